@@ -27,7 +27,7 @@ _USUAL_PREFIX = Path(os.path.expanduser("~/.local"))
 _FOLDER = ("share", "pipeguard")  # where `make install` puts it, below its PREFIX
 
 
-def installed_by() -> str:
+def find_installer() -> str:
     """The installer: `pipx`, `uv tool`, `uvx`, `make`, `venv` or `pip`."""
     parts = Path(sys.prefix).parts
     if "pipx" in parts and "venvs" in parts:
@@ -57,7 +57,7 @@ def reinstall_command(extra: str = "") -> str:
         extra: an extra of the package that is to be there beside those that are.
     """
     extra = _with_others(extra)
-    way = installed_by()
+    way = find_installer()
     if way == "pipx":
         return f"pipx install --force {_source(extra)}"
     if way in ("uv tool", "uvx"):
@@ -108,7 +108,7 @@ def _source(extra: str = "") -> str:
 def _make() -> str:
     folder = clone()
     words = ["make", *([] if folder == "." else ["-C", folder]), "install"]
-    prefix = Path(sys.prefix).parents[1] if installed_by() == "make" else _USUAL_PREFIX
+    prefix = Path(sys.prefix).parents[1] if find_installer() == "make" else _USUAL_PREFIX
     if prefix != _USUAL_PREFIX:
         words.append(f"PREFIX={prefix}")
     return shlex.join(words)

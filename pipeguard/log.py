@@ -179,7 +179,7 @@ class _Sink:
 
     def write(self, line: str) -> None:
         """Write a line if anybody reads it."""
-        rest = memoryview(IN_USE.masked(line).encode("utf-8", "backslashreplace") + b"\n")
+        rest = memoryview(IN_USE.mask(line).encode("utf-8", "backslashreplace") + b"\n")
         deadline = monotonic() + self._patience_seconds
         with suppress(OSError):  # closed: nobody will ever read it
             while rest:

@@ -14,7 +14,7 @@ import pytest
 
 from pipeguard import installation
 from pipeguard.errors import AuthError
-from pipeguard.installation import clone, install_command, installed_by, reinstall_command
+from pipeguard.installation import clone, find_installer, install_command, reinstall_command
 
 ROOT = Path(__file__).resolve().parent.parent
 PLACES = [ROOT / "README.md", *ROOT.glob("docs/**/*.md"), *ROOT.glob("pipeguard/**/*.py")]
@@ -97,7 +97,7 @@ def test_it_is_installed_again_the_way_it_was(
     monkeypatch.setattr(sys, "executable", "/bin/python3")
     monkeypatch.setattr(installation, "clone", lambda: "/clone")
     monkeypatch.setattr(installation, "EXTRAS", {"oauth": ("no.such.module",)})
-    assert installed_by() == way
+    assert find_installer() == way
     assert reinstall_command("otel") == again
     assert "otel" not in reinstall_command()
 

@@ -27,7 +27,7 @@ from torch.nn import functional
 
 from pipeguard.detect.model.network import tokens
 from pipeguard.detect.model.network_sums import Vocabulary
-from pipeguard.detect.model.network_weights import INSIDE, KERNEL, NUMBER, PADDING, packed
+from pipeguard.detect.model.network_weights import INSIDE, KERNEL, NUMBER, PADDING, pack_network
 from training.labelled import (
     OUTPUTS,
     RULES,
@@ -124,7 +124,7 @@ def content_of(model: Small, parts: Sequence[str]) -> bytes:
     for layer in model.layers:
         tensors += [layer.weight.permute(2, 1, 0).reshape(-1, WIDTH), layer.bias]
     tensors += [model.head.weight.T, model.head.bias]
-    return packed(parts, OUTPUTS, [_in_steps(tensor.detach()) for tensor in tensors], LAYERS)
+    return pack_network(parts, OUTPUTS, [_in_steps(tensor.detach()) for tensor in tensors], LAYERS)
 
 
 def _in_steps(tensor: Tensor) -> tuple[float, bytes]:

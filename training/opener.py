@@ -30,7 +30,7 @@ from pipeguard.detect.model.opener_weights import (
     WINDOW_SEGMENTS,
     WORD_BITS,
     Weights,
-    packed,
+    pack_opener,
 )
 from training.corpus import definitions_of, texts_of
 from training.train import HERE, SEED, served_option
@@ -117,7 +117,7 @@ def main(
     threshold = round(float(best[int(share * len(best))]), 3)
     target = HERE.parent / "rules" / f"{name}.opener"
     tables = fitted.words.tobytes(), fitted.grams.tobytes()
-    content = packed(Weights(*tables, fitted.scale, fitted.bias, threshold))
+    content = pack_opener(Weights(*tables, fitted.scale, fitted.bias, threshold))
     target.write_bytes(content)
     click.echo(f"{target.name}: {len(content)} bytes, threshold {threshold}")
 

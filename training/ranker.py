@@ -20,7 +20,7 @@ import click
 from benchmarks.documents.corpus import Document, candidates, is_learned
 from pipeguard.detect.model.opener import Opener
 from pipeguard.detect.model.opener_sums import TextFeatures
-from pipeguard.detect.model.opener_weights import Weights, packed
+from pipeguard.detect.model.opener_weights import Weights, pack_opener
 from training.corpus import RULES, texts_of
 from training.definitions_ranker import of_definitions
 from training.opener import LONGEST, Fitted, Window, best_window, features_of, fitted_to
@@ -48,7 +48,7 @@ def main(name: str, folders: tuple[Path, ...], served: Path | None, labels: Path
     """Write rules/NAME.ranker, and its hash into the classifier's file."""
     fitted = of_definitions(served, labels) if name == "poisoning" else of_results(folders)
     tables = fitted.words.tobytes(), fitted.grams.tobytes()
-    content = packed(Weights(*tables, fitted.scale, fitted.bias, 0.0))
+    content = pack_opener(Weights(*tables, fitted.scale, fitted.bias, 0.0))
     target = RULES / f"{name}.ranker"
     target.write_bytes(content)
     click.echo(f"{target.name}: {len(content)} bytes")

@@ -13,7 +13,7 @@ from benchmarks.documents.corpus import documents
 from benchmarks.frames.figures import table
 from pipeguard.detect.model.network import Logits, native, portable, tokens
 from pipeguard.detect.model.network_sums import Vocabulary
-from pipeguard.detect.model.network_weights import NetworkWeights, parts_of, unpacked
+from pipeguard.detect.model.network_weights import NetworkWeights, list_parts, unpack_network
 
 TOGETHER = (1, 4, 8)  # sentences
 PARTS = range(43, 48)  # of a sentence: as long as a long one
@@ -31,14 +31,14 @@ def main() -> None:
     options = parser.parse_args()
     rows = []
     for file in options.file or sorted(FILES.glob("*.network")):
-        weights = unpacked(file.read_bytes())
+        weights = unpack_network(file.read_bytes())
         rows += measured(file.name, weights, sentences(options.folder, weights))
     print(table("CPU time, median", HEADS, rows))
 
 
 def sentences(folders: list[Path], weights: NetworkWeights) -> list[list[str]]:
     """Pieces of real documents, as tokens, that are all about as long."""
-    vocabulary = Vocabulary(parts_of(weights))
+    vocabulary = Vocabulary(list_parts(weights))
     texts = (document.text() or "" for document in documents(4000, folders, learned=None))
     pieces = (text[at : at + CHARS] for text in texts for at in range(0, 4000, CHARS))
     found = (piece for piece in map(tokens, pieces) if len(vocabulary.numbers(piece)) in PARTS)

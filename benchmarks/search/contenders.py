@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Protocol
 
 from benchmarks.search.queries import stem
 from benchmarks.search.servers import LOCK, Definition, Definitions
-from pipeguard.detect.flows.tool_labels import Label, Tool, tool_of
+from pipeguard.detect.flows.tool_labels import Label, Tool, make_tool
 from pipeguard.gateway.catalog import Catalog, Listing, schema_words
 from tests import tools
 
@@ -125,7 +125,7 @@ def catalog_of(definitions: Definitions, *, is_labelled: bool = True) -> Catalog
 
 def _labelled(listed: list[Definition]) -> Callable[[str], Tool]:
     by_name = {tool["name"]: tool for tool in listed}
-    return lambda name: tool_of(name, by_name[name])
+    return lambda name: make_tool(name, by_name[name])
 
 
 def _unknown(name: str) -> Tool:

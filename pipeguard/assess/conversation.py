@@ -15,7 +15,7 @@ from threading import Lock
 from time import monotonic
 
 from pipeguard.assess.target import Contents, Flagged, Offer
-from pipeguard.detect.flows.tool_labels import labels_of
+from pipeguard.detect.flows.tool_labels import find_labels
 from pipeguard.errors import Refusal
 from pipeguard.firewall.finding import Direction, Verdict
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number
@@ -23,7 +23,7 @@ from pipeguard.firewall.protocol.message import Message, parse
 from pipeguard.firewall.protocol.places import LISTS
 from pipeguard.firewall.session.session import Session
 from pipeguard.transports.channel import Channel, ChannelClosed
-from pipeguard.unicode.display import shown
+from pipeguard.unicode.display import show
 from pipeguard.version import VERSION
 
 REVISION = "2025-06-18"
@@ -96,7 +96,7 @@ class Conversation:
             listed = result.get(member)
             for item in listed if isinstance(listed, list) else ():
                 if isinstance(item, dict) and isinstance(name := item.get(key), str):
-                    labels = labels_of(name, item) if kind == "tool" else None
+                    labels = find_labels(name, item) if kind == "tool" else None
                     offer = Offer(kind, name) if labels is None else Offer(kind, name, labels)
                     self.offers.append(offer)
             cursor = result.get("nextCursor")
@@ -119,7 +119,7 @@ class Conversation:
             if frame is None:
                 late = "It did not answer in time" if self.is_over() else "It ended"
                 raise Stopped(f"{late}, at {method}.")
-            verdict = self._judged(Direction.TO_CLIENT, frame)
+            verdict = self._judge_frame(Direction.TO_CLIENT, frame)
             message = _message(frame)
             self._note(verdict, message, method if message and _is(message, number) else "")
             if verdict.reply is not None:
@@ -147,18 +147,18 @@ class Conversation:
         self._send(answer)
 
     def _send(self, message: Mapping[str, object]) -> None:
-        verdict = self._judged(Direction.TO_SERVER, json.dumps(message).encode())
+        verdict = self._judge_frame(Direction.TO_SERVER, json.dumps(message).encode())
         if verdict.forward is not None:
             self.channel.write(verdict.forward)
 
-    def _judged(self, direction: Direction, frame: bytes) -> Verdict:
+    def _judge_frame(self, direction: Direction, frame: bytes) -> Verdict:
         with self.judging:
             return self.session.receive(direction, frame, monotonic())
 
     def _note(self, verdict: Verdict, message: JsonObject | None, method: str) -> None:
         for finding in verdict.findings:
             if finding.rule == "trust.drifted":
-                self.drifted.append(shown(finding.tool or finding.place, INFO_CHARS))
+                self.drifted.append(show(finding.tool or finding.place, INFO_CHARS))
             elif not finding.rule.startswith(("trust.", "protocol.")):
                 what = _what(finding.pointer, message, method)
                 self.flagged.append(Flagged(finding, what))
@@ -167,7 +167,7 @@ class Conversation:
         if isinstance(info, dict):
             for key in ("name", "version"):
                 if isinstance(value := info.get(key), str):
-                    self.info[key] = shown(value, INFO_CHARS)
+                    self.info[key] = show(value, INFO_CHARS)
 
 
 class _RefusedError(Stopped):
@@ -210,4 +210,4 @@ def _what(pointer: str, message: JsonObject | None, method: str) -> str:
         return f"its answer to {method}"
     item = items[index]
     name = item.get(key) if isinstance(item, dict) else None
-    return f"{kind} {shown(name, INFO_CHARS)}" if isinstance(name, str) else f"{kind} {index + 1}"
+    return f"{kind} {show(name, INFO_CHARS)}" if isinstance(name, str) else f"{kind} {index + 1}"

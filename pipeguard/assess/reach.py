@@ -104,7 +104,7 @@ class Reached:
 
 def labels(target: AssessmentTarget, server: ServerEntry) -> tuple[Label, bool]:
     """Capabilities of a server's tools, declared or suggested by the server's name."""
-    offered = target.offered(server)
+    offered = target.find_definitions(server)
     if offered is not None and not offered.problem:
         return offered.labels, True
     address = (server.own_url or "").partition("://")[2]
@@ -127,15 +127,15 @@ def find_reach(target: AssessmentTarget) -> tuple[Reached, ...]:
     rows = []
     for server in target.servers:
         union, from_tools = labels(target, server)
-        offered = target.offered(server)
+        offered = target.find_definitions(server)
         offers = offered.offers if offered is not None else ()
         enforced = given_in_words(target, server)
         rows.append(
             Reached(
                 server.name,
                 command_line(server),
-                target.clients_of(server),
-                target.judged(server).state,
+                target.client_ids(server),
+                target.is_judged(server).state,
                 touches(union),
                 from_tools,
                 tuple(visible(offer.name) for offer in offers if offer.kind == "tool"),
@@ -186,7 +186,7 @@ def _enforce(target: AssessmentTarget, server: ServerEntry) -> EntryExtent | Non
     if target.is_repository or not is_here:
         return None
     isolation = entry_isolation(target, server)
-    is_guarded = target.judged(server).state is GuardState.GUARDED
+    is_guarded = target.is_judged(server).state is GuardState.GUARDED
     if isolation is None or not isolation.is_held or not is_guarded:
         return None
     touches = entry_extent(server, isolation, target.machine)
@@ -204,7 +204,7 @@ def given_in_words(target: AssessmentTarget, server: ServerEntry) -> tuple[str, 
     Of this machine it is what the server would be given now; else what its entry and policy say.
     """
     isolation = entry_isolation(target, server)
-    is_guarded = target.judged(server).state is GuardState.GUARDED
+    is_guarded = target.is_judged(server).state is GuardState.GUARDED
     if isolation is None or not isolation.is_held or not is_guarded:
         return None
     if not target.is_repository and target.problem_with_engine(isolation.engine):

@@ -75,10 +75,12 @@ class AssessmentTarget:
     def servers(self) -> tuple[ServerEntry, ...]:
         """The user's entries that a client would start or call."""
         return tuple(
-            entry for entry in self.all_servers if self.judged(entry).state is not GuardState.LEFT
+            entry
+            for entry in self.all_servers
+            if self.is_judged(entry).state is not GuardState.LEFT
         )
 
-    def judged(self, server: ServerEntry) -> Judgement:
+    def is_judged(self, server: ServerEntry) -> Judgement:
         """True if it is guarded."""
         if is_of_gateway(server):
             return Judgement(GuardState.LEFT if server.off else GuardState.GUARDED)
@@ -94,13 +96,13 @@ class AssessmentTarget:
             self._lines[config.path] = Lines(config.text)
         return self._lines[config.path].of(span.start)
 
-    def clients_of(self, server: ServerEntry) -> tuple[str, ...]:
+    def client_ids(self, server: ServerEntry) -> tuple[str, ...]:
         """The ids of all clients that read a server's entry."""
         config = self._by_path.get(server.file)
         specs = config.specs if config else ()
         return tuple(dict.fromkeys((server.client, *(spec.client for spec in specs))))
 
-    def offered(self, server: ServerEntry) -> Contents | None:
+    def find_definitions(self, server: ServerEntry) -> Contents | None:
         """The definitions that a server offers; None if it was not connected to."""
         return self.contents.get(make_key(server))
 

@@ -83,7 +83,7 @@ class PostureCheck:
         """The path of its page in the site that `make docs` builds."""
         return f"checks/{self.id}.html"
 
-    def rated(self, severity: Severity) -> PostureCheck:
+    def with_severity(self, severity: Severity) -> PostureCheck:
         """Copy the check for a case of this severity."""
         return replace(self, severity=severity)
 

@@ -18,7 +18,7 @@ from pipeguard.auth.challenge import FORBIDDEN, SCOPE_MISSING, UNAUTHORIZED
 from pipeguard.auth.server import SHOWN_CHARS, canonical, login_command
 from pipeguard.errors import AuthError, LoginNeededError
 from pipeguard.secrets_in_use import IN_USE
-from pipeguard.unicode.display import shown
+from pipeguard.unicode.display import show
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -113,7 +113,7 @@ class Bearer:
             AuthError: the authorization server gives no answer.
             StateError: the stored login cannot be read or written.
         """
-        demand = challenge.read(IN_USE.masked(www_authenticate))
+        demand = challenge.read(IN_USE.mask(www_authenticate))
         if status == FORBIDDEN and demand.error != SCOPE_MISSING:
             return False
         if status not in (UNAUTHORIZED, FORBIDDEN):
@@ -127,15 +127,15 @@ class Bearer:
             await self._remember_scope(demand.scope)
         login = self._login
         if login is None:
-            raise self._needed("asks for a login")
+            raise self._make_error("asks for a login")
         is_new = 0 <= self._clock() - login.obtained_at < NEW_SECONDS
         if is_new and sent is None:
             return True  # the refused token may be the one before this
         if is_new or not login.has_refresh:
-            raise self._needed("refuses the token of the last login")
+            raise self._make_error("refuses the token of the last login")
         await self._renew(refused)
         if self._token == refused:  # some servers issue the same token until it expires
-            raise self._needed("refuses the token of the last login")
+            raise self._make_error("refuses the token of the last login")
         return True
 
     def _has_looked(self, now: float) -> bool:
@@ -176,11 +176,11 @@ class Bearer:
             renewal.exception()  # retrieved, even if no caller waits any more
 
     async def _run_renewal(self, refused: str) -> None:
-        async with self._locked():
+        async with self._lock():
             stored = await asyncio.to_thread(self._store.read, self.server)
             if stored is None:
                 self._take(None)
-                raise self._needed("asks for a login")
+                raise self._make_error("asks for a login")
             login, secrets = stored
             if secrets.access_token == refused and login.has_refresh:
                 extra.must_be_installed("renewals of a login")
@@ -192,7 +192,7 @@ class Bearer:
             self._take((login, secrets))
             self._stamp = self._store.stamp(self.server)
         if secrets.access_token == refused and not login.has_refresh:
-            raise self._needed("needs a new login, since the last one has expired")
+            raise self._make_error("needs a new login, since the last one has expired")
 
     async def _remember_scope(self, scope: str) -> None:
         """Store the scopes that the server asks for, for the next login to request (step-up).
@@ -200,19 +200,19 @@ class Bearer:
         Raises:
             LoginNeededError: always; only a person can grant them.
         """
-        async with self._locked():
+        async with self._lock():
             stored = await asyncio.to_thread(self._store.read, self.server)
             if stored is not None and not set(scope.split()) <= set(stored[0].wanted.split()):
                 login = replace(stored[0], wanted=challenge.join(stored[0].wanted, scope))
                 await asyncio.to_thread(self._store.save, login, stored[1])
-        wants = f": {shown(scope, SHOWN_CHARS)}" if scope else ""
-        raise self._needed(f"asks for more than the last login granted{wants}")
+        wants = f": {show(scope, SHOWN_CHARS)}" if scope else ""
+        raise self._make_error(f"asks for more than the last login granted{wants}")
 
-    def _needed(self, what: str) -> LoginNeededError:
+    def _make_error(self, what: str) -> LoginNeededError:
         return LoginNeededError(f"{self.server} {what}.\n  Log in:  {login_command(self.server)}")
 
     @asynccontextmanager
-    async def _locked(self) -> AsyncIterator[None]:
+    async def _lock(self) -> AsyncIterator[None]:
         """Lock out other processes, without blocking this one's event loop."""
         lock = self._store.lock(self.server)
         await asyncio.to_thread(lock.__enter__)

@@ -31,7 +31,7 @@ from pipeguard.auth.store import LoginStore, Registration, Secrets, StoredLogin
 from pipeguard.auth.tokens import revoke
 from pipeguard.auth.wire import Wire, mask
 from pipeguard.errors import AuthError, LoginNeededError
-from pipeguard.unicode.display import shown
+from pipeguard.unicode.display import show
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,7 +72,7 @@ class LoginRequest:
     legacy: bool = False
 
 
-async def log_in(
+async def run_login(
     store: LoginStore, request: LoginRequest, show: Callable[[str, Callback], None]
 ) -> StoredLogin:
     """Log in to a server, and store the login.
@@ -156,7 +156,7 @@ class _Attempt:
             await self._must_have_metadata(answer)
         if demand.schemes and "bearer" not in demand.schemes:
             raise AuthError(
-                f"{self._request.server} asks for {shown(', '.join(demand.schemes), 60)}, and not "
+                f"{self._request.server} asks for {show(', '.join(demand.schemes), 60)}, and not "
                 "for an OAuth login.\n  Send that in a header:  "
                 "pipeguard wrap --header-env NAME=VAR --upstream …"
             )
@@ -176,7 +176,7 @@ class _Attempt:
             response = await self._wire.send(create_oauth_metadata_request(url))
             if await handle_protected_resource_response(response):
                 return
-        where = shown(answer.headers.get("location", ""), SHOWN_CHARS)
+        where = show(answer.headers.get("location", ""), SHOWN_CHARS)
         raise AuthError(
             f"{server} answers {answer.status_code} to a request without a token, and has no "
             f"metadata that says where to log in.{where and f' It points to {where!r}.'}\n"

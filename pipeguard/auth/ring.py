@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from pipeguard.errors import AuthError
-from pipeguard.unicode.display import shown
+from pipeguard.unicode.display import show
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -132,6 +132,6 @@ def _translated_errors() -> Iterator[None]:
         yield
     except (KeyringError, OSError, RuntimeError, ImportError, AttributeError) as error:
         raise AuthError(
-            f"the system's keyring failed: {type(error).__name__} {shown(str(error), _SHOWN_CHARS)}"
+            f"the system's keyring failed: {type(error).__name__} {show(str(error), _SHOWN_CHARS)}"
             "\n  Unlock it, or use a file, of mode 0600 and not encrypted:  --store file"
         ) from None

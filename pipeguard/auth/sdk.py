@@ -30,7 +30,7 @@ from pipeguard.auth.server import SHOWN_CHARS, login_command, must_be_safe
 from pipeguard.auth.store import Secrets, StoredLogin
 from pipeguard.auth.wire import Wire, mask, refusal
 from pipeguard.errors import AuthError
-from pipeguard.unicode.display import shown
+from pipeguard.unicode.display import show
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -313,8 +313,8 @@ def _must_be_one_party(server: str, login: str, tokens: str, token_host: str) ->
     if place.netloc in (token_host, _SAME_PARTY.get(page.netloc)):
         return
     raise AuthError(
-        f"{server} has you log in at {shown(page.netloc, SHOWN_CHARS)}, and the code for that sent"
-        f" to {shown(place.netloc, SHOWN_CHARS)}. Nothing proves that both are one party"
+        f"{server} has you log in at {show(page.netloc, SHOWN_CHARS)}, and the code for that sent"
+        f" to {show(place.netloc, SHOWN_CHARS)}. Nothing proves that both are one party"
         " (RFC 9207), so a code could be stolen.\n"
         f"  If they are:  {login_command(server)} --token-host {shlex.quote(place.netloc)}"
     )

@@ -23,7 +23,7 @@ from pipeguard.errors import InputError, StateError
 from pipeguard.launch.environment import REFERENCE
 from pipeguard.secrets_in_use import in_use
 from pipeguard.state.paths import state_folder
-from pipeguard.unicode.display import shown
+from pipeguard.unicode.display import show
 
 SERVICE = "pipeguard"  # as people see it in their keyring; the account there is the secret's name
 LIMIT_CHARS = min(ring.PART_CHARS, 2**16)  # of a value
@@ -166,9 +166,7 @@ def resolve(value: str, what: str) -> str:
     try:
         return (reference["scheme"] or "") + read_value(reference["name"].strip())
     except InputError as error:
-        raise InputError(
-            f"{what} refers to {shown(value.strip(), _SHOWN_CHARS)}: {error}"
-        ) from None
+        raise InputError(f"{what} refers to {show(value.strip(), _SHOWN_CHARS)}: {error}") from None
 
 
 def all_resolved(variables: Mapping[str, str]) -> dict[str, str]:
@@ -179,7 +177,7 @@ def all_resolved(variables: Mapping[str, str]) -> dict[str, str]:
         AuthError: the keyring did not answer.
     """
     return {
-        name: resolve(value, f"the variable {shown(name, _SHOWN_CHARS)}")
+        name: resolve(value, f"the variable {show(name, _SHOWN_CHARS)}")
         for name, value in variables.items()
     }
 
@@ -187,7 +185,7 @@ def all_resolved(variables: Mapping[str, str]) -> dict[str, str]:
 def _must_be_name(name: str) -> None:
     if not NAME.fullmatch(name):
         raise InputError(
-            f"{shown(name, _SHOWN_CHARS)!r} is not a name for a secret: use up to 100 letters,"
+            f"{show(name, _SHOWN_CHARS)!r} is not a name for a secret: use up to 100 letters,"
             " digits, _ . and -, the first no . or -."
         )
 

@@ -11,7 +11,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from pipeguard.detect.checks.addresses import is_loopback
 from pipeguard.errors import AuthError, InputError
-from pipeguard.unicode.display import shown
+from pipeguard.unicode.display import show
 
 _SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
 _PORTS = {"http": 80, "https": 443}
@@ -33,7 +33,7 @@ def canonical(url: str) -> str:
     scheme = _SCHEMES[parts.scheme]
     if scheme == "http" and not is_loopback(host):
         raise InputError(
-            f"{shown(url, SHOWN_CHARS)} is not encrypted: tokens go over https, or to loopback."
+            f"{show(url, SHOWN_CHARS)} is not encrypted: tokens go over https, or to loopback."
         )
     authority = f"[{host}]" if ":" in host else host
     if port not in (None, _PORTS[scheme]):
@@ -63,12 +63,12 @@ def must_be_safe(url: str, server: str) -> None:
     try:
         parts, host, _ = _split(url)
     except InputError as error:
-        raise AuthError(f"{server} sends us to {shown(url, SHOWN_CHARS)!r}: {error}") from None
+        raise AuthError(f"{server} sends us to {show(url, SHOWN_CHARS)!r}: {error}") from None
     here = is_loopback(urlsplit(server).hostname or "")
     trusted = here if is_loopback(host) else parts.scheme == "https"
     if parts.username is not None or parts.scheme not in ("http", "https") or not trusted:
         raise AuthError(
-            f"{server} sends us to {shown(url, SHOWN_CHARS)!r}, which is not allowed:\n"
+            f"{server} sends us to {show(url, SHOWN_CHARS)!r}, which is not allowed:\n"
             "  only https is, without a user name, and loopback only for a server on loopback."
         )
 
@@ -104,7 +104,7 @@ def _split(url: str) -> tuple[SplitResult, str, int | None]:
     Raises:
         InputError: it has no host, or characters that no URL may have.
     """
-    shown_url = shown(url, SHOWN_CHARS)
+    shown_url = show(url, SHOWN_CHARS)
     try:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port

@@ -119,7 +119,7 @@ class LoginStore:
         Raises:
             StateError: one cannot be read.
         """
-        logins = [self._loaded(path)[0] for path in sorted(self._folder.glob("*.json"))]
+        logins = [self._load(path)[0] for path in sorted(self._folder.glob("*.json"))]
         return sorted(logins, key=lambda login: (login.name, login.server))
 
     def stamp(self, server: str) -> tuple[int, int, int] | None:
@@ -157,7 +157,7 @@ class LoginStore:
         for _ in range(_TRIES):
             if not path.exists():
                 return None
-            login, secrets = self._loaded(path)
+            login, secrets = self._load(path)
             if login.place is Place.FILE:
                 return login, _secrets(secrets, path)
             text = ring.read_text(_service(server), _accounts(secrets, path))
@@ -177,7 +177,7 @@ class LoginStore:
         login = replace(
             login, has_access=bool(secrets.access_token), has_refresh=bool(secrets.refresh_token)
         )
-        service, before = _service(login.server), self._accounts_before(login.server)
+        service, before = _service(login.server), self._earlier_accounts(login.server)
         values = {field.name: getattr(secrets, field.name) for field in fields(Secrets)}
         content = {field.name: getattr(login, field.name) for field in fields(StoredLogin)}
         if login.place is Place.KEYRING:
@@ -200,7 +200,7 @@ class LoginStore:
         path = self._path(server)
         if not path.exists():
             return False
-        ring.drop(_service(server), self._accounts_before(server))
+        ring.drop(_service(server), self._earlier_accounts(server))
         try:
             path.unlink(missing_ok=True)
         except OSError as error:
@@ -237,7 +237,7 @@ class LoginStore:
         except OSError as error:
             raise StateError(f"{self._folder} cannot be created: {error.strerror}.") from None
 
-    def _loaded(self, path: Path) -> tuple[StoredLogin, object]:
+    def _load(self, path: Path) -> tuple[StoredLogin, object]:
         content = read_own(str(path), LIMIT_BYTES, StateError)
         if os.name == "posix" and stat.S_IMODE(path.stat().st_mode) & 0o077:
             raise StateError(
@@ -258,11 +258,11 @@ class LoginStore:
             raise _invalid_file(path)
         return login, secrets
 
-    def _accounts_before(self, server: str) -> list[str]:
+    def _earlier_accounts(self, server: str) -> list[str]:
         path = self._path(server)
         if not path.exists():
             return []
-        login, secrets = self._loaded(path)
+        login, secrets = self._load(path)
         return _accounts(secrets, path) if login.place is Place.KEYRING else []
 
     def _write(self, path: Path, content: dict[str, object]) -> None:

@@ -17,11 +17,11 @@ from urllib.request import getproxies, proxy_bypass
 import httpx2
 
 from pipeguard.auth.server import SHOWN_CHARS, must_be_safe
-from pipeguard.detect.checks.addresses import Reach, reach_of
+from pipeguard.detect.checks.addresses import Reach, find_reach
 from pipeguard.detect.flows.known_secrets import MASK, KnownSecrets
 from pipeguard.errors import AuthError
 from pipeguard.secrets_in_use import IN_USE
-from pipeguard.unicode.display import shown
+from pipeguard.unicode.display import show
 from pipeguard.version import VERSION
 
 if TYPE_CHECKING:
@@ -64,13 +64,13 @@ class AllowedAddresses:
         addresses = await _resolve(url)
         if self._allowed is None and _host_and_port(url) == _host_and_port(self._server):
             # The address in use counts: its name may resolve to another one in a moment.
-            self._allowed = _as_near_as(map(reach_of, addresses))
+            self._allowed = _allowed_networks(map(find_reach, addresses))
         allowed = await self._allowed_reaches()
         for address in addresses:
-            reach = reach_of(address)
+            reach = find_reach(address)
             if reach not in allowed:
                 raise AuthError(
-                    f"{self._server} sends us to {shown(url, SHOWN_CHARS)!r}, which is not allowed:"
+                    f"{self._server} sends us to {show(url, SHOWN_CHARS)!r}, which is not allowed:"
                     f"\n  it leads to {address} ({reach.value}), where a server on the public"
                     " network has no business."
                 )
@@ -83,11 +83,11 @@ class AllowedAddresses:
                 own = [] if is_unknown else await _resolve(self._server)
             except OSError:
                 own = []
-            self._allowed = _as_near_as({reach_of(address) for address in own})
+            self._allowed = _allowed_networks({find_reach(address) for address in own})
         return self._allowed
 
 
-def _as_near_as(own: Iterable[Reach]) -> frozenset[Reach]:
+def _allowed_networks(own: Iterable[Reach]) -> frozenset[Reach]:
     """The networks allowed to a server on these; a public server gets the public one only."""
     reaches = frozenset(own)
     if not reaches or Reach.PUBLIC in reaches:
@@ -103,7 +103,7 @@ async def _resolve(url: str) -> list[str]:
     try:
         answers = await loop.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM)
     except UnicodeError:  # a label that is empty or too long (RFC 1035, 2.3.4)
-        raise OSError(f"{shown(parts.hostname or '', SHOWN_CHARS)} is not a host name") from None
+        raise OSError(f"{show(parts.hostname or '', SHOWN_CHARS)} is not a host name") from None
     return list(dict.fromkeys(str(address[0]) for *_, address in answers))
 
 
@@ -191,7 +191,7 @@ class Wire:
                 f"{host} gave no answer in {TIMEOUT_SECONDS:g} seconds."
             ) from None
         except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
-            why = shown(str(error), SHOWN_CHARS) or type(error).__name__
+            why = show(str(error), SHOWN_CHARS) or type(error).__name__
             raise UnreachableError(f"{host} cannot be reached: {why}") from None
         except ValueError:  # a peer's text in a header that cannot have it
             raise AuthError(f"an answer of {self._server} cannot be sent to {host}.") from None
@@ -221,7 +221,7 @@ class Wire:
         try:
             await self._allowed.resolve(url)
         except OSError as error:
-            host = shown(httpx2.URL(url).host, SHOWN_CHARS)
+            host = show(httpx2.URL(url).host, SHOWN_CHARS)
             raise UnreachableError(f"{host} cannot be found: {error.strerror or error}") from None
 
     async def _request(self, request: httpx2.Request) -> httpx2.Response:
@@ -297,7 +297,7 @@ def mask(text: str, hidden: Iterable[str]) -> str:
     for secret in hidden:
         if secret:
             text = text.replace(secret, MASK)
-    return shown(KnownSecrets(hidden).masked(IN_USE.masked(text)), SHOWN_CHARS)
+    return show(KnownSecrets(hidden).mask(IN_USE.mask(text)), SHOWN_CHARS)
 
 
 def _trusting(ca: str) -> ssl.SSLContext:

@@ -33,7 +33,7 @@ _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+/-]{0,99}")
 _GRANT = re.compile(r"(?:~?/)?[A-Za-z0-9_][A-Za-z0-9_.+/:=-]{0,199}")  # a path, host or port
 
 
-def _undisturbed(complete: Complete) -> Complete:
+def _ignore_errors(complete: Complete) -> Complete:
     """Wrap a completion so that it offers nothing if the store breaks while it is read."""
 
     @functools.wraps(complete)
@@ -46,14 +46,14 @@ def _undisturbed(complete: Complete) -> Complete:
     return run
 
 
-@_undisturbed
+@_ignore_errors
 def servers(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> Items:
     """Servers that have pins."""
     with _store() as store:
         return _items(((name, "") for name in store.servers()) if store else (), incomplete)
 
 
-@_undisturbed
+@_ignore_errors
 def targets(context: click.Context, _parameter: click.Parameter, incomplete: str) -> Items:
     """Servers, after a slash their definitions: the held ones, or all of them for `forget`."""
     from pipeguard.state.review import held_definitions, stored_definitions
@@ -68,8 +68,10 @@ def targets(context: click.Context, _parameter: click.Parameter, incomplete: str
         return _items(((entry.server, "") for entry in stored), incomplete)
 
 
-@_undisturbed
-def proposed(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> Items:
+@_ignore_errors
+def complete_proposed(
+    _context: click.Context, _parameter: click.Parameter, incomplete: str
+) -> Items:
     """Servers that agents proposed."""
     from pipeguard.state.proposals import proposals
 
@@ -87,7 +89,7 @@ def servers_with_output(
     return _items(((name, "") for name in names()), incomplete)
 
 
-@_undisturbed
+@_ignore_errors
 def tokens(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> Items:
     """Tokens of the gateway's clients, by name."""
     from pipeguard.state.tokens import stored_tokens
@@ -97,14 +99,16 @@ def tokens(_context: click.Context, _parameter: click.Parameter, incomplete: str
     return _items(((token.name, "") for token in stored), incomplete)
 
 
-@_undisturbed
+@_ignore_errors
 def events(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> Items:
     """The newest events with findings, newest first."""
     return _items(_events("block", "cut", "redact", "warn"), incomplete)
 
 
-@_undisturbed
-def stopped(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> Items:
+@_ignore_errors
+def complete_stopped(
+    _context: click.Context, _parameter: click.Parameter, incomplete: str
+) -> Items:
     """The newest events in which something was stopped, newest first."""
     return _items(_events("block", "cut", "redact"), incomplete)
 
@@ -119,7 +123,7 @@ def packs(_context: click.Context, _parameter: click.Parameter, incomplete: str)
     return _items(((name.partition(".")[0], "") for name, _ in _rules()), incomplete)
 
 
-@_undisturbed
+@_ignore_errors
 def rules_and_events(context: click.Context, parameter: click.Parameter, incomplete: str) -> Items:
     """Complete what `explain` explains: events are in upper case, rules in lower case."""
     items = rules(context, parameter, incomplete) if incomplete.islower() or not incomplete else []
@@ -220,14 +224,14 @@ def _items(
     """Completions from names and their descriptions: each once, none that a shell could misread."""
     from click.shell_completion import CompletionItem
 
-    from pipeguard.unicode.display import shown
+    from pipeguard.unicode.display import show
 
     names: dict[str, str] = {}
     for name, about in named:
         if name.startswith(incomplete) and form.fullmatch(name):
             names.setdefault(name, about)
     return [
-        CompletionItem(name, help=shown(about, 60) if about else None)
+        CompletionItem(name, help=show(about, 60) if about else None)
         for name, about in names.items()
     ]
 
@@ -273,23 +277,27 @@ def _rules() -> Iterable[tuple[str, str]]:
         return []
 
 
-@_undisturbed
-def isolated(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> Items:
+@_ignore_errors
+def complete_isolated(
+    _context: click.Context, _parameter: click.Parameter, incomplete: str
+) -> Items:
     """Servers of clients, and all others of which isolation knows something."""
     from pipeguard.cli._isolation_names import known_names
 
     return _items(((name, "") for name in known_names()), incomplete)
 
 
-@_undisturbed
-def learned(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> Items:
+@_ignore_errors
+def complete_learned(
+    _context: click.Context, _parameter: click.Parameter, incomplete: str
+) -> Items:
     """Servers of which something was learned."""
     from pipeguard.isolation.learning.observed import learned_names
 
     return _items(((name, "") for name in learned_names()), incomplete)
 
 
-@_undisturbed
+@_ignore_errors
 def isolation_kept(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> Items:
     """Servers of which isolation keeps something, and fetched packages."""
     from pipeguard.isolation.inventory import home_owners, packages
@@ -303,18 +311,20 @@ def isolation_kept(_context: click.Context, _parameter: click.Parameter, incompl
     return _items(((name, "") for name in (*names, *fetched_names)), incomplete)
 
 
-def granted(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> Items:
+def complete_granted(
+    _context: click.Context, _parameter: click.Parameter, incomplete: str
+) -> Items:
     """Servers that an entry of the policy gives something, by their names alone."""
-    return _items(((name, "") for name in _granted()), incomplete)
+    return _items(((name, "") for name in _grants_by_server()), incomplete)
 
 
 def grants(context: click.Context, _parameter: click.Parameter, incomplete: str) -> Items:
     """Complete the grants of the named server."""
-    pairs = _granted().get(context.params.get("name") or "", [])
+    pairs = _grants_by_server().get(context.params.get("name") or "", [])
     return _items(((value, key) for key, value in pairs), incomplete, _GRANT)
 
 
-def _granted() -> dict[str, list[tuple[str, str]]]:
+def _grants_by_server() -> dict[str, list[tuple[str, str]]]:
     """By the name of a server: what the policy gives it alone."""
     from pipeguard.cli._isolation_names import entries_now
     from pipeguard.isolation.walls.revocation import list_grants
@@ -328,7 +338,9 @@ def _granted() -> dict[str, list[tuple[str, str]]]:
     return found
 
 
-def fetched(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> Items:
+def complete_fetched(
+    _context: click.Context, _parameter: click.Parameter, incomplete: str
+) -> Items:
     """Packages that were fetched for isolated servers."""
     from pipeguard.isolation.inventory import packages
     from pipeguard.state.paths import existing_state_folder

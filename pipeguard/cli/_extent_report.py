@@ -24,17 +24,19 @@ _SIZES = ((1024 * MEBIBYTE, "GiB"), (MEBIBYTE, "MiB"), (1024, "KiB"))
 
 def extent_lines(extent: Extent) -> Iterator[str]:
     """All of it, for people."""
-    yield from labelled("changes", [*map(_given, extent.write), *_roots(extent, WRITE_ROOTS)])
-    yield from labelled("", list(_git(extent)))
-    yield from labelled("reads", _reads(extent))
+    yield from label_texts(
+        "changes", [*map(_grant_line, extent.write), *_roots(extent, WRITE_ROOTS)]
+    )
+    yield from label_texts("", list(_git(extent)))
+    yield from label_texts("reads", _reads(extent))
     if extent.secrets:
         listed = ", ".join(_path(path) for path in extent.secrets)
-        yield from labelled("", [f"{listed} among it, which may hold keys"])
-    yield from labelled("read-only", [_path(path) for path in extent.fixed])
-    yield from labelled("not there", [_path(path) for path in extent.hidden])
-    yield from labelled("its own", list(_own(extent)))
-    yield from labelled("network", list(_network(extent)))
-    yield from labelled("limits", [limits_in_words(extent.limits)])
+        yield from label_texts("", [f"{listed} among it, which may hold keys"])
+    yield from label_texts("read-only", [_path(path) for path in extent.fixed])
+    yield from label_texts("not there", [_path(path) for path in extent.hidden])
+    yield from label_texts("its own", list(_own(extent)))
+    yield from label_texts("network", list(_network(extent)))
+    yield from label_texts("limits", [limits_in_words(extent.limits)])
 
 
 def essence(extent: Extent) -> str:
@@ -45,12 +47,12 @@ def essence(extent: Extent) -> str:
     hosts = [visible(each.what) for each in extent.hosts]
     hosts += [f"port {each.what} here" for each in extent.loopback]
     parts = [
-        f"changes {_shortened(changed)}" if changed else "",
-        f"reaches {_shortened(hosts)}" if hosts else "no network",
+        f"changes {_shorten(changed)}" if changed else "",
+        f"reaches {_shorten(hosts)}" if hosts else "no network",
         f"{'changes' if extent.roots == WRITE_ROOTS else 'reads'} open projects"
         if extent.roots
         else "",
-        f"reads {_shortened(read)}" if read else "",
+        f"reads {_shorten(read)}" if read else "",
         "keeps its home" if extent.kept_home else "",
     ]
     return "; ".join(filter(None, parts))
@@ -71,7 +73,7 @@ def limits_in_words(limits: ResourceLimits) -> str:
 
 def _git(extent: Extent) -> Iterator[str]:
     if extent.git:
-        listed = _shortened([_path(path) for path in extent.git])
+        listed = _shorten([_path(path) for path in extent.git])
         yield f"{listed} among it: so it can have programs run at your next git command there"
 
 
@@ -84,7 +86,7 @@ def _reads(extent: Extent) -> list[str]:
         package.append(f"what its program needs, which was not found: {visible(extent.unknown)}")
     system = ", ".join(visible(path) for path in extent.system)
     return [
-        *map(_given, extent.read),
+        *map(_grant_line, extent.read),
         *_roots(extent, READ_ROOTS),
         *package,
         *([f"the system: {system}, and what of /etc holds no secret"] if system else []),
@@ -106,13 +108,13 @@ def _own(extent: Extent) -> Iterator[str]:
 def _network(extent: Extent) -> Iterator[str]:
     if extent.is_offline:
         yield "none: no host, no port of this machine"
-    yield from map(_given, extent.hosts)
-    yield from (f"port {_given(each)} of this machine" for each in extent.loopback)
+    yield from map(_grant_line, extent.hosts)
+    yield from (f"port {_grant_line(each)} of this machine" for each in extent.loopback)
     if extent.hosts:
         yield "no other host, no UDP; names are looked up by PipeGuard"
 
 
-def _given(given: Given) -> str:
+def _grant_line(given: Given) -> str:
     return f"{_path(given.what)}  ({given.why})"
 
 
@@ -127,12 +129,12 @@ def _size(count_bytes: int) -> str:
     return f"{count_bytes:,} bytes"
 
 
-def _shortened(texts: list[str]) -> str:
+def _shorten(texts: list[str]) -> str:
     more = f" and {len(texts) - 2} more" if len(texts) > 2 else ""
     return ", ".join(texts[:2]) + more
 
 
-def wrapped(text: str, indent: str = INDENT) -> Iterator[str]:
+def wrap_text(text: str, indent: str = INDENT) -> Iterator[str]:
     """A text as lines, indented."""
     for line in text.splitlines():
         yield from textwrap.wrap(
@@ -147,7 +149,7 @@ def short_path(path: str) -> str:
     return f"~{path[len(home_folder) :]}" if is_below else path
 
 
-def labelled(label: str, texts: Iterable[str]) -> Iterator[str]:
+def label_texts(label: str, texts: Iterable[str]) -> Iterator[str]:
     """Texts behind a label, each wrapped; nothing where there is none."""
     texts = list(texts)
     shown = texts if len(texts) <= MOST_LINES else texts[: MOST_LINES - 1]

@@ -27,7 +27,7 @@ WALLS = ("egress.", "isolation.")
 PATHS = ("read", "write")
 
 
-def grant_for(event: AuditedEvent, port: int | None, *, is_wide: bool) -> WallGrant | None:
+def find_wall_grant(event: AuditedEvent, port: int | None, *, is_wide: bool) -> WallGrant | None:
     """Find what would let a server through that hit a wall; None for any other event.
 
     Args:
@@ -154,7 +154,9 @@ def given_now(event: AuditedEvent) -> GivenNow | None:
     host, today = this_host(), datetime.date.today()  # noqa: DTZ011  the user's own calendar
     try:
         grant = find_grant(event.findings, host, is_wide=True)
-        if grant is None or not _has(_entries(_policy_of(event), today), event.server, grant, host):
+        if grant is None or not _has(
+            _entries(_event_policy(event), today), event.server, grant, host
+        ):
             return None
     except PolicyError:
         return None  # it is not offered, or whoever judges by the policy says what is wrong there
@@ -163,7 +165,7 @@ def given_now(event: AuditedEvent) -> GivenNow | None:
     return GivenNow(given, revocation_command(event.server, str(grant.value)))
 
 
-def _policy_of(event: AuditedEvent) -> str:
+def _event_policy(event: AuditedEvent) -> str:
     from pipeguard.config.effective_policy import USER_POLICY
     from pipeguard.config.user_policy import user_policy_path, usual_policy_path
     from pipeguard.state.noted_policies import noted_policy

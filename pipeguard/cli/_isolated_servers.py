@@ -15,7 +15,7 @@ from pipeguard.assess.cures import setup_words
 from pipeguard.assess.entry_extent import EntryExtent, entry_extent
 from pipeguard.assess.gateway_file import GATEWAY, gateway_configs, is_of_gateway
 from pipeguard.assess.isolation import EntryIsolation, entry_isolation
-from pipeguard.cli._extent_report import essence, extent_lines, labelled, short_path, wrapped
+from pipeguard.cli._extent_report import essence, extent_lines, label_texts, short_path, wrap_text
 from pipeguard.clients.catalog import clients
 from pipeguard.clients.entries import Config, GuardState, ServerEntry, read_config
 from pipeguard.clients.guarding import gateway_launcher
@@ -86,7 +86,7 @@ class ServerHere:
         return sorted({*self.server.env, *self.server.env_names})
 
     @property
-    def isolated_by(self) -> str:
+    def isolator(self) -> str:
         """Name what isolates it."""
         held = self.isolation
         if self.is_bare:
@@ -105,7 +105,7 @@ class ServerHere:
             return "learned: nothing is kept from it" if held.engine == LEARN else "not isolated"
         here = self.touches.engine
         engine = held.engine if here in ("", held.engine) else f"{held.engine}: {here}"
-        return f"isolated by {self.isolated_by} ({engine})"
+        return f"isolated by {self.isolator} ({engine})"
 
     @property
     def essence(self) -> str:
@@ -113,7 +113,7 @@ class ServerHere:
         if not self.isolation.is_held:
             is_container = is_of_containers(self.server.own_words)
             return "all that its container's words give" if is_container else "all that you may do"
-        return essence_of(self.touches)
+        return summarise(self.touches)
 
     def fields(self) -> dict[str, object]:
         """For programs."""
@@ -137,28 +137,28 @@ class ServerHere:
         if not held.is_held:
             if is_of_containers(self.server.own_words):
                 yield "    it can touch all that its container's words give it"
-                yield from wrapped(_mounts(self.server.own_words))
+                yield from wrap_text(_mounts(self.server.own_words))
                 return
             yield "    it can touch all that you may"
             return
         touches = self.touches
         if touches.problem:
-            yield from wrapped(f"It does not start: {touches.problem}")
+            yield from wrap_text(f"It does not start: {touches.problem}")
         if touches.container is not None:
-            yield from wrapped(hardening(touches.container))
-            yield from wrapped(_mounts(self.server.own_words))
+            yield from wrap_text(hardening(touches.container))
+            yield from wrap_text(_mounts(self.server.own_words))
         if touches.extent is not None:
             yield from extent_lines(touches.extent)
             if self.variables:
                 listed = visible(", ".join(self.variables))
-                yield from labelled("variables", [f"{listed}, of its entry"])
+                yield from label_texts("variables", [f"{listed}, of its entry"])
 
     def to_guard(self) -> Iterator[str]:
         """The command that guards it, and isolates it where that is possible."""
         why = obstacle(self.server)
         words = setup_words(self.server, machine_here())
         words += () if why else ("--isolate",)
-        yield from wrapped(f"To guard it, as {why}:" if why else "To guard and isolate it:", "  ")
+        yield from wrap_text(f"To guard it, as {why}:" if why else "To guard and isolate it:", "  ")
         yield f"    {visible(shlex.join(words))}"
 
 
@@ -195,7 +195,7 @@ def older_run(server: ServerEntry) -> str:
     """Say that the server of an entry has run since before that or the policy changed."""
     since = _running_since(server)
     files = (str(server.file), user_policy_path() or "")
-    changes = [(_changed(path), path) for path in files]
+    changes = [(_modified_time(path), path) for path in files]
     changed, path = max(changes)
     if since is None or changed <= since:
         return ""
@@ -209,7 +209,7 @@ def older_run(server: ServerEntry) -> str:
     )
 
 
-def _changed(path: str) -> float:
+def _modified_time(path: str) -> float:
     with suppress(OSError):
         return Path(path).stat().st_mtime
     return 0.0
@@ -265,7 +265,7 @@ def _is_started_bare(server: ServerEntry) -> bool:
     return not gateway_launcher(server.words) and state in (GuardState.OPEN, GuardState.CANNOT)
 
 
-def essence_of(touches: EntryExtent) -> str:
+def summarise(touches: EntryExtent) -> str:
     """Summarise what an isolated server can touch."""
     if touches.problem:
         return f"does not start: {visible(touches.problem)}"

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeguard.assess.gateway_file import is_of_gateway
-from pipeguard.cli._extent_report import short_path, wrapped
+from pipeguard.cli._extent_report import short_path, wrap_text
 from pipeguard.cli._isolated_servers import older_run, servers_here
 from pipeguard.cli._isolation_names import (
     NOTHING,
     entries_now,
-    namesake_of,
+    find_namesake,
     stored_names,
     unknown_lines,
 )
@@ -87,8 +87,8 @@ class ServerIsolation:
         """For programs."""
         fields: dict[str, object] = {
             "server": self.name,
-            "isolated": bool(self._isolated_by),
-            "isolated_by": self._isolated_by,
+            "isolated": bool(self._isolator),
+            "isolated_by": self._isolator,
             "entries": [entry._asdict() for entry in self.entries],
             "servers": [each.fields() for each in self.servers],
         }
@@ -105,7 +105,7 @@ class ServerIsolation:
         if self.is_empty:
             yield from unknown_lines(self.name)
             return
-        yield from wrapped(self._heading(), "")
+        yield from wrap_text(self._heading(), "")
         yield from self._name_lines()
         yield from self._server_lines()
         yield from self._start_lines()
@@ -122,8 +122,8 @@ class ServerIsolation:
             return
         elif self._is_held or (not self.servers and self.is_isolated):
             if not any(each.touches.container for each in self.servers):
-                yield from wrapped(self._to_give_more(), "  ")
-                yield from wrapped(MISSING, "  ")
+                yield from wrap_text(self._to_give_more(), "  ")
+                yield from wrap_text(MISSING, "  ")
         elif self.servers:
             yield f"  {TO_ISOLATE_SERVED if self._is_served else TO_ISOLATE}"
 
@@ -138,7 +138,7 @@ class ServerIsolation:
         return [each for each in self.servers if each.is_bare]
 
     @property
-    def _isolated_by(self) -> str:
+    def _isolator(self) -> str:
         """Name what isolates it; empty where nothing is known to."""
         if self._bare:
             return ""
@@ -179,16 +179,16 @@ class ServerIsolation:
             for server in servers:
                 where = visible(short_path(str(server.server.file)))
                 yield f"  {visible(server.server.name)} in {where}"
-            yield from wrapped(heading)
+            yield from wrap_text(heading)
             yield from lines
             for server in servers:
-                yield from wrapped(older_run(server.server))
+                yield from wrap_text(older_run(server.server))
 
     def _name_lines(self) -> Iterator[str]:
         """Explain a name that nobody gave."""
         if self.namesake is not None:
             name, other, since = self.namesake
-            yield from wrapped(
+            yield from wrap_text(
                 f"It is called so because {visible(name)} is another server since {since[:10]}:"
                 f" {visible(other)}. To name it yourself, start it with --name NAME.",
                 "  ",
@@ -209,7 +209,7 @@ class ServerIsolation:
             when = ", which counts where PipeGuard starts it" if self._bare else ""
             yield f"  Your policy says of it{when}:"
             for entry in self.entries:
-                yield from wrapped(written(entry))
+                yield from wrap_text(format_entry(entry))
 
     def _shipped_lines(self) -> Iterator[str]:
         known = self.shipped
@@ -219,12 +219,12 @@ class ServerIsolation:
         if known.grants or not self.servers:
             is_told = self._heading().endswith(IS_KNOWN)
             its = "" if is_told else "Its package is known: "
-            yield from wrapped(f"{its}--isolate auto gives it {what}.", "  ")
+            yield from wrap_text(f"{its}--isolate auto gives it {what}.", "  ")
         if known.needs:
-            yield from wrapped(known.needs, "  ")
+            yield from wrap_text(known.needs, "  ")
 
 
-def isolation_of(name: str, path: str | None = None) -> ServerIsolation:
+def find_isolation(name: str, path: str | None = None) -> ServerIsolation:
     """All that is known of a server.
 
     Args:
@@ -264,11 +264,11 @@ def isolation_of(name: str, path: str | None = None) -> ServerIsolation:
         shipped,
         servers,
         has_run,
-        namesake_of(name) if has_run else None,
+        find_namesake(name) if has_run else None,
     )
 
 
-def written(entry: IsolateEntry) -> str:
+def format_entry(entry: IsolateEntry) -> str:
     """An entry on one line."""
     parts = [entry.engine, *([f"tag {visible(entry.tag)}"] if entry.tag else [])]
     lists = ("read", "write", "hosts", "loopback", "limits")
@@ -297,18 +297,18 @@ def otherwise_named(server: ServerEntry) -> str:
     )
 
 
-def day_of(seconds: int) -> str:
+def format_day(seconds: int) -> str:
     """The day of a moment, in the user's own calendar."""
     return datetime.datetime.fromtimestamp(seconds).astimezone().date().isoformat()
 
 
-def runs_of(observed: Observed) -> str:
+def count_runs(observed: Observed) -> str:
     """Say in how many runs it was learned."""
     return f"{observed.runs} {'run' if observed.runs == 1 else 'runs'}"
 
 
 def _proposal_lines(name: str, proposal: ProfileProposal, observed: Observed) -> Iterator[str]:
-    yield f"  Learned in {runs_of(observed)}, beside what every isolated server has:"
+    yield f"  Learned in {count_runs(observed)}, beside what every isolated server has:"
     yield from (_line("+", grant, "green") for grant in proposal.added)
     yield from (_line(" ", grant, None) for grant in proposal.present)
     yield from (_line("-", grant, "yellow") for grant in proposal.unused)

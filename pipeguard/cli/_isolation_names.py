@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
-from pipeguard.cli._extent_report import wrapped
+from pipeguard.cli._extent_report import wrap_text
 from pipeguard.cli._isolated_servers import servers_here
 from pipeguard.config.effective_policy import wrap_isolation
 from pipeguard.config.options import WrapOptions
@@ -42,7 +42,7 @@ def unknown_lines(name: str) -> Iterator[str]:
     if near:
         yield f"Did you mean {' or '.join(map(visible, near))}?"
     elif known:
-        yield from wrapped(f"There are: {visible(', '.join(known))}.", "")
+        yield from wrap_text(f"There are: {visible(', '.join(known))}.", "")
     else:
         yield "No server was started under PipeGuard yet, and none is in your clients' files."
 
@@ -90,7 +90,7 @@ def stored_names() -> tuple[str, ...]:
         return store.named_servers()
 
 
-def namesake_of(name: str) -> Namesake | None:
+def find_namesake(name: str) -> Namesake | None:
     """Name the server that holds the requested name, if another one does."""
     from pipeguard.state.paths import existing_store
     from pipeguard.state.store import Store
@@ -99,7 +99,7 @@ def namesake_of(name: str) -> Namesake | None:
     if path is None:
         return None
     with Store.open(path) as store:
-        return store.namesake_of(name)
+        return store.find_namesake(name)
 
 
 def known_packages(*, as_json: bool) -> Iterator[str]:

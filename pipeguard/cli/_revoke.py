@@ -41,7 +41,7 @@ _WAYS = {
 
 
 @click.command("revoke", short_help="Take one folder, host or port back from a server.")
-@click.argument("name", metavar="SERVER", shell_complete=completions.granted)
+@click.argument("name", metavar="SERVER", shell_complete=completions.complete_granted)
 @click.argument("what", shell_complete=completions.grants)
 @click.option("--policy", "path", metavar="FILE", help="Change FILE, not your own policy.")
 @click.option("--dry-run", is_flag=True, help="Show what would be changed; write nothing.")
@@ -83,12 +83,12 @@ def revoke(name: str, what: str, *, path: str | None, dry_run: bool, as_json: bo
     if changed is None:
         raise PolicyError(
             f"{path} is written so that nothing can be removed safely. Remove"
-            f" {_listed(revocation)} from `isolate` by hand."
+            f" {_list_changes(revocation)} from `isolate` by hand."
         )
     person = None if dry_run else Person.here()
     if not as_json or (person is not None and not person.has_token):
         would = "Would be removed from" if dry_run else "To be removed from"
-        click.echo(f"{would} {path}, of {visible(name)}: {_listed(revocation)}.", err=as_json)
+        click.echo(f"{would} {path}, of {visible(name)}: {_list_changes(revocation)}.", err=as_json)
         if revocation.left:
             click.echo(revocation.left, err=as_json)
     if person is not None:
@@ -119,7 +119,7 @@ def _revocation(
     name: str, what: str, path: str, entries: tuple[IsolateEntry, ...], places: list[int]
 ) -> GrantRevocation:
     """Find what to revoke, or exit with what could be revoked."""
-    from pipeguard.cli._isolation import isolation_of
+    from pipeguard.cli._isolation import find_isolation
     from pipeguard.cli._isolation_names import known_names, unknown_lines
     from pipeguard.config.isolate_key import find_entries
     from pipeguard.isolation.sandbox import this_host
@@ -130,7 +130,7 @@ def _revocation(
     others += [each for each in entries if each.tag and each not in others]
     meant = _absolute(what)
     found = plan_revocation(name, meant, own, others, this_host())
-    state = isolation_of(name, path)
+    state = find_isolation(name, path)
     otherwise = list(_other_grants(state, meant))
     if found is not None:
         return found._replace(left="\n".join(filter(None, (found.left, *otherwise))))
@@ -151,7 +151,7 @@ def _absolute(what: str) -> str:
     return what
 
 
-def _listed(revocation: GrantRevocation) -> str:
+def _list_changes(revocation: GrantRevocation) -> str:
     pairs = ((key, value) for key, values in revocation.dropped.items() for value in values)
     return ", ".join(visible(key if key == value else f"{key} {value}") for key, value in pairs)
 

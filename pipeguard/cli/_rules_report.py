@@ -74,7 +74,7 @@ def near_page(nearness: Sequence[Nearness]) -> str:
     lines = ["Mutated `matches` that still match, and how surely:", f"{'':<{width}}  {titles}"]
     lines += [
         f"{row.rule:<{width}}  "
-        + "  ".join(f"{_matched(row.mutated.get(mutation)):<12}" for mutation in Mutation)
+        + "  ".join(f"{_match_cell(row.mutated.get(mutation)):<12}" for mutation in Mutation)
         for row in nearness
     ]
     close_calls = [(row.rule, close) for row in nearness for close in row.close_misses]
@@ -123,7 +123,7 @@ def speed_page(costs: Sequence[Cost]) -> str:
     return _page([*lines, ""])
 
 
-def _matched(misses: NearMisses | None) -> str:
+def _match_cell(misses: NearMisses | None) -> str:
     if misses is None:
         return "-"
     return f"{misses.matched}/{misses.tried} {_confidence(misses)}".rstrip()

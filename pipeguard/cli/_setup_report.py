@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 
 from pipeguard.assess.entry_extent import extent_if_isolated
-from pipeguard.cli._isolated_servers import essence_of
+from pipeguard.cli._isolated_servers import summarise
 from pipeguard.cli._isolation import otherwise_named
 from pipeguard.clients.catalog import Client, clients
 from pipeguard.clients.entries import Config, GuardState, ServerEntry
@@ -24,7 +24,7 @@ from pipeguard.clients.masking import command_line, diff, exchange_diff
 from pipeguard.clients.private import own_copy
 from pipeguard.clients.rewrite import NOT_ISOLATED
 from pipeguard.clients.setting import OWN_GUARD, SHARED_FILE, ChangePlan, JudgedServer
-from pipeguard.unicode.display import printable_json, shown, visible
+from pipeguard.unicode.display import printable_json, show, visible
 
 _COLOURS = {
     GuardState.GUARDED: "green",
@@ -289,12 +289,12 @@ def _word(plan: ChangePlan, judged: JudgedServer) -> str:
 def _line(judged: JudgedServer, width: int, what: str, machine: Machine) -> str:
     state = judged.judgement.state
     word = f"{_WORDS.get(state, what):<{_STATE_CHARS}}"
-    name = f"{shown(judged.server.name, NAME_CHARS[1]):<{width}}"
-    command = shown(command_line(judged.server), _COMMAND_CHARS)
+    name = f"{show(judged.server.name, NAME_CHARS[1]):<{width}}"
+    command = show(command_line(judged.server), _COMMAND_CHARS)
     line = f"  {name}  {click.style(word, fg=_COLOURS[state])}  {command}".rstrip()
     notes = [judged.judgement.why]
     if judged.chosen and judged.isolates:
-        touched = essence_of(extent_if_isolated(judged.server, machine))
+        touched = summarise(extent_if_isolated(judged.server, machine))
         notes += [f"will be isolated: {touched}", otherwise_named(judged.server)]
     for note in filter(None, notes):
         line += "\n" + _indent(visible(note), width + _STATE_CHARS + 6)

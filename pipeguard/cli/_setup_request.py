@@ -96,7 +96,7 @@ class SetupRequest:
             off=self.disabled,
             expose_urls=self.expose_urls,
             isolate=self.isolate,
-            is_logged_in=_is_logged_in,
+            is_logged_in=_has_login,
         )
 
     def require_engine(self) -> None:
@@ -176,7 +176,7 @@ class SetupRequest:
 
     def again(self) -> str:
         """The options that choose the same again, for a command that is advised."""
-        words = self._chosen() if self.clients else ["--all", *self._chosen()]
+        words = self._chosen_options() if self.clients else ["--all", *self._chosen_options()]
         chosen = {"gateway": self.gateway, "no-login": self.no_login, "disabled": self.disabled}
         chosen |= {"expose-urls": self.expose_urls, "shared": self.shared}
         chosen |= {"isolate": self.isolate}
@@ -185,9 +185,9 @@ class SetupRequest:
 
     def undo_command(self) -> str:
         """The command that undoes this, and nothing that was done before."""
-        return shlex.join(["pipeguard", "setup", "--undo", *self._chosen()])
+        return shlex.join(["pipeguard", "setup", "--undo", *self._chosen_options()])
 
-    def _chosen(self) -> list[str]:
+    def _chosen_options(self) -> list[str]:
         """The files and servers, as options of the command line."""
         words = [client.id for client in self.clients]
         words += [f"--server={name}" for name in self.names]
@@ -206,7 +206,7 @@ class SetupRequest:
         return any(scope in self.scopes() for scope in listed)
 
 
-def _is_logged_in(server: str) -> bool:
+def _has_login(server: str) -> bool:
     """True if PipeGuard has a login for an address; makes no folder to look it up."""
     from pipeguard.auth.store import LoginStore
     from pipeguard.state.paths import existing_state_folder

@@ -49,11 +49,11 @@ def source_options(command: Command) -> Command:
 def _sources(config: str | None, folder: str | None, imports: tuple[str, ...]) -> Sources:
     from pipeguard.gateway.sources import Sources, usual_file
 
-    file = _file_of(config, usual_file(), is_needed=not folder and not imports)
+    file = _find_file(config, usual_file(), is_needed=not folder and not imports)
     return Sources(file, folder or "", imports)
 
 
-def _file_of(config: str | None, usual: str, *, is_needed: bool) -> str:
+def _find_file(config: str | None, usual: str, *, is_needed: bool) -> str:
     """The file of servers; empty where there is none and none is needed.
 
     Raises:

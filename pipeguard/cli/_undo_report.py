@@ -18,7 +18,7 @@ from pipeguard.cli._setup_report import (
 from pipeguard.clients.machine import Machine
 from pipeguard.clients.masking import diff, exchange_diff
 from pipeguard.clients.undoing import UndoMethod, UndoPlan
-from pipeguard.unicode.display import printable_json, shown, visible
+from pipeguard.unicode.display import printable_json, show, visible
 
 
 def undo_diffs(plans: Iterable[UndoPlan]) -> None:
@@ -47,7 +47,7 @@ def undo_table(plans: Iterable[UndoPlan], machine: Machine) -> None:
         width = name_width(undone.name for undone in plan.undone)
         for undone in plan.undone:
             why = f": {undone.why}" if undone.why else ""
-            name = shown(undone.name, NAME_CHARS[1])
+            name = show(undone.name, NAME_CHARS[1])
             click.echo(f"  {name:<{width}}  {words[undone.method]}{why}")
         click.echo()
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeguard.cli import _completions as completions
-from pipeguard.cli._give import give, grant_for
+from pipeguard.cli._give import find_wall_grant, give
 from pipeguard.cli._person import Person
 from pipeguard.config.effective_policy import PROJECT_POLICY, USER_POLICY
 from pipeguard.config.user_policy import user_policy_path, usual_policy_path
@@ -48,7 +48,7 @@ def _day(context: click.Context, option: click.Parameter, value: str | None) -> 
 
 
 @click.command("allow", short_help="Allow a false alarm, as narrowly as possible.")
-@click.argument("event", shell_complete=completions.stopped)
+@click.argument("event", shell_complete=completions.complete_stopped)
 @click.option("--why", help="Your reason, written into the policy file; asked for if not given.")
 @click.option(
     "--by",
@@ -105,9 +105,9 @@ def command(  # noqa: PLR0913  one for each option
       pipeguard allow K7Q2M9D4.c12 --dry-run
     """  # noqa: D301  click reads the mark
     stopped = find_event(store_path(), event)
-    usual = _policy_of(stopped)
+    usual = _run_policy(stopped)
     path = path or usual or user_policy_path() or usual_policy_path()
-    if (grant := grant_for(stopped, port, is_wide=wide)) is not None:
+    if (grant := find_wall_grant(stopped, port, is_wide=wide)) is not None:
         give(stopped, grant, path, dry_run=dry_run, as_json=as_json)
         return
     scope = None if by is None else Breadth(by)
@@ -163,7 +163,7 @@ def _page(
     return [heading, "", entries(exemptions, "  "), *_what_opens(event, exemptions)]
 
 
-def _policy_of(event: AuditedEvent) -> str:
+def _run_policy(event: AuditedEvent) -> str:
     """The user's policy file that the event's run goes by, where it is not the usual one.
 
     Raises:

@@ -12,7 +12,7 @@ import click
 from pipeguard.cli._setup_request import must_have_effect
 from pipeguard.firewall.finding import Severity
 from pipeguard.runtime.progress import COMPILING, say_if_slow
-from pipeguard.unicode.display import counted
+from pipeguard.unicode.display import pluralize
 
 if TYPE_CHECKING:
     from pipeguard.assess.assessing import Assessment
@@ -132,7 +132,7 @@ def _assess(folder: str | None, options: dict[str, object]) -> int:
     )
     target = _target(folder)
     if options["connects"]:
-        target = _connected(
+        target = _connect(
             target,
             limit_seconds=float(str(options["limit_seconds"])),
             credentials=bool(options["credentials"]),
@@ -148,7 +148,7 @@ def _assess(folder: str | None, options: dict[str, object]) -> int:
     else:
         click.echo(text, nl=not text.endswith("\n"))
     if options["write_to"]:
-        what = counted(len(assessment.findings), "finding")
+        what = pluralize(len(assessment.findings), "finding")
         again = f"--baseline {shlex.quote(str(options['write_to']))}"
         click.echo(f"{what} written to {options['write_to']}. Known with:  {again}", err=True)
     level = str(options["fail_on"])
@@ -172,7 +172,7 @@ def _target(folder: str | None) -> AssessmentTarget:
     return of_machine(machine, compiled, GuardOptions(is_logged_in=LoginStore().holds))
 
 
-def _connected(
+def _connect(
     target: AssessmentTarget, *, limit_seconds: float, credentials: bool
 ) -> AssessmentTarget:
     from pipeguard.assess.connecting import ConnectOptions, connect
@@ -213,14 +213,14 @@ class _Progress:
     def __call__(self, done: int, count: int, name: str) -> None:
         from time import monotonic
 
-        from pipeguard.unicode.display import shown
+        from pipeguard.unicode.display import show
 
         now = monotonic()
         terminal = sys.stderr.isatty()
         if not self._last_shown:
             self._last_shown = now
         if terminal:
-            text = f"\r\033[Kchecked {done} of {count} servers: {shown(name, 40)}"
+            text = f"\r\033[Kchecked {done} of {count} servers: {show(name, 40)}"
             click.echo(text, nl=False, err=True)
         elif now - self._last_shown > 1.0 or done == count:
             self._last_shown = now

@@ -112,13 +112,13 @@ def login(server: str, **options: Unpack[LoginOptions]) -> None:
     """  # noqa: D301  click reads the mark
     extra.must_be_installed("logins")
     store = LoginStore()
-    last = _login_for(store, server)
+    last = _find_login(store, server)
     uri = last.server if last else canonical(server)
     place = Place(options["store"]) if options["store"] else last.place if last else Place.KEYRING
     ca = os.path.abspath(options["ca"]) if options["ca"] else last.ca if last else ""
     secret = _secret(options)
     # A second to import, so only once the options are right.
-    from pipeguard.auth.login import LoginRequest, log_in
+    from pipeguard.auth.login import LoginRequest, run_login
 
     request = LoginRequest(
         uri,
@@ -138,7 +138,7 @@ def login(server: str, **options: Unpack[LoginOptions]) -> None:
     def show(url: str, callback: Callback) -> None:
         _show(url, callback, opens=options["browser"])
 
-    granted = asyncio.run(log_in(store, request, show))
+    granted = asyncio.run(run_login(store, request, show))
     where = "the system's keyring" if granted.place is Place.KEYRING else "a file of mode 0600"
     click.echo(f"Logged in to {granted.server} as {visible(granted.name)!r}.")
     click.echo(f"  scope      {visible(granted.scope) or 'none named'}")
@@ -180,7 +180,7 @@ def logout(server: str) -> None:
       5  forgotten, but the authorization server did not revoke them
     """  # noqa: D301  click reads the mark
     store = LoginStore()
-    login = _login_for(store, server)
+    login = _find_login(store, server)
     if login is None:
         raise InputError(
             f"you are not logged in to {server!r}.\n  List your logins:  pipeguard auth status"
@@ -196,7 +196,7 @@ def logout(server: str) -> None:
         click.echo(revocation.why_not, err=True)
 
 
-def _login_for(store: LoginStore, server: str) -> StoredLogin | None:
+def _find_login(store: LoginStore, server: str) -> StoredLogin | None:
     """The login with this URL or name; None if the URL has none.
 
     Raises:
@@ -254,8 +254,8 @@ def _fields(login: StoredLogin, now: float) -> dict[str, object]:
         "store": login.place.value,
         "scope": login.scope.split(),
         "wanted_scope": login.wanted.split(),
-        "obtained_at": _written(login.obtained_at),
-        "expires_at": _written(login.expires_at),
+        "obtained_at": _format_moment(login.obtained_at),
+        "expires_at": _format_moment(login.expires_at),
         "refreshes": login.has_refresh,
         "needs_login": login.has_ended(now) or bool(login.wanted),
     }
@@ -263,16 +263,17 @@ def _fields(login: StoredLogin, now: float) -> dict[str, object]:
 
 def _state(login: StoredLogin, now: float) -> str:
     if login.has_ended(now):
-        return f"ended {_written(login.expires_at)}; log in again:  {login_command(login.server)}"
+        ended = _format_moment(login.expires_at)
+        return f"ended {ended}; log in again:  {login_command(login.server)}"
     renewed = "renewed automatically" if login.has_refresh else "not renewed"
     if login.expires_at is None:
         return "good until it is refused" if not login.has_refresh else f"good, {renewed}"
     if login.expires_at <= now:
         return "renewed when needed"
-    return f"good until {_written(login.expires_at)}, {renewed}"
+    return f"good until {_format_moment(login.expires_at)}, {renewed}"
 
 
-def _written(moment: float | None) -> str | None:
+def _format_moment(moment: float | None) -> str | None:
     if moment is None:
         return None
     return datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

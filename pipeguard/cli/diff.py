@@ -67,7 +67,7 @@ def command(target: str | None, kind: str | None, *, as_json: bool) -> None:
     with Store.open(store_path()) as store:
         waiting = find_held(store, target, kind)
         servers = store.servers()
-        proposed = _proposed(store) if target is None else []
+        proposed = _asking_servers(store) if target is None else []
     if proposed:
         names = ", ".join(proposed)
         click.echo(f"Agents ask about servers ({names}):  pipeguard servers list", err=True)
@@ -112,7 +112,7 @@ def _stuffing(entry: HeldDefinition, servers: Iterable[str]) -> list[str]:
     ]
 
 
-def _proposed(store: Store) -> list[str]:
+def _asking_servers(store: Store) -> list[str]:
     """The servers about which an agent asks something."""
     from pipeguard.state.proposals import ProposalState, proposals
 
@@ -146,8 +146,8 @@ def as_fields(entry: HeldDefinition) -> dict[str, object]:
         "reason": pin.reason,
         "drift": [drift.value for drift in entry.drift],
         "changes": entry.changes,
-        "approved": None if entry.trusted is None else _canonical(entry.trusted),
-        "approved_fingerprint": None if entry.trusted is None else pin.approved_fingerprint,
+        "approved": None if entry.trusted_version is None else _canonical(entry.trusted_version),
+        "approved_fingerprint": None if entry.trusted_version is None else pin.approved_fingerprint,
         "approved_at": pin.approved_at,
         "reviewed": bool(pin.is_reviewed),
         "held": None if pin.held_definition is None else _canonical(pin.held_definition),
@@ -161,7 +161,7 @@ def as_fields(entry: HeldDefinition) -> dict[str, object]:
 def page(entry: HeldDefinition) -> str:
     """One held definition for people: what changed, and the diff."""
     pin = entry.pin
-    if entry.trusted is not None:
+    if entry.trusted_version is not None:
         state = f"{pin.kind}, changed since it was {entry.since}"
     else:
         state = ", ".join(filter(None, (pin.kind, "never approved", entry.since)))
@@ -171,13 +171,13 @@ def page(entry: HeldDefinition) -> str:
     lines += finding_lines(definition_findings(entry))
     lines += [
         "",
-        *map(_coloured, unified(entry.trusted, pin.held_definition or "null")),
+        *map(_colour, unified_diff(entry.trusted_version, pin.held_definition or "null")),
         "",
     ]
     return "\n".join(lines)
 
 
-def unified(approved: str | None, seen: str) -> list[str]:
+def unified_diff(approved: str | None, seen: str) -> list[str]:
     """A unified diff of two definitions, with every character visible."""
     old = [] if approved is None else pretty(approved)
     new = pretty(seen)
@@ -201,7 +201,7 @@ def _canonical(text: str) -> str:
 def _pretty(value: JsonValue, indent: str, key: str) -> list[str]:
     if isinstance(value, dict) and value:
         members = [
-            _pretty(item, f"{indent}  ", f"{_quoted(name)}: ") for name, item in value.items()
+            _pretty(item, f"{indent}  ", f"{_quote(name)}: ") for name, item in value.items()
         ]
         return [f"{indent}{key}{{", *_with_commas(members), f"{indent}}}"]
     if isinstance(value, list) and value:
@@ -211,7 +211,7 @@ def _pretty(value: JsonValue, indent: str, key: str) -> list[str]:
         return [f"{indent}{key}{value}"]
     if not isinstance(value, str):
         return [f"{indent}{key}{json.dumps(value)}"]
-    text = _quoted(value)
+    text = _quote(value)
     if len(text) <= LINE_CHARS:
         return [f"{indent}{key}{text}"]
     first, *rest = _SENTENCE_END.split(text)
@@ -221,7 +221,7 @@ def _pretty(value: JsonValue, indent: str, key: str) -> list[str]:
 _SENTENCE_END = re.compile(r"(?<=\\n)|(?<=[.!?] )")
 
 
-def _quoted(text: str) -> str:
+def _quote(text: str) -> str:
     return visible(json.dumps(text, ensure_ascii=False))
 
 
@@ -231,7 +231,7 @@ def _with_commas(parts: list[list[str]]) -> list[str]:
     return [line for part in parts for line in part]
 
 
-def _coloured(line: str) -> str:
+def _colour(line: str) -> str:
     colour = {"+": "green", "-": "red", "@": "cyan"}.get(line[:1])
     return click.style(line, fg=colour) if colour else line
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeguard.unicode.display import counted, visible_lines
+from pipeguard.unicode.display import pluralize, visible_lines
 from pipeguard.version import VERSION
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def _show(result: Result) -> None:
 def _count(results: list[Result]) -> str:
     states = [result.state.name.lower() for result in results]
     wrong, notes, unknown = (states.count(word) for word in ("wrong", "note", "unknown"))
-    checks = counted(len(results), "check")
+    checks = pluralize(len(results), "check")
     if not wrong:
         summary = f"Nothing is wrong in {checks}."
     else:

@@ -19,7 +19,7 @@ from pipeguard.rulebook.reference import usual_action
 from pipeguard.state.exceptions import STOPPED, decisive, enforced_action, find_event, stopping
 from pipeguard.state.paths import store_path
 from pipeguard.state.schema import MAX_NAME_CHARS
-from pipeguard.unicode.display import cut, quoted, visible
+from pipeguard.unicode.display import cut, quote, visible
 
 if TYPE_CHECKING:
     from pipeguard.cli._give import GivenNow
@@ -112,7 +112,7 @@ def is_file(finding: dict[str, str]) -> bool:
     return is_wall(finding["rule"]) and bool(finding.get("pointer"))
 
 
-def outcome_of(event: AuditedEvent) -> str:
+def describe_outcome(event: AuditedEvent) -> str:
     """Say what became of a server's request; empty for an event that is no wall."""
     if not event.findings or not all(is_wall(each["rule"]) for each in event.findings):
         return ""
@@ -123,7 +123,7 @@ def outcome_of(event: AuditedEvent) -> str:
     return _REFUSED if event.action == "block" else ""
 
 
-def wanted(finding: dict[str, str]) -> str:
+def describe_request(finding: dict[str, str]) -> str:
     """Describe what a server wanted, as the end of a sentence."""
     subject = finding.get("path") or finding.get("excerpt", "")
     host = finding.get("host", "")
@@ -279,26 +279,24 @@ def _rule_page(rule: Rule) -> str:
     return "\n".join(
         [
             f"{click.style(rule.id, bold=True)}: {rule.title}",
-            _wrapped(f"{level}: what it finds is {outcome}, unless your policy says otherwise."),
-            _wrapped(f"Looks at {surfaces}{places}."),
+            _wrap(f"{level}: what it finds is {outcome}, unless your policy says otherwise."),
+            _wrap(f"Looks at {surfaces}{places}."),
             "",
-            _labelled("Why", rule.why),
-            _labelled("Do", rule.fix),
-            _labelled("Allow", find_remedy(rule.id).advice),
+            _label("Why", rule.why),
+            _label("Do", rule.fix),
+            _label("Allow", find_remedy(rule.id).advice),
             "",
-            _labelled("Finds", cut(visible(example(rule)), SAMPLE_CHARS)),
-            _labelled("Passes", cut(visible(texts(rule.passes[0])[0]), SAMPLE_CHARS)),
-            _labelled("Place", f"as in {sample_place(rule, surface)}; the text is made up"),
-            *([_labelled("OWASP", rule.owasp)] if rule.owasp else []),
+            _label("Finds", cut(visible(example(rule)), SAMPLE_CHARS)),
+            _label("Passes", cut(visible(texts(rule.passes[0])[0]), SAMPLE_CHARS)),
+            _label("Place", f"as in {sample_place(rule, surface)}; the text is made up"),
+            *([_label("OWASP", rule.owasp)] if rule.owasp else []),
         ]
     )
 
 
 def _family_page(name: str, about: str) -> str:
     head = click.style(name, bold=True)
-    return "\n".join(
-        [head, "", _labelled("What", about), _labelled("Do", find_remedy(name).advice)]
-    )
+    return "\n".join([head, "", _label("What", about), _label("Do", find_remedy(name).advice)])
 
 
 def _event_fields(event: AuditedEvent, rules: dict[str, Rule]) -> dict[str, object]:
@@ -328,14 +326,14 @@ def _words(rule: str, rules: dict[str, Rule]) -> dict[str, str]:
 
 def _event_page(event: AuditedEvent, rules: dict[str, Rule]) -> str:
     what = " ".join(filter(None, (event.method, event.tool)))
-    what = what or ("what it said" if outcome_of(event) else "a message")
+    what = what or ("what it said" if describe_outcome(event) else "a message")
     head = f"{event.time}, server {event.server}: {what}"
     lines = [f"{click.style(event.name, bold=True)}: {visible(head)}"]
     usual = _OUTCOMES.get(event.action, f"PipeGuard's action was {event.action}.")
     now = _now(event)
-    lines.append(outcome_of(event) or usual)
+    lines.append(describe_outcome(event) or usual)
     if now is not None:
-        lines.append(_wrapped(now.holds))
+        lines.append(_wrap(now.holds))
     for rule in dict.fromkeys(finding["rule"] for finding in event.findings):
         words = _words(rule, rules)
         title = f": {words['title']}" if words["title"] else ""
@@ -351,7 +349,7 @@ def _event_page(event: AuditedEvent, rules: dict[str, Rule]) -> str:
         ]
         what_to_do = words["fix"] if now is None else GIVEN_BY_NOW
         about = (("Why", words["why"]), ("Do", what_to_do))
-        lines += [_labelled(label, visible(text)) for label, text in about if text]
+        lines += [_label(label, visible(text)) for label, text in about if text]
     lines += ["", *(f"{label}  {command}" for label, command in _decisions(event, now))]
     return "\n".join(lines).rstrip()
 
@@ -366,8 +364,8 @@ def _passage_lines(finding: dict[str, str], event: AuditedEvent, *, is_past: boo
     """Describe the place of a finding, and the finding."""
     if is_wall(finding["rule"]):
         note = "" if is_past else finding.get("note", "")
-        about = (("Wanted", wanted(finding)), ("Note", note))
-        return [_labelled(label, visible(text)) for label, text in about if text]
+        about = (("Wanted", describe_request(finding)), ("Note", note))
+        return [_label(label, visible(text)) for label, text in about if text]
     where = f"in {finding.get('place', '')} {finding.get('pointer', '')}".rstrip()
     level = f"severity {finding.get('severity')}, confidence {finding.get('confidence')}"
     view = finding.get("view", "text")
@@ -379,12 +377,12 @@ def _passage_lines(finding: dict[str, str], event: AuditedEvent, *, is_past: boo
         ("Cut" if event.action == action == "cut" else "Text", finding.get("excerpt", "")),
         ("Note", finding.get("note", "")),
     )
-    return [_labelled(label, visible(text)) for label, text in texts if text]
+    return [_label(label, visible(text)) for label, text in texts if text]
 
 
 def _now(event: AuditedEvent) -> GivenNow | None:
     """The grant of what an isolated server was refused, if the policy holds it now."""
-    if not outcome_of(event):
+    if not describe_outcome(event):
         return None
     from pipeguard.cli._give import given_now
 
@@ -402,7 +400,7 @@ def _decisions(event: AuditedEvent, now: GivenNow | None) -> list[tuple[str, str
     if waiting:
         tool = next((finding["tool"] for finding in waiting if finding.get("tool")), "")
         is_whole = 0 < len(tool) < MAX_NAME_CHARS  # the audit cuts longer ones
-        target = quoted(f"{event.server}/{tool}" if is_whole else event.server)
+        target = quote(f"{event.server}/{tool}" if is_whole else event.server)
         steps = [
             ("Look at it:", f"pipeguard diff {target}"),
             ("Accept it: ", f"pipeguard approve {target}"),
@@ -417,9 +415,9 @@ def _decisions(event: AuditedEvent, now: GivenNow | None) -> list[tuple[str, str
     return steps
 
 
-def _wrapped(text: str) -> str:
+def _wrap(text: str) -> str:
     return textwrap.fill(text, WIDTH)
 
 
-def _labelled(label: str, text: str) -> str:
+def _label(label: str, text: str) -> str:
     return textwrap.fill(text, WIDTH, initial_indent=f"{label:<8} ", subsequent_indent=" " * 9)

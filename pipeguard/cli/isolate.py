@@ -17,10 +17,10 @@ from pipeguard.cli import _completions as completions
 from pipeguard.cli._groups import CommandGroup
 from pipeguard.cli._isolation import (
     MISSING,
-    day_of,
-    isolation_of,
-    runs_of,
-    written,
+    count_runs,
+    find_isolation,
+    format_day,
+    format_entry,
 )
 from pipeguard.cli._isolation_names import entries_now, known_servers
 from pipeguard.cli._person import Person
@@ -155,22 +155,22 @@ def list_(*, of_packages: bool, as_json: bool) -> None:
             "servers": [each.fields() for each in servers],
             "isolated": [each._asdict() for each in entries],
             "learned": [
-                {"server": name, "runs": seen.runs, "last": day_of(seen.last)}
+                {"server": name, "runs": seen.runs, "last": format_day(seen.last)}
                 for name, seen in learned
             ],
             "packages": [_package_fields(each) for each in installed],
             "homes": homes,
         }
         click.echo(json.dumps(fields, indent=2))
-        _end_with(unread_files())
+        _exit_unreadable(unread_files())
         return
     _section("Servers of your clients", _server_lines(servers))
-    isolated = [f"{visible(each.server)}  {written(each)}" for each in entries]
+    isolated = [f"{visible(each.server)}  {format_entry(each)}" for each in entries]
     _section("Your policy says of isolation", isolated)
     _section(
         "Learned",
         [
-            f"{visible(name)}  {runs_of(seen)}, last on {day_of(seen.last)}"
+            f"{visible(name)}  {count_runs(seen)}, last on {format_day(seen.last)}"
             for name, seen in learned
         ],
     )
@@ -179,21 +179,21 @@ def list_(*, of_packages: bool, as_json: bool) -> None:
     if not (servers or entries or learned or installed or homes):
         click.echo("Nothing is isolated yet. Begin with: pipeguard wrap --isolate auto -- COMMAND")
     _say_next(servers)
-    _end_with(unread_files())
+    _exit_unreadable(unread_files())
 
 
 def _say_next(servers: Sequence[ServerHere]) -> None:
     """The commands that follow the list."""
-    from pipeguard.cli._extent_report import wrapped
+    from pipeguard.cli._extent_report import wrap_text
 
     if any(each.isolation.is_held for each in servers):
         click.echo("All that one can touch:  pipeguard isolate show SERVER")
-        click.echo("\n".join(wrapped(MISSING, "")))
+        click.echo("\n".join(wrap_text(MISSING, "")))
     if any(each.is_bare for each in servers):
         click.echo("To guard and isolate what is not guarded:  pipeguard setup --isolate")
 
 
-def _end_with(problems: Sequence[str]) -> None:
+def _exit_unreadable(problems: Sequence[str]) -> None:
     """Say which files could not be read, and end with that."""
     for problem in problems:
         click.echo(problem, err=True)
@@ -202,7 +202,7 @@ def _end_with(problems: Sequence[str]) -> None:
 
 
 @command.command("show", short_help="Show all that a server can touch.")
-@click.argument("name", shell_complete=completions.isolated)
+@click.argument("name", shell_complete=completions.complete_isolated)
 @click.argument("words", nargs=-1, type=click.UNPROCESSED)
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
 def show(name: str, words: tuple[str, ...], *, as_json: bool) -> None:
@@ -235,7 +235,7 @@ def show(name: str, words: tuple[str, ...], *, as_json: bool) -> None:
         hardened = hardened_words((name, *words), entries_now())
         click.echo(json.dumps(hardened._asdict(), indent=2) if as_json else hardening(hardened))
         return
-    state = isolation_of(name)
+    state = find_isolation(name)
     if as_json:
         click.echo(json.dumps(state.fields(), indent=2))
     else:
@@ -249,7 +249,7 @@ def show(name: str, words: tuple[str, ...], *, as_json: bool) -> None:
 
 
 @command.command("accept", short_help="Give a server what was learned of it, and isolate it.")
-@click.argument("name", shell_complete=completions.learned)
+@click.argument("name", shell_complete=completions.complete_learned)
 @click.option("--policy", "path", metavar="FILE", help="Write to FILE, not to your own policy.")
 @click.option("--dry-run", is_flag=True, help="Show what would be written; write nothing.")
 def accept(name: str, *, path: str | None, dry_run: bool) -> None:
@@ -277,7 +277,7 @@ def accept(name: str, *, path: str | None, dry_run: bool) -> None:
     from pipeguard.state.exceptions import save
 
     path = path or user_policy_path() or usual_policy_path()
-    state = isolation_of(name, path)
+    state = find_isolation(name, path)
     if state.proposal is None:
         click.echo(f"Nothing was learned of {visible(name)}. {LEARN_FIRST.format(visible(name))}")
         raise SystemExit(NOTHING_THERE)
@@ -311,7 +311,7 @@ LEARN_FIRST = "Run it once with: pipeguard wrap --isolate learn --name {} -- COM
 
 
 @command.command("update", short_help="Fetch packages of isolated servers anew.")
-@click.argument("name", required=False, shell_complete=completions.fetched)
+@click.argument("name", required=False, shell_complete=completions.complete_fetched)
 @click.option("--all", "everything", is_flag=True, help="All packages.")
 def update(name: str | None, *, everything: bool) -> None:
     """Fetch the package NAME anew, at the version that its command asks for.
@@ -370,7 +370,7 @@ def _tell_no_package(name: str | None, installed: Sequence[Installed]) -> None:
 def _server_lines(servers: Iterable[ServerHere]) -> Iterable[str]:
     from pipeguard.cli._columns import in_columns
 
-    rows = ((each.server.name, each.isolated_by, each.essence) for each in servers)
+    rows = ((each.server.name, each.isolator, each.essence) for each in servers)
     return _cut(in_columns(("server", "isolated by", "can touch"), sorted(dict.fromkeys(rows))))
 
 
@@ -389,7 +389,7 @@ def _section(title: str, lines: Iterable[str]) -> None:
 def _package_line(installed: Installed) -> str:
     specs = " ".join(installed.package.specs)
     size = f"{installed.size_bytes() / KIBIBYTE**2:.0f} MiB"
-    return f"{specs}  {installed.version}, on {day_of(installed.fetched)}, {size}"
+    return f"{specs}  {installed.version}, on {format_day(installed.fetched)}, {size}"
 
 
 def _package_fields(installed: Installed) -> dict[str, object]:
@@ -397,7 +397,7 @@ def _package_fields(installed: Installed) -> dict[str, object]:
         "registry": installed.package.registry,
         "specs": list(installed.package.specs),
         "version": installed.version,
-        "fetched": day_of(installed.fetched),
+        "fetched": format_day(installed.fetched),
         "bytes": installed.size_bytes(),
         "folder": str(installed.folder),
     }

@@ -167,7 +167,7 @@ def check(file: str | None, *, project: bool, as_json: bool) -> None:
         parsed.get(scope, (None, None))[1] for scope in (PolicyScope.USER, PolicyScope.PROJECT)
     )
     if user is not None and tighter is not None:
-        notes[parsed[PolicyScope.PROJECT][0]] += _overruled(user, tighter)
+        notes[parsed[PolicyScope.PROJECT][0]] += _overruled_keys(user, tighter)
     policy = combine(user, tighter)
     if as_json:
         fields = {"files": [{"path": path, "notes": noted} for path, noted in notes.items()]}
@@ -235,7 +235,7 @@ def _isolation_notes(file: PolicyFile) -> list[str]:
     return [*missing, *(f"isolate, hosts: {text} gives {what}" for text, what in excesses.items())]
 
 
-def _overruled(user: PolicyFile, project: PolicyFile) -> list[str]:
+def _overruled_keys(user: PolicyFile, project: PolicyFile) -> list[str]:
     """Keys in which the project is looser than the user's file, which then applies."""
     policy = combine(user, project)
     pairs = (

@@ -22,7 +22,7 @@ from pipeguard.cli._rules_report import (
 from pipeguard.cli.explain import FAMILIES, rule_fields
 from pipeguard.config.directories import read
 from pipeguard.config.strict_yaml import suggestion
-from pipeguard.detect.scanning.databases import build, loaded
+from pipeguard.detect.scanning.databases import build, load_patterns
 from pipeguard.detect.scanning.engine import Engine
 from pipeguard.errors import RuleError
 from pipeguard.firewall.finding import Action, Severity
@@ -104,7 +104,7 @@ def show(name: str, *, as_json: bool) -> None:
     if rule is None:
         raise RuleError(_not_in_a_pack(name, rules))
     samples = {"matches": list(rule.matches), "passes": list(rule.passes)}
-    matched, classified = _matched(rule), {"model": rule.model, "sha256": rule.sha256}
+    matched, classified = _describe_match(rule), {"model": rule.model, "sha256": rule.sha256}
     fields = {**rule_fields(rule), **matched, **classified, **samples}
     if as_json:
         click.echo(json.dumps(fields, indent=2))
@@ -129,7 +129,7 @@ def _not_in_a_pack(name: str, rules: Collection[str]) -> str:
     return f"no rule is called {name!r}.{near}\n  List them:  pipeguard rules list"
 
 
-def _matched(rule: Rule) -> dict[str, object]:
+def _describe_match(rule: Rule) -> dict[str, object]:
     """Describe a pattern and how a match is weighed; meaningless for a rule with a model."""
     return {
         "pattern": rule.pattern,
@@ -182,7 +182,7 @@ def test(*, file: str | None, glob: str, speed: bool, near_miss: bool, as_json: 
     began = perf_counter()
     if file is None:
         every = load_rules()
-        compiled = _compiled()
+        compiled = _load_compiled()
         proving: Sequence[Engine] = compiled
     else:
         source = PackFile(file, read(file, MAX_PACK_BYTES, RuleError)[0], shipped=False)
@@ -197,7 +197,7 @@ def test(*, file: str | None, glob: str, speed: bool, near_miss: bool, as_json: 
     with say_if_slow(f"trying mutated samples of {len(rules)} rules"):
         nearness = list(near_all(rules, proving)) if near_miss else []
     with say_if_slow(f"measuring {len(rules)} rules, about 50 ms each"):
-        measured = list(costs(rules, proving, _compiled())) if speed else []
+        measured = list(costs(rules, proving, _load_compiled())) if speed else []
     if as_json:
         fields: dict[str, object] = {"rules": len(rules), "samples": count, "seconds": seconds}
         fields["failures"] = failure_fields(failures)
@@ -216,7 +216,7 @@ def test(*, file: str | None, glob: str, speed: bool, near_miss: bool, as_json: 
     raise SystemExit(1 if failures else 0)
 
 
-def _compiled() -> Engines:
+def _load_compiled() -> Engines:
     from pipeguard.rulebook.cache import load_engines
 
     with say_if_slow(COMPILING):
@@ -226,5 +226,6 @@ def _compiled() -> Engines:
 def _alone(rules: Sequence[Rule]) -> list[Engine]:
     """Engines for the rules of one file; all rules together take seconds to compile."""
     return [
-        Engine(rules, surface, loaded(build(rules, surface, model)), model) for surface in Surface
+        Engine(rules, surface, load_patterns(build(rules, surface, model)), model)
+        for surface in Surface
     ]

@@ -22,7 +22,7 @@ from pipeguard.firewall.finding import Action
 from pipeguard.rulebook.cache import load_engines
 from pipeguard.rulebook.trial import USUAL_KEY, TextRole, Trial, TrialInput, judge
 from pipeguard.runtime.progress import COMPILING, say_if_slow
-from pipeguard.unicode.display import counted, visible
+from pipeguard.unicode.display import pluralize, visible
 
 if TYPE_CHECKING:
     from pipeguard.rulebook.trial import LocatedFinding, Spot
@@ -168,7 +168,7 @@ def _pages(trials: Mapping[str, Trial], skipped: Mapping[str, str]) -> str:
     """Report findings file by file, with a total."""
     pages = [_page(path, trial) for path, trial in trials.items() if trial.findings]
     counts = Counter(trial.action for trial in trials.values())
-    lines = [f"{counted(len(trials), 'file')}:"]
+    lines = [f"{pluralize(len(trials), 'file')}:"]
     lines += [f"  {counts[action]} {_WOULD[action]}" for action in sorted(counts)]
     if skipped:
         lines.append(f"  {len(skipped)} skipped:")
@@ -359,11 +359,11 @@ def _matching(pattern: str) -> Iterator[str]:
         drive, rest = os.path.splitdrive(pattern)
         begin = drive + rest[: len(rest) - len(rest.lstrip(_SEPARATORS))]
         steps = [step for step in re.split(f"[{re.escape(_SEPARATORS)}]+", rest) if step]
-        found = dict.fromkeys(_expanded(begin, tuple(steps)))
+        found = dict.fromkeys(_expand(begin, tuple(steps)))
         yield from sorted(path for path in found if _is_own_file(path))
 
 
-def _expanded(folder: str, steps: tuple[str, ...]) -> Iterator[str]:
+def _expand(folder: str, steps: tuple[str, ...]) -> Iterator[str]:
     """The paths that the steps of a pattern lead to; `**` stands for folders, and for no links.
 
     A link to a folder above it would lead to every file again and again, as `glob` follows it.
@@ -377,17 +377,17 @@ def _expanded(folder: str, steps: tuple[str, ...]) -> Iterator[str]:
             rest = rest[1:]
         steps = ("**", *rest)
         rest = rest or ("*",)
-        yield from _expanded(folder, rest)
+        yield from _expand(folder, rest)
         for name in _names(folder):
             path = os.path.join(folder, name)
             if not name.startswith(".") and os.path.isdir(path) and not os.path.islink(path):
-                yield from _expanded(path, steps)
+                yield from _expand(path, steps)
     elif any(sign in step for sign in _MAGIC):
         for name in fnmatch.filter(_names(folder), step):
             if step.startswith(".") or not name.startswith("."):
-                yield from _expanded(os.path.join(folder, name), rest)
+                yield from _expand(os.path.join(folder, name), rest)
     else:
-        yield from _expanded(os.path.join(folder, step), rest)
+        yield from _expand(os.path.join(folder, step), rest)
 
 
 def _names(folder: str) -> list[str]:

@@ -118,7 +118,7 @@ def _wrap_options(given: dict[str, object]) -> WrapOptions:
         elif isinstance(value, str):
             values[name] = value
     options = WrapOptions((), values, lists, [])
-    wrong = options.misplaced()
+    wrong = options.find_misplaced()
     if wrong is not None:
         raise click.UsageError(wrong)
     return options

@@ -36,7 +36,7 @@ def command() -> None:
     """  # noqa: D301  click reads the mark
 
 
-_name = click.argument("name", shell_complete=completions.proposed)
+_name = click.argument("name", shell_complete=completions.complete_proposed)
 _json_option = click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
 
 

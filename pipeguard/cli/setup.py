@@ -12,7 +12,7 @@ import click
 
 from pipeguard.cli import _completions as completions
 from pipeguard.errors import InputError, PipeGuardError
-from pipeguard.unicode.display import counted, visible
+from pipeguard.unicode.display import pluralize, visible
 
 if TYPE_CHECKING:
     from pipeguard.cli._setup_request import SetupRequest
@@ -263,7 +263,7 @@ def _may_change(request: SetupRequest, plans: list[ChangePlan]) -> bool:
     if not sys.stdin.isatty():
         return False
     count = sum(plan.open_count for plan in plans)
-    servers, files = counted(count, "server"), counted(len(plans), "file")
+    servers, files = pluralize(count, "server"), pluralize(len(plans), "file")
     verb = "Guard and isolate" if request.isolate else "Guard"
     what = f"Move {servers} of" if request.gateway else f"{verb} {servers} in"
     return click.confirm(f"\n{what} {files}{' behind the gateway' * request.gateway}?")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from pipeguard.errors import PolicyError
-from pipeguard.unicode.display import shown, visible
+from pipeguard.unicode.display import show, visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -85,11 +85,11 @@ def _status() -> Status:
     servers: list[ServerTotals] = []
     proposed: list[str] = []
     if existing_store() is not None:
-        servers, proposed = _stored()
+        servers, proposed = _stored_totals()
     return Status(mode, problem, *_clients(), servers, proposed)
 
 
-def _stored() -> tuple[list[ServerTotals], list[str]]:
+def _stored_totals() -> tuple[list[ServerTotals], list[str]]:
     from datetime import date
 
     from pipeguard.config.policy_file import find_beginning
@@ -200,7 +200,7 @@ def _client_lines(status: Status) -> list[str]:
 def _table(rows: Iterable[tuple[object, ...]]) -> list[str]:
     numbers = sum(map(len, COLUMNS[1:])) + 2 * len(COLUMNS)
     room = max(LEAST_CHARS, get_terminal_size().columns - numbers)
-    cells = [COLUMNS, *([shown(str(cell), room) for cell in row] for row in rows)]
+    cells = [COLUMNS, *([show(str(cell), room) for cell in row] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return [
         "  ".join(

@@ -56,7 +56,7 @@ class EditedText:
     changes: tuple[EntryChange, ...]
 
 
-def edited(
+def edit_entries(
     text: str, syntax: Syntax, wanted: Sequence[tuple[ServerEntry, NewFields]]
 ) -> EditedText:
     """Change entries, and prove that nothing else changed.

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pipeguard.clients import machine
 from pipeguard.clients.catalog import ConfigScope, FileSpec, Shape, Transport
-from pipeguard.clients.guarding import GuardedCommand, guarded
+from pipeguard.clients.guarding import GuardedCommand, split_guarded
 from pipeguard.clients.reading import (
     Reading,
     find_nodes,
@@ -324,7 +324,7 @@ class _EntryReader:
             transport=_transport(data, url_key, shape),
             headers=_texts(_get_value(data, shape.headers)),
             off=_is_off(entry.data(), data, shape),
-            guard=guarded(words),
+            guard=split_guarded(words),
             spans=dict(_spans(inner, shape)),
             odd=_sharing(entry, inner),
         )

@@ -91,7 +91,7 @@ def sha256(path: Path) -> str:
 
 
 @contextmanager
-def locked(real: Path, ending: str) -> Iterator[None]:
+def lock_client(real: Path, ending: str) -> Iterator[None]:
     """Take the client's own lock, a folder beside its file, if it has one.
 
     Raises:

@@ -73,10 +73,10 @@ def with_gateway(
             needs_entry = False
             entry = (*path, min(key for key in keys if isinstance(key, int)) if named else name)
             fields = _fields(group, launcher)
-            new = [container.written(name, named, fields)]
+            new = [container.format_entry(name, named, fields)]
             if named:
                 fields = {named: name, **fields}
-        text = container.exchanged(keys, new)
+        text = container.replace_entries(keys, new)
         _exchange(_at(expected, path), keys, {name: _as_read(fields, syntax)} if new else {})
     _prove(syntax, text, expected)
     return TakenOut(text, tuple(changes), entry)
@@ -122,7 +122,7 @@ def put_back(
         pieces = [piece for server in missing for piece in changes[server.path].before]
         keys = [gateway.path[-1]] if gateway else []
         if pieces or keys:
-            text = Container(text, syntax, path).exchanged(keys, pieces)
+            text = Container(text, syntax, path).replace_entries(keys, pieces)
         nodes = {server.path[-1]: old.at(server.path) for server in missing}
         _exchange(_at(expected, path), keys, {k: plain(n.data()) for k, n in nodes.items() if n})
     _prove(syntax, text, expected)

@@ -86,7 +86,7 @@ class GuardedCommand:
         return is_stale(self.launcher)
 
 
-def guarded(words: Sequence[str]) -> GuardedCommand | None:
+def split_guarded(words: Sequence[str]) -> GuardedCommand | None:
     """The parts of a guarded command; None for any other command."""
     count = _launcher_length(words)
     if not count or list(words[count : count + 1]) != ["wrap"]:
@@ -115,7 +115,7 @@ def guarded(words: Sequence[str]) -> GuardedCommand | None:
 def wrap_options(words: Sequence[str]) -> tuple[WrapOption, ...]:
     """The options of a guarded command; none of any other command."""
     begin = _launcher_length(words) + 1
-    return tuple(_options(words, begin)) if guarded(words) is not None else ()
+    return tuple(_options(words, begin)) if split_guarded(words) is not None else ()
 
 
 def with_isolation(words: Sequence[Value], engine: str) -> list[Value]:
@@ -170,7 +170,7 @@ def list_words(guard: GuardedCommand, variables: Sequence[str] = ()) -> list[str
     """
     words = [*guard.launcher, "wrap", *_name_option(guard.name or "")]
     if guard.url is None:
-        names = [word for name in variables for word in ("--env", name) if is_passed_on(name)]
+        names = [word for name in variables for word in ("--env", name) if is_forwardable(name)]
         isolate = (ISOLATE, guard.isolate) if guard.isolate else ()
         return [*words, *isolate, *names, "--", *guard.command]
     for header, variable in guard.headers.items():
@@ -187,7 +187,7 @@ def _name_option(name: str) -> tuple[str, ...]:
     return ("--name", name) if _NAME.fullmatch(name) else ()
 
 
-def is_passed_on(name: str) -> bool:
+def is_forwardable(name: str) -> bool:
     """True if `--env` accepts a name: a valid one that is not PipeGuard's own."""
     return bool(_VARIABLE.fullmatch(name)) and not name.upper().startswith("PIPEGUARD_")
 

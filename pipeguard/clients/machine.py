@@ -157,7 +157,7 @@ def is_present(machine: Machine, client: Client) -> bool:
     ) or any(True for spec in client.files for _ in paths(machine, client, spec))
 
 
-def managed_by(machine: Machine, client: Client) -> Path | None:
+def managing_file(machine: Machine, client: Client) -> Path | None:
     """The administrator's file that replaces the client's servers, if there is one."""
     for place in client.managed.get(machine.system, ()):
         for path in _expand(machine, client, place, None):

@@ -278,7 +278,7 @@ def _of_login(server: ServerEntry, url: str, options: GuardOptions) -> Iterator[
         return
     shape = server.shape
     if any(server.fields.get(key) not in (None, False, "false") for key in shape.login):
-        why = f"its client logs in to it (OAuth), and cannot through PipeGuard; {_log_in(url)}"
+        why = f"its client logs in to it (OAuth), and cannot through PipeGuard; {_login_hint(url)}"
         yield Judgement(GuardState.CANNOT, "login", why)
     named = filter(None, (shape.headers_env, shape.bearer_env))
     has_credentials = server.headers or any(server.fields.get(key) for key in named)
@@ -286,12 +286,12 @@ def _of_login(server: ServerEntry, url: str, options: GuardOptions) -> Iterator[
     if not has_credentials and (parts is None or parts.hostname not in _LOOPBACK):
         why = (
             "without credentials here, its client may log in to it (OAuth), which it cannot do "
-            f"through PipeGuard; {_log_in(url)}; if it needs no login, add --no-login"
+            f"through PipeGuard; {_login_hint(url)}; if it needs no login, add --no-login"
         )
         yield Judgement(GuardState.CANNOT, "login", why)
 
 
-def _log_in(url: str) -> str:
+def _login_hint(url: str) -> str:
     return f"log in yourself first: pipeguard auth login {shlex.quote(masked_url(url))}"
 
 

@@ -12,10 +12,10 @@ from pathlib import Path
 
 from pipeguard.clients import files, history
 from pipeguard.clients.catalog import ConfigScope, client
-from pipeguard.clients.edit import EntryChange, edited
+from pipeguard.clients.edit import EntryChange, edit_entries
 from pipeguard.clients.entries import Config, GuardState, ServerEntry
 from pipeguard.clients.guarding import SHARED_LAUNCHER
-from pipeguard.clients.machine import Machine, managed_by
+from pipeguard.clients.machine import Machine, managing_file
 from pipeguard.clients.reading import BOM
 from pipeguard.clients.rewrite import (
     NOT_ISOLATED,
@@ -130,7 +130,7 @@ def carry_out(planned: ChangePlan, machine: Machine) -> history.Record | None:
     if content is None:
         return None
     real = files.target(config.path, machine)
-    with files.locked(real, config.lock):
+    with files.lock_client(real, config.lock):
         if files.sha256(real) != config.digest:
             raise files.FileError("it changed in the meantime; nothing was written. Run it again.")
         entries = [history.ChangedEntry(name, change) for name, change in planned.changes]
@@ -165,17 +165,17 @@ def _plan(config: Config, servers: Sequence[JudgedServer], words: Sequence[str])
     ]
     problems: dict[int, str] = {}
     try:
-        result = edited(config.text, syntax, wanted)
+        result = edit_entries(config.text, syntax, wanted)
     except UneditableError:
         possible = []
         for server, new in wanted:
             try:
-                edited(config.text, syntax, [(server, new)])
+                edit_entries(config.text, syntax, [(server, new)])
                 possible.append((server, new))
             except UneditableError as error:
                 problems[id(server)] = str(error)
         wanted = possible
-        result = edited(config.text, syntax, wanted)
+        result = edit_entries(config.text, syntax, wanted)
     judged = tuple(
         replace(item, judgement=Judgement(GuardState.CANNOT, "odd", problems[id(item.server)]))
         if id(item.server) in problems
@@ -213,7 +213,7 @@ def _in_git(config: Config, machine: Machine) -> str:
 
 def _forbidden(config: Config, machine: Machine) -> str:
     for spec in config.specs:
-        managed: Path | None = managed_by(machine, client(spec.client))
+        managed: Path | None = managing_file(machine, client(spec.client))
         if managed:
             return f"{managed} replaces its servers: whoever manages this machine must guard them."
     return ""

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from pipeguard.clients import files
-from pipeguard.clients.edit import edited, pieces
+from pipeguard.clients.edit import edit_entries, pieces
 from pipeguard.clients.entries import Config, Keys, ServerEntry, parse_config
 from pipeguard.clients.gateway_entry import put_back
 from pipeguard.clients.history import ChangedEntry, GatewayMove, Record, records
@@ -101,7 +101,7 @@ def undo(planned: UndoPlan, machine: Machine) -> None:
     """
     if planned.content is not None:
         real = files.target(planned.config.path, machine)
-        with files.locked(real, planned.config.lock):
+        with files.lock_client(real, planned.config.lock):
             files.replace(real, planned.content, planned.config.digest)
     for record in planned.used:
         record.forget()
@@ -138,7 +138,7 @@ class _Steps:
     def splice(self, newest_first: Sequence[Record]) -> None:
         """Give each entry whose text is what a change left its old text back."""
         for record in newest_first:
-            config = self._parsed()
+            config = self._parse()
             if config.problem:
                 self.problem = config.problem
                 return
@@ -162,7 +162,7 @@ class _Steps:
 
     def rewrite(self, newest_first: Sequence[Record]) -> None:
         """Open the entries that are still guarded: setup's own, or all if there is no record."""
-        config = self._parsed()
+        config = self._parse()
         if config.problem:
             return
         ours = {entry.name for record in newest_first for entry in record.entries}
@@ -172,16 +172,16 @@ class _Steps:
             if newest_first and server.name not in ours and not self._names:
                 continue
             try:
-                now = self._parsed()
+                now = self._parse()
                 same = next(item for item in now.servers if item.path == server.path)
                 syntax = now.specs[0].syntax
-                result = edited(now.text, syntax, [(same, open_fields(same))])
+                result = edit_entries(now.text, syntax, [(same, open_fields(same))])
                 self.content = with_bom(result.text, self.content)
                 why = "its formatting may differ from what it was"
                 self.undone[server.path] = UndoneEntry(server.name, UndoMethod.BY_MEANING, why)
             except (UneditableError, UnreadableError) as error:
                 self.undone[server.path] = UndoneEntry(server.name, UndoMethod.LEFT, str(error))
-        guarded = {item.name for item in self._parsed().servers if item.guard is not None}
+        guarded = {item.name for item in self._parse().servers if item.guard is not None}
         for record in newest_first:
             if record.move is None and not guarded & {entry.name for entry in record.entries}:
                 self.used.append(record)
@@ -214,7 +214,7 @@ class _Steps:
         for entry in entries:
             self.undone[entry.change.path] = UndoneEntry(entry.name, UndoMethod.LEFT, why)
 
-    def _parsed(self) -> Config:
+    def _parse(self) -> Config:
         return parse_config(self.config.path, self.config.specs, self.content)
 
     def _is_wanted(self, server: ServerEntry) -> bool:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Sequence
 from functools import cached_property
 
-from pipeguard.config.json_text import Json, gap_before
+from pipeguard.config.json_text import Json, leading_gap
 from pipeguard.config.toml_text import Toml
 from pipeguard.config.tree import (
     Edit,
@@ -60,9 +60,9 @@ def with_items(
         return text + f"{start}{path[-1]}:\n{block('')}".replace("\n", line_break)
     container = Container(text, syntax, path)
     if container.is_in_brackets:
-        return container.exchanged([], flow)
+        return container.replace_entries([], flow)
     lines = block(" " * (node.start - line_start(text, node.start))).removesuffix("\n")
-    return container.exchanged([], [lines.replace("\n", line_break)])
+    return container.replace_entries([], [lines.replace("\n", line_break)])
 
 
 class Container:
@@ -98,7 +98,7 @@ class Container:
         if self.node.kind is NodeKind.MAP:
             return {member.key: member for member in self.node.members}
         return {
-            index: Member("", item.start, item.end, item, self._comma_after(item))
+            index: Member("", item.start, item.end, item, self._find_comma(item))
             for index, item in enumerate(self.node.items)
         }
 
@@ -106,7 +106,7 @@ class Container:
         """An entry's text with its key: one piece for each of its positions."""
         return tuple(span.of(self.text) for span in self._spans(key))
 
-    def exchanged(self, gone: Sequence[str | int], new: Sequence[str]) -> str:
+    def replace_entries(self, gone: Sequence[str | int], new: Sequence[str]) -> str:
         """The whole text, with new entries in the place of the first of those that are removed.
 
         Args:
@@ -117,7 +117,7 @@ class Container:
             UneditableError: that is not possible.
         """
         if not gone:
-            return apply_edits(self.text, [self._added(new)])
+            return apply_edits(self.text, [self._add(new)])
         ordered = sorted(gone, key=lambda key: self._spans(key)[0].start)
         return apply_edits(
             self.text,
@@ -128,10 +128,10 @@ class Container:
 
     def addition(self, piece: str) -> tuple[int, str]:
         """The position where a new entry goes after all others, and its text with what joins it."""
-        edit = self._added([piece])
+        edit = self._add([piece])
         return edit.start, edit.text
 
-    def written(self, name: str, named: str, fields: dict[str, Value]) -> str:
+    def format_entry(self, name: str, named: str, fields: dict[str, Value]) -> str:
         """The text of a new entry, on one line if the format allows it.
 
         Args:
@@ -188,7 +188,7 @@ class Container:
         edits = []
         if new:
             first, *members = members
-            text = f",{gap_before(self.text, first)}".join(new)
+            text = f",{leading_gap(self.text, first)}".join(new)
             edits.append(Edit(first.start, first.end, text))
         node = Node(self.node.kind, self.node.start, self.node.end)
         node.members = list(self._members.values())
@@ -199,26 +199,26 @@ class Container:
         edits = []
         if new:
             first, *spans = sorted(spans, key=lambda span: span.start)
-            edits.append(Edit(first.start, first.end, self._joined(new)))
+            edits.append(Edit(first.start, first.end, self._join(new)))
         elif len(gone) == len(self._members) and not self.node.regions:
             return [Edit(self.node.start, self.node.end, "{}")]
         return edits + [Edit(span.start, next_line(self.text, span.end), "") for span in spans]
 
-    def _added(self, new: Sequence[str]) -> Edit:
+    def _add(self, new: Sequence[str]) -> Edit:
         last = max(self._members, key=lambda key: self._spans(key)[-1].end, default=None)
         if self.is_in_brackets:
             if last is None:
                 start = self.node.start + 1
                 return Edit(start, start, ", ".join(new))
             member = self._members[last]
-            text = "".join(f",{gap_before(self.text, member)}{piece}" for piece in new)
+            text = "".join(f",{leading_gap(self.text, member)}{piece}" for piece in new)
             return Edit(member.end, member.end, text)
         if last is None:
             raise UneditableError("there is no entry after which another one could go.")
         end = self._spans(last)[-1].end
-        return Edit(end, end, newline(self.text) + self._joined(new))
+        return Edit(end, end, newline(self.text) + self._join(new))
 
-    def _joined(self, new: Sequence[str]) -> str:
+    def _join(self, new: Sequence[str]) -> str:
         """Texts of lines; TOML's tables with an empty line before each."""
         line_break = newline(self.text)
         later = (
@@ -226,6 +226,6 @@ class Container:
         )
         return new[0] + "".join(later)
 
-    def _comma_after(self, item: Node) -> int | None:
+    def _find_comma(self, item: Node) -> int | None:
         match = _TO_COMMA.match(self.text, item.end)
         return match.end() - 1 if match else None

@@ -133,7 +133,7 @@ def _change(text: str, at: int, kind: str, value: Value) -> str:
     path = (_KEY, at, kind)
     if new:
         text = with_items(text, _YAML, path, new, lambda indent: _lines(new, indent))
-    return Container(text, _YAML, path).exchanged(gone, []) if gone else text
+    return Container(text, _YAML, path).replace_entries(gone, []) if gone else text
 
 
 def _lines(items: Iterable[str], indent: str) -> str:

@@ -95,7 +95,7 @@ class Json:
 
     def pairs(self, node: Node, member: Member, text: str, new: Mapping[str, Value]) -> str:
         """Implement `Syntax`."""
-        return f",{gap_before(text, member)}".join(self._pairs(new, text, member))
+        return f",{leading_gap(text, member)}".join(self._pairs(new, text, member))
 
     def insert(
         self, node: Node, after: Member | None, text: str, new: Mapping[str, Value]
@@ -105,7 +105,7 @@ class Json:
             pairs = ", ".join(self._pairs(new, text, None))
             comma = ", " if node.members else ""
             return [Edit(node.start + 1, node.start + 1, pairs + comma)]
-        gap = gap_before(text, after)
+        gap = leading_gap(text, after)
         pairs = "".join(f",{gap}{pair}" for pair in self._pairs(new, text, after))
         return [Edit(after.end, after.end, pairs)]
 
@@ -175,7 +175,7 @@ def _whole_line(text: str, start: int, end: int) -> Edit:
     return Edit(start, end + blanks, "")
 
 
-def gap_before(text: str, member: Member) -> str:
+def leading_gap(text: str, member: Member) -> str:
     """The space between a member and the comma before it; for the first, before the next one."""
     stripped = len(text[: member.start].rstrip(" \t\r\n"))
     gap = text[stripped : member.start]

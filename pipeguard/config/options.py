@@ -102,7 +102,7 @@ class WrapOptions:
         """The options given that say what an isolated server is given."""
         return (self.flags | self.values.keys() | self.lists.keys()) & ISOLATED
 
-    def misplaced(self) -> str | None:
+    def find_misplaced(self) -> str | None:
         """Why an option would have no effect; None if each has one.
 
         Whoever gives `--token-env` believes that clients need a token.

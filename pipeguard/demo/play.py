@@ -102,7 +102,11 @@ class Stage:
         exchange = self.client.request(method, params)
         # A ping's answer comes after everything sent before it, in both directions.
         ping = self.client.request("ping", {})
-        new = [(way, frame) for way, frame in self._new_records() if not _is_of(frame, ping)]
+        new = [
+            (way, frame)
+            for way, frame in self._new_records()
+            if not _belongs_to_exchange(frame, ping)
+        ]
         return Act(
             exchange,
             tuple(frame for way, frame in new if way == "got"),
@@ -272,7 +276,7 @@ def _same(frames: tuple[str, ...], frame: str) -> str:
     return f"the same {size} bytes" if frames == (frame,) else f"other bytes, {size} of them"
 
 
-def _is_of(frame: str, exchange: DemoExchange) -> bool:
+def _belongs_to_exchange(frame: str, exchange: DemoExchange) -> bool:
     return frame in (exchange.sent, exchange.got)
 
 

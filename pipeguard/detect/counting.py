@@ -21,7 +21,7 @@ from pipeguard.detect.flows.key_files import (
     is_seen_by_others,
     written_files,
 )
-from pipeguard.detect.flows.text_values import addresses_of
+from pipeguard.detect.flows.text_values import find_addresses
 from pipeguard.detect.flows.tool_labels import Label, Tool
 from pipeguard.detect.flows.way_out import WayOut, is_sent_by_line, way_out
 from pipeguard.detect.knowledge import Knowledge
@@ -163,7 +163,7 @@ class LocatedMatch:
         if vault is None or not stays or not self.match.exact or self.match.view != "text":
             return False
         secret = self.text[self.match.start : self.match.end]
-        if not vault.knows(secret) or addresses_of(self.value):
+        if not vault.knows(secret) or find_addresses(self.value):
             return False
         return not labels & Label.WRITES or self._is_at_home(secret)
 
@@ -172,7 +172,7 @@ class LocatedMatch:
 
         Also if the call does not say which file it writes, or the secret is from no file.
         """
-        sources = self.knowledge.flows.sources_of(secret)
+        sources = self.knowledge.flows.find_sources(secret)
         read = [each for each in sources if "/" in each or "\\" in each]
         return not read or all(
             is_key_file(file) or any(is_same_folder(file.lower(), each) for each in read)

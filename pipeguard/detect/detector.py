@@ -11,7 +11,7 @@ from typing import NamedTuple
 from pipeguard.detect import findings
 from pipeguard.detect.commands.call_names import NAMING, NamedCall
 from pipeguard.detect.flows.known_secrets import KnownSecrets, without_known_secrets
-from pipeguard.detect.flows.tool_labels import tool_of
+from pipeguard.detect.flows.tool_labels import make_tool
 from pipeguard.detect.flows.vault import Vault
 from pipeguard.detect.knowledge import Knowledge, Scanners
 from pipeguard.detect.restoring import put_back
@@ -119,7 +119,7 @@ class Detection(Knowledge):
         """
         for engine in self.scanners[Surface.DEFINITIONS]:
             engine.prepare()
-        tool_of("list", {"description": "Lists."})  # compiles what reads the words of any tool
+        make_tool("list", {"description": "Lists."})  # compiles what reads the words of any tool
 
     def load_all(self) -> None:
         """Load all that any text may need, in any thread, before the first text comes.

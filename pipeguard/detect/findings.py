@@ -81,7 +81,7 @@ def message_findings(
     findings = scan(knowledge, context, Surface.TO_CLIENT, value)
     if b"pipeguard" in message.frame.lower() or b"\\u00" in message.frame:
         findings += forged_lines(context, value, knowledge.sign)
-    sent = vault.sent() if vault is not None else {}
+    sent = vault.sent_secrets() if vault is not None else {}
     if sent and context.guard.policy.mode is not Mode.OBSERVE:
         findings += echoes(sent, message.frame, context, value)
     return findings
@@ -317,12 +317,12 @@ class _ContentMarks:
             text = get_value(self._value, match.path)
             if isinstance(text, str) and match.start < match.end:
                 found = text[match.start : match.end].encode("utf-8", "surrogatepass")
-                return self._signed(match.rule.id, b"match", blake2b(found).digest())
-        return self._signed(match.rule.id, b"text", self._digest(match.path))
+                return self._sign(match.rule.id, b"match", blake2b(found).digest())
+        return self._sign(match.rule.id, b"text", self._digest(match.path))
 
     def of_part(self, rule: str, path: Path) -> str:
         """The fingerprint of all at a path, for a rule that matches nowhere in it."""
-        return self._signed(rule, b"part", self._digest(path)) if self._key else ""
+        return self._sign(rule, b"part", self._digest(path)) if self._key else ""
 
     def _digest(self, path: Path) -> bytes:
         digest = self._digests.get(path)
@@ -333,6 +333,6 @@ class _ContentMarks:
             self._digests[path] = digest
         return digest
 
-    def _signed(self, rule: str, kind: bytes, digest: bytes) -> str:
+    def _sign(self, rule: str, kind: bytes, digest: bytes) -> str:
         data = b"\0".join((rule.encode(), kind, digest))
         return blake2b(data, digest_size=DIGITS // 2, key=self._key).hexdigest()

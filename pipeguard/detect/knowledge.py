@@ -6,7 +6,7 @@ from threading import Lock
 
 from pipeguard.detect.flows.known_secrets import KnownSecrets
 from pipeguard.detect.flows.ledger import Flows
-from pipeguard.detect.flows.tool_labels import Tool, tool_of
+from pipeguard.detect.flows.tool_labels import Tool, make_tool
 from pipeguard.detect.flows.vault import Vault
 from pipeguard.detect.scanning.engine import Engine
 from pipeguard.firewall.pins.fingerprint import Pin
@@ -70,7 +70,7 @@ class _Tools:
             return labelled[1]
         text = pin.approved_definition or pin.held_definition if pin is not None else None
         definition = parse_json(text.encode()) if text else None
-        tool = tool_of(name, definition if isinstance(definition, dict) else None)
+        tool = make_tool(name, definition if isinstance(definition, dict) else None)
         tool = tool._replace(server=guard.name)
         if len(name) <= MAX_TOOL_CHARS:
             with self._lock:

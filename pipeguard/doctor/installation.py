@@ -16,8 +16,8 @@ from pipeguard.doctor.diagnosis import Case, Diagnosis, InstallationCheck, good,
 from pipeguard.installation import (
     EXTRAS,
     PACKAGE,
+    find_installer,
     install_command,
-    installed_by,
     installed_extras,
     reinstall_command,
 )
@@ -132,7 +132,7 @@ def read_version(words: Sequence[str]) -> str:
 
 def _way() -> str:
     """Describe how PipeGuard was installed."""
-    way = installed_by()
+    way = find_installer()
     if way == "uvx":
         return "run by uvx from a cache"
     if way == "venv":
@@ -146,7 +146,7 @@ def _program() -> str:
 
 def _path() -> str:
     """The command that puts the folder with the programs on the PATH."""
-    way = installed_by()
+    way = find_installer()
     if way == "pipx":
         return "pipx ensurepath"
     if way in ("uv tool", "uvx"):

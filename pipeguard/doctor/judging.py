@@ -74,7 +74,7 @@ def engine(_case: Case) -> Iterable[Diagnosis]:
 
 def rules(_case: Case) -> Iterable[Diagnosis]:
     """True if the rules are valid, load, and find their own samples."""
-    from pipeguard.detect.scanning.rule_partition import engine_for
+    from pipeguard.detect.scanning.rule_partition import choose_engine
     from pipeguard.rulebook.cache import is_cached, is_shipped, load_engines
     from pipeguard.rulebook.proof import confidences, texts
 
@@ -86,7 +86,7 @@ def rules(_case: Case) -> Iterable[Diagnosis]:
     by_surface = {engine.surface: engine for engine in ready}
     first = {rule.pack: rule for rule in reversed(chosen)}  # of each pack
     for pack, rule in sorted(first.items()):
-        surface = engine_for(rule, min(rule.surfaces, key=lambda surface: surface.value))
+        surface = choose_engine(rule, min(rule.surfaces, key=lambda surface: surface.value))
         if not confidences(rule, by_surface[surface], surface, texts(rule.matches[0])[0]):
             yield wrong(f"the pack {pack} does not find its own sample", "pipeguard rules test")
             return

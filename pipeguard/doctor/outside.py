@@ -21,7 +21,7 @@ from pipeguard.clients.rewrite import GuardOptions, judge
 from pipeguard.doctor.diagnosis import Case, Diagnosis, InstallationCheck, good, note, wrong
 from pipeguard.doctor.installation import read_version
 from pipeguard.errors import InputError, StateError
-from pipeguard.unicode.display import counted
+from pipeguard.unicode.display import pluralize
 from pipeguard.version import VERSION
 
 PROXY_SECONDS = 3.0  # to reach a proxy, which is usually near
@@ -46,7 +46,7 @@ def clients(case: Case) -> Iterable[Diagnosis]:
     yield from _starting([server for server, state in judged if state is GuardState.GUARDED])
     count = {state: sum(other is state for _, other in judged) for state in GuardState}
     files = sum(bool(config.servers) for config in configs)
-    summary = f"{counted(len(judged), 'server')} in {counted(files, 'file')}"
+    summary = f"{pluralize(len(judged), 'server')} in {pluralize(files, 'file')}"
     if count[GuardState.OPEN]:
         yield note(f"{summary}, {count[GuardState.OPEN]} of them not guarded", "pipeguard setup")
     elif count[GuardState.CANNOT]:
@@ -149,10 +149,10 @@ def _logins() -> Callable[[str], bool]:
         stored = {login.server for login in LoginStore().logins()}
     except StateError:
         stored = set()
-    return lambda url: bool(stored) and _is_one_of(url, stored)
+    return lambda url: bool(stored) and _matches_any(url, stored)
 
 
-def _is_one_of(url: str, stored: Collection[str]) -> bool:
+def _matches_any(url: str, stored: Collection[str]) -> bool:
     from pipeguard.auth.server import canonical
 
     try:

@@ -395,7 +395,7 @@ def _without_entries(text: str, servers: Sequence[MovedServer]) -> str:
         names = {item.key for item in member.value.members} if member else set()
         gone = [server.name for server in servers if server.name in names]
         if gone:
-            text = Container(text, _YAML, (key,)).exchanged(gone, [])
+            text = Container(text, _YAML, (key,)).replace_entries(gone, [])
     return text
 
 

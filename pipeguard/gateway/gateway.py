@@ -25,7 +25,7 @@ from pipeguard.gateway.telemetry import NO_SPAN, CallSpan, Figures, ReceivedCall
 from pipeguard.state.tokens import TokenScope
 from pipeguard.transports.http.client.task_owners import SharingClient
 from pipeguard.transports.tasks import Tasks
-from pipeguard.unicode.display import shown
+from pipeguard.unicode.display import show
 
 SETTLING_SECONDS = 8.0  # after a server's start, for which clients wait for it
 
@@ -113,7 +113,7 @@ class Gateway(Hub):
         try:
             member = GatewayServer(settings, self, self._engines, self._common)
         except PipeGuardError as error:
-            changes.failed[settings.name] = shown(str(error), MOST_REASON_CHARS)
+            changes.failed[settings.name] = show(str(error), MOST_REASON_CHARS)
             return
         self.members[settings.name] = member
         member.start()

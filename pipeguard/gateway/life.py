@@ -19,7 +19,7 @@ from pipeguard.errors import PipeGuardError
 from pipeguard.gateway.leg import Leg
 from pipeguard.gateway.legs import Unavailable
 from pipeguard.log import Log
-from pipeguard.unicode.display import shown
+from pipeguard.unicode.display import show
 
 
 class State(StrEnum):
@@ -274,7 +274,7 @@ class ServerLife:
         """It is down."""
         delay = self._circuit.fail(ran_seconds)
         self._next_start = self._loop.time() + delay
-        reason = shown(why, MOST_REASON_CHARS)
+        reason = show(why, MOST_REASON_CHARS)
         self._turn(State.FAILING if self._circuit.is_open else State.DOWN, reason)
 
     def _turn(self, state: State, why: str = "") -> None:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from pipeguard.clients.catalog import client
 from pipeguard.clients.entries import ServerEntry, read_config
-from pipeguard.clients.guarding import guarded
+from pipeguard.clients.guarding import split_guarded
 from pipeguard.clients.machine import ConfigFile, Machine, find
 from pipeguard.config.directories import config_folder
 from pipeguard.config.effective_policy import load_wrap_policy
@@ -195,7 +195,7 @@ def _files(name: str) -> list[ConfigFile]:
 
 
 def _without_guard(server: ServerSettings) -> ServerSettings:
-    guard = guarded(list(server.command))
+    guard = split_guarded(list(server.command))
     return replace(server, command=tuple(guard.command)) if guard and guard.command else server
 
 

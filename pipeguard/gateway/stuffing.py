@@ -16,7 +16,7 @@ from pipeguard.firewall.finding import Action, Confidence, Finding, Severity
 from pipeguard.firewall.protocol.json_values import JsonObject
 from pipeguard.gateway.catalog import Catalog, schema_words, to_text
 from pipeguard.gateway.words import STOP_WORDS, split_words
-from pipeguard.unicode.display import shown
+from pipeguard.unicode.display import show
 
 STUFFED, NAMED = "search.keyword-stuffing", "search.server-name-stuffing"
 LEAST_WORD_COUNT, LEAST_WORD_SHARE = 8, 0.3  # real: 0.21 of the words of a text
@@ -104,7 +104,7 @@ def _find_repeated(words: list[str]) -> Iterator[str]:
     )
     for word, count in counts.most_common(1):
         if count >= LEAST_WORD_COUNT and count >= LEAST_WORD_SHARE * len(words):
-            yield f"{shown(word, 40)} is {count} of {len(words)} words"
+            yield f"{show(word, 40)} is {count} of {len(words)} words"
 
 
 def _find_name(words: list[str], server: str, others: Iterable[str]) -> str | None:

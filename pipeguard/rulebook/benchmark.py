@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from pipeguard.detect.matching.confirm import Finder
 from pipeguard.detect.matching.pattern_set import PatternGroup, PatternSet, compile_group
 from pipeguard.detect.model.cascade import Reader, Selection
-from pipeguard.detect.model.sentences import best_of
+from pipeguard.detect.model.sentences import find_best
 from pipeguard.detect.rules.rule import View
-from pipeguard.detect.scanning.rule_partition import engine_for
+from pipeguard.detect.scanning.rule_partition import choose_engine
 from pipeguard.detect.scanning.scan_budget import MAX_MATCHES_PER_RULE
 from pipeguard.detect.text.windowing import BLOCK_BYTES
 from pipeguard.firewall.budgets import Budgets
@@ -114,7 +114,7 @@ def costs(rules: Iterable[Rule], homes: Iterable[Engine], engines: Engines) -> I
         if rule.views <= {View.ACTS}:
             continue
         surface = _surface(rule)
-        engine = engine_of[engine_for(rule, surface)]
+        engine = engine_of[choose_engine(rule, surface)]
         work = _reading(rule, engine) if rule.model else _matching(rule)
         kinds = {}
         for kind, blocks in samples().items():
@@ -213,7 +213,7 @@ def _reading(rule: Rule, engine: Engine) -> _Work:
         began = perf_counter()
         budgets = Budgets(len(data))
         read = Reader(len(data), budgets).read([Selection(data, stretches)], classifier)
-        false = sum(best_of(passage.pieces).score < classifier.likely for passage in read)
+        false = sum(find_best(passage.pieces).score < classifier.likely for passage in read)
         seconds = perf_counter() - began
         return _RunResult(min(len(stretches), len(blocks)), min(false, len(blocks)), seconds)
 

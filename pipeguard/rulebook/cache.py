@@ -20,7 +20,7 @@ from pipeguard.detect.detector import Engines
 from pipeguard.detect.matching.pattern_set import Database, PatternSet, binding
 from pipeguard.detect.model.classifier import OpenerFile
 from pipeguard.detect.rules.rule import from_record
-from pipeguard.detect.scanning.databases import PatternSets, opener_of
+from pipeguard.detect.scanning.databases import PatternSets, make_opener
 from pipeguard.detect.scanning.engine import Engine
 from pipeguard.detect.scanning.rule_partition import EngineRules
 from pipeguard.errors import EngineError
@@ -70,8 +70,8 @@ def load_engines(
     binding()  # what is compiled needs it as well, and would miss it with the first frame
     place = _Place(packs, cache_folder() if folder is None else folder)
     if on_compiling is None:
-        return _engines(place, place.opened(_is_complete))
-    return _engines(place, place.opened(_is_begun, on_compiling))
+        return _engines(place, place.open_rules(_is_complete))
+    return _engines(place, place.open_rules(_is_begun, on_compiling))
 
 
 def is_cached(packs: Sequence[PackFile]) -> bool:
@@ -140,7 +140,7 @@ class _Place:
         self._folder = folder
         self._key = b""
 
-    def opened(
+    def open_rules(
         self,
         is_enough: Callable[[CachedRules], bool],
         on_compiling: Callable[[], object] | None = None,
@@ -186,13 +186,13 @@ class _Place:
         """
         file = choose(now)
         if file is None:
-            file = choose(self.opened(lambda later: choose(later) is not None))
+            file = choose(self.open_rules(lambda later: choose(later) is not None))
         if file is not None:
             with suppress(OSError):
                 return file.content()
-        return self.replaced(choose, file)
+        return self.replacement(choose, file)
 
-    def replaced(
+    def replacement(
         self, choose: Callable[[CachedRules], CacheFile | None], file: CacheFile | None
     ) -> bytes:
         """The content of the file that takes the place of a damaged one.
@@ -204,7 +204,7 @@ class _Place:
             file.remove()
             if file.is_shipped:
                 _say_damaged()
-        anew = choose(self.opened(_is_complete, anew=file is not None and file.is_shipped))
+        anew = choose(self.open_rules(_is_complete, anew=file is not None and file.is_shipped))
         try:
             if anew is not None:
                 return anew.content()
@@ -226,7 +226,8 @@ def _engines(place: _Place, opened: CachedRules) -> Engines:
     def database(number: int) -> Database:
         choose = partial(_database_file, number)
         return Database(
-            partial(place.content, choose, opened), partial(place.replaced, choose, choose(opened))
+            partial(place.content, choose, opened),
+            partial(place.replacement, choose, choose(opened)),
         )
 
     def patterns(numbers: Sequence[int]) -> PatternSet:
@@ -236,7 +237,7 @@ def _engines(place: _Place, opened: CachedRules) -> Engines:
     engines = []
     for surface, (over, plain, squeezed, acts, opener) in zip(Surface, opened.engines, strict=True):
         rules = EngineRules(read_rules, surface, frozenset(map(Surface, over)))
-        before_classifier = opener_of(OpenerFile(*opener) if opener else None, _model)
+        before_classifier = make_opener(OpenerFile(*opener) if opener else None, _model)
         sets = PatternSets(patterns(plain), patterns(squeezed), patterns(acts), before_classifier)
         engines.append(Engine(rules, surface, sets, _model))
     return Engines(*engines)

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.detect.matching.pattern_set import PatternGroup, compile_group
 from pipeguard.detect.rules.rule import as_record
-from pipeguard.detect.scanning.databases import patterns_of
-from pipeguard.detect.scanning.rule_partition import rules_for
+from pipeguard.detect.scanning.databases import collect_patterns
+from pipeguard.detect.scanning.rule_partition import select_rules
 from pipeguard.firewall.protocol.places import Surface
 from pipeguard.firewall.protocol.strict_json import STACK_BYTES
 from pipeguard.rulebook.cache_files import (
@@ -74,14 +74,14 @@ def compile_rules(packs: Iterable[PackFile], folder: str, key: bytes) -> None:
     index = Index(store(folder, records.encode()), [*names], plan.engines)
     write_index(folder, key, index)
 
-    def compiled(number: int) -> None:
+    def compile_number(number: int) -> None:
         names[number] = store(folder, compile_group(plan.groups[number]))
         with suppress(FileNotFoundError):  # it tells waiting processes of the progress
             os.utime(os.path.join(folder, LOCK_NAME))
 
     threading.stack_size(STACK_BYTES)  # musl's 128 KiB are too few
     with ThreadPoolExecutor(min(MOST_THREADS, os.cpu_count() or 1)) as pool:
-        for done in as_completed([pool.submit(compiled, number) for number in plan.order]):
+        for done in as_completed([pool.submit(compile_number, number) for number in plan.order]):
             if done.exception() is not None:
                 pool.shutdown(wait=False, cancel_futures=True)
             done.result()
@@ -94,11 +94,11 @@ def compile_rules(packs: Iterable[PackFile], folder: str, key: bytes) -> None:
 
 def _plan(rules: Sequence[Rule]) -> _Plan:
     """The parts to compile: first what every session needs, the largest first."""
-    patterns = [patterns_of(rules, surface, model) for surface in Surface]
+    patterns = [collect_patterns(rules, surface, model) for surface in Surface]
     numbers: dict[PatternGroup, int] = {}
     engines = []
     for surface, parts in zip(Surface, patterns, strict=True):
-        over = {reached.value for rule in rules_for(rules, surface) for reached in rule.surfaces}
+        over = {reached.value for rule in select_rules(rules, surface) for reached in rule.surfaces}
         plain, squeezed, acts = (
             [numbers.setdefault(group, len(numbers)) for group in part] for part in parts[:3]
         )

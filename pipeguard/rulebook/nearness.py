@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipeguard.detect.scanning.rule_partition import engine_for
+from pipeguard.detect.scanning.rule_partition import choose_engine
 from pipeguard.rulebook.proof import confidences, texts
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def near_all(rules: Iterable[Rule], engines: Iterable[Engine]) -> Iterator[Nearn
     homes = {engine.surface: engine for engine in engines}
     for rule in rules:
         surface = min(rule.surfaces, key=lambda surface: surface.value)
-        yield near(rule, homes[engine_for(rule, surface)], surface)
+        yield near(rule, homes[choose_engine(rule, surface)], surface)
 
 
 def near(rule: Rule, engine: Engine, surface: Surface) -> Nearness:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.detect.matching.confirm import Finder
 from pipeguard.detect.rules.rule import View, Written
-from pipeguard.detect.scanning.rule_partition import engine_for, squeezed_pattern
+from pipeguard.detect.scanning.rule_partition import choose_engine, squeezed_pattern
 from pipeguard.firewall.finding import Confidence, raise_confidence
 from pipeguard.firewall.protocol.places import Surface, known_places
 from pipeguard.rulebook.samples import expand
@@ -89,7 +89,7 @@ def prove_all(rules: Iterable[Rule], engines: Iterable[Engine]) -> Iterator[Samp
     homes = {engine.surface: engine for engine in engines}
     for rule in rules:
         for surface in sorted(rule.surfaces, key=lambda surface: surface.value):
-            yield from prove(rule, homes[engine_for(rule, surface)], surface)
+            yield from prove(rule, homes[choose_engine(rule, surface)], surface)
 
 
 def texts(sample: Sample) -> list[str]:

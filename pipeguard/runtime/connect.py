@@ -131,7 +131,7 @@ class _LocalDialler:
             ChannelClosed: it could not be started.
         """
         try:
-            child = await self._started()
+            child = await self._start_server()
         except PipeGuardError as error:
             if error.for_user() != str(error):
                 shown = self._mask(f"{error.for_user()}\n".encode())  # a log of its own has it
@@ -141,12 +141,12 @@ class _LocalDialler:
         stderr = StderrCopy(child.stderr_fd, STDERR, self._mask)
         start_thread("stderr", stderr.run)
         lines = LineChannel(child.stdout_fd, child.stdin_fd, self._limit)
-        given = self._starter.rooted(child, lines, listens=True)
+        given = self._starter.with_roots(child, lines, listens=True)
         channel = _ChildChannel(child, given, stderr, self._grace_seconds, self._open.discard)
         self._open.add(channel)
         return channel
 
-    async def _started(self) -> Child:
+    async def _start_server(self) -> Child:
         """A server that runs; started in a thread, since to make a container takes a while."""
         starting = in_own_thread("start", self._start)
         try:

@@ -26,7 +26,7 @@ def decline(error: PipeGuardError, client_fd: int) -> None:
     timer.daemon = True
     timer.start()
     code = codes.PEER_GONE if isinstance(error, LaunchError) else codes.INTERNAL
-    why = IN_USE.masked(f"PipeGuard: {replies.what_happened(str(error))}")
+    why = IN_USE.mask(f"PipeGuard: {replies.what_happened(str(error))}")
     with suppress(ChannelClosed):
         while (frame := channel.read()) is not None:
             for id_token in _ids_of_requests(frame):

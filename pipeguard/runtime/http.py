@@ -99,7 +99,7 @@ class _ListeningServer:
         self._loop = loop = asyncio.get_running_loop()
         prepare_threads(loop)
         self._ended = loop.create_future()
-        self._run = run = Run(self._launched(), options, self._note_changes)
+        self._run = run = Run(self._launch(), options, self._note_changes)
         admission, port = read_admission(options, os.environ, run.guard.policy.limits.frame_bytes)
         context = server_context(options)
         most = int(read_number(options, "--max-sessions", MAX_SESSIONS))
@@ -146,7 +146,7 @@ class _ListeningServer:
             await listener.close()
             refusals.close()
 
-    def _launched(self) -> Launched:
+    def _launch(self) -> Launched:
         if self._options.command:
             return identify_server(self._options.command, self._options.values.get("--cwd"))
         url = read_url(self._options.values["--upstream"])

@@ -84,7 +84,7 @@ class ServerStarter:
         if options.values.get("--isolate") == LEARN:
             self._learner = self._made_learner()
         else:
-            self._sandbox = self._made()
+            self._sandbox = self._make()
 
     @cached_property
     def _who(self) -> Launched:
@@ -93,12 +93,12 @@ class ServerStarter:
         return identify_server(self._options.command, self._options.values.get("--cwd"))
 
     @property
-    def _wanted(self) -> str:
+    def _wanted_name(self) -> str:
         return self._options.values.get("--name") or self._who.name
 
     @cached_property
     def _name(self) -> str:
-        return _stored_name(self._wanted, self._who)
+        return _stored_name(self._wanted_name, self._who)
 
     def start(self) -> Child:
         """Start the server; returns at once.
@@ -126,7 +126,7 @@ class ServerStarter:
         """The files and folders that its arguments name and that it is not given."""
         return () if self._sandbox is None else self._sandbox.unseen
 
-    def rooted(self, child: Child, channel: Channel, *, listens: bool = False) -> Channel:
+    def with_roots(self, child: Child, channel: Channel, *, listens: bool = False) -> Channel:
         """The channel to a server, by which it is given the roots of its one client.
 
         Args:
@@ -207,7 +207,7 @@ class ServerStarter:
             self._run.on_policy.remove(self.update)
             self._run = None
 
-    def _made(self) -> Sandbox | None:
+    def _make(self) -> Sandbox | None:
         options = self._options
         entries = self._entries()
         asked = options.values.get("--isolate") or self._engine(entries)
@@ -249,7 +249,7 @@ class ServerStarter:
                 _say(f"{self._name} may reach {what}: {entry}. Name the hosts it needs.", "warning")
         # It is given what the policy has, and a kept home, by its name in the store; otherwise no
         # server waits for the store.
-        identity = self._name if entries else self._wanted
+        identity = self._name if entries else self._wanted_name
         if profile.keeps_home:
             identity = f"{self._name}\n{self._who.identity}"
             if shipped and (left := what_is_left(identity, shipped, self._command.env, profile)):
@@ -264,12 +264,12 @@ class ServerStarter:
         """
         if entries:
             return entries[0].engine
-        engine = next((each.engine for each in self._entries(self._wanted)), NONE)
+        engine = next((each.engine for each in self._entries(self._wanted_name)), NONE)
         if engine != NONE:
             _say(
-                f"{self._name} is isolated as {self._wanted} is, and is given nothing of what your"
-                f" policy gives {self._wanted}: that is another server. Give it its own entry"
-                " under `isolate`, or another --name.",
+                f"{self._name} is isolated as {self._wanted_name} is, and is given nothing of what"
+                f" your policy gives {self._wanted_name}: that is another server. Give it its own"
+                " entry under `isolate`, or another --name.",
                 "warning",
             )
         return engine

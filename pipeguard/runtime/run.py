@@ -156,7 +156,7 @@ class Run:
 
     def _warn_of_other_name(self, wanted: str, server: NamedServer, launched: Launched) -> None:
         """Say that the wanted name belongs to another server."""
-        from pipeguard.unicode.display import quoted
+        from pipeguard.unicode.display import quote
 
         with suppress(OSError, ValueError):  # standard error is closed
             self.log(
@@ -166,7 +166,7 @@ class Run:
                 since=server.since[:10],
                 this_one=launched.description,
                 do="nothing, or give it a --name of its own; if it is the same server, started"
-                f" otherwise now: pipeguard forget {quoted(wanted)} --launch",
+                f" otherwise now: pipeguard forget {quote(wanted)} --launch",
             )
 
     def begin(self) -> None:
@@ -309,18 +309,18 @@ def _mask(verdict: Verdict) -> Verdict:
     """A verdict whose texts contain no secret of ours."""
     findings = tuple(
         finding._replace(
-            excerpt=IN_USE.masked(finding.excerpt),
-            note=IN_USE.masked(finding.note),
-            tool=None if finding.tool is None else IN_USE.masked(finding.tool),
-            path=IN_USE.masked(finding.path),
-            host=IN_USE.masked(finding.host),
+            excerpt=IN_USE.mask(finding.excerpt),
+            note=IN_USE.mask(finding.note),
+            tool=None if finding.tool is None else IN_USE.mask(finding.tool),
+            path=IN_USE.mask(finding.path),
+            host=IN_USE.mask(finding.host),
         )
         for finding in verdict.findings
     )
     return verdict._replace(
         findings=findings,
-        method=None if verdict.method is None else IN_USE.masked(verdict.method),
-        tool=None if verdict.tool is None else IN_USE.masked(verdict.tool),
+        method=None if verdict.method is None else IN_USE.mask(verdict.method),
+        tool=None if verdict.tool is None else IN_USE.mask(verdict.tool),
     )
 
 

@@ -39,9 +39,9 @@ def run(options: WrapOptions) -> int:
         PipeGuardError: it could not be guarded; the client's requests are answered with that.
     """
     mark_guard(listens="--listen" in options.values)
-    wrong = options.misplaced()
+    wrong = options.find_misplaced()
     if wrong is not None:
-        raise _declined(PolicyError(wrong), options)
+        raise _make_refusal(PolicyError(wrong), options)
     if "--listen" in options.values:
         from pipeguard.runtime.http import serve
 
@@ -192,7 +192,7 @@ def _start(options: WrapOptions, variables: dict[str, str]) -> tuple[ServerStart
         starter = ServerStarter(options, variables)
         return starter, starter.start()
     except PipeGuardError as error:
-        raise _declined(error, options) from None
+        raise _make_refusal(error, options) from None
 
 
 def _with_secrets(variables: dict[str, str], options: WrapOptions) -> dict[str, str]:
@@ -206,10 +206,10 @@ def _with_secrets(variables: dict[str, str], options: WrapOptions) -> dict[str, 
     try:
         return all_resolved(variables)
     except PipeGuardError as error:
-        raise _declined(error, options) from None
+        raise _make_refusal(error, options) from None
 
 
-def _declined(error: PipeGuardError, options: WrapOptions) -> PipeGuardError:
+def _make_refusal(error: PipeGuardError, options: WrapOptions) -> PipeGuardError:
     """The error that ends us, once a client over stdio got it in place of its answers."""
     if "--listen" not in options.values:
         from pipeguard.runtime.declining import decline

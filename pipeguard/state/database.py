@@ -82,7 +82,7 @@ class StateDatabase:
         """False once the file at this path is another one or gone, so that nobody reads ours."""
         return _inode(self.path) == self._inode
 
-    def reopened(self) -> Self:
+    def reopen(self) -> Self:
         """The file that is at this path now, created if it is missing.
 
         Raises:

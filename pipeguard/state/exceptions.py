@@ -19,7 +19,7 @@ from pipeguard.firewall.session.remedies import Way, decisive_rule, find_remedy
 from pipeguard.state.audit import AuditFilter, parse_findings, rows
 from pipeguard.state.exemption import Breadth, Exemption, entries, flow_entry
 from pipeguard.state.store import Store
-from pipeguard.unicode.display import quoted
+from pipeguard.unicode.display import quote
 
 if TYPE_CHECKING:
     import datetime
@@ -187,7 +187,7 @@ def decisive(stopped: Sequence[dict[str, str]]) -> str:
 
 def next_steps(event: AuditedEvent, rule: str) -> str:
     """The remedy for an event, with the server's name in the commands."""
-    return find_remedy(rule).advice.replace("SERVER", quoted(event.server))
+    return find_remedy(rule).advice.replace("SERVER", quote(event.server))
 
 
 def allow(path: str, exemptions: Sequence[Exemption], today: datetime.date) -> str | None:

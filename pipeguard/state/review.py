@@ -17,7 +17,7 @@ from pipeguard.firewall.pins.fingerprint import Pin
 from pipeguard.state.audit import Audit, AuditEntry
 from pipeguard.state.schema import MAX_NAME_CHARS
 from pipeguard.state.timestamps import utc_text
-from pipeguard.unicode.display import quoted, visible
+from pipeguard.unicode.display import quote, visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -72,10 +72,10 @@ class HeldDefinition(StoredDefinition):
 
     @property
     def _words(self) -> str:
-        return quoted(self.target) + ("" if self.pin.kind == "tool" else f" --kind {self.pin.kind}")
+        return quote(self.target) + ("" if self.pin.kind == "tool" else f" --kind {self.pin.kind}")
 
     @property
-    def trusted(self) -> str | None:
+    def trusted_version(self) -> str | None:
         """The version to compare it with; None if there is no other than itself."""
         pin = self.pin
         is_new = pin.approved_fingerprint == pin.held_fingerprint
@@ -84,16 +84,16 @@ class HeldDefinition(StoredDefinition):
     @property
     def drift(self) -> tuple[Drift, ...]:
         """The classes of its drift; empty where it was never approved."""
-        if self.trusted is None or self.pin.held_definition is None:
+        if self.trusted_version is None or self.pin.held_definition is None:
             return ()
-        return classify(self.trusted, self.pin.held_definition, self.pin.kind)
+        return classify(self.trusted_version, self.pin.held_definition, self.pin.kind)
 
     @property
     def changes(self) -> tuple[str, ...]:
         """Its drift in short lines; empty where it was never approved."""
-        if self.trusted is None or self.pin.held_definition is None:
+        if self.trusted_version is None or self.pin.held_definition is None:
             return ()
-        return describe(self.trusted, self.pin.held_definition)
+        return describe(self.trusted_version, self.pin.held_definition)
 
 
 def stored_definitions(

@@ -147,7 +147,7 @@ class Store(StateDatabase):
         ).fetchone()
         return NamedServer(*row) if row else None
 
-    def namesake_of(self, server: str) -> Namesake | None:
+    def find_namesake(self, server: str) -> Namesake | None:
         """Find the server that has the name which another asked for; None if there is none."""
         with translated_errors(self.path):
             row = self.connection.execute(

@@ -226,7 +226,7 @@ class TokenReader:
         """Read the store again where it has changed."""
         try:
             if not self._store.is_in_place():
-                self._store, self._version = self._store.reopened(), -1
+                self._store, self._version = self._store.reopen(), -1
             version = self._store.change_counter()
             if version != self._version:
                 self._tokens = {token.name: token for token in stored_tokens(self._store)}

@@ -148,7 +148,7 @@ class VerdictWriter:
     def _open(self) -> Store:
         if self._store is not None and not self._store.is_in_place():
             # The Guard keeps its pins: else removing the file would make any definition the first.
-            self._store = self._store.reopened()
+            self._store = self._store.reopen()
             self._last_seen, self._is_replaced, self._counter = None, True, -1
         if self._store is None:
             self._store = Store.open(self._path)

@@ -52,7 +52,7 @@ def visible_lines(text: str) -> str:
     return "\n".join(visible(line.expandtabs()) for line in text.split("\n"))
 
 
-def quoted(text: str) -> str:
+def quote(text: str) -> str:
     """A name as one word of a shell's command line, whatever a server called it; safe to print."""
     word = visible(text)
     if re.fullmatch(r"[\w@%+=:,./-]+", word, re.ASCII):
@@ -66,7 +66,7 @@ def is_hidden(character: str) -> bool:
     return unseen or _FILLER.match(character) is not None
 
 
-def shown(text: str, limit_chars: int) -> str:
+def show(text: str, limit_chars: int) -> str:
     """Text made visible and cut; reads no more of it than that takes."""
     return cut(visible(text[: limit_chars + 1]), limit_chars)
 
@@ -79,7 +79,7 @@ def printable_json(value: object) -> str:
 NAME_CHARS = 100  # of a peer's name in a sentence of ours
 
 
-def counted(count: int, what: str) -> str:
+def pluralize(count: int, what: str) -> str:
     """A number of things whose plural has an s, as `1 file`, `2 files`."""
     return f"{count} {what}" if count == 1 else f"{count} {what}s"
 

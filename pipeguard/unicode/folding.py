@@ -310,7 +310,7 @@ def extend(ranges: list[Range], low: int, high: int) -> None:
         ranges.append((low, high))
 
 
-def merged(ranges: list[Range]) -> list[Range]:
+def merge(ranges: list[Range]) -> list[Range]:
     """Ranges of the same bytes, in order, of which no two touch."""
     apart: list[Range] = []
     for low, high in sorted(ranges):

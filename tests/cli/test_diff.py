@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from pipeguard.cli.diff import command, definition_findings, pretty, unified
+from pipeguard.cli.diff import command, definition_findings, pretty, unified_diff
 from pipeguard.firewall.pins.fingerprint import Pin, canonical
 from pipeguard.firewall.protocol.json_values import JsonObject, Number
 from pipeguard.state.paths import store_path
@@ -218,4 +218,4 @@ def test_a_long_text_stands_a_sentence_a_line() -> None:
 def test_a_definition_of_very_many_lines_is_not_compared() -> None:
     many: JsonObject = {f"k{i}": None for i in range(6000)}
     text = canonical(many).decode()
-    assert unified(text, "null") == ["  (more than 5000 lines: see them with --json)"]
+    assert unified_diff(text, "null") == ["  (more than 5000 lines: see them with --json)"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeguard.clients.catalog import Client, FileSpec, clients
-from pipeguard.clients.edit import edited
+from pipeguard.clients.edit import edit_entries
 from pipeguard.clients.entries import Config, GuardState, parse_config
 from pipeguard.clients.rewrite import GuardOptions, guarded_fields, judge
 
@@ -55,4 +55,4 @@ def guard(spec: FileSpec, text: str) -> str:
         s for s in config.servers if judge(s, OPTIONS).state in (GuardState.OPEN, GuardState.STALE)
     ]
     wanted = [(server, guarded_fields(server, LAUNCHER)) for server in to_do]
-    return edited(config.text, spec.syntax, wanted).text
+    return edit_entries(config.text, spec.syntax, wanted).text

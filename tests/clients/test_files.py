@@ -14,7 +14,7 @@ import pytest
 from pipeguard.clients import files, history, setting, undoing
 from pipeguard.clients.catalog import ConfigScope, client
 from pipeguard.clients.entries import Config, GuardState, read_config
-from pipeguard.clients.machine import Machine, find, managed_by
+from pipeguard.clients.machine import Machine, find, managing_file
 from pipeguard.clients.rewrite import GuardOptions
 from pipeguard.clients.setting import ChangePlan
 from pipeguard.errors import StateError
@@ -448,8 +448,8 @@ def test_who_manages_the_machine_has_the_last_word(machine: Machine, tmp_path: P
     managed = tmp_path / "managed-mcp.json"
     managed.touch()
     claude = replace(client("claude-code"), managed={"linux": (str(managed),)})
-    assert managed_by(machine, claude) == managed
-    assert managed_by(machine, client("cursor")) is None
+    assert managing_file(machine, claude) == managed
+    assert managing_file(machine, client("cursor")) is None
 
 
 def test_yaml_with_anchors_is_left_alone(machine: Machine) -> None:

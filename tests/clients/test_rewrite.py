@@ -10,7 +10,7 @@ import pytest
 
 from pipeguard.clients.catalog import Transport, client
 from pipeguard.clients.entries import GuardState, ServerEntry
-from pipeguard.clients.guarding import GuardedCommand, guarded, list_words
+from pipeguard.clients.guarding import GuardedCommand, list_words, split_guarded
 from pipeguard.clients.masking import MASK, masked_text, masked_url, masked_words
 from pipeguard.clients.rewrite import GuardOptions, guarded_fields, judge, open_fields
 from tests.clients.samples import LAUNCHER, guard, read
@@ -141,7 +141,7 @@ def test_without_its_login_nothing_of_it_is_left() -> None:
 def test_a_guarded_command_is_known_by_what_it_says(
     words: list[str], launcher: int, command: tuple[str, ...]
 ) -> None:
-    found = guarded(words)
+    found = split_guarded(words)
     assert found is not None
     assert found.launcher == tuple(words[:launcher])
     assert found.command == command
@@ -187,7 +187,7 @@ def test_a_guarded_command_is_known_by_what_it_says(
     ],
 )
 def test_what_is_not_ours_is_not_taken_for_it(words: list[str]) -> None:
-    assert guarded(words) is None
+    assert split_guarded(words) is None
 
 
 def test_a_guard_of_others_is_nested_and_stays(tmp_path: Path) -> None:
@@ -206,13 +206,13 @@ def test_a_name_that_would_not_arrive_as_it_is_is_not_written(name: str) -> None
 def test_an_entry_s_own_name_is_written_and_read(name: str) -> None:
     words = list_words(GuardedCommand(tuple(LAUNCHER), ("srv",), name=name))
     assert words == ["pipeguard", "wrap", "--name", name, "--", "srv"]
-    found = guarded(words)
+    found = split_guarded(words)
     assert found is not None
     assert found.command == ("srv",)
 
 
 def test_a_remote_guard_says_all_it_was_told() -> None:
-    found = guarded(
+    found = split_guarded(
         [
             "pipeguard",
             "wrap",

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 
 from pipeguard.clients.catalog import Client, Transport, clients
-from pipeguard.clients.edit import edited
+from pipeguard.clients.edit import edit_entries
 from pipeguard.clients.entries import GuardState
 from pipeguard.clients.rewrite import judge, open_fields
 from tests.clients.samples import OPTIONS, Sample, guard, read, samples
@@ -40,7 +40,7 @@ def test_what_cannot_be_guarded_is_left_and_said(sample: Sample) -> None:
 def test_without_a_record_the_meaning_comes_back(sample: Sample) -> None:
     config = read(sample.spec, sample.after)
     wanted = [(server, open_fields(server)) for server in config.servers if server.guard]
-    opened = read(sample.spec, edited(config.text, sample.spec.syntax, wanted).text)
+    opened = read(sample.spec, edit_entries(config.text, sample.spec.syntax, wanted).text)
     before = read(sample.spec, sample.before)
     for was, now in zip(before.servers, opened.servers, strict=True):
         assert now.guard is None

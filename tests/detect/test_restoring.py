@@ -76,12 +76,12 @@ def test_what_a_server_repeats_of_it_is_told_with_its_place(vault: Vault, placeh
     )
     value: JsonValue = {"result": {"content": [{"text": f"key {SECRET}"}]}}
     frame = serialise(value)
-    assert echoes(vault.sent(), frame, scope, value) == [], "it was never put back"
+    assert echoes(vault.sent_secrets(), frame, scope, value) == [], "it was never put back"
     put_back(vault, request("tools/call", {"arguments": {"k": placeholder}}))
-    (finding,) = echoes(vault.sent(), frame, scope, value)
+    (finding,) = echoes(vault.sent_secrets(), frame, scope, value)
     assert (finding.rule, finding.action) == ("secrets.github-token", Action.REDACT)
     assert (finding.pointer, finding.start, finding.end) == ("/result/content/0/text", 4, 20)
-    assert echoes(vault.sent(), b"{}", scope, {}) == []
+    assert echoes(vault.sent_secrets(), b"{}", scope, {}) == []
     allowed = Exempt(Selector(finding.rule, finding.place, "demo", "echo"), "a test")
     guard = make_guard("demo", engines(), Policy(layers=(Layer(exceptions=(allowed,)),)), {})
-    assert echoes(vault.sent(), frame, scope._replace(guard=guard), value) == []
+    assert echoes(vault.sent_secrets(), frame, scope._replace(guard=guard), value) == []

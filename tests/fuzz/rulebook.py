@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pipeguard.detect.detector import Engines
 from pipeguard.detect.rules.rule import Rule, View
 from pipeguard.detect.scanning.engine import Engine
-from pipeguard.detect.scanning.rule_partition import engine_for
+from pipeguard.detect.scanning.rule_partition import choose_engine
 from pipeguard.firewall.protocol.places import Surface
 from pipeguard.rulebook.cache import load_engines
 from pipeguard.rulebook.packs import load_rules
@@ -90,4 +90,4 @@ def engine_of(rule_id: str) -> Engine:
     """The engine that a rule is compiled into."""
     made = engines()
     homes = {one.surface: one for one in (made.to_server, made.to_client, made.definitions)}
-    return homes[engine_for(RULES[rule_id], Surface.TO_SERVER)]
+    return homes[choose_engine(RULES[rule_id], Surface.TO_SERVER)]

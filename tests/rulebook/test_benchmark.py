@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from pipeguard.detect.rules.rule import Rule, load_pack
-from pipeguard.detect.scanning.databases import build, loaded
+from pipeguard.detect.scanning.databases import build, load_patterns
 from pipeguard.detect.scanning.engine import Engine
 from pipeguard.firewall.protocol.places import Surface
 from pipeguard.rulebook import benchmark
@@ -29,7 +29,7 @@ rules:
 
 
 def measured(rules: Sequence[Rule]) -> dict[str, Cost]:
-    homes = [Engine(rules, one, loaded(build(rules, one, model)), model) for one in Surface]
+    homes = [Engine(rules, one, load_patterns(build(rules, one, model)), model) for one in Surface]
     return {cost.rule: cost for cost in costs(rules, homes, engines())}
 
 

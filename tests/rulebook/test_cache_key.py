@@ -17,7 +17,7 @@ from pipeguard.firewall.protocol.places import Surface
 from pipeguard.detect.scanning import databases
 from pipeguard.rulebook.packs import load_rules, model
 for surface in Surface:
-    databases.patterns_of(load_rules(), surface, model)
+    databases.collect_patterns(load_rules(), surface, model)
 print(*(name for name in sys.modules if name.startswith("pipeguard.")))
 """
 CODE = cache(cache_key._code)  # for many keys, each module is read once

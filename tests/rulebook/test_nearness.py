@@ -1,7 +1,7 @@
 """How near samples are to a rule's border."""
 
 from pipeguard.detect.rules.rule import Rule
-from pipeguard.detect.scanning.rule_partition import engine_for
+from pipeguard.detect.scanning.rule_partition import choose_engine
 from pipeguard.firewall.finding import Confidence
 from pipeguard.firewall.protocol.places import Surface
 from pipeguard.rulebook.nearness import MOST_CLOSE, Mutation, NearMisses, near, near_all
@@ -14,7 +14,7 @@ TOKEN = RULES["secrets.github-token"]
 
 def nearness(rule: Rule) -> dict[Mutation, NearMisses]:
     surface = min(rule.surfaces, key=lambda one: one.value)
-    return near(rule, ENGINES[engine_for(rule, surface)], surface).mutated
+    return near(rule, ENGINES[choose_engine(rule, surface)], surface).mutated
 
 
 def test_a_check_sees_another_digit_and_one_that_only_raises_does_not() -> None:

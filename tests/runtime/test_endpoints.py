@@ -187,7 +187,7 @@ def test_a_name_in_a_header_is_no_secret_and_a_key_is(monkeypatch: pytest.Monkey
     values = {"T": "production", "K": "wonderful", "O": "hny-4711-key"}
     given = ["X-Tenant=T", "X-Api-Key=K", "X-Honeycomb-Team=O"]
     read_remote(options(upstream="https://a.example", header_env=given), values, LIMIT)
-    masked = known.masked("production, wonderful, hny-4711-key")
+    masked = known.mask("production, wonderful, hny-4711-key")
     assert masked == f"production, {MASK}, {MASK}"
 
 

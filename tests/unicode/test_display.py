@@ -10,8 +10,8 @@ from pipeguard.unicode.display import (
     cut,
     is_hidden,
     printable_json,
-    quoted,
-    shown,
+    quote,
+    show,
     visible,
 )
 from tests.fuzz.budget import tried
@@ -60,7 +60,7 @@ def test_what_comes_back_can_be_printed_and_hides_nothing(text: str) -> None:
     ],
 )
 def test_a_name_is_one_word_of_a_command(name: str, word: str) -> None:
-    assert quoted(name) == word
+    assert quote(name) == word
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_white_space_is_seen_and_a_filler_is_not(character: str, hidden: bool) -
 def test_a_text_is_cut_with_a_mark() -> None:
     assert cut("abcd", 4) == "abcd"
     assert cut("abcde", 4) == "abc…"
-    assert shown("\u200b" * 1000, 20) == "⟨U+200B⟩⟨U+200B⟩⟨U+…"
+    assert show("\u200b" * 1000, 20) == "⟨U+200B⟩⟨U+200B⟩⟨U+…"
 
 
 def test_json_is_the_same_without_a_command_in_it() -> None:

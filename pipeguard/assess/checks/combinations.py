@@ -69,9 +69,9 @@ def look(target: AssessmentTarget) -> Iterator[PostureFinding]:
     by_client: dict[str, list[_LabelledServer]] = {}
     for server in target.servers:
         union, from_tools = labels(target, server)
-        guarded = target.judged(server).state in _GUARDED
+        guarded = target.is_judged(server).state in _GUARDED
         enforced = enforcement(target, server) if union else Enforcement()
-        for client in target.clients_of(server):
+        for client in target.client_ids(server):
             by_client.setdefault(client, []).append(
                 _LabelledServer(server, union, from_tools, guarded, enforced)
             )
@@ -133,7 +133,7 @@ def _kept_apart(check: PostureCheck, client: str, parts: _Parts) -> PostureFindi
     every = {each.server.name: each for servers in parts.values() for each in servers}
     kept = [each for each in every.values() if each.enforced.taken]
     listed = "; ".join(f"{each.server.name} has {each.enforced.why}" for each in kept)
-    return check.rated(Severity.INFO).of_server(
+    return check.with_severity(Severity.INFO).of_server(
         next(iter(every.values())).server,
         f"{_name(client)} has them together ({_list_names(parts)}), but isolation keeps them from"
         f" it, enforced: {listed}.",
@@ -155,7 +155,7 @@ def _finding(check: PostureCheck, client: str, parts: _Parts) -> PostureFinding:
     sure = all(server.from_tools for server in every)
     guess = "" if sure else " This is guessed from their names; --connect looks at their tools."
     guarded = all(server.guarded for server in every)
-    rated = check.rated(check.severity if sure and not guarded else Severity.LOW)
+    rated = check.with_severity(check.severity if sure and not guarded else Severity.LOW)
     return rated.of_server(
         every[0].server,
         f"{_name(client)} has them together ({_list_names(parts)}).{guess}",

@@ -99,12 +99,12 @@ def _find_broken(config: Config) -> PostureFinding:
         return BROKEN.at(config.path, f"It is not read: {config.problem}", key=key)
     if config.servers:
         message = f"It is read, but cannot be changed: {config.problem}"
-        return BROKEN.rated(Severity.MEDIUM).at(config.path, message)
-    return BROKEN.rated(Severity.LOW).at(config.path, f"It is not read: {config.problem}")
+        return BROKEN.with_severity(Severity.MEDIUM).at(config.path, message)
+    return BROKEN.with_severity(Severity.LOW).at(config.path, f"It is not read: {config.problem}")
 
 
 def _of(target: AssessmentTarget, server: ServerEntry) -> Iterator[PostureFinding]:
-    judged = target.judged(server)
+    judged = target.is_judged(server)
     setup = setup_command(target, server)
     if judged.state is GuardState.OPEN:
         yield UNGUARDED.of_server(server, "Nothing is between it and the model.", fix=setup)
@@ -128,10 +128,12 @@ def _flags(target: AssessmentTarget, server: ServerEntry) -> Iterator[PostureFin
         line = target.line(server, f"args.{index}")
         if word in _WEAK:
             severity, what = _WEAK[word]
-            yield FLAGS.rated(severity).of_server(server, f"{what}.", line=line, key=word)
+            yield FLAGS.with_severity(severity).of_server(server, f"{what}.", line=line, key=word)
         if is_projects and word.partition("=")[0] == "--policy":
             what = "`--policy` lets the project choose the policy"
-            yield FLAGS.rated(Severity.HIGH).of_server(server, f"{what}.", line=line, key=word)
+            yield FLAGS.with_severity(Severity.HIGH).of_server(
+                server, f"{what}.", line=line, key=word
+            )
 
 
 def _of_project(target: AssessmentTarget, server: ServerEntry) -> Iterator[PostureFinding]:
@@ -140,4 +142,6 @@ def _of_project(target: AssessmentTarget, server: ServerEntry) -> Iterator[Postu
         if name in server.env:
             what = f"`{name}` lets the project choose the policy, the pins or the rules"
             line = target.line(server, f"env.{name}")
-            yield FLAGS.rated(Severity.HIGH).of_server(server, f"{what}.", line=line, key=name)
+            yield FLAGS.with_severity(Severity.HIGH).of_server(
+                server, f"{what}.", line=line, key=name
+            )

@@ -62,7 +62,7 @@ def _open(target: AssessmentTarget, server: ServerEntry) -> Iterator[PostureFind
     if held is None or held.is_held:
         return
     is_told = held.by_entry == NONE and server.guard is not None  # as a weakened guard
-    if is_told or target.judged(server).state not in _STARTED:
+    if is_told or target.is_judged(server).state not in _STARTED:
         return
     why = obstacle(server)
     fix = () if why or is_of_gateway(server) else (*setup_command(target, server), ISOLATE)
@@ -85,7 +85,7 @@ def _given_away(target: AssessmentTarget, server: ServerEntry) -> Iterator[Postu
         if what:
             line = target.line(server, f"args.{option.begin - 1}")
             key = f"{option.name} {option.value}"
-            check = FLAGS.rated(_severity(target, server, option.name))
+            check = FLAGS.with_severity(_severity(target, server, option.name))
             yield check.of_server(server, f"{what}.", line=line, key=key)
 
 

@@ -62,7 +62,7 @@ def _of_one_name(target: AssessmentTarget, servers: list[ServerEntry]) -> Iterat
     for first, second in _pairs(servers):
         if _is_same(first, second):
             continue
-        shared = set(target.clients_of(first)) & set(target.clients_of(second))
+        shared = set(target.client_ids(first)) & set(target.client_ids(second))
         if shared:
             if first.file == second.file and first.path[:-2] != second.path[:-2]:
                 continue  # in two folders, whose entries one client stores in one file
@@ -82,7 +82,7 @@ def _alike(by_name: dict[str, list[ServerEntry]]) -> Iterator[PostureFinding]:
             entry, other = by_name[first][0], by_name[second][0]
             if _is_same(entry, other):
                 continue
-            rated = ALIKE.rated(_severity(first, second))
+            rated = ALIKE.with_severity(_severity(first, second))
             message = f"It looks like `{first}`, which is another server ({entry.client})."
             yield rated.of_server(other, message, key=first)
 

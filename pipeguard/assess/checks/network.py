@@ -61,7 +61,7 @@ def _in_clear(target: AssessmentTarget, server: ServerEntry) -> Iterator[Posture
         if not _is_clear(url) or host is None or _is_here(host):
             continue
         near = _is_near(host)
-        check = CLEAR.rated(Severity.MEDIUM) if near else CLEAR
+        check = CLEAR.with_severity(Severity.MEDIUM) if near else CLEAR
         yield check.of_server(
             server,
             f"Anybody on the way can read and change {masked_url(url)}"
@@ -88,7 +88,7 @@ def _listening(target: AssessmentTarget, server: ServerEntry) -> Iterator[Postur
         before = word
     for name, value in server.env.items():
         if _HOST_VARIABLE.match(name) and _ALL.match(value):
-            yield LISTENS.rated(Severity.MEDIUM).of_server(
+            yield LISTENS.with_severity(Severity.MEDIUM).of_server(
                 server,
                 f"With {name}={value} it listens on every address, if it reads that variable.",
                 line=target.line(server, f"env.{name}"),

@@ -55,12 +55,12 @@ def look(target: AssessmentTarget) -> Iterator[PostureFinding]:
     """Check every server that was connected to."""
     by_tool: dict[tuple[str, str], list[ServerEntry]] = {}
     for server in target.servers:
-        offered = target.offered(server)
+        offered = target.find_definitions(server)
         if offered is None:
             continue
         yield from _of(target, server, offered)
         tools = [offer.name for offer in offered.offers if offer.kind == "tool"]
-        for pair in product(target.clients_of(server), tools):
+        for pair in product(target.client_ids(server), tools):
             by_tool.setdefault(pair, []).append(server)
     yield from _find_shared(by_tool)
 
@@ -86,7 +86,7 @@ def _flag(server: ServerEntry, flagged: Flagged) -> PostureFinding:
     severity = finding.severity if stops else min(finding.severity, Severity.LOW)
     excerpt = f': "{finding.excerpt}"' if finding.excerpt else ""
     does = "stop" if stops else "note"
-    rated = FLAGGED.rated(severity if sure or not stops else min(severity, Severity.HIGH))
+    rated = FLAGGED.with_severity(severity if sure or not stops else min(severity, Severity.HIGH))
     return rated.of_server(
         server,
         f"{flagged.what}, {finding.place}: the guard would {does} it,"

@@ -66,7 +66,7 @@ def _find_unpinned(target: AssessmentTarget, server: ServerEntry, fetch: Fetch) 
     what, example = masked_text(fetch.what), masked_text(fetch.example)
     movable = fetch.pin is VersionPin.MOVABLE
     risk = "is a tag, which can be moved" if movable else "may be another version at each start"
-    check = UNPINNED.rated(Severity.LOW) if movable else UNPINNED
+    check = UNPINNED.with_severity(Severity.LOW) if movable else UNPINNED
     return check.of_server(
         server,
         f"What {fetch.program} fetches for `{what}` {risk}. Exactly: `{example}`.",

@@ -92,11 +92,11 @@ def _find_loosened(path: Path, file: PolicyFile) -> Iterator[PostureFinding]:
         elif exempt.until is None:
             message = f"An exception from {where.rule} has no end."
             key = f"{where.rule} {where.tool} {where.server}"
-            yield LOOSER.rated(Severity.LOW).at(path, message, key=key)
+            yield LOOSER.with_severity(Severity.LOW).at(path, message, key=key)
     if file.drift_allow:
         kinds = ", ".join(sorted(drift.value for drift in file.drift_allow))
         message = f"Definitions may change without being approved: {kinds}."
-        yield LOOSER.rated(Severity.LOW).at(path, message, key="drift")
+        yield LOOSER.with_severity(Severity.LOW).at(path, message, key="drift")
 
 
 def _describe_grants(path: Path, file: PolicyFile, home_folder: str) -> Iterator[PostureFinding]:
@@ -124,5 +124,5 @@ def _actions(path: Path, layer: Layer) -> Iterator[PostureFinding]:
             continue
         message = f"An action of `{entry.action.name.lower()}` applies to {where.rule}"
         message += "." if narrow else ", in every tool of every server."
-        check = LOOSER.rated(Severity.LOW) if named or narrow else LOOSER
+        check = LOOSER.with_severity(Severity.LOW) if named or narrow else LOOSER
         yield check.at(path, message, key=f"action {where.rule}")

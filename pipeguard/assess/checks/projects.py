@@ -92,7 +92,7 @@ def _of(target: AssessmentTarget, server: ServerEntry) -> Iterator[PostureFindin
         if value is True or value == "true" or (isinstance(value, (list, tuple)) and value):
             message = f"`{key}` has its tools called without asking."
             yield APPROVES.of_server(server, message, key=key, line=target.line(server, key))
-    if set(target.clients_of(server)) & _EXPANDS_COMMANDS:
+    if set(target.client_ids(server)) & _EXPANDS_COMMANDS:
         for where, text in _texts(server):
             if "$(" in text or "`" in text:
                 message = f"`{where}` contains a command that its client runs to read the file."

@@ -84,7 +84,7 @@ def look(target: AssessmentTarget) -> Iterator[PostureFinding]:
             severity = Severity.HIGH if index in certain else _find_suspects(value)
             if severity is not None:
                 what = "a secret" if index in certain else "what looks like a secret"
-                yield CLEAR.rated(severity).of_server(
+                yield CLEAR.with_severity(severity).of_server(
                     server,
                     f"{value.place} contains {what}.",
                     line=target.line(server, value.span),

@@ -13,7 +13,7 @@ from pipeguard.assess.assessing import Assessment
 from pipeguard.assess.checking import checks
 from pipeguard.assess.cures import shared_cure
 from pipeguard.clients.catalog import clients
-from pipeguard.unicode.display import shown, visible
+from pipeguard.unicode.display import show, visible
 from pipeguard.version import VERSION
 
 if TYPE_CHECKING:
@@ -80,14 +80,14 @@ def _plural(count: int, what: str) -> str:
 
 
 def _name(text: str) -> str:
-    return shown(text, NAMED_CHARS)
+    return show(text, NAMED_CHARS)
 
 
 def _mark(text: str) -> Markup:
     """A sentence, escaped; text between backticks as code."""
     from markupsafe import Markup, escape
 
-    parts = re.split("`([^`]+)`", shown(text, TEXT_CHARS))
+    parts = re.split("`([^`]+)`", show(text, TEXT_CHARS))
     marked = (
         Markup("<code>{}</code>").format(part) if index % 2 else escape(part)
         for index, part in enumerate(parts)
@@ -218,7 +218,7 @@ def _list_reach(row: Reached) -> list[tuple[str, str]]:
 
 
 def _fitting(name: str, most_cells: int = TEXT_CELLS) -> str:
-    text = shown(name, most_cells)
+    text = show(name, most_cells)
     cells = 0
     for index, character in enumerate(text):
         cells += 2 if unicodedata.east_asian_width(character) in "WF" else 1

@@ -14,7 +14,7 @@ from pipeguard.assess.checking import checks
 from pipeguard.assess.cures import shared_cure
 from pipeguard.assess.values import PostureFinding
 from pipeguard.firewall.finding import Severity
-from pipeguard.unicode.display import counted, visible
+from pipeguard.unicode.display import pluralize, visible
 
 _COLOURS = {
     Severity.CRITICAL: "red",
@@ -66,7 +66,7 @@ def _end(assessment: Assessment) -> list[str]:
     counts = [
         f"{count} {level.name.lower()}" for level, count in assessment.counts().items() if count
     ]
-    seen = f"{counted(servers, 'server')} in {counted(files, 'file')}"
+    seen = f"{pluralize(servers, 'server')} in {pluralize(files, 'file')}"
     summary = ", ".join(counts) or "nothing was found"
     lines = [f"Grade {grade.letter}, {grade.score} of 100. {seen}; {summary}."]
     if servers and not any(row.from_tools for row in assessment.reached):

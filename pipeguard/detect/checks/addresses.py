@@ -28,7 +28,7 @@ class Reach(Enum):
     METADATA = "metadata"  # gives out the machine's own credentials
 
 
-def reach_of(address: str) -> Reach:
+def find_reach(address: str) -> Reach:
     """Find the reach of an address that a name was resolved to, as `192.0.2.1` or `fe80::1%eth0`.
 
     Raises:

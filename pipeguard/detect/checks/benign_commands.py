@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from pipeguard.detect.checks.outcome import AROUND, Check, Outcome, outcome_of
+from pipeguard.detect.checks.outcome import AROUND, Check, Outcome, to_outcome
 from pipeguard.detect.words import benign_commands as words
 from pipeguard.detect.words.credentials import OPTIONS, SCHEMES
 from pipeguard.firewall.lazy_regex import lazy_regex
@@ -45,7 +45,7 @@ def is_disposable(line: bytes) -> bool:
     return _DISPOSABLE.search(line) is not None
 
 
-def logs_in(command: bytes, lines: bytes) -> bool:
+def is_login(command: bytes, lines: bytes) -> bool:
     """True where a command's output goes nowhere but into a header, an option or a variable.
 
     Args:
@@ -63,18 +63,18 @@ def logs_in(command: bytes, lines: bytes) -> bool:
 
 def _not_installer(text: bytes) -> Outcome:
     """FAILS where every address is of an installer that its project publishes."""
-    return outcome_of(not is_installer(text))
+    return to_outcome(not is_installer(text))
 
 
 def _not_disposable(line: bytes) -> Outcome:
     """FAILS where what is destroyed is named as a test, a draft or the like."""
-    return outcome_of(not is_disposable(line))
+    return to_outcome(not is_disposable(line))
 
 
 def _not_login(text: bytes) -> Outcome:
     """FAILS where the command's output only logs in; run on a match and its surroundings."""
     command, _, around = text.partition(AROUND)
-    return outcome_of(not logs_in(command, around))
+    return to_outcome(not is_login(command, around))
 
 
 CHECKS: Mapping[str, Check] = {

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from zlib import crc32
 
-from pipeguard.detect.checks.outcome import Check, Outcome, outcome_of
+from pipeguard.detect.checks.outcome import Check, Outcome, to_outcome
 from pipeguard.detect.checks.placeholders import MEASURED_BYTES
 
 BASE62 = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
@@ -140,7 +140,7 @@ def _github_crc(secret: bytes) -> Outcome:
     """The last 36 characters are 30 and their checksum (GitHub; npm since 2021)."""
     if not re.fullmatch(rb"[a-z]{3}_[0-9A-Za-z]{36}", secret):
         return Outcome.UNKNOWN
-    return outcome_of(github_crc(secret[-36:-6]) == secret[-6:])
+    return to_outcome(github_crc(secret[-36:-6]) == secret[-6:])
 
 
 def _gitlab_crc(secret: bytes) -> Outcome:
@@ -148,28 +148,28 @@ def _gitlab_crc(secret: bytes) -> Outcome:
     if parts is None:
         return Outcome.UNKNOWN
     length = digits(len(parts[1]), BASE36, 2)
-    return outcome_of(length == parts[2] and gitlab_crc(secret[:-7]) == secret[-7:])
+    return to_outcome(length == parts[2] and gitlab_crc(secret[:-7]) == secret[-7:])
 
 
 def _atlassian_crc(secret: bytes) -> Outcome:
-    return outcome_of(len(secret) > 20 and atlassian_crc(secret[:-8]) == secret[-8:])
+    return to_outcome(len(secret) > 20 and atlassian_crc(secret[:-8]) == secret[-8:])
 
 
 def _grafana_crc(secret: bytes) -> Outcome:
     token, _, crc = secret.rpartition(b"_")
-    return outcome_of(grafana_crc(token) == crc)
+    return to_outcome(grafana_crc(token) == crc)
 
 
 def _cloudflare_crc(secret: bytes) -> Outcome:
     body = secret.partition(b"_")[2]
-    return outcome_of(len(body) == 48 and cloudflare_crc(body[:40]) == body[40:])
+    return to_outcome(len(body) == 48 and cloudflare_crc(body[:40]) == body[40:])
 
 
 def _luhn(secret: bytes) -> Outcome:
     number = re.sub(rb"[ -]", b"", secret[:64])
     if not re.fullmatch(rb"[0-9]{8,19}", number):
         return Outcome.FAILS
-    return outcome_of(luhn_digit(number[:-1]) == number[-1:])
+    return to_outcome(luhn_digit(number[:-1]) == number[-1:])
 
 
 def _iban(secret: bytes) -> Outcome:
@@ -178,7 +178,7 @@ def _iban(secret: bytes) -> Outcome:
     if not re.fullmatch(rb"[A-Z]{2}[0-9]{2}[0-9A-Z]{11,30}", text):
         return Outcome.FAILS
     number = "".join(str(int(chr(letter), 36)) for letter in text[4:] + text[:4])
-    return outcome_of(IBAN_LENGTHS.get(text[:2].decode()) == len(text) and int(number) % 97 == 1)
+    return to_outcome(IBAN_LENGTHS.get(text[:2].decode()) == len(text) and int(number) % 97 == 1)
 
 
 def _base58check(secret: bytes) -> Outcome:
@@ -189,7 +189,7 @@ def _base58check(secret: bytes) -> Outcome:
         number = number * 58 + BASE58.index(letter)
     ones = len(secret) - len(secret.lstrip(b"1"))
     data = bytes(ones) + number.to_bytes((number.bit_length() + 7) // 8, "big")
-    return outcome_of(double_sha256(data[:-4])[:4] == data[-4:])
+    return to_outcome(double_sha256(data[:-4])[:4] == data[-4:])
 
 
 def _bech32(secret: bytes) -> Outcome:
@@ -197,7 +197,7 @@ def _bech32(secret: bytes) -> Outcome:
     prefix, _, body = secret[:MEASURED_BYTES].lower().rpartition(b"1")
     if len(body) < 8 or not prefix or body.translate(None, BECH32):
         return Outcome.FAILS
-    return outcome_of(bech32_checksum(prefix, body[:-6]) == body[-6:])
+    return to_outcome(bech32_checksum(prefix, body[:-6]) == body[-6:])
 
 
 def _stellar(secret: bytes) -> Outcome:
@@ -205,7 +205,7 @@ def _stellar(secret: bytes) -> Outcome:
     if not re.fullmatch(rb"S[A-Z2-7]{55}", secret):
         return Outcome.FAILS
     raw = base32(secret)
-    return outcome_of(binascii.crc_hqx(raw[:33], 0).to_bytes(2, "little") == raw[33:])
+    return to_outcome(binascii.crc_hqx(raw[:33], 0).to_bytes(2, "little") == raw[33:])
 
 
 CHECKS: Mapping[str, Check] = {

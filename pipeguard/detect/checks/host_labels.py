@@ -13,7 +13,7 @@ from binascii import Error as Base64Error
 from binascii import unhexlify
 from collections.abc import Iterator, Mapping
 
-from pipeguard.detect.checks.outcome import Check, Outcome, outcome_of
+from pipeguard.detect.checks.outcome import Check, Outcome, to_outcome
 from pipeguard.firewall.lazy_regex import lazy_regex
 
 MAX_HOST_BYTES = 255  # RFC 1035, 2.3.4
@@ -50,7 +50,7 @@ def carries_data(host: str) -> bool:
     pieces = [_NUMBERED.sub("", label) for label in labels]
     for piece in pieces:
         least = LEAST_SPLIT if piece.isalpha() and piece.islower() else LEAST_TEXT
-        if any(_is_text(text, least) for text in _decoded(piece)):
+        if any(_is_text(text, least) for text in _decode(piece)):
             return True
     if len(pieces) > 1 and any(_is_text(text, LEAST_SPLIT) for text in _decoded_together(pieces)):
         return True
@@ -62,10 +62,10 @@ def _decoded_together(pieces: list[str]) -> Iterator[bytes]:
     for last in (len(pieces), len(pieces) - 1):
         for first in (0, 1):
             if last - first > 1:
-                yield from _decoded("".join(pieces[first:last]))
+                yield from _decode("".join(pieces[first:last]))
 
 
-def _decoded(label: str) -> Iterator[bytes]:
+def _decode(label: str) -> Iterator[bytes]:
     """Decode a label in each alphabet that it is of."""
     small = label.lower()
     for alphabet, text, decode in (
@@ -134,7 +134,7 @@ def _is_dense(piece: str) -> bool:
 
 def _carries_data(secret: bytes) -> Outcome:
     """HOLDS for a host name that takes data out by its labels."""
-    return outcome_of(carries_data(secret.decode("latin-1")))
+    return to_outcome(carries_data(secret.decode("latin-1")))
 
 
 CHECKS: Mapping[str, Check] = {"host-carries-data": _carries_data}

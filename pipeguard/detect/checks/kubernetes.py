@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pipeguard.detect.checks.outcome import AROUND, Check, Outcome, outcome_of
+from pipeguard.detect.checks.outcome import AROUND, Check, Outcome, to_outcome
 from pipeguard.detect.checks.passwords import password_outcome, typed_outcome
 from pipeguard.detect.checks.randomness import base64_decoded
 from pipeguard.firewall.lazy_regex import lazy_regex
@@ -37,9 +37,9 @@ def _in_secret(text: bytes) -> Outcome:
         indent = len(member) - len(member.lstrip()) - 1
         lines = before.split(b"\n")
         outer = (line for line in reversed(lines) if line.strip() and _indent(line) < indent)
-        return outcome_of(_MAP.search(next(outer, b"")) is not None)
+        return to_outcome(_MAP.search(next(outer, b"")) is not None)
     outside = before if member.startswith(b"{") else before.rpartition(b"{")[0]
-    return outcome_of(_MAP.search(outside) is not None)
+    return to_outcome(_MAP.search(outside) is not None)
 
 
 def _indent(line: bytes) -> int:
@@ -57,10 +57,10 @@ def _value(secret: bytes) -> Outcome:
         text = raw.decode().strip().encode()
     except UnicodeDecodeError:
         is_key = len(raw) >= 2 * LEAST_BYTES  # random bytes
-        return outcome_of(is_key and password_outcome(secret) is not Outcome.FAILS)
+        return to_outcome(is_key and password_outcome(secret) is not Outcome.FAILS)
     if _PRIVATE.search(text):
         return Outcome.HOLDS
-    return outcome_of(Outcome.FAILS not in (password_outcome(text), typed_outcome(text)))
+    return to_outcome(Outcome.FAILS not in (password_outcome(text), typed_outcome(text)))
 
 
 CHECKS: Mapping[str, Check] = {

@@ -19,6 +19,6 @@ class Outcome(Enum):
 Check = Callable[[bytes], Outcome]
 
 
-def outcome_of(answer: bool) -> Outcome:  # noqa: FBT001  the one bridge from a predicate to an answer
+def to_outcome(answer: bool) -> Outcome:  # noqa: FBT001  the one bridge from a predicate to an answer
     """HOLDS for True, FAILS for False."""
     return Outcome.HOLDS if answer else Outcome.FAILS

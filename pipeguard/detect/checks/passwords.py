@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from pipeguard.detect.checks.outcome import Check, Outcome, outcome_of
+from pipeguard.detect.checks.outcome import Check, Outcome, to_outcome
 from pipeguard.detect.checks.placeholders import (
     LEAST_LEFT,
     MEASURED_BYTES,
@@ -75,7 +75,7 @@ def _basic_auth(secret: bytes) -> Outcome:
     raw = base64_decoded(secret) or b""
     if not re.fullmatch(rb"[!-9;-~]{1,100}:[ -~]{3,300}", raw):
         return Outcome.FAILS
-    return outcome_of(_userinfo(raw) is not Outcome.FAILS)
+    return to_outcome(_userinfo(raw) is not Outcome.FAILS)
 
 
 CHECKS: Mapping[str, Check] = {

@@ -9,7 +9,7 @@ import binascii
 import re
 from collections.abc import Callable, Mapping
 
-from pipeguard.detect.checks.outcome import AROUND, Check, Outcome, outcome_of
+from pipeguard.detect.checks.outcome import AROUND, Check, Outcome, to_outcome
 from pipeguard.detect.checks.placeholders import MEASURED_BYTES, PREFIX, entropy, is_placeholder
 from pipeguard.detect.checks.readable import has_date, readable_chars
 from pipeguard.detect.words.credentials import PUBLIC, PUBLIC_OF_APIS
@@ -44,14 +44,14 @@ def character_classes(secret: bytes) -> int:
 def _entropy(argument: str) -> Check:
     """`entropy 3.5`: at least so many bits per byte."""
     least = float(argument)
-    return lambda secret: outcome_of(entropy(secret) >= least)
+    return lambda secret: to_outcome(entropy(secret) >= least)
 
 
-def _mixed(secret: bytes) -> Outcome:
+def _is_mixed(secret: bytes) -> Outcome:
     """Three classes of characters, or a sixth of digits: what words and names seldom have."""
     secret = secret[:MEASURED_BYTES]
     numerals = len(secret) - len(secret.translate(None, _DIGITS))
-    return outcome_of(numerals * 6 >= len(secret) > 0 or character_classes(secret) >= 3)
+    return to_outcome(numerals * 6 >= len(secret) > 0 or character_classes(secret) >= 3)
 
 
 def _random_case(secret: bytes) -> Outcome:
@@ -60,12 +60,12 @@ def _random_case(secret: bytes) -> Outcome:
     letters = len(re.findall(rb"[A-Za-z]", body))
     upper = len(re.findall(rb"[A-Z]", body))
     least = 5 if re.search(rb"[A-Z]{2}", body) else 4
-    return outcome_of(letters >= 8 and letters <= least * upper and 5 * upper <= 4 * letters)
+    return to_outcome(letters >= 8 and letters <= least * upper and 5 * upper <= 4 * letters)
 
 
 def _not_hex(secret: bytes) -> Outcome:
     """Not all hexadecimal: digests, trace ids and commits are."""
-    return outcome_of(re.fullmatch(rb"[0-9A-Fa-f]+", secret) is None)
+    return to_outcome(re.fullmatch(rb"[0-9A-Fa-f]+", secret) is None)
 
 
 def not_identifier(secret: bytes) -> Outcome:
@@ -121,18 +121,18 @@ def _name_secret(name: bytes) -> Outcome:
     words = name_words(name.decode("latin-1"))
     is_for_retries = words[-2:] == ["client", "token"]  # a client makes it up for one request
     public = PUBLIC_OF_APIS if "api" in words[-2:-1] else PUBLIC  # `COLUMN_API_KEY`
-    return outcome_of(not is_for_retries and public.isdisjoint(words))
+    return to_outcome(not is_for_retries and public.isdisjoint(words))
 
 
 def _not_commit(text: bytes) -> Outcome:
     """FAILS for a commit after the name of an action: `create-github-app-token@bcd2ba49…`."""
     match = text.partition(AROUND)[0]
-    return outcome_of(re.search(rb"[\w-]@[0-9a-f]{40}\Z", match) is None)
+    return to_outcome(re.search(rb"[\w-]@[0-9a-f]{40}\Z", match) is None)
 
 
 CHECKS: Mapping[str, Check] = {
     "around-not-commit": _not_commit,
-    "mixed": _mixed,
+    "mixed": _is_mixed,
     "name-secret": _name_secret,
     "not-hex": _not_hex,
     "not-identifier": not_identifier,

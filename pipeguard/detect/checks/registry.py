@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import cache, lru_cache
 
-from pipeguard.detect.checks.outcome import Check, Outcome, outcome_of
+from pipeguard.detect.checks.outcome import Check, Outcome, to_outcome
 from pipeguard.errors import RuleError
 
 NAME_CHECK = "name-"  # prefix of the checks of a secret's name
@@ -64,7 +64,7 @@ def _find(spec: str) -> Check:
         return lambda secret: Outcome.HOLDS if check(secret) is Outcome.HOLDS else Outcome.UNKNOWN
     if name == "not-fails":
         check = _find(argument)
-        return lambda secret: outcome_of(check(secret) is not Outcome.FAILS)
+        return lambda secret: to_outcome(check(secret) is not Outcome.FAILS)
     if not argument and name in checks():
         return checks()[name]
     if argument and name in _checks_with_argument():
@@ -114,7 +114,7 @@ def _host(argument: str) -> Check:
 
     if argument not in url_hosts.QUESTIONS:
         raise ValueError(f"a host is one of {', '.join(url_hosts.QUESTIONS)}")
-    return lambda secret: outcome_of(url_hosts.reaches(secret, argument))
+    return lambda secret: to_outcome(url_hosts.reaches(secret, argument))
 
 
 def _number(argument: str) -> Check:
@@ -122,7 +122,7 @@ def _number(argument: str) -> Check:
     from pipeguard.detect.checks import personal_numbers
 
     if argument == "telling":  # without a name beside it
-        return lambda secret: outcome_of(personal_numbers.is_telling(secret))
+        return lambda secret: to_outcome(personal_numbers.is_telling(secret))
     if argument not in personal_numbers.NUMBERS:
         raise ValueError(f"no kind of number is called {argument}")
-    return lambda secret: outcome_of(personal_numbers.is_number(argument, secret))
+    return lambda secret: to_outcome(personal_numbers.is_number(argument, secret))

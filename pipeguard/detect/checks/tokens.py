@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 
 from pipeguard.detect.checks.checksums import BASE32
-from pipeguard.detect.checks.outcome import Check, Outcome, outcome_of
+from pipeguard.detect.checks.outcome import Check, Outcome, to_outcome
 from pipeguard.detect.checks.placeholders import MEASURED_BYTES, entropy
 from pipeguard.detect.checks.randomness import base64_decoded
 from pipeguard.firewall.lazy_regex import lazy_regex
@@ -56,8 +56,8 @@ def _jwt(secret: bytes) -> Outcome:
         return Outcome.FAILS
     if len(parts) == 2:
         start = base64_decoded(parts[1][: len(parts[1]) // 4 * 4]) or b""
-        return outcome_of(len(start) >= 60 and start.startswith(b"{") and not _claims(secret))
-    return outcome_of((bool(_claims(secret)) and len(parts[2]) >= 20) or "enc" in header)
+        return to_outcome(len(start) >= 60 and start.startswith(b"{") and not _claims(secret))
+    return to_outcome((bool(_claims(secret)) and len(parts[2]) >= 20) or "enc" in header)
 
 
 def _jwt_claim(argument: str) -> Check:
@@ -67,15 +67,15 @@ def _jwt_claim(argument: str) -> Check:
     def check(secret: bytes) -> Outcome:
         claims = _claims(secret)
         if equals:
-            return outcome_of(claims.get(name) == value)
-        return outcome_of(any(key.partition("/")[0] == name for key in claims))
+            return to_outcome(claims.get(name) == value)
+        return to_outcome(any(key.partition("/")[0] == name for key in claims))
 
     return check
 
 
 def _jwt_not(argument: str) -> Check:
     check = _jwt_claim(argument)
-    return lambda secret: outcome_of(check(secret) is Outcome.FAILS)
+    return lambda secret: to_outcome(check(secret) is Outcome.FAILS)
 
 
 # -- other encodings -----------------------------------------------------------------------------
@@ -87,7 +87,7 @@ def _json_keys(argument: str) -> Check:
 
     def check(secret: bytes) -> Outcome:
         text = secret if secret.startswith(b"{") else base64_decoded(secret)
-        return outcome_of(set(keys) <= _json(text).keys())
+        return to_outcome(set(keys) <= _json(text).keys())
 
     return check
 
@@ -98,7 +98,7 @@ def _base64_bytes(argument: str) -> Check:
 
     def check(secret: bytes) -> Outcome:
         raw = base64_decoded(secret)
-        return outcome_of(raw is not None and len(raw) == size)
+        return to_outcome(raw is not None and len(raw) == size)
 
     return check
 
@@ -109,7 +109,7 @@ def _base64_prefix(argument: str) -> Check:
 
     def check(secret: bytes) -> Outcome:
         raw = base64_decoded(secret[: len(secret) // 4 * 4])
-        return outcome_of(raw is not None and raw.startswith(prefix))
+        return to_outcome(raw is not None and raw.startswith(prefix))
 
     return check
 
@@ -117,7 +117,7 @@ def _base64_prefix(argument: str) -> Check:
 def _jira(secret: bytes) -> Outcome:
     """A number, a colon, 20 random bytes, in base64 (Jira and Bitbucket Data Center)."""
     raw = base64_decoded(secret) or b""
-    return outcome_of(re.fullmatch(rb"(?s)[0-9]{6,14}:.{20}", raw) is not None)
+    return to_outcome(re.fullmatch(rb"(?s)[0-9]{6,14}:.{20}", raw) is not None)
 
 
 _ARMOUR = lazy_regex(
@@ -156,7 +156,7 @@ def _private_key(secret: bytes) -> Outcome:
     body = _key_body(_ARMOUR.sub(b"", secret[:PEM_BYTES]))
     if len(body) < LEAST_KEY_BYTES:
         return Outcome.FAILS
-    return outcome_of(body.startswith(_OPENSSH) or _is_private_der(body))
+    return to_outcome(body.startswith(_OPENSSH) or _is_private_der(body))
 
 
 def _key_body(text: bytes) -> bytes:
@@ -205,14 +205,14 @@ def _element(body: bytes, at: int) -> tuple[int, int, int]:
 def _key_bytes(secret: bytes) -> Outcome:
     """A key as a JSON array of 64 bytes, as Solana's tools write it."""
     numbers = [int(digits) for digits in re.findall(rb"[0-9]{1,3}", secret[:MEASURED_BYTES])]
-    return outcome_of(len(numbers) == 64 and max(numbers) < 256 and len(set(numbers)) > 30)
+    return to_outcome(len(numbers) == 64 and max(numbers) < 256 and len(set(numbers)) > 30)
 
 
 def _bip39(secret: bytes) -> Outcome:
     """Words of a seed phrase, numbered or not, one a line or not (BIP-39)."""
     from pipeguard.detect.checks.bip39 import has_phrase
 
-    return outcome_of(has_phrase(phrase_words(secret)))
+    return to_outcome(has_phrase(phrase_words(secret)))
 
 
 def phrase_words(secret: bytes) -> list[bytes]:
@@ -228,12 +228,12 @@ def _discord(secret: bytes) -> Outcome:
     snowflake = base64_decoded(secret.partition(b".")[0]) or b""
     if not re.fullmatch(rb"[0-9]{17,20}", snowflake):
         return Outcome.FAILS
-    return outcome_of(int(snowflake) >> 22 < 20 * 365 * 86_400_000)  # milliseconds since 2015
+    return to_outcome(int(snowflake) >> 22 < 20 * 365 * 86_400_000)  # milliseconds since 2015
 
 
 def _telegram(secret: bytes) -> Outcome:
     """A bot's id and a dense body (Telegram, Bot API, Authorizing your bot)."""
-    return outcome_of(entropy(secret.partition(b":")[2]) >= 4)
+    return to_outcome(entropy(secret.partition(b":")[2]) >= 4)
 
 
 def _pypi_macaroon(secret: bytes) -> Outcome:
@@ -242,7 +242,7 @@ def _pypi_macaroon(secret: bytes) -> Outcome:
     raw = base64_decoded(body[: len(body) // 4 * 4]) or b""
     if not raw.startswith(b"\x02\x01") or len(raw) < 40 or raw[2] > 64:
         return Outcome.FAILS
-    return outcome_of(raw[3 + raw[2]] == 2)
+    return to_outcome(raw[3 + raw[2]] == 2)
 
 
 def _aws_account(secret: bytes) -> Outcome:

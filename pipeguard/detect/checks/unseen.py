@@ -12,7 +12,7 @@ import re
 import unicodedata
 from collections.abc import Mapping
 
-from pipeguard.detect.checks.outcome import AROUND, Check, Outcome, outcome_of
+from pipeguard.detect.checks.outcome import AROUND, Check, Outcome, to_outcome
 from pipeguard.firewall.lazy_regex import lazy_regex
 
 _FLAG = lazy_regex("\U0001f3f4[\U000e0030-\U000e0039\U000e0061-\U000e007a]{3,6}\U000e007f")
@@ -95,13 +95,13 @@ def _is_picture(character: str) -> bool:
 
 def _unseen_without_need(secret: bytes) -> Outcome:
     """HOLDS where a text has a character that shows nothing and that nothing beside it needs."""
-    return outcome_of(has_unneeded(secret.decode("utf-8", "ignore")))
+    return to_outcome(has_unneeded(secret.decode("utf-8", "ignore")))
 
 
 def _without_right_to_left(text: bytes) -> Outcome:
     """HOLDS where no letter is written from the right; run on a match and its surroundings."""
     around = _DIRECTION_MARKS.sub(b"", text.partition(AROUND)[2])
-    return outcome_of(_RIGHT_TO_LEFT.search(around) is None)
+    return to_outcome(_RIGHT_TO_LEFT.search(around) is None)
 
 
 CHECKS: Mapping[str, Check] = {

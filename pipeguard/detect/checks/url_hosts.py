@@ -190,15 +190,15 @@ def _host_v6(text: str, *, odd: bool) -> Host | None:
 # -- names -----------------------------------------------------------------------------------------
 
 
-def _any_of(names: Iterable[str]) -> str:
+def _either(names: Iterable[str]) -> str:
     return f"(?:{'|'.join(names)})"
 
 
-_METADATA_NAME = lazy_regex(rf"(?:.+\.)?{_any_of(words.METADATA_NAMES)}")
-_LOCAL_NAME = lazy_regex(rf"(?:.+\.)?{_any_of(words.LOCAL_NAMES)}")
-_LOCAL_PUBLIC_NAME = lazy_regex(rf"(?:.+\.)?{_any_of(words.LOCAL_PUBLIC_NAMES)}")
-_INSIDE_NAME = lazy_regex(rf"(?:.+\.)?{_any_of(words.INSIDE_NAMES)}|{_any_of(words.INSIDE_HOSTS)}")
-_WILDCARD = lazy_regex(rf"(.+)\.{_any_of(words.WILDCARD_DNS)}")
+_METADATA_NAME = lazy_regex(rf"(?:.+\.)?{_either(words.METADATA_NAMES)}")
+_LOCAL_NAME = lazy_regex(rf"(?:.+\.)?{_either(words.LOCAL_NAMES)}")
+_LOCAL_PUBLIC_NAME = lazy_regex(rf"(?:.+\.)?{_either(words.LOCAL_PUBLIC_NAMES)}")
+_INSIDE_NAME = lazy_regex(rf"(?:.+\.)?{_either(words.INSIDE_NAMES)}|{_either(words.INSIDE_HOSTS)}")
+_WILDCARD = lazy_regex(rf"(.+)\.{_either(words.WILDCARD_DNS)}")
 _DOTTED = lazy_regex(r"(?:^|[^0-9])(\d{1,3})[.-](\d{1,3})[.-](\d{1,3})[.-](\d{1,3})(?:$|[^0-9])")
 _HEX = lazy_regex(r"(?:^|[.-])([0-9a-f]{8})(?:$|[.-])")
 
@@ -206,7 +206,7 @@ _HEX = lazy_regex(r"(?:^|[.-])([0-9a-f]{8})(?:$|[.-])")
 def _host_of_name(name: str, *, odd: bool) -> Host:
     wildcard = _WILDCARD.fullmatch(name)
     if wildcard:
-        for address in _embedded(wildcard[1]):
+        for address in _embedded_addresses(wildcard[1]):
             reach = reach_v4(address)
             if reach is not Reach.PUBLIC:
                 return Host(str(address), reach, odd=True)
@@ -219,7 +219,7 @@ def _host_of_name(name: str, *, odd: bool) -> Host:
     return Host(name, Reach.PRIVATE if _INSIDE_NAME.fullmatch(name) else Reach.PUBLIC, odd)
 
 
-def _embedded(labels: str) -> Iterator[IPv4Address]:
+def _embedded_addresses(labels: str) -> Iterator[IPv4Address]:
     """The addresses that a name spells in its labels, as `10-0-0-1` or `7f000001`."""
     for match in _DOTTED.finditer(labels):
         numbers = [int(group) for group in match.groups()]
@@ -232,9 +232,9 @@ def _embedded(labels: str) -> Iterator[IPv4Address]:
 
 
 _ADMINISTERS = lazy_regex(
-    rf":{_any_of(words.PORTS)}(?:[/?#\s]|$)|[/=]{_any_of(words.PATHS)}(?:[/?#=.&\s]|$)",
+    rf":{_either(words.PORTS)}(?:[/?#\s]|$)|[/=]{_either(words.PATHS)}(?:[/?#=.&\s]|$)",
     re.IGNORECASE,
 )
 _ADMINISTERS_LOCALLY = lazy_regex(
-    rf":{_any_of(words.LOCAL_PORTS)}(?:[/?#\s]|$)|/{_any_of(words.LOCAL_PATHS)}", re.IGNORECASE
+    rf":{_either(words.LOCAL_PORTS)}(?:[/?#\s]|$)|/{_either(words.LOCAL_PATHS)}", re.IGNORECASE
 )

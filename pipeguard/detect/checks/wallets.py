@@ -15,7 +15,7 @@ from pipeguard.detect.checks.checksums import (
     bech32m_checksum,
     double_sha256,
 )
-from pipeguard.detect.checks.outcome import AROUND, Check, Outcome, outcome_of
+from pipeguard.detect.checks.outcome import AROUND, Check, Outcome, to_outcome
 from pipeguard.firewall.lazy_regex import lazy_regex
 
 _XRP = b"rpshnaf39wBUDNEGHJKLM4PQRST7VWXYZ2bcdeCg65jkm8oFqi1tuvAxyz"
@@ -63,12 +63,12 @@ def _has_checksum(address: bytes) -> bool:
 
 def _wallet(secret: bytes) -> Outcome:
     """HOLDS for the address of a wallet."""
-    return outcome_of(is_wallet(secret))
+    return to_outcome(is_wallet(secret))
 
 
 def _not_asked_of_ledger(text: bytes) -> Outcome:
     """HOLDS where no public ledger is asked; run on a match and its surroundings."""
-    return outcome_of(_PUBLIC_LEDGERS.search(text.partition(AROUND)[2]) is None)
+    return to_outcome(_PUBLIC_LEDGERS.search(text.partition(AROUND)[2]) is None)
 
 
 CHECKS: Mapping[str, Check] = {

@@ -135,11 +135,11 @@ def _role_of_text(tool: frozenset[str], *, executes: bool) -> ArgumentRole:
 
 
 def _words(name: str) -> frozenset[str]:
-    return _words_of(name[:MAX_NAME_CHARS])  # no longer name is to fill the cache
+    return _split_name(name[:MAX_NAME_CHARS])  # no longer name is to fill the cache
 
 
 @lru_cache(maxsize=512)
-def _words_of(name: str) -> frozenset[str]:
+def _split_name(name: str) -> frozenset[str]:
     return frozenset(name_words(name))
 
 

@@ -95,7 +95,7 @@ class Uses:
             self._busy[idle] = self._busy_ranges(idle)
         ranges = self._busy[idle]
         parts: list[Range] = []
-        for start, end in ranges[bisect_left(ranges, low, key=_end_of) :]:
+        for start, end in ranges[bisect_left(ranges, low, key=_end) :]:
             if start >= high:
                 break
             if max(start, low) < min(end, high):
@@ -121,5 +121,5 @@ class Uses:
         return ranges
 
 
-def _end_of(part: Range) -> int:
+def _end(part: Range) -> int:
     return part[1]

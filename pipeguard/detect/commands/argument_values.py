@@ -110,7 +110,7 @@ def injects_command(value: str) -> bool:
     return _INJECTED.search(value) is not None
 
 
-def folded(value: str) -> str:
+def fold_value(value: str) -> str:
     """A value with look-alikes as plain letters, also those that a word of another script has."""
     if value.isascii():
         return value
@@ -143,7 +143,7 @@ def value_lines(tool: str | None, key: str, value: str, budget: ScriptBudget) ->
         return list(_long_value_lines(tool, key, value, budget))
     if not value:
         return []
-    plain = folded(value)
+    plain = fold_value(value)
     lines: list[str] = []
     if _PATH_SIGN.search(plain):
         lines += path_lines(value, plain, writes=writes(tool, key))

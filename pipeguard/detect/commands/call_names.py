@@ -227,7 +227,7 @@ def _strings(value: JsonValue) -> Iterator[tuple[Path, str]]:
             return
         path, item = left.pop()
         if isinstance(item, Number):
-            if _words_of(path) & (_HOST_KEYS | _ADDRESS_KEYS):
+            if _nearest_words(path) & (_HOST_KEYS | _ADDRESS_KEYS):
                 yield path, item  # 2130706433 is an address, too
         elif isinstance(item, str):
             yield path, item
@@ -250,7 +250,7 @@ def _collect(
         return use is not ArgumentRole.SEARCHED or not _ELSEWHERE.match(text)
     web = _WEB.fullmatch(text)
     if web is None:
-        return _collect_word(_words_of(path), text, paths, hosts)
+        return _collect_word(_nearest_words(path), text, paths, hosts)
     if web[1].lower() != "file":
         return _collect_host(web[2], hosts)
     rest = web[2].removeprefix("localhost")  # any other host is another machine's
@@ -271,7 +271,7 @@ def _collect_word(
     return not words & _ADDRESS_KEYS and not _MAY_NAME.fullmatch(text)
 
 
-def _words_of(path: Path) -> frozenset[str]:
+def _nearest_words(path: Path) -> frozenset[str]:
     """The words of the nearest name around a value."""
     return frozenset(
         name_words(next((step for step in reversed(path) if isinstance(step, str)), ""))

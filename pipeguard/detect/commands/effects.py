@@ -22,7 +22,7 @@ from pipeguard.detect.commands.argument_values import (
     OPTION,
     OPTION_KEYS,
     STATEMENT,
-    folded,
+    fold_value,
     option_lines,
     value_line,
     value_lines,
@@ -85,7 +85,7 @@ class _String(NamedTuple):
         return bool(self.path) and isinstance(self.path[-1], int)
 
 
-def effects_of(uses: Uses, *, windows: bool = True) -> tuple[list[ArgumentEffect], bool]:
+def find_effects(uses: Uses, *, windows: bool = True) -> tuple[list[ArgumentEffect], bool]:
     """The effects of a message's arguments, computed once.
 
     Args:
@@ -96,11 +96,11 @@ def effects_of(uses: Uses, *, windows: bool = True) -> tuple[list[ArgumentEffect
         The effects, and True where there was more than is read of one message.
     """
     if windows not in uses.effects:
-        uses.effects[windows] = _effects_of(uses, windows=windows)
+        uses.effects[windows] = _compute_effects(uses, windows=windows)
     return uses.effects[windows]
 
 
-def _effects_of(uses: Uses, *, windows: bool) -> tuple[list[ArgumentEffect], bool]:
+def _compute_effects(uses: Uses, *, windows: bool) -> tuple[list[ArgumentEffect], bool]:
     reader = _ArgumentReader(uses.tool, ScriptBudget(len(uses.text.data)), windows=windows)
     effects: list[ArgumentEffect] = []
     left, writes_started_file = MAX_CHARS, False
@@ -211,7 +211,7 @@ class _ArgumentReader:
         """The lines of arguments that belong together."""
         if len(group) > 1 or (group[0].is_in_list and group[0].key in OPTION_KEYS):
             return self._lines_of_list(role, group)
-        key, value = group[0].key, folded(group[0].value)
+        key, value = group[0].key, fold_value(group[0].value)
         if role is ArgumentRole.COMMAND:
             return self._lines_of_command(key, value)
         if role is ArgumentRole.CODE:
@@ -241,7 +241,7 @@ class _ArgumentReader:
         return lines + self.command_lines(value) if _SHELL_LINE.search(value) else lines
 
     def _lines_of_list(self, role: ArgumentRole, group: list[_String]) -> list[str]:
-        key, values = group[0].key, [folded(string.value) for string in group]
+        key, values = group[0].key, [fold_value(string.value) for string in group]
         if role is ArgumentRole.STATEMENT:
             return [line for value in values for line in statements(value)]
         is_command = _PROGRAM.match(values[0]) is not None

@@ -14,7 +14,7 @@ from pipeguard.detect.commands.programs import (
     FILE_VALUE,
     INTERPRETERS,
     flat,
-    name_of,
+    program_name,
     tidy,
     without_values,
 )
@@ -61,7 +61,7 @@ class FileAccess:
         self.read: list[str] = []
         self.fetched: list[str] = []
 
-    def resolved(self, path: str) -> str:
+    def resolve(self, path: str) -> str:
         """A path without detours, from the folder that the script went to."""
         path = path.removeprefix("file://")
         if self.folder and not _ABSOLUTE.match(path):
@@ -71,9 +71,9 @@ class FileAccess:
     def redirect(self, command: ShellCommand) -> str:
         """Follow a command's redirects; returns them as its line has them."""
         shown = ""
-        is_storing = bool(command.words) and name_of(command.words[0]) in _STORES_OUTPUT
+        is_storing = bool(command.words) and program_name(command.words[0]) in _STORES_OUTPUT
         for operator, target in command.redirects:
-            path = self.resolved(target)
+            path = self.resolve(target)
             if operator.startswith("<"):
                 self._read(path)
             elif is_storing:
@@ -93,7 +93,7 @@ class FileAccess:
             files = without_values(arguments)
         is_editing = name == "sed" and any(word.startswith("-i") for word in arguments)
         if name in ("tee", "truncate") or is_editing:
-            self.lines += [f"> {self.resolved(file)}" for file in files[:MAX_WRITTEN]]
+            self.lines += [f"> {self.resolve(file)}" for file in files[:MAX_WRITTEN]]
         elif name in LAST_IS_TARGET and len(files) > 1:
             self.lines += [f"> {path}" for path in self._targets(files)]
             files = files[:-1]
@@ -105,7 +105,7 @@ class FileAccess:
             self._transfer(name, words)
         elif name in READERS or name in PATTERN_FIRST:
             for file in files[name in PATTERN_FIRST : MAX_OPERANDS]:
-                self._read(self.resolved(file))
+                self._read(self.resolve(file))
 
     def run(self, name: str, words: list[str]) -> None:
         """Add a line where a command runs what was fetched before."""
@@ -113,24 +113,24 @@ class FileAccess:
         if name in SHELLS or name in ("source", ".") or INTERPRETERS.match(name):
             program = next((word for word in words[1:] if not word.startswith("-")), "")
         if "/" in program or name != program.lower() or name.endswith((".sh", ".py", ".bin")):
-            path = self.resolved(program)
+            path = self.resolve(program)
             if any(path == fetched or path.startswith(fetched + "/") for fetched in self.fetched):
                 self.lines.append(f"RUN {path}")
 
     def _targets(self, files: list[str]) -> Iterator[str]:
         """Find what `cp` and the like write: a file, or others of the same names in a folder."""
         target = files[-1]
-        yield self.resolved(target)
+        yield self.resolve(target)
         if target.endswith("/"):
             for file in files[:-1][:MAX_WRITTEN]:
-                yield self.resolved(target + file.rstrip("/").rpartition("/")[2])
+                yield self.resolve(target + file.rstrip("/").rpartition("/")[2])
 
     def _clone(self, operands: list[str]) -> None:
         """Follow `git clone`, into a folder of its own or of the repository's name."""
         folder = operands[-1] if operands else "?"
         if "://" in folder or "@" in folder:
             folder = folder.rstrip("/").rpartition("/")[2].removesuffix(".git")
-        self.fetched.append(self.resolved(folder))
+        self.fetched.append(self.resolve(folder))
 
     def _copy_blocks(self, operands: list[str]) -> None:
         """Follow `dd`."""
@@ -147,25 +147,25 @@ class FileAccess:
         for word, following in zip(words, [*words[1:], ""], strict=True):
             if word in ("-o", "--output", "-O", "--output-document") and following:
                 if not (name == "curl" and word == "-O") and following != "-":
-                    self._fetch(self.resolved(following))
+                    self._fetch(self.resolve(following))
             elif keeps_name and _WEB_ADDRESS.match(word):
                 file = re.split(r"[?#]", word)[0].rpartition("/")[2]
-                self.fetched.append(self.resolved(file))
+                self.fetched.append(self.resolve(file))
             elif output := _OUTPUT_OPTION.fullmatch(word):
                 target = output[1] or output[2] or output[3] or following
                 if target not in ("", "-"):
-                    self._fetch(self.resolved(target))
+                    self._fetch(self.resolve(target))
             else:
                 self._send(word, following)
 
     def _send(self, word: str, following: str) -> None:
         """Follow a file that a word of `curl` and the like has it send."""
         if _UPLOAD_OPTION.fullmatch(word):
-            self._read(self.resolved(following))
+            self._read(self.resolve(following))
         elif sent := FILE_OPTION.match(word) or FILE_VALUE.match(word):
-            self._read(self.resolved(sent[1]))
+            self._read(self.resolve(sent[1]))
         elif address := _FILE_ADDRESS.match(word):
-            self._read(self.resolved("/" + address[1].lstrip("/")))
+            self._read(self.resolve("/" + address[1].lstrip("/")))
 
     def _fetch(self, path: str) -> None:
         self.fetched.append(path)

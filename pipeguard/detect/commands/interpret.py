@@ -24,7 +24,7 @@ from pipeguard.detect.commands.file_access import FileAccess
 from pipeguard.detect.commands.nested_commands import (
     Nested,
     NestedKind,
-    nested_in,
+    find_nested,
     pipeline_lines,
     text_lines,
 )
@@ -34,14 +34,14 @@ from pipeguard.detect.commands.programs import (
     INTERPRETERS,
     SENDERS,
     UPLOADS,
+    find_script,
     flat,
     is_inner,
     is_ordinary,
-    matched,
-    name_of,
-    script_of,
+    match_file,
+    program_name,
     tidy,
-    unwrapped,
+    unwrap,
 )
 from pipeguard.detect.commands.script_budget import ScriptBudget
 from pipeguard.detect.commands.shell_command import GAP, Pipeline, ShellCommand
@@ -193,7 +193,7 @@ class _Interpreter:
         self._run_pipelines(pipelines)
         self._read_by_substitutions += self._files.read[first:]
         last = pipelines[-1][-1].words if pipelines else []
-        self._is_decoding = self._is_decoding or bool(last and name_of(last[0]) in DECODERS)
+        self._is_decoding = self._is_decoding or bool(last and program_name(last[0]) in DECODERS)
 
     def _run_pipelines(self, pipelines: list[Pipeline]) -> None:
         if self._depth > MAX_DEPTH or len(self.lines) > MAX_LINES:
@@ -212,7 +212,7 @@ class _Interpreter:
             stdin = command.stdin
             if stdin is None and at:
                 stdin = output(pipeline[max(0, at - MAX_WORDS) : at])
-            if line := self._command_line(self._prepared(command, stdin)):
+            if line := self._command_line(self._prepare(command, stdin)):
                 shown.append(line)
         if shown:
             self.lines[first_line:first_line] = pipeline_lines(shown)
@@ -223,9 +223,9 @@ class _Interpreter:
             self.lines += [f"^ {path}" for path in dict.fromkeys(sent)]
         self._is_sending = was_sending or self._is_sending
 
-    def _prepared(self, command: ShellCommand, stdin: str | None) -> ShellCommand:
+    def _prepare(self, command: ShellCommand, stdin: str | None) -> ShellCommand:
         """A command without what only runs it; its input, where it is known, is run as well."""
-        words, takes_arguments = unwrapped(_with_plain_name(command.words))
+        words, takes_arguments = unwrap(_with_plain_name(command.words))
         if words:
             words = self._without_globs(_with_plain_name(words))
             if takes_arguments and stdin is not None and len(stdin) < MAX_PIPED_ARGUMENTS:
@@ -238,14 +238,14 @@ class _Interpreter:
         """Words with the files that patterns such as `/b?n/sh` are written for."""
         if not any("*" in word or "?" in word or "[" in word for word in words):
             return words
-        plain = [matched(word) for word in words]
+        plain = [match_file(word) for word in words]
         pairs = zip(words, plain, strict=True)
         self.lines += [f"ODD glob {file}" for pattern, file in pairs if file != pattern]
         return plain
 
     def _run_input(self, words: list[str], stdin: str) -> None:
-        name = name_of(words[0])
-        if name in SHELLS and not script_of(words):
+        name = program_name(words[0])
+        if name in SHELLS and not find_script(words):
             self.run_script(stdin)
         elif INTERPRETERS.match(name):
             self.run_code(stdin)
@@ -260,12 +260,12 @@ class _Interpreter:
         targets = self._files.redirect(command) if command.redirects else ""
         if not words:
             return f"${targets}" if targets else ""
-        name = name_of(words[0])
+        name = program_name(words[0])
         is_plain = not (command.redirects or command.stdin or "/" in words[0])
         if is_plain and is_ordinary(words[0]) and not any(map(is_inner, words)):
-            return _shown(name, words[1:])
+            return _show(name, words[1:])
         if self._depth <= MAX_NESTING_DEPTH:
-            for nested in nested_in(name, words, self._budget):
+            for nested in find_nested(name, words, self._budget):
                 self._run_nested(nested)
         self._files.follow(name, words)
         self._follow_decoded(name, words)
@@ -276,8 +276,8 @@ class _Interpreter:
         if name == "rm":
             return self._removal_line(words) + targets
         if name == "cd" and len(words) > 1:
-            self._files.folder = self._files.resolved(words[-1])
-        return _shown(name, self._arguments(name, words)) + targets
+            self._files.folder = self._files.resolve(words[-1])
+        return _show(name, self._arguments(name, words)) + targets
 
     def _run_nested(self, nested: Nested) -> None:
         match nested.kind:
@@ -288,12 +288,12 @@ class _Interpreter:
             case NestedKind.COMMAND:
                 self.run_words(nested.words)
             case NestedKind.REMOVAL:
-                self.lines.append(f"$ rm -r {flat(self._files.resolved(nested.text))}")
+                self.lines.append(f"$ rm -r {flat(self._files.resolve(nested.text))}")
             case NestedKind.SQL:
                 self.lines.append(nested.text)
 
     def _follow_decoded(self, name: str, words: list[str]) -> None:
-        is_inline = name == "eval" or (name in SHELLS and bool(script_of(words)))
+        is_inline = name == "eval" or (name in SHELLS and bool(find_script(words)))
         if is_inline and self._is_decoding:
             self.lines.append("RUN decoded")
 
@@ -302,7 +302,7 @@ class _Interpreter:
         options = [word for word in words[1:] if word.startswith("-") and word != "-"]
         name = "rm -r" if any(map(_RECURSIVE.fullmatch, options)) else "rm"
         files = [word for word in words[1:] if not word.startswith("-") and word]
-        paths = [flat(self._files.resolved(file)) for file in files]
+        paths = [flat(self._files.resolve(file)) for file in files]
         self.lines += [f"$ {name} {path}" for path in paths]
         return " ".join([f"$ {name} of", *paths])
 
@@ -313,7 +313,7 @@ class _Interpreter:
             return arguments
         arguments.sort(key=lambda word: not word.startswith("-"))
         return [
-            word if at == 0 or word.startswith("-") else self._files.resolved(word)
+            word if at == 0 or word.startswith("-") else self._files.resolve(word)
             for at, word in enumerate(arguments)
         ]
 
@@ -328,7 +328,7 @@ def _with_plain_name(words: list[str]) -> list[str]:
     return [_NAME_IN_SUBSTITUTION.sub(r"\1", words[0]), *words[1:]]
 
 
-def _shown(name: str, arguments: Sequence[str]) -> str:
+def _show(name: str, arguments: Sequence[str]) -> str:
     return " ".join([f"$ {name}", *(flat(word) for word in arguments if word)])
 
 

@@ -12,10 +12,10 @@ from typing import NamedTuple
 
 from pipeguard.detect.commands.programs import (
     INTERPRETERS,
-    name_of,
+    find_script,
     operands,
     option_values,
-    script_of,
+    program_name,
 )
 from pipeguard.detect.commands.script_budget import ScriptBudget
 from pipeguard.detect.commands.sql import statements
@@ -56,7 +56,7 @@ class Nested(NamedTuple):
     words: tuple[str, ...] = ()
 
 
-def nested_in(name: str, words: list[str], budget: ScriptBudget) -> Iterator[Nested]:
+def find_nested(name: str, words: list[str], budget: ScriptBudget) -> Iterator[Nested]:
     """Find the script that a command is given.
 
     Args:
@@ -83,20 +83,20 @@ def nested_in(name: str, words: list[str], budget: ScriptBudget) -> Iterator[Nes
 def _inner_program(words: list[str]) -> Iterator[Nested]:
     """Find the script of the first shell or interpreter among the words."""
     for at, word in enumerate(words[:-1]):
-        inner = name_of(word)
+        inner = program_name(word)
         if inner in SHELLS:
-            script = script_of(words[at:])
+            script = find_script(words[at:])
             if script:
                 yield Nested(NestedKind.SCRIPT, script)
             return
         if INTERPRETERS.match(inner) and (at == 0 or words[0] in RUN_IN):
-            program = _program_of(inner, words[at + 1 : at + 1 + INTERPRETER_WORDS])
+            program = _find_program(inner, words[at + 1 : at + 1 + INTERPRETER_WORDS])
             if program is not None:
                 yield Nested(NestedKind.CODE, program)
             return
 
 
-def _program_of(interpreter: str, words: list[str]) -> str | None:
+def _find_program(interpreter: str, words: list[str]) -> str | None:
     """The program that an interpreter is given on its command line."""
     for word, following in zip(words, [*words[1:], ""], strict=True):
         if _ATTACHED_PROGRAM.match(word) and " " in word:
@@ -152,7 +152,7 @@ def _up_to_end(words: list[str]) -> list[str]:
 def _on_folder(command: list[str], root: str) -> Nested:
     """A command of `-exec` on a folder and all that is in it."""
     words = [root if word == "{}" else word for word in command]
-    if words and name_of(words[0]) == "rm":
+    if words and program_name(words[0]) == "rm":
         words.insert(1, "-r")
     return Nested(NestedKind.COMMAND, "", tuple(words))
 
@@ -176,7 +176,7 @@ def pipeline_lines(commands: list[str]) -> list[str]:
         name = " ".join(command[:100].split(" ", 2)[:2])
         starts = range(MAX_LINE - OVERLAP, len(command) - OVERLAP, MAX_LINE - OVERLAP)
         lines += [f"{name} {command[at : at + MAX_LINE]}" for at in starts]
-    short = [_shortened(command) for command in commands]
+    short = [_shorten(command) for command in commands]
     lines += [
         " | ".join(short[at : at + NEIGHBOURS]) for at in range(0, max(1, len(short) - 2), STEP)
     ]
@@ -191,7 +191,7 @@ def text_lines(head: str, text: str) -> list[str]:
     return [f"{head} {text[at : at + MAX_LINE]}" for at in starts]
 
 
-def _shortened(command: str) -> str:
+def _shorten(command: str) -> str:
     half = OVERLAP // 2
     return command if len(command) <= OVERLAP else f"{command[:half]} {command[-half:]}"
 

@@ -14,9 +14,9 @@ from pipeguard.detect.commands.programs import (
     INTERPRETERS,
     SENDERS,
     UPLOADS,
-    name_of,
-    script_of,
-    unwrapped,
+    find_script,
+    program_name,
+    unwrap,
 )
 from pipeguard.detect.commands.script_budget import ScriptBudget
 from pipeguard.detect.commands.shell_command import Pipeline, ShellCommand
@@ -146,16 +146,16 @@ def _line(words: Sequence[str]) -> str:
 
 def _inner_script(command: ShellCommand) -> str:
     """The script that a shell is given; empty where there is none."""
-    words = unwrapped(command.words)[0]
-    return script_of(words) if words and name_of(words[0]) in SHELLS else ""
+    words = unwrap(command.words)[0]
+    return find_script(words) if words and program_name(words[0]) in SHELLS else ""
 
 
 def _talks(words: list[str]) -> bool:
     """True for the words of a command that talks to another machine."""
-    words = unwrapped(words)[0]
+    words = unwrap(words)[0]
     if not words:
         return False
-    name, line = name_of(words[0]), _line(words[1:])
+    name, line = program_name(words[0]), _line(words[1:])
     if name in CLIENTS or name == "redis-cli":
         host = _HOST.search(line)
         return "://" in line or (host is not None and _LOCAL.fullmatch(host[1]) is None)

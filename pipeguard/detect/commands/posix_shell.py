@@ -123,7 +123,7 @@ class WordReader:
             piece = text[self.at + 1 : self.at + 2].translate(_QUOTED)
             self.at += 2
         elif character == "$":
-            piece = self._divided(self._dollar())
+            piece = self._divide(self._dollar())
         elif character == "`":
             piece = self._substitute(self._until("`").replace("\\`", "`"))
         elif text.startswith(("<(", ">("), self.at):
@@ -131,7 +131,7 @@ class WordReader:
             piece = character + self._substitution()
         return piece
 
-    def _divided(self, value: str) -> str:
+    def _divide(self, value: str) -> str:
         """An unquoted value, with a space wherever $IFS has words end."""
         for separator in self._values.get("IFS", "").strip()[:MAX_SEPARATORS]:
             value = value.replace(separator, " ")

@@ -52,7 +52,7 @@ def is_windows(text: str) -> bool:
 def windows_lines(text: str) -> list[str]:
     """A line `PS command` for each command, without quotes, brackets and the call operator."""
     lines: list[str] = []
-    for command in _COMMAND_END.split(_undisguised(text)):
+    for command in _COMMAND_END.split(_undisguise(text)):
         bare = re.sub(r"['\"(){}@]", " ", command)
         words = " ".join(_CALL_OPERATOR.sub(" ", bare).split())
         if words:
@@ -60,7 +60,7 @@ def windows_lines(text: str) -> list[str]:
     return lines
 
 
-def _undisguised(text: str) -> str:
+def _undisguise(text: str) -> str:
     for _ in range(MAX_ROUNDS):
         before = text
         for undo in DISGUISES.values():
@@ -100,7 +100,7 @@ def _letter(match: re.Match[str]) -> str:
     return f"'{chr(code)}'" if 0 < code < 0xD800 else "''"
 
 
-def _formatted(match: re.Match[str]) -> str:
+def _format(match: re.Match[str]) -> str:
     values = [single or double for single, double in _STRING.findall(match[2])]
     text = re.sub(
         r"\{(\d{1,2})\}", lambda m: values[int(m[1])] if int(m[1]) < len(values) else "", match[1]
@@ -125,7 +125,7 @@ DISGUISES: dict[str, Callable[[str], str]] = {
     "backticks": partial(lazy_regex(r"(?<=[\w-])`(?=\w)|`\n").sub, ""),
     "environment": _with_environment,
     "chars": partial(_CHAR.sub, _letter),
-    "formats": partial(_FORMAT.sub, _formatted),
+    "formats": partial(_FORMAT.sub, _format),
     "sums": partial(_PLUS.sub, ""),
     "variables": _with_variables,
 }

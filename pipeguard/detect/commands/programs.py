@@ -42,7 +42,7 @@ _INTERPRETED = (
 @lru_cache(maxsize=1024)
 def is_ordinary(word: str) -> bool:
     """True for a word that is no program in any table."""
-    name = name_of(word)
+    name = program_name(word)
     return not (
         name in _INTERPRETED
         or INTERPRETERS.match(name)
@@ -54,7 +54,7 @@ def is_ordinary(word: str) -> bool:
 @lru_cache(maxsize=4096)
 def is_inner(word: str) -> bool:
     """True for a shell or an interpreter, which another program may run."""
-    name = name_of(word)
+    name = program_name(word)
     return name in lists.SHELLS or INTERPRETERS.match(name) is not None
 
 
@@ -92,7 +92,7 @@ _SPACE = lazy_regex(r"\s")
 
 
 @lru_cache(maxsize=1024)  # the same few programs, all day
-def name_of(word: str) -> str:
+def program_name(word: str) -> str:
     """The name of a program without its folder, in small letters."""
     name = word
     if not word.startswith("$("):
@@ -100,7 +100,7 @@ def name_of(word: str) -> str:
     return flat(name.removesuffix(".exe"))
 
 
-def matched(word: str) -> str:
+def match_file(word: str) -> str:
     """The first known file that a pattern for file names fits; the pattern where none does."""
     if not (word.startswith(("/", "~")) and ("?" in word or "[" in word or "*" in word)):
         return word
@@ -109,13 +109,13 @@ def matched(word: str) -> str:
     return next((file for file in lists.FILES if fnmatchcase(file, word)), word)
 
 
-def unwrapped(words: list[str]) -> tuple[list[str], bool]:
+def unwrap(words: list[str]) -> tuple[list[str], bool]:
     """A command without the programs that only run it; True where its input becomes arguments."""
     takes_arguments = False
     for _ in range(12):
         if not words:
             break
-        name = name_of(words[0])
+        name = program_name(words[0])
         if "=" in words[0] and _ASSIGNS.match(words[0]):
             words = words[1:]
             continue
@@ -176,7 +176,7 @@ def without_values(words: list[str]) -> list[str]:
     return files
 
 
-def script_of(words: list[str]) -> str:
+def find_script(words: list[str]) -> str:
     """The script after a shell's `-c`; empty where there is none."""
     for at, word in enumerate(words[1:-1], 1):
         if re.fullmatch(r"-[a-zA-Z]*c[a-zA-Z]*|--command", word):

@@ -22,14 +22,14 @@ def output(pipeline: Pipeline) -> str | None:
         if not command.words:
             return printed if at else None
         stdin = printed if command.stdin is None else command.stdin
-        printed = _printed(command.words, stdin)
+        printed = _print_output(command.words, stdin)
         if printed is None:
             return None
         printed = printed[:MAX_VALUE]
     return printed
 
 
-def _printed(words: list[str], stdin: str | None) -> str | None:
+def _print_output(words: list[str], stdin: str | None) -> str | None:
     """Find what one command prints."""
     program = PRINTING_PROGRAMS.get(words[0].rpartition("/")[2])
     return program(words[1:], stdin) if program else None
@@ -70,7 +70,7 @@ def _rev(_arguments: list[str], stdin: str | None) -> str | None:
     return None if stdin is None else "".join(f"{line[::-1]}\n" for line in stdin.splitlines())
 
 
-def _passed_on(_arguments: list[str], stdin: str | None) -> str | None:
+def _pass_input(_arguments: list[str], stdin: str | None) -> str | None:
     return stdin
 
 
@@ -78,8 +78,8 @@ def _passed_on(_arguments: list[str], stdin: str | None) -> str | None:
 PRINTING_PROGRAMS: dict[str, Callable[[list[str], str | None], str | None]] = {
     "echo": _echo,
     "printf": _printf,
-    "cat": _passed_on,
-    "tee": _passed_on,
+    "cat": _pass_input,
+    "tee": _pass_input,
     "rev": _rev,
     "base64": _base64,
 }

@@ -63,7 +63,7 @@ class KnownSecrets:
             ordered = sorted(forms, key=lambda form: (-len(form), form))
             self._forms = tuple((form, form.encode()) for form in ordered)
 
-    def masked(self, text: str, mask: str = MASK) -> str:
+    def mask(self, text: str, mask: str = MASK) -> str:
         """A text with a mask in place of each secret; the text itself where it has none."""
         for form, _ in self._forms:
             if form in text:
@@ -77,7 +77,7 @@ class KnownSecrets:
                 data = data.replace(form, MASK.encode())
         return data
 
-    def may_be_in(self, frame: bytes) -> bool:
+    def may_occur(self, frame: bytes) -> bool:
         """False where a frame certainly has none of them."""
         forms = self._forms
         if not forms:
@@ -101,10 +101,10 @@ def without_known_secrets(
     Returns:
         The message, unchanged where it repeats no secret, and the finding where it does.
     """
-    if direction is Direction.TO_SERVER or not secrets.may_be_in(message.frame):
+    if direction is Direction.TO_SERVER or not secrets.may_occur(message.frame):
         return message, None
     value: JsonObject = {
-        key: item if key in _ENVELOPE else _masked(secrets, item)
+        key: item if key in _ENVELOPE else _mask_value(secrets, item)
         for key, item in message.value.items()
     }
     if value == message.value:
@@ -122,20 +122,20 @@ def without_known_secrets(
     return rewritten(message, value), finding
 
 
-def _masked(secrets: KnownSecrets, value: JsonValue) -> JsonValue:
+def _mask_value(secrets: KnownSecrets, value: JsonValue) -> JsonValue:
     """A JSON value with a mask in place of each secret, in its keys too."""
     if isinstance(value, str):
-        masked = secrets.masked(value, f"[redacted:{RULE}]")
+        masked = secrets.mask(value, f"[redacted:{RULE}]")
         return value if masked == value else masked
     if isinstance(value, list):
-        return [_masked(secrets, item) for item in value]
+        return [_mask_value(secrets, item) for item in value]
     if isinstance(value, dict):
         members: JsonObject = {}
         for key, item in value.items():
-            shown = secrets.masked(key, f"[redacted:{RULE}]")
+            shown = secrets.mask(key, f"[redacted:{RULE}]")
             while shown != key and (shown in value or shown in members):
                 shown += "'"
-            members[shown] = item if key in _IDENTIFIERS else _masked(secrets, item)
+            members[shown] = item if key in _IDENTIFIERS else _mask_value(secrets, item)
         return members
     return value
 

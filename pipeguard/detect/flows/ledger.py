@@ -23,7 +23,7 @@ from pipeguard.detect.flows.leak import PRIVATE_OUT, SECRET_OUT, UNTRUSTED_ACTS,
 from pipeguard.detect.flows.ledger_memory import LedgerMemory
 from pipeguard.detect.flows.outgoing_call import Call
 from pipeguard.detect.flows.tool_labels import ACTS, CHANGES, Label, Tool
-from pipeguard.detect.flows.tool_results import ForgottenResults, ToolResult, text_of
+from pipeguard.detect.flows.tool_results import ForgottenResults, ToolResult, join_strings
 from pipeguard.detect.text.document import MessageText
 from pipeguard.firewall.budgets import measure_text
 from pipeguard.firewall.finding import Confidence, Severity
@@ -99,9 +99,9 @@ class RememberedResults(Collection[ToolResult]):
         while self._results and now - self._results[0].since > self._seconds:
             self._drop(self._results[0])
         while self.bytes > self._most_bytes:
-            self._drop_one_of(self._sizes)
+            self._drop_oldest(self._sizes)
         while len(self._results) > self._most:
-            self._drop_one_of(self._counts)
+            self._drop_oldest(self._counts)
 
     def clear(self) -> None:
         """Forget all."""
@@ -121,7 +121,7 @@ class RememberedResults(Collection[ToolResult]):
         else:
             del self._sizes[server], self._counts[server]
 
-    def _drop_one_of(self, taken: Counter[str]) -> None:
+    def _drop_oldest(self, taken: Counter[str]) -> None:
         """Forget the oldest result of the server that takes the most."""
         server = max(taken, key=taken.__getitem__)
         oldest = next(result for result in self._results if result.tool.server == server)
@@ -223,7 +223,7 @@ class Flows:
             results = list(self._results)
         return any(text in result.text() for result in results)
 
-    def sources_of(self, text: str) -> frozenset[str]:
+    def find_sources(self, text: str) -> frozenset[str]:
         """The short values of the calls that a text came back from, as it is."""
         with self._lock:
             results = list(self._results)
@@ -257,7 +257,7 @@ class Flows:
             bare = text_values.without_credentials(arguments)
             known = about if bare == arguments else None
             leaks = self._looked_up(tool, bare, now, known) if tool.is_sink else []
-        if not tool.labels.meets(Label.SENDS) and (urls := text_values.addresses_of(arguments)):
+        if not tool.labels.meets(Label.SENDS) and (urls := text_values.find_addresses(arguments)):
             # A client that renders what the tool is given requests the addresses in it.
             sender = tool._replace(labels=Label.SENDS | Label.OUTSIDE)
             leaks += self._looked_up(sender, " ".join(urls), now)
@@ -308,8 +308,8 @@ class Flows:
         """Find what a call may take of results that were forgotten for want of memory."""
         chars = len(overlap.letters(text.decode("utf-8", "ignore")))
         with self._lock:
-            source = self._forgotten.source_of(tool, chars, now)
-        return [] if source is None else [source.leak_through(tool)]
+            source = self._forgotten.find_source(tool, chars, now)
+        return [] if source is None else [source.rate_call(tool)]
 
     def _follow(self, call: Call) -> None:
         """Read a call after those that sent something before; of two at a time, one is the second.
@@ -342,7 +342,7 @@ class Flows:
             requests = list(self._requests)
             self._requests.clear()
             self._request_bytes = 0
-        new = [(text, overlap.letters(text)) for text in map(text_of, requests)]
+        new = [(text, overlap.letters(text)) for text in map(join_strings, requests)]
         with self._lock:
             self._texts_before += new
             self._chars_before += sum(len(text) for text, _ in new)
@@ -371,7 +371,7 @@ _OBEYED = lazy_regex(
 def _leaks(call: Call, results: list[ToolResult]) -> Iterator[Leak]:
     needles = call.needles()
     left = left_of_private = SEARCHED_BYTES // needles
-    has_orders = any(result.addressed() for result in results)  # somebody wrote for the model
+    has_orders = any(result.addressed_part() for result in results)  # somebody wrote for the model
     labels = call.tool.labels  # asked here: each question takes a microsecond
     is_sent, is_run = bool(labels & Label.SENDS), bool(labels & (ACTS | Label.GUARDS))
     could_obey = is_sent or not labels or bool(labels & CHANGES)
@@ -386,7 +386,7 @@ def _leaks(call: Call, results: list[ToolResult]) -> Iterator[Leak]:
         left -= size
         if left < 0:
             continue
-        if could_obey and result.addressed():
+        if could_obey and result.addressed_part():
             yield from _orders_obeyed(call, result)
         elif is_run and result.takes_in and _repeats(call, result):
             name = result.tool.name
@@ -458,19 +458,19 @@ def _secrets(call: Call, result: ToolResult) -> tuple[bool, bool]:
     for bare in result.secrets():
         if looks_secret:
             break
-        if bare not in call.squeezed_before:
+        if bare not in call.earlier_squeezed:
             looks_secret = bare in call.whole or bare[::-1] in call.whole
             looks_secret = looks_secret or overlap.in_pieces(bare, call.torn)
     return looks_secret, any(
         call.is_new(value)
-        for value in result.named()
+        for value in result.named_secrets()
         if any(value in reading for reading in call.readings)
     )
 
 
 def _orders_obeyed(call: Call, result: ToolResult) -> Iterator[Leak]:
     """A call that does what a result tells a model to do."""
-    order = result.addressed()
+    order = result.addressed_part()
     letters = overlap.letters(order)
     obeys = any(overlap.letters(name) in letters and call.is_new(name) for name in call.names)
     rows = (row for row in call.few if row in order and call.is_new(row))

@@ -45,8 +45,8 @@ _CODES = lazy_regex(rb"(?:\b\d{2,3}\b[ ,;:-]{1,2}){11,}\d{2,3}\b")
 def readings(text: bytes) -> list[str]:
     """The text as it is, then all that is encoded in it, each reading once."""
     budget = DecodingBudget(len(text))
-    first = _decoded(text, budget)
-    second = [inner for part in first[:MOST_PARTS] for inner in _decoded(part, budget)]
+    first = _decode(text, budget)
+    second = [inner for part in first[:MOST_PARTS] for inner in _decode(part, budget)]
     all_readings = [text, *first, *_read(text, _SPELLINGS, budget), *second]
     for between in (_BETWEEN_PIECES, _BETWEEN_LABELS):
         values = b"".join(between.split(text))
@@ -56,7 +56,7 @@ def readings(text: bytes) -> list[str]:
     return [reading.decode("utf-8", "ignore") for reading in dict.fromkeys(all_readings)]
 
 
-def _decoded(text: bytes, budget: DecodingBudget) -> list[bytes]:
+def _decode(text: bytes, budget: DecodingBudget) -> list[bytes]:
     signed = [name for sign, name in _SIGNED.items() if sign in text]
     parts = _read(text, signed, budget) if signed else []
     if _SEPARATED_HEX.search(text):
@@ -113,7 +113,7 @@ class Call:
         self.about = about
         self.earlier_text, self._letters_before = earlier_text
         self.readings = readings(text)
-        self.squeezed = list(map(overlap.squeezed, self.readings))
+        self.squeezed = list(map(overlap.squeeze, self.readings))
         self.follow("")
         first = self.readings[0]
         small = " ".join(first.lower().split())
@@ -160,7 +160,7 @@ class Call:
         for word in but_for:
             if word in result.text():
                 sent = sent.replace(overlap.letters(word), "")
-        return overlap.shared(sent, result.letters(), self._letters_before)
+        return overlap.find_shared(sent, result.letters(), self._letters_before)
 
     def goes_back(self, result: ToolResult) -> bool:
         """True where it goes to what a result is about, or only to mail addresses in the result."""
@@ -176,7 +176,7 @@ class Call:
         hidden = self._letters[1:]
         if not any(piece in result.text() for piece in self.pieces):
             hidden += self._letters_of_pieces
-        counts = (overlap.shared(sent, result.letters(), self._clear).chars for sent in hidden)
+        counts = (overlap.find_shared(sent, result.letters(), self._clear).chars for sent in hidden)
         return max(counts, default=0)
 
     def is_new(self, value: str) -> bool:
@@ -193,9 +193,9 @@ class Call:
         return self._secret_tokens[is_secret]
 
     @cached_property
-    def squeezed_before(self) -> str:
+    def earlier_squeezed(self) -> str:
         """The client's earlier words, squeezed."""
-        return overlap.squeezed(self.earlier_text)
+        return overlap.squeeze(self.earlier_text)
 
 
 def _each_once(values: Iterable[str]) -> list[str]:

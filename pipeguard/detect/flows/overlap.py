@@ -35,7 +35,7 @@ class Overlap(NamedTuple):
     longest: int
 
 
-def squeezed(text: str) -> str:
+def squeeze(text: str) -> str:
     """ASCII letters and digits alone, in small letters."""
     return _NO_ASCII_LETTER.sub("", text).lower()
 
@@ -46,7 +46,7 @@ def letters(text: str) -> str:
     return _NO_LETTER.sub("", text).lower()
 
 
-def shared(sent: str, source: str, excluded: str) -> Overlap:
+def find_shared(sent: str, source: str, excluded: str) -> Overlap:
     """Find the passages of a text that are in another one.
 
     Args:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 
 from pipeguard.detect.checks.placeholders import entropy
-from pipeguard.detect.flows.overlap import squeezed
+from pipeguard.detect.flows.overlap import squeeze
 from pipeguard.detect.flows.text_values import TOKEN_CHARS, tokens
 from pipeguard.detect.words.credentials import NAMED
 from pipeguard.firewall.lazy_regex import lazy_regex
@@ -65,5 +65,5 @@ def secrets(text: str, looks: Callable[[str], bool]) -> dict[str, str]:
         if "=" in token.rstrip("=") or _UUID.search(token):
             continue
         if _MIXED.search(token) and looks(token):
-            by_letters[squeezed(token)] = token
+            by_letters[squeeze(token)] = token
     return {bare: token for bare, token in by_letters.items() if len(bare) >= TOKEN_CHARS}

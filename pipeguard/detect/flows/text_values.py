@@ -93,7 +93,7 @@ def addresses(text: str) -> list[str]:
     return _URL.findall(text)
 
 
-def addresses_of(value: JsonValue) -> list[str]:
+def find_addresses(value: JsonValue) -> list[str]:
     """The web addresses in all strings of a JSON value."""
     if not any("//" in text for text in walk_texts(value)):
         return []
@@ -180,7 +180,7 @@ def secret_egress(
     for key, text in _strings("", arguments):
         for start in _secrets(vault, text):
             if has_address is None:
-                has_address = bool(addresses_of(arguments) or _ADDRESS.search(text))
+                has_address = bool(find_addresses(arguments) or _ADDRESS.search(text))
             if not (has_address or labels & (Label.SENDS | Label.OUTSIDE)):
                 return _sent_by_command(vault, arguments) if labels & Label.RUNS else None
             address = _address_around(text, start)
@@ -200,18 +200,18 @@ def _sent_by_command(vault: Vault, arguments: JsonValue) -> Confidence | None:
     # Imported here: few calls are scripts.
     from pipeguard.detect.commands.network_commands import MARK, sends
 
-    scripts = [_marked(vault, text, MARK) for _, text in _strings("", arguments)]
+    scripts = [_mark_secrets(vault, text, MARK) for _, text in _strings("", arguments)]
     whole = " ".join(scripts) if len(scripts) > 1 else ""  # a program, and a list of its arguments
     confidences = [sends(script, _LOGS_IN.search) for script in (*scripts, whole)]
     return max((sure for sure in confidences if sure is not None), default=None)
 
 
-def _marked(vault: Vault, text: str, mark: str) -> str:
+def _mark_secrets(vault: Vault, text: str, mark: str) -> str:
     """A text with a word in place of each secret of the server."""
     for start in sorted(set(_secrets(vault, text)), reverse=True):
         if placeholder := PLACEHOLDER.match(text, start):
             text = text[:start] + mark + text[placeholder.end() :]
-    for secret in sorted(vault.secrets_in(text[:READ_CHARS]), key=len, reverse=True):
+    for secret in sorted(vault.find_secrets(text[:READ_CHARS]), key=len, reverse=True):
         text = text.replace(secret, mark)
     return text
 
@@ -221,7 +221,7 @@ def _secrets(vault: Vault, text: str) -> Iterator[int]:
     for placeholder in PLACEHOLDER.finditer(text):
         if placeholder[0].startswith("[secret:") and vault.restore(placeholder[0]).restored_count:
             yield placeholder.start()
-    for secret in vault.secrets_in(text[:READ_CHARS]):
+    for secret in vault.find_secrets(text[:READ_CHARS]):
         yield from (match.start() for match in re.finditer(re.escape(secret), text))
 
 

@@ -198,7 +198,7 @@ class Tool(NamedTuple):
         return self.labels.meets(SINKS) or self.labels is Label.NONE
 
 
-def tool_of(name: str, definition: JsonObject | None) -> Tool:
+def make_tool(name: str, definition: JsonObject | None) -> Tool:
     """A tool with its labels.
 
     A server's own word that it reaches nothing (`openWorldHint: false`) counts for nothing; that it
@@ -215,7 +215,7 @@ def tool_of(name: str, definition: JsonObject | None) -> Tool:
     return Tool(name, labels, stores=stores, reaches_out=reaches_out)
 
 
-def labels_of(name: str, definition: JsonObject | None) -> Label:
+def find_labels(name: str, definition: JsonObject | None) -> Label:
     """Find what a tool does, by its name, the first sentence about it and its parameters.
 
     Args:
@@ -246,7 +246,7 @@ def _sends(words: DefinitionWords) -> bool:
         bool(words.verbs & lists.SEND)
         or _sends_by_noun(words)
         or (
-            bool(words.name & _posted(words) and words.name & lists.MAKE)
+            bool(words.name & _posted_nouns(words) and words.name & lists.MAKE)
             and not words.name & lists.ARRANGE
         )
         or _writes_remotely(words)
@@ -254,7 +254,7 @@ def _sends(words: DefinitionWords) -> bool:
     )
 
 
-def _posted(words: DefinitionWords) -> frozenset[str]:
+def _posted_nouns(words: DefinitionWords) -> frozenset[str]:
     """The nouns that are made where others read them; beside a path, a text is made in a file."""
     return _POSTED - lists.SENT_OR_IN_A_FILE if words.parameters & lists.PATHS else _POSTED
 
@@ -318,7 +318,7 @@ def _reads(words: DefinitionWords, *, is_quiet: bool) -> Label:
         labels |= Label.READS_PRIVATE
     if words.sentence & lists.SECRETS and (reads or words.name & lists.SECRETS):
         labels |= Label.READS_SECRET
-    if _takes_in(words, reads=reads):
+    if _reads_outside(words, reads=reads):
         labels |= Label.TAKES_IN
     return labels
 
@@ -331,7 +331,7 @@ def _is_personal(words: DefinitionWords) -> bool:
     )
 
 
-def _takes_in(words: DefinitionWords, *, reads: bool) -> bool:
+def _reads_outside(words: DefinitionWords, *, reads: bool) -> bool:
     """True where third parties may have written what comes back."""
     return bool(
         words.name & lists.WEB

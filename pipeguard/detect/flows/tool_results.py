@@ -85,7 +85,7 @@ def tells_of_people(text: str) -> bool:
     return has_number or len(mailboxes(begin)) > 1
 
 
-def addressed(text: str) -> str:
+def find_addressed(text: str) -> str:
     """The part of a text from where it speaks to a model on; empty where it never does."""
     match = _ADDRESSED.search(text)
     return text[match.start() : match.start() + ADDRESSED_CHARS] if match else ""
@@ -164,30 +164,30 @@ class ToolResult:
         """Its strings, with single spaces between all words."""
         text = self._text
         if text is None:
-            self._text = text = self._counted(text_of(self.frame))
+            self._text = text = self._count(join_strings(self.frame))
         return text
 
     def small(self) -> str:
         """Its text in small letters."""
         small = self._small
         if small is None:
-            self._small = small = self._counted(self.text().lower())
+            self._small = small = self._count(self.text().lower())
         return small
 
     def letters(self) -> str:
         """Its letters and digits alone."""
         letters = self._letters
         if letters is None:
-            self._letters = letters = self._counted(overlap.letters(self.text()))
+            self._letters = letters = self._count(overlap.letters(self.text()))
         return letters
 
-    def addressed(self) -> str:
+    def addressed_part(self) -> str:
         """The part that is written for a model, in small letters; may be empty."""
         part = self._addressed
         if part is None:
             takes_in = self.tool.labels & Label.TAKES_IN
-            part = addressed(self.text()).lower() if takes_in else ""
-            self._addressed = self._counted(part)
+            part = find_addressed(self.text()).lower() if takes_in else ""
+            self._addressed = self._count(part)
         return part
 
     def looks_secret(self) -> Callable[[str], bool]:
@@ -206,7 +206,7 @@ class ToolResult:
             self.derived += measure_text(*secrets, *secrets.values())
         return secrets
 
-    def named(self) -> tuple[str, ...]:
+    def named_secrets(self) -> tuple[str, ...]:
         """Values that it calls a secret by name."""
         named = self._named
         if named is None:
@@ -222,12 +222,12 @@ class ToolResult:
         self._secrets = self._named = None
         self.derived = 0
 
-    def _counted(self, text: str) -> str:
+    def _count(self, text: str) -> str:
         self.derived += measure_text(text)
         return text
 
 
-def text_of(frame: bytes) -> str:
+def join_strings(frame: bytes) -> str:
     """The strings of a frame, with single spaces between all words."""
     try:
         value = parse_json(frame)
@@ -255,7 +255,7 @@ class ForgottenSource(NamedTuple):
     tool: str
     is_private: bool
 
-    def leak_through(self, tool: Tool) -> Leak:
+    def rate_call(self, tool: Tool) -> Leak:
         """Rate a call of a tool: sure, if the tool's abilities are known."""
         rule = PRIVATE_OUT if self.is_private else UNTRUSTED_ACTS
         confidence = Confidence.HIGH if tool.labels else Confidence.MEDIUM
@@ -286,7 +286,7 @@ class ForgottenResults:
             self._tools[key] = self._tools.get(key, Label.NONE) | labels
             self._until = max(self._until, result.since + seconds)
 
-    def source_of(self, tool: Tool, chars: int, now: float) -> ForgottenSource | None:
+    def find_source(self, tool: Tool, chars: int, now: float) -> ForgottenSource | None:
         """Find what a call may repeat; None if it is nothing that matters, or too little.
 
         Args:
@@ -298,7 +298,7 @@ class ForgottenResults:
             self._tools.clear()
             self._passed_chars = 0
             return None
-        source = self._matters_to(tool)
+        source = self._relevant_source(tool)
         if source is None:
             return None
         if self._passed_chars + chars < LEAST_CHARS:
@@ -306,7 +306,7 @@ class ForgottenResults:
             return None
         return source
 
-    def _matters_to(self, tool: Tool) -> ForgottenSource | None:
+    def _relevant_source(self, tool: Tool) -> ForgottenSource | None:
         others = [(key[1], labels) for key, labels in self._tools.items() if key != tool.key]
         if tool.labels & Label.SENDS:
             private = [name for name, labels in others if labels & PRIVATE]

@@ -85,7 +85,7 @@ class Vault:
             secrets = list(self._secrets.values())
         return any(text in secret for _, secret in secrets)
 
-    def secrets_in(self, text: str) -> list[str]:
+    def find_secrets(self, text: str) -> list[str]:
         """The credentials among the secrets that are in a text as they are.
 
         Of a name and its password, the password is enough.
@@ -119,7 +119,7 @@ class Vault:
 
         def put_back(match: re.Match[str]) -> str:
             nonlocal restored_count, unknown_count
-            secret = self._secret_of(match[0], is_sent=is_sent)
+            secret = self._find_secret(match[0], is_sent=is_sent)
             if secret is None:
                 unknown_count += 1
                 return match[0]
@@ -129,7 +129,7 @@ class Vault:
         with_secrets = PLACEHOLDER.sub(put_back, text)
         return RestoredText(with_secrets, restored_count, unknown_count)
 
-    def _secret_of(self, placeholder: str, *, is_sent: bool) -> str | None:
+    def _find_secret(self, placeholder: str, *, is_sent: bool) -> str | None:
         with self._lock:
             _, secret = self._secrets.get(placeholder, (None, None))
             if secret is not None and is_sent and len(secret) >= MIN_ECHO:
@@ -142,7 +142,7 @@ class Vault:
                     self._sent_bytes -= measure_text(gone)
             return secret
 
-    def sent(self) -> dict[str, str]:
+    def sent_secrets(self) -> dict[str, str]:
         """The secrets that were put back lately and may be echoed, with their placeholders."""
         with self._lock:
             return dict(self._sent_secrets)

@@ -66,7 +66,7 @@ class Finder:
         self._overlap = int(whole_words)  # the byte after a match may be the one before the next
         if whole_words:
             pattern = rf"[^A-Za-z0-9](?P<word>{pattern})(?:[^A-Za-z0-9]|\Z)"
-        self._search, self._group, self.size = _compiled(pattern, ignore_case=ignore_case)
+        self._search, self._group, self.size = _compile(pattern, ignore_case=ignore_case)
 
     def finditer(self, data: bytes, low: int, high: int) -> Iterator[Occurrence]:
         """Find the matches in a range of a text, one behind the other.
@@ -90,7 +90,7 @@ class Finder:
 
 
 @lru_cache(maxsize=4096)  # several engines run the same rules
-def _compiled(pattern: str, *, ignore_case: bool) -> tuple[_Search, int, int]:
+def _compile(pattern: str, *, ignore_case: bool) -> tuple[_Search, int, int]:
     """RE2's search for an expression, the index of its named group or 0, and its program's size."""
     import re2
 

@@ -36,7 +36,7 @@ class PatternGroup(NamedTuple):
     patterns: tuple[tuple[str, bool], ...]
 
 
-def grouped(patterns: Mapping[int, Sequence[tuple[str, bool]]]) -> tuple[PatternGroup, ...]:
+def group_patterns(patterns: Mapping[int, Sequence[tuple[str, bool]]]) -> tuple[PatternGroup, ...]:
     """Patterns as `(regex, ignore_case)`, grouped by the id of the group's first pattern."""
     return tuple(PatternGroup(first, tuple(group)) for first, group in patterns.items() if group)
 
@@ -89,7 +89,7 @@ class Database:
         """A database that is in memory."""
         return cls(partial(bytes, blob), partial(bytes, blob))
 
-    def loaded(self) -> Any:
+    def handle(self) -> Any:
         """Hyperscan's own object.
 
         Raises:
@@ -144,7 +144,7 @@ class PatternSet:
             EngineError: one is damaged, or was compiled for another processor.
         """
         if not self._scratches:
-            loaded = [database.loaded() for database in self._databases]
+            loaded = [database.handle() for database in self._databases]
             self._scratches = [(database, binding().Scratch(database)) for database in loaded]
 
     def prepare(self) -> None:
@@ -154,7 +154,7 @@ class PatternSet:
             EngineError: one is damaged, or was compiled for another processor.
         """
         for database in self._databases:
-            database.loaded()
+            database.handle()
 
     def share(self) -> PatternSet:
         """Clone the patterns for another thread: shared databases, scratch memory of its own."""
@@ -209,7 +209,7 @@ _BOUNDED = lazy_regex(
 FEW = 24  # repetitions that may be counted: each count is a state
 
 
-def unbounded(pattern: str) -> str:
+def unbound(pattern: str) -> str:
     """A pattern whose long repetitions have no upper bound: it matches more, and is smaller.
 
     For tokens, where what is between a name and its value is counted, a third smaller and faster;
@@ -224,7 +224,7 @@ def _without_bound(token: re.Match[str]) -> str:
     return {"0": "*", "1": "+"}.get(token[1], f"{{{token[1]},}}")
 
 
-def value_of(pattern: str) -> str:
+def secret_group(pattern: str) -> str:
     """The group `secret` of a pattern, without its name; the whole pattern if it has none."""
     start = pattern.find(_SECRET)
     if start < 0:

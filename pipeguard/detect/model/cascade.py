@@ -14,15 +14,15 @@ from typing import NamedTuple
 
 from pipeguard.detect.model.classifier import Classifier
 from pipeguard.detect.model.data_literals import FileKind, is_data_literal
-from pipeguard.detect.model.opener import Stretch, in_whole_characters, widened
+from pipeguard.detect.model.opener import Stretch, in_whole_characters, widen
 from pipeguard.detect.model.quotation import (
     FEW_TOPICS,
     MANY_TOPICS,
     is_shown_as_example,
     topics,
-    unquoted,
+    unquote,
 )
-from pipeguard.detect.model.sentences import Piece, best_of, reach_of, units
+from pipeguard.detect.model.sentences import Piece, find_best, find_reach, units
 from pipeguard.firewall.budgets import Budgets
 from pipeguard.firewall.finding import Confidence
 from pipeguard.firewall.lazy_regex import lazy_regex
@@ -190,7 +190,7 @@ class Reader:
         self, passage: Passage, pieces: list[Piece], data: bytes, classifier: Classifier
     ) -> Order | None:
         """The likeliest order among some pieces of a passage."""
-        piece = best_of(pieces)
+        piece = find_best(pieces)
         if piece.score < classifier.likely - self._leniency:
             return None
         start, end = passage.span(piece.start, piece.end)
@@ -200,12 +200,12 @@ class Reader:
         is_sure = confidence is Confidence.HIGH
         is_reported = is_sure and self._is_reported(data, start, end, classifier)
         confidence = Confidence.MEDIUM if is_reported else confidence
-        together = reach_of(pieces, classifier.likely - self._leniency)
+        together = find_reach(pieces, classifier.likely - self._leniency)
         return Order(start, end, confidence, is_reported, passage.span(*together))
 
     def _is_reported(self, data: bytes, start: int, end: int, classifier: Classifier) -> bool:
         """True if a sentence reports an order: without what it quotes, it is none."""
-        outside = unquoted(data, start, end)
+        outside = unquote(data, start, end)
         if outside is None or not self._budgets.read_again():
             return False  # of what is not read, nothing counts as reported
         return classifier.best(outside).score < classifier.likely - REPORTED_LOGITS
@@ -229,7 +229,7 @@ class Reader:
             is_sure: True if the pattern is sure, so that more is required for a doubt.
         """
         start, end = span
-        low, high = widened(data, start, end)
+        low, high = widen(data, start, end)
         if within is not None:
             low, high = max(low, within[0]), min(high, within[1])
         text = data[low:high].decode("utf-8", "replace")
@@ -271,7 +271,7 @@ class Reader:
         """Let the classifier read as many stretches as the budget covers, the likeliest first."""
         passages: list[Passage] = []
         covered: dict[bytes, bool] = {}  # by text; to a classifier, all numbers are one word
-        for _, _, number, first, last in _ranked(selections, classifier):
+        for _, _, number, first, last in _rank(selections, classifier):
             start, end = in_whole_characters(selections[number].data, first, last)
             data = selections[number].data[start:end]
             masked = _DIGITS.sub(b"0", data)
@@ -316,7 +316,7 @@ class Reader:
                     continue
                 new[text] = None
             covered.append((passage, at, text))
-        for text, added in zip(new, classifier.rescored(list(new)), strict=True):
+        for text, added in zip(new, classifier.rescore(list(new)), strict=True):
             scores[network, text] = added
         for passage, at, text in covered:
             piece = passage.pieces[at]
@@ -324,7 +324,7 @@ class Reader:
         self.unread += [passages[number][:3] for number in sorted(left_out)]
 
 
-def _ranked(
+def _rank(
     selections: Sequence[Selection], classifier: Classifier
 ) -> list[tuple[float, float, int, int, int]]:
     """The stretches that are worth reading, the likeliest first: number of the reading, range."""

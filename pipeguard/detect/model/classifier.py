@@ -22,7 +22,7 @@ from pipeguard.detect.model.features import (
     read,
     shared_lexicon,
 )
-from pipeguard.detect.model.sentences import Piece, best_of, read_together, units
+from pipeguard.detect.model.sentences import Piece, find_best, read_together, units
 from pipeguard.firewall.lazy_regex import lazy_regex
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ class Classifier:
         scores = self.network_scores([text[pieces[at].start : pieces[at].end] for at in chosen])
         for at, score in zip(chosen, scores, strict=True):
             pieces[at] = pieces[at]._replace(score=pieces[at].score + score)
-        return best_of(pieces)
+        return find_best(pieces)
 
     def names_speaker(self, text: str) -> bool:
         """True if words of a text name the model, or a role such as that of its user."""
@@ -208,7 +208,7 @@ class Classifier:
         scores = self._network.scores(texts, self._rescoring.output)
         return [self._rescoring.share * score for score in scores]
 
-    def rescored(self, texts: Sequence[str]) -> list[float]:
+    def rescore(self, texts: Sequence[str]) -> list[float]:
         """The network's contribution to each score, less the ranker's.
 
         Raises:

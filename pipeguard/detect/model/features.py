@@ -74,7 +74,7 @@ class Lexicon:
             table = self._whole if whole else self._begin
             table[stem] = table[stem] | families if stem in table else families
 
-    def families_of(self, word: str) -> frozenset[int]:
+    def word_families(self, word: str) -> frozenset[int]:
         """The families of one word."""
         families = self._by_word.get(word)
         if families is None:
@@ -90,9 +90,9 @@ class Lexicon:
 
     def places(self, text: str) -> list[Place]:
         """Places of a text's families."""
-        return self.places_of(words(text))
+        return self.find_places(words(text))
 
-    def places_of(self, read: Sequence[str]) -> list[Place]:
+    def find_places(self, read: Sequence[str]) -> list[Place]:
         """Find the families among the words of a text."""
         places: list[Place] = []
         at = 0.0
@@ -102,7 +102,7 @@ class Lexicon:
                 places += self._in_ideographs(word, "".join(read[index + 1 : index + 2]), at)
                 at += len(word) / IDEOGRAPHS_A_WORD
                 continue
-            families = self.families_of(word)
+            families = self.word_families(word)
             if word in several:
                 following = " ".join(read[index : index + self._most_words])
                 families |= _starting(several[word], following)
@@ -119,7 +119,7 @@ class Lexicon:
                 if families:
                     yield at + place / IDEOGRAPHS_A_WORD, families
 
-    def families_in(self, text: str) -> frozenset[int]:
+    def text_families(self, text: str) -> frozenset[int]:
         """All families of a few words; remembered, since keys of objects are repeated."""
         families = self._by_text.get(text)
         if families is None:
@@ -330,7 +330,7 @@ _STEM, _WHOLE_WORD, _PAIR, _APART, _BEGIN, _GRAM = (
 
 
 def _family_features(text: str, read: Sequence[str], lexicon: Lexicon) -> list[int]:
-    places = lexicon.places_of(read)
+    places = lexicon.find_places(read)
     if not places:
         return []
     seen = all_families(places)
@@ -364,7 +364,7 @@ def _address_features(text: str, seen: frozenset[int], lexicon: Lexicon) -> Iter
     for match in _ADDRESS.finditer(text):
         if match[1].count(" ") >= ADDRESS_WORDS:
             continue
-        addressed = lexicon.families_in(match[1])
+        addressed = lexicon.text_families(match[1])
         yield from (_ADDRESSED + family for family in addressed)
         if lexicon.model_family in addressed:
             yield from (_TO_MODEL + family for family in seen)

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from pipeguard.detect.model.network_weights import MAX_PARTS, NetworkWeights, unpacked
+from pipeguard.detect.model.network_weights import MAX_PARTS, NetworkWeights, unpack_network
 from pipeguard.detect.model.normal_form import plain
 from pipeguard.firewall.lazy_regex import lazy_regex
 
@@ -48,7 +48,7 @@ class Network:
         Raises:
             ValueError, KeyError, TypeError: the content is no network.
         """
-        weights = unpacked(content)
+        weights = unpack_network(content)
         self.outputs = weights.outputs
         self._logits = (native() or portable())(weights)
 

@@ -20,7 +20,7 @@ from pipeguard.detect.model.network_weights import (
     PADDING,
     UNKNOWN,
     NetworkWeights,
-    parts_of,
+    list_parts,
 )
 
 Floats: TypeAlias = "np.ndarray[Any, np.dtype[np.float32]]"
@@ -72,7 +72,7 @@ class NetworkSums:
 
     def __init__(self, weights: NetworkWeights) -> None:
         """Make floats of all weights but the embeddings, of which a text needs few."""
-        self._vocabulary = Vocabulary(parts_of(weights))
+        self._vocabulary = Vocabulary(list_parts(weights))
         steps = np.frombuffer(weights.steps, np.float32)
         values = np.frombuffer(weights.values, np.int8)
         shapes = weights.sizes.shapes()

@@ -81,7 +81,7 @@ class NetworkWeights(NamedTuple):
     outputs: tuple[str, ...]
 
 
-def packed(
+def pack_network(
     parts: Sequence[str],
     outputs: Sequence[str],
     tensors: Sequence[tuple[float, bytes]],
@@ -113,7 +113,7 @@ def packed(
     return b"".join((MAGIC, line, b"\n", _bytes(slots), _bytes(ends), *letters, *values))
 
 
-def unpacked(content: bytes | memoryview) -> NetworkWeights:
+def unpack_network(content: bytes | memoryview) -> NetworkWeights:
     """The weights in a file that `packed` wrote.
 
     Raises:
@@ -139,7 +139,7 @@ def unpacked(content: bytes | memoryview) -> NetworkWeights:
     return NetworkWeights(table, ends, letters, tensors, steps.tobytes(), sizes, outputs)
 
 
-def parts_of(weights: NetworkWeights) -> Iterator[str]:
+def list_parts(weights: NetworkWeights) -> Iterator[str]:
     """The parts of words, in the order of their numbers."""
     letters, start = bytes(weights.letters), 0
     for end in struct.unpack(f"<{weights.sizes.parts}I", weights.ends):

@@ -25,7 +25,7 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import NamedTuple
 
-from pipeguard.detect.model.opener_weights import WINDOW_SEGMENTS, Weights, unpacked
+from pipeguard.detect.model.opener_weights import WINDOW_SEGMENTS, Weights, unpack_opener
 from pipeguard.firewall.lazy_regex import lazy_regex
 
 WHOLE_BYTES = 768  # to this length, a text is read whole or not at all
@@ -72,11 +72,11 @@ class Opener:
         Raises:
             EngineError: they are missing, or are not the ones that are named.
         """
-        _ = self._loaded
+        _ = self._load
 
     @cached_property
-    def _loaded(self) -> tuple[Windows, Weights]:
-        weights = unpacked(self._read())
+    def _load(self) -> tuple[Windows, Weights]:
+        weights = unpack_opener(self._read())
         return native() or portable(), weights
 
     def stretches(self, data: bytes) -> list[Stretch]:
@@ -86,7 +86,7 @@ class Opener:
             EngineError: the weights are missing, or are not the ones that are named.
             ValueError, KeyError: they are no weights.
         """
-        windows, weights = self._loaded
+        windows, weights = self._load
         opened = windows(with_ascii_marks(data), weights)
         if opened and len(data) <= WHOLE_BYTES:
             return [Stretch(0, len(data), max(score for *_, score in opened))]
@@ -105,7 +105,7 @@ class Opener:
             EngineError: the weights are missing, or are not the ones that are named.
             ValueError, KeyError: they are no weights.
         """
-        windows, weights = self._loaded
+        windows, weights = self._load
         scored = windows(with_ascii_marks(data), weights._replace(threshold=LEAST_SCORE))
         return max((score for *_, score in scored), default=LEAST_SCORE)
 
@@ -119,7 +119,7 @@ def _before(data: bytes, start: int) -> int:
     return ends[-WINDOW_SEGMENTS] if len(ends) >= WINDOW_SEGMENTS else min(ends, default=start)
 
 
-def widened(data: bytes, first: int, last: int) -> tuple[int, int]:
+def widen(data: bytes, first: int, last: int) -> tuple[int, int]:
     """A part of a text and the sentences around it, from the beginning of one to the end of one."""
     low, high = max(0, first - AROUND_BYTES), min(len(data), last + AROUND_BYTES)
     ends = [match.end() for match in _SENTENCE_END.finditer(data, low, first)]

@@ -80,7 +80,7 @@ def windows(data: bytes, weights: Weights) -> list[tuple[int, int, float]]:
     over = np.flatnonzero(scores >= weights.threshold)
     ends = np.append(text.starts[1:], len(data))
     starts, last = text.starts[begin[over]].tolist(), ends[over].tolist()
-    return _joined(list(zip(starts, last, scores[over].tolist(), strict=True)))
+    return _join(list(zip(starts, last, scores[over].tolist(), strict=True)))
 
 
 def features(data: bytes) -> TextFeatures | None:
@@ -214,7 +214,7 @@ def _grams(letters: Bytes) -> Integers:
     return ((grams * GRAM) >> np.uint32(32 - GRAM_BITS)).astype(np.int64)
 
 
-def _joined(chosen: list[tuple[int, int, float]]) -> list[tuple[int, int, float]]:
+def _join(chosen: list[tuple[int, int, float]]) -> list[tuple[int, int, float]]:
     joined: list[tuple[int, int, float]] = []
     for start, end, score in chosen:
         if joined:

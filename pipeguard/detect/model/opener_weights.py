@@ -35,14 +35,14 @@ class Weights(NamedTuple):
     threshold: float
 
 
-def packed(weights: Weights) -> bytes:
+def pack_opener(weights: Weights) -> bytes:
     """The content of an opener's file."""
     words, grams, scale, bias, threshold = weights
     header = {"scale": scale, "bias": bias, "threshold": threshold}
     return b"".join((MAGIC, json.dumps(header).encode(), b"\n", words, grams))
 
 
-def unpacked(content: bytes | memoryview) -> Weights:
+def unpack_opener(content: bytes | memoryview) -> Weights:
     """The weights in a file that `packed` wrote; parts of `content`, not copies.
 
     Raises:

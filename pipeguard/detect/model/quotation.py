@@ -130,7 +130,7 @@ def is_example(data: bytes, start: int, end: int) -> bool:
     return is_shown_as_example(data, start) and topics(data, start, end) >= FEW_TOPICS
 
 
-def unquoted(data: bytes, start: int, end: int) -> str | None:
+def unquote(data: bytes, start: int, end: int) -> str | None:
     """A stretch without its quotes, if it reports what somebody else says; None otherwise.
 
     A quote is reported if a verb of saying is before it in its sentence, or right after it. A

@@ -87,7 +87,7 @@ def _add_unit(text: str, start: int, end: int, sentences: list[tuple[int, int, i
             break
 
 
-def best_of(pieces: Sequence[Piece]) -> Piece:
+def find_best(pieces: Sequence[Piece]) -> Piece:
     """The piece with the highest score, at the place of its smallest part that scores almost so."""
     best = max(pieces, default=Piece(-math.inf, 0, 0, 0))
     cores = (piece for piece in pieces if _is_core(piece, best))
@@ -95,7 +95,7 @@ def best_of(pieces: Sequence[Piece]) -> Piece:
     return best._replace(start=core.start, end=core.end)
 
 
-def reach_of(pieces: Sequence[Piece], likely: float) -> tuple[int, int]:
+def find_reach(pieces: Sequence[Piece], likely: float) -> tuple[int, int]:
     """The first and the last character of the best piece and of what belongs to it.
 
     These are pieces that score almost as high, sentences that are nearly likely to be an order by

@@ -41,7 +41,7 @@ class _Group(NamedTuple):
     close: str
 
 
-def unmarked(pattern: str) -> tuple[str, str]:
+def strip_marks(pattern: str) -> tuple[str, str]:
     """A pattern without its marks, and the sign that they make; empty where there is none.
 
     Raises:
@@ -82,7 +82,7 @@ def _alternative(tokens: Iterator[str]) -> tuple[str, str, str]:
         elif token.startswith("("):
             inner = _group(tokens)
             pattern += token + inner.pattern + inner.close
-            sign = _sign_of(token, inner) or sign
+            sign = _find_sign(token, inner) or sign
         else:
             pattern += token
     if begin is not None:
@@ -90,7 +90,7 @@ def _alternative(tokens: Iterator[str]) -> tuple[str, str, str]:
     return pattern, sign, end
 
 
-def _sign_of(opening: str, group: _Group) -> str:
+def _find_sign(opening: str, group: _Group) -> str:
     """The sign of a group within an alternative, with the flags of the group."""
     if group.sign and _OPTIONAL.match(group.close):
         raise ValueError("a part is marked that may be absent")
@@ -119,7 +119,7 @@ class Expressions:
         if not isinstance(parts, dict):
             raise RuleError(f"{source}: `parts` are expressions by their names")
         for name, text in parts.items():
-            self._parts[str(name)] = self._expanded(f"part {name}", str(text))
+            self._parts[str(name)] = self._expand(f"part {name}", str(text))
 
     def written_out(self, entry: dict[str, Any]) -> dict[str, Any]:
         """A rule with its expressions as the engine takes them.
@@ -132,19 +132,17 @@ class Expressions:
         if part:
             expressions.setdefault("sign", before)
         where = str(entry.get("id", "?"))
-        written = {
-            field: self._expanded(where, text) for field, text in expressions.items() if text
-        }
+        written = {field: self._expand(where, text) for field, text in expressions.items() if text}
         if "pattern" in written:
             try:
-                written["pattern"], sign = unmarked(written["pattern"])
+                written["pattern"], sign = strip_marks(written["pattern"])
             except ValueError as error:
                 raise RuleError(f"{self._source}: {where}: {error}") from None
             if sign:
                 written.setdefault("sign", sign)
         return entry | written
 
-    def _expanded(self, where: str, text: str) -> str:
+    def _expand(self, where: str, text: str) -> str:
         if "\n" in text:
             text = "".join(line.strip() for line in text.splitlines())
         missing = sorted(set(_PART.findall(text)) - set(self._parts))

@@ -21,7 +21,7 @@ from pipeguard.detect.scanning.context import (
     is_part_of_word,
     is_quoted,
 )
-from pipeguard.detect.scanning.scan_budget import outcome_of
+from pipeguard.detect.scanning.scan_budget import run_check
 from pipeguard.detect.scanning.scan_input import ScanInput
 from pipeguard.firewall.finding import Confidence, Severity, lower
 from pipeguard.firewall.protocol.json_values import Path
@@ -50,12 +50,12 @@ def confidence_by_checks(
         return None
     is_by_form = samples and rule.confidence is Confidence.HIGH and is_placeholder(secret)
     if any(
-        outcome_of(spec, data, match, secret) is not Outcome.HOLDS
+        run_check(spec, data, match, secret) is not Outcome.HOLDS
         for spec in rule.require
         if not (is_by_form and measures_randomness(spec))
     ):
         return None
-    outcomes = [outcome_of(spec, data, match, secret) for spec in rule.check]
+    outcomes = [run_check(spec, data, match, secret) for spec in rule.check]
     if Outcome.HOLDS in outcomes:
         return Confidence.HIGH
     is_chance = rule.is_private and (
@@ -142,7 +142,7 @@ def confidence_in_use(
         match: where it begins in the text, and how many bytes it has.
     """
     uses, text, start = source.uses, source.text, match[0]
-    role = uses.role_of_value(path, text.value_at(start))
+    role = uses.role_of_value(path, text.find_value(start))
     if role is ArgumentRole.STORED or (role is ArgumentRole.VALUE and text.is_document(start)):
         return lower(confidence)
     if rule.written is Written.KEEP or (

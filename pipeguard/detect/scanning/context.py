@@ -76,7 +76,7 @@ def _is_of_word(code: int, with_dash: bool) -> bool:  # noqa: FBT001  called for
     )
 
 
-def name_before(data: bytes, match: Occurrence) -> bytes:
+def preceding_name(data: bytes, match: Occurrence) -> bytes:
     """The whole name before a secret, even if the match begins in the middle of it."""
     start = match.span[0]
     before = _NAME_END.search(data, max(0, start - NAME_BYTES), start)

@@ -15,14 +15,14 @@ from pipeguard.detect.matching.pattern_set import (
     PatternGroup,
     PatternSet,
     compile_group,
-    grouped,
-    unbounded,
+    group_patterns,
+    unbound,
 )
 from pipeguard.detect.model.classifier import Classifier, OpenerFile, Rescoring, load
 from pipeguard.detect.model.opener import Opener
 from pipeguard.detect.rules.rule import Rule, View
 from pipeguard.detect.scanning.readings import SIGNS, SIGNS_TO_SERVER, SQUEEZED_SIGNS
-from pipeguard.detect.scanning.rule_partition import in_groups, rules_for, squeezed_pattern
+from pipeguard.detect.scanning.rule_partition import in_groups, select_rules, squeezed_pattern
 from pipeguard.errors import EngineError
 from pipeguard.firewall.digest import sha256
 from pipeguard.firewall.protocol.places import Surface
@@ -82,7 +82,9 @@ class PatternSets(NamedTuple):
     opener: Opener | None
 
 
-def patterns_of(rules: Iterable[Rule], surface: Surface, models: Models | None = None) -> Patterns:
+def collect_patterns(
+    rules: Iterable[Rule], surface: Surface, models: Models | None = None
+) -> Patterns:
     """The patterns of one engine, in the order that detect.scanning.first_look expects.
 
     Args:
@@ -93,10 +95,10 @@ def patterns_of(rules: Iterable[Rule], surface: Surface, models: Models | None =
     Raises:
         EngineError: a model is missing, or is not the one that its rule names.
     """
-    chosen = list(rules_for(rules, surface))
+    chosen = list(select_rules(rules, surface))
     *for_private, for_others = in_groups(chosen)
     private, leaving = (
-        [(unbounded(rule.sign or rule.pattern), rule.ignore_case) for rule in group]
+        [(unbound(rule.sign or rule.pattern), rule.ignore_case) for rule in group]
         for group in for_private
     )
     others = [(rule.sign or rule.pattern, rule.ignore_case) for rule in for_others]
@@ -122,7 +124,12 @@ def patterns_of(rules: Iterable[Rule], surface: Surface, models: Models | None =
     if len(openers) > 1:
         raise EngineError(f"several openers for one surface: {surface.value}")
     opener = openers.pop() if openers else None
-    return Patterns(grouped(plain), grouped(without_spaces), grouped({0: over_acts}), opener)
+    return Patterns(
+        group_patterns(plain),
+        group_patterns(without_spaces),
+        group_patterns({0: over_acts}),
+        opener,
+    )
 
 
 def build(rules: Iterable[Rule], surface: Surface, models: Models | None = None) -> Compiled:
@@ -137,22 +144,22 @@ def build(rules: Iterable[Rule], surface: Surface, models: Models | None = None)
         EngineError: Hyperscan is missing or rejects a pattern; a model is missing, or is not the
             one that its rule names.
     """
-    patterns = patterns_of(rules, surface, models)
+    patterns = collect_patterns(rules, surface, models)
     plain, squeezed, acts = (tuple(map(compile_group, groups)) for groups in patterns[:3])
     return Compiled(plain, squeezed, acts, patterns.opener)
 
 
-def loaded(compiled: Compiled, models: Models | None = None) -> PatternSets:
+def load_patterns(compiled: Compiled, models: Models | None = None) -> PatternSets:
     """Load what `build` compiled.
 
     Raises:
         EngineError: a database is damaged, or was compiled for another processor.
     """
     plain, squeezed, acts = map(PatternSet.of, compiled[:3])
-    return PatternSets(plain, squeezed, acts, opener_of(compiled.opener, models))
+    return PatternSets(plain, squeezed, acts, make_opener(compiled.opener, models))
 
 
-def opener_of(file: OpenerFile | None, models: Models | None) -> Opener | None:
+def make_opener(file: OpenerFile | None, models: Models | None) -> Opener | None:
     """The opener that a classifier names; its file is read with the first text."""
     if file is None:
         return None
@@ -167,7 +174,7 @@ def classifier(rule: Rule, models: Models | None) -> Classifier:
     """
     content = _read_named(rule, models, rule.model, rule.sha256, "the rule")
     with _parsing(f"{rule.id}: {rule.model} is no classifier"):
-        ranker = partial(opener_of, models=models)
+        ranker = partial(make_opener, models=models)
         return load(bytes(content), partial(_network, rule, models), ranker)
 
 

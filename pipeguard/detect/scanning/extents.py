@@ -74,7 +74,7 @@ class Extents:
         low, high = in_whole_characters(self._text.data, low, high)
         cuts = [
             StringSpan(path, start, end)
-            for path, string, first, last in self._text.strings_within(low, high)
+            for path, string, first, last in self._text.find_strings(low, high)
             for start, end in self._in_string(path, string, (first, last), room)
             if _LETTER.search(string, start, end)
         ]
@@ -87,7 +87,7 @@ class Extents:
         values = self._json_values[path]
         if values is None:
             around = _paragraph(string, reach, (0, len(string)), room, _LINE_END)
-            yield _trimmed(string, around, _WORD)
+            yield _trim(string, around, _WORD)
             return
         first, last = reach
         within = [each for each in values if each[0] < last and first < each[1]]
@@ -97,7 +97,7 @@ class Extents:
             if high - low >= min(longest, VALUE_CHARS):
                 around = _paragraph(string, (low, high), bounds, room, _ESCAPED_LINE_END)
                 whole = _whole_escapes(string, around, bounds[0])
-                yield _trimmed(string, whole, _ESCAPED_WORD)
+                yield _trim(string, whole, _ESCAPED_WORD)
 
 
 def _read_alike(decoded: bytes, written: bytes) -> bool:
@@ -114,7 +114,7 @@ def settled_cuts(text: MessageText, matches: Sequence[Match]) -> list[Match]:
     judged again.
     """
     plain = _Passages(matches, Confidence.MEDIUM)
-    settled = [_settled(text, match, matches, plain) for match in matches]
+    settled = [_settle(text, match, matches, plain) for match in matches]
     sure = _Passages(settled, Confidence.HIGH)
     taken: dict[int, list[StringSpan]] = {}
     for match in settled:
@@ -128,7 +128,7 @@ def settled_cuts(text: MessageText, matches: Sequence[Match]) -> list[Match]:
     return settled
 
 
-def _settled(text: MessageText, match: Match, matches: Sequence[Match], plain: _Passages) -> Match:
+def _settle(text: MessageText, match: Match, matches: Sequence[Match], plain: _Passages) -> Match:
     """A match, with the cuts of a passage in plain sight that it is in; with none if hidden."""
     if match.rule.is_private or (match.cuts and match.view != "folded"):
         return match
@@ -193,10 +193,10 @@ def json_values(string: str) -> list[Range] | None:
 def _whole_escapes(string: str, reach: Range, start: int) -> Range:
     """A range of a string in JSON that begins at `start`, widened to end within no escape."""
     low, high = reach
-    return _escape_at(string, low, start)[0], _escape_at(string, high, start)[1]
+    return _find_escape(string, low, start)[0], _find_escape(string, high, start)[1]
 
 
-def _escape_at(string: str, at: int, start: int) -> Range:
+def _find_escape(string: str, at: int, start: int) -> Range:
     """The escape that a place is within; else the place."""
     for low in range(max(start, at - MAX_ESCAPE_CHARS), at):
         before = string[start : low + 1]
@@ -266,7 +266,7 @@ def _last_end(string: str, at: int, high: int) -> int:
     return ends[-1] if ends else at
 
 
-def _trimmed(string: str, reach: Range, word: re.Pattern[str]) -> Range:
+def _trim(string: str, reach: Range, word: re.Pattern[str]) -> Range:
     """A range without the white space at its ends."""
     words = [match.span() for match in word.finditer(string, *reach) if match[1]]
     return (words[0][0], words[-1][1]) if words else (reach[0], reach[0])

@@ -19,7 +19,7 @@ from pipeguard.detect.model.classifier import Classifier
 from pipeguard.detect.model.opener import Opener, Stretch
 from pipeguard.detect.rules.rule import Rule, View
 from pipeguard.detect.scanning.confidence import confidence_by_checks
-from pipeguard.detect.scanning.location import may_apply_in, places_in
+from pipeguard.detect.scanning.location import may_apply, value_places
 from pipeguard.detect.scanning.origin import Origin
 from pipeguard.detect.scanning.rule_partition import EngineRules, squeezed_pattern
 from pipeguard.detect.scanning.scan_input import ScanInput
@@ -65,7 +65,7 @@ def first_look(lookup: RuleLookup, text: MessageText) -> FirstLook | None:
     data = text.data if text.is_keyed else folding.soften(text.data)
     joined, parts = b"", [data]
     if text.is_several:
-        joined = text.joined()  # what is within one string is found there
+        joined = text.join_values()  # what is within one string is found there
         if 0 < len(joined) <= OVERLAP_BYTES:  # all of it is around each seam
             parts.append(joined)
         else:
@@ -104,7 +104,7 @@ def is_plainly_clean(
     """
     if seen.opened:
         return False
-    signs, rules = lookup.named(seen.hits) if seen.hits else ([], [])
+    signs, rules = lookup.sort_hits(seen.hits) if seen.hits else ([], [])
     if (signs or rules) and not _are_in_vain(lookup, source, surface, seen, (signs, rules)):
         return False
     text, folded = source.text, seen.texts[0]
@@ -142,8 +142,8 @@ def _applying(source: ScanInput, surface: Surface, rules: Iterable[Rule]) -> lis
     rules = [rule for rule in rules if surface in rule.surfaces and rule.views & _UNDECODED]
     if not any(rule.places for rule in rules):
         return rules
-    places = places_in(source)
-    return [rule for rule in rules if may_apply_in(rule, places)]
+    places = value_places(source)
+    return [rule for rule in rules if may_apply(rule, places)]
 
 
 def _matches(lookup: RuleLookup, source: ScanInput, seen: FirstLook, rules: Sequence[Rule]) -> bool:
@@ -191,14 +191,14 @@ def _counts(rule: Rule, data: bytes, match: Occurrence) -> bool:
 
 def _does_something(source: ScanInput, *, windows: bool) -> bool:
     """True if the arguments of a call do anything that rules are run over, or too much to tell."""
-    from pipeguard.detect.commands.effects import effects_of  # here, since it costs a start 11 ms
+    from pipeguard.detect.commands.effects import find_effects  # here, since it costs a start 11 ms
 
-    effects, is_over = effects_of(source.uses, windows=windows)
+    effects, is_over = find_effects(source.uses, windows=windows)
     return bool(effects) or is_over
 
 
 def _is_clean_without_spaces(lookup: RuleLookup, text: MessageText, joined: bytes) -> bool:
-    joined, _ = folding.fold(joined or text.joined())
+    joined, _ = folding.fold(joined or text.join_values())
     squeezed = folding.squeeze(joined, words=False)
     is_new = text.is_several or len(squeezed) != len(joined)
     return not (is_new and lookup.squeezed.look(squeezed))
@@ -281,9 +281,9 @@ class RuleLookup:
 
     def look(self, data: bytes, *, squeezed: bool) -> tuple[list[str], list[Rule]]:
         """The signs in a block, and the rules that could match in it."""
-        return self._look_squeezed(data) if squeezed else self.named(self.plain.look(data))
+        return self._look_squeezed(data) if squeezed else self.sort_hits(self.plain.look(data))
 
-    def named(self, hits: Iterable[int]) -> tuple[list[str], list[Rule]]:
+    def sort_hits(self, hits: Iterable[int]) -> tuple[list[str], list[Rule]]:
         """The signs and the rules of patterns of `plain`."""
         signs: list[str] = []
         rules: list[Rule] = []
@@ -296,7 +296,7 @@ class RuleLookup:
         return signs, rules
 
     def _look_squeezed(self, data: bytes) -> tuple[list[str], list[Rule]]:
-        rules = self.rules.squeezed
+        rules = self.rules.squeezed_rules
         hits = sorted(self.squeezed.look(data))
         signs = [self._squeezed_signs[index - len(rules)] for index in hits if index >= len(rules)]
         return signs, [rules[index] for index in hits if index < len(rules)]

@@ -25,7 +25,7 @@ class JsonValues:
         """Remember the text; the first question reads it."""
         self._strings = JsonStrings(text)
 
-    def selected(self, data: bytes, stretches: Sequence[Stretch], origin: Origin) -> Selection:
+    def select(self, data: bytes, stretches: Sequence[Stretch], origin: Origin) -> Selection:
         """The stretches of a reading; of JSON, the parts of its strings that are in each."""
         if not _is_plain(origin) or not self._strings.are_there:
             return Selection(data, stretches)

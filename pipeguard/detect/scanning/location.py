@@ -34,7 +34,7 @@ _INVISIBLE = lazy_regex("|".join(name for name, form in ENCODINGS.items() if for
 _OPAQUE = lazy_regex("|".join(name for name, form in ENCODINGS.items() if form.is_opaque))
 
 
-def located(
+def locate_match(
     origin: Origin, rule: Rule, confidence: Confidence, data: bytes, span: Range
 ) -> Match | None:
     """The match of a rule, with the string that contains it; None if the rule does not apply there.
@@ -53,8 +53,8 @@ def located(
         return None
     view, low, high, exact = origin.trace(start, end)
     paths = locate_joined(low, high)[0] if locate_joined is not None else []
-    path = source.text.path_at(low) if locate_joined is None else paths[0]
-    if rule.places and not applies_to(rule, source.place_of(path)):
+    path = source.text.find_path(low) if locate_joined is None else paths[0]
+    if rule.places and not applies(rule, source.place_of(path)):
         return None
     adjusted: Confidence | None = confidence
     if rule.written is Written.ANYWHERE:
@@ -104,23 +104,23 @@ def _may_apply(origin: Origin, rule: Rule, start: int, end: int) -> bool:
     """False if a range is within one string for sure, and the rule does not apply to it."""
     if origin.locate_joined is not None or origin.squeezed_from is not None:
         return True
-    path = origin.path_of(start, end)
-    return path is None or applies_to(rule, origin.source.place_of(path))
+    path = origin.find_path(start, end)
+    return path is None or applies(rule, origin.source.place_of(path))
 
 
-def places_in(source: ScanInput) -> set[str]:
+def value_places(source: ScanInput) -> set[str]:
     """The places of a value's strings; none if there are many, which are not looked up."""
     text = source.text
     strings = text.segments(0, len(text.data)) if text.count <= FEW_STRINGS else ()
     return {source.place_of(path) for *_, path in strings}
 
 
-def may_apply_in(rule: Rule, places: set[str]) -> bool:
+def may_apply(rule: Rule, places: set[str]) -> bool:
     """False if a rule is for none of the places of a value."""
-    return not (rule.places and places) or any(applies_to(rule, place) for place in places)
+    return not (rule.places and places) or any(applies(rule, place) for place in places)
 
 
-def applies_to(rule: Rule, place: str) -> bool:
+def applies(rule: Rule, place: str) -> bool:
     """True if a rule is for a place."""
     return any(fnmatchcase(place, pattern) for pattern in rule.places)
 

@@ -152,11 +152,11 @@ class Origin(NamedTuple):
             return [(low, high)]
         uses, idle = self.source.uses, _IDLE[rule.written]
         if self.outer is not None or self.whole:
-            path = self.path_of(low, high) if high - low >= IDLE_BYTES else None
+            path = self.find_path(low, high) if high - low >= IDLE_BYTES else None
             return [] if path is not None and uses.role(path) in idle else [(low, high)]
         return uses.busy(low, high, idle)
 
-    def path_of(self, start: int, end: int) -> Path | None:
+    def find_path(self, start: int, end: int) -> Path | None:
         """The string that contains a range; None if there may be several."""
         origin = self
         while origin.outer is not None:
@@ -164,11 +164,11 @@ class Origin(NamedTuple):
                 part = origin.parts.at(start)
                 start, end = part.start, part.end
             else:
-                start, end = origin._unfolded(start, end)
+                start, end = origin._unfold(start, end)
             origin = origin.outer
-        start, end = origin._unfolded(start, end)
-        path = self.source.text.path_at(start)
-        return path if path == self.source.text.path_at(end - 1) else None
+        start, end = origin._unfold(start, end)
+        path = self.source.text.find_path(start)
+        return path if path == self.source.text.find_path(end - 1) else None
 
     def trace(self, start: int, end: int) -> tuple[str, int, int, bool]:
         """Follow a range back to the text.
@@ -184,22 +184,22 @@ class Origin(NamedTuple):
             chain, low, high, _ = self.outer.trace(*self.parts.origin(start, end))
             return f"{chain}>{view}".removeprefix(">"), low, high, False
         if self.outer is not None:  # a folded reading of decoded parts
-            chain, low, high, _ = self.outer.trace(*self._unfolded(start, end))
+            chain, low, high, _ = self.outer.trace(*self._unfold(start, end))
             return f"{chain}>folded", low, high, False
-        return self.chain, *self._unfolded(start, end), True
+        return self.chain, *self._unfold(start, end), True
 
     def _trace_squeezed(
         self, spaced: folding.Spaced, start: int, end: int
     ) -> tuple[str, int, int, bool]:
         words = not self.source.keyed
         low, high = spaced.span(start, end, words=words)
-        low, high = self._unfolded(low + self.offset, high + self.offset)
+        low, high = self._unfold(low + self.offset, high + self.offset)
         if self.outer is None:
             return "squeezed", low, high, not self.whole
         chain, low, high, _ = self.outer.trace(low, high)
         return f"{chain}>squeezed", low, high, False
 
-    def _unfolded(self, start: int, end: int) -> folding.Range:
+    def _unfold(self, start: int, end: int) -> folding.Range:
         return (start, end) if self.unfolding is None else self.unfolding.span(start, end)
 
 

@@ -16,7 +16,7 @@ from pipeguard.detect.matching.confirm import Occurrence
 from pipeguard.detect.model.cascade import BRIEF_BYTES, Order
 from pipeguard.detect.rules.rule import Rule, View
 from pipeguard.detect.scanning.first_look import LITERALS, SPACED_OUT, seam_ranges
-from pipeguard.detect.scanning.location import located
+from pipeguard.detect.scanning.location import locate_match
 from pipeguard.detect.scanning.origin import Origin
 from pipeguard.detect.scanning.scan import Scan, Signs
 from pipeguard.detect.scanning.scan_result import StringSpan
@@ -52,7 +52,7 @@ def read_orders(scan: Scan) -> None:
             _report(scan, rule, opened[number].data, order, (origin, cuts))
         for number, start, end in scan.reader.unread:
             data, origin = opened[number].data, scan.to_classify[number][1]
-            passage = located(origin, rule, rule.confidence, data, (start, end))
+            passage = locate_match(origin, rule, rule.confidence, data, (start, end))
             if passage is not None:
                 cuts = scan.extents.of(origin, (start, end), is_order=False)
                 scan.unread_passages.append(passage._replace(cuts=cuts))
@@ -71,10 +71,10 @@ def _report(
     start, end = order.start, order.end
     confidence = min(order.confidence, rule.confidence)
     occurrence = Occurrence((start, end), None, data[start:end])
-    words = scan.words_of(rule, confidence, occurrence, origin)
+    words = scan.counting_words(rule, confidence, occurrence, origin)
     if scan.tally.confidence_so_far(rule, words) >= confidence:
         return
-    if (match := located(origin, rule, confidence, data, (start, end))) is not None:
+    if (match := locate_match(origin, rule, confidence, data, (start, end))) is not None:
         if match.view == "percent" and end - start < ADDRESS_BYTES:
             match = match._replace(confidence=lower(confidence))
         place = scan.source.place_of(match.path)
@@ -178,9 +178,9 @@ def _read_acts(scan: Scan) -> None:
     """Read what the arguments of a call would do."""
     if not scan.has_sign("acts"):
         return
-    from pipeguard.detect.commands.effects import effects_of  # here, since it costs a start 11 ms
+    from pipeguard.detect.commands.effects import find_effects  # here, since it costs a start 11 ms
 
-    effects, scan.has_undecoded = effects_of(scan.source.uses, windows=scan.has_sign("windows"))
+    effects, scan.has_undecoded = find_effects(scan.source.uses, windows=scan.has_sign("windows"))
     if effects:
         acts = [Decoded(effect.data, "acts", effect.start, effect.end) for effect in effects]
         parts = DecodedParts(acts, scan.source.text.data)
@@ -193,7 +193,7 @@ def _read_joined(scan: Scan) -> None:
     text = scan.source.text
     if text.is_several:
         origin = Origin(scan.source, "joined", locate=text.locate_joined)
-        _run_over_seams(scan, text.joined(), origin)
+        _run_over_seams(scan, text.join_values(), origin)
 
 
 def _run_over_seams(scan: Scan, joined: bytes, origin: Origin) -> None:
@@ -205,7 +205,7 @@ def _run_over_seams(scan: Scan, joined: bytes, origin: Origin) -> None:
 def _read_squeezed(scan: Scan) -> None:
     """Read the strings without spaces and quotes, and what is encoded in that."""
     text = scan.source.text
-    folded, changed, unfolding = folding.fold_and_back(text.joined())
+    folded, changed, unfolding = folding.fold_and_back(text.join_values())
     origin = Origin(
         scan.source,
         "squeezed",
@@ -236,7 +236,7 @@ def _run_squeezed(scan: Scan, data: bytes, origin: Origin, *, always: bool) -> N
 def _read_spaced_out(scan: Scan) -> None:
     """Read letters that are written apart, and words without spaces, as words."""
     ranges = [spaced for name in SPACED_OUT for spaced in scan.ranges(name)]
-    for low, high in folding.merged(ranges):
+    for low, high in folding.merge(ranges):
         stretch = scan.folded[low:high]
         origin = Origin(
             scan.source,
@@ -261,7 +261,7 @@ def _read_without_notices(scan: Scan) -> None:
     if not parts:
         return
     bare, count = b"".join((*parts, data[at:])), len(scan.matches)
-    ranges = folding.merged([(low, min(high, len(bare))) for low, high in around])
+    ranges = folding.merge([(low, min(high, len(bare))) for low, high in around])
     origin = Origin(scan.source, "notice", unfolding=folding.Unfolding(data, table))
     scan.run_rules(bare, View.TEXT, origin, ranges)
     folded, changed, unfolding = folding.fold_and_back(bare)
@@ -274,14 +274,14 @@ def _read_without_notices(scan: Scan) -> None:
 
 def _notices(scan: Scan) -> list[folding.Range]:
     """The ranges of notices in the text, also of those with invisible characters, in order."""
-    found = _notices_in(scan.data, scan.signs)
+    found = _find_notices(scan.data, scan.signs)
     if scan.unfolding is not None:
-        folded = _notices_in(scan.folded, scan.folded_signs)
+        folded = _find_notices(scan.folded, scan.folded_signs)
         found += [scan.unfolding.span(*notice) for notice in folded]
-    return folding.merged(found)
+    return folding.merge(found)
 
 
-def _notices_in(data: bytes, signs: Signs) -> list[folding.Range]:
+def _find_notices(data: bytes, signs: Signs) -> list[folding.Range]:
     return [
         notice.span()
         for low, high in signs.get("notice", ())
@@ -296,7 +296,7 @@ def _read_joined_values(scan: Scan) -> None:
         return
     if text.count <= FEW_VALUES and len(text.data) <= JOINED_BYTES:
         origin = Origin(scan.source, "joined", locate=text.locate_joined)
-        _run_over_seams(scan, text.joined(), origin)
+        _run_over_seams(scan, text.join_values(), origin)
     else:  # of many or long values only their edges
         row = _EdgeRow(text)
         origin = Origin(scan.source, "joined", locate=row.locate, may_fit_by_chance=True)

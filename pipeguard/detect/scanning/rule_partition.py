@@ -16,7 +16,7 @@ from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.protocol.places import Surface
 
 
-def engine_for(rule: Rule, surface: Surface) -> Surface:
+def choose_engine(rule: Rule, surface: Surface) -> Surface:
     """The engine that runs a rule over one of the rule's surfaces."""
     if surface is Surface.TO_CLIENT and rule.is_private:
         return surface
@@ -25,14 +25,16 @@ def engine_for(rule: Rule, surface: Surface) -> Surface:
     return Surface.TO_CLIENT if Surface.TO_CLIENT in rule.surfaces else Surface.DEFINITIONS
 
 
-def rules_for(rules: Iterable[Rule], engine: Surface) -> Iterator[Rule]:
+def select_rules(rules: Iterable[Rule], engine: Surface) -> Iterator[Rule]:
     """The rules of one engine, each with only the surfaces that this engine runs it over."""
     surfaces_by_kind: dict[tuple[frozenset[Surface], bool], frozenset[Surface]] = {}
     for rule in rules:
         kind = rule.surfaces, rule.is_private
         surfaces = surfaces_by_kind.get(kind)
         if surfaces is None:
-            surfaces = frozenset(over for over in rule.surfaces if engine_for(rule, over) is engine)
+            surfaces = frozenset(
+                over for over in rule.surfaces if choose_engine(rule, over) is engine
+            )
             surfaces_by_kind[kind] = surfaces
         if surfaces == rule.surfaces:
             yield rule
@@ -68,7 +70,7 @@ class EngineRules:
     @cached_property
     def all(self) -> tuple[Rule, ...]:
         """Every rule of the engine, in the order in which they are read."""
-        return tuple(rules_for(self._read(), self.engine))
+        return tuple(select_rules(self._read(), self.engine))
 
     @property
     def surfaces(self) -> frozenset[Surface]:
@@ -83,7 +85,7 @@ class EngineRules:
         return tuple(chain(*in_groups(self.all)))
 
     @cached_property
-    def squeezed(self) -> tuple[Rule, ...]:
+    def squeezed_rules(self) -> tuple[Rule, ...]:
         """The rules for texts without spaces, in the order of their patterns."""
         return tuple(rule for rule in self.all if squeezed_pattern(rule)[0])
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from functools import partial
 
 from pipeguard.detect.matching.confirm import Finder, Occurrence
-from pipeguard.detect.matching.pattern_set import value_of
+from pipeguard.detect.matching.pattern_set import secret_group
 from pipeguard.detect.model.cascade import Reader, Selection
 from pipeguard.detect.rules.rule import Rule, View
 from pipeguard.detect.scanning.confidence import (
@@ -23,9 +23,9 @@ from pipeguard.detect.scanning.first_look import FirstLook, RuleLookup
 from pipeguard.detect.scanning.json_values import JsonValues
 from pipeguard.detect.scanning.location import (
     is_invisible,
-    located,
-    may_apply_in,
-    places_in,
+    locate_match,
+    may_apply,
+    value_places,
     without_secret,
 )
 from pipeguard.detect.scanning.origin import Origin
@@ -143,11 +143,11 @@ class Scan:
             for rule in rules:
                 if view not in rule.views or self.surface not in rule.surfaces:
                     continue
-                if rule.places and not self._has_place_of(rule):
+                if rule.places and not self._has_place(rule):
                     continue
                 for first, last in origin.active_ranges(rule, low, high):
                     tail = TAIL_BYTES if last == high else 0
-                    matches = self._confirmed(rule, data, first, last + tail, squeezed=squeezed)
+                    matches = self._confirm(rule, data, first, last + tail, squeezed=squeezed)
                     self._match(rule, data, matches, view, origin)
         if view in _CLASSIFIED:
             parts = origin.parts
@@ -159,21 +159,21 @@ class Scan:
     def _look(self, block: bytes, *, squeezed: bool) -> tuple[list[str], list[Rule]]:
         """The signs in a block, and the rules that could match in it."""
         if self._seen is not None and not squeezed and block in self._seen.texts:
-            return self.lookup.named(self._seen.hits)
+            return self.lookup.sort_hits(self._seen.hits)
         return self.lookup.look(block, squeezed=squeezed)
 
-    def _has_place_of(self, rule: Rule) -> bool:
+    def _has_place(self, rule: Rule) -> bool:
         """False if no string of the value is in a place that a rule is for."""
         if self._places is None:
-            self._places = places_in(self.source)
-        return may_apply_in(rule, self._places)
+            self._places = value_places(self.source)
+        return may_apply(rule, self._places)
 
     def run_rules_over_acts(self, data: bytes, origin: Origin) -> None:
         """Run the rules over the lines that say what arguments do."""
         for low, high in blocks(len(data)):
             for rule in self.lookup.look_at_acts(data[low:high]):
                 if self.surface in rule.surfaces and not self.tally.is_exhausted:
-                    matches = self._confirmed(rule, data, low, high + TAIL_BYTES, squeezed=False)
+                    matches = self._confirm(rule, data, low, high + TAIL_BYTES, squeezed=False)
                     self._match(rule, data, matches, View.ACTS, origin)
 
     def decode(self, data: bytes, signs: Signs, origin: Origin, levels: int = LEVELS) -> None:
@@ -197,7 +197,7 @@ class Scan:
             (*match.secret, rule)
             for low, high in blocks(len(data))
             for rule in self.lookup.look(data[low:high], squeezed=False)[1]
-            for match in self._confirmed(rule, data, low, high + TAIL_BYTES, squeezed=False)
+            for match in self._confirm(rule, data, low, high + TAIL_BYTES, squeezed=False)
             if confidence_by_checks(rule, data, match, View.TEXT) is not None
         ]
 
@@ -215,7 +215,7 @@ class Scan:
                 stretch._replace(start=low + stretch.start, end=low + stretch.end)
                 for stretch in stretches
             ]
-            self.to_classify.append((self._json.selected(data, moved, origin), origin))
+            self.to_classify.append((self._json.select(data, moved, origin), origin))
 
     def _match(
         self,
@@ -237,11 +237,11 @@ class Scan:
                 continue
             if not is_sample and self._adds_nothing(rule, confidence, candidate, view, origin):
                 continue
-            match = located(origin, rule, confidence, data, span)
+            match = locate_match(origin, rule, confidence, data, span)
             if match is None:
                 continue
-            words = self.words_of(rule, match.confidence, candidate, origin)
-            if (key := tally.key_of(match, words)) is None:
+            words = self.counting_words(rule, match.confidence, candidate, origin)
+            if (key := tally.match_key(match, words)) is None:
                 continue
             if rule.several and not is_sample:
                 value = without_separators(data[slice(*span)])
@@ -295,14 +295,14 @@ class Scan:
             return Confidence.HIGH  # it is not reported again for a row of several strings
         if origin.locate_joined is not None:
             return -1
-        path = self.source.text.path_at(origin.trace(*match.secret)[1])
-        return self.tally.confidence_in(rule, match.words, path)
+        path = self.source.text.find_path(origin.trace(*match.secret)[1])
+        return self.tally.secret_confidence(rule, match.words, path)
 
     def _adds_nothing(
         self, rule: Rule, confidence: Confidence, match: Occurrence, view: View, origin: Origin
     ) -> bool:
         """True for a match that adds nothing to the findings."""
-        words = self.words_of(rule, confidence, match, origin)
+        words = self.counting_words(rule, confidence, match, origin)
         if confidence <= self.tally.confidence_so_far(rule, words):
             return True
         if view is View.DECODED and is_invisible(origin.trace(*match.secret)[0]):
@@ -311,7 +311,7 @@ class Scan:
             view is not View.DECODED and self.tally.has_enough(rule, confidence)
         )
 
-    def words_of(
+    def counting_words(
         self, rule: Rule, confidence: Confidence, match: Occurrence, origin: Origin
     ) -> bytes:
         """The words by which a match is counted; with its place if each such match is cut out."""
@@ -346,7 +346,7 @@ class Scan:
             if self.surface in rule.surfaces
         )
 
-    def _confirmed(
+    def _confirm(
         self, rule: Rule, data: bytes, low: int, high: int, *, squeezed: bool
     ) -> Iterator[Occurrence]:
         """The matches of a rule's own expression in a block where Hyperscan found its pattern."""
@@ -362,7 +362,7 @@ class Scan:
         self, rule: Rule, finder: Finder, data: bytes, low: int, high: int
     ) -> Iterator[Occurrence]:
         """Each match, and the values of its kind that follow it without a name."""
-        value = Finder(value_of(rule.pattern), ignore_case=rule.ignore_case, whole_words=True)
+        value = Finder(secret_group(rule.pattern), ignore_case=rule.ignore_case, whole_words=True)
         for match in finder.finditer(data, low, high):
             yield match
             end = match.span[1]

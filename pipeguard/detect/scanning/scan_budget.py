@@ -17,7 +17,7 @@ from pipeguard.detect.checks.outcome import AROUND, Outcome
 from pipeguard.detect.checks.registry import AROUND_BYTES, AROUND_CHECK, NAME_CHECK, run
 from pipeguard.detect.matching.confirm import Occurrence
 from pipeguard.detect.rules.rule import Rule
-from pipeguard.detect.scanning.context import name_before
+from pipeguard.detect.scanning.context import preceding_name
 from pipeguard.detect.scanning.scan_result import Match
 from pipeguard.firewall.budgets import Budgets
 from pipeguard.firewall.finding import Confidence, Severity
@@ -58,15 +58,15 @@ class Tally:
 
     def spend(self, cost_bytes: int) -> bool:
         """Charge for so many bytes that are searched; False if the budget is exhausted."""
-        return self._go_on(is_paid=self._budgets.scan(cost_bytes))
+        return self._may_continue(is_paid=self._budgets.scan(cost_bytes))
 
-    def _go_on(self, *, is_paid: bool) -> bool:
+    def _may_continue(self, *, is_paid: bool) -> bool:
         self.is_exhausted = self.is_exhausted or not is_paid
         return not self.is_exhausted
 
     def report(self, pieces: int) -> None:
         """Charge for a match that is reported, with its pieces in so many strings."""
-        self._go_on(is_paid=self._budgets.report(pieces))
+        self._may_continue(is_paid=self._budgets.report(pieces))
 
     def worth_rating(
         self,
@@ -83,12 +83,14 @@ class Tally:
         """
         repeated, budgets = 0, self._budgets
         for match in matches:
-            if not self._go_on(is_paid=budgets.find()) or self.has_enough(rule, Confidence.HIGH):
+            if not self._may_continue(is_paid=budgets.find()) or self.has_enough(
+                rule, Confidence.HIGH
+            ):
                 return
             if self.confidence_so_far(rule, match.words) < Confidence.HIGH:
                 if not is_new(match):
                     continue
-                if not self._go_on(is_paid=budgets.rate(reads_around=rule.quoted)):
+                if not self._may_continue(is_paid=budgets.rate(reads_around=rule.quoted)):
                     return
                 yield match
             elif rule.id in self._sure:
@@ -108,11 +110,11 @@ class Tally:
         """True for a secret that one string contains whole, if it is reported by its strings."""
         return (rule.id, words) in self._in_one_string
 
-    def confidence_in(self, rule: Rule, words: bytes, path: Path) -> int:
+    def secret_confidence(self, rule: Rule, words: bytes, path: Path) -> int:
         """The highest confidence of a finding of a secret in a string; -1 if there is none."""
-        return self.confidence_so_far(rule, words + _key_of(path))
+        return self.confidence_so_far(rule, words + _path_key(path))
 
-    def key_of(self, match: Match, words: bytes) -> bytes | None:
+    def match_key(self, match: Match, words: bytes) -> bytes | None:
         """The key of a located match for `admits`; None if it adds nothing.
 
         A secret that one string contains whole is not reported again for a row of several strings.
@@ -120,7 +122,7 @@ class Tally:
         rule = match.rule
         key = words
         if self._by_string and rule.is_private:
-            key += _key_of(match.path)
+            key += _path_key(match.path)
             if not match.view.startswith("squeezed"):
                 self._in_one_string.add((rule.id, words))
             elif (rule.id, words) in self._in_one_string:
@@ -150,7 +152,7 @@ class Tally:
 
 
 @lru_cache(maxsize=16)  # many matches have the same path, whose names may be long
-def _key_of(path: Path) -> bytes:
+def _path_key(path: Path) -> bytes:
     return sha256(repr(path).encode("utf-8", "surrogatepass")).digest()
 
 
@@ -167,10 +169,10 @@ def max_findings(rule: Rule) -> int:
     return MAX_PRIVATE_PER_RULE if rule.is_private else MAX_MATCHES_PER_RULE
 
 
-def outcome_of(check: str, data: bytes, match: Occurrence, secret: bytes) -> Outcome:
+def run_check(check: str, data: bytes, match: Occurrence, secret: bytes) -> Outcome:
     """Run a check on a secret, or on its name or its surroundings if the check asks for these."""
     if check.startswith(NAME_CHECK):
-        return run(check, name_before(data, match))
+        return run(check, preceding_name(data, match))
     if check.startswith(AROUND_CHECK):
         low, high = max(0, match.span[0] - AROUND_BYTES), match.span[1] + AROUND_BYTES
         return run(check, match.words + AROUND + data[low:high])

@@ -99,13 +99,13 @@ def with_support(
             and match.confidence is Confidence.MEDIUM
             and index not in reported_orders
             and not match.is_data
-            and _has_pattern_beside(match, matches)
+            and _has_second_sign(match, matches)
         ):
             matches[index] = match._replace(confidence=Confidence.HIGH)
     return matches
 
 
-def _has_pattern_beside(match: Match, matches: Sequence[Match]) -> bool:
+def _has_second_sign(match: Match, matches: Sequence[Match]) -> bool:
     """True if a pattern matched in the same string: two weak signs are a strong one."""
     return any(
         other.path == match.path

@@ -135,7 +135,7 @@ def _base64(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[D
     while (match := _BASE64.search(data, position, end)) and budget.call():
         if match.end() > stop:
             stop = _end_of_run(data, match.end(), MAX_RUN_BYTES)
-        plain, position = _text_from(data, match.start(), match.end(), stop, _from_base64)
+        plain, position = _decode_text(data, match.start(), match.end(), stop, _from_base64)
         decoded.append(Decoded(plain, "base64", match.start(), position))
     return decoded
 
@@ -146,7 +146,7 @@ def _end_of_run(data: bytes, at: int, max_bytes: int) -> int:
     return rest.end() if rest else at
 
 
-def _text_from(
+def _decode_text(
     data: bytes, start: int, end: int, stop: int, decoder: Callable[[bytes], bytes]
 ) -> tuple[bytes, int]:
     """Decode as much of a run as is text.
@@ -203,13 +203,13 @@ def _long_run(data: bytes, start: int, end: int, budget: DecodingBudget) -> list
             if position > joined:
                 joined = _end_of_run(data, position, MAX_RUN_BYTES)
                 stops = [joined, position]
-            if run := _decode_to(data, match.start(), stops):
+            if run := _decode_first(data, match.start(), stops):
                 decoded.append(run)
                 position = run.end
     return decoded
 
 
-def _decode_to(data: bytes, start: int, stops: Iterable[int]) -> Decoded | None:
+def _decode_first(data: bytes, start: int, stops: Iterable[int]) -> Decoded | None:
     """Decode base64 from `start` to the first stop up to which it is text; None if none is."""
     for stop in stops:
         plain = _from_base64(data[start:stop])
@@ -242,7 +242,7 @@ def _hex(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Deco
     while (match := _HEX.search(data, position, end)) and budget.call():
         if match.end() > stop:
             stop = _end_of_hex(data, match.end(), MAX_RUN_BYTES)
-        plain, position = _text_from(data, match.start(), match.end(), stop, _from_hex)
+        plain, position = _decode_text(data, match.start(), match.end(), stop, _from_hex)
         decoded.append(Decoded(plain, "hex", match.start(), position))
     return decoded
 
@@ -327,7 +327,7 @@ class _Base85(NamedTuple):
     values: bytes
 
 
-def _base85_of(alphabet: str) -> _Base85:
+def _make_base85(alphabet: str) -> _Base85:
     letter = _class(alphabet, range(85))
     return _Base85(
         rest=lazy_regex(f"{letter}*+(?:\r?\n{letter}++)*+".encode()),
@@ -356,7 +356,7 @@ def _base85(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[D
             end_of_run = rest.end() if rest else begun
             if not budget.call((end_of_run - at) // 5):
                 break
-            plain, stop = _text_from(data, at, begun, end_of_run, reader)
+            plain, stop = _decode_text(data, at, begun, end_of_run, reader)
             decoded.append(Decoded(plain, "base85", at, stop))
     return decoded
 
@@ -393,7 +393,7 @@ def _uu(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decod
     return decoded
 
 
-def _turned(decoder: Decoder) -> Decoder:
+def _turn(decoder: Decoder) -> Decoder:
     """A decoder of runs that are written from their end."""
 
     def decode(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decoded]:
@@ -406,7 +406,7 @@ def _turned(decoder: Decoder) -> Decoder:
     return decode
 
 
-def _compressed(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decoded]:
+def _decompress(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decoded]:
     decoded: list[Decoded] = []
     position, remaining = start, budget.decoded_bytes
     if remaining <= 0:
@@ -418,11 +418,11 @@ def _compressed(data: bytes, start: int, end: int, budget: DecodingBudget) -> li
         view, decoder = ("hex", _from_hex) if is_hex else ("base64", _from_base64)
         end_of_run = _end_of_hex if is_hex else _end_of_run
         head = data[match.start() : end_of_run(data, position, HEAD_BYTES)]
-        if not _inflated(decoder(head), HEAD_BYTES)[0]:
+        if not _inflate(decoder(head), HEAD_BYTES)[0]:
             continue  # the sign is in the run by chance
         position = end_of_run(data, position, MAX_RUN_BYTES)
         packed = decoder(data[match.start() : position])
-        plain, is_cut = _inflated(packed, min(MAX_INFLATED_BYTES, remaining))
+        plain, is_cut = _inflate(packed, min(MAX_INFLATED_BYTES, remaining))
         remaining -= len(plain)
         budget.is_exceeded = budget.is_exceeded or is_cut
         if text := legible(plain):
@@ -433,7 +433,7 @@ def _compressed(data: bytes, start: int, end: int, budget: DecodingBudget) -> li
     return decoded
 
 
-def _inflated(packed: bytes, max_bytes: int) -> tuple[bytes, bool]:
+def _inflate(packed: bytes, max_bytes: int) -> tuple[bytes, bool]:
     """Decompress zlib (RFC 1950) or gzip (RFC 1952) up to a length; True if there is more."""
     import zlib  # imported here because few texts need it
 
@@ -459,7 +459,7 @@ def _labels(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[D
     return decoded
 
 
-_BASE85_FORMS = _base85_of(BASE85_ALPHABET), _base85_of(ASCII85_ALPHABET)
+_BASE85_FORMS = _make_base85(BASE85_ALPHABET), _make_base85(ASCII85_ALPHABET)
 ENCODINGS: dict[str, Encoding] = {
     "base64": Encoding(
         f"(?:{_BASE64_GROUP}){{3}}", _base64, f"(?:{_BASE64_GROUP}){{5}}", is_opaque=True
@@ -473,16 +473,16 @@ ENCODINGS: dict[str, Encoding] = {
         to_server_only=True,
     ),
     "uuencode": Encoding(f"(?:{_UU_GROUP}){{4}}", _uu, to_server_only=True),
-    "turned-base64": Encoding(f"(?:{_TURNED_BASE64}){{4}}", _turned(_base64)),
-    "turned-hex": Encoding(_TURNED_HEX, _turned(_hex)),
-    "turned-base32": Encoding(f"(?:{_TURNED_BASE32}){{3}}", _turned(_base32)),
+    "turned-base64": Encoding(f"(?:{_TURNED_BASE64}){{4}}", _turn(_base64)),
+    "turned-hex": Encoding(_TURNED_HEX, _turn(_hex)),
+    "turned-base32": Encoding(f"(?:{_TURNED_BASE32}){{3}}", _turn(_base32)),
     "long-run": Encoding("[A-Za-z0-9+/_-]{40}", _long_run),
     "separated-hex": Encoding(
         f"(?:(?:0x)?[2-7][0-9A-Fa-f]{_BETWEEN_PAIRS}){{7}}(?:0x)?[2-7]|"
         rf"30(?:{_BETWEEN_PAIRS}0x|\\x)(?:8[12]|[2-7][0-9A-Fa-f])",
         _separated_hex,
     ),
-    "compressed": Encoding(_COMPRESSED_SIGN, _compressed, _COMPRESSED_SIGN),
+    "compressed": Encoding(_COMPRESSED_SIGN, _decompress, _COMPRESSED_SIGN),
     "wide": Encoding(_WIDE_SIGN, _wide, _WIDE_SIGN),
     "labels": Encoding(
         rf"{_BEFORE_HOST}(?:[A-Za-z0-9_-]{{8,63}}\.[A-Za-z_-]{{0,20}}[0-9][A-Za-z0-9_-]{{4}}|"

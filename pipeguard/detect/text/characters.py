@@ -72,7 +72,7 @@ def _codes(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[De
     return decoded
 
 
-def _dumped(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decoded]:
+def _decode_dump(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decoded]:
     """Decode the lines of a dump, without their offsets and letters."""
     lines = [*_DUMP_LINE.finditer(data, start, end)]
     if not lines or not budget.call(len(lines)):
@@ -139,7 +139,7 @@ ENCODINGS: dict[str, Encoding] = {
     ),
     "dump": Encoding(
         f"{_OFFSET}(?:(?:[2-7][0-9A-Fa-f]){{1,2}}[ \\t]{{1,2}}){{4}}|{_OFFSET}30 ?[2-8]",
-        _dumped,
+        _decode_dump,
         is_opaque=True,
     ),
     "tags": Encoding("\\xf3\\xa0[\\x80\\x81]", _tags, is_invisible=True),

@@ -17,9 +17,9 @@ from pipeguard.detect.text.layouts import (
     collect_members,
     collect_values,
     is_listed,
-    members_in,
+    locate_members,
+    locate_values,
     paths_of_key,
-    unkeyed_strings_in,
 )
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.protocol.json_values import JsonValue, Path
@@ -95,14 +95,14 @@ class MessageText:
 
     def strings(self) -> Iterator[tuple[Path, str, int]]:
         """Keyed only: path, string and number of the segment of each string that is not empty."""
-        for index, (path, _, value) in enumerate(self._located()):
+        for index, (path, _, value) in enumerate(self._locate_segments()):
             if value:
                 yield path, value, index
 
     def sizes(self) -> Iterator[tuple[Path, int]]:
         """Keyed only: the path of each segment and its bytes in `data`, with the line end."""
         plain = self.data.isascii()
-        for (path, _, _), segment in zip(self._located(), self._segments, strict=True):
+        for (path, _, _), segment in zip(self._locate_segments(), self._segments, strict=True):
             yield path, (len(segment) if plain else len(segment.encode("utf-8"))) + 1
 
     def stretch(self, index: int) -> tuple[int, int]:
@@ -111,7 +111,7 @@ class MessageText:
         key = len(self._segments[index][:skipped].encode("utf-8"))
         return self._start(index) + key, self._start(index + 1) - 1
 
-    def joined(self) -> bytes:
+    def join_values(self) -> bytes:
         """The values with nothing between."""
         return "".join(self.values).encode("utf-8")
 
@@ -125,7 +125,7 @@ class MessageText:
     def segments(self, low: int, high: int) -> Iterator[tuple[int, int, Path]]:
         """Start, end and path of each segment that overlaps a range of `data`."""
         for index in range(self._index(low), self._index(high - 1) + 1):
-            yield self._start(index), self._start(index + 1), self._path_of(index)
+            yield self._start(index), self._start(index + 1), self._index_path(index)
 
     def joined_keys(self) -> bytes:
         """The keys, each once, with nothing between; empty if none could be part of a secret."""
@@ -141,24 +141,24 @@ class MessageText:
         paths = [next(paths_of_key(self.value, key), ()) for key in crossed if key]
         return paths, len(paths) > 1
 
-    def path_at(self, start: int) -> Path:
+    def find_path(self, start: int) -> Path:
         """The path of the string at a byte of `data`."""
-        return self._path_of(self._index(start))
+        return self._index_path(self._index(start))
 
     def is_most(self, start: int, size: int) -> bool:
         """True if the string at a byte of `data` is short, and so many bytes are most of it."""
-        value = self.value_at(start)
+        value = self.find_value(start)
         if not value.isascii():
             value = fold(value[: 4 * MAX_TOKEN_CHARS].encode("utf-8", "replace"))[0].decode()
         return len(value) <= MAX_TOKEN_CHARS and 5 * size >= 3 * len(value)
 
-    def value_at(self, start: int) -> str:
+    def find_value(self, start: int) -> str:
         """The string at a byte of `data`."""
         return self._locate(self._index(start))[2]
 
     def is_document(self, start: int) -> bool:
         """True if the string at a byte of `data` is a text of several lines."""
-        return _is_document(self.value_at(start))
+        return _is_document(self.find_value(start))
 
     def span(self, start: int, end: int) -> tuple[int, int]:
         """A range of `data` as code points of the string that it begins in."""
@@ -168,14 +168,14 @@ class MessageText:
         if self.is_keyed or 0 <= index - len(self.values) < self._named_count:
             _, skipped, value = self._locate(index)
             length = len(value)
-        skipped += self._count_before(first_byte)
-        first = self._count_before(start) - skipped
-        last = self._count_before(max(start, min(end, end_byte))) - skipped
+        skipped += self._count_code_points(first_byte)
+        first = self._count_code_points(start) - skipped
+        last = self._count_code_points(max(start, min(end, end_byte))) - skipped
         return max(0, first), min(max(0, last), length)
 
-    def _count_before(self, place: int) -> int:
+    def _count_code_points(self, place: int) -> int:
         """The number of code points before a byte of `data`, without one that it divides."""
-        data, counts = self.data, self._computed().counts
+        data, counts = self.data, self._compute().counts
         for start in range(BYTES_COUNTED * (len(counts) - 1), place, BYTES_COUNTED):
             part = data[start : start + BYTES_COUNTED]
             counts.append(counts[-1] + len(part.translate(None, _CONTINUATIONS)))
@@ -184,7 +184,7 @@ class MessageText:
         is_divided = place < len(data) and data[place] in _CONTINUATIONS
         return counts[number] + len(rest) - is_divided
 
-    def strings_within(self, low: int, high: int) -> Iterator[tuple[Path, str, int, int]]:
+    def find_strings(self, low: int, high: int) -> Iterator[tuple[Path, str, int, int]]:
         """Unkeyed only: the values in a range of `data`, each with what of it is in the range.
 
         Yields:
@@ -205,8 +205,8 @@ class MessageText:
 
     def locate_joined(self, start: int, end: int) -> tuple[list[Path], bool]:
         """The paths of the strings in a range of `joined`; True if there are several."""
-        located = self._located()
-        positions = self._computed()
+        located = self._locate_segments()
+        positions = self._compute()
         if not positions.joined_starts:
             lengths = (
                 0 if self._is_left_out(path, value) else len(value.encode("utf-8"))
@@ -226,44 +226,44 @@ class MessageText:
         """True for a string of the keyed layout that is not one of `values`."""
         return self.is_keyed and bool(path) and path[-1] in FIXED_VALUE_KEYS and is_listed(value)
 
-    def _computed(self) -> _Positions:
+    def _compute(self) -> _Positions:
         if self._positions is None:
-            strings_in = members_in if self.is_keyed else unkeyed_strings_in
+            strings_in = locate_members if self.is_keyed else locate_values
             self._positions = _Positions(strings_in(self.value))
         return self._positions
 
     def _start(self, index: int) -> int:
         """The start of a segment in `data`."""
-        starts = self._computed().starts
+        starts = self._compute().starts
         for segment in self._segments[len(starts) - 1 : index]:
             starts.append(starts[-1] + len(segment.encode("utf-8")) + 1)
         return starts[index]
 
     def _index(self, start: int) -> int:
         """The number of the segment at a byte of `data`."""
-        starts, last = self._computed().starts, len(self._segments) - 1
+        starts, last = self._compute().starts, len(self._segments) - 1
         while starts[-1] <= start and len(starts) <= last:
             self._start(min(last, len(starts) + SEGMENTS_AT_A_TIME))
         return max(0, min(bisect_right(starts, start) - 1, last))
 
-    def _path_of(self, index: int) -> Path:
+    def _index_path(self, index: int) -> Path:
         if self.is_keyed or index < len(self.values) + self._named_count:
             return self._locate(index)[0]
-        key_paths = self._computed().key_paths
+        key_paths = self._compute().key_paths
         if index not in key_paths:
             key_paths[index] = next(paths_of_key(self.value, self._segments[index]), ())
         return key_paths[index]
 
     def _locate(self, index: int) -> LocatedString:
         """One segment, which is not a key of the unkeyed layout."""
-        positions = self._computed()
+        positions = self._compute()
         missing = max(0, index + 1 - len(positions.located))
         positions.located.extend(islice(positions.unread, missing))
         return positions.located[index]
 
-    def _located(self) -> list[LocatedString]:
+    def _locate_segments(self) -> list[LocatedString]:
         """Keyed, all segments; unkeyed, those of `values`."""
-        positions = self._computed()
+        positions = self._compute()
         positions.located.extend(positions.unread)
         return positions.located if self.is_keyed else positions.located[: len(self.values)]
 

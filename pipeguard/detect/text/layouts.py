@@ -118,7 +118,7 @@ def collect_members(
         values.append(value)
 
 
-def members_in(value: JsonValue) -> Iterator[LocatedString]:
+def locate_members(value: JsonValue) -> Iterator[LocatedString]:
     """The strings of `collect_members` with their paths."""
     for path, item in walk_values(value):
         if path and type(path[-1]) is str:
@@ -205,22 +205,22 @@ def _collect_values_of_object(
         named.append(f"{label}: {value['value']}")
 
 
-def unkeyed_strings_in(value: JsonValue) -> Iterator[LocatedString]:
+def locate_values(value: JsonValue) -> Iterator[LocatedString]:
     """The strings of `collect_values` with their paths: `values`, then `named`."""
     for path, item in walk_values(value):
         if _is_string(item) and not (type(item) is str and path and path[-1] in FIXED_VALUE_KEYS):
             yield path, 0, item
-    yield from _named_values_in(value, ())
+    yield from _locate_named(value, ())
 
 
-def _named_values_in(value: JsonValue, path: Path) -> Iterator[LocatedString]:
+def _locate_named(value: JsonValue, path: Path) -> Iterator[LocatedString]:
     if type(value) is list:
         for index, item in enumerate(value):
-            yield from _named_values_in(item, (*path, index))
+            yield from _locate_named(item, (*path, index))
     if type(value) is not dict:
         return
     for key, item in value.items():
-        yield from _named_values_in(item, (*path, key))
+        yield from _locate_named(item, (*path, key))
         if _is_named(item, key):
             yield (*path, key), len(key) + 2, item
     if label := sensitive_label(value):

@@ -117,7 +117,7 @@ _LETTERS_APART = lazy_regex(
 )
 
 
-def _spelled(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decoded]:
+def _decode_spelled(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decoded]:
     """Decode letters that are written apart, with the text around them."""
     ranges: list[Range] = []
     for run in _LETTERS_APART.finditer(data, start, end):
@@ -152,7 +152,7 @@ def _groups(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[D
     return decoded
 
 
-def _numbered(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decoded]:
+def _join_cells(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decoded]:
     """Join the cells of a numbered list or table, each of a few characters."""
     spans: list[Range] = []
     cells: list[bytes] = []
@@ -324,8 +324,8 @@ ENCODINGS: dict[str, Encoding] = {
     "rot13": Encoding(_ROT13_SIGN, _whole_range("rot13", rot13)),
     "reversed": Encoding(_REVERSED_SIGN, _whole_range("reversed", reverse, is_reversed=True)),
     "leet": Encoding(_LEET_SIGN, _whole_range("leet", unleet, unleet_l)),
-    "spelled": Encoding(_SPELLED_SIGN, _spelled),
-    "numbered": Encoding(_NUMBERED_SIGN, _numbered, to_server_only=True),
+    "spelled": Encoding(_SPELLED_SIGN, _decode_spelled),
+    "numbered": Encoding(_NUMBERED_SIGN, _join_cells, to_server_only=True),
     "groups": Encoding(
         f"[^A-Za-z0-9]{_GROUPS_SIGN}[^A-Za-z0-9]",
         _groups,

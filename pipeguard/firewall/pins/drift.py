@@ -25,7 +25,7 @@ from pipeguard.firewall.pins.definition_diff import (
     schema_place,
 )
 from pipeguard.firewall.protocol.json_values import JsonObject, Number, serialise, walk_texts
-from pipeguard.unicode.display import cut, is_hidden, shown, visible
+from pipeguard.unicode.display import cut, is_hidden, show, visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -239,7 +239,7 @@ def _describe_change(change: Difference, old: Parameters, new: Parameters) -> It
         return
     place = schema_place(change.path[1:])
     noun = "parameter" if top in INPUTS else "output"
-    label = shown(place.label, VALUE_CHARS)
+    label = show(place.label, VALUE_CHARS)
     if place.role is SchemaRole.PARAMETER and change.old is ABSENT:
         needed = " (required)" if last in new.required_names(change.path[:-2]) else ""
         yield f"{noun} added: {label}{needed}"
@@ -249,19 +249,19 @@ def _describe_change(change: Difference, old: Parameters, new: Parameters) -> It
     elif place.keyword == "required":
         began, ceased = required_anew(old, new, change.path[:-1])
         prefix = f"{label}." if label else ""
-        yield from (f"{noun} {prefix}{shown(name, VALUE_CHARS)}: now required" for name in began)
-        yield from (f"{noun} {prefix}{shown(name, VALUE_CHARS)}: now optional" for name in ceased)
+        yield from (f"{noun} {prefix}{show(name, VALUE_CHARS)}: now required" for name in began)
+        yield from (f"{noun} {prefix}{show(name, VALUE_CHARS)}: now optional" for name in ceased)
     else:
         where = f"{noun} {label}" if label else f"{noun} schema"
         keyword = (
-            "schema" if place.role is not SchemaRole.KEYWORD else shown(place.keyword, VALUE_CHARS)
+            "schema" if place.role is not SchemaRole.KEYWORD else show(place.keyword, VALUE_CHARS)
         )
         yield from (f"{where}: {line}" for line in _describe_value(keyword, change))
 
 
 def _name(path: tuple[str, ...]) -> str:
     hints = path[0] == "annotations" and len(path) > 1
-    return shown(".".join(path[1:] if hints else path), VALUE_CHARS)
+    return show(".".join(path[1:] if hints else path), VALUE_CHARS)
 
 
 def _describe_new_texts(where: str, schema: Side) -> Iterator[str]:
@@ -346,7 +346,7 @@ def _show_value(side: Side) -> str:
     value = None if side is ABSENT else side
     if isinstance(value, str) and not isinstance(value, Number):
         return _quote(value, 2 * VALUE_CHARS)
-    return shown(serialise(value).decode("utf-8"), VALUE_CHARS)
+    return show(serialise(value).decode("utf-8"), VALUE_CHARS)
 
 
 def _quote(text: str, limit_chars: int) -> str:

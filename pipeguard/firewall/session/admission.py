@@ -18,7 +18,7 @@ from pipeguard.firewall.protocol.message import Message
 from pipeguard.firewall.protocol.places import PLACES
 from pipeguard.firewall.protocol.spelling import check_spelling, spellings
 from pipeguard.firewall.session.guard import Guard
-from pipeguard.unicode.display import NAME_CHARS, cut, quoted
+from pipeguard.unicode.display import NAME_CHARS, cut, quote
 
 NO_ROOM = "the server defines more than PipeGuard keeps for one server, and this is beyond it"
 TARGET_CHARS = 200  # of a server's and a definition's name in a command
@@ -76,7 +76,7 @@ def obstacle(guard: Guard, kind: str, name: str) -> Finding | None:
 def show_command(server: str, name: str) -> str:
     """The command that shows a definition to a person, whatever its server called it."""
     target = f"{server}/{name}"
-    return f"pipeguard diff {quoted(target if len(target) <= TARGET_CHARS else server)}"
+    return f"pipeguard diff {quote(target if len(target) <= TARGET_CHARS else server)}"
 
 
 def _obstacle_to_reference(guard: Guard, kind: str, name: JsonValue) -> Finding | None:

@@ -12,7 +12,7 @@ import socket
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from typing import TYPE_CHECKING
 
-from pipeguard.detect.checks.addresses import Reach, reach_of, reach_v4
+from pipeguard.detect.checks.addresses import Reach, find_reach, reach_v4
 from pipeguard.detect.words.hosts import METADATA_NAMES
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.isolation.egress.hosts import PRIVATE, HostError, parse_entry
@@ -83,7 +83,7 @@ def is_metadata(host: Host) -> bool:
     """True for a service that gives out the machine's own credentials."""
     if isinstance(host, str):
         return _METADATA_NAME.fullmatch(host) is not None
-    return reach_of(str(host)) is Reach.METADATA
+    return find_reach(str(host)) is Reach.METADATA
 
 
 def describe_excess(entry: str) -> str:
@@ -113,7 +113,7 @@ def is_private(address: Address) -> bool:
     """
     if isinstance(address, IPv6Address):
         is_local = address in _UNIQUE_LOCAL or any(address in each for each in _DOCUMENTATION)
-        return is_local and reach_of(str(address)) in {Reach.PRIVATE, Reach.PUBLIC}
+        return is_local and find_reach(str(address)) in {Reach.PRIVATE, Reach.PUBLIC}
     if is_public(address) or address.is_reserved or address.is_multicast:
         return False
     if int(address) >> 8 in {int(_RELAYS) >> 8, int(_PROTOCOLS) >> 8}:
@@ -129,7 +129,7 @@ def is_public(address: Address) -> bool:
         return _is_public_v4(IPv4Address(int(address) & 0xFFFFFFFF))
     if address not in _GLOBAL or any(address in network for network in _SPECIAL):
         return False
-    return reach_of(str(address)) is Reach.PUBLIC
+    return find_reach(str(address)) is Reach.PUBLIC
 
 
 def _is_public_v4(address: IPv4Address) -> bool:

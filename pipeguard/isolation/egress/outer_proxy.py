@@ -11,7 +11,7 @@ from binascii import b2a_base64
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipeguard.detect.checks.addresses import Reach, reach_of
+from pipeguard.detect.checks.addresses import Reach, find_reach
 from pipeguard.isolation.egress.hosts import (
     HostAndPort,
     HostError,
@@ -173,7 +173,7 @@ def is_own(target: HostAndPort) -> bool:
     host = target.host
     if isinstance(host, str):
         return is_localhost(host)
-    return reach_of(str(host)) in _OWN
+    return find_reach(str(host)) in _OWN
 
 
 def merge_proxies(setting: str | None, variables: Mapping[str, str]) -> OuterProxies:

@@ -8,7 +8,7 @@ from pipeguard.errors import PolicyError
 from pipeguard.isolation.egress.hosts import PRIVATE, HostError, parse_entry, reaches
 from pipeguard.isolation.sensitive import contains_path
 from pipeguard.isolation.walls.grants import PATHS, absolute
-from pipeguard.unicode.display import quoted, visible
+from pipeguard.unicode.display import quote, visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -95,7 +95,7 @@ def plan_revocation(
 def revocation_command(name: str, what: str) -> str:
     """The command that takes one thing from a server."""
     start = "~/" if what.startswith("~/") and len(what) > len("~/") else ""
-    return f"pipeguard isolate revoke {quoted(name)} {start}{quoted(what.removeprefix(start))}"
+    return f"pipeguard isolate revoke {quote(name)} {start}{quote(what.removeprefix(start))}"
 
 
 def _elsewhere(

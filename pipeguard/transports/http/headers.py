@@ -65,7 +65,7 @@ def headers_to_client(answer: aiohttp.ClientResponse) -> CIMultiDict[str]:
     for name in _TO_CLIENT:
         for value in answer.headers.getall(name, ()):
             if is_text(value) and (name != SESSION_ID or is_session_id(value)):
-                passed.add(name, value if name == SESSION_ID else IN_USE.masked(value))
+                passed.add(name, value if name == SESSION_ID else IN_USE.mask(value))
     return passed
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeguard.detect.checks.addresses import Reach, is_loopback, parse_inet_aton, reach_of
+from pipeguard.detect.checks.addresses import Reach, find_reach, is_loopback, parse_inet_aton
 
 
 @pytest.mark.parametrize(
@@ -28,12 +28,12 @@ from pipeguard.detect.checks.addresses import Reach, is_loopback, parse_inet_ato
     ],
 )
 def test_an_address_is_public_private_or_ours(address: str, reach: Reach) -> None:
-    assert reach_of(address) is reach
+    assert find_reach(address) is reach
 
 
 def test_a_name_is_no_address() -> None:
     with pytest.raises(ValueError, match="does not appear"):
-        reach_of("localhost")
+        find_reach("localhost")
 
 
 @pytest.mark.parametrize(

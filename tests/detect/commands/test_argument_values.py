@@ -5,7 +5,7 @@ import pytest
 from pipeguard.detect.commands.argument_values import (
     MAX_VALUE,
     MAX_VALUE_LINES,
-    folded,
+    fold_value,
     option_lines,
     value_lines,
 )
@@ -60,8 +60,8 @@ def test_a_list_of_options_has_options() -> None:
 
 
 def test_look_alikes_are_plain_letters() -> None:
-    assert folded("\uff52\uff4d") == "rm"
-    assert folded("rm") == "rm"
+    assert fold_value("\uff52\uff4d") == "rm"
+    assert fold_value("rm") == "rm"
 
 
 @pytest.mark.parametrize(
@@ -75,4 +75,4 @@ def test_look_alikes_are_plain_letters() -> None:
     ],
 )
 def test_words_of_look_alikes_in_a_command(value: str, expected: str) -> None:
-    assert folded(value) == expected
+    assert fold_value(value) == expected

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeguard.detect.commands.argument_usage import Uses
-from pipeguard.detect.commands.effects import effects_of
+from pipeguard.detect.commands.effects import find_effects
 from pipeguard.detect.commands.interpret import code_lines, command_lines
 from pipeguard.detect.commands.path_normalisation import path_lines
 from pipeguard.detect.commands.posix_shell import Shell
@@ -60,7 +60,7 @@ SIGNS = [
 
 def test_words_of_a_list_are_one_command() -> None:
     value = MessageText({"command": "rm", "args": ["-rf", "/"]}, keyed=True)
-    assert b"\n$ rm -r /\n" in effects_of(Uses(value, "exec"))[0][0].data
+    assert b"\n$ rm -r /\n" in find_effects(Uses(value, "exec"))[0][0].data
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_a_list_is_of_the_command_that_its_tool_is_named_after(
     tool: str, key: str, words: list[str], line: str
 ) -> None:
     value = MessageText({"name": tool, "arguments": {key: [*words]}}, keyed=True)
-    lines = b"".join(effect.data for effect in effects_of(Uses(value, tool))[0])
+    lines = b"".join(effect.data for effect in find_effects(Uses(value, tool))[0])
     assert f"\n{line}\n".encode() in lines
 
 
@@ -95,7 +95,7 @@ def test_nothing_is_raised_whatever_the_signs(text: str) -> None:
 @given(st.text(max_size=200), st.sampled_from(["command", "sql", "code", "path", "text"]))
 def test_nothing_is_raised_whatever_the_text(text: str, key: str) -> None:
     encoded = text.encode("utf-8", "replace").decode()
-    effects_of(Uses(MessageText({key: encoded, "args": [encoded, encoded]}, keyed=True), "run"))
+    find_effects(Uses(MessageText({key: encoded, "args": [encoded, encoded]}, keyed=True), "run"))
 
 
 PIECES = (
@@ -136,5 +136,5 @@ def test_the_largest_argument_is_read_in_time(piece: str) -> None:
     text = piece * (65_536 // len(piece))
     began = time.perf_counter()
     for key in ("command", "sql", "code", "path"):
-        effects_of(Uses(MessageText({key: text}, keyed=True), "run"))
+        find_effects(Uses(MessageText({key: text}, keyed=True), "run"))
     assert time.perf_counter() - began < SLOW_SECONDS

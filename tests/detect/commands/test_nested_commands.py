@@ -7,13 +7,13 @@ from pipeguard.detect.commands.nested_commands import (
     MAX_ROOTS,
     Nested,
     NestedKind,
-    nested_in,
+    find_nested,
 )
 from pipeguard.detect.commands.script_budget import ScriptBudget
 
 
 def nested(*words: str) -> list[tuple[NestedKind, str]]:
-    entries = nested_in(words[0], list(words), ScriptBudget())
+    entries = find_nested(words[0], list(words), ScriptBudget())
     return [(entry.kind, entry.text or " ".join(entry.words)) for entry in entries]
 
 
@@ -84,7 +84,7 @@ def test_find_has_only_so_many_folders_and_actions() -> None:
     assert len(nested("find", *folders, "-delete")) == MAX_ROOTS
     budget = ScriptBudget()
     words = ["find", "/", *["-delete"] * (MAX_ACTIONS + 1)]
-    assert list(nested_in("find", words, budget)) == []
+    assert list(find_nested("find", words, budget)) == []
     assert budget.is_exceeded
 
 

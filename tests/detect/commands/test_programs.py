@@ -4,15 +4,15 @@ import pytest
 
 from pipeguard.detect.commands.programs import (
     after_options,
+    find_script,
     flat,
     is_inner,
-    matched,
-    name_of,
+    match_file,
     operands,
     option_values,
-    script_of,
+    program_name,
     tidy,
-    unwrapped,
+    unwrap,
     without_values,
 )
 from pipeguard.detect.commands.shell_command import GAP
@@ -34,7 +34,7 @@ def test_paths_without_detours() -> None:
     ],
 )
 def test_a_program_has_a_name_without_its_folder(words: str, name: str) -> None:
-    assert name_of(words) == name
+    assert program_name(words) == name
 
 
 @pytest.mark.parametrize(
@@ -51,11 +51,11 @@ def test_a_program_has_a_name_without_its_folder(words: str, name: str) -> None:
     ],
 )
 def test_what_only_runs_a_command_is_taken_away(line: str, left: str, of_input: bool) -> None:
-    assert unwrapped(line.split()) == (left.split(), of_input)
+    assert unwrap(line.split()) == (left.split(), of_input)
 
 
 def test_a_trap_is_the_script_that_it_sets() -> None:
-    assert unwrapped(["trap", "rm -rf /", "EXIT"])[0] == ["sh", "-c", "rm -rf /"]
+    assert unwrap(["trap", "rm -rf /", "EXIT"])[0] == ["sh", "-c", "rm -rf /"]
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_a_key_that_a_copy_logs_in_with_is_no_operand() -> None:
     ],
 )
 def test_a_script_stands_behind_its_option(words: list[str], script: str) -> None:
-    assert script_of(words) == script
+    assert find_script(words) == script
 
 
 def test_each_value_of_an_option_is_acted_on() -> None:
@@ -107,7 +107,7 @@ def test_each_value_of_an_option_is_acted_on() -> None:
     [("/etc/pass?d", "/etc/passwd"), ("/b?n/[s]h", "/bin/sh"), ("/tmp/*", "/tmp/*"), ("a?", "a?")],
 )
 def test_a_pattern_is_the_file_that_it_was_written_for(pattern: str, file: str) -> None:
-    assert matched(pattern) == file
+    assert match_file(pattern) == file
 
 
 def test_a_word_has_no_space_inside_on_a_line_of_words() -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from pipeguard.detect.flows.leak import PRIVATE_OUT, UNTRUSTED_ACTS, Leak
 from pipeguard.detect.flows.ledger import RESULT_SECONDS, Flows
-from pipeguard.detect.flows.tool_labels import Label, Tool, tool_of
+from pipeguard.detect.flows.tool_labels import Label, Tool, make_tool
 from pipeguard.detect.flows.tool_results import (
     LEAST_CHARS,
     MOST_TOOLS,
@@ -19,8 +19,8 @@ from pipeguard.firewall.protocol.json_values import JsonValue, serialise
 NOTE = Tool("note", Label.NONE)
 FILE = Tool("read_file", Label.READS_PRIVATE)
 PAGE = Tool("read_page", Label.TAKES_IN | Label.OUTSIDE)
-POST = tool_of("http_post", None)
-RUN = tool_of("run_command", None)
+POST = make_tool("http_post", None)
+RUN = make_tool("run_command", None)
 WORDS = "nothing of what came before is in this"
 
 
@@ -80,24 +80,24 @@ def test_an_address_is_sent_by_any_tool(arguments: JsonValue, count: int) -> Non
 def test_what_came_back_since_then_is_looked_up_as_ever() -> None:
     value = "kX82mQz71LpT04vB"
     flows = ledger(PAGE)
-    flows.record_result(tool_of("get_env", None), serialise({"result": value}), 1.0)
+    flows.record_result(make_tool("get_env", None), serialise({"result": value}), 1.0)
     leaks: list[Leak] = flows.leaks(POST, {"body": value}, 2.0)
     assert {leak.rule for leak in leaks} == {UNTRUSTED_ACTS, "flows.secret-out"}
 
 
 def test_after_the_time_for_which_it_would_have_been_remembered_it_is_over() -> None:
     made = forgotten(FILE, since=5.0)
-    assert made.source_of(POST, 99, 5.0 + RESULT_SECONDS)
-    assert made.source_of(POST, 99, 5.1 + RESULT_SECONDS) is None
+    assert made.find_source(POST, 99, 5.0 + RESULT_SECONDS)
+    assert made.find_source(POST, 99, 5.1 + RESULT_SECONDS) is None
     assert not made
 
 
 def test_a_little_may_leave_once_and_not_in_many_pieces() -> None:
     made = forgotten(FILE)
-    assert made.source_of(POST, LEAST_CHARS - 1, 0.0) is None
-    assert made.source_of(POST, 1, 0.0) == ForgottenSource(FILE.name, is_private=True)
+    assert made.find_source(POST, LEAST_CHARS - 1, 0.0) is None
+    assert made.find_source(POST, 1, 0.0) == ForgottenSource(FILE.name, is_private=True)
 
 
 def test_of_very_many_tools_no_names_are_kept() -> None:
     made = forgotten(*(Tool(f"page_{number}", PAGE.labels) for number in range(MOST_TOOLS)), FILE)
-    assert made.source_of(POST, 99, 0.0) == ForgottenSource(OTHER_TOOLS, is_private=True)
+    assert made.find_source(POST, 99, 0.0) == ForgottenSource(OTHER_TOOLS, is_private=True)

@@ -40,14 +40,12 @@ SPELT = {
 @pytest.mark.parametrize("spelt", SPELT.values(), ids=SPELT.keys())
 def test_a_secret_is_masked_however_it_is_written(spelt: str) -> None:
     known = KnownSecrets([SECRET])
-    masked = known.masked(f"before {spelt} behind")
+    masked = known.mask(f"before {spelt} behind")
     assert MASK in masked
     assert masked.startswith("before ")
     assert masked.endswith(" behind")
     assert spelt not in masked
-    assert (
-        known.masked_bytes(f"before {spelt}".encode()) == known.masked(f"before {spelt}").encode()
-    )
+    assert known.masked_bytes(f"before {spelt}".encode()) == known.mask(f"before {spelt}").encode()
 
 
 @tried(200)
@@ -57,7 +55,7 @@ def test_no_text_shows_a_known_secret(secret: str, before: str, behind: str) -> 
     if not secret.isascii() and any("\ud800" <= one <= "\udfff" for one in secret):
         return
     if known:
-        assert secret not in known.masked(before + secret + behind).replace(MASK, "\0")
+        assert secret not in known.mask(before + secret + behind).replace(MASK, "\0")
 
 
 @tried(200)
@@ -65,7 +63,7 @@ def test_no_text_shows_a_known_secret(secret: str, before: str, behind: str) -> 
 def test_base64_shows_at_most_its_ends(secret: bytes, before: bytes, behind: bytes) -> None:
     value = secret.hex()
     text = base64.b64encode(before + value.encode() + behind).decode()
-    masked = KnownSecrets([value]).masked(text)
+    masked = KnownSecrets([value]).mask(text)
     assert MASK in masked
 
 
@@ -73,7 +71,7 @@ def test_short_values_and_other_texts_are_left_alone() -> None:
     assert not KnownSecrets(["short", "1234567", ""])
     known = KnownSecrets([SECRET])
     for text in ("", "correct horse", "battery staple", "Y29ycmVjdA==", "aGVsbG8gd29ybGQgaGVsbG8="):
-        assert known.masked(text) is text
+        assert known.mask(text) is text
     assert SECRET not in repr(known)
 
 

@@ -6,10 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pipeguard.detect.flows.leak import PRIVATE_OUT
 from pipeguard.detect.flows.ledger import Flows
 from pipeguard.detect.flows.ledger_memory import SHARE_LEFT, LedgerMemory
-from pipeguard.detect.flows.tool_labels import tool_of
+from pipeguard.detect.flows.tool_labels import make_tool
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, serialise
 
-MAIL, POST = tool_of("read_mail", None), tool_of("http_post", None)
+MAIL, POST = make_tool("read_mail", None), make_tool("http_post", None)
 LIMIT = 200_000
 TEXT = "The northern plant takes over the orders of the one in the valley, and a third of it. "
 

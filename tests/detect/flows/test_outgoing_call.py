@@ -4,7 +4,7 @@ import base64
 
 from pipeguard.detect.flows import overlap
 from pipeguard.detect.flows.outgoing_call import FEW_MAILBOXES, MOST_NEEDLES, Call
-from pipeguard.detect.flows.tool_labels import tool_of
+from pipeguard.detect.flows.tool_labels import make_tool
 from pipeguard.detect.flows.tool_results import ToolResult
 from pipeguard.firewall.protocol.json_values import serialise
 
@@ -12,12 +12,12 @@ TEXT = "The merger with Northwind closes on the ninth of May, before the annual 
 
 
 def call(text: str, known: str = "", about: frozenset[str] = frozenset(), tool: str = "a") -> Call:
-    return Call(tool_of(tool, None), text.encode(), (known, overlap.letters(known)), about)
+    return Call(make_tool(tool, None), text.encode(), (known, overlap.letters(known)), about)
 
 
 def result(text: str, about: frozenset[str] = frozenset()) -> ToolResult:
     frame = serialise({"result": {"content": [{"type": "text", "text": text}]}})
-    return ToolResult(tool_of("read_file", None), frame, 0.0, about)
+    return ToolResult(make_tool("read_file", None), frame, 0.0, about)
 
 
 def test_what_a_call_says_in_clear_is_shared_with_a_result() -> None:

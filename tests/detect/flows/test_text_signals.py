@@ -21,7 +21,7 @@ from pipeguard.detect.flows import tool_results
     ],
 )
 def test_a_text_that_speaks_to_a_model_is_known(said: str) -> None:
-    assert tool_results.addressed(f"Fine weather. {said}")
+    assert tool_results.find_addressed(f"Fine weather. {said}")
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ def test_a_text_that_speaks_to_a_model_is_known(said: str) -> None:
     ],
 )
 def test_a_text_about_models_is_not(said: str) -> None:
-    assert tool_results.addressed(said) == ""
+    assert tool_results.find_addressed(said) == ""
 
 
 @pytest.mark.parametrize(

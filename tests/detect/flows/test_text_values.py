@@ -40,7 +40,7 @@ def test_people_addresses_and_digests_are_found() -> None:
     assert text_values.people(text) == {"ann lee"}
     assert text_values.mailboxes(text) == {"bo@in.example"}
     assert text_values.addresses(text) == ["https://in.example/a?b"]
-    assert text_values.addresses_of({"a": [text]}) == ["https://in.example/a?b"]
+    assert text_values.find_addresses({"a": [text]}) == ["https://in.example/a?b"]
     assert text_values.digests(text) == ["d" * 40]
     assert text_values.longest_run("a bb ccc!") == "ccc"
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeguard.detect.flows.tool_labels import Label, labels_of, tool_of
+from pipeguard.detect.flows.tool_labels import Label, find_labels, make_tool
 from pipeguard.firewall.protocol.json_values import JsonObject
 
 MAIL = Label.READS_PRIVATE | Label.READS_PERSONAL | Label.TAKES_IN
@@ -45,7 +45,7 @@ def takes(*names: str) -> JsonObject:
 def test_what_a_tool_does_is_told_by_its_definition(
     name: str, definition: JsonObject | None, labels: Label
 ) -> None:
-    assert labels_of(name, definition) == labels
+    assert find_labels(name, definition) == labels
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_what_a_tool_does_is_told_by_its_definition(
     ],
 )
 def test_a_tool_is_known_by_what_is_said_of_it(name: str, description: str, labels: Label) -> None:
-    assert labels in labels_of(name, {"description": description})
+    assert labels in find_labels(name, {"description": description})
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_a_tool_is_known_by_what_is_said_of_it(name: str, description: str, labe
     ],
 )
 def test_what_is_published_is_not_private(name: str, description: str) -> None:
-    assert not labels_of(name, {"description": description}) & Label.READS_PRIVATE
+    assert not find_labels(name, {"description": description}) & Label.READS_PRIVATE
 
 
 @pytest.mark.parametrize(
@@ -96,10 +96,10 @@ def test_what_is_published_is_not_private(name: str, description: str) -> None:
     ],
 )
 def test_what_is_there_to_be_given_secrets_is_known(name: str, holds: bool) -> None:
-    assert bool(labels_of(name, None) & Label.HOLDS) is holds
+    assert bool(find_labels(name, None) & Label.HOLDS) is holds
 
 
 def test_what_goes_to_a_sink_is_looked_up() -> None:
     names = ("http_post", "get_env", "read_file", "add_numbers")
-    is_sink = [tool_of(name, None).is_sink for name in names]
+    is_sink = [make_tool(name, None).is_sink for name in names]
     assert is_sink == [True, False, False, True]  # of the last, nothing tells what it does

@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import given
 
-from pipeguard.detect.flows.tool_labels import Label, labels_of, meanings
+from pipeguard.detect.flows.tool_labels import Label, find_labels, meanings
 from tests.fuzz.budget import tried
 from tests.fuzz.values import texts
 
@@ -25,17 +25,17 @@ from tests.fuzz.values import texts
     ],
 )
 def test_what_sends_is_known(name: str) -> None:
-    assert labels_of(name, None) & Label.SENDS
+    assert find_labels(name, None) & Label.SENDS
 
 
 @pytest.mark.parametrize("name", ["公開掲示板に投稿", "publicar_en_foro_público"])
 def test_what_everybody_may_see_is_known(name: str) -> None:
-    assert labels_of(name, None) & Label.OUTSIDE
+    assert find_labels(name, None) & Label.OUTSIDE
 
 
 @pytest.mark.parametrize("name", ["tresor_lesen", "leer_secreto", "鍵を取得", "прочитать_секрет"])
 def test_what_reads_secrets_is_known(name: str) -> None:
-    assert labels_of(name, None) & Label.READS_SECRET
+    assert find_labels(name, None) & Label.READS_SECRET
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pipeguard.detect.matching.confirm import Finder, Occurrence
-from pipeguard.detect.matching.pattern_set import value_of
+from pipeguard.detect.matching.pattern_set import secret_group
 from pipeguard.detect.rules.rule import Rule
 from pipeguard.detect.scanning.rule_partition import squeezed_pattern
 from pipeguard.rulebook.proof import texts
@@ -110,7 +110,7 @@ def test_it_finds_what_re_finds_in_samples(rule: Rule) -> None:
 
 @each("rule", {name: rule for name, rule in RULES.items() if rule.several})
 def test_the_further_values_of_a_rule_can_be_searched_for(rule: Rule) -> None:
-    value = value_of(rule.pattern)
+    value = secret_group(rule.pattern)
     assert "(?P<" not in value
     Finder(value, ignore_case=rule.ignore_case, whole_words=True)
 

@@ -15,7 +15,7 @@ from pipeguard.detect.matching.pattern_set import (
     PatternGroup,
     PatternSet,
     compile_group,
-    grouped,
+    group_patterns,
     weaker,
 )
 from pipeguard.detect.rules.rule import Rule, View
@@ -130,7 +130,7 @@ def test_what_is_left_out_of_a_pattern(pattern: str, expected: str) -> None:
 
 
 def set_of(patterns: Mapping[int, Sequence[tuple[str, bool]]]) -> PatternSet:
-    return PatternSet.of(map(compile_group, grouped(patterns)))
+    return PatternSet.of(map(compile_group, group_patterns(patterns)))
 
 
 def test_a_set_reports_each_pattern_once() -> None:
@@ -140,7 +140,7 @@ def test_a_set_reports_each_pattern_once() -> None:
 
 
 def test_a_set_of_no_patterns_sees_nothing() -> None:
-    assert grouped({0: []}) == ()
+    assert group_patterns({0: []}) == ()
     empty = PatternSet([])
     empty.load()
     assert empty.look(b"anything at all") == []

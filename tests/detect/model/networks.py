@@ -9,8 +9,8 @@ from pipeguard.detect.model.network_weights import (
     NUMBER_BITS,
     NetworkWeights,
     Sizes,
-    packed,
-    unpacked,
+    pack_network,
+    unpack_network,
 )
 
 ALPHABET = "abcxé語"
@@ -26,13 +26,13 @@ def any_file(row: int, width: int, layers: int, outputs: int = 2) -> bytes:
     dice = Random(3)  # noqa: S311  the same on every run
     sizes = Sizes(len(PARTS), row, width, layers, outputs)
     tensors = [(0.03 / layers, dice.randbytes(a * b)) for a, b in sizes.shapes()]
-    return packed(PARTS, [f"output {number}" for number in range(outputs)], tensors, layers)
+    return pack_network(PARTS, [f"output {number}" for number in range(outputs)], tensors, layers)
 
 
 @cache
 def any_weights(row: int = 16, width: int = 32, layers: int = 2) -> NetworkWeights:
     """A network of these sizes."""
-    return unpacked(any_file(row, width, layers))
+    return unpack_network(any_file(row, width, layers))
 
 
 def buffers(weights: NetworkWeights, **changes: object) -> tuple[object, ...]:

@@ -145,7 +145,7 @@ def test_decoys_keep_no_likely_sentence_from_the_network(monkeypatch: pytest.Mon
     def pieces(_: Classifier, text: str, _leniency: float) -> list[Piece]:
         return [Piece(float(text[:4]), 0, len(text), 9)]
 
-    monkeypatch.setattr(Classifier, "rescored", scores)
+    monkeypatch.setattr(Classifier, "rescore", scores)
     monkeypatch.setattr(Classifier, "pieces", pieces)
     classifier = load(model("injection.model"), lambda _: pytest.fail("the network is not loaded"))
     decoys = [f"{classifier.likely + 0.01 * number:.2f} x{chr(97 + number)}" for number in range(9)]

@@ -18,7 +18,7 @@ from pipeguard.detect.model.features import MAX_FAMILIES, WEIGHTS
 from pipeguard.detect.model.opener import Opener
 from pipeguard.detect.model.sentences import MAX_UNITS, units
 from pipeguard.detect.rules.rule import Rule, load_pack
-from pipeguard.detect.scanning.databases import Compiled, _network, build, classifier, loaded
+from pipeguard.detect.scanning.databases import Compiled, _network, build, classifier, load_patterns
 from pipeguard.detect.scanning.engine import Engine
 from pipeguard.errors import EngineError, RuleError
 from pipeguard.firewall.finding import Action, Direction, Verdict
@@ -250,7 +250,7 @@ def compiled() -> tuple[Compiled, ...]:
 def reading(rule: Rule, models: Callable[[str], bytes]) -> Engines:
     """Engines with the opener of a good model; what it opens has the file read."""
     made = {
-        surface: Engine([rule], surface, loaded(blobs, model), models)
+        surface: Engine([rule], surface, load_patterns(blobs, model), models)
         for surface, blobs in zip(Surface, compiled(), strict=True)
     }
     return Engines(
@@ -349,7 +349,7 @@ def test_what_the_ranker_takes_for_calm_loses_a_share_of_the_difference() -> Non
     texts = ["x " * 50, "x " * 20, "The library opens at nine."]
     added = [0.0, -0.2, 2 * (len(texts[2]) / 100 - 0.5)]
     scores = zip(read.network_scores(texts), added, strict=True)
-    assert read.rescored(texts) == pytest.approx([sum(each) for each in scores])
+    assert read.rescore(texts) == pytest.approx([sum(each) for each in scores])
 
 
 def test_nothing_passes_that_a_ranker_of_another_hash_should_have_read() -> None:
@@ -394,7 +394,10 @@ def test_another_file_than_the_rule_names_is_not_believed(
     with pytest.raises(EngineError, match=r"mine\.model is not the file that the rule names"):
         build([rule], Surface.TO_CLIENT, models)
     engine = Engine(
-        [rule], Surface.TO_CLIENT, loaded(compiled()[[*Surface].index(Surface.TO_CLIENT)]), models
+        [rule],
+        Surface.TO_CLIENT,
+        load_patterns(compiled()[[*Surface].index(Surface.TO_CLIENT)]),
+        models,
     )
     with pytest.raises(EngineError, match=r"mine\.model is not the file that the rule names"):
         engine.lookup.classifier(rule)

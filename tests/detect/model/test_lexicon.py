@@ -63,8 +63,8 @@ def test_the_model_itself_has_a_family_where_there_is_one() -> None:
 def test_all_families_of_a_few_words_are_told_together() -> None:
     lexicon = Lexicon(["ai", "not", "ignore", "rule"], STEMS)
     text = "assistant, do not"
-    assert lexicon.families_in(text) == all_families(lexicon.places(text)) == {0, 1}
-    assert lexicon.families_in(text) == {0, 1}, "also where it is remembered"
+    assert lexicon.text_families(text) == all_families(lexicon.places(text)) == {0, 1}
+    assert lexicon.text_families(text) == {0, 1}, "also where it is remembered"
 
 
 def test_classifiers_with_the_same_stems_share_a_lexicon() -> None:
@@ -72,5 +72,5 @@ def test_classifiers_with_the_same_stems_share_a_lexicon() -> None:
     first = shared_lexicon(families, dict(STEMS))
     assert shared_lexicon(list(families), dict(STEMS)) is first
     other = shared_lexicon(families, {"assistant": [0]})
-    assert other.families_of("assistant") == {0}
+    assert other.word_families("assistant") == {0}
     assert shared_lexicon(["not", *families[1:]], {"assistant": [0]}) is not other

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pipeguard.detect.model import network_sums
 from pipeguard.detect.model.network import BATCH, Logits, native, portable, tokens
 from pipeguard.detect.model.network_sums import Vocabulary
-from pipeguard.detect.model.network_weights import MAX_PARTS, NetworkWeights, unpacked
+from pipeguard.detect.model.network_weights import MAX_PARTS, NetworkWeights, unpack_network
 from pipeguard.rulebook.packs import mapped_model
 from tests.detect.model.networks import ALPHABET, any_weights, buffers, full_slots, little_endian
 from tests.fuzz.budget import tried
@@ -63,7 +63,7 @@ def test_both_forms_give_the_same_logits(
 def test_both_forms_of_the_shipped_network_give_the_same_logits(
     compiled: Callable[[NetworkWeights], Logits], texts: list[str]
 ) -> None:
-    weights = unpacked(mapped_model("orders.network"))
+    weights = unpack_network(mapped_model("orders.network"))
     read = [tokens(text)[:MAX_PARTS] for text in texts]
     for output in range(2):
         expected = portable()(weights)(read, output)

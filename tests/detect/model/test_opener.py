@@ -16,7 +16,7 @@ from pipeguard.detect.model.opener import LEAST_SCORE, Opener, portable
 from pipeguard.detect.model.opener_weights import (
     MOST_BYTES,
     MOST_STRETCHES,
-    unpacked,
+    unpack_opener,
 )
 from pipeguard.rulebook.packs import model
 from tests.detect.model.openers import TEXTS, any_weights
@@ -99,7 +99,7 @@ def test_a_text_scores_what_its_best_stretch_does(text: str, order: str) -> None
     data = f"{text}\n{order}".encode()
     score = shipped_opener().score(data)
     found = shipped_opener().stretches(data)
-    threshold = unpacked(model("injection.opener")).threshold
+    threshold = unpack_opener(model("injection.opener")).threshold
     assert bool(found) == (score >= threshold)
     assert not found or score == max(each.score for each in found)
 

@@ -2,15 +2,15 @@
 
 import pytest
 
-from pipeguard.detect.model.opener_weights import packed, unpacked
+from pipeguard.detect.model.opener_weights import pack_opener, unpack_opener
 from tests.detect.model.openers import any_weights
 
 
 def test_what_was_packed_is_unpacked() -> None:
-    assert unpacked(packed(any_weights())) == any_weights()
+    assert unpack_opener(pack_opener(any_weights())) == any_weights()
 
 
-@pytest.mark.parametrize("content", [b"", b"another file", packed(any_weights())[:-90]])
+@pytest.mark.parametrize("content", [b"", b"another file", pack_opener(any_weights())[:-90]])
 def test_another_file_is_refused(content: bytes) -> None:
     with pytest.raises(ValueError, match=r"no opener|Unterminated|Expecting|delimiter"):
-        unpacked(content)
+        unpack_opener(content)

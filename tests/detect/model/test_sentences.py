@@ -11,8 +11,8 @@ from pipeguard.detect.model.sentences import (
     MAX_WORDS,
     PART_WORDS,
     Piece,
-    best_of,
-    reach_of,
+    find_best,
+    find_reach,
     read_together,
     units,
 )
@@ -66,16 +66,16 @@ def test_sentences_are_read_together_up_to_three_and_so_many_words() -> None:
 
 def test_the_best_is_told_in_the_place_of_the_fewest_words_that_say_almost_as_much() -> None:
     whole, core = Piece(5.0, 0, 90, 20), Piece(5.0 - ALMOST_LOGITS, 30, 60, 5)
-    assert best_of([whole, core]) == whole._replace(start=30, end=60)
-    assert best_of([whole, core._replace(score=core.score - 0.1)]) == whole
-    assert best_of([whole, core._replace(end=95)]) == whole
-    assert best_of([]).words == 0
+    assert find_best([whole, core]) == whole._replace(start=30, end=60)
+    assert find_best([whole, core._replace(score=core.score - 0.1)]) == whole
+    assert find_best([whole, core._replace(end=95)]) == whole
+    assert find_best([]).words == 0
 
 
 def test_a_sentence_that_completes_an_order_belongs_to_it_and_another_does_not() -> None:
     order = [Piece(9.0, 0, 20, 5), Piece(6.0, 0, 30, 8), Piece(-3.0, 22, 30, 3)]
-    assert reach_of(order, 3.0) == (0, 20)
+    assert find_reach(order, 3.0) == (0, 20)
     completes, rest = Piece(3.5, 22, 40, 6), Piece(-3.0, 32, 40, 3)
-    assert reach_of([*order, completes, rest], 3.0) == (0, 40)
-    assert reach_of([*order, completes, rest._replace(score=4.0)], 3.0) == (0, 20)
-    assert reach_of([*order, completes._replace(score=2.9), rest], 3.0) == (0, 20)
+    assert find_reach([*order, completes, rest], 3.0) == (0, 40)
+    assert find_reach([*order, completes, rest._replace(score=4.0)], 3.0) == (0, 20)
+    assert find_reach([*order, completes._replace(score=2.9), rest], 3.0) == (0, 20)

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from pipeguard.detect.rules.expressions import unmarked
+from pipeguard.detect.rules.expressions import strip_marks
 from pipeguard.detect.rules.rule import load_pack
 from pipeguard.errors import RuleError
 from tests.each import each
@@ -49,13 +49,13 @@ rules:
 def test_of_each_alternative_the_marked_part_is_the_sign(
     marked: str, pattern: str, sign: str
 ) -> None:
-    assert unmarked(marked) == (pattern, sign)
+    assert strip_marks(marked) == (pattern, sign)
 
 
 @each("pattern", ["a%<b", "(?:a%<b|c)%>", "a(?:b%<c%>)?", "a(?:b%<c%>)*", "a(?:b%<c%>){0,2}"])
 def test_a_mark_that_makes_no_sign_is_refused(pattern: str) -> None:
     with pytest.raises(ValueError, match=r"has no|may be absent"):
-        unmarked(pattern)
+        strip_marks(pattern)
 
 
 def test_a_rule_has_the_sign_that_its_pattern_marks() -> None:

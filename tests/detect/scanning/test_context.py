@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeguard.detect.model.quotation import unquoted
+from pipeguard.detect.model.quotation import unquote
 from pipeguard.detect.scanning.context import EXCERPT_CHARS, RUN_BYTES, is_inside_data, shown_words
 from pipeguard.firewall.finding import Action, Confidence
 from pipeguard.firewall.protocol.places import Surface
@@ -93,7 +93,7 @@ def test_what_is_told_of_stands_in_quotes_beside_a_word_that_tells(
     text: str, outside: str | None
 ) -> None:
     data = f"A line before.\n{text}\nAnd one after.".encode()
-    rest = unquoted(data, 15, 15 + len(text.encode()))
+    rest = unquote(data, 15, 15 + len(text.encode()))
     assert rest is None if outside is None else rest is not None and outside in rest
 
 
@@ -103,7 +103,7 @@ def test_what_is_unquoted_is_of_the_text(text: str, data: st.DataObject) -> None
     whole = text.encode()
     start = len(text[: data.draw(st.integers(0, len(text)))].encode())
     end = start + len(whole[start:].decode()[: data.draw(st.integers(0, len(text)))].encode())
-    rest = unquoted(whole, start, end)
+    rest = unquote(whole, start, end)
     assert rest is None or all(part in text for part in rest.split())
 
 

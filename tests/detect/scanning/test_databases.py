@@ -3,7 +3,7 @@
 import pytest
 
 from pipeguard.detect.rules.rule import load_pack
-from pipeguard.detect.scanning.databases import build, classifier, loaded, patterns_of
+from pipeguard.detect.scanning.databases import build, classifier, collect_patterns, load_patterns
 from pipeguard.detect.scanning.readings import SIGNS, SIGNS_TO_SERVER, SQUEEZED_SIGNS
 from pipeguard.errors import EngineError
 from pipeguard.firewall.protocol.places import Surface
@@ -22,9 +22,9 @@ CLASSIFYING = RULES["injection.classifier"]
 
 
 def test_signs_of_readings_are_looked_for_in_the_pass_of_the_rules() -> None:
-    plain = [len(group.patterns) for group in patterns_of(RULE, Surface.DEFINITIONS).plain]
+    plain = [len(group.patterns) for group in collect_patterns(RULE, Surface.DEFINITIONS).plain]
     assert sum(plain) == len(SIGNS) + 1
-    to_server = patterns_of(RULE, Surface.TO_SERVER)
+    to_server = collect_patterns(RULE, Surface.TO_SERVER)
     assert sum(len(group.patterns) for group in to_server.plain) == len(SIGNS) + len(
         SIGNS_TO_SERVER
     )
@@ -32,23 +32,23 @@ def test_signs_of_readings_are_looked_for_in_the_pass_of_the_rules() -> None:
 
 
 def test_what_was_compiled_finds_the_rule() -> None:
-    sets = loaded(build(RULE, Surface.DEFINITIONS))
+    sets = load_patterns(build(RULE, Surface.DEFINITIONS))
     assert sets.opener is None
     assert len(sets.plain.look(b"see xyzzy there")) == 1
     assert not sets.plain.look(b"see nothing there")
 
 
 def test_a_classifier_names_its_opener() -> None:
-    opener = patterns_of([CLASSIFYING], Surface.TO_CLIENT, model).opener
+    opener = collect_patterns([CLASSIFYING], Surface.TO_CLIENT, model).opener
     assert opener is not None
     assert opener.file == "injection.opener"
-    assert patterns_of([CLASSIFYING], Surface.TO_SERVER, model).opener is None
+    assert collect_patterns([CLASSIFYING], Surface.TO_SERVER, model).opener is None
 
 
 def test_an_opener_is_the_file_that_its_classifier_names() -> None:
     compiled = build([CLASSIFYING], Surface.TO_CLIENT, model)
     for models in (None, lambda _: b"", lambda name: model(name) + b" "):
-        opener = loaded(compiled, models).opener
+        opener = load_patterns(compiled, models).opener
         assert opener is not None
         with pytest.raises(EngineError, match="is not the file that a classifier names"):
             opener.load()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pipeguard.detect.checks.readable import reads_as_words
 from pipeguard.detect.matching.confirm import Finder
-from pipeguard.detect.matching.pattern_set import value_of
+from pipeguard.detect.matching.pattern_set import secret_group
 from pipeguard.detect.rules.rule import Rule, View
 from pipeguard.detect.scanning.context import EXCERPT_CHARS, masked_excerpt
 from pipeguard.detect.scanning.scan_result import Match, ScanResult
@@ -260,7 +260,7 @@ def test_a_match_tells_where_it_stands(sample: Sample, before: str, after: str) 
             finder, data = lookup.finder(match.rule, squeezed=False), text.encode()
             expected = list(finder.finditer(data, 0, len(data)))
             if match.rule.several:  # also further values, without their name
-                value = value_of(match.rule.pattern)
+                value = secret_group(match.rule.pattern)
                 following = Finder(value, ignore_case=match.rule.ignore_case, whole_words=True)
                 expected += following.finditer(data, 0, len(data))
             spans = (data[slice(*match.secret)] for match in expected)

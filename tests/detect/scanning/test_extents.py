@@ -33,7 +33,7 @@ def gone(value: JsonValue, words: str, *, is_order: bool = True) -> list[str]:
     start = text.data.index(words.encode())
     reach = start, start + len(words.encode())
     found = Extents(text).of(origin_of(text), reach, is_order=is_order)
-    strings = {path: string for path, string, *_ in text.strings_within(0, len(text.data))}
+    strings = {path: string for path, string, *_ in text.find_strings(0, len(text.data))}
     return [strings[span.path][span.start : span.end] for span in found]
 
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from pipeguard.detect.commands.argument_roles import called_tool
 from pipeguard.detect.commands.argument_usage import Uses
-from pipeguard.detect.commands.effects import effects_of
+from pipeguard.detect.commands.effects import find_effects
 from pipeguard.detect.scanning.engine import Engine
 from pipeguard.detect.scanning.first_look import first_look, is_plainly_clean
 from pipeguard.detect.scanning.readings import READINGS
@@ -118,7 +118,7 @@ def test_it_settles_what_a_rule_could_match_in_and_does_not(text: str) -> None:
     source = source_of(engine, value, "result.text")
     seen = first_look(engine.lookup, source.text)
     assert seen is not None
-    assert engine.lookup.named(seen.hits)[1]
+    assert engine.lookup.sort_hits(seen.hits)[1]
     assert is_plainly_clean(engine.lookup, source, Surface.TO_CLIENT, seen)
     assert read_in_all_ways(engine, source, Surface.TO_CLIENT) == NOTHING_FOUND
 
@@ -134,9 +134,9 @@ def test_it_settles_a_call_only_if_that_does_nothing(command: str) -> None:
         source = source_of(engine, value, "call.arguments")
         seen = first_look(engine.lookup, source.text)
         assert seen is not None
-        assert "acts" in engine.lookup.named(seen.hits)[0]
+        assert "acts" in engine.lookup.sort_hits(seen.hits)[0]
         is_clean = is_plainly_clean(engine.lookup, source, Surface.TO_SERVER, seen)
-        assert is_clean is (effects_of(source.uses) == ([], False))
+        assert is_clean is (find_effects(source.uses) == ([], False))
         found = engine.scan(value, lambda _: "call.arguments", Surface.TO_SERVER)
         assert found == read_in_all_ways(engine, source, Surface.TO_SERVER)
 

@@ -27,7 +27,7 @@ def selected(string: str, *, is_folded: bool = False) -> tuple[list[str], list[s
     """The stretches of a text that is opened whole, and the names of a further one."""
     text = MessageText(string, keyed=False)
     data, origin = reading_of(text, is_folded=is_folded)
-    chosen = JsonValues(text).selected(data, [Stretch(0, len(data), 1.0)], origin)
+    chosen = JsonValues(text).select(data, [Stretch(0, len(data), 1.0)], origin)
     parts = [data[start:end].decode() for start, end, _ in chosen.stretches]
     return parts, [names for _, names in chosen.named]
 

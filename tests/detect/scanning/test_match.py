@@ -8,7 +8,7 @@ from pipeguard.detect.scanning.scan_budget import (
     MAX_MATCHES_PER_RULE,
     MAX_PRIVATE_PER_RULE,
     max_findings,
-    outcome_of,
+    run_check,
     without_separators,
 )
 from tests.fuzz.rulebook import RULES
@@ -38,5 +38,5 @@ def test_a_number_is_compared_without_separators(number: bytes) -> None:
 def test_a_check_is_run_on_the_secret() -> None:
     text = "card 4111 1111 1111 1111"
     match, data = match_of("card (?P<secret>[0-9 ]+)", text), text.encode()
-    assert outcome_of("luhn", data, match, data[slice(*match.secret)]) is Outcome.HOLDS
-    assert outcome_of("luhn", data, match, b"4111 1111 1111 1112") is Outcome.FAILS
+    assert run_check("luhn", data, match, data[slice(*match.secret)]) is Outcome.HOLDS
+    assert run_check("luhn", data, match, b"4111 1111 1111 1112") is Outcome.FAILS

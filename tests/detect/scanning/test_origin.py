@@ -39,8 +39,8 @@ def test_a_range_of_the_text_is_its_own_origin() -> None:
     origin = Origin(source, "text")
     start = source.text.data.index(b"harbour")
     assert origin.trace(start, start + 7) == ("text", start, start + 7, True)
-    assert origin.path_of(start, start + 7) == ("c",)
-    assert origin.path_of(0, start) is None
+    assert origin.find_path(start, start + 7) == ("c",)
+    assert origin.find_path(0, start) is None
 
 
 def test_a_decoded_range_leads_to_what_it_was_decoded_from() -> None:
@@ -51,7 +51,7 @@ def test_a_decoded_range_leads_to_what_it_was_decoded_from() -> None:
     view, low, high, exact = origin.trace(start, start + 7)
     assert (view, exact) == ("base64", False)
     assert source.text.data[low:high].decode() in encoded
-    assert origin.path_of(start, start + 7) == ("c",)
+    assert origin.find_path(start, start + 7) == ("c",)
     assert origin.is_new(ORDER, start, start + 7)
 
 
@@ -65,13 +65,13 @@ def test_a_folded_reading_of_that_leads_there_too() -> None:
     start = folded.index(b"harbour")
     view, low, high, exact = origin.trace(start, start + 7)
     assert (view, exact) == ("percent>folded", False)
-    assert origin.path_of(start, start + 7) == ("c",)
+    assert origin.find_path(start, start + 7) == ("c",)
     assert b"%" in source.text.data[low:high]
 
 
 def test_a_squeezed_reading_leads_to_the_bytes_with_their_spaces() -> None:
     source = input_of(["g h p _ Z 7 Q X 4", "nine"])
-    joined = source.text.joined()
+    joined = source.text.join_values()
     locate = source.text.locate_joined
     origin = Origin(source, "squeezed", locate=locate, squeezed_from=folding.Spaced(joined))
     view, low, high, exact = origin.trace(0, 9)
@@ -141,7 +141,7 @@ def test_a_joined_match_ends_where_words_of_its_strings_end() -> None:
         ((key[:30], key[30:] + "6"), True),
     ):
         source = input_of({f"part-{number}": text for number, text in enumerate(strings)})
-        data = source.text.joined()
+        data = source.text.join_values()
         origin = Origin(source, "joined", locate=source.text.locate_joined)
         match = next(Finder(key, ignore_case=False).finditer(data, 0, len(data)))
         assert origin.is_part_of_word(rule, data, match) is is_part, strings

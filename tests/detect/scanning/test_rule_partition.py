@@ -7,9 +7,9 @@ import pytest
 from pipeguard.detect.rules.rule import Rule, View
 from pipeguard.detect.scanning.rule_partition import (
     EngineRules,
-    engine_for,
+    choose_engine,
     in_groups,
-    rules_for,
+    select_rules,
     squeezed_pattern,
 )
 from pipeguard.firewall.protocol.places import Surface
@@ -21,7 +21,7 @@ def test_each_rule_is_run_over_each_of_its_surfaces_by_one_engine() -> None:
     run = Counter(
         (rule.id, surface)
         for engine in Surface
-        for rule in rules_for(RULES.values(), engine)
+        for rule in select_rules(RULES.values(), engine)
         for surface in rule.surfaces
     )
     assert run == Counter((r.id, surface) for r in RULES.values() for surface in r.surfaces)
@@ -29,15 +29,15 @@ def test_each_rule_is_run_over_each_of_its_surfaces_by_one_engine() -> None:
 
 @each("rule", RULES)
 def test_the_engine_for_a_rule_has_the_rule(rule: Rule) -> None:
-    expected = {engine_for(rule, surface) for surface in rule.surfaces}
-    having = {engine for engine in Surface if list(rules_for([rule], engine))}
+    expected = {choose_engine(rule, surface) for surface in rule.surfaces}
+    having = {engine for engine in Surface if list(select_rules([rule], engine))}
     assert having == expected
 
 
 def test_nothing_is_squeezed_where_nothing_goes_to_a_server() -> None:
     (rule,) = (r for r in RULES.values() if r.id == "secrets.github-token")
     assert View.SQUEEZED in rule.views
-    (there,) = rules_for([rule], Surface.TO_CLIENT)
+    (there,) = select_rules([rule], Surface.TO_CLIENT)
     assert View.SQUEEZED not in there.views
     assert there.surfaces == {Surface.TO_CLIENT}
 
@@ -63,10 +63,10 @@ def test_rules_are_read_when_one_of_them_is_first_needed() -> None:
 
 
 def test_secrets_and_the_others_are_compiled_apart() -> None:
-    private, leaving, others = in_groups([*rules_for(RULES.values(), Surface.TO_SERVER)])
+    private, leaving, others = in_groups([*select_rules(RULES.values(), Surface.TO_SERVER)])
     assert {rule.is_private for rule in (*private, *leaving)} == {True}
     assert {rule.is_private for rule in others} == {False}
-    to_client = in_groups([*rules_for(RULES.values(), Surface.TO_CLIENT)])
+    to_client = in_groups([*select_rules(RULES.values(), Surface.TO_CLIENT)])
     assert [rule.id for rule in private] == [rule.id for rule in to_client[0]]
     assert leaving
     assert not to_client[1]

@@ -6,7 +6,7 @@ import pytest
 
 from pipeguard.detect.matching.confirm import Finder, Occurrence
 from pipeguard.detect.rules.rule import Rule
-from pipeguard.detect.scanning.location import located
+from pipeguard.detect.scanning.location import locate_match
 from pipeguard.detect.scanning.scan_budget import (
     MAX_PRIVATE_PER_RULE,
     MAX_REPEATED,
@@ -160,9 +160,9 @@ def test_copies_of_a_doubtful_secret_in_one_string_are_located_once(
 
     def count_located(*given: object) -> object:
         count.append(given)
-        return located(*given)  # type: ignore[arg-type]
+        return locate_match(*given)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("pipeguard.detect.scanning.scan.located", count_located)
+    monkeypatch.setattr("pipeguard.detect.scanning.scan.locate_match", count_located)
     copies = "\n".join([expand({"gen": "npi: {number us-npi}"}, 1)] * 40).encode()
     for text in (copies.hex(), "".join(f"%{byte:02x}" for byte in copies)):
         count.clear()

@@ -56,7 +56,7 @@ def at(value: JsonValue, path: Path) -> JsonValue:
 
 
 def located(text: MessageText, start: int, end: int) -> tuple[Path, int, int]:
-    return text.path_at(start), *text.span(start, end)
+    return text.find_path(start), *text.span(start, end)
 
 
 @tried(200)
@@ -187,7 +187,7 @@ def test_the_very_span_is_found(items: list[str], keyed: bool, data: st.DataObje
 def test_joined_is_the_values_with_nothing_between(value: JsonValue) -> None:
     text = MessageText(value, keyed=True)
     parts = [string for path, string in strings(value) if not is_listed(path, string)]
-    assert text.joined() == "".join(parts).encode()
+    assert text.join_values() == "".join(parts).encode()
     assert text.is_several == (len(parts) > 1)
 
 
@@ -207,7 +207,7 @@ def test_a_stretch_of_the_joined_text_tells_its_strings(
 ) -> None:
     value: JsonValue = [{"a": item} for item in items]
     text = MessageText(value, keyed=True)
-    length = len(text.joined())
+    length = len(text.join_values())
     assume(length)
     start = data.draw(st.integers(0, length - 1))
     end = data.draw(st.integers(start + 1, length))
@@ -237,7 +237,7 @@ def test_towards_a_client_keys_and_fixed_values_stand_last_and_once() -> None:
 @pytest.mark.parametrize("keyed", [True, False])
 def test_a_key_is_located_by_the_path_it_leads_to(keyed: bool) -> None:
     text = MessageText([{"x": {"marked": None}}], keyed=keyed)
-    assert text.path_at(text.data.index(b"marked")) == (0, "x", "marked")
+    assert text.find_path(text.data.index(b"marked")) == (0, "x", "marked")
 
 
 @pytest.mark.parametrize("keyed", [True, False])

@@ -9,10 +9,10 @@ from pipeguard.detect.text.layouts import (
     collect_members,
     collect_values,
     is_listed,
-    members_in,
+    locate_members,
+    locate_values,
     paths_of_key,
     text_of_codes,
-    unkeyed_strings_in,
 )
 from pipeguard.firewall.protocol.json_values import JsonValue, Number
 from pipeguard.firewall.protocol.places import FIXED_VALUE_KEYS
@@ -71,9 +71,9 @@ def test_the_unkeyed_layout_repeats_what_has_a_sensitive_key() -> None:
 @given(values)
 def test_strings_are_located_in_the_order_in_which_they_are_collected(value: JsonValue) -> None:
     members, _, _ = keyed(value)
-    assert [string for _, _, string in members_in(value)] == [string for _, string in members]
+    assert [string for _, _, string in locate_members(value)] == [string for _, string in members]
     plain, named, _ = unkeyed(value)
-    located = [*unkeyed_strings_in(value)]
+    located = [*locate_values(value)]
     assert [string for _, _, string in located[: len(plain)]] == plain
     assert len(located) == len(plain) + len(named)
     for (_, skipped, string), line in zip(located[len(plain) :], named, strict=True):

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeguard.clients.masking import MASK, is_secret, masked_text
-from pipeguard.detect.checks.benign_commands import logs_in
+from pipeguard.detect.checks.benign_commands import is_login
 from pipeguard.detect.checks.credential_names import (
     is_credential_name,
     is_secret_header,
@@ -44,7 +44,7 @@ def logs_in_with(before: str) -> bool:
 
 def is_option(word: str) -> bool:
     lines = f"\n$ token\n$ tool --{word}=$(token) x\n".encode()
-    return logs_in(b"$ token", lines)
+    return is_login(b"$ token", lines)
 
 
 def may_be_missed(variable: str) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeguard.detect.checks.addresses import Reach, reach_of
+from pipeguard.detect.checks.addresses import Reach, find_reach
 from pipeguard.detect.checks.url_hosts import hosts as hosts_of
 from pipeguard.detect.checks.url_hosts import reaches
 from pipeguard.detect.words import hosts
@@ -30,10 +30,10 @@ EXPRESSIONS: Mapping[str, Proof] = {
 }
 PROOFS: Mapping[str, Proof] = {
     "METADATA_ADDRESSES": lambda address: (
-        address != NO_WORD and reach_of(address) is Reach.METADATA
+        address != NO_WORD and find_reach(address) is Reach.METADATA
     ),
     "METADATA_ADDRESSES_V6": lambda address: (
-        address != NO_WORD and reach_of(address) is Reach.METADATA
+        address != NO_WORD and find_reach(address) is Reach.METADATA
     ),
     "PORTS": lambda port: reaches(f"10.0.0.1:{port}/".encode(), "exposed"),
     "LOCAL_PORTS": lambda port: reaches(f"localhost:{port}/".encode(), "exposed"),

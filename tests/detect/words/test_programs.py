@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from pipeguard.detect.commands.call_names import printed_files
 from pipeguard.detect.commands.interpret import command_lines
-from pipeguard.detect.commands.programs import UPLOADS, is_inner, is_ordinary, matched, unwrapped
+from pipeguard.detect.commands.programs import UPLOADS, is_inner, is_ordinary, match_file, unwrap
 from pipeguard.detect.words import programs
 from tests.detect.words.proof import NO_WORD, Proof, matching, tables, unproved
 from tests.each import each
@@ -24,7 +24,7 @@ EXPRESSIONS: Mapping[str, Proof] = {
 
 def is_unwrapped(word: str) -> bool:
     _, words_before = programs.WRAPPERS.get(word, ("", 0))
-    return unwrapped([word, *["1"] * words_before, "rm", "x"])[0] == ["rm", "x"]
+    return unwrap([word, *["1"] * words_before, "rm", "x"])[0] == ["rm", "x"]
 
 
 def gives_statement(word: str) -> bool:
@@ -63,7 +63,7 @@ PROOFS: Mapping[str, Proof] = {
     "NARROWS": lambda word: "$ rm -r /" not in command_lines(f"find / {word} x -delete"),
     "COPIES": skips_key,
     "FETCHERS": lambda word: "> file" in command_lines(f"{word} -o file https://x.example"),
-    "FILES": lambda path: matched(f"{path[:-1]}?") == path,
+    "FILES": lambda path: match_file(f"{path[:-1]}?") == path,
     "ALSO_INTERPRETED": lambda word: not is_ordinary(word),
 }
 

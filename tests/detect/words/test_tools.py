@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from pipeguard.detect.flows.tool_labels import Label, labels_of, tool_of
+from pipeguard.detect.flows.tool_labels import Label, find_labels, make_tool
 from pipeguard.detect.words import tools
 from pipeguard.firewall.protocol.json_values import JsonObject
 from tests.detect.words.proof import Proof, tables, unproved
@@ -11,24 +11,24 @@ from tests.each import each
 
 def reads(name: str, description: str = "") -> bool:
     """Whether a tool reads what is private."""
-    return bool(labels_of(name, {"description": description}) & Label.READS_PRIVATE)
+    return bool(find_labels(name, {"description": description}) & Label.READS_PRIVATE)
 
 
 def personal(name: str, description: str = "") -> bool:
     """Whether a tool reads what its owner would show to nobody."""
-    return bool(labels_of(name, {"description": description}) & Label.READS_PERSONAL)
+    return bool(find_labels(name, {"description": description}) & Label.READS_PERSONAL)
 
 
 def does(label: Label, name: str, *parameters: str, description: str = "") -> bool:
     """Whether a tool with these parameters does something."""
     properties: JsonObject = {parameter: {} for parameter in parameters}
     schema: JsonObject = {"description": description, "inputSchema": {"properties": properties}}
-    return bool(labels_of(name, schema) & label)
+    return bool(find_labels(name, schema) & label)
 
 
 def reaches_out(description: str) -> bool:
     """Whether a tool that writes files says that they do not stay on this machine."""
-    return tool_of("write", {"description": description}).reaches_out
+    return make_tool("write", {"description": description}).reaches_out
 
 
 PROOFS: Mapping[str, Proof] = {

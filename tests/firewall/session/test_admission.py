@@ -9,7 +9,7 @@ from functools import cache
 import pytest
 
 from pipeguard.detect.detector import Engines, make_guard
-from pipeguard.detect.scanning.databases import build, loaded
+from pipeguard.detect.scanning.databases import build, load_patterns
 from pipeguard.detect.scanning.engine import Engine
 from pipeguard.errors import Refusal
 from pipeguard.firewall.finding import Action
@@ -28,7 +28,7 @@ OBSERVE = Policy(mode=Mode.OBSERVE)
 @cache
 def engines() -> Engines:
     """Without a rule: admission looks at no text."""
-    return Engines(*(Engine([], surface, loaded(build([], surface))) for surface in Surface))
+    return Engines(*(Engine([], surface, load_patterns(build([], surface))) for surface in Surface))
 
 
 def guard(policy: Policy | None = None, *pins: Pin) -> Guard:

@@ -9,7 +9,7 @@ import pytest
 
 from pipeguard.detect.detector import Engines, get_detection, make_guard
 from pipeguard.detect.rules.rule import load_pack
-from pipeguard.detect.scanning.databases import build, loaded
+from pipeguard.detect.scanning.databases import build, load_patterns
 from pipeguard.detect.scanning.engine import Engine
 from pipeguard.errors import Refusal
 from pipeguard.firewall.finding import Action, Drift
@@ -45,14 +45,16 @@ LENIENT = Policy(drift_allow=frozenset({Drift.WORDING}))
 def engines() -> Engines:
     """One rule that blocks and one that warns."""
     rules = load_pack(PACK, "mine.yaml")
-    return Engines(*(Engine(rules, surface, loaded(build(rules, surface))) for surface in Surface))
+    return Engines(
+        *(Engine(rules, surface, load_patterns(build(rules, surface))) for surface in Surface)
+    )
 
 
 @cache
 def made_of(pack: str, surface: Surface) -> Engine:
     """An engine of other rules."""
     rules = load_pack(pack, "mine.yaml")
-    return Engine(rules, surface, loaded(build(rules, surface)))
+    return Engine(rules, surface, load_patterns(build(rules, surface)))
 
 
 def guard(policy: Policy | None = None, *pins: Pin) -> Guard:
