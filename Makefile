@@ -10,7 +10,7 @@ TRAIN := .venv-train
 CODE := pipeguard tests benchmarks training
 # A file stays together, for its fixtures; in their own order, else the few long tests come last.
 SPREAD := --numprocesses auto --dist loadfile --no-loadscope-reorder
-# Without the slow ones, and with a fifth of the examples of each property: `test` has half of them,
+# Without the slow ones, and with a fifth of the examples of each property: `test` has a quarter of them,
 # `exhaustive` all.
 CORE := --numprocesses auto --dist worksteal -m 'not slow and not clients and not exhaustive'
 # Tests of files rather than of what PipeGuard does: beside types, and not once more behind them.
@@ -56,7 +56,7 @@ test: ## Run everything that must hold: lint, types, and all tests
 	@sh requirements/system
 	@$(MAKE) --no-print-directory test-environment
 	@$(MAKE) --no-print-directory --jobs=2 lint types repository tools compiled
-	PIPEGUARD_FUZZ_FACTOR=0.5 $(TEST)/bin/python -m pytest $(SPREAD) $(REPOSITORY:%=--ignore=%) $(ARGS)
+	PIPEGUARD_FUZZ_FACTOR=0.25 $(TEST)/bin/python -m pytest $(SPREAD) $(REPOSITORY:%=--ignore=%) $(ARGS)
 
 exhaustive: test-environment ## Run all tests, in every variant of which `test` runs one: twice as long
 	$(TEST)/bin/python -m pytest $(SPREAD) -m 'not clients and not engine' $(ARGS)

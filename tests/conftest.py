@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from fnmatch import fnmatchcase
 from functools import cache
 
 import pytest
@@ -70,8 +71,10 @@ def pytest_xdist_auto_num_workers() -> int:
     return cores + (cores + 1) // 2
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what needs a missing program, and begin with the files that take long."""
+    """Leave rare variants to `make exhaustive`, skip what needs a missing program, sort."""
+    _mark_rare(items)
     for item in items:
         for mark in item.iter_markers("needs"):
             if not works(mark.args[0]):
@@ -79,6 +82,25 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     longest = {item.path for item in items if item.get_closest_marker("long")}
     starting = {item.path for item in items if item.get_closest_marker("real")}
     items.sort(key=lambda item: (item.path not in longest, item.path not in starting))
+
+
+def _mark_rare(items: list[pytest.Item]) -> None:
+    """Mark the variants of a test that its mark `often` does not name as exhaustive.
+
+    Raises:
+        pytest.UsageError: it names none of several variants, so that the test would never run.
+    """
+    variants: dict[str, list[bool]] = {}
+    for item in items:
+        if (mark := item.get_closest_marker("often")) is not None:
+            test, _, name = item.nodeid.partition("[")
+            is_named = any(fnmatchcase(name.removesuffix("]"), each) for each in mark.args)
+            variants.setdefault(test, []).append(is_named)
+            if not is_named:
+                item.add_marker("exhaustive")
+    never = [test for test, named in variants.items() if len(named) > 1 and not any(named)]
+    if never:
+        raise pytest.UsageError(f"`often` names no variant of {', '.join(never)}")
 
 
 @pytest.hookimpl(trylast=True)

@@ -139,13 +139,14 @@ def test_the_readme_and_the_workflow_fit_what_is_published() -> None:
     assert ("pipx install ./.pipeguard" in workflow) is not installation.PUBLISHED
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 @pytest.mark.long
 @pytest.mark.parametrize(
     ("compiler", "engine"),
     [
         ({}, "[hH]yperscan"),
-        pytest.param({"CC": "/nonexistent"}, "in numpy", marks=pytest.mark.exhaustive),
+        ({"CC": "/nonexistent"}, "in numpy"),
     ],
     ids=["a compiler", "no compiler"],
 )

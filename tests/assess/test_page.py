@@ -73,14 +73,7 @@ HOSTILE: dict[str, Entry] = {
 }
 
 # What is assessed, the scheme and the screen: each two of them meet.
-SHOWN = [
-    ("usual", "light", "phone"),
-    ("usual", "dark", "desk"),
-    ("hostile", "dark", "phone"),
-    ("hostile", "light", "desk"),
-    ("nothing", "light", "phone"),
-    ("nothing", "dark", "desk"),
-]
+SHOWN = [("usual", "light", "phone"), ("hostile", "dark", "desk"), ("nothing", "dark", "phone")]
 # Boxes whose text leaves them. One letter that is as wide as a sentence is cut off by its box.
 OUTSIDE = """edge => [...document.querySelectorAll('svg svg')].flatMap(frame => {
   const box = frame.querySelector('rect').getBoundingClientRect();

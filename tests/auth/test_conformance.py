@@ -77,6 +77,7 @@ def test_no_scenario_of_the_suite_is_left_out() -> None:
     assert set(re.findall(r"auth/[\w-]+", listed)) == NOT_OURS | set(SCENARIOS)
 
 
+@pytest.mark.often("auth/scope-step-up", "auth/iss-wrong-issuer")
 @pytest.mark.parametrize(
     "scenario",
     [one if one in OFTEN else pytest.param(one, marks=pytest.mark.exhaustive) for one in SCENARIOS],

@@ -210,6 +210,7 @@ def assert_nothing_is_decided() -> None:
     assert shown.count("which guards servers or is their client") == len(DECISIONS), shown
 
 
+@pytest.mark.often("pipe-wrap", "socket-serve", "socket below a shell-wrap of an address")
 @ON_LINUX
 @pytest.mark.parametrize("name", [name for name in GUARDS if name not in LISTENERS])
 @pytest.mark.parametrize("stdin", ["pipe", "socket", "socket below a shell"])
@@ -243,6 +244,7 @@ def test_who_feeds_a_guard_is_an_agent(
     assert waits()
 
 
+@pytest.mark.often("wrap that listens")
 @ON_LINUX
 @pytest.mark.parametrize("name", LISTENERS)
 @pytest.mark.usefixtures("undecided")
@@ -266,6 +268,7 @@ def test_a_shell_of_ssh_that_forwards_a_port_to_a_guard_is_a_person_s() -> None:
     assert not waits()
 
 
+@pytest.mark.often("wrap", "serve that listens")
 @ON_LINUX
 @pytest.mark.parametrize("name", GUARDS)
 @pytest.mark.usefixtures("undecided")

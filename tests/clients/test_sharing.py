@@ -343,6 +343,7 @@ HOSTILE: dict[str, Callable[[Path, Path], None]] = {
 }
 
 
+@pytest.mark.often("a monitor beside the file", "settings of many kinds")
 @needs_git
 @on_posix
 @pytest.mark.parametrize("make", HOSTILE.values(), ids=HOSTILE)

@@ -22,7 +22,7 @@ LOST = {
     "server-sse-disconnect-resume": "the same",
     "server-sse-streams-functional": "an answer that nothing precedes is no stream",
 }
-OFTEN = {("2025-11-25", "stdio"), ("2026-07-28", "http"), ("2026-07-28", "stdio")}
+OFTEN = {("2025-11-25", "stdio"), ("2026-07-28", "http")}
 
 
 @pytest.fixture(scope="module")

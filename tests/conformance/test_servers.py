@@ -17,7 +17,7 @@ NOT_OVER_STDIO = {
     "server-sse-streams-functional": "an answer that nothing precedes is no stream",
 }
 # What is played each time: over stdio, each session costs the start of a server.
-OFTEN = {("2025-11-25", "http"), ("2026-07-28", "http"), ("2026-07-28", "stdio")}
+OFTEN = {("2025-11-25", "http"), ("2026-07-28", "stdio")}
 OVER_STDIO = {"2025-11-25", "2026-07-28"}  # older ones have nothing more
 
 

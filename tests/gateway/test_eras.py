@@ -405,6 +405,7 @@ def test_a_server_of_both_eras_is_started_again_only_when_it_is_needed(tmp_path:
     talk(scenario, server("both", "both", log))
 
 
+@pytest.mark.often("legacy")
 @pytest.mark.parametrize("mode", ["legacy", "auto"])
 def test_the_official_sdk_calls_servers_of_every_era(tmp_path: Path, mode: str) -> None:
     command, *words = str(tools.server_python()), str(SERVER)

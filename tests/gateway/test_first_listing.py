@@ -210,6 +210,13 @@ EXPECTED: dict[tuple[str, str], tuple[str, set[str]]] = {
 }
 
 
+@pytest.mark.often(
+    "*-review-serve",
+    "new-first-use-serve",
+    "pinned-first-use-serve",
+    "approved-review-wrap",
+    "new-first-use-wrap",
+)
 @pytest.mark.parametrize("verb", ["wrap", "serve"])
 @pytest.mark.parametrize(("past", "trust"), EXPECTED)
 def test_under_review_only_what_a_person_approved_is_offered(

@@ -29,6 +29,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.often("filesystem", "time")
 @pytest.mark.parametrize("server", SERVERS)
 def test_a_server_in_a_container_says_the_same(server: str, tmp_path: Path, home: Path) -> None:
     engine_here(home / ".local" / "state" / "pipeguard" / HOMES)

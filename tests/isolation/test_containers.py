@@ -36,7 +36,7 @@ from tests.isolation.test_registries import RETRIES
 from tests.isolation.test_wrapped import REACHER, Isolated
 from tests.launch.processes import is_running, python, read_all, read_line, until
 
-KILLS = 20
+KILLS = 9  # three of each kind
 STUBBORN = (
     "import os, signal, sys, time\n"
     "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"

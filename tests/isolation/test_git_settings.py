@@ -88,6 +88,7 @@ def test_a_list_that_is_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     read_settings(host, {})
 
 
+@pytest.mark.often("work/project-npx*")
 @pytest.mark.needs("bubblewrap")
 @pytest.mark.real
 @pytest.mark.parametrize("server", ["uvx mcp-server-git", "npx -y @cyanheads/git-mcp-server"])

@@ -28,6 +28,7 @@ def said_at_its_end(folder: Path, engine: str, limit: str, source: str) -> str:
         return run.said()
 
 
+@pytest.mark.often("bubblewrap")
 @pytest.mark.needs("bubblewrap")
 @pytest.mark.parametrize("engine", ["bubblewrap", "container"])
 def test_cpu_seconds_that_are_used_up_are_told(engine: str, tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.often("filesystem", "memory", "git")
 @pytest.mark.parametrize("server", SERVERS)
 def test_an_isolated_server_says_the_same(server: str, tmp_path: Path, home: Path) -> None:
     session = Session.load(server, "python")

@@ -107,6 +107,7 @@ WORK = {
 }
 
 
+@pytest.mark.often("fetch")
 @pytest.mark.parametrize(
     "server",
     [
@@ -224,6 +225,7 @@ OF_GIT: dict[str, tuple[tuple[str, ...], Calls]] = {
 }
 
 
+@pytest.mark.often("@cyanheads*")
 @pytest.mark.parametrize("server", OF_GIT)
 def test_a_known_server_of_git_commits_isolated(server: str, tmp_path: Path) -> None:
     command, calls = OF_GIT[server]

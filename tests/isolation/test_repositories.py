@@ -139,6 +139,7 @@ def test_git_runs_what_a_server_without_isolation_leaves(home: Path) -> None:
     assert run_by_git(projects) == list(WAYS)
 
 
+@pytest.mark.often("*-bubblewrap", "what they are-container")
 @pytest.mark.parametrize("engine", [BUBBLEWRAP, CONTAINER])
 @pytest.mark.parametrize("given", ["each project", "what they are in", "what is above that"])
 def test_git_runs_nothing_that_an_isolated_server_leaves(

@@ -28,7 +28,7 @@ pytestmark = pytest.mark.needs("bubblewrap")
 
 ENDED_SECONDS = 60.0  # only a failure waits so long
 END = "== end =="
-GIVES = 25
+GIVES = 10
 MOST_SAID = 500
 
 

@@ -20,7 +20,7 @@ from tests.launch.processes import read_all
 
 pytestmark = pytest.mark.needs("bubblewrap")
 
-STARTS = 60
+STARTS = 25
 # Exchanges two names until it is ended: renameat2(RENAME_EXCHANGE), so that neither is ever gone.
 SWAPS = """
 import ctypes, sys

@@ -30,7 +30,7 @@ from tests.wrap.wrapped import Wrapped
 pytestmark = pytest.mark.needs("bubblewrap")
 
 REACHER = (sys.executable, "-I", "-u", str(Path(__file__).with_name("reacher.py")))
-KILLS = 25
+KILLS = 12
 
 
 class Isolated(Wrapped):

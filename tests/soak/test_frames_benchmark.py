@@ -25,6 +25,7 @@ def size(value: object, depth: int = 1) -> tuple[int, int]:
     return 1 + sum(nodes for nodes, _ in inner), max((deep for _, deep in inner), default=depth)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("kind", corpus.hostile())
 def test_a_kind_is_json_within_the_limits(kind: str) -> None:
     written = corpus.hostile()[kind]()

@@ -77,6 +77,7 @@ def passes(answer: Object) -> bool:
     return "result" in answer and "isError" not in result(answer)
 
 
+@pytest.mark.often("over_stdio", "in_gateway")
 @pytest.mark.parametrize("transport", [over_stdio, over_http, in_gateway])
 def test_an_exception_applies_in_an_open_session_and_lets_nothing_else_pass(
     tmp_path: Path,

@@ -79,6 +79,7 @@ def check(told: Object) -> None:
 # --- the official SDK and the everything-server ---------------------------------------------------
 
 
+@pytest.mark.often("*legacy*")
 @pytest.mark.real
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
 def test_the_sdk_speaks_through_a_listener_to_a_child(tmp_path: Path, mode: str) -> None:
@@ -103,6 +104,7 @@ def origins() -> Iterator[dict[str, str]]:
         yield {"mcp": f"{streamable}/mcp", "sse": f"{sse}/sse"}
 
 
+@pytest.mark.often("http")
 @pytest.mark.real
 @pytest.mark.parametrize("transport", ["http", "sse"])
 def test_the_sdk_speaks_through_a_listener_to_an_address(
@@ -115,6 +117,7 @@ def test_the_sdk_speaks_through_a_listener_to_an_address(
         assert at.end() == 0
 
 
+@pytest.mark.often("mcp")
 @pytest.mark.real
 @pytest.mark.parametrize("path", ["mcp", "sse"])
 def test_the_sdk_speaks_over_stdio_to_an_address(
