@@ -22,8 +22,7 @@ from pipeguard.cli._rules_report import (
 from pipeguard.cli.explain import FAMILIES, rule_fields
 from pipeguard.config.directories import read
 from pipeguard.config.strict_yaml import suggestion
-from pipeguard.detect.scanning.databases import build, load_patterns
-from pipeguard.detect.scanning.engine import Engine
+from pipeguard.detect.scanning.engine import Engine, build, load_patterns
 from pipeguard.errors import RuleError
 from pipeguard.firewall.finding import Action, Severity
 from pipeguard.firewall.protocol.places import Surface

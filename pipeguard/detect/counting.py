@@ -26,7 +26,7 @@ from pipeguard.detect.flows.tool_labels import Label, Tool
 from pipeguard.detect.flows.way_out import WayOut, is_sent_by_line, way_out
 from pipeguard.detect.knowledge import Knowledge
 from pipeguard.detect.rules.rule import Leaving
-from pipeguard.detect.scanning.scan_result import Match
+from pipeguard.detect.scanning.scan_budget import Match
 from pipeguard.firewall.finding import Confidence
 from pipeguard.firewall.protocol.json_values import JsonValue, with_strings
 from pipeguard.firewall.protocol.places import get_value

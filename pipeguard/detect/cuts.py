@@ -10,8 +10,8 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from pipeguard.detect.scanning.context import EXCERPT_CHARS, shown_words
-from pipeguard.detect.scanning.scan_result import StringSpan
+from pipeguard.detect.scanning.confidence import EXCERPT_CHARS, shown_words
+from pipeguard.detect.scanning.scan_budget import StringSpan
 from pipeguard.firewall.finding import Action, Finding, observe_only, tells_private
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.policy import Mode

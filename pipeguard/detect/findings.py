@@ -19,7 +19,7 @@ from pipeguard.detect.flows.tool_labels import Label
 from pipeguard.detect.flows.vault import RESTORED
 from pipeguard.detect.knowledge import Knowledge
 from pipeguard.detect.restoring import FOREIGN_NOTE, echoes, has_foreign_placeholder
-from pipeguard.detect.scanning.scan_result import NOTHING_FOUND, Match, ScanResult
+from pipeguard.detect.scanning.scan_budget import NOTHING_FOUND, Match, ScanResult
 from pipeguard.detect.vault_placeholder import may_hold_placeholder
 from pipeguard.errors import Refusal
 from pipeguard.firewall.digest import blake2b

@@ -132,12 +132,8 @@ def confine(
 
     started = [find() or PROGRAM, "--args", str(read_from)]
     if (doorway := around.doorway) is not None:
-        inherited += (
-            *doorway.watched_descriptors,
-            doorway.info,
-            doorway.said,
-            *doorway.lifeline.ends,
-        )
+        inherited += (*doorway.watched_descriptors, doorway.info, doorway.said)
+        inherited += doorway.lifeline.ends
         started += ["--info-fd", str(doorway.said)]
     started += ["--", *_through_landlock(view, around.roots, inherited), *command.argv]
 

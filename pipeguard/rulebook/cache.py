@@ -20,9 +20,8 @@ from pipeguard.detect.detector import Engines
 from pipeguard.detect.matching.pattern_set import Database, PatternSet, binding
 from pipeguard.detect.model.classifier import OpenerFile
 from pipeguard.detect.rules.rule import from_record
-from pipeguard.detect.scanning.databases import PatternSets, make_opener
-from pipeguard.detect.scanning.engine import Engine
-from pipeguard.detect.scanning.rule_partition import EngineRules
+from pipeguard.detect.scanning.engine import Engine, PatternSets, make_opener
+from pipeguard.detect.scanning.first_look import EngineRules
 from pipeguard.errors import EngineError
 from pipeguard.firewall.protocol.places import Surface
 from pipeguard.log import say

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipeguard.detect.scanning.rule_partition import choose_engine
+from pipeguard.detect.scanning.first_look import choose_engine
 from pipeguard.rulebook.proof import confidences, texts
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def near(rule: Rule, engine: Engine, surface: Surface) -> Nearness:
 
     Args:
         rule: one of the engine's.
-        engine: it runs the rule (detect.scanning.rule_partition).
+        engine: it runs the rule (detect.scanning.first_look).
         surface: the samples are judged as texts of it.
     """
     mutated: dict[Mutation, NearMisses] = {}

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.detect.matching.confirm import Finder
 from pipeguard.detect.rules.rule import View, Written
-from pipeguard.detect.scanning.rule_partition import choose_engine, squeezed_pattern
+from pipeguard.detect.scanning.first_look import choose_engine, squeezed_pattern
 from pipeguard.firewall.finding import Confidence, raise_confidence
 from pipeguard.firewall.protocol.places import Surface, known_places
 from pipeguard.rulebook.samples import expand
@@ -65,7 +65,7 @@ def prove(rule: Rule, engine: Engine, surface: Surface) -> Iterator[SampleFailur
 
     Args:
         rule: one of the engine's.
-        engine: it runs the rule (detect.scanning.rule_partition).
+        engine: it runs the rule (detect.scanning.first_look).
         surface: the samples are judged as texts of it.
     """
     for pattern, what in slowness(rule):

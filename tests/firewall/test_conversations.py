@@ -16,8 +16,7 @@ import yaml
 
 from pipeguard.detect.detector import get_detection, make_guard
 from pipeguard.detect.scanning.engine import Engine
-from pipeguard.detect.scanning.scan_input import PlaceOf
-from pipeguard.detect.scanning.scan_result import NOTHING_FOUND, ScanResult
+from pipeguard.detect.scanning.scan_budget import NOTHING_FOUND, PlaceOf, ScanResult
 from pipeguard.firewall.budgets import Budgets
 from pipeguard.firewall.finding import Action, Direction, MessageKind, Verdict
 from pipeguard.firewall.policy import Policy

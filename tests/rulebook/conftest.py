@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeguard.detect.scanning import databases
+from pipeguard.detect.scanning import engine
 from pipeguard.rulebook import compilation
 from pipeguard.rulebook.compiler import compile_rules
 from pipeguard.rulebook.packs import PackFile
@@ -33,7 +33,7 @@ def compiles(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         "SIGNS_TO_SERVER",
         "SQUEEZED_SIGNS",
     ):  # they take most of the time, and say nothing here
-        simple = {name: f"no sign {name}" for name in getattr(databases, signs)}
-        monkeypatch.setattr(databases, signs, simple)
+        simple = {name: f"no sign {name}" for name in getattr(engine, signs)}
+        monkeypatch.setattr(engine, signs, simple)
     monkeypatch.setattr(sys, "executable", "")
     return folders

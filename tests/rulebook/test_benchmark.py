@@ -5,8 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from pipeguard.detect.rules.rule import Rule, load_pack
-from pipeguard.detect.scanning.databases import build, load_patterns
-from pipeguard.detect.scanning.engine import Engine
+from pipeguard.detect.scanning.engine import Engine, build, load_patterns
 from pipeguard.firewall.protocol.places import Surface
 from pipeguard.rulebook import benchmark
 from pipeguard.rulebook.benchmark import Cost, Share, costs, samples

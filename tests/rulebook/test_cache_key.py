@@ -14,10 +14,10 @@ from tests.rulebook.words import packs
 SCRIPT = """
 import sys
 from pipeguard.firewall.protocol.places import Surface
-from pipeguard.detect.scanning import databases
+from pipeguard.detect.scanning import engine
 from pipeguard.rulebook.packs import load_rules, model
 for surface in Surface:
-    databases.collect_patterns(load_rules(), surface, model)
+    engine.collect_patterns(load_rules(), surface, model)
 print(*(name for name in sys.modules if name.startswith("pipeguard.")))
 """
 CODE = cache(cache_key._code)  # for many keys, each module is read once

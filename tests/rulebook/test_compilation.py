@@ -29,13 +29,13 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="locks and signals of
 COMPILER = """
 import os
 from pathlib import Path
-from pipeguard.detect.scanning import databases
+from pipeguard.detect.scanning import engine
 from pipeguard.rulebook import compiler, compiler_process
 
 folder = Path({folder!r})
-databases.SIGNS = {{name: f"no sign {{name}}" for name in databases.SIGNS}}
-databases.SIGNS_TO_SERVER = {{name: f"no sign {{name}}" for name in databases.SIGNS_TO_SERVER}}
-databases.SQUEEZED_SIGNS = {{name: f"no sign {{name}}" for name in databases.SQUEEZED_SIGNS}}
+engine.SIGNS = {{name: f"no sign {{name}}" for name in engine.SIGNS}}
+engine.SIGNS_TO_SERVER = {{name: f"no sign {{name}}" for name in engine.SIGNS_TO_SERVER}}
+engine.SQUEEZED_SIGNS = {{name: f"no sign {{name}}" for name in engine.SQUEEZED_SIGNS}}
 compile_rules = compiler.compile_rules
 
 def held_up(*arguments):

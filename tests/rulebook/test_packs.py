@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipeguard.detect.rules.rule import Rule
-from pipeguard.detect.scanning.databases import build, load_patterns
-from pipeguard.detect.scanning.engine import Engine
+from pipeguard.detect.scanning.engine import Engine, build, load_patterns
 from pipeguard.errors import RuleError
 from pipeguard.firewall.protocol.places import Surface
 from pipeguard.rulebook import packs as rulebook

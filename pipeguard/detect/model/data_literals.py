@@ -6,7 +6,7 @@ alone, such as a row, a review or a field of an issue, writes none of these name
 labels, scores and tests of their own: where there is nothing but records, a name has to tell of
 attacks. In a file that is named as a test's, one such name is enough, and none is needed for what
 could do nothing. What speaks to its reader is no value, and neither is a comment or a docstring.
-Knows no rules; detect.scanning.location draws the conclusion.
+Knows no rules; detect.scanning.origin draws the conclusion.
 """
 
 from __future__ import annotations

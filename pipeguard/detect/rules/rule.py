@@ -95,7 +95,7 @@ class Rule(NamedTuple):
         several: True where two different values in one message raise confidence one step.
         unless: an expression, of any case; a match in whose sentence it matches is only noted; or
             empty. What its group `but` matches is no exception.
-        purpose: words that say what a tool is for (detect.scanning.location); one of them
+        purpose: words that say what a tool is for (detect.scanning.origin); one of them
             makes a match in the tool's definition one step less sure.
         why: one sentence for a security engineer.
         fix: one sentence: what to do.

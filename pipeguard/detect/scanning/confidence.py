@@ -1,9 +1,11 @@
 """The confidence of a match: by its checks, the text around it, and its string's purpose.
 
-Knows rules and their checks; detect.scanning.scan and detect.scanning.location say what follows.
+Knows rules and their checks; detect.scanning.scan and detect.scanning.origin say what follows.
 """
 
 from __future__ import annotations
+
+import re
 
 from pipeguard.detect.checks.bip39 import is_printed_phrase
 from pipeguard.detect.checks.outcome import Outcome
@@ -11,21 +13,15 @@ from pipeguard.detect.checks.placeholders import is_placeholder, is_published, i
 from pipeguard.detect.checks.registry import measures_randomness
 from pipeguard.detect.commands.argument_roles import ArgumentRole
 from pipeguard.detect.commands.argument_usage import PROGRAMS
-from pipeguard.detect.matching.confirm import Occurrence
+from pipeguard.detect.matching.confirm import Finder, Occurrence
 from pipeguard.detect.model.quotation import FEW_TOPICS, MANY_TOPICS, is_example, is_marked, topics
-from pipeguard.detect.rules.rule import Rule, View, Written
-from pipeguard.detect.scanning.context import (
-    has_exception,
-    is_in_placeholder,
-    is_inside_data,
-    is_part_of_word,
-    is_quoted,
-)
-from pipeguard.detect.scanning.scan_budget import run_check
-from pipeguard.detect.scanning.scan_input import ScanInput
+from pipeguard.detect.rules.rule import Boundary, Rule, View, Written
+from pipeguard.detect.scanning.scan_budget import ScanInput, run_check
+from pipeguard.detect.vault_placeholder import MAX_PLACEHOLDER_BYTES, PLACEHOLDER_IN_BYTES
 from pipeguard.firewall.finding import Confidence, Severity, lower
+from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.protocol.json_values import Path
-from pipeguard.unicode.folding import Range
+from pipeguard.unicode.folding import Range, squeeze
 
 _WITH_SPACES = (View.TEXT, View.FOLDED, View.DECODED)  # views in which words end where they ended
 _PROGRAMS = (*PROGRAMS, ArgumentRole.STATEMENT)
@@ -164,3 +160,209 @@ def may_be_doubted(rule: Rule, confidence: Confidence) -> bool:
     """True if a classifier may lower a match: not a sure one of the gravest kind."""
     is_gravest = confidence is Confidence.HIGH and rule.severity is Severity.CRITICAL
     return rule.quoted and confidence > Confidence.LOW and not is_gravest
+
+
+# --- context ----------------------------------------------------------------------------
+# The text around a match: words, quotes, placeholders, spaces; and the excerpt of it for a
+# report.
+
+# --- excerpts ------------------------------------------------------------------------------
+
+EXCERPT_CHARS = 72
+SHOWN_CHARS = 4  # of a secret that is long enough to hide the rest; they show its kind
+_LONG_TOKEN = lazy_regex(r"(?<![A-Za-z0-9_-])(?=[A-Za-z_-]*+[0-9])[A-Za-z0-9+_=-]{12,}+")
+
+
+def masked_excerpt(rule: Rule, matched: bytes) -> str:
+    """The start of what matched, without secrets and without characters that nobody sees."""
+    text = matched[: 4 * EXCERPT_CHARS].decode("utf-8", "replace")
+    if rule.is_private:
+        shown = text[: min(SHOWN_CHARS, len(matched) // 5)]
+        return f"{shown}… ({len(matched)} characters)"
+    return shown_words(text, EXCERPT_CHARS)
+
+
+def shown_words(text: str, limit_chars: int) -> str:
+    """The start of a text, without long tokens and without characters that nobody sees."""
+    shown = _LONG_TOKEN.sub("…", " ".join(text[: 4 * limit_chars].split()))[: limit_chars + 1]
+    shown = "".join(c if c.isprintable() else f"⟨U+{ord(c):04X}⟩" for c in shown)
+    return shown if len(shown) <= limit_chars else shown[: limit_chars - 1] + "…"
+
+
+# --- words ---------------------------------------------------------------------------------
+
+
+def is_part_of_word(
+    rule: Rule, data: bytes, match: Occurrence, within: Range | None = None
+) -> bool:
+    """True if the word or token at either end of a match continues beyond it.
+
+    Args:
+        rule: whose expression matched.
+        data: the reading.
+        match: in it.
+        within: where its words end at the latest; None for the reading's ends.
+    """
+    if rule.boundary is Boundary.NONE:
+        return False
+    with_dash = rule.boundary is Boundary.TOKEN
+    first, last = within or (0, len(data))
+    start, end = match.span
+    has_name = match.secret[0] > start
+    before = data[start - 1] if start > first and not has_name else 0x20  # a name may be of more
+    after = data[end] if end < last else 0x20
+    return (_is_of_word(before, with_dash) and _is_of_word(data[start], with_dash)) or (
+        _is_of_word(after, with_dash) and _is_of_word(data[end - 1], with_dash)
+    )
+
+
+def _is_of_word(code: int, with_dash: bool) -> bool:  # noqa: FBT001  called for each byte
+    return (
+        0x30 <= code <= 0x39
+        or 0x41 <= code <= 0x5A
+        or 0x61 <= code <= 0x7A
+        or code == 0x5F
+        or (with_dash and code == 0x2D)
+    )
+
+
+# --- encoded data and placeholders ---------------------------------------------------------
+
+RUN_BYTES = 256  # before or after a match
+RUN_LETTERS = 40  # different ones, of 64; padding has fewer
+_RUN = lazy_regex(rb"[A-Za-z0-9+/_-]*+")
+
+
+def is_inside_data(data: bytes, start: int, end: int) -> bool:
+    """True within a run of base64 or the like that is so long that it contains any letters."""
+    before, after = data[max(0, start - RUN_BYTES) : start], data[end : end + RUN_BYTES]
+    return any(
+        len(run) == RUN_BYTES and _RUN.fullmatch(run) and len(set(run)) > RUN_LETTERS
+        for run in (before, after)
+    )
+
+
+def is_in_placeholder(data: bytes, start: int, end: int) -> bool:
+    """True if a match overlaps a placeholder that replaces a secret."""
+    low, high = max(0, start - MAX_PLACEHOLDER_BYTES), end + MAX_PLACEHOLDER_BYTES
+    return any(
+        placeholder.start() < end and start < placeholder.end()
+        for placeholder in PLACEHOLDER_IN_BYTES.finditer(data, low, min(len(data), high))
+    )
+
+
+# --- sentences and quotes ------------------------------------------------------------------
+
+SENTENCE_BYTES, BEYOND_BYTES = 240, 40  # of its sentence before a match; after the match
+QUOTE_BYTES, CUE_BYTES = 480, 120  # of a line, before and after a match
+_SENTENCE_END = lazy_regex(rb"[.!?]\s|\n")
+_CUE_WORDS = lazy_regex(
+    rb"(?:such as|e\.g\.|for example|example:|like this|payloads?|detects?|blocks?|attack(?:er)?s?|"
+    rb"phrases?|says?|contains?|strings?|patterns?|means?|matches|called|quoted?)[^\n]{0,24}$",
+    re.IGNORECASE,
+)
+_MARKS = b'"', b"`"
+_APOSTROPHE = lazy_regex(rb"(?<![A-Za-z])'|'(?![A-Za-z])")  # not in don't
+_PAIRS = tuple(
+    (lazy_regex(opening), lazy_regex(closing))
+    for opening, closing in (
+        (rb"\xe2\x80\x9c", rb"\xe2\x80\x9d"),
+        (rb"\xc2\xab", rb"\xc2\xbb"),
+        (rb"\xc2\xbb", rb"\xc2\xab"),  # as in German books
+        (rb"\xe2\x80\x9e", rb"\xe2\x80[\x9c\x9d]"),
+        (rb"\xe3\x80[\x8c\x8e]", rb"\xe3\x80[\x8d\x8f]"),
+        (rb"<(?:q|code|blockquote)>", rb"</(?:q|code|blockquote)>"),
+    )
+)
+
+
+def has_exception(unless: str, data: bytes, start: int, end: int) -> bool:
+    """True if the exception of a rule matches in the sentence of a match, or shortly after it."""
+    low = max(0, start - SENTENCE_BYTES)
+    for sentence in _SENTENCE_END.finditer(data, low, start):
+        low = sentence.end()
+    high = min(len(data), end + BEYOND_BYTES)
+    matches = Finder(unless, ignore_case=True).finditer(data, low, high)
+    return any(match.group is None for match in matches)
+
+
+def is_quoted(data: bytes, start: int, end: int, within: Range | None = None) -> bool:
+    """True inside quotes or a code span, or after a word that introduces an example.
+
+    Args:
+        data: the text.
+        start: of what may be quoted.
+        end: of it.
+        within: the string of JSON that it is in, if it is in one: the quotes around that are none.
+    """
+    while start < end and not _is_of_word(data[start], with_dash=False) and data[start] < 0x80:
+        start += 1  # signs before a sentence are no part of it
+    line = data[max(0, data.rfind(b"\n", 0, start) + 1, start - QUOTE_BYTES) : start]
+    if _CUE_WORDS.search(line, max(0, len(line) - CUE_BYTES)):
+        return True
+    first, last = within or (0, len(data))
+    line = line[max(0, first - (start - len(line))) :]
+    after = data[end : max(end, min(last, end + QUOTE_BYTES))].partition(b"\n")[0]
+    if any(line.count(mark) % 2 == 1 and mark in after for mark in _MARKS):
+        return True
+    if b"'" in line and len(_APOSTROPHE.findall(line)) % 2 == 1 and _APOSTROPHE.search(after):
+        return True
+    if line.isascii() and b"<" not in line:
+        return False  # none of the pairs is opened
+    return any(
+        _last(opening, line) > _last(closing, line) and closing.search(after)
+        for opening, closing in _PAIRS
+    )
+
+
+def is_mostly_quoted(stretch: bytes) -> bool:
+    """True for a sentence of which a third or more is in quotes or a code span."""
+    quoted = sum(len(quote[0]) for quote in _SPAN.finditer(stretch))
+    return 3 * quoted >= len(stretch)
+
+
+_SPAN = lazy_regex(
+    rb"`[^`\n]{8,400}`|\"[^\"\n]{8,400}\"|(?<!\w)'[^'\n]{8,400}'(?!\w)"
+    rb"|\xe2\x80\x9c[^\n]{8,400}?\xe2\x80\x9d"
+)
+
+
+def _last(mark: re.Pattern[bytes], line: bytes) -> int:
+    return max((match.start() for match in mark.finditer(line)), default=-1)
+
+
+# --- spaces --------------------------------------------------------------------------------
+
+MIN_PIECES = 4
+FEW_BYTES = 2  # of each piece, if something is spelled letter by letter
+_SEPARATOR = lazy_regex(rb"[\x00- \"'`,;|\\\x7f]+")
+_SPACES_AND_QUOTES = frozenset(b" \t\r\n\"'`")
+
+
+def is_in_pieces(stretch: bytes) -> bool:
+    """True for letters that are written apart, and for groups of equal length.
+
+    False for words, and for the lists of four or five letters with commas in a source map.
+    """
+    pieces = _SEPARATOR.split(stretch)
+    if len(pieces) < MIN_PIECES:
+        return False
+    if 5 * sum(len(piece) <= FEW_BYTES for piece in pieces) >= 4 * len(pieces):
+        return True
+    size, separators = len(pieces[1]), set(_SEPARATOR.findall(stretch))
+    is_even = all(len(piece) == size for piece in pieces[1:-1])
+    is_even = is_even and len(pieces[0]) <= size and len(pieces[-1]) <= size
+    return is_even and len(separators) == 1 and not _SPACES_AND_QUOTES.isdisjoint(separators.pop())
+
+
+def is_disguised(stretch: bytes, *, words: bool) -> bool:
+    """True if the spaces of a stretch are not those of ordinary writing.
+
+    Args:
+        stretch: with its spaces.
+        words: True for prose, in which spaces separate words.
+    """
+    if not words:
+        return len(squeeze(stretch, words=False)) != len(stretch)
+    parts = re.split(rb"[^A-Za-z0-9\x80-\xff]+", stretch)
+    return sum(map(len, parts)) / max(1, len(parts)) <= 2.2 or len(parts) == 1

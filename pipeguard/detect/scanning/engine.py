@@ -7,31 +7,52 @@ its texts and their places.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from copy import copy
 from functools import cache, partial
+from operator import itemgetter
+from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.detect.commands.argument_roles import called_tool
 from pipeguard.detect.commands.argument_usage import Uses
+from pipeguard.detect.matching.pattern_set import (
+    PatternGroup,
+    PatternSet,
+    compile_group,
+    group_patterns,
+    unbound,
+)
+from pipeguard.detect.model.classifier import Classifier, OpenerFile, Rescoring, load
 from pipeguard.detect.model.opener import Opener
-from pipeguard.detect.rules.rule import Rule
-from pipeguard.detect.scanning.databases import Models, PatternSets, classifier
-from pipeguard.detect.scanning.first_look import RuleLookup, first_look, is_plainly_clean
+from pipeguard.detect.rules.rule import Rule, View
+from pipeguard.detect.scanning.first_look import (
+    EngineRules,
+    RuleLookup,
+    first_look,
+    in_groups,
+    is_plainly_clean,
+    select_rules,
+    squeezed_pattern,
+)
 from pipeguard.detect.scanning.readings import (
     READINGS,
     SIGNS,
     SIGNS_TO_SERVER,
     SQUEEZED_SIGNS,
 )
-from pipeguard.detect.scanning.rule_partition import EngineRules
 from pipeguard.detect.scanning.scan import Scan
-from pipeguard.detect.scanning.scan_input import PlaceOf, ScanInput
-from pipeguard.detect.scanning.scan_result import NOTHING_FOUND, ScanResult
+from pipeguard.detect.scanning.scan_budget import NOTHING_FOUND, PlaceOf, ScanInput, ScanResult
 from pipeguard.detect.text.document import MessageText
+from pipeguard.errors import EngineError
 from pipeguard.firewall.budgets import Budgets
+from pipeguard.firewall.digest import sha256
 from pipeguard.firewall.protocol.json_values import JsonValue
 from pipeguard.firewall.protocol.pending import NO_CALL, Targets
 from pipeguard.firewall.protocol.places import Surface
+
+if TYPE_CHECKING:
+    from pipeguard.detect.model.network import Network
 
 _SIGNS = (*SIGNS, *SIGNS_TO_SERVER), tuple(SQUEEZED_SIGNS)
 
@@ -40,7 +61,7 @@ class Engine:
     """The rules of one surface, ready to run. One thread at a time may use it.
 
     Attributes:
-        surface: the surface that the engine is for (detect.scanning.rule_partition).
+        surface: the surface that the engine is for (detect.scanning.first_look).
         surfaces: all surfaces that any of its rules is run over.
         keyed: True if texts are read as `key: value`, as those that go to a server.
         lookup: the rules.
@@ -168,3 +189,199 @@ class Engine:
                 pieces.append(text[at:start] + b"[masked:" + rule.id.encode() + b"]")
                 at = end
         return b"".join((*pieces, text[at:])) if pieces else data
+
+
+# --- databases --------------------------------------------------------------------------
+# The Hyperscan databases of one engine: compiled from its rules, stored, loaded.
+
+# Returns the content of the file that a rule names as its model, perhaps mapped from the file.
+Models = Callable[[str], bytes | memoryview]
+
+
+class Patterns(NamedTuple):
+    """The sources of one engine's databases.
+
+    Attributes:
+        plain: for texts with their spaces.
+        squeezed: for texts without spaces.
+        acts: for what arguments do.
+        opener: the file of the opener before the classifier; None if no rule has one.
+    """
+
+    plain: tuple[PatternGroup, ...]
+    squeezed: tuple[PatternGroup, ...]
+    acts: tuple[PatternGroup, ...]
+    opener: OpenerFile | None
+
+
+class Compiled(NamedTuple):
+    """The serialised databases of one engine.
+
+    Attributes:
+        plain: for texts with their spaces.
+        squeezed: for texts without spaces.
+        acts: for what arguments do.
+        opener: the file of the opener; None if no rule has a classifier.
+    """
+
+    plain: tuple[bytes, ...]
+    squeezed: tuple[bytes, ...]
+    acts: tuple[bytes, ...]
+    opener: OpenerFile | None
+
+
+class PatternSets(NamedTuple):
+    """The databases of one engine, ready to run.
+
+    Attributes:
+        plain: for texts with their spaces.
+        squeezed: for texts without spaces.
+        acts: for what arguments do.
+        opener: says what the classifier reads; None if no rule has one.
+    """
+
+    plain: PatternSet
+    squeezed: PatternSet
+    acts: PatternSet
+    opener: Opener | None
+
+
+def collect_patterns(
+    rules: Iterable[Rule], surface: Surface, models: Models | None = None
+) -> Patterns:
+    """The patterns of one engine, in the order that detect.scanning.first_look expects.
+
+    Args:
+        rules: of all engines.
+        surface: the engine's.
+        models: reads the file that a rule names as its model.
+
+    Raises:
+        EngineError: a model is missing, or is not the one that its rule names.
+    """
+    chosen = list(select_rules(rules, surface))
+    *for_private, for_others = in_groups(chosen)
+    private, leaving = (
+        [(unbound(rule.sign or rule.pattern), rule.ignore_case) for rule in group]
+        for group in for_private
+    )
+    others = [(rule.sign or rule.pattern, rule.ignore_case) for rule in for_others]
+    # In groups of their own: compiling them together takes longer.
+    plain = {0: [(sign, False) for sign in SIGNS.values()]}
+    if surface is Surface.TO_SERVER:
+        plain |= {
+            number: [(sign, False)]
+            for number, sign in enumerate(SIGNS_TO_SERVER.values(), len(SIGNS))
+        }
+    first = len(SIGNS) + len(SIGNS_TO_SERVER)
+    for group in (private, leaving, others):
+        if group:
+            plain[first] = group
+            first += len(group)
+    squeezed = list(filter(itemgetter(0), map(squeezed_pattern, chosen)))
+    without_spaces = {0: squeezed}
+    if surface is Surface.TO_SERVER:
+        without_spaces[len(squeezed)] = [(sign, False) for sign in SQUEEZED_SIGNS.values()]
+    over_acts = [(rule.pattern, rule.ignore_case) for rule in chosen if View.ACTS in rule.views]
+    classifiers = [classifier(rule, models) for rule in chosen if rule.model]
+    openers = {reading.opener for reading in classifiers}
+    if len(openers) > 1:
+        raise EngineError(f"several openers for one surface: {surface.value}")
+    opener = openers.pop() if openers else None
+    return Patterns(
+        group_patterns(plain),
+        group_patterns(without_spaces),
+        group_patterns({0: over_acts}),
+        opener,
+    )
+
+
+def build(rules: Iterable[Rule], surface: Surface, models: Models | None = None) -> Compiled:
+    """Compile the databases of one engine, for this machine's processor.
+
+    Args:
+        rules: of all engines.
+        surface: the engine's.
+        models: reads the file that a rule names as its model.
+
+    Raises:
+        EngineError: Hyperscan is missing or rejects a pattern; a model is missing, or is not the
+            one that its rule names.
+    """
+    patterns = collect_patterns(rules, surface, models)
+    plain, squeezed, acts = (tuple(map(compile_group, groups)) for groups in patterns[:3])
+    return Compiled(plain, squeezed, acts, patterns.opener)
+
+
+def load_patterns(compiled: Compiled, models: Models | None = None) -> PatternSets:
+    """Load what `build` compiled.
+
+    Raises:
+        EngineError: a database is damaged, or was compiled for another processor.
+    """
+    plain, squeezed, acts = map(PatternSet.of, compiled[:3])
+    return PatternSets(plain, squeezed, acts, make_opener(compiled.opener, models))
+
+
+def make_opener(file: OpenerFile | None, models: Models | None) -> Opener | None:
+    """The opener that a classifier names; its file is read with the first text."""
+    if file is None:
+        return None
+    return Opener(partial(_read_file, file.file, file.file, file.sha256, models))
+
+
+def classifier(rule: Rule, models: Models | None) -> Classifier:
+    """The classifier that a rule names as its model.
+
+    Raises:
+        EngineError: its file is missing, is not the one that the rule names, or is no classifier.
+    """
+    content = _read_named(rule, models, rule.model, rule.sha256, "the rule")
+    with _parsing(f"{rule.id}: {rule.model} is no classifier"):
+        ranker = partial(make_opener, models=models)
+        return load(bytes(content), partial(_network, rule, models), ranker)
+
+
+def _network(rule: Rule, models: Models | None, second: Rescoring) -> Network:
+    """The network that a classifier names."""
+    network = _last_network.get(second.sha256)
+    if network is None:
+        content = _read_named(rule, models, second.network, second.sha256, rule.model)
+        # Imported after the file is read: without the form in C, `models` sets numpy up first.
+        from pipeguard.detect.model.network import Network
+
+        with _parsing(f"{rule.id}: {second.network} is no network"):
+            network = Network(content)
+        _last_network.clear()
+        _last_network[second.sha256] = network
+    if second.output not in network.outputs:
+        raise EngineError(f"{rule.id}: {second.network} has no output {second.output}")
+    return network
+
+
+_last_network: dict[str, Network] = {}  # at most one, by its hash: several classifiers share it
+
+
+def _read_named(
+    rule: Rule, models: Models | None, name: str, digest: str, by: str
+) -> bytes | memoryview:
+    """Read a file that a rule, or its model, names by its hash."""
+    return _read_file(f"{rule.id}: {name}", name, digest, models, by)
+
+
+def _read_file(
+    what: str, name: str, digest: str, models: Models | None, by: str = "a classifier"
+) -> bytes | memoryview:
+    content = models(name) if models is not None else b""
+    if sha256(content).hexdigest() != digest:
+        raise EngineError(f"{what} is not the file that {by} names")
+    return content
+
+
+@contextmanager
+def _parsing(what: str) -> Iterator[None]:
+    """Turn any error of a parser into an EngineError that says which file is wrong, and how."""
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        raise EngineError(f"{what} ({type(error).__name__}: {error})") from None

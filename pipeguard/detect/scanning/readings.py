@@ -16,10 +16,9 @@ from pipeguard.detect.matching.confirm import Occurrence
 from pipeguard.detect.model.cascade import BRIEF_BYTES, Order
 from pipeguard.detect.rules.rule import Rule, View
 from pipeguard.detect.scanning.first_look import LITERALS, SPACED_OUT, seam_ranges
-from pipeguard.detect.scanning.location import locate_match
-from pipeguard.detect.scanning.origin import Origin
+from pipeguard.detect.scanning.origin import Origin, locate_match
 from pipeguard.detect.scanning.scan import Scan, Signs
-from pipeguard.detect.scanning.scan_result import StringSpan
+from pipeguard.detect.scanning.scan_budget import StringSpan
 from pipeguard.detect.text import split_literals
 from pipeguard.detect.text.decoders import ENCODINGS, DecodedParts
 from pipeguard.detect.text.document import MessageText

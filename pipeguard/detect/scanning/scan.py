@@ -18,20 +18,25 @@ from pipeguard.detect.scanning.confidence import (
     confidence_by_checks,
     may_be_doubted,
 )
-from pipeguard.detect.scanning.extents import Extents, settled_cuts
+from pipeguard.detect.scanning.extents import Extents, JsonValues, settled_cuts
 from pipeguard.detect.scanning.first_look import FirstLook, RuleLookup
-from pipeguard.detect.scanning.json_values import JsonValues
-from pipeguard.detect.scanning.location import (
+from pipeguard.detect.scanning.origin import (
+    Origin,
     is_invisible,
     locate_match,
     may_apply,
     value_places,
     without_secret,
 )
-from pipeguard.detect.scanning.origin import Origin
-from pipeguard.detect.scanning.scan_budget import Tally, without_separators
-from pipeguard.detect.scanning.scan_input import ScanInput
-from pipeguard.detect.scanning.scan_result import Match, ScanResult, with_support, without_repeats
+from pipeguard.detect.scanning.scan_budget import (
+    Match,
+    ScanInput,
+    ScanResult,
+    Tally,
+    with_support,
+    without_repeats,
+    without_separators,
+)
 from pipeguard.detect.text import decoders
 from pipeguard.detect.text.decoders import DecodedParts
 from pipeguard.detect.text.windowing import TAIL_BYTES, blocks

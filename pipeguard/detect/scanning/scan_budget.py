@@ -9,19 +9,24 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from hashlib import sha256
+from typing import NamedTuple
 
 from pipeguard.detect.checks.outcome import AROUND, Outcome
 from pipeguard.detect.checks.registry import AROUND_BYTES, AROUND_CHECK, NAME_CHECK, run
+from pipeguard.detect.commands.argument_usage import Uses
 from pipeguard.detect.matching.confirm import Occurrence
+from pipeguard.detect.model.data_literals import FileKind
 from pipeguard.detect.rules.rule import Rule
-from pipeguard.detect.scanning.context import preceding_name
-from pipeguard.detect.scanning.scan_result import Match
+from pipeguard.detect.text.document import MessageText
 from pipeguard.firewall.budgets import Budgets
-from pipeguard.firewall.finding import Confidence, Severity
+from pipeguard.firewall.finding import Confidence, Severity, raise_confidence
+from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.protocol.json_values import Path
+from pipeguard.firewall.protocol.pending import NO_CALL, Targets
+from pipeguard.firewall.protocol.places import Surface
 
 MAX_REPEATED = 32  # matches in one block that repeat a sure finding
 MORE_THAN_CUT = 257  # sure matches of one rule: more passages than are cut out of a message
@@ -182,3 +187,175 @@ def run_check(check: str, data: bytes, match: Occurrence, secret: bytes) -> Outc
 def without_separators(number: bytes) -> bytes:
     """A number without the separators of its groups."""
     return re.sub(rb"[ .\-/]", b"", number).upper()
+
+
+NAME_BYTES = 64
+_NAME_END = lazy_regex(rb"[A-Za-z0-9_.$-]+\Z")
+
+
+def preceding_name(data: bytes, match: Occurrence) -> bytes:
+    """The whole name before a secret, even if the match begins in the middle of it."""
+    start = match.span[0]
+    before = _NAME_END.search(data, max(0, start - NAME_BYTES), start)
+    return data[before.start() if before else start : match.secret[0]]
+
+
+# --- scan input -------------------------------------------------------------------------
+# The input of an engine: the text of one value, the places in it, and what its strings are for.
+
+PlaceOf = Callable[[Path], str]  # names the place of a path below the value
+
+
+class ScanInput(NamedTuple):
+    """One value to scan.
+
+    Attributes:
+        text: the strings of the value.
+        place_of: names the place of a path below the value.
+        keyed: True if it goes to a server.
+        uses: what each of its strings is for.
+        call: of which it is the result.
+    """
+
+    text: MessageText
+    place_of: PlaceOf
+    keyed: bool
+    uses: Uses
+    call: Targets = NO_CALL
+
+    def file_kind(self) -> FileKind:
+        """The kind of the files that it was read from, by their names."""
+        return FileKind(self.call.file_kind)
+
+    def asks_the_user(self, surface: Surface) -> bool:
+        """True if a client shows some of it to the user (MCP client/elicitation)."""
+        return surface is not Surface.DEFINITIONS and any(
+            self.place_of(path).startswith("elicitation.")
+            for *_, path in self.text.segments(0, len(self.text.data))
+        )
+
+
+# --- scan result ------------------------------------------------------------------------
+# The result of a scan of one value: matches, and passages that were left unread.
+
+
+class StringSpan(NamedTuple):
+    """A part of a string.
+
+    Attributes:
+        path: of the string, from the scanned value down.
+        start: of the first character.
+        end: after the last character.
+    """
+
+    path: Path
+    start: int
+    end: int
+
+
+class Match(NamedTuple):
+    """A match of a rule, located in a string.
+
+    Attributes:
+        rule: the rule.
+        confidence: after its checks.
+        view: the chain of readings, as `text` or `base64>folded`.
+        path: of the string that contains the match, from the scanned value down.
+        start: where the match begins in that string, in code points.
+        end: after its last character.
+        exact: True if the span is the match itself, not the whole stretch that it was decoded from.
+        paths: of all strings that contain parts of the match, if there are several.
+        excerpt: masked.
+        is_doubted: True if a classifier takes the words around a pattern for no order.
+        is_sample: True for a secret that documentation prints, or that is evidently made up: it
+            counts only where it leaves (detect.flows.way_out).
+        cuts: for an order that a classifier found in plain sight, what goes if it is cut out.
+        is_data: True for a value in source code or data (detect.model.data_literals).
+    """
+
+    rule: Rule
+    confidence: Confidence
+    view: str
+    path: Path
+    start: int
+    end: int
+    exact: bool
+    paths: tuple[Path, ...]
+    excerpt: str
+    is_doubted: bool = False
+    is_sample: bool = False
+    cuts: tuple[StringSpan, ...] = ()
+    is_data: bool = False
+
+
+class ScanResult(NamedTuple):
+    """The result of a scan of one value.
+
+    Attributes:
+        matches: what the rules found.
+        has_undecoded: True if more is encoded in it than is decoded for one message.
+        is_unfinished: True if the text is made so that scanning all of it would take too long.
+        unread_passages: what a classifier should have read beyond its budget for one message.
+    """
+
+    matches: list[Match]
+    has_undecoded: bool
+    is_unfinished: bool
+    unread_passages: list[Match]
+
+
+NOTHING_FOUND = ScanResult([], has_undecoded=False, is_unfinished=False, unread_passages=[])
+
+
+def with_support(
+    matches: list[Match], rules_with_several_values: set[str], reported_orders: set[int]
+) -> list[Match]:
+    """Raise the confidence of matches that others of the same text support.
+
+    Args:
+        matches: of one text; changed in place.
+        rules_with_several_values: ids of rules that ask for several values and found them.
+        reported_orders: indices of matches that report an order instead of giving one.
+    """
+    for index, match in enumerate(matches):
+        if match.rule.id in rules_with_several_values:
+            matches[index] = match._replace(confidence=raise_confidence(match.confidence))
+        elif (
+            match.rule.model
+            and match.confidence is Confidence.MEDIUM
+            and index not in reported_orders
+            and not match.is_data
+            and _has_second_sign(match, matches)
+        ):
+            matches[index] = match._replace(confidence=Confidence.HIGH)
+    return matches
+
+
+def _has_second_sign(match: Match, matches: Sequence[Match]) -> bool:
+    """True if a pattern matched in the same string: two weak signs are a strong one."""
+    return any(
+        other.path == match.path
+        and other.confidence >= Confidence.MEDIUM
+        and not (other.rule.model or other.rule.is_private or other.is_doubted or other.is_data)
+        for other in matches
+    )
+
+
+def without_repeats(matches: Sequence[Match]) -> Iterator[Match]:
+    """The matches without secrets of a rule that has the same secret exactly, in another reading.
+
+    For a match that is not exact the whole string is redacted.
+    """
+    exact: dict[tuple[str, Path], list[Match]] = {}
+    for match in matches:
+        if match.exact and match.rule.is_private:
+            exact.setdefault((match.rule.id, match.path), []).append(match)
+    for match in matches:
+        others = () if match.exact else exact.get((match.rule.id, match.path), ())
+        if not any(
+            other.start <= match.start
+            and match.end <= other.end
+            and other.confidence >= match.confidence
+            for other in others
+        ):
+            yield match

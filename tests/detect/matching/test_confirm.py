@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pipeguard.detect.matching.confirm import Finder, Occurrence
 from pipeguard.detect.matching.pattern_set import secret_group
 from pipeguard.detect.rules.rule import Rule
-from pipeguard.detect.scanning.rule_partition import squeezed_pattern
+from pipeguard.detect.scanning.first_look import squeezed_pattern
 from pipeguard.rulebook.proof import texts
 from tests.each import each
 from tests.fuzz.rulebook import RULES

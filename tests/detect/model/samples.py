@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pipeguard.detect.model.classifier import Classifier, load
 from pipeguard.detect.model.features import Lexicon
 from pipeguard.detect.scanning.engine import Engine
-from pipeguard.detect.scanning.scan_result import Match
+from pipeguard.detect.scanning.scan_budget import Match
 from pipeguard.firewall.protocol.places import Surface
 from pipeguard.rulebook.packs import model
 from pipeguard.rulebook.proof import frame_value, sample_place

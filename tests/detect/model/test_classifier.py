@@ -18,8 +18,14 @@ from pipeguard.detect.model.features import MAX_FAMILIES, WEIGHTS
 from pipeguard.detect.model.opener import Opener
 from pipeguard.detect.model.sentences import MAX_UNITS, units
 from pipeguard.detect.rules.rule import Rule, load_pack
-from pipeguard.detect.scanning.databases import Compiled, _network, build, classifier, load_patterns
-from pipeguard.detect.scanning.engine import Engine
+from pipeguard.detect.scanning.engine import (
+    Compiled,
+    Engine,
+    _network,
+    build,
+    classifier,
+    load_patterns,
+)
 from pipeguard.errors import EngineError, RuleError
 from pipeguard.firewall.finding import Action, Direction, Verdict
 from pipeguard.firewall.policy import Policy

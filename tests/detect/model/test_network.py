@@ -12,8 +12,8 @@ from pipeguard.detect.model.classifier import Rescoring, load
 from pipeguard.detect.model.network import Network, tokens
 from pipeguard.detect.model.network_weights import MAGIC
 from pipeguard.detect.rules.rule import Rule
-from pipeguard.detect.scanning import databases
-from pipeguard.detect.scanning.databases import classifier
+from pipeguard.detect.scanning import engine
+from pipeguard.detect.scanning.engine import classifier
 from pipeguard.errors import EngineError
 from pipeguard.rulebook.packs import model
 from tests.fuzz.budget import tried
@@ -124,7 +124,7 @@ def test_a_file_that_is_no_network_is_an_error_and_judges_nothing(how: str) -> N
 def test_a_file_that_is_not_the_one_that_is_named_is_an_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(databases, "_last_network", {})
+    monkeypatch.setattr(engine, "_last_network", {})
     rule = RULE_OF["injection"]
     files = {rule.model: model(rule.model), rescoring("injection").network: b"another"}
     read = classifier(rule, files.__getitem__)

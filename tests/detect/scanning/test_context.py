@@ -8,7 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeguard.detect.model.quotation import unquote
-from pipeguard.detect.scanning.context import EXCERPT_CHARS, RUN_BYTES, is_inside_data, shown_words
+from pipeguard.detect.scanning.confidence import (
+    EXCERPT_CHARS,
+    RUN_BYTES,
+    is_inside_data,
+    shown_words,
+)
 from pipeguard.firewall.finding import Action, Confidence
 from pipeguard.firewall.protocol.places import Surface
 from pipeguard.rulebook.samples import expand

@@ -3,7 +3,7 @@
 import pytest
 
 from pipeguard.detect.rules.rule import load_pack
-from pipeguard.detect.scanning.databases import build, classifier, collect_patterns, load_patterns
+from pipeguard.detect.scanning.engine import build, classifier, collect_patterns, load_patterns
 from pipeguard.detect.scanning.readings import SIGNS, SIGNS_TO_SERVER, SQUEEZED_SIGNS
 from pipeguard.errors import EngineError
 from pipeguard.firewall.protocol.places import Surface

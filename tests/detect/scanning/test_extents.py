@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 from pipeguard.detect.commands.argument_usage import Uses
 from pipeguard.detect.scanning.extents import PARAGRAPH_CHARS, Extents, settled_cuts
 from pipeguard.detect.scanning.origin import Origin
-from pipeguard.detect.scanning.scan_input import ScanInput
-from pipeguard.detect.scanning.scan_result import Match, StringSpan
+from pipeguard.detect.scanning.scan_budget import Match, ScanInput, StringSpan
 from pipeguard.detect.text.document import MessageText
 from pipeguard.firewall.finding import Confidence
 from pipeguard.firewall.protocol.json_values import JsonValue, Number

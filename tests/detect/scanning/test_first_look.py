@@ -11,8 +11,7 @@ from pipeguard.detect.scanning.engine import Engine
 from pipeguard.detect.scanning.first_look import first_look, is_plainly_clean
 from pipeguard.detect.scanning.readings import READINGS
 from pipeguard.detect.scanning.scan import Scan
-from pipeguard.detect.scanning.scan_input import ScanInput
-from pipeguard.detect.scanning.scan_result import NOTHING_FOUND, ScanResult
+from pipeguard.detect.scanning.scan_budget import NOTHING_FOUND, ScanInput, ScanResult
 from pipeguard.detect.text.document import MessageText
 from pipeguard.detect.text.windowing import BLOCK_BYTES
 from pipeguard.firewall.budgets import Budgets

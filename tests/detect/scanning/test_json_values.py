@@ -6,9 +6,9 @@ import pytest
 
 from pipeguard.detect.commands.argument_usage import Uses
 from pipeguard.detect.model.opener import Stretch
-from pipeguard.detect.scanning.json_values import JsonValues
+from pipeguard.detect.scanning.extents import JsonValues
 from pipeguard.detect.scanning.origin import Origin
-from pipeguard.detect.scanning.scan_input import ScanInput
+from pipeguard.detect.scanning.scan_budget import ScanInput
 from pipeguard.detect.text.document import MessageText
 from pipeguard.unicode.folding import Range, fold_and_back
 

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from pipeguard.detect.scanning.scan_result import ScanResult
+from pipeguard.detect.scanning.scan_budget import ScanResult
 from pipeguard.firewall.finding import Confidence
 from pipeguard.firewall.protocol.json_values import JsonValue
 from pipeguard.firewall.protocol.places import Surface

@@ -6,7 +6,7 @@ from pipeguard.detect.commands.argument_usage import Uses
 from pipeguard.detect.matching.confirm import Finder
 from pipeguard.detect.rules.rule import Written
 from pipeguard.detect.scanning.origin import IDLE_BYTES, Origin
-from pipeguard.detect.scanning.scan_input import ScanInput
+from pipeguard.detect.scanning.scan_budget import ScanInput
 from pipeguard.detect.text.decoders import DecodedParts, decode
 from pipeguard.detect.text.document import MessageText
 from pipeguard.detect.text.split_literals import joined_literals

@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from pipeguard.detect.rules.rule import Rule, View
-from pipeguard.detect.scanning.rule_partition import (
+from pipeguard.detect.scanning.first_look import (
     EngineRules,
     choose_engine,
     in_groups,

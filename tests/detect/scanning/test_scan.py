@@ -6,7 +6,7 @@ from pipeguard.detect.commands.argument_usage import Uses
 from pipeguard.detect.rules.rule import View
 from pipeguard.detect.scanning.origin import Origin
 from pipeguard.detect.scanning.scan import Scan
-from pipeguard.detect.scanning.scan_input import ScanInput
+from pipeguard.detect.scanning.scan_budget import ScanInput
 from pipeguard.detect.text.document import MessageText
 from pipeguard.firewall.budgets import Budgets
 from pipeguard.firewall.finding import Confidence

@@ -3,7 +3,7 @@
 import pytest
 
 from pipeguard.detect.commands.argument_usage import Uses
-from pipeguard.detect.scanning.scan_input import ScanInput
+from pipeguard.detect.scanning.scan_budget import ScanInput
 from pipeguard.detect.text.document import MessageText
 from pipeguard.firewall.protocol.json_values import JsonValue, Path
 from pipeguard.firewall.protocol.places import Surface

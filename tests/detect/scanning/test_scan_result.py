@@ -1,7 +1,7 @@
 """Matches of one text support each other, and none repeats another."""
 
 from pipeguard.detect.rules.rule import Rule
-from pipeguard.detect.scanning.scan_result import Match, with_support, without_repeats
+from pipeguard.detect.scanning.scan_budget import Match, with_support, without_repeats
 from pipeguard.firewall.finding import Confidence
 from tests.fuzz.rulebook import ALL, RULES
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pipeguard.detect.scanning.json_values import JsonStrings, may_continue
+from pipeguard.detect.scanning.extents import JsonStrings, may_continue
 from pipeguard.detect.text.document import MessageText
 from tests.fuzz.budget import tried
 

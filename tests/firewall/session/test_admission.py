@@ -9,8 +9,7 @@ from functools import cache
 import pytest
 
 from pipeguard.detect.detector import Engines, make_guard
-from pipeguard.detect.scanning.databases import build, load_patterns
-from pipeguard.detect.scanning.engine import Engine
+from pipeguard.detect.scanning.engine import Engine, build, load_patterns
 from pipeguard.errors import Refusal
 from pipeguard.firewall.finding import Action
 from pipeguard.firewall.pins.fingerprint import Pin, canonical, fingerprint

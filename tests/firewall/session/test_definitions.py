@@ -9,8 +9,7 @@ import pytest
 
 from pipeguard.detect.detector import Engines, get_detection, make_guard
 from pipeguard.detect.rules.rule import load_pack
-from pipeguard.detect.scanning.databases import build, load_patterns
-from pipeguard.detect.scanning.engine import Engine
+from pipeguard.detect.scanning.engine import Engine, build, load_patterns
 from pipeguard.errors import Refusal
 from pipeguard.firewall.finding import Action, Drift
 from pipeguard.firewall.pins.fingerprint import Pin, canonical, fingerprint
