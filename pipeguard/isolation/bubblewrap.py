@@ -115,8 +115,7 @@ def confine(
         *_NAMESPACES,
         *("--unshare-cgroup-try", "--die-with-parent", "--cap-drop", "ALL"),
         *("--uid", str(host.uid), "--gid", str(host.gid), "--hostname", "localhost"),
-        *("--seccomp", str(inherited[0]), "--tmpfs", "/"),
-        *("--proc", "/proc", "--dev", "/dev"),
+        *("--seccomp", str(inherited[0]), "--tmpfs", "/", "--proc", "/proc", "--dev", "/dev"),
         *(_guarded_proc() if host.uid == 0 else ()),
     ]
     mounts, staged = stage_view(view)
@@ -126,8 +125,7 @@ def confine(
     arguments += ["--perms", "1777", "--size", str(view.scratch), "--tmpfs", "/dev/shm"]  # noqa: S108  its own
     # What is not given and no scratch is refused, not lost: the folders between are in the root.
     arguments += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", view.folder]
-    for name, value in command.env.items():
-        arguments += ["--setenv", name, value]
+    arguments += [w for name, value in command.env.items() for w in ("--setenv", name, value)]
     read_from = _seal_content(os.fsencode("".join(f"{argument}\0" for argument in arguments)))
 
     started = [find() or PROGRAM, "--args", str(read_from)]
