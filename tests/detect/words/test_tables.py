@@ -6,9 +6,9 @@ import pkgutil
 import re
 from collections import Counter
 from pathlib import Path
+from types import ModuleType
 
 from pipeguard.detect import words
-from tests.detect.words.proof import tables
 from tests.each import each
 
 PACKAGE = Path(words.__file__).parents[2]
@@ -22,6 +22,11 @@ PLAIN = (
     *(ast.ImportFrom, ast.alias, ast.Module),
 )
 CALLED = {"word_set", "word_list", "frozenset"}
+
+
+def tables(module: ModuleType) -> set[str]:
+    """The names of a module's tables."""
+    return {name for name in vars(module) if name.isupper()}
 
 
 def tree(name: str) -> ast.Module:
