@@ -29,8 +29,7 @@ if TYPE_CHECKING:
     from pipeguard.clients.entries import ServerEntry
     from pipeguard.config.isolate_key import IsolateEntry
     from pipeguard.isolation.learning.observed import Observed
-    from pipeguard.isolation.learning.proposal import ProfileProposal
-    from pipeguard.isolation.learning.reduction import Grant
+    from pipeguard.isolation.learning.reduction import Grant, ProfileProposal
     from pipeguard.isolation.shipped import ShippedProfile
     from pipeguard.state.store import Namesake
 
@@ -237,7 +236,7 @@ def find_isolation(name: str, path: str | None = None) -> ServerIsolation:
     from pathlib import Path
 
     from pipeguard.isolation.learning.observed import load
-    from pipeguard.isolation.learning.proposal import propose
+    from pipeguard.isolation.learning.reduction import propose
     from pipeguard.isolation.profile import Profile
     from pipeguard.isolation.sandbox import this_host
     from pipeguard.isolation.shipped import find_profile

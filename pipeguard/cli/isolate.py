@@ -273,7 +273,7 @@ def accept(name: str, *, path: str | None, dry_run: bool) -> None:
     """  # noqa: D301  click reads the mark
     from pipeguard.config.isolate_entry import entry_lines, with_entry
     from pipeguard.config.user_policy import user_policy_path, usual_policy_path
-    from pipeguard.isolation.learning.proposal import policy_entry
+    from pipeguard.isolation.learning.reduction import policy_entry
     from pipeguard.state.exceptions import save
 
     path = path or user_policy_path() or usual_policy_path()

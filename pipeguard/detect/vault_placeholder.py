@@ -15,7 +15,7 @@ PLACEHOLDER = lazy_regex(r"\[(?:secret|personal):[a-z0-9-]{1,64}:[0-9]{1,9}:[0-9
 PLACEHOLDER_IN_BYTES = lazy_regex(PLACEHOLDER.pattern.encode())
 MAX_PLACEHOLDER_BYTES = 110
 # By firewall.session.cuts, firewall.session.redact, firewall.session.replies and
-# isolation.walls.annotation.
+# isolation.walls.witness.
 # Readers take them for notices in any case, brackets, markup and layout, so these do not matter.
 NOTICE_SIGN = r"(?i:pipe[\s_-]?guard|[\[({<]\s?(?:secret|personal|redacted)\s?:)"
 MAX_NOTICE_BYTES = 1024

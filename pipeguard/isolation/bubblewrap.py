@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pipeguard.isolation.view import FileView, Mount, SandboxUser
     from pipeguard.launch.command import Command
 
+
 PROGRAM = "bwrap"
 FOLDERS = ("/usr/bin", "/bin", "/usr/local/bin", "/run/current-system/sw/bin")
 _BINDS = {MountKind.READ: "--ro-bind", MountKind.WRITE: "--bind", MountKind.LINK: "--symlink"}

@@ -7,6 +7,7 @@ files, what has to be named by itself, and links that the server may have made.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
@@ -15,10 +16,9 @@ from urllib.parse import unquote, urlsplit
 
 from pipeguard.errors import PolicyError
 from pipeguard.isolation.live_mounts import MAX_REQUEST_BYTES, UNWATCHED, encode_staged
-from pipeguard.isolation.planted_links import resolve_target
 from pipeguard.isolation.profile import WRITE_ROOTS, Profile
 from pipeguard.isolation.run_later import is_of_git
-from pipeguard.isolation.runtimes import folders_among
+from pipeguard.isolation.runtimes import folders_among, may_be_meant
 from pipeguard.isolation.sensitive import contains_path
 from pipeguard.isolation.staging import Staged, stage_view
 from pipeguard.isolation.view import Mount, build_view
@@ -208,3 +208,41 @@ def _local_path(address: str) -> str | None:
     if not is_local or not path.startswith("/") or "\0" in path or parts.query or parts.fragment:
         return None
     return os.path.normpath("/" + path.lstrip("/"))
+
+
+# --- planted links ----------------------------------------------------------------------
+# Links on the path of a client's root that a server may have made, in this run or before.
+
+MOST_LINKS = 40  # as the kernel follows (path_resolution(7))
+
+
+def resolve_target(path: str, host: SandboxUser) -> str | None:
+    """Resolve a path; None where it passes a link that a server may have made.
+
+    Followed are links that stand in the home itself, or in a folder that we cannot change: none of
+    these is given to a server unasked.
+
+    Args:
+        path: an absolute one.
+        host: this machine and its user.
+
+    Raises:
+        OSError: a link leads in circles, or is gone meanwhile.
+    """
+    place, rest, plantable = "/", path.split("/")[::-1], set[str]()
+    links = 0
+    while rest:
+        name = rest.pop()
+        step = os.path.dirname(place) if name == ".." else os.path.join(place, name).rstrip("/")
+        if name in ("", ".", "..") or not os.path.islink(step):
+            place = step or "/"
+            continue
+        links += 1
+        if links > MOST_LINKS:
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
+        if may_be_meant(place, host) and os.access(place, os.W_OK):
+            plantable.add(place)
+        target = os.readlink(step)
+        place = "/" if target.startswith("/") else place
+        rest += target.split("/")[::-1]
+    return place if all(contains_path(place, each) for each in plantable) else None

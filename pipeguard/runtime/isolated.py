@@ -5,7 +5,8 @@ from __future__ import annotations
 from contextlib import suppress
 from functools import cached_property, partial
 from itertools import islice
-from time import time
+from threading import Lock
+from time import monotonic, time
 from typing import TYPE_CHECKING
 
 from pipeguard.config.user_policy import mentions_isolation
@@ -25,24 +26,15 @@ if TYPE_CHECKING:
     from pipeguard.config.options import WrapOptions
     from pipeguard.firewall.finding import Finding
     from pipeguard.identity.server_name import Launched
+    from pipeguard.isolation.egress.judge import EgressRecord
+    from pipeguard.isolation.egress.recording import ConnectionRecorder, RefusedTarget
     from pipeguard.isolation.learning.learner import Learner
     from pipeguard.isolation.sandbox import Sandbox
     from pipeguard.isolation.view import FileView
     from pipeguard.launch.child import Child
     from pipeguard.runtime.run import Run
-    from pipeguard.transports.channel import Channel
-
-
-from threading import Lock
-from time import monotonic
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from pipeguard.isolation.egress.judge import EgressRecord
-    from pipeguard.isolation.egress.recording import ConnectionRecorder, RefusedTarget
     from pipeguard.state.connections import EndedConnection
+    from pipeguard.transports.channel import Channel
 
 MOST_MADE = 100  # files and folders of one run that are told
 
@@ -331,7 +323,7 @@ def _note_made(view: FileView, since: float, notice: Callable[[Finding], None]) 
     """
     from pipeguard.firewall.finding import Action, Finding, Severity
     from pipeguard.isolation.run_later import find_made
-    from pipeguard.isolation.walls.wall import WRITE
+    from pipeguard.isolation.walls.grants import WRITE
     from pipeguard.isolation.walls.witness import PLACE, shorten
 
     given = [mount.path for mount in view.mounts if mount.is_changed]

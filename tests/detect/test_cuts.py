@@ -22,8 +22,8 @@ from pipeguard.firewall.policy import ActionEntry, Exempt, Layer, Mode, Policy, 
 from pipeguard.firewall.session import replies
 from pipeguard.firewall.session.rewrite import cut_line, list_spellings, placeholder, redact
 from pipeguard.firewall.session.session import Session
-from pipeguard.isolation.walls.annotation import describe_walls
-from pipeguard.isolation.walls.wall import READ, Wall
+from pipeguard.isolation.walls.grants import READ, Wall
+from pipeguard.isolation.walls.witness import describe_walls
 from tests.firewall.session.talk import KEY, TO_CLIENT, TO_SERVER, call, frame, new_session, rules
 from tests.fuzz.budget import tried
 from tests.fuzz.rulebook import engines

@@ -13,10 +13,15 @@ from pipeguard.firewall.protocol.message import Message, parse
 from pipeguard.firewall.session.guard import AnswerNote
 from pipeguard.isolation.egress.recording import RefusedTarget
 from pipeguard.isolation.view import FileView, Mount, MountKind
-from pipeguard.isolation.walls.annotation import MAX_NAMED, describe_walls
-from pipeguard.isolation.walls.mentions import MAX_MENTIONS, find_access, mentions
-from pipeguard.isolation.walls.wall import PORT, READ, WRITE, Mention, Wall
-from pipeguard.isolation.walls.witness import WallWitness
+from pipeguard.isolation.walls.grants import PORT, READ, WRITE, Mention, Wall
+from pipeguard.isolation.walls.witness import (
+    MAX_MENTIONS,
+    MAX_NAMED,
+    WallWitness,
+    describe_walls,
+    find_access,
+    mentions,
+)
 from tests.each import each
 from tests.firewall.session.talk import TO_CLIENT, TO_SERVER, call, new_session
 

@@ -10,8 +10,15 @@ from pipeguard.config.isolate_key import IsolateEntry
 from pipeguard.errors import PolicyError
 from pipeguard.isolation.sandbox import this_host
 from pipeguard.isolation.view import SandboxUser
-from pipeguard.isolation.walls.grants import WallGrant, find_grant, is_covered, needless
-from pipeguard.isolation.walls.wall import PORT, READ, WRITE
+from pipeguard.isolation.walls.grants import (
+    PORT,
+    READ,
+    WRITE,
+    WallGrant,
+    find_grant,
+    is_covered,
+    needless,
+)
 from tests.each import each
 
 

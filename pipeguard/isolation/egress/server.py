@@ -17,9 +17,9 @@ from pipeguard.isolation.egress.dns_server import DnsDatagrams, DnsResponder, Dn
 from pipeguard.isolation.egress.handshake import EgressRequest
 from pipeguard.isolation.egress.hosts import LOOPBACK, HostAndPort, is_localhost
 from pipeguard.isolation.egress.judge import EgressOutcome, EgressReason, EgressRecord, EgressWay
-from pipeguard.isolation.egress.lookups import NameLookups, resolve_by_system
 from pipeguard.isolation.egress.outer_proxy import OuterProxies
 from pipeguard.isolation.egress.refused_connections import RefusedReader
+from pipeguard.isolation.egress.routing import NameLookups, resolve_by_system
 from pipeguard.isolation.egress.session import EgressSession
 from pipeguard.isolation.egress.sockets import BACKLOG
 from pipeguard.isolation.egress.state import OncePerMinute, ReadBuffer

@@ -15,12 +15,12 @@ from pipeguard.isolation.egress.judge import (
     EgressWay,
     find_refusal,
 )
-from pipeguard.isolation.egress.lookups import error_name
 from pipeguard.isolation.egress.routing import (
     HostRoute,
     RouteOwner,
     RouteRefusedError,
     advise,
+    error_name,
     open_route,
 )
 from pipeguard.isolation.egress.tunnel import RequestEnd, TunnelEnd, reset

@@ -24,7 +24,6 @@ from pipeguard.isolation.learning.reduction import SHARED, show_path
 from pipeguard.isolation.run_later import holder_of_later, is_held_back
 from pipeguard.isolation.sensitive import contains_path, find_holder
 from pipeguard.isolation.view import SYSTEM
-from pipeguard.isolation.walls.wall import PORT, READ, WRITE
 from pipeguard.unicode.display import visible
 
 if TYPE_CHECKING:
@@ -33,7 +32,41 @@ if TYPE_CHECKING:
     from pipeguard.config.isolate_key import IsolateEntry
     from pipeguard.isolation.view import SandboxUser
 
+
 MAX_LISTED = 4
+READ, WRITE, PORT = "isolation.read", "isolation.write", "isolation.port"
+ADDRESS = "egress.address"
+
+
+class Mention(NamedTuple):
+    """A file that a failed answer names.
+
+    Attributes:
+        rule: READ or WRITE.
+        path: absolute.
+    """
+
+    rule: str
+    path: str
+
+
+class Wall(NamedTuple):
+    """A wall that a server hit.
+
+    Attributes:
+        rule: READ, WRITE, or the rule of a refused connection.
+        subject: a path, a port, or a host with its port unless that is one of the web's.
+        event: names it in the audit.
+        entry: of a refused connection, the entry of the policy that would allow it; empty if no
+            event does. None for a file.
+    """
+
+    rule: str
+    subject: str
+    event: str
+    entry: str | None = None
+
+
 Needless = dict[str, list[str]]
 PATHS = ("read", "write")
 KINDS = {READ: "read", WRITE: "write", PORT: "loopback"}

@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
+import json
 from collections import OrderedDict, deque
+from os.path import dirname, normpath
 from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from pipeguard.firewall.finding import Action, Finding, Severity
-from pipeguard.isolation.walls.annotation import (
-    describe_walls,
-    is_about_failure,
-    is_named,
-    iterate_texts,
-)
-from pipeguard.isolation.walls.mentions import is_refused, mentions
-from pipeguard.isolation.walls.wall import READ, WRITE, Wall
-from pipeguard.unicode.display import visible
+from pipeguard.firewall.lazy_regex import lazy_regex
+from pipeguard.isolation.egress.hosts import PRIVATE
+from pipeguard.isolation.sensitive import contains_path
+from pipeguard.isolation.view import MountKind
+from pipeguard.isolation.walls.grants import ADDRESS, PORT, READ, WRITE, Mention, Wall
+from pipeguard.unicode.display import cut, visible
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from pipeguard.firewall.protocol.json_values import JsonObject
     from pipeguard.firewall.session.guard import AnswerNote
     from pipeguard.isolation.egress.recording import RefusedTarget
     from pipeguard.isolation.view import FileView
-    from pipeguard.isolation.walls.wall import Mention
 
 MAX_REFUSED = 256  # hosts and ports that were refused last
 MAX_TIMES = 8  # when each of them was, last
@@ -152,3 +150,179 @@ def shorten(path: str) -> str:
     """A path, made visible; the end of a long one, which tells it from others."""
     text = visible(path[-EXCERPT_CHARS:])
     return text if len(path) <= EXCERPT_CHARS else f"…{text[1 - EXCERPT_CHARS :]}"
+
+
+# --- mentions ---------------------------------------------------------------------------
+# Files that a failed answer names, and the part of them that the server is not given.
+
+MAX_CHARS = 64 * 1024  # of a text
+MAX_LINE_CHARS = 4000
+MAX_MENTIONS = 8  # of a text
+MAX_LINKS = 8
+UNQUOTED = 4  # the group of `_PATH` for a path without quotes
+
+# As Node, libuv, Python, Go, Rust and C libraries say it (errno(3), strerror(3)).
+_FAILURE = lazy_regex(
+    r"(?i)\b(?:erofs|eacces|eperm|enoent)\b|read-only file system|permission denied"
+    r"|operation not permitted|no such file|(?:not|n't) exist"
+)
+_UNCHANGEABLE = lazy_regex(r"(?i)\berofs\b|read-only file system")
+_PATH = lazy_regex(
+    r"""'(/[^'\n]{1,1000})'|"(/[^"\n]{1,1000})"|`(/[^`\n]{1,1000})`"""
+    r"""|(?<![\w./:~'"`-])(/[^\s'"`,;:()<>|\[\]{}]{1,1000})"""
+)
+# Of the tool that was called, or in the line.
+_WRITING = lazy_regex(
+    r"(?i)(?<![a-z])(?:mkdir|mkdtemp|rename|unlink|rmdir|copyfile|symlink|chmod|utime|f?truncate"
+    r"|writ|creat|sav(?:e|ing)|delet|remov|lock\b|edit|mov(?:e|ing)|append|updat|upload|download)"
+)
+
+
+def mentions(text: str, tool: str = "") -> list[Mention]:
+    """Find the files that a text says could not be used: a path and an error code in one line.
+
+    Args:
+        text: of an answer that failed.
+        tool: that was called, or empty.
+    """
+    found: dict[Mention, None] = {}
+    for line in (each[:MAX_LINE_CHARS] for each in text[:MAX_CHARS].splitlines()):
+        if len(found) < MAX_MENTIONS and _FAILURE.search(line):
+            words = _PATH.sub("", line)  # a folder may be called `write`
+            is_writing = _UNCHANGEABLE.search(line) or _WRITING.search(f"{tool} {words}")
+            rule = WRITE if is_writing else READ
+            found |= dict.fromkeys(Mention(rule, path) for path in _paths(line))
+    return list(found)[:MAX_MENTIONS]
+
+
+def _paths(line: str) -> Iterator[str]:
+    for match in _PATH.finditer(line):
+        path = match[match.lastindex or 0]
+        if match.lastindex == UNQUOTED:
+            path = path.rstrip(".!?")
+        if path.isprintable():  # a policy has no other characters
+            yield normpath(path)
+
+
+def is_refused(mention: Mention, view: FileView) -> bool:
+    """True if a server does not see a file, or may only read one that it wants to change."""
+    own = {mount.path for mount in view.mounts if mount.kind is MountKind.EMPTY}
+    if mention.rule == WRITE and not own.isdisjoint((mention.path, dirname(mention.path))):
+        return False  # a folder of its own, in which it may write
+    sight = find_access(view, mention.path)
+    return sight is None or (sight is MountKind.READ and mention.rule == WRITE)
+
+
+def find_access(view: FileView, path: str) -> MountKind | None:
+    """Say by the view alone how a server sees this machine's file at a path: READ or WRITE.
+
+    None for what it does not see; what it has there may be its own.
+    """
+    for _ in range(MAX_LINKS):
+        around = None
+        # What stands later covers what stands before; a folder that is made covers nothing.
+        for mount in view.mounts:
+            if mount.kind is not MountKind.FOLDER and contains_path(path, mount.path):
+                around = mount
+        if around is None:
+            return None
+        if around.kind is not MountKind.LINK:
+            break
+        rest = path[len(around.path) :]
+        above = "" if around.source.startswith("/") else around.path.rpartition("/")[0]
+        path = normpath(f"{above}/{around.source.lstrip('/')}{rest}")
+    else:
+        return None
+    if around.kind is MountKind.WRITE:
+        # Of a kept home the source is elsewhere: it is the server's own.
+        return MountKind.WRITE if around.source == around.path else None
+    is_whole = around.kind in {MountKind.COPY, MountKind.TEXT} and path == around.path
+    return MountKind.READ if is_whole or around.kind is MountKind.READ else None
+
+
+# --- annotation -------------------------------------------------------------------------
+# PipeGuard's own words in an answer that failed at a wall.
+
+MAX_NAMED = 3  # walls in one answer
+MAX_SUBJECT_CHARS = 200
+MAX_WORDS = 6  # of a host; more of them are a sentence
+UNNAMED = "that its event names"
+MAX_FAILURE_CHARS = 2000  # a longer result without `isError` is about something else
+_NAMES_FAILURE = lazy_regex(
+    r"(?i)\b(?:error|fail|refused|time(?:d )?-?out|unreachable|unable|cannot|could ?n[o']t"
+    r"|no results?|enotfound|eai_|not (?:be )?(?:found|reach|resolve))"
+)
+_WORD = lazy_regex(r"[^\W\d_]{2,}")
+_FILES = {READ: "to read the file that it names", WRITE: "to change the file that it names"}
+
+
+def iterate_texts(answer: JsonObject) -> Iterator[tuple[str, str]]:
+    """Yield the texts of an answer, each with its pointer."""
+    error, result = answer.get("error"), answer.get("result")
+    if isinstance(error, dict):
+        data = error.get("data")
+        fields = data.items() if isinstance(data, dict) else [("", data)]
+        found = [("/error/message", error.get("message"))]
+        found += [(f"/error/data/{key}".rstrip("/"), value) for key, value in fields]
+        yield from ((pointer, text) for pointer, text in found if isinstance(text, str))
+    if isinstance(result, dict) and isinstance(content := result.get("content"), list):
+        for index, block in enumerate(content):
+            if isinstance(block, dict) and isinstance(text := block.get("text"), str):
+                yield f"/result/content/{index}/text", text
+
+
+def is_about_failure(text: str, walls: Sequence[Wall]) -> bool:
+    """True if a result without `isError` tells that something failed."""
+    if len(text) > MAX_FAILURE_CHARS:
+        return False
+    return bool(_NAMES_FAILURE.search(text)) or any(is_named(wall, text) for wall in walls)
+
+
+def is_named(wall: Wall, text: str) -> bool:
+    """True if a text contains the subject of a wall."""
+    return (f":{wall.subject}" if wall.rule == PORT else wall.subject) in text
+
+
+def describe_walls(walls: Sequence[Wall]) -> str:
+    """Tell a model of walls."""
+    named = [f"{_show_wall(wall)} ({_event(wall)})" for wall in walls[:MAX_NAMED]]
+    named += [f"{len(walls) - MAX_NAMED} more"] if len(walls) > MAX_NAMED else []
+    allowable = sum(wall.event != "" and wall.entry != "" for wall in walls)
+    events = "these events" if allowable > 1 else "the event"
+    who = f", who alone can allow {events}" if allowable else ", who alone decides about it"
+    return (
+        f"PipeGuard: this server is isolated, and is not given {', nor '.join(named)}. If"
+        f" that is what was missing, tell the user{who}; do not work around it."
+    )
+
+
+def _show_wall(wall: Wall) -> str:
+    if wall.rule in _FILES:
+        return _FILES[wall.rule]
+    if wall.rule == PORT:
+        return f"port {wall.subject} of this machine"
+    subject = _quote_subject(wall.subject) if _is_short(wall) else UNNAMED
+    if wall.rule != ADDRESS:
+        return f"the host {subject}"
+    if not wall.entry:
+        return f"the local address that the name of its host {subject} leads to"
+    is_private = wall.entry.endswith(PRIVATE)
+    where = "the private network" if is_private else "the address of this machine"
+    return f"{where} that the name of its host {subject} leads to"
+
+
+def _event(wall: Wall) -> str:
+    """The event's name, and the entry that it gives if the wall does not say that."""
+    if wall.entry == "":
+        return f"event {wall.event}, for which no such address is given"
+    entry = wall.entry if wall.rule == ADDRESS and _is_short(wall) else None
+    gives = f", for exactly {_quote_subject(entry)}" if entry else ""
+    return f"event {wall.event}{gives}"
+
+
+def _is_short(wall: Wall) -> bool:
+    return len(_WORD.findall(wall.subject)) <= MAX_WORDS
+
+
+def _quote_subject(text: str) -> str:
+    return json.dumps(cut(visible(text), MAX_SUBJECT_CHARS), ensure_ascii=False)

@@ -14,14 +14,13 @@ from pipeguard.isolation.egress.hosts import HostError, HostRules
 from pipeguard.isolation.egress.judge import EgressOutcome, EgressReason
 from pipeguard.isolation.egress.recording import ConnectionRecorder, allowing_entry
 from pipeguard.isolation.egress.state import EgressLimits
-from pipeguard.isolation.learning.names import HostNames
 from pipeguard.isolation.learning.observed import Observed
-from pipeguard.isolation.learning.proposal import propose
-from pipeguard.isolation.learning.reduction import reduce
+from pipeguard.isolation.learning.reduction import propose, reduce
+from pipeguard.isolation.learning.tracer import HostNames
 from pipeguard.isolation.profile import Profile
 from pipeguard.isolation.sandbox import this_host
-from pipeguard.isolation.walls.annotation import describe_walls
-from pipeguard.isolation.walls.wall import Wall
+from pipeguard.isolation.walls.grants import Wall
+from pipeguard.isolation.walls.witness import describe_walls
 from pipeguard.runtime.isolated import IsolatedConnections
 from pipeguard.state.connections import EndedConnection
 from tests.each import each

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from pipeguard.errors import StateError
-from pipeguard.isolation.learning.names import HostNames
 from pipeguard.isolation.learning.observed import (
     MAX_FILES,
     MAX_HOSTS,
@@ -21,6 +20,7 @@ from pipeguard.isolation.learning.observed import (
     load,
     save_more,
 )
+from pipeguard.isolation.learning.tracer import HostNames
 from tests.each import each
 
 NAMES = ["files", "a/b", "..", "ünï 🙂", "x" * 50]

@@ -7,8 +7,13 @@ from pathlib import Path
 import pytest
 
 from pipeguard.isolation.learning.observed import LISTED, READ, WRITTEN, Observed
-from pipeguard.isolation.learning.proposal import policy_entry, propose
-from pipeguard.isolation.learning.reduction import PORT_RANGE, Reduction, reduce
+from pipeguard.isolation.learning.reduction import (
+    PORT_RANGE,
+    Reduction,
+    policy_entry,
+    propose,
+    reduce,
+)
 from pipeguard.isolation.profile import Profile
 from pipeguard.isolation.sensitive import sensitive_paths
 from pipeguard.isolation.view import SandboxUser
