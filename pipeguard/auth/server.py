@@ -29,7 +29,7 @@ def canonical(url: str) -> str:
     """
     parts, host, port = _split(url)
     if parts.username is not None or parts.password is not None:
-        raise InputError("a server's URL must not have a user name or password before the host.")
+        raise InputError("a server's URL must not contain a user name or password.")
     scheme = _SCHEMES[parts.scheme]
     if scheme == "http" and not is_loopback(host):
         raise InputError(

@@ -115,12 +115,14 @@ async def log_out(store: LoginStore, server: str) -> Revocation:
 async def revoke(login: StoredLogin, secrets: Secrets) -> Revocation:
     """Ask the authorization server to revoke tokens (RFC 7009)."""
     if not login.client:
-        return Revocation(f"{login.issuer} has forgotten this client, so nothing could be revoked.")
+        return Revocation(
+            f"{login.issuer} no longer knows this client, so PipeGuard could not revoke anything."
+        )
     flow, _ = sdk.restored_flow(login, secrets)
     metadata = flow.context.oauth_metadata
     if metadata is None or metadata.revocation_endpoint is None:
         issuer = login.issuer or login.server
-        return Revocation(f"{issuer} revokes no tokens; they expire by themselves.")
+        return Revocation(f"{issuer} does not revoke tokens; they expire by themselves.")
     endpoint = str(metadata.revocation_endpoint)
     try:
         async with Wire(login.server, login.ca) as wire:

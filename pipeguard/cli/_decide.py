@@ -176,7 +176,8 @@ def _report(decision: Decision[_Stored], chosen: list[_Stored], done: list[_Stor
             click.echo(f"{participle} {entry.target}  {_fingerprint(entry)[:16]}")
         else:
             click.echo(
-                f"Not {decision.participle} {entry.target}: it has changed again.  pipeguard diff"
+                f"Not {decision.participle} {entry.target}: it has changed again. See it with:"
+                " pipeguard diff"
             )
 
 

@@ -83,7 +83,9 @@ def _reads(extent: Extent) -> list[str]:
         state = "" if extent.is_fetched else ", fetched when it first starts"
         package = [f"its package {visible(extent.package)}{state}"]
     if extent.unknown:
-        package.append(f"what its program needs, which was not found: {visible(extent.unknown)}")
+        package.append(
+            f"what its program needs, which PipeGuard did not find: {visible(extent.unknown)}"
+        )
     system = ", ".join(visible(path) for path in extent.system)
     return [
         *map(_grant_line, extent.read),

@@ -86,8 +86,8 @@ def give(event: AuditedEvent, grant: WallGrant, path: str, *, dry_run: bool, as_
             page.append(grant.hint)
         if dropped:
             gone = ", ".join(f"{kind} {visible(p)}" for kind, ps in dropped.items() for p in ps)
-            page.append(f"With that these lines are needless, and go: {gone}.")
-        given = f"{path} gives it already. {when_it_holds(event, grant)}"
+            page.append(f"It makes these lines redundant, and they go: {gone}.")
+        given = f"{path} grants it already. {when_it_holds(event, grant)}"
         click.echo("\n".join(page) if is_new else given, err=as_json)
     if is_new and person is not None:
         if not person.confirms(f"allow {event.name}"):
@@ -161,7 +161,7 @@ def given_now(event: AuditedEvent) -> GivenNow | None:
     except PolicyError:
         return None  # it is not offered, or whoever judges by the policy says what is wrong there
     holds = ", also while it runs." if grant.is_live else f". {when_it_holds(event, grant)}"
-    given = f"Your policy gives it that by now{holds}"
+    given = f"Your policy grants it by now{holds}"
     return GivenNow(given, revocation_command(event.server, str(grant.value)))
 
 

@@ -102,7 +102,9 @@ class ServerHere:
         if self.is_bare:
             return f"NOT isolated: {self.client_name} starts it without PipeGuard"
         if not held.is_held:
-            return "learned: nothing is kept from it" if held.engine == LEARN else "not isolated"
+            return (
+                "learning: PipeGuard refuses it nothing" if held.engine == LEARN else "not isolated"
+            )
         here = self.touches.engine
         engine = held.engine if here in ("", held.engine) else f"{held.engine}: {here}"
         return f"isolated by {self.isolator} ({engine})"
@@ -112,7 +114,11 @@ class ServerHere:
         """Summarise what it can touch."""
         if not self.isolation.is_held:
             is_container = is_of_containers(self.server.own_words)
-            return "all that its container's words give" if is_container else "all that you may do"
+            return (
+                "all that its container's command gives it"
+                if is_container
+                else "all that you may do"
+            )
         return summarise(self.touches)
 
     def fields(self) -> dict[str, object]:
@@ -136,7 +142,7 @@ class ServerHere:
         held = self.isolation
         if not held.is_held:
             if is_of_containers(self.server.own_words):
-                yield "    it can touch all that its container's words give it"
+                yield "    it can touch all that its container's command gives it"
                 yield from wrap_text(_mounts(self.server.own_words))
                 return
             yield "    it can touch all that you may"
@@ -280,17 +286,17 @@ def _mounts(words: tuple[str, ...]) -> str:
     try:
         options = parse_run(words).options
     except PipeGuardError as error:
-        return f"What it mounts is not known: {error}"
+        return f"PipeGuard cannot tell what it mounts: {error}"
     mounted = [each.value for each in options if each.name in ("--volume", "--mount")]
     listed = visible(", ".join(mounted))
-    return f"By its own words it mounts {listed}." if mounted else "It mounts no file of yours."
+    return f"Its command mounts {listed}." if mounted else "It mounts no file of yours."
 
 
 def hardening(container: Hardened) -> str:
     """Describe what is added to a container's options."""
     said = " ".join(map(visible, container.added))
     text = f"Isolated, it is started with: {said}" if said else "Its words leave nothing open."
-    opened = "\nIt has a network by its own words: its connections are not judged."
+    opened = "\nIts command gives it a network: PipeGuard does not judge its connections."
     return text + opened * container.is_open
 
 

@@ -188,8 +188,8 @@ class ServerIsolation:
         if self.namesake is not None:
             name, other, since = self.namesake
             yield from wrap_text(
-                f"It is called so because {visible(name)} is another server since {since[:10]}:"
-                f" {visible(other)}. To name it yourself, start it with --name NAME.",
+                f"It has this name because {visible(name)} is another server since {since[:10]}:"
+                f" {visible(other)}. To choose a name, start it with --name NAME.",
                 "  ",
             )
 
@@ -314,7 +314,7 @@ def _proposal_lines(name: str, proposal: ProfileProposal, observed: Observed) ->
     if not (proposal.added or proposal.present or proposal.unused):
         yield "    nothing"
     if observed.is_cut:
-        yield "  More was used than there is room to write down."
+        yield "  It used more than PipeGuard has room to record."
     if proposal.withheld:
         yield "  Not given:"
         yield from (f"    {visible(what)}: {visible(why)}" for what, why, _ in proposal.withheld)

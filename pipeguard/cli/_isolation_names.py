@@ -38,7 +38,7 @@ def unknown_lines(name: str) -> Iterator[str]:
     known = known_names()
     near = [each for each in known if each.startswith(f"{name}-")][:NEAR]  # kept apart from it
     near = near or get_close_matches(name, known, n=NEAR, cutoff=0.5)
-    yield f"Nothing is known of {visible(name)}."
+    yield f"PipeGuard knows nothing about {visible(name)}."
     if near:
         yield f"Did you mean {' or '.join(map(visible, near))}?"
     elif known:

@@ -48,7 +48,7 @@ _TERMINAL = ("CONIN$", "CONOUT$") if sys.platform == "win32" else ("/dev/tty", "
 _MANAGERS = frozenset({"systemd", "init", "launchd"})  # ancestors of agents and people alike
 _FORWARDERS = frozenset({"sshd", "sshd-session"})  # their connections are those of `ssh -L`
 _LISTENS = "0A"  # a state in /proc/net/tcp (linux/net/tcp_states.h)
-_OWN_TERMINAL = "A person decides this: run it in a terminal of your own."
+_OWN_TERMINAL = "Only a person may decide this: run it in a terminal of your own."
 _NO_TERMINAL = f"there is no terminal to ask on.\n  {_OWN_TERMINAL}"
 
 

@@ -139,7 +139,7 @@ def _revocation(
         raise SystemExit(NOTHING_THERE)
     click.echo(f"{path} does not give {visible(name)} {visible(what)}.", err=True)
     given = ", ".join(visible(value) for _, value in list_grants(own))
-    click.echo(f"It gives {given}." if given else "It gives it nothing of its own.", err=True)
+    click.echo(f"It gives {given}." if given else "It grants it nothing of its own.", err=True)
     click.echo("\n".join(otherwise), err=True, nl=bool(otherwise))
     raise SystemExit(NOTHING_THERE)
 
@@ -168,8 +168,8 @@ def _when(name: str, revocation: GrantRevocation, entries: tuple[IsolateEntry, .
     ways = ["restart it in its client"] if found != {True} else []
     ways += [f"{RESTART_SERVER}, where it is behind that"] if True in found else []
     return (
-        f"{visible(name)} has it until it is started again: {'; '.join(ways)}. End it now where"
-        " that is too late."
+        f"{visible(name)} keeps it until the server restarts: {'; '.join(ways)}. If that is too"
+        " late, stop the server now."
     )
 
 

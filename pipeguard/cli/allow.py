@@ -53,13 +53,13 @@ def _day(context: click.Context, option: click.Parameter, value: str | None) -> 
 @click.option(
     "--by",
     type=click.Choice([scope.value for scope in Breadth]),
-    help="What it is for: this content, this file, this host, or all calls of the tool.",
+    help="Limit it to this content, this file, this host, or all calls of the tool.",
 )
 @click.option(
     "--port",
     type=click.IntRange(1, HIGHEST_PORT),
     metavar="NUMBER",
-    help="Of the host that an isolated server was refused, if not 443 or 80.",
+    help="The port of the host that an isolated server was refused, if not 443 or 80.",
 )
 @click.option(
     "--wide",

@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 # What `pipeguard explain` says of what an isolated server did not get, in words for each kind.
 
 _SAID = (
-    " It named this in an answer that failed. Nothing but its own words says so: they are shown to"
-    " you, and give it nothing."
+    " The server named this in an answer that failed. PipeGuard has only its word for it: you"
+    " see it here, and it grants the server nothing."
 )
 # By rule, in place of the text of its family. What to do is in firewall.session.remedies.
 WALLS: dict[str, str] = {
@@ -56,30 +56,30 @@ WALLS: dict[str, str] = {
         " Whoever answers for a name could else lead the server into your network."
     ),
     "egress.failed": (
-        "The server is given this host, and the connection failed outside. PipeGuard refused"
+        "The server may reach this host, and the connection failed outside. PipeGuard refused"
         " nothing."
     ),
     "egress.malformed": (
-        "What the server sent to the proxy of its sandbox cannot be read as a request, or could be"
-        " read in two ways. It is not certain where it would lead, so it leads nowhere."
+        "PipeGuard cannot read what the server sent to its sandbox's proxy as a request, or"
+        " could read it in two ways. Since the target is not certain, the connection is"
+        " refused."
     ),
     "egress.unsupported": (
         "The server asked the proxy of its sandbox for something that it does not do, as BIND or"
         " UDP of SOCKS, or an `https:` address without CONNECT."
     ),
     "egress.slow": (
-        "The server opened a connection to the proxy of its sandbox, and did not say in time where"
-        " it leads."
+        "The server opened a connection to its sandbox's proxy, and did not name a target in time."
     ),
     "egress.too-many": (
         "The server has as many connections open, or names in use, as one sandbox may have, so that"
         " it cannot use up what your machine has."
     ),
     "egress.withdrawn": (
-        "The policy changed while the connection was open, and no longer gives the server where it"
-        " led. It was ended."
+        "The policy changed while the connection was open, and no longer grants its target."
+        " PipeGuard closed it."
     ),
-    "isolation.read": "An isolated server sees no file of yours but what it is given." + _SAID,
+    "isolation.read": "An isolated server sees no file of yours except what it was given." + _SAID,
     "isolation.write": (
         "An isolated server changes only what it is given to change; anything else that it sees it"
         " may only read. Where nothing was stopped, the event names what was made while the server"

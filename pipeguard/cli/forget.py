@@ -75,7 +75,7 @@ def _forget_launch(name: str | None, *, yes: bool) -> NoReturn:
     for launched in forgotten:
         click.echo(f"Forgotten that {visible(name)} is {visible(launched)}.")
     if not forgotten:
-        click.echo(f"It is not recorded what starts {visible(name)}.")
+        click.echo(f"PipeGuard has no record of what starts {visible(name)}.")
     raise SystemExit(0 if forgotten else NOTHING_THERE)
 
 

@@ -326,7 +326,7 @@ def scan_files(words: Sequence[str]) -> ScanFiles:
         InputError: a word names nothing, or standard input is not the only one.
     """
     if STDIN in words and len(words) > 1:
-        raise InputError("standard input (-) is judged alone: leave out the files, or -.")
+        raise InputError("standard input (-) is judged by itself: leave out the files, or -.")
     paths: dict[str, None] = {}
     chosen = set()
     for word in words:

@@ -67,7 +67,7 @@ if the scan engine is missing, 4 if the store cannot be used.""",
 @click.option(
     "--no-management",
     is_flag=True,
-    help="Let agents propose no servers, whatever the file says (management).",
+    help="Do not let agents propose servers, whatever the file says (management).",
 )
 @click.option(
     "--check",

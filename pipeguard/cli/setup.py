@@ -64,7 +64,7 @@ def _complete(context: click.Context, parameter: click.Parameter, incomplete: st
 @click.option(
     "--gateway",
     is_flag=True,
-    help="Move the servers behind `pipeguard serve`, one entry in each client's file.",
+    help="Move the servers behind `pipeguard serve`, with one entry in each client's file.",
 )
 @click.option("--isolate", is_flag=True, help="Also isolate the servers that run on this machine.")
 @click.option("--undo", is_flag=True, help="Remove the guard, or move servers back.")

@@ -62,9 +62,15 @@ def command() -> None:
     default=EFFECTS[-1],
     help="The most that a tool may do (default: destructive).",
 )
-@click.option("--expires", metavar="SPAN", help="After so long: 12h, 30d or 8w (default: never).")
 @click.option(
-    "--per-minute", type=click.IntRange(1, 100_000), help="At most so many calls in a minute."
+    "--expires",
+    metavar="SPAN",
+    help=("Let it expire after this time: 12h, 30d or 8w (default: never)."),
+)
+@click.option(
+    "--per-minute",
+    type=click.IntRange(1, 100_000),
+    help=("Allow at most this many calls per minute."),
 )
 @click.option(
     "--manage",
@@ -160,7 +166,7 @@ def reset() -> None:
         raise click.exceptions.Exit(1)
     with _store() as store:
         reset_tokens(store)
-    click.echo("No token is needed on this machine any more.")
+    click.echo("Clients on this machine no longer need a token.")
 
 
 @command.command("list")

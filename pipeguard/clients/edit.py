@@ -89,7 +89,9 @@ def pieces(tree: Node, path: Keys, text: str) -> tuple[str, ...]:
 def _fields_node(tree: Node, server: ServerEntry) -> Node:
     node = tree.at((*server.path, *server.body))
     if node is None or node.kind is not NodeKind.MAP or node.shared:
-        raise UneditableError(f"{server.name}: the entry cannot be changed alone.")
+        raise UneditableError(
+            f"{server.name}: PipeGuard cannot change the entry without touching others."
+        )
     return node
 
 

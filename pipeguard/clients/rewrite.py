@@ -185,14 +185,14 @@ def _judgements(server: ServerEntry, options: GuardOptions) -> Iterator[Judgemen
     elif server.shape.command in server.fields:
         yield Judgement(GuardState.CANNOT, "odd", "its command is not a text")
     else:
-        yield Judgement(GuardState.LEFT, "no-server", "it names neither a command nor an address")
+        yield Judgement(GuardState.LEFT, "no-server", "it has neither a command nor an address")
 
 
 def _of_guard(
     server: ServerEntry, guard: GuardedCommand, options: GuardOptions
 ) -> Iterator[Judgement]:
     if guard.is_stale:
-        why = f"its launcher does not exist any more: {guard.launcher[0]}"
+        why = f"its launcher no longer exists: {guard.launcher[0]}"
         yield Judgement(GuardState.STALE, "stale-launcher", why)
     if is_to_isolate(server, options):
         yield from _of_isolation(server)
@@ -215,7 +215,7 @@ def _gateway(launcher: Sequence[str]) -> Judgement:
     """The judgement of an entry that runs `pipeguard serve`, which guards what is behind it."""
     if not is_stale(launcher):
         return _GUARDED
-    why = f"its launcher does not exist any more: {launcher[0]}; fix it with --gateway"
+    why = f"its launcher no longer exists: {launcher[0]}; fix it with --gateway"
     return Judgement(GuardState.CANNOT, "stale-launcher", why)
 
 

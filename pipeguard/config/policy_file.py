@@ -335,7 +335,7 @@ def _drift(entry: YamlEntry) -> Drift | None:
     if drift is not None and drift in HARMFUL:
         harmless = ", ".join(item.value for item in HARMLESS)
         why = HARMFUL[drift]
-        entry.wrong(f"`{drift.value}` is never let through: {why}. Allowed are: {harmless}.")
+        entry.wrong(f"`{drift.value}` never passes: {why}. Allowed are: {harmless}.")
     return drift
 
 

@@ -112,7 +112,7 @@ class DemoServer:
             return texts(f"Sent to {arguments.get('to')}.")
         if name == "read_page":
             return texts(*PAGE)
-        return {**texts(f"The tool {name} is not at home today."), "isError": True}
+        return {**texts(f"The tool {name} is not available today."), "isError": True}
 
     def _send(self, message: Json) -> None:
         frame = json.dumps(message, ensure_ascii=False, separators=(",", ":"))

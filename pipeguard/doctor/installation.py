@@ -89,7 +89,7 @@ def launcher(case: Case) -> Iterable[Diagnosis]:
         first, *others = programs
         yield note(
             f"{first} comes first on your PATH, and hides {', '.join(others)}",
-            "Remove those that you do not use.",
+            "Remove the ones that you do not use.",
         )
 
 

@@ -27,7 +27,7 @@ _FIXES = {  # what an engine needs, by words of why it does not work
     "apparmor_restrict": "sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0",
     "podman is not installed": "install podman, or bubblewrap",
 }
-_OTHER_FIX = "use the other engine: --isolate bubblewrap, or --isolate container"
+_OTHER_FIX = "use the other engine: --isolate bubblewrap or --isolate container"
 
 
 def isolation(case: Case) -> Iterable[Diagnosis]:
@@ -67,7 +67,7 @@ def _unstartable(engine: str, users: list[str], states: list[EngineState]) -> It
         chosen = engine
     if not any(state.works and state.name == chosen for state in states):
         what = f"isolated by {engine}, which does not work, so that they do not start"
-        fix = "make it work, or take the isolation back: pipeguard setup --undo"
+        fix = "fix the engine, or undo the isolation: pipeguard setup --undo"
         yield wrong(f"{', '.join(users)}: {what}", fix)
 
 

@@ -61,7 +61,7 @@ def discovered_servers(folder: Path, variables: Mapping[str, str]) -> list[Serve
         if server is None:
             continue
         if server.name in servers:
-            raise PolicyError(f"{path}: another server of this folder is called {server.name}, too")
+            raise PolicyError(f"{path}: another server in this folder has the name {server.name}")
         servers[server.name] = _with_version(server, path)
     return list(servers.values())
 
@@ -141,8 +141,8 @@ def _server_of_folder(
         if script.is_file():
             return _server_of_script(name, script)
     raise PolicyError(
-        f"{folder}: nothing says how to start it. Add one of {', '.join(MANIFESTS)}, or a script"
-        " named server, index or main; begin the folder's name with _ to leave it out."
+        f"{folder}: PipeGuard cannot tell how to start it. Add one of {', '.join(MANIFESTS)}, or"
+        " a script named server, index or main; begin the folder's name with _ to leave it out."
     )
 
 

@@ -198,7 +198,7 @@ def with_handshake(method: str, answer: JsonObject) -> JsonObject:
     result, error = answer.get("result"), answer.get("error")
     if isinstance(result, dict):
         if result.get("resultType", "complete") != "complete":
-            why = "PipeGuard: the server asks for what this client cannot be asked here"
+            why = "PipeGuard: this client cannot answer what the server asks"
             return {"error": {"code": Number(str(codes.PEER_BROKE_PROTOCOL)), "message": why}}
         plain = {name: value for name, value in result.items() if name not in _OF_RESULTS}
         return {"result": plain}

@@ -178,7 +178,7 @@ class Gateway(Hub):
         """
         member = self.members.get(server)
         if member is None:
-            raise Unavailable(self.left_out.get(server, "there is no such server any more"))
+            raise Unavailable(self.left_out.get(server, "this server no longer exists"))
         self.join(conversation)
 
         def may_use(name: str) -> bool:

@@ -165,7 +165,7 @@ class InputCalls:
 
     async def _begin(self, server: str, request: ClientRequest, params: JsonObject) -> _Call:
         if len(self._calls) + self._beginning >= MOST_CALLS:
-            raise Declined(codes.OVERLOADED, "PipeGuard: too many calls wait for a server")
+            raise Declined(codes.OVERLOADED, "PipeGuard: too many calls are waiting for a server")
         declared = _find_declared(request.opening)
         key = server, serialise(declared).decode()
         self._beginning += 1
@@ -247,7 +247,7 @@ class InputCalls:
         """Give a server what its client answers."""
         call = self._waiting.get(state) if type(state) is str else None
         if call is None or call.essence != essence:
-            raise Declined(INVALID_PARAMS, "requestState is of no call that waits, or of another")
+            raise Declined(INVALID_PARAMS, "requestState belongs to no waiting call")
         del self._waiting[str(state)]
         if call.timer is not None:
             call.timer.cancel()

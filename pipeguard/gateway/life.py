@@ -255,7 +255,7 @@ class ServerLife:
         if error is None:
             return running.result()
         if not isinstance(error, (Unavailable, PipeGuardError, OSError)):
-            context = {"message": "a server could not be kept running", "exception": error}
+            context = {"message": "a server keeps failing", "exception": error}
             self._loop.call_exception_handler(context)
         return error
 
@@ -287,11 +287,16 @@ class ServerLife:
         elif state is State.READY:
             self._log("info", "the server is ready")
         elif state is State.ASLEEP:
-            self._log("info", "the server is not running, and started when it is needed")
+            self._log("info", "the server is not running; it starts when it is needed")
         elif state is State.DOWN:
-            self._log("warning", "the server is down, and started again", why=why, see=self._see)
+            self._log(
+                "warning", "the server is down and is being restarted", why=why, see=self._see
+            )
         elif state is State.FAILING:
-            event = f"the server failed {MOST_FAILURES} times in a row, and is tried once a minute"
+            event = (
+                f"the server failed {MOST_FAILURES} times in a row; PipeGuard now tries once"
+                " a minute"
+            )
             self._log("warning", event, why=why, see=self._see)
 
 

@@ -123,7 +123,7 @@ _DEFINITIONS: dict[str, JsonObject] = {
     ),
     REMOVE: _tool(
         REMOVE,
-        "Take back a server that you proposed. One that runs is removed once the user approves.",
+        "Withdraw a server that you proposed. A running one is removed once the user approves.",
         {"name": _NAME},
         "name",
         readOnlyHint=False,

@@ -236,7 +236,7 @@ class Merged:
 
     async def _send(self, server: str, request: ClientRequest, params: JsonObject) -> JsonObject:
         if server not in self._access.servers(request.method):  # it was listed when allowed
-            raise Declined(codes.PEER_GONE, "there is no such server any more")
+            raise Declined(codes.PEER_GONE, "this server no longer exists")
         try:
             if request.method not in TRACED:
                 return await self._router.send(server, request, params)

@@ -60,11 +60,11 @@ def _judgements(server: ServerEntry, options: GuardOptions) -> Iterator[Judgemen
     # The gateway passes an address to nobody, so a secret in it is not exposed.
     judged = judge(server, replace(options, expose_urls=True))
     if launcher := gateway_launcher(server.words):
-        gone = f"its launcher does not exist any more: {launcher[0]}"
+        gone = f"its launcher no longer exists: {launcher[0]}"
         is_gone = server.scope is ConfigScope.USER and judged.state is not GuardState.GUARDED
         yield Judgement(GuardState.STALE, "stale-launcher", gone) if is_gone else judged
     if server.scope is not ConfigScope.USER:
-        why = "it is for one folder, and the gateway serves its servers everywhere"
+        why = "it applies to one folder, but the gateway serves its servers everywhere"
         yield Judgement(GuardState.CANNOT, "one-folder", why)
     if server.odd:
         yield Judgement(GuardState.CANNOT, "odd", server.odd)

@@ -198,7 +198,7 @@ class Pages:
                 self._gateway.was_silent(server, kind.method)
             return _Page([], why=SILENT)
         except asyncio.CancelledError:
-            self._conversation.give_up(part, "nobody waits for this list any more")
+            self._conversation.give_up(part, "the client no longer waits for this list")
             raise
 
     async def _read_page(
@@ -282,7 +282,7 @@ def _find_place(cursor: JsonValue, servers: Sequence[str]) -> tuple[int, str | N
         return 0, None
     server, separator, inner = cursor.partition("\n") if type(cursor) is str else ("", "", "")
     if not separator or server not in servers:
-        raise Declined(INVALID_PARAMS, "the cursor is not one of this list")
+        raise Declined(INVALID_PARAMS, "the cursor does not belong to this list")
     return servers.index(server), inner or None
 
 

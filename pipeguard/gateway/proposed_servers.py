@@ -173,7 +173,9 @@ class ServerManagement:
         if type(name) is not str or type(reason) is not str or not reason.strip():
             raise InputError(f"{PROPOSE} needs a name and a reason, which the user reads.")
         if name.casefold() in {taken.casefold() for taken in self._taken()}:
-            raise InputError(f"there is a server {name} already, and no agent changes one.")
+            raise InputError(
+                f"a server named {name} exists already, and agents cannot change servers."
+            )
         entry = checked_entry(name, fields)
 
         def store() -> None:
@@ -201,7 +203,7 @@ class ServerManagement:
                 return withdraw(opened, name, who)
 
         if await asyncio.to_thread(store) is None:
-            return f"The proposal of {name} is taken back."
+            return f"The proposal of {name} is withdrawn."
         say(f"an agent asks to remove the server {name}: pipeguard servers show {name}")
         return f"The server {name} is removed once the user approves that: tell the user."
 

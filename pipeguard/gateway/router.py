@@ -217,7 +217,7 @@ class Router:
             if "requestState" in result:
                 params["requestState"] = result["requestState"]
             answer = await self._conversation.ask(leg, request, params)
-        return _refusal("the server asks for more and more")
+        return _refusal("the server keeps asking for more input")
 
     async def _response(self, leg: Leg, question: JsonValue) -> JsonObject | None:
         """The client's answer; None if it gives none."""

@@ -62,7 +62,7 @@ def scrape(url: str, token: str, now: float) -> Scrape:
     """
     address = urlsplit(url)
     if address.scheme not in ("http", "https") or not address.netloc:
-        raise PipeGuardError(f"{url} is no address: try http://127.0.0.1:8080.")
+        raise PipeGuardError(f"{url} is not an address: try http://127.0.0.1:8080.")
     target = f"{address.scheme}://{address.netloc}/metrics"
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     try:
@@ -80,7 +80,7 @@ def scrape(url: str, token: str, now: float) -> Scrape:
 
 _REASONS: dict[int, str] = {
     HTTPStatus.UNAUTHORIZED: "it wants a token that is valid: --token-env NAME.",
-    HTTPStatus.NOT_FOUND: "its figures are for tokens without limits.",
+    HTTPStatus.NOT_FOUND: "only a token without limits may read its figures.",
 }
 
 

@@ -266,6 +266,6 @@ def _overrides(entry: YamlEntry | None) -> dict[str, Override]:
         )
         same = [own for own, other in found.items() if given.name and other.name == given.name]
         if same:
-            keys["name"].wrong(f"the tool {same[0]} is given this name already")
+            keys["name"].wrong(f"the tool {same[0]} already has this name")
         found[name] = given
     return found

@@ -224,7 +224,7 @@ class _Serving:
             if error is not None:  # whatever it is, the next edit is read
                 why = str(error) if isinstance(error, PipeGuardError) else repr(error)
                 if why != self._reported:
-                    say(f"the servers stay as they are, since their file is wrong: {why}")
+                    say(f"the servers file has an error, so the servers stay as they are: {why}")
                 self._reported = why
 
     async def _follow(self) -> None:
@@ -237,7 +237,7 @@ class _Serving:
         self._stamp, self._retry_at = present, None
         file = await asyncio.to_thread(sources.read, os.environ)
         if self._reported:
-            say("the servers' file is right again, and takes effect")
+            say("the servers file is valid again and takes effect")
         self._reported = ""
         await self._apply(file)
         if self._options.mode is None:

@@ -54,7 +54,7 @@ class OwnListener:
 
     def receive_request(self, leg: Leg, message: Message) -> None:
         """Nobody is there who could be asked."""
-        self._tasks.begin(leg.decline(message, "no client is there to be asked"))
+        self._tasks.begin(leg.decline(message, "no client is connected that could answer"))
 
     def receive_notification(self, leg: Leg, message: Message) -> None:
         """Its tools have changed, or something that clients hear for themselves."""

@@ -82,7 +82,7 @@ def stuffing(definition: JsonObject, server: str, others: Iterable[str]) -> list
         findings.append(_finding(STUFFED, "tool.description", name, note))
     count, different = distinct or (0, 0)
     if not findings and count >= LEAST_WORDS and different < LEAST_DISTINCT * count:
-        note = f"{count} words, of which only {different} are different"
+        note = f"{count} words, only {different} of them different"
         findings.append(_finding(STUFFED, "tool.description", name, note))
     return findings
 

@@ -74,8 +74,8 @@ def find() -> str | None:
 def describe_search() -> str:
     """Describe where `find` looked, and why not elsewhere."""
     return (
-        f"there is no `{PROGRAM}` in {', '.join(FOLDERS)}, and on the PATH none that root alone may"
-        " change, as the program has to be that isolates"
+        f"there is no `{PROGRAM}` in {', '.join(FOLDERS)}, and none on the PATH that only root"
+        " may change, as the program that isolates must be"
     )
 
 

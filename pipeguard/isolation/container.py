@@ -101,8 +101,8 @@ def start_contained(engine: ContainerEngine, server: Contained, folder: str) -> 
     """
     if not engine.joins and not server.is_offline:
         raise LaunchError(
-            f"a container of {engine.program} whose daemon is root's can be given no host or port:"
-            " its network is not ours to enter. Leave out --connect and --loopback, or use"
+            f"{engine.program} runs containers as root's daemon, whose network PipeGuard cannot"
+            " enter: it can grant no host or port. Leave out --connect and --loopback, or use"
             " rootless podman, or --isolate bubblewrap."
         )
     remove_stale(folder, partial(_is_removed, engine))

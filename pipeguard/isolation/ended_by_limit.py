@@ -46,7 +46,10 @@ def limits_told(
         reached = _written_limit(limits, limit)
         yield f"{name} ran into its limit {reached}. {_raising(limits, limit)}"
     if by == "SIGSYS":
-        yield f"{name} made a system call that no isolated server may make, and was ended for it."
+        yield (
+            f"{name} made a system call that is forbidden to isolated servers, and was killed"
+            " for it."
+        )
     if by in _OUT_OF_MEMORY and "memory" not in known and limits.memory is not None:
         yield (
             f"{name} crashed ({by}). If memory was short: its limit is"

@@ -169,7 +169,7 @@ def fetch_package(
     with lock(root, package.identity):
         folder = newest(root, package.identity)
         if folder is None:
-            say(f"fetching {' '.join(package.specs)}, once, with nothing but its registry at hand")
+            say(f"fetching {' '.join(package.specs)}, once, with access to its registry only")
             folder = install(package, root, variables, start)
             try:
                 find_program(str(folder), package)

@@ -87,7 +87,7 @@ def update(
         folder = install(package, root, variables, start)
         new = _read(folder)
         if new is None:
-            raise LaunchError(f"{folder} was removed while it was fetched.")
+            raise LaunchError(f"{folder} was removed while it was being fetched.")
         with use(folder):
             remove_unused(
                 each for each in package_folders(root, package.identity) if each != folder

@@ -115,7 +115,7 @@ def old_home_warning(
                 f"Its {name} is {path}, which it does not see: it begins empty, and what it kept"
                 f" there stays. To go on with that: --write {folder}"
             )
-    said = "Its home begins empty: what it kept until now stays where it is"
+    said = "Its home starts empty: what it stored until now stays where it is"
     path = _newest(shipped.kept_before, home_folder)
     if not path:
         return f"{said}."

@@ -189,7 +189,7 @@ def _read(shown: str, runner: str, starter: Starter) -> Package:
                 " yet. Leave it out, or install the server and name its program."
             )
     if python.startswith("-"):
-        raise LaunchError(f"{shown}: {python!r} is no version of Python.")
+        raise LaunchError(f"{shown}: {python!r} is not a version of Python.")
     if not starter.rest:
         raise LaunchError(f"{shown}: it names no server.")
     word, *arguments = starter.rest
@@ -211,7 +211,7 @@ def _check(shown: str, registry: str, spec: str) -> None:
         LaunchError: it is not.
     """
     if spec.startswith("-") or not spec:
-        raise LaunchError(f"{shown}: {spec!r} is no package.")
+        raise LaunchError(f"{shown}: {spec!r} is not a package.")
     if registry == NPM and not _NPM_SPEC.fullmatch(spec):
         raise LaunchError(f"{shown} {spec}: only packages of the npm registry can be isolated.")
     if registry == PYPI and not _PYPI_SPEC.fullmatch(spec):

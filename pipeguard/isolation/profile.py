@@ -121,7 +121,7 @@ def parse_path(text: str, folder: str, home_folder: str) -> str:
             or a link leads to what has to be named.
     """
     if not text:
-        raise PolicyError("a file or folder to give the server is not named: its path is empty.")
+        raise PolicyError("the path of a file or folder to grant is empty.")
     spelled = written_path(text, folder, home_folder)
     try:
         path = os.path.realpath(spelled)
@@ -129,7 +129,7 @@ def parse_path(text: str, folder: str, home_folder: str) -> str:
     except ValueError:  # a NUL, or what is no text
         raise PolicyError(f"{text!r} is no path.") from None
     except OSError:
-        raise PolicyError(f"{text} changed while it was looked at. Start it again.") from None
+        raise PolicyError(f"{text} changed while PipeGuard examined it. Start it again.") from None
     if (holder := find_holder(path, sensitive)) and find_holder(spelled, sensitive) is None:
         raise PolicyError(
             f"{text} leads into {holder}, which has to be named itself: a server may have made that"
@@ -169,7 +169,7 @@ def parse_port(text: str) -> int:
     """
     is_number = text.isascii() and text.isdigit() and len(text) <= DIGITS
     if not is_number or not 0 < int(text) <= HIGHEST_PORT:
-        raise PolicyError(f"{text!r} is no TCP port: a number from 1 to {HIGHEST_PORT}.")
+        raise PolicyError(f"{text!r} is not a TCP port: give a number from 1 to {HIGHEST_PORT}.")
     return int(text)
 
 
@@ -181,7 +181,7 @@ def parse_size(text: str) -> int:
     """
     matched = _SIZE.fullmatch(text.strip())
     if matched is None or not int(matched[1]):
-        raise PolicyError(f"{text!r} is no size. Write it as 512MiB or 2GiB.")
+        raise PolicyError(f"{text!r} is not a size. Write it as 512MiB or 2GiB.")
     return _bound_number(int(matched[1]) * _UNITS[matched[2].lower()], text)
 
 
@@ -227,7 +227,7 @@ def parse_limits(settings: Sequence[str], base: ResourceLimits) -> ResourceLimit
         reader = READERS.get(name)
         if reader is None:
             raise PolicyError(
-                f"{setting!r} is no limit. Write one as NAME=VALUE, with {', '.join(READERS)}."
+                f"{setting!r} is not a limit. Write one as NAME=VALUE, with {', '.join(READERS)}."
             )
         limit = reader(value)
         if limit < LEAST.get(name, 1):

@@ -126,7 +126,7 @@ class SandboxRoots:
         for count, address in enumerate(addresses):
             path = _local_path(address)
             if path is None:
-                self._refuse(address, "it is no folder of this machine")
+                self._refuse(address, "it is not a folder of this machine")
             elif count >= MOST_ROOTS:
                 self._refuse(path, f"there are more than {MOST_ROOTS}")
             else:
@@ -138,7 +138,7 @@ class SandboxRoots:
         for path in written:
             given = self._folder(path, changeable)
             if given is None:
-                self._refuse(path, "it is no folder that can be given unasked")
+                self._refuse(path, "it is a folder that must be granted by name")
             elif not self._is_given(given):
                 paths.append(given)
         return [

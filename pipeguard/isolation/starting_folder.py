@@ -21,6 +21,5 @@ def starting_folder(command: Command) -> str:
         return os.path.abspath(command.cwd or os.getcwd())
     except FileNotFoundError:
         raise LaunchError(
-            "the folder that this was started in was removed. Start it in another, or give one with"
-            " --cwd."
+            "the current folder was removed. Start in another one, or give one with --cwd."
         ) from None

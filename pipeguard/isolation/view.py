@@ -147,8 +147,8 @@ def build_view(
         is_ours = contains_path(path, host.packages) and path != host.packages
         if holder and not is_ours and not _is_named(path, profile):
             raise PolicyError(
-                f"{path}: the server's program is in {holder}, which no server is given unasked."
-                f" Name it if it may read it: --read {path}"
+                f"{path}: the server's program is in {holder}, which must be granted by name. If"
+                f" it may read it: --read {path}"
             )
     mounts = [
         *_system(),
@@ -289,7 +289,7 @@ def _check_links(grants: Iterable[Mount], profile: Profile, host: SandboxUser) -
         is_ours = contains_path(mount.source, host.packages)
         if leads_away and find_holder(mount.source, host.sensitive) and not is_ours:
             raise PolicyError(
-                f"{mount.path} leads to {mount.source}, which no server is given unasked."
+                f"{mount.path} leads to {mount.source}, which must be granted by name."
             )
 
 

@@ -133,7 +133,7 @@ def load_rules(packs: Iterable[PackFile] | None = None) -> tuple[Rule, ...]:
         for rule in load_pack(text, source.path, proven=source.shipped):
             if rule.id in rules:
                 raise RuleError(
-                    f"{source.path}: {rule.id} is in {first[rule.id]} already.\n"
+                    f"{source.path}: {rule.id} is already in {first[rule.id]}.\n"
                     "  Give yours another id, or its pack another name."
                 )
             rules[rule.id] = rule

@@ -204,7 +204,7 @@ def local_dialler(
         inherit_all=inherits,
     )
     for missing in environment.missing:
-        say(f"--env {missing}: there is no such variable to pass.")
+        say(f"--env {missing}: this variable is not set.")
     variables = environment.variables
     if refers(variables):
         from pipeguard.auth.secrets import all_resolved

@@ -65,7 +65,7 @@ class _TokenFile:
             if str(error) != self._fault:
                 from pipeguard.log import say
 
-                say(f"--token-file {self._path}: no token in it lets in any more. {error}")
+                say(f"--token-file {self._path}: it no longer contains a valid token. {error}")
                 self._fault = str(error)
         return self._tokens
 
@@ -100,8 +100,8 @@ def read_url(text: str) -> URL:
         raise PolicyError("--upstream: give an address that begins with http, https, ws or wss.")
     if url.user is not None or url.password is not None:
         raise PolicyError(
-            "--upstream: an address with a password in it can be read by others on this machine."
-            " Use --bearer-env or --header-env."
+            "--upstream: other users of this machine can read a password in an address. Use"
+            " --bearer-env or --header-env."
         )
     return url.with_fragment(None)
 
@@ -199,8 +199,9 @@ def _header_of_line(line: str, options: WrapOptions) -> tuple[str, str]:
     if is_secret_header(name) and "--secret-arguments" not in options.flags:
         # Every user of the machine can read a command line.
         raise PolicyError(
-            f"--header {name}: its value could be read by others on this machine. Put it into a"
-            f" variable: --header-env {name}=VARIABLE. If you insist: --secret-arguments."
+            f"--header {name}: other users of this machine could read its value. Put it into a"
+            f" variable: --header-env {name}=VARIABLE. To pass it all the same:"
+            " --secret-arguments."
         )
     return name, _value(value, f"--header {name}")
 

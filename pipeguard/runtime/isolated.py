@@ -161,7 +161,10 @@ class ServerStarter:
             profile = self._below.with_more(named_profile(self._options, entries, self._folder()))
             self._sandbox.update(profile)
         except PipeGuardError as error:
-            what = "what the policy now gives this server cannot be given: what it had, it has on"
+            what = (
+                "the policy's new grants for this server cannot be applied; it keeps the"
+                " earlier ones"
+            )
             self._log("error", what, why=str(error))
             return
         self._tell_what_waits(profile)
@@ -177,7 +180,7 @@ class ServerStarter:
         if given or taken:
             self._log(
                 "warning",
-                "the policy has changed, and not all of it holds for this server yet",
+                "the policy has changed; part of it applies to this server only after a restart",
                 not_given_yet=", ".join(given),
                 not_taken_yet=", ".join(taken),
                 do=self._restart or f"restart {self._name} in its client",
@@ -287,7 +290,10 @@ class ServerStarter:
         if closed.added:
             _say(f"{self._name} is started with {' '.join(closed.added)}")
         if closed.is_open:
-            _say(f"{self._name} has a network by its own words: its connections are not judged.")
+            _say(
+                f"{self._name}: its command gives it a network, so PipeGuard does not judge its"
+                " connections."
+            )
 
     def _made_learner(self) -> Learner:
         """The starter that confines nothing, and learns.
@@ -299,13 +305,13 @@ class ServerStarter:
 
         if useless := self._options.isolation():
             raise PolicyError(
-                f"{min(useless)} would have no effect: while it is learned what the server needs,"
-                " nothing is kept from it. Leave it out."
+                f"{min(useless)} would have no effect: while PipeGuard learns what the server"
+                " needs, it refuses nothing. Leave it out."
             )
         if is_of_containers(self._command.argv):
             raise PolicyError(
-                "what a container does is not seen from outside it, so nothing can be learned of"
-                " this server. --isolate auto closes what its own words leave open."
+                "PipeGuard cannot see inside a container, so it cannot learn what this server"
+                " needs. --isolate auto closes what the command of the container leaves open."
             )
         return Learner(self._name, self._command, _say, outer_proxies(self._options))
 
@@ -328,7 +334,7 @@ def _note_made(view: FileView, since: float, notice: Callable[[Finding], None]) 
 
     given = [mount.path for mount in view.mounts if mount.is_changed]
     mounted = [mount.path for mount in view.mounts]
-    note = "made while the server ran, which may change the folder; your programs run it later"
+    note = "created while the server ran, in a folder that it may change; your programs will run it"
     for path in islice(find_made(given, mounted, view.home, since), MOST_MADE):
         made = Finding(WRITE, PLACE, severity=Severity.MEDIUM, action=Action.WARN, note=note)
         notice(made._replace(excerpt=shorten(path), path=path))

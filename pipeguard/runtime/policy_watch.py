@@ -75,7 +75,7 @@ class PolicyWatch:
                 "envelope",
                 severity=Severity.INFO,
                 action=Action.ALLOW,
-                note="this run goes by this policy file",
+                note="this run uses this policy file",
                 path=os.path.abspath(path),
             )
             for rule, path in files
@@ -121,7 +121,7 @@ class PolicyWatch:
             return False
         self._stamp = stamp
         if error is not None:
-            changed = "the policy has changed and is wrong: what applied before applies on"
+            changed = "the policy has changed and has an error: the earlier policy stays in effect"
             log("error", changed, why=str(error))
         if read is None:
             return False
@@ -135,7 +135,7 @@ class PolicyWatch:
         if error is None and (kept or now != self.policy):
             what = "mode, trust, drift, limits, audit, and what a project's file takes back"
             do = f"restart the server for {what}"
-            log("warning", "the policy has changed, and not all of that applies yet", do=do)
+            log("warning", "the policy has changed; part of it applies only after a restart", do=do)
         added, removed = _difference(before.layers, now.layers)
         log("info", "the policy has changed", exceptions_added=added, exceptions_removed=removed)
         return True

@@ -161,7 +161,8 @@ class Run:
         with suppress(OSError, ValueError):  # standard error is closed
             self.log(
                 "warning",
-                f"another server has the name {wanted}: this one is kept apart as {server.server}",
+                f"another server already has the name {wanted}; this one is recorded as "
+                f"{server.server}",
                 has_the_name=server.holder,
                 since=server.since[:10],
                 this_one=launched.description,
@@ -174,7 +175,7 @@ class Run:
         if self.guard.policy.mode is Mode.OBSERVE:
             self._log_unless_gone(
                 "warning",
-                "observing: no rule stops anything, and the record says what would be stopped",
+                "observing: no rule stops anything; the audit says what would have been stopped",
                 do="mode: enforce in the policy, or no --observe",
                 show="pipeguard audit list --would block",
             )

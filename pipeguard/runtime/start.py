@@ -79,7 +79,7 @@ def run(options: WrapOptions) -> int:
         _decline(child, error, client_fd)
         raise
     for missing in environment.missing:
-        say(f"--env {missing}: there is no such variable to pass.")
+        say(f"--env {missing}: this variable is not set.")
     code = guarded.run()
     died_young = guarded.died and guarded.seconds < DYING_SECONDS
     unseen = () if starter is None else starter.unseen
@@ -116,9 +116,9 @@ def _say_who_is_awaited() -> None:
     from pipeguard.log import say
 
     say(
-        "waiting for messages of an MCP client on standard input; Ctrl-C ends it. A client starts"
-        " this by itself, once it is in its configuration. For every client's servers:"
-        "  pipeguard setup"
+        "waiting for an MCP client on standard input; press Ctrl-C to quit. A client starts"
+        " this command itself once it is in the client's configuration. To guard the servers of"
+        " all clients: pipeguard setup"
     )
 
 

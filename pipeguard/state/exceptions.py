@@ -129,13 +129,14 @@ def narrowest(
     """
     stopped = stopping(event)
     if not stopped:
-        raise PipeGuardError(f"event {event.name} passed as it was: there is nothing to allow.")
+        raise PipeGuardError(f"event {event.name} passed unchanged: there is nothing to allow.")
     rule = decisive(stopped)
     remedy = find_remedy(rule)
     if remedy.way is Way.GRANT:
         raise PipeGuardError(
-            f"{rule}: nothing is offered for this event, as for what gives out credentials. Who"
-            f" wants it writes it, under `isolate`.\n  {next_steps(event, rule)}"
+            f"{rule}: PipeGuard offers no exception for this event, since it would give out"
+            " credentials. To allow it all the same, write it under `isolate`.\n"
+            f"  {next_steps(event, rule)}"
         )
     if remedy.way is not Way.EXCEPTION:
         raise PipeGuardError(
@@ -169,7 +170,7 @@ def _narrow(event: AuditedEvent, item: dict[str, str], by: Breadth | None) -> tu
     if by is not Breadth.TOOL and not item.get(by.value):
         choices = ", ".join(scope.value for scope in scopes(event))
         raise PipeGuardError(
-            f"an exception for event {event.name} cannot be by {by.value}: the audit names none.\n"
+            f"an exception for event {event.name} cannot be limited by {by.value}.\n"
             f"  Choose from: {choices}"
         )
     content, path, host = (
@@ -220,7 +221,8 @@ def allow(path: str, exemptions: Sequence[Exemption], today: datetime.date) -> s
         if _has_one_difference(added, before, after):
             return changed
     raise PolicyError(
-        f"{path} is written so that nothing can be inserted safely. Add this to its `exceptions`:\n"
+        f"{path} has a form in which PipeGuard cannot insert safely."
+        " Add this to its `exceptions`:\n"
         f"{entries(added, '  ')}".rstrip()
     )
 

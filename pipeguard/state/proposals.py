@@ -117,7 +117,8 @@ def withdraw(store: Store, name: str, withdrawn_by: str) -> ProposalState | None
         if proposal is None:
             names = ", ".join(own) or "none"
             raise InputError(
-                f"{name} is no server that you proposed, and others are the user's. Yours: {names}."
+                f"you proposed no server named {name}, and you cannot change others. Yours: "
+                f"{names}."
             )
         if proposal.state is ProposalState.LEAVING:
             return proposal.state

@@ -330,7 +330,7 @@ class Recorder:
                 why = type(error.__cause__ or error).__name__
                 self._writer.write_gap(verdict, why)
                 self.missing += 1
-                event = "a verdict could not be written down"
+                event = "a verdict could not be recorded"
                 self._log_line("error", event, event_id=verdict.event, why=why)
             self._subtract([verdict], 0)
             del self._batch[0]

@@ -236,11 +236,13 @@ def _server_and_name(store: Store, target: str) -> tuple[str, str | None]:
             continue
         if any(name in {pin.name, visible(pin.name)} for pin in store.pins(server).values()):
             return server, name
-        raise UnknownTargetError(f"the server {visible(server)} has shown nothing called {name!r}")
+        raise UnknownTargetError(
+            f"the server {visible(server)} has offered nothing called {name!r}"
+        )
     if not servers:
         raise UnknownTargetError("no guarded server has run yet, so there is nothing to decide")
     names = ", ".join(map(visible, servers))
-    raise UnknownTargetError(f"no server is known as {target!r}; known: {names}")
+    raise UnknownTargetError(f"there is no server {target!r}; there are: {names}")
 
 
 def _entry(definition: StoredDefinition, action: str, moment: str) -> AuditEntry:

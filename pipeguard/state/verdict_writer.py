@@ -117,7 +117,7 @@ class VerdictWriter:
     def write_gap(self, verdict: PendingVerdict, why: str) -> None:
         """Write an entry in place of a verdict that cannot be written, in plain ASCII."""
         event = verdict.event.encode("ascii", "replace").decode()
-        note = f"this verdict could not be written down ({why})"
+        note = f"this verdict could not be recorded ({why})"
         self._append([missing.gap_entry(note, to_utc_text(time.time()), event)])
 
     def _append(self, entries: list[AuditEntry]) -> None:

@@ -83,7 +83,7 @@ def _verify_chains(store: Store, expected: list[Chain], before: Chain) -> Iterat
         if chain.first != first:
             yield Problem(chain.chain, 0, "the chain's own entry was changed")
         elif chain.number == before.number + 1 and chain.previous != before.first:
-            yield Problem(chain.chain, 0, "the chain begun before it was replaced")
+            yield Problem(chain.chain, 0, "the chain that began before it was replaced")
         before = chain
     begun = store.connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'chains'")
     for number in range(before.number + 1, (begun.fetchone() or (0,))[0] + 1):

@@ -119,7 +119,7 @@ def test_a_server_that_is_learned_from_is_not_isolated(tmp_path: Path) -> None:
 def test_a_container_without_isolation_is_told_as_isolate_list_does(tmp_path: Path) -> None:
     docker = ("docker", "run", "-i", "-v", "/srv:/srv", "image")
     (found,) = of(machine(tmp_path, wrapped(command=docker)), "server-not-isolated")
-    assert found.message.startswith("Its container has a network")
+    assert found.message.startswith("The command and defaults of its container")
     assert found.fix[-1] == "--isolate"
     isolated = wrapped("--isolate", "auto", command=docker)
     assert of(machine(tmp_path, isolated), "server-not-isolated") == []

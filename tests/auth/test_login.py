@@ -450,7 +450,7 @@ def test_a_server_may_let_a_first_request_pass(site: Sites) -> None:
     [
         (("login", "notes"), "neither a URL nor the name"),
         (("login", "http://mcp.example.com/mcp"), "not encrypted"),
-        (("login", "https://user:pass@mcp.example.com/"), "must not have a user name"),
+        (("login", "https://user:pass@mcp.example.com/"), "must not contain a user name"),
         (("login", "ftp://mcp.example.com/"), "is not a server's URL"),
         (("login", "https://mcp.example.com/", "--client-secret-env", "X"), "--client-id"),
         (("logout", "https://mcp.example.com/mcp"), "you are not logged in"),

@@ -93,7 +93,7 @@ def test_all_of_all_servers_can_be_approved() -> None:
         ((), "name a server or a tool"),
         (("weather/get_forecast",), "no terminal to ask on"),
         (("weather/get_forecast", "--json"), "add --yes"),
-        (("wether", "--yes"), "known: mail, weather"),
+        (("wether", "--yes"), "there are: mail, weather"),
         (("weather/nothing", "--yes"), "nothing called 'nothing'"),
     ],
 )

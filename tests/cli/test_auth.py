@@ -81,7 +81,7 @@ def test_a_name_means_one_server() -> None:
         run("logout", "notes")
     result = run("logout", "HTTPS://OTHER.example:443/mcp")
     assert "Logged out of https://other.example/mcp" in result.stdout
-    assert "revokes no tokens" in result.stderr
+    assert "does not revoke tokens" in result.stderr
     assert "Logged out" in run("logout", "notes").stdout
     assert store.logins() == []
 

@@ -127,8 +127,8 @@ def test_where_nothing_waits_the_exit_code_says_so() -> None:
 @pytest.mark.parametrize(
     ("target", "answer"),
     [
-        ("wether", "no server is known as 'wether'; known: @scope/mail, weather."),
-        ("weather/nothing", "the server weather has shown nothing called 'nothing'."),
+        ("wether", "there is no server 'wether'; there are: @scope/mail, weather."),
+        ("weather/nothing", "the server weather has offered nothing called 'nothing'."),
     ],
 )
 def test_an_unknown_name_is_told_with_those_that_are(target: str, answer: str) -> None:

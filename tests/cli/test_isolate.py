@@ -142,9 +142,9 @@ def test_a_container_that_no_guard_starts_is_shown_by_its_own_words(tmp_path: Pa
     servers = {"box": {"command": "docker", "args": box}, "odd": {"command": "docker", "args": odd}}
     (tmp_path / ".cursor").mkdir()
     (tmp_path / ".cursor" / "mcp.json").write_text(json.dumps({"mcpServers": servers}))
-    assert "By its own words it mounts /srv/x:/x." in run("show", "box").output
+    assert "Its command mounts /srv/x:/x." in run("show", "box").output
     shown = " ".join(run("show", "odd").output.split())
-    assert "What it mounts is not known: --no-such-option" in shown
+    assert "PipeGuard cannot tell what it mounts: --no-such-option" in shown
     assert shown.endswith("pipeguard setup cursor --server=odd")
 
 
@@ -266,7 +266,7 @@ def test_a_server_behind_the_gateway_is_shown_too(policy: Path, tmp_path: Path) 
     assert "`isolate: {}` in its entry in pipeguard.yaml" in run("show", "open").output
     said = " ".join(run("show", "box").output.split())
     assert "it is started with: --network none --cap-drop ALL" in said
-    assert "By its own words it mounts /srv/x:/x." in said
+    assert "Its command mounts /srv/x:/x." in said
     assert "its own container; no network" in run("list").output
 
 
@@ -316,7 +316,7 @@ def test_what_is_added_to_a_container_is_shown() -> None:
     shown = run("show", "--", "docker", "run", "-i", "--network", "bridge", "mcp/time")
     assert shown.exit_code == 0
     assert "is started with: --cap-drop ALL" in shown.output
-    assert "its connections are not judged" in shown.output
+    assert "does not judge its connections" in shown.output
     fields = json.loads(run("show", "--json", "--", "docker", "run", "-i", "mcp/time").output)
     assert "--network" in fields["added"]
     for words in (("docker", "run", "--privileged", "mcp/time"), ("npx", "-y", "some-server")):

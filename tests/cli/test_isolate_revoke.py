@@ -109,7 +109,7 @@ def test_what_nobody_gave_is_told_with_what_was_given(policy: Path) -> None:
     result = run("files", "~/nothing")
     assert result.exit_code == 3
     assert "It gives ~/notes, ~/a b, ~/work" in result.output
-    assert "Nothing is known of nobody." in run("nobody", "~/x").output
+    assert "PipeGuard knows nothing about nobody." in run("nobody", "~/x").output
     policy.unlink()
     assert run("files", "~/notes").exit_code == 3
 
@@ -214,7 +214,7 @@ def test_a_running_server_keeps_files_until_its_next_start(tmp_path: Path) -> No
         assert server.call("read", notes / "one") == "first note"
         code, shown = decide(tmp_path / "state", *words, environment=environment)
         assert code == 0, shown
-        assert "has it until it is started again" in shown
+        assert "keeps it until the server restarts" in shown
         until(lambda: "not_taken_yet" in server.said(), "the log says so")
         assert server.call("read", notes / "one") == "first note"
     with isolated(tmp_path, policy=(tmp_path / "policy.yaml").read_text()) as server:
@@ -233,7 +233,7 @@ def test_of_a_server_that_nobody_knows_it_says_so_with_names_that_are_near(polic
     policy.write_text("isolate:\n- {server: own-631cd2, loopback: [9999]}\n")
     result = run("own", "9999")
     assert result.exit_code == 3
-    assert "Nothing is known of own.\nDid you mean own-631cd2?" in result.output
+    assert "PipeGuard knows nothing about own.\nDid you mean own-631cd2?" in result.output
     assert "gives" not in result.output
 
 

@@ -68,8 +68,8 @@ def test_a_wrong_file_is_told_with_its_exit_code(home: Path) -> None:
 WRONG = {
     "an address for a host": ("hosts: ['http://a.com']", "isolate[0].hosts[0]: 'http://a.com'"),
     "this machine by name": ("hosts: [a.com, localhost]", "isolate[0].hosts[1]: 'localhost'"),
-    "no port": ("loopback: [0]", "isolate[0].loopback[0]: '0' is no TCP port"),
-    "no size": ("limits: {memory: much}", "isolate[0].limits.memory: 'much' is no size"),
+    "no port": ("loopback: [0]", "isolate[0].loopback[0]: '0' is not a TCP port"),
+    "no size": ("limits: {memory: much}", "isolate[0].limits.memory: 'much' is not a size"),
     "too many ports": (
         f"hosts: [{', '.join(f'a:{n}' for n in range(1, 300))}]",
         "hosts: more than",

@@ -134,7 +134,7 @@ def test_programs_get_json() -> None:
     [
         (forget, (), "name a server or a tool"),
         (forget, ("weather/wind",), "no terminal to ask on"),
-        (forget, ("wether", "--yes"), "known: weather"),
+        (forget, ("wether", "--yes"), "there are: weather"),
         (reject, ("weather/nothing", "--yes"), "nothing called 'nothing'"),
         (reject, ("weather", "--all", "--json"), "add --yes"),
     ],

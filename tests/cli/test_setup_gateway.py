@@ -275,7 +275,7 @@ def test_a_project_s_servers_stay_in_it(home: Path, launcher: str) -> None:
         "cursor", "--scope", "project", "--project", str(home / "work"), "--gateway", "--yes"
     )
     assert result.exit_code == 6
-    assert "for one folder" in result.output
+    assert "to one folder" in result.output
 
 
 def test_a_wrong_file_of_servers_stops_it(home: Path, launcher: str) -> None:

@@ -125,7 +125,7 @@ def test_what_a_server_kept_until_now_is_told_with_its_place(file: Path) -> None
     file.write_text(json.dumps({"mcpServers": servers}))
     said = "".join(guard(file).output.split())
     assert (
-        f"one:Itshomebeginsempty:whatitkeptuntilnowstayswhereitis,in{folder}/memory.jsonl" in said
+        f"one:Itshomestartsempty:whatitstoreduntilnowstayswhereitis,in{folder}/memory.jsonl" in said
     )
     assert "two:ItsMEMORY_FILE_PATHis/srv/m.jsonl" in said
     assert "Togoonwiththat:--write/srv" in said

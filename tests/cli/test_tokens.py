@@ -91,7 +91,7 @@ def test_wrong_input_is_told_and_makes_nothing(arguments: tuple[str, ...], told:
 
 def test_a_person_ends_the_need_for_tokens() -> None:
     run("create", "ci")
-    assert "No token is needed" in run("reset").stdout
+    assert "no longer need a token" in run("reset").stdout
     assert json.loads(run("list", "--json").stdout) == []
 
 

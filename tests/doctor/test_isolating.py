@@ -99,7 +99,7 @@ def test_an_engine_that_is_missing_is_told_where_it_was_looked_for(programs: Pat
     with pytest.raises(LaunchError, match="bubblewrap is not installed") as caught:
         choose_engine(BUBBLEWRAP)
     assert str(programs) in str(caught.value)
-    assert "root alone" in str(caught.value)
+    assert "only root may change" in str(caught.value)
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="a file of root's is to be made")

@@ -155,7 +155,7 @@ def test_no_agent_changes_a_server_or_proposes_what_the_file_would_refuse(
 
 @pytest.mark.real
 def test_an_agent_takes_back_only_what_it_proposed(client: Served) -> None:
-    assert "no server that you proposed" in client.call("remove_server", name="one")
+    assert "you proposed no server" in client.call("remove_server", name="one")
     client.call("propose_server", name="new", **NEW)
     assert "is taken back" in client.call("remove_server", name="new")
     assert "new" not in client.call("list_servers")

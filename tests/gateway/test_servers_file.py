@@ -91,7 +91,7 @@ def test_what_clients_have_is_read_too() -> None:
         ("servers: {a: {command: x, idle: soon}}", "give seconds, up to 86400"),
         (
             "servers: {a: {command: x, tools: {overrides: {b: {name: d}, c: {name: d}}}}}",
-            "the tool b is given this name already",
+            "the tool b already has this name",
         ),
         ("mode: all", "is not one of search, direct, auto"),
     ],

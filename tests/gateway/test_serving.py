@@ -110,7 +110,7 @@ def test_edits_take_effect_and_a_wrong_one_changes_nothing(tmp_path: Path) -> No
             lambda: "one__echo" not in client.call("retrieve_tools", query="echo"),
             "one is gone",
         )
-        assert client.said().count("the servers' file is right again") == 1
+        assert client.said().count("the servers file is valid again") == 1
         missing: Object = {"name": "one__echo", "arguments": {"text": "x"}}
         assert "There is no tool" in client.call("call_tool_write", **missing)
 

@@ -194,7 +194,7 @@ def test_a_daemon_of_others_gives_no_host(state: Path) -> None:
     view = build_view(Profile(), host, (), "/", None)
     server = Contained(("/bin/true",), {}, view, host, ResourceLimits(), (80,), is_offline=False)
     engine = ContainerEngine("docker", "/usr/bin/docker", joins=False)
-    with pytest.raises(LaunchError, match="can be given no host or port"):
+    with pytest.raises(LaunchError, match="can grant no host or port"):
         start_contained(engine, server, str(state))
 
 

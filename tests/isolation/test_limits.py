@@ -64,7 +64,7 @@ MORE = "limit memory=64. If it needs more: --limit memory=128,"
             (),
             "limit file-size=7. If",
         ),
-        (SIGNAL_BASE + signal.SIGSYS, (), "a system call that no isolated server may make"),
+        (SIGNAL_BASE + signal.SIGSYS, (), "a system call that is forbidden to isolated servers"),
         (SIGNAL_BASE + signal.SIGABRT, (), "crashed (SIGABRT)"),
         (
             SIGNAL_BASE + signal.SIGABRT,

@@ -61,13 +61,13 @@ def test_a_namesake_is_isolated_and_gets_nothing_of_the_other(
     with Isolated(tmp_path, *option, command=namesake(tmp_path), policy=policy) as second:
         assert second.ready().call("read", note) == "FileNotFoundError"
         assert second.call("read", tmp_path / "home" / "diary") == "FileNotFoundError"
-    assert "another server has the name reacher" in second.said()
+    assert "another server already has the name reacher" in second.said()
     with monkeypatch.context() as patched:
         patched.setenv("PIPEGUARD_STATE_DIR", str(tmp_path / "state"))
         patched.setenv("PIPEGUARD_POLICY", str(tmp_path / "policy.yaml"))
-        (name,) = set(re.findall(r"kept apart as (reacher-[0-9a-f]{6})", second.said()))
+        (name,) = set(re.findall(r"recorded as (reacher-[0-9a-f]{6})", second.said()))
         shown = " ".join(CliRunner().invoke(command, ["show", name]).output.split())
-        assert "It is called so because reacher is another server since 20" in shown
+        assert "It has this name because reacher is another server since 20" in shown
         assert "start it with --name NAME" in shown
         assert "called so" not in CliRunner().invoke(command, ["show", "reacher"]).output
     assert ("is given nothing of what" in second.said()) == (not option)

@@ -31,13 +31,13 @@ def test_a_size_has_a_unit_or_none(text: str) -> None:
 
 @each("text", ["", "0", "-1", "1.5g", "1x", "g", "９", "1 2", "1e3", "9" * 16])
 def test_what_is_no_size_is_an_error(text: str) -> None:
-    with pytest.raises(PolicyError, match="is no size"):
+    with pytest.raises(PolicyError, match="is not a size"):
         parse_size(text)
 
 
 @each("text", ["", "0", "65536", "-1", "+1", "80 ", "８０", "http"])
 def test_what_is_no_port_is_an_error(text: str) -> None:
-    with pytest.raises(PolicyError, match="is no TCP port"):
+    with pytest.raises(PolicyError, match="is not a TCP port"):
         parse_port(text)
 
 

@@ -268,7 +268,7 @@ def test_a_port_of_this_machine_is_one_event_however_it_is_reached(
         environment = {"PIPEGUARD_POLICY": str(tmp_path / "policy.yaml")}
         code, shown = decide(tmp_path / "state", "explain", event, environment=environment)
         assert (code, "allow" in shown, "is not given" in shown) == (0, False, False)
-        assert "Your policy gives it that by now, also while it runs." in shown
+        assert "Your policy grants it by now, also while it runs." in shown
     assert "loopback: [5433]" in (tmp_path / "policy.yaml").read_text()
 
 

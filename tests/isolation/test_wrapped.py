@@ -217,8 +217,8 @@ WRONG = {
     ("--isolate", "auto", "--read", "/nowhere"): "no such file or folder",
     ("--isolate", "auto", "--read", "/"): "/ cannot be given",
     ("--isolate", "auto", "--connect", "a b"): "a b",
-    ("--isolate", "auto", "--loopback", "http"): "is no TCP port",
-    ("--isolate", "auto", "--limit", "memory=much"): "is no size",
+    ("--isolate", "auto", "--loopback", "http"): "is not a TCP port",
+    ("--isolate", "auto", "--limit", "memory=much"): "is not a size",
     ("--isolate", "auto", "--limit", "files=2"): "a server needs files=32 or more",
 }
 

@@ -76,7 +76,7 @@ def test_a_user_can_add_to_a_shipped_pack(own: Path) -> None:
 def test_an_id_stands_in_one_file_only() -> None:
     first = PackFile("a.yaml", pack().encode(), shipped=True)
     second = PackFile("b.yaml", pack().encode(), shipped=False)
-    with pytest.raises(RuleError, match=r"b\.yaml: mine\.magic-word is in a\.yaml already"):
+    with pytest.raises(RuleError, match=r"b\.yaml: mine\.magic-word is already in a\.yaml"):
         load_rules([first, second])
 
 

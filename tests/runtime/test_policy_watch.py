@@ -110,7 +110,7 @@ def test_a_file_that_is_wrong_changes_nothing(path: Path) -> None:
     assert adopted == []
     assert allows(watch.policy)
     ((level, event, fields),) = log.lines
-    assert (level, "what applied before applies on" in event) == ("error", True)
+    assert (level, "the earlier policy stays in effect" in event) == ("error", True)
     assert "line 1, column 1: mod" in str(fields["why"])
 
 

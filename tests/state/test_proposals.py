@@ -65,7 +65,7 @@ def test_what_is_rejected_or_removed_is_gone(store: Store) -> None:
 
 def test_an_agent_withdraws_only_its_own_and_a_person_decides_once_it_runs(store: Store) -> None:
     made = propose(store, "new", ENTRY, "ci", "because")
-    with pytest.raises(InputError, match="no server that you proposed"):
+    with pytest.raises(InputError, match="you proposed no server"):
         withdraw(store, "new", "other")
     assert approve(store, made)
     for _ in range(2):

@@ -330,8 +330,8 @@ def test_a_row_that_cannot_be_written_is_told_in_its_place_and_the_rest_is_writt
         ("RUN.c3", "request"),
         ("RUN.c9", "request"),
     ]
-    assert "could not be written down" in kept[1].findings
-    assert [event for _, event, _ in log.lines] == ["a verdict could not be written down"] * 2
+    assert "could not be recorded" in kept[1].findings
+    assert [event for _, event, _ in log.lines] == ["a verdict could not be recorded"] * 2
     assert verify(path) == []
 
 

@@ -140,7 +140,7 @@ def test_an_exception_for_a_file_lets_no_other_file_pass(tmp_path: Path, policy:
         until(lambda: decide(tmp_path / "state", "explain", event)[0] == 0, "it is written")
         words = ("allow", event, "--why", "a test", "--by")
         code, shown = decide(tmp_path / "state", *words, "host")
-        assert (code, "cannot be by host" in shown) == (1, True)
+        assert (code, "cannot be limited by host" in shown) == (1, True)
         code, shown = decide(tmp_path / "state", *words, "path")
         assert code == 0, shown
         assert "that name /srv/docs/attacks.md and no other file or host" in shown

@@ -72,7 +72,7 @@ def test_what_an_argument_of_a_script_starts_is_told_apart(tmp_path: Path, other
 def test_a_name_that_another_server_has_is_told_and_not_shared(tmp_path: Path, other: Path) -> None:
     with Wrapped(tmp_path) as wrapped:
         assert description(wrapped) == "Returns its text."
-        assert "another server has the name" not in wrapped.said()
+        assert "another server already has the name" not in wrapped.said()
     said = ""
     for _ in range(2):
         with Wrapped(tmp_path, command=(*PYTHON, str(other))) as wrapped:
@@ -80,7 +80,7 @@ def test_a_name_that_another_server_has_is_told_and_not_shared(tmp_path: Path, o
             said = wrapped.said()
     first, second = known(tmp_path)
     assert first == "demo"
-    assert f"another server has the name demo: this one is kept apart as {second}" in said
+    assert f"another server already has the name demo; this one is recorded as {second}" in said
     assert "pipeguard forget demo --launch" in said
     assert str(SERVER) in said
 
@@ -91,7 +91,7 @@ def test_the_same_server_with_other_arguments_keeps_its_pins(tmp_path: Path) -> 
     command = ("env", "LEVEL=debug", *PYTHON, str(SERVER), "--port", "3", "/srv/notes")
     with Wrapped(tmp_path, command=command) as wrapped:
         assert description(wrapped) == "Returns its text."
-        assert "another server has the name" not in wrapped.said()
+        assert "another server already has the name" not in wrapped.said()
     assert known(tmp_path) == ("demo",)
 
 

@@ -91,9 +91,7 @@ def test_a_variable_that_is_asked_for_and_not_there_is_told(tmp_path: Path) -> N
         wrapped.initialize()
         wrapped.hang_up()
         assert wrapped.code() == 0
-        assert wrapped.said() == (
-            "pipeguard: --env NO_SUCH_VARIABLE: there is no such variable to pass.\n"
-        )
+        assert wrapped.said() == ("pipeguard: --env NO_SUCH_VARIABLE: this variable is not set.\n")
 
 
 def test_the_server_starts_in_the_directory_that_was_given(tmp_path: Path) -> None:

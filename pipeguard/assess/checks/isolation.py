@@ -36,7 +36,7 @@ NOT_ISOLATED = PostureCheck(
 )
 CHECKS = (NOT_ISOLATED,)
 _TOUCHES = "Its own process may read and change your files and reach any host"
-_CONTAINED = "Its container has a network, rights and files as its own words and defaults say"
+_CONTAINED = "The command and defaults of its container decide its network, rights and files"
 _STARTED = (GuardState.GUARDED, GuardState.OPEN, GuardState.STALE)
 
 
@@ -74,7 +74,7 @@ def _open(target: AssessmentTarget, server: ServerEntry) -> Iterator[PostureFind
 def _because(isolation: EntryIsolation) -> str:
     """Why a server is not held that something is said of."""
     if isolation.engine == LEARN:
-        return ", since `--isolate learn` keeps nothing from it"
+        return ", since `--isolate learn` refuses it nothing"
     return ", since your policy says `engine: none`" if isolation.by_policy == NONE else ""
 
 

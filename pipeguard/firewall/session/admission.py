@@ -106,7 +106,7 @@ def _obstacle_without_pin(guard: Guard, kind: str, name: str) -> Finding | None:
     if first is not None and first != name:
         if is_same(kind, name):
             return obstacle(guard, kind, first)
-        why = f"it could be taken for {cut(first, NAME_CHARS)!r}. Use that spelling"
+        why = f"it can be mistaken for {cut(first, NAME_CHARS)!r}. Use that spelling"
         return _not_offered(guard, kind, name, why)
     if kind == "template":
         return obstacle(guard, "resource", name)
@@ -115,7 +115,7 @@ def _obstacle_without_pin(guard: Guard, kind: str, name: str) -> Finding | None:
 
 def _obstacle_under_review(guard: Guard, kind: str, name: str) -> Finding | None:
     """Under review, what was never offered may be used only if an approved template covers it."""
-    why = "what is not offered cannot be approved"
+    why = "it was not offered, so it cannot be approved"
     if kind == "resource":
         if _is_covered(guard, name):
             return None

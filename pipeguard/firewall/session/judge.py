@@ -305,14 +305,14 @@ class MessageJudge(NamedTuple):
             remaining = self._findings(context, message)
             if greatest(remaining) < Action.REDACT:
                 if has_orders(findings) and not leaves_enough(original.value, message.value):
-                    findings = withheld(findings, "too little of the result would be left")
+                    findings = withheld(findings, "too little of the result would remain")
                     return self._block(original, request, findings, codes.BLOCKED)
                 return self._verdict(original, request, findings, message.frame)
             if greatest(remaining) is Action.BLOCK:
                 break
             findings = [*findings, *later_cuts(remaining)]
         if is_cut:
-            findings = withheld(findings, "what a cut left could not pass either")
+            findings = withheld(findings, "what remained after the cut could not pass either")
             return self._block(original, request, findings, codes.BLOCKED)
         failed = make_block("protocol.not-redacted", "it could not be redacted")
         return self._block(original, request, [*findings, failed], codes.BLOCKED)
@@ -450,5 +450,7 @@ _UNREQUESTED = Finding(
     "params.other",
     severity=Severity.LOW,
     action=Action.WARN,
-    note="the request answers input requests that no result made, or has a state that none gave",
+    note=(
+        "the request answers input requests that no result made, or has a state that no result set"
+    ),
 )

@@ -136,8 +136,8 @@ def load(name: str) -> Observed | None:
         return _parse_fields(json.loads(content))
     except (ValueError, KeyError, TypeError, AttributeError):
         raise StateError(
-            f"{path} is not as it was written. Remove it, and learn again: pipeguard isolate"
-            f" forget {name}"
+            f"{path} was changed by something else. Remove it, and learn again: pipeguard"
+            f" isolate forget {name}"
         ) from None
 
 
@@ -185,7 +185,9 @@ class _alone:  # noqa: N801  reads as what it is, in a with statement
 def _path(name: str) -> Path:
     text = quote(name, safe="")
     if len(text) > MAX_NAME_CHARS or text.startswith("."):
-        raise StateError(f"{name!r} is no name to learn under. Give the server another: --name")
+        raise StateError(
+            f"{name!r} is not a valid name for learning. Give the server another: --name"
+        )
     return Path(state_folder()) / FOLDER / f"{text}{SUFFIX}"
 
 

@@ -94,7 +94,7 @@ def reduce(observed: Observed, host: SandboxUser) -> Reduction:
     withheld = [*files.withheld]
     for port in sorted(observed.loopback - observed.bound - {DNS_PORT}):
         if port in _passing_ports():
-            why = "the system chose this port, and chooses another one the next time"
+            why = "the system chose this port, and will choose another one next time"
             withheld.append(Withheld(f"connects to port {port} of this machine", why))
         else:
             grants.append(Grant("loopback", str(port), "it connected to it"))

@@ -302,7 +302,7 @@ def test_what_could_be_taken_for_another_may_not_be_used(
     finding = obstacle(guard(policy, pin), "tool", name)
     assert finding is not None
     assert (finding.rule, finding.action, finding.tool) == ("trust.not-offered", Action.BLOCK, name)
-    assert "could be taken for 'a'" in finding.note
+    assert "can be mistaken for 'a'" in finding.note
     assert finding.excerpt == ""
     assert obstacle(guard(policy, pin), "prompt", name) is None or policy is REVIEW
 
@@ -312,7 +312,7 @@ def test_the_same_address_is_the_same_resource() -> None:
     assert obstacle(made, "resource", "file:///a%20b") is None
     finding = obstacle(made, "resource", "file:///a b\u200b")
     assert finding is not None
-    assert "could be taken for 'file:///a b'" in finding.note
+    assert "can be mistaken for 'file:///a b'" in finding.note
     made = guard(None, waits({"uri": "file:///a"}, "poisoned: x", "resource", "file:///a"))
     finding = obstacle(made, "resource", "file:///./%61")
     assert finding is not None

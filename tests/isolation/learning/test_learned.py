@@ -322,11 +322,11 @@ def test_a_client_that_kills_loses_little(tmp_path: Path, home: Path) -> None:
 
 def test_options_that_give_something_have_no_effect_and_say_so(tmp_path: Path) -> None:
     with Isolated(tmp_path, *LEARN, "--read", str(tmp_path)) as run:
-        assert "nothing is kept from it" in str(run.initialize()["error"])
+        assert "it refuses nothing" in str(run.initialize()["error"])
         assert run.code() == 2
 
 
 def test_a_container_is_not_learned_from_outside(tmp_path: Path) -> None:
     with Isolated(tmp_path, *LEARN, command=("docker", "run", "-i", "image")) as run:
-        assert "not seen from outside" in str(run.initialize()["error"])
+        assert "cannot see inside a container" in str(run.initialize()["error"])
         assert run.code() == 2

@@ -53,9 +53,9 @@ def test_what_is_saved_is_loaded(name: str, state: Path) -> None:
 
 
 def test_a_name_leads_to_no_other_folder() -> None:
-    with pytest.raises(StateError, match="no name to learn under"):
+    with pytest.raises(StateError, match="not a valid name for learning"):
         save_more("..", some())
-    with pytest.raises(StateError, match="no name to learn under"):
+    with pytest.raises(StateError, match="not a valid name for learning"):
         save_more("x" * 300, some())
 
 

@@ -92,7 +92,7 @@ class _SharedOpening:
             await asyncio.wait([description])
         answer = None if description is None else description.result()
         if answer is None:
-            return Failure("the server did not take its opening").to_frame(token)
+            return Failure("the server did not accept the session's opening").to_frame(token)
         return serialise({**_match_revision(opening, answer), "id": read_id(token)})
 
     def end(self) -> None:

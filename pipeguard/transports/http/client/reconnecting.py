@@ -213,7 +213,7 @@ class ReconnectingChannel(InboxChannel):
             async with asyncio.timeout(REOPEN_SECONDS):
                 await self._reopened.wait()
         except TimeoutError:
-            raise LinkLost("the server takes no new conversation in time") from None
+            raise LinkLost("the server accepts no new conversation in time") from None
         finally:
             self._reopened = None
         if self._link is not link:

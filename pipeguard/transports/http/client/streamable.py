@@ -346,7 +346,7 @@ class StreamableChannel(InboxChannel):
                 async with asyncio.timeout(REOPEN_SECONDS):
                     await self._send_opening(opening)
             except TimeoutError:
-                raise PipeGuardError("the server takes no new session in time") from None
+                raise PipeGuardError("the server accepts no new session in time") from None
             if self._initialized is not None:
                 headers = self._session.headers(self._initialized.value)
                 async with await self._endpoint.send("POST", headers, self._initialized.data):
@@ -361,10 +361,10 @@ class StreamableChannel(InboxChannel):
         )
         async with await self._endpoint.send("POST", PLAIN_HEADERS, opening.data) as answer:
             if not answer.ok:
-                raise PipeGuardError(f"the server takes no new session (HTTP {answer.status})")
+                raise PipeGuardError(f"the server accepts no new session (HTTP {answer.status})")
             await reader.read(answer)
             if reader.unanswered:
-                raise PipeGuardError("the server takes no new session")
+                raise PipeGuardError("the server accepts no new session")
             self._session.begin(answer)
 
     # --- streams ------------------------------------------------------------------------

@@ -253,7 +253,7 @@ class Admission(NamedTuple):
         except Crowded:
             raise refuse_overload() from None
         except TimeoutError:
-            why = f"the body took more than {BODY_SECONDS:g} s"
+            why = f"the body took longer than {BODY_SECONDS:g} s"
             raise RequestRefused(RefusalReason.SLOW_BODY, 408, why) from None
 
     async def _read_pieces(self, request: web.BaseRequest, hold: Callable[[int], None]) -> bytes:

@@ -30,7 +30,7 @@ class RefusalReason(Enum):
     WRONG_TOKEN = "wrong-token", "the bearer token is not one of ours", Severity.MEDIUM
     FOREIGN_SESSION = "foreign-session", "the session belongs to another token", Severity.MEDIUM
     NO_SESSION = "no-session", "the session does not exist, or the request names none", Severity.LOW
-    MISMATCH = "header-mismatch", "a header and the body say different things", Severity.MEDIUM
+    MISMATCH = "header-mismatch", "a header contradicts the body", Severity.MEDIUM
     HEADERS = "odd-header", "a header is repeated or unreadable", Severity.MEDIUM
     MANY_HEADERS = "large-head", "the headers are too many or too long", Severity.MEDIUM
     TARGET = "long-target", "the URL is too long", Severity.MEDIUM
