@@ -82,7 +82,7 @@ def _compiles_rules(root: Path, folder: Path) -> bool:
         return False
     path = os.pathsep.join([str(root), *sys.path])  # an isolated build has packages of its own
     done = subprocess.run(
-        [sys.executable, "-m", "pipeguard.rulebook.shipping", str(folder)],
+        [sys.executable, "-m", "pipeguard.rulebook.compiler", str(folder)],
         cwd=root,
         env={**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"},
         check=DATABASES_WANTED == "1",

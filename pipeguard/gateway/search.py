@@ -35,6 +35,7 @@ from tantivy import Occur, Query
 
 from pipeguard.gateway.concepts import (
     MOST_STEMS,
+    STOP_WORDS,
     Concept,
     Concepts,
     Scored,
@@ -44,10 +45,10 @@ from pipeguard.gateway.concepts import (
     blend,
     coverage,
     explain,
+    split_words,
     stemmer,
     without_clones,
 )
-from pipeguard.gateway.words import STOP_WORDS, split_words
 
 # Of each field: what a match in it is worth.
 FIELDS: dict[str, float] = {

@@ -1,7 +1,6 @@
 """A query is split into concepts, each with the terms that may stand for it."""
 
-from pipeguard.gateway.concepts import Concepts, Stems
-from pipeguard.gateway.words import MAX_QUERY_WORDS
+from pipeguard.gateway.concepts import MAX_QUERY_WORDS, Concepts, Stems
 
 CONCEPTS = Concepts(Stems())
 

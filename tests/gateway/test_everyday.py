@@ -8,8 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeguard.gateway import concepts
-from pipeguard.gateway.concepts import GAP, MOST_BETWEEN, Everyday, Stems, table
-from pipeguard.gateway.words import STOP_WORDS, split_words
+from pipeguard.gateway.concepts import (
+    GAP,
+    MOST_BETWEEN,
+    STOP_WORDS,
+    Everyday,
+    Stems,
+    split_words,
+    table,
+)
 from tests.fuzz.budget import tried
 
 STEMS = Stems()

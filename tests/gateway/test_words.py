@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeguard.gateway.words import (
+from pipeguard.gateway.concepts import (
     ABBREVIATIONS,
     STOP_WORDS,
     spelled_out,

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pipeguard.firewall.protocol.places import Surface
-from pipeguard.rulebook import cache, cache_key, packs, shipping
+from pipeguard.rulebook import cache, cache_key, compiler, packs
 from pipeguard.rulebook.cache import load_engines
 from tests.rulebook.words import contents_of, finds, index_of
 from tests.rulebook.words import packs as own_packs
@@ -24,11 +24,11 @@ def shipped(tmp_path: Path, compiles: list[str], monkeypatch: pytest.MonkeyPatch
     """The folder of what was shipped: compiled of one short pack."""
     folder = tmp_path / "package/databases"
     monkeypatch.setattr(cache, "shipped_folder", lambda: str(folder))
-    monkeypatch.setattr(shipping, "shipped_sources", own_packs)
+    monkeypatch.setattr(compiler, "shipped_sources", own_packs)
     monkeypatch.setattr(cache, "sources", own_packs)
     cache._say_damaged.cache_clear()
     folder.parent.mkdir()
-    shipping.compile_shipped(str(folder))
+    compiler.compile_shipped(str(folder))
     assert compiles == []
     return folder
 
@@ -59,7 +59,7 @@ def test_a_later_build_takes_what_an_earlier_one_compiled(
 ) -> None:
     def builds_anew() -> bool:
         before = {file.name: file.stat().st_ino for file in shipped.iterdir()}
-        shipping.compile_shipped(str(shipped))
+        compiler.compile_shipped(str(shipped))
         return before != {file.name: file.stat().st_ino for file in shipped.iterdir()}
 
     assert not builds_anew()
@@ -68,7 +68,7 @@ def test_a_later_build_takes_what_an_earlier_one_compiled(
     assert not builds_anew()
     (shipped / "stranger").touch()
     assert builds_anew()
-    monkeypatch.setattr(shipping, "shipped_sources", lambda: own_packs("plugh"))
+    monkeypatch.setattr(compiler, "shipped_sources", lambda: own_packs("plugh"))
     assert builds_anew()
     assert len(list(shipped.glob("*.index"))) == 1
 
@@ -185,7 +185,7 @@ def test_the_users_own_packs_are_not_shipped(monkeypatch: pytest.MonkeyPatch) ->
 def test_without_a_scan_engine_the_program_says_so(tmp_path: Path) -> None:
     (tmp_path / "hyperscan.py").write_text("raise ImportError")
     done = subprocess.run(
-        [sys.executable, "-m", "pipeguard.rulebook.shipping", str(tmp_path / "databases")],
+        [sys.executable, "-m", "pipeguard.rulebook.compiler", str(tmp_path / "databases")],
         env={**os.environ, "PYTHONPATH": str(tmp_path)},
         capture_output=True,
         text=True,

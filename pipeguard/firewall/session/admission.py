@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pipeguard.errors import Refusal
 from pipeguard.firewall.finding import Finding, observe_only
 from pipeguard.firewall.pins.fingerprint import Pin
-from pipeguard.firewall.pins.lookalikes import is_same
+from pipeguard.firewall.pins.store import is_same
 from pipeguard.firewall.policy import Mode, Trust
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from pipeguard.errors import Refusal
 from pipeguard.firewall.budgets import Budgets
 from pipeguard.firewall.finding import Action, Finding, PinChange, greatest
-from pipeguard.firewall.pins.lookalikes import as_seen, differ_in_case
+from pipeguard.firewall.pins.store import as_seen, differ_in_case
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number
 from pipeguard.firewall.protocol.places import LISTS, OPENINGS

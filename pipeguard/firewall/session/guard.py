@@ -21,8 +21,7 @@ from pipeguard.firewall.finding import (
     Verdict,
 )
 from pipeguard.firewall.pins.fingerprint import Pin
-from pipeguard.firewall.pins.lookalikes import Names
-from pipeguard.firewall.pins.store import PinKey, Pins, as_trusted
+from pipeguard.firewall.pins.store import Names, PinKey, Pins, as_trusted
 from pipeguard.firewall.policy import Mode, Policy, PolicyTarget, Trust
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Path
 from pipeguard.firewall.protocol.message import Message

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pipeguard.firewall.pins.fingerprint import Pin
-from pipeguard.firewall.pins.lookalikes import Names, as_seen, differ_in_case, is_same
+from pipeguard.firewall.pins.store import Names, as_seen, differ_in_case, is_same
 
 SAME = [
     "convert",
