@@ -35,7 +35,7 @@ _METHOD_NOT_FOUND = -32601
 _CAPABILITIES = {"tools/list": "tools", "prompts/list": "prompts"}  # resources for the others
 
 
-class Stopped(Exception):  # noqa: N818  a server that hangs up is not an error of ours
+class _Stopped(Exception):  # noqa: N818  a server that hangs up is not an error of ours
     """The conversation ended early; the text is for the user."""
 
 
@@ -76,7 +76,7 @@ class Conversation:
             for method in LISTS:
                 if method == "tools/list" or _CAPABILITIES.get(method, "resources") in capabilities:
                     self._list(method)
-        except Stopped as stopped:
+        except _Stopped as stopped:
             problem = str(stopped)
         except ChannelClosed:
             problem = "It hung up."
@@ -103,7 +103,7 @@ class Conversation:
             if not isinstance(cursor, str) or cursor in seen:
                 return
             seen.add(cursor)
-        raise Stopped(f"Its {member} go on after {MOST_PAGES} pages.")
+        raise _Stopped(f"Its {member} go on after {MOST_PAGES} pages.")
 
     def _ask(self, method: str, params: JsonObject) -> JsonObject:
         """The result of a request, as the server gave it.
@@ -118,7 +118,7 @@ class Conversation:
             frame = self.channel.read()
             if frame is None:
                 late = "It did not answer in time" if self.is_over() else "It ended"
-                raise Stopped(f"{late}, at {method}.")
+                raise _Stopped(f"{late}, at {method}.")
             verdict = self._judge_frame(Direction.TO_CLIENT, frame)
             message = _message(frame)
             self._note(verdict, message, method if message and _is(message, number) else "")
@@ -131,9 +131,9 @@ class Conversation:
                 if isinstance(result, dict):
                     return result
                 if method == "initialize":
-                    raise Stopped("It does not open a conversation.")
+                    raise _Stopped("It does not open a conversation.")
                 raise _RefusedError(method)
-        raise Stopped(f"It sent {MOST_FRAMES} messages, and no answer to {method}.")
+        raise _Stopped(f"It sent {MOST_FRAMES} messages, and no answer to {method}.")
 
     def _decline(self, message: JsonObject) -> None:
         """Decline what the server asks of a client: it gets no roots, no model and no person."""
@@ -170,7 +170,7 @@ class Conversation:
                     self.info[key] = show(value, INFO_CHARS)
 
 
-class _RefusedError(Stopped):
+class _RefusedError(_Stopped):
     """The server answered a request with an error."""
 
 

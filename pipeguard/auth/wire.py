@@ -40,7 +40,7 @@ _NEAR = {Reach.PRIVATE, Reach.SHARED}
 _NEVER = {Reach.METADATA, Reach.RESERVED}
 
 
-class AllowedAddresses:
+class _AllowedAddresses:
     """The addresses that one server may send us to: public ones, and those as near as its own.
 
     Args:
@@ -152,7 +152,7 @@ class Wire:
             AuthError: that file cannot be used.
         """
         self._server = server
-        self._allowed = AllowedAddresses(server)
+        self._allowed = _AllowedAddresses(server)
         self._trusts = _trusting(ca) if ca else True
         # A request to an address that was checked goes there, and to no proxy.
         direct = httpx2.AsyncHTTPTransport(verify=self._trusts)

@@ -52,7 +52,7 @@ _OWN_TERMINAL = "Only a person may decide this: run it in a terminal of your own
 _NO_TERMINAL = f"there is no terminal to ask on.\n  {_OWN_TERMINAL}"
 
 
-class NotAPersonError(PipeGuardError):
+class _NotAPersonError(PipeGuardError):
     """An agent, or a program without a token, tries to decide; the message says what to do."""
 
     exit_code = 2
@@ -82,7 +82,7 @@ class Person:
             return cls(has_token=True)
         if not _has_terminal():
             ci = f" In CI, a person sets {TOKEN_VARIABLE}: pipeguard policy ci-token --help"
-            raise NotAPersonError(f"{_NO_TERMINAL}{ci}")
+            raise _NotAPersonError(f"{_NO_TERMINAL}{ci}")
         return cls(has_token=False)
 
     @classmethod
@@ -94,7 +94,7 @@ class Person:
         """
         _refuse_agent()
         if not _has_terminal():
-            raise NotAPersonError(_NO_TERMINAL)
+            raise _NotAPersonError(_NO_TERMINAL)
         return cls(has_token=False)
 
     def confirms(self, what: str) -> bool:
@@ -146,9 +146,9 @@ def token_path() -> Path:
 def _refuse_agent() -> None:
     """Refuse a shell that an agent marks as its own, and what runs below an agent or a guard."""
     if mark := next((name for name in AGENT_VARIABLES if os.environ.get(name)), ""):
-        raise NotAPersonError(f"this shell is an agent's: {mark} is set.\n  {_OWN_TERMINAL}")
+        raise _NotAPersonError(f"this shell is an agent's: {mark} is set.\n  {_OWN_TERMINAL}")
     if parent := _client_above():
-        raise NotAPersonError(
+        raise _NotAPersonError(
             f"this runs below {parent}, which guards servers or is their client, so an agent may"
             f" have started it.\n  {_OWN_TERMINAL}"
         )

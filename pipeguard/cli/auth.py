@@ -27,7 +27,7 @@ TIMEOUT_SECONDS = 300.0
 STDIN = 0
 
 
-class LoginOptions(TypedDict):
+class _LoginOptions(TypedDict):
     """The options of `login`, as click passes them."""
 
     name: str
@@ -95,7 +95,7 @@ def command() -> None:
     help="Send the code to a token endpoint at this host.",
 )
 @click.option("--legacy", is_flag=True, help="Accept a server of 2025-03-26 without metadata.")
-def login(server: str, **options: Unpack[LoginOptions]) -> None:
+def login(server: str, **options: Unpack[_LoginOptions]) -> None:
     """Log in to a server, as in `pipeguard auth login https://mcp.example.com/mcp`.
 
     Your browser opens the authorization server's page, and returns to a port of this machine. If
@@ -219,7 +219,7 @@ def _find_login(store: LoginStore, server: str) -> StoredLogin | None:
     return matching[0]
 
 
-def _secret(options: LoginOptions) -> str:
+def _secret(options: _LoginOptions) -> str:
     variable = options["client_secret_env"]
     if not variable:
         return ""

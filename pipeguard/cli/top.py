@@ -114,7 +114,7 @@ def _ended_as_by_key() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-class ActivityView(NamedTuple):
+class _ActivityView(NamedTuple):
     """The view at one moment.
 
     Attributes:
@@ -190,42 +190,42 @@ def command(
             is_wanted = screen.wait(interval)
 
 
-def _by_audit(window: float) -> Callable[[], ActivityView]:
+def _by_audit(window: float) -> Callable[[], _ActivityView]:
     from pipeguard.state.activity import recent_activity
     from pipeguard.state.paths import store_path
     from pipeguard.state.store import Store
 
-    def look() -> ActivityView:
+    def look() -> _ActivityView:
         with Store.open(store_path()) as store:
-            return ActivityView("the audit", recent_activity(store, time.time(), window))
+            return _ActivityView("the audit", recent_activity(store, time.time(), window))
 
     return look
 
 
-def _by_figures(url: str, token: str, window: float) -> Callable[[], ActivityView]:
+def _by_figures(url: str, token: str, window: float) -> Callable[[], _ActivityView]:
     from pipeguard.gateway.scraped_activity import Scrape, measure_activity, scrape
 
     looks: deque[Scrape] = deque(maxlen=MOST_LOOKS)
 
-    def look() -> ActivityView:
+    def look() -> _ActivityView:
         try:
             looks.append(scrape(url, token, time.monotonic()))
         except PipeGuardError as error:
-            return ActivityView(url, None, str(error))
+            return _ActivityView(url, None, str(error))
         while len(looks) > 2 and looks[1].time <= looks[-1].time - window:
             looks.popleft()
-        return ActivityView(url, measure_activity(looks[0], looks[-1]))
+        return _ActivityView(url, measure_activity(looks[0], looks[-1]))
 
     return look
 
 
-def _json(view: ActivityView, window: float) -> str:
+def _json(view: _ActivityView, window: float) -> str:
     servers = None if view.servers is None else [server._asdict() for server in view.servers]
     fields = {"source": view.source, "window_seconds": window, "servers": servers}
     return json.dumps({**fields, "why": view.why} if view.why else fields)
 
 
-def _table(view: ActivityView, window: float) -> list[str]:
+def _table(view: _ActivityView, window: float) -> list[str]:
     title = f"pipeguard top: {visible(view.source)}, the last {window:g} s"
     if view.servers is None:
         return [title, "", *visible_lines(view.why).split("\n")]

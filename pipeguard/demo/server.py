@@ -56,7 +56,7 @@ PAGE = (
 )
 
 
-class DemoServer:
+class _DemoServer:
     """One conversation over standard input and output."""
 
     def __init__(self, record: IO[str]) -> None:
@@ -133,4 +133,4 @@ def texts(*blocks: str) -> Json:
 
 if __name__ == "__main__":
     with Path(sys.argv[1]).open("a", encoding="utf-8") as record:
-        DemoServer(record).serve()
+        _DemoServer(record).serve()

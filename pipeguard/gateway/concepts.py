@@ -61,7 +61,7 @@ class _PhraseMatch(NamedTuple):
     terms: Terms
 
 
-class Everyday:
+class _Everyday:
     """The phrases of the table, by their first stem."""
 
     def __init__(self, stems: Mapping[str, str]) -> None:
@@ -175,7 +175,7 @@ class Concepts:
 
     def __init__(self, stems: Mapping[str, str]) -> None:
         self._stems = stems
-        self._everyday = Everyday(stems)
+        self._everyday = _Everyday(stems)
         self._stored: dict[tuple[tuple[str, ...], Terms], Concept] = {}
 
     def of(self, query: str) -> list[Concept]:

@@ -366,7 +366,7 @@ class _ShownSessions(Sessions):
         return (
             Session(guard, run)
             if self.shown.is_everything
-            else ShownSession(guard, run, self.shown)
+            else _ShownSession(guard, run, self.shown)
         )
 
     def mirrored_headers(self, tool: str, who: str = "") -> Mirrored:
@@ -374,7 +374,7 @@ class _ShownSessions(Sessions):
         return super().mirrored_headers(self.shown.own_name(tool) or "", who)
 
 
-class ShownSession(Session):
+class _ShownSession(Session):
     """A conversation with a server whose tools have other names, or are not all shown.
 
     Args:

@@ -154,7 +154,7 @@ class ToolCalls:
             return await self._call_tool(request, tool, arguments)
         try:
             written = find_object(arguments, ARGUMENTS)
-        except UnclearCallError as why:
+        except _UnclearCallError as why:
             text = f"The call is not clear: {why}.\n{menu.own_usage(name)}"
             return {"result": menu.content(text, is_error=True)}
         if name in menu.CALLS:
@@ -176,7 +176,7 @@ class ToolCalls:
             return {"result": menu.content(menu.wrong_variant(found), is_error=True)}
         try:
             arguments = find_arguments(call, found)
-        except UnclearCallError as why:
+        except _UnclearCallError as why:
             text = menu.unclear_call(found, variant, str(why))
             return {"result": menu.content(text, is_error=True)}
         return self._add_help(found, await self._call_tool(request, found, arguments))
@@ -220,7 +220,7 @@ class ToolCalls:
         """The tool that a model names; what to say instead where that is not one."""
         try:
             name = find_name(call)
-        except UnclearCallError as why:
+        except _UnclearCallError as why:
             return f"The call is not clear: {why}. Nothing was called."
         tools = tools_of_server(self._catalog, name, self._access.may_call)
         if len(tools) == 1:
@@ -339,7 +339,7 @@ ARGUMENTS = "arguments"
 OTHER_ARGUMENTS_KEYS = ("args", "parameters", "params", "input", "tool_arguments", "tool_input")
 
 
-class UnclearCallError(Exception):
+class _UnclearCallError(Exception):
     """A call whose meaning is unclear; its text tells the model why."""
 
 
@@ -351,7 +351,7 @@ def find_name(call: JsonObject) -> str:
     """
     names = {value for key in NAME_KEYS if type(value := call.get(key)) is str and value}
     if len(names) > 1:
-        raise UnclearCallError(f"it names several tools: {', '.join(sorted(names))}")
+        raise _UnclearCallError(f"it names several tools: {', '.join(sorted(names))}")
     return next(iter(names), "")
 
 
@@ -369,7 +369,7 @@ def find_arguments(call: JsonObject, tool: CatalogTool) -> JsonObject:
     others = [key for key in call if key not in (*NAME_KEYS, ARGUMENTS)]
     if ARGUMENTS in call:
         if others:
-            raise UnclearCallError(
+            raise _UnclearCallError(
                 f"it has {_quote_list(others)} beside {ARGUMENTS!r}, in which they may belong"
             )
         return find_object(call[ARGUMENTS], ARGUMENTS)
@@ -377,9 +377,9 @@ def find_arguments(call: JsonObject, tool: CatalogTool) -> JsonObject:
         return find_object(call[others[0]], others[0])
     unknown = [key for key in others if key not in parameters]
     if unknown:
-        raise UnclearCallError(f"it has {_quote_list(unknown)} in place of {ARGUMENTS!r}")
+        raise _UnclearCallError(f"it has {_quote_list(unknown)} in place of {ARGUMENTS!r}")
     if any(key in parameters for key in NAME_KEYS if key in call) and others:
-        raise UnclearCallError(f"{_quote_list(others)} must be in {ARGUMENTS!r}")
+        raise _UnclearCallError(f"{_quote_list(others)} must be in {ARGUMENTS!r}")
     return {key: call[key] for key in others}
 
 
@@ -397,10 +397,10 @@ def find_object(value: JsonValue, key: str) -> JsonObject:
         try:
             parsed = parse_json(value.encode("utf-8", "surrogatepass"))
         except Refusal as refusal:
-            raise UnclearCallError(f"{key!r} is a text, and not one of a JSON object") from refusal
+            raise _UnclearCallError(f"{key!r} is a text, and not one of a JSON object") from refusal
         if isinstance(parsed, dict):
             return parsed
-    raise UnclearCallError(f"{key!r} is not a JSON object")
+    raise _UnclearCallError(f"{key!r} is not a JSON object")
 
 
 def _parameters(tool: CatalogTool) -> JsonObject:

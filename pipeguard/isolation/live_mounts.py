@@ -105,9 +105,9 @@ def _serve(doorway: Doorway, watched: Sequence[int]) -> None:
     watch, heard = doorway.watch, doorway.watched_descriptors
     for descriptor in (*watched, *heard):
         poll.register(descriptor, select.POLLIN)
-    sandbox: SandboxMounts | None = None
+    sandbox: _SandboxMounts | None = None
     while (ready := {descriptor for descriptor, _ in poll.poll()}) <= heard:
-        sandbox = sandbox or SandboxMounts(doorway)
+        sandbox = sandbox or _SandboxMounts(doorway)
         if watch is not None and watch.descriptor in ready and watch.is_concerned():
             sandbox.cover_again()
             with suppress(OSError):  # whose place another program took at once
@@ -117,7 +117,7 @@ def _serve(doorway: Doorway, watched: Sequence[int]) -> None:
             poll.unregister(doorway.requests)  # PipeGuard has ended; the server does in a moment
 
 
-def _answer(requests: int, sandbox: SandboxMounts, watch: CoverWatch | None) -> bool:
+def _answer(requests: int, sandbox: _SandboxMounts, watch: CoverWatch | None) -> bool:
     """Do what is asked; whether anybody still asks."""
     import json  # 2 ms, and most servers are given no roots
 
@@ -137,7 +137,7 @@ def _answer(requests: int, sandbox: SandboxMounts, watch: CoverWatch | None) -> 
     return True
 
 
-class SandboxMounts:
+class _SandboxMounts:
     """The mounts of one sandbox, and ours.
 
     Args:

@@ -44,7 +44,7 @@ _CONTENT_NAME = r"[0-9a-f]{32}-[0-9a-f]{8}\.db"
 _OURS = lazy_regex(rf"\.?rules-.*|{_CONTENT_NAME}")
 
 
-class UnusableFileError(OSError):
+class _UnusableFileError(OSError):
     """A file or folder of the cache that is damaged, or that somebody else could have written."""
 
 
@@ -118,7 +118,7 @@ class CacheFile:
             OSError: it cannot be read, or is larger than a file of ours.
         """
         if os.fstat(self._descriptor).st_size > limit_bytes:
-            raise UnusableFileError("too large to be ours")
+            raise _UnusableFileError("too large to be ours")
         with self._lock, open(self._descriptor, "rb", buffering=0, closefd=False) as file:
             file.seek(0)
             return file.readall()
@@ -131,7 +131,7 @@ class CacheFile:
         """
         content = self.read()
         if not self.name.endswith(f"-{crc32(content):08x}.db"):  # against malice: owner and rights
-            raise UnusableFileError("damaged")
+            raise _UnusableFileError("damaged")
         return content
 
     def remove(self) -> None:
@@ -158,7 +158,7 @@ def open_index(folder: str, key: bytes, *, is_shipped: bool = False) -> CachedRu
         index = open_file(index_name(key)).read(MAX_INDEX_BYTES)
         body = index[len(MAGIC) + sha256().digest_size :]
         if index != _index(key, body):
-            raise UnusableFileError("of another version, or damaged")
+            raise _UnusableFileError("of another version, or damaged")
         rules, names, engines = json.loads(body)
         return CachedRules(
             open_file(rules),
@@ -293,4 +293,4 @@ def _check(descriptor: int, kind: int, trusted: Trusted) -> int:
     if stat.S_IFMT(status.st_mode) == kind and not other_writer(status, trusted):
         return descriptor
     os.close(descriptor)
-    raise UnusableFileError("not a regular file or folder, or somebody else could have written it")
+    raise _UnusableFileError("not a regular file or folder, or somebody else could have written it")

@@ -65,7 +65,7 @@ class ServerStarter:
         self._is_shared = is_shared
         self._has_refused_roots = False
         self._command = Command(options.command, variables, options.values.get("--cwd"))
-        self._connections = IsolatedConnections()
+        self._connections = _IsolatedConnections()
         self._below = Profile()  # of a known server, below what the user names
         self._sandbox: Sandbox | None = None
         self._run: Run | None = None
@@ -367,7 +367,7 @@ def _say(text: str, level: str = "info") -> None:
 MOST_WAITING = 1000  # connections, before the audit is open: a server is not that quick
 
 
-class IsolatedConnections:
+class _IsolatedConnections:
     """Takes reports from any thread; keeps them until it knows where to write them."""
 
     def __init__(self) -> None:

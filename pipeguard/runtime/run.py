@@ -56,7 +56,7 @@ _COUNTED = {
 }
 
 
-class RunTally:
+class _RunTally:
     """Counts messages by what was done about them."""
 
     def __init__(self) -> None:
@@ -149,7 +149,7 @@ class Run:
         self._clients: dict[str, str] = {}  # by the conversation that an event's name begins with
         self._tokens: dict[str, str] = {}  # likewise, the names of clients' tokens
         self.over = threading.Event()
-        self._tally = RunTally()
+        self._tally = _RunTally()
         self._refused = self._noticed = self._connected = 0
         self.on_policy: list[Callable[[], None]] = []
         self._pruning: threading.Thread | None = None

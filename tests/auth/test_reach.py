@@ -8,7 +8,7 @@ import socket
 import httpx2
 import pytest
 
-from pipeguard.auth.wire import AllowedAddresses, Wire
+from pipeguard.auth.wire import Wire, _AllowedAddresses
 from pipeguard.errors import AuthError
 from tests.auth.parties import party
 
@@ -18,7 +18,7 @@ HERE = "http://127.0.0.1:1/mcp"
 
 
 def reached(server: str, url: str) -> list[str]:
-    return asyncio.run(AllowedAddresses(server).resolve(url))
+    return asyncio.run(_AllowedAddresses(server).resolve(url))
 
 
 @pytest.fixture(autouse=True)
@@ -97,7 +97,7 @@ def test_a_server_is_as_near_as_where_it_was_asked(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(socket, "getaddrinfo", turning)
 
     async def work() -> None:
-        allowed = AllowedAddresses("https://rebound.example/mcp")
+        allowed = _AllowedAddresses("https://rebound.example/mcp")
         assert await allowed.resolve("https://rebound.example/mcp") == ["198.51.100.1"]
         assert await allowed.resolve("https://198.51.100.2/token") == ["198.51.100.2"]
         for url in ("http://127.0.0.1:9200/token", "https://rebound.example/token"):

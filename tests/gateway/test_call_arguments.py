@@ -4,7 +4,7 @@ import pytest
 
 from pipeguard.firewall.protocol.json_values import JsonObject
 from pipeguard.gateway.catalog import CatalogTool, Effect
-from pipeguard.gateway.tool_calls import UnclearCallError, find_arguments, find_name
+from pipeguard.gateway.tool_calls import _UnclearCallError, find_arguments, find_name
 
 SCHEMA: JsonObject = {
     "type": "object",
@@ -29,7 +29,7 @@ def test_a_tool_is_named_under_several_keys(key: str) -> None:
 def test_one_name_twice_is_one_and_two_names_are_unclear() -> None:
     assert find_name({"name": "a", "tool": "a"}) == "a"
     assert find_name({"name": True, "arguments": {}}) == ""
-    with pytest.raises(UnclearCallError, match="several tools: a, b"):
+    with pytest.raises(_UnclearCallError, match="several tools: a, b"):
         find_name({"name": "b", "tool": "a"})
 
 
@@ -66,11 +66,11 @@ def test_no_arguments_are_none(call: JsonObject) -> None:
     ],
 )
 def test_what_cannot_be_told_is_refused(call: JsonObject, why: str) -> None:
-    with pytest.raises(UnclearCallError, match=why):
+    with pytest.raises(_UnclearCallError, match=why):
         find_arguments({**NAME, **call}, READ)
 
 
 def test_a_parameter_is_taken_for_the_parameter() -> None:
     assert find_arguments({"tool": "files__read", "input": "x"}, NAMED) == {"input": "x"}
-    with pytest.raises(UnclearCallError, match="'input' must be in 'arguments'"):
+    with pytest.raises(_UnclearCallError, match="'input' must be in 'arguments'"):
         find_arguments({"name": "files__read", "input": "x"}, NAMED)

@@ -12,15 +12,15 @@ from pipeguard.gateway.concepts import (
     GAP,
     MOST_BETWEEN,
     STOP_WORDS,
-    Everyday,
     Stems,
+    _Everyday,
     split_words,
     table,
 )
 from tests.fuzz.budget import tried
 
 STEMS = Stems()
-EVERYDAY = Everyday(STEMS)
+EVERYDAY = _Everyday(STEMS)
 WORDS = sorted({word for terms in table() for term in terms for word in split_words(term)})
 
 

@@ -9,7 +9,7 @@ from pipeguard.firewall.finding import Action, Direction
 from pipeguard.firewall.policy import Policy
 from pipeguard.firewall.protocol.json_values import JsonObject
 from pipeguard.gateway.catalog import Override
-from pipeguard.gateway.listening import ShownSession
+from pipeguard.gateway.listening import _ShownSession
 from pipeguard.gateway.server_settings import ShownTools
 from tests.fuzz.rulebook import engines
 
@@ -57,9 +57,9 @@ def test_what_is_blocked_or_not_allowed_is_not_shown() -> None:
 
 
 @pytest.fixture
-def session() -> ShownSession:
+def session() -> _ShownSession:
     shown = ShownTools(block=("hidden",), overrides={"p": Override("q")})
-    session = ShownSession(make_guard("one", engines(), Policy(), {}), "run", shown)
+    session = _ShownSession(make_guard("one", engines(), Policy(), {}), "run", shown)
     session.resume("2025-03-26")
     return session
 
@@ -71,7 +71,7 @@ def request(number: int, method: str, **params: object) -> JsonObject:
     return value
 
 
-def test_a_batch_is_read_like_its_messages(session: ShownSession) -> None:
+def test_a_batch_is_read_like_its_messages(session: _ShownSession) -> None:
     calls = [request(1, "tools/list"), request(2, "tools/call", name="q", arguments={})]
     sent = session.receive(TO_SERVER, json.dumps(calls).encode(), 0.0)
     assert sent.forward is not None
@@ -87,7 +87,7 @@ def test_a_batch_is_read_like_its_messages(session: ShownSession) -> None:
     assert [tool["name"] for tool in listed] == ["q", "other"]
 
 
-def test_what_is_called_by_a_name_that_it_has_no_more_is_refused(session: ShownSession) -> None:
+def test_what_is_called_by_a_name_that_it_has_no_more_is_refused(session: _ShownSession) -> None:
     frame = json.dumps(request(1, "tools/call", name="p", arguments={})).encode()
     verdict = session.receive(TO_SERVER, frame, 0.0)
     assert (verdict.action, verdict.forward) == (Action.BLOCK, None)
@@ -95,7 +95,7 @@ def test_what_is_called_by_a_name_that_it_has_no_more_is_refused(session: ShownS
     assert json.loads(verdict.reply)["id"] == 1
 
 
-def test_a_frame_that_cannot_be_read_is_refused_where_it_is_judged(session: ShownSession) -> None:
+def test_a_frame_that_cannot_be_read_is_refused_where_it_is_judged(session: _ShownSession) -> None:
     assert session.receive(TO_SERVER, b"{", 0.0).action is Action.BLOCK
     ping = json.dumps(request(1, "ping")).encode()
     assert session.receive(TO_SERVER, ping, 0.0).forward is ping

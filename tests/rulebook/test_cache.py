@@ -16,7 +16,7 @@ from pipeguard.firewall.protocol.json_values import JsonValue
 from pipeguard.firewall.protocol.places import Surface
 from pipeguard.rulebook import cache, cache_files, cache_key
 from pipeguard.rulebook.cache import load_engines
-from pipeguard.rulebook.cache_files import UnusableFileError, open_index
+from pipeguard.rulebook.cache_files import _UnusableFileError, open_index
 from pipeguard.rulebook.packs import PackFile
 from tests.rulebook.words import contents_of, finds, index_of, packs
 
@@ -336,7 +336,7 @@ def test_what_belongs_to_another_user_is_not_used(
     key = cache_key.cache_key(packs())
     open_index(str(folder), key)
     monkeypatch.setattr(os, "geteuid", lambda: 12345)
-    with pytest.raises(UnusableFileError):
+    with pytest.raises(_UnusableFileError):
         open_index(str(folder), key)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pipeguard.firewall.finding import Action, Direction, Finding, Verdict, observe_only
-from pipeguard.runtime.run import RunTally
+from pipeguard.runtime.run import _RunTally
 
 
 def verdict(*findings: Finding) -> Verdict:
@@ -19,7 +19,7 @@ def told(*verdicts: Verdict) -> list[tuple[str, dict[str, object]]]:
         assert fields.pop("show") == "pipeguard status"
         lines.append((level, fields))
 
-    tally = RunTally()
+    tally = _RunTally()
     for each in verdicts:
         tally.add(each)
     tally.tell(log)

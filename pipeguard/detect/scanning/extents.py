@@ -283,7 +283,7 @@ class JsonValues:
 
     def __init__(self, text: MessageText) -> None:
         """Remember the text; the first question reads it."""
-        self._strings = JsonStrings(text)
+        self._strings = _JsonStrings(text)
 
     def select(self, data: bytes, stretches: Sequence[Stretch], origin: Origin) -> Selection:
         """The stretches of a reading; of JSON, the parts of its strings that are in each."""
@@ -344,7 +344,7 @@ _NEXT_ITEM = lazy_regex(rb"\"\s*+,\s*+\"")
 _BRACKETS = {"{": "}", "[": "]"}
 
 
-class JsonStrings:
+class _JsonStrings:
     """The strings of JSON in a text, without their quotes: those that may say something.
 
     What is not all JSON has none. JSON that is escaped within such a string is a part of it. A key

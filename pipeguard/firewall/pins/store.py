@@ -170,7 +170,7 @@ PinKey = tuple[str, str]  # kind and name
 REVIEW = "review"  # why a definition waits that nothing else is wrong with
 
 
-class HoldState(Enum):
+class _HoldState(Enum):
     """The state of a definition that this run holds."""
 
     STORED = "stored"
@@ -182,7 +182,7 @@ class Holds:
     """Definitions last listed in this run: held, or as approved. For the owner of its lock."""
 
     def __init__(self) -> None:
-        self._states: dict[PinKey, HoldState] = {}
+        self._states: dict[PinKey, _HoldState] = {}
         self._as_approved: set[PinKey] = set()
         self._unstored: set[PinKey] = set()
         self._restored: set[PinKey] = set()  # stored again since what is trusted has last changed
@@ -191,7 +191,7 @@ class Holds:
         """The server offers a definition that waits: the same as before, or another."""
         self._as_approved.discard(key)
         if not is_same or key in self._unstored or key not in self._states:
-            self._states[key] = HoldState.STORED
+            self._states[key] = _HoldState.STORED
         if not is_same:
             self._restored.discard(key)
         self._unstored.discard(key)
@@ -201,7 +201,7 @@ class Holds:
         self._as_approved.add(key)
         self._unstored.discard(key)
         self._restored.discard(key)
-        return self._states.pop(key, None) is HoldState.STORED
+        return self._states.pop(key, None) is _HoldState.STORED
 
     def is_unstored(self, key: PinKey) -> bool:
         """True for a hold that the store lacks, though no person has decided on it."""
@@ -238,16 +238,16 @@ class Holds:
             self._restored.discard(key)
         state = self._states[key]
         if stored_hold == pin.held_fingerprint:
-            state = HoldState.STORED
+            state = _HoldState.STORED
         elif stored_hold is not None:
-            is_final = state is HoldState.REJECTED and not is_rebased
-            state = state if is_final else HoldState.DISPLACED
-        elif key not in self._restored and (is_rebased or state is HoldState.DISPLACED):
-            state = HoldState.STORED
+            is_final = state is _HoldState.REJECTED and not is_rebased
+            state = state if is_final else _HoldState.DISPLACED
+        elif key not in self._restored and (is_rebased or state is _HoldState.DISPLACED):
+            state = _HoldState.STORED
             self._unstored.add(key)
             self._restored.add(key)
         else:
-            state = HoldState.REJECTED
+            state = _HoldState.REJECTED
         self._states[key] = state
         if stored is None:
             return pin

@@ -30,7 +30,7 @@ class Ids(NamedTuple):
     answers: list[str]
 
 
-class RefusedBatch(Refusal):
+class _RefusedBatch(Refusal):
     """A batch that does not go on.
 
     Attributes:
@@ -53,7 +53,7 @@ def _ids(members: list[JsonValue], *, of_requests: bool) -> list[str]:
 
 def collect_ids(refusal: Refusal, frame: bytes) -> Ids | None:
     """The ids in a refused batch, even if it could not be read; None if it has none or is none."""
-    if isinstance(refusal, RefusedBatch):
+    if isinstance(refusal, _RefusedBatch):
         ids = refusal.ids
     elif frame[:4096].lstrip()[:1] == b"[" and refusal.id_token is not None:
         tokens = legible_ids(frame)
@@ -71,20 +71,20 @@ def check(members: list[JsonValue], revision: str | None) -> None:
             2025-03-26 basic/lifecycle: `initialize` is never part of a batch).
     """
     if revision != REVISION:
-        raise RefusedBatch("protocol.batch", "this revision of MCP has no batches", members)
+        raise _RefusedBatch("protocol.batch", "this revision of MCP has no batches", members)
     if not members or len(members) > MAX_BATCH:
         why = f"a batch has 1 to {MAX_BATCH} messages"
-        raise RefusedBatch("protocol.batch-size", why, members)
+        raise _RefusedBatch("protocol.batch-size", why, members)
     if any(isinstance(m, dict) and m.get("method") == "initialize" for m in members):
         why = "initialize must not be part of a batch"
-        raise RefusedBatch("protocol.batch-initialize", why, members)
+        raise _RefusedBatch("protocol.batch-initialize", why, members)
     asks = [isinstance(member, dict) and "method" in member for member in members]
     if any(asks) and not all(asks):
         why = "a batch has requests or answers, not both"
-        raise RefusedBatch("protocol.batch-mixed", why, members)
+        raise _RefusedBatch("protocol.batch-mixed", why, members)
     ids = [write_id(member.get("id")) for member in members if _asks(member)]
     if len(set(ids)) < len(ids):
-        raise RefusedBatch("protocol.batch-ids", "two requests in a batch have one id", members)
+        raise _RefusedBatch("protocol.batch-ids", "two requests in a batch have one id", members)
 
 
 def _asks(member: JsonValue) -> TypeGuard[JsonObject]:

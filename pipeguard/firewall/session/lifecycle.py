@@ -68,7 +68,7 @@ class ConversationState:
         self._numbers = {direction: count(1) for direction in Direction}
         self._received: set[Direction] = set()
         self._quotas = {
-            direction: NotificationQuota(limits.notifications) for direction in Direction
+            direction: _NotificationQuota(limits.notifications) for direction in Direction
         }
         self.pending = {direction: Pending(limits.pending) for direction in Direction}
         self.input_requests = InputRequests()
@@ -349,7 +349,7 @@ class ConversationState:
 # How many notifications a peer may send.
 
 
-class NotificationQuota:
+class _NotificationQuota:
     """The notifications of one direction within the current second."""
 
     def __init__(self, limit: int) -> None:

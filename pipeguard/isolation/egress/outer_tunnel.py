@@ -39,7 +39,7 @@ def connect_request(target: HostAndPort, proxy: OuterProxy) -> bytes:
     return b"\r\n".join((*lines, b"", b""))
 
 
-class ConnectResponse:
+class _ConnectResponse:
     """A proxy's answer, taken as it comes. No I/O."""
 
     def __init__(self) -> None:
@@ -84,7 +84,7 @@ class OuterTunnelEnd(TunnelEnd):
     def __init__(self, buffer: ReadBuffer, loop: asyncio.AbstractEventLoop, request: bytes) -> None:
         super().__init__(buffer)
         self._request = request
-        self._response = ConnectResponse()
+        self._response = _ConnectResponse()
         self._opened: asyncio.Future[None] = loop.create_future()
 
     async def open(self) -> None:

@@ -122,7 +122,7 @@ class Tracer:
             True: tuple(f"{path}/" for path in had.to_write),
         }
         self._seen: set[tuple[str, bool]] = set()
-        self._names = HostNames()
+        self._names = _HostNames()
         self._wake, self._waker = os.pipe()
         self._thread = Thread(target=self._run, name="learn", daemon=True)
 
@@ -277,7 +277,7 @@ def _sent_addresses(name: str) -> Iterable[str]:
     return [str(address[0]) for *_, address in found]
 
 
-class HostNames:
+class _HostNames:
     """The names and addresses of one run, for the one thread that watches it.
 
     Args:
@@ -340,7 +340,7 @@ class HostNames:
 
 
 def _hosts_file() -> dict[str, str]:
-    """HostNames by address, as hosts(5) has them; of several the first."""
+    """Host names by address, as hosts(5) has them; of several the first."""
     try:
         lines = HOSTS_FILE.read_text("utf-8").splitlines()
     except (OSError, UnicodeError):

@@ -32,7 +32,7 @@ def members(text: str) -> list[JsonValue]:
     ],
 )
 def test_a_batch_is_refused(text: str, revision: str | None, rule: str) -> None:
-    with pytest.raises(batch.RefusedBatch) as refused:
+    with pytest.raises(batch._RefusedBatch) as refused:
         batch.check(members(text), revision)
     assert (refused.value.rule, refused.value.code) == (rule, codes.INVALID_REQUEST)
 
@@ -48,7 +48,7 @@ def test_a_batch_passes(text: str) -> None:
 def test_of_a_refused_batch_the_requests_are_known_by_their_ids() -> None:
     text = f'[{PING},{{"id":"a","method":7}},{{"id":2,"result":{{}}}},{{"method":"x"}},7,'
     text += '{"id":null,"method":"x"},{"id":1.5,"method":"x"}]'
-    with pytest.raises(batch.RefusedBatch) as refused:
+    with pytest.raises(batch._RefusedBatch) as refused:
         batch.check(members(text), None)
     assert refused.value.ids.requests == ["1", '"a"']
 

@@ -1,10 +1,10 @@
 """How much a peer may send that nobody asked for."""
 
-from pipeguard.firewall.session.lifecycle import NotificationQuota
+from pipeguard.firewall.session.lifecycle import _NotificationQuota
 
 
 def test_what_may_be_dropped_is_dropped_beyond_the_limit_of_a_second() -> None:
-    quota = NotificationQuota(2)
+    quota = _NotificationQuota(2)
     told = [quota.take(5.0, is_expendable=True) for _ in range(4)]
     assert told[:2] == [None, None]
     assert [finding.rule for finding in told[2] or ()] == ["protocol.flood"]
@@ -13,7 +13,7 @@ def test_what_may_be_dropped_is_dropped_beyond_the_limit_of_a_second() -> None:
 
 
 def test_what_may_not_be_dropped_passes_and_counts() -> None:
-    quota = NotificationQuota(1)
+    quota = _NotificationQuota(1)
     assert quota.take(0.0, is_expendable=False) is None
     assert quota.take(0.0, is_expendable=False) is None
     assert quota.take(0.5, is_expendable=True)

@@ -18,8 +18,8 @@ from pipeguard.isolation.egress.outer_proxy import (
     merge_proxies,
 )
 from pipeguard.isolation.egress.outer_tunnel import (
-    ConnectResponse,
     OuterTunnelError,
+    _ConnectResponse,
     connect_request,
 )
 from tests.each import each
@@ -208,7 +208,7 @@ def test_any_text_is_a_list_of_exceptions(text: str, target: str) -> None:
 
 def fed(pieces: list[bytes]) -> tuple[bytes | None, str]:
     """What came behind an answer, and its error; the pieces after that are not fed."""
-    response = ConnectResponse()
+    response = _ConnectResponse()
     try:
         for number, piece in enumerate(pieces):
             if (rest := response.feed(piece)) is not None:

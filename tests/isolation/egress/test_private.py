@@ -16,12 +16,12 @@ from pipeguard.isolation.egress.recording import ConnectionRecorder, allowing_en
 from pipeguard.isolation.egress.state import EgressLimits
 from pipeguard.isolation.learning.observed import Observed
 from pipeguard.isolation.learning.reduction import propose, reduce
-from pipeguard.isolation.learning.tracer import HostNames
+from pipeguard.isolation.learning.tracer import _HostNames
 from pipeguard.isolation.profile import Profile
 from pipeguard.isolation.sandbox import this_host
 from pipeguard.isolation.walls.grants import Wall
 from pipeguard.isolation.walls.witness import describe_walls
-from pipeguard.runtime.isolated import IsolatedConnections
+from pipeguard.runtime.isolated import _IsolatedConnections
 from pipeguard.state.connections import EndedConnection
 from tests.each import each
 from tests.isolation.egress.sandbox import running
@@ -123,7 +123,7 @@ NOTES = {
 @each("case", list(NOTES))
 def test_an_agent_is_told_where_the_name_leads_and_what_would_allow_it(case: str) -> None:
     address, note = NOTES[case]
-    connections = IsolatedConnections()
+    connections = _IsolatedConnections()
     walls: list[Wall] = []
     connections.attach(
         lambda _: "RUN1.x1",
@@ -139,7 +139,7 @@ def test_an_agent_is_told_where_the_name_leads_and_what_would_allow_it(case: str
 
 
 def test_what_was_learned_has_it_and_what_was_given_so_is_given() -> None:
-    names = HostNames(lambda _: ["203.0.113.80"])
+    names = _HostNames(lambda _: ["203.0.113.80"])
     names.take_question("packages.example")
     names.take_connection("203.0.113.80", 443)
     observed = Observed(runs=1)

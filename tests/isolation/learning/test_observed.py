@@ -20,7 +20,7 @@ from pipeguard.isolation.learning.observed import (
     load,
     save_more,
 )
-from pipeguard.isolation.learning.tracer import HostNames
+from pipeguard.isolation.learning.tracer import _HostNames
 from tests.each import each
 
 NAMES = ["files", "a/b", "..", "ünï 🙂", "x" * 50]
@@ -109,7 +109,7 @@ def test_a_file_that_we_did_not_write_is_an_error(state: Path, change: dict[str,
 
 def test_an_address_gets_the_name_that_was_asked_for() -> None:
     known = {"api.example.com": ["198.51.100.1"], "other.example": ["198.51.100.2"]}
-    names = HostNames(known.__getitem__)
+    names = _HostNames(known.__getitem__)
     for name in ("api.example.com", "API.example.com.", "host", "1.0.0.127.in-addr.arpa", "a b"):
         names.take_question(name)
     names.take_connection("198.51.100.1", 443)

@@ -52,7 +52,7 @@ SESSION_BYTES = 24
 # --- to a server ----------------------------------------------------------------------------
 
 
-class SseLink:
+class _SseLink:
     """One stream from a server, and the address for POSTs that it named."""
 
     def __init__(self, remote: Remote, http: aiohttp.ClientSession) -> None:
@@ -70,7 +70,7 @@ class SseLink:
         remote: Remote,
         http: aiohttp.ClientSession,
         patience_seconds: float | None = None,
-    ) -> SseLink:
+    ) -> _SseLink:
         """Connect, and wait for the address for POSTs.
 
         Raises:
@@ -158,13 +158,13 @@ class SseLink:
 
 def open_channel(remote: Remote, http: aiohttp.ClientSession) -> ReconnectingChannel:
     """A channel to a server."""
-    return ReconnectingChannel(partial(SseLink.open, remote, http))
+    return ReconnectingChannel(partial(_SseLink.open, remote, http))
 
 
 async def answers(remote: Remote, http: aiohttp.ClientSession) -> bool:
     """True if a server speaks HTTP+SSE: it names the address for POSTs at once."""
     try:
-        link = await SseLink.open(remote, http, PROBE_SECONDS)
+        link = await _SseLink.open(remote, http, PROBE_SECONDS)
     except LinkLost:
         return False
     await link.close()
@@ -218,7 +218,7 @@ class _SseChannel:
         self._inbox.end()
 
 
-class SseEndpoint:
+class _SseEndpoint:
     """Answers clients of HTTP+SSE.
 
     Args:
@@ -261,7 +261,7 @@ class SseEndpoint:
 
 def make_endpoint(backend: Backend) -> Endpoint:
     """The stream's path, and the one for POSTs."""
-    endpoint = SseEndpoint(backend.conversations)
+    endpoint = _SseEndpoint(backend.conversations)
     return Endpoint(
         (
             Route("GET", SSE, without_body(endpoint.get)),

@@ -34,14 +34,14 @@ PING_SECONDS = 30.0
 UNSUPPORTED = 1003  # RFC 6455, section 7.4.1
 
 
-class WebSocketLink:
+class _WebSocketLink:
     """One connection to a server."""
 
     def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         self._socket = socket
 
     @classmethod
-    async def open(cls, remote: Remote, http: aiohttp.ClientSession) -> WebSocketLink:
+    async def open(cls, remote: Remote, http: aiohttp.ClientSession) -> _WebSocketLink:
         """Connect.
 
         Raises:
@@ -58,7 +58,7 @@ class WebSocketLink:
             raise LinkLost.of(error) from None
 
     @classmethod
-    async def _upgrade(cls, remote: Remote, http: aiohttp.ClientSession) -> WebSocketLink:
+    async def _upgrade(cls, remote: Remote, http: aiohttp.ClientSession) -> _WebSocketLink:
         socket = await http.ws_connect(
             remote.url,
             protocols=(SUBPROTOCOL,),
@@ -89,7 +89,7 @@ class WebSocketLink:
         await self._socket.close()
 
 
-class WebSocketChannel:
+class _WebSocketChannel:
     """A client's connection, as a channel."""
 
     def __init__(self, socket: web.WebSocketResponse) -> None:
@@ -116,7 +116,7 @@ class WebSocketChannel:
         await self._socket.close()
 
 
-class WebSocketEndpoint:
+class _WebSocketEndpoint:
     """Answers clients of WebSocket.
 
     Args:
@@ -140,18 +140,18 @@ class WebSocketEndpoint:
         )
         with self._conversations.room():
             await socket.prepare(request)
-            await self._conversations.hold(WebSocketChannel(socket), request.get(WHO, ""))
+            await self._conversations.hold(_WebSocketChannel(socket), request.get(WHO, ""))
         return socket
 
 
 def open_channel(remote: Remote, http: aiohttp.ClientSession) -> RemoteChannel:
     """A channel to a server."""
-    return ReconnectingChannel(partial(WebSocketLink.open, remote, http))
+    return ReconnectingChannel(partial(_WebSocketLink.open, remote, http))
 
 
 def make_endpoint(backend: Backend) -> Endpoint:
     """A path of its own, and that of Streamable HTTP."""
-    endpoint = WebSocketEndpoint(backend.conversations)
+    endpoint = _WebSocketEndpoint(backend.conversations)
     answer = without_body(endpoint.get)
     return Endpoint(tuple(Route("GET", path, answer, upgrades=True) for path in (WEBSOCKET, MCP)))
 

@@ -68,7 +68,7 @@ class _Task(NamedTuple):
         return self.ttl_seconds is not None and now > self.began + self.ttl_seconds
 
 
-class TaskOwners:
+class _TaskOwners:
     """The creator of each task of one server.
 
     Args:
@@ -161,7 +161,7 @@ class OwnedDialler:
 
     def __init__(self, inner: Dialler) -> None:
         self.inner = inner
-        self.tasks = TaskOwners()
+        self.tasks = _TaskOwners()
         self._open: WeakSet[_OwnTasks] = WeakSet()  # at a server that others do not share
 
     @property
@@ -200,7 +200,7 @@ class OwnedDialler:
 class _OwnTasks:
     """A channel to a server on which one client sees its own tasks only."""
 
-    def __init__(self, inner: AsyncChannel, tasks: TaskOwners, client: SharingClient) -> None:
+    def __init__(self, inner: AsyncChannel, tasks: _TaskOwners, client: SharingClient) -> None:
         self._inner = inner
         self._tasks = tasks
         self._client = client

@@ -41,7 +41,7 @@ PART_BYTES = 1024  # a shorter part of a message is small; so is every ping and 
 MOST_SMALL, SMALL_A_SECOND = 1024, 64.0  # in a burst, and sustained
 
 
-class FrameMasks:
+class _FrameMasks:
     """Follows the frame headers of one client."""
 
     def __init__(self) -> None:
@@ -233,7 +233,7 @@ class Connection(asyncio.Protocol):
         self._connections = connections
         self._timer: asyncio.TimerHandle | None = None
         self._transport: asyncio.Transport | None = None
-        self._masks: FrameMasks | None = None
+        self._masks: _FrameMasks | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Wait for a request, for a limited time."""
@@ -261,7 +261,7 @@ class Connection(asyncio.Protocol):
 
     def upgrade(self) -> None:
         """Check the frames of a WebSocket from now on."""
-        self._masks = FrameMasks()
+        self._masks = _FrameMasks()
 
     def turn_away(self, reason: RefusalReason) -> None:
         """Close it: a stranger's at once, any other once the peer has read its answers."""

@@ -14,8 +14,8 @@ from aiohttp import web
 from pipeguard.errors import StateError
 from pipeguard.transports.channel import ChannelClosed
 from pipeguard.transports.http.bindings import sse
-from pipeguard.transports.http.bindings.sse import SseEndpoint
-from pipeguard.transports.http.bindings.websocket import WebSocketEndpoint
+from pipeguard.transports.http.bindings.sse import _SseEndpoint
+from pipeguard.transports.http.bindings.websocket import _WebSocketEndpoint
 from pipeguard.transports.http.server.admission import WHO, RequestRefused
 from pipeguard.transports.http.server.backend import Conversations
 from pipeguard.transports.http.server.sessions import Sessions
@@ -74,7 +74,10 @@ async def hosting(
 
         behind = backend(host.known, dialled, record or host.records, most=most, limit_bytes=LIMIT)
         host.conversations = behind.conversations
-        events, sockets = SseEndpoint(behind.conversations), WebSocketEndpoint(behind.conversations)
+        events, sockets = (
+            _SseEndpoint(behind.conversations),
+            _WebSocketEndpoint(behind.conversations),
+        )
 
         async def handle(asked: web.BaseRequest) -> web.StreamResponse:
             asked[WHO] = asked.headers.get("Who", "")

@@ -13,7 +13,7 @@ from yarl import URL
 
 from pipeguard.firewall.protocol.framing import Lost
 from pipeguard.transports.http.bindings import sse
-from pipeguard.transports.http.bindings.sse import SseLink
+from pipeguard.transports.http.bindings.sse import _SseLink
 from pipeguard.transports.http.client.reconnecting import LinkLost, ReconnectingChannel
 from pipeguard.transports.http.client.upstream import Remote, connect
 from tests.transports.talking import (
@@ -66,11 +66,11 @@ class Older:
 @asynccontextmanager
 async def linked(
     answering: Answering, login: Login | None = None, **headers: str
-) -> AsyncIterator[SseLink]:
+) -> AsyncIterator[_SseLink]:
     async with serving(Odd(answering)) as address:
         remote = Remote(URL(f"{address}/sse"), headers, login, limit_bytes=LIMIT)
         async with connect(remote) as http:
-            link = await SseLink.open(remote, http)
+            link = await _SseLink.open(remote, http)
             try:
                 yield link
             finally:
@@ -87,7 +87,7 @@ def refused(answering: Answering) -> str:
     return run(work)
 
 
-async def heard(link: SseLink) -> object:
+async def heard(link: _SseLink) -> object:
     frame = await link.receive()
     assert frame is not None
     return json.loads(frame)
@@ -225,7 +225,7 @@ def test_a_channel_does_not_try_again_where_a_person_must_log_in() -> None:
         async with serving(Odd(server)) as address:
             remote = Remote(URL(f"{address}/sse"), {}, Login(None))
             async with connect(remote) as http:
-                channel = ReconnectingChannel(lambda: SseLink.open(remote, http))
+                channel = ReconnectingChannel(lambda: _SseLink.open(remote, http))
                 await channel.write(json.dumps(request(1)).encode())
                 lost = await channel.read()
                 assert isinstance(lost, Lost)

@@ -13,7 +13,7 @@ from aiohttp import web
 from yarl import URL
 
 from pipeguard.transports.channel import ChannelClosed
-from pipeguard.transports.http.bindings.websocket import WebSocketChannel, WebSocketLink
+from pipeguard.transports.http.bindings.websocket import _WebSocketChannel, _WebSocketLink
 from pipeguard.transports.http.client.reconnecting import LinkLost
 from pipeguard.transports.http.client.upstream import Remote, connect
 from tests.transports.talking import Login, request, result
@@ -31,11 +31,11 @@ def remote(address: str, login: Login | None = None, **headers: str) -> Remote:
 @asynccontextmanager
 async def linked(
     handler: Handler, login: Login | None = None, **headers: str
-) -> AsyncIterator[WebSocketLink]:
+) -> AsyncIterator[_WebSocketLink]:
     async with serving(handler) as address:
         at = remote(address, login, **headers)
         async with connect(at) as http:
-            link = await WebSocketLink.open(at, http)
+            link = await _WebSocketLink.open(at, http)
             try:
                 yield link
             finally:
@@ -225,7 +225,7 @@ def test_what_is_no_message_ends_the_connection(kind: str) -> None:
 
 @asynccontextmanager
 async def client_of(
-    talk: Callable[[WebSocketChannel], Awaitable[None]],
+    talk: Callable[[_WebSocketChannel], Awaitable[None]],
 ) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
     done = asyncio.Event()
 
@@ -233,7 +233,7 @@ async def client_of(
         socket = web.WebSocketResponse(protocols=("mcp",), max_msg_size=LIMIT + 1)
         await socket.prepare(asked)
         try:
-            await talk(WebSocketChannel(socket))
+            await talk(_WebSocketChannel(socket))
         finally:
             done.set()
         return socket
@@ -245,7 +245,7 @@ async def client_of(
 
 
 def test_a_client_is_a_channel() -> None:
-    async def talk(channel: WebSocketChannel) -> None:
+    async def talk(channel: _WebSocketChannel) -> None:
         while (frame := await channel.read()) is not None:
             await channel.write(frame)
         with pytest.raises(ChannelClosed):
@@ -263,7 +263,7 @@ def test_a_client_is_a_channel() -> None:
 
 @pytest.mark.parametrize(("kind", "code"), [("binary", 1003), ("large", 1009), ("utf8", 1007)])
 def test_what_a_client_may_not_send_ends_its_connection(kind: str, code: int) -> None:
-    async def talk(channel: WebSocketChannel) -> None:
+    async def talk(channel: _WebSocketChannel) -> None:
         assert await channel.read() is None
         assert await channel.read() is None
 

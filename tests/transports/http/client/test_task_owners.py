@@ -9,7 +9,7 @@ from pipeguard.firewall.protocol.framing import Lost
 from pipeguard.firewall.protocol.json_values import JsonObject, Number
 from pipeguard.transports.channel import AsyncChannel
 from pipeguard.transports.http.client import task_owners
-from pipeguard.transports.http.client.task_owners import OwnedDialler, SharingClient, TaskOwners
+from pipeguard.transports.http.client.task_owners import OwnedDialler, SharingClient, _TaskOwners
 from pipeguard.transports.judging import LARGE_BYTES
 from tests.transports.http.client.test_multiplexer import Server, Source, send, told
 from tests.transports.talking import Object
@@ -22,7 +22,7 @@ def a_task(name: str, ttl: str | None = None) -> JsonObject:
 
 def test_a_task_is_forgotten_once_the_server_may_have() -> None:
     now = [0.0]
-    tasks = TaskOwners(lambda: now[0])
+    tasks = _TaskOwners(lambda: now[0])
     tasks.add(a_task("a", "1000"), "one", "run")
     tasks.add(a_task("b"), "one", "run")
     now[0] = 1.5
@@ -35,7 +35,7 @@ def test_a_task_is_forgotten_once_the_server_may_have() -> None:
 
 
 def test_one_client_with_many_tasks_takes_the_room_of_no_other() -> None:
-    tasks = TaskOwners()
+    tasks = _TaskOwners()
     tasks.add(a_task("mine"), "one", "run")
     for number in range(2 * task_owners.MOST_TASKS_OF_ONE):
         tasks.add(a_task(f"t{number}"), "two", "run")
@@ -44,7 +44,7 @@ def test_one_client_with_many_tasks_takes_the_room_of_no_other() -> None:
 
 
 def test_many_clients_with_tasks_fill_no_memory() -> None:
-    tasks = TaskOwners()
+    tasks = _TaskOwners()
     for number in range(task_owners.MOST_TASKS + 10):
         tasks.add(a_task(f"t{number}"), number, "run")
     assert len(tasks) == task_owners.MOST_TASKS
@@ -52,7 +52,7 @@ def test_many_clients_with_tasks_fill_no_memory() -> None:
 
 
 def test_an_id_that_is_used_again_is_of_the_last_who_got_it() -> None:
-    tasks = TaskOwners()
+    tasks = _TaskOwners()
     tasks.add(a_task("a"), "one", "run")
     tasks.add(a_task("a"), "two", "run")
     assert not tasks.owns("one", "a")

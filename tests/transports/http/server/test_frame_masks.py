@@ -7,7 +7,7 @@ from itertools import repeat
 
 import pytest
 
-from pipeguard.transports.http.server.connections import FrameMasks
+from pipeguard.transports.http.server.connections import _FrameMasks
 
 TEXT, PART, BEGIN, PING, PONG = 0x81, 0x00, 0x01, 0x89, 0x8A
 MANY = 100_000
@@ -25,7 +25,7 @@ def frame(first: int, length: int, masked: int = 0x80) -> bytes:
     ("first", "length"), [(PING, 0), (PONG, 0), (PING, 125), (TEXT, 0), (TEXT, 2), (PART, 1)]
 )
 def test_a_flood_of_small_frames_ends_the_connection(first: int, length: int) -> None:
-    masks = FrameMasks()
+    masks = _FrameMasks()
     begun = frame(BEGIN, 1) if first == PART else b""
     assert masks.allow(begun + frame(first, length) * 1000, 0.0)
     assert not masks.allow(frame(first, length) * 1000, 0.1)
@@ -43,9 +43,9 @@ def test_a_flood_of_small_frames_ends_the_connection(first: int, length: int) ->
     ids=["pings", "messages", "parts", "words", "pongs"],
 )
 def test_what_honest_clients_send_goes_on(frames: repeat[bytes], seconds: float) -> None:
-    masks = FrameMasks()
+    masks = _FrameMasks()
     assert all(masks.allow(one, number * seconds) for number, one in enumerate(frames))
 
 
 def test_a_frame_that_is_not_masked_ends_the_connection() -> None:
-    assert not FrameMasks().allow(frame(TEXT, 31) + frame(TEXT, 31, masked=0), 0.0)
+    assert not _FrameMasks().allow(frame(TEXT, 31) + frame(TEXT, 31, masked=0), 0.0)
