@@ -97,7 +97,7 @@ def test_a_wrong_option_is_told(arguments: list[str], why: str) -> None:
 
 @pytest.mark.parametrize(
     ("url", "why"),
-    [("http://127.0.0.1:9", "does not answer"), ("file:///etc/passwd", "is no address")],
+    [("http://127.0.0.1:9", "does not answer"), ("file:///etc/passwd", "is not an address")],
 )
 def test_a_gateway_that_is_not_there_is_told(url: str, why: str) -> None:
     result = CliRunner().invoke(command, ["--once", "--url", url])
