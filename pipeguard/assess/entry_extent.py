@@ -85,7 +85,7 @@ def _extent(
     server: ServerEntry, options: WrapOptions, requested: str, machine: Machine
 ) -> EntryExtent:
     if sys.platform != "linux":
-        return EntryExtent(problem="servers can be isolated on Linux alone yet.")
+        return EntryExtent(problem="servers can be isolated on Linux only, so far.")
     from pipeguard.isolation.sandbox import this_host  # Linux alone has what it imports
     from pipeguard.runtime.isolation_sources import preview
 

@@ -23,7 +23,7 @@ from pipeguard.isolation.engines import AUTO, LEARN, NONE
 from pipeguard.isolation.own_arguments import with_paths
 from pipeguard.isolation.packages import find_package
 from pipeguard.isolation.runtimes import folders_among
-from pipeguard.isolation.sensitive import contains_path
+from pipeguard.isolation.sensitive import is_inside
 from pipeguard.isolation.shipped import find_profile, package_key
 from pipeguard.isolation.view import SandboxUser
 
@@ -173,9 +173,7 @@ def _describe_grants(
         yield "its own container"
         return
     read = [_find_home(text, home_folder) for each in sources for text in each.get("read", ())]
-    among = (
-        path for path in _folders(target, server) if not any(contains_path(path, r) for r in read)
-    )
+    among = (path for path in _folders(target, server) if not any(is_inside(path, r) for r in read))
     yield from (short_path(path, home_folder) for path in among)
     for name, form in (("write", "{}"), ("read", "{}, to read"), ("hosts", "{}")):
         for each in sources:

@@ -81,7 +81,7 @@ def give(event: AuditedEvent, grant: WallGrant, path: str, *, dry_run: bool, as_
         opens = f"{visible(event.server)} may then {visible(grant.opens)}."
         page = [heading, "", entry_lines(entry, "  "), opens]
         if grant.holds:
-            page.append(f"Covered in it stay {', '.join(map(visible, grant.holds))}.")
+            page.append(f"These stay covered in it: {', '.join(map(visible, grant.holds))}.")
         if grant.hint:
             page.append(grant.hint)
         if dropped:
@@ -108,8 +108,8 @@ def when_it_holds(event: AuditedEvent, grant: WallGrant) -> str:
         return "It applies within a second, also to servers that run."
     name = visible(event.server)
     return (
-        f"It holds from the next start of {name}: restart it in its client, or `pipeguard serve`"
-        " where it is behind that."
+        f"It applies from the next start of {name}: restart it in its client, or restart"
+        " `pipeguard serve` if it runs behind that."
     )
 
 

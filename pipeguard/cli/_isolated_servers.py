@@ -210,8 +210,8 @@ def older_run(server: ServerEntry) -> str:
         for seconds in (since, changed)
     )
     return (
-        f"It has run since {then}, and {visible(short_path(path))} changed on {later}: what differs"
-        " holds from its next start, except hosts and ports of your policy."
+        f"It has run since {then}, and {visible(short_path(path))} changed on {later}."
+        " Differences apply from its next start, except hosts and ports of your policy."
     )
 
 

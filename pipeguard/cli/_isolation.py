@@ -37,7 +37,7 @@ MISSING = (
     "Is something missing? `pipeguard wrap --isolate learn` finds out what a server needs"
     " (`pipeguard isolate --help`)."
 )
-ENFORCED = "Nothing else of yours is there for it: that is enforced, whatever it tries."
+ENFORCED = "It can reach nothing else of yours: that is enforced, whatever it tries."
 IS_KNOWN = "is a package that PipeGuard knows."
 TO_ISOLATE = "To isolate it:  pipeguard setup --isolate"
 TO_ISOLATE_SERVED = "To isolate it: `isolate: {}` in its entry in pipeguard.yaml"
@@ -198,7 +198,7 @@ class ServerIsolation:
         if self.servers:
             return
         if self.is_isolated:
-            yield "  No entry of a client starts it. By hand it is given this and its options:"
+            yield ("  No client's entry starts it. Started by hand, it gets this and its options:")
         elif self.has_run:
             yield "  It was started under PipeGuard, and no entry of a client starts it now. To"
             yield "  isolate it:  pipeguard wrap --isolate auto -- COMMAND"
@@ -206,7 +206,7 @@ class ServerIsolation:
     def _policy_lines(self) -> Iterator[str]:
         if self.is_isolated:
             when = ", which counts where PipeGuard starts it" if self._bare else ""
-            yield f"  Your policy says of it{when}:"
+            yield f"  Your policy for it{when}:"
             for entry in self.entries:
                 yield from wrap_text(format_entry(entry))
 

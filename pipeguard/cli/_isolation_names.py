@@ -44,7 +44,7 @@ def unknown_lines(name: str) -> Iterator[str]:
     elif known:
         yield from wrap_text(f"There are: {visible(', '.join(known))}.", "")
     else:
-        yield "No server was started under PipeGuard yet, and none is in your clients' files."
+        yield "No server has run under PipeGuard yet, and your clients' files have none."
 
 
 def known_names() -> list[str]:
@@ -118,4 +118,4 @@ def known_packages(*, as_json: bool) -> Iterator[str]:
     yield f"{'package':<{width}}  --isolate auto gives it"
     for name, each in known:
         yield f"{name:<{width}}  {'; '.join(each.grants) or NOTHING}"
-    yield "What one needs besides:  pipeguard isolate show PACKAGE"
+    yield "What else one needs:  pipeguard isolate show PACKAGE"

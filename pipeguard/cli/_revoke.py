@@ -15,7 +15,7 @@ from pipeguard.cli._extent_report import short_path
 from pipeguard.cli._person import Person
 from pipeguard.errors import PolicyError
 from pipeguard.isolation.extent import GIVEN, ITS_ARGUMENTS, ITS_OPTIONS, KNOWN
-from pipeguard.isolation.sensitive import contains_path
+from pipeguard.isolation.sensitive import is_inside
 from pipeguard.unicode.display import visible
 
 if TYPE_CHECKING:
@@ -31,11 +31,11 @@ NOT_DONE, NOTHING_THERE = 1, 3
 _WAYS = {
     ITS_OPTIONS: "Its options give it {what}, {where}: change that there.",
     ITS_ARGUMENTS: (
-        "{what} is among the arguments of its command, {where}, which gives it: change that there."
+        "{what} is among the arguments of its command, {where}, which grants it: change it there."
     ),
     KNOWN: (
-        "It is given {what} since its package is known: `--isolate bubblewrap` in the place of"
-        " `auto` gives none of that ({where})."
+        "It gets {what} because PipeGuard knows its package: `--isolate bubblewrap` instead of"
+        " `auto` grants none of that ({where})."
     ),
 }
 
@@ -201,8 +201,6 @@ def _holders(extent: Extent, what: str) -> Iterator[tuple[str, str]]:
     path = absolute(what, this_host()) if is_path else ""
     for kind in GIVEN:
         for value, why in getattr(extent, kind):
-            is_it = (
-                is_path and contains_path(path, value) if kind in PATHS else what.lower() == value
-            )
+            is_it = is_path and is_inside(path, value) if kind in PATHS else what.lower() == value
             if why in _WAYS and is_it:
                 yield value, why

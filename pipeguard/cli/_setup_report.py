@@ -34,12 +34,13 @@ _COLOURS = {
     GuardState.LEFT: "bright_black",
 }
 ISOLATED = (
-    "Isolated, a server has its program, a home and /tmp of its own, and what stands here below"
-    " it; no other file of yours, and no other host."
+    "An isolated server has its program, a home and /tmp of its own, and what is listed here"
+    " below it; no other file of yours, and no other host."
 )
 MISSED = (
-    "What it then misses is told when it asks for it, and `pipeguard allow EVENT` gives it that;"
-    " an option, as --connect HOST, has its place in the server's entry, before the `--`."
+    "If it asks for something that it was not given, PipeGuard says so, and `pipeguard allow"
+    " EVENT` grants it. Options such as --connect HOST go into the server's entry, before the"
+    " `--`."
 )
 _WORDS = {GuardState.CANNOT: "cannot be", GuardState.STALE: "stale guard"}
 _TO_MOVE, _TO_ISOLATE = "to move", "to isolate"
@@ -95,7 +96,7 @@ def without_servers(machine: Machine, configs: Iterable[Config]) -> None:
         if client.id not in busy and is_present(machine, client)
     ]
     if names:
-        click.echo(f"Without servers here: {', '.join(names)}.")
+        click.echo(f"No servers here: {', '.join(names)}.")
 
 
 def without_file(client: Client, plans: Sequence[ChangePlan], launcher: Sequence[str]) -> None:

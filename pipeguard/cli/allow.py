@@ -64,7 +64,7 @@ def _day(context: click.Context, option: click.Parameter, value: str | None) -> 
 @click.option(
     "--wide",
     is_flag=True,
-    help="Give a folder, though it holds what stays covered; or your home.",
+    help="Give a folder although it contains paths that stay covered; or your home.",
 )
 @click.option("--until", callback=_day, metavar="DAY", help=f"Last day (default: in {DAYS} days).")
 @click.option("--forever", is_flag=True, help="Until you remove it.")

@@ -84,7 +84,7 @@ def _filters(limit: int) -> Callable[[Callable[..., None]], Callable[..., None]]
         click.option(
             "--would",
             type=click.Choice(("redact", "cut", "block")),
-            help="Only what `mode: observe` let pass, and `enforce` would have stopped so.",
+            help="Only what `mode: observe` let pass and `enforce` would have stopped this way.",
         ),
         click.option(
             "--rule",

@@ -10,7 +10,7 @@ from pipeguard.terminal.shells import SHELLS
 _ZSH_READY = "(( $+functions[compdef] )) || { autoload -Uz compinit && compinit }\n"
 
 
-@click.command("completion", short_help="Have your shell complete commands and names.")
+@click.command("completion", short_help="Complete commands and names in your shell.")
 @click.argument("shell", type=click.Choice(SHELLS))
 def command(shell: str) -> None:
     """Print the script with which SHELL completes `pipeguard`.

@@ -92,13 +92,13 @@ WALLS: dict[str, str] = {
     ),
 }
 GIVE = "Give the server exactly that:"
-GIVEN_BY_NOW = "Nothing: your policy gives the server what it wanted then."
+GIVEN_BY_NOW = "Nothing: your policy now grants what the server wanted."
 _KINDS = {
     "isolation.read": "to read {}",
     "isolation.write": "to change {}",
     "isolation.port": "port {} of this machine",
 }
-_FAILED = "The server is isolated. What it wanted is given, and could not be reached."
+_FAILED = "The server is isolated. What it wanted is granted, but could not be reached."
 _REFUSED = "The server is isolated, and did not get what it wanted."
 
 

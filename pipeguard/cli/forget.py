@@ -28,7 +28,7 @@ from pipeguard.unicode.display import visible
 
 
 @click.command("forget", short_help="Forget what is trusted and held of a server.")
-@click.option("--launch", is_flag=True, help="Only what the server is started by; pins stay.")
+@click.option("--launch", is_flag=True, help=("Forget only what starts the server; keep the pins."))
 @options
 def command(request: DecisionRequest, *, launch: bool) -> None:
     """Forget what a server has shown, including approvals: the next time it is new.
@@ -73,7 +73,7 @@ def _forget_launch(name: str | None, *, yes: bool) -> NoReturn:
     with Store.open(store_path()) as store:
         forgotten = forget_launch(store, name)
     for launched in forgotten:
-        click.echo(f"Forgotten that {visible(name)} is {visible(launched)}.")
+        click.echo(f"{visible(name)} is no longer tied to {visible(launched)}.")
     if not forgotten:
         click.echo(f"PipeGuard has no record of what starts {visible(name)}.")
     raise SystemExit(0 if forgotten else NOTHING_THERE)

@@ -68,7 +68,7 @@ def forget(name: str, *, yes: bool) -> None:
     installed = [each for each in packages() if name in (each.name, each.package.specs[0])]
     what = [
         *(["what was learned"] if learned else []),
-        *(["the home that it keeps, with all that it wrote there"] if homes else []),
+        *(["the home that it keeps, and everything it wrote there"] if homes else []),
         *(f"the fetched {each.name} {each.version}" for each in installed),
     ]
     if not what:
@@ -86,7 +86,7 @@ def forget(name: str, *, yes: bool) -> None:
         remove_home(folder)
     staying = [each.name for each in installed if not remove(each)]
     for each in staying:
-        click.echo(f"{each} stays: a server runs from it.", err=True)
+        click.echo(f"{each} stays: a running server uses it.", err=True)
     raise SystemExit(NOT_DONE if staying else 0)
 
 
@@ -116,7 +116,7 @@ def command() -> None:
       pipeguard isolate update --all
     """  # noqa: D301  click reads the mark
     if sys.platform != "linux":
-        raise PipeGuardError("servers can be isolated on Linux alone yet.")
+        raise PipeGuardError("servers can be isolated on Linux only, so far.")
 
 
 @command.command("list", short_help="List isolated servers, what was learned and fetched.")
@@ -187,7 +187,7 @@ def _say_next(servers: Sequence[ServerHere]) -> None:
     from pipeguard.cli._extent_report import wrap_text
 
     if any(each.isolation.is_held for each in servers):
-        click.echo("All that one can touch:  pipeguard isolate show SERVER")
+        click.echo("Everything that one can touch:  pipeguard isolate show SERVER")
         click.echo("\n".join(wrap_text(MISSING, "")))
     if any(each.is_bare for each in servers):
         click.echo("To guard and isolate what is not guarded:  pipeguard setup --isolate")
@@ -248,7 +248,7 @@ def show(name: str, words: tuple[str, ...], *, as_json: bool) -> None:
         raise SystemExit(NOTHING_THERE)
 
 
-@command.command("accept", short_help="Give a server what was learned of it, and isolate it.")
+@command.command("accept", short_help=("Grant a server what was learned about it, and isolate it."))
 @click.argument("name", shell_complete=completions.complete_learned)
 @click.option("--policy", "path", metavar="FILE", help="Write to FILE, not to your own policy.")
 @click.option("--dry-run", is_flag=True, help="Show what would be written; write nothing.")
@@ -279,14 +279,16 @@ def accept(name: str, *, path: str | None, dry_run: bool) -> None:
     path = path or user_policy_path() or usual_policy_path()
     state = find_isolation(name, path)
     if state.proposal is None:
-        click.echo(f"Nothing was learned of {visible(name)}. {LEARN_FIRST.format(visible(name))}")
+        click.echo(
+            f"Nothing was learned about {visible(name)}. {LEARN_FIRST.format(visible(name))}"
+        )
         raise SystemExit(NOTHING_THERE)
     if not state.proposal.added and state.is_isolated:
-        click.echo(f"{path} gives {visible(name)} all of this already.")
+        click.echo(f"{path} already grants {visible(name)} all of this.")
         return
     if state.entries and not state.is_isolated:
         raise PolicyError(
-            f"{path} says `engine: none` for {visible(name)}, and what stands first counts. Change"
+            f"{path} says `engine: none` for {visible(name)}, and the first entry counts. Change"
             " that first."
         )
     person = None if dry_run else Person.here()
@@ -310,7 +312,7 @@ command.add_command(forget)
 LEARN_FIRST = "Run it once with: pipeguard wrap --isolate learn --name {} -- COMMAND"
 
 
-@command.command("update", short_help="Fetch packages of isolated servers anew.")
+@command.command("update", short_help="Fetch the packages of isolated servers again.")
 @click.argument("name", required=False, shell_complete=completions.complete_fetched)
 @click.option("--all", "everything", is_flag=True, help="All packages.")
 def update(name: str | None, *, everything: bool) -> None:

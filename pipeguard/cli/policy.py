@@ -246,7 +246,7 @@ def _overruled_keys(user: PolicyFile, project: PolicyFile) -> list[str]:
         ("drift.allow", project.drift_allow, policy.drift_allow),
     )
     return [
-        f"{key} has no effect, or not all of it: your own policy is tighter"
+        f"{key} has no effect, or only part of one: your own policy is stricter"
         for key, wanted, applied in pairs
         if wanted is not None and wanted != applied
     ]

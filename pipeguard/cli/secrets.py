@@ -70,7 +70,7 @@ def set_(name: str, place: str | None) -> None:
     is_alone = secrets.store(name, _read_value(name), to)
     click.echo(f"{'Replaced' if before else 'Stored'} {name} in {_PLACES[to]}.")
     if not is_alone:
-        click.echo("The keyring does not answer, so the value from before stays in it.", err=True)
+        click.echo("The keyring does not answer, so the earlier value stays in it.", err=True)
     click.echo(f'  In the env of an entry:  "VARIABLE": "keyring:{name}"')
     click.echo(f"  On a command line:       pipeguard wrap --env VARIABLE=keyring:{name} -- …")
 

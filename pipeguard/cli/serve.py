@@ -72,7 +72,7 @@ if the scan engine is missing, 4 if the store cannot be used.""",
 @click.option(
     "--check",
     is_flag=True,
-    help="Check the files and options, say which servers there are, and start nothing.",
+    help="Check the files and options, list the servers, and start nothing.",
 )
 @click.pass_context
 def command(

@@ -54,11 +54,11 @@ TIMEOUT_SECONDS = (1.0, float(DAY_SECONDS))
 # like any other definition. The others are refused, with the reason.
 HARMLESS = (Drift.WORDING, Drift.NAME_ONLY, Drift.PARAMETER_REMOVED, Drift.OUTPUT_SCHEMA)
 HARMFUL: Mapping[Drift, str] = {
-    Drift.INSTRUCTION_ADDED: "an attack on an approved tool adds a new order to the model",
+    Drift.INSTRUCTION_ADDED: "an attack on an approved tool gives the model a new order",
     Drift.REQUIRED_PARAMETER_ADDED: "the model must fill it with whatever it asks for",
     Drift.ANNOTATION_FLIPPED: "annotations decide whether clients ask the user",
     Drift.SCHEMA_WIDENED: "it accepts values that it did not accept when a person approved it",
-    Drift.PARAMETER_ADDED: "a new parameter is a way out for data",
+    Drift.PARAMETER_ADDED: "a new parameter can carry data away",
     Drift.PARAMETER_CHANGED: "a parameter with a new meaning takes other data",
     Drift.OTHER: "nobody knows what it does",
 }
@@ -281,7 +281,7 @@ class _PolicyReader:
             last = datetime.date.fromisoformat(text)
         except ValueError:
             if text:
-                entry.wrong("expected a day as 2027-01-31: the last one on which it applies")
+                entry.wrong("expected a day such as 2027-01-31: the last one on which it applies")
             return self.now
         if last < self.today:
             self.notes.append(
@@ -305,7 +305,7 @@ class _PolicyReader:
             return None
         if entry is not None and entry.text() == "forever":
             return 0
-        number = _number(entry, _DAYS, "a time as 90 d or 12 w, or forever")
+        number = _number(entry, _DAYS, "a time such as 90 d or 12 w, or forever")
         return None if entry is None or number is None else int(_within(entry, number, KEEP_DAYS))
 
     def _tools(self, entry: YamlEntry | None) -> tuple[str, ...]:
@@ -340,7 +340,7 @@ def _drift(entry: YamlEntry) -> Drift | None:
 
 
 def _size(entry: YamlEntry | None) -> int | None:
-    number = _number(entry, _SIZES, "a size as 16 MiB, 512 KiB, or a number of bytes")
+    number = _number(entry, _SIZES, "a size such as 16 MiB or 512 KiB, or a number of bytes")
     return None if entry is None or number is None else int(_within(entry, number, FRAME_BYTES))
 
 

@@ -35,7 +35,7 @@ def parse_rule(entry: YamlEntry | None) -> str:
     text = parse_glob(entry)
     if entry is not None and not _RULE_GLOB.fullmatch(text):
         entry.wrong(
-            "a rule is a pack, a dot and a name, as `secrets.github-token`; globs are allowed"
+            "a rule is a pack, a dot and a name, such as `secrets.github-token`; globs are allowed"
         )
     return text
 
@@ -69,9 +69,9 @@ def parse_path(entry: YamlEntry | None) -> str:
         return ""
     text = parse_glob(entry)
     if not text.strip("*?/") and text != "/":
-        entry.wrong("it would fit every file: name a folder or a file, as `/srv/docs/*`")
+        entry.wrong("it would match every file: name a folder or a file, such as `/srv/docs/*`")
     elif ".." in text.split("/") or "//" in text or "\\" in text:
-        entry.wrong("write a path with single slashes and without `..`, as `/srv/docs/*`")
+        entry.wrong("write a path with single slashes and without `..`, such as `/srv/docs/*`")
     return text
 
 
@@ -81,5 +81,5 @@ def parse_host(entry: YamlEntry | None) -> str:
         return ""
     text = parse_glob(entry)
     if not _HOST_GLOB.fullmatch(text) or not text.strip("*?."):
-        entry.wrong("expected a host in small letters, as `docs.example.com` or `*.example.com`")
+        entry.wrong("expected a host in lower case, such as `docs.example.com` or `*.example.com`")
     return text

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.isolation.egress.sockets import DNS_ADDRESS
-from pipeguard.isolation.sensitive import contains_path
+from pipeguard.isolation.sensitive import is_inside
 from pipeguard.isolation.view import Mount, MountKind, innermost
 
 if TYPE_CHECKING:
@@ -210,11 +210,11 @@ def _is_made_anyway(path: str, others: Iterable[Mount]) -> bool:
     In one that may be written the shell makes it.
     """
     mounted = [mount for mount in others if mount.kind is not MountKind.LINK]
-    if path == "/" or any(contains_path(path, each) for each in _OF_ENGINE):
+    if path == "/" or any(is_inside(path, each) for each in _OF_ENGINE):
         return True
     holder = innermost(path, mounted)
     in_own = holder is not None and holder.kind in (MountKind.EMPTY, MountKind.WRITE)
-    return in_own or any(contains_path(mount.path, path) for mount in mounted)
+    return in_own or any(is_inside(mount.path, path) for mount in mounted)
 
 
 def _source(mount: Mount, folder: str) -> str:
@@ -237,10 +237,10 @@ def _below(mounted: Sequence[Mount], submounts: Sequence[str]) -> Iterator[Mount
         if mount.kind is not MountKind.READ:
             continue
         for point in submounts:
-            if point == mount.source or not contains_path(point, mount.source):
+            if point == mount.source or not is_inside(point, mount.source):
                 continue
             path = mount.path + point[len(mount.source.rstrip("/")) :]
-            is_covered = any(contains_path(path, each) for each in hidden)
+            is_covered = any(is_inside(path, each) for each in hidden)
             if not is_covered and innermost(path, mounted) is mount and os.access(point, os.R_OK):
                 yield Mount(MountKind.READ, path, point)
 

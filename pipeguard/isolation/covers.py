@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.isolation import mounting
 from pipeguard.isolation.mounting import open_folder
-from pipeguard.isolation.sensitive import contains_path
+from pipeguard.isolation.sensitive import is_inside
 from pipeguard.isolation.staging import STAGE, stage_view
 from pipeguard.isolation.view import MountKind
 
@@ -72,7 +72,7 @@ def folder_covers(staged: Staged) -> Iterator[Cover]:
         is_hidden = mount.kind is MountKind.HIDDEN
         is_fixed = mount.kind is MountKind.READ and outer.kind is MountKind.WRITE
         if is_hidden or (is_fixed and mount.source == mount.path):
-            pins = tuple(path for path in written if contains_path(mount.path, path))
+            pins = tuple(path for path in written if is_inside(mount.path, path))
             yield Cover(mount.path, is_hidden, outer.path, pins)
 
 

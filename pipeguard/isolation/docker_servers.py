@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pipeguard.errors import PolicyError
 from pipeguard.isolation.cgroups import MEMORY_FACTOR
 from pipeguard.isolation.docker_words import mount_fields, parse_run, refuse_elsewhere, split_words
-from pipeguard.isolation.sensitive import contains_path, find_hidden, find_holder
+from pipeguard.isolation.sensitive import find_hidden, find_holder, is_inside
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -107,7 +107,7 @@ def _check_paths(run: ContainerRun, folder: str, profile: Profile) -> None:
         for source in _SOURCES[option.name](option)
     ]
     for path in (*profile.read, *profile.write):
-        if not any(contains_path(path, each) or contains_path(each, path) for each in sources):
+        if not any(is_inside(path, each) or is_inside(each, path) for each in sources):
             access = "" if path in profile.write else ":ro"
             raise PolicyError(
                 f"{path}: naming it (--read, --write, or the policy) gives nothing to a container"
@@ -184,11 +184,11 @@ def _judge_source(
     option: Option, source: str, folder: str, profile: Profile, host: SandboxUser
 ) -> None:
     path = os.path.realpath(os.path.join(folder, source))
-    if contains_path(host.home, path):
+    if is_inside(host.home, path):
         raise _fault(option, f"gives all of {path}. Name folders in it")
     named = (*profile.read, *profile.write)
     holder = find_holder(path, host.sensitive)
-    if holder is not None and not any(contains_path(path, each) for each in named):
+    if holder is not None and not any(is_inside(path, each) for each in named):
         raise _fault(option, f"gives {holder}, which no server is given unasked")
     inside = next(find_hidden(path, host.sensitive, named), None)
     if inside is not None:

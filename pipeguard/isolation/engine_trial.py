@@ -37,7 +37,7 @@ def find_engine_problem(requested: str) -> str:
         requested: as `--isolate` or the policy says.
     """
     if sys.platform != "linux":
-        return "servers can be isolated on Linux alone yet"
+        return "servers can be isolated on Linux only, so far"
     try:
         engine = choose_engine(requested)
     except LaunchError as error:

@@ -90,7 +90,7 @@ def choose_engine(requested: str) -> str:
     if requested in (CONTAINER, NONE):
         return requested
     if sys.platform != "linux":
-        raise LaunchError("servers can be isolated on Linux alone yet.", 126, ADVICE)
+        raise LaunchError("servers can be isolated on Linux only, so far.", 126, ADVICE)
     from pipeguard.isolation.bubblewrap import describe_search, find
 
     is_here, others = find() is not None, requested == AUTO

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.isolation.profile import Profile, ResourceLimits
 from pipeguard.isolation.run_later import changed_git
-from pipeguard.isolation.sensitive import contains_path
+from pipeguard.isolation.sensitive import is_inside
 from pipeguard.isolation.view import SYSTEM, MountKind
 
 if TYPE_CHECKING:
@@ -127,9 +127,9 @@ def compute_extent(
     needed = dict.fromkeys(
         each
         for each in seen.needed
-        if each not in given and not (package_folder and contains_path(each, package_folder))
+        if each not in given and not (package_folder and is_inside(each, package_folder))
     )
-    fixed = [each for each in needed if any(contains_path(each, path) for path in profile.write)]
+    fixed = [each for each in needed if any(is_inside(each, path) for path in profile.write)]
     alone = [each for each in needed if each not in fixed]
     read_only = {mount.path for mount in mounts if mount.kind is MountKind.READ}
     held = (path for path in sorted(read_only - given) if _is_below(path, profile.write))
@@ -174,7 +174,7 @@ def _mounted_paths(
 
 
 def _is_below(path: str, others: Iterable[str]) -> bool:
-    return any(path != each and contains_path(path, each) for each in others)
+    return any(path != each and is_inside(path, each) for each in others)
 
 
 def _with_sources(

@@ -11,7 +11,7 @@ import stat
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from pipeguard.isolation.sensitive import contains_path
+from pipeguard.isolation.sensitive import is_inside
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -109,7 +109,7 @@ def old_home_warning(
     for name, _ in shipped.variables:
         if path := variables.get(name):
             folder = os.path.dirname(os.path.join(home_folder, path))
-            if any(contains_path(os.path.realpath(folder), each) for each in given):
+            if any(is_inside(os.path.realpath(folder), each) for each in given):
                 return ""
             return (
                 f"Its {name} is {path}, which it does not see: it begins empty, and what it kept"

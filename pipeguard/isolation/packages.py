@@ -16,7 +16,7 @@ from pipeguard.errors import LaunchError
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.identity.launch import parse
 from pipeguard.identity.launchers import PACKAGES
-from pipeguard.isolation.sensitive import contains_path
+from pipeguard.isolation.sensitive import is_inside
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -161,7 +161,7 @@ def _npm_program(folder: str, name: str) -> str:
 def read_facts(folder: str, path: str) -> dict[str, object]:
     """Read a JSON file of a package; empty where there is none, or it leads out of the package."""
     real = os.path.realpath(path)
-    if not contains_path(real, os.path.realpath(folder)) or not os.path.isfile(real):
+    if not is_inside(real, os.path.realpath(folder)) or not os.path.isfile(real):
         return {}
     import json  # here: few servers have one, and each waits for what is imported
 

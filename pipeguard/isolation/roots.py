@@ -19,7 +19,7 @@ from pipeguard.isolation.live_mounts import MAX_REQUEST_BYTES, UNWATCHED, encode
 from pipeguard.isolation.profile import WRITE_ROOTS, Profile
 from pipeguard.isolation.run_later import is_of_git
 from pipeguard.isolation.runtimes import folders_among, may_be_meant
-from pipeguard.isolation.sensitive import contains_path
+from pipeguard.isolation.sensitive import is_inside
 from pipeguard.isolation.staging import Staged, stage_view
 from pipeguard.isolation.view import Mount, build_view
 
@@ -144,7 +144,7 @@ class SandboxRoots:
         return [
             path
             for path in paths
-            if not any(path != each and contains_path(path, each) for each in paths)
+            if not any(path != each and is_inside(path, each) for each in paths)
         ]
 
     def _folder(self, path: str, changeable: Sequence[str]) -> str | None:
@@ -159,18 +159,18 @@ class SandboxRoots:
     def _is_given(self, path: str) -> bool:
         writes = self._profile.roots == WRITE_ROOTS
         given = self._profile.write if writes else (*self._profile.read, *self._profile.write)
-        return any(contains_path(path, each) for each in given)
+        return any(is_inside(path, each) for each in given)
 
     def _stage_root(self, path: str) -> Staged | None:
         """A root, with what is given, needed and covered in it; None where it is refused."""
         profile = self._profile
         inner = Profile(
-            tuple(each for each in profile.read if contains_path(each, path)),
-            tuple(each for each in profile.write if contains_path(each, path)),
+            tuple(each for each in profile.read if is_inside(each, path)),
+            tuple(each for each in profile.write if is_inside(each, path)),
             changes_git=profile.changes_git,
         )
         root = Profile(write=(path,)) if profile.roots == WRITE_ROOTS else Profile(read=(path,))
-        needed = tuple(each for each in self._needed if contains_path(each, path))
+        needed = tuple(each for each in self._needed if is_inside(each, path))
         try:
             view = build_view(inner.with_more(root), self._host, needed, path, None)
         except (PolicyError, OSError) as error:
@@ -245,4 +245,4 @@ def resolve_target(path: str, host: SandboxUser) -> str | None:
         target = os.readlink(step)
         place = "/" if target.startswith("/") else place
         rest += target.split("/")[::-1]
-    return place if all(contains_path(place, each) for each in plantable) else None
+    return place if all(is_inside(place, each) for each in plantable) else None

@@ -12,7 +12,7 @@ from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from pipeguard.isolation.sensitive import contains_path
+from pipeguard.isolation.sensitive import is_inside
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
@@ -216,7 +216,7 @@ def find_run_later(
     covered = _covered_paths(folder, sensitive)
     for path in dict.fromkeys(paths):
         is_there = os.path.lexists(path) and os.path.realpath(path) == path
-        if is_there and not any(path != each and contains_path(path, each) for each in covered):
+        if is_there and not any(path != each and is_inside(path, each) for each in covered):
             yield path
 
 
@@ -234,7 +234,7 @@ def find_made(
     """
     known = {each for path in mounted for each in (path, os.path.dirname(path))}
     for folder in given:
-        if not any(folder != each and contains_path(folder, each) for each in given):
+        if not any(folder != each and is_inside(folder, each) for each in given):
             found = find_named(folder, RUN_LATER, with_links=True)
             paths = (*islice(found, MOST_ENTRIES), *_home_files(folder, home_folder))
             yield from (path for path in paths if path not in known and _is_new(path, since))
@@ -253,9 +253,9 @@ def is_held_back(path: str, folder: str, home_folder: str, sensitive: Sequence[s
     Something that stays covered there, or that is run later and only read.
     """
     later, covered = _home_files(folder, home_folder), _covered_paths(folder, sensitive)
-    names = path[len(folder) :].split("/") if contains_path(path, folder) else ()
+    names = path[len(folder) :].split("/") if is_inside(path, folder) else ()
     is_later = any(name in RUN_LATER for name in names)
-    return is_later or any(contains_path(path, each) for each in (*later, *covered))
+    return is_later or any(is_inside(path, each) for each in (*later, *covered))
 
 
 def _home_files(folder: str, home_folder: str) -> list[str]:
@@ -266,7 +266,7 @@ def _home_files(folder: str, home_folder: str) -> list[str]:
 
 def _covered_paths(folder: str, sensitive: Sequence[str]) -> list[str]:
     """Paths that stay covered in a folder."""
-    return [each for each in sensitive if each != folder and contains_path(each, folder)]
+    return [each for each in sensitive if each != folder and is_inside(each, folder)]
 
 
 def is_of_git(path: str) -> bool:
@@ -281,7 +281,7 @@ def holder_of_later(path: str, home_folder: str) -> str | None:
         if name in RUN_LATER:
             return "/".join(parts[:count])
     of_home = (os.path.join(home_folder, name) for name in RUN_LATER_OF_HOME)
-    return next((each for each in of_home if contains_path(path, each)), None)
+    return next((each for each in of_home if is_inside(path, each)), None)
 
 
 def changed_git(write: Sequence[str], fixed: Collection[str]) -> Iterator[str]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.errors import LaunchError
 from pipeguard.firewall.lazy_regex import lazy_regex
-from pipeguard.isolation.sensitive import contains_path
+from pipeguard.isolation.sensitive import is_inside
 from pipeguard.isolation.view import SYSTEM
 
 if TYPE_CHECKING:
@@ -169,36 +169,36 @@ def read_alone(among: Sequence[str], profile: Profile) -> tuple[tuple[str, ...],
     changed = tuple(
         path
         for path in among
-        if path in profile.write or not any(contains_path(path, each) for each in profile.read)
+        if path in profile.write or not any(is_inside(path, each) for each in profile.read)
     )
     held = (
         each
         for each in profile.read
-        if any(contains_path(each, path) for path in changed)
-        and not any(contains_path(each, path) for path in profile.write)
+        if any(is_inside(each, path) for path in changed)
+        and not any(is_inside(each, path) for path in profile.write)
     )
     return changed, tuple(held)
 
 
 def leaves(folder: str, written: str, path: str) -> bool:
     """True if a path goes through a folder and, by a link in it, out of that."""
-    if contains_path(path, folder):
+    if is_inside(path, folder):
         return False
     above = written
     while (above := os.path.dirname(above)) != "/":
-        if contains_path(os.path.realpath(above), folder):
+        if is_inside(os.path.realpath(above), folder):
             return True
     return False
 
 
 def may_be_meant(path: str, host: SandboxUser) -> bool:
     """True if an argument gives this folder."""
-    if path in _OF_OTHERS or contains_path(host.home, path) or _is_of_system(path):
+    if path in _OF_OTHERS or is_inside(host.home, path) or _is_of_system(path):
         return False
-    if any(contains_path(path, each) for each in (*_OF_MACHINE, *host.sensitive)):
+    if any(is_inside(path, each) for each in (*_OF_MACHINE, *host.sensitive)):
         return False
     is_home = os.path.dirname(path) in ("/home", "/Users") or path == "/root"
-    return not is_home or contains_path(path, host.home)
+    return not is_home or is_inside(path, host.home)
 
 
 def _program(program: str, env: Mapping[str, str], folder: str) -> str:
@@ -366,12 +366,10 @@ def _may_be_given(folder: str, host: SandboxUser) -> bool:
     real = os.path.realpath(folder)
     if real in (*_OF_OTHERS, "/tmp", "/etc"):  # noqa: S108  refused
         return False
-    if real == os.path.join(host.home, ".local") or contains_path(host.home, real):
+    if real == os.path.join(host.home, ".local") or is_inside(host.home, real):
         return False
-    return not any(
-        contains_path(each, real) or contains_path(real, each) for each in host.sensitive
-    )
+    return not any(is_inside(each, real) or is_inside(real, each) for each in host.sensitive)
 
 
 def _is_of_system(path: str) -> bool:
-    return any(contains_path(path, each) for each in SYSTEM)
+    return any(is_inside(path, each) for each in SYSTEM)

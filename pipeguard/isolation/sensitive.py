@@ -74,7 +74,7 @@ def _link_targets(home_folder: str) -> Iterator[str]:
     moved = tuple(each for each in above if os.path.islink(os.path.join(home_folder, each)))
     for name in IN_HOME:
         path = os.path.join(home_folder, name)
-        if os.path.islink(path) or (moved and any(contains_path(name, each) for each in moved)):
+        if os.path.islink(path) or (moved and any(is_inside(name, each) for each in moved)):
             yield os.path.realpath(path)
 
 
@@ -84,9 +84,9 @@ def find_hidden(granted: str, sensitive: Sequence[str], named: Sequence[str]) ->
     Of one in which something is named, all the rest.
     """
     for path in sensitive:
-        is_inside = path != granted and contains_path(path, granted) and os.path.lexists(path)
+        is_hidden = path != granted and is_inside(path, granted) and os.path.lexists(path)
         # What a link leads to is among the sensitive paths itself, and nothing covers a link.
-        if is_inside and os.path.realpath(path) == path:
+        if is_hidden and os.path.realpath(path) == path:
             yield from _but(path, named)
 
 
@@ -94,7 +94,7 @@ def _but(path: str, named: Sequence[str]) -> Iterator[str]:
     """A path without what is named in it."""
     if path in named:
         return
-    if not any(contains_path(each, path) for each in named):
+    if not any(is_inside(each, path) for each in named):
         yield path
         return
     for name in os.listdir(path):
@@ -105,10 +105,10 @@ def _but(path: str, named: Sequence[str]) -> Iterator[str]:
 
 def find_holder(path: str, sensitive: Sequence[str]) -> str | None:
     """The sensitive path that a path is, or is in."""
-    return next((each for each in sensitive if contains_path(path, each)), None)
+    return next((each for each in sensitive if is_inside(path, each)), None)
 
 
-def contains_path(path: str, folder: str) -> bool:
+def is_inside(path: str, folder: str) -> bool:
     """True if a path is a folder or in it; both absolute and without `..`."""
     return path == folder or path.startswith(folder.rstrip("/") + "/")
 

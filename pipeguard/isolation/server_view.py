@@ -9,7 +9,7 @@ from pipeguard.errors import PolicyError
 from pipeguard.isolation.profile import Profile
 from pipeguard.isolation.run_later import find_run_later, is_held_back, is_of_git
 from pipeguard.isolation.runtimes import files_among, folders_among, leaves, read_alone
-from pipeguard.isolation.sensitive import contains_path, find_holder
+from pipeguard.isolation.sensitive import find_holder, is_inside
 from pipeguard.isolation.view import Mount, MountKind, build_view
 
 if TYPE_CHECKING:
@@ -51,11 +51,11 @@ def without_nested(
     kept: list[str] = []
     fixed: list[str] = []
     for path in profile.write:
-        around = [each for each in profile.write if each != path and contains_path(path, each)]
+        around = [each for each in profile.write if each != path and is_inside(path, each)]
         is_special = (
             find_holder(path, host.sensitive) is not None
             or any(is_held_back(path, each, host.home, host.sensitive) for each in around)
-            or any(contains_path(path, each) or contains_path(each, path) for each in needed)
+            or any(is_inside(path, each) or is_inside(each, path) for each in needed)
         )
         if is_special or not around:
             kept.append(path)
@@ -134,7 +134,7 @@ def server_view(  # noqa: PLR0913, PLR0917  what one server is
 def _may_change_git(path: str, profile: Profile) -> bool:
     """True if an argument names a repository's own folder to change it: not `--exclude .git`."""
     named = (each for each in profile.write if is_of_git(each))
-    return profile.changes_git or any(contains_path(path, each) for each in named)
+    return profile.changes_git or any(is_inside(path, each) for each in named)
 
 
 def given_among(

@@ -20,7 +20,7 @@ from pipeguard.isolation.mounting import (
     open_below,
     open_folder,
 )
-from pipeguard.isolation.sensitive import contains_path
+from pipeguard.isolation.sensitive import is_inside
 from pipeguard.isolation.view import ETC_FOLDERS, SYSTEM, Mount, MountKind
 
 if TYPE_CHECKING:
@@ -54,9 +54,7 @@ def stage_view(view: FileView) -> tuple[tuple[Mount, ...], tuple[Staged, ...]]:
     staged: list[tuple[Mount, list[Mount]]] = []
     holders: dict[str, int | None] = {}  # by the path of a mount: the staged one that it is in
     for mount in view.mounts:
-        around = [
-            path for path in holders if path != mount.path and contains_path(mount.path, path)
-        ]
+        around = [path for path in holders if path != mount.path and is_inside(mount.path, path)]
         holder = holders[max(around, key=len)] if around else None
         if holder is not None:
             staged[holder][1].append(mount)
@@ -72,7 +70,7 @@ def stage_view(view: FileView) -> tuple[tuple[Mount, ...], tuple[Staged, ...]]:
         Staged(
             outer,
             tuple(inside),
-            tuple(path for path in view.absent if contains_path(path, outer.path)),
+            tuple(path for path in view.absent if is_inside(path, outer.path)),
         )
         for outer, inside in staged
     )

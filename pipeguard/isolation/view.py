@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.errors import PolicyError
 from pipeguard.isolation.run_later import find_run_later
-from pipeguard.isolation.sensitive import contains_path, find_hidden, find_holder
+from pipeguard.isolation.sensitive import find_hidden, find_holder, is_inside
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -144,7 +144,7 @@ def build_view(
             raise PolicyError("/ cannot be given to an isolated server. Name folders in it.")
     for path in needed:
         holder = find_holder(path, host.sensitive)
-        is_ours = contains_path(path, host.packages) and path != host.packages
+        is_ours = is_inside(path, host.packages) and path != host.packages
         if holder and not is_ours and not _is_named(path, profile):
             raise PolicyError(
                 f"{path}: the server's program is in {holder}, which must be granted by name. If"
@@ -166,7 +166,7 @@ def build_view(
     inside = [*grants, *hidden]
     pins = _pin_folders([*mounts, *inside])
     mounts += sorted((*inside, *pins), key=lambda mount: _depth(mount.path))
-    if not any(contains_path(folder, path) for path in (*granted, *SYSTEM)):
+    if not any(is_inside(folder, path) for path in (*granted, *SYSTEM)):
         mounts.append(Mount(_kind_of_start(folder, mounts), folder))
     absent = tuple(_absent(granted, host, named, hidden))
     return FileView(tuple(mounts), folder, host.home, profile.limits.scratch, absent)
@@ -174,7 +174,7 @@ def build_view(
 
 def innermost(path: str, mounts: Iterable[Mount]) -> Mount | None:
     """The innermost mount that a path is in."""
-    holders = [mount for mount in mounts if contains_path(path, mount.path)]
+    holders = [mount for mount in mounts if is_inside(path, mount.path)]
     return max(holders, key=lambda mount: len(mount.path), default=None)
 
 
@@ -193,14 +193,14 @@ def filter_environment(variables: Mapping[str, str], view: FileView) -> dict[str
     seen = {MountKind.READ, MountKind.WRITE, MountKind.EMPTY}
     holders = tuple(mount.path for mount in view.mounts if mount.kind in seen)
     for name in _XDG_FOLDERS & variables.keys():
-        if not any(contains_path(variables[name], path) for path in holders):
+        if not any(is_inside(variables[name], path) for path in holders):
             dropped.add(name)  # then it is in its home
     kept = {name: value for name, value in variables.items() if name not in dropped}
     return kept | {"HOME": view.home}
 
 
 def _is_named(path: str, profile: Profile) -> bool:
-    return any(contains_path(path, each) for each in (*profile.read, *profile.write))
+    return any(is_inside(path, each) for each in (*profile.read, *profile.write))
 
 
 def _run_later(profile: Profile, host: SandboxUser) -> Iterator[str]:
@@ -246,7 +246,7 @@ def _kind_of_start(folder: str, mounts: Sequence[Mount]) -> MountKind:
     """
     holder = innermost(folder, mounts)
     is_lost = holder is not None and holder.kind is MountKind.EMPTY and holder.path != folder
-    has_mounts = any(contains_path(mount.path, folder) for mount in mounts)
+    has_mounts = any(is_inside(mount.path, folder) for mount in mounts)
     return MountKind.BARE if is_lost and not has_mounts else MountKind.FOLDER
 
 
@@ -265,7 +265,7 @@ def _own(home_folder: str, kept_home: str | None) -> Iterator[Mount]:
 def _grants(granted: Mapping[str, MountKind], fixed: Sequence[str]) -> Iterator[Mount]:
     """Mounts for the grants. Fixed paths in a writable folder are read-only."""
     for path in sorted(granted, key=_depth):
-        if any(contains_path(path, each) for each in SYSTEM):
+        if any(is_inside(path, each) for each in SYSTEM):
             continue
         real, is_link = os.path.realpath(path), os.path.islink(path)
         around = [granted[each] for each in _above(path) if each in granted]
@@ -286,7 +286,7 @@ def _check_links(grants: Iterable[Mount], profile: Profile, host: SandboxUser) -
         leads_away = mount.source != mount.path and mount.kind is not MountKind.LINK
         if mount.path in given and mount.source != mount.path:
             raise PolicyError(f"{mount.path} is a link to {mount.source} now. Name that instead.")
-        is_ours = contains_path(mount.source, host.packages)
+        is_ours = is_inside(mount.source, host.packages)
         if leads_away and find_holder(mount.source, host.sensitive) and not is_ours:
             raise PolicyError(
                 f"{mount.path} leads to {mount.source}, which must be granted by name."
@@ -297,9 +297,9 @@ def _absent(
     granted: Iterable[str], host: SandboxUser, named: Sequence[str], hidden: Sequence[Mount]
 ) -> Iterator[str]:
     for path in host.sensitive:
-        is_named = any(contains_path(each, path) for each in named)
-        is_covered = any(contains_path(path, mount.path) for mount in hidden)
-        if not is_named and not is_covered and any(contains_path(path, each) for each in granted):
+        is_named = any(is_inside(each, path) for each in named)
+        is_covered = any(is_inside(path, mount.path) for mount in hidden)
+        if not is_named and not is_covered and any(is_inside(path, each) for each in granted):
             yield path
 
 
@@ -337,7 +337,7 @@ def _hidden_paths(
 ) -> Iterator[Mount]:
     hidden = {path for folder in granted for path in find_hidden(folder, host.sensitive, named)}
     for path in sorted(hidden):
-        if not any(path != each and contains_path(path, each) for each in hidden):
+        if not any(path != each and is_inside(path, each) for each in hidden):
             yield Mount(MountKind.HIDDEN, path)
 
 

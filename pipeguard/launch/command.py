@@ -89,7 +89,7 @@ class Command:
         confinement: Confinement | None = None,
     ) -> None:
         if not argv or not argv[0]:
-            raise LaunchError("no server command. Write it after --, as: pipeguard wrap -- npx x")
+            raise LaunchError("no server command. Write it after --: pipeguard wrap -- npx x")
         texts = (*argv, *env, *env.values(), cwd or "")
         if any("\0" in text for text in texts):
             raise LaunchError(f"{argv[0]!r}: the command or its environment contains a NUL byte.")

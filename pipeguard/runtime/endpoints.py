@@ -271,7 +271,9 @@ def read_admission(
 def _listening(text: str) -> tuple[str, int]:
     host, (_, colon, port) = parse_host(text), text.rpartition(":")
     if host is None or not colon or not port.isdigit():
-        raise PolicyError(f"--listen {text}: give HOST:PORT, as 127.0.0.1:8080; port 0 is any.")
+        raise PolicyError(
+            f"--listen {text}: give HOST:PORT, such as 127.0.0.1:8080; port 0 is any."
+        )
     return host, int(port)
 
 

@@ -32,5 +32,5 @@ def read_number(options: WrapOptions, name: str, default: float, most: float = M
     except ValueError:
         value = -1.0
     if not 0 <= value <= most:  # also false for `nan`
-        raise PolicyError(f"{name} {text}: give a number from 0 to {most:g}, as {default:g}.")
+        raise PolicyError(f"{name} {text}: give a number from 0 to {most:g}, such as {default:g}.")
     return value

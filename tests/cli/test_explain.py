@@ -206,7 +206,7 @@ def test_a_wall_is_told_as_such(finding: Finding, wanted: str) -> None:
 def test_a_given_host_that_fails_was_not_kept_from_the_server() -> None:
     failed = wall("egress.failed", "api.example:443", note="allowed, and could not be reached")
     page = page_of(failed._replace(action=Action.ALLOW), "allow")
-    assert "is given, and could not be reached" in page
+    assert "is granted, but could not be reached" in page
     assert "Wanted api.example:443" in page
     assert "confidence" not in page
     assert "pipeguard allow" not in page

@@ -121,7 +121,7 @@ def test_a_server_that_a_client_starts_bare_is_told_as_not_isolated_first(
     assert json.loads(run("show", "open", "--json").output)["isolated"] is False
     assert run("show", "srv").output.startswith("srv is NOT isolated")
     entries.unlink()
-    assert "No entry of a client starts it." in run("show", "open").output
+    assert "No client's entry starts it." in run("show", "open").output
 
 
 def test_an_entry_without_isolation_counts_more_than_the_policy(

@@ -144,7 +144,7 @@ def test_user_and_project_are_put_together(home: Path) -> None:
         home.resolve() / "project" / ".pipeguard.yaml",
     ]
     assert told["files"][1]["notes"] == [
-        "limits.frame has no effect, or not all of it: your own policy is tighter"
+        "limits.frame has no effect, or only part of one: your own policy is stricter"
     ]
     assert told["policy"]["frame limit"] == "1048576 bytes"
     assert told["policy"]["trust"] == "review"

@@ -159,7 +159,7 @@ def test_a_launch_is_forgotten_and_pins_stay() -> None:
     result = run(forget, "weather", "--launch", "--yes")
     assert (result.exit_code, result.output) == (
         0,
-        "Forgotten that weather is npm mcp-weather.\n",
+        "weather is no longer tied to npm mcp-weather.\n",
     )
     assert known() == ALL
     assert "npm mcp-weather" in audited("forget")[0].entry.findings

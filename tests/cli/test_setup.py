@@ -105,7 +105,7 @@ def test_all_is_shown_and_nothing_changed(home: Path) -> None:
     assert "may log in" in result.output
     assert "pipeguard setup --all --yes" in result.output
     (home / ".codeium" / "windsurf").mkdir(parents=True)
-    assert "Without servers here: Windsurf and Devin Desktop." in run().output
+    assert "No servers here: Windsurf and Devin Desktop." in run().output
     assert contents(home) == before
 
 

@@ -158,7 +158,7 @@ def test_what_it_will_be_given_is_a_sentence(file: Path) -> None:
     assert "will be isolated: reaches api.github.com" in said
     assert said.count("will be isolated: no network") == 2
     assert said.count("The repository that --repository names") == 1
-    assert said.count("Isolated, a server has its program, a home and /tmp of its own") == 1
+    assert said.count("An isolated server has its program, a home and /tmp of its own") == 1
 
 
 @pytest.mark.needs("bubblewrap")

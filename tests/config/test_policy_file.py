@@ -246,7 +246,7 @@ def test_an_exception_that_ended_is_left_out_and_told() -> None:
         ),
         (
             "exceptions:\n- {rule: secrets.jwt, why: w, server: docs, path: '*'}",
-            ["line 2, column 51: exceptions[0].path: it would fit every file"],
+            ["line 2, column 51: exceptions[0].path: it would match every file"],
         ),
         (
             "exceptions:\n- {rule: secrets.jwt, why: w, server: docs, path: /a/../b}",
@@ -254,7 +254,7 @@ def test_an_exception_that_ended_is_left_out_and_told() -> None:
         ),
         (
             "exceptions:\n- {rule: secrets.jwt, why: w, server: docs, host: 'https://a.b'}",
-            ["line 2, column 51: exceptions[0].host: expected a host in small letters"],
+            ["line 2, column 51: exceptions[0].host: expected a host in lower case"],
         ),
         (
             "exceptions:\n- {rule: secrets.jwt, why: w, path: /srv/a}",

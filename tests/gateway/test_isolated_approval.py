@@ -86,7 +86,7 @@ def test_a_file_that_is_allowed_holds_once_the_server_is_started_anew(folder: Pa
         event = event_in(call(run, "two__read_text_file", diary)[1])
         until(lambda: f"pipeguard allow {event}" in run.said(), "the person is told the command")
         said = decided(folder, "allow", event)
-        assert "restart it in its client, or `pipeguard serve`" in said
+        assert "restart it in its client, or restart `pipeguard serve`" in said
         until(lambda: "not_given_yet" in run.said(), "the log says that it waits")
         assert f"do='{RESTART_SERVER}'" in run.said()
         assert len(call(run, "two__read_text_file", diary)) > 1  # the answer, and our text

@@ -30,4 +30,4 @@ def test_what_others_import_asks_for_no_system(module: str) -> None:
 def test_the_commands_say_where_they_work() -> None:
     done = run("from pipeguard.__main__ import _run; sys.exit(_run(['isolate', 'list']))")
     assert done.returncode != 0
-    assert "on Linux alone" in done.stderr
+    assert "on Linux only" in done.stderr

@@ -8,7 +8,7 @@ import pytest
 
 from pipeguard.errors import PolicyError
 from pipeguard.isolation.profile import Profile
-from pipeguard.isolation.sensitive import contains_path, find_holder, sensitive_paths
+from pipeguard.isolation.sensitive import find_holder, is_inside, sensitive_paths
 from pipeguard.isolation.view import Mount, MountKind, SandboxUser, build_view, filter_environment
 from tests.each import each
 
@@ -41,7 +41,7 @@ def test_a_home_is_empty(host: SandboxUser) -> None:
 def test_what_is_given_is_there_and_outer_folders_come_first(host: SandboxUser) -> None:
     work, deep = f"{host.home}/work", f"{host.home}/work/deep"
     view = build_view(Profile(read=(work,), write=(deep,)), host, (), "/", None)
-    given = [mount for mount in view.mounts if contains_path(mount.path, work)]
+    given = [mount for mount in view.mounts if is_inside(mount.path, work)]
     assert given == [Mount(MountKind.READ, work, work), Mount(MountKind.WRITE, deep, deep)]
 
 
@@ -116,7 +116,7 @@ def test_what_is_held_in_a_kept_home_is_of_that_home(host: SandboxUser) -> None:
     view = build_view(Profile(read=(str(settings),)), host, (), "/", kept)
     written = [mount for mount in view.mounts if mount.kind is MountKind.WRITE]
     assert written
-    assert {mount.source for mount in written if not contains_path(mount.source, kept)} == set()
+    assert {mount.source for mount in written if not is_inside(mount.source, kept)} == set()
 
 
 def test_no_variable_leads_to_a_socket(host: SandboxUser) -> None:
@@ -145,7 +145,7 @@ def test_etc_has_no_password_and_no_key(host: SandboxUser) -> None:
      ("/a", "/", True)],
 )  # fmt: skip
 def test_a_path_is_in_a_folder_by_whole_names(path: str, folder: str, inside: bool) -> None:
-    assert contains_path(path, folder) is inside
+    assert is_inside(path, folder) is inside
 
 
 def test_the_holder_is_the_sensitive_path() -> None:

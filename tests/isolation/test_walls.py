@@ -167,7 +167,7 @@ def test_a_file_that_is_not_given_is_told_explained_and_allowed(tmp_path: Path) 
         code, shown = allowed(tmp_path, event)
         assert code == 0, shown
         assert 'reacher may then read "~/diary".' in shown
-        assert "holds from the next start of reacher" in shown
+        assert "applies from the next start of reacher" in shown
         until(lambda: "not_given_yet" in run.said(), "the log says that it waits")
         assert f"not_given_yet='read {diary}'" in run.said()
         assert "do='restart reacher in its client'" in run.said()

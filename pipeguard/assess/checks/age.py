@@ -27,7 +27,7 @@ OLD = PostureCheck(
 )
 FACTS = PostureCheck(
     "client-facts-old",
-    "What PipeGuard knows of a client's files was looked up long ago",
+    "PipeGuard's knowledge of a client's files is old",
     Severity.INFO,
     "Clients move their files. A server in an unknown place is not found.",
     "Compare with the client's own list of servers, and install the newest version.",

@@ -17,8 +17,8 @@ FIRST_USE = PostureCheck(
     "gateway-trusts-first-use",
     "The gateway trusts a server's definitions without review",
     Severity.LOW,
-    "What the server offers at first is found and called by agents if no rule finds anything in it,"
-    " before anybody has read it.",
+    "Agents find and call what the server offers at first if no rule objects, before anybody"
+    " has read it.",
     "Leave `trust` out, and approve what you have read: `pipeguard diff SERVER`.",
     "",
     "trust: first-use",

@@ -25,7 +25,7 @@ UNGUARDED = PostureCheck(
 )
 CANNOT = PostureCheck(
     "server-cannot-be-guarded",
-    "A server cannot be guarded as its entry is",
+    "A server's entry does not allow guarding it",
     Severity.LOW,
     "The message gives the reason. Often it is a login that the client does by itself, or a value "
     "that the client would not replace in its new place.",
@@ -34,7 +34,7 @@ CANNOT = PostureCheck(
 )
 STALE = PostureCheck(
     "launcher-gone",
-    "A server is guarded by a pipeguard that does not exist any more",
+    "A server's entry starts a pipeguard that no longer exists",
     Severity.MEDIUM,
     "The client cannot start the server. Somebody in a hurry then removes the guard, and does not "
     "put it back.",

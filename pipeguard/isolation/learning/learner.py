@@ -15,7 +15,7 @@ from pipeguard.isolation.packages import find_package
 from pipeguard.isolation.profile import Profile
 from pipeguard.isolation.runtimes import find_runtime
 from pipeguard.isolation.sandbox import installer, packages_folder, this_host
-from pipeguard.isolation.sensitive import contains_path
+from pipeguard.isolation.sensitive import is_inside
 from pipeguard.isolation.server_view import given_among
 from pipeguard.isolation.shipped import package_key
 from pipeguard.isolation.starting_folder import starting_folder
@@ -127,9 +127,7 @@ def _of_system(host: SandboxUser, folder: str) -> tuple[str, ...]:
     """The grants of every isolated server."""
     etc = (f"/etc/{name}" for name in (*ETC_FILES, *ETC_FOLDERS, *_SYSTEM_FILES))
     scratch = (
-        each
-        for each in SCRATCH
-        if not contains_path(host.home, each) and not contains_path(folder, each)
+        each for each in SCRATCH if not is_inside(host.home, each) and not is_inside(folder, each)
     )
     return (*SYSTEM, *KERNEL, *scratch, *etc)
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pipeguard.isolation.egress.hosts import PRIVATE, HostRules, parse_authority, parse_host
 from pipeguard.isolation.learning.observed import LISTED, WRITTEN
 from pipeguard.isolation.profile import parse_path
-from pipeguard.isolation.sensitive import contains_path, find_holder
+from pipeguard.isolation.sensitive import find_holder, is_inside
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -130,7 +130,7 @@ class _Files:
         if holder is not None:
             what = "writes" if use == WRITTEN else "reads"
             why = "not given unless you name it"
-            if contains_path(path, self._host.packages):
+            if is_inside(path, self._host.packages):
                 why = "no server changes its own package; look for a setting that puts it elsewhere"
             self.withheld.append(Withheld(f"{what} {show_path(path, self._host.home)}", why, path))
         elif use == WRITTEN:
@@ -188,7 +188,7 @@ class _Files:
     def _folder_of_its_own(self, path: str) -> str | None:
         """The hidden folder of the home that a path is in: `~/.name`, or `~/.config/name`."""
         home = self._host.home
-        if not contains_path(path, home) or path == home:
+        if not is_inside(path, home) or path == home:
             return None
         parts = path[len(home.rstrip("/")) + 1 :].split("/")
         if not parts[0].startswith("."):
@@ -211,30 +211,30 @@ class _Files:
                 return entries
 
     def _may_be_given(self, folder: str) -> bool:
-        if folder in SHARED or contains_path(self._host.home, folder) or not os.path.isdir(folder):
+        if folder in SHARED or is_inside(self._host.home, folder) or not os.path.isdir(folder):
             return False
-        if any(contains_path(path, folder) for path in self._own_written):
+        if any(is_inside(path, folder) for path in self._own_written):
             return False
         return not any(
-            contains_path(folder, each) or (contains_path(each, folder) and os.path.lexists(each))
+            is_inside(folder, each) or (is_inside(each, folder) and os.path.lexists(each))
             for each in self._host.sensitive
         )
 
 
 def show_path(path: str, home_folder: str) -> str:
     """A path as a person writes it."""
-    return "~" + path[len(home_folder) :] if contains_path(path, home_folder) else path
+    return "~" + path[len(home_folder) :] if is_inside(path, home_folder) else path
 
 
 def _inside(path: str, folders: Iterable[str]) -> bool:
-    return any(contains_path(path, folder) for folder in folders)
+    return any(is_inside(path, folder) for folder in folders)
 
 
 def _outermost(paths: Mapping[str, int]) -> dict[str, int]:
     """Those that are in none of the others, with what the others count."""
     found: dict[str, int] = {}
     for path in sorted(paths):  # a folder stands before what is in it
-        holder = next((each for each in found if contains_path(path, each)), path)
+        holder = next((each for each in found if is_inside(path, each)), path)
         found[holder] = found.get(holder, 0) + paths[path]
     return found
 
@@ -350,7 +350,7 @@ def _is_given(grant: Grant, profile: Profile, host: SandboxUser) -> bool:
         return target.port in rules.allowed_ports(target.host)
     path = parse_path(grant.value, "/", host.home)
     given = profile.write if grant.kind == "write" else (*profile.write, *profile.read)
-    return any(contains_path(path, each) for each in given)
+    return any(is_inside(path, each) for each in given)
 
 
 def _is_named(withheld: Withheld, profile: Profile) -> bool:
@@ -358,14 +358,14 @@ def _is_named(withheld: Withheld, profile: Profile) -> bool:
     subject = withheld.subject
     if not subject.startswith("/"):
         return bool(subject and HostRules.parse(profile.hosts).allowed_ports(parse_host(subject)))
-    return any(contains_path(subject, each) for each in (*profile.read, *profile.write))
+    return any(is_inside(subject, each) for each in (*profile.read, *profile.write))
 
 
 def _unused_grants(observed: Observed, profile: Profile) -> Iterator[Grant]:
     why = "not used while it was learned"
     for kind, paths in (("read", profile.read), ("write", profile.write)):
         for path in paths:
-            if not any(contains_path(each, path) for each in observed.files):
+            if not any(is_inside(each, path) for each in observed.files):
                 yield Grant(kind, path, why)
     for entry in profile.hosts:
         rules = HostRules.parse([entry])

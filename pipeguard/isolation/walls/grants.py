@@ -22,7 +22,7 @@ from pipeguard.isolation.egress.hosts import (
 from pipeguard.isolation.egress.recording import allowing_entry
 from pipeguard.isolation.learning.reduction import SHARED, show_path
 from pipeguard.isolation.run_later import holder_of_later, is_held_back
-from pipeguard.isolation.sensitive import contains_path, find_holder
+from pipeguard.isolation.sensitive import find_holder, is_inside
 from pipeguard.isolation.view import SYSTEM
 from pipeguard.unicode.display import visible
 
@@ -178,7 +178,7 @@ def is_covered(entry: IsolateEntry, grant: WallGrant, host: SandboxUser) -> bool
 def has_folder_grant(path: str, folder: str, host: SandboxUser) -> bool:
     """True if a grant of a folder covers a path in it, or that folder."""
     is_held = is_held_back(path, folder, host.home, host.sensitive)
-    return contains_path(path, folder) and not is_held
+    return is_inside(path, folder) and not is_held
 
 
 def absolute(text: str, host: SandboxUser) -> str:
@@ -213,7 +213,7 @@ def _file(rule: str, path: str, host: SandboxUser, *, is_wide: bool) -> WallGran
     value = show_path(real, host.home)
     quoted = json.dumps(value, ensure_ascii=False)  # a name may read as more of the sentence
     what = f"{quoted}, and what is in it" if is_folder else quoted
-    leads = "" if contains_path(path, real) else f" ({visible(path)} leads there)"
+    leads = "" if is_inside(path, real) else f" ({visible(path)} leads there)"
     opens = f"{verb} {what}{leads}"
     return WallGrant(
         KINDS[rule], value, opens, is_live=False, holds=holds, hint=_hint(rule, real, host)
@@ -226,7 +226,7 @@ def _hint(rule: str, real: str, host: SandboxUser) -> str:
         more = f"To have it make or change files there: --write {named}, or `write`."
         return more if rule == READ else ""
     folder = os.path.dirname(real)
-    if rule == READ or contains_path(host.home, folder) or folder in SHARED:
+    if rule == READ or is_inside(host.home, folder) or folder in SHARED:
         return ""
     named = visible(show_path(folder, host.home))
     return (
@@ -236,10 +236,10 @@ def _hint(rule: str, real: str, host: SandboxUser) -> str:
 
 def _sensitive_paths(folder: str, host: SandboxUser) -> Iterator[str]:
     """Paths in a folder that must be named by themselves, outermost only."""
-    inside = sorted(each for each in host.sensitive if contains_path(each, folder))
+    inside = sorted(each for each in host.sensitive if is_inside(each, folder))
     there = [each for each in inside if os.path.lexists(each)]
     for each in there:
-        if not any(each != outer and contains_path(each, outer) for outer in there):
+        if not any(each != outer and is_inside(each, outer) for outer in there):
             yield show_path(each, host.home)
 
 
@@ -256,7 +256,7 @@ def _check_offered(rule: str, path: str, real: str, host: SandboxUser, *, is_wid
     """
     key = KINDS[rule]
     for each in (path, real):
-        if contains_path(each, host.packages):
+        if is_inside(each, host.packages):
             raise PolicyError(
                 f"{visible(path)}: no server changes its own package or reads another's. Look for"
                 " a setting that puts its files elsewhere."
@@ -275,9 +275,9 @@ def _check_offered(rule: str, path: str, real: str, host: SandboxUser, *, is_wid
                 " it yourself, under `isolate` in the file that `pipeguard policy path` names:"
                 f" `{key}: [...]`."
             )
-    is_system = rule == WRITE and any(contains_path(real, each) for each in SYSTEM)
+    is_system = rule == WRITE and any(is_inside(real, each) for each in SYSTEM)
     is_home = real == host.home and not is_wide
-    is_above = real != host.home and contains_path(host.home, real)
+    is_above = real != host.home and is_inside(host.home, real)
     if is_system or real in SHARED or is_home or is_above:
         wide = ", or all of it with --wide" if is_home else ""
         raise PolicyError(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.errors import PolicyError
 from pipeguard.isolation.egress.hosts import PRIVATE, HostError, parse_entry, reaches
-from pipeguard.isolation.sensitive import contains_path
+from pipeguard.isolation.sensitive import is_inside
 from pipeguard.isolation.walls.grants import PATHS, absolute
 from pipeguard.unicode.display import quote, visible
 
@@ -138,7 +138,7 @@ def _folder_around(what: str, own: Sequence[IsolateEntry], host: SandboxUser) ->
     path = absolute(what, host)
     for key, value in list_grants(own):
         folder = absolute(value, host) if key in PATHS else path
-        if folder != path and contains_path(path, folder):
+        if folder != path and is_inside(path, folder):
             return value
     return ""
 

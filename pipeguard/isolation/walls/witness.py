@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from pipeguard.firewall.finding import Action, Finding, Severity
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.isolation.egress.hosts import PRIVATE
-from pipeguard.isolation.sensitive import contains_path
+from pipeguard.isolation.sensitive import is_inside
 from pipeguard.isolation.view import MountKind
 from pipeguard.isolation.walls.grants import ADDRESS, PORT, READ, WRITE, Mention, Wall
 from pipeguard.unicode.display import cut, visible
@@ -222,7 +222,7 @@ def find_access(view: FileView, path: str) -> MountKind | None:
         around = None
         # What stands later covers what stands before; a folder that is made covers nothing.
         for mount in view.mounts:
-            if mount.kind is not MountKind.FOLDER and contains_path(path, mount.path):
+            if mount.kind is not MountKind.FOLDER and is_inside(path, mount.path):
                 around = mount
         if around is None:
             return None
