@@ -400,5 +400,5 @@ def test_a_client_that_is_known_no_more_is_registered_anew(site: Sites, tmp_path
         found = kept.read(url)
         assert found is not None
         assert found[0].client == {}
-        assert "has forgotten this client" in asyncio.run(log_out(kept, url)).why_not
+        assert "no longer knows this client" in asyncio.run(log_out(kept, url)).why_not
     assert kept.read(url) is None

@@ -333,7 +333,7 @@ def test_what_is_accepted_is_written_and_nothing_else_changes(policy: Path) -> N
     assert "isolated by your policy:" in shown
     assert "To isolate it" not in shown
     again = run("accept", "files")
-    assert "gives files all of this already" in again.output
+    assert "already grants files all of this" in again.output
     assert policy.read_text().count("server: files") == 1
 
 

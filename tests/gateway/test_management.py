@@ -131,7 +131,7 @@ def test_no_agent_changes_a_server_or_proposes_what_the_file_would_refuse(
     client: Served,
 ) -> None:
     refused: list[tuple[dict[str, Json], str]] = [
-        ({"name": "ONE", **NEW}, "no agent changes one"),
+        ({"name": "ONE", **NEW}, "agents cannot change servers"),
         ({"name": "a b", **NEW}, "a server's name has at most 50"),
         ({"name": "a", "reason": "x"}, "either a `command` or a `url`"),
         ({"name": "a", **NEW, "trust": "first-use"}, "unknown key 'trust'"),
@@ -157,7 +157,7 @@ def test_no_agent_changes_a_server_or_proposes_what_the_file_would_refuse(
 def test_an_agent_takes_back_only_what_it_proposed(client: Served) -> None:
     assert "you proposed no server" in client.call("remove_server", name="one")
     client.call("propose_server", name="new", **NEW)
-    assert "is taken back" in client.call("remove_server", name="new")
+    assert "is withdrawn" in client.call("remove_server", name="new")
     assert "new" not in client.call("list_servers")
 
 

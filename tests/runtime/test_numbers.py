@@ -26,6 +26,6 @@ def test_without_the_option_the_default_holds() -> None:
 
 @pytest.mark.parametrize("text", ["", "x", "-1", "nan", "inf", "-inf", "3601", "1s", "1,5"])
 def test_anything_else_is_refused_with_an_example(text: str) -> None:
-    why = f"--grace {text}: give a number from 0 to 3600, as 2."
+    why = f"--grace {text}: give a number from 0 to 3600, such as 2."
     with pytest.raises(PolicyError, match=re.escape(why)):
         read_number(options(grace=text), "--grace", 2.0, 3600.0)

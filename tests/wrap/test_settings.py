@@ -259,8 +259,8 @@ def test_a_log_that_is_off_says_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "why"),
     [
-        (("--grace", "soon"), "--grace soon: give a number from 0 to 3600, as 2."),
-        (("--grace", "nan"), "--grace nan: give a number from 0 to 3600, as 2."),
+        (("--grace", "soon"), "--grace soon: give a number from 0 to 3600, such as 2."),
+        (("--grace", "nan"), "--grace nan: give a number from 0 to 3600, such as 2."),
         (("--log-level", "loud"), "--log-level loud: choose from trace, debug, info"),
         (("--log-format", "xml"), "--log-format xml: choose from console, json."),
         (("--trust", "nobody"), "--trust nobody: choose from first-use, review."),

@@ -94,7 +94,7 @@ def test_what_is_learned_is_proposed_accepted_and_then_holds(
         assert run.call("read", home / "diary") == "FileNotFoundError"
         assert run.call("connect", f"127.0.0.1:{port}") == "ConnectionRefusedError"
     assert "given already" not in done.stdout
-    assert "gives reacher all of this already" in command("accept", "reacher").stdout
+    assert "already grants reacher all of this" in command("accept", "reacher").stdout
 
 
 @pytest.mark.needs("bubblewrap")
