@@ -243,6 +243,7 @@ DEAR: dict[str, Callable[[], Verdict]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("judge", DEAR.values(), ids=[*DEAR])
 def test_no_message_costs_more_than_its_length_allows(
     judge: Callable[[], Verdict], work: Work
@@ -452,6 +453,7 @@ def test_statements_are_read_to_the_last(before: str) -> None:
     assert "sql.destroys" in rules(judge_call({"sql": before + DROPS}, "query"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "script",
     [

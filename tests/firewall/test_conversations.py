@@ -59,6 +59,7 @@ def test_every_row_of_hostile_input_has_a_test_or_a_reason() -> None:
             assert f"def {name}(" in (ROOT / file).read_text(encoding="utf-8"), entry["test"]
 
 
+@pytest.mark.slow
 def test_every_method_passes_in_every_revision_that_has_it() -> None:
     passed = set(unchanged())
     methods: dict[str, dict[str, dict[str, str]]] = yaml.safe_load(

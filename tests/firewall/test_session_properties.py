@@ -497,6 +497,7 @@ NAMED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", NAMED)
 def test_a_secret_that_is_a_name_is_not_told(place: str) -> None:
     for sample in secrets():
@@ -519,6 +520,7 @@ def test_no_secret_is_in_what_is_kept_or_said(events: list[Event]) -> None:
                 assert sample.text.encode() not in verdict.forward
 
 
+@pytest.mark.slow
 def test_the_samples_are_many() -> None:
     assert len(secrets()) > 30
 

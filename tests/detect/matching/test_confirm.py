@@ -97,6 +97,7 @@ def test_a_line_end_may_follow_a_dollar(text: str) -> None:
     assert is_found is (re.search("7$", text) is not None)
 
 
+@pytest.mark.slow
 @each("rule", RULES)
 def test_it_finds_what_re_finds_in_samples(rule: Rule) -> None:
     kept = [texts(sample)[0].encode() for sample in (*rule.matches, *rule.passes)]

@@ -60,6 +60,7 @@ def test_a_pattern_is_seen_away_from_the_start() -> None:
         assert is_seen(rule, b"x" * before + b" http://169.254.169.254/foo and more"), before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("before", [0, 1, 15, 64, 500])
 def test_the_engine_sees_every_sample_wherever_it_stands(before: int) -> None:
     """An engine of many automata may find a pattern at the start of a text and miss it later."""

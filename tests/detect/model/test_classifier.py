@@ -303,6 +303,7 @@ def test_nothing_passes_that_a_broken_model_should_have_read(content: bytes) -> 
     assert is_refused(answered(reading(rule_for(content), lambda _: content), ORDER))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [

@@ -41,6 +41,7 @@ def homes() -> dict[Surface, Engine]:
     return {e.surface: e for e in (shipped.to_server, shipped.to_client, shipped.definitions)}
 
 
+@pytest.mark.slow
 @each("rule, surface", SURFACES)
 def test_a_rules_samples_hold(rule: Rule, surface: Surface) -> None:
     assert list(prove(rule, homes()[choose_engine(rule, surface)], surface)) == []

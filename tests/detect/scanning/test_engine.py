@@ -175,6 +175,7 @@ def test_every_rule_finds_a_sample_under_every_encoding(pack: str, every: int) -
     assert missed == []
 
 
+@pytest.mark.slow
 @tried(150)
 @given(written("secrets", 2))
 def test_a_secret_is_found_under_two_encodings(disguised: Written) -> None:

@@ -112,6 +112,7 @@ def test_memory_is_constant_while_a_line_is_discarded() -> None:
     assert peak < 8 * KEPT_BYTES
 
 
+@pytest.mark.slow
 def test_memory_is_that_of_the_line_however_small_the_pieces_are() -> None:
     framing = LineFrames(2**20)
     tracemalloc.start()
