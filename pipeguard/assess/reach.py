@@ -14,7 +14,7 @@ from pipeguard.assess.target import AssessmentTarget
 from pipeguard.clients.entries import GuardState, ServerEntry
 from pipeguard.clients.masking import command_line
 from pipeguard.detect.flows.tool_labels import Label
-from pipeguard.detect.words.notation import word_set
+from pipeguard.detect.words import word_set
 from pipeguard.identity.server_name import server_name
 from pipeguard.isolation.engines import CONTAINER
 from pipeguard.isolation.extent import ITS_PROGRAM, Extent

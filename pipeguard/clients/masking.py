@@ -13,17 +13,18 @@ from urllib.parse import urlsplit
 
 from pipeguard.clients.entries import Config, Keys, ServerEntry, parse_config
 from pipeguard.config.tree import Node, NodeKind, find_line, quote, regions
-from pipeguard.detect.words.credentials import SCHEMES, SHOWN, SHOWN_BEFORE_VALUE
+from pipeguard.detect.words import credentials
 
 MASK = "****"
 LEAST_CHARS = 16  # of what may be a random secret: half of the shortest API keys
-_NAME = re.compile("|".join(SHOWN), re.IGNORECASE)
+_NAME = re.compile("|".join(credentials.in_order("SHOWN")), re.IGNORECASE)
 _LONG = re.compile(r"[A-Za-z0-9+/_=.~-]{20,}")
 # Bounded, so that a word of megabytes is read once.
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,30}://[^\s\"']+")
-_BEARER = re.compile(rf"(?i)\b({'|'.join(SCHEMES)})\s+\S+")
+_BEARER = re.compile(rf"(?i)\b({'|'.join(credentials.in_order('SCHEMES'))})\s+\S+")
 _ASSIGNED = re.compile(
-    rf"((?:{'|'.join(SHOWN_BEFORE_VALUE)})[\w.-]{{0,200}}[=:])[^\s\"',}}]+", re.IGNORECASE
+    rf"((?:{'|'.join(credentials.in_order('SHOWN_BEFORE_VALUE'))})[\w.-]{{0,200}}[=:])[^\s\"',}}]+",
+    re.IGNORECASE,
 )
 _OURS = frozenset({"--env", "--header-env", "--bearer-env"})  # names, and no values
 _PATH = re.compile(r"(?:~|\.{1,2})?/[^/]+/")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pipeguard.detect.words.notation import word_list
-
 _UV = (
     "--with --with-editable --with-requirements --python -p --constraints -c --overrides "
     "--env-file --cache-dir --config-file --extra --group --only-group --no-group"
@@ -36,10 +34,30 @@ _DOCKER = (
 # `-jar`, `--bin`, `-File` and the like is the server.)
 STARTERS = {
     **dict.fromkeys(
-        word_list(
-            "npx bunx pnpx npm yarn poetry pdm pipenv rye bundle java dnx nix go just task nohup"
-            " cmd sh bash dash zsh"
-        ),
+        [
+            "npx",
+            "bunx",
+            "pnpx",
+            "npm",
+            "yarn",
+            "poetry",
+            "pdm",
+            "pipenv",
+            "rye",
+            "bundle",
+            "java",
+            "dnx",
+            "nix",
+            "go",
+            "just",
+            "task",
+            "nohup",
+            "cmd",
+            "sh",
+            "bash",
+            "dash",
+            "zsh",
+        ],
         "",
     ),
     **dict.fromkeys(("uv", "uvx"), _UV),

@@ -9,7 +9,7 @@ import os.path
 import re
 from typing import TYPE_CHECKING
 
-from pipeguard.detect.words.credentials import IN_URLS, LAST_WORDS
+from pipeguard.detect.words import credentials
 from pipeguard.identity import launchers
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _VERSION = r"(?<![A-Za-z0-9])v?\d+(?:\.\d+)+(?:[-+.]?(?:rc|alpha|beta|dev|post)[\w.]*)?"
 # What looks random is a key, which changes when it is renewed.
 _KEY = r"(?=.*[0-9])(?=.*[a-z])(?=.*[A-Z])[\w+=-]{20,}|[0-9a-f]{32,}"
-_NAME_OF_A_KEY = rf"(?i)(?:{'|'.join(LAST_WORDS)})\Z"
+_NAME_OF_A_KEY = rf"(?i)(?:{'|'.join(credentials.in_order('LAST_WORDS'))})\Z"
 # Folders of programs installed for all projects of a user: their path does not identify a server.
 _INSTALLED = (
     r"(?:/usr(?:/local)?)?/s?bin/|/opt/homebrew/|/home/linuxbrew/|/nix/store/|/snap/|"
@@ -187,7 +187,7 @@ def is_url(word: str) -> bool:
 
 
 def _is_secret(name: str) -> bool:
-    return any(part in name.lower() for part in IN_URLS)
+    return any(part in name.lower() for part in credentials.in_order("IN_URLS"))
 
 
 def identity_of_url(url: str) -> str:

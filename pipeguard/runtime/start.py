@@ -159,9 +159,9 @@ def hint(environment: Environment, code: int, unseen: Sequence[str] = ()) -> str
 
 
 def _may_be_needed(name: str) -> bool:
-    from pipeguard.detect.words.credentials import VARIABLES
+    from pipeguard.detect.words import credentials
 
-    return any(part in name.lower() for part in VARIABLES)
+    return any(part in name.lower() for part in credentials.in_order("VARIABLES"))
 
 
 def keep_stdout_for_frames() -> int:

@@ -16,7 +16,7 @@ from pipeguard.clients.entries import ServerEntry
 from pipeguard.clients.masking import is_secret
 from pipeguard.clients.private import secret_name
 from pipeguard.detect.checks.credential_names import is_secret_setting
-from pipeguard.detect.words.credentials import SCHEMES
+from pipeguard.detect.words import credentials
 from pipeguard.firewall.finding import Severity
 from pipeguard.firewall.policy import Policy
 from pipeguard.rulebook.trial import TextRole, judge
@@ -54,7 +54,7 @@ _PLACEHOLDER = re.compile(
     r"|(?:your|my)[-_]|(.)\1*\Z|[x*.#-]+\Z|(?:test|demo|none|null|true|false|default|secret|"
     r"password|token|changeit)\Z"
 )
-_SCHEME = re.compile(rf"(?i)(?:{'|'.join(SCHEMES)})\s+")
+_SCHEME = re.compile(rf"(?i)(?:{'|'.join(credentials.in_order('SCHEMES'))})\s+")
 _OPTION = re.compile(r"--?([A-Za-z][\w-]*)(?:=(.+))?\Z", re.DOTALL)
 _HEADER = re.compile(r"([A-Za-z][\w-]*):\s*(.+)\Z", re.DOTALL)
 

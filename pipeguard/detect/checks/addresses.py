@@ -12,7 +12,7 @@ from enum import Enum
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
-from pipeguard.detect.words.hosts import METADATA_ADDRESSES, METADATA_ADDRESSES_V6
+from pipeguard.detect.words import hosts
 
 
 class Reach(Enum):
@@ -109,8 +109,8 @@ _CARRIERS = (
     IPv6Network("64:ff9b:1::/48"),
     IPv6Network("::ffff:0:0:0/96"),  # translated, RFC 2765
 )
-_METADATA_V4 = frozenset(map(IPv4Address, METADATA_ADDRESSES))
-_METADATA_V6 = frozenset(map(IPv6Address, METADATA_ADDRESSES_V6))
+_METADATA_V4 = frozenset(map(IPv4Address, hosts.METADATA_ADDRESSES))
+_METADATA_V6 = frozenset(map(IPv6Address, hosts.METADATA_ADDRESSES_V6))
 _SHARED = IPv4Network("100.64.0.0/10")  # RFC 6598
 _DOCUMENTATION = (  # RFC 5737
     *(IPv4Network("192.0.2.0/24"), IPv4Network("198.51.100.0/24")),

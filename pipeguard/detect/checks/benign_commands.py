@@ -12,19 +12,20 @@ from collections.abc import Mapping
 
 from pipeguard.detect.checks.outcome import AROUND, Check, Outcome, to_outcome
 from pipeguard.detect.words import benign_commands as words
-from pipeguard.detect.words.credentials import OPTIONS, SCHEMES
+from pipeguard.detect.words import credentials
 from pipeguard.firewall.lazy_regex import lazy_regex
 
 _ADDRESS = lazy_regex(rb"https?://([^/\s|;&\"'?#]{1,200})(/[^\s|;&\"']{0,200})?")
 # A part of a name, without letters on either side: what is made to be thrown away.
 _DISPOSABLE = lazy_regex(
-    rf"(?:^|[^a-z])(?:{'|'.join(words.DISPOSABLE)})(?=$|[^a-z/])".encode(), re.IGNORECASE
+    rf"(?:^|[^a-z])(?:{'|'.join(words.in_order('DISPOSABLE'))})(?=$|[^a-z/])".encode(),
+    re.IGNORECASE,
 )
 # Before a command whose output logs in with it.
 _LOGIN = lazy_regex(
-    rf"(?:(?:{'|'.join(SCHEMES)}|authorization:|private-token:|x-[a-z-]{{2,24}}:)\x1f?"
+    rf"(?:(?:{'|'.join(credentials.in_order('SCHEMES'))}|authorization:|private-token:|x-[a-z-]{{2,24}}:)\x1f?"
     r"|(?:^|[\s\x1f])(?:[A-Za-z_]\w{0,40}=|"
-    rf"--?(?:{'|'.join(OPTIONS)})[= ]\w{{0,30}}:?))\Z".encode(),
+    rf"--?(?:{'|'.join(credentials.in_order('OPTIONS'))})[= ]\w{{0,30}}:?))\Z".encode(),
     re.IGNORECASE | re.MULTILINE,
 )
 _LOGIN_BYTES = 64  # before a command that are read for it
@@ -35,7 +36,7 @@ def is_installer(text: bytes) -> bool:
     addresses = _ADDRESS.findall(text.lower())
     return bool(addresses) and all(
         host.decode("latin-1") in words.INSTALLER_HOSTS
-        or (host + path).decode("latin-1").startswith(words.INSTALLER_PATHS)
+        or (host + path).decode("latin-1").startswith(words.in_order("INSTALLER_PATHS"))
         for host, path in addresses
     )
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import cache
 
-from pipeguard.detect.words.bip39 import WORDS
+from pipeguard.detect.words import bip39
 
 LENGTHS = (24, 21, 18, 15, 12)  # words of a phrase, the longest first
 
 
 @cache
 def _numbers() -> dict[bytes, int]:
-    return {word: number for number, word in enumerate(WORDS.encode().split())}
+    return {word.encode(): number for number, word in enumerate(bip39.in_order("WORDS"))}
 
 
 def has_phrase(words: list[bytes]) -> bool:
@@ -64,7 +64,7 @@ def _checksum(entropy: bytes) -> int:
 
 def phrase(entropy: bytes) -> list[str]:
     """The words for 16 to 32 random bytes, in steps of four."""
-    words = WORDS.split()
+    words = bip39.in_order("WORDS")
     check_bits = len(entropy) // 4
     bits = int.from_bytes(entropy, "big") << check_bits | _checksum(entropy)
     return [words[bits >> 11 * place & 2047] for place in reversed(range(3 * check_bits))]

@@ -5,18 +5,12 @@ from __future__ import annotations
 import re
 from itertools import pairwise
 
-from pipeguard.detect.words.credentials import (
-    ABOUT_SECRETS,
-    ARGUMENTS,
-    HEADERS,
-    OTHER_KEYS,
-    SETTINGS,
-    SETTINGS_OF_TWO_WORDS,
-)
+from pipeguard.detect.words import credentials
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.unicode.name_words import name_words
 
-_ARGUMENT = lazy_regex(rf"(?:\w{{1,30}}[_-])?(?:{'|'.join(ARGUMENTS)})", re.IGNORECASE)
+_NAMES = "|".join(credentials.in_order("ARGUMENTS"))
+_ARGUMENT = lazy_regex(rf"(?:\w{{1,30}}[_-])?(?:{_NAMES})", re.IGNORECASE)
 
 
 def is_credential_name(name: str) -> bool:
@@ -28,14 +22,16 @@ def is_secret_setting(name: str) -> bool:
     """Say whether a setting is a credential, and not something about one."""
     words = name_words(name)
     is_session_id = words[-2:] == ["session", "id"]
-    if not words or (words[-1] in ABOUT_SECRETS and not is_session_id):
+    if not words or (words[-1] in credentials.ABOUT_SECRETS and not is_session_id):
         return False
-    if words[-1] == "key" and OTHER_KEYS.isdisjoint(words):
+    if words[-1] == "key" and credentials.OTHER_KEYS.isdisjoint(words):
         return True
     pairs = {f"{first}_{second}" for first, second in pairwise(words)}
-    return bool(SETTINGS.intersection(words) or SETTINGS_OF_TWO_WORDS & pairs)
+    return bool(
+        credentials.SETTINGS.intersection(words) or credentials.SETTINGS_OF_TWO_WORDS & pairs
+    )
 
 
 def is_secret_header(name: str) -> bool:
     """Say whether an HTTP header may carry a credential."""
-    return any(part in name.lower() for part in HEADERS)
+    return any(part in name.lower() for part in credentials.HEADERS)

@@ -19,7 +19,7 @@ from pipeguard.detect.checks.check_digits import (
     icao_digit,
     weighted_sum,
 )
-from pipeguard.detect.words.published import NUMBERS as PUBLISHED
+from pipeguard.detect.words import published
 from pipeguard.firewall.lazy_regex import lazy_regex
 
 # --- national ids -----------------------------------------------------------------------
@@ -357,7 +357,7 @@ def is_telling(secret: bytes) -> bool:
 
 def is_published_number(secret: bytes) -> bool:
     """Say whether documentation prints a number."""
-    return _plain(secret) in PUBLISHED
+    return _plain(secret) in published.NUMBERS
 
 
 def _plain(secret: bytes) -> str:

@@ -7,6 +7,8 @@ from functools import cache, lru_cache
 from math import log2
 from operator import sub
 
+from pipeguard.detect.words import placeholders as words
+from pipeguard.detect.words import published
 from pipeguard.firewall.lazy_regex import lazy_regex
 
 MEASURED_BYTES = 4096  # of a secret that checks read: keys are shorter
@@ -64,18 +66,18 @@ def is_weak_password(secret: bytes) -> bool:
 
 @cache
 def _weak_passwords() -> frozenset[bytes]:
-    from pipeguard.detect.words.placeholders import WEAK_PASSWORDS
-
-    return frozenset(map(str.encode, WEAK_PASSWORDS))
+    return frozenset(map(str.encode, words.WEAK_PASSWORDS))
 
 
 @cache
 def _fillers() -> re.Pattern[bytes]:
-    from pipeguard.detect.words.placeholders import ALONE, ANYWHERE
-
     return re.compile(
         rb"%s|(?:%s)|(?<![0-9a-z])(?:%s)(?![0-9a-z])|(.)\1{4,}"
-        % (_SLOT, "|".join(ANYWHERE).encode(), "|".join(ALONE).encode()),
+        % (
+            _SLOT,
+            "|".join(words.in_order("ANYWHERE")).encode(),
+            "|".join(words.in_order("ALONE")).encode(),
+        ),
         re.IGNORECASE | re.DOTALL,
     )
 
@@ -86,8 +88,6 @@ def _references() -> re.Pattern[bytes]:
 
     Manuals name in capitals what is to be put there: KEYSTONE_DBPASS.
     """
-    from pipeguard.detect.words.placeholders import NAME_ENDINGS, OBJECTS, VAULTS
-
     return re.compile(
         rb"""(?xs) \s* (?:
             \$?\{{1,2} [^{}]{0,200} \}{1,2} | \$\(? [A-Za-z_][\w.]* \)? | %%\w+%%
@@ -99,7 +99,10 @@ def _references() -> re.Pattern[bytes]:
           | @Microsoft\.KeyVault .{0,300}
           | (?:[A-Z]{2,16}_){1,4} (?: [A-Z]{0,6} (?: %s ) | HERE )
         ) \s*"""
-        % tuple("|".join(words).encode() for words in (OBJECTS, VAULTS, NAME_ENDINGS))
+        % tuple(
+            "|".join(words.in_order(table)).encode()
+            for table in ("OBJECTS", "VAULTS", "NAME_ENDINGS")
+        )
     )
 
 
@@ -126,7 +129,6 @@ def is_published(secret: bytes) -> bool:
         return True
     if not 14 <= len(secret) <= 400:
         return False
-    from pipeguard.detect.words.published import SECRET_DIGESTS
     from pipeguard.firewall.digest import sha256
 
-    return sha256(secret).hexdigest()[:32] in SECRET_DIGESTS
+    return sha256(secret).hexdigest()[:32] in published.SECRET_DIGESTS

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from pipeguard.detect.checks.outcome import AROUND, Check, Outcome, to_outcome
 from pipeguard.detect.checks.placeholders import MEASURED_BYTES, PREFIX, entropy, is_placeholder
 from pipeguard.detect.checks.readable import has_date, readable_chars
-from pipeguard.detect.words.credentials import PUBLIC, PUBLIC_OF_APIS
+from pipeguard.detect.words import credentials
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.unicode.name_words import name_words
 
@@ -120,7 +120,9 @@ def _name_secret(name: bytes) -> Outcome:
     """Not the name of a key or token that everybody may see: of a cache, a page, a column."""
     words = name_words(name.decode("latin-1"))
     is_for_retries = words[-2:] == ["client", "token"]  # a client makes it up for one request
-    public = PUBLIC_OF_APIS if "api" in words[-2:-1] else PUBLIC  # `COLUMN_API_KEY`
+    public = (
+        credentials.PUBLIC_OF_APIS if "api" in words[-2:-1] else credentials.PUBLIC
+    )  # `COLUMN_API_KEY`
     return to_outcome(not is_for_retries and public.isdisjoint(words))
 
 

@@ -40,9 +40,9 @@ def _is_word(run: bytes, share: float) -> bool:
 
 @cache
 def _common_pairs() -> frozenset[bytes]:
-    from pipeguard.detect.words.english import LETTER_PAIRS
+    from pipeguard.detect.words import english
 
-    return frozenset(map(str.encode, LETTER_PAIRS))
+    return frozenset(map(str.encode, english.LETTER_PAIRS))
 
 
 def has_date(body: bytes) -> bool:

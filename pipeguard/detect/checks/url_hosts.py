@@ -194,11 +194,13 @@ def _either(names: Iterable[str]) -> str:
     return f"(?:{'|'.join(names)})"
 
 
-_METADATA_NAME = lazy_regex(rf"(?:.+\.)?{_either(words.METADATA_NAMES)}")
-_LOCAL_NAME = lazy_regex(rf"(?:.+\.)?{_either(words.LOCAL_NAMES)}")
-_LOCAL_PUBLIC_NAME = lazy_regex(rf"(?:.+\.)?{_either(words.LOCAL_PUBLIC_NAMES)}")
-_INSIDE_NAME = lazy_regex(rf"(?:.+\.)?{_either(words.INSIDE_NAMES)}|{_either(words.INSIDE_HOSTS)}")
-_WILDCARD = lazy_regex(rf"(.+)\.{_either(words.WILDCARD_DNS)}")
+_METADATA_NAME = lazy_regex(rf"(?:.+\.)?{_either(words.in_order('METADATA_NAMES'))}")
+_LOCAL_NAME = lazy_regex(rf"(?:.+\.)?{_either(words.in_order('LOCAL_NAMES'))}")
+_LOCAL_PUBLIC_NAME = lazy_regex(rf"(?:.+\.)?{_either(words.in_order('LOCAL_PUBLIC_NAMES'))}")
+_INSIDE_NAME = lazy_regex(
+    rf"(?:.+\.)?{_either(words.in_order('INSIDE_NAMES'))}|{_either(words.in_order('INSIDE_HOSTS'))}"
+)
+_WILDCARD = lazy_regex(rf"(.+)\.{_either(words.in_order('WILDCARD_DNS'))}")
 _DOTTED = lazy_regex(r"(?:^|[^0-9])(\d{1,3})[.-](\d{1,3})[.-](\d{1,3})[.-](\d{1,3})(?:$|[^0-9])")
 _HEX = lazy_regex(r"(?:^|[.-])([0-9a-f]{8})(?:$|[.-])")
 
@@ -232,9 +234,10 @@ def _embedded_addresses(labels: str) -> Iterator[IPv4Address]:
 
 
 _ADMINISTERS = lazy_regex(
-    rf":{_either(words.PORTS)}(?:[/?#\s]|$)|[/=]{_either(words.PATHS)}(?:[/?#=.&\s]|$)",
+    rf":{_either(words.in_order('PORTS'))}(?:[/?#\s]|$)|[/=]{_either(words.in_order('PATHS'))}(?:[/?#=.&\s]|$)",
     re.IGNORECASE,
 )
 _ADMINISTERS_LOCALLY = lazy_regex(
-    rf":{_either(words.LOCAL_PORTS)}(?:[/?#\s]|$)|/{_either(words.LOCAL_PATHS)}", re.IGNORECASE
+    rf":{_either(words.in_order('LOCAL_PORTS'))}(?:[/?#\s]|$)|/{_either(words.in_order('LOCAL_PATHS'))}",
+    re.IGNORECASE,
 )

@@ -15,7 +15,7 @@ from pipeguard.detect.commands.interpret import code_lines, command_lines
 from pipeguard.detect.commands.path_normalisation import path_lines
 from pipeguard.detect.commands.script_budget import ScriptBudget
 from pipeguard.detect.commands.sql import statements
-from pipeguard.detect.words.notation import word_set
+from pipeguard.detect.words import word_set
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.unicode import folding
 

@@ -16,8 +16,8 @@ from pipeguard.detect.checks.addresses import Reach
 from pipeguard.detect.commands.argument_roles import ArgumentRole, role
 from pipeguard.detect.commands.interpret import command_lines
 from pipeguard.detect.model.data_literals import FileKind, file_kind
-from pipeguard.detect.words.notation import word_set
-from pipeguard.detect.words.programs import PRINTERS
+from pipeguard.detect.words import programs as lists
+from pipeguard.detect.words import word_set
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.protocol.json_values import JsonValue, Number, Path
 from pipeguard.unicode.name_words import name_words
@@ -73,7 +73,7 @@ def printed_files(command: str) -> tuple[str, ...]:
     is_filter = False
     for line in command_lines(command):
         if line.startswith("$ "):
-            if not PRINTERS.issuperset(_PROGRAM.findall(line)) or "$(" in line:
+            if not lists.PRINTERS.issuperset(_PROGRAM.findall(line)) or "$(" in line:
                 return ()
             is_filter = line.startswith(_FILTER_FIRST)
         elif not line.startswith("< "):

@@ -33,7 +33,7 @@ from pipeguard.detect.commands.programs import flat
 from pipeguard.detect.commands.script_budget import ScriptBudget
 from pipeguard.detect.commands.sql import is_statement, statements
 from pipeguard.detect.text.document import MessageText
-from pipeguard.detect.words.notation import word_set
+from pipeguard.detect.words import word_set
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.protocol.json_values import Path
 

@@ -19,15 +19,7 @@ from pipeguard.detect.commands.programs import (
     without_values,
 )
 from pipeguard.detect.commands.shell_command import ShellCommand
-from pipeguard.detect.words.programs import (
-    COPIES,
-    FETCHERS,
-    LAST_IS_TARGET,
-    PATTERN_FIRST,
-    READERS,
-    SHELLS,
-    TELL_ENVIRONMENT,
-)
+from pipeguard.detect.words import programs as lists
 from pipeguard.firewall.lazy_regex import lazy_regex
 
 MAX_READ = 2000  # files of one script
@@ -86,31 +78,31 @@ class FileAccess:
     def follow(self, name: str, words: list[str]) -> None:
         """Follow the files among a command's arguments."""
         arguments = words[1:]
-        if name in TELL_ENVIRONMENT and arguments in ([], ["-p"], ["-x"], ["-0"]):
+        if name in lists.TELL_ENVIRONMENT and arguments in ([], ["-p"], ["-x"], ["-0"]):
             self._read("ENV")
         files = [word for word in arguments if word and not word.startswith("-")]
-        if name in COPIES:
+        if name in lists.COPIES:
             files = without_values(arguments)
         is_editing = name == "sed" and any(word.startswith("-i") for word in arguments)
         if name in ("tee", "truncate") or is_editing:
             self.lines += [f"> {self.resolve(file)}" for file in files[:MAX_WRITTEN]]
-        elif name in LAST_IS_TARGET and len(files) > 1:
+        elif name in lists.LAST_IS_TARGET and len(files) > 1:
             self.lines += [f"> {path}" for path in self._targets(files)]
             files = files[:-1]
         if name == "git" and "clone" in files[:3]:
             self._clone(files[files.index("clone") + 1 :])
         elif name == "dd":
             self._copy_blocks(files)
-        elif name in FETCHERS:
+        elif name in lists.FETCHERS:
             self._transfer(name, words)
-        elif name in READERS or name in PATTERN_FIRST:
-            for file in files[name in PATTERN_FIRST : MAX_OPERANDS]:
+        elif name in lists.READERS or name in lists.PATTERN_FIRST:
+            for file in files[name in lists.PATTERN_FIRST : MAX_OPERANDS]:
                 self._read(self.resolve(file))
 
     def run(self, name: str, words: list[str]) -> None:
         """Add a line where a command runs what was fetched before."""
         program = words[0]
-        if name in SHELLS or name in ("source", ".") or INTERPRETERS.match(name):
+        if name in lists.SHELLS or name in ("source", ".") or INTERPRETERS.match(name):
             program = next((word for word in words[1:] if not word.startswith("-")), "")
         if "/" in program or name != program.lower() or name.endswith((".sh", ".py", ".bin")):
             path = self.resolve(program)

@@ -31,6 +31,7 @@ from pipeguard.detect.commands.nested_commands import (
 from pipeguard.detect.commands.posix_shell import Shell
 from pipeguard.detect.commands.powershell import is_windows, windows_lines
 from pipeguard.detect.commands.programs import (
+    CLIENTS,
     INTERPRETERS,
     SENDERS,
     UPLOADS,
@@ -48,7 +49,7 @@ from pipeguard.detect.commands.shell_command import GAP, Pipeline, ShellCommand
 from pipeguard.detect.commands.shell_output import output
 from pipeguard.detect.commands.sql import statements
 from pipeguard.detect.commands.word_expansion import MAX_WORDS
-from pipeguard.detect.words.programs import CLIENTS, DECODERS, OPERANDS_LAST, SHELLS
+from pipeguard.detect.words import programs as lists
 from pipeguard.firewall.lazy_regex import lazy_regex
 
 MAX_TEXT = 2**20  # characters of one argument that are read
@@ -193,7 +194,9 @@ class _Interpreter:
         self._run_pipelines(pipelines)
         self._read_by_substitutions += self._files.read[first:]
         last = pipelines[-1][-1].words if pipelines else []
-        self._is_decoding = self._is_decoding or bool(last and program_name(last[0]) in DECODERS)
+        self._is_decoding = self._is_decoding or bool(
+            last and program_name(last[0]) in lists.DECODERS
+        )
 
     def _run_pipelines(self, pipelines: list[Pipeline]) -> None:
         if self._depth > MAX_DEPTH or len(self.lines) > MAX_LINES:
@@ -245,7 +248,7 @@ class _Interpreter:
 
     def _run_input(self, words: list[str], stdin: str) -> None:
         name = program_name(words[0])
-        if name in SHELLS and not find_script(words):
+        if name in lists.SHELLS and not find_script(words):
             self.run_script(stdin)
         elif INTERPRETERS.match(name):
             self.run_code(stdin)
@@ -293,7 +296,7 @@ class _Interpreter:
                 self.lines.append(nested.text)
 
     def _follow_decoded(self, name: str, words: list[str]) -> None:
-        is_inline = name == "eval" or (name in SHELLS and bool(find_script(words)))
+        is_inline = name == "eval" or (name in lists.SHELLS and bool(find_script(words)))
         if is_inline and self._is_decoding:
             self.lines.append("RUN decoded")
 
@@ -309,7 +312,7 @@ class _Interpreter:
     def _arguments(self, name: str, words: list[str]) -> list[str]:
         """The arguments; of what changes files, the options first and the paths resolved."""
         arguments = [word for word in words[1:] if word]
-        if name not in OPERANDS_LAST:
+        if name not in lists.OPERANDS_LAST:
             return arguments
         arguments.sort(key=lambda word: not word.startswith("-"))
         return [

@@ -11,6 +11,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from pipeguard.detect.commands.programs import (
+    CLIENTS,
     INTERPRETERS,
     find_script,
     operands,
@@ -19,7 +20,7 @@ from pipeguard.detect.commands.programs import (
 )
 from pipeguard.detect.commands.script_budget import ScriptBudget
 from pipeguard.detect.commands.sql import statements
-from pipeguard.detect.words.programs import CLIENTS, NARROWS, RUN_IN, SHELLS
+from pipeguard.detect.words import programs as lists
 from pipeguard.firewall.lazy_regex import lazy_regex
 
 MAX_ACTIONS = 64  # of one `find`
@@ -84,12 +85,12 @@ def _inner_program(words: list[str]) -> Iterator[Nested]:
     """Find the script of the first shell or interpreter among the words."""
     for at, word in enumerate(words[:-1]):
         inner = program_name(word)
-        if inner in SHELLS:
+        if inner in lists.SHELLS:
             script = find_script(words[at:])
             if script:
                 yield Nested(NestedKind.SCRIPT, script)
             return
-        if INTERPRETERS.match(inner) and (at == 0 or words[0] in RUN_IN):
+        if INTERPRETERS.match(inner) and (at == 0 or words[0] in lists.RUN_IN):
             program = _find_program(inner, words[at + 1 : at + 1 + INTERPRETER_WORDS])
             if program is not None:
                 yield Nested(NestedKind.CODE, program)
@@ -123,7 +124,7 @@ def _actions_of_find(words: list[str], budget: ScriptBudget) -> Iterator[Nested]
     if sum(word.startswith(("-exec", "-ok", "-delete")) for word in words) > MAX_ACTIONS:
         budget.is_exceeded = True
         return
-    is_narrow = any(word in NARROWS for word in words)
+    is_narrow = any(word in lists.NARROWS for word in words)
     roots = _roots_of_find(words)[:MAX_ROOTS]
     for at, word in enumerate(words):
         if word in ("-exec", "-execdir", "-ok", "-okdir"):
@@ -198,4 +199,4 @@ def _shorten(command: str) -> str:
 
 def _runs_input(command: str) -> bool:
     name = command.removeprefix("$ ").partition(" ")[0]
-    return name in SHELLS or INTERPRETERS.match(name) is not None
+    return name in lists.SHELLS or INTERPRETERS.match(name) is not None

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 
 from pipeguard.detect.commands.posix_shell import Shell
 from pipeguard.detect.commands.programs import (
+    CLIENTS,
     INTERPRETERS,
     SENDERS,
     UPLOADS,
@@ -20,8 +21,8 @@ from pipeguard.detect.commands.programs import (
 )
 from pipeguard.detect.commands.script_budget import ScriptBudget
 from pipeguard.detect.commands.shell_command import Pipeline, ShellCommand
-from pipeguard.detect.words.notation import word_set
-from pipeguard.detect.words.programs import CLIENTS, SHELLS
+from pipeguard.detect.words import programs as lists
+from pipeguard.detect.words import word_set
 from pipeguard.firewall.finding import Confidence
 from pipeguard.firewall.lazy_regex import lazy_regex
 
@@ -147,7 +148,7 @@ def _line(words: Sequence[str]) -> str:
 def _inner_script(command: ShellCommand) -> str:
     """The script that a shell is given; empty where there is none."""
     words = unwrap(command.words)[0]
-    return find_script(words) if words and program_name(words[0]) in SHELLS else ""
+    return find_script(words) if words and program_name(words[0]) in lists.SHELLS else ""
 
 
 def _talks(words: list[str]) -> bool:

@@ -14,15 +14,26 @@ from pipeguard.detect.commands.shell_command import GAP, MAX_VALUE
 from pipeguard.detect.words import programs as lists
 from pipeguard.firewall.lazy_regex import lazy_regex
 
-INTERPRETERS = lazy_regex(rf"(?:{'|'.join(lists.INTERPRETERS)})\Z")
-SENDERS = lazy_regex(rf"(?:{'|'.join(lists.SENDERS)})\Z")
-UPLOADS = lazy_regex("|".join(lists.UPLOADS))
+INTERPRETERS = lazy_regex(rf"(?:{'|'.join(lists.in_order('INTERPRETERS'))})\Z")
+SENDERS = lazy_regex(rf"(?:{'|'.join(lists.in_order('SENDERS'))})\Z")
+UPLOADS = lazy_regex("|".join(lists.in_order("UPLOADS")))
 FILE_VALUE = lazy_regex(r"(?:[\w.\[\]-]{0,60}=)?[@<](?!-\Z)([^\s;,]{1,300})")
 FILE_OPTION = lazy_regex(
     r"(?:--(?:post|body|upload)-file=|--data(?:-binary|-raw|-urlencode|-ascii)?=@|"
     r"--form=[\w.-]{0,60}=?@|"
     r"-[dFT](?:[\w.-]{0,60}=)?@?(?=[/~.]))@?([^\s;,]{1,300})"
 )
+# Clients of databases, each with the options by which it is given a statement.
+CLIENTS = {
+    name: tuple(options.split(",")) if options else ()
+    for name, _, options in (entry.partition("=") for entry in lists.in_order("CLIENTS"))
+}
+# Programs that run another: their options of one letter that take a value, and how many words come
+# before the other program.
+_WRAPPERS = {
+    name: (value[:-2], int(value[-1]))
+    for name, _, value in (entry.partition("=") for entry in lists.in_order("WRAPPERS"))
+}
 # Programs of which detect.commands.interpret reads more than the name and the arguments.
 _INTERPRETED = (
     lists.SHELLS
@@ -34,7 +45,7 @@ _INTERPRETED = (
     | lists.FETCHERS
     | lists.TELL_ENVIRONMENT
     | lists.RUN_IN
-    | lists.CLIENTS.keys()
+    | CLIENTS.keys()
     | lists.ALSO_INTERPRETED
 )
 
@@ -106,7 +117,7 @@ def match_file(word: str) -> str:
         return word
     if not re.search(r"[?\[]|/[^/*]{0,3}\*[^/*]{1,4}", word) or len(word) > 80:
         return word
-    return next((file for file in lists.FILES if fnmatchcase(file, word)), word)
+    return next((file for file in lists.in_order("FILES") if fnmatchcase(file, word)), word)
 
 
 def unwrap(words: list[str]) -> tuple[list[str], bool]:
@@ -119,9 +130,9 @@ def unwrap(words: list[str]) -> tuple[list[str], bool]:
         if "=" in words[0] and _ASSIGNS.match(words[0]):
             words = words[1:]
             continue
-        if name not in lists.WRAPPERS or len(words) == 1:
+        if name not in _WRAPPERS or len(words) == 1:
             break
-        valued, first = lists.WRAPPERS[name]
+        valued, first = _WRAPPERS[name]
         if name == "command" and words[1] in ("-v", "-V"):
             break
         takes_arguments = takes_arguments or name in ("xargs", "parallel")

@@ -10,8 +10,7 @@ import re
 from functools import lru_cache
 from itertools import islice, pairwise
 
-from pipeguard.detect.words.arguments import SEEN_FOLDERS, SHARED_FOLDERS
-from pipeguard.detect.words.tools import PATHS
+from pipeguard.detect.words import arguments, tools
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.protocol.json_values import JsonValue, Path, walk_strings
 from pipeguard.unicode.name_words import name_words
@@ -20,7 +19,7 @@ LONGEST_PATH = 1024  # characters; a longer one hides where it leads
 LONGEST_NAME = 128  # of an argument
 MOST_STRINGS = 256  # of a call that are looked through for paths
 UNREAD = "//unread"  # in place of what is not looked through: as if on another machine
-_PATHS = PATHS | {f"{word}s" for word in PATHS}
+_PATHS = tools.PATHS | {f"{word}s" for word in tools.PATHS}
 # `\\host\share`, `//host/share`, `smb://host`; `\\?\C:` is on this machine.
 _ELSEWHERE = lazy_regex(
     r"[\\/]{2}[\w-]|(?!file:)[A-Za-z][\w+.-]{1,15}://|file://(?!/|localhost/)[^/]"
@@ -51,7 +50,7 @@ def is_key_file(path: str) -> bool:
     if is_seen_by_others(path):
         return False
     *folders, name = re.split(r"[/\\]", path)
-    is_shared = any(not SHARED_FOLDERS.isdisjoint(_words(folder)) for folder in folders)
+    is_shared = any(not arguments.SHARED_FOLDERS.isdisjoint(_words(folder)) for folder in folders)
     return _KEY_FILE.fullmatch(name) is not None and not is_shared
 
 
@@ -60,7 +59,7 @@ def is_seen_by_others(path: str) -> bool:
     if len(path) > LONGEST_PATH or _ELSEWHERE.match(path):
         return True
     folders = re.split(r"[/\\]", path)[:-1]
-    return any(not SEEN_FOLDERS.isdisjoint(_words(folder)) for folder in folders)
+    return any(not arguments.SEEN_FOLDERS.isdisjoint(_words(folder)) for folder in folders)
 
 
 def is_same_folder(path: str, other: str) -> bool:

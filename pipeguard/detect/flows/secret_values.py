@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pipeguard.detect.checks.placeholders import entropy
 from pipeguard.detect.flows.overlap import squeeze
 from pipeguard.detect.flows.text_values import TOKEN_CHARS, tokens
-from pipeguard.detect.words.credentials import NAMED
+from pipeguard.detect.words import credentials
 from pipeguard.firewall.lazy_regex import lazy_regex
 
 SECRET_ENTROPY = 3.0  # bits a character
@@ -23,7 +23,7 @@ _PLAIN_WORD = lazy_regex(r"(?:[A-Z]?[a-z]+|[A-Z]+)\Z")
 # Digits among letters: a word that only ends in a number is a name.
 _MIXED = lazy_regex(r"[A-Za-z][0-9]+[A-Za-z]|[0-9][A-Za-z]+[0-9]|[a-z][A-Z]+[a-z]+[A-Z0-9]")
 _NAMED = lazy_regex(
-    rf"(?:{'|'.join(NAMED)})[\w-]{{0,20}}[\"']?"
+    rf"(?:{'|'.join(credentials.in_order('NAMED'))})[\w-]{{0,20}}[\"']?"
     r"\s?([=:]|\bis\b)\s?[\"']?([^\s\"',;<>]{8,200})",
     re.IGNORECASE,
 )

@@ -10,8 +10,7 @@ from pipeguard.detect.flows.tool_labels import Label
 from pipeguard.detect.flows.vault import Vault
 from pipeguard.detect.text.document import MessageText
 from pipeguard.detect.vault_placeholder import PLACEHOLDER
-from pipeguard.detect.words.arguments import AMOUNTS
-from pipeguard.detect.words.credentials import BEFORE_VALUE, SCHEMES
+from pipeguard.detect.words import arguments, credentials
 from pipeguard.firewall.finding import Confidence
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.protocol.json_values import JsonValue, Number, walk_texts
@@ -32,7 +31,7 @@ _MAILBOX = lazy_regex(r"[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63})+")
 _DIGEST = lazy_regex(r"\b(?:[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64}|[0-9a-f]{128})\b", re.IGNORECASE)
 _URL = lazy_regex(r"https?://[^\s\"'<>)\]]{1,8192}", re.IGNORECASE)
 _SHORT_VALUE = lazy_regex(rf"(?=.{{0,99}}[0-9@#/])\S{{3,{SHORT_CHARS}}}")
-_AMOUNT = lazy_regex("|".join(AMOUNTS), re.IGNORECASE)
+_AMOUNT = lazy_regex("|".join(arguments.in_order("AMOUNTS")), re.IGNORECASE)
 _NO_VALUES: frozenset[str] = frozenset()
 
 
@@ -142,8 +141,8 @@ READ_CHARS = 2**16  # of one string that are read for secrets
 LOGIN_CHARS = 64  # before a secret that are read for how it is used
 # Before a secret in a line that is run: an option, a header or a variable that logs in with it.
 _LOGS_IN = lazy_regex(
-    rf"(?:(?:authori[sz]ation|bearer|basic|[\w-]*(?:{'|'.join(BEFORE_VALUE)}))"
-    rf"[\s\"']{{0,2}}[:= ]\s?[\"']?(?:(?:{'|'.join(SCHEMES)}) )?"
+    rf"(?:(?:authori[sz]ation|bearer|basic|[\w-]*(?:{'|'.join(credentials.in_order('BEFORE_VALUE'))}))"
+    rf"[\s\"']{{0,2}}[:= ]\s?[\"']?(?:(?:{'|'.join(credentials.in_order('SCHEMES'))}) )?"
     r"|(?:-u|--user) ?[\"']?[^\s:]{0,64}:"
     r"|://[^\s/?#@]{0,64})\Z",
     re.IGNORECASE,

@@ -121,9 +121,11 @@ def _stems() -> tuple[dict[str, list[tuple[str, str]]], list[tuple[str, str]]]:
 
     Each with its meaning.
     """
-    from pipeguard.detect.words.tool_languages import STEMS
+    from pipeguard.detect.words import tool_languages
 
-    pairs = [(stem, meaning) for meaning, stems in STEMS.items() for stem in stems.split()]
+    pairs = [
+        (stem, meaning) for meaning, stems in tool_languages.tables().items() for stem in stems
+    ]
     anywhere = [pair for pair in pairs if _NO_BLANKS_BETWEEN.match(pair[0])]
     beginning: dict[str, list[tuple[str, str]]] = {}
     for pair in pairs:

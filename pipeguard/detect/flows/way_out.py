@@ -16,7 +16,7 @@ from functools import lru_cache
 from pipeguard.detect.checks.addresses import Reach
 from pipeguard.detect.commands.argument_roles import ArgumentRole, role, writes_file
 from pipeguard.detect.flows.tool_labels import Label, Tool
-from pipeguard.detect.words.notation import word_set
+from pipeguard.detect.words import word_set
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.protocol.json_values import JsonValue, Path
 from pipeguard.firewall.protocol.places import get_value

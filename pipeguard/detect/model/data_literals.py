@@ -19,7 +19,7 @@ from functools import lru_cache
 from pipeguard.detect.model.powerless import is_idle_talk, may_act
 from pipeguard.detect.text.diffs import changed_file, content
 from pipeguard.detect.text.long_literals import long_literals, without_long_literals
-from pipeguard.detect.words.file_names import ATTACKS, READ_AS_TEXT, TEST_FILES, TEST_FOLDERS
+from pipeguard.detect.words import file_names
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.unicode.name_words import words_of_any_script
 
@@ -50,15 +50,15 @@ def _kind(path: str) -> FileKind:
     path = path.replace("\\", "/")
     *folders, name = _HOME.sub("", path, count=1).split("/")
     stem, *suffixes = name.split(".")
-    if suffixes and suffixes[-1].lower() in READ_AS_TEXT:
+    if suffixes and suffixes[-1].lower() in file_names.READ_AS_TEXT:
         return FileKind.OTHER
     if not suffixes:
         folders.append(name)
     words = words_of_any_script(stem)
-    if not ATTACKS.isdisjoint(words_of_any_script(" ".join([stem, *folders]))):
+    if not file_names.ATTACKS.isdisjoint(words_of_any_script(" ".join([stem, *folders]))):
         return FileKind.ATTACKS
-    ends = {*words[:1], *words[-1:], *suffixes} & TEST_FILES
-    is_of_tests = not TEST_FOLDERS.isdisjoint(folder.lower() for folder in folders)
+    ends = {*words[:1], *words[-1:], *suffixes} & file_names.TEST_FILES
+    is_of_tests = not file_names.TEST_FOLDERS.isdisjoint(folder.lower() for folder in folders)
     return FileKind.TESTS if ends or is_of_tests else FileKind.OTHER
 
 

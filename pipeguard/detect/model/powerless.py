@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from functools import cache, lru_cache
 
-from pipeguard.detect.words.orders import ACTING, TALK
+from pipeguard.detect.words import orders
 from pipeguard.firewall.lazy_regex import lazy_regex
 
 MOST_BYTES = 2**16  # of a list
@@ -29,7 +29,10 @@ _NAMES_A_THING = frozenset({"a", "an", "the", "about", "word", "named", "called"
 
 @cache
 def _acting() -> re.Pattern[str]:
-    words = (re.escape(word.removesuffix("*")) + r"\w*" * word.endswith("*") for word in ACTING)
+    words = (
+        re.escape(word.removesuffix("*")) + r"\w*" * word.endswith("*")
+        for word in orders.in_order("ACTING")
+    )
     return re.compile(rf"\b(?:{'|'.join(words)})\b", re.IGNORECASE)
 
 
@@ -53,6 +56,6 @@ def _is_idle(line: str) -> bool:
     if len(words) == 1:
         return not may_act(line)
     return len(words) <= LINE_WORDS and all(
-        word.partition("'")[0] in TALK or (before in _NAMES_A_THING and not may_act(word))
+        word.partition("'")[0] in orders.TALK or (before in _NAMES_A_THING and not may_act(word))
         for before, word in zip(["", *words], words, strict=False)
     )

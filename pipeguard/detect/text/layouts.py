@@ -19,7 +19,7 @@ from itertools import repeat
 from typing import TypeGuard
 
 from pipeguard.detect.text.encoding import legible
-from pipeguard.detect.words.credentials import KEYS
+from pipeguard.detect.words import credentials
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number, Path, walk_values
 from pipeguard.firewall.protocol.places import FIXED_VALUE_KEYS
@@ -48,7 +48,7 @@ LONGEST_NAMED = 600  # characters of a value that is read together with its key
 
 # Words of the names that rules ask for before a value: of credentials, then of personal numbers.
 _SENSITIVE = lazy_regex(
-    f"{'|'.join(KEYS)}|"
+    f"{'|'.join(credentials.in_order('KEYS'))}|"
     "card|cc|pan|iban|konto|account|ssn|social|tin|tax|routing|aba|npi|dea|nino|insurance|nhs|sin|"
     "nas|zehut|id.?n|person|pnr|amka|nir|secu|steuer|idnr|dni|nie|nif|fisc|bsn|pesel|cnp|egn|"
     "regist|niss|insz|cislo|číslo|rč|hetu|tunnus|ahv|avs|nss|pps|cpr|cpf|cnpj|cuit|cuil|rut|run|curp|"

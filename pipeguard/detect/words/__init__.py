@@ -1,7 +1,77 @@
-"""Word lists, as tables: what names of tools, arguments, programs, hosts and credentials say.
+r"""Word lists: what names of tools, arguments, programs, hosts and credentials say.
 
-To extend what is recognised, add a word to a table; tests/detect/words proves that it has an
-effect. A comment above each table says what its words have in common. Refuses to hold logic, and
-the expressions of rules (`rules/*.yaml`). Begin with `credentials`, whose docstring says who uses
-what.
+Each text file holds tables: a name at the start of a line, and its words, indented, below. A word
+`@NAME` includes another table, `\x20` is a blank within an expression. To extend what is
+recognised, add a word. Begin with `credentials.txt`, whose head says who uses what.
 """
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, cast
+
+
+class Words:
+    """The tables of one file, which is read when a table is first asked for.
+
+    It is loaded as the modules of the package are, by what imported this one.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._path = f"{__path__[0]}/{name}.txt"
+        self._tables: dict[str, tuple[str, ...]] = {}
+
+    def __getattr__(self, table: str) -> frozenset[str]:
+        """The words of a table, to ask whether a word is one of them."""
+        if table.startswith("_"):
+            raise AttributeError(table)
+        words = frozenset(self.tables()[table])
+        setattr(self, table, words)
+        return words
+
+    def in_order(self, table: str) -> tuple[str, ...]:
+        """The words of a table in their order, to join them into an expression."""
+        return self.tables()[table]
+
+    def tables(self) -> dict[str, tuple[str, ...]]:
+        """All tables by their names."""
+        if not self._tables:
+            tables: dict[str, list[str]] = {}
+            for table, word in self._words():
+                words = tables.setdefault(table, [])
+                words += tables[word[1:]] if word[0] == "@" else [word]
+            self._tables = {name: tuple(words) for name, words in tables.items()}
+        return self._tables
+
+    def _words(self) -> Iterator[tuple[str, str]]:
+        """Each word of the file, with the name of its table."""
+        table = ""
+        text: bytes = cast("Any", __spec__).loader.get_data(self._path)
+        for line in text.decode().splitlines():
+            words = line.split()
+            if not words or words[0].startswith("#"):
+                continue
+            if line[0].isspace():
+                yield from ((table, word) for word in words)
+            else:
+                table = words[0]
+
+
+arguments = Words("arguments")
+benign_commands = Words("benign_commands")
+bip39 = Words("bip39")
+credentials = Words("credentials")
+english = Words("english")
+file_names = Words("file_names")
+hosts = Words("hosts")
+orders = Words("orders")
+placeholders = Words("placeholders")
+programs = Words("programs")
+published = Words("published")
+tool_languages = Words("tool_languages")
+tools = Words("tools")
+
+
+def word_set(text: str) -> frozenset[str]:
+    """Split a short table that is written in the code."""
+    return frozenset(text.split())

@@ -13,7 +13,7 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from typing import TYPE_CHECKING
 
 from pipeguard.detect.checks.addresses import Reach, find_reach, reach_v4
-from pipeguard.detect.words.hosts import METADATA_NAMES
+from pipeguard.detect.words import hosts as host_words
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.isolation.egress.hosts import PRIVATE, HostError, parse_entry
 
@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from pipeguard.isolation.egress.hosts import Address, Host, HostRules
 
 MAX_ADDRESSES = 8  # tried of one name
-_METADATA_NAME = lazy_regex(rf"(?:.+\.)?(?:{'|'.join(METADATA_NAMES)})", re.ASCII)
+_METADATA_NAME = lazy_regex(
+    rf"(?:.+\.)?(?:{'|'.join(host_words.in_order('METADATA_NAMES'))})", re.ASCII
+)
 # Domains below which anybody can have a name: top-level ones, the usual second level of a
 # country's, and some of those that publicsuffix.org lists as private.
 _OPEN_DOMAIN = lazy_regex(

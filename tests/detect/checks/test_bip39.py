@@ -3,14 +3,14 @@
 import hashlib
 
 from pipeguard.detect.checks.bip39 import has_phrase, is_printed_phrase, phrase
-from pipeguard.detect.words.bip39 import WORDS
+from pipeguard.detect.words import bip39
 from tests.each import each
 
 LIST = "2f5eed53a4727b4bf8880d8f3f199efc90e58503646d9ff8eff3a2ed3b24dbda"  # bip-0039/english.txt
 
 
 def test_the_words_are_those_of_the_standard() -> None:
-    lines = "".join(f"{word}\n" for word in WORDS.split())
+    lines = "".join(f"{word}\n" for word in bip39.in_order("WORDS"))
     assert hashlib.sha256(lines.encode()).hexdigest() == LIST
 
 
@@ -24,13 +24,13 @@ def test_a_phrase_is_found_among_other_words(size: int) -> None:
 
 def test_a_wrong_checksum_is_no_phrase() -> None:
     words = [word.encode() for word in phrase(bytes(range(16)))]
-    others = [word.encode() for word in WORDS.split() if word.encode() not in words]
+    others = [word.encode() for word in bip39.in_order("WORDS") if word.encode() not in words]
     assert sum(has_phrase([*words[:-1], word]) for word in others) < len(others) // 10
 
 
 def test_what_the_standard_prints_is_known() -> None:
     assert not has_phrase([word.encode() for word in phrase(bytes(16))])
-    assert not has_phrase([word.encode() for word in WORDS.split()[:24]])
+    assert not has_phrase([word.encode() for word in bip39.in_order("WORDS")[:24]])
     printed = [word.encode() for word in phrase(b"\x7f" * 16)]
     assert has_phrase(printed)
     assert is_printed_phrase([b"x", *printed])
