@@ -155,7 +155,9 @@ FAMILIES: dict[str, str] = {
     "flows": (
         "What one tool returned leaves through another: a secret (`flows.secret-out`), private"
         " text (`flows.private-out`), or text that anybody may have written and that is now run,"
-        " stored or obeyed (`flows.untrusted-acts`). It is blocked where it is certain: mail,"
+        " stored or obeyed (`flows.untrusted-acts`). A call that sends, pays, deletes, shares,"
+        " changes or books what a sentence of a result told its reader to (`flows.ordered`) is an"
+        " order that the user did not give. It is blocked where it is certain: mail,"
         " calendars and records that go to an address or to everybody, private text that was"
         " encoded first, and what a text tells a model to do. A tool's definition says what it"
         " does; results are remembered for half an hour, only in memory."

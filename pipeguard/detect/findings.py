@@ -12,13 +12,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pipeguard.detect.counting import LocatedMatch, rate_match, restored_file
-from pipeguard.detect.cuts import can_cut, cut_findings, forged_lines, with_words
+from pipeguard.detect.cuts import KEPT_CHARS, can_cut, cut_findings, forged_lines, with_words
 from pipeguard.detect.flows.leak import SECRET_OUT
 from pipeguard.detect.flows.text_values import secret_egress, short_values
 from pipeguard.detect.flows.tool_labels import Label
 from pipeguard.detect.flows.vault import RESTORED
 from pipeguard.detect.knowledge import Knowledge
 from pipeguard.detect.restoring import FOREIGN_NOTE, echoes, has_foreign_placeholder
+from pipeguard.detect.scanning.confidence import shown_words
 from pipeguard.detect.scanning.scan_budget import NOTHING_FOUND, Match, ScanResult
 from pipeguard.detect.vault_placeholder import may_hold_placeholder
 from pipeguard.errors import Refusal
@@ -140,8 +141,16 @@ def leak_findings(
         content = contents.of_part(leak.rule, ("params", "arguments"))
         level = leak.severity, leak.confidence
         finding = context.finding(leak.rule, "call.arguments", level, content)
-        findings.append(finding._replace(note=finding.note or leak.note))
+        excerpt = shown_words(_without_secrets(knowledge, leak.passage), KEPT_CHARS)
+        findings.append(finding._replace(note=finding.note or leak.note, excerpt=excerpt))
     return findings
+
+
+def _without_secrets(knowledge: Knowledge, passage: str) -> str:
+    """A passage of a result without the secrets that were taken out of results."""
+    for secret in knowledge.vault.find_secrets(passage) if knowledge.vault is not None else ():
+        passage = passage.replace(secret, "…")
+    return passage
 
 
 def call_values(message: Message) -> frozenset[str]:

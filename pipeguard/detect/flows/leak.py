@@ -9,6 +9,7 @@ from pipeguard.firewall.finding import Confidence, Severity
 SECRET_OUT = "flows.secret-out"  # noqa: S105  a rule's id
 PRIVATE_OUT = "flows.private-out"
 UNTRUSTED_ACTS = "flows.untrusted-acts"
+ORDERED = "flows.ordered"
 
 
 class Leak(NamedTuple):
@@ -20,6 +21,7 @@ class Leak(NamedTuple):
         confidence: how sure.
         source: the tool that it came from.
         note: what was seen, without any of it.
+        passage: the words of a result that ordered the call; else empty.
     """
 
     rule: str
@@ -27,3 +29,4 @@ class Leak(NamedTuple):
     confidence: Confidence
     source: str
     note: str
+    passage: str = ""

@@ -14,13 +14,14 @@ Paraphrase is out of reach, and so is what crosses from one wrapped server to an
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Collection, Iterator
 from threading import Lock
 
 from pipeguard.detect.flows import overlap, text_values
 from pipeguard.detect.flows.leak import PRIVATE_OUT, SECRET_OUT, UNTRUSTED_ACTS, Leak
-from pipeguard.detect.flows.ledger_memory import LedgerMemory
+from pipeguard.detect.flows.ledger_memory import LedgerMemory, RememberedResults
+from pipeguard.detect.flows.orders import MOST_ORDERS, ActingCall, CarriedOrder
 from pipeguard.detect.flows.outgoing_call import Call
 from pipeguard.detect.flows.tool_labels import ACTS, CHANGES, Label, Tool
 from pipeguard.detect.flows.tool_results import ForgottenResults, ToolResult, join_strings
@@ -58,83 +59,6 @@ MANY_NAMES = 4  # of people
 MANY_TOKENS = 3  # a list of people, rather than the one that is written to
 
 
-class RememberedResults(Collection[ToolResult]):
-    """Results, for one thread at a time: the lock of their ledger guards them.
-
-    Args:
-        most: results.
-        most_bytes: of them.
-        seconds: for which one matters.
-
-    Attributes:
-        taken_in: those that third parties may have written, the oldest first: most calls ask for
-            these alone, and mostly there are none.
-    """
-
-    def __init__(self, most: int, most_bytes: int, seconds: float) -> None:
-        self._most = most
-        self._most_bytes = most_bytes
-        self._seconds = seconds
-        self._results: deque[ToolResult] = deque()
-        self.taken_in: deque[ToolResult] = deque()
-        self._counts: Counter[str] = Counter()  # by server
-        self._sizes: Counter[str] = Counter()  # likewise
-        self.bytes = 0
-
-    def __len__(self) -> int:
-        return len(self._results)
-
-    def __contains__(self, result: object) -> bool:
-        return result in self._results
-
-    def __iter__(self) -> Iterator[ToolResult]:
-        return iter(self._results)
-
-    def add(self, result: ToolResult, now: float) -> None:
-        """Remember a result, and no others than matter and have room."""
-        self._results.append(result)
-        if result.takes_in:
-            self.taken_in.append(result)
-        self._note(result, 1)
-        while self._results and now - self._results[0].since > self._seconds:
-            self._drop(self._results[0])
-        while self.bytes > self._most_bytes:
-            self._drop_oldest(self._sizes)
-        while len(self._results) > self._most:
-            self._drop_oldest(self._counts)
-
-    def clear(self) -> None:
-        """Forget all."""
-        self._results.clear()
-        self.taken_in.clear()
-        self._counts.clear()
-        self._sizes.clear()
-        self.bytes = 0
-
-    def _note(self, result: ToolResult, sign: int) -> None:
-        server = result.tool.server
-        self.bytes += sign * result.size
-        count = self._counts.get(server, 0) + sign
-        if count:
-            self._sizes[server] = self._sizes.get(server, 0) + sign * result.size
-            self._counts[server] = count
-        else:
-            del self._sizes[server], self._counts[server]
-
-    def _drop_oldest(self, taken: Counter[str]) -> None:
-        """Forget the oldest result of the server that takes the most."""
-        server = max(taken, key=taken.__getitem__)
-        oldest = next(result for result in self._results if result.tool.server == server)
-        self._drop(oldest)
-
-    def _drop(self, result: ToolResult) -> None:
-        """Forget one of the oldest, which are found at once."""
-        self._results.remove(result)
-        if result.takes_in:
-            self.taken_in.remove(result)
-        self._note(result, -1)
-
-
 class Flows:
     """The recent calls and results of one server. Any thread may call anything.
 
@@ -162,6 +86,7 @@ class Flows:
         self._sent_texts: deque[str] = deque(maxlen=RECENT_CALLS)  # squeezed, to tools that send
         # By tool, the longest value of each recent call.
         self._pieces: dict[tuple[str, str], deque[str]] = {}
+        self._orders: deque[CarriedOrder] = deque(maxlen=MOST_ORDERS)
         self._worked_out_bytes = 0  # of texts, when they were read last
 
     def part(self) -> Flows:
@@ -189,6 +114,7 @@ class Flows:
             self._texts_before.clear()
             self._sent_texts.clear()
             self._pieces.clear()
+            self._orders.clear()
             self._request_bytes = self._chars_before = 0
             self._worked_out_bytes = 0
 
@@ -265,7 +191,26 @@ class Flows:
             # Where a credential belongs it may go, but an address can be anybody's.
             used = self._looked_up(tool, arguments, now, about)
             leaks = [leak._replace(confidence=Confidence.MEDIUM) for leak in used]
-        return leaks
+        ordered = self._find_order(tool, arguments) if tool.acts else []
+        return (
+            leaks if any(leak.confidence is Confidence.HIGH for leak in leaks) else leaks + ordered
+        )
+
+    def _find_order(self, tool: Tool, arguments: JsonValue) -> list[Leak]:
+        """Find the order that a call carries out, or a part of one that was carried out before."""
+        with self._lock:
+            results = list(self._results)
+            carried = list(self._orders)
+        if not results:
+            return []
+        call = ActingCall(tool.acts, arguments, self._lower_earlier_text)
+        found = call.find_order(results)
+        if found is not None:
+            with self._lock:
+                self._orders.append(found)
+        else:
+            found = call.find_part(each for each in carried if each.result in results)
+        return [] if found is None else [found.leak()]
 
     def _has_sources(self, tool: Tool) -> bool:
         """False where nothing came back that a call of this tool could repeat: mostly."""
@@ -335,6 +280,9 @@ class Flows:
             pieces = list(recent)
         call.follow("".join(before))
         call.put_together(pieces)
+
+    def _lower_earlier_text(self) -> str:
+        return self._earlier_text()[0].lower()
 
     def _earlier_text(self) -> tuple[str, str]:
         """The texts of the requests that went on, and their letters alone."""

@@ -8,9 +8,12 @@ again, and then all that it remembers; what was lost is for `detect.flows.tool_r
 from __future__ import annotations
 
 from collections import Counter, OrderedDict, defaultdict, deque
+from collections.abc import Collection, Iterator
 from threading import Lock
 from typing import Protocol
 from weakref import ref
+
+from pipeguard.detect.flows.tool_results import ToolResult
 
 MOST_BYTES = 64 * 2**20  # of all ledgers: 16 that are full, without what can be worked out again
 SHARE_LEFT = 7 / 8  # of these after room was made, so that it is not made for each result
@@ -107,3 +110,83 @@ class LedgerMemory:
     def _drop_gone(self) -> None:
         while self._gone:
             self._total -= self._sizes.pop(self._gone.popleft(), 0)
+
+
+# --- remembered results ------------------------------------------------------------------
+
+
+class RememberedResults(Collection[ToolResult]):
+    """Results, for one thread at a time: the lock of their ledger guards them.
+
+    Args:
+        most: results.
+        most_bytes: of them.
+        seconds: for which one matters.
+
+    Attributes:
+        taken_in: those that third parties may have written, the oldest first: most calls ask for
+            these alone, and mostly there are none.
+    """
+
+    def __init__(self, most: int, most_bytes: int, seconds: float) -> None:
+        self._most = most
+        self._most_bytes = most_bytes
+        self._seconds = seconds
+        self._results: deque[ToolResult] = deque()
+        self.taken_in: deque[ToolResult] = deque()
+        self._counts: Counter[str] = Counter()  # by server
+        self._sizes: Counter[str] = Counter()  # likewise
+        self.bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._results)
+
+    def __contains__(self, result: object) -> bool:
+        return result in self._results
+
+    def __iter__(self) -> Iterator[ToolResult]:
+        return iter(self._results)
+
+    def add(self, result: ToolResult, now: float) -> None:
+        """Remember a result, and no others than matter and have room."""
+        self._results.append(result)
+        if result.takes_in:
+            self.taken_in.append(result)
+        self._note(result, 1)
+        while self._results and now - self._results[0].since > self._seconds:
+            self._drop(self._results[0])
+        while self.bytes > self._most_bytes:
+            self._drop_oldest(self._sizes)
+        while len(self._results) > self._most:
+            self._drop_oldest(self._counts)
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._results.clear()
+        self.taken_in.clear()
+        self._counts.clear()
+        self._sizes.clear()
+        self.bytes = 0
+
+    def _note(self, result: ToolResult, sign: int) -> None:
+        server = result.tool.server
+        self.bytes += sign * result.size
+        count = self._counts.get(server, 0) + sign
+        if count:
+            self._sizes[server] = self._sizes.get(server, 0) + sign * result.size
+            self._counts[server] = count
+        else:
+            del self._sizes[server], self._counts[server]
+
+    def _drop_oldest(self, taken: Counter[str]) -> None:
+        """Forget the oldest result of the server that takes the most."""
+        server = max(taken, key=taken.__getitem__)
+        oldest = next(result for result in self._results if result.tool.server == server)
+        self._drop(oldest)
+
+    def _drop(self, result: ToolResult) -> None:
+        """Forget one of the oldest, which are found at once."""
+        self._results.remove(result)
+        if result.takes_in:
+            self.taken_in.remove(result)
+        self._note(result, -1)

@@ -11,6 +11,7 @@ from functools import cache
 from typing import NamedTuple
 
 from pipeguard.detect.words import tools as lists
+from pipeguard.detect.words import word_set
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.protocol.json_values import JsonObject
 from pipeguard.unicode.name_words import name_words
@@ -171,6 +172,66 @@ _ELSEWHERE = lists.REMOTE | lists.PUBLISH | lists.HOSTED | lists.CARRIES | lists
 _POSTED = lists.POSTED | lists.SENT | {f"{noun}s" for noun in lists.POSTED | lists.SENT}
 
 
+class ToolAct(Flag):
+    """The consequential acts of a tool."""
+
+    NONE = 0
+    SEND = auto()
+    PAY = auto()
+    DELETE = auto()
+    SHARE = auto()  # with somebody, or invite somebody
+    CHANGE = auto()  # credentials, recipients, permissions
+    BOOK = auto()
+    RUN = auto()
+    VISIT = auto()  # an address, which the call may have put data in
+
+
+_PAID = word_set(
+    "pay payment payments transfer money transaction transactions wire purchase refund withdraw"
+    " payout donate checkout reimburse"
+)
+_SHARED_WITH = word_set(
+    "member members user users participant participants collaborator collaborators permission"
+    " permissions role roles access guest guests attendee attendees team group channel watcher"
+    " watchers reviewer reviewers"
+)
+_SENSITIVE = word_set(
+    "password email mail address profile user account permission permissions role roles setting"
+    " settings recipient iban policy webhook credential credentials token key keys config phone"
+    " transaction transactions payee beneficiary visibility protection forwarding rule rules limit"
+)
+_BOOKING = word_set("book reserve order buy purchase rent reschedule")
+_BOOKED = word_set("event events reservation booking appointment meeting order ticket flight hotel")
+_ENDING = lists.UNDO & word_set("delete remove drop erase wipe purge destroy cancel revoke close")
+_ALSO_ENDING = word_set("trash clear discard unsubscribe archive uninstall deactivate")
+_CHANGING = lists.CHANGE | word_set("reset rotate put patch merge rename save")
+
+
+def _acts(words: DefinitionWords, labels: Label) -> ToolAct:
+    """The consequential acts of a tool with these words and labels."""
+    verbs, name, acts = words.verbs, words.name, ToolAct.NONE
+    if name & lists.READ and not labels & (Label.SENDS | Label.UNDOES | Label.RUNS):
+        return ToolAct.VISIT if words.parameters & lists.ADDRESS else acts
+    if labels & Label.SENDS and not labels & Label.TAKES_IN:
+        acts |= ToolAct.SEND
+    elif words.parameters & lists.ADDRESS:
+        acts |= ToolAct.VISIT
+    if name & _PAID:
+        acts |= ToolAct.PAY
+    if verbs & (_ENDING | _ALSO_ENDING):
+        acts |= ToolAct.DELETE
+    about = words.sentence | words.parameters
+    is_added = verbs & word_set("add set assign update put create") and name & _SHARED_WITH
+    if verbs & word_set("share invite grant") or is_added:
+        acts |= ToolAct.SHARE
+    if verbs & _CHANGING and about & _SENSITIVE:
+        acts |= ToolAct.CHANGE
+    is_made = verbs & word_set("create make add schedule set update") and name & _BOOKED
+    if verbs & _BOOKING or is_made:
+        acts |= ToolAct.BOOK
+    return acts | (ToolAct.RUN if labels & Label.RUNS else ToolAct.NONE)
+
+
 class Tool(NamedTuple):
     """A tool as flows see it.
 
@@ -181,6 +242,7 @@ class Tool(NamedTuple):
         stores: True where it says that it writes or stores what it is given, and names no network.
         reaches_out: True where it says that something leaves this machine or comes from outside,
             and where its definition does not say enough to tell.
+        acts: of consequence, which a text may order.
     """
 
     name: str
@@ -188,6 +250,7 @@ class Tool(NamedTuple):
     server: str = ""
     stores: bool = False
     reaches_out: bool = False
+    acts: ToolAct = ToolAct.NONE
 
     @property
     def key(self) -> tuple[str, str]:
@@ -214,7 +277,8 @@ def make_tool(name: str, definition: JsonObject | None) -> Tool:
     leaves = labels & NETWORK or (words.description | words.plain) & _ELSEWHERE
     reaches_out = is_open or not tells or bool(leaves)
     stores = _writes(words) and not (reaches_out or labels & Label.RUNS)
-    return Tool(name, labels, stores=stores, reaches_out=reaches_out)
+    acts = _acts(words, labels)
+    return Tool(name, labels, stores=stores, reaches_out=reaches_out, acts=acts)
 
 
 def find_labels(name: str, definition: JsonObject | None) -> Label:

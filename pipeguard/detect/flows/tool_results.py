@@ -19,6 +19,7 @@ from pipeguard.errors import Refusal
 from pipeguard.firewall.budgets import measure_text, size_of_all
 from pipeguard.firewall.finding import Confidence, Severity
 from pipeguard.firewall.lazy_regex import lazy_regex
+from pipeguard.firewall.protocol.json_values import walk_strings
 from pipeguard.firewall.protocol.strict_json import parse_json
 
 OBJECT_BYTES = 512  # of a result in memory without its frame
@@ -166,6 +167,15 @@ class ToolResult:
         if text is None:
             self._text = text = self._count(join_strings(self.frame))
         return text
+
+    def strings(self) -> str:
+        """Its strings as they are, a blank line between two; few calls need them, so none stay."""
+        try:
+            value = parse_json(self.frame)
+        except Refusal:
+            return ""
+        body = value.get("result", value.get("error")) if isinstance(value, dict) else value
+        return "\n\n".join(text for path, text in walk_strings(body) if path[-1:] != ("type",))
 
     def small(self) -> str:
         """Its text in small letters."""

@@ -57,6 +57,7 @@ class Words:
                 table = words[0]
 
 
+acts = Words("acts")
 arguments = Words("arguments")
 benign_commands = Words("benign_commands")
 bip39 = Words("bip39")

@@ -1,6 +1,7 @@
 """Where there are too many results, the oldest of whoever gave the most are forgotten."""
 
-from pipeguard.detect.flows.ledger import MOST_RESULTS, RESULT_BYTES, Flows, RememberedResults
+from pipeguard.detect.flows.ledger import MOST_RESULTS, RESULT_BYTES, Flows
+from pipeguard.detect.flows.ledger_memory import RememberedResults
 from pipeguard.detect.flows.tool_labels import Label, Tool
 from pipeguard.detect.flows.tool_results import ToolResult
 from pipeguard.firewall.protocol.json_values import JsonValue, serialise

@@ -1,0 +1,176 @@
+"""Sentences that tell a reader to do something, and the acts that they name. Knows words alone."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from enum import IntEnum
+from functools import cache
+from typing import NamedTuple
+
+from pipeguard.detect.flows.tool_labels import ToolAct
+from pipeguard.detect.words import acts as tables
+from pipeguard.firewall.lazy_regex import lazy_regex
+
+STRONG = lazy_regex(
+    r"(?P<address>[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63})+"
+    r"|(?:https?://|www\.)[^\s\"'<>)\]}`,;]{3,300}"
+    r"|\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,4})?\b"  # ISO 13616
+    r"|\+\d[\d ()-]{6,20}\d"
+    r"|\b(?:[a-z0-9-]{1,63}\.){1,4}(?:com|net|org|io|dev|app|example|info|co|ai|xyz|ru|cn|de|sh)\b"
+    r"(?:/[^\s\"'<>)\]}`,;]{0,300})?)"
+    r"|\b(?=[\w-]{0,40}\d)(?=[\w-]{0,40}[A-Za-z])[\w-]{6,64}\b"  # an id
+    r"|\b\d{6,34}\b",
+    re.IGNORECASE,
+)
+LEAST_WORDS = 3  # of a sentence that orders something
+SHORT_WORDS = 9  # fewer tell English by one small word
+
+# The end of a sentence, of a line that the next does not continue, and of a string within JSON.
+SENTENCE_END = lazy_regex(
+    r"[.!?…]+[\"'”’»)\]]*\s+|(?<=[a-zà-ÿ]{3})[.!?]+(?=[A-ZÀ-Þ])|[。！？।؟]+"
+    r"|\s*\n\s*\n\s*|(?:\\r)?\\n(?:\\r|\\n|\s)*|\n(?=\s*(?:[-*•>#|]|\d{1,2}[.)]\s|[\w -]{1,30}:\s))"
+    r"|(?<!\\)[\"']\s*[,}\]:](?=[\s\"'{}\[\],]|$)|\s[–—]\s|;\s"
+)
+_WORD = lazy_regex(r"[^\W_]+(?:['’-][^\W_]+)*|[:,;()*\"“¤]")
+_PAUSES = frozenset(':,;()*"“')
+_IRREGULAR = {
+    "send": "sent",
+    "write": "written",
+    "pay": "paid",
+    "put": "put",
+    "give": "given",
+    "make": "made",
+    "buy": "bought",
+    "set": "set",
+    "take": "taken",
+    "get": "got",
+    "run": "run",
+    "withdraw": "withdrawn",
+    "tell": "told",
+    "let": "let",
+    "bring": "brought",
+    "go": "gone",
+    "choose": "chosen",
+}
+
+
+class _Verbs(NamedTuple):
+    """The verbs of one act."""
+
+    base: frozenset[str]
+    passive: frozenset[str]
+    gerund: frozenset[str]
+    stems: re.Pattern[str]
+
+
+@cache
+def _verbs(act: ToolAct) -> _Verbs:
+    all_tables = tables.tables()
+    name = "run" if act is ToolAct.VISIT else str(act.name).lower()
+    base = all_tables[name]
+    return _Verbs(
+        frozenset(base),
+        frozenset(map(_participle, base)),
+        frozenset(map(_gerund, base)),
+        _stems(all_tables[f"{name}-stems"]),
+    )
+
+
+@cache
+def _asking() -> re.Pattern[str]:
+    return _stems(tables.tables()["asking-stems"])
+
+
+def _stems(stems: Sequence[str]) -> re.Pattern[str]:
+    """Stems that begin a word, or stand anywhere in scripts without blanks."""
+    parts = []
+    for stem in stems:
+        word = re.escape(stem.rstrip("_")).replace("_", r"\s")
+        is_word = word[0] < "\u0600"
+        parts.append((r"\b" if is_word else "") + word + (r"\b" if stem.endswith("_") else ""))
+    return re.compile("|".join(parts), re.IGNORECASE)
+
+
+def _participle(verb: str) -> str:
+    if verb in _IRREGULAR:
+        return _IRREGULAR[verb]
+    if verb.endswith("e"):
+        return f"{verb}d"
+    return f"{verb[:-1]}ied" if re.search("[^aeiou]y$", verb) else f"{_double(verb)}ed"
+
+
+def _gerund(verb: str) -> str:
+    return f"{verb[:-1] if re.search('[^eo]e$', verb) else _double(verb)}ing"
+
+
+def _double(verb: str) -> str:
+    ends = re.search(r"(?:^|[^aeiou])[aeiou][bdgmnprt]$", verb)
+    is_stressed = verb not in {"enter", "open", "order", "visit", "edit", "deposit", "register"}
+    return verb + verb[-1] if (ends and is_stressed) or verb == "transfer" else verb
+
+
+class OrderStrength(IntEnum):
+    """The certainty that a sentence gives an order."""
+
+    NONE = 0
+    STATED = 1  # "refunds are sent to …"
+    ASKED = 2
+
+
+def rate_sentence(sentence: str, acts: ToolAct) -> OrderStrength:
+    """Say how a sentence orders one of some acts."""
+    sentence = STRONG.sub(" ¤ ", sentence)  # an address may contain a verb
+    words = [word.lower().replace("’", "'") for word in _WORD.findall(sentence)]
+    seen = set(words)
+    is_english = sentence.isascii() and len(seen & tables.english) >= (
+        1 if len(words) < SHORT_WORDS else 2
+    )
+    found = OrderStrength.NONE
+    for act in acts:
+        verbs = _verbs(act)
+        if seen & verbs.base and any(
+            word in verbs.base and _is_asked(words, at) for at, word in enumerate(words)
+        ):
+            return OrderStrength.ASKED
+        for at, word in enumerate(words) if seen & verbs.passive else ():
+            if word in verbs.passive:
+                found = max(found, _rate_passive(words, at))
+        if seen & verbs.gerund and seen & tables.obliging:
+            found = max(found, OrderStrength.STATED)
+        stem = None if is_english else verbs.stems.search(sentence)
+        if stem is not None:
+            is_asked = _asking().search(sentence) or not sentence[: stem.start()].strip("\"'«“ ")
+            found = max(found, OrderStrength.ASKED if is_asked else OrderStrength.STATED)
+    return found
+
+
+def _rate_passive(words: Sequence[str], at: int) -> OrderStrength:
+    """Rate a participle at a place: "must be sent" asks, "is sent" states, "was sent" tells."""
+    before = words[max(0, at - 4) : at]
+    if {"was", "were", "been"} & {*before}:
+        return OrderStrength.NONE
+    is_obliged = "be" in before and tables.modals & {*before}
+    if is_obliged or {"get", "have"} & {*before[-3:]} & {*words[:3]}:
+        return OrderStrength.ASKED
+    return OrderStrength.STATED if {"is", "are"} & {*before} else OrderStrength.NONE
+
+
+def _is_asked(words: Sequence[str], at: int) -> bool:
+    """True where a verb in its base form, at a place, tells somebody to do it."""
+    following = words[at + 1] if at + 1 < len(words) else ")"
+    if len(words) < LEAST_WORDS or following in tables.noun_before:
+        return False
+    if at == 0 or words[at - 1] in {":", ";", "*"}:
+        return True
+    before, near, far = words[at - 1], {*words[max(0, at - 3) : at]}, {*words[max(0, at - 9) : at]}
+    if before in _PAUSES:
+        return not tables.determined & near
+    if before in tables.links or before.endswith("ly"):  # "once done, also send"
+        return not tables.subjects & near
+    if before == "to":
+        return bool(tables.obliging & far) and not {"i", "we", "i'd"} & {
+            *words[max(0, at - 4) : at]
+        }
+    excluded = tables.conditions if before == "you" else frozenset({"i", "we", "they"})
+    return before in tables.before_order and not excluded & near

@@ -1,0 +1,312 @@
+"""Orders in results, and the calls that carry them out: who ordered this act?
+
+A sentence that tells its reader to do something, names an act and holds a value of a later call
+(an address, an account, a link, an id) has ordered that call, unless the client named the value
+before. Nothing is worked out when a result comes: a call's few values are looked up in what came
+back, and only the sentences around them are read. That also reads calm orders, which no rule over
+texts can tell from documents.
+
+Knows verbs, sentences and values; detect.flows.ledger asks, and the policy decides.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from pipeguard.detect.flows.leak import ORDERED, Leak
+from pipeguard.detect.flows.order_sentences import (
+    SENTENCE_END,
+    STRONG,
+    OrderStrength,
+    rate_sentence,
+)
+from pipeguard.detect.flows.tool_labels import ToolAct
+from pipeguard.detect.flows.tool_results import ToolResult
+from pipeguard.detect.words import acts as tables
+from pipeguard.detect.words import tools as lists
+from pipeguard.firewall.finding import Confidence, Severity
+from pipeguard.firewall.lazy_regex import lazy_regex
+from pipeguard.firewall.protocol.json_values import JsonValue, Number
+from pipeguard.unicode.name_words import name_words
+
+# --- the values of a call ---------------------------------------------------------------------
+
+MOST_VALUES = 24  # of a call that are looked up
+VALUE_CHARS = 3, 160  # of one
+MOST_STRINGS = 64  # of a call that are read
+READ_CHARS = 4096  # of one of them
+
+_TIME = lazy_regex(r"[\d\s:.,/TZ+-]*|\d{4}-\d{2}-\d{2}.{0,20}")
+_COMMANDS = lists.CODE
+
+
+class Value(NamedTuple):
+    """A value that a call was given.
+
+    Attributes:
+        text: in small letters.
+        is_strong: True where no two texts share it by chance.
+    """
+
+    text: str
+    is_strong: bool
+
+
+def find_values(arguments: JsonValue, acts: ToolAct) -> list[Value]:
+    """The values of a call that a text could have given it: no amounts, dates and prose.
+
+    Of what is only sent, those that say where: a comment goes to the ticket that it is about.
+    """
+    strong: dict[str, None] = {}
+    weak: dict[str, None] = {}
+    for keys, text in _leaves(arguments):
+        if keys & tables.quantities and not keys & tables.ids:
+            continue
+        is_prose = bool(keys & tables.prose)
+        names_it = not is_prose and bool(acts & ~ToolAct.SEND or keys & lists.RECIPIENT)
+        for match in STRONG.finditer(text, 0, READ_CHARS):
+            if names_it or match["address"]:
+                strong[match[0].lower().rstrip(".:!?/")] = None
+        if names_it and _is_name(keys, text):
+            weak[text.strip().lower()] = None
+    values = [Value(text, is_strong=True) for text in strong]
+    values += [Value(text, is_strong=False) for text in weak if text not in strong]
+    return values[:MOST_VALUES]
+
+
+def _is_name(keys: frozenset[str], text: str) -> bool:
+    """True for an argument that names something: an id, or few words that are not common."""
+    if keys & tables.ids and text.isdigit():
+        return True
+    is_short = VALUE_CHARS[0] <= len(text) <= VALUE_CHARS[1]
+    is_plain = is_short and not keys & _COMMANDS and not _TIME.fullmatch(text)
+    return is_plain and text.strip().lower() not in tables.common
+
+
+def _leaves(value: JsonValue) -> Iterator[tuple[frozenset[str], str]]:
+    """The first strings and numbers of arguments, with the words of the nearest name."""
+    left: list[tuple[frozenset[str], JsonValue]] = [(frozenset(), value)]
+    count = 0
+    while left and count < MOST_STRINGS:
+        keys, item = left.pop(0)
+        count += 1
+        if isinstance(item, dict):
+            left += [(frozenset(name_words(key)), inner) for key, inner in item.items()]
+        elif isinstance(item, list):
+            left += [(keys, inner) for inner in item[:MOST_STRINGS]]
+        elif isinstance(item, str | Number):
+            yield keys, str(item)
+
+
+# --- orders --------------------------------------------------------------------------------
+
+AROUND_CHARS = 400  # of a value that are read, before and after it
+MOST_PLACES = 4  # of a value in one result
+PASSAGE_CHARS = 1200  # of an order, before and after its sentence
+
+
+class FoundOrder(NamedTuple):
+    """An order that a call carries out.
+
+    Attributes:
+        is_certain: True where the value is known from running text alone.
+        acts: that its passage names.
+        passage: the words of the passage.
+    """
+
+    is_certain: bool
+    acts: ToolAct
+    passage: str
+
+
+_FIELD_BEFORE = lazy_regex(
+    r"(?:[\"']\s*[:,\[]\s*|(?:^|\n)[ \t]*(?:[-*] )?[\w .()-]{1,32}:\s*|(?:^|\n)[ \t]*-\s*|[\t|]\s*"
+    r"|(?:^|\n)[ \t]*)[\"'<]?\Z"
+)
+_FIELD_AFTER = lazy_regex(r"[\"'>]?[ \t]*(?:[,\n\t|}\])]|\Z)")
+_SENDER = lazy_regex(
+    r"(?:\b(?:from|sender|author|reply[-_ ]?to|reporter|creator|created_by"
+    r"|requester|assignee|posted_by|user|submitter|login)\b)[\"']?\s*[:=]\s*[\"'{\[]?[^\n{}]{0,60}\Z",
+    re.IGNORECASE,
+)
+
+
+def find_order(text: str, value: Value, acts: ToolAct) -> FoundOrder | None:
+    """Find an order in a text that gives a value of a call and names its act.
+
+    Args:
+        text: the strings of a result, with their lines.
+        value: in it.
+        acts: of the tool that is called.
+
+    Returns:
+        None also where the value is who the text is from: to answer somebody is no order.
+    """
+    found: FoundOrder | None = None
+    is_field = False
+    for start in _places(text, value.text):
+        before, end = text[max(0, start - AROUND_CHARS) : start], start + len(value.text)
+        if _SENDER.search(before[-120:]):
+            return None
+        if _is_field(before, text[end : end + 8]):
+            is_field = True
+        if found is None:
+            found = _read_around(text, start, end, acts, is_strong=value.is_strong)
+    return found._replace(is_certain=found.is_certain and not is_field) if found else None
+
+
+def is_field(text: str, value: Value) -> bool:
+    """True where a text has a value as all of a field, which its program wrote."""
+    return any(
+        _is_field(text[max(0, start - 80) : start], text[start + len(value.text) :][:8])
+        for start in _places(text, value.text)
+    )
+
+
+def _places(text: str, value: str) -> Iterator[int]:
+    """The first places of a value in a text as words of its own."""
+    small = text.lower()
+    if len(small) != len(text):
+        small = text
+    at = small.find(value)
+    for _ in range(MOST_PLACES):
+        if at < 0:
+            return
+        end = at + len(value)
+        inside = (at and small[at - 1].isalnum() and value[0].isalnum()) or (
+            end < len(small) and small[end].isalnum() and value[-1].isalnum()
+        )
+        if not inside or not value.isascii() or not small[end : end + 1].isascii():
+            yield at
+        at = small.find(value, end)
+
+
+def _is_field(before: str, after: str) -> bool:
+    return _FIELD_BEFORE.search(before) is not None and _FIELD_AFTER.match(after) is not None
+
+
+def _read_around(
+    text: str, start: int, end: int, acts: ToolAct, *, is_strong: bool
+) -> FoundOrder | None:
+    """Find an order in the sentence around a value, or beside it where the value is strong."""
+    low, high = max(0, start - AROUND_CHARS), min(len(text), end + AROUND_CHARS)
+    ends = [match.span() for match in SENTENCE_END.finditer(text, low, high)]
+    before = [(low, low), (low, low), *(each for each in ends if each[1] <= start)]
+    after = [*(each for each in ends if each[0] >= end), (high, high), (high, high)]
+    first, last = before[-1][1], after[0][0]
+    strength = rate_sentence(text[first:last], acts)
+    if strength is OrderStrength.NONE:
+        beside = text[before[-2][1] : before[-1][0]], text[after[0][1] : after[1][0]]
+        if not is_strong or max(rate_sentence(each, acts) for each in beside) < OrderStrength.ASKED:
+            return None
+    # What a text tells to run or to open is a coding agent's daily bread.
+    is_grave = bool(acts & ~(ToolAct.RUN | ToolAct.VISIT))
+    passage = text[max(0, first - PASSAGE_CHARS) : last + PASSAGE_CHARS]
+    return FoundOrder(
+        is_certain=is_strong and is_grave and strength is OrderStrength.ASKED,
+        acts=_find_passage_acts(passage),
+        passage=" ".join(text[low:high].split()),
+    )
+
+
+def _find_passage_acts(passage: str) -> ToolAct:
+    """The acts that the sentences of a passage order."""
+    found, at = ToolAct.NONE, 0
+    for first, last in [*(end.span() for end in SENTENCE_END.finditer(passage)), (None, 0)]:
+        sentence, at = passage[at:first], last
+        for act in ToolAct:
+            if not act & found and rate_sentence(sentence, act) is OrderStrength.ASKED:
+                found |= act
+    return found
+
+
+# --- calls that carry out orders --------------------------------------------------------------
+
+MOST_ORDERS = 16  # that are remembered once a call carried out one
+
+
+class CarriedOrder(NamedTuple):
+    """An order of a result that a call carried out, or would have.
+
+    Attributes:
+        result: that gave it.
+        order: the order.
+        acts: of the call.
+    """
+
+    result: ToolResult
+    order: FoundOrder
+    acts: ToolAct
+
+    def leak(self) -> Leak:
+        """The report to the policy."""
+        name = self.result.tool.name
+        note = (
+            f"a text in a result of {name!r} tells to do this; the client named no such value"
+            " before. Ask the user whether to do what that text says"
+        )
+        confidence = Confidence.HIGH if self.order.is_certain else Confidence.MEDIUM
+        return Leak(ORDERED, Severity.HIGH, confidence, name, note, self.order.passage)
+
+
+class ActingCall:
+    """A call of a tool with consequences, looked up in what came back.
+
+    Args:
+        acts: of the tool.
+        arguments: of the call.
+        earlier: gives what the client said before, in small letters.
+    """
+
+    def __init__(self, acts: ToolAct, arguments: JsonValue, earlier: Callable[[], str]) -> None:
+        self._acts = acts
+        self._earlier = earlier
+        self._values = find_values(arguments, acts)
+
+    def find_order(self, results: Sequence[ToolResult]) -> CarriedOrder | None:
+        """Find the surest order that the call carries out, of those of the latest result first."""
+        earlier: str | None = None
+        likely: CarriedOrder | None = None
+        for result in reversed(results):
+            small = result.small()
+            for value in self._values:
+                if value.text not in small:
+                    continue
+                earlier = self._earlier() if earlier is None else earlier
+                if value.text in earlier:
+                    continue
+                found = find_order(result.strings(), value, self._acts)
+                if found is None:
+                    continue
+                carried = CarriedOrder(result, found, self._acts)
+                if found.is_certain and not _is_field_elsewhere(value, result, results):
+                    return carried
+                likely = likely or carried._replace(order=found._replace(is_certain=False))
+        return likely
+
+    def find_part(self, carried: Iterable[CarriedOrder]) -> CarriedOrder | None:
+        """Find an order that was carried out before, of which this call is another part.
+
+        Its passage names the act, and gives a value of the call; or, where no earlier call did the
+        same, the values of the call are in the same result, or it has none.
+        """
+        for each in carried:
+            if not each.order.acts & self._acts:
+                continue
+            passage, small = each.order.passage.lower(), each.result.small()
+            if any(value.text in passage for value in self._values):
+                return each
+            is_new = not each.acts & self._acts
+            if is_new and (not self._values or any(v.text in small for v in self._values)):
+                return each
+        return None
+
+
+def _is_field_elsewhere(value: Value, source: ToolResult, results: Iterable[ToolResult]) -> bool:
+    return any(
+        is_field(result.strings(), value)
+        for result in results
+        if result is not source and value.text in result.small()
+    )
