@@ -1,0 +1,1 @@
+"""Orders: whether planted acts are held, and honest work goes on."""
