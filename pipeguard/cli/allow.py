@@ -6,16 +6,26 @@ import datetime
 import json
 import sys
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
 
 from pipeguard.cli import _completions as completions
 from pipeguard.cli._give import find_wall_grant, give
+from pipeguard.cli._grant_call import grant_call
 from pipeguard.cli._person import Person
 from pipeguard.config.effective_policy import PROJECT_POLICY, USER_POLICY
 from pipeguard.config.user_policy import user_policy_path, usual_policy_path
-from pipeguard.state.exceptions import allow, find_event, narrowest, save, scopes, stopping
+from pipeguard.state.exceptions import (
+    allow,
+    find_event,
+    is_decided_by_call,
+    narrowest,
+    save,
+    scopes,
+    stopping,
+)
 from pipeguard.state.exemption import Breadth, entries
 from pipeguard.state.noted_policies import check_not_overruled, noted_policy
 from pipeguard.state.paths import store_path
@@ -53,7 +63,7 @@ def _day(context: click.Context, option: click.Parameter, value: str | None) -> 
 @click.option(
     "--by",
     type=click.Choice([scope.value for scope in Breadth]),
-    help="Limit it to this content, this file, this host, or all calls of the tool.",
+    help="Limit it to this one call, this content, this file, this host, or all calls of the tool.",
 )
 @click.option(
     "--port",
@@ -89,6 +99,8 @@ def command(  # noqa: PLR0913  one for each option
     Adds an exception to your policy file, whose comments and order stay as they are: for this rule,
     server, tool and place, and the content that was found. Where that cannot be recognized again,
     it is for calls that name this file or host, or else for all calls of the tool; --by chooses.
+    What a flow stopped (`flows.…`) is allowed as one call, once, for half an hour: with the same
+    arguments, of the tool as it is defined now; nothing is written to the policy.
     You see what would be written, and what else would pass, before you confirm. Running servers
     follow within a second. To take it back, remove the lines. A person decides: it asks on a
     terminal, or takes a token (`pipeguard policy ci-token`). For what an isolated server was not
@@ -101,6 +113,7 @@ def command(  # noqa: PLR0913  one for each option
       pipeguard allow K7Q2M9D4.c12
       pipeguard allow K7Q2M9D4.c12 --why "our docs quote attacks" --until 2027-01-31
       pipeguard allow K7Q2M9D4.c12 --by path
+      pipeguard allow K7Q2M9D4.c12 --by call --why "she asked me to"
       pipeguard allow K7Q2M9D4.x3 --port 8443
       pipeguard allow K7Q2M9D4.c12 --dry-run
     """  # noqa: D301  click reads the mark
@@ -111,6 +124,11 @@ def command(  # noqa: PLR0913  one for each option
         give(stopped, grant, path, dry_run=dry_run, as_json=as_json)
         return
     scope = None if by is None else Breadth(by)
+    if scope is Breadth.CALL or (scope is None and is_decided_by_call(stopped)):
+        grant_call(
+            stopped, partial(_reason, why, is_asked=not as_json), dry_run=dry_run, as_json=as_json
+        )
+        return
     narrowest(stopped, None, "", scope)  # fails before any question where no exception helps
     person = None if dry_run else Person.here()
     reason = "to be said" if dry_run and why is None else _reason(why, is_asked=not as_json)

@@ -142,7 +142,14 @@ def leak_findings(
         level = leak.severity, leak.confidence
         finding = context.finding(leak.rule, "call.arguments", level, content)
         excerpt = shown_words(_without_secrets(knowledge, leak.passage), KEPT_CHARS)
-        findings.append(finding._replace(note=finding.note or leak.note, excerpt=excerpt))
+        given = serialise(_arguments(message)).decode() if leak.passage else ""
+        findings.append(
+            finding._replace(
+                note=finding.note or leak.note,
+                excerpt=excerpt,
+                arguments=shown_words(_without_secrets(knowledge, given), KEPT_CHARS),
+            )
+        )
     return findings
 
 

@@ -106,6 +106,8 @@ class Finding(NamedTuple):
         path: the file that the call names, if it names one; or empty.
         host: likewise, the host.
         would: what would be done with `mode: enforce`, if that is more; else None.
+        call: the mark of the stopped call, for which a person can grant it once; or empty.
+        arguments: of the call, masked, for whoever decides about an order; or empty.
     """
 
     rule: str
@@ -124,6 +126,8 @@ class Finding(NamedTuple):
     path: str = ""
     host: str = ""
     would: Action | None = None
+    call: str = ""
+    arguments: str = ""
 
 
 def tells_private(rule: str) -> bool:

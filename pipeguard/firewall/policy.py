@@ -227,6 +227,13 @@ class Policy(NamedTuple):
         )
         return self._replace(layers=layers)
 
+    @property
+    def version(self) -> str:
+        """Tells policies apart that may decide differently; without exceptions, which only add."""
+        layers = [layer._replace(exceptions=()) for layer in self.layers]
+        drifts = sorted(drift.value for drift in self.drift_allow)
+        return repr((self.mode, self.trust, layers, drifts))
+
     def calls(self, tool: str) -> bool:
         """True where every layer allows calls of a tool."""
         return all([layer.calls(tool) for layer in self.layers])  # noqa: C419  a list is faster

@@ -37,6 +37,7 @@ from pipeguard.runtime.progress import COMPILING, say_if_slow
 from pipeguard.secrets_in_use import IN_USE
 from pipeguard.state.connections import EndedConnection
 from pipeguard.state.contents_key import contents_key
+from pipeguard.state.grants import StoredGrants
 from pipeguard.state.paths import store_file
 from pipeguard.state.recorder import PinsListener, Recorder
 from pipeguard.state.schema import MAX_NAME_CHARS
@@ -138,6 +139,7 @@ class Run:
         self.guard = Guard(server.server, self.detection, policy, pins)
         self.guard.is_remote = launched.is_elsewhere
         self.guard.contents_key = contents_key(self._store)
+        self.guard.grants = StoredGrants(self._store)
         self._recorder = Recorder(
             self._store,
             server.server,

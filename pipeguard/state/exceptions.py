@@ -163,10 +163,19 @@ def scopes(event: AuditedEvent) -> tuple[Breadth, ...]:
     )
 
 
+def is_decided_by_call(event: AuditedEvent) -> bool:
+    """True for a call that flows stopped: what is right once says nothing of the next time."""
+    stopped = stopping(event)
+    return bool(stopped) and all(
+        item["rule"].startswith("flows.") and item.get(Breadth.CALL.value) for item in stopped
+    )
+
+
 def _narrow(event: AuditedEvent, item: dict[str, str], by: Breadth | None) -> tuple[str, str, str]:
     """The part that makes an exception narrow: its content, its path or its host."""
     if by is None:
-        by = next(scope for scope in Breadth if scope is Breadth.TOOL or item.get(scope.value))
+        lasting = [scope for scope in Breadth if scope is not Breadth.CALL]
+        by = next(scope for scope in lasting if scope is Breadth.TOOL or item.get(scope.value))
     if by is not Breadth.TOOL and not item.get(by.value):
         choices = ", ".join(scope.value for scope in scopes(event))
         raise PipeGuardError(

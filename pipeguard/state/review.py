@@ -286,6 +286,7 @@ def decision_entry(action: str, moment: str, *, note: str) -> AuditEntry:
 
 
 _DONE = {
+    "allow": "allowed",
     "approve": "approved",
     "reject": "rejected",
     "forget": "forgotten",

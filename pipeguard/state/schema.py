@@ -123,6 +123,18 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
                 )
             )""",
     ),
+    (
+        # Calls that a person allowed for one time, by their marks (firewall.session.guard).
+        """CREATE TABLE grants (
+            mark TEXT NOT NULL PRIMARY KEY,
+            event TEXT NOT NULL,
+            server TEXT NOT NULL,
+            tool TEXT NOT NULL,
+            why TEXT NOT NULL,
+            made TEXT NOT NULL,
+            expires TEXT NOT NULL
+        ) STRICT""",
+    ),
 )
 
 

@@ -12,6 +12,7 @@ from copy import copy
 from typing import NamedTuple, Protocol
 
 from pipeguard.firewall.budgets import Budgets
+from pipeguard.firewall.digest import blake2b
 from pipeguard.firewall.finding import (
     Action,
     Confidence,
@@ -20,7 +21,7 @@ from pipeguard.firewall.finding import (
     Severity,
     Verdict,
 )
-from pipeguard.firewall.pins.fingerprint import Pin
+from pipeguard.firewall.pins.fingerprint import Pin, canonical
 from pipeguard.firewall.pins.store import Names, PinKey, Pins, as_trusted
 from pipeguard.firewall.policy import Mode, Policy, PolicyTarget, Trust
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Path
@@ -32,6 +33,7 @@ __all__ = ("Context", "Detector", "Guard", "PinKey")
 
 WOULD_CUT = "with `mode: enforce`, it would be cut out of the result"
 EXEMPT = "an exception of your policy lets it pass"
+MARK_BYTES = 16  # of a call's mark
 
 
 class Context(NamedTuple):
@@ -198,6 +200,21 @@ class Detector(Protocol):
 AnswerNote = tuple[str, tuple[Finding, ...]]
 
 
+class Grants(Protocol):
+    """Calls that a person allowed, each for one time (state.grants)."""
+
+    def take(self, mark: str) -> str:
+        """Use up the grant of a call.
+
+        Args:
+            mark: from `Guard.mark_call`.
+
+        Returns:
+            The event that the person allowed; empty where there is no grant, or another process
+            was faster.
+        """
+
+
 class FailureNotes(Protocol):
     """Obstacles that a server met outside its frames.
 
@@ -227,12 +244,13 @@ class FailureNotes(Protocol):
 class _Shared:
     """State that all guards of a server share."""
 
-    __slots__ = ("notes", "pins", "policy")
+    __slots__ = ("grants", "notes", "pins", "policy")
 
     def __init__(self, policy: Policy, pins: Pins) -> None:
         self.policy = policy
         self.pins = pins
         self.notes: FailureNotes | None = None
+        self.grants: Grants | None = None
 
 
 class Guard:
@@ -274,6 +292,31 @@ class Guard:
     @notes.setter
     def notes(self, notes: FailureNotes) -> None:
         self._shared.notes = notes
+
+    @property
+    def grants(self) -> Grants | None:
+        """Calls that a person allowed; None where nobody can."""
+        return self._shared.grants
+
+    @grants.setter
+    def grants(self, grants: Grants) -> None:
+        self._shared.grants = grants
+
+    def mark_call(self, tool: str, arguments: JsonValue) -> str:
+        """The mark of one exact call under this policy, of a tool as it is defined now.
+
+        A digest with the installation's key (RFC 7693), so that it tells nobody the arguments;
+        empty without a key.
+        """
+        if not self.contents_key:
+            return ""
+        pin = self.pin("tool", tool)
+        defined = pin.approved_fingerprint if pin is not None else None
+        parts = self.name, tool, defined or "", self.policy.version
+        text = b"\0".join(
+            (*(part.encode("utf-8", "replace") for part in parts), canonical(arguments))
+        )
+        return blake2b(text, digest_size=MARK_BYTES, key=self.contents_key).hexdigest()
 
     @property
     def policy(self) -> Policy:

@@ -40,6 +40,7 @@ from pipeguard.firewall.session.definitions import ReviewedResult, review
 from pipeguard.firewall.session.guard import EXEMPT, AnswerNote, Context, Guard
 from pipeguard.firewall.session.lifecycle import ConversationState
 from pipeguard.firewall.session.refusals import RefusedAnswer, Refuser
+from pipeguard.firewall.session.remedies import Way, find_remedy
 from pipeguard.firewall.session.rewrite import (
     NEVER_REDACTED,
     cut_line,
@@ -107,6 +108,8 @@ class MessageJudge(NamedTuple):
             findings = self._request_findings(message, request)
             if early is not None:
                 findings.append(early)
+            if request.tool is not None and greatest(findings) is Action.BLOCK:
+                findings = self._use_grant(message, request.tool, findings)
             verdict = self._settle(message, request, findings)
             if verdict.forward is not None:
                 self.state.request_sent(self.direction, message, request)
@@ -135,12 +138,26 @@ class MessageJudge(NamedTuple):
         findings += detector.find_leaks(context, message, values)
         if findings and any(tells_private(finding.rule) for finding in findings):
             call.forget()  # a name may hold the secret, which is written down nowhere
-            findings = [finding._replace(path="", host="") for finding in findings]
+            findings = [f._replace(path="", host="", arguments="") for f in findings]
             request.is_method_secret = method_is_secret(findings)
             request.is_tool_secret = name_is_secret(findings)
         if call is not NO_CALL or request.tool is not None:
             request.call, request.call_values = call, values
         return findings
+
+    def _use_grant(self, message: Message, tool: str, findings: list[Finding]) -> list[Finding]:
+        """The findings of a stopped call: marked, or allowed where a person granted the call."""
+        stopped = [finding for finding in findings if finding.action is Action.BLOCK]
+        if any(find_remedy(finding.rule).way is not Way.EXCEPTION for finding in stopped):
+            return findings
+        params = message.value.get("params")
+        arguments = params.get("arguments") if isinstance(params, dict) else None
+        mark = self.guard.mark_call(tool, arguments)
+        event = self.guard.grants.take(mark) if mark and self.guard.grants is not None else ""
+        if not event:
+            return [f._replace(call=mark) if f in stopped else f for f in findings]
+        note = f"a person allowed this call for one time, as event {event}"
+        return [f._replace(action=Action.ALLOW, note=note) if f in stopped else f for f in findings]
 
     def _judge_notification(self, message: Message) -> Verdict:
         reasons = self.state.admit_notification(self.direction, message, self.now)

@@ -129,8 +129,9 @@ _ROWS: dict[str, Remedy] = {
     ),
     "flows.": Remedy(
         Way.EXCEPTION,
-        "Look at what was sent and to whom. If you want it, allow the event, or set the rule to"
-        " `allow` for this server in the policy.",
+        "Look at what was sent and to whom. If you want it, allow the event: this call then passes"
+        " once, with the same arguments. To let all such calls pass, set the rule to `allow` for"
+        " this server in the policy.",
     ),
     "entrance.": _ENTRANCE,
     "egress.": Remedy(

@@ -1,0 +1,80 @@
+"""Grants one stopped call for one time, once a person has seen what that binds."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING
+
+import click
+
+from pipeguard.cli._person import Person
+from pipeguard.errors import PipeGuardError
+from pipeguard.state.exceptions import stopping
+from pipeguard.state.exemption import Breadth
+from pipeguard.state.grants import MINUTES, CallGrant, make_grant
+from pipeguard.state.paths import store_path
+from pipeguard.state.store import Store
+from pipeguard.unicode.display import visible
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pipeguard.state.exceptions import AuditedEvent
+
+NOT_DONE = 1
+
+
+def grant_call(
+    event: AuditedEvent, ask_reason: Callable[[], str], *, dry_run: bool, as_json: bool
+) -> None:
+    """Show what the grant binds, have a person confirm it, and store it.
+
+    Args:
+        event: that stopped the call.
+        ask_reason: gives the person's reason.
+        dry_run: whether to store nothing.
+        as_json: whether to print JSON.
+
+    Raises:
+        PipeGuardError: the event stopped no call that can be granted, or no person decides.
+    """
+    marks = {item.get(Breadth.CALL.value, "") for item in stopping(event)}
+    if len(marks) != 1 or "" in marks:
+        raise PipeGuardError(
+            f"event {event.name} stopped no call that can be allowed for one time.\n"
+            f"  See what can be done:  pipeguard explain {event.name}"
+        )
+    person = None if dry_run else Person.here()
+    grant = CallGrant(marks.pop(), event.name, event.server, event.tool, "")
+    if not as_json or (person is not None and not person.has_token):
+        click.echo("\n".join(_page(event)), err=as_json)
+    expires = ""
+    if person is not None:
+        grant = replace(grant, why=ask_reason())
+        if not person.confirms(f"allow this call of {event.name}"):
+            raise SystemExit(NOT_DONE)
+        with Store.open(store_path()) as store:
+            expires = make_grant(store, grant)
+    if as_json:
+        click.echo(
+            json.dumps({**asdict(grant), "granted": bool(expires), "expires": expires}, indent=2)
+        )
+    elif expires:
+        click.echo(f"Allowed until {expires}. Have the call repeated: it passes once.")
+
+
+def _page(event: AuditedEvent) -> list[str]:
+    """The arguments, the passage that ordered the call, and what the grant opens."""
+    lines = [f"{visible(event.server)}: one call of {visible(event.tool)}"]
+    for item in stopping(event):
+        if arguments := item.get("arguments"):
+            lines.append(f"  with   {visible(arguments)}")
+        lines.append(f"  because {item['rule']}: {visible(item.get('note', ''))}")
+        if item["rule"].startswith("flows.") and (passage := item.get("excerpt")):
+            lines.append(f"  it read {visible(passage)}")
+    return [
+        *lines,
+        f"What passes with it: this call, once, within {MINUTES} minutes, with the same arguments;",
+        "not once the tool, or your policy, has changed. Nothing else.",
+    ]
