@@ -11,9 +11,11 @@ from pipeguard.detect.flows.vault import Vault
 from pipeguard.detect.text.document import MessageText
 from pipeguard.detect.vault_placeholder import PLACEHOLDER
 from pipeguard.detect.words import arguments, credentials
+from pipeguard.detect.words import tools as lists
 from pipeguard.firewall.finding import Confidence
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.protocol.json_values import JsonValue, Number, walk_texts
+from pipeguard.unicode.name_words import name_words
 
 TOKEN_CHARS = 12  # shorter tokens are in two texts by chance
 MIN_NAME_CHARS = 8  # of a name that a text gives to a model
@@ -164,7 +166,8 @@ def secret_egress(
 
     It is sure in what is sent, in or beside an address, and in a command that talks to a network;
     less so where a credential belongs, as in a header: the address may be the one that it is for.
-    An address that the server gave as it is, secret included, is the server's.
+    An address that the server gave as it is, secret included, may be requested again, and not sent
+    to somebody.
 
     Args:
         vault: the server's.
@@ -183,7 +186,8 @@ def secret_egress(
             if not (has_address or labels & (Label.SENDS | Label.OUTSIDE)):
                 return _sent_by_command(vault, arguments) if labels & Label.RUNS else None
             address = _address_around(text, start)
-            if address and has_returned(vault.restore(address).text):
+            is_asked = not labels & Label.SENDS or _is_requested(key, text, address)
+            if address and is_asked and has_returned(vault.restore(address).text):
                 continue
             if address:
                 return Confidence.HIGH
@@ -230,6 +234,11 @@ def _address_around(text: str, start: int) -> str:
         if address.start() < start < address.end() and not _USERINFO.match(text, start):
             return address[0]
     return ""
+
+
+def _is_requested(key: str, text: str, address: str) -> bool:
+    """True for an argument that is an address, and is called one."""
+    return text.strip() == address and not lists.ADDRESS.isdisjoint(name_words(key))
 
 
 def _strings(key: str, value: JsonValue) -> Iterator[tuple[str, str]]:
