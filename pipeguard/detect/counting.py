@@ -209,6 +209,8 @@ _Row = tuple[Callable[[LocatedMatch], bool], Worth]
 
 # The first row that fits says what a match is worth by where it goes.
 _BY_WAY: tuple[_Row, ...] = (
+    # Whoever sends a sample leaks nothing; one in an address shows where a real one would go.
+    (lambda case: case.is_published and case.way is not WayOut.REQUESTED, Worth.NOTHING),
     (
         lambda case: not case.is_published and case.asks_way(Leaving.KEEP),
         Worth.AS_RATED,
@@ -224,10 +226,6 @@ _BY_WAY: tuple[_Row, ...] = (
     (
         lambda case: case.asks_way(Leaving.RAISE, Leaving.ONLY) and case.way is WayOut.REQUESTED,
         Worth.CERTAIN,
-    ),
-    (
-        lambda case: case.is_published and case.way is WayOut.NOWHERE,
-        Worth.NOTHING,
     ),
     (
         lambda case: case.asks_way(Leaving.ONLY) and case.way is WayOut.NOWHERE,
