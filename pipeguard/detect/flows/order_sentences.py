@@ -28,8 +28,9 @@ SHORT_WORDS = 9  # fewer tell English by one small word
 
 # The end of a sentence, of a line that the next does not continue, and of a string within JSON.
 SENTENCE_END = lazy_regex(
-    r"[.!?…]+[\"'”’»)\]]*\s+|(?<=[a-zà-ÿ]{3})[.!?]+(?=[A-ZÀ-Þ])|[。！？।؟]+"
-    r"|\s*\n\s*\n\s*|(?:\\r)?\\n(?:\\r|\\n|\s)*|\n(?=\s*(?:[-*•>#|]|\d{1,2}[.)]\s|[\w -]{1,30}:\s))"
+    r"[.!?…]++[\"'”’»)\]]*+\s++|(?<=[a-zà-ÿ]{3})[.!?]+(?=[A-ZÀ-Þ])|[。！？।؟]+"
+    r"|\n[^\S\n]*+\n\s*+|(?:\\r)?\\n(?:\\r|\\n|\s)*+"
+    r"|\n(?=\s*(?:[-*•>#|]|\d{1,2}[.)]\s|[\w -]{1,30}:\s))"
     r"|(?<!\\)[\"']\s*[,}\]:](?=[\s\"'{}\[\],]|$)|\s[–—]\s|;\s"
 )
 _WORD = lazy_regex(r"[^\W_]+(?:['’-][^\W_]+)*|[:,;()*\"“¤]")
