@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 import click
@@ -51,14 +50,14 @@ def grant_call(
         click.echo("\n".join(_page(event)), err=as_json)
     expires = ""
     if person is not None:
-        grant = replace(grant, why=ask_reason())
+        grant = grant._replace(why=ask_reason())
         if not person.confirms(f"allow this call of {event.name}"):
             raise SystemExit(NOT_DONE)
         with Store.open(store_path()) as store:
             expires = make_grant(store, grant)
     if as_json:
         click.echo(
-            json.dumps({**asdict(grant), "granted": bool(expires), "expires": expires}, indent=2)
+            json.dumps({**grant._asdict(), "granted": bool(expires), "expires": expires}, indent=2)
         )
     elif expires:
         click.echo(f"Allowed until {expires}. Have the call repeated: it passes once.")

@@ -8,8 +8,7 @@ the process that judges the repeated call takes it.
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import astuple, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.errors import StateError
 from pipeguard.state.schema import MAX_NAME_CHARS
@@ -22,8 +21,7 @@ if TYPE_CHECKING:
 MINUTES = 30  # for which a call may be repeated
 
 
-@dataclass(frozen=True, slots=True)
-class CallGrant:
+class CallGrant(NamedTuple):
     """A call that a person allowed.
 
     Attributes:
@@ -62,7 +60,7 @@ def make_grant(store: Store, grant: CallGrant, minutes: float = MINUTES) -> str:
         store.connection.execute("DELETE FROM grants WHERE expires <= ?", (utc_text(now),))
         store.connection.execute(
             "INSERT OR REPLACE INTO grants VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (*astuple(grant), utc_text(now), expires),
+            (*grant, utc_text(now), expires),
         )
         note = f"event {grant.event}, for one time until {expires}: {grant.why}"
         entry = decision_entry("allow", utc_text(now), note=note)
