@@ -89,7 +89,10 @@ def _stems(stems: Sequence[str]) -> re.Pattern[str]:
     for stem in stems:
         word = re.escape(stem.rstrip("_")).replace("_", r"\s")
         is_word = word[0] < "\u0600"
-        parts.append((r"\b" if is_word else "") + word + (r"\b" if stem.endswith("_") else ""))
+        # German, Dutch and others put `ge` before a verb: "wird geändert".
+        parts.append(
+            (r"\b(?:ge)?" if is_word else "") + word + (r"\b" if stem.endswith("_") else "")
+        )
     return re.compile("|".join(parts), re.IGNORECASE)
 
 
@@ -137,6 +140,8 @@ def rate_sentence(sentence: str, acts: ToolAct) -> OrderStrength:
         for at, word in enumerate(words) if seen & verbs.passive else ():
             if word in verbs.passive:
                 found = max(found, _rate_passive(words, at))
+        if act is ToolAct.SHARE and seen & tables.access and seen & tables.receiving:
+            found = max(found, OrderStrength.STATED)
         if seen & verbs.gerund and seen & tables.obliging:
             found = max(found, OrderStrength.STATED)
         stem = None if is_english else verbs.stems.search(sentence)
@@ -163,7 +168,7 @@ def _is_asked(words: Sequence[str], at: int) -> bool:
     if len(words) < LEAST_WORDS or following in tables.noun_before:
         return False
     if at == 0 or words[at - 1] in {":", ";", "*"}:
-        return True
+        return ":" not in words[at + 1 : at + 3]  # "Deliver to:" is the name of a field
     before, near, far = words[at - 1], {*words[max(0, at - 3) : at]}, {*words[max(0, at - 9) : at]}
     if before in _PAUSES:
         return not tables.determined & near

@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from itertools import islice
 from typing import NamedTuple
 
 from pipeguard.detect.flows.leak import ORDERED, Leak
@@ -37,21 +39,39 @@ MOST_VALUES = 24  # of a call that are looked up
 VALUE_CHARS = 3, 160  # of one
 MOST_STRINGS = 64  # of a call that are read
 READ_CHARS = 4096  # of one of them
+DATA_CHARS = 8  # of an address that is visited: fewer say nothing
 
 _TIME = lazy_regex(r"[\d\s:.,/TZ+-]*|\d{4}-\d{2}-\d{2}.{0,20}")
 _COMMANDS = lists.CODE
+_NO_LETTER = lazy_regex(r"[^a-z0-9]+")
+_GROUPED = lazy_regex(r"[a-z]{2}\d{2}[a-z0-9]{8,30}|\d{7,34}")
+# Commands that send, delete, publish or let somebody in; not those that install or build.
+_ACTS = lazy_regex(
+    r"(?<![\w-])(?:rm|rmdir|unlink|shred|dd|truncate|mv|chmod|chown|scp|rsync|sftp|ftp|nc|ncat|sendmail"
+    r"|mail|mutt|ssh-copy-id|useradd|adduser|usermod|passwd|crontab|twine|publish|upload|push"
+    r"|remote (?:add|set-url)|delete|destroy|drop|revoke|--delete[\w-]*|--data[\w-]*|--form"
+    r"|--upload-file|-[dFT])(?![\w-])|authorized_keys|[|]\s{0,4}(?:ba|z|da)?sh\b"
+)
+# Outside the folder where a command runs.
+_PATH = lazy_regex(r"(?<![\w./~-])(?:~|/)(?:/?[\w.@-]{1,64}){1,12}/?")
 
 
 class Value(NamedTuple):
     """A value that a call was given.
 
     Attributes:
-        text: in small letters.
+        text: in small letters; of a number in groups, its letters and digits alone.
         is_strong: True where no two texts share it by chance.
+        is_grouped: True for the number of an account or telephone, which is often in groups.
     """
 
     text: str
     is_strong: bool
+    is_grouped: bool = False
+
+    def occurs(self, small: str, letters: Callable[[], str]) -> bool:
+        """True if a text has it: given in small letters, and by its letters and digits alone."""
+        return self.text in small or (self.is_grouped and self.text in letters())
 
 
 def find_values(arguments: JsonValue, acts: ToolAct) -> list[Value]:
@@ -59,21 +79,37 @@ def find_values(arguments: JsonValue, acts: ToolAct) -> list[Value]:
 
     Of what is only sent, those that say where: a comment goes to the ticket that it is about.
     """
-    strong: dict[str, None] = {}
+    strong: dict[str, bool] = {}
     weak: dict[str, None] = {}
+    to_whom = lists.RECIPIENT | tables.persons
     for keys, text in _leaves(arguments):
         if keys & tables.quantities and not keys & tables.ids:
             continue
-        is_prose = bool(keys & tables.prose)
-        names_it = not is_prose and bool(acts & ~ToolAct.SEND or keys & lists.RECIPIENT)
-        for match in STRONG.finditer(text, 0, READ_CHARS):
+        if keys & _COMMANDS and not _ACTS.search(text, 0, READ_CHARS):
+            continue
+        is_prose = bool(keys & _COMMANDS or (keys & tables.prose and not keys & tables.ids))
+        names_it = not is_prose and bool(acts & ~ToolAct.SEND or keys & to_whom)
+        read = _without_data(text) if acts is ToolAct.VISIT else text
+        for match in STRONG.finditer(read, 0, READ_CHARS):
             if names_it or match["address"]:
-                strong[match[0].lower().rstrip(".:!?/")] = None
+                bare = _NO_LETTER.sub("", match[0].lower())
+                is_grouped = _GROUPED.fullmatch(bare) is not None
+                strong[bare if is_grouped else match[0].lower().rstrip(".:!?/")] = is_grouped
+        if keys & _COMMANDS:
+            weak |= dict.fromkeys(path[0].lower() for path in _PATH.finditer(text, 0, READ_CHARS))
         if names_it and _is_name(keys, text):
             weak[text.strip().lower()] = None
-    values = [Value(text, is_strong=True) for text in strong]
+    values = [
+        Value(text, is_strong=True, is_grouped=is_grouped) for text, is_grouped in strong.items()
+    ]
     values += [Value(text, is_strong=False) for text in weak if text not in strong]
     return values[:MOST_VALUES]
+
+
+def _without_data(address: str) -> str:
+    """The part of an address that is visited before what may be data; empty without any."""
+    where, sign, data = address.partition("?")
+    return where if sign and len(data) >= DATA_CHARS else ""
 
 
 def _is_name(keys: frozenset[str], text: str) -> bool:
@@ -104,6 +140,7 @@ def _leaves(value: JsonValue) -> Iterator[tuple[frozenset[str], str]]:
 
 AROUND_CHARS = 400  # of a value that are read, before and after it
 MOST_PLACES = 4  # of a value in one result
+_BY_COMMAND = ToolAct.SEND | ToolAct.PAY | ToolAct.DELETE | ToolAct.SHARE | ToolAct.CHANGE
 PASSAGE_CHARS = 1200  # of an order, before and after its sentence
 
 
@@ -146,41 +183,34 @@ def find_order(text: str, value: Value, acts: ToolAct) -> FoundOrder | None:
     """
     found: FoundOrder | None = None
     is_field = False
-    for start in _places(text, value.text):
-        before, end = text[max(0, start - AROUND_CHARS) : start], start + len(value.text)
-        if _SENDER.search(before[-120:]):
+    for start, end in _places(text, value):
+        before = text[max(0, start - AROUND_CHARS) : start]
+        if acts is ToolAct.SEND and _SENDER.search(before[-120:]):
             return None
         if _is_field(before, text[end : end + 8]):
             is_field = True
         if found is None:
-            found = _read_around(text, start, end, acts, is_strong=value.is_strong)
+            found = _read_around(text, (start, end), value, acts)
     return found._replace(is_certain=found.is_certain and not is_field) if found else None
 
 
 def is_field(text: str, value: Value) -> bool:
     """True where a text has a value as all of a field, which its program wrote."""
     return any(
-        _is_field(text[max(0, start - 80) : start], text[start + len(value.text) :][:8])
-        for start in _places(text, value.text)
+        _is_field(text[max(0, start - AROUND_CHARS) : start], text[end : end + 8])
+        for start, end in _places(text, value)
     )
 
 
-def _places(text: str, value: str) -> Iterator[int]:
+def _places(text: str, value: Value) -> Iterator[tuple[int, int]]:
     """The first places of a value in a text as words of its own."""
-    small = text.lower()
-    if len(small) != len(text):
-        small = text
-    at = small.find(value)
-    for _ in range(MOST_PLACES):
-        if at < 0:
-            return
-        end = at + len(value)
-        inside = (at and small[at - 1].isalnum() and value[0].isalnum()) or (
-            end < len(small) and small[end].isalnum() and value[-1].isalnum()
-        )
-        if not inside or not value.isascii() or not small[end : end + 1].isascii():
-            yield at
-        at = small.find(value, end)
+    between = r"[\s.()/-]{0,2}" if value.is_grouped else ""
+    spelt = between.join(map(re.escape, value.text)) if between else re.escape(value.text)
+    before, after = (rf"(?{look}[a-z0-9])" for look in ("<!", "!"))
+    word = f"{before if value.text[0].isalnum() else ''}{spelt}"
+    word += after if value.text[-1].isalnum() else ""
+    for match in islice(re.finditer(word, text, re.IGNORECASE), MOST_PLACES):
+        yield match.span()
 
 
 def _is_field(before: str, after: str) -> bool:
@@ -188,24 +218,27 @@ def _is_field(before: str, after: str) -> bool:
 
 
 def _read_around(
-    text: str, start: int, end: int, acts: ToolAct, *, is_strong: bool
+    text: str, place: tuple[int, int], value: Value, acts: ToolAct
 ) -> FoundOrder | None:
-    """Find an order in the sentence around a value, or beside it where the value is strong."""
+    """Find an order in the sentence around a value, or beside it where the value is no word."""
+    start, end = place
     low, high = max(0, start - AROUND_CHARS), min(len(text), end + AROUND_CHARS)
     ends = [match.span() for match in SENTENCE_END.finditer(text, low, high)]
     before = [(low, low), (low, low), *(each for each in ends if each[1] <= start)]
     after = [*(each for each in ends if each[0] >= end), (high, high), (high, high)]
     first, last = before[-1][1], after[0][0]
-    strength = rate_sentence(text[first:last], acts)
+    rated = acts | _BY_COMMAND if acts & ToolAct.RUN else acts
+    strength = rate_sentence(text[first:last], rated)
     if strength is OrderStrength.NONE:
         beside = text[before[-2][1] : before[-1][0]], text[after[0][1] : after[1][0]]
-        if not is_strong or max(rate_sentence(each, acts) for each in beside) < OrderStrength.ASKED:
+        is_word = not value.is_strong and value.text.replace(" ", "").isalpha()
+        if is_word or not any(rate_sentence(each, rated) for each in beside):
             return None
     # What a text tells to run or to open is a coding agent's daily bread.
     is_grave = bool(acts & ~(ToolAct.RUN | ToolAct.VISIT))
     passage = text[max(0, first - PASSAGE_CHARS) : last + PASSAGE_CHARS]
     return FoundOrder(
-        is_certain=is_strong and is_grave and strength is OrderStrength.ASKED,
+        is_certain=value.is_strong and is_grave and strength is OrderStrength.ASKED,
         acts=_find_passage_acts(passage),
         passage=" ".join(text[low:high].split()),
     )
@@ -272,10 +305,10 @@ class ActingCall:
         for result in reversed(results):
             small = result.small()
             for value in self._values:
-                if value.text not in small:
+                if not value.occurs(small, result.letters):
                     continue
                 earlier = self._earlier() if earlier is None else earlier
-                if value.text in earlier:
+                if value.occurs(earlier, partial(_NO_LETTER.sub, "", earlier)):
                     continue
                 found = find_order(result.strings(), value, self._acts)
                 if found is None:
@@ -296,10 +329,13 @@ class ActingCall:
             if not each.order.acts & self._acts:
                 continue
             passage, small = each.order.passage.lower(), each.result.small()
-            if any(value.text in passage for value in self._values):
+            letters = partial(_NO_LETTER.sub, "", passage)
+            if any(value.occurs(passage, letters) for value in self._values):
                 return each
             is_new = not each.acts & self._acts
-            if is_new and (not self._values or any(v.text in small for v in self._values)):
+            if is_new and (
+                not self._values or any(v.occurs(small, each.result.letters) for v in self._values)
+            ):
                 return each
         return None
 
@@ -308,5 +344,5 @@ def _is_field_elsewhere(value: Value, source: ToolResult, results: Iterable[Tool
     return any(
         is_field(result.strings(), value)
         for result in results
-        if result is not source and value.text in result.small()
+        if result is not source and value.occurs(result.small(), result.letters)
     )

@@ -199,12 +199,15 @@ _SENSITIVE = word_set(
     "password email mail address profile user account permission permissions role roles setting"
     " settings recipient iban policy webhook credential credentials token key keys config phone"
     " transaction transactions payee beneficiary visibility protection forwarding rule rules limit"
+    " card cards"
 )
 _BOOKING = word_set("book reserve order buy purchase rent reschedule")
 _BOOKED = word_set("event events reservation booking appointment meeting order ticket flight hotel")
 _ENDING = lists.UNDO & word_set("delete remove drop erase wipe purge destroy cancel revoke close")
 _ALSO_ENDING = word_set("trash clear discard unsubscribe archive uninstall deactivate")
-_CHANGING = lists.CHANGE | word_set("reset rotate put patch merge rename save")
+_CHANGING = lists.CHANGE | word_set("reset rotate put patch rename save manage")
+_ACCEPTING = word_set("merge approve accept transition deploy release")
+_AUTOMATIC = word_set("filter rule forwarding webhook hook subscription automation trigger")
 
 
 def _acts(words: DefinitionWords, labels: Label) -> ToolAct:
@@ -224,8 +227,10 @@ def _acts(words: DefinitionWords, labels: Label) -> ToolAct:
     is_added = verbs & word_set("add set assign update put create") and name & _SHARED_WITH
     if verbs & word_set("share invite grant") or is_added:
         acts |= ToolAct.SHARE
-    if verbs & _CHANGING and about & _SENSITIVE:
+    if verbs & _ACCEPTING or (verbs & _CHANGING and about & _SENSITIVE):
         acts |= ToolAct.CHANGE
+    if name & _AUTOMATIC and verbs & (lists.MAKE | lists.WRITE):
+        acts |= ToolAct.CHANGE | ToolAct.SEND
     is_made = verbs & word_set("create make add schedule set update") and name & _BOOKED
     if verbs & _BOOKING or is_made:
         acts |= ToolAct.BOOK

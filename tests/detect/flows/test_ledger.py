@@ -326,8 +326,7 @@ def test_a_page_that_is_run_as_it_stands_is_told_and_not_stopped() -> None:
     command: JsonObject = {"command": "kit init --from https://x.example --quiet --all"}
     leaks = flows.leaks(make_tool("run_command", None), command)
     assert [(leak.rule, leak.confidence) for leak in leaks] == [
-        ("flows.untrusted-acts", Confidence.MEDIUM),
-        ("flows.ordered", Confidence.MEDIUM),
+        ("flows.untrusted-acts", Confidence.MEDIUM)
     ]
 
 
