@@ -11,7 +11,6 @@ from functools import cache
 from typing import NamedTuple
 
 from pipeguard.detect.words import tools as lists
-from pipeguard.detect.words import word_set
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.protocol.json_values import JsonObject
 from pipeguard.unicode.name_words import name_words
@@ -186,30 +185,6 @@ class ToolAct(Flag):
     VISIT = auto()  # an address, which the call may have put data in
 
 
-_PAID = word_set(
-    "pay payment payments transfer money transaction transactions wire purchase refund withdraw"
-    " payout donate checkout reimburse"
-)
-_SHARED_WITH = word_set(
-    "member members user users participant participants collaborator collaborators permission"
-    " permissions role roles access guest guests attendee attendees team group channel watcher"
-    " watchers reviewer reviewers"
-)
-_SENSITIVE = word_set(
-    "password email mail address profile user account permission permissions role roles setting"
-    " settings recipient iban policy webhook credential credentials token key keys config phone"
-    " transaction transactions payee beneficiary visibility protection forwarding rule rules limit"
-    " card cards"
-)
-_BOOKING = word_set("book reserve order buy purchase rent reschedule")
-_BOOKED = word_set("event events reservation booking appointment meeting order ticket flight hotel")
-_ENDING = lists.UNDO & word_set("delete remove drop erase wipe purge destroy cancel revoke close")
-_ALSO_ENDING = word_set("trash clear discard unsubscribe archive uninstall deactivate")
-_CHANGING = lists.CHANGE | word_set("reset rotate put patch rename save manage")
-_ACCEPTING = word_set("merge approve accept transition deploy release")
-_AUTOMATIC = word_set("filter rule forwarding webhook hook subscription automation trigger")
-
-
 def _acts(words: DefinitionWords, labels: Label) -> ToolAct:
     """The consequential acts of a tool with these words and labels."""
     verbs, name, acts = words.verbs, words.name, ToolAct.NONE
@@ -219,20 +194,20 @@ def _acts(words: DefinitionWords, labels: Label) -> ToolAct:
         acts |= ToolAct.SEND
     elif words.parameters & lists.ADDRESS:
         acts |= ToolAct.VISIT
-    if name & _PAID:
+    if name & lists.PAID:
         acts |= ToolAct.PAY
-    if verbs & (_ENDING | _ALSO_ENDING):
+    if verbs & lists.END:
         acts |= ToolAct.DELETE
     about = words.sentence | words.parameters
-    is_added = verbs & word_set("add set assign update put create") and name & _SHARED_WITH
-    if verbs & word_set("share invite grant") or is_added:
+    is_added = verbs & lists.ADD and name & lists.SHARED_WITH
+    if verbs & lists.SHARE or is_added:
         acts |= ToolAct.SHARE
-    if verbs & _ACCEPTING or (verbs & _CHANGING and about & _SENSITIVE):
+    if verbs & lists.ACCEPT or (verbs & lists.ALTER and about & lists.SENSITIVE):
         acts |= ToolAct.CHANGE
-    if name & _AUTOMATIC and verbs & (lists.MAKE | lists.WRITE):
+    if name & lists.AUTOMATIC and verbs & (lists.MAKE | lists.WRITE):
         acts |= ToolAct.CHANGE | ToolAct.SEND
-    is_made = verbs & word_set("create make add schedule set update") and name & _BOOKED
-    if verbs & _BOOKING or is_made:
+    is_made = verbs & lists.PLAN and name & lists.BOOKED
+    if verbs & lists.BOOK or is_made:
         acts |= ToolAct.BOOK
     return acts | (ToolAct.RUN if labels & Label.RUNS else ToolAct.NONE)
 
