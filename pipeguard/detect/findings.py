@@ -13,8 +13,8 @@ from collections.abc import Iterator
 
 from pipeguard.detect.counting import LocatedMatch, rate_match, restored_file
 from pipeguard.detect.cuts import KEPT_CHARS, can_cut, cut_findings, forged_lines, with_words
-from pipeguard.detect.flows.leak import SECRET_OUT
-from pipeguard.detect.flows.text_values import secret_egress, short_values
+from pipeguard.detect.flows.leak import SECRET_OUT, OrderPassage
+from pipeguard.detect.flows.text_values import secret_egress, short_values, without_credentials
 from pipeguard.detect.flows.tool_labels import Label
 from pipeguard.detect.flows.vault import RESTORED
 from pipeguard.detect.knowledge import Knowledge
@@ -34,17 +34,27 @@ from pipeguard.firewall.finding import (
     make_block,
     name_is_secret,
 )
+from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.policy import Mode
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Path, serialise
 from pipeguard.firewall.protocol.message import Message
-from pipeguard.firewall.protocol.places import LISTS, OPENINGS, Surface, get_value, pointer
+from pipeguard.firewall.protocol.places import (
+    ARGUMENTS,
+    LISTS,
+    OPENINGS,
+    Surface,
+    get_value,
+    pointer,
+)
 from pipeguard.firewall.session import replies
 from pipeguard.firewall.session.guard import Context
 from pipeguard.firewall.session.rewrite import UNREAD
 
 _SEVERE = Severity.HIGH, Confidence.HIGH
 DIGITS = 32  # hex digits of a fingerprint: 128 bits
+SECRET_CHARS = 2**14  # around what is shown, so that a secret is found whole
+_DOTS = lazy_regex("…{2,}")
 _UNREAD_NOTE = "more of the message could be an order to the model than is read of one message"
 _MISPLACED_NOTE = (
     "a key that this server returned would be written into another folder, in clear; a file for"
@@ -138,26 +148,48 @@ def leak_findings(
         return findings
     contents = _ContentMarks(context.guard.contents_key, message.value)
     for leak in leaks:
-        content = contents.of_part(leak.rule, ("params", "arguments"))
+        content = contents.of_part(leak.rule, ARGUMENTS)
         level = leak.severity, leak.confidence
         finding = context.finding(leak.rule, "call.arguments", level, content)
-        excerpt = shown_words(_without_secrets(knowledge, leak.passage), KEPT_CHARS)
-        given = serialise(_arguments(message)).decode() if leak.passage else ""
         findings.append(
             finding._replace(
                 note=finding.note or leak.note,
-                excerpt=excerpt,
-                arguments=shown_words(_without_secrets(knowledge, given), KEPT_CHARS),
+                excerpt=_shown_passage(knowledge, leak.passage) if leak.passage else "",
+                arguments=_shown_arguments(knowledge, _arguments(message)),
             )
         )
     return findings
 
 
-def _without_secrets(knowledge: Knowledge, passage: str) -> str:
-    """A passage of a result without the secrets that were taken out of results."""
-    for secret in knowledge.vault.find_secrets(passage) if knowledge.vault is not None else ():
-        passage = passage.replace(secret, "…")
-    return passage
+def _shown_passage(knowledge: Knowledge, passage: OrderPassage) -> str:
+    """The words of a result that ordered a call, without secrets."""
+    first = max(0, passage.start - SECRET_CHARS)
+    masked = _mask(knowledge, passage.text[first : passage.end + SECRET_CHARS])
+    return _cut_shown(masked[passage.start - first : passage.end - first])
+
+
+def _shown_arguments(knowledge: Knowledge, given: JsonValue) -> str:
+    """The arguments of a call without secrets, the shortest first: no long text hides another."""
+    given = without_credentials(given)
+    if isinstance(given, dict):
+        given = dict(sorted(given.items(), key=lambda pair: len(serialise(pair[1]))))
+    return _cut_shown(_mask(knowledge, serialise(given)[:SECRET_CHARS].decode("utf-8", "ignore")))
+
+
+def _mask(knowledge: Knowledge, text: str) -> str:
+    """A text with a dot in place of each character of a secret."""
+    from pipeguard.detect.flows.secret_values import named_secrets
+
+    secrets = named_secrets(text)
+    if knowledge.vault is not None:
+        secrets += knowledge.vault.find_secrets(text)
+    for secret in sorted(secrets, key=len, reverse=True):
+        text = text.replace(secret, "…" * len(secret))
+    return text
+
+
+def _cut_shown(masked: str) -> str:
+    return shown_words(_DOTS.sub("…", masked), KEPT_CHARS)
 
 
 def call_values(message: Message) -> frozenset[str]:
@@ -213,8 +245,7 @@ def _misplaced_keys(knowledge: Knowledge, context: Context, value: JsonValue) ->
 
 
 def _arguments(message: Message) -> JsonValue:
-    params = message.value.get("params")
-    return params.get("arguments") if isinstance(params, dict) else None
+    return get_value(message.value, ARGUMENTS)
 
 
 # --- from matches to findings ---------------------------------------------------------------

@@ -13,6 +13,7 @@ from itertools import islice, pairwise
 from pipeguard.detect.words import arguments, tools
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.protocol.json_values import JsonValue, Path, walk_strings
+from pipeguard.firewall.protocol.places import ARGUMENTS, get_value
 from pipeguard.unicode.name_words import name_words
 
 LONGEST_PATH = 1024  # characters; a longer one hides where it leads
@@ -38,9 +39,7 @@ def written_files(value: JsonValue) -> tuple[str, ...]:
     Args:
         value: the message. Of a call with very many strings, `UNREAD` is one of its paths.
     """
-    params = value.get("params") if isinstance(value, dict) else None
-    arguments = params.get("arguments") if isinstance(params, dict) else None
-    strings = walk_strings(arguments)
+    strings = walk_strings(get_value(value, ARGUMENTS))
     paths = [text for path, text in islice(strings, MOST_STRINGS) if _is_path(path)]
     return (*paths, *(UNREAD for _ in islice(strings, 1)))
 

@@ -12,6 +12,20 @@ UNTRUSTED_ACTS = "flows.untrusted-acts"
 ORDERED = "flows.ordered"
 
 
+class OrderPassage(NamedTuple):
+    """The words of a result that ordered a call.
+
+    Attributes:
+        text: the strings of the result.
+        start: of the words in it.
+        end: of them.
+    """
+
+    text: str
+    start: int
+    end: int
+
+
 class Leak(NamedTuple):
     """A leak; the policy decides what is done about it.
 
@@ -21,7 +35,7 @@ class Leak(NamedTuple):
         confidence: how sure.
         source: the tool that it came from.
         note: what was seen, without any of it.
-        passage: the words of a result that ordered the call; else empty.
+        passage: of a result, that ordered the call; else None.
     """
 
     rule: str
@@ -29,4 +43,4 @@ class Leak(NamedTuple):
     confidence: Confidence
     source: str
     note: str
-    passage: str = ""
+    passage: OrderPassage | None = None

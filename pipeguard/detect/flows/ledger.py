@@ -15,7 +15,7 @@ Paraphrase is out of reach, and so is what crosses from one wrapped server to an
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from threading import Lock
 
 from pipeguard.detect.flows import overlap, text_values
@@ -141,6 +141,7 @@ class Flows:
         result = ToolResult(tool, frame, now, about)
         with self._lock:
             self._results.add(result, now)
+            self._drop_orders()
         self._memory.note(self)
 
     def has_returned(self, text: str) -> bool:
@@ -205,12 +206,30 @@ class Flows:
             return []
         call = ActingCall(tool.acts, arguments, self._lower_earlier_text)
         found = call.find_order(results)
-        if found is not None:
+        if found is None:
+            found = call.find_part(carried)
+        else:
             with self._lock:
                 self._orders.append(found)
-        else:
-            found = call.find_part(each for each in carried if each.result in results)
-        return [] if found is None else [found.leak()]
+                self._drop_orders()
+        leaks = [] if found is None else [found.leak()]
+        if sum(result.derived for result in results) > self._worked_out_bytes:
+            self._bound_derived(results)
+        return leaks
+
+    def _drop_orders(self) -> None:
+        """Forget the orders of results that are forgotten; under the lock."""
+        if self._orders:
+            kept = set(self._results)
+            orders = [each for each in self._orders if each.result in kept]
+            self._orders = deque(orders, maxlen=MOST_ORDERS)
+
+    def _bound_derived(self, results: Sequence[ToolResult]) -> None:
+        """Count what a call worked out, and drop what is too much."""
+        _forget_derived(results)
+        with self._lock:
+            self._count_worked_out()
+        self._memory.note(self)
 
     def _has_sources(self, tool: Tool) -> bool:
         """False where nothing came back that a call of this tool could repeat: mostly."""
@@ -243,10 +262,7 @@ class Flows:
         call = Call(tool, text, self._earlier_text(), about)
         self._follow(call)
         leaks += _leaks(call, results)
-        _forget_derived(results)
-        with self._lock:
-            self._count_worked_out()
-        self._memory.note(self)
+        self._bound_derived(results)
         return leaks
 
     def _lost_leaks(self, tool: Tool, text: bytes, now: float) -> list[Leak]:
@@ -300,7 +316,7 @@ class Flows:
         return "\n".join(text for text, _ in texts), "".join(letters for _, letters in texts)
 
 
-def _forget_derived(results: list[ToolResult]) -> None:
+def _forget_derived(results: Sequence[ToolResult]) -> None:
     """Drop what was derived from the oldest results, if it is too much: it can be made again."""
     total = 0
     for result in reversed(results):

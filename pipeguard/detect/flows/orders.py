@@ -12,12 +12,13 @@ Knows verbs, sentences and values; detect.flows.ledger asks, and the policy deci
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import partial
+from functools import cache, partial
 from itertools import islice
 from typing import NamedTuple
 
-from pipeguard.detect.flows.leak import ORDERED, Leak
+from pipeguard.detect.flows.leak import ORDERED, Leak, OrderPassage
 from pipeguard.detect.flows.order_sentences import (
     SENTENCE_END,
     STRONG,
@@ -39,6 +40,7 @@ MOST_VALUES = 24  # of a call that are looked up
 VALUE_CHARS = 3, 160  # of one
 MOST_STRINGS = 64  # of a call that are read
 READ_CHARS = 4096  # of one of them
+KEY_CHARS = 100  # of the name of one
 DATA_CHARS = 8  # of an address that is visited: fewer say nothing
 
 _TIME = lazy_regex(r"[\d\s:.,/TZ+-]*|\d{4}-\d{2}-\d{2}.{0,20}")
@@ -123,15 +125,17 @@ def _is_name(keys: frozenset[str], text: str) -> bool:
 
 def _leaves(value: JsonValue) -> Iterator[tuple[frozenset[str], str]]:
     """The first strings and numbers of arguments, with the words of the nearest name."""
-    left: list[tuple[frozenset[str], JsonValue]] = [(frozenset(), value)]
-    count = 0
-    while left and count < MOST_STRINGS:
-        keys, item = left.pop(0)
-        count += 1
+    left: deque[tuple[frozenset[str], JsonValue]] = deque([(frozenset(), value)])
+    for _ in range(MOST_STRINGS):
+        if not left:
+            return
+        keys, item = left.popleft()
+        room = MOST_STRINGS - len(left)
         if isinstance(item, dict):
-            left += [(frozenset(name_words(key)), inner) for key, inner in item.items()]
+            pairs = islice(item.items(), max(0, room))
+            left += [(frozenset(name_words(key[:KEY_CHARS])), inner) for key, inner in pairs]
         elif isinstance(item, list):
-            left += [(keys, inner) for inner in item[:MOST_STRINGS]]
+            left += [(keys, inner) for inner in item[: max(0, room)]]
         elif isinstance(item, str | Number):
             yield keys, str(item)
 
@@ -139,6 +143,7 @@ def _leaves(value: JsonValue) -> Iterator[tuple[frozenset[str], str]]:
 # --- orders --------------------------------------------------------------------------------
 
 AROUND_CHARS = 400  # of a value that are read, before and after it
+SENDER_CHARS = 120  # before it, that may say that it is who the text is from
 MOST_PLACES = 4  # of a value in one result
 _BY_COMMAND = ToolAct.SEND | ToolAct.PAY | ToolAct.DELETE | ToolAct.SHARE | ToolAct.CHANGE
 PASSAGE_CHARS = 1200  # of an order, before and after its sentence
@@ -148,14 +153,16 @@ class FoundOrder(NamedTuple):
     """An order that a call carries out.
 
     Attributes:
-        is_certain: True where the value is known from running text alone.
+        is_certain: True where the sentence of the value asks for the act.
         acts: that its passage names.
-        passage: the words of the passage.
+        start: of the words around the value, in the text.
+        end: of them.
     """
 
     is_certain: bool
     acts: ToolAct
-    passage: str
+    start: int
+    end: int
 
 
 _FIELD_BEFORE = lazy_regex(
@@ -170,47 +177,68 @@ _SENDER = lazy_regex(
 )
 
 
-def find_order(text: str, value: Value, acts: ToolAct) -> FoundOrder | None:
+def find_order(
+    text: str, places: Iterable[tuple[int, int]], value: Value, acts: ToolAct
+) -> FoundOrder | None:
     """Find an order in a text that gives a value of a call and names its act.
 
     Args:
         text: the strings of a result, with their lines.
-        value: in it.
+        places: of the value in it.
+        value: the value.
         acts: of the tool that is called.
 
     Returns:
         None also where the value is who the text is from: to answer somebody is no order.
     """
     found: FoundOrder | None = None
-    is_field = False
-    for start, end in _places(text, value):
-        before = text[max(0, start - AROUND_CHARS) : start]
-        if acts is ToolAct.SEND and _SENDER.search(before[-120:]):
+    for start, end in places:
+        if acts is ToolAct.SEND and _SENDER.search(text[max(0, start - SENDER_CHARS) : start]):
             return None
-        if _is_field(before, text[end : end + 8]):
-            is_field = True
-        if found is None:
-            found = _read_around(text, (start, end), value, acts)
-    return found._replace(is_certain=found.is_certain and not is_field) if found else None
+        found = found or _read_around(text, (start, end), value, acts)
+    return found
 
 
-def is_field(text: str, value: Value) -> bool:
+def find_places(small: str, value: Value) -> Iterator[tuple[int, int]]:
+    """The first places of a value in a text, in small letters, as words of its own."""
+    places = _grouped_places if value.is_grouped else _plain_places
+    yield from islice(places(small, value.text), MOST_PLACES)
+
+
+def _plain_places(small: str, word: str) -> Iterator[tuple[int, int]]:
+    start = small.find(word)
+    while start >= 0:
+        end = start + len(word)
+        is_begun = start > 0 and _joins(small[start - 1], word[0])
+        if not is_begun and not (end < len(small) and _joins(word[-1], small[end])):
+            yield start, end
+        start = small.find(word, end)
+
+
+def _joins(left: str, right: str) -> bool:
+    return left.isascii() and left.isalnum() and right.isascii() and right.isalnum()
+
+
+def _grouped_places(small: str, letters: str) -> Iterator[tuple[int, int]]:
+    spelt = r"[\s.()/-]{0,2}".join(letters)
+    for match in re.finditer(rf"(?<![a-z0-9]){spelt}(?![a-z0-9])", small):
+        yield match.span()
+
+
+def _to_small(text: str) -> str:
+    """A text in small letters, of the same length."""
+    small = text.lower()
+    if len(small) == len(text):
+        return small
+    return "".join(low if len(low := letter.lower()) == 1 else letter for letter in text)
+
+
+def _holds_as_field(text: str, value: Value) -> bool:
     """True where a text has a value as all of a field, which its program wrote."""
     return any(
         _is_field(text[max(0, start - AROUND_CHARS) : start], text[end : end + 8])
-        for start, end in _places(text, value)
+        for start, end in find_places(_to_small(text), value)
     )
-
-
-def _places(text: str, value: Value) -> Iterator[tuple[int, int]]:
-    """The first places of a value in a text as words of its own."""
-    between = r"[\s.()/-]{0,2}" if value.is_grouped else ""
-    spelt = between.join(map(re.escape, value.text)) if between else re.escape(value.text)
-    before, after = (rf"(?{look}[a-z0-9])" for look in ("<!", "!"))
-    word = f"{before if value.text[0].isalnum() else ''}{spelt}"
-    word += after if value.text[-1].isalnum() else ""
-    for match in islice(re.finditer(word, text, re.IGNORECASE), MOST_PLACES):
-        yield match.span()
 
 
 def _is_field(before: str, after: str) -> bool:
@@ -237,11 +265,8 @@ def _read_around(
     # What a text tells to run or to open is a coding agent's daily bread.
     is_grave = bool(acts & ~(ToolAct.RUN | ToolAct.VISIT))
     passage = text[max(0, first - PASSAGE_CHARS) : last + PASSAGE_CHARS]
-    return FoundOrder(
-        is_certain=value.is_strong and is_grave and strength is OrderStrength.ASKED,
-        acts=_find_passage_acts(passage),
-        passage=" ".join(text[low:high].split()),
-    )
+    is_certain = value.is_strong and is_grave and strength is OrderStrength.ASKED
+    return FoundOrder(is_certain, _find_passage_acts(passage), low, high)
 
 
 def _find_passage_acts(passage: str) -> ToolAct:
@@ -266,22 +291,25 @@ class CarriedOrder(NamedTuple):
     Attributes:
         result: that gave it.
         order: the order.
+        passage: its words, in the strings of the result.
         acts: of the call.
     """
 
     result: ToolResult
     order: FoundOrder
+    passage: str
     acts: ToolAct
 
     def leak(self) -> Leak:
         """The report to the policy."""
         name = self.result.tool.name
         note = (
-            f"a text in a result of {name!r} tells to do this; the client named no such value"
-            " before. Ask the user whether to do what that text says"
+            f"a text in a result of {name!r} says to do this, and the client had not named this"
+            " value. Ask the user whether to do what the text says"
         )
         confidence = Confidence.HIGH if self.order.is_certain else Confidence.MEDIUM
-        return Leak(ORDERED, Severity.HIGH, confidence, name, note, self.order.passage)
+        passage = OrderPassage(self.result.strings(), self.order.start, self.order.end)
+        return Leak(ORDERED, Severity.HIGH, confidence, name, note, passage)
 
 
 class ActingCall:
@@ -295,29 +323,46 @@ class ActingCall:
 
     def __init__(self, acts: ToolAct, arguments: JsonValue, earlier: Callable[[], str]) -> None:
         self._acts = acts
-        self._earlier = earlier
+        self._earlier = cache(earlier)
+        self._earlier_letters = cache(lambda: _NO_LETTER.sub("", self._earlier()))
         self._values = find_values(arguments, acts)
 
     def find_order(self, results: Sequence[ToolResult]) -> CarriedOrder | None:
         """Find the surest order that the call carries out, of those of the latest result first."""
-        earlier: str | None = None
         likely: CarriedOrder | None = None
-        for result in reversed(results):
-            small = result.small()
-            for value in self._values:
-                if not value.occurs(small, result.letters):
-                    continue
-                earlier = self._earlier() if earlier is None else earlier
-                if value.occurs(earlier, partial(_NO_LETTER.sub, "", earlier)):
-                    continue
-                found = find_order(result.strings(), value, self._acts)
+        for result in reversed(results) if self._values else ():
+            if not self._shares_any(result) or not (new := self._new_values(result)):
+                continue
+            text = result.strings()
+            small = _to_small(text)
+            for value in new:
+                found = find_order(text, find_places(small, value), value, self._acts)
                 if found is None:
                     continue
-                carried = CarriedOrder(result, found, self._acts)
-                if found.is_certain and not _is_field_elsewhere(value, result, results):
+                passage = " ".join(text[found.start : found.end].split())
+                carried = CarriedOrder(result, found, passage, self._acts)
+                if found.is_certain and not _is_field_anywhere(value, results):
                     return carried
                 likely = likely or carried._replace(order=found._replace(is_certain=False))
         return likely
+
+    def _shares_any(self, result: ToolResult) -> bool:
+        """True if a result has a value of the call. A loop takes half the time of `any`."""
+        small = result.small()
+        for value in self._values:
+            if value.text in small or (value.is_grouped and value.text in result.letters()):
+                return True
+        return False
+
+    def _new_values(self, result: ToolResult) -> list[Value]:
+        """The values of the call that a result has, and the client had not named."""
+        small = result.small()
+        return [
+            value
+            for value in self._values
+            if value.occurs(small, result.letters)
+            and not value.occurs(self._earlier(), self._earlier_letters)
+        ]
 
     def find_part(self, carried: Iterable[CarriedOrder]) -> CarriedOrder | None:
         """Find an order that was carried out before, of which this call is another part.
@@ -328,7 +373,7 @@ class ActingCall:
         for each in carried:
             if not each.order.acts & self._acts:
                 continue
-            passage, small = each.order.passage.lower(), each.result.small()
+            passage, small = each.passage.lower(), each.result.small()
             letters = partial(_NO_LETTER.sub, "", passage)
             if any(value.occurs(passage, letters) for value in self._values):
                 return each
@@ -340,9 +385,9 @@ class ActingCall:
         return None
 
 
-def _is_field_elsewhere(value: Value, source: ToolResult, results: Iterable[ToolResult]) -> bool:
+def _is_field_anywhere(value: Value, results: Iterable[ToolResult]) -> bool:
     return any(
-        is_field(result.strings(), value)
+        _holds_as_field(result.strings(), value)
         for result in results
-        if result is not source and value.occurs(result.small(), result.letters)
+        if value.occurs(result.small(), result.letters)
     )

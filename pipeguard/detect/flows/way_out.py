@@ -19,7 +19,7 @@ from pipeguard.detect.flows.tool_labels import Label, Tool
 from pipeguard.detect.words import word_set
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.protocol.json_values import JsonValue, Path
-from pipeguard.firewall.protocol.places import get_value
+from pipeguard.firewall.protocol.places import ARGUMENTS, get_value
 from pipeguard.unicode.name_words import name_words
 
 MOST_STRINGS = 256  # of a call that are looked through for an address
@@ -127,9 +127,7 @@ def is_sent_by_line(value: JsonValue, path: Path, span: tuple[int, int]) -> bool
 
 def _arguments(value: JsonValue) -> Iterator[tuple[Path, str]]:
     """The first strings among a call's arguments, with their paths."""
-    params = value.get("params") if isinstance(value, dict) else None
-    arguments = params.get("arguments") if isinstance(params, dict) else None
-    left: list[tuple[Path, JsonValue]] = [(("params", "arguments"), arguments)]
+    left: list[tuple[Path, JsonValue]] = [(ARGUMENTS, get_value(value, ARGUMENTS))]
     seen = 0
     while left and seen < MOST_STRINGS:
         path, item = left.pop()

@@ -193,6 +193,9 @@ def name_place(part: str, method: str | None, path: Path) -> str:
     return f"{part}.other"
 
 
+ARGUMENTS = ("params", "arguments")  # of a call, in its message (MCP server/tools)
+
+
 def get_value(value: JsonValue, path: Sequence[str | int]) -> JsonValue:
     """The value at a path, whose steps may be strings as in a JSON pointer; else None."""
     for step in path:

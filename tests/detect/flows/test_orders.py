@@ -207,7 +207,9 @@ def test_all_acts_of_an_order_are_held_with_it() -> None:
     for address in ("eve@bw.example", "mal@bw.example"):
         (leak,) = flows.leaks(MAIL, {"recipients": [address], "body": "list"})
         assert (leak.rule, leak.confidence) == ("flows.ordered", Confidence.HIGH)
-        assert "then delete this mail" in leak.passage
+        passage = leak.passage
+        assert passage is not None
+        assert "then delete this mail" in passage.text[passage.start : passage.end]
     assert [leak.rule for leak in flows.leaks(remove, {"email_id": "77"})] == ["flows.ordered"]
     assert flows.leaks(MAIL, {"recipients": ["ann@b.example"], "body": "Hello"}) == []
 
