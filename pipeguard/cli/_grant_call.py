@@ -1,4 +1,4 @@
-"""Grants one stopped call for one time, once a person has seen what that binds."""
+"""Grants one stopped call once, when a person has seen what that binds."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ import click
 
 from pipeguard.cli._person import Person
 from pipeguard.errors import PipeGuardError
-from pipeguard.state.exceptions import stopping
-from pipeguard.state.exemption import Breadth
+from pipeguard.state.exceptions import call_mark, stopping
 from pipeguard.state.grants import MINUTES, CallGrant, make_grant
 from pipeguard.state.paths import store_path
 from pipeguard.state.store import Store
@@ -38,14 +37,14 @@ def grant_call(
     Raises:
         PipeGuardError: the event stopped no call that can be granted, or no person decides.
     """
-    marks = {item.get(Breadth.CALL.value, "") for item in stopping(event)}
-    if len(marks) != 1 or "" in marks:
+    mark = call_mark(event)
+    if not mark:
         raise PipeGuardError(
-            f"event {event.name} stopped no call that can be allowed for one time.\n"
+            f"event {event.name} stopped no call that can be allowed once.\n"
             f"  See what can be done:  pipeguard explain {event.name}"
         )
     person = None if dry_run else Person.here()
-    grant = CallGrant(marks.pop(), event.name, event.server, event.tool, "")
+    grant = CallGrant(mark, event.name, event.server, event.tool, "")
     if not as_json or (person is not None and not person.has_token):
         click.echo("\n".join(_page(event)), err=as_json)
     expires = ""
@@ -66,14 +65,16 @@ def grant_call(
 def _page(event: AuditedEvent) -> list[str]:
     """The arguments, the passage that ordered the call, and what the grant opens."""
     lines = [f"{visible(event.server)}: one call of {visible(event.tool)}"]
-    for item in stopping(event):
-        if arguments := item.get("arguments"):
-            lines.append(f"  with   {visible(arguments)}")
-        lines.append(f"  because {item['rule']}: {visible(item.get('note', ''))}")
+    stopped = stopping(event)
+    given = dict.fromkeys(item.get("arguments", "") for item in stopped)
+    lines += [f"  with     {visible(arguments)}" for arguments in given if arguments]
+    for item in stopped:
+        lines.append(f"  stopped  {item['rule']}: {visible(item.get('note', ''))}")
         if item["rule"].startswith("flows.") and (passage := item.get("excerpt")):
-            lines.append(f"  it read {visible(passage)}")
+            lines.append(f"  it read  {visible(passage)}")
     return [
         *lines,
-        f"What passes with it: this call, once, within {MINUTES} minutes, with the same arguments;",
-        "not once the tool, or your policy, has changed. Nothing else.",
+        f"This opens: this call, once, within {MINUTES} minutes, with exactly these arguments, if",
+        "neither the tool nor your policy changes and nothing else is found. Long or secret",
+        "arguments are shortened above; the grant is for all of them as they were.",
     ]

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from pipeguard.state.exemption import Exemption
 
 NOT_DONE = 1
+ONE_CALL = "call"  # of `--by`: once, and no exception
+_LASTING = {"until": "--until", "forever": "--forever", "path": "--policy"}  # of an exception
 HIGHEST_PORT = 65_535
 DAYS = 90  # long enough not to be a nuisance, short enough that it is reviewed
 
@@ -62,7 +64,7 @@ def _day(context: click.Context, option: click.Parameter, value: str | None) -> 
 @click.option("--why", help="Your reason, written into the policy file; asked for if not given.")
 @click.option(
     "--by",
-    type=click.Choice([scope.value for scope in Breadth]),
+    type=click.Choice([ONE_CALL, *(scope.value for scope in Breadth)]),
     help="Limit it to this one call, this content, this file, this host, or all calls of the tool.",
 )
 @click.option(
@@ -99,8 +101,9 @@ def command(  # noqa: PLR0913  one for each option
     Adds an exception to your policy file, whose comments and order stay as they are: for this rule,
     server, tool and place, and the content that was found. Where that cannot be recognized again,
     it is for calls that name this file or host, or else for all calls of the tool; --by chooses.
-    What a flow stopped (`flows.…`) is allowed as one call, once, for half an hour: with the same
-    arguments, of the tool as it is defined now; nothing is written to the policy.
+    For what a flow stopped (`flows.…`), and with `--by call`, it allows that one call: once, within
+    half an hour, with the same arguments, of the tool as it is defined now. Nothing is written to
+    the policy. With `--until`, `--forever` or `--policy`, it adds an exception all the same.
     You see what would be written, and what else would pass, before you confirm. Running servers
     follow within a second. To take it back, remove the lines. A person decides: it asks on a
     terminal, or takes a token (`pipeguard policy ci-token`). For what an isolated server was not
@@ -123,12 +126,11 @@ def command(  # noqa: PLR0913  one for each option
     if (grant := find_wall_grant(stopped, port, is_wide=wide)) is not None:
         give(stopped, grant, path, dry_run=dry_run, as_json=as_json)
         return
-    scope = None if by is None else Breadth(by)
-    if scope is Breadth.CALL or (scope is None and is_decided_by_call(stopped)):
-        grant_call(
-            stopped, partial(_reason, why, is_asked=not as_json), dry_run=dry_run, as_json=as_json
-        )
+    if _is_for_one_call(stopped, by):
+        ask_reason = partial(_reason, why, is_asked=not as_json)
+        grant_call(stopped, ask_reason, dry_run=dry_run, as_json=as_json)
         return
+    scope = None if by is None else Breadth(by)
     narrowest(stopped, None, "", scope)  # fails before any question where no exception helps
     person = None if dry_run else Person.here()
     reason = "to be said" if dry_run and why is None else _reason(why, is_asked=not as_json)
@@ -152,6 +154,20 @@ def command(  # noqa: PLR0913  one for each option
         click.echo(json.dumps(fields, indent=2, default=str))
     elif is_new and not dry_run:
         click.echo(f"Written to {path}. It applies within a second, also to servers that run.")
+
+
+def _is_for_one_call(event: AuditedEvent, by: str | None) -> bool:
+    """True where the call is granted once, and no exception is written.
+
+    Raises:
+        UsageError: the options are for both.
+    """
+    context = click.get_current_context()
+    given = click.core.ParameterSource.DEFAULT
+    lasting = [o for name, o in _LASTING.items() if context.get_parameter_source(name) != given]
+    if by == ONE_CALL and lasting:
+        raise click.UsageError(f"{lasting[0]} is for an exception, and `--by call` writes none.")
+    return by == ONE_CALL or (by is None and not lasting and is_decided_by_call(event))
 
 
 def _reason(why: str | None, *, is_asked: bool) -> str:

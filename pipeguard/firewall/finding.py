@@ -106,8 +106,8 @@ class Finding(NamedTuple):
         path: the file that the call names, if it names one; or empty.
         host: likewise, the host.
         would: what would be done with `mode: enforce`, if that is more; else None.
-        call: the mark of the stopped call, for which a person can grant it once; or empty.
-        arguments: of the call, masked, for whoever decides about an order; or empty.
+        call: the mark of the stopped call, by which a person can grant it once; or empty.
+        arguments: of the call, masked, for the person who decides about it; or empty.
     """
 
     rule: str

@@ -164,18 +164,22 @@ def scopes(event: AuditedEvent) -> tuple[Breadth, ...]:
 
 
 def is_decided_by_call(event: AuditedEvent) -> bool:
-    """True for a call that flows stopped: what is right once says nothing of the next time."""
+    """True for a call that a flow stopped: what is right once says nothing about the next time."""
     stopped = stopping(event)
-    return bool(stopped) and all(
-        item["rule"].startswith("flows.") and item.get(Breadth.CALL.value) for item in stopped
-    )
+    is_flow = any(item["rule"].startswith("flows.") for item in stopped)
+    return is_flow and bool(call_mark(event))
+
+
+def call_mark(event: AuditedEvent) -> str:
+    """The mark by which a stopped call can be granted once; empty where none can."""
+    marks = {item.get("call", "") for item in stopping(event)}
+    return marks.pop() if len(marks) == 1 else ""
 
 
 def _narrow(event: AuditedEvent, item: dict[str, str], by: Breadth | None) -> tuple[str, str, str]:
     """The part that makes an exception narrow: its content, its path or its host."""
     if by is None:
-        lasting = [scope for scope in Breadth if scope is not Breadth.CALL]
-        by = next(scope for scope in lasting if scope is Breadth.TOOL or item.get(scope.value))
+        by = next(scope for scope in Breadth if scope is Breadth.TOOL or item.get(scope.value))
     if by is not Breadth.TOOL and not item.get(by.value):
         choices = ", ".join(scope.value for scope in scopes(event))
         raise PipeGuardError(

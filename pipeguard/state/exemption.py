@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 class Breadth(Enum):
     """The width of what a person allows, the narrowest first."""
 
-    CALL = "call"  # this exact call, for one time: a grant, and no exception
     CONTENT = "content"  # what was found, and nothing else
     PATH = "path"  # calls that name this file
     HOST = "host"  # calls that name this host
@@ -100,7 +99,7 @@ class Exemption:
                 return f"{what} of {of} that name {visible(self.path)} and no other file or host"
             case Breadth.HOST:
                 return f"{what} of {of} that name {visible(self.host)} and no other file or host"
-            case Breadth.TOOL | Breadth.CALL:
+            case Breadth.TOOL:
                 return f"whatever {self.rule} finds in {self.place} of all {of}"
 
 

@@ -1,8 +1,8 @@
 """Calls that a person allowed, each for one time and a while: the only grant of an exact call.
 
-A grant is bound by the call's mark to the server, the tool as it was defined, the arguments and the
-policy: where any of them is another, it is no grant. Whoever decides makes one with `make_grant`;
-the process that judges the repeated call takes it.
+A grant is bound by the call's mark to the server, the tool as it was defined, the arguments, the
+policy and the reasons: where any of them is another, it is no grant. Whoever decides makes one
+with `make_grant`; the process that judges the repeated call takes it.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.errors import StateError
+from pipeguard.state.database import translated_errors
 from pipeguard.state.schema import MAX_NAME_CHARS
 from pipeguard.state.store import Store
 from pipeguard.state.timestamps import utc_text
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MINUTES = 30  # for which a call may be repeated
+BUSY_MS = 200  # that a call waits for another process to write; after that it has no grant
 
 
 class CallGrant(NamedTuple):
@@ -84,10 +86,20 @@ class StoredGrants:
         """Use up the grant of a call, of several processes in one alone; its event, or empty."""
         from datetime import UTC, datetime
 
-        with suppress(StateError), Store.open(self._store) as store, store.transaction():
-            row = store.connection.execute(
-                "DELETE FROM grants WHERE mark = ? RETURNING event, expires", (mark,)
-            ).fetchone()
+        with suppress(StateError), Store.open(self._store) as store:
+            if not _is_granted(store, mark):  # without waiting for the lock of a writer
+                return ""
+            with store.transaction():
+                row = store.connection.execute(
+                    "DELETE FROM grants WHERE mark = ? RETURNING event, expires", (mark,)
+                ).fetchone()
             if row is not None and row[1] > utc_text(datetime.now(UTC)):
                 return str(row[0])
         return ""
+
+
+def _is_granted(store: Store, mark: str) -> bool:
+    with translated_errors(store.path):
+        store.connection.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
+        found = store.connection.execute("SELECT 1 FROM grants WHERE mark = ?", (mark,))
+        return found.fetchone() is not None

@@ -114,7 +114,7 @@ def test_a_call_can_be_allowed_for_its_content_instead(policy: Path) -> None:
 def test_a_call_without_a_mark_cannot_be_allowed_once() -> None:
     result = run("token", "--by", "call")
     assert result.exit_code != 0
-    assert "stopped no call that can be allowed for one time" in str(result.exception)
+    assert "stopped no call that can be allowed once" in str(result.exception)
 
 
 def test_no_agent_grants_a_call(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ ones, so that a Session sees all of an approval or nothing of it. Detection is b
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from copy import copy
 from typing import NamedTuple, Protocol
@@ -241,6 +241,15 @@ class FailureNotes(Protocol):
         """
 
 
+def _without_progress_token(params: JsonValue) -> JsonValue:
+    meta = params.get("_meta") if isinstance(params, dict) else None
+    if not isinstance(params, dict) or not isinstance(meta, dict):
+        return params
+    rest: JsonObject = {key: item for key, item in meta.items() if key != "progressToken"}
+    others = {key: item for key, item in params.items() if key != "_meta"}
+    return {**others, "_meta": rest} if rest else others
+
+
 class _Shared:
     """State that all guards of a server share."""
 
@@ -302,20 +311,25 @@ class Guard:
     def grants(self, grants: Grants) -> None:
         self._shared.grants = grants
 
-    def mark_call(self, tool: str, arguments: JsonValue) -> str:
+    def mark_call(self, tool: str, params: JsonValue, stopped: Iterable[Finding]) -> str:
         """The mark of one exact call under this policy, of a tool as it is defined now.
 
-        A digest with the installation's key (RFC 7693), so that it tells nobody the arguments;
-        empty without a key.
+        A digest with the installation's key (RFC 7693), so that it reveals no arguments; empty
+        without a key.
+
+        Args:
+            tool: that is called.
+            params: of the call; its progress token is another each time (MCP basic/utilities).
+            stopped: why it was stopped: once there are other reasons, the mark is another.
         """
         if not self.contents_key:
             return ""
         pin = self.pin("tool", tool)
         defined = pin.approved_fingerprint if pin is not None else None
-        parts = self.name, tool, defined or "", self.policy.version
-        text = b"\0".join(
-            (*(part.encode("utf-8", "replace") for part in parts), canonical(arguments))
-        )
+        reasons = sorted({f"{finding.rule} {finding.place}" for finding in stopped})
+        parts = self.name, tool, defined or "", self.policy.version, *reasons
+        call = canonical(_without_progress_token(params))
+        text = b"\0".join((*(part.encode("utf-8", "replace") for part in parts), call))
         return blake2b(text, digest_size=MARK_BYTES, key=self.contents_key).hexdigest()
 
     @property

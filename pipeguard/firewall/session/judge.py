@@ -108,20 +108,24 @@ class MessageJudge(NamedTuple):
             findings = self._request_findings(message, request)
             if early is not None:
                 findings.append(early)
+            is_granted = False
             if request.tool is not None and greatest(findings) is Action.BLOCK:
-                findings = self._use_grant(message, request.tool, findings)
+                findings, is_granted = self._use_grant(message, request.tool, findings)
             verdict = self._settle(message, request, findings)
             if verdict.forward is not None:
                 self.state.request_sent(self.direction, message, request)
-                self._record_request(message, request)
+                self._record_request(message, request, is_granted=is_granted)
         finally:
             if not request.forwarded:
                 self.state.drop(self.direction, request)
         return verdict
 
-    def _record_request(self, message: Message, request: PendingRequest) -> None:
+    def _record_request(
+        self, message: Message, request: PendingRequest, *, is_granted: bool
+    ) -> None:
         if request.tool is not None:
-            self.guard.detector.record_request(message.frame)
+            if not is_granted:  # what a text ordered is no client's own word for the next call
+                self.guard.detector.record_request(message.frame)
             if self.guard.notes is not None and self.direction is TO_SERVER:
                 self.guard.notes.add_caller(self.event.partition(".c")[0])
 
@@ -145,19 +149,25 @@ class MessageJudge(NamedTuple):
             request.call, request.call_values = call, values
         return findings
 
-    def _use_grant(self, message: Message, tool: str, findings: list[Finding]) -> list[Finding]:
-        """The findings of a stopped call: marked, or allowed where a person granted the call."""
+    def _use_grant(
+        self, message: Message, tool: str, findings: list[Finding]
+    ) -> tuple[list[Finding], bool]:
+        """The findings of a stopped call: marked, or allowed where a person granted the call.
+
+        A call in a batch cannot be granted, nor one that would not pass as it is.
+        """
         stopped = [finding for finding in findings if finding.action is Action.BLOCK]
-        if any(find_remedy(finding.rule).way is not Way.EXCEPTION for finding in stopped):
-            return findings
-        params = message.value.get("params")
-        arguments = params.get("arguments") if isinstance(params, dict) else None
-        mark = self.guard.mark_call(tool, arguments)
+        is_changed = any(f.action in (Action.REDACT, Action.CUT) for f in findings)
+        is_final = any(find_remedy(f.rule).way is not Way.EXCEPTION for f in stopped)
+        if self.is_member or is_changed or is_final:
+            return findings, False
+        mark = self.guard.mark_call(tool, message.value.get("params"), stopped)
         event = self.guard.grants.take(mark) if mark and self.guard.grants is not None else ""
         if not event:
-            return [f._replace(call=mark) if f in stopped else f for f in findings]
-        note = f"a person allowed this call for one time, as event {event}"
-        return [f._replace(action=Action.ALLOW, note=note) if f in stopped else f for f in findings]
+            return [f._replace(call=mark) if f in stopped else f for f in findings], False
+        note = f"a person allowed this call once, as event {event}"
+        allowed = [f._replace(action=Action.ALLOW, note=note) for f in stopped]
+        return [*allowed, *(f for f in findings if f not in stopped)], True
 
     def _judge_notification(self, message: Message) -> Verdict:
         reasons = self.state.admit_notification(self.direction, message, self.now)
@@ -408,7 +418,9 @@ class ProtocolJudge(MessageJudge):
     def _request_findings(self, message: Message, request: PendingRequest) -> list[Finding]:
         return self._oddities(message)
 
-    def _record_request(self, message: Message, request: PendingRequest) -> None:
+    def _record_request(
+        self, message: Message, request: PendingRequest, *, is_granted: bool
+    ) -> None:
         pass
 
     def _findings(self, context: Context, message: Message) -> list[Finding]:

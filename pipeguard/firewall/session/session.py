@@ -1,7 +1,8 @@
 """One conversation, which is one JSON-RPC id space: every frame in, one verdict out.
 
-`Session.receive` is the one function that decides. It does no I/O, does not wait and does not
-raise; the same frames at the same times give the same verdicts.
+`Session.receive` is the one function that decides. It does not raise; the same frames at the same
+times give the same verdicts. It does no I/O and does not wait, but that a tool call which would be
+stopped is looked up among those that a person granted (`guard.Grants`).
 
 Threads, for this package and all its callers:
 
