@@ -102,7 +102,7 @@ def tokens(_context: click.Context, _parameter: click.Parameter, incomplete: str
 @_ignore_errors
 def events(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> Items:
     """The newest events with findings, newest first."""
-    return _items(_events("block", "cut", "redact", "warn"), incomplete)
+    return _items(_events("block", "ask", "cut", "redact", "warn"), incomplete)
 
 
 @_ignore_errors
@@ -110,7 +110,7 @@ def complete_stopped(
     _context: click.Context, _parameter: click.Parameter, incomplete: str
 ) -> Items:
     """The newest events in which something was stopped, newest first."""
-    return _items(_events("block", "cut", "redact"), incomplete)
+    return _items(_events("block", "ask", "cut", "redact"), incomplete)
 
 
 def rules(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> Items:

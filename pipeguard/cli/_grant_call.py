@@ -69,7 +69,8 @@ def _page(event: AuditedEvent) -> list[str]:
     given = dict.fromkeys(item.get("arguments", "") for item in stopped)
     lines += [f"  with     {visible(arguments)}" for arguments in given if arguments]
     for item in stopped:
-        lines.append(f"  stopped  {item['rule']}: {visible(item.get('note', ''))}")
+        note = item.get("note", "")
+        lines.append(f"  stopped  {item['rule']}{': ' if note else ''}{visible(note)}")
         if item["rule"].startswith("flows.") and (passage := item.get("excerpt")):
             lines.append(f"  it read  {visible(passage)}")
     return [

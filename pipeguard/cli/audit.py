@@ -40,6 +40,7 @@ ACTIONS = (
     "warn",
     "redact",
     "cut",
+    "ask",
     "block",
     "approve",
     "reject",
@@ -83,7 +84,7 @@ def _filters(limit: int) -> Callable[[Callable[..., None]], Callable[..., None]]
         click.option("--action", type=click.Choice(ACTIONS), help="Only with this action."),
         click.option(
             "--would",
-            type=click.Choice(("redact", "cut", "block")),
+            type=click.Choice(("redact", "cut", "ask", "block")),
             help="Only what `mode: observe` let pass and `enforce` would have stopped this way.",
         ),
         click.option(
@@ -253,7 +254,7 @@ def _cells(row: AuditRow) -> tuple[str, ...]:
     findings = parse_findings(entry)
     rules = ", ".join(dict.fromkeys(finding["rule"] for finding in findings))
     would = {finding["would"] for finding in findings if finding.get("would")}
-    most = next((action for action in ("block", "cut", "redact") if action in would), "")
+    most = next((action for action in ("block", "ask", "cut", "redact") if action in would), "")
     why = (
         f"{rules}: {_note(row)}" if entry.kind == "gap" else rules,
         _cost(entry),

@@ -41,6 +41,7 @@ trust: first-use         # review: a tool that was never seen waits for `pipegua
 # - {rule: injection.classifier, action: block}   # by default, passages are cut out of results
 # - {rule: injection.*, confidence: medium, server: web-*, action: block}
 # - {rule: commands.*, severity: low, tool: run_*, action: warn}
+# - {rule: flows.ordered, action: ask}            # what a text ordered waits until you allow it
 
 # Tools that may be called, and tools that may not. Globs.
 # tools: {allow: ["read_*", "list_*"], block: ["delete_*"]}
@@ -61,6 +62,7 @@ limits:
   pending: 10000         # requests without an answer, in each direction
   notifications: 10000   # in a second; beyond, progress and log messages are dropped
   # timeout: 300 s       # after which PipeGuard answers a request in place of the server
+  ask: 50 s              # for which a call waits until you allow it; most clients wait for 60 s
 
 audit:
   on_failure: continue   # stop: no traffic without a record of it

@@ -158,6 +158,7 @@ def combine(user: PolicyFile | None, project: PolicyFile | None) -> Policy:
     user, project = user or PolicyFile(), project or PolicyFile()
     both = (project, user)
     timeouts = [file.timeout_seconds for file in both if file.timeout_seconds is not None]
+    waits = [file.ask_seconds for file in both if file.ask_seconds is not None]
     usual = Limits()
     drift = user.drift_allow or frozenset()
     return Policy(
@@ -169,6 +170,7 @@ def combine(user: PolicyFile | None, project: PolicyFile | None) -> Policy:
             _least(user.pending, project.pending, usual.pending),
             _least(user.notifications, project.notifications, usual.notifications),
             min(timeouts, default=None),
+            min(waits, default=usual.ask_seconds),
         ),
         drift_allow=drift if project.drift_allow is None else drift & project.drift_allow,
         stop_without_audit=bool(project.stop_without_audit or user.stop_without_audit),

@@ -82,6 +82,7 @@ class PolicyFile(NamedTuple):
         pending: as in Limits.
         notifications: as in Limits.
         timeout_seconds: as in Limits.
+        ask_seconds: as in Limits.
         drift_allow: as in Policy.
         stop_without_audit: as in Policy.
         audit_keep_days: as in Policy.
@@ -97,6 +98,7 @@ class PolicyFile(NamedTuple):
     pending: int | None = None
     notifications: int | None = None
     timeout_seconds: float | None = None
+    ask_seconds: float | None = None
     drift_allow: frozenset[Drift] | None = None
     stop_without_audit: bool | None = None
     audit_keep_days: int | None = None
@@ -150,7 +152,7 @@ _TOP = (
     *("mode", "trust", "drift", "actions", "tools", "exceptions", "limits", "audit"),
     *("isolate", "egress"),
 )
-_LIMITS = ("frame", "pending", "notifications", "timeout")
+_LIMITS = ("frame", "pending", "notifications", "timeout", "ask")
 _ACTION = ("rule", "pack", "place", "server", "tool", "severity", "confidence", "action")
 _EXCEPTION = ("rule", "server", "tool", "place", "content", "path", "host", "until", "why")
 _ACTIONS: Mapping[str, Action] = {action.name.lower(): action for action in Action}
@@ -198,6 +200,7 @@ class _PolicyReader:
             pending=_count(limits.get("pending"), PENDING),
             notifications=_count(limits.get("notifications"), NOTIFICATIONS),
             timeout_seconds=_seconds(limits.get("timeout")),
+            ask_seconds=_seconds(limits.get("ask")),
             drift_allow=frozenset(_each(drift["allow"], _drift)) if "allow" in drift else None,
             stop_without_audit=self._choice(
                 audit.get("on_failure"), {"continue": False, "stop": True}, loose=False

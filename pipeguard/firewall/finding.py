@@ -28,7 +28,8 @@ class Action(IntEnum):
     WARN = 1
     REDACT = 2  # placeholders take the place of secrets
     CUT = 3  # lines that say so take the place of passages
-    BLOCK = 4
+    ASK = 4  # a call waits until a person allows it, and is blocked otherwise
+    BLOCK = 5
 
 
 class Severity(IntEnum):

@@ -20,6 +20,7 @@ DEFAULT_PENDING = 10_000  # requests without an answer, in each direction
 # Per second and direction. Judging one takes some 10 us, so all of them take a tenth of a core's
 # time; no client shows as many.
 DEFAULT_NOTIFICATIONS = 10_000
+DEFAULT_ASK_SECONDS = 50.0
 
 
 class Mode(Enum):
@@ -48,6 +49,7 @@ class PolicyTarget(NamedTuple):
         tool: the tool concerned, or None.
         surface: that it was judged for.
         is_cuttable: True for a passage in plain sight, in a text that can do without.
+        is_call: True for a call, which can wait until a person decides.
         content: the keyed fingerprint of what was found; empty without a key.
         paths: of the files that the call names, if that is certain.
         hosts: likewise, that it names.
@@ -64,6 +66,7 @@ class PolicyTarget(NamedTuple):
     content: str = ""
     paths: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()
+    is_call: bool = False
 
 
 class Selector(NamedTuple):
@@ -135,12 +138,14 @@ class Limits(NamedTuple):
         pending: requests without an answer, in each direction.
         notifications: per second and direction; beyond, progress and logs are dropped.
         timeout_seconds: after which we answer a request ourselves; None for never.
+        ask_seconds: for which a call waits until a person decides; most clients wait for 60.
     """
 
     frame_bytes: int = DEFAULT_LIMIT_BYTES
     pending: int = DEFAULT_PENDING
     notifications: int = DEFAULT_NOTIFICATIONS
     timeout_seconds: float | None = None
+    ask_seconds: float = DEFAULT_ASK_SECONDS
 
 
 class Layer(NamedTuple):
@@ -200,9 +205,11 @@ class Policy(NamedTuple):
         return min(action, Action.WARN) if self.mode is Mode.OBSERVE else action
 
     def enforced_action(self, target: PolicyTarget, now: float) -> Action:
-        """The greatest action that any layer asks for; what cannot be cut is blocked."""
+        """The greatest action that any layer asks for; what cannot be cut or wait is blocked."""
         action = max(layer.action(target, now) for layer in self.layers)
-        return Action.BLOCK if action is Action.CUT and not target.is_cuttable else action
+        if action is Action.CUT and not target.is_cuttable:
+            return Action.BLOCK
+        return Action.BLOCK if action is Action.ASK and not target.is_call else action
 
     def exempts(self, target: PolicyTarget, now: float) -> bool:
         """True where an exception lets a finding pass, and no layer asks for more all the same."""

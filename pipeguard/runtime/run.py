@@ -51,6 +51,7 @@ if TYPE_CHECKING:
 
 _COUNTED = {
     Action.BLOCK: "blocked",
+    Action.ASK: "asked",
     Action.CUT: "cut",
     Action.REDACT: "redacted",
     Action.WARN: "warned",

@@ -14,13 +14,14 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from enum import Enum
+from functools import partial
 from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import TYPE_CHECKING, Protocol
 
 from pipeguard.config.options import WrapOptions
 from pipeguard.errors import PipeGuardError, Refusal, StateError
-from pipeguard.firewall.finding import Direction, MessageKind, Verdict
+from pipeguard.firewall.finding import Action, Direction, MessageKind, Verdict
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.message import Message, parse
 from pipeguard.firewall.protocol.places import Surface
@@ -157,6 +158,7 @@ class GuardedServer:
         self._run = Run(launched, options, self._relist, engines)
         server.attach(self._run)
         self._session = Session(self._run.guard, self._run.name)
+        self._session.can_wait = True
         limit = self._run.guard.policy.limits.frame_bytes
         self._client = open_client(limit)
         self._server = server.channel(limit)
@@ -280,6 +282,32 @@ class GuardedServer:
             self._events.put(_Event.UNRECORDED)
             self._withhold(verdict)
             raise ChannelClosed("no audit")
+        if verdict.action is Action.ASK:
+            start_thread("ask", partial(self._await_decision, verdict))
+
+    def _await_decision(self, verdict: Verdict) -> None:
+        """Wait until a person decides about a call, or nobody waits for it."""
+        end = monotonic() + self._run.guard.policy.limits.ask_seconds
+        decided: Verdict | None = verdict
+        while decided is verdict and not self._run.over.wait(TICK_SECONDS):
+            now = monotonic()
+            decided = self._session.decide(verdict, now, is_last=now >= end)
+        if decided is None or decided is verdict:
+            return  # it was cancelled, or is answered by `_answer_all`
+        with suppress(ChannelClosed):
+            self._record(decided)  # which waits again where another process had the grant
+            if decided.reply is not None:
+                self._client.write(decided.reply)
+            if decided.forward is not None:
+                self._send_late(decided.forward)
+
+    def _send_late(self, frame: bytes) -> None:
+        """Send the server what waited; if it has ended meanwhile, nobody else answers that."""
+        try:
+            self._server.write(frame)
+        finally:
+            if self._server_ended:
+                self._answer_all()
 
     def _withhold(self, verdict: Verdict) -> None:
         """Answer whoever waits for a frame that does not pass, since it was not recorded."""

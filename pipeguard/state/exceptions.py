@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from pipeguard.config.policy_file import PolicyFile
 
-WITHHELD = ("block", "cut")  # actions that take away what no placeholder stands for
+WITHHELD = ("block", "ask", "cut")  # actions that take away what no placeholder stands for
 STOPPED = (*WITHHELD, "redact")  # actions after which not all of a message goes on
 NOT_REDACTED = "protocol.not-redacted"
 
@@ -164,10 +164,9 @@ def scopes(event: AuditedEvent) -> tuple[Breadth, ...]:
 
 
 def is_decided_by_call(event: AuditedEvent) -> bool:
-    """True for a call that a flow stopped: what is right once says nothing about the next time."""
-    stopped = stopping(event)
-    is_flow = any(item["rule"].startswith("flows.") for item in stopped)
-    return is_flow and bool(call_mark(event))
+    """True for a call that waits, or that a flow stopped: what is right once may not be again."""
+    is_flow = any(item["rule"].startswith("flows.") for item in stopping(event))
+    return (is_flow or event.action == "ask") and bool(call_mark(event))
 
 
 def call_mark(event: AuditedEvent) -> str:

@@ -97,6 +97,12 @@ class StoredGrants:
                 return str(row[0])
         return ""
 
+    def has(self, mark: str) -> bool:
+        """True where a call is granted, which only `take` makes sure."""
+        with suppress(StateError), Store.open(self._store) as store:
+            return _is_granted(store, mark)
+        return False
+
 
 def _is_granted(store: Store, mark: str) -> bool:
     with translated_errors(store.path):

@@ -19,7 +19,7 @@ from time import monotonic
 from typing import ParamSpec, TypeVar
 
 from pipeguard.errors import PipeGuardError, Refusal
-from pipeguard.firewall.finding import Direction, Verdict
+from pipeguard.firewall.finding import Action, Direction, Verdict
 from pipeguard.firewall.protocol.json_values import JsonValue, serialise
 from pipeguard.firewall.protocol.message import Message, parse
 from pipeguard.firewall.protocol.strict_json import ParsedFrame, parse_json
@@ -32,6 +32,7 @@ T = TypeVar("T")
 
 SMALL_BYTES = 2 * 1024  # of any text, judged in 5 ms at most
 LARGE_BYTES = 64 * 1024  # its value, ten times that size, is not kept
+ASK_SECONDS = 0.5  # between two looks at whether a person has decided
 HUGE_BYTES = 2**20  # judged one at a time: judging takes ten times the frame's size in memory
 # How many threads judge frames below each size. All of them want the interpreter's lock, and the
 # loop may have to wait for each of them in turn (runtime.http.SWITCH_SECONDS).
@@ -203,6 +204,37 @@ async def judge_frame(
     if len(frame) < most:
         return _judge(session.receive, session, direction, frame)
     return await _judge_in_thread(session, direction, frame, unheard)
+
+
+async def wait_for_decision(
+    session: Session, verdict: Verdict, record: Callable[[Verdict], None]
+) -> Verdict | None:
+    """Wait until a person decides about a call, if it waits for that.
+
+    Args:
+        session: judged it.
+        verdict: on it.
+        record: hands a verdict over.
+
+    Returns:
+        What is done about the call; None where nobody waits for that any longer.
+    """
+    if verdict.action is not Action.ASK:
+        return verdict
+    end = monotonic() + session.guard.policy.limits.ask_seconds
+    asked: Verdict = verdict
+    decided: Verdict | None = verdict
+    try:
+        while decided is not None and decided.action is Action.ASK:
+            await asyncio.sleep(ASK_SECONDS)
+            asked, now = decided, monotonic()
+            decided = await asyncio.to_thread(session.decide, asked, now, is_last=now >= end)
+            if decided is not None and decided is not asked:
+                record(decided)
+    except asyncio.CancelledError:
+        session.state.release(Direction.TO_SERVER, asked.event)
+        raise
+    return decided
 
 
 async def _judge_in_thread(

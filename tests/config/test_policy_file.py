@@ -78,7 +78,7 @@ def test_the_example_with_every_key_is_right() -> None:
         known = begins.isidentifier() and begins.islower() and ":" in bare
         lines.append(bare if line.startswith("# ") and known else line)
     file = parse("\n".join(lines))
-    assert len(file.layer.actions) == 4
+    assert len(file.layer.actions) == 5
     assert file.layer.tools_block == ("delete_*",)
     assert file.drift_allow == frozenset({Drift.WORDING, Drift.NAME_ONLY})
     assert len(file.layer.exceptions) == 1

@@ -35,7 +35,7 @@ def test_actions_severities_and_confidences_are_ordered() -> None:
     assert (
         [*Action]
         == sorted(Action)
-        == [*(Action.ALLOW, Action.WARN, Action.REDACT, Action.CUT, Action.BLOCK)]
+        == [*(Action.ALLOW, Action.WARN, Action.REDACT, Action.CUT, Action.ASK, Action.BLOCK)]
     )
     assert [one.name for one in sorted(Severity)] == ["INFO", "LOW", "MEDIUM", "HIGH", "CRITICAL"]
     assert [one.name for one in sorted(Confidence)] == ["LOW", "MEDIUM", "HIGH"]

@@ -13,6 +13,7 @@ from pipeguard.firewall.finding import Action, Direction, Verdict
 from pipeguard.firewall.pins.fingerprint import Pin
 from pipeguard.firewall.policy import ActionEntry, Layer, Policy, Selector
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number, serialise
+from pipeguard.firewall.session.lifecycle import MAX_HELD
 from pipeguard.firewall.session.session import Session
 from pipeguard.rulebook.cache import load_engines
 from pipeguard.state.database import BUSY_SECONDS
@@ -45,24 +46,28 @@ class Conversation:
         }
         guard = make_guard("mail", load_engines(), policy or combine(None, None), pins, b"x")
         guard.contents_key, guard.grants = KEY, StoredGrants(store)
-        self._session = Session(guard, "TEST")
-        self._session.resume(revision)
-        self._id = 0
+        self.session = Session(guard, "TEST")
+        self.session.resume(revision)
+        self.number = 0
         self.call("get_inbox", {})
         content: JsonObject = {"content": [{"type": "text", "text": inbox}]}
-        frame = serialise({"jsonrpc": "2.0", "id": Number(str(self._id)), "result": content})
-        self._session.receive(Direction.TO_CLIENT, frame, 1.0)
+        frame = serialise({"jsonrpc": "2.0", "id": self.last_id, "result": content})
+        self.session.receive(Direction.TO_CLIENT, frame, 1.0)
 
     def call(self, name: str, arguments: JsonObject, **others: JsonValue) -> Verdict:
         return self.receive(self.request(name, arguments, **others))
 
+    @property
+    def last_id(self) -> Number:
+        return Number(str(self.number))
+
     def receive(self, message: JsonValue) -> Verdict:
-        return self._session.receive(Direction.TO_SERVER, serialise(message), 2.0)
+        return self.session.receive(Direction.TO_SERVER, serialise(message), 2.0)
 
     def request(self, name: str, arguments: JsonObject, **others: JsonValue) -> JsonObject:
-        self._id += 1
+        self.number += 1
         params: JsonObject = {"name": name, "arguments": arguments, **others}
-        frame: JsonObject = {"jsonrpc": "2.0", "id": Number(str(self._id)), "method": "tools/call"}
+        frame: JsonObject = {"jsonrpc": "2.0", "id": self.last_id, "method": "tools/call"}
         return {**frame, "params": params}
 
     def order(self, arguments: JsonObject = CALL, **others: JsonValue) -> Verdict:
@@ -188,3 +193,69 @@ def test_a_store_that_is_broken_grants_nothing(store: Path) -> None:
     for part in ("-wal", "-shm"):
         Path(f"{store}{part}").unlink(missing_ok=True)
     assert talk.order().action is Action.BLOCK
+
+
+# --- calls that wait ---------------------------------------------------------------------------
+
+ASKING = Layer(actions=(ActionEntry(Selector(rule="flows.ordered"), Action.ASK),))
+
+
+@pytest.fixture
+def asking(store: Path) -> Conversation:
+    """A conversation whose policy asks about what a text ordered."""
+    talk = Conversation(store, combine(None, None)._replace(layers=(ASKING,)))
+    talk.session.can_wait = True
+    return talk
+
+
+def test_a_held_call_is_neither_answered_nor_sent(asking: Conversation) -> None:
+    held = asking.order()
+    assert (held.action, held.forward, held.reply) == (Action.ASK, None, None)
+    assert len(asking.session.waiting()) == 1
+    assert asking.session.decide(held, 3.0, is_last=False) is held
+
+
+def test_it_goes_on_once_it_is_granted_and_is_blocked_once_its_time_is_over(
+    store: Path, asking: Conversation
+) -> None:
+    held = asking.order()
+    grant(store, held)
+    passed = asking.session.decide(held, 3.0, is_last=False)
+    assert passed is not None
+    assert passed.forward == held.frame
+    assert asking.session.decide(held, 3.0, is_last=True) is None
+    again = asking.order()
+    blocked = asking.session.decide(again, 60.0, is_last=True)
+    assert blocked is not None
+    assert (blocked.action, blocked.forward) == (Action.BLOCK, None)
+    assert blocked.reply is not None
+    assert blocked.findings[0].call == again.findings[0].call
+
+
+def test_only_its_sender_ends_a_call_that_waits(asking: Conversation) -> None:
+    held = asking.order()
+    forged = serialise({"jsonrpc": "2.0", "id": asking.last_id, "result": {"content": []}})
+    answer = asking.session.receive(Direction.TO_CLIENT, forged, 3.0)
+    assert answer.forward is None
+    params: JsonObject = {"requestId": asking.last_id}
+    asking.receive({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": params})
+    assert asking.session.decide(held, 3.0, is_last=True) is None
+
+
+def test_what_waits_is_answered_when_the_server_is_gone(asking: Conversation) -> None:
+    held = asking.order()
+    assert len(asking.session.abandon()) == 1
+    assert asking.session.decide(held, 3.0, is_last=True) is None
+
+
+def test_no_more_wait_than_there_is_room_for(asking: Conversation) -> None:
+    held = [asking.order({**CALL, "subject": str(number)}) for number in range(MAX_HELD + 1)]
+    assert [verdict.action for verdict in held] == [Action.ASK] * MAX_HELD + [Action.BLOCK]
+    assert held[-1].reply is not None
+
+
+def test_nothing_waits_where_nobody_can_be_asked(asking: Conversation) -> None:
+    asking.session.can_wait = False
+    stopped = asking.order()
+    assert stopped.action is Action.BLOCK
+    assert stopped.reply is not None

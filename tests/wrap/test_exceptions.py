@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from time import monotonic
 
 import pytest
 
+from pipeguard.state.audit import AuditFilter, rows
 from pipeguard.state.contents_key import KEY_NAME
+from pipeguard.state.store import Store
 from tests.gateway.served import Served, actor, write_servers
-from tests.launch.processes import until
+from tests.launch.processes import PATIENCE_SECONDS, until
 from tests.wrap.deciding import decide
 from tests.wrap.listening import Browser, Listening
 from tests.wrap.server import KEY
@@ -99,6 +102,63 @@ def test_an_exception_applies_in_an_open_session_and_lets_nothing_else_pass(
         assert not passes(call(OTHER))
         policy.write_text("# mine\n")
         until(lambda: not passes(call(ORDER)), "it applies no longer")
+
+
+ASKING = "actions: [{rule: 'secrets.*', place: call.arguments, action: ask}]\nlimits: {ask: %s}\n"
+
+
+@pytest.mark.often("over_stdio", "in_gateway")
+@pytest.mark.parametrize("transport", [over_stdio, over_http, in_gateway])
+def test_a_call_waits_until_a_person_decides(
+    tmp_path: Path,
+    policy: Path,
+    transport: Callable[[Path], AbstractContextManager[tuple[Ask, str]]],
+) -> None:
+    policy.write_text(ASKING % "50 s")
+    with transport(tmp_path) as (ask, tool), ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(ask, "tools/call", name=tool, arguments={"text": KEY})
+        until(lambda: bool(asked(tmp_path)), "it is written")
+        (event,) = asked(tmp_path)
+        assert not waiting.done()
+        code, shown = decide(tmp_path / "state", "allow", event, "--by", "call", "--why", "a test")
+        assert code == 0, shown
+        assert passes(waiting.result(PATIENCE_SECONDS))
+
+
+@pytest.mark.often("over_stdio")
+@pytest.mark.parametrize("transport", [over_stdio, over_http, in_gateway])
+def test_a_call_that_nobody_decides_about_is_blocked(
+    tmp_path: Path,
+    policy: Path,
+    transport: Callable[[Path], AbstractContextManager[tuple[Ask, str]]],
+) -> None:
+    policy.write_text(ASKING % "1 s")
+    with transport(tmp_path) as (ask, tool):
+        assert event_of(ask("tools/call", name=tool, arguments={"text": KEY}))
+        assert passes(ask("tools/call", name=tool, arguments={"text": "hello"}))
+
+
+def test_other_frames_pass_while_a_call_waits_and_each_is_answered_once(
+    tmp_path: Path, policy: Path
+) -> None:
+    policy.write_text(ASKING % "50 s")
+    with Wrapped(tmp_path) as wrapped:
+        wrapped.initialize()
+        call: tuple[str, Object] = ("tools/call", {"name": "echo", "arguments": {"text": KEY}})
+        cancelled, left = wrapped.requests(call, call)
+        until(lambda: len(asked(tmp_path)) == 2, "both are written")
+        assert passes(wrapped.ask("tools/call", name="echo", arguments={"text": "hello"}))
+        params: Object = {"requestId": cancelled}
+        wrapped.send({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": params})
+        wrapped.request("do/exit", number=0)
+        answers = [frame for frame in wrapped.frames_to_the_end() if "id" in frame]
+        assert [frame["id"] for frame in answers if frame["id"] in (cancelled, left)] == [left]
+
+
+def asked(folder: Path) -> list[str]:
+    """The events of calls that wait."""
+    with Store.open(folder / "state" / "pipeguard.db") as store:
+        return [row.entry.event for row in rows(store, AuditFilter(action="ask"))]
 
 
 def test_the_policy_and_the_audit_hold_no_secret_and_no_key(tmp_path: Path, policy: Path) -> None:

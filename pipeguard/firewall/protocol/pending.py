@@ -72,6 +72,7 @@ class PendingRequest:
         progress_token: the JSON token under which its progress is reported, or None.
         progress: the last value reported.
         forwarded: False while it is being judged: nothing may answer it yet.
+        held_event: names the verdict by which it waits for a person; else empty.
         call: the files and hosts that it names, or None.
         call_values: the short values among a call's arguments: ids, names, addresses.
         requested_lists: the lists whose changes it subscribes to (firewall.protocol.methods).
@@ -91,6 +92,7 @@ class PendingRequest:
             "call_values",
             "forwarded",
             "frame_bytes",
+            "held_event",
             "id_token",
             "is_method_secret",
             "is_tool_secret",
@@ -114,6 +116,7 @@ class PendingRequest:
         self.progress_token = progress_token
         self.progress = float("-inf")
         self.forwarded = False
+        self.held_event = ""
         self.call_values = self.requested_lists = self.announced_lists = _NONE
         self.call: Targets | None = None
         self.frame_bytes = self.call_bytes = 0
@@ -250,7 +253,7 @@ class Pending:
             return None
         for pending in self._all():
             request = pending._open.get(id_token)
-            if request is not None and request.forwarded:
+            if request is not None and request.forwarded and not request.held_event:
                 pending.drop(request)
                 return request
         return None
@@ -325,7 +328,8 @@ class Pending:
             return False
         for pending in self._whole._all():
             request = pending._by_progress.get(token) or pending._tasks.get(token)
-            if request is not None and request.forwarded and value >= request.progress:
+            is_sent = request is not None and request.forwarded and not request.held_event
+            if request is not None and is_sent and value >= request.progress:
                 request.progress = value
                 return True
         return False
@@ -333,6 +337,10 @@ class Pending:
     def overdue(self, now: float, timeout_seconds: float) -> list[PendingRequest]:
         """The forwarded requests that have waited longer than the timeout."""
         return [r for r in self.all() if r.forwarded and now - r.since > timeout_seconds]
+
+    def list_held(self) -> list[PendingRequest]:
+        """The requests that wait for a person, with those of all exchanges."""
+        return [request for request in self._whole.all() if request.held_event]
 
     def own(self) -> list[PendingRequest]:
         """The requests of this Pending, without those of its exchanges."""

@@ -95,7 +95,8 @@ class Context(NamedTuple):
     def decide(self, bare: Finding, surface: Surface, *, is_cuttable: bool) -> Finding:
         """The finding with the action of the policy, and what an exception for it could name."""
         policy, note = self.guard.policy, ""
-        target = self._target(bare, surface)._replace(is_cuttable=is_cuttable)
+        is_call = self.part == "params" and self.method == "tools/call"
+        target = self._target(bare, surface)._replace(is_cuttable=is_cuttable, is_call=is_call)
         action = policy.action(target, self.now)
         if (bare.rule, bare.pointer) in self.exempt or policy.exempts(target, self.now):
             action, note = Action.ALLOW, EXEMPT
@@ -213,6 +214,9 @@ class Grants(Protocol):
             The event that the person allowed; empty where there is no grant, or another process
             was faster.
         """
+
+    def has(self, mark: str) -> bool:
+        """True where a call is granted, which only `take` makes sure."""
 
 
 class FailureNotes(Protocol):

@@ -53,6 +53,7 @@ from pipeguard.firewall.session.rewrite import (
 
 MAX_REDACTIONS = 3  # rounds; a message that still has something to redact is blocked
 TO_SERVER, TO_CLIENT = Direction.TO_SERVER, Direction.TO_CLIENT
+_UNDECIDED = {Action.ASK: Action.BLOCK}
 
 
 class MessageJudge(NamedTuple):
@@ -66,6 +67,7 @@ class MessageJudge(NamedTuple):
         event: names the verdict.
         budgets: what judging may still cost; None if the message has a budget of its own.
         is_member: True for a message of a batch.
+        can_wait: True where a call may wait until a person decides.
     """
 
     guard: Guard
@@ -75,6 +77,7 @@ class MessageJudge(NamedTuple):
     event: str
     budgets: Budgets | None = None
     is_member: bool = False
+    can_wait: bool = False
 
     def judge(self, message: Message) -> Verdict:
         """The verdict on a message.
@@ -109,8 +112,11 @@ class MessageJudge(NamedTuple):
             if early is not None:
                 findings.append(early)
             is_granted = False
-            if request.tool is not None and greatest(findings) is Action.BLOCK:
+            if request.tool is not None and greatest(findings) >= Action.ASK:
                 findings, is_granted = self._use_grant(message, request.tool, findings)
+                if self._holds(request, findings):
+                    return self._verdict(message, request, findings, None)
+                findings = [f._replace(action=_UNDECIDED.get(f.action, f.action)) for f in findings]
             verdict = self._settle(message, request, findings)
             if verdict.forward is not None:
                 self.state.request_sent(self.direction, message, request)
@@ -156,7 +162,7 @@ class MessageJudge(NamedTuple):
 
         A call in a batch cannot be granted, nor one that would not pass as it is.
         """
-        stopped = [finding for finding in findings if finding.action is Action.BLOCK]
+        stopped = [finding for finding in findings if finding.action >= Action.ASK]
         is_changed = any(f.action in (Action.REDACT, Action.CUT) for f in findings)
         is_final = any(find_remedy(f.rule).way is not Way.EXCEPTION for f in stopped)
         if self.is_member or is_changed or is_final:
@@ -168,6 +174,13 @@ class MessageJudge(NamedTuple):
         note = f"a person allowed this call once, as event {event}"
         allowed = [f._replace(action=Action.ALLOW, note=note) for f in stopped]
         return [*allowed, *(f for f in findings if f not in stopped)], True
+
+    def _holds(self, request: PendingRequest, findings: list[Finding]) -> bool:
+        """True for a call that now waits until a person decides."""
+        is_asked = greatest(findings) is Action.ASK
+        can_be_granted = all(f.call for f in findings if f.action is Action.ASK)
+        is_held = is_asked and can_be_granted and self.can_wait
+        return is_held and self.state.hold(self.direction, request, self.event)
 
     def _judge_notification(self, message: Message) -> Verdict:
         reasons = self.state.admit_notification(self.direction, message, self.now)

@@ -63,12 +63,14 @@ class Session:
         guard: what is known of the server.
         run: names this run; events are `<run>.c<n>` and `<run>.s<n>`.
         state: what is remembered of the conversation.
+        can_wait: True where the transport has calls wait until a person decides: it asks `decide`.
     """
 
     def __init__(self, guard: Guard, run: str) -> None:
         self.guard = guard
         self.run = run
         self.state = ConversationState(guard.policy.limits)
+        self.can_wait = False
 
     def receive(self, direction: Direction, frame: bytes, now: float) -> Verdict:
         """Judge one frame and say what to do with it.
@@ -85,12 +87,37 @@ class Session:
         event = f"{self.run}.{'c' if direction is TO_SERVER else 's'}{number}"
         judge = MessageJudge if self.guard.inspects else ProtocolJudge
         guard = self.guard.snapshot()
-        return self._judge_or_refuse(judge(guard, self.state, direction, now, event), frame)
+        judging = judge(guard, self.state, direction, now, event, can_wait=self.can_wait)
+        return self._judge_or_refuse(judging, frame)
 
     def receive_concurrently(self, direction: Direction, frame: bytes, now: float) -> Verdict:
         """Judge as `receive` does, in another thread: for frames that may take long."""
         with self.guard.spare() as guard:
             return self._twin(guard, self.state).receive(direction, frame, now)
+
+    def decide(self, verdict: Verdict, now: float, *, is_last: bool) -> Verdict | None:
+        """Judge a call again that waits for a person; any thread.
+
+        Args:
+            verdict: the verdict by which it waits.
+            now: seconds on the session's clock.
+            is_last: True where it waits no longer, and is blocked unless a person allowed it.
+
+        Returns:
+            The new verdict, by which it may wait again; the same one where nobody decided yet; None
+            where it waits no longer, since it was cancelled or answered.
+        """
+        if not self.state.holds(TO_SERVER, verdict.event):
+            return None
+        mark = next(finding.call for finding in verdict.findings if finding.call)
+        grants = self.guard.grants
+        if not is_last and (grants is None or not grants.has(mark)):
+            return verdict
+        if not self.state.release(TO_SERVER, verdict.event):
+            return None
+        twin = self._twin(self.guard, self.state)
+        twin.can_wait = not is_last
+        return twin.receive_concurrently(TO_SERVER, verdict.frame, now)
 
     # --- the conversation ---------------------------------------------------------------
 

@@ -16,7 +16,7 @@ import aiohttp
 from aiohttp import web
 
 from pipeguard.errors import PipeGuardError
-from pipeguard.firewall.finding import Direction
+from pipeguard.firewall.finding import Action, Direction, Verdict
 from pipeguard.firewall.session.session import Session
 from pipeguard.transports.bounded import Backlog
 from pipeguard.transports.channel import AsyncChannel, ChannelClosed, RemoteChannel
@@ -24,7 +24,7 @@ from pipeguard.transports.http.client.upstream import Remote
 from pipeguard.transports.http.server.admission import RequestRefused
 from pipeguard.transports.http.server.refusals import RefusalReason
 from pipeguard.transports.http.server.sessions import Sessions
-from pipeguard.transports.judging import Judge
+from pipeguard.transports.judging import Judge, wait_for_decision
 from pipeguard.transports.pump import pump
 from pipeguard.transports.tasks import Tasks
 
@@ -124,7 +124,8 @@ async def converse(
 ) -> None:
     """Pump both ways until a side is gone; then answer open requests, and end the other side."""
     expiring = asyncio.create_task(answer_overdue(session, client))
-    to_server = asyncio.create_task(pump(session, Direction.TO_SERVER, client, server, judge))
+    asking = _Asking(session, client, server, judge)
+    to_server = asyncio.create_task(pump(session, Direction.TO_SERVER, client, server, asking))
     to_client = asyncio.create_task(pump(session, Direction.TO_CLIENT, server, client, judge))
     try:
         await asyncio.wait((to_server, to_client), return_when=asyncio.FIRST_COMPLETED)
@@ -133,12 +134,46 @@ async def converse(
     finally:
         for task in (to_server, to_client, expiring):
             task.cancel()
+        await asking.tasks.end()
         ends = await asyncio.gather(to_server, to_client, expiring, return_exceptions=True)
         await server.close()
         await client.close()
     for end in ends:
         if isinstance(end, Exception) and not isinstance(end, ChannelClosed):
             raise end
+
+
+class _Asking:
+    """Judges the client's frames; what waits for a person holds up no other frame."""
+
+    def __init__(
+        self, session: Session, client: AsyncChannel, server: AsyncChannel, judge: Judge
+    ) -> None:
+        self.tasks = Tasks()
+        self._session = session
+        self._client = client
+        self._server = server
+        self._judge = judge
+
+    async def __call__(self, session: Session, direction: Direction, frame: bytes) -> Verdict:
+        """Judge a frame."""
+        verdict = await self._judge(session, direction, frame)
+        if verdict.action is Action.ASK:
+            self.tasks.begin(self._deliver(verdict))
+        return verdict
+
+    async def _deliver(self, verdict: Verdict) -> None:
+        decided = await wait_for_decision(self._session, verdict, self._judge.record)
+        if decided is None:
+            return
+        if decided.reply is not None:
+            with suppress(ChannelClosed):
+                await self._client.write(decided.reply)
+        if decided.forward is not None:
+            try:
+                await self._server.write(decided.forward)
+            except ChannelClosed:
+                await _abandon(self._session, self._client)
 
 
 def _is_server_gone(to_server: asyncio.Task[None], to_client: asyncio.Task[None]) -> bool:

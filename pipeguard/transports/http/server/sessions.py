@@ -135,7 +135,9 @@ class Sessions:
 
     def make_session(self, guard: Guard, run: str) -> Session:
         """A Session that begins, under the name of a run."""
-        return Session(guard, run)
+        session = Session(guard, run)
+        session.can_wait = True
+        return session
 
     def of(self, session_id: str | None, version: str | None, who: str = "") -> Session:
         """The Session of a session id; a new one where the id is not known.
