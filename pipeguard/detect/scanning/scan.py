@@ -273,12 +273,12 @@ class Scan:
             return None, False
         if view is View.JOINED and origin.is_part_of_word(rule, data, match):
             confidence = lower(confidence)
-        within = self._json.around(*match.span, origin) if rule.quoted else None
-        confidence = confidence_as_shown(rule, confidence, data, match.span, within)
+        within = self._json.around(*span, origin) if rule.quoted else None
+        confidence = confidence_as_shown(rule, confidence, data, span, within)
         is_doubted = (
             may_be_doubted(rule, confidence)
             and view in _CLASSIFIED
-            and self._is_doubted(data, match.span, confidence, within)
+            and self._is_doubted(data, span, confidence, within)
         )
         if is_doubted:
             confidence = lower(confidence)

@@ -56,7 +56,7 @@ def by_re(
 ) -> Iterator[Occurrence]:
     flags = re.ASCII | (re.IGNORECASE if ignore_case else 0)
     for match in re.compile(pattern.encode(), flags).finditer(data, low, high):
-        group = match.span("secret") if match.re.groupindex else (-1, -1)
+        group = match.span(*match.re.groupindex) if match.re.groupindex else (-1, -1)
         yield Occurrence(match.span(), group if group[0] >= 0 else None, match[0])
 
 
