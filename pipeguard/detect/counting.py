@@ -9,6 +9,7 @@ server returned and its own secrets in a wrong folder are judged as everywhere.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from enum import Enum
 from functools import cached_property
@@ -28,6 +29,7 @@ from pipeguard.detect.knowledge import Knowledge
 from pipeguard.detect.rules.rule import Leaving
 from pipeguard.detect.scanning.scan_budget import Match
 from pipeguard.firewall.finding import Confidence
+from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.protocol.json_values import JsonValue, with_strings
 from pipeguard.firewall.protocol.places import get_value
 from pipeguard.firewall.session.guard import Context
@@ -35,6 +37,18 @@ from pipeguard.firewall.session.guard import Context
 # What a tool does by which a secret could leave. Running something counts too, but not in an
 # argument made for a credential: a command has to be told how to log in.
 _PASSES_ON = Label.SENDS | Label.OUTSIDE | Label.KEEPS | Label.TAKES_IN
+
+
+FIXTURE_CHARS = 600  # around a hash that are read for where it belongs
+_HASH = lazy_regex(
+    r"\$(?:2[aby]|[56y]|argon2id?|scrypt)\$|(?:pbkdf2|scrypt|argon2|bcrypt)[\w:]{0,16}[$:]"
+)
+_FIXTURE = lazy_regex(
+    r"(?<![a-z])(?:fixtures?|seed(?:s|ed|er|ers|ing)?|factor(?:y|ies)|conftest|demo|dummy|mock|sample"
+    r"|test (?:data|users?|accounts?)|local dev(?:elopment)?|development default)(?![a-z])"
+    r"|(?:^|/)(?:tests?|specs?|examples?|docs)/",
+    re.IGNORECASE,
+)
 
 
 class Worth(Enum):
@@ -131,6 +145,17 @@ class LocatedMatch:
         if not is_plain or not self.is_argument:
             return False
         return self.is_kept_here and are_key_files(written_files(self.value))
+
+    @property
+    def is_fixture_hash(self) -> bool:
+        """True for the hash of a password in a fixture or seed, as its file or its text says."""
+        match = self.match
+        if not match.rule.is_private or not _HASH.match(self.text, match.start):
+            return False
+        around = self.text[max(0, match.start - FIXTURE_CHARS) : match.end + FIXTURE_CHARS]
+        paths, _ = self.context.call.names
+        named = [*paths, *(written_files(self.value) if self.is_argument else ())]
+        return any(map(_FIXTURE.search, (around, *named)))
 
     @property
     def is_servers_own(self) -> bool:
@@ -236,6 +261,7 @@ _BY_WAY: tuple[_Row, ...] = (
 _BY_SOURCE: tuple[_Row, ...] = (
     (lambda case: case.is_servers_own, Worth.AT_MOST_LIKELY),
     (lambda case: case.is_key_in_its_file, Worth.AT_MOST_LIKELY),
+    (lambda case: case.is_fixture_hash, Worth.AT_MOST_LIKELY),
     (lambda case: case.is_foreign_data, Worth.CERTAIN),
 )
 

@@ -235,3 +235,21 @@ def test_a_line_that_sends_a_password_does_not_keep_it(line: str) -> None:
     assert talk.call("write_file", path="a.txt", content=here).action is Action.WARN
     apart = content.replace("password=", "").replace("two", "password=" + "Kc-local-9d2f")
     assert talk.call("write_file", path="a.txt", content=apart).action is Action.WARN
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (f"-- seed data for local development\nINSERT INTO users VALUES (1, '{HASH}');", True),
+        (f"WARN seeds: user demo has hash {HASH}", True),
+        (f"-- exported from the portal\nINSERT INTO users VALUES (1, '{HASH}');", False),
+    ],
+)
+def test_the_hash_of_a_password_in_a_fixture_is_shown(text: str, *, shown: bool) -> None:
+    assert (HASH in Talk(READ).read("/srv/app/users.sql", text)) is shown
+
+
+def test_the_path_of_a_fixture_says_so_too() -> None:
+    text = f"(1, 'anna', '{HASH}')"
+    assert HASH in Talk(READ).read("/srv/app/tests/fixtures/users.sql", text)
+    assert HASH not in Talk(READ).read("/srv/app/dump/users.sql", text)
