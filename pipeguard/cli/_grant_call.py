@@ -71,8 +71,9 @@ def _page(event: AuditedEvent) -> list[str]:
     for item in stopped:
         note = item.get("note", "")
         lines.append(f"  stopped  {item['rule']}{': ' if note else ''}{visible(note)}")
-        if item["rule"].startswith("flows.") and (passage := item.get("excerpt")):
-            lines.append(f"  it read  {visible(passage)}")
+        if excerpt := item.get("excerpt"):
+            said = "it read" if item["rule"].startswith("flows.") else "found"
+            lines.append(f"  {said:<7}  {visible(excerpt)}")
     return [
         *lines,
         f"This opens: this call, once, within {MINUTES} minutes, with exactly these arguments, if",

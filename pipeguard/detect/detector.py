@@ -11,7 +11,7 @@ from typing import NamedTuple
 from pipeguard.detect import findings
 from pipeguard.detect.commands.call_names import NAMING, NamedCall
 from pipeguard.detect.flows.known_secrets import KnownSecrets, without_known_secrets
-from pipeguard.detect.flows.tool_labels import make_tool
+from pipeguard.detect.flows.tool_labels import Label, Tool, make_tool
 from pipeguard.detect.flows.vault import Vault
 from pipeguard.detect.knowledge import Knowledge, Scanners
 from pipeguard.detect.restoring import put_back
@@ -154,6 +154,10 @@ class Detection(Knowledge):
         """Find results of other tools and secrets that would leave with a request."""
         return findings.leak_findings(self, context, message, values)
 
+    def show_call(self, message: Message) -> str:
+        """Show the arguments of a call to a person, without secrets."""
+        return findings.shown_arguments(self, message)
+
     def name_targets(
         self, method: str, tool: str | None, params: JsonValue, frame_bytes: int
     ) -> Targets:
@@ -174,7 +178,9 @@ class Detection(Knowledge):
         self, context: Context, frame: bytes, values: frozenset[str], tool: str
     ) -> None:
         """Remember what a tool returned, also if it was blocked."""
-        self.flows.record_result(self.tool(context.guard, tool), frame, context.now, values)
+        bare = Tool(tool, Label.NONE, context.guard.name)
+        known = bare if context.tool is None else self.tool(context.guard, tool)
+        self.flows.record_result(known, frame, context.now, values)
 
     def mask_own(self, policy: Policy, message: Message) -> tuple[Message, Finding | None]:
         """Mask PipeGuard's own secrets in a message of the server."""

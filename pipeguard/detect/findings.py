@@ -11,15 +11,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from pipeguard.detect.checks.credential_names import is_credential_name
 from pipeguard.detect.counting import LocatedMatch, rate_match, restored_file
 from pipeguard.detect.cuts import KEPT_CHARS, can_cut, cut_findings, forged_lines, with_words
 from pipeguard.detect.flows.leak import SECRET_OUT, OrderPassage
-from pipeguard.detect.flows.text_values import secret_egress, short_values, without_credentials
+from pipeguard.detect.flows.text_values import secret_egress, short_values
 from pipeguard.detect.flows.tool_labels import Label
 from pipeguard.detect.flows.vault import RESTORED
 from pipeguard.detect.knowledge import Knowledge
 from pipeguard.detect.restoring import FOREIGN_NOTE, echoes, has_foreign_placeholder
-from pipeguard.detect.scanning.confidence import shown_words
+from pipeguard.detect.scanning.confidence import hide_long_tokens, show_visibly
 from pipeguard.detect.scanning.scan_budget import NOTHING_FOUND, Match, ScanResult
 from pipeguard.detect.vault_placeholder import may_hold_placeholder
 from pipeguard.errors import Refusal
@@ -54,7 +55,13 @@ from pipeguard.firewall.session.rewrite import UNREAD
 _SEVERE = Severity.HIGH, Confidence.HIGH
 DIGITS = 32  # hex digits of a fingerprint: 128 bits
 SECRET_CHARS = 2**14  # around what is shown, so that a secret is found whole
+ARGUMENTS_CHARS = 1200  # of a call's arguments that a person is shown
 _DOTS = lazy_regex("…{2,}")
+# A mail address, the host of a web address, an account (ISO 13616), a number.
+_TELLING = lazy_regex(
+    r"([\w.+-]{1,64}@[\w.-]{1,255}|https?://[\w.:-]{1,255}"
+    r"|\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,4})?\b|\b\d[\d -]{4,33}\d\b)"
+)
 _UNREAD_NOTE = "more of the message could be an order to the model than is read of one message"
 _MISPLACED_NOTE = (
     "a key that this server returned would be written into another folder, in clear; a file for"
@@ -155,7 +162,6 @@ def leak_findings(
             finding._replace(
                 note=finding.note or leak.note,
                 excerpt=_shown_passage(knowledge, leak.passage) if leak.passage else "",
-                arguments=_shown_arguments(knowledge, _arguments(message)),
             )
         )
     return findings
@@ -165,21 +171,31 @@ def _shown_passage(knowledge: Knowledge, passage: OrderPassage) -> str:
     """The words of a result that ordered a call, without secrets."""
     first = max(0, passage.start - SECRET_CHARS)
     masked = _mask(knowledge, passage.text[first : passage.end + SECRET_CHARS])
-    return _cut_shown(masked[passage.start - first : passage.end - first])
+    return _cut_shown(masked[passage.start - first : passage.end - first], KEPT_CHARS)
 
 
-def _shown_arguments(knowledge: Knowledge, given: JsonValue) -> str:
-    """The arguments of a call without secrets, the shortest first: no long text hides another."""
-    given = without_credentials(given)
-    if isinstance(given, dict):
-        given = dict(sorted(given.items(), key=lambda pair: len(serialise(pair[1]))))
-    return _cut_shown(_mask(knowledge, serialise(given)[:SECRET_CHARS].decode("utf-8", "ignore")))
+def shown_arguments(knowledge: Knowledge, message: Message) -> str:
+    """The arguments of a call for a person, the shortest first: no long text hides another."""
+    given = serialise(_shortest_first(_arguments(message)))[:SECRET_CHARS]
+    return _cut_shown(_mask(knowledge, given.decode("utf-8", "ignore")), ARGUMENTS_CHARS)
+
+
+def _shortest_first(value: JsonValue) -> JsonValue:
+    """A value whose short members come first, with dots in place of credentials."""
+    if isinstance(value, list):
+        return [_shortest_first(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    pairs = [(k, "…" if is_credential_name(k) else _shortest_first(v)) for k, v in value.items()]
+    return dict(sorted(pairs, key=lambda pair: len(serialise(pair[1]))))
 
 
 def _mask(knowledge: Knowledge, text: str) -> str:
     """A text with a dot in place of each character of a secret."""
     from pipeguard.detect.flows.secret_values import named_secrets
 
+    for engine in knowledge.scanners[Surface.TO_SERVER]:
+        text = engine.dot_secrets(text)
     secrets = named_secrets(text)
     if knowledge.vault is not None:
         secrets += knowledge.vault.find_secrets(text)
@@ -188,8 +204,13 @@ def _mask(knowledge: Knowledge, text: str) -> str:
     return text
 
 
-def _cut_shown(masked: str) -> str:
-    return shown_words(_DOTS.sub("…", masked), KEPT_CHARS)
+def _cut_shown(masked: str, limit_chars: int) -> str:
+    """The start of a masked text; a person needs to see accounts, addresses and hosts whole."""
+    parts = _TELLING.split(_DOTS.sub("…", masked[: 4 * limit_chars]))
+    shown = "".join(
+        part if index % 2 else hide_long_tokens(part) for index, part in enumerate(parts)
+    )
+    return show_visibly(shown, limit_chars)
 
 
 def call_values(message: Message) -> frozenset[str]:

@@ -318,6 +318,7 @@ def _mask(verdict: Verdict) -> Verdict:
             tool=None if finding.tool is None else IN_USE.mask(finding.tool),
             path=IN_USE.mask(finding.path),
             host=IN_USE.mask(finding.host),
+            arguments=IN_USE.mask(finding.arguments),
         )
         for finding in verdict.findings
     )

@@ -135,7 +135,8 @@ def test_it_is_bound_to_all_that_the_call_says(store: Path) -> None:
     grant(store, Conversation(store).order())
     other = Conversation(store).order(task={"ttl": Number("60000")})
     assert other.action is Action.BLOCK
-    again = Conversation(store).order(_meta={"progressToken": "another each time"})
+    meta: JsonObject = {"progressToken": "another each time", "traceparent": "00-ab-cd-01"}
+    again = Conversation(store).order(_meta=meta)
     assert again.forward is not None
 
 
@@ -172,9 +173,26 @@ def test_what_is_shown_has_no_secret(store: Path) -> None:
     assert "Xk9mQ4" not in finding.excerpt
 
 
-def test_a_long_text_hides_no_address(store: Path) -> None:
-    call: JsonObject = {"body": "Dear all. " * 1000, "recipients": ["audit@bw.example"]}
-    assert "audit@bw.example" in Conversation(store).order(call).findings[0].arguments
+def test_what_a_rule_calls_a_secret_is_not_shown(store: Path) -> None:
+    login = "://".join(("postgres", "root:tr4ff1c-L1ght@db.bw.example/x"))
+    (finding,) = Conversation(store, inbox=f"{INBOX} It is in {login}.").order().findings
+    assert "audit@bw.example" in finding.excerpt
+    assert "tr4ff1c" not in finding.excerpt
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        {"body": "Dear all. " * 1000, "recipients": ["to01office@bw.example", "audit@bw.example"]},
+        {"message": {"body": "Dear all. " * 1000, "to": ["audit@bw.example"]}},
+        {"body": "Pay DE89370400440532013000.", "recipients": ["audit@bw.example"]},
+    ],
+)
+def test_a_person_sees_to_whom_a_call_goes(store: Path, call: JsonObject) -> None:
+    shown = Conversation(store).order(call).findings[0].arguments
+    assert "audit@bw.example" in shown
+    assert ("DE89370400440532013000" in shown) is ("Pay" in str(call))
+    assert ("to01office@bw.example" in shown) is ("to01office" in str(call))
 
 
 def test_a_stopped_call_does_not_wait_for_a_writer(store: Path) -> None:

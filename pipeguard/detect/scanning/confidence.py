@@ -170,6 +170,7 @@ def may_be_doubted(rule: Rule, confidence: Confidence) -> bool:
 
 EXCERPT_CHARS = 72
 SHOWN_CHARS = 4  # of a secret that is long enough to hide the rest; they show its kind
+_SPACE = lazy_regex(r"\s+")
 _LONG_TOKEN = lazy_regex(r"(?<![A-Za-z0-9_-])(?=[A-Za-z_-]*+[0-9])[A-Za-z0-9+_=-]{12,}+")
 
 
@@ -184,7 +185,17 @@ def masked_excerpt(rule: Rule, matched: bytes) -> str:
 
 def shown_words(text: str, limit_chars: int) -> str:
     """The start of a text, without long tokens and without characters that nobody sees."""
-    shown = _LONG_TOKEN.sub("…", " ".join(text[: 4 * limit_chars].split()))[: limit_chars + 1]
+    return show_visibly(hide_long_tokens(text[: 4 * limit_chars]), limit_chars)
+
+
+def hide_long_tokens(text: str) -> str:
+    """A text with single spaces between its words, and dots in place of long tokens."""
+    return _LONG_TOKEN.sub("…", _SPACE.sub(" ", text))
+
+
+def show_visibly(text: str, limit_chars: int) -> str:
+    """The start of a text, without characters that nobody sees."""
+    shown = text.strip()[: limit_chars + 1]
     shown = "".join(c if c.isprintable() else f"⟨U+{ord(c):04X}⟩" for c in shown)
     return shown if len(shown) <= limit_chars else shown[: limit_chars - 1] + "…"
 

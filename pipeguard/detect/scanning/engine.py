@@ -180,15 +180,31 @@ class Engine:
     def mask(self, data: bytes) -> bytes:
         """Replace the secrets in free text, such as a line of a log, by the rule's id."""
         text = data.decode("utf-8", "replace").encode()
-        nothing = MessageText("", keyed=self.keyed)
-        source = self._source(nothing, lambda _: "log.message")
-        scan = Scan(self.lookup, source, self.surface, Budgets(len(text)))
         pieces, at = [], 0
-        for start, end, rule in sorted(scan.spans(text), key=lambda span: (span[0], -span[1])):
-            if rule.is_private and end > at:
+        for start, end, rule in self._secrets(text):
+            if end > at:
                 pieces.append(text[at:start] + b"[masked:" + rule.id.encode() + b"]")
                 at = end
         return b"".join((*pieces, text[at:])) if pieces else data
+
+    def dot_secrets(self, text: str) -> str:
+        """Put a dot in place of each character of the secrets in free text."""
+        data = text.encode("utf-8", "replace")
+        pieces, at = [], 0
+        for start, end, _ in self._secrets(data):
+            if end > at:
+                pieces.append(data[at : max(at, start)].decode("utf-8", "ignore"))
+                pieces.append("…" * len(data[max(at, start) : end].decode("utf-8", "ignore")))
+                at = end
+        return "".join((*pieces, data[at:].decode("utf-8", "ignore"))) if pieces else text
+
+    def _secrets(self, text: bytes) -> list[tuple[int, int, Rule]]:
+        """The spans of secrets in free text, the first one first."""
+        nothing = MessageText("", keyed=self.keyed)
+        source = self._source(nothing, lambda _: "log.message")
+        scan = Scan(self.lookup, source, self.surface, Budgets(len(text)))
+        secrets = (span for span in scan.spans(text) if span[2].is_private)
+        return sorted(secrets, key=lambda span: (span[0], -span[1]))
 
 
 # --- databases --------------------------------------------------------------------------

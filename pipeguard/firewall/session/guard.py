@@ -168,6 +168,9 @@ class Detector(Protocol):
     ) -> list[Finding]:
         """Find results of other tools and secrets that would leave with a request."""
 
+    def show_call(self, message: Message) -> str:
+        """Show the arguments of a call to a person, without secrets."""
+
     def name_targets(
         self, method: str, tool: str | None, params: JsonValue, frame_bytes: int
     ) -> Targets:
@@ -182,7 +185,14 @@ class Detector(Protocol):
     def record_result(
         self, context: Context, frame: bytes, values: frozenset[str], tool: str
     ) -> None:
-        """Remember what a tool returned, also if it was blocked."""
+        """Remember what a tool returned, also if it was blocked.
+
+        Args:
+            context: where it is.
+            frame: the answer.
+            values: the short values of the call.
+            tool: its name; of what no tool returned, the method.
+        """
 
     def mask_own(self, policy: Policy, message: Message) -> tuple[Message, Finding | None]:
         """Mask PipeGuard's own secrets in a message of the server."""
@@ -243,15 +253,6 @@ class FailureNotes(Protocol):
             since: when the request was judged, on the session's clock.
             now: when the answer is judged.
         """
-
-
-def _without_progress_token(params: JsonValue) -> JsonValue:
-    meta = params.get("_meta") if isinstance(params, dict) else None
-    if not isinstance(params, dict) or not isinstance(meta, dict):
-        return params
-    rest: JsonObject = {key: item for key, item in meta.items() if key != "progressToken"}
-    others = {key: item for key, item in params.items() if key != "_meta"}
-    return {**others, "_meta": rest} if rest else others
 
 
 class _Shared:
@@ -323,7 +324,7 @@ class Guard:
 
         Args:
             tool: that is called.
-            params: of the call; its progress token is another each time (MCP basic/utilities).
+            params: of the call. What clients put into `_meta` is another each time (MCP basic).
             stopped: why it was stopped: once there are other reasons, the mark is another.
         """
         if not self.contents_key:
@@ -332,8 +333,9 @@ class Guard:
         defined = pin.approved_fingerprint if pin is not None else None
         reasons = sorted({f"{finding.rule} {finding.place}" for finding in stopped})
         parts = self.name, tool, defined or "", self.policy.version, *reasons
-        call = canonical(_without_progress_token(params))
-        text = b"\0".join((*(part.encode("utf-8", "replace") for part in parts), call))
+        if isinstance(params, dict):
+            params = {key: item for key, item in params.items() if key != "_meta"}
+        text = b"\0".join((*(part.encode("utf-8", "replace") for part in parts), canonical(params)))
         return blake2b(text, digest_size=MARK_BYTES, key=self.contents_key).hexdigest()
 
     @property

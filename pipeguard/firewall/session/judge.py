@@ -53,6 +53,7 @@ from pipeguard.firewall.session.rewrite import (
 
 MAX_REDACTIONS = 3  # rounds; a message that still has something to redact is blocked
 TO_SERVER, TO_CLIENT = Direction.TO_SERVER, Direction.TO_CLIENT
+READING = frozenset({"resources/read", "tasks/result"})  # as tools do
 _UNDECIDED = {Action.ASK: Action.BLOCK}
 
 
@@ -109,8 +110,7 @@ class MessageJudge(NamedTuple):
         early = self.state.admit(self.direction, message, request)
         try:
             findings = self._request_findings(message, request)
-            if early is not None:
-                findings.append(early)
+            findings += [] if early is None else [early]
             is_granted = False
             if request.tool is not None and greatest(findings) >= Action.ASK:
                 findings, is_granted = self._use_grant(message, request.tool, findings)
@@ -148,7 +148,7 @@ class MessageJudge(NamedTuple):
         findings += detector.find_leaks(context, message, values)
         if findings and any(tells_private(finding.rule) for finding in findings):
             call.forget()  # a name may hold the secret, which is written down nowhere
-            findings = [f._replace(path="", host="", arguments="") for f in findings]
+            findings = [f._replace(path="", host="") for f in findings]
             request.is_method_secret = method_is_secret(findings)
             request.is_tool_secret = name_is_secret(findings)
         if call is not NO_CALL or request.tool is not None:
@@ -158,29 +158,31 @@ class MessageJudge(NamedTuple):
     def _use_grant(
         self, message: Message, tool: str, findings: list[Finding]
     ) -> tuple[list[Finding], bool]:
-        """The findings of a stopped call: marked, or allowed where a person granted the call.
+        """The findings of a stopped call: marked, or allowed where a person granted it.
 
-        A call in a batch cannot be granted, nor one that would not pass as it is.
+        Neither in a batch, nor where the call would be changed.
         """
-        stopped = [finding for finding in findings if finding.action >= Action.ASK]
+        stopped = [f for f in findings if f.action >= Action.ASK]
+        others = [f for f in findings if f not in stopped]
         is_changed = any(f.action in (Action.REDACT, Action.CUT) for f in findings)
         is_final = any(find_remedy(f.rule).way is not Way.EXCEPTION for f in stopped)
         if self.is_member or is_changed or is_final:
             return findings, False
         mark = self.guard.mark_call(tool, message.value.get("params"), stopped)
         event = self.guard.grants.take(mark) if mark and self.guard.grants is not None else ""
-        if not event:
-            return [f._replace(call=mark) if f in stopped else f for f in findings], False
-        note = f"a person allowed this call once, as event {event}"
-        allowed = [f._replace(action=Action.ALLOW, note=note) for f in stopped]
-        return [*allowed, *(f for f in findings if f not in stopped)], True
+        if event:
+            note = f"a person allowed this call once, as event {event}"
+            return [f._replace(action=Action.ALLOW, note=note) for f in stopped] + others, True
+        is_private = any(tells_private(finding.rule) for finding in findings)
+        shown = "" if is_private else self.guard.detector.show_call(message)
+        return [f._replace(call=mark, arguments=shown) for f in stopped] + others, False
 
     def _holds(self, request: PendingRequest, findings: list[Finding]) -> bool:
         """True for a call that now waits until a person decides."""
-        is_asked = greatest(findings) is Action.ASK
-        can_be_granted = all(f.call for f in findings if f.action is Action.ASK)
-        is_held = is_asked and can_be_granted and self.can_wait
-        return is_held and self.state.hold(self.direction, request, self.event)
+        if greatest(findings) is not Action.ASK or not self.can_wait:
+            return False
+        is_grantable = all(f.call for f in findings if f.action is Action.ASK)
+        return is_grantable and self.state.hold(self.direction, request, self.event)
 
     def _judge_notification(self, message: Message) -> Verdict:
         reasons = self.state.admit_notification(self.direction, message, self.now)
@@ -234,9 +236,9 @@ class MessageJudge(NamedTuple):
         context = self._context(message, request)
         verdict = self._settle(message, request, self._findings(context, message))
         extra += _note_findings(note, verdict)
-        if request.tool is not None:  # also if it was blocked: a later call that repeats it tells
-            values, tool = request.call_values, request.tool
-            self.guard.detector.record_result(context, said.frame, values, tool)
+        if request.tool is not None or request.method in READING:  # also if it was blocked
+            name, values = request.tool or request.method, request.call_values
+            self.guard.detector.record_result(context, said.frame, values, name)
         if isinstance(result, dict):
             self._record_input_requests(result, verdict)
         pins = () if reviewed is None else reviewed.pins
