@@ -16,15 +16,22 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Collection, Iterator, Sequence
+from itertools import count
 from threading import Lock
 
 from pipeguard.detect.flows import overlap, text_values
 from pipeguard.detect.flows.leak import PRIVATE_OUT, SECRET_OUT, UNTRUSTED_ACTS, Leak
 from pipeguard.detect.flows.ledger_memory import LedgerMemory, RememberedResults
-from pipeguard.detect.flows.orders import MOST_ORDERS, ActingCall, CarriedOrder
+from pipeguard.detect.flows.orders import MOST_ORDERS, ActingCall, CarriedOrder, ClientWords
 from pipeguard.detect.flows.outgoing_call import Call
 from pipeguard.detect.flows.tool_labels import ACTS, CHANGES, Label, Tool
-from pipeguard.detect.flows.tool_results import ForgottenResults, ToolResult, join_strings
+from pipeguard.detect.flows.tool_results import (
+    BLOB_BYTES,
+    ForgottenResults,
+    ToolResult,
+    drop_blobs,
+    join_request,
+)
 from pipeguard.detect.text.document import MessageText
 from pipeguard.firewall.budgets import measure_text
 from pipeguard.firewall.finding import Confidence, Severity
@@ -79,9 +86,10 @@ class Flows:
         self._forgotten = ForgottenResults()
         self._results = RememberedResults(MOST_RESULTS, RESULT_BYTES, RESULT_SECONDS)
         # Bytes alone: each garbage collection would walk thousands of live objects.
-        self._requests: deque[bytes] = deque()
+        self._requests: deque[tuple[int, bytes]] = deque()
         self._request_bytes = 0
-        self._texts_before: deque[tuple[str, str]] = deque()  # texts of requests, and their letters
+        self._numbers = count()  # of requests and results, in the order in which they came
+        self._said: deque[ClientWords] = deque()
         self._chars_before = 0
         self._sent_texts: deque[str] = deque(maxlen=RECENT_CALLS)  # squeezed, to tools that send
         # By tool, the longest value of each recent call.
@@ -111,7 +119,7 @@ class Flows:
             self._forgotten.add(self._results, RESULT_SECONDS)
             self._results.clear()
             self._requests.clear()
-            self._texts_before.clear()
+            self._said.clear()
             self._sent_texts.clear()
             self._pieces.clear()
             self._orders.clear()
@@ -120,7 +128,7 @@ class Flows:
 
     def _count_worked_out(self) -> None:
         """Under the lock."""
-        before = (text for texts in self._texts_before for text in texts)
+        before = (text for said in self._said for text in (said.text, said.letters))
         pieces = (piece for recent in self._pieces.values() for piece in recent)
         self._worked_out_bytes = measure_text(*before, *pieces, *self._sent_texts)
         self._worked_out_bytes += sum(result.derived for result in self._results)
@@ -136,10 +144,13 @@ class Flows:
             now: seconds on the session's clock.
             about: the short values of the call, from `text_values.short_values`.
         """
+        if len(frame) > BLOB_BYTES:
+            frame = drop_blobs(frame)
         if len(frame) > RESULT_BYTES:
             return
         result = ToolResult(tool, frame, now, about)
         with self._lock:
+            result.number = next(self._numbers)
             self._results.add(result, now)
             self._drop_orders()
         self._memory.note(self)
@@ -158,11 +169,13 @@ class Flows:
 
     def record_request(self, frame: bytes) -> None:
         """Remember a request that went on: what is in it came from the client's side."""
+        if len(frame) > REQUEST_BYTES:
+            return
         with self._lock:
-            self._requests.append(frame)
+            self._requests.append((next(self._numbers), frame))
             self._request_bytes += len(frame)
             while self._request_bytes > REQUEST_BYTES:
-                self._request_bytes -= len(self._requests.popleft())
+                self._request_bytes -= len(self._requests.popleft()[1])
 
     def leaks(
         self,
@@ -192,10 +205,7 @@ class Flows:
             # Where a credential belongs it may go, but an address can be anybody's.
             used = self._looked_up(tool, arguments, now, about)
             leaks = [leak._replace(confidence=Confidence.MEDIUM) for leak in used]
-        ordered = self._find_order(tool, arguments) if tool.acts else []
-        return (
-            leaks if any(leak.confidence is Confidence.HIGH for leak in leaks) else leaks + ordered
-        )
+        return leaks + (self._find_order(tool, arguments) if tool.acts else [])
 
     def _find_order(self, tool: Tool, arguments: JsonValue) -> list[Leak]:
         """Find the order that a call carries out, or a part of one that was carried out before."""
@@ -204,13 +214,14 @@ class Flows:
             carried = list(self._orders)
         if not results:
             return []
-        call = ActingCall(tool.acts, arguments, self._lower_earlier_text)
+        call = ActingCall(tool.acts, arguments, self._read_said)
         found = call.find_order(results)
         if found is None:
             found = call.find_part(carried)
         else:
             with self._lock:
-                self._orders.append(found)
+                if found not in self._orders:
+                    self._orders.append(found)
                 self._drop_orders()
         leaks = [] if found is None else [found.leak()]
         if sum(result.derived for result in results) > self._worked_out_bytes:
@@ -297,23 +308,25 @@ class Flows:
         call.follow("".join(before))
         call.put_together(pieces)
 
-    def _lower_earlier_text(self) -> str:
-        return self._earlier_text()[0].lower()
-
     def _earlier_text(self) -> tuple[str, str]:
         """The texts of the requests that went on, and their letters alone."""
+        said = self._read_said()
+        return "\n".join(each.text for each in said), "".join(each.letters for each in said)
+
+    def _read_said(self) -> list[ClientWords]:
+        """Read what the client said in requests that went on."""
         with self._lock:
             requests = list(self._requests)
-            self._requests.clear()
-            self._request_bytes = 0
-        new = [(text, overlap.letters(text)) for text in map(join_strings, requests)]
+        new = [ClientWords.read(number, join_request(frame)) for number, frame in requests]
         with self._lock:
-            self._texts_before += new
-            self._chars_before += sum(len(text) for text, _ in new)
+            for request, said in zip(requests, new, strict=True):
+                if self._requests and self._requests[0] is request:  # no other thread was faster
+                    self._request_bytes -= len(self._requests.popleft()[1])
+                    self._said.append(said)
+                    self._chars_before += len(said.text)
             while self._chars_before > REQUEST_BYTES:
-                self._chars_before -= len(self._texts_before.popleft()[0])
-            texts = list(self._texts_before)
-        return "\n".join(text for text, _ in texts), "".join(letters for _, letters in texts)
+                self._chars_before -= len(self._said.popleft().text)
+            return list(self._said)
 
 
 def _forget_derived(results: Sequence[ToolResult]) -> None:

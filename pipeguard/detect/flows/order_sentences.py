@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from enum import IntEnum
-from functools import cache
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 from pipeguard.detect.flows.tool_labels import ToolAct
@@ -23,6 +23,7 @@ STRONG = lazy_regex(
     r"|\b\d{6,34}\b",
     re.IGNORECASE,
 )
+OPENING_WORDS = 10  # of a sentence, in which it says who is to do what
 LEAST_WORDS = 3  # of a sentence that orders something
 SHORT_WORDS = 9  # fewer tell English by one small word
 
@@ -34,7 +35,10 @@ SENTENCE_END = lazy_regex(
     r"|(?<!\\)[\"']\s*[,}\]:](?=[\s\"'{}\[\],]|$)|\s[–—]\s|;\s"
 )
 _WORD = lazy_regex(r"[^\W_]+(?:['’-][^\W_]+)*|[:,;()*\"“¤]")
+_MENTION = lazy_regex(r"(?<![\w@])@[\w.-]{1,40}[,:]?(?=\s)")  # who is spoken to
 _PAUSES = frozenset(':,;()*"“')
+_OF_MONEY = ToolAct.PAY | ToolAct.CHANGE
+_OBJECTS = frozenset({"it", "this", "that", "these", "those"})
 _IRREGULAR = {
     "send": "sent",
     "write": "written",
@@ -60,6 +64,7 @@ class _Verbs(NamedTuple):
     """The verbs of one act."""
 
     base: frozenset[str]
+    any: frozenset[str]
     passive: frozenset[str]
     gerund: frozenset[str]
     stems: re.Pattern[str]
@@ -72,6 +77,7 @@ def _verbs(act: ToolAct) -> _Verbs:
     base = all_tables[name]
     return _Verbs(
         frozenset(base),
+        frozenset(base).union(map(_third_person, base)),
         frozenset(map(_participle, base)),
         frozenset(map(_gerund, base)),
         _stems(all_tables[f"{name}-stems"]),
@@ -94,6 +100,12 @@ def _stems(stems: Sequence[str]) -> re.Pattern[str]:
             (r"\b(?:ge)?" if is_word else "") + word + (r"\b" if stem.endswith("_") else "")
         )
     return re.compile("|".join(parts), re.IGNORECASE)
+
+
+def _third_person(verb: str) -> str:
+    if re.search("[^aeiou]y$", verb):
+        return f"{verb[:-1]}ies"
+    return f"{verb}{'es' if re.search('(?:s|x|z|ch|sh|o)$', verb) else 's'}"
 
 
 def _participle(verb: str) -> str:
@@ -122,25 +134,39 @@ class OrderStrength(IntEnum):
     ASKED = 2
 
 
-def rate_sentence(sentence: str, acts: ToolAct) -> OrderStrength:
-    """Say how a sentence orders one of some acts."""
+@lru_cache(maxsize=64)  # a sentence is rated for one act after the other
+def _read(sentence: str) -> tuple[str, list[str], set[str], bool]:
+    """A sentence without values, its words in their order and as a set, whether it is English."""
     sentence = STRONG.sub(" ¤ ", sentence)  # an address may contain a verb
+    sentence = _MENTION.sub(" : ", sentence)
     words = [word.lower().replace("’", "'") for word in _WORD.findall(sentence)]
     seen = set(words)
-    is_english = sentence.isascii() and len(seen & tables.english) >= (
-        1 if len(words) < SHORT_WORDS else 2
-    )
+    least = 1 if len(words) < SHORT_WORDS else 2
+    return sentence, words, seen, sentence.isascii() and len(seen & tables.english) >= least
+
+
+def rate_sentence(sentence: str, acts: ToolAct) -> OrderStrength:
+    """Say how a sentence orders one of some acts."""
+    sentence, words, seen, is_english = _read(sentence)
     found = OrderStrength.NONE
     for act in acts:
         verbs = _verbs(act)
-        if seen & verbs.base and any(
-            word in verbs.base and _is_asked(words, at) for at, word in enumerate(words)
-        ):
+        asked = [
+            at
+            for at, word in enumerate(words if seen & verbs.base else ())
+            if word in verbs.base and _is_asked(words, at)
+        ]
+        if not all(_is_offer(words, at) for at in asked):
             return OrderStrength.ASKED
+        found = max(found, OrderStrength.STATED if asked else found)
         for at, word in enumerate(words) if seen & verbs.passive else ():
             if word in verbs.passive:
                 found = max(found, _rate_passive(words, at))
+        if seen & verbs.any and _speaks_to_anybody(words, verbs.any):
+            found = max(found, OrderStrength.STATED)
         if act is ToolAct.SHARE and seen & tables.access and seen & tables.receiving:
+            found = max(found, OrderStrength.STATED)
+        if act in _OF_MONEY and seen & tables.destinations and seen & tables.replaced:
             found = max(found, OrderStrength.STATED)
         if seen & verbs.gerund and seen & tables.obliging:
             found = max(found, OrderStrength.STATED)
@@ -151,6 +177,12 @@ def rate_sentence(sentence: str, acts: ToolAct) -> OrderStrength:
     return found
 
 
+def _is_offer(words: Sequence[str], at: int) -> bool:
+    """True for "contact us at …" and "write to us at …": whoever wants to may."""
+    following = [word for word in words[at + 1 : at + 4] if word != "to"]
+    return words[at] in tables.reaching and following[:2] in (["us", "at"], ["us", "via"])
+
+
 def _rate_passive(words: Sequence[str], at: int) -> OrderStrength:
     """Rate a participle at a place: "must be sent" asks, "is sent" states, "was sent" tells."""
     before = words[max(0, at - 4) : at]
@@ -159,7 +191,22 @@ def _rate_passive(words: Sequence[str], at: int) -> OrderStrength:
     is_obliged = "be" in before and tables.modals & {*before}
     if is_obliged or {"get", "have"} & {*before[-3:]} & {*words[:3]}:
         return OrderStrength.ASKED
-    return OrderStrength.STATED if {"is", "are"} & {*before} else OrderStrength.NONE
+    is_stated = {"is", "are"} & {*before} or ("if" in words[:at] and {"got", "gets"} & {*before})
+    return OrderStrength.STATED if is_stated else OrderStrength.NONE
+
+
+def _speaks_to_anybody(words: Sequence[str], verbs: frozenset[str]) -> bool:
+    """True for "whoever reads this sends …" and "could one of you send …"."""
+    begin = words[:OPENING_WORDS]
+    asks = begin[0] in tables.questions and not tables.subjects & {*begin[1:2]}
+    subject = next((at for at, word in enumerate(begin[:3]) if word in tables.anybody), None)
+    if subject is None and not asks:
+        return False
+    return any(
+        word in verbs and begin[at] not in tables.determined
+        for at, word in enumerate(begin[1:])
+        if at >= (subject or 0)
+    )
 
 
 def _is_asked(words: Sequence[str], at: int) -> bool:
@@ -173,10 +220,21 @@ def _is_asked(words: Sequence[str], at: int) -> bool:
     if before in _PAUSES:
         return not tables.determined & near
     if before in tables.links or before.endswith("ly"):  # "once done, also send"
-        return not tables.subjects & near
+        return not tables.subjects & near or _ends_an_order(words[:at])
     if before == "to":
-        return bool(tables.obliging & far) and not {"i", "we", "i'd"} & {
+        obliges = at > 1 and words[at - 2] in {"has", "have", "is", "are"}
+        return bool(obliges or tables.obliging & far) and not {"i", "we", "i'd"} & {
             *words[max(0, at - 4) : at]
         }
     excluded = tables.conditions if before == "you" else frozenset({"i", "we", "they"})
     return before in tables.before_order and not excluded & near
+
+
+def _ends_an_order(words: Sequence[str]) -> bool:
+    """True for "cancel it and": who does it is not said there."""
+    return len(words) > 2 and words[-2] in _OBJECTS and words[-3] in _all_verbs()
+
+
+@cache
+def _all_verbs() -> frozenset[str]:
+    return frozenset[str]().union(*(_verbs(act).base for act in ToolAct))

@@ -12,12 +12,15 @@ Knows verbs, sentences and values; detect.flows.ledger asks, and the policy deci
 from __future__ import annotations
 
 import re
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import cache, partial
+from functools import cache
 from itertools import islice
+from math import inf
+from operator import itemgetter
 from typing import NamedTuple
 
+from pipeguard.detect.flows import overlap
 from pipeguard.detect.flows.leak import ORDERED, Leak, OrderPassage
 from pipeguard.detect.flows.order_sentences import (
     SENTENCE_END,
@@ -27,6 +30,7 @@ from pipeguard.detect.flows.order_sentences import (
 )
 from pipeguard.detect.flows.tool_labels import ToolAct
 from pipeguard.detect.flows.tool_results import ToolResult
+from pipeguard.detect.flows.value_places import Place, SearchedText, plain
 from pipeguard.detect.words import acts as tables
 from pipeguard.detect.words import tools as lists
 from pipeguard.firewall.finding import Confidence, Severity
@@ -36,23 +40,52 @@ from pipeguard.unicode.name_words import name_words
 
 # --- the values of a call ---------------------------------------------------------------------
 
-MOST_VALUES = 24  # of a call that are looked up
+MOST_VALUES = 64  # of a call that are looked up
 VALUE_CHARS = 3, 160  # of one
-MOST_STRINGS = 64  # of a call that are read
+STRONG_CHARS = 6  # letters and digits of one that no two texts share by chance
+LEAST_COMMAND = 10  # characters of a command that is looked up
+MOST_STRINGS = 256  # of a call that are read
 READ_CHARS = 4096  # of one of them
 KEY_CHARS = 100  # of the name of one
 DATA_CHARS = 8  # of an address that is visited: fewer say nothing
 
 _TIME = lazy_regex(r"[\d\s:.,/TZ+-]*|\d{4}-\d{2}-\d{2}.{0,20}")
 _COMMANDS = lists.CODE
-_NO_LETTER = lazy_regex(r"[^a-z0-9]+")
-_GROUPED = lazy_regex(r"[a-z]{2}\d{2}[a-z0-9]{8,30}|\d{7,34}")
+_PATHS = lists.PATHS | {"files", "paths"}
 # Commands that send, delete, publish or let somebody in; not those that install or build.
 _ACTS = lazy_regex(
     r"(?<![\w-])(?:rm|rmdir|unlink|shred|dd|truncate|mv|chmod|chown|scp|rsync|sftp|ftp|nc|ncat|sendmail"
     r"|mail|mutt|ssh-copy-id|useradd|adduser|usermod|passwd|crontab|twine|publish|upload|push"
     r"|remote (?:add|set-url)|delete|destroy|drop|revoke|--delete[\w-]*|--data[\w-]*|--form"
-    r"|--upload-file|-[dFT])(?![\w-])|authorized_keys|[|]\s{0,4}(?:ba|z|da)?sh\b"
+    r"|--upload-file|-[dFT]|git config|(?:kubectl|oc) (?:apply|create|scale|patch|edit|exec|cp)"
+    r"|(?:helm|terraform|tofu) (?:install|upgrade|apply|import)|(?:npm|pip|yarn) config"
+    r"|(?:gh|glab) (?:api|auth|secret|variable|release|(?:repo|pr|mr) (?:edit|merge|review))"
+    r"|--force|--no-verify|--admin|DROP|DELETE|TRUNCATE|GRANT|UPDATE)(?![\w-])|authorized_keys|>>?\s?~"
+    # What was downloaded and is run, and packages of another index.
+    r"|[|]\s{0,4}(?:sudo )?(?:(?:ba|z|da)?sh|python3?|node|perl|ruby|iex)\b|<\(\s?(?:curl|wget)"
+    r"|[$]\(\s?(?:curl|wget)|(?:index-url|registry|trusted-host|--index)\b"
+    # Secrets that are shown.
+    r"|\bprintenv\b|\b(?:auth|print-access)[- ]token\b|\bsecrets?\b"
+    r"|[$][{]?\w{0,40}(?:TOKEN|KEY|SECRET|PASS)"
+    r"|\.(?:netrc|npmrc|pypirc|pgpass|aws|ssh|kube|gnupg)\b|\bcredentials?\b|\bid_(?:rsa|ed25519)\b"
+    r"|\b(?:cat|less|head|tail|base64) [^|;&]{0,80}\.env\b"
+)
+# Between commands; and those of every day, which a text may tell to run.
+_JOINT = lazy_regex(r"&&|[|]{2}|[;\n]")
+_DAILY = lazy_regex(
+    r"(?:sudo )?(?:rm|rmdir|mv|cp|dd|truncate|chmod|chown)\b|(?:apt|apt-get) |git (?:merge|rm)\b"
+    r"|git push(?: (?:-u|--set-upstream|--(?:follow-)?tags))?(?: [\w./][\w./-]*)*\Z"
+    r"|docker (?:build|run|compose|ps|logs)\b|[\w.-]+ (?:get|describe|logs|list|plan|version)\b"
+)
+MOST_COMMANDS = 8  # of a call
+# Files that run or are obeyed by themselves, or that say who may change what.
+_OBEYED = lazy_regex(
+    r"(?:^|/)(?:\.github/(?!ISSUE_TEMPLATE)|\.gitlab-ci|\.circleci/|\.git/|\.husky/|\.vscode/|\.cursor"
+    r"|\.claude/|\.mcp\.json|\.ssh/|\.aws/|codeowners\b|jenkinsfile\b|azure-pipelines|bitbucket-pipelines"
+    r"|(?:claude|agents?|gemini|memory)\.md\b|\.(?:bash|zsh)\w{0,10}\b|\.profile\b|\.netrc\b|\.npmrc\b"
+    r"|\.pypirc\b|pip\.conf\b|\.git(?:config|modules|attributes)\b|\.envrc\b|cron\w{0,8}\b|sudoers\b"
+    r"|systemd/|authorized_keys\b|\.pre-commit|\.windsurfrules|\.clinerules)",
+    re.IGNORECASE,
 )
 # Outside the folder where a command runs.
 _PATH = lazy_regex(r"(?<![\w./~-])(?:~|/)(?:/?[\w.@-]{1,64}){1,12}/?")
@@ -62,18 +95,20 @@ class Value(NamedTuple):
     """A value that a call was given.
 
     Attributes:
-        text: in small letters; of a number in groups, its letters and digits alone.
+        text: in small letters; of one that is strong, its letters and digits alone.
         is_strong: True where no two texts share it by chance.
-        is_grouped: True for the number of an account or telephone, which is often in groups.
     """
 
     text: str
     is_strong: bool
-    is_grouped: bool = False
 
-    def occurs(self, small: str, letters: Callable[[], str]) -> bool:
+    def occurs(self, small: str, letters: str) -> bool:
         """True if a text has it: given in small letters, and by its letters and digits alone."""
-        return self.text in small or (self.is_grouped and self.text in letters())
+        return self.text in (letters if self.is_strong else small)
+
+    def find(self, text: SearchedText) -> Iterator[Place]:
+        """Its places in a text, as a word of its own."""
+        return text.find_spelt(self.text) if self.is_strong else text.find_word(self.text)
 
 
 def find_values(arguments: JsonValue, acts: ToolAct) -> list[Value]:
@@ -81,9 +116,9 @@ def find_values(arguments: JsonValue, acts: ToolAct) -> list[Value]:
 
     Of what is only sent, those that say where: a comment goes to the ticket that it is about.
     """
-    strong: dict[str, bool] = {}
+    strong: dict[str, None] = {}
     weak: dict[str, None] = {}
-    to_whom = lists.RECIPIENT | tables.persons
+    to_whom = lists.RECIPIENT | tables.persons | tables.threads
     for keys, text in _leaves(arguments):
         if keys & tables.quantities and not keys & tables.ids:
             continue
@@ -92,20 +127,38 @@ def find_values(arguments: JsonValue, acts: ToolAct) -> list[Value]:
         is_prose = bool(keys & _COMMANDS or (keys & tables.prose and not keys & tables.ids))
         names_it = not is_prose and bool(acts & ~ToolAct.SEND or keys & to_whom)
         read = _without_data(text) if acts is ToolAct.VISIT else text
-        for match in STRONG.finditer(read, 0, READ_CHARS):
-            if names_it or match["address"]:
-                bare = _NO_LETTER.sub("", match[0].lower())
-                is_grouped = _GROUPED.fullmatch(bare) is not None
-                strong[bare if is_grouped else match[0].lower().rstrip(".:!?/")] = is_grouped
+        found = STRONG.finditer(read, 0, READ_CHARS)
+        spelt = (match[0] for match in found if names_it or match["address"])
+        strong |= dict.fromkeys(overlap.letters(plain(each)) for each in spelt)
         if keys & _COMMANDS:
             weak |= dict.fromkeys(path[0].lower() for path in _PATH.finditer(text, 0, READ_CHARS))
+            for command in _acting_commands(text):
+                weak |= dict.fromkeys((command, *_find_names(command)))
+        if keys & _PATHS and not acts & ToolAct.DELETE and not _OBEYED.search(text, 0, READ_CHARS):
+            continue  # what is written in a file is a coding agent's daily bread
         if names_it and _is_name(keys, text):
             weak[text.strip().lower()] = None
-    values = [
-        Value(text, is_strong=True, is_grouped=is_grouped) for text, is_grouped in strong.items()
-    ]
-    values += [Value(text, is_strong=False) for text in weak if text not in strong]
+    values = [Value(text, is_strong=True) for text in strong if len(text) >= STRONG_CHARS]
+    values += [Value(text, is_strong=False) for text in weak if overlap.letters(text) not in strong]
     return values[:MOST_VALUES]
+
+
+def _acting_commands(text: str) -> Iterator[str]:
+    """The commands of a line that send, delete, publish or let somebody in."""
+    for part in _JOINT.split(text[:READ_CHARS])[:MOST_COMMANDS]:
+        command = part.strip()
+        is_long = LEAST_COMMAND <= len(command) <= VALUE_CHARS[1]
+        if is_long and _ACTS.search(command) and not _DAILY.match(command):
+            yield " ".join(command.split()).lower()
+
+
+def _find_names(command: str) -> Iterator[str]:
+    """The words of a command after its program and verb: branches, numbers, names."""
+    for word in command.split()[1:]:
+        name = word.strip("\"'${}")
+        is_name = VALUE_CHARS[0] <= len(name) or name.isdigit()
+        if is_name and name[0] not in "-$<>|&" and name not in tables.common:
+            yield name
 
 
 def _without_data(address: str) -> str:
@@ -123,28 +176,41 @@ def _is_name(keys: frozenset[str], text: str) -> bool:
     return is_plain and text.strip().lower() not in tables.common
 
 
-def _leaves(value: JsonValue) -> Iterator[tuple[frozenset[str], str]]:
-    """The first strings and numbers of arguments, with the words of the nearest name."""
+def _leaves(value: JsonValue) -> list[tuple[frozenset[str], str]]:
+    """The first strings, numbers and telling keys of arguments, with the words of the nearest name.
+
+    Those that say to whom come first, and the first of each list, so that no other hides them.
+    """
     left: deque[tuple[frozenset[str], JsonValue]] = deque([(frozenset(), value)])
+    leaves: list[tuple[frozenset[str], str]] = []
     for _ in range(MOST_STRINGS):
         if not left:
-            return
+            break
         keys, item = left.popleft()
-        room = MOST_STRINGS - len(left)
+        room = max(0, MOST_STRINGS - len(left))
         if isinstance(item, dict):
-            pairs = islice(item.items(), max(0, room))
+            pairs = [*islice(item.items(), room)]
             left += [(frozenset(name_words(key[:KEY_CHARS])), inner) for key, inner in pairs]
+            leaves += [(keys, key) for key, _ in pairs if not key.isidentifier()]
         elif isinstance(item, list):
-            left += [(keys, inner) for inner in item[: max(0, room)]]
+            left += [(keys, inner) for inner in item[:room]]
         elif isinstance(item, str | Number):
-            yield keys, str(item)
+            leaves.append((keys, str(item)))
+    counts = Counter[frozenset[str]]()
+    ranked: list[tuple[bool, int, tuple[frozenset[str], str]]] = []
+    for leaf in leaves:
+        counts[leaf[0]] += 1
+        ranked.append((leaf[0].isdisjoint(lists.RECIPIENT), counts[leaf[0]], leaf))
+    return [leaf for *_, leaf in sorted(ranked, key=itemgetter(0, 1))]
 
 
 # --- orders --------------------------------------------------------------------------------
 
 AROUND_CHARS = 400  # of a value that are read, before and after it
 SENDER_CHARS = 120  # before it, that may say that it is who the text is from
-MOST_PLACES = 4  # of a value in one result
+MOST_READ = 512  # places of values that are read for one call
+SENTENCE_CHARS = 800  # of a sentence of a passage
+_OFTEN = ToolAct.RUN | ToolAct.VISIT | ToolAct.WRITE  # what a coding agent is told all day
 _BY_COMMAND = ToolAct.SEND | ToolAct.PAY | ToolAct.DELETE | ToolAct.SHARE | ToolAct.CHANGE
 PASSAGE_CHARS = 1200  # of an order, before and after its sentence
 
@@ -154,90 +220,65 @@ class FoundOrder(NamedTuple):
 
     Attributes:
         is_certain: True where the sentence of the value asks for the act.
-        acts: that its passage names.
         start: of the words around the value, in the text.
         end: of them.
+        first: of its passage.
+        last: of it.
     """
 
     is_certain: bool
-    acts: ToolAct
     start: int
     end: int
+    first: int
+    last: int
 
 
 _FIELD_BEFORE = lazy_regex(
-    r"(?:[\"']\s*[:,\[]\s*|(?:^|\n)[ \t]*(?:[-*] )?[\w .()-]{1,32}:\s*|(?:^|\n)[ \t]*-\s*|[\t|]\s*"
-    r"|(?:^|\n)[ \t]*)[\"'<]?\Z"
+    r"(?:[\"']\s*[:,\[]\s*|(?:^|\n)[ \t]*(?:[-*] )?(?:[\w()-]{1,24}[ .]?){1,2}:\s*"
+    r"|(?:^|\n)[ \t]*-\s*|[\t|]\s*)[\"'<]?\Z"
 )
 _FIELD_AFTER = lazy_regex(r"[\"'>]?[ \t]*(?:[,\n\t|}\])]|\Z)")
 _SENDER = lazy_regex(
-    r"(?:\b(?:from|sender|author|reply[-_ ]?to|reporter|creator|created_by"
-    r"|requester|assignee|posted_by|user|submitter|login)\b)[\"']?\s*[:=]\s*[\"'{\[]?[^\n{}]{0,60}\Z",
+    r"(?:^|[\n{,;|\"'*_-])[\s\"'*_-]{0,4}(?:from|sender|author|reply[-_ ]?to|reporter|creator"
+    r"|created_by|requester|assignee|posted_by|user|submitter|login)[\"'*_]{0,3}"
+    r"\s*[:=]\s*[\"'{\[]?[^\n{}]{0,60}\Z",
     re.IGNORECASE,
 )
 
 
 def find_order(
-    text: str, places: Iterable[tuple[int, int]], value: Value, acts: ToolAct
+    text: SearchedText, value: Value, acts: ToolAct, budget: Iterator[int]
 ) -> FoundOrder | None:
     """Find an order in a text that gives a value of a call and names its act.
 
     Args:
         text: the strings of a result, with their lines.
-        places: of the value in it.
-        value: the value.
+        value: in it.
         acts: of the tool that is called.
+        budget: has an item for each place that may still be read.
 
     Returns:
         None also where the value is who the text is from: to answer somebody is no order.
     """
     found: FoundOrder | None = None
-    for start, end in places:
-        if acts is ToolAct.SEND and _SENDER.search(text[max(0, start - SENDER_CHARS) : start]):
+    for place, _ in zip(value.find(text), budget, strict=False):
+        if acts is ToolAct.SEND and _is_sender(text.text, place):
             return None
-        found = found or _read_around(text, (start, end), value, acts)
+        if found is None or not found.is_certain:
+            found = _read_around(text.text, place, value, acts) or found
     return found
 
 
-def find_places(small: str, value: Value) -> Iterator[tuple[int, int]]:
-    """The first places of a value in a text, in small letters, as words of its own."""
-    places = _grouped_places if value.is_grouped else _plain_places
-    yield from islice(places(small, value.text), MOST_PLACES)
+def _is_sender(text: str, place: Place) -> bool:
+    """True where a value is who a text is from."""
+    return _SENDER.search(text[max(0, place[0] - SENDER_CHARS) : place[0]]) is not None
 
 
-def _plain_places(small: str, word: str) -> Iterator[tuple[int, int]]:
-    start = small.find(word)
-    while start >= 0:
-        end = start + len(word)
-        is_begun = start > 0 and _joins(small[start - 1], word[0])
-        if not is_begun and not (end < len(small) and _joins(word[-1], small[end])):
-            yield start, end
-        start = small.find(word, end)
-
-
-def _joins(left: str, right: str) -> bool:
-    return left.isascii() and left.isalnum() and right.isascii() and right.isalnum()
-
-
-def _grouped_places(small: str, letters: str) -> Iterator[tuple[int, int]]:
-    spelt = r"[\s.()/-]{0,2}".join(letters)
-    for match in re.finditer(rf"(?<![a-z0-9]){spelt}(?![a-z0-9])", small):
-        yield match.span()
-
-
-def _to_small(text: str) -> str:
-    """A text in small letters, of the same length."""
-    small = text.lower()
-    if len(small) == len(text):
-        return small
-    return "".join(low if len(low := letter.lower()) == 1 else letter for letter in text)
-
-
-def _holds_as_field(text: str, value: Value) -> bool:
+def _holds_as_field(text: SearchedText, value: Value) -> bool:
     """True where a text has a value as all of a field, which its program wrote."""
     return any(
-        _is_field(text[max(0, start - AROUND_CHARS) : start], text[end : end + 8])
-        for start, end in find_places(_to_small(text), value)
+        _is_field(text.text[max(0, start - AROUND_CHARS) : start], text.text[end : end + 8])
+        for start, end in value.find(text)
     )
 
 
@@ -262,18 +303,16 @@ def _read_around(
         is_word = not value.is_strong and value.text.replace(" ", "").isalpha()
         if is_word or not any(rate_sentence(each, rated) for each in beside):
             return None
-    # What a text tells to run or to open is a coding agent's daily bread.
-    is_grave = bool(acts & ~(ToolAct.RUN | ToolAct.VISIT))
-    passage = text[max(0, first - PASSAGE_CHARS) : last + PASSAGE_CHARS]
+    is_grave = bool(acts & ~_OFTEN)
     is_certain = value.is_strong and is_grave and strength is OrderStrength.ASKED
-    return FoundOrder(is_certain, _find_passage_acts(passage), low, high)
+    return FoundOrder(is_certain, low, high, max(0, first - PASSAGE_CHARS), last + PASSAGE_CHARS)
 
 
 def _find_passage_acts(passage: str) -> ToolAct:
     """The acts that the sentences of a passage order."""
     found, at = ToolAct.NONE, 0
     for first, last in [*(end.span() for end in SENTENCE_END.finditer(passage)), (None, 0)]:
-        sentence, at = passage[at:first], last
+        sentence, at = passage[at:first][:SENTENCE_CHARS], last
         for act in ToolAct:
             if not act & found and rate_sentence(sentence, act) is OrderStrength.ASKED:
                 found |= act
@@ -291,12 +330,14 @@ class CarriedOrder(NamedTuple):
     Attributes:
         result: that gave it.
         order: the order.
-        passage: its words, in the strings of the result.
+        ordered: the acts that its passage names.
+        passage: the words around its value.
         acts: of the call.
     """
 
     result: ToolResult
     order: FoundOrder
+    ordered: ToolAct
     passage: str
     acts: ToolAct
 
@@ -308,8 +349,29 @@ class CarriedOrder(NamedTuple):
             " value. Ask the user whether to do what the text says"
         )
         confidence = Confidence.HIGH if self.order.is_certain else Confidence.MEDIUM
-        passage = OrderPassage(self.result.strings(), self.order.start, self.order.end)
+        passage = OrderPassage(plain(self.result.strings()), self.order.start, self.order.end)
         return Leak(ORDERED, Severity.HIGH, confidence, name, note, passage)
+
+
+class ClientWords(NamedTuple):
+    """The words of one request of the client.
+
+    Attributes:
+        number: of the request, among requests and results.
+        text: its strings and numbers.
+        small: the same in small letters.
+        letters: its letters and digits alone.
+    """
+
+    number: int
+    text: str
+    small: str
+    letters: str
+
+    @classmethod
+    def read(cls, number: int, text: str) -> ClientWords:
+        """Read a request."""
+        return cls(number, text, text.lower(), overlap.letters(plain(text)))
 
 
 class ActingCall:
@@ -318,76 +380,93 @@ class ActingCall:
     Args:
         acts: of the tool.
         arguments: of the call.
-        earlier: gives what the client said before, in small letters.
+        read_words: gives what the client said before, the oldest first.
     """
 
-    def __init__(self, acts: ToolAct, arguments: JsonValue, earlier: Callable[[], str]) -> None:
+    def __init__(
+        self, acts: ToolAct, arguments: JsonValue, read_words: Callable[[], Sequence[ClientWords]]
+    ) -> None:
         self._acts = acts
-        self._earlier = cache(earlier)
-        self._earlier_letters = cache(lambda: _NO_LETTER.sub("", self._earlier()))
+        self._said = cache(read_words)
         self._values = find_values(arguments, acts)
+        self._texts: dict[ToolResult, SearchedText] = {}
+        self._fields: dict[Value, bool] = {}
 
     def find_order(self, results: Sequence[ToolResult]) -> CarriedOrder | None:
         """Find the surest order that the call carries out, of those of the latest result first."""
-        likely: CarriedOrder | None = None
+        likely: tuple[ToolResult, FoundOrder] | None = None
+        budget = iter(range(MOST_READ))
         for result in reversed(results) if self._values else ():
-            if not self._shares_any(result) or not (new := self._new_values(result)):
+            if not self._shares_any(result):
                 continue
-            text = result.strings()
-            small = _to_small(text)
-            for value in new:
-                found = find_order(text, find_places(small, value), value, self._acts)
+            for value in self._new_values(result):
+                found = find_order(self._text(result), value, self._acts, budget)
                 if found is None:
                     continue
-                passage = " ".join(text[found.start : found.end].split())
-                carried = CarriedOrder(result, found, passage, self._acts)
-                if found.is_certain and not _is_field_anywhere(value, results):
-                    return carried
-                likely = likely or carried._replace(order=found._replace(is_certain=False))
-        return likely
+                if found.is_certain and not self._is_field_anywhere(value, results):
+                    return self._carry(result, found)
+                likely = likely or (result, found._replace(is_certain=False))
+        return self._carry(*likely) if likely else None
+
+    def _carry(self, result: ToolResult, order: FoundOrder) -> CarriedOrder:
+        text = self._text(result).text
+        passage = " ".join(text[order.start : order.end].split())
+        ordered = _find_passage_acts(text[order.first : order.last])
+        return CarriedOrder(result, order, ordered, passage, self._acts)
+
+    def _text(self, result: ToolResult) -> SearchedText:
+        if result not in self._texts:
+            self._texts[result] = SearchedText(result.strings())
+        return self._texts[result]
 
     def _shares_any(self, result: ToolResult) -> bool:
-        """True if a result has a value of the call. A loop takes half the time of `any`."""
-        small = result.small()
-        for value in self._values:
-            if value.text in small or (value.is_grouped and value.text in result.letters()):
-                return True
-        return False
+        """True if a result has a value of the call."""
+        small, letters = result.small(), result.letters()
+        return any(value.text in (letters if value.is_strong else small) for value in self._values)
 
     def _new_values(self, result: ToolResult) -> list[Value]:
-        """The values of the call that a result has, and the client had not named."""
-        small = result.small()
-        return [
-            value
-            for value in self._values
-            if value.occurs(small, result.letters)
-            and not value.occurs(self._earlier(), self._earlier_letters)
-        ]
+        """The values that a result has, and that the client had not named before it came."""
+        small, letters = result.small(), result.letters()
+        values = (value for value in self._values if value.occurs(small, letters))
+        return [value for value in values if not self._is_named(value, result.number)]
+
+    def _is_named(self, value: Value, before: float = inf) -> bool:
+        """True if the client has named a value, before something with this number came."""
+        said = (each for each in self._said() if each.number < before)
+        return any(value.occurs(each.small, each.letters) for each in said)
 
     def find_part(self, carried: Iterable[CarriedOrder]) -> CarriedOrder | None:
         """Find an order that was carried out before, of which this call is another part.
 
         Its passage names the act, and gives a value of the call; or, where no earlier call did the
-        same, the values of the call are in the same result, or it has none.
+        same, a value of the call is in the same result, or it has none. What the client had named
+        does not count, nor who the text is from.
         """
+        acts = self._acts & ~ToolAct.WRITE  # a file is edited often
         for each in carried:
-            if not each.order.acts & self._acts:
+            if not each.ordered & acts:
                 continue
-            passage, small = each.passage.lower(), each.result.small()
-            letters = partial(_NO_LETTER.sub, "", passage)
-            if any(value.occurs(passage, letters) for value in self._values):
+            new = [
+                v for v in self._new_values(each.result) if not self._names_sender(each.result, v)
+            ]
+            passage = SearchedText(each.passage)
+            if any(next(value.find(passage), None) for value in new):
                 return each
-            is_new = not each.acts & self._acts
-            if is_new and (
-                not self._values or any(v.occurs(small, each.result.letters) for v in self._values)
-            ):
+            unnamed = [value for value in new if not self._is_named(value)]
+            is_new = not each.acts & acts and acts & ~_OFTEN and each.acts & ~_OFTEN
+            if is_new and (unnamed or not self._values):
                 return each
         return None
 
+    def _names_sender(self, result: ToolResult, value: Value) -> bool:
+        text = self._text(result)
+        return any(_is_sender(text.text, place) for place in value.find(text))
 
-def _is_field_anywhere(value: Value, results: Iterable[ToolResult]) -> bool:
-    return any(
-        _holds_as_field(result.strings(), value)
-        for result in results
-        if value.occurs(result.small(), result.letters)
-    )
+    def _is_field_anywhere(self, value: Value, results: Iterable[ToolResult]) -> bool:
+        if value not in self._fields:
+            self._fields[value] = any(
+                _holds_as_field(self._text(result), value)
+                for result in results
+                if value.occurs(result.small(), result.letters())
+            )
+        return self._fields[value]

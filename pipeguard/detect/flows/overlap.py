@@ -21,6 +21,8 @@ PIECE_CHARS = 8  # of a value that is divided
 
 _NO_ASCII_LETTER = lazy_regex(r"[^A-Za-z0-9]+")
 _NO_LETTER = lazy_regex(r"[\W_]+")
+_SMALL = bytes(range(256)).lower()
+_SIGNS = bytes(code for code in range(128) if not chr(code).isalnum())
 
 
 class Overlap(NamedTuple):
@@ -42,8 +44,9 @@ def squeeze(text: str) -> str:
 
 def letters(text: str) -> str:
     """Letters and digits of any script alone, in small letters and compatibility form."""
-    text = text if text.isascii() else normalize("NFKC", text)
-    return _NO_LETTER.sub("", text).lower()
+    if text.isascii():  # in a hundredth of the time
+        return text.encode().translate(_SMALL, _SIGNS).decode()
+    return _NO_LETTER.sub("", normalize("NFKC", text)).lower()
 
 
 def find_shared(sent: str, source: str, excluded: str) -> Overlap:

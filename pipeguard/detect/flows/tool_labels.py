@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from enum import Flag, auto
 from functools import cache
+from itertools import pairwise
 from typing import NamedTuple
 
 from pipeguard.detect.words import tools as lists
@@ -95,7 +96,11 @@ def _verb_forms(word: str) -> set[str]:
 
 
 def _words(text: str) -> frozenset[str]:
-    return frozenset(word for word in name_words(text) if not word.isdigit()) | meanings(text)
+    words = name_words(text)
+    for first, second in pairwise(words):
+        if first == "pull" and second.startswith("request"):  # nothing is pulled or requested
+            words = [word for word in words if word not in {first, second}] + ["pr"]
+    return frozenset(word for word in words if not word.isdigit()) | meanings(text)
 
 
 def meanings(text: str) -> frozenset[str]:
@@ -168,6 +173,7 @@ _MADE = lists.WRITE | lists.MAKE | lists.REPORT
 _SURELY_SENT = lists.SENT - lists.SENT_OR_IN_A_FILE
 _NO_FILES = lists.PUBLISHED | (lists.WEB - lists.FILES)
 _ELSEWHERE = lists.REMOTE | lists.PUBLISH | lists.HOSTED | lists.CARRIES | lists.SEND
+_MAKING = lists.MAKE | lists.WRITE
 _POSTED = lists.POSTED | lists.SENT | {f"{noun}s" for noun in lists.POSTED | lists.SENT}
 
 
@@ -182,6 +188,7 @@ class ToolAct(Flag):
     CHANGE = auto()  # credentials, recipients, permissions
     BOOK = auto()
     RUN = auto()
+    WRITE = auto()  # a file
     VISIT = auto()  # an address, which the call may have put data in
 
 
@@ -198,18 +205,34 @@ def _acts(words: DefinitionWords, labels: Label) -> ToolAct:
         acts |= ToolAct.PAY
     if verbs & lists.END:
         acts |= ToolAct.DELETE
-    about = words.sentence | words.parameters
     is_added = verbs & lists.ADD and name & lists.SHARED_WITH
     if verbs & lists.SHARE or is_added:
         acts |= ToolAct.SHARE
-    if verbs & lists.ACCEPT or (verbs & lists.ALTER and about & lists.SENSITIVE):
+    if _alters(words):
         acts |= ToolAct.CHANGE
-    if name & lists.AUTOMATIC and verbs & (lists.MAKE | lists.WRITE):
+    if name & lists.AUTOMATIC and verbs & _MAKING:
         acts |= ToolAct.CHANGE | ToolAct.SEND
     is_made = verbs & lists.PLAN and name & lists.BOOKED
     if verbs & lists.BOOK or is_made:
         acts |= ToolAct.BOOK
-    return acts | (ToolAct.RUN if labels & Label.RUNS else ToolAct.NONE)
+    return acts | _file_acts(words, labels, acts)
+
+
+def _file_acts(words: DefinitionWords, labels: Label, acts: ToolAct) -> ToolAct:
+    """The acts by which something runs, at once or as a file that is written."""
+    writes = labels & Label.WRITES or (acts and words.parameters & lists.PATHS and _writes(words))
+    written = ToolAct.WRITE if writes else ToolAct.NONE
+    return written | (ToolAct.RUN if labels & Label.RUNS else ToolAct.NONE)
+
+
+def _alters(words: DefinitionWords) -> bool:
+    """True where something that matters is changed, accepted or set up."""
+    about = words.sentence | words.parameters
+    return bool(
+        (words.verbs & lists.ALTER and about & lists.SENSITIVE)
+        or words.verbs & lists.ACCEPT
+        or (words.verbs & _MAKING and words.name & lists.SET_UP)
+    )
 
 
 class Tool(NamedTuple):

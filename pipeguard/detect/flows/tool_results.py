@@ -14,17 +14,20 @@ from pipeguard.detect.flows import overlap
 from pipeguard.detect.flows.leak import PRIVATE_OUT, UNTRUSTED_ACTS, Leak
 from pipeguard.detect.flows.text_values import mailboxes, phone_numbers
 from pipeguard.detect.flows.tool_labels import CHANGES, PRIVATE, Label, Tool
+from pipeguard.detect.flows.value_places import plain
 from pipeguard.detect.text.document import MessageText
 from pipeguard.errors import Refusal
 from pipeguard.firewall.budgets import measure_text, size_of_all
 from pipeguard.firewall.finding import Confidence, Severity
 from pipeguard.firewall.lazy_regex import lazy_regex
-from pipeguard.firewall.protocol.json_values import walk_strings
+from pipeguard.firewall.protocol.json_values import Number, walk_strings, walk_values
 from pipeguard.firewall.protocol.strict_json import parse_json
 
 OBJECT_BYTES = 512  # of a result in memory without its frame
 
 
+BLOB_BYTES = 2**14  # of binary data in a frame, which says nothing and takes room
+_BLOB = lazy_regex(rb'("(?:data|blob)"\s{0,8}:\s{0,8}")[A-Za-z0-9+/=_-]{4096,}(?=")')
 MARK_CHARS = (6000, 2000)  # of a text that are read, at its beginning and at its end
 ADDRESSED_CHARS = 4000  # of a text, from where it speaks to a model
 
@@ -101,6 +104,7 @@ class ToolResult:
         tool: that was called.
         frame: the whole answer.
         since: when it came, in seconds on the session's clock.
+        number: among the requests and results of its ledger.
         about: the short values of the call.
         size: bytes that all of these take in memory.
         derived: bytes that what was worked out takes, about.
@@ -110,7 +114,7 @@ class ToolResult:
     __slots__ = (
         *("_addressed", "_is_marked", "_is_private", "_labels", "_letters", "_named", "_secrets"),
         *("_small", "_text"),
-        *("about", "derived", "frame", "since", "size", "takes_in", "tool"),
+        *("about", "derived", "frame", "number", "since", "size", "takes_in", "tool"),
     )
 
     def __init__(self, tool: Tool, frame: bytes, since: float, about: frozenset[str]) -> None:
@@ -120,7 +124,7 @@ class ToolResult:
         self.about = about
         self.size = OBJECT_BYTES + len(frame) + measure_text(tool.name)
         self.size += size_of_all(about) if about else 0
-        self.derived = 0
+        self.derived = self.number = 0
         self.takes_in = tool.labels.meets(Label.TAKES_IN)  # asked for each call, of each result
         self._is_marked: bool | None = None
         self._is_private: bool | None = None
@@ -188,7 +192,7 @@ class ToolResult:
         """Its letters and digits alone."""
         letters = self._letters
         if letters is None:
-            self._letters = letters = self._count(overlap.letters(self.text()))
+            self._letters = letters = self._count(overlap.letters(plain(self.text())))
         return letters
 
     def addressed_part(self) -> str:
@@ -244,6 +248,21 @@ def join_strings(frame: bytes) -> str:
     except Refusal:
         return ""
     return " ".join(MessageText(value, keyed=False).data.decode("utf-8", "ignore").split())
+
+
+def drop_blobs(frame: bytes) -> bytes:
+    """A frame without its images and other binary data (MCP schema, `data` and `blob`)."""
+    return _BLOB.sub(rb"\1", frame)
+
+
+def join_request(frame: bytes) -> str:
+    """The strings of a request, and its numbers: an id is one or the other."""
+    try:
+        value = parse_json(frame)
+    except Refusal:
+        return ""
+    numbers = [str(item) for _, item in walk_values(value) if isinstance(item, Number)]
+    return " ".join((join_strings(frame), *numbers))
 
 
 # --- forgotten results ------------------------------------------------------------------
