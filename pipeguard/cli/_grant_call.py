@@ -9,7 +9,7 @@ import click
 
 from pipeguard.cli._person import Person
 from pipeguard.errors import PipeGuardError
-from pipeguard.state.exceptions import call_mark, stopping
+from pipeguard.state.exceptions import call_mark, is_held, stopping
 from pipeguard.state.grants import MINUTES, CallGrant, make_grant
 from pipeguard.state.paths import store_path
 from pipeguard.state.store import Store
@@ -59,7 +59,10 @@ def grant_call(
             json.dumps({**grant._asdict(), "granted": bool(expires), "expires": expires}, indent=2)
         )
     elif expires:
-        click.echo(f"Allowed until {expires}. Have the call repeated: it passes once.")
+        goes_on = (
+            "If it still waits, the call goes on now. Otherwise have" if is_held(event) else "Have"
+        )
+        click.echo(f"Allowed until {expires}. {goes_on} it repeated: it passes once.")
 
 
 def _page(event: AuditedEvent) -> list[str]:
@@ -72,11 +75,11 @@ def _page(event: AuditedEvent) -> list[str]:
         note = item.get("note", "")
         lines.append(f"  stopped  {item['rule']}{': ' if note else ''}{visible(note)}")
         if excerpt := item.get("excerpt"):
-            said = "it read" if item["rule"].startswith("flows.") else "found"
+            said = "text" if item["rule"].startswith("flows.") else "found"
             lines.append(f"  {said:<7}  {visible(excerpt)}")
     return [
         *lines,
-        f"This opens: this call, once, within {MINUTES} minutes, with exactly these arguments, if",
-        "neither the tool nor your policy changes and nothing else is found. Long or secret",
-        "arguments are shortened above; the grant is for all of them as they were.",
+        f"What passes with it: this call, once, within {MINUTES} minutes, unless the tool or your",
+        "policy changes before that, or something else is found. All of its arguments must be the",
+        "same, also what is shortened or hidden above. Other calls are judged as before.",
     ]

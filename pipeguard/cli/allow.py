@@ -59,9 +59,11 @@ def _day(context: click.Context, option: click.Parameter, value: str | None) -> 
     return day
 
 
-@click.command("allow", short_help="Allow a false alarm, as narrowly as possible.")
+@click.command("allow", short_help="Allow a false alarm, or one call, as narrowly as possible.")
 @click.argument("event", shell_complete=completions.complete_stopped)
-@click.option("--why", help="Your reason, written into the policy file; asked for if not given.")
+@click.option(
+    "--why", help="Your reason, for the policy file or the audit; asked for if not given."
+)
 @click.option(
     "--by",
     type=click.Choice([ONE_CALL, *(scope.value for scope in Breadth)]),
@@ -174,8 +176,8 @@ def _reason(why: str | None, *, is_asked: bool) -> str:
     """The person's reason, on one line; asked for on a terminal where none was given."""
     if why is None:
         if not is_asked or not sys.stdin.isatty():
-            raise click.UsageError("say why it is a false alarm: --why TEXT.")
-        why = click.prompt("Why is it a false alarm", err=True)
+            raise click.UsageError("say why you allow it: --why TEXT.")
+        why = click.prompt("Your reason", err=True)
     printable = "".join(letter if letter.isprintable() else " " for letter in why or "")
     if not printable.strip():
         raise click.UsageError("--why is empty.")

@@ -155,12 +155,12 @@ FAMILIES: dict[str, str] = {
     "flows": (
         "What one tool returned leaves through another: a secret (`flows.secret-out`), private"
         " text (`flows.private-out`), or text that anybody may have written and that is now run,"
-        " stored or obeyed (`flows.untrusted-acts`). A call that sends, pays, deletes, shares,"
-        " changes or books what a sentence of a result told its reader to (`flows.ordered`) is an"
-        " order that the user did not give. It is blocked where it is certain: mail,"
-        " calendars and records that go to an address or to everybody, private text that was"
-        " encoded first, and what a text tells a model to do. A tool's definition says what it"
-        " does; results are remembered for half an hour, only in memory."
+        " stored or obeyed (`flows.untrusted-acts`). With `flows.ordered`, a sentence of a result"
+        " asked its reader to do what the call does, with a value that the client had not named:"
+        " whoever wrote it may use the model to act in your name. A flow is blocked where it is"
+        " certain: mail, calendars and records that go to an address or to everybody, private"
+        " text that was encoded first, and what a text tells a model to do. A tool's definition"
+        " says what it does; results are remembered for half an hour, only in memory."
     ),
     "policy": "A tool that your own policy blocks, or that a gateway does not offer.",
     "entrance": (
@@ -410,7 +410,7 @@ def _decisions(event: AuditedEvent, now: GivenNow | None) -> list[tuple[str, str
         ]
     way = find_remedy(decisive(stopping(event))).way
     if way is Way.EXCEPTION:
-        steps.append(("If it is a false alarm:", f"pipeguard allow {event.name}"))
+        steps.append(("If you want it all the same:", f"pipeguard allow {event.name}"))
     elif way is Way.GRANT:
         steps.append((GIVE, f"pipeguard allow {event.name}"))
     elif way is Way.POLICY:

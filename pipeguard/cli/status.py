@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from pipeguard.errors import PolicyError
+from pipeguard.firewall.policy import DEFAULT_ASK_SECONDS
 from pipeguard.unicode.display import show, visible
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class Status(NamedTuple):
         unread: files of clients that cannot be read, each with the reason.
         servers: that were ever guarded.
         proposed: the names of servers that agents proposed, which wait for a decision.
+        asking: the events of calls that wait for a decision, with their servers and tools.
     """
 
     mode: str
@@ -55,6 +57,7 @@ class Status(NamedTuple):
     unread: list[str]
     servers: list[ServerTotals]
     proposed: list[str]
+    asking: list[dict[str, str]]
 
 
 @click.command("status", short_help="Show what is guarded, what happened, and what waits.")
@@ -77,40 +80,51 @@ def command(*, as_json: bool) -> None:
 def _status() -> Status:
     from pipeguard.state.paths import existing_store
 
-    mode = problem = ""
+    mode, problem, ask_seconds = "", "", DEFAULT_ASK_SECONDS
     try:
-        mode = _mode()
+        mode, ask_seconds = _mode()
     except PolicyError as error:
         problem = str(error)
     servers: list[ServerTotals] = []
     proposed: list[str] = []
+    asking: list[dict[str, str]] = []
     if existing_store() is not None:
-        servers, proposed = _stored_totals()
-    return Status(mode, problem, *_clients(), servers, proposed)
+        servers, proposed, asking = _stored_totals(ask_seconds)
+    return Status(mode, problem, *_clients(), servers, proposed, asking)
 
 
-def _stored_totals() -> tuple[list[ServerTotals], list[str]]:
+def _stored_totals(
+    ask_seconds: float,
+) -> tuple[list[ServerTotals], list[str], list[dict[str, str]]]:
     from datetime import date
 
     from pipeguard.config.policy_file import find_beginning
+    from pipeguard.state.exceptions import held_events
     from pipeguard.state.paths import store_path
     from pipeguard.state.proposals import ProposalState, proposals
     from pipeguard.state.store import Store
+    from pipeguard.state.timestamps import to_utc_text
     from pipeguard.state.totals import totals
 
     today = date.today()  # noqa: DTZ011  the user's own calendar
     with Store.open(store_path()) as store:
         servers = totals(store, time.time(), find_beginning(today))
         undecided = [p.name for p in proposals(store) if p.state is not ProposalState.APPROVED]
-    return servers, undecided
+        since = to_utc_text(time.time() - ask_seconds)
+        asking = [
+            {"event": event.name, "server": event.server, "tool": event.tool}
+            for event in held_events(store, since)
+        ]
+    return servers, undecided, asking
 
 
-def _mode() -> str:
-    """The mode of the policy that applies in this folder."""
+def _mode() -> tuple[str, float]:
+    """The mode of the policy that applies in this folder, and how long a call waits."""
     from pipeguard.config.effective_policy import load_wrap_policy
     from pipeguard.config.options import WrapOptions
 
-    return load_wrap_policy(WrapOptions((), {}, {}, [])).mode.value
+    policy = load_wrap_policy(WrapOptions((), {}, {}, []))
+    return policy.mode.value, policy.limits.ask_seconds
 
 
 def _clients() -> tuple[list[ClientServers], list[str]]:
@@ -155,6 +169,7 @@ def _fields(status: Status) -> dict[str, object]:
             for server in status.servers
         ],
         "proposed": status.proposed,
+        "asking": status.asking,
     }
 
 
@@ -213,7 +228,11 @@ def _table(rows: Iterable[tuple[object, ...]]) -> list[str]:
 
 def _next_steps(status: Status) -> list[str]:
     """List what waits for a decision, and what shows it."""
-    steps = []
+    steps = [
+        f"A call of {visible(call['tool'])} of {visible(call['server'])} waits for you: "
+        f" pipeguard allow {call['event']}"
+        for call in status.asking
+    ]
     waiting = sum(server.waiting for server in status.servers)
     if waiting:
         what = "1 definition waits" if waiting == 1 else f"{waiting} definitions wait"

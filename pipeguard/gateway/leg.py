@@ -26,13 +26,7 @@ from pipeguard.gateway import eras
 from pipeguard.gateway.eras import Opening
 from pipeguard.transports.channel import AsyncChannel, ChannelClosed
 from pipeguard.transports.http.client.shared_settings import SUBSCRIBE, UNSUBSCRIBE
-from pipeguard.transports.judging import (
-    Judge,
-    read_frame,
-    read_message,
-    to_frame,
-    wait_for_decision,
-)
+from pipeguard.transports.judging import Judge, read_frame, read_message, to_frame
 
 MOST_PAGES = 100  # of a list of tools; the largest servers give one
 MOST_LISTED_BYTES = 16 * 2**20  # of all of its pages, as much as is pinned of a server
@@ -315,10 +309,7 @@ class Leg:
 
     async def _send(self, frame: bytes, token: str = "") -> None:
         """Judge a frame, and send what passes; `token` is the id of a request that waits."""
-        judged = await self._judge(self._session, TO_SERVER, frame)
-        verdict = await wait_for_decision(self._session, judged, self._judge.record)
-        if verdict is None:
-            return
+        verdict = await self._judge(self._session, TO_SERVER, frame)
         if token in self._waiting:
             self._events[token] = verdict.event
         if verdict.reply is not None:

@@ -348,7 +348,6 @@ class GatewayServer:
         guard = self._run.guard.part(token_bytes(KEY_BYTES))
         get_detection(guard).flows = client.flows
         session = Session(guard, f"{self._run.name}.{self._count}")
-        session.can_wait = True
         if client.token:
             self._run.name_token(session.run, client.token)
         try:

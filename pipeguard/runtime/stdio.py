@@ -11,6 +11,7 @@ import gc
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from enum import Enum
@@ -166,6 +167,8 @@ class GuardedServer:
         self._events: SimpleQueue[_Event] = SimpleQueue()
         self._server_ended = False
         self._failure: StateError | None = None
+        self._asking: list[threading.Thread] = []  # threads of calls that wait for a person
+        self._asks_nobody = threading.Event()  # set once the run ends
         self.died = False
         self.seconds = 0.0
 
@@ -194,6 +197,9 @@ class GuardedServer:
             to_server.join(self._last_seconds)
         self._client.close_reading()
         to_server.join(self._last_seconds)
+        self._asks_nobody.set()
+        for thread in list(self._asking):
+            thread.join(self._last_seconds)
         if not to_client.is_alive():  # otherwise the client does not read, and this would wait, too
             start_thread("last-answers", self._answer_all).join(self._last_seconds)
         self._run.over.set()
@@ -203,7 +209,7 @@ class GuardedServer:
         self._run.close()
         self.seconds = monotonic() - self._began
         ended = self._target.end(0)
-        if not to_client.is_alive() and not to_server.is_alive():
+        if not any(thread.is_alive() for thread in (to_client, to_server, *self._asking)):
             self._target.close()  # otherwise their numbers must stay in use until this process ends
         if self._failure is not None:
             raise self._failure
@@ -283,13 +289,14 @@ class GuardedServer:
             self._withhold(verdict)
             raise ChannelClosed("no audit")
         if verdict.action is Action.ASK:
-            start_thread("ask", partial(self._await_decision, verdict))
+            self._asking = [thread for thread in self._asking if thread.is_alive()]
+            self._asking.append(start_thread("ask", partial(self._await_decision, verdict)))
 
     def _await_decision(self, verdict: Verdict) -> None:
         """Wait until a person decides about a call, or nobody waits for it."""
         end = monotonic() + self._run.guard.policy.limits.ask_seconds
         decided: Verdict | None = verdict
-        while decided is verdict and not self._run.over.wait(TICK_SECONDS):
+        while decided is verdict and not self._asks_nobody.wait(TICK_SECONDS):
             now = monotonic()
             decided = self._session.decide(verdict, now, is_last=now >= end)
         if decided is None or decided is verdict:
@@ -305,9 +312,10 @@ class GuardedServer:
         """Send the server what waited; if it has ended meanwhile, nobody else answers that."""
         try:
             self._server.write(frame)
-        finally:
-            if self._server_ended:
-                self._answer_all()
+        except ChannelClosed:
+            self._events.put(_Event.SERVER)
+        if self._server_ended:
+            self._answer_all()
 
     def _withhold(self, verdict: Verdict) -> None:
         """Answer whoever waits for a frame that does not pass, since it was not recorded."""

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pipeguard.config.policy_file import PolicyFile
+    from pipeguard.state.audit import AuditRow
 
 WITHHELD = ("block", "ask", "cut")  # actions that take away what no placeholder stands for
 STOPPED = (*WITHHELD, "redact")  # actions after which not all of a message goes on
@@ -64,20 +65,17 @@ def find_event(store: Path, name: str) -> AuditedEvent:
     """
     with Store.open(store) as opened:
         for row in rows(opened, AuditFilter(event=name)):
-            entry = row.entry
-            return AuditedEvent(
-                name,
-                entry.time,
-                row.server,
-                entry.tool,
-                entry.method,
-                entry.action,
-                tuple(parse_findings(entry)),
-            )
+            return _to_event(row)
     raise PipeGuardError(
         f"no event {name!r} is in the audit.{_likeness(name)}"
         "\n  List those that are:  pipeguard audit list"
     )
+
+
+def _to_event(row: AuditRow) -> AuditedEvent:
+    entry = row.entry
+    names = entry.event, entry.time, row.server, entry.tool, entry.method, entry.action
+    return AuditedEvent(*names, tuple(parse_findings(entry)))
 
 
 def _likeness(name: str) -> str:
@@ -166,7 +164,28 @@ def scopes(event: AuditedEvent) -> tuple[Breadth, ...]:
 def is_decided_by_call(event: AuditedEvent) -> bool:
     """True for a call that waits, or that a flow stopped: what is right once may not be again."""
     is_flow = any(item["rule"].startswith("flows.") for item in stopping(event))
-    return (is_flow or event.action == "ask") and bool(call_mark(event))
+    return (is_flow or is_held(event)) and bool(call_mark(event))
+
+
+def held_events(store: Store, since: str) -> list[AuditedEvent]:
+    """The calls that wait for a decision, if they came after a moment; none that was decided.
+
+    Raises:
+        StateError: the store cannot be read.
+    """
+    recent = [row for row in rows(store, AuditFilter(since=since)) if row.entry.findings != "[]"]
+    decided = [row.entry.findings for row in recent if row.entry.action != "ask"]
+    return [
+        _to_event(row)
+        for row in recent
+        if row.entry.action == "ask"
+        and not any(f"event {row.entry.event}" in findings for findings in decided)
+    ]
+
+
+def is_held(event: AuditedEvent) -> bool:
+    """True for a call that waited for a decision, and may still do so."""
+    return event.action == "ask"
 
 
 def call_mark(event: AuditedEvent) -> str:

@@ -105,7 +105,11 @@ class StoredGrants:
 
 
 def _is_granted(store: Store, mark: str) -> bool:
+    from datetime import UTC, datetime
+
     with translated_errors(store.path):
         store.connection.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
-        found = store.connection.execute("SELECT 1 FROM grants WHERE mark = ?", (mark,))
+        moment = utc_text(datetime.now(UTC))
+        query = "SELECT 1 FROM grants WHERE mark = ? AND expires > ?"
+        found = store.connection.execute(query, (mark, moment))
         return found.fetchone() is not None

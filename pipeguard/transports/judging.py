@@ -232,7 +232,7 @@ async def wait_for_decision(
             if decided is not None and decided is not asked:
                 record(decided)
     except asyncio.CancelledError:
-        session.state.release(Direction.TO_SERVER, asked.event)
+        session.forget(asked)
         raise
     return decided
 

@@ -260,6 +260,30 @@ def test_only_its_sender_ends_a_call_that_waits(asking: Conversation) -> None:
     assert asking.session.decide(held, 3.0, is_last=True) is None
 
 
+def test_a_call_that_is_cancelled_while_it_is_judged_again_is_not_sent(
+    store: Path, asking: Conversation
+) -> None:
+    held = asking.order()
+    grant(store, held)
+    params: JsonObject = {"requestId": asking.last_id}
+    cancel = serialise({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": params})
+
+    class _Cancelling(StoredGrants):
+        """Has the client cancel the call at the worst moment."""
+
+        def take(self, mark: str) -> str:
+            session = asking.session
+            told = session.receive_concurrently(Direction.TO_SERVER, cancel, 3.0)
+            assert told.forward is not None
+            return super().take(mark)
+
+    asking.session.guard.grants = _Cancelling(store)
+    decided = asking.session.decide(held, 3.0, is_last=False)
+    assert decided is not None
+    assert (decided.forward, decided.reply) == (None, None)
+    assert asking.session.waiting() == []
+
+
 def test_what_waits_is_answered_when_the_server_is_gone(asking: Conversation) -> None:
     held = asking.order()
     assert len(asking.session.abandon()) == 1
@@ -277,3 +301,23 @@ def test_nothing_waits_where_nobody_can_be_asked(asking: Conversation) -> None:
     stopped = asking.order()
     assert stopped.action is Action.BLOCK
     assert stopped.reply is not None
+
+
+def test_a_call_that_waits_is_judged_again_under_another_policy(asking: Conversation) -> None:
+    held = asking.order()
+    asking.session.guard.adopt(combine(None, None))
+    blocked = asking.session.decide(held, 3.0, is_last=False)
+    assert blocked is not None
+    assert blocked.action is Action.BLOCK
+    assert f"waited as event {held.event}" not in blocked.findings[0].note
+    again = Conversation.order(asking)
+    assert again.action is Action.BLOCK
+
+
+def test_what_nobody_decided_about_says_so(asking: Conversation) -> None:
+    held = asking.order()
+    blocked = asking.session.decide(held, 60.0, is_last=True)
+    assert blocked is not None
+    assert blocked.reply is not None
+    assert f"nobody decided while it waited as event {held.event}" in blocked.findings[0].note
+    assert b"a text in a result of 'get_inbox' says to do this" in blocked.reply

@@ -73,6 +73,7 @@ class PendingRequest:
         progress: the last value reported.
         forwarded: False while it is being judged: nothing may answer it yet.
         held_event: names the verdict by which it waits for a person; else empty.
+        held_policy: the policy that had it wait.
         call: the files and hosts that it names, or None.
         call_values: the short values among a call's arguments: ids, names, addresses.
         requested_lists: the lists whose changes it subscribes to (firewall.protocol.methods).
@@ -93,6 +94,7 @@ class PendingRequest:
             "forwarded",
             "frame_bytes",
             "held_event",
+            "held_policy",
             "id_token",
             "is_method_secret",
             "is_tool_secret",
@@ -117,6 +119,7 @@ class PendingRequest:
         self.progress = float("-inf")
         self.forwarded = False
         self.held_event = ""
+        self.held_policy: object = None
         self.call_values = self.requested_lists = self.announced_lists = _NONE
         self.call: Targets | None = None
         self.frame_bytes = self.call_bytes = 0

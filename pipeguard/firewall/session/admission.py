@@ -1,6 +1,7 @@
 """Admission of a client's request to the tool, prompt or resource that it names.
 
-Policy and pins decide. Judges no text and no definition.
+Policy and pins decide. Also notes what is unusual about a message. Judges no text and no
+definition.
 """
 
 from __future__ import annotations
@@ -8,11 +9,19 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from pipeguard.errors import Refusal
-from pipeguard.firewall.finding import Finding, observe_only
+from pipeguard.firewall.finding import (
+    Action,
+    Direction,
+    Finding,
+    MessageKind,
+    Severity,
+    observe_only,
+)
 from pipeguard.firewall.pins.fingerprint import Pin
 from pipeguard.firewall.pins.store import is_same
 from pipeguard.firewall.policy import Mode, Trust
 from pipeguard.firewall.protocol import codes
+from pipeguard.firewall.protocol.answers import InputRequests
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
 from pipeguard.firewall.protocol.message import Message
 from pipeguard.firewall.protocol.places import PLACES
@@ -224,3 +233,49 @@ def _subscription_references(wanted: JsonValue) -> list[Reference]:
     if uris is None:
         return []
     return [("resource", uri) for uri in uris] if isinstance(uris, list) else [("resource", [uris])]
+
+
+# --- odd messages ----------------------------------------------------------------------
+
+
+def find_oddities(
+    direction: Direction, message: Message, requested: InputRequests
+) -> tuple[Finding, ...]:
+    """Find what is unusual about a message that may go on.
+
+    Args:
+        direction: which way the message travels.
+        message: the message. Most have no member that is looked at here, which costs two checks.
+        requested: the input that the server has asked for.
+    """
+    value = message.value
+    body = value.get("result") if message.method is None else value.get("params")
+    if type(body) is not dict or _NOTABLE.isdisjoint(body):
+        return () if _INHERITED.isdisjoint(value) else (_INHERITED_KEY,)
+    odd = []
+    if not _INHERITED.isdisjoint(body) or not _INHERITED.isdisjoint(value):
+        odd.append(_INHERITED_KEY)
+    asks = message.kind is MessageKind.REQUEST and direction is Direction.TO_SERVER
+    if asks and not requested.cover(body):
+        odd.append(_UNREQUESTED)
+    return tuple(odd)
+
+
+_INHERITED = frozenset({"__proto__", "constructor", "prototype"})
+_NOTABLE = _INHERITED | {"inputResponses", "requestState"}
+_INHERITED_KEY = Finding(
+    "protocol.inherited-key",
+    "envelope",
+    severity=Severity.MEDIUM,
+    action=Action.WARN,
+    note="a member has the name of one that JavaScript objects inherit, such as __proto__",
+)
+_UNREQUESTED = Finding(
+    "protocol.unasked-answer",
+    "params.other",
+    severity=Severity.LOW,
+    action=Action.WARN,
+    note=(
+        "the request answers input requests that no result made, or has a state that no result set"
+    ),
+)

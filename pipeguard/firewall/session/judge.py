@@ -12,10 +12,10 @@ from pipeguard.firewall.finding import (
     Direction,
     Finding,
     MessageKind,
-    Severity,
     Verdict,
     greatest,
     make_block,
+    make_drop,
     make_warning,
     method_is_secret,
     name_is_secret,
@@ -23,7 +23,7 @@ from pipeguard.firewall.finding import (
     worst,
 )
 from pipeguard.firewall.protocol import codes
-from pipeguard.firewall.protocol.answers import InputRequests, check_answer, creates_task
+from pipeguard.firewall.protocol.answers import check_answer, creates_task
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
 from pipeguard.firewall.protocol.message import Message, rewritten
 from pipeguard.firewall.protocol.methods import (
@@ -35,7 +35,7 @@ from pipeguard.firewall.protocol.methods import (
 from pipeguard.firewall.protocol.pending import NO_CALL, PendingRequest, Targets, pending_request
 from pipeguard.firewall.protocol.places import LISTS, MASKED_STEP, OPENINGS, PARTS
 from pipeguard.firewall.session import replies
-from pipeguard.firewall.session.admission import obstacles
+from pipeguard.firewall.session.admission import find_oddities, obstacles
 from pipeguard.firewall.session.definitions import ReviewedResult, review
 from pipeguard.firewall.session.guard import EXEMPT, AnswerNote, Context, Guard
 from pipeguard.firewall.session.lifecycle import ConversationState
@@ -54,7 +54,6 @@ from pipeguard.firewall.session.rewrite import (
 MAX_REDACTIONS = 3  # rounds; a message that still has something to redact is blocked
 TO_SERVER, TO_CLIENT = Direction.TO_SERVER, Direction.TO_CLIENT
 READING = frozenset({"resources/read", "tasks/result"})  # as tools do
-_UNDECIDED = {Action.ASK: Action.BLOCK}
 
 
 class MessageJudge(NamedTuple):
@@ -69,6 +68,7 @@ class MessageJudge(NamedTuple):
         budgets: what judging may still cost; None if the message has a budget of its own.
         is_member: True for a message of a batch.
         can_wait: True where a call may wait until a person decides.
+        waiting_call: that is judged again, having waited until a person decided; else None.
     """
 
     guard: Guard
@@ -79,6 +79,7 @@ class MessageJudge(NamedTuple):
     budgets: Budgets | None = None
     is_member: bool = False
     can_wait: bool = False
+    waiting_call: PendingRequest | None = None
 
     def judge(self, message: Message) -> Verdict:
         """The verdict on a message.
@@ -106,8 +107,11 @@ class MessageJudge(NamedTuple):
     # --- requests and notifications -----------------------------------------------------
 
     def _judge_request(self, message: Message) -> Verdict:
-        request = pending_request(message, self.now)
-        early = self.state.admit(self.direction, message, request)
+        request, early = self.waiting_call, None
+        waited = "" if request is None else request.held_event
+        if request is None:
+            request = pending_request(message, self.now)
+            early = self.state.admit(self.direction, message, request)
         try:
             findings = self._request_findings(message, request)
             findings += [] if early is None else [early]
@@ -116,11 +120,15 @@ class MessageJudge(NamedTuple):
                 findings, is_granted = self._use_grant(message, request.tool, findings)
                 if self._holds(request, findings):
                     return self._verdict(message, request, findings, None)
-                findings = [f._replace(action=_UNDECIDED.get(f.action, f.action)) for f in findings]
+                findings = [_end_wait(finding, waited) for finding in findings]
+            if waited and not self.state.release(self.direction, request):
+                return self._verdict(message, request, [*findings, *_GONE], None)
             verdict = self._settle(message, request, findings)
             if verdict.forward is not None:
                 self.state.request_sent(self.direction, message, request)
                 self._record_request(message, request, is_granted=is_granted)
+            elif waited:
+                self.state.drop(self.direction, request)
         finally:
             if not request.forwarded:
                 self.state.drop(self.direction, request)
@@ -182,7 +190,9 @@ class MessageJudge(NamedTuple):
         if greatest(findings) is not Action.ASK or not self.can_wait:
             return False
         is_grantable = all(f.call for f in findings if f.action is Action.ASK)
-        return is_grantable and self.state.hold(self.direction, request, self.event)
+        return is_grantable and self.state.hold(
+            self.direction, request, self.event, self.guard.policy
+        )
 
     def _judge_notification(self, message: Message) -> Verdict:
         reasons = self.state.admit_notification(self.direction, message, self.now)
@@ -393,6 +403,20 @@ class MessageJudge(NamedTuple):
         )
 
 
+_GONE = make_drop(
+    "protocol.unknown-request", "the call was cancelled, or answered, as it was judged"
+)
+
+
+def _end_wait(finding: Finding, waited: str) -> Finding:
+    """Block what nobody can be asked about, or decided about while it waited as an event."""
+    if finding.action is not Action.ASK:
+        return finding
+    why = f"nobody decided while it waited as event {waited}" if waited else ""
+    note = "; ".join(filter(None, (finding.note, why)))
+    return finding._replace(action=Action.BLOCK, note=note)
+
+
 def _note_findings(note: AnswerNote | None, verdict: Verdict) -> list[Finding]:
     """The findings of a note, if the answer passes; without a path that may hold a secret."""
     if note is None or verdict.action is Action.BLOCK:
@@ -452,49 +476,3 @@ class ProtocolJudge(MessageJudge):
 
     def _oddities(self, message: Message) -> list[Finding]:
         return [*find_oddities(self.direction, message, self.state.input_requests)]
-
-
-# --- odd messages ----------------------------------------------------------------------
-
-
-def find_oddities(
-    direction: Direction, message: Message, requested: InputRequests
-) -> tuple[Finding, ...]:
-    """Find what is unusual about a message that may go on.
-
-    Args:
-        direction: which way the message travels.
-        message: the message. Most have no member that is looked at here, which costs two checks.
-        requested: the input that the server has asked for.
-    """
-    value = message.value
-    body = value.get("result") if message.method is None else value.get("params")
-    if type(body) is not dict or _NOTABLE.isdisjoint(body):
-        return () if _INHERITED.isdisjoint(value) else (_INHERITED_KEY,)
-    odd = []
-    if not _INHERITED.isdisjoint(body) or not _INHERITED.isdisjoint(value):
-        odd.append(_INHERITED_KEY)
-    asks = message.kind is MessageKind.REQUEST and direction is Direction.TO_SERVER
-    if asks and not requested.cover(body):
-        odd.append(_UNREQUESTED)
-    return tuple(odd)
-
-
-_INHERITED = frozenset({"__proto__", "constructor", "prototype"})
-_NOTABLE = _INHERITED | {"inputResponses", "requestState"}
-_INHERITED_KEY = Finding(
-    "protocol.inherited-key",
-    "envelope",
-    severity=Severity.MEDIUM,
-    action=Action.WARN,
-    note="a member has the name of one that JavaScript objects inherit, such as __proto__",
-)
-_UNREQUESTED = Finding(
-    "protocol.unasked-answer",
-    "params.other",
-    severity=Severity.LOW,
-    action=Action.WARN,
-    note=(
-        "the request answers input requests that no result made, or has a state that no result set"
-    ),
-)

@@ -34,8 +34,8 @@ from pipeguard.firewall.session import replies
 
 # A peer may take any time to answer these: a listen stream ends when the peer ends it.
 NEVER_OVERDUE = frozenset({"subscriptions/listen", "tasks/result"})
-MAX_HELD = 64  # requests that wait for a person
-MAX_HELD_BYTES = 2**24  # of their frames
+MAX_HELD = 16  # requests that wait for a person
+MAX_HELD_BYTES = 2**20  # of their frames
 ANSWERS_WITHOUT_ID = "2025-11-25"  # the first revision in which an error may lack an id
 # Rules that a request may break without a legible id. A notification breaks the others.
 _WITHOUT_LEGIBLE_ID = frozenset(
@@ -159,30 +159,31 @@ class ConversationState:
                 if message.method == "initialize":
                     self.peers.begin_handshake(message.value.get("params"))
 
-    def hold(self, direction: Direction, request: PendingRequest, event: str) -> bool:
-        """Let a request wait for a person; False if too many do."""
+    def hold(
+        self, direction: Direction, request: PendingRequest, event: str, policy: object
+    ) -> bool:
+        """Let a request wait for a person under a policy; False if too many do."""
         pending = self.pending[direction]
         with self._lock:
-            sizes = [request.frame_bytes, *(each.frame_bytes for each in pending.list_held())]
+            others = [each for each in pending.list_held() if each is not request]
+            sizes = [request.frame_bytes, *(each.frame_bytes for each in others)]
             if pending.is_over or len(sizes) > MAX_HELD or sum(sizes) > MAX_HELD_BYTES:
                 return False
-            request.forwarded, request.held_event = True, event
+            request.forwarded, request.held_event, request.held_policy = True, event, policy
         return True
 
-    def holds(self, direction: Direction, event: str) -> bool:
-        """True while the request of a verdict waits for a person."""
+    def find_held(self, direction: Direction, event: str) -> PendingRequest | None:
+        """The request of a verdict, while it waits for a person."""
         with self._lock:
-            return any(each.held_event == event for each in self.pending[direction].list_held())
+            waiting = self.pending[direction].list_held()
+        return next((request for request in waiting if request.held_event == event), None)
 
-    def release(self, direction: Direction, event: str) -> bool:
-        """Remove a request that waits for a person; False if it does so no longer."""
-        pending = self.pending[direction]
+    def release(self, direction: Direction, request: PendingRequest) -> bool:
+        """End the wait of a request; False if its sender cancelled it, or it was answered."""
         with self._lock:
-            for request in pending.list_held():
-                if request.held_event == event:
-                    pending.drop(request)
-                    return True
-        return False
+            is_open = request in self.pending[direction].list_held()
+            request.held_event = ""
+        return is_open
 
     def server_described(self, method: str, result: JsonObject) -> None:
         """Record the server's answer to `initialize` or `server/discover`."""

@@ -129,9 +129,10 @@ _ROWS: dict[str, Remedy] = {
     ),
     "flows.": Remedy(
         Way.EXCEPTION,
-        "Look at what was sent and to whom. If you want it, allow the event: this call then passes"
-        " once, with the same arguments. To let all such calls pass, set the rule to `allow` for"
-        " this server in the policy.",
+        "Look at what was sent and to whom: `pipeguard allow EVENT` shows it before it asks. If you"
+        " want it, allow the event: this call then passes once, with the same arguments. To let all"
+        " such calls pass, put `- {rule: RULE, server: NAME, action: allow}` first under `actions`"
+        " in the policy.",
     ),
     "entrance.": _ENTRANCE,
     "egress.": Remedy(

@@ -44,6 +44,7 @@ from pipeguard.firewall.protocol import batch, codes
 from pipeguard.firewall.protocol.framing import one_line
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, serialise
 from pipeguard.firewall.protocol.message import envelope, parse
+from pipeguard.firewall.protocol.pending import PendingRequest
 from pipeguard.firewall.protocol.places import Surface
 from pipeguard.firewall.protocol.strict_json import parse_json
 from pipeguard.firewall.session import replies
@@ -64,6 +65,7 @@ class Session:
         run: names this run; events are `<run>.c<n>` and `<run>.s<n>`.
         state: what is remembered of the conversation.
         can_wait: True where the transport has calls wait until a person decides: it asks `decide`.
+        waiting_call: that is judged again, having waited; else None.
     """
 
     def __init__(self, guard: Guard, run: str) -> None:
@@ -71,6 +73,7 @@ class Session:
         self.run = run
         self.state = ConversationState(guard.policy.limits)
         self.can_wait = False
+        self.waiting_call: PendingRequest | None = None
 
     def receive(self, direction: Direction, frame: bytes, now: float) -> Verdict:
         """Judge one frame and say what to do with it.
@@ -87,7 +90,8 @@ class Session:
         event = f"{self.run}.{'c' if direction is TO_SERVER else 's'}{number}"
         judge = MessageJudge if self.guard.inspects else ProtocolJudge
         guard = self.guard.snapshot()
-        judging = judge(guard, self.state, direction, now, event, can_wait=self.can_wait)
+        judging = judge(guard, self.state, direction, now, event)
+        judging = judging._replace(can_wait=self.can_wait, waiting_call=self.waiting_call)
         return self._judge_or_refuse(judging, frame)
 
     def receive_concurrently(self, direction: Direction, frame: bytes, now: float) -> Verdict:
@@ -107,17 +111,25 @@ class Session:
             The new verdict, by which it may wait again; the same one where nobody decided yet; None
             where it waits no longer, since it was cancelled or answered.
         """
-        if not self.state.holds(TO_SERVER, verdict.event):
+        request = self.state.find_held(TO_SERVER, verdict.event)
+        if request is None:
             return None
         mark = next(finding.call for finding in verdict.findings if finding.call)
-        grants = self.guard.grants
-        if not is_last and (grants is None or not grants.has(mark)):
+        grants, is_changed = self.guard.grants, request.held_policy is not self.guard.policy
+        if not (is_last or is_changed) and (grants is None or not grants.has(mark)):
             return verdict
-        if not self.state.release(TO_SERVER, verdict.event):
-            return None
         twin = self._twin(self.guard, self.state)
-        twin.can_wait = not is_last
-        return twin.receive_concurrently(TO_SERVER, verdict.frame, now)
+        twin.can_wait, twin.waiting_call = not is_last, request
+        decided = twin.receive_concurrently(TO_SERVER, verdict.frame, now)
+        if decided.action is not Action.ASK:
+            self.forget(verdict)  # where it was refused before its wait was over
+        return decided
+
+    def forget(self, verdict: Verdict) -> None:
+        """Forget a call that waits for a person, since nobody waits for it."""
+        request = self.state.find_held(TO_SERVER, verdict.event)
+        if request is not None:
+            self.state.drop(TO_SERVER, request)
 
     # --- the conversation ---------------------------------------------------------------
 

@@ -9,7 +9,7 @@ import pytest
 from pipeguard.firewall.finding import Action, Direction
 from pipeguard.firewall.protocol.answers import InputRequests
 from pipeguard.firewall.protocol.message import Message, parse
-from pipeguard.firewall.session.judge import find_oddities
+from pipeguard.firewall.session.admission import find_oddities
 
 TO_SERVER, TO_CLIENT = Direction.TO_SERVER, Direction.TO_CLIENT
 

@@ -62,7 +62,7 @@ def test_a_model_reads_why_its_call_did_not_pass(code: int) -> None:
             "place": "call.arguments",
             "direction": "to-server",
             "executed": False,
-            "how_to_allow": "The user decides; event RUN.c1 tells what to do.",
+            "how_to_allow": "Only the user can allow it: tell them of event RUN.c1.",
             "tool": "send",
         }
     }
@@ -139,7 +139,7 @@ def test_a_name_that_is_the_secret_is_not_repeated() -> None:
         "place": "call.name",
         "direction": "to-server",
         "executed": False,
-        "how_to_allow": "The user decides; event RUN.c1 tells what to do.",
+        "how_to_allow": "Only the user can allow it: tell them of event RUN.c1.",
         "tool": "a",
     }
 

@@ -123,6 +123,7 @@ async def converse(
     session: Session, client: AsyncChannel, server: AsyncChannel, judge: Judge
 ) -> None:
     """Pump both ways until a side is gone; then answer open requests, and end the other side."""
+    session.can_wait = True
     expiring = asyncio.create_task(answer_overdue(session, client))
     asking = _Asking(session, client, server, judge)
     to_server = asyncio.create_task(pump(session, Direction.TO_SERVER, client, server, asking))

@@ -55,7 +55,7 @@ from pipeguard.transports.http.server.relayed_answers import (
     is_stateless,
     refusal_response,
 )
-from pipeguard.transports.judging import judge_frame, offload, read_frame, wait_for_decision
+from pipeguard.transports.judging import judge_frame, offload, read_frame
 from pipeguard.transports.tasks import Tasks
 
 _BAD_REQUEST = web.HTTPBadRequest.status_code
@@ -117,7 +117,6 @@ class Relay:
                 verdict = await judge_frame(session, Direction.TO_SERVER, body, record)
                 record(verdict)
             del body  # otherwise it would be kept until the answer comes
-            verdict = await wait_for_decision(session, verdict, record) or verdict
             if verdict.forward is None:
                 await asyncio.sleep(0)  # nothing else waits: others have their turn
                 return refusal_response(verdict)

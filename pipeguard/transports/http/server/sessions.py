@@ -135,9 +135,7 @@ class Sessions:
 
     def make_session(self, guard: Guard, run: str) -> Session:
         """A Session that begins, under the name of a run."""
-        session = Session(guard, run)
-        session.can_wait = True
-        return session
+        return Session(guard, run)
 
     def of(self, session_id: str | None, version: str | None, who: str = "") -> Session:
         """The Session of a session id; a new one where the id is not known.

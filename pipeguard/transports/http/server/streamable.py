@@ -41,7 +41,7 @@ from pipeguard.transports.http.server.relayed_answers import (
     is_stateless,
     refusal_response,
 )
-from pipeguard.transports.judging import offload, parse_value, read_frame, wait_for_decision
+from pipeguard.transports.judging import offload, parse_value, read_frame
 
 SESSION_BYTES = 24
 INVALID_PARAMS = -32602
@@ -109,8 +109,6 @@ class StreamableEndpoint:
                 hold(len(body))
                 verdict = await self._judge(exchange.session, Direction.TO_SERVER, body)
             del body  # otherwise it would be kept until the answer comes
-            record = self._judge.record
-            verdict = await wait_for_decision(exchange.session, verdict, record) or verdict
             if verdict.forward is None:
                 await self._end(opened)
                 return refusal_response(verdict)
