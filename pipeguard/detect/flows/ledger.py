@@ -159,7 +159,7 @@ class Flows:
         """True if a text came back from any tool, as it is."""
         with self._lock:
             results = list(self._results)
-        return any(text in result.text() for result in results)
+        return any(result.has_address(text) for result in results)
 
     def find_sources(self, text: str) -> frozenset[str]:
         """The short values of the calls that a text came back from, as it is."""
@@ -192,18 +192,19 @@ class Flows:
             now: seconds on the session's clock.
             about: the short values of the arguments, if they are known.
         """
-        bare, leaks = arguments, list[Leak]()
+        bare, leaks, opened = arguments, list[Leak](), frozenset[str]()
         if self._has_sources(tool):
+            opened = text_values.find_opened(tool.labels, arguments)
             bare = text_values.without_credentials(arguments)
             known = about if bare == arguments else None
-            leaks = self._looked_up(tool, bare, now, known) if tool.is_sink else []
+            leaks = self._looked_up(tool, bare, now, known, opened) if tool.is_sink else []
         if not tool.labels.meets(Label.SENDS) and (urls := text_values.find_addresses(arguments)):
             # A client that renders what the tool is given requests the addresses in it.
             sender = tool._replace(labels=Label.SENDS | Label.OUTSIDE)
-            leaks += self._looked_up(sender, " ".join(urls), now)
+            leaks += self._looked_up(sender, " ".join(urls), now, opened=opened)
         if not leaks and bare != arguments and tool.labels.meets(Label.OUTSIDE):
             # Where a credential belongs it may go, but an address can be anybody's.
-            used = self._looked_up(tool, arguments, now, about)
+            used = self._looked_up(tool, arguments, now, about, opened)
             leaks = [leak._replace(confidence=Confidence.MEDIUM) for leak in used]
         return leaks + (self._find_order(tool, arguments) if tool.acts else [])
 
@@ -252,7 +253,12 @@ class Flows:
         return self._results if tool.labels.meets(Label.SENDS) else self._results.taken_in
 
     def _looked_up(
-        self, tool: Tool, arguments: JsonValue, now: float, about: frozenset[str] | None = None
+        self,
+        tool: Tool,
+        arguments: JsonValue,
+        now: float,
+        about: frozenset[str] | None = None,
+        opened: frozenset[str] = frozenset(),
     ) -> list[Leak]:
         own = tool.key
         with self._lock:
@@ -270,7 +276,7 @@ class Flows:
         about = text_values.short_values(arguments) if about is None else about
         if any(text_values.is_outside(value) for value in about):
             tool = tool._replace(labels=tool.labels | Label.OUTSIDE)
-        call = Call(tool, text, self._earlier_text(), about)
+        call = Call(tool, text, self._earlier_text(), about, opened)
         self._follow(call)
         leaks += _leaks(call, results)
         self._bound_derived(results)
@@ -385,7 +391,7 @@ def _private_leaks(call: Call, result: ToolResult, *, has_orders: bool) -> Itera
         result: that it came back in.
         has_orders: True where some result tells a model what to do.
     """
-    source, name = result.labels(), result.tool.name
+    source, name, call = result.labels(), result.tool.name, call.leave_out_opened(result)
     looks_secret, is_named = _secrets(call, result)
     if looks_secret or is_named:
         is_known = is_named or bool(source & Label.READS_SECRET)

@@ -83,6 +83,7 @@ class Call:
     Attributes:
         tool: that is called.
         about: the short values of the arguments.
+        opened: the web addresses that it only requests.
         earlier_text: what the client said before, which is its own.
         readings: the arguments as they are, and all that is encoded in them.
         squeezed: the readings by their ASCII letters and digits alone.
@@ -99,7 +100,12 @@ class Call:
     """
 
     def __init__(
-        self, tool: Tool, text: bytes, earlier_text: tuple[str, str], about: frozenset[str]
+        self,
+        tool: Tool,
+        text: bytes,
+        earlier_text: tuple[str, str],
+        about: frozenset[str],
+        opened: frozenset[str] = frozenset(),
     ) -> None:
         """Read a call.
 
@@ -108,9 +114,11 @@ class Call:
             text: the strings of the arguments.
             earlier_text: what the client said before, and its letters.
             about: the short values of the arguments.
+            opened: the web addresses that it only requests.
         """
         self.tool = tool
         self.about = about
+        self.opened = opened
         self.earlier_text, self._letters_before = earlier_text
         self.readings = readings(text)
         self.squeezed = list(map(overlap.squeeze, self.readings))
@@ -133,6 +141,7 @@ class Call:
 
     def follow(self, before: str) -> None:
         """Read it as what comes after what was sent before, squeezed."""
+        self._before = before
         self.torn = before + self.squeezed[0]
         self.whole = "\n".join(dict.fromkeys([*self.squeezed, self.torn]))
 
@@ -185,6 +194,19 @@ class Call:
         That is much text after some calls; so ask only of a value that is in a result.
         """
         return value not in self.earlier_text
+
+    def leave_out_opened(self, result: ToolResult) -> Call:
+        """The call without the addresses of a result that it only requests."""
+        text = self.readings[0]
+        for address in self.opened:
+            if result.has_address(address):
+                text = text.replace(address, "")
+        if text == self.readings[0]:
+            return self
+        earlier = self.earlier_text, self._letters_before
+        sent = Call(self.tool, text.encode(), earlier, self.about)
+        sent.follow(self._before)
+        return sent
 
     def tokens_that(self, is_secret: Callable[[str], bool]) -> list[str]:
         """The tokens of which a result's tool, or chance, makes secrets."""

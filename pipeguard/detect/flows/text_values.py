@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 
 from pipeguard.detect.checks.credential_names import is_credential_name
 from pipeguard.detect.flows.tool_labels import Label
 from pipeguard.detect.flows.vault import Vault
 from pipeguard.detect.text.document import MessageText
 from pipeguard.detect.vault_placeholder import PLACEHOLDER
-from pipeguard.detect.words import arguments, credentials
+from pipeguard.detect.words import arguments, credentials, word_set
 from pipeguard.detect.words import tools as lists
 from pipeguard.firewall.finding import Confidence
 from pipeguard.firewall.lazy_regex import lazy_regex
@@ -32,6 +33,8 @@ _MAILBOX = lazy_regex(r"[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63})+")
 # RFC 1321, FIPS 180-4.
 _DIGEST = lazy_regex(r"\b(?:[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64}|[0-9a-f]{128})\b", re.IGNORECASE)
 _URL = lazy_regex(r"https?://[^\s\"'<>)\]]{1,8192}", re.IGNORECASE)
+_ESCAPED = lazy_regex(r"\\{1,4}(?:u([0-9a-fA-F]{4})|(/))|&amp;")
+_PERCENT = lazy_regex(r"%([0-7][0-9a-fA-F])")
 _SHORT_VALUE = lazy_regex(rf"(?=.{{0,99}}[0-9@#/])\S{{3,{SHORT_CHARS}}}")
 _AMOUNT = lazy_regex("|".join(arguments.in_order("AMOUNTS")), re.IGNORECASE)
 _NO_VALUES: frozenset[str] = frozenset()
@@ -92,6 +95,16 @@ def mailboxes(text: str) -> set[str]:
 def addresses(text: str) -> list[str]:
     """The web addresses in a text."""
     return _URL.findall(text)
+
+
+def unescape(text: str) -> str:
+    """A text as it was before JSON or HTML escaped what is in addresses and in words."""
+    return _ESCAPED.sub(lambda sign: chr(int(sign[1], 16)) if sign[1] else sign[2] or "&", text)
+
+
+def decode_percent(text: str) -> str:
+    """A text with what `%3A` and the like stand for in ASCII (RFC 3986, section 2.1)."""
+    return _PERCENT.sub(lambda code: chr(int(code[1], 16)), text)
 
 
 def find_addresses(value: JsonValue) -> list[str]:
@@ -156,7 +169,13 @@ _ADDRESS = lazy_regex(
     rf"(?:{_URL_SCHEMES})://(?:{PLACEHOLDER.pattern}|[^\s\"'<>)\]]){{1,8192}}",
     re.IGNORECASE,
 )
-_USERINFO = lazy_regex(r"[^\s/?#@]*@")  # RFC 3986, section 3.2.1
+# Programs, and options of theirs, by which a command opens an address and does no more.
+_OPENERS = word_set("curl wget open xdg-open start lynx w3m links firefox chromium google-chrome")
+_OPTION = lazy_regex(r"-[cfgikLnNoOPqsSvIJR46]{1,12}|--[a-z-]{2,40}")
+_FILE = lazy_regex(r"[\w./-]{1,200}")
+_FILE_OPTIONS = word_set("-o -O -P --output --output-document")
+_AUTHORITY = lazy_regex(r"[^/?#]*")  # RFC 3986, section 3.2
+_USERINFO = lazy_regex(r"[^\s/?#@]*@")  # section 3.2.1
 
 
 def secret_egress(
@@ -179,14 +198,16 @@ def secret_egress(
         return None
     surest: Confidence | None = None
     has_address: bool | None = None
+    opened = frozenset[str]()
     for key, text in _strings("", arguments):
         for start in _secrets(vault, text):
             if has_address is None:
                 has_address = bool(find_addresses(arguments) or _ADDRESS.search(text))
+                opened = find_opened(labels, arguments)
             if not (has_address or labels & (Label.SENDS | Label.OUTSIDE)):
                 return _sent_by_command(vault, arguments) if labels & Label.RUNS else None
-            address = _address_around(text, start)
-            is_asked = not labels & Label.SENDS or _is_requested(key, text, address)
+            address = address_around(text, start)
+            is_asked = address in opened or not labels & (Label.SENDS | Label.RUNS)
             if address and is_asked and has_returned(vault.restore(address).text):
                 continue
             if address:
@@ -228,17 +249,48 @@ def _secrets(vault: Vault, text: str) -> Iterator[int]:
         yield from (match.start() for match in re.finditer(re.escape(secret), text))
 
 
-def _address_around(text: str, start: int) -> str:
+def address_around(text: str, start: int) -> str:
     """The web address around a secret, unless the secret logs in before its host; or empty."""
     for address in _ADDRESS.finditer(text):
-        if address.start() < start < address.end() and not _USERINFO.match(text, start):
-            return address[0]
+        if address.start() < start < address.end():
+            before = text[address.start() : start].partition("//")[2]
+            logs_in = _AUTHORITY.fullmatch(before) and _USERINFO.match(text, start)
+            return "" if logs_in else address[0]
     return ""
 
 
-def _is_requested(key: str, text: str, address: str) -> bool:
-    """True for an argument that is an address, and is called one."""
-    return text.strip() == address and not lists.ADDRESS.isdisjoint(name_words(key))
+def find_opened(labels: Label, arguments: JsonValue) -> frozenset[str]:
+    """The web addresses that a call only requests, and tells nobody.
+
+    Args:
+        labels: what the tool does.
+        arguments: of the call.
+    """
+    strings = [*_strings("", arguments)]
+    if any(not lists.TOLD.isdisjoint(name_words(key)) for key, _ in strings):
+        return frozenset()
+    found = {_opened_address(labels, key, text) for key, text in strings} - {""}
+    return frozenset(each for each in found if sum(text.count(each) for _, text in strings) == 1)
+
+
+def _opened_address(labels: Label, key: str, text: str) -> str:
+    """The address that an argument is, or that a command opens and does nothing else; or empty."""
+    address = _ADDRESS.search(text)
+    if address is None:
+        return ""
+    rest = text.replace(address[0], "", 1)
+    is_named = not lists.ADDRESS.isdisjoint(word.removesuffix("s") for word in name_words(key))
+    is_opened = labels & Label.RUNS and _only_opens(rest)
+    return address[0] if is_opened or (is_named and not rest.strip()) else ""
+
+
+def _only_opens(command: str) -> bool:
+    """True for a command that does no more than open the address that is left out of it."""
+    words = command.replace("'", " ").replace('"', " ").split()
+    return not _OPENERS.isdisjoint(words[:1]) and all(
+        _OPTION.fullmatch(word) or (before in _FILE_OPTIONS and _FILE.fullmatch(word))
+        for before, word in pairwise(words)
+    )
 
 
 def _strings(key: str, value: JsonValue) -> Iterator[tuple[str, str]]:

@@ -12,7 +12,12 @@ from typing import NamedTuple
 
 from pipeguard.detect.flows import overlap
 from pipeguard.detect.flows.leak import PRIVATE_OUT, UNTRUSTED_ACTS, Leak
-from pipeguard.detect.flows.text_values import mailboxes, phone_numbers
+from pipeguard.detect.flows.text_values import (
+    decode_percent,
+    mailboxes,
+    phone_numbers,
+    unescape,
+)
 from pipeguard.detect.flows.tool_labels import CHANGES, PRIVATE, Label, Tool
 from pipeguard.detect.flows.value_places import plain
 from pipeguard.detect.text.document import MessageText
@@ -229,6 +234,14 @@ class ToolResult:
             self._named = named = tuple(named_secrets(self.text()))
             self.derived += measure_text(*named)
         return named
+
+    def has_address(self, address: str) -> bool:
+        """True if it has an address: as it is, as JSON or HTML writes it, or in another one."""
+        text = self.text()
+        if address in text or address.partition("://")[2].partition("/")[0] not in text:
+            return address in text
+        plain = unescape(text)
+        return address in plain or address in decode_percent(plain)
 
     def forget(self) -> None:
         """Drop all but the frame; the rest is worked out again where it is needed."""

@@ -367,3 +367,17 @@ def test_what_is_not_private_takes_no_time_from_what_is(size: int) -> None:
             make_tool("web_search", None), answer(f"{number}" + " lorem" * (size // 6)), 1.0
         )
     assert [leak.rule for leak in flows.leaks(POST, {"body": text})] == ["flows.private-out"]
+
+
+RESET = f"https://app.example/reset?token={VALUE}"
+FETCH = make_tool(
+    "fetch_url", {"description": "Fetches a page.", "inputSchema": {"properties": {"url": {}}}}
+)
+
+
+def test_an_address_of_a_result_may_be_requested_with_its_secret() -> None:
+    flows = Flows()
+    flows.record_result(MAIL, answer(f"Reset your password: {RESET}"), 0.0)
+    assert flows.leaks(FETCH, {"url": RESET}) == []
+    for name, url in (("url", RESET.replace("app", "bw")), ("text", RESET)):
+        assert [leak.rule for leak in flows.leaks(FETCH, {name: url})] == ["flows.secret-out"]

@@ -22,6 +22,21 @@ def test_its_strings_stand_with_single_spaces_between_all_words() -> None:
     assert "thetramno7" in made.letters()
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "see https://a.example/r?t=1&u=2%40x.",
+        '{"a": "https:\\\\/\\\\/a.example\\\\/r?t=1\\\\u0026u=2%40x"}',
+        "<a href='https://a.example/r?t=1&amp;u=2%40x'>",
+        "https://c.example/?u=https%3A%2F%2Fa.example%2Fr%3Ft%3D1%26u%3D2%2540x&v=3",
+    ],
+    ids=range(4),
+)
+def test_an_address_is_found_as_a_mail_writes_it(text: str) -> None:
+    assert result(text).has_address("https://a.example/r?t=1&u=2%40x")
+    assert not result(text).has_address("https://b.example/r?t=1&u=2%40x")
+
+
 @pytest.mark.parametrize("frame", [b"{", b"\xff", b'{"a":1,"a":2}'])
 def test_a_frame_that_cannot_be_read_says_nothing(frame: bytes) -> None:
     assert join_strings(frame) == ""
