@@ -161,6 +161,12 @@ class Flows:
             results = list(self._results)
         return any(result.has_address(text) for result in results)
 
+    def one_time_secrets(self) -> list[str]:
+        """The codes, and the tokens of links, that came back and work once."""
+        with self._lock:
+            results = list(self._results)
+        return [secret for result in results for secret in result.one_time_secrets()]
+
     def find_sources(self, text: str) -> frozenset[str]:
         """The short values of the calls that a text came back from, as it is."""
         with self._lock:
@@ -444,7 +450,8 @@ def _secrets(call: Call, result: ToolResult) -> tuple[bool, bool]:
         if bare not in call.earlier_squeezed:
             looks_secret = bare in call.whole or bare[::-1] in call.whole
             looks_secret = looks_secret or overlap.in_pieces(bare, call.torn)
-    return looks_secret, any(
+    is_one_time = any(map(call.takes, result.one_time_secrets()))
+    return looks_secret or is_one_time, (is_one_time and not call.is_typed) or any(
         call.is_new(value)
         for value in result.named_secrets()
         if any(value in reading for reading in call.readings)

@@ -14,8 +14,10 @@ from pipeguard.detect.flows import overlap, text_values
 from pipeguard.detect.flows.tool_labels import Label, Tool
 from pipeguard.detect.flows.tool_results import ToolResult
 from pipeguard.detect.text import decoders
+from pipeguard.detect.words import word_set
 from pipeguard.firewall.budgets import DecodingBudget
 from pipeguard.firewall.lazy_regex import lazy_regex
+from pipeguard.unicode.name_words import name_words
 
 MOST_NEEDLES = 64  # looked up for one call
 MOST_READINGS = 8  # of what is encoded in it
@@ -34,6 +36,7 @@ _SIGNED = {
 }
 # In long words.
 _RUNS = ("base64", "hex", "long-run", "base32", "compressed")
+_TYPES = word_set("type fill press input")  # of a tool's name
 _SPELLINGS = ("reversed", "rot13")
 _LONG = lazy_regex(rb"\S{12,}")
 _SEPARATED_HEX = lazy_regex(rb"(?:[0-9A-Fa-f]{2}[ :,-]{1,2}){7}")
@@ -154,6 +157,12 @@ class Call:
             self._letters_of_pieces = _letters(readings(joined))
 
     @property
+    def is_typed(self) -> bool:
+        """True for a call that types into a page, which may be the one that asked for a code."""
+        types = not _TYPES.isdisjoint(name_words(self.tool.name))
+        return types and not self.tool.labels & Label.OUTSIDE
+
+    @property
     def size(self) -> int:
         """The number of its letters and digits."""
         return len(self._letters[0])
@@ -207,6 +216,19 @@ class Call:
         sent = Call(self.tool, text.encode(), earlier, self.about)
         sent.follow(self._before)
         return sent
+
+    def takes(self, secret: str) -> bool:
+        """True for a one-time secret of a result in any of its readings, whole or in pieces."""
+        bare = overlap.squeeze(secret)
+        if bare.isdigit():
+            digits = re.compile(rf"(?<![0-9])(?:{bare}|{bare[::-1]})(?![0-9])")
+            return any(digits.search(text) for text in (*self.readings, *self.squeezed))
+        if any(bare in text or bare[::-1] in text for text in self.squeezed):
+            return True
+        # Where all of it was sent before, this call has to repeat a part.
+        was_sent = overlap.in_pieces(bare, self._before)
+        repeats = not was_sent or overlap.has_piece(bare, self.squeezed[0])
+        return repeats and overlap.in_pieces(bare, self.torn)
 
     def tokens_that(self, is_secret: Callable[[str], bool]) -> list[str]:
         """The tokens of which a result's tool, or chance, makes secrets."""

@@ -94,9 +94,19 @@ def in_pieces(bare: str, whole: str) -> bool:
     """True where most of a value is in a text, in pieces of some letters each."""
     if len(bare) < 2 * PIECE_CHARS:
         return False
+    pieces = _pieces(bare)
+    count = sum(piece in whole for piece in pieces)
+    return count >= 2 and 5 * count >= 3 * len(pieces)
+
+
+def has_piece(bare: str, whole: str) -> bool:
+    """True where a piece of a value is in a text."""
+    return any(piece in whole for piece in _pieces(bare))
+
+
+def _pieces(bare: str) -> list[str]:
     starts = [*range(0, len(bare) - PIECE_CHARS, PIECE_CHARS), len(bare) - PIECE_CHARS]
-    count = sum(bare[at : at + PIECE_CHARS] in whole for at in starts)
-    return count >= 2 and 5 * count >= 3 * len(starts)
+    return [bare[at : at + PIECE_CHARS] for at in starts]
 
 
 def shingles(text: str) -> Iterator[str]:

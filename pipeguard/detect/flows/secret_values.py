@@ -1,20 +1,31 @@
-"""Values of a text that are secrets, by their looks or by what the text calls them."""
+"""Values of a text that are secrets, by their looks or by what the text calls them.
+
+Links and codes that work once are among them: whoever opens such a link, or types such a code, acts
+as the person whom it was sent to.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
+from itertools import islice
+from typing import NamedTuple
 
+from pipeguard.detect.checks.credential_names import is_secret_setting
 from pipeguard.detect.checks.placeholders import entropy
 from pipeguard.detect.flows.overlap import squeeze
-from pipeguard.detect.flows.text_values import TOKEN_CHARS, tokens
-from pipeguard.detect.words import credentials
+from pipeguard.detect.flows.text_values import TOKEN_CHARS, decode_percent, tokens, unescape
+from pipeguard.detect.words import credentials, word_set
 from pipeguard.firewall.lazy_regex import lazy_regex
+from pipeguard.unicode.name_words import name_words
 
 SECRET_ENTROPY = 3.0  # bits a character
 LONG_CHARS = 20
 MOST_SECRETS = 200  # of one text that are looked up
 SECRET_TEXT = 2**18  # characters of it that are read for them
+LINK_TEXT = 2**20  # and for links
+MOST_TOKENS = 1000  # of links
 
 _UUID = lazy_regex(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGNORECASE)
 _HEX = lazy_regex(r"[0-9a-fA-F]+")
@@ -67,3 +78,194 @@ def secrets(text: str, looks: Callable[[str], bool]) -> dict[str, str]:
         if _MIXED.search(token) and looks(token):
             by_letters[squeeze(token)] = token
     return {bare: token for bare, token in by_letters.items() if len(bare) >= TOKEN_CHARS}
+
+
+# --- links that work once ---------------------------------------------------------------
+
+BESIDE_CHARS = 160  # before a link, or on its button, that say what it is for
+LEAST_HEX = 20  # digits of a token
+
+_LINK = lazy_regex(
+    r"https?:(?:\\{0,3}/){2}[^\s\"'<>/?#\\@]{1,255}(\\{0,3}[/?#][^\s\"'<>]{8,2048})", re.IGNORECASE
+)
+_PART = lazy_regex(r"(?:[?&;#]|\\{1,2}u0026)([\w.-]{1,40})=([^\s&;#\\]+)|/([^\s/?&;#=\\]+)")
+_TOKEN = lazy_regex(r"[\w.~%+-]{12,}={0,2}", re.ASCII)
+_VALUE = lazy_regex(r"(?<!type)(?<!mode)(?<!action)=[^\s&;#\\]+")
+_BUTTON = lazy_regex(r"[\"'][^<>]{0,200}>[^<>]{0,80}")
+_TOLD = lazy_regex(  # without a link
+    r"\b(?:your|this|the following) ((?:[\w-]{1,20} ){1,3})token"
+    r"(?: is)?[\s:\"'*`>]{1,8}([\w.~+-]{16,512})(?<!\.)",
+    re.IGNORECASE | re.ASCII,
+)
+_ADMITS = lazy_regex("|".join(credentials.in_order("ONE_TIME")))
+_ENDS = lazy_regex("|".join(credentials.in_order("UNSUBSCRIBE")))
+_ABOUT = lazy_regex("|".join(credentials.in_order("ONE_TIME_ABOUT")))
+# Other credentials in the name of a parameter, beside those of settings.
+_CREDENTIAL_WORDS = word_set("auth pass seed sig signature signed session sessionid sid amz goog")
+_PURPOSES = word_set("password email link oob otp url")  # of a token, in the name of a parameter
+_CODE_NAMES = word_set("code otp pin")
+
+
+class _OneTimeLink(NamedTuple):
+    """A link in a text.
+
+    Attributes:
+        start: where it begins.
+        end: after it.
+        tokens: that it opens with, each after its span, or that of the address that has it.
+        admits: True where it lets somebody in; False where it ends a subscription.
+        is_bare: True where it has no other credential.
+    """
+
+    start: int
+    end: int
+    tokens: tuple[tuple[int, int, str], ...]
+    admits: bool
+    is_bare: bool
+
+
+def find_one_time_token(text: str, start: int, end: int, begin: str = "") -> str:
+    """The token of a one-time link that a part of a text is, covers or begins in; or empty.
+
+    Empty too where the link has other credentials.
+
+    Args:
+        text: with links.
+        start: of the part.
+        end: of it.
+        begin: of the part in another reading, if it is from one: its place is then uncertain.
+    """
+    for link in (link for link in _one_time_links(text) if link.is_bare):
+        is_within = link.start <= start and end <= link.end
+        is_near = start < link.end and link.start < end and text.startswith(begin, link.start)
+        for first, last, token in link.tokens:
+            if (begin and (is_near or token.startswith(begin))) or (
+                not begin and is_within and start < last and first < end
+            ):
+                return token
+    return ""
+
+
+@lru_cache(maxsize=2)  # rules may have many matches in one text
+def _one_time_links(text: str) -> tuple[_OneTimeLink, ...]:
+    links, last = list[_OneTimeLink](), 0
+    for match in _LINK.finditer(text[:LINK_TEXT]):
+        before = text[max(last, match.start() - BESIDE_CHARS) : match.start()]
+        button, last = _BUTTON.match(text, match.end()), match.end()
+        parts = [*_PART.finditer(text, *match.span(1))]
+        tokens = tuple(_link_tokens(parts))
+        if tokens:
+            said = unescape(f"{before} {button[0] if button else ''}").lower()
+            address = f"{_words(match[1])} {said if _ABOUT.search(said) else ''}"
+            admits, ends = _ADMITS.search(address), _ENDS.search(address)
+            if admits or ends:
+                is_bare = not any(map(_is_credential, parts))
+                links.append(_OneTimeLink(*match.span(), tokens, admits is not None, is_bare))
+    for told in filter(_is_told, _TOLD.finditer(text[:LINK_TEXT])):
+        token = *told.span(2), told[2]
+        links.append(_OneTimeLink(*told.span(2), (token,), admits=True, is_bare=True))
+    return tuple(links)
+
+
+def _is_told(match: re.Match[str]) -> bool:
+    """True for a token that a sentence says is for one time."""
+    return _ADMITS.search(match[1].lower()) is not None and _is_dense(match[2])
+
+
+def _words(address: str) -> str:
+    """The words of an address: its path and the names of its parameters, also of one inside it."""
+    inside = decode_percent(address) if _has_address(address) else ""
+    return _VALUE.sub("", f"{address} {inside.rpartition('://')[2]}").lower()
+
+
+def _has_address(value: str) -> bool:
+    return "%3A%2F%2F" in value.upper()
+
+
+def _link_tokens(parts: Iterable[re.Match[str]]) -> Iterator[tuple[int, int, str]]:
+    for part in parts:
+        name, value = part[1], (part[2] or part[3]).rstrip(".,;:!?)]}*")
+        start = part.start(2 if name else 3)
+        if name and not _is_token_name(name):
+            inside = _PART.finditer(decode_percent(value)) if _has_address(value) else ()
+            tokens = [token for *_, token in _link_tokens(inside)]
+        else:
+            is_named_code = name and not _CODE_NAMES.isdisjoint(name_words(name))
+            tokens = [value] * bool(_is_dense(value) or (is_named_code and _CODE.fullmatch(value)))
+        yield from ((start, start + len(value), token) for token in tokens)
+
+
+def _is_dense(value: str) -> bool:
+    if not _TOKEN.fullmatch(value):
+        return False
+    if _UUID.fullmatch(value) or (_HEX.fullmatch(value) and len(value) >= LEAST_HEX):
+        return True
+    return _MIXED.search(value) is not None and is_secret(value)
+
+
+def _is_token_name(name: str) -> bool:
+    """True for a parameter that has the token of a link, as `reset_password_token` or `t`."""
+    *purpose, last = name_words(name) or [""]
+    is_known = _PURPOSES.issuperset(purpose) or _ADMITS.search("-".join(purpose))
+    return last in credentials.ONE_TIME_NAMES and bool(is_known)
+
+
+def _is_credential(part: re.Match[str]) -> bool:
+    """True for a parameter with a credential that is not the token of a link."""
+    name = part[1]
+    if not name or _is_token_name(name):
+        return False
+    if _has_address(part[2]):
+        return any(map(_is_credential, _PART.finditer(decode_percent(part[2]))))
+    return is_secret_setting(name) or not _CREDENTIAL_WORDS.isdisjoint(name_words(name))
+
+
+# --- codes ------------------------------------------------------------------------------
+
+KIND_CHARS = 32  # beside what is called a code, that say what it is for
+
+_CODE = lazy_regex(
+    r"\d{3}[- ]\d{3,4}|\d{5,8}|(?=[A-Z]{0,9}[0-9])[A-Z0-9]{6,10}"
+    r"|(?=[A-Za-z-]{0,40}[0-9])[A-Za-z0-9]{3,6}(?:-[A-Za-z0-9]{3,6}){1,6}"
+)
+_CALLED = lazy_regex("|".join(credentials.in_order("CODES")))
+_KIND = lazy_regex("|".join(credentials.in_order("CODE_KINDS")))
+_OTHER_KIND = lazy_regex("|".join(credentials.in_order("OTHER_CODES")))
+_CLAUSE_END = lazy_regex(r"[.;,!?()]\s")
+_IS = r"(?:is|ist|lautet|est|es|e|è|é|er|är|on|je|jest|este|là|to|это|είναι|هو|は|是|为|為|는|은)"
+_FOR = lazy_regex(r"\s(?:to|um|pour|para|per|om)\s")
+_BETWEEN = r"(?:[^0-9<]|(?<![0-9A-Za-z])\d{1,2}(?!\w)){0,40}"  # `(valid for 10 minutes)`
+_ALONE = (
+    r"(?:(?<![A-Za-z0-9_.-])|(?<=\\[nrt]))(?:[A-Z]-)?"  # `G-482913`
+    rf"({_CODE.pattern})(?![A-Za-z0-9_]|[.-][A-Za-z0-9])"
+)
+_AFTER = lazy_regex(rf"((?:{_BETWEEN}<[^<>]{{0,120}}>){{0,6}}{_BETWEEN}?){_ALONE}")
+_NEAR = lazy_regex(r"[^0-9<]{0,48}[0-9<]")  # a digit, or a tag before one
+_LEADS_TO = lazy_regex(rf"(?:[.:：=>]|\\[nrt]|\b{_IS}|[は是为為는은])\Z")
+_BEFORE = lazy_regex(rf"{_ALONE}(?:<[^<>]{{0,40}}>)? ?(?:\b{_IS}|[は是])( [^0-9<.;!?]{{0,60}})")
+
+
+def one_time_secrets(text: str) -> list[str]:
+    """The codes in a text that work once, and the tokens of links that let somebody in."""
+    links = (link for link in _one_time_links(text) if link.admits)
+    tokens = [token for link in links for *_, token in link.tokens][:MOST_TOKENS]
+    return list(dict.fromkeys([*tokens, *islice(_codes(text[:SECRET_TEXT]), MOST_SECRETS)]))
+
+
+def _codes(text: str) -> Iterator[str]:
+    for match in _BEFORE.finditer(text):
+        said = match[2].lower()
+        if _CALLED.search(said) and _KIND.search(said):
+            yield match[1]
+    small = text.replace("İ", "I").lower()  # of the same length
+    for called in _CALLED.finditer(small):
+        code = _NEAR.match(text, called.end()) and _AFTER.match(text, called.end())
+        lead = code[1].rstrip(" \n\"'*_`([") if code else "-"
+        if code is None or (lead and not _LEADS_TO.search(lead[-12:])):
+            continue
+        before = small[max(0, called.start() - KIND_CHARS) : called.end()]
+        after = small[code.end() : code.end() + KIND_CHARS] if _FOR.match(text, code.end()) else ""
+        ends = (_CLAUSE_END.split(end, maxsplit=1)[0] for end in (lead[:KIND_CHARS].lower(), after))
+        clauses = unescape("\n".join((_CLAUSE_END.split(before)[-1], *ends)))
+        if _KIND.search(clauses) and not _OTHER_KIND.search(before):
+            yield code[2]

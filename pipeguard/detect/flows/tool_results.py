@@ -118,7 +118,7 @@ class ToolResult:
 
     __slots__ = (
         *("_addressed", "_is_marked", "_is_private", "_labels", "_letters", "_named", "_secrets"),
-        *("_small", "_text"),
+        *("_one_time", "_small", "_text"),
         *("about", "derived", "frame", "number", "since", "size", "takes_in", "tool"),
     )
 
@@ -140,6 +140,7 @@ class ToolResult:
         self._addressed: str | None = None
         self._secrets: dict[str, str] | None = None
         self._named: tuple[str, ...] | None = None
+        self._one_time: tuple[str, ...] | None = None
 
     def is_marked(self) -> bool:
         """True if it says that it is not for everybody, and does not come from outside."""
@@ -235,6 +236,16 @@ class ToolResult:
             self.derived += measure_text(*named)
         return named
 
+    def one_time_secrets(self) -> tuple[str, ...]:
+        """The codes in it that work once, and the tokens of such links."""
+        one_time = self._one_time
+        if one_time is None:
+            from pipeguard.detect.flows.secret_values import one_time_secrets
+
+            self._one_time = one_time = tuple(one_time_secrets(self.text()))
+            self.derived += measure_text(*one_time)
+        return one_time
+
     def has_address(self, address: str) -> bool:
         """True if it has an address: as it is, as JSON or HTML writes it, or in another one."""
         text = self.text()
@@ -246,7 +257,7 @@ class ToolResult:
     def forget(self) -> None:
         """Drop all but the frame; the rest is worked out again where it is needed."""
         self._text = self._small = self._letters = self._addressed = None
-        self._secrets = self._named = None
+        self._secrets = self._named = self._one_time = None
         self.derived = 0
 
     def _count(self, text: str) -> str:

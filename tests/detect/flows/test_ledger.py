@@ -381,3 +381,67 @@ def test_an_address_of_a_result_may_be_requested_with_its_secret() -> None:
     assert flows.leaks(FETCH, {"url": RESET}) == []
     for name, url in (("url", RESET.replace("app", "bw")), ("text", RESET)):
         assert [leak.rule for leak in flows.leaks(FETCH, {name: url})] == ["flows.secret-out"]
+
+
+CODE = "Your verification code is 482-913. It expires in 10 minutes."
+BROWSE = make_tool("browser_type", {"description": "Types text.", "inputSchema": {}})
+
+
+@pytest.mark.parametrize(
+    "spelt",
+    [
+        "it is 482913",
+        "482-913",
+        "4 8 2 9 1 3",
+        base64.b64encode(b"the code is 482913").decode(),
+        "https://in.example/?c=482913",
+        {"a": "48", "b": "29", "c": "13"},
+    ],
+    ids=range(6),
+)
+def test_a_code_that_works_once_does_not_leave(spelt: JsonValue) -> None:
+    flows = Flows()
+    flows.record_result(MAIL, answer(CODE), 0.0)
+    (leak,) = flows.leaks(POST, {"body": spelt})
+    assert (leak.rule, leak.confidence) == ("flows.secret-out", Confidence.HIGH)
+    assert "482" not in str(leak)
+
+
+def test_a_number_that_contains_it_is_another_one() -> None:
+    flows = Flows()
+    flows.record_result(MAIL, answer(CODE), 0.0)
+    assert flows.leaks(POST, {"body": "orders 1482913 and 48291 of 4829134"}) == []
+
+
+def test_typed_into_a_page_it_is_only_likely_to_go_to_somebody_else() -> None:
+    flows = Flows()
+    flows.record_result(MAIL, answer(CODE), 0.0)
+    (leak,) = flows.leaks(BROWSE, {"text": "482913"})
+    assert leak.confidence is Confidence.MEDIUM
+
+
+def test_a_link_that_works_once_is_opened_at_its_host_and_leaves_to_nobody_else() -> None:
+    flows = Flows()
+    flows.record_result(MAIL, answer(f"Reset your password: {RESET}"), 0.0)
+    assert flows.leaks(FETCH, {"url": RESET}) == []
+    flows.record_request(serialise({"url": RESET}))
+    sent: list[tuple[Tool, JsonObject]] = [
+        (POST, {"body": RESET}),
+        (POST, {"body": VALUE}),
+        (FETCH, {"url": RESET.replace("app", "bw")}),
+        (FETCH, {"url": RESET, "note": VALUE}),
+        (FETCH, {"url": RESET, "channel": "all"}),
+    ]
+    for tool, arguments in sent:
+        (leak,) = flows.leaks(tool, arguments)
+        assert (leak.rule, leak.confidence) == ("flows.secret-out", Confidence.HIGH)
+    assert flows.leaks(POST, {"body": "The page was opened."}) == []
+    assert set(flows.one_time_secrets()) == {VALUE}
+
+
+def test_its_token_leaves_in_two_calls_and_what_follows_is_no_part_of_it() -> None:
+    flows = Flows()
+    flows.record_result(MAIL, answer(f"Reset your password: {RESET}"), 0.0)
+    assert flows.leaks(POST, {"body": VALUE[:8]}) == []
+    assert [leak.rule for leak in flows.leaks(POST, {"body": VALUE[8:]})] == ["flows.secret-out"]
+    assert flows.leaks(POST, {"body": "Shall we meet at noon?"}) == []

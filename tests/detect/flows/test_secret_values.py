@@ -1,6 +1,11 @@
 """Which values of a text are secrets."""
 
+from urllib.parse import quote
+
+import pytest
+
 from pipeguard.detect.flows import secret_values
+from pipeguard.rulebook.samples import expand
 
 LONG = "kX82mQz71LpT04vBnR3w"
 
@@ -20,3 +25,133 @@ def test_only_so_many_secrets_of_a_text_are_kept() -> None:
 def test_a_text_names_its_secrets() -> None:
     text = "db_password: horse#staple\nAPI_KEY=CHANGE_ME_NOW token is required; secret: 'aB3$xyzw'"
     assert secret_values.named_secrets(text) == ["horse#staple", "CHANGE_ME_NOW", "aB3$xyzw"]
+
+
+TOKEN = expand({"gen": "{b62:32}"}, 3)
+HEX = expand({"gen": "{hex:40}"}, 3)
+UUID = expand({"gen": "{uuid}"}, 3)
+LINK = f"https://a.example/reset?token={TOKEN}"
+
+
+@pytest.mark.parametrize(
+    ("text", "token"),
+    [
+        (f"https://git.example/users/password/edit?reset_password_token={TOKEN}", TOKEN),
+        (f"https://a.example/auth/magic/{HEX}.", HEX),
+        (f"https://a.example/activate/{UUID}", UUID),
+        (f"https://a.example/__/auth/action?mode=verifyEmail&oobCode={TOKEN}&lang=en", TOKEN),
+        ("https://a.example/confirm?email=ann@mail.example&code=482913", "482913"),
+        (f"[Choose a new password](https://a.example/r?t={TOKEN})", TOKEN),
+        (f"Your sign-in link: https://a.example/l/{TOKEN}", TOKEN),
+        (f"<a href='https://a.example/r?t={TOKEN}'>Verify your e-mail</a>", TOKEN),
+        (
+            f"Best\\u00e4tigen Sie Ihr Konto: https:\\/\\/a.example\\/k?token={TOKEN}\\u0026x=1",
+            TOKEN,
+        ),
+        (f"Mot de passe oublié : https://a.example/mdp?token={TOKEN}", TOKEN),
+        (f"https://c.example/?u={quote(LINK, safe='')}&d=1", TOKEN),
+        (f"https://a.example/reset?token={TOKEN}&api_key={HEX}", TOKEN),
+        (f"Your password reset token is {TOKEN}.", TOKEN),
+    ],
+    ids=range(13),
+)
+def test_the_token_of_a_link_that_works_once_is_a_secret(text: str, token: str) -> None:
+    assert secret_values.one_time_secrets(text) == [token]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"https://shop.example/orders/{HEX}",
+        f"https://docs.example/d/{TOKEN}/edit?usp=confirm",
+        "https://a.example/articles/how-to-reset-your-password-in-2024-on-version-11",
+        f"Please reset the router. Later: https://a.example/r?t={TOKEN}",
+        f"https://news.example/unsubscribe?token={TOKEN}",
+        f"https://a.example/login?state={TOKEN}&nonce={HEX}",
+        f"https://ann:{TOKEN}@a.example/reset",
+        f"Reset your password: https://a.example/. {'And so on. ' * 20} https://b.example/?t={TOKEN}",
+        f"Your library token is {TOKEN}",
+        "Your password reset token is overdue-by-several-weeks",
+    ],
+    ids=range(10),
+)
+def test_other_links_have_none(text: str) -> None:
+    assert secret_values.one_time_secrets(text) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Your verification code is 482913.",
+        "Your code to sign in:\n\n482913\n\nIt expires in 10 minutes.",
+        "482913 is your Acme confirmation code",
+        "G-482913 is your Acme verification code",
+        "Use code 482913 to log in.",
+        "Your 2FA code (valid for 10 minutes): 482913",
+        "Your Acme code is 482913. Do not share it.",
+        "<p>Your security code</p><h1 style='font-size:32px'>482913</h1>",
+        "Your one-time password is <b>482913</b>",
+        '{"body": "Your login code is:\\n\\n482913\\n"}',
+        "**Verification code:** `482913`",
+        "Ihr Best\\u00e4tigungscode lautet 482913",
+        "Ihre TAN: 482913",
+        "Votre code de vérification est 482913",
+        "Tu código de verificación es 482913",
+        "Twój kod weryfikacyjny: 482913",
+        "Váš ověřovací kód je 482913",
+        "Vahvistuskoodisi on 482913",
+        "Ваш код подтверждения: 482913",
+        "【Acme】您的验证码是482913",
+        "あなたの確認コードは482913です",
+        "인증번호 [482913]",
+        "رمز التحقق الخاص بك هو 482913",
+    ],
+)
+def test_a_code_that_works_once_is_a_secret(text: str) -> None:
+    assert secret_values.one_time_secrets(text) == ["482913"]
+
+
+@pytest.mark.parametrize("code", ["48213", "482-913", "482 913", "K7QX2M", "kQ4-9xT-2mP"])
+def test_so_is_one_of_letters_or_in_groups(code: str) -> None:
+    assert secret_values.one_time_secrets(f"Your security code is {code}") == [code]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Your booking confirmation code is QX7K2P",
+        "Dial in with access code 482913",
+        "Use promo code SPRING25 for a reset of your membership.",
+        "Sign in to review the code in pull request 48213.",
+        "Error code 500123 during login; see ticket 48213.",
+        "Customer code 55121, product code 88213; to confirm, call us",
+        "Zip code: 12345. Please verify your address.",
+        "Your verification code will follow",
+        "The verification code in module auth has 12345 lines.",
+        "Security update: CVE-2026-48213 is fixed. Code owners please confirm.",
+        "482913 is what it costs",
+    ],
+)
+def test_a_code_of_a_product_a_booking_or_a_country_is_none(text: str) -> None:
+    assert secret_values.one_time_secrets(text) == []
+
+
+def test_only_so_many_codes_and_tokens_of_a_text_are_kept() -> None:
+    codes = "".join(f"Your login code is {number}. " for number in range(100_000, 100_400))
+    assert len(secret_values.one_time_secrets(codes)) == secret_values.MOST_SECRETS
+    links = "".join(f"https://a.example/reset/{TOKEN}{number} " for number in range(1400))
+    assert len(secret_values.one_time_secrets(links)) == secret_values.MOST_TOKENS
+
+
+def test_a_part_of_a_text_is_found_in_its_one_time_link() -> None:
+    text = f"Reset: {LINK}&x=1 {LINK}&password={HEX}"
+    start = text.index(TOKEN)
+    assert secret_values.find_one_time_token(text, start, start + 34) == TOKEN
+    assert secret_values.find_one_time_token(text, 7, start + 32) == TOKEN, "an address is a value"
+    assert secret_values.find_one_time_token(text, 0, 5) == ""
+    assert secret_values.find_one_time_token(text, start + 33, start + 35) == ""
+    second = text.rindex(TOKEN)
+    assert secret_values.find_one_time_token(text, second, second + 32) == "", "not bare"
+    assert secret_values.find_one_time_token(text, 0, 0, TOKEN[:4]) == TOKEN
+    assert secret_values.find_one_time_token(text, 5, 20, "http") == TOKEN
+    assert secret_values.find_one_time_token(text, 0, 5, "http") == ""
