@@ -22,11 +22,13 @@ from pipeguard.detect.flows.key_files import (
     is_seen_by_others,
     written_files,
 )
-from pipeguard.detect.flows.text_values import find_addresses
+from pipeguard.detect.flows.secret_values import find_one_time_token
+from pipeguard.detect.flows.text_values import address_around, find_addresses, find_opened
 from pipeguard.detect.flows.tool_labels import Label, Tool
 from pipeguard.detect.flows.way_out import WayOut, is_sent_by_line, way_out
 from pipeguard.detect.knowledge import Knowledge
 from pipeguard.detect.rules.rule import Leaving
+from pipeguard.detect.scanning.confidence import SHOWN_CHARS
 from pipeguard.detect.scanning.scan_budget import Match
 from pipeguard.firewall.finding import Confidence
 from pipeguard.firewall.lazy_regex import lazy_regex
@@ -37,6 +39,12 @@ from pipeguard.firewall.session.guard import Context
 # What a tool does by which a secret could leave. Running something counts too, but not in an
 # argument made for a credential: a command has to be told how to log in.
 _PASSES_ON = Label.SENDS | Label.OUTSIDE | Label.KEEPS | Label.TAKES_IN
+# What a tool does whose results flows do not follow wherever they go.
+_PASSES_ON_RESULTS = Label.SENDS | Label.OUTSIDE | Label.RUNS | Label.READS_SECRET
+# Readings of links as mails have them.
+_IN_PLACE = frozenset(("text", "folded", "entities", "escapes", "percent", "quoted-printable"))
+# The format of a token of any kind.
+_TOKEN_RULES = ("secrets.jwt", "secrets.jwt-short")
 
 
 FIXTURE_CHARS = 600  # around a hash that are read for where it belongs
@@ -162,6 +170,37 @@ class LocatedMatch:
         """True for a secret that goes back to where it came from, and for the host beside it."""
         return any(map(self._belongs_to_secret, self.returning)) or self._is_host_of_secret()
 
+    @cached_property
+    def one_time_token(self) -> str:
+        """The token of a one-time link in a mail, or the like; empty for any other match.
+
+        Its reader is to open it. What such a tool gives is followed wherever it goes.
+        """
+        match = self.match
+        if self.tool is None or not self._has_no_issuer:
+            return ""
+        labels, begin = self.tool.labels, "" if match.exact else match.excerpt[:SHOWN_CHARS]
+        is_followed = labels.meets(Label.READS_PRIVATE) and not labels.meets(_PASSES_ON_RESULTS)
+        is_read = is_followed and self.context.place(match.path).startswith("result.")
+        if not is_read or "…" in begin or not _IN_PLACE.issuperset(match.view.split(">")):
+            return ""
+        return find_one_time_token(self.text, match.start, match.end, begin)
+
+    @property
+    def is_reopened(self) -> bool:
+        """True in an address that the server gave, and that a call requests and tells nobody."""
+        if self.tool is None or not (self.is_argument and self._has_no_issuer):
+            return False
+        address = address_around(self.text, self.match.start)
+        opened = find_opened(self.tool.labels, get_value(self.value, ("params", "arguments")))
+        return address in opened and self.knowledge.flows.has_returned(address)
+
+    @property
+    def _has_no_issuer(self) -> bool:
+        """True for a secret by its name, or of a form that many write."""
+        rule = self.match.rule
+        return rule.is_private and (rule.leaving is Leaving.LOWER or rule.id in _TOKEN_RULES)
+
     @property
     def is_foreign_data(self) -> bool:
         """True for a value in data that anybody may have written: there, an order is one."""
@@ -263,6 +302,7 @@ _BY_SOURCE: tuple[_Row, ...] = (
     (lambda case: case.is_key_in_its_file, Worth.AT_MOST_LIKELY),
     (lambda case: case.is_fixture_hash, Worth.AT_MOST_LIKELY),
     (lambda case: case.is_foreign_data, Worth.CERTAIN),
+    (lambda case: case.one_time_token != "" or case.is_reopened, Worth.AT_MOST_LIKELY),
 )
 
 

@@ -196,7 +196,7 @@ def _mask(knowledge: Knowledge, text: str) -> str:
 
     for engine in knowledge.scanners[Surface.TO_SERVER]:
         text = engine.dot_secrets(text)
-    secrets = named_secrets(text)
+    secrets = named_secrets(text) + knowledge.flows.one_time_secrets()
     if knowledge.vault is not None:
         secrets += knowledge.vault.find_secrets(text)
     for secret in sorted(secrets, key=len, reverse=True):
@@ -284,6 +284,8 @@ def _to_findings(
         case.returning = returning
         if (confidence := rate_match(case)) is None:
             continue
+        if case.one_time_token and knowledge.vault is not None:
+            knowledge.vault.placeholder(case.match.rule.id, case.one_time_token)  # remembers it
         match = case.match._replace(confidence=confidence)
         content = contents.of_match(match)
         if match.cuts:

@@ -10,6 +10,7 @@ import pytest
 from pipeguard.detect.flows.ledger_memory import LedgerMemory
 from pipeguard.gateway.menu import ToolMode
 from pipeguard.gateway.server_settings import ServerSettings
+from pipeguard.rulebook.samples import expand
 from pipeguard.state.audit import AuditFilter, rows
 from pipeguard.state.paths import store_file
 from pipeguard.state.store import Store
@@ -96,6 +97,25 @@ def test_what_is_private_at_one_server_is_known_when_another_sends_it(
     [(server, token)] = flows("flows.private-out")
     assert server == "mail"
     assert token == "one"
+
+
+@pytest.mark.parametrize("mode", [ToolMode.DIRECT, ToolMode.SEARCH])
+def test_a_link_that_works_once_is_opened_by_another_server_and_sent_by_none(
+    tmp_path: Path, mode: ToolMode
+) -> None:
+    link = expand({"gen": "https://a.example/reset?token={b62:32}"}, 1)
+
+    async def scenario(room: Room) -> None:
+        agent = await room.agent("one")
+        assert link in str(await agent.result("tools/call", **called(mode, "box__get_inbox")))
+        opened = await agent.result("tools/call", **called(mode, "web__fetch", url=link))
+        assert COMMAND in str(opened)
+        sent = await agent.result("tools/call", **called(mode, "mail__http_post", body=link))
+        assert "PipeGuard" in str(sent)
+
+    box = scripted(tmp_path, "box", "get_inbox", "folder", f"Reset your password: {link}")
+    gather(scenario, box, *four_servers(tmp_path), mode=mode)
+    assert flows("flows.secret-out") == [("mail", "one")]
 
 
 @pytest.mark.parametrize("mode", [ToolMode.DIRECT, ToolMode.SEARCH])
