@@ -33,7 +33,7 @@ from pipeguard.detect.scanning.scan_budget import Match
 from pipeguard.firewall.finding import Confidence
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.protocol.json_values import JsonValue, with_strings
-from pipeguard.firewall.protocol.places import get_value
+from pipeguard.firewall.protocol.places import ARGUMENTS, get_value
 from pipeguard.firewall.session.guard import Context
 
 # What a tool does by which a secret could leave. Running something counts too, but not in an
@@ -188,11 +188,11 @@ class LocatedMatch:
 
     @property
     def is_reopened(self) -> bool:
-        """True in an address that the server gave, and that a call requests and tells nobody."""
+        """True within an address that the server gave, and that a call only requests."""
         if self.tool is None or not (self.is_argument and self._has_no_issuer):
             return False
         address = address_around(self.text, self.match.start)
-        opened = find_opened(self.tool.labels, get_value(self.value, ("params", "arguments")))
+        opened = find_opened(self.tool.labels, get_value(self.value, ARGUMENTS))
         return address in opened and self.knowledge.flows.has_returned(address)
 
     @property

@@ -209,20 +209,18 @@ async def judge_frame(
 async def wait_for_decision(
     session: Session, verdict: Verdict, record: Callable[[Verdict], None]
 ) -> Verdict | None:
-    """Wait until a person decides about a call, if it waits for that.
+    """Wait until a person decides about a call.
 
     Args:
         session: judged it.
-        verdict: on it.
+        verdict: by which it waits.
         record: hands a verdict over.
 
     Returns:
-        What is done about the call; None where nobody waits for that any longer.
+        What is done about the call; None where nobody waits for it any longer.
     """
-    if verdict.action is not Action.ASK:
-        return verdict
     end = monotonic() + session.guard.policy.limits.ask_seconds
-    asked: Verdict = verdict
+    asked = verdict
     decided: Verdict | None = verdict
     try:
         while decided is not None and decided.action is Action.ASK:

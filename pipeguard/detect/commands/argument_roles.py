@@ -13,6 +13,7 @@ from functools import lru_cache
 
 from pipeguard.detect.words import arguments as lists
 from pipeguard.firewall.protocol.json_values import JsonValue, Path
+from pipeguard.firewall.protocol.places import ARGUMENTS
 from pipeguard.unicode.name_words import name_words
 
 
@@ -44,7 +45,7 @@ def role(tool: str | None, path: Path, *, among: int = 0) -> ArgumentRole:
         path: of the argument; may begin at `params`.
         among: how many strings the arguments have.
     """
-    if path[:2] == ("params", "arguments"):
+    if path[:2] == ARGUMENTS:
         path = path[2:]
     names = tuple(step for step in path if isinstance(step, str))
     nearest = tuple([name[:MAX_NAME_CHARS] for name in names[-NEAREST_NAMES:]])

@@ -13,6 +13,7 @@ from pipeguard.detect.commands.argument_roles import ArgumentRole, role, writes_
 from pipeguard.detect.commands.sql import is_statement
 from pipeguard.detect.text.document import MessageText
 from pipeguard.firewall.protocol.json_values import Path
+from pipeguard.firewall.protocol.places import ARGUMENTS
 
 Range = tuple[int, int]
 Idle = tuple[ArgumentRole, ...]
@@ -67,7 +68,7 @@ class Uses:
 
     def is_alone(self, path: Path) -> bool:
         """True for an argument that is in no list and no object."""
-        return len(path) == 1 or (len(path) == 3 and path[:2] == ("params", "arguments"))
+        return len(path) == 1 or (len(path) == 3 and path[:2] == ARGUMENTS)
 
     @property
     def is_of_file(self) -> bool:

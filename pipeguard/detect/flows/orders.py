@@ -397,8 +397,6 @@ class ActingCall:
         likely: tuple[ToolResult, FoundOrder] | None = None
         budget = iter(range(MOST_READ))
         for result in reversed(results) if self._values else ():
-            if not self._shares_any(result):
-                continue
             for value in self._new_values(result):
                 found = find_order(self._text(result), value, self._acts, budget)
                 if found is None:
@@ -419,15 +417,10 @@ class ActingCall:
             self._texts[result] = SearchedText(result.strings())
         return self._texts[result]
 
-    def _shares_any(self, result: ToolResult) -> bool:
-        """True if a result has a value of the call."""
-        small, letters = result.small(), result.letters()
-        return any(value.text in (letters if value.is_strong else small) for value in self._values)
-
     def _new_values(self, result: ToolResult) -> list[Value]:
         """The values that a result has, and that the client had not named before it came."""
         small, letters = result.small(), result.letters()
-        values = (value for value in self._values if value.occurs(small, letters))
+        values = [value for value in self._values if value.occurs(small, letters)]
         return [value for value in values if not self._is_named(value, result.number)]
 
     def _is_named(self, value: Value, before: float = inf) -> bool:

@@ -125,7 +125,7 @@ async def converse(
     """Pump both ways until a side is gone; then answer open requests, and end the other side."""
     session.can_wait = True
     expiring = asyncio.create_task(answer_overdue(session, client))
-    asking = _Asking(session, client, server, judge)
+    asking = _Asking(client, server, judge)
     to_server = asyncio.create_task(pump(session, Direction.TO_SERVER, client, server, asking))
     to_client = asyncio.create_task(pump(session, Direction.TO_CLIENT, server, client, judge))
     try:
@@ -147,11 +147,8 @@ async def converse(
 class _Asking:
     """Judges the client's frames; what waits for a person holds up no other frame."""
 
-    def __init__(
-        self, session: Session, client: AsyncChannel, server: AsyncChannel, judge: Judge
-    ) -> None:
+    def __init__(self, client: AsyncChannel, server: AsyncChannel, judge: Judge) -> None:
         self.tasks = Tasks()
-        self._session = session
         self._client = client
         self._server = server
         self._judge = judge
@@ -160,11 +157,11 @@ class _Asking:
         """Judge a frame."""
         verdict = await self._judge(session, direction, frame)
         if verdict.action is Action.ASK:
-            self.tasks.begin(self._deliver(verdict))
+            self.tasks.begin(self._deliver(session, verdict))
         return verdict
 
-    async def _deliver(self, verdict: Verdict) -> None:
-        decided = await wait_for_decision(self._session, verdict, self._judge.record)
+    async def _deliver(self, session: Session, verdict: Verdict) -> None:
+        decided = await wait_for_decision(session, verdict, self._judge.record)
         if decided is None:
             return
         if decided.reply is not None:
@@ -174,7 +171,7 @@ class _Asking:
             try:
                 await self._server.write(decided.forward)
             except ChannelClosed:
-                await _abandon(self._session, self._client)
+                await _abandon(session, self._client)
 
 
 def _is_server_gone(to_server: asyncio.Task[None], to_client: asyncio.Task[None]) -> bool:
