@@ -157,7 +157,7 @@ FAMILIES: dict[str, str] = {
         " text (`flows.private-out`), or text that anybody may have written and that is now run,"
         " stored or obeyed (`flows.untrusted-acts`). With `flows.ordered`, a sentence of a result"
         " asked its reader to do what the call does, with a value that the client had not named:"
-        " whoever wrote it may use the model to act in your name. A flow is blocked where it is"
+        " whoever wrote it may be using the model in your name. A flow is blocked where it is"
         " certain: mail, calendars and records that go to an address or to everybody, private"
         " text that was encoded first, and what a text tells a model to do. A tool's definition"
         " says what it does; results are remembered for half an hour, only in memory."

@@ -178,7 +178,7 @@ def rate_sentence(sentence: str, acts: ToolAct) -> OrderStrength:
 
 
 def _is_offer(words: Sequence[str], at: int) -> bool:
-    """True for "contact us at …" and "write to us at …": whoever wants to may."""
+    """True for "contact us at …" and "write to us at …", which order nothing."""
     following = [word for word in words[at + 1 : at + 4] if word != "to"]
     return words[at] in tables.reaching and following[:2] in (["us", "at"], ["us", "via"])
 

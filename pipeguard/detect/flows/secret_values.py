@@ -1,7 +1,7 @@
 """Values of a text that are secrets, by their looks or by what the text calls them.
 
-Links and codes that work once are among them: whoever opens such a link, or types such a code, acts
-as the person whom it was sent to.
+One-time links and codes are among them: whoever opens such a link, or types such a code, acts as
+the person it was sent to.
 """
 
 from __future__ import annotations

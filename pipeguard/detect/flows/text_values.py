@@ -260,7 +260,7 @@ def address_around(text: str, start: int) -> str:
 
 
 def find_opened(labels: Label, arguments: JsonValue) -> frozenset[str]:
-    """The web addresses that a call only requests, and tells nobody.
+    """The web addresses that a call requests, and passes on to nobody.
 
     Args:
         labels: what the tool does.

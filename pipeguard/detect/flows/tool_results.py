@@ -251,8 +251,8 @@ class ToolResult:
         text = self.text()
         if address in text or address.partition("://")[2].partition("/")[0] not in text:
             return address in text
-        plain = unescape(text)
-        return address in plain or address in decode_percent(plain)
+        unescaped = unescape(text)
+        return address in unescaped or address in decode_percent(unescaped)
 
     def forget(self) -> None:
         """Drop all but the frame; the rest is worked out again where it is needed."""

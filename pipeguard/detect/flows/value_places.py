@@ -42,7 +42,7 @@ class SearchedText:
         self.text = plain(text)
 
     def find_spelt(self, wanted: str) -> Iterator[Place]:
-        """The places of letters and digits, whatever is between them."""
+        """Find a value by its letters and digits, whatever stands between them."""
         half = MOST_PLACES // 2
         first = list(islice(self._tries(self._letters.find, wanted), half))
         if len(first) < half:
@@ -51,7 +51,7 @@ class SearchedText:
         return chain(first, (place for place in last if place not in first))
 
     def find_word(self, word: str) -> Iterator[Place]:
-        """The places of a word in small letters."""
+        """Find a word that is given in small letters."""
         places, start = 0, self._small.find(word)
         for _ in range(MOST_TRIES):
             if start < 0 or places == MOST_PLACES:

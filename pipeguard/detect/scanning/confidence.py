@@ -194,7 +194,7 @@ def hide_long_tokens(text: str) -> str:
 
 
 def show_visibly(text: str, limit_chars: int) -> str:
-    """The start of a text, without characters that nobody sees."""
+    """The start of a text; what nobody sees is shown by its code point."""
     shown = text.strip()[: limit_chars + 1]
     shown = "".join(c if c.isprintable() else f"⟨U+{ord(c):04X}⟩" for c in shown)
     return shown if len(shown) <= limit_chars else shown[: limit_chars - 1] + "…"
