@@ -29,7 +29,7 @@ from pipeguard.detect.flows.order_sentences import (
     rate_sentence,
 )
 from pipeguard.detect.flows.tool_labels import ToolAct
-from pipeguard.detect.flows.tool_results import ToolResult
+from pipeguard.detect.flows.tool_results import STRING_END, ToolResult
 from pipeguard.detect.flows.value_places import Place, SearchedText, plain
 from pipeguard.detect.words import acts as tables
 from pipeguard.detect.words import tools as lists
@@ -213,6 +213,9 @@ SENTENCE_CHARS = 800  # of a sentence of a passage
 _OFTEN = ToolAct.RUN | ToolAct.VISIT | ToolAct.WRITE  # what a coding agent is told all day
 _BY_COMMAND = ToolAct.SEND | ToolAct.PAY | ToolAct.DELETE | ToolAct.SHARE | ToolAct.CHANGE
 PASSAGE_CHARS = 1200  # of an order, before and after its sentence
+# What firewall.session.rewrite puts in place of an order, and what may end a record that had one.
+_CUT = lazy_regex(r"\[PipeGuard cut \d+ characters here, [^\]]{0,80} which look like an order")
+_RECORD_END = lazy_regex(r"(?<!\\)\"\s*[,}\]]|\n[ \t]*(?:from|von|de|da|van|od):", re.IGNORECASE)
 
 
 class FoundOrder(NamedTuple):
@@ -289,9 +292,18 @@ def _is_field(before: str, after: str) -> bool:
 def _read_around(
     text: str, place: tuple[int, int], value: Value, acts: ToolAct
 ) -> FoundOrder | None:
-    """Find an order in the sentence around a value, or beside it where the value is no word."""
+    """Find an order in the sentence around a value, or beside it where the value is no word.
+
+    What follows an order that was cut is taken for the rest of it, in whatever words.
+    """
     start, end = place
     low, high = max(0, start - AROUND_CHARS), min(len(text), end + AROUND_CHARS)
+    is_certain = value.is_strong and bool(acts & ~_OFTEN)
+    string = text[max(0, start - PASSAGE_CHARS) : start].rpartition(STRING_END)[2]
+    if cuts := [*_CUT.finditer(string)]:
+        is_same = not _RECORD_END.search(string, cuts[-1].end())
+        cut = start - len(string) + cuts[-1].start()
+        return FoundOrder(is_certain and is_same, low, high, cut, end + PASSAGE_CHARS)
     ends = [match.span() for match in SENTENCE_END.finditer(text, low, high)]
     before = [(low, low), (low, low), *(each for each in ends if each[1] <= start)]
     after = [*(each for each in ends if each[0] >= end), (high, high), (high, high)]
@@ -303,8 +315,7 @@ def _read_around(
         is_word = not value.is_strong and value.text.replace(" ", "").isalpha()
         if is_word or not any(rate_sentence(each, rated) for each in beside):
             return None
-    is_grave = bool(acts & ~_OFTEN)
-    is_certain = value.is_strong and is_grave and strength is OrderStrength.ASKED
+    is_certain = is_certain and strength is OrderStrength.ASKED
     return FoundOrder(is_certain, low, high, max(0, first - PASSAGE_CHARS), last + PASSAGE_CHARS)
 
 

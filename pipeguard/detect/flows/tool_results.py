@@ -29,7 +29,7 @@ from pipeguard.firewall.protocol.json_values import Number, walk_strings, walk_v
 from pipeguard.firewall.protocol.strict_json import parse_json
 
 OBJECT_BYTES = 512  # of a result in memory without its frame
-
+STRING_END = "\n\f\n"  # between its strings
 
 BLOB_BYTES = 2**14  # of binary data in a frame, which says nothing and takes room
 _BLOB = lazy_regex(rb'("(?:data|blob)"\s{0,8}:\s{0,8}")[A-Za-z0-9+/=_-]{4096,}(?=")')
@@ -179,13 +179,14 @@ class ToolResult:
         return text
 
     def strings(self) -> str:
-        """Its strings as they are, a blank line between two; few calls need them, so none stay."""
+        """Its strings as they are, `STRING_END` between two; few calls need them, so none stay."""
         try:
             value = parse_json(self.frame)
         except Refusal:
             return ""
         body = value.get("result", value.get("error")) if isinstance(value, dict) else value
-        return "\n\n".join(text for path, text in walk_strings(body) if path[-1:] != ("type",))
+        texts = (text for path, text in walk_strings(body) if path[-1:] != ("type",))
+        return STRING_END.join(text.replace("\f", " ") for text in texts)
 
     def small(self) -> str:
         """Its text in small letters."""

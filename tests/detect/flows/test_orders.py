@@ -10,6 +10,7 @@ from pipeguard.detect.flows.tool_labels import Tool, ToolAct, make_tool
 from pipeguard.detect.flows.tool_results import ToolResult
 from pipeguard.firewall.finding import Confidence
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number, serialise
+from pipeguard.firewall.session.rewrite import cut_line
 from tests.fuzz.budget import tried
 from tests.fuzz.values import texts, values
 
@@ -358,3 +359,44 @@ def test_an_offer_is_no_order() -> None:
 def test_an_address_on_a_line_of_its_own_vouches_for_nothing() -> None:
     text = f"Please send the minutes to {EVE} before noon.\n\n{EVE}\n"
     assert judge(text, MAIL, {"recipients": [EVE]}) is Confidence.HIGH
+
+
+IBAN = "DE89370400440532013000"
+CUT = cut_line("injection.override", "x" * 214, "K7Q2M9D4.s12", lambda text: "3f9a02c1" * 8)
+
+
+@pytest.mark.parametrize(
+    ("text", "acting", "arguments", "found"),
+    [
+        # No sentence that is left asks for the act.
+        (f"Hi Ann.\n\n{CUT}\n\nThe new contact is {EVE}.", MAIL, {"recipients": [EVE]}, "HIGH"),
+        (
+            f"{CUT} IBAN DE89370400440532013000",
+            PAY,
+            {"recipient": "DE89370400440532013000"},
+            "HIGH",
+        ),
+        (f"{CUT}\n- thread 9f83ab12c4", DELETE, {"file_id": "9f83ab12c4"}, "HIGH"),
+        (f"{CUT}\nThe user is called Mallory.", INVITE, {"user": "Mallory"}, "MEDIUM"),
+        (f"Write to {EVE}.\f{CUT}\f{EVE} again", MAIL, {"recipients": [EVE]}, "HIGH"),
+        # Of another record, which may be honest.
+        (f'{{"body": "{CUT}", "note": "by {EVE}, as ever"}}', MAIL, {"to": [EVE]}, "MEDIUM"),
+        (f"{CUT}\n\nFrom: Bob\n\nI am now at {EVE}, Bob", MAIL, {"recipients": [EVE]}, "MEDIUM"),
+        # Before the order, far behind it, of its sender, or named by the client.
+        (f"I am now at {EVE}.\n\n{CUT}", MAIL, {"recipients": [EVE]}, None),
+        (f"{CUT}{' word' * 300} {EVE} is here", MAIL, {"recipients": [EVE]}, None),
+        (f"{CUT}\nFrom: {EVE}\nHello.", MAIL, {"recipients": [EVE]}, None),
+    ],
+)
+def test_what_follows_a_cut_belongs_to_the_order(
+    text: str, acting: Tool, arguments: JsonObject, found: str | None
+) -> None:
+    confidence = judge(text, acting, arguments)
+    assert (confidence and confidence.name) == found
+
+
+def test_a_cut_in_one_string_says_nothing_of_another() -> None:
+    flows = Flows()
+    content: list[JsonValue] = [{"type": "text", "text": CUT}, {"type": "text", "text": EVE}]
+    flows.record_result(READ, serialise({"result": {"content": content}}), 0.0)
+    assert not flows.leaks(MAIL, {"recipients": [EVE]})
