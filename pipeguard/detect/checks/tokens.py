@@ -18,6 +18,7 @@ from pipeguard.firewall.lazy_regex import lazy_regex
 
 JSON_BYTES = 24 * 1024  # a token's parts: 8 KiB of header and 16 KiB of claims
 PEM_BYTES = 16 * 1024  # RSA of 16,384 bits has 12.6 KiB
+EXPIRED = 1_735_689_600  # 2025: a token that expired before opens nothing, in seconds since 1970
 
 # -- JSON Web Tokens -----------------------------------------------------------------------------
 
@@ -46,7 +47,7 @@ def _claims(secret: bytes) -> Mapping[str, object]:
 
 
 def _jwt(secret: bytes) -> Outcome:
-    """A signed token with claims (RFC 7519), also one that was cut off in them.
+    """A signed token with claims (RFC 7519), also one that was cut off in them; none long expired.
 
     HOLDS too for an encrypted one: five parts and `enc` (RFC 7516, 3.1).
     """
@@ -57,7 +58,11 @@ def _jwt(secret: bytes) -> Outcome:
     if len(parts) == 2:
         start = base64_decoded(parts[1][: len(parts[1]) // 4 * 4]) or b""
         return to_outcome(len(start) >= 60 and start.startswith(b"{") and not _claims(secret))
-    return to_outcome((bool(_claims(secret)) and len(parts[2]) >= 20) or "enc" in header)
+    claims = _claims(secret)
+    until = claims.get("exp")
+    if isinstance(until, int) and until < EXPIRED:
+        return Outcome.FAILS
+    return to_outcome((bool(claims) and len(parts[2]) >= 20) or "enc" in header)
 
 
 def _jwt_claim(argument: str) -> Check:

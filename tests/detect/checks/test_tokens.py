@@ -106,6 +106,13 @@ def test_a_token_that_was_cut_off_in_its_claims_is_one_still() -> None:
     assert run("jwt", token + b".") is Outcome.HOLDS
 
 
+@pytest.mark.parametrize(("until", "found"), [(1500000000, "FAILS"), (1999999999, "HOLDS")])
+def test_a_token_that_expired_years_ago_opens_nothing(until: int, found: str) -> None:
+    claims = f'{{base64url {{{{"sub":"248289761001","exp":{until}}}}}}}'
+    token = made('{base64url {{"alg":"HS256"}}}.' + claims + ".{b64u:43}")
+    assert run("jwt", token).name == found
+
+
 def test_an_encrypted_token_is_told_by_its_five_parts() -> None:
     recipe = (
         '{base64url {{"alg":"RSA-OAEP","enc":"A256GCM"}}}.{b64u:40}.{b64u:16}.{b64u:40}.{b64u:22}'
