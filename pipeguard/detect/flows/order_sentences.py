@@ -35,6 +35,7 @@ SENTENCE_END = lazy_regex(
     r"|(?<!\\)[\"']\s*[,}\]:](?=[\s\"'{}\[\],]|$)|\s[–—]\s|;\s"
 )
 _WORD = lazy_regex(r"[^\W_]+(?:['’-][^\W_]+)*|[:,;()*\"“¤]")
+_WORDS = lazy_regex(r"[^\W\d_]{2,}")
 _MENTION = lazy_regex(r"(?<![\w@])@[\w.-]{1,40}[,:]?(?=\s)")  # who is spoken to
 _PAUSES = frozenset(':,;()*"“')
 _OF_MONEY = ToolAct.PAY | ToolAct.CHANGE
@@ -175,6 +176,11 @@ def rate_sentence(sentence: str, acts: ToolAct) -> OrderStrength:
             is_asked = _asking().search(sentence) or not sentence[: stem.start()].strip("\"'«“ ")
             found = max(found, OrderStrength.ASKED if is_asked else OrderStrength.STATED)
     return found
+
+
+def has_words(sentence: str) -> bool:
+    """True for a sentence with words beside its values."""
+    return len(_WORDS.findall(_read(sentence)[0])) >= LEAST_WORDS
 
 
 def _is_offer(words: Sequence[str], at: int) -> bool:

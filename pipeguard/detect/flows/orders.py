@@ -26,6 +26,7 @@ from pipeguard.detect.flows.order_sentences import (
     SENTENCE_END,
     STRONG,
     OrderStrength,
+    has_words,
     rate_sentence,
 )
 from pipeguard.detect.flows.tool_labels import ToolAct
@@ -87,8 +88,7 @@ _OBEYED = lazy_regex(
     r"|systemd/|authorized_keys\b|\.pre-commit|\.windsurfrules|\.clinerules)",
     re.IGNORECASE,
 )
-# Outside the folder where a command runs.
-_PATH = lazy_regex(r"(?<![\w./~-])(?:~|/)(?:/?[\w.@-]{1,64}){1,12}/?")
+_PATH = lazy_regex(r"(?<![\w./~-])(?:~|/)(?:/?[\w.@-]{1,64}){1,12}/?")  # outside the work's folder
 
 
 class Value(NamedTuple):
@@ -97,10 +97,12 @@ class Value(NamedTuple):
     Attributes:
         text: in small letters; of one that is strong, its letters and digits alone.
         is_strong: True where no two texts share it by chance.
+        is_address: True for a strong one that says where to, and is not in prose.
     """
 
     text: str
     is_strong: bool
+    is_address: bool = False
 
     def occurs(self, small: str, letters: str) -> bool:
         """True if a text has it: given in small letters, and by its letters and digits alone."""
@@ -116,31 +118,41 @@ def find_values(arguments: JsonValue, acts: ToolAct) -> list[Value]:
 
     Of what is only sent, those that say where: a comment goes to the ticket that it is about.
     """
-    strong: dict[str, None] = {}
+    strong: dict[str, bool] = {}
     weak: dict[str, None] = {}
     to_whom = lists.RECIPIENT | tables.persons | tables.threads
     for keys, text in _leaves(arguments):
-        if keys & tables.quantities and not keys & tables.ids:
-            continue
-        if keys & _COMMANDS and not _ACTS.search(text, 0, READ_CHARS):
+        is_file = keys & _PATHS and not _OBEYED.search(text, 0, READ_CHARS)
+        if acts is ToolAct.WRITE and (is_file or not keys & _PATHS):
+            continue  # what is written in a file is a coding agent's daily bread
+        is_quantity = keys & tables.quantities and not keys & tables.ids
+        if is_quantity or (keys & _COMMANDS and not _ACTS.search(text, 0, READ_CHARS)):
             continue
         is_prose = bool(keys & _COMMANDS or (keys & tables.prose and not keys & tables.ids))
         names_it = not is_prose and bool(acts & ~ToolAct.SEND or keys & to_whom)
         read = _without_data(text) if acts is ToolAct.VISIT else text
-        found = STRONG.finditer(read, 0, READ_CHARS)
-        spelt = (match[0] for match in found if names_it or match["address"])
-        strong |= dict.fromkeys(overlap.letters(plain(each)) for each in spelt)
+        for spelt, is_address in _find_strong(read, names_it=names_it):
+            strong[spelt] = is_address and not is_prose
         if keys & _COMMANDS:
             weak |= dict.fromkeys(path[0].lower() for path in _PATH.finditer(text, 0, READ_CHARS))
             for command in _acting_commands(text):
                 weak |= dict.fromkeys((command, *_find_names(command)))
-        if keys & _PATHS and not acts & ToolAct.DELETE and not _OBEYED.search(text, 0, READ_CHARS):
-            continue  # what is written in a file is a coding agent's daily bread
-        if names_it and _is_name(keys, text):
+        if is_file and not acts & ToolAct.DELETE:
+            continue
+        if names_it and acts is not ToolAct.VISIT and _is_name(keys, text):
             weak[text.strip().lower()] = None
-    values = [Value(text, is_strong=True) for text in strong if len(text) >= STRONG_CHARS]
+    values = [Value(text, is_strong=True, is_address=to) for text, to in strong.items()]
     values += [Value(text, is_strong=False) for text in weak if overlap.letters(text) not in strong]
     return values[:MOST_VALUES]
+
+
+def _find_strong(text: str, *, names_it: bool) -> Iterator[tuple[str, bool]]:
+    """The letters and digits of each address in a text, which is True for it, and of each id."""
+    for match in STRONG.finditer(text, 0, READ_CHARS):
+        is_address, spelt = match["address"] is not None, overlap.letters(plain(match[0]))
+        is_part = match.start() > 0 and text[match.start() - 1] == "/"  # of a path or a branch
+        if len(spelt) >= STRONG_CHARS and (is_address or (names_it and not is_part)):
+            yield spelt, is_address
 
 
 def _acting_commands(text: str) -> Iterator[str]:
@@ -237,8 +249,12 @@ class FoundOrder(NamedTuple):
 
 
 _FIELD_BEFORE = lazy_regex(
-    r"(?:[\"']\s*[:,\[]\s*|(?:^|\n)[ \t]*(?:[-*] )?(?:[\w()-]{1,24}[ .]?){1,2}:\s*"
+    r"(?:[\"']\s*[:,\[]\s*+\[?\s*|(?:^|\n)[ \t]*(?:[-*] )?(?:[\w()-]{1,24}[ .]?){1,2}:\s*"
     r"|(?:^|\n)[ \t]*-\s*|[\t|]\s*)[\"'<]?\Z"
+)
+_LIST_BEFORE = lazy_regex(
+    r"(?:^|\n)[ \t>*-]*[\w ()-]{1,24}:\s*+(?:[^\s,;]++(?: [^\s,;]++){0,3}[,;]\s*+)*"
+    r"(?:[^\s,;]++ ){0,3}[\"'<(]?\Z|\"\s*,\s*\"\Z"
 )
 _FIELD_AFTER = lazy_regex(r"[\"'>]?[ \t]*(?:[,\n\t|}\])]|\Z)")
 _SENDER = lazy_regex(
@@ -289,16 +305,23 @@ def _is_field(before: str, after: str) -> bool:
     return _FIELD_BEFORE.search(before) is not None and _FIELD_AFTER.match(after) is not None
 
 
+def _is_listed(before: str, after: str) -> bool:
+    """True for who a text is from, in a field, or in a line that lists values behind a name."""
+    is_shown = _is_field(before, after) or _LIST_BEFORE.search(before) or after.startswith(":")
+    return bool(is_shown or _SENDER.search(before[-SENDER_CHARS:]))
+
+
 def _read_around(
     text: str, place: tuple[int, int], value: Value, acts: ToolAct
 ) -> FoundOrder | None:
-    """Find an order in the sentence around a value, or beside it where the value is no word.
+    """Find an order in the sentence around a value; beside it if the value is strong.
 
-    What follows an order that was cut is taken for the rest of it, in whatever words.
+    An address that only running text gives, and what follows an order that was cut, need no order.
     """
     start, end = place
     low, high = max(0, start - AROUND_CHARS), min(len(text), end + AROUND_CHARS)
-    is_certain = value.is_strong and bool(acts & ~_OFTEN)
+    is_grave = bool(acts & ~_OFTEN)
+    is_certain = value.is_strong and is_grave
     string = text[max(0, start - PASSAGE_CHARS) : start].rpartition(STRING_END)[2]
     if cuts := [*_CUT.finditer(string)]:
         is_same = not _RECORD_END.search(string, cuts[-1].end())
@@ -312,8 +335,9 @@ def _read_around(
     strength = rate_sentence(text[first:last], rated)
     if strength is OrderStrength.NONE:
         beside = text[before[-2][1] : before[-1][0]], text[after[0][1] : after[1][0]]
-        is_word = not value.is_strong and value.text.replace(" ", "").isalpha()
-        if is_word or not any(rate_sentence(each, rated) for each in beside):
+        is_near = value.is_strong and any(rate_sentence(each, rated) for each in beside)
+        is_shown = _is_listed(text[low:start], text[end:high]) or not has_words(text[first:last])
+        if not is_near and (is_shown or not (value.is_address and is_grave)):
             return None
     is_certain = is_certain and strength is OrderStrength.ASKED
     return FoundOrder(is_certain, low, high, max(0, first - PASSAGE_CHARS), last + PASSAGE_CHARS)

@@ -98,8 +98,10 @@ def _verb_forms(word: str) -> set[str]:
 def _words(text: str) -> frozenset[str]:
     words = name_words(text)
     for first, second in pairwise(words):
-        if first == "pull" and second.startswith("request"):  # nothing is pulled or requested
-            words = [word for word in words if word not in {first, second}] + ["pr"]
+        if first in {"pull", "merge"} and second.startswith("request"):  # nothing is requested
+            words = [*words, "pr"]
+            words.remove(first)
+            words.remove(second)
     return frozenset(word for word in words if not word.isdigit()) | meanings(text)
 
 
@@ -280,7 +282,8 @@ def make_tool(name: str, definition: JsonObject | None) -> Tool:
     leaves = labels & NETWORK or (words.description | words.plain) & _ELSEWHERE
     reaches_out = is_open or not tells or bool(leaves)
     stores = _writes(words) and not (reaches_out or labels & Label.RUNS)
-    acts = _acts(words, labels)
+    waits = "pr" in words.name and not words.verbs & (lists.ACCEPT | lists.END)  # for a merge
+    acts = ToolAct.NONE if waits else _acts(words, labels)
     return Tool(name, labels, stores=stores, reaches_out=reaches_out, acts=acts)
 
 
