@@ -21,7 +21,7 @@ NATURAL ?= $(TRAIN)/lib $(wildcard /usr/share/doc /usr/share/man /usr/share/gimp
 	/usr/lib/libreoffice/help /usr/share/libreoffice/help tests/node_modules)
 # PIPEGUARD_NATIVE: as where a C compiler is, so without numpy, which has a lock of its own.
 COMPILE := PIPEGUARD_NATIVE=1 $(LOCK)/bin/uv pip compile --quiet --universal --python-version 3.11 \
-	--generate-hashes --no-emit-index-url --no-annotate --no-header --upgrade
+	--generate-hashes --no-strip-extras --no-emit-index-url --no-annotate --no-header --upgrade
 
 export PYTHON
 

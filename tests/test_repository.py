@@ -189,6 +189,10 @@ def test_a_lock_holds_what_the_project_asks_for(lock: str, extra: str | None) ->
         wanted += settings["project"]["optional-dependencies"][extra]
     locked = {plain(line) for line in pinned(lock)}
     assert {plain(item) for item in wanted} <= locked
+    # With hashes, pip takes the newest version of `name[extra]` unless the lock pins that.
+    with_extra = re.compile(r"(?m)^[\w.-]+\[[a-z,]+\]")
+    asked, pins = (set(with_extra.findall("\n".join(each))) for each in (wanted, pinned(lock)))
+    assert asked <= pins
 
 
 def test_the_tests_run_with_the_versions_that_users_get() -> None:
