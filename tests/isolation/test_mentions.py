@@ -213,6 +213,21 @@ def test_a_host_is_told_in_the_answer_to_the_call_that_ran_when_it_was_refused()
     assert "api.example.com" in text_of(told(seen, answer)), "although again later"
 
 
+@each(
+    "text, is_told",
+    {
+        "of a call that failed": ("Error: no answer", True),
+        "of a page, as Playwright's server shows it": ("Console: 1 errors, 0 warnings", False),
+    },
+)
+def test_a_result_without_is_error_gets_a_note_if_it_tells_a_failure(
+    text: str, is_told: bool
+) -> None:
+    seen = WallWitness(Given())
+    refuse(seen, 9.5, "update.example.com")
+    assert ("update.example.com" in text_of(told(seen, failed(text, isError=False)))) is is_told
+
+
 def test_of_several_clients_each_hears_only_of_hosts_that_its_answer_names() -> None:
     seen = WallWitness(Given())
     refuse(seen, 9.7)

@@ -248,9 +248,10 @@ MAX_SUBJECT_CHARS = 200
 MAX_WORDS = 6  # of a host; more of them are a sentence
 UNNAMED = "that its event names"
 MAX_FAILURE_CHARS = 2000  # a longer result without `isError` is about something else
+# A count of errors is a page's ("Console: 1 errors"): browsers call home while they show it.
 _NAMES_FAILURE = lazy_regex(
-    r"(?i)\b(?:error|fail|refused|time(?:d )?-?out|unreachable|unable|cannot|could ?n[o']t"
-    r"|no results?|enotfound|eai_|not (?:be )?(?:found|reach|resolve))"
+    r"(?i)(?<!\d )\berror|\b(?:fail|refused|time(?:d )?-?out|unreachable|unable|cannot"
+    r"|could ?n[o']t|no results?|enotfound|eai_|not (?:be )?(?:found|reach|resolve))"
 )
 _WORD = lazy_regex(r"[^\W\d_]{2,}")
 _FILES = {READ: "to read the file that it names", WRITE: "to change the file that it names"}
