@@ -389,4 +389,4 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    click.command()(click.argument("folder", type=click.Path(path_type=Path))(main))()

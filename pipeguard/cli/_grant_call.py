@@ -59,10 +59,8 @@ def grant_call(
             json.dumps({**grant._asdict(), "granted": bool(expires), "expires": expires}, indent=2)
         )
     elif expires:
-        goes_on = (
-            "If it still waits, the call goes on now. Otherwise have" if is_held(event) else "Have"
-        )
-        click.echo(f"Allowed until {expires}. {goes_on} it repeated: it passes once.")
+        waits = " If the call still waits, it goes on now." if is_held(event) else ""
+        click.echo(f"Allowed once, until {expires}.{waits} Ask the agent to repeat the call.")
 
 
 def _page(event: AuditedEvent) -> list[str]:
@@ -81,5 +79,5 @@ def _page(event: AuditedEvent) -> list[str]:
         *lines,
         f"What passes with it: this call, once, within {MINUTES} minutes, unless the tool or your",
         "policy changes before that, or something else is found. All of its arguments must be the",
-        "same, also what is shortened or hidden above. Other calls are judged as before.",
+        "same, also those that are not shown in full. Other calls are judged as before.",
     ]

@@ -110,8 +110,8 @@ def command(  # noqa: PLR0913  one for each option
     follow within a second. To take it back, remove the lines. A person decides: it asks on a
     terminal, or takes a token (`pipeguard policy ci-token`). For what an isolated server was not
     given, a host, a file or a port of this machine, it gives the server exactly that, under
-    `isolate`, and says from when it holds: of what is to be made, the folder. To take that back:
-    `pipeguard isolate revoke`.
+    `isolate`, and says when that takes effect; for a file that does not exist yet, the folder. To
+    take that back: `pipeguard isolate revoke`.
 
     \b
     Examples:
@@ -177,7 +177,7 @@ def _reason(why: str | None, *, is_asked: bool) -> str:
     if why is None:
         if not is_asked or not sys.stdin.isatty():
             raise click.UsageError("say why you allow it: --why TEXT.")
-        why = click.prompt("Your reason", err=True)
+        why = click.prompt("Why do you allow it?", err=True)
     printable = "".join(letter if letter.isprintable() else " " for letter in why or "")
     if not printable.strip():
         raise click.UsageError("--why is empty.")

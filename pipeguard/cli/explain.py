@@ -160,7 +160,8 @@ FAMILIES: dict[str, str] = {
         " whoever wrote it may be using the model in your name. A flow is blocked where it is"
         " certain: mail, calendars and records that go to an address or to everybody, private"
         " text that was encoded first, and what a text tells a model to do. A tool's definition"
-        " says what it does; results are remembered for half an hour, only in memory."
+        " says what it does; results are remembered for half an hour, only in memory. The tool that"
+        " a policy names is the one that is called."
     ),
     "policy": "A tool that your own policy blocks, or that a gateway does not offer.",
     "entrance": (

@@ -121,9 +121,7 @@ def show(name: str, *, as_json: bool) -> None:
 def _not_in_a_pack(name: str, rules: Collection[str]) -> str:
     """Why there is nothing to show of a name: it is no rule's, or that of a rule in the code."""
     if name in FAMILIES or name.partition(".")[0] in FAMILIES:
-        return (
-            f"{name} is a rule without pattern and samples.\n  Read it:  pipeguard explain {name}"
-        )
+        return f"{name} has no pattern to show.\n  Read about it:  pipeguard explain {name}"
     near = suggestion(name, rules)
     return f"no rule is called {name!r}.{near}\n  List them:  pipeguard rules list"
 

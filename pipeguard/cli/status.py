@@ -205,10 +205,10 @@ def _client_lines(status: Status) -> list[str]:
         return lines or ["No client has a server."]
     guarded, others, unfit = (sum(column) for column in zip(*(c[1:] for c in clients), strict=True))
     names = ", ".join(f"{c.client} {c.guarded}/{c.guarded + c.open + c.cannot}" for c in clients)
-    cannot = f", {unfit} cannot be" if unfit else ""
+    cannot = f"; {unfit} cannot be" if unfit else ""
     advice = "  pipeguard setup" if others or unfit else ""
-    entries = "1 entry" if guarded == 1 else f"{guarded} entries"
-    count = f"{entries} of clients guarded, {others} not{cannot} ({visible(names)}).{advice}"
+    total = guarded + others + unfit
+    count = f"{guarded} of {total} servers in clients guarded{cannot} ({visible(names)}).{advice}"
     return [count, *lines]
 
 

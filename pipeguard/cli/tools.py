@@ -283,7 +283,7 @@ async def _known_tool(inspector: Inspector, name: str) -> CatalogTool:
     hint = f" Is it one of these: {', '.join(near)}?" if near else ""
     named = [server for server in inspector.servers if _of_tool(name)(server)]
     _say_absent(inspector.gateway, named.__contains__ if named else _only(None))
-    raise InputError(f"there is no tool {name} that is approved.{hint}")
+    raise InputError(f"no approved tool is called {name}.{hint}")
 
 
 def _text(result: JsonObject) -> str:

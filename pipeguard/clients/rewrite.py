@@ -285,7 +285,7 @@ def _of_login(server: ServerEntry, url: str, options: GuardOptions) -> Iterator[
     parts = split_parts(url)
     if not has_credentials and (parts is None or parts.hostname not in _LOOPBACK):
         why = (
-            "without credentials here, its client may log in to it (OAuth), which it cannot do "
+            "it has no credentials here, and its client may log in by OAuth, which it cannot do "
             f"through PipeGuard; {_login_hint(url)}; if it needs no login, add --no-login"
         )
         yield Judgement(GuardState.CANNOT, "login", why)

@@ -97,7 +97,7 @@ def test_a_call_that_a_flow_stopped_is_allowed_once(policy: Path) -> None:
     assert StoredGrants(store_path()).take("ab" * 16) == ""
     result = run("order", why="she asked")
     assert result.exit_code == 0
-    assert "it passes once" in result.output
+    assert "Allowed once" in result.output
     assert not policy.exists()
     assert StoredGrants(store_path()).take("ab" * 16) == "order"
     assert StoredGrants(store_path()).take("ab" * 16) == ""

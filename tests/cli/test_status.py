@@ -84,11 +84,11 @@ def test_it_says_which_clients_are_guarded(home: Path) -> None:
     told = json.loads(shown("--json"))
     assert [client["client"] for client in told["clients"]] == ["cursor"]
     assert told["clients"][0]["open"] == 1
-    assert "1 entry of clients guarded, 1 not (cursor 1/2).  pipeguard setup" in shown()
+    assert "1 of 2 servers in clients guarded (cursor 1/2).  pipeguard setup" in shown()
     assert "No guarded server has run yet. Restart your clients." in shown()
     servers["c"] = {"url": "https://mcp.example.com/mcp"}  # its client may log in to it
     (home / ".cursor" / "mcp.json").write_text(json.dumps({"mcpServers": servers}))
-    assert "1 not, 1 cannot be (cursor 1/3)" in shown()
+    assert "1 of 3 servers in clients guarded; 1 cannot be (cursor 1/3)" in shown()
 
 
 def test_it_says_that_a_file_cannot_be_read_where_servers_may_be(home: Path) -> None:

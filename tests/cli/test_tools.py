@@ -104,7 +104,7 @@ def test_what_no_server_has_is_an_error_with_what_is_near(tmp_path: Path) -> Non
     machine = Machine(tmp_path)
     done = machine.tools("describe", "one/ecko")
     assert done.returncode != 0
-    assert "there is no tool one/ecko that is approved" in done.stderr
+    assert "no approved tool is called one/ecko" in done.stderr
     assert machine.trace.exists(), "it could have been another server's"
     assert "There are: one, tracing." in machine.tools("list", "--server", "none").stderr
 

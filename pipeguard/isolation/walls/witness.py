@@ -29,8 +29,8 @@ MAX_TIMES = 8  # when each of them was, last
 EXCERPT_CHARS = 80
 PLACE = "isolation"
 _NOTES = {
-    READ: "the server was not given it to read",
-    WRITE: "the server was not given it to change",
+    READ: "the server may not read it",
+    WRITE: "the server may not change it",
 }
 
 
