@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from functools import partial
+from itertools import islice
 
 from pipeguard.detect.matching.confirm import Finder, Occurrence
 from pipeguard.detect.matching.pattern_set import secret_group
@@ -220,7 +221,19 @@ class Scan:
                 stretch._replace(start=low + stretch.start, end=low + stretch.end)
                 for stretch in stretches
             ]
-            self.to_classify.append((self._json.select(data, moved, origin), origin))
+            selection = self._json.select(data, moved, origin)
+            if self.surface is Surface.DEFINITIONS:
+                value = self.source.text.value
+                name = value.get("name") if isinstance(value, dict) else None
+                crosses = partial(self._crosses, origin)
+                own_name = name if type(name) is str else ""
+                selection = selection._replace(own_name=own_name, crosses=crosses)
+            self.to_classify.append((selection, origin))
+
+    def _crosses(self, origin: Origin, start: int, end: int) -> bool:
+        """True if a range of a reading with this origin is in several strings of the text."""
+        _, low, high, _ = origin.trace(start, end)
+        return len(list(islice(self.source.text.segments(low, high), 2))) > 1
 
     def _match(
         self,
