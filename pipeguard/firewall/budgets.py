@@ -27,6 +27,9 @@ MATCHES_NS, MATCHES_BYTE_NS = 50_000_000, 220
 READ_NS = 300  # of a byte that a classifier reads
 SENTENCE_NS = 400_000  # of a sentence that a network reads
 DOUBT_NS = 2_000_000  # of a match that a classifier is asked about: is it an order?
+# What each definition of a list adds, three sentences, and all of them together: a client asks for
+# a list once, and real ones tell a model in every other sentence what to do.
+DEFINITION_NS, DEFINITIONS_NS = 3 * SENTENCE_NS, 300 * SENTENCE_NS
 # What reading leaves for the network, which reads the likeliest of it again.
 KEPT_NS = 20 * SENTENCE_NS
 
@@ -105,6 +108,10 @@ class Budgets(DecodingBudget):
         """Add the share of another text of so many bytes."""
         super().grow(length)
         self._matches_left_ns += MATCHES_BYTE_NS * length
+
+    def grow_by_definitions(self, count: int) -> None:
+        """Add the share of so many definitions, which are judged together."""
+        self._left_ns += min(DEFINITION_NS * count, DEFINITIONS_NS)
 
     def scan(self, length: int) -> bool:
         """Take bytes that a rule searches; False, and none is taken, if too little remains."""

@@ -101,6 +101,9 @@ def poor(monkeypatch: pytest.MonkeyPatch) -> None:
         def grow(self, length: int, *, for_matches: bool = True) -> None:
             pass
 
+        def grow_by_definitions(self, count: int) -> None:
+            pass
+
     session = "firewall.session"
     for module in ("session", "judge", "definitions"):
         monkeypatch.setattr(f"pipeguard.{session}.{module}.Budgets", Poor)
@@ -290,6 +293,17 @@ def test_every_step_takes_from_the_work_of_its_message() -> None:
     assert not budgets.is_exceeded
     assert not budgets.admits(b"a")
     assert budgets.is_exceeded
+
+
+@pytest.mark.parametrize(("definitions", "sentences"), [(1, 3), (253, 300), (10**6, 300)])
+def test_each_definition_of_a_list_adds_sentences_up_to_a_bound(
+    definitions: int, sentences: int
+) -> None:
+    budgets = Budgets()
+    while budgets.read_again():
+        pass
+    budgets.grow_by_definitions(definitions)
+    assert sum(iter(budgets.read_again, False)) == sentences
 
 
 def test_the_matches_of_a_message_share_an_amount_of_their_own() -> None:

@@ -75,6 +75,7 @@ def review(
     if not isinstance(items, list):
         why = f"{member} of the result is not a list"
         raise Refusal("protocol.not-a-list", why, codes.PEER_BROKE_PROTOCOL)
+    budgets.grow_by_definitions(len(items))
     names = _ListedNames(guard, kind)
     reviewed = [
         _review_item(
