@@ -10,12 +10,14 @@ out by trying which secret a policy or an exported audit names (BLAKE2b with a k
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 
 from pipeguard.detect.checks.credential_names import is_credential_name
 from pipeguard.detect.counting import LocatedMatch, rate_match, restored_file
 from pipeguard.detect.cuts import KEPT_CHARS, can_cut, cut_findings, forged_lines, with_words
-from pipeguard.detect.flows.leak import SECRET_OUT, OrderPassage
-from pipeguard.detect.flows.text_values import secret_egress, short_values
+from pipeguard.detect.flows.leak import SECRET_OUT, Leak, OrderPassage
+from pipeguard.detect.flows.secret_values import CUT_CHARS, begun_key, last_values
+from pipeguard.detect.flows.text_values import named_strings, secret_egress, short_values
 from pipeguard.detect.flows.tool_labels import Label
 from pipeguard.detect.flows.vault import RESTORED
 from pipeguard.detect.knowledge import Knowledge
@@ -55,6 +57,7 @@ from pipeguard.firewall.session.rewrite import UNREAD
 _SEVERE = Severity.HIGH, Confidence.HIGH
 DIGITS = 32  # hex digits of a fingerprint: 128 bits
 SECRET_CHARS = 2**14  # around what is shown, so that a secret is found whole
+MOST_STRINGS = 256  # of a call in which a key may begin or go on
 ARGUMENTS_CHARS = 1200  # of a call's arguments that a person is shown
 _DOTS = lazy_regex("…{2,}")
 # A mail address, the host of a web address, an account (ISO 13616), a number.
@@ -151,6 +154,7 @@ def leak_findings(
         return findings
     flows, tool = knowledge.flows, knowledge.tool(context.guard, context.tool)
     leaks = flows.leaks(tool, _arguments(message), context.now, values)
+    leaks += _cut_keys(knowledge, context, message)
     if not leaks:
         return findings
     contents = _ContentMarks(context.guard.contents_key, message.value)
@@ -251,6 +255,35 @@ def _secret_leaks(knowledge: Knowledge, context: Context, message: Message) -> l
     finding = context.finding(SECRET_OUT, place, (Severity.CRITICAL, confidence), content)
     note = "a secret that was taken out of what this server said would leave with this request"
     return [finding._replace(note=finding.note or note)]
+
+
+def _cut_keys(knowledge: Knowledge, context: Context, message: Message) -> list[Leak]:
+    """The key that calls before began, and of which this one has the rest."""
+    strings = [*islice(named_strings("", _arguments(message)), MOST_STRINGS)]
+    begun = knowledge.flows.begun_keys
+    begins = begun_key(text for _, text in strings)
+    before = list(filter(None, begun.copy()))
+    if not before:
+        begun.append(begins)
+        return []
+    ends = last_values(strings)
+    whole = [(key, each, each + end) for each in reversed(before) for key, end in ends]
+    begun.append(begins or (whole[0][2][:CUT_CHARS] if whole else ""))
+    for key, begin, joined in whole:
+        rules = _sure_secrets(knowledge, context, key, joined)
+        if rules and not _sure_secrets(knowledge, context, key, begin):
+            note = f"the pieces of recent calls make a key ({min(rules)})"
+            tool = context.tool or ""
+            return [Leak(SECRET_OUT, Severity.CRITICAL, Confidence.HIGH, tool, note)]
+    return []
+
+
+def _sure_secrets(knowledge: Knowledge, context: Context, key: str, text: str) -> set[str]:
+    """The rules that stop a secret in an argument of a call."""
+    value: JsonValue = {"params": {"name": context.tool or "", "arguments": {key: text}}}
+    found = scan(knowledge, context, Surface.TO_SERVER, value)
+    stopped = (each.rule for each in found if each.action is Action.BLOCK)
+    return {rule for rule in stopped if rule.startswith("secrets.")}
 
 
 def _misplaced_keys(knowledge: Knowledge, context: Context, value: JsonValue) -> list[Finding]:

@@ -1,5 +1,7 @@
 """From what a rule matched to what is done about it."""
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,9 +12,11 @@ from pipeguard.errors import Refusal
 from pipeguard.firewall.finding import Action, Finding, greatest
 from pipeguard.firewall.policy import ActionEntry, Layer, Policy, Selector
 from pipeguard.firewall.protocol import codes
-from pipeguard.firewall.protocol.json_values import JsonValue
+from pipeguard.firewall.protocol.json_values import JsonValue, serialise
+from pipeguard.firewall.protocol.message import Message, parse
 from pipeguard.firewall.protocol.places import Surface
 from pipeguard.firewall.session.guard import Context
+from pipeguard.rulebook.samples import expand
 from tests.fuzz.budget import tried
 from tests.fuzz.rulebook import Sample, decodable, drawn_from, engines
 
@@ -94,6 +98,51 @@ def test_a_secret_may_go_back_to_the_server_that_said_it(
     assert done() is Action.BLOCK  # before the server has said it
     vault.placeholder(one.rule.id, one.secret)
     assert done() is action
+
+
+@pytest.mark.parametrize(
+    ("recipe", "calls"),
+    [
+        ("ghp_{b62:30}{github-crc}", ["part 1: {:.18}", "part 2: {:18.}"]),
+        (
+            "ghp_{b62:30}{github-crc}",
+            ["https://a.example/0?v={:.18}", "https://a.example/1?v={:18.}"],
+        ),
+        ("ghp_{b62:30}{github-crc}", ["{:.12}", "the weather in Oslo", "{:12.24}", "{:24.}"]),
+    ],
+    ids=["two calls", "addresses", "three calls"],
+)
+def test_a_key_that_is_cut_over_calls_is_found_in_the_last(recipe: str, calls: list[str]) -> None:
+    key, context = expand({"gen": recipe}, 5), scope()
+    assert not any(leaks(context, text) for text in cut(key, calls[:-1]))
+    assert leaks(context, *cut(key, calls[-1:])) == ["flows.secret-out"]
+
+
+def test_no_call_goes_on_with_a_whole_key_or_with_one_begun_long_ago() -> None:
+    key, context = expand({"gen": "ghp_{b62:30}{github-crc}"}, 5), scope()
+    assert [leaks(context, text) for text in (key, "abcdef12")] == [[], []]
+    assert leaks(context, key[:18]) == []
+    assert not any(leaks(context, "the weather in Oslo") for _ in range(4))
+    assert leaks(context, key[18:]) == []
+
+
+def leaks(context: Context, text: str) -> list[str]:
+    """The rules of the leaks through a call."""
+    params: JsonValue = {"name": "echo", "arguments": {"text": text}}
+    frame = serialise({"jsonrpc": "2.0", "id": "1", "method": "tools/call", "params": params})
+    message = parse(frame)
+    assert isinstance(message, Message)
+    found = context.guard.detector.find_leaks(context, message, frozenset())
+    return [finding.rule for finding in found]
+
+
+def cut(key: str, calls: list[str]) -> list[str]:
+    """Texts with the parts of a key that they name, as `{:4.8}`."""
+
+    def part(match: re.Match[str]) -> str:
+        return key[int(match[1] or 0) : int(match[2]) if match[2] else None]
+
+    return [re.sub(r"\{:(\d*)\.(\d*)\}", part, text) for text in calls]
 
 
 def test_what_stands_beside_a_secret_that_stays_is_judged_as_ever() -> None:

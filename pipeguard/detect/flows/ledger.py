@@ -64,6 +64,7 @@ PASSAGES_SHARE = 0.25  # of all that is sent
 ORDERED_CHARS = 16  # of words that a text tells a model to use
 MANY_NAMES = 4  # of people
 MANY_TOKENS = 3  # a list of people, rather than the one that is written to
+MANY_CONTACTS = 5  # of people, in a letter to somebody else
 
 
 class Flows:
@@ -77,6 +78,7 @@ class Flows:
 
     Attributes:
         owner: as it was given.
+        begun_keys: by recent call, the beginning of a key that it ended with; or empty.
     """
 
     def __init__(self, memory: LedgerMemory | None = None, owner: str = "") -> None:
@@ -94,6 +96,7 @@ class Flows:
         self._sent_texts: deque[str] = deque(maxlen=RECENT_CALLS)  # squeezed, to tools that send
         # By tool, the longest value of each recent call.
         self._pieces: dict[tuple[str, str], deque[str]] = {}
+        self.begun_keys: deque[str] = deque(maxlen=RECENT_CALLS)
         self._orders: deque[CarriedOrder] = deque(maxlen=MOST_ORDERS)
         self._worked_out_bytes = 0  # of texts, when they were read last
 
@@ -122,6 +125,7 @@ class Flows:
             self._said.clear()
             self._sent_texts.clear()
             self._pieces.clear()
+            self.begun_keys.clear()
             self._orders.clear()
             self._request_bytes = self._chars_before = 0
             self._worked_out_bytes = 0
@@ -207,7 +211,8 @@ class Flows:
         if not tool.labels.meets(Label.SENDS) and (urls := text_values.find_addresses(arguments)):
             # A client that renders what the tool is given requests the addresses in it.
             sender = tool._replace(labels=Label.SENDS | Label.OUTSIDE)
-            leaks += self._looked_up(sender, " ".join(urls), now, opened=opened)
+            posted = text_values.find_posted(arguments) if tool.labels.meets(Label.RUNS) else ()
+            leaks += self._looked_up(sender, " ".join((*urls, *posted)), now, opened=opened)
         if not leaks and bare != arguments and tool.labels.meets(Label.OUTSIDE):
             # Where a credential belongs it may go, but an address can be anybody's.
             used = self._looked_up(tool, arguments, now, about, opened)
@@ -283,6 +288,7 @@ class Flows:
         if any(text_values.is_outside(value) for value in about):
             tool = tool._replace(labels=tool.labels | Label.OUTSIDE)
         call = Call(tool, text, self._earlier_text(), about, opened)
+        call.recipients = text_values.recipients(arguments)
         self._follow(call)
         leaks += _leaks(call, results)
         self._bound_derived(results)
@@ -407,20 +413,25 @@ def _private_leaks(call: Call, result: ToolResult, *, has_orders: bool) -> Itera
         return
     if not source & (Label.READS_PRIVATE | Label.READS_SECRET):
         return
-    confidence_of_text = _private_text(call, result, has_orders=has_orders)
-    if confidence_of_text is not None:
+    text_and_people = (_private_text(call, result, has_orders=has_orders), _people(call, result))
+    found = [confidence for confidence in text_and_people if confidence is not None]
+    if found:
         note = f"text that came back from {name!r} leaves through this call"
-        yield Leak(PRIVATE_OUT, Severity.HIGH, confidence_of_text, name, note)
+        yield Leak(PRIVATE_OUT, Severity.HIGH, max(found), name, note)
 
 
 def _private_text(call: Call, result: ToolResult, *, has_orders: bool) -> Confidence | None:
     """Rate how surely private text leaves; None if too little of it does."""
     source, labels = result.labels(), call.tool.labels
-    hidden, clear = call.hides(result), call.shares(result, call.digests + call.addresses)
+    hidden, clear = (
+        call.hides(result),
+        call.shares(result, [*call.digests, *call.addresses, *call.recipients]),
+    )
     is_passage = clear.longest >= PASSAGE_CHARS or clear.chars >= PASSAGES_SHARE * call.size
     covered = hidden + clear.chars * is_passage
     small = result.small()
-    shared = [token for token in call.tokens if token.lower() in small and call.is_new(token)]
+    tokens = (token for token in call.tokens if token not in call.recipients)
+    shared = [token for token in tokens if token.lower() in small and call.is_new(token)]
     if len(shared) >= MANY_TOKENS:
         covered += sum(map(len, shared))
         hidden += sum(len(token) for token in shared if token not in call.readings[0])
@@ -438,6 +449,23 @@ def _private_text(call: Call, result: ToolResult, *, has_orders: bool) -> Confid
         return None
     is_sure = is_meant or hidden >= HIDDEN_CHARS or has_orders
     return Confidence.HIGH if is_sure else Confidence.MEDIUM
+
+
+def _people(call: Call, result: ToolResult) -> Confidence | None:
+    """Rate how surely facts about people leave, for somebody who is none of them."""
+    text, small = result.text(), result.small()
+    is_told = bool(call.recipients) and all(each in text for each in call.recipients)
+    if is_told or call.goes_back(result):
+        return None
+    names = sum(person in small and call.is_new(person) for person in call.people)
+    figures = sum(figure in text and call.is_new(figure) for figure in call.figures) if names else 0
+    records = min(names, figures) if figures and result.has_records() else 0
+    contacts = sum(contact in text and call.is_new(contact) for contact in call.contacts)
+    is_public = bool(call.tool.labels & Label.OUTSIDE)
+    is_list = contacts >= MANY_CONTACTS or (is_public and min(names, figures) >= MANY_NAMES)
+    if records > 1 or (records and is_public) or (is_list and result.has_contacts()):
+        return Confidence.HIGH
+    return Confidence.MEDIUM if records else None
 
 
 def _secrets(call: Call, result: ToolResult) -> tuple[bool, bool]:

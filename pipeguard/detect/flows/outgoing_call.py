@@ -6,7 +6,7 @@ Knows no rules: how much of a result may leave, and of which, is for detect.flow
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import cached_property
 from heapq import nlargest
 
@@ -87,6 +87,7 @@ class Call:
         tool: that is called.
         about: the short values of the arguments.
         opened: the web addresses that it only requests.
+        recipients: the mail addresses and telephone numbers that get it.
         earlier_text: what the client said before, which is its own.
         readings: the arguments as they are, and all that is encoded in them.
         squeezed: the readings by their ASCII letters and digits alone.
@@ -122,6 +123,7 @@ class Call:
         self.tool = tool
         self.about = about
         self.opened = opened
+        self.recipients: Collection[str] = ()
         self.earlier_text, self._letters_before = earlier_text
         self.readings = readings(text)
         self.squeezed = list(map(overlap.squeeze, self.readings))
@@ -214,6 +216,7 @@ class Call:
             return self
         earlier = self.earlier_text, self._letters_before
         sent = Call(self.tool, text.encode(), earlier, self.about)
+        sent.recipients = self.recipients
         sent.follow(self._before)
         return sent
 
@@ -237,9 +240,24 @@ class Call:
         return self._secret_tokens[is_secret]
 
     @cached_property
+    def contacts(self) -> list[str]:
+        """Mail addresses and telephone numbers, other than of those who get it."""
+        found = (each for text in self.readings for each in _contacts(text))
+        return _each_once(each for each in found if each not in self.recipients)
+
+    @cached_property
+    def figures(self) -> list[str]:
+        """Numbers and dates, as the arguments have them."""
+        return _each_once(sorted(text_values.figures("\n".join(self.readings))))
+
+    @cached_property
     def earlier_squeezed(self) -> str:
         """The client's earlier words, squeezed."""
         return overlap.squeeze(self.earlier_text)
+
+
+def _contacts(text: str) -> Iterable[str]:
+    return *text_values.mailboxes(text), *text_values.phone_numbers(text)
 
 
 def _each_once(values: Iterable[str]) -> list[str]:

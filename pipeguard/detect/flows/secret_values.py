@@ -269,3 +269,35 @@ def _codes(text: str) -> Iterator[str]:
         clauses = unescape("\n".join((_CLAUSE_END.split(before)[-1], *ends)))
         if _KIND.search(clauses) and not _OTHER_KIND.search(before):
             yield code[2]
+
+
+# --- keys that are cut ------------------------------------------------------------------
+
+CUT_CHARS = 2048  # of a string's end that are read for the beginning of a key, and of such a key
+LEAST_PIECE = 6  # characters that a key goes on with
+MOST_ENDS = 2  # of strings of a call that a key may go on with
+
+_BEGINS_KEY = lazy_regex(
+    rf"(?<![A-Za-z0-9])(?:{'|'.join(credentials.in_order('BEGINNINGS'))})(?=.{{4}})"
+)
+# From right to left, so that long texts are read once.
+_LAST_WORD = lazy_regex(r"[^\s\"'<>,;]+")
+_LAST_VALUE = lazy_regex(r"=*[A-Za-z0-9_+/~.@:-]+")
+
+
+def begun_key(texts: Iterable[str]) -> str:
+    """The beginning of a key that one of some texts ends with; or empty."""
+    words = (_last(_LAST_WORD, text) for text in texts)
+    return next((word[key.start() :] for word in words if (key := _BEGINS_KEY.search(word))), "")
+
+
+def last_values(strings: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The longest last values of strings, which a key may go on with, with the strings' names."""
+    found = ((key, _last(_LAST_VALUE, text)) for key, text in strings)
+    long = [(key, end) for key, end in found if len(end) >= LEAST_PIECE and "//" not in end]
+    return sorted(long, key=lambda each: -len(each[1]))[:MOST_ENDS]
+
+
+def _last(sign: re.Pattern[str], text: str) -> str:
+    match = sign.match(text[-CUT_CHARS:][::-1])
+    return match[0][::-1] if match else ""

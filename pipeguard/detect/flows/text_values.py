@@ -28,6 +28,7 @@ _PLAIN = lazy_regex(rf"[A-Za-z0-9_-]{{{TOKEN_CHARS},256}}")
 _NAME = lazy_regex(rf"[A-Za-z0-9_@.+/=-]{{{MIN_NAME_CHARS},256}}")
 _PHONE = lazy_regex(r"\+(?:[ ()./-]?\d){8,15}\b")  # ITU-T E.123; without the `+`, dates look so
 _PERSON = lazy_regex(r"\b[^\W\d_a-z][^\W\d_A-Z]+(?: [^\W\d_a-z][^\W\d_A-Z]+){1,2}\b")
+_FIGURE = lazy_regex(r"(?<![\w.])\d(?:[ ./-]?\d){4,18}(?!\w)")
 _RUN = lazy_regex(r"[A-Za-z0-9_%+-]+")
 _MAILBOX = lazy_regex(r"[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63})+")
 # RFC 1321, FIPS 180-4.
@@ -90,6 +91,22 @@ def phone_numbers(text: str) -> list[str]:
 def mailboxes(text: str) -> set[str]:
     """The mail addresses in a text."""
     return set(_MAILBOX.findall(text))
+
+
+def figures(text: str) -> set[str]:
+    """Numbers and dates of at least five digits, as they are written."""
+    return set(_FIGURE.findall(text))
+
+
+def recipients(arguments: JsonValue) -> set[str]:
+    """The mail addresses and telephone numbers that a call names as those who get it."""
+    told = (
+        text
+        for key, text in named_strings("", arguments)
+        if not lists.TOLD.isdisjoint(name_words(key))
+    )
+    text = "\n".join(told)
+    return {*mailboxes(text), *phone_numbers(text)}
 
 
 def addresses(text: str) -> list[str]:
@@ -173,6 +190,11 @@ _ADDRESS = lazy_regex(
 _OPENERS = word_set("curl wget open xdg-open start lynx w3m links firefox chromium google-chrome")
 _OPTION = lazy_regex(r"-[cfgikLnNoOPqsSvIJR46]{1,12}|--[a-z-]{2,40}")
 _FILE = lazy_regex(r"[\w./-]{1,200}")
+_POSTED = lazy_regex(  # by curl, wget and PowerShell
+    r"\s(?:-[dF]|--(?:data|form|json|post-data)[a-z-]*|-body)[ =]?"
+    r"('[^']*'|\"(?:[^\"\\]|\\.)*\"|[^\s'\"]+)",
+    re.IGNORECASE,
+)
 _FILE_OPTIONS = word_set("-o -O -P --output --output-document")
 _AUTHORITY = lazy_regex(r"[^/?#]*")  # RFC 3986, section 3.2
 _USERINFO = lazy_regex(r"[^\s/?#@]*@")  # section 3.2.1
@@ -199,7 +221,7 @@ def secret_egress(
     surest: Confidence | None = None
     has_address: bool | None = None
     opened = frozenset[str]()
-    for key, text in _strings("", arguments):
+    for key, text in named_strings("", arguments):
         for start in _secrets(vault, text):
             if has_address is None:
                 has_address = bool(find_addresses(arguments) or _ADDRESS.search(text))
@@ -224,7 +246,7 @@ def _sent_by_command(vault: Vault, arguments: JsonValue) -> Confidence | None:
     # Imported here: few calls are scripts.
     from pipeguard.detect.commands.network_commands import MARK, sends
 
-    scripts = [_mark_secrets(vault, text, MARK) for _, text in _strings("", arguments)]
+    scripts = [_mark_secrets(vault, text, MARK) for _, text in named_strings("", arguments)]
     whole = " ".join(scripts) if len(scripts) > 1 else ""  # a program, and a list of its arguments
     confidences = [sends(script, _LOGS_IN.search) for script in (*scripts, whole)]
     return max((sure for sure in confidences if sure is not None), default=None)
@@ -266,11 +288,16 @@ def find_opened(labels: Label, arguments: JsonValue) -> frozenset[str]:
         labels: what the tool does.
         arguments: of the call.
     """
-    strings = [*_strings("", arguments)]
+    strings = [*named_strings("", arguments)]
     if any(not lists.TOLD.isdisjoint(name_words(key)) for key, _ in strings):
         return frozenset()
     found = {_opened_address(labels, key, text) for key, text in strings} - {""}
     return frozenset(each for each in found if sum(text.count(each) for _, text in strings) == 1)
+
+
+def find_posted(arguments: JsonValue) -> list[str]:
+    """The data that the commands of a call send with a request."""
+    return [data for _, text in named_strings("", arguments) for data in _POSTED.findall(text)]
 
 
 def _opened_address(labels: Label, key: str, text: str) -> str:
@@ -293,15 +320,17 @@ def _only_opens(command: str) -> bool:
     )
 
 
-def _strings(key: str, value: JsonValue) -> Iterator[tuple[str, str]]:
+def named_strings(key: str, value: JsonValue) -> Iterator[tuple[str, str]]:
     """Each string, with the nearest name above it, or beside it where that is a credential's."""
     if isinstance(value, dict):
         beside = [text for name in _NAMES if isinstance(text := value.get(name), str)]
         name_of_value = next(filter(is_credential_name, beside), "")
         for name, item in value.items():
-            yield from _strings(name_of_value if name_of_value and name == "value" else name, item)
+            yield from named_strings(
+                name_of_value if name_of_value and name == "value" else name, item
+            )
     elif isinstance(value, list):
         for item in value:
-            yield from _strings(key, item)
+            yield from named_strings(key, item)
     elif type(value) is str and not isinstance(value, Number):
         yield key, value

@@ -21,6 +21,7 @@ from pipeguard.detect.flows.text_values import (
 from pipeguard.detect.flows.tool_labels import CHANGES, PRIVATE, Label, Tool
 from pipeguard.detect.flows.value_places import plain
 from pipeguard.detect.text.document import MessageText
+from pipeguard.detect.words import tools as lists
 from pipeguard.errors import Refusal
 from pipeguard.firewall.budgets import measure_text, size_of_all
 from pipeguard.firewall.finding import Confidence, Severity
@@ -34,6 +35,7 @@ STRING_END = "\n\f\n"  # between its strings
 BLOB_BYTES = 2**14  # of binary data in a frame, which says nothing and takes room
 _BLOB = lazy_regex(rb'("(?:data|blob)"\s{0,8}:\s{0,8}")[A-Za-z0-9+/=_-]{4096,}(?=")')
 MARK_CHARS = (6000, 2000)  # of a text that are read, at its beginning and at its end
+FIELD_BYTES = 2**14  # of a frame that are read for names of fields
 ADDRESSED_CHARS = 4000  # of a text, from where it speaks to a model
 
 # What is written where a text is not for everybody.
@@ -57,6 +59,12 @@ _DISCLAIMER = lazy_regex(
     re.IGNORECASE | re.DOTALL,
 )
 _ACCOUNT = lazy_regex(r"\b[A-Z]{2}\d{2} ?(?:[A-Z0-9]{4} ?){3,7}[A-Z0-9]{0,3}\b")  # ISO 13616
+# As JSON, CSV and tables write the name of a field.
+_FIELD = r"""(?:[\s,;|{"'*]|\\[nrt"])(?:%s)\s?(?:\\?["'*])?\s?(?:[:,;|=]|\\[nrt])"""
+_FACTS = lazy_regex((_FIELD % "|".join(lists.in_order("RECORD_FIELDS"))).encode(), re.IGNORECASE)
+_CONTACTS = lazy_regex(
+    (_FIELD % "|".join(lists.in_order("CONTACT_FIELDS"))).encode(), re.IGNORECASE
+)
 # Whoever writes for a model speaks to it: `AI agents: …`, `Dear assistant, …`, `agents must …`.
 _ADDRESSED = lazy_regex(
     r"(?<![\w-])(?:if you(?:'re| are) (?:an? )?(?:ai|llm|bot|agent|assistant|(?:language )?model)\b"
@@ -170,6 +178,14 @@ class ToolResult:
         if private is None:
             self._is_private = private = bool(self.labels() & PRIVATE)
         return private
+
+    def has_records(self) -> bool:
+        """True if it has fields for facts about people that others need not know."""
+        return _FACTS.search(self.frame[:FIELD_BYTES]) is not None
+
+    def has_contacts(self) -> bool:
+        """True if it has fields for how people are reached."""
+        return _CONTACTS.search(self.frame[:FIELD_BYTES]) is not None
 
     def text(self) -> str:
         """Its strings, with single spaces between all words."""
