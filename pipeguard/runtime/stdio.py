@@ -27,6 +27,7 @@ from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.message import Message, parse
 from pipeguard.firewall.protocol.places import Surface
 from pipeguard.firewall.session import replies
+from pipeguard.firewall.session.lifecycle import WaitingRoom
 from pipeguard.firewall.session.session import Session
 from pipeguard.launch.child import Child, Exit
 from pipeguard.log import say
@@ -36,7 +37,7 @@ from pipeguard.runtime.numbers import read_number
 from pipeguard.runtime.progress import COMPILING
 from pipeguard.runtime.run import LAST_SECONDS, Mask, Run, start_thread
 from pipeguard.transports.channel import Channel, ChannelClosed
-from pipeguard.transports.pump import pump_in_thread
+from pipeguard.transports.pump import pump_in_thread, wait_in_thread
 from pipeguard.transports.stderr import StderrCopy
 from pipeguard.transports.stdio import LineChannel
 
@@ -159,7 +160,7 @@ class GuardedServer:
         self._run = Run(launched, options, self._relist, engines)
         server.attach(self._run)
         self._session = Session(self._run.guard, self._run.name)
-        self._session.can_wait = True
+        self._session.waiting_room = WaitingRoom()
         limit = self._run.guard.policy.limits.frame_bytes
         self._client = open_client(limit)
         self._server = server.channel(limit)
@@ -248,7 +249,7 @@ class GuardedServer:
         """True once the client hangs up, False where the server accepts no more."""
         try:
             pump_in_thread(
-                self._session, Direction.TO_SERVER, self._client, self._server, self._record
+                self._session, Direction.TO_SERVER, self._client, self._server, self._record_call
             )
         except ChannelClosed:
             return False
@@ -288,21 +289,18 @@ class GuardedServer:
             self._events.put(_Event.UNRECORDED)
             self._withhold(verdict)
             raise ChannelClosed("no audit")
+
+    def _record_call(self, verdict: Verdict) -> None:
+        self._record(verdict)
         if verdict.action is Action.ASK:
             self._asking = [thread for thread in self._asking if thread.is_alive()]
             self._asking.append(start_thread("ask", partial(self._await_decision, verdict)))
 
     def _await_decision(self, verdict: Verdict) -> None:
         """Wait until a person decides about a call, or nobody waits for it."""
-        end = monotonic() + self._run.guard.policy.limits.ask_seconds
-        decided: Verdict | None = verdict
-        while decided is verdict and not self._asks_nobody.wait(TICK_SECONDS):
-            now = monotonic()
-            decided = self._session.decide(verdict, now, is_last=now >= end)
-        if decided is None or decided is verdict:
-            return  # it was cancelled, or is answered by `_answer_all`
         with suppress(ChannelClosed):
-            self._record(decided)  # which waits again where another process had the grant
+            pause = self._asks_nobody.wait
+            decided = wait_in_thread(self._session, verdict, self._record, pause)
             if decided.reply is not None:
                 self._client.write(decided.reply)
             if decided.forward is not None:

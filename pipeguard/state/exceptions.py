@@ -6,6 +6,7 @@ again, and only then replaces the file.
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -174,12 +175,12 @@ def held_events(store: Store, since: str) -> list[AuditedEvent]:
         StateError: the store cannot be read.
     """
     recent = [row for row in rows(store, AuditFilter(since=since)) if row.entry.findings != "[]"]
-    decided = [row.entry.findings for row in recent if row.entry.action != "ask"]
+    told = "".join(row.entry.findings for row in recent)  # each wait that is over is named there
     return [
         _to_event(row)
         for row in recent
         if row.entry.action == "ask"
-        and not any(f"event {row.entry.event}" in findings for findings in decided)
+        and not re.search(rf"event {re.escape(row.entry.event)}(?!\w)", told)
     ]
 
 

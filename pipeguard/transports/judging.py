@@ -16,14 +16,15 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from time import monotonic
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from pipeguard.errors import PipeGuardError, Refusal
-from pipeguard.firewall.finding import Action, Direction, Verdict
+from pipeguard.firewall.finding import Direction, Verdict
 from pipeguard.firewall.protocol.json_values import JsonValue, serialise
 from pipeguard.firewall.protocol.message import Message, parse
 from pipeguard.firewall.protocol.strict_json import ParsedFrame, parse_json
 from pipeguard.firewall.session.session import Session
+from pipeguard.transports import pump
 from pipeguard.transports.bounded import Allowance
 from pipeguard.transports.pump import tell_obstacles
 
@@ -32,7 +33,6 @@ T = TypeVar("T")
 
 SMALL_BYTES = 2 * 1024  # of any text, judged in 5 ms at most
 LARGE_BYTES = 64 * 1024  # its value, ten times that size, is not kept
-ASK_SECONDS = 0.5  # between two looks at whether a person has decided
 HUGE_BYTES = 2**20  # judged one at a time: judging takes ten times the frame's size in memory
 # How many threads judge frames below each size. All of them want the interpreter's lock, and the
 # loop may have to wait for each of them in turn (runtime.http.SWITCH_SECONDS).
@@ -207,32 +207,28 @@ async def judge_frame(
 
 
 async def wait_for_decision(
-    session: Session, verdict: Verdict, record: Callable[[Verdict], None]
-) -> Verdict | None:
-    """Wait until a person decides about a call.
+    session: Session,
+    verdict: Verdict,
+    record: Callable[[Verdict], object],
+    over: asyncio.Future[Any],
+) -> Verdict:
+    """Wait as `pump.wait_for_decision` does, on an event loop.
 
     Args:
-        session: judged it.
+        session: judged the call.
         verdict: by which it waits.
         record: hands a verdict over.
-
-    Returns:
-        What is done about the call; None where nobody waits for it any longer.
+        over: done once the conversation is over.
     """
-    end = monotonic() + session.guard.policy.limits.ask_seconds
-    asked = verdict
-    decided: Verdict | None = verdict
-    try:
-        while decided is not None and decided.action is Action.ASK:
-            await asyncio.sleep(ASK_SECONDS)
-            asked, now = decided, monotonic()
-            decided = await asyncio.to_thread(session.decide, asked, now, is_last=now >= end)
-            if decided is not None and decided is not asked:
-                record(decided)
-    except asyncio.CancelledError:
-        session.forget(asked)
-        raise
-    return decided
+
+    async def pause(seconds: float) -> bool:
+        done, _ = await asyncio.wait((over,), timeout=seconds)
+        return bool(done)
+
+    async def work(size: int, work: Callable[[], T]) -> T:
+        return await (in_thread(size, work) if size else asyncio.to_thread(work))
+
+    return await pump.wait_for_decision(session, verdict, record, pause, work)
 
 
 async def _judge_in_thread(

@@ -1,19 +1,27 @@
 """The only loop over a channel: read, judge, record, write. Decides nothing.
 
+Beside the loop, a call may wait until a person decides.
+
 On an event loop it is a task. Between two blocking channels it runs in a plain thread, without an
 event loop: the path of stdio to stdio imports none.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
+from functools import partial
 from time import monotonic
+from typing import Any, Protocol, TypeVar
 
-from pipeguard.firewall.finding import Direction, Verdict
+from pipeguard.errors import PipeGuardError
+from pipeguard.firewall.finding import Action, Direction, Verdict
+from pipeguard.firewall.protocol.strict_json import without_value
 from pipeguard.firewall.session.session import Session
-from pipeguard.transports.channel import AsyncChannel, Channel
+from pipeguard.transports.channel import AsyncChannel, Channel, ChannelClosed
 
+T = TypeVar("T")
+ASK_SECONDS = 0.5  # between two looks at whether a person has decided
 Judge = Callable[[Session, Direction, bytes], Awaitable[Verdict]]
 
 
@@ -67,9 +75,17 @@ def pump_in_thread(
         record(verdict)
         return verdict
 
-    pumping = pump(session, direction, _Blocking(source), _Blocking(sink), judge)
-    with suppress(StopIteration):
-        pumping.send(None)  # nothing in it suspends, so this runs it to its end
+    _run_to_end(pump(session, direction, _Blocking(source), _Blocking(sink), judge))
+
+
+def _run_to_end(work: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine in which nothing suspends, so that its first step is all of it."""
+    try:
+        work.send(None)
+    except StopIteration as end:
+        result: T = end.value
+        return result
+    raise AssertionError("it suspends")
 
 
 def tell_obstacles(session: Session, direction: Direction) -> None:
@@ -93,3 +109,74 @@ class _Blocking:
 
     async def close(self) -> None:
         self._channel.close()
+
+
+# --- calls that wait for a person -------------------------------------------------------
+
+
+class _Work(Protocol):
+    """Does work that reads so many bytes."""
+
+    async def __call__(self, size: int, work: Callable[[], T], /) -> T:
+        """The work's result."""
+
+
+async def wait_for_decision(
+    session: Session,
+    verdict: Verdict,
+    record: Callable[[Verdict], object],
+    pause: Callable[[float], Awaitable[bool]],
+    work: _Work,
+) -> Verdict:
+    """Wait until a person decides about a call, its time is over, or nobody waits for it.
+
+    Whoever calls this is the only one to send the call or to answer it, unless its client cancels
+    it or `Session.abandon` answers it. One time limit holds however often it is judged.
+
+    Args:
+        session: judged it.
+        verdict: by which it waits.
+        record: hands a verdict over.
+        pause: waits for so many seconds; True as soon as the client or the server is gone.
+        work: does work where it blocks nobody.
+
+    Returns:
+        The verdict on the call, recorded; neither forwards nor replies if its client waits no more.
+    """
+    end = monotonic() + session.guard.policy.limits.ask_seconds
+    verdict = verdict._replace(frame=without_value(verdict.frame))
+    try:
+        while verdict.action is Action.ASK:
+            is_over = await pause(max(0.0, min(ASK_SECONDS, end - monotonic())))
+            now, before = monotonic(), verdict
+            if is_over:
+                verdict = session.end_wait(before, now, "its client or its server left")
+            elif now >= end or await work(0, partial(session.is_decided, before)):
+                judge = partial(session.decide, before, now, is_last=now >= end)
+                verdict = await work(len(before.frame), judge)
+            if verdict.forward is not None and not session.is_awaited(before):
+                verdict = session.end_wait(before, now)
+            if verdict is not before:
+                record(verdict)
+    finally:
+        if verdict.action is Action.ASK:
+            with suppress(PipeGuardError, ChannelClosed):
+                record(session.end_wait(verdict, monotonic(), "its client left"))
+    return verdict
+
+
+def wait_in_thread(
+    session: Session,
+    verdict: Verdict,
+    record: Callable[[Verdict], object],
+    pause: Callable[[float], bool],
+) -> Verdict:
+    """Wait as `wait_for_decision` does, in a thread of its own."""
+
+    async def wait(seconds: float) -> bool:
+        return pause(seconds)
+
+    async def do(_size: int, work: Callable[[], T]) -> T:
+        return work()
+
+    return _run_to_end(wait_for_decision(session, verdict, record, wait, do))

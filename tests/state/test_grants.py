@@ -1,5 +1,7 @@
 """A grant lets one exact call pass, once: by one process, of the same tool, for a while."""
 
+import asyncio
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -13,12 +15,13 @@ from pipeguard.firewall.finding import Action, Direction, Verdict
 from pipeguard.firewall.pins.fingerprint import Pin
 from pipeguard.firewall.policy import ActionEntry, Layer, Policy, Selector
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number, serialise
-from pipeguard.firewall.session.lifecycle import MAX_HELD
+from pipeguard.firewall.session.lifecycle import MAX_HELD, WaitingRoom
 from pipeguard.firewall.session.session import Session
 from pipeguard.rulebook.cache import load_engines
 from pipeguard.state.database import BUSY_SECONDS
 from pipeguard.state.grants import CallGrant, StoredGrants, make_grant
 from pipeguard.state.store import Store
+from pipeguard.transports.judging import wait_for_decision
 
 KEY = b"k" * 32
 CALL: JsonObject = {"recipients": ["audit@bw.example"], "subject": "Minutes", "body": "Hello"}
@@ -222,7 +225,7 @@ ASKING = Layer(actions=(ActionEntry(Selector(rule="flows.ordered"), Action.ASK),
 def asking(store: Path) -> Conversation:
     """A conversation whose policy asks about what a text ordered."""
     talk = Conversation(store, combine(None, None)._replace(layers=(ASKING,)))
-    talk.session.can_wait = True
+    talk.session.waiting_room = WaitingRoom()
     return talk
 
 
@@ -230,7 +233,7 @@ def test_a_held_call_is_neither_answered_nor_sent(asking: Conversation) -> None:
     held = asking.order()
     assert (held.action, held.forward, held.reply) == (Action.ASK, None, None)
     assert len(asking.session.waiting()) == 1
-    assert asking.session.decide(held, 3.0, is_last=False) is held
+    assert not asking.session.is_decided(held)
 
 
 def test_it_goes_on_once_it_is_granted_and_is_blocked_once_its_time_is_over(
@@ -238,13 +241,11 @@ def test_it_goes_on_once_it_is_granted_and_is_blocked_once_its_time_is_over(
 ) -> None:
     held = asking.order()
     grant(store, held)
+    assert asking.session.is_decided(held)
     passed = asking.session.decide(held, 3.0, is_last=False)
-    assert passed is not None
     assert passed.forward == held.frame
-    assert asking.session.decide(held, 3.0, is_last=True) is None
     again = asking.order()
     blocked = asking.session.decide(again, 60.0, is_last=True)
-    assert blocked is not None
     assert (blocked.action, blocked.forward) == (Action.BLOCK, None)
     assert blocked.reply is not None
     assert blocked.findings[0].call == again.findings[0].call
@@ -256,8 +257,16 @@ def test_only_its_sender_ends_a_call_that_waits(asking: Conversation) -> None:
     answer = asking.session.receive(Direction.TO_CLIENT, forged, 3.0)
     assert answer.forward is None
     params: JsonObject = {"requestId": asking.last_id}
-    asking.receive({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": params})
-    assert asking.session.decide(held, 3.0, is_last=True) is None
+    cancel: JsonObject = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": params}
+    assert asking.receive(cancel).forward is None, "the server never had the call"
+    assert_nobody_waits(asking, held)
+
+
+def assert_nobody_waits(asking: Conversation, held: Verdict) -> None:
+    assert asking.session.is_decided(held)
+    ended = asking.session.decide(held, 3.0, is_last=True)
+    assert (ended.action, ended.forward, ended.reply) == (Action.BLOCK, None, None)
+    assert f"cancelled or answered while it waited as event {held.event}" in ended.findings[0].note
 
 
 def test_a_call_that_is_cancelled_while_it_is_judged_again_is_not_sent(
@@ -274,12 +283,11 @@ def test_a_call_that_is_cancelled_while_it_is_judged_again_is_not_sent(
         def take(self, mark: str) -> str:
             session = asking.session
             told = session.receive_concurrently(Direction.TO_SERVER, cancel, 3.0)
-            assert told.forward is not None
+            assert told.forward is None
             return super().take(mark)
 
     asking.session.guard.grants = _Cancelling(store)
     decided = asking.session.decide(held, 3.0, is_last=False)
-    assert decided is not None
     assert (decided.forward, decided.reply) == (None, None)
     assert asking.session.waiting() == []
 
@@ -287,7 +295,7 @@ def test_a_call_that_is_cancelled_while_it_is_judged_again_is_not_sent(
 def test_what_waits_is_answered_when_the_server_is_gone(asking: Conversation) -> None:
     held = asking.order()
     assert len(asking.session.abandon()) == 1
-    assert asking.session.decide(held, 3.0, is_last=True) is None
+    assert_nobody_waits(asking, held)
 
 
 def test_no_more_wait_than_there_is_room_for(asking: Conversation) -> None:
@@ -296,8 +304,58 @@ def test_no_more_wait_than_there_is_room_for(asking: Conversation) -> None:
     assert held[-1].reply is not None
 
 
+class _Threads(StoredGrants):
+    """Notes the threads that look for grants."""
+
+    def __init__(self, store: Path) -> None:
+        super().__init__(store)
+        self.threads = set[int]()
+
+    def has(self, mark: str) -> bool:
+        self.threads.add(threading.get_ident())
+        return super().has(mark)
+
+    def take(self, mark: str) -> str:
+        self.threads.add(threading.get_ident())
+        return super().take(mark)
+
+
+@pytest.mark.parametrize("words", [1, 20_000])
+def test_a_loop_is_not_blocked_by_a_decision(store: Path, asking: Conversation, words: int) -> None:
+    held = asking.order({**CALL, "body": "word " * words})
+    grant(store, held)
+    grants = asking.session.guard.grants = _Threads(store)
+    recorded: list[Verdict] = []
+
+    async def wait() -> Verdict:
+        over = asyncio.get_running_loop().create_future()
+        return await wait_for_decision(asking.session, held, recorded.append, over)
+
+    passed = asyncio.run(wait())
+    assert passed.forward == held.frame
+    assert recorded == [passed]
+    assert grants.threads
+    assert threading.get_ident() not in grants.threads
+
+
+def test_a_wait_that_is_given_up_is_written_down(asking: Conversation) -> None:
+    held, recorded = asking.order(), list[Verdict]()
+
+    async def give_up() -> None:
+        over = asyncio.get_running_loop().create_future()
+        waiting = wait_for_decision(asking.session, held, recorded.append, over)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(waiting, 0.01)
+
+    asyncio.run(give_up())
+    (ended,) = recorded
+    assert (ended.action, ended.forward) == (Action.BLOCK, None)
+    assert f"its client left while it waited as event {held.event}" in ended.findings[0].note
+    assert asking.session.waiting() == []
+
+
 def test_nothing_waits_where_nobody_can_be_asked(asking: Conversation) -> None:
-    asking.session.can_wait = False
+    asking.session.waiting_room = None
     stopped = asking.order()
     assert stopped.action is Action.BLOCK
     assert stopped.reply is not None
@@ -307,7 +365,6 @@ def test_a_call_that_waits_is_judged_again_under_another_policy(asking: Conversa
     held = asking.order()
     asking.session.guard.adopt(combine(None, None))
     blocked = asking.session.decide(held, 3.0, is_last=False)
-    assert blocked is not None
     assert blocked.action is Action.BLOCK
     assert f"waited as event {held.event}" not in blocked.findings[0].note
     again = Conversation.order(asking)
@@ -317,7 +374,6 @@ def test_a_call_that_waits_is_judged_again_under_another_policy(asking: Conversa
 def test_what_nobody_decided_about_says_so(asking: Conversation) -> None:
     held = asking.order()
     blocked = asking.session.decide(held, 60.0, is_last=True)
-    assert blocked is not None
     assert blocked.reply is not None
     assert f"nobody decided while it waited as event {held.event}" in blocked.findings[0].note
     assert b"a text in a result of 'get_inbox' says to do this" in blocked.reply

@@ -68,12 +68,12 @@ class PendingRequest:
         id_token: the id as it is written in the frame.
         method: its method.
         tool: the called tool, or None.
-        since: when it came, in seconds on the session's clock.
+        since: when it came, or went on after a wait, in seconds on the session's clock.
         progress_token: the JSON token under which its progress is reported, or None.
         progress: the last value reported.
         forwarded: False while it is being judged: nothing may answer it yet.
-        held_event: names the verdict by which it waits for a person; else empty.
-        held_policy: the policy that had it wait.
+        held_event: names the verdict by which it waits or waited for a person; else empty.
+        held_policy: the policy that has it wait; None unless it waits.
         call: the files and hosts that it names, or None.
         call_values: the short values among a call's arguments: ids, names, addresses.
         requested_lists: the lists whose changes it subscribes to (firewall.protocol.methods).
@@ -125,6 +125,11 @@ class PendingRequest:
         self.frame_bytes = self.call_bytes = 0
         self.is_method_secret = self.is_tool_secret = False
         self.size = REQUEST_BYTES + measure_text(id_token, method, tool, progress_token)
+
+    @property
+    def is_held(self) -> bool:
+        """True while it waits for a person: the server does not have it."""
+        return self.held_policy is not None
 
     @property
     def record_names(self) -> tuple[str | None, str | None]:
@@ -256,7 +261,7 @@ class Pending:
             return None
         for pending in self._all():
             request = pending._open.get(id_token)
-            if request is not None and request.forwarded and not request.held_event:
+            if request is not None and request.forwarded and not request.is_held:
                 pending.drop(request)
                 return request
         return None
@@ -266,10 +271,15 @@ class Pending:
         closed = (self.close(token) for token in id_tokens)
         return [request for request in closed if request is not None]
 
-    def drop(self, request: PendingRequest) -> None:
-        """Remove a request."""
+    def has(self, request: PendingRequest) -> bool:
+        """True while a request is open here."""
+        return self._open.get(request.id_token) is request
+
+    def drop(self, request: PendingRequest) -> bool:
+        """Remove a request; False if it was not open any more."""
         for pending in self._all():
-            if pending._open.get(request.id_token) is request:
+            if pending.has(request):
+                request.held_policy = None
                 del pending._open[request.id_token]
                 self._whole._count -= 1
                 self._whole._bytes -= request.size
@@ -277,6 +287,8 @@ class Pending:
                 if request.progress_token is not None:
                     pending._by_progress.pop(request.progress_token, None)
                 pending._forget()
+                return True
+        return False
 
     def outlive(self, request: PendingRequest) -> None:
         """Accept progress of an answered request, which became a task (basic/utilities/tasks)."""
@@ -294,23 +306,28 @@ class Pending:
         if request is not None:
             self._tasks_bytes -= request.size
 
-    def cancel(self, id_token: str, now: float) -> bool:
-        """Remove a request that its sender cancels; False if it does not wait.
+    def cancel(self, id_token: str, now: float) -> bool | None:
+        """Remove a request that its sender cancels.
 
         `initialize` cannot be cancelled (basic/utilities/cancellation).
+
+        Returns:
+            True if it was sent, False if it waited for a person; None if there is none.
         """
         for pending in self._whole._all():
             request = pending._open.get(id_token)
             if request is None or not request.forwarded or request.method == "initialize":
                 continue
+            if request.is_held:
+                return not pending.drop(request)
             self.give_up(request, now)
             return True
-        return False
+        return None
 
     def give_up(self, request: PendingRequest, now: float) -> None:
         """Remove a request and expect a late answer to it."""
         for pending in self._whole._all():
-            if pending._open.get(request.id_token) is request:
+            if pending.has(request):
                 pending._expect_late(request.id_token, now)
                 pending.drop(request)
                 return
@@ -331,19 +348,16 @@ class Pending:
             return False
         for pending in self._whole._all():
             request = pending._by_progress.get(token) or pending._tasks.get(token)
-            is_sent = request is not None and request.forwarded and not request.held_event
+            is_sent = request is not None and request.forwarded and not request.is_held
             if request is not None and is_sent and value >= request.progress:
                 request.progress = value
                 return True
         return False
 
     def overdue(self, now: float, timeout_seconds: float) -> list[PendingRequest]:
-        """The forwarded requests that have waited longer than the timeout."""
-        return [r for r in self.all() if r.forwarded and now - r.since > timeout_seconds]
-
-    def list_held(self) -> list[PendingRequest]:
-        """The requests that wait for a person, with those of all exchanges."""
-        return [request for request in self._whole.all() if request.held_event]
+        """The requests that the server has had for longer than the timeout."""
+        sent = (request for request in self.list_forwarded() if not request.is_held)
+        return [request for request in sent if now - request.since > timeout_seconds]
 
     def own(self) -> list[PendingRequest]:
         """The requests of this Pending, without those of its exchanges."""

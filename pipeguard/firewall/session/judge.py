@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
 from typing import NamedTuple
 
@@ -38,7 +39,7 @@ from pipeguard.firewall.session import replies
 from pipeguard.firewall.session.admission import find_oddities, obstacles
 from pipeguard.firewall.session.definitions import ReviewedResult, review
 from pipeguard.firewall.session.guard import EXEMPT, AnswerNote, Context, Guard
-from pipeguard.firewall.session.lifecycle import ConversationState
+from pipeguard.firewall.session.lifecycle import ConversationState, WaitingRoom
 from pipeguard.firewall.session.refusals import RefusedAnswer, Refuser
 from pipeguard.firewall.session.remedies import Way, find_remedy
 from pipeguard.firewall.session.rewrite import (
@@ -67,7 +68,7 @@ class MessageJudge(NamedTuple):
         event: names the verdict.
         budgets: what judging may still cost; None if the message has a budget of its own.
         is_member: True for a message of a batch.
-        can_wait: True where a call may wait until a person decides.
+        waiting_room: where a call may wait until a person decides; None if it may not.
         waiting_call: that is judged again, having waited until a person decided; else None.
     """
 
@@ -78,7 +79,7 @@ class MessageJudge(NamedTuple):
     event: str
     budgets: Budgets | None = None
     is_member: bool = False
-    can_wait: bool = False
+    waiting_room: WaitingRoom | None = None
     waiting_call: PendingRequest | None = None
 
     def judge(self, message: Message) -> Verdict:
@@ -119,16 +120,16 @@ class MessageJudge(NamedTuple):
             if request.tool is not None and greatest(findings) >= Action.ASK:
                 findings, is_granted = self._use_grant(message, request.tool, findings)
                 if self._holds(request, findings):
-                    return self._verdict(message, request, findings, None)
-                findings = [_end_wait(finding, waited) for finding in findings]
-            if waited and not self.state.release(self.direction, request):
-                return self._verdict(message, request, [*findings, *_GONE], None)
+                    waits = [_note_wait(f, "it waited before", waited) for f in findings]
+                    return self._verdict(message, request, waits, None)
+                findings = end_wait(findings, "nobody decided while it waited", waited)
             verdict = self._settle(message, request, findings)
             if verdict.forward is not None:
-                self.state.request_sent(self.direction, message, request)
+                if waited:
+                    request.since = self.now
+                if not self.state.request_sent(self.direction, message, request) and waited:
+                    return self._verdict(message, request, [*findings, *_GONE], None)
                 self._record_request(message, request, is_granted=is_granted)
-            elif waited:
-                self.state.drop(self.direction, request)
         finally:
             if not request.forwarded:
                 self.state.drop(self.direction, request)
@@ -187,12 +188,15 @@ class MessageJudge(NamedTuple):
 
     def _holds(self, request: PendingRequest, findings: list[Finding]) -> bool:
         """True for a call that now waits until a person decides."""
-        if greatest(findings) is not Action.ASK or not self.can_wait:
+        if greatest(findings) is not Action.ASK or self.waiting_room is None:
             return False
         is_grantable = all(f.call for f in findings if f.action is Action.ASK)
-        return is_grantable and self.state.hold(
-            self.direction, request, self.event, self.guard.policy
-        )
+        waits = self.direction, request, self.event, self.guard.policy
+        if not is_grantable or not self.state.hold(*waits):
+            return False
+        if self.waiting_call is None and not self.waiting_room.admit(request):
+            request.forwarded, request.held_policy = False, None
+        return request.forwarded
 
     def _judge_notification(self, message: Message) -> Verdict:
         reasons = self.state.admit_notification(self.direction, message, self.now)
@@ -408,13 +412,27 @@ _GONE = make_drop(
 )
 
 
-def _end_wait(finding: Finding, waited: str) -> Finding:
-    """Block what nobody can be asked about, or decided about while it waited as an event."""
-    if finding.action is not Action.ASK:
+def end_wait(findings: Iterable[Finding], why: str, waited: str) -> list[Finding]:
+    """Block what nobody can be asked about, or why it did not go on while it waited.
+
+    Args:
+        findings: of the call.
+        why: what happened.
+        waited: the event as which it waited; empty if it did not.
+    """
+    return [
+        _note_wait(finding, why, waited)._replace(action=Action.BLOCK)
+        if finding.action is Action.ASK
+        else finding
+        for finding in findings
+    ]
+
+
+def _note_wait(finding: Finding, why: str, waited: str) -> Finding:
+    if not waited or finding.action is not Action.ASK:
         return finding
-    why = f"nobody decided while it waited as event {waited}" if waited else ""
-    note = "; ".join(filter(None, (finding.note, why)))
-    return finding._replace(action=Action.BLOCK, note=note)
+    note = "; ".join(filter(None, (finding.note, f"{why} as event {waited}")))
+    return finding._replace(note=note)
 
 
 def _note_findings(note: AnswerNote | None, verdict: Verdict) -> list[Finding]:

@@ -143,57 +143,52 @@ class ConversationState:
             why = "the id or the progress token belongs to a request that waits for its answer"
             raise Refusal("protocol.id-in-use", why, codes.INVALID_REQUEST, request.id_token)
 
-    def request_sent(self, direction: Direction, message: Message, request: PendingRequest) -> None:
-        """Record that a request was forwarded, unless its exchange has ended meanwhile.
+    def request_sent(self, direction: Direction, message: Message, request: PendingRequest) -> bool:
+        """Record that a request was forwarded; what a call names stays with it, if there is room.
 
-        What a call names stays with it, if there is room for that.
+        Returns:
+            False if it is not open any more: it was cancelled or answered, or its exchange is over.
         """
+        pending = self.pending[direction]
         with self._lock:
-            if self.pending[direction].is_over:
-                self.pending[direction].drop(request)
-                return
-            request.forwarded = True
-            self.pending[direction].keep_call(request)
+            if pending.is_over:
+                pending.drop(request)
+            if not pending.has(request):
+                return False
+            request.forwarded, request.held_policy = True, None
+            pending.keep_call(request)
             if direction is Direction.TO_SERVER:
                 self.peers.begun = True
                 if message.method == "initialize":
                     self.peers.begin_handshake(message.value.get("params"))
+        return True
 
     def hold(
         self, direction: Direction, request: PendingRequest, event: str, policy: object
     ) -> bool:
-        """Let a request wait for a person under a policy; False if too many do."""
+        """Let a request wait for a person under a policy; False if it is not open any more."""
         pending = self.pending[direction]
         with self._lock:
-            others = [each for each in pending.list_held() if each is not request]
-            sizes = [request.frame_bytes, *(each.frame_bytes for each in others)]
-            if pending.is_over or len(sizes) > MAX_HELD or sum(sizes) > MAX_HELD_BYTES:
+            if pending.is_over or not pending.has(request):
                 return False
             request.forwarded, request.held_event, request.held_policy = True, event, policy
         return True
 
     def find_held(self, direction: Direction, event: str) -> PendingRequest | None:
-        """The request of a verdict, while it waits for a person."""
+        """The open request that waits or waited for a person by a verdict."""
         with self._lock:
-            waiting = self.pending[direction].list_held()
+            waiting = self.pending[direction].own()
         return next((request for request in waiting if request.held_event == event), None)
-
-    def release(self, direction: Direction, request: PendingRequest) -> bool:
-        """End the wait of a request; False if its sender cancelled it, or it was answered."""
-        with self._lock:
-            is_open = request in self.pending[direction].list_held()
-            request.held_event = ""
-        return is_open
 
     def server_described(self, method: str, result: JsonObject) -> None:
         """Record the server's answer to `initialize` or `server/discover`."""
         with self._lock:
             self.peers.describe_server(method, result)
 
-    def drop(self, direction: Direction, request: PendingRequest) -> None:
-        """Remove a request that is not forwarded."""
+    def drop(self, direction: Direction, request: PendingRequest) -> bool:
+        """Remove a request that is not forwarded; False if it was not open any more."""
         with self._lock:
-            self.pending[direction].drop(request)
+            return self.pending[direction].drop(request)
 
     def waiting_ids(self, direction: Direction) -> list[str]:
         """The ids of the forwarded requests that wait for an answer."""
@@ -358,10 +353,11 @@ class ConversationState:
         if not isinstance(params, dict) or "requestId" not in params:
             return None  # of a task (2025-11-25): its id is optional
         token = write_id(params["requestId"])
-        if token is None or not self.pending[direction].cancel(token, now):
+        was_sent = None if token is None else self.pending[direction].cancel(token, now)
+        if was_sent is None:
             why = "a cancellation of no open request was dropped"
             return make_drop("protocol.unknown-request", why)
-        return None
+        return None if was_sent else []  # the server never had that request
 
     def _progress(self, direction: Direction, params: JsonValue) -> list[Finding] | None:
         pending = self.pending[direction.back]
@@ -371,6 +367,26 @@ class ConversationState:
         if not isinstance(value, Number) or not pending.progresses(token, float(value)):
             return make_drop("protocol.unknown-progress", "progress of no open request was dropped")
         return None
+
+
+# --- waiting room -----------------------------------------------------------------------
+
+
+class WaitingRoom:
+    """The calls of all clients of one listener that wait for a person; for any thread."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._calls: list[PendingRequest] = []
+
+    def admit(self, request: PendingRequest) -> bool:
+        """Let in a call that waits; False if too many do. It leaves once it waits no more."""
+        with self._lock:
+            calls = [call for call in self._calls if call.is_held and call is not request]
+            size = request.frame_bytes + sum(call.frame_bytes for call in calls)
+            has_room = len(calls) < MAX_HELD and size <= MAX_HELD_BYTES
+            self._calls = [*calls, request] if has_room else calls
+        return has_room
 
 
 # --- quotas -----------------------------------------------------------------------------

@@ -49,12 +49,13 @@ from pipeguard.firewall.protocol.places import Surface
 from pipeguard.firewall.protocol.strict_json import parse_json
 from pipeguard.firewall.session import replies
 from pipeguard.firewall.session.guard import Context, Guard
-from pipeguard.firewall.session.judge import MessageJudge, ProtocolJudge
-from pipeguard.firewall.session.lifecycle import ConversationState
+from pipeguard.firewall.session.judge import MessageJudge, ProtocolJudge, end_wait
+from pipeguard.firewall.session.lifecycle import ConversationState, WaitingRoom
 from pipeguard.firewall.session.refusals import Refuser, to_refusal
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 TO_SERVER, TO_CLIENT = Direction.TO_SERVER, Direction.TO_CLIENT
+_GONE = "it was cancelled or answered"
 
 
 class Session:
@@ -64,7 +65,8 @@ class Session:
         guard: what is known of the server.
         run: names this run; events are `<run>.c<n>` and `<run>.s<n>`.
         state: what is remembered of the conversation.
-        can_wait: True where the transport has calls wait until a person decides: it asks `decide`.
+        waiting_room: where calls wait until a person decides; None where the transport has no call
+            wait (transports.pump.wait_for_decision).
         waiting_call: that is judged again, having waited; else None.
     """
 
@@ -72,7 +74,7 @@ class Session:
         self.guard = guard
         self.run = run
         self.state = ConversationState(guard.policy.limits)
-        self.can_wait = False
+        self.waiting_room: WaitingRoom | None = None
         self.waiting_call: PendingRequest | None = None
 
     def receive(self, direction: Direction, frame: bytes, now: float) -> Verdict:
@@ -90,8 +92,9 @@ class Session:
         event = f"{self.run}.{'c' if direction is TO_SERVER else 's'}{number}"
         judge = MessageJudge if self.guard.inspects else ProtocolJudge
         guard = self.guard.snapshot()
-        judging = judge(guard, self.state, direction, now, event)
-        judging = judging._replace(can_wait=self.can_wait, waiting_call=self.waiting_call)
+        judging = judge(guard, self.state, direction, now, event)._replace(
+            waiting_room=self.waiting_room, waiting_call=self.waiting_call
+        )
         return self._judge_or_refuse(judging, frame)
 
     def receive_concurrently(self, direction: Direction, frame: bytes, now: float) -> Verdict:
@@ -99,8 +102,22 @@ class Session:
         with self.guard.spare() as guard:
             return self._twin(guard, self.state).receive(direction, frame, now)
 
-    def decide(self, verdict: Verdict, now: float, *, is_last: bool) -> Verdict | None:
-        """Judge a call again that waits for a person; any thread.
+    # --- calls that wait for a person; any thread ---------------------------------------
+
+    def is_decided(self, verdict: Verdict) -> bool:
+        """True once a call must be judged again: a person allowed it, or the policy changed.
+
+        Args:
+            verdict: the verdict by which it waits.
+        """
+        request = self.state.find_held(TO_SERVER, verdict.event)
+        if request is None or request.held_policy is not self.guard.policy:
+            return True
+        mark = next(finding.call for finding in verdict.findings if finding.call)
+        return self.guard.grants is not None and self.guard.grants.has(mark)
+
+    def decide(self, verdict: Verdict, now: float, *, is_last: bool) -> Verdict:
+        """Judge a call again.
 
         Args:
             verdict: the verdict by which it waits.
@@ -108,28 +125,42 @@ class Session:
             is_last: True where it waits no longer, and is blocked unless a person allowed it.
 
         Returns:
-            The new verdict, by which it may wait again; the same one where nobody decided yet; None
-            where it waits no longer, since it was cancelled or answered.
+            The new verdict, by which it may wait again. Without a reply if its client waits no
+            more: it was cancelled or answered.
         """
         request = self.state.find_held(TO_SERVER, verdict.event)
         if request is None:
-            return None
-        mark = next(finding.call for finding in verdict.findings if finding.call)
-        grants, is_changed = self.guard.grants, request.held_policy is not self.guard.policy
-        if not (is_last or is_changed) and (grants is None or not grants.has(mark)):
-            return verdict
+            return self.end_wait(verdict, now)
         twin = self._twin(self.guard, self.state)
-        twin.can_wait, twin.waiting_call = not is_last, request
+        twin.waiting_room = None if is_last else self.waiting_room
+        twin.waiting_call = request
         decided = twin.receive_concurrently(TO_SERVER, verdict.frame, now)
-        if decided.action is not Action.ASK:
-            self.forget(verdict)  # where it was refused before its wait was over
-        return decided
+        if decided.forward is not None:
+            return decided
+        if decided.action is Action.ASK or self.state.drop(TO_SERVER, request):
+            return decided
+        return decided._replace(reply=None)
 
-    def forget(self, verdict: Verdict) -> None:
-        """Forget a call that waits for a person, since nobody waits for it."""
-        request = self.state.find_held(TO_SERVER, verdict.event)
-        if request is not None:
-            self.state.drop(TO_SERVER, request)
+    def end_wait(self, verdict: Verdict, now: float, why: str = _GONE) -> Verdict:
+        """Block a call that nobody decides about any more; answer it if its client waits.
+
+        Args:
+            verdict: the verdict by which it waits.
+            now: seconds on the session's clock.
+            why: what happened, for the audit.
+        """
+        event = f"{self.run}.c{self.state.count_frame(TO_SERVER)}"
+        findings = end_wait(verdict.findings, f"{why} while it waited", verdict.event)
+        request, reply = self.state.find_held(TO_SERVER, verdict.event), None
+        if request is not None and self.state.drop(TO_SERVER, request):
+            refuser = Refuser(self.state, TO_SERVER, event, now)
+            reply = refuser.answer(request, codes.BLOCKED, findings, replaces_answer=False)
+        action, found = Action.BLOCK, tuple(findings)
+        return verdict._replace(action=action, findings=found, event=event, reply=reply)
+
+    def is_awaited(self, verdict: Verdict) -> bool:
+        """True while the client waits for the answer to a call that waits or waited."""
+        return self.state.find_held(TO_SERVER, verdict.event) is not None
 
     # --- the conversation ---------------------------------------------------------------
 

@@ -17,6 +17,7 @@ from aiohttp import web
 
 from pipeguard.errors import PipeGuardError
 from pipeguard.firewall.finding import Action, Direction, Verdict
+from pipeguard.firewall.session.lifecycle import WaitingRoom
 from pipeguard.firewall.session.session import Session
 from pipeguard.transports.bounded import Backlog
 from pipeguard.transports.channel import AsyncChannel, ChannelClosed, RemoteChannel
@@ -123,7 +124,7 @@ async def converse(
     session: Session, client: AsyncChannel, server: AsyncChannel, judge: Judge
 ) -> None:
     """Pump both ways until a side is gone; then answer open requests, and end the other side."""
-    session.can_wait = True
+    session.waiting_room = WaitingRoom()
     expiring = asyncio.create_task(answer_overdue(session, client))
     asking = _Asking(client, server, judge)
     to_server = asyncio.create_task(pump(session, Direction.TO_SERVER, client, server, asking))
@@ -161,9 +162,8 @@ class _Asking:
         return verdict
 
     async def _deliver(self, session: Session, verdict: Verdict) -> None:
-        decided = await wait_for_decision(session, verdict, self._judge.record)
-        if decided is None:
-            return
+        over = asyncio.get_running_loop().create_future()  # never: this task is cancelled then
+        decided = await wait_for_decision(session, verdict, self._judge.record, over)
         if decided.reply is not None:
             with suppress(ChannelClosed):
                 await self._client.write(decided.reply)
