@@ -217,6 +217,12 @@ class Policy(NamedTuple):
         return is_exempt and self.enforced_action(target, now) is Action.ALLOW
 
     @property
+    def asks(self) -> bool:
+        """True where a call may wait for a person."""
+        entries = (entry for layer in self.layers for entry in layer.actions)
+        return any(entry.action is Action.ASK for entry in entries)
+
+    @property
     def ends(self) -> bool:
         """True where an exception ends at some time."""
         return any(exempt.until is not None for layer in self.layers for exempt in layer.exceptions)

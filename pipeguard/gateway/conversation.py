@@ -163,6 +163,15 @@ class GatewayChannel:
         while self._under_way:
             await asyncio.wait([task for _, task in self._under_way.values()])
 
+    def leave(self, id_token: str) -> None:
+        """Forget a request that no server has yet: its client left."""
+        request, task = self._under_way.get(id_token, (None, None))
+        if request is not None and task is not None and request.is_unsent:
+            del self._under_way[id_token]
+            task.cancel()
+            error = _error(codes.PEER_GONE, "the client is gone")
+            self.say({"jsonrpc": "2.0", "id": read_id(id_token), **error})
+
     def say(self, value: JsonObject) -> None:
         """Send the client a message; one that reads nothing misses notifications."""
         if not self._closed and ("id" in value or not self._inbox.is_full):
@@ -193,6 +202,7 @@ class GatewayChannel:
         elif request.opening.is_stateless:
             params = eras.without_envelope(params)
         answer: JsonObject = {}
+        request.is_unsent = True
         try:
             answer = await leg.request(
                 method or request.method,
@@ -201,6 +211,7 @@ class GatewayChannel:
                 with_progress=request.progress is not None,
             )
         finally:
+            request.is_unsent = False
             for number in numbers:
                 self.end_call(leg, number, answer)
         return answer

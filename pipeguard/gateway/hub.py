@@ -22,6 +22,7 @@ from collections import deque
 from collections.abc import Callable
 
 from pipeguard.firewall.finding import Direction
+from pipeguard.firewall.session.lifecycle import WaitingRoom
 from pipeguard.firewall.session.session import Session
 from pipeguard.transports.judging import Judge, judge_frame
 
@@ -39,6 +40,7 @@ class Hub:
         catalog: the tools of all servers.
         turns: of the servers on the loop.
         ledgers: bounds what is remembered of the flows of all clients.
+        waiting_room: of all calls that wait for a person.
         metrics: counts what goes through; None if nobody asks for that.
         telemetry: gets traces and metrics; likewise.
         mode: how agents get to the tools.
@@ -50,6 +52,7 @@ class Hub:
         self.catalog = Catalog()
         self.turns = Turns()
         self.ledgers = LedgerMemory()
+        self.waiting_room = WaitingRoom()
         self.metrics: GatewayMetrics | None = None
         self.telemetry: Telemetry | None = None
         self.mode = mode

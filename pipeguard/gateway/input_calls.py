@@ -181,6 +181,7 @@ class InputCalls:
             call.number = number
             self._conversation.begin_call(request, leg, number)
 
+        request.is_unsent = True
         asking = leg.request(
             request.method,
             without_envelope(params),

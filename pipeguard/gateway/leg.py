@@ -14,7 +14,7 @@ from itertools import count
 from typing import NamedTuple, Protocol
 
 from pipeguard.errors import Refusal
-from pipeguard.firewall.finding import Direction, MessageKind
+from pipeguard.firewall.finding import Action, Direction, MessageKind, Verdict
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number
 from pipeguard.firewall.protocol.message import Message, parse
@@ -26,7 +26,13 @@ from pipeguard.gateway import eras
 from pipeguard.gateway.eras import Opening
 from pipeguard.transports.channel import AsyncChannel, ChannelClosed
 from pipeguard.transports.http.client.shared_settings import SUBSCRIBE, UNSUBSCRIBE
-from pipeguard.transports.judging import Judge, read_frame, read_message, to_frame
+from pipeguard.transports.judging import (
+    Judge,
+    read_frame,
+    read_message,
+    to_frame,
+    wait_for_decision,
+)
 
 MOST_PAGES = 100  # of a list of tools; the largest servers give one
 MOST_LISTED_BYTES = 16 * 2**20  # of all of its pages, as much as is pinned of a server
@@ -184,13 +190,14 @@ class Leg:
         waiting = self._waiting[token] = asyncio.get_running_loop().create_future()
         if method == LISTEN and not _names_resources(params):
             self._listening.add(token)
-        if began is not None:
-            began(Number(token))
         most = self._session.guard.policy.limits.timeout_seconds
         seconds = None if method in NEVER_OVERDUE else most
         try:
-            await self._send(await to_frame(value), token)
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(seconds) as limit:
+                verdict = await self._judge_request(await to_frame(value), token, limit, seconds)
+                if verdict.forward is not None and began is not None:
+                    began(Number(token))
+                await self._pass(verdict)
                 await waiting
         except TimeoutError:
             await self.notify("notifications/cancelled", {"requestId": Number(token)})
@@ -307,11 +314,30 @@ class Leg:
             await self._reading
         self._end()
 
-    async def _send(self, frame: bytes, token: str = "") -> None:
-        """Judge a frame, and send what passes; `token` is the id of a request that waits."""
+    async def _judge_request(
+        self, frame: bytes, token: str, limit: asyncio.Timeout, seconds: float | None
+    ) -> Verdict:
+        """The verdict on a request, once it does not wait for a person: then its time begins anew.
+
+        It forwards nothing once the request is answered, since the server is gone.
+        """
+        waiting = self._waiting[token]
         verdict = await self._judge(self._session, TO_SERVER, frame)
-        if token in self._waiting:
+        self._events[token] = verdict.event
+        if verdict.action is Action.ASK:
+            limit.reschedule(None)
+            record = self._judge.record
+            verdict = await wait_for_decision(self._session, verdict, record, waiting)
+            loop = asyncio.get_running_loop()
+            limit.reschedule(None if seconds is None else loop.time() + seconds)
             self._events[token] = verdict.event
+        return verdict._replace(forward=None) if waiting.done() else verdict
+
+    async def _send(self, frame: bytes) -> None:
+        """Judge a frame, and send what passes."""
+        await self._pass(await self._judge(self._session, TO_SERVER, frame))
+
+    async def _pass(self, verdict: Verdict) -> None:
         if verdict.reply is not None:
             self._dispatch(parse(verdict.reply))
         if verdict.forward is not None:

@@ -27,9 +27,10 @@ class ClientRequest:
         token: the id, as it stood in the frame.
         opening: what its client says of itself.
         leg: to the server that it was sent to last; None before.
+        is_unsent: True while it is judged, or waits for a person, before a server has it.
     """
 
-    __slots__ = ("_number", "leg", "method", "opening", "params", "token")
+    __slots__ = ("_number", "is_unsent", "leg", "method", "opening", "params", "token")
 
     def __init__(self, message: Message, agreed: Opening) -> None:
         """Read a request.
@@ -44,6 +45,7 @@ class ClientRequest:
         self.token = message.id_token or ""
         self.opening = eras.find_opening(self.method, self.params) or agreed
         self.leg: Leg | None = None
+        self.is_unsent = False
         self._number: JsonValue = None
 
     @property
@@ -66,15 +68,16 @@ class ClientRequest:
         params: JsonObject = {"_meta": kept} if kept else {}
         request.method, request.params, request.token = other.method, params, other.token
         request.opening, request.leg, request._number = other.opening, None, None
+        request.is_unsent = False
         return request
 
     def went(self, leg: Leg, number: JsonValue) -> None:
         """It was sent to a server, under an id of ours."""
-        self.leg, self._number = leg, number
+        self.leg, self._number, self.is_unsent = leg, number, False
 
     def cancelling(self, reason: JsonValue) -> Coroutine[Any, Any, None] | None:
         """Tells the server that nobody waits any more; None where no server has the request."""
-        if self.leg is None:
+        if self.leg is None or self.is_unsent:
             return None
         params: JsonObject = {"requestId": self._number}
         if reason is not None:

@@ -65,8 +65,15 @@ MOST_IN_PASS = 8  # frames of clients, judged in one pass of the loop
 
 
 def front_guard(engines: Engines, policy: Policy) -> Guard:
-    """A guard for conversations with clients, under the limits of a policy."""
-    guard = make_guard(NAME, engines, policy, {})
+    """A guard for conversations with clients, under the limits of a policy.
+
+    Each server's conversation limits the time for an answer from when its call goes on; before
+    that, the call may wait for a person.
+    """
+    limits = policy.limits
+    if limits.timeout_seconds is not None and policy.asks:
+        limits = limits._replace(timeout_seconds=limits.timeout_seconds + limits.ask_seconds)
+    guard = make_guard(NAME, engines, policy._replace(limits=limits), {})
     guard.inspects = False
     return guard
 
@@ -285,6 +292,7 @@ class GatewayListener:
             self._front.sessions.owners,
         )
         sessions.name_token = run.name_token
+        sessions.waiting_room = self._gateway.waiting_room
         sessions.shown = member.settings.shown_tools(partial(has_tool, run.guard))
         member.on_relist(sessions.relist)
 
@@ -391,7 +399,7 @@ class _ShownSession(Session):
         """Judge one frame and say what to do with it."""
         if direction is Direction.TO_CLIENT:
             return self._as_shown(super().receive(direction, frame, now))
-        if not self._shown.has_names:
+        if not self._shown.has_names or self.waiting_call is not None:  # which has its own name
             return super().receive(direction, frame, now)
         try:
             own = self._with_own_names(frame)

@@ -348,6 +348,7 @@ class GatewayServer:
         guard = self._run.guard.part(token_bytes(KEY_BYTES))
         get_detection(guard).flows = client.flows
         session = Session(guard, f"{self._run.name}.{self._count}")
+        session.waiting_room = self._hub.waiting_room
         if client.token:
             self._run.name_token(session.run, client.token)
         try:

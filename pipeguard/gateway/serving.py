@@ -191,7 +191,7 @@ class _Serving:
         session = sessions.new(None)
         to_server = asyncio.create_task(pump(session, Direction.TO_SERVER, client, server, judge))
         to_client = asyncio.create_task(pump(session, Direction.TO_CLIENT, server, client, judge))
-        expiring = asyncio.create_task(answer_overdue(session, client))
+        expiring = asyncio.create_task(answer_overdue(session, client, server))
         tune_process()
         await asyncio.wait((to_server, to_client, ended), return_when=asyncio.FIRST_COMPLETED)
         with suppress(TimeoutError):

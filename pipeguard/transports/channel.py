@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.framing import Lost
@@ -49,6 +49,20 @@ class AsyncChannel(Protocol):
 
     async def close(self) -> None:
         """Hang up; a waiting `read` returns None. May be called again."""
+
+
+@runtime_checkable
+class WaitingChannel(AsyncChannel, Protocol):
+    """A channel behind which requests wait for a person before a server has them."""
+
+    def leave(self, id_token: str) -> None:
+        """Forget a request that no server has yet: its client left."""
+
+
+def leave(channel: AsyncChannel, id_token: str) -> None:
+    """Forget a request that no server has yet, if the channel has requests wait."""
+    if isinstance(channel, WaitingChannel):
+        channel.leave(id_token)
 
 
 class RemoteChannel(AsyncChannel, Protocol):

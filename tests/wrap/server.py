@@ -125,6 +125,7 @@ def answer(id_: object, method: str, params: dict[str, object]) -> object:  # no
 
 
 def main() -> None:  # noqa: C901  a table of words
+    heard = None
     for word in sys.argv[1:]:
         match word.split("="):
             case ["exit", code]:
@@ -133,12 +134,16 @@ def main() -> None:  # noqa: C901  a table of words
                 os.write(2, text.encode())
             case ["banner", text]:
                 write(text.encode("latin-1").decode("unicode_escape").encode("latin-1"))
+            case ["heard", path]:
+                heard = open(path, "ab", buffering=0)
             case ["stubborn"]:
                 signal.signal(signal.SIGTERM, signal.SIG_IGN)
             case ["sleep"]:
                 signal.pause()
 
     while line := sys.stdin.buffer.readline():
+        if heard is not None:
+            heard.write(line)
         message = json.loads(line)
         if "id" in message and "method" in message:
             result = answer(message["id"], message["method"], message.get("params", {}))

@@ -17,10 +17,10 @@ from aiohttp import web
 
 from pipeguard.errors import PipeGuardError
 from pipeguard.firewall.finding import Action, Direction, Verdict
-from pipeguard.firewall.session.lifecycle import WaitingRoom
+from pipeguard.firewall.protocol.message import Message, parse
 from pipeguard.firewall.session.session import Session
 from pipeguard.transports.bounded import Backlog
-from pipeguard.transports.channel import AsyncChannel, ChannelClosed, RemoteChannel
+from pipeguard.transports.channel import AsyncChannel, ChannelClosed, RemoteChannel, leave
 from pipeguard.transports.http.client.upstream import Remote
 from pipeguard.transports.http.server.admission import RequestRefused
 from pipeguard.transports.http.server.refusals import RefusalReason
@@ -124,8 +124,7 @@ async def converse(
     session: Session, client: AsyncChannel, server: AsyncChannel, judge: Judge
 ) -> None:
     """Pump both ways until a side is gone; then answer open requests, and end the other side."""
-    session.waiting_room = WaitingRoom()
-    expiring = asyncio.create_task(answer_overdue(session, client))
+    expiring = asyncio.create_task(answer_overdue(session, client, server))
     asking = _Asking(client, server, judge)
     to_server = asyncio.create_task(pump(session, Direction.TO_SERVER, client, server, asking))
     to_client = asyncio.create_task(pump(session, Direction.TO_CLIENT, server, client, judge))
@@ -191,11 +190,14 @@ async def _abandon(session: Session, client: AsyncChannel) -> None:
             await client.write(frame)
 
 
-async def answer_overdue(session: Session, client: AsyncChannel) -> None:
+async def answer_overdue(session: Session, client: AsyncChannel, server: AsyncChannel) -> None:
     """Answer the requests that have waited for longer than the policy allows."""
     while session.guard.policy.limits.timeout_seconds is not None:
         await asyncio.sleep(TICK_SECONDS)
         for frame in session.expire(monotonic()):
+            message = parse(frame)
+            if isinstance(message, Message) and message.id_token is not None:
+                leave(server, message.id_token)  # it must not be sent any more
             await client.write(frame)
 
 
@@ -295,6 +297,19 @@ class Service(NamedTuple):
     sessions: Sessions
     judge: Judge
     backlog: Backlog
+
+    async def decide(self, conversation: Session, session: Session, verdict: Verdict) -> Verdict:
+        """The verdict on a message, once it does not wait for a person any more.
+
+        Args:
+            conversation: with whose end the wait ends.
+            session: of the exchange.
+            verdict: on its message.
+        """
+        if verdict.action is not Action.ASK:
+            return verdict
+        with self.sessions.holding(conversation) as over:
+            return await wait_for_decision(session, verdict, self.judge.record, over)
 
 
 class Upstream(NamedTuple):

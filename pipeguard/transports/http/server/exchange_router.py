@@ -21,7 +21,7 @@ from pipeguard.firewall.protocol.strict_json import parse_json
 from pipeguard.firewall.session import replies
 from pipeguard.firewall.session.session import Session
 from pipeguard.transports.bounded import Backlog
-from pipeguard.transports.channel import AsyncChannel, ChannelClosed, Failure
+from pipeguard.transports.channel import AsyncChannel, ChannelClosed, Failure, leave
 from pipeguard.transports.http.correlator import (
     Correlator,
     Sent,
@@ -144,6 +144,8 @@ class ExchangeRouter:
         self._used_at = monotonic()
         self._ids.forget_progress(exchange)
         if exchange.lasting and not exchange.is_cut:
+            for sent_id in self._ids.owned_ids(exchange):
+                leave(self._channel, sent_id)
             return
         for sent_id in self._ids.owned_ids(exchange):
             self._ids.give_up(sent_id)

@@ -117,6 +117,7 @@ class Relay:
                 verdict = await judge_frame(session, Direction.TO_SERVER, body, record)
                 record(verdict)
             del body  # otherwise it would be kept until the answer comes
+            verdict = await self._service.decide(conversation, session, verdict)
             if verdict.forward is None:
                 await asyncio.sleep(0)  # nothing else waits: others have their turn
                 return refusal_response(verdict)
@@ -180,6 +181,7 @@ class Relay:
 
     async def close(self) -> None:
         """End what is in progress."""
+        self._service.sessions.end_holds()
         await self._tasks.end()
         await self._answers.tasks.end()
 
@@ -252,6 +254,7 @@ class Relay:
         sessions = self._service.sessions
         if answer.status == _NOT_FOUND and session_id is not None:
             sessions.owners.drop(session_id)
+            sessions.end_holds(relayed.conversation)
         if answer.status >= _BAD_REQUEST:
             return True
         if relayed.method == "initialize":

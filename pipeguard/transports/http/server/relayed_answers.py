@@ -343,6 +343,8 @@ def refusal_response(verdict: Verdict) -> web.Response:
         # A blocked message is answered as the server would answer it.
         status = 200 if is_readable else 400
         return web.Response(status=status, body=verdict.reply, content_type=JSON)
+    if verdict.kind is MessageKind.REQUEST:  # it was cancelled while it waited for a person
+        return web.Response(headers=STREAM_HEADERS)
     if is_readable:
         return web.Response(status=202)
     finding = verdict.findings[0]

@@ -18,7 +18,7 @@ from typing import Protocol
 from pipeguard.firewall.protocol.methods import LISTEN
 from pipeguard.firewall.protocol.strict_json import parse_json
 from pipeguard.firewall.session.guard import Guard
-from pipeguard.firewall.session.lifecycle import NEVER_OVERDUE
+from pipeguard.firewall.session.lifecycle import NEVER_OVERDUE, WaitingRoom
 from pipeguard.firewall.session.session import Session
 from pipeguard.transports.http import request_headers
 from pipeguard.transports.http.headers import is_session_id
@@ -90,6 +90,7 @@ class Sessions:
 
     Attributes:
         owners: of the sessions, by the names of tokens.
+        waiting_room: of calls in any of them that wait for a person.
         name_token: called with the name of a Session's run and that of its client's token, if any.
     """
 
@@ -105,12 +106,14 @@ class Sessions:
     ) -> None:
         self.guard = guard
         self.owners = SessionOwners() if owners is None else owners
+        self.waiting_room = WaitingRoom()
         self._run = run
         self._most = most
         self._idle_seconds = idle_seconds
         self._entries: OrderedDict[str, _Entry] = OrderedDict()  # by session id
         self._with_subscribers: dict[Session, _Entry] = {}  # those, and others with subscribers
         self._guards = {"": guard}  # by the names of tokens, of which only the user makes more
+        self._holds: dict[asyncio.Future[None], Session] = {}
         self._count = 0
         self._mirrored: dict[str, tuple[object, Mirrored]] = {}
 
@@ -128,6 +131,7 @@ class Sessions:
         if who not in self._guards:
             self._guards[who] = self.guard.part(token_bytes(KEY_BYTES))
         session = self.make_session(self._guards[who], f"{self._run}.{self._count}")
+        session.waiting_room = self.waiting_room
         session.resume(version or DEFAULT_REVISION)
         if who and self.name_token is not None:
             self.name_token(session.run, who)
@@ -163,6 +167,7 @@ class Sessions:
         entry = self._entries.pop(session_id or "", None)
         if entry is not None:
             self._with_subscribers.pop(entry.session, None)
+            self.end_holds(entry.session)
 
     def mirrored_headers(
         self, tool: str, who: str = ""
@@ -220,6 +225,32 @@ class Sessions:
         """Subscribe while a request is answered, if it is `subscriptions/listen` (2026-07-28)."""
         return self.subscribing(session, subscriber) if method == LISTEN else nullcontext()
 
+    @contextmanager
+    def holding(self, session: Session) -> Iterator[asyncio.Future[None]]:
+        """Keep a conversation while a call of it waits for a person.
+
+        Yields:
+            A future that is done once the conversation is over.
+        """
+        over = asyncio.get_running_loop().create_future()
+        self._holds[over] = session
+        try:
+            yield over
+        finally:
+            del self._holds[over]
+            if session in self._with_subscribers:
+                self._with_subscribers[session].used_at = monotonic()
+
+    def holds(self, session: Session) -> bool:
+        """True while a call of a conversation waits for a person."""
+        return session in self._holds.values()
+
+    def end_holds(self, session: Session | None = None) -> None:
+        """End all waits for a person, of one conversation that is over or of all."""
+        for over, held in self._holds.items():
+            if session in (None, held) and not over.done():
+                over.set_result(None)
+
     def relist(self, kinds: Iterable[str]) -> None:
         """Tell each conversation's latest subscriber to list again what changed."""
         changed = frozenset(kinds)
@@ -232,8 +263,9 @@ class Sessions:
         """Forget idle sessions, and the least recently used while there are too many."""
         now = monotonic()
         for session_id, entry in list(self._entries.items()):
+            is_used = entry.subscribers or self.holds(entry.session)
             is_idle = now - entry.used_at > self._idle_seconds
-            if not entry.subscribers and (is_idle or len(self._entries) >= self._most):
+            if not is_used and (is_idle or len(self._entries) >= self._most):
                 self.forget(session_id)
 
 

@@ -76,6 +76,7 @@ class StreamableEndpoint:
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
+        self._service = backend.service
         self._sessions, self._judge, self._backlog = backend.service
         self._routers: dict[str, ExchangeRouter] = {}  # by session id
         self._shared: dict[str, ExchangeRouter] = {}  # for messages without one, by token's name
@@ -109,6 +110,8 @@ class StreamableEndpoint:
                 hold(len(body))
                 verdict = await self._judge(exchange.session, Direction.TO_SERVER, body)
             del body  # otherwise it would be kept until the answer comes
+            verdict = await self._service.decide(router.session, exchange.session, verdict)
+            router.use()
             if verdict.forward is None:
                 await self._end(opened)
                 return refusal_response(verdict)
@@ -144,6 +147,7 @@ class StreamableEndpoint:
     async def close(self) -> None:
         """End all sessions."""
         self._sweeping.cancel()
+        self._sessions.end_holds()
         routers = [*self._routers.values(), *self._shared.values()]
         await asyncio.gather(*(router.close() for router in routers))
         self._routers.clear()
@@ -262,12 +266,16 @@ class StreamableEndpoint:
         router.begin(end_session)
 
     def _forget_shared(self, who: str, router: ExchangeRouter) -> None:
+        self._sessions.end_holds(router.session)
         if self._shared.get(who) is router:
             del self._shared[who]
 
     def _forget(self, session_id: str) -> ExchangeRouter | None:
         self._sessions.owners.drop(session_id)
-        return self._routers.pop(session_id, None)
+        router = self._routers.pop(session_id, None)
+        if router is not None:
+            self._sessions.end_holds(router.session)
+        return router
 
     async def _end(self, session_id: str | None) -> None:
         """End a session; does nothing without one."""
@@ -283,12 +291,15 @@ class StreamableEndpoint:
     async def _end_idle(self) -> None:
         now, most = monotonic(), self._backend.idle_seconds
         for session_id, router in list(self._routers.items()):
-            if router.idle_seconds(now) > most:
+            if self._idle_seconds(router, now) > most:
                 await self._end(session_id)
         for who, router in list(self._shared.items()):
-            if router.idle_seconds(now) > most:
+            if self._idle_seconds(router, now) > most:
                 self._forget_shared(who, router)
                 await router.close()
+
+    def _idle_seconds(self, router: ExchangeRouter, now: float) -> float:
+        return 0.0 if self._sessions.holds(router.session) else router.idle_seconds(now)
 
     # --- answers ------------------------------------------------------------------------
 
