@@ -254,7 +254,7 @@ _FIELD_BEFORE = lazy_regex(
 )
 _LIST_BEFORE = lazy_regex(
     r"(?:^|\n)[ \t>*-]*[\w ()-]{1,24}:\s*+(?:[^\s,;]++(?: [^\s,;]++){0,3}[,;]\s*+)*"
-    r"(?:[^\s,;]++ ){0,3}[\"'<(]?\Z|\"\s*,\s*\"\Z"
+    r"(?:[^\s,;]++ ){0,3}[\"'<(]?\Z|[\w\"][,;]\s*\"\Z|\w[,;]\Z"
 )
 _FIELD_AFTER = lazy_regex(r"[\"'>]?[ \t]*(?:[,\n\t|}\])]|\Z)")
 _SENDER = lazy_regex(
