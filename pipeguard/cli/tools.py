@@ -71,7 +71,11 @@ def search(sources: Sources, query: str, limit: int, server: str | None, *, as_j
                 {
                     **_fields(tool),
                     "score": round(hit.score, 4),
-                    "matched": [{"word": word, "field": field} for word, field in hit.why],
+                    "fit": round(hit.fit, 2),
+                    "matched": [
+                        {"asked": match.asked, "word": match.word, "field": match.field}
+                        for match in hit.why
+                    ],
                 }
                 for tool, hit in found
             ]

@@ -1,6 +1,7 @@
 """A parsed query: its phrases and words, each with its synonyms.
 
-What people say for what tools do are the phrases of `everyday.yaml`.
+What people say for what tools do are the phrases of `everyday.yaml`; the English words nearest in
+meaning to each other are in `neighbours.bin`.
 """
 
 from __future__ import annotations
@@ -18,18 +19,28 @@ from typing import Any, NamedTuple
 import tantivy
 import yaml
 
-SYNONYM_WEIGHT = 0.6
-EVERYDAY_WEIGHT = 0.75  # of what a phrase of everyday language stands for
-PART_WEIGHT = 0.5  # of a single word of such a phrase
+from pipeguard.gateway.neighbours import Neighbours
+
+SYNONYM_WEIGHT = 0.4
+EVERYDAY_WEIGHT = 0.5  # of what a phrase of everyday language stands for
+NEIGHBOUR_WEIGHT = 0.4  # of a word nearest in meaning, times its likeness
+PART_WEIGHT = 0.4  # of a single word of such a phrase
+TOLD_WEIGHTS = (1.0, EVERYDAY_WEIGHT, SYNONYM_WEIGHT, PART_WEIGHT)  # by a table of words
 MOST_KNOWN = 10_000  # concepts that are remembered
 # What stems are worth to a concept: the greatest weight first, each with the stems that have it.
 Meaning = list[tuple[float, frozenset[str]]]
+MOST_CLAUSES = 12  # of a request
+LEAST_CLAUSE_WORDS = 3
+_CLAUSE_END = re.compile(r"[.!?;:,]+(?=\s|$)|[。！？]|\n|,?\s+(?:and\s+)?(?:then|also)\b", re.I)
+# What a request gives to a tool, and not what it asks for: quoted, or with a digit.
+_VALUE = re.compile(r'"[^"]*"|\S*(?:\d|@|://)\S*')
 GAP = "~"
 MOST_BETWEEN = 4  # words where a phrase has a gap
 # May stand anywhere within a phrase: "hit that enter" is "hit enter".
 DETERMINERS = frozenset(
     ("a", "an", "the", "my", "our", "your", "his", "her", "their", "this", "that", "these", "those")
 )
+
 
 Term = tuple[str, ...]  # the stems of a term's words
 Terms = tuple[Term, ...]
@@ -87,8 +98,9 @@ class _Everyday:
         everything = frozenset(stems)
         for start, stem in enumerate(stems):
             for phrase in self._phrases.get(stem, ()):
-                if not phrase.stems <= everything:
-                    continue
+                is_short = len(phrase.parts) == len(phrase.parts[0]) == 1
+                if not phrase.stems <= everything or (is_short and words[start] in STOP_WORDS):
+                    continue  # `can` is not `canned`
                 places = _places(phrase.parts, words, stems, start)
                 if places:
                     found.append((-len(places), len(phrase.parts), start, places, phrase.terms))
@@ -159,11 +171,15 @@ class Concept:
         words: as they were asked.
         terms: what may stand for them, each with its weight; those of greater weight first.
         meaning: what each stem is worth alone.
+        near: those terms that are only near in meaning.
+        is_known: True for words of English or of the tables; False for a name or a number.
     """
 
     words: str
     terms: Mapping[Term, float]
     meaning: Meaning
+    near: frozenset[Term]
+    is_known: bool
 
 
 class Concepts:
@@ -176,37 +192,70 @@ class Concepts:
     def __init__(self, stems: Mapping[str, str]) -> None:
         self._stems = stems
         self._everyday = _Everyday(stems)
-        self._stored: dict[tuple[tuple[str, ...], Terms], Concept] = {}
+        self._neighbours = Neighbours()
+        self._stored_terms: dict[tuple[tuple[str, ...], Terms], dict[Term, float]] = {}
+        self._stored: dict[tuple[tuple[str, ...], Terms, frozenset[Term]], Concept] = {}
 
     def of(self, query: str) -> list[Concept]:
         """The concepts of a query; of all its words where none says anything."""
-        words = list(islice(spelled_out(query), MAX_QUERY_WORDS))
+        return self._of_words(list(islice(spelled_out(query), MAX_QUERY_WORDS)))
+
+    def of_clauses(self, query: str) -> list[list[Concept]]:
+        """The concepts of each clause of a request; none where it has but one."""
+        parts = (
+            list(islice(spelled_out(clause), MAX_QUERY_WORDS))
+            for clause in _CLAUSE_END.split(query)
+        )
+        clauses = [words for words in parts if len(words) >= LEAST_CLAUSE_WORDS]
+        if len(clauses) < 2:
+            return []
+        return [self._of_words(words) for words in clauses[:MOST_CLAUSES]]
+
+    def of_wishes(self, query: str) -> list[list[Concept]]:
+        """The concepts of a request and of its clauses, without the values that it names."""
+        asked = _VALUE.sub(" ", query)
+        return [self.of(asked), *self.of_clauses(asked)]
+
+    def _of_words(self, words: list[str]) -> list[Concept]:
+        """The concepts of words; no two share a term that is one's own word."""
         matches = self._everyday.matches(words, [self._stems[word] for word in words])
         starts = {match.places[0]: match for match in matches}
         taken = {place for match in matches for place in match.places}
-        concepts: dict[str, Concept] = {}
+        parts: dict[tuple[str, ...], Terms] = {}
         for place, word in enumerate(words):
             match = starts.get(place)
             if match:
-                concept = self._concept(tuple(words[at] for at in match.places), match.terms)
+                parts.setdefault(tuple(words[at] for at in match.places), match.terms)
             elif place not in taken and word not in STOP_WORDS:
-                concept = self._concept((word,), ())
-            else:
-                continue
-            concepts.setdefault(concept.words, concept)
-        return list(concepts.values()) or [
-            self._concept((word,), ()) for word in dict.fromkeys(words)
-        ]
+                parts.setdefault((word,), ())
+        parts = parts or {(word,): () for word in words}
+        own = frozenset(self._stems[part[0]] for part in parts if len(part) == 1)
+        return [self._concept(part, meant, own) for part, meant in parts.items()]
 
-    def _concept(self, words: tuple[str, ...], meant: Terms) -> Concept:
-        """Words with the terms that may stand for them; `meant` are those of a phrase."""
-        concept = self._stored.get((words, meant))
-        if concept is None:
+    def _concept(self, words: tuple[str, ...], meant: Terms, own: frozenset[str]) -> Concept:
+        """Words with the terms that may stand for them; `meant` are those of a phrase.
+
+        In "commit history", where `history` may be `commit`, it adds nothing: `own` are the stems
+        of all words that stand alone.
+        """
+        terms = self._stored_terms.get((words, meant))
+        if terms is None:
             terms = self._terms(words, meant)
-            concept = Concept(" ".join(words), terms, _meaning(terms))
+            if len(self._stored_terms) >= MOST_KNOWN:
+                self._stored_terms.clear()
+            self._stored_terms[words, meant] = terms
+        double = frozenset(
+            term for term, weight in terms.items() if weight < 1 and own.issuperset(term)
+        )
+        concept = self._stored.get((words, meant, double))
+        if concept is None:
+            left = {term: weight for term, weight in terms.items() if term not in double}
+            is_known = bool(meant) or self._stems[words[0]] in self._neighbours
+            near = frozenset(term for term, weight in left.items() if weight not in TOLD_WEIGHTS)
+            concept = Concept(" ".join(words), left, _meaning(left), near, is_known)
             if len(self._stored) >= MOST_KNOWN:
                 self._stored.clear()
-            self._stored[words, meant] = concept
+            self._stored[words, meant, double] = concept
         return concept
 
     def _terms(self, words: tuple[str, ...], meant: Terms) -> dict[Term, float]:
@@ -221,7 +270,10 @@ class Concepts:
             others, weight = tuple(word for word in words if word not in STOP_WORDS), PART_WEIGHT
         for other in others:
             terms.setdefault((self._stems[other],), weight)
-        return terms
+        if len(words) == 1:
+            for stem, likeness in self._neighbours.of(self._stems[words[0]]):
+                terms.setdefault((stem,), NEIGHBOUR_WEIGHT * likeness)
+        return dict(sorted(terms.items(), key=lambda item: -item[1]))
 
 
 def _meaning(terms: Mapping[Term, float]) -> Meaning:
@@ -239,6 +291,7 @@ def _meaning(terms: Mapping[Term, float]) -> Meaning:
 # The stems of words, as the index has them (Snowball's, for English), and those of a tool.
 
 NAME_BONUS = 0.4  # so that a synonym explains a name about as well as the word itself
+LIKE_FIELDS = ("name", "title", "server")  # in which a name may be short or slipped
 CLONE_SHARE = 0.8  # of all words of two tools
 MOST_CLONES = 2
 MOST_STEMS = 100_000  # that are remembered
@@ -279,13 +332,6 @@ class ToolStems:
         words = self.fields["name"] | self.fields["title"] | self.fields["description"]
         return frozenset(word for word in words if not word.isdigit())
 
-    def find_field(self, concept: Concept) -> str:
-        """The field that matches a concept best, the word before its synonyms; or empty."""
-        for term in concept.terms:
-            if self.everything.issuperset(term):
-                return next(field for field, stems in self.fields.items() if term[0] in stems)
-        return ""
-
     @cached_property
     def everything(self) -> frozenset[str]:
         """The stems of all fields."""
@@ -322,13 +368,58 @@ def without_clones(rows: Iterable[Scored], limit: int) -> list[Scored]:
 
 def coverage(stems: Set[str], concepts: Iterable[Concept]) -> float:
     """The number of concepts that a tool matches; a synonym counts less than one."""
-    covered = 0.0
-    for concept in concepts:
-        for weight, of_weight in concept.meaning:
-            if not stems.isdisjoint(of_weight):
-                covered += weight
-                break
-    return covered
+    return sum(find_worth(concept, stems) for concept in concepts)
+
+
+def find_worth(concept: Concept, stems: Set[str]) -> float:
+    """The worth of the best match of a concept; 0 without one."""
+    for weight, of_weight in concept.meaning:
+        if not stems.isdisjoint(of_weight):
+            return weight
+    return 0.0
+
+
+class WordMatch(NamedTuple):
+    """Words of a query that a tool matches.
+
+    Attributes:
+        asked: as they are in the query.
+        word: the tool's own.
+        field: where the tool has it.
+        is_same: True where both are one word, perhaps in another form.
+    """
+
+    asked: str
+    word: str
+    field: str
+    is_same: bool
+
+
+def find_match(concept: Concept, tool: ToolStems) -> tuple[Term, str, bool] | None:
+    """The term of a concept that a tool matches best, its field, and if it is the word itself."""
+    for term, weight in concept.terms.items():
+        for field, stems in tool.fields.items():
+            if stems.issuperset(term):
+                return term, field, weight >= 1
+    return None
+
+
+def find_likeness(concept: Concept, fields: Mapping[str, Sequence[str]]) -> WordMatch | None:
+    """The word of a name that a word, which no tool has, is short for or a slip of."""
+    for field in LIKE_FIELDS:
+        for word in fields[field]:
+            if word.startswith(concept.words) or is_slip(concept.words, word):
+                return WordMatch(concept.words, word, field, is_same=False)
+    return None
+
+
+def is_slip(word: str, other: str) -> bool:
+    """True for two words that differ in one letter."""
+    short, long = sorted((word, other), key=len)
+    same = next(
+        (at for at, (a, b) in enumerate(zip(short, long, strict=False)) if a != b), len(short)
+    )
+    return short[same + (len(short) == len(long)) :] == long[same + 1 :]
 
 
 def explain(concepts: Iterable[Concept]) -> dict[str, float]:
@@ -350,7 +441,7 @@ def blend(weight: float, share: float) -> float:
 # Words of names, descriptions and queries, in the form in which they are compared.
 
 MAX_WORD_CHARS = 40  # the longest in a dictionary of English has 45; what is longer is no word
-MAX_QUERY_WORDS = 48  # of a query; whoever pastes a document asks with its beginning
+MAX_QUERY_WORDS = 160  # of a query; whoever pastes a document asks with its beginning
 _WORD = re.compile(r"[^\W_]+")
 # The parts of a name: where a small letter is before a capital, where the last of several
 # capitals begins a word (`HTTPServer`), and where letters and digits meet.

@@ -11,7 +11,8 @@ from enum import StrEnum
 
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number, serialise
 from pipeguard.gateway.catalog import CatalogTool, Effect
-from pipeguard.gateway.search import SearchHit
+from pipeguard.gateway.concepts import WordMatch
+from pipeguard.gateway.search import LEAST_FIT, SearchHit
 
 RETRIEVE, DESCRIBE, MORE = "retrieve_tools", "describe_tool", "read_more"
 CALLS: dict[str, Effect] = {
@@ -25,6 +26,11 @@ DEFAULT_RESULTS, MOST_RESULTS = 5, 20
 MOST_DESCRIPTION_CHARS = 240  # of a tool in a list of results: a sentence or two
 MOST_PARAMETERS = 12  # of a signature; what is required comes first
 MOST_TYPE_CHARS = 60
+
+NO_FIT = (
+    "Perhaps no tool does this: the nearest share few words with the request. If none of them"
+    " fits, tell the user so instead of calling one."
+)
 
 _TEXT: JsonObject = {"type": "string"}
 
@@ -49,12 +55,13 @@ _NAME = _text("The tool's name, as retrieve_tools gave it.")
 _ARGUMENTS: JsonObject = {"type": "object", "description": "The arguments of that tool."}
 
 
-def definitions(servers: Sequence[str], effects: Collection[str]) -> list[JsonValue]:
+def definitions(effects: Collection[str]) -> list[JsonValue]:
     """The menu as `tools/list` gives it (MCP 2025-11-25, server/tools).
 
+    Names no server, so that it is as short with a hundred as with one.
+
     Args:
-        servers: names of those that the agent may search.
-        effects: which tools it may call.
+        effects: which tools the agent may call.
     """
     return [
         _tool(
@@ -72,9 +79,7 @@ def definitions(servers: Sequence[str], effects: Collection[str]) -> list[JsonVa
                     "maximum": Number(str(MOST_RESULTS)),
                     "default": Number(str(DEFAULT_RESULTS)),
                 },
-                server=_text("Only tools of this server.", enum=list(servers))
-                if servers
-                else _text("Only tools of this server."),
+                server=_text("Only tools of this server, as names of tools begin."),
             ),
             Effect.READ,
         ),
@@ -125,15 +130,18 @@ def _tool(
     }
 
 
-def results(hits: Iterable[tuple[CatalogTool, SearchHit]]) -> str:
+def results(hits: Sequence[tuple[CatalogTool, SearchHit]]) -> str:
     """Search results, as a model reads them."""
-    return "\n".join(_result(tool, hit) for tool, hit in hits)
+    shown = [_result(tool, hit) for tool, hit in hits]
+    if all(hit.fit < LEAST_FIT for _, hit in hits):
+        shown.insert(0, NO_FIT)
+    return "\n".join(shown)
 
 
 def _result(tool: CatalogTool, hit: SearchHit) -> str:
-    words = sorted({field for _, field in hit.why})
-    matched = ", ".join(word for word, _ in hit.why)
-    why = f"  matched: {matched} (in {', '.join(words)})" if words else ""
+    fields = sorted({match.field for match in hit.why})
+    matched = ", ".join(_show_match(match) for match in hit.why)
+    why = f"  matched: {matched} (in {', '.join(fields)})" if fields else ""
     parts = [
         f"{tool.public}({signature(tool.definition)})",
         f"  {first_sentences(tool.description or tool.title, MOST_DESCRIPTION_CHARS)}",
@@ -141,6 +149,11 @@ def _result(tool: CatalogTool, hit: SearchHit) -> str:
         why,
     ]
     return "\n".join(part for part in parts if part.strip())
+
+
+def _show_match(match: WordMatch) -> str:
+    """A word that a tool has; where the request has another for it, both."""
+    return match.asked if match.is_same else f"{match.word} (for {match.asked!r})"
 
 
 def description(tool: CatalogTool) -> str:
@@ -246,9 +259,7 @@ def unclear_call(tool: CatalogTool, variant: str, why: str) -> str:
 
 def own_usage(name: str) -> str:
     """The way to call a tool of the menu; empty for any other."""
-    own = (
-        tool for tool in definitions((), ORDER) if isinstance(tool, dict) and tool["name"] == name
-    )
+    own = (tool for tool in definitions(ORDER) if isinstance(tool, dict) and tool["name"] == name)
     return next((f"Usage: {name}({signature(tool)})" for tool in own), "")
 
 

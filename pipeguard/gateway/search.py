@@ -23,7 +23,7 @@ the figures were chosen on `benchmarks/search`'s training part.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Set
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
 from functools import cached_property
 from heapq import heappop, heappush
 from itertools import chain
@@ -34,6 +34,7 @@ import tantivy
 from tantivy import Occur, Query
 
 from pipeguard.gateway.concepts import (
+    LIKE_FIELDS,
     MOST_STEMS,
     STOP_WORDS,
     Concept,
@@ -42,9 +43,13 @@ from pipeguard.gateway.concepts import (
     Stems,
     Term,
     ToolStems,
+    WordMatch,
     blend,
     coverage,
     explain,
+    find_likeness,
+    find_match,
+    find_worth,
     split_words,
     stemmer,
     without_clones,
@@ -52,24 +57,40 @@ from pipeguard.gateway.concepts import (
 
 # Of each field: what a match in it is worth.
 FIELDS: dict[str, float] = {
-    "name": 2.6,
+    "name": 1.3,
     "title": 1.8,
     "description": 1.0,
     "parameters": 0.7,
     "server": 1.4,
     "tags": 1.4,
 }
+NEAR_FIELDS = ("name", "description")
+LEAST_NEAR_RARITY = 3.0  # of a stem that 5 % of the tools have; common ones cost time
+SMALL = 200  # tools, among which all is looked at
 TIE_BREAKER = 0.15  # of a concept's other terms, and of a term's other fields
 COVERAGE_WEIGHT = 0.6
+LONG_QUERY = 12  # concepts, from which on most are not what is asked for
+LONG_COVERAGE_WEIGHT = 0.3
 NAME_WEIGHT = 0.4
 LIKENESS_WEIGHT = 0.5  # of a name that only looks like a word of the query
 LEAST_LIKE_CHARS, MOST_LIKE_CHARS = 4, 24  # of a word; in shorter ones one letter is much
 WINDOW = 40  # hits that are ranked again
+CLAUSE_WEIGHT = 0.4  # of the clause of a request that fits a tool best, beside the whole
+CLAUSE_HITS = 10  # of each clause
+LEAST_WORTH = 0.39  # of a word that counts for `fit`: a synonym does, few neighbours do
+LEAST_FIT = 0.38  # of the best of the first tools; below, perhaps none is meant
+READ_BONUS = 1.1  # so that of tools that fit equally, one that reads comes first
 MOST_REPEATS = 2  # of a word in a field
 MOST_QUERIES = 20_000  # of stems and concepts that are remembered
 EARLY_PROFILES = 10_000  # made with the index; others when they are found, to save memory
 INDEX_BYTES = 15_000_000  # Tantivy's least, for a writer; freed after each change
+COUNT_BITS = 24  # of tools with a stem in one field
+MOST_COUNT = 2**COUNT_BITS - 1
+_COUNT_PLACES = tuple((field, COUNT_BITS * place) for place, field in enumerate(FIELDS))
 _TOKENIZER = "stems"
+
+
+_Found = tuple[float, int]  # score and key
 
 
 class ToolText(NamedTuple):
@@ -107,12 +128,14 @@ class SearchHit(NamedTuple):
     Attributes:
         tool: what was indexed of it.
         score: greater is better; comparable within one search only.
-        why: words of the query, each with the field in which it was found.
+        why: the words of the query that were found.
+        fit: the share of the query, or of its best clause, that the tool has words for.
     """
 
     tool: ToolText
     score: float
-    why: tuple[tuple[str, str], ...]
+    why: tuple[WordMatch, ...]
+    fit: float
 
 
 class Filter(NamedTuple):
@@ -139,6 +162,7 @@ class ToolIndex:
         self._stems = Stems()
         self._tools: dict[int, ToolText] = {}
         self._profiles: dict[int, ToolStems] = {}
+        self._stem_counts: dict[str, int] = {}
         self._rarities: dict[str, float] = {}
         self._name_weights: dict[str, float] = {}
         self._queries: dict[str | Concept, Query] = {}
@@ -160,19 +184,34 @@ class ToolIndex:
         writer = self._index.writer(heap_size=INDEX_BYTES, num_threads=1)
         for key in gone:
             writer.delete_documents_by_query(Query.term_query(self._schema, "key", key))
-            self._profiles.pop(key, None)
+            self._count_stems(self._profile(key), -1)
+            del self._profiles[key]
+        self._tools = now
         for tool in new:
             words = {field: list(split_words(tool.field(field))) for field in FIELDS}
             writer.add_document(_document(tool, words))
+            profile = ToolStems(words, self._stems)
+            self._count_stems(profile, 1)
             if len(self._profiles) < EARLY_PROFILES:
-                self._profiles[tool.key] = ToolStems(words, self._stems)
+                self._profiles[tool.key] = profile
         writer.commit()
         writer.wait_merging_threads()
         self._index.reload()
         self._rarities.clear()
         self._name_weights.clear()
         self._queries.clear()
-        self._tools = now
+
+    def _count_stems(self, profile: ToolStems, change: int) -> None:
+        """Count a tool among those with each of its stems, by field in one number."""
+        counts = self._stem_counts
+        for place, stems in enumerate(profile.fields.values()):
+            step = change << (COUNT_BITS * place)
+            for stem in stems:
+                count = counts.get(stem, 0) + step
+                if count:
+                    counts[stem] = count
+                else:
+                    counts.pop(stem, None)
 
     def search(self, query: str, limit: int, only: Filter | None = None) -> list[SearchHit]:
         """The tools that a query is about, the best first.
@@ -185,27 +224,49 @@ class ToolIndex:
         concepts = self._concepts.of(query)
         if not concepts or not self._tools or limit < 1:
             return []
+        filters = list(_filters(self._schema, only or Filter()))
+        scored = self._look_up(concepts, filters, max(WINDOW, limit))
+        clauses = [
+            self._look_up(clause, filters, CLAUSE_HITS)
+            for clause in self._concepts.of_clauses(query)
+        ]
+        best = self._rank(concepts, _fuse(scored, clauses) if clauses else scored, limit)
+        wishes = self._concepts.of_wishes(query)
+        return [
+            SearchHit(
+                self._tools[key],
+                score,
+                tuple(self._why(concepts, key)),
+                max(self._fit(wish, profile) for wish in wishes),
+            )
+            for score, key, profile in best
+        ]
+
+    # --- first: what is looked up ---------------------------------------------------------
+
+    def _look_up(
+        self, concepts: Iterable[Concept], filters: Iterable[Query], limit: int
+    ) -> list[_Found]:
+        """The tools that match any of the concepts, by BM25 alone: scores and keys."""
         wanted = Query.boolean_query(
             [(Occur.Should, self._make_query(concept)) for concept in concepts]
         )
-        filters = list(_filters(self._schema, only or Filter()))
         if filters:
             wanted = Query.boolean_query([(Occur.Must, part) for part in (wanted, *filters)])
         searcher = self._index.searcher()
-        hits = searcher.search(wanted, max(WINDOW, limit)).hits
-        scored = [(score, searcher.doc(address)["key"][0]) for score, address in hits]
-        return self._rank(concepts, scored, limit)
-
-    # --- first: what is looked up ---------------------------------------------------------
+        hits = searcher.search(wanted, limit).hits
+        return [(score, searcher.doc(address)["key"][0]) for score, address in hits]
 
     def _make_query(self, concept: Concept) -> Query:
         """The best of a concept's terms."""
         query = self._queries.get(concept)
         if query is None:
             parts = [
-                self._query_of_term(term, weight)
+                self._query_of_near(term[0], weight)
+                if term in concept.near
+                else self._query_of_term(term, weight)
                 for term, weight in concept.terms.items()
-                if any(self._rarity(stem) for stem in term)
+                if self._is_worth_a_look(term, is_near=term in concept.near)
             ]
             parts = parts or list(self._queries_of_likeness(concept.words))
             query = Query.empty_query()
@@ -218,7 +279,7 @@ class ToolIndex:
         """A word that no tool has, in the names that it may be short for or a slip of."""
         if not (word.isalpha() and LEAST_LIKE_CHARS <= len(word) <= MOST_LIKE_CHARS):
             return
-        for field in ("name", "title", "server"):
+        for field in LIKE_FIELDS:
             for edits, is_prefix in ((0, True), (1, False)):
                 like = Query.fuzzy_term_query(
                     self._schema, field, word, distance=edits, prefix=is_prefix
@@ -231,6 +292,21 @@ class ToolIndex:
             return Query.boost_query(self._query_of_stem(term[0]), weight)
         words = [(Occur.Should, self._query_of_stem(stem)) for stem in term]
         return Query.boost_query(Query.boolean_query(words), weight / len(term))
+
+    def _is_worth_a_look(self, term: Term, *, is_near: bool) -> bool:
+        """True for a term that some tools have; of those near in meaning, that few have."""
+        rarest = max(map(self._rarity, term))
+        if is_near and len(self._tools) > SMALL:
+            return rarest >= LEAST_NEAR_RARITY
+        return rarest > 0
+
+    def _query_of_near(self, stem: str, weight: float) -> Query:
+        """A stem that is near in meaning, where it tells most: each field costs time."""
+        parts = [
+            Query.boost_query(Query.term_query(self._schema, field, stem), weight * FIELDS[field])
+            for field in NEAR_FIELDS
+        ]
+        return Query.disjunction_max_query(parts, TIE_BREAKER)
 
     def _query_of_stem(self, stem: str) -> Query:
         """A stem in its best field."""
@@ -254,8 +330,7 @@ class ToolIndex:
         rarity = self._rarities.get(stem)
         if rarity is None:
             count = max(self._counts(stem).values(), default=0)
-            # It counts deleted ones, until they are merged.
-            others = max(len(self._tools) - count, 0)
+            others = len(self._tools) - count
             rarity = log(1 + (others + 0.5) / (count + 0.5)) if count else 0.0
             if len(self._rarities) < MOST_STEMS:
                 self._rarities[stem] = rarity
@@ -263,15 +338,13 @@ class ToolIndex:
 
     def _counts(self, stem: str) -> dict[str, int]:
         """The number of tools with a stem, by field."""
-        searcher = self._index.searcher()
-        counts = {field: searcher.doc_freq(field, stem) for field in FIELDS}
-        return {field: count for field, count in counts.items() if count}
+        packed = self._stem_counts.get(stem, 0)
+        counts = ((field, packed >> at & MOST_COUNT) for field, at in _COUNT_PLACES)
+        return {field: count for field, count in counts if count} if packed else {}
 
     # --- then: how it is ranked -----------------------------------------------------------
 
-    def _rank(
-        self, concepts: list[Concept], scored: list[tuple[float, int]], limit: int
-    ) -> list[SearchHit]:
+    def _rank(self, concepts: list[Concept], scored: Iterable[_Found], limit: int) -> list[Scored]:
         telling = (word for concept in concepts for word in concept.words.split())
         asked = {self._stems[word] for word in telling if word not in STOP_WORDS}
         groups = list[Scored](), list[Scored](), list[Scored]()  # server, tool, and none is named
@@ -280,10 +353,7 @@ class ToolIndex:
             group = 0 if profile.names_server(asked) else 1 if profile.names_tool(asked) else 2
             groups[group].append((score, key, profile))
         best_first = chain.from_iterable(self._best_first(concepts, group) for group in groups)
-        return [
-            SearchHit(self._tools[key], score, self._why(concepts, key))
-            for score, key, _ in without_clones(best_first, limit)
-        ]
+        return without_clones(best_first, limit)
 
     def _best_first(self, concepts: list[Concept], scored: list[Scored]) -> Iterator[Scored]:
         """The tools with their final scores; worked out for no more than are taken.
@@ -292,14 +362,17 @@ class ToolIndex:
         one, no later hit comes before it.
         """
         explained = explain(concepts)
+        weight = COVERAGE_WEIGHT if len(concepts) < LONG_QUERY else LONG_COVERAGE_WEIGHT
         heap: list[tuple[float, int, ToolStems]] = []
         for score, key, profile in scored:
-            while heap and -heap[0][0] > score:
+            while heap and -heap[0][0] > score * READ_BONUS:
                 best, best_key, best_profile = heappop(heap)
                 yield -best, best_key, best_profile
             covered = coverage(profile.everything, concepts) / len(concepts)
             named = self._share_of_name(profile.fields["name"], explained)
-            weighed = score * blend(COVERAGE_WEIGHT, covered) * blend(NAME_WEIGHT, named)
+            weighed = score * blend(weight, covered) * blend(NAME_WEIGHT, named)
+            if self._tools[key].effect == "read":
+                weighed *= READ_BONUS
             heappush(heap, (-weighed, key, profile))
         while heap:
             best, best_key, best_profile = heappop(heap)
@@ -317,18 +390,65 @@ class ToolIndex:
                 share += weight * explained[stem]
         return share / total if total else 1.0
 
-    def _why(self, concepts: list[Concept], key: int) -> tuple[tuple[str, str], ...]:
-        profile = self._profile(key)
-        pairs = ((concept.words, profile.find_field(concept)) for concept in concepts)
-        return tuple((word, field) for word, field in pairs if field)
+    def _fit(self, concepts: list[Concept], profile: ToolStems) -> float:
+        """The share of what is asked that a tool has words for; 1 if nothing can be told.
+
+        Rare words count more. A word that is neither a tool's nor English is a name or a value.
+        """
+        total = share = 0.0
+        for concept in concepts:
+            rarity = max(map(self._rarity, self._own_stems(concept)))
+            if not rarity and not concept.is_known:
+                continue
+            weight = sqrt(rarity or log(2 * len(self._tools)))
+            total += weight
+            worth = find_worth(concept, profile.everything)
+            share += weight * worth if worth >= LEAST_WORTH else 0.0
+        return share / total if total else 1.0
+
+    def _why(self, concepts: list[Concept], key: int) -> Iterator[WordMatch]:
+        """The words of a query that a tool has words for, and which those are."""
+        tool, profile = self._tools[key], self._profile(key)
+        spelling: dict[str, dict[str, str]] = {}  # of a field's stems
+        for concept in concepts:
+            found = find_match(concept, profile)
+            if found is not None:
+                term, field, is_same = found
+                if not is_same and field not in spelling:
+                    words = split_words(tool.field(field))
+                    spelling[field] = {self._stems[word]: word for word in words}
+                word = concept.words if is_same else " ".join(spelling[field][s] for s in term)
+                yield WordMatch(concept.words, word, field, is_same)
+            elif not any(map(self._rarity, self._own_stems(concept))):
+                fields = {field: list(split_words(tool.field(field))) for field in LIKE_FIELDS}
+                if like := find_likeness(concept, fields):
+                    yield like
+
+    def _own_stems(self, concept: Concept) -> list[str]:
+        return [self._stems[word] for word in concept.words.split()]
 
     def _profile(self, key: int) -> ToolStems:
         profile = self._profiles.get(key)
         if profile is None:
-            tool = self._tools[key]
-            words = {field: split_words(tool.field(field)) for field in FIELDS}
-            profile = self._profiles[key] = ToolStems(words, self._stems)
+            profile = self._profiles[key] = self._make_profile(key)
         return profile
+
+    def _make_profile(self, key: int) -> ToolStems:
+        tool = self._tools[key]
+        words = {field: split_words(tool.field(field)) for field in FIELDS}
+        return ToolStems(words, self._stems)
+
+
+def _fuse(whole: Sequence[_Found], clauses: Iterable[Sequence[_Found]]) -> list[_Found]:
+    """Scores of a request with those of its clauses, of which a tool's best counts."""
+    best: dict[int, float] = {}
+    for scored in clauses:
+        for score, key in scored:
+            best[key] = max(best.get(key, 0.0), score / scored[0][0])
+    fused = {key: CLAUSE_WEIGHT * share for key, share in best.items()}
+    for score, key in whole:
+        fused[key] = fused.get(key, 0.0) + (1 - CLAUSE_WEIGHT) * score / whole[0][0]
+    return sorted(((score, key) for key, score in fused.items()), reverse=True)
 
 
 def _schema() -> tantivy.Schema:

@@ -95,7 +95,7 @@ class ToolCalls:
             )
             self._listed = [*({**tool.definition, "name": tool.public} for tool in tools), *own]
         else:
-            self._listed = [*menu.definitions(self._servers(), self._access.effects()), *own]
+            self._listed = [*menu.definitions(self._access.effects()), *own]
         return self._listed
 
     def may_have_changed(self) -> bool:

@@ -1,6 +1,15 @@
 """A query is split into concepts, each with the terms that may stand for it."""
 
-from pipeguard.gateway.concepts import MAX_QUERY_WORDS, Concepts, Stems
+import pytest
+
+from pipeguard.gateway.concepts import (
+    MAX_QUERY_WORDS,
+    MOST_CLAUSES,
+    Concepts,
+    Stems,
+    is_slip,
+)
+from pipeguard.gateway.neighbours import MOST_NEIGHBOURS, Neighbours
 
 CONCEPTS = Concepts(Stems())
 
@@ -26,6 +35,55 @@ def test_a_document_is_no_query() -> None:
     assert len(asked(" ".join(f"{a}{b}qx" for a in "abcdefgh" for b in "abcdefgh" * 2))) <= (
         MAX_QUERY_WORDS
     )
+
+
+def test_a_long_request_has_clauses_and_a_short_one_has_none() -> None:
+    assert CONCEPTS.of_clauses("merge the pull request") == []
+    clauses = CONCEPTS.of_clauses(
+        "Fetch the page. Then save it to disk; yes. Also mail a copy of it"
+    )
+    assert [[concept.words for concept in clause] for clause in clauses] == [
+        ["fetch", "page"],
+        ["save", "disk"],
+        ["mail", "copy"],
+    ]
+    assert len(CONCEPTS.of_clauses("read one file\n" * 40)) <= MOST_CLAUSES
+
+
+def test_a_word_adds_nothing_as_another_words_synonym() -> None:
+    commit, history = CONCEPTS.of("commit history")
+    assert ("commit",) in commit.terms
+    assert ("commit",) not in history.terms
+    assert ("commit",) in CONCEPTS.of("history")[0].terms
+
+
+def test_a_word_that_says_nothing_is_no_phrase_of_the_same_stem() -> None:
+    assert asked("can you merge it") == ["merge"]
+
+
+def test_the_neighbours_of_a_word_are_near_in_meaning_and_of_the_same_stems() -> None:
+    neighbours, stems = Neighbours(), Stems()
+    for word, near in (("refund", "reimburse"), ("photo", "picture"), ("purchase", "bought")):
+        found = dict(neighbours.of(stems[word]))
+        assert found[stems[near]] >= 0.5
+        assert len(found) <= MOST_NEIGHBOURS
+        assert stems[word] not in found
+    assert list(neighbours.of("xyzzy")) == []
+
+
+@pytest.mark.parametrize(
+    ("word", "other", "is_one"),
+    [
+        ("forcast", "forecast", True),
+        ("commmit", "commit", True),
+        ("brench", "branch", True),
+        ("branch", "branches", False),
+        ("read", "road", True),
+        ("read", "rood", False),
+    ],
+)
+def test_a_slip_is_one_letter(word: str, other: str, *, is_one: bool) -> None:
+    assert is_slip(word, other) == is_slip(other, word) == is_one
 
 
 def test_a_phrase_is_one_concept_with_what_it_stands_for() -> None:

@@ -4,6 +4,8 @@ from pipeguard.firewall.protocol.json_values import JsonObject, serialise
 from pipeguard.gateway import menu
 from pipeguard.gateway.access import list_effects
 from pipeguard.gateway.catalog import CatalogTool, Effect
+from pipeguard.gateway.concepts import WordMatch
+from pipeguard.gateway.search import LEAST_FIT, SearchHit, ToolText
 
 SCHEMA: JsonObject = {
     "type": "object",
@@ -42,7 +44,7 @@ def test_a_description_is_cut_at_a_sentence() -> None:
 
 
 def test_the_menu_is_small() -> None:
-    listed = menu.definitions(["files", "github"], menu.ORDER)
+    listed = menu.definitions(menu.ORDER)
     assert len(serialise(listed)) / 4 < 1200  # tokens, at 4 bytes each
     assert [tool["name"] for tool in listed if isinstance(tool, dict)] == [
         *("retrieve_tools", "describe_tool"),
@@ -51,7 +53,7 @@ def test_the_menu_is_small() -> None:
 
 
 def test_the_menu_has_no_variant_that_may_not_be_used() -> None:
-    listed = menu.definitions(["files"], list_effects("read"))
+    listed = menu.definitions(list_effects("read"))
     names = [str(tool["name"]) for tool in listed if isinstance(tool, dict)]
     assert [name for name in names if name in menu.CALLS] == ["call_tool_read"]
 
@@ -67,3 +69,12 @@ def test_an_unknown_tool_is_told_what_is_near() -> None:
     assert "retrieve_tools" not in menu.unknown_tool("reed", [TOOL], has_search=False)
     nothing = menu.unknown_tool("reed", [], has_search=False)
     assert nothing == "There is no tool 'reed' here."
+
+
+def test_an_answer_says_when_perhaps_no_tool_fits_and_what_matched() -> None:
+    text = ToolText(TOOL.key, TOOL.server, TOOL.name)
+    match = WordMatch("look into", "read", "name", is_same=False)
+    hits = [(TOOL, SearchHit(text, 1.0, (match,), fit)) for fit in (0.1, LEAST_FIT)]
+    assert menu.results(hits[:1]).startswith(menu.NO_FIT)
+    assert menu.NO_FIT not in menu.results(hits)
+    assert "matched: read (for 'look into') (in name)" in menu.results(hits)

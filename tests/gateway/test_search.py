@@ -3,7 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeguard.gateway.search import Filter, ToolIndex, ToolText
+from pipeguard.gateway.concepts import WordMatch
+from pipeguard.gateway.search import LEAST_FIT, Filter, ToolIndex, ToolText
 from tests.fuzz.budget import tried
 
 READ_FILE = ToolText(
@@ -85,7 +86,59 @@ def test_filters_hold_before_anything_is_ranked() -> None:
 
 def test_a_hit_says_why() -> None:
     (first, *_) = index(*TOOLS).search("current timezone", 1)
-    assert first.why == (("current", "name"), ("timezone", "description"))
+    assert first.why == (
+        WordMatch("current", "current", "name", is_same=True),
+        WordMatch("timezone", "timezone", "description", is_same=True),
+    )
+
+
+def test_a_hit_names_the_tools_own_word_where_the_request_has_another() -> None:
+    (first, *_) = index(*TOOLS).search("forcast", 1)
+    assert first.why == (WordMatch("forcast", "forecast", "name", is_same=False),)
+    note = ToolText(30, "notes", "delete_note", "", "Delete a note", "")
+    (first, *_) = index(*TOOLS, note).search("get rid of a note", 1)
+    assert [(match.asked, match.word) for match in first.why] == [
+        ("get rid of", "delete"),
+        ("note", "note"),
+    ]
+
+
+LOG = ToolText(31, "git", "git_log", "", "Shows the commit logs", "repo_path", effect="read")
+COMMIT = ToolText(
+    32, "git", "git_commit", "", "Records changes to the repository", "message", effect="write"
+)
+
+
+def test_of_tools_that_fit_equally_the_one_that_reads_comes_first() -> None:
+    made = index(*TOOLS, LOG, COMMIT)
+    assert names(made, "git commit history")[:2] == ["git_log", "git_commit"]
+    assert names(made, "commit my changes to the repository")[0] == "git_commit"
+    reads, writes = (
+        ToolText(40 + place, "crm", f"{effect}_lead", "", "A lead", "", effect=effect)
+        for place, effect in enumerate(("write", "read"))
+    )
+    assert names(index(reads, writes), "lead") == ["read_lead", "write_lead"]
+
+
+def test_a_need_behind_many_words_is_found() -> None:
+    made = index(*TOOLS)
+    story = "Our office moved to another town and the telephones are new. " * 12
+    assert "get_forecast" in names(made, f"{story}Get the weather forecast for the new location.")
+    both = names(made, f"{story}List the pull requests. Then tell the current time in Lisbon.")
+    assert {"listPullRequests", "get_current_time"} <= set(both)
+
+
+def test_a_request_that_no_tool_answers_fits_none() -> None:
+    made = index(*TOOLS)
+    for query in ("read the file notes.txt", "open a pull request", "current time in Lisbon"):
+        assert made.search(query, 5)[0].fit >= LEAST_FIT, query
+    for query in ("water the plants on the balcony", "turn the lights off in the bedroom", "boil"):
+        assert all(hit.fit < LEAST_FIT for hit in made.search(query, 5)), query
+
+
+def test_words_of_near_meaning_find_what_the_tables_do_not_name() -> None:
+    refund = ToolText(33, "shop", "create_reimbursement", "", "Create a reimbursement", "amount")
+    assert names(index(*TOOLS, refund), "refund") == ["create_reimbursement"]
 
 
 def test_the_index_follows_the_tools() -> None:
