@@ -9,10 +9,11 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
+from statistics import mean
 
 from benchmarks.frames.figures import table
 from benchmarks.search import menu_tokens, queries, scores, speed
-from benchmarks.search.contenders import CONTENDERS, TIMED, Search
+from benchmarks.search.contenders import CONTENDERS, TIMED, PipeGuardSearch, Search
 from benchmarks.search.queries import Part, Query, Split
 from benchmarks.search.servers import Definitions, definitions
 
@@ -23,8 +24,10 @@ examples:
   python -m benchmarks.search --only ranking --split train --misses
   python -m benchmarks.search --only ranking --part paraphrase --json figures.json
   python -m benchmarks.search --only speed --largest 10000
+  python -m benchmarks.search --gate                   1 if a peer finds more of any part
   python -m benchmarks.search --check                  are the queries in order?
 """
+GATED = ("bm25s", "fts5")  # the product finds no less of any part than these
 MISSED_BELOW = 5  # a query is missed where no tool of grade 2 is among the first five
 ALL = "all"
 Report = dict[str, object]
@@ -39,6 +42,8 @@ def main() -> None:
     if not chosen:
         sys.exit("no query is in this part and this half")
     listed = definitions()
+    if options.gate:
+        sys.exit(gate(listed, chosen))
     report: Report = {"python": platform.python_version(), "machine": platform.platform()}
     if options.only in (None, "ranking"):
         report["ranking"] = ranking(listed, chosen, show_misses=options.misses)
@@ -59,6 +64,9 @@ def arguments() -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--check", action="store_true", help="check the queries; 1 if one is wrong")
+    parser.add_argument(
+        "--gate", action="store_true", help="1 if a peer finds more of any part of the test half"
+    )
     parser.add_argument("--only", choices=("ranking", "tokens", "speed"), help="measure only this")
     parser.add_argument("--part", choices=list(Part), help="only queries worded like this")
     parser.add_argument("--split", choices=list(Split), help="only this half of the queries")
@@ -96,6 +104,9 @@ def ranking(listed: Definitions, chosen: Sequence[Query], *, show_misses: bool) 
     count = sum(map(len, listed.values()))
     print(f"{len(chosen)} queries, {count} tools of {len(listed)} servers. recall@k: the share of")
     print("queries with a tool of grade 2 among the first k. In brackets, the 95 % interval.\n")
+    answerable = [query for query in chosen if query.part is not Part.NONE]
+    doubt(PipeGuardSearch(listed), chosen)
+    chosen = answerable
     rankings = {name: ranked(build(listed), chosen) for name, build in CONTENDERS.items()}
     report: Report = {"bm25s": version("bm25s"), "sqlite": sqlite3.sqlite_version}
     for half, of_half in halves(chosen).items():
@@ -116,6 +127,39 @@ def ranking(listed: Definitions, chosen: Sequence[Query], *, show_misses: bool) 
     if show_misses:
         print("\n".join(misses(chosen, rankings["pipeguard"])))
     return report
+
+
+def gate(listed: Definitions, chosen: Sequence[Query]) -> int:
+    """Compare on the half that nothing was tuned on; 1 if a peer finds more of any part."""
+    test = [query for query in chosen if query.split is Split.TEST and query.part is not Part.NONE]
+    found = {name: ranked(build(listed), test) for name, build in CONTENDERS.items()}
+    worse = 0
+    for part, numbers in parts(test, range(len(test))).items():
+        recalls = {
+            name: mean(scores.recall(test[at], of[at][:MISSED_BELOW]) for at in numbers)
+            for name, of in found.items()
+        }
+        is_worse = any(recalls["pipeguard"] < recalls[peer] for peer in GATED)
+        worse += is_worse
+        figures = ", ".join(f"{name} {recall:.3f}" for name, recall in recalls.items())
+        print(f"{'WORSE ' if is_worse else ''}{part} ({len(numbers)}): {figures}")
+    return int(worse > 0)
+
+
+def doubt(search: PipeGuardSearch, chosen: Sequence[Query]) -> None:
+    """Print how often an answer says that perhaps no tool fits, where that is so and where not."""
+    for split in Split:
+        told: dict[bool, list[bool]] = {True: [], False: []}
+        for query in chosen:
+            if query.split is split:
+                is_doubtful = search.is_doubtful(query.ask, MISSED_BELOW)
+                told[query.part is Part.NONE].append(is_doubtful)
+        if told[True] and told[False]:
+            print(
+                f"{split}: of what no tool answers, {mean(told[True]):.0%} are told so;"
+                f" of the rest, {mean(told[False]):.0%} are told so wrongly"
+            )
+    print()
 
 
 def ranked(search: Search, chosen: Sequence[Query]) -> list[list[str]]:

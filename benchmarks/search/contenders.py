@@ -17,6 +17,7 @@ from benchmarks.search.queries import stem
 from benchmarks.search.servers import LOCK, Definition, Definitions
 from pipeguard.detect.flows.tool_labels import Label, Tool, make_tool
 from pipeguard.gateway.catalog import Catalog, Listing, schema_words
+from pipeguard.gateway.search import LEAST_FIT
 from tests import tools
 
 _WORD_BREAK = re.compile(r"[_\-/.]+|(?<=[a-z0-9])(?=[A-Z])")
@@ -56,6 +57,10 @@ class PipeGuardSearch:
     def find(self, ask: str, limit: int) -> list[str]:
         """The tools that a query is about, the best first."""
         return [f"{tool.server}/{tool.name}" for tool, _ in self._catalog.search(ask, limit)]
+
+    def is_doubtful(self, ask: str, limit: int) -> bool:
+        """True if the answer to a query says that perhaps no tool fits."""
+        return all(hit.fit < LEAST_FIT for _, hit in self._catalog.search(ask, limit))
 
 
 class Bm25Search:

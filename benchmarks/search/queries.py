@@ -15,6 +15,7 @@ import yaml
 from benchmarks.search.servers import Definition, Definitions
 
 FILE = Path(__file__).with_name("queries.yaml")
+FAMILIES = Path(__file__).with_name("families.txt")
 MOST_OF_ONE_SERVER = 0.08  # of all queries
 ALIKE_LETTERS = 6  # two words that begin with these are of one stem, whatever the stemmer says
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
@@ -41,6 +42,18 @@ class Part(StrEnum):
     LONG = "long"  # a whole sentence of an agent's task
     SHORT = "short"  # two words, abbreviations, slips of the keyboard
     AMBIGUOUS = "ambiguous"  # several servers do it, and the query names one
+    # The families, each as families.txt names it.
+    ARGUMENTS = "arguments"
+    SEVERAL = "several"
+    TALK = "talk"
+    API = "api"
+    SIMILAR = "similar"
+    ONE_WORD = "one word"
+    TASK = "task"
+    LANGUAGES = "languages"
+    HISTORY = "history"
+    EVERYDAY = "everyday"
+    NONE = "none"  # what no tool answers
 
 
 class Split(StrEnum):
@@ -58,12 +71,14 @@ class Query(NamedTuple):
         part: how it is worded.
         best: the tools of grade 2, as `server/tool`.
         also: those of grade 1.
+        needs: where it needs several tools, those that do for each.
     """
 
     ask: str
     part: Part
     best: tuple[str, ...]
     also: tuple[str, ...]
+    needs: tuple[tuple[str, ...], ...] = ()
 
     @property
     def split(self) -> Split:
@@ -88,7 +103,19 @@ def load() -> list[Query]:
                 raise ValueError(f"{part}: {entry} must have `ask` and `best`, and may have `also`")
             best, also = tuple(entry["best"]), tuple(entry.get("also", ()))
             queries.append(Query(str(entry["ask"]), Part(part), best, also))
-    return queries
+    return [*queries, *families()]
+
+
+def families() -> Iterator[Query]:
+    """The queries of families.txt: under the name of each family, a request and its tools."""
+    part = Part.NONE
+    for line in FAMILIES.read_text("utf-8").splitlines():
+        if line.startswith("[") and line.endswith("]"):
+            part = Part(line[1:-1])
+        elif line and not line.startswith("#"):
+            ask, _, tools = line.rpartition(" -> ") if part is not Part.NONE else (line, "", "")
+            needs = tuple(tuple(need.strip().split("|")) for need in tools.split(",") if need)
+            yield Query(ask, part, tuple(name for need in needs for name in need), (), needs)
 
 
 def problems(queries: list[Query], definitions: Definitions) -> Iterator[str]:
@@ -99,7 +126,8 @@ def problems(queries: list[Query], definitions: Definitions) -> Iterator[str]:
     for query in queries:
         graded = [*query.best, *query.also]
         yield from (f"{query.ask!r}: no server has {name}" for name in graded if name not in tools)
-        if not query.best or len(set(graded)) < len(graded):
+        is_empty = not query.best and query.part is not Part.NONE
+        if is_empty or len(set(graded)) < len(graded):
             yield f"{query.ask!r}: has no best tool, or one tool twice"
         for name in query.best if query.part is Part.PARAPHRASE else ():
             shared = shared_words(query.ask, name, tools.get(name, {}))

@@ -32,11 +32,17 @@ def rank(query: Query, ranking: Sequence[str]) -> int | None:
 def row(query: Query, ranking: Sequence[str]) -> list[float]:
     """The figures of one query, in the order of FIGURES."""
     place = rank(query, ranking[:DEEPEST])
-    recalls = [float(place is not None and place <= depth) for depth in DEPTHS]
+    recalls = [recall(query, ranking[:depth]) for depth in DEPTHS]
     reciprocal = 1 / place if place else 0.0
     gains = [GAINS[query.grade(tool)] for tool in ranking[:DEEPEST]]
     ideal = [GAINS[2]] * len(query.best) + [GAINS[1]] * len(query.also)
     return [*recalls, reciprocal, _discounted(gains) / _discounted(ideal[:DEEPEST])]
+
+
+def recall(query: Query, ranking: Sequence[str]) -> float:
+    """The share of what a query needs that a ranking has a tool of grade 2 for."""
+    needs = query.needs or (query.best,)
+    return sum(not set(need).isdisjoint(ranking) for need in needs) / len(needs)
 
 
 def means(rows: Sequence[Sequence[float]]) -> dict[str, Mean]:

@@ -2,7 +2,21 @@
 
 from collections import Counter
 
-from benchmarks.search.queries import Part, Query, Split, load, problems, shared_words, shares
+import pytest
+
+from benchmarks.search.__main__ import gate
+from benchmarks.search.queries import (
+    Part,
+    Query,
+    Split,
+    families,
+    load,
+    problems,
+    shared_words,
+    shares,
+)
+from benchmarks.search.scores import recall
+from benchmarks.search.servers import definitions
 
 FEWEST, FEWEST_PARAPHRASES = 330, 90
 TOOL = {
@@ -23,7 +37,21 @@ def test_there_are_enough_queries_of_each_kind_and_none_twice() -> None:
     halves = Counter((query.part, query.split) for query in queries)
     for part in Part:
         train, test = halves[part, Split.TRAIN], halves[part, Split.TEST]
-        assert 0.4 < train / (train + test) < 0.6
+        assert min(train, test) >= 7
+
+
+def test_the_families_name_tools_for_each_need() -> None:
+    several = next(query for query in families() if query.part is Part.SEVERAL)
+    assert several.needs == (("git/git_add",), ("git/git_commit",), ("git/git_status",))
+    assert recall(several, ["git/git_commit", "git/git_log"]) == pytest.approx(1 / 3)
+    assert all(query.best for query in families() if query.part is not Part.NONE)
+    assert sum(query.part is Part.NONE for query in families()) >= 60
+
+
+@pytest.mark.real
+@pytest.mark.slow
+def test_no_peer_finds_more_of_any_part_of_the_half_that_nothing_was_tuned_on() -> None:
+    assert gate(definitions(), load()) == 0
 
 
 def test_words_of_one_stem_are_shared_wherever_the_tool_has_them() -> None:
