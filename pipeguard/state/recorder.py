@@ -231,7 +231,7 @@ class Recorder:
                 quiet_rounds = 0 if self._queue else quiet_rounds + 1
                 self._write_all()
                 if time.monotonic() - watched >= WATCH_SECONDS:
-                    self._attempt(self._watch)
+                    self._attempt(self._watch, "read")
                     self._report_pins()
                     watched = time.monotonic()
             self._write_all()
@@ -261,7 +261,7 @@ class Recorder:
     def _write_all(self) -> None:
         while self._queue or self._batch or self._lost:
             markers = self._fill_batch()
-            written = self._attempt(self._write)
+            written = self._attempt(self._write, "written")
             if written and self._note.verdicts:
                 remove_note(self._store_path, self._note.run)
                 self._note = self._note._replace(verdicts=0)
@@ -360,18 +360,21 @@ class Recorder:
         why = type(error).__name__
         self._log_line("error", "approvals of another process could not be applied", why=why)
 
-    def _attempt(self, step: Callable[[], None]) -> bool:
+    def _attempt(self, step: Callable[[], None], done: str) -> bool:
+        """Try to read or write the store; True if that succeeds.
+
+        A store that can be read may be full or locked: while rows wait, only writing them counts.
+        """
         error = _describe_failure(step)
         if error is not None:
             if self.healthy:
                 why = str(error) if isinstance(error, StateError) else type(error).__name__
-                self._log_line("error", "the store cannot be written", why=why)
+                self._log_line("error", f"the store cannot be {done}", why=why)
             self.healthy = False
-        else:
-            if not self.healthy:
-                self._log_line("warning", "the store is written again")
+        elif not self.healthy and (done == "written" or not (self._batch or self._lost)):
+            self._log_line("warning", f"the store is {done} again")
             self.healthy = True
-        return self.healthy
+        return error is None
 
     def _log_findings(self, verdict: PendingVerdict) -> None:
         from pipeguard.state.finding_log import log_findings

@@ -8,8 +8,9 @@ import resource
 import sqlite3
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any
 
 import pytest
@@ -390,20 +391,30 @@ def test_two_runs_share_one_store(tmp_path: Path) -> None:
         assert len({row.chain for row in audited(one)}) == 2
 
 
-@pytest.mark.parametrize("failure", ["stop", "continue"])
-def test_a_full_disk_stops_traffic_only_where_policy_says_so(tmp_path: Path, failure: str) -> None:
+@pytest.mark.parametrize(
+    ("failure", "cause"), [("stop", "full"), ("continue", "full"), ("stop", "locked")]
+)
+def test_a_store_that_cannot_be_written_stops_traffic_only_where_policy_says_so(
+    tmp_path: Path, failure: str, cause: str
+) -> None:
     policy = tmp_path / "policy.yaml"
     policy.write_text(f"audit: {{on_failure: {failure}}}\n")
-    with Wrapped(tmp_path, options=("--name", "demo", "--policy", str(policy))) as wrapped:
+    options = ("--name", "demo", "--policy", str(policy))
+    with ExitStack() as stack, Wrapped(tmp_path, options=options) as wrapped:
         wrapped.initialize()
         waits = wrapped.request("do/nothing")
         wrapped.ask("ping")
         until(lambda: len(audited(wrapped)) >= 6, "it is written")
-        # The store may not grow any more: a disk that is full, for this process alone.
-        full = wrapped.store.with_name("pipeguard.db-wal").stat().st_size
-        resource.prlimit(wrapped.process.pid, resource.RLIMIT_FSIZE, (full, full))
+        if cause == "full":
+            # The store may not grow any more: a disk that is full, for this process alone.
+            full = wrapped.store.with_name("pipeguard.db-wal").stat().st_size
+            resource.prlimit(wrapped.process.pid, resource.RLIMIT_FSIZE, (full, full))
+        else:
+            other = stack.enter_context(Store.open(wrapped.store))
+            stack.enter_context(other.transaction())
         wrapped.ask("ping")
         until(lambda: "the store cannot be written" in wrapped.said(), "it is noticed")
+        sleep(3 * recorder.WATCH_SECONDS)  # the store is read in that time, which changes nothing
         last = wrapped.request("ping")
         if failure == "continue":
             assert "result" in wrapped.answer(last)
@@ -413,6 +424,7 @@ def test_a_full_disk_stops_traffic_only_where_policy_says_so(tmp_path: Path, fai
             answers = wrapped.frames_to_the_end()
             assert [answer["id"] for answer in answers] == [waits, last]
             assert all("error" in answer for answer in answers)
+            stack.close()
             assert wrapped.code() == 4
             assert "pipeguard: the audit cannot be written" in wrapped.said()
 
