@@ -223,6 +223,6 @@ def _load_compiled() -> Engines:
 def _alone(rules: Sequence[Rule]) -> list[Engine]:
     """Engines for the rules of one file; all rules together take seconds to compile."""
     return [
-        Engine(rules, surface, load_patterns(build(rules, surface, model)), model)
+        Engine(rules, surface, load_patterns(build(rules, surface, model), model), model)
         for surface in Surface
     ]

@@ -1,7 +1,8 @@
 """MCP's stdio transport over two file descriptors: one frame a line, ended by LF.
 
 MCP 2025-06-18, basic/transports, stdio: messages are delimited by newlines and must not contain
-any. Knows descriptors and lines, not whose they are or what the lines say.
+any. Knows descriptors and lines, not whose they are or what the lines say: `runtime.stdio` makes
+the channels, and `transports.pump` reads them.
 """
 
 from __future__ import annotations

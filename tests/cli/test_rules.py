@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 from click.testing import CliRunner, Result
 
 from pipeguard.cli.rules import command
@@ -87,6 +88,16 @@ def test_a_pack_of_ones_own_is_tested_by_itself(tmp_path: Path) -> None:
     result = run("test", str(file))
     assert result.exit_code == 0
     assert result.output.startswith("1 rules, 2 samples, 0 failures, ")
+
+
+def test_a_pack_with_a_classifier_is_tested_by_itself(tmp_path: Path) -> None:
+    content = yaml.safe_load((TOP / "rules/injection.yaml").read_text())
+    content["rules"] = [rule for rule in content["rules"] if "model" in rule]
+    file = tmp_path / "injection.yaml"
+    file.write_text(yaml.safe_dump(content, sort_keys=False))
+    result = run("test", str(file))
+    assert result.exit_code == 0, result.exception
+    assert result.output.startswith("1 rules, ")
 
 
 def test_what_fails_is_listed(tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ def check(members: list[JsonValue], revision: str | None) -> None:
     """Refuse a batch that the revision does not allow.
 
     Raises:
-        RefusedBatch: the revision has no batches, or the members may not be together (MCP
+        Refusal: the revision has no batches, or the members may not be together (MCP
             2025-03-26 basic/lifecycle: `initialize` is never part of a batch).
     """
     if revision != REVISION:

@@ -29,7 +29,7 @@ def write_id(value: JsonValue) -> str | None:
 
 
 def read_id(token: str) -> JsonValue:
-    """The id or progress token whose token `id_token_of` returned."""
+    """The id or progress token whose token `write_id` returned."""
     if not token.startswith('"'):
         return Number(token)
     text: str = json.loads(token)

@@ -118,7 +118,7 @@ def read_lists(value: JsonObject) -> frozenset[str]:
 
 
 def granted_flags(value: JsonObject) -> JsonObject:
-    """The `notifications` of an acknowledgement, with only the flags that `lists_in` reads."""
+    """The `notifications` of an acknowledgement, with only the flags that `read_lists` reads."""
     granted = read_lists(value)
     return {name: True for name, kind in _LISTS.items() if kind in granted}
 

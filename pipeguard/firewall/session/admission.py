@@ -124,7 +124,7 @@ def _obstacle_without_pin(guard: Guard, kind: str, name: str) -> Finding | None:
 
 def _obstacle_under_review(guard: Guard, kind: str, name: str) -> Finding | None:
     """Under review, what was never offered may be used only if an approved template covers it."""
-    why = "it was not offered, so it cannot be approved"
+    why = "under review only what was offered can be approved"
     if kind == "resource":
         if _is_covered(guard, name):
             return None

@@ -43,7 +43,7 @@ def to_refusal(frame: bytes, error: Exception) -> Refusal:
     with suppress(Refusal):
         parsed = parse(frame)
         id_token = None if isinstance(parsed, list) else parsed.id_token
-    why = f"PipeGuard failed to judge it ({type(error).__name__})"
+    why = f"judging it failed ({type(error).__name__})"
     return Refusal("protocol.internal", why, codes.INTERNAL, id_token)
 
 

@@ -21,7 +21,7 @@ from pipeguard.firewall.session.remedies import Way, find_remedy
 
 MARK = "pipeguard"  # in `data.source` and in `_meta`: only PipeGuard may use it
 ORDERED = "flows.ordered"  # detect.flows.leak
-FOREIGN_PLACEHOLDER = "secrets.foreign-placeholder"  # firewall.session.findings reports it
+FOREIGN_PLACEHOLDER = "secrets.foreign-placeholder"  # detect.findings reports it
 # Rules whose findings explain themselves, to a model too.
 _SELF_EXPLAINING = (
     *("trust.drifted", "trust.held", "trust.not-offered", "trust.full", "policy.tool"),
