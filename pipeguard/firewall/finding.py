@@ -100,7 +100,8 @@ class Finding(NamedTuple):
         severity: how bad it is.
         confidence: how sure the rule is.
         action: what the policy decides.
-        excerpt: the masked match; never the secret, never more than 80 characters.
+        excerpt: the masked match, of at most 80 characters; of a passage that is cut out, or that
+            ordered a call, at most 400. Never a secret.
         note: one sentence that a check adds, without text of the message; or empty.
         tool: the definition or the called tool that it concerns, or None.
         content: the fingerprint of what was found, with the installation's key; or empty.
@@ -231,8 +232,19 @@ def greatest(findings: Collection[Finding]) -> Action:
 
 
 def name_is_secret(findings: Collection[Finding]) -> bool:
-    """True if a tool's name contains a secret, so that no finding may repeat it."""
-    return any(f.place == "call.name" and tells_private(f.rule) for f in findings)
+    """True if what is used or defined has a secret in its name, so that no finding may repeat it.
+
+    A name is a tool's or a prompt's own, or an address; a completion and a subscription refer to
+    one, too.
+    """
+    return any(
+        (f.place.endswith((".name", ".uri")) or f.pointer.startswith(_REFERENCES))
+        and tells_private(f.rule)
+        for f in findings
+    )
+
+
+_REFERENCES = ("/params/ref/", "/params/notifications/")
 
 
 def method_is_secret(findings: Collection[Finding]) -> bool:

@@ -30,6 +30,7 @@ from pipeguard.firewall.session.guard import Guard
 from pipeguard.unicode.display import NAME_CHARS, cut, quote
 
 NO_ROOM = "the server defines more than PipeGuard keeps for one server, and this is beyond it"
+_NAMELESS = "PipeGuard holds what the request names; its name has a secret, and is not repeated"
 TARGET_CHARS = 200  # of a server's and a definition's name in a command
 
 # By method, the members of params that a peer reads.
@@ -85,7 +86,18 @@ def obstacle(guard: Guard, kind: str, name: str) -> Finding | None:
 def show_command(server: str, name: str) -> str:
     """The command that shows a definition to a person, whatever its server called it."""
     target = f"{server}/{name}"
-    return f"pipeguard diff {quote(target if len(target) <= TARGET_CHARS else server)}"
+    is_shown = name and len(target) <= TARGET_CHARS
+    return f"pipeguard diff {quote(target if is_shown else server)}"
+
+
+def without_name(guard: Guard, finding: Finding) -> Finding:
+    """A finding about a request, without the name that it uses, which has a secret."""
+    if finding.rule == "policy.tool":
+        return finding._replace(note="the policy does not allow this tool to be called", tool=None)
+    if not finding.rule.startswith("trust."):
+        return finding
+    excerpt = show_command(guard.name, "") if finding.excerpt else ""
+    return finding._replace(note=_NAMELESS, excerpt=excerpt, tool=None)
 
 
 def _obstacle_to_reference(guard: Guard, kind: str, name: JsonValue) -> Finding | None:

@@ -36,7 +36,7 @@ from pipeguard.firewall.protocol.methods import (
 from pipeguard.firewall.protocol.pending import NO_CALL, PendingRequest, Targets, pending_request
 from pipeguard.firewall.protocol.places import LISTS, MASKED_STEP, OPENINGS, PARTS
 from pipeguard.firewall.session import replies
-from pipeguard.firewall.session.admission import find_oddities, obstacles
+from pipeguard.firewall.session.admission import find_oddities, obstacles, without_name
 from pipeguard.firewall.session.definitions import ReviewedResult, review
 from pipeguard.firewall.session.guard import EXEMPT, AnswerNote, Context, Guard
 from pipeguard.firewall.session.lifecycle import ConversationState, WaitingRoom
@@ -160,6 +160,8 @@ class MessageJudge(NamedTuple):
             findings = [f._replace(path="", host="") for f in findings]
             request.is_method_secret = method_is_secret(findings)
             request.is_tool_secret = name_is_secret(findings)
+            if request.is_tool_secret:
+                findings = [without_name(self.guard, finding) for finding in findings]
         if call is not NO_CALL or request.tool is not None:
             request.call, request.call_values = call, values
         return findings

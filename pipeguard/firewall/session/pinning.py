@@ -20,7 +20,9 @@ from pipeguard.firewall.finding import (
     PinChange,
     Severity,
     enforced_action,
+    name_is_secret,
     observe_only,
+    tells_private,
     worst,
 )
 from pipeguard.firewall.pins.fingerprint import Pin, canonical, lasting_part
@@ -87,7 +89,25 @@ class DefinitionScope(NamedTuple):
         guard = self.guard
         context = Context(guard, "result", self.method, self.now, name, self.path, self.budgets)
         found = guard.detector.read(context, Surface.DEFINITIONS, value)
+        if name is not None and self._tells_name(found, name):
+            found = [finding._replace(tool=None) for finding in found]
         return tuple(map(_blocked_whole, found))
+
+    def _tells_name(self, found: list[Finding], name: str) -> bool:
+        """True if the name has a secret, which may have been found elsewhere in its definition."""
+        is_private = any(tells_private(finding.rule) for finding in found)
+        return is_private and (name_is_secret(found) or self.shown(name) is None)
+
+    def shown(self, name: str) -> str | None:
+        """The name, as a log may have it; None if it has a secret."""
+        found = self.scan({self.key: name}, None)
+        return None if any(tells_private(finding.rule) for finding in found) else name
+
+    def called(self, name: str | None) -> str:
+        """The definition, as a note may call it."""
+        if name is None:
+            return f"a {self.kind} whose name has a secret"
+        return f"the {self.kind} {cut(name, NAME_CHARS)!r}"
 
     def trust_change(self, name: str, fingerprint: str, text: str) -> PinChange:
         """The change that trusts a definition from now on."""
@@ -145,7 +165,8 @@ def review_definition(
         and pin.approved_fingerprint == fingerprint
     ):
         return _review_unchanged(scope, pin, pin.approved_definition, definition, findings)
-    seen = _Seen(name, definition, serialise(lasting).decode(), fingerprint, findings)
+    shown = findings[0].tool if findings else name  # None if it has a secret
+    seen = _Seen(name, shown, definition, serialise(lasting).decode(), fingerprint, findings)
     if pin is not None and pin.approved_definition is not None:
         return _review_drifted(scope, pin, pin.approved_definition, seen)
     if seen.is_poisoned or look_alike is not None or scope.guard.policy.trust is Trust.REVIEW:
@@ -161,9 +182,10 @@ def _blocked_whole(finding: Finding) -> Finding:
 
 
 class _Seen(NamedTuple):
-    """A definition as it was seen now, with the text of its lasting part."""
+    """A definition as it was seen now, with the name that a log may have and its lasting part."""
 
     name: str
+    shown_name: str | None
     definition: JsonValue
     text: str
     fingerprint: str
@@ -229,7 +251,8 @@ def _review_unapproved(
     if seen.is_poisoned:
         reason = f"poisoned: {worst(seen.findings).rule}"
     elif look_alike is not None:
-        reason = f"look-alike: {cut(look_alike, NAME_CHARS)}"
+        shown = scope.shown(look_alike)
+        reason = "look-alike" if shown is None else f"look-alike: {cut(shown, NAME_CHARS)}"
     else:
         reason = REVIEW
     hidden = _hide(scope, seen, reason)
@@ -246,12 +269,11 @@ def _review_drifted(
 
     classes = classify(approved_text, seen.text, scope.kind)
     reason = "drift: " + ", ".join(drift.value for drift in classes)
-    name = cut(pin.name, NAME_CHARS)
-    note = f"the {scope.kind} {name!r} changed since it was approved ({reason})"
+    note = f"{scope.called(seen.shown_name)} changed since it was approved ({reason})"
     is_allowed = not seen.is_poisoned and frozenset(classes) <= scope.guard.policy.drift_allow
     if scope.guard.policy.mode is Mode.OBSERVE or is_allowed:
         action = Action.WARN if is_allowed else Action.BLOCK
-        finding = scope.finding("trust.drifted", note, pin.name, action)
+        finding = scope.finding("trust.drifted", note, seen.shown_name, action)
         change_back = _end_of_hold(scope, pin)
         return ReviewedDefinition(seen.definition, (*seen.findings, finding), change_back)
     is_stored = not scope.guard.is_unstored(pin.kind, pin.name)
@@ -266,7 +288,7 @@ def _review_drifted(
             pin.name, stored.held_fingerprint, stored.held_definition, reason
         )
     is_remembered = pin.held_fingerprint == change.fingerprint and is_stored
-    finding = scope.finding("trust.drifted", note, pin.name, Action.BLOCK)
+    finding = scope.finding("trust.drifted", note, seen.shown_name, Action.BLOCK)
     approved: JsonValue = _LENIENT.decode(approved_text)
     return ReviewedDefinition(
         approved, (*seen.findings, finding), None if is_remembered else change
@@ -290,9 +312,8 @@ def _held_again(
 
 
 def _hide(scope: DefinitionScope, seen: _Seen, reason: str) -> ReviewedDefinition:
-    name = cut(seen.name, NAME_CHARS)
-    note = f"the {scope.kind} {name!r} was never approved and is held ({reason})"
-    finding = scope.finding("trust.held", note, seen.name, Action.BLOCK)
+    note = f"{scope.called(seen.shown_name)} was never approved and is held ({reason})"
+    finding = scope.finding("trust.held", note, seen.shown_name, Action.BLOCK)
     return ReviewedDefinition(HIDDEN, (*seen.findings, finding))
 
 
