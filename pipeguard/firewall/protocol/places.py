@@ -222,7 +222,11 @@ def pointer_step(step: str | int) -> str:
 
 MASKED_STEP = "…"
 LONGEST_STEP = 64  # characters: no person looks for a longer key
-_COULD_BE_SECRET = lazy_regex(r"(?=\S{0,64}[0-9])(?=\S{0,64}[A-Za-z])\S{12,64}")
+# A token; what follows a name, as in `password: …`; a long word in one case; a phrase of words.
+_COULD_BE_SECRET = lazy_regex(
+    r"(?=\S{0,64}[0-9])(?=\S{0,64}[A-Za-z])\S{12,64}"
+    r"|[:=]\s*\S{8}|[A-Z]{16}|[a-z]{20}|(?:\S{1,64}\s+){5}\S"
+)
 
 
 def _fits(pattern: str, steps: Path) -> bool:
