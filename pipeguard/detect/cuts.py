@@ -150,9 +150,12 @@ def _with_words(
     clean = _without_secrets(words, finding, private)
     for secret in secrets:
         clean = clean.replace(secret, "…")
+    if finding.end <= finding.start:  # its excerpt is of words that are somewhere in the string
+        return finding._replace(excerpt="")
     if not is_cut:
-        is_clean = clean == words or finding.end <= finding.start
-        return finding if is_clean else finding._replace(excerpt=shown_words(clean, EXCERPT_CHARS))
+        if clean == words:
+            return finding
+        return finding._replace(excerpt=shown_words(clean, EXCERPT_CHARS))
     size = f"{len(words)} characters, {len(words.encode())} bytes"
     note = f"{finding.note}; {size}" if finding.note else size
     return finding._replace(excerpt=shown_words(clean, KEPT_CHARS), note=note)

@@ -36,6 +36,7 @@ from pipeguard.firewall.finding import (
     Severity,
     make_block,
     name_is_secret,
+    tells_private,
 )
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.policy import Mode
@@ -101,7 +102,10 @@ def message_findings(
         value = _without(message.value, "instructions", str)
     findings = scan(knowledge, context, Surface.TO_CLIENT, value)
     if b"pipeguard" in message.frame.lower() or b"\\u00" in message.frame:
-        findings += forged_lines(context, value, knowledge.sign)
+        forged = forged_lines(context, value, knowledge.sign)
+        if any(tells_private(finding.rule) for finding in findings):
+            forged = [finding._replace(excerpt="") for finding in forged]
+        findings += forged
     sent = vault.sent_secrets() if vault is not None else {}
     if sent and context.guard.policy.mode is not Mode.OBSERVE:
         findings += echoes(sent, message.frame, context, value)
