@@ -18,7 +18,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.errors import PolicyError
-from pipeguard.firewall.finding import Direction, Verdict
+from pipeguard.firewall.finding import Direction, Verdict, tells_private
 from pipeguard.secrets_in_use import IN_USE
 from pipeguard.terminal.colour import colour_is_unwanted
 
@@ -35,6 +35,7 @@ STDERR = 2
 TRACED_FRAMES = 1000  # that may wait to be shown; further ones are only counted
 TRACED_BYTES = 4096  # shown of one frame
 MASKED_BYTES = 4096  # read beyond that, so that a secret across the cut is masked whole
+NOT_SHOWN = b"[not shown: it has a secret]"
 PATIENCE_SECONDS = 0.5  # for the reader of stderr to take a line
 PIECE_BYTES = 512  # PIPE_BUF in POSIX: what a pipe that is ready takes without blocking
 
@@ -92,6 +93,7 @@ class _Traced(NamedTuple):
     action: str
     length_bytes: int
     beginning: bytes
+    has_secret: bool
 
 
 class Trace:
@@ -116,7 +118,8 @@ class Trace:
                 verdict.event,
                 verdict.action.name.lower(),
                 len(verdict.frame),
-                verdict.frame[: TRACED_BYTES + MASKED_BYTES],
+                b"" if _has_disguised(verdict) else verdict.frame[: TRACED_BYTES + MASKED_BYTES],
+                any(tells_private(finding.rule) for finding in verdict.findings),
             )
         )
 
@@ -127,15 +130,27 @@ class Trace:
 
     def _run(self) -> None:
         while (traced := self._frames.get()) is not None:
+            shown = self._mask(traced.beginning)
+            if traced.has_secret and shown == traced.beginning:  # it was found, and not masked
+                shown = NOT_SHOWN
             self._log(
                 "trace",
                 "→ server" if traced.direction is Direction.TO_SERVER else "← server",
                 event_id=traced.event,
                 action=traced.action,
                 length_bytes=traced.length_bytes,
-                frame=self._mask(traced.beginning)[:TRACED_BYTES].decode("utf-8", "replace"),
+                frame=shown[:TRACED_BYTES].decode("utf-8", "replace"),
                 missed_frames=self._missed or None,
             )
+
+
+def _has_disguised(verdict: Verdict) -> bool:
+    """True if a frame has a secret in a form that no mask finds in its bytes."""
+    is_escaped = b"\\u" in verdict.frame
+    return any(
+        tells_private(finding.rule) and (is_escaped or finding.view != "text")
+        for finding in verdict.findings
+    )
 
 
 _said_as_json = threading.Event()

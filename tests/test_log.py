@@ -10,7 +10,7 @@ import pytest
 
 from pipeguard import log as module
 from pipeguard.errors import PolicyError
-from pipeguard.firewall.finding import Action, Direction, Verdict
+from pipeguard.firewall.finding import Action, Direction, Finding, Verdict
 from pipeguard.log import LEVELS, TRACED_BYTES, TRACED_FRAMES, Log, Trace, make_say, say
 
 
@@ -211,3 +211,22 @@ def test_more_frames_than_can_be_shown_are_counted(pipe: tuple[int, int]) -> Non
     missed = shown[-1]["missed_frames"] or 0
     assert isinstance(missed, int)
     assert len(shown) + missed == TRACED_FRAMES * 50
+
+
+@pytest.mark.parametrize(
+    ("frame", "view"),
+    [
+        (b'{"a":"c2VjcmV0"}', "base64"),
+        (b'{"a":"t e r c e s"}', "squeezed"),
+        (b'{"a":"secret \\u0073ecret"}', "text"),
+        (b'{"a":"masked by no rule"}', "text"),
+    ],
+)
+def test_a_frame_whose_secret_no_mask_finds_is_not_shown(
+    pipe: tuple[int, int], frame: bytes, view: str
+) -> None:
+    trace = Trace(Log("trace", "json"), lambda data: data.replace(b"secret", b"[masked]"))
+    finding = Finding("secrets.github-token", "call.arguments", view=view)
+    trace.show(verdict(frame)._replace(findings=(finding,)))
+    trace.close()
+    assert json.loads(told(pipe[0]))["frame"] == "[not shown: it has a secret]"
