@@ -12,13 +12,21 @@ from _thread import allocate_lock
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from pipeguard.firewall.lazy_regex import lazy_regex
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 PIECE_BYTES = 64 * 1024  # a longer line is copied in pieces
 READ_BYTES = 16 * 1024  # `os.read` makes a buffer of this size for each call
 WRITE_SECONDS = 0.5  # to write what was read at the end of the grace
-WORD_BYTES = 4096  # a piece is cut between words if a space is so close to its end
+WORD_BYTES = 4096  # of a piece that are read beyond its cut, and in which a mark is looked for
+MARKS = b' \t",;&<>(){}[]|'  # between two words or values
+# A private key (RFC 7468) whose lines have not all come.
+_OPEN_KEY = lazy_regex(
+    rb"-----BEGIN [A-Z ]{0,24}PRIVATE KEY(?: BLOCK)?-----\r?\n"
+    rb"(?:(?!-----END)[A-Za-z0-9+/=:, .-]{0,120}\r?\n)*"
+)
 # Control characters move a terminal's cursor, change its title or make it answer as if typed: C0
 # except tab, LF and CR, DEL, and C1 as encoded in UTF-8 (ECMA-48, 5.2 and 5.3).
 CONTROLS = bytes({*range(0x20), 0x7F} - {0x09, 0x0A, 0x0D})
@@ -109,11 +117,24 @@ class StderrCopy:
         text = self._rest + data
         end = max(text.rfind(b"\n"), text.rfind(b"\r")) + 1
         if end == 0 and len(text) >= PIECE_BYTES:
-            tail = len(text) - WORD_BYTES
-            end = max(text.rfind(b" ", tail), text.rfind(b"\t", tail)) + 1 or len(text)
-            end -= text[:end].endswith(b"\xc2")  # possibly half of a control character
+            end = self._find_cut(text)
+        begun = text.rfind(b"-----BEGIN ", 0, end)
+        if begun >= 0 and len(text) < PIECE_BYTES and _OPEN_KEY.fullmatch(text, begun, end):
+            end = max(text.rfind(b"\n", 0, begun), text.rfind(b"\r", 0, begun)) + 1
         self._rest = text[end:]
         self._put(text[:end])
+
+    def _find_cut(self, text: bytes) -> int:
+        """The place at which a long line is cut, so that no secret that is masked crosses it."""
+        last, masked = len(text) - WORD_BYTES, self._mask(text)
+        for high in range(last, last - 4 * WORD_BYTES, -WORD_BYTES):
+            at = (
+                max(text.rfind(b"%c" % mark, high - WORD_BYTES, high) for mark in MARKS) + 1 or high
+            )
+            at -= text[:at].endswith(b"\xc2")  # possibly half of a control character
+            if self._mask(text[:at]) + self._mask(text[at:]) == masked:
+                return at
+        return len(text)
 
     def _put(self, text: bytes) -> None:
         if not text or self._sink is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pty
 import resource
+import select
 import signal
 import socket
 import threading
@@ -382,6 +383,21 @@ def test_a_secret_that_comes_in_two_writes_is_masked() -> None:
         assert read_size(out, 13) == b"key: ******!\n"
 
 
+def test_the_lines_of_a_private_key_are_masked_together() -> None:
+    begin, end = (b"-----%s RSA PRIVATE KEY-----\n" % word for word in (b"BEGIN", b"END"))
+    with copying() as (_, server, out):
+        os.write(server, b"a key:\n" + begin)
+        assert read_size(out, 7) == b"a key:\n"
+        for line in (b"c2Vj\n", b"sec", b"ret\n"):
+            os.write(server, line)
+        assert select.select([out], [], [], 0.2)[0] == [], "it waits for the rest"
+        os.write(server, end)
+        whole = begin + b"c2Vj\n******\n" + end
+        assert read_size(out, len(whole)) == whole
+        os.write(server, begin + b"and so on, said nobody.\n{}\n")
+        assert read_size(out, len(begin) + 27).endswith(b"{}\n"), "that is no key"
+
+
 @pytest.mark.parametrize("size", [PIECE_BYTES - 1, PIECE_BYTES, 300_000])
 def test_a_long_line_passes_in_pieces_and_whole(size: int) -> None:
     line = (b"words " * (size // 6 + 1))[:size]
@@ -391,8 +407,9 @@ def test_a_long_line_passes_in_pieces_and_whole(size: int) -> None:
         assert reading.result(PATIENCE_SECONDS) == line + b"\n"
 
 
-def test_a_long_line_is_cut_between_words() -> None:
-    line = b"secret " * 30_000 + b"\n"
+@pytest.mark.parametrize("word", [b"secret ", b'"secret",', b"of a secret or xx secrets|"])
+def test_a_long_line_is_cut_between_words(word: bytes) -> None:
+    line = word * 30_000 + b"\n"
     with copying() as (_, server, out), ThreadPoolExecutor(1) as pool:
         reading = pool.submit(read_size, out, len(line))
         os.write(server, line)
