@@ -144,7 +144,9 @@ def _review_item(
         return ReviewedDefinition(HIDDEN, (finding,))
     if not names.add(name):
         note = f"a second {kind} of the same {key} was left out of the list"
-        finding = scope.finding("protocol.duplicate-name", note, scope.shown(name), Action.BLOCK)
+        finding = scope.finding(
+            "protocol.duplicate-name", note, scope.show_name(name), Action.BLOCK
+        )
         return ReviewedDefinition(HIDDEN, (finding,))
     is_new = scope.guard.pin(kind, name) is None
     reviewed = review_definition(scope, name, item, names.look_alike(name))

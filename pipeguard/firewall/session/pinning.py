@@ -88,22 +88,22 @@ class DefinitionScope(NamedTuple):
         """The findings of the rules for definitions; they block where others would redact."""
         guard = self.guard
         context = Context(guard, "result", self.method, self.now, name, self.path, self.budgets)
-        found = guard.detector.read(context, Surface.DEFINITIONS, value)
-        if name is not None and self._tells_name(found, name):
-            found = [finding._replace(tool=None) for finding in found]
-        return tuple(map(_blocked_whole, found))
+        findings = guard.detector.read(context, Surface.DEFINITIONS, value)
+        if name is not None and self._tells_name(findings, name):
+            findings = [finding._replace(tool=None) for finding in findings]
+        return tuple(map(_blocked_whole, findings))
 
-    def _tells_name(self, found: list[Finding], name: str) -> bool:
+    def _tells_name(self, findings: list[Finding], name: str) -> bool:
         """True if the name has a secret, which may have been found elsewhere in its definition."""
-        is_private = any(tells_private(finding.rule) for finding in found)
-        return is_private and (name_is_secret(found) or self.shown(name) is None)
+        is_private = any(tells_private(finding.rule) for finding in findings)
+        return is_private and (name_is_secret(findings) or self.show_name(name) is None)
 
-    def shown(self, name: str) -> str | None:
+    def show_name(self, name: str) -> str | None:
         """The name, as a log may have it; None if it has a secret."""
-        found = self.scan({self.key: name}, None)
-        return None if any(tells_private(finding.rule) for finding in found) else name
+        findings = self.scan({self.key: name}, None)
+        return None if any(tells_private(finding.rule) for finding in findings) else name
 
-    def called(self, name: str | None) -> str:
+    def describe(self, name: str | None) -> str:
         """The definition, as a note may call it."""
         if name is None:
             return f"a {self.kind} whose name has a secret"
@@ -251,7 +251,7 @@ def _review_unapproved(
     if seen.is_poisoned:
         reason = f"poisoned: {worst(seen.findings).rule}"
     elif look_alike is not None:
-        shown = scope.shown(look_alike)
+        shown = scope.show_name(look_alike)
         reason = "look-alike" if shown is None else f"look-alike: {cut(shown, NAME_CHARS)}"
     else:
         reason = REVIEW
@@ -269,7 +269,7 @@ def _review_drifted(
 
     classes = classify(approved_text, seen.text, scope.kind)
     reason = "drift: " + ", ".join(drift.value for drift in classes)
-    note = f"{scope.called(seen.shown_name)} changed since it was approved ({reason})"
+    note = f"{scope.describe(seen.shown_name)} changed since it was approved ({reason})"
     is_allowed = not seen.is_poisoned and frozenset(classes) <= scope.guard.policy.drift_allow
     if scope.guard.policy.mode is Mode.OBSERVE or is_allowed:
         action = Action.WARN if is_allowed else Action.BLOCK
@@ -312,7 +312,7 @@ def _held_again(
 
 
 def _hide(scope: DefinitionScope, seen: _Seen, reason: str) -> ReviewedDefinition:
-    note = f"{scope.called(seen.shown_name)} was never approved and is held ({reason})"
+    note = f"{scope.describe(seen.shown_name)} was never approved and is held ({reason})"
     finding = scope.finding("trust.held", note, seen.shown_name, Action.BLOCK)
     return ReviewedDefinition(HIDDEN, (*seen.findings, finding))
 
