@@ -251,6 +251,47 @@ def test_it_goes_on_once_it_is_granted_and_is_blocked_once_its_time_is_over(
     assert blocked.findings[0].call == again.findings[0].call
 
 
+@pytest.mark.parametrize("check", ["restore", "record_request", "find_leaks"])
+def test_a_call_that_waited_is_answered_once_if_a_check_breaks_then(
+    store: Path, asking: Conversation, check: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise ZeroDivisionError
+
+    held = asking.order()
+    observing = combine(None, None)._replace(mode=Mode.OBSERVE)  # under which it may go on
+    asking.session.guard.adopt(observing)
+    with monkeypatch.context() as patch:
+        patch.setattr(f"pipeguard.detect.detector.Detection.{check}", broken)
+        refused = asking.session.decide(held, 3.0, is_last=False)
+    assert refused is not None
+    assert refused.forward is None
+    assert refused.reply is not None
+    assert asking.session.abandon() == [], "it is not answered again at the end"
+
+
+def test_a_call_of_the_server_waits_for_nobody(store: Path) -> None:
+    """`decide` looks among the client's calls: one of the server's would never be answered."""
+    layer = Layer(actions=(ActionEntry(Selector(rule="secrets.*"), Action.ASK),))
+    talk = Conversation(store, combine(None, None)._replace(layers=(layer,)))
+    session = Session(talk.session.guard, "TEST")
+    session.can_wait = True
+    opened: JsonObject = {"protocolVersion": "2025-11-25", "capabilities": {}}
+    asked: JsonObject = {"jsonrpc": "2.0", "id": "o", "method": "initialize", "params": opened}
+    answered: JsonObject = {"jsonrpc": "2.0", "id": "o", "result": opened}
+    begun: JsonObject = {"jsonrpc": "2.0", "method": "notifications/initialized"}
+    session.receive(Direction.TO_SERVER, serialise(asked), 2.0)
+    session.receive(Direction.TO_CLIENT, serialise(answered), 2.0)
+    session.receive(Direction.TO_SERVER, serialise(begun), 2.0)
+    arguments: JsonObject = {"text": "ghp_" + "Z7QX4M2N5P6R3STV" * 2 + "abcd"}
+    verdict = session.receive(Direction.TO_CLIENT, serialise(talk.request("t", arguments)), 3.0)
+    assert verdict.findings[0].rule == "secrets.github-token"
+    assert (verdict.action, verdict.forward) == (Action.BLOCK, None)
+    assert verdict.reply is not None
+    ping = serialise({"jsonrpc": "2.0", "id": talk.last_id, "method": "ping"})
+    assert session.receive(Direction.TO_CLIENT, ping, 4.0).forward is ping, "its id is free"
+
+
 def test_only_its_sender_ends_a_call_that_waits(asking: Conversation) -> None:
     held = asking.order()
     forged = serialise({"jsonrpc": "2.0", "id": asking.last_id, "result": {"content": []}})

@@ -190,7 +190,8 @@ class MessageJudge(NamedTuple):
 
     def _holds(self, request: PendingRequest, findings: list[Finding]) -> bool:
         """True for a call that now waits until a person decides."""
-        if greatest(findings) is not Action.ASK or self.waiting_room is None:
+        is_call = self.direction is TO_SERVER  # where `Session.decide` looks
+        if not is_call or self.waiting_room is None or greatest(findings) is not Action.ASK:
             return False
         is_grantable = all(f.call for f in findings if f.action is Action.ASK)
         waits = self.direction, request, self.event, self.guard.policy
