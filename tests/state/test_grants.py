@@ -13,7 +13,7 @@ from pipeguard.config.effective_policy import combine
 from pipeguard.detect.detector import make_guard
 from pipeguard.firewall.finding import Action, Direction, Verdict
 from pipeguard.firewall.pins.fingerprint import Pin
-from pipeguard.firewall.policy import ActionEntry, Layer, Policy, Selector
+from pipeguard.firewall.policy import ActionEntry, Layer, Mode, Policy, Selector
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number, serialise
 from pipeguard.firewall.session.lifecycle import MAX_HELD, WaitingRoom
 from pipeguard.firewall.session.session import Session

@@ -91,7 +91,7 @@ class MessageJudge(NamedTuple):
         if self.budgets is None:
             return self._replace(budgets=Budgets()).judge(message)
         if self.direction is TO_SERVER:
-            return self.guard.detector.restore(self._judge_kind(message))
+            return self._judge_kind(message)
         clean, finding = self.guard.detector.mask_own(self.guard.policy, message)
         verdict = self._judge_kind(clean)
         return verdict if finding is None else verdict.with_findings(message.frame, [finding])
@@ -102,7 +102,7 @@ class MessageJudge(NamedTuple):
         if message.kind is MessageKind.REQUEST:
             return self._judge_request(message)
         if message.kind is MessageKind.NOTIFICATION:
-            return self._judge_notification(message)
+            return self._restore(self._judge_notification(message))
         return self._judge_answer(message)
 
     # --- requests and notifications -----------------------------------------------------
@@ -123,17 +123,22 @@ class MessageJudge(NamedTuple):
                     waits = [_note_wait(f, "it waited before", waited) for f in findings]
                     return self._verdict(message, request, waits, None)
                 findings = end_wait(findings, "nobody decided while it waited", waited)
-            verdict = self._settle(message, request, findings)
+            verdict = self._restore(self._settle(message, request, findings))
             if verdict.forward is not None:
                 if waited:
                     request.since = self.now
+                self._record_request(message, request, is_granted=is_granted)
+                # Last: nothing may fail once it counts as sent.
                 if not self.state.request_sent(self.direction, message, request) and waited:
                     return self._verdict(message, request, [*findings, *_GONE], None)
-                self._record_request(message, request, is_granted=is_granted)
         finally:
             if not request.forwarded:
                 self.state.drop(self.direction, request)
         return verdict
+
+    def _restore(self, verdict: Verdict) -> Verdict:
+        """Put back what was masked for the client, before anything is taken as sent."""
+        return self.guard.detector.restore(verdict) if self.direction is TO_SERVER else verdict
 
     def _record_request(
         self, message: Message, request: PendingRequest, *, is_granted: bool
@@ -225,7 +230,7 @@ class MessageJudge(NamedTuple):
             return self._verdict(message, None, findings, None)
         try:
             check_answer(message.value, message.id_token)
-            return self._judge_expected_answer(message, request)
+            return self._restore(self._judge_expected_answer(message, request))
         except Refusal as refusal:
             raise RefusedAnswer(request, refusal) from None
         except Exception:
@@ -474,6 +479,9 @@ class ProtocolJudge(MessageJudge):
             Refusal: it breaks the protocol.
         """
         return self._judge_kind(message)
+
+    def _restore(self, verdict: Verdict) -> Verdict:
+        return verdict
 
     def _request_findings(self, message: Message, request: PendingRequest) -> list[Finding]:
         return self._oddities(message)

@@ -20,7 +20,13 @@ from pipeguard.firewall.finding import (
     worst,
 )
 from pipeguard.firewall.protocol import batch, codes
-from pipeguard.firewall.protocol.framing import Lost, is_answer, is_request_shaped
+from pipeguard.firewall.protocol.framing import (
+    Lost,
+    Oversized,
+    is_answer,
+    is_request_shaped,
+    legible_id,
+)
 from pipeguard.firewall.protocol.message import parse
 from pipeguard.firewall.protocol.pending import PendingRequest
 from pipeguard.firewall.session import replies
@@ -38,11 +44,11 @@ class RefusedAnswer(Refusal):
 
 
 def to_refusal(frame: bytes, error: Exception) -> Refusal:
-    """The refusal of a frame on which a check failed; only its id is known, if that."""
+    """The refusal of a frame on which a check failed; only its id is known, or those of a batch."""
     id_token = None
     with suppress(Refusal):
         parsed = parse(frame)
-        id_token = None if isinstance(parsed, list) else parsed.id_token
+        id_token = legible_id(frame) if isinstance(parsed, list) else parsed.id_token
     why = f"judging it failed ({type(error).__name__})"
     return Refusal("protocol.internal", why, codes.INTERNAL, id_token)
 

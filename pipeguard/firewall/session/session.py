@@ -257,11 +257,10 @@ class Session:
         """Judge each member alone (MCP 2025-03-26, basic/index, "Batching")."""
         batch.check(members, self.state.peers.revision)
         shared = judge._replace(budgets=Budgets(), is_member=True)
+        frames = [serialise(member) for member in members]  # before any of them is judged
         verdicts = [
-            self._judge_or_refuse(
-                shared._replace(event=f"{judge.event}.{index}"), serialise(member)
-            )
-            for index, member in enumerate(members)
+            self._judge_or_refuse(shared._replace(event=f"{judge.event}.{index}"), member)
+            for index, member in enumerate(frames)
         ]
         return batch.together(judge.direction, frame, verdicts, judge.event)
 

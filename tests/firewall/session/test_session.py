@@ -123,6 +123,43 @@ def test_a_check_that_breaks_refuses(direction: object, monkeypatch: pytest.Monk
     assert rules(verdict) == ["protocol.internal"]
 
 
+@pytest.mark.parametrize("check", ["restore", "record_request", "find_leaks"])
+def test_a_request_whose_check_breaks_is_answered_once_and_its_id_is_free(
+    check: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = new_session()
+    with monkeypatch.context() as patch:
+        patch.setattr(f"pipeguard.detect.detector.Detection.{check}", _break)
+        verdict = session.receive(TO_SERVER, call(1, "a"), 0.0)
+    assert (verdict.forward, member(verdict.reply, "id")) == (None, 1)
+    assert session.abandon() == [], "it is not answered again at the end"
+    again = call(1, "a")
+    assert session.receive(TO_SERVER, again, 0.0).forward is again
+
+
+def test_an_answer_whose_check_breaks_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    session = new_session()
+    session.receive(TO_CLIENT, frame(id=1, method="ping"), 0.0)
+    monkeypatch.setattr("pipeguard.detect.detector.Detection.restore", _break)
+    verdict = session.receive(TO_SERVER, frame(id=1, result={}), 0.0)
+    assert member(verdict.forward, "id") == 1
+    assert member(verdict.forward, "error", "code") == codes.INTERNAL
+
+
+def test_each_request_of_a_batch_whose_check_breaks_is_answered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    session = new_session(revision="2025-03-26")
+    monkeypatch.setattr("pipeguard.firewall.protocol.batch.check", _break)
+    verdict = session.receive(TO_SERVER, b"[" + call(1, "a") + b"," + call(2, "a") + b"]", 0.0)
+    assert [told["id"] for told in json.loads(verdict.reply or b"[]")] == [1, 2]
+    assert session.abandon() == []
+
+
+def _break(*_: object, **__: object) -> None:
+    raise ZeroDivisionError
+
+
 def test_the_verdict_on_an_answer_says_how_long_it_took_and_what_was_asked() -> None:
     session = new_session()
     request = call(1, "hello")
