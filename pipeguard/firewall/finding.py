@@ -189,6 +189,7 @@ class Verdict(NamedTuple):  # a tuple, since there is one for each frame: it is 
         request_bytes: for the answer to a request, the length of the request's frame, else None.
         answer_seconds: likewise, how long the answer took, on the session's clock.
         members: of a batch, the verdicts on its messages.
+        apart: the frames in `forward`, where each goes alone: their reader may know no batches.
     """
 
     direction: Direction
@@ -205,6 +206,12 @@ class Verdict(NamedTuple):  # a tuple, since there is one for each frame: it is 
     request_bytes: int | None = None
     answer_seconds: float | None = None
     members: tuple[Verdict, ...] = ()
+    apart: tuple[bytes, ...] = ()
+
+    @property
+    def forwards(self) -> tuple[bytes, ...]:
+        """The frames that go on, one after the other."""
+        return self.apart or (() if self.forward is None else (self.forward,))
 
     def with_findings(
         self, frame: bytes, findings: Iterable[Finding], pins: tuple[PinChange, ...] = ()

@@ -42,8 +42,8 @@ async def pump(
     """
     while (frame := await source.read()) is not None:
         verdict = await judge(session, direction, frame)
-        if verdict.forward is not None:
-            await sink.write(verdict.forward)
+        for forward in verdict.forwards:
+            await sink.write(forward)
         if verdict.reply is not None:
             await source.write(verdict.reply)
 

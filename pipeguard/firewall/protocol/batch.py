@@ -113,11 +113,6 @@ def together(direction: Direction, frame: bytes, verdicts: list[Verdict], event:
     )
 
 
-def alone(frames: list[bytes]) -> bytes | None:
-    """The only frame as it is, or several as a batch; None if there are none."""
-    return frames[0] if len(frames) == 1 else array(frames)
-
-
 def array(frames: list[bytes]) -> bytes | None:
     """A batch of frames; None if there are none."""
     return b"[" + b",".join(frames) + b"]" if frames else None

@@ -121,9 +121,11 @@ class Refuser(NamedTuple):
         # Whoever sends a batch reads one (JSON-RPC 2.0, section 6), whatever was agreed.
         reply = batch.array([self._to_sender(token, code, findings) for token in ids.requests])
         closed = self.state.close_all(self.direction, ids.answers)
-        # A single answer goes alone, since few peers read a batch.
-        forward = batch.alone(self._withheld(closed, codes.PEER_BROKE_PROTOCOL, findings))
-        return self._blocking(frame, findings, forward, reply)
+        # Each answer goes alone, since few peers read a batch.
+        answers = self._withheld(closed, codes.PEER_BROKE_PROTOCOL, findings)
+        forward = answers[0] if len(answers) == 1 else batch.array(answers)
+        verdict = self._blocking(frame, findings, forward, reply)
+        return verdict._replace(apart=tuple(answers)) if len(answers) > 1 else verdict
 
     def _refuse_identified(
         self, frame: bytes, refusal: Refusal, id_token: str, findings: list[Finding]

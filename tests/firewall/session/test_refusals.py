@@ -11,6 +11,7 @@ from pipeguard.firewall.session.refusals import to_refusal
 from tests.firewall.session.talk import (
     TO_CLIENT,
     TO_SERVER,
+    answer,
     call,
     frame,
     member,
@@ -79,6 +80,20 @@ def test_of_a_batch_each_request_is_answered_and_each_answer_replaced() -> None:
     assert verdict.action is Action.BLOCK
     assert {one["id"] for one in json.loads(verdict.reply or b"[]")} == {6}
     assert member(verdict.forward, "id") == 5
+
+
+@pytest.mark.parametrize("revision", ["2025-03-26", "2025-06-18"])
+def test_the_answers_in_a_refused_batch_are_replaced_apart(revision: str) -> None:
+    """Few peers read a batch: with an array, neither request would be answered."""
+    session = new_session(revision=revision)
+    for id_ in (5, 6):
+        session.receive(TO_SERVER, call(id_, "hello"), 0.0)
+    ping = frame(id=7, method="ping")
+    array = b"[" + b",".join([answer(5, "a"), answer(6, "b"), ping]) + b"]"
+    verdict = session.receive(TO_CLIENT, array, 0.0)
+    assert verdict.action is Action.BLOCK
+    assert [member(told, "id") for told in verdict.forwards] == [5, 6]
+    assert session.waiting() == []
 
 
 @pytest.mark.parametrize(

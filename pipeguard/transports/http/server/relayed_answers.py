@@ -250,10 +250,12 @@ class RelayedAnswers:
             if verdict.reply is not None:
                 self._reply(relayed, verdict.reply)
             if verdict.forward is not None:
-                return to_bytes(event._replace(data=verdict.forward))
+                *first, last = verdict.forwards
+                return as_events(first) + to_bytes(event._replace(data=last))
         if event.id is None and event.retry_ms is None:
             return b""
-        return to_bytes(ServerSentEvent(b"", id=event.id, retry_ms=event.retry_ms))  # its cursor
+        data = None if event.data is None else b""
+        return to_bytes(ServerSentEvent(data, id=event.id, retry_ms=event.retry_ms))  # its cursor
 
     # --- without an answer ----------------------------------------------------------------
 
