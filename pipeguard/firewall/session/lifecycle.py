@@ -45,6 +45,7 @@ _WITHOUT_LEGIBLE_ID = frozenset(
         "protocol.not-an-object",
         "protocol.invalid-id",
         "protocol.batch",
+        "protocol.frame-too-large",
     }
 )
 _EARLY = Finding(

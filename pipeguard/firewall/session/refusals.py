@@ -53,6 +53,16 @@ def to_refusal(frame: bytes, error: Exception) -> Refusal:
     return Refusal("protocol.internal", why, codes.INTERNAL, id_token)
 
 
+def _may_ask(frame: bytes) -> bool:
+    """True for a frame without a legible id that may be a request.
+
+    Of a line over the limit, if it was read as one frame: another part of it may have the id.
+    """
+    if not isinstance(frame, Oversized):
+        return True
+    return bool(frame.head and frame.tail and is_request_shaped(frame))
+
+
 class Refuser(NamedTuple):
     """Refuses one frame.
 
@@ -79,7 +89,8 @@ class Refuser(NamedTuple):
         if refusal.id_token is not None:
             return self._refuse_identified(frame, refusal, refusal.id_token, findings)
         reply = None
-        if self.direction is TO_SERVER and self.state.may_answer_without_id(refusal.rule):
+        is_answerable = self.state.may_answer_without_id(refusal.rule) and _may_ask(frame)
+        if self.direction is TO_SERVER and is_answerable:
             reply = replies.error(None, refusal.code, f"PipeGuard: {refusal.why}")
         return self._blocking(frame, findings, None, reply)
 

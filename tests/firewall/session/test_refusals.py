@@ -46,6 +46,25 @@ def test_without_an_id_only_a_revision_that_has_such_errors_gets_one(
     assert session.receive(TO_CLIENT, b"Server started", 0.0).reply is None
 
 
+@pytest.mark.parametrize(
+    ("head", "tail", "answered"),
+    [
+        (b'{"jsonrpc":"2.0","method":"tools/call","params":{"a":"', b'"},"pad":"yyyy"}', True),
+        (b'{"jsonrpc":"2.0","result":{"a":"', b'"},"pad":"yyyy"}', False),
+        (b'{"jsonrpc":"2.0","method":"tools/call","params":{"a":"', b"", False),
+        (b"", b'"},"pad":"yyyy"}', False),
+    ],
+    ids=["a request", "an answer", "its first part", "its last part"],
+)
+def test_a_request_over_the_limit_is_answered_though_its_id_is_not_read(
+    head: bytes, tail: bytes, answered: bool
+) -> None:
+    session = new_session(revision="2025-11-25")
+    verdict = session.receive(TO_SERVER, Oversized.of(head, tail, 2**25), 0.0)
+    assert (verdict.reply is not None) == answered
+    assert not answered or "id" not in json.loads(verdict.reply or b"")
+
+
 def test_an_answer_that_cannot_be_read_ends_the_request_that_waits() -> None:
     session = new_session()
     session.receive(TO_SERVER, call(5, "hello"), 0.0)
