@@ -21,10 +21,9 @@ from time import monotonic
 from typing import TYPE_CHECKING, Protocol
 
 from pipeguard.config.options import WrapOptions
-from pipeguard.errors import PipeGuardError, Refusal, StateError
-from pipeguard.firewall.finding import Action, Direction, MessageKind, Verdict
-from pipeguard.firewall.protocol import codes
-from pipeguard.firewall.protocol.message import Message, parse
+from pipeguard.errors import PipeGuardError, StateError
+from pipeguard.firewall.finding import Action, Direction, Verdict
+from pipeguard.firewall.protocol import batch, codes
 from pipeguard.firewall.protocol.places import Surface
 from pipeguard.firewall.session import replies
 from pipeguard.firewall.session.lifecycle import WaitingRoom
@@ -321,12 +320,9 @@ class GuardedServer:
             if verdict.reply is not None:  # an allowed request is open, and answered later
                 self._client.write(verdict.reply)
             return
-        with suppress(Refusal):
-            message = parse(verdict.frame)
-            answers = (MessageKind.RESULT, MessageKind.ERROR)
-            if isinstance(message, Message) and message.id_token and message.kind in answers:
-                why = "PipeGuard: the audit cannot be written, so nothing passes"
-                self._client.write(replies.own_error(message.id_token, codes.INTERNAL, why))
+        why = "PipeGuard: the audit cannot be written, so nothing passes"
+        for token in [] if verdict.forward is None else batch.list_answered(verdict.forward):
+            self._client.write(replies.own_error(token, codes.INTERNAL, why))
 
     # --- beside them --------------------------------------------------------------------
 

@@ -85,6 +85,11 @@ def answer(id_: object, method: str, params: dict[str, object]) -> object:  # no
             return {"pid": os.getpid(), "parent": os.getppid()}
         case "do/raw":
             write(text.encode("latin-1"))
+        case "do/late":
+            wait_for(f"{text}.go")
+            with open(text, "rb") as file:
+                write(file.read())
+            return None
         case "do/say":
             sys.stderr.write(text.replace("{key}", KEY))
             sys.stderr.flush()

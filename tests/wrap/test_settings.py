@@ -429,6 +429,31 @@ def test_a_store_that_cannot_be_written_stops_traffic_only_where_policy_says_so(
             assert "pipeguard: the audit cannot be written" in wrapped.said()
 
 
+@pytest.mark.parametrize("is_array", [True, False], ids=["an array", "a malformed answer"])
+def test_whatever_answers_waits_for_no_audit(tmp_path: Path, is_array: bool) -> None:
+    policy = tmp_path / "policy.yaml"
+    policy.write_text("audit: {on_failure: stop}\n")
+    with Wrapped(tmp_path, options=("--name", "demo", "--policy", str(policy))) as wrapped:
+        wrapped.initialize("2025-03-26")
+        waits = wrapped.requests(("do/nothing", {}), ("do/nothing", {}))
+        wrapped.ask("ping")
+        until(lambda: len(audited(wrapped)) >= 7, "it is written")
+        full = wrapped.store.with_name("pipeguard.db-wal").stat().st_size
+        resource.prlimit(wrapped.process.pid, resource.RLIMIT_FSIZE, (full, full))
+        # The server answers once the audit is known to be broken, by a notification of its own.
+        texts = [f'{{"jsonrpc":"2.0","id":{id_},"result":{{}}}}' for id_ in waits]
+        broken = texts[0].replace("{}", '{"a":1,"a":2}')
+        text = f"[{','.join(texts)}]" if is_array else broken
+        (tmp_path / "text").write_text(f"{text}\n")
+        wrapped.request("do/late", text=str(tmp_path / "text"))
+        until(lambda: "the store cannot be written" in wrapped.said(), "it is noticed")
+        (tmp_path / "text").with_suffix(".go").touch()
+        answers = wrapped.frames_to_the_end()
+        assert sorted(answer["id"] for answer in answers if answer["id"] in waits) == waits
+        assert all("error" in answer for answer in answers if answer["id"] in waits)
+        assert wrapped.code() == 4
+
+
 def test_a_flood_is_dropped_beyond_what_policy_says_and_does_not_fill_the_audit(
     tmp_path: Path,
 ) -> None:

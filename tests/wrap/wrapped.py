@@ -92,11 +92,11 @@ class Wrapped:
 
     # --- frames -------------------------------------------------------------------------
 
-    def initialize(self) -> Object:
+    def initialize(self, revision: str = "2025-06-18") -> Object:
         """Shake hands."""
         answer = self.ask(
             "initialize",
-            protocolVersion="2025-06-18",
+            protocolVersion=revision,
             capabilities={},
             clientInfo={"name": "tests", "version": "1"},
         )

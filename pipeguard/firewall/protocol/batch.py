@@ -13,6 +13,7 @@ from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.framing import answered_ids, legible_ids
 from pipeguard.firewall.protocol.ids import write_id
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
+from pipeguard.firewall.protocol.strict_json import parse_json
 
 REVISION = "2025-03-26"  # the only one with batches
 MAX_BATCH = 100  # messages in one batch
@@ -40,6 +41,12 @@ class _RefusedBatch(Refusal):
     def __init__(self, rule: str, why: str, members: list[JsonValue]) -> None:
         super().__init__(rule, why, codes.INVALID_REQUEST)
         self.ids = Ids(_ids(members, of_requests=True), _ids(members, of_requests=False))
+
+
+def list_answered(frame: bytes) -> list[str]:
+    """The ids of the requests that a frame which may go on answers."""
+    value = parse_json(frame)
+    return _ids(value if isinstance(value, list) else [value], of_requests=False)
 
 
 def _ids(members: list[JsonValue], *, of_requests: bool) -> list[str]:
