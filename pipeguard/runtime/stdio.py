@@ -125,6 +125,25 @@ class LocalServer:
         return StderrCopy(self._child.stderr_fd, STDERR, mask)
 
 
+class _SendingChannel:
+    """A channel that can be asked whether its server takes what is sent.
+
+    Attributes:
+        sending: a frame that the server has not taken to its end, or None.
+    """
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self.read, self.close = channel.read, channel.close
+        self.sending: bytes | None = None
+
+    def write(self, frame: bytes) -> None:
+        """Send one whole frame; waits while the server does not read."""
+        self.sending = frame
+        self._channel.write(frame)
+        self.sending = None
+
+
 class GuardedServer:
     """One server, guarded from its start to its end.
 
@@ -162,7 +181,7 @@ class GuardedServer:
         self._session.waiting_room = WaitingRoom()
         limit = self._run.guard.policy.limits.frame_bytes
         self._client = open_client(limit)
-        self._server = server.channel(limit)
+        self._server = _SendingChannel(server.channel(limit))
         self._stderr = server.stderr(Mask(self._run.engines))
         self._events: SimpleQueue[_Event] = SimpleQueue()
         self._server_ended = False
@@ -184,6 +203,7 @@ class GuardedServer:
         start_thread("load", self._load)  # while the server boots
         to_client = start_thread("to-client", self._to_client)
         to_server = start_thread("to-server", self._to_server)
+        start_thread("hangup", self._watch_client)
         if self._run.guard.policy.limits.timeout_seconds is not None:
             start_thread("expire", self._expire)
         self._run.begin()
@@ -193,8 +213,8 @@ class GuardedServer:
         start_thread("end", self._end_child)
         if not self._wait_for_the_end(hurried=not self.died):
             self._wait_for_latecomers()
-            self._client.finish_reading()  # on a busy machine that thread has not had its turn
-            to_server.join(self._last_seconds)
+        self._client.finish_reading()  # what it asked while that thread waited is answered, too
+        to_server.join(self._last_seconds)
         self._client.close_reading()
         to_server.join(self._last_seconds)
         self._asks_nobody.set()
@@ -243,6 +263,18 @@ class GuardedServer:
                     self._answer_all()  # otherwise `_to_client` does, after the server's last frame
         finally:
             self._events.put(_Event.CLIENT)  # or this thread has failed, which is an end as well
+
+    def _watch_client(self) -> None:
+        """Notice a client that hung up, though the server does not take what it wrote before.
+
+        The server has as long to take each frame as it has after the last one.
+        """
+        seconds, waiting = max(self._grace_seconds, TICK_SECONDS), None
+        while self._client.wait_for_hangup() and not self._run.over.wait(seconds):
+            if waiting is not None and waiting is self._server.sending:
+                self._events.put(_Event.CLIENT)
+                return
+            waiting = self._server.sending
 
     def _pump_to_server(self) -> bool:
         """True once the client hangs up, False where the server accepts no more."""

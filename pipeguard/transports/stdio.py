@@ -109,6 +109,20 @@ class LineChannel:
             # with the process.
             shut_reading(self._read_fd)
 
+    def wait_for_hangup(self) -> bool:
+        """Wait until the peer writes no more, even if what it wrote was not read yet.
+
+        Returns:
+            False once nothing more is to be read here; and at once on Windows, where a second
+            thread cannot tell.
+        """
+        if sys.platform == "win32":
+            return False
+        poll = select.poll()
+        poll.register(self._read_fd, select.POLLHUP | getattr(select, "POLLRDHUP", 0))
+        poll.register(self._woken, select.POLLIN)
+        return self._woken not in dict(poll.poll())
+
     def finish_reading(self) -> None:
         """Read what the peer has written by now and no more; then `read` returns None.
 

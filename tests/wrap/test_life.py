@@ -85,6 +85,31 @@ def test_a_signal_is_heard_while_the_server_does_not_read(tmp_path: Path) -> Non
         assert wrapped.code() == 128 + signal.SIGTERM
 
 
+def test_a_client_that_hangs_up_is_noticed_while_the_server_does_not_read(tmp_path: Path) -> None:
+    with Wrapped(tmp_path, options=("--grace", "0.2")) as wrapped:
+        wrapped.initialize()
+        waits = wrapped.request("do/wait", text=str(tmp_path / "never"))
+        full = wrapped.request("do/echo", text="x " * 2**20)  # more than the pipe to it holds
+        until(wrapped.is_idle, "the pipe is full")
+        unread = wrapped.request("ping")
+        wrapped.hang_up()
+        answers = {answer["id"]: error_code(answer) for answer in wrapped.frames_to_the_end()}
+        assert answers == {waits: GONE, full: GONE, unread: GONE}
+        assert wrapped.code() == 128 + signal.SIGTERM
+
+
+def test_a_slow_server_gets_what_the_client_wrote_before_it_hung_up(tmp_path: Path) -> None:
+    with Wrapped(tmp_path, options=("--grace", "1")) as wrapped:
+        wrapped.initialize()
+        go, full = {"text": str(tmp_path / "go")}, {"text": "x " * 2**17}
+        waits = wrapped.requests(("do/wait", {**go}), ("do/echo", {**full}), ("ping", {}))
+        until(wrapped.is_idle, "the pipe is full")
+        wrapped.hang_up()
+        (tmp_path / "go").touch()
+        answers = [answer["id"] for answer in wrapped.frames_to_the_end() if "result" in answer]
+        assert answers == waits
+
+
 def test_a_second_signal_hastens_the_end(tmp_path: Path) -> None:
     with Wrapped(tmp_path, "stubborn", options=("--grace", "600")) as wrapped:
         wrapped.initialize()
