@@ -50,7 +50,7 @@ def make_headers(value: JsonObject, mirrored: Mapping[str, tuple[str, ...]]) -> 
 
     Args:
         value: a request or a notification.
-        mirrored: of the tool that it calls, from `mirrored_by`.
+        mirrored: of the tool that it calls, from `find_mirrored`.
     """
     return {name: encode_header(text) for name, text in _repeat_values(value, mirrored).items()}
 
@@ -69,15 +69,12 @@ def disagreement(
     Args:
         value: the body.
         headers: of the request.
-        mirrored: of the tool that it calls, from `mirrored_by`.
+        mirrored: of the tool that it calls, from `find_mirrored`.
         all_required: True if a missing header is a difference; otherwise the server notices it.
-            A header that repeats nothing is always one.
+            So is a header that could repeat what the body lacks; others are not looked at.
     """
     repeated = _repeat_values(value, mirrored)
-    mirrors = [PARAM + name for name in mirrored]
-    if value.get("method") in _NAMED:
-        mirrors.append(NAME)
-    for name in dict.fromkeys([*repeated, *mirrors]):
+    for name in _list_repeating(value, mirrored):
         given = headers.get(name)
         if given is None:
             if all_required and name in repeated:
@@ -91,6 +88,11 @@ def disagreement(
         if decoded != wanted and not is_same_number:
             return f"{name} differs from the body"
     return None
+
+
+def list_compared(value: JsonObject, mirrored: Mapping[str, tuple[str, ...]]) -> frozenset[str]:
+    """The names, in lower case, of the headers in which `disagreement` looks for differences."""
+    return frozenset(map(str.lower, _list_repeating(value, mirrored)))
 
 
 def missing(value: JsonObject, headers: Mapping[str, str]) -> str | None:
@@ -203,6 +205,14 @@ def _repeat_values(value: JsonObject, mirrored: Mapping[str, tuple[str, ...]]) -
         if text is not None:
             repeated[PARAM + header] = text
     return repeated
+
+
+def _list_repeating(value: JsonObject, mirrored: Mapping[str, tuple[str, ...]]) -> list[str]:
+    """The headers that repeat, or could repeat, something in the body."""
+    mirrors = [PARAM + name for name in mirrored]
+    if value.get("method") in _NAMED:
+        mirrors.append(NAME)
+    return [*dict.fromkeys([*_repeat_values(value, mirrored), *mirrors])]
 
 
 def _text(value: JsonValue) -> str | None:

@@ -11,7 +11,7 @@ a new body.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from hashlib import sha256
@@ -19,7 +19,7 @@ from time import monotonic
 
 import aiohttp
 from aiohttp import web
-from multidict import CIMultiDict
+from multidict import CIMultiDict, MultiMapping
 
 from pipeguard.detect.checks.credential_names import is_credential_name
 from pipeguard.errors import Refusal
@@ -41,7 +41,6 @@ HEADER_MISMATCH = -32020  # MCP 2026-07-28, basic/transports/streamable-http
 MAX_GIVEN = 4096  # cookies and session ids, and as many event ids; each takes 32 bytes
 MAX_REMEMBERED = 64  # sets of headers; each client sends its own with every request
 _GIVEN_BY_SERVER = frozenset({SESSION_ID.lower(), LAST_EVENT_ID.lower()})
-_MIRRORS = "mcp-"
 _Pairs = tuple[tuple[str, str], ...]
 
 
@@ -62,14 +61,14 @@ class ClientHeaders:
         self._given_events = _GivenValues()  # apart: there are many of them
 
     async def select(
-        self, request: web.BaseRequest, session: Session, *, mirrors_body: bool = False
+        self, request: web.BaseRequest, session: Session, compared: frozenset[str] = frozenset()
     ) -> CIMultiDict[str]:
         """The headers of a request that go on.
 
         Args:
             request: the client's.
             session: the conversation that it belongs to.
-            mirrors_body: True if `Mcp-*` headers were compared with a body that is judged.
+            compared: names of headers that were compared with a body that is judged.
         """
         headers = headers_to_server(
             request.headers.items(), passes_credentials=self._remote.passes_credentials
@@ -77,7 +76,7 @@ class ClientHeaders:
         pairs = tuple(
             (name, text)
             for name, value in headers.items()
-            if (text := self._text_to_judge(name, value, mirrors_body=mirrors_body))
+            if name.lower() not in compared and (text := self._text_to_judge(name, value))
         )
         for name in await self._drop_headers(pairs, session) if pairs else ():
             cookies = self._given_cookies(headers.getall(name)) if name == "cookie" else ""
@@ -97,13 +96,11 @@ class ClientHeaders:
         """Remember an event's id, with which a client may resume a stream."""
         self._given_events.add(event_id)
 
-    def _text_to_judge(self, name: str, value: str, *, mirrors_body: bool) -> str:
+    def _text_to_judge(self, name: str, value: str) -> str:
         """The part of a header that is judged; empty for none."""
         low = name.lower()
         if low in _GIVEN_BY_SERVER:
             return "" if value in self._given or value in self._given_events else value
-        if mirrors_body and low.startswith(_MIRRORS):
-            return ""
         if low == "cookie":
             parts = value.split(";")
             return "; ".join(part.strip() for part in parts if part not in self._given)
@@ -178,12 +175,12 @@ def read_one_message(body: bytes) -> Message | None:
 
 def check_headers(
     sessions: Sessions,
-    headers: Mapping[str, str],
+    headers: MultiMapping[str],
     message: Message,
     *,
     who: str = "",
     all_of_them: bool,
-) -> None:
+) -> frozenset[str]:
     """Check that headers repeat what the body says (2026-07-28).
 
     Args:
@@ -192,6 +189,9 @@ def check_headers(
         message: its body.
         who: the name of the client's token, or empty.
         all_of_them: False where the server sees the headers, too, and asks for missing ones.
+
+    Returns:
+        The names, in lower case, of the headers that were compared: they say what the body says.
 
     Raises:
         RequestRefused: they say something else; with -32020.
@@ -203,6 +203,11 @@ def check_headers(
     wrong = request_headers.disagreement(message.value, headers, mirrored, all_required=all_of_them)
     if wrong is not None:
         raise _mismatch(message, wrong)
+    compared = request_headers.list_compared(message.value, mirrored)
+    repeated = next((name for name in sorted(compared) if len(headers.getall(name, ())) > 1), None)
+    if repeated is not None:  # only the first was compared
+        raise _mismatch(message, f"{repeated} comes twice")
+    return compared
 
 
 def headers_repeating(sessions: Sessions, frame: bytes) -> dict[str, str]:

@@ -104,15 +104,14 @@ class Relay:
         """Relay a message."""
         body = await read_frame(body)
         stateless = await offload(body, is_stateless, request, body)
-        if stateless:
-            await self._check_headers(request, body)
+        compared = await self._check_headers(request, body) if stateless else frozenset[str]()
         session_id = None if stateless else request.headers.get(SESSION_ID)
         conversation = self._conversation(request, session_id)
         session = conversation.fork()
         try:
             with self._service.backlog.holding() as hold:
                 hold(len(body))
-                headers = await self._headers.select(request, session, mirrors_body=stateless)
+                headers = await self._headers.select(request, session, compared)
                 record = self._service.judge.record
                 verdict = await judge_frame(session, Direction.TO_SERVER, body, record)
                 record(verdict)
@@ -189,11 +188,12 @@ class Relay:
         version = request.headers.get(request_headers.VERSION)
         return self._service.sessions.of(session_id, version, request.get(WHO, ""))
 
-    async def _check_headers(self, request: web.BaseRequest, body: bytes) -> None:
+    async def _check_headers(self, request: web.BaseRequest, body: bytes) -> frozenset[str]:
         message = await offload(body, read_one_message, body)
-        if message is not None:
-            sessions = self._service.sessions
-            check_headers(sessions, request.headers, message, all_of_them=False)
+        if message is None:
+            return frozenset()
+        sessions = self._service.sessions
+        return check_headers(sessions, request.headers, message, all_of_them=False)
 
     # --- to the server --------------------------------------------------------------------
 

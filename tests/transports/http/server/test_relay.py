@@ -7,6 +7,7 @@ import json
 
 import pytest
 from aiohttp import web
+from multidict import CIMultiDict
 from yarl import URL
 
 from pipeguard.errors import StateError
@@ -28,6 +29,7 @@ from tests.transports.talking import (
     as_json,
     call,
     initialize,
+    notification,
     opened,
     posted,
     request,
@@ -395,6 +397,37 @@ def test_a_header_that_says_otherwise_is_refused_before_the_server_sees_it(
     assert isinstance(answer, dict)
     assert answer["id"] == "a"
     assert odd.asked == []
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("Mcp-Foo", call(1, _meta=STATELESS)),
+        ("Mcp-Param-Unknown", call(1, _meta=STATELESS)),
+        ("Mcp-Name", request(1, "tools/list", _meta=STATELESS)),
+        ("Mcp-Name", notification("notifications/x", _meta=STATELESS)),
+    ],
+)
+def test_a_header_that_repeats_nothing_of_the_body_is_judged(name: str, message: Object) -> None:
+    told = {"Mcp-Method": str(message["method"]), name: SECRET}
+    if message["method"] == "tools/call":
+        told["Mcp-Name"] = "echo"
+    _, _, odd = stateless(told, message)
+    assert name.lower() not in odd.asked[0].headers
+
+
+def test_a_header_that_comes_twice_repeats_nothing() -> None:
+    async def work() -> None:
+        odd = Odd(echo)
+        async with between(odd) as client:
+            named = [("Mcp-Name", "echo"), ("Mcp-Name", "other")]
+            headers = CIMultiDict([(VERSION, R5), ("Mcp-Method", "tools/call"), *named])
+            body = json.dumps(call(1, _meta=STATELESS))
+            async with client.http.post(client.url, data=body, headers=headers) as answer:
+                assert answer.status == 400
+        assert odd.asked == []
+
+    run(work)
 
 
 def test_the_body_alone_makes_a_message_stateless() -> None:
