@@ -13,11 +13,12 @@ from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from pipeguard.auth import challenge, extra
-from pipeguard.auth.challenge import FORBIDDEN, SCOPE_MISSING, UNAUTHORIZED
+from pipeguard.auth import extra
 from pipeguard.auth.server import SHOWN_CHARS, canonical, login_command
 from pipeguard.errors import AuthError, LoginNeededError
 from pipeguard.secrets_in_use import IN_USE
+from pipeguard.transports.http import challenge
+from pipeguard.transports.http.challenge import FORBIDDEN, SCOPE_MISSING, UNAUTHORIZED
 from pipeguard.unicode.display import show
 
 if TYPE_CHECKING:

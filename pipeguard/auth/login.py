@@ -22,15 +22,16 @@ from mcp.client.auth.utils import (
 from mcp.shared.auth import AuthorizationCodeResult, OAuthClientInformationFull
 from pydantic import AnyUrl
 
-from pipeguard.auth import challenge, ring, sdk
+from pipeguard.auth import ring, sdk
 from pipeguard.auth.callback import Callback, port_of_last
-from pipeguard.auth.challenge import FORBIDDEN, SCOPE_MISSING, UNAUTHORIZED
 from pipeguard.auth.place import Place
 from pipeguard.auth.server import SHOWN_CHARS, origin, usual_name
 from pipeguard.auth.store import LoginStore, Registration, Secrets, StoredLogin
 from pipeguard.auth.tokens import revoke
 from pipeguard.auth.wire import Wire, mask
 from pipeguard.errors import AuthError, LoginNeededError
+from pipeguard.transports.http import challenge
+from pipeguard.transports.http.challenge import FORBIDDEN, SCOPE_MISSING, UNAUTHORIZED
 from pipeguard.unicode.display import show
 
 if TYPE_CHECKING:

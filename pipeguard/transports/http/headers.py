@@ -6,12 +6,15 @@ Sources: RFC 9110, section 7.6; MCP 2025-06-18, basic/transports, "Streamable HT
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from datetime import UTC
+from email.utils import format_datetime, parsedate_to_datetime
 
 import aiohttp
 from multidict import CIMultiDict
 
 from pipeguard.secrets_in_use import IN_USE
+from pipeguard.transports.http import challenge
 
 SESSION_ID = "Mcp-Session-Id"
 LAST_EVENT_ID = "Last-Event-ID"
@@ -26,11 +29,24 @@ _NOT_TO_SERVER = frozenset(
     }
 )
 _NOT_TO_SERVER_PREFIXES = ("proxy-", "x-forwarded-")
-_TO_CLIENT = (
-    *("Mcp-Session-Id", "WWW-Authenticate", "Retry-After", "Cache-Control"),
-    *("X-Accel-Buffering", "Allow", "Set-Cookie"),
+_VISIBLE = re.compile(r"[\x21-\x7e]{1,1024}\Z")
+_ERROR = re.compile(r"[a-z_]{1,64}\Z")  # RFC 6750, 3.1
+_URL = re.compile(r"https?://[\x21-\x7e]{1,2048}\Z")
+_METHODS = "GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS"
+_CACHING = (
+    "no-cache|no-store|no-transform|must-revalidate|must-understand|proxy-revalidate"
+    "|private|public|immutable|(?:s-maxage|max-age|stale-while-revalidate)=[0-9]{1,10}"
 )
-_SESSION_ID = re.compile(r"[\x21-\x7e]{1,1024}\Z")
+# RFC 6265, 4.1.1. Clients that are sent to one of several machines need cookies: `httpx` and the
+# SDKs that use it send them back.
+_COOKIE = re.compile(
+    r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}=(?:[\x21\x23-\x2b\x2d-\x3a\x3c-\x5b\x5d-\x7e]{0,4096})\Z"
+)
+_ATTRIBUTE = re.compile(
+    r"(?:Secure|HttpOnly|Partitioned|SameSite=(?:Strict|Lax|None)|Max-Age=-?[0-9]{1,10}|Path=/"
+    r"|Expires=(?P<date>.{1,40}))\Z",
+    re.IGNORECASE,
+)
 
 
 def headers_to_server(
@@ -60,13 +76,70 @@ def headers_to_server(
 
 
 def headers_to_client(answer: aiohttp.ClientResponse) -> CIMultiDict[str]:
-    """Select the server's headers that go on to the client, our secrets masked."""
+    """Write anew what clients need of the server's headers, our secrets masked; no free text."""
     passed: CIMultiDict[str] = CIMultiDict()
-    for name in _TO_CLIENT:
-        for value in answer.headers.getall(name, ()):
-            if is_text(value) and (name != SESSION_ID or is_session_id(value)):
+    for name, rewrite in _TO_CLIENT.items():
+        for given in answer.headers.getall(name, ()):
+            if value := rewrite(given):
                 passed.add(name, value if name == SESSION_ID else IN_USE.mask(value))
     return passed
+
+
+def _rewrite_list(words: str) -> Callable[[str], str]:
+    """Keep the elements of a list (RFC 9110, section 5.6.1) that a pattern matches."""
+    pattern = re.compile(f"(?:{words})\\Z", re.IGNORECASE)
+
+    def rewrite(value: str) -> str:
+        elements = [element.strip() for element in value.split(",")]
+        return ", ".join(dict.fromkeys(filter(pattern.match, elements)))
+
+    return rewrite
+
+
+def _rewrite_retry(value: str) -> str:
+    """A number of seconds, or a date (RFC 9110, section 10.2.3)."""
+    return value if re.fullmatch("[0-9]{1,10}", value) else _rewrite_date(value)
+
+
+def _rewrite_date(value: str) -> str:
+    try:
+        when = parsedate_to_datetime(value).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return ""
+    return format_datetime(when, usegmt=True)
+
+
+def _rewrite_cookie(value: str) -> str:
+    cookie, *attributes = [part.strip() for part in value.split(";")]
+    kept = [match for each in attributes if (match := _ATTRIBUTE.match(each))]
+    dated = [_rewrite_date(match["date"]) if match["date"] else match[0] for match in kept]
+    rewritten = [
+        f"Expires={text}" if match["date"] else text
+        for match, text in zip(kept, dated, strict=True)
+        if text
+    ]
+    return "; ".join([cookie, *rewritten]) if _COOKIE.match(cookie) else ""
+
+
+def _rewrite_challenge(value: str) -> str:
+    """A challenge with what a login needs, and without its words for a person."""
+    found = challenge.read(value)
+    if "bearer" not in found.schemes:
+        return ""  # no client of MCP knows another
+    error = found.error if _ERROR.match(found.error) else ""
+    metadata = found.resource_metadata if _URL.match(found.resource_metadata) else ""
+    return found._replace(error=error, resource_metadata=metadata).header
+
+
+_TO_CLIENT: dict[str, Callable[[str], str]] = {
+    SESSION_ID: lambda value: value if is_session_id(value) else "",
+    "WWW-Authenticate": _rewrite_challenge,
+    "Retry-After": _rewrite_retry,
+    "Cache-Control": _rewrite_list(_CACHING),
+    "X-Accel-Buffering": _rewrite_list("yes|no"),
+    "Allow": _rewrite_list(_METHODS),
+    "Set-Cookie": _rewrite_cookie,
+}
 
 
 def media_type(answer: aiohttp.ClientResponse) -> str:
@@ -86,5 +159,5 @@ def is_text(value: str) -> bool:
 
 
 def is_session_id(text: str) -> bool:
-    """True for a valid session id: visible ASCII, and not too long."""
-    return _SESSION_ID.match(text) is not None
+    """True for a valid id of a session or an event: visible ASCII, and not too long."""
+    return _VISIBLE.match(text) is not None

@@ -24,7 +24,13 @@ from pipeguard.transports.channel import CONNECTION_LOST, Failure
 from pipeguard.transports.http import request_headers
 from pipeguard.transports.http.client.bodies import Unreadable, body_pieces, read_body
 from pipeguard.transports.http.client.upstream import LOGIN, Remote
-from pipeguard.transports.http.headers import EVENTS, JSON, headers_to_client, media_type
+from pipeguard.transports.http.headers import (
+    EVENTS,
+    JSON,
+    headers_to_client,
+    is_session_id,
+    media_type,
+)
 from pipeguard.transports.http.server.backend import Service
 from pipeguard.transports.http.server.client_headers import ClientHeaders
 from pipeguard.transports.judging import judge_frame, offload
@@ -216,7 +222,7 @@ class RelayedAnswers:
         stream = EventStream(self._remote.limit_bytes)
         try:
             async for piece in body_pieces(answer):
-                events = stream.feed(piece)
+                events = [_with_valid_id(event) for event in stream.feed(piece)]
                 if relayed.lasting and any(event.id for event in events):
                     relayed.is_resumable = True
                 passed = b"".join([await self._pass_event(relayed, event) for event in events])
@@ -243,9 +249,9 @@ class RelayedAnswers:
         """The events for the client, as they are written."""
         if event.id:
             self._headers.learn_event(event.id)
-        if not event.data or event.comment is not None:
-            return to_bytes(event)
-        if event.name == MESSAGE:
+        if event.comment is not None:
+            return KEEP_AWAKE
+        if event.data and event.name == MESSAGE:
             verdict = await self._service.judge(relayed.session, TO_CLIENT, event.data)
             if verdict.reply is not None:
                 self._reply(relayed, verdict.reply)
@@ -300,6 +306,11 @@ class _ResponseSubscriber:
     async def _write(self, frames: list[bytes]) -> None:
         with suppress(ConnectionError, RuntimeError):  # the stream has just ended
             await self._response.write(as_events(frames))
+
+
+def _with_valid_id(event: ServerSentEvent) -> ServerSentEvent:
+    """The event; without an id that could not be one: a client sends it back in a header."""
+    return event if not event.id or is_session_id(event.id) else event._replace(id=None)
 
 
 def _describe_refused_login(answer: aiohttp.ClientResponse) -> Failure:

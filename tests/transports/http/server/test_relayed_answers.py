@@ -352,7 +352,7 @@ def test_a_stream_passes_one_for_one_with_its_cursors_and_comments() -> None:
         assert headers["content-type"] == "text/event-stream"
         fields = [line for line in body.decode().split("\n") if line and "{" not in line]
         assert fields == [
-            *(":hello", "id: 1", "data: ", "retry: 50", "event: message", "id: 2"),
+            *(":", "id: 1", "data: ", "retry: 50", "event: message", "id: 2"),
             *("id: 3", "data: ", "event: message"),
         ]
         assert [m.get("id") for m in events(body) if isinstance(m, dict)] == [None, 1]

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from pipeguard.auth.challenge import LIMIT_CHARS, Challenge, join, read
+from pipeguard.transports.http.challenge import LIMIT_CHARS, Challenge, join, read
 
 URL = "https://mcp.example.com/.well-known/oauth-protected-resource"
 
