@@ -275,7 +275,7 @@ def test_a_call_of_the_server_waits_for_nobody(store: Path) -> None:
     layer = Layer(actions=(ActionEntry(Selector(rule="secrets.*"), Action.ASK),))
     talk = Conversation(store, combine(None, None)._replace(layers=(layer,)))
     session = Session(talk.session.guard, "TEST")
-    session.can_wait = True
+    session.waiting_room = WaitingRoom()
     opened: JsonObject = {"protocolVersion": "2025-11-25", "capabilities": {}}
     asked: JsonObject = {"jsonrpc": "2.0", "id": "o", "method": "initialize", "params": opened}
     answered: JsonObject = {"jsonrpc": "2.0", "id": "o", "result": opened}

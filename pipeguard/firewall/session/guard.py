@@ -6,7 +6,7 @@ ones, so that a Session sees all of an approval or nothing of it. Detection is b
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from copy import copy
 from typing import NamedTuple, Protocol
@@ -20,6 +20,7 @@ from pipeguard.firewall.finding import (
     Finding,
     Severity,
     Verdict,
+    tells_private,
 )
 from pipeguard.firewall.pins.fingerprint import Pin, canonical
 from pipeguard.firewall.pins.store import Names, PinKey, Pins, as_trusted
@@ -27,7 +28,7 @@ from pipeguard.firewall.policy import Mode, Policy, PolicyTarget, Trust
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Path
 from pipeguard.firewall.protocol.message import Message
 from pipeguard.firewall.protocol.pending import NO_CALL, Targets
-from pipeguard.firewall.protocol.places import HTTP_HEADER, Surface, name_place
+from pipeguard.firewall.protocol.places import HTTP_HEADER, MASKED_STEP, Surface, name_place
 
 __all__ = ("Context", "Detector", "Guard", "PinKey")
 
@@ -433,3 +434,14 @@ def _trust(pins: Mapping[PinKey, Pin], policy: Policy) -> dict[PinKey, Pin]:
     """Pins of the store as they are trusted under a policy."""
     needs_review = policy.trust is Trust.REVIEW
     return {key: as_trusted(pin, needs_review=needs_review) for key, pin in pins.items()}
+
+
+def list_exempt(findings: Sequence[Finding]) -> frozenset[tuple[str, str]]:
+    """List the rules and pointers of what an exception lets pass, also after a cut."""
+    return frozenset(
+        (finding.rule, finding.pointer)
+        for finding in findings
+        if finding.note == EXEMPT
+        and not tells_private(finding.rule)
+        and MASKED_STEP not in finding.pointer
+    )

