@@ -19,6 +19,7 @@ from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
 from pipeguard.firewall.session.guard import Guard
 from pipeguard.firewall.session.session import Session
 from tests.detect.test_packs_quiet import library_text
+from tests.detect.text.messages import judge_list
 from tests.fuzz.rulebook import engines
 
 HERE = Path(__file__).parent
@@ -53,6 +54,11 @@ def told(guard: Guard, ordinary: list[tuple[str, JsonValue]]) -> dict[Action, li
         if became is not Action.ALLOW:
             found.setdefault(became, []).append(f"{tool} {json.dumps(arguments)[:160]}")
     return found
+
+
+def test_ordinary_definitions_are_offered() -> None:
+    texts = map(str, calls("quiet.yaml")["definitions"])
+    assert [text for text in texts if judge_list(text).action > Action.WARN] == []
 
 
 def test_ordinary_calls_pass_and_few_are_warned_of(guard: Guard) -> None:

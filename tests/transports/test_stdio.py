@@ -20,7 +20,7 @@ from pipeguard.firewall.protocol.framing import Oversized
 from pipeguard.launch.child import Exit
 from pipeguard.transports.channel import Channel, ChannelClosed
 from pipeguard.transports.descriptors import shut_reading, shut_writing, widen
-from pipeguard.transports.stderr import PIECE_BYTES, StderrCopy, neutralise
+from pipeguard.transports.stderr import PIECE_BYTES, WORD_BYTES, StderrCopy, neutralise
 from pipeguard.transports.stdio import LineChannel
 from tests.launch.processes import PATIENCE_SECONDS, launch, python, read_all, until
 
@@ -476,12 +476,12 @@ def test_escapes_are_made_visible_in_a_file_too() -> None:
 
 
 def test_a_control_character_in_two_pieces_is_made_visible() -> None:
-    line = b"x" * (PIECE_BYTES - 1) + b"\xc2"
+    before, after = b"x" * (PIECE_BYTES - WORD_BYTES - 1), b"y" * (WORD_BYTES - 1)
     with copying() as (_, server, out):
-        os.write(server, line)
-        assert read_size(out, PIECE_BYTES - 1) == line[:-1]
-        os.write(server, b"\x9b31m gr\xc3\xbcn\n")
-        wanted = b"\\x9b31m gr\xc3\xbcn\n"
+        os.write(server, before + b"\xc2\x9b" + after)
+        assert read_size(out, len(before)) == before
+        os.write(server, b" gr\xc3\xbcn\n")
+        wanted = b"\\x9b" + after + b" gr\xc3\xbcn\n"
         assert read_size(out, len(wanted)) == wanted
 
 
