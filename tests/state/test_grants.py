@@ -270,6 +270,49 @@ def test_a_call_that_waited_is_answered_once_if_a_check_breaks_then(
     assert asking.session.abandon() == [], "it is not answered again at the end"
 
 
+def test_a_call_is_answered_once_if_its_verdict_breaks_before_it_waits(
+    asking: Conversation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr("pipeguard.firewall.session.judge.MessageJudge._verdict", broken)
+        refused = asking.order()
+    assert refused.reply is not None
+    assert asking.session.abandon() == [], "it is not answered again at the end"
+
+
+def test_a_call_without_a_name_is_blocked_since_it_cannot_wait(store: Path) -> None:
+    layer = Layer(actions=(ActionEntry(Selector(rule="secrets.*"), Action.ASK),))
+    talk = Conversation(store, combine(None, None)._replace(layers=(layer,)))
+    talk.session.waiting_room = WaitingRoom()
+    request = talk.request("t", {"text": "ghp_" + "Z7QX4M2N5P6R3STV" * 2 + "abcd"})
+    params = request["params"]
+    assert isinstance(params, dict)
+    del params["name"]
+    verdict = talk.receive(request)
+    assert (verdict.action, verdict.forward) == (Action.BLOCK, None)
+    assert verdict.reply is not None
+    assert talk.session.waiting() == []
+
+
+def test_a_call_of_an_exchange_that_is_over_waits_no_more(asking: Conversation) -> None:
+    whole, room = asking.session, asking.session.waiting_room
+    assert room is not None
+    for end in ("before it is judged", "while it waits"):
+        asking.session = whole.fork()
+        if end == "before it is judged":
+            asking.session.leave()
+        held = asking.order()
+        assert held.action is (Action.BLOCK if end == "before it is judged" else Action.ASK)
+        asking.session.leave()
+        assert whole.waiting() == []
+    asking.session = whole
+    held_now = [asking.order({**CALL, "subject": str(number)}) for number in range(MAX_HELD)]
+    assert [verdict.action for verdict in held_now] == [Action.ASK] * MAX_HELD
+
+
 def test_a_call_of_the_server_waits_for_nobody(store: Path) -> None:
     """`decide` looks among the client's calls: one of the server's would never be answered."""
     layer = Layer(actions=(ActionEntry(Selector(rule="secrets.*"), Action.ASK),))

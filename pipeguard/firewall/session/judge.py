@@ -117,11 +117,13 @@ class MessageJudge(NamedTuple):
             findings = self._request_findings(message, request)
             findings += [] if early is None else [early]
             is_granted = False
-            if request.tool is not None and greatest(findings) >= Action.ASK:
-                findings, is_granted = self._use_grant(message, request.tool, findings)
+            if greatest(findings) >= Action.ASK:
+                if request.tool is not None:  # a call that names none can be granted to nobody
+                    findings, is_granted = self._use_grant(message, request.tool, findings)
+                waits = [_note_wait(f, "it waited before", waited) for f in findings]
+                held = self._verdict(message, request, waits, None)  # before it counts as waiting
                 if self._holds(request, findings):
-                    waits = [_note_wait(f, "it waited before", waited) for f in findings]
-                    return self._verdict(message, request, waits, None)
+                    return held
                 findings = end_wait(findings, "nobody decided while it waited", waited)
             verdict = self._restore(self._settle(message, request, findings))
             if verdict.forward is not None:
