@@ -321,16 +321,21 @@ class Leg:
 
         It forwards nothing once the request is answered, since the server is gone.
         """
-        waiting = self._waiting[token]
-        verdict = await self._judge(self._session, TO_SERVER, frame)
-        self._events[token] = verdict.event
-        if verdict.action is Action.ASK:
-            limit.reschedule(None)
-            record = self._judge.record
-            verdict = await wait_for_decision(self._session, verdict, record, waiting)
-            loop = asyncio.get_running_loop()
-            limit.reschedule(None if seconds is None else loop.time() + seconds)
+        waiting, session = self._waiting[token], self._session.fork()
+        try:
+            verdict = await self._judge(session, TO_SERVER, frame)
             self._events[token] = verdict.event
+            if verdict.action is Action.ASK:
+                limit.reschedule(None)
+                verdict = await wait_for_decision(session, verdict, self._judge.record, waiting)
+                loop = asyncio.get_running_loop()
+                limit.reschedule(None if seconds is None else loop.time() + seconds)
+                self._events[token] = verdict.event
+        except asyncio.CancelledError:
+            session.withdraw()
+            raise
+        finally:
+            session.leave()  # what a thread still judges is neither sent nor waits
         return verdict._replace(forward=None) if waiting.done() else verdict
 
     async def _send(self, frame: bytes) -> None:

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
 from http.client import HTTPConnection
 from pathlib import Path
-from time import monotonic
+from time import monotonic, sleep
 from urllib.parse import urlsplit
 
 import pytest
@@ -497,6 +497,19 @@ def test_a_call_whose_client_was_answered_is_never_sent(
         event = waits(tmp_path)
         until(lambda: event not in status(tmp_path), "it waits no more")
         assert_never_sent(tmp_path, client, event)
+
+
+def test_calls_that_are_cancelled_while_they_are_judged_leave_nothing(
+    tmp_path: Path, policy: Path
+) -> None:
+    policy.write_text(ASKING.replace("{ask: %s}", "{ask: 50 s, pending: 4}"))
+    with in_gateway(tmp_path) as client:
+        for number in range(32):  # some of them are cancelled in the thread that judges them
+            begun = client.begin(f"{'word ' * 60_000} {number} {KEY if number % 2 else ''}")
+            sleep(0.001 * number)
+            client.wrapped.send(cancellation(begun.number))
+        until(lambda: passes(call(client, "hello")), "nothing is open")
+        until(lambda: "waits for you" not in status(tmp_path), "nothing waits")
 
 
 # --- how many wait ----------------------------------------------------------------------

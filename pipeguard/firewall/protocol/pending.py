@@ -203,6 +203,9 @@ class Pending:
         MCP 2025-06-18, basic/transports, "Resumability and Redelivery".
         """
         self.is_over = True
+        for request in self.own():
+            if request.is_held:  # nobody is left to send or to answer it
+                self.drop(request)
         self._forget()
 
     def _forget(self) -> None:

@@ -124,6 +124,7 @@ async def converse(
     session: Session, client: AsyncChannel, server: AsyncChannel, judge: Judge
 ) -> None:
     """Pump both ways until a side is gone; then answer open requests, and end the other side."""
+    session = session.fork()  # whose end ends what a thread still judges
     expiring = asyncio.create_task(answer_overdue(session, client, server))
     asking = _Asking(client, server, judge)
     to_server = asyncio.create_task(pump(session, Direction.TO_SERVER, client, server, asking))
@@ -137,6 +138,8 @@ async def converse(
             task.cancel()
         await asking.tasks.end()
         ends = await asyncio.gather(to_server, to_client, expiring, return_exceptions=True)
+        session.withdraw()
+        session.leave()
         await server.close()
         await client.close()
     for end in ends:
