@@ -12,7 +12,7 @@ _WORD = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"  # RFC 9110, 5.6.2: token
 # A scheme begins a challenge; parameters continue it (RFC 9110, 11.3 and 11.6.1).
 _PIECE = re.compile(
     rf"[\s,]*(?:(?P<name>{_WORD})[ \t]*=[ \t]*"
-    rf'(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<plain>{_WORD}(?=[\s,]|$)))'
+    rf'(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<plain>[^\s",=][^\s",]*(?=[\s,]|$)))'
     rf"|(?P<scheme>{_WORD})(?=[\s,]|$)"
     r"|(?P<token68>[A-Za-z0-9\-._~+/]+=*)(?=[\s,]|$))"
 )

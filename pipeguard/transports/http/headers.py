@@ -40,7 +40,8 @@ _CACHING = (
 # RFC 6265, 4.1.1. Clients that are sent to one of several machines need cookies: `httpx` and the
 # SDKs that use it send them back.
 _COOKIE = re.compile(
-    r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}=(?:[\x21\x23-\x2b\x2d-\x3a\x3c-\x5b\x5d-\x7e]{0,4096})\Z"
+    r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}="
+    r'(?P<quote>"?)[\x21\x23-\x2b\x2d-\x3a\x3c-\x5b\x5d-\x7e]{0,4096}(?P=quote)\Z'  # as Envoy's
 )
 _ATTRIBUTE = re.compile(
     r"(?:Secure|HttpOnly|Partitioned|SameSite=(?:Strict|Lax|None)|Max-Age=-?[0-9]{1,10}|Path=/"

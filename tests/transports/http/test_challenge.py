@@ -17,6 +17,7 @@ URL = "https://mcp.example.com/.well-known/oauth-protected-resource"
         ("", Challenge()),
         ("Bearer", Challenge(("bearer",))),
         (f'Bearer resource_metadata="{URL}"', Challenge(("bearer",), URL)),
+        (f"Bearer resource_metadata={URL}, error=x", Challenge(("bearer",), URL, "", "x")),
         ('bearer ERROR=x , scope="a b"', Challenge(("bearer",), "", "a b", "x")),
         ('Basic realm="x", Bearer scope="a"', Challenge(("basic", "bearer"), "", "a")),
         ('Bearer scope="a", Basic scope="b"', Challenge(("bearer", "basic"), "", "a")),
