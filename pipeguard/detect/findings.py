@@ -15,8 +15,8 @@ from itertools import islice
 from pipeguard.detect.checks.credential_names import is_credential_name
 from pipeguard.detect.counting import LocatedMatch, rate_match, restored_file
 from pipeguard.detect.cuts import KEPT_CHARS, can_cut, cut_findings, forged_lines, with_words
+from pipeguard.detect.flows import secret_values
 from pipeguard.detect.flows.leak import SECRET_OUT, Leak, OrderPassage
-from pipeguard.detect.flows.secret_values import CUT_CHARS, begun_key, last_values
 from pipeguard.detect.flows.text_values import named_strings, secret_egress, short_values
 from pipeguard.detect.flows.tool_labels import Label
 from pipeguard.detect.flows.vault import RESTORED
@@ -200,11 +200,9 @@ def _shortest_first(value: JsonValue) -> JsonValue:
 
 def _mask(knowledge: Knowledge, text: str) -> str:
     """A text with a dot in place of each character of a secret."""
-    from pipeguard.detect.flows.secret_values import named_secrets
-
     for engine in knowledge.scanners[Surface.TO_SERVER]:
         text = engine.dot_secrets(text)
-    secrets = named_secrets(text) + knowledge.flows.one_time_secrets()
+    secrets = secret_values.named_secrets(text) + knowledge.flows.one_time_secrets()
     if knowledge.vault is not None:
         secrets += knowledge.vault.find_secrets(text)
     for secret in sorted(secrets, key=len, reverse=True):
@@ -265,14 +263,14 @@ def _cut_keys(knowledge: Knowledge, context: Context, message: Message) -> list[
     """The key that calls before began, and of which this one has the rest."""
     strings = [*islice(named_strings("", _arguments(message)), MOST_STRINGS)]
     begun = knowledge.flows.begun_keys
-    begins = begun_key(text for _, text in strings)
+    begins = secret_values.begun_key(text for _, text in strings)
     before = list(filter(None, begun.copy()))
     if not before:
         begun.append(begins)
         return []
-    ends = last_values(strings)
+    ends = secret_values.last_values(strings)
     whole = [(key, each, each + end) for each in reversed(before) for key, end in ends]
-    begun.append(begins or (whole[0][2][:CUT_CHARS] if whole else ""))
+    begun.append(begins or (whole[0][2][: secret_values.CUT_CHARS] if whole else ""))
     for key, begin, joined in whole:
         rules = _sure_secrets(knowledge, context, key, joined)
         if rules and not _sure_secrets(knowledge, context, key, begin):

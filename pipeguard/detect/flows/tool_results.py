@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from math import inf
 from typing import NamedTuple
 
-from pipeguard.detect.flows import overlap
+from pipeguard.detect.flows import overlap, secret_values
 from pipeguard.detect.flows.leak import PRIVATE_OUT, UNTRUSTED_ACTS, Leak
 from pipeguard.detect.flows.text_values import (
     decode_percent,
@@ -229,16 +229,13 @@ class ToolResult:
 
     def looks_secret(self) -> Callable[[str], bool]:
         """The test of whether a token in it is a secret."""
-        from pipeguard.detect.flows.secret_values import is_random, is_secret
-
-        return is_secret if self.tool.labels & Label.READS_SECRET else is_random
+        reads_secret = self.tool.labels & Label.READS_SECRET
+        return secret_values.is_secret if reads_secret else secret_values.is_random
 
     def secrets(self) -> dict[str, str]:
         """Tokens that look like secrets by their letters and digits only."""
         secrets = self._secrets
         if secrets is None:
-            from pipeguard.detect.flows import secret_values
-
             self._secrets = secrets = secret_values.secrets(self.text(), self.looks_secret())
             self.derived += measure_text(*secrets, *secrets.values())
         return secrets
@@ -247,9 +244,7 @@ class ToolResult:
         """Values that it calls a secret by name."""
         named = self._named
         if named is None:
-            from pipeguard.detect.flows.secret_values import named_secrets
-
-            self._named = named = tuple(named_secrets(self.text()))
+            self._named = named = tuple(secret_values.named_secrets(self.text()))
             self.derived += measure_text(*named)
         return named
 
@@ -257,9 +252,7 @@ class ToolResult:
         """The codes in it that work once, and the tokens of such links."""
         one_time = self._one_time
         if one_time is None:
-            from pipeguard.detect.flows.secret_values import one_time_secrets
-
-            self._one_time = one_time = tuple(one_time_secrets(self.text()))
+            self._one_time = one_time = tuple(secret_values.one_time_secrets(self.text()))
             self.derived += measure_text(*one_time)
         return one_time
 
