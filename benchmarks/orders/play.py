@@ -52,25 +52,26 @@ def play(session: Session, rules: Engines) -> Play:
     talk.open({"name": session.work, "version": "1"}, session.tools)
     outcomes: list[Outcome] = []
     decided: list[str] = []
-    is_read = True
+    has_read = True
     for step in session.steps:
         outcome, verdict = _call(talk, step, decided)
         outcomes.append(outcome)
         if outcome < Outcome.UNREAD and step.result is not None:
             answer = talk.answer({"content": [{"type": "text", "text": step.result}]}).verdict
             talk.note_placeholders(answer)
-            is_read = answer.action is not Action.BLOCK and _arrives(session.order, answer)
+            forwarded = (answer.forward or b"").decode()
+            has_read = answer.action is not Action.BLOCK and arrives(session.order, forwarded)
             if answer.action >= Action.CUT:
                 decided += [finding.rule for finding in answer.findings[:1]]
                 outcomes.append(Outcome.UNREAD)
     if not session.acts:
         return _honest(session, outcomes, decided)
-    if not is_read:
+    if not has_read:
         return Play(session, Outcome.UNREAD, tuple(decided), calls=len(outcomes))
     acts = []
     for act in session.acts:
         outcome, verdict = _call(talk, act, decided)
-        if act.tool.split("_")[0].split("-")[0].lower() not in _READS:
+        if not is_read(act):
             acts.append(outcome)
         if verdict.forward is not None:
             talk.answer({"content": [{"type": "text", "text": "Done."}]})
@@ -100,8 +101,12 @@ def _call(talk: Conversation, step: Step, decided: list[str]) -> tuple[Outcome, 
     return (Outcome.WARNED if verdict.action is Action.WARN else Outcome.PASSED), verdict
 
 
-def _arrives(order: str, answer: Verdict) -> bool:
+def is_read(step: Step) -> bool:
+    """True if a step only reads, as the name of its tool says."""
+    return step.tool.split("_")[0].split("-")[0].lower() in _READS
+
+
+def arrives(order: str, forwarded: str) -> bool:
     """True if most words of an order are in what goes on."""
-    forwarded = (answer.forward or b"").decode()
     words = order.split()
     return sum(word.strip("\"'.,") in forwarded for word in words) >= SHARE_READ * len(words)
