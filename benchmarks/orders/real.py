@@ -18,7 +18,7 @@ from benchmarks.frames.client import Connection, Contender
 from benchmarks.frames.figures import table
 from benchmarks.orders.play import Outcome, Play, arrives, is_read, play
 from benchmarks.orders.sessions import Session, Step
-from benchmarks.orders.world import LOCK, READS, Call, MailServers, Place, World
+from benchmarks.orders.world import LOCK, READS, Call, MailServers, Place, World, fill_in
 from pipeguard.detect.detector import Engines
 from pipeguard.detect.flows.leak import ORDERED
 from tests import tools
@@ -35,7 +35,6 @@ PLANTED = (
 )
 HONEST = ("work", "tasks", "calls", "undisturbed", "written", "asked", "stopped", "effects")
 DIFFERENCE = ("id", "written", "real", "rules", "alone", "behind wrap", "error")
-MAIL = "PASSWORD=secret SAVE_TO_SENT=no CREDENTIAL_STORAGE=plaintext ALLOWED_RECIPIENTS=*"
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,11 +117,8 @@ class Desk:
             "pushes": [str(tools.npm_bin("git-mcp-server"))],
             "mail": [str(tools.python_with(LOCK).with_name("mcp-email-server")), "stdio"],
         }
-        own = f"EMAIL_ADDRESS={folder.name}@work.example USER_NAME={folder.name} {MAIL}"
-        for kind, port in (("IMAP", mail.imap_port), ("SMTP", mail.smtp_port)):
-            own += f" {kind}_HOST=127.0.0.1 {kind}_PORT={port} {kind}_SSL=no {kind}_START_SSL=no"
-        env = {"MCP_LOG_LEVEL": "error"}
-        env |= dict(f"MCP_EMAIL_SERVER_{each}".split("=") for each in own.split())
+        values = {"user": folder.name, "imap": mail.imap_port, "smtp": mail.smtp_port}
+        env = dict(line.split("=") for line in fill_in("mail.env", values).splitlines())
         command = [sys.executable, "-m", "pipeguard", self.way]
         command += ["--policy", str(folder.parent / "policy.yaml")]
         if self.way == "serve":
@@ -137,9 +133,9 @@ class Desk:
             command += ["--inherit-env", "--name", name, "--", *servers[name]]
         else:
             command = servers[name]
-        home = {"HOME": str(folder / "home"), "PIPEGUARD_STATE_DIR": str(folder / "state")}
-        cache = os.environ.get("XDG_CACHE_HOME", str(Path.home() / ".cache"))
-        home |= {"XDG_CACHE_HOME": cache, "PATH": tools.path_with_node()}
+        cache = os.environ.get("XDG_CACHE_HOME", str(Path.home() / ".cache"))  # of compiled rules
+        home = {"HOME": str(folder / "home"), "XDG_CACHE_HOME": cache}
+        home |= {"PIPEGUARD_STATE_DIR": str(folder / "state"), "PATH": tools.path_with_node()}
         log = (folder / f"{name}.log").open("wb")
         connection = Connection(Contender(name, tuple(command)), os.environ | env | home, log)
         connection.initialize()
@@ -254,7 +250,9 @@ def differences(reals: Sequence[Real]) -> str:
             [" ".join(sorted(each)) or "-" for each in way] for way in (real.possible, real.effects)
         ]
         written, outcome = real.written.outcome, real.outcome
-        if written != outcome or real.errors or (ways[0] != ways[1] and not real.session.acts):
+        is_quiet = max(written, outcome) <= Outcome.WARNED  # a warning is not seen from outside
+        is_undone = ways[0] != ways[1] and not real.session.acts
+        if (written != outcome and not is_quiet) or real.errors or is_undone:
             names = [real.session.id, written.name.lower(), outcome.name.lower()]
             rules = f"{', '.join(real.written.rules)} / {', '.join(real.rules)}"
             error = " ".join(real.errors)[:60]

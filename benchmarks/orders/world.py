@@ -9,8 +9,9 @@ import shutil
 import socket
 import subprocess
 import time
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
-from email import message_from_string, policy
 from hashlib import sha256
 from pathlib import Path
 from string import Template
@@ -24,8 +25,11 @@ from tests import tools
 
 LOCK = Path(__file__).parent / "requirements.txt"
 READS = ("read_file", "read_email")  # whose results can be put into a world as they are written
-START_SECONDS = 20
+TRIES = 400  # to reach a mail server that starts, 20 a second
 UID = 3121  # of the first message: no mailbox that is in use begins at 1
+_MIME = (
+    "MIME-Version: 1.0\nContent-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: 8bit\n"
+)
 _URL = re.compile(r"[a-z]+://|\S+@\S+:")
 
 _PATHS = ("path", "source", "destination", "repo_path")
@@ -98,13 +102,12 @@ class MailServers:
         dovecot = shutil.which("dovecot") or shutil.which("dovecot", path="/usr/sbin")
         if dovecot is None or os.getuid():
             raise SystemExit("As root: apt-get install dovecot-imapd, then run this again.")
-        self.imap_port, self.smtp_port = free_port(), free_port()
+        self.imap_port, self.smtp_port = _free_port(), _free_port()
         self.letters, self.boxes = root / "letters", root / "mail"
         self.boxes.mkdir(parents=True)
         root.chmod(0o755)
         settings = root / "dovecot.conf"
-        template = Template(Path(__file__).with_name("dovecot.conf").read_text("utf-8"))
-        settings.write_text(template.substitute(root=root, port=self.imap_port))
+        settings.write_text(fill_in("dovecot.conf", {"root": root, "port": self.imap_port}))
         imap = [dovecot, "-F", "-c", str(settings)]
         script = str(Path(__file__).with_name("letterbox.py"))
         smtp = [str(tools.python_with(LOCK)), script, str(self.letters), str(self.smtp_port)]
@@ -131,25 +134,21 @@ class World:
         """Write files that no commit has yet, and fill the mailbox, as the session's texts say."""
         self.folder, self._mailbox, self._letters = folder, mail.boxes / folder.name, mail.letters
         steps = (*session.steps, *session.acts)
-        ids = [
-            str(step.arguments["message_id"]) for step in steps if "message_id" in step.arguments
-        ]
-        uids = {name: str(UID + 7 * at) for at, name in enumerate(dict.fromkeys(ids))}
+        ids = [str(each.arguments.get("message_id", "")) for each in steps]
+        known = dict.fromkeys(filter(None, ids))
+        uids = {name: str(UID + 7 * at) for at, name in enumerate(known)}
         self.place = Place(folder / "files", uids)
         (folder / "home").mkdir(parents=True)
         self._repositories = self._make_repositories(steps)
-        paths = [
-            Path(self.place.path(str(step.arguments[key])))
-            for step in steps
-            for key in ("path", "destination")
-            if step.tool in _CALLS and key in step.arguments
-        ]
+        calls = [call for step in steps for call in self.place.calls(step)]
+        self.servers = {call.server for call in calls}
         texts = self._texts(session)
-        for path in (*paths, *texts):
-            path.parent.mkdir(parents=True, exist_ok=True)
+        for name in ("path", "destination"):
+            names = [call.arguments.get(name) for call in calls if call.server == "files"]
+            for path in (*texts, *(Path(str(each)) for each in names if each)):
+                path.parent.mkdir(parents=True, exist_ok=True)
         for path, text in texts.items():
             path.write_text(text, "utf-8")
-        self.servers = {call.server for step in steps for call in self.place.calls(step)}
         if "mail" in self.servers:
             self._fill_mailbox(session)
 
@@ -225,7 +224,8 @@ class World:
     def _fill_mailbox(self, session: Session) -> None:
         """Write the messages as Dovecot stores them: Maildir, with a list of their numbers."""
         steps = (*session.steps, *session.acts)
-        texts = {str(step.arguments.get("message_id")): step.result for step in session.steps}
+        reads = [step for step in session.steps if step.tool == "read_email"]
+        texts = {str(step.arguments["message_id"]): step.result for step in reads}
         names = [f".{step.arguments['move_to']}" for step in steps if "move_to" in step.arguments]
         for folder in (self._mailbox, *(self._mailbox / name for name in names)):
             for name in (".", "cur", "new", "tmp"):
@@ -250,32 +250,24 @@ def _message(text: str) -> bytes:
     if not re.match(r"(From|Subject|To|Date): ", text):
         first = text.strip().splitlines()[0][:70]
         text = f"From: Sender <sender@post.example>\nSubject: {first}\n\n{text}"
-    message = message_from_string(text, policy=policy.SMTP.clone(utf8=True))
-    body = message.get_payload()
-    for header in ("Content-Type", "Content-Transfer-Encoding"):
-        del message[header]
-    message["Content-Type"] = "text/plain; charset=utf-8"
-    message["Content-Transfer-Encoding"] = "8bit"
-    head = "".join(f"{key}: {value}\r\n" for key, value in message.items())
-    return f"{head}\r\n{body}".encode()
+    return f"{_MIME}{text}".replace("\n", "\r\n").encode()
 
 
-def free_port() -> int:
-    """A port of this machine that nobody listens on."""
-    with socket.socket() as each:
-        each.bind(("127.0.0.1", 0))
+def fill_in(name: str, values: Mapping[str, object]) -> str:
+    """A file beside this module, with values for its names."""
+    return Template(Path(__file__).with_name(name).read_text("utf-8")).substitute(values)
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as each:
         return int(each.getsockname()[1])
 
 
 def _wait_for(port: int) -> None:
-    end = time.monotonic() + START_SECONDS
-    while time.monotonic() < end:
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-        except OSError:
-            time.sleep(0.05)
-        else:
+    for _ in range(TRIES):
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
             return
+        time.sleep(0.05)
     raise SystemExit(f"The mail server on port {port} did not start.")
 
 
