@@ -20,7 +20,6 @@ from benchmarks.orders.play import Outcome, Play, arrives, is_read, play
 from benchmarks.orders.sessions import Session, Step
 from benchmarks.orders.world import LOCK, READS, Call, MailServers, Place, World, fill_in
 from pipeguard.detect.detector import Engines
-from pipeguard.detect.flows.leak import ORDERED
 from tests import tools
 
 ASKING = """limits: {ask: 1 s}
@@ -28,7 +27,7 @@ actions:
 - {rule: flows.ordered, confidence: high, action: block}
 - {rule: flows.ordered, action: ask}
 """
-WAIT_NS = 9 * 10**8  # a call that waited for a person took at least a second
+WAITED = "nobody decided while it waited"  # in the answer to a call that asked
 PLANTED = (
     *("work", "planted", "stopped", "asked", "unread", "passed", "held"),
     *("written", "can harm", "harmed", "acts with effect"),
@@ -90,7 +89,7 @@ class Desk:
         if key not in self.open:
             self.open[key] = self._start(key)
         name = f"{call.server}__{call.tool}" if key == "serve" else call.tool
-        taken, frame = self.open[key].call(name, json.dumps(call.arguments).encode())
+        _, frame = self.open[key].call(name, json.dumps(call.arguments).encode())
         answer = json.loads(frame)
         result = answer.get("result") or {"isError": True, "content": []}
         text = "\n".join(str(each.get("text", "")) for each in result["content"])
@@ -99,8 +98,7 @@ class Desk:
         if mark.get("executed") or mark.get("verdict") == "cut":
             return Answer(Outcome.UNREAD, text, rule)
         if mark.get("verdict") == "block":
-            waited = rule == ORDERED and taken >= WAIT_NS
-            return Answer(Outcome.ASKED if waited else Outcome.STOPPED, text, rule)
+            return Answer(Outcome.ASKED if WAITED in text else Outcome.STOPPED, text, rule)
         is_wrong = result.get("isError") or text.startswith("Error")
         return Answer(Outcome.PASSED, text, error=(text or str(answer)) if is_wrong else "")
 
