@@ -15,7 +15,8 @@ SPREAD := --numprocesses auto --dist loadfile --no-loadscope-reorder
 CORE := --numprocesses auto --dist worksteal -m 'not slow and not clients and not exhaustive'
 # Tests of files rather than of what PipeGuard does: beside types, and not once more behind them.
 REPOSITORY := tests/benchmarks tests/packaging/test_files.py $(addsuffix .py,$(addprefix tests/test_,\
-	bars credentials docs each layers public_names repository training training_apis words))
+	bars credentials docs each layers public_names repository snapshot training training_apis \
+	words))
 # What classifiers read as no order to a model, of what is installed (training/README.md).
 NATURAL ?= $(TRAIN)/lib $(wildcard /usr/share/doc /usr/share/man /usr/share/gimp/2.0/help \
 	/usr/lib/libreoffice/help /usr/share/libreoffice/help tests/node_modules)
@@ -26,7 +27,7 @@ COMPILE := PIPEGUARD_NATIVE=1 $(LOCK)/bin/uv pip compile --quiet --universal --p
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help demo install uninstall check test exhaustive coverage clients image lint types repository bench docs
+.PHONY: help demo install uninstall check test exhaustive coverage clients image snapshots lint types repository bench docs
 .PHONY: opener ranker model network lock clean
 .PHONY: tools compiled demo-environment test-environment train-environment
 
@@ -69,6 +70,10 @@ clients: test-environment ## Try setup with real MCP clients: downloads 1.4 GB f
 
 image: test-environment ## Build and start the image with docker or podman: downloads its bases the first time
 	$(TEST)/bin/python -m pytest -m engine tests/packaging/test_image.py $(ARGS)
+
+snapshots: test-environment ## Write tests/snapshots anew, what commands show: then read `git diff`
+	PIPEGUARD_SNAPSHOTS=write $(TEST)/bin/python -m pytest --quiet $(or $(ARGS),tests)
+	$(TEST)/bin/python -m pytest --quiet tests/test_snapshot.py
 
 lint: test-environment ## Check rules of style and format
 	$(TEST)/bin/ruff check .

@@ -2,6 +2,7 @@
 
 import gc
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -9,11 +10,13 @@ import sys
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from functools import cache
+from pathlib import Path
 
 import pytest
 from _pytest.terminal import TerminalReporter
 
 from pipeguard.cli._person import AGENT_VARIABLES
+from tests.snapshot import IS_WRITTEN, Snapshot
 from tests.tools import TOOLS
 
 FOLDERS = ("CONFIG", "STATE", "DATA")  # as the XDG base directories name them
@@ -75,6 +78,8 @@ def pytest_xdist_auto_num_workers() -> int:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Leave rare variants to `make exhaustive`, skip what needs a missing program, sort."""
     _mark_rare(items)
+    if IS_WRITTEN:
+        items[:] = [item for item in items if "snapshot" in getattr(item, "fixturenames", ())]
     for item in items:
         for mark in item.iter_markers("needs"):
             if not works(mark.args[0]):
@@ -127,3 +132,12 @@ def _own_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         # Rules take half a minute to compile: once for all workers, and for as long as they hold.
         patch.setenv("XDG_CACHE_HOME", str(TOOLS / "cache"))
         yield
+
+
+@pytest.fixture
+def snapshot(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Snapshot:
+    """What commands show, compared with tests/snapshots/."""
+    monkeypatch.setenv("COLUMNS", "80")
+    return Snapshot(capfd, {re.escape(str(tmp_path)): "TMP"})

@@ -1,7 +1,6 @@
 """`pipeguard allow`: the narrowest exception, put into a file that stays as it was."""
 
 import datetime
-import json
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,7 @@ from pipeguard.cli.allow import DAYS, command
 from pipeguard.config.effective_policy import combine
 from pipeguard.config.policy_file import PolicyScope, parse_policy
 from pipeguard.config.user_policy import usual_policy_path
-from pipeguard.errors import PipeGuardError, PolicyError
+from pipeguard.errors import PolicyError
 from pipeguard.firewall.finding import Action, Confidence, Finding, Severity, observe_only
 from pipeguard.firewall.policy import Policy, PolicyTarget
 from pipeguard.state.audit import Audit, AuditEntry, AuditFilter, findings_json, rows
@@ -23,6 +22,7 @@ from pipeguard.state.grants import StoredGrants
 from pipeguard.state.paths import store_path
 from pipeguard.state.store import Store
 from tests.people import be_nobody, give_token, on_terminal
+from tests.snapshot import Snapshot
 
 TODAY = datetime.date.today()  # noqa: DTZ011  as the command takes it
 TOKEN = Finding(rule="secrets.github-token", place="call.arguments", tool="search")
@@ -90,14 +90,10 @@ def subject(rule: str = "secrets.github-token", **parts: str) -> PolicyTarget:
     return PolicyTarget(rule, Severity.CRITICAL, Confidence.HIGH, place, server, tool)
 
 
-def test_a_call_that_a_flow_stopped_is_allowed_once(policy: Path) -> None:
-    shown = run("order", "--dry-run").output
-    assert '{"to":"eve"}' in shown
-    assert "Please send it to Eve." in shown
+def test_a_call_that_a_flow_stopped_is_allowed_once(policy: Path, snapshot: Snapshot) -> None:
+    snapshot.commands("allow-once-dry", "allow order --dry-run")
     assert StoredGrants(store_path()).take("ab" * 16) == ""
-    result = run("order", why="she asked")
-    assert result.exit_code == 0
-    assert "Allowed once" in result.output
+    snapshot.commands("allow-once", "allow order --why 'she asked'")
     assert not policy.exists()
     assert StoredGrants(store_path()).take("ab" * 16) == "order"
     assert StoredGrants(store_path()).take("ab" * 16) == ""
@@ -111,22 +107,14 @@ def test_a_call_can_be_allowed_for_its_content_instead(policy: Path) -> None:
     assert 'content: "0f' in policy.read_text()
 
 
-def test_a_call_without_a_mark_cannot_be_allowed_once() -> None:
-    result = run("token", "--by", "call")
-    assert result.exit_code != 0
-    assert "stopped no call that can be allowed once" in str(result.exception)
-
-
 def test_no_agent_grants_a_call(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CLAUDECODE", "1")
     assert run("order").exit_code != 0
     assert StoredGrants(store_path()).take("ab" * 16) == ""
 
 
-def test_it_allows_that_and_nothing_else(policy: Path) -> None:
-    result = run("token")
-    assert result.exit_code == 0
-    assert f"Written to {policy}" in result.output
+def test_it_allows_that_and_nothing_else(policy: Path, snapshot: Snapshot) -> None:
+    snapshot.commands("allow", "allow token --why docs")
     allowed = read(policy)
     assert allowed.action(subject(), 0.0) is Action.ALLOW
     for other in (
@@ -149,31 +137,39 @@ def test_it_holds_for_ninety_days_unless_told_otherwise(policy: Path) -> None:
     assert "until" not in policy.read_text()
 
 
-@pytest.mark.parametrize("until", ["2020-01-31", "soon"])
-def test_a_day_that_is_over_or_none_is_refused(policy: Path, until: str) -> None:
-    assert run("token", "--until", until).exit_code == 2
+def test_what_cannot_be_allowed_is_refused_with_what_helps(
+    policy: Path, snapshot: Snapshot
+) -> None:
+    snapshot.commands(
+        "allow-refused",
+        """
+        allow token --why w --until 2020-01-31  # 2
+        allow token --why w --until soon  # 2
+        allow token  # 2
+        allow token --why '  '  # 2
+        allow token --why w --by call  # 1
+        allow narrow --why w --by host  # 1
+        allow held --why w  # 1
+        allow keys --why w  # 1
+        allow tool --why w  # 1
+        allow knock --why w  # 1
+        allow fine --why w  # 1
+        allow none --why w  # 1
+        allow secrets.github-token --why w  # 1
+        """,
+    )
     assert not policy.exists()
 
 
-def test_a_dry_run_writes_nothing_and_needs_no_reason(policy: Path) -> None:
-    result = run("token", "--dry-run", why=None)
-    assert result.exit_code == 0
-    assert "Would be written" in result.output
-    assert "- rule: secrets.github-token\n" in result.output
+def test_a_dry_run_writes_nothing_and_needs_no_reason(policy: Path, snapshot: Snapshot) -> None:
+    snapshot.commands("allow-dry", "allow token --dry-run\nallow narrow --json --dry-run")
     assert not policy.exists()
 
 
-def test_without_a_terminal_a_reason_must_be_given(policy: Path) -> None:
-    assert run("token", why=None).exit_code == 2
-    assert run("token", why="  ").exit_code == 2
-    assert not policy.exists()
-
-
-def test_what_is_allowed_already_is_not_written_twice(policy: Path) -> None:
+def test_what_is_allowed_already_is_not_written_twice(policy: Path, snapshot: Snapshot) -> None:
     run("token")
     before = policy.read_text()
-    result = run("token")
-    assert "allows this already" in result.output
+    snapshot.commands("allow-already", "allow token --why docs")
     assert policy.read_text() == before
 
 
@@ -202,53 +198,16 @@ def test_what_policy_judges_of_the_protocol_can_be_allowed(policy: Path) -> None
     assert read(policy).layers[0].exceptions[0].where.rule == "protocol.view-limit"
 
 
-@pytest.mark.parametrize(
-    ("event", "instead"),
-    [
-        ("held", "pipeguard approve docs"),
-        ("keys", "no exception"),
-        ("tool", "Change `tools` in the file that `pipeguard policy path` names"),
-        ("knock", "who may connect"),
-        ("fine", "there is nothing to allow"),
-        ("none", "pipeguard audit list"),
-        ("secrets.github-token", "That is a rule"),
-    ],
-)
-def test_what_no_exception_helps_is_told_with_what_does(
-    policy: Path, event: str, instead: str
-) -> None:
-    error = run(event).exception
-    assert isinstance(error, PipeGuardError)
-    assert instead in str(error)
-    assert not policy.exists()
-
-
 def test_another_file_can_be_named(tmp_path: Path, policy: Path) -> None:
     run("token", "--policy", str(tmp_path / "p.yaml"))
     assert read(tmp_path / "p.yaml").layers[0].exceptions
     assert not policy.exists()
 
 
-def test_it_tells_programs_what_was_written(policy: Path) -> None:
-    told = json.loads(run("token", "--json", "--forever").output)
-    assert told == {
-        "policy": str(policy),
-        "written": True,
-        "exceptions": [
-            {
-                "rule": "secrets.github-token",
-                "server": "docs",
-                "tool": "search",
-                "place": "call.arguments",
-                "until": None,
-                "why": "our docs",
-                "content": "",
-                "path": "",
-                "host": "",
-            }
-        ],
-        "scopes": ["tool"],
-    }
+def test_it_tells_programs_what_was_written(snapshot: Snapshot) -> None:
+    snapshot.commands(
+        "allow-json", "allow token --json --forever --why docs\nallow host --json --why docs"
+    )
 
 
 def test_a_link_to_the_file_stays_one_and_its_rights_too(tmp_path: Path, policy: Path) -> None:
@@ -335,15 +294,11 @@ def test_names_that_a_server_chose_stay_names(server: str, tool: str, why: str) 
     assert exempt.why == "".join(one if one.isprintable() else " " for one in why)
 
 
-def test_help_has_examples() -> None:
-    assert "pipeguard allow K7Q2M9D4.c12" in run("--help", why=None).output
-
-
 def test_no_agent_allows_what_it_was_stopped_for(
-    policy: Path, monkeypatch: pytest.MonkeyPatch
+    policy: Path, snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     be_nobody(monkeypatch)
-    assert "no terminal to ask on" in str(run("token").exception)
+    snapshot.commands("allow-agent", "allow token --why docs  # 2")
     assert not policy.exists()
     assert run("token", "--dry-run").exit_code == 0
     assert not policy.exists()
@@ -389,18 +344,15 @@ def test_with_what_was_cut_out_the_secret_beside_it_is_not_let_through(policy: P
 # --- how narrow it is ----------------------------------------------------------------------------
 
 
-def test_the_narrowest_is_for_the_content_and_says_what_else_there_is(policy: Path) -> None:
-    output = run("narrow").output
+def test_the_narrowest_is_for_the_content_and_says_what_else_there_is(
+    policy: Path, snapshot: Snapshot
+) -> None:
+    snapshot.commands("allow-content", "allow narrow --why docs")
     (exempt,) = read(policy).layers[0].exceptions
     assert (exempt.where.content, exempt.where.path) == ("0f" * 16, "")
     target = subject(ORDER.rule)
     assert read(policy).action(target, 0.0) is Action.BLOCK
     assert read(policy).action(target._replace(content="0f" * 16), 0.0) is Action.ALLOW
-    assert "What passes with it:\n  this text again, unchanged, in call.arguments" in output
-    assert "  --by path     what injection.forged-turn finds" in output
-    assert "  --by tool     whatever injection.forged-turn finds" in output
-    assert "--by host" not in output
-    assert "within a second" in output
 
 
 def test_a_file_is_named_as_it_is_and_not_as_a_glob(policy: Path) -> None:
@@ -416,19 +368,6 @@ def test_a_file_is_named_as_it_is_and_not_as_a_glob(policy: Path) -> None:
     ):
         named = target._replace(paths=paths, hosts=hosts)
         assert read(policy).action(named, 0.0) is action
-
-
-def test_programs_are_told_what_can_be_chosen(policy: Path) -> None:
-    told = json.loads(run("narrow", "--json", "--dry-run").output)
-    assert told["scopes"] == ["content", "path", "tool"]
-    assert told["exceptions"][0]["content"] == "0f" * 16
-    assert json.loads(run("host", "--json").output)["exceptions"][0]["host"] == "docs.example.com"
-
-
-def test_what_the_audit_does_not_name_cannot_be_chosen(policy: Path) -> None:
-    error = run("narrow", "--by", "host").exception
-    assert "Choose from: content, path, tool" in str(error)
-    assert not policy.exists()
 
 
 def test_what_enforcing_would_stop_is_allowed_before_it_does(policy: Path) -> None:

@@ -13,13 +13,14 @@ import pytest
 from click.testing import CliRunner, Result
 
 from pipeguard.cli.audit import command
-from pipeguard.errors import PipeGuardError, StateError
+from pipeguard.errors import StateError
 from pipeguard.firewall.finding import Action, Finding
 from pipeguard.state.audit import Audit, AuditEntry, findings_json
 from pipeguard.state.exceptions import find_event
 from pipeguard.state.missing import MissingVerdicts, write_note
 from pipeguard.state.paths import store_path
 from pipeguard.state.store import Store
+from tests.snapshot import Snapshot
 from tests.state.samples import FINDING
 
 NOW = datetime.now(UTC)
@@ -54,22 +55,37 @@ def events(*arguments: str) -> list[str]:
     return [row["event"] for row in json.loads(result.output)]
 
 
-def test_what_was_cut_out_is_found_by_its_action() -> None:
+def test_what_is_shown(snapshot: Snapshot) -> None:
     with Store.open(store_path()) as opened:
         Audit(opened, "RUN3", "docs", "").append_many([entry(5, 0, "cut")])
+        answer = entry(7, 0, "allow")._replace(
+            direction="to-client", kind="result", token="ci", request_bytes=84, duration_ms=12.34
+        )
+        Audit(opened, "RUN4", "calendar", "").append_many([answer])
     assert events("--action", "cut") == ["RUN.c5"]
-    assert "  CUT     tools/call" in run("list", "--action", "cut").output
-
-
-def test_the_list_has_a_line_a_row() -> None:
-    result = run("list", "--rule", "secrets")
-    assert result.exit_code == 0
-    assert result.output == (
-        "time                      event   server   action  what                     "
-        "why, and what it took\n"
-        f"{entry(2, 2, 'block').time}  RUN.c2  weather  BLOCK   tools/call get_forecast  "
-        "secrets.aws-access-key-id\n"
+    snapshot.commands(
+        "audit-list",
+        """
+        audit list
+        audit list --rule secrets
+        audit list --token ci
+        audit list --token ci --json
+        audit list --server other
+        audit list --since yesterday  # 2
+        audit list --since 999999w  # 2
+        audit list --since 2026-13-01  # 2
+        """,
     )
+    snapshot.commands(
+        "audit-show",
+        """
+        audit show RUN.c2
+        audit show RUN.c2 --json
+        audit show RUN.c7
+        audit show RUN.c99  # 1
+        """,
+    )
+    assert "\x1b" not in snapshot.run("audit list").out
 
 
 def test_the_list_is_in_columns_however_much_there_is() -> None:
@@ -81,26 +97,6 @@ def test_the_list_is_in_columns_however_much_there_is() -> None:
     column = title.index("action")
     assert {line[column : column + 6].strip() for line in lines[4:]} == {"ALLOW"}
     assert {len(line[:column].split()) for line in lines[4:]} == {3}
-
-
-def test_the_answer_to_a_call_is_listed_with_its_time_its_bytes_and_its_token() -> None:
-    answer = entry(7, 0, "allow")._replace(
-        direction="to-client", kind="result", token="ci", request_bytes=84, duration_ms=12.34
-    )
-    with Store.open(store_path()) as store:
-        Audit(store, "RUN3", "calendar", "").append_many([answer])
-    result = run("list", "--token", "ci")
-    assert result.output.splitlines()[1] == (
-        f"{answer.time}  RUN.c7  calendar  ALLOW   tools/call get_forecast"
-        "  12.3 ms, 84 + 7 bytes; token ci"
-    )
-    (row,) = json.loads(run("list", "--json", "--token", "ci").output)
-    assert (row["token"], row["request_bytes"], row["duration_ms"]) == ("ci", 84, 12.34)
-    assert "token         ci" in run("show", "RUN.c7").output
-
-
-def test_a_peers_words_cannot_move_the_cursor() -> None:
-    assert "=cmd()⟨U+001B⟩[2J" in run("list").output
 
 
 @pytest.mark.parametrize(
@@ -121,60 +117,19 @@ def test_rows_are_found(arguments: tuple[str, ...], found: list[str]) -> None:
     assert events(*arguments) == found
 
 
-def test_where_nothing_is_found_it_says_so() -> None:
-    result = run("list", "--server", "other")
-    assert (result.exit_code, result.stdout) == (0, "")
-    assert "No row of the audit matches" in result.stderr
-
-
-@pytest.mark.parametrize("time", ["yesterday", "999999w", "2026-13-01"])
-def test_what_is_no_time_is_told(time: str) -> None:
-    result = run("list", "--since", time)
-    assert result.exit_code == 2
-    assert "try 2h, 7d, 2026-03-02" in result.output
-
-
-def test_an_event_is_shown_with_its_findings() -> None:
-    result = run("show", "RUN.c2")
-    assert result.exit_code == 0
-    assert {
-        "client        editor 1.0",
-        f"frame sha256  {2:064x}",
-        "  rule        secrets.aws-access-key-id",
-        "  excerpt     AKIA****************",
-    } <= set(result.output.splitlines())
-    (row,) = json.loads(run("show", "RUN.c2", "--json").output)
-    assert row["findings"][0]["pointer"] == "/params/arguments/key"
-
-
-def test_an_unknown_event_is_told() -> None:
-    result = run("show", "RUN.c99")
-    assert isinstance(result.exception, PipeGuardError)
-    assert "pipeguard audit list" in str(result.exception)
-
-
-def test_a_whole_audit_verifies() -> None:
-    result = run("verify", "--heads")
-    assert result.exit_code == 0
-    *heads, last = result.output.splitlines()
-    assert last == "4 rows in 2 chains, unchanged."
-    assert [head.split()[1:] for head in heads] == [["3", "RUN1"], ["1", "RUN2"]]
+def test_a_whole_audit_verifies(snapshot: Snapshot) -> None:
+    snapshot.commands("audit-verify", "audit verify --heads\naudit verify --json")
+    heads = [line.split()[0] for line in run("verify", "--heads").output.splitlines()[:-1]]
     told = json.loads(run("verify", "--json").output)
-    assert [chain["head"] for chain in told["chains"]] == [head.split()[0] for head in heads]
-    assert told["problems"] == []
+    assert [chain["head"] for chain in told["chains"]] == heads
 
 
-def test_a_changed_row_is_listed() -> None:
+def test_a_changed_row_is_listed(snapshot: Snapshot) -> None:
     connection = sqlite3.connect(store_path())
     with connection:
         connection.execute("UPDATE audit SET action = 'allow' WHERE event = 'RUN.c2'")
     connection.close()
-    result = run("verify")
-    assert result.exit_code == 1
-    assert result.stdout == "RUN1: row 2 was changed or moved\n"
-    told = run("verify", "--json")
-    assert told.exit_code == 1
-    assert json.loads(told.output)["problems"][0]["seq"] == 2
+    snapshot.commands("audit-changed", "audit verify  # 1\naudit verify --json  # 1")
 
 
 def test_json_lines_have_every_field() -> None:
@@ -222,7 +177,7 @@ def test_an_export_of_nothing_is_empty() -> None:
     assert run("export", "--server", "other").output == ""
 
 
-def test_what_could_not_be_written_is_shown_as_a_gap_and_is_no_change() -> None:
+def test_what_could_not_be_written_is_shown_as_a_gap_and_is_no_change(snapshot: Snapshot) -> None:
     assert "gap" not in run("verify").output + run("list").output
     note = "3 verdicts were lost while the store could not be written"
     finding = Finding("audit.gap", "audit", action=Action.WARN, note=note)
@@ -234,12 +189,7 @@ def test_what_could_not_be_written_is_shown_as_a_gap_and_is_no_change() -> None:
     write_note(
         store_path(), MissingVerdicts("RUN9", "mail", 2, "2026-03-02", "2026-03-03", is_over=True)
     )
-    checked = run("verify")
-    assert checked.exit_code == 0
-    assert f"gap: {note}" in checked.output
-    assert "gap: verdicts missing of the run RUN9 of mail: 2" in checked.output
-    assert len(json.loads(run("verify", "--json").output)["gaps"]) == 2
-    assert f"audit.gap: {note}" in run("list").output
+    snapshot.commands("audit-gaps", "audit verify\naudit verify --json\naudit list")
 
 
 @pytest.mark.parametrize("findings", ["not JSON", "{}", "[3]", "[{}]", '[{"rule": 3}]'])

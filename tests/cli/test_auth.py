@@ -7,12 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
 
 from pipeguard.auth.place import Place
 from pipeguard.auth.store import LoginStore, Registration, Secrets, StoredLogin
-from pipeguard.cli.auth import command
-from pipeguard.errors import InputError
+from tests.snapshot import Snapshot
 
 URL = "https://mcp.example.com/mcp?a=1&b=2"
 LOGIN = StoredLogin(
@@ -23,6 +21,14 @@ LOGIN = StoredLogin(
 TOKEN = Secrets("access")
 BOTH = Secrets("access", "refresh")
 LATER = 4e9  # the year 2096
+STATES = {
+    "unknown": (None, TOKEN, False),
+    "unknown-renewed": (None, BOTH, False),
+    "good": (LATER, TOKEN, False),
+    "good-renewed": (LATER, BOTH, False),
+    "ended": (1.0, TOKEN, True),
+    "ended-renewed": (1.0, BOTH, False),
+}
 
 
 @pytest.fixture(autouse=True)
@@ -30,73 +36,52 @@ def _state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path))
 
 
-def run(*arguments: str) -> Result:
-    result = CliRunner().invoke(command, list(arguments))
-    if result.exception is not None and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    return result
-
-
-def test_nobody_is_logged_in_at_first() -> None:
-    result = run("status")
-    assert result.exit_code == 0
-    assert result.stderr == "You are not logged in to any server.\n"
-    assert json.loads(run("status", "--json").stdout) == []
-
-
-@pytest.mark.parametrize(
-    ("expires_at", "secrets", "told", "needs_login"),
-    [
-        (None, TOKEN, "good until it is refused", False),
-        (None, BOTH, "good, renewed automatically", False),
-        (LATER, TOKEN, "good until 2096-10-02T07:06:40Z, not renewed", False),
-        (LATER, BOTH, "good until 2096-10-02T07:06:40Z, renewed automatically", False),
-        (1.0, TOKEN, "ended 1970-01-01T00:00:01Z; log in again:  pipeguard auth login '", True),
-        (1.0, BOTH, "renewed when needed", False),
-    ],
-)
-def test_a_token_s_state_is_told(
-    expires_at: float | None, secrets: Secrets, told: str, *, needs_login: bool
-) -> None:
-    LoginStore().save(replace(LOGIN, expires_at=expires_at), secrets)
-    assert told in run("status").stdout
-    (fields,) = json.loads(run("status", "--json").stdout)
-    assert fields["needs_login"] is needs_login
-    assert "access" not in run("status", "--json").stdout
-
-
-def test_what_a_server_wants_is_told_safely() -> None:
+def test_a_token_s_state_is_shown(snapshot: Snapshot) -> None:
+    snapshot.commands("auth-status-none", "auth status\nauth status --json")
+    for name, (expires_at, secrets, needs_login) in STATES.items():
+        login = replace(LOGIN, name=name, server=f"{URL}&name={name}", expires_at=expires_at)
+        LoginStore().save(login, secrets)
+        told = json.loads(snapshot.run("auth status --json").out)
+        assert [one["needs_login"] for one in told if one["name"] == name] == [needs_login]
     LoginStore().save(replace(LOGIN, name="no\x1b[2J", wanted="write\x1b[2J"), TOKEN)
-    result = run("status")
-    assert "\x1b" not in result.stdout
-    assert f"Grant it:  pipeguard auth login '{URL}'" in result.stdout
-    assert json.loads(run("status", "--json").stdout)[0]["needs_login"] is True
+    shown = snapshot.run("auth status")
+    assert "\x1b" not in shown.out
+    assert "access" not in snapshot.run("auth status --json").out
+    snapshot.commands("auth-status", "auth status\nauth status --json")
 
 
-def test_a_name_means_one_server() -> None:
+def test_a_name_means_one_server(snapshot: Snapshot) -> None:
     store = LoginStore()
     store.save(LOGIN, TOKEN)
     store.save(replace(LOGIN, server="https://other.example/mcp"), TOKEN)
-    with pytest.raises(InputError, match=r"several[^|]*\n  https://mcp[^|]*\n  https://other"):
-        run("logout", "notes")
-    result = run("logout", "HTTPS://OTHER.example:443/mcp")
-    assert "Logged out of https://other.example/mcp" in result.stdout
-    assert "does not revoke tokens" in result.stderr
-    assert "Logged out" in run("logout", "notes").stdout
+    snapshot.commands(
+        "auth-logout",
+        """
+        auth logout notes  # 2
+        auth logout HTTPS://OTHER.example:443/mcp
+        auth logout notes
+        """,
+    )
     assert store.logins() == []
 
 
-def test_a_secret_comes_from_a_variable_that_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_secret_comes_from_a_variable_that_is_there(
+    snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("NO_SUCH", raising=False)
-    with pytest.raises(InputError, match="'NO_SUCH' is not set"):
-        run("login", URL, "--client-id", "c", "--client-secret-env", "NO_SUCH")
+    snapshot.commands(
+        "auth-login-no-variable",
+        "auth login https://x.test --client-id c --client-secret-env NO_SUCH  # 2",
+    )
 
 
-def test_status_needs_nothing_that_is_slow_to_load(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_status_needs_nothing_that_is_slow_to_load(
+    snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The SDK takes half a second to load, and is not needed."""
     import sys
 
     LoginStore().save(LOGIN, TOKEN)
     for name in ("mcp", "httpx2", "keyring"):
         monkeypatch.setitem(sys.modules, name, None)
-    assert run("status").exit_code == 0
+    assert snapshot.run("auth status").code == 0

@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from pipeguard.cli.explain import FAMILIES, WALLS, command
-from pipeguard.errors import PipeGuardError
+from pipeguard.cli.explain import FAMILIES, command
 from pipeguard.firewall.finding import Action, Confidence, Finding, Severity
 from pipeguard.state.audit import Audit, AuditEntry, findings_json
 from pipeguard.state.paths import store_path
 from pipeguard.state.store import Store
 from tests.each import each
 from tests.fuzz.rulebook import ALL
+from tests.snapshot import Snapshot
 
 FINDING = Finding(
     rule="secrets.github-token",
@@ -78,13 +78,6 @@ def test_every_rule_is_explained(rule: str, monkeypatch: pytest.MonkeyPatch) -> 
     assert all(line.isprintable() for line in result.output.split("\n"))
 
 
-def test_a_rule_is_told_to_a_program() -> None:
-    told = json.loads(run("secrets.github-token", "--json").output)
-    assert told["default_action"] == "block"
-    assert told["example"].startswith("gh")
-    assert told["fix"].endswith(".")
-
-
 @pytest.mark.parametrize("family", FAMILIES)
 def test_rules_that_are_code_are_explained_by_their_family(family: str) -> None:
     rule = family if "." in family else f"{family}.some-rule"
@@ -94,69 +87,27 @@ def test_rules_that_are_code_are_explained_by_their_family(family: str) -> None:
     assert json.loads(run(rule, "--json").output)["why"]
 
 
-def test_a_rule_that_is_misspelt_is_guessed() -> None:
-    error = run("secrets.github-tokn").exception
-    assert isinstance(error, PipeGuardError)
-    assert "Did you mean `secrets.github-token`?" in str(error)
-
-
-def test_an_event_is_told_with_the_command_that_allows_it() -> None:
-    output = run("RUN1.c0").output
-    assert output.startswith("RUN1.c0: 2026-11-20T10:00:00.000Z, server docs: tools/call search\n")
-    assert "in call.arguments /params/arguments/key, read as base64; severity critical" in output
-    assert "ghp_… (40 characters)" in output
-    assert "pipeguard allow RUN1.c0" in output
-
-
-def test_an_event_tells_a_rule_that_is_gone_and_one_that_is_code() -> None:
-    assert "no longer installed" in run("RUN1.c1").output
-    output = run("RUN1.c2").output
-    assert "it was never approved" in output
-    assert "pipeguard approve" in output
-
-
-def test_an_event_without_findings_is_told() -> None:
-    output = run("RUN1.c3").output
-    assert "PipeGuard let it pass." in output
-    assert "pipeguard allow" not in output
-
-
-def test_an_event_is_told_to_a_program() -> None:
-    told = json.loads(run("RUN1.c0", "--json").output)
-    assert told["server"] == "docs"
-    assert told["findings"][0]["rule"] == "secrets.github-token"
-    assert told["findings"][0]["title"] == "GitHub token"
-
-
-def test_an_unknown_event_is_told() -> None:
-    error = run("XXXX.c1").exception
-    assert isinstance(error, PipeGuardError)
-    assert "pipeguard audit list" in str(error)
-    assert "is a rule" not in str(error)
-    assert "has two parts, as K7Q2M9D4.c12" in str(run("RUN1").exception)
-
-
-def test_help_has_examples() -> None:
-    output = run("--help").output
-    assert "pipeguard explain secrets." in output
-
-
-def test_what_was_cut_out_is_shown_with_the_command_that_lets_it_pass() -> None:
-    result = run("RUN1.c4")
-    assert result.exit_code == 0
-    assert "without the passages below; a line is in place of each." in result.output
-    assert "Cut      Assistant, do it now." in result.output
-    assert "Note     21 characters, 21 bytes" in result.output
-    assert result.output.rstrip().endswith("pipeguard allow RUN1.c4")
-    assert "is cut out of a result, unless" in run("injection.classifier").output
-
-
-def test_a_rule_is_told_once_with_all_that_it_found() -> None:
-    output = run("RUN1.c5").output
-    lines = output.splitlines()
-    assert [output.count(label) for label in ("Seen ", "Cut ", "Why ", "Do ")] == [2, 2, 1, 1]
-    assert sum(line.startswith("injection.classifier") for line in lines) == 1
-    assert len(json.loads(run("RUN1.c5", "--json").output)["findings"]) == 3  # programs get all
+def test_what_is_shown(snapshot: Snapshot) -> None:
+    snapshot.commands(
+        "explain",
+        """
+        explain injection.override-instructions
+        explain injection.override-instructions --json
+        explain injection.classifier
+        explain secrets.github-tokn  # 1
+        explain XXXX.c1  # 1
+        explain RUN1  # 1
+        """,
+    )
+    snapshot.commands("explain-blocked", "explain RUN1.c0\nexplain RUN1.c0 --json")
+    snapshot.commands("explain-rule-gone", "explain RUN1.c1")
+    snapshot.commands("explain-held", "explain RUN1.c2")
+    snapshot.commands("explain-passed", "explain RUN1.c3")
+    snapshot.commands("explain-cut", "explain RUN1.c4\nexplain RUN1.c5")
+    told = json.loads(snapshot.run("explain RUN1.c5 --json").out)
+    assert len(told["findings"]) == 3  # programs get all
+    told = json.loads(snapshot.run("explain secrets.github-token --json").out)
+    assert told["example"].startswith("gh")
 
 
 def wall(rule: str, excerpt: str, **more: str) -> Finding:
@@ -164,49 +115,26 @@ def wall(rule: str, excerpt: str, **more: str) -> Finding:
     return finding._replace(**more)  # type: ignore[arg-type]
 
 
-def page_of(finding: Finding, action: str) -> str:
-    """What is shown of an event at a wall, each blank as one."""
-    with Store.open(store_path()) as store:
-        Audit(store, f"RUN-{finding.rule}", "docs", "").append_many(
-            [
-                AuditEntry(
-                    "2026-11-20T10:00:00.000Z", "", "to-client", "connection", "", "", action,
-                    f"RUN.{finding.rule}", "", 0, findings_json((finding,)),
-                )
-            ]
+WALLED = {
+    "host": wall("egress.host", "api.example"),
+    "port-of-a-host": wall("egress.port", "api.example:22"),
+    "address": wall("egress.address", "10.0.0.5:443", host="git.example"),
+    "read": wall("isolation.read", "…/b", path="/srv/a/b"),
+    "write": wall("isolation.write", "/srv/a", path="/srv/a"),
+    "port": wall("isolation.port", "5432"),
+    "failed": wall("egress.failed", "api.example:443", note="allowed, and could not be reached"),
+}
+
+
+def test_a_wall_is_shown_as_such(snapshot: Snapshot) -> None:
+    """Nobody is told of a false alarm, nor that a host which fails was kept from the server."""
+    for name, finding in WALLED.items():
+        action = Action.ALLOW if name == "failed" else Action.BLOCK
+        found = findings_json((finding._replace(action=action),))
+        row = AuditEntry(
+            "2026-11-20T10:00:00.000Z", "", "to-client", "connection", "", "", action.name.lower(),
+            f"RUN.{name}", "", 0, found,
         )  # fmt: skip
-    shown = CliRunner().invoke(command, [f"RUN.{finding.rule}"])
-    assert shown.exit_code == 0, shown.exception
-    return " ".join(shown.output.split())
-
-
-@each(
-    "finding, wanted",
-    {
-        "a host": (wall("egress.host", "api.example"), "Wanted api.example"),
-        "a port of a host": (wall("egress.port", "api.example:22"), "Wanted api.example:22"),
-        "a private address": (
-            wall("egress.address", "10.0.0.5:443", host="git.example"),
-            "Wanted git.example, whose name leads to 10.0.0.5:443",
-        ),
-        "a file": (wall("isolation.read", "…/b", path="/srv/a/b"), "Wanted to read /srv/a/b"),
-        "a change": (wall("isolation.write", "/srv/a", path="/srv/a"), "Wanted to change /srv/a"),
-        "a port": (wall("isolation.port", "5432"), "Wanted port 5432 of this machine"),
-    },
-)
-def test_a_wall_is_told_as_such(finding: Finding, wanted: str) -> None:
-    page = page_of(finding, "block")
-    assert wanted in page
-    assert f"Why {WALLS[finding.rule]}" in page
-    assert f"Give the server exactly that: pipeguard allow RUN.{finding.rule}" in page
-    for word in ("false alarm", "let it pass", "confidence", "severity", "detect"):
-        assert word not in page
-
-
-def test_a_given_host_that_fails_was_not_kept_from_the_server() -> None:
-    failed = wall("egress.failed", "api.example:443", note="allowed, and could not be reached")
-    page = page_of(failed._replace(action=Action.ALLOW), "allow")
-    assert "is granted, but could not be reached" in page
-    assert "Wanted api.example:443" in page
-    assert "confidence" not in page
-    assert "pipeguard allow" not in page
+        with Store.open(store_path()) as store:
+            Audit(store, f"RUN-{name}", "docs", "").append_many([row])
+    snapshot.commands("explain-walls", "\n".join(f"explain RUN.{name}" for name in WALLED))

@@ -176,15 +176,6 @@ def test_what_could_not_be_redacted_is_allowed_by_what_was_found() -> None:
     assert passes(JWT)
 
 
-def test_the_policy_says_where_no_exception_helps() -> None:
-    path = Path(usual_policy_path())
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("exceptions:\n- {rule: policy.tool, server: docs, why: w}\n")
-    path.chmod(0o600)
-    output = run("policy", "check").output
-    assert f"no exception helps `policy.tool`: {find_remedy('policy.tool').advice}" in output
-
-
 # A command in what a module, a client's file or a rule says, up to what no word of it contains.
 IN_TEXT = re.compile(r"(?<![\w./-])pipeguard ([a-z][a-z-]+)((?:[ \t]+[^\s`\"'|;&)(]+)*)")
 NO_COMMANDS = {"as", "compiled", "import", "is", "itself", "network", "opener", "that", "was"}

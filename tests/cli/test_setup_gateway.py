@@ -14,6 +14,7 @@ from pipeguard.clients.history import records
 from pipeguard.errors import PolicyError
 from pipeguard.gateway.sources import Sources, usual_file
 from tests.cli.test_setup import FILES, SECRET, contents, home, launcher, run
+from tests.snapshot import Snapshot
 
 __all__ = ("home", "launcher")
 MOVED = {
@@ -62,17 +63,18 @@ def test_every_client_gets_one_entry_and_all_is_given_back(home: Path, launcher:
     assert run("--undo", "--all", "--yes").exit_code == 7
 
 
-def test_nothing_is_changed_by_a_check_or_a_dry_run(home: Path, launcher: str) -> None:
+def test_nothing_is_changed_by_a_check_or_a_dry_run(
+    home: Path, launcher: str, snapshot: Snapshot
+) -> None:
     before = contents(home)
-    assert run("--all", "--gateway", "--check").exit_code == 1
-    result = run("--all", "--gateway", "--dry-run", "--launcher", launcher)
-    assert result.exit_code == 1
-    assert f'+{{"type": "stdio", "command": "{launcher}", "args": ["serve"]}}' in result.output
-    assert "Move them:  pipeguard setup --all --gateway --yes" in result.output
-    shown = json.loads(
-        run("--all", "--gateway", "--json", "--dry-run", "--launcher", launcher).output
+    snapshot.commands(
+        "setup-gateway",
+        f"""
+        setup --all --gateway --check  # 1
+        setup --all --gateway --dry-run --launcher {launcher}  # 1
+        setup claude-code --gateway --json --dry-run --launcher {launcher}  # 1
+        """,
     )
-    assert any("diff" in file for file in shown["files"])
     assert contents(home) == before
     assert not Path(usual_file()).exists()
 
@@ -148,14 +150,14 @@ def test_what_the_user_changed_meanwhile_stays(home: Path, launcher: str) -> Non
     assert not Path(usual_file()).exists()
 
 
-def test_an_entry_with_the_name_of_one_that_moved_is_left(home: Path, launcher: str) -> None:
+def test_an_entry_with_the_name_of_one_that_moved_is_left(
+    home: Path, launcher: str, snapshot: Snapshot
+) -> None:
     path = home / ".config/Claude/claude_desktop_config.json"
     move(launcher, "claude-desktop")
     mine = path.read_text().replace('"mcpServers": {', '"mcpServers": {"time": {"command": "n"}, ')
     path.write_text(mine)
-    result = run("--undo", "claude-desktop", "--yes")
-    assert result.exit_code == 6
-    assert "another server of this name" in result.output
+    snapshot.commands("setup-gateway-undo-taken", "setup --undo claude-desktop --yes  # 6")
     assert json.loads(path.read_text()) == {"mcpServers": {"time": {"command": "n"}}}
 
 
@@ -257,25 +259,22 @@ def test_a_server_that_the_file_has_switched_off_is_not_shared(home: Path, launc
     assert gateway_names() == {"time-2"}
 
 
-def test_a_text_that_the_gateway_would_expand_stays(home: Path, launcher: str) -> None:
+def test_what_cannot_move_stays_and_is_told(home: Path, launcher: str, snapshot: Snapshot) -> None:
+    """A text that the gateway would expand, and a project's servers."""
     path = home / ".config/Claude/claude_desktop_config.json"  # a client without variables
-    before = '{"mcpServers": {"a": {"command": "srv", "args": ["${env:HOME}"]}}}'
-    path.write_text(before)
-    result = run("claude-desktop", "--gateway", "--yes", "--launcher", launcher)
-    assert result.exit_code == 6
-    assert "as plain text" in result.output
-    assert path.read_text() == before
-
-
-def test_a_project_s_servers_stay_in_it(home: Path, launcher: str) -> None:
-    path = home / "work" / ".cursor" / "mcp.json"
-    path.parent.mkdir(parents=True)
-    path.write_text('{"mcpServers": {"p": {"command": "srv"}}}')
-    result = run(
-        "cursor", "--scope", "project", "--project", str(home / "work"), "--gateway", "--yes"
+    path.write_text('{"mcpServers": {"a": {"command": "srv", "args": ["${env:HOME}"]}}}')
+    mine = home / "work" / ".cursor" / "mcp.json"
+    mine.parent.mkdir(parents=True)
+    mine.write_text('{"mcpServers": {"p": {"command": "srv"}}}')
+    before = path.read_text(), mine.read_text()
+    snapshot.commands(
+        "setup-gateway-refused",
+        f"""
+        setup claude-desktop --gateway --yes --launcher {launcher}  # 6
+        setup cursor --scope project --project {home}/work --gateway --yes  # 6
+        """,
     )
-    assert result.exit_code == 6
-    assert "to one folder" in result.output
+    assert (path.read_text(), mine.read_text()) == before
 
 
 def test_a_wrong_file_of_servers_stops_it(home: Path, launcher: str) -> None:
@@ -301,24 +300,22 @@ def test_servers_that_the_user_added_to_the_file_stay(home: Path, launcher: str)
     assert "clock" not in file.read_text()
 
 
-def test_a_file_that_cannot_be_edited_any_more_is_named(home: Path, launcher: str) -> None:
+def test_a_file_that_cannot_be_edited_any_more_is_named(
+    home: Path, launcher: str, snapshot: Snapshot
+) -> None:
     before = contents(home)
     move(launcher, "claude-desktop")
     Path(usual_file()).write_text("servers: [\n")
-    result = run("--undo", "claude-desktop", "--yes")
-    assert result.exit_code == 5
-    assert "still has time" in result.stderr
+    snapshot.commands("setup-gateway-undo-broken", "setup --undo claude-desktop --yes  # 5")
     assert contents(home) == before
 
 
-def test_one_server_moves_alone(home: Path, launcher: str) -> None:
+def test_one_server_moves_alone(home: Path, launcher: str, snapshot: Snapshot) -> None:
     before = contents(home)
     move(launcher, "claude-code", "--server", "api")
     assert gateway_names() == {"api"}
     assert '"files"' in (home / ".claude.json").read_text()
-    named = run("--undo", "claude-code", "--server", "api", "--yes")
-    assert named.exit_code == 6
-    assert "leave out --server" in named.output
+    snapshot.commands("setup-gateway-undo-one", "setup --undo claude-code --server api --yes  # 6")
     assert run("--undo", "claude-code", "--yes").exit_code == 0
     assert contents(home) == before
 
@@ -351,12 +348,13 @@ def test_a_launcher_that_is_gone_is_replaced(home: Path, launcher: str) -> None:
 
 
 def test_a_guarded_server_is_told_from_an_open_one_before_it_moves(
-    home: Path, launcher: str
+    home: Path, launcher: str, snapshot: Snapshot
 ) -> None:
     run("claude-desktop", "--yes", "--launcher", launcher)
-    result = run("claude-desktop", "--gateway", "--check")
-    assert result.exit_code == 1
-    assert "1 server: 1 to move." in result.output
-    assert "it has a guard of its own" in result.output
-    (file,) = json.loads(run("claude-desktop", "--gateway", "--json").output)["files"]
-    assert [server["state"] for server in file["servers"]] == ["guarded"]
+    snapshot.commands(
+        "setup-gateway-guarded",
+        """
+        setup claude-desktop --gateway --check  # 1
+        setup claude-desktop --gateway --json  # 1
+        """,
+    )

@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 
 from pipeguard.cli._setup_report import _indent
 from pipeguard.cli.setup import command
-from pipeguard.errors import InputError
+from tests.snapshot import Snapshot
 
 ENTRIES = """{"mcpServers": {
   "files": {"command": "npx", "args": ["-y", "srv"], "env": {"KEY": "x"}},   // mine
@@ -52,8 +52,12 @@ def run(*arguments: str) -> Result:
     return result
 
 
+def launcher(file: Path) -> Path:
+    return file.parents[2] / "bin/pipeguard"
+
+
 def guard(file: Path, *options: str) -> Result:
-    return run(*options, "--isolate", "--yes", "--launcher", str(file.parents[2] / "bin/pipeguard"))
+    return run(*options, "--isolate", "--yes", "--launcher", str(launcher(file)))
 
 
 def args(file: Path) -> dict[str, list[object]]:
@@ -89,8 +93,7 @@ def test_undo_gives_back_every_byte(file: Path) -> None:
 @pytest.mark.needs("bubblewrap")
 def test_isolation_later_is_undone_with_the_guard(file: Path) -> None:
     before = file.read_bytes()
-    launcher = str(file.parents[2] / "bin/pipeguard")
-    run("--server=files", "--yes", "--launcher", launcher)
+    run("--server=files", "--yes", "--launcher", str(launcher(file)))
     guarded = file.read_bytes()
     guard(file, "--server=files")
     assert file.read_bytes() == guarded.replace(b'"KEY", "--"', b'"KEY", "--isolate", "auto", "--"')
@@ -99,20 +102,26 @@ def test_isolation_later_is_undone_with_the_guard(file: Path) -> None:
 
 
 @pytest.mark.needs("bubblewrap")
-def test_each_server_is_told_what_will_be(file: Path) -> None:
+def test_each_server_is_told_what_will_be(file: Path, snapshot: Snapshot) -> None:
     before = file.read_bytes()
-    result = run("--isolate", "--dry-run", "--launcher", str(file.parents[2] / "bin/pipeguard"))
-    assert result.exit_code == 1
-    assert result.output.count("will be isolated: ") == 3
-    assert "bunx: a server that it fetches cannot be isolated yet" in result.output
-    assert '"--observe", "--isolate", "auto", "--", "srv", 7' in result.output
-    assert "2 to isolate, 1 isolated, 1 cannot be isolated, 2 not guarded" in result.output
-    assert "Guard and isolate them:  pipeguard setup cursor --isolate --yes" in result.output
+    snapshot.commands(
+        "setup-isolate",
+        f"""
+        setup cursor --isolate --dry-run --launcher {launcher(file)}  # 1
+        setup cursor --check  # 1
+        setup cursor --isolate --undo  # 2
+        setup cursor --isolate --gateway  # 2
+        setup cursor --isolate --snippet=srv  # 2
+        setup cursor --gateway --dry-run --server=kept --launcher {launcher(file)}  # 6
+        """,
+    )
     assert file.read_bytes() == before
 
 
 @pytest.mark.needs("bubblewrap")
-def test_what_a_server_kept_until_now_is_told_with_its_place(file: Path) -> None:
+def test_what_a_server_kept_until_now_is_told_with_its_place(
+    file: Path, snapshot: Snapshot
+) -> None:
     home = file.parents[1]
     folder = home / ".npm/_npx/3f/node_modules/@modelcontextprotocol/server-memory/dist"
     folder.mkdir(parents=True)
@@ -123,12 +132,9 @@ def test_what_a_server_kept_until_now_is_told_with_its_place(file: Path) -> None
         "two": {"command": "npx", "args": words, "env": {"MEMORY_FILE_PATH": "/srv/m.jsonl"}},
     }
     file.write_text(json.dumps({"mcpServers": servers}))
-    said = "".join(guard(file).output.split())
-    assert (
-        f"one:Itshomestartsempty:whatitstoreduntilnowstayswhereitis,in{folder}/memory.jsonl" in said
+    snapshot.commands(
+        "setup-isolate-kept", f"setup cursor --isolate --yes --launcher {launcher(file)}"
     )
-    assert "two:ItsMEMORY_FILE_PATHis/srv/m.jsonl" in said
-    assert "Togoonwiththat:--write/srv" in said
 
 
 @pytest.mark.needs("bubblewrap")
@@ -139,41 +145,28 @@ def test_a_check_fails_until_all_are_isolated(file: Path) -> None:
     assert run("--isolate", "--check", "--server=held").exit_code == 0
 
 
-def test_what_is_isolated_is_called_so(file: Path) -> None:
-    output = run("--check").output
-    assert "kept    isolated" in output
-    assert "1 isolated" in output
-
-
 @pytest.mark.needs("bubblewrap")
-def test_what_it_will_be_given_is_a_sentence(file: Path) -> None:
+def test_what_it_will_be_given_is_a_sentence_and_what_is_said_of_all_is_said_once(
+    file: Path, snapshot: Snapshot
+) -> None:
     servers = {
         "git": {"command": "uvx", "args": ["mcp-server-git"]},
         "hub": {"command": "npx", "args": ["-y", "@modelcontextprotocol/server-github"]},
         "own": {"command": "node", "args": ["/srv/app/server.js"]},
     }
-    file.write_text(json.dumps({"mcpServers": servers}))
-    output = run("--isolate", "--dry-run", "--launcher", str(file.parents[2] / "bin/pipeguard"))
-    said = " ".join(output.output.split())
-    assert "will be isolated: reaches api.github.com" in said
-    assert said.count("will be isolated: no network") == 2
-    assert said.count("The repository that --repository names") == 1
-    assert said.count("An isolated server has its program, a home and /tmp of its own") == 1
-
-
-@pytest.mark.needs("bubblewrap")
-def test_what_is_said_of_all_is_said_once(file: Path) -> None:
     notes = file.parents[1] / "notes"
     notes.mkdir()
     words = ["-y", "@modelcontextprotocol/server-filesystem", str(notes)]
-    both = {name: {"command": "npx", "args": words} for name in ("one", "two")}
-    file.write_text(json.dumps({"mcpServers": both}))
-    output = guard(file).output
-    assert output.count("will be isolated: changes ~/notes; no network") == 2
-    assert output.count("pipeguard isolate list") == 1
-    assert "Guarded and isolated one, two  in ~/.cursor/mcp.json" in output
-    undone = [line for line in run("--undo").output.splitlines() if "byte for byte" in line]
-    assert len({line.index("the whole file") for line in undone}) == 1
+    servers |= {name: {"command": "npx", "args": words} for name in ("one", "two")}
+    file.write_text(json.dumps({"mcpServers": servers}))
+    snapshot.commands(
+        "setup-isolate-given",
+        f"""
+        setup cursor --isolate --dry-run --launcher {launcher(file)}  # 1
+        setup cursor --isolate --yes --launcher {launcher(file)}
+        setup cursor --undo  # 1
+        """,
+    )
 
 
 @pytest.mark.needs("bubblewrap")
@@ -185,7 +178,7 @@ def test_what_the_policy_gives_under_another_name_is_told(file: Path) -> None:
     policy.parent.mkdir(parents=True)
     policy.write_text("isolate:\n- server: mcp-server-fetch\n  hosts: [example.com]\n")
     told = "`isolate` is for mcp-server-fetch, as this command is called without an entry"
-    words = ("--isolate", "--dry-run", "--launcher", str(file.parents[2] / "bin/pipeguard"))
+    words = ("--isolate", "--dry-run", "--launcher", str(launcher(file)))
     assert told in run(*words).output
     policy.write_text(f"{policy.read_text()}- server: fetch\n  hosts: [example.com]\n")
     assert told not in run(*words).output
@@ -199,56 +192,27 @@ def test_programs_see_what_is_isolated(file: Path) -> None:
         return [server["name"] for server in read["servers"] if server["isolated"]]
 
     assert isolated("--isolate") == ["kept"]
-    launcher = str(file.parents[2] / "bin/pipeguard")
     every = ["files", "held", "kept", "bare"]
-    assert isolated("--isolate", "--yes", "--launcher", launcher) == every
+    assert isolated("--isolate", "--yes", "--launcher", str(launcher(file))) == every
     assert isolated() == every
 
 
-def refused(file: Path) -> str:
-    """What is said where nothing may be written."""
-    before = file.read_bytes()
-    result = CliRunner().invoke(command, ["cursor", "--isolate", "--yes"])
-    assert isinstance(result.exception, InputError)
-    assert file.read_bytes() == before
-    return str(result.exception)
-
-
-def test_without_an_engine_nothing_is_written(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", "/nowhere")
-    (file.parents[2] / "bin/bwrap").unlink()
-    assert "bubblewrap is not installed here, nor is podman or docker" in refused(file)
-
-
-@pytest.mark.needs("bubblewrap")
-def test_where_the_engine_does_not_work_nothing_is_written(file: Path) -> None:
-    (file.parents[2] / "bin/bwrap").write_text("#!/bin/sh\necho no namespaces >&2; exit 1\n")
-    assert ": no namespaces. Nothing was changed" in refused(file)
-
-
-def test_a_docker_without_a_daemon_isolates_nothing(
-    file: Path, monkeypatch: pytest.MonkeyPatch
+def test_without_an_engine_that_works_nothing_is_written(
+    file: Path, snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    before, engine = file.read_bytes(), file.parents[2] / "bin/bwrap"
+    guards = "setup cursor --isolate --yes  # 2"
+    engine.write_text("#!/bin/sh\necho no namespaces >&2; exit 1\n")
+    snapshot.commands("setup-isolate-broken-engine", guards)
     monkeypatch.setenv("PATH", "/nowhere")
+    engine.rename(engine.with_name("docker"))
     monkeypatch.setenv("DOCKER_HOST", f"unix://{file.parent}/none.sock")
-    (file.parents[2] / "bin/bwrap").rename(file.parents[2] / "bin/docker")
-    (file.parents[2] / "bin/docker").write_text(
-        "#!/bin/sh\necho Cannot connect to the Docker daemon >&2; exit 1\n"
-    )
-    assert "its daemon is not running" in refused(file)
-
-
-@pytest.mark.parametrize("other", ["--gateway", "--undo", "--snippet=srv"])
-def test_it_is_refused_where_it_would_do_nothing(file: Path, other: str) -> None:
-    result = run("--isolate", other)
-    assert result.exit_code == 2
-    assert "--isolate would have no effect" in result.output
-    assert file.exists()
-
-
-def test_an_isolated_server_keeps_out_of_the_gateway(file: Path) -> None:
-    result = run("--gateway", "--dry-run", "--server=kept")
-    assert "(--isolate), and the gateway would not" in result.output
+    daemon = "#!/bin/sh\necho Cannot connect to the Docker daemon >&2; exit 1\n"
+    engine.with_name("docker").write_text(daemon)
+    snapshot.commands("setup-isolate-no-daemon", guards)
+    engine.with_name("docker").unlink()
+    snapshot.commands("setup-isolate-no-engine", guards)
+    assert file.read_bytes() == before
 
 
 @pytest.mark.needs("bubblewrap")
@@ -258,11 +222,16 @@ def test_a_file_in_git_stays_and_the_copy_that_is_told_is_isolated(
     project = tmp_path / "project"
     (project / ".git").mkdir(parents=True)
     shared = project / ".mcp.json"
-    launcher = str(file.parents[2] / "bin/pipeguard")
-    held = {"command": launcher, "args": ["wrap", "--", "srv"]}
+    held = {"command": str(launcher(file)), "args": ["wrap", "--", "srv"]}
     text = json.dumps({"mcpServers": {"open": {"command": "srv"}, "held": held}})
     shared.write_text(text)
-    words = ["claude-code", "--scope=project", f"--project={project}", "--launcher", launcher]
+    words = [
+        "claude-code",
+        "--scope=project",
+        f"--project={project}",
+        "--launcher",
+        str(launcher(file)),
+    ]
     result = CliRunner().invoke(command, [*words, "--isolate", "--yes"])
     assert result.exit_code == 6
     assert result.output.count('"--isolate", "auto"'.replace(" ", "")) == 2  # the two copies
@@ -281,7 +250,7 @@ def test_what_cannot_be_isolated_is_guarded_by_the_command_that_is_told(file: Pa
     told = "to guard it without isolation: pipeguard setup cursor --server=bunx"
     assert told in " ".join(result.output.split())
     words = told.partition("pipeguard setup cursor ")[2].split()
-    assert run(*words, "--yes", "--launcher", str(file.parents[2] / "bin/pipeguard")).exit_code == 0
+    assert run(*words, "--yes", "--launcher", str(launcher(file))).exit_code == 0
     assert args(file)["bunx"] == ["wrap", "--name", "bunx", "--", "bunx", "srv"]
 
 

@@ -18,7 +18,6 @@ import pytest
 from click.testing import CliRunner
 
 from pipeguard.cli.top import command
-from pipeguard.errors import PipeGuardError
 from pipeguard.gateway.scraped_activity import Scrape, measure_activity
 from pipeguard.state.activity import ServerActivity, recent_activity
 from pipeguard.state.audit import Audit, AuditEntry
@@ -27,6 +26,7 @@ from pipeguard.state.timestamps import to_utc_text
 from tests.gateway.served import ServedAt, actor, write_servers
 from tests.gateway.test_serving import call_by
 from tests.launch.processes import PATIENCE_SECONDS
+from tests.snapshot import Snapshot
 from tests.state.samples import POISONED, held
 from tests.wrap.wrapped import PIPEGUARD, Object
 
@@ -63,46 +63,22 @@ def test_the_audit_says_what_each_server_did_lately(state: Path) -> None:
     assert weather == ServerActivity("weather", "active", 0.0, None, None, 1, 1)
 
 
-def test_one_view_is_a_table_or_json(state: Path) -> None:
-    shown = CliRunner().invoke(command, ["--once"])
-    assert shown.exit_code == 0
-    assert [line.split() for line in shown.output.splitlines()[2:]] == [
-        ["SERVER", "STATE", "CALLS/S", "P50", "MS", "P99", "MS", "BLOCKED", "WAITING"],
-        ["mail⟨U+001B⟩[2J", "active", "1.7", "50.0", "99.0", "0", "0"],
-        ["weather", "active", "0.0", "-", "-", "1", "1"],
-    ]
-    read = json.loads(CliRunner().invoke(command, ["--once", "--json", "--window", "10"]).output)
-    assert read["window_seconds"] == 10
-    (weather,) = read["servers"]
-    assert (weather["server"], weather["state"], weather["waiting"]) == ("weather", "idle", 1)
-
-
-def test_where_nothing_happened_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path))
-    assert "Nothing has gone through" in CliRunner().invoke(command, ["--once"]).output
-
-
-@pytest.mark.parametrize(
-    ("arguments", "why"),
-    [
-        (["--token-env", "X"], "--token-env is for --url"),
-        (["--url", "http://127.0.0.1:9", "--token-env", "NOT_THERE"], "no such variable"),
-    ],
-)
-def test_a_wrong_option_is_told(arguments: list[str], why: str) -> None:
-    result = CliRunner().invoke(command, arguments)
-    assert result.exit_code == 2
-    assert why in result.output
-
-
-@pytest.mark.parametrize(
-    ("url", "why"),
-    [("http://127.0.0.1:9", "does not answer"), ("file:///etc/passwd", "is not an address")],
-)
-def test_a_gateway_that_is_not_there_is_told(url: str, why: str) -> None:
-    result = CliRunner().invoke(command, ["--once", "--url", url])
-    assert isinstance(result.exception, PipeGuardError)
-    assert why in str(result.exception)
+def test_what_is_shown(
+    state: Path, snapshot: Snapshot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    snapshot.commands(
+        "top",
+        """
+        top --once
+        top --once --json --window 10
+        top --token-env X  # 2
+        top --url http://127.0.0.1:9 --token-env NOT_THERE  # 2
+        top --once --url http://127.0.0.1:9  # 1
+        top --once --url file:///etc/passwd  # 1
+        """,
+    )
+    monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path / "new"))
+    snapshot.commands("top-nothing", "top --once")
 
 
 def test_two_looks_make_rates_and_quantiles() -> None:

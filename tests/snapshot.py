@@ -1,0 +1,97 @@
+"""What commands show, compared with texts in tests/snapshots/, which `make snapshots` writes anew.
+
+A snapshot has the commands of one test, as they are typed, with what each writes: behind `! ` to
+its standard error. What differs from run to run has a name in capitals instead.
+"""
+
+from __future__ import annotations
+
+import difflib
+import io
+import json
+import os
+import re
+import shlex
+import sys
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from pipeguard.__main__ import _run
+from pipeguard.version import VERSION
+
+FOLDER = Path(__file__).parent / "snapshots"
+IS_WRITTEN = bool(os.environ.get("PIPEGUARD_SNAPSHOTS"))
+VARIES = {
+    re.escape(str(FOLDER.parents[1])): "CODE",
+    re.escape(sys.executable): "PYTHON",
+    rf"\b{re.escape(VERSION)}\b": "VERSION",
+    r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d+)?)?(Z|\+00:00)": "TIME",
+    r"\d{4}-\d\d-\d\d(?![\d-])": "DATE",
+    r"(?<![\w.])[0-9a-f]{16,64}\b": "HASH",
+    r'(?<="seconds": )[\d.]+|\b\d+\.\d+(?= s(econds)?\b)': "DURATION",
+    r"\bpgt_[\w-]+": "TOKEN",
+    r"(?<=127\.0\.0\.1:)\d{4,5}": "PORT",
+}
+
+
+class Shown(NamedTuple):
+    """How a command ended, and what it wrote."""
+
+    code: int
+    out: str
+    err: str
+
+
+@dataclass
+class Snapshot:
+    """The snapshots of one test; VARIES and its own folders are hidden, and what it adds."""
+
+    capture: pytest.CaptureFixture[str]
+    varies: dict[str, str] = field(default_factory=dict)
+
+    def run(self, line: str, given: str = "") -> Shown:
+        """Run `pipeguard`, in this process, with what is behind it on a command line."""
+        self.capture.readouterr()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(given.encode())))
+            try:
+                code = _run(shlex.split(line))
+            except SystemExit as end:  # as `main` passes it on
+                code = int(end.code or 0)
+        return Shown(code, *self.capture.readouterr())
+
+    def commands(self, name: str, lines: str) -> None:
+        """Run commands, one a line, and compare; one that fails has its exit code behind a `#`."""
+        texts, wrong = [], {}
+        for line in filter(None, map(str.strip, lines.splitlines())):
+            command, _, code = line.partition("  # ")
+            shown = self.run(command)
+            if shown.code != int(code or 0):
+                wrong[line] = shown
+            errors = [f"! {text}".rstrip() for text in shown.err.splitlines()]
+            texts.append("\n".join([f"$ pipeguard {line}", *_lines(shown.out), *errors]))
+        assert wrong == {}, f"other exit codes: {wrong}"
+        self.text(name, "\n\n".join(texts))
+
+    def text(self, name: str, text: str) -> None:
+        """Compare a text."""
+        for pattern, stands in (self.varies | VARIES).items():
+            text = re.sub(pattern, stands, text)
+        file = FOLDER / f"{name}.txt"
+        if IS_WRITTEN:
+            file.write_text(f"{text}\n", "utf-8")
+        assert file.exists(), f"no snapshot {name}: write it with `make snapshots`"
+        if (kept := file.read_text("utf-8")) != f"{text}\n":
+            changes = difflib.unified_diff(kept.splitlines(), text.splitlines(), "kept", "now", n=1)
+            pytest.fail("\n".join((f"{file}; if right, `make snapshots`:", *changes)))
+
+
+def _lines(text: str) -> list[str]:
+    """The lines of a text, without blanks at their ends; of JSON, a line for each member."""
+    with suppress(ValueError):
+        text = json.dumps(json.loads(text), indent=1)
+    return list(map(str.rstrip, text.splitlines()))
