@@ -65,7 +65,11 @@ class Snapshot:
         return Shown(code, *self.capture.readouterr())
 
     def commands(self, name: str, lines: str) -> None:
-        """Run commands, one a line, and compare; one that fails has its exit code behind a `#`."""
+        """Run commands and compare what they show."""
+        self.text(name, self.shown(lines))
+
+    def shown(self, lines: str) -> str:
+        """Run commands, one a line; one that is to fail has its exit code behind a `#`."""
         texts, wrong = [], {}
         for line in filter(None, map(str.strip, lines.splitlines())):
             command, _, code = line.partition("  # ")
@@ -75,7 +79,7 @@ class Snapshot:
             errors = [f"! {text}".rstrip() for text in shown.err.splitlines()]
             texts.append("\n".join([f"$ pipeguard {line}", *_lines(shown.out), *errors]))
         assert wrong == {}, f"other exit codes: {wrong}"
-        self.text(name, "\n\n".join(texts))
+        return "\n\n".join(texts)
 
     def text(self, name: str, text: str) -> None:
         """Compare a text."""

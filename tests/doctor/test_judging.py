@@ -15,6 +15,7 @@ from pipeguard.doctor.diagnosis import Case, DiagnosisState
 from pipeguard.rulebook.cache_files import INDEX_PATTERN
 from pipeguard.rulebook.packs import PackFile
 from tests.doctor.examined import Person
+from tests.snapshot import Snapshot
 
 BLOCKED = (
     "import sys; sys.modules['hyperscan'] = None; sys.argv[:] = ['pipeguard', *sys.argv[1:]]\n"
@@ -146,49 +147,30 @@ def test_a_wrong_pack_of_the_user_s_is_told(person: Person) -> None:
     assert "broken" in result.of("rules").what
 
 
-@pytest.mark.parametrize(
-    ("text", "state", "said"),
-    [
-        ("trust: perhaps\n", "wrong", "trust"),
-        ("mode: [\n", "wrong", "policy.yaml"),
-        ("", "good", "is valid"),
-        ("mode: observe\n", "note", "nothing is stopped"),
-        (
-            "exceptions:\n- {rule: secrets.jwt, tool: x, until: 2020-01-01, why: tests}\n",
-            "note",
-            "2020-01-01",
-        ),
-    ],
-)
-def test_the_user_s_policy_is_looked_at(person: Person, text: str, state: str, said: str) -> None:
+POLICIES = {
+    "trust: perhaps\n": 1,
+    "mode: [\n": 1,
+    "": 0,
+    "mode: observe\n": 0,
+    "exceptions:\n- {rule: secrets.jwt, tool: x, until: 2020-01-01, why: tests}\n": 0,
+}
+
+
+def test_policies_are_looked_at(person: Person, snapshot: Snapshot) -> None:
     path = person.home / ".config" / "pipeguard" / "policy.yaml"
     path.parent.mkdir()
-    path.write_text(text)
-    result = person.examined("policy")
-    assert (result.of("policy").state, result.code) == (state, int(state == "wrong"))
-    assert said in result.of("policy").what
-    if state == "wrong":
-        assert f"pipeguard policy check {path}" in result.of("policy").fix
-
-
-def test_a_policy_that_is_named_and_not_there_is_told(person: Person) -> None:
+    shown = []
+    with person.here():
+        for text, code in POLICIES.items():
+            path.write_text(text)
+            shown.append(f"{text}{snapshot.shown(f'doctor policy  # {code}')}")
+        if os.name == "posix":
+            path.chmod(0o666)
+            shown.append(f"Everybody may write it.\n{snapshot.shown('doctor policy  # 1')}")
+        path.unlink()
+        (person.home / ".pipeguard.yaml").write_bytes(b"mode: \xff\n")
+        shown.append(f"A project's.\n{snapshot.shown('doctor policy  # 1')}")
     person.environment["PIPEGUARD_POLICY"] = str(person.home / "gone.yaml")
-    result = person.examined("policy")
-    assert result.code == 1
-    assert "gone.yaml cannot be read" in result.of("policy").what
-
-
-def test_a_project_s_policy_is_looked_at(person: Person) -> None:
-    (person.home / ".pipeguard.yaml").write_bytes(b"mode: \xff\n")
-    result = person.examined("policy")
-    assert result.code == 1
-    assert "policy check --project" in result.of("policy").fix
-
-
-@pytest.mark.skipif(os.name != "posix", reason="rights of files are POSIX's")
-def test_a_policy_that_everybody_may_write_is_told(person: Person) -> None:
-    path = Path(person.home / ".config" / "pipeguard" / "policy.yaml")
-    path.parent.mkdir()
-    path.write_text("mode: enforce\n")
-    path.chmod(0o666)
-    assert "everybody may write" in person.examined("policy").of("policy").what
+    with person.here():
+        shown.append(f"One that is gone.\n{snapshot.shown('doctor policy  # 1')}")
+    snapshot.text("doctor-policy", "\n\n".join(shown))

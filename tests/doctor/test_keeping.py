@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import sys
 import threading
@@ -25,6 +26,7 @@ from pipeguard.state.store import Store
 from tests.auth.conftest import KEYRING
 from tests.doctor.examined import Person
 from tests.people import share
+from tests.snapshot import Snapshot
 from tests.state.samples import held, seen
 
 URL = "https://mcp.example.com/mcp"
@@ -69,29 +71,22 @@ def test_a_state_folder_that_others_may_write_is_closed_by_its_command(person: P
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc/sys takes no file, not even root's")
-def test_a_state_folder_that_cannot_be_written_is_told(person: Person) -> None:
+def test_what_cannot_be_used_is_told(person: Person, snapshot: Snapshot) -> None:
+    checks = "doctor audit pins  # 4"
+    with person.here():
+        person.state.mkdir(mode=0o700, parents=True)
+        (person.state / "pipeguard.db").write_text("no database at all, " * 99)
+        snapshot.commands("doctor-store-none", checks)
+        (person.state / "pipeguard.db").unlink()
+        with opened(person) as store:
+            store.connection.execute("PRAGMA user_version = 99")
+        snapshot.commands("doctor-store-newer", checks)
+        shutil.rmtree(person.home / ".local")
+        (person.home / ".local").write_text("in the way")
+        snapshot.commands("doctor-state-in-the-way", checks)
     person.environment["PIPEGUARD_STATE_DIR"] = "/proc/sys"
-    result = person.examined("pins")
-    assert result.code == 4
-    assert "/proc/sys cannot be written" in result.of("state").what
-    assert "PIPEGUARD_STATE_DIR" in result.of("state").fix
-    assert result.of("store").state == result.of("pins").state == "unknown"
-
-
-def test_a_state_folder_that_cannot_be_made_is_told(person: Person) -> None:
-    (person.home / ".local").write_text("in the way")
-    result = person.examined("store")
-    assert result.code == 4
-    assert str(person.state) in result.of("state").what
-
-
-def test_a_store_that_is_none_is_told(person: Person) -> None:
-    person.state.mkdir(mode=0o700, parents=True)
-    (person.state / "pipeguard.db").write_text("no database at all, " * 99)
-    result = person.examined("audit", "pins")
-    assert result.code == 4
-    assert "file is not a database" in result.of("store").what
-    assert result.of("audit").state == result.of("pins").state == "unknown"
+    with person.here():
+        snapshot.commands("doctor-state-read-only", checks)
 
 
 def test_a_store_that_is_damaged_inside_is_told(person: Person) -> None:
@@ -108,14 +103,6 @@ def test_a_store_that_is_damaged_inside_is_told(person: Person) -> None:
     assert "malformed" in result.of("store").what or "damaged" in result.of("store").what
 
 
-def test_a_store_of_a_newer_pipeguard_is_told(person: Person) -> None:
-    with opened(person) as store:
-        store.connection.execute("PRAGMA user_version = 99")
-    result = person.examined("store")
-    assert result.code == 4
-    assert "newer PipeGuard (form 99)" in result.of("store").what
-
-
 @pytest.mark.skipif(os.name != "posix", reason="rights of files are POSIX's")
 def test_a_store_that_others_could_read_is_closed_and_told(person: Person) -> None:
     opened(person).close()
@@ -128,28 +115,19 @@ def test_a_store_that_others_could_read_is_closed_and_told(person: Person) -> No
     assert person.examined("store").of("store").state == "good"
 
 
-def test_a_changed_audit_is_told(person: Person) -> None:
+def test_what_is_kept_is_counted_and_a_changed_audit_is_told(
+    person: Person, snapshot: Snapshot
+) -> None:
     with opened(person) as store:
         Audit(store, "RUN1", "weather", "").append_many([ENTRY] * 3)
-    assert "3 rows in 1 chains" in person.examined("audit").of("audit").what
-    with closing(sqlite3.connect(person.state / "pipeguard.db")) as changed:
-        changed.execute("UPDATE audit SET action = 'block' WHERE seq = 2")
-        changed.commit()
-    result = person.examined("audit")
-    assert result.code == 1
-    assert "row 2 was changed" in result.of("audit").what
-    assert result.of("audit").fix == "pipeguard audit verify"
-
-
-def test_what_waits_for_approval_is_a_note(person: Person) -> None:
-    with opened(person) as store:
         store.remember("weather", [seen()])
         store.remember("weather\x1b[2J", [held()])
-    result = person.examined("pins")
-    assert (result.code, result.of("pins").state) == (0, "note")
-    assert "1 definition waits" in result.of("pins").what
-    assert "\x1b" not in result.of("pins").what
-    assert result.of("pins").fix == "pipeguard diff"
+    with person.here():
+        snapshot.commands("doctor-kept", "doctor audit pins\ndoctor audit pins --json")
+        with closing(sqlite3.connect(person.state / "pipeguard.db")) as changed:
+            changed.execute("UPDATE audit SET action = 'block' WHERE seq = 2")
+            changed.commit()
+        snapshot.commands("doctor-changed", "doctor audit  # 1")
 
 
 @pytest.mark.parametrize("expires_at", [1.0, 4e9])

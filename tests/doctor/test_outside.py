@@ -15,6 +15,7 @@ from pipeguard.doctor import outside
 from pipeguard.doctor.diagnosis import Case, DiagnosisState
 from tests.doctor.examined import Person
 from tests.doctor.test_installation import program
+from tests.snapshot import Snapshot
 
 SECRET = "zq7" + "Rt55Kp0s81Lm"  # of no real service
 
@@ -35,15 +36,6 @@ def listening() -> Iterator[int]:
     """A port of a proxy: it is only called."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield server.getsockname()[1]
-
-
-def test_a_launcher_that_is_gone_is_told_with_the_command_that_fixes_it(person: Person) -> None:
-    guard(person, str(person.home / "gone" / "pipeguard"))
-    result = person.examined("clients")
-    assert result.code == 1
-    assert "which does not exist" in result.of("clients").what
-    assert result.of("clients").fix == "pipeguard setup cursor --server notes --yes"
-    assert SECRET not in result.stdout
 
 
 def test_that_command_fixes_it(person: Person) -> None:
@@ -69,18 +61,21 @@ def test_no_name_in_a_file_becomes_a_command(person: Person) -> None:
         file.write_text(file.read_text().replace(f'"{name}"', '"notes"'))
 
 
-def test_a_launcher_that_does_not_start_is_told(person: Person) -> None:
-    guard(person, str(program(person.home / "bin" / "pipeguard", "exit 3")))
-    result = person.examined("clients")
-    assert result.code == 1
-    assert "does not start" in result.of("clients").what
-
-
-def test_one_of_another_version_is_a_note(person: Person) -> None:
-    old = program(person.home / "bin" / "pipeguard", "echo pipeguard, version 0.0.1")
-    guard(person, str(old))
-    result = person.examined("clients")
-    assert (result.code, result.of("clients").state) == (0, "note")
+def test_what_clients_start_is_looked_at(person: Person, snapshot: Snapshot) -> None:
+    guard(person, str(person.home / "gone" / "pipeguard"))
+    with person.here():
+        snapshot.commands("doctor-clients-gone", "doctor clients  # 1\ndoctor clients --json  # 1")
+        guard(person, str(program(person.home / "bin" / "pipeguard", "exit 3")))
+        snapshot.commands("doctor-clients-broken", "doctor clients  # 1")
+        program(person.home / "bin" / "pipeguard", "echo pipeguard, version 0.0.1")
+        snapshot.commands("doctor-clients-old", "doctor clients")
+        file = person.home / ".cursor" / "mcp.json"
+        file.write_text('{"mcpServers": {"a": {"command": "srv"}}}')
+        (person.home / ".claude.json").write_text('{"mcpServers": {')
+        snapshot.commands("doctor-clients-open", "doctor clients")
+        (person.home / ".claude.json").unlink()
+        file.write_text('{"mcpServers": {"a": {"url": "https://mcp.example.com/mcp"}}}')
+        snapshot.commands("doctor-clients-login", "doctor clients")
 
 
 def test_what_a_project_s_file_names_is_not_run(person: Person) -> None:
@@ -97,27 +92,6 @@ def test_what_a_project_s_file_names_is_not_run(person: Person) -> None:
     assert not ran.exists()
 
 
-def test_servers_that_are_open_and_files_that_are_broken_are_notes(person: Person) -> None:
-    (person.home / ".cursor").mkdir()
-    (person.home / ".cursor" / "mcp.json").write_text('{"mcpServers": {"a": {"command": "srv"}}}')
-    (person.home / ".claude.json").write_text('{"mcpServers": {')
-    result = person.examined("clients")
-    assert (result.code, result.of("clients").state) == (0, "note")
-    assert "1 of them not guarded" in result.of("clients").what
-    assert ".claude.json" in result.of("clients").what
-    assert "pipeguard setup" in result.of("clients").fix.splitlines()
-
-
-def test_what_cannot_be_guarded_is_not_counted_as_guarded(person: Person) -> None:
-    remote = '{"mcpServers": {"a": {"url": "https://mcp.example.com/mcp"}}}'
-    (person.home / ".cursor").mkdir()
-    (person.home / ".cursor" / "mcp.json").write_text(remote)
-    told = person.examined("clients").of("clients")
-    assert (told.state, told.fix) == ("note", "pipeguard setup")
-    assert told.what == "1 server in 1 file, 1 of which cannot be guarded as it is"
-    assert "Nothing is wrong in 1 check. 1 with a note." in person.run("clients").stdout
-
-
 def test_a_proxy_that_answers_is_good_and_its_password_is_not_shown(
     person: Person, listening: int
 ) -> None:
@@ -129,22 +103,27 @@ def test_a_proxy_that_answers_is_good_and_its_password_is_not_shown(
     assert SECRET not in result.stdout
 
 
-@pytest.mark.parametrize(
-    ("address", "said"),
-    [
-        ("http://127.0.0.1:1", "cannot be reached"),
-        (f"http://kim:{SECRET}@127.0.0.1:1", "cannot be reached"),
-        ("socks5://127.0.0.1:1080", "socks5 is not supported"),
-        ("http://127.0.0.1:99999", "not an address"),
-        ("http://proxy.invalid:3128", "cannot be reached"),
-    ],
+PROXIES = (
+    "http://127.0.0.1:1",
+    f"http://kim:{SECRET}@127.0.0.1:1",
+    "socks5://127.0.0.1:1080",
+    "http://127.0.0.1:99999",
 )
-def test_a_proxy_that_cannot_be_used_is_wrong(person: Person, address: str, said: str) -> None:
-    person.environment["HTTPS_PROXY"] = address
-    result = person.examined("proxies")
-    assert (result.code, result.of("proxies").state) == (1, "wrong")
-    assert said in result.of("proxies").what
-    assert SECRET not in result.stdout
+
+
+def test_a_proxy_that_cannot_be_used_is_wrong(person: Person, snapshot: Snapshot) -> None:
+    shown = []
+    for address in PROXIES:
+        person.environment["HTTPS_PROXY"] = address
+        with person.here():
+            shown.append(snapshot.shown("doctor proxies  # 1"))
+    assert SECRET not in "".join(shown)
+    snapshot.text("doctor-proxies", "\n\n".join(shown))
+
+
+def test_a_proxy_whose_name_leads_nowhere_is_wrong(person: Person) -> None:
+    person.environment["HTTPS_PROXY"] = "http://proxy.invalid:3128"
+    assert person.examined("proxies").code == 1
 
 
 def test_a_proxy_for_this_machine_too_is_a_note(person: Person, listening: int) -> None:
