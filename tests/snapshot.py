@@ -21,6 +21,7 @@ from typing import NamedTuple
 import pytest
 
 from pipeguard.__main__ import _run
+from pipeguard.runtime import progress
 from pipeguard.version import VERSION
 
 FOLDER = Path(__file__).parent / "snapshots"
@@ -58,6 +59,7 @@ class Snapshot:
         self.capture.readouterr()
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(given.encode())))
+            patch.setattr(progress, "PATIENCE_SECONDS", 3600.0)  # on a busy machine, too
             try:
                 code = _run(shlex.split(line))
             except SystemExit as end:  # as `main` passes it on

@@ -17,6 +17,8 @@ from pipeguard.rulebook import compilation
 from pipeguard.rulebook.cache import load_engines
 from pipeguard.rulebook.cache_files import LOCK_NAME
 from pipeguard.runtime.progress import COMPILING
+from tests.people import on_terminal
+from tests.snapshot import Snapshot
 
 PIPEGUARD = (sys.executable, "-E", "-P", "-m", "pipeguard")
 MOST_SECONDS = 60.0  # 3 are usual: a hang is told as one
@@ -60,12 +62,15 @@ def test_each_refusal_names_its_rule_its_event_and_a_command() -> None:
     assert [scene for scene in refused if not scene.command.startswith("pipeguard ")] == []
 
 
-def test_for_people_it_prints_each_scene_without_colour_and_without_the_key() -> None:
-    done = run()
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("[as expected]") == len(SCENES)
-    assert "\x1b" not in done.stdout  # not a terminal
-    assert leaked_key() not in done.stdout + done.stderr
+def test_for_people_it_prints_each_scene_without_colour_and_without_the_key(
+    snapshot: Snapshot,
+) -> None:
+    snapshot.varies[r"\b[0-9A-Z]{8}\.[cs]\d+"] = "EVENT"
+    snapshot.varies[r"(?<=seconds: )[\d.]+"] = "DURATION"
+    shown = snapshot.shown("demo")
+    assert "\x1b" not in shown  # not a terminal
+    assert leaked_key() not in shown
+    snapshot.text("demo", shown)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no pseudo terminals in the library")
@@ -73,32 +78,10 @@ def test_for_people_it_prints_each_scene_without_colour_and_without_the_key() ->
 def test_colour_is_for_terminals_unless_it_is_unwanted(
     variables: dict[str, str], *, coloured: bool
 ) -> None:
-    environment = {key: value for key, value in os.environ.items() if key != "NO_COLOR"}
-    shown = in_terminal([*PIPEGUARD, "demo"], environment | variables)
-    assert b"as expected" in shown
-    assert (b"\x1b[32m" in shown) is coloured
-
-
-def in_terminal(command: list[str], environment: dict[str, str]) -> bytes:
-    """What a command writes to a terminal."""
-    ours, theirs = os.openpty()
-    with subprocess.Popen(
-        command, env=environment, stdin=subprocess.DEVNULL, stdout=theirs, stderr=theirs
-    ) as process:
-        os.close(theirs)
-        shown = b""
-        while chunk := read_terminal(ours):
-            shown += chunk
-    os.close(ours)
-    assert process.returncode == 0, shown
-    return shown
-
-
-def read_terminal(descriptor: int) -> bytes:
-    try:
-        return os.read(descriptor, 65536)
-    except OSError:  # EIO: on Linux, how a terminal ends when nobody holds its other side
-        return b""
+    code, shown = on_terminal("demo", "", environment={"NO_COLOR": ""} | variables)
+    assert code == 0
+    assert "as expected" in shown
+    assert ("\x1b[32m" in shown) is coloured
 
 
 def test_the_first_time_it_says_why_it_takes_longer(
@@ -128,15 +111,13 @@ def test_the_first_time_it_says_why_it_takes_longer(
     assert (second.returncode, second.stderr) == (0, "")
 
 
-def test_without_a_guard_every_scene_but_the_clean_one_fails() -> None:
+def test_without_a_guard_every_scene_but_the_clean_one_fails(snapshot: Snapshot) -> None:
     results = {scene.name: scene.failures for scene in play(wrap=())}
     assert results.pop("clean-call") == ()
     assert len(results) == len(SCENES) - 1
     assert all(results.values())
-    assert "the key reached the server" in results["leaked-key"]
-    assert "the order reached the model" in results["split-injection"]
-    assert "the model reads the poisoned words" in results["poisoned-description"]
-    assert "the model reads the changed words" in results["rug-pull"]
+    lines = (f"{name}: {failure}" for name, failures in results.items() for failure in failures)
+    snapshot.text("demo-unguarded", "\n".join(lines))
 
 
 def test_a_guard_that_dies_is_told_with_its_last_words() -> None:

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -18,10 +14,9 @@ from pipeguard.firewall.protocol.json_values import JsonObject, Number
 from pipeguard.state.paths import store_path
 from pipeguard.state.review import HeldDefinition
 from pipeguard.state.store import Store
+from tests.people import on_terminal
 from tests.snapshot import Snapshot
 from tests.state.samples import FORECAST, POISONED, held, seen
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(autouse=True)
@@ -92,29 +87,10 @@ def test_escape_sequences_never_reach_the_terminal() -> None:
     assert "\x9b" not in output
 
 
-def on_terminal(environment: dict[str, str]) -> bytes:
-    """What the command writes to a real terminal."""
-    primary, secondary = pty.openpty()
-    code = "from pipeguard.cli import cli; cli(['diff', 'weather'])"
-    try:
-        subprocess.run(
-            [sys.executable, "-c", code],
-            stdout=secondary,
-            env={**os.environ, **environment},
-            cwd=ROOT,
-            check=False,
-            timeout=60,
-        )
-        return os.read(primary, 65536)
-    finally:
-        os.close(primary)
-        os.close(secondary)
-
-
 def test_colours_are_for_terminals_that_want_them() -> None:
     assert "\x1b" not in run("weather").output
-    assert b"\x1b[32m+" in on_terminal({})
-    assert b"\x1b" not in on_terminal({"NO_COLOR": "1"})
+    assert "\x1b[32m+" in on_terminal("diff", "", "weather")[1]
+    assert "\x1b" not in on_terminal("diff", "", "weather", environment={"NO_COLOR": "1"})[1]
 
 
 def test_a_long_text_stands_a_sentence_a_line() -> None:

@@ -24,6 +24,7 @@ import pytest
 from pipeguard.errors import AuthError, InputError, StateError
 from tests.auth.conftest import KEYRING
 from tests.listening import Listening
+from tests.snapshot import Snapshot
 from tests.wrap.wrapped import PIPEGUARD, PYTHON, SERVER, Wrapped
 
 TIMEOUT_SECONDS = 60
@@ -91,30 +92,25 @@ def on_terminal(*arguments: str, typed: str = "", code: int = 0) -> str:
     return seen.decode()
 
 
-def test_a_secret_is_kept_listed_replaced_and_forgotten(tmp_path: Path) -> None:
-    assert "pipeguard secrets set NAME" in run("list").stderr
-    assert json.loads(run("list", "--json").stdout) == []
-    first = run("set", "demo-token", given=SECRET)
-    assert first.stdout.startswith("Stored demo-token in the system's keyring.\n")
-    assert '"keyring:demo-token"' in first.stdout
-    assert run("set", "demo-token", given=f"{SECRET}2").stdout.startswith("Replaced demo-token")
+def test_a_secret_is_kept_listed_replaced_and_forgotten(tmp_path: Path, snapshot: Snapshot) -> None:
+    def shown(*words: str, given: str = "", code: int = 0) -> str:
+        done = run(*words, given=given)
+        assert done.returncode == code
+        return f"$ pipeguard secrets {' '.join(words)}\n{done.stdout}{done.stderr}"
+
+    shows = [shown("list"), shown("list", "--json")]
+    shows += [shown("set", "demo-token", given=value) for value in (SECRET, f"{SECRET}2")]
     keep("OTHER")
-    (other, demo) = json.loads(run("list", "--json").stdout)
-    assert (other["name"], demo["reference"]) == ("OTHER", "keyring:demo-token")
-    assert run("list").stdout.startswith("OTHER       keyring  stored 20")
-    assert run("delete", "OTHER").stdout == "Forgot OTHER.\n"
-    assert run("list").stdout.startswith("demo-token  keyring  stored 20")
-    gone = run("delete", "OTHER")
-    assert (gone.returncode, "pipeguard secrets list" in gone.stderr) == (2, True)
+    shows += [shown("list"), shown("list", "--json"), shown("delete", "OTHER"), shown("list")]
+    snapshot.text("secrets", "\n".join((*shows, shown("delete", "OTHER", code=2))))
     state = [path for path in (tmp_path / "state").rglob("*") if path.is_file()]
     assert state
     assert all(SECRET.encode() not in path.read_bytes() for path in state)
 
 
-@pytest.mark.parametrize("name", ["", "../up", "a b", "-x", "a/b", "x" * 101, "\u0430"])
-def test_what_is_no_name_is_refused(name: str) -> None:
-    done = run("set", "--", name, given=SECRET)
-    assert (done.returncode, "is not a name for a secret" in done.stderr) == (2, True)
+def test_what_is_no_name_is_refused(snapshot: Snapshot) -> None:
+    names = ("''", "../up", "'a b'", "-x", "a/b", "x" * 101, "\u0430")
+    snapshot.commands("secrets-names", "\n".join(f"secrets set -- {name}  # 2" for name in names))
 
 
 @pytest.mark.parametrize("given", ["", " \n", "a\0b", b"\xff\xfe", "x" * 2**17])

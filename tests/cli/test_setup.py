@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import shlex
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,9 +13,9 @@ from click.testing import CliRunner, Result
 
 from pipeguard.cli.setup import command
 from pipeguard.clients.history import records
+from tests.people import on_terminal
 from tests.snapshot import FOLDER, Snapshot
 
-ROOT = Path(__file__).parents[2]
 SECRET = "zq7" + "Rt55Kp0s81Lm"  # of no real service
 FILES = {
     ".claude.json": """{
@@ -341,45 +339,16 @@ def test_a_snippet_and_a_link_are_made(home: Path, launcher: str, snapshot: Snap
     )
 
 
-def on_terminal(answer: str, *arguments: str) -> tuple[int, str]:
-    """Run the command on a real terminal with a person's answer."""
-    primary, secondary = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-P", "-m", "pipeguard", "setup", *arguments],
-        stdin=secondary,
-        stdout=secondary,
-        stderr=secondary,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
-    os.close(secondary)
-    output = b""
-    try:
-        while chunk := _read(primary):
-            output += chunk
-            if output.endswith(b"[y/N]: "):
-                os.write(primary, answer.encode() + b"\n")
-        return process.wait(60), output.decode()
-    finally:
-        os.close(primary)
-
-
-def _read(descriptor: int) -> bytes:
-    try:
-        return os.read(descriptor, 65536)
-    except OSError:  # Linux says so once the other side is closed
-        return b""
-
-
 def test_a_person_is_asked(home: Path, launcher: str) -> None:
     before = contents(home)
-    code, output = on_terminal("n", "--launcher", launcher)
+    code, output = on_terminal("setup", "n", "--launcher", launcher)
     assert (code, contents(home)) == (1, before)
     assert "Guard 8 servers in 7 files? [y/N]" in output
     assert "pipeguard auth login https://x.test/mcp\r\n" in output  # in one piece
-    code, output = on_terminal("y", "--launcher", launcher)
+    code, output = on_terminal("setup", "y", "--launcher", launcher)
     assert code == 6
     assert "Undo it:  pipeguard setup --undo" in output
-    code, output = on_terminal("y", "--undo")
+    code, output = on_terminal("setup", "y", "--undo")
     assert (code, contents(home)) == (0, before)
     assert "Remove the guard? [y/N]" in output
 
