@@ -8,9 +8,10 @@ from benchmarks.orders.sessions import Session, Step
 from pipeguard.detect.detector import Engines
 from pipeguard.detect.flows.leak import ORDERED
 from pipeguard.firewall.finding import Action, Verdict
+from pipeguard.unicode.name_words import name_words
 
 SHARE_READ = 0.6  # of the words of an order that must arrive for an agent to obey it
-_READS = ("get", "list", "read", "search", "find", "fetch", "view", "show", "query", "lookup")
+_READS = {"get", "list", "read", "search", "find", "fetch", "view", "show", "query", "lookup"}
 
 
 class Outcome(IntEnum):
@@ -102,8 +103,8 @@ def _call(talk: Conversation, step: Step, decided: list[str]) -> tuple[Outcome, 
 
 
 def is_read(step: Step) -> bool:
-    """True if a step only reads, as the name of its tool says."""
-    return step.tool.split("_")[0].split("-")[0].lower() in _READS
+    """True if a step only reads, as its tool's name says; the first word may name the service."""
+    return not _READS.isdisjoint(name_words(step.tool)[:2])
 
 
 def arrives(order: str, forwarded: str) -> bool:
