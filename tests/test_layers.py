@@ -43,6 +43,7 @@ LAYERS = (
     "detect.counting",
     "detect.cuts",
     "detect.restoring",
+    "detect.shown_call",
     "detect.findings",
     "detect.detector",
     "secrets_in_use",

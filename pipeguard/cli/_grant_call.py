@@ -9,7 +9,7 @@ import click
 
 from pipeguard.cli._person import Person
 from pipeguard.errors import PipeGuardError
-from pipeguard.state.exceptions import call_mark, is_held, stopping
+from pipeguard.state.exceptions import call_mark, differences, is_held, stopping
 from pipeguard.state.grants import MINUTES, CallGrant, make_grant
 from pipeguard.state.paths import store_path
 from pipeguard.state.store import Store
@@ -56,7 +56,15 @@ def grant_call(
             expires = make_grant(store, grant)
     if as_json:
         click.echo(
-            json.dumps({**grant._asdict(), "granted": bool(expires), "expires": expires}, indent=2)
+            json.dumps(
+                {
+                    **grant._asdict(),
+                    "differs": differences(event),
+                    "granted": bool(expires),
+                    "expires": expires,
+                },
+                indent=2,
+            )
         )
     elif expires:
         waits = " If the call still waits, it goes on now." if is_held(event) else ""
@@ -69,6 +77,7 @@ def _page(event: AuditedEvent) -> list[str]:
     stopped = stopping(event)
     given = dict.fromkeys(item.get("arguments", "") for item in stopped)
     lines += [f"  with     {visible(arguments)}" for arguments in given if arguments]
+    lines += [f"  differs  {visible(line)}" for line in differences(event)]
     for item in stopped:
         note = item.get("note", "")
         lines.append(f"  stopped  {item['rule']}{': ' if note else ''}{visible(note)}")

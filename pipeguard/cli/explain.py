@@ -16,7 +16,14 @@ from pipeguard.firewall.session.remedies import Way, find_remedy
 from pipeguard.rulebook.packs import load_rules
 from pipeguard.rulebook.proof import sample_place, texts
 from pipeguard.rulebook.reference import usual_action
-from pipeguard.state.exceptions import STOPPED, decisive, enforced_action, find_event, stopping
+from pipeguard.state.exceptions import (
+    STOPPED,
+    decisive,
+    differences,
+    enforced_action,
+    find_event,
+    stopping,
+)
 from pipeguard.state.paths import store_path
 from pipeguard.state.schema import MAX_NAME_CHARS
 from pipeguard.unicode.display import cut, quote, visible
@@ -338,6 +345,7 @@ def _event_page(event: AuditedEvent, rules: dict[str, Rule]) -> str:
     lines.append(describe_outcome(event) or usual)
     if now is not None:
         lines.append(_wrap(now.holds))
+    lines += [_label("Differs", visible(line)) for line in differences(event)]
     for rule in dict.fromkeys(finding["rule"] for finding in event.findings):
         words = _words(rule, rules)
         title = f": {words['title']}" if words["title"] else ""

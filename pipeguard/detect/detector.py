@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import copy
 from threading import Lock
 from typing import NamedTuple
 
-from pipeguard.detect import findings
+from pipeguard.detect import findings, shown_call
 from pipeguard.detect.commands.call_names import NAMING, NamedCall
 from pipeguard.detect.flows.known_secrets import KnownSecrets, without_known_secrets
 from pipeguard.detect.flows.tool_labels import Label, Tool, make_tool
@@ -16,14 +16,14 @@ from pipeguard.detect.flows.vault import Vault
 from pipeguard.detect.knowledge import Knowledge, Scanners
 from pipeguard.detect.restoring import put_back
 from pipeguard.detect.scanning.engine import Engine
-from pipeguard.firewall.finding import Direction, Finding, Verdict
+from pipeguard.firewall.finding import Direction, Finding, Verdict, tells_private
 from pipeguard.firewall.pins.fingerprint import Pin
 from pipeguard.firewall.pins.store import PinKey
 from pipeguard.firewall.policy import Policy
 from pipeguard.firewall.protocol.json_values import JsonValue
 from pipeguard.firewall.protocol.message import Message
 from pipeguard.firewall.protocol.pending import NO_CALL, Targets
-from pipeguard.firewall.protocol.places import Surface
+from pipeguard.firewall.protocol.places import ARGUMENTS, Surface, get_value
 from pipeguard.firewall.session.guard import Context, Guard
 from pipeguard.firewall.session.rewrite import placeholder
 
@@ -154,9 +154,11 @@ class Detection(Knowledge):
         """Find results of other tools and secrets that would leave with a request."""
         return findings.leak_findings(self, context, message, values)
 
-    def show_call(self, message: Message) -> str:
-        """Show the arguments of a call to a person, without secrets."""
-        return findings.shown_arguments(self, message)
+    def show_call(self, guard: Guard, tool: str, message: Message) -> tuple[str, str]:
+        """Show the arguments of a call to a person, and what is new in them, without secrets."""
+        arguments = get_value(message.value, ARGUMENTS)
+        shown = shown_call.show_arguments(self, arguments)
+        return shown, shown_call.show_differences(self, self.tool(guard, tool), arguments)
 
     def name_targets(
         self, method: str, tool: str | None, params: JsonValue, frame_bytes: int
@@ -170,9 +172,20 @@ class Detection(Knowledge):
         """Extract the short values among a call's arguments: ids, names, addresses."""
         return findings.call_values(message)
 
-    def record_request(self, frame: bytes) -> None:
+    def record_request(
+        self,
+        guard: Guard,
+        tool: str,
+        frame: bytes,
+        findings: Iterable[Finding],
+        *,
+        is_granted: bool,
+    ) -> None:
         """Remember a call that goes on."""
-        self.flows.record_request(frame)
+        if not is_granted:  # what a text ordered is no client's own word for the next call
+            self.flows.record_request(frame)
+        is_private = any(tells_private(finding.rule) for finding in findings)
+        self.flows.record_passed(self.tool(guard, tool), b"" if is_private else frame)
 
     def record_result(
         self, context: Context, frame: bytes, values: frozenset[str], tool: str

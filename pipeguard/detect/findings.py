@@ -12,18 +12,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import islice
 
-from pipeguard.detect.checks.credential_names import is_credential_name
 from pipeguard.detect.counting import LocatedMatch, rate_match, restored_file
-from pipeguard.detect.cuts import KEPT_CHARS, can_cut, cut_findings, forged_lines, with_words
+from pipeguard.detect.cuts import can_cut, cut_findings, forged_lines, with_words
 from pipeguard.detect.flows import secret_values
-from pipeguard.detect.flows.leak import SECRET_OUT, Leak, OrderPassage
+from pipeguard.detect.flows.leak import SECRET_OUT, Leak
 from pipeguard.detect.flows.text_values import named_strings, secret_egress, short_values
 from pipeguard.detect.flows.tool_labels import Label
 from pipeguard.detect.flows.vault import RESTORED
 from pipeguard.detect.knowledge import Knowledge
 from pipeguard.detect.restoring import FOREIGN_NOTE, echoes, has_foreign_placeholder
-from pipeguard.detect.scanning.confidence import hide_long_tokens, show_visibly
 from pipeguard.detect.scanning.scan_budget import NOTHING_FOUND, Match, ScanResult
+from pipeguard.detect.shown_call import show_passage
 from pipeguard.detect.vault_placeholder import may_hold_placeholder
 from pipeguard.errors import Refusal
 from pipeguard.firewall.digest import blake2b
@@ -38,7 +37,6 @@ from pipeguard.firewall.finding import (
     name_is_secret,
     tells_private,
 )
-from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.policy import Mode
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Path, serialise
@@ -57,15 +55,7 @@ from pipeguard.firewall.session.rewrite import UNREAD
 
 _SEVERE = Severity.HIGH, Confidence.HIGH
 DIGITS = 32  # hex digits of a fingerprint: 128 bits
-SECRET_CHARS = 2**14  # around what is shown, so that a secret is found whole
 MOST_STRINGS = 256  # of a call in which a key may begin or go on
-ARGUMENTS_CHARS = 1200  # of a call's arguments that a person is shown
-_DOTS = lazy_regex("…{2,}")
-# A mail address, the host of a web address, an account (ISO 13616), a number.
-_TELLING = lazy_regex(
-    r"([\w.+-]{1,64}@[\w.-]{1,255}|https?://[\w.:-]{1,255}"
-    r"|\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,4})?\b|\b\d[\d -]{4,33}\d\b)"
-)
 _UNREAD_NOTE = "more of the message could be an order to the model than is read of one message"
 _MISPLACED_NOTE = (
     "a key that this server returned would be written into another folder, in clear; a file for"
@@ -169,54 +159,10 @@ def leak_findings(
         findings.append(
             finding._replace(
                 note=finding.note or leak.note,
-                excerpt=_shown_passage(knowledge, leak.passage) if leak.passage else "",
+                excerpt=show_passage(knowledge, leak.passage) if leak.passage else "",
             )
         )
     return findings
-
-
-def _shown_passage(knowledge: Knowledge, passage: OrderPassage) -> str:
-    """The words of a result that ordered a call, without secrets."""
-    first = max(0, passage.start - SECRET_CHARS)
-    masked = _mask(knowledge, passage.text[first : passage.end + SECRET_CHARS])
-    return _cut_shown(masked[passage.start - first : passage.end - first], KEPT_CHARS)
-
-
-def shown_arguments(knowledge: Knowledge, message: Message) -> str:
-    """The arguments of a call for a person, the shortest first: no long text hides another."""
-    given = serialise(_shortest_first(_arguments(message)))[:SECRET_CHARS]
-    return _cut_shown(_mask(knowledge, given.decode("utf-8", "ignore")), ARGUMENTS_CHARS)
-
-
-def _shortest_first(value: JsonValue) -> JsonValue:
-    """A value whose short members come first, with dots in place of credentials."""
-    if isinstance(value, list):
-        return [_shortest_first(item) for item in value]
-    if not isinstance(value, dict):
-        return value
-    pairs = [(k, "…" if is_credential_name(k) else _shortest_first(v)) for k, v in value.items()]
-    return dict(sorted(pairs, key=lambda pair: len(serialise(pair[1]))))
-
-
-def _mask(knowledge: Knowledge, text: str) -> str:
-    """A text with a dot in place of each character of a secret."""
-    for engine in knowledge.scanners[Surface.TO_SERVER]:
-        text = engine.dot_secrets(text)
-    secrets = secret_values.named_secrets(text) + knowledge.flows.one_time_secrets()
-    if knowledge.vault is not None:
-        secrets += knowledge.vault.find_secrets(text)
-    for secret in sorted(secrets, key=len, reverse=True):
-        text = text.replace(secret, "…" * len(secret))
-    return text
-
-
-def _cut_shown(masked: str, limit_chars: int) -> str:
-    """The start of a masked text; a person needs to see accounts, addresses and hosts whole."""
-    parts = _TELLING.split(_DOTS.sub("…", masked[: 4 * limit_chars]))
-    shown = "".join(
-        part if index % 2 else hide_long_tokens(part) for index, part in enumerate(parts)
-    )
-    return show_visibly(shown, limit_chars)
 
 
 def call_values(message: Message) -> frozenset[str]:
@@ -262,15 +208,14 @@ def _secret_leaks(knowledge: Knowledge, context: Context, message: Message) -> l
 def _cut_keys(knowledge: Knowledge, context: Context, message: Message) -> list[Leak]:
     """The key that calls before began, and of which this one has the rest."""
     strings = [*islice(named_strings("", _arguments(message)), MOST_STRINGS)]
-    begun = knowledge.flows.begun_keys
     begins = secret_values.begun_key(text for _, text in strings)
-    before = list(filter(None, begun.copy()))
+    before = knowledge.flows.begin_key(begins)
     if not before:
-        begun.append(begins)
         return []
     ends = secret_values.last_values(strings)
-    whole = [(key, each, each + end) for each in reversed(before) for key, end in ends]
-    begun.append(begins or (whole[0][2][: secret_values.CUT_CHARS] if whole else ""))
+    whole = [(key, each, each + end) for each in before for key, end in ends]
+    if not begins:
+        knowledge.flows.continue_key(whole[0][2][: secret_values.CUT_CHARS] if whole else "")
     for key, begin, joined in whole:
         rules = _sure_secrets(knowledge, context, key, joined)
         if rules and not _sure_secrets(knowledge, context, key, begin):

@@ -110,6 +110,7 @@ class Finding(NamedTuple):
         would: what would be done with `mode: enforce`, if that is more; else None.
         call: the mark of the stopped call, by which a person can grant it once; or empty.
         arguments: of the call, masked, for the person who decides about it; or empty.
+        differs: how they differ from the last calls of the tool that passed, a line each; likewise.
     """
 
     rule: str
@@ -130,6 +131,7 @@ class Finding(NamedTuple):
     would: Action | None = None
     call: str = ""
     arguments: str = ""
+    differs: str = ""
 
 
 def tells_private(rule: str) -> bool:

@@ -319,6 +319,7 @@ def _mask(verdict: Verdict) -> Verdict:
             path=IN_USE.mask(finding.path),
             host=IN_USE.mask(finding.host),
             arguments=IN_USE.mask(finding.arguments),
+            differs=IN_USE.mask(finding.differs),
         )
         for finding in verdict.findings
     )

@@ -162,7 +162,7 @@ def findings_json(findings: Sequence[Finding]) -> str:
             "tool": (finding.tool or "")[:MAX_NAME_CHARS],
             **{
                 key: value
-                for key in ("content", "path", "host", "call", "arguments")
+                for key in ("content", "path", "host", "call", "arguments", "differs")
                 if (value := getattr(finding, key))
             },
             **({} if finding.would is None else {"would": finding.would.name.lower()}),

@@ -195,6 +195,12 @@ def call_mark(event: AuditedEvent) -> str:
     return marks.pop() if len(marks) == 1 else ""
 
 
+def differences(event: AuditedEvent) -> list[str]:
+    """The differences of a stopped call from the last ones that passed, a line each."""
+    texts = dict.fromkeys(item.get("differs", "") for item in stopping(event))
+    return [line for text in texts for line in text.splitlines()]
+
+
 def _narrow(event: AuditedEvent, item: dict[str, str], by: Breadth | None) -> tuple[str, str, str]:
     """The part that makes an exception narrow: its content, its path or its host."""
     if by is None:

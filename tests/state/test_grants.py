@@ -6,15 +6,19 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pipeguard.config.effective_policy import combine
+from pipeguard.detect import shown_call
 from pipeguard.detect.detector import make_guard
 from pipeguard.firewall.finding import Action, Direction, Verdict
 from pipeguard.firewall.pins.fingerprint import Pin
 from pipeguard.firewall.policy import ActionEntry, Layer, Mode, Policy, Selector
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number, serialise
+from pipeguard.firewall.protocol.pending import PendingRequest
+from pipeguard.firewall.session.judge import MessageJudge
 from pipeguard.firewall.session.lifecycle import MAX_HELD, WaitingRoom
 from pipeguard.firewall.session.session import Session
 from pipeguard.rulebook.cache import load_engines
@@ -52,6 +56,9 @@ class Conversation:
         self.session = Session(guard, "TEST")
         self.session.resume(revision)
         self.number = 0
+        self.read(inbox)
+
+    def read(self, inbox: str) -> None:
         self.call("get_inbox", {})
         content: JsonObject = {"content": [{"type": "text", "text": inbox}]}
         frame = serialise({"jsonrpc": "2.0", "id": self.last_id, "result": content})
@@ -196,6 +203,92 @@ def test_a_person_sees_to_whom_a_call_goes(store: Path, call: JsonObject) -> Non
     assert "audit@bw.example" in shown
     assert ("DE89370400440532013000" in shown) is ("Pay" in str(call))
     assert ("to01office@bw.example" in shown) is ("to01office" in str(call))
+
+
+# --- what differs from calls that passed --------------------------------------------------------
+
+BEFORE: JsonObject = {**CALL, "recipients": ["bob@corp.example"], "priority": "high"}
+
+
+def test_a_first_call_says_so(store: Path) -> None:
+    talk = Conversation(store)
+    assert talk.order().findings[0].differs == shown_call.FIRST
+    assert talk.order().findings[0].differs == shown_call.FIRST, "what was stopped did not pass"
+
+
+def test_a_person_sees_what_differs_from_the_last_calls(store: Path) -> None:
+    talk = Conversation(store)
+    for subject in ("Budget", "Lunch", "Minutes"):
+        assert talk.order({**BEFORE, "subject": subject}).forward is not None
+    call: JsonObject = {**CALL, "cc": ["bob@corp.example", "carol@bw.example"], "body": "Bye"}
+    assert talk.order(call).findings[0].differs.splitlines() == [
+        'body: "Bye" (last allowed: "Hello", 3 calls)',
+        'recipients: "audit@bw.example" (last allowed: "bob@corp.example", 3 calls)',
+        'cc: "bob@corp.example", "carol@bw.example" (new)',
+        'priority: missing (last allowed: "high", 3 calls)',
+    ]
+
+
+def test_of_a_list_the_new_values_are_shown(store: Path) -> None:
+    talk = Conversation(store)
+    assert talk.order({**CALL, "recipients": ["bob@corp.example", "al@corp.example"]}).forward
+    added: JsonObject = {**CALL, "recipients": ["bob@corp.example", "audit@bw.example"]}
+    last = '"al@corp.example", "bob@corp.example", 1 call'
+    shown = f'recipients: "audit@bw.example" (last allowed: {last})'
+    assert talk.order(added).findings[0].differs == shown
+
+
+def test_what_a_person_granted_has_passed(store: Path) -> None:
+    talk = Conversation(store)
+    grant(store, talk.order())
+    assert talk.order().forward is not None
+    assert talk.order().findings[0].differs == shown_call.NONE
+
+
+def test_a_secret_in_a_difference_is_not_shown(store: Path) -> None:
+    talk = Conversation(store)
+    assert talk.order({**BEFORE, "body": "Zt7" * 20, "password": "wren-a1"}).forward is not None
+    call: JsonObject = {**CALL, "body": "Qu8" * 20, "password": "wren-b2"}
+    shown = talk.order(call).findings[0].differs
+    assert 'body: "…" (last allowed: "…", 1 call)' in shown
+    for secret in ("Zt7", "Qu8", "wren"):
+        assert secret not in shown
+
+
+def test_a_call_that_held_a_secret_is_not_compared(store: Path) -> None:
+    layer = Layer(actions=(ActionEntry(Selector(rule="secrets.*"), Action.ALLOW),))
+    talk = Conversation(store, combine(None, None)._replace(layers=(layer,)))
+    key = "ghp_" + "Z7QX4M2N5P6R3STV" * 2 + "abcd"
+    assert talk.order({**BEFORE, "body": key}).forward is not None
+    assert talk.order().findings[0].differs == shown_call.NOT_KEPT
+
+
+def test_differences_are_bounded(store: Path) -> None:
+    talk = Conversation(store)
+    assert talk.order(BEFORE).forward is not None
+    many: JsonObject = {f"argument {number} " * 9: "x " * number for number in range(30)}
+    shown = talk.order({**CALL, **many, "body": "word " * 5000}).findings[0].differs
+    assert shown.endswith(" more")
+    assert len(shown) < 3000
+    huge = talk.order({**CALL, "body": "word " * 100_000}).findings[0].differs
+    assert huge == shown_call.TOO_LONG
+
+
+def test_a_server_is_no_client_that_calls(store: Path) -> None:
+    """Else a server would have its own address pass for one that the client named."""
+    talk = Conversation(store, inbox="Hello.")
+    opened: JsonObject = {"protocolVersion": "2025-11-25", "capabilities": {}}
+    talk.receive({"jsonrpc": "2.0", "id": "o", "method": "initialize", "params": opened})
+    talk.session.receive(
+        Direction.TO_CLIENT, serialise({"jsonrpc": "2.0", "id": "o", "result": opened}), 2.0
+    )
+    talk.receive({"jsonrpc": "2.0", "method": "notifications/initialized"})
+    called = serialise(talk.request("send_email", CALL))
+    assert talk.session.receive(Direction.TO_CLIENT, called, 2.0).forward is not None
+    talk.read(INBOX)
+    stopped = talk.order()
+    assert stopped.action is Action.BLOCK
+    assert stopped.findings[0].differs == shown_call.FIRST
 
 
 def test_a_stopped_call_does_not_wait_for_a_writer(store: Path) -> None:
@@ -382,6 +475,38 @@ def test_what_waits_is_answered_when_the_server_is_gone(asking: Conversation) ->
     assert_nobody_waits(asking, held)
 
 
+def test_a_call_that_finds_no_room_is_not_answered_twice(asking: Conversation) -> None:
+    answered = list[bytes]()
+
+    class _Full(WaitingRoom):
+        """Has the server go at the worst moment."""
+
+        def admit(self, request: PendingRequest) -> bool:
+            answered.extend(asking.session.abandon())
+            return False
+
+    asking.session.waiting_room = _Full()
+    verdict = asking.order()
+    assert (verdict.action, verdict.forward) == (Action.BLOCK, None)
+    assert len(answered) + (verdict.reply is not None) == 1
+    assert asking.session.waiting() == []
+
+
+def test_a_verdict_is_made_once(asking: Conversation, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = list[str]()
+    make = MessageJudge._verdict
+
+    def count(judge: MessageJudge, *parts: Any) -> Verdict:
+        made.append(judge.event)
+        return make(judge, *parts)
+
+    monkeypatch.setattr(MessageJudge, "_verdict", count)
+    asking.session.guard.adopt(combine(None, None))
+    verdict = asking.order()
+    assert verdict.action is Action.BLOCK
+    assert made == [verdict.event]
+
+
 def test_no_more_wait_than_there_is_room_for(asking: Conversation) -> None:
     held = [asking.order({**CALL, "subject": str(number)}) for number in range(MAX_HELD + 1)]
     assert [verdict.action for verdict in held] == [Action.ASK] * MAX_HELD + [Action.BLOCK]
@@ -459,5 +584,7 @@ def test_what_nobody_decided_about_says_so(asking: Conversation) -> None:
     held = asking.order()
     blocked = asking.session.decide(held, 60.0, is_last=True)
     assert blocked.reply is not None
-    assert f"nobody decided while it waited as event {held.event}" in blocked.findings[0].note
+    why = f"nobody allowed it within 58 s while it waited as event {held.event}"
+    assert why in blocked.findings[0].note
+    assert why.encode() in blocked.reply
     assert b"a text in a result of 'get_inbox' says to do this" in blocked.reply

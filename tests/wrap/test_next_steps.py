@@ -77,6 +77,34 @@ def test_a_false_alarm_is_allowed_as_the_log_says(tmp_path: Path) -> None:
     assert passes(stopped, act)
 
 
+def test_who_decides_about_a_call_sees_what_differs_from_those_that_passed(tmp_path: Path) -> None:
+    def act(wrapped: Wrapped) -> Object:
+        for text in (f"key {KEY}", "Minutes of Monday", "Minutes of Tuesday"):
+            passing: Object = {"text": text, "command": "ls /srv"}
+            wrapped.ask("tools/call", name="echo", arguments=passing)
+        stopping: Object = {"text": "Minutes of Monday", "command": "rm -rf /", "to": "eve"}
+        return wrapped.ask("tools/call", name="echo", arguments=stopping)
+
+    stopped = Stopped(tmp_path, "actions: [{rule: secrets.*, action: allow}]\n")
+    rule, command = stopped.advice(act)
+    assert rule.startswith("commands.")
+    event = command.split()[-1]
+    new = 'to: "eve" (new)'
+    changed = 'command: "rm -rf /" (last allowed: "ls /srv", 2 calls)'
+    shown = stopped.run(command, "--by", "call", "--dry-run")
+    assert f"differs {new} differs {changed}" in shown
+    assert KEY not in shown
+    explained = stopped.run(f"pipeguard explain {event}")
+    assert f"Differs {new}" in explained
+    assert f"Differs {changed}" in explained
+    given = json.loads(stopped.run(command, "--by", "call", "--dry-run", "--json"))
+    assert given["differs"] == [new, changed]
+    told = json.loads(stopped.run(f"pipeguard explain {event}", "--json"))
+    assert told["findings"][0]["differs"].splitlines() == [new, changed]
+    store = b"".join(each.read_bytes() for each in (tmp_path / "state").glob("pipeguard.db*"))
+    assert b"Minutes of Tuesday" not in store, "nothing is written down of a call that passed"
+
+
 def test_a_tool_that_the_policy_blocks_is_allowed_by_the_policy(tmp_path: Path) -> None:
     stopped = Stopped(tmp_path, "tools: {block: [echo]}\n")
     rule, command = stopped.advice(call("hello"))

@@ -21,7 +21,11 @@ from threading import Lock
 
 from pipeguard.detect.flows import overlap, text_values
 from pipeguard.detect.flows.leak import PRIVATE_OUT, SECRET_OUT, UNTRUSTED_ACTS, Leak
-from pipeguard.detect.flows.ledger_memory import LedgerMemory, RememberedResults
+from pipeguard.detect.flows.ledger_memory import (
+    LedgerMemory,
+    RememberedCalls,
+    RememberedResults,
+)
 from pipeguard.detect.flows.orders import MOST_ORDERS, ActingCall, CarriedOrder, ClientWords
 from pipeguard.detect.flows.outgoing_call import Call
 from pipeguard.detect.flows.tool_labels import ACTS, CHANGES, Label, Tool
@@ -44,10 +48,7 @@ DERIVED_BYTES = 16 * 2**20  # in memory, of what was worked out of them and stay
 MOST_RESULTS = 1000
 RESULT_SECONDS = 1800.0
 REQUEST_BYTES = 2**18
-RECENT_CALLS = 4  # in which the pieces of a value may leave one after the other
-PIECE_CHARS = 2048  # of one piece, where it is encoded
-RECENT_TOOLS = 64  # whose pieces are remembered
-MAX_NAME_CHARS = 256  # of a tool's, under which its pieces are remembered
+PIECE_CHARS = 2048  # of one piece of a value, where it is encoded
 
 # What is read for one call.
 ARGUMENT_BYTES = 2**16  # of arguments that are looked up
@@ -78,7 +79,6 @@ class Flows:
 
     Attributes:
         owner: as it was given.
-        begun_keys: by recent call, the beginning of a key that it ended with; or empty.
     """
 
     def __init__(self, memory: LedgerMemory | None = None, owner: str = "") -> None:
@@ -87,16 +87,8 @@ class Flows:
         self._lock = Lock()
         self._forgotten = ForgottenResults()
         self._results = RememberedResults(MOST_RESULTS, RESULT_BYTES, RESULT_SECONDS)
-        # Bytes alone: each garbage collection would walk thousands of live objects.
-        self._requests: deque[tuple[int, bytes]] = deque()
-        self._request_bytes = 0
+        self._calls = RememberedCalls(REQUEST_BYTES)
         self._numbers = count()  # of requests and results, in the order in which they came
-        self._said: deque[ClientWords] = deque()
-        self._chars_before = 0
-        self._sent_texts: deque[str] = deque(maxlen=RECENT_CALLS)  # squeezed, to tools that send
-        # By tool, the longest value of each recent call.
-        self._pieces: dict[tuple[str, str], deque[str]] = {}
-        self.begun_keys: deque[str] = deque(maxlen=RECENT_CALLS)
         self._orders: deque[CarriedOrder] = deque(maxlen=MOST_ORDERS)
         self._worked_out_bytes = 0  # of texts, when they were read last
 
@@ -107,7 +99,7 @@ class Flows:
     def size(self) -> int:
         """Bytes that it takes in memory, about."""
         with self._lock:
-            return self._results.bytes + self._request_bytes + self._worked_out_bytes
+            return self._results.bytes + self._calls.size + self._worked_out_bytes
 
     def forget_derived(self) -> None:
         """Give up what can be worked out again."""
@@ -121,20 +113,13 @@ class Flows:
         with self._lock:
             self._forgotten.add(self._results, RESULT_SECONDS)
             self._results.clear()
-            self._requests.clear()
-            self._said.clear()
-            self._sent_texts.clear()
-            self._pieces.clear()
-            self.begun_keys.clear()
+            self._calls.clear()
             self._orders.clear()
-            self._request_bytes = self._chars_before = 0
             self._worked_out_bytes = 0
 
     def _count_worked_out(self) -> None:
         """Under the lock."""
-        before = (text for said in self._said for text in (said.text, said.letters))
-        pieces = (piece for recent in self._pieces.values() for piece in recent)
-        self._worked_out_bytes = measure_text(*before, *pieces, *self._sent_texts)
+        self._worked_out_bytes = measure_text(*self._calls.derived_texts())
         self._worked_out_bytes += sum(result.derived for result in self._results)
 
     def record_result(
@@ -179,13 +164,37 @@ class Flows:
 
     def record_request(self, frame: bytes) -> None:
         """Remember a request that went on: what is in it came from the client's side."""
-        if len(frame) > REQUEST_BYTES:
-            return
         with self._lock:
-            self._requests.append((next(self._numbers), frame))
-            self._request_bytes += len(frame)
-            while self._request_bytes > REQUEST_BYTES:
-                self._request_bytes -= len(self._requests.popleft()[1])
+            self._calls.add(next(self._numbers), frame)
+
+    def record_passed(self, tool: Tool, frame: bytes) -> None:
+        """Remember a call of a tool of consequence that went on; empty if it holds a secret."""
+        if tool.is_consequential:
+            with self._lock:
+                self._calls.add_passed(tool.key, frame)
+
+    def passed_calls(self, tool: Tool) -> list[bytes] | None:
+        """The last calls of a tool, the newest last; None if nobody can tell any more.
+
+        One that is too long, or holds a secret, is empty.
+        """
+        with self._lock:
+            return self._calls.list_passed(tool.key)
+
+    def begin_key(self, begun: str) -> list[str]:
+        """Remember the beginning of a key that a call ends with; or empty.
+
+        Returns:
+            Those of recent calls, the latest first. If there are any, a call that begins none is
+            remembered by `continue_key`.
+        """
+        with self._lock:
+            return self._calls.begin_key(begun)
+
+    def continue_key(self, begun: str) -> None:
+        """Remember the longer beginning of a key that a call goes on with; or empty."""
+        with self._lock:
+            self._calls.continue_key(begun)
 
     def leaks(
         self,
@@ -308,21 +317,14 @@ class Flows:
         """
         if not call.tool.labels & Label.SENDS:
             with self._lock:
-                before = list(self._sent_texts)
+                before = self._calls.sent_texts()
             call.follow("".join(before))
             return
-        name = call.tool.server, call.tool.name[:MAX_NAME_CHARS]
         piece = text_values.longest_run(call.readings[0])[:PIECE_CHARS]
         squeezed = call.squeezed[0][-ARGUMENT_BYTES:]
         with self._lock:
-            before = list(self._sent_texts)
-            self._sent_texts.append(squeezed)
-            recent = self._pieces.pop(name, None) or deque(maxlen=RECENT_CALLS)
-            recent.append(piece)
-            while len(self._pieces) >= RECENT_TOOLS:
-                del self._pieces[next(iter(self._pieces))]
-            self._pieces[name] = recent
-            pieces = list(recent)
+            before = self._calls.sent_texts()
+            pieces = self._calls.add_sent(call.tool.key, squeezed, piece)
         call.follow("".join(before))
         call.put_together(pieces)
 
@@ -334,17 +336,10 @@ class Flows:
     def _read_said(self) -> list[ClientWords]:
         """Read what the client said in requests that went on."""
         with self._lock:
-            requests = list(self._requests)
+            requests = self._calls.list_unread()
         new = [ClientWords.read(number, join_request(frame)) for number, frame in requests]
         with self._lock:
-            for request, said in zip(requests, new, strict=True):
-                if self._requests and self._requests[0] is request:  # no other thread was faster
-                    self._request_bytes -= len(self._requests.popleft()[1])
-                    self._said.append(said)
-                    self._chars_before += len(said.text)
-            while self._chars_before > REQUEST_BYTES:
-                self._chars_before -= len(self._said.popleft().text)
-            return list(self._said)
+            return self._calls.keep_words(requests, new)
 
 
 def _forget_derived(results: Sequence[ToolResult]) -> None:

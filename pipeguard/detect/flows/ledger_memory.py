@@ -13,9 +13,14 @@ from threading import Lock
 from typing import Protocol
 from weakref import ref
 
+from pipeguard.detect.flows.orders import ClientWords
 from pipeguard.detect.flows.tool_results import ToolResult
 
 MOST_BYTES = 64 * 2**20  # of all ledgers: 16 that are full, without what can be worked out again
+RECENT_CALLS = 4  # of one tool, and in which the pieces of a value may leave one after the other
+RECENT_TOOLS = 64  # whose calls are remembered
+MAX_NAME_CHARS = 256  # of a tool's, under which its calls are remembered
+CALL_BYTES = 2**14  # of one call that a later one of its tool is compared with
 SHARE_LEFT = 7 / 8  # of these after room was made, so that it is not made for each result
 
 
@@ -190,3 +195,133 @@ class RememberedResults(Collection[ToolResult]):
         if result.takes_in:
             self.taken_in.remove(result)
         self._note(result, -1)
+
+
+# --- remembered calls --------------------------------------------------------------------
+
+
+class RememberedCalls:
+    """Requests that went on, for one thread at a time: the lock of their ledger guards them.
+
+    Args:
+        most_bytes: of those that nobody has read, of the words of the others, and again of the
+            last calls of each tool.
+    """
+
+    def __init__(self, most_bytes: int) -> None:
+        self._most_bytes = most_bytes
+        # Bytes alone: each garbage collection would walk thousands of live objects.
+        self._unread: deque[tuple[int, bytes]] = deque()
+        self._words: deque[ClientWords] = deque()
+        self._unread_bytes = self._words_chars = self._passed_bytes = 0
+        self._passed: OrderedDict[tuple[str, str], deque[bytes]] = OrderedDict()
+        self._has_forgotten = False  # calls of some tool
+        self._sent: deque[str] = deque(maxlen=RECENT_CALLS)  # squeezed, to tools that send
+        # By tool, the longest value of each recent call.
+        self._pieces: OrderedDict[tuple[str, str], deque[str]] = OrderedDict()
+        self._begun_keys: deque[str] = deque(maxlen=RECENT_CALLS)
+
+    @property
+    def size(self) -> int:
+        """Bytes of frames in it."""
+        return self._unread_bytes + self._passed_bytes
+
+    def derived_texts(self) -> Iterator[str]:
+        """The texts that were worked out of calls."""
+        yield from (text for said in self._words for text in (said.text, said.letters))
+        yield from (piece for recent in self._pieces.values() for piece in recent)
+        yield from self._sent
+
+    def clear(self) -> None:
+        """Forget all."""
+        self._has_forgotten = self._has_forgotten or bool(self._passed)
+        for recent in (self._unread, self._words, self._sent, self._begun_keys):
+            recent.clear()
+        self._passed.clear()
+        self._pieces.clear()
+        self._unread_bytes = self._words_chars = self._passed_bytes = 0
+
+    def add(self, number: int, frame: bytes) -> None:
+        """Remember what is in a request as the client's own word."""
+        if len(frame) > self._most_bytes:
+            return
+        self._unread.append((number, frame))
+        self._unread_bytes += len(frame)
+        while self._unread_bytes > self._most_bytes:
+            self._unread_bytes -= len(self._unread.popleft()[1])
+
+    def list_unread(self) -> list[tuple[int, bytes]]:
+        """The requests that nobody has read, the oldest first."""
+        return list(self._unread)
+
+    def keep_words(
+        self, requests: list[tuple[int, bytes]], words: list[ClientWords]
+    ) -> list[ClientWords]:
+        """Keep the words of unread requests in place of these; all that are kept."""
+        for request, said in zip(requests, words, strict=True):
+            if self._unread and self._unread[0] is request:  # no other thread was faster
+                self._unread_bytes -= len(self._unread.popleft()[1])
+                self._words.append(said)
+                self._words_chars += len(said.text)
+        while self._words_chars > self._most_bytes:
+            self._words_chars -= len(self._words.popleft().text)
+        return list(self._words)
+
+    # --- the last ones, to compare another one with, or to join it with --------------------
+
+    def add_passed(self, key: tuple[str, str], frame: bytes) -> None:
+        """Remember a call of a tool; one that is too long, as empty."""
+        key = _shorten(key)
+        recent = self._passed.pop(key, None) or deque[bytes]()
+        recent.append(frame if len(frame) <= CALL_BYTES else b"")
+        self._passed_bytes += len(recent[-1])
+        if len(recent) > RECENT_CALLS:
+            self._passed_bytes -= len(recent.popleft())
+        self._passed[key] = recent
+        while self._passed_bytes > self._most_bytes or len(self._passed) > RECENT_TOOLS:
+            self._passed_bytes -= sum(map(len, self._passed.popitem(last=False)[1]))
+            self._has_forgotten = True
+
+    def list_passed(self, key: tuple[str, str]) -> list[bytes] | None:
+        """The last calls of a tool, the newest last; None if they may be forgotten."""
+        recent = self._passed.get(_shorten(key))
+        return None if recent is None and self._has_forgotten else list(recent or ())
+
+    def sent_texts(self) -> list[str]:
+        """The squeezed texts of the last calls that sent something."""
+        return list(self._sent)
+
+    def add_sent(self, key: tuple[str, str], squeezed: str, piece: str) -> list[str]:
+        """Remember a call that sends something; the longest values of the last calls of its tool.
+
+        Args:
+            key: of the tool.
+            squeezed: its text.
+            piece: its longest value.
+        """
+        key = _shorten(key)
+        self._sent.append(squeezed)
+        recent = self._pieces.pop(key, None) or deque(maxlen=RECENT_CALLS)
+        recent.append(piece)
+        while len(self._pieces) >= RECENT_TOOLS:
+            self._pieces.popitem(last=False)
+        self._pieces[key] = recent
+        return list(recent)
+
+    def begin_key(self, begun: str) -> list[str]:
+        """Remember the beginning of a key in a call; those of recent calls, the latest first.
+
+        A call that begins none, after one that did, is left to `continue_key`.
+        """
+        before = [each for each in reversed(self._begun_keys) if each]
+        if begun or not before:
+            self._begun_keys.append(begun)
+        return before
+
+    def continue_key(self, begun: str) -> None:
+        """Remember the longer beginning of a key that a call goes on with; or empty."""
+        self._begun_keys.append(begun)
+
+
+def _shorten(key: tuple[str, str]) -> tuple[str, str]:
+    return key[0], key[1][:MAX_NAME_CHARS]

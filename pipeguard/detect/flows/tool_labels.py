@@ -267,6 +267,11 @@ class Tool(NamedTuple):
         """True where what goes to it is looked up, also where nothing says what it does."""
         return self.labels.meets(SINKS) or self.labels is Label.NONE
 
+    @property
+    def is_consequential(self) -> bool:
+        """True where a call of it does something, or may."""
+        return bool(self.acts) or self.is_sink
+
 
 def make_tool(name: str, definition: JsonObject | None) -> Tool:
     """A tool with its labels.

@@ -74,6 +74,7 @@ class PendingRequest:
         forwarded: False while it is being judged: nothing may answer it yet.
         held_event: names the verdict by which it waits or waited for a person; else empty.
         held_policy: the policy that has it wait; None unless it waits.
+        asked_seconds: for which it waited, if it is blocked since nobody decided; else 0.
         call: the files and hosts that it names, or None.
         call_values: the short values among a call's arguments: ids, names, addresses.
         requested_lists: the lists whose changes it subscribes to (firewall.protocol.methods).
@@ -88,6 +89,7 @@ class PendingRequest:
     __slots__ = (
         *(
             "announced_lists",
+            "asked_seconds",
             "call",
             "call_bytes",
             "call_values",
@@ -120,6 +122,7 @@ class PendingRequest:
         self.forwarded = False
         self.held_event = ""
         self.held_policy: object = None
+        self.asked_seconds = 0.0
         self.call_values = self.requested_lists = self.announced_lists = _NONE
         self.call: Targets | None = None
         self.frame_bytes = self.call_bytes = 0

@@ -169,8 +169,13 @@ class Detector(Protocol):
     ) -> list[Finding]:
         """Find results of other tools and secrets that would leave with a request."""
 
-    def show_call(self, message: Message) -> str:
-        """Show the arguments of a call to a person, without secrets."""
+    def show_call(self, guard: Guard, tool: str, message: Message) -> tuple[str, str]:
+        """Show a stopped call to a person, without secrets.
+
+        Returns:
+            Its arguments; and how they differ from the last calls of the tool that passed, empty
+            for a tool that does nothing of consequence.
+        """
 
     def name_targets(
         self, method: str, tool: str | None, params: JsonValue, frame_bytes: int
@@ -180,8 +185,24 @@ class Detector(Protocol):
     def extract_values(self, message: Message) -> frozenset[str]:
         """Extract the short values among a call's arguments: ids, names, addresses."""
 
-    def record_request(self, frame: bytes) -> None:
-        """Remember a call that goes on."""
+    def record_request(
+        self,
+        guard: Guard,
+        tool: str,
+        frame: bytes,
+        findings: Iterable[Finding],
+        *,
+        is_granted: bool,
+    ) -> None:
+        """Remember a call of the client that goes on.
+
+        Args:
+            guard: of the server.
+            tool: that is called.
+            frame: the call.
+            findings: with which it passes.
+            is_granted: True if it passes only since a person allowed it.
+        """
 
     def record_result(
         self, context: Context, frame: bytes, values: frozenset[str], tool: str

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from functools import partial
 from typing import NamedTuple
 
@@ -40,7 +39,7 @@ from pipeguard.firewall.session.admission import find_oddities, obstacles, witho
 from pipeguard.firewall.session.definitions import ReviewedResult, review
 from pipeguard.firewall.session.guard import AnswerNote, Context, Guard, list_exempt
 from pipeguard.firewall.session.lifecycle import ConversationState, WaitingRoom
-from pipeguard.firewall.session.refusals import RefusedAnswer, Refuser
+from pipeguard.firewall.session.refusals import RefusedAnswer, Refuser, end_wait, note_wait
 from pipeguard.firewall.session.remedies import Way, find_remedy
 from pipeguard.firewall.session.rewrite import (
     NEVER_REDACTED,
@@ -120,16 +119,18 @@ class MessageJudge(NamedTuple):
             if greatest(findings) >= Action.ASK:
                 if request.tool is not None:  # a call that names none can be granted to nobody
                     findings, is_granted = self._use_grant(message, request.tool, findings)
-                waits = [_note_wait(f, "it waited before", waited) for f in findings]
-                held = self._verdict(message, request, waits, None)  # before it counts as waiting
-                if self._holds(request, findings):
+                held = self._hold(message, request, findings)
+                if held is not None:
                     return held
-                findings = end_wait(findings, "nobody decided while it waited", waited)
+                if waited and greatest(findings) is Action.ASK:
+                    request.asked_seconds = self.now - request.since
+                why = f"nobody allowed it within {request.asked_seconds:.0f} s while it waited"
+                findings = end_wait(findings, why, waited)
             verdict = self._restore(self._settle(message, request, findings))
             if verdict.forward is not None:
                 if waited:
                     request.since = self.now
-                self._record_request(message, request, is_granted=is_granted)
+                self._record_request(message, request, verdict, is_granted=is_granted)
                 # Last: nothing may fail once it counts as sent.
                 if not self.state.request_sent(self.direction, message, request) and waited:
                     return self._verdict(message, request, [*findings, *_GONE], None)
@@ -143,13 +144,15 @@ class MessageJudge(NamedTuple):
         return self.guard.detector.restore(verdict) if self.direction is TO_SERVER else verdict
 
     def _record_request(
-        self, message: Message, request: PendingRequest, *, is_granted: bool
+        self, message: Message, request: PendingRequest, verdict: Verdict, *, is_granted: bool
     ) -> None:
-        if request.tool is not None:
-            if not is_granted:  # what a text ordered is no client's own word for the next call
-                self.guard.detector.record_request(message.frame)
-            if self.guard.notes is not None and self.direction is TO_SERVER:
-                self.guard.notes.add_caller(self.event.partition(".c")[0])
+        """Remember a call of the client; a server's would pass for the client's own words."""
+        if request.tool is None or self.direction is TO_CLIENT:
+            return
+        call, found = (self.guard, request.tool, message.frame), verdict.findings
+        self.guard.detector.record_request(*call, found, is_granted=is_granted)
+        if self.guard.notes is not None:
+            self.guard.notes.add_caller(self.event.partition(".c")[0])
 
     def _request_findings(self, message: Message, request: PendingRequest) -> list[Finding]:
         findings = obstacles(self.guard, message) if self.direction is TO_SERVER else []
@@ -192,21 +195,30 @@ class MessageJudge(NamedTuple):
             note = f"a person allowed this call once, as event {event}"
             return [f._replace(action=Action.ALLOW, note=note) for f in stopped] + others, True
         is_private = any(tells_private(finding.rule) for finding in findings)
-        shown = "" if is_private else self.guard.detector.show_call(message)
-        return [f._replace(call=mark, arguments=shown) for f in stopped] + others, False
+        shown, new = ("", "")
+        if not is_private:
+            shown, new = self.guard.detector.show_call(self.guard, tool, message)
+        marked = [f._replace(call=mark, arguments=shown, differs=new) for f in stopped]
+        return marked + others, False
 
-    def _holds(self, request: PendingRequest, findings: list[Finding]) -> bool:
-        """True for a call that now waits until a person decides."""
+    def _hold(
+        self, message: Message, request: PendingRequest, findings: list[Finding]
+    ) -> Verdict | None:
+        """Let a call wait until a person decides; None if it does not wait."""
         is_call = self.direction is TO_SERVER  # where `Session.decide` looks
         if not is_call or self.waiting_room is None or greatest(findings) is not Action.ASK:
-            return False
-        is_grantable = all(f.call for f in findings if f.action is Action.ASK)
-        waits = self.direction, request, self.event, self.guard.policy
-        if not is_grantable or not self.state.hold(*waits):
-            return False
-        if self.waiting_call is None and not self.waiting_room.admit(request):
-            request.forwarded, request.held_policy = False, None
-        return request.forwarded
+            return None
+        if not all(f.call for f in findings if f.action is Action.ASK):
+            return None
+        waits = [note_wait(f, "it waited before", request.held_event) for f in findings]
+        held = self._verdict(message, request, waits, None)  # before it counts as waiting
+        if not self.state.hold(self.direction, request, self.event, self.guard.policy):
+            return None
+        if self.waiting_call is not None or self.waiting_room.admit(request):
+            return held
+        if self.state.release(self.direction, request):
+            return None
+        return self._verdict(message, request, [*findings, *_GONE], None)
 
     def _judge_notification(self, message: Message) -> Verdict:
         reasons = self.state.admit_notification(self.direction, message, self.now)
@@ -422,29 +434,6 @@ _GONE = make_drop(
 )
 
 
-def end_wait(findings: Iterable[Finding], why: str, waited: str) -> list[Finding]:
-    """Block what nobody can be asked about, or why it did not go on while it waited.
-
-    Args:
-        findings: of the call.
-        why: what happened.
-        waited: the event as which it waited; empty if it did not.
-    """
-    return [
-        _note_wait(finding, why, waited)._replace(action=Action.BLOCK)
-        if finding.action is Action.ASK
-        else finding
-        for finding in findings
-    ]
-
-
-def _note_wait(finding: Finding, why: str, waited: str) -> Finding:
-    if not waited or finding.action is not Action.ASK:
-        return finding
-    note = "; ".join(filter(None, (finding.note, f"{why} as event {waited}")))
-    return finding._replace(note=note)
-
-
 def _note_findings(note: AnswerNote | None, verdict: Verdict) -> list[Finding]:
     """The findings of a note, if the answer passes; without a path that may hold a secret."""
     if note is None or verdict.action is Action.BLOCK:
@@ -478,7 +467,7 @@ class ProtocolJudge(MessageJudge):
         return self._oddities(message)
 
     def _record_request(
-        self, message: Message, request: PendingRequest, *, is_granted: bool
+        self, message: Message, request: PendingRequest, verdict: Verdict, *, is_granted: bool
     ) -> None:
         pass
 

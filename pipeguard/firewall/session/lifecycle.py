@@ -175,6 +175,12 @@ class ConversationState:
             request.forwarded, request.held_event, request.held_policy = True, event, policy
         return True
 
+    def release(self, direction: Direction, request: PendingRequest) -> bool:
+        """Let a request wait no longer; False if somebody answered or cancelled it meanwhile."""
+        with self._lock:
+            request.forwarded, request.held_event, request.held_policy = False, "", None
+            return self.pending[direction].has(request)
+
     def find_held(self, direction: Direction, event: str) -> PendingRequest | None:
         """The open request that waits or waited for a person by a verdict."""
         with self._lock:

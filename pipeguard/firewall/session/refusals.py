@@ -6,6 +6,7 @@ Knows who waits for what. Knows no more of the frame than could be read of it.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -122,6 +123,7 @@ class Refuser(NamedTuple):
                 worst(findings),
                 self.event,
                 executed=replaces_answer and executed,
+                asked_seconds=0.0 if replaces_answer else request.asked_seconds,
                 typed=not self.state.peers.handshake,
             )
         return replies.refusal_to_server(request.method, request.id_token, code, self.event)
@@ -184,3 +186,30 @@ class Refuser(NamedTuple):
         self, requests: list[PendingRequest], code: int, findings: list[Finding]
     ) -> list[bytes]:
         return [self.answer(request, code, findings, replaces_answer=True) for request in requests]
+
+
+# --- calls that waited ------------------------------------------------------------------
+
+
+def end_wait(findings: Iterable[Finding], why: str, waited: str) -> list[Finding]:
+    """Block what nobody can be asked about, or why it did not go on while it waited.
+
+    Args:
+        findings: of the call.
+        why: what happened.
+        waited: the event as which it waited; empty if it did not.
+    """
+    return [
+        note_wait(finding, why, waited)._replace(action=Action.BLOCK)
+        if finding.action is Action.ASK
+        else finding
+        for finding in findings
+    ]
+
+
+def note_wait(finding: Finding, why: str, waited: str) -> Finding:
+    """Note on a finding by which a call waits what became of an earlier wait."""
+    if not waited or finding.action is not Action.ASK:
+        return finding
+    note = "; ".join(filter(None, (finding.note, f"{why} as event {waited}")))
+    return finding._replace(note=note)

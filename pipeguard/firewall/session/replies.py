@@ -46,6 +46,7 @@ def refusal_to_client(  # noqa: PLR0913  a refusal has as many parts
     event: str,
     *,
     executed: bool,
+    asked_seconds: float = 0.0,
     typed: bool = False,
 ) -> bytes:
     """The answer to a client's request that was refused, or whose answer was.
@@ -60,12 +61,14 @@ def refusal_to_client(  # noqa: PLR0913  a refusal has as many parts
         finding: the most serious one.
         event: names the verdict.
         executed: True if the server had already acted.
+        asked_seconds: for which it waited until nobody had allowed it; 0 if it did not.
         typed: True if a result states its type (MCP 2026-07-28 basic/index).
     """
     data = _data(finding, event, executed=executed)
     if method == "tools/call" and code in (codes.BLOCKED, codes.APPROVAL, codes.UNSCANNABLE):
+        text = words(finding, event, executed=executed, asked_seconds=asked_seconds)
         result: JsonObject = {
-            "content": [{"type": "text", "text": words(finding, event, executed=executed)}],
+            "content": [{"type": "text", "text": text}],
             "isError": True,
             "_meta": {MARK: data},
         }
@@ -159,7 +162,7 @@ def set_id(body: bytes, waiting: list[str]) -> bytes | None:
     return serialise({**value, "id": Number(waiting[0])})  # a Number is written as it is
 
 
-def words(finding: Finding, event: str, *, executed: bool) -> str:
+def words(finding: Finding, event: str, *, executed: bool, asked_seconds: float = 0.0) -> str:
     """The text for a model instead of a result: what was stopped, why, and what to do."""
     if finding.rule in _SELF_EXPLAINING:
         who = "" if finding.note.startswith("PipeGuard") else "PipeGuard: "
@@ -174,8 +177,9 @@ def words(finding: Finding, event: str, *, executed: bool) -> str:
         )
     else:
         what = f"PipeGuard stopped this call before the server saw it: rule {finding.rule} matched"
+    wait = f" Nobody allowed it within {asked_seconds:.0f} s." if asked_seconds else ""
     return (
-        f"{what} ({finding.place}). Do not try to get the same through in another form;"
+        f"{what} ({finding.place}).{wait} Do not try to get the same through in another form;"
         f" go on without it, and tell the user of event {event}."
         f" {_WHO_DECIDES[find_remedy(finding.rule).way]}"
     )

@@ -49,9 +49,9 @@ from pipeguard.firewall.protocol.places import Surface
 from pipeguard.firewall.protocol.strict_json import parse_json
 from pipeguard.firewall.session import replies
 from pipeguard.firewall.session.guard import Context, Guard
-from pipeguard.firewall.session.judge import MessageJudge, ProtocolJudge, end_wait
+from pipeguard.firewall.session.judge import MessageJudge, ProtocolJudge
 from pipeguard.firewall.session.lifecycle import ConversationState, WaitingRoom
-from pipeguard.firewall.session.refusals import Refuser, to_refusal
+from pipeguard.firewall.session.refusals import Refuser, end_wait, to_refusal
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 TO_SERVER, TO_CLIENT = Direction.TO_SERVER, Direction.TO_CLIENT

@@ -4,8 +4,8 @@ import gc
 from concurrent.futures import ThreadPoolExecutor
 
 from pipeguard.detect.flows.leak import PRIVATE_OUT
-from pipeguard.detect.flows.ledger import Flows
-from pipeguard.detect.flows.ledger_memory import SHARE_LEFT, LedgerMemory
+from pipeguard.detect.flows.ledger import REQUEST_BYTES, Flows
+from pipeguard.detect.flows.ledger_memory import CALL_BYTES, SHARE_LEFT, LedgerMemory
 from pipeguard.detect.flows.tool_labels import make_tool
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, serialise
 
@@ -116,3 +116,23 @@ def test_the_sum_is_right_though_threads_record_and_look_up_at_once() -> None:
     for flows in ledgers:
         memory.note(flows)
     assert memory.total_bytes == sum(flows.size() for flows in ledgers) <= LIMIT
+
+
+def test_calls_to_compare_with_are_bounded() -> None:
+    flows = Flows()
+    frame = mail(1)
+    for number in range(200):
+        for turn in range(6):
+            flows.record_passed(make_tool(f"send_{number % 150}", None), mail(turn))
+    assert flows.size() <= REQUEST_BYTES
+    assert flows.passed_calls(make_tool("send_49", None)) == [mail(turn) for turn in range(2, 6)]
+    assert flows.passed_calls(make_tool("send_50", None)) is None, "it may have given way"
+    flows.record_passed(POST, b"x" * (CALL_BYTES + 1))
+    assert flows.passed_calls(POST) == [b""], "it is known that there was one"
+    reads = make_tool("read_file", {"description": "Reads a file."})
+    before = flows.size()
+    flows.record_passed(reads, frame)
+    assert flows.size() == before, "it is of no consequence"
+    flows.give_way()
+    assert (flows.size(), flows.passed_calls(POST)) == (0, None)
+    assert Flows().passed_calls(POST) == []

@@ -1,0 +1,202 @@
+"""A stopped call for the person who decides about it: arguments, order and differences, masked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import NamedTuple
+
+from pipeguard.detect.checks.credential_names import is_credential_name
+from pipeguard.detect.cuts import KEPT_CHARS
+from pipeguard.detect.flows import secret_values
+from pipeguard.detect.flows.leak import OrderPassage
+from pipeguard.detect.flows.tool_labels import Tool
+from pipeguard.detect.knowledge import Knowledge
+from pipeguard.detect.scanning.confidence import hide_long_tokens, show_visibly
+from pipeguard.firewall.lazy_regex import lazy_regex
+from pipeguard.firewall.protocol.json_values import JsonValue, serialise
+from pipeguard.firewall.protocol.places import ARGUMENTS, Surface, get_value
+from pipeguard.firewall.protocol.strict_json import parse_json
+
+SECRET_CHARS = 2**14  # around what is shown, so that a secret is found whole
+ARGUMENTS_CHARS = 1200  # of a call's arguments that a person is shown
+COMPARED_BYTES = 2**18  # of arguments that are compared
+MOST_DIFFERENCES = 8  # that are shown, those with the shortest values
+MOST_VALUES = 3  # of a list, in one difference
+WHOLE_CHARS = 2048  # of a value: of a longer one only its length is shown
+VALUE_CHARS = 80  # of a value that is shown
+NAME_CHARS = 40  # likewise, of an argument's name
+FIRST = "first call of this tool in this session"
+FORGOTTEN = "cannot be told: what passed of this tool before is no longer remembered"
+NOT_KEPT = "cannot be told: the calls of this tool that passed are too long, or hold a secret"
+TOO_LONG = "cannot be told: the arguments are too long to compare"
+NONE = "nothing: calls of this tool that passed had the same values"
+_PLAIN_NAME = lazy_regex(r"[\w.…-]+")
+_DOTS = lazy_regex("…{2,}")
+# A mail address, the host of a web address, an account (ISO 13616), a number.
+_TELLING = lazy_regex(
+    r"([\w.+-]{1,64}@[\w.-]{1,255}|https?://[\w.:-]{1,255}"
+    r"|\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,4})?\b|\b\d[\d -]{4,33}\d\b)"
+)
+
+_Values = dict[tuple[str, ...], tuple[str, ...]]  # in JSON, by the names that lead to them
+
+
+def show_passage(knowledge: Knowledge, passage: OrderPassage) -> str:
+    """The words of a result that ordered a call, without secrets."""
+    first = max(0, passage.start - SECRET_CHARS)
+    masked = _mask(knowledge, passage.text[first : passage.end + SECRET_CHARS])
+    return _cut(masked[passage.start - first : passage.end - first], KEPT_CHARS)
+
+
+def show_arguments(knowledge: Knowledge, arguments: JsonValue) -> str:
+    """The arguments of a call for a person, the shortest first: no long text hides another."""
+    given = serialise(_shortest_first(arguments))[:SECRET_CHARS]
+    return _cut(_mask(knowledge, given.decode("utf-8", "ignore")), ARGUMENTS_CHARS)
+
+
+def _shortest_first(value: JsonValue) -> JsonValue:
+    """A value whose short members come first, with dots in place of credentials."""
+    if isinstance(value, list):
+        return [_shortest_first(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    pairs = [(k, "…" if is_credential_name(k) else _shortest_first(v)) for k, v in value.items()]
+    return dict(sorted(pairs, key=lambda pair: len(serialise(pair[1]))))
+
+
+def _mask(knowledge: Knowledge, text: str) -> str:
+    """A text with a dot in place of each character of a secret."""
+    for engine in knowledge.scanners[Surface.TO_SERVER]:
+        text = engine.dot_secrets(text)
+    secrets = secret_values.named_secrets(text) + knowledge.flows.one_time_secrets()
+    if knowledge.vault is not None:
+        secrets += knowledge.vault.find_secrets(text)
+    for secret in sorted(secrets, key=len, reverse=True):
+        text = text.replace(secret, "…" * len(secret))
+    return text
+
+
+def _cut(masked: str, limit_chars: int) -> str:
+    """The start of a masked text; a person needs to see accounts, addresses and hosts whole."""
+    parts = _TELLING.split(_DOTS.sub("…", masked[: 4 * limit_chars]))
+    shown = "".join(
+        part if index % 2 else hide_long_tokens(part) for index, part in enumerate(parts)
+    )
+    return show_visibly(shown, limit_chars)
+
+
+# --- differences ----------------------------------------------------------------------------
+
+
+def show_differences(knowledge: Knowledge, tool: Tool, arguments: JsonValue) -> str:
+    """The differences from the last calls of the tool that passed, a line each.
+
+    Empty for a tool that does nothing of consequence.
+    """
+    if not tool.is_consequential:
+        return ""
+    frames = knowledge.flows.passed_calls(tool)
+    if not frames:
+        return FORGOTTEN if frames is None else FIRST
+    before = [_values(get_value(parse_json(frame), ARGUMENTS)) for frame in frames if frame]
+    if not before:
+        return NOT_KEPT
+    if len(serialise(arguments)) > COMPARED_BYTES:
+        return TOO_LONG
+    differing = list(_find_differences(_values(arguments), before))
+    differing.sort(key=lambda each: (not each.new, len("".join(each.new))))
+    lines = [each.words for each in _mask_differences(knowledge, differing[:MOST_DIFFERENCES])]
+    more = len(differing) - len(lines)
+    return "\n".join([*lines, *([f"and {more} more"] if more else [])]) or NONE
+
+
+def _values(arguments: JsonValue) -> _Values:
+    """The values of a call; those of a list together."""
+    values: dict[tuple[str, ...], list[str]] = {}
+    for path, value in _walk(arguments, ()):
+        values.setdefault(path, []).append(value)
+    return {path: tuple(each) for path, each in values.items()}
+
+
+def _walk(value: JsonValue, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str]]:
+    if isinstance(value, dict) and value:
+        for key, item in value.items():
+            yield from _walk("…" if is_credential_name(key) else item, (*path, key))
+    elif isinstance(value, list) and value:
+        for item in value:
+            yield from _walk(item, path)
+    else:
+        yield path, serialise(value).decode()
+
+
+class _Difference(NamedTuple):
+    """One difference.
+
+    Attributes:
+        path: the names that lead to an argument.
+        new: its values that no call before had; none where it is missing.
+        last: those of the last call; none where no call had it.
+        calls: how many had these.
+    """
+
+    path: tuple[str, ...]
+    new: Sequence[str]
+    last: Sequence[str] = ()
+    calls: int = 0
+
+    @property
+    def words(self) -> str:
+        """A line for a person, of what is masked already."""
+        name = ".".join(self.path)
+        name = name if _PLAIN_NAME.fullmatch(name) else serialise(name).decode()
+        if not self.last:
+            return f"{name}: {', '.join(self.new)} (new)"
+        times = f"{self.calls} call{'' if self.calls == 1 else 's'}"
+        new, last = ", ".join(self.new) or "missing", ", ".join(self.last)
+        return f"{name}: {new} (last allowed: {last}, {times})"
+
+
+def _find_differences(values: _Values, before: Sequence[_Values]) -> Iterator[_Difference]:
+    for path, now in values.items():
+        had = [each[path] for each in before if path in each]
+        if not had:
+            yield _Difference(path, now)
+        elif now not in had:
+            known = {value for each in had for value in each}
+            new = [value for value in now if value not in known] or now
+            yield _Difference(path, new, had[-1], had.count(had[-1]))
+    for path, last in before[-1].items():
+        if path not in values and all(path in each for each in before):
+            yield _Difference(path, (), last, sum(each[path] == last for each in before))
+
+
+def _mask_differences(knowledge: Knowledge, differing: Iterable[_Difference]) -> list[_Difference]:
+    """Differences as they are shown, all masked at once, each value beside its name."""
+    short = [each._replace(new=_shorten(each.new), last=_shorten(each.last)) for each in differing]
+    parts = list[tuple[str, str, int]]()
+    for path, new, last, _ in short:
+        beside = f'"{path[-1][:NAME_CHARS]}":' if path else ""
+        parts.append(("", ".".join(path)[:WHOLE_CHARS], NAME_CHARS))
+        parts += ((beside, value, VALUE_CHARS) for value in (*new, *last))
+    masked = _mask(knowledge, "\n".join(before + text for before, text, _ in parts))
+    shown, at = list[str](), 0
+    for before, text, limit_chars in parts:
+        start, at = at + len(before), at + len(before) + len(text)
+        shown.append(_cut(masked[start:at], limit_chars))
+        at += 1
+    rest = iter(shown)
+    return [
+        _Difference((next(rest),), [*islice(rest, len(new))], [*islice(rest, len(last))], calls)
+        for _, new, last, calls in short
+    ]
+
+
+def _shorten(values: Sequence[str]) -> list[str]:
+    """The shortest values of an argument, and how many more there are."""
+    shown = [
+        value if len(value) <= WHOLE_CHARS else f"{len(value)} characters"
+        for value in sorted(values, key=len)[:MOST_VALUES]
+    ]
+    more = len(values) - len(shown)
+    return [*shown, *([f"{more} more"] if more else [])]
