@@ -245,6 +245,7 @@ def _overruled_keys(user: PolicyFile, project: PolicyFile) -> list[str]:
         ("limits.pending", project.pending, policy.limits.pending),
         ("limits.notifications", project.notifications, policy.limits.notifications),
         ("limits.timeout", project.timeout_seconds, policy.limits.timeout_seconds),
+        ("limits.ask", project.ask_seconds, policy.limits.ask_seconds),
         ("drift.allow", project.drift_allow, policy.drift_allow),
     )
     return [
@@ -267,6 +268,7 @@ def _fields(policy: Policy) -> dict[str, object]:
         "pending limit": policy.limits.pending,
         "notifications": f"{policy.limits.notifications} a second",
         "timeout": f"{policy.limits.timeout_seconds or 'none'}",
+        "ask": f"{policy.limits.ask_seconds:g} s",
         "audit kept": f"{policy.audit_keep_days} days" if policy.audit_keep_days else "for ever",
         "without audit": "stop" if policy.stop_without_audit else "continue",
     }
