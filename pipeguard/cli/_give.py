@@ -52,6 +52,15 @@ def find_wall_grant(event: AuditedEvent, port: int | None, *, is_wide: bool) -> 
     return grant
 
 
+def why_not_given(event: AuditedEvent) -> str:
+    """Say why `pipeguard allow` would refuse what a server wanted; empty if it would not."""
+    try:
+        find_wall_grant(event, None, is_wide=False)
+    except PolicyError as error:
+        return "" if "--wide" in str(error) else str(error)
+    return ""
+
+
 def give(event: AuditedEvent, grant: WallGrant, path: str, *, dry_run: bool, as_json: bool) -> None:
     """Write the entry, once a person has confirmed it.
 

@@ -359,7 +359,8 @@ def _event_page(event: AuditedEvent, rules: dict[str, Rule]) -> str:
             for finding in passages.values()
             for line in _passage_lines(finding, event, is_past=now is not None)
         ]
-        what_to_do = words["fix"] if now is None else GIVEN_BY_NOW
+        refused = _why_not_given(event) if is_wall(rule) else ""
+        what_to_do = (refused or words["fix"]) if now is None else GIVEN_BY_NOW
         about = (("Why", words["why"]), ("Do", what_to_do))
         lines += [_label(label, visible(text)) for label, text in about if text]
     lines += ["", *(f"{label}  {command}" for label, command in _decisions(event, now))]
@@ -401,6 +402,12 @@ def _now(event: AuditedEvent) -> GivenNow | None:
     return given_now(event)
 
 
+def _why_not_given(event: AuditedEvent) -> str:
+    from pipeguard.cli._give import why_not_given
+
+    return why_not_given(event)
+
+
 def _decisions(event: AuditedEvent, now: GivenNow | None) -> list[tuple[str, str]]:
     """The commands with which a person can decide about an event; models never see them."""
     if now is not None:
@@ -420,7 +427,7 @@ def _decisions(event: AuditedEvent, now: GivenNow | None) -> list[tuple[str, str
     way = find_remedy(decisive(stopping(event))).way
     if way is Way.EXCEPTION:
         steps.append(("If you want it all the same:", f"pipeguard allow {event.name}"))
-    elif way is Way.GRANT:
+    elif way is Way.GRANT and not _why_not_given(event):
         steps.append((GIVE, f"pipeguard allow {event.name}"))
     elif way is Way.POLICY:
         steps.append(("Your policy is in the file that this names:", "pipeguard policy path"))

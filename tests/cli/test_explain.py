@@ -1,13 +1,16 @@
 """`pipeguard explain`: a rule or an event, told to a person."""
 
 import json
+import re
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from click.testing import CliRunner, Result
 
 from pipeguard.cli.explain import FAMILIES, command
 from pipeguard.firewall.finding import Action, Confidence, Finding, Severity
+from pipeguard.isolation.sandbox import this_host
 from pipeguard.state.audit import Audit, AuditEntry, findings_json
 from pipeguard.state.paths import store_path
 from pipeguard.state.store import Store
@@ -119,22 +122,41 @@ WALLED = {
     "host": wall("egress.host", "api.example"),
     "port-of-a-host": wall("egress.port", "api.example:22"),
     "address": wall("egress.address", "10.0.0.5:443", host="git.example"),
-    "read": wall("isolation.read", "…/b", path="/srv/a/b"),
-    "write": wall("isolation.write", "/srv/a", path="/srv/a"),
+    "whole": wall("isolation.read", "…/srv", path="/srv"),
+    "gone": wall("isolation.read", "…/b", path="/srv/no/b"),
     "port": wall("isolation.port", "5432"),
     "failed": wall("egress.failed", "api.example:443", note="allowed, and could not be reached"),
 }
 
 
 def test_a_wall_is_shown_as_such(snapshot: Snapshot) -> None:
-    """Nobody is told of a false alarm, nor that a host which fails was kept from the server."""
-    for name, finding in WALLED.items():
-        action = Action.ALLOW if name == "failed" else Action.BLOCK
-        found = findings_json((finding._replace(action=action),))
-        row = AuditEntry(
-            "2026-11-20T10:00:00.000Z", "", "to-client", "connection", "", "", action.name.lower(),
-            f"RUN.{name}", "", 0, found,
-        )  # fmt: skip
-        with Store.open(store_path()) as store:
-            Audit(store, f"RUN-{name}", "docs", "").append_many([row])
-    snapshot.commands("explain-walls", "\n".join(f"explain RUN.{name}" for name in WALLED))
+    """Nobody is told of a false alarm, nor that a host which fails was kept from the server.
+
+    What `allow` would refuse is not offered.
+    """
+    with TemporaryDirectory(prefix="wall") as folder:  # without a hyphen, at which lines end
+        snapshot.varies[re.escape(folder)] = "FOLDER"
+        read = wall("isolation.read", "…/b", path=folder)
+        write = wall("isolation.write", "…/b", path=folder)
+        walled = {**WALLED, "read": read, "write": write}
+        for name, finding in walled.items():
+            store_event(finding, name, Action.ALLOW if name == "failed" else Action.BLOCK)
+        snapshot.commands("explain-walls", "\n".join(f"explain RUN.{name}" for name in walled))
+
+
+def store_event(finding: Finding, name: str, action: Action) -> None:
+    entry = AuditEntry(
+        "2026-11-20T10:00:00.000Z", "", "to-client", "connection", "", "", action.name.lower(),
+        f"RUN.{name}", "", 0, findings_json((finding._replace(action=action),)),
+    )  # fmt: skip
+    with Store.open(store_path()) as store:
+        Audit(store, f"RUN-{name}", "docs", "").append_many([entry])
+
+
+def test_a_change_of_its_own_package_is_not_offered() -> None:
+    own = Path(this_host().packages) / "server"
+    own.mkdir(parents=True)
+    store_event(wall("isolation.write", "…/server", path=str(own)), "package", Action.WARN)
+    page = " ".join(CliRunner().invoke(command, ["RUN.package"]).output.split())
+    assert "no server changes its own package" in page
+    assert "pipeguard allow" not in page
