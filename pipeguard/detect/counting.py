@@ -23,7 +23,12 @@ from pipeguard.detect.flows.key_files import (
     written_files,
 )
 from pipeguard.detect.flows.secret_values import find_one_time_token
-from pipeguard.detect.flows.text_values import address_around, find_addresses, find_opened
+from pipeguard.detect.flows.text_values import (
+    address_around,
+    find_addresses,
+    find_opened,
+    named_strings,
+)
 from pipeguard.detect.flows.tool_labels import Label, Tool
 from pipeguard.detect.flows.way_out import WayOut, is_sent_by_line, way_out
 from pipeguard.detect.knowledge import Knowledge
@@ -192,7 +197,8 @@ class LocatedMatch:
         if self.tool is None or not (self.is_argument and self._has_no_issuer):
             return False
         address = address_around(self.text, self.match.start)
-        opened = find_opened(self.tool.labels, get_value(self.value, ARGUMENTS))
+        strings = [*named_strings("", get_value(self.value, ARGUMENTS))]
+        opened = find_opened(self.tool.labels, strings)
         return address in opened and self.knowledge.flows.has_returned(address)
 
     @property

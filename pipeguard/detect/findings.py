@@ -9,8 +9,7 @@ out by trying which secret a policy or an exported audit names (BLAKE2b with a k
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import islice
+from collections.abc import Iterator, Sequence
 
 from pipeguard.detect.counting import LocatedMatch, rate_match, restored_file
 from pipeguard.detect.cuts import can_cut, cut_findings, forged_lines, with_words
@@ -147,8 +146,10 @@ def leak_findings(
     if context.tool is None:
         return findings
     flows, tool = knowledge.flows, knowledge.tool(context.guard, context.tool)
-    leaks = flows.leaks(tool, _arguments(message), context.now, values)
-    leaks += _cut_keys(knowledge, context, message)
+    arguments = _arguments(message)
+    strings = [*named_strings("", arguments)]
+    leaks = flows.leaks(tool, arguments, context.now, values, strings)
+    leaks += _cut_keys(knowledge, context, strings[:MOST_STRINGS])
     if not leaks:
         return findings
     contents = _ContentMarks(context.guard.contents_key, message.value)
@@ -205,9 +206,10 @@ def _secret_leaks(knowledge: Knowledge, context: Context, message: Message) -> l
     return [finding._replace(note=finding.note or note)]
 
 
-def _cut_keys(knowledge: Knowledge, context: Context, message: Message) -> list[Leak]:
+def _cut_keys(
+    knowledge: Knowledge, context: Context, strings: Sequence[tuple[str, str]]
+) -> list[Leak]:
     """The key that calls before began, and of which this one has the rest."""
-    strings = [*islice(named_strings("", _arguments(message)), MOST_STRINGS)]
     begins = secret_values.begun_key(text for _, text in strings)
     before = knowledge.flows.begin_key(begins)
     if not before:

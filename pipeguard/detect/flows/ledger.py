@@ -202,6 +202,7 @@ class Flows:
         arguments: JsonValue,
         now: float = 0.0,
         about: frozenset[str] | None = None,
+        strings: Sequence[tuple[str, str]] | None = None,
     ) -> list[Leak]:
         """Look up what goes to a tool in what came back before.
 
@@ -210,17 +211,20 @@ class Flows:
             arguments: of the call.
             now: seconds on the session's clock.
             about: the short values of the arguments, if they are known.
+            strings: likewise, those from `text_values.named_strings`.
         """
+        if strings is None:
+            strings = [*text_values.named_strings("", arguments)]
         bare, leaks, opened = arguments, list[Leak](), frozenset[str]()
         if self._has_sources(tool):
-            opened = text_values.find_opened(tool.labels, arguments)
+            opened = text_values.find_opened(tool.labels, strings)
             bare = text_values.without_credentials(arguments)
             known = about if bare == arguments else None
             leaks = self._looked_up(tool, bare, now, known, opened) if tool.is_sink else []
         if not tool.labels.meets(Label.SENDS) and (urls := text_values.find_addresses(arguments)):
             # A client that renders what the tool is given requests the addresses in it.
             sender = tool._replace(labels=Label.SENDS | Label.OUTSIDE)
-            posted = text_values.find_posted(arguments) if tool.labels.meets(Label.RUNS) else ()
+            posted = text_values.find_posted(strings) if tool.labels.meets(Label.RUNS) else ()
             leaks += self._looked_up(sender, " ".join((*urls, *posted)), now, opened=opened)
         if not leaks and bare != arguments and tool.labels.meets(Label.OUTSIDE):
             # Where a credential belongs it may go, but an address can be anybody's.

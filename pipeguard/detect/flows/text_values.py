@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 
 from pipeguard.detect.checks.credential_names import is_credential_name
@@ -221,13 +221,14 @@ def secret_egress(
     surest: Confidence | None = None
     has_address: bool | None = None
     opened = frozenset[str]()
-    for key, text in named_strings("", arguments):
+    strings = [*named_strings("", arguments)]
+    for key, text in strings:
         for start in _secrets(vault, text):
             if has_address is None:
                 has_address = bool(find_addresses(arguments) or _ADDRESS.search(text))
-                opened = find_opened(labels, arguments)
+                opened = find_opened(labels, strings)
             if not (has_address or labels & (Label.SENDS | Label.OUTSIDE)):
-                return _sent_by_command(vault, arguments) if labels & Label.RUNS else None
+                return _sent_by_command(vault, strings) if labels & Label.RUNS else None
             address = address_around(text, start)
             is_asked = address in opened or not labels & (Label.SENDS | Label.RUNS)
             if address and is_asked and has_returned(vault.restore(address).text):
@@ -241,12 +242,12 @@ def secret_egress(
     return surest
 
 
-def _sent_by_command(vault: Vault, arguments: JsonValue) -> Confidence | None:
+def _sent_by_command(vault: Vault, strings: Sequence[tuple[str, str]]) -> Confidence | None:
     """Rate how surely a command without a web address sends a secret."""
     # Imported here: few calls are scripts.
     from pipeguard.detect.commands.network_commands import MARK, sends
 
-    scripts = [_mark_secrets(vault, text, MARK) for _, text in named_strings("", arguments)]
+    scripts = [_mark_secrets(vault, text, MARK) for _, text in strings]
     whole = " ".join(scripts) if len(scripts) > 1 else ""  # a program, and a list of its arguments
     confidences = [sends(script, _LOGS_IN.search) for script in (*scripts, whole)]
     return max((sure for sure in confidences if sure is not None), default=None)
@@ -281,23 +282,22 @@ def address_around(text: str, start: int) -> str:
     return ""
 
 
-def find_opened(labels: Label, arguments: JsonValue) -> frozenset[str]:
+def find_opened(labels: Label, strings: Sequence[tuple[str, str]]) -> frozenset[str]:
     """The web addresses that a call requests, and passes on to nobody.
 
     Args:
         labels: what the tool does.
-        arguments: of the call.
+        strings: of the call, from `named_strings`.
     """
-    strings = [*named_strings("", arguments)]
     if any(not lists.TOLD.isdisjoint(name_words(key)) for key, _ in strings):
         return frozenset()
     found = {_opened_address(labels, key, text) for key, text in strings} - {""}
     return frozenset(each for each in found if sum(text.count(each) for _, text in strings) == 1)
 
 
-def find_posted(arguments: JsonValue) -> list[str]:
+def find_posted(strings: Sequence[tuple[str, str]]) -> list[str]:
     """The data that the commands of a call send with a request."""
-    return [data for _, text in named_strings("", arguments) for data in _POSTED.findall(text)]
+    return [data for _, text in strings for data in _POSTED.findall(text)]
 
 
 def _opened_address(labels: Label, key: str, text: str) -> str:

@@ -175,6 +175,12 @@ class ConversationState:
             request.forwarded, request.held_event, request.held_policy = True, event, policy
         return True
 
+    def withdraw_sent(self, direction: Direction, id_tokens: Iterable[str | None]) -> None:
+        """Remove requests that count as sent, and are not."""
+        with self._lock:
+            for token in id_tokens:
+                self.pending[direction].close(token)
+
     def release(self, direction: Direction, request: PendingRequest) -> bool:
         """Let a request wait no longer; False if somebody answered or cancelled it meanwhile."""
         with self._lock:

@@ -35,13 +35,14 @@ from pipeguard.firewall.finding import (
     Action,
     Direction,
     Finding,
+    MessageKind,
     Verdict,
     greatest,
     make_block,
     make_warning,
 )
 from pipeguard.firewall.protocol import batch, codes
-from pipeguard.firewall.protocol.framing import one_line
+from pipeguard.firewall.protocol.framing import legible_id, one_line
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, serialise
 from pipeguard.firewall.protocol.message import envelope, parse
 from pipeguard.firewall.protocol.pending import PendingRequest
@@ -262,7 +263,13 @@ class Session:
             self._judge_or_refuse(shared._replace(event=f"{judge.event}.{index}"), member)
             for index, member in enumerate(frames)
         ]
-        return batch.together(judge.direction, frame, verdicts, judge.event)
+        try:
+            verdict = batch.together(judge.direction, frame, verdicts, judge.event)
+        except Exception:
+            sent = [v.frame for v in verdicts if v.kind is MessageKind.REQUEST and v.forward]
+            self.state.withdraw_sent(judge.direction, map(legible_id, sent))  # the refusal answers
+            raise
+        return verdict
 
 
 # --- client headers ---------------------------------------------------------------------

@@ -47,6 +47,23 @@ def test_each_member_of_a_batch_is_judged_by_itself() -> None:
     assert session.waiting() == ["1"]
 
 
+def test_a_batch_is_answered_once_if_it_breaks_once_its_members_are_judged(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError
+
+    session = new_session(revision="2025-03-26")
+    assert session.receive(TO_SERVER, call(3, "before"), 0.0).forward is not None
+    batch = [json.loads(call(1, "hello")), json.loads(call(2, "you"))]
+    with monkeypatch.context() as patch:
+        patch.setattr("pipeguard.firewall.protocol.batch.together", broken)
+        verdict = session.receive(TO_SERVER, json.dumps(batch).encode(), 0.0)
+    assert verdict.forward is None
+    assert [one["id"] for one in json.loads(verdict.reply or b"")] == [1, 2]
+    assert session.waiting() == ["3"], "neither is answered again at the end"
+
+
 def test_a_batch_is_refused_where_the_revision_has_none() -> None:
     verdict = new_session().receive(TO_SERVER, b"[" + call(1, "hello") + b"]", 0.0)
     assert (verdict.action, rules(verdict)) == (Action.BLOCK, ["protocol.batch"])

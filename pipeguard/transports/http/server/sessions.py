@@ -14,6 +14,7 @@ from hashlib import sha256
 from secrets import token_bytes
 from time import monotonic
 from typing import Protocol
+from weakref import WeakSet
 
 from pipeguard.firewall.protocol.methods import LISTEN
 from pipeguard.firewall.protocol.strict_json import parse_json
@@ -114,6 +115,7 @@ class Sessions:
         self._with_subscribers: dict[Session, _Entry] = {}  # those, and others with subscribers
         self._guards = {"": guard}  # by the names of tokens, of which only the user makes more
         self._holds: dict[asyncio.Future[None], Session] = {}
+        self._over = WeakSet[Session]()  # of which a call may still be judged
         self._count = 0
         self._mirrored: dict[str, tuple[object, Mirrored]] = {}
 
@@ -167,7 +169,7 @@ class Sessions:
         entry = self._entries.pop(session_id or "", None)
         if entry is not None:
             self._with_subscribers.pop(entry.session, None)
-            self.end_holds(entry.session)
+            self.end_conversation(entry.session)
 
     def mirrored_headers(
         self, tool: str, who: str = ""
@@ -233,6 +235,8 @@ class Sessions:
             A future that is done once the conversation is over.
         """
         over = asyncio.get_running_loop().create_future()
+        if session in self._over:
+            over.set_result(None)
         self._holds[over] = session
         try:
             yield over
@@ -244,6 +248,11 @@ class Sessions:
     def holds(self, session: Session) -> bool:
         """True while a call of a conversation waits for a person."""
         return session in self._holds.values()
+
+    def end_conversation(self, session: Session) -> None:
+        """End all waits for a person of a conversation that is over, also those to come."""
+        self._over.add(session)
+        self.end_holds(session)
 
     def end_holds(self, session: Session | None = None) -> None:
         """End all waits for a person, of one conversation that is over or of all."""

@@ -266,7 +266,7 @@ class StreamableEndpoint:
         router.begin(end_session)
 
     def _forget_shared(self, who: str, router: ExchangeRouter) -> None:
-        self._sessions.end_holds(router.session)
+        self._sessions.end_conversation(router.session)
         if self._shared.get(who) is router:
             del self._shared[who]
 
@@ -274,7 +274,7 @@ class StreamableEndpoint:
         self._sessions.owners.drop(session_id)
         router = self._routers.pop(session_id, None)
         if router is not None:
-            self._sessions.end_holds(router.session)
+            self._sessions.end_conversation(router.session)
         return router
 
     async def _end(self, session_id: str | None) -> None:
