@@ -22,7 +22,7 @@ from pipeguard.isolation.docker_servers import Hardened, harden
 from pipeguard.isolation.docker_words import is_of_containers
 from pipeguard.isolation.engines import NONE, choose_engine
 from pipeguard.isolation.extent import Extent
-from pipeguard.runtime.isolation_sources import list_sources, whole_profile
+from pipeguard.isolation.servers.sources import list_sources, whole_profile
 from pipeguard.state.paths import existing_store
 from pipeguard.state.store import Store
 
@@ -87,7 +87,7 @@ def _extent(
     if sys.platform != "linux":
         return EntryExtent(problem="servers can be isolated on Linux only, so far.")
     from pipeguard.isolation.sandbox import this_host  # Linux alone has what it imports
-    from pipeguard.runtime.isolation_sources import preview
+    from pipeguard.isolation.servers.sources import preview
 
     folder = (server.guard.folder if server.guard else None) or server.cwd or str(machine.home)
     folder = os.path.expanduser(folder)

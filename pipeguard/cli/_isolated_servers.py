@@ -312,7 +312,7 @@ def hardened_words(words: tuple[str, ...], entries: tuple[IsolateEntry, ...]) ->
     """
     from pipeguard.isolation.docker_servers import harden  # what `show -- COMMAND` alone needs
     from pipeguard.isolation.sandbox import this_host
-    from pipeguard.runtime.isolation_sources import combine_grants
+    from pipeguard.isolation.servers.sources import combine_grants
 
     if not is_of_containers(words):
         raise PolicyError(

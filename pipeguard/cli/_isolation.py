@@ -239,8 +239,8 @@ def find_isolation(name: str, path: str | None = None) -> ServerIsolation:
     from pipeguard.isolation.learning.reduction import propose
     from pipeguard.isolation.profile import Profile
     from pipeguard.isolation.sandbox import this_host
+    from pipeguard.isolation.servers.sources import combine_grants
     from pipeguard.isolation.shipped import find_profile
-    from pipeguard.runtime.isolation_sources import combine_grants
 
     readable = path if path is None or Path(path).exists() else None
     policy = entries_now(readable) if path is None or readable else ()

@@ -338,7 +338,7 @@ def update(name: str | None, *, everything: bool) -> None:
     from pipeguard.isolation.inventory import packages
     from pipeguard.isolation.inventory import update as fetch
     from pipeguard.isolation.sandbox import installer
-    from pipeguard.runtime.outer_proxies import outer_proxies
+    from pipeguard.isolation.servers.outer_proxies import outer_proxies
 
     proxies = outer_proxies(WrapOptions((), {}, {}, ()))
     install = partial(installer, proxies=proxies, say=say)

@@ -16,7 +16,6 @@ from pipeguard.isolation import cgroups, landlock
 from pipeguard.isolation.namespace import enter, pass_sockets
 from pipeguard.isolation.seccomp import filter_program
 from pipeguard.isolation.staging import stage, stage_view
-from pipeguard.isolation.user_namespaces import forbidden
 from pipeguard.isolation.view import MAX_FILE_BYTES, MountKind
 from pipeguard.launch.command import ENGINE, Confinement
 
@@ -34,6 +33,12 @@ PROGRAM = "bwrap"
 FOLDERS = ("/usr/bin", "/bin", "/usr/local/bin", "/run/current-system/sw/bin")
 _BINDS = {MountKind.READ: "--ro-bind", MountKind.WRITE: "--bind", MountKind.LINK: "--symlink"}
 _NAMESPACES = ("--unshare-user", "--unshare-ipc", "--unshare-pid", "--unshare-uts")
+# The system's restrictions on user namespaces, which bubblewrap needs.
+_SYSCTLS = {"/proc/sys/user/max_user_namespaces": "0"}
+_SYSCTLS_OF_USERS = {  # that do not hold for root
+    "/proc/sys/kernel/unprivileged_userns_clone": "0",  # Debian's patch of the kernel
+    "/proc/sys/kernel/apparmor_restrict_unprivileged_userns": "1",  # Ubuntu since 23.10
+}
 
 
 class Surroundings(NamedTuple):
@@ -247,3 +252,30 @@ def _seal_content(content: bytes) -> int:
     os.write(descriptor, content)
     os.lseek(descriptor, 0, os.SEEK_SET)
     return descriptor
+
+
+def forbidden() -> str | None:
+    """Name what forbids user namespaces to us; None where nothing is known to."""
+    if (setting := forbidding_setting()) is not None:
+        return setting
+    if any(map(os.path.exists, ("/.dockerenv", "/run/.containerenv"))):
+        return "this is a container, whose settings forbid namespaces inside it"
+    return None
+
+
+def forbidding_setting() -> str | None:
+    """The setting that forbids them to us; None where none does that is known."""
+    settings = _SYSCTLS if os.geteuid() == 0 else _SYSCTLS | _SYSCTLS_OF_USERS
+    for path, value in settings.items():
+        if _read_setting(path) == value:
+            name = path.removeprefix("/proc/sys/").replace("/", ".")
+            return f"{name} = {value} forbids user namespaces"
+    return None
+
+
+def _read_setting(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read().strip()
+    except OSError:
+        return ""

@@ -33,6 +33,7 @@ NONE_LEFT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.ENOMEM}) 
 _SETTINGS = {errno.EMFILE: "max_user_instances", errno.ENOSPC: "max_user_watches"}
 HEAD_BYTES = 16
 MOST_BYTES = 65536
+UNCOVERED = 2  # the exit code of what mounts, if something could not be covered again
 _LIBRARY = ctypes.CDLL(None, use_errno=True)
 
 

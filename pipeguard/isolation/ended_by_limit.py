@@ -9,9 +9,10 @@ from __future__ import annotations
 import signal
 from typing import TYPE_CHECKING
 
-from pipeguard.isolation.lost_covers import WHY_ENDED
+from pipeguard.isolation.covers import UNCOVERED
 from pipeguard.isolation.profile import ResourceLimits, format_limit
 from pipeguard.launch.command import SIGNAL_BASE
+from pipeguard.launch.lifeline import LOST
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,6 +21,12 @@ if TYPE_CHECKING:
 
 _SIGNALS = {"SIGXCPU": "cpu", "SIGXFSZ": "file-size"}  # that the kernel sends for one reason alone
 _OUT_OF_MEMORY = ("SIGABRT", "SIGTRAP", "SIGILL", "SIGSEGV")  # how runtimes end without memory
+# Why a server was ended for what must stay covered in its sandbox (isolation.covers).
+WHY_ENDED = {
+    LOST: "PipeGuard's process that keeps covered what it must not read or change, and mounts the"
+    " client's roots, was ended",
+    UNCOVERED: "what it must not read or change was replaced, and could not be covered again",
+}
 
 
 def limits_told(

@@ -6,7 +6,6 @@ import sys
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.errors import LaunchError
-from pipeguard.isolation.user_namespaces import forbidden, forbidding_setting
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,6 +58,8 @@ def bubblewrap_state(trial: Callable[[], str | None]) -> EngineState:
 
 
 def _with_reason(problem: str) -> str:
+    from pipeguard.isolation.bubblewrap import forbidden
+
     reason = forbidden() or "the trial failed"
     return problem if reason in problem else f"{reason}: {problem}"
 
@@ -91,7 +92,7 @@ def choose_engine(requested: str) -> str:
         return requested
     if sys.platform != "linux":
         raise LaunchError("servers can be isolated on Linux only, so far.", 126, ADVICE)
-    from pipeguard.isolation.bubblewrap import describe_search, find
+    from pipeguard.isolation.bubblewrap import describe_search, find, forbidding_setting
 
     is_here, others = find() is not None, requested == AUTO
     if is_here and not (others and forbidding_setting() and _has_containers()):

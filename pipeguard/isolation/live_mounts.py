@@ -19,8 +19,7 @@ from time import monotonic, sleep
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.isolation import mounting
-from pipeguard.isolation.covers import cover_again, folder_covers, hidden_trees
-from pipeguard.isolation.lost_covers import UNCOVERED
+from pipeguard.isolation.covers import UNCOVERED, cover_again, folder_covers, hidden_trees
 from pipeguard.isolation.mounting import LINK_FREE, open_below, open_folder
 from pipeguard.isolation.staging import STAGE, Staged, mount_staged
 from pipeguard.isolation.view import Mount, MountKind

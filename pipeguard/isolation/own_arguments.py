@@ -1,10 +1,11 @@
-"""The words of a command that are the server's own, as it would read files and folders in them."""
+"""The words of a command that are the server's own, and the folder that it reads them in."""
 
 from __future__ import annotations
 
 import os
 from typing import TYPE_CHECKING
 
+from pipeguard.errors import LaunchError
 from pipeguard.isolation.runtimes import is_of_interpreter
 from pipeguard.isolation.view import is_seen
 
@@ -12,6 +13,21 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pipeguard.isolation.view import FileView
+    from pipeguard.launch.command import Command
+
+
+def starting_folder(command: Command) -> str:
+    """The folder that a command starts in.
+
+    Raises:
+        LaunchError: it is ours, and was removed.
+    """
+    try:
+        return os.path.abspath(command.cwd or os.getcwd())
+    except FileNotFoundError:
+        raise LaunchError(
+            "the current folder was removed. Start in another one, or give one with --cwd."
+        ) from None
 
 
 def with_paths(program: str, words: Sequence[str], folder: str) -> tuple[str, ...]:

@@ -18,13 +18,12 @@ from pipeguard.isolation.egress.hosts import HostError, HostRules
 from pipeguard.isolation.egress.sockets import PROXY_PORT
 from pipeguard.isolation.engines import ADVICE, BUBBLEWRAP, CONTAINER, no_bubblewrap
 from pipeguard.isolation.kept_homes import make_home, make_places
-from pipeguard.isolation.own_arguments import unseen_among, with_paths
+from pipeguard.isolation.own_arguments import starting_folder, unseen_among, with_paths
 from pipeguard.isolation.packages import NPM_HOSTS, PYPI_HOSTS, find_package
 from pipeguard.isolation.profile import Profile
 from pipeguard.isolation.runtimes import find_runtime, runtime_of_package
 from pipeguard.isolation.sensitive import sensitive_paths, session_sockets
 from pipeguard.isolation.server_view import server_view
-from pipeguard.isolation.starting_folder import starting_folder
 from pipeguard.isolation.view import SandboxUser, filter_environment
 from pipeguard.isolation.way_out import SandboxExit
 from pipeguard.launch.child import Command, start

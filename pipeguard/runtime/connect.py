@@ -12,6 +12,7 @@ import aiohttp
 
 from pipeguard.config.options import WrapOptions
 from pipeguard.errors import PipeGuardError
+from pipeguard.isolation.servers.starter import ServerStarter
 from pipeguard.launch.child import Child
 from pipeguard.launch.environment import child_environment, parent_environment, refers
 from pipeguard.log import say
@@ -22,7 +23,6 @@ from pipeguard.runtime.endpoints import (
     read_transport,
     read_url,
 )
-from pipeguard.runtime.isolated import ServerStarter
 from pipeguard.runtime.numbers import read_number
 from pipeguard.runtime.run import Run, start_thread
 from pipeguard.runtime.stdio import GRACE_SECONDS, MOST_GRACE_SECONDS, STDERR, STDERR_SECONDS

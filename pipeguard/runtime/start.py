@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pipeguard.config.options import WrapOptions
+    from pipeguard.isolation.servers.starter import ServerStarter
     from pipeguard.launch.child import Child
     from pipeguard.launch.environment import Environment
-    from pipeguard.runtime.isolated import ServerStarter
 
 DYING_SECONDS = 5.0  # a server that ends sooner may lack a variable
 MOST_HINTS = 8
@@ -186,7 +186,7 @@ def _start(options: WrapOptions, variables: dict[str, str]) -> tuple[ServerStart
     """
     if not may_be_isolated(options):
         return None, start(Command(options.command, variables, options.values.get("--cwd")))
-    from pipeguard.runtime.isolated import ServerStarter
+    from pipeguard.isolation.servers.starter import ServerStarter
 
     try:
         starter = ServerStarter(options, variables)

@@ -12,7 +12,11 @@ SYSTEM = (
     "import sys, aiohttp, click, pipeguard.launch.child, pipeguard.config.directories,"
     " pipeguard.transports.stdio; sys.platform = 'darwin';"
 )
-MODULES = ("pipeguard.runtime.isolated", "pipeguard.doctor.isolating", "pipeguard.cli.isolate")
+MODULES = (
+    "pipeguard.isolation.servers.starter",
+    "pipeguard.doctor.isolating",
+    "pipeguard.cli.isolate",
+)
 
 
 def run(code: str) -> subprocess.CompletedProcess[str]:

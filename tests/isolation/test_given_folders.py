@@ -18,7 +18,7 @@ from pipeguard.isolation.profile import Profile
 from pipeguard.isolation.runtimes import folders_among
 from pipeguard.isolation.sandbox import Sandbox, this_host
 from pipeguard.launch.child import Command
-from pipeguard.runtime.isolated import ServerStarter
+from pipeguard.isolation.servers.starter import ServerStarter
 from tests.each import each
 from tests.isolation.test_escapes import CANARY, answer, answering
 

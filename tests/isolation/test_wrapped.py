@@ -19,7 +19,7 @@ import pytest
 from pipeguard.config.options import WrapOptions
 from pipeguard.identity.server_name import identify_server
 from pipeguard.isolation.cgroups import PREFIX, ROOT
-from pipeguard.runtime.isolated import ServerStarter
+from pipeguard.isolation.servers.starter import ServerStarter
 from pipeguard.runtime.run import Run
 from tests.each import each
 from tests.isolation.test_escapes import answering

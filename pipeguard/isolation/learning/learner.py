@@ -10,7 +10,7 @@ from pipeguard.errors import LaunchError, StateError
 from pipeguard.isolation.fetching import fetch_package
 from pipeguard.isolation.learning.observed import save_more
 from pipeguard.isolation.learning.tracer import OPTIONS, Had, Tracer, obstacle, strace_here
-from pipeguard.isolation.own_arguments import with_paths
+from pipeguard.isolation.own_arguments import starting_folder, with_paths
 from pipeguard.isolation.packages import find_package
 from pipeguard.isolation.profile import Profile
 from pipeguard.isolation.runtimes import find_runtime
@@ -18,7 +18,6 @@ from pipeguard.isolation.sandbox import installer, packages_folder, this_host
 from pipeguard.isolation.sensitive import is_inside
 from pipeguard.isolation.server_view import given_among
 from pipeguard.isolation.shipped import package_key
-from pipeguard.isolation.starting_folder import starting_folder
 from pipeguard.isolation.view import ETC_FILES, ETC_FOLDERS, SCRATCH, SYSTEM
 from pipeguard.launch.child import Child, Command, start
 from pipeguard.launch.command import NOT_RUNNABLE, SERVER, Confinement

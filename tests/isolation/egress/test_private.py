@@ -21,7 +21,7 @@ from pipeguard.isolation.profile import Profile
 from pipeguard.isolation.sandbox import this_host
 from pipeguard.isolation.walls.grants import Wall
 from pipeguard.isolation.walls.witness import describe_walls
-from pipeguard.runtime.isolated import _IsolatedConnections
+from pipeguard.isolation.servers.starter import _IsolatedConnections
 from pipeguard.state.connections import EndedConnection
 from tests.each import each
 from tests.isolation.egress.sandbox import running

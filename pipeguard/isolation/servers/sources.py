@@ -1,17 +1,24 @@
-"""Grants of an isolated server: by options, the policy and its profile.
+"""Grants of an isolated server: by options, the policy and its profile; and what they come to.
 
-Reads no policy and starts nothing: runtime.isolated does.
+Starts nothing: `starter` does.
 """
 
 from __future__ import annotations
 
+import json
 import os
 from typing import TYPE_CHECKING
 
-from pipeguard.errors import PolicyError
+from pipeguard.config.effective_policy import wrap_isolation
+from pipeguard.config.isolate_key import find_entries
+from pipeguard.errors import LaunchError, PolicyError
+from pipeguard.identity.server_name import identify_server
 from pipeguard.isolation.engines import AUTO, CONTAINER
-from pipeguard.isolation.extent import ITS_OPTIONS, KNOWN, POLICY, GivenFrom
-from pipeguard.isolation.packages import find_package
+from pipeguard.isolation.extent import ITS_OPTIONS, KNOWN, POLICY, GivenFrom, compute_extent
+from pipeguard.isolation.fetching import DONE, newest
+from pipeguard.isolation.kept_homes import home_path
+from pipeguard.isolation.own_arguments import starting_folder, with_paths
+from pipeguard.isolation.packages import find_package, find_program
 from pipeguard.isolation.profile import (
     Profile,
     ResourceLimits,
@@ -21,39 +28,19 @@ from pipeguard.isolation.profile import (
     roots_mode,
     written_path,
 )
+from pipeguard.isolation.runtimes import Runtime, find_runtime, runtime_of_package
+from pipeguard.isolation.sandbox import homes_folder, packages_folder, this_host
+from pipeguard.isolation.server_view import server_view
+from pipeguard.launch.command import Command
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from pipeguard.config.isolate_key import IsolateEntry
     from pipeguard.config.options import WrapOptions
-    from pipeguard.isolation.shipped import ShippedProfile
-
-
-import json
-from typing import TYPE_CHECKING
-
-from pipeguard.config.effective_policy import wrap_isolation
-from pipeguard.config.isolate_key import find_entries
-from pipeguard.errors import LaunchError
-from pipeguard.identity.server_name import identify_server
-from pipeguard.isolation.extent import compute_extent
-from pipeguard.isolation.fetching import DONE, newest
-from pipeguard.isolation.kept_homes import home_path
-from pipeguard.isolation.own_arguments import with_paths
-from pipeguard.isolation.packages import find_program
-from pipeguard.isolation.runtimes import Runtime, find_runtime, runtime_of_package
-from pipeguard.isolation.sandbox import homes_folder, packages_folder, this_host
-from pipeguard.isolation.server_view import server_view
-from pipeguard.isolation.starting_folder import starting_folder
-from pipeguard.launch.command import Command
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from pipeguard.config.options import WrapOptions
     from pipeguard.isolation.extent import Extent
     from pipeguard.isolation.packages import Package
+    from pipeguard.isolation.shipped import ShippedProfile
     from pipeguard.isolation.view import SandboxUser
 
 

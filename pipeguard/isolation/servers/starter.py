@@ -7,16 +7,15 @@ from functools import cached_property, partial
 from itertools import islice
 from threading import Lock
 from time import monotonic, time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from pipeguard.config.user_policy import mentions_isolation
 from pipeguard.errors import PipeGuardError, PolicyError
 from pipeguard.isolation.docker_words import is_of_containers
 from pipeguard.isolation.engines import AUTO, CONTAINER, LEARN, NONE, choose_engine
 from pipeguard.isolation.profile import Profile
-from pipeguard.isolation.starting_folder import starting_folder
+from pipeguard.isolation.servers.outer_proxies import outer_proxies
 from pipeguard.launch.child import Command, start
-from pipeguard.runtime.outer_proxies import outer_proxies
 from pipeguard.state.paths import store_file
 
 if TYPE_CHECKING:
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from pipeguard.config.isolate_key import IsolateEntry
     from pipeguard.config.options import WrapOptions
     from pipeguard.firewall.finding import Finding
+    from pipeguard.firewall.session.guard import Guard
     from pipeguard.identity.server_name import Launched
     from pipeguard.isolation.egress.judge import EgressRecord
     from pipeguard.isolation.egress.recording import ConnectionRecorder, RefusedTarget
@@ -32,11 +32,25 @@ if TYPE_CHECKING:
     from pipeguard.isolation.sandbox import Sandbox
     from pipeguard.isolation.view import FileView
     from pipeguard.launch.child import Child
-    from pipeguard.runtime.run import Run
+    from pipeguard.log import Log
     from pipeguard.state.connections import EndedConnection
     from pipeguard.transports.channel import Channel
 
 MOST_MADE = 100  # files and folders of one run that are told
+
+
+class GuardedRun(Protocol):
+    """The run of a server: what judges it, and what records what it does."""
+
+    guard: Guard
+    on_policy: list[Callable[[], None]]
+    log: Log
+
+    def connect(self, connection: EndedConnection) -> str:
+        """Record a connection, and return the name of its event."""
+
+    def notice(self, finding: Finding) -> None:
+        """Record a finding that belongs to no message."""
 
 
 class ServerStarter:
@@ -68,7 +82,7 @@ class ServerStarter:
         self._connections = _IsolatedConnections()
         self._below = Profile()  # of a known server, below what the user names
         self._sandbox: Sandbox | None = None
-        self._run: Run | None = None
+        self._run: GuardedRun | None = None
         self._started = Profile()  # what it got when it started, and gets until it ends
         self._waiting: tuple[tuple[str, ...], tuple[str, ...]] = (), ()
         self._learner: Learner | None = None
@@ -101,7 +115,7 @@ class ServerStarter:
         isolated = self._sandbox or self._learner
         return start(self._command) if isolated is None else isolated.start()
 
-    def attach(self, run: Run) -> None:
+    def attach(self, run: GuardedRun) -> None:
         """Write its connections to the audit, and follow the policy from now on."""
         if self._sandbox is None:
             return
@@ -151,7 +165,7 @@ class ServerStarter:
         """
         if self._sandbox is None:
             return
-        from pipeguard.runtime.isolation_sources import named_profile
+        from pipeguard.isolation.servers.sources import named_profile
 
         try:
             entries = self._entries()
@@ -217,7 +231,7 @@ class ServerStarter:
             return None
         from pipeguard.isolation.egress.addresses import describe_excess
         from pipeguard.isolation.sandbox import Sandbox, home_folder
-        from pipeguard.runtime.isolation_sources import (
+        from pipeguard.isolation.servers.sources import (
             check_roots,
             find_shipped,
             list_sources,
@@ -316,6 +330,8 @@ class ServerStarter:
         return Learner(self._name, self._command, _say, outer_proxies(self._options))
 
     def _folder(self) -> str:
+        from pipeguard.isolation.own_arguments import starting_folder
+
         return starting_folder(self._command)
 
 
