@@ -7,6 +7,7 @@ import sys
 from collections import deque
 from collections.abc import Mapping
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 
 from pipeguard.demo.client import DemoClient
@@ -17,7 +18,7 @@ from tests.each import each
 PACKAGE = Path(__file__).resolve().parent.parent / "pipeguard"
 
 # A module imports from its own package and from those above it, and never in a circle; types count
-# for both. The longest name that fits a module is its package.
+# for both. The longest name that fits a module is its package; a door stands below its room.
 LAYERS = (
     "errors",
     "version",
@@ -65,6 +66,7 @@ LAYERS = (
     "isolation.learning",
     "isolation.walls",
     "isolation.servers",
+    "isolation.__init__",
     "runtime",
     "clients",
     "gateway",
@@ -76,6 +78,7 @@ LAYERS = (
     "__init__",
 )
 RANK = {name: rank for rank, name in enumerate(LAYERS)}
+DOORS = ("isolation",)  # rooms of which others import the package's own names, and no module
 
 # What can neither wait, nor look at a clock, a file or a die.
 PURE = {
@@ -179,6 +182,7 @@ def shortest_path(graph: Mapping[str, set[str]], start: str, end: str) -> list[s
 @cache
 def rank_of(name: str) -> int:
     """How far down a module's package stands."""
+    name = f"{name}.__init__" if name in DOORS else name
     while name not in RANK:
         name = name.rpartition(".")[0]
         assert name, "a module outside of all packages"
@@ -199,6 +203,25 @@ def test_every_package_and_module_has_a_layer() -> None:
 def test_a_module_imports_nothing_that_stands_below_it(name: str) -> None:
     rank = rank_of(name)
     assert [item for item in own_imports(name) if rank_of(item) > rank] == []
+
+
+@each("room", list(DOORS))
+def test_other_rooms_come_in_by_the_door(room: str) -> None:
+    outside = [name for name in FILES if name.split(".")[0] != room]
+    past_it = {
+        name for name in outside for item in own_imports(name) if item.startswith(f"{room}.")
+    }
+    assert past_it == set()
+    names = {
+        alias.name
+        for name in outside
+        for node in nodes_of(name)
+        if isinstance(node, ast.ImportFrom) and node.module == f"pipeguard.{room}"
+        for alias in node.names
+    }
+    door = import_module(f"pipeguard.{room}")
+    assert names == {*door.__all__}
+    assert [name for name in names if getattr(door, name).__name__ != name] == []
 
 
 def test_no_import_goes_in_a_circle() -> None:

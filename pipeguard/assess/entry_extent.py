@@ -3,58 +3,25 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 
 from pipeguard.assess.gateway_file import is_of_gateway
 from pipeguard.assess.isolation import EntryIsolation
 from pipeguard.clients.entries import ServerEntry
 from pipeguard.clients.isolating import HOW
 from pipeguard.clients.machine import Machine
-from pipeguard.config.effective_policy import wrap_isolation
-from pipeguard.config.isolate_key import find_entries
 from pipeguard.config.options import WrapOptions, read
 from pipeguard.errors import PipeGuardError
 from pipeguard.identity.server_name import identify_server
-from pipeguard.isolation.docker_servers import Hardened, harden
-from pipeguard.isolation.docker_words import is_of_containers
-from pipeguard.isolation.engines import NONE, choose_engine
-from pipeguard.isolation.extent import Extent
-from pipeguard.isolation.servers.sources import list_sources, whole_profile
+from pipeguard.isolation import ServerPreview, preview_server
 from pipeguard.state.paths import existing_store
 from pipeguard.state.store import Store
 
 _GIVES = {"--read": "read", "--write": "write", "--connect": "hosts", "--loopback": "loopback"}
 
 
-@dataclass(frozen=True, slots=True)
-class EntryExtent:
-    """All that a server can touch.
-
-    Attributes:
-        extent: what it is given; None where that is not known, or where nothing is kept from it.
-        container: of one that is a container by its own words, how it is started; else None.
-        problem: why it would not start isolated; empty where it would, and where it is not.
-        engine: that isolates it here, as `bubblewrap`.
-    """
-
-    extent: Extent | None = None
-    container: Hardened | None = None
-    problem: str = ""
-    engine: str = ""
-
-    def fields(self) -> dict[str, object]:
-        """For programs."""
-        return {
-            "extent": self.extent.fields() if self.extent is not None else None,
-            "container": self.container._asdict() if self.container is not None else None,
-            "problem": self.problem,
-        }
-
-
-def entry_extent(server: ServerEntry, isolation: EntryIsolation, machine: Machine) -> EntryExtent:
+def entry_extent(server: ServerEntry, isolation: EntryIsolation, machine: Machine) -> ServerPreview:
     """The extent of a server of this machine.
 
     Args:
@@ -63,14 +30,14 @@ def entry_extent(server: ServerEntry, isolation: EntryIsolation, machine: Machin
         machine: whose entry it is.
     """
     if not isolation.is_held:
-        return EntryExtent()
+        return ServerPreview()
     options = _options(server)
     if options is None:
-        return EntryExtent(problem="its options cannot be read: run its command to see why.")
-    return _extent(server, options, isolation.engine, machine)
+        return ServerPreview(problem="its options cannot be read: run its command to see why.")
+    return _preview(server, options, isolation.engine, machine)
 
 
-def extent_if_isolated(server: ServerEntry, machine: Machine) -> EntryExtent:
+def extent_if_isolated(server: ServerEntry, machine: Machine) -> ServerPreview:
     """The extent that a server of this machine will have once `setup` has isolated it.
 
     Args:
@@ -78,32 +45,16 @@ def extent_if_isolated(server: ServerEntry, machine: Machine) -> EntryExtent:
         machine: whose entry it is.
     """
     guarded = _options(server) if server.guard is not None else None
-    return _extent(server, guarded or WrapOptions(server.words, {}, {}, ()), HOW, machine)
+    return _preview(server, guarded or WrapOptions(server.words, {}, {}, ()), HOW, machine)
 
 
-def _extent(
+def _preview(
     server: ServerEntry, options: WrapOptions, requested: str, machine: Machine
-) -> EntryExtent:
-    if sys.platform != "linux":
-        return EntryExtent(problem="servers can be isolated on Linux only, so far.")
-    from pipeguard.isolation.sandbox import this_host  # Linux alone has what it imports
-    from pipeguard.isolation.servers.sources import preview
-
+) -> ServerPreview:
     folder = (server.guard.folder if server.guard else None) or server.cwd or str(machine.home)
     folder = os.path.expanduser(folder)
     name = server.name if is_of_gateway(server) else _stored_name(server, folder)
-    try:
-        if is_of_containers(options.command):
-            entries = find_entries(name, wrap_isolation(options), options.lists.get("--tag", ()))
-            profile = whole_profile(list_sources(options, entries, NONE, folder))
-            closed = harden(options.command, folder, profile, this_host(), server.env)
-            return EntryExtent(container=closed)
-        engine = choose_engine(requested)
-        variables = {**os.environ, **server.env}
-        extent = preview(options, name, requested, variables, folder=folder)
-    except PipeGuardError as error:
-        return EntryExtent(problem=str(error))
-    return EntryExtent(extent._replace(engine=engine), engine=engine)
+    return preview_server(options, name, requested, server.env, folder)
 
 
 def _stored_name(server: ServerEntry, folder: str) -> str:

@@ -18,14 +18,7 @@ from pipeguard.config.isolate_key import IsolateEntry, find_entries
 from pipeguard.config.tree import Value
 from pipeguard.errors import PipeGuardError
 from pipeguard.identity.server_name import identify_server
-from pipeguard.isolation.docker_words import is_of_containers
-from pipeguard.isolation.engines import AUTO, LEARN, NONE
-from pipeguard.isolation.own_arguments import with_paths
-from pipeguard.isolation.packages import find_package
-from pipeguard.isolation.runtimes import folders_among
-from pipeguard.isolation.sensitive import is_inside
-from pipeguard.isolation.shipped import find_profile, package_key
-from pipeguard.isolation.view import SandboxUser
+from pipeguard.isolation import Isolation, ServerCommand
 
 _GIVES = {"--read": "read", "--write": "write", "--connect": "hosts", "--loopback": "loopback"}
 _REMOTE = ("//", "\\\\")  # how a path on another machine begins, which would learn of the look
@@ -72,7 +65,7 @@ class EntryIsolation:
     @property
     def is_held(self) -> bool:
         """True if anything is kept from it."""
-        return self.engine not in (NONE, LEARN)
+        return self.engine not in (Isolation.NONE, Isolation.LEARN)
 
 
 def entry_isolation(target: IsolationSource, server: ServerEntry) -> EntryIsolation | None:
@@ -88,7 +81,7 @@ def entry_isolation(target: IsolationSource, server: ServerEntry) -> EntryIsolat
     policy = _policy(target, server, said)
     by_entry = next(iter(said.get("engine", ())), "")
     by_policy = policy[0].engine if policy else ""
-    engine = by_entry or by_policy or NONE
+    engine = by_entry or by_policy or Isolation.NONE
     given = dict.fromkeys(
         _describe_grants(target, server, engine, [*map(_of_policy, policy), said])
     )
@@ -111,7 +104,7 @@ def _said_by_gateway(server: ServerEntry) -> _Said:
     fields = server.fields.get("isolate")
     if not isinstance(fields, Mapping):
         return {}
-    engine = {"engine": [str(fields.get("engine") or AUTO)]}
+    engine = {"engine": [str(fields.get("engine") or Isolation.AUTO)]}
     return engine | {name: _texts(fields.get(name)) for name in _GIVES.values()}
 
 
@@ -159,38 +152,37 @@ def _folders(target: IsolationSource, server: ServerEntry) -> tuple[str, ...]:
     words = [word for word in server.own_words[1:] if "\0" not in word and word[:2] not in _REMOTE]
     if target.is_repository:
         return tuple(word for word in words if word == "." or _PATH.match(word))
-    host = SandboxUser(str(target.machine.home), "", 0, 0, (), "")
-    folder = _folder(target, server)
-    return folders_among(with_paths(server.own_words[0], words, folder), folder, host)
+    command = ServerCommand((server.own_words[0], *words))
+    return command.list_folders(_folder(target, server), str(target.machine.home))
 
 
 def _describe_grants(
     target: IsolationSource, server: ServerEntry, engine: str, sources: Sequence[_Said]
 ) -> Iterator[str]:
     """Describe the grants of a server, folders first."""
-    words, home_folder = server.own_words, str(target.machine.home)
-    if is_of_containers(words):
+    command, home_folder = ServerCommand(server.own_words), str(target.machine.home)
+    if command.is_container:
         yield "its own container"
         return
     read = [_find_home(text, home_folder) for each in sources for text in each.get("read", ())]
-    among = (path for path in _folders(target, server) if not any(is_inside(path, r) for r in read))
-    yield from (short_path(path, home_folder) for path in among)
+    for path in _folders(target, server):
+        if not any(Path(path).is_relative_to(each) for each in read):
+            yield short_path(path, home_folder)
     for name, form in (("write", "{}"), ("read", "{}, to read"), ("hosts", "{}")):
         for each in sources:
             yield from (form.format(short_path(text, home_folder)) for text in each.get(name, ()))
-    if engine == AUTO:
-        yield from _shipped_hosts(words)
+    if engine == Isolation.AUTO:
+        yield from _shipped_hosts(command)
     for each in sources:
         yield from (f"port {port} here" for port in each.get("loopback", ()))
 
 
-def _shipped_hosts(words: Sequence[str]) -> tuple[str, ...]:
+def _shipped_hosts(command: ServerCommand) -> tuple[str, ...]:
     """The hosts of a known server."""
     try:
-        package = find_package(words)
+        shipped = command.shipped_profile
     except PipeGuardError:
         return ()
-    shipped = find_profile(package_key(package)) if package is not None else None
     return shipped.hosts if shipped is not None else ()
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from pipeguard.assess.entry_extent import EntryExtent, entry_extent
+from pipeguard.assess.entry_extent import entry_extent
 from pipeguard.assess.isolation import entry_isolation, short_path
 from pipeguard.assess.target import AssessmentTarget
 from pipeguard.clients.entries import GuardState, ServerEntry
@@ -16,9 +16,7 @@ from pipeguard.clients.masking import command_line
 from pipeguard.detect.flows.tool_labels import Label
 from pipeguard.detect.words import word_set
 from pipeguard.identity.server_name import server_name
-from pipeguard.isolation.engines import CONTAINER
-from pipeguard.isolation.extent import ITS_PROGRAM, Extent
-from pipeguard.isolation.profile import READ_ROOTS
+from pipeguard.isolation import Extent, Isolation, ServerPreview
 from pipeguard.unicode.display import visible
 
 _SECRETS = Label.READS_SECRET
@@ -180,7 +178,7 @@ def enforcement(target: AssessmentTarget, server: ServerEntry) -> Enforcement:
     return Enforcement(_OUT | _IN, "no network and no file of yours")
 
 
-def _enforce(target: AssessmentTarget, server: ServerEntry) -> EntryExtent | None:
+def _enforce(target: AssessmentTarget, server: ServerEntry) -> ServerPreview | None:
     """Find the reach of a server if that is enforced; None where it is not, or may not be."""
     is_here = target.machine.home.resolve() == Path.home().resolve()
     if target.is_repository or not is_here:
@@ -192,7 +190,7 @@ def _enforce(target: AssessmentTarget, server: ServerEntry) -> EntryExtent | Non
     touches = entry_extent(server, isolation, target.machine)
     if touches.problem:
         return None
-    engine = CONTAINER if touches.container is not None else isolation.engine
+    engine = Isolation.CONTAINER if touches.container is not None else isolation.engine
     if touches.container is None and target.problem_with_engine(engine):
         return None
     return touches
@@ -219,21 +217,21 @@ def _in_words(extent: Extent, home_folder: Path) -> Iterator[str]:
     for each in extent.write:
         yield short_path(each.what, str(home_folder))
     for each in extent.read:
-        if each.why != ITS_PROGRAM:
+        if not each.is_of_program:
             yield f"{short_path(each.what, str(home_folder))}, to read"
     if extent.roots:
-        yield f"open projects{', to read' * (extent.roots == READ_ROOTS)}"
+        yield f"open projects{', to read' * (not extent.changes_roots)}"
     if extent.kept_home:
         yield "a kept home of its own"
     yield from (each.what for each in extent.hosts)
     yield from (f"port {each.what} here" for each in extent.loopback)
 
 
-def _sees_files(touches: EntryExtent) -> bool:
+def _sees_files(touches: ServerPreview) -> bool:
     """True if a server sees anything of the user's beside its program's installation."""
     extent = touches.extent
     if extent is None:
         return True
-    read = [each for each in extent.read if each.why != ITS_PROGRAM]
+    read = [each for each in extent.read if not each.is_of_program]
     kept = extent.kept_home or extent.roots or extent.unknown or extent.secrets
     return bool(extent.write or read or kept)

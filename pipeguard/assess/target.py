@@ -118,7 +118,7 @@ class AssessmentTarget:
             engine: as `--isolate` or the policy says.
         """
         if engine not in self._engine_problems:
-            from pipeguard.isolation.engine_trial import find_engine_problem
+            from pipeguard.isolation import find_engine_problem
 
             self._engine_problems[engine] = find_engine_problem(engine)
         return self._engine_problems[engine]

@@ -200,9 +200,9 @@ def _words(option: str) -> Iterable[str]:
 
         return [trust.value for trust in Trust]
     if option == "--isolate":
-        from pipeguard.isolation.engines import CHOICES
+        from pipeguard.isolation import Isolation
 
-        return CHOICES
+        return tuple(Isolation)
     if option == "--roots":
         from pipeguard.config.isolate_key import ROOTS
 
@@ -292,23 +292,17 @@ def complete_learned(
     _context: click.Context, _parameter: click.Parameter, incomplete: str
 ) -> Items:
     """Servers of which something was learned."""
-    from pipeguard.isolation.learning.observed import learned_names
+    from pipeguard.isolation import Inventory
 
-    return _items(((name, "") for name in learned_names()), incomplete)
+    return _items(((name, "") for name in Inventory.read().learned), incomplete)
 
 
 @_ignore_errors
 def isolation_kept(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> Items:
     """Servers of which isolation keeps something, and fetched packages."""
-    from pipeguard.isolation.inventory import home_owners, packages
-    from pipeguard.isolation.learning.observed import learned_names
-    from pipeguard.state.paths import existing_state_folder
+    from pipeguard.isolation import Inventory
 
-    if existing_state_folder() is None:
-        return []
-    names = dict.fromkeys((*learned_names(), *home_owners()))
-    fetched_names = (each.name for each in packages())
-    return _items(((name, "") for name in (*names, *fetched_names)), incomplete)
+    return _items(((name, "") for name in Inventory.read().names), incomplete)
 
 
 def complete_granted(
@@ -327,7 +321,7 @@ def grants(context: click.Context, _parameter: click.Parameter, incomplete: str)
 def _grants_by_server() -> dict[str, list[tuple[str, str]]]:
     """By the name of a server: what the policy gives it alone."""
     from pipeguard.cli._isolation_names import entries_now
-    from pipeguard.isolation.walls.revocation import list_grants
+    from pipeguard.isolation import list_grants
 
     found: dict[str, list[tuple[str, str]]] = {}
     with suppress(PipeGuardError, OSError):
@@ -342,11 +336,9 @@ def complete_fetched(
     _context: click.Context, _parameter: click.Parameter, incomplete: str
 ) -> Items:
     """Packages that were fetched for isolated servers."""
-    from pipeguard.isolation.inventory import packages
-    from pipeguard.state.paths import existing_state_folder
+    from pipeguard.isolation import Inventory
 
     with suppress(PipeGuardError, OSError):
-        if existing_state_folder() is None:
-            return []
-        return _items(((each.name, each.version) for each in packages()), incomplete)
+        fetched = Inventory.read().packages
+        return _items(((each.name, each.version) for each in fetched), incomplete)
     return []

@@ -7,25 +7,22 @@ import textwrap
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from pipeguard.isolation.extent import ITS_PROGRAM
-from pipeguard.isolation.profile import MEBIBYTE, READ_ROOTS, WRITE_ROOTS
 from pipeguard.unicode.display import visible
 
 if TYPE_CHECKING:
-    from pipeguard.isolation.extent import Extent, Given
-    from pipeguard.isolation.profile import ResourceLimits
+    from pipeguard.isolation import Extent
 
 COLUMNS = 80
 LABEL = 11  # columns of a label, with what is between it and its text
 INDENT = "    "
 MOST_LINES = 12  # of one label; `--json` has all
-_SIZES = ((1024 * MEBIBYTE, "GiB"), (MEBIBYTE, "MiB"), (1024, "KiB"))
+_SIZES = ((1024**3, "GiB"), (1024**2, "MiB"), (1024, "KiB"))
 
 
 def extent_lines(extent: Extent) -> Iterator[str]:
     """All of it, for people."""
     yield from label_texts(
-        "changes", [*map(_grant_line, extent.write), *_roots(extent, WRITE_ROOTS)]
+        "changes", [*map(_grant_line, extent.write), *_roots(extent, changes=True)]
     )
     yield from label_texts("", list(_git(extent)))
     yield from label_texts("reads", _reads(extent))
@@ -36,30 +33,28 @@ def extent_lines(extent: Extent) -> Iterator[str]:
     yield from label_texts("not there", [_path(path) for path in extent.hidden])
     yield from label_texts("its own", list(_own(extent)))
     yield from label_texts("network", list(_network(extent)))
-    yield from label_texts("limits", [limits_in_words(extent.limits)])
+    yield from label_texts("limits", [_limits(extent)])
 
 
 def essence(extent: Extent) -> str:
     """Summarise it on one line."""
     changed = [_path(each.what) for each in extent.write]
-    named = sorted(extent.read, key=lambda each: each.why == ITS_PROGRAM)
+    named = sorted(extent.read, key=lambda each: each.is_of_program)
     read = [_path(each.what) for each in named]
     hosts = [visible(each.what) for each in extent.hosts]
     hosts += [f"port {each.what} here" for each in extent.loopback]
     parts = [
         f"changes {_shorten(changed)}" if changed else "",
         f"reaches {_shorten(hosts)}" if hosts else "no network",
-        f"{'changes' if extent.roots == WRITE_ROOTS else 'reads'} open projects"
-        if extent.roots
-        else "",
+        f"{'changes' if extent.changes_roots else 'reads'} open projects" if extent.roots else "",
         f"reads {_shorten(read)}" if read else "",
         "keeps its home" if extent.kept_home else "",
     ]
     return "; ".join(filter(None, parts))
 
 
-def limits_in_words(limits: ResourceLimits) -> str:
-    """Describe its resource limits."""
+def _limits(extent: Extent) -> str:
+    limits = extent.limits
     parts = [
         f"{_size(limits.memory)} of memory a process" if limits.memory else "memory unlimited",
         f"{limits.processes:,} processes" if limits.processes else "processes unlimited",
@@ -89,14 +84,15 @@ def _reads(extent: Extent) -> list[str]:
     system = ", ".join(visible(path) for path in extent.system)
     return [
         *map(_grant_line, extent.read),
-        *_roots(extent, READ_ROOTS),
+        *_roots(extent, changes=False),
         *package,
         *([f"the system: {system}, and what of /etc holds no secret"] if system else []),
     ]
 
 
-def _roots(extent: Extent, mode: str) -> list[str]:
-    return ["the client's roots: the projects open in it"] if extent.roots == mode else []
+def _roots(extent: Extent, *, changes: bool) -> list[str]:
+    is_it = extent.roots and extent.changes_roots == changes
+    return ["the client's roots: the projects open in it"] if is_it else []
 
 
 def _own(extent: Extent) -> Iterator[str]:
@@ -116,8 +112,9 @@ def _network(extent: Extent) -> Iterator[str]:
         yield "no other host, no UDP; names are looked up by PipeGuard"
 
 
-def _grant_line(given: Given) -> str:
-    return f"{_path(given.what)}  ({given.why})"
+def _grant_line(given: tuple[str, str]) -> str:
+    what, why = given
+    return f"{_path(what)}  ({why})"
 
 
 def _path(path: str) -> str:

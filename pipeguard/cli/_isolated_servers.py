@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 
 from pipeguard.assess.cures import setup_words
-from pipeguard.assess.entry_extent import EntryExtent, entry_extent
+from pipeguard.assess.entry_extent import entry_extent
 from pipeguard.assess.gateway_file import GATEWAY, gateway_configs, is_of_gateway
 from pipeguard.assess.isolation import EntryIsolation, entry_isolation
 from pipeguard.cli._extent_report import essence, extent_lines, label_texts, short_path, wrap_text
@@ -22,17 +22,13 @@ from pipeguard.clients.guarding import gateway_launcher
 from pipeguard.clients.isolating import obstacle
 from pipeguard.clients.machine import Machine, find
 from pipeguard.clients.rewrite import GuardOptions, judge
-from pipeguard.config.isolate_key import IsolateEntry, find_entries
+from pipeguard.config.isolate_key import IsolateEntry
 from pipeguard.config.user_policy import user_policy_path
-from pipeguard.errors import LaunchError, PipeGuardError, PolicyError
+from pipeguard.errors import LaunchError, PipeGuardError
 from pipeguard.gateway.discovery import read_own_text
 from pipeguard.gateway.servers_file import parse_servers
 from pipeguard.identity.server_name import identify_server
-from pipeguard.isolation.docker_servers import Hardened
-from pipeguard.isolation.docker_words import is_of_containers, parse_run
-from pipeguard.isolation.engines import LEARN
-from pipeguard.isolation.packages import find_package
-from pipeguard.isolation.shipped import package_key
+from pipeguard.isolation import Hardened, Isolation, ServerCommand, ServerPreview
 from pipeguard.unicode.display import visible
 
 START_FIELD = 19  # of /proc/PID/stat, behind the name: the time after boot (proc(5))
@@ -50,7 +46,7 @@ class ServerHere:
 
     server: ServerEntry
     isolation: EntryIsolation
-    touches: EntryExtent
+    touches: ServerPreview
 
     @property
     def is_bare(self) -> bool:
@@ -64,6 +60,11 @@ class ServerHere:
         return known.name if known is not None else self.server.client
 
     @property
+    def command(self) -> ServerCommand:
+        """The server's own command."""
+        return ServerCommand(self.server.own_words)
+
+    @property
     def names(self) -> frozenset[str]:
         """Names of a server: by its entry, by an option, and by default."""
         guard = self.server.guard
@@ -73,12 +74,10 @@ class ServerHere:
 
     @property
     def package(self) -> str:
-        """The key of the package that it fetches (isolation.shipped); empty where it is none."""
-        try:
-            package = find_package(self.server.own_words)
-        except LaunchError:
-            return ""
-        return package_key(package) if package is not None else ""
+        """The package that it fetches, as `REGISTRY:NAME`; empty where that is not known."""
+        with suppress(LaunchError):
+            return self.command.package
+        return ""
 
     @property
     def variables(self) -> list[str]:
@@ -92,7 +91,7 @@ class ServerHere:
         if self.is_bare:
             return "not guarded"
         if not held.is_held:
-            return "no: learns" if held.engine == LEARN else "no"
+            return "no: learns" if held.engine == Isolation.LEARN else "no"
         return "its entry" if held.by_entry else "your policy"
 
     @property
@@ -103,7 +102,9 @@ class ServerHere:
             return f"NOT isolated: {self.client_name} starts it without PipeGuard"
         if not held.is_held:
             return (
-                "learning: PipeGuard refuses it nothing" if held.engine == LEARN else "not isolated"
+                "learning: PipeGuard refuses it nothing"
+                if held.engine == Isolation.LEARN
+                else "not isolated"
             )
         here = self.touches.engine
         engine = held.engine if here in ("", held.engine) else f"{held.engine}: {here}"
@@ -113,10 +114,9 @@ class ServerHere:
     def essence(self) -> str:
         """Summarise what it can touch."""
         if not self.isolation.is_held:
-            is_container = is_of_containers(self.server.own_words)
             return (
                 "all that its container's command gives it"
-                if is_container
+                if self.command.is_container
                 else "all that you may do"
             )
         return summarise(self.touches)
@@ -141,9 +141,9 @@ class ServerHere:
         """For people: all that it can touch."""
         held = self.isolation
         if not held.is_held:
-            if is_of_containers(self.server.own_words):
+            if self.command.is_container:
                 yield "    it can touch all that its container's command gives it"
-                yield from wrap_text(_mounts(self.server.own_words))
+                yield from wrap_text(_mounts(self.command))
                 return
             yield "    it can touch all that you may"
             return
@@ -152,7 +152,7 @@ class ServerHere:
             yield from wrap_text(f"It does not start: {touches.problem}")
         if touches.container is not None:
             yield from wrap_text(hardening(touches.container))
-            yield from wrap_text(_mounts(self.server.own_words))
+            yield from wrap_text(_mounts(self.command))
         if touches.extent is not None:
             yield from extent_lines(touches.extent)
             if self.variables:
@@ -271,7 +271,7 @@ def _is_started_bare(server: ServerEntry) -> bool:
     return not gateway_launcher(server.words) and state in (GuardState.OPEN, GuardState.CANNOT)
 
 
-def summarise(touches: EntryExtent) -> str:
+def summarise(touches: ServerPreview) -> str:
     """Summarise what an isolated server can touch."""
     if touches.problem:
         return f"does not start: {visible(touches.problem)}"
@@ -281,13 +281,12 @@ def summarise(touches: EntryExtent) -> str:
     return essence(touches.extent) if touches.extent is not None else ""
 
 
-def _mounts(words: tuple[str, ...]) -> str:
+def _mounts(command: ServerCommand) -> str:
     """List the files that a container's own options give it."""
     try:
-        options = parse_run(words).options
+        mounted = command.mounts
     except PipeGuardError as error:
         return f"PipeGuard cannot tell what it mounts: {error}"
-    mounted = [each.value for each in options if each.name in ("--volume", "--mount")]
     listed = visible(", ".join(mounted))
     return f"Its command mounts {listed}." if mounted else "It mounts no file of yours."
 
@@ -298,26 +297,3 @@ def hardening(container: Hardened) -> str:
     text = f"Isolated, it is started with: {said}" if said else "Its words leave nothing open."
     opened = "\nIts command gives it a network: PipeGuard does not judge its connections."
     return text + opened * container.is_open
-
-
-def hardened_words(words: tuple[str, ...], entries: tuple[IsolateEntry, ...]) -> Hardened:
-    """The command of a container as isolation starts it.
-
-    Args:
-        words: the command.
-        entries: what the user's policy says about isolation.
-
-    Raises:
-        PolicyError: it starts no container, or gives away what no isolated server is given.
-    """
-    from pipeguard.isolation.docker_servers import harden  # what `show -- COMMAND` alone needs
-    from pipeguard.isolation.sandbox import this_host
-    from pipeguard.isolation.servers.sources import combine_grants
-
-    if not is_of_containers(words):
-        raise PolicyError(
-            f"{visible(words[0])} starts no container. Name the server alone, or a command as"
-            " docker run IMAGE after `--`."
-        )
-    own = find_entries(identify_server(words, None).name, entries)
-    return harden(words, str(Path.cwd()), combine_grants(own), this_host())

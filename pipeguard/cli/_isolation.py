@@ -28,9 +28,7 @@ if TYPE_CHECKING:
     from pipeguard.cli._isolated_servers import ServerHere
     from pipeguard.clients.entries import ServerEntry
     from pipeguard.config.isolate_key import IsolateEntry
-    from pipeguard.isolation.learning.observed import Observed
-    from pipeguard.isolation.learning.reduction import Grant, ProfileProposal
-    from pipeguard.isolation.shipped import ShippedProfile
+    from pipeguard.isolation import ServerFacts
     from pipeguard.state.store import Namesake
 
 MISSING = (
@@ -54,9 +52,7 @@ class ServerIsolation:
     Attributes:
         name: of the server.
         entries: of the policy that are for it.
-        observed: what was learned, or None.
-        proposal: that beside what it is given, or None.
-        shipped: the profile of its package, or None.
+        facts: what was learned of it, and what is known of its package.
         servers: the entries of clients that start it.
         has_run: whether it was ever started under PipeGuard.
         namesake: what has the name that it asked for, where it is kept apart from that; or None.
@@ -64,9 +60,7 @@ class ServerIsolation:
 
     name: str
     entries: tuple[IsolateEntry, ...]
-    observed: Observed | None
-    proposal: ProfileProposal | None
-    shipped: ShippedProfile | None
+    facts: ServerFacts
     servers: tuple[ServerHere, ...] = ()
     has_run: bool = False
     namesake: Namesake | None = None
@@ -80,7 +74,7 @@ class ServerIsolation:
     def is_empty(self) -> bool:
         """True if nothing is known of it."""
         is_used = bool(self.entries or self.servers or self.has_run)
-        return not is_used and self.observed is None and self.shipped is None
+        return not (is_used or self.facts.observed or self.facts.shipped)
 
     def fields(self) -> dict[str, object]:
         """For programs."""
@@ -91,12 +85,13 @@ class ServerIsolation:
             "entries": [entry._asdict() for entry in self.entries],
             "servers": [each.fields() for each in self.servers],
         }
-        if self.shipped is not None:
-            fields["known"] = self.shipped._asdict() | {"variables": dict(self.shipped.variables)}
-        if self.proposal is not None and self.observed is not None:
-            fields["runs"] = self.observed.runs
+        observed, proposal, shipped = self.facts
+        if shipped is not None:
+            fields["known"] = shipped._asdict() | {"variables": dict(shipped.variables)}
+        if proposal is not None and observed is not None:
+            fields["runs"] = observed.runs
             for name in ("added", "present", "unused", "withheld"):
-                fields[name] = [each._asdict() for each in getattr(self.proposal, name)]
+                fields[name] = [each._asdict() for each in getattr(proposal, name)]
         return fields
 
     def lines(self) -> Iterator[str]:
@@ -112,12 +107,11 @@ class ServerIsolation:
         yield from self._shipped_lines()
         if any(each.touches.extent for each in self.servers) and not self._bare:
             yield f"  {ENFORCED}"
-        if self.proposal is not None and self.observed is not None:
-            yield from _proposal_lines(self.name, self.proposal, self.observed)
+        yield from _proposal_lines(self.name, self.facts)
         if self._bare:
             for each in self._bare:
                 yield from each.to_guard()
-        elif self.proposal is not None:
+        elif self.facts.proposal is not None:
             return
         elif self._is_held or (not self.servers and self.is_isolated):
             if not any(each.touches.container for each in self.servers):
@@ -156,7 +150,7 @@ class ServerIsolation:
             return f"{name} is {'isolated' if self._is_held else no}:"
         if self.is_isolated:
             return f"{name} is isolated by your policy:"
-        if self.shipped is not None and not self.servers and self.observed is None:
+        if self.facts.shipped is not None and not self.servers and self.facts.observed is None:
             return f"{name} {IS_KNOWN}"
         return f"{name} is isolated neither by your policy nor by the entry of a client."
 
@@ -211,7 +205,7 @@ class ServerIsolation:
                 yield from wrap_text(format_entry(entry))
 
     def _shipped_lines(self) -> Iterator[str]:
-        known = self.shipped
+        known = self.facts.shipped
         if known is None:
             return
         what = "; ".join(known.grants) or NOTHING
@@ -235,36 +229,16 @@ def find_isolation(name: str, path: str | None = None) -> ServerIsolation:
     """
     from pathlib import Path
 
-    from pipeguard.isolation.learning.observed import load
-    from pipeguard.isolation.learning.reduction import propose
-    from pipeguard.isolation.profile import Profile
-    from pipeguard.isolation.sandbox import this_host
-    from pipeguard.isolation.servers.sources import combine_grants
-    from pipeguard.isolation.shipped import find_profile
+    from pipeguard.isolation import ServerFacts
 
     readable = path if path is None or Path(path).exists() else None
     policy = entries_now(readable) if path is None or readable else ()
     entries = find_entries(name, policy)
     servers = tuple(each for each in servers_here(policy) if name in each.names)
-    observed = load(name)
-    keys = [observed.package] if observed is not None else [f"npm:{name}", f"pypi:{name}"]
-    keys += [each.package for each in servers]
-    shipped = next(filter(None, map(find_profile, keys)), None)
-    proposal = None
-    if observed is not None:
-        given = shipped.profile if shipped is not None else Profile()
-        proposal = propose(observed, given.with_more(combine_grants(entries)), this_host())
+    facts = ServerFacts.find(name, entries, [each.package for each in servers])
     has_run = name in stored_names()
-    return ServerIsolation(
-        name,
-        entries,
-        observed,
-        proposal,
-        shipped,
-        servers,
-        has_run,
-        find_namesake(name) if has_run else None,
-    )
+    namesake = find_namesake(name) if has_run else None
+    return ServerIsolation(name, entries, facts, servers, has_run, namesake)
 
 
 def format_entry(entry: IsolateEntry) -> str:
@@ -301,13 +275,16 @@ def format_day(seconds: int) -> str:
     return datetime.datetime.fromtimestamp(seconds).astimezone().date().isoformat()
 
 
-def count_runs(observed: Observed) -> str:
+def count_runs(runs: int) -> str:
     """Say in how many runs it was learned."""
-    return f"{observed.runs} {'run' if observed.runs == 1 else 'runs'}"
+    return f"{runs} {'run' if runs == 1 else 'runs'}"
 
 
-def _proposal_lines(name: str, proposal: ProfileProposal, observed: Observed) -> Iterator[str]:
-    yield f"  Learned in {count_runs(observed)}, beside what every isolated server has:"
+def _proposal_lines(name: str, facts: ServerFacts) -> Iterator[str]:
+    observed, proposal, _ = facts
+    if proposal is None or observed is None:
+        return
+    yield f"  Learned in {count_runs(observed.runs)}, beside what every isolated server has:"
     yield from (_line("+", grant, "green") for grant in proposal.added)
     yield from (_line(" ", grant, None) for grant in proposal.present)
     yield from (_line("-", grant, "yellow") for grant in proposal.unused)
@@ -322,6 +299,7 @@ def _proposal_lines(name: str, proposal: ProfileProposal, observed: Observed) ->
         yield f"  Accept what is marked +:  pipeguard isolate accept {visible(name)}"
 
 
-def _line(mark: str, grant: Grant, colour: str | None) -> str:
-    text = f"    {mark} {grant.kind:<{WIDTH}}{visible(short_path(grant.value))}"
-    return f"{click.style(text, fg=colour)}  ({visible(grant.why)})"
+def _line(mark: str, grant: tuple[str, str, str], colour: str | None) -> str:
+    kind, value, why = grant
+    text = f"    {mark} {kind:<{WIDTH}}{visible(short_path(value))}"
+    return f"{click.style(text, fg=colour)}  ({visible(why)})"

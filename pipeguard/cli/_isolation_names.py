@@ -11,13 +11,10 @@ from pipeguard.cli._extent_report import wrap_text
 from pipeguard.cli._isolated_servers import servers_here
 from pipeguard.config.effective_policy import wrap_isolation
 from pipeguard.config.options import WrapOptions
-from pipeguard.errors import StateError
-from pipeguard.log import say
 from pipeguard.unicode.display import visible
 
 if TYPE_CHECKING:
     from pipeguard.config.isolate_key import IsolateEntry
-    from pipeguard.isolation.learning.observed import Observed
     from pipeguard.state.store import Namesake
 
 NEAR = 3  # names that are told for one that is not known
@@ -49,33 +46,12 @@ def unknown_lines(name: str) -> Iterator[str]:
 
 def known_names() -> list[str]:
     """All names under which something is known of a server's isolation."""
-    from pipeguard.isolation.inventory import home_owners, packages
-    from pipeguard.isolation.learning.observed import learned_names
-    from pipeguard.state.paths import existing_state_folder
+    from pipeguard.isolation import Inventory
 
     entries = entries_now()
     names = {name for each in servers_here(entries) for name in each.names}
     names |= {entry.server for entry in entries if not set(entry.server) & set("*?[")}
-    if existing_state_folder() is not None:  # which looking does not make
-        names |= {*learned_names(), *home_owners(), *stored_names()}
-        names |= {each.name for each in packages()}
-    return sorted(names)
-
-
-def known_servers() -> list[tuple[str, Observed]]:
-    """The servers of which something was learned, with that."""
-    from pipeguard.isolation.learning.observed import learned_names, load
-
-    found = []
-    for name in learned_names():
-        try:
-            seen = load(name)
-        except StateError as error:
-            say(str(error), "warning")  # the others are there all the same
-            continue
-        if seen is not None:
-            found.append((name, seen))
-    return found
+    return sorted({*names, *Inventory.read().names, *stored_names()})
 
 
 def stored_names() -> tuple[str, ...]:
@@ -104,7 +80,7 @@ def find_namesake(name: str) -> Namesake | None:
 
 def known_packages(*, as_json: bool) -> Iterator[str]:
     """The packages that are known, with what `--isolate auto` gives each."""
-    from pipeguard.isolation.shipped import all_shipped
+    from pipeguard.isolation import all_shipped
 
     known = sorted((key.partition(":")[2], each) for each in all_shipped() for key in each.packages)
     if as_json:

@@ -14,8 +14,6 @@ from pipeguard.cli import _completions as completions
 from pipeguard.cli._extent_report import short_path
 from pipeguard.cli._person import Person
 from pipeguard.errors import PolicyError
-from pipeguard.isolation.extent import GIVEN, ITS_ARGUMENTS, ITS_OPTIONS, KNOWN
-from pipeguard.isolation.sensitive import is_inside
 from pipeguard.unicode.display import visible
 
 if TYPE_CHECKING:
@@ -23,21 +21,9 @@ if TYPE_CHECKING:
 
     from pipeguard.cli._isolation import ServerIsolation
     from pipeguard.config.isolate_key import IsolateEntry
-    from pipeguard.isolation.extent import Extent
-    from pipeguard.isolation.walls.revocation import GrantRevocation
+    from pipeguard.isolation import Extent, GrantRevocation
 
 NOT_DONE, NOTHING_THERE = 1, 3
-# Grants that come from options, arguments or built-in profiles and cannot be revoked.
-_WAYS = {
-    ITS_OPTIONS: "Its options give it {what}, {where}: change that there.",
-    ITS_ARGUMENTS: (
-        "{what} is among the arguments of its command, {where}, which grants it: change it there."
-    ),
-    KNOWN: (
-        "It gets {what} because PipeGuard knows its package: `--isolate bubblewrap` instead of"
-        " `auto` grants none of that ({where})."
-    ),
-}
 
 
 @click.command("revoke", short_help="Take one folder, host or port back from a server.")
@@ -121,26 +107,19 @@ def _revocation(
     """Find what to revoke, or exit with what could be revoked."""
     from pipeguard.cli._isolation import find_isolation
     from pipeguard.cli._isolation_names import known_names, unknown_lines
-    from pipeguard.config.isolate_key import find_entries
-    from pipeguard.isolation.sandbox import this_host
-    from pipeguard.isolation.walls.revocation import list_grants, plan_revocation
+    from pipeguard.isolation import list_grants, revoke_grant
 
-    own = [entries[at] for at in places]
-    others = [each for each in find_entries(name, entries) if each not in own]
-    others += [each for each in entries if each.tag and each not in others]
-    meant = _absolute(what)
-    found = plan_revocation(name, meant, own, others, this_host())
     state = find_isolation(name, path)
-    otherwise = list(_other_grants(state, meant))
-    if found is not None:
-        return found._replace(left="\n".join(filter(None, (found.left, *otherwise))))
+    found = revoke_grant(name, _absolute(what), entries, _extents(state))
+    if found.dropped:
+        return found
     if state.is_empty and name not in known_names():
         click.echo("\n".join(unknown_lines(name)), err=True)
         raise SystemExit(NOTHING_THERE)
     click.echo(f"{path} does not give {visible(name)} {visible(what)}.", err=True)
-    given = ", ".join(visible(value) for _, value in list_grants(own))
+    given = ", ".join(visible(value) for _, value in list_grants([entries[at] for at in places]))
     click.echo(f"It gives {given}." if given else "It grants it nothing of its own.", err=True)
-    click.echo("\n".join(otherwise), err=True, nl=bool(otherwise))
+    click.echo(found.left, err=True, nl=bool(found.left))
     raise SystemExit(NOTHING_THERE)
 
 
@@ -173,34 +152,8 @@ def _when(name: str, revocation: GrantRevocation, entries: tuple[IsolateEntry, .
     )
 
 
-def _other_grants(state: ServerIsolation, what: str) -> Iterator[str]:
-    """Say where else something is given, and so has to be changed.
-
-    Args:
-        state: what is known of the server.
-        what: a path, a host or a port.
-    """
-    for where, extent in _extents(state):
-        for value, why in _holders(extent, what):
-            shown = visible(short_path(value))
-            yield _WAYS[why].format(what=shown, where=visible(where))
-
-
 def _extents(state: ServerIsolation) -> Iterator[tuple[str, Extent]]:
     """Yield the extents of a server, each with the place of its entry."""
     for each in state.servers:
         if each.isolation.is_held and each.touches.extent is not None:
             yield f"in its entry in {short_path(str(each.server.file))}", each.touches.extent
-
-
-def _holders(extent: Extent, what: str) -> Iterator[tuple[str, str]]:
-    from pipeguard.isolation.sandbox import this_host
-    from pipeguard.isolation.walls.grants import PATHS, absolute
-
-    is_path = what.startswith(("/", "~"))
-    path = absolute(what, this_host()) if is_path else ""
-    for kind in GIVEN:
-        for value, why in getattr(extent, kind):
-            is_it = is_path and is_inside(path, value) if kind in PATHS else what.lower() == value
-            if why in _WAYS and is_it:
-                yield value, why

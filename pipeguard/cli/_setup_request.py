@@ -109,7 +109,7 @@ class SetupRequest:
             return
         from pipeguard.clients.isolating import HOW
         from pipeguard.errors import InputError
-        from pipeguard.isolation.engine_trial import find_engine_problem
+        from pipeguard.isolation import find_engine_problem
 
         if problem := find_engine_problem(HOW).rstrip("."):
             raise InputError(

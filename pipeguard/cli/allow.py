@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeguard.cli import _completions as completions
-from pipeguard.cli._give import find_wall_grant, give
+from pipeguard.cli._give import find_offer, give
 from pipeguard.cli._grant_call import grant_call
 from pipeguard.cli._person import Person
 from pipeguard.config.effective_policy import PROJECT_POLICY, USER_POLICY
@@ -125,7 +125,7 @@ def command(  # noqa: PLR0913  one for each option
     stopped = find_event(store_path(), event)
     usual = _run_policy(stopped)
     path = path or usual or user_policy_path() or usual_policy_path()
-    if (grant := find_wall_grant(stopped, port, is_wide=wide)) is not None:
+    if (grant := find_offer(stopped, port, is_wide=wide)) is not None:
         give(stopped, grant, path, dry_run=dry_run, as_json=as_json)
         return
     if _is_for_one_call(stopped, by):

@@ -29,8 +29,8 @@ from pipeguard.state.schema import MAX_NAME_CHARS
 from pipeguard.unicode.display import cut, quote, visible
 
 if TYPE_CHECKING:
-    from pipeguard.cli._give import GivenNow
     from pipeguard.detect.rules.rule import Rule
+    from pipeguard.isolation import GivenNow
     from pipeguard.state.exceptions import AuditedEvent
 
 
@@ -397,9 +397,9 @@ def _now(event: AuditedEvent) -> GivenNow | None:
     """The grant of what an isolated server was refused, if the policy holds it now."""
     if not describe_outcome(event):
         return None
-    from pipeguard.cli._give import given_now
+    from pipeguard.isolation import GivenNow
 
-    return given_now(event)
+    return GivenNow.find(event)
 
 
 def _why_not_given(event: AuditedEvent) -> str:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import datetime
 import json
-import os
 import sys
 from collections.abc import Iterable, Sequence
-from functools import partial
 from glob import escape
 from typing import TYPE_CHECKING
 
@@ -22,17 +20,15 @@ from pipeguard.cli._isolation import (
     format_day,
     format_entry,
 )
-from pipeguard.cli._isolation_names import entries_now, known_servers
+from pipeguard.cli._isolation_names import entries_now
 from pipeguard.cli._person import Person
 from pipeguard.cli._revoke import revoke
-from pipeguard.config.options import WrapOptions
 from pipeguard.errors import PipeGuardError, PolicyError
-from pipeguard.log import say
 from pipeguard.unicode.display import cut, visible
 
 if TYPE_CHECKING:
     from pipeguard.cli._isolated_servers import ServerHere
-    from pipeguard.isolation.inventory import Installed
+    from pipeguard.isolation import Installed
 
 
 # ---  isolation forget ------------------------------------------------------------------
@@ -60,16 +56,13 @@ def forget(name: str, *, yes: bool) -> None:
       1  you declined, or no terminal is there to ask on, or a server runs from it
       3  there is nothing of that name
     """  # noqa: D301  click reads the mark
-    from pipeguard.isolation.inventory import packages, remove, remove_home, server_homes
-    from pipeguard.isolation.learning import observed
+    from pipeguard.isolation import Inventory
 
-    learned = name in observed.learned_names()
-    homes = server_homes(name)
-    installed = [each for each in packages() if name in (each.name, each.package.specs[0])]
+    kept = Inventory.read().select(name)
     what = [
-        *(["what was learned"] if learned else []),
-        *(["the home that it keeps, and everything it wrote there"] if homes else []),
-        *(f"the fetched {each.name} {each.version}" for each in installed),
+        *(["what was learned"] if kept.learned else []),
+        *(["the home that it keeps, and everything it wrote there"] if kept.homes else []),
+        *(f"the fetched {each.name} {each.version}" for each in kept.packages),
     ]
     if not what:
         click.echo(f"There is nothing of {visible(name)} to remove.")
@@ -80,13 +73,9 @@ def forget(name: str, *, yes: bool) -> None:
         raise SystemExit(NOT_DONE)
     if not yes and not click.confirm("Remove it?"):
         raise SystemExit(NOT_DONE)
-    if learned:
-        observed.forget(name)
-    for folder in homes:
-        remove_home(folder)
-    staying = [each.name for each in installed if not remove(each)]
+    staying = kept.remove()
     for each in staying:
-        click.echo(f"{each} stays: a running server uses it.", err=True)
+        click.echo(f"{each.name} stays: a running server uses it.", err=True)
     raise SystemExit(NOT_DONE if staying else 0)
 
 
@@ -146,10 +135,10 @@ def list_(*, of_packages: bool, as_json: bool) -> None:
         click.echo("\n".join(known_packages(as_json=as_json)))
         return
     from pipeguard.cli._isolated_servers import servers_here, unread_files
-    from pipeguard.isolation.inventory import home_owners, packages
+    from pipeguard.isolation import Inventory
 
-    entries, learned, installed = entries_now(), known_servers(), packages()
-    homes, servers = home_owners(), servers_here(entries)
+    entries, kept = entries_now(), Inventory.read()
+    learned, servers = list(kept.load_learned()), servers_here(entries)
     if as_json:
         fields = {
             "servers": [each.fields() for each in servers],
@@ -158,8 +147,8 @@ def list_(*, of_packages: bool, as_json: bool) -> None:
                 {"server": name, "runs": seen.runs, "last": format_day(seen.last)}
                 for name, seen in learned
             ],
-            "packages": [_package_fields(each) for each in installed],
-            "homes": homes,
+            "packages": [_package_fields(each) for each in kept.packages],
+            "homes": kept.owners,
         }
         click.echo(json.dumps(fields, indent=2))
         _exit_unreadable(unread_files())
@@ -170,13 +159,13 @@ def list_(*, of_packages: bool, as_json: bool) -> None:
     _section(
         "Learned",
         [
-            f"{visible(name)}  {count_runs(seen)}, last on {format_day(seen.last)}"
+            f"{visible(name)}  {count_runs(seen.runs)}, last on {format_day(seen.last)}"
             for name, seen in learned
         ],
     )
-    _section("Kept homes", [visible(name) for name in homes])
-    _section("Fetched packages", [_package_line(each) for each in installed])
-    if not (servers or entries or learned or installed or homes):
+    _section("Kept homes", [visible(name) for name in kept.owners])
+    _section("Fetched packages", [_package_line(each) for each in kept.packages])
+    if not (servers or entries or learned or kept.packages or kept.homes):
         click.echo("Nothing is isolated yet. Begin with: pipeguard wrap --isolate auto -- COMMAND")
     _say_next(servers)
     _exit_unreadable(unread_files())
@@ -230,9 +219,10 @@ def show(name: str, words: tuple[str, ...], *, as_json: bool) -> None:
       3  nothing is known of NAME
     """  # noqa: D301  click reads the mark
     if words:
-        from pipeguard.cli._isolated_servers import hardened_words, hardening
+        from pipeguard.cli._isolated_servers import hardening
+        from pipeguard.isolation import ServerCommand
 
-        hardened = hardened_words((name, *words), entries_now())
+        hardened = ServerCommand((name, *words)).harden(entries_now())
         click.echo(json.dumps(hardened._asdict(), indent=2) if as_json else hardening(hardened))
         return
     state = find_isolation(name)
@@ -273,17 +263,17 @@ def accept(name: str, *, path: str | None, dry_run: bool) -> None:
     """  # noqa: D301  click reads the mark
     from pipeguard.config.isolate_entry import entry_lines, with_entry
     from pipeguard.config.user_policy import user_policy_path, usual_policy_path
-    from pipeguard.isolation.learning.reduction import policy_entry
     from pipeguard.state.exceptions import save
 
     path = path or user_policy_path() or usual_policy_path()
     state = find_isolation(name, path)
-    if state.proposal is None:
+    proposal = state.facts.proposal
+    if proposal is None:
         click.echo(
             f"Nothing was learned about {visible(name)}. {LEARN_FIRST.format(visible(name))}"
         )
         raise SystemExit(NOTHING_THERE)
-    if not state.proposal.added and state.is_isolated:
+    if not proposal.added and state.is_isolated:
         click.echo(f"{path} already grants {visible(name)} all of this.")
         return
     if state.entries and not state.is_isolated:
@@ -292,12 +282,12 @@ def accept(name: str, *, path: str | None, dry_run: bool) -> None:
             " that first."
         )
     person = None if dry_run else Person.here()
-    entry = policy_entry(escape(name), state.proposal.added)
+    entry = state.facts.make_entry(escape(name))
     today = datetime.date.today()  # noqa: DTZ011  the user's own calendar
     text = with_entry(path, entry, today)
     click.echo("\n".join(state.lines()))
     if person is not None:
-        given = "what is marked +" if state.proposal.added else "nothing beside what all have"
+        given = "what is marked +" if proposal.added else "nothing beside what all have"
         if not person.confirms(f"isolate {visible(name)} with {given}"):
             raise SystemExit(NOT_DONE)
         save(path, text)
@@ -335,21 +325,16 @@ def update(name: str | None, *, everything: bool) -> None:
     """  # noqa: D301  click reads the mark
     if everything == (name is not None):
         raise click.UsageError("name a package, or give --all.")
-    from pipeguard.isolation.inventory import packages
-    from pipeguard.isolation.inventory import update as fetch
-    from pipeguard.isolation.sandbox import installer
-    from pipeguard.isolation.servers.outer_proxies import outer_proxies
+    from pipeguard.isolation import Inventory, package_updater
 
-    proxies = outer_proxies(WrapOptions((), {}, {}, ()))
-    install = partial(installer, proxies=proxies, say=say)
-    known = packages()
+    fetch, known = package_updater(), Inventory.read().packages
     chosen = [each for each in known if everything or name in (each.name, each.package.specs[0])]
     if not chosen:
         _tell_no_package(name, known)
     failed = False
     for old in chosen:
         try:
-            new = fetch(old, os.environ, install)
+            new = fetch(old)
         except PipeGuardError as error:
             failed = True
             click.echo(f"{old.name} stays at {old.version}: {error}", err=True)

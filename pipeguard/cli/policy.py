@@ -193,7 +193,7 @@ def _read(file: str, scope: PolicyScope) -> PolicyFile:
     text = policy_text(file, scope)
     read = parse_policy(text, file, scope, now=monotonic(), today=today)
     if read.isolate:
-        from pipeguard.isolation.entry_check import check_policy
+        from pipeguard.isolation import check_policy
 
         check_policy(text, file)
     return read
@@ -228,8 +228,7 @@ def _isolation_notes(file: PolicyFile) -> list[str]:
     """Warn of grants that are missing now, and of hosts that grant more."""
     if not file.isolate:
         return []
-    from pipeguard.isolation.egress.addresses import describe_excess
-    from pipeguard.isolation.entry_check import missing_paths
+    from pipeguard.isolation import describe_excess, missing_paths
 
     missing = [why for entry in file.isolate for why in missing_paths(entry)]
     hosts = dict.fromkeys(text for entry in file.isolate for text in entry.hosts)

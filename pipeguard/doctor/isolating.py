@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
@@ -16,7 +14,14 @@ from pipeguard.config.options import WrapOptions
 from pipeguard.doctor.diagnosis import Case, Diagnosis, InstallationCheck, good, note, wrong
 from pipeguard.errors import LaunchError, PolicyError
 from pipeguard.installation import reinstall_command
-from pipeguard.isolation.engines import AUTO, BUBBLEWRAP, NONE, EngineState, choose_engine
+from pipeguard.isolation import (
+    EngineState,
+    Isolation,
+    choose_engine,
+    try_engines,
+    try_landlock,
+    try_learning,
+)
 
 LANDLOCK_FIX = "nothing: the sandbox holds without it; Linux 5.19 or newer has it"
 LEARN_FIX = "name it yourself: --read, --write, --connect"
@@ -32,13 +37,8 @@ _OTHER_FIX = "use the other engine: --isolate bubblewrap or --isolate container"
 
 def isolation(case: Case) -> Iterable[Diagnosis]:
     """The engines that can isolate servers here."""
-    if sys.platform == "linux":
-        from pipeguard.isolation.engine_trial import try_bubblewrap, try_container
-
-        states = [try_bubblewrap(), try_container()]
-    else:
-        states = [EngineState("isolation", works=False, why="it needs Linux")]
-    if any(state.works and state.name == BUBBLEWRAP for state in states):
+    states = try_engines()
+    if any(state.works and state.name == Isolation.BUBBLEWRAP for state in states):
         yield from _second_wall()
     works = any(state.works for state in states)
     users = _users(case)
@@ -59,7 +59,9 @@ def isolation(case: Case) -> Iterable[Diagnosis]:
         )
 
 
-def _unstartable(engine: str, users: list[str], states: list[EngineState]) -> Iterable[Diagnosis]:
+def _unstartable(
+    engine: str, users: list[str], states: Iterable[EngineState]
+) -> Iterable[Diagnosis]:
     """The servers that are isolated by an engine that does not work."""
     try:
         chosen = choose_engine(engine)
@@ -73,29 +75,22 @@ def _unstartable(engine: str, users: list[str], states: list[EngineState]) -> It
 
 def _second_wall() -> Iterable[Diagnosis]:
     """True if Landlock's rules hold in a sandbox, too."""
-    from pipeguard.isolation.landlock import PROGRAM, obstacle, version
-
-    why = obstacle()
-    if why is None:
-        yield good(f"in a sandbox Landlock's rules hold, too (version {version()})")
+    landlock = try_landlock()
+    if landlock.works:
+        yield good(f"in a sandbox Landlock's rules hold, too ({landlock.why})")
         return
-    has_it = version() and not os.access(PROGRAM, os.X_OK)
-    fix = f"install one (gcc or clang), then: {reinstall_command()}" if has_it else LANDLOCK_FIX
-    yield note(f"a sandbox is without Landlock, a second wall: {why}", fix)
+    compiler = f"install one (gcc or clang), then: {reinstall_command()}"
+    fix = compiler if "no C compiler" in landlock.why else LANDLOCK_FIX
+    yield note(f"a sandbox is without Landlock, a second wall: {landlock.why}", fix)
 
 
 def learning(_case: Case) -> Iterable[Diagnosis]:
     """True if it can be learned what a server needs."""
-    if sys.platform == "linux":
-        from pipeguard.isolation.learning.tracer import obstacle
-
-        why = obstacle()
-    else:
-        why = "it needs Linux"
-    if why is None:
+    state = try_learning()
+    if state.works:
         yield good("what a server needs can be learned (`wrap --isolate learn`)")
     else:
-        yield note(f"what a server needs cannot be learned here: {why}", LEARN_FIX)
+        yield note(f"what a server needs cannot be learned here: {state.why}", LEARN_FIX)
 
 
 def _users(case: Case) -> dict[str, str]:
@@ -103,14 +98,14 @@ def _users(case: Case) -> dict[str, str]:
     users: dict[str, str] = {}
     with suppress(PolicyError):  # the check of the policy says so
         entries = wrap_isolation(WrapOptions((), {}, {}, ()))
-        asking = (entry for entry in entries if entry.engine != NONE)
+        asking = (entry for entry in entries if entry.engine != Isolation.NONE)
         users |= {f"{entry.server} in your policy": entry.engine for entry in asking}
     environment = case.environment
     machine = replace(Machine.here(case.project), home=case.user_folder, environment=environment)
     for file in find(machine):
         for server in read_config(file).servers:
             if server.guard is not None and is_isolated(server.guard):
-                users[f"{server.name} in {server.file}"] = server.guard.isolate or AUTO
+                users[f"{server.name} in {server.file}"] = server.guard.isolate or Isolation.AUTO
     return users
 
 

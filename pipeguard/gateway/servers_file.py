@@ -17,7 +17,7 @@ from pipeguard.errors import PolicyError
 from pipeguard.gateway.catalog import Override
 from pipeguard.gateway.menu import ToolMode
 from pipeguard.gateway.server_settings import IDLE_SECONDS, ServerSettings, Start
-from pipeguard.isolation.entry_check import check_entry
+from pipeguard.isolation import check_entry
 from pipeguard.runtime.transports import AUTO, transport_names
 
 MOST_SECONDS = 86400.0  # that a server may take for an answer

@@ -39,7 +39,7 @@ from pipeguard.gateway.servers_file import ManagementSettings, ServersFile
 from pipeguard.gateway.sources import Sources
 from pipeguard.gateway.telemetry import Signals, Telemetry
 from pipeguard.installation import reinstall_command
-from pipeguard.isolation.entry_check import missing_paths
+from pipeguard.isolation import missing_paths
 from pipeguard.log import Log, say
 from pipeguard.rulebook.cache import load_engines
 from pipeguard.runtime.endpoints import read_admission, server_context

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.errors import LaunchError
@@ -10,14 +11,20 @@ from pipeguard.errors import LaunchError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-BUBBLEWRAP, CONTAINER = "bubblewrap", "container"
-AUTO, NONE = "auto", "none"
 ADVICE = (
     "`pipeguard doctor isolation` tries the engines and says what each lacks. To run the server"
     " without isolation: --isolate none."
 )
-LEARN = "learn"  # no engine: as open as without one, and watched
-CHOICES = (AUTO, BUBBLEWRAP, CONTAINER, NONE, LEARN)  # of `--isolate`
+
+
+class Isolation(StrEnum):
+    """The values of `--isolate`: engines, and two words for none."""
+
+    AUTO = "auto"
+    BUBBLEWRAP = "bubblewrap"
+    CONTAINER = "container"
+    NONE = "none"
+    LEARN = "learn"  # as open as without an engine, and watched
 
 
 class EngineState(NamedTuple):
@@ -38,23 +45,23 @@ def bubblewrap_state(trial: Callable[[], str | None]) -> EngineState:
     """Test bubblewrap on this machine.
 
     Args:
-        trial: runs a program with it, and returns what was wrong (isolation.engine_trial).
+        trial: runs a program with it, and returns what was wrong (isolation.servers.engine_trial).
     """
     if sys.platform != "linux":
-        return EngineState(BUBBLEWRAP, works=False, why="it needs Linux")
+        return EngineState(Isolation.BUBBLEWRAP, works=False, why="it needs Linux")
     from pipeguard.isolation.bubblewrap import describe_search, find
 
     program = find()
     if program is None:
         why = f"it is not installed: {describe_search()}. Install the package `bubblewrap`"
-        return EngineState(BUBBLEWRAP, works=False, why=f"{why} of your distribution.")
+        return EngineState(Isolation.BUBBLEWRAP, works=False, why=f"{why} of your distribution.")
     try:
         problem = trial()
     except LaunchError as error:
         problem = str(error)
     if problem is None:
-        return EngineState(BUBBLEWRAP, works=True, why=program)
-    return EngineState(BUBBLEWRAP, works=False, why=_with_reason(problem))
+        return EngineState(Isolation.BUBBLEWRAP, works=True, why=program)
+    return EngineState(Isolation.BUBBLEWRAP, works=False, why=_with_reason(problem))
 
 
 def _with_reason(problem: str) -> str:
@@ -68,12 +75,12 @@ def container_state(find: Callable[[], str]) -> EngineState:
     """Test containers on this machine.
 
     Args:
-        find: tries podman and docker and returns what works (isolation.engine_trial).
+        find: tries podman and docker and returns what works (isolation.servers.engine_trial).
     """
     try:
-        return EngineState(CONTAINER, works=True, why=find())
+        return EngineState(Isolation.CONTAINER, works=True, why=find())
     except LaunchError as error:
-        return EngineState(CONTAINER, works=False, why=str(error))
+        return EngineState(Isolation.CONTAINER, works=False, why=str(error))
 
 
 def choose_engine(requested: str) -> str:
@@ -86,19 +93,19 @@ def choose_engine(requested: str) -> str:
         LaunchError: there is no such engine, or none is installed. It is tried by `doctor` and
             `setup` alone: a server that cannot be isolated then does not start.
     """
-    if requested not in CHOICES or requested == LEARN:
-        raise LaunchError(f"--isolate {requested}: choose from {', '.join(CHOICES)}.", 2)
-    if requested in (CONTAINER, NONE):
+    if requested not in tuple(Isolation) or requested == Isolation.LEARN:
+        raise LaunchError(f"--isolate {requested}: choose from {', '.join(Isolation)}.", 2)
+    if requested in (Isolation.CONTAINER, Isolation.NONE):
         return requested
     if sys.platform != "linux":
         raise LaunchError("servers can be isolated on Linux only, so far.", 126, ADVICE)
     from pipeguard.isolation.bubblewrap import describe_search, find, forbidding_setting
 
-    is_here, others = find() is not None, requested == AUTO
+    is_here, others = find() is not None, requested == Isolation.AUTO
     if is_here and not (others and forbidding_setting() and _has_containers()):
-        return BUBBLEWRAP
+        return Isolation.BUBBLEWRAP
     if others and _has_containers():
-        return CONTAINER
+        return Isolation.CONTAINER
     also = ", nor is podman or docker" if others else ""
     raise LaunchError(
         f"bubblewrap is not installed here{also}, so the server was not started:"

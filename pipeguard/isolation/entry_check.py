@@ -13,7 +13,7 @@ from pipeguard.config.isolate_key import entry_fields
 from pipeguard.config.strict_yaml import Document
 from pipeguard.errors import PolicyError
 from pipeguard.isolation.egress.hosts import HostError, HostRules
-from pipeguard.isolation.engines import CONTAINER
+from pipeguard.isolation.engines import Isolation
 from pipeguard.isolation.profile import ResourceLimits, parse_limits, parse_path, parse_port
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def check_entry(entry: YamlEntry) -> None:
     for name, item in keys["limits"].members().items() if "limits" in keys else ():
         _check(item, item.text(), partial(_limit, name))
     engine = keys["engine"].text() if "engine" in keys else ""
-    if engine == CONTAINER and "roots" in keys:
+    if engine == Isolation.CONTAINER and "roots" in keys:
         keys["roots"].wrong(
             "nothing can be mounted into a container while it runs, so it cannot be given the"
             " client's roots: name the folders under `read` or `write`"

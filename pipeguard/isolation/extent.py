@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipeguard.isolation.profile import Profile, ResourceLimits
+from pipeguard.isolation.profile import WRITE_ROOTS, Profile, ResourceLimits
 from pipeguard.isolation.run_later import changed_git
 from pipeguard.isolation.sensitive import is_inside
 from pipeguard.isolation.view import SYSTEM, MountKind
@@ -35,6 +35,11 @@ class Given(NamedTuple):
 
     what: str
     why: str
+
+    @property
+    def is_of_program(self) -> bool:
+        """True if the server's program needs it, and nothing else gives it."""
+        return self.why == ITS_PROGRAM
 
 
 class GivenFrom(NamedTuple):
@@ -96,6 +101,11 @@ class Extent(NamedTuple):
     def is_offline(self) -> bool:
         """True if it may connect to nothing at all."""
         return not self.hosts and not self.loopback
+
+    @property
+    def changes_roots(self) -> bool:
+        """True if it may change the client's roots."""
+        return self.roots == WRITE_ROOTS
 
     def fields(self) -> dict[str, object]:
         """For programs."""

@@ -16,7 +16,7 @@ from pipeguard.config.directories import cache_folder, config_folder
 from pipeguard.errors import LaunchError, PolicyError
 from pipeguard.isolation.egress.hosts import HostError, HostRules
 from pipeguard.isolation.egress.sockets import PROXY_PORT
-from pipeguard.isolation.engines import ADVICE, BUBBLEWRAP, CONTAINER, no_bubblewrap
+from pipeguard.isolation.engines import ADVICE, Isolation, no_bubblewrap
 from pipeguard.isolation.kept_homes import make_home, make_places
 from pipeguard.isolation.own_arguments import starting_folder, unseen_among, with_paths
 from pipeguard.isolation.packages import NPM_HOSTS, PYPI_HOSTS, find_package
@@ -84,7 +84,7 @@ class Sandbox:
         profile: Profile,
         report: Report = _unheard,
         say: Callable[[str], None] = _unheard,
-        engine: str = BUBBLEWRAP,
+        engine: str = Isolation.BUBBLEWRAP,
         fixed: tuple[str, ...] = (),
         proxies: ProxiesSource | None = None,
     ) -> None:
@@ -146,7 +146,7 @@ class Sandbox:
         Raises:
             LaunchError: the system has no descriptors or processes left, or no container works.
         """
-        if self.engine == CONTAINER:
+        if self.engine == Isolation.CONTAINER:
             return self._start_contained()
         from pipeguard.isolation import bubblewrap  # Linux alone has what it imports
 
@@ -342,7 +342,7 @@ def isolation_folder() -> str:
 def installer(
     command: Command,
     profile: Profile,
-    engine: str = BUBBLEWRAP,
+    engine: str = Isolation.BUBBLEWRAP,
     proxies: ProxiesSource | None = None,
     say: Callable[[str], None] = _unheard,
 ) -> Child:

@@ -12,7 +12,7 @@ import aiohttp
 
 from pipeguard.config.options import WrapOptions
 from pipeguard.errors import PipeGuardError
-from pipeguard.isolation.servers.starter import ServerStarter
+from pipeguard.isolation import ServerStarter
 from pipeguard.launch.child import Child
 from pipeguard.launch.environment import child_environment, parent_environment, refers
 from pipeguard.log import say

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pipeguard.config.options import WrapOptions
-    from pipeguard.isolation.servers.starter import ServerStarter
+    from pipeguard.isolation import ServerStarter
     from pipeguard.launch.child import Child
     from pipeguard.launch.environment import Environment
 
@@ -186,7 +186,7 @@ def _start(options: WrapOptions, variables: dict[str, str]) -> tuple[ServerStart
     """
     if not may_be_isolated(options):
         return None, start(Command(options.command, variables, options.values.get("--cwd")))
-    from pipeguard.isolation.servers.starter import ServerStarter
+    from pipeguard.isolation import ServerStarter
 
     try:
         starter = ServerStarter(options, variables)

@@ -42,7 +42,7 @@ from pipeguard.transports.stdio import LineChannel
 
 if TYPE_CHECKING:
     from pipeguard.identity.server_name import Launched
-    from pipeguard.isolation.servers.starter import ServerStarter
+    from pipeguard.isolation import ServerStarter
 else:
     from _queue import Empty, SimpleQueue
 

@@ -9,7 +9,7 @@ import pytest
 from pipeguard.config.isolate_key import ENGINES, LIMITS, IsolateEntry, find_entries
 from pipeguard.config.policy_file import PolicyScope, parse_policy
 from pipeguard.errors import PolicyError
-from pipeguard.isolation.engines import AUTO, NONE
+from pipeguard.isolation.engines import Isolation
 from pipeguard.isolation.profile import READERS
 from tests.snapshot import Snapshot
 
@@ -86,7 +86,7 @@ def test_a_project_grants_nothing() -> None:
 
 def test_the_names_are_those_that_isolation_knows() -> None:
     assert set(LIMITS) == set(READERS)
-    assert {AUTO, NONE} < set(ENGINES)
+    assert {Isolation.AUTO, Isolation.NONE} < set(ENGINES)
 
 
 def test_a_proxy_is_named_in_the_user_s_own_file_alone() -> None:

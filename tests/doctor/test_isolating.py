@@ -14,7 +14,7 @@ from pipeguard.doctor import isolating
 from pipeguard.doctor.diagnosis import Case, Diagnosis, DiagnosisState
 from pipeguard.errors import LaunchError
 from pipeguard.isolation.bubblewrap import find
-from pipeguard.isolation.engines import BUBBLEWRAP, CONTAINER, choose_engine
+from pipeguard.isolation.engines import Isolation, choose_engine
 from pipeguard.isolation.profile import Profile
 from pipeguard.isolation.sandbox import Sandbox
 from pipeguard.launch.child import Command
@@ -83,9 +83,9 @@ def test_the_engine_that_an_entry_names_counts(programs: Path) -> None:
 
 def test_a_server_is_told_of_every_engine_and_a_way_out(programs: Path) -> None:
     put(programs, "docker", "echo Cannot connect to the Docker daemon >&2; exit 1")
-    assert choose_engine("auto") == CONTAINER
+    assert choose_engine("auto") == Isolation.CONTAINER
     with pytest.raises(LaunchError) as caught:
-        Sandbox("x", Command(["/bin/true"], {}, "/"), Profile(), engine=CONTAINER).start()
+        Sandbox("x", Command(["/bin/true"], {}, "/"), Profile(), engine=Isolation.CONTAINER).start()
     said = caught.value.for_user()
     for words in ("its daemon is not running", "install the package `bubblewrap`"):
         assert words in said
@@ -97,7 +97,7 @@ def test_a_server_is_told_of_every_engine_and_a_way_out(programs: Path) -> None:
 def test_an_engine_that_is_missing_is_told_where_it_was_looked_for(programs: Path) -> None:
     put(programs, "podman", "exit 0")
     with pytest.raises(LaunchError, match="bubblewrap is not installed") as caught:
-        choose_engine(BUBBLEWRAP)
+        choose_engine(Isolation.BUBBLEWRAP)
     assert str(programs) in str(caught.value)
     assert "only root may change" in str(caught.value)
 

@@ -23,7 +23,7 @@ from pipeguard.isolation.container_attendant import PREFIX, RECORDS
 from pipeguard.isolation.container_engines import DOCKER, ContainerEngine, find_client
 from pipeguard.isolation.container_files import sort_files
 from pipeguard.isolation.egress.judge import EgressOutcome
-from pipeguard.isolation.engines import CONTAINER
+from pipeguard.isolation.engines import Isolation
 from pipeguard.isolation.profile import Profile, ResourceLimits
 from pipeguard.isolation.sandbox import HOMES, Sandbox, this_host
 from pipeguard.isolation.view import build_view
@@ -71,7 +71,7 @@ def engine(
 
 def contained(source: str, **variables: str) -> Child:
     command = Command(python(source), {"PATH": os.environ["PATH"], **variables}, "/")
-    return Sandbox("test", command, Profile(), engine=CONTAINER).start()
+    return Sandbox("test", command, Profile(), engine=Isolation.CONTAINER).start()
 
 
 def test_nothing_that_was_not_given_can_be_reached(
@@ -80,7 +80,7 @@ def test_nothing_that_was_not_given_can_be_reached(
     records = Records()
     given = str(home / "work" / "given")
     profile = Profile(write=(given,), limits=LIMITS)
-    outcomes = tried(home, tmp_path, profile, records, CONTAINER)
+    outcomes = tried(home, tmp_path, profile, records, Isolation.CONTAINER)
     assert outcomes.pop("home") == "escaped: ['work']"  # the way to what was given
     if not engine.is_rootless and landlock.obstacle() is not None:
         del outcomes["write /dev/new"]  # of root, and in 64 MiB of memory of the container's own
@@ -109,7 +109,7 @@ def test_landlocks_rules_hold_in_a_container(engine: ContainerEngine, home: Path
     """What is in it and not given, as its own files, is refused; the first process is outside."""
     given = str(home / "work" / "given")
     command = Command(python(LOOK), {"PATH": os.environ["PATH"]}, given)
-    child = Sandbox("test", command, Profile(write=(given,)), engine=CONTAINER).start()
+    child = Sandbox("test", command, Profile(write=(given,)), engine=Isolation.CONTAINER).start()
     try:
         said = answer(child).decode().splitlines()
     finally:
@@ -180,7 +180,7 @@ def test_a_port_of_this_machine_is_given_by_number(engine: ContainerEngine) -> N
     with answering(socket.AF_INET, ("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         command = Command(python(source, str(port)), {"PATH": os.environ["PATH"]}, "/")
-        sandbox = Sandbox("test", command, Profile(loopback=(port,)), engine=CONTAINER)
+        sandbox = Sandbox("test", command, Profile(loopback=(port,)), engine=Isolation.CONTAINER)
         child = sandbox.start()
         try:
             assert answer(child) == b"b'reached'\n"
@@ -239,7 +239,9 @@ def test_a_server_that_starts_in_its_home_keeps_it(home: Path, engine: Container
     said = []
     for folder in (home, home, home / "work"):
         command = Command(python(source), {"PATH": os.environ["PATH"]}, str(folder))
-        child = Sandbox("kept", command, Profile(keeps_home=True), engine=CONTAINER).start()
+        child = Sandbox(
+            "kept", command, Profile(keeps_home=True), engine=Isolation.CONTAINER
+        ).start()
         try:
             said.append(answer(child))
         finally:
@@ -257,7 +259,7 @@ def test_a_link_in_the_home_leads_where_it_did(tmp_path: Path, home: Path, state
     (home / "bin").mkdir()
     (home / "bin" / "server").symlink_to(tool / "server")
     command = Command([str(home / "bin" / "server")], {"PATH": os.environ["PATH"]}, "/")
-    child = Sandbox("test", command, Profile(), engine=CONTAINER).start()
+    child = Sandbox("test", command, Profile(), engine=Isolation.CONTAINER).start()
     try:
         assert answer(child).decode().strip() == str(tool / "server")
     finally:

@@ -15,7 +15,7 @@ from threading import Lock, Thread
 import pytest
 
 from pipeguard.isolation.egress.judge import EgressOutcome, EgressRecord
-from pipeguard.isolation.engines import BUBBLEWRAP
+from pipeguard.isolation.engines import Isolation
 from pipeguard.isolation.profile import MEBIBYTE, Profile, ResourceLimits
 from pipeguard.isolation.sandbox import Sandbox
 from pipeguard.launch.child import Child, Command
@@ -82,7 +82,11 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def tried(
-    home: Path, tmp_path: Path, profile: Profile, records: Records, engine: str = BUBBLEWRAP
+    home: Path,
+    tmp_path: Path,
+    profile: Profile,
+    records: Records,
+    engine: str = Isolation.BUBBLEWRAP,
 ) -> dict[str, str]:
     """Run the attempts in a sandbox, with everything outside that they could reach."""
     with surrounded(home, tmp_path) as facts:

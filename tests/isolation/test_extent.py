@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from pipeguard.cli.isolate import command
 from pipeguard.config.options import read
 from pipeguard.isolation.extent import ITS_OPTIONS, POLICY, Given
-from pipeguard.isolation.servers.sources import preview
+from pipeguard.isolation.servers.preview import preview
 from tests.isolation.test_wrapped import REACHER, Isolated, isolated
 
 pytestmark = pytest.mark.real

@@ -17,8 +17,8 @@ from pipeguard.errors import LaunchError, PolicyError
 from pipeguard.isolation.profile import Profile
 from pipeguard.isolation.runtimes import folders_among
 from pipeguard.isolation.sandbox import Sandbox, this_host
-from pipeguard.launch.child import Command
 from pipeguard.isolation.servers.starter import ServerStarter
+from pipeguard.launch.child import Command
 from tests.each import each
 from tests.isolation.test_escapes import CANARY, answer, answering
 

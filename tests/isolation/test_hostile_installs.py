@@ -12,13 +12,13 @@ from typing import NamedTuple
 import pytest
 
 from pipeguard.errors import LaunchError
-from pipeguard.isolation.engines import BUBBLEWRAP, CONTAINER
+from pipeguard.isolation.engines import Isolation
 from pipeguard.isolation.fetching import DONE, fetch_package, newest
-from pipeguard.isolation.inventory import packages, remove
 from pipeguard.isolation.packages import NPM, PYPI, Package
 from pipeguard.isolation.profile import Profile
 from pipeguard.isolation.runtimes import runtime_of_package
 from pipeguard.isolation.sandbox import installer, packages_folder, this_host
+from pipeguard.isolation.servers.inventory import packages, remove
 from pipeguard.launch.child import Child, Command
 from tests.each import each
 from tests.isolation.containers import engine_here
@@ -66,7 +66,7 @@ def install(
     package: Package,
     script: str,
     files: Mapping[str, str] = NO_FILES,
-    engine: str = BUBBLEWRAP,
+    engine: str = Isolation.BUBBLEWRAP,
     **manifest: object,
 ) -> Installation:
     """Fetch a package whose install script is a shell's."""
@@ -111,12 +111,12 @@ def test_an_installer_reaches_nothing_but_its_registry_and_its_folder(
     with pytest.MonkeyPatch.context() as patch:
         if installed_by == "uv":
             patch.setenv("PATH", os.pathsep.join((*WITH_UV, os.environ["PATH"])))
-        attacked(home, tmp_path, package, BUBBLEWRAP)
+        attacked(home, tmp_path, package, Isolation.BUBBLEWRAP)
 
 
 def test_an_installer_in_a_container_reaches_no_more(home: Path, tmp_path: Path) -> None:
     engine_here(packages_folder().parent)
-    attacked(home, tmp_path, OF_NPM, CONTAINER)
+    attacked(home, tmp_path, OF_NPM, Isolation.CONTAINER)
 
 
 def attacked(home: Path, tmp_path: Path, package: Package, engine: str) -> None:

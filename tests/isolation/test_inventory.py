@@ -13,18 +13,16 @@ import pytest
 
 from pipeguard.errors import LaunchError
 from pipeguard.isolation.fetching import DONE, fetch_package, newest, package_folders
-from pipeguard.isolation.inventory import (
-    Installed,
-    home_owners,
-    packages,
-    remove,
-    remove_home,
-    server_homes,
-    update,
-)
 from pipeguard.isolation.packages import NPM, Package
 from pipeguard.isolation.profile import Profile
 from pipeguard.isolation.sandbox import packages_folder
+from pipeguard.isolation.servers.inventory import (
+    Installed,
+    Inventory,
+    packages,
+    remove,
+    update,
+)
 from pipeguard.launch.child import Child, Command, start
 from tests.isolation.test_wrapped import Isolated
 
@@ -154,9 +152,9 @@ def test_a_kept_home_is_its_server_s(tmp_path: Path) -> None:
         run.ready().call("write", tmp_path / "home" / "kept")
         run.hang_up()
         run.code()
-    assert home_owners() == ("reacher",)
-    (folder,) = server_homes("reacher")
-    assert (folder / "home" / "kept").read_text() == "written"
-    assert server_homes("another") == ()
-    remove_home(folder)
-    assert home_owners() == ()
+    assert Inventory.read().owners == ("reacher",)
+    kept = Inventory.read().select("reacher")
+    assert (kept.homes[0][0] / "home" / "kept").read_text() == "written"
+    assert Inventory.read().select("another") == Inventory()
+    assert kept.remove() == ()
+    assert Inventory.read().owners == ()

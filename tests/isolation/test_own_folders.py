@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeguard.isolation.engines import BUBBLEWRAP, CONTAINER
+from pipeguard.isolation.engines import Isolation
 from pipeguard.isolation.profile import MEBIBYTE, Profile, ResourceLimits
 from pipeguard.isolation.sandbox import Sandbox
 from pipeguard.launch.child import Command
@@ -32,10 +32,10 @@ REFUSED = (
 )
 
 
-@pytest.fixture(params=[BUBBLEWRAP, CONTAINER])
+@pytest.fixture(params=[Isolation.BUBBLEWRAP, Isolation.CONTAINER])
 def engine(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path / "state"))
-    if request.param == CONTAINER:
+    if request.param == Isolation.CONTAINER:
         engine_here(tmp_path / "state" / "isolation")
     return str(request.param)
 
@@ -90,7 +90,7 @@ def test_what_is_written_where_it_starts_in_the_home_is_not_lost(
 def test_a_home_anywhere_covers_nothing(home: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", home)
     script = "echo x > /tmp/a && echo x > /var/tmp/b && cat /tmp/a /var/tmp/b; ls /usr/bin/env"
-    assert ran(script, BUBBLEWRAP, Profile(limits=LIMITS)) == "x\nx\n/usr/bin/env\n"
+    assert ran(script, Isolation.BUBBLEWRAP, Profile(limits=LIMITS)) == "x\nx\n/usr/bin/env\n"
 
 
 def test_each_of_its_folders_holds_what_the_limit_says(engine: str) -> None:

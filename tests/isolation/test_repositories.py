@@ -10,7 +10,7 @@ import pytest
 
 from pipeguard.cli._extent_report import extent_lines
 from pipeguard.isolation import run_later
-from pipeguard.isolation.engines import BUBBLEWRAP, CONTAINER
+from pipeguard.isolation.engines import Isolation
 from pipeguard.isolation.extent import compute_extent
 from pipeguard.isolation.profile import WRITE_ROOTS, Profile
 from pipeguard.isolation.run_later import find_named, list_submodules
@@ -123,7 +123,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def ran(profile: Profile, text: str, engine: str = BUBBLEWRAP, *words: str) -> str:
+def ran(profile: Profile, text: str, engine: str = Isolation.BUBBLEWRAP, *words: str) -> str:
     argv = ["/bin/sh", "-c", f"exec 2>&1; {text}; true", *words]
     command = Command(argv, {"PATH": os.defpath}, "/")
     child = Sandbox("git", command, profile, engine=engine).start()
@@ -140,12 +140,12 @@ def test_git_runs_what_a_server_without_isolation_leaves(home: Path) -> None:
 
 
 @pytest.mark.often("*-bubblewrap", "what they are-container")
-@pytest.mark.parametrize("engine", [BUBBLEWRAP, CONTAINER])
+@pytest.mark.parametrize("engine", [Isolation.BUBBLEWRAP, Isolation.CONTAINER])
 @pytest.mark.parametrize("given", ["each project", "what they are in", "what is above that"])
 def test_git_runs_nothing_that_an_isolated_server_leaves(
     given: str, engine: str, home: Path
 ) -> None:
-    if engine == CONTAINER:
+    if engine == Isolation.CONTAINER:
         engine_here(home.parent / "state" / HOMES)
     projects = made(home / "work")
     folders = {
@@ -174,9 +174,9 @@ def test_git_runs_nothing_that_a_server_leaves_in_roots(home: Path) -> None:
     assert (projects["settings"] / "file").read_text() == "new\n"
 
 
-@pytest.mark.parametrize("engine", [BUBBLEWRAP, CONTAINER])
+@pytest.mark.parametrize("engine", [Isolation.BUBBLEWRAP, Isolation.CONTAINER])
 def test_what_is_run_later_is_only_read_in_projects_below(engine: str, home: Path) -> None:
-    if engine == CONTAINER:
+    if engine == Isolation.CONTAINER:
         engine_here(home.parent / "state" / HOMES)
     held = {project / name: name for project in later_projects(home) for name in LATER}
     innocent = [project / name for project in later_projects(home) for name in INNOCENT]
@@ -240,7 +240,14 @@ def test_a_server_of_git_commits_and_keeps_hooks_and_settings(home: Path) -> Non
 def test_an_argument_gives_no_repository_s_own_folder_to_be_changed(home: Path) -> None:
     project = repository(home / "project")
     text = f"cd {project}; cat .git/HEAD; echo > .git/commondir; echo > made"
-    said = ran(Profile(), text, BUBBLEWRAP, "server", str(project), f"--exclude={project}/.git")
+    said = ran(
+        Profile(),
+        text,
+        Isolation.BUBBLEWRAP,
+        "server",
+        str(project),
+        f"--exclude={project}/.git",
+    )
     assert "ref: " in said
     assert "Read-only" in said
     assert (project / "made").exists()
@@ -294,7 +301,9 @@ def test_it_is_told_where_a_server_may_have_git_run_programs(server: str, home: 
         "other": Profile(write=(f"{home}/projects",)),
     }
     command = Command(["/bin/sh"], {"PATH": os.defpath}, "/")
-    extent = compute_extent(BUBBLEWRAP, Sandbox("git", command, profiles[server]).seen, ())
+    extent = compute_extent(
+        Isolation.BUBBLEWRAP, Sandbox("git", command, profiles[server]).seen, ()
+    )
     text = " ".join(" ".join(extent_lines(extent)).split())
     told = "~/projects/one/.git among it: so it can have programs run at your next git command"
     assert (told in text) == (server != "other")

@@ -12,9 +12,9 @@ from click.testing import CliRunner
 
 from pipeguard.cli.isolate import command
 from pipeguard.isolation.egress.hosts import HostRules
-from pipeguard.isolation.inventory import packages, remove
 from pipeguard.isolation.packages import find_package
 from pipeguard.isolation.sandbox import packages_folder
+from pipeguard.isolation.servers.inventory import packages, remove
 from pipeguard.isolation.shipped import FILE, all_shipped, find_profile, package_key
 from tests.isolation.test_wrapped import Isolated
 from tests.wrap.wrapped import Object

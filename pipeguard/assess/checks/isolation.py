@@ -15,9 +15,7 @@ from pipeguard.clients.guarding import ISOLATE, wrap_options
 from pipeguard.clients.isolating import obstacle
 from pipeguard.errors import LaunchError
 from pipeguard.firewall.finding import Severity
-from pipeguard.isolation.docker_words import is_of_containers
-from pipeguard.isolation.egress.addresses import describe_excess
-from pipeguard.isolation.engines import AUTO, LEARN, NONE, choose_engine
+from pipeguard.isolation import Isolation, ServerCommand, choose_engine, describe_excess
 
 NOT_ISOLATED = PostureCheck(
     "server-not-isolated",
@@ -51,7 +49,7 @@ def look(target: AssessmentTarget) -> Iterator[PostureFinding]:
 
 def _has_engine() -> bool:
     try:
-        choose_engine(AUTO)
+        choose_engine(Isolation.AUTO)
     except LaunchError:
         return False
     return True
@@ -61,21 +59,23 @@ def _open(target: AssessmentTarget, server: ServerEntry) -> Iterator[PostureFind
     held = entry_isolation(target, server)
     if held is None or held.is_held:
         return
-    is_told = held.by_entry == NONE and server.guard is not None  # as a weakened guard
+    is_told = held.by_entry == Isolation.NONE and server.guard is not None  # as a weakened guard
     if is_told or target.is_judged(server).state not in _STARTED:
         return
     why = obstacle(server)
     fix = () if why or is_of_gateway(server) else (*setup_command(target, server), ISOLATE)
-    touches = _CONTAINED if is_of_containers(server.own_words) else _TOUCHES
+    touches = _CONTAINED if ServerCommand(server.own_words).is_container else _TOUCHES
     message = f"{touches}{_because(held)}." + (f" But {why}." if why else "")
     yield NOT_ISOLATED.of_server(server, message, fix=fix)
 
 
 def _because(isolation: EntryIsolation) -> str:
     """Why a server is not held that something is said of."""
-    if isolation.engine == LEARN:
+    if isolation.engine == Isolation.LEARN:
         return ", since `--isolate learn` refuses it nothing"
-    return ", since your policy says `engine: none`" if isolation.by_policy == NONE else ""
+    return (
+        ", since your policy says `engine: none`" if isolation.by_policy == Isolation.NONE else ""
+    )
 
 
 def _given_away(target: AssessmentTarget, server: ServerEntry) -> Iterator[PostureFinding]:
@@ -90,7 +90,7 @@ def _given_away(target: AssessmentTarget, server: ServerEntry) -> Iterator[Postu
 
 
 def _weakness(target: AssessmentTarget, name: str, value: str) -> str:
-    if name == ISOLATE and value == NONE:
+    if name == ISOLATE and value == Isolation.NONE:
         return "`--isolate none` runs it without isolation, whatever the policy says"
     if name in ("--read", "--write") and holds_home(value, str(target.machine.home)):
         verb = "read" if name == "--read" else "change"
@@ -103,5 +103,5 @@ def _weakness(target: AssessmentTarget, name: str, value: str) -> str:
 def _severity(target: AssessmentTarget, server: ServerEntry, name: str) -> Severity:
     """Medium; low for a server without isolation that the policy does not isolate either."""
     held = entry_isolation(target, server)
-    is_usual = held is None or held.by_policy in ("", NONE)
+    is_usual = held is None or held.by_policy in ("", Isolation.NONE)
     return Severity.LOW if name == ISOLATE and is_usual else Severity.MEDIUM

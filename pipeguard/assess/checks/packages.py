@@ -12,7 +12,7 @@ from pipeguard.clients.entries import ServerEntry
 from pipeguard.clients.masking import masked_text
 from pipeguard.errors import LaunchError
 from pipeguard.firewall.finding import Severity
-from pipeguard.isolation.packages import find_package
+from pipeguard.isolation import ServerCommand
 
 UNPINNED = PostureCheck(
     "package-not-pinned",
@@ -55,7 +55,7 @@ def _is_fetched_once(target: AssessmentTarget, server: ServerEntry) -> bool:
     """True if PipeGuard fetches its package, and keeps it: that of an isolated server."""
     held = entry_isolation(target, server)
     try:
-        return held is not None and held.is_held and find_package(server.own_words) is not None
+        return held is not None and held.is_held and bool(ServerCommand(server.own_words).package)
     except LaunchError:
         return False  # nor does it start
 

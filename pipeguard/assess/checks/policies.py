@@ -14,7 +14,7 @@ from pipeguard.config.policy_file import PolicyFile, PolicyScope, parse_policy, 
 from pipeguard.errors import PolicyError
 from pipeguard.firewall.finding import Action, Severity
 from pipeguard.firewall.policy import Layer, Mode
-from pipeguard.isolation.egress.addresses import describe_excess
+from pipeguard.isolation import describe_excess
 
 WRONG = PostureCheck(
     "policy-wrong",

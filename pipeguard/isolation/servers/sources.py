@@ -1,24 +1,17 @@
-"""Grants of an isolated server: by options, the policy and its profile; and what they come to.
+"""Grants of an isolated server: by options, the policy and its profile.
 
-Starts nothing: `starter` does.
+Reads no policy and starts nothing: `starter` and `preview` do.
 """
 
 from __future__ import annotations
 
-import json
 import os
 from typing import TYPE_CHECKING
 
-from pipeguard.config.effective_policy import wrap_isolation
-from pipeguard.config.isolate_key import find_entries
-from pipeguard.errors import LaunchError, PolicyError
-from pipeguard.identity.server_name import identify_server
-from pipeguard.isolation.engines import AUTO, CONTAINER
-from pipeguard.isolation.extent import ITS_OPTIONS, KNOWN, POLICY, GivenFrom, compute_extent
-from pipeguard.isolation.fetching import DONE, newest
-from pipeguard.isolation.kept_homes import home_path
-from pipeguard.isolation.own_arguments import starting_folder, with_paths
-from pipeguard.isolation.packages import find_package, find_program
+from pipeguard.errors import PolicyError
+from pipeguard.isolation.engines import Isolation
+from pipeguard.isolation.extent import ITS_OPTIONS, KNOWN, POLICY, GivenFrom
+from pipeguard.isolation.packages import find_package
 from pipeguard.isolation.profile import (
     Profile,
     ResourceLimits,
@@ -28,20 +21,14 @@ from pipeguard.isolation.profile import (
     roots_mode,
     written_path,
 )
-from pipeguard.isolation.runtimes import Runtime, find_runtime, runtime_of_package
-from pipeguard.isolation.sandbox import homes_folder, packages_folder, this_host
-from pipeguard.isolation.server_view import server_view
-from pipeguard.launch.command import Command
+from pipeguard.isolation.shipped import find_profile, package_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from pipeguard.config.isolate_key import IsolateEntry
     from pipeguard.config.options import WrapOptions
-    from pipeguard.isolation.extent import Extent
-    from pipeguard.isolation.packages import Package
     from pipeguard.isolation.shipped import ShippedProfile
-    from pipeguard.isolation.view import SandboxUser
 
 
 def combine_grants(entries: Iterable[IsolateEntry]) -> Profile:
@@ -140,12 +127,8 @@ def whole_profile(sources: Sequence[GivenFrom]) -> Profile:
 
 def find_shipped(engine: str, command: Sequence[str]) -> ShippedProfile | None:
     """The profile of a known server; an engine that is named by itself gives none."""
-    package = find_package(command) if engine == AUTO else None
-    if package is None:
-        return None
-    from pipeguard.isolation.shipped import find_profile, package_key
-
-    return find_profile(package_key(package))
+    package = find_package(command) if engine == Isolation.AUTO else None
+    return find_profile(package_key(package)) if package is not None else None
 
 
 def check_roots(name: str, engine: str, *, is_shared: bool, is_container: bool) -> None:
@@ -165,7 +148,7 @@ def check_roots(name: str, engine: str, *, is_shared: bool, is_container: bool) 
         named = "-v PATH:PATH:ro among its own words"
     if is_shared:
         why = "several clients share it, and each would get the folders of the others"
-    elif engine == CONTAINER or is_container:
+    elif engine == Isolation.CONTAINER or is_container:
         why = "it runs in a container, into which nothing can be mounted while it runs"
     if why:
         raise PolicyError(
@@ -195,64 +178,3 @@ def _links(texts: Iterable[str], folder: str, home_folder: str) -> tuple[tuple[s
     written = (written_path(text, folder, home_folder) for text in texts)
     pairs = ((path, os.path.realpath(path)) for path in written)
     return tuple((path, real) for path, real in pairs if path != real)
-
-
-# --- isolation preview ------------------------------------------------------------------
-# What a server would be given if it were started isolated now; starts and makes nothing.
-
-
-def preview(
-    options: WrapOptions, name: str, engine: str, variables: Mapping[str, str], *, folder: str
-) -> Extent:
-    """The extent of a server as it would be started, which is no container by its own words.
-
-    Args:
-        options: of `wrap`.
-        name: under which the policy knows it.
-        engine: that isolates it.
-        variables: of its environment; PATH names its program.
-        folder: that it starts in, where its options name none.
-
-    Raises:
-        PipeGuardError: it would not start: the message says why.
-    """
-    command = Command(options.command, variables, options.values.get("--cwd") or folder)
-    start, host = starting_folder(command), this_host()
-    entries = find_entries(name, wrap_isolation(options), options.lists.get("--tag", ()))
-    sources = list_sources(options, entries, engine, start)
-    profile = whole_profile(sources)
-    package = find_package(command.argv)
-    unknown = package_folder = ""
-    try:
-        argv, runtime, package_folder = _program(command, package, start, host)
-    except LaunchError as error:  # here: its client may have another PATH
-        unknown, argv, runtime = str(error), tuple(command.argv), Runtime("", ())
-    who = identify_server(options.command, options.values.get("--cwd"))
-    home = str(home_path(homes_folder(), f"{name}\n{who.identity}")) if profile.keeps_home else ""
-    try:
-        seen = server_view(
-            with_paths(argv[0], argv[1:], start), runtime, profile, host, start, home or None
-        )
-    except OSError as error:
-        raise LaunchError(f"{error.filename}: {error.strerror}.") from None
-    specs = " ".join(package.specs) if package is not None else ""
-    is_known = package is None or bool(package_folder)
-    extent = compute_extent(engine, seen, sources, (specs, package_folder, is_known), home)
-    return extent._replace(unknown=unknown)
-
-
-def _program(
-    command: Command, package: Package | None, folder: str, host: SandboxUser
-) -> tuple[tuple[str, ...], Runtime, str]:
-    """The words to run, what their program needs, and the folder of a package that is there."""
-    if package is None:
-        return tuple(command.argv), find_runtime(command.argv, command.env, folder, host), ""
-    there = newest(packages_folder(), package.identity)
-    if there is None:
-        return ("", *package.arguments), Runtime("", ()), ""
-    argv = (find_program(str(there), package), *package.arguments)
-    needs = json.loads((there / DONE).read_text("utf-8")).get("needs", ())
-    given = (str(there), *map(str, needs))
-    name = package.program_name
-    runtime = runtime_of_package(name, argv, given, command.env, folder, host)
-    return argv, runtime, str(there)

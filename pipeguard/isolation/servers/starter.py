@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 from pipeguard.config.user_policy import mentions_isolation
 from pipeguard.errors import PipeGuardError, PolicyError
 from pipeguard.isolation.docker_words import is_of_containers
-from pipeguard.isolation.engines import AUTO, CONTAINER, LEARN, NONE, choose_engine
+from pipeguard.isolation.engines import Isolation, choose_engine
 from pipeguard.isolation.profile import Profile
 from pipeguard.isolation.servers.outer_proxies import outer_proxies
 from pipeguard.launch.child import Command, start
@@ -87,7 +87,7 @@ class ServerStarter:
         self._waiting: tuple[tuple[str, ...], tuple[str, ...]] = (), ()
         self._learner: Learner | None = None
         self._began = time()
-        if options.values.get("--isolate") == LEARN:
+        if options.values.get("--isolate") == Isolation.LEARN:
             self._learner = self._made_learner()
         else:
             self._sandbox = self._make()
@@ -221,8 +221,9 @@ class ServerStarter:
         entries = self._entries()
         asked = options.values.get("--isolate") or self._engine(entries)
         is_container = is_of_containers(options.command)
-        engine = CONTAINER if is_container and asked == AUTO else choose_engine(asked)
-        if engine == NONE:
+        is_chosen = is_container and asked == Isolation.AUTO
+        engine = Isolation.CONTAINER if is_chosen else choose_engine(asked)
+        if engine == Isolation.NONE:
             if (useless := options.isolation()) and "--isolate" not in options.values:
                 raise PolicyError(
                     f"{min(useless)} would have no effect: the server is not isolated. Add"
@@ -273,8 +274,8 @@ class ServerStarter:
         """
         if entries:
             return entries[0].engine
-        engine = next((each.engine for each in self._entries(self._wanted_name)), NONE)
-        if engine != NONE:
+        engine = next((each.engine for each in self._entries(self._wanted_name)), Isolation.NONE)
+        if engine != Isolation.NONE:
             _say(
                 f"{self._name} is isolated as {self._wanted_name} is, and is given nothing of what"
                 f" your policy gives {self._wanted_name}: that is another server. Give it its own"

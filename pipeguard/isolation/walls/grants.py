@@ -91,6 +91,15 @@ class WallGrant(NamedTuple):
     holds: tuple[str, ...] = ()
     hint: str = ""
 
+    def describe_start(self, server: str) -> str:
+        """Say in a sentence from when a server has it."""
+        if self.is_live:
+            return "It applies within a second, also to servers that run."
+        return (
+            f"It applies from the next start of {visible(server)}: restart it in its client, or"
+            " restart `pipeguard serve` if it runs behind that."
+        )
+
 
 def find_grant(
     findings: Sequence[Mapping[str, str]],

@@ -19,9 +19,9 @@ from pipeguard.isolation.learning.reduction import propose, reduce
 from pipeguard.isolation.learning.tracer import _HostNames
 from pipeguard.isolation.profile import Profile
 from pipeguard.isolation.sandbox import this_host
+from pipeguard.isolation.servers.starter import _IsolatedConnections
 from pipeguard.isolation.walls.grants import Wall
 from pipeguard.isolation.walls.witness import describe_walls
-from pipeguard.isolation.servers.starter import _IsolatedConnections
 from pipeguard.state.connections import EndedConnection
 from tests.each import each
 from tests.isolation.egress.sandbox import running

@@ -7,8 +7,8 @@ import sys
 
 from pipeguard.errors import LaunchError
 from pipeguard.isolation.engines import (
-    CONTAINER,
     EngineState,
+    Isolation,
     bubblewrap_state,
     choose_engine,
     container_state,
@@ -30,6 +30,31 @@ def try_container() -> EngineState:
     return container_state(_container_engine)
 
 
+def try_engines() -> tuple[EngineState, ...]:
+    """Run a program isolated by each engine, and say which works here."""
+    if sys.platform != "linux":
+        return (EngineState("isolation", works=False, why="it needs Linux"),)
+    return try_bubblewrap(), try_container()
+
+
+def try_landlock() -> EngineState:
+    """Say whether Landlock's rules hold in a sandbox here, too."""
+    from pipeguard.isolation.landlock import obstacle, version
+
+    why = obstacle()
+    return EngineState("landlock", why is None, why or f"version {version()}")
+
+
+def try_learning() -> EngineState:
+    """Say whether it can be learned here what a server needs."""
+    why: str | None = "it needs Linux"
+    if sys.platform == "linux":
+        from pipeguard.isolation.learning.tracer import obstacle
+
+        why = obstacle()
+    return EngineState(Isolation.LEARN, why is None, why or "strace")
+
+
 def find_engine_problem(requested: str) -> str:
     """Why servers that are isolated by an engine would not start here; empty where they do.
 
@@ -42,7 +67,7 @@ def find_engine_problem(requested: str) -> str:
         engine = choose_engine(requested)
     except LaunchError as error:
         return str(error)
-    state = try_container() if engine == CONTAINER else try_bubblewrap()
+    state = try_container() if engine == Isolation.CONTAINER else try_bubblewrap()
     return "" if state.works else f"{state.name}: {state.why}"
 
 

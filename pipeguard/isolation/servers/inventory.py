@@ -1,20 +1,34 @@
-"""The state folder's part of isolation: fetched packages and kept homes."""
+"""The state folder's part of isolation: fetched packages, kept homes, and what was learned."""
 
 from __future__ import annotations
 
 import json
+import os
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from pipeguard.config.options import WrapOptions
 from pipeguard.errors import LaunchError, StateError
 from pipeguard.isolation.fetching import DONE, install, lock, package_folders, remove_unused, use
+from pipeguard.isolation.learning import observed
 from pipeguard.isolation.packages import Package
 from pipeguard.isolation.removal import remove_tree, tree_bytes
-from pipeguard.isolation.sandbox import NAME_FILE, PACKAGES, homes_folder, packages_folder
+from pipeguard.isolation.sandbox import (
+    NAME_FILE,
+    PACKAGES,
+    homes_folder,
+    installer,
+    packages_folder,
+)
+from pipeguard.isolation.servers.outer_proxies import outer_proxies
+from pipeguard.log import say
+from pipeguard.state.paths import existing_state_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from pipeguard.isolation.learning.observed import Observed
     from pipeguard.isolation.profile import Profile
     from pipeguard.launch.child import Child, Command
 
@@ -102,14 +116,12 @@ def remove(installed: Installed) -> bool:
         return not remove_unused(package_folders(root, installed.package.identity))
 
 
-def server_homes(name: str) -> tuple[Path, ...]:
-    """The folders of the kept homes of a server."""
-    return tuple(folder for folder, owner in _homes() if owner == name)
-
-
-def home_owners() -> tuple[str, ...]:
-    """The servers that have a kept home."""
-    return tuple(sorted({owner for _, owner in _homes()}))
+def homes() -> Iterator[tuple[Path, str]]:
+    """Kept homes, each with the server that has it."""
+    for folder in sorted(homes_folder().glob("*")):
+        file = folder / NAME_FILE
+        if folder.name != PACKAGES and file.is_file():
+            yield folder, file.read_text("utf-8", "replace")[:1000]
 
 
 def remove_home(folder: Path) -> None:
@@ -122,13 +134,6 @@ def remove_home(folder: Path) -> None:
         remove_tree(folder)
     except OSError as error:
         raise StateError(f"{folder} cannot be removed: {error.strerror}.") from None
-
-
-def _homes() -> Iterator[tuple[Path, str]]:
-    for folder in sorted(homes_folder().glob("*")):
-        file = folder / NAME_FILE
-        if folder.name != PACKAGES and file.is_file():
-            yield folder, file.read_text("utf-8", "replace")[:1000]
 
 
 def _is_refetched(later: Installed, earlier: Installed) -> bool:
@@ -155,3 +160,78 @@ def _read(folder: Path) -> Installed | None:
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     return found if package.specs and folder.name.startswith(package.identity) else None
+
+
+class Inventory(NamedTuple):
+    """All that is kept, or all of one name.
+
+    Attributes:
+        learned: the servers of which something was learned.
+        homes: kept homes, each with the server that has it.
+        packages: those that were fetched.
+    """
+
+    learned: tuple[str, ...] = ()
+    homes: tuple[tuple[Path, str], ...] = ()
+    packages: tuple[Installed, ...] = ()
+
+    @classmethod
+    def read(cls) -> Inventory:
+        """Read the state folder, which need not exist."""
+        if existing_state_folder() is None:
+            return cls()
+        learned = tuple(observed.learned_names())
+        return cls(learned, tuple(homes()), packages())
+
+    @property
+    def owners(self) -> tuple[str, ...]:
+        """The servers that have a kept home."""
+        return tuple(sorted({owner for _, owner in self.homes}))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Servers, then packages."""
+        servers = dict.fromkeys((*self.learned, *self.owners))
+        return (*servers, *(each.name for each in self.packages))
+
+    def select(self, name: str) -> Inventory:
+        """Select what is kept of a server or package."""
+        return Inventory(
+            tuple(each for each in self.learned if each == name),
+            tuple((folder, owner) for folder, owner in self.homes if owner == name),
+            tuple(each for each in self.packages if name in (each.name, each.package.specs[0])),
+        )
+
+    def load_learned(self) -> Iterator[tuple[str, Observed]]:
+        """The servers of which something was learned, with that; warns of what cannot be read."""
+        for name in self.learned:
+            try:
+                seen = observed.load(name)
+            except StateError as error:
+                say(str(error), "warning")  # the others are there all the same
+                continue
+            if seen is not None:
+                yield name, seen
+
+    def remove(self) -> tuple[Installed, ...]:
+        """Remove all of it; returns the packages that stay, since a server runs from them.
+
+        Raises:
+            StateError: a home cannot be removed.
+        """
+        for name in self.learned:
+            observed.forget(name)
+        for folder, _ in self.homes:
+            remove_home(folder)
+        return tuple(each for each in self.packages if not remove(each))
+
+
+def package_updater() -> Callable[[Installed], Installed]:
+    """A function that fetches a package anew, through the proxy of the user's network.
+
+    Raises:
+        PipeGuardError: the policy is invalid, or a secret that is referred to is missing.
+    """
+    proxies = outer_proxies(WrapOptions((), {}, {}, ()))
+    install = partial(installer, proxies=proxies, say=say)
+    return lambda installed: update(installed, os.environ, install)

@@ -1,0 +1,129 @@
+"""A server's command line, as isolation reads it; starts nothing, and fetches nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from pipeguard.config.isolate_key import find_entries
+from pipeguard.errors import PolicyError
+from pipeguard.identity.server_name import identify_server
+from pipeguard.isolation.docker_words import is_of_containers, parse_run
+from pipeguard.isolation.kept_homes import old_home_warning
+from pipeguard.isolation.packages import find_package
+from pipeguard.isolation.shipped import find_profile, package_key
+from pipeguard.unicode.display import visible
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from pipeguard.config.isolate_key import IsolateEntry
+    from pipeguard.isolation.docker_servers import Hardened
+    from pipeguard.isolation.shipped import ShippedProfile
+
+
+class ServerCommand(NamedTuple):
+    """The command that starts a server.
+
+    Attributes:
+        argv: the program and its arguments.
+    """
+
+    argv: tuple[str, ...]
+
+    @property
+    def is_container(self) -> bool:
+        """True if it starts a container by its own words."""
+        return is_of_containers(self.argv)
+
+    @property
+    def mounts(self) -> tuple[str, ...]:
+        """The files that a container's own options give it.
+
+        Raises:
+            PolicyError: its options cannot be read.
+        """
+        options = parse_run(self.argv).options
+        return tuple(each.value for each in options if each.name in ("--volume", "--mount"))
+
+    @property
+    def package(self) -> str:
+        """The package that it fetches, as `REGISTRY:NAME`; empty where it fetches none.
+
+        Raises:
+            LaunchError: it fetches in a way that is not known here, so it cannot be isolated.
+        """
+        package = find_package(self.argv)
+        return package_key(package) if package is not None else ""
+
+    @property
+    def shipped_profile(self) -> ShippedProfile | None:
+        """The profile of the package that it fetches; None where PipeGuard knows none.
+
+        Raises:
+            LaunchError: as for `package`.
+        """
+        key = self.package
+        return find_profile(key) if key else None
+
+    def check(self) -> None:
+        """Check that it can start an isolated server.
+
+        Raises:
+            PipeGuardError: it cannot.
+        """
+        if self.is_container:
+            parse_run(self.argv)
+        else:
+            find_package(self.argv)
+
+    def list_folders(self, folder: str, home_folder: str) -> tuple[str, ...]:
+        """The folders among its arguments, which the server is given.
+
+        Args:
+            folder: that it starts in.
+            home_folder: of the user.
+        """
+        from pipeguard.isolation.own_arguments import with_paths
+        from pipeguard.isolation.runtimes import folders_among
+        from pipeguard.isolation.view import SandboxUser
+
+        host = SandboxUser(home_folder, "", 0, 0, (), "")
+        return folders_among(with_paths(self.argv[0], self.argv[1:], folder), folder, host)
+
+    def describe_needs(self, variables: Mapping[str, str], home_folder: str) -> str:
+        """List what a person must still know or name of a known server; empty for none.
+
+        Args:
+            variables: of the server's entry.
+            home_folder: of the user.
+
+        Raises:
+            LaunchError: as for `package`.
+        """
+        shipped = self.shipped_profile
+        if shipped is None:
+            return ""
+        before = old_home_warning(shipped, variables, home_folder)
+        return " ".join(filter(None, (shipped.needs, before)))
+
+    def harden(self, entries: Iterable[IsolateEntry]) -> Hardened:
+        """The command of a container as isolation starts it here.
+
+        Args:
+            entries: what the user's policy says about isolation.
+
+        Raises:
+            PolicyError: it starts no container, or gives away what no isolated server is given.
+        """
+        from pipeguard.isolation.docker_servers import harden
+        from pipeguard.isolation.sandbox import this_host
+        from pipeguard.isolation.servers.sources import combine_grants
+
+        if not self.is_container:
+            raise PolicyError(
+                f"{visible(self.argv[0])} starts no container. Name the server alone, or a command"
+                " as docker run IMAGE after `--`."
+            )
+        own = find_entries(identify_server(self.argv, None).name, tuple(entries))
+        return harden(self.argv, str(Path.cwd()), combine_grants(own), this_host())

@@ -1,0 +1,141 @@
+"""All that a server would be given if it were started isolated now; starts and makes nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import TYPE_CHECKING, NamedTuple
+
+from pipeguard.config.effective_policy import wrap_isolation
+from pipeguard.config.isolate_key import find_entries
+from pipeguard.errors import LaunchError, PipeGuardError
+from pipeguard.identity.server_name import identify_server
+from pipeguard.isolation.docker_servers import Hardened, harden
+from pipeguard.isolation.docker_words import is_of_containers
+from pipeguard.isolation.engines import Isolation, choose_engine
+from pipeguard.isolation.extent import Extent, compute_extent
+from pipeguard.isolation.fetching import DONE, newest
+from pipeguard.isolation.kept_homes import home_path
+from pipeguard.isolation.own_arguments import starting_folder, with_paths
+from pipeguard.isolation.packages import find_package, find_program
+from pipeguard.isolation.runtimes import Runtime, find_runtime, runtime_of_package
+from pipeguard.isolation.sandbox import homes_folder, packages_folder, this_host
+from pipeguard.isolation.server_view import server_view
+from pipeguard.isolation.servers.sources import list_sources, whole_profile
+from pipeguard.launch.command import Command
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pipeguard.config.options import WrapOptions
+    from pipeguard.isolation.packages import Package
+    from pipeguard.isolation.view import SandboxUser
+
+
+class ServerPreview(NamedTuple):
+    """All that a server can touch.
+
+    Attributes:
+        extent: what it is given; None where that is not known, or where nothing is kept from it.
+        container: of one that is a container by its own words, how it is started; else None.
+        problem: why it would not start isolated; empty where it would, and where it is not.
+        engine: that isolates it here, as `bubblewrap`.
+    """
+
+    extent: Extent | None = None
+    container: Hardened | None = None
+    problem: str = ""
+    engine: str = ""
+
+    def fields(self) -> dict[str, object]:
+        """For programs."""
+        return {
+            "extent": self.extent.fields() if self.extent is not None else None,
+            "container": self.container._asdict() if self.container is not None else None,
+            "problem": self.problem,
+        }
+
+
+def preview_server(
+    options: WrapOptions, name: str, requested: str, variables: Mapping[str, str], folder: str
+) -> ServerPreview:
+    """Look at a server as it would be started here.
+
+    Args:
+        options: of `wrap`.
+        name: under which the policy knows it.
+        requested: the engine, as its entry or the policy says.
+        variables: that its entry gives it.
+        folder: that it starts in, where its options name none.
+    """
+    if sys.platform != "linux":
+        return ServerPreview(problem="servers can be isolated on Linux only, so far.")
+    try:
+        if is_of_containers(options.command):
+            entries = find_entries(name, wrap_isolation(options), options.lists.get("--tag", ()))
+            profile = whole_profile(list_sources(options, entries, Isolation.NONE, folder))
+            closed = harden(options.command, folder, profile, this_host(), variables)
+            return ServerPreview(container=closed)
+        engine = choose_engine(requested)
+        extent = preview(options, name, requested, {**os.environ, **variables}, folder=folder)
+    except PipeGuardError as error:
+        return ServerPreview(problem=str(error))
+    return ServerPreview(extent._replace(engine=engine), engine=engine)
+
+
+def preview(
+    options: WrapOptions, name: str, engine: str, variables: Mapping[str, str], *, folder: str
+) -> Extent:
+    """The extent of a server as it would be started, which is no container by its own words.
+
+    Args:
+        options: of `wrap`.
+        name: under which the policy knows it.
+        engine: that isolates it.
+        variables: of its environment; PATH names its program.
+        folder: that it starts in, where its options name none.
+
+    Raises:
+        PipeGuardError: it would not start: the message says why.
+    """
+    command = Command(options.command, variables, options.values.get("--cwd") or folder)
+    start, host = starting_folder(command), this_host()
+    entries = find_entries(name, wrap_isolation(options), options.lists.get("--tag", ()))
+    sources = list_sources(options, entries, engine, start)
+    profile = whole_profile(sources)
+    package = find_package(command.argv)
+    unknown = package_folder = ""
+    try:
+        argv, runtime, package_folder = _program(command, package, start, host)
+    except LaunchError as error:  # here: its client may have another PATH
+        unknown, argv, runtime = str(error), tuple(command.argv), Runtime("", ())
+    who = identify_server(options.command, options.values.get("--cwd"))
+    home = str(home_path(homes_folder(), f"{name}\n{who.identity}")) if profile.keeps_home else ""
+    try:
+        seen = server_view(
+            with_paths(argv[0], argv[1:], start), runtime, profile, host, start, home or None
+        )
+    except OSError as error:
+        raise LaunchError(f"{error.filename}: {error.strerror}.") from None
+    specs = " ".join(package.specs) if package is not None else ""
+    is_known = package is None or bool(package_folder)
+    extent = compute_extent(engine, seen, sources, (specs, package_folder, is_known), home)
+    return extent._replace(unknown=unknown)
+
+
+def _program(
+    command: Command, package: Package | None, folder: str, host: SandboxUser
+) -> tuple[tuple[str, ...], Runtime, str]:
+    """The words to run, what their program needs, and the folder of a package that is there."""
+    if package is None:
+        return tuple(command.argv), find_runtime(command.argv, command.env, folder, host), ""
+    there = newest(packages_folder(), package.identity)
+    if there is None:
+        return ("", *package.arguments), Runtime("", ()), ""
+    argv = (find_program(str(there), package), *package.arguments)
+    needs = json.loads((there / DONE).read_text("utf-8")).get("needs", ())
+    given = (str(there), *map(str, needs))
+    name = package.program_name
+    runtime = runtime_of_package(name, argv, given, command.env, folder, host)
+    return argv, runtime, str(there)
