@@ -43,7 +43,7 @@ def limits_told(
         ended: how; None where that is not known.
         limits: that it had.
         exceeded: limits that its control group saw it run into.
-        lost: why it was ended, where what keeps it covered did that (lost_covers).
+        lost: why it was ended, where what keeps it covered did that (WHY_ENDED).
     """
     if lost:
         yield f"{name} was ended: {WHY_ENDED[lost]}."

@@ -1,4 +1,4 @@
-"""Fetched packages and kept homes: found, fetched anew, removed. isolation/inventory.py."""
+"""Fetched packages and kept homes: found, fetched anew, removed. isolation/servers/inventory.py."""
 
 from __future__ import annotations
 
