@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeguard.cli._person import Person
+from pipeguard.errors import PolicyError
 from pipeguard.state.exceptions import save
 from pipeguard.unicode.display import visible
 
@@ -45,7 +46,7 @@ def find_offer(event: AuditedEvent, port: int | None, *, is_wide: bool) -> WallG
 def why_not_given(event: AuditedEvent) -> str:
     """Say why `pipeguard allow` would refuse what a server wanted; empty if it would not."""
     try:
-        find_wall_grant(event, None, is_wide=False)
+        find_offer(event, None, is_wide=False)
     except PolicyError as error:
         return "" if "--wide" in str(error) else str(error)
     return ""
