@@ -16,7 +16,7 @@ from fnmatch import fnmatchcase
 from hashlib import sha256
 from typing import NamedTuple
 
-from pipeguard.detect.flows.tool_labels import SINKS, Label, Tool
+from pipeguard.detect.flows.tool_labels import SINKS, Label, Tool, only_looks
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
 from pipeguard.gateway.search import Filter, SearchHit, ToolIndex, ToolText
 
@@ -207,7 +207,7 @@ class Catalog:
                 shown["description"] = override.description
             public = override.name or name
             if listing.is_prefixed:
-                public = public_name(listing.server, public)
+                public = _short_name(listing.server, public)
             key = self._key(listing.server, name)
             effect = read_effect(known_as(name), definition)
             is_held = name in listing.held
@@ -243,7 +243,7 @@ class Catalog:
         """Give each tool its public name: those with a prefix first, which nobody can take.
 
         A name without a prefix that two tools want is neither's: a new server takes none that is
-        in use.
+        in use. Nor is a name in which signs were replaced: it is the tool's that is called so.
 
         The order of tools does not depend on which server was first to start: agents' caches of
         prompts would be lost. A name does not depend on the order in which a server lists: its own
@@ -254,9 +254,10 @@ class Catalog:
             key=lambda tool: (tool.server in self._unprefixed, tool.server, _is_renamed(tool))
         )
         self._public = {}
-        wanted = Counter(tool.public for tool in tools if tool.server in self._unprefixed)
+        wanted = Counter(tool.public for tool in tools)
         for tool in tools:
-            is_wanted_twice = tool.server in self._unprefixed and wanted[tool.public] > 1
+            may_collide = tool.server in self._unprefixed or _is_cleaned(tool)
+            is_wanted_twice = may_collide and wanted[tool.public] > 1
             public = tool.public
             if public in self._public or is_wanted_twice or self._looks_like_anothers(tool):
                 public = public_name(tool.server, tool.name)
@@ -293,6 +294,20 @@ def public_name(server: str, name: str) -> str:
     return hashed_name(server, name)
 
 
+def _short_name(server: str, name: str) -> str:
+    """The name of a tool without a hash, if replacing signs such as dots makes it a name."""
+    clean = _UNNAMEABLE.sub("_", name)
+    short = public_name(server, clean)
+    return short if short == f"{server}{SEPARATOR}{clean}" else public_name(server, name)
+
+
+def _is_cleaned(tool: CatalogTool) -> bool:
+    """True for a public name in which signs of the tool's own name were replaced."""
+    return _UNNAMEABLE.search(tool.name) is not None and tool.public == _short_name(
+        tool.server, tool.name
+    )
+
+
 def _is_renamed(tool: CatalogTool) -> bool:
     return tool.public not in (tool.name, public_name(tool.server, tool.name))
 
@@ -313,7 +328,7 @@ def read_effect(tool: Tool, definition: JsonObject) -> Effect:
     """The effect of calling a tool.
 
     Its words decide; annotations can only make it more (MCP 2025-06-18, server/tools: clients
-    MUST consider them untrusted), but where words say nothing.
+    MUST consider them untrusted), but where words say nothing. What nothing is known of may write.
     """
     annotations = definition.get("annotations")
     hints = annotations if isinstance(annotations, dict) else {}
@@ -322,7 +337,7 @@ def read_effect(tool: Tool, definition: JsonObject) -> Effect:
         return Effect.DESTRUCTIVE
     if labels & SINKS or hints.get("readOnlyHint") is False:
         return Effect.WRITE
-    if labels or hints.get("readOnlyHint") is True:
+    if labels or hints.get("readOnlyHint") is True or only_looks(tool.name, definition):
         return Effect.READ
     return Effect.WRITE
 

@@ -1,9 +1,12 @@
 """Tools of many servers under names that no two share."""
 
+from itertools import permutations
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeguard.detect.flows.tool_labels import Label, Tool
+from pipeguard.detect.flows.tool_labels import Label, Tool, make_tool
 from pipeguard.firewall.protocol.json_values import JsonObject
 from pipeguard.gateway.catalog import (
     MOST_NAME_CHARS,
@@ -11,6 +14,7 @@ from pipeguard.gateway.catalog import (
     Effect,
     Listing,
     Override,
+    hashed_name,
     public_name,
     read_effect,
     tool_globs,
@@ -79,6 +83,54 @@ def test_globs_name_tools_by_their_public_name_or_by_server_and_tool() -> None:
     keys = {entry.name: entry.key for entry in catalog}
     assert tool_globs(catalog, ["files/*"]) == set(keys.values())
     assert tool_globs(catalog, ["files__read"]) == {keys["read"]}
+
+
+def test_signs_in_a_tools_name_cost_a_hash_only_if_two_tools_would_have_one_name() -> None:
+    def names(*own: str) -> dict[str, str]:
+        catalog = Catalog()
+        catalog.put(Listing("s", [tool(name) for name in own]), nothing_known)
+        return {entry.name: entry.public for entry in catalog}
+
+    assert names("a.b", "c d", "ü", ".e") == {
+        "a.b": "s__a_b",
+        "c d": "s__c_d",
+        "ü": hashed_name("s", "ü"),
+        ".e": hashed_name("s", ".e"),
+    }
+    for own in permutations(["a.b", "a b", "a_b"]):
+        assert names(*own) == {
+            "a_b": "s__a_b",
+            "a.b": hashed_name("s", "a.b"),
+            "a b": hashed_name("s", "a b"),
+        }
+
+
+@pytest.mark.parametrize(
+    ("name", "description", "effect"),
+    [
+        ("get_forecast", "Get the forecast of a city.", Effect.READ),
+        ("convert_time", "", Effect.READ),
+        ("git_log", "Shows the log.", Effect.READ),
+        ("get_order", "", Effect.READ),
+        ("order_list", "", Effect.WRITE),
+        ("find_and_replace", "Finds words.", Effect.WRITE),
+        ("list_items", "Deletes items.", Effect.WRITE),
+        ("add_heading", "", Effect.WRITE),
+        ("frobnicate", "", Effect.WRITE),
+        ("", "", Effect.WRITE),
+    ],
+)
+def test_a_tool_whose_words_only_look_reads(name: str, description: str, effect: Effect) -> None:
+    definition: JsonObject = {"description": description}
+    assert read_effect(make_tool(name, definition), definition) is effect
+    denies: JsonObject = {**definition, "annotations": {"readOnlyHint": False}}
+    assert read_effect(make_tool(name, denies), denies) is not Effect.READ
+
+
+def test_a_conversion_to_a_file_writes() -> None:
+    schema: JsonObject = {"type": "object", "properties": {"path": {}}}
+    definition: JsonObject = {"description": "", "inputSchema": schema}
+    assert read_effect(make_tool("convert_format", definition), definition) is Effect.WRITE
 
 
 def test_annotations_only_ever_add_to_what_a_tool_may_do() -> None:

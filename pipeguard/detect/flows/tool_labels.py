@@ -176,6 +176,8 @@ _SURELY_SENT = lists.SENT - lists.SENT_OR_IN_A_FILE
 _NO_FILES = lists.PUBLISHED | (lists.WEB - lists.FILES)
 _ELSEWHERE = lists.REMOTE | lists.PUBLISH | lists.HOSTED | lists.CARRIES | lists.SEND
 _MAKING = lists.MAKE | lists.WRITE
+_ACTING = _WRITING | _MAKING | lists.SEND | lists.RUN | lists.END | lists.ALTER | lists.ADD
+_ACTING |= lists.SHARE | lists.ACCEPT | lists.BOOK
 _POSTED = lists.POSTED | lists.SENT | {f"{noun}s" for noun in lists.POSTED | lists.SENT}
 
 
@@ -290,6 +292,24 @@ def make_tool(name: str, definition: JsonObject | None) -> Tool:
     waits = "pr" in words.name and not words.verbs & (lists.ACCEPT | lists.END)  # for a merge
     acts = ToolAct.NONE if waits else _acts(words, labels)
     return Tool(name, labels, stores=stores, reaches_out=reaches_out, acts=acts)
+
+
+def only_looks(name: str, definition: JsonObject) -> bool:
+    """True if a tool's words say that it reads or computes, and none that it does anything else.
+
+    The first verb of the name decides, or else the first word of the description. For tools
+    without labels; a verb that may also make a file, such as `convert`, counts without a path.
+    """
+    words = definition_words(name, definition)
+    of_name = name_words(name)
+    description = str(definition.get("description") or "").lower().split()
+    begins = _verb_forms(description[0].strip(",.:;")) if description else set()
+    verbs = [word for word in of_name if word in lists.LOOK | _ACTING]
+    joined = not {"and", "or", "then"}.isdisjoint(of_name)
+    if begins & _ACTING - lists.LOOK or (joined and not _ACTING.isdisjoint(verbs)):
+        return False
+    looks = {*verbs[:1]} & lists.LOOK if verbs else begins & lists.LOOK
+    return bool(looks & lists.READ or (looks and not words.parameters & lists.PATHS))
 
 
 def find_labels(name: str, definition: JsonObject | None) -> Label:
