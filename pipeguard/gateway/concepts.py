@@ -395,12 +395,12 @@ class WordMatch(NamedTuple):
     is_same: bool
 
 
-def find_match(concept: Concept, tool: ToolStems) -> tuple[Term, str, bool] | None:
-    """The term of a concept that a tool matches best, its field, and if it is the word itself."""
-    for term, weight in concept.terms.items():
+def find_match(concept: Concept, tool: ToolStems) -> tuple[Term, str] | None:
+    """The term of a concept that a tool matches best, and its field."""
+    for term in concept.terms:
         for field, stems in tool.fields.items():
             if stems.issuperset(term):
-                return term, field, weight >= 1
+                return term, field
     return None
 
 

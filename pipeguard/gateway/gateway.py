@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import AbstractContextManager
 from typing import NamedTuple
 
@@ -11,6 +11,7 @@ from pipeguard.detect.detector import Engines
 from pipeguard.errors import PipeGuardError
 from pipeguard.firewall.protocol.json_values import JsonObject
 from pipeguard.gateway.access import ScopedAccess, may_use_alone
+from pipeguard.gateway.catalog import may_be_tool
 from pipeguard.gateway.conversation import GatewayChannel
 from pipeguard.gateway.eras import Opening, find_meta
 from pipeguard.gateway.hub import SILENT, STARTING, Hub
@@ -18,7 +19,7 @@ from pipeguard.gateway.leg import Leg, LegListener
 from pipeguard.gateway.legs import ClientRequest, ServedClient, Unavailable
 from pipeguard.gateway.life import MOST_FAILURES, MOST_REASON_CHARS, ServerState, State
 from pipeguard.gateway.member import GatewayServer
-from pipeguard.gateway.menu import ToolMode
+from pipeguard.gateway.menu import DEFAULT_LIMITS, MenuLimits, ToolMode
 from pipeguard.gateway.proposed_servers import ServerManagement
 from pipeguard.gateway.server_settings import ServerSettings
 from pipeguard.gateway.telemetry import NO_SPAN, CallSpan, Figures, ReceivedCall, SentCall
@@ -61,6 +62,7 @@ class Gateway(Hub):
         left_out: why others could not even be made, by name.
         management: of them by agents; None where agents may propose nothing.
         is_read_only: whether no client may call what changes something.
+        limits: of what agents read at once.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class Gateway(Hub):
         self.left_out: dict[str, str] = {}
         self.management: ServerManagement | None = None
         self.is_read_only = False
+        self.limits = DEFAULT_LIMITS
         self._engines = engines
         self._common = common or {}
         self._scope_of = scope_of
@@ -194,15 +197,31 @@ class Gateway(Hub):
         tool = None if self.mode is ToolMode.SEARCH else self.catalog.find(public)
         return tool.definition if tool is not None and self.access(who).may_call(tool) else None
 
+    def starting(self, tool: str | None = None) -> list[str]:
+        """The servers whose first start is under way; only those that may have a tool, if given."""
+        return [
+            name
+            for name, member in self.members.items()
+            if not member.has_settled
+            and (tool is None or may_be_tool(tool, name) or not member.settings.is_prefixed)
+        ]
+
     def is_ready(self) -> bool:
         """True once each server has started, or failed to."""
-        return all(member.has_settled for member in self.members.values())
+        return not self.starting()
 
-    async def settle(self, limit_seconds: float | None = None) -> None:
-        """Wait until each has started or failed to; without a limit, as long as clients wait."""
+    async def settle(
+        self, limit_seconds: float | None = None, only: Collection[str] | None = None
+    ) -> None:
+        """Wait until servers have started or failed to.
+
+        Args:
+            limit_seconds: of each, from its start on; None for as long as clients wait.
+            only: their names; None for all.
+        """
         limit_seconds = SETTLING_SECONDS if limit_seconds is None else limit_seconds
         loop = asyncio.get_running_loop()
-        late = [member for member in self.members.values() if not member.has_settled]
+        late = [self.members[name] for name in self.starting() if only is None or name in only]
         if late:
             deadline = max(member.began for member in late) + limit_seconds
             settling = [asyncio.ensure_future(member.settle()) for member in late]
@@ -234,10 +253,10 @@ class Gateway(Hub):
         for conversation in self.conversations:
             conversation.announce_lists(frozenset({"tools"}))
 
-    def set_mode(self, mode: ToolMode) -> None:
-        """Let agents get to the tools in a mode from now on."""
-        if mode is not self.mode:
-            self.mode = mode
+    def set_menu(self, mode: ToolMode, limits: MenuLimits) -> None:
+        """Let agents get to the tools in a mode, and within limits, from now on."""
+        if (mode, limits) != (self.mode, self.limits):
+            self.mode, self.limits = mode, limits
             for conversation in self.conversations:
                 conversation.announce_lists(frozenset({"tools"}))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from enum import StrEnum
+from typing import NamedTuple
 
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number, serialise
 from pipeguard.gateway.catalog import CatalogTool, Effect
@@ -22,10 +23,10 @@ CALLS: dict[str, Effect] = {
 }
 CALL_OF = {effect: name for name, effect in CALLS.items()}
 ORDER = (Effect.READ, Effect.WRITE, Effect.DESTRUCTIVE)
-DEFAULT_RESULTS, MOST_RESULTS = 5, 20
 MOST_DESCRIPTION_CHARS = 240  # of a tool in a list of results: a sentence or two
 MOST_PARAMETERS = 12  # of a signature; what is required comes first
 MOST_TYPE_CHARS = 60
+RETRY_SECONDS = 5  # after which an agent asks again for a server that is starting
 
 NO_FIT = (
     "Perhaps no tool does this: the nearest share few words with the request. If none of them"
@@ -33,6 +34,23 @@ NO_FIT = (
 )
 
 _TEXT: JsonObject = {"type": "string"}
+
+
+class MenuLimits(NamedTuple):
+    """The limits of what an agent reads at once.
+
+    Attributes:
+        top_k: tools that a search finds if the agent names no limit.
+        tools_limit: tools that it finds at most.
+        response_chars: of the text of a result; the rest is kept for `read_more`.
+    """
+
+    top_k: int = 5
+    tools_limit: int = 20
+    response_chars: int = 20_000  # about 5,000 tokens
+
+
+DEFAULT_LIMITS = MenuLimits()
 
 
 class ToolMode(StrEnum):
@@ -55,13 +73,14 @@ _NAME = _text("The tool's name, as retrieve_tools gave it.")
 _ARGUMENTS: JsonObject = {"type": "object", "description": "The arguments of that tool."}
 
 
-def definitions(effects: Collection[str]) -> list[JsonValue]:
+def definitions(effects: Collection[str], limits: MenuLimits = DEFAULT_LIMITS) -> list[JsonValue]:
     """The menu as `tools/list` gives it (MCP 2025-11-25, server/tools).
 
     Names no server, so that it is as short with a hundred as with one.
 
     Args:
         effects: which tools the agent may call.
+        limits: of what a search finds.
     """
     return [
         _tool(
@@ -76,8 +95,8 @@ def definitions(effects: Collection[str]) -> list[JsonValue]:
                 limit={
                     "type": "integer",
                     "minimum": Number("1"),
-                    "maximum": Number(str(MOST_RESULTS)),
-                    "default": Number(str(DEFAULT_RESULTS)),
+                    "maximum": Number(str(limits.tools_limit)),
+                    "default": Number(str(limits.top_k)),
                 },
                 server=_text("Only tools of this server, as names of tools begin."),
             ),
@@ -139,9 +158,11 @@ def results(hits: Sequence[tuple[CatalogTool, SearchHit]]) -> str:
 
 
 def _result(tool: CatalogTool, hit: SearchHit) -> str:
-    fields = sorted({match.field for match in hit.why})
-    matched = ", ".join(_show_match(match) for match in hit.why)
-    why = f"  matched: {matched} (in {', '.join(fields)})" if fields else ""
+    matched: dict[str, dict[str, None]] = {}  # what the tool has, by field, each once
+    for match in hit.why:
+        matched.setdefault(match.field, {})[_show_match(match)] = None
+    shown = "; ".join(f"{', '.join(words)} in {field}" for field, words in matched.items())
+    why = f"  matched: {shown}" if shown else ""
     parts = [
         f"{tool.public}({signature(tool.definition)})",
         f"  {first_sentences(tool.description or tool.title, MOST_DESCRIPTION_CHARS)}",
@@ -152,8 +173,8 @@ def _result(tool: CatalogTool, hit: SearchHit) -> str:
 
 
 def _show_match(match: WordMatch) -> str:
-    """A word that a tool has; where the request has another for it, both."""
-    return match.asked if match.is_same else f"{match.word} (for {match.asked!r})"
+    """A word as a tool has it; where the request has another for it, both."""
+    return match.word if match.is_same else f"{match.word} (for {match.asked!r})"
 
 
 def description(tool: CatalogTool) -> str:
@@ -243,6 +264,15 @@ def unknown_tool(name: str, near: Iterable[CatalogTool], *, has_search: bool) ->
     if not shown:
         return f"There is no tool {name!r} here.{hint}"
     return "\n".join([f"There is no tool {name!r} here.{hint} Perhaps it is one of these:", *shown])
+
+
+def still_starting(name: str, servers: Iterable[str]) -> str:
+    """The answer to a call of a tool that a server may have once it has started."""
+    names = ", ".join(servers)
+    return (
+        f"There is no tool {name!r} yet: {names} is still starting."
+        f" Try again in {RETRY_SECONDS} seconds."
+    )
 
 
 def unclear_call(tool: CatalogTool, variant: str, why: str) -> str:

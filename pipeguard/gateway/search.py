@@ -413,11 +413,12 @@ class ToolIndex:
         for concept in concepts:
             found = find_match(concept, profile)
             if found is not None:
-                term, field, is_same = found
-                if not is_same and field not in spelling:
+                term, field = found
+                if field not in spelling:
                     words = split_words(tool.field(field))
                     spelling[field] = {self._stems[word]: word for word in words}
-                word = concept.words if is_same else " ".join(spelling[field][s] for s in term)
+                word = " ".join(spelling[field][stem] for stem in term)
+                is_same = {*term} == {*self._own_stems(concept)}
                 yield WordMatch(concept.words, word, field, is_same)
             elif not any(map(self._rarity, self._own_stems(concept))):
                 fields = {field: list(split_words(tool.field(field))) for field in LIKE_FIELDS}

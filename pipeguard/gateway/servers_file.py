@@ -15,7 +15,7 @@ from pipeguard.config.isolate_key import IsolateEntry, read_isolate_entry
 from pipeguard.config.strict_yaml import Document, YamlEntry
 from pipeguard.errors import PolicyError
 from pipeguard.gateway.catalog import Override
-from pipeguard.gateway.menu import ToolMode
+from pipeguard.gateway.menu import DEFAULT_LIMITS, MenuLimits, ToolMode
 from pipeguard.gateway.server_settings import IDLE_SECONDS, ServerSettings, Start
 from pipeguard.isolation import check_entry
 from pipeguard.runtime.transports import AUTO, transport_names
@@ -23,7 +23,8 @@ from pipeguard.runtime.transports import AUTO, transport_names
 MOST_SECONDS = 86400.0  # that a server may take for an answer
 
 _T = TypeVar("_T")
-_KEYS = ("mode", "start", "idle", "servers", "mcpServers", "management")
+_LIMITS = {"top_k": 1_000, "tools_limit": 1_000, "response_chars": 4 * 2**20}  # and the most
+_KEYS = ("mode", "start", "idle", "servers", "mcpServers", "management", *_LIMITS)
 _SERVER = (
     *("command", "args", "env", "cwd", "url", "headers", "transport", "type", "enabled"),
     *("disabled", "trust", "tools", "tags", "prefix", "timeout", "start", "idle"),
@@ -69,6 +70,7 @@ class ServersFile:
         idle_seconds: without work, after which lazy servers are stopped, likewise.
         notes: what the user should know of how it was read.
         management: what agents may propose.
+        limits: of what agents read at once.
     """
 
     servers: tuple[ServerSettings, ...] = ()
@@ -77,6 +79,7 @@ class ServersFile:
     idle_seconds: float = IDLE_SECONDS
     notes: tuple[str, ...] = ()
     management: ManagementSettings = ManagementSettings()
+    limits: MenuLimits = DEFAULT_LIMITS
 
 
 def parse_servers(text: str, source: str, variables: Mapping[str, str]) -> ServersFile:
@@ -158,6 +161,7 @@ class _Reader:
             _choose(keys.get("start"), _STARTS) or Start.EAGER,
             _seconds(keys.get("idle")) or IDLE_SECONDS,
             management=management,
+            limits=_limits(keys),
         )
 
     def client_file(self, root: YamlEntry) -> tuple[ServerSettings, ...]:
@@ -241,6 +245,23 @@ def _isolate_entry(name: str, entry: YamlEntry | None) -> IsolateEntry | None:
 
 def _choose(entry: YamlEntry | None, words: Mapping[str, _T]) -> _T | None:
     return entry.choice(words) if entry is not None else None
+
+
+def _limits(keys: Mapping[str, YamlEntry]) -> MenuLimits:
+    given: dict[str, int] = {}
+    for key, most in _LIMITS.items():
+        entry = keys.get(key)
+        text = (entry.text() or "") if entry is not None else ""
+        if text.isascii() and text.isdigit() and 1 <= len(text.lstrip("0")) < 8:
+            given[key] = int(text)
+        if entry is not None and not 1 <= given.get(key, 0) <= most:
+            entry.wrong(f"give a number from 1 to {most}")
+    limits = DEFAULT_LIMITS._replace(**given)
+    if "top_k" not in given:
+        limits = limits._replace(top_k=min(limits.top_k, limits.tools_limit))
+    elif limits.top_k > limits.tools_limit:
+        keys["top_k"].wrong(f"a search finds at most {limits.tools_limit} tools (`tools_limit`)")
+    return limits
 
 
 def _seconds(entry: YamlEntry | None) -> float | None:

@@ -141,6 +141,7 @@ class _Serving:
         mode = options.mode or file.mode
         self._gateway = Gateway(engines, mode, options.common(), self._find_scope)
         self._gateway.is_read_only = options.is_read_only
+        self._gateway.limits = file.limits
         self._gateway.telemetry = telemetry = open_telemetry(
             os.environ, self._log, "tcp" if client_fd is None else "pipe"
         )
@@ -240,8 +241,7 @@ class _Serving:
             say("the servers file is valid again and takes effect")
         self._reported = ""
         await self._apply(file)
-        if self._options.mode is None:
-            self._gateway.set_mode(file.mode)
+        self._gateway.set_menu(self._options.mode or file.mode, file.limits)
 
     async def _apply(self, file: ServersFile) -> None:
         if file.notes != self._notes:

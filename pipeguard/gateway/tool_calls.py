@@ -27,7 +27,6 @@ from pipeguard.gateway.merged import with_task
 from pipeguard.gateway.router import Router
 from pipeguard.gateway.search import Filter
 
-DEFAULT_RESULT_CHARS = 20_000  # about 5,000 tokens: what an agent reads of one result at once
 MOST_REST_CHARS = 4 * 2**20  # of results that were cut, kept for one client
 BYTES_PER_TOKEN = 4  # of JSON in English, about
 _OWN = frozenset({*menu.CALLS, menu.RETRIEVE, menu.DESCRIBE, menu.MORE})
@@ -69,7 +68,6 @@ class ToolCalls:
 
     Attributes:
         traced_as: names the client's conversation in traces.
-        most_chars: of the text of a result that are shown at once.
     """
 
     def __init__(self, gateway: Gateway, router: Router, access: ScopedAccess, who: str) -> None:
@@ -82,7 +80,6 @@ class ToolCalls:
         self.traced_as = token_hex(8)  # in traces: a session's own id would let others in
         self._is_small, self._measured_version = True, -1
         self._listed: list[JsonValue] | None = None
-        self.most_chars = DEFAULT_RESULT_CHARS
 
     # --- lists ---------------------------------------------------------------------------
 
@@ -95,7 +92,7 @@ class ToolCalls:
             )
             self._listed = [*({**tool.definition, "name": tool.public} for tool in tools), *own]
         else:
-            self._listed = [*menu.definitions(self._access.effects()), *own]
+            self._listed = [*menu.definitions(self._access.effects(), self._gateway.limits), *own]
         return self._listed
 
     def may_have_changed(self) -> bool:
@@ -150,6 +147,9 @@ class ToolCalls:
         if self._is_direct():
             tool = self._tool(name)
             if tool is None:
+                await self._wait_for_start(name)
+                tool = self._tool(name)
+            if tool is None:
                 return {"result": self._unknown(name)}
             return await self._call_tool(request, tool, arguments)
         try:
@@ -164,12 +164,12 @@ class ToolCalls:
             menu.DESCRIBE: self._describe,
             menu.MORE: self._more,
         }.get(name)
-        return {"result": self._unknown(name) if own is None else own(written)}
+        return {"result": self._unknown(name) if own is None else await own(written)}
 
     async def _called_by_menu(
         self, request: ClientRequest, variant: str, call: JsonObject
     ) -> JsonObject:
-        found = self._resolve(call)
+        found = await self._resolve(call)
         if isinstance(found, str):
             return {"result": menu.content(found, is_error=True)}
         if menu.ORDER.index(menu.CALLS[variant]) < menu.ORDER.index(found.effect):
@@ -216,21 +216,35 @@ class ToolCalls:
         tool = self._catalog.find(name)
         return tool if tool is not None and self._access.may_call(tool) else None
 
-    def _resolve(self, call: JsonObject) -> CatalogTool | str:
+    async def _resolve(self, call: JsonObject) -> CatalogTool | str:
         """The tool that a model names; what to say instead where that is not one."""
         try:
             name = find_name(call)
         except _UnclearCallError as why:
             return f"The call is not clear: {why}. Nothing was called."
         tools = tools_of_server(self._catalog, name, self._access.may_call)
+        if not tools:
+            await self._wait_for_start(name)
+            tools = tools_of_server(self._catalog, name, self._access.may_call)
         if len(tools) == 1:
             return tools[0]
         return menu.several_tools(name, tools) if tools else self._nearest(name)
+
+    async def _wait_for_start(self, name: str) -> None:
+        """Wait, as a list does, for servers that may have a tool and are starting."""
+        if starting := self._starting(name):
+            await self._gateway.settle(only=starting)
+
+    def _starting(self, name: str) -> list[str]:
+        """The client's servers that are starting and may have a tool of this name."""
+        return [each for each in self._gateway.starting(name) if each in self._servers()]
 
     def _unknown(self, name: str) -> JsonObject:
         return menu.content(self._nearest(name), is_error=True)
 
     def _nearest(self, name: str) -> str:
+        if starting := self._starting(name):
+            return menu.still_starting(name, starting)
         near = self._catalog.search(name, 3, self._access.finds())
         tools, has_search = (tool for tool, _ in near), not self._is_direct()
         text = menu.unknown_tool(name, tools, has_search=has_search)
@@ -238,15 +252,17 @@ class ToolCalls:
 
     # --- the menu's own --------------------------------------------------------------------
 
-    def _retrieve(self, arguments: JsonObject) -> JsonObject:
+    async def _retrieve(self, arguments: JsonObject) -> JsonObject:
+        await self._gateway.settle()
+        limits = self._gateway.limits
         query, limit = arguments.get("query"), arguments.get("limit")
         if type(query) is not str or not query.strip():
             text = f"There is no query: what should be done?\n{menu.own_usage(menu.RETRIEVE)}"
             return menu.content(text, is_error=True)
         try:
-            most = int(str(limit)) if limit is not None else menu.DEFAULT_RESULTS
+            most = int(str(limit)) if limit is not None else limits.top_k
         except ValueError:
-            most = menu.DEFAULT_RESULTS
+            most = limits.top_k
         only = self._access.finds() or Filter()
         server = arguments.get("server")
         if type(server) is str and server:
@@ -256,12 +272,14 @@ class ToolCalls:
                     f"There is no server {server!r}. There are: {names}", is_error=True
                 )
             only = only._replace(servers=[server])
-        found = self._catalog.search(query, min(max(most, 1), menu.MOST_RESULTS), only)
+        found = self._catalog.search(query, min(max(most, 1), limits.tools_limit), only)
         if not found:
             names = ", ".join(self._servers())
-            words = f"No tool matches. Try other words, or fewer. The servers are: {names}"
-            return menu.content("\n".join([words, *self._missing()]))
-        return menu.content(menu.results(found))
+            text = f"No tool matches. Try other words, or fewer. The servers are: {names}"
+        else:
+            text = menu.results(found)
+        missing = self._missing(lambda name: only.servers is None or name in only.servers)
+        return menu.content("\n".join([text, *missing]))
 
     def _missing(self, concerns: Callable[[str], bool] = lambda _: True) -> list[str]:
         """Say what cannot be found now and why, so that the model can tell the user."""
@@ -274,13 +292,13 @@ class ToolCalls:
             lines.append(f"Tools of {names} wait until the user approves them: tell the user.")
         return lines
 
-    def _describe(self, arguments: JsonObject) -> JsonObject:
-        found = self._resolve(arguments)
+    async def _describe(self, arguments: JsonObject) -> JsonObject:
+        found = await self._resolve(arguments)
         if isinstance(found, str):
             return menu.content(found, is_error=True)
         return menu.content(menu.description(found))
 
-    def _more(self, arguments: JsonObject) -> JsonObject:
+    async def _more(self, arguments: JsonObject) -> JsonObject:
         name = arguments.get("id")
         text = self._rest.take(name) if type(name) is str else None
         if text is None:
@@ -295,7 +313,7 @@ class ToolCalls:
         blocks = result.get("content")
         if not isinstance(blocks, list) or self._is_direct():
             return result
-        left, rest = self.most_chars, list[str]()
+        left, rest = self._gateway.limits.response_chars, list[str]()
         shown: list[JsonValue] = []
         for block in blocks:
             text = block.get("text") if isinstance(block, dict) else None

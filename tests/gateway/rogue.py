@@ -3,11 +3,13 @@
 Standard library only. Keys: `tools`, `prompts` (names), `resources`, `templates` (addresses),
 `mute` (methods that it never answers), `endless` (resources without end, on empty pages),
 `fails` (methods that it answers with an error), `failure` (its text), `dies` (methods at which it
-ends), `log` (a file with a line for each request).
+ends), `log` (a file with a line for each request), `gate` (a file that it waits for at its start).
 """
 
 import json
 import sys
+import time
+from pathlib import Path
 
 SAID = json.loads(sys.argv[1]) if len(sys.argv) > 1 else {}
 NO_SCHEMA = {"type": "object", "properties": {}}
@@ -78,6 +80,8 @@ def note(text: str) -> None:
             log.write(f"{text}\n")
 
 
+while "gate" in SAID and not Path(SAID["gate"]).exists():
+    time.sleep(0.02)
 for line in sys.stdin:
     message = json.loads(line)
     method = message.get("method")

@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 
 from pipeguard.gateway.gateway import Gateway
-from pipeguard.gateway.menu import ToolMode
+from pipeguard.gateway.menu import DEFAULT_LIMITS, ToolMode
 from pipeguard.gateway.server_settings import ServerSettings
-from pipeguard.gateway.tool_calls import DEFAULT_RESULT_CHARS
 from tests.detect.test_cuts import AFTER, BEFORE, ORDER
 from tests.gateway.rogues import Client, talk
 
@@ -20,7 +19,7 @@ pytestmark = pytest.mark.real
 SCRIPTED = Path(__file__).with_name("scripted.py")
 FILLER = "".join(
     f"{number}. The boats of row {number} are moored at the northern pier.\n"
-    for number in range(1, DEFAULT_RESULT_CHARS // 50)
+    for number in range(1, DEFAULT_LIMITS.response_chars // 50)
 )
 
 

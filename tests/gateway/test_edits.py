@@ -1,6 +1,7 @@
 """An edit of the servers' file reaches clients that are connected, and costs them no call."""
 
 import asyncio
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from pipeguard.gateway.gateway import Gateway
 from pipeguard.gateway.server_settings import ServerSettings
 from tests.gateway.rogues import Client, rogue, talk, until
 from tests.gateway.served import Served, ServedAt, actor, write_servers
+from tests.launch.processes import until as until_so
+from tests.wrap.wrapped import Json
 
 pytestmark = pytest.mark.real
 
@@ -34,6 +37,27 @@ def test_a_client_goes_on_with_a_server_at_an_address_whose_settings_changed(
                 assert await client.text("b__echo", text=tag) == tag
 
         talk(scenario, far)
+
+
+def test_the_file_says_how_much_an_agent_reads_at_once(tmp_path: Path) -> None:
+    servers = {name: actor() for name in ("a", "b", "c")}
+    config = write_servers(tmp_path, servers, top_k=1, tools_limit=2, response_chars=10)
+    with Served(tmp_path, "--config", str(config)) as client:
+        client.initialize()
+
+        def find(**more: Json) -> int:
+            return client.call("retrieve_tools", query="echo", **more).count("__echo(")
+
+        listed = json.dumps(client.ask("tools/list"))
+        assert '"maximum": 2, "default": 1' in listed
+        assert (find(), find(limit=5)) == (1, 2)
+        call: dict[str, Json] = {"name": "a__echo", "arguments": {"text": "x" * 12}}
+        assert "2 more characters" in client.call("call_tool_destructive", **call)
+        write_servers(tmp_path, servers, top_k=3)
+        until_so(lambda: find() == 3, "the edit has taken effect")
+        assert client.call("call_tool_destructive", **call) == "x" * 12
+        client.hang_up()
+        assert client.code() == 0
 
 
 def test_a_changed_server_waits_for_no_other_one_to_end() -> None:

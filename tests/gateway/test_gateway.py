@@ -170,6 +170,12 @@ def test_tools_of_a_new_server_are_not_found_before_a_person_approves_them() -> 
         assert "There is no tool 'new__echo' here." in answer
         assert "Tools of new wait until the user approves them: tell the user." in answer
 
+        found = await client.text("retrieve_tools", query="echo")
+        assert found.startswith("everything__echo")
+        assert "new wait until the user approves" in found
+        alone = await client.text("retrieve_tools", query="echo", server="everything")
+        assert "approves" not in alone
+
     talk(scenario, ServerSettings("new", (str(tools.npm_bin("mcp-server-everything")),)))
 
 

@@ -77,4 +77,8 @@ def test_an_answer_says_when_perhaps_no_tool_fits_and_what_matched() -> None:
     hits = [(TOOL, SearchHit(text, 1.0, (match,), fit)) for fit in (0.1, LEAST_FIT)]
     assert menu.results(hits[:1]).startswith(menu.NO_FIT)
     assert menu.NO_FIT not in menu.results(hits)
-    assert "matched: read (for 'look into') (in name)" in menu.results(hits)
+    assert "matched: read (for 'look into') in name" in menu.results(hits)
+    more = (match, WordMatch("filing", "files", "server", is_same=True), match)
+    assert "matched: read (for 'look into') in name; files in server\n" in (
+        menu.results([(TOOL, SearchHit(text, 1.0, more, 1.0))]) + "\n"
+    )

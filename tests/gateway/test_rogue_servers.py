@@ -1,6 +1,8 @@
 """Servers that misbehave, or end, or are edited away: their clients are answered all the same."""
 
 import asyncio
+import re
+from collections.abc import Awaitable
 from pathlib import Path
 
 import pytest
@@ -11,8 +13,9 @@ from pipeguard.gateway import hub, leg, pages
 from pipeguard.gateway.answers import dial
 from pipeguard.gateway.gateway import Gateway
 from pipeguard.gateway.life import State
+from pipeguard.gateway.menu import ToolMode
 from pipeguard.state.tokens import TokenScope
-from tests.gateway.rogues import INITIALIZE, Client, rogue, talk, until
+from tests.gateway.rogues import ANSWER_SECONDS, INITIALIZE, Client, rogue, talk, until
 
 pytestmark = pytest.mark.real
 
@@ -138,6 +141,36 @@ def test_a_client_waits_once_for_servers_that_do_not_start(
 
     mute = rogue("a", mute=["initialize"]), rogue("b", mute=["tools/list"])
     talk(scenario, *mute, rogue("z", prompts=["p"], tools=["run"]))
+
+
+@pytest.mark.parametrize("mode", [ToolMode.DIRECT, ToolMode.SEARCH])
+def test_a_call_waits_for_its_server_to_start_or_says_when_to_try_again(
+    mode: ToolMode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gateways, "SETTLING_SECONDS", 0.0)
+
+    def call(client: Client) -> Awaitable[str]:
+        if mode is ToolMode.DIRECT:
+            return client.text("late__run")
+        return client.text("call_tool_destructive", name="late__run", arguments={})
+
+    async def scenario(client: Client, gateway: Gateway) -> None:
+        await until(lambda: gateway.members["z"].state is State.READY)
+        early = await call(client)
+        assert "late is still starting" in early
+        assert re.search(r"[Tt]ry again in \d+ seconds", early)
+        if mode is ToolMode.SEARCH:
+            found = await client.text("retrieve_tools", query="run")
+            assert found.startswith("z__run")
+            assert "late is not available: it is starting" in found
+        monkeypatch.setattr(gateways, "SETTLING_SECONDS", ANSWER_SECONDS)
+        calling = asyncio.ensure_future(call(client))
+        await asyncio.sleep(0)  # it is called
+        (tmp_path / "gate").touch()
+        assert await calling == "run ran at late"
+
+    late = rogue("late", tools=["run"], gate=str(tmp_path / "gate"))
+    talk(scenario, late, rogue("z", tools=["run"]), mode=mode)
 
 
 def test_one_that_never_lists_its_tools_is_given_up_and_says_so(

@@ -88,7 +88,7 @@ def test_a_hit_says_why() -> None:
     (first, *_) = index(*TOOLS).search("current timezone", 1)
     assert first.why == (
         WordMatch("current", "current", "name", is_same=True),
-        WordMatch("timezone", "timezone", "description", is_same=True),
+        WordMatch("timezone", "timezones", "description", is_same=True),
     )
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from pipeguard.errors import PolicyError
 from pipeguard.gateway.catalog import Override
-from pipeguard.gateway.menu import ToolMode
+from pipeguard.gateway.menu import MenuLimits, ToolMode
 from pipeguard.gateway.servers_file import parse_servers
 from pipeguard.gateway.sources import Sources
 from tests.fuzz.budget import tried
@@ -45,6 +45,11 @@ def test_a_file_is_read() -> None:
         *("https://mcp.example.com/mcp", {"X-Team": "blue"}),
         "review",
     )
+
+
+def test_a_low_limit_of_tools_is_the_default_of_a_search_too() -> None:
+    assert parse_servers("tools_limit: 3", "x", {}).limits == MenuLimits(3, 3, 20_000)
+    assert parse_servers("top_k: 30\ntools_limit: 40", "x", {}).limits[:2] == (30, 40)
 
 
 def test_servers_start_as_the_file_says_unless_they_say_otherwise(tmp_path: Path) -> None:
@@ -90,6 +95,9 @@ WRONG = (
     "servers: {a: {command: x, idle: soon}}",
     "servers: {a: {command: x, tools: {overrides: {b: {name: d}, c: {name: d}}}}}",
     "mode: all",
+    "top_k: 0",
+    "response_chars: many",
+    "top_k: 9\ntools_limit: 3",
 )
 
 
