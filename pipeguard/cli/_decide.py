@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -54,6 +54,7 @@ class Decision(Generic[_Stored]):
         participle: as in `approved`.
         find: the definitions that match a target and a kind.
         page: shows one of them.
+        overview: shows many, one a line.
         take: acts on them, and returns those that it acted on.
         tell_nothing: says that nothing matches a target.
     """
@@ -62,6 +63,7 @@ class Decision(Generic[_Stored]):
     participle: str
     find: Callable[[Store, str | None, str | None], list[_Stored]]
     page: Callable[[_Stored], str]
+    overview: Callable[[list[_Stored]], Iterable[str]]
     take: Callable[[Store, list[_Stored]], list[_Stored]]
     tell_nothing: Callable[[str | None], None]
 
@@ -126,7 +128,7 @@ def decide(decision: Decision[_Stored], request: DecisionRequest) -> None:
     elif not matching:
         decision.tell_nothing(target)
     else:
-        _report(decision, chosen, done)
+        _report(decision, chosen, done, is_list=request.take_all)
     if not matching:
         raise SystemExit(NOTHING_THERE)
     raise SystemExit(0 if len(done) == len(matching) else NOT_DONE)
@@ -151,8 +153,11 @@ def _choose(
     if matching and not yes and not sys.stdin.isatty():
         raise click.UsageError("there is no terminal to ask on: add --yes.")
     verb = decision.verb.capitalize()
-    chosen = []
-    for entry in matching:
+    is_list = take_all and len(matching) > 1
+    chosen = list(matching) if is_list else []
+    for line in decision.overview(matching) if is_list else ():
+        click.echo(line)
+    for entry in () if is_list else matching:
         click.echo(decision.page(entry))
         is_the_only_one = is_asked and len(matching) == 1
         if yes or take_all or is_the_only_one or click.confirm(f"{verb} {entry.target}?"):
@@ -169,12 +174,17 @@ def _describe(decision: Decision[_Stored], chosen: list[_Stored]) -> str:
     return f"{decision.verb} {chosen[0].target if count == 1 else f'{count} definitions'}"
 
 
-def _report(decision: Decision[_Stored], chosen: list[_Stored], done: list[_Stored]) -> None:
+def _report(
+    decision: Decision[_Stored], chosen: list[_Stored], done: list[_Stored], *, is_list: bool
+) -> None:
+    participle = decision.participle.capitalize()
+    is_long = is_list and len(done) > 1
+    if is_long:
+        click.echo(f"{participle} {len(done)} definitions.")
     for entry in chosen:
-        if entry in done:
-            participle = decision.participle.capitalize()
+        if entry in done and not is_long:
             click.echo(f"{participle} {entry.target}  {_fingerprint(entry)[:16]}")
-        else:
+        elif entry not in done:
             click.echo(
                 f"Not {decision.participle} {entry.target}: it has changed again. See it with:"
                 " pipeguard diff"

@@ -5,10 +5,10 @@ from __future__ import annotations
 import click
 
 from pipeguard.cli._decide import Decision, DecisionRequest, decide, options
-from pipeguard.cli.diff import find_held, page, tell_nothing_waits
+from pipeguard.cli.diff import find_held, overview, page, tell_nothing_waits
 from pipeguard.state.review import approve
 
-DECISION = Decision("approve", "approved", find_held, page, approve, tell_nothing_waits)
+DECISION = Decision("approve", "approved", find_held, page, overview, approve, tell_nothing_waits)
 
 
 @click.command("approve", short_help="Accept definitions that wait for approval.")
@@ -16,6 +16,7 @@ DECISION = Decision("approve", "approved", find_held, page, approve, tell_nothin
 def command(request: DecisionRequest) -> None:
     """Accept what a server offers now: show it, ask, and trust it from then on.
 
+    With --all, each definition is one line, what is flagged first; `pipeguard diff` shows it whole.
     Only what was shown is approved; if the server changes it again, it is held again. Running
     sessions follow within a second, and the audit records what was approved.
 

@@ -6,14 +6,17 @@ import difflib
 import json
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable
 from functools import cache, lru_cache
+from shutil import get_terminal_size
 from time import monotonic
 from typing import TYPE_CHECKING
 
 import click
 
 from pipeguard.cli import _completions as completions
+from pipeguard.cli._columns import in_columns
 from pipeguard.config.effective_policy import load_wrap_policy
 from pipeguard.config.options import WrapOptions
 from pipeguard.errors import EngineError
@@ -28,7 +31,7 @@ from pipeguard.runtime.progress import COMPILING, say_if_slow
 from pipeguard.state.paths import store_path
 from pipeguard.state.review import KINDS, HeldDefinition, UnknownTargetError, held_definitions
 from pipeguard.state.store import Store
-from pipeguard.unicode.display import visible
+from pipeguard.unicode.display import show, visible
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,6 +41,8 @@ if TYPE_CHECKING:
     from pipeguard.firewall.policy import Policy
 
 LINE_CHARS = 80  # a longer text is shown one sentence a line, so that a diff finds the sentence
+STATES = ("flagged", "changed", "new", "unreviewed")  # the last: trusted at first sight until now
+LEAST_CHARS = 60  # of a line of the overview, on a terminal however narrow
 DIFF_LINES = 5000  # of one definition: difflib takes quadratic time
 
 
@@ -175,6 +180,42 @@ def page(entry: HeldDefinition) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def overview(entries: Sequence[HeldDefinition]) -> list[str]:
+    """Definitions that wait, one a line: flagged ones first, then what changed; and their counts.
+
+    A version that nobody approved was only seen: what differs from it changed since then.
+    """
+    rows = sorted((_overview_row(entry) for entry in entries), key=lambda row: STATES.index(row[0]))
+    counts = Counter(state for state, *_ in rows)
+    numbers = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
+    room = max(LEAST_CHARS, get_terminal_size().columns)
+    lines = [show(line, room) for line in in_columns(("state", "kind", "name", "what"), rows)]
+    lines[0] = click.style(lines[0], bold=True)
+    first = sum(counts[state] for state in STATES[:1])
+    lines[1 : first + 1] = [click.style(line, fg="red") for line in lines[1 : first + 1]]
+    hint = "Read the flagged ones first" if first else "Read one in full"
+    example = next(entry for entry in entries if entry.target == rows[0][2])
+    return [*lines, "", f"{numbers}.  {hint}:  {example.diff_command}"]
+
+
+def _overview_row(entry: HeldDefinition) -> tuple[str, str, str, str]:
+    """State, kind, name, and in a few words what it is or how it changed."""
+    findings = definition_findings(entry)
+    definition = parse_json((entry.pin.held_definition or "null").encode())
+    text = definition.get("description") if isinstance(definition, dict) else None
+    words, state = " ".join(text.split()) if isinstance(text, str) else "", "new"
+    if entry.trusted_version is not None:
+        state, words = "changed", f"since it was {entry.since}: {'; '.join(entry.changes)}"
+    elif entry.since:
+        state, words = "unreviewed", f"{entry.since}; {words}"
+    if findings:
+        state, words = (
+            "flagged",
+            f"{findings[0].severity.name.lower()}: {findings[0].rule}; {words}",
+        )
+    return state, entry.pin.kind, entry.target, words
 
 
 def unified_diff(approved: str | None, seen: str) -> list[str]:

@@ -157,7 +157,8 @@ FAMILIES: dict[str, str] = {
         " decide how large a message, and how many of them, may be."
     ),
     "trust": (
-        "A definition that waits for a person: never approved, or changed since it was approved."
+        "A definition that waits for a person: never approved, or changed since it was approved or"
+        " first seen."
     ),
     "flows": (
         "What one tool returned leaves through another: a secret (`flows.secret-out`), private"

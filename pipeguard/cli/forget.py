@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NoReturn
 
 import click
@@ -97,4 +98,4 @@ def _tell_nothing(target: str | None) -> None:
     click.echo(f"Nothing of the kind is stored{f' of {target}' if target else ''}.")
 
 
-DECISION = Decision("forget", "forgotten", _find, _page, forget, _tell_nothing)
+DECISION = Decision("forget", "forgotten", _find, _page, partial(map, _page), forget, _tell_nothing)

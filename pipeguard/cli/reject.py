@@ -5,10 +5,10 @@ from __future__ import annotations
 import click
 
 from pipeguard.cli._decide import Decision, DecisionRequest, decide, options
-from pipeguard.cli.diff import find_held, page, tell_nothing_waits
+from pipeguard.cli.diff import find_held, overview, page, tell_nothing_waits
 from pipeguard.state.review import reject
 
-DECISION = Decision("reject", "rejected", find_held, page, reject, tell_nothing_waits)
+DECISION = Decision("reject", "rejected", find_held, page, overview, reject, tell_nothing_waits)
 
 
 @click.command("reject", short_help="Discard definitions that wait for approval.")

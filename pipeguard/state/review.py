@@ -51,9 +51,8 @@ class StoredDefinition:
     @property
     def since(self) -> str:
         """Since when a version of it is trusted, and how that came to be; empty if none is."""
-        how = "approved" if self.pin.is_reviewed else "first seen"
         is_trusted = self.pin.approved_definition is not None
-        return f"{how} on {self.pin.approved_at[:10]}" if is_trusted else ""
+        return f"{self.pin.origin} on {self.pin.approved_at[:10]}" if is_trusted else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +68,11 @@ class HeldDefinition(StoredDefinition):
     def reject_command(self) -> str:
         """The command that discards it."""
         return f"pipeguard reject {self._words}"
+
+    @property
+    def diff_command(self) -> str:
+        """The command that shows it whole."""
+        return f"pipeguard diff {self._words}"
 
     @property
     def _words(self) -> str:

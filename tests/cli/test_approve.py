@@ -99,6 +99,30 @@ def test_programs_get_json(snapshot: Snapshot) -> None:
     snapshot.commands("approve-json", "approve weather --all --yes --json")
 
 
+def test_all_are_one_line_each_with_what_is_flagged_first_and_counts() -> None:
+    with Store.open(store_path()) as store:
+        store.remember("weather", [seen({"name": "radar", "description": "Rain."})])
+        radar = held({"name": "radar", "description": "Rain and snow."})
+        store.remember("weather", [radar])
+    output = run("weather", "--all", "--yes").output
+    assert '"description"' not in output
+    states = {line.split()[2]: line.split()[0] for line in output.splitlines() if " tool " in line}
+    assert states == {
+        "weather/get_forecast": "flagged",
+        "weather/radar": "changed",
+        "weather/alerts": "new",
+    }
+    assert next(iter(states)) == "weather/get_forecast"
+    assert "1 flagged, 1 changed, 1 new" in output
+    assert "pipeguard diff weather/get_forecast" in output
+    assert "since it was first seen" in output, "nobody approved it"
+    assert output.endswith("Approved 3 definitions.\n")
+    with Store.open(store_path()) as store:
+        store.remember("weather", [held({"name": "radar", "description": "Rain, snow, hail."})])
+    output = run("--all", "--yes").output
+    assert "since it was approved on" in output
+
+
 @pytest.fixture
 def nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     """There is no token."""

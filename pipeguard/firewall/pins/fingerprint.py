@@ -51,6 +51,11 @@ class Pin(NamedTuple):
     held_at: str = ""
     is_reviewed: bool = True
 
+    @property
+    def origin(self) -> str:
+        """The origin of the trusted version: `approved` by somebody, or `first seen`."""
+        return "approved" if self.is_reviewed else "first seen"
+
     def __eq__(self, other: object) -> bool:
         """True if the same texts are approved and held, whenever that was."""
         return isinstance(other, Pin) and self[:_TIMES] == other[:_TIMES]

@@ -158,7 +158,7 @@ def _why_held(pin: Pin) -> str:
     """Why it is held, in our words alone: `pipeguard diff` shows the server's."""
     if pin.approved_definition is None:
         return f"it was never approved ({pin.reason})" if pin.reason else "it was never approved"
-    return f"it changed since it was approved ({pin.reason})"
+    return f"it changed since it was {pin.origin} ({pin.reason})"
 
 
 def _not_offered(guard: Guard, kind: str, name: str, why: str) -> Finding:

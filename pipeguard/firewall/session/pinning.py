@@ -269,7 +269,7 @@ def _review_drifted(
 
     classes = classify(approved_text, seen.text, scope.kind)
     reason = "drift: " + ", ".join(drift.value for drift in classes)
-    note = f"{scope.describe(seen.shown_name)} changed since it was approved ({reason})"
+    note = f"{scope.describe(seen.shown_name)} changed since it was {pin.origin} ({reason})"
     is_allowed = not seen.is_poisoned and frozenset(classes) <= scope.guard.policy.drift_allow
     if scope.guard.policy.mode is Mode.OBSERVE or is_allowed:
         action = Action.WARN if is_allowed else Action.BLOCK

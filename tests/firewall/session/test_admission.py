@@ -328,6 +328,10 @@ DRIFTED = Pin("tool", "a", "{}", "0", "[]", "1", "drift: wording")
         (None, (waits(tool(), "review"),), "trust.held", "it was never approved (review)"),
         (None, (waits(tool(), ""),), "trust.held", "it was never approved. It"),
         (None, (DRIFTED,), "trust.drifted", "it changed since it was approved (drift: wording)"),
+        (
+            *(None, (DRIFTED._replace(is_reviewed=False),)),
+            *("trust.drifted", "it changed since it was first seen (drift: wording)"),
+        ),
     ],
 )
 def test_what_is_held_says_why_and_what_to_do(
