@@ -29,6 +29,7 @@ from pipeguard.identity.words import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+GENERIC = "mcp"  # a package of this name, as `@playwright/mcp`, is named by its scope
 LONGEST = 50  # characters of a name, without the digits that tell equal names apart
 DIGITS = 6  # hex digits that do so
 MOST_LAYERS = 8  # of commands that start commands
@@ -51,11 +52,14 @@ class Launched:
             variables are. It may contain secrets of an address, so it is compared as a hash and
             never shown.
         description: what is launched, in a few words for people.
+        former: the name that it had without an entry before packages called `mcp` got that of their
+            scope; a store that has it keeps it. Empty for all others.
     """
 
-    __slots__ = ("description", "identity", "name")
+    __slots__ = ("description", "former", "identity", "name")
 
-    def __init__(self, name: str, identity: str, description: str) -> None:
+    def __init__(self, name: str, identity: str, description: str, former: str = "") -> None:
+        self.former = former
         self.name = name
         self.identity = identity
         self.description = description
@@ -78,13 +82,17 @@ def identify_server(command: Sequence[str], folder: str | None = None) -> Launch
     folder = folder if folder is not None else _current_folder()
     target = _Reader(list(command), folder).target()
     parts = [part for part in target.parts if part]
-    name = _clean(target.stem)
+    former = name = _clean(target.stem)
+    if name == GENERIC and target.kind == "npm" and parts[0].startswith("@"):
+        name = _clean(parts[0].partition("/")[0])
     if not target.is_unique:
         from pipeguard.firewall.digest import sha256
 
         text = "\n".join(parts).encode("utf-8", "surrogatepass")
         name = f"{name}-{sha256(text).hexdigest()[:DIGITS]}"
-    return Launched(name, "\n".join((target.kind, *parts)), _description(target))
+        former = f"{former}-{sha256(text).hexdigest()[:DIGITS]}"
+    identity = "\n".join((target.kind, *parts))
+    return Launched(name, identity, _description(target), "" if former == name else former)
 
 
 def identify_remote(url: str, name: str = "") -> Launched:

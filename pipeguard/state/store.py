@@ -107,7 +107,8 @@ class Store(StateDatabase):
     def name_server(self, name: str, launched: Launched, *, register: bool = True) -> NamedServer:
         """Find the name that a server is stored under: the requested one, unless another has it.
 
-        In that case a few digits of the hash of what it launches follow the name.
+        One that is stored under its former name keeps it. If another has the name, a few digits of
+        the hash of what it launches follow.
 
         Args:
             name: the requested name.
@@ -117,6 +118,11 @@ class Store(StateDatabase):
         from pipeguard.firewall.digest import sha256
 
         identity = sha256(launched.identity.encode("utf-8", "surrogateescape")).hexdigest()
+        if launched.former and name == launched.name:
+            with translated_errors(self.path):
+                known = self._stored_name(launched.former, identity)
+            if known is not None:
+                return known
         with translated_errors(self.path):
             stored = self._stored_name(name, identity)
         if stored is not None or not register:

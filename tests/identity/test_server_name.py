@@ -13,6 +13,8 @@ NAMES = [
     # Node
     ("npx -y @modelcontextprotocol/server-filesystem /srv/notes", "server-filesystem"),
     ("npx -y @scope/x@1.2", "x"),
+    ("npx -y @playwright/mcp@latest --headless", "playwright"),
+    ("npx -y mcp", "mcp"),
     ("npx --yes mcp-remote@latest https://mcp.example.com/sse", "mcp.example.com"),
     ("npx -y -p @scope/tools tools-mcp --stdio", "tools-mcp"),
     ("npx --package=@scope/tools tools-mcp", "tools-mcp"),
