@@ -8,6 +8,7 @@ import json
 import re
 import sys
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -22,6 +23,7 @@ from pipeguard.state.audit import (
     AuditRow,
     as_fields,
     chains,
+    count_pings,
     parse_findings,
     rows,
 )
@@ -30,7 +32,7 @@ from pipeguard.state.paths import store_path
 from pipeguard.state.store import Store
 from pipeguard.state.timestamps import utc_text
 from pipeguard.state.verification import verify
-from pipeguard.unicode.display import visible
+from pipeguard.unicode.display import pluralize, visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -130,19 +132,24 @@ def command() -> None:
 
 @command.command("list")
 @_filters(LISTED)
+@click.option("--pings", is_flag=True, help="Also pings that passed; --json always has them.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
 def list_rows(wanted: AuditFilter, *, as_json: bool) -> None:
     """List what happened, oldest first, as in `pipeguard audit list --action block`."""
     with Store.open(store_path()) as store:
         if as_json:
-            click.echo(json.dumps([as_fields(row) for row in rows(store, wanted)], indent=2))
+            found = rows(store, wanted._replace(pings=True), by_time=True)
+            click.echo(json.dumps([as_fields(row) for row in found], indent=2))
             return
-        is_empty = True
-        for line in in_columns(_TITLES, map(_cells, rows(store, wanted))):
+        listed = rows(store, wanted, by_time=True)
+        first = next(listed, None)
+        for line in in_columns(_TITLES, map(_cells, chain([first] if first else [], listed))):
             click.echo(line)
-            is_empty = False
-    if is_empty:
+        hidden = 0 if wanted.pings else count_pings(store, wanted, first)
+    if first is None:
         click.echo("No row of the audit matches.", err=True)
+    if hidden:
+        click.echo(f"{pluralize(hidden, 'ping')} not listed; --pings lists them.", err=True)
 
 
 @command.command("show")
@@ -183,19 +190,19 @@ def verify_chains(*, heads: bool, as_json: bool) -> None:
     if as_json:
         fields = {
             "problems": [problem._asdict() for problem in problems],
-            "chains": [chain._asdict() for chain in listed],
+            "chains": [each._asdict() for each in listed],
             "gaps": gaps,
         }
         click.echo(json.dumps(fields, indent=2))
         raise SystemExit(1 if problems else 0)
     if heads:
-        for chain in listed:
-            click.echo(f"{chain.head}  {chain.length:>8}  {visible(chain.chain)}")
+        for each in listed:
+            click.echo(f"{each.head}  {each.length:>8}  {visible(each.chain)}")
     for problem in problems:
         click.echo(f"{visible(problem.chain) or 'chains'}: {problem.what}")
     for gap in gaps:
         click.echo(f"gap: {visible(gap)}")
-    count = sum(chain.length for chain in listed)
+    count = sum(each.length for each in listed)
     if problems:
         click.echo(f"The audit was changed: {len(problems)} problems.", err=True)
         raise SystemExit(1)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import time
+from contextlib import suppress
+from pathlib import Path
 from shutil import get_terminal_size
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
 
     from pipeguard.state.totals import ServerTotals
 
+_OF_THE_STATE = ("PIPEGUARD_STATE_DIR", "XDG_STATE_HOME", "HOME")
 LEAST_CHARS = 12  # of a server's name, on a terminal however narrow
 COLUMNS = ("server", "blocked", "changed", "warned", "would", "waits")
 
@@ -49,6 +53,7 @@ class Status(NamedTuple):
         servers: that were ever guarded.
         proposed: the names of servers that agents proposed, which wait for a decision.
         asking: the events of calls that wait for a decision, with their servers and tools.
+        gateways: that run, as this system tells: only Linux does.
     """
 
     mode: str
@@ -58,6 +63,7 @@ class Status(NamedTuple):
     servers: list[ServerTotals]
     proposed: list[str]
     asking: list[dict[str, str]]
+    gateways: list[str]
 
 
 @click.command("status", short_help="Show what is guarded, what happened, and what waits.")
@@ -90,7 +96,7 @@ def _status() -> Status:
     asking: list[dict[str, str]] = []
     if existing_store() is not None:
         servers, proposed, asking = _stored_totals(ask_seconds)
-    return Status(mode, problem, *_clients(), servers, proposed, asking)
+    return Status(mode, problem, *_clients(), servers, proposed, asking, _gateways())
 
 
 def _stored_totals(
@@ -116,6 +122,27 @@ def _stored_totals(
             for event in held_events(store, since)
         ]
     return servers, undecided, asking
+
+
+def _gateways() -> list[str]:
+    """The gateways that run now with the same state folder, each with its process and address."""
+    from pipeguard.runtime.start import GUARD_NAME
+
+    found: list[str] = []
+    for name in Path("/proc").glob("[0-9]*/comm"):
+        with suppress(OSError):
+            if name.read_text().strip() != GUARD_NAME:
+                continue
+            lines = name.with_name("environ").read_text("utf-8", "replace").split("\0")
+            theirs = dict(line.split("=", 1) for line in lines if "=" in line)
+            if any(theirs.get(key) != os.environ.get(key) for key in _OF_THE_STATE):
+                continue
+            words = name.with_name("cmdline").read_text("utf-8", "replace").split("\0")
+            verb = next((word for word in words if word in ("serve", "wrap")), "")
+            given = [*words, *(part for word in words for part in word.split("=", 1))]
+            address = given[given.index("--listen") + 1] if "--listen" in given else "stdio"
+            found += [f"process {name.parent.name}, {address}"] if verb == "serve" else []
+    return sorted(found)
 
 
 def _mode() -> tuple[str, float]:
@@ -170,6 +197,7 @@ def _fields(status: Status) -> dict[str, object]:
         ],
         "proposed": status.proposed,
         "asking": status.asking,
+        "gateways": status.gateways,
     }
 
 
@@ -201,6 +229,7 @@ def _policy_line(status: Status) -> str:
 def _client_lines(status: Status) -> list[str]:
     lines = [f"Not read: {visible(file)}  pipeguard doctor clients" for file in status.unread]
     clients = status.clients
+    lines += [f"A gateway runs ({visible(gateway)})." for gateway in status.gateways]
     if not clients:
         return lines or ["No client has a server."]
     guarded, others, unfit = (sum(column) for column in zip(*(c[1:] for c in clients), strict=True))

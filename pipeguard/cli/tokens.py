@@ -98,17 +98,20 @@ def create(  # noqa: PLR0913  one for each option
       pipeguard tokens create laptop
       pipeguard tokens create ci --server github --effect read --expires 30d --per-minute 60
     """  # noqa: D301  click reads the mark
-    from pipeguard.state.tokens import TokenScope, create_token
+    from pipeguard.state.tokens import TokenScope, check_name, create_token
 
     if not NAME.fullmatch(name):
         raise InputError("a token's name has at most 50 letters, digits, `.`, `_` and `-`.")
     ends = None if expires is None else datetime.now(UTC) + _span(expires)
     scope = TokenScope(servers or ("*",), tools or ("*",), effect, per_minute or 0, manage)
+    with _store() as store:
+        check_name(store, name)
+        _warn_of_unmatched(store, scope.servers)
+        _warn_of_tools(store, tools)
     person = Person.here()
     if not person.confirms(f"make the token {name}"):
         raise click.exceptions.Exit(1)
     with _store() as store:
-        _warn_of_unmatched(store, scope.servers)
         token = create_token(store, name, scope, ends)
     _print_token(name, token, as_json=as_json)
 
@@ -242,6 +245,26 @@ def _warn_of_unmatched(store: Store, globs: Sequence[str]) -> None:
         if not any(fnmatchcase(name, glob) for name in known):
             names = ", ".join(sorted(known))
             click.echo(f"No server is called {glob} yet. There are: {visible(names)}", err=True)
+
+
+def _warn_of_tools(store: Store, globs: Sequence[str]) -> None:
+    """Say which globs match no tool that a server has offered yet, as far as any is known."""
+    from pipeguard.detect.flows.tool_labels import Label, Tool
+    from pipeguard.firewall.protocol.json_values import JsonValue
+    from pipeguard.gateway.catalog import Catalog, Listing, tool_globs
+
+    catalog = Catalog()
+    for server in store.servers() if globs else ():
+        pins = (pin for pin in store.pins(server).values() if pin.kind == "tool")
+        offered: list[JsonValue] = [{"name": pin.name} for pin in pins]
+        catalog.put(Listing(server, offered), lambda name: Tool(name, Label.NONE))
+    for glob in globs if len(catalog) else ():
+        if not tool_globs(catalog, [glob]):
+            click.echo(
+                f"No tool that is known yet matches {visible(glob)}. The names:"
+                "  pipeguard tools list",
+                err=True,
+            )
 
 
 def _span(text: str) -> timedelta:

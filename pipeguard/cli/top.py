@@ -121,11 +121,13 @@ class _ActivityView(NamedTuple):
         source: where it is from, for people.
         servers: what each did; None where that cannot be known now.
         why: why it cannot be known; else empty.
+        seconds: for which a gateway's figures are known, at most those asked for; None for all.
     """
 
     source: str
     servers: list[ServerActivity] | None
     why: str = ""
+    seconds: float | None = None
 
 
 @click.command("top")
@@ -151,7 +153,7 @@ def command(
     Without --url, by the audit: every server that this user guards, with `wrap` or `serve`, over
     any transport; its state is `active` if anything went through in the last seconds (--window).
     With --url, by the figures of that gateway, which also knows whether a server is up; times are
-    estimated from a histogram. End it with q or Ctrl-C.
+    estimated from a histogram, and at first go back a minute. End it with q or Ctrl-C.
 
     \b
     Examples:
@@ -175,9 +177,6 @@ def command(
     look = _by_audit(window) if url is None else _by_figures(url, token, window)
     if is_once:
         view = look()
-        if url is not None and not view.why:  # two looks make a rate
-            time.sleep(interval)
-            view = look()
         if view.why:
             raise PipeGuardError(view.why)
         click.echo(_json(view, window) if as_json else "\n".join(_table(view, window)))
@@ -209,12 +208,15 @@ def _by_figures(url: str, token: str, window: float) -> Callable[[], _ActivityVi
 
     def look() -> _ActivityView:
         try:
+            if not looks:
+                looks.append(scrape(url, token, time.monotonic(), window))
             looks.append(scrape(url, token, time.monotonic()))
         except PipeGuardError as error:
             return _ActivityView(url, None, str(error))
         while len(looks) > 2 and looks[1].time <= looks[-1].time - window:
             looks.popleft()
-        return _ActivityView(url, measure_activity(looks[0], looks[-1]))
+        seconds = looks[-1].time - looks[0].time
+        return _ActivityView(url, measure_activity(looks[0], looks[-1]), seconds=seconds)
 
     return look
 
@@ -226,7 +228,8 @@ def _json(view: _ActivityView, window: float) -> str:
 
 
 def _table(view: _ActivityView, window: float) -> list[str]:
-    title = f"pipeguard top: {visible(view.source)}, the last {window:g} s"
+    seconds = round(window if view.seconds is None else min(view.seconds, window), 1)
+    title = f"pipeguard top: {visible(view.source)}, the last {seconds:g} s"
     if view.servers is None:
         return [title, "", *visible_lines(view.why).split("\n")]
     if not view.servers:

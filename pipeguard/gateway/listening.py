@@ -264,11 +264,15 @@ class GatewayListener:
         refusals.close()
 
     async def _metrics(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Figures for Prometheus."""
+        """Figures for Prometheus; with `ago`, those of so many seconds ago."""
         if not self._gateway.may_see_all(request.get(WHO, "")):
             raise _nothing_here()
         metrics = self._gateway.metrics
-        body = b"" if metrics is None else metrics.text()
+        ago = request.query.get("ago", "")
+        body = b""
+        if metrics is not None:
+            is_past = ago.isdecimal() and len(ago) < 6
+            body = metrics.past_text(float(ago)) if is_past else metrics.text()
         return web.Response(body=body, headers={"Content-Type": METRICS_TYPE})
 
     def follow(self) -> None:

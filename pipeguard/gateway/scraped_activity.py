@@ -14,6 +14,7 @@ from urllib.request import HTTPRedirectHandler, Request, build_opener
 from prometheus_client.parser import text_string_to_metric_families
 
 from pipeguard.errors import PipeGuardError
+from pipeguard.gateway.telemetry import PAST_AGE
 from pipeguard.state.activity import ServerActivity
 
 MOST_BYTES = 8 * 2**20  # of an answer: some 2 KB a server
@@ -49,13 +50,14 @@ class _NoRedirect(HTTPRedirectHandler):
         return None
 
 
-def scrape(url: str, token: str, now: float) -> Scrape:
+def scrape(url: str, token: str, now: float, seconds_ago: float = 0.0) -> Scrape:
     """Look at the figures of a gateway.
 
     Args:
         url: of the gateway: any path below it.
         token: a bearer token without limits; or empty.
         now: seconds on a clock that only goes forward.
+        seconds_ago: as the figures were then, or as near to it as the gateway remembers them.
 
     Raises:
         PipeGuardError: it does not answer, or not with figures.
@@ -64,6 +66,7 @@ def scrape(url: str, token: str, now: float) -> Scrape:
     if address.scheme not in ("http", "https") or not address.netloc:
         raise PipeGuardError(f"{url} is not an address: try http://127.0.0.1:8080.")
     target = f"{address.scheme}://{address.netloc}/metrics"
+    target += f"?ago={seconds_ago:.0f}" if seconds_ago else ""
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     try:
         request = Request(target, headers=headers)  # noqa: S310  its scheme is checked above
@@ -90,7 +93,9 @@ def _read(text: str, now: float) -> Scrape:
     for family in text_string_to_metric_families(text):
         for name, labels, value, *_ in family.samples:
             server = labels.get("server", "")
-            if name == UP:
+            if name == PAST_AGE:
+                now -= value
+            elif name == UP:
                 up[server] = value > 0
             elif name == WAITING:
                 waiting[server] = int(value)

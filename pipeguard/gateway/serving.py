@@ -216,6 +216,8 @@ class _Serving:
         """Follow the sources: a broken edit changes nothing, and is reported once."""
         while True:
             await asyncio.sleep(WATCH_SECONDS)
+            if self._gateway.metrics is not None:
+                self._gateway.metrics.remember()
             following = asyncio.ensure_future(self._follow())
             try:
                 await asyncio.wait({following})

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
+from time import monotonic
 from typing import NamedTuple, Protocol
+from zlib import compress, decompress
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.exposition import generate_latest
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from pipeguard.firewall.finding import Direction, Verdict
+from pipeguard.firewall.finding import Action, Direction, Verdict
 from pipeguard.firewall.protocol.json_values import JsonObject
 from pipeguard.gateway.life import ServerState
+from pipeguard.state.activity import only_waits
 
 # What a client waits for while a server works. Lists are ours, and a subscription has no end.
 TRACED = frozenset({"tools/call", "resources/read", "prompts/get", "completion/complete"})
@@ -136,6 +140,10 @@ class Signals(NamedTuple):
 # Counts what goes through the gateway, for Prometheus.
 
 
+PAST_STEP_SECONDS, PAST_FIGURES = 5.0, 13  # a minute
+PAST_AGE = "pipeguard_figures_age_seconds"  # of figures that are not those of now
+
+
 class GatewayMetrics:
     """All figures of one gateway.
 
@@ -165,6 +173,8 @@ class GatewayMetrics:
             registry=registry,
         )
         registry.register(_Gauges(figures))
+        self._past: deque[tuple[float, bytes]] = deque(maxlen=PAST_FIGURES)
+        self.remember()
 
     def count_call(self, server: str, outcome: str, seconds: float) -> None:
         """Count a call of a tool.
@@ -179,12 +189,27 @@ class GatewayMetrics:
     def count_verdict(self, server: str, verdict: Verdict) -> None:
         """Count a message."""
         direction = "to-server" if verdict.direction is Direction.TO_SERVER else "to-client"
-        self._verdicts.labels(server, direction, verdict.action.name.lower()).inc()
+        blocking = (each.rule for each in verdict.findings if each.action is Action.BLOCK)
+        is_held = only_waits(verdict.method or "", blocking)
+        action = "held" if is_held else verdict.action.name.lower()
+        self._verdicts.labels(server, direction, action).inc()
         self._bytes.labels(server, direction).inc(len(verdict.frame))
 
     def text(self) -> bytes:
         """All figures, in Prometheus' text format."""
         return generate_latest(self._registry)
+
+    def remember(self) -> None:
+        """Keep the figures of now for a minute, if the last that are kept are old enough."""
+        now = monotonic()
+        if not self._past or now >= self._past[-1][0] + PAST_STEP_SECONDS:
+            self._past.append((now, compress(self.text())))
+
+    def past_text(self, seconds_ago: float) -> bytes:
+        """The figures some seconds ago, or the nearest that are kept, and how old those are."""
+        now = monotonic()
+        time, text = min(self._past, key=lambda past: abs(now - seconds_ago - past[0]))
+        return decompress(text) + f"{PAST_AGE} {now - time:.3f}\n".encode()
 
 
 class _Gauges(Collector):

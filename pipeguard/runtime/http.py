@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import errno
 import gc
 import os
 import signal
@@ -17,6 +18,7 @@ import threading
 from collections.abc import Awaitable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import NamedTuple
 
 from pipeguard.config.options import WrapOptions
@@ -239,7 +241,29 @@ def bind(option: str, host: str, port: int) -> socket.socket:
     try:
         return listen(host, port)
     except OSError as error:
-        raise LaunchError(f"--listen {option}: {error.strerror or error}.", 1) from None
+        why = f"--listen {option}: {error.strerror or error}."
+        if error.errno == errno.EADDRINUSE:
+            holder = _find_holder(port)
+            by = f" by {holder}" if holder else ""
+            other = "Choose another port, or 0 for any free one:"
+            why = f"--listen {option}: the address is in use{by}.\n  {other}  --listen {host}:0"
+        raise LaunchError(why, 1) from None
+
+
+def _find_holder(port: int) -> str:
+    """The process that listens at a port, as `python (process 71)`; empty if Linux does not say."""
+    sockets = set[str]()
+    for table in ("tcp", "tcp6"):
+        with suppress(OSError):
+            rows = Path("/proc/net", table).read_text("ascii").splitlines()[1:]
+            fields = (row.split() for row in rows)
+            sockets |= {f"socket:[{row[9]}]" for row in fields if row[1].endswith(f":{port:04X}")}
+    for descriptor in Path("/proc").glob("[0-9]*/fd/*") if sockets else ():
+        with suppress(OSError):
+            if str(descriptor.readlink()) in sockets:
+                process = descriptor.parent.parent
+                return f"{process.joinpath('comm').read_text().strip()} (process {process.name})"
+    return ""
 
 
 def tune_process() -> None:

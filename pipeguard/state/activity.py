@@ -5,17 +5,34 @@ Reads the newest rows alone, so that a look costs the same whatever the audit's 
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from math import ceil
 from typing import NamedTuple
 
+from pipeguard.firewall.protocol.places import LISTS
 from pipeguard.state.database import translated_errors
 from pipeguard.state.store import Store
 from pipeguard.state.timestamps import to_utc_text
 
 LATE_SECONDS = 10.0  # by which rows of one process may be written before older ones of another
+HELD = "trust.held"
+# The rules that block a blocked answer, as a list in JSON; empty for all other rows.
+RULES = (
+    "CASE WHEN action = 'block' AND kind IN ('result', 'error') THEN (SELECT"
+    " json_group_array(json_extract(value, '$.rule')) FROM json_each(findings)"
+    " WHERE json_extract(value, '$.action') = 'block') ELSE '[]' END"
+)
 MOST_ROWS = 200_000  # of one look: a second, and more than an hour of a busy gateway
+
+
+_LISTED = LISTS.keys() | {"initialize"}
+
+
+def only_waits(method: str, rules: Iterable[str]) -> bool:
+    """True for a server's answer that is not whole since definitions wait, and for nothing else."""
+    return method in _LISTED and {*rules} == {HELD}
 
 
 class ServerActivity(NamedTuple):
@@ -57,12 +74,12 @@ def recent_activity(store: Store, now: float, window_seconds: float) -> list[Ser
     """
     seen: defaultdict[str, _Seen] = defaultdict(_Seen)
     since = to_utc_text(now - window_seconds)
-    for time, server, method, action, duration_ms in _rows(store, now - window_seconds):
+    for time, server, method, action, duration_ms, rules in _rows(store, now - window_seconds):
         if time < since:
             continue
         found = seen[server]
         found.last = max(found.last, time)
-        found.blocked += action == "block"
+        found.blocked += action == "block" and not only_waits(method, json.loads(rules))
         if method == "tools/call" and duration_ms is not None:
             found.times_ms.append(duration_ms)
     waiting = waiting_definitions(store)
@@ -90,11 +107,11 @@ def quantile(ordered: Sequence[float], share: float) -> float | None:
     return ordered[ceil(share * len(ordered)) - 1] if ordered else None
 
 
-def _rows(store: Store, since: float) -> Iterable[tuple[str, str, str, str, float | None]]:
+def _rows(store: Store, since: float) -> Iterable[tuple[str, str, str, str, float | None, str]]:
     enough = to_utc_text(since - LATE_SECONDS)
     with translated_errors(store.path):
         for row in store.connection.execute(
-            "SELECT time, server, method, action, duration_ms FROM audit"
+            f"SELECT time, server, method, action, duration_ms, {RULES} FROM audit"  # noqa: S608  a constant
             " WHERE kind <> 'approval' AND server <> '' ORDER BY id DESC LIMIT ?",
             (MOST_ROWS,),
         ):

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from pipeguard.firewall.finding import Finding
     from pipeguard.state.store import Store
 
+_IS_PING = "method = 'ping' AND action = 'allow'"
+# Behind so many rows of other processes a row may be written that is older: each writes batches.
+_LATE_ROWS = 1_000
 FINDINGS_KEPT = 50  # of one verdict, the most serious; a frame can have thousands
 TEXT_CHARS = 500  # of a pointer, an excerpt or a note: a peer chooses their contents
 PRUNED = "retention"  # the kind of a row that says which chains were removed
@@ -132,6 +135,7 @@ class AuditFilter(NamedTuple):
         token: only of clients with this token.
         would: only with a finding that would have had this action with `mode: enforce`.
         limit: at most this many, the newest; 0 for all.
+        pings: False without pings that passed.
     """
 
     server: str = ""
@@ -142,6 +146,7 @@ class AuditFilter(NamedTuple):
     token: str = ""
     would: str = ""
     limit: int = 0
+    pings: bool = True
 
 
 def findings_json(findings: Sequence[Finding]) -> str:
@@ -245,13 +250,52 @@ class Audit:
         return first, 0
 
 
-def rows(store: Store, where: AuditFilter) -> Iterator[AuditRow]:
+def rows(store: Store, where: AuditFilter, *, by_time: bool = False) -> Iterator[AuditRow]:
     """Read rows, oldest first, as the caller takes them.
+
+    Args:
+        store: the store.
+        where: which rows.
+        by_time: in the order of their times; False for the order in which they were written.
 
     Raises:
         StateError: the store cannot be read.
     """
-    conditions, values = ["1"], list[str | int]()
+    condition, values = _conditions(where)
+    values += [where.limit + _LATE_ROWS if where.limit and by_time else where.limit or -1]
+    values.append(where.limit or -1)
+    latest, order = ("time DESC, id DESC", "time, id") if by_time else ("id DESC", "id")
+    newest = f"SELECT * FROM audit WHERE {condition} ORDER BY id DESC LIMIT ?"  # noqa: S608  constants
+    with translated_errors(store.path):
+        selected = store.connection.execute(
+            f"SELECT {COLUMNS} FROM (SELECT * FROM ({newest})"  # noqa: S608  constants
+            f" ORDER BY {latest} LIMIT ?) ORDER BY {order}",
+            values,
+        )
+        for columns in selected:
+            yield make_row(columns)
+
+
+def count_pings(store: Store, where: AuditFilter, first: AuditRow | None) -> int:
+    """Count the pings that a selection leaves out, from its first row on.
+
+    Raises:
+        StateError: the store cannot be read.
+    """
+    condition, values = _conditions(where._replace(pings=True))
+    values += ("", 0) if first is None else (first.chain, first.seq)
+    with translated_errors(store.path):
+        ((count,),) = store.connection.execute(
+            f"SELECT count(*) FROM audit WHERE {condition} AND {_IS_PING} AND"  # noqa: S608  constants
+            " id >= coalesce((SELECT id FROM audit WHERE chain = ? AND seq = ?), 0)",
+            values,
+        )
+        return int(count)
+
+
+def _conditions(where: AuditFilter) -> tuple[str, list[str | int]]:
+    """The condition of a selection in SQL, and its values."""
+    conditions, values = [f"NOT ({_IS_PING})" if not where.pings else "1"], list[str | int]()
     for condition, value in (
         ("server = ?", where.server),
         ("time >= ?", where.since),
@@ -273,15 +317,7 @@ def rows(store: Store, where: AuditFilter) -> Iterator[AuditRow]:
             "EXISTS (SELECT 1 FROM json_each(findings) WHERE json_extract(value, '$.would') = ?)"
         )
         values.append(where.would)
-    values.append(where.limit or -1)
-    with translated_errors(store.path):
-        selected = store.connection.execute(
-            f"SELECT {COLUMNS} FROM (SELECT * FROM audit WHERE {' AND '.join(conditions)}"  # noqa: S608  constants
-            " ORDER BY id DESC LIMIT ?) ORDER BY id",
-            values,
-        )
-        for columns in selected:
-            yield make_row(columns)
+    return " AND ".join(conditions), values
 
 
 def as_fields(row: AuditRow) -> dict[str, object]:

@@ -100,6 +100,22 @@ def stored_tokens(store: Store) -> list[StoredToken]:
     ]
 
 
+def check_name(store: Store, name: str) -> None:
+    """Check that another token can be made, of this name.
+
+    Raises:
+        InputError: another token has this name, or there are too many.
+    """
+    names = [stored.name for stored in stored_tokens(store)]
+    if name in names:
+        raise InputError(
+            f"there is a token {name} already. Give another name, or exchange it for a new one:"
+            f"  pipeguard tokens rotate {name}"
+        )
+    if len(names) >= MOST_TOKENS:
+        raise InputError(f"there are {MOST_TOKENS} tokens; revoke one first.")
+
+
 def create_token(
     store: Store, name: str, scope: TokenScope, expires: datetime | None = None
 ) -> str:
@@ -114,14 +130,7 @@ def create_token(
     token = f"{PREFIX}{secrets.token_urlsafe(TOKEN_BYTES)}"
     ends = "" if expires is None else utc_text(expires, "seconds")
     with store.transaction():
-        names = [stored.name for stored in stored_tokens(store)]
-        if name in names:
-            raise InputError(
-                f"there is a token {name} already. Give another name, or exchange it for a new one:"
-                f"  pipeguard tokens rotate {name}"
-            )
-        if len(names) >= MOST_TOKENS:
-            raise InputError(f"there are {MOST_TOKENS} tokens; revoke one first.")
+        check_name(store, name)
         store.connection.execute(
             f"INSERT OR IGNORE INTO tokens ({_COLUMNS})"  # noqa: S608  a constant
             " VALUES (?, x'', '[]', '[]', '', 0, 0, '', '')",

@@ -5,11 +5,18 @@ Reads what something was found in, newest first, and stops where the time is lon
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from pipeguard.state.activity import LATE_SECONDS, named_servers, waiting_definitions
+from pipeguard.state.activity import (
+    LATE_SECONDS,
+    RULES,
+    named_servers,
+    only_waits,
+    waiting_definitions,
+)
 from pipeguard.state.database import translated_errors
 from pipeguard.state.store import Store
 from pipeguard.state.timestamps import to_utc_text
@@ -24,7 +31,7 @@ class Totals(NamedTuple):
     """Messages of one while.
 
     Attributes:
-        blocked: that did not go on.
+        blocked: that did not go on; a list in which definitions only wait for a person did.
         changed: that went on without a secret or a passage.
         warned: that went on with a warning.
         would: that went on, and would have been blocked or changed with `mode: enforce`.
@@ -95,12 +102,14 @@ def _rows(store: Store, since: float) -> Iterator[tuple[str, str, str, bool]]:
     old = 0
     with translated_errors(store.path):
         # A text in a finding has its quotes escaped, so that none looks like a member.
-        for time, server, action, would in store.connection.execute(
-            'SELECT time, server, action, instr(findings, \'"would":"\') > 0 FROM audit'
+        for time, server, method, action, would, rules in store.connection.execute(
+            'SELECT time, server, method, action, instr(findings, \'"would":"\') > 0,'  # noqa: S608  a constant
+            f" {RULES} FROM audit"
             " WHERE action IN ('block', 'cut', 'redact', 'warn') AND server <> ''"
             " ORDER BY id DESC"
         ):
             old = old + 1 if time < enough else 0
             if old > MOST_OLD:
                 return
-            yield time, server, action, bool(would)
+            if not only_waits(method, json.loads(rules)):
+                yield time, server, action, bool(would)

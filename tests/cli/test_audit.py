@@ -55,6 +55,28 @@ def events(*arguments: str) -> list[str]:
     return [row["event"] for row in json.loads(result.output)]
 
 
+def test_rows_are_in_order_of_time_also_where_processes_wrote_them_late() -> None:
+    with Store.open(store_path()) as opened:
+        Audit(opened, "RUN3", "docs", "").append_many([entry(5, 24, "allow")])
+    assert events()[:3] == ["RUN.c1", "RUN.c5", "RUN.c2"]
+    assert events("--limit", "2") == ["RUN.c3", "RUN.c4"]
+
+
+def test_pings_are_counted_and_listed_only_if_asked_for() -> None:
+    ping = entry(6, 0, "allow", "")._replace(method="ping")
+    with Store.open(store_path()) as opened:
+        Audit(opened, "RUN3", "docs", "").append_many([ping, ping._replace(action="block")])
+    listed = run("list")
+    assert [line.split()[-1] for line in listed.stdout.splitlines() if "ping" in line] != []
+    assert listed.stdout.count(" ping") == 1, "one that was blocked is listed"
+    assert "1 ping not listed" in listed.stderr
+    assert "1 ping" not in run("list", "--server", "mail").stderr
+    shown = run("list", "--pings")
+    assert (shown.stdout.count(" ping"), "--pings" in shown.stderr) == (2, False)
+    assert "1 ping not" in run("list", "--server", "docs", "--action", "allow").stderr
+    assert len(events("--server", "docs")) == 2, "programs get them"
+
+
 def test_what_is_shown(snapshot: Snapshot) -> None:
     with Store.open(store_path()) as opened:
         Audit(opened, "RUN3", "docs", "").append_many([entry(5, 0, "cut")])

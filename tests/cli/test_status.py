@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from pipeguard.state.audit import Audit, AuditEntry, findings_json
 from pipeguard.state.paths import store_path
 from pipeguard.state.store import Store
 from pipeguard.state.timestamps import utc_text
+from tests.gateway.served import Served, ServedAt, write_servers
 from tests.snapshot import Snapshot
 from tests.state.samples import held, seen
 
@@ -30,6 +32,38 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv("PIPEGUARD_POLICY", raising=False)
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+def test_a_list_of_what_only_waits_is_not_blocked() -> None:
+    note = Finding("injection.addressed-to-model", "server.instructions", action=Action.ALLOW)
+    waits = Finding("trust.held", "tool.name", action=Action.BLOCK)
+    with Store.open(store_path()) as store:
+        Audit(store, "RUN-new", "new", "").append_many(
+            AuditEntry(
+                utc_text(NOW), "", "to-client", "result", "tools/list", "",
+                "block", f"L{number}", "0" * 64, 9, findings_json(found),
+            )
+            for number, found in enumerate([[waits, waits], [waits, note], [waits, BLOCK]])
+        )  # fmt: skip
+        store.remember("new", [held()])
+    shown = json.loads(CliRunner().invoke(command, ["--json"]).output)
+    (server,) = shown["servers"]
+    assert (server["today"]["blocked"], server["waiting"]) == (1, 1)
+
+
+@pytest.mark.real
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells who runs")
+def test_a_gateway_that_runs_is_shown(home: Path) -> None:
+    config = write_servers(home, {})
+    with Served(home, "--config", str(config)) as served:
+        served.initialize()
+        shown = CliRunner().invoke(command, []).output
+        assert f"process {served.process.pid}" in shown
+        assert "No client has a server" not in shown
+    with ServedAt(home, "--config", str(config)) as at:
+        assert at.url, "it listens"
+        gateways = json.loads(CliRunner().invoke(command, ["--json"]).output)["gateways"]
+        assert f"process {at.process.pid}, 127.0.0.1:0" in gateways
 
 
 def record(server: str, *rows: tuple[timedelta, Finding]) -> None:

@@ -4,10 +4,13 @@ from pathlib import Path
 
 import pytest
 
+from pipeguard.cli._person import Person
 from pipeguard.gateway.sources import usual_file
 from pipeguard.state.paths import store_path
+from pipeguard.state.store import Store
 from tests.people import be_nobody, give_token
 from tests.snapshot import Snapshot
+from tests.state.samples import seen
 
 
 @pytest.fixture(autouse=True)
@@ -71,3 +74,20 @@ def test_an_agent_makes_none_and_may_end_one(
         "tokens-agent",
         "tokens create b  # 2\ntokens rotate ci  # 2\ntokens reset  # 2\ntokens revoke ci",
     )
+
+
+def test_a_tool_that_nobody_knows_is_told_and_the_token_is_made(snapshot: Snapshot) -> None:
+    with Store.open(store_path()) as store:
+        store.remember("weather", [seen({"name": "get.forecast"})])
+    made = snapshot.run("tokens create ci --tool weather__get_* --tool weather/send_*")
+    assert "weather/send_*" in made.err
+    assert "weather__get_*" not in made.err
+    assert made.out.startswith("pgt_")
+
+
+def test_a_taken_name_is_told_before_anything_is_asked(
+    snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    snapshot.run("tokens create ci")
+    monkeypatch.setattr(Person, "here", lambda: pytest.fail("it asked"))
+    assert "ci already" in snapshot.run("tokens create ci").err

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -109,6 +110,13 @@ def test_servers_that_never_started_are_listed_too(
     assert states([])["nowhere"] == "idle"
 
 
+def view_of(url: str) -> list[dict[str, Any]]:
+    """The servers of one view of a gateway."""
+    shown = CliRunner().invoke(command, ["--once", "--json", "--url", url])
+    servers: list[dict[str, Any]] = json.loads(shown.output)["servers"]
+    return servers
+
+
 def states(options: list[str]) -> dict[str, str]:
     """The state of each server, as it is shown."""
     shown = CliRunner().invoke(command, ["--once", "--json", "--interval", "0.2", *options])
@@ -121,6 +129,9 @@ def test_a_gateway_at_an_address_shows_its_servers_until_it_is_gone(tmp_path: Pa
     with ServedAt(tmp_path, "--config", str(config)) as served:
         for _ in range(3):
             call_by(served.url, "none", "one__echo")
+        (one,) = (each for each in view_of(served.url) if each["server"] == "one")
+        assert one["calls_per_second"] > 0, "of the time before the first look"
+        assert one["p50_ms"] is not None
         options = ("top", "--url", served.url, "--interval", "0.2", "--json")
         with subprocess.Popen([*PIPEGUARD, *options], stdout=subprocess.PIPE) as process:
             assert process.stdout is not None

@@ -4,10 +4,12 @@ import http.client
 import json
 import os
 import subprocess
+import sys
 import urllib.error
 import urllib.request
 from contextlib import suppress
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -180,6 +182,22 @@ def test_figures_say_what_went_through(tmp_path: Path) -> None:
     assert figures[blocked] == "1.0"
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux says who has a port")
+def test_a_port_in_use_is_told_with_who_has_it_and_what_to_change(tmp_path: Path) -> None:
+    config = str(write_servers(tmp_path, {}))
+    with ServedAt(tmp_path, "--config", config) as served:
+        port = urlsplit(served.url).port
+        second = subprocess.run(
+            [*PIPEGUARD, "serve", "--config", config, "--listen", f"127.0.0.1:{port}"],
+            env=environment_of_state(tmp_path),
+            capture_output=True,
+            check=False,
+        )
+        assert second.returncode == 1
+        assert f"(process {served.process.pid})" in second.stderr.decode()
+        assert "--listen 127.0.0.1:0" in second.stderr.decode()
+
+
 def test_a_stored_token_finds_what_it_may_use_until_it_is_revoked(tmp_path: Path) -> None:
     config = write_servers(tmp_path, {"one": actor(), "two": actor()}, mode="direct")
     person = {**environment_of_state(tmp_path), TOKEN_VARIABLE: new_token()[0]}
@@ -193,6 +211,10 @@ def test_a_stored_token_finds_what_it_may_use_until_it_is_revoked(tmp_path: Path
     token = tokens("create", "ci", "--server", "two")
     with ServedAt(tmp_path, "--config", str(config)) as served:
         assert status(served.url) == 401
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(post(served.url, "wrong", {}))  # noqa: S310  our own address
+        with refused.value as answer:
+            assert b"pipeguard tokens create" in answer.read()
         listed = ask(served.url, token)
         assert "two__echo" in listed
         assert "one__echo" not in listed

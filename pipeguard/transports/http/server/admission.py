@@ -116,6 +116,9 @@ class Tokens:
     Args:
         read: returns the current tokens by their names; None where there are only stored ones.
         stored: further tokens; None where there are none.
+
+    Attributes:
+        are_made_by_command: True where `pipeguard tokens create` makes one.
     """
 
     def __init__(
@@ -125,6 +128,7 @@ class Tokens:
     ) -> None:
         self._read = read
         self._stored = stored
+        self.are_made_by_command = stored is not None
         # As `changed` saw them last.
         self._were_needed, self._last = self.are_needed(), self._digests()
 
@@ -225,7 +229,10 @@ class Admission(NamedTuple):
         if caller is None:
             reason = RefusalReason.WRONG_TOKEN if given else RefusalReason.NO_TOKEN
             challenge = {"WWW-Authenticate": "Bearer"}
-            raise RequestRefused(reason, 401, "a bearer token is needed", challenge)
+            why = "this bearer token is not valid" if given else "a bearer token is needed"
+            if self.tokens.are_made_by_command:
+                why += "; make one with: pipeguard tokens create NAME"
+            raise RequestRefused(reason, 401, why, challenge)
         return caller
 
     async def read_body(self, request: web.BaseRequest) -> bytes:
