@@ -66,10 +66,10 @@ def scrape(url: str, token: str, now: float, seconds_ago: float = 0.0) -> Scrape
     if address.scheme not in ("http", "https") or not address.netloc:
         raise PipeGuardError(f"{url} is not an address: try http://127.0.0.1:8080.")
     target = f"{address.scheme}://{address.netloc}/metrics"
-    target += f"?ago={seconds_ago:.0f}" if seconds_ago else ""
+    query = f"?ago={seconds_ago:.0f}" if seconds_ago else ""
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     try:
-        request = Request(target, headers=headers)  # noqa: S310  its scheme is checked above
+        request = Request(f"{target}{query}", headers=headers)  # noqa: S310  its scheme is checked above
         with build_opener(_NoRedirect).open(request, timeout=PATIENCE_SECONDS) as answer:
             body: bytes = answer.read(MOST_BYTES)
         return _read(body.decode(), now)
