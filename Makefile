@@ -7,6 +7,8 @@ TEST := .venv-test
 LOCK := .venv-lock
 PREFIX ?= $(HOME)/.local
 TRAIN := .venv-train
+RELEASE := .venv-release
+BIN := $(if $(filter Windows_NT,$(OS)),Scripts,bin)
 CODE := pipeguard tests benchmarks training
 # A file stays together, for its fixtures; in their own order, else the few long tests come last.
 SPREAD := --numprocesses auto --dist loadfile --no-loadscope-reorder
@@ -21,21 +23,21 @@ REPOSITORY := tests/benchmarks tests/packaging/test_files.py $(addsuffix .py,$(a
 NATURAL ?= $(TRAIN)/lib $(wildcard /usr/share/doc /usr/share/man /usr/share/gimp/2.0/help \
 	/usr/lib/libreoffice/help /usr/share/libreoffice/help tests/node_modules)
 # PIPEGUARD_NATIVE: as where a C compiler is, so without numpy, which has a lock of its own.
-COMPILE := PIPEGUARD_NATIVE=1 $(LOCK)/bin/uv pip compile --quiet --universal --python-version 3.11 \
+COMPILE := PIPEGUARD_NATIVE=1 $(LOCK)/$(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-strip-extras --no-emit-index-url --no-annotate --no-header --upgrade
 
 export PYTHON
 
 .DEFAULT_GOAL := help
 .PHONY: help demo install uninstall check test exhaustive coverage clients image snapshots lint types repository bench docs
-.PHONY: opener ranker model network lock clean
-.PHONY: tools compiled demo-environment test-environment train-environment
+.PHONY: opener ranker model network lock release clean
+.PHONY: tools compiled demo-environment test-environment train-environment release-environment
 
 help: ## Show this
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 16
 
 demo: demo-environment ## Play the demonstration: needs no network once it is installed
-	@$(DEMO)/bin/pipeguard demo $(ARGS)
+	@$(DEMO)/$(BIN)/pipeguard demo $(ARGS)
 
 install: ## Install it for you, to stay: ~/.local/bin/pipeguard (PREFIX for another place, EXTRA=oauth, otel or all)
 	@sh requirements/environment "$(PREFIX)/share/pipeguard" $(or $(EXTRA),base) copy
@@ -51,68 +53,71 @@ uninstall: ## Remove what `make install` installed; not while a client starts se
 
 check: test-environment ## Run lint, types, and the tests of what judges: a minute
 	@$(MAKE) --no-print-directory --jobs=2 lint types compiled
-	PIPEGUARD_FUZZ_FACTOR=0.2 $(TEST)/bin/python -m pytest $(CORE) tests/unicode tests/firewall tests/detect $(ARGS)
+	PIPEGUARD_FUZZ_FACTOR=0.2 $(TEST)/$(BIN)/python -m pytest $(CORE) tests/unicode tests/firewall tests/detect $(ARGS)
 
 test: ## Run everything that must hold: lint, types, and all tests
 	@sh requirements/system
 	@$(MAKE) --no-print-directory test-environment
 	@$(MAKE) --no-print-directory --jobs=2 lint types repository tools compiled
-	PIPEGUARD_FUZZ_FACTOR=0.25 $(TEST)/bin/python -m pytest $(SPREAD) $(REPOSITORY:%=--ignore=%) $(ARGS)
+	PIPEGUARD_FUZZ_FACTOR=0.25 $(TEST)/$(BIN)/python -m pytest $(SPREAD) $(REPOSITORY:%=--ignore=%) $(ARGS)
 
 exhaustive: test-environment ## Run all tests, in every variant of which `test` runs one: twice as long
-	$(TEST)/bin/python -m pytest $(SPREAD) -m 'not clients and not engine' $(ARGS)
+	$(TEST)/$(BIN)/python -m pytest $(SPREAD) -m 'not clients and not engine' $(ARGS)
 
 coverage: test-environment ## Run all tests, and list the lines that none of them reaches: twice as long
-	$(TEST)/bin/python -m pytest $(SPREAD) --cov --cov-report=term:skip-covered $(ARGS)
+	$(TEST)/$(BIN)/python -m pytest $(SPREAD) --cov --cov-report=term:skip-covered $(ARGS)
 
 clients: test-environment ## Try setup with real MCP clients: downloads 1.4 GB from npm the first time
-	$(TEST)/bin/python -m pytest -m clients tests/clients/test_real.py $(ARGS)
+	$(TEST)/$(BIN)/python -m pytest -m clients tests/clients/test_real.py $(ARGS)
 
 image: test-environment ## Build and start the image with docker or podman: downloads its bases the first time
-	$(TEST)/bin/python -m pytest -m engine tests/packaging/test_image.py $(ARGS)
+	$(TEST)/$(BIN)/python -m pytest -m engine tests/packaging/test_image.py $(ARGS)
 
 snapshots: test-environment ## Write tests/snapshots anew, what commands show: then read `git diff`
-	PIPEGUARD_SNAPSHOTS=write $(TEST)/bin/python -m pytest --quiet $(or $(ARGS),tests)
-	$(TEST)/bin/python -m pytest --quiet tests/test_snapshot.py
+	PIPEGUARD_SNAPSHOTS=write $(TEST)/$(BIN)/python -m pytest --quiet $(or $(ARGS),tests)
+	$(TEST)/$(BIN)/python -m pytest --quiet tests/test_snapshot.py
 
 lint: test-environment ## Check rules of style and format
-	$(TEST)/bin/ruff check .
-	$(TEST)/bin/ruff format --check .
+	$(TEST)/$(BIN)/ruff check .
+	$(TEST)/$(BIN)/ruff format --check .
 
 types: test-environment ## Check types
-	$(TEST)/bin/mypy
+	$(TEST)/$(BIN)/mypy
 
 repository: test-environment ## Check names, layers, sizes, pages, locks, benchmarks and training
-	$(TEST)/bin/python -m pytest --quiet $(REPOSITORY)
+	$(TEST)/$(BIN)/python -m pytest --quiet $(REPOSITORY)
 
 tools: test-environment
-	@$(TEST)/bin/python -m tests.tools
+	@$(TEST)/$(BIN)/python -m tests.tools
 
 compiled: test-environment # before the tests, which would all wait for it
-	@XDG_CACHE_HOME=$(CURDIR)/.tools/cache $(TEST)/bin/python -c \
+	@XDG_CACHE_HOME=$(CURDIR)/.tools/cache $(TEST)/$(BIN)/python -c \
 		"from pipeguard import load_engines; load_engines()"
 
 bench: test-environment ## Measure what a guarded frame costs; options in ARGS
-	$(TEST)/bin/python -m benchmarks.frames $(ARGS)
+	$(TEST)/$(BIN)/python -m benchmarks.frames $(ARGS)
 
 docs: test-environment ## Build the site of the docs: build/site/index.html
-	$(TEST)/bin/python docs/pages.py build/pages
-	NO_MKDOCS_2_WARNING=1 $(TEST)/bin/mkdocs build --strict
+	$(TEST)/$(BIN)/python docs/pages.py build/pages
+	NO_MKDOCS_2_WARNING=1 $(TEST)/$(BIN)/mkdocs build --strict
 
 opener: train-environment ## Train the openers from the texts and the documents of projects in DOCUMENTS
-	$(TRAIN)/bin/python -m training.opener injection $(DOCUMENTS:%=--documents %)
-	$(TRAIN)/bin/python -m training.opener poisoning --share 0.6 $(DOCUMENTS:%=--documents %)
+	$(TRAIN)/$(BIN)/python -m training.opener injection $(DOCUMENTS:%=--documents %)
+	$(TRAIN)/$(BIN)/python -m training.opener poisoning --share 0.6 $(DOCUMENTS:%=--documents %)
 
 ranker: train-environment ## Train what ranks what the openers open, from the same and from SERVED
-	$(TRAIN)/bin/python -m training.ranker injection $(DOCUMENTS:%=--documents %)
-	$(TRAIN)/bin/python -m training.ranker poisoning $(SERVED:%=--served %)
+	$(TRAIN)/$(BIN)/python -m training.ranker injection $(DOCUMENTS:%=--documents %)
+	$(TRAIN)/$(BIN)/python -m training.ranker poisoning $(SERVED:%=--served %)
 
 model: train-environment ## Train the classifiers from the texts and the folders in NATURAL: minutes
-	$(TRAIN)/bin/python -m training.train injection $(NATURAL:%=--natural %)
-	$(TRAIN)/bin/python -m training.train poisoning $(NATURAL:%=--natural %) $(SERVED:%=--served %)
+	$(TRAIN)/$(BIN)/python -m training.train injection $(NATURAL:%=--natural %)
+	$(TRAIN)/$(BIN)/python -m training.train poisoning $(NATURAL:%=--natural %) $(SERVED:%=--served %)
 
 network: train-environment ## Train the network behind both classifiers: an hour
-	$(TRAIN)/bin/python -m training.network $(NATURAL:%=--natural %) $(SERVED:%=--served %) $(LABELS:%=--labels %)
+	$(TRAIN)/$(BIN)/python -m training.network $(NATURAL:%=--natural %) $(SERVED:%=--served %) $(LABELS:%=--labels %)
+
+release: release-environment ## Build sdist and wheel of the last commit, check them, and try each without a compiler
+	$(RELEASE)/$(BIN)/python packaging/release.py
 
 lock: ## Renew requirements/*.txt and the locks of the tests' servers: the only step that selects versions
 	@sh requirements/environment $(LOCK) lock
@@ -122,6 +127,7 @@ lock: ## Renew requirements/*.txt and the locks of the tests' servers: the only 
 	$(COMPILE) pyproject.toml --extra otel -c requirements/all.txt -o requirements/otel.txt
 	$(COMPILE) pyproject.toml --extra all --extra test -c requirements/all.txt -o requirements/test.txt
 	$(COMPILE) pyproject.toml requirements/train.in -c requirements/base.txt -o requirements/train.txt
+	$(COMPILE) pyproject.toml requirements/release.in -c requirements/base.txt -o requirements/release.txt
 	$(COMPILE) requirements/numpy.in -c requirements/test.txt -o requirements/numpy.txt
 	$(COMPILE) requirements/build.in -o requirements/build.txt
 	$(COMPILE) requirements/lock.in -o requirements/lock.txt
@@ -130,7 +136,7 @@ lock: ## Renew requirements/*.txt and the locks of the tests' servers: the only 
 	$(COMPILE) benchmarks/search/requirements.in -o benchmarks/search/requirements.txt
 
 clean: ## Remove the environments, caches and reports
-	rm -rf $(DEMO) $(TEST) $(LOCK) $(TRAIN) .tools .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(DEMO) $(TEST) $(LOCK) $(TRAIN) $(RELEASE) .tools .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	rm -rf build dist htmlcov .coverage .coverage.*
 	find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -142,3 +148,6 @@ test-environment:
 
 train-environment:
 	@sh requirements/environment $(TRAIN) train
+
+release-environment:
+	@sh requirements/environment $(RELEASE) release

@@ -129,7 +129,7 @@ def _compiled(root: Path, name: str) -> Path | None:
         depends=[str(file) for file in (root / PACKAGE).glob(f"{name}*.h")],
         py_limited_api=True,
         libraries=[] if is_windows else ["m"],
-        extra_compile_args=[] if is_windows else ["-O3"],
+        extra_compile_args=[] if is_windows else ["-O3", "-g0"],  # `-g` writes the folder into it
     )
     command = build_ext(Distribution({"name": "pipeguard", "ext_modules": [extension]}))
     command.inplace = False

@@ -51,9 +51,24 @@ def test_the_image_is_read_only_for_its_user_and_has_what_it_copies() -> None:
     }
 
 
-def test_the_compose_file_follows_its_schema_and_fits_the_image() -> None:
-    done = run(tool("check-jsonschema"), "--builtin-schema", "vendor.compose-spec", COMPOSE)
+@pytest.mark.parametrize(
+    ("schema", "names"),
+    {
+        "vendor.compose-spec": "packaging/compose.yaml",
+        "vendor.github-workflows": ".github/workflows/*.yml",
+        "custom.github-workflows-require-timeout": ".github/workflows/*.yml",
+        "vendor.github-issue-forms": ".github/ISSUE_TEMPLATE/[!c]*.yml",
+        "vendor.github-issue-config": ".github/ISSUE_TEMPLATE/config.yml",
+    }.items(),
+)
+def test_a_file_for_another_program_follows_its_schema(schema: str, names: str) -> None:
+    files = [*TOP.glob(names)]
+    assert files
+    done = run(tool("check-jsonschema"), "--builtin-schema", schema, *files)
     assert done.returncode == 0, done.stdout
+
+
+def test_the_compose_file_fits_the_image() -> None:
     (service,) = yaml.safe_load(COMPOSE.read_text())["services"].values()
     assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]
