@@ -42,7 +42,12 @@ class DependenciesHook(MetadataHookInterface):  # type: ignore[misc]
     """Asks for numpy where nothing can be compiled that does its work: 57 MB, which few need."""
 
     def update(self, metadata: dict[str, Any]) -> None:
-        """Add the dependencies, which pyproject.toml has in this hook's table."""
+        """Add the dependencies, which pyproject.toml has in this hook's table.
+
+        In an sdist, hatchling takes those of the machine that built it, and calls no hook unless
+        some field is still dynamic. So one is that no metadata has: `gui-scripts`, which are none.
+        """
+        metadata["gui-scripts"] = {}
         compiles = WANTED != "0" and all(
             name in NAMES and _compiled(Path(self.root), name) for name in NEEDED
         )
