@@ -1,10 +1,10 @@
-"""Findings as lines of the log, each with the command that would allow what was blocked."""
+"""Verdicts as lines of the log, each with the command that would allow what was blocked."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from pipeguard.firewall.finding import Action, Severity
+from pipeguard.firewall.finding import Action, Severity, worst
 from pipeguard.firewall.session.remedies import Way, decisive_rule, find_remedy
 from pipeguard.firewall.session.replies import how_to_allow
 from pipeguard.state.connections import KIND
@@ -12,6 +12,9 @@ from pipeguard.state.connections import KIND
 if TYPE_CHECKING:
     from pipeguard.firewall.finding import Finding
     from pipeguard.state.verdict_writer import PendingVerdict
+
+LEVELS = ("info", "warning")
+NAMED_RULES = 5  # beside the one that decides
 
 
 class FindingLog(Protocol):
@@ -28,44 +31,57 @@ class FindingLog(Protocol):
 
 
 def log_findings(log: FindingLog, verdict: PendingVerdict, *, is_audited: bool = True) -> None:
-    """Write a line for each finding of a verdict.
+    """Write one line for a verdict: its most serious finding, and the other rules by name.
+
+    `pipeguard explain EVENT --full` has the rest.
 
     Args:
-        log: takes the lines.
+        log: takes the line.
         verdict: what was decided.
         is_audited: whether `allow` and `explain` will find the event.
     """
+    finding = worst(verdict.findings)
+    others = tuple(dict.fromkeys(f.rule for f in verdict.findings if f.rule != finding.rule))
+    more = f" and {len(others) - NAMED_RULES} more" if len(others) > NAMED_RULES else ""
+    log(
+        max(map(_level, verdict.findings), key=LEVELS.index),
+        f"{finding.action.name.lower()} {finding.rule}",
+        event_id=verdict.event,
+        token=verdict.token,
+        direction="" if verdict.kind == KIND else verdict.direction.value,
+        method=verdict.method,
+        tool=finding.tool or verdict.tool,
+        place=finding.place,
+        pointer=finding.pointer,
+        view=finding.view,
+        severity=finding.severity.name.lower(),
+        confidence=finding.confidence.name.lower(),
+        excerpt=finding.excerpt,
+        note=finding.note,
+        would="" if finding.would is None else finding.would.name.lower(),
+        findings=len(verdict.findings) if len(verdict.findings) > 1 else "",
+        also=", ".join(others[:NAMED_RULES]) + more,
+        how_to_allow=_how_to_allow(finding, verdict, verdict.event if is_audited else ""),
+    )
+
+
+def _how_to_allow(finding: Finding, verdict: PendingVerdict, event: str) -> str:
+    """The command for what stopped a message; empty if nothing was stopped."""
+    # A failed answer passes, and its pointer is to the file that the server was not given.
+    is_file = bool(finding.pointer) and find_remedy(finding.rule).way is Way.GRANT
+    if finding.action < Action.CUT and not is_file:
+        return ""
     least = min(verdict.action, Action.CUT)
-    stopped = [(f.rule, f.tool or "") for f in verdict.findings if f.action >= least]
-    event = verdict.event if is_audited else ""
-    for finding in verdict.findings:
-        rule = decisive_rule(finding.rule, finding.tool or "", stopped)
-        # The finding of a definition that waits names the command that shows it.
-        decisive = next(
-            (f for f in verdict.findings if f.rule == rule and f.tool in (finding.tool, None)),
-            finding._replace(rule=rule),
-        )
-        # A failed answer passes, and its pointer is to the file that the server was not given.
-        is_file = bool(finding.pointer) and find_remedy(rule).way is Way.GRANT
-        is_stopped = finding.action >= Action.CUT or is_file
-        log(
-            _level(finding),
-            f"{finding.action.name.lower()} {finding.rule}",
-            event_id=verdict.event,
-            token=verdict.token,
-            direction="" if verdict.kind == KIND else verdict.direction.value,
-            method=verdict.method,
-            tool=finding.tool or verdict.tool,
-            place=finding.place,
-            pointer=finding.pointer,
-            view=finding.view,
-            severity=finding.severity.name.lower(),
-            confidence=finding.confidence.name.lower(),
-            excerpt=finding.excerpt,
-            note=finding.note,
-            would="" if finding.would is None else finding.would.name.lower(),
-            how_to_allow=how_to_allow(decisive, event) if is_stopped else "",
-        )
+    stopped = [f for f in verdict.findings if f.action >= least]
+    rules = [(f.rule, f.tool or "") for f in stopped]
+    rule = decisive_rule(finding.rule, finding.tool or "", rules)
+    # The finding of a definition that waits names the command that shows it.
+    waiting = {f.excerpt for f in stopped if find_remedy(f.rule).way is Way.APPROVE}
+    decisive = next(
+        (f for f in verdict.findings if f.rule == rule and f.tool in (finding.tool, None)),
+        finding._replace(rule=rule),
+    )
+    return how_to_allow(decisive._replace(excerpt="") if len(waiting) > 1 else decisive, event)
 
 
 def _level(finding: Finding) -> str:

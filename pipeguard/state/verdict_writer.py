@@ -72,7 +72,7 @@ class VerdictWriter:
         self._run = run
         self._last_seen = None if pins is None else _fingerprints(pins)
         self._store: Store | None = None
-        self._counter = -1
+        self._counter, self._last_time = -1, 0.0
         self._is_first, self._is_replaced, self._again = True, False, False
 
     def write(self, batch: list[PendingVerdict], lost: int) -> Pins | None:
@@ -87,7 +87,9 @@ class VerdictWriter:
         """
         store = self._open()
         notes = missing.read_notes(self._path) if self._is_first and self._run is not None else []
-        entries = self._gaps(notes, lost)
+        # A gap comes before what follows it, also by time.
+        when = batch[0].time if batch else self._last_time or time.time()
+        entries = self._gaps(notes, lost, to_utc_text(when))
         if self._run is not None:
             entries += _entries(batch)
         changes = [change for verdict in batch for change in verdict.pins]
@@ -97,6 +99,7 @@ class VerdictWriter:
             store.remember(self._server, changes)
             after = store.pins(self._server) if changes else {}
         self._is_first = self._is_replaced = False
+        self._last_time = batch[-1].time if batch else self._last_time
         for note in notes:
             missing.remove_note(self._path, note.run)
         if not changes:
@@ -106,19 +109,19 @@ class VerdictWriter:
         self._last_seen = _fingerprints(after)
         return after if self._again or again else None
 
-    def _gaps(self, notes: list[missing.MissingVerdicts], lost: int) -> list[AuditEntry]:
+    def _gaps(self, notes: list[missing.MissingVerdicts], lost: int, when: str) -> list[AuditEntry]:
         """An entry for each reason why verdicts are missing."""
         reasons = [missing.REPLACED] if self._is_replaced else []
         reasons += [note.sentence() for note in notes]
         if lost:
             reasons.append(f"{lost} verdicts were lost while the store could not be written")
-        return [missing.gap_entry(reason, to_utc_text(time.time())) for reason in reasons]
+        return [missing.gap_entry(reason, when) for reason in reasons]
 
     def write_gap(self, verdict: PendingVerdict, why: str) -> None:
         """Write an entry in place of a verdict that cannot be written, in plain ASCII."""
         event = verdict.event.encode("ascii", "replace").decode()
         note = f"this verdict could not be recorded ({why})"
-        self._append([missing.gap_entry(note, to_utc_text(time.time()), event)])
+        self._append([missing.gap_entry(note, to_utc_text(verdict.time), event)])
 
     def _append(self, entries: list[AuditEntry]) -> None:
         from pipeguard.state.audit import Audit  # not at the top: a server waits for that

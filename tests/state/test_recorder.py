@@ -18,7 +18,7 @@ from typing import cast
 
 import pytest
 
-from pipeguard.firewall.finding import Action, Direction, Verdict
+from pipeguard.firewall.finding import Action, Direction, Severity, Verdict
 from pipeguard.firewall.pins.fingerprint import Pin
 from pipeguard.state import database
 from pipeguard.state import recorder as recorder_module
@@ -144,19 +144,35 @@ def test_findings_are_told_to_the_log(path: Path) -> None:
 
 
 def test_what_is_found_in_a_definition_that_waits_is_told_with_what_helps(path: Path) -> None:
-    """`allow` refuses an event in which something waits for approval."""
+    """`allow` refuses an event in which something waits for approval; each event has one line."""
     poisoned = FINDING._replace(rule="poisoning.classifier", place="tool.description")
     waits = poisoned._replace(rule="trust.held", excerpt="pipeguard diff weather/get_forecast")
     log = Heard()
     recorder = Recorder(path, "weather", "RUN", log)
     recorder.record(verdict("RUN.s1", findings=(poisoned, waits)))
     recorder.record(verdict("RUN.s2", findings=(poisoned,)))
+    other = waits._replace(excerpt="pipeguard diff weather/get_alerts", tool="get_alerts")
+    recorder.record(verdict("RUN.s3", findings=(waits, other)))
     recorder.close()
     assert [fields["how_to_allow"] for _, _, fields in log.lines] == [
         "pipeguard diff weather/get_forecast",
-        "pipeguard diff weather/get_forecast",
         "pipeguard allow RUN.s2",
+        "pipeguard diff",
     ]
+
+
+def test_an_event_has_one_line_whatever_the_number_of_its_rules(path: Path) -> None:
+    mild = FINDING._replace(action=Action.WARN, severity=Severity.LOW)
+    noted = [mild._replace(rule=f"injection.rule-{number}") for number in range(8)]
+    log = Heard()
+    recorder = Recorder(path, "weather", "RUN", log)
+    recorder.record(verdict("RUN.c1", findings=(*noted, FINDING, FINDING)))
+    recorder.close()
+    ((level, event, fields),) = log.lines
+    assert (level, event) == ("warning", "block secrets.aws-access-key-id")
+    assert fields["findings"] == 10
+    assert str(fields["also"]).startswith("injection.rule-0, injection.rule-1, ")
+    assert str(fields["also"]).endswith(" and 3 more")
 
 
 def test_a_log_that_nobody_reads_any_more_is_no_failure(path: Path) -> None:
