@@ -153,6 +153,7 @@ empty; `setup --isolate` and the first start name the file that held the server'
 DEMO = re.compile(r"(?<=^\$ make demo\n).*?(?=^```$)", re.DOTALL | re.MULTILINE)
 # The name of the run in its events, which differs from run to run.
 EVENT = re.compile(r"\b[0-9A-HJKMNP-TV-Z]{8}(?=\.[cs]\d)")
+OWN_PATH = re.compile(r"(?<=what next    ).*(?= explain )")  # as `make demo` has it
 SCENE = "2. "  # the scene that the README shows
 
 
@@ -324,7 +325,7 @@ def render_demo() -> dict[Path, str]:
         encoding="utf-8",
         check=True,
     )
-    shown = EVENT.sub("K7Q2M9D4", done.stdout)
+    shown = OWN_PATH.sub(".venv/bin/pipeguard", EVENT.sub("K7Q2M9D4", done.stdout))
     scene = "\n\n".join(part for part in shown.split("\n\n") if part.startswith(SCENE))
     return {README: DEMO.sub(lambda _: f"…\n{scene}\n…\n", README.read_text("utf-8"))}
 

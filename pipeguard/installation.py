@@ -41,6 +41,20 @@ def find_installer() -> str:
     return "venv" if sys.prefix != sys.base_prefix else "pip"
 
 
+def own_command() -> str:
+    """The words that run this PipeGuard: its name, or its path if that is not on the PATH."""
+    script = Path(sys.prefix) / ("Scripts/pipeguard.exe" if os.name == "nt" else "bin/pipeguard")
+    found = shutil.which("pipeguard")
+    if found and os.path.realpath(found) in {
+        os.path.realpath(own) for own in (str(script), sys.argv[0])
+    }:
+        return "pipeguard"
+    if not script.is_file():
+        return f"{shlex.quote(sys.executable)} -m pipeguard"
+    here = Path.cwd()
+    return shlex.quote(str(script.relative_to(here) if script.is_relative_to(here) else script))
+
+
 def install_command() -> str:
     """The command that installs it to stay, with what this machine has."""
     if shutil.which("pipx"):

@@ -12,10 +12,15 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeguard.demo.play import SCENES, play
+from pipeguard.errors import StateError
+from pipeguard.installation import install_command, own_command
 from pipeguard.rulebook.cache import load_engines
 from pipeguard.runtime.progress import COMPILING, say_if_slow
+from pipeguard.state.paths import DEMO_STORE_NAME, store_path
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pipeguard.demo.play import Scene
 
 LABEL_COLUMNS = 13
@@ -30,8 +35,8 @@ def command(*, as_json: bool) -> None:
     """Play five scenes with a real server behind `wrap`, and show what each side saw.
 
     A clean call, a leaked key, a split injection, a poisoned description and a rug pull. Needs no
-    network, and stores its pins in a temporary folder. Exits with 0 only if each scene goes as
-    expected.
+    network. Its pins and its policy are in a temporary folder; its events are kept until the next
+    demonstration, for `pipeguard explain`. Exits with 0 only if each scene goes as expected.
 
     \b
     Example:
@@ -41,9 +46,9 @@ def command(*, as_json: bool) -> None:
         load_engines()
     started = monotonic()
     if not as_json:
-        click.echo("A real MCP server behind `pipeguard wrap`; nothing is stored afterwards.")
+        click.echo("A real MCP server behind `pipeguard wrap`, with a store of its own.")
     scenes = []
-    for number, scene in enumerate(play(), start=1):
+    for number, scene in enumerate(play(copy_to=_file_of_events()), start=1):
         scenes.append(scene)
         if not as_json:
             click.echo(as_text(number, scene))
@@ -56,8 +61,26 @@ def command(*, as_json: bool) -> None:
         last = f"\n{good} of {len(SCENES)} scenes went as expected, in {seconds:.1f} s."
         click.echo(last)
         if good == len(SCENES):
-            click.echo("Guard your own servers:  pipeguard setup")
+            click.echo("\n".join(_next_steps()))
     raise SystemExit(0 if good == len(SCENES) else 1)
+
+
+def _file_of_events() -> Path | None:
+    """The file for the events; None if there is no folder for it."""
+    try:
+        return store_path().with_name(DEMO_STORE_NAME)
+    except StateError as error:
+        click.echo(f"`explain` will not find these events: {error}", err=True)
+        return None
+
+
+def _next_steps() -> list[str]:
+    """The commands that install what was tried, if it is not, and guard servers with it."""
+    own = own_command()
+    if own == "pipeguard":
+        return ["Guard your own servers:  pipeguard setup"]
+    installs = f"Install what you just tried:  {install_command()}"
+    return [installs, "Then guard your own servers:  pipeguard setup"]
 
 
 def as_text(number: int, scene: Scene) -> str:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import textwrap
-from typing import TYPE_CHECKING
+import unicodedata
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from pipeguard.cli import _completions as completions
+from pipeguard.cli._rule_texts import FAMILIES
 from pipeguard.config.strict_yaml import suggestion
 from pipeguard.errors import PipeGuardError
 from pipeguard.firewall.finding import Action
+from pipeguard.firewall.protocol.methods import METHODS
+from pipeguard.firewall.protocol.places import known_places
 from pipeguard.firewall.session.remedies import Way, find_remedy
-from pipeguard.rulebook.packs import load_rules
+from pipeguard.rulebook.packs import load_rules, sources
 from pipeguard.rulebook.proof import sample_place, texts
 from pipeguard.rulebook.reference import usual_action
 from pipeguard.state.exceptions import (
@@ -21,83 +25,26 @@ from pipeguard.state.exceptions import (
     decisive,
     differences,
     enforced_action,
+    find_demo_event,
     find_event,
     stopping,
 )
 from pipeguard.state.paths import store_path
 from pipeguard.state.schema import MAX_NAME_CHARS
-from pipeguard.unicode.display import cut, quote, visible
+from pipeguard.unicode.display import cut, pluralize, quote, visible
+from pipeguard.version import VERSION
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
+
     from pipeguard.detect.rules.rule import Rule
     from pipeguard.isolation import GivenNow
     from pipeguard.state.exceptions import AuditedEvent
 
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from pipeguard.state.exceptions import AuditedEvent
-
 # ---  walls -----------------------------------------------------------------------------
 # What `pipeguard explain` says of what an isolated server did not get, in words for each kind.
 
-_SAID = (
-    " The server named this in an answer that failed. PipeGuard has only its word for it: you"
-    " see it here, and it grants the server nothing."
-)
-# By rule, in place of the text of its family. What to do is in firewall.session.remedies.
-WALLS: dict[str, str] = {
-    "egress.host": (
-        "An isolated server reaches only the hosts that it is given, so that what it reads cannot"
-        " be sent elsewhere. It asked for one that neither your policy nor its options name. The"
-        " audit has the host and the port, and nothing of what was to be sent."
-    ),
-    "egress.port": (
-        "The server is given this host, at other ports. Each port is given by itself, without one"
-        " 443 and 80, since another port is another service."
-    ),
-    "egress.address": (
-        "The server is given this host, but its name leads only to addresses that are not public:"
-        " of a private network, of this machine, or of what gives out a machine's credentials."
-        " Whoever answers for a name could else lead the server into your network."
-    ),
-    "egress.failed": (
-        "The server may reach this host, and the connection failed outside. PipeGuard refused"
-        " nothing."
-    ),
-    "egress.malformed": (
-        "PipeGuard cannot read what the server sent to its sandbox's proxy as a request, or"
-        " could read it in two ways. Since the target is not certain, the connection is"
-        " refused."
-    ),
-    "egress.unsupported": (
-        "The server asked the proxy of its sandbox for something that it does not do, as BIND or"
-        " UDP of SOCKS, or an `https:` address without CONNECT."
-    ),
-    "egress.slow": (
-        "The server opened a connection to its sandbox's proxy, and did not name a target in time."
-    ),
-    "egress.too-many": (
-        "The server has as many connections open, or names in use, as one sandbox may have, so that"
-        " it cannot use up what your machine has."
-    ),
-    "egress.withdrawn": (
-        "The policy changed while the connection was open, and no longer grants its target."
-        " PipeGuard closed it."
-    ),
-    "isolation.read": "An isolated server sees no file of yours except what it was given." + _SAID,
-    "isolation.write": (
-        "An isolated server changes only what it is given to change; anything else that it sees it"
-        " may only read. Where nothing was stopped, the event names what was made while the server"
-        " ran and your programs run later: look at it before you use that folder." + _SAID
-    ),
-    "isolation.port": (
-        "The ports of this machine (`127.0.0.1`, `::1`, `localhost`) are services of yours, as"
-        " databases, and many ask for no login. An isolated server reaches those that it is given"
-        " by number. This one it was refused."
-    ),
-}
 GIVE = "Give the server exactly that:"
 GIVEN_BY_NOW = "Nothing: your policy now grants what the server wanted."
 _KINDS = {
@@ -143,69 +90,10 @@ def describe_request(finding: dict[str, str]) -> str:
 
 WIDTH = 88  # characters of a line
 SAMPLE_CHARS = 160  # shown of an example: two lines
+SHOWN_PASSAGES = 3  # of the rule that decided, without --full
+_REPORT = "A false alarm? What you can publish of it:"
+_MESSAGES = {"result": "the result of ", "error": "the error of ", "notification": "notification "}
 
-# Rules that are code, not entries of a pack, by family or alone: what they are. What to do is in
-# firewall.session.remedies.
-FAMILIES: dict[str, str] = {
-    "protocol": (
-        "A message that breaks JSON-RPC or MCP, or that two programs could read differently, so"
-        " that what was judged is not what the other side understands. It never passes, and no"
-        " exception allows it. What is merely unusual passes with a note. Your policy decides where"
-        " a message costs more than the limit: more is encoded in it than is decoded"
-        " (`protocol.view-limit`), a classifier would have to read more of it"
-        " (`protocol.read-limit`), or it takes too long (`protocol.scan-limit`); and its `limits`"
-        " decide how large a message, and how many of them, may be."
-    ),
-    "trust": (
-        "A definition that waits for a person: never approved, or changed since it was approved or"
-        " first seen."
-    ),
-    "flows": (
-        "What one tool returned leaves through another: a secret (`flows.secret-out`), private"
-        " text (`flows.private-out`), or text that anybody may have written and that is now run,"
-        " stored or obeyed (`flows.untrusted-acts`). With `flows.ordered`, a sentence of a result"
-        " asked its reader to do what the call does, with a value that the client had not named:"
-        " whoever wrote it may be using the model in your name. A flow is blocked where it is"
-        " certain: mail, calendars and records that go to an address or to everybody, private"
-        " text that was encoded first, and what a text tells a model to do. A tool's definition"
-        " says what it does; results are remembered for half an hour, only in memory. The tool that"
-        " a policy names is the one that is called."
-    ),
-    "policy": "A tool that your own policy blocks, or that a gateway does not offer.",
-    "entrance": (
-        "A request to the address of `wrap --listen` that was refused: the wrong name, web page,"
-        " token or session, headers that contradict the body, or more than a limit allows. None of"
-        " it was forwarded, and nothing is recorded but the address that it came from. For each"
-        " such rule the audit has a row at once, and then one a minute with the number of further"
-        " requests."
-    ),
-    "egress": "A connection that an isolated server asked for and did not get.",
-    "isolation": "A file, folder or port of your machine that an isolated server did not get.",
-    **WALLS,
-    "search": (
-        "A tool of `pipeguard serve` whose description is written for the search: a keyword or"
-        " another server's name over and over, or very many keywords. It ranks no higher for that,"
-        " but an honest tool has no use for it."
-    ),
-    "audit": (
-        "A note of the audit about itself: something could not be recorded, or was removed for its"
-        " age, as your policy says; or where the policy files of a run are, if not where they"
-        " usually are, so that `pipeguard allow` writes to them."
-    ),
-    "secrets.foreign-placeholder": (
-        "A placeholder in a call that stands for a secret of another server, of another client or"
-        " of an earlier run, or of nobody. Secrets are put back only for the server that they came"
-        " from, as long as it runs."
-    ),
-    "secrets.known": (
-        "A secret that PipeGuard sent to the server, or read from the keyring for it, in what the"
-        " server says. It is taken out, in every encoding that is known."
-    ),
-    "secrets.put-back": (
-        "A secret of this server that went back to it in place of its placeholder. Nothing was"
-        " stopped."
-    ),
-}
 _USUAL = {Action.BLOCK: "blocked", Action.CUT: "cut out of a result"}
 _OUTCOMES = {
     "allow": "PipeGuard let it pass.",
@@ -219,16 +107,20 @@ _OUTCOMES = {
 
 @click.command("explain", short_help="Explain a rule or an event.")
 @click.argument("what", metavar="RULE|EVENT", shell_complete=completions.rules_and_events)
+@click.option("--full", is_flag=True, help="All rules that an event matched, and where.")
+@click.option("--redacted", is_flag=True, help="What can be published of an event.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
-def command(what: str, *, as_json: bool) -> None:
+def command(what: str, *, full: bool, redacted: bool, as_json: bool) -> None:
     """Say what a RULE finds, why that matters and what to do; or what happened at an EVENT.
 
-    A block names both. A rule's example is made from the rule's own samples.
+    A block names both. A rule's example is made from the rule's own samples. --redacted has neither
+    text nor names, for a public report of a false alarm.
 
     \b
     Examples:
       pipeguard explain secrets.github-token
       pipeguard explain K7Q2M9D4.c12
+      pipeguard explain K7Q2M9D4.c12 --redacted
     """  # noqa: D301  click reads the mark
     rules = {rule.id: rule for rule in load_rules()}
     family, dot, name = what.partition(".")
@@ -244,11 +136,13 @@ def command(what: str, *, as_json: bool) -> None:
             f"no rule is called {what!r}.{near}\n  List them:  pipeguard rules list"
         )
     else:
-        event = find_event(store_path(), what)
+        event = find_demo_event(store_path(), what) or find_event(store_path(), what)
+        fields = _redacted_fields(event) if redacted else _event_fields(event, rules)
         if as_json:
-            click.echo(json.dumps(_event_fields(event, rules), indent=2))
+            click.echo(json.dumps(fields, indent=2))
         else:
-            click.echo(_event_page(event, rules))
+            page = _redacted_page(fields) if redacted else _event_page(event, rules, is_full=full)
+            click.echo(page)
 
 
 def rule_fields(rule: Rule) -> dict[str, object]:
@@ -311,7 +205,7 @@ def _family_page(name: str, about: str) -> str:
     return "\n".join([head, "", _label("What", about), _label("Do", find_remedy(name).advice)])
 
 
-def _event_fields(event: AuditedEvent, rules: dict[str, Rule]) -> dict[str, object]:
+def _event_fields(event: AuditedEvent, rules: dict[str, Rule]) -> dict[str, Any]:
     now = _now(event)
     findings = [finding | _words(finding["rule"], rules) for finding in event.findings]
     return {
@@ -336,46 +230,128 @@ def _words(rule: str, rules: dict[str, Rule]) -> dict[str, str]:
     return {"title": "", "why": about, "fix": find_remedy(rule).advice}
 
 
-def _event_page(event: AuditedEvent, rules: dict[str, Rule]) -> str:
+def _head(event: AuditedEvent, now: GivenNow | None) -> list[str]:
+    """Say what happened, to what, of which server, and when."""
     what = " ".join(filter(None, (event.method, event.tool)))
     what = what or ("what it said" if describe_outcome(event) else "a message")
-    head = f"{event.time}, server {event.server}: {what}"
-    lines = [f"{click.style(event.name, bold=True)}: {visible(head)}"]
     usual = _OUTCOMES.get(event.action, f"PipeGuard's action was {event.action}.")
+    about = f"{_MESSAGES.get(event.kind, '')}{what}; server {event.server}; {event.time}"
+    return [
+        f"{click.style(event.name, bold=True)}: {describe_outcome(event) or usual}",
+        *([] if now is None else [_wrap(now.holds)]),
+        _label("What", visible(about)),
+    ]
+
+
+def _event_page(event: AuditedEvent, rules: dict[str, Rule], *, is_full: bool) -> str:
+    """Say what happened, on which words, and what to do next: of one rule, or of all."""
     now = _now(event)
-    lines.append(describe_outcome(event) or usual)
-    if now is not None:
-        lines.append(_wrap(now.holds))
+    lines = _head(event, now)
     lines += [_label("Differs", visible(line)) for line in differences(event)]
-    for rule in dict.fromkeys(finding["rule"] for finding in event.findings):
+    leading = stopping(event) or list(event.findings)
+    all_rules = list(dict.fromkeys(each["rule"] for each in event.findings))
+    for rule in all_rules if is_full else [each["rule"] for each in leading[:1]]:
         words = _words(rule, rules)
-        title = f": {words['title']}" if words["title"] else ""
-        lines += ["", f"{click.style(visible(rule), bold=True)}{title}"]
-        passages: dict[tuple[str, ...], dict[str, str]] = {}
-        for finding in event.findings:
-            if finding["rule"] == rule:
-                passages.setdefault(_passage(finding), finding)
-        lines += [
-            line
-            for finding in passages.values()
-            for line in _passage_lines(finding, event, is_past=now is not None)
-        ]
+        lines += ["", visible(": ".join(filter(None, (rule, words["title"]))))]
+        passages = _passages(event.findings if is_full else leading, rule, is_full=is_full)
+        for finding in passages if is_full else passages[:SHOWN_PASSAGES]:
+            lines += _passage_lines(finding, event, is_past=now is not None, is_full=is_full)
+        if not is_full and len(passages) > SHOWN_PASSAGES:
+            lines.append(_label("", f"and {len(passages) - SHOWN_PASSAGES} more"))
         refused = _why_not_given(event) if is_wall(rule) else ""
         what_to_do = (refused or words["fix"]) if now is None else GIVEN_BY_NOW
         about = (("Why", words["why"]), ("Do", what_to_do))
         lines += [_label(label, visible(text)) for label, text in about if text]
     lines += ["", *(f"{label}  {command}" for label, command in _decisions(event, now))]
+    if event.findings and not is_full:
+        others = len(all_rules) - 1
+        more = f"All of it, with {pluralize(others, 'more rule')}:" if others else "All of it:"
+        lines.append(f"{more}  pipeguard explain {event.name} --full")
+    if leading and not is_wall(leading[0]["rule"]) and not event.is_of_demo:
+        lines.append(f"{_REPORT}  pipeguard explain {event.name} --redacted")
     return "\n".join(lines).rstrip()
 
 
-def _passage(finding: dict[str, str]) -> tuple[str, ...]:
-    """Merge what a person takes for one passage: readings may begin at another blank."""
-    place, pointer = finding.get("place", ""), finding.get("pointer", "")
-    return place, pointer, finding.get("action", ""), finding.get("excerpt", "").strip(" .,;:\n")
+def _passages(
+    findings: Iterable[dict[str, str]], rule: str, *, is_full: bool
+) -> list[dict[str, str]]:
+    """The findings of a rule, without those that a person takes for another one."""
+    passages: dict[tuple[str, ...], dict[str, str]] = {}
+    for finding in findings:
+        if finding["rule"] == rule:
+            place = _read_place(finding) if is_full else ()
+            passages.setdefault((*place, _read_words(finding)), finding)
+    return list(passages.values())
 
 
-def _passage_lines(finding: dict[str, str], event: AuditedEvent, *, is_past: bool) -> list[str]:
-    """Describe the place of a finding, and the finding."""
+def _redacted_fields(event: AuditedEvent) -> dict[str, Any]:
+    """Describe an event for the public: no text of it, and no name that somebody chose.
+
+    A rule of the user's own packs, and a method that MCP does not know, are not named either.
+    """
+    shipped = {rule.id for rule in load_rules(pack for pack in sources() if pack.shipped)}
+    places = {*known_places(), "connection", "audit"}
+    return {
+        "version": VERSION,
+        "action": event.action,
+        "message": event.kind,
+        "method": event.method if event.method in METHODS else "",
+        "bytes": event.length_bytes,
+        "findings": [
+            {
+                "rule": finding["rule"] if _is_ours(finding["rule"], shipped) else "of your own",
+                "action": enforced_action(finding),
+                "confidence": finding.get("confidence", ""),
+                "place": finding["place"] if finding.get("place") in places else "other",
+                "view": finding.get("view", "text"),
+                "characters": int(finding.get("length", 0)),
+                "letters": _scripts(finding.get("excerpt", "")),
+            }
+            for finding in event.findings
+        ],
+    }
+
+
+def _is_ours(rule: str, shipped: Collection[str]) -> bool:
+    return rule in shipped or rule in FAMILIES or rule.partition(".")[0] in FAMILIES
+
+
+def _scripts(text: str) -> list[str]:
+    """The scripts of a text's letters, as Latin or Cyrillic."""
+    letters = {
+        unicodedata.name(letter, "").partition(" ")[0] for letter in text if letter.isalpha()
+    }
+    return sorted(name.capitalize() for name in letters if name)
+
+
+def _redacted_page(fields: dict[str, Any]) -> str:
+    about = ", ".join(filter(None, (fields["message"], fields["method"])))
+    lines = [f"pipeguard {fields['version']}: {fields['action']}, {about}, {fields['bytes']} bytes"]
+    for finding in fields["findings"]:
+        texts = (
+            f"confidence {finding['confidence']}" if finding["confidence"] else "",
+            f"in {finding['place']}, read as {finding['view']}",
+            pluralize(finding["characters"], "character") if finding["characters"] else "",
+            f"{' and '.join(finding['letters'])} letters" if finding["letters"] else "",
+        )
+        lines.append(f"- {finding['rule']}: {finding['action']}, {', '.join(filter(None, texts))}")
+    return "\n".join(lines)
+
+
+def _read_place(finding: dict[str, str]) -> tuple[str, ...]:
+    return finding.get("place", ""), finding.get("pointer", ""), finding.get("action", "")
+
+
+def _read_words(finding: dict[str, str]) -> str:
+    """The words of a passage: readings of it may begin at another blank."""
+    text = finding.get("excerpt", "") or finding.get("note", "")
+    return text.strip(" .,;:\n")
+
+
+def _passage_lines(
+    finding: dict[str, str], event: AuditedEvent, *, is_past: bool, is_full: bool
+) -> list[str]:
+    """Describe a finding by its words, and in full also by its place."""
     if is_wall(finding["rule"]):
         note = "" if is_past else finding.get("note", "")
         about = (("Wanted", describe_request(finding)), ("Note", note))
@@ -386,9 +362,11 @@ def _passage_lines(finding: dict[str, str], event: AuditedEvent, *, is_past: boo
     as_view = "" if view == "text" else f", read as {view}"
     action = finding.get("action")
     would = f" (would: {finding['would']})" if finding.get("would") else ""
+    is_command = find_remedy(finding["rule"]).way is Way.APPROVE  # `_decisions` has it
+    excerpt = "" if is_command else finding.get("excerpt", "")
     texts = (
-        ("Seen", f"{where}{as_view}; {level}; {action}{would}"),
-        ("Cut" if event.action == action == "cut" else "Text", finding.get("excerpt", "")),
+        ("Seen", f"{where}{as_view}; {level}; {action}{would}" if is_full else ""),
+        ("Cut" if event.action == action == "cut" else "Text", excerpt),
         ("Note", finding.get("note", "")),
     )
     return [_label(label, visible(text)) for label, text in texts if text]
@@ -411,6 +389,8 @@ def _why_not_given(event: AuditedEvent) -> str:
 
 def _decisions(event: AuditedEvent, now: GivenNow | None) -> list[tuple[str, str]]:
     """The commands with which a person can decide about an event; models never see them."""
+    if event.is_of_demo:
+        return [("There is nothing to decide: it was played by", "pipeguard demo")]
     if now is not None:
         return [("Take it back:", now.command)]
     if not any(enforced_action(each) in STOPPED or is_file(each) for each in event.findings):

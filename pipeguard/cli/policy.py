@@ -13,7 +13,7 @@ import click
 
 from pipeguard.cli._groups import CommandGroup
 from pipeguard.cli._person import Person, new_token, token_path
-from pipeguard.cli.explain import FAMILIES
+from pipeguard.cli._rule_texts import FAMILIES
 from pipeguard.config.effective_policy import PROJECT_FILE, combine, project_policy_path
 from pipeguard.config.policy_file import PolicyFile, PolicyScope, parse_policy, policy_text
 from pipeguard.config.strict_yaml import suggestion

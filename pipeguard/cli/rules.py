@@ -11,6 +11,7 @@ import click
 
 from pipeguard.cli import _completions as completions
 from pipeguard.cli._groups import CommandGroup
+from pipeguard.cli._rule_texts import FAMILIES
 from pipeguard.cli._rules_report import (
     failure_fields,
     failures_page,
@@ -19,7 +20,7 @@ from pipeguard.cli._rules_report import (
     speed_fields,
     speed_page,
 )
-from pipeguard.cli.explain import FAMILIES, rule_fields
+from pipeguard.cli.explain import rule_fields
 from pipeguard.config.directories import read
 from pipeguard.config.strict_yaml import suggestion
 from pipeguard.detect.scanning.engine import Engine, build, load_patterns

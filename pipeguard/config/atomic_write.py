@@ -5,6 +5,7 @@ The draft is beside the file, so that the move stays within one file system; a f
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from contextlib import contextmanager, suppress
@@ -15,8 +16,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 OWNER_ONLY = 0o600
+FREE_SPACE = "The disk is full: free some space, then try again."
 _TRIES = 4  # on Windows, where a file that is open for reading cannot be replaced
 _PAUSE_SECONDS = 0.05
+
+
+def is_full(error: OSError) -> bool:
+    """True if a disk, or the user's part of it, has no room."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def replace_file(path: Path | str, content: bytes, mode: int = OWNER_ONLY) -> None:

@@ -17,7 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeguard.demo.client import DemoClient, DemoExchange, Json, mapping
+from pipeguard.config.atomic_write import replace_file
+from pipeguard.demo.client import DemoClient, DemoError, DemoExchange, Json, mapping
+from pipeguard.installation import own_command
+from pipeguard.state.paths import STORE_NAME
+from pipeguard.state.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -120,11 +124,12 @@ class Stage:
             yield from json.loads(line).items()
 
 
-def play(wrap: Sequence[str] = WRAP) -> Iterator[Scene]:
+def play(wrap: Sequence[str] = WRAP, copy_to: Path | None = None) -> Iterator[Scene]:
     """Play all scenes; each is yielded when it is over.
 
     Args:
         wrap: the words before the server's own command; empty to play without a guard.
+        copy_to: the file for a copy of the store, in the end; None to keep nothing.
 
     Raises:
         DemoError: a side is silent or gone.
@@ -141,6 +146,14 @@ def play(wrap: Sequence[str] = WRAP) -> Iterator[Scene]:
             listed = stage.ask("tools/list", {})
             for scene in SCENES:
                 yield scene(stage, listed)
+        if copy_to is not None:
+            with Store.open(folder / "state" / STORE_NAME) as store:
+                content = store.content()
+            try:
+                replace_file(copy_to, content)
+            except OSError as error:
+                why = f"its events cannot be kept in {copy_to}: {error.strerror}."
+                raise DemoError(why) from None
 
 
 def leaked_key() -> str:
@@ -245,7 +258,7 @@ def _refuse(
 ) -> Scene:
     """A scene in which something must be refused, in words that a model can read."""
     rule, event = (str(act.refusal.get(key, "")) for key in ("rule", "event"))
-    command = f"pipeguard explain {event}" if event else ""
+    command = f"{own_command()} explain {event}" if event else ""
     return Scene(
         name,
         title,

@@ -170,6 +170,7 @@ def findings_json(findings: Sequence[Finding]) -> str:
                 for key in ("content", "path", "host", "call", "arguments", "differs")
                 if (value := getattr(finding, key))
             },
+            **({"length": str(length)} if (length := finding.end - finding.start) > 0 else {}),
             **({} if finding.would is None else {"would": finding.would.name.lower()}),
         }
         for finding in _most_serious(findings)

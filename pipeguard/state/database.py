@@ -10,6 +10,7 @@ import os
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
+from pipeguard.config.atomic_write import FREE_SPACE, is_full
 from pipeguard.errors import StateError
 from pipeguard.state.paths import believe
 from pipeguard.state.schema import migrate, rollback
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from typing import Self
 
 BUSY_SECONDS = 5.0  # how long a writer waits for another; a batch takes milliseconds
+LEAST_BYTES = 64 * 2**10  # SQLite's index of a log grows by 32 KiB
 CACHE_KIB = 512  # of pages per connection, in place of SQLite's 2000: rows are read once
 
 
@@ -122,6 +124,11 @@ class StateDatabase:
             (verdict,) = self.connection.execute("PRAGMA quick_check(1)").fetchone()
         return "" if verdict == "ok" else str(verdict)
 
+    def content(self) -> bytes:
+        """The whole file, with all that was written to it."""
+        with translated_errors(self.path):
+            return self.connection.serialize()
+
     def change_counter(self) -> int:
         """A number that differs once another connection has changed the file (data_version)."""
         with translated_errors(self.path):
@@ -154,9 +161,10 @@ def _make_private(path: Path | str) -> None:
             if os.name == "posix" and os.stat(path).st_mode & 0o077:
                 os.chmod(path, 0o600)
     except OSError as error:
+        advice = FREE_SPACE if is_full(error) else "Fix its permissions."
         raise StateError(
             f"the store {path} cannot be opened: {error.strerror}.\n"
-            f"  Fix its permissions, or name another folder in PIPEGUARD_STATE_DIR."
+            f"  {advice} Or name another folder in PIPEGUARD_STATE_DIR."
         ) from error
 
 
@@ -180,10 +188,21 @@ def translated_errors(path: Path | str) -> Iterator[None]:
     except sqlite3.Error as error:
         name = getattr(error, "sqlite_errorname", "")
         remedy = next((advice for code, advice in _REMEDIES if name.startswith(code)), None)
+        if name.startswith(_IF_FULL) and _has_no_room(path):  # SQLite says so only of some writes
+            raise StateError(f"the store {path} cannot be written.\n  {FREE_SPACE}") from error
         raise StateError(
             f"the store {path}: {error}.\n"
             f"  {remedy or 'Check the disk and the permissions of the file, then try again.'}"
         ) from error
+
+
+def _has_no_room(path: Path | str) -> bool:
+    """True if the disk has no room for what SQLite adds at once."""
+    import shutil
+
+    with suppress(OSError):
+        return shutil.disk_usage(os.path.dirname(path) or ".").free < LEAST_BYTES
+    return False
 
 
 def is_about_a_row(error: StateError) -> bool:
@@ -199,10 +218,11 @@ def is_about_a_row(error: StateError) -> bool:
     return isinstance(error.__cause__, kinds)
 
 
+_IF_FULL = ("SQLITE_IOERR", "SQLITE_CANTOPEN")
 _REMEDIES = (
     ("SQLITE_BUSY", "Another process has it locked: end that process, or try again."),
     ("SQLITE_LOCKED", "Another process has it locked: end that process, or try again."),
-    ("SQLITE_FULL", "The disk is full: free some space."),
+    ("SQLITE_FULL", FREE_SPACE),
     ("SQLITE_READONLY", "It is read-only: fix the permissions of the file and its folder."),
     ("SQLITE_NOTADB", "It is not an SQLite file: move it away, and a new one is created."),
     ("SQLITE_CORRUPT", "It is damaged: move it away, and a new one is created without its pins."),

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeguard.config.atomic_write import OWNER_ONLY, replace_file
+from pipeguard.config.atomic_write import FREE_SPACE, OWNER_ONLY, is_full, replace_file
 from pipeguard.config.policy_file import PolicyScope, parse_policy, policy_text
 from pipeguard.errors import PipeGuardError, PolicyError
 from pipeguard.firewall.session.remedies import Way, decisive_rule, find_remedy
 from pipeguard.state.audit import AuditFilter, parse_findings, rows
 from pipeguard.state.exemption import Breadth, Exemption, entries, flow_entry
+from pipeguard.state.paths import DEMO_STORE_NAME
 from pipeguard.state.store import Store
 from pipeguard.unicode.display import quote
 
@@ -46,6 +47,9 @@ class AuditedEvent:
         method: the method, or empty.
         action: what was done.
         findings: the findings' fields by name, the most serious finding first.
+        kind: what the message is, as `result`.
+        length_bytes: of its frame.
+        is_of_demo: True for an event of `pipeguard demo`, of which nothing is left to decide.
     """
 
     name: str
@@ -55,6 +59,9 @@ class AuditedEvent:
     method: str
     action: str
     findings: tuple[dict[str, str], ...]
+    kind: str = ""
+    length_bytes: int = 0
+    is_of_demo: bool = False
 
 
 def find_event(store: Path, name: str) -> AuditedEvent:
@@ -67,16 +74,31 @@ def find_event(store: Path, name: str) -> AuditedEvent:
     with Store.open(store) as opened:
         for row in rows(opened, AuditFilter(event=name)):
             return _to_event(row)
+    if find_demo_event(store, name) is not None:
+        raise PipeGuardError(
+            f"event {name} is of `pipeguard demo`: nothing is left to decide about it."
+        )
     raise PipeGuardError(
         f"no event {name!r} is in the audit.{_likeness(name)}"
         "\n  List those that are:  pipeguard audit list"
     )
 
 
+def find_demo_event(store: Path, name: str) -> AuditedEvent | None:
+    """Look an event up in what the last demonstration left beside the store."""
+    demo = store.with_name(DEMO_STORE_NAME)
+    if not demo.is_file():
+        return None
+    with Store.open(demo) as opened:
+        for row in rows(opened, AuditFilter(event=name)):
+            return replace(_to_event(row), is_of_demo=True)
+    return None
+
+
 def _to_event(row: AuditRow) -> AuditedEvent:
     entry = row.entry
     names = entry.event, entry.time, row.server, entry.tool, entry.method, entry.action
-    return AuditedEvent(*names, tuple(parse_findings(entry)))
+    return AuditedEvent(*names, tuple(parse_findings(entry)), entry.kind, entry.frame_bytes)
 
 
 def _likeness(name: str) -> str:
@@ -277,7 +299,8 @@ def save(path: str, text: str) -> None:
         mode = target.stat().st_mode & 0o777 if target.exists() else OWNER_ONLY
         replace_file(target, text.encode(), mode)
     except OSError as error:
-        raise PolicyError(f"{path} cannot be written: {error.strerror}.") from None
+        advice = f"\n  {FREE_SPACE}" if is_full(error) else ""
+        raise PolicyError(f"{path} cannot be written: {error.strerror}.{advice}") from None
 
 
 def _has_one_difference(added: Sequence[Exemption], before: PolicyFile, after: PolicyFile) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from pipeguard.config.atomic_write import FREE_SPACE, is_full
 from pipeguard.config.directories import closing_command, other_writer, usual_state_folder
 from pipeguard.errors import StateError
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
 STATE_DIR_VARIABLE = "PIPEGUARD_STATE_DIR"
 STORE_NAME = "pipeguard.db"
+DEMO_STORE_NAME = "demo.db"  # of the last demonstration, for `pipeguard explain`
 _OWNER_ONLY = 0o700  # XDG base directory specification, on files that are private to a user
 
 
@@ -60,9 +62,10 @@ def state_folder_text() -> str:
         os.makedirs(folder, mode=_OWNER_ONLY, exist_ok=True)
         status = os.stat(folder)
     except OSError as error:
+        advice = FREE_SPACE if is_full(error) else "Fix its permissions."
         raise StateError(
             f"the state folder {folder} cannot be used: {error.strerror}.\n"
-            f"  Fix its permissions, or name another folder in {STATE_DIR_VARIABLE}."
+            f"  {advice} Or name another folder in {STATE_DIR_VARIABLE}."
         ) from error
     believe(folder, status)
     return folder

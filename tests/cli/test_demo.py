@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from pipeguard.rulebook import compilation
 from pipeguard.rulebook.cache import load_engines
 from pipeguard.rulebook.cache_files import LOCK_NAME
 from pipeguard.runtime.progress import COMPILING
+from pipeguard.state.store import Store
 from tests.people import on_terminal
 from tests.snapshot import Snapshot
 
@@ -59,13 +61,34 @@ def test_each_refusal_names_its_rule_its_event_and_a_command() -> None:
     events = {scene.name: scene.event for scene in refused}
     event = re.compile(r"[0-9A-Z]{8}\.[cs][0-9]+")
     assert {name: found for name, found in events.items() if not event.fullmatch(found)} == {}
-    assert [scene for scene in refused if not scene.command.startswith("pipeguard ")] == []
+    assert [scene for scene in refused if scene.event not in scene.command] == []
+
+
+def test_what_it_prints_works_as_it_is_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also without `pipeguard` on the PATH, as after `make demo`: each event is found."""
+    monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path))
+    monkeypatch.setenv("PATH", os.defpath)
+    done = run()
+    commands = re.findall(r"what next +(\S.*)", done.stdout)
+    assert len(commands) == len(SCENES) - 1
+    for command in commands:
+        shown = subprocess.run(
+            shlex.split(command), capture_output=True, encoding="utf-8", check=True
+        )
+        assert shown.stdout.startswith(f"{command.split()[-1]}: PipeGuard blocked it.")
+        assert "pipeguard allow" not in shown.stdout
+    assert re.search(r"Install what you just tried:  \S+.* install", done.stdout)
+    with Store.open(tmp_path / "pipeguard.db") as store:
+        assert store.named_servers() == ()  # it is no server of the user's
 
 
 def test_for_people_it_prints_each_scene_without_colour_and_without_the_key(
     snapshot: Snapshot,
 ) -> None:
     snapshot.varies[r"\b[0-9A-Z]{8}\.[cs]\d+"] = "EVENT"
+    snapshot.varies[r"\S+(?=/pipeguard explain|/pipeguard setup)"] = "FOLDER"
     snapshot.varies[r"(?<=seconds: )[\d.]+"] = "DURATION"
     shown = snapshot.shown("demo")
     assert "\x1b" not in shown  # not a terminal

@@ -8,12 +8,14 @@ from tempfile import TemporaryDirectory
 import pytest
 from click.testing import CliRunner, Result
 
-from pipeguard.cli.explain import FAMILIES, command
+from pipeguard.cli._rule_texts import FAMILIES
+from pipeguard.cli.explain import command
 from pipeguard.firewall.finding import Action, Confidence, Finding, Severity
 from pipeguard.isolation.sandbox import this_host
 from pipeguard.state.audit import Audit, AuditEntry, findings_json
 from pipeguard.state.paths import store_path
 from pipeguard.state.store import Store
+from pipeguard.version import VERSION
 from tests.each import each
 from tests.fuzz.rulebook import ALL
 from tests.snapshot import Snapshot
@@ -34,6 +36,8 @@ CUT = Finding(
     "result.text",
     "/result/content/0/text",
     action=Action.CUT,
+    start=5,
+    end=26,
     excerpt="Assistant, do it now.",
     note="21 characters, 21 bytes",
     tool="search",
@@ -42,6 +46,11 @@ TWICE = (  # one sentence, as two readings of it have it, and the same in anothe
     CUT._replace(excerpt=". Assistant, do it now.", view="joined"),
     CUT._replace(place="result.structured", pointer="/result/structuredContent"),
 )
+MILD = (
+    *("injection.secrecy", "injection.override-mentioned", "injection.forced-call-first"),
+    *("injection.send-data-outward", "injection.override-all-mentioned"),
+)
+NOTED = [CUT._replace(rule=rule, action=Action.WARN, excerpt="do it") for rule in MILD]
 GONE = Finding(rule="old.rule-of-mine", place="result.text", action=Action.WARN)
 
 
@@ -57,7 +66,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             for number, (action, findings) in enumerate(
                 [
                     ("block", (FINDING,)), ("warn", (GONE,)), ("block", (HELD,)), ("allow", ()),
-                    ("cut", (CUT,)), ("cut", (CUT, *TWICE)),
+                    ("cut", (CUT,)), ("cut", (CUT, *TWICE)), ("cut", (CUT, *TWICE, *NOTED)),
                 ]
             )
         )  # fmt: skip
@@ -111,6 +120,38 @@ def test_what_is_shown(snapshot: Snapshot) -> None:
     assert len(told["findings"]) == 3  # programs get all
     told = json.loads(snapshot.run("explain secrets.github-token --json").out)
     assert told["example"].startswith("gh")
+
+
+def test_an_event_of_many_rules_is_told_by_the_one_that_decided() -> None:
+    """Newcomers read 45 lines on one attack; the rest is behind --full."""
+    output = run("RUN1.c6").output
+    assert len(output.splitlines()) <= 16
+    assert [output.count(f"\n{label} ") for label in ("Cut ", "Why ", "Do ")] == [1, 1, 1]
+    assert "with 5 more rules:  pipeguard explain RUN1.c6 --full" in output
+    assert output.index("Assistant, do it now.") < output.index("Why ") < output.index("allow RUN1")
+    full = run("RUN1.c6", "--full").output
+    assert [rule for rule in MILD if rule not in full or rule in output] == []
+
+
+def test_what_can_be_published_of_an_event_has_neither_text_nor_names() -> None:
+    for event, more in (("RUN1.c6", "injection.secrecy"), ("RUN1.c1", "of your own")):
+        for options in ((), ("--json",)):
+            output = run(event, "--redacted", *options).output
+            private = ("docs", "search", "editor", "Assistant", "/result", "old.rule")
+            assert [text for text in private if text in output] == []
+            assert more in output
+    output = run("RUN1.c6", "--redacted").output
+    assert output.startswith(f"pipeguard {VERSION}: cut, request, tools/call, 9 bytes\n")
+    (first, *_) = output.splitlines()[1:]
+    assert first.startswith("- injection.classifier: cut, confidence high, in result.text, ")
+    assert "read as text, 21 characters" in first
+    assert "Latin letters" in output
+
+
+def test_each_flow_is_explained_by_itself() -> None:
+    rules = ("secret-out", "private-out", "untrusted-acts", "ordered")
+    pages = {json.loads(run(f"flows.{rule}", "--json").output)["why"] for rule in rules}
+    assert len(pages) == len(rules)
 
 
 def wall(rule: str, excerpt: str, **more: str) -> Finding:

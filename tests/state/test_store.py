@@ -337,3 +337,28 @@ def test_what_is_launched_is_kept_as_a_hash(store: Store, path: Path) -> None:
     store.name_server("x", Launched("x", "url\nhost/with-a-key-in-it", "url host"))
     store.close()
     assert all(b"with-a-key" not in file.read_bytes() for file in path.parent.iterdir())
+
+
+FULL = """
+mount -t tmpfs -o size=260k none "$1" && mkdir -m 700 "$1/state" "$1/policy" || exit 100
+export PIPEGUARD_STATE_DIR="$1/state" PIPEGUARD_POLICY="$1/policy/policy.yaml"
+"$2" -E -P -m pipeguard audit list
+dd if=/dev/zero of="$1/fill" bs=1k count=1000 status=none
+for words in "audit list" "policy init"; do "$2" -E -P -m pipeguard $words; done
+rm "$1"/state/*
+"$2" -E -P -m pipeguard audit list
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="it takes namespaces of Linux")
+def test_a_full_disk_is_called_full_whatever_is_written_first(tmp_path: Path) -> None:
+    """SQLite calls some writes that find no room `disk I/O error`."""
+    words = ("unshare", "--user", "--map-root-user", "--mount", "sh", "-c", FULL, "sh")
+    done = subprocess.run(
+        [*words, str(tmp_path), sys.executable], capture_output=True, encoding="utf-8", check=False
+    )
+    if done.returncode == 100 or "unshare failed" in done.stderr:
+        pytest.skip("no user may mount here")
+    failed = done.stderr.split("pipeguard: ")[1:]
+    assert len(failed) == 3, done.stderr
+    assert [each for each in failed if "The disk is full: free some space" not in each] == []

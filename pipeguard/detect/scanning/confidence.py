@@ -171,16 +171,39 @@ def may_be_doubted(rule: Rule, confidence: Confidence) -> bool:
 EXCERPT_CHARS = 72
 SHOWN_CHARS = 4  # of a secret that is long enough to hide the rest; they show its kind
 _SPACE = lazy_regex(r"\s+")
+_FIRST_SIGNS = lazy_regex(r"^\s*[.,:!?]+\s+")  # that end the sentence before
 _LONG_TOKEN = lazy_regex(r"(?<![A-Za-z0-9_-])(?=[A-Za-z_-]*+[0-9])[A-Za-z0-9+_=-]{12,}+")
 
 
-def masked_excerpt(rule: Rule, matched: bytes) -> str:
-    """The start of what matched, without secrets and without characters that nobody sees."""
+def masked_excerpt(rule: Rule, matched: bytes, words: str = "") -> str:
+    """The start of what matched, without secrets and without characters that nobody sees.
+
+    Args:
+        rule: that matched.
+        matched: in the reading.
+        words: of the original, if it has them as they are; or empty.
+    """
     text = matched[: 4 * EXCERPT_CHARS].decode("utf-8", "replace")
     if rule.is_private:
         shown = text[: min(SHOWN_CHARS, len(matched) // 5)]
         return f"{shown}… ({len(matched)} characters)"
-    return shown_words(text, EXCERPT_CHARS)
+    return shown_words(words or text, EXCERPT_CHARS)
+
+
+def whole_words(text: str, start: int, end: int) -> str:
+    """The whole words in a range, which may begin or end within one; all of it if it has none."""
+    part = text[start:end]
+    low, high = 0, len(part)
+    if 0 < start < end and _is_letter(text[start - 1]):
+        low = next((i for i, letter in enumerate(part) if not _is_letter(letter)), high)
+    if start < end < len(text) and _is_letter(text[end]):
+        high = next((i for i in range(high, low, -1) if not _is_letter(part[i - 1])), low)
+    return _FIRST_SIGNS.sub("", part[low:high]).strip() or part
+
+
+def _is_letter(character: str) -> bool:
+    """True for a letter of a script that has blanks between words, or a digit."""
+    return character.lower() != character.upper() or character.isdigit()
 
 
 def shown_words(text: str, limit_chars: int) -> str:
@@ -197,7 +220,10 @@ def show_visibly(text: str, limit_chars: int) -> str:
     """The start of a text; what nobody sees is shown by its code point."""
     shown = text.strip()[: limit_chars + 1]
     shown = "".join(c if c.isprintable() else f"⟨U+{ord(c):04X}⟩" for c in shown)
-    return shown if len(shown) <= limit_chars else shown[: limit_chars - 1] + "…"
+    if len(shown) <= limit_chars:
+        return shown
+    blank = shown.rfind(" ", limit_chars // 2, limit_chars - 1)
+    return f"{shown[:blank]} …" if blank > 0 else shown[: limit_chars - 1] + "…"
 
 
 # --- words ---------------------------------------------------------------------------------

@@ -29,6 +29,7 @@ from pipeguard.detect.scanning.confidence import (
     is_part_of_word,
     is_quoted,
     masked_excerpt,
+    whole_words,
 )
 from pipeguard.detect.scanning.scan_budget import Match, ScanInput
 from pipeguard.detect.text.decoders import ENCODINGS, DecodedParts
@@ -277,6 +278,7 @@ def locate_match(
     )
     adjusted = Confidence.MEDIUM if is_data else adjusted
     exact = exact and locate_joined is None and not origin.whole
+    words = whole_words(source.text.find_value(low), first, last) if exact else ""
     return Match(
         rule,
         _confidence_if_hidden(rule, adjusted, view, len(data)),
@@ -286,7 +288,7 @@ def locate_match(
         last,
         exact,
         tuple(paths),
-        masked_excerpt(rule, matched),
+        masked_excerpt(rule, matched, words),
         is_data=is_data,
     )
 

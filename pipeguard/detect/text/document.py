@@ -154,7 +154,8 @@ class MessageText:
 
     def find_value(self, start: int) -> str:
         """The string at a byte of `data`."""
-        return self._locate(self._index(start))[2]
+        index = self._index(start)
+        return self._locate(index)[2] if self._is_located(index) else self._segments[index]
 
     def is_document(self, start: int) -> bool:
         """True if the string at a byte of `data` is a text of several lines."""
@@ -247,12 +248,16 @@ class MessageText:
         return max(0, min(bisect_right(starts, start) - 1, last))
 
     def _index_path(self, index: int) -> Path:
-        if self.is_keyed or index < len(self.values) + self._named_count:
+        if self._is_located(index):
             return self._locate(index)[0]
         key_paths = self._compute().key_paths
         if index not in key_paths:
             key_paths[index] = next(paths_of_key(self.value, self._segments[index]), ())
         return key_paths[index]
+
+    def _is_located(self, index: int) -> bool:
+        """False for a key of the unkeyed layout."""
+        return self.is_keyed or index < len(self.values) + self._named_count
 
     def _locate(self, index: int) -> LocatedString:
         """One segment, which is not a key of the unkeyed layout."""

@@ -34,7 +34,7 @@ NOISE = base64.urlsafe_b64encode(shake_256(b"noise").digest(30_000))
         ("id=ab12cd34ef56gh", "id=…"),
         ("a_b-" * 500, "a_b-" * 17 + "a_b…"),
         ("a\u200bb", "a\u27e8U+200B\u27e9b"),
-        ("word " * 50, "word " * 14 + "w…"),
+        ("word " * 50, "word " * 14 + "…"),
     ],
 )
 def test_an_excerpt_has_the_first_words_without_tokens(text: str, shown: str) -> None:

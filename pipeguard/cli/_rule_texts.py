@@ -1,0 +1,137 @@
+"""Texts about rules that are code, not entries of a pack: what they are, by family or alone.
+
+What to do about each is in firewall.session.remedies.
+"""
+
+from __future__ import annotations
+
+_SAID = (
+    " The server named this in an answer that failed. PipeGuard has only its word for it: you"
+    " see it here, and it grants the server nothing."
+)
+# By rule, in place of the text of its family. What to do is in firewall.session.remedies.
+WALLS: dict[str, str] = {
+    "egress.host": (
+        "An isolated server reaches only the hosts that it is given, so that what it reads cannot"
+        " be sent elsewhere. It asked for one that neither your policy nor its options name. The"
+        " audit has the host and the port, and nothing of what was to be sent."
+    ),
+    "egress.port": (
+        "The server is given this host, at other ports. Each port is given by itself, without one"
+        " 443 and 80, since another port is another service."
+    ),
+    "egress.address": (
+        "The server is given this host, but its name leads only to addresses that are not public:"
+        " of a private network, of this machine, or of what gives out a machine's credentials."
+        " Whoever answers for a name could else lead the server into your network."
+    ),
+    "egress.failed": (
+        "The server may reach this host, and the connection failed outside. PipeGuard refused"
+        " nothing."
+    ),
+    "egress.malformed": (
+        "PipeGuard cannot read what the server sent to its sandbox's proxy as a request, or"
+        " could read it in two ways. Since the target is not certain, the connection is"
+        " refused."
+    ),
+    "egress.unsupported": (
+        "The server asked the proxy of its sandbox for something that it does not do, as BIND or"
+        " UDP of SOCKS, or an `https:` address without CONNECT."
+    ),
+    "egress.slow": (
+        "The server opened a connection to its sandbox's proxy, and did not name a target in time."
+    ),
+    "egress.too-many": (
+        "The server has as many connections open, or names in use, as one sandbox may have, so that"
+        " it cannot use up what your machine has."
+    ),
+    "egress.withdrawn": (
+        "The policy changed while the connection was open, and no longer grants its target."
+        " PipeGuard closed it."
+    ),
+    "isolation.read": "An isolated server sees no file of yours except what it was given." + _SAID,
+    "isolation.write": (
+        "An isolated server changes only what it is given to change; anything else that it sees it"
+        " may only read. Where nothing was stopped, the event names what was made while the server"
+        " ran and your programs run later: look at it before you use that folder." + _SAID
+    ),
+    "isolation.port": (
+        "The ports of this machine (`127.0.0.1`, `::1`, `localhost`) are services of yours, as"
+        " databases, and many ask for no login. An isolated server reaches those that it is given"
+        " by number. This one it was refused."
+    ),
+}
+
+FAMILIES: dict[str, str] = {
+    "protocol": (
+        "A message that breaks JSON-RPC or MCP, or that two programs could read differently, so"
+        " that what was judged is not what the other side understands. It never passes, and no"
+        " exception allows it. What is merely unusual passes with a note. Your policy decides where"
+        " a message costs more than the limit: more is encoded in it than is decoded"
+        " (`protocol.view-limit`), a classifier would have to read more of it"
+        " (`protocol.read-limit`), or it takes too long (`protocol.scan-limit`); and its `limits`"
+        " decide how large a message, and how many of them, may be."
+    ),
+    "trust": (
+        "A definition that waits for a person: never approved, or changed since it was approved or"
+        " first seen."
+    ),
+    "flows": (
+        "What one tool returned leaves through another, or is obeyed. Results are remembered for"
+        " half an hour, only in memory."
+    ),
+    "flows.secret-out": (
+        "A secret leaves: whole, encoded, reversed, or in pieces over a few calls. A result or a"
+        " call named it a secret, it works once, a tool that reads secrets returned it, or its"
+        " pieces make a key."
+    ),
+    "flows.private-out": (
+        "Private text that one tool returned leaves through another: passages, or three of its"
+        " addresses, telephone numbers or codes. It is blocked on the way to an address or to"
+        " everybody, if it is marked confidential or was encoded first, if a text asked for it,"
+        " or if a stranger would get records of several people."
+    ),
+    "flows.untrusted-acts": (
+        "A text that anybody may have written, as a web page or a mail, is now run, stored or done:"
+        " the call repeats it to a tool that runs code, changes a setting or acts. It is blocked if"
+        " the text told the model to do it, or becomes a setting."
+    ),
+    "flows.ordered": (
+        "A sentence of a result asked its reader to do what this call does, with a value that the"
+        " client had not named. Whoever wrote the sentence may be using the model in your name."
+    ),
+    "policy": "A tool that your own policy blocks, or that a gateway does not offer.",
+    "entrance": (
+        "A request to the address of `wrap --listen` that was refused: the wrong name, web page,"
+        " token or session, headers that contradict the body, or more than a limit allows. None of"
+        " it was forwarded, and nothing is recorded but the address that it came from. For each"
+        " such rule the audit has a row at once, and then one a minute with the number of further"
+        " requests."
+    ),
+    "egress": "A connection that an isolated server asked for and did not get.",
+    "isolation": "A file, folder or port of your machine that an isolated server did not get.",
+    **WALLS,
+    "search": (
+        "A tool of `pipeguard serve` whose description is written for the search: a keyword or"
+        " another server's name over and over, or very many keywords. It ranks no higher for that,"
+        " but an honest tool has no use for it."
+    ),
+    "audit": (
+        "A note of the audit about itself: something could not be recorded, or was removed for its"
+        " age, as your policy says; or where the policy files of a run are, if not where they"
+        " usually are, so that `pipeguard allow` writes to them."
+    ),
+    "secrets.foreign-placeholder": (
+        "A placeholder in a call that stands for a secret of another server, of another client or"
+        " of an earlier run, or of nobody. Secrets are put back only for the server that they came"
+        " from, as long as it runs."
+    ),
+    "secrets.known": (
+        "A secret that PipeGuard sent to the server, or read from the keyring for it, in what the"
+        " server says. It is taken out, in every encoding that is known."
+    ),
+    "secrets.put-back": (
+        "A secret of this server that went back to it in place of its placeholder. Nothing was"
+        " stopped."
+    ),
+}
