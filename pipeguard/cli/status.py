@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _OF_THE_STATE = ("PIPEGUARD_STATE_DIR", "XDG_STATE_HOME", "HOME")
 LEAST_CHARS = 12  # of a server's name, on a terminal however narrow
-COLUMNS = ("server", "blocked", "changed", "warned", "would", "waits")
+COLUMNS = ("server", "blocked", "held", "changed", "warned", "would", "waits")
 
 
 class ClientServers(NamedTuple):
@@ -71,8 +71,9 @@ class Status(NamedTuple):
 def command(*, as_json: bool) -> None:
     """Show on one screen what is guarded, what happened today and in 7 days, and what waits.
 
-    `changed` is what went on without a secret or a passage, `would` what an observing policy let
-    through that enforcing would have stopped.
+    `held` is what did not go on since a definition waits for you, `changed` what went on without a
+    secret or a passage, `would` what an observing policy let through that enforcing would have
+    stopped.
 
     \b
     Examples:

@@ -20,7 +20,7 @@ from pipeguard.errors import PipeGuardError
 from pipeguard.state.activity import ServerActivity
 from pipeguard.unicode.display import visible, visible_lines
 
-COLUMNS = ("SERVER", "STATE", "CALLS/S", "P50 MS", "P99 MS", "BLOCKED", "WAITING")
+COLUMNS = ("SERVER", "STATE", "CALLS/S", "P50 MS", "P99 MS", "BLOCKED", "HELD", "WAITING")
 MOST_LOOKS = 1000  # at /metrics that are remembered
 
 
@@ -150,6 +150,8 @@ def command(
 ) -> None:
     """Show what each server does now: calls, their times, what was blocked, what waits for you.
 
+    `held` counts what did not go on only since a definition waits, as a call of a new tool.
+
     Without --url, by the audit: every server that this user guards, with `wrap` or `serve`, over
     any transport; its state is `active` if anything went through in the last seconds (--window).
     With --url, by the figures of that gateway, which also knows whether a server is up; times are
@@ -252,6 +254,7 @@ def _row(server: ServerActivity) -> tuple[str, ...]:
         _milliseconds(server.p50_ms),
         _milliseconds(server.p99_ms),
         str(server.blocked),
+        str(server.held),
         str(server.waiting),
     )
 

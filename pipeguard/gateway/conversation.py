@@ -20,6 +20,7 @@ from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Numbe
 from pipeguard.firewall.protocol.message import Message, parse
 from pipeguard.firewall.protocol.methods import LISTEN
 from pipeguard.firewall.protocol.strict_json import ParsedFrame
+from pipeguard.firewall.session.replies import audit_loss
 from pipeguard.gateway import eras
 from pipeguard.gateway.eras import Declined, Opening
 from pipeguard.gateway.leg import Leg
@@ -256,6 +257,11 @@ class GatewayChannel:
     def announce_lists(self, kinds: frozenset[str], *servers: str) -> None:
         """Tell the client what servers offer anew; of no servers, what the gateway itself does."""
         self._answers.announce_lists(kinds, *servers)
+
+    def tell_audit_loss(self) -> None:
+        """Tell the client that rows of the audit are lost; without a handshake it asks for logs."""
+        if not self.opening.is_stateless:
+            self.say(audit_loss())
 
     # --- from the client ----------------------------------------------------------------
 

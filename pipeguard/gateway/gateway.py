@@ -327,4 +327,5 @@ class Gateway(Hub):
             )
             for name, member in self.members.items()
         }
-        return Figures(states, len(self.conversations), self.ledgers.total_bytes)
+        lost = {name: member.run.lost_rows for name, member in self.members.items()}
+        return Figures(states, len(self.conversations), self.ledgers.total_bytes, lost)

@@ -58,6 +58,7 @@ class Hub:
         self.mode = mode
         self.server_names: Collection[str] = ()
         self.conversations: dict[GatewayChannel, Flows] = {}
+        self._has_lost_rows = False
         self._silences: dict[tuple[str, str], float] = {}  # until when, by server and method
 
     def join(self, conversation: GatewayChannel) -> None:
@@ -94,6 +95,12 @@ class Hub:
             kinds -= {"tools"}  # the menu stays the same, whatever is found by it
         for conversation in self.conversations:
             conversation.announce_lists(kinds, *servers)
+
+    def tell_audit_loss(self) -> None:
+        """Tell clients that rows of the audit are lost, once for all servers."""
+        for conversation in self.conversations if not self._has_lost_rows else ():
+            conversation.tell_audit_loss()
+        self._has_lost_rows = True
 
     def count_call(self, server: str, outcome: str, seconds: float) -> None:
         """Count a call of a server's tool: `ok`, `error` or `unavailable`."""

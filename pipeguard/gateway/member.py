@@ -145,6 +145,7 @@ class GatewayServer:
         self._loop = asyncio.get_running_loop()
         self._log = _ServerLog(settings.name, options)
         self._run = Run(settings.parse_launch(), options, self._follow_pins, engines, self._log)
+        self._run.on_loss = lambda: self._loop.call_soon_threadsafe(hub.tell_audit_loss)
         self._run.adjust(settings.tighten)
         self._run.detection.flows = Flows(hub.ledgers)  # of clients of its own endpoint
         self._output = ServerOutput(self._run.guard.name, Mask(engines))

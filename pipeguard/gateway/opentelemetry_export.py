@@ -41,6 +41,7 @@ from pipeguard.gateway.telemetry import (
     ReceivedCall,
     SentCall,
     Signals,
+    counted_action,
 )
 from pipeguard.log import Log
 from pipeguard.version import VERSION
@@ -147,7 +148,7 @@ class OpenTelemetry:
     def count_verdict(self, server: str, verdict: Verdict) -> None:
         """Count a message, as `GatewayMetrics.judged`."""
         place = {"server": server, "direction": verdict.direction.value}
-        self._verdicts.add(1, {**place, "action": verdict.action.name.lower()})
+        self._verdicts.add(1, {**place, "action": counted_action(verdict)})
         self._bytes.add(len(verdict.frame), place)
 
     def watch(self, figures: Callable[[], Figures]) -> None:

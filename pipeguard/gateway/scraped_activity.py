@@ -19,7 +19,7 @@ from pipeguard.state.activity import ServerActivity
 
 MOST_BYTES = 8 * 2**20  # of an answer: some 2 KB a server
 PATIENCE_SECONDS = 5.0
-CALLS, BLOCKED = "pipeguard_call_seconds", "pipeguard_verdicts_total"
+CALLS, VERDICTS = "pipeguard_call_seconds", "pipeguard_verdicts_total"
 UP, WAITING = "pipeguard_server_up", "pipeguard_definitions_waiting"
 
 Buckets = dict[float, float]  # calls that took so many seconds at most
@@ -33,6 +33,7 @@ class Scrape(NamedTuple):
         up: whether each server can be called.
         waiting: the definitions of each that wait for approval.
         blocked: messages to and from each that were blocked.
+        held: likewise, that did not go on since definitions wait.
         calls: of each, in buckets by their time.
     """
 
@@ -40,6 +41,7 @@ class Scrape(NamedTuple):
     up: Mapping[str, bool]
     waiting: Mapping[str, int]
     blocked: Mapping[str, int]
+    held: Mapping[str, int]
     calls: Mapping[str, Buckets]
 
 
@@ -88,7 +90,8 @@ _REASONS: dict[int, str] = {
 
 
 def _read(text: str, now: float) -> Scrape:
-    up, waiting, blocked = dict[str, bool](), dict[str, int](), defaultdict[str, int](int)
+    up, waiting = dict[str, bool](), dict[str, int]()
+    blocked, held = defaultdict[str, int](int), defaultdict[str, int](int)
     calls: defaultdict[str, Buckets] = defaultdict(dict)
     for family in text_string_to_metric_families(text):
         for name, labels, value, *_ in family.samples:
@@ -99,12 +102,12 @@ def _read(text: str, now: float) -> Scrape:
                 up[server] = value > 0
             elif name == WAITING:
                 waiting[server] = int(value)
-            elif name == BLOCKED and labels["action"] == "block":
-                blocked[server] += int(value)
+            elif name == VERDICTS and labels["action"] in ("block", "held"):
+                (blocked if labels["action"] == "block" else held)[server] += int(value)
             elif name == f"{CALLS}_bucket":
                 bound = float(labels["le"])
                 calls[server][bound] = calls[server].get(bound, 0.0) + value
-    return Scrape(now, up, waiting, blocked, calls)
+    return Scrape(now, up, waiting, blocked, held, calls)
 
 
 def measure_activity(before: Scrape, after: Scrape) -> list[ServerActivity]:
@@ -113,8 +116,6 @@ def measure_activity(before: Scrape, after: Scrape) -> list[ServerActivity]:
     activities = []
     for server, is_up in sorted(after.up.items()):
         calls = _less(after.calls.get(server, {}), before.calls.get(server, {}))
-        blocked = after.blocked.get(server, 0)
-        previous = before.blocked.get(server, 0)
         activities.append(
             ServerActivity(
                 server,
@@ -122,11 +123,18 @@ def measure_activity(before: Scrape, after: Scrape) -> list[ServerActivity]:
                 calls.get(float("inf"), 0.0) / seconds,
                 _quantile_ms(calls, 0.5),
                 _quantile_ms(calls, 0.99),
-                blocked - previous if blocked >= previous else blocked,
+                _more(after.blocked, before.blocked, server),
+                _more(after.held, before.held, server),
                 after.waiting.get(server, 0),
             )
         )
     return activities
+
+
+def _more(after: Mapping[str, int], before: Mapping[str, int], server: str) -> int:
+    """The growth of a count; all of it if the gateway began anew."""
+    count, previous = after.get(server, 0), before.get(server, 0)
+    return count - previous if count >= previous else count
 
 
 def _less(after: Buckets, before: Buckets) -> Buckets:

@@ -11,13 +11,13 @@ from zlib import compress, decompress
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 from prometheus_client.exposition import generate_latest
-from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from pipeguard.firewall.finding import Action, Direction, Verdict
 from pipeguard.firewall.protocol.json_values import JsonObject
+from pipeguard.firewall.session.remedies import is_held
 from pipeguard.gateway.life import ServerState
-from pipeguard.state.activity import only_waits
 
 # What a client waits for while a server works. Lists are ours, and a subscription has no end.
 TRACED = frozenset({"tools/call", "resources/read", "prompts/get", "completion/complete"})
@@ -78,11 +78,13 @@ class Figures(NamedTuple):
         states: of each server, by name.
         clients: how many there are.
         flow_bytes: remembered of the flows of all clients.
+        lost_rows: of the audit, by server.
     """
 
     states: Mapping[str, ServerState]
     clients: int
     flow_bytes: int
+    lost_rows: Mapping[str, int]
 
 
 class Telemetry(Protocol):
@@ -140,6 +142,12 @@ class Signals(NamedTuple):
 # Counts what goes through the gateway, for Prometheus.
 
 
+def counted_action(verdict: Verdict) -> str:
+    """The action by which a message is counted; `held` if definitions only wait."""
+    blocking = [each.rule for each in verdict.findings if each.action is Action.BLOCK]
+    return "held" if is_held(blocking) else verdict.action.name.lower()
+
+
 PAST_STEP_SECONDS, PAST_FIGURES = 5.0, 13  # a minute
 PAST_AGE = "pipeguard_figures_age_seconds"  # of figures that are not those of now
 
@@ -189,10 +197,7 @@ class GatewayMetrics:
     def count_verdict(self, server: str, verdict: Verdict) -> None:
         """Count a message."""
         direction = "to-server" if verdict.direction is Direction.TO_SERVER else "to-client"
-        blocking = (each.rule for each in verdict.findings if each.action is Action.BLOCK)
-        is_held = only_waits(verdict.method or "", blocking)
-        action = "held" if is_held else verdict.action.name.lower()
-        self._verdicts.labels(server, direction, action).inc()
+        self._verdicts.labels(server, direction, counted_action(verdict)).inc()
         self._bytes.labels(server, direction).inc(len(verdict.frame))
 
     def text(self) -> bytes:
@@ -236,7 +241,12 @@ class _Gauges(Collector):
             up.add_metric([name], float(state.is_up))
             tools.add_metric([name], state.tools)
             waiting.add_metric([name], state.waiting)
-        yield from (up, tools, waiting)
+        lost = CounterMetricFamily(
+            "pipeguard_audit_rows_lost", "Rows missing from the audit.", labels=["server"]
+        )
+        for name, rows in figures.lost_rows.items():
+            lost.add_metric([name], rows)
+        yield from (up, tools, waiting, lost)
         for name, description, value in (
             ("pipeguard_clients", "Clients now.", figures.clients),
             ("pipeguard_flow_bytes", "Remembered of clients' flows.", figures.flow_bytes),

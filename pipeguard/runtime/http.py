@@ -108,6 +108,7 @@ class _ListeningServer:
         idle_seconds = read_number(options, "--idle-timeout", IDLE_SECONDS)
         self._sessions = Sessions(run.guard, run.name, most, idle_seconds)
         self._sessions.name_token = run.name_token
+        run.on_loss = lambda: self._loop.call_soon_threadsafe(self._tell_loss)
         listening = bind(options.values["--listen"], admission.host, port)
         for surface in Surface:
             run.detection.load(surface)
@@ -195,6 +196,11 @@ class _ListeningServer:
             if not self._ended.done():
                 self._ended.set_result(None)
             raise self._failure
+
+    def _tell_loss(self) -> None:
+        """Tell clients that rows of the audit are lost."""
+        for verdict in self._sessions.tell_audit_loss():
+            self._record(verdict)
 
     def _note_changes(self, kinds: frozenset[str]) -> None:
         """Tell clients to list again; called in the recorder's thread."""

@@ -29,6 +29,7 @@ from pipeguard.firewall.policy import Mode, Policy, Trust
 from pipeguard.firewall.protocol.message import Message, parse
 from pipeguard.firewall.protocol.strict_json import STACK_BYTES
 from pipeguard.firewall.session.guard import Guard
+from pipeguard.firewall.session.remedies import is_held
 from pipeguard.identity.server_name import Launched
 from pipeguard.log import Log, Trace, make_say
 from pipeguard.rulebook.cache import load_engines
@@ -71,7 +72,9 @@ class _RunTally:
             return
         enforced = max(map(enforced_action, verdict.findings))
         would = enforced > verdict.action and enforced > Action.WARN
+        blocking = (each.rule for each in verdict.findings if each.action is Action.BLOCK)
         name = "would_be_stopped" if would else _COUNTED.get(verdict.action)
+        name = "held" if name == "blocked" and is_held(blocking) else name
         if name is not None:
             with self._lock:
                 self._counts[name] += 1
@@ -94,6 +97,7 @@ class Run:
         engines: the compiled rules.
         name: of the run: events begin with it.
         over: set once the run ends.
+        on_loss: called once, by who records, when rows of the audit are lost.
     """
 
     def __init__(
@@ -154,6 +158,7 @@ class Run:
         self.over = threading.Event()
         self._tally = _RunTally()
         self._refused = self._noticed = self._connected = 0
+        self.on_loss: Callable[[], object] | None = None
         self.on_policy: list[Callable[[], None]] = []
         self._pruning: threading.Thread | None = None
 
@@ -229,8 +234,16 @@ class Run:
         ):
             return True  # one of a flood, which has a row already
         self._recorder.record(_mask(verdict) if IN_USE and verdict.findings else verdict)
+        if self._recorder.missing and self.on_loss is not None:
+            on_loss, self.on_loss = self.on_loss, None
+            on_loss()
         is_whole = self._recorder.healthy and not self._recorder.missing
         return is_whole or not self.guard.policy.stop_without_audit
+
+    @property
+    def lost_rows(self) -> int:
+        """The rows of this run that will not be in the audit."""
+        return self._recorder.missing
 
     def name_token(self, conversation: str, token: str) -> None:
         """Name a conversation's client by its token in the audit, too."""

@@ -176,6 +176,7 @@ class GuardedServer:
         self._last_seconds = LAST_SECONDS
         engines = load_engines(on_compiling=lambda: say(COMPILING))
         self._run = Run(launched, options, self._relist, engines)
+        self._run.on_loss = lambda: start_thread("loss", self._tell_loss)
         server.attach(self._run)
         self._session = Session(self._run.guard, self._run.name)
         self._session.waiting_room = WaitingRoom()
@@ -363,6 +364,13 @@ class GuardedServer:
         frames = self._session.relist(kinds)
         if frames:
             start_thread("relist", lambda: self._send(frames))
+
+    def _tell_loss(self) -> None:
+        """Tell the client that rows of the audit are lost."""
+        verdict = self._session.tell_audit_loss(monotonic())
+        with suppress(ChannelClosed):
+            self._record(verdict)
+        self._send(list(verdict.forwards))
 
     def _expire(self) -> None:
         while not self._run.over.wait(TICK_SECONDS):

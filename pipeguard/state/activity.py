@@ -11,28 +11,19 @@ from collections.abc import Iterable, Sequence
 from math import ceil
 from typing import NamedTuple
 
-from pipeguard.firewall.protocol.places import LISTS
+from pipeguard.firewall.session.remedies import is_held
 from pipeguard.state.database import translated_errors
 from pipeguard.state.store import Store
 from pipeguard.state.timestamps import to_utc_text
 
 LATE_SECONDS = 10.0  # by which rows of one process may be written before older ones of another
-HELD = "trust.held"
-# The rules that block a blocked answer, as a list in JSON; empty for all other rows.
+# The rules that block a blocked message, as a list in JSON; empty for all other rows.
 RULES = (
-    "CASE WHEN action = 'block' AND kind IN ('result', 'error') THEN (SELECT"
+    "CASE WHEN action = 'block' THEN (SELECT"
     " json_group_array(json_extract(value, '$.rule')) FROM json_each(findings)"
     " WHERE json_extract(value, '$.action') = 'block') ELSE '[]' END"
 )
 MOST_ROWS = 200_000  # of one look: a second, and more than an hour of a busy gateway
-
-
-_LISTED = LISTS.keys() | {"initialize"}
-
-
-def only_waits(method: str, rules: Iterable[str]) -> bool:
-    """True for a server's answer that is not whole since definitions wait, and for nothing else."""
-    return method in _LISTED and {*rules} == {HELD}
 
 
 class ServerActivity(NamedTuple):
@@ -45,6 +36,7 @@ class ServerActivity(NamedTuple):
         p50_ms: the median time of a call, in milliseconds; None where there was none.
         p99_ms: the time that 99 of 100 calls took at most; likewise.
         blocked: messages to and from it that were blocked.
+        held: calls and lists that were not passed on since definitions wait.
         waiting: its definitions that wait for approval.
     """
 
@@ -54,6 +46,7 @@ class ServerActivity(NamedTuple):
     p50_ms: float | None
     p99_ms: float | None
     blocked: int
+    held: int
     waiting: int
 
 
@@ -62,7 +55,7 @@ class _Seen:
 
     def __init__(self) -> None:
         self.times_ms: list[float] = []
-        self.blocked = 0
+        self.blocked = self.held = 0
         self.last = ""
 
 
@@ -74,12 +67,14 @@ def recent_activity(store: Store, now: float, window_seconds: float) -> list[Ser
     """
     seen: defaultdict[str, _Seen] = defaultdict(_Seen)
     since = to_utc_text(now - window_seconds)
-    for time, server, method, action, duration_ms, rules in _rows(store, now - window_seconds):
+    for time, server, method, action, duration_ms, blocking in _rows(store, now - window_seconds):
         if time < since:
             continue
         found = seen[server]
         found.last = max(found.last, time)
-        found.blocked += action == "block" and not only_waits(method, json.loads(rules))
+        waits = is_held(json.loads(blocking))
+        found.held += waits
+        found.blocked += action == "block" and not waits
         if method == "tools/call" and duration_ms is not None:
             found.times_ms.append(duration_ms)
     waiting = waiting_definitions(store)
@@ -98,6 +93,7 @@ def _activity(name: str, seen: _Seen, waiting: int, window_seconds: float) -> Se
         quantile(times, 0.5),
         quantile(times, 0.99),
         seen.blocked,
+        seen.held,
         waiting,
     )
 

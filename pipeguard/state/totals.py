@@ -10,17 +10,18 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from pipeguard.firewall.session.remedies import is_held
 from pipeguard.state.activity import (
     LATE_SECONDS,
     RULES,
     named_servers,
-    only_waits,
     waiting_definitions,
 )
 from pipeguard.state.database import translated_errors
 from pipeguard.state.store import Store
 from pipeguard.state.timestamps import to_utc_text
 
+HELD = "held"  # in place of the action
 DAYS = 7  # of the longer while
 # Rows in a row that are too old, after which all are: a clock that was wrong for one run wrote some
 # behind younger ones.
@@ -31,13 +32,15 @@ class Totals(NamedTuple):
     """Messages of one while.
 
     Attributes:
-        blocked: that did not go on; a list in which definitions only wait for a person did.
+        blocked: that did not go on.
+        held: that did not go on, or not whole, only since definitions wait for a person.
         changed: that went on without a secret or a passage.
         warned: that went on with a warning.
         would: that went on, and would have been blocked or changed with `mode: enforce`.
     """
 
     blocked: int = 0
+    held: int = 0
     changed: int = 0
     warned: int = 0
     would: int = 0
@@ -90,6 +93,7 @@ def _with(count: Totals, action: str, *, would: bool) -> Totals:
     """A count with one message more."""
     return Totals(
         count.blocked + (action == "block"),
+        count.held + (action == HELD),
         count.changed + (action in ("redact", "cut")),
         count.warned + (action == "warn" and not would),
         count.would + would,
@@ -102,8 +106,8 @@ def _rows(store: Store, since: float) -> Iterator[tuple[str, str, str, bool]]:
     old = 0
     with translated_errors(store.path):
         # A text in a finding has its quotes escaped, so that none looks like a member.
-        for time, server, method, action, would, rules in store.connection.execute(
-            'SELECT time, server, method, action, instr(findings, \'"would":"\') > 0,'  # noqa: S608  a constant
+        for time, server, action, would, rules in store.connection.execute(
+            'SELECT time, server, action, instr(findings, \'"would":"\') > 0,'  # noqa: S608  a constant
             f" {RULES} FROM audit"
             " WHERE action IN ('block', 'cut', 'redact', 'warn') AND server <> ''"
             " ORDER BY id DESC"
@@ -111,5 +115,4 @@ def _rows(store: Store, since: float) -> Iterator[tuple[str, str, str, bool]]:
             old = old + 1 if time < enough else 0
             if old > MOST_OLD:
                 return
-            if not only_waits(method, json.loads(rules)):
-                yield time, server, action, bool(would)
+            yield time, server, HELD if is_held(json.loads(rules)) else action, bool(would)

@@ -48,7 +48,17 @@ def test_a_list_of_what_only_waits_is_not_blocked() -> None:
         store.remember("new", [held()])
     shown = json.loads(CliRunner().invoke(command, ["--json"]).output)
     (server,) = shown["servers"]
-    assert (server["today"]["blocked"], server["waiting"]) == (1, 1)
+    today = server["today"]
+    assert (today["blocked"], today["held"], server["waiting"]) == (1, 2, 1)
+
+
+def test_a_call_of_what_waits_is_held_and_one_of_what_is_not_offered_is_blocked() -> None:
+    waits = [Finding(f"trust.{rule}", "call.name") for rule in ("held", "drifted")]
+    record("new", *((timedelta(0), each) for each in waits))
+    record("old", (timedelta(0), Finding("trust.not-offered", "call.name")))
+    new, old = json.loads(shown("--json"))["servers"]
+    assert (new["today"]["blocked"], new["today"]["held"]) == (0, 2)
+    assert (old["today"]["blocked"], old["today"]["held"]) == (1, 0)
 
 
 @pytest.mark.real
@@ -98,8 +108,8 @@ def test_it_counts_by_server_today_and_in_seven_days(snapshot: Snapshot) -> None
         store.remember("mail", [seen(), held()])
     told = json.loads(shown("--json"))
     docs, mail = told["servers"]
-    assert docs["today"] == {"blocked": 1, "changed": 1, "warned": 1, "would": 1}
-    assert docs["week"] == {"blocked": 2, "changed": 1, "warned": 1, "would": 1}
+    assert docs["today"] == {"blocked": 1, "held": 0, "changed": 1, "warned": 1, "would": 1}
+    assert docs["week"] == {"blocked": 2, "held": 0, "changed": 1, "warned": 1, "would": 1}
     assert (mail["server"], mail["waiting"], mail["week"]["blocked"]) == ("mail", 1, 0)
     snapshot.commands("status", "status\nstatus --json")
     assert len(shown().splitlines()) <= 24, "one screen"
@@ -137,7 +147,7 @@ def test_a_servers_name_leaves_room_for_the_numbers(
     (row, _) = [line for line in shown().splitlines() if "U+001B" in line]
     assert "\x1b" not in row
     assert len(row) <= max(columns, 60)
-    assert row.split()[1:] == ["1", "0", "0", "0", "0"]
+    assert row.split()[1:] == ["1", "0", "0", "0", "0", "0"]
 
 
 def test_it_needs_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,9 +19,10 @@ import pytest
 from click.testing import CliRunner
 
 from pipeguard.cli.top import command
+from pipeguard.firewall.finding import Finding
 from pipeguard.gateway.scraped_activity import Scrape, measure_activity
 from pipeguard.state.activity import ServerActivity, recent_activity
-from pipeguard.state.audit import Audit, AuditEntry
+from pipeguard.state.audit import Audit, AuditEntry, findings_json
 from pipeguard.state.store import Store
 from pipeguard.state.timestamps import to_utc_text
 from tests.gateway.served import ServedAt, actor, write_servers
@@ -52,7 +53,9 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         rows = [entry(30, duration_ms=float(number)) for number in range(1, 101)]
         Audit(store, "RUN2", "weather", "").append_many([entry(90, "block")])
         Audit(store, "RUN1", "mail\x1b[2J", "").append_many(rows)
-        Audit(store, "RUN2", "weather", "").append_many([entry(20, "block")])
+        waits = findings_json([Finding("trust.held", "call.name")])
+        rows = [entry(20, "block"), entry(20, "block")._replace(findings=waits)]
+        Audit(store, "RUN2", "weather", "").append_many(rows)
         store.remember("weather", [held(POISONED)])
     return tmp_path
 
@@ -60,8 +63,8 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_audit_says_what_each_server_did_lately(state: Path) -> None:
     with Store.open(state / "pipeguard.db") as store:
         mail, weather = recent_activity(store, time.time(), 60)
-    assert mail == ServerActivity("mail\x1b[2J", "active", 100 / 60, 50.0, 99.0, 0, 0)
-    assert weather == ServerActivity("weather", "active", 0.0, None, None, 1, 1)
+    assert mail == ServerActivity("mail\x1b[2J", "active", 100 / 60, 50.0, 99.0, 0, 0, 0)
+    assert weather == ServerActivity("weather", "active", 0.0, None, None, 1, 1, 1)
 
 
 def test_what_is_shown(
@@ -84,15 +87,21 @@ def test_what_is_shown(
 
 def test_two_looks_make_rates_and_quantiles() -> None:
     inf = float("inf")
-    before = Scrape(10.0, {"a": True}, {}, {"a": 2}, {"a": {0.1: 5.0, 1.0: 5.0, inf: 5.0}})
+    calls = {"a": {0.1: 5.0, 1.0: 5.0, inf: 5.0}}
+    before = Scrape(10.0, {"a": True}, {}, {"a": 2}, {"a": 1}, calls)
     after = Scrape(
-        12.0, {"a": True, "b": False}, {"b": 3}, {"a": 5}, {"a": {0.1: 7.0, 1.0: 9.0, inf: 9.0}}
+        12.0,
+        {"a": True, "b": False},
+        {"b": 3},
+        {"a": 5},
+        {"a": 5},
+        {"a": {0.1: 7.0, 1.0: 9.0, inf: 9.0}},
     )
     one, other = measure_activity(before, after)
     assert one[:4] == ("a", "up", 2.0, 100.0)
     assert one.p99_ms == pytest.approx(982.0)
-    assert one.blocked == 3
-    assert other == ServerActivity("b", "down", 0.0, None, None, 0, 3)
+    assert (one.blocked, one.held) == (3, 4)
+    assert other == ServerActivity("b", "down", 0.0, None, None, 0, 0, 3)
     assert measure_activity(after, before)[0].blocked == 2, "the gateway began anew"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tests.listening import Process
@@ -34,8 +34,9 @@ class Served(Wrapped):
 
     verb = "serve"
 
-    def __init__(self, folder: Path, *options: str) -> None:
-        super().__init__(folder, command=(), options=("--log-level", "info", *options))
+    def __init__(self, folder: Path, *options: str, pipeguard: Sequence[str] = PIPEGUARD) -> None:
+        options = ("--log-level", "info", *options)
+        super().__init__(folder, command=(), options=options, pipeguard=pipeguard)
 
     def call(self, tool: str, **arguments: Json) -> str:
         """The text of a tool's answer."""

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from pipeguard.cli._person import TOKEN_VARIABLE, new_token
+from pipeguard.gateway.telemetry import Figures, GatewayMetrics
 from pipeguard.rulebook.cache import load_engines
 from tests import tools
 from tests.gateway.served import (
@@ -27,7 +28,7 @@ from tests.gateway.served import (
 )
 from tests.launch.processes import until
 from tests.wrap.deciding import decide
-from tests.wrap.wrapped import PIPEGUARD, SERVER, Json, Object
+from tests.wrap.wrapped import PIPEGUARD, SERVER, SMALL_BACKLOG, Json, Object
 
 pytestmark = pytest.mark.real
 KEY = "ghp_" + "Z7QX4M2N5P6R3STV" * 2 + "abcd"
@@ -180,6 +181,34 @@ def test_figures_say_what_went_through(tmp_path: Path) -> None:
     assert (figures[counted % "ok"], figures[counted % "error"]) == ("1.0", "1.0")
     blocked = 'pipeguard_verdicts_total{action="block",direction="to-server",server="one"}'
     assert figures[blocked] == "1.0"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows limits no file's size")
+def test_a_client_is_told_once_that_rows_of_the_audit_are_lost(tmp_path: Path) -> None:
+    import resource
+
+    config = str(write_servers(tmp_path, {"one": actor(), "two": actor()}))
+    with Served(tmp_path, "--config", config, pipeguard=SMALL_BACKLOG) as client:
+        client.initialize("2025-06-18")
+        client.call("call_tool_write", name="one__echo", arguments={"text": "a"})
+        log = client.store.with_name("pipeguard.db-wal")
+        until(log.exists, "it is written")
+        size = log.stat().st_size
+        resource.prlimit(client.process.pid, resource.RLIMIT_FSIZE, (size, size))
+        client.call("call_tool_write", name="one__echo", arguments={"text": "b"})
+        until(lambda: "the store cannot be written" in client.said(), "it is noticed")
+        for number in range(60):
+            server = "one" if number % 2 else "two"
+            client.call("call_tool_write", name=f"{server}__echo", arguments={"text": "c"})
+        client.ask("ping")
+        notices = [each for each in client.seen if each.get("method") == "notifications/message"]
+        assert len(notices) == 1
+        assert "audit" in str(notices[0]["params"])
+
+
+def test_lost_rows_are_counted() -> None:
+    figures = GatewayMetrics(lambda: Figures({}, 0, 0, {"one": 3})).text().decode()
+    assert 'pipeguard_audit_rows_lost_total{server="one"} 3.0' in figures
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux says who has a port")

@@ -37,6 +37,11 @@ def test_each_message_is_counted_once_by_what_was_done() -> None:
     ) == [("warning", {"blocked": 1, "cut": 1, "redacted": 1, "warned": 1})]
 
 
+def test_what_only_waits_for_a_decision_is_held() -> None:
+    waits = BLOCK._replace(rule="trust.held")
+    assert told(verdict(waits), verdict(waits, BLOCK)) == [("warning", {"held": 1, "blocked": 1})]
+
+
 def test_what_would_have_been_stopped_is_counted_as_such() -> None:
     assert told(verdict(observe_only(BLOCK))) == [("warning", {"would_be_stopped": 1})]
     assert observe_only(BLOCK).action is Action.WARN

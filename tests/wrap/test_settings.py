@@ -29,6 +29,7 @@ from tests.wrap.wrapped import (
     PIPEGUARD,
     PYTHON,
     SERVER,
+    SMALL_BACKLOG,
     Json,
     Object,
     Wrapped,
@@ -427,6 +428,26 @@ def test_a_store_that_cannot_be_written_stops_traffic_only_where_policy_says_so(
             stack.close()
             assert wrapped.code() == 4
             assert "pipeguard: the audit cannot be written" in wrapped.said()
+
+
+def test_the_client_is_told_once_that_rows_of_the_audit_are_lost(tmp_path: Path) -> None:
+    with Wrapped(tmp_path, pipeguard=SMALL_BACKLOG) as wrapped:
+        wrapped.initialize()
+        until(lambda: len(audited(wrapped)) >= 3, "it is written")
+        full = wrapped.store.with_name("pipeguard.db-wal").stat().st_size
+        resource.prlimit(wrapped.process.pid, resource.RLIMIT_FSIZE, (full, full))
+        wrapped.ask("ping")
+        until(lambda: "the store cannot be written" in wrapped.said(), "it is noticed")
+        assert wrapped.seen == [], "nothing is lost as yet"
+        for _ in range(30):
+            wrapped.ask("ping")
+        wrapped.hang_up()
+        frames = [*wrapped.seen, *wrapped.frames_to_the_end()]
+        notices = [each for each in frames if each.get("method") == "notifications/message"]
+        (notice,) = notices
+        assert notice["params"]["level"] == "error"  # type: ignore[index, call-overload]
+        assert "audit" in str(notice["params"])
+        assert wrapped.code() == 0
 
 
 @pytest.mark.parametrize("is_array", [True, False], ids=["an array", "a malformed answer"])

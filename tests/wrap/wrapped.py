@@ -27,6 +27,13 @@ Object = dict[str, Json]
 SERVER = Path(__file__).with_name("server.py")
 PYTHON = (sys.executable, "-I", "-u")
 PIPEGUARD = (sys.executable, "-E", "-P", "-m", "pipeguard")
+# PipeGuard that keeps few rows for an audit that cannot be written: else ten thousand.
+_SMALL = """
+import runpy, pipeguard.state.recorder as recorder
+recorder.BACKLOG_ROWS = recorder.BATCH_ROWS = 5
+runpy.run_module("pipeguard", run_name="__main__", alter_sys=True)
+"""
+SMALL_BACKLOG = (sys.executable, "-E", "-P", "-c", _SMALL)
 MARK = "TEST_RUN"
 GONE, UNSCANNABLE, INTERNAL = -37104, -37103, -37108
 

@@ -213,6 +213,16 @@ def find_remedy(rule: str) -> Remedy:
     return _ROWS.get(rule) or _ROWS.get(f"{family}.", _EXCEPTION)
 
 
+def is_held(rules: Iterable[str]) -> bool:
+    """True if all that blocks a message are definitions that wait for a decision.
+
+    Args:
+        rules: of the findings that block it.
+    """
+    ways = {find_remedy(rule).way for rule in rules}
+    return ways == {Way.APPROVE}
+
+
 def decisive_rule(rule: str, tool: str, stopped: Iterable[tuple[str, str]]) -> str:
     """The rule that says what can be done about a finding, given all that stopped its message.
 

@@ -15,7 +15,7 @@ from pipeguard.firewall.finding import (
 )
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number, serialise
-from pipeguard.firewall.protocol.methods import SUBSCRIPTION_META
+from pipeguard.firewall.protocol.methods import LOG_MESSAGE, SUBSCRIPTION_META
 from pipeguard.firewall.protocol.strict_json import parse_json
 from pipeguard.firewall.session.remedies import Way, find_remedy
 
@@ -121,6 +121,18 @@ def make_cancellation(id_token: str, why: str = "the server is gone") -> bytes:
         + why.encode()
         + b'"}}'
     )
+
+
+_AUDIT_LOSS = (
+    "PipeGuard could not record all messages: rows of its audit are lost, for instance since the"
+    " disk is full. Messages are still judged. Its own log says why."
+)
+
+
+def audit_loss() -> JsonObject:
+    """A notification by which a client tells its user of it (MCP server/utilities/logging)."""
+    params: JsonObject = {"level": "error", "logger": MARK, "data": _AUDIT_LOSS}
+    return {"jsonrpc": "2.0", "method": LOG_MESSAGE, "params": params}
 
 
 def list_changed(kind: str, subscription: str | None = None) -> bytes:

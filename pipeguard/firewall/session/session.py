@@ -226,6 +226,10 @@ class Session:
         """Notifications that tell the client to list again, for the kinds that changed."""
         return self.state.announcements(kinds)
 
+    def tell_audit_loss(self, now: float) -> Verdict:
+        """Judge the notice that rows of the audit are lost, as if the server had sent it."""
+        return self.receive_concurrently(TO_CLIENT, serialise(replies.audit_loss()), now)
+
     # --- one frame ----------------------------------------------------------------------
 
     def _judge_or_refuse(self, judge: MessageJudge, frame: bytes) -> Verdict:

@@ -16,6 +16,7 @@ from time import monotonic
 from typing import Protocol
 from weakref import WeakSet
 
+from pipeguard.firewall.finding import Verdict
 from pipeguard.firewall.protocol.methods import LISTEN
 from pipeguard.firewall.protocol.strict_json import parse_json
 from pipeguard.firewall.session.guard import Guard
@@ -267,6 +268,16 @@ class Sessions:
             frames = entry.session.relist(changed)
             if frames and entry.subscribers:
                 entry.subscribers[-1].send(frames)  # a message goes to one stream only
+
+    def tell_audit_loss(self) -> list[Verdict]:
+        """Tell each conversation's latest subscriber that rows of the audit are lost."""
+        verdicts = []
+        for entry in list(self._with_subscribers.values()):
+            verdict = entry.session.tell_audit_loss(monotonic())
+            verdicts.append(verdict)
+            if entry.subscribers:
+                entry.subscribers[-1].send(list(verdict.forwards))
+        return verdicts
 
     def _make_room(self) -> None:
         """Forget idle sessions, and the least recently used while there are too many."""
