@@ -242,7 +242,11 @@ def first_sentences(text: str, most: int) -> str:
 
 
 def content(text: str, *, is_error: bool = False) -> JsonObject:
-    """A tool's result of one text (MCP 2025-11-25, server/tools, "Tool Result")."""
+    """A tool's result of one text (MCP 2025-11-25, server/tools, "Tool Result").
+
+    An error of the gateway's own names it, since a server's errors arrive in the same form.
+    """
+    text = f"PipeGuard: {text}" if is_error else text
     result: JsonObject = {"content": [{"type": "text", "text": text}]}
     if is_error:
         result["isError"] = True

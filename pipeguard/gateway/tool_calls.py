@@ -346,7 +346,7 @@ class ToolCalls:
             said = blocks if isinstance(blocks, list) else []
             return {"result": {**result, "content": [*said, {"type": "text", "text": usage}]}}
         message = error.get("message") if isinstance(error, dict) else ""
-        return {"result": menu.content(f"{message}\n{usage}", is_error=True)}
+        return {"result": {**menu.content(f"{message}\n{usage}"), "isError": True}}
 
 
 # --- call arguments ---------------------------------------------------------------------

@@ -71,6 +71,12 @@ def test_an_unknown_tool_is_told_what_is_near() -> None:
     assert nothing == "There is no tool 'reed' here."
 
 
+def test_an_error_of_the_gateway_says_who_speaks() -> None:
+    (block,) = menu.content("There is no such tool.", is_error=True)["content"]  # type: ignore[union-attr]
+    assert block == {"type": "text", "text": "PipeGuard: There is no such tool."}
+    assert "PipeGuard" not in str(menu.content("hello"))
+
+
 def test_an_answer_says_when_perhaps_no_tool_fits_and_what_matched() -> None:
     text = ToolText(TOOL.key, TOOL.server, TOOL.name)
     match = WordMatch("look into", "read", "name", is_same=False)

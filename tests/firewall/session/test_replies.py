@@ -12,6 +12,7 @@ from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.json_values import JsonObject, serialise
 from pipeguard.firewall.protocol.message import Message, parse
 from pipeguard.firewall.session import replies
+from pipeguard.firewall.session.remedies import advised_rules
 
 SECRET = Finding("secrets.some-token", "call.arguments", tool="send", excerpt="gh…")
 DRIFT = Finding(
@@ -263,6 +264,17 @@ def test_a_message_is_marked_where_it_has_a_meta(before: JsonObject, after: Json
 )
 def test_a_message_for_people_becomes_sentences_without_commands(message: str, told: str) -> None:
     assert replies.what_happened(message).startswith(told)
+
+
+@pytest.mark.parametrize("executed", [True, False])
+@pytest.mark.parametrize("rule", [*advised_rules(), "injection.x", "secrets.y"])
+def test_every_refusal_of_ours_names_us(rule: str, *, executed: bool) -> None:
+    rule = f"{rule}x" if rule.endswith(".") else rule
+    for note in ("", "it waits"):
+        finding = DRIFT._replace(rule=rule, note=note)
+        assert "PipeGuard" in replies.words(finding, "E.c1", executed=executed)
+        for method in ("resources/read", None):
+            assert "PipeGuard" in replies.sentence(method, finding, executed=executed)
 
 
 @pytest.mark.parametrize("note", ["PipeGuard holds it.", "the policy does not allow it"])
