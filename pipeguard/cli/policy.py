@@ -16,11 +16,13 @@ from pipeguard.cli._person import Person, new_token, token_path
 from pipeguard.cli._rule_texts import FAMILIES
 from pipeguard.config.effective_policy import PROJECT_FILE, combine, project_policy_path
 from pipeguard.config.policy_file import PolicyFile, PolicyScope, parse_policy, policy_text
-from pipeguard.config.strict_yaml import suggestion
+from pipeguard.config.strict_yaml import Document, suggestion
 from pipeguard.config.user_policy import user_policy_path, usual_policy_path
 from pipeguard.errors import InputError
 from pipeguard.firewall.session.remedies import Way, find_remedy
+from pipeguard.rulebook.cache import load_engines
 from pipeguard.rulebook.packs import load_rules
+from pipeguard.runtime.progress import COMPILING, say_if_slow
 from pipeguard.state.exceptions import save
 
 if TYPE_CHECKING:
@@ -139,8 +141,9 @@ def ci_token(*, revoke: bool) -> None:
 def check(file: str | None, *, project: bool, as_json: bool) -> None:
     """Check FILE, or by default your policy and that of the project you are in.
 
-    A file named .pipeguard.yaml is read as a project's. What isolated servers are given is read as
-    at a start; what is not there now is a note.
+    A file named .pipeguard.yaml is read as a project's. What isolated servers are given, and your
+    own rule packs, are read as at a start; what is not there now is a note. An entry for a rule
+    that does not exist is an error.
 
     \b
     Examples:
@@ -150,8 +153,11 @@ def check(file: str | None, *, project: bool, as_json: bool) -> None:
     \b
     Exit codes:
       0  valid; there may be notes
-      2  invalid, and each error is listed
+      2  invalid, and each error is listed; or a rule pack is
     """  # noqa: D301  click reads the mark
+    load_rules()  # without its rules no server starts, whatever the policy says
+    with say_if_slow(COMPILING):
+        load_engines()
     files: dict[PolicyScope, str | None]
     if file is not None:
         project = project or Path(file).name == PROJECT_FILE
@@ -196,21 +202,37 @@ def _read(file: str, scope: PolicyScope) -> PolicyFile:
         from pipeguard.isolation import check_policy
 
         check_policy(text, file)
+    _check_rules(text, file)
     return read
+
+
+def _check_rules(text: str, file: str) -> None:
+    """Refuse entries for a rule or a pack that does not exist: they would do nothing.
+
+    Raises:
+        PolicyError: there is one; the message has the line of each.
+    """
+    ids = [rule.id for rule in load_rules()]
+    packs = dict.fromkeys(id_.partition(".")[0] for id_ in ids) | FAMILIES
+    document = Document(text, file)
+    keys = document.root.members() if document.root is not None else {}
+    for entry in (
+        item for key in ("actions", "exceptions") if key in keys for item in keys[key].items()
+    ):
+        fields = entry.known_fields(("rule", "pack"))
+        glob = (fields["rule"].text() or "*") if "rule" in fields else "*"
+        is_of_family = glob.partition(".")[0] in FAMILIES
+        if not is_of_family and not any(fnmatchcase(id_, glob) for id_ in ids):
+            near = suggestion(glob, ids) or "\n    List them:  pipeguard rules list"
+            fields["rule"].wrong(f"no rule matches `{glob}`.{near}")
+        pack = fields["pack"].text() if "pack" in fields else None
+        if pack is not None and not any(fnmatchcase(name, pack) for name in packs):
+            fields["pack"].wrong(f"no pack is called `{pack}`.{suggestion(pack, packs)}")
+    document.finish()
 
 
 def _notes(file: PolicyFile) -> list[str]:
     """Warn of what is valid but may not be what was meant."""
-    ids = [rule.id for rule in load_rules()]
-    globs = [entry.where.rule for entry in file.layer.actions]
-    globs += [exempt.where.rule for exempt in file.layer.exceptions]
-    unfit = dict.fromkeys(
-        glob
-        for glob in globs
-        if glob not in FAMILIES
-        and glob.partition(".")[0] not in FAMILIES
-        and not any(fnmatchcase(rule, glob) for rule in ids)
-    )
     useless = dict.fromkeys(
         exempt.where.rule
         for exempt in file.layer.exceptions
@@ -220,7 +242,6 @@ def _notes(file: PolicyFile) -> list[str]:
         *file.notes,
         *_isolation_notes(file),
         *(f"no exception helps `{rule}`: {find_remedy(rule).advice}" for rule in useless),
-        *(f"no rule matches `{glob}`.{suggestion(glob, ids)}".rstrip() for glob in unfit),
     ]
 
 

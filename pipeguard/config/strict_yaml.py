@@ -21,6 +21,23 @@ SHOWN_CHARACTERS = 60  # of a value in an error
 _YAML = "tag:yaml.org,2002:"
 _SCALARS = frozenset(_YAML + name for name in ("str", "int", "float", "bool", "timestamp"))
 _Choice = TypeVar("_Choice")
+# Syntax errors as PyYAML words them, and as a person who wrote the line needs them.
+_UNQUOTED = "text that begins with this character goes in quotes"
+_PROBLEMS = (
+    ("mapping values are not allowed", "this `:` cannot be here: put text that holds it in quotes"),
+    ("while scanning an alias", _UNQUOTED),
+    ("undefined alias", _UNQUOTED),
+    ("while scanning an anchor", _UNQUOTED),
+    ("'\\t' that cannot start", "this line is indented with a tab: use spaces"),
+    ("that cannot start any token", _UNQUOTED),
+    ("while scanning a quoted scalar", "the quote that opens in line {line} is never closed"),
+    ("while parsing a flow sequence", "the `[` in line {line} is not closed before this"),
+    ("while parsing a flow mapping", "the `{{` in line {line} is not closed before this"),
+    ("while parsing a flow node", "a `[` or `{{` before this is not closed"),
+    ("could not find expected ':'", "line {line} has no `:` behind its key"),
+    ("while parsing a block", "this line is not indented like the lines from line {line} on"),
+    ("expected a single document", "`---` begins a second document"),
+)
 
 
 class Document:
@@ -72,11 +89,8 @@ class Document:
         try:
             return yaml.compose(text.removeprefix("\ufeff"), yaml.SafeLoader)
         except yaml.MarkedYAMLError as error:
-            mark = error.problem_mark or error.context_mark
-            where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-            what = " ".join(filter(None, (error.context, error.problem)))
             raise PolicyError(
-                f"{self.source} is not valid YAML:\n  {where}{what or 'it cannot be read'}"
+                f"{self.source} is not valid YAML:\n  {_describe_problem(error)}"
             ) from None
         except yaml.YAMLError as error:
             what = " ".join(str(error).split())
@@ -182,6 +196,17 @@ class YamlEntry:
         if isinstance(self._node, yaml.ScalarNode):
             return f"`{_cut(self._node.value)}`" if self._node.value else "nothing"
         return "a list" if isinstance(self._node, yaml.SequenceNode) else "keys and values"
+
+
+def _describe_problem(error: yaml.MarkedYAMLError) -> str:
+    """The line of a syntax error and what is wrong there, in a user's words instead of YAML's."""
+    mark = error.problem_mark or error.context_mark
+    begun = error.context_mark or mark
+    problem = error.problem or ""
+    texts = (text for pattern, text in _PROBLEMS if pattern in f"{error.context or ''}: {problem}")
+    what = next(texts, problem or "it cannot be read")
+    where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+    return where + what.format(line=begun.line + 1 if begun else 0)
 
 
 def suggestion(word: str, valid: Iterable[str], *, listed: bool = False) -> str:

@@ -53,6 +53,15 @@ WRONG = {
     "size": ISOLATED.format("limits: {memory: much}"),
     "many": ISOLATED.format(f"hosts: [{', '.join(f'a:{n}' for n in range(1, 300))}]"),
     "roots": ISOLATED.format("engine: container, roots: read"),
+    "rule": "exceptions:\n- {rule: secrets.githb-token, server: docs, why: mistyped}\n"
+    "actions: [{pack: secret, action: block}, {rule: 'injction.*', action: block}]\n",
+    "colon": "mode: enforce\nexceptions:\n- rule: secrets.jwt\n  why: quoted: twice\n",
+    "indented": "limits:\n  frame: 1 MiB\n pending: 3\n",
+    "tab": "limits:\n\tframe: 1 MiB\n",
+    "star": "tools: {allow: [*_read]}\n",
+    "open": "tools: {allow: [read,\nmode: enforce\n",
+    "quote": "mode: 'enforce\n",
+    "no-colon": "mode\ntrust: review\n",
     ".pipeguard": "mode: observe",  # the name of a project's file, which may only tighten
 }
 NOTED = {
@@ -60,9 +69,8 @@ NOTED = {
     "hosts": ISOLATED.format("hosts: ['*.com', '*.example.com', 169.254.169.254]"),
     "ended": "exceptions:\n"
     "- {rule: secrets.github-token, server: docs, until: 2020-01-01, why: old}\n"
-    "- {rule: secrets.githb-token, server: docs, why: mistyped}\n"
     "- {rule: protocol.view-limit, server: docs, why: no pack has it}\n"
-    "actions: [{pack: secret, action: block}, {rule: 'injection.*', action: block}]\n",
+    "actions: [{pack: secrets, action: block}, {rule: 'injection.*', action: block}]\n",
     "no-exception": "exceptions:\n- {rule: policy.tool, server: docs, why: w}\n",
 }
 
@@ -78,6 +86,16 @@ def test_what_is_wrong_is_an_error_with_its_line_and_what_is_odd_a_note(
     (home / "draft.yaml").write_text("mode: observe")
     snapshot.commands("policy-wrong", "\n".join(lines))
     snapshot.commands("policy-noted", "\n".join(f"{check}/{name}.yaml" for name in NOTED))
+
+
+def test_a_pack_that_keeps_servers_from_starting_fails_with_and_without_a_policy(
+    home: Path, snapshot: Snapshot
+) -> None:
+    folder = home / "config/pipeguard/rules"
+    folder.mkdir(parents=True, mode=0o700)
+    (folder / "mine.yaml").write_text("pack: mine\nrules:\n- id: x\n")
+    (home / "policy.yaml").write_text("mode: enforce\n")
+    snapshot.commands("policy-pack", f"policy check  # 2\npolicy check {home}/policy.yaml  # 2")
 
 
 def test_user_and_project_are_put_together(home: Path) -> None:
