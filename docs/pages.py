@@ -143,7 +143,7 @@ Why PipeGuard refuses an HTTP request. See [wrap over HTTP](http.md).
 SERVERS_HEAD = """
 ## Servers that isolation knows
 
-With `--isolate auto` these packages get what the table says, and you add the rest
+With `--isolate` these packages get what the table says, and you add the rest
 ([isolation](isolation.md)). `pipeguard isolate list --known` prints the same. A kept home begins
 empty; `setup --isolate` and the first start name the file that held the server's state before.
 

@@ -171,7 +171,7 @@ def _describe_grants(
     for name, form in (("write", "{}"), ("read", "{}, to read"), ("hosts", "{}")):
         for each in sources:
             yield from (form.format(short_path(text, home_folder)) for text in each.get(name, ()))
-    if engine == Isolation.AUTO:
+    if engine not in (Isolation.NONE, Isolation.LEARN):
         yield from _shipped_hosts(command)
     for each in sources:
         yield from (f"port {port} here" for port in each.get("loopback", ()))

@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 
 from pipeguard.assess.cures import setup_words
-from pipeguard.assess.entry_extent import entry_extent
+from pipeguard.assess.entry_extent import entry_extent, extent_if_isolated
 from pipeguard.assess.gateway_file import GATEWAY, gateway_configs, is_of_gateway
 from pipeguard.assess.isolation import EntryIsolation, entry_isolation
 from pipeguard.cli._extent_report import essence, extent_lines, label_texts, short_path, wrap_text
@@ -22,13 +22,14 @@ from pipeguard.clients.guarding import gateway_launcher
 from pipeguard.clients.isolating import obstacle
 from pipeguard.clients.machine import Machine, find
 from pipeguard.clients.rewrite import GuardOptions, judge
-from pipeguard.config.isolate_key import IsolateEntry
+from pipeguard.config.isolate_key import IsolateEntry, find_entries
+from pipeguard.config.options import WrapOptions
 from pipeguard.config.user_policy import user_policy_path
 from pipeguard.errors import LaunchError, PipeGuardError
 from pipeguard.gateway.discovery import read_own_text
 from pipeguard.gateway.servers_file import parse_servers
 from pipeguard.identity.server_name import identify_server
-from pipeguard.isolation import Hardened, Isolation, ServerCommand, ServerPreview
+from pipeguard.isolation import Hardened, Isolation, ServerCommand, ServerPreview, preview_server
 from pipeguard.unicode.display import visible
 
 START_FIELD = 19  # of /proc/PID/stat, behind the name: the time after boot (proc(5))
@@ -120,6 +121,12 @@ class ServerHere:
                 else "all that you may do"
             )
         return summarise(self.touches)
+
+    @property
+    def if_isolated(self) -> ServerPreview:
+        """All that it would be given if it were isolated."""
+        is_held = self.isolation.is_held
+        return self.touches if is_held else extent_if_isolated(self.server, machine_here())
 
     def fields(self) -> dict[str, object]:
         """For programs."""
@@ -279,6 +286,32 @@ def summarise(touches: ServerPreview) -> str:
         network = "a network by its own words" if touches.container.is_open else "no network"
         return f"its own container; {network}"
     return essence(touches.extent) if touches.extent is not None else ""
+
+
+def preview_command(words: tuple[str, ...], entries: tuple[IsolateEntry, ...]) -> ServerPreview:
+    """All that the server of a command would be given here, by its words and the policy.
+
+    Args:
+        words: the command.
+        entries: what the user's policy says about isolation.
+    """
+    name = identify_server(words, None).name
+    said = next((each.engine for each in find_entries(name, entries)), Isolation.AUTO)
+    engine = Isolation.AUTO if said in (Isolation.NONE, Isolation.LEARN) else said
+    return preview_server(WrapOptions(words, {}, {}, ()), name, engine, {}, str(Path.cwd()))
+
+
+def preview_lines(words: tuple[str, ...], preview: ServerPreview) -> Iterator[str]:
+    """Describe for people what the server of a command would be given."""
+    if preview.problem or preview.extent is None:
+        yield from wrap_text(f"It would not start isolated: {preview.problem}", "")
+        return
+    yield f"Isolated ({preview.engine}), it would get:"
+    yield from extent_lines(preview.extent)
+    if needs := ServerCommand(words).describe_needs({}, str(Path.home())):
+        yield from wrap_text(needs, "  ")
+    yield f"  Start it so:  pipeguard wrap --isolate auto -- {visible(shlex.join(words))}"
+    yield "  To give it more, before the `--`:  --read PATH, --write PATH, --connect HOST"
 
 
 def _mounts(command: ServerCommand) -> str:

@@ -212,7 +212,7 @@ class ServerIsolation:
         if known.grants or not self.servers:
             is_told = self._heading().endswith(IS_KNOWN)
             its = "" if is_told else "Its package is known: "
-            yield from wrap_text(f"{its}--isolate auto gives it {what}.", "  ")
+            yield from wrap_text(f"{its}isolation gives it {what}.", "  ")
         if known.needs:
             yield from wrap_text(known.needs, "  ")
 

@@ -91,7 +91,7 @@ def known_packages(*, as_json: bool) -> Iterator[str]:
         yield json.dumps(listed, indent=2)
         return
     width = max(len(name) for name, _ in known)
-    yield f"{'package':<{width}}  --isolate auto gives it"
+    yield f"{'package':<{width}}  isolation gives it"
     for name, each in known:
         yield f"{name:<{width}}  {'; '.join(each.grants) or NOTHING}"
     yield "What else one needs:  pipeguard isolate show PACKAGE"

@@ -191,39 +191,42 @@ def _exit_unreadable(problems: Sequence[str]) -> None:
 
 
 @command.command("show", short_help="Show all that a server can touch.")
-@click.argument("name", shell_complete=completions.complete_isolated)
+@click.argument("name", required=False, shell_complete=completions.complete_isolated)
 @click.argument("words", nargs=-1, type=click.UNPROCESSED)
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
-def show(name: str, words: tuple[str, ...], *, as_json: bool) -> None:
+def show(name: str | None, words: tuple[str, ...], *, as_json: bool) -> None:
     """Show all that the server NAME can touch, and beside that what was learned of it.
 
     Files, network, limits and home are those that its entry would give it if it were started now,
     each with what gives it. A server that has run since before that changed is told in a line. NAME
-    is its name in a client, in the audit or in your policy, or a package.
+    is its name in a client, in the audit or in your policy, or a package. Without NAME it lists
+    your clients' servers, and what each could touch once it is isolated.
 
     A line with `+` is what it used and is not given: `pipeguard isolate accept` adds those. One
     with `-` is given and was not used while it was learned. What holds keys and logins is listed
-    apart and never added. Of a whole command that starts a container, after `--`, it shows what is
-    added to its words, or why it is refused.
+    apart and never added. Of a whole command, after `--`, it shows what isolation would give the
+    server before it first starts; of a container, the words that are added to its own.
 
     \b
     Examples:
+      pipeguard isolate show
       pipeguard isolate show files
       pipeguard isolate show files --json
-      pipeguard isolate show -- docker run -i mcp/time
+      pipeguard isolate show -- npx -y @modelcontextprotocol/server-filesystem ~/notes
 
     \b
     Exit codes:
       0  shown
-      2  wrong usage, or a container that gives too much away
+      2  wrong usage, or the command would not start isolated
       3  nothing is known of NAME
     """  # noqa: D301  click reads the mark
-    if words:
-        from pipeguard.cli._isolated_servers import hardening
-        from pipeguard.isolation import ServerCommand
+    from pipeguard.cli._isolated_servers import unread_files
 
-        hardened = ServerCommand((name, *words)).harden(entries_now())
-        click.echo(json.dumps(hardened._asdict(), indent=2) if as_json else hardening(hardened))
+    if name is None:
+        _show_all(as_json=as_json)
+        return
+    if words or name.startswith(("/", "./", "~/")):
+        _show_command((name, *words), as_json=as_json)
         return
     state = find_isolation(name)
     if as_json:
@@ -231,11 +234,50 @@ def show(name: str, words: tuple[str, ...], *, as_json: bool) -> None:
     else:
         click.echo("\n".join(state.lines()))
     if state.is_empty:
-        from pipeguard.cli._isolated_servers import unread_files
-
         for problem in unread_files():  # it may be there
             click.echo(problem, err=True)
         raise SystemExit(NOTHING_THERE)
+
+
+def _show_all(*, as_json: bool) -> None:
+    """Show what each server can touch, and of those not isolated, what they could."""
+    from pipeguard.cli._isolated_servers import servers_here, summarise, unread_files
+
+    servers = servers_here(entries_now())
+    if as_json:
+        fields = [each.fields() | {"if_isolated": each.if_isolated.fields()} for each in servers]
+        click.echo(json.dumps({"servers": fields}, indent=2))
+    else:
+        _section("Servers of your clients", _server_lines(servers))
+        rows = {
+            (visible(each.server.name), summarise(each.if_isolated))
+            for each in servers
+            if not each.isolation.is_held
+        }
+        _section("Once isolated, they could touch only", _cut(map("  ".join, sorted(rows))))
+        if not servers:
+            click.echo("Your clients' files have no server that is started here.")
+        _say_next(servers)
+        click.echo("A server that you do not have yet:  pipeguard isolate show -- COMMAND")
+    _exit_unreadable(unread_files())
+
+
+def _show_command(words: tuple[str, ...], *, as_json: bool) -> None:
+    """Show what isolation would give the server of a command, or end if it would not start."""
+    from pipeguard.cli._isolated_servers import hardening, preview_command, preview_lines
+    from pipeguard.isolation import ServerCommand
+
+    if ServerCommand(words).is_container:
+        hardened = ServerCommand(words).harden(entries_now())
+        click.echo(json.dumps(hardened._asdict(), indent=2) if as_json else hardening(hardened))
+        return
+    preview = preview_command(words, entries_now())
+    if as_json:
+        click.echo(json.dumps(preview.fields(), indent=2))
+    else:
+        click.echo("\n".join(preview_lines(words, preview)))
+    if preview.problem:
+        raise SystemExit(WRONG)
 
 
 @command.command("accept", short_help=("Grant a server what was learned about it, and isolate it."))

@@ -181,9 +181,9 @@ def test_what_is_given_comes_from_arguments_options_and_policy(tmp_path: Path) -
 
 def test_a_known_server_has_its_own_hosts_and_a_container_itself(tmp_path: Path) -> None:
     github = ("npx", "-y", "@modelcontextprotocol/server-github")
-    assert held(machine(tmp_path, wrapped("--isolate", "auto", command=github))).given == (
-        "api.github.com",
-    )
+    for engine in ("auto", "bubblewrap", "container"):
+        target = machine(tmp_path, wrapped("--isolate", engine, command=github))
+        assert held(target).given == ("api.github.com",)
     docker = ("docker", "run", "-i", "image")
     assert held(machine(tmp_path, wrapped("--isolate", "auto", command=docker))).given == (
         "its own container",

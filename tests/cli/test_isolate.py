@@ -270,9 +270,30 @@ def test_what_is_added_to_a_container_is_shown(snapshot: Snapshot) -> None:
         isolate show -- docker run -i --network bridge mcp/time
         isolate show --json -- docker run -i mcp/time
         isolate show -- docker run --privileged mcp/time  # 2
-        isolate show -- npx -y some-server  # 2
         """,
     )
+
+
+@pytest.mark.needs("bubblewrap")
+def test_what_a_server_would_get_is_shown_before_it_first_starts(
+    entries: Path, tmp_path: Path, snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "docs").mkdir()
+    snapshot.commands(
+        "isolate-would",
+        """
+        isolate show
+        isolate show -- npx -y @modelcontextprotocol/server-filesystem docs
+        isolate show -- npx -y @modelcontextprotocol/server-github
+        isolate show --json -- npx -y @modelcontextprotocol/server-github
+        isolate show -- bunx some-server  # 2
+        """,
+    )
+    told = json.loads(run("show", "--json").stdout)["servers"]
+    assert {each["server"]: bool(each["if_isolated"]["extent"]) for each in told}["open"]
+    entries.unlink()
+    snapshot.commands("isolate-show-none", "isolate show")
 
 
 def test_what_is_accepted_is_written_and_nothing_else_changes(

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from pipeguard.cli.isolate import command
 from pipeguard.config.options import read
-from pipeguard.isolation.extent import ITS_OPTIONS, POLICY, Given
+from pipeguard.isolation.extent import ITS_OPTIONS, KNOWN, POLICY, Given
 from pipeguard.isolation.servers.preview import preview
 from tests.isolation.test_wrapped import REACHER, Isolated, isolated
 
@@ -58,6 +58,15 @@ def test_what_is_foretold_is_what_is_given(
     assert foretold.read[0] == Given(str(here / "diary"), ITS_OPTIONS)
     assert foretold.limits.cpu == 9
     assert foretold.is_offline
+
+
+@pytest.mark.parametrize("engine", ["auto", "bubblewrap", "container"])
+def test_a_known_server_gets_its_profile_from_every_engine(engine: str) -> None:
+    command = ["npx", "-y", "@modelcontextprotocol/server-github"]
+    options = read(["--isolate", engine, "--", *command])
+    assert options is not None
+    extent = preview(options, "github", engine, os.environ, folder="/")
+    assert extent.hosts == (Given("api.github.com", KNOWN),)
 
 
 def test_a_server_that_was_started_open_is_said_to_be_so(tmp_path: Path) -> None:

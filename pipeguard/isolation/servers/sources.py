@@ -126,8 +126,9 @@ def whole_profile(sources: Sequence[GivenFrom]) -> Profile:
 
 
 def find_shipped(engine: str, command: Sequence[str]) -> ShippedProfile | None:
-    """The profile of a known server; an engine that is named by itself gives none."""
-    package = find_package(command) if engine == Isolation.AUTO else None
+    """The profile of a known server, for every engine that keeps something from it."""
+    is_kept = engine not in (Isolation.NONE, Isolation.LEARN)
+    package = find_package(command) if is_kept else None
     return find_profile(package_key(package)) if package is not None else None
 
 
