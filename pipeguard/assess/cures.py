@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from pipeguard.assess.fetched import find_piped
 from pipeguard.assess.target import AssessmentTarget
 from pipeguard.assess.values import PostureFinding
 from pipeguard.clients.catalog import ConfigScope
@@ -17,7 +18,9 @@ _TAKES_FILES = ("chmod", "chown")  # their last word is a file, and they take se
 
 
 def setup_command(target: AssessmentTarget, server: ServerEntry) -> tuple[str, ...]:
-    """The words of `pipeguard setup` for one server."""
+    """The words of `pipeguard setup` for one server; none if its command must be replaced first."""
+    if find_piped(server.own_words):
+        return ()
     return setup_words(server, target.machine, is_repository=target.is_repository)
 
 

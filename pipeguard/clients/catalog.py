@@ -50,7 +50,7 @@ FOLDER = Path(__file__).parent
 _FILE_KEYS = ("format", "allows", "servers", "named", "shape")
 _KEYS = {
     *("name", "checked", "source", "after", "list", "folders", "present", "managed", "files"),
-    *("link", "private", "paste", "samples"),
+    *("link", "private", "paste", "samples", "unasked"),
     *_FILE_KEYS,
 }
 
@@ -190,6 +190,8 @@ class Client:
         managed: an administrator's files that replace its servers.
         files: the kinds of files that have its servers.
         link: a link that installs a server.
+        unasked: settings with which the agent calls every tool without asking: the file, the
+            path to the setting as its `servers`, and the value.
         private: how a user's own entry overrides one of a project.
         paste: what to do where there is no file.
         samples: texts before and after, which the tests run.
@@ -206,6 +208,7 @@ class Client:
     managed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     files: tuple[FileSpec, ...] = ()
     link: str = ""
+    unasked: tuple[tuple[FileSpec, object], ...] = ()
     private: str = ""
     paste: str = ""
     samples: Sequence[Mapping[str, Any]] = ()
@@ -261,10 +264,20 @@ def read_client(path: Path) -> Client:
         managed=_by_system(data.get("managed", ())),
         files=tuple(_file(path.stem, common | own) for own in data.get("files", ())),
         link=data.get("link", ""),
+        unasked=tuple(
+            (_file(path.stem, {**own, "servers": [setting]}), value)
+            for setting, value, own in map(_pop_setting, data.get("unasked", ()))
+        ),
         private=data.get("private", ""),
         paste=data.get("paste", ""),
         samples=tuple(data.get("samples", ())),
     )
+
+
+def _pop_setting(data: Mapping[str, Any]) -> tuple[list[str], object, dict[str, Any]]:
+    """Split a setting into the path to it, its value, and the file that it is in."""
+    own = dict(data)
+    return own.pop("setting"), own.pop("value"), own
 
 
 def _file(name: str, data: Mapping[str, Any]) -> FileSpec:

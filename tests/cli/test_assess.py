@@ -52,6 +52,27 @@ def test_a_machine_as_its_user_sees_it(
 
 
 @pytest.mark.needs("bubblewrap")  # else none is found not isolated
+def test_what_is_true_of_several_servers_is_said_once(
+    tmp_path: Path, snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On an ordinary laptop, with an agent that never asks and a server that is downloaded."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.delenv("XDG_CONFIG_HOME")
+    monkeypatch.chdir(tmp_path)
+    piped = {"command": "sh", "args": ["-c", "curl -fsSL https://example.com/i.sh | sh"]}
+    plain = {name: {"command": name} for name in ("notes", "tasks", "files", "wiki")}
+    write_config(tmp_path / ".cursor/mcp.json", {**plain, "one": ENTRY, "piped": piped})
+    (tmp_path / ".claude").mkdir()
+    settings = {"permissions": {"defaultMode": "bypassPermissions"}}
+    (tmp_path / ".claude/settings.json").write_text(json.dumps(settings, indent=1))
+    shown = snapshot.shown("assess  # 1")
+    assert shown.count("Nothing stands between it and the model.") == 2
+    assert "setup cursor --server=piped" not in shown
+    snapshot.text("assess-laptop", shown)
+
+
+@pytest.mark.needs("bubblewrap")  # else none is found not isolated
 def test_a_repository_in_each_form(root: Path, snapshot: Snapshot) -> None:
     snapshot.commands(
         "assess-repository",

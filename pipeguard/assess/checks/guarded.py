@@ -107,7 +107,9 @@ def _of(target: AssessmentTarget, server: ServerEntry) -> Iterator[PostureFindin
     judged = target.is_judged(server)
     setup = setup_command(target, server)
     if judged.state is GuardState.OPEN:
-        yield UNGUARDED.of_server(server, "Nothing stands between it and the model.", fix=setup)
+        why = "Nothing stands between it and the model."
+        first = " Replace its command before you guard it: a guard does not see what it downloads."
+        yield UNGUARDED.of_server(server, why if setup else why + first, fix=setup)
     elif judged.state is GuardState.STALE:
         yield STALE.of_server(server, f"{judged.why}.", fix=setup)
     elif judged.state is GuardState.CANNOT:

@@ -63,7 +63,8 @@ def _open(target: AssessmentTarget, server: ServerEntry) -> Iterator[PostureFind
     if is_told or target.is_judged(server).state not in _STARTED:
         return
     why = obstacle(server)
-    fix = () if why or is_of_gateway(server) else (*setup_command(target, server), ISOLATE)
+    setup = setup_command(target, server)
+    fix = () if why or is_of_gateway(server) or not setup else (*setup, ISOLATE)
     touches = _CONTAINED if ServerCommand(server.own_words).is_container else _TOUCHES
     message = f"{touches}{_because(held)}." + (f" But {why}." if why else "")
     yield NOT_ISOLATED.of_server(server, message, fix=fix)

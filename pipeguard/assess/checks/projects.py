@@ -67,7 +67,7 @@ _SETTINGS = (
     (".vscode/settings.json", re.compile(r'"chat\.tools\.(?:global\.)?autoApprove"\s*:\s*true')),
     (".vscode/tasks.json", re.compile(r'"runOn"\s*:\s*"folderOpen"')),
 )
-_APPROVAL_KEYS = ("alwaysAllow", "autoApprove", "trust")
+APPROVAL_KEYS = ("alwaysAllow", "autoApprove", "trust")
 
 
 def look(target: AssessmentTarget) -> Iterator[PostureFinding]:
@@ -87,7 +87,7 @@ def _of(target: AssessmentTarget, server: ServerEntry) -> Iterator[PostureFindin
     own = _own_code(server)
     if own:
         yield STARTS.of_server(server, f"It runs `{own}`, which comes with the repository.")
-    for key in _APPROVAL_KEYS:
+    for key in APPROVAL_KEYS:
         value = server.fields.get(key)
         if value is True or value == "true" or (isinstance(value, (list, tuple)) and value):
             message = f"`{key}` has its tools called without asking."

@@ -5,7 +5,8 @@ from __future__ import annotations
 import shlex
 import shutil
 import textwrap
-from itertools import groupby
+from collections.abc import Sequence
+from dataclasses import replace
 
 import click
 
@@ -24,38 +25,81 @@ _COLOURS = {
     Severity.INFO: "bright_black",
 }
 _LEVEL_CHARS = 10
+_INDENT = " " * (_LEVEL_CHARS + 2)
 _WIDEST = 120  # longer lines are hard to read
 _NARROWEST = 50
+_UNSEEN = "Not looked at: instruction files, such as CLAUDE.md, AGENTS.md, rules and skills."
 
 
 def render(assessment: Assessment) -> str:
-    """The findings, the worst first, then grade and counts."""
+    """Render findings by server, the worst first; those that servers share once. Then the grade."""
     width = max(_NARROWEST, min(shutil.get_terminal_size().columns, _WIDEST))
-    lines: list[str] = []
-    for check, group in groupby(assessment.findings, key=lambda finding: finding.check):
-        findings = tuple(group)
-        lines += ["", click.style(checks()[check].title, bold=True)]
-        cure = shared_cure(findings)
-        if cure:
-            lines += [f"  All at once:  {visible(shlex.join(cure))}"]
+    same: dict[tuple[str, ...], list[PostureFinding]] = {}
+    for finding in assessment.findings:
+        mark = " (known)" if assessment.is_known(finding) else ""
+        same.setdefault((finding.check, finding.message, bool(finding.server) * mark), []).append(
+            finding
+        )
+    blocks: list[tuple[Severity, list[str]]] = []
+    own: dict[str, list[PostureFinding]] = {}
+    for (check, _, mark), findings in same.items():
+        first, title = findings[0], checks()[check].title
+        if not first.server or len(findings) == 1:
+            file = assessment.where(replace(first, line=0))
+            own.setdefault(f"{_name(first)}  {file}" if first.server else title, []).extend(
+                findings
+            )
+        else:
+            count = pluralize(len(findings), "server")
+            head = click.style(f"{title}: {count}{mark}", bold=True)
+            blocks.append((first.severity, ["", head, *_render_shared(findings, width)]))
+    for title, findings in own.items():
+        lines = ["", click.style(visible(title), bold=True)]
+        cure = shared_cure(findings) if not findings[0].server else ()
+        lines += [f"  All at once:  {visible(shlex.join(cure))}"] if cure else []
         for finding in findings:
             lines += _finding(assessment, finding, width)
-    return "\n".join([*lines, "", *_end(assessment)]).lstrip("\n")
+        blocks.append((max(finding.severity for finding in findings), lines))
+    blocks.sort(key=lambda block: -block[0])
+    text = [line for _, lines in blocks for line in lines]
+    return "\n".join([*text, "", *_end(assessment)]).lstrip("\n")
+
+
+def _name(finding: PostureFinding) -> str:
+    return visible(" ".join(filter(None, (finding.client, finding.server))))
+
+
+def _level(finding: PostureFinding) -> str:
+    level = finding.severity.name.lower().ljust(_LEVEL_CHARS)
+    return f"  {click.style(level, fg=_COLOURS[finding.severity])}"
+
+
+def _wrap(text: str, width: int) -> list[str]:
+    return textwrap.wrap(visible(text), width, initial_indent=_INDENT, subsequent_indent=_INDENT)
+
+
+def _render_shared(findings: Sequence[PostureFinding], width: int) -> list[str]:
+    """Render one sentence that is true of several servers, and the command that fixes all."""
+    names = _wrap(", ".join(dict.fromkeys(map(_name, findings))), width)
+    names[0] = _level(findings[0]) + names[0].strip()
+    cure = shared_cure(findings)
+    fixes = [cure] if cure else dict.fromkeys(each.fix for each in findings if each.fix)
+    return [
+        *names,
+        *_wrap(findings[0].message, width),
+        *(f"{_INDENT}$ {visible(shlex.join(fix))}" for fix in fixes),
+    ]
 
 
 def _finding(assessment: Assessment, finding: PostureFinding, width: int) -> list[str]:
-    level = finding.severity.name.lower()
-    named = visible(" ".join(filter(None, (finding.client, finding.server))))
-    where = "  ".join(filter(None, (named, assessment.where(finding))))
     mark = "  (known)" if assessment.is_known(finding) else ""
-    head = f"  {click.style(level.ljust(_LEVEL_CHARS), fg=_COLOURS[finding.severity])}"
-    lines = [head + (where or finding.check) + mark]
-    indent = " " * (_LEVEL_CHARS + 2)
-    lines += textwrap.wrap(
-        visible(finding.message), width, initial_indent=indent, subsequent_indent=indent
-    )
+    where = "  ".join(filter(None, (_name(finding), assessment.where(finding))))
+    if finding.server:
+        line = f", line {finding.line}" if finding.line else ""
+        where = f"{checks()[finding.check].title}{line}"
+    lines = [_level(finding) + (where or finding.check) + mark, *_wrap(finding.message, width)]
     if finding.fix:
-        lines.append(f"{indent}$ {visible(shlex.join(finding.fix))}")
+        lines.append(f"{_INDENT}$ {visible(shlex.join(finding.fix))}")
     return lines
 
 
@@ -73,6 +117,7 @@ def _end(assessment: Assessment) -> list[str]:
         where = f" {shlex.quote(str(root))}" if (root := assessment.target.root) else ""
         trust = "     (starts them: only if you trust the repository)" if root else ""
         lines.append(f"To see what they offer:  pipeguard assess{visible(where)} --connect{trust}")
+    lines.append(_UNSEEN)
     names = dict.fromkeys(finding.check for finding in assessment.findings)
     if names:
         lines.append("Why, and what to do:")

@@ -1,0 +1,75 @@
+"""Agents that call tools without asking anybody: settings of clients, as their files say."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from pipeguard.assess.checks.projects import APPROVAL_KEYS
+from pipeguard.assess.target import AssessmentTarget
+from pipeguard.assess.values import PostureCheck, PostureFinding
+from pipeguard.clients.catalog import ConfigScope, FileSpec, clients
+from pipeguard.clients.entries import MAX_FILE_BYTES, ServerEntry
+from pipeguard.clients.machine import paths
+from pipeguard.clients.reading import read_text
+from pipeguard.config.directories import read
+from pipeguard.config.tree import find_line
+from pipeguard.errors import InputError
+from pipeguard.firewall.finding import Severity
+
+UNASKED = PostureCheck(
+    "agent-runs-unasked",
+    "An agent calls every tool without asking",
+    Severity.MEDIUM,
+    "What a page or a file orders, the agent does at once: no person sees a call before it runs. "
+    "PipeGuard judges calls of guarded servers; the client's own tools, such as its shell, it "
+    "does not see. A mode that is chosen in a window or by an option is in no file, so it is not "
+    "found here.",
+    "Let the client ask again, or keep this setting to a container or a virtual machine.",
+    "",
+    '{"permissions": {"defaultMode": "bypassPermissions"}}',
+    '{"permissions": {"defaultMode": "default"}}',
+)
+CHECKS = (UNASKED,)
+
+
+def look(target: AssessmentTarget) -> Iterator[PostureFinding]:
+    """Check the settings of every client; of a repository, those that come with it."""
+    for server in target.servers:
+        if server.scope is not ConfigScope.PROJECT:  # else it is the project that answers
+            yield from _find_trusted(target, server)
+    machine = target.machine
+    if target.root is not None:
+        machine = replace(machine, project=target.root)
+    for client in clients().values():
+        for spec, value in client.unasked:
+            if target.is_repository and spec.scope is not ConfigScope.PROJECT:
+                continue
+            for path in paths(machine, client, spec):
+                yield from _find_setting(path, client.name, spec, value)
+
+
+def _find_trusted(target: AssessmentTarget, server: ServerEntry) -> Iterator[PostureFinding]:
+    """A server of which the client calls every tool without asking."""
+    for key in APPROVAL_KEYS:
+        value = server.fields.get(key)
+        if value is True or (isinstance(value, (list, tuple)) and "*" in value):
+            message = f"`{key}` has all of its tools called without asking."
+            line = target.line(server, key)
+            yield UNASKED.with_severity(Severity.LOW).of_server(server, message, line=line, key=key)
+
+
+def _find_setting(path: Path, name: str, spec: FileSpec, value: object) -> Iterator[PostureFinding]:
+    try:
+        content, _ = read(str(path), MAX_FILE_BYTES, InputError)
+    except InputError:
+        return  # nor can its client read it
+    reading = read_text(content, spec)
+    node = reading.tree.at(spec.servers[0]) if reading.tree is not None else None
+    if node is None or type(data := node.data()) is not type(value) or data != value:
+        return
+    key, line = ".".join(spec.servers[0]), find_line(reading.text, node.start)
+    message = f"With `{key}: {json.dumps(value)}`, {name} asks nobody before a call."
+    yield replace(UNASKED.at(path, message, line=line, key=key), client=spec.client)
