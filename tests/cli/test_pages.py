@@ -1,18 +1,29 @@
-"""Every command that the pages of `doctor` and `assess` show is run, in a shell, as it is shown."""
+"""Every command that a page, a help text or a message names is parsed; harmless ones are run.
+
+Those of the pages of `doctor` and `assess` are run in a shell, as they are shown.
+"""
 
 from __future__ import annotations
 
+import ast
 import os
 import re
+import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
+from click.testing import CliRunner
 
+from pipeguard.cli import cli
 from pipeguard.config.directories import cache_folder
+from pipeguard.config.options import read
 from pipeguard.rulebook.cache import load_engines
 from tests.doctor.examined import Person
+from tests.each import each
 
 DOCS = Path(__file__).parents[2] / "docs"
 PIPEGUARD = Path(sys.executable).with_name("pipeguard")
@@ -72,3 +83,135 @@ def test_what_a_page_shows_runs(page: str, person: Person) -> None:
         )
         assert done.returncode in (DONE, FOUND), (line, done.stdout + done.stderr)
         assert "Traceback" not in done.stderr
+
+
+# --- all that is named ------------------------------------------------------------------
+
+TOP = DOCS.parent
+TEXTS = [
+    *sorted(DOCS.glob("*.md")),
+    *(TOP / name for name in ("README.md", "SECURITY.md", "CONTRIBUTING.md", "CHANGELOG.md")),
+    *sorted((TOP / "pipeguard").rglob("*.py")),
+    *sorted((TOP / "rules").glob("*.yaml")),
+]
+# A command in backticks; one that is a line, or the end of one behind two spaces.
+NAMED = re.compile(r"`pipeguard ([^`]+)`|(?:^|  |\$ )pipeguard ([^`\n]+)", re.MULTILINE)
+NO_COMMAND = re.compile(r"(?:is|was|has|needs|itself|import)\b|[^a-z-]|[a-z]+:")
+ENDS = re.compile(r"  +| # | < |[|;&>…]|\.$|: ?$|, | \(")
+READS = (
+    *("status", "doctor", "audit", "help", "rules list", "rules show", "policy check"),
+    *(
+        "policy path",
+        "policy example",
+        "isolate list",
+        "isolate show",
+        "servers list",
+        "tokens list",
+    ),
+)
+
+
+def texts_of(path: Path) -> Iterator[str]:
+    """A page; of a module each of its texts, with X in place of each value between spaces."""
+    text = path.read_text("utf-8")
+    if path.suffix != ".py":
+        yield text
+        return
+    parts: set[ast.expr] = set()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.JoinedStr):
+            parts |= {*node.values}
+            whole = (str(p.value) if isinstance(p, ast.Constant) else "\0" for p in node.values)
+            yield re.sub(r"(?<=[\w-])\0", "", "".join(whole)).replace("\0", "X")
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node not in parts:
+            yield node.value
+
+
+def named_in(path: Path) -> Iterator[str]:
+    """The commands that a file names, without `pipeguard`."""
+    for text in texts_of(path):
+        for quoted, line in NAMED.findall(text):
+            words = ENDS.split(" ".join(quoted.split()) if quoted else line)[0].strip()
+            if words and not NO_COMMAND.match(words):
+                yield re.sub(r"[\[\]]|\.\.\.", "", words)
+
+
+def parse(words: list[str]) -> None:
+    """Parse a command line as `pipeguard` does, and run nothing.
+
+    Raises:
+        click.UsageError: no such command, option or argument.
+    """
+    command: click.Command = cli
+    context = click.Context(cli)
+    while isinstance(command, click.Group):
+        if not words or words[0] in ("--help", "--version"):
+            return
+        found = command.get_command(context, words[0])
+        if found is None:
+            raise click.UsageError(f"no command {words[0]}")
+        context, command, words = click.Context(found, context), found, words[1:]
+    if command.name == "wrap":
+        if words and "--help" not in words and read(words) is None:
+            raise click.UsageError("options of wrap")
+        return
+    if not words or "--help" in words:
+        return  # the name of a command, in a sentence
+    try:
+        command.make_context(command.name, list(words))
+    except click.exceptions.Exit:
+        return
+    except click.MissingParameter as error:
+        raise click.UsageError(f"{error.param}") from None
+    except (click.BadParameter, click.BadOptionUsage):
+        return  # a placeholder in place of a file; the name of an option in a sentence
+
+
+@each("path", {str(path.relative_to(TOP)): path for path in TEXTS})
+def test_what_is_named_can_be_typed(path: Path) -> None:
+    wrong = {}
+    for line in dict.fromkeys(named_in(path)):
+        try:
+            parse(shlex.split(line))
+        except (click.UsageError, ValueError) as error:
+            wrong[line] = str(error)
+    assert wrong == {}
+
+
+def test_commands_are_found_in_every_kind_of_text() -> None:
+    found = [list(named_in(path)) for path in TEXTS]
+    assert sum(map(len, found)) > 500
+    with pytest.raises(click.UsageError):
+        parse(["policy", "check", "--no-such-option"])
+    with pytest.raises(click.UsageError):
+        parse(["diff", "a", "b", "c"])
+    with pytest.raises(click.UsageError):
+        parse(["nonsense"])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="`isolate` is an error elsewhere")
+@pytest.mark.parametrize("folder", ["", "deep/inside"])
+def test_what_only_reads_runs_in_any_folder(
+    folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path / "state"))
+    (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+    monkeypatch.chdir(tmp_path / folder)
+    lines = {line for path in TEXTS for line in named_in(path)}
+    harmless = sorted(
+        line
+        for line in lines
+        if line.startswith(READS)
+        and line != "audit"
+        and not re.search(r"[A-Z]{2}|\bX\b|[~./]", line)
+    )
+    assert len(harmless) > len(READS)
+    for line in harmless:
+        result = CliRunner().invoke(cli, shlex.split(line))
+        assert not isinstance(result.exception, (click.UsageError, TypeError)), (
+            line,
+            result.output,
+        )
+        assert result.exit_code != 2, (line, result.output, result.stderr)
