@@ -7,19 +7,19 @@ meaning to each other are in `neighbours.bin`.
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
+from heapq import nlargest
 from importlib import resources
-from itertools import islice
+from itertools import chain, islice
 from math import sqrt
 from typing import Any, NamedTuple
 
 import tantivy
 import yaml
 
-from pipeguard.gateway.neighbours import Neighbours
+from pipeguard.gateway.neighbours import Neighbours, is_slip, split_words
 
 SYNONYM_WEIGHT = 0.4
 EVERYDAY_WEIGHT = 0.5  # of what a phrase of everyday language stands for
@@ -73,10 +73,10 @@ class _PhraseMatch(NamedTuple):
 
 
 class _Everyday:
-    """The phrases of the table, by their first stem."""
+    """The phrases of the table, by their first stem and their last."""
 
     def __init__(self, stems: Mapping[str, str]) -> None:
-        self._phrases: dict[str, list[_Phrase]] = {}
+        self._phrases: dict[str, dict[str, list[_Phrase]]] = {}
         merged: dict[tuple[tuple[str, ...], ...], dict[Term, None]] = {}
         for terms, phrases in table().items():
             meant = [tuple(stems[word] for word in spelled_out(term)) for term in terms]
@@ -87,7 +87,8 @@ class _Everyday:
                 merged.setdefault(parts, {}).update(dict.fromkeys(meant))
         for parts, found in merged.items():
             entry = _Phrase(parts, tuple(found), frozenset().union(*parts))
-            self._phrases.setdefault(parts[0][0], []).append(entry)
+            by_last = self._phrases.setdefault(parts[0][0], {})
+            by_last.setdefault(parts[-1][-1], []).append(entry)
 
     def matches(self, words: Sequence[str], stems: Sequence[str]) -> list[_PhraseMatch]:
         """The phrases of a request, none of which overlap.
@@ -97,7 +98,9 @@ class _Everyday:
         found = []
         everything = frozenset(stems)
         for start, stem in enumerate(stems):
-            for phrase in self._phrases.get(stem, ()):
+            by_last = self._phrases.get(stem, {})
+            lasts = sorted(everything.intersection(by_last))
+            for phrase in chain.from_iterable(by_last[last] for last in lasts):
                 is_short = len(phrase.parts) == len(phrase.parts[0]) == 1
                 if not phrase.stems <= everything or (is_short and words[start] in STOP_WORDS):
                     continue  # `can` is not `canned`
@@ -201,20 +204,23 @@ class Concepts:
         return self._of_words(list(islice(spelled_out(query), MAX_QUERY_WORDS)))
 
     def of_clauses(self, query: str) -> list[list[Concept]]:
-        """The concepts of each clause of a request; none where it has but one."""
-        parts = (
-            list(islice(spelled_out(clause), MAX_QUERY_WORDS))
-            for clause in _CLAUSE_END.split(query)
-        )
-        clauses = [words for words in parts if len(words) >= LEAST_CLAUSE_WORDS]
-        if len(clauses) < 2:
-            return []
-        return [self._of_words(words) for words in clauses[:MOST_CLAUSES]]
+        """The concepts of each clause of a request; none where it has but one.
 
-    def of_wishes(self, query: str) -> list[list[Concept]]:
-        """The concepts of a request and of its clauses, without the values that it names."""
-        asked = _VALUE.sub(" ", query)
-        return [self.of(asked), *self.of_clauses(asked)]
+        Short ones are parts of the next, the last of the one before.
+        """
+        clauses: list[list[str]] = [[]]
+        for clause in _CLAUSE_END.split(query):
+            is_last_full = len(clauses[-1]) >= LEAST_CLAUSE_WORDS and len(clauses) < MOST_CLAUSES
+            words = islice(spelled_out(clause), MAX_QUERY_WORDS)
+            if is_last_full:
+                clauses.append([*words])
+            else:
+                clauses[-1] += words
+        if len(clauses) > 1 and len(clauses[-1]) < LEAST_CLAUSE_WORDS:
+            last = clauses.pop()
+            clauses[-1] += last
+        clauses = clauses if len(clauses) > 1 else []
+        return [self._of_words(words[:MAX_QUERY_WORDS]) for words in clauses]
 
     def _of_words(self, words: list[str]) -> list[Concept]:
         """The concepts of words; no two share a term that is one's own word."""
@@ -285,6 +291,32 @@ def _meaning(terms: Mapping[Term, float]) -> Meaning:
     for stem, weight in best.items():
         by_weight.setdefault(weight, set()).add(stem)
     return [(weight, frozenset(by_weight[weight])) for weight in sorted(by_weight, reverse=True)]
+
+
+def without_values(query: str) -> str:
+    """A request without the values that it names."""
+    return _VALUE.sub(" ", query)
+
+
+MOST_BEST = 10  # of these that may be what the clause asks for
+CLAUSE_WEIGHT = 0.5  # of the clause of a request that fits a tool best, beside their sum
+
+
+def fuse(clauses: Sequence[Sequence[tuple[float, int]]], limit: int) -> list[tuple[float, int]]:
+    """Scores of a request by those of its clauses: their sum, and the best share of one."""
+    sums: dict[int, float] = {}
+    best: dict[int, float] = {}
+    for scored in clauses:
+        for place, (score, key) in enumerate(scored):
+            sums[key] = sums.get(key, 0.0) + score
+            if place < MOST_BEST:
+                best[key] = max(best.get(key, 0.0), score / scored[0][0])
+    greatest = max(sums.values(), default=1.0)
+    fused = (
+        ((1 - CLAUSE_WEIGHT) * total / greatest + CLAUSE_WEIGHT * best.get(key, 0.0), key)
+        for key, total in sums.items()
+    )
+    return nlargest(limit, fused)
 
 
 # --- stems ------------------------------------------------------------------------------
@@ -413,15 +445,6 @@ def find_likeness(concept: Concept, fields: Mapping[str, Sequence[str]]) -> Word
     return None
 
 
-def is_slip(word: str, other: str) -> bool:
-    """True for two words that differ in one letter."""
-    short, long = sorted((word, other), key=len)
-    same = next(
-        (at for at, (a, b) in enumerate(zip(short, long, strict=False)) if a != b), len(short)
-    )
-    return short[same + (len(short) == len(long)) :] == long[same + 1 :]
-
-
 def explain(concepts: Iterable[Concept]) -> dict[str, float]:
     """The weight of each stem of a query in a name."""
     best: dict[str, float] = {}
@@ -440,14 +463,7 @@ def blend(weight: float, share: float) -> float:
 # --- words ------------------------------------------------------------------------------
 # Words of names, descriptions and queries, in the form in which they are compared.
 
-MAX_WORD_CHARS = 40  # the longest in a dictionary of English has 45; what is longer is no word
 MAX_QUERY_WORDS = 160  # of a query; whoever pastes a document asks with its beginning
-_WORD = re.compile(r"[^\W_]+")
-# The parts of a name: where a small letter is before a capital, where the last of several
-# capitals begins a word (`HTTPServer`), and where letters and digits meet.
-_PARTS = re.compile(
-    r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|(?<=\d)(?=[^\W\d])|(?<=[^\W\d])(?=\d)"
-)
 
 
 def read_data(name: str) -> Any:
@@ -470,14 +486,6 @@ _THESAURUS: dict[str, Any] = read_data("thesaurus.yaml")
 STOP_WORDS = frozenset(_THESAURUS["stop-words"].split())
 SYNONYMS = _by_word(_THESAURUS["synonyms"])
 ABBREVIATIONS: dict[str, str] = _THESAURUS["abbreviations"]
-
-
-def split_words(text: str) -> Iterator[str]:
-    """Each word of a text in lower case, names in their parts: `listPullRequests2` has four."""
-    for match in _WORD.finditer(unicodedata.normalize("NFKC", text)):
-        for part in _PARTS.split(match[0]):
-            if len(part) <= MAX_WORD_CHARS:
-                yield part.casefold()
 
 
 def spelled_out(text: str) -> Iterator[str]:

@@ -1,12 +1,14 @@
-"""English words, each with those nearest in meaning: a table that a language model made once.
+"""Words of a text, and those of English with the nearest in meaning: a table made once by a model.
 
 training/neighbours.py writes it; no model is needed to read it.
 """
 
 from __future__ import annotations
 
+import re
+import unicodedata
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib import resources
 from struct import Struct
 
@@ -34,3 +36,50 @@ class Neighbours:
             for number, likeness in zip(row[:MOST_NEIGHBOURS], row[MOST_NEIGHBOURS:], strict=True):
                 if likeness:
                     yield self._stems[number], likeness / 255
+
+
+# --- words ---
+MAX_WORD_CHARS = 40  # the longest in a dictionary of English has 45; what is longer is no word
+MOST_REPEATS = 2  # of a word in a field
+_WORD = re.compile(r"[^\W_]+")
+# The parts of a name: where a small letter is before a capital, where the last of several
+# capitals begins a word (`HTTPServer`), and where letters and digits meet.
+_PARTS = re.compile(
+    r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|(?<=\d)(?=[^\W\d])|(?<=[^\W\d])(?=\d)"
+)
+
+
+def split_words(text: str) -> Iterator[str]:
+    """Each word of a text in lower case, names in their parts: `listPullRequests2` has four."""
+    for word in _WORD.findall(unicodedata.normalize("NFKC", text)):
+        yield from _split_name(word)
+
+
+def distinct_words(text: str) -> Iterator[str]:
+    """The words of a text; what is repeated in the same form is split once."""
+    for word in dict.fromkeys(_WORD.findall(unicodedata.normalize("NFKC", text))):
+        yield from _split_name(word)
+
+
+def _split_name(word: str) -> Iterable[str]:
+    if word[1:].islower() and word.isalpha():  # most are, and the pattern takes longer
+        return (word.casefold(),) if len(word) <= MAX_WORD_CHARS else ()
+    return [part.casefold() for part in _PARTS.split(word) if len(part) <= MAX_WORD_CHARS]
+
+
+def limit_words(words: Iterable[str]) -> Iterator[str]:
+    """Words without what is only repeated."""
+    seen: dict[str, int] = {}
+    for word in words:
+        seen[word] = seen.get(word, 0) + 1
+        if seen[word] <= MOST_REPEATS:
+            yield word
+
+
+def is_slip(word: str, other: str) -> bool:
+    """True for two words that differ in one letter."""
+    short, long = sorted((word, other), key=len)
+    same = next(
+        (at for at, (a, b) in enumerate(zip(short, long, strict=False)) if a != b), len(short)
+    )
+    return short[same + (len(short) == len(long)) :] == long[same + 1 :]

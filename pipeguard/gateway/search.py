@@ -10,6 +10,7 @@ Ranking, in this order:
    (disjunction max), a tool by the sum of its concepts. BM25 weighs words by how rare they are,
    and long descriptions down. A word counts at most twice in a field, so that repeating it gains
    nothing. A word that no tool has stands for names that begin with it or differ in one letter.
+   Each clause of a request is searched once; a tool scores by their sum and by its best clause.
 2. The best `WINDOW` are weighted by the share of concepts that they match at all, and by the
    share of their name that the query explains: "throw away that memo" is `delete_note` before
    `delete_note_attachment`.
@@ -23,7 +24,7 @@ the figures were chosen on `benchmarks/search`'s training part.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Collection, Iterable, Iterator, Mapping, Set
 from functools import cached_property
 from heapq import heappop, heappush
 from itertools import chain
@@ -50,10 +51,12 @@ from pipeguard.gateway.concepts import (
     find_likeness,
     find_match,
     find_worth,
-    split_words,
+    fuse,
     stemmer,
     without_clones,
+    without_values,
 )
+from pipeguard.gateway.neighbours import distinct_words, limit_words, split_words
 
 # Of each field: what a match in it is worth.
 FIELDS: dict[str, float] = {
@@ -67,7 +70,7 @@ FIELDS: dict[str, float] = {
 NEAR_FIELDS = ("name", "description")
 LEAST_NEAR_RARITY = 3.0  # of a stem that 5 % of the tools have; common ones cost time
 SMALL = 200  # tools, among which all is looked at
-TIE_BREAKER = 0.15  # of a concept's other terms, and of a term's other fields
+TIE_BREAKER = 0.25  # of a concept's other terms and fields
 COVERAGE_WEIGHT = 0.6
 LONG_QUERY = 12  # concepts, from which on most are not what is asked for
 LONG_COVERAGE_WEIGHT = 0.3
@@ -75,15 +78,15 @@ NAME_WEIGHT = 0.4
 LIKENESS_WEIGHT = 0.5  # of a name that only looks like a word of the query
 LEAST_LIKE_CHARS, MOST_LIKE_CHARS = 4, 24  # of a word; in shorter ones one letter is much
 WINDOW = 40  # hits that are ranked again
-CLAUSE_WEIGHT = 0.4  # of the clause of a request that fits a tool best, beside the whole
-CLAUSE_HITS = 10  # of each clause
+CLAUSE_HITS = 50  # of each clause, which are summed
+MOST_FUSED = 60  # hits of all clauses that are ranked again
 LEAST_WORTH = 0.39  # of a word that counts for `fit`: a synonym does, few neighbours do
-LEAST_FIT = 0.38  # of the best of the first tools; below, perhaps none is meant
+NAMED_FIT = 0.6  # of a fit, times the share of the tool's name that the request explains
+LEAST_FIT = 0.24  # of the best of the first tools; below, perhaps none is meant
 READ_BONUS = 1.1  # so that of tools that fit equally, one that reads comes first
-MOST_REPEATS = 2  # of a word in a field
 MOST_QUERIES = 20_000  # of stems and concepts that are remembered
 EARLY_PROFILES = 10_000  # made with the index; others when they are found, to save memory
-INDEX_BYTES = 15_000_000  # Tantivy's least, for a writer; freed after each change
+INDEX_BYTES = 50_000_000  # at most, while it is written; with less, 10,000 tools are three segments
 COUNT_BITS = 24  # of tools with a stem in one field
 MOST_COUNT = 2**COUNT_BITS - 1
 _COUNT_PLACES = tuple((field, COUNT_BITS * place) for place, field in enumerate(FIELDS))
@@ -91,6 +94,7 @@ _TOKENIZER = "stems"
 
 
 _Found = tuple[float, int]  # score and key
+Spelled = tuple[str, str]  # field and stem
 
 
 class ToolText(NamedTuple):
@@ -129,7 +133,8 @@ class SearchHit(NamedTuple):
         tool: what was indexed of it.
         score: greater is better; comparable within one search only.
         why: the words of the query that were found.
-        fit: the share of the query, or of its best clause, that the tool has words for.
+        fit: the share of the query, or of its best clause, that the tool has words for, less
+            where the query does not explain the tool's name.
     """
 
     tool: ToolText
@@ -225,19 +230,25 @@ class ToolIndex:
         if not concepts or not self._tools or limit < 1:
             return []
         filters = list(_filters(self._schema, only or Filter()))
-        scored = self._look_up(concepts, filters, max(WINDOW, limit))
-        clauses = [
-            self._look_up(clause, filters, CLAUSE_HITS)
-            for clause in self._concepts.of_clauses(query)
-        ]
-        best = self._rank(concepts, _fuse(scored, clauses) if clauses else scored, limit)
-        wishes = self._concepts.of_wishes(query)
+        clauses = self._concepts.of_clauses(query)
+        if clauses:
+            most = max(CLAUSE_HITS, limit)
+            found = [self._look_up(clause, filters, most) for clause in clauses]
+            scored = fuse(found, max(MOST_FUSED, limit))
+        else:
+            scored = self._look_up(concepts, filters, max(WINDOW, limit))
+        best = self._rank(concepts, scored, limit)
+        asked, wishes = without_values(query), [concepts, *clauses]
+        if asked != query:
+            wishes = [self._concepts.of(asked), *self._concepts.of_clauses(asked)]
+        explained = explain(wishes[0])
         return [
             SearchHit(
                 self._tools[key],
                 score,
                 tuple(self._why(concepts, key)),
-                max(self._fit(wish, profile) for wish in wishes),
+                max(self._fit(wish, profile) for wish in wishes)
+                * blend(NAMED_FIT, self._share_of_name(profile.fields["name"], explained)),
             )
             for score, key, profile in best
         ]
@@ -255,18 +266,18 @@ class ToolIndex:
             wanted = Query.boolean_query([(Occur.Must, part) for part in (wanted, *filters)])
         searcher = self._index.searcher()
         hits = searcher.search(wanted, limit).hits
-        return [(score, searcher.doc(address)["key"][0]) for score, address in hits]
+        keys = searcher.fast_field_values("key", [address for _, address in hits])
+        pairs = zip(hits, keys, strict=True)
+        return [(score, key) for (score, _), key in pairs if isinstance(key, int)]
 
     def _make_query(self, concept: Concept) -> Query:
         """The best of a concept's terms."""
         query = self._queries.get(concept)
         if query is None:
             parts = [
-                self._query_of_near(term[0], weight)
-                if term in concept.near
-                else self._query_of_term(term, weight)
+                part
                 for term, weight in concept.terms.items()
-                if self._is_worth_a_look(term, is_near=term in concept.near)
+                for part in self._queries_of_term(term, weight, is_near=term in concept.near)
             ]
             parts = parts or list(self._queries_of_likeness(concept.words))
             query = Query.empty_query()
@@ -286,12 +297,20 @@ class ToolIndex:
                 )
                 yield Query.boost_query(like, LIKENESS_WEIGHT * FIELDS[field])
 
-    def _query_of_term(self, term: Term, weight: float) -> Query:
-        """The mean of a term's words."""
-        if len(term) == 1:
-            return Query.boost_query(self._query_of_stem(term[0]), weight)
-        words = [(Occur.Should, self._query_of_stem(stem)) for stem in term]
-        return Query.boost_query(Query.boolean_query(words), weight / len(term))
+    def _queries_of_term(self, term: Term, weight: float, *, is_near: bool) -> Iterator[Query]:
+        """A term in each field; the mean of its words if it has several.
+
+        The fields of a word are not a query of their own: each costs as much as many words.
+        """
+        if not self._is_worth_a_look(term, is_near=is_near):
+            return
+        if len(term) > 1:
+            words = [(Occur.Should, self._query_of_stem(stem)) for stem in term]
+            yield Query.boost_query(Query.boolean_query(words), weight / len(term))
+            return
+        for field in NEAR_FIELDS if is_near else self._counts(term[0]):
+            query = Query.term_query(self._schema, field, term[0])
+            yield Query.boost_query(query, weight * FIELDS[field])
 
     def _is_worth_a_look(self, term: Term, *, is_near: bool) -> bool:
         """True for a term that some tools have; of those near in meaning, that few have."""
@@ -299,14 +318,6 @@ class ToolIndex:
         if is_near and len(self._tools) > SMALL:
             return rarest >= LEAST_NEAR_RARITY
         return rarest > 0
-
-    def _query_of_near(self, stem: str, weight: float) -> Query:
-        """A stem that is near in meaning, where it tells most: each field costs time."""
-        parts = [
-            Query.boost_query(Query.term_query(self._schema, field, stem), weight * FIELDS[field])
-            for field in NEAR_FIELDS
-        ]
-        return Query.disjunction_max_query(parts, TIE_BREAKER)
 
     def _query_of_stem(self, stem: str) -> Query:
         """A stem in its best field."""
@@ -409,21 +420,33 @@ class ToolIndex:
     def _why(self, concepts: list[Concept], key: int) -> Iterator[WordMatch]:
         """The words of a query that a tool has words for, and which those are."""
         tool, profile = self._tools[key], self._profile(key)
-        spelling: dict[str, dict[str, str]] = {}  # of a field's stems
-        for concept in concepts:
-            found = find_match(concept, profile)
-            if found is not None:
-                term, field = found
-                if field not in spelling:
-                    words = split_words(tool.field(field))
-                    spelling[field] = {self._stems[word]: word for word in words}
-                word = " ".join(spelling[field][stem] for stem in term)
+        found = [(concept, find_match(concept, profile)) for concept in concepts]
+        spelling = self._spell(tool, [match for _, match in found if match])
+        for concept, match in found:
+            if match is not None:
+                term, field = match
+                word = " ".join(spelling[field, stem] for stem in term)
                 is_same = {*term} == {*self._own_stems(concept)}
                 yield WordMatch(concept.words, word, field, is_same)
             elif not any(map(self._rarity, self._own_stems(concept))):
-                fields = {field: list(split_words(tool.field(field))) for field in LIKE_FIELDS}
-                if like := find_likeness(concept, fields):
+                names = {field: list(split_words(tool.field(field))) for field in LIKE_FIELDS}
+                if like := find_likeness(concept, names):
                     yield like
+
+    def _spell(self, tool: ToolText, matches: Iterable[tuple[Term, str]]) -> dict[Spelled, str]:
+        """The words of a tool by field and stem; a field is read up to the last that is asked."""
+        wanted: dict[str, set[str]] = {}
+        for term, field in matches:
+            wanted.setdefault(field, set()).update(term)
+        spelling: dict[Spelled, str] = {}
+        for field, stems in wanted.items():
+            spelled = ((self._stems[word], word) for word in distinct_words(tool.field(field)))
+            found = ((stem, word) for stem, word in spelled if stem in stems)
+            while stems:
+                stem, word = next(found)
+                spelling[field, stem] = word
+                stems.remove(stem)
+        return spelling
 
     def _own_stems(self, concept: Concept) -> list[str]:
         return [self._stems[word] for word in concept.words.split()]
@@ -436,20 +459,8 @@ class ToolIndex:
 
     def _make_profile(self, key: int) -> ToolStems:
         tool = self._tools[key]
-        words = {field: split_words(tool.field(field)) for field in FIELDS}
+        words = {field: distinct_words(tool.field(field)) for field in FIELDS}
         return ToolStems(words, self._stems)
-
-
-def _fuse(whole: Sequence[_Found], clauses: Iterable[Sequence[_Found]]) -> list[_Found]:
-    """Scores of a request with those of its clauses, of which a tool's best counts."""
-    best: dict[int, float] = {}
-    for scored in clauses:
-        for score, key in scored:
-            best[key] = max(best.get(key, 0.0), score / scored[0][0])
-    fused = {key: CLAUSE_WEIGHT * share for key, share in best.items()}
-    for score, key in whole:
-        fused[key] = fused.get(key, 0.0) + (1 - CLAUSE_WEIGHT) * score / whole[0][0]
-    return sorted(((score, key) for key, score in fused.items()), reverse=True)
 
 
 def _schema() -> tantivy.Schema:
@@ -468,17 +479,8 @@ def _document(tool: ToolText, words: Mapping[str, Iterable[str]]) -> tantivy.Doc
     document.add_text("home", tool.server)
     document.add_text("effect", tool.effect)
     for field, of_field in words.items():
-        document.add_text(field, " ".join(_limit_words(of_field)))
+        document.add_text(field, " ".join(limit_words(of_field)))
     return document
-
-
-def _limit_words(words: Iterable[str]) -> Iterator[str]:
-    """Words without what is only repeated."""
-    seen: dict[str, int] = {}
-    for word in words:
-        seen[word] = seen.get(word, 0) + 1
-        if seen[word] <= MOST_REPEATS:
-            yield word
 
 
 def _filters(schema: tantivy.Schema, only: Filter) -> Iterator[Query]:
