@@ -7,6 +7,7 @@ detect.text.decoders. Sources: Unicode UAX 15 (compatibility forms), UTS 39 (loo
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from bisect import bisect_right
 from itertools import accumulate
@@ -252,6 +253,23 @@ def _soften_rows(data: bytes) -> tuple[bytes, bool]:
         if at < 0:
             return bytes(softened), True
     return data, False
+
+
+_JSON_ESCAPES = lazy_regex(rb"(?:\\[\"\\/bfnrt])++")
+_OF_ESCAPES = bytes.maketrans(b"bfnrt", b"  \n \t")
+
+
+def soften_json(data: bytes) -> bytes:
+    """Replace escapes of JSON by what they mean, all other bytes in place; code points stay.
+
+    A row of escapes ends where it ended: so one that is escaped again is an escape still.
+    """
+    return _JSON_ESCAPES.sub(_of_escapes, data)
+
+
+def _of_escapes(row: re.Match[bytes]) -> bytes:
+    escapes = row[0]
+    return escapes[1::2].translate(_OF_ESCAPES).rjust(len(escapes))
 
 
 def squeeze(data: bytes, *, words: bool) -> bytes:

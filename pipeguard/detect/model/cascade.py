@@ -91,6 +91,7 @@ class Selection(NamedTuple):
         named: further ones, read if their names are of the model or of roles.
         own_name: of a definition, the name of what it defines; empty for another text.
         crosses: of a definition, True for a range that is in several of its strings.
+        written: the reading with the escapes that are replaced in it; empty if there are none.
     """
 
     data: bytes
@@ -98,6 +99,7 @@ class Selection(NamedTuple):
     named: Sequence[Named] = ()
     own_name: str = ""
     crosses: Callable[[int, int], bool] = lambda _start, _end: False
+    written: bytes = b""
 
 
 class Passage(NamedTuple):
@@ -164,7 +166,6 @@ class Reader:
         """The orders in the selected stretches, each with the number of its reading."""
         for passage in self.read(selections, classifier):
             selection = selections[passage.reading]
-            data = selection.data
             order = self._order(passage, passage.pieces, selection, classifier)
             if order is None:
                 continue
@@ -175,9 +176,10 @@ class Reader:
                 again = self._order(copy, passage.pieces, selections[number], classifier)
                 if again is not None:
                     yield number, again
-            if order.confidence is Confidence.HIGH and self._is_data(data, *order[:2]):
+            written = selection.written or selection.data
+            if order.confidence is Confidence.HIGH and self._is_data(written, *order[:2]):
                 # A value that reads like an order hides none beside it.
-                others = self._beside_data(passage, data)
+                others = self._beside_data(passage, written)
                 other = self._order(passage, others, selection, classifier) if others else None
                 if other is not None:
                     yield passage.reading, other

@@ -11,6 +11,7 @@ import json
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from itertools import pairwise
 from operator import eq, itemgetter
 from unicodedata import category, normalize
@@ -24,7 +25,7 @@ from pipeguard.firewall.finding import Confidence
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.protocol.json_values import Path
 from pipeguard.firewall.protocol.places import get_value
-from pipeguard.unicode.folding import Range, fold
+from pipeguard.unicode.folding import Range, fold, soften, soften_json
 
 LATIN_END = 0x250  # letters with accents before it are those of languages
 VALUE_CHARS = 24  # of a value in JSON: a shorter one beside a longer one is an id or a name
@@ -183,13 +184,23 @@ def _is_disguised(text: MessageText, cut: StringSpan) -> bool:
 
 def json_values(string: str) -> list[Range] | None:
     """Find the strings of JSON text, without quotes and keys; None for other text."""
-    if string[:64].lstrip()[:1] not in ("{", "[") or len(string) > MAX_JSON_CHARS:
+    if string[:BLANK_CHARS].lstrip()[:1] not in _ENDS or len(string) > MAX_JSON_CHARS:
         return None
-    try:
-        json.loads(string)
-    except (ValueError, RecursionError):
+    if not _is_json(string):
         return None
     return [match.span(1) for match in _STRING.finditer(string) if match[2] is None]
+
+
+def _is_json(string: str) -> bool:
+    """True for JSON, and for lines of which each is JSON."""
+    try:
+        json.loads(string)
+    except RecursionError:
+        return False
+    except ValueError:
+        lines = string.strip().split("\n")
+        return len(lines) > 1 and all(map(_is_json, filter(str.strip, lines)))
+    return True
 
 
 def _whole_escapes(string: str, reach: Range, start: int) -> Range:
@@ -285,6 +296,16 @@ class JsonValues:
         """Remember the text; the first question reads it."""
         self._strings = _JsonStrings(text)
 
+    @property
+    def data(self) -> bytes:
+        """The text, each byte at its place, without the escapes of JSON."""
+        return self._strings.data
+
+    @property
+    def length(self) -> int:
+        """The bytes of the text; of JSON, those of its strings without keys."""
+        return self._strings.length
+
     def select(self, data: bytes, stretches: Sequence[Stretch], origin: Origin) -> Selection:
         """The stretches of a reading; of JSON, the parts of its strings that are in each."""
         if not _is_plain(origin) or not self._strings.are_there:
@@ -332,6 +353,7 @@ def _in_reading(span: Range, origin: Origin) -> Range:
 # Where the strings of JSON are, in a string of a message that is itself JSON.
 
 MOST_BYTES = 2**20  # of a text; in a longer one nothing is looked for
+MOST_LEVELS = 2  # of JSON within strings of JSON
 LEAST_BYTES = 12  # of a string that may say something
 FRAGMENT_BYTES = 48  # of a string: a shorter one may be a piece of a sentence
 EDGE_BYTES = 2  # of a match beyond its string
@@ -341,29 +363,39 @@ _JSON = lazy_regex(
 )
 _JSON_STRING = lazy_regex(rb"\"((?:[^\"\\]++|\\.)*+)\"(\s*+:)?+", re.DOTALL)
 _NEXT_ITEM = lazy_regex(rb"\"\s*+,\s*+\"")
-_BRACKETS = {"{": "}", "[": "]"}
+_ENDS = {"{": "}", "[": "]", '"': '"'}
 
 
 class _JsonStrings:
     """The strings of JSON in a text, without their quotes: those that may say something.
 
-    What is not all JSON has none. JSON that is escaped within such a string is a part of it. A key
-    of one word is a name, and so is a short value.
+    What is not all JSON has none. A string that is JSON itself has strings of its own. A key of one
+    word is a name, and so is a short value.
     """
 
     def __init__(self, text: MessageText) -> None:
         """Remember the text; the first question reads it."""
         self._text = text
-        self._found: tuple[list[int], list[int]] | None = None
+
+    @cached_property
+    def data(self) -> bytes:
+        """The text as a model reads it, with what escapes mean in their place."""
+        data = self._text.data
+        return data if self._text.is_keyed or b"\\" not in data else self._read[0]
+
+    @property
+    def length(self) -> int:
+        """The bytes of the text; of JSON, those of its strings without keys."""
+        return self._read[1]
 
     @property
     def are_there(self) -> bool:
         """False for most texts: there is none."""
-        return bool(self._spans()[0])
+        return bool(self._read[2])
 
     def within(self, low: int, high: int) -> list[Range]:
         """The parts of strings that are in a range of the text, in their order."""
-        starts, ends = self._spans()
+        _, _, starts, ends = self._read
         first, last = bisect_right(ends, low), bisect_left(starts, high)
         return [
             (max(low, start), min(high, end))
@@ -373,19 +405,24 @@ class _JsonStrings:
     def names(self, low: int, high: int) -> list[bytes]:
         """The surroundings of the strings in a range: names, short values and marks."""
         bounds = [low, *(at for part in self.within(low, high) for at in part), high]
-        return [self._text.data[start:end] for start, end in [*pairwise(bounds)][::2]]
+        return [self.data[start:end] for start, end in [*pairwise(bounds)][::2]]
 
     def around(self, low: int, high: int) -> Range | None:
         """The string that contains a range of the text, perhaps with a quote; None without one."""
-        starts, ends = self._spans()
+        _, _, starts, ends = self._read
         at = bisect_right(starts, low + EDGE_BYTES) - 1
         is_in = at >= 0 and starts[at] < high and low < ends[at] and high <= ends[at] + EDGE_BYTES
         return (starts[at], ends[at]) if is_in else None
 
-    def _spans(self) -> tuple[list[int], list[int]]:
-        if self._found is None:
-            self._found = _spans(self._text)
-        return self._found
+    @cached_property
+    def _read(self) -> tuple[bytes, int, list[int], list[int]]:
+        """The text, its length, and where its strings begin and end."""
+        text, spans = self._text, list[Range]()
+        data, length = bytearray(text.data), len(text.data)
+        for low, high in _json(text):
+            length += _unwrap(data, (low, high), spans, MOST_LEVELS) - (high - low)
+        softened = text.data if text.is_keyed else soften(bytes(data))
+        return softened, length, [start for start, _ in spans], [end for _, end in spans]
 
 
 def may_continue(strings: Sequence[Range], names: Sequence[bytes]) -> bool:
@@ -399,28 +436,41 @@ def may_continue(strings: Sequence[Range], names: Sequence[bytes]) -> bool:
     return is_short or any(map(_NEXT_ITEM.fullmatch, names[1:-1]))
 
 
-def _spans(text: MessageText) -> tuple[list[int], list[int]]:
-    """The beginnings and ends of the strings."""
-    found = [string for low, high in _json(text) for string in _strings(text.data, low, high)]
-    return [start for start, _ in found], [end for _, end in found]
-
-
 def _json(text: MessageText) -> Iterator[Range]:
     """The places of values that are JSON."""
     if text.is_keyed or len(text.data) > MOST_BYTES:
         return
     for number, value in enumerate(text.values):
-        closing = _BRACKETS.get(value[:BLANK_CHARS].lstrip()[:1])
-        if closing is not None and closing == value[-BLANK_CHARS:].rstrip()[-1:]:
+        closing = _ENDS.get(value[:BLANK_CHARS].lstrip()[:1])
+        if closing is None or closing != value[-BLANK_CHARS:].rstrip()[-1:]:
+            continue
+        if closing != '"' or "\\" in value:  # other quoted words are no JSON for sure
             low, high = text.stretch(number)
             if _JSON.fullmatch(text.data, low, high):
                 yield low, high
 
 
-def _strings(data: bytes, low: int, high: int) -> Iterator[Range]:
-    """The strings in a range that is JSON."""
-    for string in _JSON_STRING.finditer(data, low, high):
-        start, end = string.span(1)
-        is_name = string[2] is not None and b" " not in string[1]
-        if end - start >= LEAST_BYTES and not is_name:
-            yield start, end
+def _unwrap(data: bytearray, json: Range, spans: list[Range], levels: int) -> int:
+    """Soften a range that is JSON, and the strings in it that are JSON, up to so many levels.
+
+    Args:
+        data: changed in place.
+        json: the range.
+        spans: gets those of the strings that may say something.
+        levels: of JSON within strings of JSON.
+
+    Returns:
+        The bytes of all strings that are no keys.
+    """
+    length = 0
+    strings = [(*each.span(1), each[2] is not None) for each in _JSON_STRING.finditer(data, *json)]
+    data[slice(*json)] = soften_json(bytes(data[slice(*json)]))
+    for start, end, is_key in strings:
+        is_json = bytes(data[start : start + BLANK_CHARS]).lstrip()[:1] in (b"{", b"[")
+        if levels and is_json and _JSON.fullmatch(data, start, end):
+            length += _unwrap(data, (start, end), spans, levels - 1)
+            continue
+        length += 0 if is_key else end - start
+        if end - start >= LEAST_BYTES and not (is_key and b" " not in data[start:end]):
+            spans.append((start, end))
+    return length

@@ -20,6 +20,7 @@ from pipeguard.detect.model.classifier import Classifier
 from pipeguard.detect.model.opener import Opener, Stretch
 from pipeguard.detect.rules.rule import Leaving, Rule, View
 from pipeguard.detect.scanning.confidence import confidence_by_checks
+from pipeguard.detect.scanning.extents import JsonValues
 from pipeguard.detect.scanning.origin import Origin, may_apply, value_places
 from pipeguard.detect.scanning.scan_budget import ScanInput
 from pipeguard.detect.text import split_literals
@@ -50,19 +51,22 @@ class FirstLook(NamedTuple):
         keys: its keys, joined.
         hits: indices of the patterns that could match in one of these.
         opened: the stretches of the text that a classifier should read.
+        json: the strings of JSON in it.
     """
 
     texts: tuple[bytes, bytes]
     keys: bytes
     hits: list[int]
     opened: list[Stretch]
+    json: JsonValues
 
 
 def first_look(lookup: RuleLookup, text: MessageText) -> FirstLook | None:
     """Find what could match in a short text and its joined strings; None for a long text."""
     if len(text.data) > BLOCK_BYTES:
         return None
-    data = text.data if text.is_keyed else folding.soften(text.data)
+    values = JsonValues(text)
+    data = values.data
     joined, parts = b"", [data]
     if text.is_several:
         joined = text.join_values()  # what is within one string is found there
@@ -76,7 +80,7 @@ def first_look(lookup: RuleLookup, text: MessageText) -> FirstLook | None:
     # One pass over all. A hit across the gap costs a full scan, which does not confirm it.
     hits = lookup.plain.look(b"\n\n".join(parts) if len(parts) > 1 else data)
     opened = lookup.opener.stretches(data) if lookup.opener is not None else []
-    return FirstLook((data, joined), keys, hits, opened)
+    return FirstLook((data, joined), keys, hits, opened, values)
 
 
 def seam_ranges(text: MessageText) -> list[folding.Range]:

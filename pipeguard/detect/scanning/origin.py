@@ -274,7 +274,9 @@ def locate_match(
         and not rule.is_private
         and view in ("text", "folded")
         and source.place_of(path).startswith("result.")
-        and is_data_literal(data, start, end, source.file_kind())
+        and is_data_literal(
+            source.text.data if view == "text" else data, start, end, source.file_kind()
+        )
     )
     adjusted = Confidence.MEDIUM if is_data else adjusted
     exact = exact and locate_joined is None and not origin.whole

@@ -90,13 +90,14 @@ class Scan:
         self.source = source
         self.surface = surface
         text = source.text
-        self.data = text.data if source.keyed else folding.soften(text.data)
+        self._json = seen.json if seen is not None else JsonValues(text)
+        self.data = self._json.data
         self.folded, self.changed, unfolding = folding.fold_and_back(self.data)
         self.unfolding = unfolding if self.changed else None
         self.signs: Signs = {}
         self.folded_signs: Signs = {}
         self.to_classify: list[tuple[Selection, Origin]] = []
-        self.reader = Reader(len(text.data), budgets, source.file_kind)
+        self.reader = Reader(self._json.length, budgets, source.file_kind)
         self.extents = Extents(text)
         self.tally = Tally(
             budgets, by_string=source.keyed, each_is_cut=surface is Surface.TO_CLIENT
@@ -105,7 +106,6 @@ class Scan:
         self.has_undecoded = False
         self.unread_passages: list[Match] = []
         self.reported_orders: set[int] = set()
-        self._json = JsonValues(text)
         self._budget = budgets
         self._seen = seen
         self._places: set[str] | None = None  # of the strings, if these are few
@@ -222,6 +222,8 @@ class Scan:
                 for stretch in stretches
             ]
             selection = self._json.select(data, moved, origin)
+            if data is self.data:
+                selection = selection._replace(written=self.source.text.data)
             if self.surface is Surface.DEFINITIONS:
                 value = self.source.text.value
                 name = value.get("name") if isinstance(value, dict) else None

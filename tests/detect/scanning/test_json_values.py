@@ -3,6 +3,8 @@
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pipeguard.detect.commands.argument_usage import Uses
 from pipeguard.detect.model.opener import Stretch
@@ -11,6 +13,7 @@ from pipeguard.detect.scanning.origin import Origin
 from pipeguard.detect.scanning.scan_budget import ScanInput
 from pipeguard.detect.text.document import MessageText
 from pipeguard.unicode.folding import Range, fold_and_back
+from tests.fuzz.budget import tried
 
 SAID = "The boats are moored at the northern pier today, and will be tomorrow."
 
@@ -62,6 +65,31 @@ def test_in_a_folded_reading_the_same_values_are_read() -> None:
     )
     parts, _ = selected(text, is_folded=True)
     assert parts.count(SAID) == 400
+
+
+@tried(100)
+@given(
+    st.text('ab. "/é\n\t', min_size=40, max_size=80),
+    st.integers(1, 2),
+    st.sampled_from([None, 2]),
+)
+def test_a_string_of_json_is_read_in_the_lines_that_it_means(
+    text: str, times: int, indent: int | None
+) -> None:
+    string = text
+    for _ in range(times):
+        string = json.dumps({"id": 3, "body": string}, indent=indent, ensure_ascii=False)
+    read = MessageText(string, keyed=False)
+    values = JsonValues(read)
+    opened = [Stretch(0, len(read.data), 1.0)]
+    chosen = values.select(values.data, opened, reading_of(read)[1])
+    start, end, _ = chosen.stretches[0]
+    lines = values.data[start:end].decode().split("\n")
+    assert [*map(_without_spaces, lines)] == [*map(_without_spaces, text.split("\n"))]
+
+
+def _without_spaces(line: str) -> str:
+    return "".join(line.split())
 
 
 def spans_around(text: MessageText, part: str, *, is_folded: bool) -> tuple[bytes, Range | None]:
