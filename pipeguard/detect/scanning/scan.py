@@ -7,7 +7,7 @@ expression run. The same pass finds the signs of encodings and of further readin
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from functools import partial
+from functools import cached_property, partial
 from itertools import islice
 
 from pipeguard.detect.matching.confirm import Finder, Occurrence
@@ -69,7 +69,6 @@ class Scan:
         signs: in the text.
         folded_signs: in what folding changed.
         to_classify: stretches for classifiers, each with the origin of its reading.
-        reader: has classifiers read these.
         extents: of what is cut out with a match.
         tally: the findings so far.
         matches: the same, located.
@@ -97,7 +96,6 @@ class Scan:
         self.signs: Signs = {}
         self.folded_signs: Signs = {}
         self.to_classify: list[tuple[Selection, Origin]] = []
-        self.reader = Reader(self._json.length, budgets, source.file_kind)
         self.extents = Extents(text)
         self.tally = Tally(
             budgets, by_string=source.keyed, each_is_cut=surface is Surface.TO_CLIENT
@@ -110,6 +108,11 @@ class Scan:
         self._seen = seen
         self._places: set[str] | None = None  # of the strings, if these are few
         self._values: dict[str, set[bytes]] = {}  # by rule, if it asks for several
+
+    @cached_property
+    def reader(self) -> Reader:
+        """Has classifiers read what is opened; for most texts there is no need of it."""
+        return Reader(self._json.length, self._budget, self.source.file_kind)
 
     def has_sign(self, name: str) -> bool:
         """True if the text contains a sign, folded or not."""

@@ -61,7 +61,7 @@ _LINES = st.lists(
 )
 _SHAPES: dict[str, Callable[[str], JsonValue]] = {
     "one": lambda text: {"body": text},
-    "list": lambda text: [{"id": 3, "from": "desk", "body": text}],
+    "list": lambda text: [{"id": "3", "from": "desk", "body": text}],
     "nested": lambda text: {"data": {"items": [{"id": "m-3", "content": [{"text": text}]}]}},
     "twice": lambda text: {"result": json.dumps({"body": text})},
     "string": lambda text: text,
