@@ -7,9 +7,8 @@ from pipeguard.gateway.concepts import (
     MOST_CLAUSES,
     Concepts,
     Stems,
-    is_slip,
 )
-from pipeguard.gateway.neighbours import MOST_NEIGHBOURS, Neighbours
+from pipeguard.gateway.neighbours import MOST_NEIGHBOURS, Neighbours, is_slip
 
 CONCEPTS = Concepts(Stems())
 

@@ -14,9 +14,9 @@ from pipeguard.gateway.concepts import (
     STOP_WORDS,
     Stems,
     _Everyday,
-    split_words,
     table,
 )
+from pipeguard.gateway.neighbours import split_words
 from tests.fuzz.budget import tried
 
 STEMS = Stems()

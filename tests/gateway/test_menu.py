@@ -1,5 +1,7 @@
 """What an agent reads of tools: short, and enough to call one."""
 
+from typing import cast
+
 from pipeguard.firewall.protocol.json_values import JsonObject, serialise
 from pipeguard.gateway import menu
 from pipeguard.gateway.access import list_effects
@@ -72,7 +74,8 @@ def test_an_unknown_tool_is_told_what_is_near() -> None:
 
 
 def test_an_error_of_the_gateway_says_who_speaks() -> None:
-    (block,) = menu.content("There is no such tool.", is_error=True)["content"]  # type: ignore[union-attr]
+    content = cast("list[object]", menu.content("There is no such tool.", is_error=True)["content"])
+    (block,) = content
     assert block == {"type": "text", "text": "PipeGuard: There is no such tool."}
     assert "PipeGuard" not in str(menu.content("hello"))
 

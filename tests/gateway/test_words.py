@@ -8,8 +8,8 @@ from pipeguard.gateway.concepts import (
     ABBREVIATIONS,
     STOP_WORDS,
     spelled_out,
-    split_words,
 )
+from pipeguard.gateway.neighbours import split_words
 from tests.fuzz.budget import tried
 
 
