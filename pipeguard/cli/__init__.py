@@ -13,6 +13,7 @@ import click
 
 from pipeguard.cli._groups import CommandGroup
 from pipeguard.terminal.colour import colour_is_unwanted
+from pipeguard.unicode.display import quote, suggestion
 from pipeguard.version import VERSION
 
 # The order in which somebody meets them; a test holds that each command stands in one of them.
@@ -35,19 +36,29 @@ class CommandFolder(CommandGroup):
         """Headings of the help, each with the names below it."""
         return SECTIONS.items()
 
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """The command that is called.
+    def explain_unknown(self, ctx: click.Context, args: list[str]) -> str:
+        """Suggest a command; for a client's name, which belongs behind `setup`, that one."""
+        from pipeguard.clients.catalog import clients_called
+        from pipeguard.errors import InputError
 
-        Raises:
-            NoSuchCommand: there is none of that name; it says which come near.
-        """
         try:
-            return super().resolve_command(ctx, args)
-        except click.NoSuchCommand as error:  # click itself knows no commands of a folder
-            names = self.list_commands(ctx)
-            raise click.NoSuchCommand(error.command_name, possibilities=names, ctx=ctx) from None
+            clients_called(args[0])
+        except InputError:
+            return super().explain_unknown(ctx, args)
+        rest = " ".join(quote(word) for word in args[1:] if word != "setup")
+        command = f"pipeguard setup {quote(args[0])} {rest}".rstrip()
+        return f" It is a client. To guard its servers:  {command}"
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command; an option that it does not have gets our suggestion, not click's."""
+        try:
+            return super().invoke(ctx)
+        except click.NoSuchOption as error:
+            names = error.ctx.command.params if error.ctx is not None else []
+            options = [name for each in names for name in each.opts if name.startswith("--")]
+            hint = suggestion(error.option_name, [*options, "--help"], listed=True)
+            text = f"{error.message}{hint}"
+            raise click.NoSuchOption(error.option_name, text, ctx=error.ctx) from None
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The names of all commands."""

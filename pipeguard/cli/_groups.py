@@ -6,6 +6,8 @@ from collections.abc import Iterable
 
 import click
 
+from pipeguard.unicode.display import suggestion
+
 WHOLE = 1_000  # characters of a summary: more than any has
 
 
@@ -15,6 +17,25 @@ class CommandGroup(click.Group):
     def sections(self, ctx: click.Context) -> Iterable[tuple[str, Iterable[str]]]:
         """Headings of the help, each with the names below it."""
         return [("Commands", self.list_commands(ctx))]
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that is called.
+
+        Raises:
+            NoSuchCommand: there is none of that name; it says which come near.
+        """
+        try:
+            return super().resolve_command(ctx, args)
+        except click.NoSuchCommand as error:
+            hint = self.explain_unknown(ctx, args)
+            text = f"{error.message}{hint}"
+            raise click.NoSuchCommand(error.command_name, text, ctx=ctx) from None
+
+    def explain_unknown(self, ctx: click.Context, args: list[str]) -> str:
+        """The sentence that follows a word that is no command, after a space."""
+        return suggestion(args[0], self.list_commands(ctx))
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the commands below their headings."""

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from pipeguard.cli._extent_report import wrap_text
 from pipeguard.cli._isolated_servers import servers_here
 from pipeguard.config.effective_policy import wrap_isolation
 from pipeguard.config.options import WrapOptions
-from pipeguard.unicode.display import visible
+from pipeguard.unicode.display import suggestion, visible
 
 if TYPE_CHECKING:
     from pipeguard.config.isolate_key import IsolateEntry
     from pipeguard.state.store import Namesake
 
-NEAR = 3  # names that are told for one that is not known
 NOTHING = "no host and no home"
 
 
@@ -33,11 +31,9 @@ def entries_now(path: str | None = None) -> tuple[IsolateEntry, ...]:
 def unknown_lines(name: str) -> Iterator[str]:
     """Say that a name is unknown, with names that are near it."""
     known = known_names()
-    near = [each for each in known if each.startswith(f"{name}-")][:NEAR]  # kept apart from it
-    near = near or get_close_matches(name, known, n=NEAR, cutoff=0.5)
     yield f"PipeGuard knows nothing about {visible(name)}."
-    if near:
-        yield f"Did you mean {' or '.join(map(visible, near))}?"
+    if near := suggestion(name, known, listed=True, likeness=0.5, most=3):
+        yield near.strip()
     elif known:
         yield from wrap_text(f"There are: {visible(', '.join(known))}.", "")
     else:

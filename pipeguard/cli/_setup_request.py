@@ -27,15 +27,13 @@ class SetupRequest:
     """The request of the user, read from the command line."""
 
     def __init__(self, clients: tuple[str, ...], options: dict[str, object]) -> None:
-        from pipeguard.clients.catalog import client
-
-        self.clients: list[Client] = [client(name) for name in dict.fromkeys(clients)]
         self.names = (
             tuple(map(str, options["names"])) if isinstance(options["names"], tuple) else ()
         )
         self.take_all = bool(options["take_all"])
         self.scope = str(options["scope"] or "")
         self.project = str(options["project"] or "")
+        self.clients = self._read_clients(clients)
         self.file = str(options["file"] or "")
         self.gateway = bool(options["gateway"])
         self.isolate = bool(options["isolate"])
@@ -51,6 +49,20 @@ class SetupRequest:
         self.launcher = str(options["launcher"]) if options["launcher"] else None
         self.snippet = str(options["snippet"] or "")
         self._refuse_nonsense()
+
+    def _read_clients(self, names: tuple[str, ...]) -> list[Client]:
+        """The clients that were named; of several that share a name, those on this machine."""
+        from pipeguard.clients.catalog import clients_called
+        from pipeguard.clients.machine import is_present
+
+        chosen: dict[str, Client] = {}
+        for name in names:
+            called = clients_called(name)
+            if len(called) > 1:
+                called = [item for item in called if item.files] or called
+                called = [item for item in called if is_present(self.machine(), item)] or called
+            chosen |= {item.id: item for item in called}
+        return list(chosen.values())
 
     def _refuse_nonsense(self) -> None:
         if self.undo:

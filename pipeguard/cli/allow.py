@@ -59,6 +59,15 @@ def _day(context: click.Context, option: click.Parameter, value: str | None) -> 
     return day
 
 
+def _refuse_yes(context: click.Context, option: click.Parameter, value: object) -> None:
+    if value:
+        raise click.UsageError(
+            "there is no --yes: a person decides what may pass, on a terminal. In CI, a token does:"
+            " pipeguard policy ci-token --help",
+            context,
+        )
+
+
 @click.command("allow", short_help="Allow a false alarm, or one call, as narrowly as possible.")
 @click.argument("event", shell_complete=completions.complete_stopped)
 @click.option(
@@ -85,6 +94,7 @@ def _day(context: click.Context, option: click.Parameter, value: str | None) -> 
 @click.option("--policy", "path", metavar="FILE", help="Write to FILE, not to your own policy.")
 @click.option("--dry-run", is_flag=True, help="Show what would be written; write nothing.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs; needs --why.")
+@click.option("--yes", is_flag=True, hidden=True, expose_value=False, callback=_refuse_yes)
 def command(  # noqa: PLR0913  one for each option
     event: str,
     *,

@@ -11,7 +11,6 @@ import click
 
 from pipeguard.cli import _completions as completions
 from pipeguard.cli._rule_texts import FAMILIES
-from pipeguard.config.strict_yaml import suggestion
 from pipeguard.errors import PipeGuardError
 from pipeguard.firewall.finding import Action
 from pipeguard.firewall.protocol.methods import METHODS
@@ -31,7 +30,7 @@ from pipeguard.state.exceptions import (
 )
 from pipeguard.state.paths import store_path
 from pipeguard.state.schema import MAX_NAME_CHARS
-from pipeguard.unicode.display import cut, pluralize, quote, visible
+from pipeguard.unicode.display import cut, pluralize, quote, suggestion, visible
 from pipeguard.version import VERSION
 
 if TYPE_CHECKING:

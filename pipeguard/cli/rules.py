@@ -22,7 +22,6 @@ from pipeguard.cli._rules_report import (
 )
 from pipeguard.cli.explain import rule_fields
 from pipeguard.config.directories import read
-from pipeguard.config.strict_yaml import suggestion
 from pipeguard.detect.scanning.engine import Engine, build, load_patterns
 from pipeguard.errors import RuleError
 from pipeguard.firewall.finding import Action, Severity
@@ -33,7 +32,7 @@ from pipeguard.rulebook.packs import MAX_PACK_BYTES, PackFile, load_rules, model
 from pipeguard.rulebook.proof import prove_all, texts
 from pipeguard.rulebook.reference import usual_action
 from pipeguard.runtime.progress import COMPILING, say_if_slow
-from pipeguard.unicode.display import visible
+from pipeguard.unicode.display import suggestion, visible
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence

@@ -22,7 +22,7 @@ from pipeguard.firewall.finding import Action
 from pipeguard.rulebook.cache import load_engines
 from pipeguard.rulebook.trial import USUAL_KEY, TextRole, Trial, TrialInput, judge
 from pipeguard.runtime.progress import COMPILING, say_if_slow
-from pipeguard.unicode.display import pluralize, visible
+from pipeguard.unicode.display import pluralize, quote, show, visible
 
 if TYPE_CHECKING:
     from pipeguard.rulebook.trial import LocatedFinding, Spot
@@ -38,6 +38,7 @@ from dataclasses import dataclass
 BOM = "\ufeff"
 KEY_BYTES = 32
 MEBIBYTE = 2**20
+_SHOWN_CHARS = 80  # of a word that names no file
 MOST_SKIPPED = 20  # files that are listed
 # A blocked definition is left out of the list of tools, and its tool cannot be called.
 _WOULD = {
@@ -336,9 +337,24 @@ def scan_files(words: Sequence[str]) -> ScanFiles:
             continue
         found = list(_below(word) if os.path.isdir(word) else _matching(word))
         if not found:
-            raise InputError(f"{visible(word)!r} names no file.")
+            raise InputError(_not_a_file(word))
         paths |= dict.fromkeys(found)
     return ScanFiles(tuple(paths), frozenset(chosen))
+
+
+def _not_a_file(word: str) -> str:
+    """Say how to pass what is no file: an address, or a text."""
+    shown = quote(word) if len(word) <= _SHOWN_CHARS else "…"
+    if re.match(r"https?://", word):
+        return (
+            "scan reads files, not addresses. To judge what it answers:\n"
+            f"  curl -sL {shown} | pipeguard scan -"
+        )
+    missing = f"{show(word, _SHOWN_CHARS)!r} names no file."
+    is_pattern = " " not in word and any(sign in word for sign in _MAGIC)
+    if os.path.isdir(word) or is_pattern:
+        return missing
+    return f"{missing} To judge it as a text:\n  printf %s {shown} | pipeguard scan -"
 
 
 def _below(folder: str) -> Iterator[str]:

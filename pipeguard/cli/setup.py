@@ -29,7 +29,8 @@ SCOPES = ("user", "project", "all")
 def _complete(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
     from pipeguard.clients.catalog import clients
 
-    return [name for name in clients() if name.startswith(incomplete)]
+    begin = {name.partition("-")[0] for name in clients() if "-" in name}
+    return [name for name in sorted({*clients(), *begin}) if name.startswith(incomplete)]
 
 
 @click.command("setup", short_help="Guard the servers of your MCP clients, or undo it.")
@@ -102,8 +103,9 @@ def command(clients: tuple[str, ...], **options: object) -> None:
     """Find the servers of every MCP client on this machine, and put the guard in front of them.
 
     Without CLIENT it shows all clients, and offers to guard what is not guarded. CLIENT is a
-    name such as claude-code, claude-desktop, cursor, vscode, windsurf, zed, codex or gemini-cli. In
-    a file, only the entries of servers change, and no other byte; --undo restores what was there.
+    name such as claude-code, cursor, vscode, windsurf, zed or codex, or its beginning: claude is
+    each Claude client that you have. In a file, only the entries of servers change, and no other
+    byte; --undo restores what was there.
 
     With --gateway the servers move to pipeguard.yaml, in the folder of your policy. Each client
     gets one entry, which runs `pipeguard serve`, and agents find all tools by search.

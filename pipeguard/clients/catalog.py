@@ -30,7 +30,6 @@ A place is a path that begins with a folder, as `{home}/.cursor/mcp.json`, or wi
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from enum import Enum
@@ -45,6 +44,7 @@ from pipeguard.config.toml_text import Toml
 from pipeguard.config.tree import Syntax
 from pipeguard.config.yaml_text import Yaml
 from pipeguard.errors import InputError
+from pipeguard.unicode.display import suggestion
 
 FOLDER = Path(__file__).parent
 _FILE_KEYS = ("format", "allows", "servers", "named", "shape")
@@ -236,9 +236,18 @@ def client(name: str) -> Client:
     by_name = {item.name.lower().replace(" ", "-"): item for item in by_id.values()}
     if wanted in by_name:
         return by_name[wanted]
-    near = difflib.get_close_matches(wanted, by_id, n=3, cutoff=0.5)
-    hint = f" Did you mean {' or '.join(near)}?" if near else f" Choose from {', '.join(by_id)}."
-    raise InputError(f"no client is called {name!r}.{hint}")
+    near = suggestion(wanted, by_id, likeness=0.0, most=3)
+    raise InputError(f"no client is called {name!r}.{near}")
+
+
+def clients_called(name: str) -> list[Client]:
+    """The client with that id or name, or all whose ids begin with it: `claude`, `gemini`.
+
+    Raises:
+        InputError: there is none; the message suggests similar ones.
+    """
+    begin = [item for key, item in clients().items() if key.startswith(f"{name.lower()}-")]
+    return [client(name)] if name.lower() in clients() or not begin else begin
 
 
 def read_client(path: Path) -> Client:

@@ -49,7 +49,7 @@ def parse_place(entry: YamlEntry | None) -> str:
 
     if any(fnmatchcase(place, text) for place in known_places()):
         return text
-    from pipeguard.config.strict_yaml import suggestion
+    from pipeguard.unicode.display import suggestion
 
     entry.wrong(f"no place matches `{text[:60]}`.{suggestion(text, known_places())}")
     return text

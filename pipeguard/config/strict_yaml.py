@@ -6,17 +6,16 @@ type it expects; errors are collected, so that a person sees all of them.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
 import yaml
 
 from pipeguard.errors import PolicyError
+from pipeguard.unicode.display import suggestion
 
 MAX_CHARACTERS = 256 * 1024  # a policy is written by hand; the reader takes 4 ms for 2 KB
 MAX_SHOWN = 30  # errors of one file
-MAX_LISTED = 12  # valid words in one error: they fill a line
 SHOWN_CHARACTERS = 60  # of a value in an error
 _YAML = "tag:yaml.org,2002:"
 _SCALARS = frozenset(_YAML + name for name in ("str", "int", "float", "bool", "timestamp"))
@@ -207,22 +206,6 @@ def _describe_problem(error: yaml.MarkedYAMLError) -> str:
     what = next(texts, problem or "it cannot be read")
     where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
     return where + what.format(line=begun.line + 1 if begun else 0)
-
-
-def suggestion(word: str, valid: Iterable[str], *, listed: bool = False) -> str:
-    """Suggest what the writer of a wrong word probably meant, as a sentence after a space.
-
-    Args:
-        word: the wrong word.
-        valid: the words that would be right.
-        listed: True where the error lists them already; else they are listed if none is close and
-            there are few.
-    """
-    valid = tuple(valid)
-    near = difflib.get_close_matches(word[:SHOWN_CHARACTERS], valid, n=1, cutoff=0.6)
-    if near:
-        return f" Did you mean `{near[0]}`?"
-    return "" if listed or len(valid) > MAX_LISTED else f" Choose from {', '.join(valid)}."
 
 
 def _cut(text: str) -> str:

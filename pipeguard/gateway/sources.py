@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from pipeguard.clients.catalog import client
+from pipeguard.clients.catalog import clients_called
 from pipeguard.clients.entries import ServerEntry, read_config
 from pipeguard.clients.guarding import split_guarded
 from pipeguard.clients.machine import ConfigFile, Machine, find
@@ -191,7 +191,7 @@ def imported_files(source: str) -> Iterator[str]:
 
 
 def _files(name: str) -> list[ConfigFile]:
-    return find(Machine.here(None), [client(name)])
+    return find(Machine.here(None), clients_called(name))
 
 
 def _without_guard(server: ServerSettings) -> ServerSettings:

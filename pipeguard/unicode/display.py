@@ -90,6 +90,39 @@ def those_there_are(names: Iterable[str]) -> str:
     return f"There are: {listed}." if listed else "There is none."
 
 
+MAX_LISTED = 12  # valid words in one error: they fill a line
+_MOST_SUGGESTED = 3
+_LONGEST_WORD = 60  # characters that are compared
+
+
+def suggestion(
+    word: str, valid: Iterable[str], *, listed: bool = False, likeness: float = 0.6, most: int = 1
+) -> str:
+    """Suggest what the writer of a wrong word probably meant, as a sentence after a space.
+
+    Valid words that begin with it, or of which a part does, come before those that look like it.
+
+    Args:
+        word: the wrong word.
+        valid: the words that would be right.
+        listed: True where the error lists them already; else they are listed if none is close and
+            there are few.
+        likeness: how much of a word must be alike, from 0 to 1.
+        most: how many that look like it are named.
+    """
+    from difflib import get_close_matches
+
+    valid, start = tuple(valid), word[:_LONGEST_WORD].lower()
+    begin = [name for name in valid if start and name.lower().startswith(start)]
+    part = [name for name in valid if start and re.search(rf"[^a-z0-9]{re.escape(start)}", name)]
+    near = (begin or part)[:_MOST_SUGGESTED]
+    near = near or get_close_matches(start, valid, n=most, cutoff=likeness)
+    if near:
+        *others, last = (f"`{visible(name)}`" for name in near)
+        return f" Did you mean {', '.join(others)}{' or ' * bool(others)}{last}?"
+    return "" if listed or len(valid) > MAX_LISTED else f" Choose from {', '.join(valid)}."
+
+
 def cut(text: str, limit_chars: int) -> str:
     """Text, or its beginning and an ellipsis where it is longer than the limit."""
     return text if len(text) <= limit_chars else text[: limit_chars - 1] + "…"

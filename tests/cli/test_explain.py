@@ -107,6 +107,8 @@ def test_what_is_shown(snapshot: Snapshot) -> None:
         explain injection.override-instructions --json
         explain injection.classifier
         explain secrets.github-tokn  # 1
+        explain secrets.aws  # 1
+        explain shell  # 1
         explain XXXX.c1  # 1
         explain RUN1  # 1
         """,

@@ -47,6 +47,9 @@ def test_a_misspelled_name_gets_the_nearest(snapshot: Snapshot) -> None:
         rules lst  # 2
         allow --untl  # 2
         help alow  # 2
+        allow --yes  # 2
+        claude setup  # 2
+        cursor setup --dry-run  # 2
         -V
         """,
     )

@@ -153,6 +153,16 @@ def test_a_check_for_ci_says_how_it_stands(home: Path, launcher: str) -> None:
     assert run("--check", "codex").exit_code == 5
 
 
+def test_the_beginning_of_a_name_means_every_client_that_has_it(home: Path, launcher: str) -> None:
+    before = contents(home)
+    done = run("claude", "--yes", "--launcher", launcher)
+    changed = {name for name, text in contents(home).items() if text != before[name]}
+    assert changed == {".claude.json", ".config/Claude/claude_desktop_config.json"}
+    assert "claude.ai" not in done.output
+    assert run("--undo", "claude", "--yes").exit_code == 0
+    assert contents(home) == before
+
+
 def test_one_broken_file_does_not_keep_the_others(
     home: Path, launcher: str, snapshot: Snapshot
 ) -> None:
@@ -173,6 +183,9 @@ def test_what_cannot_be_is_refused(home: Path, launcher: str, snapshot: Snapshot
         setup --file .  # 2
         setup --snippet srv  # 2
         setup cursr  # 2
+        setup claud  # 2
+        setup nothing-like-it  # 2
+        setup visual --check --scope project  # 7
         setup cursor --server nope  # 2
         setup cursor --launcher nowhere --yes  # 2
         setup cherry-studio  # 7
