@@ -306,10 +306,12 @@ def pins_name(store: Store | None, server: ServerEntry) -> str:
         StateError: the store cannot be read.
     """
     who = _to_launched(server)
-    name = (server.guard.name if server.guard else None) or who.name
+    name = (server.guard.name if server.guard else None) or ""
     if is_of_gateway(server):
         name = server.name
-    return name if store is None else store.name_server(name, who, register=False).server
+    return (
+        (name or who.name) if store is None else store.name_server(name, who, register=False).server
+    )
 
 
 def find_name(target: AssessmentTarget, server: ServerEntry) -> str:

@@ -61,13 +61,13 @@ def _stored_name(server: ServerEntry, folder: str) -> str:
     """The name under which audit, pins and policy know it."""
     guard = server.guard
     who = identify_server(server.own_words, (guard.folder if guard else None) or folder)
-    wanted = guard.name or who.name if guard else server.name  # which `setup` writes
+    wanted = guard.name or "" if guard else server.name  # which `setup` writes
     path = existing_store()
     with suppress(PipeGuardError):
         if path is not None:
             with Store.open(path) as store:
                 return store.name_server(wanted, who, register=False).server
-    return wanted
+    return wanted or who.name
 
 
 def _options(server: ServerEntry) -> WrapOptions | None:

@@ -9,6 +9,7 @@ import functools
 import json
 import sys
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -17,8 +18,9 @@ import click
 from pipeguard.cli import _completions as completions
 from pipeguard.cli._person import Person
 from pipeguard.state.paths import store_path
-from pipeguard.state.review import KINDS, StoredDefinition
+from pipeguard.state.review import KINDS, StoredDefinition, UnknownTargetError
 from pipeguard.state.store import Store
+from pipeguard.unicode.display import visible
 
 NOT_DONE = 1
 NOTHING_THERE = 3
@@ -68,6 +70,28 @@ class Decision(Generic[_Stored]):
     tell_nothing: Callable[[str | None], None]
 
 
+def match_definitions(
+    find: Callable[[Store, str | None, str | None], list[_Stored]],
+    store: Store,
+    target: str | None,
+    kind: str | None,
+) -> list[_Stored]:
+    """Find definitions by a server's name, or by the name of its entry in a client or gateway.
+
+    Raises:
+        click.UsageError: no such server or tool.
+    """
+    try:
+        return find(store, target, kind)
+    except UnknownTargetError as error:
+        from pipeguard.cli._isolated_servers import stored_targets
+
+        for own in stored_targets(store, target or ""):
+            with suppress(UnknownTargetError):
+                return find(store, own, kind)
+        raise click.UsageError(f"{error}.") from error
+
+
 def options(function: _Command) -> _Command:
     """Add the argument and the options of such a command, which gets them as a DecisionRequest."""
 
@@ -106,6 +130,8 @@ def decide(decision: Decision[_Stored], request: DecisionRequest) -> None:
         raise click.UsageError("--json cannot ask: add --yes.")
     with Store.open(store_path()) as store:
         matching = decision.find(store, target, request.kind)
+        if yes and target is not None:
+            _refuse_other_name(target, {entry.server for entry in matching})
         person = Person.here() if matching else None
         if yes and len(matching) > 1 and not request.take_all:
             names = ", ".join(entry.target for entry in matching)
@@ -132,6 +158,15 @@ def decide(decision: Decision[_Stored], request: DecisionRequest) -> None:
     if not matching:
         raise SystemExit(NOTHING_THERE)
     raise SystemExit(0 if len(done) == len(matching) else NOT_DONE)
+
+
+def _refuse_other_name(target: str, servers: set[str]) -> None:
+    """Refuse to decide without a question on a server that has another name than was typed."""
+    for server in servers:
+        if target != server and not target.startswith(f"{server}/"):
+            raise click.UsageError(
+                f"{visible(target)} leads to {visible(server)}: type that name, or leave out --yes."
+            )
 
 
 def _choose(

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from pipeguard.assess.connecting import pins_name
 from pipeguard.assess.cures import setup_words
 from pipeguard.assess.entry_extent import entry_extent, extent_if_isolated
 from pipeguard.assess.gateway_file import GATEWAY, gateway_configs, is_of_gateway
@@ -30,6 +31,7 @@ from pipeguard.gateway.discovery import read_own_text
 from pipeguard.gateway.servers_file import parse_servers
 from pipeguard.identity.server_name import identify_server
 from pipeguard.isolation import Hardened, Isolation, ServerCommand, ServerPreview, preview_server
+from pipeguard.state.store import Store
 from pipeguard.unicode.display import visible
 
 START_FIELD = 19  # of /proc/PID/stat, behind the name: the time after boot (proc(5))
@@ -266,6 +268,14 @@ def machine_here() -> Machine:
     """This machine, with the project that the user is in."""
     folder = Path.cwd()
     return Machine.here(None if folder == Path.home() else folder)
+
+
+def stored_targets(store: Store, target: str) -> Iterator[str]:
+    """A target with the stored name of a server in place of its entry's."""
+    for config in _configs(machine_here()):
+        for server in config.servers:
+            if target == server.name or target.startswith(f"{server.name}/"):
+                yield f"{pins_name(store, server)}{target[len(server.name) :]}"
 
 
 def _configs(machine: Machine) -> list[Config]:

@@ -15,14 +15,14 @@ from pipeguard.cli._isolated_servers import older_run, servers_here
 from pipeguard.cli._isolation_names import (
     NOTHING,
     entries_now,
-    find_namesake,
+    find_namesakes,
     stored_names,
     unknown_lines,
 )
 from pipeguard.config.isolate_key import find_entries
 from pipeguard.errors import PolicyError
 from pipeguard.identity.server_name import identify_server
-from pipeguard.unicode.display import visible
+from pipeguard.unicode.display import quote, visible
 
 if TYPE_CHECKING:
     from pipeguard.cli._isolated_servers import ServerHere
@@ -56,6 +56,7 @@ class ServerIsolation:
         servers: the entries of clients that start it.
         has_run: whether it was ever started under PipeGuard.
         namesake: what has the name that it asked for, where it is kept apart from that; or None.
+        others: the servers that asked for its name.
     """
 
     name: str
@@ -64,6 +65,7 @@ class ServerIsolation:
     servers: tuple[ServerHere, ...] = ()
     has_run: bool = False
     namesake: Namesake | None = None
+    others: tuple[str, ...] = ()
 
     @property
     def is_isolated(self) -> bool:
@@ -186,6 +188,8 @@ class ServerIsolation:
                 f" {visible(other)}. To choose a name, start it with --name NAME.",
                 "  ",
             )
+        for other in map(visible, self.others):
+            yield f"  {other} asked for this name, too:  pipeguard isolate show {quote(other)}"
 
     def _start_lines(self) -> Iterator[str]:
         """Yield what else is known of a server that no entry starts."""
@@ -237,8 +241,8 @@ def find_isolation(name: str, path: str | None = None) -> ServerIsolation:
     servers = tuple(each for each in servers_here(policy) if name in each.names)
     facts = ServerFacts.find(name, entries, [each.package for each in servers])
     has_run = name in stored_names()
-    namesake = find_namesake(name) if has_run else None
-    return ServerIsolation(name, entries, facts, servers, has_run, namesake)
+    namesake, others = find_namesakes(name) if has_run else (None, ())
+    return ServerIsolation(name, entries, facts, servers, has_run, namesake, others)
 
 
 def format_entry(entry: IsolateEntry) -> str:

@@ -62,16 +62,16 @@ def stored_names() -> tuple[str, ...]:
         return store.named_servers()
 
 
-def find_namesake(name: str) -> Namesake | None:
-    """Name the server that holds the requested name, if another one does."""
+def find_namesakes(name: str) -> tuple[Namesake | None, tuple[str, ...]]:
+    """The server that has the name which this one asked for; and those that asked for its name."""
     from pipeguard.state.paths import existing_store
     from pipeguard.state.store import Store
 
     path = existing_store()
     if path is None:
-        return None
+        return None, ()
     with Store.open(path) as store:
-        return store.find_namesake(name)
+        return store.find_namesake(name), store.servers_called(name)[1:]
 
 
 def known_packages(*, as_json: bool) -> Iterator[str]:

@@ -17,6 +17,7 @@ import click
 
 from pipeguard.cli import _completions as completions
 from pipeguard.cli._columns import in_columns
+from pipeguard.cli._decide import match_definitions
 from pipeguard.config.effective_policy import load_wrap_policy
 from pipeguard.config.options import WrapOptions
 from pipeguard.errors import EngineError
@@ -29,7 +30,7 @@ from pipeguard.rulebook.cache import load_engines
 from pipeguard.rulebook.trial import TextRole, TrialInput, judge
 from pipeguard.runtime.progress import COMPILING, say_if_slow
 from pipeguard.state.paths import store_path
-from pipeguard.state.review import KINDS, HeldDefinition, UnknownTargetError, held_definitions
+from pipeguard.state.review import KINDS, HeldDefinition, held_definitions
 from pipeguard.state.store import Store
 from pipeguard.unicode.display import show, visible
 
@@ -130,10 +131,7 @@ def find_held(store: Store, target: str | None, kind: str | None) -> list[HeldDe
     Raises:
         click.UsageError: no such server or tool.
     """
-    try:
-        return held_definitions(store, target, kind)
-    except UnknownTargetError as error:
-        raise click.UsageError(f"{error}.") from error
+    return match_definitions(held_definitions, store, target, kind)
 
 
 def tell_nothing_waits(target: str | None) -> None:
@@ -171,6 +169,7 @@ def page(entry: HeldDefinition) -> str:
     else:
         state = ", ".join(filter(None, (pin.kind, "never approved", entry.since)))
     lines = [click.style(entry.target, bold=True) + f"  {state}"]
+    lines += [f"  {entry.name_note}"] if entry.name_note else []
     lines += [f"  held: {visible(pin.reason)}"] if pin.reason else []
     lines += [click.style(f"  {change}", fg="yellow") for change in entry.changes]
     lines += finding_lines(definition_findings(entry))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipeguard.cli import _completions as completions
+from pipeguard.cli._isolated_servers import stored_targets
 from pipeguard.cli._rule_texts import FAMILIES
 from pipeguard.errors import PipeGuardError
 from pipeguard.firewall.finding import Action
@@ -28,8 +29,9 @@ from pipeguard.state.exceptions import (
     find_event,
     stopping,
 )
-from pipeguard.state.paths import store_path
+from pipeguard.state.paths import existing_store, store_path
 from pipeguard.state.schema import MAX_NAME_CHARS
+from pipeguard.state.store import Store
 from pipeguard.unicode.display import cut, pluralize, quote, suggestion, visible
 from pipeguard.version import VERSION
 
@@ -130,10 +132,7 @@ def command(what: str, *, full: bool, redacted: bool, as_json: bool) -> None:
         fields = {"rule": what, "why": about, "fix": find_remedy(what).advice, **_way(what)}
         click.echo(json.dumps(fields, indent=2) if as_json else _family_page(what, about))
     elif family.islower():
-        near = suggestion(what, [*rules])
-        raise PipeGuardError(
-            f"no rule is called {what!r}.{near}\n  List them:  pipeguard rules list"
-        )
+        raise PipeGuardError(_explain_unknown(what, rules))
     else:
         event = find_demo_event(store_path(), what) or find_event(store_path(), what)
         fields = _redacted_fields(event) if redacted else _event_fields(event, rules)
@@ -142,6 +141,25 @@ def command(what: str, *, full: bool, redacted: bool, as_json: bool) -> None:
         else:
             page = _redacted_page(fields) if redacted else _event_page(event, rules, is_full=full)
             click.echo(page)
+
+
+def _explain_unknown(what: str, rules: dict[str, Rule]) -> str:
+    """Say where to look for what is no rule: at a server, if it is one's name."""
+    path = existing_store()
+    if path is not None:
+        with Store.open(path) as store:
+            known = store.named_servers()
+            servers = [name for name in store.servers_called(what) if name in known]
+            servers = servers or [name for name in stored_targets(store, what) if name in known]
+        if servers:
+            names = " and ".join(map(visible, servers))
+            called = "" if servers == [what] else f", called {names} in the audit"
+            return (
+                f"{what!r} is a server{called}. What was stopped or noted of it:"
+                f"\n  pipeguard audit list --server {quote(servers[0])}"
+            )
+    near = suggestion(what, [*rules])
+    return f"no rule is called {what!r}.{near}\n  List them:  pipeguard rules list"
 
 
 def rule_fields(rule: Rule) -> dict[str, object]:

@@ -13,13 +13,13 @@ from pipeguard.cli._decide import (
     Decision,
     DecisionRequest,
     decide,
+    match_definitions,
     options,
 )
 from pipeguard.cli._person import Person
 from pipeguard.state.paths import store_path
 from pipeguard.state.review import (
     StoredDefinition,
-    UnknownTargetError,
     forget,
     forget_launch,
     stored_definitions,
@@ -81,17 +81,15 @@ def _forget_launch(name: str | None, *, yes: bool) -> NoReturn:
 
 
 def _find(store: Store, target: str | None, kind: str | None) -> list[StoredDefinition]:
-    try:
-        return stored_definitions(store, target, kind)
-    except UnknownTargetError as error:
-        raise click.UsageError(f"{error}.") from error
+    return match_definitions(stored_definitions, store, target, kind)
 
 
 def _page(entry: StoredDefinition) -> str:
     pin = entry.pin
     waiting = f"held: {visible(pin.reason) or 'review'}" if pin.held_definition is not None else ""
     state = "; ".join(filter(None, (entry.since, waiting)))
-    return f"{click.style(entry.target, bold=True)}  {pin.kind}, {state}"
+    note = f"\n  {entry.name_note}" if entry.name_note else ""
+    return f"{click.style(entry.target, bold=True)}  {pin.kind}, {state}{note}"
 
 
 def _tell_nothing(target: str | None) -> None:

@@ -51,6 +51,7 @@ class Status(NamedTuple):
         clients: that have servers.
         unread: files of clients that cannot be read, each with the reason.
         servers: that were ever guarded.
+        renamed: why servers have another name than they asked for.
         proposed: the names of servers that agents proposed, which wait for a decision.
         asking: the events of calls that wait for a decision, with their servers and tools.
         gateways: that run, as this system tells: only Linux does.
@@ -61,6 +62,7 @@ class Status(NamedTuple):
     clients: list[ClientServers]
     unread: list[str]
     servers: list[ServerTotals]
+    renamed: list[str]
     proposed: list[str]
     asking: list[dict[str, str]]
     gateways: list[str]
@@ -93,16 +95,17 @@ def _status() -> Status:
     except PolicyError as error:
         problem = str(error)
     servers: list[ServerTotals] = []
+    renamed: list[str] = []
     proposed: list[str] = []
     asking: list[dict[str, str]] = []
     if existing_store() is not None:
-        servers, proposed, asking = _stored_totals(ask_seconds)
-    return Status(mode, problem, *_clients(), servers, proposed, asking, _gateways())
+        servers, renamed, proposed, asking = _stored_totals(ask_seconds)
+    return Status(mode, problem, *_clients(), servers, renamed, proposed, asking, _gateways())
 
 
 def _stored_totals(
     ask_seconds: float,
-) -> tuple[list[ServerTotals], list[str], list[dict[str, str]]]:
+) -> tuple[list[ServerTotals], list[str], list[str], list[dict[str, str]]]:
     from datetime import date
 
     from pipeguard.config.policy_file import find_beginning
@@ -116,13 +119,15 @@ def _stored_totals(
     today = date.today()  # noqa: DTZ011  the user's own calendar
     with Store.open(store_path()) as store:
         servers = totals(store, time.time(), find_beginning(today))
+        named = ((each.server, store.find_namesake(each.server)) for each in servers)
+        renamed = [namesake.describe(server) for server, namesake in named if namesake]
         undecided = [p.name for p in proposals(store) if p.state is not ProposalState.APPROVED]
         since = to_utc_text(time.time() - ask_seconds)
         asking = [
             {"event": event.name, "server": event.server, "tool": event.tool}
             for event in held_events(store, since)
         ]
-    return servers, undecided, asking
+    return servers, renamed, undecided, asking
 
 
 def _gateways() -> list[str]:
@@ -196,6 +201,7 @@ def _fields(status: Status) -> dict[str, object]:
             }
             for server in status.servers
         ],
+        "renamed": status.renamed,
         "proposed": status.proposed,
         "asking": status.asking,
         "gateways": status.gateways,
@@ -214,6 +220,7 @@ def _screen(status: Status) -> list[str]:
             ("In 7 days", [(s.server, *s.week, s.waiting) for s in status.servers]),
         ):
             lines += ["", click.style(title, bold=True), *_table(rows)]
+        lines += [f"{visible(why)}." for why in status.renamed]
     return [*lines, "", *_next_steps(status)]
 
 

@@ -130,14 +130,14 @@ class Run:
         with say_if_slow(COMPILING):
             self.engines = load_engines() if engines is None else engines
         self._store = store_file()
-        wanted = options.values.get("--name") or launched.name
+        wanted = options.values.get("--name", "")
         with Store.open(self._store) as opened:
             server = opened.name_server(wanted, launched)
             if needs_review := policy.trust is Trust.REVIEW:
                 opened.hold_unreviewed(server.server)
             pins = opened.pins(server.server)
         if server.holder:
-            self._warn_of_other_name(wanted, server, launched)
+            self._warn_of_other_name(wanted or launched.name, server, launched)
         self.log.server = server.server
         self.name = _run_id()
         self.detection = Detection(self.engines, os.urandom(32), IN_USE)

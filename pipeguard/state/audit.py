@@ -298,7 +298,6 @@ def _conditions(where: AuditFilter) -> tuple[str, list[str | int]]:
     """The condition of a selection in SQL, and its values."""
     conditions, values = [f"NOT ({_IS_PING})" if not where.pings else "1"], list[str | int]()
     for condition, value in (
-        ("server = ?", where.server),
         ("time >= ?", where.since),
         ("action = ?", where.action),
         ("event = ?", where.event),
@@ -307,6 +306,9 @@ def _conditions(where: AuditFilter) -> tuple[str, list[str | int]]:
         if value:
             conditions.append(condition)
             values.append(value)
+    if where.server:  # what a person calls so, also if another server has the name
+        conditions.append("server IN (SELECT ? UNION SELECT server FROM servers WHERE name = ?)")
+        values += [where.server] * 2
     if where.rule:
         conditions.append(
             "EXISTS (SELECT 1 FROM json_each(findings) WHERE json_extract(value, '$.rule') = ?"

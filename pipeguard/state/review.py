@@ -22,7 +22,7 @@ from pipeguard.unicode.display import quote, visible
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from pipeguard.state.store import Store
+    from pipeguard.state.store import Namesake, Store
 
 KINDS = ("tool", "prompt", "resource", "template", "server")
 
@@ -38,15 +38,22 @@ class StoredDefinition:
     Attributes:
         server: the server's name.
         pin: its trusted form and its held form.
+        namesake: the server that has the name which this one asked for; None if it has it.
     """
 
     server: str
     pin: Pin
+    namesake: Namesake | None = None
 
     @property
     def target(self) -> str:
         """Its name for people and for the command line, as `weather/get_forecast`."""
         return visible(f"{self.server}/{self.pin.name}")
+
+    @property
+    def name_note(self) -> str:
+        """The name that its server asked for, and what has it; empty if it has that name."""
+        return visible(self.namesake.describe(self.server)) if self.namesake else ""
 
     @property
     def since(self) -> str:
@@ -113,17 +120,7 @@ def stored_definitions(
     Raises:
         UnknownTargetError: nothing in the store has that name.
     """
-    targets: list[tuple[str, str | None]] = (
-        [(server, None) for server in store.servers()]
-        if target is None
-        else [_server_and_name(store, target)]
-    )
-    return [
-        StoredDefinition(server, pin)
-        for server, name in targets
-        for pin in store.pins(server).values()
-        if kind in {None, pin.kind} and name in {None, pin.name, visible(pin.name)}
-    ]
+    return _find(store, target, kind, lambda pin: True)
 
 
 def held_definitions(
@@ -134,11 +131,30 @@ def held_definitions(
     Raises:
         UnknownTargetError: nothing in the store has that name.
     """
-    return [
-        HeldDefinition(definition.server, definition.pin)
-        for definition in stored_definitions(store, target, kind)
-        if definition.pin.held_definition is not None
-    ]
+    found = _find(store, target, kind, lambda pin: pin.held_definition is not None)
+    return [HeldDefinition(each.server, each.pin, each.namesake) for each in found]
+
+
+def _find(
+    store: Store, target: str | None, kind: str | None, fits: Callable[[Pin], bool]
+) -> list[StoredDefinition]:
+    """The definitions of a server that fit; if it has none, of those that asked for its name."""
+    groups: Iterable[list[tuple[str, str | None]]] = (
+        [[(server, None) for server in store.servers()]]
+        if target is None
+        else _servers_and_name(store, target)
+    )
+    for group in groups:
+        found = [
+            StoredDefinition(server, pin, store.find_namesake(server))
+            for server, name in group
+            for pin in store.pins(server).values()
+            if kind in {None, pin.kind} and name in {None, pin.name, visible(pin.name)}
+            if fits(pin)
+        ]
+        if found:
+            return found
+    return []
 
 
 def approve(store: Store, shown: Iterable[HeldDefinition]) -> list[HeldDefinition]:
@@ -229,24 +245,39 @@ def _decide(
     return decided
 
 
-def _server_and_name(store: Store, target: str) -> tuple[str, str | None]:
-    """Split a target into server and name; both may contain slashes."""
-    servers = store.servers()
-    if target in servers:
-        return target, None
-    for server in sorted(servers, key=len, reverse=True):
-        name = target[len(server) + 1 :]
-        if not target.startswith(f"{server}/"):
-            continue
-        if any(name in {pin.name, visible(pin.name)} for pin in store.pins(server).values()):
-            return server, name
-        raise UnknownTargetError(
-            f"the server {visible(server)} has offered nothing called {name!r}"
-        )
-    if not servers:
+def _servers_and_name(store: Store, target: str) -> list[list[tuple[str, str | None]]]:
+    """Split a target into server and name, which may contain slashes.
+
+    The server that has the name comes first, and then those that asked for it.
+    """
+    known = store.servers()
+    for own, name in _splits(target):
+        servers = [server for server in store.servers_called(own) if server in known]
+        offering = [
+            server
+            for server in servers
+            if name is None
+            or any(name in {pin.name, visible(pin.name)} for pin in store.pins(server).values())
+        ]
+        if offering:
+            first, others = offering[:1], offering[1:]
+            return [[(server, name) for server in group] for group in (first, others)]
+        if servers:
+            raise UnknownTargetError(
+                f"the server {visible(own)} has offered nothing called {name!r}"
+            )
+    if not known:
         raise UnknownTargetError("no guarded server has run yet, so there is nothing to decide")
-    names = ", ".join(map(visible, servers))
+    names = ", ".join(map(visible, known))
     raise UnknownTargetError(f"there is no server {target!r}; there are: {names}")
+
+
+def _splits(target: str) -> Iterable[tuple[str, str | None]]:
+    """The ways to read a target as a server and a name, the longest server first."""
+    yield target, None
+    for end in range(len(target) - 1, 0, -1):
+        if target[end] == "/":
+            yield target[:end], target[end + 1 :]
 
 
 def _entry(definition: StoredDefinition, action: str, moment: str) -> AuditEntry:

@@ -79,6 +79,11 @@ class Namesake(NamedTuple):
     launched: str
     since: str
 
+    def describe(self, server: str) -> str:
+        """Say why another server is not called as it asked to be."""
+        day = self.since[:10]
+        return f"{server} asked for the name {self.name}: {self.launched} has it since {day}"
+
 
 class Store(StateDatabase):
     """The pins of all servers, in one file.
@@ -108,21 +113,23 @@ class Store(StateDatabase):
         """Find the name that a server is stored under: the requested one, unless another has it.
 
         One that is stored under its former name keeps it. If another has the name, a few digits of
-        the hash of what it launches follow.
+        the hash of what it launches follow. Without a requested name it has the one under which it
+        was stored before, if that is only one.
 
         Args:
-            name: the requested name.
+            name: the requested name; empty for none, as of a server that is started by hand.
             launched: what the server's command or address launches.
             register: whether to store the name; False only looks.
         """
         from pipeguard.firewall.digest import sha256
 
         identity = sha256(launched.identity.encode("utf-8", "surrogateescape")).hexdigest()
-        if launched.former and name == launched.name:
+        if launched.former and name in {"", launched.name}:
             with translated_errors(self.path):
                 known = self._stored_name(launched.former, identity)
             if known is not None:
                 return known
+        name = name or self._usual_name(launched.name, identity)
         with translated_errors(self.path):
             stored = self._stored_name(name, identity)
         if stored is not None or not register:
@@ -143,6 +150,14 @@ class Store(StateDatabase):
             )
             return self._stored_name(name, identity) or NamedServer(server)
 
+    def _usual_name(self, name: str, identity: str) -> str:
+        """The only name that a server was requested by before; else the given one."""
+        with translated_errors(self.path):
+            rows = self.connection.execute(
+                "SELECT name FROM servers WHERE identity = ?", (identity,)
+            ).fetchall()
+        return str(rows[0][0]) if len(rows) == 1 else name
+
     def _stored_name(self, name: str, identity: str) -> NamedServer | None:
         row = self.connection.execute(
             "SELECT own.server, coalesce(other.launched, ''), coalesce(other.since, '')"
@@ -152,6 +167,15 @@ class Store(StateDatabase):
             (name, identity),
         ).fetchone()
         return NamedServer(*row) if row else None
+
+    def servers_called(self, name: str) -> tuple[str, ...]:
+        """The servers that have a name or asked for it, the one that has it first."""
+        with translated_errors(self.path):
+            rows = self.connection.execute(
+                "SELECT server FROM servers WHERE name = ? AND server <> ? ORDER BY server",
+                (name, name),
+            ).fetchall()
+        return (name, *(server for (server,) in rows))
 
     def find_namesake(self, server: str) -> Namesake | None:
         """Find the server that has the name which another asked for; None if there is none."""

@@ -11,10 +11,11 @@ from click.testing import CliRunner, Result
 from pipeguard.cli.diff import command, definition_findings, pretty, unified_diff
 from pipeguard.firewall.pins.fingerprint import Pin, canonical
 from pipeguard.firewall.protocol.json_values import JsonObject, Number
+from pipeguard.identity.server_name import identify_server
 from pipeguard.state.paths import store_path
 from pipeguard.state.review import HeldDefinition
 from pipeguard.state.store import Store
-from tests.people import on_terminal
+from tests.people import give_token, on_terminal
 from tests.snapshot import Snapshot
 from tests.state.samples import FORECAST, POISONED, held, seen
 
@@ -33,6 +34,44 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def run(*arguments: str) -> Result:
     return CliRunner().invoke(command, list(arguments))
+
+
+def test_a_name_leads_to_each_server_that_has_it_or_asked_for_it(
+    snapshot: Snapshot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same server by `npx` and by its path; and an entry of another name than `--name` has."""
+    give_token(monkeypatch)
+    folder = tmp_path / "home"
+    folder.mkdir()
+    entry = {"command": "pipeguard", "args": ["wrap", "--name", "other", "--", "npx", "other"]}
+    (folder / ".claude.json").write_text(json.dumps({"mcpServers": {"mine": entry}}))
+    monkeypatch.setenv("HOME", str(folder))
+    monkeypatch.chdir(folder)
+    tool = {"name": "echo", "description": "Echoes."}
+    with Store.open(store_path()) as store:
+        store.name_server("everything", identify_server(["npx", "server-everything"]))
+        store.remember("everything", [seen(tool)])
+        path = identify_server(["/opt/everything/server-everything.js"])
+        store.remember(store.name_server("everything", path).server, [held(tool, "review")])
+        other = identify_server(["npx", "other"])
+        store.remember(store.name_server("other", other).server, [held(tool, "review")])
+    snapshot.commands(
+        "diff-names",
+        """
+        diff everything  # 1
+        diff everything/echo  # 1
+        diff mine/echo  # 1
+        explain everything  # 1
+        explain mine  # 1
+        status
+        approve everything --all --yes  # 2
+        approve mine --yes  # 2
+        approve other --yes
+        forget everything --yes
+        forget everything --yes  # 2
+        """,
+    )
+    assert "everything-" in on_terminal("approve", "n", "everything")[1]
 
 
 def test_what_is_shown(snapshot: Snapshot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

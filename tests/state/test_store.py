@@ -286,6 +286,15 @@ def test_a_name_is_that_of_the_first_and_another_is_kept_beside_it(store: Store)
     assert store.name_server("y", TWO).server == "y"
 
 
+def test_a_server_without_a_requested_name_has_its_only_stored_one(store: Store) -> None:
+    assert store.name_server("", ONE, register=False).server == ONE.name
+    store.name_server("mine", ONE)
+    assert store.name_server("", ONE).server == "mine"
+    assert store.name_server("", TWO).server == TWO.name
+    store.name_server("yours", ONE)
+    assert store.name_server("", ONE).server not in ("mine", "yours")
+
+
 def test_pins_without_a_command_are_taken_over_by_the_first(store: Store) -> None:
     store.remember("weather", [seen()])
     assert store.name_server("weather", ONE).server == "weather"

@@ -104,7 +104,7 @@ class ServerStarter:
 
     @cached_property
     def _name(self) -> str:
-        return _stored_name(self._wanted_name, self._who)
+        return _stored_name(self._options.values.get("--name", ""), self._who)
 
     def start(self) -> Child:
         """Start the server; returns at once.
