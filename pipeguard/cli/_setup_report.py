@@ -195,8 +195,10 @@ def other_scopes(plans: Iterable[ChangePlan]) -> None:
         click.echo(f"{servers} not guarded in other scopes:  pipeguard setup --scope all")
 
 
-def own_copies(plans: Iterable[ChangePlan], launcher: Sequence[str], *, isolate: bool) -> None:
-    """Explain how to guard a private copy of servers whose file is in git."""
+def own_copies(
+    plans: Iterable[ChangePlan], launcher: Sequence[str], names: Sequence[str], *, isolate: bool
+) -> None:
+    """Explain how to guard a private copy of servers whose file is in git, in any scope."""
     lines = []
     for plan in plans:
         private = [
@@ -205,15 +207,14 @@ def own_copies(plans: Iterable[ChangePlan], launcher: Sequence[str], *, isolate:
         shared = [
             judged
             for judged in plan.servers
-            if judged.chosen and judged.judgement.code == SHARED_FILE
+            if judged.judgement.code == SHARED_FILE and (not names or judged.server.name in names)
         ]
         for client in private[:1]:
             for judged in shared:
                 lines += _copy_steps(judged.server, client, launcher, isolate=isolate)
     if lines:
-        click.echo("Or guard a copy of your own, which takes precedence; in the project's folder:")
-        for line in dict.fromkeys(lines):
-            click.echo(f"  {line}")
+        lead = "A guarded copy of your own, which takes precedence; in the project's folder:"
+        click.echo("\n  ".join((lead, *dict.fromkeys(lines))))
 
 
 def _copy_steps(

@@ -64,11 +64,21 @@ def undo_outcome(
             why = f"Not changed: {short_file(path, machine)}: {visible(failed[path])}"
             click.echo(click.style(why, fg="red"), err=True)
         elif not again:
-            click.echo(f"Restored {short_file(path, machine)}")
+            _tell_restored(plan, short_file(path, machine))
     others = set(failed) - {plan.config.path for plan in plans}
     for path in others:
         why = f"Not changed: {short_file(path, machine)}: {visible(failed[path])}"
         click.echo(click.style(why, fg="red"), err=True)
+
+
+def _tell_restored(plan: UndoPlan, file: str) -> None:
+    """Say what was restored in a file, and what was not."""
+    left = [undone.name for undone in plan.undone if undone.method is UndoMethod.LEFT]
+    names = visible(", ".join(left))
+    if plan.content is not None or not left:
+        click.echo(f"Restored {file}{f', but not {names}' if left else ''}")
+    else:
+        click.echo(click.style(f"Not changed: {file}: {names} stays as it is", fg="red"), err=True)
 
 
 def undo_as_json(plans: Iterable[UndoPlan], failed: Mapping[Path, str], code: int) -> None:

@@ -169,7 +169,7 @@ def _set_up(request: SetupRequest) -> int:
     if done or failed:
         report.outcome(done, failed, machine, request.undo_command())
     if not request.check and not request.gateway:
-        report.own_copies(plans, words, isolate=request.isolate)
+        report.own_copies(plans, words, request.names, isolate=request.isolate)
         if not request.names:
             report.other_scopes(plans)
     if to_do and not done and not failed:
@@ -308,8 +308,9 @@ def _undo(request: SetupRequest) -> int:
     configs = request.changed_configs(machine)
     plans = [undoing.plan_undo(config, machine, request.names) for config in configs]
     plans = [plan for plan in plans if plan.undone or plan.problem]
-    guarded = {name for config in configs for name in undoing.guarded_names(config, machine)}
-    _refuse_missing(request.names if guarded else (), guarded, "no guarded server is named")
+    if request.names:
+        guarded = {name for config in configs for name in undoing.guarded_names(config, machine)}
+        _refuse_missing(request.names if guarded else (), guarded, "no guarded server is named")
     if not plans:
         if request.as_json:
             report.undo_as_json([], {}, NOTHING)

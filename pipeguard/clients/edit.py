@@ -138,6 +138,8 @@ class _EntryEditor:
             count = len(new) - len(old)
             if count > 0 and old and new[count:] == old:
                 return self._syntax.prepend(node, self._text, new[:count])
+            if node.style is not Style.LINES and new and count < 0 and old[-count:] == new:
+                return [Edit(node.items[0].start, node.items[-count].start, "")]
             if node.style is Style.LINES and old and new and new[-1] == old[-1]:
                 return self._replaced_start(node, old, new)
         if node.regions:

@@ -20,7 +20,7 @@ from typing import Any
 from pipeguard.clients.edit import EntryChange
 from pipeguard.clients.entries import Keys
 from pipeguard.errors import StateError
-from pipeguard.state.paths import state_folder
+from pipeguard.state.paths import existing_state_folder, state_folder
 from pipeguard.version import VERSION
 
 FOLDER = "setup"
@@ -159,9 +159,9 @@ def remember(
 
 def records(file: Path | None = None) -> list[Record]:
     """The records of one file or of all, the newest first; unreadable ones are skipped."""
-    top = state_folder() / FOLDER
+    state = existing_state_folder()
     newest_first = []
-    for folder in sorted(top.glob("*/"), reverse=True) if top.exists() else ():
+    for folder in sorted((state / FOLDER).glob("*/"), reverse=True) if state else ():
         record = _read(folder)
         if record is not None and file in (None, record.file):
             newest_first.append(record)

@@ -13,7 +13,14 @@ from pathlib import Path
 from pipeguard.clients import files, history
 from pipeguard.clients.catalog import ConfigScope, client
 from pipeguard.clients.edit import EntryChange, edit_entries
-from pipeguard.clients.entries import Config, GuardState, ServerEntry
+from pipeguard.clients.entries import (
+    MAX_ENTRIES_CHARS,
+    MAX_FILE_BYTES,
+    Config,
+    GuardState,
+    ServerEntry,
+    parse_config,
+)
 from pipeguard.clients.guarding import SHARED_LAUNCHER
 from pipeguard.clients.machine import Machine, managing_file
 from pipeguard.clients.reading import BOM
@@ -184,9 +191,22 @@ def _plan(config: Config, servers: Sequence[JudgedServer], words: Sequence[str])
     )
     if not wanted:
         return ChangePlan(config, judged)
+    content = with_bom(result.text, config.content)
+    if problem := _find_excess(config, content):
+        return ChangePlan(config, judged, problem=problem)
     names = [server.name for server, _ in wanted]
     changes = tuple(zip(names, result.changes, strict=True))
-    return ChangePlan(config, judged, with_bom(result.text, config.content), changes)
+    return ChangePlan(config, judged, content, changes)
+
+
+def _find_excess(config: Config, content: bytes) -> str:
+    """Why a file would be too large to be read, and so undone, once its servers are guarded."""
+    if len(content) <= MAX_ENTRIES_CHARS:
+        return ""
+    is_small = len(content) <= MAX_FILE_BYTES
+    if is_small and not parse_config(config.path, config.specs, content).problem:
+        return ""
+    return "with these servers guarded it would be too large to read: choose some by --server NAME."
 
 
 def _judge(server: ServerEntry, options: GuardOptions, in_git: str) -> JudgedServer:
@@ -195,8 +215,9 @@ def _judge(server: ServerEntry, options: GuardOptions, in_git: str) -> JudgedSer
         why = (
             f"{in_git}, so others get the change; --shared makes it"
             if judgement.code == NOT_ISOLATED
-            else f"{in_git}, and a path of this machine is wrong on others; --shared writes "
-            "`pipeguard` alone, which everybody who has the repository must then install"
+            else f"{in_git}, and a path of this machine is wrong on others: "
+            + ("guard a copy of your own (below), or " if client(server.client).private else "")
+            + "--shared writes `pipeguard`, which all who have the repository must install"
         )
         judgement = Judgement(GuardState.CANNOT, SHARED_FILE, why)
     named = not options.names or server.name in options.names

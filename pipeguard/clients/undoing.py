@@ -166,25 +166,47 @@ class _Steps:
         if config.problem:
             return
         ours = {entry.name for record in newest_first for entry in record.entries}
-        for server in config.servers:
-            if server.guard is None or not self._is_wanted(server) or server.path in self.undone:
-                continue
-            if newest_first and server.name not in ours and not self._names:
-                continue
-            try:
-                now = self._parse()
-                same = next(item for item in now.servers if item.path == server.path)
-                syntax = now.specs[0].syntax
-                result = edit_entries(now.text, syntax, [(same, open_fields(same))])
-                self.content = with_bom(result.text, self.content)
-                why = "its formatting may differ from what it was"
-                self.undone[server.path] = UndoneEntry(server.name, UndoMethod.BY_MEANING, why)
-            except (UneditableError, UnreadableError) as error:
-                self.undone[server.path] = UndoneEntry(server.name, UndoMethod.LEFT, str(error))
-        guarded = {item.name for item in self._parse().servers if item.guard is not None}
+        guarded = [
+            server
+            for server in config.servers
+            if server.guard is not None
+            and self._is_wanted(server)
+            and server.path not in self.undone
+            and (not newest_first or server.name in ours or self._names)
+        ]
+        self._open(config, guarded)
+        names = {item.name for item in self._parse().servers if item.guard is not None}
         for record in newest_first:
-            if record.move is None and not guarded & {entry.name for entry in record.entries}:
+            if record.move is None and not names & {entry.name for entry in record.entries}:
                 self.used.append(record)
+
+    def _open(self, config: Config, guarded: Sequence[ServerEntry]) -> None:
+        """Give entries their open fields: all at once, or else each that can be changed alone."""
+        if not guarded:
+            return
+        syntax = config.specs[0].syntax
+        wanted = [(server, open_fields(server)) for server in guarded]
+        try:
+            result = edit_entries(config.text, syntax, wanted)
+        except UnreadableError as error:
+            self.problem = str(error)
+            return
+        except UneditableError as error:
+            if len(guarded) == 1:
+                self.undone[guarded[0].path] = UndoneEntry(
+                    guarded[0].name, UndoMethod.LEFT, str(error)
+                )
+                return
+            half = len(guarded) // 2
+            for part in (guarded[:half], guarded[half:]):
+                now = self._parse()
+                paths = {server.path for server in part}
+                self._open(now, [server for server in now.servers if server.path in paths])
+            return
+        self.content = with_bom(result.text, self.content)
+        why = "its formatting may differ from what it was"
+        for server in guarded:
+            self.undone[server.path] = UndoneEntry(server.name, UndoMethod.BY_MEANING, why)
 
     def is_guarded(self) -> bool:
         """True if a file that cannot be read seems to have guarded entries."""

@@ -12,6 +12,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from pipeguard.cli.setup import command
+from pipeguard.clients import undoing
+from pipeguard.clients.entries import MAX_ENTRIES_CHARS
 from pipeguard.clients.history import records
 from tests.people import on_terminal
 from tests.snapshot import FOLDER, Snapshot
@@ -121,6 +123,31 @@ def test_all_is_guarded_and_given_back(home: Path, launcher: str) -> None:
     assert contents(home) == before
     assert records() == []
     assert run("--undo", "--all", "--yes").exit_code == 7
+
+
+def test_without_records_all_entries_are_opened_at_once(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = {"command": "pipeguard", "args": ["wrap", "--name", "it", "--", "srv", "a"]}
+    path = home / ".cursor" / "mcp.json"
+    path.write_text(json.dumps({"mcpServers": {f"it-{number}": entry for number in range(300)}}))
+    edits: list[object] = []
+    edit = undoing.edit_entries
+    monkeypatch.setattr(undoing, "edit_entries", lambda *of: edits.append(of) or edit(*of))
+    assert run("--undo", "cursor", "--yes").exit_code == 0
+    assert len(edits) == 1
+    assert path.read_text().count('{"command": "srv", "args": ["a"]}') == 300
+
+
+def test_what_could_not_be_read_and_undone_is_not_written(home: Path, launcher: str) -> None:
+    path = home / ".cursor" / "mcp.json"
+    entry = {"command": "srv", "args": ["a" * (MAX_ENTRIES_CHARS - 50)]}
+    path.write_text(json.dumps({"mcpServers": {"it": entry}}))
+    before = path.read_bytes()
+    done = run("cursor", "--yes", "--launcher", launcher)
+    assert done.exit_code == 5
+    assert "too large to read" in done.output
+    assert path.read_bytes() == before
 
 
 def test_one_client_and_one_server_can_be_chosen(home: Path, launcher: str) -> None:
@@ -273,7 +300,9 @@ def test_what_is_only_shown_makes_no_folder(home: Path, launcher: str) -> None:
     before = folders()
     assert run("--dry-run", "--launcher", launcher).exit_code == 1
     assert run("--check").exit_code == 1
+    assert run("--undo", "--dry-run").exit_code == 7
     assert folders() == before
+    assert not (home.parent / "state").exists()
 
 
 @pytest.mark.needs("git")
@@ -286,6 +315,11 @@ def test_a_copy_of_one_s_own_is_told_with_every_command_for_it(home: Path, launc
         f'"headers": {{"Authorization": "Bearer {SECRET}"}}}}}}}}'
     )
     before = (folder / ".mcp.json").read_bytes()
+    shown = run(
+        "--project", str(folder), "--launcher", launcher
+    ).output  # in no scope that is asked
+    assert "guard a copy of your own (below), or --shared writes" in shown
+    assert "claude mcp add-json --scope local" in shown
     where = ("claude-code", "--scope", "project", "--project", str(folder), "--yes")
     result = run(*where, "--launcher", launcher)
     assert result.exit_code == 6

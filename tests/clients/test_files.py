@@ -351,6 +351,16 @@ def test_without_any_record_the_meaning_is_enough(machine: Machine) -> None:
     assert path.read_text() == '{"mcpServers": {"it": {"command": "srv", "args": ["a"]}}}'
 
 
+def test_without_any_record_comments_between_words_stay(machine: Machine) -> None:
+    text = OPEN.replace('["a"]', '[\n  "a", // yes\n  /* and */ "b" // no\n]')
+    path = put(machine.home, text)
+    guard(machine)
+    for record in history.records():
+        record.forget()
+    assert undo(machine) == [undoing.UndoMethod.BY_MEANING]
+    assert path.read_text() == text
+
+
 def test_what_was_guarded_by_hand_stays_so(machine: Machine) -> None:
     by_hand = '"own": {"command": "/opt/pipeguard", "args": ["wrap", "--observe", "--", "x"]}'
     path = put(machine.home, OPEN.replace("}}}", "}, " + by_hand + "}}"))
