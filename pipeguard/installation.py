@@ -83,6 +83,18 @@ def reinstall_command(extra: str = "") -> str:
     return f"{python} -m pip install {again}{_source(extra)}"
 
 
+def uninstall_command() -> str:
+    """The command that removes it, the way it was installed."""
+    way = find_installer()
+    if way in ("pipx", "uv tool"):
+        return f"{way} uninstall {PACKAGE}"
+    if way == "uvx":
+        return "uv cache clean " + PACKAGE
+    if way == "make":
+        return _make("uninstall")
+    return f"{shlex.quote(sys.executable or 'python3')} -m pip uninstall {PACKAGE}"
+
+
 def installed_extras() -> list[str]:
     """The extras whose modules are all here."""
     return [extra for extra, modules in EXTRAS.items() if all(map(_is_here, modules))]
@@ -119,9 +131,9 @@ def _source(extra: str = "") -> str:
     return shlex.quote(f"{PACKAGE if PUBLISHED else clone()}{f'[{extra}]' if extra else ''}")
 
 
-def _make() -> str:
+def _make(target: str = "install") -> str:
     folder = clone()
-    words = ["make", *([] if folder == "." else ["-C", folder]), "install"]
+    words = ["make", *([] if folder == "." else ["-C", folder]), target]
     prefix = Path(sys.prefix).parents[1] if find_installer() == "make" else _USUAL_PREFIX
     if prefix != _USUAL_PREFIX:
         words.append(f"PREFIX={prefix}")

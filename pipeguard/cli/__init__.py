@@ -25,7 +25,7 @@ SECTIONS = {
     "Check": ("assess", "doctor", "scan", "rules", "policy"),
     "The gateway of `serve`": ("tools", "servers", "tokens", "logs", "top"),
     "Logins and secrets": ("auth", "secrets"),
-    "More": ("demo", "completion", "help"),
+    "More": ("demo", "completion", "uninstall", "help"),
 }
 
 

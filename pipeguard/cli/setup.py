@@ -302,15 +302,9 @@ def _refuse_missing(wanted: Iterable[str], names: Collection[str], why: str) -> 
 
 def _undo(request: SetupRequest) -> int:
     from pipeguard.cli import _undo_report as report
-    from pipeguard.clients import undoing
 
     machine = request.machine()
-    configs = request.changed_configs(machine)
-    plans = [undoing.plan_undo(config, machine, request.names) for config in configs]
-    plans = [plan for plan in plans if plan.undone or plan.problem]
-    if request.names:
-        guarded = {name for config in configs for name in undoing.guarded_names(config, machine)}
-        _refuse_missing(request.names if guarded else (), guarded, "no guarded server is named")
+    plans = undo_plans(request, machine)
     if not plans:
         if request.as_json:
             report.undo_as_json([], {}, NOTHING)
@@ -327,14 +321,34 @@ def _undo(request: SetupRequest) -> int:
     if may and not request.yes:
         may = sys.stdin.isatty() and click.confirm("\nRemove the guard?")
     if may:
-        failed |= _carry_out_undo(to_do, machine)
-        failed |= _release(plan for plan in to_do if plan.config.path not in failed)
+        failed = write_undo(plans, machine)
     code = _undo_code(plans, failed, may=may)
     if request.as_json:
         report.undo_as_json(plans, failed, code)
     else:
         report.undo_outcome(plans, failed, machine, again="" if may else request.again())
     return code
+
+
+def undo_plans(request: SetupRequest, machine: Machine) -> list[UndoPlan]:
+    """Plan the undoing of each file in which something is guarded, or may be."""
+    from pipeguard.clients import undoing
+
+    configs = request.changed_configs(machine)
+    plans = [undoing.plan_undo(config, machine, request.names) for config in configs]
+    plans = [plan for plan in plans if plan.undone or plan.problem]
+    if request.names:
+        guarded = {name for config in configs for name in undoing.guarded_names(config, machine)}
+        _refuse_missing(request.names if guarded else (), guarded, "no guarded server is named")
+    return plans
+
+
+def write_undo(plans: Iterable[UndoPlan], machine: Machine) -> dict[Path, str]:
+    """Write what was planned; return why a file was refused."""
+    failed = {plan.config.path: plan.problem for plan in plans if plan.problem}
+    to_do = [plan for plan in plans if not plan.problem]
+    failed |= _carry_out_undo(to_do, machine)
+    return failed | _release(plan for plan in to_do if plan.config.path not in failed)
 
 
 def _carry_out_undo(plans: Iterable[UndoPlan], machine: Machine) -> dict[Path, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,6 +17,10 @@ _SETTINGS = {
     "powershell": (f".config/powershell/{_PROFILE}", f"Documents/PowerShell/{_PROFILE}"),
 }
 _MARKS = ("pipeguard completion", "_PIPEGUARD_COMPLETE")
+_ONLY_COMPLETES = re.compile(
+    rb"(?:eval \"\$\(|source <\()?pipeguard completion \w+"
+    rb"(?:\)\"?| \| Out-String \| Invoke-Expression)"
+)
 MOST_BYTES = 2**20  # read of a shell's settings file
 
 
@@ -43,6 +48,20 @@ def is_installed(shell: str, environment: Mapping[str, str], user_folder: Path) 
         for path in _settings(shell, environment, user_folder)
         for mark in _MARKS
     )
+
+
+def find_completions(environment: Mapping[str, str], user_folder: Path) -> list[Path]:
+    """The scripts and settings of all shells that complete `pipeguard`."""
+    scripts = [path for shell in SHELLS for path in _scripts(shell, environment, user_folder)]
+    settings = [path for shell in SHELLS for path in _settings(shell, environment, user_folder)]
+    found = [path for path in scripts if path.exists()]
+    return found + [path for path in settings if any(mark in _text(path) for mark in _MARKS)]
+
+
+def without_completion(settings: bytes) -> bytes:
+    """A shell's settings without the lines that only complete `pipeguard`."""
+    lines = settings.splitlines(keepends=True)
+    return b"".join(line for line in lines if not _ONLY_COMPLETES.fullmatch(line.strip()))
 
 
 def _scripts(shell: str, environment: Mapping[str, str], user_folder: Path) -> list[Path]:

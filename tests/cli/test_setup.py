@@ -139,6 +139,26 @@ def test_without_records_all_entries_are_opened_at_once(
     assert path.read_text().count('{"command": "srv", "args": ["a"]}') == 300
 
 
+def test_uninstalling_removes_the_guard_and_the_completion(
+    home: Path, launcher: str, snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("CONFIG", "CACHE", "DATA", "STATE"):
+        monkeypatch.delenv(f"XDG_{name}_HOME", raising=False)
+    monkeypatch.setattr("pipeguard.cli.uninstall.uninstall_command", lambda: "UNINSTALL")
+    before = contents(home)
+    (home / ".bashrc").write_text('alias a=b\neval "$(pipeguard completion bash)"\n')
+    (home / ".zshrc").write_text('true; eval "$(pipeguard completion zsh)"\n')
+    run("--all", "--yes", "--launcher", launcher)
+    guarded = contents(home)
+    snapshot.commands("uninstall-dry", "uninstall --dry-run  # 1\nuninstall  # 1")
+    assert contents(home) == guarded
+    snapshot.commands("uninstall", "uninstall --yes  # 5\nuninstall --yes  # 5")
+    assert contents(home) == before
+    assert (home / ".bashrc").read_text() == "alias a=b\n"
+    (home / ".zshrc").unlink()
+    snapshot.commands("uninstall-nothing", "uninstall")
+
+
 def test_what_could_not_be_read_and_undone_is_not_written(home: Path, launcher: str) -> None:
     path = home / ".cursor" / "mcp.json"
     entry = {"command": "srv", "args": ["a" * (MAX_ENTRIES_CHARS - 50)]}

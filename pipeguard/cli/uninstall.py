@@ -1,0 +1,129 @@
+"""`pipeguard uninstall`: removes the guard and what starts PipeGuard, and says what is left."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from pipeguard.cli import _undo_report as report
+from pipeguard.cli.setup import undo_plans, write_undo
+from pipeguard.clients.files import FileError, replace, target
+from pipeguard.clients.undoing import UndoMethod
+from pipeguard.config.directories import cache_folder
+from pipeguard.config.user_policy import usual_policy_path
+from pipeguard.installation import uninstall_command
+from pipeguard.state.paths import existing_state_folder
+from pipeguard.terminal.shells import find_completions, without_completion
+from pipeguard.unicode.display import visible
+
+if TYPE_CHECKING:
+    from pipeguard.clients.machine import Machine
+    from pipeguard.clients.undoing import UndoPlan
+
+DONE, NOT_DONE, REFUSED = 0, 1, 5
+_SERVICE = "/etc/systemd/system/pipeguard.service"  # as docs/serve.md installs it
+
+
+@click.command("uninstall", short_help="Remove the guard everywhere, and say what is left.")
+@click.option("--dry-run", is_flag=True, help="Show what would be removed; change nothing.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def command(*, dry_run: bool, yes: bool) -> None:
+    """Remove the guard from every client, and the completion from your shells.
+
+    Your policy and what was recorded stay; it says where they are, and how to remove the program.
+
+    \b
+    Examples:
+      pipeguard uninstall --dry-run
+      pipeguard uninstall --yes
+
+    \b
+    Exit codes:
+      0  no client starts its servers with PipeGuard any more
+      1  nothing was changed: you declined, or --dry-run
+      5  a file was refused, or a server could not be restored
+    """  # noqa: D301  click reads the mark
+    from pipeguard.cli._setup_request import SetupRequest
+
+    options = dict.fromkeys(_SETUP_OPTIONS) | {"undo": True, "take_all": True, "yes": yes}
+    request = SetupRequest((), options)
+    machine = request.machine()
+    plans = undo_plans(request, machine)
+    completions = find_completions(os.environ, machine.home)
+    report.undo_table(plans, machine)
+    for path in completions:
+        click.echo(f"Completion of `pipeguard`  {visible(str(path))}")
+    code = DONE
+    if plans or completions:
+        code = NOT_DONE
+        if dry_run:
+            click.echo("Nothing was changed.")
+        elif _may_remove(yes=yes):
+            code = _remove(plans, completions, machine)
+    else:
+        click.echo("No client is guarded, and no shell completes `pipeguard`.")
+    for line in _list_left(is_removed=code == DONE):
+        click.echo(line)
+    raise SystemExit(code)
+
+
+_SETUP_OPTIONS = (
+    *("names", "take_all", "scope", "project", "file", "gateway", "isolate", "undo", "check"),
+    *("dry_run", "yes", "as_json", "no_login", "disabled", "expose_urls", "shared", "launcher"),
+    "snippet",
+)
+
+
+def _may_remove(*, yes: bool) -> bool:
+    if yes or (sys.stdin.isatty() and click.confirm("\nRemove all of this?")):
+        return True
+    click.echo("Nothing was changed.  To remove it:  pipeguard uninstall --yes")
+    return False
+
+
+def _remove(plans: list[UndoPlan], completions: Iterable[Path], machine: Machine) -> int:
+    failed = write_undo(plans, machine)
+    report.undo_outcome(plans, failed, machine, again="")
+    for path in completions:
+        try:
+            _remove_completion(path, machine)
+            click.echo(f"Completion removed: {visible(str(path))}")
+        except (OSError, FileError) as error:
+            click.echo(f"Not changed: {visible(f'{path}: {error}')}", err=True)
+            failed[path] = str(error)
+    is_left = any(each.method is UndoMethod.LEFT for plan in plans for each in plan.undone)
+    return REFUSED if failed or is_left else DONE
+
+
+def _remove_completion(path: Path, machine: Machine) -> None:
+    """Remove a script, or lines of a shell's settings."""
+    if path.stem == "pipeguard":
+        path.unlink()
+        return
+    real = target(path, machine)
+    content = real.read_bytes()
+    if (without := without_completion(content)) == content:
+        raise FileError("remove its line that completes `pipeguard` by hand: it does more.")
+    replace(real, without, hashlib.sha256(content).hexdigest())
+
+
+def _list_left(*, is_removed: bool) -> Iterator[str]:
+    """The files that stay on this machine, and how to remove the program."""
+    state = existing_state_folder()
+    own = [Path(usual_policy_path()), Path(usual_policy_path()).with_name("pipeguard.yaml")]
+    own += [] if state is None else [state]
+    own += [Path(cache_folder()), Path(_SERVICE)]
+    left = [str(path) for path in own if path.exists()]
+    if left:
+        yield "Left as it is, with your policy and what was recorded:"
+        yield from (f"  {visible(path)}" for path in left)
+    if is_removed:
+        yield f"Then remove the program:  {uninstall_command()}"
+    if _SERVICE in left:
+        yield "And its service:  sudo systemctl disable --now pipeguard"
