@@ -28,6 +28,9 @@ from pipeguard.version import VERSION
 FOLDER = Path(__file__).parent / "snapshots"
 IS_WRITTEN = bool(os.environ.get("PIPEGUARD_SNAPSHOTS"))
 VARIES = {
+    # The program by its path, unless it is on the PATH.
+    r" --launcher \S+/pipeguard\b": "",
+    r"(?<![\w/.~])[\w/.~-]*\.venv[\w-]*/bin/pipeguard\b": "pipeguard",
     re.escape(str(FOLDER.parents[1])): "CODE",
     re.escape(sys.executable): "PYTHON",
     rf"\b{re.escape(VERSION)}\b": "VERSION",

@@ -7,12 +7,14 @@ import os
 import shlex
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 
 from pipeguard.cli.setup import command
 from pipeguard.clients import undoing
+from pipeguard.clients.edit import edit_entries
 from pipeguard.clients.entries import MAX_ENTRIES_CHARS
 from pipeguard.clients.history import records
 from tests.people import on_terminal
@@ -132,8 +134,12 @@ def test_without_records_all_entries_are_opened_at_once(
     path = home / ".cursor" / "mcp.json"
     path.write_text(json.dumps({"mcpServers": {f"it-{number}": entry for number in range(300)}}))
     edits: list[object] = []
-    edit = undoing.edit_entries
-    monkeypatch.setattr(undoing, "edit_entries", lambda *of: edits.append(of) or edit(*of))
+
+    def edit(*of: Any) -> Any:
+        edits.append(of)
+        return edit_entries(*of)
+
+    monkeypatch.setattr(undoing, "edit_entries", edit)
     assert run("--undo", "cursor", "--yes").exit_code == 0
     assert len(edits) == 1
     assert path.read_text().count('{"command": "srv", "args": ["a"]}') == 300
