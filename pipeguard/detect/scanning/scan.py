@@ -111,7 +111,7 @@ class Scan:
 
     @cached_property
     def reader(self) -> Reader:
-        """Has classifiers read what is opened; for most texts there is no need of it."""
+        """The reader of what is opened, made for the few texts that need it."""
         return Reader(self._json.length, self._budget, self.source.file_kind)
 
     def has_sign(self, name: str) -> bool:
