@@ -22,7 +22,7 @@ TABLES: list[dict[str, Any]] = [READINGS, ENCODINGS, PRINTING_PROGRAMS, DISGUISE
 
 
 def sent(text: str, view: str = "text", expect: Expect = Expect.BLOCK) -> Variant:
-    body: Object = {"tool": "send", "arguments": {"text": text}}
+    body: Object = {"tool": "send", "arguments": {"title": text}}
     return variant(Case("a-1", Split.TUNED, "secret", expect, "en", Way.ARGUMENTS, body), view)
 
 
