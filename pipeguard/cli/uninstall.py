@@ -19,7 +19,7 @@ from pipeguard.config.directories import cache_folder
 from pipeguard.config.user_policy import usual_policy_path
 from pipeguard.installation import uninstall_command
 from pipeguard.state.paths import existing_state_folder
-from pipeguard.terminal.shells import find_completions, without_completion
+from pipeguard.terminal.shells import completes, find_completions, without_completion
 from pipeguard.unicode.display import visible
 
 if TYPE_CHECKING:
@@ -108,9 +108,11 @@ def _remove_completion(path: Path, machine: Machine) -> None:
         return
     real = target(path, machine)
     content = real.read_bytes()
-    if (without := without_completion(content)) == content:
-        raise FileError("remove its line that completes `pipeguard` by hand: it does more.")
-    replace(real, without, hashlib.sha256(content).hexdigest())
+    if (without := without_completion(content)) != content:
+        replace(real, without, hashlib.sha256(content).hexdigest())
+    if completes(without):
+        why = "it does more, or is of a block."
+        raise FileError(f"remove its line that completes `pipeguard` by hand: {why}")
 
 
 def _list_left(*, is_removed: bool) -> Iterator[str]:

@@ -16,11 +16,13 @@ _SETTINGS = {
     # learn.microsoft.com/powershell/module/microsoft.powershell.core/about/about_profiles
     "powershell": (f".config/powershell/{_PROFILE}", f"Documents/PowerShell/{_PROFILE}"),
 }
-_MARKS = ("pipeguard completion", "_PIPEGUARD_COMPLETE")
+_MARKS = (b"pipeguard completion", b"_PIPEGUARD_COMPLETE")
 _ONLY_COMPLETES = re.compile(
     rb"(?:eval \"\$\(|source <\()?pipeguard completion \w+"
-    rb"(?:\)\"?| \| Out-String \| Invoke-Expression)"
+    rb"(?:\)\"?| \| Out-String \| Invoke-Expression)\s*"
 )
+# A line that the next one belongs to.
+_GOES_ON = re.compile(rb"(?:.*(?:[\\&|({]|\b(?:then|do|else|in)|<<.*)|[^(]*\))\s*", re.DOTALL)
 MOST_BYTES = 2**20  # read of a shell's settings file
 
 
@@ -44,9 +46,7 @@ def install_command(shell: str) -> str:
 def is_installed(shell: str, environment: Mapping[str, str], user_folder: Path) -> bool:
     """True if a new shell would complete `pipeguard`, according to its settings and scripts."""
     return any(path.exists() for path in _scripts(shell, environment, user_folder)) or any(
-        mark in _text(path)
-        for path in _settings(shell, environment, user_folder)
-        for mark in _MARKS
+        map(completes, map(_content, _settings(shell, environment, user_folder)))
     )
 
 
@@ -55,13 +55,27 @@ def find_completions(environment: Mapping[str, str], user_folder: Path) -> list[
     scripts = [path for shell in SHELLS for path in _scripts(shell, environment, user_folder)]
     settings = [path for shell in SHELLS for path in _settings(shell, environment, user_folder)]
     found = [path for path in scripts if path.exists()]
-    return found + [path for path in settings if any(mark in _text(path) for mark in _MARKS)]
+    return found + [path for path in settings if completes(_content(path))]
+
+
+def completes(settings: bytes) -> bool:
+    """True if a line of a shell's settings that is no comment completes `pipeguard`."""
+    lines = (line for line in settings.splitlines() if not line.lstrip().startswith(b"#"))
+    return any(mark in line for line in lines for mark in _MARKS)
 
 
 def without_completion(settings: bytes) -> bytes:
-    """A shell's settings without the lines that only complete `pipeguard`."""
-    lines = settings.splitlines(keepends=True)
-    return b"".join(line for line in lines if not _ONLY_COMPLETES.fullmatch(line.strip()))
+    """A shell's settings without the lines that only complete `pipeguard`.
+
+    A line stays if it is of a block or continues another: an empty `if` is an error in a shell.
+    """
+    kept, before = list[bytes](), b""
+    for line in settings.splitlines(keepends=True):
+        if _GOES_ON.fullmatch(before) or not _ONLY_COMPLETES.fullmatch(line):
+            kept.append(line)
+            if line.strip() and not line.lstrip().startswith(b"#"):
+                before = line
+    return b"".join(kept)
 
 
 def _scripts(shell: str, environment: Mapping[str, str], user_folder: Path) -> list[Path]:
@@ -85,9 +99,9 @@ def _folder(environment: Mapping[str, str], variable: str, usual: Path) -> Path:
     return Path(value) if os.path.isabs(value) else usual
 
 
-def _text(path: Path) -> str:
+def _content(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
-            return file.read(MOST_BYTES).decode("utf-8", "replace")
+            return file.read(MOST_BYTES)
     except OSError:
-        return ""
+        return b""

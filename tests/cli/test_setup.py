@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from pipeguard.cli import cli
 from pipeguard.cli.setup import command
 from pipeguard.clients import undoing
 from pipeguard.clients.edit import edit_entries
@@ -163,6 +164,33 @@ def test_uninstalling_removes_the_guard_and_the_completion(
     assert (home / ".bashrc").read_text() == "alias a=b\n"
     (home / ".zshrc").unlink()
     snapshot.commands("uninstall-nothing", "uninstall")
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        "if true; then\n{}\nfi\n",
+        "if true; then\n  {}\nfi\n",
+        "f() {{\n# ours\n\n{}\n}}\n",
+        "true && \\\n{}\nalias b=c\n",
+        "case a in a)\n{}\n;; esac\n",
+    ],
+)
+def test_uninstalling_leaves_settings_that_a_shell_reads(home: Path, block: str) -> None:
+    line = 'eval "$(pipeguard completion bash)"'
+    settings = home / ".bashrc"
+    settings.write_text(f"{line}\nalias a=b\n{block.format(line)}")
+    done = CliRunner().invoke(cli, ["uninstall", "--yes"])
+    assert "by hand" in done.output
+    assert done.exit_code == 5
+    assert settings.read_text() == f"alias a=b\n{block.format(line)}"
+
+
+def test_a_comment_completes_nothing(home: Path) -> None:
+    (home / ".bashrc").write_text('# eval "$(pipeguard completion bash)"\n')
+    done = CliRunner().invoke(cli, ["uninstall", "--yes"])
+    assert "no shell completes" in done.output
+    assert done.exit_code == 0
 
 
 def test_what_could_not_be_read_and_undone_is_not_written(home: Path, launcher: str) -> None:
