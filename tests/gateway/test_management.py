@@ -25,7 +25,7 @@ from tests.gateway.served import (
 from tests.gateway.test_serving import ask, played
 from tests.launch.processes import until
 from tests.wrap.deciding import decide
-from tests.wrap.wrapped import Json, Object
+from tests.wrap.wrapped import PYTHON, SERVER, Json, Object
 
 ALL: Object = {"add": True, "remove": True}
 NEW: dict[str, Json] = {"command": ACTOR[0], "args": [*ACTOR[1:]], "reason": "It returns texts."}
@@ -200,9 +200,13 @@ def test_the_official_client_proposes_a_server(tmp_path: Path) -> None:
 
 @pytest.mark.real
 def test_read_only_lets_nothing_be_called_that_changes_something(tmp_path: Path) -> None:
-    with serve(tmp_path, "--read-only") as client:
+    writer = tmp_path / "writer.py"
+    writer.write_text(SERVER.read_text().replace('"Returns its text."', '"Writes a text to disk."'))
+    entry: Object = {"command": PYTHON[0], "args": [*PYTHON[1:], str(writer)], "trust": "first-use"}
+    file = write_servers(tmp_path, {"one": entry})
+    with Served(tmp_path, "--config", str(file), "--read-only") as client:
         client.initialize()
-        assert client.call("retrieve_tools", query="return text").startswith("No tool matches")
+        assert client.call("retrieve_tools", query="write a text").startswith("No tool matches")
         given: Object = {"name": "one__echo", "arguments": {"text": "x"}}
         refused = client.ask("tools/call", name="call_tool_write", arguments=given)
         assert "There is no tool" in text_of(refused)
