@@ -14,9 +14,9 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from pipeguard.firewall.finding import Action, Direction, Verdict
+from pipeguard.firewall.finding import Direction, Verdict
 from pipeguard.firewall.protocol.json_values import JsonObject
-from pipeguard.firewall.session.remedies import is_held
+from pipeguard.firewall.session.remedies import is_held_verdict
 from pipeguard.gateway.life import ServerState
 
 # What a client waits for while a server works. Lists are ours, and a subscription has no end.
@@ -144,8 +144,7 @@ class Signals(NamedTuple):
 
 def counted_action(verdict: Verdict) -> str:
     """The action by which a message is counted; `held` if definitions only wait."""
-    blocking = [each.rule for each in verdict.findings if each.action is Action.BLOCK]
-    return "held" if is_held(blocking) else verdict.action.name.lower()
+    return "held" if is_held_verdict(verdict) else verdict.action.name.lower()
 
 
 PAST_STEP_SECONDS, PAST_FIGURES = 5.0, 13  # a minute

@@ -29,7 +29,7 @@ from pipeguard.firewall.policy import Mode, Policy, Trust
 from pipeguard.firewall.protocol.message import Message, parse
 from pipeguard.firewall.protocol.strict_json import STACK_BYTES
 from pipeguard.firewall.session.guard import Guard
-from pipeguard.firewall.session.remedies import is_held
+from pipeguard.firewall.session.remedies import is_held_verdict
 from pipeguard.identity.server_name import Launched
 from pipeguard.log import Log, Trace, make_say
 from pipeguard.rulebook.cache import load_engines
@@ -72,9 +72,8 @@ class _RunTally:
             return
         enforced = max(map(enforced_action, verdict.findings))
         would = enforced > verdict.action and enforced > Action.WARN
-        blocking = (each.rule for each in verdict.findings if each.action is Action.BLOCK)
         name = "would_be_stopped" if would else _COUNTED.get(verdict.action)
-        name = "held" if name == "blocked" and is_held(blocking) else name
+        name = "held" if name == "blocked" and is_held_verdict(verdict) else name
         if name is not None:
             with self._lock:
                 self._counts[name] += 1

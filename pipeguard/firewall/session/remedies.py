@@ -10,6 +10,8 @@ from collections.abc import Iterable
 from enum import Enum
 from typing import NamedTuple
 
+from pipeguard.firewall.finding import Action, Verdict
+
 
 class Way(Enum):
     """The way to let something pass; the later, the less one command can do."""
@@ -211,6 +213,11 @@ def find_remedy(rule: str) -> Remedy:
     """Find the remedy for what a rule stops."""
     family = rule.partition(".")[0]
     return _ROWS.get(rule) or _ROWS.get(f"{family}.", _EXCEPTION)
+
+
+def is_held_verdict(verdict: Verdict) -> bool:
+    """True if all that blocks a judged message are definitions that wait for a decision."""
+    return is_held(each.rule for each in verdict.findings if each.action is Action.BLOCK)
 
 
 def is_held(rules: Iterable[str]) -> bool:
