@@ -25,8 +25,8 @@ from pipeguard.state.exceptions import (
     decisive,
     differences,
     enforced_action,
-    find_demo_event,
     find_event,
+    is_wall,
     stopping,
 )
 from pipeguard.state.paths import existing_store, store_path
@@ -55,11 +55,6 @@ _KINDS = {
 }
 _FAILED = "The server is isolated. What it wanted is granted, but could not be reached."
 _REFUSED = "The server is isolated, and did not get what it wanted."
-
-
-def is_wall(rule: str) -> bool:
-    """True if a rule tells of something that an isolated server wanted."""
-    return rule.startswith(("egress.", "isolation."))
 
 
 def is_file(finding: dict[str, str]) -> bool:
@@ -134,7 +129,7 @@ def command(what: str, *, full: bool, redacted: bool, as_json: bool) -> None:
     elif family.islower():
         raise PipeGuardError(_explain_unknown(what, rules))
     else:
-        event = find_demo_event(store_path(), what) or find_event(store_path(), what)
+        event = find_event(store_path(), what, with_demo=True)
         fields = _redacted_fields(event) if redacted else _event_fields(event, rules)
         if as_json:
             click.echo(json.dumps(fields, indent=2))
@@ -234,7 +229,7 @@ def _event_fields(event: AuditedEvent, rules: dict[str, Rule]) -> dict[str, Any]
         "action": event.action,
         "findings": findings,
         "given_now": now is not None,
-        "commands": [command for _, command in _decisions(event, now)],
+        "commands": [command for _, command in _decisions(event, now, _why_not_given(event))],
     }
 
 
@@ -262,7 +257,7 @@ def _head(event: AuditedEvent, now: GivenNow | None) -> list[str]:
 
 def _event_page(event: AuditedEvent, rules: dict[str, Rule], *, is_full: bool) -> str:
     """Say what happened, on which words, and what to do next: of one rule, or of all."""
-    now = _now(event)
+    now, refused = _now(event), _why_not_given(event)
     lines = _head(event, now)
     lines += [_label("Differs", visible(line)) for line in differences(event)]
     leading = stopping(event) or list(event.findings)
@@ -275,11 +270,11 @@ def _event_page(event: AuditedEvent, rules: dict[str, Rule], *, is_full: bool) -
             lines += _passage_lines(finding, event, is_past=now is not None, is_full=is_full)
         if not is_full and len(passages) > SHOWN_PASSAGES:
             lines.append(_label("", f"and {len(passages) - SHOWN_PASSAGES} more"))
-        refused = _why_not_given(event) if is_wall(rule) else ""
-        what_to_do = (refused or words["fix"]) if now is None else GIVEN_BY_NOW
+        fix = (refused if is_wall(rule) else "") or words["fix"]
+        what_to_do = fix if now is None else GIVEN_BY_NOW
         about = (("Why", words["why"]), ("Do", what_to_do))
         lines += [_label(label, visible(text)) for label, text in about if text]
-    lines += ["", *(f"{label}  {command}" for label, command in _decisions(event, now))]
+    lines += ["", *(f"{label}  {command}" for label, command in _decisions(event, now, refused))]
     if event.findings and not is_full:
         others = len(all_rules) - 1
         more = f"All of it, with {pluralize(others, 'more rule')}:" if others else "All of it:"
@@ -399,12 +394,14 @@ def _now(event: AuditedEvent) -> GivenNow | None:
 
 
 def _why_not_given(event: AuditedEvent) -> str:
+    if not any(is_wall(each["rule"]) for each in event.findings):
+        return ""
     from pipeguard.cli._give import why_not_given
 
     return why_not_given(event)
 
 
-def _decisions(event: AuditedEvent, now: GivenNow | None) -> list[tuple[str, str]]:
+def _decisions(event: AuditedEvent, now: GivenNow | None, refused: str) -> list[tuple[str, str]]:
     """The commands with which a person can decide about an event; models never see them."""
     if event.is_of_demo:
         return [("There is nothing to decide: it was played by", "pipeguard demo")]
@@ -425,7 +422,7 @@ def _decisions(event: AuditedEvent, now: GivenNow | None) -> list[tuple[str, str
     way = find_remedy(decisive(stopping(event))).way
     if way is Way.EXCEPTION:
         steps.append(("If you want it all the same:", f"pipeguard allow {event.name}"))
-    elif way is Way.GRANT and not _why_not_given(event):
+    elif way is Way.GRANT and not refused:
         steps.append((GIVE, f"pipeguard allow {event.name}"))
     elif way is Way.POLICY:
         steps.append(("Your policy is in the file that this names:", "pipeguard policy path"))

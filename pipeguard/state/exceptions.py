@@ -64,17 +64,23 @@ class AuditedEvent:
     is_of_demo: bool = False
 
 
-def find_event(store: Path, name: str) -> AuditedEvent:
-    """Look an event up in the audit.
+def find_event(store: Path, name: str, *, with_demo: bool = False) -> AuditedEvent:
+    """Look an event up in the audit, and then in what the last demonstration left beside it.
+
+    Args:
+        store: the store.
+        name: of the event.
+        with_demo: whether an event of the demonstration will do, which nobody can decide about.
 
     Raises:
         StateError: the store cannot be read.
         PipeGuardError: no such event is in it.
     """
-    with Store.open(store) as opened:
-        for row in rows(opened, AuditFilter(event=name)):
-            return _to_event(row)
-    if find_demo_event(store, name) is not None:
+    if (event := _look_up(store, name)) is not None:
+        return event
+    if (event := _look_up(store.with_name(DEMO_STORE_NAME), name)) is not None:
+        if with_demo:
+            return replace(event, is_of_demo=True)
         raise PipeGuardError(
             f"event {name} is of `pipeguard demo`: nothing is left to decide about it."
         )
@@ -84,15 +90,18 @@ def find_event(store: Path, name: str) -> AuditedEvent:
     )
 
 
-def find_demo_event(store: Path, name: str) -> AuditedEvent | None:
-    """Look an event up in what the last demonstration left beside the store."""
-    demo = store.with_name(DEMO_STORE_NAME)
-    if not demo.is_file():
+def _look_up(store: Path, name: str) -> AuditedEvent | None:
+    if not store.is_file():
         return None
-    with Store.open(demo) as opened:
+    with Store.open(store) as opened:
         for row in rows(opened, AuditFilter(event=name)):
-            return replace(_to_event(row), is_of_demo=True)
+            return _to_event(row)
     return None
+
+
+def is_wall(rule: str) -> bool:
+    """True if a rule tells of something that an isolated server wanted."""
+    return rule.startswith(("egress.", "isolation."))
 
 
 def _to_event(row: AuditRow) -> AuditedEvent:

@@ -13,7 +13,7 @@ from pipeguard.cli.explain import command
 from pipeguard.firewall.finding import Action, Confidence, Finding, Severity
 from pipeguard.isolation.sandbox import this_host
 from pipeguard.state.audit import Audit, AuditEntry, findings_json
-from pipeguard.state.paths import store_path
+from pipeguard.state.paths import DEMO_STORE_NAME, store_path
 from pipeguard.state.store import Store
 from pipeguard.version import VERSION
 from tests.each import each
@@ -148,6 +148,11 @@ def test_what_can_be_published_of_an_event_has_neither_text_nor_names() -> None:
     assert first.startswith("- injection.classifier: cut, confidence high, in result.text, ")
     assert "read as text, 21 characters" in first
     assert "Latin letters" in output
+
+
+def test_a_damaged_store_of_the_demonstration_hides_no_event() -> None:
+    store_path().with_name(DEMO_STORE_NAME).write_bytes(b"no database" * 100)
+    assert run("RUN1.c0").output.startswith("RUN1.c0: PipeGuard blocked it.")
 
 
 def test_each_flow_is_explained_by_itself() -> None:

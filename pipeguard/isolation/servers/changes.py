@@ -24,6 +24,7 @@ from pipeguard.isolation.walls.revocation import (
     plan_revocation,
     revocation_command,
 )
+from pipeguard.state.exceptions import is_wall
 from pipeguard.state.noted_policies import noted_policy
 from pipeguard.state.paths import store_path
 from pipeguard.state.store import Store
@@ -37,23 +38,17 @@ if TYPE_CHECKING:
     from pipeguard.isolation.walls.grants import WallGrant
     from pipeguard.state.exceptions import AuditedEvent
 
-WALLS = ("egress.", "isolation.")
 # Grants that come from options, arguments or built-in profiles and cannot be revoked.
 _WAYS = {
     ITS_OPTIONS: "Its options give it {what}, {where}: change that there.",
     ITS_ARGUMENTS: (
         "{what} is among the arguments of its command, {where}, which grants it: change it there."
     ),
-    KNOWN: (
-        "It gets {what} because PipeGuard knows its package: `--isolate bubblewrap` instead of"
-        " `auto` grants none of that ({where})."
-    ),
+    KNOWN: "It gets {what} because PipeGuard knows its package, however it is isolated ({where}).",
 }
 
 
-def find_wall_grant(
-    event: AuditedEvent, port: int | None = None, *, is_wide: bool = False
-) -> WallGrant | None:
+def find_wall_grant(event: AuditedEvent, port: int | None, *, is_wide: bool) -> WallGrant | None:
     """Find what would let a server through that hit a wall; None for any other event.
 
     Args:
@@ -64,7 +59,7 @@ def find_wall_grant(
     Raises:
         PolicyError: it is not offered.
     """
-    if not any(finding.get("rule", "").startswith(WALLS) for finding in event.findings):
+    if not any(is_wall(finding.get("rule", "")) for finding in event.findings):
         return None
     return find_grant(event.findings, this_host(), port, is_wide=is_wide)
 
