@@ -109,7 +109,7 @@ class ServerHere:
                 if held.engine == Isolation.LEARN
                 else "not isolated"
             )
-        here = self.touches.engine
+        here = "" if self.touches.extent is None else self.touches.extent.engine
         engine = held.engine if here in ("", held.engine) else f"{held.engine}: {here}"
         return f"isolated by {self.isolator} ({engine})"
 
@@ -316,7 +316,7 @@ def preview_lines(words: tuple[str, ...], preview: ServerPreview) -> Iterator[st
     if preview.problem or preview.extent is None:
         yield from wrap_text(f"It would not start isolated: {preview.problem}", "")
         return
-    yield f"Isolated ({preview.engine}), it would get:"
+    yield f"Isolated ({preview.extent.engine}), it would get:"
     yield from extent_lines(preview.extent)
     if needs := ServerCommand(words).describe_needs({}, str(Path.home())):
         yield from wrap_text(needs, "  ")

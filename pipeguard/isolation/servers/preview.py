@@ -40,13 +40,11 @@ class ServerPreview(NamedTuple):
         extent: what it is given; None where that is not known, or where nothing is kept from it.
         container: of one that is a container by its own words, how it is started; else None.
         problem: why it would not start isolated; empty where it would, and where it is not.
-        engine: that isolates it here, as `bubblewrap`.
     """
 
     extent: Extent | None = None
     container: Hardened | None = None
     problem: str = ""
-    engine: str = ""
 
     def fields(self) -> dict[str, object]:
         """For programs."""
@@ -81,7 +79,7 @@ def preview_server(
         extent = preview(options, name, requested, {**os.environ, **variables}, folder=folder)
     except PipeGuardError as error:
         return ServerPreview(problem=str(error))
-    return ServerPreview(extent._replace(engine=engine), engine=engine)
+    return ServerPreview(extent._replace(engine=engine))
 
 
 def preview(
