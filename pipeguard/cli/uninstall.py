@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeguard.cli import _undo_report as report
+from pipeguard.cli.setup import command as setup
 from pipeguard.cli.setup import undo_plans, write_undo
 from pipeguard.clients.files import FileError, replace, target
 from pipeguard.clients.undoing import UndoMethod
@@ -51,7 +52,8 @@ def command(*, dry_run: bool, yes: bool) -> None:
     """  # noqa: D301  click reads the mark
     from pipeguard.cli._setup_request import SetupRequest
 
-    options = dict.fromkeys(_SETUP_OPTIONS) | {"undo": True, "take_all": True, "yes": yes}
+    unset = dict.fromkeys(str(each.name) for each in setup.params)
+    options = unset | {"undo": True, "take_all": True, "yes": yes}
     request = SetupRequest((), options)
     machine = request.machine()
     plans = undo_plans(request, machine)
@@ -71,13 +73,6 @@ def command(*, dry_run: bool, yes: bool) -> None:
     for line in _list_left(is_removed=code == DONE):
         click.echo(line)
     raise SystemExit(code)
-
-
-_SETUP_OPTIONS = (
-    *("names", "take_all", "scope", "project", "file", "gateway", "isolate", "undo", "check"),
-    *("dry_run", "yes", "as_json", "no_login", "disabled", "expose_urls", "shared", "launcher"),
-    "snippet",
-)
 
 
 def _may_remove(*, yes: bool) -> bool:
