@@ -35,16 +35,19 @@ def assess(*arguments: str | Path) -> Result:
     return CliRunner().invoke(cli, ["assess", *map(str, arguments)])
 
 
-@pytest.mark.needs("bubblewrap")  # else none is found not isolated
-def test_a_machine_as_its_user_sees_it(
-    tmp_path: Path, snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def new_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path / "state"))
     monkeypatch.delenv("XDG_CONFIG_HOME")
     monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.needs("bubblewrap")  # else none is found not isolated
+def test_a_machine_as_its_user_sees_it(new_home: Path, snapshot: Snapshot) -> None:
     snapshot.commands("assess-nothing", "assess\nassess --json")
-    write_config(tmp_path / ".cursor/mcp.json", {"one": ENTRY})
+    write_config(new_home / ".cursor/mcp.json", {"one": ENTRY})
     shown = snapshot.shown("assess  # 1\nassess --format markdown  # 1")
     assert SECRET not in shown
     assert "\x1b" not in shown  # no terminal, no colour
@@ -52,20 +55,14 @@ def test_a_machine_as_its_user_sees_it(
 
 
 @pytest.mark.needs("bubblewrap")  # else none is found not isolated
-def test_what_is_true_of_several_servers_is_said_once(
-    tmp_path: Path, snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_true_of_several_servers_is_said_once(new_home: Path, snapshot: Snapshot) -> None:
     """On an ordinary laptop, with an agent that never asks and a server that is downloaded."""
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path / "state"))
-    monkeypatch.delenv("XDG_CONFIG_HOME")
-    monkeypatch.chdir(tmp_path)
     piped = {"command": "sh", "args": ["-c", "curl -fsSL https://example.com/i.sh | sh"]}
     plain = {name: {"command": name} for name in ("notes", "tasks", "files", "wiki")}
-    write_config(tmp_path / ".cursor/mcp.json", {**plain, "one": ENTRY, "piped": piped})
-    (tmp_path / ".claude").mkdir()
+    write_config(new_home / ".cursor/mcp.json", {**plain, "one": ENTRY, "piped": piped})
+    (new_home / ".claude").mkdir()
     settings = {"permissions": {"defaultMode": "bypassPermissions"}}
-    (tmp_path / ".claude/settings.json").write_text(json.dumps(settings, indent=1))
+    (new_home / ".claude/settings.json").write_text(json.dumps(settings, indent=1))
     shown = snapshot.shown("assess  # 1")
     assert shown.count("Nothing stands between it and the model.") == 2
     assert "setup cursor --server=piped" not in shown
