@@ -122,9 +122,9 @@ FAMILIES: dict[str, str] = {
         " usually are, so that `pipeguard allow` writes to them."
     ),
     "secrets.foreign-placeholder": (
-        "A placeholder in a call that stands for a secret of another server, of another client or"
-        " of an earlier run, or of nobody. Secrets are put back only for the server that they came"
-        " from, as long as it runs."
+        "A placeholder in a call whose secret belongs to another server, another client, an"
+        " earlier run, or nobody. PipeGuard puts a secret back only for the server that it came"
+        " from, while that server runs."
     ),
     "secrets.known": (
         "A secret that PipeGuard sent to the server, or read from the keyring for it, in what the"

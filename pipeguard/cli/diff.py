@@ -184,7 +184,7 @@ def page(entry: HeldDefinition) -> str:
 def overview(entries: Sequence[HeldDefinition]) -> list[str]:
     """Definitions that wait, one a line: flagged ones first, then what changed; and their counts.
 
-    A version that nobody approved was only seen: what differs from it changed since then.
+    What differs from a version that nobody approved has changed since it was first seen.
     """
     rows = sorted((_overview_row(entry) for entry in entries), key=lambda row: STATES.index(row[0]))
     counts = Counter(state for state, *_ in rows)

@@ -71,5 +71,5 @@ def _find_setting(path: Path, name: str, spec: FileSpec, value: object) -> Itera
     if node is None or type(data := node.data()) is not type(value) or data != value:
         return
     key, line = ".".join(spec.servers[0]), find_line(reading.text, node.start)
-    message = f"With `{key}: {json.dumps(value)}`, {name} asks nobody before a call."
+    message = f"With `{key}: {json.dumps(value)}`, {name} does not ask before a call."
     yield replace(UNASKED.at(path, message, line=line, key=key), client=spec.client)

@@ -174,7 +174,7 @@ class Flows:
                 self._calls.add_passed(tool.key, frame)
 
     def passed_calls(self, tool: Tool) -> list[bytes] | None:
-        """The last calls of a tool, the newest last; None if nobody can tell any more.
+        """The last calls of a tool, the newest last; None if they may have been forgotten.
 
         One that is too long, or holds a secret, is empty.
         """
