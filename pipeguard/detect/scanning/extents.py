@@ -377,7 +377,7 @@ class _JsonStrings:
         """Remember the text; the first question reads it."""
         self._text = text
 
-    @cached_property
+    @property
     def data(self) -> bytes:
         """The text as a model reads it, with what escapes mean in their place."""
         data = self._text.data
@@ -405,7 +405,8 @@ class _JsonStrings:
     def names(self, low: int, high: int) -> list[bytes]:
         """The surroundings of the strings in a range: names, short values and marks."""
         bounds = [low, *(at for part in self.within(low, high) for at in part), high]
-        return [self.data[start:end] for start, end in [*pairwise(bounds)][::2]]
+        data = self.data
+        return [data[start:end] for start, end in [*pairwise(bounds)][::2]]
 
     def around(self, low: int, high: int) -> Range | None:
         """The string that contains a range of the text, perhaps with a quote; None without one."""

@@ -37,6 +37,9 @@ LITERALS = "literals"
 _SIGNS_TO_CLIENT = frozenset(ENCODINGS) | SPACED_OUT
 # `windows` means something beside `acts` alone.
 _SIGNS_TO_SERVER = _SIGNS_TO_CLIENT | {LITERALS, "windows", "acts"}
+GAP = (
+    b"\n\xff\n"  # between texts that are looked at together: a byte that no text has, and line ends
+)
 FEW_RULES = 8  # that could match in a text, and are asked whether they do
 FEW_MATCHES = 8  # of one rule, that are rated
 FEW_SEARCHES = 32  # of as many bytes as the text has
@@ -78,7 +81,7 @@ def first_look(lookup: RuleLookup, text: MessageText) -> FirstLook | None:
     if keys:
         parts.append(keys)
     # One pass over all. A hit across the gap costs a full scan, which does not confirm it.
-    hits = lookup.plain.look(b"\n\n".join(parts) if len(parts) > 1 else data)
+    hits = lookup.plain.look(GAP.join(parts) if len(parts) > 1 else data)
     opened = lookup.opener.stretches(data) if lookup.opener is not None else []
     return FirstLook((data, joined), keys, hits, opened, values)
 

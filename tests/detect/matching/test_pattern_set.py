@@ -106,6 +106,7 @@ NARROWING = {
     "secrets.kubernetes-secret": "the manifest says that it is a Secret",
     "secrets.sidekiq-credentials": "the vendor's name, because anybody's URL has such a login",
     "secrets.bip39-phrase": "the first three of the numbered words",
+    "secrets.value-sent": "no seam of texts that are looked at together (first_look.GAP)",
     "secrets.secret-beside": "at most four words between, because more is prose",
 }
 
