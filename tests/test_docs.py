@@ -26,8 +26,8 @@ PAGES["SECURITY.md"] = (TOP / "SECURITY.md").read_text(encoding="utf-8")
 EVERYTHING = "\n".join(PAGES.values())
 OTHER_PAGES = ["CONTRIBUTING.md", "CHANGELOG.md", "benchmarks/README.md", "training/README.md"]
 MOST_README_LINES = 110
-MOST_PAGES = 15
-MOST_BYTES = 116 * 1024  # of the pages in docs/, and of those for people at the top
+MOST_PAGES = 17
+MOST_BYTES = 124 * 1024  # of the pages in docs/, and of those for people at the top
 MOST_WORDS = 40
 HELP = {"-h", "--help"}
 COMMAND = re.compile(r"(?<![\w./-])pipeguard ([^|;`$\n]+)")

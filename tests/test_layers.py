@@ -73,6 +73,7 @@ LAYERS = (
     "assess",
     "demo",
     "doctor",
+    "ui",
     "cli",
     "__main__",
     "__init__",

@@ -21,7 +21,7 @@ SECTIONS = {
     "Guard": ("setup", "status", "wrap", "serve"),
     "When something was stopped": ("explain", "allow", "audit"),
     "What servers may reach": ("isolate",),
-    "Definitions that wait for you": ("diff", "approve", "reject", "forget"),
+    "Definitions that wait for you": ("ui", "diff", "approve", "reject", "forget"),
     "Check": ("assess", "doctor", "scan", "rules", "policy"),
     "The gateway of `serve`": ("tools", "servers", "tokens", "logs", "top"),
     "Logins and secrets": ("auth", "secrets"),

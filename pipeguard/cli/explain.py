@@ -11,7 +11,6 @@ import click
 
 from pipeguard.cli import _completions as completions
 from pipeguard.cli._isolated_servers import stored_targets
-from pipeguard.cli._rule_texts import FAMILIES
 from pipeguard.errors import PipeGuardError
 from pipeguard.firewall.finding import Action
 from pipeguard.firewall.protocol.methods import METHODS
@@ -20,6 +19,7 @@ from pipeguard.firewall.session.remedies import Way, find_remedy
 from pipeguard.rulebook.packs import load_rules, sources
 from pipeguard.rulebook.proof import sample_place, texts
 from pipeguard.rulebook.reference import usual_action
+from pipeguard.rulebook.rule_texts import FAMILIES
 from pipeguard.state.exceptions import (
     STOPPED,
     decisive,

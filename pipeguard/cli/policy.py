@@ -13,7 +13,6 @@ import click
 
 from pipeguard.cli._groups import CommandGroup
 from pipeguard.cli._person import Person, new_token, token_path
-from pipeguard.cli._rule_texts import FAMILIES
 from pipeguard.config.effective_policy import PROJECT_FILE, combine, project_policy_path
 from pipeguard.config.policy_file import PolicyFile, PolicyScope, parse_policy, policy_text
 from pipeguard.config.strict_yaml import Document
@@ -22,6 +21,7 @@ from pipeguard.errors import InputError
 from pipeguard.firewall.session.remedies import Way, find_remedy
 from pipeguard.rulebook.cache import load_engines
 from pipeguard.rulebook.packs import load_rules
+from pipeguard.rulebook.rule_texts import FAMILIES
 from pipeguard.runtime.progress import COMPILING, say_if_slow
 from pipeguard.state.exceptions import save
 from pipeguard.unicode.display import suggestion

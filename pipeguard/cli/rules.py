@@ -11,7 +11,6 @@ import click
 
 from pipeguard.cli import _completions as completions
 from pipeguard.cli._groups import CommandGroup
-from pipeguard.cli._rule_texts import FAMILIES
 from pipeguard.cli._rules_report import (
     failure_fields,
     failures_page,
@@ -31,6 +30,7 @@ from pipeguard.rulebook.nearness import near_all
 from pipeguard.rulebook.packs import MAX_PACK_BYTES, PackFile, load_rules, model
 from pipeguard.rulebook.proof import prove_all, texts
 from pipeguard.rulebook.reference import usual_action
+from pipeguard.rulebook.rule_texts import FAMILIES
 from pipeguard.runtime.progress import COMPILING, say_if_slow
 from pipeguard.unicode.display import suggestion, visible
 

@@ -215,6 +215,26 @@ def held_events(store: Store, since: str) -> list[AuditedEvent]:
     ]
 
 
+def stopped_events(store: Store, since: str, limit: int) -> list[AuditedEvent]:
+    """The events that stopped or changed something after a moment, the newest first.
+
+    Args:
+        store: the store.
+        since: the moment (ISO 8601, UTC).
+        limit: of each action, at most this many.
+
+    Raises:
+        StateError: the store cannot be read.
+    """
+    found = [
+        _to_event(row)
+        for action in STOPPED
+        for row in rows(store, AuditFilter(since=since, action=action, limit=limit))
+        if row.entry.event
+    ]
+    return sorted(found, key=lambda event: event.time, reverse=True)
+
+
 def is_held(event: AuditedEvent) -> bool:
     """True for a call that waited for a decision, and may still do so."""
     return event.action == "ask"

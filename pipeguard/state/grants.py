@@ -72,6 +72,17 @@ def make_grant(store: Store, grant: CallGrant, minutes: float = MINUTES) -> str:
     return expires
 
 
+def revoke_grant(store: Store, mark: str) -> bool:
+    """Take back a grant; False where it was used or has ended.
+
+    Raises:
+        StateError: the store cannot be written.
+    """
+    with store.transaction():
+        gone = store.connection.execute("DELETE FROM grants WHERE mark = ?", (mark,))
+        return gone.rowcount > 0
+
+
 class StoredGrants:
     """The grants in a store, for the processes that judge calls (firewall.session.guard.Grants).
 

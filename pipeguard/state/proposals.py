@@ -164,6 +164,24 @@ def reject(store: Store, shown: Proposal) -> bool:
     return True
 
 
+def restore(store: Store, before: Proposal) -> bool:
+    """Take back a decision: the proposal waits again as it was.
+
+    Returns:
+        False where an agent has proposed another server of this name meanwhile.
+    """
+    with store.transaction():
+        others = [each for each in proposals(store) if each.name == before.name]
+        if any(each.fingerprint != before.fingerprint for each in others):
+            return False
+        _record(store, before, "undo", "")
+        store.connection.execute(
+            f"INSERT OR REPLACE INTO proposals ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608  constants
+            (*before[:3], before.state.value, *before[4:]),
+        )
+    return True
+
+
 def remove(store: Store, shown: Proposal) -> bool:
     """End an approved server; False where it has changed meanwhile."""
     with store.transaction():

@@ -178,6 +178,42 @@ def reject(store: Store, shown: Iterable[HeldDefinition]) -> list[HeldDefinition
     return _decide(store, shown, "reject", _as_shown(store.reject))
 
 
+def restore(store: Store, decided: Iterable[HeldDefinition], *, is_approval: bool) -> bool:
+    """Take back a decision, and record that in the audit.
+
+    Args:
+        store: the store.
+        decided: as they were before.
+        is_approval: whether they were approved; False if they were rejected.
+
+    Returns:
+        False where one of them has changed since; then nothing is taken back.
+    """
+    moment = utc_text(datetime.now(UTC))
+    decided = list(decided)
+    with store.transaction():
+        if not all(_is_as_left(store, each, is_approval=is_approval) for each in decided):
+            return False
+        for each in decided:
+            store.put_back(each.server, each.pin)
+            entry = _entry(each, "undo", moment)
+            chain = f"UNDO-{secrets.token_hex(8).upper()}"
+            Audit(store, chain, each.server, moment).append_many([entry])
+    return True
+
+
+def _is_as_left(store: Store, definition: HeldDefinition, *, is_approval: bool) -> bool:
+    """True if a pin is as a decision left it."""
+    before = definition.pin
+    now = store.pins(definition.server).get((before.kind, before.name))
+    if is_approval:
+        is_trusted = now is not None and now.approved_fingerprint == before.held_fingerprint
+        return is_trusted and now is not None and now.held_definition is None
+    if before.approved_fingerprint in {None, before.held_fingerprint}:
+        return now is None
+    return now is not None and now.held_definition is None
+
+
 def _as_shown(
     decide: Callable[[str, str, str, str | None], object],
 ) -> Callable[[HeldDefinition], bool]:
@@ -327,4 +363,6 @@ _DONE = {
     "forget": "forgotten",
     "propose": "proposed",
     "withdraw": "withdrawn",
+    "dismiss": "dismissed",
+    "undo": "undone",
 }

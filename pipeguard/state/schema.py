@@ -135,6 +135,13 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             expires TEXT NOT NULL
         ) STRICT""",
     ),
+    (
+        # What a person wants to hear no more of, by the keys of its cards (ui.cards).
+        """CREATE TABLE dismissals (
+            key TEXT NOT NULL PRIMARY KEY,
+            made TEXT NOT NULL
+        ) STRICT""",
+    ),
 )
 
 

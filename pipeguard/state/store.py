@@ -49,6 +49,10 @@ _HAS_UNREVIEWED = "SELECT 1 FROM pins WHERE server = ? AND held IS NULL AND NOT 
 _REJECT = """
     UPDATE pins SET held = NULL, held_fingerprint = NULL, held_at = '', reason = ''
     WHERE server = ? AND kind = ? AND name = ?"""
+_PUT_BACK = """
+    INSERT OR REPLACE INTO pins (server, kind, name, approved, approved_fingerprint, held,
+        held_fingerprint, reason, approved_at, held_at, is_reviewed)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 _DELETE = "DELETE FROM pins WHERE server = ? AND kind = ? AND name = ?"
 
 
@@ -281,6 +285,11 @@ class Store(StateDatabase):
                 statement = _DELETE if is_new else _REJECT
                 self.connection.execute(statement, (server, pin.kind, pin.name))
         return pins
+
+    def put_back(self, server: str, pin: Pin) -> None:
+        """Store a pin as it was before a decision, in place of what the decision made of it."""
+        with self.transaction():
+            self.connection.execute(_PUT_BACK, (server, *pin))
 
     def forget(self, server: str, kind: str | None = None, name: str | None = None) -> int:
         """Delete pins, so that the next sight is the first; return how many.

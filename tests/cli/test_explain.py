@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 import pytest
 from click.testing import CliRunner, Result
 
-from pipeguard.cli._rule_texts import FAMILIES
+from pipeguard.rulebook.rule_texts import FAMILIES
 from pipeguard.cli.explain import command
 from pipeguard.firewall.finding import Action, Confidence, Finding, Severity
 from pipeguard.isolation.sandbox import this_host

@@ -1,0 +1,55 @@
+"""Events of which a person wants to hear no more; what they stopped stays stopped."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from pipeguard.state.audit import Audit
+from pipeguard.state.database import translated_errors
+from pipeguard.state.review import decision_entry
+from pipeguard.state.timestamps import utc_text
+
+if TYPE_CHECKING:
+    from pipeguard.state.store import Store
+
+
+def dismissals(store: Store) -> set[str]:
+    """The keys of what was dismissed.
+
+    Raises:
+        StateError: the store cannot be read.
+    """
+    with translated_errors(store.path):
+        return {key for (key,) in store.connection.execute("SELECT key FROM dismissals")}
+
+
+def dismiss(store: Store, key: str, server: str, note: str) -> None:
+    """Remember that a person wants to hear no more of something, and record that in the audit.
+
+    Args:
+        store: the store.
+        key: what it is, as its card names it.
+        server: the server that it is about.
+        note: who decided, where, and about what.
+
+    Raises:
+        StateError: the store cannot be written.
+    """
+    moment = utc_text(datetime.now(UTC))
+    with store.transaction():
+        store.connection.execute("INSERT OR REPLACE INTO dismissals VALUES (?, ?)", (key, moment))
+        entry = decision_entry("dismiss", moment, note=note)
+        chain = f"DISMISS-{secrets.token_hex(8).upper()}"
+        Audit(store, chain, server, moment).append_many([entry])
+
+
+def recall(store: Store, key: str) -> None:
+    """Show again what was dismissed.
+
+    Raises:
+        StateError: the store cannot be written.
+    """
+    with store.transaction():
+        store.connection.execute("DELETE FROM dismissals WHERE key = ?", (key,))

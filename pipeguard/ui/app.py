@@ -1,0 +1,85 @@
+"""The web application of the page: its addresses, its files, and news of changes."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from importlib import resources
+
+from aiohttp import web
+
+from pipeguard.errors import StateError
+from pipeguard.state.store import Store
+from pipeguard.ui import waiting
+from pipeguard.ui.page import COOKIE, ENTER, HEADERS, PAGE, STATIC, Page, MenuEntry, guard, problem
+
+MOST_FORM_BYTES = 64 * 1024
+LOOK_SECONDS = 0.25  # between two looks at whether the store changed
+QUIET_SECONDS = 15.0  # after which an open page hears that we are still here
+TYPES = {
+    "page.css": "text/css",
+    "page.js": "text/javascript",
+    "idiomorph.js": "text/javascript",
+    "icon.svg": "image/svg+xml",
+}
+MENU = (MenuEntry("Waiting", "/"),)
+PAGES = (waiting,)
+
+
+def make_app(page: Page) -> web.Application:
+    """The application for one page."""
+    app = web.Application(middlewares=[guard], client_max_size=MOST_FORM_BYTES)
+    page.menu = MENU
+    app[PAGE] = page
+    app.router.add_get(ENTER, _enter)
+    app.router.add_get("/changes", _changes)
+    app.router.add_get(STATIC + "{name}", _static)
+    for each in PAGES:
+        each.add_routes(app)
+    return app
+
+
+async def _enter(request: web.Request) -> web.StreamResponse:
+    cookie = request.app[PAGE].door.enter(request.query.get("key", ""))
+    if cookie is None:
+        return problem(request, 403, "This link does not work", "used")
+    target = request.query.get("to", "/")
+    response = web.HTTPSeeOther("/" + target.lstrip("/\\"))
+    answer = web.Response(status=303, headers={"Location": response.headers["Location"]})
+    answer.set_cookie(COOKIE, cookie, httponly=True, samesite="Strict", path="/")
+    return answer
+
+
+async def _changes(request: web.Request) -> web.StreamResponse:
+    """Tell an open page that the store changed; the page then asks for itself again."""
+    response = web.StreamResponse(headers={**HEADERS, "Content-Type": "text/event-stream"})
+    await response.prepare(request)
+    store = Store.open(request.app[PAGE].store)
+    try:
+        seen = store.change_counter()
+        quiet = 0.0
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            now, quiet = store.change_counter(), quiet + LOOK_SECONDS
+            if now != seen:
+                seen, quiet = now, 0.0
+                await response.write(b"data: changed\n\n")
+            elif quiet >= QUIET_SECONDS:
+                quiet = 0.0
+                await response.write(b": still here\n\n")
+    except (ConnectionError, asyncio.CancelledError):
+        pass
+    finally:
+        with suppress(StateError):
+            store.close()
+    return response
+
+
+async def _static(request: web.Request) -> web.StreamResponse:
+    name = request.match_info["name"]
+    if name not in TYPES:
+        raise web.HTTPNotFound
+    data = resources.files("pipeguard.ui").joinpath("static", name).read_bytes()
+    response = web.Response(body=data, content_type=TYPES[name], charset="utf-8")
+    response.enable_compression()
+    return response

@@ -1,0 +1,200 @@
+"""Carries out an answer to a card with the functions that the commands use, and takes it back."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from markupsafe import Markup
+
+from pipeguard.config.isolate_entry import with_entry
+from pipeguard.config.policy_file import PolicyScope, policy_text
+from pipeguard.config.user_policy import user_policy_path, usual_policy_path
+from pipeguard.errors import PipeGuardError
+from pipeguard.isolation import find_wall_grant, plan_grant
+from pipeguard.state import proposals as proposed
+from pipeguard.state.dismissals import dismiss, recall
+from pipeguard.state.exceptions import allow, call_mark, narrowest, save
+from pipeguard.state.exemption import Breadth
+from pipeguard.state.grants import CallGrant, make_grant, revoke_grant
+from pipeguard.state.noted_policies import noted_policy
+from pipeguard.state.review import HeldDefinition, approve, reject, restore
+from pipeguard.ui.text import foreign
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from pipeguard.state.exceptions import AuditedEvent
+    from pipeguard.state.store import Store
+    from pipeguard.ui.cards import CardAnswer, Card
+
+EXCEPTION_DAYS = 90
+WHERE = "on the page"
+Undo = Callable[["Store"], bool]
+
+
+class DoneDecision(NamedTuple):
+    """An answer that was carried out.
+
+    Attributes:
+        sentence: what was done.
+        undo: takes it back, if that is still possible; None if it cannot be taken back.
+    """
+
+    sentence: Markup
+    undo: Undo | None = None
+
+
+class NothingDoneError(PipeGuardError):
+    """The subject of an answer has changed, or was decided elsewhere."""
+
+
+def carry_out(
+    store: Store, card: Card, answer: CardAnswer, why: str, ticked: Collection[str]
+) -> DoneDecision:
+    """Do what an answer says.
+
+    Args:
+        store: the store.
+        card: as it was shown.
+        answer: one of its answers.
+        why: the person's reason; empty where none is asked for.
+        ticked: of a card with several definitions, the numbers of those that are meant.
+
+    Raises:
+        NothingDoneError: it was decided elsewhere, or is no longer what was shown.
+        PipeGuardError: the store or the policy cannot be written.
+    """
+    if card.definitions:
+        return _decide_definitions(store, card, answer, ticked)
+    if card.proposal is not None:
+        return _decide_proposal(store, card, answer)
+    return _decide_event(store, card, answer, why)
+
+
+def _decide_event(store: Store, card: Card, answer: CardAnswer, why: str) -> DoneDecision:
+    event = card.event
+    assert event is not None  # noqa: S101  the caller's
+    match answer.name:
+        case "once":
+            return _grant(store, event, why)
+        case "give":
+            return _give(store, event)
+        case "keep":
+            return DoneDecision(Markup("Nothing changed: it stays blocked."))
+        case "never" | "refuse":
+            return _dismiss(store, card)
+    return _except(store, event, Breadth(answer.name.removeprefix("allow-")), why)
+
+
+def _decide_definitions(
+    store: Store, card: Card, answer: CardAnswer, ticked: Collection[str]
+) -> DoneDecision:
+    is_approval = answer.name == "approve"
+    chosen: Sequence[HeldDefinition] = card.definitions
+    if is_approval and len(chosen) > 1:
+        chosen = [each for number, each in enumerate(chosen) if str(number) in ticked]
+    if not chosen:
+        raise NothingDoneError("Nothing is ticked, so nothing was approved.")
+    done = (approve if is_approval else reject)(store, chosen)
+    if not done:
+        raise NothingDoneError("The server changed it meanwhile, or it was decided elsewhere.")
+    verb = "approved" if is_approval else "rejected"
+    what = foreign(done[0].pin.name) if len(done) == 1 else f"{len(done)} definitions"
+    sentence = Markup("You {} {} of {}.").format(verb, what, card.server)
+    if len(done) < len(chosen):
+        sentence += Markup(" {} changed meanwhile and still wait.").format(len(chosen) - len(done))
+    return DoneDecision(sentence, lambda store: restore(store, done, is_approval=is_approval))
+
+
+def _decide_proposal(store: Store, card: Card, answer: CardAnswer) -> DoneDecision:
+    proposal = card.proposal
+    assert proposal is not None  # noqa: S101  the caller's
+    take = proposed.approve if answer.name == "approve" else proposed.reject
+    if not take(store, proposal):
+        raise NothingDoneError("It was decided elsewhere, or the agent took it back.")
+    verb = "approved" if answer.name == "approve" else "rejected"
+    sentence = Markup("You {} what an agent asked for: {}.").format(verb, foreign(proposal.name))
+    return DoneDecision(sentence, lambda store: proposed.restore(store, proposal))
+
+
+def _grant(store: Store, event: AuditedEvent, why: str) -> DoneDecision:
+    mark = call_mark(event)
+    grant = CallGrant(mark, event.name, event.server, event.tool, f"{why} ({WHERE})".strip())
+    expires = make_grant(store, grant)
+    sentence = Markup("You allowed one call of {} until {}.").format(foreign(event.tool), expires)
+    return DoneDecision(sentence, lambda store: revoke_grant(store, mark))
+
+
+def _dismiss(store: Store, card: Card) -> DoneDecision:
+    assert card.event is not None  # noqa: S101  the caller's
+    key = card.dismissal or card.id
+    dismiss(store, key, card.server, f"event {card.event.name}, {WHERE}")
+
+    def undo(store: Store) -> bool:
+        recall(store, key)
+        return True
+
+    return DoneDecision(Markup("It stays blocked, and has no card any more."), undo)
+
+
+def _except(store: Store, event: AuditedEvent, scope: Breadth, why: str) -> DoneDecision:
+    today = _today()
+    until = today + datetime.timedelta(days=EXCEPTION_DAYS)
+    path = _policy_path(store, event)
+    before = _read_policy(path)
+    text = allow(path, narrowest(event, until, why, scope), today)
+    if text is None:
+        raise NothingDoneError(f"{path} allows this already.")
+    save(path, text)
+    sentence = Markup("You allowed it until {}: it is in {}.").format(until, path)
+    return DoneDecision(sentence, _restore_file(path, before, text))
+
+
+def _give(store: Store, event: AuditedEvent) -> DoneDecision:
+    grant = find_wall_grant(event, None, is_wide=False)
+    if grant is None:
+        raise NothingDoneError("Nothing can be given for this event.")
+    today, path = _today(), _policy_path(store, event)
+    before = _read_policy(path)
+    entry, dropped, is_new = plan_grant(event.server, grant, path, today)
+    if not is_new:
+        raise NothingDoneError(f"{path} grants it already.")
+    text = with_entry(path, entry, today, dropped)
+    save(path, text)
+    sentence = Markup("{} may now {}: it is in {}. {}").format(
+        event.server, foreign(grant.opens), path, grant.describe_start(event.server)
+    )
+    return DoneDecision(sentence, _restore_file(path, before, text))
+
+
+def _restore_file(path: str, before: str | None, after: str) -> Undo:
+    """Takes back what was written to a policy file, unless somebody has changed it since."""
+
+    def undo(_store: Store) -> bool:
+        if _read_policy(path) != after:
+            return False
+        if before is None:
+            Path(path).unlink()
+        else:
+            save(path, before)
+        return True
+
+    return undo
+
+
+def _policy_path(store: Store, event: AuditedEvent) -> str:
+    from pipeguard.config.effective_policy import USER_POLICY
+
+    noted = noted_policy(store, event.name, USER_POLICY)
+    return noted or user_policy_path() or usual_policy_path()
+
+
+def _read_policy(path: str) -> str | None:
+    return policy_text(path, PolicyScope.USER) if Path(path).exists() else None
+
+
+def _today() -> datetime.date:
+    return datetime.date.today()  # noqa: DTZ011  the user's own calendar

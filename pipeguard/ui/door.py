@@ -1,0 +1,148 @@
+"""The door of the page: it lets browsers in, and asks for numbers before something opens.
+
+An agent with a shell or a browser runs as the same user, so a cookie proves little. The link works
+once and is shown only on a terminal. An answer that opens something needs a number that is shown
+only there, too, unless the person has unlocked the page for a while. SECURITY.md says how high that
+hurdle is. Everything is in memory and ends with the process.
+"""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from hashlib import sha256
+from time import monotonic
+
+LINK_SECONDS = 300.0  # for which a link works
+NUMBER_SECONDS = 120.0  # likewise, a number
+UNLOCKED_SECONDS = 900.0
+MOST_TRIES = 3  # of one number
+MOST_LINKS = 16
+MOST_VISITORS = 8
+NUMBERS = 9000  # from 1000 on: four digits
+
+
+@dataclass(slots=True)
+class Question:
+    """A number that was asked for.
+
+    Attributes:
+        what: the answer that it is for, in every detail.
+        number: that the terminal shows.
+        until: when it stops to work, on the clock of the door.
+        tries: wrong numbers that may still follow.
+    """
+
+    what: str
+    number: str
+    until: float
+    tries: int = MOST_TRIES
+
+
+@dataclass(slots=True)
+class Visitor:
+    """A browser that came in by a link.
+
+    Attributes:
+        secret: known to the door alone; the cookie has another.
+        unlocked_until: no number is asked before that, on the clock of the door.
+        question: the last one, unless it was answered.
+    """
+
+    secret: bytes = field(default_factory=lambda: secrets.token_bytes(32))
+    unlocked_until: float = 0.0
+    question: Question | None = None
+
+    def form_token(self) -> str:
+        """The token that each form of this visitor carries (CSRF)."""
+        return hmac.new(self.secret, b"form", sha256).hexdigest()
+
+    def has_sent(self, token: str) -> bool:
+        """True if a form carries the visitor's token."""
+        return hmac.compare_digest(token.encode(), self.form_token().encode())
+
+
+class Door:
+    """Lets visitors in, and asks for numbers.
+
+    Args:
+        show: puts a line on the terminal of the person; None if the process has none.
+        clock: seconds, for limits of time.
+    """
+
+    def __init__(
+        self, show: Callable[[str], None] | None, clock: Callable[[], float] = monotonic
+    ) -> None:
+        self._show = show
+        self._clock = clock
+        self._links: dict[str, float] = {}
+        self._visitors: dict[str, Visitor] = {}
+
+    def make_link_key(self) -> str:
+        """A key that lets one browser in, once."""
+        now = self._clock()
+        self._links = {key: end for key, end in self._links.items() if end > now}
+        while len(self._links) >= MOST_LINKS:
+            del self._links[next(iter(self._links))]
+        key = secrets.token_urlsafe(32)
+        self._links[key] = now + LINK_SECONDS
+        return key
+
+    def enter(self, key: str) -> str | None:
+        """Use up a link; the cookie of the new visitor, or None if the link does not work."""
+        if self._links.pop(key, 0.0) <= self._clock():
+            return None
+        while len(self._visitors) >= MOST_VISITORS:
+            del self._visitors[next(iter(self._visitors))]
+        cookie = secrets.token_urlsafe(32)
+        self._visitors[cookie] = Visitor()
+        return cookie
+
+    def find_visitor(self, cookie: str) -> Visitor | None:
+        """The visitor with this cookie."""
+        return self._visitors.get(cookie)
+
+    def is_unlocked(self, visitor: Visitor) -> bool:
+        """True while the visitor's answers need no number."""
+        return self._clock() < visitor.unlocked_until
+
+    def unlock(self, visitor: Visitor) -> None:
+        """Ask the visitor for no number for a while."""
+        visitor.unlocked_until = self._clock() + UNLOCKED_SECONDS
+
+    def lock(self, visitor: Visitor) -> None:
+        """Ask the visitor for numbers again."""
+        visitor.unlocked_until = 0.0
+
+    def ask(self, visitor: Visitor, what: str, sentence: str) -> bool:
+        """Show a number for an answer on the terminal, instead of the one before.
+
+        Args:
+            visitor: who gives the answer.
+            what: the answer, in every detail: the number is for no other.
+            sentence: the same for the terminal, as `approve 2 tools of weather`.
+
+        Returns:
+            False if the process has no terminal.
+        """
+        if self._show is None:
+            return False
+        number = f"{secrets.randbelow(NUMBERS) + 1000}"
+        visitor.question = Question(what, number, self._clock() + NUMBER_SECONDS)
+        self._show(f"To {sentence}, type {number} on the page.")
+        return True
+
+    def accept(self, visitor: Visitor, what: str, number: str) -> bool:
+        """True if the visitor typed the number for this answer; each number works once."""
+        question = visitor.question
+        if question is None or question.what != what or question.until <= self._clock():
+            return False
+        if hmac.compare_digest(number.strip().encode(), question.number.encode()):
+            visitor.question = None
+            return True
+        question.tries -= 1
+        if question.tries <= 0:
+            visitor.question = None
+        return False

@@ -1,0 +1,202 @@
+"""The common part of all pages: visitors, the frame of a page, and the guard of every request.
+
+Each request opens the store for itself, in a thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import monotonic
+from typing import NamedTuple, TypeVar
+
+from aiohttp import web
+
+from pipeguard.errors import PipeGuardError, StateError
+from pipeguard.state.store import Store
+from pipeguard.state.timestamps import now_text
+from pipeguard.ui.decisions import DoneDecision, NothingDoneError
+from pipeguard.ui.door import Door, Visitor
+from pipeguard.ui.text import render
+
+COOKIE = "pipeguard"
+ENTER, STATIC = "/enter", "/static/"  # open without a cookie
+UNDO_SECONDS = 60.0
+MOST_UNDOS = 50
+HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self';"
+        " connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+_T = TypeVar("_T")
+
+
+class MenuEntry(NamedTuple):
+    """A page in the menu.
+
+    Attributes:
+        name: in the menu.
+        path: its address.
+    """
+
+    name: str
+    path: str
+
+
+class Taken(NamedTuple):
+    """A decision that can be taken back for a while.
+
+    Attributes:
+        decision: what was done.
+        moment: when (ISO 8601, UTC).
+        until: on the monotonic clock.
+    """
+
+    decision: DoneDecision
+    moment: str
+    until: float
+
+
+@dataclass(slots=True)
+class Page:
+    """The state that all requests share.
+
+    Attributes:
+        store: the store's file.
+        door: who is in.
+        hosts: the values of `Host` by which this address may be called.
+        menu: the pages.
+        taken: decisions that can be taken back, by random names.
+    """
+
+    store: Path
+    door: Door
+    hosts: frozenset[str] = frozenset()
+    menu: tuple[MenuEntry, ...] = ()
+    taken: OrderedDict[str, Taken] = field(default_factory=OrderedDict)
+
+    def remember(self, decision: DoneDecision) -> None:
+        """Keep a decision for a while."""
+        self.taken[secrets.token_urlsafe(8)] = Taken(
+            decision, now_text(), monotonic() + UNDO_SECONDS
+        )
+        while len(self.taken) > MOST_UNDOS:
+            self.taken.popitem(last=False)
+
+    def last_taken(self) -> tuple[str, Taken] | None:
+        """The newest decision that can be taken back."""
+        for name in reversed(self.taken):
+            if self.taken[name].until > monotonic():
+                return name, self.taken[name]
+        return None
+
+
+PAGE: web.AppKey[Page] = web.AppKey("page", Page)
+VISITOR: web.RequestKey[Visitor] = web.RequestKey("visitor", Visitor)
+
+
+# --- the guard of every request -------------------------------------------------------------
+
+
+@web.middleware
+async def guard(request: web.Request, handler: _Handler) -> web.StreamResponse:
+    """Refuse whoever is not in, and give every answer its headers."""
+    try:
+        response = await _admit(request, handler)
+    except web.HTTPException as error:
+        response = problem(request, error.status, error.reason, "")
+        if "Location" in error.headers:
+            response.headers["Location"] = error.headers["Location"]
+    except NothingDoneError as error:
+        response = problem(request, 409, "Nothing was done", str(error))
+    except StateError as error:
+        response = problem(request, 503, "The store could not be read", str(error))
+    except PipeGuardError as error:
+        response = problem(request, 400, "That did not work", str(error))
+    if not response.prepared:
+        response.headers.update(HEADERS)
+    return response
+
+
+async def _admit(request: web.Request, handler: _Handler) -> web.StreamResponse:
+    page = request.app[PAGE]
+    if request.headers.get("Host", "") not in page.hosts:
+        raise web.HTTPForbidden(reason="This address has another name")
+    is_entrance = request.method == "GET" and request.path == ENTER
+    site = request.headers.get("Sec-Fetch-Site", "none")  # Fetch Metadata; none: typed, or a link
+    if site not in {"none", "same-origin"} and not is_entrance:
+        raise web.HTTPForbidden(reason="Another web page asked for this")
+    visitor = page.door.find_visitor(request.cookies.get(COOKIE, ""))
+    if visitor is None and not is_entrance and not request.path.startswith(STATIC):
+        raise web.HTTPUnauthorized(reason="Open the page by its link")
+    if visitor is not None:
+        request[VISITOR] = visitor
+    if request.method == "POST":
+        origin = request.headers.get("Origin", "")
+        if origin not in {f"http://{host}" for host in page.hosts}:
+            raise web.HTTPForbidden(reason="Another web page asked for this")
+        form = await request.post()
+        if visitor is None or not visitor.has_sent(str(form.get("token", ""))):
+            raise web.HTTPForbidden(reason="This form is too old. Open the page again")
+    return await handler(request)
+
+
+def problem(request: web.Request, status: int, title: str, text: str) -> web.Response:
+    """A page that says what went wrong."""
+    body = render(
+        "problem.html", **frame(request, "PipeGuard"), status=status, problem=title, advice=text
+    )
+    return web.Response(text=body, status=status, content_type="text/html")
+
+
+# --- pages ------------------------------------------------------------------------------------
+
+
+def frame(request: web.Request, title: str) -> dict[str, object]:
+    """The values that every page has."""
+    page = request.app[PAGE]
+    visitor = request.get(VISITOR)
+    return {
+        "title": title,
+        "menu": page.menu,
+        "path": request.path,
+        "token": visitor.form_token() if visitor else "",
+        "is_in": visitor is not None,
+        "is_unlocked": visitor is not None and page.door.is_unlocked(visitor),
+        "taken": page.last_taken() if visitor else None,
+        "now": now_text(),
+        "host": request.host,
+    }
+
+
+async def with_store(request: web.Request, work: Callable[[Store], _T]) -> _T:
+    """Do something with the store, in a thread.
+
+    Raises:
+        StateError: the store cannot be read or written.
+    """
+
+    def run() -> _T:
+        with Store.open(request.app[PAGE].store) as store:
+            return work(store)
+
+    return await asyncio.to_thread(run)
+
+
+async def draw(request: web.Request, template: str, title: str, **values: object) -> web.Response:
+    """Answer with a page from its template, drawn in a thread."""
+    framed = {**frame(request, title), **values}
+    text = await asyncio.to_thread(lambda: render(template, **framed))
+    return web.Response(text=text, content_type="text/html")
