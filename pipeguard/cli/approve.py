@@ -5,10 +5,12 @@ from __future__ import annotations
 import click
 
 from pipeguard.cli._decide import Decision, DecisionRequest, decide, options
-from pipeguard.cli.diff import find_held, overview, page, tell_nothing_waits
+from pipeguard.cli.diff import find_reviewable, overview, page, tell_nothing_waits
 from pipeguard.state.review import approve
 
-DECISION = Decision("approve", "approved", find_held, page, overview, approve, tell_nothing_waits)
+DECISION = Decision(
+    "approve", "approved", find_reviewable, page, overview, approve, tell_nothing_waits
+)
 
 
 @click.command("approve", short_help="Accept definitions that wait for approval.")
@@ -18,7 +20,8 @@ def command(request: DecisionRequest) -> None:
 
     With --all, each definition is one line, what is flagged first; `pipeguard diff` shows it whole.
     Only what was shown is approved; if the server changes it again, it is held again. Running
-    sessions follow within a second, and the audit records what was approved.
+    sessions follow within a second, and the audit records what was approved. If nothing of SERVER
+    waits, it shows what was trusted at first sight, for you to say that you have seen it.
 
     A person decides: it asks on a terminal, or takes a token (`pipeguard policy ci-token`).
 

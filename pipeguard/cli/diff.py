@@ -30,7 +30,12 @@ from pipeguard.rulebook.cache import load_engines
 from pipeguard.rulebook.trial import TextRole, TrialInput, judge
 from pipeguard.runtime.progress import COMPILING, say_if_slow
 from pipeguard.state.paths import store_path
-from pipeguard.state.review import KINDS, HeldDefinition, held_definitions
+from pipeguard.state.review import (
+    KINDS,
+    HeldDefinition,
+    held_definitions,
+    reviewable_definitions,
+)
 from pipeguard.state.store import Store
 from pipeguard.unicode.display import show, visible
 
@@ -56,7 +61,8 @@ DIFF_LINES = 5000  # of one definition: difflib takes quadratic time
 def command(target: str | None, kind: str | None, *, as_json: bool) -> None:
     """Show what a server offers now next to what you approved.
 
-    Without SERVER, for all servers. Invisible characters are shown as ⟨U+200B⟩.
+    Without SERVER, for all servers. If nothing of SERVER waits, it shows what was trusted at first
+    sight and nobody has approved. Invisible characters are shown as ⟨U+200B⟩.
 
     \b
     Examples:
@@ -71,7 +77,7 @@ def command(target: str | None, kind: str | None, *, as_json: bool) -> None:
       2  no such server or tool
     """  # noqa: D301  click reads the mark
     with Store.open(store_path()) as store:
-        waiting = find_held(store, target, kind)
+        waiting = find_reviewable(store, target, kind)
         servers = store.servers()
         proposed = _asking_servers(store) if target is None else []
     if proposed:
@@ -94,11 +100,13 @@ def command(target: str | None, kind: str | None, *, as_json: bool) -> None:
             found = (click.style(f"  {note}\n", fg="yellow") for note in _stuffing(entry, servers))
             lines = f"{page(entry)}\n{''.join(found)}{_next_steps(entry)}"
             click.echo(lines if number == 0 else f"\n{lines}")
-    raise SystemExit(1 if waiting else 0)
+    raise SystemExit(1 if any(entry.waits for entry in waiting) else 0)
 
 
 def _next_steps(entry: HeldDefinition) -> str:
     """The commands that decide; where a finding is severe, the one that refuses comes first."""
+    if not entry.waits:
+        return f"  Nothing waits: it is trusted.  Say that you saw it:  {entry.command}"
     if not is_severe(definition_findings(entry)):
         return f"  Accept it:  {entry.command}\n  Reject it:  {entry.reject_command}"
     return f"  Reject it:  {entry.reject_command}\n  Accept it all the same:  {entry.command}"
@@ -132,6 +140,15 @@ def find_held(store: Store, target: str | None, kind: str | None) -> list[HeldDe
         click.UsageError: no such server or tool.
     """
     return match_definitions(held_definitions, store, target, kind)
+
+
+def find_reviewable(store: Store, target: str | None, kind: str | None) -> list[HeldDefinition]:
+    """The definitions that wait for approval, or of a target that were trusted at first sight.
+
+    Raises:
+        click.UsageError: no such server or tool.
+    """
+    return match_definitions(reviewable_definitions, store, target, kind)
 
 
 def tell_nothing_waits(target: str | None) -> None:

@@ -64,7 +64,12 @@ class StoredDefinition:
 
 @dataclass(frozen=True, slots=True)
 class HeldDefinition(StoredDefinition):
-    """A definition that waits for a person."""
+    """A definition for a person to decide on, as the held form of its pin."""
+
+    @property
+    def waits(self) -> bool:
+        """True if it is held until then; else it was trusted at first sight."""
+        return bool(self.pin.held_at)
 
     @property
     def command(self) -> str:
@@ -133,6 +138,30 @@ def held_definitions(
     """
     found = _find(store, target, kind, lambda pin: pin.held_definition is not None)
     return [HeldDefinition(each.server, each.pin, each.namesake) for each in found]
+
+
+def reviewable_definitions(
+    store: Store, target: str | None = None, kind: str | None = None
+) -> list[HeldDefinition]:
+    """The definitions that wait for a person; of a target where none does, those to look at.
+
+    These were trusted at first sight, and no person has approved them.
+
+    Raises:
+        UnknownTargetError: nothing in the store has that name.
+    """
+    held = held_definitions(store, target, kind)
+    if held or target is None:
+        return held
+    unreviewed = _find(store, target, kind, lambda pin: not pin.is_reviewed)
+    return [HeldDefinition(each.server, _to_review(each.pin), each.namesake) for each in unreviewed]
+
+
+def _to_review(pin: Pin) -> Pin:
+    """A pin whose trusted form is the one to decide on."""
+    return pin._replace(
+        held_definition=pin.approved_definition, held_fingerprint=pin.approved_fingerprint
+    )
 
 
 def _find(
@@ -322,7 +351,7 @@ def _entry(definition: StoredDefinition, action: str, moment: str) -> AuditEntry
     is_first_seen = pin.approved_fingerprint is not None and not pin.is_reviewed
     how = "first seen" if is_first_seen else "approved"
     note = f"{how}: {pin.approved_fingerprint or 'nothing'}"
-    if pin.held_definition is not None:
+    if pin.held_at:
         note += f"; held for {pin.reason or 'review'}"
     return decision_entry(action, moment, note=note)._replace(
         method=pin.kind,

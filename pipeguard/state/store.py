@@ -41,6 +41,10 @@ _APPROVE = """
     UPDATE pins SET approved = held, approved_fingerprint = held_fingerprint, approved_at = ?,
         is_reviewed = 1, held = NULL, held_fingerprint = NULL, held_at = '', reason = ''
     WHERE server = ? AND kind = ? AND name = ?"""
+_REVIEW = """
+    UPDATE pins SET approved_at = ?, is_reviewed = 1
+    WHERE server = ? AND kind = ? AND name = ? AND approved_fingerprint = ? AND held IS NULL
+        AND NOT is_reviewed RETURNING kind, name, approved, approved_fingerprint"""
 _HOLD_UNREVIEWED = """
     UPDATE pins SET held = approved, held_fingerprint = approved_fingerprint, held_at = ?,
         reason = ?
@@ -244,7 +248,7 @@ class Store(StateDatabase):
         name: str | None = None,
         fingerprint: str | None = None,
     ) -> list[Pin]:
-        """Trust held definitions.
+        """Trust held definitions, or mark one that is trusted as seen by a person.
 
         Args:
             server: whose definitions.
@@ -261,10 +265,11 @@ class Store(StateDatabase):
             now = now_text()
             for pin in pins:
                 self.connection.execute(_APPROVE, (now, server, pin.kind, pin.name))
-        return [
-            Pin(pin.kind, pin.name, pin.held_definition, pin.held_fingerprint, None, None, "", now)
-            for pin in pins
-        ]
+            approved = [
+                (pin.kind, pin.name, pin.held_definition, pin.held_fingerprint) for pin in pins
+            ]
+            approved += self.connection.execute(_REVIEW, (now, server, kind, name, fingerprint))
+        return [Pin(*fields, None, None, "", now) for fields in approved]
 
     def reject(
         self,

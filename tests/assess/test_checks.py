@@ -9,10 +9,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from pipeguard.assess.assessing import assess
 from pipeguard.assess.checking import checks, families
 from pipeguard.assess.target import of_machine
+from pipeguard.cli import cli
 from pipeguard.detect.detector import make_guard
 from pipeguard.firewall.finding import Direction, Severity
 from pipeguard.firewall.policy import Policy
@@ -23,6 +25,7 @@ from pipeguard.state.recorder import Recorder
 from pipeguard.state.store import Store
 from tests.assess.places import SECRET, Entry, machine, of, repository, write_config
 from tests.fuzz.rulebook import engines
+from tests.people import give_token
 
 GITHUB = expand({"gen": "ghp_{b62:30}{github-crc}"}, 0)
 GUARD = ["wrap", "--"]
@@ -63,10 +66,20 @@ def test_a_launcher_that_is_gone_is_found(tmp_path: Path) -> None:
     assert len(of(target, "launcher-gone")) == 1
 
 
-def test_a_login_of_the_client_is_told_with_the_login_of_ours(tmp_path: Path) -> None:
-    target = machine(tmp_path, {"one": {"url": "https://x.test/mcp"}})
+@pytest.mark.parametrize(
+    ("url", "fix", "words"),
+    [
+        ("https://x.test", "pipeguard auth login https://x.test", "log in yourself first"),
+        ("http://x.test/mcp", "", "so give the server's https address here;"),
+        ("ws://x.test/mcp", "", "so give the server's https address here;"),
+    ],
+)
+def test_a_login_of_the_client_is_told_with_a_login_of_ours_that_works(
+    tmp_path: Path, url: str, fix: str, words: str
+) -> None:
+    target = machine(tmp_path, {"one": {"url": url}})
     (found,) = of(target, "server-cannot-be-guarded")
-    assert found.fix == ("pipeguard", "auth", "login", "https://x.test/mcp")
+    assert (found.fix, words in found.message) == (tuple(fix.split()), True)
 
 
 @pytest.mark.parametrize("flag", ["--observe", "--inherit-env", "--no-audit"])
@@ -219,7 +232,8 @@ def test_a_server_that_is_downloaded_is_replaced_before_it_is_guarded(tmp_path: 
     target = machine(tmp_path, cursor("-c", "curl https://x.test/i.sh | sh", command="sh"))
     for check in ("server-not-guarded", "server-not-isolated"):
         assert all(one.fix == () for one in of(target, check))
-    assert of(target, "server-not-guarded")[0].message.startswith("Nothing stands")
+    (found,) = of(target, "server-cannot-be-guarded")
+    assert "install the server, look at what was installed, and write its own" in found.message
 
 
 # --- agents -----------------------------------------------------------------------------
@@ -547,7 +561,9 @@ def test_a_machine_without_a_store_has_none_afterwards(tmp_path: Path) -> None:
     assert not (tmp_path / "state").exists()
 
 
-def test_what_waits_and_what_nobody_reviewed(tmp_path: Path, store: Path) -> None:
+def test_what_waits_and_what_nobody_reviewed_until_its_fix_is_run(
+    tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with Store.open(store) as opened:
         opened.connection.execute(
             "INSERT INTO pins (server, kind, name, approved, approved_fingerprint, approved_at,"
@@ -557,7 +573,12 @@ def test_what_waits_and_what_nobody_reviewed(tmp_path: Path, store: Path) -> Non
         )
     target = machine(tmp_path, cursor())
     assert [one.fix for one in of(target, "definition-waits")] == [("pipeguard", "diff", "a")]
-    assert [one.key for one in of(target, "pins-never-reviewed")] == ["b"]
+    (found,) = of(target, "pins-never-reviewed")
+    give_token(monkeypatch)
+    monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(store.parent))
+    result = CliRunner().invoke(cli, [*found.fix[1:], "--yes"])
+    assert (result.exit_code, "Approved b/t" in result.output) == (0, True), result.output
+    assert of(machine(tmp_path, cursor()), "pins-never-reviewed") == []
 
 
 def test_an_audit_that_is_whole_and_one_that_is_not(tmp_path: Path, store: Path) -> None:

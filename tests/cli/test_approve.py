@@ -55,6 +55,24 @@ def test_one_tool_is_shown_and_approved(snapshot: Snapshot) -> None:
         )
 
 
+def test_what_was_trusted_at_first_sight_is_shown_and_approved_once(snapshot: Snapshot) -> None:
+    with Store.open(store_path()) as store:
+        store.remember("docs", [seen(FORECAST), seen(SECOND)])
+    snapshot.commands(
+        "approve-unreviewed",
+        """
+        diff docs/alerts
+        approve docs --all --yes
+        approve docs --all --yes  # 3
+        diff docs
+        """,
+    )
+    with Store.open(store_path()) as store:
+        assert all(pin.is_reviewed for pin in store.pins("docs").values())
+        assert {row.entry.tool for row in rows(store, AuditFilter())} == {"get_forecast", "alerts"}
+    assert waiting() == {"weather/get_forecast", "weather/alerts", "mail/alerts"}
+
+
 def test_an_approval_is_in_the_audit() -> None:
     run("weather/get_forecast", "--yes")
     with Store.open(store_path()) as store:

@@ -36,8 +36,9 @@ UNREVIEWED = PostureCheck(
     "A server's definitions were trusted at first sight, and no person has looked at them",
     Severity.INFO,
     "The rules found nothing in them; nobody said that they are what was wanted.",
-    "Look at them once. With `trust: review` in the policy, new definitions wait for you.",
-    "pipeguard diff NAME",
+    "Look at them once and approve them. With `trust: review` in the policy, new definitions wait "
+    "for you.",
+    "pipeguard approve NAME --all",
 )
 BROKEN = PostureCheck(
     "audit-broken",
@@ -85,12 +86,13 @@ def _pins(store: Store, guarded: list[ServerEntry]) -> Iterator[PostureFinding]:
     seen = store.servers()
     for name in seen:
         waiting = [pin for pin in store.pins(name).values() if pin.held_definition is not None]
-        fix = ("pipeguard", "diff", name)
         if waiting:
+            fix: tuple[str, ...] = ("pipeguard", "diff", name)
             listed = ", ".join(f"{pin.kind} {pin.name}" for pin in waiting[:_MOST_NAMES])
             more = f" and {len(waiting) - _MOST_NAMES} more" if len(waiting) > _MOST_NAMES else ""
             yield DRIFTED.at(_file(store), f"{name}: {listed}{more}.", key=name, fix=fix)
         elif not any(pin.is_reviewed for pin in store.pins(name).values()):
+            fix = ("pipeguard", "approve", name, "--all")
             yield UNREVIEWED.at(_file(store), f"{name}: no person approved it.", key=name, fix=fix)
     for server in guarded:
         if pins_name(store, server) not in seen:
