@@ -11,6 +11,7 @@ from typing import Protocol, cast
 from pipeguard.assess.target import AssessmentTarget
 from pipeguard.assess.values import PostureCheck, PostureFinding
 from pipeguard.errors import InputError
+from pipeguard.unicode.display import suggestion
 
 
 class Family(Protocol):
@@ -43,8 +44,9 @@ def to_check(name: str) -> PostureCheck:
         InputError: no such check.
     """
     if name not in checks():
-        listed = "\n  ".join(sorted(checks()))
-        raise InputError(f"no check is named {name!r}. There are:\n  {listed}")
+        near = suggestion(name, checks(), listed=True)
+        listed = "" if near else " There are:\n  " + "\n  ".join(sorted(checks()))
+        raise InputError(f"no check is named {name!r}.{near}{listed}")
     return checks()[name]
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from pipeguard.assess.fetched import find_piped
 from pipeguard.assess.target import AssessmentTarget
 from pipeguard.assess.values import PostureFinding
 from pipeguard.clients.catalog import ConfigScope
 from pipeguard.clients.entries import ServerEntry
 from pipeguard.clients.machine import Machine
+from pipeguard.clients.rewrite import find_piped
 from pipeguard.clients.sharing import find_sharing
 
 _SETUP = ("pipeguard", "setup")

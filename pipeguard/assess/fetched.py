@@ -50,17 +50,6 @@ _PYTHON_EXACT = re.compile(r"[^@=<>~!]+(?:===?|@)\d[\w.+!-]*\Z")
 _COMMIT = re.compile(r"[@#][0-9a-f]{40}\b")
 _ADDRESS = re.compile(r"(?:git\+|https?://|git@|github:|gitlab:|bitbucket:|gist:|git://|ssh://)")
 _BEFORE_PROGRAM = re.compile(r"(?:exec|command)\Z|\w+=")  # in a shell's line
-_PIPED = re.compile(
-    r"(?:\b(?:curl|wget|fetch|iwr|irm|Invoke-WebRequest|Invoke-RestMethod)\b[^|;&\n]*"
-    r"\|\s*(?:sudo\s+)?(?:(?:ba|z|da|k|a)?sh|python[\d.]*|node|perl|ruby|iex|Invoke-Expression)\b)"
-    r"|(?:\b(?:sh|bash|zsh|source|eval|iex)\b[^|;&\n]{0,40}[<$]\(\s*(?:curl|wget|iwr|irm)\b)",
-    re.IGNORECASE,
-)
-
-
-def find_piped(words: Sequence[str]) -> bool:
-    """True if a command pipes a download into an interpreter."""
-    return any(_PIPED.search(word) for word in (*words, " ".join(words)))
 
 
 def find_fetched(words: Sequence[str]) -> list[Fetch]:

@@ -126,6 +126,15 @@ def _diff(plan: ChangePlan) -> list[str]:
     return diff(plan.config, plan.content, [change.path for _, change in plan.changes])
 
 
+def before_change(configs: Iterable[Config]) -> None:
+    """Tell what a person must know of the clients before their files are written."""
+    names = dict.fromkeys(spec.client for config in configs for spec in config.specs)
+    notes = [(clients()[name].name, clients()[name].before) for name in names]
+    for name, note in notes:
+        if note:
+            click.echo(f"{name}: {note}")
+
+
 def outcome(
     done: Sequence[ChangePlan], failed: Mapping[Path, str], machine: Machine, undo_command: str
 ) -> None:

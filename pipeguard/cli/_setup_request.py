@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -111,12 +112,17 @@ class SetupRequest:
             is_logged_in=_has_login,
         )
 
-    def require_engine(self) -> None:
-        """Refuse to write what would not start.
+    def require_ready(self) -> None:
+        """Refuse to ask about, or to write, what would not start.
 
         Raises:
+            PolicyError: the policy is invalid.
             InputError: servers are to be isolated, and no engine that is tried can do that.
         """
+        from pipeguard.clients.readiness import check_policy
+
+        if not self.check:
+            check_policy()
         if not self.isolate:
             return
         from pipeguard.clients.isolating import HOW
@@ -177,10 +183,11 @@ class SetupRequest:
         if self.file or self.scope in ("user", "project"):
             return configs
         wanted = {client.id for client in self.clients} or set(clients())
-        paths = {config.path for config in configs}
+        paths = {os.path.realpath(config.path) for config in configs}
         for record in records():
-            if record.client in wanted and record.client in clients() and record.file not in paths:
-                paths.add(record.file)
+            path = os.path.realpath(record.file)
+            if record.client in wanted and record.client in clients() and path not in paths:
+                paths.add(path)
                 if record.file.exists():
                     specs = find_specs(clients()[record.client], record.file)
                     configs.append(read_config(ConfigFile(record.file, specs)))

@@ -147,7 +147,7 @@ def command(clients: tuple[str, ...], **options: object) -> None:
 def _set_up(request: SetupRequest) -> int:
     from pipeguard.cli import _setup_report as report
 
-    request.require_engine()
+    request.require_ready()
     machine = request.machine()
     configs = request.configs(machine)
     words, no_launcher = _launcher(request, machine)
@@ -160,6 +160,8 @@ def _set_up(request: SetupRequest) -> int:
         raise no_launcher
     failed: dict[Path, str] = {}
     done: list[ChangePlan] = []
+    if to_do and not request.check and not request.as_json:
+        report.before_change(plan.config for plan in to_do)
     if to_do and not request.is_only_shown and _may_change(request, to_do):
         done, failed = _carry_out(to_do, machine)
     code = _code(plans, done, failed)
@@ -302,6 +304,7 @@ def _refuse_missing(wanted: Iterable[str], names: Collection[str], why: str) -> 
 
 def _undo(request: SetupRequest) -> int:
     from pipeguard.cli import _undo_report as report
+    from pipeguard.cli._setup_report import before_change
 
     machine = request.machine()
     plans = undo_plans(request, machine)
@@ -317,6 +320,8 @@ def _undo(request: SetupRequest) -> int:
             report.undo_diffs(plans)
     failed: dict[Path, str] = {plan.config.path: plan.problem for plan in plans if plan.problem}
     to_do = [plan for plan in plans if not plan.problem]
+    if to_do and not request.as_json:
+        before_change(plan.config for plan in to_do)
     may = not request.is_only_shown and bool(to_do)
     if may and not request.yes:
         may = sys.stdin.isatty() and click.confirm("\nRemove the guard?")

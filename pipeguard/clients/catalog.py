@@ -6,6 +6,7 @@ A file has these keys, all of which but `name` are optional::
     checked     when the facts were last looked up: YYYY-MM
     source      client: its own source or documentation; agreed: several tools agree;
                 reported: one secondary source
+    before      what a person must know before its file is written
     after       what a person must do once its file has changed
     list        the client's own command that lists servers
     folders     name: places, the first that can be resolved is used; written as {name} in `at`
@@ -49,7 +50,18 @@ from pipeguard.unicode.display import suggestion
 FOLDER = Path(__file__).parent
 _FILE_KEYS = ("format", "allows", "servers", "named", "shape")
 _KEYS = {
-    *("name", "checked", "source", "after", "list", "folders", "present", "managed", "files"),
+    *(
+        "name",
+        "checked",
+        "source",
+        "before",
+        "after",
+        "list",
+        "folders",
+        "present",
+        "managed",
+        "files",
+    ),
     *("link", "private", "paste", "samples", "unasked"),
     *_FILE_KEYS,
 }
@@ -183,6 +195,7 @@ class Client:
         name: its name for people.
         checked: when the facts were looked up, as `2026-11`.
         source: how certain they are.
+        before: what a person must know before a file is written.
         after: what a person must do once a file has changed.
         list_command: the client's own command that lists servers.
         folders: names of folders, and the places where they may be.
@@ -201,6 +214,7 @@ class Client:
     name: str
     checked: str = ""
     source: str = ""
+    before: str = ""
     after: str = ""
     list_command: str = ""
     folders: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
@@ -266,6 +280,7 @@ def read_client(path: Path) -> Client:
         name=data["name"],
         checked=str(data.get("checked", "")),
         source=data.get("source", ""),
+        before=data.get("before", ""),
         after=data.get("after", ""),
         list_command=data.get("list", ""),
         folders={name: _by_system(places) for name, places in data.get("folders", {}).items()},

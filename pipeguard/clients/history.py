@@ -160,10 +160,11 @@ def remember(
 def records(file: Path | None = None) -> list[Record]:
     """The records of one file or of all, the newest first; unreadable ones are skipped."""
     state = existing_state_folder()
+    real = None if file is None else os.path.realpath(file)
     newest_first = []
     for folder in sorted((state / FOLDER).glob("*/"), reverse=True) if state else ():
         record = _read(folder)
-        if record is not None and file in (None, record.file):
+        if record is not None and real in (None, os.path.realpath(record.file)):
             newest_first.append(record)
     return newest_first
 

@@ -90,13 +90,9 @@ class ConfigFile:
 
 def find(machine: Machine, chosen: Iterable[Client] | None = None) -> list[ConfigFile]:
     """Every existing file of the clients: the user's, and the project's where there is one."""
-    specs_by_path: dict[str, list[FileSpec]] = {}
-    for client, spec in _specs(chosen):
-        for path in paths(machine, client, spec):
-            specs = specs_by_path.setdefault(str(path), [])
-            if spec not in specs:
-                specs.append(spec)
-    return [ConfigFile(Path(path), tuple(specs)) for path, specs in specs_by_path.items()]
+    return _join(
+        (path, spec) for client, spec in _specs(chosen) for path in paths(machine, client, spec)
+    )
 
 
 def find_in_repository(root: Path, chosen: Iterable[Client] | None = None) -> list[ConfigFile]:
@@ -112,13 +108,27 @@ def find_in_repository(root: Path, chosen: Iterable[Client] | None = None) -> li
     for _, spec in _specs(chosen):
         for place in _project_places(spec):
             places.setdefault(tuple(place.lower().split("/")), []).append(spec)
-    specs_by_path: dict[Path, list[FileSpec]] = {}
-    for folder, names in _folders(root):
-        for parts, specs in places.items():
-            for path in _find_named(folder, names, parts):
-                present = specs_by_path.setdefault(path, [])
-                present += (spec for spec in specs if spec not in present)
-    return [ConfigFile(path, tuple(specs)) for path, specs in specs_by_path.items()]
+    return _join(
+        (path, spec)
+        for folder, names in _folders(root)
+        for parts, specs in places.items()
+        for path in _find_named(folder, names, parts)
+        for spec in specs
+    )
+
+
+def _join(readings: Iterable[tuple[Path, FileSpec]]) -> list[ConfigFile]:
+    """Each file once, by the first path that leads to it, with every way in which it is read.
+
+    A project's file may be a link to the user's own. They stay two: the project did not write it.
+    """
+    files: dict[tuple[str, bool], ConfigFile] = {}
+    for path, spec in readings:
+        key = (os.path.realpath(path), spec.scope is ConfigScope.PROJECT)
+        file = files.setdefault(key, ConfigFile(path, ()))
+        if spec not in file.specs:
+            files[key] = ConfigFile(file.path, (*file.specs, spec))
+    return list(files.values())
 
 
 def _specs(chosen: Iterable[Client] | None) -> Iterator[tuple[Client, FileSpec]]:

@@ -20,15 +20,22 @@ from pipeguard.runtime.progress import COMPILING, say_if_slow
 FIRST = f"first, before any file is changed: {COMPILING}"
 
 
-def make_ready() -> None:
-    """Check the user's policy, and compile the rules if that was not done yet.
+def check_policy() -> None:
+    """Read the user's policy.
 
     Raises:
-        PolicyError: the policy is invalid, so no guarded server would start.
-        EngineError: there is no scan engine, so none would start.
+        PolicyError: it is invalid, so no guarded server would start.
     """
     today = datetime.date.today()  # noqa: DTZ011  the user's own calendar
     load_policy(user_policy_path(), None, now=monotonic(), today=today)
+
+
+def make_ready() -> None:
+    """Compile the rules if that was not done yet.
+
+    Raises:
+        EngineError: there is no scan engine, so no guarded server would start.
+    """
     with say_if_slow(FIRST):
         load_engines()
         if cache_folder() != usual_cache_folder():

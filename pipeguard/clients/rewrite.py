@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from pipeguard._isolate import IMPORT_VARIABLES
+from pipeguard.auth.server import canonical
 from pipeguard.clients.catalog import ConfigScope, Shape, Transport
 from pipeguard.clients.entries import GuardState, ServerEntry
 from pipeguard.clients.guarding import (
@@ -27,11 +28,22 @@ from pipeguard.clients.isolating import CANNOT_ISOLATE, HOW, instead, is_isolate
 from pipeguard.clients.launcher import isolate_launcher
 from pipeguard.clients.masking import is_secret, masked_url
 from pipeguard.config.tree import Value
+from pipeguard.errors import InputError
 
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1", "[::1]"})
 _COMMAND_LINE = re.compile(r"[\w.@-]+\s+\S")
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
 _SCHEMES = ("http", "https", "ws", "wss")
+_PIPED = re.compile(
+    r"(?:\b(?:curl|wget|fetch|iwr|irm|Invoke-WebRequest|Invoke-RestMethod)\b[^|;&\n]*"
+    r"\|\s*(?:sudo\s+)?(?:(?:ba|z|da|k|a)?sh|python[\d.]*|node|perl|ruby|iex|Invoke-Expression)\b)"
+    r"|(?:\b(?:sh|bash|zsh|source|eval|iex)\b[^|;&\n]{0,40}[<$]\(\s*(?:curl|wget|iwr|irm)\b)",
+    re.IGNORECASE,
+)
+_WHY_NOT_PIPED = (
+    "its command downloads something and runs it at once, which a guard does not see: install the "
+    "server, look at what was installed, and write its own command here"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,6 +251,8 @@ def _of_command(server: ServerEntry, command: str) -> Iterator[Judgement]:
     if not _keeps_meaning(server.shape, command, "command", "args"):
         why = "its command has a variable, which this client expands there but not in arguments"
         yield Judgement(GuardState.CANNOT, "variable", why)
+    if find_piped(server.words):
+        yield Judgement(GuardState.CANNOT, "download-run", _WHY_NOT_PIPED)
 
 
 def _of_address(server: ServerEntry, url: str, options: GuardOptions) -> Iterator[Judgement]:
@@ -291,8 +305,24 @@ def _of_login(server: ServerEntry, url: str, options: GuardOptions) -> Iterator[
         yield Judgement(GuardState.CANNOT, "login", why)
 
 
+def login_command(url: str) -> tuple[str, ...]:
+    """The words of the command that logs in to an address; none if PipeGuard would refuse."""
+    try:
+        canonical(url)
+    except InputError:
+        return ()
+    return ("pipeguard", "auth", "login", url)
+
+
 def _login_hint(url: str) -> str:
-    return f"log in yourself first: pipeguard auth login {shlex.quote(masked_url(url))}"
+    if login_command(url):
+        return f"log in yourself first: pipeguard auth login {shlex.quote(masked_url(url))}"
+    return "PipeGuard logs in over https only, so give the server's https address here"
+
+
+def find_piped(words: Sequence[str]) -> bool:
+    """True if a command pipes a download into an interpreter."""
+    return any(_PIPED.search(word) for word in (*words, " ".join(words)))
 
 
 def _keeps_meaning(shape: Shape, value: str, field_now: str, field_then: str) -> bool:

@@ -14,7 +14,7 @@ import pytest
 from pipeguard.assess.assessing import Assessment, assess, report
 from pipeguard.assess.target import of_machine, of_repository
 from pipeguard.clients import entries
-from pipeguard.clients.entries import MAX_FILE_BYTES
+from pipeguard.clients.entries import MAX_FILE_BYTES, GuardState
 from pipeguard.clients.machine import Machine
 from pipeguard.config import json_text
 from pipeguard.firewall.finding import Severity
@@ -115,7 +115,9 @@ def test_what_a_client_reads_is_read_and_said(tmp_path: Path, content: bytes | s
     assessment = of_file(tmp_path, content)
     assert is_seen(assessment)
     assert broken(assessment) in ([Severity.MEDIUM], [])
-    assert len({one.state for one in assessment.reached}) == 1
+    unguarded = {GuardState.OPEN, GuardState.CANNOT}  # the latter: what downloads and runs
+    assert {one.state for one in assessment.reached} <= unguarded
+    assert assessment.reached
 
 
 @pytest.mark.parametrize("content", FINE.values(), ids=FINE)

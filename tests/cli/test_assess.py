@@ -64,7 +64,7 @@ def test_what_is_true_of_several_servers_is_said_once(new_home: Path, snapshot: 
     settings = {"permissions": {"defaultMode": "bypassPermissions"}}
     (new_home / ".claude/settings.json").write_text(json.dumps(settings, indent=1))
     shown = snapshot.shown("assess  # 1")
-    assert shown.count("Nothing stands between it and the model.") == 2
+    assert shown.count("Nothing stands between it and the model.") == 1
     assert "setup cursor --server=piped" not in shown
     snapshot.text("assess-laptop", shown)
 
@@ -80,6 +80,7 @@ def test_a_repository_in_each_form(root: Path, snapshot: Snapshot) -> None:
         assess {root} --baseline none.json  # 2
         assess {root} --output no/such/folder/x  # 2
         assess {root} --write-baseline no/such/folder/x  # 2
+        assess {root} --explain secret-in-confg  # 2
         assess {root} --explain no-such-check  # 2
         assess {root} --credentials  # 2
         """,

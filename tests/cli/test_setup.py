@@ -440,11 +440,37 @@ def test_a_snippet_and_a_link_are_made(home: Path, launcher: str, snapshot: Snap
     )
 
 
+def test_an_invalid_policy_is_told_before_a_question(home: Path, launcher: str) -> None:
+    policy = home / ".config" / "pipeguard" / "policy.yaml"
+    policy.parent.mkdir(parents=True)
+    policy.write_text("mode: nope")
+    before = contents(home)
+    code, output = on_terminal("setup", "y", "--launcher", launcher)
+    assert (code, contents(home)) == (2, before)
+    assert "`nope` is not one of enforce, observe" in output
+    assert "Guard" not in output
+    assert run("--check").exit_code != 2
+
+
+def test_two_clients_that_share_a_file_by_a_link_have_one_change(home: Path, launcher: str) -> None:
+    link = home / ".cursor" / "mcp.json"
+    link.unlink()
+    link.symlink_to(home / ".config" / "Claude" / "claude_desktop_config.json")
+    before = contents(home)
+    done = run("cursor", "claude-desktop", "--yes", "--launcher", launcher)
+    assert (done.exit_code, done.output.count("Guarded time")) == (0, 1)
+    assert "Cursor, Claude Desktop  ~/" in done.output
+    assert json.loads(run("--undo", "cursor", "--yes", "--json").output)["files"][0]["servers"]
+    assert contents(home) == before
+
+
 def test_a_person_is_asked(home: Path, launcher: str) -> None:
     before = contents(home)
     code, output = on_terminal("setup", "n", "--launcher", launcher)
     assert (code, contents(home)) == (1, before)
-    assert "Guard 8 servers in 7 files? [y/N]" in output
+    told, question, _ = output.partition("Guard 8 servers in 7 files? [y/N]")
+    assert question
+    assert "Claude Code: Close running sessions first" in told
     assert "pipeguard auth login https://x.test/mcp\r\n" in output  # in one piece
     code, output = on_terminal("setup", "y", "--launcher", launcher)
     assert code == 6

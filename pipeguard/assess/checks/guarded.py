@@ -9,6 +9,7 @@ from pipeguard.assess.target import AssessmentTarget
 from pipeguard.assess.values import PostureCheck, PostureFinding
 from pipeguard.clients.catalog import ConfigScope
 from pipeguard.clients.entries import Config, GuardState, ServerEntry
+from pipeguard.clients.rewrite import login_command
 from pipeguard.firewall.finding import Severity
 
 UNGUARDED = PostureCheck(
@@ -108,13 +109,11 @@ def _of(target: AssessmentTarget, server: ServerEntry) -> Iterator[PostureFindin
     setup = setup_command(target, server)
     if judged.state is GuardState.OPEN:
         why = "Nothing stands between it and the model."
-        first = " Replace its command before you guard it: a guard does not see what it downloads."
-        yield UNGUARDED.of_server(server, why if setup else why + first, fix=setup)
+        yield UNGUARDED.of_server(server, why, fix=setup)
     elif judged.state is GuardState.STALE:
         yield STALE.of_server(server, f"{judged.why}.", fix=setup)
     elif judged.state is GuardState.CANNOT:
-        login = judged.code == "login" and server.url
-        fix = ["pipeguard", "auth", "login", server.url] if login and server.url else []
+        fix = login_command(server.url or "") if judged.code == "login" else ()
         yield CANNOT.of_server(server, f"It is not guarded: {judged.why}.", fix=fix)
 
 

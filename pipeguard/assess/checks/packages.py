@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pipeguard.assess.fetched import Fetch, VersionPin, find_fetched, find_piped
+from pipeguard.assess.fetched import Fetch, VersionPin, find_fetched
 from pipeguard.assess.isolation import entry_isolation
 from pipeguard.assess.target import AssessmentTarget
 from pipeguard.assess.values import PostureCheck, PostureFinding
 from pipeguard.clients.entries import ServerEntry
 from pipeguard.clients.masking import masked_text
+from pipeguard.clients.rewrite import find_piped
 from pipeguard.errors import LaunchError
 from pipeguard.firewall.finding import Severity
 from pipeguard.isolation import ServerCommand
