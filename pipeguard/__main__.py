@@ -88,7 +88,7 @@ def _run(arguments: list[str]) -> int:
 
 
 def _run_click(cli: click.Group, arguments: list[str]) -> int:
-    """Run a command; click's exceptions have their own messages and exit codes."""
+    """Run a command; what click refuses is told as our own errors are."""
     import io
 
     import click
@@ -99,14 +99,28 @@ def _run_click(cli: click.Group, arguments: list[str]) -> int:
             stream.reconfigure(errors="backslashreplace")  # the terminal may not have the letter
     try:
         code = cli.main(arguments, prog_name="pipeguard", standalone_mode=False)
-    except click.ClickException as error:
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         return error.exit_code
+    except click.ClickException as error:
+        return _tell(_describe_misuse(error), error.exit_code)
     except click.exceptions.Exit as error:
         return error.exit_code
     except click.Abort:
         return _tell("aborted", INTERRUPTED)
     return code if isinstance(code, int) else 0
+
+
+def _describe_misuse(error: click.ClickException) -> str:
+    """A message of click as one of ours; the usage only where the command line is wrong."""
+    import click
+
+    text = error.format_message()
+    if text[1:2].islower():
+        text = text[0].lower() + text[1:]
+    if not isinstance(error, click.UsageError) or error.ctx is None:
+        return text
+    return f"{text}\n{error.ctx.get_usage()}\nHelp:  {error.ctx.command_path} --help"
 
 
 def _leave_out_current_folder() -> None:

@@ -124,9 +124,9 @@ def test_the_code_of_a_server_is_ours(monkeypatch: pytest.MonkeyPatch) -> None:
         (["--version"], 0, "pipeguard"),
         (["--help"], 0, "wrap"),
         (["wrap", "--help"], 0, "COMMAND"),
-        (["no-such-verb"], 2, "No such command"),
+        (["no-such-verb"], 2, "no such command"),
         (["wrap"], 2, "give the server's command after --"),
-        (["wrap", "--no-such", "--", "x"], 2, "No such option"),
+        (["wrap", "--no-such", "--", "x"], 2, "no such option"),
     ],
 )
 def test_the_rest_is_for_the_full_parser(

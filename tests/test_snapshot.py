@@ -47,5 +47,5 @@ def test_another_word_fails_and_so_does_a_missing_snapshot(snapshot: Snapshot) -
         snapshot.text("no-such-snapshot", "")
     with pytest.raises(AssertionError, match="other exit codes"):
         snapshot.commands("help-misspelled", "-V  # 2")
-    with pytest.raises(pytest.fail.Exception, match=r"-! Error: No such command 'alow'"):
+    with pytest.raises(pytest.fail.Exception, match=r"-! pipeguard: no such command 'alow'"):
         snapshot.commands("help-misspelled", "alwo  # 2")

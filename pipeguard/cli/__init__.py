@@ -51,9 +51,13 @@ class CommandFolder(CommandGroup):
 
     def invoke(self, ctx: click.Context) -> object:
         """Run the command; an option that it does not have gets our suggestion, not click's."""
+        words = [*ctx._protected_args, *ctx.args]
         try:
             return super().invoke(ctx)
         except click.NoSuchOption as error:
+            if corrected := _find_server_command(words, error):
+                text = f"{error.message} It is the server's own, so write:  {corrected}"
+                raise click.NoSuchOption(error.option_name, text, ctx=error.ctx) from None
             names = error.ctx.command.params if error.ctx is not None else []
             options = [name for each in names for name in each.opts if name.startswith("--")]
             hint = suggestion(error.option_name, [*options, "--help"], listed=True)
@@ -75,6 +79,32 @@ class CommandFolder(CommandGroup):
         command = importlib.import_module(f"pipeguard.cli.{name}").command
         assert isinstance(command, click.Command)  # noqa: S101  a test imports each
         return command
+
+
+def _find_server_command(words: list[str], error: click.NoSuchOption) -> str:
+    """A command line that has the server's command, with the option, in its place; else empty."""
+    if error.ctx is None or "--" in words:
+        return ""
+    command, path = error.ctx.command, error.ctx.command_path.split()[1:]
+    for each in command.params:
+        if isinstance(each, click.Option) and each.metavar == "COMMAND" and each.opts[0] in words:
+            begin = words.index(each.opts[0]) + 1
+            shown = ["pipeguard", *words[:begin], " ".join(map(quote, words[begin:]))]
+            return " ".join(map(quote, shown))
+    own = {name for each in command.params for name in each.opts if name.startswith("-")}
+    if not any(each.type is click.UNPROCESSED and each.nargs == -1 for each in command.params):
+        return ""
+    rest, position = words[len(path) :], 0
+    option = next((at for at, word in enumerate(rest) if word.startswith(error.option_name)), 0)
+    while position < option and rest[position].startswith("-"):
+        name, equals, _ = rest[position].partition("=")
+        takes = [each for each in command.params if name in each.opts]
+        is_flag = any(isinstance(each, click.Option) and each.is_flag for each in takes)
+        position += 1 if equals or is_flag or not own.intersection({name}) else 2
+    if position >= option:
+        return ""
+    shown = ["pipeguard", *path, *rest[:position], "--", *rest[position:]]
+    return " ".join(map(quote, shown))
 
 
 @click.group(

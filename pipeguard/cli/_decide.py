@@ -16,6 +16,7 @@ from typing import Generic, TypeVar
 import click
 
 from pipeguard.cli import _completions as completions
+from pipeguard.cli._groups import RefusedError
 from pipeguard.cli._person import Person
 from pipeguard.state.paths import store_path
 from pipeguard.state.review import KINDS, StoredDefinition, UnknownTargetError
@@ -79,7 +80,7 @@ def match_definitions(
     """Find definitions by a server's name, or by the name of its entry in a client or gateway.
 
     Raises:
-        click.UsageError: no such server or tool.
+        RefusedError: no such server or tool.
     """
     try:
         return find(store, target, kind)
@@ -89,7 +90,7 @@ def match_definitions(
         for own in stored_targets(store, target or ""):
             with suppress(UnknownTargetError):
                 return find(store, own, kind)
-        raise click.UsageError(f"{error}.") from error
+        raise RefusedError(f"{error}.") from error
 
 
 def options(function: _Command) -> _Command:
@@ -135,7 +136,7 @@ def decide(decision: Decision[_Stored], request: DecisionRequest) -> None:
         person = Person.here() if matching else None
         if yes and len(matching) > 1 and not request.take_all:
             names = ", ".join(entry.target for entry in matching)
-            raise click.UsageError(f"{len(matching)} match: {names}. Name one, or add --all.")
+            raise RefusedError(f"{len(matching)} match: {names}. Name one, or add --all.")
         is_asked = person is not None and not person.has_token
         chosen = matching
         if not request.as_json:
@@ -164,7 +165,7 @@ def _refuse_other_name(target: str, servers: set[str]) -> None:
     """Refuse to decide without a question on a server that has another name than was typed."""
     for server in servers:
         if target != server and not target.startswith(f"{server}/"):
-            raise click.UsageError(
+            raise RefusedError(
                 f"{visible(target)} leads to {visible(server)}: type that name, or leave out --yes."
             )
 
@@ -186,7 +187,7 @@ def _choose(
     """
     yes, take_all = request.yes, request.take_all
     if matching and not yes and not sys.stdin.isatty():
-        raise click.UsageError("there is no terminal to ask on: add --yes.")
+        raise RefusedError("a person decides, and there is no terminal to ask on.")
     verb = decision.verb.capitalize()
     is_list = take_all and len(matching) > 1
     chosen = list(matching) if is_list else []

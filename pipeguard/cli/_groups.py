@@ -11,6 +11,12 @@ from pipeguard.unicode.display import suggestion
 WHOLE = 1_000  # characters of a summary: more than any has
 
 
+class RefusedError(click.ClickException):
+    """A refusal of a command line that is right in itself, so no usage is shown with it."""
+
+    exit_code = 2
+
+
 class CommandGroup(click.Group):
     """A group whose help serves somebody who does not know its commands."""
 

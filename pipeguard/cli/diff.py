@@ -137,7 +137,7 @@ def find_held(store: Store, target: str | None, kind: str | None) -> list[HeldDe
     """The definitions that wait for approval.
 
     Raises:
-        click.UsageError: no such server or tool.
+        RefusedError: no such server or tool.
     """
     return match_definitions(held_definitions, store, target, kind)
 
@@ -146,7 +146,7 @@ def find_reviewable(store: Store, target: str | None, kind: str | None) -> list[
     """The definitions that wait for approval, or of a target that were trusted at first sight.
 
     Raises:
-        click.UsageError: no such server or tool.
+        RefusedError: no such server or tool.
     """
     return match_definitions(reviewable_definitions, store, target, kind)
 

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import click
 
+from pipeguard.cli._groups import RefusedError
 from pipeguard.errors import PipeGuardError
 from pipeguard.state.activity import ServerActivity
 from pipeguard.unicode.display import visible, visible_lines
@@ -175,7 +176,7 @@ def command(
         raise click.UsageError("--token-env is for --url.")
     token = os.environ.get(token_env, "") if token_env else ""
     if token_env and not token:
-        raise click.UsageError(f"--token-env {token_env}: there is no such variable.")
+        raise RefusedError(f"--token-env {token_env}: there is no such variable.")
     look = _by_audit(window) if url is None else _by_figures(url, token, window)
     if is_once:
         view = look()

@@ -122,9 +122,11 @@ def _join(readings: Iterable[tuple[Path, FileSpec]]) -> list[ConfigFile]:
 
     A project's file may be a link to the user's own. They stay two: the project did not write it.
     """
+    keys: dict[Path, tuple[str, bool]] = {}
     files: dict[tuple[str, bool], ConfigFile] = {}
     for path, spec in readings:
-        key = (os.path.realpath(path), spec.scope is ConfigScope.PROJECT)
+        key = keys.get(path) or (os.path.realpath(path), spec.scope is ConfigScope.PROJECT)
+        keys[path] = key
         file = files.setdefault(key, ConfigFile(path, ()))
         if spec not in file.specs:
             files[key] = ConfigFile(file.path, (*file.specs, spec))

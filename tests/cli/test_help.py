@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
+from pathlib import Path
+
 import click
 import pytest
 from click.testing import CliRunner, Result
 
+from pipeguard.__main__ import _run
 from pipeguard.cli import SECTIONS, cli
 from tests.snapshot import Snapshot
 
@@ -58,3 +62,33 @@ def test_a_misspelled_name_gets_the_nearest(snapshot: Snapshot) -> None:
 @pytest.mark.parametrize("words", [(), ("setup",), ("rules", "test")])
 def test_help_is_a_command_too(words: tuple[str, ...]) -> None:
     assert run("help", *words).output == run(*words, "--help").output
+
+
+@pytest.mark.parametrize(
+    ("line", "corrected"),
+    [
+        ("isolate show npx -y srv 'a b'", "pipeguard isolate show -- npx -y srv 'a b'"),
+        ("isolate show --json npx -y srv", "pipeguard isolate show --json -- npx -y srv"),
+        ("setup cursor --snippet npx -y srv", "pipeguard setup cursor --snippet 'npx -y srv'"),
+        ("isolate show -y npx", ""),
+        ("wrap -y npx", ""),
+    ],
+)
+def test_an_option_of_a_servers_command_gets_the_whole_line_corrected(
+    line: str, corrected: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert _run(shlex.split(line)) == 2
+    told = capfd.readouterr().err
+    assert told.startswith("pipeguard: no such option '-y'.")
+    assert told.partition("so write:  ")[2].partition("\n")[0] == corrected
+    assert f"\nUsage: pipeguard {line.split()[0]} " in told
+
+
+def test_a_refusal_of_a_right_command_line_shows_no_usage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path))
+    assert _run(["approve", "nothing"]) == 2
+    assert capfd.readouterr().err == (
+        "pipeguard: no guarded server has run yet, so there is nothing to decide.\n"
+    )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
+from pipeguard.__main__ import _run
 from pipeguard.cli import cli
 
 
@@ -37,10 +39,15 @@ def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("serve --folder . --token-env X", "--token-env"),
     ],
 )
-def test_what_would_have_no_effect_is_refused(words: str, option: str) -> None:
-    result = CliRunner().invoke(cli, words.split(), input="a text")
-    assert result.exit_code == 2
-    assert f"Error: {option} would have no effect: " in result.output
+def test_what_would_have_no_effect_is_refused(
+    words: str,
+    option: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"a text")))
+    assert _run(words.split()) == 2
+    assert f"pipeguard: {option} would have no effect: " in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import urlsplit
 
 from pipeguard.config.isolate_key import find_entries
+from pipeguard.detect.checks.addresses import is_loopback
 from pipeguard.errors import PolicyError
 from pipeguard.identity.server_name import identify_server
 from pipeguard.isolation.docker_words import is_of_containers, parse_run
@@ -20,6 +22,20 @@ if TYPE_CHECKING:
     from pipeguard.config.isolate_key import IsolateEntry
     from pipeguard.isolation.docker_servers import Hardened
     from pipeguard.isolation.shipped import ShippedProfile
+
+
+# Schemes of databases' addresses, with the port that each listens on by default.
+_DATABASES = {
+    **dict.fromkeys(("postgres", "postgresql"), 5432),
+    **dict.fromkeys(("mysql", "mariadb"), 3306),
+    **dict.fromkeys(("redis", "rediss", "valkey"), 6379),
+    **dict.fromkeys(("mssql", "sqlserver"), 1433),
+    **dict.fromkeys(("neo4j", "bolt"), 7687),
+    "mongodb": 27017,
+    "oracle": 1521,
+    "clickhouse": 8123,
+    "amqp": 5672,
+}
 
 
 class ServerCommand(NamedTuple):
@@ -103,7 +119,7 @@ class ServerCommand(NamedTuple):
         """
         shipped = self.shipped_profile
         if shipped is None:
-            return ""
+            return _describe_databases((*self.argv, *variables.values()))
         before = old_home_warning(shipped, variables, home_folder)
         return " ".join(filter(None, (shipped.needs, before)))
 
@@ -127,3 +143,23 @@ class ServerCommand(NamedTuple):
             )
         own = find_entries(identify_server(self.argv, None).name, tuple(entries))
         return harden(self.argv, str(Path.cwd()), combine_grants(own), this_host())
+
+
+def _describe_databases(texts: Iterable[str]) -> str:
+    """Say which databases among the words of a command it will not reach, and how to grant them."""
+    options = {}
+    for word in " ".join(texts).replace("=", " ").split():
+        try:
+            parts = urlsplit(word)
+            host, port = parts.hostname, parts.port
+        except ValueError:  # no address
+            continue
+        usual = _DATABASES.get(parts.scheme.partition("+")[0])
+        if usual is not None and host:
+            here = is_loopback(host)
+            given = f"--loopback {port or usual}" if here else f"--connect {host}:{port or usual}"
+            options[given] = f"{host}:{port or usual}"
+    if not options:
+        return ""
+    listed, named = ", ".join(options.values()), " ".join(options)
+    return visible(f"It will not reach its database at {listed} unless you name it:  {named}")
