@@ -304,6 +304,8 @@ def _line(judged: JudgedServer, width: int, what: str, machine: Machine) -> str:
     command = show(command_line(judged.server), _COMMAND_CHARS)
     line = f"  {name}  {click.style(word, fg=_COLOURS[state])}  {command}".rstrip()
     notes = [judged.judgement.why]
+    if gone := judged.missing_program:
+        notes.append(f"its program does not exist: {gone}")
     if judged.chosen and judged.isolates:
         touched = summarise(extent_if_isolated(judged.server, machine))
         notes += [f"will be isolated: {touched}", otherwise_named(judged.server)]

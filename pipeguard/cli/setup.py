@@ -131,7 +131,7 @@ def command(clients: tuple[str, ...], **options: object) -> None:
       3  the scan engine is missing: no guarded server would start; nothing was changed
       4  what undoing needs cannot be stored in the state folder; nothing was changed
       5  a file was refused: broken, write-protected, or changed in the meantime
-      6  every server that can be guarded is, but some cannot be
+      6  every server that can be guarded is, but some cannot be, or their program is gone
       7  nothing to do: no server was found; with --undo, none is guarded
     """  # noqa: D301  click reads the mark
     from pipeguard.cli._setup_request import SetupRequest
@@ -255,7 +255,8 @@ def _code(plans: list[ChangePlan], done: list[ChangePlan], failed: dict[Path, st
     ]
     if GuardState.OPEN in states or GuardState.STALE in states:
         return OPEN
-    if GuardState.CANNOT in states:
+    is_missing = any(judged.missing_program for _, judged in chosen)
+    if GuardState.CANNOT in states or is_missing:
         return CANNOT
     is_any_guarded = any(judged.judgement.state is not GuardState.LEFT for _, judged in chosen)
     return DONE if is_any_guarded else NOTHING

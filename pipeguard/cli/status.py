@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _OF_THE_STATE = ("PIPEGUARD_STATE_DIR", "XDG_STATE_HOME", "HOME")
 LEAST_CHARS = 12  # of a server's name, on a terminal however narrow
-COLUMNS = ("server", "blocked", "held", "changed", "warned", "would", "waits")
+COLUMNS = ("server", "blocked", "held", "cut", "noted", "would block", "waits")
 
 
 class ClientServers(NamedTuple):
@@ -73,9 +73,10 @@ class Status(NamedTuple):
 def command(*, as_json: bool) -> None:
     """Show on one screen what is guarded, what happened today and in 7 days, and what waits.
 
-    `held` is what did not go on since a definition waits for you, `changed` what went on without a
-    secret or a passage, `would` what an observing policy let through that enforcing would have
-    stopped.
+    It counts messages. `blocked` were stopped, and `held` belong to a tool that you have not
+    approved. `cut` went on without a secret or a passage, `noted` with a warning in the audit.
+    `would block` went on since the policy only observes. `waits` counts the definitions that
+    wait for you.
 
     \b
     Examples:
@@ -217,7 +218,7 @@ def _screen(status: Status) -> list[str]:
     else:
         for title, rows in (
             ("Today", [(s.server, *s.today, s.waiting) for s in status.servers]),
-            ("In 7 days", [(s.server, *s.week, s.waiting) for s in status.servers]),
+            ("Last 7 days", [(s.server, *s.week, s.waiting) for s in status.servers]),
         ):
             lines += ["", click.style(title, bold=True), *_table(rows)]
         lines += [f"{visible(why)}." for why in status.renamed]
@@ -230,8 +231,8 @@ def _policy_line(status: Status) -> str:
             f"The policy is invalid, so nothing starts:  pipeguard policy check\n{status.problem}"
         )
     if status.mode == "observe":
-        return "The policy observes: no rule stops anything."
-    return "The policy enforces."
+        return "Your policy only observes: it records what it finds, and stops nothing."
+    return "Your policy is enforced: what it blocks is stopped."
 
 
 def _client_lines(status: Status) -> list[str]:
@@ -239,7 +240,11 @@ def _client_lines(status: Status) -> list[str]:
     clients = status.clients
     lines += [f"A gateway runs ({visible(gateway)})." for gateway in status.gateways]
     if not clients:
-        return lines or ["No client has a server."]
+        from pipeguard.gateway.sources import usual_file
+
+        if not lines and Path(usual_file()).is_file():
+            return ["No client has the gateway's entry yet.  pipeguard serve --check"]
+        return lines or ["No client on this machine has an MCP server yet."]
     guarded, others, unfit = (sum(column) for column in zip(*(c[1:] for c in clients), strict=True))
     names = ", ".join(f"{c.client} {c.guarded}/{c.guarded + c.open + c.cannot}" for c in clients)
     cannot = f"; {unfit} cannot be" if unfit else ""

@@ -28,7 +28,14 @@ if TYPE_CHECKING:
     from pipeguard.clients.undoing import UndoPlan
 
 DONE, NOT_DONE, REFUSED = 0, 1, 5
+_QUESTION = (
+    "\nRemove the guard from these files? Your servers stay, and so do your policy and records"
+)
 _SERVICE = "/etc/systemd/system/pipeguard.service"  # as docs/serve.md installs it
+
+_REMOVE_SERVICE = (
+    f"sudo systemctl disable --now pipeguard && sudo rm {_SERVICE} && sudo systemctl daemon-reload"
+)
 
 
 @click.command("uninstall", short_help="Remove the guard everywhere, and say what is left.")
@@ -76,7 +83,7 @@ def command(*, dry_run: bool, yes: bool) -> None:
 
 
 def _may_remove(*, yes: bool) -> bool:
-    if yes or (sys.stdin.isatty() and click.confirm("\nRemove all of this?")):
+    if yes or (sys.stdin.isatty() and click.confirm(_QUESTION)):
         return True
     click.echo("Nothing was changed.  To remove it:  pipeguard uninstall --yes")
     return False
@@ -123,4 +130,4 @@ def _list_left(*, is_removed: bool) -> Iterator[str]:
     if is_removed:
         yield f"Then remove the program:  {uninstall_command()}"
     if _SERVICE in left:
-        yield "And its service:  sudo systemctl disable --now pipeguard"
+        yield f"And its service:  {_REMOVE_SERVICE}"

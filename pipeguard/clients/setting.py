@@ -62,6 +62,12 @@ class JudgedServer:
         return self.chosen and self.judgement.state in _TO_DO
 
     @property
+    def missing_program(self) -> str:
+        """The path of its own program, if the entry gives one and nothing is there; else empty."""
+        program = next(iter(self.server.own_words), "")
+        return program if Path(program).is_absolute() and not Path(program).exists() else ""
+
+    @property
     def is_to_isolate(self) -> bool:
         """True if it would be isolated now."""
         return self.is_to_do and self.isolates

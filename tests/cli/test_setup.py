@@ -452,6 +452,26 @@ def test_an_invalid_policy_is_told_before_a_question(home: Path, launcher: str) 
     assert run("--check").exit_code != 2
 
 
+def test_a_guarded_entry_whose_program_is_gone_is_told(home: Path, launcher: str) -> None:
+    entry = {"command": launcher, "args": ["wrap", "--", "/no/such/srv", "a"]}
+    path = home / ".cursor" / "mcp.json"
+    path.write_text(json.dumps({"mcpServers": {"one": entry}}))
+    checked = run("cursor", "--check")
+    assert (checked.exit_code, "does not exist: /no/such/srv" in checked.output) == (6, True)
+    path.write_text(json.dumps({"mcpServers": {"one": {**entry, "args": ["wrap", "--", "srv"]}}}))
+    assert run("cursor", "--check").exit_code == 0
+
+
+def test_a_service_of_the_system_is_told_with_the_command_that_removes_it(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = home / "pipeguard.service"
+    service.touch()
+    monkeypatch.setattr("pipeguard.cli.uninstall._SERVICE", str(service))
+    told = CliRunner().invoke(cli, ["uninstall", "--dry-run"]).output
+    assert "sudo systemctl disable --now pipeguard && sudo rm /etc/systemd/system/" in told
+
+
 def test_two_clients_that_share_a_file_by_a_link_have_one_change(home: Path, launcher: str) -> None:
     link = home / ".cursor" / "mcp.json"
     link.unlink()

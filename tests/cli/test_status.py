@@ -154,7 +154,7 @@ def test_it_needs_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     (tmp_path / "gone").mkdir()
     monkeypatch.chdir(tmp_path / "gone")
     (tmp_path / "gone").rmdir()
-    assert "No client has a server." in shown()
+    assert "No client on this machine has an MCP server yet." in shown()
     monkeypatch.chdir(tmp_path)
 
 
