@@ -120,8 +120,8 @@ def command() -> None:
     """Read and check the record of what happened.
 
     Each frame has a row: who sent it, when, what was decided and why, and the frame's hash. No
-    frame and no secret is in it. Requests that `wrap --listen` refused have rows as well, at most
-    one a minute for each kind.
+    frame and no secret is in it. Requests that `wrap --listen` or `serve --listen` refused
+    have rows as well, at most one a minute for each kind.
 
     \b
     Examples:

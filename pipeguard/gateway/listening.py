@@ -36,13 +36,15 @@ from pipeguard.log import Log, say
 from pipeguard.runtime.endpoints import read_admission, server_context
 from pipeguard.runtime.http import bind, make_url, tune_process
 from pipeguard.runtime.numbers import read_number
+from pipeguard.runtime.run import make_run_id, mask_verdict
 from pipeguard.runtime.transports import make_endpoints
+from pipeguard.state.paths import store_file
+from pipeguard.state.recorder import Recorder
 from pipeguard.transports.channel import AsyncChannel
 from pipeguard.transports.http import request_headers
 from pipeguard.transports.http.client.task_owners import SharingClient
 from pipeguard.transports.http.server.admission import WHO, RequestRefused, StoredTokens
 from pipeguard.transports.http.server.backend import (
-    MCP,
     Backend,
     Conversations,
     Dial,
@@ -83,14 +85,15 @@ class FrontSessions(Sessions):
 
     Args:
         guard: of all of them, from `front_guard`.
+        run: names this run.
         definition_of: the definition of a tool by the name under which the client of a token calls
             it; None if that client has no such tool.
     """
 
     def __init__(
-        self, guard: Guard, find_definition: Callable[[str, str], JsonObject | None]
+        self, guard: Guard, run: str, find_definition: Callable[[str, str], JsonObject | None]
     ) -> None:
-        super().__init__(guard, guard.name, MAX_SESSIONS, IDLE_SECONDS)
+        super().__init__(guard, run, MAX_SESSIONS, IDLE_SECONDS)
         self._definition_of = find_definition
         self._read: dict[str, tuple[JsonObject, Mirrored]] = {}
 
@@ -133,35 +136,38 @@ class FrontJudge(Judge):
 
 
 class FrontRecord:
-    """Reports what the gateway itself refuses. What servers' Sessions decide, they record.
+    """Logs and audits what the gateway itself refuses. What servers' Sessions decide, they record.
 
     Args:
         log: for people.
+
+    Attributes:
+        run: the name of this run in the audit.
     """
 
     def __init__(self, log: Log) -> None:
-        self._log = log
+        self.run = make_run_id()
+        self._recorder = Recorder(store_file(), "", self.run, log)
+        self._refused = 0
 
     def verdict(self, verdict: Verdict) -> None:
-        """Report a message that broke the protocol."""
+        """Record a message that broke the protocol."""
         if verdict.action is Action.BLOCK:
-            for finding in verdict.findings:
-                self._log(
-                    "warning",
-                    "refused",
-                    rule=finding.rule,
-                    why=finding.note,
-                    event_id=verdict.event,
-                )
+            self._recorder.record(mask_verdict(verdict))
 
     def refusal(self, finding: Finding, client: str) -> None:
-        """Report HTTP requests that may not come in.
+        """Record HTTP requests that may not come in.
 
         Args:
             finding: why, and how many.
             client: the address of the first one's client.
         """
-        self._log("warning", "refused", rule=finding.rule, why=finding.note, client=client)
+        self._refused += 1
+        self._recorder.refuse(finding, client, f"{self.run}.e{self._refused}")
+
+    def close(self) -> None:
+        """Write all of it."""
+        self._recorder.close()
 
 
 ALONE = "alone"
@@ -266,7 +272,8 @@ class GatewayListener:
     async def _metrics(self, request: web.BaseRequest) -> web.StreamResponse:
         """Figures for Prometheus; with `ago`, those of so many seconds ago."""
         if not self._gateway.may_see_all(request.get(WHO, "")):
-            raise _nothing_here()
+            why = "only a token without limits may read the figures"
+            raise RequestRefused(RefusalReason.SCOPE, 403, why)
         metrics = self._gateway.metrics
         ago = request.query.get("ago", "")
         body = b""
@@ -347,17 +354,13 @@ class GatewayListener:
         async def answer(request: web.BaseRequest, body: bytes) -> web.StreamResponse:
             if not self._gateway.may_use_alone(request.get(WHO, ""), name):
                 why = "this token is limited to some tools, effects or a rate: use /mcp"
-                raise RequestRefused(RefusalReason.NOWHERE, 403, why)
+                raise RequestRefused(RefusalReason.SCOPE, 403, why)
             return await route.answer(request, body)
 
         def may_know(who: str) -> bool:
             return self._gateway.access(who).may_use(name, "tools/call")
 
         return route._replace(answer=answer, is_for=may_know)
-
-
-def _nothing_here() -> RequestRefused:
-    return RequestRefused(RefusalReason.NOWHERE, 404, f"there is nothing here; see {MCP}")
 
 
 # --- shown sessions ---------------------------------------------------------------------

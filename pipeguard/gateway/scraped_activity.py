@@ -85,7 +85,7 @@ def scrape(url: str, token: str, now: float, seconds_ago: float = 0.0) -> Scrape
 
 _REASONS: dict[int, str] = {
     HTTPStatus.UNAUTHORIZED: "it wants a token that is valid: --token-env NAME.",
-    HTTPStatus.NOT_FOUND: "only a token without limits may read its figures.",
+    HTTPStatus.FORBIDDEN: "only a token without limits may read its figures.",
 }
 
 

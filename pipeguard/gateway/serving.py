@@ -147,7 +147,7 @@ class _Serving:
         )
         if telemetry is not None:
             telemetry.watch(self._gateway.figures)
-        sessions = FrontSessions(guard, self._gateway.find_definition)
+        sessions = FrontSessions(guard, record.run, self._gateway.find_definition)
         self._front = Front(sessions, FrontJudge(record.verdict), record)
         if self._tokens is not None:
             if self._tokens.are_required() and not self._tokens.valid():
@@ -168,6 +168,7 @@ class _Serving:
                     await asyncio.to_thread(telemetry.close)
                 if self._tokens is not None:
                     self._tokens.close()
+                await asyncio.to_thread(record.close)
         return 0
 
     def _find_scope(self, who: str) -> TokenScope | None:

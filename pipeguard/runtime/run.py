@@ -138,7 +138,7 @@ class Run:
         if server.holder:
             self._warn_of_other_name(wanted or launched.name, server, launched)
         self.log.server = server.server
-        self.name = _run_id()
+        self.name = make_run_id()
         self.detection = Detection(self.engines, os.urandom(32), IN_USE)
         self.guard = Guard(server.server, self.detection, policy, pins)
         self.guard.is_remote = launched.is_elsewhere
@@ -232,7 +232,7 @@ class Run:
             and not verdict.findings
         ):
             return True  # one of a flood, which has a row already
-        self._recorder.record(_mask(verdict) if IN_USE and verdict.findings else verdict)
+        self._recorder.record(mask_verdict(verdict) if IN_USE and verdict.findings else verdict)
         if self._recorder.missing and self.on_loss is not None:
             on_loss, self.on_loss = self.on_loss, None
             on_loss()
@@ -321,7 +321,7 @@ class Mask:
         return self._engine.mask(IN_USE.masked_bytes(text))
 
 
-def _mask(verdict: Verdict) -> Verdict:
+def mask_verdict(verdict: Verdict) -> Verdict:
     """A verdict whose texts contain no secret of ours."""
     findings = tuple(
         finding._replace(
@@ -350,7 +350,7 @@ def start_thread(name: str, work: Callable[[], object]) -> threading.Thread:
     return thread
 
 
-def _run_id() -> str:
+def make_run_id() -> str:
     """A random name for this run: eight letters and digits, 40 bits."""
     alphabet = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's: no two look alike
     number = int.from_bytes(os.urandom(5), "big")

@@ -250,7 +250,12 @@ def test_a_stored_token_finds_what_it_may_use_until_it_is_revoked(tmp_path: Path
         assert "echo" in ask(served.at("/servers/two/mcp"), token)
         call_by(served.url, token, "two__echo")
         assert status(served.at("/servers/one/mcp"), token) == 404
-        assert status(served.at("/metrics"), token) in (404, 405)
+        bearer = {"Authorization": f"Bearer {token}"}
+        figures = urllib.request.Request(served.at("/metrics"), headers=bearer)  # noqa: S310  our own address
+        with pytest.raises(urllib.error.HTTPError) as limited:
+            urllib.request.urlopen(figures)  # noqa: S310  our own address
+        with limited.value as answer:
+            assert (answer.code, b"without limits" in answer.read()) == (403, True)
         tokens("revoke", "ci")
         assert status(served.url, token) == 401
     audit = subprocess.run(
@@ -264,6 +269,9 @@ def test_a_stored_token_finds_what_it_may_use_until_it_is_revoked(tmp_path: Path
     assert answered["request_bytes"] == asked["frame_bytes"]
     assert answered["duration_ms"] > 0
     assert len({row["event"] for row in rows}) == len(rows)
+    refused_for = [row["findings"][0]["rule"] for row in rows if row["kind"] == "refusal"]
+    reasons = ["entrance.wrong-token", "entrance.scope"]
+    assert refused_for == reasons * 2  # the first of a kind at once, the rest together at the end
 
 
 def test_the_first_token_is_asked_for_at_once_in_open_sessions_too(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from tests.fuzz.rulebook import engines
 
 
 def test_a_runs_name_is_eight_letters_and_digits_and_another_each_time() -> None:
-    names = {run._run_id() for _ in range(1000)}
+    names = {run.make_run_id() for _ in range(1000)}
     assert len(names) == 1000
     assert all(re.fullmatch("[0-9A-HJKMNP-TV-Z]{8}", name) for name in names)
 

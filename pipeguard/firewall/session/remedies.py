@@ -57,9 +57,9 @@ _AUTHOR = Remedy(
 )
 _ENTRANCE = Remedy(
     Way.OPTION,
-    "It was refused before a message was judged: `--token-env`, `--allow-host` and"
-    " `--allow-origin` of `pipeguard wrap` say who may connect. Use a firewall against somebody"
-    " who tries tokens.",
+    "It was refused before a message was judged: `--token-env`, `--allow-host` and `--allow-origin`"
+    " of `wrap` and `serve`, and `pipeguard tokens`, say who may connect. Use a firewall against"
+    " somebody who tries tokens.",
 )
 
 

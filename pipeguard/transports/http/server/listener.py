@@ -230,8 +230,10 @@ class Listener:
                 if route.upgrades == upgrades:
                     return route
         methods = ", ".join(route.method for route in routes if not route.upgrades)
-        if not methods:
-            raise RequestRefused(RefusalReason.NOWHERE, 404, f"there is nothing here; see {MCP}")
+        if not methods:  # the client is not told which
+            is_hidden = not routes and path in self._routes
+            reason = RefusalReason.SCOPE if is_hidden else RefusalReason.NOWHERE
+            raise RequestRefused(reason, 404, f"there is nothing here; see {MCP}")
         raise RequestRefused(RefusalReason.NOWHERE, 405, f"use {methods}", {"Allow": methods})
 
     def _state(self, request: web.BaseRequest, path: str) -> web.Response:

@@ -44,6 +44,7 @@ class RefusalReason(Enum):
     UNTAKEN = "untaken", "a client reads too little of its answers", Severity.LOW
     SESSIONS = "many-sessions", "too many sessions are open", Severity.MEDIUM
     NOWHERE = "nowhere", "there is no such path, method or upgrade", Severity.LOW
+    SCOPE = "scope", "the token is not for this path", Severity.MEDIUM
     NO_STREAM = "no-stream", "the server offers no stream, or cannot be reached", Severity.LOW
     ENDING = "ending", "PipeGuard was ending", Severity.LOW
 
