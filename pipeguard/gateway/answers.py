@@ -38,6 +38,8 @@ _WITH_HANDSHAKE = {
     *("tasks/get", "tasks/result", "tasks/cancel", "tasks/list"),
 }
 _LISTED = ("tools", "prompts", "resources")
+# Methods that need no server, or wait for those that they need.
+_WAITING_THEMSELVES = {"server/discover", "tools/list", "tools/call"}
 _CAPABILITIES = {  # of servers, each with a method that needs it
     "prompts": "prompts/list",
     "resources": "resources/list",
@@ -105,7 +107,7 @@ class _ClientAnswers:
             eras.check_envelope(request.params)
             if request.method in _WITH_HANDSHAKE:
                 raise _unknown(request.method)
-            if not self._has_settled:  # there was no opening in which to wait
+            if not self._has_settled and request.method not in _WAITING_THEMSELVES:
                 await self._gateway.settle()
                 self._has_settled = True
             try:
@@ -238,7 +240,6 @@ class _ClientAnswers:
             revision,
         )
         self._knows_of_handshake = True
-        await self._gateway.settle()
         self._gateway.join(self._conversation)
         result: JsonObject = {
             "protocolVersion": revision,
@@ -250,7 +251,6 @@ class _ClientAnswers:
         return {"result": result}
 
     async def _discover(self, request: ClientRequest) -> JsonObject:
-        await self._gateway.settle()
         result: JsonObject = {
             "supportedVersions": [eras.STATELESS, *REVISIONS],
             "capabilities": _announcing(self._capabilities()),
@@ -261,12 +261,15 @@ class _ClientAnswers:
         return {"result": result}
 
     def _capabilities(self) -> JsonObject:
-        """Capabilities of all servers together (MCP 2025-11-25, basic/lifecycle)."""
+        """Capabilities of all servers together (MCP 2025-11-25, basic/lifecycle).
+
+        A client need not wait for servers that are starting: its lists do.
+        """
         together: JsonObject = {"tools": {"listChanged": True}}
-        for server, described in self._gateway.describe_servers().items():
-            declared = described.get("capabilities")
+        for server in self._gateway.members:
+            declared = self._gateway.capabilities(server)
             for name, method in _CAPABILITIES.items():
-                detail = declared.get(name) if isinstance(declared, dict) else None
+                detail = declared.get(name)
                 so_far = together.get(name)
                 if isinstance(detail, dict) and self._access.may_use(server, method):
                     base = so_far if isinstance(so_far, dict) else {}
@@ -281,7 +284,8 @@ class _ClientAnswers:
         return {"result": {}}
 
     async def _list_tools(self, _: ClientRequest) -> JsonObject:
-        await self._gateway.settle()
+        if self._gateway.mode is not ToolMode.SEARCH:  # whose list is the same with any servers
+            await self._gateway.settle()
         return {"result": {"tools": self._calls.list_tools()}}
 
 

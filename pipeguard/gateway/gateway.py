@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from pipeguard.detect.detector import Engines
 from pipeguard.errors import PipeGuardError
-from pipeguard.firewall.protocol.json_values import JsonObject
+from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
 from pipeguard.gateway.access import ScopedAccess, may_use_alone
 from pipeguard.gateway.catalog import may_be_tool
 from pipeguard.gateway.conversation import GatewayChannel
@@ -23,12 +23,21 @@ from pipeguard.gateway.menu import DEFAULT_LIMITS, MenuLimits, ToolMode
 from pipeguard.gateway.proposed_servers import ServerManagement
 from pipeguard.gateway.server_settings import ServerSettings
 from pipeguard.gateway.telemetry import NO_SPAN, CallSpan, Figures, ReceivedCall, SentCall
+from pipeguard.gateway.tool_offer import remembered_capabilities
 from pipeguard.state.tokens import TokenScope
 from pipeguard.transports.http.client.task_owners import SharingClient
 from pipeguard.transports.tasks import Tasks
 from pipeguard.unicode.display import show
 
 SETTLING_SECONDS = 8.0  # after a server's start, for which clients wait for it
+# Of a server that has not answered yet: what it lacks, it answers with an empty list.
+_MAY_HAVE: JsonObject = {
+    "prompts": {"listChanged": True},
+    "resources": {"listChanged": True, "subscribe": True},
+    "completions": {},
+    "logging": {},
+    "tasks": {"list": {}, "cancel": {}, "requests": {"tools": {"call": {}}}},
+}
 
 
 class Changes(NamedTuple):
@@ -83,7 +92,9 @@ class Gateway(Hub):
         self._common = common or {}
         self._scope_of = scope_of
         self._access: dict[str, ScopedAccess] = {}  # by the names of tokens
-        self._stopping = Tasks()
+        self._stopping, self._announcing = Tasks(), Tasks()
+        self._replacing: dict[str, tuple[float, asyncio.Event]] = {}  # since when, set at the end
+        self._ready: list[str] = []  # servers whose start clients are to hear of
 
     async def apply(self, servers: Iterable[ServerSettings]) -> Changes:
         """Run exactly these servers: start new ones, end others, leave unchanged ones alone."""
@@ -96,6 +107,8 @@ class Gateway(Hub):
                 continue
             (changes.changed if name in wanted else changes.removed).append(name)
             leaving[name] = self._stopping.begin(self.members.pop(name).stop())
+            if name in wanted:
+                self._replacing[name] = asyncio.get_running_loop().time(), asyncio.Event()
             self.forget_silences(name)
         dropped = (*changes.removed, *changes.changed)
         if [self.catalog.drop(name) for name in dropped]:
@@ -118,6 +131,9 @@ class Gateway(Hub):
         except PipeGuardError as error:
             changes.failed[settings.name] = show(str(error), MOST_REASON_CHARS)
             return
+        finally:
+            if settings.name in self._replacing:
+                self._replacing.pop(settings.name)[1].set()
         self.members[settings.name] = member
         member.start()
         if before is None:
@@ -132,7 +148,7 @@ class Gateway(Hub):
         if who not in self._access:
             self._access[who] = ScopedAccess(
                 self.catalog,
-                lambda: (*self.members, *self.left_out),
+                lambda: {*self.members, *self.left_out, *self._replacing},
                 lambda: self._client_scope(who),
             )
         return self._access[who]
@@ -148,6 +164,7 @@ class Gateway(Hub):
 
     async def close(self) -> None:
         """End all servers, also those that an edit is ending."""
+        await self._announcing.end()
         for member in self.members.values():
             self._stopping.begin(member.stop())
         if self._stopping:
@@ -179,6 +196,8 @@ class Gateway(Hub):
         Raises:
             Unavailable: the server does not answer.
         """
+        if server in self._replacing:
+            await self._replacing[server][1].wait()
         member = self.members.get(server)
         if member is None:
             raise Unavailable(self.left_out.get(server, "this server no longer exists"))
@@ -198,12 +217,19 @@ class Gateway(Hub):
         return tool.definition if tool is not None and self.access(who).may_call(tool) else None
 
     def starting(self, tool: str | None = None) -> list[str]:
-        """The servers whose first start is under way; only those that may have a tool, if given."""
+        """The servers whose first start is under way, also with other settings.
+
+        Args:
+            tool: only those that may have a tool of this name.
+        """
+        late = [member for member in self.members.values() if not member.has_settled]
         return [
-            name
-            for name, member in self.members.items()
-            if not member.has_settled
-            and (tool is None or may_be_tool(tool, name) or not member.settings.is_prefixed)
+            *(name for name in self._replacing if tool is None or may_be_tool(tool, name)),
+            *(
+                member.name
+                for member in late
+                if tool is None or may_be_tool(tool, member.name) or not member.settings.is_prefixed
+            ),
         ]
 
     def is_ready(self) -> bool:
@@ -220,17 +246,66 @@ class Gateway(Hub):
             only: their names; None for all.
         """
         limit_seconds = SETTLING_SECONDS if limit_seconds is None else limit_seconds
-        loop = asyncio.get_running_loop()
-        late = [self.members[name] for name in self.starting() if only is None or name in only]
+        late = [name for name in self.starting() if only is None or name in only]
         if late:
-            deadline = max(member.began for member in late) + limit_seconds
-            settling = [asyncio.ensure_future(member.settle()) for member in late]
-            await asyncio.wait(settling, timeout=max(deadline - loop.time(), 0))
+            deadline = max(map(self._find_start, late)) + limit_seconds
+            settling = [asyncio.ensure_future(self._settle(name)) for name in late]
+            left = max(deadline - asyncio.get_running_loop().time(), 0)
+            await asyncio.wait(settling, timeout=left)
             for task in settling:
                 task.cancel()
+            for name in late:
+                if name in self.members:
+                    self.members[name].tell_if_late()
+
+    async def _settle(self, name: str) -> None:
+        if name in self._replacing:
+            await self._replacing[name][1].wait()
+            await asyncio.sleep(0)  # whoever set it starts the new one
+        if name in self.members:
+            await self.members[name].settle()
+
+    def _find_start(self, name: str) -> float:
+        """The time at which a server that is starting began to, on the loop's clock."""
+        if name in self._replacing:
+            return self._replacing[name][0]
+        return self.members[name].began
+
+    def note_restart(self, server: str) -> None:
+        """A server is ready: clients list again, once for all that are starting beside it."""
+        super().note_restart(server)
+        self._ready.append(server)
+        if len(self._ready) == 1:
+            self._announcing.begin(self._announce_ready())
+
+    async def _announce_ready(self) -> None:
+        """Announce what is ready, once no list waits any more for what is not."""
+        await self.settle()
+        ready, self._ready = self._ready, []
+        self.announce_lists(frozenset({"tools", "prompts", "resources"}), *ready)
+
+    def capabilities(self, server: str) -> JsonObject:
+        """The capabilities of a server; of one that has not answered yet, all that it may have."""
+        member = self.members.get(server)
+        declared: JsonValue = _MAY_HAVE
+        if member is not None and member.described:
+            declared = member.described.get("capabilities")
+        elif member is not None and member.has_settled:
+            declared = {}
+        elif member is not None and (
+            kinds := remembered_capabilities(member.run.guard.pins.values())
+        ):
+            declared = {
+                name: detail
+                for name, detail in _MAY_HAVE.items()
+                if name in kinds or name not in ("prompts", "resources")
+            }
+        return declared if isinstance(declared, dict) else {}
 
     def why_silent(self, server: str, method: str) -> str:
         """Why an answer to a list is not to be waited for now; empty where it is."""
+        if server in self._replacing:
+            return ""
         member, now = self.members.get(server), asyncio.get_running_loop().time()
         if member is not None and not member.has_settled:
             return STARTING if now > member.began + SETTLING_SECONDS else ""

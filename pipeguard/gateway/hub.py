@@ -85,9 +85,8 @@ class Hub:
             del self._silences[key]
 
     def note_restart(self, server: str) -> None:
-        """A server is ready, after it was not: clients list again what it offers."""
+        """A server is ready, after it was not: it is asked for its lists again."""
         self.forget_silences(server)
-        self.announce_lists(frozenset({"tools", "prompts", "resources"}), server)
 
     def announce_lists(self, kinds: frozenset[str], *servers: str) -> None:
         """Tell clients what these servers offer anew: tools, prompts or resources."""

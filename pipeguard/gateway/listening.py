@@ -30,6 +30,7 @@ from pipeguard.firewall.session.session import Session
 from pipeguard.gateway.answers import dial
 from pipeguard.gateway.gateway import Gateway
 from pipeguard.gateway.member import GatewayServer
+from pipeguard.gateway.menu import ToolMode
 from pipeguard.gateway.server_settings import ShownTools
 from pipeguard.gateway.tool_offer import has_tool
 from pipeguard.log import Log, say
@@ -337,12 +338,13 @@ class GatewayListener:
         self._mounted[name] = _Mounted(endpoints, conversations, server)
 
     def _once_settled(self, route: Route) -> Route:
-        """A route that takes messages once the tools are known, by which headers are checked."""
+        """A route that takes calls once the tools are known, by which headers are checked."""
         if not route.has_body:
             return route
 
         async def answer(request: web.BaseRequest, body: bytes) -> web.StreamResponse:
-            if not self._gateway.is_ready():
+            by_definition = self._gateway.mode is not ToolMode.SEARCH
+            if by_definition and request_headers.NAME in request.headers:
                 await self._gateway.settle()
             return await route.answer(request, body)
 

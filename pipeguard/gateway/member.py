@@ -161,6 +161,7 @@ class GatewayServer:
         self._stateless = StatelessServer(OUR_OPENING, self._make_dialler, self._dial, self.relist)
         self.remembered: Leg | None = None
         self._gone = asyncio.Event()
+        self._is_told_late = False
         self._own_channels = self._opening = 0
         self._legs: WeakSet[Leg] = WeakSet()
         self._life = ServerLife(
@@ -213,6 +214,13 @@ class GatewayServer:
     async def settle(self) -> None:
         """Wait until its first start succeeded or failed."""
         await self._life.settle()
+
+    def tell_if_late(self) -> None:
+        """Say once that clients are answered without it, if its first start takes that long."""
+        if not (self.has_settled or self._is_told_late):
+            self._is_told_late = True
+            event = "the server is still starting; clients are answered without it"
+            self._log("warning", event, see=f"pipeguard logs {self._run.guard.name}")
 
     async def stop(self) -> None:
         """End it."""

@@ -272,11 +272,12 @@ def unknown_tool(name: str, near: Iterable[CatalogTool], *, has_search: bool) ->
 
 def still_starting(name: str, servers: Iterable[str]) -> str:
     """The answer to a call of a tool that a server may have once it has started."""
-    names = ", ".join(servers)
-    return (
-        f"There is no tool {name!r} yet: {names} is still starting."
-        f" Try again in {RETRY_SECONDS} seconds."
-    )
+    return f"There is no tool {name!r} yet: {ask_again(servers)}"
+
+
+def ask_again(servers: Iterable[str]) -> str:
+    """Say that servers are starting, and when to ask again."""
+    return f"{', '.join(servers)} is still starting. Try again in {RETRY_SECONDS} seconds."
 
 
 def unclear_call(tool: CatalogTool, variant: str, why: str) -> str:

@@ -273,20 +273,29 @@ class ToolCalls:
                 )
             only = only._replace(servers=[server])
         found = self._catalog.search(query, min(max(most, 1), limits.tools_limit), only)
-        if not found:
+        missing = self._missing(lambda name: only.servers is None or name in only.servers)
+        if found:
+            text = menu.results(found)
+        elif any(name in self._gateway.starting() for name in only.servers or self._servers()):
+            text = "No tool matches yet."
+        else:
             names = ", ".join(self._servers())
             text = f"No tool matches. Try other words, or fewer. The servers are: {names}"
-        else:
-            text = menu.results(found)
-        missing = self._missing(lambda name: only.servers is None or name in only.servers)
         return menu.content("\n".join([text, *missing]))
 
     def _missing(self, concerns: Callable[[str], bool] = lambda _: True) -> list[str]:
         """Say what cannot be found now and why, so that the model can tell the user."""
         allowed = [server for server in self._servers() if concerns(server)]
-        absent = {name: why for name, why in self._gateway.absent().items() if name in allowed}
+        starting = [name for name in self._gateway.starting() if name in allowed]
+        absent = {
+            name: why
+            for name, why in self._gateway.absent().items()
+            if name in allowed and name not in starting
+        }
         waiting = [name for name in self._gateway.waiting() if name in allowed]
         lines = [f"{name} is not available: {why}" for name, why in absent.items()]
+        if starting:
+            lines.append(menu.ask_again(starting))
         if waiting:
             names = ", ".join(waiting)
             lines.append(f"Tools of {names} wait until the user approves them: tell the user.")

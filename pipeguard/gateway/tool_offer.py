@@ -191,7 +191,12 @@ _CAPABILITIES = {
 
 def remembers(pins: Iterable[Pin]) -> bool:
     """True where pins say what a server offers."""
-    return any(pin.kind in _CAPABILITIES for pin in pins)
+    return bool(remembered_capabilities(pins))
+
+
+def remembered_capabilities(pins: Iterable[Pin]) -> set[str]:
+    """The capabilities that the pins of a server show."""
+    return {_CAPABILITIES[pin.kind] for pin in pins if pin.kind in _CAPABILITIES}
 
 
 class RememberedServer:

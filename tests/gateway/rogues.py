@@ -76,8 +76,9 @@ def talk(
     *servers: ServerSettings,
     scope: Callable[[str], TokenScope | None] = lambda _: TokenScope(),
     mode: ToolMode = ToolMode.DIRECT,
+    settles: bool = True,
 ) -> None:
-    """Run a client of these servers."""
+    """Run a client of these servers, which have started unless it does not settle."""
 
     async def run() -> None:
         gateway = Gateway(engines(), mode, {}, scope)
@@ -87,6 +88,8 @@ def talk(
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 await client.result("initialize", **INITIALIZE)
+                if settles:
+                    await gateway.settle()
                 await scenario(client, gateway)
         finally:
             await channel.close()

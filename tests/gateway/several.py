@@ -125,6 +125,7 @@ class Room:
         self._agents.append(agent)
         opening = {"protocolVersion": REVISION, "capabilities": capabilities}
         await agent.result("initialize", **INITIALIZE | opening)
+        await self.gateway.settle()
         return agent
 
     async def close(self) -> None:

@@ -431,6 +431,7 @@ def test_the_official_sdk_calls_servers_of_every_era(tmp_path: Path, mode: str) 
 def test_a_server_without_handshakes_is_used_by_a_client_that_makes_one() -> None:
     async def scenario(client: Client, gateway: Gateway) -> None:
         opened = await client.shake_hands(EVERYTHING)
+        await gateway.settle()
         assert gateway.members["new"].state is State.READY
         assert "prompts" in as_object(opened["capabilities"])
         listed = await client.result("tools/list")

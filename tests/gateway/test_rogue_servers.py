@@ -124,7 +124,7 @@ def test_mute_servers_are_waited_for_together_and_once(
 
 
 def test_a_client_waits_once_for_servers_that_do_not_start(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(gateways, "SETTLING_SECONDS", 0.5)
     monkeypatch.setattr(pages, "PAGE_SECONDS", 60.0)
@@ -141,6 +141,7 @@ def test_a_client_waits_once_for_servers_that_do_not_start(
 
     mute = rogue("a", mute=["initialize"]), rogue("b", mute=["tools/list"])
     talk(scenario, *mute, rogue("z", prompts=["p"], tools=["run"]))
+    assert capfd.readouterr().err.count("the server is still starting") == len(mute)
 
 
 @pytest.mark.parametrize("mode", [ToolMode.DIRECT, ToolMode.SEARCH])
@@ -162,7 +163,9 @@ def test_a_call_waits_for_its_server_to_start_or_says_when_to_try_again(
         if mode is ToolMode.SEARCH:
             found = await client.text("retrieve_tools", query="run")
             assert found.startswith("z__run")
-            assert "late is not available: it is starting" in found
+            assert found.endswith("late is still starting. Try again in 5 seconds.")
+            found = await client.text("retrieve_tools", query="paint the fence")
+            assert found.startswith("No tool matches yet.\nlate is still starting.")
         monkeypatch.setattr(gateways, "SETTLING_SECONDS", ANSWER_SECONDS)
         calling = asyncio.ensure_future(call(client))
         await asyncio.sleep(0)  # it is called
@@ -171,6 +174,44 @@ def test_a_call_waits_for_its_server_to_start_or_says_when_to_try_again(
 
     late = rogue("late", tools=["run"], gate=str(tmp_path / "gate"))
     talk(scenario, late, rogue("z", tools=["run"]), mode=mode)
+
+
+def test_an_opening_waits_for_no_server_and_a_list_for_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gateways, "SETTLING_SECONDS", 2 * ANSWER_SECONDS)
+
+    async def scenario(client: Client, gateway: Gateway) -> None:
+        answer = await client.result("initialize", **INITIALIZE)
+        capabilities = answer["capabilities"]
+        assert isinstance(capabilities, dict)
+        assert {"tools", "prompts", "resources"} <= capabilities.keys()
+        assert gateway.starting() == ["late"]
+        listing = asyncio.ensure_future(client.result("tools/list"))
+        await asyncio.sleep(0)  # it waits
+        (tmp_path / "gate").touch()
+        assert tools_of(await listing) == ["late__run"]
+
+    talk(scenario, rogue("late", tools=["run"], gate=str(tmp_path / "gate")), settles=False)
+
+
+@pytest.mark.parametrize("mode", [ToolMode.DIRECT, ToolMode.SEARCH])
+def test_a_call_waits_for_a_server_that_is_started_with_other_settings(mode: ToolMode) -> None:
+    async def scenario(client: Client, gateway: Gateway) -> None:
+        assert tools_of(await client.result("tools/list"))
+        replacing = asyncio.ensure_future(gateway.apply([rogue("a", tools=["run", "walk"])]))
+        await asyncio.sleep(0)  # it ends the old one
+        assert "a" not in gateway.members
+        if mode is ToolMode.DIRECT:
+            ran = await client.text("a__walk")
+        else:
+            found = await client.text("retrieve_tools", query="walk", server="a")
+            assert found.startswith("a__walk")
+            ran = await client.text("call_tool_destructive", name="a__walk", arguments={})
+        assert ran == "walk ran at a"
+        assert (await replacing).changed == ["a"]
+
+    talk(scenario, rogue("a", tools=["run"]), mode=mode)
 
 
 def test_one_that_never_lists_its_tools_is_given_up_and_says_so(
@@ -258,6 +299,8 @@ def test_a_storm_of_changes_is_told_a_few_times(tmp_path: Path) -> None:
     log = tmp_path / "log"
 
     async def scenario(client: Client, _: Gateway) -> None:
+        await client.result("tools/list")
+        client.unrequested.clear()  # of its start
         await client.result("tools/call", name="b__storm", arguments={})
         await until(lambda: log.read_text().count("tools/list") == 2)
         await client.result("tools/list")
