@@ -121,15 +121,17 @@ def definitions(effects: Collection[str], limits: MenuLimits = DEFAULT_LIMITS) -
     ]
 
 
-_CALL_WORDS = {
-    Effect.READ: "Call a tool that only reads.",
-    Effect.WRITE: "Call a tool that creates, changes or sends something.",
-    Effect.DESTRUCTIVE: "Call a tool that deletes, overwrites, pays or runs code.",
+_EFFECT_WORDS = {
+    Effect.READ: "only reads",
+    Effect.WRITE: "creates, changes or sends something",
+    Effect.DESTRUCTIVE: "deletes, overwrites, pays or runs code",
 }
 
 
 def _call(name: str, effect: Effect) -> JsonObject:
-    words = f"{_CALL_WORDS[effect]} retrieve_tools says which variant a tool needs."
+    words = (
+        f"Call a tool that {_EFFECT_WORDS[effect]}. retrieve_tools says which variant a tool needs."
+    )
     schema = _schema(["name", "arguments"], name=_NAME, arguments=_ARGUMENTS)
     return _tool(name, f"Call a tool ({effect})", words, schema, effect)
 
@@ -256,8 +258,8 @@ def content(text: str, *, is_error: bool = False) -> JsonObject:
 def wrong_variant(tool: CatalogTool) -> str:
     """The answer to a call by a variant that is not enough."""
     return (
-        f"{tool.public} needs {CALL_OF[tool.effect]}: {_CALL_WORDS[tool.effect]}"
-        " Call it with that, and the same arguments."
+        f"Nothing was called: use {CALL_OF[tool.effect]} instead, with the same name and"
+        f" arguments, since {tool.public} {_EFFECT_WORDS[tool.effect]}."
     )
 
 

@@ -219,6 +219,7 @@ def _login_metadata(dialler: RemoteDialler) -> LoginMetadata | None:
 SWITCH_SECONDS = 0.001  # instead of 0.005
 _THREADS = 128  # that wait for servers to end; each holds one of them
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # of malloc.h
+_LISTENERS = ("serve", "wrap")
 _LARGE_BLOCK_BYTES = 2**18
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -257,7 +258,10 @@ def bind(option: str, host: str, port: int) -> socket.socket:
 
 
 def _find_holder(port: int) -> str:
-    """The process that listens at a port, as `python (process 71)`; empty if Linux does not say."""
+    """The process that listens at a port, as `python (process 71)`; empty if Linux does not say.
+
+    A guard's own name means nothing to a user: its command is shown instead (`mark_guard`).
+    """
     sockets = set[str]()
     for table in ("tcp", "tcp6"):
         with suppress(OSError):
@@ -268,7 +272,11 @@ def _find_holder(port: int) -> str:
         with suppress(OSError):
             if str(descriptor.readlink()) in sockets:
                 process = descriptor.parent.parent
-                return f"{process.joinpath('comm').read_text().strip()} (process {process.name})"
+                words = process.joinpath("cmdline").read_text(errors="replace").split("\0")
+                ours = next((f"pipeguard {word}" for word in words if word in _LISTENERS), "")
+                comm = process.joinpath("comm").read_text().strip()
+                shown = ours if comm.startswith("pipeguard") and ours else comm
+                return f"{shown} (process {process.name})"
     return ""
 
 

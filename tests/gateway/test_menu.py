@@ -61,7 +61,11 @@ def test_the_menu_has_no_variant_that_may_not_be_used() -> None:
 
 
 def test_a_wrong_variant_is_told_the_right_one() -> None:
-    assert "call_tool_destructive" in menu.wrong_variant(TOOL._replace(effect=Effect.DESTRUCTIVE))
+    told = menu.wrong_variant(TOOL._replace(effect=Effect.DESTRUCTIVE))
+    assert told == (
+        "Nothing was called: use call_tool_destructive instead, with the same name and arguments,"
+        f" since {TOOL.public} deletes, overwrites, pays or runs code."
+    )
 
 
 def test_an_unknown_tool_is_told_what_is_near() -> None:

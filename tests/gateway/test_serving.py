@@ -226,7 +226,8 @@ def test_a_port_in_use_is_told_with_who_has_it_and_what_to_change(tmp_path: Path
             check=False,
         )
         assert second.returncode == 1
-        assert f"(process {served.process.pid})" in second.stderr.decode()
+        holder = f"in use by pipeguard serve (process {served.process.pid})"
+        assert holder in second.stderr.decode()
         assert "--listen 127.0.0.1:0" in second.stderr.decode()
 
 
