@@ -84,7 +84,12 @@ class _RunTally:
         if counts:
             is_quiet = counts.keys() <= {"warned"}
             level = "info" if is_quiet else "warning"
-            log(level, "the run has ended", **counts, show="pipeguard status")
+            log(
+                level,
+                "the run has ended; messages by what was done",
+                **counts,
+                show="pipeguard status",
+            )
 
 
 class Run:
