@@ -58,7 +58,7 @@ class Decision(Generic[_Stored]):
         find: the definitions that match a target and a kind.
         page: shows one of them.
         overview: shows many, one a line.
-        take: acts on them, and returns those that it acted on.
+        take: acts on them for a person, and returns those that it acted on.
         tell_nothing: says that nothing matches a target.
     """
 
@@ -67,7 +67,7 @@ class Decision(Generic[_Stored]):
     find: Callable[[Store, str | None, str | None], list[_Stored]]
     page: Callable[[_Stored], str]
     overview: Callable[[list[_Stored]], Iterable[str]]
-    take: Callable[[Store, list[_Stored]], list[_Stored]]
+    take: Callable[[Store, list[_Stored], str], list[_Stored]]
     tell_nothing: Callable[[str | None], None]
 
 
@@ -143,7 +143,7 @@ def decide(decision: Decision[_Stored], request: DecisionRequest) -> None:
             chosen = _choose(decision, matching, request, is_asked=is_asked)
         if chosen and person is not None and not person.confirms(_describe(decision, chosen)):
             chosen = []
-        done = decision.take(store, chosen)
+        done = decision.take(store, chosen, person.name) if chosen and person else []
     if request.as_json:
         outcome = {
             decision.participle: [_fields(entry) for entry in done],

@@ -10,7 +10,7 @@ import click
 
 from pipeguard.cli._person import Person
 from pipeguard.errors import PolicyError
-from pipeguard.state.exceptions import save
+from pipeguard.state.decisions import save_decision, wall_entry
 from pipeguard.unicode.display import visible
 
 if TYPE_CHECKING:
@@ -87,7 +87,8 @@ def give(event: AuditedEvent, grant: WallGrant, path: str, *, dry_run: bool, as_
     if is_new and person is not None:
         if not person.confirms(f"allow {event.name}"):
             raise SystemExit(NOT_DONE)
-        save(path, with_entry(path, entry, today, dropped))
+        decision = wall_entry(event, grant.opens, path, person.name)
+        save_decision(path, with_entry(path, entry, today, dropped), event.server, decision)
     written = is_new and not dry_run
     if as_json:
         holds = "now" if grant.is_live else "next start"

@@ -53,7 +53,8 @@ def grant_call(
         if not person.confirms(f"allow this call of {event.name}"):
             raise SystemExit(NOT_DONE)
         with Store.open(store_path()) as store:
-            expires = make_grant(store, grant)
+            words = next((item.get("excerpt", "") for item in stopping(event)), "")
+            expires = make_grant(store, grant, person.name, words)
     if as_json:
         click.echo(
             json.dumps(
@@ -89,4 +90,13 @@ def _page(event: AuditedEvent) -> list[str]:
         f"What passes with it: this call, once, within {MINUTES} minutes, unless the tool or your",
         "policy changes before that, or something else is found. All of its arguments must be the",
         "same, also those that are not shown in full. Other calls are judged as before.",
+        *result_note(event),
     ]
+
+
+def result_note(event: AuditedEvent) -> list[str]:
+    """Warn that what a call brings back is judged all the same; nothing for other messages."""
+    stopped = stopping(event)
+    if not stopped or not all(item.get("place", "").startswith("call.") for item in stopped):
+        return []
+    return ["Its result is still judged: what it repeats of this may be cut out of it."]

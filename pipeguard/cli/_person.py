@@ -68,6 +68,20 @@ class Person:
     def __init__(self, *, has_token: bool) -> None:
         self.has_token = has_token
 
+    @property
+    def name(self) -> str:
+        """The account and the terminal, for the audit: as `kim at /dev/pts/3`."""
+        if sys.platform == "win32":
+            account, terminal = os.environ.get("USERNAME", ""), "the console"
+        else:
+            import pwd
+
+            user = os.getuid()
+            account, terminal = str(user), "" if self.has_token else os.ttyname(0)
+            with suppress(KeyError):  # a container's user need not have a name
+                account = pwd.getpwuid(user).pw_name
+        return f"{account} with the CI token" if self.has_token else f"{account} at {terminal}"
+
     @classmethod
     def here(cls) -> Person:
         """The person who runs this command.

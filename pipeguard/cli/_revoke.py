@@ -57,7 +57,9 @@ def revoke(name: str, what: str, *, path: str | None, dry_run: bool, as_json: bo
     from pipeguard.config.isolate_entry import own_entries, without_values
     from pipeguard.config.policy_file import PolicyScope, policy_text
     from pipeguard.config.user_policy import user_policy_path, usual_policy_path
-    from pipeguard.state.exceptions import save
+    from pipeguard.state.decisions import save_decision
+    from pipeguard.state.review import decision_entry
+    from pipeguard.state.timestamps import now_text
 
     path = path or user_policy_path() or usual_policy_path()
     entries = _entries(path)
@@ -80,7 +82,9 @@ def revoke(name: str, what: str, *, path: str | None, dry_run: bool, as_json: bo
     if person is not None:
         if not person.confirms(f"take {visible(what)} from {visible(name)}"):
             raise SystemExit(NOT_DONE)
-        save(path, changed)
+        note = f"{_list_changes(revocation)}, of {path}"
+        decision = decision_entry("revoke", now_text(), note=note, by=person.name)
+        save_decision(path, changed, name, decision)
     if as_json:
         fields = {
             "policy": path,

@@ -13,16 +13,16 @@ import click
 
 from pipeguard.cli import _completions as completions
 from pipeguard.cli._give import find_offer, give
-from pipeguard.cli._grant_call import grant_call
+from pipeguard.cli._grant_call import grant_call, result_note
 from pipeguard.cli._person import Person
 from pipeguard.config.effective_policy import PROJECT_POLICY, USER_POLICY
 from pipeguard.config.user_policy import user_policy_path, usual_policy_path
+from pipeguard.state.decisions import exception_entry, save_decision
 from pipeguard.state.exceptions import (
     allow,
     find_event,
     is_decided_by_call,
     narrowest,
-    save,
     scopes,
     stopping,
 )
@@ -157,7 +157,8 @@ def command(  # noqa: PLR0913  one for each option
             raise SystemExit(NOT_DONE)
         text = allow(path, exemptions, _today())  # of the file as it is by now
         if text is not None:
-            save(path, text)
+            decision = exception_entry(stopped, exemptions, f"{path} ({reason})", person.name)
+            save_decision(path, text, stopped.server, decision)
     if as_json:
         values = [asdict(exemption) for exemption in exemptions]
         written = is_new and not dry_run
@@ -226,6 +227,7 @@ def _run_policy(event: AuditedEvent) -> str:
 def _what_opens(event: AuditedEvent, exemptions: Sequence[Exemption]) -> list[str]:
     """Say what passes with the exceptions, and how to choose others."""
     lines = ["What passes with it:", *dict.fromkeys(f"  {each.opens()}" for each in exemptions)]
+    lines += result_note(event)
     chosen = {each.breadth for each in exemptions}
     others = [scope for scope in scopes(event) if scope not in chosen]
     if others:

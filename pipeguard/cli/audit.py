@@ -47,6 +47,7 @@ ACTIONS = (
     "approve",
     "reject",
     "forget",
+    "revoke",
     "propose",
     "withdraw",
     "prune",
@@ -263,7 +264,8 @@ def _cells(row: AuditRow) -> tuple[str, ...]:
     would = {finding["would"] for finding in findings if finding.get("would")}
     most = next((action for action in ("block", "ask", "cut", "redact") if action in would), "")
     why = (
-        f"{rules}: {_note(row)}" if entry.kind == "gap" else rules,
+        _describe_decision(entry, findings)
+        or (f"{rules}: {_note(row)}" if entry.kind == "gap" else rules),
         _cost(entry),
         f"token {entry.token}" if entry.token else "",
     )
@@ -275,6 +277,14 @@ def _cells(row: AuditRow) -> tuple[str, ...]:
         " ".join(filter(None, (entry.method or entry.kind, entry.tool))),
         "; ".join(filter(None, why)),
     )
+
+
+def _describe_decision(entry: AuditEntry, findings: list[dict[str, str]]) -> str:
+    """Say who decided, on what and why; empty for rows of frames."""
+    if entry.kind not in ("approval", "proposal"):
+        return ""
+    notes = "; ".join(visible(each["note"]) for each in findings if each.get("note"))
+    return f"{f'{visible(entry.client)}: ' if entry.client else ''}{notes}"
 
 
 def _cost(entry: AuditEntry) -> str:

@@ -20,6 +20,7 @@ from pipeguard.rulebook.packs import load_rules, sources
 from pipeguard.rulebook.proof import sample_place, texts
 from pipeguard.rulebook.reference import usual_action
 from pipeguard.rulebook.rule_texts import FAMILIES
+from pipeguard.state.decisions import SinceThen
 from pipeguard.state.exceptions import (
     STOPPED,
     decisive,
@@ -218,7 +219,7 @@ def _family_page(name: str, about: str) -> str:
 
 
 def _event_fields(event: AuditedEvent, rules: dict[str, Rule]) -> dict[str, Any]:
-    now = _now(event)
+    now, since = _now(event), SinceThen.find(event)
     findings = [finding | _words(finding["rule"], rules) for finding in event.findings]
     return {
         "event": event.name,
@@ -229,7 +230,11 @@ def _event_fields(event: AuditedEvent, rules: dict[str, Rule]) -> dict[str, Any]
         "action": event.action,
         "findings": findings,
         "given_now": now is not None,
-        "commands": [command for _, command in _decisions(event, now, _why_not_given(event))],
+        "decisions": since.fields(),
+        "allowed_by": since.exempting or None,
+        "commands": [
+            command for _, command in _decisions(event, now, _why_not_given(event), since)
+        ],
     }
 
 
@@ -258,7 +263,9 @@ def _head(event: AuditedEvent, now: GivenNow | None) -> list[str]:
 def _event_page(event: AuditedEvent, rules: dict[str, Rule], *, is_full: bool) -> str:
     """Say what happened, on which words, and what to do next: of one rule, or of all."""
     now, refused = _now(event), _why_not_given(event)
+    since = SinceThen.find(event)
     lines = _head(event, now)
+    lines[1:1] = [_label("Since", visible(line)) for line in since.lines()]
     lines += [_label("Differs", visible(line)) for line in differences(event)]
     leading = stopping(event) or list(event.findings)
     all_rules = list(dict.fromkeys(each["rule"] for each in event.findings))
@@ -274,7 +281,10 @@ def _event_page(event: AuditedEvent, rules: dict[str, Rule], *, is_full: bool) -
         what_to_do = fix if now is None else GIVEN_BY_NOW
         about = (("Why", words["why"]), ("Do", what_to_do))
         lines += [_label(label, visible(text)) for label, text in about if text]
-    lines += ["", *(f"{label}  {command}" for label, command in _decisions(event, now, refused))]
+    lines += [
+        "",
+        *(f"{label}  {command}" for label, command in _decisions(event, now, refused, since)),
+    ]
     if event.findings and not is_full:
         others = len(all_rules) - 1
         more = f"All of it, with {pluralize(others, 'more rule')}:" if others else "All of it:"
@@ -401,17 +411,21 @@ def _why_not_given(event: AuditedEvent) -> str:
     return why_not_given(event)
 
 
-def _decisions(event: AuditedEvent, now: GivenNow | None, refused: str) -> list[tuple[str, str]]:
+def _decisions(
+    event: AuditedEvent, now: GivenNow | None, refused: str, since: SinceThen
+) -> list[tuple[str, str]]:
     """The commands with which a person can decide about an event; models never see them."""
     if event.is_of_demo:
         return [("There is nothing to decide: it was played by", "pipeguard demo")]
     if now is not None:
         return [("Take it back:", now.command)]
+    if since.exempting:
+        return [("Take it back: remove the exception from", since.exempting)]
     if not any(enforced_action(each) in STOPPED or is_file(each) for each in event.findings):
         return []
     steps = []
     waiting = [f for f in event.findings if find_remedy(f["rule"]).way is Way.APPROVE]
-    if waiting:
+    if waiting and not since.is_approved:
         tool = next((finding["tool"] for finding in waiting if finding.get("tool")), "")
         is_whole = 0 < len(tool) < MAX_NAME_CHARS  # the audit cuts longer ones
         target = quote(f"{event.server}/{tool}" if is_whole else event.server)
@@ -420,7 +434,7 @@ def _decisions(event: AuditedEvent, now: GivenNow | None, refused: str) -> list[
             ("Accept it: ", f"pipeguard approve {target}"),
         ]
     way = find_remedy(decisive(stopping(event))).way
-    if way is Way.EXCEPTION:
+    if way is Way.EXCEPTION and not since.is_open:
         steps.append(("If you want it all the same:", f"pipeguard allow {event.name}"))
     elif way is Way.GRANT and not refused:
         steps.append((GIVE, f"pipeguard allow {event.name}"))

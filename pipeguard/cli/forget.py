@@ -72,7 +72,7 @@ def _forget_launch(name: str | None, *, yes: bool) -> NoReturn:
     if not person.confirms(f"forget what starts {visible(name)}"):
         raise SystemExit(NOT_DONE)
     with Store.open(store_path()) as store:
-        forgotten = forget_launch(store, name)
+        forgotten = forget_launch(store, name, person.name)
     for launched in forgotten:
         click.echo(f"{visible(name)} is no longer tied to {visible(launched)}.")
     if not forgotten:

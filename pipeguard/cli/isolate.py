@@ -305,7 +305,9 @@ def accept(name: str, *, path: str | None, dry_run: bool) -> None:
     """  # noqa: D301  click reads the mark
     from pipeguard.config.isolate_entry import entry_lines, with_entry
     from pipeguard.config.user_policy import user_policy_path, usual_policy_path
-    from pipeguard.state.exceptions import save
+    from pipeguard.state.decisions import save_decision
+    from pipeguard.state.review import decision_entry
+    from pipeguard.state.timestamps import now_text
 
     path = path or user_policy_path() or usual_policy_path()
     state = find_isolation(name, path)
@@ -332,7 +334,9 @@ def accept(name: str, *, path: str | None, dry_run: bool) -> None:
         given = "what is marked +" if proposal.added else "nothing beside what all have"
         if not person.confirms(f"isolate {visible(name)} with {given}"):
             raise SystemExit(NOT_DONE)
-        save(path, text)
+        note = f"isolated with what was learned of it, in {path}"
+        decision = decision_entry("allow", now_text(), note=note, by=person.name)
+        save_decision(path, text, name, decision)
     click.echo(f"{'Would be written' if dry_run else 'Written'} to {path}:\n")
     click.echo(entry_lines(entry, "  "))
     if not dry_run:

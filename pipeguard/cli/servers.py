@@ -137,7 +137,7 @@ def remove(name: str, *, as_json: bool) -> None:
 
 
 def _decide(
-    name: str, verb: str, take: Callable[[Store, Proposal], bool], *, as_json: bool
+    name: str, verb: str, take: Callable[[Store, Proposal, str], bool], *, as_json: bool
 ) -> None:
     """Show a proposal, have a person confirm, and act on exactly what was shown."""
     with _store() as store:
@@ -145,7 +145,7 @@ def _decide(
         person = Person.here()
         if not as_json:
             click.echo(_page(proposal))
-        is_done = person.confirms(f"{verb} {name}") and take(store, proposal)
+        is_done = person.confirms(f"{verb} {name}") and take(store, proposal, person.name)
     if as_json:
         click.echo(json.dumps({"name": name, "verb": verb, "is_done": is_done}))
     elif is_done:

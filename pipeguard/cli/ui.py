@@ -39,12 +39,12 @@ def command(*, port: int, no_browser: bool) -> None:
       pipeguard ui
       pipeguard ui --port 7419 --no-browser
     """  # noqa: D301  click reads the mark
-    Person.at_terminal()
+    by = f"{Person.at_terminal().name}, on the page"
     with suppress(KeyboardInterrupt):
-        asyncio.run(_serve(port, is_browser_wanted=not no_browser))
+        asyncio.run(_serve(port, by, is_browser_wanted=not no_browser))
 
 
-async def _serve(port: int, *, is_browser_wanted: bool) -> None:
+async def _serve(port: int, by: str, *, is_browser_wanted: bool) -> None:
     from aiohttp import web
 
     from pipeguard.ui.app import make_app
@@ -52,7 +52,7 @@ async def _serve(port: int, *, is_browser_wanted: bool) -> None:
     from pipeguard.ui.page import Page
 
     door = Door(click.echo)
-    page = Page(store_path(), door)
+    page = Page(store_path(), door, by)
     runner = web.AppRunner(make_app(page), access_log=None, shutdown_timeout=1)
     await runner.setup()
     try:

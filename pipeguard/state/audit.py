@@ -41,7 +41,8 @@ class AuditEntry(NamedTuple):
 
     Attributes:
         time: when it was given (ISO 8601, UTC, to the millisecond).
-        client: the client's name and version; for a refusal, its address; or empty.
+        client: the client's name and version; for a refusal, its address; for a decision, who
+            made it and where; or empty.
         direction: `to-server`, `to-client`, or empty.
         kind: what the message is, as `request`; where there is no message: `unreadable`,
             `refusal`, `notice`, `connection`, `approval`, `proposal`, `gap` or `retention`.
@@ -49,8 +50,9 @@ class AuditEntry(NamedTuple):
             `connect api.example.com:443`.
         tool: the tool, or empty.
         action: `allow`, `warn`, `redact`, `cut`, `block`, `approve`, `reject`, `forget`,
-            `propose`, `withdraw` or `prune`.
-        event: the verdict's name, as `K7Q2M9D4.c12`, or empty.
+            `revoke`, `propose`, `withdraw` or `prune`.
+        event: the verdict's name, as `K7Q2M9D4.c12`; for a decision, of the verdict that it is
+            about; or empty.
         frame_sha256: SHA-256 of the frame, 64 hex digits; empty where there is none.
         frame_bytes: its length; for a connection, the bytes that the server received.
         findings: a JSON list of objects.

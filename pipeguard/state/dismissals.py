@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import secrets
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from pipeguard.state.audit import Audit
 from pipeguard.state.database import translated_errors
-from pipeguard.state.review import decision_entry
+from pipeguard.state.review import decision_entry, record_decision
 from pipeguard.state.timestamps import utc_text
 
 if TYPE_CHECKING:
@@ -25,14 +23,15 @@ def dismissals(store: Store) -> set[str]:
         return {key for (key,) in store.connection.execute("SELECT key FROM dismissals")}
 
 
-def dismiss(store: Store, key: str, server: str, note: str) -> None:
+def dismiss(store: Store, key: str, server: str, note: str, by: str) -> None:
     """Remember that a person wants to hear no more of something, and record that in the audit.
 
     Args:
         store: the store.
         key: what it is, as its card names it.
         server: the server that it is about.
-        note: who decided, where, and about what.
+        note: what was decided on.
+        by: who decided, and where.
 
     Raises:
         StateError: the store cannot be written.
@@ -40,9 +39,7 @@ def dismiss(store: Store, key: str, server: str, note: str) -> None:
     moment = utc_text(datetime.now(UTC))
     with store.transaction():
         store.connection.execute("INSERT OR REPLACE INTO dismissals VALUES (?, ?)", (key, moment))
-        entry = decision_entry("dismiss", moment, note=note)
-        chain = f"DISMISS-{secrets.token_hex(8).upper()}"
-        Audit(store, chain, server, moment).append_many([entry])
+        record_decision(store, server, decision_entry("dismiss", moment, note=note, by=by))
 
 
 def recall(store: Store, key: str) -> None:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 WITHHELD = ("block", "ask", "cut")  # actions that take away what no placeholder stands for
 STOPPED = (*WITHHELD, "redact")  # actions after which not all of a message goes on
 NOT_REDACTED = "protocol.not-redacted"
+DECISION = "approval"  # the kind of the rows of decisions
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,8 @@ def _look_up(store: Path, name: str) -> AuditedEvent | None:
         return None
     with Store.open(store) as opened:
         for row in rows(opened, AuditFilter(event=name)):
-            return _to_event(row)
+            if row.entry.kind != DECISION:  # what is left of one that was removed for its age
+                return _to_event(row)
     return None
 
 

@@ -33,7 +33,7 @@ class FindingLog(Protocol):
 def log_findings(log: FindingLog, verdict: PendingVerdict, *, is_audited: bool = True) -> None:
     """Write one line for a verdict: its most serious finding, and the other rules by name.
 
-    `pipeguard explain EVENT --full` has the rest.
+    Of what was stopped it names the command that has the rest.
 
     Args:
         log: takes the line.
@@ -42,6 +42,7 @@ def log_findings(log: FindingLog, verdict: PendingVerdict, *, is_audited: bool =
     """
     finding = worst(verdict.findings)
     others = tuple(dict.fromkeys(f.rule for f in verdict.findings if f.rule != finding.rule))
+    is_stopped = finding.action >= Action.REDACT and bool(verdict.event)
     more = f" and {len(others) - NAMED_RULES} more" if len(others) > NAMED_RULES else ""
     log(
         max(map(_level, verdict.findings), key=LEVELS.index),
@@ -61,6 +62,7 @@ def log_findings(log: FindingLog, verdict: PendingVerdict, *, is_audited: bool =
         would="" if finding.would is None else finding.would.name.lower(),
         findings=len(verdict.findings) if len(verdict.findings) > 1 else "",
         also=", ".join(others[:NAMED_RULES]) + more,
+        explain=f"pipeguard explain {verdict.event}" if is_audited and is_stopped else "",
         how_to_allow=_how_to_allow(finding, verdict, verdict.event if is_audited else ""),
     )
 

@@ -19,6 +19,8 @@ from pipeguard.state.timestamps import utc_text
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from pipeguard.state.audit import AuditRow
+
 MINUTES = 30  # for which a call may be repeated
 BUSY_MS = 200  # that a call waits for another process to write; after that it has no grant
 
@@ -41,8 +43,17 @@ class CallGrant(NamedTuple):
     why: str
 
 
-def make_grant(store: Store, grant: CallGrant, minutes: float = MINUTES) -> str:
+def make_grant(
+    store: Store, grant: CallGrant, by: str, words: str = "", minutes: float = MINUTES
+) -> str:
     """Store a grant, in place of one for the same call, and record who decided in the audit.
+
+    Args:
+        store: the store.
+        grant: of the call.
+        by: who decided, and where.
+        words: for which the call was stopped, as the person was shown them.
+        minutes: for which it holds.
 
     Returns:
         When it ends (ISO 8601, UTC).
@@ -50,11 +61,9 @@ def make_grant(store: Store, grant: CallGrant, minutes: float = MINUTES) -> str:
     Raises:
         StateError: the store cannot be written.
     """
-    import secrets
     from datetime import UTC, datetime, timedelta
 
-    from pipeguard.state.audit import Audit
-    from pipeguard.state.review import decision_entry
+    from pipeguard.state.review import decision_entry, record_decision
 
     now = datetime.now(UTC)
     expires = utc_text(now + timedelta(minutes=minutes))
@@ -64,11 +73,13 @@ def make_grant(store: Store, grant: CallGrant, minutes: float = MINUTES) -> str:
             "INSERT OR REPLACE INTO grants VALUES (?, ?, ?, ?, ?, ?, ?)",
             (*grant, utc_text(now), expires),
         )
-        note = f"event {grant.event}, for one time until {expires}: {grant.why}"
-        entry = decision_entry("allow", utc_text(now), note=note)
-        entry = entry._replace(method="tools/call", tool=grant.tool[:MAX_NAME_CHARS])
-        chain = f"ALLOW-{secrets.token_hex(8).upper()}"
-        Audit(store, chain, grant.server, utc_text(now)).append_many([entry])
+        note = f"event {grant.event}, once: {grant.why}"
+        entry = decision_entry(
+            "allow", utc_text(now), note=note, by=by, excerpt=words, until=expires
+        )
+        tool = grant.tool[:MAX_NAME_CHARS]
+        entry = entry._replace(method="tools/call", tool=tool, event=grant.event)
+        record_decision(store, grant.server, entry)
     return expires
 
 
@@ -81,6 +92,50 @@ def revoke_grant(store: Store, mark: str) -> bool:
     with store.transaction():
         gone = store.connection.execute("DELETE FROM grants WHERE mark = ?", (mark,))
         return gone.rowcount > 0
+
+
+def describe_grant(store: Store, decision: AuditRow) -> str:
+    """Say what became of a grant, in a sentence without its full stop; empty for no grant.
+
+    Args:
+        store: the store.
+        decision: a row of the audit, which `make_grant` may have written.
+
+    Raises:
+        StateError: the store cannot be read.
+    """
+    from datetime import UTC, datetime
+
+    from pipeguard.firewall.session.remedies import GRANTED_AS
+    from pipeguard.state.audit import parse_findings
+
+    until = parse_findings(decision.entry)[0].get("until", "")
+    if not until:
+        return ""
+    event, made = decision.entry.event, decision.entry.time
+    with translated_errors(store.path):
+        used = store.connection.execute(
+            "SELECT event, time FROM audit WHERE server = ? AND time >= ? AND"
+            " instr(findings, ?) ORDER BY id LIMIT 1",
+            (decision.server, made, f'{GRANTED_AS}{event}"'),
+        ).fetchone()
+        query = "SELECT 1 FROM grants WHERE event = ? AND made = ?"
+        is_left = store.connection.execute(query, (event, made)).fetchone() is not None
+    if used is not None:
+        return f"The call was repeated, and passed as {used[0]} at {used[1]}"
+    if until <= utc_text(datetime.now(UTC)):
+        return f"Nobody repeated the call in time; the permission ended at {until}"
+    if not is_left:
+        return "The call was repeated a moment ago, or a later permission replaced this one"
+    return f"{_IS_OPEN}, until {until}: ask the agent to"
+
+
+def is_open(description: str) -> bool:
+    """True if `describe_grant` says that the call may still be repeated."""
+    return description.startswith(_IS_OPEN)
+
+
+_IS_OPEN = "The call may be repeated once"
 
 
 class StoredGrants:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import datetime
     from collections.abc import Iterable
 
+    from pipeguard.state.exceptions import AuditedEvent
     from pipeguard.state.store import Store
 
 
@@ -62,15 +63,46 @@ def find_overruled(
     text = policy_text(path, PolicyScope.PROJECT)
     layer = parse_policy(text, path, PolicyScope.PROJECT, now=0.0, today=today).layer
     for finding in findings:
-        target = PolicyTarget(
-            finding["rule"],
-            Severity[finding["severity"].upper()],
-            Confidence[finding["confidence"].upper()],
-            *(finding["place"], server, finding.get("tool") or None, Surface.TO_CLIENT),
-        )
-        if layer.action(target, 0.0) >= Action.REDACT:
+        if layer.action(_make_target(finding, server), 0.0) >= Action.REDACT:
             return finding["rule"]
     return ""
+
+
+def find_exempting(store: Store, event: AuditedEvent, today: datetime.date) -> str:
+    """Find the policy file whose exceptions let what stopped an event pass now; empty for none.
+
+    Raises:
+        StateError: the store cannot be read.
+        PolicyError: a file is invalid.
+    """
+    from pipeguard.config.effective_policy import PROJECT_POLICY, USER_POLICY
+    from pipeguard.config.policy_file import PolicyScope, parse_policy, policy_text
+    from pipeguard.config.user_policy import user_policy_path
+    from pipeguard.state.exceptions import stopping
+
+    path = noted_policy(store, event.name, USER_POLICY) or user_policy_path() or ""
+    stopped = [finding for finding in stopping(event) if finding.get("place")]
+    if not path or not stopped:
+        return ""
+    text = policy_text(path, PolicyScope.USER)
+    layer = parse_policy(text, path, PolicyScope.USER, now=0.0, today=today).layer
+    if not all(layer.exempts(_make_target(each, event.server), 0.0) for each in stopped):
+        return ""
+    project = noted_policy(store, event.name, PROJECT_POLICY)
+    return "" if project and find_overruled(project, event.server, stopped, today) else path
+
+
+def _make_target(finding: dict[str, str], server: str) -> PolicyTarget:
+    """A finding of the audit as a policy sees it."""
+    return PolicyTarget(
+        finding["rule"],
+        Severity[finding["severity"].upper()],
+        Confidence[finding["confidence"].upper()],
+        *(finding["place"], server, finding.get("tool") or None, Surface.TO_CLIENT),
+        content=finding.get("content", ""),
+        paths=tuple(filter(None, [finding.get("path", "")])),
+        hosts=tuple(filter(None, [finding.get("host", "")])),
+    )
 
 
 def check_not_overruled(

@@ -130,7 +130,7 @@ def withdraw(store: Store, name: str, withdrawn_by: str) -> ProposalState | None
         return ProposalState.LEAVING
 
 
-def approve(store: Store, shown: Proposal) -> bool:
+def approve(store: Store, shown: Proposal, by: str) -> bool:
     """Accept exactly what was shown to a person: a new server, or the removal of one.
 
     Returns:
@@ -139,7 +139,7 @@ def approve(store: Store, shown: Proposal) -> bool:
     with store.transaction():
         if shown not in proposals(store) or shown.state is ProposalState.APPROVED:
             return False
-        _record(store, shown, "approve", "")
+        _record(store, shown, "approve", by)
         if shown.state is ProposalState.LEAVING:
             _delete(store, shown)
         else:
@@ -147,7 +147,7 @@ def approve(store: Store, shown: Proposal) -> bool:
     return True
 
 
-def reject(store: Store, shown: Proposal) -> bool:
+def reject(store: Store, shown: Proposal, by: str) -> bool:
     """Refuse exactly what was shown: a new server goes, one that was to leave stays.
 
     Returns:
@@ -156,7 +156,7 @@ def reject(store: Store, shown: Proposal) -> bool:
     with store.transaction():
         if shown not in proposals(store) or shown.state is ProposalState.APPROVED:
             return False
-        _record(store, shown, "reject", "")
+        _record(store, shown, "reject", by)
         if shown.state is ProposalState.LEAVING:
             _set_state(store, shown, ProposalState.APPROVED)
         else:
@@ -164,7 +164,7 @@ def reject(store: Store, shown: Proposal) -> bool:
     return True
 
 
-def restore(store: Store, before: Proposal) -> bool:
+def restore(store: Store, before: Proposal, by: str) -> bool:
     """Take back a decision: the proposal waits again as it was.
 
     Returns:
@@ -174,7 +174,7 @@ def restore(store: Store, before: Proposal) -> bool:
         others = [each for each in proposals(store) if each.name == before.name]
         if any(each.fingerprint != before.fingerprint for each in others):
             return False
-        _record(store, before, "undo", "")
+        _record(store, before, "undo", by)
         store.connection.execute(
             f"INSERT OR REPLACE INTO proposals ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608  constants
             (*before[:3], before.state.value, *before[4:]),
@@ -182,12 +182,12 @@ def restore(store: Store, before: Proposal) -> bool:
     return True
 
 
-def remove(store: Store, shown: Proposal) -> bool:
+def remove(store: Store, shown: Proposal, by: str) -> bool:
     """End an approved server; False where it has changed meanwhile."""
     with store.transaction():
         if shown not in proposals(store):
             return False
-        _record(store, shown, "forget", "")
+        _record(store, shown, "forget", by)
         _delete(store, shown)
     return True
 
@@ -206,9 +206,8 @@ def _delete(store: Store, proposal: Proposal) -> None:
 
 def _record(store: Store, proposal: Proposal, action: str, client: str) -> None:
     moment = utc_text(datetime.now(UTC))
-    entry = decision_entry(action, moment, note=f"a server that was proposed: {proposal.state}")
-    entry = entry._replace(
-        client=client,
+    note = f"a server that was proposed: {proposal.state}"
+    entry = decision_entry(action, moment, note=note, by=client)._replace(
         kind="proposal",
         frame_sha256=proposal.fingerprint,
         frame_bytes=len(proposal.definition.encode()),

@@ -186,17 +186,17 @@ def _find(
     return []
 
 
-def approve(store: Store, shown: Iterable[HeldDefinition]) -> list[HeldDefinition]:
+def approve(store: Store, shown: Iterable[HeldDefinition], by: str) -> list[HeldDefinition]:
     """Trust exactly the definitions shown to a person, and record that in the audit.
 
     Returns:
         The approved ones. Missing are those that the server has replaced since, and those that
         another process decided on first.
     """
-    return _decide(store, shown, "approve", _as_shown(store.approve))
+    return _decide(store, shown, ("approve", by), _as_shown(store.approve))
 
 
-def reject(store: Store, shown: Iterable[HeldDefinition]) -> list[HeldDefinition]:
+def reject(store: Store, shown: Iterable[HeldDefinition], by: str) -> list[HeldDefinition]:
     """Discard exactly the definitions shown to a person, and record that in the audit.
 
     What was approved before stays approved.
@@ -204,15 +204,16 @@ def reject(store: Store, shown: Iterable[HeldDefinition]) -> list[HeldDefinition
     Returns:
         The discarded ones, as in `approve`.
     """
-    return _decide(store, shown, "reject", _as_shown(store.reject))
+    return _decide(store, shown, ("reject", by), _as_shown(store.reject))
 
 
-def restore(store: Store, decided: Iterable[HeldDefinition], *, is_approval: bool) -> bool:
+def restore(store: Store, decided: Iterable[HeldDefinition], by: str, *, is_approval: bool) -> bool:
     """Take back a decision, and record that in the audit.
 
     Args:
         store: the store.
         decided: as they were before.
+        by: who takes it back, and where.
         is_approval: whether they were approved; False if they were rejected.
 
     Returns:
@@ -225,9 +226,7 @@ def restore(store: Store, decided: Iterable[HeldDefinition], *, is_approval: boo
             return False
         for each in decided:
             store.put_back(each.server, each.pin)
-            entry = _entry(each, "undo", moment)
-            chain = f"UNDO-{secrets.token_hex(8).upper()}"
-            Audit(store, chain, each.server, moment).append_many([entry])
+            record_decision(store, each.server, _entry(each, "undo", moment, by))
     return True
 
 
@@ -255,7 +254,7 @@ def _as_shown(
     return apply
 
 
-def forget(store: Store, shown: Iterable[StoredDefinition]) -> list[StoredDefinition]:
+def forget(store: Store, shown: Iterable[StoredDefinition], by: str) -> list[StoredDefinition]:
     """Forget both the trusted and the held form of definitions, and record that in the audit.
 
     Returns:
@@ -265,10 +264,10 @@ def forget(store: Store, shown: Iterable[StoredDefinition]) -> list[StoredDefini
     def apply(definition: StoredDefinition) -> bool:
         return store.forget(definition.server, definition.pin.kind, definition.pin.name) > 0
 
-    return _decide(store, shown, "forget", apply)
+    return _decide(store, shown, ("forget", by), apply)
 
 
-def forget_launch(store: Store, name: str) -> tuple[str, ...]:
+def forget_launch(store: Store, name: str, by: str) -> tuple[str, ...]:
     """Forget what a server's name launches, and record that in the audit; its pins stay.
 
     Returns:
@@ -279,7 +278,8 @@ def forget_launch(store: Store, name: str) -> tuple[str, ...]:
     with store.transaction():
         forgotten = store.release_name(name)
         entries = [
-            decision_entry("forget", moment, note=f"launched by: {launch}") for launch in forgotten
+            decision_entry("forget", moment, note=f"launched by: {launch}", by=by)
+            for launch in forgotten
         ]
         if entries:
             Audit(store, f"{chain}-{name}", name, moment).append_many(entries)
@@ -292,17 +292,25 @@ _Definition = TypeVar("_Definition", bound=StoredDefinition)
 def _decide(
     store: Store,
     shown: Iterable[_Definition],
-    action: str,
+    decision: tuple[str, str],
     apply: Callable[[_Definition], bool],
 ) -> list[_Definition]:
-    """Apply a person's decision and record it in the audit, in one transaction."""
+    """Apply a person's decision and record it in the audit, in one transaction.
+
+    Args:
+        store: the store.
+        shown: what the person was shown.
+        decision: its action, and who decides.
+        apply: does it to one definition; False where another process was faster.
+    """
+    action, by = decision
     moment = utc_text(datetime.now(UTC))
     chain = f"{action.upper()}-{secrets.token_hex(4).upper()}"
     with store.transaction():
         decided = [definition for definition in shown if apply(definition)]
         for server in sorted({definition.server for definition in decided}):
             entries = [
-                _entry(definition, action, moment)
+                _entry(definition, action, moment, by)
                 for definition in decided
                 if definition.server == server
             ]
@@ -345,7 +353,7 @@ def _splits(target: str) -> Iterable[tuple[str, str | None]]:
             yield target[:end], target[end + 1 :]
 
 
-def _entry(definition: StoredDefinition, action: str, moment: str) -> AuditEntry:
+def _entry(definition: StoredDefinition, action: str, moment: str, by: str) -> AuditEntry:
     """A decision as an entry of the audit; its frame is the definition decided on."""
     pin = definition.pin
     is_first_seen = pin.approved_fingerprint is not None and not pin.is_reviewed
@@ -353,7 +361,7 @@ def _entry(definition: StoredDefinition, action: str, moment: str) -> AuditEntry
     note = f"{how}: {pin.approved_fingerprint or 'nothing'}"
     if pin.held_at:
         note += f"; held for {pin.reason or 'review'}"
-    return decision_entry(action, moment, note=note)._replace(
+    return decision_entry(action, moment, note=note, by=by)._replace(
         method=pin.kind,
         tool=pin.name[:MAX_NAME_CHARS],
         frame_sha256=pin.held_fingerprint or pin.approved_fingerprint or "",
@@ -361,18 +369,21 @@ def _entry(definition: StoredDefinition, action: str, moment: str) -> AuditEntry
     )
 
 
-def decision_entry(action: str, moment: str, *, note: str) -> AuditEntry:
+def decision_entry(action: str, moment: str, *, note: str, by: str, **words: str) -> AuditEntry:
     """A decision about a server as an entry of the audit.
 
     Args:
         action: as in `approve`.
         moment: when (ISO 8601, UTC).
-        note: what was decided on.
+        note: what was decided on, and why.
+        by: who decided, and where.
+        words: more about it: the `excerpt` that the person was shown, the time `until` which it
+            holds.
     """
-    finding = {"rule": f"trust.{_DONE[action]}", "note": note}
+    finding = {"rule": f"trust.{_DONE[action]}", "note": note, **words}
     return AuditEntry(
         time=moment,
-        client="",
+        client=by[:MAX_NAME_CHARS],
         direction="",
         kind="approval",
         method="server",
@@ -385,11 +396,18 @@ def decision_entry(action: str, moment: str, *, note: str) -> AuditEntry:
     )
 
 
+def record_decision(store: Store, server: str, entry: AuditEntry) -> None:
+    """Append a decision about a server to the audit, in a chain of its own."""
+    chain = f"{entry.action.upper()}-{secrets.token_hex(8).upper()}"
+    Audit(store, chain, server, entry.time).append_many([entry])
+
+
 _DONE = {
     "allow": "allowed",
     "approve": "approved",
     "reject": "rejected",
     "forget": "forgotten",
+    "revoke": "revoked",
     "propose": "proposed",
     "withdraw": "withdrawn",
     "dismiss": "dismissed",

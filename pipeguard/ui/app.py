@@ -11,7 +11,7 @@ from aiohttp import web
 from pipeguard.errors import StateError
 from pipeguard.state.store import Store
 from pipeguard.ui import waiting
-from pipeguard.ui.page import COOKIE, ENTER, HEADERS, PAGE, STATIC, Page, MenuEntry, guard, problem
+from pipeguard.ui.page import COOKIE, ENTER, HEADERS, PAGE, STATIC, MenuEntry, Page, guard, problem
 
 MOST_FORM_BYTES = 64 * 1024
 LOOK_SECONDS = 0.25  # between two looks at whether the store changed

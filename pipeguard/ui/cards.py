@@ -325,7 +325,9 @@ def _exemptions(event: AuditedEvent) -> tuple[object, ...]:
 def _openings(event: AuditedEvent, kind: str) -> Iterator[CardAnswer]:
     """The answers that let something pass."""
     if kind == "wall":
-        yield CardAnswer("give", "Give it exactly that", opens="what the card names, for this server")
+        yield CardAnswer(
+            "give", "Give it exactly that", opens="what the card names, for this server"
+        )
         return
     if call_mark(event):
         yield _allow_once(is_waiting=False)
@@ -448,7 +450,9 @@ def _proposal_card(proposal: Proposal) -> Card:
         last=proposal.proposed,
         count=1,
         answers=(
-            CardAnswer("reject", "Reject", "It stays." if leaving else "The proposal is forgotten."),
+            CardAnswer(
+                "reject", "Reject", "It stays." if leaving else "The proposal is forgotten."
+            ),
             CardAnswer(
                 "approve",
                 "Remove it" if leaving else "Approve",

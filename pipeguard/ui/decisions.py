@@ -15,6 +15,7 @@ from pipeguard.config.user_policy import user_policy_path, usual_policy_path
 from pipeguard.errors import PipeGuardError
 from pipeguard.isolation import find_wall_grant, plan_grant
 from pipeguard.state import proposals as proposed
+from pipeguard.state.decisions import exception_entry, save_decision, wall_entry
 from pipeguard.state.dismissals import dismiss, recall
 from pipeguard.state.exceptions import allow, call_mark, narrowest, save
 from pipeguard.state.exemption import Breadth
@@ -24,14 +25,13 @@ from pipeguard.state.review import HeldDefinition, approve, reject, restore
 from pipeguard.ui.text import foreign
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Sequence
 
     from pipeguard.state.exceptions import AuditedEvent
     from pipeguard.state.store import Store
-    from pipeguard.ui.cards import CardAnswer, Card
+    from pipeguard.ui.cards import Card, CardAnswer
 
 EXCEPTION_DAYS = 90
-WHERE = "on the page"
 Undo = Callable[["Store"], bool]
 
 
@@ -47,58 +47,68 @@ class DoneDecision(NamedTuple):
     undo: Undo | None = None
 
 
+class Reply(NamedTuple):
+    """An answer as a person gave it.
+
+    Attributes:
+        answer: one of the card's.
+        by: who gave it, and where.
+        why: the person's reason; empty where none is asked for.
+        ticked: of a card with several definitions, the numbers of those that are meant.
+    """
+
+    answer: CardAnswer
+    by: str
+    why: str = ""
+    ticked: tuple[str, ...] = ()
+
+
 class NothingDoneError(PipeGuardError):
     """The subject of an answer has changed, or was decided elsewhere."""
 
 
-def carry_out(
-    store: Store, card: Card, answer: CardAnswer, why: str, ticked: Collection[str]
-) -> DoneDecision:
+def carry_out(store: Store, card: Card, reply: Reply) -> DoneDecision:
     """Do what an answer says.
 
     Args:
         store: the store.
         card: as it was shown.
-        answer: one of its answers.
-        why: the person's reason; empty where none is asked for.
-        ticked: of a card with several definitions, the numbers of those that are meant.
+        reply: the answer to it.
 
     Raises:
         NothingDoneError: it was decided elsewhere, or is no longer what was shown.
         PipeGuardError: the store or the policy cannot be written.
     """
     if card.definitions:
-        return _decide_definitions(store, card, answer, ticked)
+        return _decide_definitions(store, card, reply)
     if card.proposal is not None:
-        return _decide_proposal(store, card, answer)
-    return _decide_event(store, card, answer, why)
+        return _decide_proposal(store, card, reply)
+    return _decide_event(store, card, reply)
 
 
-def _decide_event(store: Store, card: Card, answer: CardAnswer, why: str) -> DoneDecision:
+def _decide_event(store: Store, card: Card, reply: Reply) -> DoneDecision:
     event = card.event
     assert event is not None  # noqa: S101  the caller's
-    match answer.name:
+    match reply.answer.name:
         case "once":
-            return _grant(store, event, why)
+            return _grant(store, event, reply)
         case "give":
-            return _give(store, event)
+            return _give(store, event, reply)
         case "keep":
             return DoneDecision(Markup("Nothing changed: it stays blocked."))
         case "never" | "refuse":
-            return _dismiss(store, card)
-    return _except(store, event, Breadth(answer.name.removeprefix("allow-")), why)
+            return _dismiss(store, card, reply)
+    return _except(store, event, reply)
 
 
-def _decide_definitions(
-    store: Store, card: Card, answer: CardAnswer, ticked: Collection[str]
-) -> DoneDecision:
-    is_approval = answer.name == "approve"
+def _decide_definitions(store: Store, card: Card, reply: Reply) -> DoneDecision:
+    is_approval = reply.answer.name == "approve"
     chosen: Sequence[HeldDefinition] = card.definitions
     if is_approval and len(chosen) > 1:
-        chosen = [each for number, each in enumerate(chosen) if str(number) in ticked]
+        chosen = [each for number, each in enumerate(chosen) if str(number) in reply.ticked]
     if not chosen:
         raise NothingDoneError("Nothing is ticked, so nothing was approved.")
-    done = (approve if is_approval else reject)(store, chosen)
+    done = (approve if is_approval else reject)(store, chosen, reply.by)
     if not done:
         raise NothingDoneError("The server changed it meanwhile, or it was decided elsewhere.")
     verb = "approved" if is_approval else "rejected"
@@ -106,32 +116,34 @@ def _decide_definitions(
     sentence = Markup("You {} {} of {}.").format(verb, what, card.server)
     if len(done) < len(chosen):
         sentence += Markup(" {} changed meanwhile and still wait.").format(len(chosen) - len(done))
-    return DoneDecision(sentence, lambda store: restore(store, done, is_approval=is_approval))
+    return DoneDecision(
+        sentence, lambda store: restore(store, done, reply.by, is_approval=is_approval)
+    )
 
 
-def _decide_proposal(store: Store, card: Card, answer: CardAnswer) -> DoneDecision:
+def _decide_proposal(store: Store, card: Card, reply: Reply) -> DoneDecision:
     proposal = card.proposal
     assert proposal is not None  # noqa: S101  the caller's
-    take = proposed.approve if answer.name == "approve" else proposed.reject
-    if not take(store, proposal):
+    take = proposed.approve if reply.answer.name == "approve" else proposed.reject
+    if not take(store, proposal, reply.by):
         raise NothingDoneError("It was decided elsewhere, or the agent took it back.")
-    verb = "approved" if answer.name == "approve" else "rejected"
+    verb = "approved" if reply.answer.name == "approve" else "rejected"
     sentence = Markup("You {} what an agent asked for: {}.").format(verb, foreign(proposal.name))
-    return DoneDecision(sentence, lambda store: proposed.restore(store, proposal))
+    return DoneDecision(sentence, lambda store: proposed.restore(store, proposal, reply.by))
 
 
-def _grant(store: Store, event: AuditedEvent, why: str) -> DoneDecision:
+def _grant(store: Store, event: AuditedEvent, reply: Reply) -> DoneDecision:
     mark = call_mark(event)
-    grant = CallGrant(mark, event.name, event.server, event.tool, f"{why} ({WHERE})".strip())
-    expires = make_grant(store, grant)
+    grant = CallGrant(mark, event.name, event.server, event.tool, reply.why)
+    expires = make_grant(store, grant, reply.by)
     sentence = Markup("You allowed one call of {} until {}.").format(foreign(event.tool), expires)
     return DoneDecision(sentence, lambda store: revoke_grant(store, mark))
 
 
-def _dismiss(store: Store, card: Card) -> DoneDecision:
+def _dismiss(store: Store, card: Card, reply: Reply) -> DoneDecision:
     assert card.event is not None  # noqa: S101  the caller's
     key = card.dismissal or card.id
-    dismiss(store, key, card.server, f"event {card.event.name}, {WHERE}")
+    dismiss(store, key, card.server, f"event {card.event.name}", reply.by)
 
     def undo(store: Store) -> bool:
         recall(store, key)
@@ -140,20 +152,23 @@ def _dismiss(store: Store, card: Card) -> DoneDecision:
     return DoneDecision(Markup("It stays blocked, and has no card any more."), undo)
 
 
-def _except(store: Store, event: AuditedEvent, scope: Breadth, why: str) -> DoneDecision:
+def _except(store: Store, event: AuditedEvent, reply: Reply) -> DoneDecision:
+    scope = Breadth(reply.answer.name.removeprefix("allow-"))
     today = _today()
     until = today + datetime.timedelta(days=EXCEPTION_DAYS)
     path = _policy_path(store, event)
     before = _read_policy(path)
-    text = allow(path, narrowest(event, until, why, scope), today)
+    exemptions = narrowest(event, until, reply.why, scope)
+    text = allow(path, exemptions, today)
     if text is None:
         raise NothingDoneError(f"{path} allows this already.")
-    save(path, text)
+    entry = exception_entry(event, exemptions, f"{path} ({reply.why})", reply.by)
+    save_decision(path, text, event.server, entry)
     sentence = Markup("You allowed it until {}: it is in {}.").format(until, path)
     return DoneDecision(sentence, _restore_file(path, before, text))
 
 
-def _give(store: Store, event: AuditedEvent) -> DoneDecision:
+def _give(store: Store, event: AuditedEvent, reply: Reply) -> DoneDecision:
     grant = find_wall_grant(event, None, is_wide=False)
     if grant is None:
         raise NothingDoneError("Nothing can be given for this event.")
@@ -163,7 +178,7 @@ def _give(store: Store, event: AuditedEvent) -> DoneDecision:
     if not is_new:
         raise NothingDoneError(f"{path} grants it already.")
     text = with_entry(path, entry, today, dropped)
-    save(path, text)
+    save_decision(path, text, event.server, wall_entry(event, grant.opens, path, reply.by))
     sentence = Markup("{} may now {}: it is in {}. {}").format(
         event.server, foreign(grant.opens), path, grant.describe_start(event.server)
     )

@@ -76,6 +76,7 @@ class Page:
     Attributes:
         store: the store's file.
         door: who is in.
+        by: who decides, for the audit.
         hosts: the values of `Host` by which this address may be called.
         menu: the pages.
         taken: decisions that can be taken back, by random names.
@@ -83,6 +84,7 @@ class Page:
 
     store: Path
     door: Door
+    by: str
     hosts: frozenset[str] = frozenset()
     menu: tuple[MenuEntry, ...] = ()
     taken: OrderedDict[str, Taken] = field(default_factory=OrderedDict)

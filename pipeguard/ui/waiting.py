@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from pipeguard.ui.cards import GROUPS, find_card, find_waiting
-from pipeguard.ui.decisions import NothingDoneError, carry_out
+from pipeguard.ui.decisions import NothingDoneError, Reply, carry_out
 from pipeguard.ui.page import PAGE, VISITOR, draw, with_store
 from pipeguard.unicode.display import visible
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pipeguard.ui.cards import CardAnswer, Card
+    from pipeguard.ui.cards import Card, CardAnswer
 
 REASON_CHARS = 500
 NO_TERMINAL = "No terminal can show a number. Start: pipeguard ui"
@@ -56,7 +56,8 @@ async def _decide(request: web.Request) -> web.StreamResponse:
         if not page.door.accept(visitor, what, values.get("number", "")):
             hidden = [*values.items(), *(("tick", number) for number in ticked)]
             return await _ask_number(request, what, hidden, card, answer)
-    decision = await with_store(request, lambda store: carry_out(store, card, answer, why, ticked))
+    reply = Reply(answer, page.by, why, tuple(ticked))
+    decision = await with_store(request, lambda store: carry_out(store, card, reply))
     page.remember(decision)
     raise web.HTTPSeeOther("/")
 

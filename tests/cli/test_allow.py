@@ -1,6 +1,8 @@
 """`pipeguard allow`: the narrowest exception, put into a file that stays as it was."""
 
 import datetime
+import getpass
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,12 +11,15 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pipeguard.cli.allow import DAYS, command
+from pipeguard.cli.audit import command as audit_command
+from pipeguard.cli.explain import command as explain_command
 from pipeguard.config.effective_policy import combine
 from pipeguard.config.policy_file import PolicyScope, parse_policy
 from pipeguard.config.user_policy import usual_policy_path
 from pipeguard.errors import PolicyError
 from pipeguard.firewall.finding import Action, Confidence, Finding, Severity, observe_only
 from pipeguard.firewall.policy import Policy, PolicyTarget
+from pipeguard.firewall.session.remedies import GRANTED_AS
 from pipeguard.state.audit import Audit, AuditEntry, AuditFilter, findings_json, rows
 from pipeguard.state.exceptions import allow
 from pipeguard.state.exemption import Exemption, entries
@@ -46,6 +51,8 @@ EVENTS: dict[str, tuple[str, tuple[Finding, ...]]] = {
     "tool": ("block", (Finding(rule="policy.tool", place="call.name", tool="search"),)),
     "knock": ("block", (Finding(rule="entrance.host", place="http.request"),)),
     "fine": ("allow", ()),
+    "RUN1.c1": ("block", (ORDERED,)),
+    "RUN1.c2": ("block", (TOKEN,)),
     "narrow": ("block", (ORDER._replace(content="0f" * 16, path="/srv/[a].md"),)),
     "host": ("block", (ORDER._replace(host="docs.example.com"),)),
     "would": ("warn", (observe_only(ORDER), TOKEN._replace(action=Action.WARN))),
@@ -105,6 +112,62 @@ def test_a_call_that_a_flow_stopped_is_allowed_once(policy: Path, snapshot: Snap
 def test_a_call_can_be_allowed_for_its_content_instead(policy: Path) -> None:
     assert run("order", "--by", "content").exit_code == 0
     assert 'content: "0f' in policy.read_text()
+
+
+def explain(event: str) -> str:
+    return " ".join(CliRunner().invoke(explain_command, [event]).output.split())
+
+
+def use(event: str) -> None:
+    """Repeat a granted call."""
+    assert StoredGrants(store_path()).take("ab" * 16) == event
+    passed = ORDERED._replace(action=Action.ALLOW, note=f"{GRANTED_AS}{event}")
+    entry = AuditEntry(
+        "9999-01-01T00:00:00.000Z", "", "to-server", "request", "tools/call", "search", "allow",
+        "RUN2.c1", "0" * 64, 9, findings_json((passed,)),
+    )  # fmt: skip
+    with Store.open(store_path()) as store:
+        Audit(store, "RUN2", "docs", "").append_many([entry])
+
+
+def expire(_event: str) -> None:
+    with Store.open(store_path()) as store, store.transaction():
+        store.connection.execute("UPDATE grants SET expires = '2026-01-01T00:00:00.000Z'")
+        store.connection.execute(
+            'UPDATE audit SET findings = replace(findings, \'"until":"2\', \'"until":"1\')'
+        )
+
+
+def remove(_event: str) -> None:
+    Path(usual_policy_path()).write_text("")
+
+
+BECAME: dict[str, tuple[str, Callable[[str], object] | None, str, bool]] = {
+    "open": ("RUN1.c1", None, "once: our docs. The call may be repeated once, until", False),
+    "used": ("RUN1.c1", use, "The call was repeated, and passed as RUN2.c1 at 9999", True),
+    "expired": ("RUN1.c1", expire, "Nobody repeated the call in time", True),
+    "in force": ("RUN1.c2", None, "lets the same pass now", False),
+    "removed": ("RUN1.c2", remove, "The exception has ended, or was removed", True),
+}
+
+
+@pytest.mark.parametrize("name", BECAME)
+def test_an_event_tells_who_allowed_it_and_what_became_of_that(name: str) -> None:
+    event, later, expected, is_offered = BECAME[name]
+    assert "Since" not in explain(event)
+    run(event)
+    if later is not None:
+        later(event)
+    page = explain(event)
+    assert f"Allowed by {getpass.getuser()} with the CI token at 2" in page
+    assert expected in page
+    assert (f"pipeguard allow {event}" in page) is is_offered
+    assert page.index("Since") < page.index("What ")
+    with Store.open(store_path()) as store:
+        (row,) = [row for row in rows(store, AuditFilter(event=event)) if row.chain != "RUN1"]
+    assert "our docs" in row.entry.findings
+    listed = CliRunner().invoke(audit_command, ["list", "--limit", "9"]).output
+    assert f"{getpass.getuser()} with the CI token: " in listed
 
 
 def test_no_agent_grants_a_call(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -308,8 +371,9 @@ def test_a_person_allows_on_a_terminal(policy: Path, monkeypatch: pytest.MonkeyP
     be_nobody(monkeypatch)
     assert on_terminal("allow", "", "token", "--why", "docs", number="0")[0] == 1
     assert not policy.exists()
-    code, shown = on_terminal("allow", "", "token", "--why", "docs")
-    before, asked, after = shown.partition("To allow token, type ")
+    code, shown = on_terminal("allow", "", "RUN1.c2", "--why", "docs")
+    assert f"Allowed by {getpass.getuser()} at /dev/pts/" in explain("RUN1.c2")
+    before, asked, after = shown.partition("To allow RUN1.c2, type ")
     assert (code, bool(asked), f"Written to {policy}" in after) == (0, True, True)
     assert "- rule: secrets.github-token" in before  # what a person agrees to is shown first
     assert "What passes with it:" in before

@@ -8,10 +8,10 @@ from tempfile import TemporaryDirectory
 import pytest
 from click.testing import CliRunner, Result
 
-from pipeguard.rulebook.rule_texts import FAMILIES
 from pipeguard.cli.explain import command
 from pipeguard.firewall.finding import Action, Confidence, Finding, Severity
 from pipeguard.isolation.sandbox import this_host
+from pipeguard.rulebook.rule_texts import FAMILIES
 from pipeguard.state.audit import Audit, AuditEntry, findings_json
 from pipeguard.state.paths import DEMO_STORE_NAME, store_path
 from pipeguard.state.store import Store

@@ -126,10 +126,10 @@ class Home:
         )
         return done.stdout
 
-    def decide(self, decide: Callable[[Store, list[HeldDefinition]], object]) -> None:
+    def decide(self, decide: Callable[[Store, list[HeldDefinition], str], object]) -> None:
         """Decide on all that waits, as a person elsewhere: here is a guarded server's client."""
         with Store.open(self.folder / "state" / "pipeguard.db") as store:
-            decide(store, held_definitions(store))
+            decide(store, held_definitions(store), "kim")
 
     def waiting(self) -> set[str]:
         """The kinds of `x` that wait, or of the instructions."""

@@ -219,7 +219,7 @@ def test_what_a_person_approved_is_read_as_the_file_is_and_never_trusted(tmp_pat
         for name, definition in (("good", entry), ("bad", '{"comand":"x"}'), ("later", entry)):
             propose(store, name, definition, "ci", "because")
         for proposal in proposals(store)[:2]:
-            assert approve(store, proposal)
+            assert approve(store, proposal, "kim")
     found = approved_servers(path)
     (server,) = found.servers
     assert (server.name, server.command, server.trust) == ("good", ("node", "a.js"), "review")

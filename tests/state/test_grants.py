@@ -92,7 +92,8 @@ def store(tmp_path: Path) -> Path:
 def grant(store: Path, verdict: Verdict, minutes: float = 30) -> None:
     with Store.open(store) as opened:
         mark = verdict.findings[0].call
-        make_grant(opened, CallGrant(mark, "TEST.c2", "mail", "send_email", "she asked"), minutes)
+        made = CallGrant(mark, "TEST.c2", "mail", "send_email", "she asked")
+        make_grant(opened, made, "kim", minutes=minutes)
 
 
 def test_a_granted_call_passes_once(store: Path) -> None:
@@ -135,7 +136,7 @@ def test_it_ends(store: Path) -> None:
 
 def test_of_several_processes_one_has_it(store: Path) -> None:
     with Store.open(store) as opened:
-        make_grant(opened, CallGrant("ab" * 16, "TEST.c2", "mail", "send_email", "why"))
+        make_grant(opened, CallGrant("ab" * 16, "TEST.c2", "mail", "send_email", "why"), "kim")
     with ProcessPoolExecutor(4) as pool:
         taken = list(pool.map(StoredGrants(store).take, ["ab" * 16] * 8))
     assert sorted(filter(None, taken)) == ["TEST.c2"]

@@ -23,6 +23,7 @@ from pipeguard.state.proposals import (
 from pipeguard.state.store import Store
 
 ENTRY = '{"command":"node"}'
+BY = "kim at /dev/pts/3"
 
 
 @pytest.fixture
@@ -44,21 +45,21 @@ def test_a_proposal_waits_until_a_person_approves_exactly_that(store: Store) -> 
     made = propose(store, "new", ENTRY, "ci", "because")
     assert only(store) == made
     assert made.state is ProposalState.WAITING
-    assert not approve(store, made._replace(fingerprint="other"))
-    assert approve(store, made)
+    assert not approve(store, made._replace(fingerprint="other"), BY)
+    assert approve(store, made, BY)
     assert only(store).state is ProposalState.APPROVED
     assert only(store).decided
-    assert not approve(store, made), "it is decided"
-    assert not reject(store, only(store))
-    assert actions(store) == [("propose", "ci"), ("approve", "")]
+    assert not approve(store, made, BY), "it is decided"
+    assert not reject(store, only(store), BY)
+    assert actions(store) == [("propose", "ci"), ("approve", BY)]
 
 
 def test_what_is_rejected_or_removed_is_gone(store: Store) -> None:
-    assert reject(store, propose(store, "new", ENTRY, "ci", "because"))
-    assert approve(store, propose(store, "new", ENTRY, "ci", "because"))
+    assert reject(store, propose(store, "new", ENTRY, "ci", "because"), BY)
+    assert approve(store, propose(store, "new", ENTRY, "ci", "because"), BY)
     approved = only(store)
-    assert remove(store, approved)
-    assert not remove(store, approved)
+    assert remove(store, approved, BY)
+    assert not remove(store, approved, BY)
     assert proposals(store) == []
     assert [action for action, _ in actions(store)][-1] == "forget"
 
@@ -67,13 +68,13 @@ def test_an_agent_withdraws_only_its_own_and_a_person_decides_once_it_runs(store
     made = propose(store, "new", ENTRY, "ci", "because")
     with pytest.raises(InputError, match="you proposed no server"):
         withdraw(store, "new", "other")
-    assert approve(store, made)
+    assert approve(store, made, BY)
     for _ in range(2):
         assert withdraw(store, "new", "ci") is ProposalState.LEAVING
-    assert reject(store, only(store))
+    assert reject(store, only(store), BY)
     assert only(store).state is ProposalState.APPROVED
     withdraw(store, "new", "ci")
-    assert approve(store, only(store))
+    assert approve(store, only(store), BY)
     assert proposals(store) == []
     assert withdraw(store, propose(store, "new", ENTRY, "ci", "because").name, "ci") is None
 

@@ -159,6 +159,8 @@ def test_what_is_found_in_a_definition_that_waits_is_told_with_what_helps(path: 
         "pipeguard allow RUN.s2",
         "pipeguard diff",
     ]
+    explained = [fields["explain"] for _, _, fields in log.lines]
+    assert explained == [f"pipeguard explain RUN.s{number}" for number in (1, 2, 3)]
 
 
 def test_an_event_has_one_line_whatever_the_number_of_its_rules(path: Path) -> None:

@@ -65,8 +65,8 @@ def test_pins_of_an_older_version_are_approved_as_far_as_the_audit_says(tmp_path
     with Store.open(path) as store:
         definitions = [{"name": name, "description": "x"} for name in names]
         store.remember("weather", [held(each, "review") for each in definitions[:3]])
-        review.approve(store, review.held_definitions(store))
-        review.forget(store, review.stored_definitions(store, "weather/forgotten"))
+        review.approve(store, review.held_definitions(store), "kim")
+        review.forget(store, review.stored_definitions(store, "weather/forgotten"), "kim")
         store.remember("weather", [seen(each) for each in definitions[2:]])
         store.connection.execute(
             "UPDATE pins SET approved_fingerprint = 'other' WHERE name = 'changed'"

@@ -40,7 +40,7 @@ from pipeguard.firewall.session.definitions import ReviewedResult, review
 from pipeguard.firewall.session.guard import AnswerNote, Context, Guard, list_exempt
 from pipeguard.firewall.session.lifecycle import ConversationState, WaitingRoom
 from pipeguard.firewall.session.refusals import RefusedAnswer, Refuser, end_wait, note_wait
-from pipeguard.firewall.session.remedies import Way, find_remedy
+from pipeguard.firewall.session.remedies import GRANTED_AS, Way, find_remedy
 from pipeguard.firewall.session.rewrite import (
     NEVER_REDACTED,
     cut_line,
@@ -192,7 +192,7 @@ class MessageJudge(NamedTuple):
         mark = self.guard.mark_call(tool, message.value.get("params"), stopped)
         event = self.guard.grants.take(mark) if mark and self.guard.grants is not None else ""
         if event:
-            note = f"a person allowed this call once, as event {event}"
+            note = f"{GRANTED_AS}{event}"
             return [f._replace(action=Action.ALLOW, note=note) for f in stopped] + others, True
         is_private = any(tells_private(finding.rule) for finding in findings)
         shown, new = ("", "")

@@ -12,6 +12,9 @@ from typing import NamedTuple
 
 from pipeguard.firewall.finding import Action, Verdict
 
+# The beginning of the note of a granted call; the name of the event that stopped it follows.
+GRANTED_AS = "a person allowed this call once, as event "
+
 
 class Way(Enum):
     """The way to let something pass; the later, the less one command can do."""

@@ -1,0 +1,151 @@
+"""A person's decisions in the audit: written with what they change, and read again by event."""
+
+from __future__ import annotations
+
+import datetime
+from typing import TYPE_CHECKING, NamedTuple
+
+from pipeguard.errors import PolicyError
+from pipeguard.firewall.session.remedies import Way, find_remedy
+from pipeguard.state.audit import AuditFilter, parse_findings, rows
+from pipeguard.state.exceptions import DECISION, save, stopping
+from pipeguard.state.grants import describe_grant, is_open
+from pipeguard.state.noted_policies import find_exempting
+from pipeguard.state.paths import existing_store, store_path
+from pipeguard.state.review import decision_entry, record_decision
+from pipeguard.state.store import Store
+from pipeguard.state.timestamps import now_text
+from pipeguard.unicode.display import visible
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from pipeguard.state.audit import AuditEntry, AuditRow
+    from pipeguard.state.exceptions import AuditedEvent
+    from pipeguard.state.exemption import Exemption
+
+EXCEPTION = "an exception in "  # the beginning of the note of an exception
+
+
+def save_decision(path: str, text: str, server: str, decision: AuditEntry) -> None:
+    """Replace a policy file, and record in the audit who decided that: both, or neither.
+
+    Raises:
+        StateError: the audit cannot be written.
+        PolicyError: the file cannot be written.
+    """
+    with Store.open(store_path()) as store, store.transaction():
+        record_decision(store, server, decision)
+        save(path, text)
+
+
+def exception_entry(
+    event: AuditedEvent, exemptions: Sequence[Exemption], where: str, by: str
+) -> AuditEntry:
+    """An exception as an entry of the audit: who wrote it, for which words, where and why."""
+    opens = "; ".join(dict.fromkeys(exemption.opens() for exemption in exemptions))
+    words = next((item.get("excerpt", "") for item in stopping(event)), "")
+    note = f"{EXCEPTION}{where}: {opens}"
+    entry = decision_entry("allow", now_text(), note=note, by=by, excerpt=words)
+    return entry._replace(method=event.method, tool=event.tool, event=event.name)
+
+
+def wall_entry(event: AuditedEvent, opens: str, path: str, by: str) -> AuditEntry:
+    """What an isolated server is given after a wall, as an entry of the audit."""
+    note = f"{visible(event.server)} may {opens}, in {path}"
+    return decision_entry("allow", now_text(), note=note, by=by)._replace(event=event.name)
+
+
+class SinceThen(NamedTuple):
+    """The decisions about an event since it happened, and what they mean now.
+
+    Attributes:
+        decisions: the rows of the audit, each with what became of it.
+        exempting: the policy file whose exceptions let the same pass now; empty if none does.
+        error: why that cannot be said.
+        is_open: True if the call may be repeated once.
+    """
+
+    decisions: tuple[tuple[AuditRow, str], ...] = ()
+    exempting: str = ""
+    error: str = ""
+    is_open: bool = False
+
+    @classmethod
+    def find(cls, event: AuditedEvent) -> SinceThen:
+        """Look an event's decisions up in the audit, the grants and the policy."""
+        path = existing_store()
+        if path is None or event.is_of_demo:
+            return cls()
+        exempting = error = ""
+        today = datetime.date.today()  # noqa: DTZ011  the user's own calendar
+        with Store.open(path) as store:
+            decided = _list(store, event)
+            states = [describe_grant(store, row) for row in decided]
+            try:
+                exempting = find_exempting(store, event, today)
+            except PolicyError as problem:
+                error = str(problem).partition("\n")[0]
+        return cls(
+            tuple(zip(decided, states, strict=True)), exempting, error, any(map(is_open, states))
+        )
+
+    @property
+    def is_approved(self) -> bool:
+        """True if the last decision accepted the definition that the event waited for."""
+        return bool(self.decisions) and self.decisions[-1][0].entry.action == "approve"
+
+    def lines(self) -> Iterable[str]:
+        """Say it in a sentence or two for each decision."""
+        for row, state in self.decisions:
+            entry = row.entry
+            (finding, *_) = parse_findings(entry)
+            decided = finding["rule"].removeprefix("trust.").capitalize()
+            note = finding.get("note", "").removeprefix(f"event {entry.event}, ")
+            text = f"{decided} by {entry.client or 'somebody'} at {entry.time}: {note}"
+            yield f"{text}. {state}." if state else f"{text}."
+        if self.exempting:
+            yield f"An exception in {self.exempting} lets the same pass now."
+        elif self.error:
+            yield f"PipeGuard cannot tell if the policy allows it now: {self.error}"
+        elif any(_is_exception(row) for row, _ in self.decisions):
+            yield "The exception has ended, or was removed: the same is stopped again."
+
+    def fields(self) -> list[dict[str, object]]:
+        """The decisions for programs."""
+        return [
+            {
+                "time": row.entry.time,
+                "action": row.entry.action,
+                "by": row.entry.client,
+                "note": "; ".join(item.get("note", "") for item in parse_findings(row.entry)),
+                "state": state,
+            }
+            for row, state in self.decisions
+        ]
+
+
+def _is_exception(row: AuditRow) -> bool:
+    return any(item.get("note", "").startswith(EXCEPTION) for item in parse_findings(row.entry))
+
+
+def _list(store: Store, event: AuditedEvent) -> list[AuditRow]:
+    """The decisions about an event, and about the definitions that it waited for, in order."""
+    decided = [row for row in rows(store, AuditFilter(event=event.name)) if _is_decision(row)]
+    waiting = {item["tool"] for item in event.findings if _waits(item) and item.get("tool")}
+    if waiting:
+        later = rows(store, AuditFilter(server=event.server, since=event.time))
+        decided += [
+            row
+            for row in later
+            if _is_decision(row) and not row.entry.event and row.entry.tool in waiting
+        ]
+    return decided
+
+
+def _is_decision(row: AuditRow) -> bool:
+    return row.entry.kind == DECISION
+
+
+def _waits(finding: dict[str, str]) -> bool:
+    return find_remedy(finding["rule"]).way is Way.APPROVE
