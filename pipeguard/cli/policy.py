@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -15,9 +16,8 @@ from pipeguard.cli._groups import CommandGroup
 from pipeguard.cli._person import Person, new_token, token_path
 from pipeguard.config.effective_policy import PROJECT_FILE, combine, project_policy_path
 from pipeguard.config.policy_file import PolicyFile, PolicyScope, parse_policy, policy_text
-from pipeguard.config.strict_yaml import Document
 from pipeguard.config.user_policy import user_policy_path, usual_policy_path
-from pipeguard.errors import InputError
+from pipeguard.errors import InputError, PolicyError
 from pipeguard.firewall.session.remedies import Way, find_remedy
 from pipeguard.rulebook.cache import load_engines
 from pipeguard.rulebook.packs import load_rules
@@ -27,6 +27,7 @@ from pipeguard.state.exceptions import save
 from pipeguard.unicode.display import suggestion
 
 if TYPE_CHECKING:
+    from pipeguard.config.strict_yaml import YamlEntry
     from pipeguard.firewall.policy import Policy
 
 EXAMPLE = """\
@@ -168,9 +169,7 @@ def check(file: str | None, *, project: bool, as_json: bool) -> None:
             PolicyScope.USER: user_policy_path(),
             PolicyScope.PROJECT: project_policy_path(str(Path.cwd())),
         }
-    parsed = {
-        scope: (path, _read(path, scope)) for scope, path in files.items() if path is not None
-    }
+    parsed = _read_all(files)
     notes = {path: _notes(policy_file) for path, policy_file in parsed.values()}
     user, tighter = (
         parsed.get(scope, (None, None))[1] for scope in (PolicyScope.USER, PolicyScope.PROJECT)
@@ -195,31 +194,49 @@ def check(file: str | None, *, project: bool, as_json: bool) -> None:
         click.echo(f"  {key:<16} {value}")
 
 
+def _read_all(files: dict[PolicyScope, str | None]) -> dict[PolicyScope, tuple[str, PolicyFile]]:
+    """Read the files that there are.
+
+    Raises:
+        PolicyError: at least one is invalid; the message has all that is wrong in all of them.
+    """
+    parsed, errors = dict[PolicyScope, tuple[str, PolicyFile]](), list[str]()
+    for scope, found in files.items():
+        if found is not None:
+            try:
+                parsed[scope] = (found, _read(found, scope))
+            except PolicyError as error:
+                errors.append(str(error))
+    if errors:
+        raise PolicyError("\n".join(errors))
+    return parsed
+
+
 def _read(file: str, scope: PolicyScope) -> PolicyFile:
     today = datetime.date.today()  # noqa: DTZ011  the user's own calendar
     text = policy_text(file, scope)
-    read = parse_policy(text, file, scope, now=monotonic(), today=today)
-    if read.isolate:
+    is_own = scope is PolicyScope.USER
+    check = partial(_check, is_own=is_own)
+    return parse_policy(text, file, scope, now=monotonic(), today=today, check=check)
+
+
+def _check(root: YamlEntry, *, is_own: bool) -> None:
+    """Note entries with which no server starts, and those that would do nothing."""
+    keys = root.known_fields(("isolate", "actions", "exceptions"))
+    if is_own and "isolate" in keys:
         from pipeguard.isolation import check_policy
 
-        check_policy(text, file)
-    _check_rules(text, file)
-    return read
+        check_policy(keys["isolate"])
+    for key in ("actions", "exceptions"):
+        if key in keys and (is_own or key == "actions"):
+            _check_rules(keys[key])
 
 
-def _check_rules(text: str, file: str) -> None:
-    """Refuse entries for a rule or a pack that does not exist: they would do nothing.
-
-    Raises:
-        PolicyError: there is one; the message has the line of each.
-    """
+def _check_rules(entries: YamlEntry) -> None:
+    """Note entries for a rule or a pack that does not exist."""
     ids = [rule.id for rule in load_rules()]
     packs = dict.fromkeys(id_.partition(".")[0] for id_ in ids) | FAMILIES
-    document = Document(text, file)
-    keys = document.root.members() if document.root is not None else {}
-    for entry in (
-        item for key in ("actions", "exceptions") if key in keys for item in keys[key].items()
-    ):
+    for entry in (item for item in entries.items() if item.is_mapping):
         fields = entry.known_fields(("rule", "pack"))
         glob = (fields["rule"].text() or "*") if "rule" in fields else "*"
         is_of_family = glob.partition(".")[0] in FAMILIES
@@ -229,7 +246,6 @@ def _check_rules(text: str, file: str) -> None:
         pack = fields["pack"].text() if "pack" in fields else None
         if pack is not None and not any(fnmatchcase(name, pack) for name in packs):
             fields["pack"].wrong(f"no pack is called `{pack}`.{suggestion(pack, packs)}")
-    document.finish()
 
 
 def _notes(file: PolicyFile) -> list[str]:

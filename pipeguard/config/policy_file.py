@@ -124,8 +124,14 @@ def policy_text(path: str, scope: PolicyScope) -> str:
         raise PolicyError(f"{path} is not UTF-8: line {line}.") from None
 
 
-def parse_policy(
-    text: str, source: str, scope: PolicyScope, *, now: float, today: datetime.date
+def parse_policy(  # noqa: PLR0913  the last is for who checks more than the form
+    text: str,
+    source: str,
+    scope: PolicyScope,
+    *,
+    now: float,
+    today: datetime.date,
+    check: Callable[[YamlEntry], None] | None = None,
 ) -> PolicyFile:
     """Read the keys of one file.
 
@@ -135,6 +141,7 @@ def parse_policy(
         scope: whose file it is.
         now: seconds on the clock that sessions use, at the beginning of the day.
         today: the date. An exception applies to the end of the day of its `until`.
+        check: notes what else is wrong in the file, whose form need not be right.
 
     Raises:
         PolicyError: the file is invalid; the message has line, column and key of each error.
@@ -144,6 +151,8 @@ def parse_policy(
     document = Document(text, source)
     reader = _PolicyReader(scope, now, today)
     file = reader.file(document.root) if document.root is not None else PolicyFile()
+    if check is not None and document.root is not None and document.root.is_mapping:
+        check(document.root)
     document.finish()
     return file
 

@@ -114,6 +114,11 @@ class YamlEntry:
         """The line and column of its start, from 1."""
         return int(self._node.start_mark.line) + 1
 
+    @property
+    def is_mapping(self) -> bool:
+        """True if it has keys and values."""
+        return isinstance(self._node, yaml.MappingNode)
+
     def wrong(self, what: str) -> None:
         """Note that this value is wrong."""
         self.document.wrong(self._node, self.key, what)

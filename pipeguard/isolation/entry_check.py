@@ -9,8 +9,7 @@ import os
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from pipeguard.config.isolate_key import entry_fields
-from pipeguard.config.strict_yaml import Document
+from pipeguard.config.isolate_key import LIMITS, entry_fields
 from pipeguard.errors import PolicyError
 from pipeguard.isolation.egress.hosts import HostError, HostRules
 from pipeguard.isolation.engines import Isolation
@@ -25,35 +24,30 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 
-def check_policy(text: str, source: str) -> None:
-    """Check the key `isolate` of a policy that is valid else.
+def check_policy(entry: YamlEntry) -> None:
+    """Note all in the key `isolate` of a policy with which no server starts.
 
     Args:
-        text: the YAML document.
-        source: its name, for errors.
-
-    Raises:
-        PolicyError: naming line, column and key of all with which no server starts.
+        entry: the key's value.
     """
-    document = Document(text, source)
-    keys = document.root.known_fields(("isolate",)) if document.root is not None else {}
-    for entry in keys["isolate"].items() if "isolate" in keys else ():
-        check_entry(entry)
-    document.finish()
+    for item in entry.items():
+        if item.is_mapping:
+            check_entry(item)
 
 
 def check_entry(entry: YamlEntry) -> None:
     """Note what is wrong in one entry, of a policy or of a server.
 
     Args:
-        entry: the entry, whose keys and types are valid.
+        entry: the entry; what is wrong with its keys and types is noted too.
     """
     keys = entry_fields(entry)
     if "hosts" in keys:
         _check_hosts(keys["hosts"])
     for item in keys["loopback"].items() if "loopback" in keys else ():
         _check(item, item.text(), parse_port)
-    for name, item in keys["limits"].members().items() if "limits" in keys else ():
+    limits = keys["limits"] if "limits" in keys and keys["limits"].is_mapping else None
+    for name, item in limits.known_fields(LIMITS).items() if limits else ():
         _check(item, item.text(), partial(_limit, name))
     engine = keys["engine"].text() if "engine" in keys else ""
     if engine == Isolation.CONTAINER and "roots" in keys:

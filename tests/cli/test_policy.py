@@ -55,6 +55,9 @@ WRONG = {
     "roots": ISOLATED.format("engine: container, roots: read"),
     "rule": "exceptions:\n- {rule: secrets.githb-token, server: docs, why: mistyped}\n"
     "actions: [{pack: secret, action: block}, {rule: 'injction.*', action: block}]\n",
+    "rounds": "mod: enforce\nactions: [nothing]\nexceptions:\n"
+    "- {rule: secrets.githb-token, server: docs, why: mistyped, untl: 2027-01-31}\n"
+    "isolate:\n- {server: x, hosts: ['http://a.com'], limits: {memory: much, mmory: 1}}\n",
     "colon": "mode: enforce\nexceptions:\n- rule: secrets.jwt\n  why: quoted: twice\n",
     "indented": "limits:\n  frame: 1 MiB\n pending: 3\n",
     "tab": "limits:\n\tframe: 1 MiB\n",
@@ -96,6 +99,15 @@ def test_a_pack_that_keeps_servers_from_starting_fails_with_and_without_a_policy
     (folder / "mine.yaml").write_text("pack: mine\nrules:\n- id: x\n")
     (home / "policy.yaml").write_text("mode: enforce\n")
     snapshot.commands("policy-pack", f"policy check  # 2\npolicy check {home}/policy.yaml  # 2")
+
+
+def test_what_is_wrong_in_both_files_is_said_at_once(home: Path) -> None:
+    usual = Path(usual_policy_path())
+    usual.parent.mkdir(parents=True)
+    usual.write_text("mod: enforce\n")
+    (home / "project" / ".pipeguard.yaml").write_text("mode: observe\n")
+    told = str(run("check").exception)
+    assert ("unknown key" in told, "may only tighten" in told) == (True, True)
 
 
 def test_user_and_project_are_put_together(home: Path) -> None:
