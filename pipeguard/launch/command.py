@@ -117,6 +117,12 @@ class Exit:
         self.code: Final = code
         self.signal_number: Final = signal_number
 
+    def describe(self) -> str:
+        """Say how it ended, as `exit code 3`."""
+        if self.signal_number is None:
+            return f"exit code {self.code}"
+        return f"ended by signal {self.signal_number}"
+
     @classmethod
     def by_signal(cls, number: int) -> Exit:
         """The exit of a server that a signal ended."""

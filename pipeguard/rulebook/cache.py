@@ -35,7 +35,7 @@ from pipeguard.rulebook.cache_files import (
     write_index,
 )
 from pipeguard.rulebook.cache_key import cache_key
-from pipeguard.rulebook.packs import mapped_model, sources
+from pipeguard.rulebook.packs import load_rules, mapped_model, sources
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -138,6 +138,7 @@ class _Place:
         self._packs = packs
         self._folder = folder
         self._key = b""
+        self._is_proven = False
 
     def open_rules(
         self,
@@ -167,6 +168,9 @@ class _Place:
             stored = _find_stored(self._folder, key)
             if stored is not None:
                 return stored
+        if not self._is_proven:
+            load_rules(packs)  # so that nobody waits for another's compiler to hear of an error
+            self._is_proven = True
         if on_compiling is not None:
             on_compiling()
         from pipeguard.rulebook.compilation import compile_packs, compiled_privately

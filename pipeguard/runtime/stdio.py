@@ -54,6 +54,7 @@ STDERR_SECONDS = 1.0  # for the last output of a server that has ended
 DYING_SECONDS = 0.1  # to answer requests that crossed with the server's end
 IDLE_SECONDS = 0.05  # after which most servers still boot, and we have nothing to do
 STARTED_SECONDS = 1.0  # after which the first requests are answered
+EXIT_SECONDS = 0.2  # from the end of a server's output to its exit, which most follow at once
 TICK_SECONDS = 0.5  # between two checks for overdue requests
 
 
@@ -86,6 +87,9 @@ class _TargetServer(Protocol):
     def end(self, grace_seconds: float) -> Exit:
         """End it within a grace, which a second call can only shorten."""
 
+    def wait(self, timeout_seconds: float) -> Exit | None:
+        """Wait for its own end; None if it still runs after that, or nobody can tell."""
+
     def close(self) -> None:
         """Free its descriptors, once nobody uses them any more."""
 
@@ -103,6 +107,7 @@ class LocalServer:
         self._child = child
         self._starter = starter
         self.end = child.end
+        self.wait = child.wait
         self.close = child.close
 
     def attach(self, run: Run) -> None:
@@ -312,7 +317,8 @@ class GuardedServer:
 
     def _answer_all(self) -> None:
         with suppress(ChannelClosed):
-            for frame in self._session.abandon():
+            ended = self._target.wait(EXIT_SECONDS) if self._server_ended else None
+            for frame in self._session.abandon(ending=ended.describe() if ended else ""):
                 self._client.write(frame)
 
     def _record(self, verdict: Verdict) -> None:

@@ -102,6 +102,9 @@ class RemoteServer:
     def attach(self, run: Run) -> None:
         """It is not ours: what it does elsewhere nobody sees."""
 
+    def wait(self, _timeout_seconds: float) -> None:
+        """Nothing: how a server elsewhere ended, nobody can tell."""
+
     def hang_up(self) -> None:
         """Likewise."""
 

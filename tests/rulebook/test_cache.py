@@ -383,7 +383,7 @@ def test_where_nothing_can_be_written_an_error_says_so(
 def test_a_wrong_pack_is_an_error(folder: Path, compiles: list[str]) -> None:
     with pytest.raises(RuleError, match=r"mine\.yaml"):
         load_engines([PackFile("mine.yaml", b"rules: no", shipped=False)], str(folder))
-    assert len(compiles) == 1
+    assert compiles == []
 
 
 def test_a_clone_scans_in_another_thread_at_the_same_time(

@@ -255,6 +255,17 @@ def test_a_wrong_pack_is_told_by_the_one_that_waits(starts: Starts) -> None:
         assert told.splitlines()[-1].startswith("pipeguard.errors.RuleError: mine.yaml")
 
 
+def test_a_wrong_pack_is_told_while_another_process_compiles(starts: Starts) -> None:
+    starts.close_gate()
+    starts.start()
+    starts.compiler()
+    (starts.folder / "mine.yaml").write_text("rules: no")
+    code, told = ended(starts.start())
+    assert code == 1
+    assert told.splitlines()[-1].startswith("pipeguard.errors.RuleError: mine.yaml")
+    starts.open_gate()
+
+
 def test_a_cache_that_is_removed_meanwhile_is_done_without(starts: Starts) -> None:
     starts.close_gate()
     process = starts.start()

@@ -198,11 +198,12 @@ class Session:
         """True once anything came that goes this way."""
         return self.state.has_received(direction)
 
-    def abandon(self, direction: Direction = TO_CLIENT) -> list[bytes]:
+    def abandon(self, direction: Direction = TO_CLIENT, ending: str = "") -> list[bytes]:
         """One side is gone: answer all that waits for it.
 
         Args:
             direction: to whom the frames go; the client, unless it is the client that is gone.
+            ending: of the server, as `exit code 3`; empty if that is not known.
 
         Returns:
             For the client an error for each of its requests in their order, then a cancellation
@@ -210,6 +211,7 @@ class Session:
         """
         waiting, open_requests = self.state.abandon(direction.back)
         why = f"PipeGuard: the {'server' if direction is TO_CLIENT else 'client'} is gone"
+        why += f": {ending}" if ending else ""
         frames = [replies.own_error(request.id_token, codes.PEER_GONE, why) for request in waiting]
         return frames + [replies.make_cancellation(request.id_token) for request in open_requests]
 
