@@ -29,7 +29,7 @@ COMPILE := PIPEGUARD_NATIVE=1 $(LOCK)/$(BIN)/uv pip compile --quiet --universal 
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help demo install uninstall check test exhaustive coverage clients image snapshots lint types repository bench docs
+.PHONY: help demo install uninstall environment check test exhaustive coverage clients image snapshots lint types repository bench docs
 .PHONY: opener ranker model network lock release clean
 .PHONY: tools compiled demo-environment test-environment train-environment release-environment
 
@@ -51,7 +51,9 @@ install: ## Install it for you, to stay: ~/.local/bin/pipeguard (PREFIX for anot
 uninstall: ## Remove what `make install` installed; not while a client starts servers with it
 	@sh requirements/uninstall "$(PREFIX)" "$(FORCE)"
 
-check: test-environment ## Run lint, types, and the tests of what judges: a minute
+environment: test-environment ## Only make the environment of the tests, .venv-test
+
+check: test-environment ## Run lint, types, and the tests of what judges; the first time it takes minutes
 	@$(MAKE) --no-print-directory --jobs=2 lint types compiled
 	PIPEGUARD_FUZZ_FACTOR=0.2 $(TEST)/$(BIN)/python -m pytest $(CORE) tests/unicode tests/firewall tests/detect $(ARGS)
 
