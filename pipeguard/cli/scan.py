@@ -34,6 +34,7 @@ import fnmatch
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 BOM = "\ufeff"
 KEY_BYTES = 32
@@ -154,11 +155,21 @@ def command(  # noqa: PLR0913  one for each option
         click.echo(json.dumps(told[0] if given.is_one else several, indent=2))
     elif given.is_one:
         click.echo(_page(_name(given.paths[0]), trials[given.paths[0]]))
+        for word in _published_words(first[given.paths[0]]):
+            click.echo(f"note: {word[:4]}… is a documented example key, so it is not reported.")
     else:
         click.echo(_pages(trials, skipped))
     least = Action.WARN if fail_on == "warn" else Action.REDACT
     found = any(trial.action >= least for trial in trials.values())
     raise SystemExit(1 if found else InputError.exit_code if unread else 0)
+
+
+def _published_words(text: str) -> list[str]:
+    """Find credentials that a vendor's documentation prints, which no rule reports."""
+    from pipeguard.detect.checks.placeholders import is_published
+
+    words = (word[0] for word in islice(_CREDENTIAL.finditer(text), MOST_WORDS))
+    return [word for word in dict.fromkeys(words) if is_published(word.encode())]
 
 
 class _NotTextError(InputError):
@@ -296,6 +307,8 @@ def _columns(cells: tuple[str, ...], widths: list[int]) -> str:
 # The files that `scan` is given: by name, by folder, by pattern.
 
 STDIN = "-"
+MOST_WORDS = 10_000  # of a text, looked up among the documented credentials
+_CREDENTIAL = re.compile(r"[A-Za-z0-9_/+.-]{14,400}={0,2}")
 _MAGIC = "*?["
 _SEPARATORS = os.sep + (os.altsep or "")
 
