@@ -1,11 +1,11 @@
 """Builds with the package what makes it start and run fast, where that can be built.
 
-- The hot loops of the opener, the classifiers and the network (_opener.c, _classifier.c and
-  _network.c in detect/model), where a C compiler is: one binary of each for every Python from 3.11
-  on. Without a compiler the same arithmetic runs in Python, and that of the opener and the network
-  in numpy, which is a dependency there alone; on Windows the network's does, since Microsoft's
-  compiler does not know the vectors that it is written in. PIPEGUARD_NATIVE=0 leaves them out,
-  PIPEGUARD_NATIVE=1 makes a missing compiler an error.
+- The hot loops of the opener, the classifiers, the network and the comparison of texts (_opener.c,
+  _classifier.c, _network.c and _overlap.c in detect/model), where a C compiler is: one binary of
+  each for every Python from 3.11 on. Without a compiler the same runs in Python, and what the
+  opener and the network do in numpy, which is a dependency there alone; on Windows the network's
+  does, since Microsoft's compiler does not know the vectors that it is written in.
+  PIPEGUARD_NATIVE=0 leaves them out, PIPEGUARD_NATIVE=1 makes a missing compiler an error.
 - The program that takes on Landlock's rules in a sandbox (isolation/_landlock.c), on Linux where a
   C compiler is. It needs no library, and runs whatever is installed.
 - The compiled rules (pipeguard/databases), where Hyperscan is: for the kind of machine that builds
@@ -28,7 +28,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 from hatchling.metadata.plugin.interface import MetadataHookInterface
 
 PACKAGE = "pipeguard/detect/model"
-NAMES = ("_opener", "_classifier", *(() if sys.platform == "win32" else ("_network",)))
+NAMES = ("_opener", "_classifier", "_overlap", *(() if sys.platform == "win32" else ("_network",)))
 NEEDED = ("_opener", "_network")  # to do without numpy
 LANDLOCK = "pipeguard/isolation/_landlock"
 # Alone in what it runs among: no library, no start files, nothing that these would have to provide.

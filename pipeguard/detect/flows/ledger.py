@@ -15,7 +15,7 @@ Paraphrase is out of reach, and so is what crosses from one wrapped server to an
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import count
 from threading import Lock
 
@@ -27,7 +27,7 @@ from pipeguard.detect.flows.ledger_memory import (
     RememberedResults,
 )
 from pipeguard.detect.flows.orders import MOST_ORDERS, ActingCall, CarriedOrder, ClientWords
-from pipeguard.detect.flows.outgoing_call import Call
+from pipeguard.detect.flows.outgoing_call import MANY_CONTACTS, MANY_NAMES, Call
 from pipeguard.detect.flows.tool_labels import ACTS, CHANGES, Label, Tool
 from pipeguard.detect.flows.tool_results import (
     BLOB_BYTES,
@@ -37,7 +37,6 @@ from pipeguard.detect.flows.tool_results import (
     join_request,
 )
 from pipeguard.detect.text.document import MessageText
-from pipeguard.firewall.budgets import measure_text
 from pipeguard.firewall.finding import Confidence, Severity
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.protocol.json_values import JsonValue
@@ -51,8 +50,7 @@ REQUEST_BYTES = 2**18
 PIECE_CHARS = 2048  # of one piece of a value, where it is encoded
 
 # What is read for one call.
-ARGUMENT_BYTES = 2**16  # of arguments that are looked up
-SEARCHED_BYTES = 64 * 2**20  # about 30 ms
+ARGUMENT_BYTES = 2**16  # of arguments that are looked up, in all that is remembered
 
 # How much of a result leaves before it is a leak, in letters and digits that are the same.
 COVERED_CHARS = 44  # of private text that goes to anybody
@@ -63,9 +61,7 @@ ACTED_CHARS = 32  # of text that anybody may have written, and that is run
 PASSAGE_CHARS = 24  # in a row, or else
 PASSAGES_SHARE = 0.25  # of all that is sent
 ORDERED_CHARS = 16  # of words that a text tells a model to use
-MANY_NAMES = 4  # of people
 MANY_TOKENS = 3  # a list of people, rather than the one that is written to
-MANY_CONTACTS = 5  # of people, in a letter to somebody else
 
 
 class Flows:
@@ -119,7 +115,7 @@ class Flows:
 
     def _count_worked_out(self) -> None:
         """Under the lock."""
-        self._worked_out_bytes = measure_text(*self._calls.derived_texts())
+        self._worked_out_bytes = self._calls.derived_bytes
         self._worked_out_bytes += sum(result.derived for result in self._results)
 
     def record_result(
@@ -270,11 +266,8 @@ class Flows:
     def _has_sources(self, tool: Tool) -> bool:
         """False where nothing came back that a call of this tool could repeat: mostly."""
         with self._lock:
-            return bool(self._forgotten) or bool(self._sources(tool))
-
-    def _sources(self, tool: Tool) -> Collection[ToolResult]:
-        """The results that a call could repeat, also those of the tool itself; under the lock."""
-        return self._results if tool.labels.meets(Label.SENDS) else self._results.taken_in
+            sends = tool.labels.meets(Label.SENDS)
+            return bool(self._forgotten or (self._results if sends else self._results.taken_in))
 
     def _looked_up(
         self,
@@ -284,9 +277,10 @@ class Flows:
         about: frozenset[str] | None = None,
         opened: frozenset[str] = frozenset(),
     ) -> list[Leak]:
-        own = tool.key
         with self._lock:
-            results = [result for result in self._sources(tool) if result.tool.key != own]
+            sends = tool.labels.meets(Label.SENDS)
+            results = self._results.list_of_others(tool.key, taken_in=not sends)
+            has_many_unread = self._calls.has_many_unread
         if not results and not self._forgotten:
             return []
         text = MessageText(arguments, keyed=False).data[:ARGUMENT_BYTES]
@@ -300,11 +294,15 @@ class Flows:
         about = text_values.short_values(arguments) if about is None else about
         if any(text_values.is_outside(value) for value in about):
             tool = tool._replace(labels=tool.labels | Label.OUTSIDE)
-        call = Call(tool, text, self._earlier_text(), about, opened)
+        if has_many_unread:  # else where somebody asks for them
+            self._read_said()
+        call = Call(tool, text, self._earlier_text, about, opened)
         call.recipients = text_values.recipients(arguments)
         self._follow(call)
+        worked_out = sum(result.derived for result in results)
         leaks += _leaks(call, results)
-        self._bound_derived(results)
+        if worked_out != sum(result.derived for result in results):
+            self._bound_derived(results)
         return leaks
 
     def _lost_leaks(self, tool: Tool, text: bytes, now: float) -> list[Leak]:
@@ -325,7 +323,7 @@ class Flows:
             call.follow("".join(before))
             return
         piece = text_values.longest_run(call.readings[0])[:PIECE_CHARS]
-        squeezed = call.squeezed[0][-ARGUMENT_BYTES:]
+        squeezed = overlap.squeeze(call.readings[0])[-ARGUMENT_BYTES:]
         with self._lock:
             before = self._calls.sent_texts()
             pieces = self._calls.add_sent(call.tool.key, squeezed, piece)
@@ -348,6 +346,8 @@ class Flows:
 
 def _forget_derived(results: Sequence[ToolResult]) -> None:
     """Drop what was derived from the oldest results, if it is too much: it can be made again."""
+    if sum(result.derived for result in results) <= DERIVED_BYTES:
+        return
     total = 0
     for result in reversed(results):
         total += result.derived
@@ -363,26 +363,25 @@ _OBEYED = lazy_regex(
 
 
 def _leaks(call: Call, results: list[ToolResult]) -> Iterator[Leak]:
-    needles = call.needles()
-    left = left_of_private = SEARCHED_BYTES // needles
-    has_orders = any(result.addressed_part() for result in results)  # somebody wrote for the model
+    addressed = {result for result in results if result.addressed_part()}  # written for the model
+    has_orders = bool(addressed)
     labels = call.tool.labels  # asked here: each question takes a microsecond
     is_sent, is_run = bool(labels & Label.SENDS), bool(labels & (ACTS | Label.GUARDS))
     could_obey = is_sent or not labels or bool(labels & CHANGES)
-    for result in reversed(results):
-        if left < 0 and (not is_sent or left_of_private < 0):
-            return
-        size = len(result.text())
-        if is_sent and result.is_private():
-            left_of_private -= size
-            if left_of_private >= 0:
-                yield from _private_leaks(call, result, has_orders=has_orders)
-        left -= size
-        if left < 0:
-            continue
-        if could_obey and result.addressed_part():
+    obeyed = addressed if could_obey else set[ToolResult]()
+    private, repeated = set[ToolResult](), set[ToolResult]()
+    if is_sent:
+        private = call.find_taken([result for result in results if result.is_private()])
+    if is_run:
+        others = [result for result in results if result.takes_in and result not in obeyed]
+        repeated = call.find_repeated(others)
+    likely = private | repeated | obeyed
+    for result in (each for each in reversed(results) if each in likely) if likely else ():
+        if result in private:
+            yield from _private_leaks(call, result, has_orders=has_orders)
+        if result in obeyed:
             yield from _orders_obeyed(call, result)
-        elif is_run and result.takes_in and _repeats(call, result):
+        elif result in repeated and _repeats(call, result):
             name = result.tool.name
             note = f"text from {name!r}, which anybody may have written, is run or kept"
             confidence = Confidence.HIGH if labels & Label.GUARDS else Confidence.MEDIUM
@@ -424,7 +423,7 @@ def _private_text(call: Call, result: ToolResult, *, has_orders: bool) -> Confid
     source, labels = result.labels(), call.tool.labels
     hidden, clear = (
         call.hides(result),
-        call.shares(result, [*call.digests, *call.addresses, *call.recipients]),
+        call.shares(result, [*call.mentions, *call.recipients]),
     )
     is_passage = clear.longest >= PASSAGE_CHARS or clear.chars >= PASSAGES_SHARE * call.size
     covered = hidden + clear.chars * is_passage
@@ -476,7 +475,7 @@ def _secrets(call: Call, result: ToolResult) -> tuple[bool, bool]:
             break
         if bare not in call.earlier_squeezed:
             looks_secret = bare in call.whole or bare[::-1] in call.whole
-            looks_secret = looks_secret or overlap.in_pieces(bare, call.torn)
+            looks_secret = looks_secret or overlap.in_pieces(bare, call.torn_text)
     is_one_time = any(map(call.takes, result.one_time_secrets()))
     return looks_secret or is_one_time, (is_one_time and not call.is_typed) or any(
         call.is_new(value)

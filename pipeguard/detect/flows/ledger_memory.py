@@ -15,6 +15,7 @@ from weakref import ref
 
 from pipeguard.detect.flows.orders import ClientWords
 from pipeguard.detect.flows.tool_results import ToolResult
+from pipeguard.firewall.budgets import measure_text
 
 MOST_BYTES = 64 * 2**20  # of all ledgers: 16 that are full, without what can be worked out again
 RECENT_CALLS = 4  # of one tool, and in which the pieces of a value may leave one after the other
@@ -141,6 +142,8 @@ class RememberedResults(Collection[ToolResult]):
         self.taken_in: deque[ToolResult] = deque()
         self._counts: Counter[str] = Counter()  # by server
         self._sizes: Counter[str] = Counter()  # likewise
+        self._keys: Counter[tuple[str, str]] = Counter()  # of the tools, and of those taken in:
+        self._keys_in: Counter[tuple[str, str]] = Counter()
         self.bytes = 0
 
     def __len__(self) -> int:
@@ -151,6 +154,13 @@ class RememberedResults(Collection[ToolResult]):
 
     def __iter__(self) -> Iterator[ToolResult]:
         return iter(self._results)
+
+    def list_of_others(self, own: tuple[str, str], *, taken_in: bool) -> list[ToolResult]:
+        """List the results, or those taken in, that are not of this tool; mostly at once."""
+        keys = self._keys_in if taken_in else self._keys
+        if len(keys) <= (own in keys):
+            return []
+        return [each for each in (self.taken_in if taken_in else self._results) if each.key != own]
 
     def add(self, result: ToolResult, now: float) -> None:
         """Remember a result, and no others than matter and have room."""
@@ -169,11 +179,15 @@ class RememberedResults(Collection[ToolResult]):
         """Forget all."""
         self._results.clear()
         self.taken_in.clear()
-        self._counts.clear()
-        self._sizes.clear()
+        for counts in (self._counts, self._sizes, self._keys, self._keys_in):
+            counts.clear()
         self.bytes = 0
 
     def _note(self, result: ToolResult, sign: int) -> None:
+        for keys in (self._keys, self._keys_in) if result.takes_in else (self._keys,):
+            keys[result.key] += sign
+            if not keys[result.key]:
+                del keys[result.key]
         server = result.tool.server
         self.bytes += sign * result.size
         count = self._counts.get(server, 0) + sign
@@ -213,7 +227,7 @@ class RememberedCalls:
         # Bytes alone: each garbage collection would walk thousands of live objects.
         self._unread: deque[tuple[int, bytes]] = deque()
         self._words: deque[ClientWords] = deque()
-        self._unread_bytes = self._words_chars = self._passed_bytes = 0
+        self._unread_bytes = self._words_chars = self._words_bytes = self._passed_bytes = 0
         self._passed: OrderedDict[tuple[str, str], deque[bytes]] = OrderedDict()
         self._has_forgotten = False  # calls of some tool
         self._sent: deque[str] = deque(maxlen=RECENT_CALLS)  # squeezed, to tools that send
@@ -226,11 +240,16 @@ class RememberedCalls:
         """Bytes of frames in it."""
         return self._unread_bytes + self._passed_bytes
 
-    def derived_texts(self) -> Iterator[str]:
-        """The texts that were worked out of calls."""
-        yield from (text for said in self._words for text in (said.text, said.letters))
-        yield from (piece for recent in self._pieces.values() for piece in recent)
-        yield from self._sent
+    @property
+    def derived_bytes(self) -> int:
+        """The size of what was worked out of calls."""
+        pieces = (piece for recent in self._pieces.values() for piece in recent)
+        return self._words_bytes + measure_text(*pieces, *self._sent)
+
+    @property
+    def has_many_unread(self) -> bool:
+        """True if some may soon be forgotten before they are read."""
+        return self._unread_bytes > self._most_bytes // 2
 
     def clear(self) -> None:
         """Forget all."""
@@ -239,7 +258,7 @@ class RememberedCalls:
             recent.clear()
         self._passed.clear()
         self._pieces.clear()
-        self._unread_bytes = self._words_chars = self._passed_bytes = 0
+        self._unread_bytes = self._words_chars = self._words_bytes = self._passed_bytes = 0
 
     def add(self, number: int, frame: bytes) -> None:
         """Remember what is in a request as the client's own word."""
@@ -263,8 +282,11 @@ class RememberedCalls:
                 self._unread_bytes -= len(self._unread.popleft()[1])
                 self._words.append(said)
                 self._words_chars += len(said.text)
+                self._words_bytes += measure_text(said.text, said.small, said.letters)
         while self._words_chars > self._most_bytes:
-            self._words_chars -= len(self._words.popleft().text)
+            oldest = self._words.popleft()
+            self._words_chars -= len(oldest.text)
+            self._words_bytes -= measure_text(oldest.text, oldest.small, oldest.letters)
         return list(self._words)
 
     # --- the last ones, to compare another one with, or to join it with --------------------

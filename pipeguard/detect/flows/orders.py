@@ -30,7 +30,7 @@ from pipeguard.detect.flows.order_sentences import (
     rate_sentence,
 )
 from pipeguard.detect.flows.tool_labels import ToolAct
-from pipeguard.detect.flows.tool_results import STRING_END, ToolResult
+from pipeguard.detect.flows.tool_results import STRING_END, ToolResult, find_spelling
 from pipeguard.detect.flows.value_places import Place, SearchedText, plain
 from pipeguard.detect.words import acts as tables
 from pipeguard.detect.words import tools as lists
@@ -431,7 +431,8 @@ class ActingCall:
         """Find the surest order that the call carries out, of those of the latest result first."""
         likely: tuple[ToolResult, FoundOrder] | None = None
         budget = iter(range(MOST_READ))
-        for result in reversed(results) if self._values else ():
+        spelt = ([v.text for v in self._values if v.is_strong is each] for each in (True, False))
+        for result in reversed(find_spelling(results, *spelt)):
             for value in self._new_values(result):
                 found = find_order(self._text(result), value, self._acts, budget)
                 if found is None:
@@ -443,8 +444,8 @@ class ActingCall:
 
     def _carry(self, result: ToolResult, order: FoundOrder) -> CarriedOrder:
         text = self._text(result).text
-        passage = " ".join(text[order.start : order.end].split())
         ordered = _find_passage_acts(text[order.first : order.last])
+        passage = " ".join(text[order.start : order.end].split())
         return CarriedOrder(result, order, ordered, passage, self._acts)
 
     def _text(self, result: ToolResult) -> SearchedText:
@@ -454,8 +455,7 @@ class ActingCall:
 
     def _new_values(self, result: ToolResult) -> list[Value]:
         """The values that a result has, and that the client had not named before it came."""
-        small, letters = result.small(), result.letters()
-        values = [value for value in self._values if value.occurs(small, letters)]
+        values = [each for each in self._values if each.occurs(result.small(), result.letters())]
         return [value for value in values if not self._is_named(value, result.number)]
 
     def _is_named(self, value: Value, before: float = inf) -> bool:

@@ -10,6 +10,7 @@ from pipeguard.detect.checks.credential_names import is_credential_name
 from pipeguard.detect.flows.tool_labels import Label
 from pipeguard.detect.flows.vault import Vault
 from pipeguard.detect.text.document import MessageText
+from pipeguard.detect.text.encoding import runs
 from pipeguard.detect.vault_placeholder import PLACEHOLDER
 from pipeguard.detect.words import arguments, credentials, word_set
 from pipeguard.detect.words import tools as lists
@@ -22,15 +23,17 @@ TOKEN_CHARS = 12  # shorter tokens are in two texts by chance
 MIN_NAME_CHARS = 8  # of a name that a text gives to a model
 SHORT_CHARS = 100  # of a short value
 MOST_WORDS = 64
+LEAST_DIGEST = 32  # hexadecimal digits
+_TELLING = lazy_regex(r"[\d@]")
 
-_TOKEN = lazy_regex(rf"[A-Za-z0-9_@.+/=-]{{{TOKEN_CHARS},256}}")
 _PLAIN = lazy_regex(rf"[A-Za-z0-9_-]{{{TOKEN_CHARS},256}}")
 _NAME = lazy_regex(rf"[A-Za-z0-9_@.+/=-]{{{MIN_NAME_CHARS},256}}")
 _PHONE = lazy_regex(r"\+(?:[ ()./-]?\d){8,15}\b")  # ITU-T E.123; without the `+`, dates look so
-_PERSON = lazy_regex(r"\b[^\W\d_a-z][^\W\d_A-Z]+(?: [^\W\d_a-z][^\W\d_A-Z]+){1,2}\b")
+# Without a word character before it: asked after the capital, by which `re` finds it faster.
+_PERSON = lazy_regex(r"[^\W\d_a-z](?<!\w\w)[^\W\d_A-Z]+(?: [^\W\d_a-z][^\W\d_A-Z]+){1,2}\b")
 _FIGURE = lazy_regex(r"(?<![\w.])\d(?:[ ./-]?\d){4,18}(?!\w)")
-_RUN = lazy_regex(r"[A-Za-z0-9_%+-]+")
-_MAILBOX = lazy_regex(r"[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63})+")
+_MAILBOX_NAME = lazy_regex(r"[\w.+-]{1,64}\Z")
+_AT_HOST = lazy_regex(r"@[\w-]{1,63}(?:\.[\w-]{1,63})+")
 # RFC 1321, FIPS 180-4.
 _DIGEST = lazy_regex(r"\b(?:[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64}|[0-9a-f]{128})\b", re.IGNORECASE)
 _URL = lazy_regex(r"https?://[^\s\"'<>)\]]{1,8192}", re.IGNORECASE)
@@ -41,13 +44,27 @@ _AMOUNT = lazy_regex("|".join(arguments.in_order("AMOUNTS")), re.IGNORECASE)
 _NO_VALUES: frozenset[str] = frozenset()
 
 
+def _kinds(signs: str) -> bytes:
+    """The table for `runs`: of ASCII letters, digits and these signs."""
+    return bytes(
+        0x61 if code < 0x80 and (chr(code).isalnum() or chr(code) in signs) else 0x20
+        for code in range(256)
+    )
+
+
+TOKEN_MOST_CHARS = 256
+_IN_TOKEN = _kinds("_@.+/=-")
+_IN_RUN = _kinds("_%+-")
+_IN_DIGEST = bytes(0x61 if chr(code) in "0123456789abcdefABCDEF" else 0x20 for code in range(256))
+
+
 def tokens(text: str) -> Iterator[str]:
     """Runs of letters and digits, with and without what may be in a value or before it.
 
     Telephone numbers come whole.
     """
     yield from phone_numbers(text)
-    for token in _TOKEN.findall(text):
+    for token in _long_tokens(text):
         yield token
         _, equals, value = token.partition("=")
         if equals and len(value) >= TOKEN_CHARS:
@@ -55,9 +72,16 @@ def tokens(text: str) -> Iterator[str]:
         yield from (part for part in _PLAIN.findall(token) if part != token)
 
 
-def is_telling(token: str) -> bool:
-    """True for a token that two texts do not share by chance."""
-    return any(map(str.isdigit, token)) or "@" in token
+def _long_tokens(text: str) -> Iterator[str]:
+    data = text.encode("utf-8", "replace")
+    for low, high in runs(data, 0, len(data), _IN_TOKEN, TOKEN_CHARS):
+        for at in range(low, high - TOKEN_CHARS + 1, TOKEN_MOST_CHARS):
+            yield data[at : min(high, at + TOKEN_MOST_CHARS)].decode()
+
+
+def telling_tokens(text: str) -> Iterator[str]:
+    """The tokens with a digit or an `@`, which two texts do not share by chance."""
+    return (token for token in tokens(text) if _TELLING.search(token))
 
 
 def names(text: str) -> Iterator[str]:
@@ -80,7 +104,12 @@ def people(text: str) -> set[str]:
 
 def longest_run(text: str) -> str:
     """The longest run of characters that values are written with, which may be part of one."""
-    return max(_RUN.findall(text), key=len, default="")
+    data = text.encode("utf-8", "replace")
+    letters, low, high = data.translate(_IN_RUN), 0, 0
+    while (at := letters.find(b"a" * (high - low + 1), high)) >= 0:
+        low, high = at, letters.find(b" ", at)
+        high = high if high >= 0 else len(letters)
+    return data[low:high].decode()
 
 
 def phone_numbers(text: str) -> list[str]:
@@ -90,7 +119,12 @@ def phone_numbers(text: str) -> list[str]:
 
 def mailboxes(text: str) -> set[str]:
     """The mail addresses in a text."""
-    return set(_MAILBOX.findall(text))
+    found, at = set[str](), 0
+    for host in _AT_HOST.finditer(text):
+        if name := _MAILBOX_NAME.search(text[max(at, host.start() - 64) : host.start()]):
+            found.add(name[0] + host[0])
+            at = host.end()
+    return found
 
 
 def figures(text: str) -> set[str]:
@@ -133,7 +167,9 @@ def find_addresses(value: JsonValue) -> list[str]:
 
 def digests(text: str) -> list[str]:
     """The digests in a text, of the usual lengths: a tool that verifies one repeats it."""
-    return _DIGEST.findall(text)
+    data = text.encode("utf-8", "replace")
+    has_one = any(runs(data, 0, len(data), _IN_DIGEST, LEAST_DIGEST))
+    return _DIGEST.findall(text) if has_one else []
 
 
 def short_values(value: JsonValue) -> frozenset[str]:

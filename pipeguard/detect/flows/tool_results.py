@@ -6,7 +6,7 @@ Knows signs of what is private or written for a model; what they mean is for det
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from math import inf
 from typing import NamedTuple
 
@@ -122,16 +122,18 @@ class ToolResult:
         size: bytes that all of these take in memory.
         derived: bytes that what was worked out takes, about.
         takes_in: True where third parties may have written it.
+        key: of the tool.
     """
 
     __slots__ = (
         *("_addressed", "_is_marked", "_is_private", "_labels", "_letters", "_named", "_secrets"),
-        *("_one_time", "_small", "_text"),
+        *("_has_contacts", "_has_records", "_one_time", "_pieces", "_small", "_text", "key"),
         *("about", "derived", "frame", "number", "since", "size", "takes_in", "tool"),
     )
 
     def __init__(self, tool: Tool, frame: bytes, since: float, about: frozenset[str]) -> None:
         self.tool = tool
+        self.key = tool.key  # asked for each call, of each result
         self.frame = frame
         self.since = since
         self.about = about
@@ -149,6 +151,9 @@ class ToolResult:
         self._secrets: dict[str, str] | None = None
         self._named: tuple[str, ...] | None = None
         self._one_time: tuple[str, ...] | None = None
+        self._pieces: tuple[str, ...] | None = None
+        self._has_records: bool | None = None
+        self._has_contacts: bool | None = None
 
     def is_marked(self) -> bool:
         """True if it says that it is not for everybody, and does not come from outside."""
@@ -181,11 +186,15 @@ class ToolResult:
 
     def has_records(self) -> bool:
         """True if it has fields for facts about people that others need not know."""
-        return _FACTS.search(self.frame[:FIELD_BYTES]) is not None
+        if self._has_records is None:
+            self._has_records = _FACTS.search(self.frame[:FIELD_BYTES]) is not None
+        return self._has_records
 
     def has_contacts(self) -> bool:
         """True if it has fields for how people are reached."""
-        return _CONTACTS.search(self.frame[:FIELD_BYTES]) is not None
+        if self._has_contacts is None:
+            self._has_contacts = _CONTACTS.search(self.frame[:FIELD_BYTES]) is not None
+        return self._has_contacts
 
     def text(self) -> str:
         """Its strings, with single spaces between all words."""
@@ -240,6 +249,19 @@ class ToolResult:
             self.derived += measure_text(*secrets, *secrets.values())
         return secrets
 
+    def pieces_of_secrets(self) -> tuple[str, ...]:
+        """Parts of these of which a text has one if it has a secret, from whichever end."""
+        pieces = self._pieces
+        if pieces is None:
+            bare = self.secrets()
+            turned = (each[::-1][: overlap.PIECE_CHARS] for each in bare)
+            self._pieces = pieces = (
+                *turned,
+                *(piece for each in bare for piece in overlap.pieces(each)),
+            )
+            self.derived += measure_text(*pieces)
+        return pieces
+
     def named_secrets(self) -> tuple[str, ...]:
         """Values that it calls a secret by name."""
         named = self._named
@@ -267,12 +289,34 @@ class ToolResult:
     def forget(self) -> None:
         """Drop all but the frame; the rest is worked out again where it is needed."""
         self._text = self._small = self._letters = self._addressed = None
-        self._secrets = self._named = self._one_time = None
+        self._secrets = self._named = self._one_time = self._pieces = None
         self.derived = 0
 
     def _count(self, text: str) -> str:
         self.derived += measure_text(text)
         return text
+
+
+def find_holding(
+    values: Iterable[str],
+    results: Sequence[ToolResult],
+    read: Callable[[ToolResult], str],
+    budget: overlap.SearchBudget,
+) -> set[ToolResult]:
+    """Find the results of whose text, as it is read, any of some values is a part; or may be."""
+    wanted = [*values]
+    texts = [read(each) for each in results] if wanted else []
+    return {results[at] for at in overlap.find_holders(wanted, texts, budget)}
+
+
+def find_spelling(
+    results: Sequence[ToolResult], letters: Iterable[str], small: Iterable[str]
+) -> list[ToolResult]:
+    """Find the results that may have some letters and digits, or a value in small letters."""
+    budget = overlap.SearchBudget()
+    found = find_holding(letters, results, ToolResult.letters, budget)
+    found |= find_holding(small, results, ToolResult.small, budget)
+    return [each for each in results if each in found] if found else []
 
 
 def join_strings(frame: bytes) -> str:

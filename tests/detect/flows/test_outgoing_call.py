@@ -12,7 +12,9 @@ TEXT = "The merger with Northwind closes on the ninth of May, before the annual 
 
 
 def call(text: str, known: str = "", about: frozenset[str] = frozenset(), tool: str = "a") -> Call:
-    return Call(make_tool(tool, None), text.encode(), (known, overlap.letters(known)), about)
+    return Call(
+        make_tool(tool, None), text.encode(), lambda: (known, overlap.letters(known)), about
+    )
 
 
 def result(text: str, about: frozenset[str] = frozenset()) -> ToolResult:
@@ -47,7 +49,7 @@ def test_pieces_of_several_calls_are_read_as_one() -> None:
 
 def test_what_was_sent_before_is_read_with_it() -> None:
     first, second = call("kX82mQz7"), call("1LpT04vB")
-    second.follow(first.squeezed[0])
+    second.follow(first.squeezed_texts[0])
     assert "kx82mqz71lpt04vb" in second.whole
 
 

@@ -1,11 +1,24 @@
-"""What two texts share."""
+"""What two texts share: in C and in Python the same, and the C form leaves none of its buffers."""
 
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+from types import ModuleType
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeguard.detect.flows import overlap
 from tests.fuzz.budget import tried
 
+SOURCE = Path(overlap.__file__).parent.with_name("model") / "_overlap.c"
+# Letters that repeat themselves, so that much is shared, in one byte and in several.
+ROWS = st.text("ab", max_size=40) | st.text("aé中𝒳", max_size=40) | st.text(max_size=40)
+SHARING = st.lists(ROWS, min_size=1, max_size=4).flatmap(
+    lambda rows: st.tuples(*[st.lists(st.sampled_from(rows), max_size=9).map("".join)] * 3)
+)
 LONG = "kX82mQz71LpT04vBnR3w"
 
 
@@ -34,3 +47,118 @@ def test_no_more_is_shared_than_is_said(said: str, source: str) -> None:
         0,
         *range(min(len(said), 1), len(said) + 1),
     }
+
+
+@pytest.fixture
+def python(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leaves out the form in C."""
+    monkeypatch.setattr(overlap, "native", lambda: None)
+
+
+@pytest.fixture(scope="session")
+def compiled() -> ModuleType:
+    """The form in C, which is built where a compiler is: it is in every environment of tests."""
+    form = overlap.native()
+    assert form is not None, "no C compiler? `make environment` builds _overlap.c"
+    return form
+
+
+@tried(500)
+@given(SHARING)
+def test_both_forms_find_the_same_passages(
+    compiled: ModuleType, texts: tuple[str, str, str]
+) -> None:
+    sent, source, excluded = texts
+    limits = 3, overlap.PASSAGE_CHARS, overlap.ENOUGH_CHARS
+    found = compiled.find_shared(sent, source, excluded, limits)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(overlap, "native", lambda: None)
+        assert found == overlap.find_shared(sent, source, excluded)
+
+
+@tried(300)
+@given(SHARING, st.integers(4, 20))
+def test_a_text_that_has_a_needle_is_a_holder(
+    compiled: ModuleType, texts: tuple[str, str, str], size: int
+) -> None:
+    first, *others = texts
+    needles = [first[at : at + size] for at in range(len(first) - size + 1)]
+    having = [at for at, text in enumerate(others) if any(each in text for each in needles)]
+    assert compiled.holders(needles, others) == having
+    assert overlap.find_holders(needles, others, overlap.SearchBudget()) == having
+
+
+@tried(200)
+@given(SHARING)
+def test_who_shares_a_passage_holds_a_probe(texts: tuple[str, str, str]) -> None:
+    sent, source, _ = texts
+    shares = overlap.find_shared(sent, source, "").chars > 0
+    assert shares == any(probe in source for probe in overlap.list_probes(sent))
+
+
+def test_what_repeats_itself_is_bounded(compiled: ModuleType) -> None:
+    limits = 3, overlap.PASSAGE_CHARS, overlap.ENOUGH_CHARS
+    source = "0" * 13 + ("y" + "0" * 12) * 20_000
+    sent = ("00000000" + "qw" * 5) * 4000
+    assert compiled.find_shared(sent, source, "", limits) is None
+    assert overlap.find_shared(sent, source, "") == (0, 0)
+    needles = [f"00000000{number}" for number in range(10_000, 14_000)]
+    assert overlap.find_holders(needles, [source, "0"], overlap.SearchBudget()) == [0]
+
+
+@pytest.mark.usefixtures("python")
+def test_in_python_the_newest_texts_are_searched_first() -> None:
+    texts = ["a needle", "no needle", "no", "a needle"]
+    budget = overlap.SearchBudget(len("needle and no"))
+    assert overlap.find_holders(["needle"], texts, budget) == [3]
+    assert overlap.find_shared("needle" * 9, "needle" * 9, "", budget) == (0, 0)
+
+
+def test_all_texts_may_have_a_short_needle() -> None:
+    assert overlap.find_holders(["abc"], ["x", "y"], overlap.SearchBudget()) == [0, 1]
+    assert overlap.find_holders([], ["x"], overlap.SearchBudget()) == []
+
+
+@pytest.mark.parametrize("limits", [(0, 14, 512), (3, 13, 512), (3, 14, 13)])
+def test_limits_that_leave_the_tables_are_refused(
+    compiled: ModuleType, limits: tuple[int, int, int]
+) -> None:
+    with pytest.raises(ValueError, match="limits"):
+        compiled.find_shared("a", "b", "", limits)
+    with pytest.raises(ValueError, match="needle"):
+        compiled.holders(["abc"], ["b"])
+
+
+@pytest.mark.slow
+def test_the_c_form_leaves_no_byte_of_its_buffers(tmp_path: Path) -> None:
+    """Built with the sanitizers of addresses and of undefined behaviour, over random texts."""
+    include, target = sysconfig.get_paths()["include"], tmp_path / "_overlap.abi3.so"
+    flags = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-O1", "-g"]
+    build = ["cc", *flags, "-shared", "-fPIC", f"-I{include}", str(SOURCE), "-o", str(target)]
+    subprocess.run(build, check=True)
+    library = subprocess.run(
+        ["cc", "-print-file-name=libasan.so"], check=True, capture_output=True, text=True
+    ).stdout.strip()
+    subprocess.run(
+        [sys.executable, "-c", FUZZING, str(tmp_path)],
+        env={"LD_PRELOAD": library, "ASAN_OPTIONS": "detect_leaks=0", "PYTHONMALLOC": "malloc"},
+        check=True,
+    )
+
+
+FUZZING = """
+import random, sys
+sys.path.insert(0, sys.argv[1])
+import _overlap
+dice = random.Random(2)
+def text():
+    letters = dice.choice(["a", "ab", "é中a", "𝒳b", "abcdefghij0123456789"])
+    return "".join(dice.choices(letters, k=dice.choice([0, 1, 7, 8, 9, 13, 14, 15, 40, 3000])))
+for number in range(3000):
+    sent, source, excluded = text(), text(), text()
+    source += sent[dice.randrange(len(sent) + 1):]
+    _overlap.find_shared(sent, source, excluded, (dice.choice([1, 3, 40]), 14, 512))
+    size = dice.choice([4, 5, 8, 12, 14, 40])
+    needles = [sent[at:at + size] for at in range(0, len(sent) - size + 1, 7)]
+    _overlap.holders(needles, [source, excluded, sent[:size]])
+"""
