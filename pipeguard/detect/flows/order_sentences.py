@@ -13,11 +13,11 @@ from pipeguard.detect.words import acts as tables
 from pipeguard.firewall.lazy_regex import lazy_regex
 
 STRONG = lazy_regex(
-    r"(?P<address>[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63})+"
+    r"(?P<address>[\w.+-]{1,64}+@[\w-]{1,63}(?:\.[\w-]{1,63})+"
     r"|(?:https?://|www\.)[^\s\"'<>)\]}`,;]{3,300}"
     r"|\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,4})?\b"  # ISO 13616
     r"|\+\d[\d ()-]{6,20}\d"
-    r"|\b(?:[a-z0-9-]{1,63}\.){1,4}(?:com|net|org|io|dev|app|example|info|co|ai|xyz|ru|cn|de|sh)\b"
+    r"|\b(?:[a-z0-9-]{1,63}+\.){1,4}(?:com|net|org|io|dev|app|example|info|co|ai|xyz|ru|cn|de|sh)\b"
     r"(?:/[^\s\"'<>)\]}`,;]{0,300})?)"
     r"|\b(?=[\w-]{0,40}\d)(?=[\w-]{0,40}[A-Za-z])[\w-]{6,64}\b"  # an id
     r"|\b\d{6,34}\b",

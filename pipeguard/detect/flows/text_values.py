@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
 
 from pipeguard.detect.checks.credential_names import is_credential_name
@@ -64,7 +64,11 @@ def tokens(text: str) -> Iterator[str]:
     Telephone numbers come whole.
     """
     yield from phone_numbers(text)
-    for token in _long_tokens(text):
+    yield from _read_tokens(_long_tokens(text))
+
+
+def _read_tokens(found: Iterable[str]) -> Iterator[str]:
+    for token in found:
         yield token
         _, equals, value = token.partition("=")
         if equals and len(value) >= TOKEN_CHARS:
@@ -81,7 +85,9 @@ def _long_tokens(text: str) -> Iterator[str]:
 
 def telling_tokens(text: str) -> Iterator[str]:
     """The tokens with a digit or an `@`, which two texts do not share by chance."""
-    return (token for token in tokens(text) if _TELLING.search(token))
+    yield from phone_numbers(text)
+    found = _read_tokens(filter(_TELLING.search, _long_tokens(text)))
+    yield from filter(_TELLING.search, found)
 
 
 def names(text: str) -> Iterator[str]:
