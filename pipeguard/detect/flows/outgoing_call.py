@@ -292,6 +292,8 @@ class Call:
             return True
         if not self.mailboxes or self.tool.labels & Label.OUTSIDE:
             return False
+        if not all(each in result.text() for each in self.mailboxes):
+            return False
         mailboxes = text_values.mailboxes(result.text())
         return self.mailboxes <= mailboxes and len(mailboxes) <= FEW_MAILBOXES
 

@@ -82,7 +82,8 @@ class SearchedText:
         block = bisect_right(self._counts, index) - 1
         start, left = block * BLOCK_CHARS, index - self._counts[block]
         for at in range(start, min(len(self.text), start + BLOCK_CHARS)):
-            size = len(letters(self.text[at]))
+            sign = self.text[at]
+            size = int(sign.isalnum()) if sign.isascii() else len(letters(sign))
             if left < size:
                 return at
             left -= size
