@@ -1,7 +1,10 @@
 from array import array
+from collections.abc import Callable
 
-from pipeguard.detect.model.features import Scoring
+from pipeguard.detect.model.features import Mean, Scoring
 
+def lexicon(stems: bytes, families: array[int], model: int, /) -> object: ...
+def families(text: str, lexicon: object, /) -> int: ...
 def means(
-    words: bytes, families: array[int], groups: array[int], scoring: Scoring, /
-) -> list[float | None]: ...
+    text: str, clean: Callable[[str], str], lexicon: object, scoring: Scoring, /
+) -> list[Mean]: ...

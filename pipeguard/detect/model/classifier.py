@@ -13,24 +13,14 @@ from collections.abc import Callable, Iterator, Sequence
 from heapq import nlargest
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pipeguard.detect.model.features import (
-    MAX_FAMILIES,
-    WEIGHTS,
-    all_families,
-    native,
-    portable,
-    read,
-    shared_lexicon,
-)
-from pipeguard.detect.model.sentences import Piece, find_best, read_together, units
-from pipeguard.firewall.lazy_regex import lazy_regex
+from pipeguard.detect.model.features import MAX_FAMILIES, WEIGHTS, shared_lexicon
+from pipeguard.detect.model.sentences import Piece, find_best
 
 if TYPE_CHECKING:
     from pipeguard.detect.model.network import Network
     from pipeguard.detect.model.opener import Opener
 
 SPEAKERS = frozenset({"ai", "persona"})  # families of the lexicon
-_DIGITS = lazy_regex(r"\d+")
 
 
 class OpenerFile(NamedTuple):
@@ -121,13 +111,13 @@ class Classifier:
         self.opener = OpenerFile(**document["opener"])
         self.likely: float = document["likely"]
         self.sure: float = document["sure"]
-        self._lexicon = shared_lexicon(document["families"], document["stems"])
+        self._families: list[str] = document["families"]
+        self._lexicon = shared_lexicon(self._families, document["stems"])
         self._rescoring = Rescoring(**document["second"]) if "second" in document else None
         self._margin = self._rescoring.again if self._rescoring else 0.0
         ranking = Ranking(**document["ranker"]) if "ranker" in document else None
         named = OpenerFile(ranking.file, ranking.sha256) if ranking else None
         self._ranking, self._ranker = ranking, ranker(named) if ranker and named else None
-        self._means = native() or portable
         self._load = network
         self._network: Network | None = None
 
@@ -157,9 +147,8 @@ class Classifier:
 
     def names_speaker(self, text: str) -> bool:
         """True if words of a text name the model, or a role such as that of its user."""
-        names = self._lexicon.families
-        found = all_families(self._lexicon.places(text))
-        return not SPEAKERS.isdisjoint(names[family] for family in found)
+        found = self._lexicon.text_families(text)
+        return not SPEAKERS.isdisjoint(self._families[family] for family in found)
 
     def rank(self, data: bytes) -> float | None:
         """Rate how likely a stretch is to contain an order; None if it is too unlikely.
@@ -227,26 +216,11 @@ class Classifier:
         return f"{self._rescoring.sha256} {self._rescoring.output}" if self._rescoring else ""
 
     def pieces(self, text: str, leniency: float = 0.0) -> Iterator[Piece]:
-        """Score each sentence, and adjacent sentences together where they may be an order.
-
-        A repeated sentence is read once. All numbers are one word, so rows of a table that differ
-        only in them are repetitions.
-        """
-        sentences = units(text)
-        masked = [_DIGITS.sub("0", text[start:end]) for start, end, _ in sentences]
-        numbers = {sentence: at for at, sentence in enumerate(dict.fromkeys(masked))}
-        each = [numbers[sentence] for sentence in masked]
-        spans = [(*span, tuple(each[span[0] : span[1] + 1])) for span in read_together(sentences)]
-        groups = list(dict.fromkeys(group for *_, group in spans))
-        read_sentences = [read(sentence, self._lexicon) for sentence in numbers]
+        """Score each sentence, and adjacent sentences together where they may be an order."""
         least = self.likely - leniency - self._margin
         scoring = (self._weights, self._scale, self._bias, least)
-        means = dict(zip(groups, self._means(read_sentences, groups, scoring), strict=True))
-        for first, last, count, group in spans:
-            mean = means[group]
-            if mean is not None:
-                score = self._bias + self._scale * mean
-                yield Piece(score, sentences[first][0], sentences[last][1], count)
+        for mean, start, end, count in self._lexicon.means(text, scoring):
+            yield Piece(self._bias + self._scale * mean, start, end, count)
 
 
 def load(

@@ -4,15 +4,14 @@ Words are features alone and in pairs; families of words alone, in pairs, in the
 quotes, at the beginning, and in an address. Source of the form: J. Langford, L. Li, A. Strehl,
 "Vowpal Wabbit", hashed linear models (2007).
 
-`_classifier.c` makes those of words and of parts, and adds up the weights of all; where it was not
-built, this does.
+`_classifier.c` does the same some twenty times as fast; where it was not built, this does it.
 """
 
 from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache, reduce
 from itertools import combinations, pairwise
 from operator import or_
@@ -20,6 +19,7 @@ from typing import NamedTuple, TypeAlias
 from zlib import crc32
 
 from pipeguard.detect.model.normal_form import FIRST_IDEOGRAPH, IDEOGRAPH, plain, words
+from pipeguard.detect.model.sentences import read_together, units
 from pipeguard.firewall.digest import sha256
 from pipeguard.firewall.lazy_regex import lazy_regex
 
@@ -28,6 +28,7 @@ from pipeguard.firewall.lazy_regex import lazy_regex
 
 CACHED_WORDS = 16_384
 IDEOGRAPHS_A_WORD = 2.5  # on average
+LEAST_LETTERS = 2  # of the beginning of a word
 
 _NONE: frozenset[int] = frozenset()
 
@@ -63,7 +64,6 @@ class Lexicon:
         self._longest = max(map(len, self._begin), default=0)
         self._most_words = max((stem.count(" ") + 1 for stem in stems), default=1)
         self._by_word: dict[str, frozenset[int]] = {}
-        self._by_text: dict[str, frozenset[int]] = {}
 
     def _add(self, stem: str, whole: bool, families: frozenset[int]) -> None:  # noqa: FBT001  of one stem
         if " " in stem:
@@ -79,7 +79,7 @@ class Lexicon:
         families = self._by_word.get(word)
         if families is None:
             families = self._whole.get(word, _NONE)
-            for end in range(2, min(len(word), self._longest) + 1):
+            for end in range(LEAST_LETTERS, min(len(word), self._longest) + 1):
                 found = self._begin.get(word[:end])
                 if found is not None:  # a set of its own takes 216 bytes
                     families = families | found if families else found
@@ -120,30 +120,80 @@ class Lexicon:
                     yield at + place / IDEOGRAPHS_A_WORD, families
 
     def text_families(self, text: str) -> frozenset[int]:
-        """All families of a few words; remembered, since keys of objects are repeated."""
-        families = self._by_text.get(text)
-        if families is None:
-            if len(self._by_text) >= CACHED_WORDS:
-                self._by_text.clear()
-            families = self._by_text[text] = all_families(self.places(text))
-        return families
+        """All families of a few words."""
+        return all_families(self.places(text))
+
+    def means(self, text: str, scoring: Scoring) -> list[Mean]:
+        """The means of the sentences of a text, in Python."""
+        return [*_means(text, self, scoring)]
 
 
-def shared_lexicon(families: list[str], stems: dict[str, list[int]]) -> Lexicon:
+class CompiledLexicon:
+    """A Lexicon in C, which reads texts there."""
+
+    def __init__(self, families: Iterable[str], stems: dict[str, list[int]]) -> None:
+        """Take what `Lexicon` takes.
+
+        Raises:
+            ImportError: the form in C was not built.
+        """
+        from pipeguard.detect.model import _classifier
+
+        bits: dict[str, int] = {}  # of each stem, as C has it: a line end follows a whole word
+        for stem, numbers in stems.items():
+            key = stem.strip()
+            if " " not in key and (key < FIRST_IDEOGRAPH or not IDEOGRAPH.match(key)):
+                if stem.endswith(" "):
+                    key += "\n"
+                elif len(key) < LEAST_LETTERS:
+                    continue
+            for number in numbers:
+                bits[key] = bits.get(key, 0) | 1 << number
+        keys = sorted(key for key in bits if "\0" not in key)  # as UTF-8 sorts, too
+        names = tuple(families)
+        self._form = _classifier
+        self._lexicon = _classifier.lexicon(
+            "".join(f"{key}\0" for key in keys).encode("utf-8", "surrogatepass"),
+            array("Q", [bits[key] for key in keys]),
+            names.index("ai") if "ai" in names else -1,
+        )
+
+    def text_families(self, text: str) -> frozenset[int]:
+        """All families of a few words."""
+        bits = self._form.families(text, self._lexicon)
+        return frozenset(number for number in range(bits.bit_length()) if bits >> number & 1)
+
+    def means(self, text: str, scoring: Scoring) -> list[Mean]:
+        """The means of the sentences of a text, in C."""
+        return self._form.means(text, clean, self._lexicon, scoring)
+
+
+def shared_lexicon(families: list[str], stems: dict[str, list[int]]) -> Lexicon | CompiledLexicon:
     """The lexicon of these stems: that of the last call if it was of the same ones.
 
-    Classifiers have theirs in their own files. It takes 2 MB, and they are the same.
+    Classifiers have theirs in their own files. It takes a megabyte, and they are the same.
     """
     digest = sha256(repr((families, stems)).encode()).digest()
     if digest not in _last_lexicon:
-        made = Lexicon(families, stems)
+        made = (native() or Lexicon)(families, stems)
         _last_lexicon.clear()
         _last_lexicon[digest] = made
         return made
     return _last_lexicon[digest]
 
 
-_last_lexicon: dict[bytes, Lexicon] = {}  # at most one, by the digest of its stems
+_last_lexicon: dict[
+    bytes, Lexicon | CompiledLexicon
+] = {}  # at most one, by the digest of its stems
+
+
+def native() -> type[CompiledLexicon] | None:
+    """The form in C; None where it was not built."""
+    try:
+        from pipeguard.detect.model import _classifier  # noqa: F401  asked whether it is there
+    except ImportError:
+        return None
+    return CompiledLexicon
 
 
 def _starting(stems: Iterable[tuple[str, frozenset[int]]], text: str) -> frozenset[int]:
@@ -167,9 +217,6 @@ IDEOGRAPH_GRAMS = (1, 3)  # ideographs of a part; two of them are a word already
 GRAM_BUCKETS = 2**17  # weights that parts of words share by hash
 FIRST_GRAM = WORD_BUCKETS + (5 + 2 * MAX_FAMILIES) * MAX_FAMILIES  # weight of parts of words
 WEIGHTS = FIRST_GRAM + GRAM_BUCKETS
-TOGETHER = 3  # sentences that are read together, at most
-_END = -1  # after the families of a sentence, and in place of a further sentence of a group
-_FILL = (_END,) * TOGETHER
 LEAST_FEATURES = 8  # with fewer features, none counts for more
 BEGINNING_WORDS = 3
 ADDRESS_WORDS = 8  # fewer than these address somebody
@@ -181,6 +228,7 @@ _MASKED = lazy_regex(
 )
 _META_SCHEMA = lazy_regex(r"https?://json-schema\.org/\S*")  # names a standard, not a place
 _MARK = lazy_regex(r"[@/]|www\.|\.(?:example|test|invalid)\b")
+_NUMBER = lazy_regex(r"\d+")
 _QUOTE = lazy_regex("[\"'`\u201c\u201e\u00ab\u300c]")
 _QUOTED = lazy_regex(
     r"\"[^\"\n]{3,200}\"|\u201c[^\u201d\n]{3,200}\u201d|\u00ab[^\u00bb\n]{3,200}\u00bb"
@@ -213,77 +261,59 @@ class Features(NamedTuple):
         )
 
 
-# A sentence that was read: words, numbers and signs, and the features of families, perhaps twice.
-Read: TypeAlias = tuple[Sequence[str], Sequence[int]]
 # How sentences are scored: weights, one unsigned byte each, greater by 128; a scale of their means
 # and a bias; the score that sentences must be able to reach, to be scored together.
 Scoring: TypeAlias = tuple[bytes, float, float, float]
-# The mean of each group of sentences, which are named by their numbers; None for one that cannot
-# reach the least score.
-Means = Callable[[Sequence[Read], Sequence[tuple[int, ...]], Scoring], list[float | None]]
+# The mean of adjacent sentences; their first character, the end, and the number of their words.
+Mean: TypeAlias = tuple[float, int, int, int]
 
 
-def read(text: str, lexicon: Lexicon) -> Read:
-    """Read one sentence, of any length."""
-    text = plain(text)
+def clean(text: str) -> str:
+    """A sentence as it is read: plain, with each number as 0, and each address as a word."""
+    text = plain(_NUMBER.sub("0", text))
     if _MARK.search(text):
         text = _META_SCHEMA.sub(" ", text)
         text = _MASKED.sub(lambda match: f" {match.lastgroup} ", text)
-    found = words(text)
-    return found, _family_features(text, found, lexicon)
+    return text
 
 
 def features(text: str, lexicon: Lexicon) -> Features:
     """The features of one sentence, of any length."""
-    return _features(read(text, lexicon))
+    return _features(clean(text), lexicon)
 
 
-def _features(sentence: Read) -> Features:
-    found, families = sentence
+def _features(text: str, lexicon: Lexicon) -> Features:
+    found = words(text)
     return Features(
         frozenset(_word_features(tokens(found))),
-        frozenset(families),
+        frozenset(_family_features(text, found, lexicon)),
         frozenset().union(*map(_grams, found)),
     )
 
 
-def native() -> Means | None:
-    """The form in C, for sentences in which all numbers are 0; None where it was not built."""
-    try:
-        from pipeguard.detect.model import _classifier
-    except ImportError:
-        return None
-
-    def means(
-        sentences: Sequence[Read], groups: Sequence[tuple[int, ...]], scoring: Scoring
-    ) -> list[float | None]:
-        lines = "".join(" ".join(found) + "\n" for found, _ in sentences)
-        families = array("i", [row for _, families in sentences for row in (*families, _END)])
-        numbers = array("i", [number for group in groups for number in (*group, *_FILL)[:TOGETHER]])
-        return _classifier.means(lines.encode("utf-8", "surrogatepass"), families, numbers, scoring)
-
-    return means
-
-
-def portable(
-    sentences: Sequence[Read], groups: Sequence[tuple[int, ...]], scoring: Scoring
-) -> list[float | None]:
-    """The form without C."""
+def _means(text: str, lexicon: Lexicon, scoring: Scoring) -> Iterator[Mean]:
+    """The means of sentences in Python. A repeated sentence is read once, whatever its numbers."""
     weights, scale, bias, least = scoring
-    seen = [_features(sentence) for sentence in sentences]
-    weighed = [[(kind, _weight(kind, weights)) for kind in each] for each in seen]
-    bounds = [[_squared_bound(*kind) for kind in each] for each in weighed]
-
-    def mean(group: tuple[int, ...]) -> float | None:
-        if len(group) == 1:
-            return sum(_mean(*kind) for kind in weighed[group[0]])
-        kinds = zip(*(bounds[number] for number in group), strict=True)
-        if bias + scale * sum(math.sqrt(sum(kind)) for kind in kinds) < least:
-            return None
-        union = reduce(or_, (seen[number] for number in group))
-        return sum(_mean(kind, _weight(kind, weights)) for kind in union)
-
-    return [mean(group) for group in groups]
+    sentences = units(text)
+    cleaned = [clean(text[start:end]) for start, end, _ in sentences]
+    seen = {sentence: _features(sentence, lexicon) for sentence in dict.fromkeys(cleaned)}
+    weighed = {
+        sentence: [(kind, _weight(kind, weights)) for kind in each]
+        for sentence, each in seen.items()
+    }
+    for first, last, count in read_together(sentences):
+        group = cleaned[first : last + 1]
+        kinds = weighed[group[0]]
+        if len(group) > 1:
+            bounds = zip(
+                *([_squared_bound(*kind) for kind in weighed[each]] for each in group), strict=True
+            )
+            if bias + scale * sum(math.sqrt(sum(bound)) for bound in bounds) < least:
+                continue
+            union = reduce(or_, (seen[each] for each in group))
+            kinds = [(kind, _weight(kind, weights)) for kind in union]
+        mean = sum(_mean(*kind) for kind in kinds)
+        yield mean, sentences[first][0], sentences[last][1], count
 
 
 def _weight(kind: frozenset[int], weights: bytes) -> int:

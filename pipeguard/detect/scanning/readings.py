@@ -25,7 +25,7 @@ from pipeguard.detect.text.document import MessageText
 from pipeguard.detect.text.encoding import Decoded
 from pipeguard.detect.text.windowing import BLOCK_BYTES
 from pipeguard.detect.vault_placeholder import MAX_NOTICE_BYTES, NOTICE, NOTICE_SIGN
-from pipeguard.firewall.finding import lower
+from pipeguard.firewall.finding import Confidence, lower
 from pipeguard.firewall.protocol.json_values import Path
 from pipeguard.unicode import folding
 
@@ -51,7 +51,8 @@ def read_orders(scan: Scan) -> None:
             _report(scan, rule, opened[number].data, order, (origin, cuts))
         for number, start, end in scan.reader.unread:
             data, origin = opened[number].data, scan.to_classify[number][1]
-            passage = locate_match(origin, rule, rule.confidence, data, (start, end))
+            # No confidence counts: nothing has read it.
+            passage = locate_match(origin, rule, Confidence.LOW, data, (start, end))
             if passage is not None:
                 cuts = scan.extents.of(origin, (start, end), is_order=False)
                 scan.unread_passages.append(passage._replace(cuts=cuts))

@@ -1,7 +1,11 @@
 """Texts, orders, and the shipped models, for the tests of what reads meaning."""
 
 import json
+import subprocess
+import sys
+import sysconfig
 from functools import cache
+from pathlib import Path
 
 import pytest
 from hypothesis import strategies as st
@@ -100,3 +104,20 @@ def matches(name: str, text: str, engine: Engine | None = None) -> list[Match]:
     place = sample_place(rule, surface)
     seen = (engine or engine_of(name)).scan(frame_value(surface, text), lambda _: place, surface)
     return [match for match in seen.matches if match.rule.id == rule.id]
+
+
+def run_sanitized(source: Path, code: str, folder: Path) -> None:
+    """Run code with an extension that has the sanitizers of addresses and undefined behaviour."""
+    built = folder / f"{source.stem}.abi3.so"
+    flags = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-O1", "-g"]
+    include = sysconfig.get_paths()["include"]
+    build = ["cc", *flags, "-shared", "-fPIC", f"-I{include}", str(source), "-o", str(built)]
+    subprocess.run([*build, "-lm"], check=True)
+    library = subprocess.run(
+        ["cc", "-print-file-name=libasan.so"], check=True, capture_output=True, text=True
+    ).stdout.strip()
+    subprocess.run(
+        [sys.executable, "-c", code, str(folder), *sys.path],
+        env={"LD_PRELOAD": library, "ASAN_OPTIONS": "detect_leaks=0"},
+        check=True,
+    )

@@ -3,7 +3,7 @@
 import pytest
 
 from pipeguard.detect.model import features as module
-from pipeguard.detect.model.features import Lexicon, all_families, features, shared_lexicon
+from pipeguard.detect.model.features import CompiledLexicon, Lexicon, features, shared_lexicon
 from pipeguard.detect.model.normal_form import plain
 from tests.detect.model.samples import NAMES, samples, stems_of
 
@@ -35,9 +35,9 @@ STEMS = {
     ],
 )
 def test_a_word_has_the_families_of_its_stems(text: str, found: set[int]) -> None:
-    lexicon = Lexicon(["ai", "not", "ignore", "rule"], STEMS)
-    places = lexicon.places(plain(text))
-    assert {number for _, numbers in places for number in numbers} == found
+    families = ["ai", "not", "ignore", "rule"]
+    assert Lexicon(families, STEMS).text_families(plain(text)) == found
+    assert CompiledLexicon(families, STEMS).text_families(plain(text)) == found
 
 
 def test_families_stand_in_the_order_of_the_text() -> None:
@@ -60,17 +60,10 @@ def test_the_model_itself_has_a_family_where_there_is_one() -> None:
     assert Lexicon(["not"], {}).model_family == -1
 
 
-def test_all_families_of_a_few_words_are_told_together() -> None:
-    lexicon = Lexicon(["ai", "not", "ignore", "rule"], STEMS)
-    text = "assistant, do not"
-    assert lexicon.text_families(text) == all_families(lexicon.places(text)) == {0, 1}
-    assert lexicon.text_families(text) == {0, 1}, "also where it is remembered"
-
-
 def test_classifiers_with_the_same_stems_share_a_lexicon() -> None:
     families = ["ai", "not", "ignore", "rule"]
     first = shared_lexicon(families, dict(STEMS))
     assert shared_lexicon(list(families), dict(STEMS)) is first
     other = shared_lexicon(families, {"assistant": [0]})
-    assert other.word_families("assistant") == {0}
+    assert other.text_families("assistant") == {0}
     assert shared_lexicon(["not", *families[1:]], {"assistant": [0]}) is not other

@@ -1,8 +1,5 @@
 """The network in C and in numpy: both give the same logits, and neither leaves its buffers."""
 
-import subprocess
-import sys
-import sysconfig
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,6 +15,7 @@ from pipeguard.detect.model.network_sums import Vocabulary
 from pipeguard.detect.model.network_weights import MAX_PARTS, NetworkWeights, unpack_network
 from pipeguard.rulebook.packs import mapped_model
 from tests.detect.model.networks import ALPHABET, any_weights, buffers, full_slots, little_endian
+from tests.detect.model.samples import run_sanitized
 from tests.fuzz.budget import tried
 from tests.fuzz.values import long_texts
 
@@ -147,20 +145,7 @@ def test_a_table_that_points_beyond_the_letters_finds_nothing(
 
 @pytest.mark.slow
 def test_the_c_form_leaves_no_byte_of_its_buffers(tmp_path: Path) -> None:
-    """Built with the sanitizers of addresses and of undefined behaviour, over random texts."""
-    include = sysconfig.get_paths()["include"]
-    flags = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-O1", "-g"]
-    target = ["-shared", "-fPIC", f"-I{include}", str(FOLDER / "_network.c")]
-    built = ["-o", str(tmp_path / "_network.abi3.so")]
-    subprocess.run(["cc", *flags, *target, *built], check=True)
-    library = subprocess.run(
-        ["cc", "-print-file-name=libasan.so"], check=True, capture_output=True, text=True
-    ).stdout.strip()
-    subprocess.run(
-        [sys.executable, "-c", FUZZING, str(tmp_path), *sys.path],
-        env={"LD_PRELOAD": library, "ASAN_OPTIONS": "detect_leaks=0"},
-        check=True,
-    )
+    run_sanitized(FOLDER / "_network.c", FUZZING, tmp_path)
 
 
 FUZZING = """

@@ -1,8 +1,5 @@
 """The opener in C and in numpy: both open the same, and neither leaves its buffers."""
 
-import subprocess
-import sys
-import sysconfig
 from pathlib import Path
 
 import pytest
@@ -20,6 +17,7 @@ from pipeguard.detect.model.opener_weights import (
     Weights,
 )
 from tests.detect.model.openers import TEXTS, any_weights
+from tests.detect.model.samples import run_sanitized
 from tests.fuzz.budget import tried
 
 SOURCE = Path(opener_sums.__file__).with_name("_opener.c")
@@ -60,20 +58,7 @@ def test_both_forms_open_the_same_of_long_runs(compiled: Windows, text: str) -> 
 
 @pytest.mark.slow
 def test_the_c_form_leaves_no_byte_of_its_buffers(tmp_path: Path) -> None:
-    """Built with the sanitizers of addresses and of undefined behaviour, over random texts."""
-    target = tmp_path / "_opener.abi3.so"
-    include = sysconfig.get_paths()["include"]
-    flags = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-O1", "-g"]
-    build = ["cc", *flags, "-shared", "-fPIC", f"-I{include}", str(SOURCE), "-o", str(target)]
-    subprocess.run([*build, "-lm"], check=True)
-    library = subprocess.run(
-        ["cc", "-print-file-name=libasan.so"], check=True, capture_output=True, text=True
-    ).stdout.strip()
-    subprocess.run(
-        [sys.executable, "-c", FUZZING, str(tmp_path)],
-        env={"LD_PRELOAD": library, "ASAN_OPTIONS": "detect_leaks=0"},
-        check=True,
-    )
+    run_sanitized(SOURCE, FUZZING, tmp_path)
 
 
 FUZZING = f"""
