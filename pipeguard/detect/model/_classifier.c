@@ -2,7 +2,7 @@
  *
  * The same as detect/model/features.py, which runs where this was not built;
  * tests/detect/model/test_features.py holds that both give the same sentences and scores. Python
- * makes plain what has other letters than those of ASCII, or an address. It allocates some 70 bytes
+ * makes plain what has other letters than those of ASCII, or an address. It allocates some 75 bytes
  * for each character of a text, and frees them.
  */
 
@@ -123,7 +123,7 @@ static PyObject *list_of(const Call *call)
 static int read_words(Call *call)
 {
     size_t most = 5 * call->longest + 1;
-    call->scratch.text = malloc(most * sizeof *call->scratch.text);
+    call->scratch.text = malloc((call->longest + 1) * sizeof *call->scratch.text);
     call->scratch.words = malloc(most);
     call->scratch.places = malloc((call->longest + 1) * sizeof *call->scratch.places);
     if (call->scratch.text == NULL || call->scratch.words == NULL || call->scratch.places == NULL)

@@ -314,7 +314,7 @@ class Reader:
                 self.unread.append((number, start, end))
             elif is_new:
                 text = data.decode("utf-8", "replace")
-                pieces = list(classifier.pieces(text, self._leniency))
+                pieces = classifier.pieces(text, self._leniency)
                 passages.append(Passage(number, start, end, text, pieces))
             elif len(copies := self._copies.setdefault(data.decode("utf-8", "replace"), [])) < (
                 MOST_COUNTED

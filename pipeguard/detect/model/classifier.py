@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from heapq import nlargest
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -138,7 +138,7 @@ class Classifier:
             text: what is read.
             leniency: logits below `likely` from which sentences are read together.
         """
-        pieces = list(self.pieces(text, leniency))
+        pieces = self.pieces(text, leniency)
         chosen = self.borderline(pieces, leniency, every_sentence=False)
         scores = self.network_scores([text[pieces[at].start : pieces[at].end] for at in chosen])
         for at, score in zip(chosen, scores, strict=True):
@@ -215,12 +215,11 @@ class Classifier:
         """Score for classifiers that use the same output of the same network."""
         return f"{self._rescoring.sha256} {self._rescoring.output}" if self._rescoring else ""
 
-    def pieces(self, text: str, leniency: float = 0.0) -> Iterator[Piece]:
+    def pieces(self, text: str, leniency: float = 0.0) -> list[Piece]:
         """Score each sentence, and adjacent sentences together where they may be an order."""
-        least = self.likely - leniency - self._margin
-        scoring = (self._weights, self._scale, self._bias, least)
-        for mean, start, end, count in self._lexicon.means(text, scoring):
-            yield Piece(self._bias + self._scale * mean, start, end, count)
+        bias, scale, least = self._bias, self._scale, self.likely - leniency - self._margin
+        found = self._lexicon.means(text, (self._weights, scale, bias, least))
+        return [Piece(bias + scale * mean, start, end, count) for mean, start, end, count in found]
 
 
 def load(

@@ -131,7 +131,7 @@ class Lexicon:
 class CompiledLexicon:
     """A Lexicon in C, which reads texts there."""
 
-    def __init__(self, families: Iterable[str], stems: dict[str, list[int]]) -> None:
+    def __init__(self, families: Sequence[str], stems: dict[str, list[int]]) -> None:
         """Take what `Lexicon` takes.
 
         Raises:
@@ -150,12 +150,11 @@ class CompiledLexicon:
             for number in numbers:
                 bits[key] = bits.get(key, 0) | 1 << number
         keys = sorted(key for key in bits if "\0" not in key)  # as UTF-8 sorts, too
-        names = tuple(families)
         self._form = _classifier
         self._lexicon = _classifier.lexicon(
             "".join(f"{key}\0" for key in keys).encode("utf-8", "surrogatepass"),
             array("Q", [bits[key] for key in keys]),
-            names.index("ai") if "ai" in names else -1,
+            families.index("ai") if "ai" in families else -1,
         )
 
     def text_families(self, text: str) -> frozenset[int]:

@@ -281,6 +281,9 @@ def _last_end(string: str, at: int, high: int) -> int:
 
 def _trim(string: str, reach: Range, word: re.Pattern[str]) -> Range:
     """A range without the white space at its ends."""
+    if word is _WORD:  # of which a long range has many
+        end = reach[0] + len(part := string[slice(*reach)].rstrip())
+        return end - len(part.lstrip()), end
     words = [match.span() for match in word.finditer(string, *reach) if match[1]]
     return (words[0][0], words[-1][1]) if words else (reach[0], reach[0])
 
