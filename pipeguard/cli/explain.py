@@ -250,9 +250,11 @@ def _words(rule: str, rules: dict[str, Rule]) -> dict[str, str]:
 def _head(event: AuditedEvent, now: GivenNow | None) -> list[str]:
     """Say what happened, to what, of which server, and when."""
     what = " ".join(filter(None, (event.method, event.tool)))
-    what = what or ("what it said" if describe_outcome(event) else "a message")
+    unnamed = "an HTTP request" if event.kind == "refusal" else "a message"
+    what = what or ("what it said" if describe_outcome(event) else unnamed)
     usual = _OUTCOMES.get(event.action, f"PipeGuard's action was {event.action}.")
-    about = f"{_MESSAGES.get(event.kind, '')}{what}; server {event.server}; {event.time}"
+    server = f"server {event.server}" if event.server else "the gateway itself"
+    about = f"{_MESSAGES.get(event.kind, '')}{what}; {server}; {event.time}"
     return [
         f"{click.style(event.name, bold=True)}: {describe_outcome(event) or usual}",
         *([] if now is None else [_wrap(now.holds)]),

@@ -117,6 +117,15 @@ def test_what_is_shown(snapshot: Snapshot) -> None:
     snapshot.commands("explain-rule-gone", "explain RUN1.c1")
     snapshot.commands("explain-held", "explain RUN1.c2")
     snapshot.commands("explain-passed", "explain RUN1.c3")
+    with Store.open(store_path()) as store:  # of the gateway's own entrance, so of no server
+        refused = Finding("entrance.origin", "http.request", note="1 request: `Origin` is a web page")
+        Audit(store, "GATE", "", "").append_many(
+            [AuditEntry(
+                "2026-11-20T10:00:00.000Z", "10.0.0.7", "to-server", "refusal", "", "", "block",
+                "GATE.e1", "", 0, findings_json((refused,)),
+            )]
+        )  # fmt: skip
+    snapshot.commands("explain-entrance", "explain GATE.e1")
     snapshot.commands("explain-cut", "explain RUN1.c4\nexplain RUN1.c5")
     told = json.loads(snapshot.run("explain RUN1.c5 --json").out)
     assert len(told["findings"]) == 3  # programs get all
