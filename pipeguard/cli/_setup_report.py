@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import shutil
@@ -19,6 +20,7 @@ from pipeguard.clients.catalog import Client, clients
 from pipeguard.clients.entries import Config, GuardState, ServerEntry
 from pipeguard.clients.gateway_entry import Snippet
 from pipeguard.clients.isolating import CANNOT_ISOLATE, is_isolated, needs
+from pipeguard.clients.launcher import programs
 from pipeguard.clients.machine import Machine, is_present
 from pipeguard.clients.masking import command_line, diff, exchange_diff
 from pipeguard.clients.private import own_copy
@@ -304,14 +306,30 @@ def _line(judged: JudgedServer, width: int, what: str, machine: Machine) -> str:
     command = show(command_line(judged.server), _COMMAND_CHARS)
     line = f"  {name}  {click.style(word, fg=_COLOURS[state])}  {command}".rstrip()
     notes = [judged.judgement.why]
-    if gone := judged.missing_program:
-        notes.append(f"its program does not exist: {gone}")
+    notes.append(_program_note(judged, machine))
     if judged.chosen and judged.isolates:
         touched = summarise(extent_if_isolated(judged.server, machine))
         notes += [f"will be isolated: {touched}", otherwise_named(judged.server)]
     for note in filter(None, notes):
         line += "\n" + _indent(visible(note), width + _STATE_CHARS + 6)
     return line
+
+
+def _program_note(judged: JudgedServer, machine: Machine) -> str:
+    """Say that a server's own program is not here; empty if it is, or nobody can tell.
+
+    A name without a folder is looked up for guarded servers only, of which no client says why they
+    do not start. A client may have another PATH, so it changes no exit code.
+    """
+    if gone := judged.missing_program:
+        return f"its program does not exist: {gone}"
+    name = next(iter(judged.server.own_words), "")
+    path = judged.server.env.get("PATH") or machine.environment.get("PATH", os.defpath)
+    is_guarded = judged.judgement.state is GuardState.GUARDED
+    is_known = is_guarded and bool(name) and not set("/\\$%~") & set(name) and not set("$%") & set(path)
+    if is_known and not any(programs(name, path)):
+        return f"its program is not on the PATH here: {name}"
+    return ""
 
 
 def name_width(names: Iterable[str]) -> int:

@@ -458,8 +458,16 @@ def test_a_guarded_entry_whose_program_is_gone_is_told(home: Path, launcher: str
     path.write_text(json.dumps({"mcpServers": {"one": entry}}))
     checked = run("cursor", "--check")
     assert (checked.exit_code, "does not exist: /no/such/srv" in checked.output) == (6, True)
-    path.write_text(json.dumps({"mcpServers": {"one": {**entry, "args": ["wrap", "--", "srv"]}}}))
-    assert run("cursor", "--check").exit_code == 0
+    bare: dict[str, object] = {**entry, "args": ["wrap", "--", "srv"]}
+    note = "is not on the PATH here: srv"  # of which the client may have another, so no error
+    for program in (None, home / "bin" / "srv"):
+        if program is not None:
+            program.parent.mkdir()
+            program.touch(0o755)
+        bare["env"] = {"PATH": str(home / "bin")}
+        path.write_text(json.dumps({"mcpServers": {"one": bare}}))
+        checked = run("cursor", "--check")
+        assert (checked.exit_code, note in checked.output) == (0, program is None)
 
 
 def test_a_service_of_the_system_is_told_with_the_command_that_removes_it(
