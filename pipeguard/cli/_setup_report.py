@@ -326,7 +326,9 @@ def _program_note(judged: JudgedServer, machine: Machine) -> str:
     name = next(iter(judged.server.own_words), "")
     path = judged.server.env.get("PATH") or machine.environment.get("PATH", os.defpath)
     is_guarded = judged.judgement.state is GuardState.GUARDED
-    is_known = is_guarded and bool(name) and not set("/\\$%~") & set(name) and not set("$%") & set(path)
+    is_known = (
+        is_guarded and bool(name) and not set("/\\$%~") & set(name) and not set("$%") & set(path)
+    )
     if is_known and not any(programs(name, path)):
         return f"its program is not on the PATH here: {name}"
     return ""

@@ -6,6 +6,7 @@ import difflib
 import json
 import os
 import re
+import textwrap
 from collections import Counter
 from collections.abc import Iterable
 from functools import cache, lru_cache
@@ -201,37 +202,52 @@ def page(entry: HeldDefinition) -> str:
 def overview(entries: Sequence[HeldDefinition]) -> list[str]:
     """Definitions that wait, one a line: flagged ones first, then what changed; and their counts.
 
-    What differs from a version that nobody approved has changed since it was first seen.
+    A finding that the line has no room for follows below it, and is never cut. What differs from
+    a version that nobody approved has changed since it was first seen.
     """
     rows = sorted((_overview_row(entry) for entry in entries), key=lambda row: STATES.index(row[0]))
     counts = Counter(state for state, *_ in rows)
     numbers = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
     room = max(LEAST_CHARS, get_terminal_size().columns)
-    lines = [show(line, room) for line in in_columns(("state", "kind", "name", "what"), rows)]
-    lines[0] = click.style(lines[0], bold=True)
+    cells = [(*row, "; ".join(filter(None, (finding, words)))) for *row, finding, words in rows]
+    title, *lines = in_columns(("state", "kind", "name", "what"), cells)
+    shown = [click.style(show(title, room), bold=True)]
+    for line, (state, *_, what), (*_, finding, _) in zip(lines, cells, rows, strict=True):
+        colour = "red" if state == STATES[0] else None
+        begin = len(line) - len(visible(what).rstrip())
+        shown += [click.style(part, fg=colour) for part in _fit(line, begin, finding, room)]
     first = sum(counts[state] for state in STATES[:1])
-    lines[1 : first + 1] = [click.style(line, fg="red") for line in lines[1 : first + 1]]
     hint = "Read the flagged ones first" if first else "Read one in full"
     example = next(entry for entry in entries if entry.target == rows[0][2])
-    return [*lines, "", f"{numbers}.  {hint}:  {example.diff_command}"]
+    return [*shown, "", f"{numbers}.  {hint}:  {example.diff_command}"]
 
 
-def _overview_row(entry: HeldDefinition) -> tuple[str, str, str, str]:
-    """State, kind, name, and in a few words what it is or how it changed."""
+def _fit(line: str, begin: int, finding: str, room: int) -> list[str]:
+    """A line of the overview cut to the terminal, but never within its finding at `begin`."""
+    if not finding or begin + len(finding) <= room:
+        return [show(line, room)]
+    indent = " " * 4
+    whole = textwrap.wrap(
+        finding, room, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False
+    )
+    last = whole.pop() + line[begin + len(finding) :]
+    return [show(line[:begin].rstrip(), room), *whole, show(last, room)]
+
+
+def _overview_row(entry: HeldDefinition) -> tuple[str, str, str, str, str]:
+    """State, kind, name, the worst finding, and in a few words what it is or how it changed."""
     findings = definition_findings(entry)
     definition = parse_json((entry.pin.held_definition or "null").encode())
     text = definition.get("description") if isinstance(definition, dict) else None
-    words, state = " ".join(text.split()) if isinstance(text, str) else "", "new"
+    words, state, finding = " ".join(text.split()) if isinstance(text, str) else "", "new", ""
     if entry.trusted_version is not None:
         state, words = "changed", f"since it was {entry.since}: {'; '.join(entry.changes)}"
     elif entry.since:
         state, words = "unreviewed", f"{entry.since}; {words}"
     if findings:
-        state, words = (
-            "flagged",
-            f"{findings[0].severity.name.lower()}: {findings[0].rule}; {words}",
-        )
-    return state, entry.pin.kind, entry.target, words
+        state = "flagged"
+        finding = f"{findings[0].severity.name.lower()}: {visible(findings[0].rule)}"
+    return state, entry.pin.kind, entry.target, finding, words
 
 
 def unified_diff(approved: str | None, seen: str) -> list[str]:

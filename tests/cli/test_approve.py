@@ -141,6 +141,23 @@ def test_all_are_one_line_each_with_what_is_flagged_first_and_counts() -> None:
     assert "since it was approved on" in output
 
 
+@pytest.mark.parametrize("columns", [60, 80, 140])
+def test_no_terminal_is_too_narrow_for_a_finding(
+    columns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    target, words = "weather/get_forecast_of_a_city_and_all_its_suburbs", "Of use, really. " * 20
+    with Store.open(store_path()) as store:
+        text = f"{POISONED['description']} {words}"
+        poisoned = {"name": target.partition("/")[2], "description": text}
+        store.remember("weather", [held(poisoned)])
+    output = run("weather", "--all", "--yes").output
+    assert output.count("critical: poisoning.credential-file-wanted; ") == 2, output
+    table = output.partition("\n\n")[0].splitlines()
+    assert all(len(line) <= columns for line in table), output
+    assert target[: columns - 16] in output
+
+
 @pytest.fixture
 def nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     """There is no token."""

@@ -118,7 +118,9 @@ def test_what_is_shown(snapshot: Snapshot) -> None:
     snapshot.commands("explain-held", "explain RUN1.c2")
     snapshot.commands("explain-passed", "explain RUN1.c3")
     with Store.open(store_path()) as store:  # of the gateway's own entrance, so of no server
-        refused = Finding("entrance.origin", "http.request", note="1 request: `Origin` is a web page")
+        refused = Finding(
+            "entrance.origin", "http.request", note="1 request: `Origin` is a web page"
+        )
         Audit(store, "GATE", "", "").append_many(
             [AuditEntry(
                 "2026-11-20T10:00:00.000Z", "10.0.0.7", "to-server", "refusal", "", "", "block",
