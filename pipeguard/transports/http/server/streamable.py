@@ -22,11 +22,12 @@ from pipeguard.firewall.finding import Direction, Verdict
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.message import Message, parse
 from pipeguard.firewall.session import replies
+from pipeguard.log import say
 from pipeguard.transports.bounded import Crowded
 from pipeguard.transports.channel import ChannelClosed, Failure
 from pipeguard.transports.http import request_headers
 from pipeguard.transports.http.correlator import with_request_ids
-from pipeguard.transports.http.headers import JSON, SESSION_ID
+from pipeguard.transports.http.headers import JSON, LAST_EVENT_ID, SESSION_ID
 from pipeguard.transports.http.server.admission import WHO, RequestRefused, refuse_overload
 from pipeguard.transports.http.server.backend import Backend
 from pipeguard.transports.http.server.client_headers import check_headers, read_one_message
@@ -48,6 +49,7 @@ INVALID_PARAMS = -32602
 SESSION_UNKNOWN = -32001  # as in the official SDKs
 SWEEP_SECONDS = 15.0
 RETRY_SECONDS = 10.0  # for which we are not ready after a server failed to start
+NO_EVENTS = "PipeGuard keeps no events: it must repeat the requests whose answers it missed."
 OVERLOADED = Failure("too much waits for the server; ask again a little later", codes.OVERLOADED)
 
 
@@ -81,6 +83,7 @@ class StreamableEndpoint:
         self._routers: dict[str, ExchangeRouter] = {}  # by session id
         self._shared: dict[str, ExchangeRouter] = {}  # for messages without one, by token's name
         self._opening: dict[str, asyncio.Lock] = {}
+        self._resuming: set[str] = set()  # names of tokens, or an empty one
         self._beginning = 0
         self._failed_at = float("-inf")  # when a server last failed to start
         self._sweeping = asyncio.create_task(self._sweep())
@@ -129,6 +132,8 @@ class StreamableEndpoint:
     async def get(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer with the stream of unrequested messages."""
         router = self._get_router(request)
+        if LAST_EVENT_ID in request.headers:
+            self._say_lost(request.get(WHO, ""))
         response = web.StreamResponse(headers=STREAM_HEADERS)
         await response.prepare(request)
         async with router.listening() as stream:
@@ -137,6 +142,13 @@ class StreamableEndpoint:
                     await response.write(as_event(frame))
         await response.write_eof()
         return response
+
+    def _say_lost(self, who: str) -> None:
+        """Say once for each token that a stream begins anew (MCP 2025-11-25, "Resumability")."""
+        if who not in self._resuming:
+            self._resuming.add(who)
+            client = f"the client with the token {who}" if who else "a client"
+            say(f"{client} asked to resume a stream ({LAST_EVENT_ID}). {NO_EVENTS}", "warning")
 
     async def delete(self, request: web.BaseRequest) -> web.StreamResponse:
         """End a session."""
