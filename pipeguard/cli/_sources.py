@@ -1,7 +1,8 @@
-"""The options that say which servers are behind the gateway. Not a command itself."""
+"""The options that say which servers are behind the gateway, or where it runs. Not a command."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pipeguard.cli._groups import RefusedError
 from pipeguard.errors import InputError
 
 if TYPE_CHECKING:
@@ -41,9 +43,42 @@ def source_options(command: Command) -> Command:
         imports: tuple[str, ...],
         **options: object,
     ) -> object:
-        return command(*arguments, sources=_sources(config, folder, imports), **options)
+        sources = None  # of a gateway that runs, which has its own
+        if not options.get("url"):
+            sources = _sources(config, folder, imports)
+        elif config or folder or imports:
+            raise click.UsageError("--url asks a gateway about its own servers: name no others.")
+        return command(*arguments, sources=sources, **options)
 
     return with_sources
+
+
+def url_options(command: Command) -> Command:
+    """Give a command `--url` and `--token-env`, and hand them over as `url` and `token`."""
+
+    @click.option("--url", default="", help="Of a gateway that listens, to ask it instead.")
+    @click.option("--token-env", metavar="NAME", help="The variable with a token for --url.")
+    @wraps(command)
+    def with_url(*arguments: object, url: str, token_env: str | None, **options: object) -> object:
+        token = read_token(url, token_env)
+        return command(*arguments, url=url, token=token, **options)
+
+    return with_url
+
+
+def read_token(url: str | None, token_env: str | None) -> str:
+    """The token in a variable; empty if none is named.
+
+    Raises:
+        UsageError: there is no address for it.
+        RefusedError: there is no such variable.
+    """
+    if token_env and not url:
+        raise click.UsageError("--token-env is for --url.")
+    token = os.environ.get(token_env, "") if token_env else ""
+    if token_env and not token:
+        raise RefusedError(f"--token-env {token_env}: there is no such variable.")
+    return token
 
 
 def _sources(config: str | None, folder: str | None, imports: tuple[str, ...]) -> Sources:

@@ -101,7 +101,7 @@ def _status() -> Status:
     asking: list[dict[str, str]] = []
     if existing_store() is not None:
         servers, renamed, proposed, asking = _stored_totals(ask_seconds)
-    return Status(mode, problem, *_clients(), servers, renamed, proposed, asking, _gateways())
+    return Status(mode, problem, *_clients(), servers, renamed, proposed, asking, find_gateways())
 
 
 def _stored_totals(
@@ -131,7 +131,7 @@ def _stored_totals(
     return servers, renamed, undecided, asking
 
 
-def _gateways() -> list[str]:
+def find_gateways() -> list[str]:
     """The gateways that run now with the same state folder, each with its process and address."""
     from pipeguard.runtime.start import GUARD_NAME
 

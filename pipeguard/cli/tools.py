@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import TYPE_CHECKING
+from functools import wraps
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
 from pipeguard.cli._groups import CommandGroup
-from pipeguard.cli._sources import source_options
+from pipeguard.cli._sources import source_options, url_options
 from pipeguard.errors import InputError
 from pipeguard.unicode.display import those_there_are, visible, visible_lines
 
@@ -18,10 +19,35 @@ if TYPE_CHECKING:
 
     from pipeguard.firewall.protocol.json_values import JsonObject
     from pipeguard.gateway.catalog import CatalogTool
-    from pipeguard.gateway.gateway import Gateway
     from pipeguard.gateway.sources import Inspector, Sources
 
 MOST_FOUND = 50
+
+
+class _Gateway(NamedTuple):
+    """The gateway that is asked.
+
+    Attributes:
+        sources: of the servers to start; None to ask one that runs.
+        url: its address; or empty.
+        token: for it; or empty.
+    """
+
+    sources: Sources | None
+    url: str
+    token: str
+
+
+def _gateway_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options that say which gateway it asks, and hand it over as `asked`."""
+
+    @wraps(command)
+    def asking(
+        *arguments: object, sources: Sources | None, url: str, token: str, **options: object
+    ) -> object:
+        return command(*arguments, asked=_Gateway(sources, url, token), **options)
+
+    return url_options(source_options(asking))
 
 
 @click.group(
@@ -32,14 +58,16 @@ MOST_FOUND = 50
 def command() -> None:
     """Find, describe and call the tools behind `pipeguard serve`, as an agent would.
 
-    The servers that it takes are started for that, and ended again. What waits for approval is not
-    there. A tool is called by its public name (memory__read_graph), by server and tool
-    (memory/read_graph), or by the tool's own name where no other has it.
+    The servers that it takes are started for that, and ended again; with --url, a gateway that
+    listens is asked, and nothing is started. What waits for approval is not there. A tool is called
+    by its public name (memory__read_graph), by server and tool (memory/read_graph), or by the
+    tool's own name where no other has it.
 
     \b
     Examples:
       pipeguard tools search "create an issue"
       pipeguard tools list --server github
+      pipeguard tools list --url http://127.0.0.1:8080 --token-env GATEWAY_TOKEN
       pipeguard tools call memory__read_graph
     """  # noqa: D301  click reads the mark
 
@@ -49,8 +77,8 @@ def command() -> None:
 @click.option("--limit", type=click.IntRange(1, MOST_FOUND), default=5, help="At most so many (5).")
 @click.option("--server", metavar="NAME", help="Only tools of this server.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
-@source_options
-def search(sources: Sources, query: str, limit: int, server: str | None, *, as_json: bool) -> None:
+@_gateway_options
+def search(asked: _Gateway, query: str, limit: int, server: str | None, *, as_json: bool) -> None:
     """Find the tools that QUERY is about, in the order in which an agent gets them.
 
     \b
@@ -65,7 +93,7 @@ def search(sources: Sources, query: str, limit: int, server: str | None, *, as_j
 
     async def work(inspector: Inspector) -> int:
         only = None if server is None else Filter(servers=[_known_server(inspector, server)])
-        found = inspector.gateway.catalog.search(query, limit, only)
+        found = inspector.catalog.search(query, limit, only)
         if as_json:
             rows = [
                 {
@@ -84,10 +112,10 @@ def search(sources: Sources, query: str, limit: int, server: str | None, *, as_j
             click.echo(visible_lines(menu.results(found)))
         if not found:
             click.echo("No approved tool matches. Try other words, or fewer.", err=True)
-            _say_absent(inspector.gateway, _only(server))
+            _say_missing(inspector, _only(server))
         return 0 if found else 1
 
-    _run(sources, work, _only(server))
+    _run(asked, work, _only(server))
 
 
 @command.command("list")
@@ -99,8 +127,8 @@ def search(sources: Sources, query: str, limit: int, server: str | None, *, as_j
     default="table",
     help="How (table).",
 )
-@source_options
-def list_(sources: Sources, server: str | None, output: str) -> None:
+@_gateway_options
+def list_(asked: _Gateway, server: str | None, output: str) -> None:
     """List the tools of all servers, and why a server has none.
 
     \b
@@ -110,10 +138,9 @@ def list_(sources: Sources, server: str | None, output: str) -> None:
     """  # noqa: D301  click reads the mark
 
     async def work(inspector: Inspector) -> int:
-        gateway = inspector.gateway
         if server is not None:
             _known_server(inspector, server)
-        tools = [tool for tool in gateway.catalog if server in (None, tool.server)]
+        tools = [tool for tool in inspector.catalog if server in (None, tool.server)]
         fields = [_fields(tool) for tool in tools]
         if output == "json":
             click.echo(json.dumps(fields, indent=2))
@@ -123,17 +150,17 @@ def list_(sources: Sources, server: str | None, output: str) -> None:
             click.echo(yaml.safe_dump(fields, sort_keys=False), nl=False)
         else:
             _print_table(tools)
-        _say_absent(gateway, _only(server))
+        _say_missing(inspector, _only(server))
         return 0
 
-    _run(sources, work, _only(server))
+    _run(asked, work, _only(server))
 
 
 @command.command("describe")
 @click.argument("name")
 @click.option("--json", "as_json", is_flag=True, help="As JSON: the whole definition.")
-@source_options
-def describe(sources: Sources, name: str, *, as_json: bool) -> None:
+@_gateway_options
+def describe(asked: _Gateway, name: str, *, as_json: bool) -> None:
     """Show all that an agent can know of a tool.
 
     \b
@@ -150,15 +177,15 @@ def describe(sources: Sources, name: str, *, as_json: bool) -> None:
         click.echo(written(whole) if as_json else visible_lines(menu.description(tool)))
         return 0
 
-    _run(sources, work, _of_tool(name))
+    _run(asked, work, _of_tool(name))
 
 
 @command.command("call")
 @click.argument("name")
 @click.argument("arguments", default="{}")
 @click.option("--json", "as_json", is_flag=True, help="As JSON: the whole result.")
-@source_options
-def call(sources: Sources, name: str, arguments: str, *, as_json: bool) -> None:
+@_gateway_options
+def call(asked: _Gateway, name: str, arguments: str, *, as_json: bool) -> None:
     """Call a tool with ARGUMENTS, a JSON object. It is judged and audited as an agent's call.
 
     \b
@@ -179,7 +206,7 @@ def call(sources: Sources, name: str, arguments: str, *, as_json: bool) -> None:
 
     async def work(inspector: Inspector) -> int:
         tool = await _known_tool(inspector, name)
-        answer = await inspector.request("tools/call", {"name": tool.public, "arguments": given})
+        answer = await inspector.call(tool, given)
         result, error = answer.get("result"), answer.get("error")
         if not isinstance(result, dict):
             message = error.get("message") if isinstance(error, dict) else "it failed"
@@ -187,7 +214,7 @@ def call(sources: Sources, name: str, arguments: str, *, as_json: bool) -> None:
         click.echo(written(result) if as_json else visible_lines(_text(result)))
         return 1 if result.get("isError") is True else 0
 
-    _run(sources, work, _of_tool(name))
+    _run(asked, work, _of_tool(name))
 
 
 def _only(server: str | None) -> Callable[[str], bool]:
@@ -203,20 +230,38 @@ def _of_tool(tool: str) -> Callable[[str], bool]:
 
 
 def _run(
-    sources: Sources,
-    work: Callable[[Inspector], Awaitable[int]],
-    only: Callable[[str], bool],
+    asked: _Gateway, work: Callable[[Inspector], Awaitable[int]], only: Callable[[str], bool]
 ) -> None:
-    from pipeguard.gateway.sources import inspect_tools
+    from pipeguard.gateway.sources import ask_gateway, inspect_tools
     from pipeguard.runtime.http import new_loop, prepare_threads
 
     async def inspecting() -> int:
         prepare_threads(asyncio.get_running_loop())
-        async with inspect_tools(sources, "error", only) as inspector:
+        if asked.sources is None:
+            opened = ask_gateway(asked.url, asked.token)
+        else:
+            opened = inspect_tools(asked.sources, "error", only)
+        async with opened as inspector:
             return await work(inspector)
 
+    if asked.sources is not None:
+        _say_running()
     with asyncio.Runner(loop_factory=new_loop) as runner:
         raise click.exceptions.Exit(runner.run(inspecting()))
+
+
+def _say_running() -> None:
+    """Say that a gateway runs, which has started the servers already."""
+    from pipeguard.cli.status import find_gateways
+
+    for gateway in find_gateways():
+        process, _, address = gateway.partition(", ")
+        if ":" in address and not address.endswith(":0"):
+            click.echo(
+                f"A gateway runs at {visible(address)} ({process}); this starts the servers again."
+                f" To ask it instead, add --url http://{visible(address)}",
+                err=True,
+            )
 
 
 def _fields(tool: CatalogTool) -> dict[str, object]:
@@ -238,24 +283,9 @@ def _print_table(tools: list[CatalogTool]) -> None:
         click.echo(visible(f"{tool.public:{width}}  {tool.effect.value:11}  {words}"))
 
 
-def _absent(gateway: Gateway) -> dict[str, str]:
-    """Why servers have no tools here, or not all, by name."""
-    from pipeguard.gateway.life import definitions_wait
-
-    absent = gateway.absent()
-    for name in gateway.waiting():
-        member = gateway.members[name]
-        stored_as = member.run.guard.name
-        why = (
-            f"{definitions_wait(member.waiting)} for approval: pipeguard approve {stored_as} --all"
-        )
-        absent.setdefault(name, why)
-    return absent
-
-
-def _say_absent(gateway: Gateway, concerns: Callable[[str], bool]) -> None:
+def _say_missing(inspector: Inspector, concerns: Callable[[str], bool]) -> None:
     """Say why servers have no tools here, or not all."""
-    for name, why in _absent(gateway).items():
+    for name, why in inspector.missing.items():
         if concerns(name):
             click.echo(visible_lines(f"{name}: {why}"), err=True)
 
@@ -274,7 +304,7 @@ async def _known_tool(inspector: Inspector, name: str) -> CatalogTool:
     """
     from pipeguard.gateway.catalog import tools_named
 
-    catalog = inspector.gateway.catalog
+    catalog = inspector.catalog
     tools = tools_named(catalog, name)
     if not tools and await inspector.start_all():
         tools = tools_named(catalog, name)
@@ -286,7 +316,7 @@ async def _known_tool(inspector: Inspector, name: str) -> CatalogTool:
     near = [near.public for near, _ in catalog.search(name, 3)]
     hint = f" Is it one of these: {', '.join(near)}?" if near else ""
     named = [server for server in inspector.servers if _of_tool(name)(server)]
-    _say_absent(inspector.gateway, named.__contains__ if named else _only(None))
+    _say_missing(inspector, named.__contains__ if named else _only(None))
     raise InputError(f"no approved tool is called {name}.{hint}")
 
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import click
 
-from pipeguard.cli._groups import RefusedError
+from pipeguard.cli._sources import read_token
 from pipeguard.errors import PipeGuardError
 from pipeguard.state.activity import ServerActivity
 from pipeguard.unicode.display import visible, visible_lines
@@ -172,11 +172,7 @@ def command(
       4  the store cannot be read
     """  # noqa: D301  click reads the mark
     is_once, as_json = flags["once"], flags["as_json"]
-    if token_env and not url:
-        raise click.UsageError("--token-env is for --url.")
-    token = os.environ.get(token_env, "") if token_env else ""
-    if token_env and not token:
-        raise RefusedError(f"--token-env {token_env}: there is no such variable.")
+    token = read_token(url, token_env)
     look = _by_audit(window) if url is None else _by_figures(url, token, window)
     if is_once:
         view = look()

@@ -61,6 +61,32 @@ class CatalogTool(NamedTuple):
     tags: tuple[str, ...] = ()
     is_held: bool = False
 
+    def to_json(self) -> JsonObject:
+        """All of it but its number, from which `from_json` makes the same."""
+        return {
+            "public": self.public,
+            "server": self.server,
+            "name": self.name,
+            "definition": self.definition,
+            "effect": self.effect.value,
+            "tags": [*self.tags],
+            "held": self.is_held,
+        }
+
+    @classmethod
+    def from_json(cls, key: int, value: JsonObject) -> CatalogTool:
+        """A tool of another gateway's catalogue, under a number of ours.
+
+        Raises:
+            ValueError: it is none; KeyError and TypeError likewise.
+        """
+        tags, definition = value["tags"], value["definition"]
+        if not isinstance(tags, list) or not isinstance(definition, dict):
+            raise TypeError("the gateway lists something other than tools")
+        public, server, name = (str(value[member]) for member in ("public", "server", "name"))
+        effect, is_held = Effect(str(value["effect"])), value["held"] is True
+        return cls(key, public, server, name, definition, effect, tuple(map(str, tags)), is_held)
+
     @property
     def title(self) -> str:
         """For people; empty where it has none."""
@@ -128,6 +154,15 @@ class Catalog:
         self._index = ToolIndex()
         self._texts: dict[int, tuple[CatalogTool, ToolText]] = {}  # what is indexed, by key
         self._is_published = self._is_indexed = True
+
+    @classmethod
+    def of_tools(cls, tools: Iterable[CatalogTool]) -> Catalog:
+        """A catalogue of tools that have their public names, as a running gateway lists them."""
+        catalog = cls()
+        catalog._public = {tool.public: tool for tool in tools}
+        catalog._by_key = {tool.key: tool for tool in catalog._public.values()}
+        catalog._is_indexed = False
+        return catalog
 
     def __len__(self) -> int:
         return len(self._find_published())

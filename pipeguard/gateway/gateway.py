@@ -17,7 +17,13 @@ from pipeguard.gateway.eras import Opening, find_meta
 from pipeguard.gateway.hub import SILENT, STARTING, Hub
 from pipeguard.gateway.leg import Leg, LegListener
 from pipeguard.gateway.legs import ClientRequest, ServedClient, Unavailable
-from pipeguard.gateway.life import MOST_FAILURES, MOST_REASON_CHARS, ServerState, State
+from pipeguard.gateway.life import (
+    MOST_FAILURES,
+    MOST_REASON_CHARS,
+    ServerState,
+    State,
+    definitions_wait,
+)
 from pipeguard.gateway.member import GatewayServer
 from pipeguard.gateway.menu import DEFAULT_LIMITS, MenuLimits, ToolMode
 from pipeguard.gateway.proposed_servers import ServerManagement
@@ -379,6 +385,15 @@ class Gateway(Hub):
     def waiting(self) -> list[str]:
         """The servers with definitions that wait for approval."""
         return [name for name, member in self.members.items() if member.waiting]
+
+    def describe_missing(self) -> dict[str, str]:
+        """Say why servers have no tools here, or not all, by name."""
+        missing = self.absent()
+        for name in self.waiting():
+            run, count = self.members[name].run, self.members[name].waiting
+            command = f"pipeguard approve {run.guard.name} --all"
+            missing.setdefault(name, f"{definitions_wait(count)} for approval: {command}")
+        return missing
 
     def may_see_all(self, who: str) -> bool:
         """True for a token without limits, but for its rate."""

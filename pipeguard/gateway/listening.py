@@ -44,6 +44,7 @@ from pipeguard.state.recorder import Recorder
 from pipeguard.transports.channel import AsyncChannel
 from pipeguard.transports.http import request_headers
 from pipeguard.transports.http.client.task_owners import SharingClient
+from pipeguard.transports.http.headers import JSON
 from pipeguard.transports.http.server.admission import WHO, RequestRefused, StoredTokens
 from pipeguard.transports.http.server.backend import (
     Backend,
@@ -58,7 +59,7 @@ from pipeguard.transports.http.server.backend import (
 from pipeguard.transports.http.server.listener import Listener, Readiness
 from pipeguard.transports.http.server.refusals import RefusalReason, Refusals
 from pipeguard.transports.http.server.sessions import Mirrored, Sessions
-from pipeguard.transports.judging import Judge, judge_frame
+from pipeguard.transports.judging import Judge, judge_frame, to_frame
 from pipeguard.transports.tasks import Tasks
 
 NAME = "gateway"
@@ -172,7 +173,7 @@ class FrontRecord:
 
 
 ALONE = "alone"
-SERVERS, METRICS = "/servers", "/metrics"
+SERVERS, METRICS, TOOLS = "/servers", "/metrics", "/tools"
 # Source: prometheus.io/docs/instrumenting/exposition_formats.
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -250,6 +251,7 @@ class GatewayListener:
         self._mount("", self._front.sessions, self._front.judge, partial(dial, self._gateway))
         self._gateway.count()
         self._routes.add([Route("GET", METRICS, without_body(self._metrics))])
+        self._routes.add([Route("GET", TOOLS, without_body(self._tools))])
         self.follow()
         refusals = Refusals(self._front.record.refusal)
         listener = Listener(
@@ -282,6 +284,20 @@ class GatewayListener:
             is_past = ago.isdecimal() and len(ago) < 6
             body = metrics.past_text(float(ago)) if is_past else metrics.text()
         return web.Response(body=body, headers={"Content-Type": METRICS_TYPE})
+
+    async def _tools(self, request: web.BaseRequest) -> web.StreamResponse:
+        """The tools that a client may call, and why its servers lack some, as JSON."""
+        await self._gateway.settle()
+        access = self._gateway.access(request.get(WHO, ""))
+        servers = access.servers("tools/call")
+        missing = self._gateway.describe_missing()
+        tools = access.filter_tools(self._gateway.catalog)
+        body: JsonObject = {
+            "servers": [*servers],
+            "missing": {name: why for name, why in missing.items() if name in servers},
+            "tools": [tool.to_json() for tool in tools],
+        }
+        return web.Response(body=await to_frame(body), content_type=JSON)
 
     def follow(self) -> None:
         """Keep an endpoint for each current server."""

@@ -1,4 +1,7 @@
-"""Recent activity of a running gateway's servers, by two looks at its `/metrics`."""
+"""Recent activity of a running gateway's servers, by two looks at its `/metrics`.
+
+Also fetches other paths of a running gateway.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ from pipeguard.errors import PipeGuardError
 from pipeguard.gateway.telemetry import PAST_AGE
 from pipeguard.state.activity import ServerActivity
 
-MOST_BYTES = 8 * 2**20  # of an answer: some 2 KB a server
+MOST_BYTES = 64 * 2**20  # of an answer: figures have some 2 KB a server, a tool some 1 KB
 PATIENCE_SECONDS = 5.0
 CALLS, VERDICTS = "pipeguard_call_seconds", "pipeguard_verdicts_total"
 UP, WAITING = "pipeguard_server_up", "pipeguard_definitions_waiting"
@@ -64,17 +67,44 @@ def scrape(url: str, token: str, now: float, seconds_ago: float = 0.0) -> Scrape
     Raises:
         PipeGuardError: it does not answer, or not with figures.
     """
+    query = f"?ago={seconds_ago:.0f}" if seconds_ago else ""
+    body = fetch(url, f"/metrics{query}", token)
+    try:
+        return _read(body.decode(), now)
+    except ValueError as error:
+        raise PipeGuardError(f"{url} does not answer with figures: {error}") from None
+
+
+def address_below(url: str, path: str) -> str:
+    """The address of a path of a gateway.
+
+    Args:
+        url: of the gateway: any path below it.
+        path: wanted.
+
+    Raises:
+        PipeGuardError: the first is no address.
+    """
     address = urlsplit(url)
     if address.scheme not in ("http", "https") or not address.netloc:
         raise PipeGuardError(f"{url} is not an address: try http://127.0.0.1:8080.")
-    target = f"{address.scheme}://{address.netloc}/metrics"
-    query = f"?ago={seconds_ago:.0f}" if seconds_ago else ""
+    return f"{address.scheme}://{address.netloc}{path}"
+
+
+def fetch(url: str, path: str, token: str, patience_seconds: float = PATIENCE_SECONDS) -> bytes:
+    """Fetch what a gateway answers at a path, with a bearer token or an empty one.
+
+    Raises:
+        PipeGuardError: it does not answer, or refuses.
+    """
+    whole = address_below(url, path)
+    target = whole.partition("?")[0]
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     try:
-        request = Request(f"{target}{query}", headers=headers)  # noqa: S310  its scheme is checked above
-        with build_opener(_NoRedirect).open(request, timeout=PATIENCE_SECONDS) as answer:
+        request = Request(whole, headers=headers)  # noqa: S310  its scheme is checked above
+        with build_opener(_NoRedirect).open(request, timeout=patience_seconds) as answer:
             body: bytes = answer.read(MOST_BYTES)
-        return _read(body.decode(), now)
+            return body
     except HTTPError as error:
         why = _REASONS.get(error.code, "is that the address of a gateway?")
         raise PipeGuardError(f"{target} answers {error.code}: {why}") from None

@@ -5,6 +5,7 @@ Reads all of them again when one has changed. Starts nothing.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -12,7 +13,9 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from yarl import URL
 
 from pipeguard.clients.catalog import clients_called
 from pipeguard.clients.entries import ServerEntry, read_config
@@ -21,9 +24,12 @@ from pipeguard.clients.machine import ConfigFile, Machine, find
 from pipeguard.config.directories import config_folder
 from pipeguard.config.effective_policy import load_wrap_policy
 from pipeguard.config.options import WrapOptions
-from pipeguard.errors import InputError, PolicyError, StateError
+from pipeguard.errors import InputError, PipeGuardError, PolicyError, StateError
 from pipeguard.firewall.protocol.json_values import JsonObject, serialise
+from pipeguard.firewall.protocol.strict_json import parse_json
+from pipeguard.gateway import menu
 from pipeguard.gateway.answers import dial
+from pipeguard.gateway.catalog import Catalog, CatalogTool
 from pipeguard.gateway.conversation import GatewayChannel
 from pipeguard.gateway.discovery import check_own, discovered_servers, read_own_text, watched_files
 from pipeguard.gateway.eras import REVISIONS
@@ -37,6 +43,9 @@ from pipeguard.rulebook.cache import load_engines
 from pipeguard.runtime.progress import COMPILING, say_if_slow
 from pipeguard.runtime.transports import AUTO
 from pipeguard.state.paths import existing_store
+from pipeguard.transports.channel import AsyncChannel
+from pipeguard.transports.http.client.streamable import StreamableChannel
+from pipeguard.transports.http.client.upstream import Remote, connect
 from pipeguard.version import VERSION
 
 FILE_NAME = "pipeguard.yaml"
@@ -282,7 +291,8 @@ def _headers(entry: ServerEntry) -> dict[str, str]:
 
 
 # --- inspection -------------------------------------------------------------------------
-# The gateway for a person at a terminal: its servers are started, asked, and ended.
+# The gateway for a person at a terminal: its servers are started, asked, and ended; or one that
+# runs is asked.
 
 STARTING = "starting the servers"
 # For which a person waits, who sees why: the first start of a package fetches it.
@@ -290,46 +300,140 @@ SETTLING_SECONDS = 60.0
 
 
 class Inspector:
-    """A conversation with a running gateway.
+    """A person's conversation with a gateway, of which the catalogue is known.
 
     Args:
-        gateway: whose servers have started, or failed to.
+        catalog: the tools.
         channel: a client's side of it.
-        servers: all that there are, also those that were not started.
+        servers: the names of all.
 
     Attributes:
-        gateway: as it was given.
-        servers: the names of all.
+        catalog: as it was given.
+        servers: likewise.
+        missing: why servers have no tools, or not all, by name.
     """
 
-    def __init__(
-        self, gateway: Gateway, channel: GatewayChannel, servers: Sequence[ServerSettings]
-    ) -> None:
-        self.gateway = gateway
-        self.servers = [server.name for server in servers]
-        self._settings = servers
+    def __init__(self, catalog: Catalog, channel: AsyncChannel, servers: Sequence[str]) -> None:
+        self.catalog = catalog
+        self.servers = servers
+        self.missing: Mapping[str, str] = {}
         self._channel = channel
         self._count = 0
 
     async def start_all(self) -> bool:
         """Start the servers that were not; True where there were some."""
-        if len(self.gateway.members) == len(self.servers):
-            return False
-        await self.gateway.apply(self._settings)
-        with say_if_slow(STARTING):
-            await self.gateway.settle(SETTLING_SECONDS)
-        return True
+        return False
+
+    async def open(self) -> None:
+        """Open the conversation."""
+        opening: JsonObject = {
+            "protocolVersion": REVISIONS[0],
+            "capabilities": {},
+            "clientInfo": {"name": "pipeguard", "version": VERSION},
+        }
+        await self.request("initialize", opening)
+
+    async def call(self, tool: CatalogTool, arguments: JsonObject) -> JsonObject:
+        """Call a tool; the answer has `result` or `error`."""
+        return await self.request("tools/call", {"name": tool.public, "arguments": arguments})
 
     async def request(self, method: str, params: JsonObject) -> JsonObject:
         """Ask something; the answer has `result` or `error`."""
         self._count += 1
-        request = {"jsonrpc": "2.0", "id": self._count, "method": method, "params": params}
-        await self._channel.write(json.dumps(request).encode())
+        await self._write({"id": self._count, "method": method, "params": params})
         while (frame := await self._channel.read()) is not None:
             message: JsonObject = json.loads(frame)
             if message.get("id") == self._count and "method" not in message:
                 return message
         return {"error": {"message": "the gateway ended"}}
+
+    async def _write(self, message: dict[str, object]) -> None:
+        await self._channel.write(json.dumps({"jsonrpc": "2.0", **message}).encode())
+
+
+class _StartedServers(Inspector):
+    """A gateway of our own, whose servers have started, or failed to.
+
+    Args:
+        gateway: with those that were needed.
+        channel: a client's side of it.
+        settings: of all servers.
+    """
+
+    def __init__(
+        self, gateway: Gateway, channel: GatewayChannel, settings: Sequence[ServerSettings]
+    ) -> None:
+        super().__init__(gateway.catalog, channel, [server.name for server in settings])
+        self._gateway = gateway
+        self._settings = settings
+
+    async def start_all(self) -> bool:
+        """Start the servers that were not; True where there were some."""
+        if len(self._gateway.members) == len(self.servers):
+            return False
+        await self._gateway.apply(self._settings)
+        await self.settle()
+        return True
+
+    async def settle(self) -> None:
+        """Wait for the servers."""
+        with say_if_slow(STARTING):
+            await self._gateway.settle(SETTLING_SECONDS)
+        self.missing = self._gateway.describe_missing()
+
+
+class _RunningGateway(Inspector):
+    """A gateway at an address, whose client we are."""
+
+    async def open(self) -> None:
+        """Open the conversation."""
+        await super().open()
+        await self._write({"method": "notifications/initialized"})
+
+    async def call(self, tool: CatalogTool, arguments: JsonObject) -> JsonObject:
+        """Call a tool by itself, or as the gateway's menu has it."""
+        await self.open()
+        result = (await self.request("tools/list", {})).get("result")
+        tools = result.get("tools") if isinstance(result, dict) else None
+        listed = tools if isinstance(tools, list) else []
+        names = [each.get("name") for each in listed if isinstance(each, dict)]
+        if menu.RETRIEVE not in names:
+            return await super().call(tool, arguments)
+        params: JsonObject = {"name": tool.public, "arguments": arguments}
+        variant = menu.CALL_OF[tool.effect]
+        return await self.request("tools/call", {"name": variant, "arguments": params})
+
+
+@asynccontextmanager
+async def ask_gateway(url: str, token: str) -> AsyncIterator[Inspector]:
+    """Talk to a gateway that listens at an address; nothing is started.
+
+    Args:
+        url: of the gateway: any path below it.
+        token: a bearer token, or empty: what it may not use is not there.
+
+    Raises:
+        PipeGuardError: it does not answer, or refuses.
+    """
+    from pipeguard.gateway.scraped_activity import address_below, fetch
+
+    try:
+        body = parse_json(await asyncio.to_thread(fetch, url, "/tools", token, SETTLING_SECONDS))
+        value: Any = body
+        tools = [CatalogTool.from_json(*each) for each in enumerate(value["tools"])]
+        servers, missing = list(map(str, value["servers"])), dict(value["missing"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise PipeGuardError(f"{url} does not list tools: {error}") from None
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    remote = Remote(URL(address_below(url, "/mcp")), headers)
+    async with connect(remote) as http:
+        channel = StreamableChannel(remote, http)
+        inspector = _RunningGateway(Catalog.of_tools(tools), channel, servers)
+        inspector.missing = missing
+        try:
+            yield inspector
+        finally:
+            await channel.close()
 
 
 @asynccontextmanager
@@ -357,16 +461,10 @@ async def inspect_tools(
     needed = [server for server in file.servers if only(server.name)]
     await gateway.apply(needed or file.servers)
     channel = await dial(gateway)
-    inspector = Inspector(gateway, channel, list(file.servers))
+    inspector = _StartedServers(gateway, channel, file.servers)
     try:
-        with say_if_slow(STARTING):
-            await gateway.settle(SETTLING_SECONDS)
-        opening: JsonObject = {
-            "protocolVersion": REVISIONS[0],
-            "capabilities": {},
-            "clientInfo": {"name": "pipeguard", "version": VERSION},
-        }
-        await inspector.request("initialize", opening)
+        await inspector.settle()
+        await inspector.open()
         yield inspector
     finally:
         await channel.close()

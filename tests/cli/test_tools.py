@@ -1,16 +1,20 @@
 """`pipeguard tools`: which servers a command starts, and which tool a name means."""
 
 import asyncio
+import json
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from pipeguard.cli._person import TOKEN_VARIABLE, new_token
 from pipeguard.gateway import gateway as gateways
 from pipeguard.gateway.sources import Sources, inspect_tools
 from pipeguard.rulebook.cache import load_engines
-from tests.gateway.served import actor, environment_of_state, write_servers
+from tests.gateway.served import ACTOR, ServedAt, actor, environment_of_state, write_servers
+from tests.listening import Process
 from tests.wrap.wrapped import PIPEGUARD, Object
 
 pytestmark = pytest.mark.real
@@ -88,7 +92,7 @@ def test_a_person_waits_longer_than_a_client_for_a_server_to_start(
 
     async def tools() -> list[str]:
         async with inspect_tools(Sources(str(path)), "warning") as inspector:
-            return [tool.public for tool in inspector.gateway.catalog]
+            return [tool.public for tool in inspector.catalog]
 
     assert "one__echo" in asyncio.run(tools())
 
@@ -133,3 +137,69 @@ def test_what_waits_is_named_where_nothing_is_found(tmp_path: Path) -> None:
     assert called.returncode != 0
     assert "pipeguard approve one --all" in called.stderr
     assert "two:" not in called.stderr
+
+
+@pytest.mark.parametrize("mode", ["search", "direct"])
+def test_a_gateway_that_listens_is_asked_and_starts_nothing(tmp_path: Path, mode: str) -> None:
+    trace = tmp_path / "trace"
+    count = (
+        f"open({str(trace)!r}, 'a').write('started '); "
+        "import os, sys; os.execv(sys.argv[1], sys.argv[1:])"
+    )
+    counted: Object = {
+        "command": sys.executable,
+        "args": ["-c", count, *ACTOR],
+        "trust": "first-use",
+    }
+    servers: dict[str, Object] = {"one": counted, "two": {"command": "/nowhere/at/all"}}
+    config = write_servers(tmp_path, servers, mode=mode)
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        address = f"127.0.0.1:{probe.getsockname()[1]}"
+
+    def tools(*words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*PIPEGUARD, "tools", *words],
+            capture_output=True,
+            text=True,
+            env=environment_of_state(tmp_path) | variables,
+            check=False,
+        )
+
+    commands = (
+        ("list", "-o", "json"),
+        ("search", "echo", "--json"),
+        ("describe", "echo"),
+        ("call", "one/echo", '{"text": "hello"}', "--json"),
+    )
+    options = ("--listen", address, "--config", str(config), "--token-env", "AGENT")
+    command = [*PIPEGUARD, "serve", *options]
+    token = {"AGENT": "a-token-of-the-tests"}
+    variables = {"PIPEGUARD_STATE_DIR": str(tmp_path / "state"), **token}
+    with Process(tmp_path / "log", command, variables, told_on_stderr=True) as served:
+        url = served.url
+        at = ("--url", url, "--token-env", "AGENT")
+        asked = [tools(*words, *at, **token) for words in commands]
+        assert [each.returncode for each in asked] == [0] * len(commands), asked
+        assert trace.read_text() == "started "
+        assert "two: " in asked[0].stderr, "why it has none"
+        refused = tools("list", "--url", url)
+        assert (refused.returncode, "--token-env NAME" in refused.stderr) == (1, True)
+        assert tools("list", "--url", url, "--config", str(config)).returncode == 2
+        started = [tools(*words, "--config", str(config)) for words in commands]
+        assert f"A gateway runs at {address} (process " in started[0].stderr
+        assert f"--url http://{address}" in started[0].stderr
+    assert trace.read_text() == "started " * 5
+    assert [each.stdout for each in asked] == [each.stdout for each in started]
+
+
+def test_a_gateway_lists_only_what_a_token_may_use(tmp_path: Path) -> None:
+    config = write_servers(tmp_path, {"one": actor(), "two": actor()})
+    person = {**environment_of_state(tmp_path), TOKEN_VARIABLE: new_token()[0]}
+    create = [*PIPEGUARD, "tokens", "create", "ci", "--server", "two"]
+    made = subprocess.run(create, env=person, capture_output=True, text=True, check=True)
+    with ServedAt(tmp_path, "--config", str(config)) as served:
+        options = ("--url", served.url, "--token-env", "CI", "-o", "json")
+        listing = [*PIPEGUARD, "tools", "list", *options]
+        person["CI"] = made.stdout.strip()
+        done = subprocess.run(listing, env=person, capture_output=True, text=True, check=True)
+    assert {tool["server"] for tool in json.loads(done.stdout)} == {"two"}
