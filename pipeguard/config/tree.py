@@ -95,10 +95,18 @@ class Node:
     shared: bool = False
     prefix: str = ""
     regions: list[Span] = field(default_factory=list)
+    _indexed: list[Member] | None = field(default=None, repr=False)
+    _count: int = field(default=0, repr=False)  # of them that `_by_key` has
+    _by_key: dict[str, Member] = field(default_factory=dict, repr=False)
 
     def member(self, key: str) -> Member | None:
         """The member with that key; of several the last, which most parsers use."""
-        return next((member for member in reversed(self.members) if member.key == key), None)
+        if self._indexed is not self.members:
+            self._indexed, self._count, self._by_key = self.members, 0, {}
+        if self._count < len(self.members):  # members of a list are only ever added
+            self._by_key |= {member.key: member for member in self.members[self._count :]}
+            self._count = len(self.members)
+        return self._by_key.get(key)
 
     def data(self) -> Value:
         """The value without positions; of members with the same key, the last."""
