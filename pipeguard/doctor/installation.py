@@ -72,7 +72,10 @@ def launcher(case: Case) -> Iterable[Diagnosis]:
         words = words_for(None, case.environment)
     except LauncherError as error:
         paths = "; ".join(line.strip() for line in str(error).splitlines()[1:-2])
-        yield wrong(f"this program has no lasting path: {paths}", install_command())
+        yield wrong(
+            f"clients need a path to pipeguard that lasts, and there is none: {paths}",
+            install_command(),
+        )
         return
     version = read_version(words)
     shown = shlex.join(words)

@@ -46,11 +46,9 @@ def isolation(case: Case) -> Iterable[Diagnosis]:
         if state.works:
             yield good(f"{state.name} works ({state.why})")
         elif works:
-            yield good(f"{state.name} does not, which is not needed: {state.why}")
+            yield good(f"{state.name} does not work, and is not needed: {state.why}")
         elif users:
-            yield wrong(
-                f"servers that are isolated do not start: {state.name}: {state.why}", _fix(state)
-            )
+            yield wrong(f"isolated servers do not start: {state.name}: {state.why}", _fix(state))
         else:
             yield note(f"servers cannot be isolated here: {state.name}: {state.why}", _fix(state))
     for engine in dict.fromkeys(users.values()):
@@ -68,7 +66,7 @@ def _unstartable(
     except LaunchError:
         chosen = engine
     if not any(state.works and state.name == chosen for state in states):
-        what = f"isolated by {engine}, which does not work, so that they do not start"
+        what = f"isolated by {engine}, which does not work, so they do not start"
         fix = "fix the engine, or undo the isolation: pipeguard setup --undo"
         yield wrong(f"{', '.join(users)}: {what}", fix)
 
@@ -77,20 +75,20 @@ def _second_wall() -> Iterable[Diagnosis]:
     """True if Landlock's rules hold in a sandbox, too."""
     landlock = try_landlock()
     if landlock.works:
-        yield good(f"in a sandbox Landlock's rules hold, too ({landlock.why})")
+        yield good(f"Landlock's rules also hold inside a sandbox ({landlock.why})")
         return
     compiler = f"install one (gcc or clang), then: {reinstall_command()}"
     fix = compiler if "no C compiler" in landlock.why else LANDLOCK_FIX
-    yield note(f"a sandbox is without Landlock, a second wall: {landlock.why}", fix)
+    yield note(f"sandboxes run without Landlock, the second wall: {landlock.why}", fix)
 
 
 def learning(_case: Case) -> Iterable[Diagnosis]:
     """True if it can be learned what a server needs."""
     state = try_learning()
     if state.works:
-        yield good("what a server needs can be learned (`wrap --isolate learn`)")
+        yield good("PipeGuard can learn what a server needs (`wrap --isolate learn`)")
     else:
-        yield note(f"what a server needs cannot be learned here: {state.why}", LEARN_FIX)
+        yield note(f"PipeGuard cannot learn here what a server needs: {state.why}", LEARN_FIX)
 
 
 def _users(case: Case) -> dict[str, str]:

@@ -35,7 +35,7 @@ NATIVE = {
         opener.native
     ),
     "the classifiers run in Python, a tenth as fast as in C": features.native,
-    "the network runs in numpy, a third as fast as in C and with 15 MB of memory more": (
+    "the network runs in numpy, a third as fast as in C and with 15 MB more memory": (
         network.native
     ),
 }
@@ -63,7 +63,7 @@ def engine(_case: Case) -> Iterable[Diagnosis]:
         version = getattr(hyperscan, "__version__", "")
         yield good(f"hyperscan {version}: {' '.join(text.split())}")
     else:
-        yield wrong("the scan engine does not find a word that is in a text", reinstall_command())
+        yield wrong("the scan engine misses a word in a test text", reinstall_command())
     in_numpy = [what for what, form in NATIVE.items() if not form()]
     if in_numpy:
         yield note(
@@ -99,7 +99,7 @@ def rules(_case: Case) -> Iterable[Diagnosis]:
     elif is_cached(packs):
         yield good(f"{what}, compiled in {seconds:.1f} s and stored in the cache")
     else:
-        yield good(f"{what}, compiled in {seconds:.1f} s, as at each start: see rules' cache")
+        yield good(f"{what}, compiled in {seconds:.1f} s, again at each start: see rules' cache")
 
 
 def cache(case: Case) -> Iterable[Diagnosis]:
@@ -134,7 +134,7 @@ def cache(case: Case) -> Iterable[Diagnosis]:
         names = (CACHE_DIR_VARIABLE, "XDG_CACHE_HOME")
         unset = " ".join(f"-u {name}" for name in names if case.environment.get(name))
         yield note(
-            f"a client that passes no variables on looks in {usual}, which has no rules",
+            f"a client that passes on no variables looks in {usual}, which has no compiled rules",
             f"env {unset} pipeguard doctor rules",
         )
 

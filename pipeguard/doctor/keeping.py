@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import shlex
@@ -16,10 +17,12 @@ from pipeguard.doctor.diagnosis import Case, Diagnosis, InstallationCheck, good,
 from pipeguard.errors import AuthError
 from pipeguard.installation import installed_extras, reinstall_command
 from pipeguard.state.paths import STATE_DIR_VARIABLE, STORE_NAME, state_folder
+from pipeguard.unicode.display import pluralize
 
 STATE_UNUSABLE = 4  # StateError.exit_code
 KEYRING_SECONDS = 10.0  # for an answer; after that, it waits for somebody to unlock it
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
+LEAST_BYTES = 2**17  # of room: a new store has 80 KiB
 _SERVICE = "pipeguard doctor"
 
 
@@ -32,11 +35,14 @@ def state(case: Case) -> Iterable[Diagnosis]:
     elif fix:
         yield note(f"others may list {folder}; its files are closed to them", fix)
     try:
-        tempfile.TemporaryFile(dir=folder).close()
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(LEAST_BYTES))  # a full disk takes an empty file
     except OSError as error:
+        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        way = "free some space" if is_full else f"chmod u+rwx {shlex.quote(str(folder))}"
         yield wrong(
             f"{folder} cannot be written: {(error.strerror or 'no reason given').lower()}",
-            f"chmod u+rwx {shlex.quote(str(folder))}, or name another in {STATE_DIR_VARIABLE}",
+            f"{way}, or name another in {STATE_DIR_VARIABLE}",
         )
         return
     named = f", as {STATE_DIR_VARIABLE} says" if case.environment.get(STATE_DIR_VARIABLE) else ""
@@ -63,7 +69,7 @@ def store(_case: Case) -> Iterable[Diagnosis]:
             return
         with opened.transaction():
             pins = opened.count_pins()
-    yield good(f"{path}: {pins} pins, {_megabytes(path)}")
+    yield good(f"{path}: {pluralize(pins, 'pin')}, {_megabytes(path)}")
 
 
 def audit(_case: Case) -> Iterable[Diagnosis]:
@@ -80,7 +86,7 @@ def audit(_case: Case) -> Iterable[Diagnosis]:
     if problems:
         first, count = problems[0], len(problems)
         yield wrong(
-            f"the audit was changed: {count} problem{'s' * (count > 1)}, the first: "
+            f"the audit was changed: {pluralize(count, 'problem')}, the first: "
             f"{first.chain or 'chains'}: {first.what}",
             "pipeguard audit verify",
         )
@@ -88,7 +94,7 @@ def audit(_case: Case) -> Iterable[Diagnosis]:
     with Store.open(path) as opened:
         listed = list(chains(opened))
     rows = sum(chain.length for chain in listed)
-    yield good(f"{rows} rows in {len(listed)} chains, unchanged")
+    yield good(f"{pluralize(rows, 'row')} in {pluralize(len(listed), 'chain')}, unchanged")
 
 
 def pins(_case: Case) -> Iterable[Diagnosis]:
@@ -104,7 +110,7 @@ def pins(_case: Case) -> Iterable[Diagnosis]:
         waiting = held_definitions(opened)
         servers = len(opened.servers())
     if not waiting:
-        yield good(f"of {servers} server{'s' * (servers != 1)}; nothing waits for your approval")
+        yield good(f"of {pluralize(servers, 'server')}; nothing waits for your approval")
         return
     names = ", ".join(entry.target for entry in waiting[:3]) + (", …" if len(waiting) > 3 else "")
     count = "1 definition waits" if len(waiting) == 1 else f"{len(waiting)} definitions wait"
@@ -137,7 +143,7 @@ def logins(case: Case) -> Iterable[Diagnosis]:
     stored = LoginStore().logins()
     if stored and extra.EXTRA not in installed_extras():
         yield wrong(
-            f"none of {len(stored)} can be renewed without the extra {extra.EXTRA!r}",
+            f"no login can be renewed without the extra {extra.EXTRA!r}",
             reinstall_command(extra.EXTRA),
         )
     for login in stored:

@@ -81,7 +81,7 @@ def proxies(case: Case) -> Iterable[Diagnosis]:
         )
     if fine:
         hosts = sorted({_show(url) for scheme, url in named.items() if scheme in _PROXIED})
-        yield good(f"reached: {', '.join(hosts)}" if hosts else "none for HTTP")
+        yield good(f"reachable: {', '.join(hosts)}" if hosts else "none for HTTP")
 
 
 def trust(case: Case) -> Iterable[Diagnosis]:
@@ -120,8 +120,8 @@ def loopback(_case: Case) -> Iterable[Diagnosis]:
     except OSError as error:
         why = (error.strerror or type(error).__name__).lower()
         yield wrong(
-            f"127.0.0.1 cannot be listened on and called ({why}): no `pipeguard auth login`, "
-            "and no `wrap --listen`",
+            f"PipeGuard cannot listen on 127.0.0.1 and connect to it ({why}), so `auth login` and "
+            "`wrap --listen` do not work",
             "ip link set lo up, or allow it in the sandbox or firewall that this runs in",
         )
         return

@@ -36,7 +36,7 @@ def completion(case: Case) -> Iterable[Diagnosis]:
     """True if the user's shell completes commands, servers, rules and events."""
     shell = detect_shell(case.environment)
     if shell is None:
-        yield good("for bash, zsh, fish and PowerShell; your shell is another one")
+        yield good("available for bash, zsh, fish and PowerShell, not for your shell")
     elif is_installed(shell, case.environment, case.user_folder):
         yield good(f"installed for {shell}")
     else:

@@ -87,7 +87,7 @@ def test_a_cache_that_others_may_write_is_closed_by_its_command(alone: Path) -> 
     (told,) = judging.cache(case)
     assert (told.state, "everybody could write" in told.what) == (DiagnosisState.WRONG, True)
     (slow,) = judging.rules(case)  # it is not used, and not written to
-    assert "as at each start" in slow.what
+    assert "again at each start" in slow.what
     subprocess.run(["sh", "-ec", told.fix], check=True)
     (ready,) = judging.rules(case)
     assert "from the cache" in ready.what
@@ -102,7 +102,7 @@ def test_a_cache_that_cannot_be_written_is_told(
     monkeypatch.setenv("PIPEGUARD_CACHE_DIR", place)
     case = Case.here()
     (rules,) = judging.rules(case)
-    assert "as at each start" in rules.what
+    assert "again at each start" in rules.what
     (told,) = judging.cache(case)
     assert (told.state, place in told.what) == (DiagnosisState.WRONG, True)
     assert not alone.exists()

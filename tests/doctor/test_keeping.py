@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import sqlite3
+import subprocess
 import sys
 import threading
 from contextlib import closing
@@ -24,7 +26,7 @@ from pipeguard.doctor.diagnosis import Case, DiagnosisState
 from pipeguard.state.audit import Audit, AuditEntry
 from pipeguard.state.store import Store
 from tests.auth.conftest import KEYRING
-from tests.doctor.examined import Person
+from tests.doctor.examined import RUN, Person
 from tests.people import share
 from tests.snapshot import Snapshot
 from tests.state.samples import held, seen
@@ -87,6 +89,25 @@ def test_what_cannot_be_used_is_told(person: Person, snapshot: Snapshot) -> None
     person.environment["PIPEGUARD_STATE_DIR"] = "/proc/sys"
     with person.here():
         snapshot.commands("doctor-state-read-only", checks)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="mounts a small disk in a namespace of its own")
+def test_a_disk_without_room_for_a_store_is_told(person: Person) -> None:
+    person.state.mkdir(mode=0o700, parents=True)
+    mount = f"mount -t tmpfs -o size=64k,mode=700 none {shlex.quote(str(person.state))}"
+    apart = ["unshare", "--mount", "--map-root-user", "sh", "-c"]
+    if subprocess.run([*apart, mount], capture_output=True, check=False).returncode:
+        pytest.skip("no namespaces here")
+    done = subprocess.run(
+        [*apart, f"{mount} && exec {shlex.join(RUN)} state"],
+        env=person.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 4, done
+    assert "cannot be written: no space left on device" in done.stdout
+    assert "do:  free some space, or name another in PIPEGUARD_STATE_DIR" in done.stdout
 
 
 def test_a_store_that_is_damaged_inside_is_told(person: Person) -> None:
