@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeguard.cli._person import Person
-from pipeguard.errors import PolicyError
 from pipeguard.state.decisions import save_decision, wall_entry
 from pipeguard.unicode.display import visible
 
@@ -41,15 +40,6 @@ def find_offer(event: AuditedEvent, port: int | None, *, is_wide: bool) -> WallG
     if is_wide and (grant is None or grant.kind not in PATHS):
         raise click.UsageError("--wide is for a folder that a server was refused.")
     return grant
-
-
-def why_not_given(event: AuditedEvent) -> str:
-    """Say why `pipeguard allow` would refuse what a server wanted; empty if it would not."""
-    try:
-        find_offer(event, None, is_wide=False)
-    except PolicyError as error:
-        return "" if "--wide" in str(error) else str(error)
-    return ""
 
 
 def give(event: AuditedEvent, grant: WallGrant, path: str, *, dry_run: bool, as_json: bool) -> None:

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import functools
 import json
-import re
-import sys
-from datetime import UTC, datetime, timedelta
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -22,36 +18,21 @@ from pipeguard.state.audit import (
     AuditFilter,
     AuditRow,
     as_fields,
-    chains,
     count_pings,
     parse_findings,
     rows,
 )
-from pipeguard.state.missing import read_notes
+from pipeguard.state.export import export_lines
 from pipeguard.state.paths import store_path
+from pipeguard.state.row_filter import ACTIONS, WOULD
 from pipeguard.state.store import Store
-from pipeguard.state.timestamps import utc_text
-from pipeguard.state.verification import verify
+from pipeguard.state.timestamps import parse_moment
+from pipeguard.state.verification import describe_gap, examine
 from pipeguard.unicode.display import pluralize, visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-ACTIONS = (
-    "allow",
-    "warn",
-    "redact",
-    "cut",
-    "ask",
-    "block",
-    "approve",
-    "reject",
-    "forget",
-    "revoke",
-    "propose",
-    "withdraw",
-    "prune",
-)
 LISTED = 50  # rows of `list` by default: about two screens
 
 
@@ -59,15 +40,8 @@ def _since(context: click.Context, option: click.Parameter, value: str | None) -
     """A point in time, given as such or as an age, in the form that rows are compared with."""
     if value is None:
         return ""
-    ago = re.fullmatch(r"(\d{1,6})([mhdw])", value)
     try:
-        if ago:
-            unit = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}[ago[2]]
-            moment = datetime.now(UTC) - timedelta(**{unit: int(ago[1])})
-        else:
-            moment = datetime.fromisoformat(value)
-            moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        return utc_text(moment)
+        return parse_moment(value)
     except (ValueError, OverflowError) as error:
         raise click.BadParameter(
             f"{value!r} is not a time: try 2h, 7d, 2026-03-02 or 2026-03-02T10:00Z.",
@@ -87,7 +61,7 @@ def _filters(limit: int) -> Callable[[Callable[..., None]], Callable[..., None]]
         click.option("--action", type=click.Choice(ACTIONS), help="Only with this action."),
         click.option(
             "--would",
-            type=click.Choice(("redact", "cut", "ask", "block")),
+            type=click.Choice(WOULD),
             help="Only what `mode: observe` let pass and `enforce` would have stopped this way.",
         ),
         click.option(
@@ -183,11 +157,7 @@ def verify_chains(*, heads: bool, as_json: bool) -> None:
       0  the audit is intact
       1  it is not, and each problem is listed
     """  # noqa: D301  click reads the mark
-    problems = verify(store_path())
-    with Store.open(store_path()) as store:
-        listed = list(chains(store))
-        gaps = [_note(row) for row in rows(store, AuditFilter(rule="audit.gap"))]
-    gaps += [note.sentence() for note in read_notes(store_path())]
+    problems, listed, gaps = examine(store_path())
     if as_json:
         fields = {
             "problems": [problem._asdict() for problem in problems],
@@ -225,33 +195,9 @@ def export(wanted: AuditFilter, *, form: str) -> None:
     In CSV, a text that a spreadsheet would run as a formula gets an apostrophe in front, and
     control characters are shown by their code points.
     """
-    writer = csv.writer(sys.stdout)
     with Store.open(store_path()) as store:
-        for i, row in enumerate(rows(store, wanted)):
-            fields = as_fields(row)
-            if form == "jsonl":
-                click.echo(json.dumps(fields, separators=(",", ":")))
-                continue
-            if i == 0:
-                writer.writerow(fields)
-            fields["findings"] = row.entry.findings
-            writer.writerow(_cell(value) for value in fields.values())
-
-
-def _cell(value: object) -> object:
-    """Make a value safe for a spreadsheet and a terminal: peers choose names.
-
-    No formula (OWASP, CSV Injection) and no escape sequence. A spreadsheet may also split a line
-    at semicolons, so a formula may follow one, in quotes too, which the spreadsheet removes.
-    """
-    if not isinstance(value, str):
-        return value
-    text = _AFTER_SEMICOLON.sub(r"\1'", visible(value))
-    return f"'{text}" if text.lstrip()[:1] in _FORMULA else text
-
-
-_FORMULA = frozenset("=+-@＝＋－＠")
-_AFTER_SEMICOLON = re.compile(f"(;[\x22' ]*)(?=[{''.join(map(re.escape, sorted(_FORMULA)))}])")
+        for line in export_lines(rows(store, wanted), is_csv=form == "csv"):
+            click.echo(line)
 
 
 _TITLES = ("time", "event", "server", "action", "what", "why, and what it took")
@@ -265,7 +211,7 @@ def _cells(row: AuditRow) -> tuple[str, ...]:
     most = next((action for action in ("block", "ask", "cut", "redact") if action in would), "")
     why = (
         _describe_decision(entry, findings)
-        or (f"{rules}: {_note(row)}" if entry.kind == "gap" else rules),
+        or (f"{rules}: {describe_gap(row)}" if entry.kind == "gap" else rules),
         _cost(entry),
         f"token {entry.token}" if entry.token else "",
     )
@@ -292,12 +238,6 @@ def _cost(entry: AuditEntry) -> str:
     if entry.duration_ms is None:
         return ""
     return f"{entry.duration_ms:.1f} ms, {entry.request_bytes} + {entry.frame_bytes} bytes"
-
-
-def _note(row: AuditRow) -> str:
-    """The text of a row about missing rows, with its time."""
-    notes = [str(finding.get("note", "")) for finding in parse_findings(row.entry)]
-    return f"{'; '.join(notes)} ({' '.join(filter(None, (row.entry.time, row.entry.event)))})"
 
 
 def _page(fields: dict[str, object]) -> str:

@@ -22,68 +22,36 @@ from pipeguard.rulebook.reference import usual_action
 from pipeguard.rulebook.rule_texts import FAMILIES
 from pipeguard.state.decisions import SinceThen
 from pipeguard.state.exceptions import (
-    STOPPED,
-    decisive,
     differences,
     enforced_action,
     find_event,
     is_wall,
     stopping,
 )
+from pipeguard.state.explanation import (
+    GIVEN_BY_NOW,
+    describe_outcome,
+    describe_request,
+    describe_rule,
+    describe_wall_outcome,
+    describe_way,
+    find_example,
+    list_decisions,
+    merge_passages,
+    rule_fields,
+)
 from pipeguard.state.paths import existing_store, store_path
-from pipeguard.state.schema import MAX_NAME_CHARS
 from pipeguard.state.store import Store
 from pipeguard.unicode.display import cut, pluralize, quote, suggestion, visible
 from pipeguard.version import VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection
 
     from pipeguard.detect.rules.rule import Rule
     from pipeguard.isolation import GivenNow
     from pipeguard.state.exceptions import AuditedEvent
 
-
-# ---  walls -----------------------------------------------------------------------------
-# What `pipeguard explain` says of what an isolated server did not get, in words for each kind.
-
-GIVE = "Give the server exactly that:"
-GIVEN_BY_NOW = "Nothing: your policy now grants what the server wanted."
-_KINDS = {
-    "isolation.read": "to read {}",
-    "isolation.write": "to change {}",
-    "isolation.port": "port {} of this machine",
-}
-_FAILED = "The server is isolated. What it wanted is granted, but could not be reached."
-_REFUSED = "The server is isolated, and did not get what it wanted."
-
-
-def is_file(finding: dict[str, str]) -> bool:
-    """True if a failed answer named a file that the server is not given."""
-    return is_wall(finding["rule"]) and bool(finding.get("pointer"))
-
-
-def describe_outcome(event: AuditedEvent) -> str:
-    """Say what became of a server's request; empty for an event that is no wall."""
-    if not event.findings or not all(is_wall(each["rule"]) for each in event.findings):
-        return ""
-    if all(map(is_file, event.findings)):
-        return _REFUSED
-    if any(each["rule"] == "egress.failed" for each in event.findings):
-        return _FAILED
-    return _REFUSED if event.action == "block" else ""
-
-
-def describe_request(finding: dict[str, str]) -> str:
-    """Describe what a server wanted, as the end of a sentence."""
-    subject = finding.get("path") or finding.get("excerpt", "")
-    host = finding.get("host", "")
-    text = _KINDS.get(finding["rule"], "{}").format(subject)
-    leads = host and finding["rule"] == "egress.address" and not subject.startswith(host)
-    return f"{host}, whose name leads to {text}" if leads else text
-
-
-# --- explain ----------------------------------------------------------------------------
 
 WIDTH = 88  # characters of a line
 SAMPLE_CHARS = 160  # shown of an example: two lines
@@ -92,14 +60,6 @@ _REPORT = "A false alarm? What you can publish of it:"
 _MESSAGES = {"result": "the result of ", "error": "the error of ", "notification": "notification "}
 
 _USUAL = {Action.BLOCK: "blocked", Action.CUT: "cut out of a result"}
-_OUTCOMES = {
-    "allow": "PipeGuard let it pass.",
-    "warn": "PipeGuard let it pass, with a warning.",
-    "redact": "PipeGuard let it pass, with placeholders in place of what it found.",
-    "cut": "PipeGuard let it pass without the passages below; a line is in place of each.",
-    "ask": "PipeGuard had it wait for your decision.",
-    "block": "PipeGuard blocked it.",
-}
 
 
 @click.command("explain", short_help="Explain a rule or an event.")
@@ -125,7 +85,7 @@ def command(what: str, *, full: bool, redacted: bool, as_json: bool) -> None:
         fields = rule_fields(rules[what])
         click.echo(json.dumps(fields, indent=2) if as_json else _rule_page(rules[what]))
     elif dot and name and (about := FAMILIES.get(what) or FAMILIES.get(family)):
-        fields = {"rule": what, "why": about, "fix": find_remedy(what).advice, **_way(what)}
+        fields = {"rule": what, "why": about, "fix": find_remedy(what).advice, **describe_way(what)}
         click.echo(json.dumps(fields, indent=2) if as_json else _family_page(what, about))
     elif family.islower():
         raise PipeGuardError(_explain_unknown(what, rules))
@@ -158,37 +118,6 @@ def _explain_unknown(what: str, rules: dict[str, Rule]) -> str:
     return f"no rule is called {what!r}.{near}\n  List them:  pipeguard rules list"
 
 
-def rule_fields(rule: Rule) -> dict[str, object]:
-    """A rule for programs, with an example of what it finds."""
-    return {
-        "rule": rule.id,
-        "title": rule.title,
-        "severity": rule.severity.name.lower(),
-        "confidence": rule.confidence.name.lower(),
-        "default_action": usual_action(rule).name.lower(),
-        "surfaces": sorted(surface.value for surface in rule.surfaces),
-        "places": list(rule.places),
-        "views": sorted(view.value for view in rule.views),
-        "why": rule.why,
-        "fix": rule.fix,
-        **_way(rule.id),
-        "owasp": rule.owasp,
-        "example": example(rule),
-        "near_miss": texts(rule.passes[0])[0],
-    }
-
-
-def _way(rule: str) -> dict[str, object]:
-    """Describe the remedy for a rule, as JSON."""
-    remedy = find_remedy(rule)
-    return {"way": remedy.way.value, "policy_key": remedy.key}
-
-
-def example(rule: Rule) -> str:
-    """The rule's first sample, with its recipe filled in."""
-    return texts(rule.matches[0])[0]
-
-
 def _rule_page(rule: Rule) -> str:
     surface = min(rule.surfaces, key=lambda surface: surface.value)
     outcome = _USUAL.get(usual_action(rule), "noted as a warning")
@@ -205,7 +134,7 @@ def _rule_page(rule: Rule) -> str:
             _label("Do", rule.fix),
             _label("Allow", find_remedy(rule.id).advice),
             "",
-            _label("Finds", cut(visible(example(rule)), SAMPLE_CHARS)),
+            _label("Finds", cut(visible(find_example(rule)), SAMPLE_CHARS)),
             _label("Passes", cut(visible(texts(rule.passes[0])[0]), SAMPLE_CHARS)),
             _label("Place", f"as in {sample_place(rule, surface)}; the text is made up"),
             *([_label("OWASP", rule.owasp)] if rule.owasp else []),
@@ -220,7 +149,7 @@ def _family_page(name: str, about: str) -> str:
 
 def _event_fields(event: AuditedEvent, rules: dict[str, Rule]) -> dict[str, Any]:
     now, since = _now(event), SinceThen.find(event)
-    findings = [finding | _words(finding["rule"], rules) for finding in event.findings]
+    findings = [finding | describe_rule(finding["rule"], rules) for finding in event.findings]
     return {
         "event": event.name,
         "time": event.time,
@@ -232,31 +161,19 @@ def _event_fields(event: AuditedEvent, rules: dict[str, Rule]) -> dict[str, Any]
         "given_now": now is not None,
         "decisions": since.fields(),
         "allowed_by": since.exempting or None,
-        "commands": [
-            command for _, command in _decisions(event, now, _why_not_given(event), since)
-        ],
+        "commands": [command for _, command in _decisions(event, now, since)],
     }
-
-
-def _words(rule: str, rules: dict[str, Rule]) -> dict[str, str]:
-    if rule in rules:
-        return {"title": rules[rule].title, "why": rules[rule].why, "fix": rules[rule].fix}
-    about = FAMILIES.get(rule) or FAMILIES.get(rule.partition(".")[0])
-    if about is None:
-        return {"title": "", "why": "This rule is no longer installed.", "fix": ""}
-    return {"title": "", "why": about, "fix": find_remedy(rule).advice}
 
 
 def _head(event: AuditedEvent, now: GivenNow | None) -> list[str]:
     """Say what happened, to what, of which server, and when."""
     what = " ".join(filter(None, (event.method, event.tool)))
     unnamed = "an HTTP request" if event.kind == "refusal" else "a message"
-    what = what or ("what it said" if describe_outcome(event) else unnamed)
-    usual = _OUTCOMES.get(event.action, f"PipeGuard's action was {event.action}.")
+    what = what or ("what it said" if describe_wall_outcome(event) else unnamed)
     server = f"server {event.server}" if event.server else "the gateway itself"
     about = f"{_MESSAGES.get(event.kind, '')}{what}; {server}; {event.time}"
     return [
-        f"{click.style(event.name, bold=True)}: {describe_outcome(event) or usual}",
+        f"{click.style(event.name, bold=True)}: {describe_outcome(event)}",
         *([] if now is None else [_wrap(now.holds)]),
         _label("What", visible(about)),
     ]
@@ -272,9 +189,9 @@ def _event_page(event: AuditedEvent, rules: dict[str, Rule], *, is_full: bool) -
     leading = stopping(event) or list(event.findings)
     all_rules = list(dict.fromkeys(each["rule"] for each in event.findings))
     for rule in all_rules if is_full else [each["rule"] for each in leading[:1]]:
-        words = _words(rule, rules)
+        words = describe_rule(rule, rules)
         lines += ["", visible(": ".join(filter(None, (rule, words["title"]))))]
-        passages = _passages(event.findings if is_full else leading, rule, is_full=is_full)
+        passages = merge_passages(event.findings if is_full else leading, rule, with_places=is_full)
         for finding in passages if is_full else passages[:SHOWN_PASSAGES]:
             lines += _passage_lines(finding, event, is_past=now is not None, is_full=is_full)
         if not is_full and len(passages) > SHOWN_PASSAGES:
@@ -283,10 +200,7 @@ def _event_page(event: AuditedEvent, rules: dict[str, Rule], *, is_full: bool) -
         what_to_do = fix if now is None else GIVEN_BY_NOW
         about = (("Why", words["why"]), ("Do", what_to_do))
         lines += [_label(label, visible(text)) for label, text in about if text]
-    lines += [
-        "",
-        *(f"{label}  {command}" for label, command in _decisions(event, now, refused, since)),
-    ]
+    lines += ["", *(f"{label}  {command}" for label, command in _decisions(event, now, since))]
     if event.findings and not is_full:
         others = len(all_rules) - 1
         more = f"All of it, with {pluralize(others, 'more rule')}:" if others else "All of it:"
@@ -294,18 +208,6 @@ def _event_page(event: AuditedEvent, rules: dict[str, Rule], *, is_full: bool) -
     if leading and not is_wall(leading[0]["rule"]) and not event.is_of_demo:
         lines.append(f"{_REPORT}  pipeguard explain {event.name} --redacted")
     return "\n".join(lines).rstrip()
-
-
-def _passages(
-    findings: Iterable[dict[str, str]], rule: str, *, is_full: bool
-) -> list[dict[str, str]]:
-    """The findings of a rule, without those that a person takes for another one."""
-    passages: dict[tuple[str, ...], dict[str, str]] = {}
-    for finding in findings:
-        if finding["rule"] == rule:
-            place = _read_place(finding) if is_full else ()
-            passages.setdefault((*place, _read_words(finding)), finding)
-    return list(passages.values())
 
 
 def _redacted_fields(event: AuditedEvent) -> dict[str, Any]:
@@ -362,16 +264,6 @@ def _redacted_page(fields: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _read_place(finding: dict[str, str]) -> tuple[str, ...]:
-    return finding.get("place", ""), finding.get("pointer", ""), finding.get("action", "")
-
-
-def _read_words(finding: dict[str, str]) -> str:
-    """The words of a passage: readings of it may begin at another blank."""
-    text = finding.get("excerpt", "") or finding.get("note", "")
-    return text.strip(" .,;:\n")
-
-
 def _passage_lines(
     finding: dict[str, str], event: AuditedEvent, *, is_past: bool, is_full: bool
 ) -> list[str]:
@@ -398,7 +290,7 @@ def _passage_lines(
 
 def _now(event: AuditedEvent) -> GivenNow | None:
     """The grant of what an isolated server was refused, if the policy holds it now."""
-    if not describe_outcome(event):
+    if not describe_wall_outcome(event):
         return None
     from pipeguard.isolation import GivenNow
 
@@ -408,41 +300,16 @@ def _now(event: AuditedEvent) -> GivenNow | None:
 def _why_not_given(event: AuditedEvent) -> str:
     if not any(is_wall(each["rule"]) for each in event.findings):
         return ""
-    from pipeguard.cli._give import why_not_given
+    from pipeguard.isolation import why_not_given
 
     return why_not_given(event)
 
 
 def _decisions(
-    event: AuditedEvent, now: GivenNow | None, refused: str, since: SinceThen
+    event: AuditedEvent, now: GivenNow | None, since: SinceThen
 ) -> list[tuple[str, str]]:
-    """The commands with which a person can decide about an event; models never see them."""
-    if event.is_of_demo:
-        return [("There is nothing to decide: it was played by", "pipeguard demo")]
-    if now is not None:
-        return [("Take it back:", now.command)]
-    if since.exempting:
-        return [("Take it back: remove the exception from", since.exempting)]
-    if not any(enforced_action(each) in STOPPED or is_file(each) for each in event.findings):
-        return []
-    steps = []
-    waiting = [f for f in event.findings if find_remedy(f["rule"]).way is Way.APPROVE]
-    if waiting and not since.is_approved:
-        tool = next((finding["tool"] for finding in waiting if finding.get("tool")), "")
-        is_whole = 0 < len(tool) < MAX_NAME_CHARS  # the audit cuts longer ones
-        target = quote(f"{event.server}/{tool}" if is_whole else event.server)
-        steps = [
-            ("Look at it:", f"pipeguard diff {target}"),
-            ("Accept it: ", f"pipeguard approve {target}"),
-        ]
-    way = find_remedy(decisive(stopping(event))).way
-    if way is Way.EXCEPTION and not since.is_open:
-        steps.append(("If you want it all the same:", f"pipeguard allow {event.name}"))
-    elif way is Way.GRANT and not refused:
-        steps.append((GIVE, f"pipeguard allow {event.name}"))
-    elif way is Way.POLICY:
-        steps.append(("Your policy is in the file that this names:", "pipeguard policy path"))
-    return steps
+    take_back = "" if now is None else now.command
+    return list_decisions(event, take_back, _why_not_given(event), since)
 
 
 def _wrap(text: str) -> str:

@@ -19,7 +19,6 @@ from pipeguard.cli._rules_report import (
     speed_fields,
     speed_page,
 )
-from pipeguard.cli.explain import rule_fields
 from pipeguard.config.directories import read
 from pipeguard.detect.scanning.engine import Engine, build, load_patterns
 from pipeguard.errors import RuleError
@@ -32,6 +31,7 @@ from pipeguard.rulebook.proof import prove_all, texts
 from pipeguard.rulebook.reference import usual_action
 from pipeguard.rulebook.rule_texts import FAMILIES
 from pipeguard.runtime.progress import COMPILING, say_if_slow
+from pipeguard.state.explanation import rule_fields
 from pipeguard.unicode.display import suggestion, visible
 
 if TYPE_CHECKING:

@@ -97,7 +97,7 @@ def _look_up(store: Path, name: str) -> AuditedEvent | None:
     with Store.open(store) as opened:
         for row in rows(opened, AuditFilter(event=name)):
             if row.entry.kind != DECISION:  # what is left of one that was removed for its age
-                return _to_event(row)
+                return to_event(row)
     return None
 
 
@@ -106,7 +106,8 @@ def is_wall(rule: str) -> bool:
     return rule.startswith(("egress.", "isolation."))
 
 
-def _to_event(row: AuditRow) -> AuditedEvent:
+def to_event(row: AuditRow) -> AuditedEvent:
+    """The verdict that a row is about."""
     entry = row.entry
     names = entry.event, entry.time, row.server, entry.tool, entry.method, entry.action
     return AuditedEvent(*names, tuple(parse_findings(entry)), entry.kind, entry.frame_bytes)
@@ -210,7 +211,7 @@ def held_events(store: Store, since: str) -> list[AuditedEvent]:
     recent = [row for row in rows(store, AuditFilter(since=since)) if row.entry.findings != "[]"]
     told = "".join(row.entry.findings for row in recent)  # each wait that is over is named there
     return [
-        _to_event(row)
+        to_event(row)
         for row in recent
         if row.entry.action == "ask"
         and not re.search(rf"event {re.escape(row.entry.event)}(?!\w)", told)
@@ -229,7 +230,7 @@ def stopped_events(store: Store, since: str, limit: int) -> list[AuditedEvent]:
         StateError: the store cannot be read.
     """
     found = [
-        _to_event(row)
+        to_event(row)
         for action in STOPPED
         for row in rows(store, AuditFilter(since=since, action=action, limit=limit))
         if row.entry.event

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -34,3 +35,24 @@ def now_text() -> str:
     from datetime import UTC, datetime
 
     return utc_text(datetime.now(UTC), "seconds")
+
+
+def parse_moment(text: str) -> str:
+    """A moment in the form of the store, given as such or as an age: `2h`, `7d`, `2026-03-02`.
+
+    Raises:
+        ValueError: the text is neither.
+    """
+    from datetime import UTC, datetime, timedelta
+
+    ago = re.fullmatch(r"([0-9]{1,6})([mhdw])", text)
+    try:
+        if ago:
+            unit = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}[ago[2]]
+            moment = datetime.now(UTC) - timedelta(**{unit: int(ago[1])})
+        else:
+            moment = datetime.fromisoformat(text)
+            moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return utc_text(moment)
+    except OverflowError as error:
+        raise ValueError(text) from error

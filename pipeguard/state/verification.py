@@ -7,13 +7,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipeguard.state.audit import COLUMNS, PRUNED, Chain, chains, hash_of_row, hash_row, make_row
+from pipeguard.state.audit import (
+    COLUMNS,
+    PRUNED,
+    AuditFilter,
+    Chain,
+    chains,
+    hash_of_row,
+    hash_row,
+    make_row,
+    parse_findings,
+    rows,
+)
 from pipeguard.state.database import translated_errors
+from pipeguard.state.missing import read_notes
 from pipeguard.state.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from pipeguard.state.audit import AuditRow
 
 
 class Problem(NamedTuple):
@@ -28,6 +42,39 @@ class Problem(NamedTuple):
     chain: str
     seq: int
     what: str
+
+
+class Examination(NamedTuple):
+    """A look at the whole audit.
+
+    Attributes:
+        problems: what is not as it was written.
+        chains: all chains, the oldest first.
+        gaps: what could not be recorded in time, a sentence each; that is no change.
+    """
+
+    problems: list[Problem]
+    chains: list[Chain]
+    gaps: list[str]
+
+
+def examine(path: Path) -> Examination:
+    """Verify the audit, and list its chains and gaps.
+
+    Raises:
+        StateError: the store cannot be read.
+    """
+    problems = verify(path)
+    with Store.open(path) as store:
+        listed = list(chains(store))
+        gaps = [describe_gap(row) for row in rows(store, AuditFilter(rule="audit.gap"))]
+    return Examination(problems, listed, gaps + [note.sentence() for note in read_notes(path)])
+
+
+def describe_gap(row: AuditRow) -> str:
+    """The text of a row about missing rows, with its time."""
+    notes = [str(finding.get("note", "")) for finding in parse_findings(row.entry)]
+    return f"{'; '.join(notes)} ({' '.join(filter(None, (row.entry.time, row.entry.event)))})"
 
 
 def verify(path: Path) -> list[Problem]:

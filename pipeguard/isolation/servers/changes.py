@@ -64,6 +64,15 @@ def find_wall_grant(event: AuditedEvent, port: int | None, *, is_wide: bool) -> 
     return find_grant(event.findings, this_host(), port, is_wide=is_wide)
 
 
+def why_not_given(event: AuditedEvent) -> str:
+    """Say why `pipeguard allow` would refuse what a server wanted; empty if it would not."""
+    try:
+        find_wall_grant(event, None, is_wide=False)
+    except PolicyError as error:
+        return "" if "--wide" in str(error) else str(error)
+    return ""
+
+
 class GrantChange(NamedTuple):
     """The change of a policy file that gives a server something.
 

@@ -1,0 +1,245 @@
+"""Calls by the audit: a request and its answer as one, and the counts of the last hour.
+
+A row does not name the row that it answers. A request and its answer are of one chain, method and
+tool; the answer has the request's length, and its duration leads back to the request's time.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter, defaultdict
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, NamedTuple
+
+from pipeguard.state.audit import (
+    COLUMNS,
+    MOST_LOOKED_AT,
+    AuditRow,
+    find_rows,
+    last_number,
+    make_row,
+    parse_findings,
+)
+from pipeguard.state.database import translated_errors
+from pipeguard.state.timestamps import to_utc_text
+
+if TYPE_CHECKING:
+    from pipeguard.state.row_filter import RowFilter
+    from pipeguard.state.store import Store
+
+HOUR_SECONDS, BIN_SECONDS = 3600, 30
+BUSY_ROWS, BUSY_SECONDS = 500, 10  # so many rows in so short a time: 50 in a second
+SLOW_MS = 500
+_APART_SECONDS = 0.25  # by which the clocks of a request and its answer may differ
+_REACH_ROWS = 400  # of a chain, between a request and its answer
+_ORDER = ("allow", "warn", "redact", "cut", "ask", "block")
+# Messages that somebody waits for, and what was noticed of others.
+_SHOWN = (
+    "kind NOT IN ('approval', 'proposal', 'retention', 'gap') AND method <> 'ping'"
+    " AND (action <> 'allow' OR kind IN ('request', 'result', 'error'))"
+)
+_COUNTED = "(duration_ms IS NOT NULL OR (kind = 'request' AND action IN ('block', 'ask')))"
+
+
+class AuditedCall(NamedTuple):
+    """A call, or another message.
+
+    Attributes:
+        number: of its newest row in the store.
+        row: the row that decided, which an event's page explains.
+        request: its request, if the audit has it.
+        answer: likewise.
+    """
+
+    number: int
+    row: AuditRow
+    request: AuditRow | None
+    answer: AuditRow | None
+
+    @property
+    def rule(self) -> str:
+        """The rule that decided; empty if none found anything."""
+        return next((each["rule"] for each in parse_findings(self.row.entry)), "")
+
+    @property
+    def sent_bytes(self) -> tuple[int | None, int | None]:
+        """The bytes to the server and from it; None if nobody knows."""
+        request = self.request.entry.frame_bytes if self.request else None
+        if self.answer is not None and request is None:
+            request = self.answer.entry.request_bytes
+        if self.request is not None and self.request.entry.action in {"block", "ask"}:
+            request = request if self.answer else 0
+        answer = self.answer.entry.frame_bytes if self.answer else None
+        first = self.request or self.answer or self.row
+        asks = (first is self.request) == (first.entry.direction == "to-server")
+        return (request, answer) if asks else (answer, request)
+
+
+class CallPage(NamedTuple):
+    """Calls, the newest first.
+
+    Attributes:
+        calls: the calls.
+        older: as in `FoundRows`.
+    """
+
+    calls: list[AuditedCall]
+    older: int
+
+
+def find_calls(
+    store: Store, where: RowFilter, *, limit: int, before: int = 0, hides_passed: bool = False
+) -> CallPage:
+    """Find the newest calls of which a row fits a filter.
+
+    Raises:
+        StateError: the store cannot be read.
+    """
+    only = f"{_SHOWN} AND action <> 'allow'" if hides_passed else _SHOWN
+    rows, older = find_rows(store, where, limit=2 * limit + 1, before=before, only=only)
+    calls = []
+    for number, first, second in _pair(store, rows, before):
+        request, answer = (first, second) if _is_request(first) else (second, first)
+        if answer is not None and answer.entry.duration_ms is None:
+            answer = None
+        decided = max(filter(None, (first, second)), key=_gravity)
+        if where.fits_verdict(decided.entry.action):
+            calls.append(AuditedCall(number, decided, request, answer))
+    if len(calls) > limit:
+        calls, older = calls[:limit], calls[limit - 1].number
+    return CallPage(calls, older)
+
+
+def _gravity(row: AuditRow) -> int:
+    return _ORDER.index(row.entry.action) if row.entry.action in _ORDER else 0
+
+
+def _is_request(row: AuditRow) -> bool:
+    return row.entry.kind == "request"
+
+
+def _pair(
+    store: Store, rows: list[tuple[int, AuditRow]], before: int
+) -> list[tuple[int, AuditRow, AuditRow | None]]:
+    """Each row with its counterpart, among the rows or else in the store."""
+    answers: defaultdict[tuple[object, ...], list[int]] = defaultdict(list)
+    partner: dict[int, AuditRow] = {}
+    merged: set[int] = set()
+    by_number = dict(rows)
+    for number, row in rows:
+        if row.entry.duration_ms is not None:
+            answers[_key(row)].append(number)
+        elif _is_request(row) and (waiting := answers.get(_key(row))):
+            nearest = min(waiting, key=lambda each: _distance(row, by_number[each]))
+            if _distance(row, by_number[nearest]) < _APART_SECONDS:
+                waiting.remove(nearest)
+                partner[nearest] = row
+                merged.add(number)
+    pairs = []
+    for number, row in rows:
+        if number in merged:
+            continue
+        other = partner.get(number)
+        if other is None and (found := _look_up(store, row)) is not None:
+            if before and found[0] >= before:
+                continue  # the page before this one has it
+            other = found[1]
+        pairs.append((number, row, other))
+    return pairs
+
+
+def _key(row: AuditRow) -> tuple[object, ...]:
+    entry = row.entry
+    size = entry.frame_bytes if _is_request(row) else entry.request_bytes
+    return row.chain, entry.method, entry.tool, size
+
+
+def _distance(request: AuditRow, answer: AuditRow) -> float:
+    """Seconds between a request and the time at which an answer's request came."""
+    came = _seconds(answer.entry.time) - (answer.entry.duration_ms or 0) / 1000
+    return abs(came - _seconds(request.entry.time))
+
+
+def _seconds(moment: str) -> float:
+    return datetime.fromisoformat(moment).replace(tzinfo=UTC).timestamp()
+
+
+def _look_up(store: Store, row: AuditRow) -> tuple[int, AuditRow] | None:
+    """The counterpart of a row in the store."""
+    is_answer = row.entry.duration_ms is not None
+    if not is_answer and (not _is_request(row) or row.entry.action == "block"):
+        return None
+    first, last = row.seq + 1, row.seq + _REACH_ROWS
+    if is_answer:
+        first, last = row.seq - _REACH_ROWS, row.seq - 1
+    size = (
+        "kind = 'request' AND frame_bytes" if is_answer else "kind <> 'request' AND request_bytes"
+    )
+    with translated_errors(store.path):
+        found = store.connection.execute(
+            f"SELECT id, {COLUMNS} FROM audit WHERE chain = ? AND seq BETWEEN ? AND ?"  # noqa: S608  constants
+            f" AND method = ? AND tool = ? AND {size} = ?",
+            (row.chain, first, last, *_key(row)[1:]),
+        ).fetchall()
+    others = [(number, make_row(columns)) for number, *columns in found]
+    near = [
+        (_distance(*((other, row) if is_answer else (row, other))), number, other)
+        for number, other in others
+    ]
+    apart, number, other = min(near, default=(HOUR_SECONDS, 0, row), key=lambda each: each[0])
+    return (number, other) if apart < _APART_SECONDS else None
+
+
+def is_busy(store: Store, now: float) -> bool:
+    """True while so many rows come in that nobody can read them.
+
+    Raises:
+        StateError: the store cannot be read.
+    """
+    with translated_errors(store.path):
+        row = store.connection.execute(
+            "SELECT time FROM audit ORDER BY id DESC LIMIT 1 OFFSET ?", (BUSY_ROWS,)
+        ).fetchone()
+    return row is not None and row[0] > to_utc_text(now - BUSY_SECONDS)
+
+
+class HourCounts:
+    """Counts of the last hour, in bins; each look reads only the rows that came since the last."""
+
+    NAMES = ("calls", "block", "ask", "changed", "warn", "slow")
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._last = 0
+        self._bins: dict[int, Counter[str]] = {}
+
+    def look(self, store: Store, now: float) -> list[Counter[str]]:
+        """The counts in each bin, the oldest first.
+
+        Raises:
+            StateError: the store cannot be read.
+        """
+        with self._lock:
+            last = last_number(store)
+            if last < self._last:
+                self._last, self._bins = 0, {}
+            first = (int(now) - HOUR_SECONDS) // BIN_SECONDS + 1
+            self._add(store, max(self._last, last - MOST_LOOKED_AT), first)
+            self._last = last
+            self._bins = {at: counts for at, counts in self._bins.items() if at >= first}
+            span = range(first, first + HOUR_SECONDS // BIN_SECONDS)
+            return [self._bins.get(at, Counter()) for at in span]
+
+    def _add(self, store: Store, after: int, first: int) -> None:
+        with translated_errors(store.path):
+            for moment, *counts in store.connection.execute(
+                "SELECT substr(time, 1, 17) || iif(substr(time, 18, 1) < '3', '00Z', '30Z') AS bin,"  # noqa: S608  constants
+                f" sum({_COUNTED}), sum(action = 'block'), sum(action = 'ask'),"
+                " sum(action IN ('redact', 'cut')), sum(action = 'warn'),"
+                " sum(coalesce(duration_ms, 0) >= ?)"
+                f" FROM audit WHERE id > ? AND time >= ? AND {_SHOWN} GROUP BY bin",
+                (SLOW_MS, after, to_utc_text(first * BIN_SECONDS)),
+            ):
+                at = int(_seconds(moment)) // BIN_SECONDS
+                added = Counter(dict(zip(self.NAMES, counts, strict=True)))
+                self._bins[at] = self._bins.get(at, Counter()) + added

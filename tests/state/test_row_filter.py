@@ -1,0 +1,153 @@
+"""The filter that a person types: it reads everything or says what is wrong."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeguard.state.audit import Audit, AuditEntry, find_rows, stream_rows
+from pipeguard.state.calls import find_calls
+from pipeguard.state.row_filter import FIELDS, WrongFilterError, parse_filter
+from pipeguard.state.store import Store
+
+VALUES = {
+    "verdict": ("allow", "block", "asks"),
+    "would": ("cut", "block"),
+    "since": ("1d", "2026-03-02", "3w"),
+    "slower": ("500ms", "1.5s", "2m"),
+    "larger": ("10kb", "7B", "1mb"),
+}
+WORD = st.text(st.characters(exclude_characters='"'), min_size=1, max_size=12)
+PIECES = st.one_of(
+    st.sampled_from(['"', ",", "-", ":", " ", "*", *(f"{name}:" for name in FIELDS)]),
+    st.sampled_from([value for values in VALUES.values() for value in values]),
+    st.text(max_size=8),
+)
+ENTRY = AuditEntry(
+    *("2026-03-02T10:00:00.000Z", "Claude Code 2.1", "to-server", "request", "tools/call"),
+    *("read_[x]", "block", "AAAAAAAA.c1", "0" * 64, 2000),
+    '[{"rule":"secrets.github-token","would":"block"}]',
+)
+ANSWER = ENTRY._replace(
+    time="2026-03-02T10:00:00.700Z",
+    direction="to-client",
+    kind="result",
+    action="allow",
+    event="AAAAAAAA.s1",
+    frame_bytes=90_000,
+    findings="[]",
+    token="ci",
+    request_bytes=2000,
+    duration_ms=700.0,
+)
+
+
+@given(st.lists(PIECES, max_size=12).map("".join))
+def test_any_text_is_read_or_told_what_is_wrong(text: str) -> None:
+    read, problem = None, ""
+    try:
+        read = parse_filter(text)
+    except WrongFilterError as error:
+        problem = str(error)
+    if read is None:
+        assert problem
+        return
+    assert parse_filter(str(read)) == read
+    condition, values = read.to_sql()
+    assert condition.count("?") == len(values)
+
+
+@given(st.sampled_from(FIELDS), st.lists(WORD, min_size=1, max_size=3), st.booleans())
+def test_values_of_names_come_back_as_they_were(name: str, values: list[str], is_not: bool) -> None:
+    values = list(VALUES.get(name, values))
+    text = f"{'-' * is_not}{name}:" + ",".join(f'"{value}"' for value in values)
+    (term,) = parse_filter(text).terms
+    wanted = ["ask" if value == "asks" and name == "verdict" else value for value in values]
+    assert (term.field, list(term.values), term.is_not) == (name, wanted, is_not)
+
+
+WRONG = {
+    "srver:x": "Did you mean `server`",
+    "verdict:blok": "is one of allow, warn",
+    "since:yesterday": "since:1d",
+    "slower:fast": "slower:500ms",
+    'tool:"x': "no second one",
+    "tool:": "needs a value",
+    "-": "says nothing",
+    "x " * 21: "at most 20 parts",
+    "x" * 501: "at most 500 characters",
+}
+
+
+@pytest.mark.parametrize(("text", "reason"), WRONG.items(), ids=str)
+def test_what_is_wrong_is_said_with_what_is_possible(text: str, reason: str) -> None:
+    with pytest.raises(WrongFilterError, match=reason):
+        parse_filter(text)
+
+
+FOUND = {  # which of the two rows fit: the request, the answer
+    "": "qa",
+    "server:weather": "qa",
+    "server:weather,files": "qa",
+    "server:fil*": "",
+    "-server:weather": "",
+    "tool:read_[x]": "qa",
+    "tool:read_[*": "qa",
+    "tool:read_?x]": "",
+    'client:"claude code"': "qa",
+    "token:ci": "a",
+    "-token:ci": "q",
+    "verdict:block,cut": "q",
+    "-verdict:allow": "q",
+    "rule:secrets": "q",
+    "rule:secrets.*": "q",
+    "rule:secret": "",
+    "would:block": "q",
+    "event:AAAAAAAA.s1": "a",
+    "since:2026-03-02T10:00:00.500Z": "a",
+    "slower:500ms": "a",
+    "slower:1s": "",
+    "larger:50kb": "a",
+    "larger:2kb -larger:50kb": "q",
+    "GitHub-Token": "q",
+    "weather -slower:500ms": "q",
+    "%": "",
+}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    opened = Store.open(tmp_path / "pipeguard.db")
+    Audit(opened, "AAAAAAAA", "weather", "").append_many([ENTRY, ANSWER])
+    return opened
+
+
+@pytest.mark.parametrize(("text", "rows"), FOUND.items(), ids=str)
+def test_a_filter_finds_rows(text: str, rows: str, store: Store) -> None:
+    with store:
+        found = [row.entry for _, row in find_rows(store, parse_filter(text), limit=9).rows]
+        assert found == [{"q": ENTRY, "a": ANSWER}[each] for each in reversed(rows)]
+        assert [row.entry for row in stream_rows(store, parse_filter(text))] == found[::-1]
+
+
+def test_a_request_and_its_answer_are_one_call(store: Store) -> None:
+    warned = ENTRY._replace(action="warn", time="2026-03-02T10:00:01.000Z", event="AAAAAAAA.c2")
+    answer = ANSWER._replace(time="2026-03-02T10:00:01.700Z", event="AAAAAAAA.s2")
+    waits = ENTRY._replace(action="allow", time="2026-03-02T10:00:02.000Z", event="AAAAAAAA.c3")
+    ping = ENTRY._replace(action="allow", method="ping", event="")
+    with store:
+        Audit(store, "AAAAAAAA", "weather", "").append_many([warned, answer, waits, ping])
+        calls = find_calls(store, parse_filter(""), limit=9).calls
+        shown = [(call.row.entry.event, bool(call.answer), call.sent_bytes) for call in calls]
+        assert shown == [
+            ("AAAAAAAA.c3", False, (2000, None)),
+            ("AAAAAAAA.c2", True, (2000, 90_000)),  # the graver of the two rows decides
+            ("AAAAAAAA.c1", True, (2000, 90_000)),
+        ]
+        (one,) = find_calls(store, parse_filter("verdict:warn"), limit=9).calls
+        assert one.answer is not None  # it is looked up, though the filter leaves it out
+        assert find_calls(store, parse_filter("verdict:allow slower:1ms"), limit=9).calls == []
+        first = find_calls(store, parse_filter(""), limit=2)
+        second = find_calls(store, parse_filter(""), limit=2, before=first.older)
+        assert [call.row.entry.event for call in second.calls] == ["AAAAAAAA.c1"]
