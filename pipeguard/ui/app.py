@@ -10,7 +10,7 @@ from aiohttp import web
 
 from pipeguard.errors import StateError
 from pipeguard.state.store import Store
-from pipeguard.ui import waiting
+from pipeguard.ui import audit_page, live, waiting
 from pipeguard.ui.page import COOKIE, ENTER, HEADERS, PAGE, STATIC, MenuEntry, Page, guard, problem
 
 MOST_FORM_BYTES = 64 * 1024
@@ -22,8 +22,8 @@ TYPES = {
     "idiomorph.js": "text/javascript",
     "icon.svg": "image/svg+xml",
 }
-MENU = (MenuEntry("Waiting", "/"),)
-PAGES = (waiting,)
+MENU = (MenuEntry("Waiting", "/"), MenuEntry("Live", "/live"), MenuEntry("Audit", "/audit"))
+PAGES = (waiting, live, audit_page)
 
 
 def make_app(page: Page) -> web.Application:

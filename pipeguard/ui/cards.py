@@ -35,7 +35,7 @@ from pipeguard.state.exceptions import (
 from pipeguard.state.proposals import Proposal, ProposalState, proposals
 from pipeguard.state.review import HeldDefinition, held_definitions
 from pipeguard.state.timestamps import to_utc_text
-from pipeguard.ui.text import foreign, sentence
+from pipeguard.ui.text import foreign, sentence, show_own
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -219,12 +219,15 @@ _REFUSE = CardAnswer(
 )
 
 
-def _heading(event: AuditedEvent, rule: str) -> Markup:
+def write_heading(event: AuditedEvent, rule: str) -> Markup:
+    """A sentence that says what happened, and because of what."""
     template = _HEADINGS.get(rule) or _HEADINGS.get(rule.partition(".")[0], "{tool} was stopped")
     finding = stopping(event)[0] if stopping(event) else {}
     subject = finding.get("host") or finding.get("path") or finding.get("excerpt", "")
     tool = event.tool or finding.get("tool", "") or event.method or "a message"
-    return sentence(template, tool=foreign(tool), server=event.server, subject=foreign(subject))
+    return sentence(
+        template, tool=foreign(tool), server=show_own(event.server), subject=foreign(subject)
+    )
 
 
 def _allow_once(*, is_waiting: bool) -> CardAnswer:
@@ -248,8 +251,8 @@ def _call_card(event: AuditedEvent) -> Card:
         kind="call",
         group=HOLDS_UP,
         server=event.server,
-        heading=_heading(event, rule),
-        title=_heading(event, rule),
+        heading=write_heading(event, rule),
+        title=write_heading(event, rule),
         what="A call asks",
         since=event.time,
         last=event.time,
@@ -302,8 +305,8 @@ def _stopped_card(key: tuple[str, ...], alike: list[AuditedEvent]) -> Card:
         kind=kind,
         group=STOPPED,
         server=event.server,
-        heading=_heading(event, rule),
-        title=_heading(event, rule),
+        heading=write_heading(event, rule),
+        title=write_heading(event, rule),
         what="A wall of isolation" if kind == "wall" else "Stopped",
         since=alike[-1].time,
         last=event.time,

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 NAME_CHARS = 100  # of a name in a sentence
 TEXT_CHARS = 4000  # of a text in a box
+_MARK = Markup('<mark>{}</mark><span class="n"><span class="hid">mark </span>{}</span>')
 _DRAWN = re.compile(r"⟨U\+[0-9A-F]{4,6}(?: .)?⟩")  # as `visible` writes it
 
 
@@ -49,13 +50,19 @@ def foreign_text(text: str, marks: Iterable[str] = (), limit_chars: int = TEXT_C
         marks: passages of it that are marked with their numbers, from 1.
         limit_chars: what is longer is cut.
     """
-    drawn = _draw(visible_lines(text[: limit_chars + 1]), limit_chars)
+    written = cut(visible_lines(text[: limit_chars + 1]), limit_chars)
+    spans: list[tuple[int, int, int]] = []
     for number, passage in enumerate(marks, 1):
-        whole = _draw(visible_lines(passage), limit_chars)
-        label = Markup('<mark>{}</mark><span class="n"><span class="hid">mark </span>{}</span>')
-        marked = label.format(whole, number) if whole else ""
-        drawn = drawn.replace(whole, marked, 1) if whole else drawn
-    return drawn
+        words = visible_lines(passage)
+        at = written.find(words) if words else -1
+        if at >= 0 and all(at >= end or at + len(words) <= begin for begin, end, _ in spans):
+            spans.append((at, at + len(words), number))
+    drawn, position = Markup(), 0
+    for begin, end, number in sorted(spans):
+        drawn += _draw(written[position:begin], limit_chars)
+        drawn += _MARK.format(_draw(written[begin:end], limit_chars), number)
+        position = end
+    return drawn + _draw(written[position:], limit_chars)
 
 
 def _draw(shown: str, limit_chars: int) -> Markup:
@@ -64,7 +71,7 @@ def _draw(shown: str, limit_chars: int) -> Markup:
     return Markup(_DRAWN.sub(lambda m: f'<span class="cp">{m[0]}</span>', escaped))  # noqa: S704  escaped above
 
 
-def when(moment: str) -> Markup:
+def when(moment: str, *, with_ms: bool = False) -> Markup:
     """A time of the store (ISO 8601, UTC), as the user's clock shows it."""
     try:
         parsed = datetime.fromisoformat(moment)
@@ -72,10 +79,22 @@ def when(moment: str) -> Markup:
         return Markup("<span>at a time that is not known</span>")
     local = parsed.replace(tzinfo=parsed.tzinfo or UTC).astimezone()
     is_today = local.date() == datetime.now().astimezone().date()
-    shown = local.strftime("%H:%M:%S" if is_today else "%-d %B, %H:%M")
+    written = local.strftime("%H:%M:%S" if is_today else "%-d %B, %H:%M")
+    if with_ms and is_today:
+        written += f".{local.microsecond // 1000:03d}"
     return Markup('<time datetime="{}">{}</time>').format(
-        local.isoformat(timespec="seconds"), shown
+        local.isoformat(timespec="seconds"), written
     )
+
+
+def show_own(text: str, limit_chars: int = NAME_CHARS) -> Markup:
+    """A name that the user gave, or one of ours, with all that hides in it."""
+    return _draw(visible(text[: limit_chars + 1]), limit_chars)
+
+
+def duration(milliseconds: float) -> str:
+    """A time that something took."""
+    return f"{milliseconds:.0f} ms" if milliseconds < 1000 else f"{milliseconds / 1000:.1f} s"
 
 
 def size(count: float | None) -> str:
@@ -97,7 +116,8 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters.update(foreign=foreign, foreign_text=foreign_text, when=when, size=size)
+    made.filters.update(foreign=foreign, foreign_text=foreign_text, shown=show_own)
+    made.filters.update(when=when, size=size, duration=duration)
     return made
 
 

@@ -3,24 +3,32 @@
 (() => {
   const source = new EventSource("/changes");
   let waits = false, busy = false;
+  // A person's open list and begun words stay; a page that takes long to draw is drawn less often.
+  const callbacks = {
+    beforeAttributeUpdated: (name, node) => !(name === "open" && node instanceof HTMLDetailsElement),
+    beforeNodeMorphed: (node) => !(node instanceof HTMLInputElement && node.type !== "hidden" && node.value !== node.defaultValue),
+  };
   const refresh = async () => {
     if (busy) { waits = true; return; }
     busy = true;
+    const began = performance.now();
     try {
       const answer = await fetch(location.href, { headers: { "X-Refresh": "1" } });
       if (answer.ok) {
         const page = new DOMParser().parseFromString(await answer.text(), "text/html");
         for (const id of ["main", "menu"]) {
           const now = document.getElementById(id), next = page.getElementById(id);
-          if (now && next) Idiomorph.morph(now, next, { ignoreActiveValue: true });
+          if (now && next) Idiomorph.morph(now, next, { ignoreActiveValue: true, callbacks });
         }
         document.title = page.title;
       }
     } finally {
-      busy = false;
-      if (waits) { waits = false; setTimeout(refresh, 200); }
+      const pause = Math.max(200, 9 * (performance.now() - began));
+      setTimeout(() => { busy = false; if (waits && !document.hidden) { waits = false; refresh(); } }, pause);
     }
   };
+  // While it is busy, a page also looks for the end of that, which changes nothing in the store.
+  setInterval(() => { if (!document.hidden && document.querySelector("[data-again]")) refresh(); }, 10000);
   source.onmessage = () => { if (!document.hidden) refresh(); else waits = true; };
   document.addEventListener("visibilitychange", () => { if (!document.hidden && waits) { waits = false; refresh(); } });
 })();

@@ -1,0 +1,127 @@
+"""The audit: its rows, their export, and whether they are as they were written."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from pipeguard.state.audit import find_rows, parse_findings, stream_rows
+from pipeguard.state.export import export_lines
+from pipeguard.state.store import Store
+from pipeguard.state.timestamps import now_text
+from pipeguard.state.verification import Examination, examine
+from pipeguard.ui.live import read_query
+from pipeguard.ui.page import HEADERS, PAGE, draw, with_store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pipeguard.state.audit import AuditRow
+    from pipeguard.state.row_filter import RowFilter
+
+SHOWN = 100  # rows of one page
+MOST_PROBLEMS = 50  # that are listed
+CHUNK_CHARS = 64 * 1024  # of an export, handed on at once
+_TYPES = {"jsonl": "application/x-ndjson", "csv": "text/csv"}
+
+
+@dataclass(slots=True)
+class ChainCheck:
+    """The last verification of the audit since the process began.
+
+    Attributes:
+        moment: when it ended (ISO 8601, UTC); empty if there was none.
+        result: its result.
+        task: the one that runs.
+    """
+
+    moment: str = ""
+    result: Examination | None = None
+    task: asyncio.Task[Examination] | None = None
+
+
+CHECK: web.AppKey[ChainCheck] = web.AppKey("check", ChainCheck)
+
+
+def add_routes(app: web.Application) -> None:
+    """Add the addresses of this page."""
+    app[CHECK] = ChainCheck()
+    app.router.add_get("/audit", _audit)
+    app.router.add_get("/audit/check", _show_check)
+    app.router.add_post("/audit/check", _check)
+    app.router.add_get("/audit/export", _export)
+
+
+async def _audit(request: web.Request) -> web.StreamResponse:
+    query, where, wrong, before = read_query(request)
+    rows: list[tuple[AuditRow, list[dict[str, str]]]] = []
+    older = 0
+    if where is not None:
+        found = await with_store(
+            request, lambda store: find_rows(store, where, limit=SHOWN, before=before)
+        )
+        rows, older = [(row, parse_findings(row.entry)) for _, row in found.rows], found.older
+    values = {"query": query, "wrong": wrong, "before": before, "rows": rows, "older": older}
+    return await draw(request, "audit.html", "Audit", check=request.app[CHECK], **values)
+
+
+async def _show_check(request: web.Request) -> web.StreamResponse:
+    return await draw(
+        request, "check.html", "The chain", check=request.app[CHECK], most=MOST_PROBLEMS
+    )
+
+
+async def _check(request: web.Request) -> web.StreamResponse:
+    """Verify the audit in a thread, once for all that ask meanwhile."""
+    check = request.app[CHECK]
+    if check.task is None:
+        check.task = asyncio.create_task(asyncio.to_thread(examine, request.app[PAGE].store))
+    task = check.task
+    try:
+        check.result, check.moment = await asyncio.shield(task), now_text()
+    finally:
+        if task.done() and check.task is task:
+            check.task = None
+    raise web.HTTPSeeOther("/audit/check")
+
+
+async def _export(request: web.Request) -> web.StreamResponse:
+    """Send all rows that fit, as a file; a slow reader holds up the thread that reads them."""
+    _, where, _, _ = read_query(request)
+    form = request.query.get("form", "jsonl")
+    if where is None or form not in _TYPES:
+        raise web.HTTPBadRequest(reason="The filter or the form of the file is wrong")
+    name = f"pipeguard-audit-{now_text()[:10]}.{form}"
+    response = web.StreamResponse(
+        headers={
+            **HEADERS,
+            "Content-Type": f"{_TYPES[form]}; charset=utf-8",
+            "Content-Disposition": f'attachment; filename="{name}"',
+        }
+    )
+    await response.prepare(request)
+    loop, path = asyncio.get_running_loop(), request.app[PAGE].store
+
+    def send() -> None:
+        with Store.open(path) as store:
+            for chunk in _chunks(store, where, is_csv=form == "csv"):
+                asyncio.run_coroutine_threadsafe(response.write(chunk), loop).result()
+
+    await asyncio.to_thread(send)
+    await response.write_eof()
+    return response
+
+
+def _chunks(store: Store, where: RowFilter, *, is_csv: bool) -> Iterator[bytes]:
+    lines: list[str] = []
+    chars = 0
+    for line in export_lines(stream_rows(store, where), is_csv=is_csv):
+        lines.append(f"{line}\n")
+        chars += len(line)
+        if chars >= CHUNK_CHARS:
+            yield "".join(lines).encode()
+            lines, chars = [], 0
+    yield "".join(lines).encode()

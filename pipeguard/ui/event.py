@@ -1,0 +1,296 @@
+"""One event: what happened, the findings, what the model was told, and what was decided since.
+
+The audit keeps no frames: an event shows what its findings have of it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+from aiohttp import web
+from markupsafe import Markup
+
+from pipeguard.firewall.finding import (
+    Action,
+    Confidence,
+    Finding,
+    Severity,
+    method_is_secret,
+    worst,
+)
+from pipeguard.firewall.session import replies
+from pipeguard.rulebook.packs import load_rules
+from pipeguard.rulebook.proof import texts
+from pipeguard.state.audit import AuditFilter, rows
+from pipeguard.state.decisions import SinceThen
+from pipeguard.state.exceptions import DECISION, decisive, is_wall, stopping, to_event
+from pipeguard.state.explanation import (
+    GIVEN_BY_NOW,
+    describe_outcome,
+    describe_request,
+    describe_rule,
+    describe_wall_outcome,
+    find_example,
+    list_decisions,
+    merge_passages,
+)
+from pipeguard.ui.cards import find_waiting, write_heading
+from pipeguard.ui.page import draw, with_store
+from pipeguard.ui.plots import flow
+from pipeguard.ui.text import foreign, sentence, show_own
+
+if TYPE_CHECKING:
+    from pipeguard.detect.rules.rule import Rule
+    from pipeguard.isolation import GivenNow
+    from pipeguard.state.audit import AuditRow
+    from pipeguard.state.exceptions import AuditedEvent
+    from pipeguard.state.store import Store
+
+_Level = TypeVar("_Level", Action, Confidence, Severity)
+MOST_RULES = 8  # of an event, that are explained; the rest is counted
+MOST_PASSAGES = 5  # of one rule
+MOST_DECISIONS = 20
+STOPS = {"block": "stopped here", "ask": "waits here"}  # in the drawing
+
+
+class RuleBlock(NamedTuple):
+    """The findings of one rule in an event.
+
+    Attributes:
+        rule: its id.
+        words: its title, why it matters, what to do.
+        passages: the findings.
+        wanted: what an isolated server wanted; or empty.
+        example: what it finds, by its own sample; or empty.
+        near_miss: what it does not find.
+        mark: the number of its passage in the arguments, from 1; 0 if it is not marked there.
+    """
+
+    rule: str
+    words: dict[str, str]
+    passages: list[dict[str, str]]
+    wanted: str
+    example: str
+    near_miss: str
+    mark: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ExplainedEvent:
+    """All that the page shows of an event.
+
+    Attributes:
+        row: of the audit.
+        heading: a sentence of ours.
+        outcome: what became of it.
+        blocks: of each rule, the one that decided first.
+        more_rules: how many are left out.
+        arguments: of the call, masked; or empty.
+        marks: the passages that are marked in them.
+        differs: how they differ from the last that passed.
+        reply: what the model was told; empty if that is not known.
+        drawing: the way of a text that left or would have left.
+        given: a sentence, if the policy grants by now what was refused.
+        commands: with which a person decides in a terminal, each with its label.
+        decisions: of persons since, a sentence each.
+        card: under which it waits; or empty.
+    """
+
+    row: AuditRow
+    heading: Markup
+    outcome: str
+    blocks: list[RuleBlock]
+    more_rules: int
+    arguments: str
+    marks: tuple[str, ...]
+    differs: str
+    reply: str
+    drawing: Markup
+    given: str
+    commands: list[tuple[str, str]]
+    decisions: list[str]
+    card: str
+
+
+def add_routes(app: web.Application) -> None:
+    """Add the address of this page."""
+    app.router.add_get("/event/{event}", _event)
+
+
+async def _event(request: web.Request) -> web.StreamResponse:
+    name = request.match_info["event"]
+    event = await with_store(request, lambda store: explain_event(store, name))
+    return await draw(request, "event.html", "Event", event=event)
+
+
+def explain_event(store: Store, name: str) -> ExplainedEvent | None:
+    """All that is known of an event; None if the audit does not have it.
+
+    Raises:
+        StateError: the store cannot be read.
+    """
+    named = rows(store, AuditFilter(event=name)) if name else ()
+    row = next((each for each in named if each.entry.kind != DECISION), None)
+    if row is None:
+        return None
+    event = to_event(row)
+    rules = {rule.id: rule for rule in load_rules()}
+    leading = stopping(event) or list(event.findings)
+    in_order = list(dict.fromkeys(each["rule"] for each in (*leading, *event.findings)))
+    now, refused = _ask_policy(event)
+    since = SinceThen.find(event)
+    first = next((each for each in leading if each.get("arguments")), {})
+    arguments = first.get("arguments", "")
+    marks, numbers = _mark(event, arguments)
+    heading = _head(event)
+    blocks = [
+        _explain_rule(event, rule, rules, now, refused)._replace(mark=numbers.get(rule, 0))
+        for rule in in_order[:MOST_RULES]
+    ]
+    return ExplainedEvent(
+        row,
+        heading,
+        describe_outcome(event),
+        blocks,
+        max(0, len(in_order) - MOST_RULES),
+        arguments,
+        tuple(marks),
+        first.get("differs", ""),
+        _read_reply(row, event),
+        _draw_flow(row, leading),
+        now.holds if now else "",
+        list_decisions(event, now.command if now else "", refused, since),
+        list(since.lines())[-MOST_DECISIONS:],
+        _find_card(store, event),
+    )
+
+
+def _head(event: AuditedEvent) -> Markup:
+    stopped = stopping(event)
+    if stopped:
+        return write_heading(event, decisive(stopped))
+    what = event.tool or event.method
+    if not what:
+        return sentence("A message of {server}", server=show_own(event.server))
+    return sentence("{what} of {server}", what=foreign(what), server=show_own(event.server))
+
+
+def _mark(event: AuditedEvent, arguments: str) -> tuple[list[str], dict[str, int]]:
+    """The passages of masked arguments that are marked, and the number of each rule's."""
+    marks: list[str] = []
+    numbers: dict[str, int] = {}
+    for finding in event.findings:
+        if passage := _find_passage(finding, arguments):
+            if passage not in marks:
+                marks.append(passage)
+            numbers.setdefault(finding["rule"], marks.index(passage) + 1)
+    return marks, numbers
+
+
+def _find_passage(finding: dict[str, str], arguments: str) -> str:
+    """The passage of masked arguments that a finding is about; empty if that is not known."""
+    excerpt = finding.get("excerpt", "")
+    if excerpt and excerpt in arguments:
+        return excerpt
+    with suppress(ValueError):  # they were cut
+        value = json.loads(arguments)
+        pointer = finding.get("pointer", "").removeprefix("/params/arguments/")
+        for name in pointer.replace("~1", "\0").split("/"):
+            key = name.replace("\0", "/").replace("~0", "~")
+            value = (
+                value.get(key) if isinstance(value, dict) else None
+            )  # lists are in another order
+        text = json.dumps(value, ensure_ascii=False)[1:-1] if isinstance(value, str) else ""
+        return text if text in arguments else ""
+    return ""
+
+
+def _ask_policy(event: AuditedEvent) -> tuple[GivenNow | None, str]:
+    """The grant by now of what a server was refused, and why `allow` would not give it."""
+    if not any(is_wall(each["rule"]) for each in event.findings):
+        return None, ""
+    from pipeguard.isolation import GivenNow, why_not_given
+
+    now = GivenNow.find(event) if describe_wall_outcome(event) else None
+    return now, why_not_given(event)
+
+
+def _explain_rule(
+    event: AuditedEvent, rule: str, rules: dict[str, Rule], now: GivenNow | None, refused: str
+) -> RuleBlock:
+    words = describe_rule(rule, rules)
+    if is_wall(rule):
+        words["fix"] = GIVEN_BY_NOW if now else refused or words["fix"]
+    passages = merge_passages(event.findings, rule, with_places=True)
+    known = rules.get(rule)
+    return RuleBlock(
+        rule,
+        words,
+        passages[:MOST_PASSAGES],
+        describe_request(passages[0]) if is_wall(rule) else "",
+        find_example(known) if known else "",
+        texts(known.passes[0])[0] if known else "",
+    )
+
+
+def _read_reply(row: AuditRow, event: AuditedEvent) -> str:
+    """The words for the model of a stopped call, as the session has them; empty if unknown.
+
+    After a wait it was also told for how long, which the audit does not have.
+    """
+    ends = {("request", "to-server"): False, ("result", "to-client"): True}
+    executed = ends.get((row.entry.kind, row.entry.direction))
+    if executed is None or row.entry.action != "block" or event.method != "tools/call":
+        return ""
+    if any(" as event " in each.get("note", "") for each in event.findings):
+        return ""
+    findings = [_to_finding(each) for each in event.findings if each.get("action")]
+    if not findings or method_is_secret(findings):
+        return ""
+    gravest = worst(findings)
+    if gravest.rule.startswith("protocol."):
+        return ""
+    return replies.words(gravest, event.name, executed=executed)
+
+
+def _to_finding(fields: dict[str, str]) -> Finding:
+    return Finding(
+        fields["rule"],
+        fields.get("place", ""),
+        fields.get("pointer", ""),
+        severity=_find_member(Severity, fields, "severity", Severity.HIGH),
+        confidence=_find_member(Confidence, fields, "confidence", Confidence.HIGH),
+        action=_find_member(Action, fields, "action", Action.BLOCK),
+        note=fields.get("note", ""),
+        tool=fields.get("tool") or None,
+    )
+
+
+def _find_member(kind: type[_Level], fields: dict[str, str], name: str, usual: _Level) -> _Level:
+    return kind.__members__.get(fields.get(name, "").upper(), usual)
+
+
+def _draw_flow(row: AuditRow, leading: list[dict[str, str]]) -> Markup:
+    finding = next((each for each in leading if each["rule"].startswith("flows.")), None)
+    if finding is None:
+        return Markup("")
+    note = finding.get("note", "")
+    source = re.search(r"(?:from|of) ['\"]?([^'\"\s]+)", note)
+    return flow(
+        source[1] if source else "a tool that the audit does not name",
+        finding.get("excerpt") or note,
+        row.entry.client or "a client that the audit does not name",
+        f"{row.server}  {finding.get('tool') or row.entry.tool}",
+        STOPS.get(row.entry.action, ""),
+    )
+
+
+def _find_card(store: Store, event: AuditedEvent) -> str:
+    if not stopping(event):
+        return ""
+    cards = find_waiting(store).cards
+    return next((card.id for card in cards if card.event and card.event.name == event.name), "")

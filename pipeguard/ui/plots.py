@@ -1,0 +1,103 @@
+"""Drawings, made here as SVG: plots of numbers, and the way that a text took.
+
+A label is a sentence of ours with the figures, and never has a text from outside. SVG text has no
+box that clips, so that a text from outside is made visible and cut before it is drawn.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from markupsafe import Markup
+
+from pipeguard.unicode.display import show
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+WIDTH, HEIGHT = 120, 28  # of a sparkline
+BARS_HEIGHT, BARS_BASE = 48, 38.5
+FLOW_WIDTH = 344
+FLOW_CHARS = 44  # of a text in a box
+_SPARK = Markup(
+    '<svg class="spark" viewBox="0 0 120 28" preserveAspectRatio="none" role="img"'
+    ' aria-label="{}">{}{}</svg>'
+)
+_PATH = Markup('<path class="{}" d="{}" vector-effect="non-scaling-stroke"/>')
+_BARS = Markup(
+    '<svg viewBox="0 0 {} 48" preserveAspectRatio="none" role="img" aria-label="{}">{}{}{}</svg>'
+)
+
+
+def sparkline(values: Sequence[float | None], label: str) -> Markup:
+    """A line through some values, the newest at the right; dotted where none is known."""
+    most = max((value for value in values if value is not None), default=0) or 1
+    step = WIDTH / max(1, len(values) - 1)
+    line, gaps, is_drawn = "", "", False
+    for at, value in enumerate(values):
+        x = round(at * step, 1)
+        if value is None:
+            gaps += f"M{x} {HEIGHT / 2}h{step:.1f}"
+        else:
+            y = round(HEIGHT - 2 - value / most * (HEIGHT - 4), 1)
+            line += f"{'L' if is_drawn else 'M'}{x} {y}"
+        is_drawn = value is not None
+    dotted = _PATH.format("none", gaps) if gaps else Markup("")
+    return _SPARK.format(label, _PATH.format("line", line), dotted)
+
+
+def bars(values: Sequence[float], stopped: Sequence[float], label: str) -> Markup:
+    """A bar for each value; below the line, a mark for each that stopped something."""
+    most = max(values, default=0) or 1
+    width = 2 * len(values)
+    heights = [value / most * (BARS_BASE - 1.5) for value in values]
+    drawn = "".join(f"M{2 * i + 1} 38v-{h:.1f}" for i, h in enumerate(heights) if h)
+    marks = "".join(f"M{2 * i + 1} 40v7" for i, count in enumerate(stopped) if count)
+    base = _PATH.format("base", f"M0 {BARS_BASE}h{width}")
+    return _BARS.format(
+        width, label, base, _PATH.format("bars", drawn), _PATH.format("bars stopped", marks)
+    )
+
+
+_FLOW = Markup(
+    '<svg class="flow" width="344" height="238" viewBox="0 0 344 238" role="img"'
+    ' aria-label="{label}">'
+    '<text class="dim" x="0" y="12">read here</text>'
+    '<rect class="their" x=".5" y="20.5" width="343" height="45" rx="3"/>'
+    '<text class="mono" x="12" y="39">{source}</text>'
+    '<text class="mono" x="12" y="56">{text}</text>'
+    '<path class="go" d="M24 66v26"/><path class="tip" d="m24 98-4-8h8z"/>'
+    '<rect class="their" x=".5" y="99.5" width="343" height="30" rx="3"/>'
+    '<text class="mono" x="12" y="119">{client}</text>'
+    '<path class="go" d="M24 130v22"/>{middle}'
+    '<rect class="their" x=".5" y="187.5" width="343" height="30" rx="3"/>'
+    '<text class="mono" x="12" y="207">{target}</text>'
+    '<text class="dim" x="0" y="234">{outcome}</text></svg>'
+)
+_WALL = Markup(
+    '<path class="wall" d="M8 155h32"/><text class="stop" x="48" y="159">{}</text>'
+    '<path class="go" d="M24 160v26" stroke-dasharray="2 3"/>'
+)
+_WAY = Markup('<path class="go" d="M24 152v28"/><path class="tip" d="m24 187-4-8h8z"/>')
+
+
+def flow(source: str, text: str, client: str, target: str, stop: str) -> Markup:
+    """The way of a text: read here, with the model, and stopped or left there.
+
+    Args:
+        source: the tool that it came from.
+        text: the beginning of the text.
+        client: the program with the model.
+        target: the server and the tool that would send it.
+        stop: what kept it with the model, as `stopped here`; empty if it left.
+    """
+    sent = "the call that would send it was stopped" if stop else "a call sent it out"
+    return _FLOW.format(
+        label=f"A tool returned a text, the model read it, and {sent}.",
+        source=show(source, FLOW_CHARS),
+        text=show(text, FLOW_CHARS),
+        client=show(client, FLOW_CHARS),
+        target=show(target, FLOW_CHARS),
+        middle=_WALL.format(stop) if stop else _WAY,
+        outcome="would have left here" if stop else "left here",
+    )
