@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pipeguard.errors import StateError
 from pipeguard.firewall.digest import sha256
 from pipeguard.state.database import translated_errors
+from pipeguard.state.row_filter import HAS_RULE, HAS_WOULD
 from pipeguard.state.schema import MAX_NAME_CHARS
 from pipeguard.state.timestamps import parse_moment
 
@@ -37,6 +38,7 @@ MOST_LOOKED_AT = 100_000  # rows of one search; the next one goes on where it en
 BATCH_ROWS = 1_000  # of a stream
 FINDINGS_KEPT = 50  # of one verdict, the most serious; a frame can have thousands
 TEXT_CHARS = 500  # of a pointer, an excerpt or a note: a peer chooses their contents
+DAMAGED = "audit.damaged"  # in place of findings that somebody else wrote
 PRUNED = "retention"  # the kind of a row that says which chains were removed
 
 
@@ -398,15 +400,10 @@ def _conditions(where: AuditFilter) -> tuple[str, list[str | int]]:
         conditions.append("server IN (SELECT ? UNION SELECT server FROM servers WHERE name = ?)")
         values += [where.server] * 2
     if where.rule:
-        conditions.append(
-            "EXISTS (SELECT 1 FROM json_each(findings) WHERE json_extract(value, '$.rule') = ?"
-            " OR substr(json_extract(value, '$.rule'), 1, length(?) + 1) = ? || '.')"
-        )
+        conditions.append(HAS_RULE)
         values += [where.rule.removesuffix(".*")] * 3  # as a policy names a pack
     if where.would:
-        conditions.append(
-            "EXISTS (SELECT 1 FROM json_each(findings) WHERE json_extract(value, '$.would') = ?)"
-        )
+        conditions.append(HAS_WOULD)
         values.append(where.would)
     return " AND ".join(conditions), values
 
@@ -434,6 +431,14 @@ def parse_findings(entry: AuditEntry) -> list[dict[str, str]]:
             "  Check what else was changed:  pipeguard audit verify"
         )
     return findings
+
+
+def list_findings(entry: AuditEntry) -> list[dict[str, str]]:
+    """The findings of a row for a list, in which a damaged row is one of many."""
+    try:
+        return parse_findings(entry)
+    except StateError:
+        return [{"rule": DAMAGED}]
 
 
 def _is_finding(value: object) -> bool:

@@ -17,8 +17,8 @@ from pipeguard.state.audit import (
     AuditRow,
     find_rows,
     last_number,
+    list_findings,
     make_row,
-    parse_findings,
 )
 from pipeguard.state.database import translated_errors
 from pipeguard.state.timestamps import to_utc_text
@@ -59,7 +59,7 @@ class AuditedCall(NamedTuple):
     @property
     def rule(self) -> str:
         """The rule that decided; empty if none found anything."""
-        return next((each["rule"] for each in parse_findings(self.row.entry)), "")
+        return next((each["rule"] for each in list_findings(self.row.entry)), "")
 
     @property
     def sent_bytes(self) -> tuple[int | None, int | None]:

@@ -20,11 +20,14 @@ ACTIONS = (
     *("approve", "reject", "forget", "revoke", "propose", "withdraw", "prune"),
 )
 WOULD = ("redact", "cut", "ask", "block")
+# A damaged row has no findings, so that a search finds the others.
 _ANY_RULE = "EXISTS (SELECT 1 FROM json_each(iif(json_valid(findings), findings, '[]')) WHERE {})"
 _RULE = "json_extract(value, '$.rule')"
 _NAMES = " || ' ' || ".join(
     ("server", "client", "method", "tool", "event", "kind", "coalesce(token, '')")
 )
+HAS_RULE = _ANY_RULE.format(f"{_RULE} = ? OR substr({_RULE}, 1, length(?) + 1) = ? || '.'")
+HAS_WOULD = _ANY_RULE.format("json_extract(value, '$.would') = ?")
 # Each field with what it compares; every `?` is the value.
 _SQL = {
     "server": "(server {like} OR server IN (SELECT server FROM servers WHERE name {like}))",
@@ -32,8 +35,8 @@ _SQL = {
     "client": "instr(lower(client), lower(?)) > 0",
     "token": "coalesce(token, '') {like}",
     "verdict": "action = ?",
-    "rule": _ANY_RULE.format(f"{_RULE} = ? OR substr({_RULE}, 1, length(?) + 1) = ? || '.'"),
-    "would": _ANY_RULE.format("json_extract(value, '$.would') = ?"),
+    "rule": HAS_RULE,
+    "would": HAS_WOULD,
     "event": "event = ?",
     "kind": "kind {like}",
     "since": "time >= ?",

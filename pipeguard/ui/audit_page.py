@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from pipeguard.state.audit import find_rows, parse_findings, stream_rows
+from pipeguard.state.audit import find_rows, list_findings, stream_rows
 from pipeguard.state.export import export_lines
 from pipeguard.state.store import Store
 from pipeguard.state.timestamps import now_text
@@ -63,7 +63,7 @@ async def _audit(request: web.Request) -> web.StreamResponse:
         found = await with_store(
             request, lambda store: find_rows(store, where, limit=SHOWN, before=before)
         )
-        rows, older = [(row, parse_findings(row.entry)) for _, row in found.rows], found.older
+        rows, older = [(row, list_findings(row.entry)) for _, row in found.rows], found.older
     values = {"query": query, "wrong": wrong, "before": before, "rows": rows, "older": older}
     return await draw(request, "audit.html", "Audit", check=request.app[CHECK], **values)
 

@@ -15,6 +15,7 @@ from pipeguard.cli.explain import command as explain
 from pipeguard.firewall.finding import Direction, Finding, MessageKind
 from pipeguard.firewall.session import replies
 from pipeguard.state.audit import Audit, AuditEntry, findings_json
+from pipeguard.state.grants import CallGrant, make_grant
 from pipeguard.state.recorder import Recorder
 from pipeguard.state.store import Store
 from pipeguard.state.timestamps import to_utc_text
@@ -79,8 +80,6 @@ def test_a_row_opens_what_explain_says(store: Path, page: Page) -> None:
 
 
 def test_a_flow_is_drawn_and_a_decision_is_told(store: Path, page: Page) -> None:
-    from pipeguard.state.grants import CallGrant, make_grant
-
     fill(store)
     with Store.open(store) as opened:
         make_grant(
