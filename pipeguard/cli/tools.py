@@ -39,13 +39,13 @@ class _Gateway(NamedTuple):
 
 
 def _gateway_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the options that say which gateway it asks, and hand it over as `asked`."""
+    """Give a command the options that say which gateway it asks, and hand it over as `gateway`."""
 
     @wraps(command)
     def asking(
         *arguments: object, sources: Sources | None, url: str, token: str, **options: object
     ) -> object:
-        return command(*arguments, asked=_Gateway(sources, url, token), **options)
+        return command(*arguments, gateway=_Gateway(sources, url, token), **options)
 
     return url_options(source_options(asking))
 
@@ -78,7 +78,7 @@ def command() -> None:
 @click.option("--server", metavar="NAME", help="Only tools of this server.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
 @_gateway_options
-def search(asked: _Gateway, query: str, limit: int, server: str | None, *, as_json: bool) -> None:
+def search(gateway: _Gateway, query: str, limit: int, server: str | None, *, as_json: bool) -> None:
     """Find the tools that QUERY is about, in the order in which an agent gets them.
 
     \b
@@ -115,7 +115,7 @@ def search(asked: _Gateway, query: str, limit: int, server: str | None, *, as_js
             _say_missing(inspector, _only(server))
         return 0 if found else 1
 
-    _run(asked, work, _only(server))
+    _run(gateway, work, _only(server))
 
 
 @command.command("list")
@@ -128,7 +128,7 @@ def search(asked: _Gateway, query: str, limit: int, server: str | None, *, as_js
     help="How (table).",
 )
 @_gateway_options
-def list_(asked: _Gateway, server: str | None, output: str) -> None:
+def list_(gateway: _Gateway, server: str | None, output: str) -> None:
     """List the tools of all servers, and why a server has none.
 
     \b
@@ -153,14 +153,14 @@ def list_(asked: _Gateway, server: str | None, output: str) -> None:
         _say_missing(inspector, _only(server))
         return 0
 
-    _run(asked, work, _only(server))
+    _run(gateway, work, _only(server))
 
 
 @command.command("describe")
 @click.argument("name")
 @click.option("--json", "as_json", is_flag=True, help="As JSON: the whole definition.")
 @_gateway_options
-def describe(asked: _Gateway, name: str, *, as_json: bool) -> None:
+def describe(gateway: _Gateway, name: str, *, as_json: bool) -> None:
     """Show all that an agent can know of a tool.
 
     \b
@@ -177,7 +177,7 @@ def describe(asked: _Gateway, name: str, *, as_json: bool) -> None:
         click.echo(written(whole) if as_json else visible_lines(menu.description(tool)))
         return 0
 
-    _run(asked, work, _of_tool(name))
+    _run(gateway, work, _of_tool(name))
 
 
 @command.command("call")
@@ -185,7 +185,7 @@ def describe(asked: _Gateway, name: str, *, as_json: bool) -> None:
 @click.argument("arguments", default="{}")
 @click.option("--json", "as_json", is_flag=True, help="As JSON: the whole result.")
 @_gateway_options
-def call(asked: _Gateway, name: str, arguments: str, *, as_json: bool) -> None:
+def call(gateway: _Gateway, name: str, arguments: str, *, as_json: bool) -> None:
     """Call a tool with ARGUMENTS, a JSON object. It is judged and audited as an agent's call.
 
     \b
@@ -214,7 +214,7 @@ def call(asked: _Gateway, name: str, arguments: str, *, as_json: bool) -> None:
         click.echo(written(result) if as_json else visible_lines(_text(result)))
         return 1 if result.get("isError") is True else 0
 
-    _run(asked, work, _of_tool(name))
+    _run(gateway, work, _of_tool(name))
 
 
 def _only(server: str | None) -> Callable[[str], bool]:
@@ -230,21 +230,21 @@ def _of_tool(tool: str) -> Callable[[str], bool]:
 
 
 def _run(
-    asked: _Gateway, work: Callable[[Inspector], Awaitable[int]], only: Callable[[str], bool]
+    gateway: _Gateway, work: Callable[[Inspector], Awaitable[int]], only: Callable[[str], bool]
 ) -> None:
     from pipeguard.gateway.sources import ask_gateway, inspect_tools
     from pipeguard.runtime.http import new_loop, prepare_threads
 
     async def inspecting() -> int:
         prepare_threads(asyncio.get_running_loop())
-        if asked.sources is None:
-            opened = ask_gateway(asked.url, asked.token)
+        if gateway.sources is None:
+            opened = ask_gateway(gateway.url, gateway.token)
         else:
-            opened = inspect_tools(asked.sources, "error", only)
+            opened = inspect_tools(gateway.sources, "error", only)
         async with opened as inspector:
             return await work(inspector)
 
-    if asked.sources is not None:
+    if gateway.sources is not None:
         _say_running()
     with asyncio.Runner(loop_factory=new_loop) as runner:
         raise click.exceptions.Exit(runner.run(inspecting()))

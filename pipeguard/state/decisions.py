@@ -51,7 +51,7 @@ def exception_entry(
 
 
 def wall_entry(event: AuditedEvent, opens: str, path: str, by: str) -> AuditEntry:
-    """What an isolated server is given after a wall, as an entry of the audit."""
+    """A grant to an isolated server after a wall, as an entry of the audit."""
     note = f"{visible(event.server)} may {opens}, in {path}"
     return decision_entry("allow", now_text(), note=note, by=by)._replace(event=event.name)
 

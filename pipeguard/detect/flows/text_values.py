@@ -67,8 +67,8 @@ def tokens(text: str) -> Iterator[str]:
     yield from _read_tokens(_long_tokens(text))
 
 
-def _read_tokens(found: Iterable[str]) -> Iterator[str]:
-    for token in found:
+def _read_tokens(candidates: Iterable[str]) -> Iterator[str]:
+    for token in candidates:
         yield token
         _, equals, value = token.partition("=")
         if equals and len(value) >= TOKEN_CHARS:

@@ -61,7 +61,7 @@ _AUTHOR = Remedy(
 _ENTRANCE = Remedy(
     Way.OPTION,
     "It was refused before a message was judged: `--token-env`, `--allow-host` and `--allow-origin`"
-    " of `wrap` and `serve`, and `pipeguard tokens`, say who may connect. Use a firewall against"
+    " of `wrap` and `serve`, and `pipeguard tokens create`, say who may connect. Use a firewall against"
     " somebody who tries tokens.",
 )
 
