@@ -50,6 +50,8 @@ _PASSES_ON_RESULTS = Label.SENDS | Label.OUTSIDE | Label.RUNS | Label.READS_SECR
 _IN_PLACE = frozenset(("text", "folded", "entities", "escapes", "percent", "quoted-printable"))
 # The format of a token of any kind.
 _TOKEN_RULES = ("secrets.jwt", "secrets.jwt-short")
+# The ways of rules that know a secret by its name, or by having none.
+_BY_NAME = (Leaving.LOWER, Leaving.ONLY)
 
 
 FIXTURE_CHARS = 600  # around a hash that are read for where it belongs
@@ -203,9 +205,9 @@ class LocatedMatch:
 
     @property
     def _has_no_issuer(self) -> bool:
-        """True for a secret by its name, or of a form that many write."""
+        """True for a secret by its name or without one, or of a form that many write."""
         rule = self.match.rule
-        return rule.is_private and (rule.leaving is Leaving.LOWER or rule.id in _TOKEN_RULES)
+        return rule.is_private and (rule.leaving in _BY_NAME or rule.id in _TOKEN_RULES)
 
     @property
     def is_foreign_data(self) -> bool:

@@ -42,6 +42,16 @@ _FIELD = lazy_regex(  # of a text, which is no name of the value in it
 _PARAMETER = lazy_regex(
     rb"[?&](?:q|d|data|text|msg|m|message|body|content|note|payload)=\Z", re.IGNORECASE
 )
+# Where the links of mailings lead. A link that confirms something works once, and is none of them.
+_MAILING = lazy_regex(
+    rb"[/.](?:un-?sub\w*|subscri\w*|opt-?out|preferences|newsletters?|abmeld\w*|abbestell\w*"
+    rb"|d(?:e|\xc3\xa9)s(?:abonn|inscri)\w*|baja|disiscri\w*|track\w*|clicks?|opens?|views?)[/.?]",
+    re.IGNORECASE,
+)
+_SEARCH = lazy_regex(rb"[?&]q=\Z", re.IGNORECASE)
+# A word of a search, shorter than a value; `+` is the blank between two.
+_WORD = rb"(?:[A-Z0-9/_~-]{1,19}|[a-z0-9/_~-]{1,19}|[A-Za-z-]{1,19})"
+_SEARCH_WORDS = lazy_regex(_WORD + rb"(?:\+" + _WORD + rb")+")
 FEW_BYTES = 4  # before a value that is alone in its line
 # A command, but for what it posts.
 _COMMAND = lazy_regex(rb"\s*(?:command|cmd|script|code|args): (?!.*\s(?:-d|--data\S*)[ =][\"']?\Z)")
@@ -53,15 +63,26 @@ _NO_SECRET = lazy_regex(
     rb"|wallet|tx|transaction|block|signature|build|deployment|version|release|image|container"
     rb"|session|ray|cid|ipfs|ssh-[a-z0-9]+|files?|folder|document|sheet|video|channel|order|ticket"
     rb"|reference|ref|tracking|invoice|serial|users?|customer|objects?|lock|node|item|record|samples?"
-    rb"|examples?|fixture|expected|such as|for instance|test vectors?)\b"
+    rb"|examples?|fixture|expected|such as|for instance|test vectors?"
+    rb"|vouchers?|coupons?|promo(?:tion)?s?|gift[ -]?cards?|rebate|discount|bookings?|reservations?"
+    rb"|(?:claim|policy|member(?:ship)?|registration|part|model|product|account|raffle|pick-?up"
+    rb"|confirmation|referral|collection|redemption|loyalty)[ -](?:codes?|numbers?|no)"
+    rb"|gutschein\w*|rabatt\w*|buchung\w*|bestell\w*|r\xc3\xa9servation|r\xc3\xa9duction|cup\xc3\xb3n"
+    rb"|descuento|reserva|prenotazione|sconto|buono)\b"
     rb"|sha(?:256|384|512)[:/-]|@\Z",
     re.IGNORECASE,
 )
-# UUIDs, ULIDs, Google's ids of documents, object ids with a prefix, public keys of SSH.
+# UUIDs, ULIDs, Google's ids of documents, object ids with a prefix, public keys of SSH; short
+# groups of one case, as of vouchers and parts, but not those of product and recovery keys.
 _KNOWN_ID = lazy_regex(
     rb".*[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}.*|[0-7][0-9A-HJKMNP-TV-Z]{25}"
     rb"|1[A-Za-z0-9_-]{32}(?:[A-Za-z0-9_-]{11})?|[a-z]{2,6}_\w{8,}|AAAA[BC]3Nz\S+"
+    rb"|(?!(?:[A-Z0-9]{4}-){5}|(?:[A-Z0-9]{5}-){4})"
+    rb"(?:[A-Z0-9]{1,12}([-/_])[A-Z0-9]{1,12}(?:\1[A-Z0-9]{1,12})*"
+    rb"|[a-z0-9]{1,12}([-/_])[a-z0-9]{1,12}(?:\2[a-z0-9]{1,12})*)"
 )
+# How files begin: PNG, GIF, JPEG, RIFF, Ogg, PDF, zip, gzip, a font.
+_FILE = lazy_regex(rb"\x89PNG|GIF8|\xff\xd8\xff|RIFF|OggS|%PDF|PK\x03\x04|\x1f\x8b\x08|wOF[F2]")
 
 
 def character_classes(secret: bytes) -> int:
@@ -172,7 +193,10 @@ def _is_unlabelled(text: bytes) -> Outcome:
     after = around[start + len(token) :].partition(b"\n")[0]
     if _LABEL.search(before) and not _FIELD.fullmatch(before):
         return to_outcome(_PARAMETER.search(before) is not None)
-    if b"://" in re.split(rb"\s", before)[-1]:
+    address = re.split(rb"\s", before)[-1]
+    if b"://" in address:
+        if _MAILING.search(address) or (_SEARCH.search(address) and _SEARCH_WORDS.fullmatch(token)):
+            return Outcome.FAILS
         return to_outcome(_PARAMETER.search(before) is not None)
     if _COMMAND.match(before):
         return Outcome.FAILS
@@ -186,8 +210,15 @@ def _is_unlabelled(text: bytes) -> Outcome:
 
 
 def _is_no_known_id(secret: bytes) -> Outcome:
-    """Neither an id of a known form nor base64 of a text."""
-    return to_outcome(_KNOWN_ID.fullmatch(secret) is None and not encodes_words(secret))
+    """Neither an id of a known form nor base64 of a text or a file."""
+    is_known = _KNOWN_ID.fullmatch(secret) is not None or encodes_words(secret)
+    return to_outcome(not is_known and not _encodes_file(secret))
+
+
+def _encodes_file(secret: bytes) -> bool:
+    """True for base64 of a file, of which the first digits are enough."""
+    head = base64_decoded(secret[:12])
+    return head is not None and _FILE.match(head) is not None
 
 
 def _not_commit(text: bytes) -> Outcome:

@@ -70,6 +70,19 @@ LABELLED = [
     "url: https://acme.test/?cursor={}",
     "command: grep {} app.log",
     "text: {0}\n{0}\n{0}",
+    "body: your voucher\n{}\nis valid until May",
+    "text: Ihr Gutscheincode:\n{}",
+    "text: the claim number is {}",
+    "text: votre réservation :\n{}",
+    "url: https://news.acme.test/unsubscribe?d={}",
+    "body: Abmelden: https://news.acme.test/abmelden?m={}",
+    "url: https://click.acme.test/r?d={}",
+]
+# What the value is, and what is searched for.
+SEARCHES = [
+    ("sony+wh-1000xm5+vs+bose+qc45", Outcome.FAILS),
+    ("STM32F407VGT6-ND+GRM188R71H104KA93D", Outcome.FAILS),
+    ("q7Wz4Rt9+Lm2Kx8Vb3Nc6Pd5Gh1Js0Tf", Outcome.HOLDS),
 ]
 
 
@@ -83,6 +96,12 @@ def test_a_value_has_a_label(text: str) -> None:
     assert _run_around(text) is Outcome.FAILS
 
 
+@pytest.mark.parametrize(("value", "outcome"), SEARCHES)
+def test_words_that_are_searched_for_are_no_value(value: str, outcome: Outcome) -> None:
+    around = f"url: https://acme.test/search?q={value}"
+    assert run("around-unlabelled", value.encode() + AROUND + around.encode()) is outcome
+
+
 def _run_around(text: str) -> Outcome:
     """The outcome for a random value in a text."""
     return run("around-unlabelled", VALUE + AROUND + text.format(VALUE.decode()).encode())
@@ -94,6 +113,12 @@ def _run_around(text: str) -> Outcome:
         ("9f1c2d3e-4b5a-4c6d-8e7f-0a1b2c3d4e5f", Outcome.FAILS),
         ("01J9Z3NDEKTSV4RRFFQ69G5FAV", Outcome.FAILS),
         ("aGVsbG8gZnJvbSB0aGUgdGVzdCBvZiB0aGUgcXVldWU=", Outcome.FAILS),
+        ("K7Q2-M4XZ-99TB-PW3C-5RJD", Outcome.FAILS),  # a voucher
+        ("SEL70200GM2-SEL2470GM2-ILCE7M4B", Outcome.FAILS),
+        ("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJ", Outcome.FAILS),
+        ("JVBERi0xLjcKJbXtrvuTq7T1kP4e0bQf2mHn8uYc5rZ", Outcome.FAILS),
+        ("VK7JG-NPHTM-C97JM-9MPGT-3V66T", Outcome.HOLDS),  # a product key
+        ("K7Q2-M4XZ-99TB-PW3C-5RJD-8HVN", Outcome.HOLDS),  # a recovery key of a disk
         (VALUE.decode(), Outcome.HOLDS),
     ],
 )
