@@ -88,7 +88,7 @@ def command(target: str | None, kind: str | None, *, as_json: bool) -> None:
         rows = [
             {
                 **as_fields(entry),
-                "findings": finding_fields(definition_findings(entry)),
+                "findings": finding_fields(definition_findings(entry)) if _is_scanned() else None,
                 "search": _stuffing(entry, servers),
             }
             for entry in waiting
@@ -365,6 +365,15 @@ def finding_fields(findings: Sequence[Finding]) -> list[dict[str, object]]:
 def is_severe(findings: Sequence[Finding]) -> bool:
     """True where a person should rather reject a definition."""
     return any(finding.severity >= Severity.HIGH for finding in findings)
+
+
+def _is_scanned() -> bool:
+    """False where the scan engine is missing, so that no findings mean nothing."""
+    try:
+        _judge()
+    except EngineError:
+        return False
+    return True
 
 
 @cache

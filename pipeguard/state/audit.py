@@ -20,7 +20,7 @@ from pipeguard.errors import StateError
 from pipeguard.firewall.digest import sha256
 from pipeguard.state.database import translated_errors
 from pipeguard.state.row_filter import HAS_RULE, HAS_WOULD
-from pipeguard.state.schema import MAX_NAME_CHARS
+from pipeguard.state.schema import IS_STOPPED, MAX_NAME_CHARS
 from pipeguard.state.timestamps import parse_moment
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class AuditEntry(NamedTuple):
             `connect api.example.com:443`.
         tool: the tool, or empty.
         action: `allow`, `warn`, `redact`, `cut`, `block`, `approve`, `reject`, `forget`,
-            `revoke`, `propose`, `withdraw` or `prune`.
+            `revoke`, `propose`, `withdraw`, `refuse`, `dismiss`, `undo` or `prune`.
         event: the verdict's name, as `K7Q2M9D4.c12`; for a decision, of the verdict that it is
             about; or empty.
         frame_sha256: SHA-256 of the frame, 64 hex digits; empty where there is none.
@@ -144,6 +144,8 @@ class AuditFilter(NamedTuple):
         would: only with a finding that would have had this action with `mode: enforce`.
         limit: at most this many, the newest; 0 for all.
         pings: False without pings that passed.
+        is_stopped: only what stopped or changed something; such rows are found by an index.
+        from_event: only from the row of this event on.
     """
 
     server: str = ""
@@ -155,6 +157,8 @@ class AuditFilter(NamedTuple):
     would: str = ""
     limit: int = 0
     pings: bool = True
+    is_stopped: bool = False
+    from_event: str = ""
 
 
 def findings_json(findings: Sequence[Finding]) -> str:
@@ -392,10 +396,13 @@ def _conditions(where: AuditFilter) -> tuple[str, list[str | int]]:
         ("action = ?", where.action),
         ("event = ?", where.event),
         ("token = ?", where.token),
+        ("id >= (SELECT min(id) FROM audit WHERE event = ? AND event <> '')", where.from_event),
     ):
         if value:
             conditions.append(condition)
             values.append(value)
+    if where.is_stopped:
+        conditions.append(IS_STOPPED)
     if where.server:  # what a person calls so, also if another server has the name
         conditions.append("server IN (SELECT ? UNION SELECT server FROM servers WHERE name = ?)")
         values += [where.server] * 2

@@ -208,7 +208,12 @@ def held_events(store: Store, since: str) -> list[AuditedEvent]:
     Raises:
         StateError: the store cannot be read.
     """
-    recent = [row for row in rows(store, AuditFilter(since=since)) if row.entry.findings != "[]"]
+    asked = AuditFilter(since=since, is_stopped=True, action="ask")
+    first = next((row.entry.event for row in rows(store, asked)), "")
+    if not first:
+        return []
+    later = rows(store, AuditFilter(from_event=first))
+    recent = [row for row in later if row.entry.findings != "[]"]
     told = "".join(row.entry.findings for row in recent)  # each wait that is over is named there
     return [
         to_event(row)
@@ -224,17 +229,13 @@ def stopped_events(store: Store, since: str, limit: int) -> list[AuditedEvent]:
     Args:
         store: the store.
         since: the moment (ISO 8601, UTC).
-        limit: of each action, at most this many.
+        limit: at most this many.
 
     Raises:
         StateError: the store cannot be read.
     """
-    found = [
-        to_event(row)
-        for action in STOPPED
-        for row in rows(store, AuditFilter(since=since, action=action, limit=limit))
-        if row.entry.event
-    ]
+    where = AuditFilter(since=since, is_stopped=True, limit=limit)
+    found = [to_event(row) for row in rows(store, where) if row.entry.event]
     return sorted(found, key=lambda event: event.time, reverse=True)
 
 

@@ -1,8 +1,9 @@
-"""Calls that a person allowed, each for one time and a while: the only grant of an exact call.
+"""Calls that a person allowed, each for one time and a while, and those that wait and were refused.
 
 A grant is bound by the call's mark to the server, the tool as it was defined, the arguments, the
 policy and the reasons: where any of them is another, it is no grant. Whoever decides makes one
-with `make_grant`; the process that judges the repeated call takes it.
+with `make_grant`; the process that judges the repeated call takes it. A refusal is bound to the
+event by which a call waits, and ends that wait.
 """
 
 from __future__ import annotations
@@ -63,8 +64,6 @@ def make_grant(
     """
     from datetime import UTC, datetime, timedelta
 
-    from pipeguard.state.review import decision_entry, record_decision
-
     now = datetime.now(UTC)
     expires = utc_text(now + timedelta(minutes=minutes))
     with store.transaction():
@@ -74,13 +73,46 @@ def make_grant(
             (*grant, utc_text(now), expires),
         )
         note = f"event {grant.event}, once: {grant.why}"
-        entry = decision_entry(
-            "allow", utc_text(now), note=note, by=by, excerpt=words, until=expires
-        )
-        tool = grant.tool[:MAX_NAME_CHARS]
-        entry = entry._replace(method="tools/call", tool=tool, event=grant.event)
-        record_decision(store, grant.server, entry)
+        decided = utc_text(now), by
+        _record(store, "allow", grant, note, decided, excerpt=words, until=expires)
     return expires
+
+
+def refuse_call(store: Store, grant: CallGrant, by: str) -> None:
+    """End the wait of a call, and record who decided in the audit.
+
+    Args:
+        store: the store.
+        grant: that is not given.
+        by: who decided, and where.
+
+    Raises:
+        StateError: the store cannot be written.
+    """
+    from datetime import UTC, datetime
+
+    moment = utc_text(datetime.now(UTC))
+    with store.transaction():
+        store.connection.execute(
+            "INSERT OR REPLACE INTO dismissals VALUES (?, ?)", (grant.event, moment)
+        )
+        _record(store, "refuse", grant, f"event {grant.event}: {grant.why}", (moment, by))
+
+
+def _record(
+    store: Store, action: str, grant: CallGrant, note: str, decided: tuple[str, str], **words: str
+) -> None:
+    """Record a decision: when and by whom, and for which words."""
+    from pipeguard.state.review import decision_entry, record_decision
+
+    moment, by = decided
+    entry = decision_entry(action, moment, note=note, by=by, **words)
+    tool = grant.tool[:MAX_NAME_CHARS]
+    record_decision(
+        store,
+        grant.server,
+        entry._replace(method="tools/call", tool=tool, event=grant.event),
+    )
 
 
 def revoke_grant(store: Store, mark: str) -> bool:
@@ -167,6 +199,13 @@ class StoredGrants:
         """True where a call is granted, which only `take` makes sure."""
         with suppress(StateError), Store.open(self._store) as store:
             return _is_granted(store, mark)
+        return False
+
+    def has_refused(self, event: str) -> bool:
+        """True where a person refused the call that waits by an event."""
+        with suppress(StateError), Store.open(self._store) as store, translated_errors(store.path):
+            query = "SELECT 1 FROM dismissals WHERE key = ?"
+            return store.connection.execute(query, (event,)).fetchone() is not None
         return False
 
 

@@ -406,6 +406,7 @@ _DONE = {
     "allow": "allowed",
     "approve": "approved",
     "reject": "rejected",
+    "refuse": "refused",
     "forget": "forgotten",
     "revoke": "revoked",
     "propose": "proposed",

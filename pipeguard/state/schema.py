@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 MAX_NAME_CHARS = 200  # of a client's, a method's or a tool's name in a row: a peer chooses those
 STRICT_SINCE = (3, 37, 0)  # https://www.sqlite.org/stricttables.html
 
+IS_STOPPED = "action IN ('block', 'ask', 'cut', 'redact')"
+
 # Each entry brings a file from version i to i + 1 (PRAGMA user_version). Never change one.
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
@@ -141,6 +143,11 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             key TEXT NOT NULL PRIMARY KEY,
             made TEXT NOT NULL
         ) STRICT""",
+    ),
+    (
+        # The few rows that stopped or changed something, for the page. The newest row with a name
+        # of an event is found by `audit_event`.
+        f"CREATE INDEX audit_stopped ON audit (id) WHERE {IS_STOPPED}",
     ),
 )
 

@@ -196,6 +196,13 @@ class Store(StateDatabase):
             ).fetchone()
         return Namesake(*row) if row else None
 
+    def find_launch(self, server: str) -> str:
+        """The command or address behind a server's name, in words; empty if it is not known."""
+        with translated_errors(self.path):
+            query = "SELECT launched FROM servers WHERE server = ?"
+            row = self.connection.execute(query, (server,)).fetchone()
+        return str(row[0]) if row else ""
+
     def release_name(self, name: str) -> tuple[str, ...]:
         """Forget what has a name, and keep its pins: the next server to start under it gets them.
 

@@ -36,7 +36,12 @@ def make_app(page: Page) -> web.Application:
     app.router.add_get(STATIC + "{name}", _static)
     for each in PAGES:
         each.add_routes(app)
+    app.on_cleanup.append(_end_scans)
     return app
+
+
+async def _end_scans(app: web.Application) -> None:
+    await app[PAGE].scans.close()
 
 
 async def _enter(request: web.Request) -> web.StreamResponse:
@@ -56,11 +61,12 @@ async def _changes(request: web.Request) -> web.StreamResponse:
     await response.prepare(request)
     store = Store.open(request.app[PAGE].store)
     try:
-        seen = store.change_counter()
+        scans = request.app[PAGE].scans
+        seen = (store.change_counter(), scans.version)
         quiet = 0.0
         while True:
             await asyncio.sleep(LOOK_SECONDS)
-            now, quiet = store.change_counter(), quiet + LOOK_SECONDS
+            now, quiet = (store.change_counter(), scans.version), quiet + LOOK_SECONDS
             if now != seen:
                 seen, quiet = now, 0.0
                 await response.write(b"data: changed\n\n")

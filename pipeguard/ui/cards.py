@@ -9,7 +9,9 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from dataclasses import dataclass, field
+from functools import lru_cache
 from hashlib import sha256
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from markupsafe import Markup
@@ -17,7 +19,8 @@ from markupsafe import Markup
 from pipeguard.errors import PipeGuardError
 from pipeguard.firewall.policy import DEFAULT_ASK_SECONDS
 from pipeguard.firewall.session.remedies import Way, find_remedy
-from pipeguard.rulebook.packs import load_rules
+from pipeguard.firewall.session.replies import REFUSED_WAIT
+from pipeguard.rulebook.packs import load_rules, sources
 from pipeguard.rulebook.rule_texts import FAMILIES
 from pipeguard.state.dismissals import dismissals
 from pipeguard.state.exceptions import (
@@ -35,17 +38,23 @@ from pipeguard.state.exceptions import (
 from pipeguard.state.proposals import Proposal, ProposalState, proposals
 from pipeguard.state.review import HeldDefinition, held_definitions
 from pipeguard.state.timestamps import to_utc_text
-from pipeguard.ui.text import foreign, sentence, show_own
+from pipeguard.ui.evidence import compare_definitions, read_call
+from pipeguard.ui.headings import find_subject, make_heading
+from pipeguard.ui.offers import make_tick
+from pipeguard.ui.text import foreign, sentence
+from pipeguard.ui.walls import view_wall
+from pipeguard.unicode.display import pluralize
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from pipeguard.detect.rules.rule import Rule
     from pipeguard.state.store import Store
+    from pipeguard.ui.evidence import CallEvidence, DefinitionChange
+    from pipeguard.ui.walls import WallView
 
 STOPPED_DAYS = 7  # for which what was stopped has a card
 MOST_EVENTS = 300  # that are read for them
-MOST_CARDS = 60  # that are drawn at once; the rest is counted
+MOST_CARDS = 16  # that are drawn at once, in 100 KB; the rest is counted
 SHOWN_CHARS = 16  # of the digest of what a card shows
 
 
@@ -94,6 +103,8 @@ class Card:
         definitions: that wait, or none.
         proposal: of an agent, or None.
         dismissal: the key by which it can be dismissed for good; or empty.
+        wall: what would open the wall that it is about, or None.
+        launched: how the server is started; or empty.
     """
 
     id: str
@@ -112,6 +123,8 @@ class Card:
     definitions: tuple[HeldDefinition, ...] = ()
     proposal: Proposal | None = None
     dismissal: str = ""
+    wall: WallView | None = None
+    launched: str = ""
 
     @property
     def digest(self) -> str:
@@ -119,15 +132,30 @@ class Card:
         return sha256("\0".join((self.id, *self.bound)).encode()).hexdigest()[:SHOWN_CHARS]
 
     def findings(self) -> list[dict[str, str]]:
-        """The findings that stopped the event, each with why it matters; the same passage once."""
+        """The findings that stopped the event, one for each rule, each with why it matters."""
         if self.event is None:
             return []
-        rules = {rule.id: rule for rule in load_rules()}
-        shown: dict[tuple[str, str], dict[str, str]] = {}
+        shown: dict[str, dict[str, str]] = {}
         for finding in stopping(self.event):
-            key = finding["rule"], finding.get("excerpt", "")
-            shown.setdefault(key, {**_BLANK, **finding, "why": _why(finding["rule"], rules)})
+            shown.setdefault(
+                finding["rule"], {**_BLANK, **finding, "why": find_why(finding["rule"])}
+            )
         return list(shown.values())[:MOST_FINDINGS]
+
+    def call(self) -> CallEvidence:
+        """The evidence about a stopped call."""
+        return read_call(stopping(self.event) if self.event else ())
+
+    def change(self) -> DefinitionChange | None:
+        """The difference of a definition from its approved version."""
+        definition = self.definitions[0]
+        if definition.trusted_version is None or definition.pin.held_definition is None:
+            return None
+        return compare_definitions(definition.trusted_version, definition.pin.held_definition)
+
+    def find_refusal(self) -> CardAnswer:
+        """The answer that says no, and after which there is no card any more."""
+        return self.find_answer("never") or self.answers[0]
 
     def find_answer(self, name: str) -> CardAnswer | None:
         """The answer of a button."""
@@ -138,10 +166,14 @@ MOST_FINDINGS = 5  # of an event, that a card shows
 _BLANK = dict.fromkeys(("excerpt", "note", "arguments", "differs", "place"), "")
 
 
-def _why(rule: str, rules: dict[str, Rule]) -> str:
-    if rule in rules:
-        return rules[rule].why
-    return FAMILIES.get(rule) or FAMILIES.get(rule.partition(".")[0], "")
+@lru_cache(maxsize=256)
+def find_why(rule: str) -> str:
+    """Why a rule matters: reads its pack, and no other."""
+    pack = rule.partition(".")[0]
+    if text := FAMILIES.get(rule) or FAMILIES.get(pack):
+        return text
+    files = [each for each in sources() if Path(each.path).stem == pack]
+    return next((each.why for each in load_rules(files) if each.id == rule), "")
 
 
 HOLDS_UP = "Holds up an agent"
@@ -170,7 +202,7 @@ def find_waiting(store: Store, ask_seconds: float = DEFAULT_ASK_SECONDS) -> Wait
         StateError: the store cannot be read.
     """
     gone = dismissals(store)
-    cards = [card for card in _cards(store, ask_seconds) if card.dismissal not in gone]
+    cards = [card for card in _cards(store, ask_seconds) if not {card.id, card.dismissal} & gone]
     cards.sort(key=lambda card: GROUPS.index(card.group))  # stable: the newest first in each
     return Waiting(cards[:MOST_CARDS], max(0, len(cards) - MOST_CARDS))
 
@@ -185,49 +217,24 @@ def _cards(store: Store, ask_seconds: float) -> Iterator[Card]:
     waiting = held_events(store, to_utc_text(now - ask_seconds))
     for event in reversed(waiting):
         yield _call_card(event)
-    yield from _definition_cards(held_definitions(store))
+    yield from _definition_cards(store)
     for proposal in proposals(store):
         if proposal.state is not ProposalState.APPROVED:
             yield _proposal_card(proposal)
     since = to_utc_text(now - STOPPED_DAYS * 86_400)
     held = {event.name for event in waiting}
-    yield from _stopped_cards(
-        event for event in stopped_events(store, since, MOST_EVENTS) if event.name not in held
-    )
+    events = [each for each in stopped_events(store, since, MOST_EVENTS) if each.name not in held]
+    yield from _stopped_cards(store, events)
 
 
 # --- calls --------------------------------------------------------------------------------
 
-_HEADINGS = {
-    "flows.ordered": "A text that the model read has it call {tool}",
-    "flows.private-out": "{tool} would send out private text",
-    "flows.secret-out": "{tool} would send out a secret that another tool returned",
-    "flows.untrusted-acts": "{tool} would act on a text that anybody may have written",
-    "secrets": "A secret was on its way to {tool}",
-    "injection": "A result of {tool} gives the model orders",
-    "poisoning": "A definition of {server} gives the model orders",
-    "commands": "{tool} would run a dangerous command",
-    "pii": "Personal numbers were on their way to {tool}",
-    "egress": "{server} wants to reach {subject}",
-    "isolation": "{server} wants {subject}",
-}
 _REFUSE = CardAnswer(
     "refuse",
     "Refuse",
     "The model is told no, and goes on without it. Nothing leaves.",
     is_main=True,
 )
-
-
-def write_heading(event: AuditedEvent, rule: str) -> Markup:
-    """A sentence that says what happened, and because of what."""
-    template = _HEADINGS.get(rule) or _HEADINGS.get(rule.partition(".")[0], "{tool} was stopped")
-    finding = stopping(event)[0] if stopping(event) else {}
-    subject = finding.get("host") or finding.get("path") or finding.get("excerpt", "")
-    tool = event.tool or finding.get("tool", "") or event.method or "a message"
-    return sentence(
-        template, tool=foreign(tool), server=show_own(event.server), subject=foreign(subject)
-    )
 
 
 def _allow_once(*, is_waiting: bool) -> CardAnswer:
@@ -251,8 +258,8 @@ def _call_card(event: AuditedEvent) -> Card:
         kind="call",
         group=HOLDS_UP,
         server=event.server,
-        heading=write_heading(event, rule),
-        title=write_heading(event, rule),
+        heading=make_heading(event, rule),
+        title=make_heading(event, rule),
         what="A call asks",
         since=event.time,
         last=event.time,
@@ -263,59 +270,89 @@ def _call_card(event: AuditedEvent) -> Card:
     )
 
 
-def _stopped_cards(events: Iterable[AuditedEvent]) -> Iterator[Card]:
+def _stopped_cards(store: Store, events: Iterable[AuditedEvent]) -> Iterator[Card]:
     groups: defaultdict[tuple[str, ...], list[AuditedEvent]] = defaultdict(list)
     for event in events:  # the newest first
         if key := _likeness(event):
             groups[key].append(event)
     for key, alike in groups.items():
-        yield _stopped_card(key, alike)
+        wall = view_wall(store, alike[0]) if key[0] == "wall" else None
+        if wall is None or not wall.is_given:
+            yield _stopped_card(key, alike, wall)
 
 
 def _likeness(event: AuditedEvent) -> tuple[str, ...]:
     """By what an event is the same as another for a person; empty for one without a decision."""
     stopped = stopping(event)
-    if not stopped:
+    if not stopped or any(REFUSED_WAIT in item.get("note", "") for item in stopped):
         return ()
     rule = decisive(stopped)
     way = find_remedy(rule).way
     if is_wall(rule):
-        subject = stopped[0].get("host") or stopped[0].get("path") or stopped[0].get("excerpt", "")
-        return ("wall", event.server, rule, subject) if way is Way.GRANT else ()
+        return ("wall", event.server, rule, find_subject(stopped[0])) if way is Way.GRANT else ()
     if way is not Way.EXCEPTION and not call_mark(event):
         return ()
     contents = sorted(item.get("content", "") for item in stopped)
     return ("stopped", event.server, event.tool, rule, *contents)
 
 
-def _stopped_card(key: tuple[str, ...], alike: list[AuditedEvent]) -> Card:
+def _stopped_card(key: tuple[str, ...], alike: list[AuditedEvent], wall: WallView | None) -> Card:
     event, rule = alike[0], decisive(stopping(alike[0]))
-    kind = key[0]
-    keep = CardAnswer(
-        "keep", "Keep it blocked", "Nothing changes. The next time asks again.", is_main=True
-    )
-    never = CardAnswer(
-        "never",
-        "Keep it blocked, never ask again",
-        "The same gets no card any more, and stays blocked.",
-        is_small=True,
-    )
+    keep, never = (_KEEP, _NEVER) if wall is None else (_KEEP_SHUT, _NEVER_OPEN)
+    grant = "" if wall is None or wall.grant is None else f"{wall.grant.kind} {wall.grant.value}"
+    exemptions = () if wall is not None else _exemptions(event)
+    noun = "A result" if event.kind in {"result", "error"} else "A call"
+    what = f"{noun} was {'changed' if event.action in {'redact', 'cut'} else 'stopped'}"
+    openings = _openings(event) if wall is None else _wall_openings(event, wall)
     return Card(
         id=event.name,
-        kind=kind,
+        kind=key[0],
         group=STOPPED,
         server=event.server,
-        heading=write_heading(event, rule),
-        title=write_heading(event, rule),
-        what="A wall of isolation" if kind == "wall" else "Stopped",
+        heading=make_heading(event, rule),
+        title=make_heading(event, rule),
+        what=what if wall is None else "A wall of isolation",
         since=alike[-1].time,
         last=event.time,
         count=len(alike),
-        answers=(keep, *_openings(event, kind), never),
-        bound=(call_mark(event), *(str(each) for each in _exemptions(event))),
+        answers=(keep, *openings, never),
+        bound=(call_mark(event), grant, *(str(each) for each in exemptions)),
         event=event,
         dismissal=sha256("\0".join(key).encode()).hexdigest()[:32],
+        wall=wall,
     )
+
+
+_KEEP = CardAnswer(
+    "keep", "Keep it blocked", "Nothing changes. The next time asks again.", is_main=True
+)
+_NEVER = CardAnswer(
+    "never",
+    "Keep it blocked, never ask again",
+    "The same gets no card any more, and stays blocked.",
+    is_small=True,
+)
+_KEEP_SHUT = CardAnswer(
+    "keep", "Keep it shut", "Such calls fail as before, and the model is told why.", is_main=True
+)
+_NEVER_OPEN = CardAnswer(
+    "never",
+    "Keep it shut, never ask again",
+    "This gets no card any more, and stays shut. Anything else does.",
+    is_small=True,
+)
+
+
+def _wall_openings(event: AuditedEvent, wall: WallView) -> Iterator[CardAnswer]:
+    if wall.grant is not None:
+        opens = sentence(
+            "{server} may {what}. {start}",
+            server=event.server,
+            what=foreign(wall.grant.opens, 300),
+            start=wall.grant.describe_start(event.server),
+        )
+        spares = "another host, another file, or another server"
+        yield CardAnswer("give", "Give it exactly that", opens=opens, spares=spares)
 
 
 def _exemptions(event: AuditedEvent) -> tuple[object, ...]:
@@ -325,13 +362,8 @@ def _exemptions(event: AuditedEvent) -> tuple[object, ...]:
         return ()
 
 
-def _openings(event: AuditedEvent, kind: str) -> Iterator[CardAnswer]:
+def _openings(event: AuditedEvent) -> Iterator[CardAnswer]:
     """The answers that let something pass."""
-    if kind == "wall":
-        yield CardAnswer(
-            "give", "Give it exactly that", opens="what the card names, for this server"
-        )
-        return
     if call_mark(event):
         yield _allow_once(is_waiting=False)
     if not is_decided_by_call(event) and _exemptions(event):
@@ -352,15 +384,15 @@ def _openings(event: AuditedEvent, kind: str) -> Iterator[CardAnswer]:
 # --- definitions and servers ----------------------------------------------------------------
 
 
-def _definition_cards(definitions: list[HeldDefinition]) -> Iterator[Card]:
+def _definition_cards(store: Store) -> Iterator[Card]:
     new: defaultdict[str, list[HeldDefinition]] = defaultdict(list)
-    for definition in definitions:
+    for definition in held_definitions(store):
         if definition.trusted_version is None:
             new[definition.server].append(definition)
         else:
             yield _changed_card(definition)
     for server, offered in new.items():
-        yield _new_card(server, offered)
+        yield _new_card(server, offered, store.find_launch(server))
 
 
 def _changed_card(definition: HeldDefinition) -> Card:
@@ -395,10 +427,11 @@ def _changed_card(definition: HeldDefinition) -> Card:
     )
 
 
-def _new_card(server: str, definitions: list[HeldDefinition]) -> Card:
+def _new_card(server: str, definitions: list[HeldDefinition], launched: str) -> Card:
     count = len(definitions)
     times = sorted(definition.pin.held_at for definition in definitions)
-    what = "1 definition" if count == 1 else f"{count} definitions"
+    kinds = {definition.pin.kind for definition in definitions}
+    what = pluralize(count, kinds.pop() if len(kinds) == 1 else "definition")
     return Card(
         id=f"new-{sha256(server.encode()).hexdigest()[:12]}",
         kind="tools",
@@ -407,6 +440,7 @@ def _new_card(server: str, definitions: list[HeldDefinition]) -> Card:
         heading=Markup("{} offers {} that nobody approved").format(server, what),
         title=Markup("{} of {}").format(what, server),
         what="New",
+        launched=launched,
         since=times[0],
         last=times[-1],
         count=1,
@@ -418,14 +452,12 @@ def _new_card(server: str, definitions: list[HeldDefinition]) -> Card:
             ),
             CardAnswer(
                 "approve",
-                "Approve what is ticked",
-                opens="those, exactly as they are worded here, in every client",
-                spares="the others: no agent sees or calls them",
+                "Approve what is ticked" if count > 1 else "Approve",
+                opens="exactly these words, in every client, within a second",
+                spares="the others, or a later change: no agent sees or calls them",
             ),
         ),
-        bound=tuple(
-            f"{each.pin.kind} {each.pin.name} {each.pin.held_fingerprint}" for each in definitions
-        ),
+        bound=tuple(map(make_tick, definitions)),
         definitions=tuple(definitions),
     )
 
@@ -453,9 +485,7 @@ def _proposal_card(proposal: Proposal) -> Card:
         last=proposal.proposed,
         count=1,
         answers=(
-            CardAnswer(
-                "reject", "Reject", "It stays." if leaving else "The proposal is forgotten."
-            ),
+            CardAnswer("reject", "Reject", "It stays." if leaving else "It is forgotten."),
             CardAnswer(
                 "approve",
                 "Remove it" if leaving else "Approve",

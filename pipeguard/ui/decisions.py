@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, NamedTuple
 from markupsafe import Markup
 
 from pipeguard.config.isolate_entry import with_entry
-from pipeguard.config.policy_file import PolicyScope, policy_text
-from pipeguard.config.user_policy import user_policy_path, usual_policy_path
 from pipeguard.errors import PipeGuardError
 from pipeguard.isolation import find_wall_grant, plan_grant
 from pipeguard.state import proposals as proposed
@@ -19,10 +17,13 @@ from pipeguard.state.decisions import exception_entry, save_decision, wall_entry
 from pipeguard.state.dismissals import dismiss, recall
 from pipeguard.state.exceptions import allow, call_mark, narrowest, save
 from pipeguard.state.exemption import Breadth
-from pipeguard.state.grants import CallGrant, make_grant, revoke_grant
-from pipeguard.state.noted_policies import noted_policy
+from pipeguard.state.grants import CallGrant, make_grant, refuse_call, revoke_grant
 from pipeguard.state.review import HeldDefinition, approve, reject, restore
-from pipeguard.ui.text import foreign
+from pipeguard.ui.offers import make_tick
+from pipeguard.ui.scans import make_key
+from pipeguard.ui.text import foreign, show_own, when
+from pipeguard.ui.walls import policy_path, read_policy, today
+from pipeguard.unicode.display import pluralize
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from pipeguard.state.exceptions import AuditedEvent
     from pipeguard.state.store import Store
     from pipeguard.ui.cards import Card, CardAnswer
+    from pipeguard.ui.scans import Scans
 
 EXCEPTION_DAYS = 90
 Undo = Callable[["Store"], bool]
@@ -47,103 +49,152 @@ class DoneDecision(NamedTuple):
     undo: Undo | None = None
 
 
-class Reply(NamedTuple):
-    """An answer as a person gave it.
+class NothingDoneError(PipeGuardError):
+    """The subject of an answer has changed, or was decided elsewhere."""
+
+
+class ChosenAnswer(NamedTuple):
+    """An answer that a person gave.
 
     Attributes:
-        answer: one of the card's.
+        card: as it was shown.
+        answer: one of its answers.
         by: who gave it, and where.
         why: the person's reason; empty where none is asked for.
-        ticked: of a card with several definitions, the numbers of those that are meant.
+        ticked: of a card with several definitions, those that are meant (offers.make_tick).
     """
 
+    card: Card
     answer: CardAnswer
     by: str
     why: str = ""
     ticked: tuple[str, ...] = ()
 
+    @property
+    def mark(self) -> str:
+        """The answer in every detail."""
+        words = (self.card.id, self.card.digest, self.answer.name, self.why, *sorted(self.ticked))
+        return "\0".join(words)
 
-class NothingDoneError(PipeGuardError):
-    """The subject of an answer has changed, or was decided elsewhere."""
+
+def choose_opening(card: Card, scans: Scans, by: str) -> ChosenAnswer | None:
+    """The answer that lets a card pass from the list; None if its own card has to be looked at.
+
+    It has to be looked at for a reason, and where the rules found something or have not looked.
+    """
+    clean = [each for each in card.definitions if scans.found.get(make_key(each)) == []]
+    if card.definitions and not clean:
+        return None
+    answer = next((each for each in card.answers if each.opens and not each.needs_reason), None)
+    return answer and ChosenAnswer(card, answer, by, ticked=tuple(map(make_tick, clean)))
 
 
-def carry_out(store: Store, card: Card, reply: Reply) -> DoneDecision:
-    """Do what an answer says.
-
-    Args:
-        store: the store.
-        card: as it was shown.
-        reply: the answer to it.
+def carry_out_all(store: Store, chosen: Sequence[ChosenAnswer]) -> DoneDecision:
+    """Do what answers say; of several, what is no longer possible is named and left out.
 
     Raises:
-        NothingDoneError: it was decided elsewhere, or is no longer what was shown.
+        NothingDoneError: a single one was decided elsewhere, or is no longer what was shown.
         PipeGuardError: the store or the policy cannot be written.
     """
-    if card.definitions:
-        return _decide_definitions(store, card, reply)
-    if card.proposal is not None:
-        return _decide_proposal(store, card, reply)
-    return _decide_event(store, card, reply)
+    if len(chosen) == 1:
+        return _carry_out(store, chosen[0])
+    done, failed = list[DoneDecision](), list[str]()
+    for each in chosen:
+        try:
+            done.append(_carry_out(store, each))
+        except PipeGuardError as error:
+            failed.append(f"{each.card.server}: {error}")
+    if not done:
+        raise NothingDoneError("\n".join(failed))
+    sentence = Markup("You decided on {}.").format(pluralize(len(done), "thing"))
+    if failed:
+        sentence += Markup(" Not on {}: {}").format(len(failed), foreign(failed[0], 300))
+    undos = [each.undo for each in reversed(done) if each.undo is not None]
+
+    def undo(store: Store) -> bool:
+        return all([each(store) for each in undos])  # noqa: C419  each is tried
+
+    return DoneDecision(sentence, undo if undos else None)
 
 
-def _decide_event(store: Store, card: Card, reply: Reply) -> DoneDecision:
-    event = card.event
+def _carry_out(store: Store, chosen: ChosenAnswer) -> DoneDecision:
+    if chosen.card.definitions:
+        return _decide_definitions(store, chosen)
+    if chosen.card.proposal is not None:
+        return _decide_proposal(store, chosen)
+    return _decide_event(store, chosen)
+
+
+def _decide_event(store: Store, chosen: ChosenAnswer) -> DoneDecision:
+    event = chosen.card.event
     assert event is not None  # noqa: S101  the caller's
-    match reply.answer.name:
+    match chosen.answer.name:
         case "once":
-            return _grant(store, event, reply)
+            return _grant(store, event, chosen)
         case "give":
-            return _give(store, event, reply)
+            return _give(store, event, chosen.by)
         case "keep":
             return DoneDecision(Markup("Nothing changed: it stays blocked."))
-        case "never" | "refuse":
-            return _dismiss(store, card, reply)
-    return _except(store, event, reply)
+        case "refuse":
+            return _refuse(store, event, chosen)
+        case "never":
+            return _dismiss(store, chosen)
+    return _except(store, event, chosen)
 
 
-def _decide_definitions(store: Store, card: Card, reply: Reply) -> DoneDecision:
-    is_approval = reply.answer.name == "approve"
-    chosen: Sequence[HeldDefinition] = card.definitions
-    if is_approval and len(chosen) > 1:
-        chosen = [each for number, each in enumerate(chosen) if str(number) in reply.ticked]
-    if not chosen:
+def _decide_definitions(store: Store, chosen: ChosenAnswer) -> DoneDecision:
+    is_approval = chosen.answer.name == "approve"
+    meant: Sequence[HeldDefinition] = chosen.card.definitions
+    if is_approval and len(meant) > 1:
+        meant = [each for each in meant if make_tick(each) in chosen.ticked]
+    if not meant:
         raise NothingDoneError("Nothing is ticked, so nothing was approved.")
-    done = (approve if is_approval else reject)(store, chosen, reply.by)
+    done = (approve if is_approval else reject)(store, meant, chosen.by)
     if not done:
         raise NothingDoneError("The server changed it meanwhile, or it was decided elsewhere.")
     verb = "approved" if is_approval else "rejected"
     what = foreign(done[0].pin.name) if len(done) == 1 else f"{len(done)} definitions"
-    sentence = Markup("You {} {} of {}.").format(verb, what, card.server)
-    if len(done) < len(chosen):
-        sentence += Markup(" {} changed meanwhile and still wait.").format(len(chosen) - len(done))
-    return DoneDecision(
-        sentence, lambda store: restore(store, done, reply.by, is_approval=is_approval)
-    )
+    sentence = Markup("You {} {} of {}.").format(verb, what, show_own(chosen.card.server))
+    if len(done) < len(meant):
+        sentence += Markup(" {} changed meanwhile and still wait.").format(len(meant) - len(done))
+    by = chosen.by
+    return DoneDecision(sentence, lambda store: restore(store, done, by, is_approval=is_approval))
 
 
-def _decide_proposal(store: Store, card: Card, reply: Reply) -> DoneDecision:
-    proposal = card.proposal
+def _decide_proposal(store: Store, chosen: ChosenAnswer) -> DoneDecision:
+    proposal = chosen.card.proposal
     assert proposal is not None  # noqa: S101  the caller's
-    take = proposed.approve if reply.answer.name == "approve" else proposed.reject
-    if not take(store, proposal, reply.by):
+    is_approval = chosen.answer.name == "approve"
+    take = proposed.approve if is_approval else proposed.reject
+    if not take(store, proposal, chosen.by):
         raise NothingDoneError("It was decided elsewhere, or the agent took it back.")
-    verb = "approved" if reply.answer.name == "approve" else "rejected"
+    verb = "approved" if is_approval else "rejected"
     sentence = Markup("You {} what an agent asked for: {}.").format(verb, foreign(proposal.name))
-    return DoneDecision(sentence, lambda store: proposed.restore(store, proposal, reply.by))
+    return DoneDecision(sentence, lambda store: proposed.restore(store, proposal, chosen.by))
 
 
-def _grant(store: Store, event: AuditedEvent, reply: Reply) -> DoneDecision:
+def _grant(store: Store, event: AuditedEvent, chosen: ChosenAnswer) -> DoneDecision:
     mark = call_mark(event)
-    grant = CallGrant(mark, event.name, event.server, event.tool, reply.why)
-    expires = make_grant(store, grant, reply.by)
-    sentence = Markup("You allowed one call of {} until {}.").format(foreign(event.tool), expires)
+    grant = CallGrant(mark, event.name, event.server, event.tool, chosen.why)
+    expires = make_grant(store, grant, chosen.by)
+    sentence = Markup("You allowed one call of {} until {}.").format(
+        foreign(event.tool), when(expires)
+    )
     return DoneDecision(sentence, lambda store: revoke_grant(store, mark))
 
 
-def _dismiss(store: Store, card: Card, reply: Reply) -> DoneDecision:
+def _refuse(store: Store, event: AuditedEvent, chosen: ChosenAnswer) -> DoneDecision:
+    grant = CallGrant(call_mark(event), event.name, event.server, event.tool, chosen.why)
+    refuse_call(store, grant, chosen.by)
+    words = Markup("You refused the call of {}: the model is told so within a second.")
+    return DoneDecision(words.format(foreign(event.tool)))
+
+
+def _dismiss(store: Store, chosen: ChosenAnswer) -> DoneDecision:
+    card = chosen.card
     assert card.event is not None  # noqa: S101  the caller's
     key = card.dismissal or card.id
-    dismiss(store, key, card.server, f"event {card.event.name}", reply.by)
+    dismiss(store, key, card.server, f"event {card.event.name}", chosen.by)
 
     def undo(store: Store) -> bool:
         recall(store, key)
@@ -152,35 +203,34 @@ def _dismiss(store: Store, card: Card, reply: Reply) -> DoneDecision:
     return DoneDecision(Markup("It stays blocked, and has no card any more."), undo)
 
 
-def _except(store: Store, event: AuditedEvent, reply: Reply) -> DoneDecision:
-    scope = Breadth(reply.answer.name.removeprefix("allow-"))
-    today = _today()
-    until = today + datetime.timedelta(days=EXCEPTION_DAYS)
-    path = _policy_path(store, event)
-    before = _read_policy(path)
-    exemptions = narrowest(event, until, reply.why, scope)
-    text = allow(path, exemptions, today)
+def _except(store: Store, event: AuditedEvent, chosen: ChosenAnswer) -> DoneDecision:
+    day, scope = today(), Breadth(chosen.answer.name.removeprefix("allow-"))
+    until = day + datetime.timedelta(days=EXCEPTION_DAYS)
+    path = policy_path(store, event)
+    before = read_policy(path)
+    exemptions = narrowest(event, until, chosen.why, scope)
+    text = allow(path, exemptions, day)
     if text is None:
         raise NothingDoneError(f"{path} allows this already.")
-    entry = exception_entry(event, exemptions, f"{path} ({reply.why})", reply.by)
+    entry = exception_entry(event, exemptions, f"{path} ({chosen.why})", chosen.by)
     save_decision(path, text, event.server, entry)
     sentence = Markup("You allowed it until {}: it is in {}.").format(until, path)
     return DoneDecision(sentence, _restore_file(path, before, text))
 
 
-def _give(store: Store, event: AuditedEvent, reply: Reply) -> DoneDecision:
+def _give(store: Store, event: AuditedEvent, by: str) -> DoneDecision:
     grant = find_wall_grant(event, None, is_wide=False)
     if grant is None:
         raise NothingDoneError("Nothing can be given for this event.")
-    today, path = _today(), _policy_path(store, event)
-    before = _read_policy(path)
-    entry, dropped, is_new = plan_grant(event.server, grant, path, today)
+    day, path = today(), policy_path(store, event)
+    before = read_policy(path)
+    entry, dropped, is_new = plan_grant(event.server, grant, path, day)
     if not is_new:
         raise NothingDoneError(f"{path} grants it already.")
-    text = with_entry(path, entry, today, dropped)
-    save_decision(path, text, event.server, wall_entry(event, grant.opens, path, reply.by))
+    text = with_entry(path, entry, day, dropped)
+    save_decision(path, text, event.server, wall_entry(event, grant.opens, path, by))
     sentence = Markup("{} may now {}: it is in {}. {}").format(
-        event.server, foreign(grant.opens), path, grant.describe_start(event.server)
+        show_own(event.server), foreign(grant.opens), path, grant.describe_start(event.server)
     )
     return DoneDecision(sentence, _restore_file(path, before, text))
 
@@ -189,7 +239,7 @@ def _restore_file(path: str, before: str | None, after: str) -> Undo:
     """Takes back what was written to a policy file, unless somebody has changed it since."""
 
     def undo(_store: Store) -> bool:
-        if _read_policy(path) != after:
+        if read_policy(path) != after:
             return False
         if before is None:
             Path(path).unlink()
@@ -198,18 +248,3 @@ def _restore_file(path: str, before: str | None, after: str) -> Undo:
         return True
 
     return undo
-
-
-def _policy_path(store: Store, event: AuditedEvent) -> str:
-    from pipeguard.config.effective_policy import USER_POLICY
-
-    noted = noted_policy(store, event.name, USER_POLICY)
-    return noted or user_policy_path() or usual_policy_path()
-
-
-def _read_policy(path: str) -> str | None:
-    return policy_text(path, PolicyScope.USER) if Path(path).exists() else None
-
-
-def _today() -> datetime.date:
-    return datetime.date.today()  # noqa: DTZ011  the user's own calendar

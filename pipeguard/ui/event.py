@@ -38,7 +38,8 @@ from pipeguard.state.explanation import (
     list_decisions,
     merge_passages,
 )
-from pipeguard.ui.cards import find_waiting, write_heading
+from pipeguard.ui.cards import find_waiting
+from pipeguard.ui.headings import make_heading
 from pipeguard.ui.page import draw, with_store
 from pipeguard.ui.plots import flow
 from pipeguard.ui.text import foreign, sentence, show_own
@@ -172,7 +173,7 @@ def explain_event(store: Store, name: str) -> ExplainedEvent | None:
 def _head(event: AuditedEvent) -> Markup:
     stopped = stopping(event)
     if stopped:
-        return write_heading(event, decisive(stopped))
+        return make_heading(event, decisive(stopped))
     what = event.tool or event.method
     if not what:
         return sentence("A message of {server}", server=show_own(event.server))

@@ -21,6 +21,7 @@ from pipeguard.state.store import Store
 from pipeguard.state.timestamps import now_text
 from pipeguard.ui.decisions import DoneDecision, NothingDoneError
 from pipeguard.ui.door import Door, Visitor
+from pipeguard.ui.scans import Scans
 from pipeguard.ui.text import render
 
 COOKIE = "pipeguard"
@@ -79,6 +80,7 @@ class Page:
         by: who decides, for the audit.
         hosts: the values of `Host` by which this address may be called.
         menu: the pages.
+        scans: findings in definitions that wait.
         taken: decisions that can be taken back, by random names.
     """
 
@@ -87,6 +89,7 @@ class Page:
     by: str
     hosts: frozenset[str] = frozenset()
     menu: tuple[MenuEntry, ...] = ()
+    scans: Scans = field(default_factory=Scans)
     taken: OrderedDict[str, Taken] = field(default_factory=OrderedDict)
 
     def remember(self, decision: DoneDecision) -> None:

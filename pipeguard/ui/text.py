@@ -17,7 +17,7 @@ from markupsafe import Markup, escape
 from pipeguard.unicode.display import cut, visible, visible_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 NAME_CHARS = 100  # of a name in a sentence
 TEXT_CHARS = 4000  # of a text in a box
@@ -28,7 +28,7 @@ _DRAWN = re.compile(r"⟨U\+[0-9A-F]{4,6}(?: .)?⟩")  # as `visible` writes it
 def foreign(text: str, limit_chars: int = NAME_CHARS) -> Markup:
     """A name or a few words from outside, within a sentence of ours."""
     return Markup('<bdi class="said">{}</bdi>').format(
-        _draw(visible(text[: limit_chars + 1]), limit_chars)
+        _draw(cut(visible(text[: limit_chars + 1]), limit_chars))
     )
 
 
@@ -50,24 +50,24 @@ def foreign_text(text: str, marks: Iterable[str] = (), limit_chars: int = TEXT_C
         marks: passages of it that are marked with their numbers, from 1.
         limit_chars: what is longer is cut.
     """
-    written = cut(visible_lines(text[: limit_chars + 1]), limit_chars)
-    spans: list[tuple[int, int, int]] = []
-    for number, passage in enumerate(marks, 1):
-        words = visible_lines(passage)
-        at = written.find(words) if words else -1
-        if at >= 0 and all(at >= end or at + len(words) <= begin for begin, end, _ in spans):
-            spans.append((at, at + len(words), number))
-    drawn, position = Markup(), 0
-    for begin, end, number in sorted(spans):
-        drawn += _draw(written[position:begin], limit_chars)
-        drawn += _MARK.format(_draw(written[begin:end], limit_chars), number)
-        position = end
-    return drawn + _draw(written[position:], limit_chars)
+    shown = cut(visible_lines(text[: limit_chars + 1]), limit_chars)
+    drawn, end = Markup(""), 0
+    for start, number, passage in sorted(_find_passages(shown, marks)):
+        if start >= end:
+            drawn += _draw(shown[end:start]) + _MARK.format(_draw(passage), number)
+            end = start + len(passage)
+    return drawn + _draw(shown[end:])
 
 
-def _draw(shown: str, limit_chars: int) -> Markup:
+def _find_passages(shown: str, marks: Iterable[str]) -> Iterator[tuple[int, int, str]]:
+    for number, passage in enumerate(map(visible_lines, marks), 1):
+        if passage and (start := shown.find(passage)) >= 0:
+            yield start, number, passage
+
+
+def _draw(shown: str) -> Markup:
     """Escape a visible text, and set apart what stands for a character that nobody sees."""
-    escaped = str(escape(cut(shown, limit_chars)))
+    escaped = str(escape(shown))
     return Markup(_DRAWN.sub(lambda m: f'<span class="cp">{m[0]}</span>', escaped))  # noqa: S704  escaped above
 
 
@@ -89,7 +89,7 @@ def when(moment: str, *, with_ms: bool = False) -> Markup:
 
 def show_own(text: str, limit_chars: int = NAME_CHARS) -> Markup:
     """A name that the user gave, or one of ours, with all that hides in it."""
-    return _draw(visible(text[: limit_chars + 1]), limit_chars)
+    return _draw(cut(visible(text[: limit_chars + 1]), limit_chars))
 
 
 def duration(milliseconds: float) -> str:

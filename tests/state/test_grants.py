@@ -23,7 +23,7 @@ from pipeguard.firewall.session.lifecycle import MAX_HELD, WaitingRoom
 from pipeguard.firewall.session.session import Session
 from pipeguard.rulebook.cache import load_engines
 from pipeguard.state.database import BUSY_SECONDS
-from pipeguard.state.grants import CallGrant, StoredGrants, make_grant
+from pipeguard.state.grants import CallGrant, StoredGrants, make_grant, refuse_call
 from pipeguard.state.store import Store
 from pipeguard.transports.judging import wait_for_decision
 
@@ -343,6 +343,16 @@ def test_it_goes_on_once_it_is_granted_and_is_blocked_once_its_time_is_over(
     assert (blocked.action, blocked.forward) == (Action.BLOCK, None)
     assert blocked.reply is not None
     assert blocked.findings[0].call == again.findings[0].call
+
+
+def test_it_ends_once_the_user_refuses_it(store: Path, asking: Conversation) -> None:
+    held = asking.order()
+    with Store.open(store) as opened:
+        refuse_call(opened, CallGrant("", held.event, "mail", "send_email", "not wanted"))
+    refused = asking.session.decide(held, 3.0, is_last=False)
+    told = b"The user looked at it and refused it." in (refused.reply or b"")
+    assert (refused.action, refused.forward, told) == (Action.BLOCK, None, True)
+    assert asking.session.abandon() == []
 
 
 @pytest.mark.parametrize("check", ["restore", "record_request", "find_leaks"])

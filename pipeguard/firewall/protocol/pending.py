@@ -74,7 +74,7 @@ class PendingRequest:
         forwarded: False while it is being judged: nothing may answer it yet.
         held_event: names the verdict by which it waits or waited for a person; else empty.
         held_policy: the policy that has it wait; None unless it waits.
-        asked_seconds: for which it waited, if it is blocked since nobody decided; else 0.
+        wait_outcome: what became of its wait, as a sentence, if it is blocked for that; else empty.
         call: the files and hosts that it names, or None.
         call_values: the short values among a call's arguments: ids, names, addresses.
         requested_lists: the lists whose changes it subscribes to (firewall.protocol.methods).
@@ -89,7 +89,6 @@ class PendingRequest:
     __slots__ = (
         *(
             "announced_lists",
-            "asked_seconds",
             "call",
             "call_bytes",
             "call_values",
@@ -102,7 +101,7 @@ class PendingRequest:
             "is_tool_secret",
             "method",
         ),
-        *("progress", "progress_token", "requested_lists", "since", "size", "tool"),
+        *("progress", "progress_token", "requested_lists", "since", "size", "tool", "wait_outcome"),
     )
 
     def __init__(
@@ -122,7 +121,7 @@ class PendingRequest:
         self.forwarded = False
         self.held_event = ""
         self.held_policy: object = None
-        self.asked_seconds = 0.0
+        self.wait_outcome = ""
         self.call_values = self.requested_lists = self.announced_lists = _NONE
         self.call: Targets | None = None
         self.frame_bytes = self.call_bytes = 0

@@ -250,6 +250,9 @@ class Grants(Protocol):
     def has(self, mark: str) -> bool:
         """True where a call is granted, which only `take` makes sure."""
 
+    def has_refused(self, event: str) -> bool:
+        """True where a person refused the call that waits by an event."""
+
 
 class FailureNotes(Protocol):
     """Obstacles that a server met outside its frames.

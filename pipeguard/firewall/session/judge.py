@@ -122,9 +122,10 @@ class MessageJudge(NamedTuple):
                 held = self._hold(message, request, findings)
                 if held is not None:
                     return held
+                seconds = self.now - request.since
                 if waited and greatest(findings) is Action.ASK:
-                    request.asked_seconds = self.now - request.since
-                why = f"nobody allowed it within {request.asked_seconds:.0f} s while it waited"
+                    request.wait_outcome = f"Nobody allowed it within {seconds:.0f} s."
+                why = f"nobody allowed it within {seconds:.0f} s while it waited"
                 findings = end_wait(findings, why, waited)
             verdict = self._restore(self._settle(message, request, findings))
             if verdict.forward is not None:

@@ -123,7 +123,7 @@ class Refuser(NamedTuple):
                 worst(findings),
                 self.event,
                 executed=replaces_answer and executed,
-                asked_seconds=0.0 if replaces_answer else request.asked_seconds,
+                wait_outcome="" if replaces_answer else request.wait_outcome,
                 typed=not self.state.peers.handshake,
             )
         return replies.refusal_to_server(request.method, request.id_token, code, self.event)

@@ -21,6 +21,8 @@ from pipeguard.firewall.session.remedies import Way, find_remedy
 
 MARK = "pipeguard"  # in `data.source` and in `_meta`: only PipeGuard may use it
 ORDERED = "flows.ordered"  # detect.flows.leak
+REFUSED = "The user looked at it and refused it."  # to the model, of a call that waited
+REFUSED_WAIT = "the user refused it"  # in the audit
 FOREIGN_PLACEHOLDER = "secrets.foreign-placeholder"  # detect.findings reports it
 # Rules whose findings explain themselves, to a model too.
 _SELF_EXPLAINING = (
@@ -46,7 +48,7 @@ def refusal_to_client(  # noqa: PLR0913  a refusal has as many parts
     event: str,
     *,
     executed: bool,
-    asked_seconds: float = 0.0,
+    wait_outcome: str = "",
     typed: bool = False,
 ) -> bytes:
     """The answer to a client's request that was refused, or whose answer was.
@@ -61,12 +63,12 @@ def refusal_to_client(  # noqa: PLR0913  a refusal has as many parts
         finding: the most serious one.
         event: names the verdict.
         executed: True if the server had already acted.
-        asked_seconds: for which it waited until nobody had allowed it; 0 if it did not.
+        wait_outcome: what became of its wait for a person, as a sentence; empty if it had none.
         typed: True if a result states its type (MCP 2026-07-28 basic/index).
     """
     data = _data(finding, event, executed=executed)
     if method == "tools/call" and code in (codes.BLOCKED, codes.APPROVAL, codes.UNSCANNABLE):
-        text = words(finding, event, executed=executed, asked_seconds=asked_seconds)
+        text = words(finding, event, executed=executed, wait_outcome=wait_outcome)
         result: JsonObject = {
             "content": [{"type": "text", "text": text}],
             "isError": True,
@@ -174,11 +176,17 @@ def set_id(body: bytes, waiting: list[str]) -> bytes | None:
     return serialise({**value, "id": Number(waiting[0])})  # a Number is written as it is
 
 
-def words(finding: Finding, event: str, *, executed: bool, asked_seconds: float = 0.0) -> str:
+def words(finding: Finding, event: str, *, executed: bool, wait_outcome: str = "") -> str:
     """The text for a model instead of a result: what was stopped, why, and what to do."""
     if finding.rule in _SELF_EXPLAINING:
         who = "" if finding.note.startswith("PipeGuard") else "PipeGuard: "
         return f"{who}{finding.note} (event {event})"
+    if wait_outcome == REFUSED:
+        return (
+            f"PipeGuard stopped this call before the server saw it: rule {finding.rule} matched"
+            f" ({finding.place}). {REFUSED} Do not repeat it, and do not try the same in another"
+            f" form; go on without it (event {event})."
+        )
     if executed:
         what = f"The tool ran, but PipeGuard withheld its result: rule {finding.rule} matched in it"
     elif finding.rule == ORDERED and finding.note:
@@ -189,7 +197,7 @@ def words(finding: Finding, event: str, *, executed: bool, asked_seconds: float 
         )
     else:
         what = f"PipeGuard stopped this call before the server saw it: rule {finding.rule} matched"
-    wait = f" Nobody allowed it within {asked_seconds:.0f} s." if asked_seconds else ""
+    wait = f" {wait_outcome}" if wait_outcome else ""
     return (
         f"{what} ({finding.place}).{wait} Do not try to get the same through in another form;"
         f" go on without it, and tell the user of event {event}."

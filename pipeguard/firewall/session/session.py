@@ -106,7 +106,7 @@ class Session:
     # --- calls that wait for a person; any thread ---------------------------------------
 
     def is_decided(self, verdict: Verdict) -> bool:
-        """True once a call must be judged again: a person allowed it, or the policy changed.
+        """True once a call must be judged again: a person decided, or the policy changed.
 
         Args:
             verdict: the verdict by which it waits.
@@ -115,7 +115,8 @@ class Session:
         if request is None or request.held_policy is not self.guard.policy:
             return True
         mark = next(finding.call for finding in verdict.findings if finding.call)
-        return self.guard.grants is not None and self.guard.grants.has(mark)
+        grants = self.guard.grants
+        return grants is not None and (grants.has(mark) or grants.has_refused(verdict.event))
 
     def decide(self, verdict: Verdict, now: float, *, is_last: bool) -> Verdict:
         """Judge a call again.
@@ -132,6 +133,9 @@ class Session:
         request = self.state.find_held(TO_SERVER, verdict.event)
         if request is None:
             return self.end_wait(verdict, now)
+        if self.guard.grants is not None and self.guard.grants.has_refused(verdict.event):
+            request.wait_outcome = replies.REFUSED
+            return self.end_wait(verdict, now, replies.REFUSED_WAIT)
         twin = self._twin(self.guard, self.state)
         twin.waiting_room = None if is_last else self.waiting_room
         twin.waiting_call = request

@@ -143,9 +143,8 @@ def _host(entry: str, port: int | None) -> WallGrant:
         name = f"{name.removesuffix(f':{port}')}:{port}"
     elif target.port == 0:
         ports = " and ".join(map(str, sorted(DEFAULT_PORTS, reverse=True)))
-        more = f"send to {name} at ports {ports}; for another: --port NUMBER"
-        opens = f"{more}{_PRIVATE}" if private else more
-        return WallGrant("hosts", entry, opens)
+        opens = f"send to {name} at ports {ports}{_PRIVATE if private else ''}"
+        return WallGrant("hosts", entry, opens, hint="For another port: --port NUMBER.")
     opens = f"send to {name}{_PRIVATE if private else ''}"
     return WallGrant("hosts", f"{name}{equals}{private}", opens)
 

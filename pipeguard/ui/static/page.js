@@ -1,13 +1,19 @@
 // Draws the page anew when the store changed. Without it, the page works all the same.
 "use strict";
 (() => {
+  const isBegun = (node) => node instanceof HTMLInputElement || node instanceof HTMLTextAreaElement
+    ? node.type !== "hidden" && (node.value !== node.defaultValue || node.checked !== node.defaultChecked)
+    : node instanceof HTMLSelectElement && [...node.options].some((each) => each.selected !== each.defaultSelected);
+  const callbacks = {  // what a person has begun, ticked or unfolded stays as it is
+    beforeNodeMorphed: (now) => !isBegun(now),
+    beforeAttributeUpdated: (name, node) => !(name === "open" && node instanceof HTMLDetailsElement),
+  };
+  const fold = (root) => {  // on a phone the answers come first
+    if (matchMedia("(max-width: 59.99rem)").matches)
+      for (const each of root.querySelectorAll("details.fold")) each.open = false;
+  };
   const source = new EventSource("/changes");
   let waits = false, busy = false;
-  // A person's open list and begun words stay; a page that takes long to draw is drawn less often.
-  const callbacks = {
-    beforeAttributeUpdated: (name, node) => !(name === "open" && node instanceof HTMLDetailsElement),
-    beforeNodeMorphed: (node) => !(node instanceof HTMLInputElement && node.type !== "hidden" && node.value !== node.defaultValue),
-  };
   const refresh = async () => {
     if (busy) { waits = true; return; }
     busy = true;
@@ -16,6 +22,7 @@
       const answer = await fetch(location.href, { headers: { "X-Refresh": "1" } });
       if (answer.ok) {
         const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+        fold(page);
         for (const id of ["main", "menu"]) {
           const now = document.getElementById(id), next = page.getElementById(id);
           if (now && next) Idiomorph.morph(now, next, { ignoreActiveValue: true, callbacks });
@@ -29,6 +36,7 @@
   };
   // While it is busy, a page also looks for the end of that, which changes nothing in the store.
   setInterval(() => { if (!document.hidden && document.querySelector("[data-again]")) refresh(); }, 10000);
+  fold(document);
   source.onmessage = () => { if (!document.hidden) refresh(); else waits = true; };
   document.addEventListener("visibilitychange", () => { if (!document.hidden && waits) { waits = false; refresh(); } });
 })();

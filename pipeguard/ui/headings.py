@@ -1,0 +1,67 @@
+"""Headings of what was stopped, for somebody who has never heard of the rule."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pipeguard.state.exceptions import stopping
+from pipeguard.ui.text import foreign, sentence, show_own
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
+    from pipeguard.state.exceptions import AuditedEvent
+
+# By rule or by its family, constants: what a call was about to do, and what an answer brought.
+_TO_SERVER = {
+    "flows.ordered": "A text that the model read has it call {tool}",
+    "flows.private-out": "{tool} would send out private text",
+    "flows.secret-out": "{tool} would send out a secret that another tool returned",
+    "flows.untrusted-acts": "{tool} would act on a text that anybody may have written",
+    "secrets": "A secret was on its way to {tool}",
+    "personal": "Personal numbers were on their way to {tool}",
+    "injection": "A call of {tool} carries orders to a model",
+    "commands": "{tool} would run a dangerous command",
+    "sql": "{tool} would run SQL that destroys data or breaks out of its query",
+    "paths": "{tool} would reach a file outside its folder, or one that holds keys",
+    "ssrf": "{tool} would be sent to an address inside your network",
+    "egress": "{server} wants to reach {subject}",
+    "isolation.read": "{server} wants to read {subject}",
+    "isolation.write": "{server} wants to change {subject}",
+    "isolation.port": "{server} wants to connect to port {subject} of this machine",
+    "isolation": "{server} wants {subject}",
+    "egress.dns-labels": "{tool} would hide data in the name of a host",
+    "protocol": "A message of {tool} costs more to read than your policy allows",
+    "search": "{tool} describes itself for the search, not for its user",
+}
+_TO_CLIENT = {
+    "secrets": "A secret in a result of {tool} was kept from the model",
+    "personal": "Personal numbers in a result of {tool} were kept from the model",
+    "injection": "A result of {tool} gives the model orders",
+    "poisoning": "A definition of {server} gives the model orders",
+    "commands": "A result of {tool} has the model run a dangerous command",
+}
+
+
+def make_heading(event: AuditedEvent, rule: str) -> Markup:
+    """Say in a sentence what an event means.
+
+    Args:
+        event: that was stopped.
+        rule: that decides about it.
+    """
+    is_answer = event.kind in {"result", "error"}
+    tables = (_TO_CLIENT, _TO_SERVER) if is_answer else (_TO_SERVER, _TO_CLIENT)
+    keys = [key for key in (rule, rule.partition(".")[0]) for table in tables if key in table]
+    template = "A result of {tool} was stopped" if is_answer else "{tool} was stopped"
+    if keys:
+        template = next(table[keys[0]] for table in tables if keys[0] in table)
+    finding = stopping(event)[0] if stopping(event) else {}
+    tool = event.tool or finding.get("tool", "") or event.method or "a message"
+    subject = foreign(find_subject(finding))
+    return sentence(template, tool=foreign(tool), server=show_own(event.server), subject=subject)
+
+
+def find_subject(finding: dict[str, str]) -> str:
+    """The host with its port, the path, or the port that a server wanted."""
+    return finding.get("excerpt", "") or finding.get("host") or finding.get("path", "")

@@ -1,0 +1,83 @@
+"""Findings of the rules in definitions that wait, from `pipeguard diff` in a process of its own.
+
+The rules take 30 MB and a second to load, or a minute where they have to be compiled. A page needs
+them only when something new waits: another process looks, and the page says what it does not know
+yet.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pipeguard.state.review import HeldDefinition
+
+DIFF = (sys.executable, "-E", "-P", "-m", "pipeguard", "diff", "--json")
+Key = tuple[str, str, str, str]  # server, kind, name, fingerprint
+Finding = dict[str, str]
+
+
+def make_key(definition: HeldDefinition) -> Key:
+    """The key of one version of a definition."""
+    pin = definition.pin
+    return definition.server, pin.kind, pin.name, pin.held_fingerprint or ""
+
+
+@dataclass(slots=True)
+class Scans:
+    """Findings in definitions that wait.
+
+    Attributes:
+        version: counts up with each change, for pages that are open.
+        found: by definition; None for one that could not be scanned.
+    """
+
+    version: int = 0
+    found: dict[Key, list[Finding] | None] = field(default_factory=dict)
+    _task: asyncio.Task[None] | None = None
+
+    def want(self, definitions: Iterable[HeldDefinition]) -> None:
+        """Start a process that looks at definitions, unless all is known or one does so already."""
+        wanted = {make_key(each) for each in definitions}
+        self.found = {key: found for key, found in self.found.items() if key in wanted}
+        if not wanted <= self.found.keys() and (self._task is None or self._task.done()):
+            self._task = asyncio.create_task(self._scan(wanted))
+
+    async def _scan(self, wanted: set[Key]) -> None:
+        process = await asyncio.create_subprocess_exec(
+            *DIFF,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+        try:
+            shown, _ = await process.communicate()
+        finally:
+            if process.returncode is None:
+                process.kill()
+        self.found = {**dict.fromkeys(wanted), **_read(shown)}
+        self.version += 1
+
+    async def close(self) -> None:
+        """End the process that looks."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+
+def _read(shown: bytes) -> dict[Key, list[Finding] | None]:
+    """The findings of `pipeguard diff`; none if it failed."""
+    try:
+        listed = json.loads(shown)
+    except ValueError:
+        return {}
+    return {
+        (each["server"], each["kind"], each["name"], each["held_fingerprint"]): each["findings"]
+        for each in listed
+    }
