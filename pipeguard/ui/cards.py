@@ -396,13 +396,13 @@ def _definition_cards(store: Store) -> Iterator[Card]:
 
 
 def _changed_card(definition: HeldDefinition) -> Card:
-    name = foreign(definition.pin.name)
+    name, changed = foreign(definition.pin.name), Markup("{} of {} changed since it was {}")
     return Card(
         id=_definition_id(definition),
         kind="tools",
         group=HELD,
         server=definition.server,
-        heading=Markup("{} of {} is not what you approved").format(name, definition.server),
+        heading=changed.format(name, definition.server, definition.since),
         title=Markup("{} changed").format(name),
         what=f"A {definition.pin.kind} changed",
         since=definition.pin.held_at,
@@ -412,8 +412,8 @@ def _changed_card(definition: HeldDefinition) -> Card:
             CardAnswer(
                 "reject",
                 "Reject",
-                "Discards the new words. The old ones stay approved; calls are refused while the"
-                " server offers others.",
+                "Discards the new words. The old ones stay; calls are refused while the server"
+                " offers others.",
             ),
             CardAnswer(
                 "approve",
