@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -16,13 +17,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event, Lock, Timer
 from time import monotonic
+from typing import NamedTuple
 
-from pipeguard.assess.conversation import RUN, Conversation
+from pipeguard.assess.conversation import RUN, Conversation, ConversationEnded, ServerDialogue
 from pipeguard.assess.gateway_file import is_of_gateway
 from pipeguard.assess.target import AssessmentTarget, Contents, ServerKey, make_key
 from pipeguard.auth.secrets import all_resolved, resolve
 from pipeguard.clients.catalog import ConfigScope, Transport
 from pipeguard.clients.entries import ServerEntry
+from pipeguard.clients.machine import Machine
 from pipeguard.clients.masking import is_secret, masked_text
 from pipeguard.config.directories import cache_folder
 from pipeguard.config.options import WrapOptions
@@ -30,6 +33,8 @@ from pipeguard.detect.detector import make_guard
 from pipeguard.errors import PipeGuardError
 from pipeguard.firewall.pins.fingerprint import Pin
 from pipeguard.firewall.policy import Mode, Policy, Trust
+from pipeguard.firewall.protocol.framing import DEFAULT_LIMIT_BYTES
+from pipeguard.firewall.protocol.json_values import JsonObject
 from pipeguard.firewall.protocol.strict_json import STACK_BYTES
 from pipeguard.firewall.session.session import Session
 from pipeguard.identity.server_name import Launched, identify_remote, identify_server
@@ -37,12 +42,14 @@ from pipeguard.launch.child import Command, start
 from pipeguard.launch.environment import child_environment, refers
 from pipeguard.runtime.run import start_thread
 from pipeguard.state.store import Store
-from pipeguard.transports.channel import Channel
+from pipeguard.transports.channel import Channel, ChannelClosed
 from pipeguard.transports.stdio import LineChannel
 
 LIMIT_SECONDS = 30.0  # for one server; package runners may have to unpack first
 MOST_AT_ONCE = 8
 END_SECONDS = 1.0  # a server's time to end
+CALL_END_SECONDS = 10.0  # likewise, of one that is called: PipeGuard records the call meanwhile
+OWN_LAUNCHER = (sys.executable, "-E", "-P", "-m", "pipeguard")
 READ_BYTES = 16 * 1024
 KEY_BYTES = 32
 _REFERENCE = re.compile(r"\$\{[^}]*\}|\$[A-Za-z_]\w*|%[A-Za-z_]\w*%|\{\{.*?\}\}")
@@ -157,7 +164,7 @@ def _contents(
             timer.start()
             stack.callback(timer.cancel)
             session = _session(target, server, policy)
-            contents = Conversation(channel, session, judging, over.is_set).hold()
+            contents = Conversation(channel, over.is_set, session, judging).hold()
     except (PipeGuardError, OSError) as error:
         why = str(error).splitlines()[0].partition(" (")[0].rstrip(".")
         contents = Contents(f"It could not be asked: {masked_text(why)}.")
@@ -185,19 +192,29 @@ def _child_channel(
         cwd = Path(cwd_text or user_folder)
         if not server.cwd and server.scope is ConfigScope.PROJECT:
             cwd = root
-        child = start(Command(words, environment, str(root / cwd)))
+        command = Command(words, environment, str(root / cwd))
+        with _run_child(command, policy.limits.frame_bytes) as channel:
+            yield channel
+
+
+@contextmanager
+def _run_child(
+    command: Command, limit_bytes: int, end_seconds: float = END_SECONDS
+) -> Iterator[Channel]:
+    """A server that runs, and ends with the context."""
+    child = start(command)
+    try:
+        child.wait_started()
+        drain = start_thread("stderr", lambda: _drain(child.stderr_fd))
+        channel = LineChannel(child.stdout_fd, child.stdin_fd, limit_bytes)
         try:
-            child.wait_started()
-            drain = start_thread("stderr", lambda: _drain(child.stderr_fd))
-            channel = LineChannel(child.stdout_fd, child.stdin_fd, policy.limits.frame_bytes)
-            try:
-                yield channel
-            finally:
-                channel.close()
-                child.end(END_SECONDS)
-                drain.join(END_SECONDS)
+            yield channel
         finally:
-            child.close()
+            channel.close()
+            child.end(end_seconds)
+            drain.join(end_seconds)
+    finally:
+        child.close()
 
 
 @contextmanager
@@ -226,9 +243,14 @@ def _drain(descriptor: int) -> None:
 
 
 def _root(target: AssessmentTarget, server: ServerEntry) -> Path:
-    """The folder that a project's entry is relative to."""
+    machine = target.machine
+    return _project_folder(server, target.root or machine.project or machine.home)
+
+
+def _project_folder(server: ServerEntry, otherwise: Path) -> Path:
+    """The folder that a project's entry is relative to; for any other entry, another one."""
     if server.scope is not ConfigScope.PROJECT:
-        return target.root or target.machine.project or target.machine.home
+        return otherwise
     folder = server.file.parent
     return folder.parent if folder.name.startswith(".") else folder
 
@@ -293,6 +315,89 @@ def _headers(server: ServerEntry) -> Sequence[str]:
     if refers(usable):
         usable = {n: resolve(v, f"the header {n}") for n, v in usable.items()}
     return [f"{n}: {v}" for n, v in usable.items()]
+
+
+# --- one call ---------------------------------------------------------------------------
+
+
+class TriedCall(NamedTuple):
+    """One call of a guarded server's tool, as its client would get it.
+
+    Attributes:
+        answer: the answer, as PipeGuard passed it on; None if there was none.
+        problem: why there was none; empty otherwise.
+        seconds: from the start of the server to the answer.
+    """
+
+    answer: JsonObject | None
+    problem: str
+    seconds: float
+
+
+def call_guarded(
+    server: ServerEntry,
+    machine: Machine,
+    call: tuple[str, Mapping[str, object]],
+    client: str,
+    limit_seconds: float = LIMIT_SECONDS,
+) -> TriedCall:
+    """Start the server of a guarded entry as its client would, and call one tool.
+
+    `pipeguard wrap` of this installation stands for the one that the entry names, with the entry's
+    own options: it judges the call, and records it as any other.
+
+    Args:
+        server: the entry, which is guarded.
+        machine: whose entry it is.
+        call: the tool's name and the arguments.
+        client: the name of the client that calls.
+        limit_seconds: for all of it.
+    """
+    with _deep_stacks(), ThreadPoolExecutor(1, "call") as pool:
+        return pool.submit(_call_guarded, server, machine, call, client, limit_seconds).result()
+
+
+def _call_guarded(
+    server: ServerEntry,
+    machine: Machine,
+    call: tuple[str, Mapping[str, object]],
+    client: str,
+    limit_seconds: float,
+) -> TriedCall:
+    began, over = monotonic(), Event()
+    answer, problem = None, ""
+    assert server.guard is not None  # noqa: S101  the caller's
+    words = [*OWN_LAUNCHER, *server.words[len(server.guard.launcher) :]]
+    root = _project_folder(server, machine.project or machine.home)
+    named = {name: os.environ[name] for name in server.env_names if name in os.environ}
+    own = {name: os.path.expandvars(value) for name, value in server.env.items()}
+    command = Command(words, {**os.environ, **named, **own}, str(root / server.cwd))
+    try:
+        with _run_child(command, DEFAULT_LIMIT_BYTES, CALL_END_SECONDS) as channel:
+
+            def stop() -> None:
+                over.set()
+                channel.close()
+
+            timer = Timer(limit_seconds, stop)
+            timer.daemon = True
+            timer.start()
+            try:
+                exchange = ServerDialogue(channel, over.is_set, client=client)
+                exchange.open()
+                exchange.request("tools/list", {})
+                name, arguments = call
+                params = {"name": name, "arguments": arguments}
+                answer = exchange.request("tools/call", params)
+            except ConversationEnded as ended:
+                problem = str(ended)
+            except ChannelClosed:
+                problem = "It did not answer in time." if over.is_set() else "It hung up."
+            finally:
+                timer.cancel()
+    except (PipeGuardError, OSError) as error:
+        problem = f"It could not be started: {masked_text(str(error))}"
+    return TriedCall(answer, problem, monotonic() - began)
 
 
 # --- pins -------------------------------------------------------------------------------

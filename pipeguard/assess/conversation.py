@@ -28,6 +28,7 @@ from pipeguard.version import VERSION
 
 REVISION = "2025-06-18"
 RUN = "ASSESS"
+CLIENT = "pipeguard-assess"
 MOST_PAGES = 200  # of one list
 MOST_FRAMES = 5_000  # from a server that talks but does not answer
 INFO_CHARS = 60
@@ -35,48 +36,121 @@ _METHOD_NOT_FOUND = -32601
 _CAPABILITIES = {"tools/list": "tools", "prompts/list": "prompts"}  # resources for the others
 
 
-class _Stopped(Exception):  # noqa: N818  a server that hangs up is not an error of ours
+class ConversationEnded(Exception):  # noqa: N818  a server that hangs up is not an error of ours
     """The conversation ended early; the text is for the user."""
 
 
 @dataclass
-class Conversation:
-    """A conversation with one server.
+class ServerDialogue:
+    """Requests to one server and its answers, one after the other.
 
     Attributes:
         channel: carries the frames.
-        session: judges them.
-        judging: locked while a frame of any server is judged: the engines serve one at a time.
         is_over: whether the time is up.
+        client: the name of the client that asks.
+    """
+
+    channel: Channel
+    is_over: Callable[[], bool]
+    client: str = field(default=CLIENT, kw_only=True)
+    _count: int = field(default=0, init=False)
+
+    def open(self) -> JsonObject:
+        """Open the conversation; the server's answer (MCP basic/lifecycle).
+
+        Raises:
+            ConversationEnded: the server did not open it.
+        """
+        info = {"name": self.client, "version": VERSION}
+        opened = self.request("initialize", {**_OPENING, "clientInfo": info})
+        result = opened.get("result")
+        if not isinstance(result, dict):
+            raise ConversationEnded("It does not open a conversation.")
+        self.send({"jsonrpc": "2.0", "method": "notifications/initialized"})
+        return result
+
+    def request(self, method: str, params: Mapping[str, object]) -> JsonObject:
+        """The answer to a request, whole.
+
+        Raises:
+            ConversationEnded: the server gave none.
+        """
+        self._count += 1
+        number = self._count
+        self.send({"jsonrpc": "2.0", "id": number, "method": method, "params": params})
+        for _ in range(MOST_FRAMES):
+            frame = self.channel.read()
+            if frame is None:
+                late = "It did not answer in time" if self.is_over() else "It ended"
+                raise ConversationEnded(f"{late}, at {method}.")
+            message = _message(frame)
+            is_answer = message is not None and _is(message, number)
+            is_answered = self.receive(frame, message, method if is_answer else "")
+            if not is_answered and message and "method" in message and "id" in message:
+                self._decline(message)
+            if message is not None and is_answer:
+                return message
+        raise ConversationEnded(f"It sent {MOST_FRAMES} messages, and no answer to {method}.")
+
+    def send(self, message: Mapping[str, object]) -> None:
+        """Send a message to the server."""
+        self.channel.write(json.dumps(message).encode())
+
+    def receive(self, frame: bytes, message: JsonObject | None, method: str) -> bool:
+        """Look at a frame of the server; True if it was answered.
+
+        Args:
+            frame: its bytes.
+            message: the same, parsed; None if it cannot be relied on.
+            method: of the request that it answers, or empty.
+        """
+        del frame, message, method
+        return False
+
+    def _decline(self, message: JsonObject) -> None:
+        """Decline what the server asks of a client: it gets no roots, no model and no person."""
+        number = message["id"]
+        same = json.loads(number) if isinstance(number, Number) else number
+        answer: dict[str, object] = {"jsonrpc": "2.0", "id": same}
+        if message["method"] == "ping":
+            answer["result"] = {}
+        else:
+            answer["error"] = {"code": _METHOD_NOT_FOUND, "message": "not supported"}
+        self.send(answer)
+
+
+@dataclass
+class Conversation(ServerDialogue):
+    """A conversation with one server, of which every frame is judged.
+
+    Attributes:
+        session: judges the frames.
+        judging: locked while a frame of any server is judged: the engines serve one at a time.
         offers: what the server has listed so far.
         flagged: what the rules have found so far.
         info: its name and version.
         drifted: definitions that differ from what was approved.
     """
 
-    channel: Channel
     session: Session
     judging: Lock
-    is_over: Callable[[], bool]
     offers: list[Offer] = field(default_factory=list)
     flagged: list[Flagged] = field(default_factory=list)
     info: dict[str, str] = field(default_factory=dict)
     drifted: list[str] = field(default_factory=list)
-    _count: int = 0
 
     def hold(self) -> Contents:
         """Ask for everything. If the server breaks off, what it said before counts."""
         problem = ""
         try:
-            opened = self._ask("initialize", _OPENING)
+            opened = self.open()
             self._note_info(opened.get("serverInfo"))
-            self._send({"jsonrpc": "2.0", "method": "notifications/initialized"})
             member = opened.get("capabilities")
             capabilities = member if isinstance(member, Mapping) else {}
             for method in LISTS:
                 if method == "tools/list" or _CAPABILITIES.get(method, "resources") in capabilities:
                     self._list(method)
-        except _Stopped as stopped:
+        except ConversationEnded as stopped:
             problem = str(stopped)
         except ChannelClosed:
             problem = "It hung up."
@@ -89,9 +163,8 @@ class Conversation:
         seen: set[str] = set()
         for _ in range(MOST_PAGES):
             params: JsonObject = {} if cursor is None else {"cursor": cursor}
-            try:
-                result = self._ask(method, params)
-            except _RefusedError:
+            result = self.request(method, params).get("result")
+            if not isinstance(result, dict):
                 return  # it announces the list but refuses it
             listed = result.get(member)
             for item in listed if isinstance(listed, list) else ():
@@ -103,53 +176,21 @@ class Conversation:
             if not isinstance(cursor, str) or cursor in seen:
                 return
             seen.add(cursor)
-        raise _Stopped(f"Its {member} go on after {MOST_PAGES} pages.")
+        raise ConversationEnded(f"Its {member} go on after {MOST_PAGES} pages.")
 
-    def _ask(self, method: str, params: JsonObject) -> JsonObject:
-        """The result of a request, as the server gave it.
-
-        Raises:
-            Stopped: the server gave no result.
-        """
-        self._count += 1
-        number = self._count
-        self._send({"jsonrpc": "2.0", "id": number, "method": method, "params": params})
-        for _ in range(MOST_FRAMES):
-            frame = self.channel.read()
-            if frame is None:
-                late = "It did not answer in time" if self.is_over() else "It ended"
-                raise _Stopped(f"{late}, at {method}.")
-            verdict = self._judge_frame(Direction.TO_CLIENT, frame)
-            message = _message(frame)
-            self._note(verdict, message, method if message and _is(message, number) else "")
-            if verdict.reply is not None:
-                self.channel.write(verdict.reply)
-            elif message is not None and "method" in message and "id" in message:
-                self._decline(message)
-            if message is not None and _is(message, number):
-                result = message.get("result")
-                if isinstance(result, dict):
-                    return result
-                if method == "initialize":
-                    raise _Stopped("It does not open a conversation.")
-                raise _RefusedError(method)
-        raise _Stopped(f"It sent {MOST_FRAMES} messages, and no answer to {method}.")
-
-    def _decline(self, message: JsonObject) -> None:
-        """Decline what the server asks of a client: it gets no roots, no model and no person."""
-        number = message["id"]
-        same = json.loads(number) if isinstance(number, Number) else number
-        answer: dict[str, object] = {"jsonrpc": "2.0", "id": same}
-        if message["method"] == "ping":
-            answer["result"] = {}
-        else:
-            answer["error"] = {"code": _METHOD_NOT_FOUND, "message": "not supported"}
-        self._send(answer)
-
-    def _send(self, message: Mapping[str, object]) -> None:
+    def send(self, message: Mapping[str, object]) -> None:
+        """Send a message to the server if the session lets it pass."""
         verdict = self._judge_frame(Direction.TO_SERVER, json.dumps(message).encode())
         if verdict.forward is not None:
             self.channel.write(verdict.forward)
+
+    def receive(self, frame: bytes, message: JsonObject | None, method: str) -> bool:
+        """Judge a frame, and note what the rules find in it."""
+        verdict = self._judge_frame(Direction.TO_CLIENT, frame)
+        self._note(verdict, message, method)
+        if verdict.reply is not None:
+            self.channel.write(verdict.reply)
+        return verdict.reply is not None
 
     def _judge_frame(self, direction: Direction, frame: bytes) -> Verdict:
         with self.judging:
@@ -170,14 +211,9 @@ class Conversation:
                     self.info[key] = show(value, INFO_CHARS)
 
 
-class _RefusedError(_Stopped):
-    """The server answered a request with an error."""
-
-
 _OPENING: JsonObject = {
     "protocolVersion": REVISION,
     "capabilities": {},
-    "clientInfo": {"name": "pipeguard-assess", "version": VERSION},
 }
 
 

@@ -23,7 +23,7 @@ from pipeguard.auth.server import canonical, login_command
 from pipeguard.config.atomic_write import replace_file
 from pipeguard.config.directories import read_own
 from pipeguard.errors import InputError, LoginNeededError, StateError
-from pipeguard.state.paths import state_folder
+from pipeguard.state.paths import existing_state_folder, state_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -271,6 +271,12 @@ class LoginStore:
             replace_file(path, json.dumps(content, indent=1).encode())
         except OSError as error:
             raise StateError(f"{path} cannot be written: {error.strerror}.") from None
+
+
+def has_login(server: str) -> bool:
+    """True if there is a login for an address; makes no folder to look it up."""
+    folder = existing_state_folder()
+    return folder is not None and LoginStore(folder / "auth").holds(server)
 
 
 def _service(server: str) -> str:

@@ -85,7 +85,7 @@ def match_definitions(
     try:
         return find(store, target, kind)
     except UnknownTargetError as error:
-        from pipeguard.cli._isolated_servers import stored_targets
+        from pipeguard.assess.isolated_servers import stored_targets
 
         for own in stored_targets(store, target or ""):
             with suppress(UnknownTargetError):

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pipeguard.assess.extent_report import short_path, wrap_text
 from pipeguard.assess.gateway_file import is_of_gateway
-from pipeguard.cli._extent_report import short_path, wrap_text
-from pipeguard.cli._isolated_servers import older_run, servers_here
+from pipeguard.assess.isolated_servers import older_run, servers_here
 from pipeguard.cli._isolation_names import (
     NOTHING,
     entries_now,
@@ -25,7 +25,7 @@ from pipeguard.identity.server_name import identify_server
 from pipeguard.unicode.display import quote, visible
 
 if TYPE_CHECKING:
-    from pipeguard.cli._isolated_servers import ServerHere
+    from pipeguard.assess.isolated_servers import ServerHere
     from pipeguard.clients.entries import ServerEntry
     from pipeguard.config.isolate_key import IsolateEntry
     from pipeguard.isolation import ServerFacts

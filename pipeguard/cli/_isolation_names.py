@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from pipeguard.cli._extent_report import wrap_text
-from pipeguard.cli._isolated_servers import servers_here
+from pipeguard.assess.extent_report import wrap_text
+from pipeguard.assess.isolated_servers import servers_here
 from pipeguard.config.effective_policy import wrap_isolation
 from pipeguard.config.options import WrapOptions
 from pipeguard.unicode.display import suggestion, visible

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pipeguard.assess.extent_report import short_path
 from pipeguard.cli import _completions as completions
-from pipeguard.cli._extent_report import short_path
 from pipeguard.cli._person import Person
 from pipeguard.errors import PolicyError
 from pipeguard.unicode.display import visible
@@ -144,7 +144,7 @@ def _when(name: str, revocation: GrantRevocation, entries: tuple[IsolateEntry, .
         also = "" if revocation.left else ", also to open connections of servers that run"
         return f"It applies within a second{also}."
     from pipeguard.assess.gateway_file import is_of_gateway
-    from pipeguard.cli._isolated_servers import servers_here
+    from pipeguard.assess.isolated_servers import servers_here
     from pipeguard.runtime.connect import RESTART_SERVER
 
     found = {is_of_gateway(each.server) for each in servers_here(entries) if name in each.names}

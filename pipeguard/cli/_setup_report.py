@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 
 from pipeguard.assess.entry_extent import extent_if_isolated
-from pipeguard.cli._isolated_servers import summarise
+from pipeguard.assess.isolated_servers import summarise
 from pipeguard.cli._isolation import otherwise_named
 from pipeguard.clients.catalog import Client, clients
 from pipeguard.clients.entries import Config, GuardState, ServerEntry

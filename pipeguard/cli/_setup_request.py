@@ -99,6 +99,7 @@ class SetupRequest:
 
     def guard_options(self) -> GuardOptions:
         """The servers to guard, and what is allowed beyond the default."""
+        from pipeguard.auth.store import has_login
         from pipeguard.clients.rewrite import GuardOptions
 
         return GuardOptions(
@@ -109,7 +110,7 @@ class SetupRequest:
             off=self.disabled,
             expose_urls=self.expose_urls,
             isolate=self.isolate,
-            is_logged_in=_has_login,
+            is_logged_in=has_login,
         )
 
     def require_ready(self) -> None:
@@ -223,15 +224,6 @@ class SetupRequest:
             spec.scope for spec in config.specs if config.problem
         ]
         return any(scope in self.scopes() for scope in listed)
-
-
-def _has_login(server: str) -> bool:
-    """True if PipeGuard has a login for an address; makes no folder to look it up."""
-    from pipeguard.auth.store import LoginStore
-    from pipeguard.state.paths import existing_state_folder
-
-    folder = existing_state_folder()
-    return folder is not None and LoginStore(folder / "auth").holds(server)
 
 
 # ---  modes -----------------------------------------------------------------------------

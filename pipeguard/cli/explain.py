@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pipeguard.assess.isolated_servers import stored_targets
 from pipeguard.cli import _completions as completions
-from pipeguard.cli._isolated_servers import stored_targets
 from pipeguard.errors import PipeGuardError
 from pipeguard.firewall.finding import Action
 from pipeguard.firewall.protocol.methods import METHODS

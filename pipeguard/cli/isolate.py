@@ -27,7 +27,7 @@ from pipeguard.errors import PipeGuardError, PolicyError
 from pipeguard.unicode.display import cut, visible
 
 if TYPE_CHECKING:
-    from pipeguard.cli._isolated_servers import ServerHere
+    from pipeguard.assess.isolated_servers import ServerHere
     from pipeguard.isolation import Installed
 
 
@@ -134,7 +134,7 @@ def list_(*, of_packages: bool, as_json: bool) -> None:
 
         click.echo("\n".join(known_packages(as_json=as_json)))
         return
-    from pipeguard.cli._isolated_servers import servers_here, unread_files
+    from pipeguard.assess.isolated_servers import servers_here, unread_files
     from pipeguard.isolation import Inventory
 
     entries, kept = entries_now(), Inventory.read()
@@ -173,7 +173,7 @@ def list_(*, of_packages: bool, as_json: bool) -> None:
 
 def _say_next(servers: Sequence[ServerHere]) -> None:
     """The commands that follow the list."""
-    from pipeguard.cli._extent_report import wrap_text
+    from pipeguard.assess.extent_report import wrap_text
 
     if any(each.isolation.is_held for each in servers):
         click.echo("Everything that one can touch:  pipeguard isolate show SERVER")
@@ -220,7 +220,7 @@ def show(name: str | None, words: tuple[str, ...], *, as_json: bool) -> None:
       2  wrong usage, or the command would not start isolated
       3  nothing is known of NAME
     """  # noqa: D301  click reads the mark
-    from pipeguard.cli._isolated_servers import unread_files
+    from pipeguard.assess.isolated_servers import unread_files
 
     if name is None:
         _show_all(as_json=as_json)
@@ -241,7 +241,7 @@ def show(name: str | None, words: tuple[str, ...], *, as_json: bool) -> None:
 
 def _show_all(*, as_json: bool) -> None:
     """Show what each server can touch, and of those not isolated, what they could."""
-    from pipeguard.cli._isolated_servers import servers_here, summarise, unread_files
+    from pipeguard.assess.isolated_servers import servers_here, summarise, unread_files
 
     servers = servers_here(entries_now())
     if as_json:
@@ -264,7 +264,7 @@ def _show_all(*, as_json: bool) -> None:
 
 def _show_command(words: tuple[str, ...], *, as_json: bool) -> None:
     """Show what isolation would give the server of a command, or end if it would not start."""
-    from pipeguard.cli._isolated_servers import hardening, preview_command, preview_lines
+    from pipeguard.assess.isolated_servers import hardening, preview_command, preview_lines
     from pipeguard.isolation import ServerCommand
 
     if ServerCommand(words).is_container:

@@ -195,6 +195,7 @@ def call(gateway: _Gateway, name: str, arguments: str, *, as_json: bool) -> None
 
     The exit code is 1 if the tool says that it failed, or the call was blocked.
     """  # noqa: D301  click reads the mark
+    from pipeguard.gateway import menu
     from pipeguard.gateway.sources import as_json as written
 
     try:
@@ -211,7 +212,7 @@ def call(gateway: _Gateway, name: str, arguments: str, *, as_json: bool) -> None
         if not isinstance(result, dict):
             message = error.get("message") if isinstance(error, dict) else "it failed"
             raise InputError(str(message))
-        click.echo(written(result) if as_json else visible_lines(_text(result)))
+        click.echo(written(result) if as_json else visible_lines(menu.result_text(result)))
         return 1 if result.get("isError") is True else 0
 
     _run(gateway, work, _of_tool(name))
@@ -318,13 +319,3 @@ async def _known_tool(inspector: Inspector, name: str) -> CatalogTool:
     named = [server for server in inspector.servers if _of_tool(name)(server)]
     _say_missing(inspector, named.__contains__ if named else _only(None))
     raise InputError(f"no approved tool is called {name}.{hint}")
-
-
-def _text(result: JsonObject) -> str:
-    blocks = result.get("content")
-    texts = [
-        str(block.get("text", f"[{block.get('type')}]"))
-        for block in (blocks if isinstance(blocks, list) else [])
-        if isinstance(block, dict)
-    ]
-    return "\n".join(texts)

@@ -203,13 +203,13 @@ def signature(definition: JsonObject) -> str:
     names = [name for name in needed if name in properties]
     names += [name for name in properties if name not in needed]
     shown = [
-        f"{name}{'' if name in needed else '?'}: {_type(properties[name])}"
+        f"{name}{'' if name in needed else '?'}: {show_type(properties[name])}"
         for name in names[:MOST_PARAMETERS]
     ]
     return ", ".join([*shown, "…"] if len(names) > MOST_PARAMETERS else shown)
 
 
-def _type(schema: JsonValue) -> str:
+def show_type(schema: JsonValue) -> str:
     """The type of a parameter, in as few words as tell what to write."""
     return "|".join(dict.fromkeys(_types(schema)))[:MOST_TYPE_CHARS] or "any"
 
@@ -253,6 +253,17 @@ def content(text: str, *, is_error: bool = False) -> JsonObject:
     if is_error:
         result["isError"] = True
     return result
+
+
+def result_text(result: JsonObject) -> str:
+    """The text of a tool's result; of blocks without any, their types."""
+    blocks = result.get("content")
+    texts = [
+        str(block.get("text", f"[{block.get('type')}]"))
+        for block in (blocks if isinstance(blocks, list) else [])
+        if isinstance(block, dict)
+    ]
+    return "\n".join(texts)
 
 
 def wrong_variant(tool: CatalogTool) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ COMPILING = "compiling the rules, once after each change (a few seconds)"
 @contextmanager
 def say_if_slow(what: str) -> Iterator[None]:
     """Say on stderr what is being done if it takes more than a second; in the main thread only."""
-    if sys.platform == "win32":
+    if sys.platform == "win32" or threading.current_thread() is not threading.main_thread():
         yield
         return
     # By an alarm, which needs no thread.

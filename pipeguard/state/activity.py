@@ -12,9 +12,11 @@ from math import ceil
 from typing import NamedTuple
 
 from pipeguard.firewall.session.remedies import is_held
+from pipeguard.state.audit import COLUMNS, AuditEntry, make_row
 from pipeguard.state.database import translated_errors
+from pipeguard.state.schema import MAX_NAME_CHARS
 from pipeguard.state.store import Store
-from pipeguard.state.timestamps import to_utc_text
+from pipeguard.state.timestamps import from_utc_text, to_utc_text
 
 LATE_SECONDS = 10.0  # by which rows of one process may be written before older ones of another
 # The rules that block a blocked message, as a list in JSON; empty for all other rows.
@@ -23,6 +25,7 @@ RULES = (
     " json_group_array(json_extract(value, '$.rule')) FROM json_each(findings)"
     " WHERE json_extract(value, '$.action') = 'block') ELSE '[]' END"
 )
+MOST_MESSAGES = 60  # of one tool
 MOST_ROWS = 200_000  # of one look: a second, and more than an hour of a busy gateway
 
 
@@ -96,6 +99,113 @@ def _activity(name: str, seen: _Seen, waiting: int, window_seconds: float) -> Se
         seen.held,
         waiting,
     )
+
+
+class ServerHistory(NamedTuple):
+    """The activity of one server in steps of equal length, the oldest first.
+
+    Attributes:
+        calls: answered calls of tools.
+        blocked: messages that were blocked, apart from those that wait.
+        p50_ms: the median time of a call, in milliseconds; None where there was none.
+        median_ms: likewise, of all steps together.
+        last: when its newest message came (ISO 8601, UTC); empty if none did.
+    """
+
+    calls: tuple[int, ...]
+    blocked: tuple[int, ...]
+    p50_ms: tuple[float | None, ...]
+    median_ms: float | None
+    last: str
+
+
+def activity_history(
+    store: Store, now: float, step_seconds: float, steps: int
+) -> dict[str, ServerHistory]:
+    """The history of each server that sent or got anything in the steps before now.
+
+    Raises:
+        StateError: the store cannot be read.
+    """
+    began = now - step_seconds * steps
+    seen: defaultdict[str, list[_Seen]] = defaultdict(lambda: [_Seen() for _ in range(steps)])
+    for time, server, method, action, duration_ms, blocking in _rows(store, began):
+        index = int((from_utc_text(time) - began) / step_seconds)
+        if 0 <= index < steps:
+            step = seen[server][index]
+            step.last = max(step.last, time)
+            step.blocked += action == "block" and not is_held(json.loads(blocking))
+            if method == "tools/call" and duration_ms is not None:
+                step.times_ms.append(duration_ms)
+    return {server: _history(each) for server, each in seen.items()}
+
+
+def _history(steps: Sequence[_Seen]) -> ServerHistory:
+    return ServerHistory(
+        tuple(len(step.times_ms) for step in steps),
+        tuple(step.blocked for step in steps),
+        tuple(quantile(sorted(step.times_ms), 0.5) for step in steps),
+        quantile(sorted(time for step in steps for time in step.times_ms), 0.5),
+        max(step.last for step in steps),
+    )
+
+
+class KnownServer(NamedTuple):
+    """A server that was ever guarded.
+
+    Attributes:
+        launched: what it launches, in words.
+        since: when it got its name (ISO 8601, UTC).
+        last_run: when it was started last, likewise; empty if the audit no longer says.
+    """
+
+    launched: str
+    since: str
+    last_run: str
+
+
+def guarded_servers(store: Store) -> dict[str, KnownServer]:
+    """The servers that were ever guarded, by name.
+
+    Raises:
+        StateError: the store cannot be read.
+    """
+    with translated_errors(store.path):
+        rows = store.connection.execute(
+            "SELECT server, launched, since, coalesce(last, '') FROM servers LEFT JOIN"
+            " (SELECT server, max(started) AS last FROM chains GROUP BY server) USING (server)"
+        )
+        return {name: KnownServer(*fields) for name, *fields in rows}
+
+
+def tool_calls(
+    store: Store, server: str, tool: str, since: float, client: str = ""
+) -> list[AuditEntry]:
+    """The newest messages of one tool's calls, and of lists in which a rule found something of it.
+
+    Args:
+        store: the store.
+        server: whose tool it is.
+        tool: its name.
+        since: seconds since the epoch.
+        client: only of this client; empty for all.
+
+    Raises:
+        StateError: the store cannot be read.
+    """
+    with translated_errors(store.path):
+        found = store.connection.execute(
+            f"SELECT {COLUMNS} FROM audit WHERE server = ? AND time >= ? AND"  # noqa: S608  a constant
+            " (tool = ? AND method = 'tools/call'"
+            " OR method = 'tools/list' AND instr(findings, ?) > 0)"
+            " AND (? = '' OR substr(client, 1, length(?)) = ?) ORDER BY id DESC LIMIT ?",
+            (
+                *(server, to_utc_text(since), tool[:MAX_NAME_CHARS]),
+                *(f'"tool":{json.dumps(tool[:MAX_NAME_CHARS])}', client, client, client),
+                MOST_MESSAGES,
+            ),
+        )
+        return [make_row(columns).entry for columns in found]
 
 
 def quantile(ordered: Sequence[float], share: float) -> float | None:

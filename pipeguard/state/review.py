@@ -9,12 +9,13 @@ import json
 import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from pipeguard.firewall.finding import Drift
 from pipeguard.firewall.pins.drift import classify, describe
 from pipeguard.firewall.pins.fingerprint import Pin
-from pipeguard.state.audit import Audit, AuditEntry
+from pipeguard.state.audit import COLUMNS, Audit, AuditEntry, make_row
+from pipeguard.state.database import translated_errors
 from pipeguard.state.schema import MAX_NAME_CHARS
 from pipeguard.state.timestamps import utc_text
 from pipeguard.unicode.display import quote, visible
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
     from pipeguard.state.store import Namesake, Store
 
+MOST_DECISIONS = 50  # of one definition's history
+_DECISIONS = ("approve", "reject", "forget", "undo")  # about definitions
 KINDS = ("tool", "prompt", "resource", "template", "server")
 
 
@@ -110,6 +113,22 @@ class HeldDefinition(StoredDefinition):
         if self.trusted_version is None or self.pin.held_definition is None:
             return ()
         return describe(self.trusted_version, self.pin.held_definition)
+
+
+class ToolState(NamedTuple):
+    """A tool in the store, in short.
+
+    Attributes:
+        name: the tool's.
+        definition: its trusted form, or the held one if none is trusted.
+        is_reviewed: whether a person approved it.
+        is_held: whether a form of it waits for a person.
+    """
+
+    name: str
+    definition: str
+    is_reviewed: bool
+    is_held: bool
 
 
 def stored_definitions(
@@ -228,6 +247,38 @@ def restore(store: Store, decided: Iterable[HeldDefinition], by: str, *, is_appr
             store.put_back(each.server, each.pin)
             record_decision(store, each.server, _entry(each, "undo", moment, by))
     return True
+
+
+def pin_history(store: Store, server: str, kind: str, name: str) -> list[AuditEntry]:
+    """The decisions of people about one definition, the newest first, as far as the audit goes.
+
+    Raises:
+        StateError: the store cannot be read.
+    """
+    chains = " OR ".join(f"chain GLOB '{action.upper()}-*'" for action in _DECISIONS)
+    with translated_errors(store.path):
+        found = store.connection.execute(
+            f"SELECT {COLUMNS} FROM audit WHERE ({chains}) AND server = ? AND method = ?"  # noqa: S608  constants
+            " AND tool = ? ORDER BY id DESC LIMIT ?",
+            (server, kind, name[:MAX_NAME_CHARS], MOST_DECISIONS),
+        )
+        return [make_row(columns).entry for columns in found]
+
+
+def tool_states(store: Store) -> dict[str, list[ToolState]]:
+    """The state of each tool in the store, by server.
+
+    Raises:
+        StateError: the store cannot be read.
+    """
+    states: dict[str, list[ToolState]] = {}
+    with translated_errors(store.path):
+        for server, *fields in store.connection.execute(
+            "SELECT server, name, coalesce(approved, held), is_reviewed, held IS NOT NULL"
+            " FROM pins WHERE kind = 'tool' ORDER BY server, name"
+        ):
+            states.setdefault(server, []).append(ToolState(*fields))
+    return states
 
 
 def _is_as_left(store: Store, definition: HeldDefinition, *, is_approval: bool) -> bool:

@@ -56,3 +56,10 @@ def parse_moment(text: str) -> str:
         return utc_text(moment)
     except OverflowError as error:
         raise ValueError(text) from error
+
+
+def from_utc_text(text: str) -> float:
+    """Seconds since the epoch; raises ValueError for a text that is no moment."""
+    from datetime import datetime
+
+    return datetime.fromisoformat(text).timestamp()

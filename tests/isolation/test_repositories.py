@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeguard.cli._extent_report import extent_lines
+from pipeguard.assess.extent_report import extent_lines
 from pipeguard.isolation import run_later
 from pipeguard.isolation.engines import Isolation
 from pipeguard.isolation.extent import compute_extent

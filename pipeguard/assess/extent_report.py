@@ -1,4 +1,4 @@
-"""All that an isolated server can touch, as lines of at most 80 columns. Not a command itself."""
+"""All that an isolated server can touch, as lines of at most 80 columns."""
 
 from __future__ import annotations
 
@@ -21,19 +21,23 @@ _SIZES = ((1024**3, "GiB"), (1024**2, "MiB"), (1024, "KiB"))
 
 def extent_lines(extent: Extent) -> Iterator[str]:
     """All of it, for people."""
-    yield from label_texts(
-        "changes", [*map(_grant_line, extent.write), *_roots(extent, changes=True)]
-    )
-    yield from label_texts("", list(_git(extent)))
-    yield from label_texts("reads", _reads(extent))
+    for label, texts in extent_parts(extent):
+        yield from label_texts(label, texts)
+
+
+def extent_parts(extent: Extent) -> Iterator[tuple[str, list[str]]]:
+    """All of it, by labels; one that is empty goes on with the label before it."""
+    yield "changes", [*map(_grant_line, extent.write), *_roots(extent, changes=True)]
+    yield "", list(_git(extent))
+    yield "reads", _reads(extent)
     if extent.secrets:
         listed = ", ".join(_path(path) for path in extent.secrets)
-        yield from label_texts("", [f"{listed} among it, which may hold keys"])
-    yield from label_texts("read-only", [_path(path) for path in extent.fixed])
-    yield from label_texts("not there", [_path(path) for path in extent.hidden])
-    yield from label_texts("its own", list(_own(extent)))
-    yield from label_texts("network", list(_network(extent)))
-    yield from label_texts("limits", [_limits(extent)])
+        yield "", [f"{listed} among it, which may hold keys"]
+    yield "read-only", [_path(path) for path in extent.fixed]
+    yield "not there", [_path(path) for path in extent.hidden]
+    yield "its own", list(_own(extent))
+    yield "network", list(_network(extent))
+    yield "limits", [_limits(extent)]
 
 
 def essence(extent: Extent) -> str:

@@ -1,4 +1,4 @@
-"""The servers of this machine's clients, with how each is isolated. Not a command itself."""
+"""The servers of this machine's clients, with how each is isolated."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from pathlib import Path
 from pipeguard.assess.connecting import pins_name
 from pipeguard.assess.cures import setup_words
 from pipeguard.assess.entry_extent import entry_extent, extent_if_isolated
+from pipeguard.assess.extent_report import essence, extent_lines, label_texts, short_path, wrap_text
 from pipeguard.assess.gateway_file import GATEWAY, gateway_configs, is_of_gateway
 from pipeguard.assess.isolation import EntryIsolation, entry_isolation
-from pipeguard.cli._extent_report import essence, extent_lines, label_texts, short_path, wrap_text
 from pipeguard.clients.catalog import clients
 from pipeguard.clients.entries import Config, GuardState, ServerEntry, read_config
 from pipeguard.clients.guarding import gateway_launcher
@@ -195,7 +195,7 @@ def servers_here(entries: tuple[IsolateEntry, ...]) -> tuple[ServerHere, ...]:
     """
     machine = machine_here()
     here = _Here(machine, entries)
-    configs = _configs(machine)
+    configs = read_configs(machine)
     found = []
     for server in (server for config in configs for server in config.servers):
         isolation = entry_isolation(here, server)
@@ -208,7 +208,7 @@ def servers_here(entries: tuple[IsolateEntry, ...]) -> tuple[ServerHere, ...]:
 
 def older_run(server: ServerEntry) -> str:
     """Say that the server of an entry has run since before that or the policy changed."""
-    since = _running_since(server)
+    since = RunningProcesses().find_start(server)
     files = (str(server.file), user_policy_path() or "")
     changes = [(_modified_time(path), path) for path in files]
     changed, path = max(changes)
@@ -230,20 +230,31 @@ def _modified_time(path: str) -> float:
     return 0.0
 
 
-def _running_since(server: ServerEntry) -> float | None:
-    """The start of the oldest process of an entry, in seconds since 1970."""
-    words = [] if server.guard is None else server.words[len(server.guard.launcher) :]
-    ends = b"\0".join([b"", *map(os.fsencode, words), b""])
-    started = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):  # it has ended
-            line = (folder / "cmdline").read_bytes()
+class RunningProcesses:
+    """The processes of this machine, as far as they can be read (proc(5))."""
+
+    def __init__(self) -> None:
+        self._lines: list[tuple[bytes, Path]] = []
+        for folder in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):  # it has ended
+                if b"pipeguard\0" in (line := (folder / "cmdline").read_bytes()):
+                    self._lines.append((line, folder))
+
+    def find_start(self, server: ServerEntry) -> float | None:
+        """The start of the oldest process of an entry, in seconds since 1970; None without one."""
+        words = [] if server.guard is None else server.words[len(server.guard.launcher) :]
+        ends = b"\0".join([b"", *map(os.fsencode, words), b""])
+        started = []
+        for line, folder in self._lines:
             serves = b"pipeguard\0serve\0" in line and is_of_gateway(server)
             if serves or (words and line.endswith(ends)):
-                fields = (folder / "stat").read_text("utf-8", "replace").rpartition(")")[2].split()
-                started.append(int(fields[START_FIELD]) / os.sysconf("SC_CLK_TCK"))
-    boot = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
-    return boot + min(started) if started else None
+                with suppress(OSError):
+                    stat = (folder / "stat").read_text("utf-8", "replace")
+                    started.append(int(stat.rpartition(")")[2].split()[START_FIELD]))
+        if not started:
+            return None
+        boot = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+        return boot + min(started) / os.sysconf("SC_CLK_TCK")
 
 
 def unread_files() -> list[str]:
@@ -253,7 +264,7 @@ def unread_files() -> list[str]:
     """
     found = [
         f"{config.path}: {config.problem}"
-        for config in _configs(machine_here())
+        for config in read_configs(machine_here())
         if config.is_unread and config.specs[0].client != GATEWAY
     ]
     for config in gateway_configs():
@@ -272,13 +283,14 @@ def machine_here() -> Machine:
 
 def stored_targets(store: Store, target: str) -> Iterator[str]:
     """A target with the stored name of a server in place of its entry's."""
-    for config in _configs(machine_here()):
+    for config in read_configs(machine_here()):
         for server in config.servers:
             if target == server.name or target.startswith(f"{server.name}/"):
                 yield f"{pins_name(store, server)}{target[len(server.name) :]}"
 
 
-def _configs(machine: Machine) -> list[Config]:
+def read_configs(machine: Machine) -> list[Config]:
+    """The clients' files, and the gateway's."""
     return [*(read_config(file) for file in find(machine)), *gateway_configs()]
 
 
