@@ -10,7 +10,7 @@ from aiohttp import web
 
 from pipeguard.errors import StateError
 from pipeguard.state.store import Store
-from pipeguard.ui import audit_page, live, waiting
+from pipeguard.ui import audit_page, live, servers, tools, waiting
 from pipeguard.ui.page import COOKIE, ENTER, HEADERS, PAGE, STATIC, MenuEntry, Page, guard, problem
 
 MOST_FORM_BYTES = 64 * 1024
@@ -22,8 +22,14 @@ TYPES = {
     "idiomorph.js": "text/javascript",
     "icon.svg": "image/svg+xml",
 }
-MENU = (MenuEntry("Waiting", "/"), MenuEntry("Live", "/live"), MenuEntry("Audit", "/audit"))
-PAGES = (waiting, live, audit_page)
+MENU = (
+    MenuEntry("Waiting", "/"),
+    MenuEntry("Live", "/live"),
+    MenuEntry("Servers", "/servers"),
+    MenuEntry("Tools", "/tools"),
+    MenuEntry("Audit", "/audit"),
+)
+PAGES = (waiting, live, servers, tools, audit_page)
 
 
 def make_app(page: Page) -> web.Application:

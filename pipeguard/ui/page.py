@@ -8,13 +8,14 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
 from typing import NamedTuple, TypeVar
 
 from aiohttp import web
+from markupsafe import Markup
 
 from pipeguard.errors import PipeGuardError, StateError
 from pipeguard.state.store import Store
@@ -40,6 +41,7 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
+NO_TERMINAL = "No terminal can show a number. Start: pipeguard ui"
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _T = TypeVar("_T")
 
@@ -54,6 +56,28 @@ class MenuEntry(NamedTuple):
 
     name: str
     path: str
+
+
+class OpeningAnswer(NamedTuple):
+    """An answer that opens something, and so needs the number.
+
+    Attributes:
+        what: it is, in every detail: the number is for no other.
+        sentence: the same for the terminal, as `approve (a tool changed, weather)`.
+        label: on its button.
+        heading: what it answers.
+        opens: what passes then.
+        spares: what stays shut all the same.
+        back: the page to which a person goes who does not give it.
+    """
+
+    what: str
+    sentence: str
+    label: str
+    heading: Markup = Markup("")
+    opens: str | Markup = ""
+    spares: str | Markup = ""
+    back: str = "/"
 
 
 class Taken(NamedTuple):
@@ -184,6 +208,47 @@ def frame(request: web.Request, title: str) -> dict[str, object]:
         "now": now_text(),
         "host": request.host,
     }
+
+
+async def ask_number(
+    request: web.Request,
+    answers: Sequence[OpeningAnswer],
+    *,
+    left: Sequence[Markup] = (),
+    is_list: bool = False,
+) -> web.StreamResponse | None:
+    """The page that asks for the number of answers; None if the visitor needs none any more.
+
+    Args:
+        request: the form that was sent; the page sends the same again.
+        answers: that open something.
+        left: headings of what was meant, too, and cannot be answered so.
+        is_list: whether the page is shown once, even if it is unlocked.
+
+    Raises:
+        NothingDoneError: no terminal can show a number.
+    """
+    page, visitor, form = request.app[PAGE], request[VISITOR], await request.post()
+    what = "\0\0".join(each.what for each in answers)
+    is_open = page.door.is_unlocked(visitor)
+    if is_open and (not is_list or "number" in form):
+        return None
+    if not is_open and page.door.accept(visitor, what, str(form.get("number", ""))):
+        return None
+    is_asked = visitor.question is not None and visitor.question.what == what
+    words = answers[0].sentence if len(answers) == 1 else f"allow {len(answers)} things of the page"
+    if not is_open and not is_asked and not page.door.ask(visitor, what, words):
+        raise NothingDoneError(NO_TERMINAL)
+    return await draw(
+        request,
+        "number.html",
+        "Look at all of it" if is_open else "Type the number",
+        answers=answers,
+        left=left,
+        hidden=[(name, str(value)) for name, value in form.items()],
+        is_wrong="number" in form and not is_open,
+        is_open=is_open,
+    )
 
 
 async def with_store(request: web.Request, work: Callable[[Store], _T]) -> _T:

@@ -6,20 +6,25 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from aiohttp import web
+from markupsafe import Markup
 
 from pipeguard.ui.cards import GROUPS, find_card, find_waiting, find_why
 from pipeguard.ui.decisions import ChosenAnswer, NothingDoneError, carry_out_all, choose_opening
 from pipeguard.ui.offers import list_offers, make_tick
-from pipeguard.ui.page import PAGE, VISITOR, draw, with_store
+from pipeguard.ui.page import PAGE, VISITOR, OpeningAnswer, ask_number, draw, with_store
+from pipeguard.ui.text import foreign, sentence
 from pipeguard.unicode.display import visible
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from pipeguard.ui.cards import Card
+    pass
 
 REASON_CHARS = 500
-NO_TERMINAL = "No terminal can show a number. Start: pipeguard ui"
+UNLOCK = OpeningAnswer(
+    "unlock",
+    "unlock the page for 15 minutes",
+    "Unlock",
+    opens="for 15 minutes, whatever is clicked: buttons with … ask for no number",
+)
 
 
 def add_routes(app: web.Application) -> None:
@@ -58,9 +63,7 @@ async def _decide(request: web.Request) -> web.StreamResponse:
         raise NothingDoneError("Say why it is a false alarm: the policy keeps the reason.")
     decided = ChosenAnswer(card, answer, page.by, why, tuple(ticked))
     if answer.opens:
-        others = [(name, value) for name, value in values.items() if name != "tick"]
-        hidden = [*others, *(("tick", number) for number in ticked)]
-        question = await _ask_number(request, hidden, [decided])
+        question = await ask_number(request, [_opening(decided)])
         if question is not None:
             return question
     page.remember(await with_store(request, lambda store: carry_out_all(store, [decided])))
@@ -81,68 +84,30 @@ async def _decide_several(request: web.Request) -> web.StreamResponse:
     decided = [ChosenAnswer(card, card.find_refusal(), page.by) for card in cards]
     if form.get("answer") == "allow":
         decided = [each for card in cards if (each := choose_opening(card, page.scans, page.by))]
-        left = [card for card in cards if card not in [each.card for each in decided]]
-        hidden = [("answer", "allow"), *(("item", item) for item in items)]
-        question = await _ask_number(request, hidden, decided, left, is_list=True)
+        left = [card.heading for card in cards if card not in [each.card for each in decided]]
+        if not decided:
+            raise NothingDoneError("None of these can be allowed from the list: use their cards.")
+        openings = [*map(_opening, decided)]
+        question = await ask_number(request, openings, left=left, is_list=True)
         if question is not None:
             return question
     page.remember(await with_store(request, lambda store: carry_out_all(store, decided)))
     raise web.HTTPSeeOther("/")
 
 
-async def _ask_number(
-    request: web.Request,
-    hidden: Sequence[tuple[str, str]],
-    decided: Sequence[ChosenAnswer] = (),
-    left: Sequence[Card] = (),
-    *,
-    is_list: bool = False,
-) -> web.StreamResponse | None:
-    """Ask for the number that the terminal shows, for answers or for the lock of the page.
-
-    Args:
-        request: the form that was sent.
-        hidden: the form's fields, which the next form sends again.
-        decided: the answers, each in every detail; none for the lock.
-        left: cards that were ticked and cannot be answered so.
-        is_list: whether the answers are shown first, even if the page is unlocked.
-
-    Returns:
-        The page that asks; None if the number is right, or none is needed.
-    """
-    page, visitor, form = request.app[PAGE], request[VISITOR], await request.post()
-    if left and not decided:
-        raise NothingDoneError("None of these can be allowed from the list: decide on their cards.")
-    what = "\0".join(each.mark for each in decided) or "unlock"
-    is_open = bool(decided) and page.door.is_unlocked(visitor)
-    if is_open and (not is_list or "number" in form):
-        return None
-    if not is_open and "number" in form and page.door.accept(visitor, what, str(form["number"])):
-        return None
-    is_asked = visitor.question is not None and visitor.question.what == what
-    if not is_open and not is_asked and not page.door.ask(visitor, what, _describe(decided)):
-        raise NothingDoneError(NO_TERMINAL)
-    return await draw(
-        request,
-        "number.html",
-        "Look at all of it" if is_open else "Type the number",
-        decided=decided,
-        left=left,
-        hidden=hidden,
-        is_wrong="number" in form and not is_open,
-        is_open=is_open,
-        make_tick=make_tick,
+def _opening(chosen: ChosenAnswer) -> OpeningAnswer:
+    """An answer to a card, as the page that asks for the number shows it."""
+    card, answer = chosen.card, chosen.answer
+    ticked = [each.pin.name for each in card.definitions if make_tick(each) in chosen.ticked]
+    names = Markup(" ").join(map(foreign, ticked))
+    return OpeningAnswer(
+        chosen.mark,
+        f"{answer.label.lower()} ({card.what.lower()}, {visible(card.server)})",
+        answer.label,
+        card.heading + sentence(": {names}", names=names) if ticked else card.heading,
+        answer.opens,
+        answer.spares,
     )
-
-
-def _describe(decided: Sequence[ChosenAnswer]) -> str:
-    """The answers in words, for the terminal."""
-    if not decided:
-        return "unlock the page for 15 minutes"
-    if len(decided) > 1:
-        return f"allow {len(decided)} things that the page lists"
-    ((card, answer, *_),) = decided
-    return f"{answer.label.lower()} ({card.what.lower()}, {visible(card.server)})"
 
 
 async def _undo(request: web.Request) -> web.StreamResponse:
@@ -156,8 +121,7 @@ async def _undo(request: web.Request) -> web.StreamResponse:
 
 
 async def _unlock(request: web.Request) -> web.StreamResponse:
-    question = await _ask_number(request, [])
-    if question is not None:
+    if (question := await ask_number(request, [UNLOCK])) is not None:
         return question
     request.app[PAGE].door.unlock(request[VISITOR])
     raise web.HTTPSeeOther("/")

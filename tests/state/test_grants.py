@@ -348,7 +348,7 @@ def test_it_goes_on_once_it_is_granted_and_is_blocked_once_its_time_is_over(
 def test_it_ends_once_the_user_refuses_it(store: Path, asking: Conversation) -> None:
     held = asking.order()
     with Store.open(store) as opened:
-        refuse_call(opened, CallGrant("", held.event, "mail", "send_email", "not wanted"))
+        refuse_call(opened, CallGrant("", held.event, "mail", "send_email", "no"), "kim")
     refused = asking.session.decide(held, 3.0, is_last=False)
     told = b"The user looked at it and refused it." in (refused.reply or b"")
     assert (refused.action, refused.forward, told) == (Action.BLOCK, None, True)

@@ -1,0 +1,463 @@
+"""The page of servers: how each is, what it did, who starts it, and what it can touch.
+
+An entry of a client that PipeGuard does not guard is shown too, with the change that `pipeguard
+setup` would make to its file.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import urlencode, urlsplit
+
+from aiohttp import web
+from markupsafe import Markup
+
+from pipeguard.assess.connecting import pins_name
+from pipeguard.assess.extent_report import extent_parts, short_path
+from pipeguard.assess.gateway_file import is_of_gateway
+from pipeguard.assess.isolated_servers import (
+    RunningProcesses,
+    hardening,
+    machine_here,
+    read_configs,
+    servers_here,
+    summarise,
+)
+from pipeguard.auth.store import has_login
+from pipeguard.clients import files, setting
+from pipeguard.clients.catalog import clients
+from pipeguard.clients.entries import GuardState
+from pipeguard.clients.launcher import launcher
+from pipeguard.clients.masking import command_line, diff
+from pipeguard.clients.readiness import make_ready
+from pipeguard.clients.rewrite import GuardOptions, judge
+from pipeguard.config.effective_policy import wrap_isolation
+from pipeguard.config.options import WrapOptions
+from pipeguard.errors import InputError
+from pipeguard.state.activity import (
+    KnownServer,
+    ServerHistory,
+    activity_history,
+    guarded_servers,
+    named_servers,
+)
+from pipeguard.state.timestamps import from_utc_text, to_utc_text
+from pipeguard.ui.decisions import DoneDecision, NothingDoneError
+from pipeguard.ui.page import PAGE, OpeningAnswer, ask_number, draw, with_store
+from pipeguard.ui.plots import sparkline
+from pipeguard.ui.text import foreign, sentence, when
+from pipeguard.ui.tool_pins import NO_TOOLS, ToolCounts, address, count_tools
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from pipeguard.assess.isolated_servers import ServerHere
+    from pipeguard.clients.entries import ServerEntry
+    from pipeguard.clients.machine import Machine
+    from pipeguard.clients.setting import ChangePlan
+    from pipeguard.state.store import Store
+
+MINUTES, HOURS = 60, 24  # of the two plots
+ACTIVE_SECONDS = 300.0  # after which a server that said nothing is idle
+MOST_SERVERS = 200  # that are drawn
+STATES = {
+    "up": "active",
+    "asleep": "idle",
+    "unknown": "not known",
+    "open": "not guarded",
+}
+QUIET_HOUR = ServerHistory((0,) * MINUTES, (0,) * MINUTES, (None,) * MINUTES, None, "")
+PATH, GUARD_PATH = "/servers", "/servers/guard"
+WITH_YOUR_RIGHTS = Markup(
+    "<b>Nothing on your machine:</b> it runs with your rights, and can read your files and reach"
+    " any host"
+)
+NOTHING_BETWEEN = Markup("<b>Nothing:</b> PipeGuard is not between it and its client")
+
+
+class Health(NamedTuple):
+    """The state of a server, as far as it is known.
+
+    Attributes:
+        mark: its sign: `up`, `asleep` or `unknown`.
+        words: the state.
+        since: since when, or what else is known of it.
+    """
+
+    mark: str
+    words: Markup
+    since: Markup = Markup("")
+
+
+class ShownEntry(NamedTuple):
+    """An entry of a client that starts a server.
+
+    Attributes:
+        client: the client's name.
+        file: its file.
+        command: the server's own command or address, with secrets masked.
+        state: whether it is guarded.
+        why: it cannot be guarded, or is left alone; empty otherwise.
+    """
+
+    client: str
+    file: str
+    command: str
+    state: str
+    why: str
+
+
+@dataclass(slots=True)
+class ShownServer:
+    """One server on the page.
+
+    Attributes:
+        name: by which it is stored; of one that is not guarded, its name in the client.
+        id: in the page's address.
+        health: its state.
+        entries: that start it.
+        launched: what it launches, in words; empty if it was never started.
+        plots: a name, a figure and a plot each; of the last hour, and of the last day.
+        tools: its tools, counted.
+        tools_path: the page of its tools.
+        enforced: what holds whatever it does.
+        extent: all that it can touch, by labels.
+        claims: what holds only by its word.
+        guard_paths: the pages that guard it, and isolate it; empty if nothing is to be guarded.
+    """
+
+    name: str
+    id: str
+    health: Health
+    entries: list[ShownEntry]
+    launched: str = ""
+    plots: list[tuple[str, list[tuple[str, str, Markup]]]] = field(default_factory=list)
+    tools: ToolCounts = NO_TOOLS
+    tools_path: str = ""
+    enforced: list[Markup] = field(default_factory=list)
+    extent: list[tuple[str, list[str]]] = field(default_factory=list)
+    claims: list[Markup] = field(default_factory=list)
+    guard_paths: tuple[str, str] = ("", "")
+
+
+def add_routes(app: web.Application) -> None:
+    """Add the addresses of this page."""
+    app.router.add_get(PATH, _servers)
+    app.router.add_get(GUARD_PATH, _preview)
+    app.router.add_post(GUARD_PATH, _guard)
+
+
+async def _servers(request: web.Request) -> web.StreamResponse:
+    shown = await with_store(request, lambda store: find_servers(store, time.time()))
+    counts = Counter(server.health.mark if server.tools_path else "open" for server in shown)
+    return await draw(
+        request,
+        "servers.html",
+        "Servers",
+        servers=shown[:MOST_SERVERS],
+        count=len(shown),
+        states=[(counts[mark], words) for mark, words in STATES.items() if counts[mark]],
+    )
+
+
+# --- what is shown ----------------------------------------------------------------------------
+
+
+class _Entries:
+    """The entries of all clients, by the stored names of their servers."""
+
+    def __init__(self, store: Store) -> None:
+        self.machine = machine_here()
+        here = servers_here(wrap_isolation(WrapOptions((), {}, {}, ())))
+        self.extents = {(each.server.file, each.server.path): each for each in here}
+        self.guarded: dict[str, list[ServerEntry]] = {}
+        self.open: list[ServerEntry] = []
+        self.processes = RunningProcesses()
+        for server in (each for config in read_configs(self.machine) for each in config.servers):
+            if server.guard is not None or is_of_gateway(server):
+                self.guarded.setdefault(pins_name(store, server), []).append(server)
+            elif judge(server, GuardOptions()).state in (GuardState.OPEN, GuardState.CANNOT):
+                self.open.append(server)
+
+    def find_extent(self, server: ServerEntry) -> ServerHere | None:
+        """Find the extent of a server that is started here."""
+        return self.extents.get((server.file, server.path))
+
+
+def find_servers(store: Store, now: float) -> list[ShownServer]:
+    """All servers that are guarded or could be: first those that are, by name.
+
+    Raises:
+        StateError: the store cannot be read.
+    """
+    entries = _Entries(store)
+    known = guarded_servers(store)
+    hours = activity_history(store, now, 3600.0, HOURS)
+    minutes = activity_history(store, now, 60.0, MINUTES)
+    tools = count_tools(store)
+    shown = []
+    for name in sorted({*named_servers(store), *tools, *hours, *entries.guarded}):
+        starting = entries.guarded.get(name, [])
+        quiet = QUIET_HOUR if name in hours else None
+        server = ShownServer(
+            name,
+            address(name),
+            _find_health(starting, entries.processes, hours.get(name), known.get(name), now),
+            [_show_entry(each) for each in starting],
+            known[name].launched if name in known else "",
+            [
+                ("Last hour", list(_draw_plots(minutes.get(name, quiet), "minute", MINUTES))),
+                ("Last day", list(_draw_plots(hours.get(name), "hour", HOURS))),
+            ],
+            tools.get(name, NO_TOOLS),
+            f"/tools?{urlencode({'server': name}, errors='replace')}",
+        )
+        server.enforced = list(_list_enforced(server, starting, entries))
+        for each in filter(None, map(entries.find_extent, starting[:1])):
+            if each.touches.extent is not None and each.isolation.is_held:
+                server.extent = [part for part in extent_parts(each.touches.extent) if part[1]]
+        server.claims = list(_list_claims(server.tools))
+        shown.append(server)
+    return shown + [_show_open(server) for server in entries.open]
+
+
+def _find_health(
+    starting: list[ServerEntry],
+    processes: RunningProcesses,
+    day: ServerHistory | None,
+    record: KnownServer | None,
+    now: float,
+) -> Health:
+    began = [began for each in starting if (began := processes.find_start(each)) is not None]
+    last = day.last if day else ""
+    if began:
+        since = Markup("since {}").format(when(to_utc_text(min(began))))
+        return Health("up", Markup("Runs"), since)
+    if last and now - from_utc_text(last) < ACTIVE_SECONDS:
+        return Health("up", Markup("Active"), Markup("last heard of at {}").format(when(last)))
+    if last:
+        return Health("asleep", Markup("Idle"), Markup("last heard of at {}").format(when(last)))
+    if record is not None and record.last_run:
+        return Health("unknown", Markup("Not known since {}").format(when(record.last_run)))
+    return Health("unknown", Markup("Not known"), Markup("it has not run under PipeGuard yet"))
+
+
+def _show_entry(server: ServerEntry) -> ShownEntry:
+    client = clients().get(server.client)
+    judgement = judge(server, GuardOptions())
+    name = client.name if client is not None else "pipeguard serve"
+    file = short_path(str(server.file))
+    state = "guarded" if is_of_gateway(server) else judgement.state.value
+    return ShownEntry(name, file, command_line(server), state, judgement.why)
+
+
+def _draw_plots(
+    history: ServerHistory | None, step: str, count: int
+) -> Iterator[tuple[str, str, Markup]]:
+    """The three plots of a server: what each shows, its figure, and the drawing."""
+    if history is None:
+        for name in ("Calls", "Blocked", "Median time"):
+            yield name, "not heard of", sparkline([None] * count, f"{name}: not heard of")
+        return
+    for name, values in (("Calls", history.calls), ("Blocked", history.blocked)):
+        label = f"{name} each {step}, at most {max(values)}"
+        yield name, f"{sum(values):,}", sparkline(values, label)
+    median = history.median_ms
+    figure = "no call" if median is None else f"{median:,.0f} ms"
+    label = f"Median time of a call each {step}: {figure} in all"
+    yield "Median time", figure, sparkline(history.p50_ms, label)
+
+
+def _list_enforced(
+    server: ShownServer, starting: list[ServerEntry], entries: _Entries
+) -> Iterator[Markup]:
+    """List the limits that hold whatever a server does."""
+    for each in starting:
+        here = entries.find_extent(each)
+        if here is not None:
+            yield from _describe_isolation(here)
+        elif each.own_url:
+            host = urlsplit(each.own_url).hostname or "an address that its client knows"
+            text = "Runs elsewhere, at {host}: it has no file of yours but what a call hands it"
+            yield sentence(text, host=foreign(host))
+    if not starting:
+        yield Markup("Not known: no file of a client on this machine starts it")
+    if server.tools.held:
+        text = "{held} of {all} tools held, so no call of them gets there"
+        yield sentence(text, held=server.tools.held, all=server.tools.total)
+    yield Markup("All it says and is told under PipeGuard is judged")
+
+
+def _describe_isolation(here: ServerHere) -> Iterator[Markup]:
+    touches = here.touches
+    if not here.isolation.is_held:
+        is_learning = here.isolated_how.startswith("learning")
+        yield Markup("Learning: PipeGuard refuses it nothing") if is_learning else WITH_YOUR_RIGHTS
+    elif touches.problem:
+        yield Markup("It does not start: {}").format(foreign(touches.problem, 500))
+    elif touches.container is not None:
+        yield Markup("{}").format(hardening(touches.container))
+    else:
+        words = summarise(touches)
+        yield Markup("{}. Nothing else of yours").format(words[:1].upper() + words[1:])
+
+
+def _list_claims(tools: ToolCounts) -> Iterator[Markup]:
+    """List the claims of a server about its tools."""
+    if tools.total:
+        text = "{reads} of {all} tools “only read”"
+        yield sentence(text, reads=tools.only_read, all=tools.total)
+    for name in tools.may_destroy:
+        yield Markup("{} “may destroy”").format(foreign(name))
+    if not tools.total:
+        yield Markup("It has listed no tool under PipeGuard yet")
+
+
+def _show_open(server: ServerEntry) -> ShownServer:
+    """An entry that PipeGuard does not guard."""
+    entry = _show_entry(server)
+    words = {"file": str(server.file), "name": server.name}
+    query = urlencode(words, errors="surrogateescape")
+    can_guard = entry.state == GuardState.OPEN.value
+    isolates = can_guard and bool(server.own_words)
+    plots = [
+        (name, "not seen", sparkline([None] * MINUTES, f"{name}: not seen"))
+        for name in ("Calls", "Blocked", "Median time")
+    ]
+    return ShownServer(
+        server.name,
+        address(f"{server.file}\0{server.name}"),
+        Health("unknown", Markup("Not guarded"), Markup("PipeGuard sees nothing of it")),
+        [entry],
+        plots=[("Last hour", plots)],
+        enforced=[NOTHING_BETWEEN],
+        claims=[Markup("All that it says; the model reads it as it comes")],
+        guard_paths=(
+            f"{GUARD_PATH}?{query}" if can_guard else "",
+            f"{GUARD_PATH}?{query}&isolate=1" if isolates else "",
+        ),
+    )
+
+
+# --- guarding an entry ------------------------------------------------------------------------
+
+
+class GuardPlan(NamedTuple):
+    """The change that `pipeguard setup` would make for one entry.
+
+    Attributes:
+        change: of its file.
+        name: the server's, in the file.
+        isolate: whether it is isolated, too.
+        lines: the change as a diff, with secrets masked.
+        notes: what else a person must know.
+        machine: whose file it is.
+    """
+
+    change: ChangePlan
+    name: str
+    isolate: bool
+    lines: list[str]
+    notes: list[str]
+    machine: Machine
+
+    @property
+    def digest(self) -> str:
+        """The digest of the change, which an answer holds for."""
+        parts = (str(self.change.config.path).encode(), self.change.config.content)
+        return sha256(b"\0".join((*parts, self.change.content or b""))).hexdigest()[:16]
+
+
+def plan_guard(values: Mapping[str, str]) -> GuardPlan:
+    """Plan to guard the entry that a form or an address names.
+
+    Raises:
+        PipeGuardError: there is no such entry, or it cannot be guarded.
+    """
+    machine, name = machine_here(), values.get("name", "")
+    is_isolation = values.get("isolate") == "1"
+    found = (each for each in read_configs(machine) if str(each.path) == values.get("file"))
+    config = next(found, None)
+    if config is None or not any(each.name == name for each in config.servers):
+        raise NothingDoneError("No client's file has this entry any more.")
+    if is_isolation:
+        _require_engine()
+    options = GuardOptions(names=(name,), isolate=is_isolation, is_logged_in=has_login)
+    change = setting.plan(config, machine, launcher(None, os.environ), options)
+    judged = [each for each in change.servers if each.server.name == name]
+    notes = [each.judgement.why for each in judged if each.judgement.why]
+    if change.content is None:
+        raise NothingDoneError("; ".join((change.problem, *notes)).strip("; ") or "It is guarded.")
+    lines = diff(config, change.content, [each.path for _, each in change.changes])
+    return GuardPlan(change, name, is_isolation, lines, notes, machine)
+
+
+def _require_engine() -> None:
+    from pipeguard.clients.isolating import HOW
+    from pipeguard.isolation import find_engine_problem
+
+    if problem := find_engine_problem(HOW).rstrip("."):
+        raise InputError(f"Servers cannot be isolated here, and would not start: {problem}.")
+
+
+async def _preview(request: web.Request) -> web.StreamResponse:
+    planned = await with_store(request, lambda _: plan_guard(request.query))
+    return await draw(request, "guard.html", f"Guard {planned.name[:40]!a}", planned=planned)
+
+
+async def _guard(request: web.Request) -> web.StreamResponse:
+    form = {name: str(value) for name, value in (await request.post()).items()}
+    planned = await with_store(request, lambda _: plan_guard(form))
+    if form.get("shown") != planned.digest:
+        raise NothingDoneError("The file changed after this page was drawn. Look at it again.")
+    verb = "Guard and isolate" if planned.isolate else "Guard"
+    path = short_path(str(planned.change.config.path))
+    answer = OpeningAnswer(
+        "\0".join(("guard", planned.digest, planned.name, verb)),
+        f"{verb.lower()} a server of {path!a}",
+        verb,
+        Markup("{} in {}").format(foreign(planned.name), path),
+        opens="this change of the file, as you saw it; the client starts the server so from its"
+        " next start on",
+        spares="any other entry, or another file",
+        back=PATH,
+    )
+    if (asked := await ask_number(request, [answer])) is not None:
+        return asked
+    request.app[PAGE].remember(await with_store(request, lambda _: carry_out_guard(planned)))
+    raise web.HTTPSeeOther(PATH)
+
+
+def carry_out_guard(planned: GuardPlan) -> DoneDecision:
+    """Write a planned change, with a record that `pipeguard setup --undo` uses.
+
+    Raises:
+        NothingDoneError: the file changed meanwhile, or cannot be written.
+        PipeGuardError: the rules cannot be compiled, or the record cannot be written.
+    """
+    make_ready()
+    try:
+        record = setting.carry_out(planned.change, planned.machine)
+    except files.FileError as error:
+        raise NothingDoneError(str(error)) from None
+    path, after = planned.change.config.path, planned.change.content or b""
+
+    def undo(_store: Store) -> bool:
+        if record is None:
+            return False
+        real = files.target(path, planned.machine)
+        with files.lock_client(real, planned.change.config.lock):
+            if files.sha256(real) != sha256(after).hexdigest():
+                return False
+            files.replace(real, record.backup(), record.after_sha256)
+        record.forget()
+        return True
+
+    text = "PipeGuard now guards {name} in {path}. Restart the client."
+    done = sentence(text, name=foreign(planned.name), path=short_path(str(path)))
+    return DoneDecision(done, undo)

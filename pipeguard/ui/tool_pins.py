@@ -1,0 +1,337 @@
+"""Tools as the store has them: their states, their numbers, and how agents find them."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import defaultdict
+from functools import partial
+from hashlib import sha256
+from threading import Lock
+from typing import TYPE_CHECKING, NamedTuple
+
+from pipeguard.detect.flows.tool_labels import make_tool
+from pipeguard.errors import Refusal
+from pipeguard.firewall.protocol.json_values import serialise
+from pipeguard.firewall.protocol.strict_json import parse_json
+from pipeguard.gateway import menu
+from pipeguard.gateway.catalog import Catalog, Listing
+from pipeguard.state.review import tool_states
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from pipeguard.detect.flows.tool_labels import Tool
+    from pipeguard.firewall.pins.fingerprint import Pin
+    from pipeguard.firewall.protocol.json_values import JsonObject
+    from pipeguard.gateway.catalog import CatalogTool
+    from pipeguard.gateway.search import SearchHit
+    from pipeguard.state.review import ToolState
+    from pipeguard.state.store import Store
+
+CHARS_PER_TOKEN = 4  # an estimate: o200k_base has about so many for English and JSON
+MOST_DESTROYING = 3  # names of tools that are listed
+MOST_HITS = 20
+_PLAIN = re.compile(r"\w[\w.-]{0,79}", re.ASCII)
+
+
+class ToolCounts(NamedTuple):
+    """The tools of one server, counted.
+
+    Attributes:
+        total: all of them.
+        approved: that a person approved.
+        unreviewed: that were trusted at first sight, and by no person.
+        held: that wait for a person.
+        only_read: that say of themselves that they only read.
+        may_destroy: some of those that say that they may destroy.
+    """
+
+    total: int = 0
+    approved: int = 0
+    unreviewed: int = 0
+    held: int = 0
+    only_read: int = 0
+    may_destroy: tuple[str, ...] = ()
+
+
+NO_TOOLS = ToolCounts()
+
+
+class StoredTool(NamedTuple):
+    """A tool in the store.
+
+    Attributes:
+        server: the server's name.
+        pin: its trusted form and its held form.
+    """
+
+    server: str
+    pin: Pin
+
+    @property
+    def path(self) -> str:
+        """The address of its page."""
+        return f"/tools/{address(self.server)}/{address(self.pin.name)}"
+
+    @property
+    def mark(self) -> str:
+        """The sign of its state."""
+        if self.pin.held_definition is not None:
+            return "asks"
+        return "up" if self.pin.is_reviewed else "asleep"
+
+    @property
+    def state(self) -> str:
+        """Its state in words."""
+        pin = self.pin
+        if pin.held_definition is not None:
+            is_new = pin.approved_fingerprint in {None, pin.held_fingerprint}
+            return "Held: nobody approved it" if is_new else "Held: it changed"
+        return "Approved" if pin.is_reviewed else "Never reviewed"
+
+    @property
+    def definition(self) -> str:
+        """The definition that agents read; of one that was never trusted, the held one."""
+        return self.pin.approved_definition or self.pin.held_definition or ""
+
+    @property
+    def tokens(self) -> int:
+        """The estimated cost of its definition in a list of tools."""
+        return estimate_tokens(self.definition)
+
+
+def address(text: str) -> str:
+    """A name as a part of an address: as it is, or by its digest if it is not plain."""
+    if _PLAIN.fullmatch(text):
+        return text
+    return f"~{sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:16]}"
+
+
+def estimate_tokens(text: str) -> int:
+    """About how many tokens a model takes for a text."""
+    return -(-len(text) // CHARS_PER_TOKEN)
+
+
+def stored_tools(store: Store, server: str = "") -> list[StoredTool]:
+    """The tools of one server, or of all, by their names.
+
+    Raises:
+        StateError: the store cannot be read.
+    """
+    names = [server] if server else store.servers()
+    return [
+        StoredTool(name, pin)
+        for name in names
+        for pin in store.pins(name).values()
+        if pin.kind == "tool"
+    ]
+
+
+def find_tool(store: Store, server: str, name: str) -> StoredTool | None:
+    """The tool of an address.
+
+    Raises:
+        StateError: the store cannot be read.
+    """
+    called = (each for each in store.servers() if address(each) == server)
+    tools = (tool for each in called for tool in stored_tools(store, each))
+    return next((tool for tool in tools if address(tool.pin.name) == name), None)
+
+
+def count_tools(store: Store) -> dict[str, ToolCounts]:
+    """The tools of each server, counted.
+
+    Raises:
+        StateError: the store cannot be read.
+    """
+    return {server: _count(tools) for server, tools in tool_states(store).items()}
+
+
+def _count(tools: list[ToolState]) -> ToolCounts:
+    hints = [(each.name, read_annotations(each.definition)) for each in tools]
+    destroying = [name for name, each in hints if each.get("destructiveHint") is True]
+    trusted = [each for each in tools if not each.is_held]
+    reviewed = sum(bool(each.is_reviewed) for each in trusted)
+    return ToolCounts(
+        len(tools),
+        reviewed,
+        len(trusted) - reviewed,
+        len(tools) - len(trusted),
+        sum(each.get("readOnlyHint") is True for _, each in hints),
+        tuple(destroying[:MOST_DESTROYING]),
+    )
+
+
+def read_annotations(definition: str) -> dict[str, object]:
+    """Read a tool's annotations (MCP server/tools, ToolAnnotations)."""
+    if '"annotations"' not in definition:
+        return {}
+    try:
+        found = json.loads(definition).get("annotations")
+    except (ValueError, AttributeError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def read_definition(text: str) -> JsonObject:
+    """A stored definition as values; empty if it is none."""
+    try:
+        value = parse_json(text.encode("utf-8"))
+    except Refusal:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+# --- search -----------------------------------------------------------------------------------
+
+
+class ToolHit(NamedTuple):
+    """A tool that a search found.
+
+    Attributes:
+        tool: as an agent gets it.
+        hit: why it was found.
+        path: the address of its page.
+        text: the lines that an agent reads of it.
+    """
+
+    tool: CatalogTool
+    hit: SearchHit
+    path: str
+    text: str
+
+    def matches(self) -> list[tuple[str, str]]:
+        """The words that matched, each with where the tool has it."""
+        return list(dict.fromkeys((match.word, match.field) for match in self.hit.why))
+
+
+class ToolSearch(NamedTuple):
+    """The result of a search.
+
+    Attributes:
+        hits: the best first.
+        answer_tokens: the cost of the answer, estimated.
+        menu_tokens: of the menu, which an agent reads once.
+        all_tokens: of all definitions, which an agent would read without the menu.
+        searched: how many tools there were to find.
+    """
+
+    hits: list[ToolHit]
+    answer_tokens: int
+    menu_tokens: int
+    all_tokens: int
+    searched: int
+
+
+class ToolFinder:
+    """The catalogue that `pipeguard serve` searches, over what is approved in the store."""
+
+    def __init__(self) -> None:
+        self._catalog = Catalog()
+        self._lock = Lock()  # a catalogue is for one thread
+        self._pins: dict[str, list[Pin]] = {}  # by server, as the catalogue has them
+        self._all_tokens = (-1, 0)  # the catalogue's version, and what all its tools cost
+
+    def search(self, tools: Iterable[StoredTool], query: str, limit: int) -> ToolSearch:
+        """Find tools as an agent does."""
+        with self._lock:
+            self._follow(tools)
+            found = self._catalog.search(query, limit)
+            hits = [
+                ToolHit(
+                    tool,
+                    hit,
+                    f"/tools/{address(tool.server)}/{address(tool.name)}",
+                    menu.results([(tool, hit)]),
+                )
+                for tool, hit in found
+            ]
+            offered = menu.definitions(frozenset(tool.effect for tool in self._catalog))
+            return ToolSearch(
+                hits,
+                estimate_tokens(menu.results(found)),
+                estimate_tokens(serialise(offered).decode()),
+                self._count_all(),
+                len(self._catalog),
+            )
+
+    def _count_all(self) -> int:
+        version, tokens = self._all_tokens
+        if version != self._catalog.version:
+            texts = (serialise({**each.definition, "name": each.public}) for each in self._catalog)
+            tokens = sum(estimate_tokens(text.decode()) for text in texts)
+            self._all_tokens = self._catalog.version, tokens
+        return tokens
+
+    def _follow(self, tools: Iterable[StoredTool]) -> None:
+        """Bring the catalogue to the store's state."""
+        by_server: defaultdict[str, list[StoredTool]] = defaultdict(list)
+        for tool in tools:
+            if tool.pin.approved_definition is not None:
+                by_server[tool.server].append(tool)
+        for gone in self._pins.keys() - by_server.keys():
+            self._catalog.drop(gone)
+            del self._pins[gone]
+        for server, own in by_server.items():
+            pins = [each.pin for each in own]
+            if self._pins.get(server) == pins:
+                continue
+            self._pins[server] = pins
+            definitions = {each.pin.name: read_definition(each.definition) for each in own}
+            held = frozenset(each.pin.name for each in own if each.pin.held_definition is not None)
+            listing = Listing(server, list(definitions.values()), held=held)
+            self._catalog.put(listing, partial(_make_tool, definitions))
+
+
+def _make_tool(definitions: dict[str, JsonObject], name: str) -> Tool:
+    return make_tool(name, definitions.get(name))
+
+
+# --- parameters -------------------------------------------------------------------------------
+
+
+class Parameter(NamedTuple):
+    """A parameter of a tool, as far as its schema says.
+
+    Attributes:
+        name: the server's name for it.
+        kind: `string`, `number`, `integer`, `boolean`, `enum`, or `json` for anything else.
+        words: what it takes, for people.
+        description: in the server's words.
+        is_required: whether a call needs it.
+        choices: of an enumeration, as JSON texts.
+    """
+
+    name: str
+    kind: str
+    words: str
+    description: str
+    is_required: bool
+    choices: tuple[str, ...] = ()
+
+    @property
+    def is_ours(self) -> bool:
+        """True if its words are none of the server's."""
+        return self.kind not in ("enum", "json")
+
+
+def list_parameters(definition: JsonObject) -> Iterator[Parameter]:
+    """The parameters of a tool's input schema, in its order."""
+    schema = definition.get("inputSchema")
+    properties = schema.get("properties") if isinstance(schema, dict) else None
+    required = schema.get("required") if isinstance(schema, dict) else None
+    needed = required if isinstance(required, list) else []
+    for name, value in properties.items() if isinstance(properties, dict) else ():
+        fields = value if isinstance(value, dict) else {}
+        values, kind = fields.get("enum"), fields.get("type")
+        words = menu.show_type(value)
+        description = fields.get("description")
+        says = description if isinstance(description, str) else ""
+        if isinstance(values, list) and values:
+            choices = tuple(serialise(each).decode() for each in values)
+            yield Parameter(name, "enum", words, says, name in needed, choices)
+        else:
+            is_simple = kind in ("string", "number", "integer", "boolean")
+            shown = str(kind) if is_simple else "json"
+            yield Parameter(name, shown, words, says, name in needed)

@@ -1,0 +1,439 @@
+"""The pages of tools: what agents find, what each tool says and did, and a call to try it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections import defaultdict
+from hashlib import sha256
+from typing import TYPE_CHECKING, NamedTuple
+
+from aiohttp import web
+from markupsafe import Markup
+
+from pipeguard.assess.connecting import TriedCall, call_guarded, pins_name
+from pipeguard.assess.extent_report import short_path
+from pipeguard.assess.gateway_file import is_of_gateway
+from pipeguard.assess.isolated_servers import machine_here, read_configs
+from pipeguard.clients.masking import command_line
+from pipeguard.firewall.protocol.json_values import serialise
+from pipeguard.gateway import menu
+from pipeguard.state.activity import tool_calls
+from pipeguard.state.audit import parse_findings
+from pipeguard.state.review import HeldDefinition, pin_history
+from pipeguard.ui.decisions import NothingDoneError
+from pipeguard.ui.page import OpeningAnswer, ask_number, draw, with_store
+from pipeguard.ui.text import foreign, show_own
+from pipeguard.ui.tool_pins import (
+    MOST_HITS,
+    Parameter,
+    StoredTool,
+    ToolFinder,
+    address,
+    find_tool,
+    list_parameters,
+    read_annotations,
+    read_definition,
+    stored_tools,
+)
+from pipeguard.unicode.display import visible
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from pipeguard.clients.entries import ServerEntry
+    from pipeguard.firewall.protocol.json_values import JsonObject
+    from pipeguard.state.audit import AuditEntry
+    from pipeguard.state.store import Store
+
+PATH = "/tools"
+MOST_ROWS = 200  # of the list, that are drawn
+MOST_PARAMETERS = 40  # that have a field of their own
+DAY_SECONDS = 86_400.0
+CLIENT = "pipeguard-ui"  # as the audit has it
+QUERY_CHARS = 300
+RESULT_CHARS = 20_000  # of a result that are drawn
+LIMIT_SECONDS = 30.0  # for the server's start and the call
+NOTE_CHARS = 300
+UNSEEN = Markup("It passed when a client first listed it. No person looked.")
+WHOLE = "whole"  # the field with all arguments as JSON
+_FINDER: web.AppKey[ToolFinder] = web.AppKey("finder", ToolFinder)
+_TRYING: web.AppKey[asyncio.Lock] = web.AppKey("trying", asyncio.Lock)
+
+
+def add_routes(app: web.Application) -> None:
+    """Add the addresses of these pages."""
+    app[_FINDER] = ToolFinder()
+    app[_TRYING] = asyncio.Lock()
+    app.router.add_get(PATH, _tools)
+    app.router.add_get(PATH + "/{server}/{name}", _tool)
+    app.router.add_post(PATH + "/{server}/{name}/try", _try)
+
+
+async def _tools(request: web.Request) -> web.StreamResponse:
+    query = request.query.get("q", "").strip()[:QUERY_CHARS]
+    server = request.query.get("server", "")
+    tools = await with_store(request, stored_tools)
+    finder, search = request.app[_FINDER], None
+    if query:
+        search = await asyncio.to_thread(finder.search, tools, query, MOST_HITS)
+    shown = [tool for tool in tools if server in {"", tool.server}]
+    shown.sort(key=lambda tool: tool.pin.held_definition is None)  # stable: what waits first
+    servers = dict.fromkeys(tool.server for tool in tools)
+    return await draw(
+        request,
+        "tools.html",
+        "Tools",
+        query=query,
+        server=server,
+        search=search,
+        tools=shown[:MOST_ROWS],
+        count=len(shown),
+        total=len(tools),
+        servers=[(name, sum(tool.server == name for tool in tools)) for name in servers],
+    )
+
+
+# --- one tool ---------------------------------------------------------------------------------
+
+
+class PinStep(NamedTuple):
+    """A step in the history of a pin.
+
+    Attributes:
+        mark: its sign.
+        heading: what happened.
+        time: when (ISO 8601, UTC).
+        lines: what it was about.
+        fingerprint: of the definition; empty if it is not known.
+    """
+
+    mark: str
+    heading: str
+    time: str
+    lines: tuple[Markup, ...]
+    fingerprint: str
+
+
+class ToolCall(NamedTuple):
+    """A message of a tool's calls, or a list with a finding in it.
+
+    Attributes:
+        entry: in the audit.
+        what: the message is: `call`, `result` or `list`.
+        rules: that found something in it.
+        notes: what they found.
+    """
+
+    entry: AuditEntry
+    what: str
+    rules: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+class TrialPlace(NamedTuple):
+    """The place where a tool can be tried.
+
+    Attributes:
+        server: the guarded entry that starts its server; None if it cannot be tried.
+        why: it cannot.
+    """
+
+    server: ServerEntry | None
+    why: str = ""
+
+    @property
+    def command(self) -> str:
+        """The server's own command, with secrets masked."""
+        return command_line(self.server) if self.server is not None else ""
+
+    @property
+    def file(self) -> str:
+        """The file of the entry."""
+        return short_path(str(self.server.file)) if self.server is not None else ""
+
+
+class ShownTool(NamedTuple):
+    """One tool on its page.
+
+    Attributes:
+        stored: the tool.
+        parameters: of its schema.
+        schema: the whole of it, if its parameters have no fields of their own.
+        annotations: what it says of itself.
+        steps: the history of its pin, the newest first.
+        calls: of the last day, likewise.
+        place: where it can be tried.
+    """
+
+    stored: StoredTool
+    parameters: list[Parameter]
+    schema: str
+    annotations: dict[str, object]
+    steps: list[PinStep]
+    calls: list[ToolCall]
+    place: TrialPlace
+
+    @property
+    def description(self) -> str:
+        """The description that agents read."""
+        text = read_definition(self.stored.definition).get("description")
+        return text if isinstance(text, str) else ""
+
+
+def find_shown(store: Store, server: str, name: str) -> ShownTool:
+    """The tool of an address.
+
+    Raises:
+        NothingDoneError: there is none.
+        StateError: the store cannot be read.
+    """
+    stored = find_tool(store, server, name)
+    if stored is None:
+        raise NothingDoneError("The store has no such tool any more.")
+    definition = read_definition(stored.definition)
+    parameters = list(list_parameters(definition))
+    schema = definition.get("inputSchema")
+    properties = schema.get("properties") if isinstance(schema, dict) else None
+    is_plain = isinstance(properties, dict) and len(parameters) <= MOST_PARAMETERS
+    entries = tool_calls(store, stored.server, stored.pin.name, time.time() - DAY_SECONDS)
+    return ShownTool(
+        stored,
+        parameters if is_plain else [],
+        "" if is_plain else serialise(schema).decode(),
+        read_annotations(stored.definition),
+        list(_list_steps(store, stored)),
+        list(_list_calls(entries, stored.pin.name)),
+        find_place(store, stored),
+    )
+
+
+_DECIDED = {
+    "approve": ("up", "Approved"),
+    "reject": ("block", "Rejected"),
+    "forget": ("down", "Forgotten"),
+    "undo": ("asleep", "Decision taken back"),
+}
+
+
+def _list_steps(store: Store, stored: StoredTool) -> Iterator[PinStep]:
+    pin = stored.pin
+    if pin.held_definition is not None:
+        changes = HeldDefinition(stored.server, pin).changes or (pin.reason,)
+        lines = tuple(foreign(line, NOTE_CHARS) for line in changes if line)
+        yield PinStep("asks", stored.state, pin.held_at, lines, pin.held_fingerprint or "")
+    for entry in pin_history(store, stored.server, pin.kind, pin.name):
+        mark, heading = _DECIDED.get(entry.action, ("asleep", entry.action))
+        by = Markup("by {}").format(show_own(entry.client)) if entry.client else Markup("")
+        yield PinStep(mark, heading, entry.time, (by,) if by else (), entry.frame_sha256)
+    if pin.approved_definition is not None:
+        heading = "In force: approved" if pin.is_reviewed else "In force: trusted on first use"
+        said = () if pin.is_reviewed else (UNSEEN,)
+        mark = "up" if pin.is_reviewed else "allow"
+        yield PinStep(mark, heading, pin.approved_at, said, pin.approved_fingerprint or "")
+
+
+def _list_calls(entries: list[AuditEntry], tool: str) -> Iterator[ToolCall]:
+    for entry in entries:
+        findings = parse_findings(entry)
+        is_list = entry.method == "tools/list"
+        if is_list:
+            findings = [each for each in findings if each.get("tool") == tool[:200]]
+        if entry.action == "allow" and not findings and entry.direction == "to-server":
+            continue  # its result follows, with the time that it took
+        what = "list" if is_list else "call" if entry.direction == "to-server" else "result"
+        rules = tuple(dict.fromkeys(each["rule"] for each in findings))
+        texts = (each.get("note") or each.get("excerpt", "") for each in findings)
+        yield ToolCall(entry, what, rules, tuple(dict.fromkeys(filter(None, texts)))[:3])
+
+
+def find_place(store: Store, stored: StoredTool) -> TrialPlace:
+    """The guarded entry that starts a tool's server, as its client would."""
+    if stored.pin.held_definition is not None:
+        return TrialPlace(None, "Not while it is held: decide first.")
+    entries = [each for config in read_configs(machine_here()) for each in config.servers]
+    starting = [
+        each
+        for each in entries
+        if (each.guard is not None or is_of_gateway(each))
+        and pins_name(store, each) == stored.server
+    ]
+    for each in starting:
+        if each.guard is not None:
+            return TrialPlace(each)
+    if starting:
+        why = "It is behind pipeguard serve. Try it with: pipeguard tools call"
+        return TrialPlace(None, why)
+    return TrialPlace(None, "No file of a client on this machine starts its server guarded.")
+
+
+async def _find(request: web.Request) -> ShownTool:
+    server, name = request.match_info["server"], request.match_info["name"]
+    return await with_store(request, lambda store: find_shown(store, server, name))
+
+
+async def _tool(request: web.Request) -> web.StreamResponse:
+    match = request.match_info
+    shown = await with_store(
+        request, lambda store: find_shown(store, match["server"], match["name"])
+    )
+    return await _draw_tool(request, shown, None)
+
+
+async def _draw_tool(
+    request: web.Request, shown: ShownTool, trial: TriedTool | None
+) -> web.StreamResponse:
+    title = f"{visible(shown.stored.pin.name)[:40]} of {visible(shown.stored.server)[:40]}"
+    values = defaultdict(str, {} if trial is None else trial.form)
+    server_id = address(shown.stored.server)
+    return await draw(
+        request, "tool.html", title, tool=shown, trial=trial, values=values, server_id=server_id
+    )
+
+
+# --- a call -----------------------------------------------------------------------------------
+
+
+class TriedTool(NamedTuple):
+    """A call that was tried.
+
+    Attributes:
+        done: what came of it.
+        arguments: as JSON.
+        text: of the answer, as a client gets it.
+        is_error: whether the tool or PipeGuard says that it failed.
+        verdicts: of PipeGuard, the newest first.
+        form: the fields that were filled in.
+    """
+
+    done: TriedCall
+    arguments: str
+    text: str
+    is_error: bool
+    verdicts: list[ToolCall]
+    form: dict[str, str]
+
+
+def read_arguments(shown: ShownTool, form: Mapping[str, str]) -> dict[str, object]:
+    """The arguments that a person typed; an empty field that is not required is left out.
+
+    Raises:
+        NothingDoneError: a field does not hold what its parameter takes.
+    """
+    if shown.schema:
+        whole = _read_json(form.get(WHOLE, "") or "{}", "The arguments")
+        if not isinstance(whole, dict):
+            raise NothingDoneError("The arguments are not a JSON object.")
+        return whole
+    arguments: dict[str, object] = {}
+    for number, parameter in enumerate(shown.parameters):
+        text = form.get(f"p{number}", "")
+        if text or (parameter.is_required and parameter.kind == "string"):
+            arguments[parameter.name] = _read_argument(parameter, text)
+    return arguments
+
+
+def _read_argument(parameter: Parameter, text: str) -> object:
+    name = visible(parameter.name)[:100]
+    if parameter.kind == "string":
+        return text
+    if parameter.kind == "enum":
+        if text not in parameter.choices:
+            raise NothingDoneError(f"{name} takes one of its values only.")
+        return json.loads(text)
+    value = _read_json(text, name)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if parameter.kind == "boolean" and not isinstance(value, bool):
+        raise NothingDoneError(f"{name} is true or false.")
+    if parameter.kind == "integer" and not (is_number and isinstance(value, int)):
+        raise NothingDoneError(f"{name} takes a whole number.")
+    if parameter.kind == "number" and not is_number:
+        raise NothingDoneError(f"{name} takes a number.")
+    return value
+
+
+def _read_json(text: str, name: str) -> object:
+    def refuse(word: str) -> object:
+        raise ValueError(word)  # NaN and Infinity are no JSON
+
+    try:
+        return json.loads(text, parse_constant=refuse)
+    except (ValueError, RecursionError):
+        raise NothingDoneError(f"{name}: this is not JSON.") from None
+
+
+async def _try(request: web.Request) -> web.StreamResponse:
+    form = {name: str(value) for name, value in (await request.post()).items()}
+    match = request.match_info
+    shown = await with_store(
+        request, lambda store: find_shown(store, match["server"], match["name"])
+    )
+    stored, server = shown.stored, shown.place.server
+    if form.get("shown") != stored.pin.approved_fingerprint:
+        raise NothingDoneError("The tool changed after this page was drawn. Look at it again.")
+    if server is None:
+        raise NothingDoneError(shown.place.why)
+    arguments = read_arguments(shown, form)
+    written = json.dumps(arguments, ensure_ascii=False)
+    started = sha256(repr((server.words, sorted(server.env.items()), server.cwd)).encode())
+    answer = OpeningAnswer(
+        "\0".join(("try", stored.path, written, started.hexdigest())),
+        f"call the tool {visible(stored.pin.name)[:60]!a} of {visible(stored.server)[:60]!a}",
+        "Call it",
+        Markup("{} of {} with {}").format(
+            foreign(stored.pin.name), foreign(stored.server), foreign(written, 500)
+        ),
+        opens=Markup("this one call; it starts {}, as {} says").format(
+            foreign(shown.place.command, 300), shown.place.file
+        ),
+        spares="what PipeGuard would block for an agent: it judges and records this call, too",
+        back=stored.path,
+    )
+    if (asked := await ask_number(request, [answer])) is not None:
+        return asked
+    if request.app[_TRYING].locked():
+        raise NothingDoneError("Another call is being tried. Wait for its answer.")
+    async with request.app[_TRYING]:
+        trial = await _carry_out(request, stored, server, arguments, form)
+    shown = await with_store(
+        request, lambda store: find_shown(store, match["server"], match["name"])
+    )
+    return await _draw_tool(request, shown, trial)
+
+
+async def _carry_out(
+    request: web.Request,
+    stored: StoredTool,
+    server: ServerEntry,
+    arguments: dict[str, object],
+    form: dict[str, str],
+) -> TriedTool:
+    began = time.time()
+    call = (stored.pin.name, arguments)
+    done = await asyncio.to_thread(
+        call_guarded, server, machine_here(), call, CLIENT, LIMIT_SECONDS
+    )
+    entries = await with_store(
+        request,
+        lambda store: tool_calls(store, stored.server, stored.pin.name, began - 1, CLIENT),
+    )
+    text, is_error = read_answer(done.answer)
+    written = json.dumps(arguments, ensure_ascii=False)
+    verdicts = [each for each in _list_calls(entries, stored.pin.name) if each.what != "list"]
+    return TriedTool(done, written, text, is_error, verdicts, form)
+
+
+def read_answer(answer: JsonObject | None) -> tuple[str, bool]:
+    """The text of an answer, and whether it says that the call failed."""
+    if answer is None:
+        return "", True
+    result, error = answer.get("result"), answer.get("error")
+    if isinstance(result, dict):
+        text = menu.result_text(result)
+        structured = result.get("structuredContent")
+        if structured is not None and not text:
+            text = serialise(structured).decode()
+        return text, result.get("isError") is True
+    message = error.get("message") if isinstance(error, dict) else None
+    return message if isinstance(message, str) else "", True

@@ -1,0 +1,109 @@
+"""The page of servers: what is known of each, and an entry that is guarded and given back."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from playwright.sync_api import Locator, Page, expect
+
+from pipeguard.cli import cli
+from pipeguard.state.store import Store
+from tests.state.samples import held, seen
+from tests.ui.conftest import PageTerminal
+from tests.ui.samples import SECRET, SERVER, stop
+
+HOSTILE = "<b>notes</b>\u202e"
+KEY = "k4J9xQ2mV7pL0sT8wZ3r"
+
+
+@pytest.fixture
+def client_file(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Cursor's file with two servers that are not guarded, and a program that setup can name."""
+    program = tmp_path / "bin" / "pipeguard"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -E -P -m pipeguard "$@"\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
+    servers = {
+        "memory": {"command": "npx", "args": ["-y", "server-memory"], "env": {"API_KEY": KEY}},
+        HOSTILE: {"command": "npx", "args": ["-y", "\u202enotes"]},
+    }
+    path = tmp_path / ".cursor" / "mcp.json"
+    path.parent.mkdir()
+    path.write_text(json.dumps({"mcpServers": servers}, indent=3))
+    with Store.open(store) as opened:
+        opened.remember(SERVER, [seen(), held()])
+    stop(store, "AAAAAAAA.c1", SECRET)
+    return path
+
+
+def article(page: Page, name: str) -> Locator:
+    """The part of the page about one server."""
+    return page.locator("article").filter(has=page.get_by_role("heading", name=name))
+
+
+def visit(page: Page, path: str) -> None:
+    page.goto(page.url.partition("/enter")[0].rstrip("/") + path)
+
+
+def test_each_server_is_shown_with_what_is_known_of_it(client_file: Path, page: Page) -> None:
+    visit(page, "/servers")
+    known = article(page, SERVER)
+    expect(known).to_contain_text("Active")
+    expect(known).to_contain_text("1 of 1 tools held")
+    expect(known).to_contain_text("no file of a client on this machine starts it")
+    expect(known.get_by_role("img", name="Blocked each hour, at most 1")).to_be_visible()
+    open_one = article(page, "memory")
+    expect(open_one).to_contain_text("Not guarded")
+    expect(open_one).to_contain_text("PipeGuard is not between it and its client")
+    expect(open_one.get_by_role("img", name="Calls: not seen")).to_be_visible()
+    expect(page.get_by_role("heading", name="⟨U+202E⟩")).to_be_visible()
+    assert page.locator("h2 b").count() == 0
+    assert KEY not in page.content()
+
+
+def test_an_entry_is_guarded_by_number_and_given_back(
+    client_file: Path, page: Page, terminal: PageTerminal
+) -> None:
+    before = client_file.read_bytes()
+    visit(page, "/servers")
+    for is_last in (False, True):
+        article(page, "memory").get_by_role("link", name="Guard it").click()
+        expect(page.locator("pre.said")).to_contain_text('+        "wrap"')
+        assert KEY not in page.content()
+        page.get_by_role("button", name="Guard…").click()
+        expect(page).to_have_title(re.compile("Type the number"))
+        assert client_file.read_bytes() == before
+        page.get_by_label("Number").fill(terminal.number())
+        page.get_by_role("button", name="Guard").click()
+        expect(page.get_by_role("status")).to_contain_text("PipeGuard now guards memory")
+        servers = json.loads(client_file.read_bytes())["mcpServers"]
+        assert servers["memory"]["args"][0] == "wrap"
+        assert servers[HOSTILE]["command"] == "npx"
+        if not is_last:
+            page.get_by_role("button", name="Undo").click()
+            expect(page.get_by_role("status")).to_have_count(0)
+            assert client_file.read_bytes() == before
+            visit(page, "/servers")
+    assert CliRunner().invoke(cli, ["setup", "--undo", "cursor", "--yes"]).exit_code == 0
+    assert client_file.read_bytes() == before
+
+
+def test_a_file_that_changed_after_it_was_shown_is_not_written(
+    client_file: Path, page: Page, terminal: PageTerminal
+) -> None:
+    visit(page, "/servers")
+    article(page, "memory").get_by_role("link", name="Guard it").click()
+    page.get_by_role("button", name="Guard…").click()
+    changed = client_file.read_bytes() + b"\n"
+    client_file.write_bytes(changed)
+    page.get_by_label("Number").fill(terminal.number())
+    page.get_by_role("button", name="Guard").click()
+    expect(page.get_by_role("heading", name="Nothing was done")).to_be_visible()
+    assert client_file.read_bytes() == changed
