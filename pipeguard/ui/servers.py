@@ -35,7 +35,7 @@ from pipeguard.clients.entries import GuardState
 from pipeguard.clients.launcher import launcher
 from pipeguard.clients.masking import command_line, diff
 from pipeguard.clients.readiness import make_ready
-from pipeguard.clients.rewrite import GuardOptions, judge
+from pipeguard.clients.rewrite import NOT_ISOLATED, GuardOptions, judge
 from pipeguard.config.effective_policy import wrap_isolation
 from pipeguard.config.options import WrapOptions
 from pipeguard.errors import InputError
@@ -221,9 +221,24 @@ def find_servers(store: Store, now: float) -> list[ShownServer]:
         for each in filter(None, map(entries.find_extent, starting[:1])):
             if each.touches.extent is not None and each.isolation.is_held:
                 server.extent = [part for part in extent_parts(each.touches.extent) if part[1]]
+        server.guard_paths = ("", _find_isolate_path(starting))
         server.claims = list(_list_claims(server.tools))
         shown.append(server)
     return shown + [_show_open(server) for server in entries.open]
+
+
+def _find_isolate_path(starting: list[ServerEntry]) -> str:
+    """The page that isolates a guarded server; empty if it is isolated, or cannot be."""
+    options = GuardOptions(isolate=True)
+    for server in starting:
+        if server.guard is not None and judge(server, options).code == NOT_ISOLATED:
+            return f"{_guard_path(server)}&isolate=1"
+    return ""
+
+
+def _guard_path(server: ServerEntry) -> str:
+    words = {"file": str(server.file), "name": server.name}
+    return f"{GUARD_PATH}?{urlencode(words, errors='surrogateescape')}"
 
 
 def _find_health(
@@ -321,8 +336,7 @@ def _list_claims(tools: ToolCounts) -> Iterator[Markup]:
 def _show_open(server: ServerEntry) -> ShownServer:
     """An entry that PipeGuard does not guard."""
     entry = _show_entry(server)
-    words = {"file": str(server.file), "name": server.name}
-    query = urlencode(words, errors="surrogateescape")
+    path = _guard_path(server)
     can_guard = entry.state == GuardState.OPEN.value
     isolates = can_guard and bool(server.own_words)
     plots = [
@@ -338,8 +352,8 @@ def _show_open(server: ServerEntry) -> ShownServer:
         enforced=[NOTHING_BETWEEN],
         claims=[Markup("All that it says; the model reads it as it comes")],
         guard_paths=(
-            f"{GUARD_PATH}?{query}" if can_guard else "",
-            f"{GUARD_PATH}?{query}&isolate=1" if isolates else "",
+            path if can_guard else "",
+            f"{path}&isolate=1" if isolates else "",
         ),
     )
 
@@ -365,6 +379,15 @@ class GuardPlan(NamedTuple):
     lines: list[str]
     notes: list[str]
     machine: Machine
+
+    @property
+    def verb(self) -> str:
+        """The answer in a word or three."""
+        named = [each.server for each in self.change.servers if each.server.name == self.name]
+        is_guarded = any(each.guard is not None for each in named)
+        if not self.isolate:
+            return "Guard"
+        return "Isolate" if is_guarded else "Guard and isolate"
 
     @property
     def digest(self) -> str:
@@ -415,7 +438,7 @@ async def _guard(request: web.Request) -> web.StreamResponse:
     planned = await with_store(request, lambda _: plan_guard(form))
     if form.get("shown") != planned.digest:
         raise NothingDoneError("The file changed after this page was drawn. Look at it again.")
-    verb = "Guard and isolate" if planned.isolate else "Guard"
+    verb = planned.verb
     path = short_path(str(planned.change.config.path))
     answer = OpeningAnswer(
         "\0".join(("guard", planned.digest, planned.name, verb)),

@@ -19,6 +19,7 @@ from tests.ui.conftest import PageTerminal
 from tests.ui.samples import SECRET, SERVER, stop
 
 HOSTILE = "<b>notes</b>\u202e"
+WRAP = ("wrap", "--name", "guarded", "--")
 KEY = "k4J9xQ2mV7pL0sT8wZ3r"
 
 
@@ -32,6 +33,7 @@ def client_file(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
     servers = {
         "memory": {"command": "npx", "args": ["-y", "server-memory"], "env": {"API_KEY": KEY}},
+        "guarded": {"command": str(program), "args": [*WRAP, "npx", "x"]},
         HOSTILE: {"command": "npx", "args": ["-y", "\u202enotes"]},
     }
     path = tmp_path / ".cursor" / "mcp.json"
@@ -65,6 +67,10 @@ def test_each_server_is_shown_with_what_is_known_of_it(client_file: Path, page: 
     expect(open_one.get_by_role("img", name="Calls: not seen")).to_be_visible()
     expect(page.get_by_role("heading", name="⟨U+202E⟩")).to_be_visible()
     assert page.locator("h2 b").count() == 0
+    guarded = article(page, "guarded")
+    expect(guarded).to_contain_text("it has not run under PipeGuard yet")
+    expect(guarded).to_contain_text("it runs with your rights")
+    expect(guarded.get_by_role("link", name="Isolate it")).to_be_visible()
     assert KEY not in page.content()
 
 
