@@ -166,12 +166,17 @@ def of_machine(
     return AssessmentTarget(
         machine,
         None,
-        (*_read(find(machine)), *_with_content(gateway_configs())),
+        read_configs(machine),
         engines,
         (Path(user) if user else None, Path(project) if project else None),
         _store(machine.environment),
         options or GuardOptions(),
     )
+
+
+def read_configs(machine: Machine) -> tuple[Config, ...]:
+    """The files with servers that concern the user: those of clients, and the gateway's."""
+    return (*_read(find(machine)), *_with_content(gateway_configs()))
 
 
 def of_repository(root: Path, machine: Machine, engines: Engines) -> AssessmentTarget:

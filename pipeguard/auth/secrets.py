@@ -169,6 +169,12 @@ def resolve(value: str, what: str) -> str:
         raise InputError(f"{what} refers to {show(value.strip(), _SHOWN_CHARS)}: {error}") from None
 
 
+def find_reference(value: str) -> str:
+    """The name of the secret that a value refers to; empty if it refers to none."""
+    reference = _REFERENCE.fullmatch(value)
+    return reference["name"].strip() if reference else ""
+
+
 def all_resolved(variables: Mapping[str, str]) -> dict[str, str]:
     """Variables, with secrets in place of the references to them.
 

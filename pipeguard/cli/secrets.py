@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from datetime import UTC, datetime
+from pathlib import Path
 
 import click
 
@@ -12,6 +13,7 @@ from pipeguard.auth.place import Place
 from pipeguard.cli import _completions as completions
 from pipeguard.cli._groups import CommandGroup
 from pipeguard.errors import InputError
+from pipeguard.unicode.display import visible
 
 _PLACES = {
     Place.KEYRING: "the system's keyring",
@@ -95,18 +97,27 @@ def get(name: str) -> None:
 @command.command("list")
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
 def list_(*, as_json: bool) -> None:
-    """List the names of stored secrets, as in `pipeguard secrets list`.
+    """List the names of stored secrets and what uses them, as in `pipeguard secrets list`.
 
-    No value is read. A secret that was removed from the keyring by other means is still listed.
+    Your clients' files and the gateway's tell what uses one. No value is read. A secret that
+    was removed from the keyring by other means is still listed.
     """
+    from pipeguard.assess.checks.secrets import find_uses
+    from pipeguard.assess.target import read_configs
     from pipeguard.auth import secrets
+    from pipeguard.clients.machine import Machine
 
+    here = Path.cwd()
+    uses = find_uses(read_configs(Machine.here(None if here == Path.home() else here)))
     fields = [
         {
             "name": secret.name,
             "reference": f"keyring:{secret.name}",
             "place": secret.place.value,
             "kept_at": datetime.fromtimestamp(secret.kept_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "used_by": [
+                use._asdict() | {"file": str(use.file)} for use in uses.get(secret.name, ())
+            ],
         }
         for secret in secrets.stored_secrets()
     ]
@@ -115,9 +126,11 @@ def list_(*, as_json: bool) -> None:
         return
     if not fields:
         click.echo("No secret is stored. Store one:  pipeguard secrets set NAME", err=True)
-    width = max((len(secret["name"]) for secret in fields), default=0)
+    width = max((len(str(secret["name"])) for secret in fields), default=0)
     for secret in fields:
         click.echo(f"{secret['name']:{width}}  {secret['place']:7}  stored {secret['kept_at']}")
+        for use in uses.get(str(secret["name"]), ()):
+            click.echo(f"  {visible(use.server)} in {use.client}: {visible(use.place)}")
 
 
 @command.command("delete")

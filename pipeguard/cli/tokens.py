@@ -211,9 +211,7 @@ def list_(*, as_json: bool) -> None:
         parts = [
             f"servers {', '.join(scope.servers)}",
             f"tools {', '.join(scope.tools)}",
-            f"up to {scope.effect}",
-            *([f"{scope.per_minute} calls a minute"] if scope.per_minute else []),
-            *(["may propose servers"] if scope.manages else []),
+            *scope.describe_limits(),
             f"made {token.created[:10]}",
         ]
         if token.expires:

@@ -48,6 +48,14 @@ class TokenScope(NamedTuple):
         effect = EFFECTS[0] if self.effect in EFFECTS else self.effect
         return self._replace(effect=effect, manages=False)
 
+    def describe_limits(self) -> list[str]:
+        """Say what limits it, other than the names of servers and tools."""
+        return [
+            f"up to {self.effect}",
+            *([f"{self.per_minute} calls a minute"] if self.per_minute else []),
+            *(["may propose servers"] if self.manages else []),
+        ]
+
     @property
     def is_unlimited(self) -> bool:
         """True where it limits nothing but the rate."""
@@ -98,6 +106,21 @@ def stored_tokens(store: Store) -> list[StoredToken]:
         )
         for name, digest, servers, tools, effect, per_minute, manages, created, expires in rows
     ]
+
+
+def find_last_uses(store: Store) -> dict[str, str]:
+    """The time of the last call of each token since it was made, as far as the audit goes back.
+
+    Raises:
+        StateError: the store cannot be read.
+    """
+    with translated_errors(store.path):
+        return dict(
+            store.connection.execute(
+                "SELECT name, max(time) FROM audit JOIN tokens ON audit.token = name"
+                " AND time >= created GROUP BY name"
+            )
+        )
 
 
 def check_name(store: Store, name: str) -> None:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 from time import monotonic
 from typing import NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
 from pipeguard.assess.target import AssessmentTarget
 from pipeguard.assess.values import PostureCheck, PostureFinding
-from pipeguard.clients.entries import ServerEntry
+from pipeguard.auth.secrets import find_reference
+from pipeguard.clients.entries import Config, ServerEntry
 from pipeguard.clients.masking import is_secret
 from pipeguard.clients.private import secret_name
 from pipeguard.detect.checks.credential_names import is_secret_setting
@@ -75,6 +77,34 @@ class _Value(NamedTuple):
     place: str
 
 
+class SecretUse(NamedTuple):
+    """An entry that refers to a stored secret.
+
+    Attributes:
+        client: the client's id.
+        server: the server's name.
+        place: where in the entry, in words.
+        file: the file that it is in.
+    """
+
+    client: str
+    server: str
+    place: str
+    file: Path
+
+
+def find_uses(configs: Iterable[Config]) -> dict[str, list[SecretUse]]:
+    """The entries that refer to each secret, by its name, also those that are switched off."""
+    uses: dict[str, list[SecretUse]] = {}
+    for server in (server for config in configs for server in config.servers):
+        for value in _values(server):
+            is_resolved = value.place.startswith(("The variable ", "The header "))
+            if is_resolved and (name := find_reference(value.value)):
+                use = SecretUse(server.client, server.name, value.place, server.file)
+                uses.setdefault(name, []).append(use)
+    return uses
+
+
 def look(target: AssessmentTarget) -> Iterator[PostureFinding]:
     """Check every value of every entry, including those that are switched off."""
     for server in target.all_servers:
@@ -111,6 +141,9 @@ def _of_word(span: str, word: str, before: str) -> Iterator[_Value]:
     after = _OPTION.match(before)
     if "://" in word:
         yield from _of_url(span, word, "An address among the arguments")
+    elif option and option[1] == "env" and "=" in (option[2] or ""):
+        name, _, value = option[2].partition("=")
+        yield _Value(span, name, value, f"The variable {name} among the arguments")
     elif option and option[2]:
         if not option[1].endswith("-env"):  # an option of ours that takes a name, not a value
             yield _Value(span, option[1], option[2], f"The argument --{option[1].lstrip('-')}")

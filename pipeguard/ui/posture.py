@@ -1,0 +1,150 @@
+"""Findings of `pipeguard assess` on this machine, by server, until the person asks again.
+
+A process of its own looks: the rules take a second to load, or a minute to compile, and a process
+can be ended when it takes too long.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from aiohttp import web
+
+from pipeguard.firewall.finding import Severity
+from pipeguard.state.timestamps import now_text
+from pipeguard.ui.page import draw
+
+PATH = "/posture"
+ASSESS = (
+    *(sys.executable, "-E", "-P", "-m", "pipeguard"),
+    *("assess", "--format", "json", "--fail-on", "never"),
+)
+LIMIT_SECONDS = 180.0  # for the whole look; compiling the rules takes most of it
+PATIENCE_SECONDS = 2.0  # for which a request waits; after that the page says that it looks
+AGAIN_SECONDS = "2"  # after which a page that says so asks again
+
+
+class ServerPosture(NamedTuple):
+    """The findings of one server of one client, or of the machine.
+
+    Attributes:
+        client: the client's id; empty for the machine.
+        server: the server's name, likewise.
+        findings: the worst first, as `pipeguard assess --format json` has them.
+    """
+
+    client: str
+    server: str
+    findings: list[dict[str, Any]]
+
+
+@dataclass(slots=True)
+class Posture:
+    """The last look at the machine.
+
+    Attributes:
+        began: when it began (ISO 8601, UTC); empty before the first one.
+        ended: when it ended, likewise; empty while it goes on.
+        groups: findings by server, the worst first.
+        clean: servers without a finding.
+        unasked: True if no server was asked what it offers.
+        problem: why nothing is known; else empty.
+    """
+
+    began: str = ""
+    ended: str = ""
+    groups: list[ServerPosture] = field(default_factory=list)
+    clean: list[str] = field(default_factory=list)
+    unasked: bool = False
+    problem: str = ""
+    task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Look anew, unless a look goes on."""
+        if self.task is None or self.task.done():
+            self.began, self.ended = now_text(), ""
+            self.task = asyncio.create_task(self._look())
+
+    async def _look(self) -> None:
+        pipe, devnull = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
+        process = await asyncio.create_subprocess_exec(
+            *ASSESS, stdin=devnull, stdout=pipe, stderr=pipe
+        )
+        try:
+            async with asyncio.timeout(LIMIT_SECONDS):
+                output, errors = await process.communicate()
+            self._read(output, errors)
+        except TimeoutError:
+            self.problem = f"It took longer than {LIMIT_SECONDS:.0f} s, and was ended."
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+            self.ended = now_text()
+
+    def _read(self, output: bytes, errors: bytes) -> None:
+        try:
+            report = json.loads(output)
+        except ValueError:
+            self.problem = errors.decode("utf-8", "replace")
+            return
+        groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+        for finding in report["findings"]:
+            groups.setdefault((finding["client"], finding["server"]), []).append(finding)
+        self.groups = sorted(
+            (ServerPosture(*key, found) for key, found in groups.items()), key=_rank
+        )
+        named = {server for _, server in groups}
+        self.clean = [each["name"] for each in report["servers"] if each["name"] not in named]
+        self.unasked = bool(report["servers"]) and not any(
+            each["asked"] for each in report["servers"]
+        )
+        self.problem = ""
+
+    async def close(self) -> None:
+        """End the look."""
+        if self.task is not None:
+            self.task.cancel()
+            await asyncio.gather(self.task, return_exceptions=True)
+
+
+POSTURE: web.AppKey[Posture] = web.AppKey("posture", Posture)
+
+
+def add_routes(app: web.Application) -> None:
+    """Add the addresses of this page."""
+    app[POSTURE] = Posture()
+    app.router.add_get(PATH, _posture)
+    app.router.add_post(f"{PATH}/look", _look)
+    app.on_cleanup.append(_close)
+
+
+async def _close(app: web.Application) -> None:
+    await app[POSTURE].close()
+
+
+async def _posture(request: web.Request) -> web.StreamResponse:
+    posture = request.app[POSTURE]
+    if not posture.began:
+        posture.start()
+    if posture.task is not None:
+        await asyncio.wait([posture.task], timeout=PATIENCE_SECONDS)
+    response = await draw(request, "posture.html", "Posture", posture=posture)
+    if not posture.ended:
+        response.headers["Refresh"] = AGAIN_SECONDS
+    return response
+
+
+async def _look(request: web.Request) -> web.StreamResponse:
+    request.app[POSTURE].start()
+    raise web.HTTPSeeOther(PATH)
+
+
+def _rank(group: ServerPosture) -> tuple[int, str, str]:
+    """The place of a group: that with the worst finding first."""
+    worst = max(Severity[each["severity"].upper()] for each in group.findings)
+    return -worst, group.server, group.client
