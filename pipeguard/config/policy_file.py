@@ -107,6 +107,24 @@ class PolicyFile(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
+class WrittenException(NamedTuple):
+    """An entry of `exceptions` as the file has it, also one that has ended.
+
+    Attributes:
+        position: in the list, from 0.
+        line: of the file, from 1.
+        exempt: what it allows.
+        until: the last day on which it applies; empty for no end.
+        has_ended: True if that day is over.
+    """
+
+    position: int
+    line: int
+    exempt: Exempt
+    until: str
+    has_ended: bool
+
+
 def policy_text(path: str, scope: PolicyScope) -> str:
     """Read a policy file's text.
 
@@ -155,6 +173,35 @@ def parse_policy(  # noqa: PLR0913  the last is for who checks more than the for
         check(document.root)
     document.finish()
     return file
+
+
+def written_exceptions(
+    text: str, source: str, today: datetime.date
+) -> tuple[WrittenException, ...]:
+    """The exceptions of the user's file, in its order.
+
+    Args:
+        text: the YAML document.
+        source: its name, for errors.
+        today: the date.
+
+    Raises:
+        PolicyError: it is no YAML document.
+    """
+    from pipeguard.config.strict_yaml import Document
+
+    root = Document(text, source).root
+    if root is None or not root.is_mapping:
+        return ()
+    reader, written = _PolicyReader(PolicyScope.USER, 0.0, today), list[WrittenException]()
+    entry = root.known_fields(("exceptions",)).get("exceptions")
+    for position, item in enumerate(entry.items() if entry is not None else ()):
+        until = item.known_fields(("until",)).get("until")
+        exempt = reader.exception(item)
+        day = (until.text() if until is not None else None) or ""
+        has_ended = exempt.until is not None and exempt.until <= reader.now
+        written.append(WrittenException(position, item.line, exempt, day, has_ended))
+    return tuple(written)
 
 
 _TOP = (
@@ -262,9 +309,10 @@ class _PolicyReader:
                 " own policy file; `pipeguard allow EVENT` writes them."
             )
             return ()
-        return _each(entry, self._exception)
+        read = _each(entry, self.exception)
+        return tuple(each for each in read if each.until is None or each.until > self.now)
 
-    def _exception(self, entry: YamlEntry) -> Exempt | None:
+    def exception(self, entry: YamlEntry) -> Exempt:
         keys = entry.fields(_EXCEPTION, required=("rule", "why"))
         where = Selector(
             rule=parse_rule(keys.get("rule")),
@@ -281,8 +329,6 @@ class _PolicyReader:
             entry.wrong("an exception names a server, a tool or a place, so that it stays narrow")
         why = keys["why"].text() if "why" in keys else None
         until = self._until(keys["until"], where) if "until" in keys else None
-        if until is not None and until <= self.now:
-            return None
         return Exempt(where, why or "", until)
 
     def _until(self, entry: YamlEntry, where: Selector) -> float:

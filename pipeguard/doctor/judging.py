@@ -17,11 +17,10 @@ from pipeguard.config.directories import (
     other_writer,
     usual_cache_folder,
 )
-from pipeguard.config.effective_policy import project_policy_path
 from pipeguard.config.policy_file import PolicyScope, parse_policy, policy_text
-from pipeguard.config.user_policy import user_policy_path
 from pipeguard.detect.model import features, network, opener
 from pipeguard.doctor.diagnosis import Case, Diagnosis, InstallationCheck, good, note, wrong
+from pipeguard.doctor.policies import find_policies
 from pipeguard.errors import PolicyError
 from pipeguard.firewall.policy import Mode
 from pipeguard.installation import reinstall_command
@@ -141,10 +140,7 @@ def cache(case: Case) -> Iterable[Diagnosis]:
 
 def policy(case: Case) -> Iterable[Diagnosis]:
     """True if the policy files are valid; an invalid one keeps every server from starting."""
-    files = {
-        PolicyScope.USER: user_policy_path(),
-        PolicyScope.PROJECT: project_policy_path(str(case.folder)),
-    }
+    files = find_policies(case.folder)
     if not any(files.values()):
         yield good("none, so the defaults apply")
     for scope, path in files.items():

@@ -142,6 +142,7 @@ class AuditFilter(NamedTuple):
         event: only this event.
         token: only of clients with this token.
         would: only with a finding that would have had this action with `mode: enforce`.
+        note: only with findings that have this text.
         limit: at most this many, the newest; 0 for all.
         pings: False without pings that passed.
         is_stopped: only what stopped or changed something; such rows are found by an index.
@@ -155,6 +156,7 @@ class AuditFilter(NamedTuple):
     event: str = ""
     token: str = ""
     would: str = ""
+    note: str = ""
     limit: int = 0
     pings: bool = True
     is_stopped: bool = False
@@ -397,6 +399,7 @@ def _conditions(where: AuditFilter) -> tuple[str, list[str | int]]:
         ("event = ?", where.event),
         ("token = ?", where.token),
         ("id >= (SELECT min(id) FROM audit WHERE event = ? AND event <> '')", where.from_event),
+        ("instr(findings, ?)", where.note),
     ):
         if value:
             conditions.append(condition)

@@ -63,7 +63,7 @@ def find_overruled(
     text = policy_text(path, PolicyScope.PROJECT)
     layer = parse_policy(text, path, PolicyScope.PROJECT, now=0.0, today=today).layer
     for finding in findings:
-        if layer.action(_make_target(finding, server), 0.0) >= Action.REDACT:
+        if layer.action(make_target(finding, server), 0.0) >= Action.REDACT:
             return finding["rule"]
     return ""
 
@@ -86,13 +86,13 @@ def find_exempting(store: Store, event: AuditedEvent, today: datetime.date) -> s
         return ""
     text = policy_text(path, PolicyScope.USER)
     layer = parse_policy(text, path, PolicyScope.USER, now=0.0, today=today).layer
-    if not all(layer.exempts(_make_target(each, event.server), 0.0) for each in stopped):
+    if not all(layer.exempts(make_target(each, event.server), 0.0) for each in stopped):
         return ""
     project = noted_policy(store, event.name, PROJECT_POLICY)
     return "" if project and find_overruled(project, event.server, stopped, today) else path
 
 
-def _make_target(finding: dict[str, str], server: str) -> PolicyTarget:
+def make_target(finding: dict[str, str], server: str) -> PolicyTarget:
     """A finding of the audit as a policy sees it."""
     return PolicyTarget(
         finding["rule"],

@@ -10,7 +10,17 @@ from aiohttp import web
 
 from pipeguard.errors import StateError
 from pipeguard.state.store import Store
-from pipeguard.ui import audit_page, live, posture, secrets_page, servers, tokens, tools, waiting
+from pipeguard.ui import (
+    audit_page,
+    live,
+    policy,
+    posture,
+    secrets_page,
+    servers,
+    tokens,
+    tools,
+    waiting,
+)
 from pipeguard.ui.page import COOKIE, ENTER, HEADERS, PAGE, STATIC, MenuEntry, Page, guard, problem
 
 MOST_FORM_BYTES = 64 * 1024
@@ -27,12 +37,13 @@ MENU = (
     MenuEntry("Live", "/live"),
     MenuEntry("Servers", "/servers"),
     MenuEntry("Tools", "/tools"),
+    MenuEntry("Policy", policy.PATH),
     MenuEntry("Posture", posture.PATH),
     MenuEntry("Secrets", secrets_page.PATH),
     MenuEntry("Tokens", tokens.PATH),
     MenuEntry("Audit", "/audit"),
 )
-PAGES = (waiting, live, servers, tools, posture, secrets_page, tokens, audit_page)
+PAGES = (waiting, live, servers, tools, policy, posture, secrets_page, tokens, audit_page)
 
 
 def make_app(page: Page) -> web.Application:

@@ -215,7 +215,7 @@ def _except(store: Store, event: AuditedEvent, chosen: ChosenAnswer) -> DoneDeci
     entry = exception_entry(event, exemptions, f"{path} ({chosen.why})", chosen.by)
     save_decision(path, text, event.server, entry)
     sentence = Markup("You allowed it until {}: it is in {}.").format(until, path)
-    return DoneDecision(sentence, _restore_file(path, before, text))
+    return DoneDecision(sentence, restore_file(path, before, text))
 
 
 def _give(store: Store, event: AuditedEvent, by: str) -> DoneDecision:
@@ -232,10 +232,10 @@ def _give(store: Store, event: AuditedEvent, by: str) -> DoneDecision:
     sentence = Markup("{} may now {}: it is in {}. {}").format(
         show_own(event.server), foreign(grant.opens), path, grant.describe_start(event.server)
     )
-    return DoneDecision(sentence, _restore_file(path, before, text))
+    return DoneDecision(sentence, restore_file(path, before, text))
 
 
-def _restore_file(path: str, before: str | None, after: str) -> Undo:
+def restore_file(path: str, before: str | None, after: str) -> Undo:
     """Takes back what was written to a policy file, unless somebody has changed it since."""
 
     def undo(_store: Store) -> bool:

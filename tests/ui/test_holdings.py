@@ -1,4 +1,4 @@
-"""The pages of posture, secrets and tokens, with hostile names in all fields."""
+"""The pages of policy, posture, secrets and tokens, with hostile names in all fields."""
 
 from __future__ import annotations
 
@@ -10,13 +10,29 @@ from playwright.sync_api import Page, expect
 
 from pipeguard.auth.place import Place
 from pipeguard.auth.secrets import store as store_secret
+from pipeguard.config.user_policy import usual_policy_path
+from pipeguard.firewall.finding import Action, Confidence
+from pipeguard.firewall.session.guard import EXEMPT
 from pipeguard.state.store import Store
 from pipeguard.state.tokens import TokenScope, create_token, stored_tokens
 from tests.assess.places import write_config
 from tests.tools import npm_modules
+from tests.ui.conftest import PageTerminal
+from tests.ui.samples import SECRET, SERVER, stop
 
 HOSTILE = "<img src=x onerror=\"document.title='owned'\">\u2066\u202egnp.exe"
 STANDARDS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+FIRST = f"- {{rule: {SECRET.rule}, server: {SERVER}, why: why a test key}}\n"
+POLICY = f"""\
+# mine
+mode: enforce  # for now
+exceptions:
+{FIRST}# old
+- {{rule: secrets.jwt, server: x, until: 2020-01-31, why: why it ended}}
+- rule: secrets.*
+  server: {json.dumps("<img src=x>" * 30)}
+  why: {json.dumps("why " + "<b>" * 90)}
+"""
 LOOK_MS = 90_000  # the rules may have to be compiled
 OUTSIDE = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 
@@ -93,3 +109,52 @@ def test_posture_is_drawn_by_server_until_it_is_asked_again(store: Path, page: P
     page.get_by_role("button", name="Look again").click()
     expect(server).to_have_count(0, timeout=LOOK_MS)
     expect(page.get_by_role("button", name="Look again")).to_be_visible(timeout=LOOK_MS)
+
+
+def test_policy_is_shown_and_a_change_is_tried_first(
+    store: Path, page: Page, terminal: PageTerminal
+) -> None:
+    path = Path(usual_policy_path())
+    path.parent.mkdir(parents=True)
+    path.write_text(POLICY)
+    passed = SECRET._replace(action=Action.ALLOW, note=EXEMPT)
+    stop(store, "AAAAAAAA.c1", SECRET)
+    stop(store, "AAAAAAAA.c2", passed)
+    stop(store, "AAAAAAAA.c3", passed._replace(rule="secrets.jwt", confidence=Confidence.LOW))
+    page.get_by_role("link", name="Policy").click()
+    expect(page).to_have_title(re.compile("^Policy"))
+    used, ended, hostile = page.locator("tbody tr").all()
+    expect(used).to_contain_text("1 time")
+    expect(used).to_contain_text("when the audit begins")
+    expect(used).to_contain_text("Of the last 7 days, 1 event would have been stopped")
+    expect(ended).to_contain_text("ended on 2020-01-31")
+    expect(hostile).to_contain_text("<img src=x>")
+    expect(hostile).to_contain_text("0 times")
+    expect(page.locator("dl.facts")).to_contain_text("enforce your file")
+    expect(page.locator("dl.facts")).to_contain_text("10000 the default")
+    expect_clean(page)
+    used.get_by_role("button", name="Remove").click()
+    expect(page.get_by_role("status")).to_contain_text("You removed the exception for secrets.aws")
+    assert path.read_text() == POLICY.replace(FIRST, "")
+    page.get_by_role("button", name="Undo").click()
+    expect(page).to_have_title(re.compile("^Waiting"))
+    assert path.read_text() == POLICY
+    page.get_by_role("link", name="Policy").click()
+    expect(page.locator("#mode-effect")).to_contain_text("1 event would have passed")
+    page.get_by_role("button", name="Only observe…").click()
+    assert path.read_text() == POLICY
+    page.get_by_label("Number").fill(terminal.number())
+    page.get_by_role("button", name="Only observe").click()
+    expect(page.get_by_role("button", name="Enforce")).to_be_visible()
+    assert path.read_text() == POLICY.replace("mode: enforce", "mode: observe")
+    observed = SECRET._replace(action=Action.WARN, would=Action.BLOCK)
+    stop(store, "BBBBBBBB.c1", observed)
+    expect(page.locator("#mode-effect")).to_contain_text("1 event would have been stopped")
+    page.get_by_role("button", name="Enforce").click()
+    expect(page.get_by_role("button", name="Only observe…")).to_be_visible()
+    assert path.read_text() == POLICY
+    path.write_text("mode: enforce\nlimits: {frame: 1}\n")
+    page.reload()
+    expect(page.get_by_role("heading", name="Invalid:")).to_be_visible()
+    expect(page.locator("pre.said")).to_contain_text("line 2")
+    expect_clean(page)

@@ -1,0 +1,107 @@
+"""Small changes of the user's policy file, whose comments and order stay.
+
+Each is read again before it is returned, and must mean what was wanted.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeguard.config.container import Container
+from pipeguard.config.policy_file import PolicyScope, parse_policy, policy_text, written_exceptions
+from pipeguard.config.tree import (
+    Edit,
+    Node,
+    UneditableError,
+    UnreadableError,
+    apply_edits,
+    next_line,
+)
+from pipeguard.config.yaml_text import Yaml
+from pipeguard.errors import PolicyError
+from pipeguard.firewall.policy import Mode
+
+if TYPE_CHECKING:
+    import datetime
+
+_KEY = "exceptions"
+
+
+def without_exception(path: str, position: int, today: datetime.date) -> str:
+    """A policy file's text without one of its exceptions; nothing is written.
+
+    Args:
+        path: of the user's policy file.
+        position: of the exception in its list, from 0.
+        today: the date.
+
+    Raises:
+        PolicyError: the file is invalid, or its layout leaves no safe way to remove it.
+    """
+    text = policy_text(path, PolicyScope.USER)
+    before = parse_policy(text, path, PolicyScope.USER, now=0.0, today=today)
+    written = written_exceptions(text, path, today)
+    left = [each.exempt for each in written if each.position != position]
+    active = [each for each in left if each.until is None or each.until > 0.0]
+    wanted = before._replace(layer=before.layer._replace(exceptions=tuple(active)))
+    with suppress(UneditableError, UnreadableError, PolicyError):
+        changed = _without(text, position) if left else _without_key(text, _KEY)
+        after = parse_policy(changed, path, PolicyScope.USER, now=0.0, today=today)
+        if after == wanted._replace(notes=after.notes):
+            return changed
+    line = next((each.line for each in written if each.position == position), 0)
+    raise PolicyError(
+        f"{path} is written so that nothing can be removed safely.\n"
+        f"  Remove the exception in line {line} by hand."
+    )
+
+
+def with_mode(path: str, mode: Mode, today: datetime.date) -> str:
+    """A policy file's text with another mode; nothing is written.
+
+    Args:
+        path: of the user's policy file, which need not exist.
+        mode: that it has then.
+        today: the date.
+
+    Raises:
+        PolicyError: the file is invalid, or its layout leaves no safe way to change it.
+    """
+    text = policy_text(path, PolicyScope.USER) if Path(path).exists() else ""
+    before = parse_policy(text, path, PolicyScope.USER, now=0.0, today=today)
+    with suppress(UneditableError, UnreadableError, PolicyError):
+        changed = _with_mode(text, mode)
+        after = parse_policy(changed, path, PolicyScope.USER, now=0.0, today=today)
+        if after == before._replace(mode=mode, notes=after.notes):
+            return changed
+    raise PolicyError(
+        f"{path} is written so that its mode cannot be changed safely.\n"
+        f"  Write `mode: {mode.value}` into it by hand."
+    )
+
+
+def _with_mode(text: str, mode: Mode) -> str:
+    root = Yaml().read(text)
+    member = root.member("mode")
+    if member is not None:
+        return apply_edits(text, [Edit(member.value.start, member.value.end, mode.value)])
+    start = root.members[0].start if root.members else len(text)
+    gap = "" if not text[:start] or text[:start].endswith("\n") else "\n"
+    return apply_edits(text, [Edit(start, start, f"{gap}mode: {mode.value}\n")])
+
+
+def _without(text: str, position: int) -> str:
+    return Container(text, Yaml(), (_KEY,)).replace_entries([position], [])
+
+
+def _without_key(text: str, key: str) -> str:
+    """The text without a key, which may be its only one."""
+    root: Node = Yaml().read(text)
+    member = root.member(key)
+    if member is None:
+        raise UneditableError("the key is not there.")
+    if len(root.members) > 1:
+        return apply_edits(text, Yaml().remove(root, [member], text))
+    return apply_edits(text, [Edit(member.start, next_line(text, member.end), "")])

@@ -1,0 +1,211 @@
+"""The policy that applies: where each setting comes from, its exceptions, and trials of changes."""
+
+from __future__ import annotations
+
+import datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from aiohttp import web
+from markupsafe import Markup
+
+from pipeguard.config.policy_edit import with_mode, without_exception
+from pipeguard.config.policy_file import PolicyScope, WrittenException, written_exceptions
+from pipeguard.config.user_policy import user_policy_path, usual_policy_path
+from pipeguard.doctor.policies import describe_policy, find_policies, read_policies
+from pipeguard.errors import PolicyError
+from pipeguard.firewall.policy import Mode
+from pipeguard.state.decisions import EXCEPTION, save_decision
+from pipeguard.state.review import decision_entry
+from pipeguard.state.timestamps import now_text, utc_text
+from pipeguard.state.trials import find_uses, try_mode
+from pipeguard.ui.decisions import (
+    DoneDecision,
+    NothingDoneError,
+    restore_file,
+)
+from pipeguard.ui.page import PAGE, OpeningAnswer, ask_number, draw, with_store
+from pipeguard.ui.text import foreign, sentence
+from pipeguard.ui.walls import read_policy, today
+
+if TYPE_CHECKING:
+    from pipeguard.doctor.policies import PolicyReport
+    from pipeguard.state.store import Store
+    from pipeguard.state.trials import ExceptionUse, Outcomes
+
+PATH = "/policy"
+TRIAL_DAYS = 7
+SOURCES = {
+    PolicyScope.USER: "your file",
+    PolicyScope.PROJECT: "the project's file",
+    None: "the default",
+}
+OBSERVE = OpeningAnswer(
+    "mode: observe",
+    "write `mode: observe` into your policy",
+    "Only observe",
+    Markup("PipeGuard judges and records, and no rule stops anything"),
+    opens="for each server, from its next start on: all that a rule would stop, of every kind",
+    spares="messages that break the protocol, and what isolation does not give a server",
+    back=PATH,
+)
+
+
+class ExceptionRow(NamedTuple):
+    """An exception as the page shows it.
+
+    Attributes:
+        id: of the exception as it was shown.
+        written: the exception.
+        parts: keys and values of what it is for, those that restrict it.
+        use: of it.
+    """
+
+    id: str
+    written: WrittenException
+    parts: list[tuple[str, str]]
+    use: ExceptionUse
+
+
+class ShownPolicy(NamedTuple):
+    """All that the page shows.
+
+    Attributes:
+        path: of the user's file, which need not exist.
+        error: all that is wrong in the files; empty if they are valid.
+        files: the paths of those that there are.
+        settings: each with its value, and where that comes from.
+        notes: by path, what may not be what was meant.
+        rows: the exceptions.
+        mode: that applies.
+        trial: of the other mode.
+        is_forced: True if the project's file sets the mode.
+    """
+
+    path: str
+    error: str = ""
+    files: tuple[str, ...] = ()
+    settings: tuple[tuple[str, object, str], ...] = ()
+    notes: tuple[tuple[str, str], ...] = ()
+    rows: tuple[ExceptionRow, ...] = ()
+    mode: Mode = Mode.ENFORCE
+    trial: Outcomes | None = None
+    is_forced: bool = False
+
+
+def add_routes(app: web.Application) -> None:
+    """Add the addresses of this page."""
+    app.router.add_get(PATH, _policy)
+    app.router.add_post(f"{PATH}/remove", _remove)
+    app.router.add_post(f"{PATH}/mode", _change_mode)
+
+
+async def _policy(request: web.Request) -> web.StreamResponse:
+    shown = await with_store(request, _find)
+    return await draw(request, "policy.html", "Policy", shown=shown, days=TRIAL_DAYS)
+
+
+def _find(store: Store) -> ShownPolicy:
+    path = _user_path()
+    files = find_policies(Path.cwd())
+    there = tuple(each for each in files.values() if each)
+    try:
+        report = read_policies(files)
+    except PolicyError as error:
+        return ShownPolicy(path, str(error), there)
+    other = Mode.ENFORCE if report.policy.mode is Mode.OBSERVE else Mode.OBSERVE
+    project = report.files.get(PolicyScope.PROJECT)
+    return ShownPolicy(
+        path,
+        files=there,
+        settings=tuple(
+            (key, value, SOURCES[report.find_source(key)])
+            for key, value in describe_policy(report.policy).items()
+        ),
+        notes=tuple((file, note) for file, notes in report.notes.items() for note in notes),
+        rows=tuple(_list_exceptions(store, path, report)),
+        mode=report.policy.mode,
+        trial=try_mode(store, other, _trial_begin()),
+        is_forced=project is not None and project[1].mode is not None,
+    )
+
+
+def _list_exceptions(store: Store, path: str, report: PolicyReport) -> list[ExceptionRow]:
+    text = read_policy(path)
+    written = written_exceptions(text or "", path, today())
+    exempts = [each.exempt for each in written]
+    uses = find_uses(store, exempts, report.policy, path, _trial_begin())
+    return [
+        ExceptionRow(_make_id(each), each, _list_parts(each), use)
+        for each, use in zip(written, uses, strict=True)
+    ]
+
+
+def _list_parts(written: WrittenException) -> list[tuple[str, str]]:
+    fields = written.exempt.where._asdict()
+    return [(key, value) for key, value in fields.items() if value not in (None, "", "*")]
+
+
+def _make_id(written: WrittenException) -> str:
+    fields = (written.position, written.exempt.where, written.exempt.why, written.until)
+    return sha256(repr(fields).encode()).hexdigest()[:32]
+
+
+async def _remove(request: web.Request) -> web.StreamResponse:
+    page, wanted = request.app[PAGE], str((await request.post()).get("exception", ""))
+
+    def remove(_store: Store) -> DoneDecision:
+        path = _user_path()
+        written = written_exceptions(read_policy(path) or "", path, today())
+        chosen = next((each for each in written if _make_id(each) == wanted), None)
+        if chosen is None:
+            raise NothingDoneError("The policy was changed after the page was drawn. Look again.")
+        what = f"{chosen.exempt.where.rule} ({chosen.exempt.why})"
+        text = without_exception(path, chosen.position, today())
+        done = sentence("You removed the exception for {rule}.", rule=foreign(what, 200))
+        note = f"{EXCEPTION}{path}: {what}"
+        return _save(path, text, ("revoke", chosen.exempt.where.server, note), page.by, done)
+
+    page.remember(await with_store(request, remove))
+    raise web.HTTPSeeOther(PATH)
+
+
+async def _change_mode(request: web.Request) -> web.StreamResponse:
+    page, chosen = request.app[PAGE], (await request.post()).get("mode")
+    if chosen not in {mode.value for mode in Mode}:
+        raise web.HTTPBadRequest(reason="There is no such mode")
+    mode = Mode(chosen)
+    if mode is Mode.OBSERVE and (asked := await ask_number(request, [OBSERVE])) is not None:
+        return asked
+
+    def change(_store: Store) -> DoneDecision:
+        path = _user_path()
+        text = with_mode(path, mode, today())
+        done = sentence(
+            "Your policy says `mode: {mode}`, for each server from its next start on.",
+            mode=mode.value,
+        )
+        action = "allow" if mode is Mode.OBSERVE else "revoke"
+        return _save(path, text, (action, "*", f"mode: {mode.value}, in {path}"), page.by, done)
+
+    page.remember(await with_store(request, change))
+    raise web.HTTPSeeOther(PATH)
+
+
+def _save(
+    path: str, text: str, decision: tuple[str, str, str], by: str, done: Markup
+) -> DoneDecision:
+    """Write the policy and the decision: its action, its server and its note."""
+    before = read_policy(path)
+    action, server, note = decision
+    save_decision(path, text, server, decision_entry(action, now_text(), note=note, by=by))
+    return DoneDecision(done, restore_file(path, before, text))
+
+
+def _user_path() -> str:
+    return user_policy_path() or usual_policy_path()
+
+
+def _trial_begin() -> str:
+    return utc_text(datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=TRIAL_DAYS))
