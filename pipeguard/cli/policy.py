@@ -57,6 +57,8 @@ limits:
   # timeout: 300 s       # after which PipeGuard answers a request in place of the server
   ask: 50 s              # for which a call waits until you allow it; most clients wait for 60 s
 
+ask_in_client: url       # form: a form in the client decides, too; never: nothing is asked there
+
 audit:
   on_failure: continue   # stop: no traffic without a record of it
   keep: 90 d             # older rows are removed when a server starts; forever: none is

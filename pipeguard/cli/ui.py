@@ -11,6 +11,7 @@ import click
 
 from pipeguard.cli._person import Person
 from pipeguard.errors import InputError
+from pipeguard.state.page_address import publish_address
 from pipeguard.state.paths import store_path
 
 if TYPE_CHECKING:
@@ -66,7 +67,8 @@ async def _serve(port: int, by: str, *, is_browser_wanted: bool) -> None:
         address = f"127.0.0.1:{runner.addresses[0][1]}"
         page.hosts = frozenset({address, f"localhost:{address.rpartition(':')[2]}"})
         _show_link(door, address, is_browser_wanted=is_browser_wanted)
-        await _follow_terminal(door, address)
+        with publish_address(f"http://{address}"):
+            await _follow_terminal(door, address)
     finally:
         await runner.cleanup()
 

@@ -18,7 +18,15 @@ from pipeguard.config.policy_file import (
 )
 from pipeguard.config.user_policy import may_have, user_policy_path, usual_policy_path
 from pipeguard.errors import PolicyError
-from pipeguard.firewall.policy import DEFAULT_KEEP_DAYS, Layer, Limits, Mode, Policy, Trust
+from pipeguard.firewall.policy import (
+    DEFAULT_KEEP_DAYS,
+    InClient,
+    Layer,
+    Limits,
+    Mode,
+    Policy,
+    Trust,
+)
 
 if TYPE_CHECKING:
     import datetime
@@ -177,7 +185,14 @@ def combine(user: PolicyFile | None, project: PolicyFile | None) -> Policy:
         audit_keep_days=(
             DEFAULT_KEEP_DAYS if user.audit_keep_days is None else user.audit_keep_days
         ),
+        ask_in_client=_narrower(user.ask_in_client or InClient.URL, project.ask_in_client),
     )
+
+
+def _narrower(user: InClient, project: InClient | None) -> InClient:
+    """The user's choice, or a project's that asks for less."""
+    order = list(InClient)
+    return user if project is None else min(user, project, key=order.index)
 
 
 def _least(user: int | None, project: int | None, usual: int) -> int:

@@ -27,6 +27,7 @@ from pipeguard.firewall.policy import (
     DEFAULT_PENDING,
     ActionEntry,
     Exempt,
+    InClient,
     Layer,
     Mode,
     Selector,
@@ -86,6 +87,7 @@ class PolicyFile(NamedTuple):
         drift_allow: as in Policy.
         stop_without_audit: as in Policy.
         audit_keep_days: as in Policy.
+        ask_in_client: as in Policy.
         isolate: which servers are isolated, and what each is given.
         egress_proxy: the proxy of the user's network: a URL, a reference to one, or `none`.
         notes: what a person should know about it, as an exception that has expired.
@@ -102,6 +104,7 @@ class PolicyFile(NamedTuple):
     drift_allow: frozenset[Drift] | None = None
     stop_without_audit: bool | None = None
     audit_keep_days: int | None = None
+    ask_in_client: InClient | None = None
     isolate: tuple[IsolateEntry, ...] = ()
     egress_proxy: str | None = None
     notes: tuple[str, ...] = ()
@@ -206,7 +209,7 @@ def written_exceptions(
 
 _TOP = (
     *("mode", "trust", "drift", "actions", "tools", "exceptions", "limits", "audit"),
-    *("isolate", "egress"),
+    *("isolate", "egress", "ask_in_client"),
 )
 _LIMITS = ("frame", "pending", "notifications", "timeout", "ask")
 _ACTION = ("rule", "pack", "place", "server", "tool", "severity", "confidence", "action")
@@ -262,6 +265,11 @@ class _PolicyReader:
                 audit.get("on_failure"), {"continue": False, "stop": True}, loose=False
             ),
             audit_keep_days=self._keep_days(audit.get("keep")),
+            ask_in_client=self._choice(
+                keys.get("ask_in_client"),
+                {choice.value: choice for choice in InClient},
+                loose=InClient.FORM,
+            ),
             isolate=isolate_entries(keys.get("isolate"), is_own=self.scope is PolicyScope.USER),
             egress_proxy=egress_proxy(keys.get("egress"), is_own=self.scope is PolicyScope.USER),
             notes=tuple(self.notes),

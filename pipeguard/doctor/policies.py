@@ -200,6 +200,7 @@ def describe_policy(policy: Policy) -> dict[str, object]:
         "notifications": f"{policy.limits.notifications} a second",
         "timeout": f"{policy.limits.timeout_seconds or 'none'}",
         "ask": f"{policy.limits.ask_seconds:g} s",
+        "asked in client": policy.ask_in_client.value,
         "audit kept": f"{policy.audit_keep_days} days" if policy.audit_keep_days else "for ever",
         "without audit": "stop" if policy.stop_without_audit else "continue",
     }

@@ -37,6 +37,14 @@ class Trust(Enum):
     REVIEW = "review"  # held until a person approves it
 
 
+class InClient(Enum):
+    """The questions that the user is asked in the client itself (MCP client/elicitation)."""
+
+    NEVER = "never"
+    URL = "url"  # the client opens the page, if it runs
+    FORM = "form"  # a form also decides about a call that waits
+
+
 class PolicyTarget(NamedTuple):
     """A finding as the selectors of a policy see it.
 
@@ -198,6 +206,7 @@ class Policy(NamedTuple):
     drift_allow: frozenset[Drift] = frozenset()
     stop_without_audit: bool = False
     audit_keep_days: int = DEFAULT_KEEP_DAYS  # 0 for ever
+    ask_in_client: InClient = InClient.URL
 
     def action(self, target: PolicyTarget, now: float) -> Action:
         """The action for a finding; in `observe` at most WARN."""

@@ -68,8 +68,6 @@ class _RunTally:
 
     def add(self, verdict: Verdict) -> None:
         """Count a message in which something was found."""
-        if not verdict.findings:
-            return
         enforced = max(map(enforced_action, verdict.findings))
         would = enforced > verdict.action and enforced > Action.WARN
         name = "would_be_stopped" if would else _COUNTED.get(verdict.action)
@@ -100,7 +98,9 @@ class Run:
         guard: rules, policy and pins.
         engines: the compiled rules.
         name: of the run: events begin with it.
+        store: the file of pins and audit.
         over: set once the run ends.
+        on_stopped: takes each verdict that stops something, if it has a row in the audit.
         on_loss: called once, by who records, when rows of the audit are lost.
     """
 
@@ -133,9 +133,9 @@ class Run:
             raise PolicyError("--no-audit: the policy says `audit.on_failure: stop`.")
         with say_if_slow(COMPILING):
             self.engines = load_engines() if engines is None else engines
-        self._store = store_file()
+        self.store = store_file()
         wanted = options.values.get("--name", "")
-        with Store.open(self._store) as opened:
+        with Store.open(self.store) as opened:
             server = opened.name_server(wanted, launched)
             if needs_review := policy.trust is Trust.REVIEW:
                 opened.hold_unreviewed(server.server)
@@ -147,10 +147,10 @@ class Run:
         self.detection = Detection(self.engines, os.urandom(32), IN_USE)
         self.guard = Guard(server.server, self.detection, policy, pins)
         self.guard.is_remote = launched.is_elsewhere
-        self.guard.contents_key = contents_key(self._store)
-        self.guard.grants = StoredGrants(self._store)
+        self.guard.contents_key = contents_key(self.store)
+        self.guard.grants = StoredGrants(self.store)
         self._recorder = Recorder(
-            self._store,
+            self.store,
             server.server,
             self.name if self._audits else None,
             self.log,
@@ -163,6 +163,7 @@ class Run:
         self._tally = _RunTally()
         self._refused = self._noticed = self._connected = 0
         self.on_loss: Callable[[], object] | None = None
+        self.on_stopped: Callable[[Verdict], object] = lambda _: None
         self.on_policy: list[Callable[[], None]] = []
         self._pruning: threading.Thread | None = None
 
@@ -185,7 +186,7 @@ class Run:
     def begin(self) -> None:
         """Start what runs beside the frames."""
         if self.guard.policy.mode is Mode.OBSERVE:
-            self._log_unless_gone(
+            self.log_unless_gone(
                 "warning",
                 "observing: no rule stops anything; the audit says what would have been stopped",
                 do="mode: enforce in the policy, or no --observe",
@@ -194,7 +195,7 @@ class Run:
         for finding in self._policy_watch.unusual_files():
             self.notice(finding)
         follow = self._policy_watch.follow
-        start_thread("policy", lambda: follow(self._adopt, self._log_unless_gone, self.over))
+        start_thread("policy", lambda: follow(self._adopt, self.log_unless_gone, self.over))
         if self._audits and self.guard.policy.audit_keep_days > 0:
             self._pruning = start_thread("prune", self._prune)
 
@@ -208,7 +209,8 @@ class Run:
         self._policy_watch.adjust(adjusted)
         self.guard.adopt(self._policy_watch.policy)
 
-    def _log_unless_gone(self, level: str, event: str, **fields: object) -> None:
+    def log_unless_gone(self, level: str, event: str, **fields: object) -> None:
+        """Write one line to the log, if anybody reads it."""
         with suppress(OSError, ValueError):  # standard error is closed
             self.log(level, event, **fields)
 
@@ -220,7 +222,10 @@ class Run:
         """Record a verdict; False if it cannot be recorded, and nothing may pass then."""
         if self._trace is not None:
             self._trace.show(verdict)
-        self._tally.add(verdict)
+        if verdict.findings:
+            self._tally.add(verdict)
+            if verdict.action >= Action.ASK and self._audits:
+                self.on_stopped(verdict)
         conversation = verdict.event.rpartition(".")[0]
         if verdict.method == "initialize" and verdict.kind is MessageKind.REQUEST:
             while len(self._clients) >= MOST_CLIENTS:
@@ -291,7 +296,7 @@ class Run:
         """Write all records."""
         self.over.set()
         self._recorder.close()
-        self._tally.tell(self._log_unless_gone)
+        self._tally.tell(self.log_unless_gone)
         if self._pruning is not None:
             self._pruning.join(LAST_SECONDS)
         if self._trace is not None:
@@ -305,7 +310,7 @@ class Run:
         from pipeguard.state.retention import prune
 
         try:
-            with Store.open(self._store) as store:
+            with Store.open(self.store) as store:
                 prune(store, self.guard.policy.audit_keep_days, datetime.now(UTC))
         except StateError as error:
             with suppress(OSError, ValueError):  # standard error is closed

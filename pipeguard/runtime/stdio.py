@@ -43,6 +43,7 @@ from pipeguard.transports.stdio import LineChannel
 if TYPE_CHECKING:
     from pipeguard.identity.server_name import Launched
     from pipeguard.isolation import ServerStarter
+    from pipeguard.runtime.questions import Questions
 else:
     from _queue import Empty, SimpleQueue
 
@@ -185,6 +186,9 @@ class GuardedServer:
         server.attach(self._run)
         self._session = Session(self._run.guard, self._run.name)
         self._session.waiting_room = WaitingRoom()
+        self._run.on_stopped = self._ask_user
+        self._questions: Questions | None = None
+        self._questions_lock = threading.Lock()
         limit = self._run.guard.policy.limits.frame_bytes
         self._client = open_client(limit)
         self._server = _SendingChannel(server.channel(limit))
@@ -339,10 +343,22 @@ class GuardedServer:
         with suppress(ChannelClosed):
             pause = self._asks_nobody.wait
             decided = wait_in_thread(self._session, verdict, self._record, pause)
+            if self._questions is not None:
+                self._questions.withdraw(verdict.event)
             if decided.reply is not None:
                 self._client.write(decided.reply)
             if decided.forward is not None:
                 self._send_late(decided.forward)
+
+    def _ask_user(self, verdict: Verdict) -> None:
+        """Ask the user in the client about what was stopped, if it declared that it asks them."""
+        if "elicitation" not in self._session.state.peers.capabilities:
+            return
+        from pipeguard.runtime.questions import Questions
+
+        with self._questions_lock:
+            self._questions = self._questions or Questions(self._run)
+        self._questions.consider(verdict, self._session, self._send)
 
     def _send_late(self, frame: bytes) -> None:
         """Send the server what waited; if it has ended meanwhile, nobody else answers that."""

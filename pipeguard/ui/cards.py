@@ -35,6 +35,7 @@ from pipeguard.state.exceptions import (
     stopped_events,
     stopping,
 )
+from pipeguard.state.page_address import definition_card, new_card
 from pipeguard.state.proposals import Proposal, ProposalState, proposals
 from pipeguard.state.review import HeldDefinition, held_definitions
 from pipeguard.state.timestamps import to_utc_text
@@ -398,7 +399,7 @@ def _definition_cards(store: Store) -> Iterator[Card]:
 def _changed_card(definition: HeldDefinition) -> Card:
     name, changed = foreign(definition.pin.name), Markup("{} of {} changed since it was {}")
     return Card(
-        id=_definition_id(definition),
+        id=definition_card(definition.server, definition.pin.kind, definition.pin.name),
         kind="tools",
         group=HELD,
         server=definition.server,
@@ -433,7 +434,7 @@ def _new_card(server: str, definitions: list[HeldDefinition], launched: str) -> 
     kinds = {definition.pin.kind for definition in definitions}
     what = pluralize(count, kinds.pop() if len(kinds) == 1 else "definition")
     return Card(
-        id=f"new-{sha256(server.encode()).hexdigest()[:12]}",
+        id=new_card(server),
         kind="tools",
         group=HELD,
         server=server,
@@ -460,11 +461,6 @@ def _new_card(server: str, definitions: list[HeldDefinition], launched: str) -> 
         bound=tuple(map(make_tick, definitions)),
         definitions=tuple(definitions),
     )
-
-
-def _definition_id(definition: HeldDefinition) -> str:
-    names = "\0".join((definition.server, definition.pin.kind, definition.pin.name))
-    return f"def-{sha256(names.encode()).hexdigest()[:12]}"
 
 
 def _proposal_card(proposal: Proposal) -> Card:

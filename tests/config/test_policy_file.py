@@ -29,7 +29,7 @@ from pipeguard.config.policy_file import (
 )
 from pipeguard.errors import PolicyError
 from pipeguard.firewall.finding import Action, Confidence, Drift, Severity
-from pipeguard.firewall.policy import Layer, Mode, Policy, PolicyTarget, Selector, Trust
+from pipeguard.firewall.policy import InClient, Layer, Mode, Policy, PolicyTarget, Selector, Trust
 from tests.people import share
 from tests.snapshot import Snapshot
 
@@ -99,6 +99,7 @@ exceptions:
 - {rule: injection.forged-turn, server: docs, tool: search, place: result.text, why: "they quote"}
 limits: {frame: 1.5 MiB, pending: 12, notifications: 34, timeout: 5 min}
 audit: {on_failure: stop, keep: 12 w}
+ask_in_client: form
 """
     )
     policy = combine(file, None)
@@ -111,6 +112,7 @@ audit: {on_failure: stop, keep: 12 w}
     assert policy.limits.timeout_seconds == 300.0
     assert policy.stop_without_audit
     assert policy.audit_keep_days == 84
+    assert policy.ask_in_client is InClient.FORM
     (layer,) = policy.layers
     assert layer.actions[0].where == Selector(
         "secrets.*", "call.arguments", severity=Severity.HIGH, confidence=Confidence.MEDIUM
@@ -357,6 +359,7 @@ def test_harmful_drift_is_refused_with_the_reason(drift: Drift) -> None:
         "audit: {on_failure: continue}",
         "audit: {keep: 365 d}",
         "audit: {keep: forever}",
+        "ask_in_client: form",
         "actions: [{rule: secrets.*, action: allow}]",
         "exceptions: [{rule: secrets.jwt, server: docs, why: w}]",
         "exceptions: []",
@@ -370,13 +373,15 @@ def test_a_projects_file_may_not_loosen(text: str) -> None:
 
 def test_a_projects_file_tightens_everything() -> None:
     user = parse(
-        "mode: observe\nlimits: {frame: 1 MiB, pending: 10}\ndrift: {allow: [wording, name-only]}"
+        "mode: observe\nlimits: {frame: 1 MiB, pending: 10}\ndrift: {allow: [wording, name-only]}\n"
+        "ask_in_client: form"
     )
     project = parse(
         "mode: enforce\ntrust: review\n"
         "limits: {frame: 2 MiB, pending: 5, timeout: 9 s, notifications: 7}\n"
         "drift: {allow: [wording, output-schema]}\naudit: {on_failure: stop}\n"
-        "actions: [{rule: 'commands.*', action: block}]\ntools: {block: [rm]}",
+        "actions: [{rule: 'commands.*', action: block}]\ntools: {block: [rm]}\n"
+        "ask_in_client: url",
         PolicyScope.PROJECT,
     )
     policy = combine(user, project)
@@ -389,6 +394,7 @@ def test_a_projects_file_tightens_everything() -> None:
     assert policy.drift_allow == {Drift.WORDING}
     assert policy.stop_without_audit
     assert not policy.calls("rm")
+    assert policy.ask_in_client is InClient.URL
 
 
 @pytest.mark.parametrize(
@@ -460,6 +466,7 @@ def test_the_page_has_every_key_and_every_drift() -> None:
         "audit.keep",
         "isolate",
         "egress.proxy",
+        "ask_in_client",
     ]
     assert {key.partition(".")[0] for key in keys} == set(policy_file._TOP)
     rows = [f"\n| `{key}` |" for key in keys]

@@ -6,13 +6,14 @@ import re
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Locator, Page, ViewportSize, expect
+from playwright.sync_api import Browser, Locator, Page, ViewportSize, expect
 
 from pipeguard.config.user_policy import usual_policy_path
 from pipeguard.firewall.protocol.json_values import JsonObject
 from pipeguard.identity.server_name import Launched
 from pipeguard.rulebook.cache import load_engines
 from pipeguard.state.grants import StoredGrants
+from pipeguard.state.page_address import definition_card, new_card, page_address
 from pipeguard.state.proposals import ProposalState, proposals
 from pipeguard.state.review import held_definitions
 from pipeguard.state.store import Store
@@ -331,3 +332,23 @@ def test_a_full_page_is_small(store: Path, page: Page) -> None:
     page.goto(page.url)
     expect(page.get_by_text("more are not drawn")).to_be_visible()
     assert sum(parts) < SMALL_PAGE_BYTES
+
+
+def test_the_address_of_a_card_opens_it_and_shows_others_nothing(
+    store: Path, page: Page, terminal: PageTerminal, browser: Browser
+) -> None:
+    """The address that a client is given (pipeguard.runtime.questions)."""
+    fill(store)
+    expect_count(page, CARDS)
+    address = f"{page_address()}/#BBBBBBBB.c1"
+    assert address.startswith(terminal.link().partition("/enter")[0])
+    page.goto(address)
+    expect(card(page, "has it call")).to_be_in_viewport()
+    for new in (new_card(SERVER), definition_card(SERVER, "tool", "get_forecast")):
+        expect(page.locator(f"article#{new}")).to_have_count(1)
+    stranger = browser.new_context()
+    other = stranger.new_page()
+    other.goto(address)
+    expect(other.get_by_role("heading", name="Open the page by its link")).to_be_visible()
+    expect(other.locator("article")).to_have_count(0)
+    stranger.close()

@@ -1,7 +1,8 @@
 """Calls tools with the official Python SDK over any transport, and prints what came of it.
 
-stdin: {url, transport, command, env, mode, calls: [[tool, arguments]…]}; stdout: {tools: [name…],
-results: [outcome…]}, as JSON. It runs in the environment of tests/requirements-servers.txt.
+stdin: {url, transport, command, env, mode, calls: [[tool, arguments]…], elicits: its answer to
+whatever it is asked}; stdout: {tools: [name…], results: [outcome…], asked: [params…]}, as JSON.
+It runs in the environment of tests/requirements-servers.txt.
 """
 
 import json
@@ -13,6 +14,7 @@ import anyio  # type: ignore[import-not-found, unused-ignore]
 from mcp import Client, MCPError, StdioServerParameters  # type: ignore[import-not-found, unused-ignore]
 from mcp.client import session  # type: ignore[import-not-found, unused-ignore]
 from mcp.client.sse import sse_client  # type: ignore[import-not-found, unused-ignore]
+from mcp_types import ElicitResult  # type: ignore[import-not-found, unused-ignore]
 
 warnings.simplefilter("ignore")
 session.DISCOVER_TIMEOUT_SECONDS = 60.0  # its 10 s are few where a busy machine starts the server
@@ -37,7 +39,14 @@ async def outcome(client: Any, name: str, arguments: Any) -> object:
 
 async def main() -> None:
     plan = json.loads(sys.stdin.read())
-    async with Client(server(plan), mode=plan["mode"]) as client:
+    asked: list[object] = []
+
+    async def elicit(context: Any, params: Any) -> Any:
+        asked.append(params.model_dump(by_alias=True, mode="json", exclude_none=True))
+        return ElicitResult(**plan["elicits"])
+
+    callback: Any = elicit if plan.get("elicits") else None
+    async with Client(server(plan), mode=plan["mode"], elicitation_callback=callback) as client:
         tools = (await client.list_tools()).tools
         results: list[object] = [None] * len(plan["calls"])
 
@@ -47,7 +56,8 @@ async def main() -> None:
         async with anyio.create_task_group() as group:
             for number in range(len(results)):
                 group.start_soon(call, number)
-    print(json.dumps({"tools": [tool.name for tool in tools], "results": results}))
+    names = [tool.name for tool in tools]
+    print(json.dumps({"tools": names, "results": results, "asked": asked}))
 
 
 anyio.run(main)

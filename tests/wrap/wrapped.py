@@ -99,12 +99,14 @@ class Wrapped:
 
     # --- frames -------------------------------------------------------------------------
 
-    def initialize(self, revision: str = "2025-06-18") -> Object:
+    def initialize(
+        self, revision: str = "2025-06-18", capabilities: Object | None = None
+    ) -> Object:
         """Shake hands."""
         answer = self.ask(
             "initialize",
             protocolVersion=revision,
-            capabilities={},
+            capabilities=capabilities or {},
             clientInfo={"name": "tests", "version": "1"},
         )
         self.send({"jsonrpc": "2.0", "method": "notifications/initialized"})

@@ -13,6 +13,7 @@ CAPABILITIES = {
     "elicitation/create": "elicitation",
     "roots/list": "roots",
 }
+MODES = ("form", "url")  # of elicitation
 LISTED = {"tool": "tools", "prompt": "prompts", "resource": "resources"}
 MAX_REVISION_CHARS = 32  # a date has ten
 
@@ -23,7 +24,7 @@ class Peers:
     Attributes:
         revision: the one agreed in a handshake, or None.
         announces: the lists whose changes the server declared that it announces.
-        capabilities: those of `CAPABILITIES` that the client declared.
+        capabilities: those of `CAPABILITIES` that the client declared, and their modes.
         begun: True once the client has sent anything.
         handshake: True once the client has sent `initialize`; without it each message states its
             revision (2026-07-28).
@@ -51,8 +52,10 @@ class Peers:
             if isinstance(declared, dict) and name in declared:
                 modes = declared[name]
                 capabilities.add(name)
-                if isinstance(modes, dict) and "url" in modes:
-                    capabilities.add(f"{name}/url")
+                if name == "elicitation" and isinstance(modes, dict):
+                    # An empty declaration means forms alone (MCP 2025-11-25 client/elicitation).
+                    capabilities |= {f"{name}/{mode}" for mode in MODES if mode in modes}
+                    capabilities |= set() if modes else {f"{name}/form"}
         self.capabilities = frozenset(capabilities)
 
     def describe_server(self, method: str, result: JsonObject) -> None:

@@ -5,13 +5,14 @@ Has no lock of its own: its callers hold the lock of the conversation.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from pipeguard.errors import Refusal
 from pipeguard.firewall.budgets import measure_text, size_of_all
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.ids import write_id
+from pipeguard.firewall.protocol.json_values import JsonValue
 from pipeguard.firewall.protocol.message import Message
 
 REMEMBERED_SECONDS = 60.0  # for so long a late answer to a cancelled request is no violation
@@ -59,6 +60,7 @@ class _NoTargets:
 
 
 NO_CALL: Targets = _NoTargets()
+TakesAnswer = Callable[[JsonValue], object]  # hands a result over, or None, and returns
 
 
 class PendingRequest:
@@ -84,6 +86,8 @@ class PendingRequest:
         call_bytes: those of `call` and `call_values`.
         is_method_secret: True where its method holds a secret, so that nothing may repeat it.
         is_tool_secret: likewise, the tool's name.
+        is_refused: True once the user refused it while it waited.
+        take_answer: of a request of PipeGuard's own, what takes its result; None for a peer's.
     """
 
     __slots__ = (
@@ -98,10 +102,12 @@ class PendingRequest:
             "held_policy",
             "id_token",
             "is_method_secret",
+            "is_refused",
             "is_tool_secret",
             "method",
         ),
-        *("progress", "progress_token", "requested_lists", "since", "size", "tool", "wait_outcome"),
+        *("progress", "progress_token", "requested_lists", "since", "size", "take_answer", "tool"),
+        "wait_outcome",
     )
 
     def __init__(
@@ -125,7 +131,8 @@ class PendingRequest:
         self.call_values = self.requested_lists = self.announced_lists = _NONE
         self.call: Targets | None = None
         self.frame_bytes = self.call_bytes = 0
-        self.is_method_secret = self.is_tool_secret = False
+        self.is_method_secret = self.is_tool_secret = self.is_refused = False
+        self.take_answer: TakesAnswer | None = None
         self.size = REQUEST_BYTES + measure_text(id_token, method, tool, progress_token)
 
     @property

@@ -29,7 +29,7 @@ from pipeguard.firewall.protocol.methods import (
     REQUESTS_ONLY,
 )
 from pipeguard.firewall.protocol.peers import CAPABILITIES, LISTED, Peers
-from pipeguard.firewall.protocol.pending import Pending, PendingRequest
+from pipeguard.firewall.protocol.pending import Pending, PendingRequest, TakesAnswer
 from pipeguard.firewall.session import replies
 
 # A peer may take any time to answer these: a listen stream ends when the peer ends it.
@@ -198,6 +198,18 @@ class ConversationState:
         with self._lock:
             self.peers.describe_server(method, result)
 
+    def make_own(self, id_token: str, take_answer: TakesAnswer) -> None:
+        """Take the answer to a request to the client: it is PipeGuard's own, not the server's."""
+        with self._lock:
+            for request in self.pending[Direction.TO_CLIENT].own():
+                if request.id_token == id_token:
+                    request.take_answer = take_answer
+
+    def withdraw_own(self, id_token: str, now: float) -> bool:
+        """Cancel a request of PipeGuard's own; False if it is not open any more."""
+        with self._lock:
+            return self.pending[Direction.TO_CLIENT].cancel(id_token, now) is True
+
     def drop(self, direction: Direction, request: PendingRequest) -> bool:
         """Remove a request that is not forwarded; False if it was not open any more."""
         with self._lock:
@@ -213,14 +225,14 @@ class ConversationState:
 
         Returns:
             The requests in a direction, and those in the other. A request that is being judged
-            at this moment stays: its judge answers it.
+            at this moment stays: its judge answers it. PipeGuard's own are answered to nobody.
         """
         with self._lock:
             lists = tuple(self.pending[way].list_forwarded() for way in (direction, direction.back))
             for way, requests in zip((direction, direction.back), lists, strict=True):
                 for request in requests:
                     self.pending[way].drop(request)
-        return lists[0], lists[1]
+        return [request for request in lists[0] if request.take_answer is None], lists[1]
 
     def expire(self, now: float, timeout_seconds: float) -> list[PendingRequest]:
         """Remove and return the client's requests that have waited longer than the timeout."""
@@ -251,9 +263,10 @@ class ConversationState:
             return pending.close(id_token), is_late
 
     def close_all(self, direction: Direction, id_tokens: Iterable[str]) -> list[PendingRequest]:
-        """Remove and return the requests that several answers belong to."""
+        """Remove and return the requests of a peer that several answers belong to."""
         with self._lock:
-            return self.pending[direction.back].close_all(id_tokens)
+            closed = self.pending[direction.back].close_all(id_tokens)
+        return [request for request in closed if request.take_answer is None]
 
     def reopen(self, direction: Direction, request: PendingRequest) -> None:
         """Let a request wait again whose answer could not be judged."""
@@ -300,7 +313,6 @@ class ConversationState:
             return True
         params = message.value.get("params")
         if isinstance(params, dict) and params.get("mode") == "url":
-            # An empty declaration means forms alone (MCP 2025-11-25 client/elicitation).
             needed = f"{needed}/url"
         return needed in self.peers.capabilities
 

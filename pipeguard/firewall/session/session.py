@@ -45,7 +45,7 @@ from pipeguard.firewall.protocol import batch, codes
 from pipeguard.firewall.protocol.framing import legible_id, one_line
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, serialise
 from pipeguard.firewall.protocol.message import envelope, parse
-from pipeguard.firewall.protocol.pending import PendingRequest
+from pipeguard.firewall.protocol.pending import PendingRequest, TakesAnswer
 from pipeguard.firewall.protocol.places import Surface
 from pipeguard.firewall.protocol.strict_json import parse_json
 from pipeguard.firewall.session import replies
@@ -112,7 +112,7 @@ class Session:
             verdict: the verdict by which it waits.
         """
         request = self.state.find_held(TO_SERVER, verdict.event)
-        if request is None or request.held_policy is not self.guard.policy:
+        if request is None or request.held_policy is not self.guard.policy or request.is_refused:
             return True
         mark = next(finding.call for finding in verdict.findings if finding.call)
         grants = self.guard.grants
@@ -136,6 +136,9 @@ class Session:
         if self.guard.grants is not None and self.guard.grants.has_refused(verdict.event):
             request.wait_outcome = replies.REFUSED
             return self.end_wait(verdict, now, replies.REFUSED_WAIT)
+        if request.is_refused:
+            request.wait_outcome = replies.REFUSED
+            return self.end_wait(verdict, now, "the user refused it in the client")
         twin = self._twin(self.guard, self.state)
         twin.waiting_room = None if is_last else self.waiting_room
         twin.waiting_call = request
@@ -162,6 +165,16 @@ class Session:
             reply = refuser.answer(request, codes.BLOCKED, findings, replaces_answer=False)
         action, found = Action.BLOCK, tuple(findings)
         return verdict._replace(action=action, findings=found, event=event, reply=reply)
+
+    def refuse(self, verdict: Verdict) -> None:
+        """End the wait of a call, if it still waits: the user refused it.
+
+        Args:
+            verdict: the verdict by which it waits.
+        """
+        request = self.state.find_held(TO_SERVER, verdict.event)
+        if request is not None:
+            request.is_refused = True
 
     def is_awaited(self, verdict: Verdict) -> bool:
         """True while the client waits for the answer to a call that waits or waited."""
@@ -235,6 +248,30 @@ class Session:
     def tell_audit_loss(self, now: float) -> Verdict:
         """Judge the notice that rows of the audit are lost, as if the server had sent it."""
         return self.receive_concurrently(TO_CLIENT, serialise(replies.audit_loss()), now)
+
+    def ask_client(self, frame: bytes, take_answer: TakesAnswer, now: float) -> Verdict:
+        """Judge a request of PipeGuard's own to the client, by the protocol alone.
+
+        Args:
+            frame: the request. A server can neither guess its id nor use it meanwhile.
+            take_answer: called with the result, or None, in a thread that must not wait.
+            now: seconds on the session's clock.
+
+        Returns:
+            The verdict by which it goes to the client; nothing does if the client has not declared
+            that it answers this.
+        """
+        event = f"{self.run}.s{self.state.count_frame(TO_CLIENT)}"
+        judging = ProtocolJudge(self.guard.snapshot(), self.state, TO_CLIENT, now, event)
+        verdict = self._judge_or_refuse(judging, frame)
+        if verdict.forward is not None and (id_token := legible_id(frame)) is not None:
+            self.state.make_own(id_token, take_answer)
+        return verdict._replace(reply=None)
+
+    def withdraw_question(self, id_token: str, now: float) -> list[bytes]:
+        """The cancellation of a request of PipeGuard's own that is still open."""
+        is_open = self.state.withdraw_own(id_token, now)
+        return [replies.make_cancellation(id_token, "it was decided")] if is_open else []
 
     # --- one frame ----------------------------------------------------------------------
 

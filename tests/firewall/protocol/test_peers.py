@@ -20,8 +20,13 @@ def client(capabilities: JsonValue) -> frozenset[str]:
         (["roots"], set()),
         ({"roots": {}, "tasks": {}}, {"roots"}),
         ({"sampling": None}, {"sampling"}),
-        ({"elicitation": {"form": {}}}, {"elicitation"}),
-        ({"elicitation": {"form": {}, "url": {}}}, {"elicitation", "elicitation/url"}),
+        ({"elicitation": {}}, {"elicitation", "elicitation/form"}),
+        ({"elicitation": {"form": {}}}, {"elicitation", "elicitation/form"}),
+        ({"elicitation": {"url": {}}}, {"elicitation", "elicitation/url"}),
+        (
+            {"elicitation": {"form": {}, "url": {}}},
+            {"elicitation", "elicitation/form", "elicitation/url"},
+        ),
     ],
 )
 def test_a_client_has_the_capabilities_that_it_declared(

@@ -4,9 +4,11 @@ import json
 
 import pytest
 
-from pipeguard.firewall.finding import Action
+from pipeguard.firewall.finding import Action, Verdict
 from pipeguard.firewall.policy import Limits, Policy
 from pipeguard.firewall.protocol import codes
+from pipeguard.firewall.protocol.json_values import JsonValue
+from pipeguard.firewall.session.session import Session
 from tests.firewall.session.talk import (
     KEY,
     TO_CLIENT,
@@ -206,3 +208,67 @@ def test_an_answer_that_is_not_passed_as_it_is_has_its_time_all_the_same(written
 def test_what_answers_nothing_has_no_time() -> None:
     verdict = new_session().receive(TO_CLIENT, answer(1, "hello"), 0.0)
     assert (verdict.request_bytes, verdict.answer_seconds) == (None, None)
+
+
+# --- requests of PipeGuard's own to the client --------------------------------------------
+
+OURS = "pipeguard-1"
+ELICITS = frame(id=OURS, method="elicitation/create", params={"mode": "url", "message": "?"})
+ACCEPTED: dict[str, object] = {"action": "accept"}
+
+
+def asking(declared: object) -> tuple[Session, list[JsonValue], Verdict]:
+    """A session in which PipeGuard asks the client something, and the results that it takes."""
+    session, taken = new_session(revision="2025-11-25"), list[JsonValue]()
+    params = {"protocolVersion": "2025-11-25", "capabilities": {"elicitation": declared}}
+    session.receive(TO_SERVER, frame(id=0, method="initialize", params=params), 0.0)
+    opening = {"protocolVersion": "2025-11-25", "capabilities": {}}
+    session.receive(TO_CLIENT, frame(id=0, result=opening), 0.0)
+    session.receive(TO_SERVER, frame(method="notifications/initialized"), 0.0)
+    return session, taken, session.ask_client(ELICITS, taken.append, 0.0)
+
+
+def test_a_client_is_asked_only_what_it_declared() -> None:
+    assert asking({"url": {}})[2].forward == ELICITS
+    refused = asking({})[2]
+    assert (refused.forward, refused.reply) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("sent", "taken"),
+    [
+        (frame(id=OURS, result=ACCEPTED), [ACCEPTED]),
+        (frame(id=OURS, error={"code": -32601, "message": "?"}), [None]),
+        (frame(id=OURS, result="no object"), ["no object"]),
+        (frame(id=OURS, result=ACCEPTED, Result={}), []),
+        (frame(id=OURS, result=ACCEPTED, error={}), []),
+        (b'{"jsonrpc":"2.0","id":"pipeguard-1","result":{"a":1,"a":2}}', []),
+    ],
+)
+def test_no_answer_to_our_own_request_reaches_the_server(
+    sent: bytes, taken: list[JsonValue]
+) -> None:
+    session, results, _ = asking({"url": {}})
+    verdict = session.receive(TO_SERVER, sent, 1.0)
+    assert (verdict.forward, verdict.reply, results) == (None, None, taken)
+    again = session.receive(TO_SERVER, frame(id=OURS, result=ACCEPTED), 1.0)
+    assert (again.forward, results) == (None, taken)
+
+
+def test_a_server_can_neither_use_our_id_nor_learn_it() -> None:
+    session, results, _ = asking({"url": {}, "form": {}})
+    stolen = session.receive(TO_CLIENT, frame(id=OURS, method="ping"), 1.0)
+    assert (stolen.forward, rules(stolen)) == (None, ["protocol.id-in-use"])
+    assert session.abandon(TO_SERVER) == []
+    session, results, _ = asking({"url": {}})
+    assert [member(each, "method") for each in session.abandon()] == ["notifications/cancelled"]
+    assert results == []
+
+
+def test_our_own_request_is_withdrawn_once() -> None:
+    session, results, _ = asking({"url": {}})
+    (told,) = session.withdraw_question(f'"{OURS}"', 1.0)
+    assert member(told, "params", "requestId") == OURS
+    assert session.withdraw_question(f'"{OURS}"', 1.0) == []
+    late = session.receive(TO_SERVER, frame(id=OURS, result=ACCEPTED), 2.0)
+    assert (late.forward, late.findings, results) == (None, (), [])

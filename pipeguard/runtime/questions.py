@@ -1,0 +1,248 @@
+"""Questions to the user in the client itself, about what was stopped or waits.
+
+Loaded only once something was stopped for a client that declared elicitation. Nothing waits for an
+answer: a call goes on, or passes when it is repeated, once a grant is in the store, whoever made
+it. A question holds no text of the server but names, which were judged with their definitions; a
+call's arguments are masked, and cut.
+
+Sources: MCP client/elicitation of 2025-06-18 and of 2025-11-25, which added URLs.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable
+from threading import Lock
+from time import monotonic
+from typing import TYPE_CHECKING, TypeVar
+
+from pipeguard.errors import StateError
+from pipeguard.firewall.finding import Action, Direction, Finding, MessageKind, Severity
+from pipeguard.firewall.policy import InClient
+from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, serialise
+from pipeguard.firewall.session.remedies import Way, decisive_rule, find_remedy
+from pipeguard.runtime.run import start_thread
+from pipeguard.secrets_in_use import IN_USE
+from pipeguard.state.grants import CallGrant, make_grant
+from pipeguard.state.page_address import definition_card, new_card, page_address
+from pipeguard.state.store import Store
+from pipeguard.unicode.display import NAME_CHARS, show
+
+if TYPE_CHECKING:
+    from pipeguard.firewall.finding import Verdict
+    from pipeguard.firewall.session.session import Session
+    from pipeguard.runtime.run import Run
+
+_T = TypeVar("_T")
+Send = Callable[[list[bytes]], object]
+QUESTIONS_PER_HOUR = 12  # of one run
+HOUR_SECONDS = 3600.0
+MOST_REMEMBERED = 1024  # topics of questions, and questions that nobody answered
+ARGUMENTS_CHARS = 400
+FORMS_SINCE, URLS_SINCE = "2025-06-18", "2025-11-25"  # revisions of MCP
+WHERE = "an answer in the client"  # a harness may have given it
+FIELD, REFUSE, ALLOW = "decision", "Keep it blocked", "Allow this call once"
+_SCHEMA: JsonObject = {
+    "type": "object",
+    "properties": {
+        FIELD: {
+            "type": "string",
+            "title": "Decision",
+            "enum": [REFUSE, ALLOW],
+            "default": REFUSE,
+        }
+    },
+    "required": [FIELD],
+}
+
+
+class Questions:
+    """The questions of one run. Any thread may call it.
+
+    Args:
+        run: records the questions, and has the store in which grants are made.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._lock = Lock()
+        self._times = deque[float]()
+        self._topics: dict[str, None] = {}
+        self._open: dict[str, tuple[str, Session, Send]] = {}  # by the event
+
+    def consider(self, verdict: Verdict, session: Session, send: Send) -> None:
+        """Ask about what a verdict stopped, once, and unless too much was asked.
+
+        Args:
+            verdict: stopped something.
+            session: of the client, which declared elicitation.
+            send: sends frames to the client.
+        """
+        topic = _find_topic(verdict)
+        params = _write_params(verdict, session) if topic else None
+        if params is not None and self._may_ask(topic, monotonic()):
+            start_thread("question", lambda: self._ask(verdict, params, session, send))
+
+    def withdraw(self, event: str) -> None:
+        """Cancel the question about an event, if it is open."""
+        with self._lock:
+            asked = self._open.pop(event, None)
+        if asked is not None:
+            id_token, session, send = asked
+            send(session.withdraw_question(id_token, monotonic()))
+
+    def _may_ask(self, topic: str, now: float) -> bool:
+        with self._lock:
+            while self._times and now - self._times[0] > HOUR_SECONDS:
+                self._times.popleft()
+            if topic in self._topics or len(self._times) >= QUESTIONS_PER_HOUR:
+                return False
+            self._times.append(now)
+            _remember(self._topics, topic, None)
+        return True
+
+    def _ask(self, verdict: Verdict, params: JsonObject, session: Session, send: Send) -> None:
+        decides = params["mode"] == "form"
+        request_id = f"pipeguard-{os.urandom(8).hex()}"  # which no server can guess
+        if not decides:
+            params = {**params, "elicitationId": request_id}
+        frame = serialise(
+            {"jsonrpc": "2.0", "id": request_id, "method": "elicitation/create", "params": params}
+        )
+
+        def take(result: JsonValue) -> None:
+            choice = _read_choice(result) if decides else ""
+            if choice == ALLOW:
+                start_thread("grant", lambda: self._grant(verdict, session.guard.name))
+            elif choice == REFUSE:
+                session.refuse(verdict)
+
+        asked = session.ask_client(frame, take, monotonic())
+        note = f"PipeGuard asks the user in the client about {verdict.event}"
+        finding = Finding("audit.question", "envelope", severity=Severity.INFO, note=note)
+        finding = finding._replace(action=Action.ALLOW)
+        if asked.forward is None or not self._run.record(asked.with_findings(frame, [finding])):
+            return
+        with self._lock:
+            _remember(self._open, verdict.event, (f'"{request_id}"', session, send))
+        send([asked.forward])
+
+    def _grant(self, verdict: Verdict, server: str) -> None:
+        grant = CallGrant(_find_mark(verdict), verdict.event, server, verdict.tool or "", "")
+        try:
+            with Store.open(self._run.store) as store:
+                make_grant(store, grant, WHERE)
+        except StateError as error:
+            self._run.log_unless_gone("error", "the call could not be allowed", why=str(error))
+
+
+def _remember(memory: dict[str, _T], key: str, value: _T) -> None:
+    while len(memory) >= MOST_REMEMBERED:
+        del memory[next(iter(memory))]
+    memory[key] = value
+
+
+def _find_stopped(verdict: Verdict) -> list[Finding]:
+    return [finding for finding in verdict.findings if finding.action >= Action.ASK]
+
+
+def _find_mark(verdict: Verdict) -> str:
+    """The mark by which the call can be granted; empty where none can."""
+    marks = {finding.call for finding in _find_stopped(verdict)}
+    return marks.pop() if len(marks) == 1 else ""
+
+
+def _decisive_rule(verdict: Verdict) -> str:
+    stopped = _find_stopped(verdict)
+    rules = [(finding.rule, finding.tool or "") for finding in stopped]
+    return decisive_rule(stopped[0].rule, stopped[0].tool or "", rules)
+
+
+def _find_held(verdict: Verdict) -> list[Finding]:
+    """The findings of definitions that wait."""
+    return [each for each in _find_stopped(verdict) if find_remedy(each.rule).way is Way.APPROVE]
+
+
+def _find_topic(verdict: Verdict) -> str:
+    """The topic of a question, which is asked about once; empty if nobody can decide."""
+    if held := _find_held(verdict):
+        return repr(sorted({each.tool or each.place for each in held}))
+    is_call = verdict.kind is MessageKind.REQUEST and verdict.method == "tools/call"
+    if not is_call or verdict.direction is not Direction.TO_SERVER:
+        return ""
+    rule = _decisive_rule(verdict)
+    if find_remedy(rule).way is not Way.EXCEPTION:
+        return ""
+    return _find_mark(verdict) or repr((rule, verdict.tool))
+
+
+def _write_params(verdict: Verdict, session: Session) -> JsonObject | None:
+    """The params of a question in the mode that policy, client and page allow; else None."""
+    peers, policy = session.state.peers, session.guard.policy
+    revision, modes = peers.revision or "", peers.capabilities
+    server = session.guard.name
+    text = IN_USE.mask(_describe(verdict, server, policy.limits.ask_seconds))
+    waits = verdict.action is Action.ASK and bool(_find_mark(verdict))
+    is_form = policy.ask_in_client is InClient.FORM and waits and revision >= FORMS_SINCE
+    if is_form and "elicitation/form" in modes:
+        return {"mode": "form", "message": text, "requestedSchema": _SCHEMA}
+    if policy.ask_in_client is InClient.NEVER or revision < URLS_SINCE:
+        return None
+    address = page_address() if "elicitation/url" in modes else ""
+    if not address:
+        return None
+    url = f"{address}/#{_find_card(verdict, server)}"
+    return {"mode": "url", "message": f"{text} Open PipeGuard's page for it?", "url": url}
+
+
+def _find_card(verdict: Verdict, server: str) -> str:
+    """The card on the page on which the person decides."""
+    held = _find_held(verdict)
+    if not held:
+        return verdict.event
+    kind, name = held[0].place.partition(".")[0], held[0].tool
+    if held[0].rule == "trust.drifted" and name:
+        return definition_card(server, "tool" if kind == "call" else kind, name)
+    return new_card(server)
+
+
+def _describe(verdict: Verdict, server: str, ask_seconds: float) -> str:
+    """The sentences that say what waits, in words of ours."""
+    server = _quote(server)
+    if held := _find_held(verdict):
+        count = len({(each.place, each.tool) for each in held})
+        what = _quote(held[0].tool) if held[0].tool else "a definition"
+        more = f" and {count - 1} more" if count > 1 else ""
+        return (
+            f"PipeGuard holds {what}{more} of the server {server}: new, or changed since it was"
+            " trusted. It cannot be used until you have looked at it."
+        )
+    tool = _quote(verdict.tool) if verdict.tool else "a tool"
+    rule = _decisive_rule(verdict)
+    if verdict.action is not Action.ASK:
+        return (
+            f"PipeGuard stopped a call of {tool} of the server {server} (rule {rule}, event"
+            f" {verdict.event}). If you allow it, the agent must repeat it."
+        )
+    shown = next(filter(None, (each.arguments for each in verdict.findings)), "")
+    arguments = f": {show(shown, ARGUMENTS_CHARS)}" if shown else " are private, and not shown here"
+    return (
+        f"The agent wants to call {tool} of the server {server}. PipeGuard lets it wait for your"
+        f" answer for {ask_seconds:.0f} s (rule {rule}, event {verdict.event}). Its"
+        f" arguments{arguments}."
+    )
+
+
+def _quote(name: str) -> str:
+    return f'''"{show(name, NAME_CHARS).replace('"', "'")}"'''
+
+
+def _read_choice(result: JsonValue) -> str:
+    """The user's choice in the answer to a form; empty if they made none, or it is not legible."""
+    if not isinstance(result, dict):
+        return ""
+    content = result.get("content")
+    if result.get("action") == "accept" and isinstance(content, dict):
+        return next((choice for choice in (REFUSE, ALLOW) if content.get(FIELD) == choice), "")
+    return REFUSE if result.get("action") == "decline" else ""

@@ -1,0 +1,100 @@
+"""The address of the page while `pipeguard ui` runs, and of the cards on it.
+
+The page holds a lock on the file as long as it runs, so that a file that a dead process left is not
+believed. The file holds no secret: a browser without the page's cookie sees nothing there.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import time
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from pipeguard.errors import StateError
+from pipeguard.state.paths import state_folder_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+FILE_NAME = "page-address"
+_ADDRESS = re.compile(rb"http://127\.0\.0\.1:[1-9][0-9]{0,4}")
+_MOST_BYTES = 64
+_TRIES = 5  # a guard that looks holds the lock for a moment
+_PAUSE_SECONDS = 0.02
+
+
+@contextmanager
+def publish_address(address: str) -> Iterator[None]:
+    """Tell guards the address of this page until it ends; of two pages, that of the first."""
+    path = os.path.join(state_folder_text(), FILE_NAME)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        if not _is_locked_by_us(descriptor):
+            yield
+            return
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, address.encode())
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                os.unlink(path)
+    finally:
+        os.close(descriptor)
+
+
+def page_address() -> str:
+    """The address of the page, as `http://127.0.0.1:7419`; empty unless it runs."""
+    if sys.platform == "win32":
+        return ""
+    from fcntl import LOCK_NB, LOCK_SH, flock
+
+    descriptor = -1
+    try:
+        path = os.path.join(state_folder_text(), FILE_NAME)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+        flock(descriptor, LOCK_SH | LOCK_NB)
+    except BlockingIOError:  # the page runs
+        found = _ADDRESS.fullmatch(os.read(descriptor, _MOST_BYTES))
+        return found[0].decode() if found else ""
+    except (OSError, StateError):
+        return ""
+    else:
+        return ""
+    finally:
+        if descriptor >= 0:
+            os.close(descriptor)
+
+
+def _is_locked_by_us(descriptor: int) -> bool:
+    if sys.platform == "win32":
+        return False
+    from fcntl import LOCK_EX, LOCK_NB, flock
+
+    for _ in range(_TRIES):
+        try:
+            flock(descriptor, LOCK_EX | LOCK_NB)
+        except BlockingIOError:
+            time.sleep(_PAUSE_SECONDS)
+        else:
+            return True
+    return False
+
+
+def new_card(server: str) -> str:
+    """The card of what a server offers and nobody approved, as the page's address ends with it."""
+    return f"new-{_digest(server)}"
+
+
+def definition_card(server: str, kind: str, name: str) -> str:
+    """The card of a definition that changed, likewise."""
+    return f"def-{_digest(server, kind, name)}"
+
+
+def _digest(*names: str) -> str:
+    from pipeguard.firewall.digest import hexdigest
+
+    return hexdigest("\0".join(names).encode())[:12]
