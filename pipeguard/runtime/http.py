@@ -19,7 +19,7 @@ from collections.abc import Awaitable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.config.options import WrapOptions
 from pipeguard.errors import LaunchError, StateError
@@ -51,6 +51,9 @@ from pipeguard.transports.http.server.login_metadata import LoginMetadata
 from pipeguard.transports.http.server.refusals import Refusals
 from pipeguard.transports.http.server.sessions import Sessions
 from pipeguard.transports.judging import Judge
+
+if TYPE_CHECKING:
+    from pipeguard.runtime.questions import Questions
 
 MAX_SESSIONS = 1000
 IDLE_SECONDS = 1800.0
@@ -109,6 +112,8 @@ class _ListeningServer:
         self._sessions = Sessions(run.guard, run.name, most, idle_seconds)
         self._sessions.name_token = run.name_token
         run.on_loss = lambda: self._loop.call_soon_threadsafe(self._tell_loss)
+        self._questions: Questions | None = None
+        run.on_stopped = self._ask_user
         listening = bind(options.values["--listen"], admission.host, port)
         for surface in Surface:
             run.detection.load(surface)
@@ -196,6 +201,19 @@ class _ListeningServer:
             if not self._ended.done():
                 self._ended.set_result(None)
             raise self._failure
+
+    def _ask_user(self, verdict: Verdict) -> None:
+        """Ask the user in the client about what was stopped, if it declared that it asks them."""
+        session = self._sessions.find_subscribed(verdict.event.rpartition(".")[0])
+        if session is None or "elicitation" not in session.state.peers.capabilities:
+            return
+        from pipeguard.runtime.questions import Questions
+
+        def send(frames: list[bytes]) -> None:
+            self._loop.call_soon_threadsafe(self._sessions.send, session, frames)
+
+        self._questions = self._questions or Questions(self._run)
+        self._questions.consider(verdict, session, send)
 
     def _tell_loss(self) -> None:
         """Tell clients that rows of the audit are lost."""

@@ -14,7 +14,7 @@ import pytest
 from pipeguard.runtime.questions import ALLOW, QUESTIONS_PER_HOUR, REFUSE
 from pipeguard.state.page_address import publish_address
 from tests.wrap.deciding import decide
-from tests.wrap.listening import sdk
+from tests.wrap.listening import Listening, sdk
 from tests.wrap.server import KEY
 from tests.wrap.wrapped import PIPEGUARD, PYTHON, SERVER, Json, Object, Wrapped, result
 
@@ -233,19 +233,25 @@ def test_the_file_of_a_page_that_is_gone_is_not_believed(
         assert wrapped.seen == []
 
 
-def test_a_user_of_the_official_sdk_decides_in_the_client(tmp_path: Path) -> None:
+@pytest.mark.parametrize("transport", ["stdio", "http"])
+def test_a_user_of_the_official_sdk_decides_in_the_client(tmp_path: Path, transport: str) -> None:
     server = [*PYTHON, str(SERVER), f"heard={tmp_path / 'heard'}"]
-    environment = {**policy(tmp_path, FORM), "PIPEGUARD_STATE_DIR": str(tmp_path / "state")}
-    plan = {
-        "transport": "stdio",
+    environment = policy(tmp_path, FORM)
+    plan: dict[str, object] = {
+        "transport": transport,
         "command": [*PIPEGUARD, "wrap", "--", *server],
-        "env": {**os.environ, **environment},
+        "env": {**os.environ, **environment, "PIPEGUARD_STATE_DIR": str(tmp_path / "state")},
         "mode": "legacy",
         "calls": [["echo", {"text": KEY}]],
         "elicits": {"action": "accept", "content": {"decision": ALLOW}},
     }
-    told = sdk(tmp_path, plan)
+    with ExitStack() as stack:
+        if transport == "http":
+            options = ("--policy", environment["PIPEGUARD_POLICY"])
+            plan["url"] = stack.enter_context(Listening(tmp_path, options, server)).url
+        told = sdk(tmp_path, plan)
     assert isinstance(told["asked"], list)
     assert len(told["asked"]) == 1
     assert "'isError': False" in str(told["results"])
     assert heard(tmp_path).count(KEY) == 1
+    assert "pipeguard-" not in heard(tmp_path)

@@ -190,7 +190,7 @@ class ConversationState:
     def find_held(self, direction: Direction, event: str) -> PendingRequest | None:
         """The open request that waits or waited for a person by a verdict."""
         with self._lock:
-            waiting = self.pending[direction].own()
+            waiting = self.pending[direction].all()
         return next((request for request in waiting if request.held_event == event), None)
 
     def server_described(self, method: str, result: JsonObject) -> None:

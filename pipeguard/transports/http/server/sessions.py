@@ -269,6 +269,18 @@ class Sessions:
             if frames and entry.subscribers:
                 entry.subscribers[-1].send(frames)  # a message goes to one stream only
 
+    def find_subscribed(self, run: str) -> Session | None:
+        """The Session with this name, if its client listens for what it did not ask for."""
+        entries = self._with_subscribers.values()
+        found = (each.session for each in entries if each.subscribers and each.session.run == run)
+        return next(found, None)
+
+    def send(self, session: Session, frames: list[bytes]) -> None:
+        """Send frames to the latest subscriber of a conversation, if it has one."""
+        entry = self._with_subscribers.get(session)
+        if entry is not None and entry.subscribers:
+            entry.subscribers[-1].send(frames)
+
     def tell_audit_loss(self) -> list[Verdict]:
         """Tell each conversation's latest subscriber that rows of the audit are lost."""
         verdicts = []
