@@ -80,6 +80,7 @@ class Leg:
 
     Attributes:
         server: the server's name.
+        session: as it was given.
         described: its answer to `initialize` or `server/discover`; empty before.
         is_open: False once it is gone.
         ended: set from then on.
@@ -102,7 +103,7 @@ class Leg:
         self.is_stateless = False
         self.has_listed_tools = False
         self._opening = Opening({}, {})
-        self._session = session
+        self.session = session
         self._channel = channel
         self._judge = judge
         self._listener = listener
@@ -190,7 +191,7 @@ class Leg:
         waiting = self._waiting[token] = asyncio.get_running_loop().create_future()
         if method == LISTEN and not _names_resources(params):
             self._listening.add(token)
-        most = self._session.guard.policy.limits.timeout_seconds
+        most = self.session.guard.policy.limits.timeout_seconds
         seconds = None if method in NEVER_OVERDUE else most
         try:
             async with asyncio.timeout(seconds) as limit:
@@ -290,6 +291,11 @@ class Leg:
         """Answer what the server asked; `value` has its id."""
         await self._send(await to_frame(value))
 
+    def tell_client(self, frames: list[bytes]) -> None:
+        """Tell the client what PipeGuard itself asks it, as if the server had said it."""
+        for frame in frames:
+            self._dispatch(parse(frame))
+
     async def decline(self, message: Message, why: str) -> None:
         """Answer what the server asked of a client that is not asked; a ping with its echo."""
         answer: JsonObject = {"jsonrpc": "2.0", "id": message.value["id"]}
@@ -321,7 +327,7 @@ class Leg:
 
         It forwards nothing once the request is answered, since the server is gone.
         """
-        waiting, session = self._waiting[token], self._session.fork()
+        waiting, session = self._waiting[token], self.session.fork()
         try:
             verdict = await self._judge(session, TO_SERVER, frame)
             self._events[token] = verdict.event
@@ -340,7 +346,7 @@ class Leg:
 
     async def _send(self, frame: bytes) -> None:
         """Judge a frame, and send what passes."""
-        await self._pass(await self._judge(self._session, TO_SERVER, frame))
+        await self._pass(await self._judge(self.session, TO_SERVER, frame))
 
     async def _pass(self, verdict: Verdict) -> None:
         if verdict.reply is not None:
@@ -364,7 +370,7 @@ class Leg:
 
     async def _take(self, frame: bytes) -> None:
         """Judge a frame of the server's, and hear what passes of it."""
-        verdict = await self._judge(self._session, TO_CLIENT, frame)
+        verdict = await self._judge(self.session, TO_CLIENT, frame)
         if verdict.reply is not None:
             with suppress(ChannelClosed):
                 await self._channel.write(verdict.reply)
@@ -395,7 +401,7 @@ class Leg:
         for token, waiting in list(self._waiting.items()):
             if not waiting.done():
                 waiting.set_result(self._lose(token, codes.PEER_GONE, "the server is gone"))
-        for frame in self._session.abandon():
+        for frame in self.session.abandon():
             with suppress(Refusal):
                 self._dispatch(parse(frame))
 

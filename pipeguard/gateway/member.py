@@ -17,7 +17,7 @@ from pipeguard.config.options import WrapOptions
 from pipeguard.detect.detector import Engines, get_detection
 from pipeguard.detect.flows.ledger import Flows
 from pipeguard.errors import StateError
-from pipeguard.firewall.finding import MessageKind, Verdict
+from pipeguard.firewall.finding import Direction, MessageKind, Verdict
 from pipeguard.firewall.protocol.json_values import JsonObject
 from pipeguard.firewall.session.session import Session
 from pipeguard.gateway.eras import Opening
@@ -41,6 +41,7 @@ from pipeguard.gateway.stuffing import StuffingNotices
 from pipeguard.gateway.tool_offer import RememberedServer, ToolOffer, list_at_start, remembers
 from pipeguard.log import Log
 from pipeguard.runtime.connect import in_own_thread, local_dialler, remote_dialler
+from pipeguard.runtime.questions import Questions
 from pipeguard.runtime.run import Mask, Run
 from pipeguard.transports.channel import AsyncChannel, ChannelClosed
 from pipeguard.transports.http.client.multiplexer import Multiplexer
@@ -146,6 +147,8 @@ class GatewayServer:
         self._log = _ServerLog(settings.name, options)
         self._run = Run(settings.parse_launch(), options, self._follow_pins, engines, self._log)
         self._run.on_loss = lambda: self._loop.call_soon_threadsafe(hub.tell_audit_loss)
+        self._run.on_stopped = self._ask_user
+        self._questions = Questions(self._run)
         self._run.adjust(settings.tighten)
         self._run.detection.flows = Flows(hub.ledgers)  # of clients of its own endpoint
         self._output = ServerOutput(self._run.guard.name, Mask(engines))
@@ -367,6 +370,21 @@ class GatewayServer:
         leg = Leg(self.name, session, channel, self._judge, listener)
         self._legs.add(leg)
         return leg
+
+    def _ask_user(self, verdict: Verdict) -> None:
+        """Ask the user in the client about a call that was stopped, if it declared that it asks."""
+        run = verdict.event.rpartition(".")[0]
+        leg = next((leg for leg in self._legs if leg.session.run == run), None)
+        if leg is None or "elicitation" not in leg.session.state.peers.capabilities:
+            return
+        if verdict.direction is not Direction.TO_SERVER or leg is self._leg:
+            return
+
+        def send(frames: list[bytes]) -> None:
+            with suppress(RuntimeError):  # the loop is closed: we end
+                self._loop.call_soon_threadsafe(leg.tell_client, frames)
+
+        self._questions.consider(verdict, leg.session, send)
 
     async def _open_leg(self, leg: Leg, opening: Opening) -> JsonObject:
         try:

@@ -29,10 +29,13 @@ _PAUSE_SECONDS = 0.02
 @contextmanager
 def publish_address(address: str) -> Iterator[None]:
     """Tell guards the address of this page until it ends; of two pages, that of the first."""
+    if sys.platform == "win32":  # where nobody looks for it
+        yield
+        return
     path = os.path.join(state_folder_text(), FILE_NAME)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     try:
-        if not _is_locked_by_us(descriptor):
+        if not _lock(descriptor):
             yield
             return
         os.ftruncate(descriptor, 0)
@@ -69,9 +72,8 @@ def page_address() -> str:
             os.close(descriptor)
 
 
-def _is_locked_by_us(descriptor: int) -> bool:
-    if sys.platform == "win32":
-        return False
+def _lock(descriptor: int) -> bool:
+    """Lock the file for as long as it is open; False if another page has locked it."""
     from fcntl import LOCK_EX, LOCK_NB, flock
 
     for _ in range(_TRIES):

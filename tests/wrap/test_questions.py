@@ -14,8 +14,9 @@ import pytest
 from pipeguard.runtime.questions import ALLOW, QUESTIONS_PER_HOUR, REFUSE
 from pipeguard.state.page_address import publish_address
 from tests.wrap.deciding import decide
-from tests.wrap.listening import Listening, sdk
+from tests.wrap.listening import sdk
 from tests.wrap.server import KEY
+from tests.wrap.test_waiting import OpensHttp, at_gateway, over_http
 from tests.wrap.wrapped import PIPEGUARD, PYTHON, SERVER, Json, Object, Wrapped, result
 
 ASKS = "actions: [{rule: 'secrets.*', place: call.arguments, action: ask}]\n"
@@ -233,25 +234,40 @@ def test_the_file_of_a_page_that_is_gone_is_not_believed(
         assert wrapped.seen == []
 
 
-@pytest.mark.parametrize("transport", ["stdio", "http"])
-def test_a_user_of_the_official_sdk_decides_in_the_client(tmp_path: Path, transport: str) -> None:
+@pytest.mark.parametrize("opens", [over_http, at_gateway])
+def test_a_user_is_asked_by_the_address_that_the_client_is_connected_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, opens: OpensHttp
+) -> None:
+    monkeypatch.setenv("PIPEGUARD_POLICY", policy(tmp_path, FORM)["PIPEGUARD_POLICY"])
+    with opens(tmp_path) as client:
+        for choice, passes in ((REFUSE, False), (ALLOW, True)):
+            plan = {
+                "url": client.url,
+                "mode": "legacy",
+                "calls": [[client.tool, {"text": f"{choice} {KEY}"}]],
+                "elicits": {"action": "accept", "content": {"decision": choice}},
+            }
+            told = sdk(tmp_path, plan)
+            assert isinstance(told["asked"], list)
+            assert len(told["asked"]) == 1
+            assert f"'isError': {not passes}" in str(told["results"])
+            assert heard(tmp_path).count(KEY) == passes
+    assert "pipeguard-" not in heard(tmp_path)
+
+
+def test_a_user_of_the_official_sdk_decides_in_the_client(tmp_path: Path) -> None:
     server = [*PYTHON, str(SERVER), f"heard={tmp_path / 'heard'}"]
-    environment = policy(tmp_path, FORM)
-    plan: dict[str, object] = {
-        "transport": transport,
+    environment = {**policy(tmp_path, FORM), "PIPEGUARD_STATE_DIR": str(tmp_path / "state")}
+    plan = {
+        "transport": "stdio",
         "command": [*PIPEGUARD, "wrap", "--", *server],
-        "env": {**os.environ, **environment, "PIPEGUARD_STATE_DIR": str(tmp_path / "state")},
+        "env": {**os.environ, **environment},
         "mode": "legacy",
         "calls": [["echo", {"text": KEY}]],
         "elicits": {"action": "accept", "content": {"decision": ALLOW}},
     }
-    with ExitStack() as stack:
-        if transport == "http":
-            options = ("--policy", environment["PIPEGUARD_POLICY"])
-            plan["url"] = stack.enter_context(Listening(tmp_path, options, server)).url
-        told = sdk(tmp_path, plan)
+    told = sdk(tmp_path, plan)
     assert isinstance(told["asked"], list)
     assert len(told["asked"]) == 1
     assert "'isError': False" in str(told["results"])
     assert heard(tmp_path).count(KEY) == 1
-    assert "pipeguard-" not in heard(tmp_path)
