@@ -13,14 +13,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.state.audit import (
     COLUMNS,
-    MOST_LOOKED_AT,
     AuditRow,
-    find_rows,
-    last_number,
     list_findings,
     make_row,
 )
 from pipeguard.state.database import translated_errors
+from pipeguard.state.search import MOST_LOOKED_AT, find_rows, last_number
 from pipeguard.state.timestamps import to_utc_text
 
 if TYPE_CHECKING:

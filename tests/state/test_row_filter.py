@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeguard.state.audit import Audit, AuditEntry, find_rows, stream_rows
+from pipeguard.state.audit import Audit, AuditEntry
 from pipeguard.state.calls import find_calls
 from pipeguard.state.row_filter import FIELDS, WrongFilterError, parse_filter
+from pipeguard.state.search import find_rows, stream_rows
 from pipeguard.state.store import Store
 
 VALUES = {

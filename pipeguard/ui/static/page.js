@@ -30,13 +30,14 @@
         document.title = page.title;
       }
     } finally {
-      const pause = Math.max(200, 9 * (performance.now() - began));
+      const pause = Math.min(2000, Math.max(200, 9 * (performance.now() - began)));
       setTimeout(() => { busy = false; if (waits && !document.hidden) { waits = false; refresh(); } }, pause);
     }
   };
   // While it is busy, a page also looks for the end of that, which changes nothing in the store.
   setInterval(() => { if (!document.hidden && document.querySelector("[data-again]")) refresh(); }, 10000);
   fold(document);
-  source.onmessage = () => { if (!document.hidden) refresh(); else waits = true; };
+  const follow = () => { if (!document.hidden) refresh(); else waits = true; };
+  source.onopen = source.onmessage = follow;  // what changed before it listened counts, too
   document.addEventListener("visibilitychange", () => { if (!document.hidden && waits) { waits = false; refresh(); } });
 })();

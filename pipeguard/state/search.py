@@ -1,0 +1,100 @@
+"""Searches of the audit by a person's filter, bounded in rows; knows SQL and no pages."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from pipeguard.state.audit import COLUMNS, LATE_ROWS, AuditRow, make_row
+from pipeguard.state.database import translated_errors
+from pipeguard.state.timestamps import parse_moment
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pipeguard.state.row_filter import RowFilter
+    from pipeguard.state.store import Store
+
+MOST_LOOKED_AT = 100_000  # rows of one search; the next one goes on where it ended
+BATCH_ROWS = 1_000  # of a stream
+
+
+class FoundRows(NamedTuple):
+    """Rows that fit a filter, the newest first.
+
+    Attributes:
+        rows: each with its number in the store.
+        older: the number below which more may fit; 0 if all were looked at.
+    """
+
+    rows: list[tuple[int, AuditRow]]
+    older: int
+
+
+def find_rows(
+    store: Store, where: RowFilter, *, limit: int, before: int = 0, only: str = "1"
+) -> FoundRows:
+    """Find the newest rows that fit, among the `MOST_LOOKED_AT` newest.
+
+    Args:
+        store: the store.
+        where: the filter.
+        limit: at most so many.
+        before: only rows with lower numbers; 0 for all.
+        only: a further condition in SQL, a constant.
+
+    Raises:
+        StateError: the store cannot be read.
+    """
+    condition, values = where.to_sql()
+    with translated_errors(store.path):
+        top = before or last_number(store) + 1
+        floor = max(0, top - 1 - MOST_LOOKED_AT)
+        for moment in where.find_values("since"):
+            floor = max(floor, _find_number(store, moment, floor, top))
+        selected = store.connection.execute(
+            f"SELECT id, {COLUMNS} FROM audit WHERE id > ? AND id < ? AND {only}"  # noqa: S608  constants
+            f" AND {condition} ORDER BY id DESC LIMIT ?",
+            (floor, top, *values, limit),
+        )
+        found = [(number, make_row(columns)) for number, *columns in selected]
+    if len(found) == limit:
+        return FoundRows(found, found[-1][0])
+    return FoundRows(found, floor + 1 if floor == top - 1 - MOST_LOOKED_AT else 0)
+
+
+def last_number(store: Store) -> int:
+    """The number of the newest row; 0 if there is none."""
+    with translated_errors(store.path):
+        ((number,),) = store.connection.execute("SELECT coalesce(max(id), 0) FROM audit")
+        return int(number)
+
+
+def _find_number(store: Store, moment: str, floor: int, top: int) -> int:
+    """A number below which all rows are older than a moment, as far as rows are in order."""
+    older = store.connection.execute(
+        "SELECT id FROM audit WHERE id > ? AND id < ? AND time < ? ORDER BY id DESC LIMIT 1",
+        (floor, top, parse_moment(moment)),
+    ).fetchone()
+    return max(0, older[0] - LATE_ROWS) if older else 0
+
+
+def stream_rows(store: Store, where: RowFilter) -> Iterator[AuditRow]:
+    """Read all rows that fit, the oldest first, without a transaction between two batches.
+
+    Raises:
+        StateError: the store cannot be read.
+    """
+    condition, values = where.to_sql()
+    number = 0
+    while True:
+        with translated_errors(store.path):
+            batch = store.connection.execute(
+                f"SELECT id, {COLUMNS} FROM audit WHERE id > ? AND {condition}"  # noqa: S608  constants
+                " ORDER BY id LIMIT ?",
+                (number, *values, BATCH_ROWS),
+            ).fetchall()
+        for columns in batch:
+            yield make_row(columns[1:])
+        if len(batch) < BATCH_ROWS:
+            return
+        number = batch[-1][0]
