@@ -29,6 +29,7 @@ QUIET_SECONDS = 15.0  # after which an open page hears that we are still here
 TYPES = {
     "page.css": "text/css",
     "page.js": "text/javascript",
+    "doorstep.js": "text/javascript",
     "idiomorph.js": "text/javascript",
     "icon.svg": "image/svg+xml",
 }
@@ -48,15 +49,19 @@ PAGES = (waiting, live, servers, tools, policy, posture, secrets_page, tokens, a
 
 def make_app(page: Page) -> web.Application:
     """The application for one page."""
-    app = web.Application(middlewares=[guard], client_max_size=MOST_FORM_BYTES)
     page.menu = MENU
-    app[PAGE] = page
-    app.router.add_get(ENTER, _enter)
-    app.router.add_get("/changes", _changes)
-    app.router.add_get(STATIC + "{name}", _static)
+    inside = web.Application()
+    inside.router.add_get("/changes", _changes)
     for each in PAGES:
-        each.add_routes(app)
-    app.on_cleanup.append(_end_scans)
+        each.add_routes(inside)
+    inside.on_cleanup.append(_end_scans)
+    app = web.Application(middlewares=[guard], client_max_size=MOST_FORM_BYTES)
+    app.router.add_get("/", _doorstep)
+    app.router.add_get(ENTER, _enter)
+    for each_app in (app, inside):
+        each_app[PAGE] = page
+        each_app.router.add_get(STATIC + "{name}", _static)
+    app.add_subapp(page.root, inside)
     return app
 
 
@@ -68,11 +73,15 @@ async def _enter(request: web.Request) -> web.StreamResponse:
     cookie = request.app[PAGE].door.enter(request.query.get("key", ""))
     if cookie is None:
         return problem(request, 403, "This link does not work", "used")
-    target = request.query.get("to", "/")
-    response = web.HTTPSeeOther("/" + target.lstrip("/\\"))
-    answer = web.Response(status=303, headers={"Location": response.headers["Location"]})
-    answer.set_cookie(COOKIE, cookie, httponly=True, samesite="Strict", path="/")
+    root = request.app[PAGE].root
+    answer = web.Response(status=303, headers={"Location": f"{root}/"})
+    answer.set_cookie(COOKIE, cookie, httponly=True, samesite="Strict", path=f"{root}/")
     return answer
+
+
+async def _doorstep(request: web.Request) -> web.StreamResponse:
+    """The address without the root: a browser that is in goes on to its root, by a script."""
+    return problem(request, 401, "Open the page by its link", "")
 
 
 async def _changes(request: web.Request) -> web.StreamResponse:

@@ -6,6 +6,7 @@ Each request opens the store for itself, in a thread.
 from __future__ import annotations
 
 import asyncio
+import re
 import secrets
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
@@ -44,6 +45,7 @@ HEADERS = {
 NO_TERMINAL = "No terminal can show a number. Start: pipeguard ui"
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _T = TypeVar("_T")
+_LINK = re.compile(r'\b(href|src|action|formaction)="/')
 
 
 class MenuEntry(NamedTuple):
@@ -102,6 +104,8 @@ class Page:
         store: the store's file.
         door: who is in.
         by: who decides, for the audit.
+        root: the path below which all pages are. Nobody can guess it, and the cookie is sent only
+            there: to no other server of this machine, whose address differs in its port alone.
         hosts: the values of `Host` by which this address may be called.
         menu: the pages.
         scans: findings in definitions that wait.
@@ -111,6 +115,7 @@ class Page:
     store: Path
     door: Door
     by: str
+    root: str = field(default_factory=lambda: f"/{secrets.token_urlsafe(16)}")
     hosts: frozenset[str] = frozenset()
     menu: tuple[MenuEntry, ...] = ()
     scans: Scans = field(default_factory=Scans)
@@ -147,7 +152,7 @@ async def guard(request: web.Request, handler: _Handler) -> web.StreamResponse:
     except web.HTTPException as error:
         response = problem(request, error.status, error.reason, "")
         if "Location" in error.headers:
-            response.headers["Location"] = error.headers["Location"]
+            response.headers["Location"] = request.app[PAGE].root + error.headers["Location"]
     except NothingDoneError as error:
         response = problem(request, 409, "Nothing was done", str(error))
     except StateError as error:
@@ -168,7 +173,10 @@ async def _admit(request: web.Request, handler: _Handler) -> web.StreamResponse:
     if site not in {"none", "same-origin"} and not is_entrance:
         raise web.HTTPForbidden(reason="Another web page asked for this")
     visitor = page.door.find_visitor(request.cookies.get(COOKIE, ""))
-    if visitor is None and not is_entrance and not request.path.startswith(STATIC):
+    is_outside = request.method == "GET" and (
+        request.path == "/" or request.path.startswith(STATIC)
+    )
+    if visitor is None and not is_entrance and not is_outside:
         raise web.HTTPUnauthorized(reason="Open the page by its link")
     if visitor is not None:
         request[VISITOR] = visitor
@@ -184,10 +192,10 @@ async def _admit(request: web.Request, handler: _Handler) -> web.StreamResponse:
 
 def problem(request: web.Request, status: int, title: str, text: str) -> web.Response:
     """A page that says what went wrong."""
-    body = render(
-        "problem.html", **frame(request, "PipeGuard"), status=status, problem=title, advice=text
-    )
-    return web.Response(text=body, status=status, content_type="text/html")
+    page, framed = request.app[PAGE], frame(request, "PipeGuard")
+    body = render("problem.html", **framed, status=status, problem=title, advice=text)
+    text = _add_root(body, page.root) if VISITOR in request else body
+    return web.Response(text=text, status=status, content_type="text/html")
 
 
 # --- pages ------------------------------------------------------------------------------------
@@ -200,7 +208,7 @@ def frame(request: web.Request, title: str) -> dict[str, object]:
     return {
         "title": title,
         "menu": page.menu,
-        "path": request.path,
+        "path": request.path.removeprefix(page.root),
         "token": visitor.form_token() if visitor else "",
         "is_in": visitor is not None,
         "is_unlocked": visitor is not None and page.door.is_unlocked(visitor),
@@ -269,4 +277,9 @@ async def draw(request: web.Request, template: str, title: str, **values: object
     """Answer with a page from its template, drawn in a thread."""
     framed = {**frame(request, title), **values}
     text = await asyncio.to_thread(lambda: render(template, **framed))
-    return web.Response(text=text, content_type="text/html")
+    return web.Response(text=_add_root(text, request.app[PAGE].root), content_type="text/html")
+
+
+def _add_root(html: str, root: str) -> str:
+    """Lead the links of a page below the root. In a foreign text, each quote is escaped."""
+    return _LINK.sub(rf'\1="{root}/', html)

@@ -65,22 +65,24 @@ def test_another_page_cannot_send_a_form(page: Page, terminal: PageTerminal) -> 
     cookies = "; ".join(f"{each['name']}={each['value']}" for each in page.context.cookies())
     token = page.locator("input[name=token]").first.get_attribute("value")
     body = f"token={token}"
-    here = address(terminal)
+    here, root = address(terminal), page.url.rstrip("/")
     for headers, status in (
         ({"Origin": "http://evil.example"}, 403),
         ({"Origin": "null"}, 403),
         ({}, 403),
         ({"Origin": here, "Sec-Fetch-Site": "cross-site"}, 403),
     ):
-        assert ask(f"{here}/lock", {"Cookie": cookies, **headers}, body)[0] == status, headers
-    assert ask(f"{here}/lock", {"Cookie": cookies, "Origin": here}, "token=x")[0] == 403
-    assert ask(f"{here}/lock", {"Cookie": cookies, "Origin": here}, body)[0] == 303
+        assert ask(f"{root}/lock", {"Cookie": cookies, **headers}, body)[0] == status, headers
+    assert ask(f"{root}/lock", {"Cookie": cookies, "Origin": here}, "token=x")[0] == 403
+    assert ask(f"{root}/lock", {"Cookie": cookies, "Origin": here}, body)[0] == 303
 
 
 def test_the_cookie_is_for_this_address_alone(page: Page) -> None:
     (cookie,) = page.context.cookies()
     assert cookie["httpOnly"]
     assert cookie["sameSite"] == "Strict"
+    assert page.url.endswith(cookie["path"])  # which no other server of this machine can guess
+    assert len(cookie["path"]) > 20
 
 
 def test_every_answer_forbids_scripts_and_frames_of_others(terminal: PageTerminal) -> None:

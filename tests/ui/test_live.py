@@ -40,8 +40,7 @@ def call(store: Path, count: int = 1, tool: str = "read_file") -> None:
 
 
 def open_live(page: Page, query: str = "", more: str = "") -> None:
-    address = page.url.split("/", 3)
-    page.goto("/".join((*address[:3], f"live?q={quote(query)}{more}")))
+    page.goto("/".join((*page.url.split("/")[:4], f"live?q={quote(query)}{more}")))
 
 
 def test_a_call_shows_up_by_itself_and_a_wrong_filter_is_told(store: Path, page: Page) -> None:
@@ -128,7 +127,7 @@ def test_no_text_from_outside_leaves_its_box(store: Path, page: Page) -> None:
         strange = entry._replace(kind=HOSTILE, action=HOSTILE, event=HOSTILE[:99])
         gap = strange._replace(kind="gap", action="warn", event="")
         Audit(opened, HOSTILE, HOSTILE, "").append_many([entry, strange, gap])
-    base = "/".join(page.url.split("/", 3)[:3])
+    base = "/".join(page.url.split("/")[:4])
     for path in ("/live?open=EVILEVIL.c1", "/event/EVILEVIL.c1", "/audit"):
         for width in (380, 1440):
             page.set_viewport_size({"width": width, "height": 900})

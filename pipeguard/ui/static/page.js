@@ -12,7 +12,9 @@
     if (matchMedia("(max-width: 59.99rem)").matches)
       for (const each of root.querySelectorAll("details.fold")) each.open = false;
   };
-  const source = new EventSource("/changes");
+  const root = document.currentScript.src.replace(/\/static\/.*$/, "");
+  try { localStorage.setItem("pipeguard-root", root); } catch { /* doorstep.js then leads nowhere */ }
+  const source = new EventSource(root + "/changes");
   let waits = false, busy = false;
   const refresh = async () => {
     if (busy) { waits = true; return; }
