@@ -101,6 +101,7 @@ class Gateway(Hub):
         self._stopping, self._announcing = Tasks(), Tasks()
         self._replacing: dict[str, tuple[float, asyncio.Event]] = {}  # since when, set at the end
         self._ready: list[str] = []  # servers whose start clients are to hear of
+        self._has_answered = False  # a client, once it needed no server that was starting
 
     async def apply(self, servers: Iterable[ServerSettings]) -> Changes:
         """Run exactly these servers: start new ones, end others, leave unchanged ones alone."""
@@ -263,6 +264,7 @@ class Gateway(Hub):
             for name in late:
                 if name in self.members:
                     self.members[name].tell_if_late()
+        self._has_answered = True
 
     async def _settle(self, name: str) -> None:
         if name in self._replacing:
@@ -278,8 +280,13 @@ class Gateway(Hub):
         return self.members[name].began
 
     def note_restart(self, server: str) -> None:
-        """A server is ready: clients list again, once for all that are starting beside it."""
+        """A server is ready: clients list again, once for all that are starting beside it.
+
+        While no client was answered yet, none has a list without it.
+        """
         super().note_restart(server)
+        if not self._has_answered:
+            return
         self._ready.append(server)
         if len(self._ready) == 1:
             self._announcing.begin(self._announce_ready())

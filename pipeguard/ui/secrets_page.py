@@ -48,7 +48,7 @@ def add_routes(app: web.Application) -> None:
 async def _secrets(request: web.Request) -> web.StreamResponse:
     rows, missing, unread = await asyncio.to_thread(_find)
     values = {"secrets": rows, "missing": missing, "unread": unread}
-    return await draw(request, "secrets.html", "Secrets", **values)
+    return await draw(request, "stored_secrets.html", "Secrets", **values)
 
 
 def _find() -> tuple[list[SecretRow], dict[str, list[SecretUse]], list[str]]:

@@ -34,7 +34,7 @@ from pipeguard.clients.catalog import clients
 from pipeguard.clients.entries import GuardState
 from pipeguard.clients.launcher import launcher
 from pipeguard.clients.masking import command_line, diff
-from pipeguard.clients.readiness import make_ready
+from pipeguard.clients.readiness import check_policy, make_ready
 from pipeguard.clients.rewrite import NOT_ISOLATED, GuardOptions, judge
 from pipeguard.config.effective_policy import wrap_isolation
 from pipeguard.config.options import WrapOptions
@@ -400,8 +400,10 @@ def plan_guard(values: Mapping[str, str]) -> GuardPlan:
     """Plan to guard the entry that a form or an address names.
 
     Raises:
-        PipeGuardError: there is no such entry, or it cannot be guarded.
+        PipeGuardError: there is no such entry, or it cannot be guarded; or the policy is invalid,
+            so that it would not start.
     """
+    check_policy()
     machine, name = machine_here(), values.get("name", "")
     is_isolation = values.get("isolate") == "1"
     found = (each for each in read_configs(machine) if str(each.path) == values.get("file"))

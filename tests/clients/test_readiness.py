@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeguard.clients.readiness import make_ready
+from pipeguard.clients.readiness import check_policy, make_ready
 from pipeguard.config.directories import usual_cache_folder
 from pipeguard.errors import PolicyError
 from pipeguard.rulebook.cache import load_engines
@@ -32,4 +32,4 @@ def test_with_a_wrong_policy_nothing_is_begun(home: Path, monkeypatch: pytest.Mo
     policy.write_text("mode: maybe\n")
     monkeypatch.setenv("PIPEGUARD_POLICY", str(policy))
     with pytest.raises(PolicyError):
-        make_ready()
+        check_policy()

@@ -97,8 +97,8 @@ def test_agents_may_propose_what_the_settings_allow(
 def test_a_proposed_server_starts_once_approved_and_its_tools_wait_for_review_after_that(
     client: Served, tmp_path: Path
 ) -> None:
-    person = Person(tmp_path)
-    processes = len(client.running())
+    person, processes = Person(tmp_path), 3
+    until(lambda: len(client.running()) == processes, "its servers run")
     assert "once the user approves it" in client.call("propose_server", name="new", **NEW)
     assert "pipeguard servers show new" in client.said()
     assert "new: you proposed it, and it waits" in client.call("list_servers")
