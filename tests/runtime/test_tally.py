@@ -32,9 +32,9 @@ BLOCK = Finding("secrets.jwt", "call.arguments")
 def test_each_message_is_counted_once_by_what_was_done() -> None:
     cut, redact = (BLOCK._replace(action=action) for action in (Action.CUT, Action.REDACT))
     warn = BLOCK._replace(action=Action.WARN)
-    assert told(
-        verdict(BLOCK, redact, warn), verdict(cut), verdict(redact), verdict(warn), verdict()
-    ) == [("warning", {"blocked": 1, "cut": 1, "redacted": 1, "warned": 1})]
+    assert told(verdict(BLOCK, redact, warn), verdict(cut), verdict(redact), verdict(warn)) == [
+        ("warning", {"blocked": 1, "cut": 1, "redacted": 1, "warned": 1})
+    ]
 
 
 def test_what_only_waits_for_a_decision_is_held() -> None:
@@ -48,7 +48,7 @@ def test_what_would_have_been_stopped_is_counted_as_such() -> None:
     assert observe_only(BLOCK).would is Action.BLOCK
 
 
-def test_a_run_without_findings_says_nothing() -> None:
-    assert told(verdict()) == []
+def test_a_run_in_which_nothing_was_done_says_nothing() -> None:
+    assert told() == []
     assert told(verdict(BLOCK._replace(action=Action.ALLOW))) == []
     assert told(verdict(BLOCK._replace(action=Action.WARN))) == [("info", {"warned": 1})]
