@@ -429,7 +429,7 @@ class WordMatch(NamedTuple):
 
 def find_match(concept: Concept, tool: ToolStems) -> tuple[Term, str] | None:
     """The term of a concept that a tool matches best, and its field."""
-    for term in concept.terms:
+    for term in filter(tool.everything.issuperset, concept.terms):
         for field, stems in tool.fields.items():
             if stems.issuperset(term):
                 return term, field

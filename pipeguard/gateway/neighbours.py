@@ -51,20 +51,20 @@ _PARTS = re.compile(
 
 def split_words(text: str) -> Iterator[str]:
     """Each word of a text in lower case, names in their parts: `listPullRequests2` has four."""
-    for word in _WORD.findall(unicodedata.normalize("NFKC", text)):
-        yield from _split_name(word)
+    return _split_names(_WORD.findall(unicodedata.normalize("NFKC", text)))
 
 
 def distinct_words(text: str) -> Iterator[str]:
     """The words of a text; what is repeated in the same form is split once."""
-    for word in dict.fromkeys(_WORD.findall(unicodedata.normalize("NFKC", text))):
-        yield from _split_name(word)
+    return _split_names(dict.fromkeys(_WORD.findall(unicodedata.normalize("NFKC", text))))
 
 
-def _split_name(word: str) -> Iterable[str]:
-    if word[1:].islower() and word.isalpha():  # most are, and the pattern takes longer
-        return (word.casefold(),) if len(word) <= MAX_WORD_CHARS else ()
-    return [part.casefold() for part in _PARTS.split(word) if len(part) <= MAX_WORD_CHARS]
+def _split_names(words: Iterable[str]) -> Iterator[str]:
+    for word in words:
+        is_plain = word[1:].islower() and word.isalpha()  # most are, and the pattern takes longer
+        for part in (word,) if is_plain else _PARTS.split(word):
+            if len(part) <= MAX_WORD_CHARS:
+                yield part.casefold()
 
 
 def limit_words(words: Iterable[str]) -> Iterator[str]:

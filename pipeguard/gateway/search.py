@@ -363,16 +363,18 @@ class ToolIndex:
             profile = self._profile(key)
             group = 0 if profile.names_server(asked) else 1 if profile.names_tool(asked) else 2
             groups[group].append((score, key, profile))
-        best_first = chain.from_iterable(self._best_first(concepts, group) for group in groups)
-        return without_clones(best_first, limit)
+        explained = explain(concepts)
+        best_first = (self._best_first(concepts, explained, group) for group in groups)
+        return without_clones(chain.from_iterable(best_first), limit)
 
-    def _best_first(self, concepts: list[Concept], scored: list[Scored]) -> Iterator[Scored]:
+    def _best_first(
+        self, concepts: list[Concept], explained: Mapping[str, float], scored: list[Scored]
+    ) -> Iterator[Scored]:
         """The tools with their final scores; worked out for no more than are taken.
 
         What a hit is weighed by is at most 1. So once a final score is above the next hit's first
         one, no later hit comes before it.
         """
-        explained = explain(concepts)
         weight = COVERAGE_WEIGHT if len(concepts) < LONG_QUERY else LONG_COVERAGE_WEIGHT
         heap: list[tuple[float, int, ToolStems]] = []
         for score, key, profile in scored:
@@ -439,13 +441,13 @@ class ToolIndex:
         for term, field in matches:
             wanted.setdefault(field, set()).update(term)
         spelling: dict[Spelled, str] = {}
-        for field, stems in wanted.items():
-            spelled = ((self._stems[word], word) for word in distinct_words(tool.field(field)))
-            found = ((stem, word) for stem, word in spelled if stem in stems)
-            while stems:
-                stem, word = next(found)
-                spelling[field, stem] = word
-                stems.remove(stem)
+        for field, left in wanted.items():
+            for word in distinct_words(tool.field(field)):
+                if (stem := self._stems[word]) in left:
+                    spelling[field, stem] = word
+                    left.remove(stem)
+                if not left:
+                    break
         return spelling
 
     def _own_stems(self, concept: Concept) -> list[str]:
@@ -454,13 +456,10 @@ class ToolIndex:
     def _profile(self, key: int) -> ToolStems:
         profile = self._profiles.get(key)
         if profile is None:
-            profile = self._profiles[key] = self._make_profile(key)
+            tool = self._tools[key]
+            words = {field: distinct_words(tool.field(field)) for field in FIELDS}
+            profile = self._profiles[key] = ToolStems(words, self._stems)
         return profile
-
-    def _make_profile(self, key: int) -> ToolStems:
-        tool = self._tools[key]
-        words = {field: distinct_words(tool.field(field)) for field in FIELDS}
-        return ToolStems(words, self._stems)
 
 
 def _schema() -> tantivy.Schema:
