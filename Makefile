@@ -93,7 +93,7 @@ tools: test-environment
 	@$(TEST)/$(BIN)/python -m tests.tools
 
 compiled: test-environment # before the tests, which would all wait for it
-	@XDG_CACHE_HOME=$(CURDIR)/.tools/cache $(TEST)/$(BIN)/python -c \
+	@XDG_CACHE_HOME="$(CURDIR)/.tools/cache" XDG_CONFIG_HOME="$(CURDIR)/.tools/none" $(TEST)/$(BIN)/python -c \
 		"from pipeguard import load_engines; load_engines()"
 
 bench: test-environment ## Measure what a guarded frame costs; options in ARGS

@@ -256,8 +256,15 @@ class Family(NamedTuple):
 
 def read_families() -> list[Family]:
     """Read the families of credentials."""
-    lines = FAMILIES.read_text(encoding="utf-8").splitlines()
-    return [Family(*line.split("\t")) for line in lines if not line.startswith("#")]
+    families = []
+    for number, line in enumerate(FAMILIES.read_text(encoding="utf-8").splitlines(), 1):
+        if not line.startswith("#"):
+            fields = line.split("\t")
+            if len(fields) != len(Family._fields):
+                names = ", ".join(Family._fields)
+                sys.exit(f"{FAMILIES}:{number}: expected {names}, with a tab between each two")
+            families.append(Family(*fields))
+    return families
 
 
 def render_credentials() -> str:

@@ -61,6 +61,8 @@ def install_command() -> str:
         return f"pipx install {_source()}"
     if shutil.which("uv"):
         return f"uv tool install {_source()}"
+    if Path(origin()).is_file():  # a wheel has no Makefile
+        return f"pipx install {_source()}"
     return f"pip install {PACKAGE}" if PUBLISHED else _make()
 
 
@@ -107,8 +109,8 @@ def _is_here(module: str) -> bool:
         return False
 
 
-def clone() -> str:
-    """The folder that it was installed from; `.` where that is not known or is gone.
+def origin() -> str:
+    """The clone or the file that it was installed from; `.` where that is not known or is gone.
 
     PEP 610 has it in `direct_url.json`, which pip, pipx and uv write.
     """
@@ -117,8 +119,8 @@ def clone() -> str:
         url = urlsplit(json.loads(written)["url"])
     except (metadata.PackageNotFoundError, ValueError, KeyError, TypeError):
         return "."
-    folder = Path(url2pathname(url.path)) if url.scheme == "file" else Path()
-    return str(folder) if (folder / "pyproject.toml").is_file() else "."
+    source = Path(url2pathname(url.path)) if url.scheme == "file" else Path()
+    return str(source) if source.is_file() or (source / "pyproject.toml").is_file() else "."
 
 
 def _with_others(extra: str) -> str:
@@ -128,11 +130,11 @@ def _with_others(extra: str) -> str:
 
 
 def _source(extra: str = "") -> str:
-    return shlex.quote(f"{PACKAGE if PUBLISHED else clone()}{f'[{extra}]' if extra else ''}")
+    return shlex.quote(f"{PACKAGE if PUBLISHED else origin()}{f'[{extra}]' if extra else ''}")
 
 
 def _make(target: str = "install") -> str:
-    folder = clone()
+    folder = origin()
     words = ["make", *([] if folder == "." else ["-C", folder]), target]
     prefix = Path(sys.prefix).parents[1] if find_installer() == "make" else _USUAL_PREFIX
     if prefix != _USUAL_PREFIX:

@@ -28,6 +28,9 @@ PROGRAMS = (
     *("npx", "podman", "ps", "psql", "redis-server", "strace", "systemd-analyze", "zsh"),
 )
 
+# Tests are collected before their folders are set: a pack of whoever runs them is no part of it.
+os.environ["XDG_CONFIG_HOME"] = str(TOOLS / "none")
+
 # As rulebook.cache has it, where a test imports numpy itself: threads of OpenBLAS end when the
 # process forks (pthread_atfork(3)), and whoever waits for them then waits for ever.
 os.environ["OPENBLAS_NUM_THREADS"] = "1"

@@ -14,7 +14,7 @@ import pytest
 
 from pipeguard import installation
 from pipeguard.errors import AuthError
-from pipeguard.installation import clone, find_installer, install_command, reinstall_command
+from pipeguard.installation import find_installer, install_command, origin, reinstall_command
 
 ROOT = Path(__file__).resolve().parent.parent
 PLACES = [ROOT / "README.md", *ROOT.glob("docs/**/*.md"), *ROOT.glob("pipeguard/**/*.py")]
@@ -51,7 +51,19 @@ def test_the_clone_is_known_after_an_installation_from_it(
     folder.mkdir()
     (folder / "pyproject.toml").touch()
     installed_from(monkeypatch, folder.as_uri())
-    assert clone() == str(folder)
+    assert origin() == str(folder)
+
+
+def test_who_installed_a_wheel_is_sent_to_the_wheel(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wheel = tmp_path / "mcp_pipeguard-1.whl"
+    wheel.touch()
+    installed_from(monkeypatch, wheel.as_uri())
+    programs(monkeypatch, tmp_path / "bin")
+    assert install_command() == f"pipx install {wheel}"
+    monkeypatch.setattr(sys, "prefix", "/srv/app/.venv")
+    assert f"-m pip install {wheel}" in reinstall_command("otel").replace("'", "")
 
 
 @pytest.mark.parametrize("url", [None, "file:///no/such/clone", "https://example.com/x.whl", ""])
@@ -59,7 +71,7 @@ def test_a_clone_that_is_not_known_is_the_current_folder(
     url: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     installed_from(monkeypatch, url)
-    assert clone() == "."
+    assert origin() == "."
 
 
 @pytest.mark.parametrize(
@@ -74,7 +86,7 @@ def test_what_the_machine_has_installs_it(
     has: tuple[str, ...], command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     programs(monkeypatch, tmp_path / "bin", *has)
-    monkeypatch.setattr(installation, "clone", lambda: "/clone")
+    monkeypatch.setattr(installation, "origin", lambda: "/clone")
     assert install_command() == command
 
 
@@ -95,7 +107,7 @@ def test_it_is_installed_again_the_way_it_was(
     monkeypatch.setattr(sys, "prefix", prefix)
     monkeypatch.setattr(installation, "_USUAL_PREFIX", Path("/home/kim/.local"))
     monkeypatch.setattr(sys, "executable", "/bin/python3")
-    monkeypatch.setattr(installation, "clone", lambda: "/clone")
+    monkeypatch.setattr(installation, "origin", lambda: "/clone")
     monkeypatch.setattr(installation, "EXTRAS", {"oauth": ("no.such.module",)})
     assert find_installer() == way
     assert reinstall_command("otel") == again
@@ -105,7 +117,7 @@ def test_it_is_installed_again_the_way_it_was(
 def test_an_extra_is_added_to_those_that_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "prefix", "/home/kim/.local/share/pipeguard")
     monkeypatch.setattr(installation, "_USUAL_PREFIX", Path("/home/kim/.local"))
-    monkeypatch.setattr(installation, "clone", lambda: "/clone")
+    monkeypatch.setattr(installation, "origin", lambda: "/clone")
     monkeypatch.setattr(installation, "EXTRAS", {"oauth": ("json",), "otel": ("no.such.module",)})
     assert installation.installed_extras() == ["oauth"]
     assert reinstall_command() == "make -C /clone install EXTRA=oauth"

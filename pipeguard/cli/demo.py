@@ -13,7 +13,7 @@ import click
 
 from pipeguard.demo.play import SCENES, play
 from pipeguard.errors import StateError
-from pipeguard.installation import install_command, own_command
+from pipeguard.installation import find_installer, install_command, own_command
 from pipeguard.rulebook.cache import load_engines
 from pipeguard.runtime.progress import COMPILING, say_if_slow
 from pipeguard.state.paths import DEMO_STORE_NAME, store_path
@@ -76,8 +76,7 @@ def _file_of_events() -> Path | None:
 
 def _next_steps() -> list[str]:
     """The commands that install what was tried, if it is not, and guard servers with it."""
-    own = own_command()
-    if own == "pipeguard":
+    if own_command() == "pipeguard" and find_installer() != "uvx":
         return ["Guard your own servers:  pipeguard setup"]
     installs = f"Install what you just tried:  {install_command()}"
     return [installs, "Then guard your own servers:  pipeguard setup"]

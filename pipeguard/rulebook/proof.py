@@ -74,14 +74,14 @@ def prove(rule: Rule, engine: Engine, surface: Surface) -> Iterator[SampleFailur
         for text in texts(sample):
             sure = confidences(rule, engine, surface, text)
             if not sure:
-                yield SampleFailure(rule.id, surface, text, "must match, and does not")
+                yield SampleFailure(rule.id, surface, text, "must match, but does not")
             elif max(sure) < rule.confidence:
                 what = f"expected {rule.confidence.name.lower()}, found {max(sure).name.lower()}"
                 yield SampleFailure(rule.id, surface, text, f"confidence: {what}")
     for sample in rule.passes:
         for text in texts(sample):
             if confidences(rule, engine, surface, text):
-                yield SampleFailure(rule.id, surface, text, "must pass, and does not")
+                yield SampleFailure(rule.id, surface, text, "must not match, but does")
 
 
 def prove_all(rules: Iterable[Rule], engines: Iterable[Engine]) -> Iterator[SampleFailure]:

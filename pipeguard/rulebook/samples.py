@@ -37,6 +37,7 @@ from pipeguard.detect.checks import bip39, checksums
 from pipeguard.detect.checks.personal_numbers import could_be, is_published_number
 from pipeguard.detect.checks.placeholders import entropy, is_placeholder
 from pipeguard.errors import RuleError
+from pipeguard.unicode.display import suggestion
 
 _UPPER = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _LOWER = _UPPER.lower()
@@ -150,7 +151,8 @@ def _charset(name: str, recipe: str) -> str:
     if name.startswith("[") and name.endswith("]"):
         name = name[1:-1]
     elif not re.fullmatch(r"(\w-\w)+[\w-]*", name):
-        raise RuleError(f"no set of characters is called {name!r}, in {recipe!r}")
+        near = suggestion(name, _CHARSETS)
+        raise RuleError(f"no set of characters is called {name!r}, in {recipe!r}.{near}")
     letters = re.sub(
         r"(\w)-(\w)", lambda m: "".join(map(chr, range(ord(m[1]), ord(m[2]) + 1))), name
     )

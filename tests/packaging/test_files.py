@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,30 @@ def test_a_file_for_another_program_follows_its_schema(schema: str, names: str) 
     assert files
     done = run(tool("check-jsonschema"), "--builtin-schema", schema, *files)
     assert done.returncode == 0, done.stdout
+
+
+def test_the_sdist_has_what_its_makefile_and_its_pages_name() -> None:
+    project = tomllib.loads((TOP / "pyproject.toml").read_text("utf-8"))
+    included = project["tool"]["hatch"]["build"]["targets"]["sdist"]["include"]
+    always = {"LICENSE", "NOTICE", "README.md", "pyproject.toml"}  # of hatchling, by its own rules
+    makefile, pages = (
+        (TOP / "Makefile").read_text("utf-8"),
+        [TOP / "README.md", *TOP.glob("[CS]*.md")],
+    )
+    linked = [
+        link for page in pages for link in re.findall(r"\]\(([^)#:]+)\)", page.read_text("utf-8"))
+    ]
+    named = {
+        *re.findall(r"(?<=[ ./])(?:requirements|docs|tests|packaging)(?=/)", makefile),
+        *linked,
+    }
+    tops = {name.partition("/")[0] for name in named}
+    assert tops - {name.strip("/") for name in included} - always == set()
+
+
+def test_the_makefile_works_in_a_folder_with_a_blank() -> None:
+    makefile = (TOP / "Makefile").read_text("utf-8")
+    assert re.findall(r'(?<!")\$\(CURDIR\)', makefile) == []
 
 
 def test_the_compose_file_fits_the_image() -> None:

@@ -82,7 +82,7 @@ def test_an_id_stands_in_one_file_only() -> None:
 
 def test_a_wrong_pack_of_the_users_is_told_and_nothing_is_loaded(own: Path) -> None:
     (own / "mine.yaml").write_text(pack().replace("severity: high", "severity: hihg"))
-    with pytest.raises(RuleError, match=r"mine\.yaml: magic-word: `hihg` is none of"):
+    with pytest.raises(RuleError, match=r"mine\.yaml: magic-word: severity: `hihg` is none of"):
         load_rules()
 
 

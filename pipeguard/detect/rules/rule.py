@@ -13,12 +13,13 @@ from enum import Enum
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar
 
-from pipeguard.detect.checks.registry import is_check
+from pipeguard.detect.checks.registry import checks, is_check
 from pipeguard.detect.matching.confirm import Finder
 from pipeguard.detect.rules.expressions import FIELDS, Expressions
 from pipeguard.errors import RuleError
 from pipeguard.firewall.finding import Confidence, Severity, tells_private
 from pipeguard.firewall.protocol.places import Surface
+from pipeguard.unicode.display import suggestion
 
 MAX_PATTERN_BYTES = 12_000  # Hyperscan refuses about 16,000
 
@@ -249,7 +250,8 @@ def _rule(source: str, pack: str, entry: dict[str, Any], *, proven: bool) -> Rul
     where = f"{source}: {name}"
     unknown = sorted(set(entry) - _FIELDS)
     if unknown:
-        raise RuleError(f"{where}: unknown field `{unknown[0]}`")
+        near = suggestion(unknown[0], sorted(_FIELDS), listed=True)
+        raise RuleError(f"{where}: unknown field `{unknown[0]}`.{near}")
     if not re.fullmatch(r"[a-z0-9][a-z0-9-]{1,60}", name):
         raise RuleError(f"{where}: `id` must be lower-case words joined by dashes")
     for needed in ("title", "severity", "confidence", "why", "fix", "matches", "passes"):
@@ -261,30 +263,26 @@ def _rule(source: str, pack: str, entry: dict[str, Any], *, proven: bool) -> Rul
     written = {field: str(entry.get(field) or "") for field in FIELDS}
     if not proven:
         _try(where, written)
-    checks = (*_strings(where, entry, "require"), *_strings(where, entry, "check"))
-    for spec in checks:
-        if not is_check(spec):
-            raise RuleError(f"{where}: unknown check `{spec}`")
     return Rule(
         id=f"{pack}.{name}",
         title=str(entry["title"]),
-        severity=_choice(where, Severity, entry["severity"]),
-        confidence=_choice(where, Confidence, entry["confidence"]),
-        surfaces=_choices(where, Surface, entry.get("surfaces")),
+        severity=_choice(f"{where}: severity", Severity, entry["severity"]),
+        confidence=_choice(f"{where}: confidence", Confidence, entry["confidence"]),
+        surfaces=_choices(f"{where}: surfaces", Surface, entry.get("surfaces")),
         places=_strings(where, entry, "places"),
-        views=_choices(where, View, entry.get("views", ["text", "folded", "decoded"])),
+        views=_choices(f"{where}: views", View, entry.get("views", ["text", "folded", "decoded"])),
         pattern=written["pattern"],
         model=model,
         sha256=str(entry.get("sha256", "")),
         sign=written["sign"],
         ignore_case=bool(entry.get("ignore_case", False)),
-        boundary=_choice(where, Boundary, entry.get("boundary", "word")),
-        require=_strings(where, entry, "require"),
-        check=_strings(where, entry, "check"),
+        boundary=_choice(f"{where}: boundary", Boundary, entry.get("boundary", "word")),
+        require=_checks(where, entry, "require"),
+        check=_checks(where, entry, "check"),
         placeholders=bool(entry.get("placeholders", False)),
-        written=_choice(where, Written, entry.get("written", "keep")),
+        written=_choice(f"{where}: written", Written, entry.get("written", "keep")),
         quoted=entry.get("quoted") == "lower",
-        leaving=_choice(where, Leaving, entry.get("leaving", "keep")),
+        leaving=_choice(f"{where}: leaving", Leaving, entry.get("leaving", "keep")),
         several=entry.get("several") == "raise",
         unless=written["unless"],
         purpose=_strings(where, entry, "purpose"),
@@ -336,6 +334,15 @@ def _strings(where: str, entry: dict[str, Any], field: str) -> tuple[str, ...]:
     return tuple(str(item) for item in items)
 
 
+def _checks(where: str, entry: dict[str, Any], field: str) -> tuple[str, ...]:
+    specs = _strings(where, entry, field)
+    for spec in specs:
+        if not is_check(spec):
+            near = suggestion(spec.partition(" ")[0], checks(), listed=True)
+            raise RuleError(f"{where}: unknown check `{spec}`.{near}")
+    return specs
+
+
 def _samples(where: str, entry: dict[str, Any], field: str) -> tuple[Sample, ...]:
     samples = entry[field]
     if isinstance(samples, list):
@@ -354,7 +361,9 @@ def _choice(where: str, kind: type[_Choice], word: object) -> _Choice:
     for choice in kind:
         if word in (choice.value, choice.name.lower()) and not isinstance(word, int):
             return choice
-    raise RuleError(f"{where}: `{word}` is none of {', '.join(_words(kind))}")
+    words = _words(kind)
+    near = suggestion(str(word), words, listed=True)
+    raise RuleError(f"{where}: `{word}` is none of {', '.join(words)}.{near}")
 
 
 def _choices(where: str, kind: type[_Choice], words: object) -> frozenset[_Choice]:
