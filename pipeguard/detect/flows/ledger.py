@@ -19,7 +19,7 @@ from collections.abc import Iterator, Sequence
 from itertools import count
 from threading import Lock
 
-from pipeguard.detect.flows import overlap, text_values
+from pipeguard.detect.flows import outgoing_call, overlap, text_values
 from pipeguard.detect.flows.leak import PRIVATE_OUT, SECRET_OUT, UNTRUSTED_ACTS, Leak
 from pipeguard.detect.flows.ledger_memory import (
     LedgerMemory,
@@ -307,6 +307,8 @@ class Flows:
 
     def _lost_leaks(self, tool: Tool, text: bytes, now: float) -> list[Leak]:
         """Find what a call may take of results that were forgotten for want of memory."""
+        if not self._forgotten:
+            return []
         chars = len(overlap.letters(text.decode("utf-8", "ignore")))
         with self._lock:
             source = self._forgotten.find_source(tool, chars, now)
@@ -390,7 +392,7 @@ def _leaks(call: Call, results: list[ToolResult]) -> Iterator[Leak]:
 
 def _repeats(call: Call, result: ToolResult) -> bool:
     """True if enough of a call is in a result to come from it."""
-    return call.shares(result, call.digests).chars >= ACTED_CHARS
+    return call.shares(result, mentions=False).chars >= ACTED_CHARS
 
 
 def _private_leaks(call: Call, result: ToolResult, *, has_orders: bool) -> Iterator[Leak]:
@@ -421,20 +423,19 @@ def _private_leaks(call: Call, result: ToolResult, *, has_orders: bool) -> Itera
 def _private_text(call: Call, result: ToolResult, *, has_orders: bool) -> Confidence | None:
     """Rate how surely private text leaves; None if too little of it does."""
     source, labels = result.labels(), call.tool.labels
-    hidden, clear = (
-        call.hides(result),
-        call.shares(result, [*call.mentions, *call.recipients]),
-    )
+    hidden, clear = call.hides(result), call.shares(result)
     is_passage = clear.longest >= PASSAGE_CHARS or clear.chars >= PASSAGES_SHARE * call.size
     covered = hidden + clear.chars * is_passage
-    small = result.small()
-    tokens = (token for token in call.tokens if token not in call.recipients)
-    shared = [token for token in tokens if token.lower() in small and call.is_new(token)]
+    shared = [
+        token
+        for token in call.find_new(outgoing_call.TOKENS, result)
+        if token not in call.recipients
+    ]
     if len(shared) >= MANY_TOKENS:
         covered += sum(map(len, shared))
         hidden += sum(len(token) for token in shared if token not in call.readings[0])
     is_meant = bool(labels & Label.OUTSIDE and source & Label.READS_PERSONAL)
-    names = sum(person in small and call.is_new(person) for person in call.people)
+    names = len(call.find_new(outgoing_call.PEOPLE, result))
     is_list = is_meant and (len(shared) >= MANY_TOKENS or names >= MANY_NAMES)
     enough = COVERED_CHARS if labels & Label.OUTSIDE or has_orders else QUOTED_CHARS
     if call.goes_back(result) and not has_orders:
@@ -451,14 +452,14 @@ def _private_text(call: Call, result: ToolResult, *, has_orders: bool) -> Confid
 
 def _people(call: Call, result: ToolResult) -> Confidence | None:
     """Rate how surely facts about people leave, for somebody who is none of them."""
-    text, small = result.text(), result.small()
+    text = result.text()
     is_told = bool(call.recipients) and all(each in text for each in call.recipients)
     if is_told or call.goes_back(result):
         return None
-    names = sum(person in small and call.is_new(person) for person in call.people)
-    figures = sum(figure in text and call.is_new(figure) for figure in call.figures) if names else 0
+    names = len(call.find_new(outgoing_call.PEOPLE, result))
+    figures = len(call.find_new(outgoing_call.FIGURES, result)) if names else 0
     records = min(names, figures) if figures and result.has_records() else 0
-    contacts = sum(contact in text and call.is_new(contact) for contact in call.contacts)
+    contacts = len(call.find_new(outgoing_call.CONTACTS, result))
     is_public = bool(call.tool.labels & Label.OUTSIDE)
     is_list = contacts >= MANY_CONTACTS or (is_public and min(names, figures) >= MANY_NAMES)
     if records > 1 or (records and is_public) or (is_list and result.has_contacts()):
@@ -468,8 +469,9 @@ def _people(call: Call, result: ToolResult) -> Confidence | None:
 
 def _secrets(call: Call, result: ToolResult) -> tuple[bool, bool]:
     """True if a value leaves that looks like a secret, and one that its result calls one."""
-    text, tokens = result.text(), call.tokens_that(result.looks_secret())
-    looks_secret = any(token in text and call.is_new(token) for token in tokens)
+    text, is_secret = result.text(), result.looks_secret()
+    tokens = call.find_new(outgoing_call.TOKENS, result)
+    looks_secret = any(token in text and is_secret(token) for token in tokens)
     for bare in result.secrets():
         if looks_secret:
             break

@@ -6,13 +6,14 @@ Knows no rules: how much of a result may leave, and of which, is for detect.flow
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import cache, cached_property
 from heapq import nlargest
 
 from pipeguard.detect.flows import overlap, text_values
 from pipeguard.detect.flows.tool_labels import Label, Tool
-from pipeguard.detect.flows.tool_results import ToolResult, find_holding
+from pipeguard.detect.flows.tool_results import ToolResult
 from pipeguard.detect.matching.confirm import Finder
 from pipeguard.detect.text import decoders
 from pipeguard.detect.text.decoders import ENCODINGS
@@ -141,7 +142,8 @@ class Call:
         self._budget = overlap.SearchBudget()
         self.readings = readings(text)
         self.pieces: list[str] = []
-        self._secret_tokens: dict[Callable[[str], bool], list[str]] = {}
+        self._held: defaultdict[Kind, dict[ToolResult, list[int]]] = defaultdict(dict)
+        self._are_new: dict[str, bool] = {}
         self._letters_of_pieces: list[str] = []
 
     @cached_property
@@ -181,7 +183,7 @@ class Call:
     @cached_property
     def digests(self) -> list[str]:
         """The digests, of the usual lengths."""
-        return text_values.digests(self.readings[0])
+        return [*dict.fromkeys(text_values.digests(self.readings[0]))]
 
     @cached_property
     def mailboxes(self) -> set[str]:
@@ -199,6 +201,30 @@ class Call:
         return _each_once(
             each for text in self.readings for each in text_values.telling_tokens(text)
         )
+
+    @cached_property
+    def words(self) -> list[str]:
+        """The mentions and the recipients."""
+        return [*dict.fromkeys((*self.mentions, *self.recipients))]
+
+    @cached_property
+    def plain_probes(self) -> list[str]:
+        """The parts of its plain letters, of which a source has one if it shares a passage."""
+        return [*dict.fromkeys(overlap.list_probes(self._letters[0]))]
+
+    @cached_property
+    def probes(self) -> list[str]:
+        """These, and those of all other readings."""
+        return [*self._readings_of_probes]
+
+    @cached_property
+    def _readings_of_probes(self) -> dict[str, list[int]]:
+        """For each probe the numbers of the readings that have it."""
+        numbers = defaultdict[str, list[int]](list)
+        for number, letters in enumerate((*self._letters, *self._letters_of_pieces)):
+            for probe in overlap.list_probes(letters):
+                numbers[probe].append(number)
+        return numbers
 
     @cached_property
     def _letters(self) -> list[str]:
@@ -237,29 +263,42 @@ class Call:
 
     def find_repeated(self, results: list[ToolResult]) -> set[ToolResult]:
         """Find the results of which its plain text may share something."""
-        wanted = overlap.list_probes(self._letters[0])
-        found = find_holding(wanted, results, ToolResult.letters, self._budget)
-        return found | find_holding(self.digests, results, ToolResult.text, self._budget)
+        return self._look_up(_PLAIN, results) | self._look_up(_DIGESTS, results)
 
     def find_taken(self, results: list[ToolResult]) -> set[ToolResult]:
         """Find the results of which any of its readings may have a part or a value."""
-        letters = [*self._letters, *self._letters_of_pieces]
-        probes = (probe for each in letters for probe in overlap.list_probes(each))
-        found = find_holding(probes, results, ToolResult.letters, self._budget)
-        words = [*self.mentions, *self.recipients]
-        found |= find_holding(words, results, ToolResult.text, self._budget)
-        tokens = [token.lower() for token in self.tokens]
-        found |= find_holding(tokens, results, ToolResult.small, self._budget)
+        found = self._look_up(_PASSAGES, results) | self._look_up(_WORDS, results)
+        found |= self._look_up(TOKENS, results)
         told = [each for each in results if each.has_records() or each.has_contacts()]
         if len(self.people) >= MANY_NAMES or told:
-            asked = results if len(self.people) >= MANY_NAMES else told
-            found |= find_holding(self.people, asked, ToolResult.small, self._budget)
+            found |= self._look_up(PEOPLE, results if len(self.people) >= MANY_NAMES else told)
         if told and len(self.contacts) >= MANY_CONTACTS:
             found.update(told)
         if self.opened:
             found.update(each for each in results if any(map(each.has_address, self.opened)))
         found.update(each for each in results if each.one_time_secrets())
         return found | self._find_secrets(results)
+
+    def _look_up(self, kind: Kind, results: list[ToolResult]) -> set[ToolResult]:
+        """Find the results that have values of a kind, and remember which."""
+        values = kind[0](self)
+        if kind[1] is ToolResult.small:
+            values = [value.lower() for value in values]
+        texts = [kind[1](each) for each in results] if values else []
+        held = overlap.find_held(values, texts, self._budget)
+        self._held[kind].update(zip(results, held, strict=False))
+        return {result for result, numbers in zip(results, held, strict=False) if numbers}
+
+    def _numbers(self, kind: Kind, result: ToolResult) -> list[int]:
+        """List the numbers of the values of a kind that a result has."""
+        if result not in self._held[kind]:
+            self._look_up(kind, [result])
+        return self._held[kind].get(result, [])
+
+    def find_new(self, kind: Kind, result: ToolResult) -> list[str]:
+        """Find the values of a kind that a result has, and that the client had not said before."""
+        values = kind[0](self)
+        return [values[at] for at in self._numbers(kind, result) if self.is_new(values[at])]
 
     def _find_secrets(self, results: list[ToolResult]) -> set[ToolResult]:
         """Find the results of which it may have a value that is called a secret, or looks so."""
@@ -269,28 +308,24 @@ class Call:
             ("\n".join(self.readings), ToolResult.named_secrets),
         ):
             having = {each: values for each in results if (values := read(each))}
-            all_values = [value for values in having.values() for value in values]
-            if overlap.find_holders(all_values, [text], self._budget):
-                found.update(
-                    each
-                    for each, values in having.items()
-                    if any(value in text for value in values)
-                )
+            wanted = [*dict.fromkeys(value for values in having.values() for value in values)]
+            (numbers,) = overlap.find_held(wanted, [text], self._budget)
+            held = {wanted[at] for at in numbers}
+            found.update(each for each, values in having.items() if not held.isdisjoint(values))
         return found
 
-    def shares(self, result: ToolResult, but_for: Iterable[str]) -> overlap.Overlap:
-        """Find its plain text that is in a result, except for some words."""
-        sent = self._letters[0]
-        for word in but_for:
-            if word in result.text():
-                sent = sent.replace(overlap.letters(word), "")
+    def shares(self, result: ToolResult, *, mentions: bool = True) -> overlap.Overlap:
+        """Find its plain text that is in a result, except for digests, or all that it mentions."""
+        sent, kind = self._letters[0], _WORDS if mentions else _DIGESTS
+        for at in self._numbers(kind, result):
+            sent = sent.replace(overlap.letters(kind[0](self)[at]), "")
         return overlap.find_shared(sent, result.letters(), self._earlier[1], self._budget)
 
     def goes_back(self, result: ToolResult) -> bool:
         """True where it goes to what a result is about, or only to mail addresses in the result."""
         if self.about & result.about:
             return True
-        if not self.mailboxes or self.tool.labels & Label.OUTSIDE:
+        if not 0 < len(self.mailboxes) <= FEW_MAILBOXES or self.tool.labels & Label.OUTSIDE:
             return False
         if not all(each in result.text() for each in self.mailboxes):
             return False
@@ -299,11 +334,19 @@ class Call:
 
     def hides(self, result: ToolResult) -> int:
         """Count the letters of a result that are encoded here."""
-        hidden = self._letters[1:]
-        if not any(piece in result.text() for piece in self.pieces):
-            hidden += self._letters_of_pieces
-        source = result.letters()
-        shared = (overlap.find_shared(sent, source, self._clear, self._budget) for sent in hidden)
+        sharing = {
+            each
+            for at in self._numbers(_PASSAGES, result)
+            for each in self._readings_of_probes[self.probes[at]]
+        }
+        whole = len(self._letters)
+        if any(piece in result.text() for piece in self.pieces):
+            sharing = {number for number in sharing if number < whole}
+        readings = [*self._letters, *self._letters_of_pieces]
+        shared = (
+            overlap.find_shared(readings[number], result.letters(), self._clear, self._budget)
+            for number in sorted(sharing - {0})
+        )
         return max((each.chars for each in shared), default=0)
 
     def is_new(self, value: str) -> bool:
@@ -311,7 +354,9 @@ class Call:
 
         That is much text after some calls; so ask only of a value that is in a result.
         """
-        return value not in self._earlier[0]
+        if value not in self._are_new:
+            self._are_new[value] = value not in self._earlier[0]
+        return self._are_new[value]
 
     def leave_out_opened(self, result: ToolResult) -> Call:
         """The call without the addresses of a result that it only requests."""
@@ -338,12 +383,6 @@ class Call:
         was_sent = overlap.in_pieces(bare, self._before)
         repeats = not was_sent or overlap.has_piece(bare, self.squeezed_texts[0])
         return repeats and overlap.in_pieces(bare, self.torn_text)
-
-    def tokens_that(self, is_secret: Callable[[str], bool]) -> list[str]:
-        """The tokens of which a result's tool, or chance, makes secrets."""
-        if is_secret not in self._secret_tokens:
-            self._secret_tokens[is_secret] = list(filter(is_secret, self.tokens))
-        return self._secret_tokens[is_secret]
 
     @cached_property
     def contacts(self) -> list[str]:
@@ -376,3 +415,15 @@ def _letters(texts: Iterable[str]) -> list[str]:
     """The letters of a text as it is, and of its longest other readings."""
     first, *others = dict.fromkeys(map(overlap.letters, texts))
     return [first, *nlargest(MOST_READINGS, others, key=len)]
+
+
+# The values of a call, and the text of a result that may have them; in small letters, so are they.
+Kind = tuple[Callable[[Call], list[str]], Callable[[ToolResult], str]]
+_PLAIN: Kind = (lambda call: call.plain_probes, ToolResult.letters)
+_PASSAGES: Kind = (lambda call: call.probes, ToolResult.letters)
+_DIGESTS: Kind = (lambda call: call.digests, ToolResult.text)
+_WORDS: Kind = (lambda call: call.words, ToolResult.text)
+TOKENS: Kind = (lambda call: call.tokens, ToolResult.small)
+PEOPLE: Kind = (lambda call: call.people, ToolResult.small)
+FIGURES: Kind = (lambda call: call.figures, ToolResult.text)
+CONTACTS: Kind = (lambda call: call.contacts, ToolResult.text)

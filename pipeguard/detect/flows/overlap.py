@@ -6,7 +6,7 @@ alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from types import ModuleType
 from typing import NamedTuple
@@ -15,11 +15,12 @@ from unicodedata import normalize
 PASSAGE_CHARS = 14  # letters and digits in a row, in both: shorter rows are shared by chance
 PASSAGE_STEP = 3  # letters between two places where a passage is tried to begin,
 MOST_PLACES = 128  # and at most so many of these places
-SEARCHED_BYTES = 64 * 2**20  # for one call, without C or where texts repeat themselves: 30 ms
+SEARCHED_BYTES = 64 * 2**20  # for one call: 30 to 60 ms
+SENT_SHARE = 8  # bytes that are sent cost this less than those that are searched
 ENOUGH_CHARS = 512  # that both texts have: more are not counted
 FEW_WORDS = 4  # of a row, where one text tells a model what to do
 PIECE_CHARS = 8  # of a value that is divided
-LEAST_NEEDLE = 4  # characters of what is looked up in many texts at once
+LEAST_VALUE = 4  # characters of a value that is looked up in C
 
 _SMALL = bytes(range(256)).lower()
 _SIGNS = bytes(code for code in range(128) if not chr(code).isalnum())
@@ -59,15 +60,16 @@ def letters(text: str) -> str:
 
 
 class SearchBudget:
-    """The bytes that texts of one call are looked up in, where that is done in Python."""
+    """The bytes that one call may have searched in what came back."""
 
     def __init__(self, limit_bytes: int = SEARCHED_BYTES) -> None:
         self._left = limit_bytes
 
-    def take(self, needles: int, text: str) -> bool:
-        """Take a text for each needle that it is searched for; False if too little is left."""
-        self._left -= needles * len(text)
-        return self._left >= 0
+    def take(self, size: int) -> bool:
+        """Take so many bytes; False if too little is left."""
+        is_left = size <= self._left
+        self._left -= size if is_left else 0
+        return is_left
 
 
 def find_shared(
@@ -83,10 +85,12 @@ def find_shared(
     """
     form = native()
     limits = _step(sent), PASSAGE_CHARS, ENOUGH_CHARS
+    if budget is not None and not budget.take(len(source) + len(sent) // SENT_SHARE):
+        return Overlap(0, 0)
     found = form.find_shared(sent, source, excluded, limits) if form is not None else None
     if found is not None:
         return Overlap(*found)
-    if budget is not None and not budget.take(_places(sent), source):
+    if budget is not None and not budget.take(len(source) * _places(sent)):
         return Overlap(0, 0)
     return _walk(sent, source, excluded)
 
@@ -113,33 +117,28 @@ def _places(sent: str) -> int:
     return max(0, len(sent) - PASSAGE_CHARS + 1) // _step(sent) + 1
 
 
-def find_holders(needles: Iterable[str], texts: list[str], budget: SearchBudget) -> list[int]:
-    """Find the texts that have any of some needles, the newest first where the budget ends.
+def find_held(values: Sequence[str], texts: Sequence[str], budget: SearchBudget) -> list[list[int]]:
+    """Find which values each text has, in the newest texts where the budget ends.
 
     Args:
-        needles: if one has fewer than LEAST_NEEDLE characters, all texts are named.
+        values: each once.
         texts: the oldest first.
         budget: of the call.
 
     Returns:
-        The numbers of the texts; seldom also of one that has none.
+        For each text the numbers of the values, in their order.
     """
-    wanted = [*dict.fromkeys(needles)]
-    if not wanted or not texts:
-        return []
-    if min(map(len, wanted)) < LEAST_NEEDLE:
-        return [*range(len(texts))]
+    newest = len(texts) if values else 0
+    while newest and budget.take(len(texts[newest - 1])):
+        newest -= 1
+    found: list[list[int] | None] = [None] * len(texts)
     form = native()
-    if form is not None:
-        holders: list[int] = form.holders(wanted, texts)
-        return holders
-    found = list[int]()
-    for at in range(len(texts) - 1, -1, -1):
-        if not budget.take(len(wanted), texts[at]):
-            break
-        if any(each in texts[at] for each in wanted):
-            found.append(at)
-    return found[::-1]
+    if form is not None and values and min(map(len, values)) >= LEAST_VALUE:
+        found[newest:] = form.held(values, texts[newest:])
+    for at in range(len(texts) - 1, newest - 1, -1):
+        if found[at] is None and budget.take(len(texts[at]) * len(values)):
+            found[at] = [number for number, each in enumerate(values) if each in texts[at]]
+    return [sorted(numbers) if numbers else [] for numbers in found]
 
 
 def list_probes(sent: str) -> list[str]:

@@ -297,25 +297,16 @@ class ToolResult:
         return text
 
 
-def find_holding(
-    values: Iterable[str],
-    results: Sequence[ToolResult],
-    read: Callable[[ToolResult], str],
-    budget: overlap.SearchBudget,
-) -> set[ToolResult]:
-    """Find the results of whose text, as it is read, any of some values is a part; or may be."""
-    wanted = [*values]
-    texts = [read(each) for each in results] if wanted else []
-    return {results[at] for at in overlap.find_holders(wanted, texts, budget)}
-
-
 def find_spelling(
     results: Sequence[ToolResult], letters: Iterable[str], small: Iterable[str]
 ) -> list[ToolResult]:
-    """Find the results that may have some letters and digits, or a value in small letters."""
+    """Find the results that have some letters and digits, or a value in small letters."""
     budget = overlap.SearchBudget()
-    found = find_holding(letters, results, ToolResult.letters, budget)
-    found |= find_holding(small, results, ToolResult.small, budget)
+    found = set[ToolResult]()
+    for values, read in ((letters, ToolResult.letters), (small, ToolResult.small)):
+        if wanted := [*values]:
+            held = overlap.find_held(wanted, [read(each) for each in results], budget)
+            found.update(result for result, numbers in zip(results, held, strict=True) if numbers)
     return [each for each in results if each in found] if found else []
 
 

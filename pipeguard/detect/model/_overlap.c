@@ -1,10 +1,10 @@
-/* Which of many texts have any of some needles, and the passages that two texts share.
+/* Which of some values many texts have, and the passages that two texts share.
  *
  * The same as detect/flows/overlap.py, which runs where this was not built;
  * tests/detect/flows/test_overlap.py holds that both give the same. Texts are UTF-8. A table holds
- * rows of bytes by their hash: of a needle the first ones, one at each byte; a text has one each
- * `stride` bytes, so that of any needle in it one of these is found. No recursion; `work` bounds
- * what rows that are alike cost: a text then counts as a holder, and passages are left to Python.
+ * rows of bytes by their hash: of a value `stride` ones, one at each byte; a text has one each
+ * `stride` bytes, so that of any value in it one of these is found. No recursion; `work` bounds
+ * what rows that are alike cost: what is more is left to Python, and to its budget.
  */
 
 #define PY_SSIZE_T_CLEAN
@@ -14,7 +14,7 @@
 #include <string.h>
 
 #define GRAM 8
-#define SHORT_GRAM 4 /* where a needle has fewer than LONG bytes */
+#define SHORT_GRAM 4 /* where a value has fewer than LONG bytes */
 #define LONG 12
 #define LEAST_BITS 8
 #define MOST_BITS 20
@@ -23,6 +23,7 @@
 typedef struct {
     const uint8_t *data;
     size_t size;
+    int is_ascii; /* if that is known */
 } Text;
 
 /* Chains of rows with one hash; `next` of a row, from 1 on, is the row before it. */
@@ -89,77 +90,141 @@ static Text *read_texts(PyObject *list, size_t *count)
             PyMem_Free(texts);
             return NULL;
         }
-        texts[i] = (Text){(const uint8_t *)data, (size_t)length};
+        texts[i] = (Text){(const uint8_t *)data, (size_t)length, 0};
     }
     *count = (size_t)size;
     return texts;
 }
 
-/* --- holders ------------------------------------------------------------------------------- */
+/* --- values -------------------------------------------------------------------------------- */
 
-/* Whether a text has any needle, of which each has `stride` rows; or may, if more is much work. */
-static int holds(const Table *table, const Text *needles, size_t stride, Text text)
+/* Values that are looked for. Of each the table has `stride` rows, from where they are rarest. */
+typedef struct {
+    Text *values;
+    size_t count, stride;
+    size_t *starts; /* of the rows in a value */
+    size_t *seen;   /* the text, from 1 on, in which a value was found last */
+    Table table;
+} Wanted;
+
+/* Choose where in each value its rows begin: many values begin alike, or end so. */
+static void choose_starts(Wanted *wanted, Table *counts, uint32_t *alike)
 {
-    size_t work = FREE_TRIES + text.size;
-    for (size_t at = 0; at + table->gram <= text.size; at += stride) {
-        uint32_t row = *slot(table, text.data + at);
-        for (; row; row = table->next[row]) {
-            const Text *needle = &needles[(row - 1) / stride];
-            size_t before = (row - 1) % stride;
-            if (!work--)
-                return 1;
-            if (before <= at && needle->size <= text.size - (at - before)
-                && !memcmp(text.data + at - before, needle->data, needle->size))
-                return 1;
+    size_t rows = wanted->stride;
+    for (size_t i = 0; i < wanted->count; i++)
+        for (size_t at = 0; at + counts->gram <= wanted->values[i].size; at++)
+            ++*slot(counts, wanted->values[i].data + at);
+    for (size_t i = 0; i < wanted->count; i++) {
+        size_t last = wanted->values[i].size - counts->gram;
+        uint32_t least = UINT32_MAX;
+        for (size_t at = 0; at <= last; at++)
+            alike[at] = *slot(counts, wanted->values[i].data + at);
+        for (size_t at = 0; at + rows - 1 <= last; at++) {
+            uint32_t most = 0;
+            for (size_t row = at; row < at + rows; row++)
+                most = alike[row] > most ? alike[row] : most;
+            if (most < least) {
+                least = most;
+                wanted->starts[i] = at;
+            }
         }
     }
-    return 0;
 }
 
-static PyObject *find_holders(const Text *needles, size_t needle_count, const Text *texts,
-                              size_t text_count)
+static int index_values(Wanted *wanted)
 {
-    size_t least = SIZE_MAX;
-    Table table = {0};
-    PyObject *found = NULL;
-    for (size_t i = 0; i < needle_count; i++)
-        least = needles[i].size < least ? needles[i].size : least;
+    size_t least = SIZE_MAX, most = 0, bytes = 0;
+    Table counts = {0};
+    for (size_t i = 0; i < wanted->count; i++) {
+        least = wanted->values[i].size < least ? wanted->values[i].size : least;
+        most = wanted->values[i].size > most ? wanted->values[i].size : most;
+        bytes += wanted->values[i].size;
+    }
     if (least < SHORT_GRAM) {
-        PyErr_SetString(PyExc_ValueError, "a needle is too short");
-        return NULL;
+        PyErr_SetString(PyExc_ValueError, "a value is too short");
+        return 0;
     }
     size_t gram = least < LONG ? SHORT_GRAM : GRAM;
-    size_t stride = least - gram < GRAM ? least - gram + 1 : GRAM;
-    if (!make_table(&table, needle_count * stride, gram)) {
-        PyErr_NoMemory();
+    wanted->stride = least - gram < GRAM ? least - gram + 1 : GRAM;
+    wanted->starts = PyMem_Calloc(wanted->count + 1, sizeof(size_t));
+    wanted->seen = PyMem_Calloc(wanted->count + 1, sizeof(size_t));
+    uint32_t *alike = PyMem_Calloc(most + 1, sizeof(uint32_t));
+    int is_made = wanted->starts != NULL && wanted->seen != NULL && alike != NULL
+                  && make_table(&counts, bytes, gram)
+                  && make_table(&wanted->table, wanted->count * wanted->stride, gram);
+    if (is_made) {
+        choose_starts(wanted, &counts, alike);
+        for (size_t row = 0; row < wanted->table.rows; row++) {
+            size_t value = row / wanted->stride;
+            size_t at = wanted->starts[value] + row % wanted->stride;
+            add_row(&wanted->table, row, wanted->values[value].data + at);
+        }
     } else {
-        for (size_t row = 0; row < table.rows; row++)
-            add_row(&table, row, needles[row / stride].data + row % stride);
-        found = PyList_New(0);
+        PyErr_NoMemory();
     }
-    for (size_t i = 0; found != NULL && i < text_count && needle_count; i++) {
-        int is_held = holds(&table, needles, stride, texts[i]);
-        PyObject *number = is_held ? PyLong_FromSize_t(i) : NULL;
-        if (is_held && (number == NULL || PyList_Append(found, number) < 0))
-            Py_CLEAR(found);
-        Py_XDECREF(number);
+    PyMem_Free(alike);
+    free_table(&counts);
+    return is_made;
+}
+
+static int append_number(PyObject *list, size_t value)
+{
+    PyObject *number = PyLong_FromSize_t(value);
+    int is_added = number != NULL && PyList_Append(list, number) == 0;
+    Py_XDECREF(number);
+    return is_added;
+}
+
+/* The numbers of the values in a text; None if that is too much work; NULL with an error set. */
+static PyObject *list_held(Wanted *wanted, Text text, size_t number)
+{
+    const Table *table = &wanted->table;
+    size_t work = FREE_TRIES + text.size;
+    PyObject *found = PyList_New(0);
+    for (size_t at = 0; found != NULL && at + table->gram <= text.size; at += wanted->stride) {
+        for (uint32_t row = *slot(table, text.data + at); row; row = table->next[row]) {
+            size_t i = (row - 1) / wanted->stride;
+            size_t before = wanted->starts[i] + (row - 1) % wanted->stride;
+            if (!work--) {
+                Py_DECREF(found);
+                Py_RETURN_NONE;
+            }
+            if (wanted->seen[i] == number || before > at
+                || wanted->values[i].size > text.size - (at - before)
+                || memcmp(text.data + at - before, wanted->values[i].data, wanted->values[i].size))
+                continue;
+            wanted->seen[i] = number;
+            if (!append_number(found, i)) {
+                Py_DECREF(found);
+                return NULL;
+            }
+        }
     }
-    free_table(&table);
     return found;
 }
 
-static PyObject *holders(PyObject *self, PyObject *arguments)
+static PyObject *held(PyObject *self, PyObject *arguments)
 {
-    PyObject *needle_list, *text_list, *found = NULL;
-    size_t needle_count = 0, text_count = 0;
+    PyObject *value_list, *text_list, *found = NULL;
+    size_t text_count = 0;
+    Wanted wanted = {0};
     (void)self;
-    if (!PyArg_ParseTuple(arguments, "O!O!", &PyList_Type, &needle_list, &PyList_Type, &text_list))
+    if (!PyArg_ParseTuple(arguments, "O!O!", &PyList_Type, &value_list, &PyList_Type, &text_list))
         return NULL;
-    Text *needles = read_texts(needle_list, &needle_count);
-    Text *texts = needles == NULL ? NULL : read_texts(text_list, &text_count);
-    if (texts != NULL)
-        found = find_holders(needles, needle_count, texts, text_count);
-    PyMem_Free(needles);
+    wanted.values = read_texts(value_list, &wanted.count);
+    Text *texts = wanted.values == NULL ? NULL : read_texts(text_list, &text_count);
+    if (texts != NULL && index_values(&wanted))
+        found = PyList_New(0);
+    for (size_t i = 0; found != NULL && i < text_count; i++) {
+        PyObject *numbers = list_held(&wanted, texts[i], i + 1);
+        if (numbers == NULL || PyList_Append(found, numbers) < 0)
+            Py_CLEAR(found);
+        Py_XDECREF(numbers);
+    }
+    free_table(&wanted.table);
+    PyMem_Free(wanted.starts);
+    PyMem_Free(wanted.seen);
+    PyMem_Free(wanted.values);
     PyMem_Free(texts);
     return found;
 }
@@ -174,6 +239,8 @@ static int begins_character(Text text, size_t at)
 /* The byte that is some characters after another; the end if there are fewer, with `size` + 1. */
 static size_t skip(Text text, size_t at, size_t characters)
 {
+    if (text.is_ascii)
+        return characters > text.size - at ? text.size + 1 : at + characters;
     while (characters--) {
         if (at >= text.size)
             return text.size + 1;
@@ -186,6 +253,8 @@ static size_t skip(Text text, size_t at, size_t characters)
 static size_t count_characters(Text text, size_t start, size_t end)
 {
     size_t count = 0;
+    if (text.is_ascii)
+        return end - start;
     for (; start < end; start++)
         count += (text.data[start] & 0xC0) != 0x80;
     return count;
@@ -235,7 +304,7 @@ static PyObject *walk(const Table *table, Text text, Text source, PyObject *sent
         size_t stop = skip(text, at, limits.passage);
         if (stop > text.size)
             break;
-        size_t place = find_place(table, source, (Text){text.data + at, stop - at}, &work);
+        size_t place = find_place(table, source, (Text){text.data + at, stop - at, 0}, &work);
         if (place > source.size)
             Py_RETURN_NONE;
         if (place == source.size) {
@@ -284,22 +353,23 @@ static PyObject *find_shared(PyObject *self, PyObject *arguments)
     const char *source = text == NULL ? NULL : PyUnicode_AsUTF8AndSize(from, &source_size);
     if (source == NULL)
         return NULL;
-    Text whole = {(const uint8_t *)source, (size_t)source_size};
+    Text whole = {(const uint8_t *)source, (size_t)source_size, 0};
+    Text part = {(const uint8_t *)text, (size_t)text_size, PyUnicode_GetLength(sent) == text_size};
     size_t rows = whole.size < GRAM ? 0 : (whole.size - GRAM) / (GRAM - 1) + 1;
     if (!make_table(&table, rows, GRAM)) {
         PyErr_NoMemory();
     } else {
         for (size_t row = rows; row-- > 0;) /* so that the first ones begin the chains */
             add_row(&table, row, whole.data + row * (GRAM - 1));
-        found = walk(&table, (Text){(const uint8_t *)text, (size_t)text_size}, whole, sent,
-                     excluded, (Limits){(size_t)step, (size_t)passage, (size_t)enough});
+        found = walk(&table, part, whole, sent, excluded,
+                     (Limits){(size_t)step, (size_t)passage, (size_t)enough});
     }
     free_table(&table);
     return found;
 }
 
 static PyMethodDef methods[] = {
-    {"holders", holders, METH_VARARGS, "holders(needles, texts) -> [index of a text, ...]"},
+    {"held", held, METH_VARARGS, "held(values, texts) -> [[number of a value, ...] or None, ...]"},
     {"find_shared", find_shared, METH_VARARGS,
      "find_shared(sent, source, excluded, (step, passage, enough)) -> (chars, longest) or None"},
     {NULL, NULL, 0, NULL},

@@ -23,19 +23,19 @@ def result(text: str, about: frozenset[str] = frozenset()) -> ToolResult:
 
 
 def test_what_a_call_says_in_clear_is_shared_with_a_result() -> None:
-    assert call(TEXT).shares(result(TEXT), []).chars > len(TEXT) // 2
-    assert call("The shop opens at nine.").shares(result(TEXT), []).chars < 20
+    assert call(TEXT).shares(result(TEXT)).chars > len(TEXT) // 2
+    assert call("The shop opens at nine.").shares(result(TEXT)).chars < 20
     assert call(TEXT).hides(result(TEXT)) == 0
 
 
 def test_what_is_encoded_hides_what_it_shares() -> None:
     encoded = base64.b64encode(TEXT.encode()).decode()
     assert call(encoded).hides(result(TEXT)) > len(TEXT) // 2
-    assert call(encoded).shares(result(TEXT), []).chars < 20
+    assert call(encoded).shares(result(TEXT)).chars < 20
 
 
 def test_what_the_client_said_before_is_its_own() -> None:
-    assert call(TEXT, known=TEXT).shares(result(TEXT), []).chars < 20
+    assert call(TEXT, known=TEXT).shares(result(TEXT)).chars < 20
 
 
 def test_pieces_of_several_calls_are_read_as_one() -> None:
@@ -43,6 +43,7 @@ def test_pieces_of_several_calls_are_read_as_one() -> None:
     half = len(encoded) // 8 * 4
     last = call(f"chunk:{encoded[half:]}")
     assert last.hides(result(TEXT)) < len(TEXT) // 2
+    last = call(f"chunk:{encoded[half:]}")
     last.put_together([f"chunk:{encoded[:half]}", f"chunk:{encoded[half:]}"])
     assert last.hides(result(TEXT)) > len(TEXT) // 2
 

@@ -78,14 +78,16 @@ def test_both_forms_find_the_same_passages(
 
 @tried(300)
 @given(SHARING, st.integers(4, 20))
-def test_a_text_that_has_a_needle_is_a_holder(
+def test_both_forms_find_the_values_that_texts_have(
     compiled: ModuleType, texts: tuple[str, str, str], size: int
 ) -> None:
     first, *others = texts
-    needles = [first[at : at + size] for at in range(len(first) - size + 1)]
-    having = [at for at, text in enumerate(others) if any(each in text for each in needles)]
-    assert compiled.holders(needles, others) == having
-    assert overlap.find_holders(needles, others, overlap.SearchBudget()) == having
+    starts = range(len(first) - size + 1)
+    values = [*dict.fromkeys(first[at : at + size + at % 3 * size] for at in starts)]
+    held = [[at for at, each in enumerate(values) if each in text] for text in others]
+    if values:
+        assert [sorted(found) for found in compiled.held(values, others)] == held
+    assert overlap.find_held(values, others, overlap.SearchBudget()) == held
 
 
 @tried(200)
@@ -102,21 +104,33 @@ def test_what_repeats_itself_is_bounded(compiled: ModuleType) -> None:
     sent = ("00000000" + "qw" * 5) * 4000
     assert compiled.find_shared(sent, source, "", limits) is None
     assert overlap.find_shared(sent, source, "") == (0, 0)
-    needles = [f"00000000{number}" for number in range(10_000, 14_000)]
-    assert overlap.find_holders(needles, [source, "0"], overlap.SearchBudget()) == [0]
+    nested = ["0" * size for size in range(8, 400)]
+    assert compiled.held(nested, ["0" * 9000, "0"]) == [None, []]
+    held = overlap.find_held(nested, ["0" * 9000, "0"], overlap.SearchBudget())
+    assert held == [[*range(392)], []]
 
 
-@pytest.mark.usefixtures("python")
-def test_in_python_the_newest_texts_are_searched_first() -> None:
+def test_values_that_begin_and_end_alike_cost_little(compiled: ModuleType) -> None:
+    values = [f"https://docs.example/{number}/index.html" for number in range(5000)]
+    text = " ".join(f"https://docs.example/x{number}/index.html" for number in range(500))
+    assert compiled.held(values, [text, f"{text} {values[7]}"]) == [[], [7]]
+
+
+@pytest.mark.parametrize("form", ["python", "C"])
+def test_the_newest_texts_are_searched_first(request: pytest.FixtureRequest, form: str) -> None:
+    if form == "python":
+        request.getfixturevalue("python")
     texts = ["a needle", "no needle", "no", "a needle"]
-    budget = overlap.SearchBudget(len("needle and no"))
-    assert overlap.find_holders(["needle"], texts, budget) == [3]
+    assert overlap.find_held(["needle"], texts, overlap.SearchBudget(18)) == [[], [], [], [0]]
+    assert overlap.find_held(["needle"], texts, overlap.SearchBudget(99)) == [[0], [0], [], [0]]
+    budget = overlap.SearchBudget(53)
     assert overlap.find_shared("needle" * 9, "needle" * 9, "", budget) == (0, 0)
 
 
-def test_all_texts_may_have_a_short_needle() -> None:
-    assert overlap.find_holders(["abc"], ["x", "y"], overlap.SearchBudget()) == [0, 1]
-    assert overlap.find_holders([], ["x"], overlap.SearchBudget()) == []
+def test_values_of_any_length_are_found() -> None:
+    budget = overlap.SearchBudget()
+    assert overlap.find_held(["abc", "x"], ["x", "xabc"], budget) == [[1], [0, 1]]
+    assert overlap.find_held([], ["x"], budget) == [[]]
 
 
 @pytest.mark.parametrize("limits", [(0, 14, 512), (3, 13, 512), (3, 14, 13)])
@@ -125,8 +139,8 @@ def test_limits_that_leave_the_tables_are_refused(
 ) -> None:
     with pytest.raises(ValueError, match="limits"):
         compiled.find_shared("a", "b", "", limits)
-    with pytest.raises(ValueError, match="needle"):
-        compiled.holders(["abc"], ["b"])
+    with pytest.raises(ValueError, match="value"):
+        compiled.held(["abc"], ["b"])
 
 
 @pytest.mark.slow
@@ -159,6 +173,7 @@ for number in range(3000):
     source += sent[dice.randrange(len(sent) + 1):]
     _overlap.find_shared(sent, source, excluded, (dice.choice([1, 3, 40]), 14, 512))
     size = dice.choice([4, 5, 8, 12, 14, 40])
-    needles = [sent[at:at + size] for at in range(0, len(sent) - size + 1, 7)]
-    _overlap.holders(needles, [source, excluded, sent[:size]])
+    starts = range(0, len(sent) - size + 1, 7)
+    values = [sent[at:at + size + dice.choice([0, 0, 3, 40])] for at in starts]
+    _overlap.held(values, [source, excluded, sent[:size]])
 """
