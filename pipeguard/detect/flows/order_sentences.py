@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from enum import IntEnum
 from functools import cache, lru_cache
+from itertools import islice
 from typing import NamedTuple
 
 from pipeguard.detect.flows.tool_labels import ToolAct
+from pipeguard.detect.matching.confirm import Finder, as_ascii
 from pipeguard.detect.words import acts as tables
 from pipeguard.firewall.lazy_regex import lazy_regex
 
@@ -23,6 +25,13 @@ STRONG = lazy_regex(
     r"|\b\d{6,34}\b",
     re.IGNORECASE,
 )
+# The words in which a match of this may begin.
+_STRONG_SIGN = (
+    r"\S*(?:@|//|www\.|\+\d|\d{6}|[a-z][\w-]*\d|\d[\w-]*[a-z]"
+    r"|\.(?:com|net|org|io|dev|app|example|info|co|ai|xyz|ru|cn|de|sh)\b)\S*"
+)
+STRONG_CHARS = 64  # after such a word, that belong to what begins in it
+MANY_SIGNS = 24  # so that all of a text is read
 OPENING_WORDS = 10  # of a sentence, in which it says who is to do what
 LEAST_WORDS = 3  # of a sentence that orders something
 SHORT_WORDS = 9  # fewer tell English by one small word
@@ -69,6 +78,25 @@ class _Verbs(NamedTuple):
     passive: frozenset[str]
     gerund: frozenset[str]
     stems: re.Pattern[str]
+
+
+def find_strong(text: str) -> Iterator[re.Match[str]]:
+    """Find what STRONG does; but it is tried beside a sign of it alone, where these are few."""
+    data, at = as_ascii(text) or b"", 0
+    signs = [*islice(_strong_sign().finditer(data, 0, len(data)), MANY_SIGNS)]
+    if (text and not data) or len(signs) == MANY_SIGNS:
+        yield from STRONG.finditer(text)
+        return
+    for start, end in (sign.span for sign in signs):
+        at = max(at, start)
+        while (match := STRONG.search(text, at, end + STRONG_CHARS)) and match.start() < end:
+            yield match
+            at = match.end()
+
+
+@cache
+def _strong_sign() -> Finder:
+    return Finder(_STRONG_SIGN, ignore_case=True)
 
 
 @cache

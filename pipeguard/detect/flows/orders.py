@@ -24,14 +24,15 @@ from pipeguard.detect.flows import overlap
 from pipeguard.detect.flows.leak import ORDERED, Leak, OrderPassage
 from pipeguard.detect.flows.order_sentences import (
     SENTENCE_END,
-    STRONG,
     OrderStrength,
+    find_strong,
     has_words,
     rate_sentence,
 )
 from pipeguard.detect.flows.tool_labels import ToolAct
 from pipeguard.detect.flows.tool_results import STRING_END, ToolResult, find_spelling
 from pipeguard.detect.flows.value_places import Place, SearchedText, plain
+from pipeguard.detect.matching.confirm import occurs
 from pipeguard.detect.words import acts as tables
 from pipeguard.detect.words import tools as lists
 from pipeguard.firewall.finding import Confidence, Severity
@@ -126,7 +127,7 @@ def find_values(arguments: JsonValue, acts: ToolAct) -> list[Value]:
         if acts is ToolAct.WRITE and (is_file or not keys & _PATHS):
             continue  # what is written in a file is a coding agent's daily bread
         is_quantity = keys & tables.quantities and not keys & tables.ids
-        if is_quantity or (keys & _COMMANDS and not _ACTS.search(text, 0, READ_CHARS)):
+        if is_quantity or (keys & _COMMANDS and not occurs(_ACTS, text[:READ_CHARS])):
             continue
         is_prose = bool(keys & _COMMANDS or (keys & tables.prose and not keys & tables.ids))
         names_it = not is_prose and bool(acts & ~ToolAct.SEND or keys & to_whom)
@@ -148,7 +149,7 @@ def find_values(arguments: JsonValue, acts: ToolAct) -> list[Value]:
 
 def _find_strong(text: str, *, names_it: bool) -> Iterator[tuple[str, bool]]:
     """The letters and digits of each address in a text, which is True for it, and of each id."""
-    for match in STRONG.finditer(text, 0, READ_CHARS):
+    for match in find_strong(text[:READ_CHARS]):
         is_address, spelt = match["address"] is not None, overlap.letters(plain(match[0]))
         is_part = match.start() > 0 and text[match.start() - 1] == "/"  # of a path or a branch
         if len(spelt) >= STRONG_CHARS and (is_address or (names_it and not is_part)):
@@ -160,14 +161,13 @@ def _acting_commands(text: str) -> Iterator[str]:
     for part in _JOINT.split(text[:READ_CHARS])[:MOST_COMMANDS]:
         command = part.strip()
         is_long = LEAST_COMMAND <= len(command) <= VALUE_CHARS[1]
-        if is_long and _ACTS.search(command) and not _DAILY.match(command):
+        if is_long and occurs(_ACTS, command) and not _DAILY.match(command):
             yield " ".join(command.split()).lower()
 
 
 def _find_names(command: str) -> Iterator[str]:
     """The words of a command after its program and verb: branches, numbers, names."""
-    for word in command.split()[1:]:
-        name = word.strip("\"'${}")
+    for name in (word.strip("\"'${}") for word in command.split()[1:]):
         is_name = VALUE_CHARS[0] <= len(name) or name.isdigit()
         if is_name and name[0] not in "-$<>|&" and name not in tables.common:
             yield name

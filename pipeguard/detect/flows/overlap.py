@@ -7,10 +7,10 @@ alone.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from types import ModuleType
 from typing import NamedTuple
-from unicodedata import normalize
+from unicodedata import category, normalize
 
 PASSAGE_CHARS = 14  # letters and digits in a row, in both: shorter rows are shared by chance
 PASSAGE_STEP = 3  # letters between two places where a passage is tried to begin,
@@ -47,8 +47,13 @@ def squeeze(text: str) -> str:
 
 def letters(text: str) -> str:
     """Letters and digits of any script alone, in small letters and compatibility form."""
-    plain = text if text.isascii() else normalize("NFKC", text)
-    data = plain.encode("utf-8", "surrogatepass").translate(_SMALL, _SIGNS)
+    data = text.encode("utf-8", "surrogatepass")
+    if not text.isascii():
+        wide = data.translate(None, _ASCII).decode("utf-8", "surrogatepass")
+        if not any(map(_spells, set(wide))):
+            return data.translate(_SMALL, _SIGNS + _WIDE).decode()
+        data = normalize("NFKC", text).encode("utf-8", "surrogatepass")
+    data = data.translate(_SMALL, _SIGNS)
     bare = data.decode("utf-8", "surrogatepass")
     if bare.isascii():
         return bare
@@ -57,6 +62,12 @@ def letters(text: str) -> str:
         if not sign.isalnum():
             bare = bare.replace(sign, "")
     return bare.lower()
+
+
+@lru_cache(maxsize=4096)
+def _spells(sign: str) -> bool:
+    """True for a sign beyond ASCII that is a letter or a digit, stands for some, or joins one."""
+    return category(sign).startswith("M") or any(map(str.isalnum, sign + normalize("NFKC", sign)))
 
 
 class SearchBudget:

@@ -16,6 +16,7 @@ from pipeguard.detect.checks.credential_names import is_secret_setting
 from pipeguard.detect.checks.placeholders import entropy
 from pipeguard.detect.flows.overlap import squeeze
 from pipeguard.detect.flows.text_values import TOKEN_CHARS, decode_percent, tokens, unescape
+from pipeguard.detect.matching.confirm import occurs
 from pipeguard.detect.words import credentials, word_set
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.unicode.name_words import name_words
@@ -253,11 +254,13 @@ def one_time_secrets(text: str) -> list[str]:
 
 
 def _codes(text: str) -> Iterator[str]:
+    small = text.replace("İ", "I").lower()  # of the same length
+    if not occurs(_CALLED, small):
+        return
     for match in _BEFORE.finditer(text):
         said = match[2].lower()
         if _CALLED.search(said) and _KIND.search(said):
             yield match[1]
-    small = text.replace("İ", "I").lower()  # of the same length
     for called in _CALLED.finditer(small):
         code = _NEAR.match(text, called.end()) and _AFTER.match(text, called.end())
         lead = code[1].rstrip(" \n\"'*_`([") if code else "-"

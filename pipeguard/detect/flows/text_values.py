@@ -32,7 +32,7 @@ _PHONE = lazy_regex(r"\+(?:[ ()./-]?\d){8,15}\b")  # ITU-T E.123; without the `+
 # Without a word character before it: asked after the capital, by which `re` finds it faster.
 _PERSON = lazy_regex(r"[^\W\d_a-z](?<!\w\w)[^\W\d_A-Z]+(?: [^\W\d_a-z][^\W\d_A-Z]+){1,2}\b")
 _FIGURE = lazy_regex(r"(?<![\w.])\d(?:[ ./-]?\d){4,18}(?!\w)")
-_MAILBOX_NAME = lazy_regex(r"[\w.+-]{1,64}\Z")
+_MAILBOX_NAME = lazy_regex(r"[\w.+-]{1,64}")  # from right to left
 _AT_HOST = lazy_regex(r"@[\w-]{1,63}(?:\.[\w-]{1,63})+")
 # RFC 1321, FIPS 180-4.
 _DIGEST = lazy_regex(r"\b(?:[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64}|[0-9a-f]{128})\b", re.IGNORECASE)
@@ -127,8 +127,8 @@ def mailboxes(text: str) -> set[str]:
     """The mail addresses in a text."""
     found, at = set[str](), 0
     for host in _AT_HOST.finditer(text):
-        if name := _MAILBOX_NAME.search(text[max(at, host.start() - 64) : host.start()]):
-            found.add(name[0] + host[0])
+        if name := _MAILBOX_NAME.match(text[max(at, host.start() - 64) : host.start()][::-1]):
+            found.add(name[0][::-1] + host[0])
             at = host.end()
     return found
 

@@ -20,6 +20,7 @@ from pipeguard.detect.flows.text_values import (
 )
 from pipeguard.detect.flows.tool_labels import CHANGES, PRIVATE, Label, Tool
 from pipeguard.detect.flows.value_places import plain
+from pipeguard.detect.matching.confirm import occurs
 from pipeguard.detect.text.document import MessageText
 from pipeguard.detect.words import tools as lists
 from pipeguard.errors import Refusal
@@ -92,19 +93,21 @@ def is_marked(text: str) -> bool:
     """True where a text says, at its beginning or end, that it is not for everybody."""
     begin, end = MARK_CHARS
     read = f"{text[:begin]}\n{text[begin:][-end:]}"
-    return _MARKED.search(_DISCLAIMER.sub(" ", read)) is not None
+    if occurs(_DISCLAIMER, read):
+        read = _DISCLAIMER.sub(" ", read)
+    return occurs(_MARKED, read)
 
 
 def tells_of_people(text: str) -> bool:
     """True where a text begins with a telephone number, an account or several mail addresses."""
     begin = text[: MARK_CHARS[0]]
-    has_number = bool(phone_numbers(begin)) or _ACCOUNT.search(begin) is not None
+    has_number = bool(phone_numbers(begin)) or occurs(_ACCOUNT, begin)
     return has_number or len(mailboxes(begin)) > 1
 
 
 def find_addressed(text: str) -> str:
     """The part of a text from where it speaks to a model on; empty where it never does."""
-    match = _ADDRESSED.search(text)
+    match = _ADDRESSED.search(text) if occurs(_ADDRESSED, text) else None
     return text[match.start() : match.start() + ADDRESSED_CHARS] if match else ""
 
 
@@ -187,13 +190,13 @@ class ToolResult:
     def has_records(self) -> bool:
         """True if it has fields for facts about people that others need not know."""
         if self._has_records is None:
-            self._has_records = _FACTS.search(self.frame[:FIELD_BYTES]) is not None
+            self._has_records = occurs(_FACTS, self.frame[:FIELD_BYTES])
         return self._has_records
 
     def has_contacts(self) -> bool:
         """True if it has fields for how people are reached."""
         if self._has_contacts is None:
-            self._has_contacts = _CONTACTS.search(self.frame[:FIELD_BYTES]) is not None
+            self._has_contacts = occurs(_CONTACTS, self.frame[:FIELD_BYTES])
         return self._has_contacts
 
     def text(self) -> str:

@@ -25,7 +25,7 @@ Place = tuple[int, int]
 
 def plain(text: str) -> str:
     """A text whose `@` is written as such, however mail, HTML and JSON write it."""
-    return _AT.sub("@", text)
+    return _AT.sub("@", text) if any(sign in text for sign in "%\\&") else text
 
 
 class SearchedText:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
 from pipeguard.firewall.lazy_regex import lazy_regex
@@ -20,6 +20,10 @@ MEMORY_BYTES = 4 * 1024 * 1024  # for the automaton of one expression, which gro
 _TOKEN = lazy_regex(rb"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\$", re.DOTALL)
 # RE2 has no vertical tab among spaces, another name for the end of a text, no line end before `$`.
 _IN_RE2 = {rb"\s": rb"[\s\v]", rb"\S": rb"[^\s\v]", rb"\Z": rb"\z", b"$": rb"(?:\n?\z)"}
+
+# A lookaround at an end of an expression, for the sign that may not stand there.
+_END = lazy_regex(r"\(\?(<?)!\[([^]]*)\]\)")
+_ASCII = bytes(range(128))
 
 _Search = Callable[[bytes, int], Any]
 
@@ -87,6 +91,41 @@ class Finder:
                 text[start:end],
             )
             at = max(end, start + 1) - self._overlap
+
+
+def as_ascii(text: str) -> bytes | None:
+    """A byte for each character of a text, `?` for a sign beyond ASCII; None if there are letters.
+
+    Expressions that name no such sign read both alike, but for spaces that only `re` knows.
+    """
+    if any(separator in text for separator in "\x1c\x1d\x1e\x1f"):
+        return None
+    if text.isascii():
+        return text.encode()
+    wide = text.encode("utf-8", "replace").translate(None, _ASCII).decode()
+    is_letter = any(sign.isalnum() or sign.isspace() for sign in set(wide))
+    return None if is_letter else text.encode("ascii", "replace")
+
+
+def occurs(expression: re.Pattern[str] | re.Pattern[bytes], text: str | bytes) -> bool:
+    """True if an expression of `re` has a match in a text; most have none, which RE2 sees sooner.
+
+    Args:
+        expression: without lookarounds, other than for a class of characters at its ends.
+        text: of the expression's type.
+    """
+    data = as_ascii(text) if isinstance(text, str) else text
+    if data is None:
+        return expression.search(text) is not None  # type: ignore[arg-type]
+    return any(_without_lookarounds(expression).finditer(data, 0, len(data)))
+
+
+@cache
+def _without_lookarounds(expression: re.Pattern[str] | re.Pattern[bytes]) -> Finder:
+    pattern = expression.pattern
+    words = pattern if isinstance(pattern, str) else pattern.decode()
+    words = _END.sub(lambda end: rf"(?:{'^' if end[1] else '$'}|[^{end[2]}])", words)
+    return Finder(words, ignore_case=bool(expression.flags & re.IGNORECASE))
 
 
 @lru_cache(maxsize=4096)  # several engines run the same rules

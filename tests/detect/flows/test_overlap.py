@@ -5,6 +5,7 @@ import sys
 import sysconfig
 from pathlib import Path
 from types import ModuleType
+from unicodedata import normalize
 
 import pytest
 from hypothesis import given
@@ -36,6 +37,12 @@ def test_what_two_texts_share_is_counted_in_passages() -> None:
     assert overlap.find_shared(said, source, "") == (32, 16)
     assert overlap.find_shared(said, source, source[:22]) == (16, 16)
     assert overlap.find_shared(source[4:12], source, "") == (0, 0)
+
+
+@given(st.text(max_size=20) | st.text("aXé½™…—’́̀ᅡ각", max_size=9))
+def test_letters_are_those_of_the_compatibility_form(text: str) -> None:
+    plain = filter(str.isalnum, normalize("NFKC", text))
+    assert overlap.letters(text) == "".join(plain).lower()
 
 
 @tried(200)

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pipeguard.detect.matching.confirm import Finder, Occurrence
+from pipeguard.detect.flows import order_sentences, orders, secret_values, tool_results
+from pipeguard.detect.matching.confirm import Finder, Occurrence, occurs
 from pipeguard.detect.matching.pattern_set import secret_group
 from pipeguard.detect.rules.rule import Rule
 from pipeguard.detect.scanning.first_look import squeezed_pattern
@@ -89,6 +90,32 @@ def test_a_whole_word_is_one_that_nothing_touches(
     expected = by_re(alone, data, low, high, ignore_case=False) if low else ()
     found = Finder(pattern, ignore_case=False, whole_words=True).finditer(data, low, high)
     assert seen(found) == seen(expected)
+
+
+EXPRESSIONS = [
+    *(orders._ACTS, tool_results._MARKED, tool_results._DISCLAIMER, tool_results._ACCOUNT),
+    *(tool_results._ADDRESSED, secret_values._CALLED),
+]
+WORDS = (
+    "rm form -rf --delete >>~ |sh printenv $kTOKEN confidential not forward any message @bot"
+    " if you're an ai agents: code PIN kod DE89 3704 0044 0532 +49 1234567 a1b2c3 x-y"
+    " u@host.com www.x.io https://x.example/a .com é ſ İ — … ’ 中 _ - . : 7 123456"
+)
+BETWEEN = st.sampled_from(["", " ", " ", "\t", "\x1c"])
+PROSE = st.lists(
+    st.tuples(st.sampled_from(WORDS.split()), BETWEEN).map("".join),
+).map("".join)
+
+
+@given(st.sampled_from(EXPRESSIONS), PROSE)
+def test_re2_says_as_re_does_what_a_text_has(expression: re.Pattern[str], text: str) -> None:
+    assert occurs(expression, text) == (expression.search(text) is not None)
+
+
+@given(PROSE)
+def test_values_are_found_beside_their_signs_alone(text: str) -> None:
+    expected = [match.span() for match in order_sentences.STRONG.finditer(text)]
+    assert [match.span() for match in order_sentences.find_strong(text)] == expected
 
 
 @pytest.mark.parametrize("text", ["key7", "key7\n", "key7\n\n"])
