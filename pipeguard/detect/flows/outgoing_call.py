@@ -143,6 +143,7 @@ class Call:
         self.readings = readings(text)
         self.pieces: list[str] = []
         self._held: defaultdict[Kind, dict[ToolResult, list[int]]] = defaultdict(dict)
+        self._looked_up: defaultdict[Kind, set[ToolResult]] = defaultdict(set)
         self._are_new: dict[str, bool] = {}
         self._letters_of_pieces: list[str] = []
 
@@ -286,12 +287,14 @@ class Call:
             values = [value.lower() for value in values]
         texts = [kind[1](each) for each in results] if values else []
         held = overlap.find_held(values, texts, self._budget)
-        self._held[kind].update(zip(results, held, strict=False))
-        return {result for result, numbers in zip(results, held, strict=False) if numbers}
+        found = {results[at]: numbers for at, numbers in held.items()}
+        self._held[kind].update(found)
+        self._looked_up[kind].update(results)
+        return {*found}
 
     def _numbers(self, kind: Kind, result: ToolResult) -> list[int]:
         """List the numbers of the values of a kind that a result has."""
-        if result not in self._held[kind]:
+        if result not in self._looked_up[kind]:
             self._look_up(kind, [result])
         return self._held[kind].get(result, [])
 
@@ -309,8 +312,7 @@ class Call:
         ):
             having = {each: values for each in results if (values := read(each))}
             wanted = [*dict.fromkeys(value for values in having.values() for value in values)]
-            (numbers,) = overlap.find_held(wanted, [text], self._budget)
-            held = {wanted[at] for at in numbers}
+            held = {wanted[at] for at in overlap.find_held(wanted, [text], self._budget).get(0, ())}
             found.update(each for each, values in having.items() if not held.isdisjoint(values))
         return found
 

@@ -128,7 +128,9 @@ def _places(sent: str) -> int:
     return max(0, len(sent) - PASSAGE_CHARS + 1) // _step(sent) + 1
 
 
-def find_held(values: Sequence[str], texts: Sequence[str], budget: SearchBudget) -> list[list[int]]:
+def find_held(
+    values: Sequence[str], texts: Sequence[str], budget: SearchBudget
+) -> dict[int, list[int]]:
     """Find which values each text has, in the newest texts where the budget ends.
 
     Args:
@@ -137,19 +139,22 @@ def find_held(values: Sequence[str], texts: Sequence[str], budget: SearchBudget)
         budget: of the call.
 
     Returns:
-        For each text the numbers of the values, in their order.
+        By the number of each text that has some, the numbers of the values, in their order.
     """
-    newest = len(texts) if values else 0
+    if not values:
+        return {}
+    newest = 0 if budget.take(sum(map(len, texts))) else len(texts)
     while newest and budget.take(len(texts[newest - 1])):
         newest -= 1
-    found: list[list[int] | None] = [None] * len(texts)
     form = native()
-    if form is not None and values and min(map(len, values)) >= LEAST_VALUE:
-        found[newest:] = form.held(values, texts[newest:])
-    for at in range(len(texts) - 1, newest - 1, -1):
-        if found[at] is None and budget.take(len(texts[at]) * len(values)):
-            found[at] = [number for number, each in enumerate(values) if each in texts[at]]
-    return [sorted(numbers) if numbers else [] for numbers in found]
+    found: dict[int, list[int] | None] = dict.fromkeys(range(newest, len(texts)))
+    if form is not None and min(map(len, values)) >= LEAST_VALUE:
+        held = form.held(values, texts[newest:])
+        found = {newest + at: numbers for at, numbers in held.items()}
+    for at in reversed([at for at, numbers in found.items() if numbers is None]):
+        is_read = budget.take(len(texts[at]) * len(values))
+        found[at] = [number for number, each in enumerate(values) if is_read and each in texts[at]]
+    return {at: sorted(numbers) for at, numbers in found.items() if numbers}
 
 
 def list_probes(sent: str) -> list[str]:

@@ -309,7 +309,7 @@ def find_spelling(
     for values, read in ((letters, ToolResult.letters), (small, ToolResult.small)):
         if wanted := [*values]:
             held = overlap.find_held(wanted, [read(each) for each in results], budget)
-            found.update(result for result, numbers in zip(results, held, strict=True) if numbers)
+            found.update(results[at] for at in held)
     return [each for each in results if each in found] if found else []
 
 

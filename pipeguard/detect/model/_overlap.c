@@ -175,18 +175,19 @@ static int append_number(PyObject *list, size_t value)
     return is_added;
 }
 
-/* The numbers of the values in a text; None if that is too much work; NULL with an error set. */
+/* The numbers of the values in a text, Py_None if that is too much work, a null pointer if it has
+ * none; or also with an error set. */
 static PyObject *list_held(Wanted *wanted, Text text, size_t number)
 {
     const Table *table = &wanted->table;
     size_t work = FREE_TRIES + text.size;
-    PyObject *found = PyList_New(0);
-    for (size_t at = 0; found != NULL && at + table->gram <= text.size; at += wanted->stride) {
+    PyObject *found = NULL;
+    for (size_t at = 0; at + table->gram <= text.size; at += wanted->stride) {
         for (uint32_t row = *slot(table, text.data + at); row; row = table->next[row]) {
             size_t i = (row - 1) / wanted->stride;
             size_t before = wanted->starts[i] + (row - 1) % wanted->stride;
             if (!work--) {
-                Py_DECREF(found);
+                Py_XDECREF(found);
                 Py_RETURN_NONE;
             }
             if (wanted->seen[i] == number || before > at
@@ -194,6 +195,8 @@ static PyObject *list_held(Wanted *wanted, Text text, size_t number)
                 || memcmp(text.data + at - before, wanted->values[i].data, wanted->values[i].size))
                 continue;
             wanted->seen[i] = number;
+            if (found == NULL && (found = PyList_New(0)) == NULL)
+                return NULL;
             if (!append_number(found, i)) {
                 Py_DECREF(found);
                 return NULL;
@@ -214,11 +217,13 @@ static PyObject *held(PyObject *self, PyObject *arguments)
     wanted.values = read_texts(value_list, &wanted.count);
     Text *texts = wanted.values == NULL ? NULL : read_texts(text_list, &text_count);
     if (texts != NULL && index_values(&wanted))
-        found = PyList_New(0);
+        found = PyDict_New();
     for (size_t i = 0; found != NULL && i < text_count; i++) {
         PyObject *numbers = list_held(&wanted, texts[i], i + 1);
-        if (numbers == NULL || PyList_Append(found, numbers) < 0)
+        PyObject *key = numbers == NULL ? NULL : PyLong_FromSize_t(i);
+        if (key != NULL ? PyDict_SetItem(found, key, numbers) < 0 : PyErr_Occurred() != NULL)
             Py_CLEAR(found);
+        Py_XDECREF(key);
         Py_XDECREF(numbers);
     }
     free_table(&wanted.table);
@@ -369,7 +374,7 @@ static PyObject *find_shared(PyObject *self, PyObject *arguments)
 }
 
 static PyMethodDef methods[] = {
-    {"held", held, METH_VARARGS, "held(values, texts) -> [[number of a value, ...] or None, ...]"},
+    {"held", held, METH_VARARGS, "held(values, texts) -> {text: [value, ...] or None}, by their numbers"},
     {"find_shared", find_shared, METH_VARARGS,
      "find_shared(sent, source, excluded, (step, passage, enough)) -> (chars, longest) or None"},
     {NULL, NULL, 0, NULL},

@@ -91,9 +91,11 @@ def test_both_forms_find_the_values_that_texts_have(
     first, *others = texts
     starts = range(len(first) - size + 1)
     values = [*dict.fromkeys(first[at : at + size + at % 3 * size] for at in starts)]
-    held = [[at for at, each in enumerate(values) if each in text] for text in others]
+    having = ([at for at, each in enumerate(values) if each in text] for text in others)
+    held = {at: numbers for at, numbers in enumerate(having) if numbers}
     if values:
-        assert [sorted(found) for found in compiled.held(values, others)] == held
+        found = compiled.held(values, others)
+        assert {at: sorted(numbers) for at, numbers in found.items()} == held
     assert overlap.find_held(values, others, overlap.SearchBudget()) == held
 
 
@@ -112,15 +114,15 @@ def test_what_repeats_itself_is_bounded(compiled: ModuleType) -> None:
     assert compiled.find_shared(sent, source, "", limits) is None
     assert overlap.find_shared(sent, source, "") == (0, 0)
     nested = ["0" * size for size in range(8, 400)]
-    assert compiled.held(nested, ["0" * 9000, "0"]) == [None, []]
+    assert compiled.held(nested, ["0" * 9000, "0"]) == {0: None}
     held = overlap.find_held(nested, ["0" * 9000, "0"], overlap.SearchBudget())
-    assert held == [[*range(392)], []]
+    assert held == {0: [*range(392)]}
 
 
 def test_values_that_begin_and_end_alike_cost_little(compiled: ModuleType) -> None:
     values = [f"https://docs.example/{number}/index.html" for number in range(5000)]
     text = " ".join(f"https://docs.example/x{number}/index.html" for number in range(500))
-    assert compiled.held(values, [text, f"{text} {values[7]}"]) == [[], [7]]
+    assert compiled.held(values, [text, f"{text} {values[7]}"]) == {1: [7]}
 
 
 @pytest.mark.parametrize("form", ["python", "C"])
@@ -128,16 +130,20 @@ def test_the_newest_texts_are_searched_first(request: pytest.FixtureRequest, for
     if form == "python":
         request.getfixturevalue("python")
     texts = ["a needle", "no needle", "no", "a needle"]
-    assert overlap.find_held(["needle"], texts, overlap.SearchBudget(18)) == [[], [], [], [0]]
-    assert overlap.find_held(["needle"], texts, overlap.SearchBudget(99)) == [[0], [0], [], [0]]
+    assert overlap.find_held(["needle"], texts, overlap.SearchBudget(18)) == {3: [0]}
+    assert overlap.find_held(["needle"], texts, overlap.SearchBudget(99)) == {
+        0: [0],
+        1: [0],
+        3: [0],
+    }
     budget = overlap.SearchBudget(53)
     assert overlap.find_shared("needle" * 9, "needle" * 9, "", budget) == (0, 0)
 
 
 def test_values_of_any_length_are_found() -> None:
     budget = overlap.SearchBudget()
-    assert overlap.find_held(["abc", "x"], ["x", "xabc"], budget) == [[1], [0, 1]]
-    assert overlap.find_held([], ["x"], budget) == [[]]
+    assert overlap.find_held(["abc", "x"], ["x", "xabc"], budget) == {0: [1], 1: [0, 1]}
+    assert overlap.find_held([], ["x"], budget) == {}
 
 
 @pytest.mark.parametrize("limits", [(0, 14, 512), (3, 13, 512), (3, 14, 13)])
