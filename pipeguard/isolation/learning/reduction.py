@@ -14,13 +14,14 @@ from collections import defaultdict
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from pipeguard.isolation.egress.addresses import is_metadata
 from pipeguard.isolation.egress.hosts import PRIVATE, HostRules, parse_authority, parse_host
 from pipeguard.isolation.learning.observed import LISTED, WRITTEN
 from pipeguard.isolation.profile import parse_path
 from pipeguard.isolation.sensitive import find_holder, is_inside
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from pipeguard.isolation.learning.observed import Observed
     from pipeguard.isolation.profile import Profile
@@ -90,8 +91,12 @@ def reduce(observed: Observed, host: SandboxUser) -> Reduction:
     files = _Files(host)
     for path, use in sorted(observed.files.items()):
         files.take(os.path.realpath(path), use)
-    grants = [*files.grants(), *_hosts(observed)]
+    of_credentials = [host for host in observed.hosts if is_metadata(parse_host(host))]
+    grants = [*files.grants(), *_hosts(observed, of_credentials)]
     withheld = [*files.withheld]
+    for name in sorted(of_credentials):
+        why = f"it gives out this machine's own credentials; to give it: --connect {name}"
+        withheld.append(Withheld(f"connects to {name}", why, name))
     for port in sorted(observed.loopback - observed.bound - {DNS_PORT}):
         if port in _passing_ports():
             why = "the system chose this port, and will choose another one next time"
@@ -243,8 +248,11 @@ def _count_paths(count: int, what: str) -> str:
     return f"{count} {'path' if count == 1 else 'paths'} {what}"
 
 
-def _hosts(observed: Observed) -> Iterable[Grant]:
+def _hosts(observed: Observed, apart: Collection[str]) -> Iterable[Grant]:
+    """The grants of hosts, without those that are told apart."""
     for host, ports in sorted(observed.hosts.items()):
+        if host in apart:
+            continue
         name = f"[{host}]" if ":" in host else host
         is_address = name != host or host.replace(".", "").isdigit()
         why = "it connected to it"

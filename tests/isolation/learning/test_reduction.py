@@ -137,12 +137,19 @@ def test_hosts_are_named_with_the_ports_that_are_no_web_s(home: Path) -> None:
         ("a.example", 80),
         ("b.example", 5432),
         ("2001:db8::1", 443),
+        ("169.254.169.254", 80),
+        ("metadata.google.internal", 80),
     ):
         observed.add_host(name, port)
-    assert granted(reduce(observed, host_of(home))) == [
+    found = reduce(observed, host_of(home))
+    assert granted(found) == [
         ("hosts", "[2001:db8::1]"),
         ("hosts", "a.example"),
         ("hosts", "b.example:5432"),
+    ]
+    assert [(each.subject, each.why.partition(";")[0]) for each in found.withheld] == [
+        (name, "it gives out this machine's own credentials")
+        for name in ("169.254.169.254", "metadata.google.internal")
     ]
 
 
