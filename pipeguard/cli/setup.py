@@ -327,7 +327,7 @@ def _undo(request: SetupRequest) -> int:
     if may and not request.yes:
         may = sys.stdin.isatty() and click.confirm("\nRemove the guard?")
     if may:
-        failed = write_undo(plans, machine)
+        failed = write_undo(request, plans, machine)
     code = _undo_code(plans, failed, may=may)
     if request.as_json:
         report.undo_as_json(plans, failed, code)
@@ -349,12 +349,29 @@ def undo_plans(request: SetupRequest, machine: Machine) -> list[UndoPlan]:
     return plans
 
 
-def write_undo(plans: Iterable[UndoPlan], machine: Machine) -> dict[Path, str]:
-    """Write what was planned; return why a file was refused."""
+def write_undo(
+    request: SetupRequest, plans: Iterable[UndoPlan], machine: Machine
+) -> dict[Path, str]:
+    """Write what was planned; return why a file was refused, or is still to be undone."""
     failed = {plan.config.path: plan.problem for plan in plans if plan.problem}
     to_do = [plan for plan in plans if not plan.problem]
     failed |= _carry_out_undo(to_do, machine)
-    return failed | _release(plan for plan in to_do if plan.config.path not in failed)
+    failed |= _release(plan for plan in to_do if plan.config.path not in failed)
+    return _find_guarded(request, machine) | failed
+
+
+def _find_guarded(request: SetupRequest, machine: Machine) -> dict[Path, str]:
+    """Read every file again; return why one is still to be undone: a client can write it back."""
+    from pipeguard.clients.undoing import UndoMethod, plan_undo
+
+    still: dict[Path, str] = {}
+    for config in request.changed_configs(machine):
+        undone = plan_undo(config, machine, request.names).undone
+        if names := [each.name for each in undone if each.method is not UndoMethod.LEFT]:
+            why = "in the file as it is now, PipeGuard still starts"
+            again = "its client may have written it again: quit that, and repeat this"
+            still[config.path] = f"{why} {', '.join(names)}; {again}."
+    return still
 
 
 def _carry_out_undo(plans: Iterable[UndoPlan], machine: Machine) -> dict[Path, str]:

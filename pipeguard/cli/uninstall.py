@@ -24,6 +24,7 @@ from pipeguard.terminal.shells import completes, find_completions, without_compl
 from pipeguard.unicode.display import visible
 
 if TYPE_CHECKING:
+    from pipeguard.cli._setup_request import SetupRequest
     from pipeguard.clients.machine import Machine
     from pipeguard.clients.undoing import UndoPlan
 
@@ -74,7 +75,7 @@ def command(*, dry_run: bool, yes: bool) -> None:
         if dry_run:
             click.echo("Nothing was changed.")
         elif _may_remove(yes=yes):
-            code = _remove(plans, completions, machine)
+            code = _remove(request, plans, completions, machine)
     else:
         click.echo("No client is guarded, and no shell completes `pipeguard`.")
     for line in _list_left(is_removed=code == DONE):
@@ -89,8 +90,10 @@ def _may_remove(*, yes: bool) -> bool:
     return False
 
 
-def _remove(plans: list[UndoPlan], completions: Iterable[Path], machine: Machine) -> int:
-    failed = write_undo(plans, machine)
+def _remove(
+    request: SetupRequest, plans: list[UndoPlan], completions: Iterable[Path], machine: Machine
+) -> int:
+    failed = write_undo(request, plans, machine)
     report.undo_outcome(plans, failed, machine, again="")
     for path in completions:
         try:

@@ -33,6 +33,7 @@ _TAKES_VALUE = frozenset(name for name, metavar, _, _ in TABLE if metavar)
 _VARIABLE = re.compile(r"[A-Za-z_][\w.()-]*")
 # Names that no client expands and no terminal interprets.
 _NAME = re.compile(r"[\w@][\w@.:/ +()-]{0,99}")
+_STARTS = re.compile(r"\bpipeguard(?:\.exe)?['\"]?\s+(?:wrap|serve)\b")
 SHARED_LAUNCHER = ("pipeguard",)  # looked up on the PATH of everybody who has the repository
 HEADER_PREFIX = "PIPEGUARD_H"
 ISOLATE = "--isolate"
@@ -151,6 +152,11 @@ def gateway_launcher(words: Sequence[str]) -> tuple[str, ...]:
     count = _launcher_length(words)
     is_gateway = bool(count) and list(words[count : count + 1]) == ["serve"]
     return tuple(words[:count]) if is_gateway else ()
+
+
+def runs_pipeguard(words: Sequence[str]) -> bool:
+    """True if a command starts a guard or the gateway, be it in a shell's line or by a wrapper."""
+    return bool(_STARTS.search(" ".join(words)))
 
 
 def is_stale(launcher: Sequence[str]) -> bool:

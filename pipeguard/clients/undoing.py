@@ -2,8 +2,9 @@
 
 In this order: if the file is as setup left it, its backup is restored. Else each entry whose text
 is as setup left it gets its old text back, and servers that moved behind the gateway are put in the
-place of its entry; nothing else is touched. Else an entry that is still guarded gets its open
-fields, from the guard's own words. Any other entry is left, and reported.
+place of its entry; nothing else is touched. Then every entry that is still guarded, whoever guarded
+it, gets its open fields, from the guard's own words. Any other that starts PipeGuard is left, and
+reported.
 """
 
 from __future__ import annotations
@@ -17,11 +18,14 @@ from pipeguard.clients import files
 from pipeguard.clients.edit import edit_entries, pieces
 from pipeguard.clients.entries import Config, Keys, ServerEntry, parse_config
 from pipeguard.clients.gateway_entry import put_back
+from pipeguard.clients.guarding import runs_pipeguard
 from pipeguard.clients.history import ChangedEntry, GatewayMove, Record, records
 from pipeguard.clients.machine import Machine
 from pipeguard.clients.rewrite import open_fields
 from pipeguard.clients.setting import with_bom
 from pipeguard.config.tree import Edit, UneditableError, UnreadableError, apply_edits, regions
+
+_BY_HAND = "its command starts PipeGuard, and no record says what it was: change it by hand"
 
 
 class UndoMethod(Enum):
@@ -73,9 +77,8 @@ def plan_undo(config: Config, machine: Machine, names: Collection[str] = ()) -> 
     steps = _Steps(config, names)
     if not names:
         remaining = steps.restore_file(remaining)
-    if not steps.is_whole:
-        steps.splice(remaining)
-        steps.rewrite(remaining)
+    steps.splice(remaining)
+    steps.rewrite(remaining)
     if not steps.undone:
         return UndoPlan(config, problem=config.problem if steps.is_guarded() else "")
     content = steps.content if steps.content != config.content else None
@@ -115,7 +118,6 @@ class _Steps:
         self.content = config.content
         self.undone: dict[Keys, UndoneEntry] = {}
         self.used: list[Record] = []
-        self.is_whole = False
         self.problem = ""
         self._names = names
 
@@ -132,7 +134,6 @@ class _Steps:
             elif digest != record.before_sha256:  # else it was never written, or is undone already
                 break
             self.used.append(remaining.pop(0))
-        self.is_whole = not remaining and bool(self.used)
         return remaining
 
     def splice(self, newest_first: Sequence[Record]) -> None:
@@ -161,20 +162,17 @@ class _Steps:
             self.content = with_bom(apply_edits(config.text, edits), self.content)
 
     def rewrite(self, newest_first: Sequence[Record]) -> None:
-        """Open the entries that are still guarded: setup's own, or all if there is no record."""
+        """Open the entries that are still guarded; leave others that start PipeGuard."""
         config = self._parse()
         if config.problem:
             return
-        ours = {entry.name for record in newest_first for entry in record.entries}
-        guarded = [
-            server
-            for server in config.servers
-            if server.guard is not None
-            and self._is_wanted(server)
-            and server.path not in self.undone
-            and (not newest_first or server.name in ours or self._names)
-        ]
-        self._open(config, guarded)
+        wanted = [server for server in config.servers if self._is_wanted(server)]
+        self._open(config, [server for server in wanted if server.guard is not None])
+        for server in wanted:
+            if server.guard is None and runs_pipeguard(server.words):
+                self.undone.setdefault(
+                    server.path, UndoneEntry(server.name, UndoMethod.LEFT, _BY_HAND)
+                )
         names = {item.name for item in self._parse().servers if item.guard is not None}
         for record in newest_first:
             if record.move is None and not names & {entry.name for entry in record.entries}:

@@ -361,17 +361,34 @@ def test_without_any_record_comments_between_words_stay(machine: Machine) -> Non
     assert path.read_text() == text
 
 
-def test_what_was_guarded_by_hand_stays_so(machine: Machine) -> None:
+@pytest.mark.parametrize("end", ["", "\n"])
+def test_a_guard_that_a_person_wrote_or_changed_is_removed_too(machine: Machine, end: str) -> None:
     by_hand = '"own": {"command": "/opt/pipeguard", "args": ["wrap", "--observe", "--", "x"]}'
     path = put(machine.home, OPEN.replace("}}}", "}, " + by_hand + "}}"))
-    before = path.read_text()
-    guard(machine)
-    path.write_text(path.read_text() + "\n")
-    assert undo(machine) == [
-        undoing.UndoMethod.SPLICED,
-        undoing.UndoMethod.SPLICED,
-    ]  # its launcher was stale
-    assert path.read_text() == before + "\n"
+    guard(machine)  # also by_hand, whose launcher is stale
+    path.write_text(path.read_text().replace('"srv"', '"srv@1"'))
+    guard(machine, isolate=True)
+    path.write_text(path.read_text() + end)
+    assert undo(machine) == [undoing.UndoMethod.BY_MEANING] * 2
+    assert json.loads(path.read_text())["mcpServers"] == {
+        "it": {"command": "srv@1", "args": ["a"]},
+        "own": {"command": "x"},
+    }
+    assert history.records() == []
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"command": "pipeguard", "args": ["serve", "--stdio"]},
+        {"command": "sh", "args": ["-c", "exec '/opt/pipeguard' wrap -- srv"]},
+    ],
+)
+def test_an_entry_that_still_starts_us_is_not_said_to_be_undone(
+    machine: Machine, entry: object
+) -> None:
+    put(machine.home, json.dumps({"mcpServers": {"it": entry}}))
+    assert undo(machine) == [undoing.UndoMethod.LEFT]
 
 
 def test_a_client_that_wrote_the_file_anew_keeps_what_it_wrote(machine: Machine) -> None:
