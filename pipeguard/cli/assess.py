@@ -184,10 +184,10 @@ def _connect(
 
 def _policy(target: AssessmentTarget) -> Policy:
     """The policy in force, so that what it allows is not found again."""
-    from pipeguard.config.effective_policy import load_wrap_policy
     from pipeguard.config.options import WrapOptions
     from pipeguard.errors import PolicyError
     from pipeguard.firewall.policy import Policy
+    from pipeguard.rulebook.policy_rules import load_wrap_policy
 
     if target.is_repository:
         return Policy()

@@ -19,7 +19,6 @@ import click
 from pipeguard.cli import _completions as completions
 from pipeguard.cli._columns import in_columns
 from pipeguard.cli._decide import match_definitions
-from pipeguard.config.effective_policy import load_wrap_policy
 from pipeguard.config.options import WrapOptions
 from pipeguard.errors import EngineError
 from pipeguard.firewall.finding import Severity
@@ -28,6 +27,7 @@ from pipeguard.firewall.protocol.json_values import JsonValue, Number
 from pipeguard.firewall.protocol.places import LISTS
 from pipeguard.firewall.protocol.strict_json import parse_json
 from pipeguard.rulebook.cache import load_engines
+from pipeguard.rulebook.policy_rules import load_wrap_policy
 from pipeguard.rulebook.trial import TextRole, TrialInput, judge
 from pipeguard.runtime.progress import COMPILING, say_if_slow
 from pipeguard.state.paths import store_path

@@ -22,7 +22,8 @@ from pipeguard.state.exceptions import save
 EXAMPLE = """\
 # PipeGuard's policy. All of it may be left out; lines without a # are the defaults.
 mode: enforce            # observe: judge and record; no rule stops anything
-trust: first-use         # review: a tool that was never seen waits for `pipeguard approve`
+trust: first-use         # review: a tool that was never seen waits for `pipeguard approve`; the
+                         # default behind `pipeguard serve`, whose entries may have first-use
 
 # Changes of an approved definition that pass with a warning. Others wait for approval.
 # drift: {allow: [wording, name-only]}
@@ -36,13 +37,13 @@ trust: first-use         # review: a tool that was never seen waits for `pipegua
 # - {rule: commands.*, severity: low, tool: run_*, action: warn}
 # - {rule: flows.ordered, action: ask}            # what a text ordered waits until you allow it
 
-# Tools that may be called, and tools that may not. Globs.
+# Tools that may be called, and tools that may not. Globs of the names that servers give them.
 # tools: {allow: ["read_*", "list_*"], block: ["delete_*"]}
 
 # False alarms. `pipeguard allow EVENT` writes these. Each names a rule and a reason, and a
 # server, a tool or a place; `content`, `path` or `host` make it narrower.
 # exceptions:
-# - rule: injection.forged-turn
+# - rule: injection.forged-turn-after-result
 #   server: docs
 #   tool: search
 #   place: result.text
@@ -135,8 +136,8 @@ def check(file: str | None, *, project: bool, as_json: bool) -> None:
     """Check FILE, or by default your policy and that of the project you are in.
 
     A file named .pipeguard.yaml is read as a project's. What isolated servers are given, and your
-    own rule packs, are read as at a start; what is not there now is a note. An entry for a rule
-    that does not exist is an error.
+    own rule packs, are read as at a start; what is not there now is a note. An action for a rule
+    that does not exist is an error, and an exception for one a note.
 
     \b
     Examples:
@@ -173,4 +174,5 @@ def check(file: str | None, *, project: bool, as_json: bool) -> None:
             " The defaults apply:"
         )
     for key, value in settings.items():
-        click.echo(f"  {key:<16} {value}")
+        more = "; behind `serve` as each server's entry says, else review" * (key == "trust")
+        click.echo(f"  {key:<16} {value}{more}")

@@ -15,11 +15,11 @@ import click
 
 from pipeguard.cli import _completions as completions
 from pipeguard.cli._setup_request import must_have_effect
-from pipeguard.config.effective_policy import load_wrap_policy
 from pipeguard.config.options import WrapOptions
 from pipeguard.errors import InputError
 from pipeguard.firewall.finding import Action
 from pipeguard.rulebook.cache import load_engines
+from pipeguard.rulebook.policy_rules import load_wrap_policy
 from pipeguard.rulebook.trial import USUAL_KEY, TextRole, Trial, TrialInput, judge
 from pipeguard.runtime.progress import COMPILING, say_if_slow
 from pipeguard.unicode.display import pluralize, quote, show, visible

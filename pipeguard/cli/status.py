@@ -154,8 +154,8 @@ def find_gateways() -> list[str]:
 
 def _mode() -> tuple[str, float]:
     """The mode of the policy that applies in this folder, and how long a call waits."""
-    from pipeguard.config.effective_policy import load_wrap_policy
     from pipeguard.config.options import WrapOptions
+    from pipeguard.rulebook.policy_rules import load_wrap_policy
 
     policy = load_wrap_policy(WrapOptions((), {}, {}, []))
     return policy.mode.value, policy.limits.ask_seconds

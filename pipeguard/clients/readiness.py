@@ -8,13 +8,10 @@ a server may use: many clients pass a server no more than HOME and PATH.
 
 from __future__ import annotations
 
-import datetime
-from time import monotonic
-
 from pipeguard.config.directories import cache_folder, usual_cache_folder
-from pipeguard.config.effective_policy import load_policy
-from pipeguard.config.user_policy import user_policy_path
+from pipeguard.config.options import WrapOptions
 from pipeguard.rulebook.cache import load_engines, write_cache
+from pipeguard.rulebook.policy_rules import load_wrap_policy
 from pipeguard.runtime.progress import COMPILING, say_if_slow
 
 FIRST = f"first, before any file is changed: {COMPILING}"
@@ -26,8 +23,7 @@ def check_policy() -> None:
     Raises:
         PolicyError: it is invalid, so no guarded server would start.
     """
-    today = datetime.date.today()  # noqa: DTZ011  the user's own calendar
-    load_policy(user_policy_path(), None, now=monotonic(), today=today)
+    load_wrap_policy(WrapOptions((), {}, {}, []), with_project=False)
 
 
 def make_ready() -> None:

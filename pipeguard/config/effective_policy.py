@@ -7,6 +7,7 @@ imports nothing that reads one.
 from __future__ import annotations
 
 import os
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pipeguard.config.policy_file import (
@@ -30,9 +31,11 @@ from pipeguard.firewall.policy import (
 
 if TYPE_CHECKING:
     import datetime
+    from collections.abc import Callable
 
     from pipeguard.config.isolate_key import IsolateEntry
     from pipeguard.config.options import WrapOptions
+    from pipeguard.config.strict_yaml import YamlEntry
 
 PROJECT_FILE = ".pipeguard.yaml"
 # Notes of the audit on the policy files of a run, where they are not the usual one.
@@ -53,24 +56,6 @@ def project_policy_path(folder: str) -> str | None:
         folder = parent
 
 
-def load_policy(
-    user_file: str | None, project_file: str | None, *, now: float, today: datetime.date
-) -> Policy:
-    """Read the policy files and combine them.
-
-    Args:
-        user_file: the user's, or None.
-        project_file: the project's, or None.
-        now: as in `parse_policy`.
-        today: the date, for exceptions that end.
-
-    Raises:
-        PolicyError: a file is invalid; the message has line, column and key of each error.
-    """
-    user = _read_file(user_file, PolicyScope.USER, now, today)
-    return combine(user, _read_file(project_file, PolicyScope.PROJECT, now, today))
-
-
 def wrap_policy_paths(options: WrapOptions) -> tuple[str, ...]:
     """The files that the policy of one run of `wrap` is read from; the user's need not exist."""
     user = options.values.get("--policy") or user_policy_path() or usual_policy_path()
@@ -78,7 +63,12 @@ def wrap_policy_paths(options: WrapOptions) -> tuple[str, ...]:
     return (user,) if project is None else (user, project)
 
 
-def load_wrap_policy(options: WrapOptions, *, with_project: bool = True) -> Policy:
+def load_wrap_policy(
+    options: WrapOptions,
+    *,
+    with_project: bool = True,
+    check: Callable[[YamlEntry], None] | None = None,
+) -> Policy:
     """The policy for one run of `wrap`, whose options override the user's file.
 
     A project's file tightens the options too: a client's configuration may come with a repository.
@@ -86,6 +76,7 @@ def load_wrap_policy(options: WrapOptions, *, with_project: bool = True) -> Poli
     Args:
         options: of the command line.
         with_project: False to leave a project's file out.
+        check: as in `parse_policy`.
 
     Raises:
         PolicyError: an option or a file is invalid.
@@ -104,8 +95,9 @@ def load_wrap_policy(options: WrapOptions, *, with_project: bool = True) -> Poli
         moment = datetime.datetime.now()  # noqa: DTZ005  the user's own calendar
         today = moment.date()
         now = monotonic() - (moment.timestamp() - find_beginning(today))
-        user = _read_file(user_file, PolicyScope.USER, now, today)
-        project = _read_file(project_file, PolicyScope.PROJECT, now, today)
+        read = partial(_read_file, now=now, today=today, check=check)
+        user = read(user_file, PolicyScope.USER)
+        project = read(project_file, PolicyScope.PROJECT)
     user = user or PolicyFile()
     if trust is not None:
         user = user._replace(trust=Trust(trust))
@@ -152,11 +144,17 @@ def _current_folder() -> str:
 
 
 def _read_file(
-    path: str | None, scope: PolicyScope, now: float, today: datetime.date
+    path: str | None,
+    scope: PolicyScope,
+    *,
+    now: float,
+    today: datetime.date,
+    check: Callable[[YamlEntry], None] | None,
 ) -> PolicyFile | None:
     if path is None:
         return None
-    return parse_policy(policy_text(path, scope), path, scope, now=now, today=today)
+    text = policy_text(path, scope)
+    return parse_policy(text, path, scope, now=now, today=today, check=check)
 
 
 def combine(user: PolicyFile | None, project: PolicyFile | None) -> Policy:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import datetime
 import shlex
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from time import monotonic, perf_counter
+from time import perf_counter
 
 from pipeguard.config.directories import (
     CACHE_DIR_VARIABLE,
@@ -17,10 +16,10 @@ from pipeguard.config.directories import (
     other_writer,
     usual_cache_folder,
 )
-from pipeguard.config.policy_file import PolicyScope, parse_policy, policy_text
+from pipeguard.config.policy_file import PolicyScope
 from pipeguard.detect.model import features, network, opener
 from pipeguard.doctor.diagnosis import Case, Diagnosis, InstallationCheck, good, note, wrong
-from pipeguard.doctor.policies import find_policies
+from pipeguard.doctor.policies import find_policies, read_policy
 from pipeguard.errors import PolicyError
 from pipeguard.firewall.policy import Mode
 from pipeguard.installation import reinstall_command
@@ -157,11 +156,10 @@ CHECKS = (
 
 
 def _policy_file(path: str, scope: PolicyScope) -> Iterator[Diagnosis]:
-    today = datetime.date.today()  # noqa: DTZ011  the user's own calendar
     flag = " --project" if scope is PolicyScope.PROJECT else ""
     fix = f"pipeguard policy check{flag} {shlex.quote(path)}"
     try:
-        read = parse_policy(policy_text(path, scope), path, scope, now=monotonic(), today=today)
+        read = read_policy(path, scope)
     except PolicyError as error:
         yield wrong(" ".join(str(error).split()), fix)
         return

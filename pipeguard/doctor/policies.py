@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import datetime
+import re
 from fnmatch import fnmatchcase
-from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -13,8 +13,11 @@ from pipeguard.config.policy_file import PolicyFile, PolicyScope, parse_policy, 
 from pipeguard.config.user_policy import user_policy_path
 from pipeguard.errors import PolicyError
 from pipeguard.firewall.session.remedies import Way, find_remedy
-from pipeguard.rulebook.packs import load_rules
-from pipeguard.rulebook.rule_texts import FAMILIES
+from pipeguard.rulebook.cache import rule_ids
+from pipeguard.rulebook.policy_rules import check_actions, describe_missing
+from pipeguard.state.paths import existing_store
+from pipeguard.state.review import tool_states
+from pipeguard.state.store import Store
 from pipeguard.unicode.display import suggestion
 
 if TYPE_CHECKING:
@@ -97,7 +100,7 @@ def _read_all(
     for scope, found in files.items():
         if found is not None:
             try:
-                parsed[scope] = (found, _read(found, scope))
+                parsed[scope] = (found, read_policy(found, scope))
             except PolicyError as error:
                 errors.append(str(error))
     if errors:
@@ -105,53 +108,67 @@ def _read_all(
     return parsed
 
 
-def _read(file: str, scope: PolicyScope) -> PolicyFile:
+def read_policy(file: str, scope: PolicyScope) -> PolicyFile:
+    """Read and check one file.
+
+    Raises:
+        PolicyError: it is invalid.
+    """
     today = datetime.date.today()  # noqa: DTZ011  the user's own calendar
     text = policy_text(file, scope)
-    is_own = scope is PolicyScope.USER
-    check = partial(_check, is_own=is_own)
+    check = _check_own if scope is PolicyScope.USER else check_actions
     return parse_policy(text, file, scope, now=monotonic(), today=today, check=check)
 
 
-def _check(root: YamlEntry, *, is_own: bool) -> None:
-    """Note entries with which no server starts, and those that would do nothing."""
-    keys = root.known_fields(("isolate", "actions", "exceptions"))
-    if is_own and "isolate" in keys:
+def _check_own(root: YamlEntry) -> None:
+    """Note entries of the user's file with which no server starts."""
+    keys = root.known_fields(("isolate",))
+    if "isolate" in keys:
         from pipeguard.isolation import check_policy
 
         check_policy(keys["isolate"])
-    for key in ("actions", "exceptions"):
-        if key in keys and (is_own or key == "actions"):
-            _check_rules(keys[key])
-
-
-def _check_rules(entries: YamlEntry) -> None:
-    """Note entries for a rule or a pack that does not exist."""
-    ids = [rule.id for rule in load_rules()]
-    packs = dict.fromkeys(id_.partition(".")[0] for id_ in ids) | FAMILIES
-    for entry in (item for item in entries.items() if item.is_mapping):
-        fields = entry.known_fields(("rule", "pack"))
-        glob = (fields["rule"].text() or "*") if "rule" in fields else "*"
-        is_of_family = glob.partition(".")[0] in FAMILIES
-        if not is_of_family and not any(fnmatchcase(id_, glob) for id_ in ids):
-            near = suggestion(glob, ids) or "\n    List them:  pipeguard rules list"
-            fields["rule"].wrong(f"no rule matches `{glob}`.{near}")
-        pack = fields["pack"].text() if "pack" in fields else None
-        if pack is not None and not any(fnmatchcase(name, pack) for name in packs):
-            fields["pack"].wrong(f"no pack is called `{pack}`.{suggestion(pack, packs)}")
+    check_actions(root)
 
 
 def _notes(file: PolicyFile) -> list[str]:
     """Warn of what is valid but may not be what was meant."""
-    useless = dict.fromkeys(
-        exempt.where.rule
-        for exempt in file.layer.exceptions
-        if find_remedy(exempt.where.rule).way is not Way.EXCEPTION
-    )
+    rules = dict.fromkeys(exempt.where.rule for exempt in file.layer.exceptions)
+    ids = rule_ids() if rules else ()
+    useless = [rule for rule in rules if find_remedy(rule).way is not Way.EXCEPTION]
+    missing = [why for rule in rules if (why := describe_missing(rule, ids))]
     return [
         *file.notes,
         *_isolation_notes(file),
+        *_name_notes(file),
         *(f"no exception helps `{rule}`: {find_remedy(rule).advice}" for rule in useless),
+        *(f"an exception has no effect: {why}" for why in missing),
+    ]
+
+
+def _name_notes(file: PolicyFile) -> list[str]:
+    """Warn of names that no server and no tool that was seen here has."""
+    if (path := existing_store()) is None:
+        return []
+    with Store.open(path) as store:
+        servers = {*store.named_servers(), *store.servers()}
+        tools = {tool.name for states in tool_states(store).values() for tool in states}
+    places = [action.where for action in file.layer.actions]
+    places += [exempt.where for exempt in file.layer.exceptions]
+    named = dict.fromkeys([where.server for where in places] + [e.server for e in file.isolate])
+    globs = [*file.layer.tools_allow, *file.layer.tools_block, *(where.tool for where in places)]
+    other = [glob for glob in dict.fromkeys(globs) if re.search("/|__", glob)]
+    return [
+        *(
+            f"no server that ran here is called `{glob}`.{suggestion(glob, servers)}"
+            for glob in named
+            if servers and not any(fnmatchcase(server, glob) for server in servers)
+        ),
+        *(
+            f"no tool that was seen here is called `{glob}`: a server's own name for it counts,"
+            f" as `{re.split('/|__', glob)[-1]}`"
+            for glob in other
+            if not any(fnmatchcase(tool, glob) for tool in tools)
+        ),
     ]
 
 

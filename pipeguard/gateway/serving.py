@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, replace
+from shutil import which
 from time import monotonic
 
-from pipeguard.config.effective_policy import load_wrap_policy
 from pipeguard.config.options import WrapOptions
 from pipeguard.errors import PipeGuardError, PolicyError
 from pipeguard.firewall.finding import Direction
@@ -34,7 +34,7 @@ from pipeguard.gateway.listening import (
 )
 from pipeguard.gateway.menu import ToolMode
 from pipeguard.gateway.proposed_servers import ServerManagement
-from pipeguard.gateway.server_settings import Stamp
+from pipeguard.gateway.server_settings import ServerSettings, Stamp
 from pipeguard.gateway.servers_file import ManagementSettings, ServersFile
 from pipeguard.gateway.sources import Sources
 from pipeguard.gateway.telemetry import Signals, Telemetry
@@ -42,6 +42,7 @@ from pipeguard.installation import reinstall_command
 from pipeguard.isolation import missing_paths
 from pipeguard.log import Log, say
 from pipeguard.rulebook.cache import load_engines
+from pipeguard.rulebook.policy_rules import load_wrap_policy
 from pipeguard.runtime.endpoints import read_admission, server_context
 from pipeguard.runtime.http import (
     ending_on_signals,
@@ -309,12 +310,20 @@ def check(options: ServeOptions) -> ServersFile:
     if "--listen" in options.wrap.values:
         _check_listening(options.wrap, policy.limits.frame_bytes)
     missing = [
-        f"the server {server.name}: {why}"
-        for server in file.servers
-        if server.isolate is not None
-        for why in missing_paths(server.isolate)
+        f"the server {server.name}: {why}" for server in file.servers for why in _missing(server)
     ]
     return replace(file, mode=options.mode or file.mode, notes=(*file.notes, *missing))
+
+
+def _missing(server: ServerSettings) -> Iterator[str]:
+    """Describe what a server would not find at its start; a container has programs of its own."""
+    if server.isolate is not None:
+        yield from missing_paths(server.isolate)
+    elif server.command:
+        program = server.command[0]
+        path = os.path.join(server.cwd, program) if os.path.dirname(program) else program
+        if which(path, path=server.env.get("PATH")) is None:
+            yield f"{program}: command not found"
 
 
 def _check_listening(options: WrapOptions, limit_bytes: int) -> None:

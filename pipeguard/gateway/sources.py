@@ -22,7 +22,6 @@ from pipeguard.clients.entries import ServerEntry, read_config
 from pipeguard.clients.guarding import split_guarded
 from pipeguard.clients.machine import ConfigFile, Machine, find
 from pipeguard.config.directories import config_folder
-from pipeguard.config.effective_policy import load_wrap_policy
 from pipeguard.config.options import WrapOptions
 from pipeguard.errors import InputError, PipeGuardError, PolicyError, StateError
 from pipeguard.firewall.protocol.json_values import JsonObject, serialise
@@ -40,6 +39,7 @@ from pipeguard.gateway.server_settings import ServerSettings, Stamp, runs_gatewa
 from pipeguard.gateway.servers_file import NAME, ServersFile, parse_client_file, parse_servers
 from pipeguard.log import say
 from pipeguard.rulebook.cache import load_engines
+from pipeguard.rulebook.policy_rules import load_wrap_policy
 from pipeguard.runtime.progress import COMPILING, say_if_slow
 from pipeguard.runtime.transports import AUTO
 from pipeguard.state.paths import existing_store

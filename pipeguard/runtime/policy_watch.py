@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 from pipeguard.config.effective_policy import (
     PROJECT_POLICY,
     USER_POLICY,
-    load_wrap_policy,
     wrap_policy_paths,
 )
 from pipeguard.config.options import WrapOptions
@@ -26,6 +25,7 @@ from pipeguard.config.user_policy import usual_policy_path
 from pipeguard.errors import PolicyError
 from pipeguard.firewall.finding import Action, Finding, Severity
 from pipeguard.firewall.policy import Layer, Policy
+from pipeguard.rulebook.policy_rules import load_wrap_policy
 
 if TYPE_CHECKING:
     from pipeguard.state.finding_log import FindingLog

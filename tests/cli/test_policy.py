@@ -8,13 +8,17 @@ from click.testing import CliRunner, Result
 
 from pipeguard.cli.policy import EXAMPLE, command
 from pipeguard.config.user_policy import usual_policy_path
+from pipeguard.state.paths import store_path
+from pipeguard.state.store import Store
 from tests.snapshot import Snapshot
+from tests.state.samples import seen
 
 
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path / "state"))
     monkeypatch.delenv("PIPEGUARD_POLICY", raising=False)
     (tmp_path / "project").mkdir()
     monkeypatch.chdir(tmp_path / "project")
@@ -74,7 +78,8 @@ NOTED = {
     "- {rule: secrets.github-token, server: docs, until: 2020-01-01, why: old}\n"
     "- {rule: protocol.view-limit, server: docs, why: no pack has it}\n"
     "actions: [{pack: secrets, action: block}, {rule: 'injection.*', action: block}]\n",
-    "no-exception": "exceptions:\n- {rule: policy.tool, server: docs, why: w}\n",
+    "no-exception": "exceptions:\n- {rule: policy.tool, server: docs, why: w}\n"
+    "- {rule: secrets.githb-token, server: docs, why: mistyped}\n",
 }
 
 
@@ -89,6 +94,17 @@ def test_what_is_wrong_is_an_error_with_its_line_and_what_is_odd_a_note(
     (home / "draft.yaml").write_text("mode: observe")
     snapshot.commands("policy-wrong", "\n".join(lines))
     snapshot.commands("policy-noted", "\n".join(f"{check}/{name}.yaml" for name in NOTED))
+
+
+def test_names_that_no_server_and_no_tool_has_are_notes(home: Path, snapshot: Snapshot) -> None:
+    with Store.open(store_path()) as store:
+        store.remember("files", [seen({"name": "a/b", "description": "A name with a slash."})])
+    (home / "names.yaml").write_text(
+        "tools: {block: [a/b, files/read, read_*], allow: [files__write]}\n"
+        "actions: [{rule: 'secrets.*', server: fils, action: redact}]\n"
+        "isolate: [{server: 'file*', read: [/usr]}]\n"
+    )
+    snapshot.commands("policy-names", f"policy check {home}/names.yaml")
 
 
 def test_a_pack_that_keeps_servers_from_starting_fails_with_and_without_a_policy(

@@ -17,7 +17,7 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     path = tmp_path / "pipeguard.yaml"
     path.write_text(
-        "mode: auto\nservers:\n  one: {command: node, args: [/a/b/c.js, --api-key, hunter2]}\n"
+        "mode: auto\nservers:\n  one: {command: cat, args: [/a/b/c.js, --api-key, hunter2]}\n"
     )
     path.chmod(0o600)
     return path
@@ -25,6 +25,7 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_a_start_is_checked_and_nothing_is_started(file: Path, snapshot: Snapshot) -> None:
     check = f"serve --config {file} --check"
+    file.with_name("policy.yaml").write_text("actions: [{rule: injection.gone, action: block}]\n")
     snapshot.commands(
         "serve-check",
         f"""
@@ -36,6 +37,7 @@ def test_a_start_is_checked_and_nothing_is_started(file: Path, snapshot: Snapsho
         {check} --listen 127.0.0.1:80 --tls-key key.pem  # 2
         {check} --listen 127.0.0.1:80 --max-sessions many  # 2
         {check} --policy missing.yaml  # 2
+        {check} --policy {file.with_name("policy.yaml")}  # 2
         {check} --token-env X  # 2
         """,
     )
@@ -50,5 +52,8 @@ def test_what_no_isolated_server_can_be_given_is_told_with_its_line(
 ) -> None:
     file.write_text("servers:\n  a:\n    command: cat\n    isolate: {hosts: ['http://a.com']}\n")
     snapshot.commands("serve-check-wrong", f"serve --config {file} --check  # 2")
-    file.write_text("servers:\n  a: {command: cat, isolate: {read: [/gone/for/good]}}\n")
+    file.write_text(
+        "servers:\n  a: {command: cat, isolate: {read: [/gone/for/good]}}\n"
+        "  b: {command: no-such-program-here}\n  c: {command: ./gone/server, cwd: /tmp}\n"
+    )
     snapshot.commands("serve-check-noted", f"serve --config {file} --check")

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from pipeguard.cli.policy import EXAMPLE
 from pipeguard.config.effective_policy import (
     combine,
-    load_policy,
     load_wrap_policy,
     project_policy_path,
 )
@@ -22,11 +21,12 @@ from pipeguard.config.user_policy import user_policy_path, usual_policy_path
 from pipeguard.errors import PolicyError
 from pipeguard.firewall.finding import Action
 from pipeguard.firewall.policy import Mode, Policy, Trust
-from tests.config.test_policy_file import NOW, TODAY, exception, parse, subject
+from tests.config.test_policy_file import NOW, exception, parse, subject
 
 
-def test_no_file_is_the_default_and_reads_no_yaml() -> None:
-    assert load_policy(None, None, now=NOW, today=TODAY) == Policy()
+def test_no_file_is_the_default(home: Path) -> None:
+    assert home.is_dir()
+    assert load_wrap_policy(WrapOptions((), {}, {}, [])) == Policy()
 
 
 def test_a_projects_limits_stay_below_the_defaults() -> None:
@@ -105,7 +105,7 @@ def test_the_environment_names_another_file(home: Path, monkeypatch: pytest.Monk
     monkeypatch.setenv("PIPEGUARD_POLICY", str(home / "p.yaml"))
     assert user_policy_path() == str(home / "p.yaml")
     with pytest.raises(PolicyError, match="cannot be read"):
-        load_policy(user_policy_path(), None, now=NOW, today=TODAY)
+        load_wrap_policy(WrapOptions((), {}, {}, []))
 
 
 def test_the_nearest_project_file_counts_and_none_above_the_home_folder(home: Path) -> None:

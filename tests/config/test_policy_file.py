@@ -30,6 +30,8 @@ from pipeguard.config.policy_file import (
 from pipeguard.errors import PolicyError
 from pipeguard.firewall.finding import Action, Confidence, Drift, Severity
 from pipeguard.firewall.policy import InClient, Layer, Mode, Policy, PolicyTarget, Selector, Trust
+from pipeguard.rulebook.cache import rule_ids
+from pipeguard.rulebook.policy_rules import check_actions, describe_missing
 from tests.people import share
 from tests.snapshot import Snapshot
 
@@ -78,11 +80,13 @@ def test_the_example_with_every_key_is_right() -> None:
         begins = bare.lstrip("- {").partition(":")[0]
         known = begins.isidentifier() and begins.islower() and ":" in bare
         lines.append(bare if line.startswith("# ") and known else line)
-    file = parse("\n".join(lines))
+    text = "\n".join(lines)
+    file = parse_policy(text, "p.yaml", PolicyScope.USER, now=NOW, today=TODAY, check=check_actions)
     assert len(file.layer.actions) == 5
     assert file.layer.tools_block == ("delete_*",)
     assert file.drift_allow == frozenset({Drift.WORDING, Drift.NAME_ONLY})
-    assert len(file.layer.exceptions) == 1
+    (exception,) = file.layer.exceptions
+    assert describe_missing(exception.where.rule, rule_ids()) == ""
 
 
 def test_every_key_is_read() -> None:

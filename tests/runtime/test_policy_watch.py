@@ -11,6 +11,7 @@ import pytest
 
 from pipeguard.config.effective_policy import load_wrap_policy
 from pipeguard.config.options import WrapOptions
+from pipeguard.errors import PolicyError
 from pipeguard.firewall.finding import Action, Confidence, Severity
 from pipeguard.firewall.policy import Exempt, Layer, Mode, Policy, PolicyTarget, Selector
 from pipeguard.runtime import policy_watch
@@ -112,6 +113,14 @@ def test_a_file_that_is_wrong_changes_nothing(path: Path) -> None:
     ((level, event, fields),) = log.lines
     assert (level, "the earlier policy stays in effect" in event) == ("error", True)
     assert "line 1, column 1: mod" in str(fields["why"])
+
+
+def test_a_rule_that_does_not_exist_is_wrong_at_the_start_and_later(path: Path) -> None:
+    wrong = "actions: [{rule: secrets.jwd, action: block}]\n"
+    _, log = followed(watch_of(path), lambda: path.write_text(wrong))
+    assert "Did you mean `secrets.jwt`?" in str(log.lines[0][2]["why"])
+    with pytest.raises(PolicyError, match=r"no rule matches `secrets\.jwd`"):
+        watch_of(path)
 
 
 def test_a_file_that_others_may_write_changes_nothing(path: Path) -> None:

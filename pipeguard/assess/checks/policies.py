@@ -15,6 +15,7 @@ from pipeguard.errors import PolicyError
 from pipeguard.firewall.finding import Action, Severity
 from pipeguard.firewall.policy import Layer, Mode
 from pipeguard.isolation import describe_excess
+from pipeguard.rulebook.policy_rules import check_actions
 
 WRONG = PostureCheck(
     "policy-wrong",
@@ -60,7 +61,8 @@ def look(target: AssessmentTarget) -> Iterator[PostureFinding]:
 def _of(target: AssessmentTarget, path: Path, scope: PolicyScope) -> Iterator[PostureFinding]:
     now, today = monotonic(), datetime.date.today()  # noqa: DTZ011  the user's own calendar
     try:
-        file = parse_policy(policy_text(str(path), scope), str(path), scope, now=now, today=today)
+        text = policy_text(str(path), scope)
+        file = parse_policy(text, str(path), scope, now=now, today=today, check=check_actions)
     except PolicyError as error:
         fix = ("pipeguard", "policy", "check", str(path))
         yield WRONG.at(path, " ".join(str(error).split()), fix=fix)

@@ -1,0 +1,78 @@
+"""Checks a policy's entries against the rules that there are.
+
+An action for a rule that does not exist is wrong: with a typing error, `block` would block nothing.
+An exception for one lets nothing through, like one that has ended, and is only noted: an update may
+have renamed the rule, and no server should fail to start for that.
+"""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from pipeguard.config import effective_policy
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from pipeguard.config.options import WrapOptions
+    from pipeguard.config.strict_yaml import YamlEntry
+    from pipeguard.firewall.policy import Policy
+
+
+def load_wrap_policy(options: WrapOptions, *, with_project: bool = True) -> Policy:
+    """The policy for one run, as `effective_policy.load_wrap_policy` reads it, with checked rules.
+
+    Raises:
+        PolicyError: an option or a file is invalid, or an action is for no rule.
+        RuleError: a pack is wrong.
+    """
+    return effective_policy.load_wrap_policy(
+        options, with_project=with_project, check=check_actions
+    )
+
+
+def check_actions(root: YamlEntry) -> None:
+    """Note actions for a rule or a pack that does not exist."""
+    keys = root.known_fields(("actions",))
+    entries = [item for item in keys["actions"].items() if item.is_mapping] if keys else []
+    fields = [entry.known_fields(("rule", "pack")) for entry in entries]
+    if not any(fields):
+        return
+    from pipeguard.rulebook.cache import rule_ids
+
+    ids = rule_ids()
+    for field in fields:
+        if "rule" in field:
+            glob = field["rule"]
+            if missing := describe_missing(glob.text() or "*", ids):
+                glob.wrong(missing)
+        if "pack" in field:
+            _check_pack(field["pack"], ids)
+
+
+def describe_missing(glob: str, ids: Collection[str]) -> str:
+    """Say that no rule matches a glob, and what was probably meant; empty if one does.
+
+    Args:
+        glob: of an entry.
+        ids: of all rules of packs.
+    """
+    from pipeguard.rulebook.rule_texts import FAMILIES
+    from pipeguard.unicode.display import suggestion
+
+    if glob.partition(".")[0] in FAMILIES or any(fnmatchcase(id_, glob) for id_ in ids):
+        return ""
+    whole = {f"{id_.partition('.')[0]}.*" for id_ in ids} if "*" in glob else set[str]()
+    near = suggestion(glob, [*ids, *sorted(whole)])
+    return f"no rule matches `{glob}`.{near or ' List them:  pipeguard rules list'}"
+
+
+def _check_pack(entry: YamlEntry, ids: Collection[str]) -> None:
+    from pipeguard.rulebook.rule_texts import FAMILIES
+    from pipeguard.unicode.display import suggestion
+
+    pack = entry.text()
+    packs = dict.fromkeys(id_.partition(".")[0] for id_ in ids) | FAMILIES
+    if pack is not None and not any(fnmatchcase(name, pack) for name in packs):
+        entry.wrong(f"no pack is called `{pack}`.{suggestion(pack, packs)}")
