@@ -41,6 +41,7 @@ from pipeguard.gateway.stuffing import StuffingNotices
 from pipeguard.gateway.tool_offer import RememberedServer, ToolOffer, list_at_start, remembers
 from pipeguard.log import Log
 from pipeguard.runtime.connect import in_own_thread, local_dialler, remote_dialler
+from pipeguard.runtime.policy_watch import CHANGED
 from pipeguard.runtime.questions import Questions
 from pipeguard.runtime.run import Mask, Run
 from pipeguard.transports.channel import AsyncChannel, ChannelClosed
@@ -97,7 +98,7 @@ class _Relisting:
 
 
 class _ServerLog(Log):
-    """The log of one server among many: each line has its name.
+    """The log of one server among many: each line has its name, but those about the policy.
 
     What a held definition is stopped for is not logged each time that it is listed.
     """
@@ -108,8 +109,9 @@ class _ServerLog(Log):
 
     def __call__(self, level: str, event: str, **fields: object) -> None:
         """Write one line; secrets in `fields` are masked already."""
+        named = {} if event.startswith(CHANGED) else {"server": self._server}
         if not event.endswith(f" {HELD}"):
-            super().__call__(level, event, server=self._server, **fields)
+            super().__call__(level, event, **named, **fields)
 
 
 class GatewayServer:

@@ -10,8 +10,9 @@ before they write it, and half of a policy blocks less than all of it.
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable
-from threading import Event
+from threading import Event, Lock
 from time import monotonic, time
 from typing import TYPE_CHECKING
 
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
 LOOK_SECONDS = 0.25
 PATIENCE_LOOKS = 3  # after which a file that somebody changes all the time is read all the same
 Stamp = tuple[tuple[str, int, int, int, int], ...]
+CHANGED = "the policy has changed and"  # begins each line about the files
+_LOGGED = deque[object](maxlen=9)  # the last such lines: a gateway's servers see the same change
+_LOCK = Lock()
 
 
 class PolicyWatch:
@@ -121,8 +125,8 @@ class PolicyWatch:
             return False
         self._stamp = stamp
         if error is not None:
-            changed = "the policy has changed and has an error: the earlier policy stays in effect"
-            log("error", changed, why=str(error))
+            what = "has an error: the earlier policy stays in effect"
+            self._log_once(log, "error", what, why=" ".join(str(error).split()))
         if read is None:
             return False
         if error is None:
@@ -133,12 +137,22 @@ class PolicyWatch:
         before, self.policy = self.policy, self.policy._replace(layers=now.layers)
         self._offset = time() - monotonic()
         if error is None and (kept or now != self.policy):
-            what = "mode, trust, drift, limits, audit, and what a project's file takes back"
-            do = f"restart the server for {what}"
-            log("warning", "the policy has changed; part of it applies only after a restart", do=do)
-        added, removed = _difference(before.layers, now.layers)
-        log("info", "the policy has changed", exceptions_added=added, exceptions_removed=removed)
+            late = "mode, trust, drift, limits, audit, and what a project's file takes back"
+            do = f"restart the server for {late}"
+            what = "part of it applies only after a restart"
+            self._log_once(log, "warning", what, do=do)
+        new, old = _difference(before.layers, now.layers)
+        self._log_once(log, "info", "takes effect", exceptions_added=new, exceptions_removed=old)
         return True
+
+    def _log_once(self, log: FindingLog, level: str, what: str, **fields: object) -> None:
+        """Write a line about a change, unless another server of this process did."""
+        line = (self._stamp, what, *fields.values())
+        with _LOCK:
+            if line in _LOGGED:
+                return
+            _LOGGED.append(line)
+        log(level, f"{CHANGED} {what}", **fields)
 
     def _load(self) -> tuple[Policy | None, PolicyError | None]:
         """The policy as the files say it, None where the user's is wrong; and what is wrong.

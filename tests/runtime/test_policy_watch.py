@@ -113,6 +113,7 @@ def test_a_file_that_is_wrong_changes_nothing(path: Path) -> None:
     ((level, event, fields),) = log.lines
     assert (level, "the earlier policy stays in effect" in event) == ("error", True)
     assert "line 1, column 1: mod" in str(fields["why"])
+    assert "\n" not in str(fields["why"])
 
 
 def test_a_rule_that_does_not_exist_is_wrong_at_the_start_and_later(path: Path) -> None:
@@ -121,6 +122,13 @@ def test_a_rule_that_does_not_exist_is_wrong_at_the_start_and_later(path: Path) 
     assert "Did you mean `secrets.jwt`?" in str(log.lines[0][2]["why"])
     with pytest.raises(PolicyError, match=r"no rule matches `secrets\.jwd`"):
         watch_of(path)
+
+
+def test_a_change_is_logged_once_for_all_servers_of_a_gateway(path: Path) -> None:
+    watches = [watch_of(path) for _ in range(3)]
+    path.write_text("mod: observe\n")
+    logs = [looked(watch, lambda: None, lambda: None)[1] for watch in watches]
+    assert [len(log.lines) for log in logs] == [1, 0, 0]
 
 
 def test_a_file_that_others_may_write_changes_nothing(path: Path) -> None:
