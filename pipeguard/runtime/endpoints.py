@@ -25,7 +25,6 @@ from pipeguard.transports.http.server.admission import (
     StoredTokens,
     Tokens,
     parse_host,
-    tokens_of_variables,
 )
 
 SCHEMES = ("http", "https", "ws", "wss")
@@ -281,6 +280,23 @@ def _requires_token(options: WrapOptions) -> bool:
     return bool(options.lists.get("--token-env") or options.values.get("--token-file"))
 
 
+def _tokens_of_variables(pairs: Iterable[str], environment: Mapping[str, str]) -> dict[str, str]:
+    """Tokens by name, from `NAME=VARIABLE` or `VARIABLE`."""
+    tokens = dict[str, str]()
+    for pair in pairs:
+        name, _, variable = pair.rpartition("=")
+        name, token = name or variable, environment.get(variable, "").strip()
+        if not token:
+            why = "this variable is not set, or empty. Clients send the token that it holds."
+            raise PolicyError(f"--token-env {pair}: {why}")
+        if name in tokens:
+            raise PolicyError(
+                f"--token-env {pair}: another token has the name {name}. Write NAME={variable}."
+            )
+        tokens[name] = token
+    return tokens
+
+
 def _tokens(
     options: WrapOptions,
     environment: Mapping[str, str],
@@ -288,10 +304,7 @@ def _tokens(
 ) -> Tokens | None:
     if not _requires_token(options):
         return None if stored is None else Tokens(stored=stored)
-    pairs = options.lists.get("--token-env", ())
-    tokens = tokens_of_variables(pairs, environment)
-    if len(tokens) != len(pairs):
-        raise PolicyError("--token-env: a variable is not set or empty, or two have one name.")
+    tokens = _tokens_of_variables(options.lists.get("--token-env", ()), environment)
     IN_USE.add(tokens.values())
     path = options.values.get("--token-file")
     if path is None:

@@ -330,7 +330,9 @@ def test_names_and_origins_are_passed_on() -> None:
     "pairs", [["MISSING"], ["EMPTY"], ["a="], [""], ["a=TOKEN", "a=OTHER"], ["TOKEN", "MISSING"]]
 )
 def test_a_token_that_is_not_there_is_told(pairs: list[str]) -> None:
-    assert refusal(listen="localhost:0", token_env=pairs).startswith("--token-env: ")
+    told = refusal(listen="localhost:0", token_env=pairs)
+    assert told.startswith(f"--token-env {pairs[-1]}: "), "it names the wrong one"
+    assert told.endswith(".")
 
 
 def who(tokens: Tokens | None, token: str) -> str | None:

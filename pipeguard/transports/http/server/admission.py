@@ -11,7 +11,7 @@ import asyncio
 import hmac
 import ipaddress
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from hashlib import sha256
 from typing import NamedTuple, Protocol
@@ -365,14 +365,3 @@ def _is_address(name: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def tokens_of_variables(pairs: Iterable[str], environment: Mapping[str, str]) -> dict[str, str]:
-    """Tokens by name, from `NAME=VARIABLE` or `VARIABLE`; unset variables are left out."""
-    tokens = {}
-    for pair in pairs:
-        name, _, variable = pair.rpartition("=")
-        token = environment.get(variable, "").strip()
-        if token:
-            tokens[name or variable] = token
-    return tokens

@@ -23,7 +23,6 @@ from pipeguard.transports.http.server.admission import (
     RequestRefused,
     Tokens,
     parse_host,
-    tokens_of_variables,
 )
 from tests.fuzz.budget import tried
 from tests.transports.wire import Answer, exchange, run, serving
@@ -225,14 +224,6 @@ def test_the_last_token_taken_away_before_the_first_look_is_seen() -> None:
     assert tokens.reload_changed()
     assert not tokens.still_admit(caller)
     assert not tokens.reload_changed()
-
-
-def test_variables_name_tokens() -> None:
-    environment = {"A": " x ", "B": "y", "EMPTY": " "}
-    assert tokens_of_variables(["A", "ci=B", "EMPTY", "MISSING"], environment) == {
-        "A": "x",
-        "ci": "y",
-    }
 
 
 # --- headers ----------------------------------------------------------------------------------
