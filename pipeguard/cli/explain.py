@@ -15,11 +15,12 @@ from pipeguard.errors import PipeGuardError
 from pipeguard.firewall.finding import Action
 from pipeguard.firewall.protocol.methods import METHODS
 from pipeguard.firewall.protocol.places import known_places
-from pipeguard.firewall.session.remedies import Way, find_remedy
+from pipeguard.firewall.session.remedies import LOST, Way, find_remedy
 from pipeguard.rulebook.packs import load_rules, sources
 from pipeguard.rulebook.proof import sample_place, texts
 from pipeguard.rulebook.reference import usual_action
 from pipeguard.rulebook.rule_texts import FAMILIES
+from pipeguard.state.calls import lacks_answer
 from pipeguard.state.decisions import SinceThen
 from pipeguard.state.exceptions import (
     differences,
@@ -56,7 +57,11 @@ if TYPE_CHECKING:
 WIDTH = 88  # characters of a line
 SAMPLE_CHARS = 160  # shown of an example: two lines
 SHOWN_PASSAGES = 3  # of the rule that decided, without --full
-_REPORT = "A false alarm? What you can publish of it:"
+_REPORT = "To report a false alarm, without private text:"
+_UNANSWERED = (
+    "None is recorded: the server is still at work, or ended first. What a server of `pipeguard"
+    " serve` wrote:  pipeguard logs {}"
+)
 _MESSAGES = {"result": "the result of ", "error": "the error of ", "notification": "notification "}
 
 _USUAL = {Action.BLOCK: "blocked", Action.CUT: "cut out of a result"}
@@ -176,6 +181,7 @@ def _head(event: AuditedEvent, now: GivenNow | None) -> list[str]:
         f"{click.style(event.name, bold=True)}: {describe_outcome(event)}",
         *([] if now is None else [_wrap(now.holds)]),
         _label("What", visible(about)),
+        *([_label("Answer", _UNANSWERED.format(quote(event.server)))] * _lacks_answer(event)),
     ]
 
 
@@ -196,8 +202,9 @@ def _event_page(event: AuditedEvent, rules: dict[str, Rule], *, is_full: bool) -
             lines += _passage_lines(finding, event, is_past=now is not None, is_full=is_full)
         if not is_full and len(passages) > SHOWN_PASSAGES:
             lines.append(_label("", f"and {len(passages) - SHOWN_PASSAGES} more"))
-        fix = (refused if is_wall(rule) else "") or words["fix"]
-        what_to_do = fix if now is None else GIVEN_BY_NOW
+        fix = (refused if is_wall(rule) else "") or words["fix"].replace("SERVER", event.server)
+        has_commands = find_remedy(rule).way is Way.APPROVE  # which are below
+        what_to_do = GIVEN_BY_NOW if now else "" if has_commands else fix
         about = (("Why", words["why"]), ("Do", what_to_do))
         lines += [_label(label, visible(text)) for label, text in about if text]
     lines += ["", *(f"{label}  {command}" for label, command in _decisions(event, now, since))]
@@ -205,9 +212,22 @@ def _event_page(event: AuditedEvent, rules: dict[str, Rule], *, is_full: bool) -
         others = len(all_rules) - 1
         more = f"All of it, with {pluralize(others, 'more rule')}:" if others else "All of it:"
         lines.append(f"{more}  pipeguard explain {event.name} --full")
-    if leading and not is_wall(leading[0]["rule"]) and not event.is_of_demo:
+    if leading and not event.is_of_demo and _may_be_false_alarm(leading[0]["rule"]):
         lines.append(f"{_REPORT}  pipeguard explain {event.name} --redacted")
     return "\n".join(lines).rstrip()
+
+
+def _may_be_false_alarm(rule: str) -> bool:
+    return not is_wall(rule) and rule != LOST and find_remedy(rule).way is not Way.APPROVE
+
+
+def _lacks_answer(event: AuditedEvent) -> bool:
+    path = existing_store()
+    is_told = any(each["rule"] == LOST for each in event.findings)
+    if path is None or not event.server or event.is_of_demo or is_told:
+        return False
+    with Store.open(path) as store:
+        return lacks_answer(store, event.name)
 
 
 def _redacted_fields(event: AuditedEvent) -> dict[str, Any]:

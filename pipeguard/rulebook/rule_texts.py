@@ -5,6 +5,8 @@ What to do about each is in firewall.session.remedies.
 
 from __future__ import annotations
 
+from pipeguard.firewall.session.remedies import LOST
+
 _SAID = (
     " The server named this in an answer that failed. PipeGuard has only its word for it: you"
     " see it here, and it grants the server nothing."
@@ -71,6 +73,10 @@ FAMILIES: dict[str, str] = {
         " (`protocol.view-limit`), a classifier would have to read more of it"
         " (`protocol.read-limit`), or it takes too long (`protocol.scan-limit`); and its `limits`"
         " decide how large a message, and how many of them, may be."
+    ),
+    LOST: (
+        "No answer comes: the server could not be reached or started, ended, or hung up. The client"
+        " got an error that says so."
     ),
     "trust": (
         "A definition that waits for a person: never approved, or changed since it was approved or"

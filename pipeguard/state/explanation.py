@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipeguard.firewall.session.remedies import Way, find_remedy
+from pipeguard.firewall.session.remedies import LOST, Way, find_remedy, is_held
 from pipeguard.rulebook.proof import texts
 from pipeguard.rulebook.reference import usual_action
 from pipeguard.rulebook.rule_texts import FAMILIES
@@ -46,6 +46,11 @@ def is_file(finding: dict[str, str]) -> bool:
 def describe_outcome(event: AuditedEvent) -> str:
     """Say what became of a message, or of what an isolated server wanted."""
     usual = OUTCOMES.get(event.action, f"PipeGuard's action was {event.action}.")
+    blocking = [each["rule"] for each in event.findings if each.get("action") == "block"]
+    if is_held(blocking):
+        usual = "PipeGuard held it for your approval."
+    if any(each["rule"] == LOST for each in event.findings):
+        usual = "No answer came. PipeGuard blocked nothing."
     return describe_wall_outcome(event) or usual
 
 

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from pipeguard.cli.explain import command
-from pipeguard.firewall.finding import Action, Confidence, Finding, Severity
+from pipeguard.firewall.finding import Action, Confidence, Finding, Severity, make_warning
 from pipeguard.isolation.sandbox import this_host
 from pipeguard.rulebook.rule_texts import FAMILIES
 from pipeguard.state.audit import Audit, AuditEntry, findings_json
@@ -51,6 +51,7 @@ MILD = (
     *("injection.send-data-outward", "injection.override-all-mentioned"),
 )
 NOTED = [CUT._replace(rule=rule, action=Action.WARN, excerpt="do it") for rule in MILD]
+LOST = make_warning("protocol.peer-gone", "the server cannot be reached: connection refused")
 GONE = Finding(rule="old.rule-of-mine", place="result.text", action=Action.WARN)
 
 
@@ -67,6 +68,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
                 [
                     ("block", (FINDING,)), ("warn", (GONE,)), ("block", (HELD,)), ("allow", ()),
                     ("cut", (CUT,)), ("cut", (CUT, *TWICE)), ("cut", (CUT, *TWICE, *NOTED)),
+                    ("warn", (LOST,)),
                 ]
             )
         )  # fmt: skip
@@ -117,6 +119,7 @@ def test_what_is_shown(snapshot: Snapshot) -> None:
     snapshot.commands("explain-rule-gone", "explain RUN1.c1")
     snapshot.commands("explain-held", "explain RUN1.c2")
     snapshot.commands("explain-passed", "explain RUN1.c3")
+    snapshot.commands("explain-lost", "explain RUN1.c7")
     with Store.open(store_path()) as store:  # of the gateway's own entrance, so of no server
         refused = Finding(
             "entrance.origin", "http.request", note="1 request: `Origin` is a web page"

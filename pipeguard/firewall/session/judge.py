@@ -51,6 +51,7 @@ from pipeguard.firewall.session.rewrite import (
     withheld,
 )
 
+LITTLE_LEFT = "without it almost nothing of the result is left, so all of it was withheld"
 MAX_REDACTIONS = 3  # rounds; a message that still has something to redact is blocked
 TO_SERVER, TO_CLIENT = Direction.TO_SERVER, Direction.TO_CLIENT
 READING = frozenset({"resources/read", "tasks/result"})  # as tools do
@@ -387,7 +388,7 @@ class MessageJudge(NamedTuple):
             remaining = self._findings(context, message)
             if greatest(remaining) < Action.REDACT:
                 if has_orders(findings) and not leaves_enough(original.value, message.value):
-                    findings = withheld(findings, "too little of the result would remain")
+                    findings = withheld(findings, LITTLE_LEFT)
                     return self._block(original, request, findings, codes.BLOCKED)
                 return self._verdict(original, request, findings, message.frame)
             if greatest(remaining) is Action.BLOCK:

@@ -340,5 +340,6 @@ def _learn(guard: Guard, change: PinChange, pin: Pin | None) -> Pin | None:
             change.definition if change.is_held else None,
             change.fingerprint if change.is_held else None,
             change.reason,
+            is_reviewed=pin is not None and pin.is_reviewed,
         )
     )

@@ -16,7 +16,9 @@ from pipeguard.firewall.finding import (
     Direction,
     Finding,
     Verdict,
+    greatest,
     make_block,
+    make_warning,
     method_is_secret,
     worst,
 )
@@ -81,7 +83,8 @@ class Refuser(NamedTuple):
 
     def refuse(self, frame: bytes, refusal: Refusal) -> Verdict:
         """The verdict on a frame that does not go on; each request in it is answered once."""
-        findings = [make_block(refusal.rule, refusal.why)]
+        is_lost = refusal.code == codes.PEER_GONE  # nobody stopped it
+        findings = [(make_warning if is_lost else make_block)(refusal.rule, refusal.why)]
         if isinstance(refusal, RefusedAnswer):
             return self._withhold(frame, refusal.request, refusal.code, findings)
         ids = batch.collect_ids(refusal, frame)
@@ -174,7 +177,7 @@ class Refuser(NamedTuple):
         self, frame: bytes, findings: list[Finding], forward: bytes | None, reply: bytes | None
     ) -> Verdict:
         return Verdict(
-            self.direction, frame, Action.BLOCK, forward, reply, tuple(findings), self.event
+            self.direction, frame, greatest(findings), forward, reply, tuple(findings), self.event
         )
 
     def _to_sender(self, id_token: str, code: int, findings: list[Finding]) -> bytes:

@@ -14,6 +14,7 @@ from pipeguard.firewall.finding import Action, Verdict
 
 # The beginning of the note of a granted call; the name of the event that stopped it follows.
 GRANTED_AS = "a person allowed this call once, as event "
+LOST = "protocol.peer-gone"  # no answer came, and nothing was stopped
 
 
 class Way(Enum):
@@ -110,9 +111,11 @@ _ROWS: dict[str, Remedy] = {
         "PipeGuard failed to judge it, and what is not judged does not pass. Report it, with the"
         " event's note.",
     ),
-    "protocol.peer-gone": Remedy(
+    LOST: Remedy(
         Way.NOTHING,
-        "The server ended or closed the connection before it answered. Its own messages say why.",
+        "See that the server runs, and that the client's entry has its right command or address."
+        " What it wrote last is in the client's log or, behind `pipeguard serve`, in"
+        " `pipeguard logs SERVER`.",
     ),
     "trust.": _APPROVE,
     "trust.not-offered": Remedy(

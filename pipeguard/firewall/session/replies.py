@@ -9,10 +9,7 @@ change.
 from __future__ import annotations
 
 from pipeguard.errors import Refusal
-from pipeguard.firewall.finding import (
-    Direction,
-    Finding,
-)
+from pipeguard.firewall.finding import Action, Direction, Finding
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number, serialise
 from pipeguard.firewall.protocol.methods import LOG_MESSAGE, SUBSCRIPTION_META
@@ -275,19 +272,21 @@ def _is_ours(code: JsonValue) -> bool:
 
 
 def _data(finding: Finding, event: str, *, executed: bool) -> JsonObject:
+    how = (
+        f"Nobody can allow it; event {event} tells why."
+        if find_remedy(finding.rule).way is Way.NOTHING
+        else f"Only the user can allow it: tell them of event {event}."
+    )
+    is_lost = finding.action is Action.WARN
     data: JsonObject = {
         "source": MARK,
         "event": event,
-        "verdict": "block",
+        "verdict": "warn" if is_lost else "block",
         "rule": finding.rule,
         "place": finding.place,
         "direction": (Direction.TO_CLIENT if executed else Direction.TO_SERVER).value,
         "executed": executed,
-        "how_to_allow": (
-            f"Nobody can allow it; event {event} tells why."
-            if find_remedy(finding.rule).way is Way.NOTHING
-            else f"Only the user can allow it: tell them of event {event}."
-        ),
+        "how_to_allow": f"Nothing was blocked; event {event} tells more." if is_lost else how,
     }
     # A name that matched a rule may itself be the secret.
     if finding.tool is not None and (finding.place != "call.name" or finding.note):

@@ -42,7 +42,7 @@ from pipeguard.firewall.finding import (
     make_warning,
 )
 from pipeguard.firewall.protocol import batch, codes
-from pipeguard.firewall.protocol.framing import legible_id, one_line
+from pipeguard.firewall.protocol.framing import Lost, legible_id, one_line
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, serialise
 from pipeguard.firewall.protocol.message import envelope, parse
 from pipeguard.firewall.protocol.pending import PendingRequest, TakesAnswer
@@ -227,7 +227,8 @@ class Session:
             of each request of the server's that it has still open.
         """
         waiting, open_requests = self.state.abandon(direction.back)
-        why = f"PipeGuard: the {'server' if direction is TO_CLIENT else 'client'} is gone"
+        gone = f"server {self.guard.name}" if direction is TO_CLIENT else "client"
+        why = f"PipeGuard: the {gone} is gone"
         why += f": {ending}" if ending else ""
         frames = [replies.own_error(request.id_token, codes.PEER_GONE, why) for request in waiting]
         return frames + [replies.make_cancellation(request.id_token) for request in open_requests]
@@ -280,6 +281,8 @@ class Session:
             return self._judge(judge, frame)
         except Refusal as refusal:
             why = refusal
+            if isinstance(frame, Lost):  # whoever lost it does not know whom it serves
+                why.why = why.why.replace("the server", f"the server {self.guard.name}", 1)
         except Exception as error:  # noqa: BLE001  the only one: a check that breaks must refuse
             why = to_refusal(frame, error)
         return Refuser(self.state, judge.direction, judge.event, judge.now).refuse(frame, why)

@@ -187,6 +187,11 @@ def test_what_changed_keeps_its_approved_words() -> None:
     assert state(made)[:2] == (True, True)
     again = listed(made, tool(description="Sends mail."))
     assert (rules(again), again.pins) == (["trust.drifted"], ())
+    assert "changed since it was approved" in again.findings[-1].note
+    unread = guard()
+    listed(unread, tool())
+    changed = listed(unread, tool(description="Sends mail."))
+    assert "changed since it was first seen" in changed.findings[-1].note, "nobody approved it"
 
 
 def test_what_changed_back_waits_no_longer() -> None:

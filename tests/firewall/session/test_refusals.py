@@ -152,8 +152,14 @@ def test_no_amount_of_text_ends_a_request(line: bytes) -> None:
 def test_an_answer_that_was_lost_says_whether_the_server_may_have_acted() -> None:
     session = new_session()
     session.receive(TO_SERVER, frame(id=1, method="tools/list"), 0.0)
-    verdict = session.receive(TO_CLIENT, Lost.of("1", "the connection broke"), 0.0)
+    verdict = session.receive(TO_CLIENT, Lost.of("1", "the server cannot be reached"), 0.0)
+    reached = "PipeGuard: the server demo cannot be reached"
+    assert member(verdict.forward, "error", "message") == reached
     assert member(verdict.forward, "error", "code") == codes.PEER_GONE
+    assert verdict.action is Action.WARN, "nobody stopped it"
+    assert member(verdict.forward, "error", "data", "verdict") == "warn"
+    told = member(verdict.forward, "error", "data", "how_to_allow")
+    assert told == f"Nothing was blocked; event {verdict.event} tells more."
 
 
 def test_a_check_that_fails_refuses_and_names_the_error_alone() -> None:

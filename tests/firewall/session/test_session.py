@@ -88,6 +88,7 @@ def test_when_the_server_is_gone_each_request_is_answered_and_what_it_asked_is_c
     error, cancelled = session.abandon()
     assert member(error, "id") == 1
     assert member(error, "error", "code") == codes.PEER_GONE
+    assert member(error, "error", "message") == "PipeGuard: the server demo is gone"
     assert member(cancelled, "method") == "notifications/cancelled"
     assert member(cancelled, "params", "requestId") == "s"
     assert session.abandon() == []
