@@ -60,6 +60,7 @@ class Decision(Generic[_Stored]):
         overview: shows many, one a line.
         take: acts on them for a person, and returns those that it acted on.
         tell_nothing: says that nothing matches a target.
+        after: what to know once it is done.
     """
 
     verb: str
@@ -69,6 +70,7 @@ class Decision(Generic[_Stored]):
     overview: Callable[[list[_Stored]], Iterable[str]]
     take: Callable[[Store, list[_Stored], str], list[_Stored]]
     tell_nothing: Callable[[str | None], None]
+    after: str = ""
 
 
 def match_definitions(
@@ -225,6 +227,8 @@ def _report(
                 f"Not {decision.participle} {entry.target}: it has changed again. See it with:"
                 " pipeguard diff"
             )
+    if done and decision.after:
+        click.echo(decision.after)
 
 
 def _fields(entry: StoredDefinition) -> dict[str, str]:

@@ -60,7 +60,7 @@ DIFF_LINES = 5000  # of one definition: difflib takes quadratic time
 @click.option("--kind", type=click.Choice(KINDS), help="Only definitions of this kind.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
 def command(target: str | None, kind: str | None, *, as_json: bool) -> None:
-    """Show what a server offers now next to what you approved.
+    """Show what a server offers now next to what was approved, or first seen.
 
     Without SERVER, for all servers. If nothing of SERVER waits, it shows what was trusted at first
     sight and nobody has approved. Invisible characters are shown as ⟨U+200B⟩.
@@ -193,7 +193,9 @@ def page(entry: HeldDefinition) -> str:
     lines += finding_lines(definition_findings(entry))
     lines += [
         "",
-        *map(_colour, unified_diff(entry.trusted_version, pin.held_definition or "null")),
+        *map(
+            _colour, unified_diff(entry.trusted_version, pin.held_definition or "null", pin.origin)
+        ),
         "",
     ]
     return "\n".join(lines)
@@ -250,15 +252,15 @@ def _overview_row(entry: HeldDefinition) -> tuple[str, str, str, str, str]:
     return state, entry.pin.kind, entry.target, finding, words
 
 
-def unified_diff(approved: str | None, seen: str) -> list[str]:
+def unified_diff(trusted: str | None, seen: str, origin: str) -> list[str]:
     """A unified diff of two definitions, with every character visible."""
-    old = [] if approved is None else pretty(approved)
+    old = [] if trusted is None else pretty(trusted)
     new = pretty(seen)
     if len(old) > DIFF_LINES or len(new) > DIFF_LINES:
         return [f"  (more than {DIFF_LINES} lines: see them with --json)"]
     if not old:
         return [f"+{line}" for line in new]
-    return list(difflib.unified_diff(old, new, "approved", "now", lineterm=""))
+    return list(difflib.unified_diff(old, new, origin, "now", lineterm=""))
 
 
 def pretty(text: str) -> list[str]:

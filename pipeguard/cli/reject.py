@@ -8,7 +8,14 @@ from pipeguard.cli._decide import Decision, DecisionRequest, decide, options
 from pipeguard.cli.diff import find_held, overview, page, tell_nothing_waits
 from pipeguard.state.review import reject
 
-DECISION = Decision("reject", "rejected", find_held, page, overview, reject, tell_nothing_waits)
+AFTER = (
+    "What the server still offers is held again from its next start. If its author does not take"
+    " it back,\nstop using the server, or name the tool under `tools.block` in your policy:"
+    "  pipeguard policy path"
+)
+DECISION = Decision(
+    "reject", "rejected", find_held, page, overview, reject, tell_nothing_waits, AFTER
+)
 
 
 @click.command("reject", short_help="Discard definitions that wait for approval.")
