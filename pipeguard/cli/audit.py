@@ -13,6 +13,7 @@ from pipeguard.cli import _completions as completions
 from pipeguard.cli._columns import in_columns
 from pipeguard.cli._groups import CommandGroup
 from pipeguard.errors import PipeGuardError
+from pipeguard.firewall.session.remedies import is_held
 from pipeguard.state.audit import (
     AuditEntry,
     AuditFilter,
@@ -110,19 +111,29 @@ def command() -> None:
 @click.option("--pings", is_flag=True, help="Also pings that passed; --json always has them.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
 def list_rows(wanted: AuditFilter, *, as_json: bool) -> None:
-    """List what happened, oldest first, as in `pipeguard audit list --action block`."""
+    """List what happened, oldest first, as in `pipeguard audit list --action block`.
+
+    A blocked row that only waits for your approval is shown as HELD.
+    """
+    has_older = False
     with Store.open(store_path()) as store:
         if as_json:
             found = rows(store, wanted._replace(pings=True), by_time=True)
             click.echo(json.dumps([as_fields(row) for row in found], indent=2))
             return
-        listed = rows(store, wanted, by_time=True)
+        one_more = wanted._replace(limit=wanted.limit + bool(wanted.limit))
+        listed = rows(store, one_more, by_time=True)
+        if wanted.limit:
+            newest = list(listed)
+            has_older, listed = len(newest) > wanted.limit, iter(newest[-wanted.limit :])
         first = next(listed, None)
         for line in in_columns(_TITLES, map(_cells, chain([first] if first else [], listed))):
             click.echo(line)
         hidden = 0 if wanted.pings else count_pings(store, wanted, first)
     if first is None:
         click.echo("No row of the audit matches.", err=True)
+    if has_older:
+        click.echo(f"Only the newest {wanted.limit} rows; --limit 0 lists all.", err=True)
     if hidden:
         click.echo(f"{pluralize(hidden, 'ping')} not listed; --pings lists them.", err=True)
 
@@ -208,6 +219,7 @@ def _cells(row: AuditRow) -> tuple[str, ...]:
     findings = parse_findings(entry)
     rules = ", ".join(dict.fromkeys(finding["rule"] for finding in findings))
     would = {finding["would"] for finding in findings if finding.get("would")}
+    waits = is_held(each["rule"] for each in findings if each.get("action") == "block")
     most = next((action for action in ("block", "ask", "cut", "redact") if action in would), "")
     why = (
         _describe_decision(entry, findings)
@@ -219,7 +231,7 @@ def _cells(row: AuditRow) -> tuple[str, ...]:
         entry.time,
         entry.event,
         row.server,
-        f"{entry.action.upper()}{most and f', would: {most}'}",
+        f"{'HELD' if waits else entry.action.upper()}{most and f', would: {most}'}",
         " ".join(filter(None, (entry.method or entry.kind, entry.tool))),
         "; ".join(filter(None, why)),
     )

@@ -23,6 +23,8 @@ from pipeguard.state.store import Store
 from tests.snapshot import Snapshot
 from tests.state.samples import FINDING
 
+HELD = Finding("trust.held", "call.name", note="it was never approved", tool="get_forecast")
+
 NOW = datetime.now(UTC)
 
 
@@ -84,11 +86,14 @@ def test_what_is_shown(snapshot: Snapshot) -> None:
             direction="to-client", kind="result", token="ci", request_bytes=84, duration_ms=12.34
         )
         Audit(opened, "RUN4", "calendar", "").append_many([answer])
+        held = entry(8, 0, "block")._replace(findings=findings_json((HELD,)))
+        Audit(opened, "RUN5", "docs", "").append_many([held])
     assert events("--action", "cut") == ["RUN.c5"]
     snapshot.commands(
         "audit-list",
         """
         audit list
+        audit list --limit 2
         audit list --rule secrets
         audit list --token ci
         audit list --token ci --json
