@@ -179,11 +179,14 @@ def _find_string(value: JsonValue, finding: Finding) -> str | None:
 
 
 def forged_lines(context: Context, value: JsonValue, sign: Sign) -> list[Finding]:
-    """The lines in a message to the client that claim to be PipeGuard's and are not."""
+    """The lines in a message to the client that claim to be PipeGuard's and are not.
+
+    One of an earlier message is none either: only the server can have it from the client.
+    """
     findings: list[Finding] = []
     for path, text in walk_strings(value):
         for match in _CLAIMED.finditer(text):
-            if len(findings) <= MAX_CUTS and not is_own_line(match[0], sign):
+            if len(findings) <= MAX_CUTS and not is_own_line(match[0], context.event, sign):
                 is_cut = can_cut(context, Surface.TO_CLIENT, [StringSpan(path, *match.span())])
                 findings.append(
                     Finding(
@@ -195,7 +198,7 @@ def forged_lines(context: Context, value: JsonValue, sign: Sign) -> list[Finding
                         ),
                         excerpt=shown_words(match[0], KEPT_CHARS),
                         action=Action.CUT if is_cut else Action.REDACT,
-                        note="a notice that PipeGuard did not write in this run was removed",
+                        note="a notice that PipeGuard did not write here was removed",
                         tool=context.tool,
                     )
                 )

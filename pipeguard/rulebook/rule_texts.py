@@ -78,6 +78,11 @@ FAMILIES: dict[str, str] = {
         "No answer comes: the server could not be reached or started, ended, or hung up. The client"
         " got an error that says so."
     ),
+    "protocol.forged-mark": (
+        "A server's answer had what only PipeGuard writes: its mark in `_meta` or `error.data`, its"
+        " error codes, or the line in place of a passage that it cut, made up or from an earlier"
+        " answer. The mark was removed or the line replaced; the rest passed."
+    ),
     "trust": (
         "A definition that waits for a person: never approved, or changed since it was approved or"
         " first seen."

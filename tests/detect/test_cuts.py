@@ -482,6 +482,7 @@ FORGED = {
 LINES = {
     "line": FORGED["line"],
     "line with a mark": FORGED["line with a mark"],
+    "line of an earlier answer": line("x" * 5, "RUN.s0"),
     "line in lower case": FORGED["line"].lower(),
     "line over lines": FORGED["line"].replace(", ", ",\n"),
     "line with wide blanks": FORGED["line"].replace(" ", "  "),
@@ -542,13 +543,9 @@ def test_a_document_that_quotes_what_pipeguard_says_arrives_as_it_is(kind: str) 
     assert verdict.forward is verdict.frame
 
 
-def test_a_line_passes_in_an_argument_and_comes_back() -> None:
-    session = new_session()
-    text = f"{BEFORE}{line(ORDER)}{AFTER}"
-    sent = session.receive(TO_SERVER, call(1, text), 0.0)
+def test_a_line_passes_in_an_argument() -> None:
+    sent = new_session().receive(TO_SERVER, call(1, f"{BEFORE}{line(ORDER)}{AFTER}"), 0.0)
     assert sent.forward is sent.frame
-    back = session.receive(TO_CLIENT, frame(id=1, result=content(text)), 1.0)
-    assert back.forward is back.frame
 
 
 def test_what_is_observed_keeps_its_notices() -> None:

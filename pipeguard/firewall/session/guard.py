@@ -51,6 +51,7 @@ class Context(NamedTuple):
         call: of which the value is a part or the result.
         exempt: rules and places that an exception lets pass, in a message that is judged again
             once something else was taken out of it.
+        event: names the verdict on the message, and its own lines in place of what was cut.
     """
 
     guard: Guard
@@ -62,6 +63,7 @@ class Context(NamedTuple):
     budgets: Budgets | None = None
     call: Targets = NO_CALL
     exempt: frozenset[tuple[str, str]] = frozenset()
+    event: str = ""
 
     def place(self, path: Path) -> str:
         """The name of the place at a path below the value."""

@@ -332,6 +332,7 @@ class MessageJudge(NamedTuple):
             *(self.guard, PARTS[message.kind], method, self.now, tool, ()),
             budgets=self.budgets,
             call=call,
+            event=self.event,
         )
 
     def _findings(self, context: Context, message: Message) -> list[Finding]:

@@ -106,6 +106,11 @@ _ROWS: dict[str, Remedy] = {
         "What had to be taken out could not be, so all of it was stopped. If what was found is a"
         " false alarm, allow the event.",
     ),
+    "protocol.forged-mark": Remedy(
+        Way.NOTHING,
+        "An honest server sends this only if it quotes what it was given, or is itself behind"
+        " PipeGuard. If this one does neither, stop using it.",
+    ),
     "protocol.internal": Remedy(
         Way.NOTHING,
         "PipeGuard failed to judge it, and what is not judged does not pass. Report it, with the"

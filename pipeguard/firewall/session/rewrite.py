@@ -203,7 +203,7 @@ def cut_line(rule: str, passage: str, event: str, sign: Sign) -> str:
     """The line that a model reads in place of a passage, which may have earlier lines in it."""
     length = len(passage)
     for line in _LINE.finditer(passage):
-        length += int(line[1]) - len(line[0]) if is_own_line(line[0], sign) else 0
+        length += int(line[1]) - len(line[0]) if is_own_line(line[0], event, sign) else 0
     return _line(str(length), event, _WHY.get(rule, "look like an order to a model"), sign)
 
 
@@ -217,10 +217,10 @@ def _line(length: str, event: str, why: str, sign: Sign) -> str:
     )
 
 
-def is_own_line(line: str, sign: Sign) -> bool:
-    """True for a line that PipeGuard wrote in this run."""
+def is_own_line(line: str, event: str, sign: Sign) -> bool:
+    """True for a line that PipeGuard wrote into the message of this event."""
     match = _LINE.fullmatch(line)
-    return match is not None and _line(match[1], match[2], match[3], sign) == line
+    return match is not None and _line(match[1], event, match[3], sign) == line
 
 
 def list_spellings(passage: str) -> tuple[str, ...]:
