@@ -61,6 +61,8 @@ class Decision(Generic[_Stored]):
         take: acts on them for a person, and returns those that it acted on.
         tell_nothing: says that nothing matches a target.
         after: what to know once it is done.
+        read_first: the command that shows what is not part of `--all`, but only decided on by its
+            own name; empty for all others.
     """
 
     verb: str
@@ -71,6 +73,7 @@ class Decision(Generic[_Stored]):
     take: Callable[[Store, list[_Stored], str], list[_Stored]]
     tell_nothing: Callable[[str | None], None]
     after: str = ""
+    read_first: Callable[[_Stored], str] = lambda _: ""
 
 
 def match_definitions(
@@ -140,9 +143,11 @@ def decide(decision: Decision[_Stored], request: DecisionRequest) -> None:
             names = ", ".join(entry.target for entry in matching)
             raise RefusedError(f"{len(matching)} match: {names}. Name one, or add --all.")
         is_asked = person is not None and not person.has_token
-        chosen = matching
+        is_by_group = request.take_all and all(entry.target != target for entry in matching)
+        left = [entry for entry in matching if is_by_group and decision.read_first(entry)]
+        chosen = [entry for entry in matching if entry not in left]
         if not request.as_json:
-            chosen = _choose(decision, matching, request, is_asked=is_asked)
+            chosen = _choose(decision, matching, left, request, is_asked=is_asked)
         if chosen and person is not None and not person.confirms(_describe(decision, chosen)):
             chosen = []
         done = decision.take(store, chosen, person.name) if chosen and person else []
@@ -157,7 +162,7 @@ def decide(decision: Decision[_Stored], request: DecisionRequest) -> None:
     elif not matching:
         decision.tell_nothing(target)
     else:
-        _report(decision, chosen, done, is_list=request.take_all)
+        _report(decision, chosen, done, left, is_list=request.take_all)
     if not matching:
         raise SystemExit(NOTHING_THERE)
     raise SystemExit(0 if len(done) == len(matching) else NOT_DONE)
@@ -175,6 +180,7 @@ def _refuse_other_name(target: str, servers: set[str]) -> None:
 def _choose(
     decision: Decision[_Stored],
     matching: list[_Stored],
+    left: list[_Stored],
     request: DecisionRequest,
     *,
     is_asked: bool,
@@ -184,6 +190,7 @@ def _choose(
     Args:
         decision: about them.
         matching: all that match.
+        left: those among them that are shown, and not chosen.
         request: the command line.
         is_asked: whether the person is asked about all that is chosen afterwards.
     """
@@ -192,13 +199,15 @@ def _choose(
         raise RefusedError("a person decides, and there is no terminal to ask on.")
     verb = decision.verb.capitalize()
     is_list = take_all and len(matching) > 1
-    chosen = list(matching) if is_list else []
+    chosen = [entry for entry in matching if is_list and entry not in left]
     for line in decision.overview(matching) if is_list else ():
         click.echo(line)
     for entry in () if is_list else matching:
         click.echo(decision.page(entry))
         is_the_only_one = is_asked and len(matching) == 1
-        if yes or take_all or is_the_only_one or click.confirm(f"{verb} {entry.target}?"):
+        if entry in left:
+            pass
+        elif yes or take_all or is_the_only_one or click.confirm(f"{verb} {entry.target}?"):
             chosen.append(entry)
         click.echo()
     is_open = bool(chosen) and take_all and not yes and not is_asked
@@ -213,7 +222,12 @@ def _describe(decision: Decision[_Stored], chosen: list[_Stored]) -> str:
 
 
 def _report(
-    decision: Decision[_Stored], chosen: list[_Stored], done: list[_Stored], *, is_list: bool
+    decision: Decision[_Stored],
+    chosen: list[_Stored],
+    done: list[_Stored],
+    left: list[_Stored],
+    *,
+    is_list: bool,
 ) -> None:
     participle = decision.participle.capitalize()
     is_long = is_list and len(done) > 1
@@ -229,6 +243,9 @@ def _report(
             )
     if done and decision.after:
         click.echo(decision.after)
+    for entry in left:
+        command = decision.read_first(entry)
+        click.echo(f"Not {decision.participle} {entry.target}, which is flagged:  {command}")
 
 
 def _fields(entry: StoredDefinition) -> dict[str, str]:

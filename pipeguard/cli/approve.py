@@ -5,11 +5,11 @@ from __future__ import annotations
 import click
 
 from pipeguard.cli._decide import Decision, DecisionRequest, decide, options
-from pipeguard.cli.diff import find_reviewable, overview, page, tell_nothing_waits
+from pipeguard.cli.diff import find_reviewable, overview, page, read_first, tell_nothing_waits
 from pipeguard.state.review import approve
 
 DECISION = Decision(
-    "approve", "approved", find_reviewable, page, overview, approve, tell_nothing_waits
+    "approve", "approved", find_reviewable, page, overview, approve, tell_nothing_waits, read_first
 )
 
 
@@ -19,6 +19,8 @@ def command(request: DecisionRequest) -> None:
     """Accept what a server offers now: show it, ask, and trust it from then on.
 
     With --all, each definition is one line, what is flagged first; `pipeguard diff` shows it whole.
+    What is flagged, since a rule finds something severe in it, is not part of --all: approve it by
+    its own name. To take an approval back: pipeguard forget SERVER/TOOL.
     Only what was shown is approved; if the server changes it again, it is held again. Running
     sessions follow within a second, and the audit records what was approved. If nothing of SERVER
     waits, it shows what was trusted at first sight, for you to say that you have seen it.
@@ -33,7 +35,7 @@ def command(request: DecisionRequest) -> None:
     \b
     Exit codes:
       0  approved
-      1  not approved: you declined one, or it changed again in the meantime
+      1  not approved: you declined one, it is flagged, or it changed again in the meantime
       2  wrong usage, or no such server or tool
       3  nothing waits for approval
     """  # noqa: D301  click reads the mark

@@ -38,7 +38,7 @@ from pipeguard.state.review import (
     reviewable_definitions,
 )
 from pipeguard.state.store import Store
-from pipeguard.unicode.display import show, visible
+from pipeguard.unicode.display import quote, show, visible
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -155,6 +155,8 @@ def find_reviewable(store: Store, target: str | None, kind: str | None) -> list[
 def tell_nothing_waits(target: str | None) -> None:
     """Say that nothing waits for approval."""
     click.echo(f"Nothing waits for approval{f' of {target}' if target else ''}.")
+    if target:
+        click.echo(f"  To take an approval back:  pipeguard forget {quote(target)}")
 
 
 def as_fields(entry: HeldDefinition) -> dict[str, object]:
@@ -247,8 +249,9 @@ def _overview_row(entry: HeldDefinition) -> tuple[str, str, str, str, str]:
     elif entry.since:
         state, words = "unreviewed", f"{entry.since}; {words}"
     if findings:
-        state = "flagged"
         finding = f"{findings[0].severity.name.lower()}: {visible(findings[0].rule)}"
+    if read_first(entry):
+        state, finding = STATES[0], finding or visible(entry.pin.reason)
     return state, entry.pin.kind, entry.target, finding, words
 
 
@@ -316,10 +319,11 @@ def _colour(line: str) -> str:
 
 _KEY_BYTES = 32
 _EXCERPT_CHARS = 120
+_ALARMING = ("poisoned", "look-alike")  # reasons for which a definition is held
 _MEMBERS = {kind: member for member, kind, _ in LISTS.values()}
 
 
-@lru_cache(maxsize=64)  # a page and its next steps ask for the same
+@lru_cache(maxsize=1000)  # a page and its next steps ask for the same
 def definition_findings(entry: HeldDefinition) -> tuple[Finding, ...]:
     """Findings in the definition as it is now, the most serious first.
 
@@ -367,6 +371,15 @@ def finding_fields(findings: Sequence[Finding]) -> list[dict[str, object]]:
 def is_severe(findings: Sequence[Finding]) -> bool:
     """True where a person should rather reject a definition."""
     return any(finding.severity >= Severity.HIGH for finding in findings)
+
+
+def read_first(entry: HeldDefinition) -> str:
+    """The command that shows a flagged definition; empty for others.
+
+    It is flagged if a rule finds something severe in it, or if it is easily taken for another one.
+    """
+    is_flagged = entry.pin.reason.startswith(_ALARMING) or is_severe(definition_findings(entry))
+    return entry.diff_command if is_flagged else ""
 
 
 def _is_scanned() -> bool:

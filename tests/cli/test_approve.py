@@ -88,13 +88,22 @@ def test_an_approval_is_in_the_audit() -> None:
 
 def test_all_of_a_server_must_be_said() -> None:
     assert run("weather", "--yes").exit_code == 2
-    assert run("weather", "--yes", "--all").exit_code == 0
-    assert waiting() == {"mail/alerts"}
+    assert run("mail", "--yes", "--all").exit_code == 0
+    assert waiting() == {"weather/get_forecast", "weather/alerts"}
 
 
-def test_all_of_all_servers_can_be_approved() -> None:
-    assert run("--yes", "--all").exit_code == 0
-    assert waiting() == set()
+@pytest.mark.parametrize("target", [["weather"], []])
+def test_what_is_flagged_is_approved_by_its_own_name_alone(target: list[str]) -> None:
+    with Store.open(store_path()) as store:
+        store.remember("weather", [held({"name": "alert"}, "look-alike: alerts")])
+    done = run(*target, "--yes", "--all")
+    flagged = {"weather/get_forecast", "weather/alert"}
+    assert (done.exit_code, waiting() - {"mail/alerts"}) == (1, flagged)
+    for name in flagged:
+        assert f"Not approved {name}, which is flagged:  pipeguard diff {name}" in done.output
+        assert run(name, "--yes", "--all").exit_code == 0
+    assert waiting() <= {"mail/alerts"}
+    assert "pipeguard forget weather/alert" in run("weather/alert").output
 
 
 def test_what_cannot_be_done_is_refused_in_words(snapshot: Snapshot) -> None:
@@ -114,7 +123,7 @@ def test_what_cannot_be_done_is_refused_in_words(snapshot: Snapshot) -> None:
 
 
 def test_programs_get_json(snapshot: Snapshot) -> None:
-    snapshot.commands("approve-json", "approve weather --all --yes --json")
+    snapshot.commands("approve-json", "approve weather --all --yes --json  # 1")
 
 
 def test_all_are_one_line_each_with_what_is_flagged_first_and_counts() -> None:
@@ -134,7 +143,7 @@ def test_all_are_one_line_each_with_what_is_flagged_first_and_counts() -> None:
     assert "1 flagged, 1 changed, 1 new" in output
     assert "pipeguard diff weather/get_forecast" in output
     assert "since it was first seen" in output, "nobody approved it"
-    assert output.endswith("Approved 3 definitions.\n")
+    assert "Approved 2 definitions.\nNot approved weather/get_forecast, which is flagged:" in output
     with Store.open(store_path()) as store:
         store.remember("weather", [held({"name": "radar", "description": "Rain, snow, hail."})])
     output = run("--all", "--yes").output
@@ -175,8 +184,8 @@ def test_a_person_is_asked_for_each() -> None:
 @pytest.mark.usefixtures("nobody")
 def test_a_person_is_asked_once_for_all() -> None:
     code, output = on_terminal("approve", "", "weather", "--all")
-    assert (code, output.count("[y/N]"), output.count("type ")) == (0, 0, 1)
-    assert waiting() == {"mail/alerts"}
+    assert (code, output.count("[y/N]"), output.count("type ")) == (1, 0, 1)
+    assert waiting() == {"mail/alerts", "weather/get_forecast"}
 
 
 @pytest.mark.usefixtures("nobody")

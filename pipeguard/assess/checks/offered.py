@@ -13,13 +13,13 @@ from pipeguard.firewall.finding import Action, Confidence, Severity
 
 FLAGGED = PostureCheck(
     "definition-flagged",
-    "The guard would stop what a server says of itself",
+    "A rule finds something in what a server says of itself",
     Severity.CRITICAL,
     "A model takes the description of a tool, a parameter, a prompt or a resource for an "
     "instruction, and the user never sees it. So an order, a secret or hidden characters in it are "
     "an attack, or will be taken for one.",
-    "Do not use the server until you know why it says that. The guard leaves the definition out. "
-    "If it is a false alarm, `pipeguard explain RULE` says what can be allowed, and how.",
+    "Do not use the server until you know why it says that. The guard leaves out what it would "
+    "stop, unless you approved it (`pipeguard forget`). `pipeguard explain RULE` says what to allow.",
     "pipeguard explain RULE",
 )
 SILENT = PostureCheck(
