@@ -169,7 +169,7 @@ def reset() -> None:
         raise click.exceptions.Exit(1)
     with _store() as store:
         reset_tokens(store)
-    click.echo("Clients on this machine no longer need a token.")
+    click.echo("All tokens ended. Restart the gateway: clients on this machine then need none.")
 
 
 @command.command("list")

@@ -111,7 +111,8 @@ def search(gateway: _Gateway, query: str, limit: int, server: str | None, *, as_
         elif found:
             click.echo(visible_lines(menu.results(found)))
         if not found:
-            click.echo("No approved tool matches. Try other words, or fewer.", err=True)
+            which = f"No tool {inspector.callable} matches."
+            click.echo(f"{which} Try other words, or fewer.", err=True)
             _say_missing(inspector, _only(server))
         return 0 if found else 1
 
@@ -318,4 +319,4 @@ async def _known_tool(inspector: Inspector, name: str) -> CatalogTool:
     hint = f" Is it one of these: {', '.join(near)}?" if near else ""
     named = [server for server in inspector.servers if _of_tool(name)(server)]
     _say_missing(inspector, named.__contains__ if named else _only(None))
-    raise InputError(f"no approved tool is called {name}.{hint}")
+    raise InputError(f"no tool {inspector.callable} is called {name}.{hint}")

@@ -396,6 +396,9 @@ class Gateway(Hub):
     def describe_missing(self) -> dict[str, str]:
         """Say why servers have no tools here, or not all, by name."""
         missing = self.absent()
+        for name, member in self.members.items():
+            if member.state in (State.DOWN, State.FAILING):
+                missing[name] += f"; what it wrote: pipeguard logs {member.run.guard.name}"
         for name in self.waiting():
             run, count = self.members[name].run, self.members[name].waiting
             command = f"pipeguard approve {run.guard.name} --all"

@@ -83,6 +83,7 @@ class Leg:
         session: as it was given.
         described: its answer to `initialize` or `server/discover`; empty before.
         is_open: False once it is gone.
+        loss: what became of the server then, for a client that waits.
         ended: set from then on.
         is_stateless: True where each request says who sends it, after no handshake.
         has_listed_tools: True once its tools were listed here.
@@ -99,6 +100,7 @@ class Leg:
         self.server = server
         self.described: JsonObject = {}
         self.is_open = True
+        self.loss = "the server is gone"
         self.ended = asyncio.Event()
         self.is_stateless = False
         self.has_listed_tools = False
@@ -400,7 +402,7 @@ class Leg:
         """Answer all that waits: nothing comes any more."""
         for token, waiting in list(self._waiting.items()):
             if not waiting.done():
-                waiting.set_result(self._lose(token, codes.PEER_GONE, "the server is gone"))
+                waiting.set_result(self._lose(token, codes.PEER_GONE, self.loss))
         for frame in self.session.abandon():
             with suppress(Refusal):
                 self._dispatch(parse(frame))

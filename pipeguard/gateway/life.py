@@ -154,7 +154,7 @@ class ServerLife:
             return self._why
         seconds = max(ceil(self._next_start - self._loop.time()), 0)
         often = f" (it failed {self._circuit.failures} times in a row)"
-        again = f"; it is started again in {seconds} s"
+        again = f"; the next try is in {seconds} s" if seconds else "; it is being started again"
         return self._why.removesuffix(".") + (often if self._circuit.is_open else "") + again
 
     @property

@@ -371,8 +371,9 @@ class GatewayListener:
 
         async def answer(request: web.BaseRequest, body: bytes) -> web.StreamResponse:
             if not self._gateway.may_use_alone(request.get(WHO, ""), name):
-                why = "this token is limited to some tools, effects or a rate: use /mcp"
-                raise RequestRefused(RefusalReason.SCOPE, 403, why)
+                limit = "this token is limited to some tools, effects or a rate"
+                why = "the gateway is read-only" if self._gateway.is_read_only else limit
+                raise RequestRefused(RefusalReason.SCOPE, 403, f"{why}: use /mcp")
             return await route.answer(request, body)
 
         def may_know(who: str) -> bool:

@@ -25,6 +25,7 @@ from pipeguard.gateway.hub import Hub, TakingTurns
 from pipeguard.gateway.leg import Leg, LegListener, ListedTools
 from pipeguard.gateway.legs import Refused, ServedClient, Unavailable
 from pipeguard.gateway.life import ServerLife, State, Steps, watch_health
+from pipeguard.gateway.menu import OURS
 from pipeguard.gateway.server_output import ServerOutput
 from pipeguard.gateway.server_settings import ServerSettings
 from pipeguard.gateway.stateless_server import (
@@ -52,6 +53,7 @@ from pipeguard.transports.tasks import Tasks
 
 HELD = "trust.held"
 KEY_BYTES = 32
+STOPPED = "the user stopped the gateway, or changed or removed this server, before it answered"
 OPENING_SECONDS = 30.0  # for a server's answer to `initialize`; npx may install it first
 PAUSE_SECONDS = 0.05  # in which further changes are covered by one listing
 MOST_PAUSE_SECONDS = 2.0  # while a server says without end that its tools have changed
@@ -229,6 +231,8 @@ class GatewayServer:
 
     async def stop(self) -> None:
         """End it."""
+        for leg in self._legs:
+            leg.loss = STOPPED
         await self._life.stop()
         await self._tasks.end()
         await self._hang_up()
@@ -402,7 +406,8 @@ class GatewayServer:
         if not isinstance(result, dict):
             await leg.close()
             message = error.get("message") if isinstance(error, dict) else "it refused its opening"
-            raise Refused(str(message)) if is_refusal(answer) else Unavailable(str(message))
+            why = str(message).removeprefix(f"{OURS}: ")
+            raise Refused(why) if is_refusal(answer) else Unavailable(why)
         return result
 
     async def _make_dialler(self) -> OwnedDialler:

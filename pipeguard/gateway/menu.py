@@ -33,6 +33,7 @@ NO_FIT = (
     " fits, tell the user so instead of calling one."
 )
 
+OURS = "PipeGuard"  # so begins what a server did not say
 _TEXT: JsonObject = {"type": "string"}
 
 
@@ -248,7 +249,7 @@ def content(text: str, *, is_error: bool = False) -> JsonObject:
 
     An error of the gateway's own names it, since a server's errors arrive in the same form.
     """
-    text = f"PipeGuard: {text}" if is_error else text
+    text = f"{OURS}: {text}" if is_error else text
     result: JsonObject = {"content": [{"type": "text", "text": text}]}
     if is_error:
         result["isError"] = True
@@ -290,7 +291,9 @@ def still_starting(name: str, servers: Iterable[str]) -> str:
 
 def ask_again(servers: Iterable[str]) -> str:
     """Say that servers are starting, and when to ask again."""
-    return f"{', '.join(servers)} is still starting. Try again in {RETRY_SECONDS} seconds."
+    names = list(servers)
+    are = "is" if len(names) == 1 else "are"
+    return f"{', '.join(names)} {are} still starting. Try again in {RETRY_SECONDS} seconds."
 
 
 def unclear_call(tool: CatalogTool, variant: str, why: str) -> str:

@@ -149,7 +149,7 @@ def measure_activity(before: Scrape, after: Scrape) -> list[ServerActivity]:
         activities.append(
             ServerActivity(
                 server,
-                "up" if is_up else "down",
+                "up" if is_up else "not up",  # it may still be starting
                 calls.get(float("inf"), 0.0) / seconds,
                 _quantile_ms(calls, 0.5),
                 _quantile_ms(calls, 0.99),

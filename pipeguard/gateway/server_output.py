@@ -91,7 +91,7 @@ def last_lines(server: str, count: int) -> list[str]:
         raise InputError(
             f"no server {server} has written anything under `pipeguard serve`."
             f" {f'These have: {names}.' if names else 'None has so far.'}\n"
-            f"  If it does not start:  pipeguard tools list --server {server}"
+            "  What runs, and why something does not:  pipeguard tools list"
         )
     return lines[-count:] if count else []
 

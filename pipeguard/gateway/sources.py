@@ -308,10 +308,13 @@ class Inspector:
         servers: the names of all.
 
     Attributes:
+        callable: which tools are found here.
         catalog: as it was given.
         servers: likewise.
         missing: why servers have no tools, or not all, by name.
     """
+
+    callable = "that can be called now"
 
     def __init__(self, catalog: Catalog, channel: AsyncChannel, servers: Sequence[str]) -> None:
         self.catalog = catalog
@@ -384,6 +387,8 @@ class _StartedServers(Inspector):
 
 class _RunningGateway(Inspector):
     """A gateway at an address, whose client we are."""
+
+    callable = "that this client may call now"
 
     async def open(self) -> None:
         """Open the conversation."""

@@ -344,18 +344,24 @@ class ToolCalls:
         return cut
 
     def _add_help(self, tool: CatalogTool, answer: JsonObject) -> JsonObject:
-        """An answer with what a model needs to fix its call, where it failed."""
+        """An answer with what a model needs to fix its call, where the server says that it failed.
+
+        PipeGuard's own refusals and what is said of a server that is gone are no reason to try
+        again with other arguments.
+        """
         result, error = answer.get("result"), answer.get("error")
         is_wrong = isinstance(result, dict) and result.get("isError") is True
         if not is_wrong and not isinstance(error, dict):
             return answer
+        if not isinstance(result, dict):
+            message = error.get("message") if isinstance(error, dict) else ""
+            result = {**menu.content(str(message)), "isError": True}
+        if menu.result_text(result).startswith(menu.OURS):
+            return {"result": result}
         usage = f"Usage: {tool.public}({menu.signature(tool.definition)})"
-        if isinstance(result, dict):
-            blocks = result.get("content")
-            said = blocks if isinstance(blocks, list) else []
-            return {"result": {**result, "content": [*said, {"type": "text", "text": usage}]}}
-        message = error.get("message") if isinstance(error, dict) else ""
-        return {"result": {**menu.content(f"{message}\n{usage}"), "isError": True}}
+        blocks = result.get("content")
+        said = blocks if isinstance(blocks, list) else []
+        return {"result": {**result, "content": [*said, {"type": "text", "text": usage}]}}
 
 
 # --- call arguments ---------------------------------------------------------------------

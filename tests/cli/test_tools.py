@@ -108,7 +108,7 @@ def test_what_no_server_has_is_an_error_with_what_is_near(tmp_path: Path) -> Non
     machine = Machine(tmp_path)
     done = machine.tools("describe", "one/ecko")
     assert done.returncode != 0
-    assert "no approved tool is called one/ecko" in done.stderr
+    assert "no tool that can be called now is called one/ecko" in done.stderr
     assert machine.trace.exists(), "it could have been another server's"
     assert "There are: one, tracing." in machine.tools("list", "--server", "none").stderr
 
@@ -129,9 +129,10 @@ def test_what_waits_is_named_where_nothing_is_found(tmp_path: Path) -> None:
 
     found = tools("search", "echo")
     assert (found.returncode, found.stdout) == (1, "")
-    assert "No approved tool matches." in found.stderr
+    assert "No tool that can be called now matches." in found.stderr
     assert "pipeguard approve one --all" in found.stderr
     assert "two: /nowhere/at/all: no such file" in found.stderr
+    assert "what it wrote: pipeguard logs two" in found.stderr
     assert ".;" not in found.stderr
     called = tools("call", "one__echo")
     assert called.returncode != 0
@@ -202,4 +203,7 @@ def test_a_gateway_lists_only_what_a_token_may_use(tmp_path: Path) -> None:
         listing = [*PIPEGUARD, "tools", "list", *options]
         person["CI"] = made.stdout.strip()
         done = subprocess.run(listing, env=person, capture_output=True, text=True, check=True)
+        calling = [*PIPEGUARD, "tools", "call", "one__echo", *options[:-2]]
+        called = subprocess.run(calling, env=person, capture_output=True, text=True, check=False)
+    assert "no tool that this client may call now is called one__echo" in called.stderr
     assert {tool["server"] for tool in json.loads(done.stdout)} == {"two"}

@@ -101,7 +101,7 @@ def test_two_looks_make_rates_and_quantiles() -> None:
     assert one[:4] == ("a", "up", 2.0, 100.0)
     assert one.p99_ms == pytest.approx(982.0)
     assert (one.blocked, one.held) == (3, 4)
-    assert other == ServerActivity("b", "down", 0.0, None, None, 0, 0, 3)
+    assert other == ServerActivity("b", "not up", 0.0, None, None, 0, 0, 3)
     assert measure_activity(after, before)[0].blocked == 2, "the gateway began anew"
 
 
@@ -114,7 +114,7 @@ def test_servers_that_never_started_are_listed_too(
     config = write_servers(tmp_path, {"one": actor(), "nowhere": nowhere, "wrong": wrong})
     with ServedAt(tmp_path, "--config", str(config)) as served:
         assert set(states(["--url", served.url])) == {"one", "nowhere", "wrong"}
-        assert states(["--url", served.url])["nowhere"] == "down"
+        assert states(["--url", served.url])["nowhere"] == "not up"
     monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path / "state"))
     assert states([])["nowhere"] == "idle"
 
@@ -152,7 +152,10 @@ def test_a_gateway_at_an_address_shows_its_servers_until_it_is_gone(tmp_path: Pa
             finally:
                 process.send_signal(signal.SIGINT)
         assert process.returncode == 0
-    assert {server["server"]: server["state"] for server in states} == {"one": "up", "gone": "down"}
+    assert {server["server"]: server["state"] for server in states} == {
+        "one": "up",
+        "gone": "not up",
+    }
     assert "does not answer" in last["why"]
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeguard.gateway.gateway import Gateway
+from pipeguard.gateway.menu import ToolMode
 from pipeguard.gateway.server_settings import ServerSettings
 from tests.gateway.rogues import Client, rogue, talk, until
 from tests.gateway.served import Served, ServedAt, actor, write_servers
@@ -84,6 +85,25 @@ def test_a_changed_server_waits_for_no_other_one_to_end() -> None:
         assert (changes.changed, changes.removed, changes.added) == (["b"], ["slow"], [])
 
     talk(scenario, before, rogue("slow"))
+
+
+@pytest.mark.parametrize("mode", [ToolMode.DIRECT, ToolMode.SEARCH])
+def test_who_waits_for_a_server_that_is_edited_away_is_told_so(mode: ToolMode) -> None:
+    server = rogue("b", tools=["run"], mute=["tools/call"])
+
+    async def scenario(client: Client, gateway: Gateway) -> None:
+        is_menu = mode is ToolMode.SEARCH
+        tool = "call_tool_destructive" if is_menu else "b__run"
+        arguments = {"name": "b__run", "arguments": {}} if is_menu else {}
+        asked = client.ask("tools/call", name=tool, arguments=arguments)
+        calling = asyncio.ensure_future(asked)
+        await until(lambda: any(leg.is_busy for leg in gateway.members["b"]._legs))
+        await gateway.apply([])
+        told = str(await calling)
+        assert "changed or removed this server, before it answered (event " in told
+        assert "Usage" not in told
+
+    talk(scenario, server, mode=mode)
 
 
 def test_clients_are_told_of_other_tools_where_the_mode_has_changed(tmp_path: Path) -> None:

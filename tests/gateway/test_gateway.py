@@ -69,7 +69,9 @@ def test_a_call_that_is_not_written_by_the_schema_is_understood_or_explained() -
         assert "There is no tool 'get-sum' here" in nearest
         assert "everything__get-sum(a: number" in nearest
         secret = json.dumps({"message": SECRET})
-        assert "PipeGuard" in await client.text(call, name="everything__echo", arguments=secret)
+        refused = await client.text(call, name="everything__echo", arguments=secret)
+        assert refused.startswith("PipeGuard stopped this call")
+        assert "Usage" not in refused, "its arguments were not wrong"
         query = await client.result(
             "tools/call", name="retrieve_tools", arguments='{"query": "add two numbers"}'
         )

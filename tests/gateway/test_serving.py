@@ -147,6 +147,16 @@ def test_a_token_is_needed_where_one_is_asked_for(tmp_path: Path) -> None:
             assert refused.value.code == 401
 
 
+def test_an_address_that_read_only_closes_says_so(tmp_path: Path) -> None:
+    config = write_servers(tmp_path, {"one": actor()})
+    with ServedAt(tmp_path, "--config", str(config), "--read-only") as served:
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(served.at("/servers/one/sse"))  # noqa: S310  our own address
+        with refused.value:
+            told = refused.value.read().decode()
+    assert (refused.value.code, "the gateway is read-only: use /mcp" in told) == (403, True)
+
+
 def test_readiness_says_how_many_servers_cannot_be_used(tmp_path: Path) -> None:
     missing: Object = {"command": str(tmp_path / "nowhere"), "trust": "first-use"}
     config = write_servers(tmp_path, {"one": actor(), "gone": missing})
