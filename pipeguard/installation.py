@@ -14,15 +14,23 @@ import sys
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
+
+if TYPE_CHECKING:
+    from pipeguard.errors import PipeGuardError
 
 PACKAGE = "mcp-pipeguard"
 PUBLISHED = False
 # In general form, for pages.
 UPGRADE = f"pipx upgrade {PACKAGE}" if PUBLISHED else "git pull && pipx install --force ."
 # The extras of the package, and modules that each brings.
-EXTRAS = {"oauth": ("mcp", "httpx2"), "otel": ("opentelemetry.sdk",)}
+EXTRAS = {
+    "desktop": ("desktop_notifier", "PySide6"),
+    "oauth": ("mcp", "httpx2"),
+    "otel": ("opentelemetry.sdk",),
+}
 _USUAL_PREFIX = Path(os.path.expanduser("~/.local"))
 _FOLDER = ("share", "pipeguard")  # where `make install` puts it, below its PREFIX
 
@@ -102,6 +110,24 @@ def installed_extras() -> list[str]:
     return [extra for extra, modules in EXTRAS.items() if all(map(_is_here, modules))]
 
 
+def require_extra(extra: str, what: str, error: type[PipeGuardError]) -> None:
+    """Refuse what needs an extra that is not installed, with the command that installs it.
+
+    Args:
+        extra: the extra.
+        what: needs it, in the plural, as `logins`.
+        error: the class of the error.
+
+    Raises:
+        PipeGuardError: it is not installed.
+    """
+    if extra not in installed_extras():
+        raise error(
+            f"{what} need the extra {extra!r}, which is not installed.\n"
+            f"  Install it:  {reinstall_command(extra)}"
+        )
+
+
 def _is_here(module: str) -> bool:
     try:
         return find_spec(module) is not None
@@ -124,9 +150,8 @@ def origin() -> str:
 
 
 def _with_others(extra: str) -> str:
-    """The name of the extra that has this one and those that are installed; "" is none."""
-    extras = {*installed_extras(), extra} - {""}
-    return "all" if len(extras) > 1 else "".join(extras)
+    """This extra and those that are installed, as `oauth,otel`; "" is none."""
+    return ",".join(sorted({*installed_extras(), extra} - {""}))
 
 
 def _source(extra: str = "") -> str:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from ctypes.util import find_library
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
@@ -24,8 +25,9 @@ FOLDERS = ("CONFIG", "STATE", "DATA")  # as the XDG base directories name them
 ON_CI = bool(os.environ.get("PIPEGUARD_CI"))
 # The programs that `needs` of a test may name; requirements/system installs them.
 PROGRAMS = (
-    *("bash", "bubblewrap", "cc", "chromium", "curl", "fish", "git", "ip", "java", "node 20"),
-    *("npx", "podman", "ps", "psql", "redis-server", "strace", "systemd-analyze", "zsh"),
+    *("Xvfb", "bash", "bubblewrap", "cc", "chromium", "curl", "dbus-daemon", "dunst", "fish"),
+    *("git", "ip", "java", "libxcb-cursor", "node 20", "npx", "podman", "ps", "psql"),
+    *("redis-server", "strace", "systemd-analyze", "trayer", "xdotool", "zsh"),
 )
 
 # Tests are collected before their folders are set: a pack of whoever runs them is no part of it.
@@ -47,6 +49,8 @@ def works(name: str) -> bool:
     if name == "node 20":
         program = ("node", "-e", "process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)")
         return works("node") and subprocess.run(program, check=False).returncode == 0
+    if name.startswith("lib"):
+        return find_library(name.removeprefix("lib")) is not None
     if name != "bubblewrap":
         return any(map(shutil.which, (name, f"{name}-browser")))
     tried = ["bwrap", "--unshare-user", "--unshare-net", "--ro-bind", "/", "/", "true"]

@@ -122,7 +122,7 @@ def test_an_extra_is_added_to_those_that_are_there(monkeypatch: pytest.MonkeyPat
     assert installation.installed_extras() == ["oauth"]
     assert reinstall_command() == "make -C /clone install EXTRA=oauth"
     assert reinstall_command("oauth") == "make -C /clone install EXTRA=oauth"
-    assert reinstall_command("otel") == "make -C /clone install EXTRA=all"
+    assert reinstall_command("otel") == "make -C /clone install EXTRA=oauth,otel"
 
 
 def test_every_extra_has_a_lock_for_make_install() -> None:

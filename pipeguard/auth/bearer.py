@@ -13,9 +13,9 @@ from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from pipeguard.auth import extra
 from pipeguard.auth.server import SHOWN_CHARS, canonical, login_command
 from pipeguard.errors import AuthError, LoginNeededError
+from pipeguard.installation import require_extra
 from pipeguard.secrets_in_use import IN_USE
 from pipeguard.transports.http import challenge
 from pipeguard.transports.http.challenge import FORBIDDEN, SCOPE_MISSING, UNAUTHORIZED
@@ -184,7 +184,7 @@ class Bearer:
                 raise self._make_error("asks for a login")
             login, secrets = stored
             if secrets.access_token == refused and login.has_refresh:
-                extra.must_be_installed("renewals of a login")
+                require_extra("oauth", "renewals of a login", AuthError)
                 # The SDK takes half a second to load, during which frames go on.
                 tokens = await asyncio.to_thread(import_module, "pipeguard.auth.tokens")
                 login, secrets = await tokens.renew(login, secrets)

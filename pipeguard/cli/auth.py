@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import click
 
-from pipeguard.auth import extra
 from pipeguard.auth.place import Place
 from pipeguard.auth.server import canonical, is_url, login_command
 from pipeguard.auth.store import LoginStore, StoredLogin
 from pipeguard.cli import _completions as completions
 from pipeguard.cli._groups import CommandGroup
 from pipeguard.errors import AuthError, InputError
+from pipeguard.installation import require_extra
 from pipeguard.unicode.display import visible
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def login(server: str, **options: Unpack[_LoginOptions]) -> None:
       pipeguard auth login https://mcp.example.com/mcp --no-browser --store file
       pipeguard auth login https://mcp.example.com/mcp --client-id abc --client-secret-env SECRET
     """  # noqa: D301  click reads the mark
-    extra.must_be_installed("logins")
+    require_extra("oauth", "logins", AuthError)
     store = LoginStore()
     last = _find_login(store, server)
     uri = last.server if last else canonical(server)
@@ -185,7 +185,7 @@ def logout(server: str) -> None:
         raise InputError(
             f"you are not logged in to {server!r}.\n  List your logins:  pipeguard auth status"
         )
-    extra.must_be_installed("logouts")
+    require_extra("oauth", "logouts", AuthError)
     from pipeguard.auth.tokens import log_out
 
     revocation = asyncio.run(log_out(store, login.server))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -15,6 +16,7 @@ from pipeguard.state.page_address import publish_address
 from pipeguard.state.paths import store_path
 
 if TYPE_CHECKING:
+    from pipeguard.ui.desktop import Desktop
     from pipeguard.ui.door import Door
 
 HIGHEST_PORT = 65_535
@@ -28,7 +30,9 @@ HIGHEST_PORT = 65_535
     help="Of the page's address (default: any that is free).",
 )
 @click.option("--no-browser", is_flag=True, help="Print the link, and open no browser.")
-def command(*, port: int, no_browser: bool) -> None:
+@click.option("--notify", is_flag=True, help="Show notifications of what waits, on your desktop.")
+@click.option("--tray", is_flag=True, help="The same, and an icon that counts what waits.")
+def command(*, port: int, no_browser: bool, notify: bool, tray: bool) -> None:
     """Open a page of this machine that shows what waits for you, and takes your decisions.
 
     It is for all servers that PipeGuard guards here. The link works once; press Enter for another.
@@ -39,13 +43,19 @@ def command(*, port: int, no_browser: bool) -> None:
     Examples:
       pipeguard ui
       pipeguard ui --port 7419 --no-browser
+      pipeguard ui --tray
     """  # noqa: D301  click reads the mark
     by = f"{Person.at_terminal().name}, on the page"
+    desktop = None
+    if notify or tray:
+        from pipeguard.ui.desktop import Desktop
+
+        desktop = Desktop(store_path(), click.echo, with_tray=tray)
     with suppress(KeyboardInterrupt):
-        asyncio.run(_serve(port, by, is_browser_wanted=not no_browser))
+        asyncio.run(_serve(port, by, desktop, is_browser_wanted=not no_browser))
 
 
-async def _serve(port: int, by: str, *, is_browser_wanted: bool) -> None:
+async def _serve(port: int, by: str, desktop: Desktop | None, *, is_browser_wanted: bool) -> None:
     from aiohttp import web
 
     from pipeguard.ui.app import make_app
@@ -67,8 +77,12 @@ async def _serve(port: int, by: str, *, is_browser_wanted: bool) -> None:
         address = f"127.0.0.1:{runner.addresses[0][1]}"
         page.hosts = frozenset({address, f"localhost:{address.rpartition(':')[2]}"})
         _show_link(door, address, is_browser_wanted=is_browser_wanted)
+        work = _follow_terminal(door, address)
+        if desktop is not None:
+            open_page = partial(_show_link, door, address, is_browser_wanted=True)
+            work = desktop.accompany(work, address, open_page)
         with publish_address(f"http://{address}"):
-            await _follow_terminal(door, address)
+            await work
     finally:
         await runner.cleanup()
 

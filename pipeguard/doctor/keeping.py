@@ -136,16 +136,12 @@ def keyring(_case: Case) -> Iterable[Diagnosis]:
 
 def logins(case: Case) -> Iterable[Diagnosis]:
     """True if a login has ended, cannot be renewed, or lacks what its server asks for."""
-    from pipeguard.auth import extra
     from pipeguard.auth.server import login_command
     from pipeguard.auth.store import LoginStore
 
     stored = LoginStore().logins()
-    if stored and extra.EXTRA not in installed_extras():
-        yield wrong(
-            f"no login can be renewed without the extra {extra.EXTRA!r}",
-            reinstall_command(extra.EXTRA),
-        )
+    if stored and "oauth" not in installed_extras():
+        yield wrong("no login can be renewed without the extra 'oauth'", reinstall_command("oauth"))
     for login in stored:
         where = f"{login.name} ({masked_url(login.server)})"
         # An address with a secret is not shown; the login's name means the same.

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 Send = Callable[[list[bytes]], object]
-QUESTIONS_PER_HOUR = 12  # of one run
+QUESTIONS_PER_HOUR = 12  # of one run, or one page
 HOUR_SECONDS = 3600.0
 MOST_REMEMBERED = 1024  # topics of questions, and questions that nobody answered
 ARGUMENTS_CHARS = 400
@@ -57,6 +57,23 @@ _SCHEMA: JsonObject = {
 }
 
 
+class HourlyLimit:
+    """A limit on how often a person is asked, or told, within an hour."""
+
+    def __init__(self) -> None:
+        self._times = deque[float]()
+
+    def is_reached(self, now: float) -> bool:
+        """True if no more may be asked now (seconds on a clock that only goes forward)."""
+        while self._times and now - self._times[0] > HOUR_SECONDS:
+            self._times.popleft()
+        return len(self._times) >= QUESTIONS_PER_HOUR
+
+    def count(self, now: float) -> None:
+        """Count one more."""
+        self._times.append(now)
+
+
 class Questions:
     """The questions of one run. Any thread may call it.
 
@@ -67,7 +84,7 @@ class Questions:
     def __init__(self, run: Run) -> None:
         self._run = run
         self._lock = Lock()
-        self._times = deque[float]()
+        self._limit = HourlyLimit()
         self._topics: dict[str, None] = {}
         self._open: dict[str, tuple[str, Session, Send]] = {}  # by the event
 
@@ -94,11 +111,9 @@ class Questions:
 
     def _may_ask(self, topic: str, now: float) -> bool:
         with self._lock:
-            while self._times and now - self._times[0] > HOUR_SECONDS:
-                self._times.popleft()
-            if topic in self._topics or len(self._times) >= QUESTIONS_PER_HOUR:
+            if topic in self._topics or self._limit.is_reached(now):
                 return False
-            self._times.append(now)
+            self._limit.count(now)
             _remember(self._topics, topic, None)
         return True
 

@@ -48,7 +48,7 @@ def test_the_image_is_read_only_for_its_user_and_has_what_it_copies() -> None:
         assert (TOP / source).exists(), source
         assert f"!{source.rstrip('/')}\n" in ignored, source
     assert set(re.findall(r"requirements/\w+\.txt", text)) <= {
-        f"requirements/{name}.txt" for name in ("all", "lock", "build")
+        f"requirements/{name}.txt" for name in ("oauth", "otel", "lock", "build")
     }
 
 
