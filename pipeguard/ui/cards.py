@@ -169,12 +169,13 @@ _BLANK = dict.fromkeys(("excerpt", "note", "arguments", "differs", "place"), "")
 
 @lru_cache(maxsize=256)
 def find_why(rule: str) -> str:
-    """Why a rule matters: reads its pack, and no other."""
+    """Why a rule matters: reads the files of its pack, and no other."""
     pack = rule.partition(".")[0]
     if text := FAMILIES.get(rule) or FAMILIES.get(pack):
         return text
-    files = [each for each in sources() if Path(each.path).stem == pack]
-    return next((each.why for each in load_rules(files) if each.id == rule), "")
+    files = [each for each in sources() if f"{Path(each.path).stem}-".startswith(f"{pack}-")]
+    rules = (each for file in files for each in load_rules([file]))
+    return next((each.why for each in rules if each.id == rule), "")
 
 
 HOLDS_UP = "Holds up an agent"

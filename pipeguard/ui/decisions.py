@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from pipeguard.ui.cards import Card, CardAnswer
     from pipeguard.ui.scans import Scans
 
-EXCEPTION_DAYS = 90
 Undo = Callable[["Store"], bool]
 
 
@@ -62,6 +61,7 @@ class ChosenAnswer(NamedTuple):
         by: who gave it, and where.
         why: the person's reason; empty where none is asked for.
         ticked: of a card with several definitions, those that are meant (offers.make_tick).
+        until: the last day of an exception; None where none is asked for.
     """
 
     card: Card
@@ -69,11 +69,13 @@ class ChosenAnswer(NamedTuple):
     by: str
     why: str = ""
     ticked: tuple[str, ...] = ()
+    until: datetime.date | None = None
 
     @property
     def mark(self) -> str:
         """The answer in every detail."""
-        words = (self.card.id, self.card.digest, self.answer.name, self.why, *sorted(self.ticked))
+        card, until = self.card, str(self.until or "")
+        words = (card.id, card.digest, self.answer.name, self.why, until, *sorted(self.ticked))
         return "\0".join(words)
 
 
@@ -205,7 +207,8 @@ def _dismiss(store: Store, chosen: ChosenAnswer) -> DoneDecision:
 
 def _except(store: Store, event: AuditedEvent, chosen: ChosenAnswer) -> DoneDecision:
     day, scope = today(), Breadth(chosen.answer.name.removeprefix("allow-"))
-    until = day + datetime.timedelta(days=EXCEPTION_DAYS)
+    until = chosen.until
+    assert until is not None  # noqa: S101  the caller's
     path = policy_path(store, event)
     before = read_policy(path)
     exemptions = narrowest(event, until, chosen.why, scope)

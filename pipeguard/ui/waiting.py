@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import datetime
+from contextlib import suppress
 from time import monotonic
-from typing import TYPE_CHECKING
 
 from aiohttp import web
 from markupsafe import Markup
@@ -13,12 +14,11 @@ from pipeguard.ui.decisions import ChosenAnswer, NothingDoneError, carry_out_all
 from pipeguard.ui.offers import list_offers, make_tick
 from pipeguard.ui.page import PAGE, VISITOR, OpeningAnswer, ask_number, draw, with_store
 from pipeguard.ui.text import foreign, sentence
+from pipeguard.ui.walls import today
 from pipeguard.unicode.display import visible
 
-if TYPE_CHECKING:
-    pass
-
 REASON_CHARS = 500
+EXCEPTION_DAYS = datetime.timedelta(days=90)  # unless the person chooses another last day
 UNLOCK = OpeningAnswer(
     "unlock",
     "unlock the page for 15 minutes",
@@ -43,7 +43,8 @@ async def _waiting(request: web.Request) -> web.StreamResponse:
     groups = [(name, [card for card in waiting.cards if card.group == name]) for name in GROUPS]
     title = f"Waiting ({len(waiting.cards) + waiting.more})"
     shown = [(name, cards) for name, cards in groups if cards]
-    values = {"groups": shown, "waiting": waiting, "scans": scans}
+    values = {"groups": shown, "waiting": waiting, "scans": scans, "today": today()}
+    values["last_day"] = today() + EXCEPTION_DAYS
     functions = {"list_offers": list_offers, "why": find_why}
     return await draw(request, "waiting.html", title, **values, **functions)
 
@@ -61,13 +62,26 @@ async def _decide(request: web.Request) -> web.StreamResponse:
         raise NothingDoneError("It changed after this card was drawn. Look at it again.")
     if answer.needs_reason and not why:
         raise NothingDoneError("Say why it is a false alarm: the policy keeps the reason.")
-    decided = ChosenAnswer(card, answer, page.by, why, tuple(ticked))
+    until = _read_last_day(values.get("until", "")) if answer.needs_reason else None
+    decided = ChosenAnswer(card, answer, page.by, why, tuple(ticked), until)
     if answer.opens:
         question = await ask_number(request, [_opening(decided)])
         if question is not None:
             return question
     page.remember(await with_store(request, lambda store: carry_out_all(store, [decided])))
     raise web.HTTPSeeOther("/")
+
+
+def _read_last_day(text: str) -> datetime.date:
+    """The last day of an exception, as its form has it.
+
+    Raises:
+        NothingDoneError: it is no day, or is over.
+    """
+    with suppress(ValueError):
+        if (day := datetime.date.fromisoformat(text)) >= today():
+            return day
+    raise NothingDoneError("Choose the last day on which it is allowed: today, or a later one.")
 
 
 async def _decide_several(request: web.Request) -> web.StreamResponse:
@@ -100,10 +114,11 @@ def _opening(chosen: ChosenAnswer) -> OpeningAnswer:
     card, answer = chosen.card, chosen.answer
     ticked = [each.pin.name for each in card.definitions if make_tick(each) in chosen.ticked]
     names = Markup(" ").join(map(foreign, ticked))
+    label = f"{answer.label} until {chosen.until}" if chosen.until else answer.label
     return OpeningAnswer(
         chosen.mark,
-        f"{answer.label.lower()} ({card.what.lower()}, {visible(card.server)})",
-        answer.label,
+        f"{label.lower()} ({card.what.lower()}, {visible(card.server)})",
+        label,
         card.heading + sentence(": {names}", names=names) if ticked else card.heading,
         answer.opens,
         answer.spares,

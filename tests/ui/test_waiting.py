@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import re
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from pipeguard.state.page_address import definition_card, new_card, page_address
 from pipeguard.state.proposals import ProposalState, proposals
 from pipeguard.state.review import held_definitions
 from pipeguard.state.store import Store
+from pipeguard.ui.walls import today
 from tests.state.samples import held
 from tests.ui.conftest import TIMEOUT_MS, PageTerminal
 from tests.ui.samples import (
@@ -111,9 +113,20 @@ def test_an_exception_goes_into_the_policy_and_out_again(
     fill(store)
     expect_count(page, CARDS)
     card(page, "on its way").get_by_label("Why").fill("a made-up key")
+    last = card(page, "on its way").get_by_label("Last day")
+    last.fill("2020-01-31")
+    card(page, "on its way").get_by_role("button", name="Allow this content…").click()
+    expect(page.get_by_text("today, or a later one")).to_be_visible()
+    page.go_back()
+    card(page, "on its way").get_by_label("Why").fill("a made-up key")
+    day = str(today() + datetime.timedelta(days=3))
+    last.fill(day)
     press(page, terminal, "on its way", "Allow this content…")
-    expect(page.get_by_role("status")).to_contain_text("You allowed it until")
-    assert "a made-up key" in Path(usual_policy_path()).read_text()
+    assert f"To allow this content until {day}" in terminal.text
+    expect(page.get_by_role("status")).to_contain_text(f"You allowed it until {day}")
+    policy = Path(usual_policy_path()).read_text()
+    assert "a made-up key" in policy
+    assert f"until: {day}" in policy
     page.get_by_role("button", name="Undo").click()
     expect_count(page, CARDS)
     assert not Path(usual_policy_path()).exists()
