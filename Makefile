@@ -29,7 +29,7 @@ COMPILE := PIPEGUARD_NATIVE=1 $(LOCK)/$(BIN)/uv pip compile --quiet --universal 
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help demo install uninstall environment check test exhaustive coverage clients image snapshots lint types repository bench docs
+.PHONY: help demo install uninstall environment check test exhaustive coverage clients image snapshots pictures lint types repository bench docs
 .PHONY: opener ranker model network lock release clean
 .PHONY: tools compiled demo-environment test-environment train-environment release-environment
 
@@ -78,6 +78,9 @@ image: test-environment ## Build and start the image with docker or podman: down
 snapshots: test-environment ## Write tests/snapshots anew, what commands show: then read `git diff`
 	PIPEGUARD_SNAPSHOTS=write $(TEST)/$(BIN)/python -m pytest --quiet $(or $(ARGS),tests)
 	$(TEST)/$(BIN)/python -m pytest --quiet tests/test_snapshot.py
+
+pictures: test-environment ## Draw the pictures of docs/ui.md anew, in a run of the page
+	PIPEGUARD_PICTURES=write $(TEST)/$(BIN)/python -m pytest --quiet tests/ui/test_decisions.py
 
 lint: test-environment ## Check rules of style and format
 	$(TEST)/$(BIN)/ruff check .

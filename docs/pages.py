@@ -392,7 +392,7 @@ def main(folder: Path) -> None:
     for name, text in render_site().items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text, encoding="utf-8")
-    for picture in HERE.glob("*.svg"):
+    for picture in (*HERE.glob("*.svg"), *HERE.glob("*.webp")):
         shutil.copy(picture, folder)
 
 

@@ -27,6 +27,8 @@ EVERYTHING = "\n".join(PAGES.values())
 OTHER_PAGES = ["CONTRIBUTING.md", "CHANGELOG.md", "benchmarks/README.md", "training/README.md"]
 MOST_README_LINES = 110
 MOST_PAGES = 17
+PICTURES = [*TOP.glob("docs/*.svg"), *TOP.glob("docs/*.webp")]
+MOST_PICTURE_BYTES = 400 * 1024
 MOST_BYTES = 124 * 1024  # of the pages in docs/, and of those for people at the top
 MOST_WORDS = 40
 HELP = {"-h", "--help"}
@@ -57,7 +59,8 @@ def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
     for name, text in SITE.items():
         (tmp_path / "pages" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "pages" / name).write_text(text, encoding="utf-8")
-    shutil.copy(TOP / "docs" / "gate.svg", tmp_path / "pages")
+    for picture in PICTURES:
+        shutil.copy(picture, tmp_path / "pages")
     mkdocs = Path(sys.executable).with_name("mkdocs")
     done = subprocess.run(
         [mkdocs, "build", "--strict", "--site-dir", tmp_path / "site"],
@@ -236,3 +239,4 @@ def test_the_pages_are_few_and_short() -> None:
     own = [*PAGES.values(), *((TOP / page).read_text("utf-8") for page in OTHER_PAGES[:2])]
     assert len(list(TOP.glob("docs/*.md"))) <= MOST_PAGES
     assert sum(len(text.encode()) for text in own) <= MOST_BYTES
+    assert sum(picture.stat().st_size for picture in PICTURES) <= MOST_PICTURE_BYTES

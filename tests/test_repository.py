@@ -33,7 +33,7 @@ DUMMIES = "benchmarks/day/"  # actions with made-up passwords; keys by their for
 ASKING_REGISTRIES = ("pipeguard/isolation/packages.py", "tests/isolation/test_packages.py")
 PLAYED = "benchmarks/detection/cases/"  # what is sent through a Session there is installed nowhere
 TRAINED = "training/texts/"  # in an archive, whose every file is known by its hash
-BINARY = {".png", ".gz", ".db", ".xz"}
+BINARY = {".png", ".gz", ".db", ".webp", ".xz"}
 LINES_AT_A_TIME = 25
 
 # In pieces, so that this file does not hold what it looks for.
