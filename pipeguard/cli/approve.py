@@ -9,7 +9,14 @@ from pipeguard.cli.diff import find_reviewable, overview, page, read_first, tell
 from pipeguard.state.review import approve
 
 DECISION = Decision(
-    "approve", "approved", find_reviewable, page, overview, approve, tell_nothing_waits, read_first
+    "approve",
+    "approved",
+    find_reviewable,
+    page,
+    overview,
+    approve,
+    tell_nothing_waits,
+    read_first=read_first,
 )
 
 
