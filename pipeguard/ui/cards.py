@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
@@ -96,10 +96,10 @@ class Card:
         title: the same in few words, for the list.
         what: the kind of thing, in words.
         since: when the first of it happened (ISO 8601, UTC).
-        last: likewise, the last.
-        count: how often it happened.
         answers: the first opens nothing.
         bound: the texts that an answer holds for.
+        last: when the last of it happened, if it happened more than once.
+        count: how often it happened.
         event: that stopped something, or None.
         definitions: that wait, or none.
         proposal: of an agent, or None.
@@ -116,10 +116,10 @@ class Card:
     title: Markup
     what: str
     since: str
-    last: str
-    count: int
     answers: tuple[CardAnswer, ...]
     bound: tuple[str, ...]
+    last: str = ""
+    count: int = 1
     event: AuditedEvent | None = None
     definitions: tuple[HeldDefinition, ...] = ()
     proposal: Proposal | None = None
@@ -239,16 +239,11 @@ _REFUSE = CardAnswer(
 )
 
 
-def _allow_once(*, is_waiting: bool) -> CardAnswer:
+def _allow_once(when: str) -> CardAnswer:
     return CardAnswer(
         "once",
         "Allow this call once",
-        opens="this call with these arguments, once"
-        + (
-            ", and it goes on now"
-            if is_waiting
-            else ", when the agent repeats it within 30 minutes"
-        ),
+        opens=f"this call with these arguments, once, {when}",
         spares="other arguments, other calls, or the same call again",
     )
 
@@ -264,9 +259,7 @@ def _call_card(event: AuditedEvent) -> Card:
         title=make_heading(event, rule),
         what="A call asks",
         since=event.time,
-        last=event.time,
-        count=1,
-        answers=(_REFUSE, _allow_once(is_waiting=True)),
+        answers=(_REFUSE, _allow_once("and it goes on now")),
         bound=(call_mark(event),),
         event=event,
     )
@@ -299,27 +292,23 @@ def _likeness(event: AuditedEvent) -> tuple[str, ...]:
 
 
 def _stopped_card(key: tuple[str, ...], alike: list[AuditedEvent], wall: WallView | None) -> Card:
-    event, rule = alike[0], decisive(stopping(alike[0]))
+    event = alike[0]
     keep, never = (_KEEP, _NEVER) if wall is None else (_KEEP_SHUT, _NEVER_OPEN)
     grant = "" if wall is None or wall.grant is None else f"{wall.grant.kind} {wall.grant.value}"
     exemptions = () if wall is not None else _exemptions(event)
     noun = "A result" if event.kind in {"result", "error"} else "A call"
     what = f"{noun} was {'changed' if event.action in {'redact', 'cut'} else 'stopped'}"
     openings = _openings(event) if wall is None else _wall_openings(event, wall)
-    return Card(
-        id=event.name,
+    return replace(
+        _call_card(event),
         kind=key[0],
         group=STOPPED,
-        server=event.server,
-        heading=make_heading(event, rule),
-        title=make_heading(event, rule),
         what=what if wall is None else "A wall of isolation",
         since=alike[-1].time,
         last=event.time,
         count=len(alike),
         answers=(keep, *openings, never),
         bound=(call_mark(event), grant, *(str(each) for each in exemptions)),
-        event=event,
         dismissal=sha256("\0".join(key).encode()).hexdigest()[:32],
         wall=wall,
     )
@@ -367,15 +356,14 @@ def _exemptions(event: AuditedEvent) -> tuple[object, ...]:
 def _openings(event: AuditedEvent) -> Iterator[CardAnswer]:
     """The answers that let something pass."""
     if call_mark(event):
-        yield _allow_once(is_waiting=False)
+        yield _allow_once("when the agent repeats it within 30 minutes")
     if not is_decided_by_call(event) and _exemptions(event):
         for scope in scopes(event):
             first = narrowest(event, None, "", scope)[0]
+            label = f"Allow {'all calls of the' if scope.value == 'tool' else 'this'} {scope.value}"
             yield CardAnswer(
                 f"allow-{scope.value}",
-                f"Allow this {scope.value}"
-                if scope.value != "tool"
-                else "Allow all calls of the tool",
+                label,
                 opens=first.opens(),
                 spares="another finding in the same message",
                 is_small=scope is not scopes(event)[0],
@@ -408,8 +396,6 @@ def _changed_card(definition: HeldDefinition) -> Card:
         title=Markup("{} changed").format(name),
         what=f"A {definition.pin.kind} changed",
         since=definition.pin.held_at,
-        last=definition.pin.held_at,
-        count=1,
         answers=(
             CardAnswer(
                 "reject",
@@ -431,7 +417,6 @@ def _changed_card(definition: HeldDefinition) -> Card:
 
 def _new_card(server: str, definitions: list[HeldDefinition], launched: str) -> Card:
     count = len(definitions)
-    times = sorted(definition.pin.held_at for definition in definitions)
     kinds = {definition.pin.kind for definition in definitions}
     what = pluralize(count, kinds.pop() if len(kinds) == 1 else "definition")
     return Card(
@@ -443,9 +428,7 @@ def _new_card(server: str, definitions: list[HeldDefinition], launched: str) -> 
         title=Markup("{} of {}").format(what, server),
         what="New",
         launched=launched,
-        since=times[0],
-        last=times[-1],
-        count=1,
+        since=min(definition.pin.held_at for definition in definitions),
         answers=(
             CardAnswer(
                 "reject",
@@ -467,20 +450,17 @@ def _new_card(server: str, definitions: list[HeldDefinition], launched: str) -> 
 def _proposal_card(proposal: Proposal) -> Card:
     name = foreign(proposal.name)
     leaving = proposal.state is ProposalState.LEAVING
-    words = "An agent proposes the server {name}"
-    if leaving:
-        words = "An agent wants {name} removed"
+    words = "An agent wants {name} removed" if leaving else "An agent proposes the server {name}"
+    heading = sentence(words, name=name)
     return Card(
         id=f"proposal-{proposal.fingerprint[:12]}",
         kind="proposal",
         group=HELD,
         server=proposal.name,
-        heading=sentence(words, name=name),
-        title=sentence(words, name=name),
+        heading=heading,
+        title=heading,
         what="A proposal",
         since=proposal.proposed,
-        last=proposal.proposed,
-        count=1,
         answers=(
             CardAnswer("reject", "Reject", "It stays." if leaving else "It is forgotten."),
             CardAnswer(

@@ -202,9 +202,8 @@ def _find_passage(finding: dict[str, str], arguments: str) -> str:
         pointer = finding.get("pointer", "").removeprefix("/params/arguments/")
         for name in pointer.replace("~1", "\0").split("/"):
             key = name.replace("\0", "/").replace("~0", "~")
-            value = (
-                value.get(key) if isinstance(value, dict) else None
-            )  # lists are in another order
+            # Lists are in another order.
+            value = value.get(key) if isinstance(value, dict) else None
         text = json.dumps(value, ensure_ascii=False)[1:-1] if isinstance(value, str) else ""
         return text if text in arguments else ""
     return ""

@@ -270,9 +270,8 @@ class _Drawing:
                 for side in (old, new)
             ]
             return TreeNode(sign, title, tuple(self.members(sides[0], sides[1])))
-        if _is_text(old) and _is_text(new):
-            return TreeNode(sign, _label(key) + compare_words(str(old), str(new)))
-        return TreeNode(sign, _label(key) + compare_words(_write(old), _write(new)))
+        write = str if _is_text(old) and _is_text(new) else _write
+        return TreeNode(sign, _label(key) + compare_words(write(old), write(new)))
 
 
 _TOLD = frozenset(("type",))  # in the line of a parameter

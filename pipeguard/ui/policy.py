@@ -20,11 +20,7 @@ from pipeguard.state.decisions import EXCEPTION, save_decision
 from pipeguard.state.review import decision_entry
 from pipeguard.state.timestamps import now_text, utc_text
 from pipeguard.state.trials import find_uses, try_mode
-from pipeguard.ui.decisions import (
-    DoneDecision,
-    NothingDoneError,
-    restore_file,
-)
+from pipeguard.ui.decisions import DoneDecision, NothingDoneError, restore_file
 from pipeguard.ui.page import PAGE, OpeningAnswer, ask_number, draw, with_store
 from pipeguard.ui.text import foreign, sentence
 from pipeguard.ui.walls import read_policy, today

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -17,12 +16,10 @@ from aiohttp import web
 from pipeguard.firewall.finding import Severity
 from pipeguard.state.timestamps import now_text
 from pipeguard.ui.page import draw
+from pipeguard.ui.scans import end_task, run_pipeguard
 
 PATH = "/posture"
-ASSESS = (
-    *(sys.executable, "-E", "-P", "-m", "pipeguard"),
-    *("assess", "--format", "json", "--fail-on", "never"),
-)
+ASSESS = ("assess", "--format", "json", "--fail-on", "never")
 LIMIT_SECONDS = 180.0  # for the whole look; compiling the rules takes most of it
 PATIENCE_SECONDS = 2.0  # for which a request waits; after that the page says that it looks
 AGAIN_SECONDS = "2"  # after which a page that says so asks again
@@ -70,20 +67,12 @@ class Posture:
             self.task = asyncio.create_task(self._look())
 
     async def _look(self) -> None:
-        pipe, devnull = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
-        process = await asyncio.create_subprocess_exec(
-            *ASSESS, stdin=devnull, stdout=pipe, stderr=pipe
-        )
         try:
             async with asyncio.timeout(LIMIT_SECONDS):
-                output, errors = await process.communicate()
-            self._read(output, errors)
+                self._read(*await run_pipeguard(*ASSESS))
         except TimeoutError:
             self.problem = f"It took longer than {LIMIT_SECONDS:.0f} s, and was ended."
         finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
             self.ended = now_text()
 
     def _read(self, output: bytes, errors: bytes) -> None:
@@ -107,9 +96,7 @@ class Posture:
 
     async def close(self) -> None:
         """End the look."""
-        if self.task is not None:
-            self.task.cancel()
-            await asyncio.gather(self.task, return_exceptions=True)
+        await end_task(self.task)
 
 
 POSTURE: web.AppKey[Posture] = web.AppKey("posture", Posture)

@@ -1,4 +1,4 @@
-"""Findings of the rules in definitions that wait, from `pipeguard diff` in a process of its own.
+"""Findings of the rules in definitions that wait, and the process of its own that looks for them.
 
 The rules take 30 MB and a second to load, or a minute where they have to be compiled. A page needs
 them only when something new waits: another process looks, and the page says what it does not know
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from pipeguard.state.review import HeldDefinition
 
-DIFF = (sys.executable, "-E", "-P", "-m", "pipeguard", "diff", "--json")
+PIPEGUARD = (sys.executable, "-E", "-P", "-m", "pipeguard")
 Key = tuple[str, str, str, str]  # server, kind, name, fingerprint
 Finding = dict[str, str]
 
@@ -50,25 +50,34 @@ class Scans:
             self._task = asyncio.create_task(self._scan(wanted))
 
     async def _scan(self, wanted: set[Key]) -> None:
-        process = await asyncio.create_subprocess_exec(
-            *DIFF,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-        )
-        try:
-            shown, _ = await process.communicate()
-        finally:
-            if process.returncode is None:
-                process.kill()
+        shown, _ = await run_pipeguard("diff", "--json")
         self.found = {**dict.fromkeys(wanted), **_read(shown)}
         self.version += 1
 
     async def close(self) -> None:
         """End the process that looks."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await end_task(self._task)
+
+
+async def run_pipeguard(*words: str) -> tuple[bytes, bytes]:
+    """The output of a command of `pipeguard`, and its errors; it ends with the task."""
+    pipe, devnull = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
+    process = await asyncio.create_subprocess_exec(
+        *PIPEGUARD, *words, stdin=devnull, stdout=pipe, stderr=pipe
+    )
+    try:
+        return await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+async def end_task(task: asyncio.Task[None] | None) -> None:
+    """Cancel a task, and wait for its end."""
+    if task is not None:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 def _read(shown: bytes) -> dict[Key, list[Finding] | None]:

@@ -65,12 +65,5 @@ def _find() -> tuple[list[SecretRow], dict[str, list[SecretUse]], list[str]]:
         )
         for secret in stored_secrets()
     ]
-    return (
-        rows,
-        uses,
-        [
-            str(config.path)
-            for config in configs
-            if config.is_unread or (config.problem and not config.text)
-        ],
-    )
+    unread = [each for each in configs if each.is_unread or (each.problem and not each.text)]
+    return rows, uses, [str(each.path) for each in unread]

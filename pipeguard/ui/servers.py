@@ -65,12 +65,7 @@ if TYPE_CHECKING:
 MINUTES, HOURS = 60, 24  # of the two plots
 ACTIVE_SECONDS = 300.0  # after which a server that said nothing is idle
 MOST_SERVERS = 200  # that are drawn
-STATES = {
-    "up": "active",
-    "asleep": "idle",
-    "unknown": "not known",
-    "open": "not guarded",
-}
+STATES = {"up": "active", "asleep": "idle", "unknown": "not known", "open": "not guarded"}
 QUIET_HOUR = ServerHistory((0,) * MINUTES, (0,) * MINUTES, (None,) * MINUTES, None, "")
 PATH, GUARD_PATH = "/servers", "/servers/guard"
 WITH_YOUR_RIGHTS = Markup(
@@ -272,12 +267,12 @@ def _show_entry(server: ServerEntry) -> ShownEntry:
 
 
 def _draw_plots(
-    history: ServerHistory | None, step: str, count: int
+    history: ServerHistory | None, step: str, count: int, silent: str = "not heard of"
 ) -> Iterator[tuple[str, str, Markup]]:
     """The three plots of a server: what each shows, its figure, and the drawing."""
     if history is None:
         for name in ("Calls", "Blocked", "Median time"):
-            yield name, "not heard of", sparkline([None] * count, f"{name}: not heard of")
+            yield name, silent, sparkline([None] * count, f"{name}: {silent}")
         return
     for name, values in (("Calls", history.calls), ("Blocked", history.blocked)):
         label = f"{name} each {step}, at most {max(values)}"
@@ -339,22 +334,15 @@ def _show_open(server: ServerEntry) -> ShownServer:
     path = _guard_path(server)
     can_guard = entry.state == GuardState.OPEN.value
     isolates = can_guard and bool(server.own_words)
-    plots = [
-        (name, "not seen", sparkline([None] * MINUTES, f"{name}: not seen"))
-        for name in ("Calls", "Blocked", "Median time")
-    ]
     return ShownServer(
         server.name,
         address(f"{server.file}\0{server.name}"),
         Health("unknown", Markup("Not guarded"), Markup("PipeGuard sees nothing of it")),
         [entry],
-        plots=[("Last hour", plots)],
+        plots=[("Last hour", list(_draw_plots(None, "minute", MINUTES, "not seen")))],
         enforced=[NOTHING_BETWEEN],
         claims=[Markup("All that it says; the model reads it as it comes")],
-        guard_paths=(
-            path if can_guard else "",
-            f"{path}&isolate=1" if isolates else "",
-        ),
+        guard_paths=(path if can_guard else "", f"{path}&isolate=1" if isolates else ""),
     )
 
 

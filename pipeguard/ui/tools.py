@@ -274,11 +274,7 @@ async def _find(request: web.Request) -> ShownTool:
 
 
 async def _tool(request: web.Request) -> web.StreamResponse:
-    match = request.match_info
-    shown = await with_store(
-        request, lambda store: find_shown(store, match["server"], match["name"])
-    )
-    return await _draw_tool(request, shown, None)
+    return await _draw_tool(request, await _find(request), None)
 
 
 async def _draw_tool(
@@ -365,10 +361,7 @@ def _read_json(text: str, name: str) -> object:
 
 async def _try(request: web.Request) -> web.StreamResponse:
     form = {name: str(value) for name, value in (await request.post()).items()}
-    match = request.match_info
-    shown = await with_store(
-        request, lambda store: find_shown(store, match["server"], match["name"])
-    )
+    shown = await _find(request)
     stored, server = shown.stored, shown.place.server
     if form.get("shown") != stored.pin.approved_fingerprint:
         raise NothingDoneError("The tool changed after this page was drawn. Look at it again.")
@@ -396,10 +389,7 @@ async def _try(request: web.Request) -> web.StreamResponse:
         raise NothingDoneError("Another call is being tried. Wait for its answer.")
     async with request.app[_TRYING]:
         trial = await _carry_out(request, stored, server, arguments, form)
-    shown = await with_store(
-        request, lambda store: find_shown(store, match["server"], match["name"])
-    )
-    return await _draw_tool(request, shown, trial)
+    return await _draw_tool(request, await _find(request), trial)
 
 
 async def _carry_out(
