@@ -16,22 +16,16 @@ from aiohttp import web
 
 from pipeguard.config.options import WrapOptions
 from pipeguard.detect.detector import Engines, make_guard
-from pipeguard.errors import Refusal
-from pipeguard.firewall.finding import Action, Direction, Finding, MessageKind, Verdict
+from pipeguard.firewall.finding import Action, Direction, Finding, Verdict
 from pipeguard.firewall.policy import Policy
-from pipeguard.firewall.protocol import codes
-from pipeguard.firewall.protocol.ids import write_id
-from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, serialise
-from pipeguard.firewall.protocol.pending import PendingRequest
-from pipeguard.firewall.protocol.strict_json import parse_json
+from pipeguard.firewall.protocol.json_values import JsonObject
 from pipeguard.firewall.session.guard import Guard
-from pipeguard.firewall.session.refusals import Refuser
 from pipeguard.firewall.session.session import Session
 from pipeguard.gateway.answers import dial
 from pipeguard.gateway.gateway import Gateway
 from pipeguard.gateway.member import GatewayServer
 from pipeguard.gateway.menu import ToolMode
-from pipeguard.gateway.server_settings import ShownTools
+from pipeguard.gateway.shown_sessions import ShownSessions
 from pipeguard.gateway.tool_offer import has_tool
 from pipeguard.log import Log, say
 from pipeguard.runtime.endpoints import read_admission, server_context
@@ -312,7 +306,7 @@ class GatewayListener:
 
     def _mount_server(self, name: str, member: GatewayServer) -> None:
         run = member.run
-        sessions = _ShownSessions(
+        sessions = ShownSessions(
             run.guard,
             f"{run.name}.{ALONE}",  # no event of theirs has the name of one of a gateway's client
             self._most,
@@ -380,121 +374,3 @@ class GatewayListener:
             return self._gateway.access(who).may_use(name, "tools/call")
 
         return route._replace(answer=answer, is_for=may_know)
-
-
-# --- shown sessions ---------------------------------------------------------------------
-# Conversations at a server's own endpoint, where its tools are shown as the user says.
-
-
-class _ShownSessions(Sessions):
-    """The Sessions of clients at a server's own endpoint.
-
-    Attributes:
-        shown: the tools that they see.
-    """
-
-    shown = ShownTools()
-
-    def make_session(self, guard: Guard, run: str) -> Session:
-        """A Session whose client sees the tools as the user says."""
-        return (
-            Session(guard, run)
-            if self.shown.is_everything
-            else _ShownSession(guard, run, self.shown)
-        )
-
-    def mirrored_headers(self, tool: str, who: str = "") -> Mirrored:
-        """The headers that repeat a trusted tool's parameters (2026-07-28), with their paths."""
-        return super().mirrored_headers(self.shown.own_name(tool) or "", who)
-
-
-class _ShownSession(Session):
-    """A conversation with a server whose tools have other names, or are not all shown.
-
-    Args:
-        guard: what is known of the server.
-        run: names this run.
-        shown: the tools that the client sees.
-    """
-
-    def __init__(self, guard: Guard, run: str, shown: ShownTools) -> None:
-        super().__init__(guard, run)
-        self._shown = shown
-
-    def receive(self, direction: Direction, frame: bytes, now: float) -> Verdict:
-        """Judge one frame and say what to do with it."""
-        if direction is Direction.TO_CLIENT:
-            return self._as_shown(super().receive(direction, frame, now))
-        if not self._shown.has_names or self.waiting_call is not None:  # which has its own name
-            return super().receive(direction, frame, now)
-        try:
-            own = self._with_own_names(frame)
-        except Refusal as refusal:
-            return self._refuse(frame, refusal, now)
-        return super().receive(direction, own, now)
-
-    def _refuse(self, frame: bytes, refusal: Refusal, now: float) -> Verdict:
-        """The verdict on a call of a tool that is not here, as on one that the policy blocks."""
-        event = f"{self.run}.c{self.state.count_frame(Direction.TO_SERVER)}"
-        refuser = Refuser(self.state, Direction.TO_SERVER, event, now)
-        verdict = refuser.refuse(frame, refusal)
-        if refusal.id_token is None or verdict.reply is None or verdict.reply.startswith(b"["):
-            return verdict
-        called = PendingRequest(refusal.id_token, "tools/call", None, now)
-        findings = list(verdict.findings)
-        reply = refuser.answer(called, refusal.code, findings, replaces_answer=False)
-        return verdict._replace(reply=reply, kind=MessageKind.REQUEST, method=called.method)
-
-    def _with_own_names(self, frame: bytes) -> bytes:
-        """A client's frame, in which called tools have the server's names.
-
-        Raises:
-            Refusal: there is no such tool.
-        """
-        try:
-            value = parse_json(frame)
-        except Refusal:
-            return frame  # it is refused where it is judged
-        members = value if isinstance(value, list) else [value]
-        changed = [self._with_own_name(member) for member in members]
-        if all(after is before for after, before in zip(changed, members, strict=True)):
-            return frame
-        return serialise(changed if isinstance(value, list) else changed[0])
-
-    def _with_own_name(self, message: JsonValue) -> JsonValue:
-        if not isinstance(message, dict) or message.get("method") != "tools/call":
-            return message
-        params = message.get("params")
-        name = params.get("name") if isinstance(params, dict) else None
-        if not isinstance(params, dict) or type(name) is not str:
-            return message
-        own = self._shown.own_name(name)
-        if own == name:
-            return message
-        if own is None:
-            token = write_id(message.get("id"))
-            why = "there is no tool of this name"
-            raise Refusal("policy.tool", why, codes.BLOCKED, token)
-        return {**message, "params": {**params, "name": own}}
-
-    def _as_shown(self, verdict: Verdict) -> Verdict:
-        """A verdict whose lists have the tools that agents see."""
-        is_list = verdict.kind is MessageKind.RESULT and verdict.method == "tools/list"
-        is_batch = verdict.kind is None and (verdict.forward or b"").startswith(b"[")
-        if verdict.forward is None or not (is_list or is_batch):
-            return verdict
-        value = parse_json(verdict.forward)
-        members = value if isinstance(value, list) else [value]
-        shown = [self._show_member(member) for member in members]
-        return verdict._replace(forward=serialise(shown if isinstance(value, list) else shown[0]))
-
-    def _show_member(self, message: JsonValue) -> JsonValue:
-        result = message.get("result") if isinstance(message, dict) else None
-        tools = result.get("tools") if isinstance(result, dict) else None
-        if not isinstance(message, dict) or not isinstance(result, dict):
-            return message
-        if not isinstance(tools, list):
-            return message
-        shown = [self._shown.definition(tool) for tool in tools]
-        left: list[JsonValue] = [tool for tool in shown if tool is not None]
-        return {**message, "result": {**result, "tools": left}}

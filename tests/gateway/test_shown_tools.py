@@ -9,8 +9,8 @@ from pipeguard.firewall.finding import Action, Direction
 from pipeguard.firewall.policy import Policy
 from pipeguard.firewall.protocol.json_values import JsonObject
 from pipeguard.gateway.catalog import Override
-from pipeguard.gateway.listening import _ShownSession
 from pipeguard.gateway.server_settings import ShownTools
+from pipeguard.gateway.shown_sessions import _ShownSession
 from tests.fuzz.rulebook import engines
 
 TO_SERVER, TO_CLIENT = Direction.TO_SERVER, Direction.TO_CLIENT
