@@ -69,7 +69,7 @@ def on_terminal(
         f"import sys; sys.argv = {['pipeguard', verb, *arguments]!r};"
         "from pipeguard.__main__ import main; sys.exit(main())"
     )
-    return _run_on_terminal(code, answers, before_answers, number, environment or {})
+    return run_on_terminal(code, answers, before_answers, number, environment or {})
 
 
 def all_on_terminal(commands: Sequence[Sequence[str]], **environment: str) -> tuple[list[int], str]:
@@ -83,12 +83,12 @@ def all_on_terminal(commands: Sequence[Sequence[str]], **environment: str) -> tu
         Their exit codes, and what stood on the terminal.
     """
     code = _ALL.format(commands=[list(words) for words in commands])
-    _, shown = _run_on_terminal(code, "", "", None, environment)
+    _, shown = run_on_terminal(code, "", "", None, environment)
     *_, codes = shown.split()
     return [int(code) for code in codes.split(",")], shown
 
 
-def _run_on_terminal(
+def run_on_terminal(
     code: str,
     answers: str,
     before_answers: str,

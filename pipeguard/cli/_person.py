@@ -16,7 +16,6 @@ from collections.abc import Iterator
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
-from typing import IO
 
 import click
 
@@ -65,22 +64,18 @@ class Person:
         has_token: whether it is a CI job with a token, which is not asked.
     """
 
-    def __init__(self, *, has_token: bool) -> None:
+    def __init__(self, *, has_token: bool, terminal: str = "") -> None:
         self.has_token = has_token
+        self._terminal = terminal  # of another process; ours by default
 
     @property
     def name(self) -> str:
         """The account and the terminal, for the audit: as `kim at /dev/pts/3`."""
+        if self.has_token:
+            return f"{find_account()} with the CI token"
         if sys.platform == "win32":
-            account, terminal = os.environ.get("USERNAME", ""), "the console"
-        else:
-            import pwd
-
-            user = os.getuid()
-            account, terminal = str(user), "" if self.has_token else os.ttyname(0)
-            with suppress(KeyError):  # a container's user need not have a name
-                account = pwd.getpwuid(user).pw_name
-        return f"{account} with the CI token" if self.has_token else f"{account} at {terminal}"
+            return f"{find_account()} at the console"
+        return f"{find_account()} at {self._terminal or os.ttyname(0)}"
 
     @classmethod
     def here(cls) -> Person:
@@ -90,7 +85,7 @@ class Person:
             NotAPersonError: an agent, even with a token; or no token and no terminal.
             InputError: the token is wrong.
         """
-        _refuse_agent()
+        refuse_agent()
         if token := os.environ.get(TOKEN_VARIABLE, ""):
             _check(token)
             return cls(has_token=True)
@@ -106,10 +101,37 @@ class Person:
         Raises:
             NotAPersonError: an agent, or no terminal.
         """
-        _refuse_agent()
+        refuse_agent()
         if not _has_terminal():
             raise _NotAPersonError(_NO_TERMINAL)
         return cls(has_token=False)
+
+    @classmethod
+    def find(cls) -> Person | None:
+        """The person at this terminal; None for an agent, or without a terminal."""
+        with suppress(_NotAPersonError):
+            return cls.at_terminal()
+        return None
+
+    @classmethod
+    def find_attached(cls, process: int) -> tuple[Person, int]:
+        """The person at the terminal of another process of this user, and that terminal, opened.
+
+        Standard input has to be the terminal that controls the process. We open it ourselves, so
+        that no process can have us write elsewhere.
+
+        Raises:
+            NotAPersonError: an agent, or no terminal.
+        """
+        refuse_agent(process)
+        path = Path(f"/proc/{process}/fd/0")
+        with suppress(OSError):
+            name = _link(path)
+            terminal = os.open(path, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
+            if os.isatty(terminal) and os.fstat(terminal).st_rdev == _terminal(process):
+                return cls(has_token=False, terminal=name), terminal
+            os.close(terminal)
+        raise _NotAPersonError(_NO_TERMINAL)
 
     def confirms(self, what: str) -> bool:
         """Ask the person to type a number that is shown only on the terminal.
@@ -119,16 +141,27 @@ class Person:
         """
         if self.has_token:
             return True
-        number = f"{secrets.randbelow(9000) + 1000}"
+        number = make_number()
         reading, writing = _TERMINAL
         with open(writing, "wb", buffering=0) as shown, open(reading, "rb", buffering=0) as typed:
-            _discard_input(typed)
+            discard_input(typed.fileno())
             shown.write(f"To {what}, type {number}: ".encode())
             answer = typed.readline(100)
         if answer.strip() == number.encode():
             return True
         click.echo("That is not the number; nothing was done.", err=True)
         return False
+
+
+def find_account() -> str:
+    """The name of the user's account."""
+    if sys.platform == "win32":
+        return os.environ.get("USERNAME", "")
+    import pwd
+
+    with suppress(KeyError):  # a container's user need not have a name
+        return pwd.getpwuid(os.getuid()).pw_name
+    return str(os.getuid())
 
 
 def new_token() -> tuple[str, Path]:
@@ -157,11 +190,25 @@ def token_path() -> Path:
     return Path(config_folder()) / TOKEN_FILE
 
 
-def _refuse_agent() -> None:
-    """Refuse a shell that an agent marks as its own, and what runs below an agent or a guard."""
-    if mark := next((name for name in AGENT_VARIABLES if os.environ.get(name)), ""):
+def open_terminal() -> int:
+    """The terminal of this process, wherever its output goes; a write to it never waits."""
+    return os.open(_TERMINAL[1], os.O_RDWR | getattr(os, "O_NONBLOCK", 0))
+
+
+def refuse_agent(process: int | None = None) -> None:
+    """Refuse a shell that an agent marks as its own, and what runs below an agent or a guard.
+
+    Args:
+        process: another process of this user; this one by default.
+
+    Raises:
+        NotAPersonError: an agent, or a process into which we may not look.
+    """
+    own = {name for name, value in os.environ.items() if value}
+    names = own if process is None else _read_variables(process)
+    if mark := next((name for name in AGENT_VARIABLES if name in names), ""):
         raise _NotAPersonError(f"this shell is an agent's: {mark} is set.\n  {_OWN_TERMINAL}")
-    if parent := _client_above():
+    if parent := _client_above(os.getpid() if process is None else process):
         raise _NotAPersonError(
             f"this runs below {parent}, which guards servers or is their client, so an agent may"
             f" have started it.\n  {_OWN_TERMINAL}"
@@ -194,24 +241,38 @@ def _has_terminal() -> bool:
     return False
 
 
-def _discard_input(terminal: IO[bytes]) -> None:
+def make_number() -> str:
+    """A number for a person to type."""
+    return f"{secrets.randbelow(9000) + 1000}"
+
+
+def discard_input(terminal: int) -> None:
     """Discard what was typed before the number was shown."""
     if sys.platform != "win32":
         import termios
 
         with suppress(termios.error):
-            termios.tcflush(terminal.fileno(), termios.TCIFLUSH)
+            termios.tcflush(terminal, termios.TCIFLUSH)
 
 
-def _client_above() -> str:
-    """The name of an ancestor of ours that is a guard or a guard's client; else empty.
+def _read_variables(process: int) -> set[str]:
+    """The names of the variables with which a process was started, of those that have a value."""
+    try:
+        pairs = Path(f"/proc/{process}/environ").read_text(errors="replace").split("\0")
+    except OSError:
+        raise _NotAPersonError(_NO_TERMINAL) from None
+    return {name for name, _, value in (pair.partition("=") for pair in pairs) if value}
+
+
+def _client_above(process: int) -> str:
+    """The name of an ancestor of a process that is a guard or a guard's client; else empty.
 
     A client has the other end of the guard's standard input, or of a connection to its address.
     Only on Linux, which tells who started whom, and who holds what, without another program.
     """
     if sys.platform != "linux":
         return ""
-    above = dict(_ancestors(os.getpid()))
+    above = dict(_ancestors(process))
     descriptors = {process: _links(process) for process in above}
     numbers = (int(folder.name) for folder in Path("/proc").iterdir() if folder.name.isdigit())
     processes = {number: _process(number) for number in numbers}
@@ -328,9 +389,20 @@ def _ancestors(process: int) -> Iterator[tuple[int, str]]:
 
 
 def _process(number: int) -> tuple[str, int]:
-    """The name of a process, and the id of its parent (proc(5))."""
-    with suppress(OSError, ValueError):
-        text = Path(f"/proc/{number}/stat").read_text(errors="replace")
+    """The name of a process, and the id of its parent."""
+    name, fields = _read_status(number)
+    return name, int(fields[1])
+
+
+def _terminal(process: int) -> int:
+    """The device of the terminal that controls a process; 0 for none."""
+    return int(_read_status(process)[1][4])
+
+
+def _read_status(process: int) -> tuple[str, list[str]]:
+    """The name of a process, and its numbers after that (proc(5)); zeros if it is gone."""
+    with suppress(OSError):
+        text = Path(f"/proc/{process}/stat").read_text(errors="replace")
         name, _, rest = text.partition("(")[2].rpartition(")")
-        return name, int(rest.split()[1])
-    return "", 0
+        return name, rest.split()
+    return "", ["0"] * 5

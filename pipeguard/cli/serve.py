@@ -24,6 +24,7 @@ FROM_WRAP = (
     *("--policy", "--log-level", "--log-format", "--grace"),
 )
 MODES = ("search", "direct", "auto")
+PAGE = "/ui"
 
 
 def _options(command: click.Command) -> click.Command:
@@ -92,8 +93,9 @@ def command(
     trusts what is new and scans clean; what changes waits there, too.
 
     Speaks MCP over stdin and stdout; with --listen, over Streamable HTTP, HTTP+SSE and WebSocket at
-    /mcp and /sse, and each server alone at /servers/NAME/mcp. Edits of the file take effect at
-    once; a wrong one changes nothing.
+    /mcp and /sse, and each server alone at /servers/NAME/mcp. On this machine it also has the page
+    on which you decide (pipeguard ui), at /ui. Edits of the file take effect at once; a wrong one
+    changes nothing.
     """
     from pipeguard.gateway.menu import ToolMode
     from pipeguard.gateway.serving import ServeOptions
@@ -147,10 +149,15 @@ def _serve(options: ServeOptions) -> int:
     from pipeguard.runtime.declining import decline
     from pipeguard.runtime.start import keep_stdout_for_frames, mark_guard
 
-    mark_guard(listens="--listen" in options.wrap.values)
     make_say(options.wrap.values.get("--log-format"))
     if "--listen" in options.wrap.values:
-        return serve(options, None)
+        from pipeguard.cli._page_host import PageHost
+        from pipeguard.cli._person import Person
+
+        page = PageHost(Person.find(), PAGE)  # before the guard leaves its terminal
+        mark_guard(listens=True)
+        return serve(options, None, page)
+    mark_guard(listens=False)
     if sys.stdin.isatty():
         say("waiting for a client on standard input; --listen HOST:PORT is for clients over HTTP.")
     client_fd = keep_stdout_for_frames()

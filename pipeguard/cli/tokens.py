@@ -77,6 +77,11 @@ def command() -> None:
     is_flag=True,
     help="It may propose servers, where the gateway's file allows that.",
 )
+@click.option(
+    "--decide",
+    is_flag=True,
+    help="It gets links to the page of the gateway (POST /ui/link), and calls nothing.",
+)
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
 def create(  # noqa: PLR0913  one for each option
     name: str,
@@ -87,29 +92,35 @@ def create(  # noqa: PLR0913  one for each option
     *,
     per_minute: int | None,
     manage: bool,
+    decide: bool,
     as_json: bool,
 ) -> None:
     """Make a token, and print it: it is stored nowhere.
 
-    A person decides: it asks on a terminal, or takes a token (`pipeguard policy ci-token`).
+    A person decides: it asks on a terminal, or takes a token (`pipeguard policy ci-token`). With
+    --decide it asks on a terminal only.
 
     \b
     Examples:
       pipeguard tokens create laptop
       pipeguard tokens create ci --server github --effect read --expires 30d --per-minute 60
+      pipeguard tokens create browser --decide --expires 12h
     """  # noqa: D301  click reads the mark
-    from pipeguard.state.tokens import TokenScope, check_name, create_token
+    from pipeguard.state.tokens import DECIDE, TokenScope, check_name, create_token
 
+    if decide and (servers or tools or effect != EFFECTS[-1] or per_minute or manage):
+        raise click.UsageError("--decide: such a token calls nothing; only --expires limits it.")
     if not NAME.fullmatch(name):
         raise InputError("a token's name has at most 50 letters, digits, `.`, `_` and `-`.")
     ends = None if expires is None else datetime.now(UTC) + _span(expires)
-    scope = TokenScope(servers or ("*",), tools or ("*",), effect, per_minute or 0, manage)
+    limit = DECIDE if decide else effect
+    scope = TokenScope(servers or ("*",), tools or ("*",), limit, per_minute or 0, manage)
     with _store() as store:
         check_name(store, name)
         _warn_of_unmatched(store, scope.servers)
         _warn_of_tools(store, tools)
-    person = Person.here()
-    if not person.confirms(f"make the token {name}"):
+    what = f"make the token {name}{', which opens the page' if decide else ''}"
+    if not _find_decider(is_for_page=decide).confirms(what):
         raise click.exceptions.Exit(1)
     with _store() as store:
         token = create_token(store, name, scope, ends)
@@ -128,9 +139,11 @@ def rotate(name: str, *, as_json: bool) -> None:
     Examples:
       pipeguard tokens rotate laptop
     """  # noqa: D301  click reads the mark
-    from pipeguard.state.tokens import rotate_token
+    from pipeguard.state.tokens import rotate_token, stored_tokens
 
-    if not Person.here().confirms(f"exchange the token {name}"):
+    with _store() as store:
+        is_for_page = any(each.name == name and each.scope.decides for each in stored_tokens(store))
+    if not _find_decider(is_for_page=is_for_page).confirms(f"exchange the token {name}"):
         raise click.exceptions.Exit(1)
     with _store() as store:
         token = rotate_token(store, name)
@@ -208,15 +221,20 @@ def list_(*, as_json: bool) -> None:
         click.echo("There is no token. Make one:  pipeguard tokens create NAME", err=True)
     for token in tokens:
         scope = token.scope
+        names = [f"servers {', '.join(scope.servers)}", f"tools {', '.join(scope.tools)}"]
         parts = [
-            f"servers {', '.join(scope.servers)}",
-            f"tools {', '.join(scope.tools)}",
+            *([] if scope.decides else names),
             *scope.describe_limits(),
             f"made {token.created[:10]}",
         ]
         if token.expires:
             parts.append(f"{'ended' if token.is_expired(now) else 'ends'} {token.expires[:16]}Z")
         click.echo(f"{token.name}: {'; '.join(parts)}")
+
+
+def _find_decider(*, is_for_page: bool) -> Person:
+    """The person; a job with the CI token cannot come to the page by making a token."""
+    return Person.at_terminal() if is_for_page else Person.here()
 
 
 def _store() -> Store:

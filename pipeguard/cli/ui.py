@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+import socket
 import sys
 from contextlib import suppress
 from functools import partial
@@ -10,14 +12,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pipeguard.cli._page_host import HAS_ATTACHING, LINK, PageHost, attach, is_running
 from pipeguard.cli._person import Person
 from pipeguard.errors import InputError
-from pipeguard.state.page_address import publish_address
 from pipeguard.state.paths import store_path
 
 if TYPE_CHECKING:
     from pipeguard.ui.desktop import Desktop
-    from pipeguard.ui.door import Door
 
 HIGHEST_PORT = 65_535
 
@@ -26,80 +27,119 @@ HIGHEST_PORT = 65_535
 @click.option(
     "--port",
     type=click.IntRange(0, HIGHEST_PORT),
-    default=0,
-    help="Of the page's address (default: any that is free).",
+    help="Of the page's address (0, and the default: any that is free).",
 )
 @click.option("--no-browser", is_flag=True, help="Print the link, and open no browser.")
 @click.option("--notify", is_flag=True, help="Show notifications of what waits, on your desktop.")
 @click.option("--tray", is_flag=True, help="The same, and an icon that counts what waits.")
-def command(*, port: int, no_browser: bool, notify: bool, tray: bool) -> None:
+@click.option(
+    "--service",
+    type=click.Choice(["install", "remove", "run"]),
+    help="Have systemd run the page while you are logged in; remove that again; or run it so.",
+)
+def command(
+    *, port: int | None, no_browser: bool, notify: bool, tray: bool, service: str | None
+) -> None:
     """Open a page of this machine that shows what waits for you, and takes your decisions.
 
     It is for all servers that PipeGuard guards here. The link works once; press Enter for another.
     An answer that lets something pass asks for a number, which this terminal shows. Ctrl-C ends the
     page; servers and gateways go on.
 
+    If the page runs as a service, or in `pipeguard serve --listen`, this terminal is attached to it
+    instead, unless you give --port: it shows a link, and the numbers until Ctrl-C.
+
     \b
     Examples:
       pipeguard ui
       pipeguard ui --port 7419 --no-browser
       pipeguard ui --tray
+      pipeguard ui --service install
     """  # noqa: D301  click reads the mark
-    by = f"{Person.at_terminal().name}, on the page"
-    desktop = None
-    if notify or tray:
-        from pipeguard.ui.desktop import Desktop
+    if service is not None and not HAS_ATTACHING:
+        raise InputError(
+            "the page runs as a service only on Linux, where PipeGuard can tell which terminal may"
+            " show its numbers.\n  Here it runs in a terminal:  pipeguard ui"
+        )
+    if service in {"install", "remove"}:
+        from pipeguard.cli import _page_service
 
-        desktop = Desktop(store_path(), click.echo, with_tray=tray)
+        if service == "install":
+            _page_service.install(port)
+        elif _page_service.remove():
+            click.echo("The page no longer runs as a service.")
+        else:
+            click.echo("The page does not run as a service.")
+        return
+    person = None if service else Person.at_terminal()
+    desktop = _make_desktop(port, tray=tray) if person and (notify or tray) else None
     with suppress(KeyboardInterrupt):
-        asyncio.run(_serve(port, by, desktop, is_browser_wanted=not no_browser))
+        if person is None or port is not None or not attach():
+            is_browser_wanted = not no_browser
+            asyncio.run(_serve(port or 0, person, desktop, is_browser_wanted=is_browser_wanted))
 
 
-async def _serve(port: int, by: str, desktop: Desktop | None, *, is_browser_wanted: bool) -> None:
+def _make_desktop(port: int | None, *, tray: bool) -> Desktop:
+    if port is None and is_running():
+        raise InputError(
+            "another process has the page, and shows none of its links on a desktop.\n"
+            "  Open one of your own:  pipeguard ui --port 0 " + ("--tray" if tray else "--notify")
+        )
+    from pipeguard.ui.desktop import Desktop
+
+    return Desktop(store_path(), click.echo, with_tray=tray)
+
+
+async def _serve(
+    port: int, person: Person | None, desktop: Desktop | None, *, is_browser_wanted: bool
+) -> None:
     from aiohttp import web
 
-    from pipeguard.ui.app import make_app
-    from pipeguard.ui.door import Door
-    from pipeguard.ui.page import Page
-
-    door = Door(click.echo)
-    page = Page(store_path(), door, by)
-    runner = web.AppRunner(make_app(page), access_log=None, shutdown_timeout=1)
-    await runner.setup()
     try:
-        site = web.TCPSite(runner, "127.0.0.1", port)
-        try:
-            await site.start()
-        except OSError as error:
-            raise InputError(
-                f"port {port} cannot be used: {error.strerror}.\n  Leave out --port for a free one."
-            ) from None
-        address = f"127.0.0.1:{runner.addresses[0][1]}"
-        page.hosts = frozenset({address, f"localhost:{address.rpartition(':')[2]}"})
-        _show_link(door, address, is_browser_wanted=is_browser_wanted)
-        work = _follow_terminal(door, address)
-        if desktop is not None:
-            open_page = partial(_show_link, door, address, is_browser_wanted=True)
-            work = desktop.accompany(work, address, open_page)
-        with publish_address(f"http://{address}"):
+        listening = socket.create_server(("127.0.0.1", port))
+    except OSError as error:
+        raise InputError(
+            f"port {port} cannot be used: {error.strerror}.\n  Leave out --port for a free one."
+        ) from None
+    host = PageHost(person)
+    host.origin = f"http://127.0.0.1:{listening.getsockname()[1]}"
+    try:
+        if person is None:
+            await host.listen()
+        await web.SockSite(await host.load(), listening).start()
+        if person is None:
+            await _wait_for_signal()
+        else:
+            _show_link(host, is_browser_wanted=is_browser_wanted)
+            work = _follow_terminal(host)
+            if desktop is not None:
+                open_page = partial(_show_link, host, is_browser_wanted=True)
+                work = desktop.accompany(work, host.origin.partition("//")[2], open_page)
             await work
     finally:
-        await runner.cleanup()
+        await host.close()
+        listening.close()
 
 
-def _show_link(door: Door, address: str, *, is_browser_wanted: bool) -> None:
+async def _wait_for_signal() -> None:
+    ended = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ended.set)
+    await ended.wait()
+
+
+def _show_link(host: PageHost, *, is_browser_wanted: bool) -> None:
     """Print a new link, and open it."""
-    link = f"http://{address}/enter?key={door.make_link_key()}"
-    click.echo(f"The page is at this link, which works once:\n  {link}")
+    link = host.make_link()
+    host.show(f"{LINK}{link}")
     if is_browser_wanted:
         import webbrowser
 
         with suppress(webbrowser.Error):
             webbrowser.open(link)
-    click.echo("Press Enter for another link, Ctrl-C to end the page.")
+    host.show("Press Enter for another link, Ctrl-C to end the page.")
 
 
-async def _follow_terminal(door: Door, address: str) -> None:
+async def _follow_terminal(host: PageHost) -> None:
     """Print a link for each line that the person types, until the end of the input."""
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader()
@@ -107,6 +147,6 @@ async def _follow_terminal(door: Door, address: str) -> None:
     transport, _ = await loop.connect_read_pipe(lambda: protocol, sys.stdin)
     try:
         while await reader.readline():
-            _show_link(door, address, is_browser_wanted=False)
+            _show_link(host, is_browser_wanted=False)
     finally:
         transport.close()

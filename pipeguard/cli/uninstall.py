@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pipeguard.cli import _page_service
 from pipeguard.cli import _undo_report as report
 from pipeguard.cli.setup import command as setup
 from pipeguard.cli.setup import undo_plans, write_undo
@@ -18,6 +19,7 @@ from pipeguard.clients.files import FileError, replace, target
 from pipeguard.clients.undoing import UndoMethod
 from pipeguard.config.directories import cache_folder
 from pipeguard.config.user_policy import usual_policy_path
+from pipeguard.errors import InputError
 from pipeguard.installation import uninstall_command
 from pipeguard.state.paths import existing_state_folder
 from pipeguard.terminal.shells import completes, find_completions, without_completion
@@ -43,7 +45,7 @@ _REMOVE_SERVICE = (
 @click.option("--dry-run", is_flag=True, help="Show what would be removed; change nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def command(*, dry_run: bool, yes: bool) -> None:
-    """Remove the guard from every client, and the completion from your shells.
+    """Remove the guard from every client, the completion from your shells, and the page's service.
 
     Your policy and what was recorded stay; it says where they are, and how to remove the program.
 
@@ -69,15 +71,17 @@ def command(*, dry_run: bool, yes: bool) -> None:
     report.undo_table(plans, machine)
     for path in completions:
         click.echo(f"Completion of `pipeguard`  {visible(str(path))}")
+    if is_service := _page_service.unit_path().exists():
+        click.echo(f"Service of the page  {visible(str(_page_service.unit_path()))}")
     code = DONE
-    if plans or completions:
+    if plans or completions or is_service:
         code = NOT_DONE
         if dry_run:
             click.echo("Nothing was changed.")
         elif _may_remove(yes=yes):
             code = _remove(request, plans, completions, machine)
     else:
-        click.echo("No client is guarded, and no shell completes `pipeguard`.")
+        click.echo("No client is guarded, no shell completes `pipeguard`, and no service runs it.")
     for line in _list_left(is_removed=code == DONE):
         click.echo(line)
     raise SystemExit(code)
@@ -102,6 +106,12 @@ def _remove(
         except (OSError, FileError) as error:
             click.echo(f"Not changed: {visible(f'{path}: {error}')}", err=True)
             failed[path] = str(error)
+    try:
+        if _page_service.remove():
+            click.echo("Service removed: the page no longer runs.")
+    except InputError as error:
+        click.echo(f"Not changed: {error}", err=True)
+        failed[_page_service.unit_path()] = str(error)
     is_left = any(each.method is UndoMethod.LEFT for plan in plans for each in plan.undone)
     return REFUSED if failed or is_left else DONE
 

@@ -10,11 +10,12 @@ import asyncio
 import os
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from aiohttp import web
 
 from pipeguard.config.options import WrapOptions
+from pipeguard.detect.checks.addresses import is_loopback
 from pipeguard.detect.detector import Engines, make_guard
 from pipeguard.firewall.finding import Action, Direction, Finding, Verdict
 from pipeguard.firewall.policy import Policy
@@ -35,12 +36,14 @@ from pipeguard.runtime.run import make_run_id, mask_verdict
 from pipeguard.runtime.transports import make_endpoints
 from pipeguard.state.paths import store_file
 from pipeguard.state.recorder import Recorder
+from pipeguard.state.tokens import TokenReader
 from pipeguard.transports.channel import AsyncChannel
 from pipeguard.transports.http import request_headers
 from pipeguard.transports.http.client.task_owners import SharingClient
 from pipeguard.transports.http.headers import JSON
-from pipeguard.transports.http.server.admission import WHO, RequestRefused, StoredTokens
+from pipeguard.transports.http.server.admission import WHO, RequestRefused
 from pipeguard.transports.http.server.backend import (
+    MCP,
     Backend,
     Conversations,
     Dial,
@@ -50,7 +53,7 @@ from pipeguard.transports.http.server.backend import (
     Service,
     without_body,
 )
-from pipeguard.transports.http.server.listener import Listener, Readiness
+from pipeguard.transports.http.server.listener import Listener, OtherEndpoint, Readiness
 from pipeguard.transports.http.server.refusals import RefusalReason, Refusals
 from pipeguard.transports.http.server.sessions import Mirrored, Sessions
 from pipeguard.transports.judging import Judge, judge_frame, to_frame
@@ -198,6 +201,16 @@ class _Mounted(NamedTuple):
         await asyncio.gather(*closing, self.conversations.close())
 
 
+class PageEndpoint(OtherEndpoint, Protocol):
+    """The page on which a person decides."""
+
+    async def open(self, origin: str, may_decide: Callable[[bytes], bool]) -> None:
+        """Offer the page at an address, also to tokens with a SHA-256 that may decide."""
+
+    async def close(self) -> None:
+        """End it, with what it still sends."""
+
+
 class GatewayListener:
     """Answers clients at an address.
 
@@ -206,6 +219,7 @@ class GatewayListener:
         gateway: what is behind.
         front: what all clients share.
         stored: the tokens in the store.
+        page: on which a person decides; offered to this machine only.
     """
 
     def __init__(
@@ -213,7 +227,8 @@ class GatewayListener:
         options: WrapOptions,
         gateway: Gateway,
         front: Front,
-        stored: StoredTokens,
+        stored: TokenReader,
+        page: PageEndpoint | None = None,
     ) -> None:
         """Check the options, and take the address.
 
@@ -231,6 +246,10 @@ class GatewayListener:
         self._admission = admission._replace(
             port=self._socket.getsockname()[1], owners=front.sessions.owners
         )
+        self._may_decide = stored.may_decide
+        self._page = page if is_loopback(admission.host) else None
+        if page is not None and self._page is None:
+            say("no page at /ui: other machines reach this address. Open it with: pipeguard ui")
         self._routes = RouteTable()
         self._mounted: dict[str, _Mounted] = {}
         self._closing = Tasks()
@@ -256,11 +275,17 @@ class GatewayListener:
             ),
             refusals,
         )
+        listener.page = self._page
         await listener.open(self._socket, self._context)
         tune_process()
-        say(f"listening on {make_url(self._socket, tls=self._context is not None)}")
+        url = make_url(self._socket, tls=self._context is not None)
+        say(f"listening on {url}")
+        if self._page is not None:
+            await self._page.open(url.removesuffix(MCP), self._may_decide)
         await ended
         listener.refuse()
+        if self._page is not None:
+            await self._page.close()
         await asyncio.gather(*(mounted.close() for mounted in self._mounted.values()))
         await self._closing.end()
         await listener.close()

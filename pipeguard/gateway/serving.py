@@ -30,6 +30,7 @@ from pipeguard.gateway.listening import (
     FrontRecord,
     FrontSessions,
     GatewayListener,
+    PageEndpoint,
     front_guard,
 )
 from pipeguard.gateway.menu import ToolMode
@@ -91,12 +92,13 @@ class ServeOptions:
         return {name: self.wrap.values[name] for name in names if name in self.wrap.values}
 
 
-def serve(options: ServeOptions, client_fd: int | None) -> int:
+def serve(options: ServeOptions, client_fd: int | None, page: PageEndpoint | None = None) -> int:
     """Answer clients until the one over stdio hangs up, or a signal comes.
 
     Args:
         options: what was asked for.
         client_fd: where frames for a client over stdio go; None to listen at an address.
+        page: on which a person decides; None to offer none.
 
     Returns:
         0.
@@ -105,14 +107,15 @@ def serve(options: ServeOptions, client_fd: int | None) -> int:
         PipeGuardError: it could not begin.
     """
     with asyncio.Runner(loop_factory=new_loop) as runner:
-        return runner.run(_Serving(options).run(client_fd))
+        return runner.run(_Serving(options, page).run(client_fd))
 
 
 class _Serving:
     """One run of the gateway."""
 
-    def __init__(self, options: ServeOptions) -> None:
+    def __init__(self, options: ServeOptions, page: PageEndpoint | None) -> None:
         self._options = options
+        self._page = page
         self._log = Log(
             options.wrap.values.get("--log-level"), options.wrap.values.get("--log-format")
         )
@@ -153,7 +156,9 @@ class _Serving:
         if self._tokens is not None:
             if self._tokens.are_required() and not self._tokens.valid():
                 say("no stored token is valid, and one is needed: pipeguard tokens create NAME")
-            self._listener = GatewayListener(options.wrap, self._gateway, self._front, self._tokens)
+            self._listener = GatewayListener(
+                options.wrap, self._gateway, self._front, self._tokens, self._page
+            )
         with ending_on_signals(loop, ended):
             await self._apply(file)
             watching = asyncio.create_task(self._watch())

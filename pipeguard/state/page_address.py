@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 FILE_NAME = "page-address"
-_ADDRESS = re.compile(rb"http://127\.0\.0\.1:[1-9][0-9]{0,4}")
+_ADDRESS = re.compile(rb"https?://127\.0\.0\.1:[1-9][0-9]{0,4}(?:/ui)?")
 _MOST_BYTES = 64
 _TRIES = 5  # a guard that looks holds the lock for a moment
 _PAUSE_SECONDS = 0.02

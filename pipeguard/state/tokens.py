@@ -5,6 +5,7 @@ The store has the SHA-256 of each token, never the token itself. Knows no HTTP.
 
 from __future__ import annotations
 
+import hmac
 import json
 import secrets
 from collections.abc import Callable, Mapping
@@ -21,6 +22,7 @@ from pipeguard.unicode.display import those_there_are
 PREFIX = "pgt_"  # by which people and secret scanners know one
 TOKEN_BYTES = 32
 EFFECTS = ("read", "write", "destructive")
+DECIDE = "decide"  # in place of an effect: it opens the page, and calls nothing
 MOST_TOKENS = 1000
 _COLUMNS = "name, sha256, servers, tools, effect, per_minute, manages, created, expires"
 _ONCE_MADE = ""  # the name of a row that says that there was a token; it lets nobody in
@@ -32,7 +34,8 @@ class TokenScope(NamedTuple):
     Attributes:
         servers: globs of servers' names.
         tools: globs of tools, as agents call them, or as `server/tool`.
-        effect: the most that a tool may do: `read`, `write` or `destructive`.
+        effect: the most that a tool may do: `read`, `write` or `destructive`; `decide` for a token
+            that opens the page instead, and calls nothing.
         per_minute: calls; 0 for any number.
         manages: whether it may propose servers, where the gateway's settings allow that.
     """
@@ -50,11 +53,18 @@ class TokenScope(NamedTuple):
 
     def describe_limits(self) -> list[str]:
         """Say what limits it, other than the names of servers and tools."""
+        if self.decides:
+            return ["opens the page, and calls nothing"]
         return [
             f"up to {self.effect}",
             *([f"{self.per_minute} calls a minute"] if self.per_minute else []),
             *(["may propose servers"] if self.manages else []),
         ]
+
+    @property
+    def decides(self) -> bool:
+        """True for a token that opens the page, and calls nothing."""
+        return self.effect == DECIDE
 
     @property
     def is_unlimited(self) -> bool:
@@ -154,11 +164,12 @@ def create_token(
     ends = "" if expires is None else utc_text(expires, "seconds")
     with store.transaction():
         check_name(store, name)
-        store.connection.execute(
-            f"INSERT OR IGNORE INTO tokens ({_COLUMNS})"  # noqa: S608  a constant
-            " VALUES (?, x'', '[]', '[]', '', 0, 0, '', '')",
-            (_ONCE_MADE,),
-        )
+        if not scope.decides:
+            store.connection.execute(
+                f"INSERT OR IGNORE INTO tokens ({_COLUMNS})"  # noqa: S608  a constant
+                " VALUES (?, x'', '[]', '[]', '', 0, 0, '', '')",
+                (_ONCE_MADE,),
+            )
         store.connection.execute(
             f"INSERT INTO tokens ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608  a constant
             (
@@ -210,9 +221,10 @@ def reset_tokens(store: Store) -> None:
 
 
 def are_required(store: Store) -> bool:
-    """True from the first token on, also once the last one has ended or was revoked."""
+    """True from the first token for clients on, also once the last one ended or was revoked."""
     with translated_errors(store.path):
-        return store.connection.execute("SELECT 1 FROM tokens LIMIT 1").fetchone() is not None
+        query = "SELECT 1 FROM tokens WHERE effect <> ? LIMIT 1"
+        return store.connection.execute(query, (DECIDE,)).fetchone() is not None
 
 
 def _check_known(store: Store, name: str) -> None:
@@ -246,8 +258,17 @@ class TokenReader:
         return {name: token for name, token in self._tokens.items() if not token.is_expired(now)}
 
     def digests(self) -> Mapping[str, bytes]:
-        """The SHA-256 of each valid token, by name."""
-        return {name: token.digest for name, token in self.valid().items()}
+        """The SHA-256 of each valid token of a client, by name."""
+        valid = self.valid().items()
+        return {name: token.digest for name, token in valid if not token.scope.decides}
+
+    def may_decide(self, digest: bytes) -> bool:
+        """True for the SHA-256 of a valid token that opens the page."""
+        return any(
+            hmac.compare_digest(token.digest, digest)
+            for token in self.valid().values()
+            if token.scope.decides
+        )
 
     def are_required(self) -> bool:
         """True where clients need a token, also where the store cannot tell."""

@@ -34,15 +34,10 @@ TYPES = {
     "icon.svg": "image/svg+xml",
 }
 MENU = (
-    MenuEntry("Waiting", "/"),
-    MenuEntry("Live", "/live"),
-    MenuEntry("Servers", "/servers"),
-    MenuEntry("Tools", "/tools"),
-    MenuEntry("Policy", policy.PATH),
-    MenuEntry("Posture", posture.PATH),
-    MenuEntry("Secrets", secrets_page.PATH),
-    MenuEntry("Tokens", tokens.PATH),
-    MenuEntry("Audit", "/audit"),
+    *(MenuEntry("Waiting", "/"), MenuEntry("Live", "/live"), MenuEntry("Servers", "/servers")),
+    *(MenuEntry("Tools", "/tools"), MenuEntry("Policy", policy.PATH)),
+    *(MenuEntry("Posture", posture.PATH), MenuEntry("Secrets", secrets_page.PATH)),
+    *(MenuEntry("Tokens", tokens.PATH), MenuEntry("Audit", "/audit")),
 )
 PAGES = (waiting, live, servers, tools, policy, posture, secrets_page, tokens, audit_page)
 
@@ -56,11 +51,13 @@ def make_app(page: Page) -> web.Application:
         each.add_routes(inside)
     inside.on_cleanup.append(_end_scans)
     app = web.Application(middlewares=[guard], client_max_size=MOST_FORM_BYTES)
-    app.router.add_get("/", _doorstep)
-    app.router.add_get(ENTER, _enter)
-    for each_app in (app, inside):
+    app.router.add_get(page.base or "/", _doorstep)
+    if page.base:
+        app.router.add_get(f"{page.base}/", _doorstep)
+    app.router.add_get(page.base + ENTER, _enter)
+    for each_app, base in ((app, page.base), (inside, "")):
         each_app[PAGE] = page
-        each_app.router.add_get(STATIC + "{name}", _static)
+        each_app.router.add_get(base + STATIC + "{name}", _static)
     app.add_subapp(page.root, inside)
     return app
 
@@ -75,7 +72,9 @@ async def _enter(request: web.Request) -> web.StreamResponse:
         return problem(request, 403, "This link does not work", "used")
     root = request.app[PAGE].root
     answer = web.Response(status=303, headers={"Location": f"{root}/"})
-    answer.set_cookie(COOKIE, cookie, httponly=True, samesite="Strict", path=f"{root}/")
+    answer.set_cookie(
+        COOKIE, cookie, httponly=True, samesite="Strict", path=f"{root}/", secure=request.secure
+    )
     return answer
 
 
@@ -93,7 +92,7 @@ async def _changes(request: web.Request) -> web.StreamResponse:
         scans = request.app[PAGE].scans
         seen = (store.change_counter(), scans.version)
         quiet = 0.0
-        while True:
+        while not request.app[PAGE].is_ending:
             await asyncio.sleep(LOOK_SECONDS)
             now, quiet = (store.change_counter(), scans.version), quiet + LOOK_SECONDS
             if now != seen:

@@ -15,13 +15,14 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from time import monotonic
 
-LINK_SECONDS = 300.0  # for which a link works
-NUMBER_SECONDS = 120.0  # likewise, a number
+NUMBER_SECONDS = 120.0  # for which a number works
 UNLOCKED_SECONDS = 900.0
+VISIT_SECONDS = 43_200.0  # without a request, after which a browser needs another link
 MOST_TRIES = 3  # of one number
-MOST_LINKS = 16
 MOST_VISITORS = 8
 NUMBERS = 9000  # from 1000 on: four digits
+# The end of a link, on the clock of the door, and whether whoever got it may still come in.
+LinkKeys = dict[str, tuple[float, Callable[[], bool]]]
 
 
 @dataclass(slots=True)
@@ -46,11 +47,15 @@ class Visitor:
     """A browser that came in by a link.
 
     Attributes:
+        may_stay: False once whoever got the link may not come in any more.
+        until: when the visit ends without a request, on the clock of the door.
         secret: known to the door alone; the cookie has another.
         unlocked_until: no number is asked before that, on the clock of the door.
         question: the last one, unless it was answered.
     """
 
+    may_stay: Callable[[], bool]
+    until: float
     secret: bytes = field(default_factory=lambda: secrets.token_bytes(32))
     unlocked_until: float = 0.0
     question: Question | None = None
@@ -68,41 +73,38 @@ class Door:
     """Lets visitors in, and asks for numbers.
 
     Args:
-        show: puts a line on the terminal of the person; None if the process has none.
+        show: puts a line on the terminals of the person; False if there is none.
+        keys: of the links, each of which lets one browser in, once.
         clock: seconds, for limits of time.
     """
 
     def __init__(
-        self, show: Callable[[str], None] | None, clock: Callable[[], float] = monotonic
+        self, show: Callable[[str], bool], keys: LinkKeys, clock: Callable[[], float] = monotonic
     ) -> None:
         self._show = show
+        self._keys = keys
         self._clock = clock
-        self._links: dict[str, float] = {}
         self._visitors: dict[str, Visitor] = {}
-
-    def make_link_key(self) -> str:
-        """A key that lets one browser in, once."""
-        now = self._clock()
-        self._links = {key: end for key, end in self._links.items() if end > now}
-        while len(self._links) >= MOST_LINKS:
-            del self._links[next(iter(self._links))]
-        key = secrets.token_urlsafe(32)
-        self._links[key] = now + LINK_SECONDS
-        return key
 
     def enter(self, key: str) -> str | None:
         """Use up a link; the cookie of the new visitor, or None if the link does not work."""
-        if self._links.pop(key, 0.0) <= self._clock():
+        until, may_stay = self._keys.pop(key, (0.0, bool))
+        if until <= self._clock() or not may_stay():
             return None
         while len(self._visitors) >= MOST_VISITORS:
             del self._visitors[next(iter(self._visitors))]
         cookie = secrets.token_urlsafe(32)
-        self._visitors[cookie] = Visitor()
+        self._visitors[cookie] = Visitor(may_stay, self._clock() + VISIT_SECONDS)
         return cookie
 
     def find_visitor(self, cookie: str) -> Visitor | None:
-        """The visitor with this cookie."""
-        return self._visitors.get(cookie)
+        """The visitor with this cookie, whose visit goes on."""
+        visitor, now = self._visitors.get(cookie), self._clock()
+        if visitor is None or visitor.until <= now or not visitor.may_stay():
+            self._visitors.pop(cookie, None)
+            return None
+        visitor.until = now + VISIT_SECONDS
+        return visitor
 
     def is_unlocked(self, visitor: Visitor) -> bool:
         """True while the visitor's answers need no number."""
@@ -125,19 +127,25 @@ class Door:
             sentence: the same for the terminal, as `approve 2 tools of weather`.
 
         Returns:
-            False if the process has no terminal.
+            False if no terminal shows it.
         """
-        if self._show is None:
-            return False
         number = f"{secrets.randbelow(NUMBERS) + 1000}"
-        visitor.question = Question(what, number, self._clock() + NUMBER_SECONDS)
-        self._show(f"To {sentence}, type {number} on the page.")
-        return True
+        is_shown = self._show(f"To {sentence}, type {number} on the page.")
+        end = self._clock() + NUMBER_SECONDS
+        visitor.question = Question(what, number, end) if is_shown else None
+        return is_shown
+
+    def forget_numbers(self) -> None:
+        """Ask for new numbers: other terminals show them now."""
+        for visitor in self._visitors.values():
+            visitor.question = None
 
     def accept(self, visitor: Visitor, what: str, number: str) -> bool:
         """True if the visitor typed the number for this answer; each number works once."""
         question = visitor.question
-        if question is None or question.what != what or question.until <= self._clock():
+        if question is not None and question.until <= self._clock():
+            question = visitor.question = None
+        if question is None or question.what != what:
             return False
         if hmac.compare_digest(number.strip().encode(), question.number.encode()):
             visitor.question = None

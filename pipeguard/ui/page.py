@@ -42,7 +42,7 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
-NO_TERMINAL = "No terminal can show a number. Start: pipeguard ui"
+NO_TERMINAL = "No terminal shows numbers now. Run this in one, and answer again:  pipeguard ui"
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _T = TypeVar("_T")
 _LINK = re.compile(r'\b(href|src|action|formaction)="/')
@@ -104,8 +104,10 @@ class Page:
         store: the store's file.
         door: who is in.
         by: who decides, for the audit.
+        base: the path below which the page is: empty, or `/ui` on an address that has more.
         root: the path below which all pages are. Nobody can guess it, and the cookie is sent only
             there: to no other server of this machine, whose address differs in its port alone.
+        is_ending: True once open pages shall hear no more of changes.
         hosts: the values of `Host` by which this address may be called.
         menu: the pages.
         scans: findings in definitions that wait.
@@ -115,11 +117,16 @@ class Page:
     store: Path
     door: Door
     by: str
+    base: str = ""
     root: str = field(default_factory=lambda: f"/{secrets.token_urlsafe(16)}")
+    is_ending: bool = False
     hosts: frozenset[str] = frozenset()
     menu: tuple[MenuEntry, ...] = ()
     scans: Scans = field(default_factory=Scans)
     taken: OrderedDict[str, Taken] = field(default_factory=OrderedDict)
+
+    def __post_init__(self) -> None:
+        self.root = self.base + self.root
 
     def remember(self, decision: DoneDecision) -> None:
         """Keep a decision for a while."""
@@ -131,10 +138,8 @@ class Page:
 
     def last_taken(self) -> tuple[str, Taken] | None:
         """The newest decision that can be taken back."""
-        for name in reversed(self.taken):
-            if self.taken[name].until > monotonic():
-                return name, self.taken[name]
-        return None
+        name, taken = next(reversed(self.taken.items()), ("", None))
+        return (name, taken) if taken is not None and taken.until > monotonic() else None
 
 
 PAGE: web.AppKey[Page] = web.AppKey("page", Page)
@@ -168,21 +173,20 @@ async def _admit(request: web.Request, handler: _Handler) -> web.StreamResponse:
     page = request.app[PAGE]
     if request.headers.get("Host", "") not in page.hosts:
         raise web.HTTPForbidden(reason="This address has another name")
-    is_entrance = request.method == "GET" and request.path == ENTER
+    path = request.path.removeprefix(page.base)
+    is_entrance = request.method == "GET" and path == ENTER
     site = request.headers.get("Sec-Fetch-Site", "none")  # Fetch Metadata; none: typed, or a link
     if site not in {"none", "same-origin"} and not is_entrance:
         raise web.HTTPForbidden(reason="Another web page asked for this")
     visitor = page.door.find_visitor(request.cookies.get(COOKIE, ""))
-    is_outside = request.method == "GET" and (
-        request.path == "/" or request.path.startswith(STATIC)
-    )
+    is_outside = request.method == "GET" and (path in {"", "/"} or path.startswith(STATIC))
     if visitor is None and not is_entrance and not is_outside:
         raise web.HTTPUnauthorized(reason="Open the page by its link")
     if visitor is not None:
         request[VISITOR] = visitor
     if request.method == "POST":
         origin = request.headers.get("Origin", "")
-        if origin not in {f"http://{host}" for host in page.hosts}:
+        if origin not in {f"{request.scheme}://{host}" for host in page.hosts}:
             raise web.HTTPForbidden(reason="Another web page asked for this")
         form = await request.post()
         if visitor is None or not visitor.has_sent(str(form.get("token", ""))):
@@ -194,7 +198,7 @@ def problem(request: web.Request, status: int, title: str, text: str) -> web.Res
     """A page that says what went wrong."""
     page, framed = request.app[PAGE], frame(request, "PipeGuard")
     body = render("problem.html", **framed, status=status, problem=title, advice=text)
-    text = _add_root(body, page.root) if VISITOR in request else body
+    text = _add_root(body, page.root if VISITOR in request else page.base)
     return web.Response(text=text, status=status, content_type="text/html")
 
 
@@ -208,7 +212,7 @@ def frame(request: web.Request, title: str) -> dict[str, object]:
     return {
         "title": title,
         "menu": page.menu,
-        "path": request.path.removeprefix(page.root),
+        "path": request.path.removeprefix(page.root if visitor else page.base) or "/",
         "token": visitor.form_token() if visitor else "",
         "is_in": visitor is not None,
         "is_unlocked": visitor is not None and page.door.is_unlocked(visitor),

@@ -7,9 +7,8 @@ import pty
 import re
 import shutil
 import signal
-import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -20,21 +19,28 @@ from pipeguard.state.paths import store_path
 from pipeguard.state.store import Store
 from tests.launch.processes import until
 from tests.people import be_nobody
+from tests.wrap.wrapped import PIPEGUARD
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 TIMEOUT_MS = 10_000
 
 
 class PageTerminal:
-    """The terminal of `pipeguard ui`, and what it shows."""
+    """The terminal of `pipeguard ui`, or of another command, and what it shows.
 
-    def __init__(self, *options: str) -> None:
-        words = (sys.executable, "-E", "-P", "-m", "pipeguard", "ui", "--no-browser", *options)
+    Args:
+        words: of the command.
+        inside: a program that starts it.
+    """
+
+    def __init__(self, *words: str, inside: Sequence[str] = ()) -> None:
+        words = (*inside, *PIPEGUARD, *(words or ("ui", "--no-browser")))
         self.process, self._terminal = pty.fork()
         if not self.process:
-            os.execv(words[0], words)  # noqa: S606  a terminal needs a fork
+            os.execvp(words[0], words)  # noqa: S606  a terminal needs a fork
         self.text = ""
-        threading.Thread(target=self._read, daemon=True).start()
+        self._reading = threading.Thread(target=self._read, daemon=True)
+        self._reading.start()
 
     def _read(self) -> None:
         with suppress(OSError):  # the process has ended
@@ -52,6 +58,11 @@ class PageTerminal:
         until(lambda: self.link() != before, "a new link")
         return self.link()
 
+    def attach(self) -> str:
+        """Type the number that a page asks for which runs elsewhere; the link that follows."""
+        os.write(self._terminal, self._find(r"type (\d{4}): $").encode() + b"\n")
+        return self.link()
+
     def number(self) -> str:
         """The number that was asked for last."""
         return self._find(r"type (\d{4}) on the page")
@@ -62,12 +73,18 @@ class PageTerminal:
         assert isinstance(found, str)
         return found
 
-    def end(self) -> None:
-        """Press Ctrl-C, and wait for the process."""
+    def end(self) -> int:
+        """Press Ctrl-C, and wait for the process; its exit code."""
         with suppress(ProcessLookupError):
             os.kill(self.process, signal.SIGINT)
-        os.waitpid(self.process, 0)
+        return self.wait()
+
+    def wait(self) -> int:
+        """Wait for the process; its exit code."""
+        _, status = os.waitpid(self.process, 0)
+        until(lambda: not self._reading.is_alive(), "all is read")
         os.close(self._terminal)
+        return os.waitstatus_to_exitcode(status)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from playwright.sync_api import Browser, Page, expect
 
+from pipeguard.ui.door import NUMBER_SECONDS, Door
 from tests.ui.conftest import PageTerminal
 
 
@@ -92,3 +93,15 @@ def test_every_answer_forbids_scripts_and_frames_of_others(terminal: PageTermina
         assert "default-src 'none'" in policy
         assert "frame-ancestors 'none'" in policy
         assert "unsafe" not in policy
+
+
+def test_a_number_that_has_ended_makes_room_for_another() -> None:
+    now, shown = [0.0], list[str]()
+    door = Door(lambda text: not shown.append(text), {"key": (1.0, lambda: True)}, lambda: now[0])
+    visitor = door.find_visitor(door.enter("key") or "")
+    assert visitor is not None
+    assert door.ask(visitor, "open", "open it")
+    number = shown[0].split()[-4]
+    now[0] = NUMBER_SECONDS
+    assert not door.accept(visitor, "open", number)
+    assert visitor.question is None

@@ -43,14 +43,14 @@ _UNSUPPORTED_VERSION = b"HTTP/1.1 505 HTTP Version Not Supported\r\nContent-Leng
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
-class _LoginEndpoint(Protocol):
-    """Answers clients that log in to the server through us."""
+class OtherEndpoint(Protocol):
+    """Answers requests that are not of MCP."""
 
     def answers(self, path: str) -> bool:
-        """True for a path that belongs to a login."""
+        """True for a path of its own."""
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
-        """The server's answer."""
+        """The answer to a request."""
 
 
 class Readiness(NamedTuple):
@@ -74,6 +74,9 @@ class Listener:
         readiness: whether a new conversation could begin.
         refusals: counts the refused requests.
         login: answers a client's login; None where clients do not log in.
+
+    Attributes:
+        page: answers browsers, and admits them itself; None where there is no page.
     """
 
     def __init__(
@@ -82,13 +85,14 @@ class Listener:
         routes: RouteTable,
         readiness: Callable[[], Readiness],
         refusals: Refusals,
-        login: _LoginEndpoint | None = None,
+        login: OtherEndpoint | None = None,
     ) -> None:
         self._admission = admission
         self._routes = routes
         self._readiness = readiness
         self._refusals = refusals
         self._login = login
+        self.page: OtherEndpoint | None = None
         self._connections = Connections(refusals, admission.backlog)
         self._rechecking: asyncio.Task[None] | None = None
         self._accepting: asyncio.Task[None] | None = None
@@ -201,11 +205,17 @@ class Listener:
         path = request.path.rstrip("/") or "/"
         if path in (HEALTHY, READY):
             return self._state(request, path)
-        caller = self._admission.check(request)
-        if connection is not None:
-            connection.admit(caller)
+        page = self.page if self.page is not None and self.page.answers(path) else None
+        if page is not None:
+            self._admission.check_head(request)
+        elif connection is not None:
+            connection.admit(self._admission.check(request))
+        else:
+            self._admission.check(request)
         if self._is_closing:
             raise RequestRefused(RefusalReason.ENDING, 503, "this server is ending")
+        if page is not None:
+            return await page.answer(request)
         wants_upgrade = _wants_upgrade(request)
         if self._login is not None and self._login.answers(path):
             return await self._login.answer(request)
@@ -254,7 +264,7 @@ class Listener:
         return f"{method} {path if is_known else 'another path'}"
 
 
-class _Request(web.BaseRequest):
+class _Request(web.Request):
     """A request whose answer does not name the library and its version."""
 
     async def _prepare_hook(self, response: web.StreamResponse) -> None:
