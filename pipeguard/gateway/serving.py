@@ -113,7 +113,7 @@ def serve(options: ServeOptions, client_fd: int | None, page: PageEndpoint | Non
 class _Serving:
     """One run of the gateway."""
 
-    def __init__(self, options: ServeOptions, page: PageEndpoint | None) -> None:
+    def __init__(self, options: ServeOptions, page: PageEndpoint | None = None) -> None:
         self._options = options
         self._page = page
         self._log = Log(

@@ -97,7 +97,12 @@ def test_every_answer_forbids_scripts_and_frames_of_others(terminal: PageTermina
 
 def test_a_number_that_has_ended_makes_room_for_another() -> None:
     now, shown = [0.0], list[str]()
-    door = Door(lambda text: not shown.append(text), {"key": (1.0, lambda: True)}, lambda: now[0])
+
+    def show(text: str) -> bool:
+        shown.append(text)
+        return True
+
+    door = Door(show, {"key": (1.0, lambda: True)}, lambda: now[0])
     visitor = door.find_visitor(door.enter("key") or "")
     assert visitor is not None
     assert door.ask(visitor, "open", "open it")
