@@ -122,7 +122,7 @@ def scan(
         except UnicodeEncodeError:
             why = "a string contains a lone surrogate, which is half a character"
             raise Refusal("protocol.lone-surrogate", why, codes.INVALID_REQUEST) from None
-        if result != NOTHING_FOUND:
+        if result is not NOTHING_FOUND and result != NOTHING_FOUND:
             findings += _to_findings(knowledge, context, value, result, surface)
     if not findings:
         return findings

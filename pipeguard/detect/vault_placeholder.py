@@ -42,10 +42,8 @@ NOTICE = lazy_regex(
     .replace(b"INSIDE", _INSIDE),
     re.IGNORECASE | re.DOTALL,
 )
-# In a frame that could hold a placeholder, plain or escaped (RFC 8259, section 7).
-MARKS = (b"[secret:", b"[personal:", b"\\u00")
 
 
 def may_hold_placeholder(frame: bytes) -> bool:
-    """False where a frame certainly holds no placeholder."""
-    return any(map(frame.__contains__, MARKS))
+    """False where a frame certainly holds none, plain or escaped (RFC 8259, section 7)."""
+    return b"[secret:" in frame or b"[personal:" in frame or b"\\u00" in frame

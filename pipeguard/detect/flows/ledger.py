@@ -212,8 +212,10 @@ class Flows:
         if strings is None:
             strings = [*text_values.named_strings("", arguments)]
         bare, leaks, opened = arguments, list[Leak](), frozenset[str]()
-        if self._has_sources(tool):
+        has_sources = self._has_sources(tool)
+        if has_sources:
             opened = text_values.find_opened(tool.labels, strings)
+        if has_sources and (tool.is_sink or tool.labels.meets(Label.OUTSIDE)):
             bare = text_values.without_credentials(arguments)
             known = about if bare == arguments else None
             leaks = self._looked_up(tool, bare, now, known, opened) if tool.is_sink else []

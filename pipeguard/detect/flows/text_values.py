@@ -331,6 +331,8 @@ def find_opened(labels: Label, strings: Sequence[tuple[str, str]]) -> frozenset[
         labels: what the tool does.
         strings: of the call, from `named_strings`.
     """
+    if not any("://" in text for _, text in strings):
+        return frozenset()
     if any(not lists.TOLD.isdisjoint(name_words(key)) for key, _ in strings):
         return frozenset()
     found = {_opened_address(labels, key, text) for key, text in strings} - {""}

@@ -144,5 +144,7 @@ class Vault:
 
     def sent_secrets(self) -> dict[str, str]:
         """The secrets that were put back lately and may be echoed, with their placeholders."""
+        if not self._sent_secrets:  # mostly
+            return {}
         with self._lock:
             return dict(self._sent_secrets)

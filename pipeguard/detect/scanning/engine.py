@@ -167,6 +167,7 @@ class Engine:
         if seen is not None and is_plainly_clean(self.lookup, source, surface, seen):
             return NOTHING_FOUND
         budgets.is_exceeded = False
+        source = source._replace(place_of=cache(place_of))
         scan = Scan(self.lookup, source, surface, budgets, seen)
         for reading in READINGS.values():
             if reading.to_server if self.keyed else reading.to_client:
@@ -175,7 +176,7 @@ class Engine:
 
     def _source(self, text: MessageText, place_of: PlaceOf, call: Targets = NO_CALL) -> ScanInput:
         tool = called_tool(text.value) if self.keyed else None
-        return ScanInput(text, cache(place_of), self.keyed, Uses(text, tool), call)
+        return ScanInput(text, place_of, self.keyed, Uses(text, tool), call)
 
     def mask(self, data: bytes) -> bytes:
         """Replace the secrets in free text, such as a line of a log, by the rule's id."""

@@ -376,8 +376,8 @@ class Guard:
         What one policy stops by its tools and another by its rules would else pass a message that
         is judged while the one replaces the other.
         """
-        twin = copy(self)
-        twin._fixed = self._shared.policy
+        twin = object.__new__(Guard)  # as `copy` does, in a third of the time
+        twin.__dict__.update(self.__dict__, _fixed=self._shared.policy)
         return twin
 
     @property

@@ -66,7 +66,7 @@ class MessageJudge(NamedTuple):
         direction: which way the message travels.
         now: seconds on the session's clock.
         event: names the verdict.
-        budgets: what judging may still cost; None if the message has a budget of its own.
+        budgets: what judging may still cost; those of a batch are of all its members.
         is_member: True for a message of a batch.
         waiting_room: where a call may wait until a person decides; None if it may not.
         waiting_call: that is judged again, having waited until a person decided; else None.
@@ -77,7 +77,7 @@ class MessageJudge(NamedTuple):
     direction: Direction
     now: float
     event: str
-    budgets: Budgets | None = None
+    budgets: Budgets
     is_member: bool = False
     waiting_room: WaitingRoom | None = None
     waiting_call: PendingRequest | None = None
@@ -88,8 +88,6 @@ class MessageJudge(NamedTuple):
         Raises:
             Refusal: it breaks the protocol, or could not be judged.
         """
-        if self.budgets is None:
-            return self._replace(budgets=Budgets()).judge(message)
         if self.direction is TO_SERVER:
             return self._judge_kind(message)
         clean, finding = self.guard.detector.mask_own(self.guard.policy, message)

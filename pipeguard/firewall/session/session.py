@@ -92,9 +92,10 @@ class Session:
         number = self.state.count_frame(direction)
         event = f"{self.run}.{'c' if direction is TO_SERVER else 's'}{number}"
         judge = MessageJudge if self.guard.inspects else ProtocolJudge
-        guard = self.guard.snapshot()
-        judging = judge(guard, self.state, direction, now, event)._replace(
-            waiting_room=self.waiting_room, waiting_call=self.waiting_call
+        judging = judge(
+            *(self.guard.snapshot(), self.state, direction, now, event, Budgets()),
+            waiting_room=self.waiting_room,
+            waiting_call=self.waiting_call,
         )
         return self._judge_or_refuse(judging, frame)
 
@@ -263,7 +264,7 @@ class Session:
             that it answers this.
         """
         event = f"{self.run}.s{self.state.count_frame(TO_CLIENT)}"
-        judging = ProtocolJudge(self.guard.snapshot(), self.state, TO_CLIENT, now, event)
+        judging = ProtocolJudge(self.guard.snapshot(), self.state, TO_CLIENT, now, event, Budgets())
         verdict = self._judge_or_refuse(judging, frame)
         if verdict.forward is not None and (id_token := legible_id(frame)) is not None:
             self.state.make_own(id_token, take_answer)
