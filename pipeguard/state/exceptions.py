@@ -165,12 +165,6 @@ def narrowest(
         raise PipeGuardError(f"event {event.name} passed unchanged: there is nothing to allow.")
     rule = decisive(stopped)
     remedy = find_remedy(rule)
-    if remedy.way is Way.GRANT:
-        raise PipeGuardError(
-            f"{rule}: PipeGuard offers no exception for this event, since it would give out"
-            " credentials. To allow it all the same, write it under `isolate`.\n"
-            f"  {next_steps(event, rule)}"
-        )
     if remedy.way is not Way.EXCEPTION:
         raise PipeGuardError(
             f"{rule} cannot be allowed by an exception.\n  {next_steps(event, rule)}"

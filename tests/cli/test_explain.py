@@ -184,6 +184,7 @@ WALLED = {
     "host": wall("egress.host", "api.example"),
     "port-of-a-host": wall("egress.port", "api.example:22"),
     "address": wall("egress.address", "10.0.0.5:443", host="git.example"),
+    "credentials": wall("egress.host", "169.254.169.254:80"),
     "whole": wall("isolation.read", "…/srv", path="/srv"),
     "gone": wall("isolation.read", "…/b", path="/srv/no/b"),
     "port": wall("isolation.port", "5432"),

@@ -187,6 +187,13 @@ def test_the_port_of_a_host_may_be_named_where_the_event_has_none(host: SandboxU
         given(f"{name}:8443", 9000)
 
 
+@pytest.mark.parametrize("subject", ["169.254.169.254:80", "metadata.google.internal"])
+def test_what_gives_out_credentials_is_named_by_hand(host: SandboxUser, subject: str) -> None:
+    for rule in ("egress.host", "egress.address"):
+        with pytest.raises(PolicyError, match="credentials.* `hosts: \\["):
+            find_grant([{"rule": rule, "excerpt": subject}], host)
+
+
 def test_an_event_of_another_kind_is_none_of_these(host: SandboxUser) -> None:
     assert find_grant([{"rule": "secrets.aws", "excerpt": "x"}], host) is None
     assert find_grant([{"rule": "egress.malformed", "excerpt": ""}], host) is None

@@ -284,7 +284,7 @@ def allowing_entry(finding: Mapping[str, str]) -> str | None:
     Returns:
         As `api.example.com` or `api.example.com:8443`; for a name that leads into a private
         network, as `git.corp.example=private`, and for one that leads to this machine, the address,
-        as `127.0.0.1:5432`. `HostRules.parse` reads it. Never an address that gives out the
+        as `127.0.0.1:5432`. `HostRules.parse` reads it. Never a host that gives out the
         machine's credentials: whoever wants that writes it.
     """
     if finding.get("rule") not in _ALLOWABLE:
@@ -293,11 +293,13 @@ def allowing_entry(finding: Mapping[str, str]) -> str | None:
         target = parse_authority(finding.get("excerpt", ""), default_port=443)
     except HostError:
         return None
+    if is_metadata(target.host):
+        return None
     if isinstance(target.host, str):
         return _named_entry(target.host, target.port, finding["rule"])
     if finding["rule"] == _ADDRESS and is_private(target.host) and not is_own(target.host):
         return _private_entry(finding.get("host", ""), target.port)
-    return None if is_metadata(target.host) else str(target)
+    return str(target)
 
 
 def _named_entry(name: str, port: int, rule: str) -> str | None:

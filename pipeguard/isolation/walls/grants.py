@@ -12,6 +12,7 @@ import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.errors import PolicyError
+from pipeguard.isolation.egress.addresses import is_metadata
 from pipeguard.isolation.egress.hosts import (
     DEFAULT_PORTS,
     PRIVATE,
@@ -128,7 +129,23 @@ def find_grant(
             return WallGrant("loopback", number, f"connect to port {number} of this machine")
         if rule.startswith("egress.") and (entry := allowing_entry(finding)) is not None:
             return _host(entry, port)
+        if rule.startswith("egress."):
+            _check_credentials(finding.get("excerpt", ""))
     return None
+
+
+def _check_credentials(subject: str) -> None:
+    """Refuse a host that gives out this machine's own credentials: a person names it by hand."""
+    try:
+        target = parse_authority(subject, default_port=443)
+    except HostError:
+        return
+    if is_metadata(target.host):
+        raise PolicyError(
+            f"{target.host} gives out this machine's own credentials, and has to be named by hand."
+            " If you want that, write it yourself, under `isolate` in the file that `pipeguard"
+            f" policy path` names: `hosts: [{json.dumps(subject)}]`."
+        )
 
 
 def _host(entry: str, port: int | None) -> WallGrant:

@@ -54,6 +54,7 @@ def finding_of(record: EgressRecord) -> dict[str, str]:
             "127.0.0.1:5432",
         ),
         "metadata": (refusal("169.254.169.254", 80), None),
+        "metadata by its name": (refusal("metadata.google.internal", 80), None),
         "a name of metadata": (
             refusal("a.example", 80, EgressReason.ADDRESS, "fd00:ec2::254"),
             None,
