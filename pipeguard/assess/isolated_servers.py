@@ -170,7 +170,8 @@ class ServerHere:
 
     def to_guard(self) -> Iterator[str]:
         """The command that guards it, and isolates it where that is possible."""
-        why = obstacle(self.server)
+        problem = self.if_isolated.problem
+        why = obstacle(self.server) or (f"it cannot be isolated: {problem}" if problem else "")
         words = setup_words(self.server, machine_here())
         words += () if why else ("--isolate",)
         yield from wrap_text(f"To guard it, as {why}:" if why else "To guard and isolate it:", "  ")

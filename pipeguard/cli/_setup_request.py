@@ -100,6 +100,7 @@ class SetupRequest:
     def guard_options(self) -> GuardOptions:
         """The servers to guard, and what is allowed beyond the default."""
         from pipeguard.auth.store import has_login
+        from pipeguard.cli._isolation_names import entries_now
         from pipeguard.clients.rewrite import GuardOptions
 
         return GuardOptions(
@@ -110,6 +111,7 @@ class SetupRequest:
             off=self.disabled,
             expose_urls=self.expose_urls,
             isolate=self.isolate,
+            entries=entries_now() if self.isolate else None,
             is_logged_in=has_login,
         )
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Iterable
 
 from pipeguard.clients.catalog import ConfigScope
 from pipeguard.clients.entries import ServerEntry
 from pipeguard.clients.guarding import GuardedCommand
+from pipeguard.config.isolate_key import IsolateEntry
 from pipeguard.errors import PipeGuardError
 from pipeguard.isolation import Isolation, ServerCommand
 
@@ -26,10 +28,18 @@ def is_isolated(guard: GuardedCommand | None) -> bool:
     )
 
 
-def obstacle(server: ServerEntry) -> str:
-    """Why a server that is started here would not start isolated; empty where nothing is known."""
+def obstacle(server: ServerEntry, entries: Iterable[IsolateEntry] | None = None) -> str:
+    """Why a server that is started here would not start isolated; empty where nothing is known.
+
+    Args:
+        server: its entry.
+        entries: what the user's policy says about isolation; None looks at no file that is named.
+    """
+    command = ServerCommand(server.own_words)
     try:
-        ServerCommand(server.own_words).check()
+        command.check()
+        if entries is not None and command.is_container:
+            command.harden(entries, server.name)
     except PipeGuardError as error:
         why = _TO_START_IT.sub("", str(error)).rstrip(".")
         return f"it cannot be isolated: {why}"

@@ -27,6 +27,7 @@ from pipeguard.clients.guarding import (
 from pipeguard.clients.isolating import CANNOT_ISOLATE, HOW, instead, is_isolated, obstacle
 from pipeguard.clients.launcher import isolate_launcher
 from pipeguard.clients.masking import is_secret, masked_url
+from pipeguard.config.isolate_key import IsolateEntry
 from pipeguard.config.tree import Value
 from pipeguard.errors import InputError
 
@@ -59,6 +60,7 @@ class GuardOptions:
         off: guard servers that are switched off, too.
         expose_urls: an address with a secret may be visible in the list of processes.
         isolate: servers that are started here are isolated.
+        entries: what the user's policy says about isolation, if servers are isolated.
         is_logged_in: whether PipeGuard itself has a login for an address.
     """
 
@@ -69,6 +71,7 @@ class GuardOptions:
     off: bool = False
     expose_urls: bool = False
     isolate: bool = False
+    entries: tuple[IsolateEntry, ...] | None = None
     is_logged_in: Callable[[str], bool] = lambda _url: False
 
 
@@ -190,7 +193,7 @@ def _judgements(server: ServerEntry, options: GuardOptions) -> Iterator[Judgemen
     if server.command is not None:
         yield from _of_command(server, server.command)
         if is_to_isolate(server, options):
-            yield from _of_isolation(server)
+            yield from _of_isolation(server, options)
     elif server.url is not None:
         yield from _of_address(server, server.url, options)
         yield from _of_login(server, server.url, options)
@@ -207,7 +210,7 @@ def _of_guard(
         why = f"its launcher no longer exists: {guard.launcher[0]}"
         yield Judgement(GuardState.STALE, "stale-launcher", why)
     if is_to_isolate(server, options):
-        yield from _of_isolation(server)
+        yield from _of_isolation(server, options)
         yield Judgement(GuardState.OPEN, NOT_ISOLATED)
     yield _GUARDED
 
@@ -218,8 +221,8 @@ def is_to_isolate(server: ServerEntry, options: GuardOptions) -> bool:
     return is_asked and bool(server.own_words) and not is_isolated(server.guard)
 
 
-def _of_isolation(server: ServerEntry) -> Iterator[Judgement]:
-    if why := obstacle(server):
+def _of_isolation(server: ServerEntry, options: GuardOptions) -> Iterator[Judgement]:
+    if why := obstacle(server, options.entries):
         yield Judgement(GuardState.CANNOT, CANNOT_ISOLATE, why + instead(server))
 
 

@@ -185,7 +185,8 @@ def _judge_source(
 ) -> None:
     path = os.path.realpath(os.path.join(folder, source))
     if is_inside(host.home, path):
-        raise _fault(option, f"gives all of {path}. Name folders in it")
+        what = "the whole disk" if path == "/" else f"all of {path}"
+        raise _fault(option, f"exposes {what}", "Mount single folders instead")
     named = (*profile.read, *profile.write)
     holder = find_holder(path, host.sensitive)
     if holder is not None and not any(is_inside(path, each) for each in named):
@@ -238,8 +239,8 @@ def _is_on_tmp(option: Option) -> bool:
     return target.rstrip("/") == "/tmp"  # noqa: S108  as above
 
 
-def _fault(option: Option, why: str = "") -> PolicyError:
+def _fault(option: Option, why: str = "", instead: str = "Leave it out") -> PolicyError:
     return PolicyError(
         f"{option.words}: {f'it {why}, so ' if why else ''}an isolated server is not started with"
-        " it. Leave it out, or run the server without isolation: --isolate none."
+        f" it. {instead}, or run the server without isolation: --isolate none."
     )

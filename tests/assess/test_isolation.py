@@ -125,9 +125,20 @@ def test_a_container_without_isolation_is_told_as_isolate_list_does(tmp_path: Pa
     assert of(machine(tmp_path, isolated), "server-not-isolated") == []
 
 
-def test_a_server_that_cannot_be_isolated_has_no_command_for_it(tmp_path: Path) -> None:
-    (found,) = of(machine(tmp_path, wrapped(command=("bunx", "srv"))), "server-not-isolated")
-    assert found.fix == ()
+@pytest.mark.parametrize(
+    ("command", "severity"),
+    [
+        (("bunx", "srv"), Severity.LOW),
+        (("docker", "run", "-i", "--privileged", "image"), Severity.LOW),
+        (("docker", "run", "-i", "-v", "/:/host", "image"), Severity.MEDIUM),
+        (("docker", "run", "-i", "--network", "host", "image"), Severity.MEDIUM),
+    ],
+)
+def test_a_server_that_cannot_be_isolated_has_no_command_for_it(
+    tmp_path: Path, command: tuple[str, ...], severity: Severity
+) -> None:
+    (found,) = of(machine(tmp_path, wrapped(command=command)), "server-not-isolated")
+    assert (found.fix, found.severity) == ((), severity)
     assert "cannot be isolated" in found.message
 
 

@@ -361,6 +361,17 @@ def test_without_any_record_comments_between_words_stay(machine: Machine) -> Non
     assert path.read_text() == text
 
 
+@pytest.mark.parametrize("mount", ["/:/host", "/srv:/srv"])
+def test_a_container_that_would_not_start_isolated_is_not_isolated(
+    machine: Machine, mount: str
+) -> None:
+    server = {"command": "docker", "args": ["run", "-i", "-v", mount, "image"]}
+    put(machine.home, json.dumps({"mcpServers": {"it": server}}))
+    is_refused = mount == "/:/host"
+    state = GuardState.CANNOT if is_refused else GuardState.OPEN
+    assert states(plan(machine, isolate=True, entries=())) == {"it": state}
+
+
 @pytest.mark.parametrize("end", ["", "\n"])
 def test_a_guard_that_a_person_wrote_or_changed_is_removed_too(machine: Machine, end: str) -> None:
     by_hand = '"own": {"command": "/opt/pipeguard", "args": ["wrap", "--observe", "--", "x"]}'

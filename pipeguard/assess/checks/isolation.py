@@ -62,12 +62,15 @@ def _open(target: AssessmentTarget, server: ServerEntry) -> Iterator[PostureFind
     is_told = held.by_entry == Isolation.NONE and server.guard is not None  # as a weakened guard
     if is_told or target.is_judged(server).state not in _STARTED:
         return
-    why = obstacle(server)
+    is_refused = bool(obstacle(server))
+    why = obstacle(server, None if target.is_repository else target.isolate_entries)
     setup = setup_command(target, server)
     fix = () if why or is_of_gateway(server) or not setup else (*setup, ISOLATE)
     touches = _CONTAINED if ServerCommand(server.own_words).is_container else _TOUCHES
     message = f"{touches}{_because(held)}." + (f" But {why}." if why else "")
-    yield NOT_ISOLATED.of_server(server, message, fix=fix)
+    gives_more = why and not is_refused  # its own words give what no isolated server gets
+    check = NOT_ISOLATED.with_severity(Severity.MEDIUM) if gives_more else NOT_ISOLATED
+    yield check.of_server(server, message, fix=fix)
 
 
 def _because(isolation: EntryIsolation) -> str:

@@ -123,11 +123,12 @@ class ServerCommand(NamedTuple):
         before = old_home_warning(shipped, variables, home_folder)
         return " ".join(filter(None, (shipped.needs, before)))
 
-    def harden(self, entries: Iterable[IsolateEntry]) -> Hardened:
+    def harden(self, entries: Iterable[IsolateEntry], name: str = "") -> Hardened:
         """The command of a container as isolation starts it here.
 
         Args:
             entries: what the user's policy says about isolation.
+            name: of the server; empty for that of its image.
 
         Raises:
             PolicyError: it starts no container, or gives away what no isolated server is given.
@@ -141,7 +142,8 @@ class ServerCommand(NamedTuple):
                 f"{visible(self.argv[0])} starts no container. Name the server alone, or a command"
                 " as docker run IMAGE after `--`."
             )
-        own = find_entries(identify_server(self.argv, None).name, tuple(entries))
+        name = name or identify_server(self.argv, None).name
+        own = find_entries(name, tuple(entries))
         return harden(self.argv, str(Path.cwd()), combine_grants(own), this_host())
 
 
