@@ -322,7 +322,8 @@ class GuardedServer:
     def _answer_all(self) -> None:
         with suppress(ChannelClosed):
             ended = self._target.wait(EXIT_SECONDS) if self._server_ended else None
-            for frame in self._session.abandon(ending=ended.describe() if ended else ""):
+            ending = str(self._failure or (ended.describe() if ended else "")).rstrip(".")
+            for frame in self._session.abandon(ending=ending):
                 self._client.write(frame)
 
     def _record(self, verdict: Verdict) -> None:
