@@ -49,6 +49,7 @@ _NPM_EXACT = re.compile(r"@?[^@]+@v?\d+\.\d+\.\d+(?:[-+][\w.+-]+)?\Z")
 _PYTHON_EXACT = re.compile(r"[^@=<>~!]+(?:===?|@)\d[\w.+!-]*\Z")
 _COMMIT = re.compile(r"[@#][0-9a-f]{40}\b")
 _ADDRESS = re.compile(r"(?:git\+|https?://|git@|github:|gitlab:|bitbucket:|gist:|git://|ssh://)")
+_ARCHIVE = re.compile(r"://.*/([^/?#]+\.(?:tgz|tar\.gz|zip|whl))(?:[?#].*)?\Z")
 _BEFORE_PROGRAM = re.compile(r"(?:exec|command)\Z|\w+=")  # in a shell's line
 
 
@@ -94,9 +95,10 @@ def _package(program: str, what: str) -> Fetch | None:
         exact = bool(_COMMIT.search(what))
         bare = re.split(r"[@#](?=[^/]*\Z)", what)[0]
         mark = "#" if program not in _PYTHON else "@"
-        return Fetch(
-            what, program, VersionPin.EXACT if exact else VersionPin.NONE, f"{bare}{mark}COMMIT"
-        )
+        example = f"{bare}{mark}COMMIT"
+        if archive := _ARCHIVE.search(what):  # which has no commit: a copy that stays the same
+            example = f"./{archive[1]}"
+        return Fetch(what, program, VersionPin.EXACT if exact else VersionPin.NONE, example)
     if program == "deno" and not what.startswith(("npm:", "jsr:")):
         return None  # a local file
     if program == "go":

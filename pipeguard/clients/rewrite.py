@@ -38,7 +38,14 @@ _SCHEMES = ("http", "https", "ws", "wss")
 _PIPED = re.compile(
     r"(?:\b(?:curl|wget|fetch|iwr|irm|Invoke-WebRequest|Invoke-RestMethod)\b[^|;&\n]*"
     r"\|\s*(?:sudo\s+)?(?:(?:ba|z|da|k|a)?sh|python[\d.]*|node|perl|ruby|iex|Invoke-Expression)\b)"
-    r"|(?:\b(?:sh|bash|zsh|source|eval|iex)\b[^|;&\n]{0,40}[<$]\(\s*(?:curl|wget|iwr|irm)\b)",
+    r"|(?:\b(?:sh|bash|zsh|source|eval|iex)\b[^|;&\n]{0,40}[<$]\(\s*(?:curl|wget|iwr|irm)\b)"
+    # what a download was written to, and what code reads from an address
+    r"|(?:\b(?:curl|wget|iwr)\b[^|;&\n]{0,300}\s"
+    r"(?:-[A-Za-z]{0,9}o|--output(?:-document)?|-OutFile)[\s=]{0,9}[\"']?"
+    r"(?P<file>[^\s\"';&|]{1,200})(?![^\s\"';&|])[^\n]{0,300}?(?:;|&&)\s{0,9}(?:sudo\s+)?"
+    r"(?:(?:\.|source|exec|(?:ba|z|da|k|a)?sh|python[\d.]*|node|perl|ruby)\s+)?[\"']?"
+    r"(?P=file)(?![^\s\"';&|]))"
+    r"|(?:\b(?:exec|eval)\s*\(\s*[^\n]{0,200}?\b(?:urlopen|requests\.get|httpx\.get|fetch)\b)",
     re.IGNORECASE,
 )
 _WHY_NOT_PIPED = (
@@ -324,7 +331,7 @@ def _login_hint(url: str) -> str:
 
 
 def find_piped(words: Sequence[str]) -> bool:
-    """True if a command pipes a download into an interpreter."""
+    """True if a command runs what it downloads: piped, from a file, or by `exec`."""
     return any(_PIPED.search(word) for word in (*words, " ".join(words)))
 
 

@@ -64,7 +64,9 @@ def _is_fetched_once(target: AssessmentTarget, server: ServerEntry) -> bool:
 def _find_unpinned(target: AssessmentTarget, server: ServerEntry, fetch: Fetch) -> PostureFinding:
     index = next((i for i, word in enumerate(server.args) if fetch.what in word), None)
     line = server.line if index is None else target.line(server, f"args.{index}")
-    what, example = masked_text(fetch.what), masked_text(fetch.example)
+    what = masked_text(fetch.what)
+    is_longer = fetch.example.startswith(fetch.what)  # by a word of ours, which is no secret
+    example = what + fetch.example[len(fetch.what) :] if is_longer else masked_text(fetch.example)
     movable = fetch.pin is VersionPin.MOVABLE
     risk = "is a tag, which can be moved" if movable else "may be another version at each start"
     check = UNPINNED.with_severity(Severity.LOW) if movable else UNPINNED
