@@ -18,6 +18,7 @@ from collections import Counter
 from collections.abc import Iterator
 from copy import copy
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import click
@@ -324,14 +325,15 @@ def render_next_steps() -> str:
 
 def render_demo() -> dict[Path, str]:
     """Render the README with a scene as the demonstration prints it today."""
-    done = subprocess.run(
-        [sys.executable, "-E", "-P", "-m", "pipeguard", "demo"],
-        env={**os.environ, "COLUMNS": str(COLUMNS)},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        encoding="utf-8",
-        check=True,
-    )
+    with TemporaryDirectory() as state:  # the user's own keeps the events of their demonstration
+        done = subprocess.run(
+            [sys.executable, "-E", "-P", "-m", "pipeguard", "demo"],
+            env={**os.environ, "COLUMNS": str(COLUMNS), "PIPEGUARD_STATE_DIR": state},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            check=True,
+        )
     shown = OWN_PATH.sub(".venv/bin/pipeguard", EVENT.sub("K7Q2M9D4", done.stdout))
     scene = "\n\n".join(part for part in shown.split("\n\n") if part.startswith(SCENE))
     return {README: DEMO.sub(lambda _: f"…\n{scene}\n…\n", README.read_text("utf-8"))}
