@@ -68,8 +68,10 @@ def grant_call(
             )
         )
     elif expires:
-        waits = " If the call still waits, it goes on now." if is_held(event) else ""
-        click.echo(f"Allowed once, until {expires}.{waits} Ask the agent to repeat the call.")
+        repeat = "Ask the agent to repeat the call."
+        if is_held(event):
+            repeat = "If the call still waits, it goes on now; else ask the agent to repeat it."
+        click.echo(f"Allowed once, until {expires}. {repeat}")
 
 
 def _page(event: AuditedEvent) -> list[str]:

@@ -154,12 +154,33 @@ def describe_grant(store: Store, decision: AuditRow) -> str:
         query = "SELECT 1 FROM grants WHERE event = ? AND made = ?"
         is_left = store.connection.execute(query, (event, made)).fetchone() is not None
     if used is not None:
-        return f"The call was repeated, and passed as {used[0]} at {used[1]}"
+        return f"The call passed as {used[0]} at {used[1]}"
     if until <= utc_text(datetime.now(UTC)):
         return f"Nobody repeated the call in time; the permission ended at {until}"
     if not is_left:
-        return "The call was repeated a moment ago, or a later permission replaced this one"
+        return "The call passed a moment ago, or a later permission replaced this one"
     return f"{_IS_OPEN}, until {until}: ask the agent to"
+
+
+def find_granted(store: Store, since: str) -> frozenset[tuple[str, str]]:
+    """The stopped calls that passed after a moment, once, as a person allowed: server and event.
+
+    Raises:
+        StateError: the store cannot be read.
+    """
+    import re
+
+    from pipeguard.firewall.session.remedies import GRANTED_AS
+
+    with translated_errors(store.path):
+        listed = store.connection.execute(
+            "SELECT server, findings FROM audit WHERE time >= ? AND instr(findings, ?)",
+            (since, GRANTED_AS),
+        ).fetchall()
+    note = re.compile(rf'"note": ?"{re.escape(GRANTED_AS)}([\w.]+)"')  # not as text of a value
+    return frozenset(
+        (server, event) for server, findings in listed for event in note.findall(findings)
+    )
 
 
 def is_open(description: str) -> bool:

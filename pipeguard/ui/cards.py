@@ -35,6 +35,7 @@ from pipeguard.state.exceptions import (
     stopped_events,
     stopping,
 )
+from pipeguard.state.grants import find_granted
 from pipeguard.state.page_address import definition_card, new_card
 from pipeguard.state.proposals import Proposal, ProposalState, proposals
 from pipeguard.state.review import HeldDefinition, held_definitions
@@ -225,7 +226,12 @@ def _cards(store: Store, ask_seconds: float) -> Iterator[Card]:
             yield _proposal_card(proposal)
     since = to_utc_text(now - STOPPED_DAYS * 86_400)
     held = {event.name for event in waiting}
-    events = [each for each in stopped_events(store, since, MOST_EVENTS) if each.name not in held]
+    granted = find_granted(store, since)
+    events = [
+        each
+        for each in stopped_events(store, since, MOST_EVENTS)
+        if each.name not in held and (each.server, each.name) not in granted
+    ]
     yield from _stopped_cards(store, events)
 
 

@@ -23,7 +23,7 @@ from pipeguard.firewall.session.remedies import GRANTED_AS
 from pipeguard.state.audit import Audit, AuditEntry, AuditFilter, findings_json, rows
 from pipeguard.state.exceptions import allow
 from pipeguard.state.exemption import Exemption, entries
-from pipeguard.state.grants import StoredGrants
+from pipeguard.state.grants import StoredGrants, find_granted
 from pipeguard.state.paths import store_path
 from pipeguard.state.store import Store
 from tests.people import be_nobody, give_token, on_terminal
@@ -144,7 +144,7 @@ def remove(_event: str) -> None:
 
 BECAME: dict[str, tuple[str, Callable[[str], object] | None, str, bool]] = {
     "open": ("RUN1.c1", None, "once: our docs. The call may be repeated once, until", False),
-    "used": ("RUN1.c1", use, "The call was repeated, and passed as RUN2.c1 at 9999", True),
+    "used": ("RUN1.c1", use, "The call passed as RUN2.c1 at 9999", True),
     "expired": ("RUN1.c1", expire, "Nobody repeated the call in time", True),
     "in force": ("RUN1.c2", None, "lets the same pass now", False),
     "removed": ("RUN1.c2", remove, "The exception has ended, or was removed", True),
@@ -161,6 +161,10 @@ def test_an_event_tells_who_allowed_it_and_what_became_of_that(name: str) -> Non
     page = explain(event)
     assert f"Allowed by {getpass.getuser()} with the CI token at 2" in page
     assert expected in page
+    with Store.open(store_path()) as store:
+        assert {each for _, each in find_granted(store, "")} == (
+            {event} if name == "used" else set()
+        )
     assert (f"pipeguard allow {event}" in page) is is_offered
     assert page.index("Since") < page.index("What ")
     with Store.open(store_path()) as store:
