@@ -28,11 +28,12 @@ from pipeguard.state.paths import store_path
 from pipeguard.state.row_filter import ACTIONS, WOULD
 from pipeguard.state.store import Store
 from pipeguard.state.timestamps import parse_moment
-from pipeguard.state.verification import describe_gap, examine
+from pipeguard.state.verification import compare, describe_gap, examine
 from pipeguard.unicode.display import pluralize, visible
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import TextIO
 
 LISTED = 50  # rows of `list` by default: about two screens
 
@@ -154,14 +155,17 @@ def show(event: str, *, as_json: bool) -> None:
 
 @command.command("verify")
 @click.option("--heads", is_flag=True, help="Also list each chain's head, to be stored elsewhere.")
+@click.option(
+    "--against", metavar="FILE", type=click.File(), help="Also compare with heads listed earlier."
+)
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
-def verify_chains(*, heads: bool, as_json: bool) -> None:
+def verify_chains(*, heads: bool, against: TextIO | None, as_json: bool) -> None:
     """Check that no row was changed, moved or removed, as in `pipeguard audit verify`.
 
     The hashes have no key, so whoever can write the file can rewrite all of it. To detect that,
-    store what --heads prints elsewhere. Runs removed for their age (`audit.keep` in the policy) are
-    not missing: `audit list --action prune` lists them. What could not be recorded in time is
-    listed as a gap, which is not a change.
+    store what --heads prints elsewhere, and compare later with --against. Runs removed for their
+    age (`audit.keep` in the policy) are not missing: `audit list --action prune` lists them. What
+    could not be recorded in time is listed as a gap, which is not a change.
 
     \b
     Exit codes:
@@ -169,6 +173,9 @@ def verify_chains(*, heads: bool, as_json: bool) -> None:
       1  it is not, and each problem is listed
     """  # noqa: D301  click reads the mark
     problems, listed, gaps = examine(store_path())
+    if against is not None:
+        lines = (line for line in against if not line.rstrip().endswith("unchanged."))
+        problems += compare(store_path(), filter(str.strip, lines))
     if as_json:
         fields = {
             "problems": [problem._asdict() for problem in problems],
@@ -186,9 +193,9 @@ def verify_chains(*, heads: bool, as_json: bool) -> None:
         click.echo(f"gap: {visible(gap)}")
     count = sum(each.length for each in listed)
     if problems:
-        click.echo(f"The audit was changed: {len(problems)} problems.", err=True)
+        click.echo(f"The audit was changed: {pluralize(len(problems), 'problem')}.", err=True)
         raise SystemExit(1)
-    click.echo(f"{count} rows in {len(listed)} chains, unchanged.")
+    click.echo(f"{pluralize(count, 'row')} in {pluralize(len(listed), 'chain')}, unchanged.")
 
 
 @command.command("export")

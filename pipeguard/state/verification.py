@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from pipeguard.errors import InputError
 from pipeguard.state.audit import (
     COLUMNS,
     PRUNED,
@@ -24,7 +25,7 @@ from pipeguard.state.missing import read_notes
 from pipeguard.state.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from pipeguard.state.audit import AuditRow
@@ -69,6 +70,38 @@ def examine(path: Path) -> Examination:
         listed = list(chains(store))
         gaps = [describe_gap(row) for row in rows(store, AuditFilter(rule="audit.gap"))]
     return Examination(problems, listed, gaps + [note.sentence() for note in read_notes(path)])
+
+
+def compare(path: Path, heads: Iterable[str]) -> list[Problem]:
+    """Find what is not as an earlier list of heads has it; chains may have grown since.
+
+    Args:
+        path: the store.
+        heads: lines with head, length and name of a chain, as `audit verify --heads` prints them.
+
+    Raises:
+        InputError: a line is none of these.
+        StateError: the store cannot be read.
+    """
+    problems: list[Problem] = []
+    with Store.open(path) as store, translated_errors(path):
+        get = store.connection.execute
+        is_pruned = get("SELECT 1 FROM audit WHERE kind = ?", (PRUNED,)).fetchone() is not None
+        present = {chain.chain for chain in chains(store)}
+        for line in heads:
+            head, length, name = (*line.split(), "", "")[:3]
+            if not name or not length.isdecimal():
+                raise InputError(
+                    f"{line!r} is no head: `pipeguard audit verify --heads` lists them."
+                )
+            is_pruned = is_pruned and name not in present  # what is pruned is the oldest
+            query = "SELECT hash FROM audit WHERE chain = ? AND seq = ?"
+            row = get(query, (name, int(length))).fetchone()
+            if name not in present and not is_pruned:
+                problems.append(Problem(name, 0, "the chain was removed"))
+            elif name in present and int(length) and (row is None or row[0] != head):
+                problems.append(Problem(name, int(length), f"row {length} is not the head it was"))
+    return problems
 
 
 def describe_gap(row: AuditRow) -> str:

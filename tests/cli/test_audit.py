@@ -151,6 +151,27 @@ def test_a_whole_audit_verifies(snapshot: Snapshot) -> None:
     assert [chain["head"] for chain in told["chains"]] == heads
 
 
+def test_a_rewritten_audit_is_not_what_its_heads_were(tmp_path: Path) -> None:
+    listed = run("verify", "--heads").output
+    (tmp_path / "heads").write_text(listed)
+    with Store.open(store_path()) as store:
+        Audit(store, "RUN3", "mail", "").append_many([entry(5, 0, "warn")])
+    assert run("verify", "--against", str(tmp_path / "heads")).exit_code == 0
+    connection = sqlite3.connect(store_path())
+    with connection:
+        connection.execute("DELETE FROM audit WHERE chain = 'RUN1' AND seq = 3")
+        connection.execute(
+            "UPDATE chains SET length = 2, head = (SELECT hash FROM audit"
+            " WHERE chain = 'RUN1' AND seq = 2) WHERE chain = 'RUN1'"
+        )
+    connection.close()
+    assert run("verify").exit_code == 0
+    done = run("verify", "--against", str(tmp_path / "heads"))
+    assert (done.exit_code, "RUN1: row 3 is not the head it was" in done.output) == (1, True)
+    (tmp_path / "heads").write_text("no heads")
+    assert "is no head" in str(run("verify", "--against", str(tmp_path / "heads")).exception)
+
+
 def test_a_changed_row_is_listed(snapshot: Snapshot) -> None:
     connection = sqlite3.connect(store_path())
     with connection:
