@@ -107,7 +107,7 @@ class ServerIsolation:
         yield from self._start_lines()
         yield from self._policy_lines()
         yield from self._shipped_lines()
-        if any(each.touches.extent for each in self.servers) and not self._bare:
+        if any(each.touches.extent for each in self.servers) and self._is_held_everywhere:
             yield f"  {ENFORCED}"
         yield from _proposal_lines(self.name, self.facts)
         if self._bare:
@@ -126,6 +126,11 @@ class ServerIsolation:
     def _is_held(self) -> bool:
         """True if anything is kept from it, as it is started by an entry."""
         return any(each.isolation.is_held for each in self.servers)
+
+    @property
+    def _is_held_everywhere(self) -> bool:
+        """True if each entry that starts it keeps anything from it."""
+        return all(each.isolation.is_held and not each.is_bare for each in self.servers)
 
     @property
     def _bare(self) -> list[ServerHere]:
@@ -148,8 +153,13 @@ class ServerIsolation:
             verb = "starts" if len({each.client_name for each in self._bare}) == 1 else "start"
             return f"{name} is NOT isolated: {who} {verb} it without PipeGuard:"
         if self.servers and (self._is_held or self.is_isolated):
+            how = (
+                "isolated"
+                if self._is_held_everywhere
+                else "isolated by some entries, and NOT by others"
+            )
             no = "NOT isolated as it is started now, whatever your policy says"
-            return f"{name} is {'isolated' if self._is_held else no}:"
+            return f"{name} is {how if self._is_held else no}:"
         if self.is_isolated:
             return f"{name} is isolated by your policy:"
         if self.facts.shipped is not None and not self.servers and self.facts.observed is None:

@@ -141,7 +141,8 @@ def compute_extent(
     )
     fixed = [each for each in needed if any(is_inside(each, path) for path in profile.write)]
     alone = [each for each in needed if each not in fixed]
-    read_only = {mount.path for mount in mounts if mount.kind is MountKind.READ}
+    last = {mount.path: mount.kind for mount in mounts}  # which covers one before it
+    read_only = {path for path, kind in last.items() if kind is MountKind.READ}
     held = (path for path in sorted(read_only - given) if _is_below(path, profile.write))
     git = dict.fromkeys(changed_git(profile.write, read_only))
     alone = [each for each in alone if not _is_below(each, (*alone, *profile.read))]

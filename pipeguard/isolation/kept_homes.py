@@ -106,17 +106,17 @@ def old_home_warning(
     """
     if not shipped.keeps_home:
         return ""
-    for name, _ in shipped.variables:
-        if path := variables.get(name):
-            folder = os.path.dirname(os.path.join(home_folder, path))
-            if any(is_inside(os.path.realpath(folder), each) for each in given):
-                return ""
-            return (
-                f"Its {name} is {path}, which it does not see: it begins empty, and what it kept"
-                f" there stays. To go on with that: --write {folder}"
-            )
     said = "Its home starts empty: what it stored until now stays where it is"
-    path = _newest(shipped.kept_before, home_folder)
+    path = next(filter(None, (variables.get(name) for name, _ in shipped.variables)), "")
+    if path:
+        path = os.path.join(home_folder, path)
+        folder = os.path.dirname(path)
+        if any(is_inside(os.path.realpath(folder), each) for each in given):
+            return ""
+        said = "It begins empty: what it stored until now stays where it is"
+        if _has_nothing_else(folder, path, home_folder):
+            return f"{said}, in {path}. To go on with that: --write {folder}"
+    path = path or _newest(shipped.kept_before, home_folder)
     if not path:
         return f"{said}."
     name, folder = shipped.variables[0][0], os.path.join(home_folder, "kept")
@@ -125,6 +125,16 @@ def old_home_warning(
         f" folder, --write {folder}, and set {name}={os.path.join(folder, os.path.basename(path))}"
         " in its entry."
     )
+
+
+def _has_nothing_else(folder: str, path: str, home_folder: str) -> bool:
+    """True if a folder may be given as a whole for the sake of one file."""
+    if is_inside(os.path.realpath(home_folder), os.path.realpath(folder)):
+        return False
+    try:
+        return all(name.startswith(os.path.basename(path)) for name in os.listdir(folder))
+    except OSError:
+        return True  # none is there yet
 
 
 def _newest(patterns: Sequence[str], home_folder: str) -> str:

@@ -207,6 +207,22 @@ def test_a_server_is_shown_with_all_that_it_can_touch(tmp_path: Path, snapshot: 
 
 
 @pytest.mark.needs("bubblewrap")
+def test_a_name_that_not_every_client_isolates_is_no_promise(tmp_path: Path) -> None:
+    wrap = ["wrap", "--name", "mine", "--isolate"]
+    given = {"cursor": ["auto", "--write", str(tmp_path)], "gemini": ["none"]}
+    for folder, file in (("cursor", "mcp.json"), ("gemini", "settings.json")):
+        entry = {"command": "pipeguard", "args": [*wrap, *given[folder], "--", "srv"]}
+        path = tmp_path / f".{folder}" / file
+        path.parent.mkdir()
+        path.write_text(json.dumps({"mcpServers": {"mine": entry}}))
+    said = " ".join(run("show", "mine").output.split())
+    assert "mine is isolated by some entries, and NOT by others:" in said
+    assert "nothing else of yours" not in said
+    assert "not there ~/.cursor" in said
+    assert "read-only ~/.cursor" not in said, "it is not there at all"
+
+
+@pytest.mark.needs("bubblewrap")
 def test_a_server_behind_the_gateway_is_shown_too(policy: Path, snapshot: Snapshot) -> None:
     box = "{command: docker, args: [run, -i, -v, '/srv/x:/x', mcp/time], isolate: {}}"
     held = "{command: sh, isolate: {hosts: [api.test], keep_home: true, limits: {cpu: 5}}}"

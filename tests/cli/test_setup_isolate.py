@@ -109,6 +109,7 @@ def test_each_server_is_told_what_will_be(file: Path, snapshot: Snapshot) -> Non
         f"""
         setup cursor --isolate --dry-run --launcher {launcher(file)}  # 1
         setup cursor --check  # 1
+        setup cursor --isolate --check --server=files  # 1
         setup cursor --isolate --undo  # 2
         setup cursor --isolate --gateway  # 2
         setup cursor --isolate --snippet=srv  # 2
@@ -130,6 +131,7 @@ def test_what_a_server_kept_until_now_is_told_with_its_place(
     servers = {
         "one": {"command": "npx", "args": words},
         "two": {"command": "npx", "args": words, "env": {"MEMORY_FILE_PATH": "/srv/m.jsonl"}},
+        "whole": {"command": "npx", "args": words, "env": {"MEMORY_FILE_PATH": f"{home}/m.jsonl"}},
     }
     file.write_text(json.dumps({"mcpServers": servers}))
     snapshot.commands(

@@ -50,7 +50,7 @@ def test_an_answer_that_failed_at_a_refused_host_says_so(tmp_path: Path) -> None
         for _ in range(2):  # the second is counted, and told all the same
             server, ours = texts(call(run, "fetch", "api.example.com"))
             assert server == "Failed to fetch: connection issue"
-            assert ours.startswith("PipeGuard: this server is isolated, and is not given the host")
+            assert ours.startswith("PipeGuard: this server is isolated, and does not get the host")
             assert '"api.example.com"' in ours
             event = event_in(ours)
             assert event.endswith(".x1")

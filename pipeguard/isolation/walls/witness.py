@@ -254,7 +254,7 @@ _NAMES_FAILURE = lazy_regex(
     r"|could ?n[o']t|no results?|enotfound|eai_|not (?:be )?(?:found|reach|resolve))"
 )
 _WORD = lazy_regex(r"[^\W\d_]{2,}")
-_FILES = {READ: "to read the file that it names", WRITE: "to change the file that it names"}
+_FILES = {READ: "the file that it named", WRITE: "the file that it named, to change it"}
 
 
 def iterate_texts(answer: JsonObject) -> Iterator[tuple[str, str]]:
@@ -292,7 +292,7 @@ def describe_walls(walls: Sequence[Wall]) -> str:
     events = "these events" if allowable > 1 else "the event"
     who = f", who alone can allow {events}" if allowable else ", who alone decides about it"
     return (
-        f"PipeGuard: this server is isolated, and is not given {', nor '.join(named)}. If"
+        f"PipeGuard: this server is isolated, and does not get {', nor '.join(named)}. If"
         f" that is what was missing, tell the user{who}; do not work around it."
     )
 
