@@ -164,13 +164,15 @@ def outcome(
             click.echo(f"  {client.name}: {client.after}")
         if client.list_command:
             click.echo(f"  {client.name} shows its servers with: {client.list_command}")
-    if any(plan.move is not None for plan in done):
-        _after_move()
     if done:
+        _what_now(is_moved=any(plan.move is not None for plan in done))
         click.echo(f"Undo it:  {undo_command}")
 
 
-def _after_move() -> None:
+def _what_now(*, is_moved: bool) -> None:
+    if not is_moved:
+        click.echo("Restart the clients that run, so that they start their servers anew.")
+        return
     click.echo("Next:")
     for command, what in (
         ("pipeguard serve --check", "which servers there are now"),
@@ -291,7 +293,7 @@ def _word(plan: ChangePlan, judged: JudgedServer) -> str:
     if judged.is_to_do and plan.move is not None:
         return _TO_MOVE
     if judged.judgement.code == NOT_ISOLATED:
-        return _TO_ISOLATE
+        return _TO_ISOLATE if judged.chosen else GuardState.GUARDED.value
     if judged.judgement.code == CANNOT_ISOLATE:
         return _NEVER_ISOLATED
     state = judged.judgement.state
@@ -302,9 +304,10 @@ def _word(plan: ChangePlan, judged: JudgedServer) -> str:
 def _line(judged: JudgedServer, width: int, what: str, machine: Machine) -> str:
     state = judged.judgement.state
     word = f"{_WORDS.get(state, what):<{_STATE_CHARS}}"
+    colour = _COLOURS[GuardState.GUARDED if what == GuardState.GUARDED.value else state]
     name = f"{show(judged.server.name, NAME_CHARS[1]):<{width}}"
     command = show(command_line(judged.server), _COMMAND_CHARS)
-    line = f"  {name}  {click.style(word, fg=_COLOURS[state])}  {command}".rstrip()
+    line = f"  {name}  {click.style(word, fg=colour)}  {command}".rstrip()
     notes = [judged.judgement.why]
     notes.append(_program_note(judged, machine))
     if judged.chosen and judged.isolates:

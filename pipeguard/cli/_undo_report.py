@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import click
 
+from pipeguard.assess.checks.secrets import find_uses
 from pipeguard.cli._setup_report import (
     NAME_CHARS,
     file_fields,
@@ -15,6 +16,7 @@ from pipeguard.cli._setup_report import (
     short_file,
     show_diff,
 )
+from pipeguard.clients.entries import parse_config
 from pipeguard.clients.machine import Machine
 from pipeguard.clients.masking import diff, exchange_diff
 from pipeguard.clients.undoing import UndoMethod, UndoPlan
@@ -49,7 +51,22 @@ def undo_table(plans: Iterable[UndoPlan], machine: Machine) -> None:
             why = f": {undone.why}" if undone.why else ""
             name = show(undone.name, NAME_CHARS[1])
             click.echo(f"  {name:<{width}}  {words[undone.method]}{why}")
+        for line in _unread_references(plan):
+            click.echo(click.style(f"  {line}", fg="yellow"))
         click.echo()
+
+
+def _unread_references(plan: UndoPlan) -> Iterator[str]:
+    """Name what the entries then refer to, and only PipeGuard can read."""
+    if plan.content is None:
+        return
+    names = {undone.name for undone in plan.undone}
+    after = parse_config(plan.config.path, plan.config.specs, plan.content)
+    for secret, uses in find_uses([after]).items():
+        for use in uses:
+            if use.server in names:
+                place = visible(f"{use.server}: {use.place[0].lower()}{use.place[1:]}")
+                yield f"{place} is `keyring:{secret}`, which only PipeGuard reads: put it there"
 
 
 def undo_outcome(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pipeguard.auth.secrets import stored_secrets
 from pipeguard.cli import _page_service
 from pipeguard.cli import _undo_report as report
 from pipeguard.cli.setup import command as setup
@@ -81,7 +82,10 @@ def command(*, dry_run: bool, yes: bool) -> None:
         elif _may_remove(yes=yes):
             code = _remove(request, plans, completions, machine)
     else:
-        click.echo("No client is guarded, no shell completes `pipeguard`, and no service runs it.")
+        click.echo(
+            "Nothing to remove: no server is guarded, no shell completes `pipeguard`, and no service"
+            " runs it."
+        )
     for line in _list_left(is_removed=code == DONE):
         click.echo(line)
     raise SystemExit(code)
@@ -138,8 +142,10 @@ def _list_left(*, is_removed: bool) -> Iterator[str]:
     own += [Path(cache_folder()), Path(_SERVICE)]
     left = [str(path) for path in own if path.exists()]
     if left:
-        yield "Left as it is, with your policy and what was recorded:"
+        yield "What stays, with your policy and what was recorded:"
         yield from (f"  {visible(path)}" for path in left)
+    if names := ", ".join(secret.name for secret in stored_secrets()):
+        yield f"These secrets stay stored: {names}.  pipeguard secrets delete NAME"
     if is_removed:
         yield f"Then remove the program:  {uninstall_command()}"
     if _SERVICE in left:

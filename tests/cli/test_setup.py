@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from pipeguard.auth.place import Place
+from pipeguard.auth.secrets import store
 from pipeguard.cli import cli
 from pipeguard.cli.setup import command
 from pipeguard.clients import undoing
@@ -184,6 +186,18 @@ def test_uninstalling_leaves_settings_that_a_shell_reads(home: Path, block: str)
     assert "by hand" in done.output
     assert done.exit_code == 5
     assert settings.read_text() == f"alias a=b\n{block.format(line)}"
+
+
+def test_what_only_pipeguard_can_read_is_told_before_the_guard_is_removed(
+    home: Path, launcher: str
+) -> None:
+    entry = {"command": "srv", "env": {"TOKEN": "keyring:demo"}}
+    (home / ".cursor" / "mcp.json").write_text(json.dumps({"mcpServers": {"it": entry}}))
+    run("cursor", "--yes", "--launcher", launcher)
+    store("demo", SECRET, Place.FILE)
+    told = CliRunner().invoke(cli, ["uninstall", "--dry-run"]).output
+    assert "it: the variable TOKEN is `keyring:demo`, which only PipeGuard reads" in told
+    assert "These secrets stay stored: demo." in told
 
 
 def test_a_comment_completes_nothing(home: Path) -> None:
