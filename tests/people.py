@@ -113,7 +113,7 @@ def run_on_terminal(
         while chunk := _read(primary):
             output += chunk
             asked = _NUMBER.search(output)
-            is_question = bool(answers) and output.endswith(b"[y/N]: ")
+            is_question = bool(answers) and output.endswith((b"[y/N]: ", b"allow it?: "))
             if before_answers and (asked or is_question):
                 subprocess.run(
                     [sys.executable, "-c", before_answers], cwd=ROOT, check=True, timeout=60

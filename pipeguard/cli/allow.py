@@ -59,6 +59,9 @@ def _day(context: click.Context, option: click.Parameter, value: str | None) -> 
     return day
 
 
+_UNSAID = "to be said"  # the reason, before the person is asked for it
+
+
 def _refuse_yes(context: click.Context, option: click.Parameter, value: object) -> None:
     if value:
         raise click.UsageError(
@@ -144,15 +147,18 @@ def command(  # noqa: PLR0913  one for each option
         return
     scope = None if by is None else Breadth(by)
     narrowest(stopped, None, "", scope)  # fails before any question where no exception helps
-    person = None if dry_run else Person.here()
-    reason = "to be said" if dry_run and why is None else _reason(why, is_asked=not as_json)
-    exemptions = narrowest(stopped, None if forever else until, reason, scope)
+    person, ends = None if dry_run else Person.here(), None if forever else until
+    ask_reason = partial(_reason, why, is_asked=not as_json)
+    reason = _UNSAID if dry_run and why is None else ask_reason(is_later=True)
+    exemptions = narrowest(stopped, ends, reason, scope)
     is_new = allow(path, exemptions, _today()) is not None
     is_asked = is_new and person is not None and not person.has_token
     if not as_json or is_asked:
         page = _page(stopped, exemptions, path, is_new=is_new, dry_run=dry_run)
         click.echo("\n".join(page), err=as_json)
     if is_new and person is not None:
+        reason = ask_reason()
+        exemptions = narrowest(stopped, ends, reason, scope)
         if not person.confirms(f"allow {event}"):
             raise SystemExit(NOT_DONE)
         text = allow(path, exemptions, _today())  # of the file as it is by now
@@ -161,9 +167,8 @@ def command(  # noqa: PLR0913  one for each option
             save_decision(path, text, stopped.server, decision)
     if as_json:
         values = [asdict(exemption) for exemption in exemptions]
-        written = is_new and not dry_run
-        others = [other.value for other in scopes(stopped)]
-        fields = {"policy": path, "written": written, "exceptions": values, "scopes": others}
+        fields = {"policy": path, "written": is_new and not dry_run, "exceptions": values}
+        fields["scopes"] = [other.value for other in scopes(stopped)]
         click.echo(json.dumps(fields, indent=2, default=str))
     elif is_new and not dry_run:
         click.echo(f"Written to {path}. It applies within a second, also to servers that run.")
@@ -183,11 +188,19 @@ def _is_for_one_call(event: AuditedEvent, by: str | None) -> bool:
     return by == ONE_CALL or (by is None and not lasting and is_decided_by_call(event))
 
 
-def _reason(why: str | None, *, is_asked: bool) -> str:
-    """The person's reason, on one line; asked for on a terminal where none was given."""
+def _reason(why: str | None, *, is_asked: bool, is_later: bool = False) -> str:
+    """The person's reason, on one line; asked for on a terminal where none was given.
+
+    Args:
+        why: as it was given.
+        is_asked: whether a person may be asked.
+        is_later: whether the person is asked only once they have seen what it is for.
+    """
     if why is None:
         if not is_asked or not sys.stdin.isatty():
             raise click.UsageError("say why you allow it: --why TEXT.")
+        if is_later:
+            return _UNSAID
         why = click.prompt("Why do you allow it?", err=True)
     printable = "".join(letter if letter.isprintable() else " " for letter in why or "")
     if not printable.strip():

@@ -304,8 +304,21 @@ def _passage_lines(
         ("Seen", f"{where}{as_view}; {level}; {action}{would}" if is_full else ""),
         ("Cut" if event.action == action == "cut" else "Text", excerpt),
         ("Note", finding.get("note", "")),
+        ("Passed", "" if is_full or finding["rule"] == LOST else _why_passed(finding)),
     )
     return [_label(label, visible(text)) for label, text in texts if text]
+
+
+def _why_passed(finding: dict[str, str]) -> str:
+    """Say why a finding stopped nothing, where that is for its severity or confidence."""
+    level = finding.get("severity", ""), finding.get("confidence", "")
+    is_severe_and_sure = level[0] in {"high", "critical"} and level[1] == "high"
+    if finding.get("action") != "warn" or finding.get("would") or is_severe_and_sure:
+        return ""
+    return (
+        f"severity {level[0]}, confidence {level[1]}: unless your policy says otherwise, only what"
+        " is both severe and sure is stopped"
+    )
 
 
 def _now(event: AuditedEvent) -> GivenNow | None:

@@ -105,6 +105,7 @@ def list_(*, as_json: bool) -> None:
     from pipeguard.assess.checks.secrets import find_uses
     from pipeguard.assess.target import read_configs
     from pipeguard.auth import secrets
+    from pipeguard.clients.catalog import clients
     from pipeguard.clients.machine import Machine
 
     here = Path.cwd()
@@ -126,11 +127,14 @@ def list_(*, as_json: bool) -> None:
         return
     if not fields:
         click.echo("No secret is stored. Store one:  pipeguard secrets set NAME", err=True)
+        click.echo("  Without a keyring:  pipeguard secrets set NAME --store file", err=True)
     width = max((len(str(secret["name"])) for secret in fields), default=0)
     for secret in fields:
         click.echo(f"{secret['name']:{width}}  {secret['place']:7}  stored {secret['kept_at']}")
         for use in uses.get(str(secret["name"]), ()):
-            click.echo(f"  {visible(use.server)} in {use.client}: {visible(use.place)}")
+            place = use.place[0].lower() + use.place[1:]
+            client = clients()[use.client].name if use.client in clients() else use.client
+            click.echo(f"  {visible(use.server)} ({client}): {visible(place)}")
 
 
 @command.command("delete")

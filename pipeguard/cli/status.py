@@ -216,10 +216,12 @@ def _screen(status: Status) -> list[str]:
     elif not status.servers:
         lines.append("No server was guarded yet.  pipeguard setup")
     else:
-        for title, rows in (
-            ("Today", [(s.server, *s.today, s.waiting) for s in status.servers]),
-            ("Last 7 days", [(s.server, *s.week, s.waiting) for s in status.servers]),
-        ):
+        today = [(s.server, *s.today, s.waiting) for s in status.servers]
+        week = [(s.server, *s.week, s.waiting) for s in status.servers]
+        tables = [("Today", today), ("Last 7 days", week)]
+        if today == week:
+            tables = [("Today, as in the last 7 days", today)]
+        for title, rows in tables:
             lines += ["", click.style(title, bold=True), *_table(rows)]
         lines += [f"{visible(why)}." for why in status.renamed]
     return [*lines, "", *_next_steps(status)]
@@ -232,6 +234,8 @@ def _policy_line(status: Status) -> str:
         )
     if status.mode == "observe":
         return "Your policy only observes: it records what it finds, and stops nothing."
+    if status.clients and not status.gateways and not any(c.guarded for c in status.clients):
+        return "No server of your clients is guarded, so nothing of theirs is stopped."
     return "Your policy is enforced: what it blocks is stopped."
 
 

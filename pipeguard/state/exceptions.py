@@ -118,7 +118,7 @@ def _likeness(name: str) -> str:
     family, dot, _ = name.partition(".")
     if dot and family.islower():
         return " That is a rule; an event has a name as K7Q2M9D4.c12."
-    return "" if dot else " An event's name has two parts, as K7Q2M9D4.c12."
+    return "" if dot else " An event has a name as K7Q2M9D4.c12; the gateway's, as K7Q2M9D4.3.c12."
 
 
 def stopping(event: AuditedEvent) -> list[dict[str, str]]:

@@ -52,7 +52,7 @@ MILD = (
 )
 NOTED = [CUT._replace(rule=rule, action=Action.WARN, excerpt="do it") for rule in MILD]
 LOST = make_warning("protocol.peer-gone", "the server cannot be reached: connection refused")
-GONE = Finding(rule="old.rule-of-mine", place="result.text", action=Action.WARN)
+GONE = Finding("old.rule-of-mine", "result.text", confidence=Confidence.MEDIUM, action=Action.WARN)
 
 
 @pytest.fixture(autouse=True)

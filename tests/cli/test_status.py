@@ -127,6 +127,8 @@ def test_it_says_which_clients_are_guarded_and_what_it_cannot_read(
     servers["c"] = {"url": "https://mcp.example.com/mcp"}  # its client may log in to it
     file.write_text(json.dumps({"mcpServers": servers}))
     snapshot.commands("status-login", "status")
+    file.write_text(json.dumps({"mcpServers": {"b": servers["b"]}}))
+    assert "No server of your clients is guarded, so nothing of theirs is stopped." in shown()
     file.write_text('{"mcpServers": ["a", }')
     snapshot.commands("status-unread", "status\nstatus --json")
 
@@ -144,7 +146,7 @@ def test_a_servers_name_leaves_room_for_the_numbers(
 ) -> None:
     monkeypatch.setenv("COLUMNS", str(columns))
     record("\x1b[31m" + "long" * 50, (timedelta(0), BLOCK))
-    (row, _) = [line for line in shown().splitlines() if "U+001B" in line]
+    (row,) = [line for line in shown().splitlines() if "U+001B" in line]  # today as in 7 days
     assert "\x1b" not in row
     assert len(row) <= max(columns, 60)
     assert row.split()[1:] == ["1", "0", "0", "0", "0", "0"]

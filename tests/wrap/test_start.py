@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from pipeguard.runtime.progress import COMPILING
 from tests.launch.processes import PATIENCE_SECONDS, until
 from tests.wrap.wrapped import PIPEGUARD, PYTHON, SERVER, Wrapped, processes
 
@@ -66,7 +67,7 @@ def test_the_server_runs_while_the_rules_are_being_waited_for(tmp_path: Path) ->
         command = [sys.executable, "-I", "-c", touch]
         with Wrapped(tmp_path, command=command, environment=environment) as wrapped:
             until(started.exists, "the server runs")
-            waits = "pipeguard: compiling the rules, once after each change (a few seconds)\n"
+            waits = f"pipeguard: {COMPILING}\n"
             until(lambda: wrapped.said() == waits, "it is told why nothing else happens")
 
 
