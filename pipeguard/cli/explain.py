@@ -20,7 +20,6 @@ from pipeguard.rulebook.packs import load_rules, sources
 from pipeguard.rulebook.proof import sample_place, texts
 from pipeguard.rulebook.reference import usual_action
 from pipeguard.rulebook.rule_texts import FAMILIES
-from pipeguard.state.calls import lacks_answer
 from pipeguard.state.decisions import SinceThen
 from pipeguard.state.exceptions import (
     differences,
@@ -47,7 +46,7 @@ from pipeguard.unicode.display import cut, pluralize, quote, suggestion, visible
 from pipeguard.version import VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterator
 
     from pipeguard.detect.rules.rule import Rule
     from pipeguard.isolation import GivenNow
@@ -58,10 +57,6 @@ WIDTH = 88  # characters of a line
 SAMPLE_CHARS = 160  # shown of an example: two lines
 SHOWN_PASSAGES = 3  # of the rule that decided, without --full
 _REPORT = "To report a false alarm, without private text:"
-_UNANSWERED = (
-    "None is recorded: the server is still at work, or ended first. What a server of `pipeguard"
-    " serve` wrote:  pipeguard logs {}"
-)
 _MESSAGES = {"result": "the result of ", "error": "the error of ", "notification": "notification "}
 
 _USUAL = {Action.BLOCK: "blocked", Action.CUT: "cut out of a result"}
@@ -181,8 +176,17 @@ def _head(event: AuditedEvent, now: GivenNow | None) -> list[str]:
         f"{click.style(event.name, bold=True)}: {describe_outcome(event)}",
         *([] if now is None else [_wrap(now.holds)]),
         _label("What", visible(about)),
-        *([_label("Answer", _UNANSWERED.format(quote(event.server)))] * _lacks_answer(event)),
     ]
+
+
+def _tell_missing_answer(event: AuditedEvent) -> Iterator[str]:
+    """Say why a request that passed may have no answer, for which a client names its event."""
+    from pipeguard.gateway.server_output import servers_with_output
+
+    if event.kind == "request" and not event.findings:
+        yield _label("Answer", "If none came, the server ended before it answered.")
+        if event.server in servers_with_output():
+            yield _label("", f"What it wrote:  pipeguard logs {quote(event.server)}")
 
 
 def _event_page(event: AuditedEvent, rules: dict[str, Rule], *, is_full: bool) -> str:
@@ -192,6 +196,7 @@ def _event_page(event: AuditedEvent, rules: dict[str, Rule], *, is_full: bool) -
     lines = _head(event, now)
     lines[1:1] = [_label("Since", visible(line)) for line in since.lines()]
     lines += [_label("Differs", visible(line)) for line in differences(event)]
+    lines += list(_tell_missing_answer(event))
     leading = stopping(event) or list(event.findings)
     all_rules = list(dict.fromkeys(each["rule"] for each in event.findings))
     for rule in all_rules if is_full else [each["rule"] for each in leading[:1]]:
@@ -219,15 +224,6 @@ def _event_page(event: AuditedEvent, rules: dict[str, Rule], *, is_full: bool) -
 
 def _may_be_false_alarm(rule: str) -> bool:
     return not is_wall(rule) and rule != LOST and find_remedy(rule).way is not Way.APPROVE
-
-
-def _lacks_answer(event: AuditedEvent) -> bool:
-    path = existing_store()
-    is_told = any(each["rule"] == LOST for each in event.findings)
-    if path is None or not event.server or event.is_of_demo or is_told:
-        return False
-    with Store.open(path) as store:
-        return lacks_answer(store, event.name)
 
 
 def _redacted_fields(event: AuditedEvent) -> dict[str, Any]:

@@ -5,8 +5,6 @@ What to do about each is in firewall.session.remedies.
 
 from __future__ import annotations
 
-from pipeguard.firewall.session.remedies import LOST
-
 _SAID = (
     " The server named this in an answer that failed. PipeGuard has only its word for it: you"
     " see it here, and it grants the server nothing."
@@ -74,9 +72,9 @@ FAMILIES: dict[str, str] = {
         " (`protocol.read-limit`), or it takes too long (`protocol.scan-limit`); and its `limits`"
         " decide how large a message, and how many of them, may be."
     ),
-    LOST: (
-        "No answer comes: the server could not be reached or started, ended, or hung up. The client"
-        " got an error that says so."
+    "protocol.peer-gone": (
+        "The other side ended, or closed the connection, before it answered. Nothing was wrong with"
+        " the message."
     ),
     "protocol.forged-mark": (
         "A server's answer had what only PipeGuard writes: its mark in `_meta` or `error.data`, its"

@@ -13,11 +13,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.state.audit import (
     COLUMNS,
-    AuditFilter,
     AuditRow,
     list_findings,
     make_row,
-    rows,
 )
 from pipeguard.state.database import translated_errors
 from pipeguard.state.search import MOST_LOOKED_AT, find_rows, last_number
@@ -188,18 +186,6 @@ def _look_up(store: Store, row: AuditRow) -> tuple[int, AuditRow] | None:
     ]
     apart, number, other = min(near, default=(HOUR_SECONDS, 0, row), key=lambda each: each[0])
     return (number, other) if apart < _APART_SECONDS else None
-
-
-def lacks_answer(store: Store, event: str) -> bool:
-    """True if a request passed and no answer to it is in the audit.
-
-    Raises:
-        StateError: the store cannot be read.
-    """
-    asked = (row for row in rows(store, AuditFilter(event=event)) if _is_request(row))
-    row = next(asked, None)
-    passed = row is not None and row.entry.action not in {"block", "ask"}
-    return row is not None and passed and _look_up(store, row) is None
 
 
 def is_busy(store: Store, now: float) -> bool:
