@@ -251,7 +251,7 @@ def locate_match(
     source, locate_joined = origin.source, origin.locate_joined
     if rule.places and not _may_apply(origin, rule, start, end):
         return None
-    view, low, high, exact = origin.trace(start, end)
+    view, low, high, exact = _trace(origin, rule, start, end)
     paths = locate_joined(low, high)[0] if locate_joined is not None else []
     path = source.text.find_path(low) if locate_joined is None else paths[0]
     if rule.places and not applies(rule, source.place_of(path)):
@@ -293,6 +293,14 @@ def locate_match(
         masked_excerpt(rule, matched, words),
         is_data=is_data,
     )
+
+
+def _trace(origin: Origin, rule: Rule, start: int, end: int) -> tuple[str, int, int, bool]:
+    """`Origin.trace`; of an order, which may begin in a name, the string with most of it."""
+    view, low, high, exact = origin.trace(start, end)
+    if origin.locate_joined is None and not rule.is_private:
+        low, high = origin.source.text.largest_part(low, high)
+    return view, low, high, exact
 
 
 def _without_leading_space(data: bytes, span: Range) -> Range:

@@ -49,6 +49,13 @@ def decode(data: bytes, signs: Mapping[str, list[Range]], budget: DecodingBudget
     ]
 
 
+def _count_same(one: bytes, other: bytes) -> int:
+    """The bytes with which both begin."""
+    pairs = zip(one, other, strict=False)
+    least = min(len(one), len(other))
+    return next((at for at, (a, b) in enumerate(pairs) if a != b), least)
+
+
 def _as_utf_8(data: bytes) -> bytes:
     """Valid UTF-8 without zero bytes, which UTF-16 has between letters."""
     return data.replace(b"\0", b"").decode("utf-8", "replace").encode("utf-8")
@@ -61,13 +68,14 @@ class DecodedParts:
         data: the decoded texts, one on each line.
     """
 
-    __slots__ = ("_ends", "_parts", "_piece_starts", "_source", "data")
+    __slots__ = ("_edges", "_ends", "_parts", "_piece_starts", "_source", "data")
 
     def __init__(self, parts: list[Decoded], source: bytes) -> None:
         self._parts = parts
         self._source = source
         self._ends: list[int] = []  # of each part in `data`; computed when first needed
         self._piece_starts: dict[int, list[int]] = {}  # in `data`, by part
+        self._edges: dict[int, Range] = {}  # by part, the bytes as written at its start and end
         self.data = b"\n".join(part.data for part in parts)
 
     def at(self, start: int) -> Decoded:
@@ -81,7 +89,9 @@ class DecodedParts:
         if part.is_reversed:
             return max(part.start, part.end + part_start - end), part.end + part_start - start
         if part.reader is None:
-            return part.start, part.end
+            before, after = self._unchanged(index)
+            low = part.start + min(before, start - part_start)
+            return low, max(low + 1, part.end - min(after, part_start + len(part.data) - end))
         if index not in self._piece_starts:
             cuts = range(part.start, part.end, PIECE_BYTES)
             pieces = (self._source[cut : min(cut + PIECE_BYTES, part.end)] for cut in cuts)
@@ -91,6 +101,16 @@ class DecodedParts:
         nth = min(bisect_right(starts, start), len(starts) - 1) - 1
         first = min(part.start + nth * PIECE_BYTES + start - starts[nth], part.end - 1)
         return first, min(max(first + end - start, first + 1), part.end)
+
+    def _unchanged(self, index: int) -> Range:
+        """The bytes at the start and at the end of a part that decoding left as they were."""
+        if index not in self._edges:
+            part = self._parts[index]
+            source = self._source[part.start : part.end]
+            before = _count_same(source, part.data)
+            after = _count_same(source[before:][::-1], part.data[before:][::-1])
+            self._edges[index] = before, after
+        return self._edges[index]
 
     def sections(self) -> list[Range]:
         """The ranges of `data` that are read apart: no sentence goes from one to the next.

@@ -29,6 +29,7 @@ from pipeguard.unicode.folding import fold
 MAX_TOKEN_CHARS = 120  # of a value that could be one word or one expression
 DOCUMENT_CHARS = 160  # a longer value is a document, if it has so many lines
 DOCUMENT_LINES = 3
+FEW_SEGMENTS = 16  # of a range, which are compared
 SEGMENTS_AT_A_TIME = 256  # whose starts are computed together
 BYTES_COUNTED = 2**12  # of `data`, whose code points are counted once
 
@@ -144,6 +145,13 @@ class MessageText:
     def find_path(self, start: int) -> Path:
         """The path of the string at a byte of `data`."""
         return self._index_path(self._index(start))
+
+    def largest_part(self, low: int, high: int) -> tuple[int, int]:
+        """The part of a range of `data` that is in one string: the longest of the first few."""
+        first, last = self._index(low), self._index(high - 1)
+        numbers = range(first, min(last, first + FEW_SEGMENTS) + 1)
+        parts = [(max(low, self._start(n)), min(high, self._start(n + 1) - 1)) for n in numbers]
+        return max(parts, key=lambda part: part[1] - part[0]) if last > first else (low, high)
 
     def is_most(self, start: int, size: int) -> bool:
         """True if the string at a byte of `data` is short, and so many bytes are most of it."""
