@@ -12,7 +12,7 @@ from typing import NamedTuple
 from pipeguard.errors import Refusal
 from pipeguard.firewall.budgets import Budgets
 from pipeguard.firewall.finding import Action, Finding, PinChange, greatest
-from pipeguard.firewall.pins.store import as_seen, differ_in_case
+from pipeguard.firewall.pins.store import differ_in_case
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number
 from pipeguard.firewall.protocol.places import LISTS, OPENINGS
@@ -98,21 +98,17 @@ def review(
 class _ListedNames:
     """The names of one kind in one list."""
 
-    __slots__ = ("_first_by_look", "_guard", "_kind", "_names", "_new")
+    __slots__ = ("_guard", "_kind", "_names", "_new")
 
     def __init__(self, guard: Guard, kind: str) -> None:
         self._guard = guard
         self._kind = kind
         self._names: set[str] = set()
-        self._first_by_look: dict[str, str] = {}
         self._new: set[str] = set()  # first seen in this list, and trusted
 
     def add(self, name: str) -> bool:
-        """Add a name; False if the list has it, or one that nobody can tell from it."""
-        earlier = self._first_by_look.setdefault(as_seen(self._kind, name), name)
+        """Add a name; False if the list has it."""
         if name in self._names:
-            return False
-        if earlier != name and not differ_in_case(self._kind, earlier, name):
             return False
         self._names.add(name)
         return True
@@ -122,7 +118,7 @@ class _ListedNames:
         self._new.add(name)
 
     def look_alike(self, name: str) -> str | None:
-        """The name known before this list that this one could be taken for, or None.
+        """The known name, also from this list, that this one could be taken for, or None.
 
         A server that has both `Plan` and `plan` from the start means two tools. One that adds
         the second once the first is trusted may not.

@@ -123,6 +123,7 @@ class DefinitionScope(NamedTuple):
 
     def finding(self, rule: str, note: str, name: str | None, action: Action) -> Finding:
         """A finding about the definition as a whole."""
+        is_waiting = rule.startswith("trust.")
         finding = Finding(
             rule=rule,
             place=f"{self.kind}.name",
@@ -131,7 +132,7 @@ class DefinitionScope(NamedTuple):
             confidence=Confidence.HIGH,
             action=action,
             note=note,
-            excerpt=show_command(self.guard.name, name) if name else "",
+            excerpt=show_command(self.guard.name, name) if name and is_waiting else "",
             tool=name,
         )
         return observe_only(finding) if self.guard.policy.mode is Mode.OBSERVE else finding

@@ -218,6 +218,8 @@ _ROWS: dict[str, Remedy] = {
     ),
 }
 _WAYS = tuple(Way)
+# What stops one definition, and not the list that it is left out of.
+_LEFT_OUT = ("trust.", "protocol.duplicate-name", "protocol.nameless")
 
 
 def find_remedy(rule: str) -> Remedy:
@@ -253,7 +255,7 @@ def decisive_rule(rule: str, tool: str, stopped: Iterable[tuple[str, str]]) -> s
         stopped: the rule and the tool of each finding that stopped the message.
     """
     rules = [rule]
-    rules += [other for other, of in stopped if not other.startswith("trust.") or of == tool]
+    rules += [other for other, of in stopped if not other.startswith(_LEFT_OUT) or of == tool]
     return max(rules, key=lambda name: _WAYS.index(find_remedy(name).way))
 
 

@@ -351,10 +351,19 @@ def test_what_has_no_name_is_left_out() -> None:
 
 
 @pytest.mark.parametrize("name", ["a_tool", "a_\u200btool", "\uff41_tool", "\u0430_tool"])
-def test_a_name_that_looks_like_an_earlier_one_is_left_out(name: str) -> None:
-    reviewed = listed(guard(), tool("a_tool"), tool(name, "Another."))
+def test_a_name_that_looks_like_an_earlier_one_waits_and_a_second_of_the_same_is_left_out(
+    name: str,
+) -> None:
+    made = guard()
+    reviewed = listed(made, tool("a_tool"), tool(name, "Another."))
     assert shown(reviewed) == [tool("a_tool")]
-    assert rules(reviewed) == ["protocol.duplicate-name"]
+    (finding,) = reviewed.findings
+    if name == "a_tool":
+        assert (finding.rule, finding.excerpt) == ("protocol.duplicate-name", "")
+    else:
+        assert finding.rule == "trust.held"
+        assert (pin := made.pin("tool", name)) is not None
+        assert pin.reason == "look-alike: a_tool"
 
 
 @pytest.mark.parametrize("kind", ["tool", "prompt"])

@@ -28,6 +28,7 @@ def test_every_row_gives_advice(rule: str) -> None:
         ([("policy.tool", "search"), ("protocol.flood", "")], "policy.tool"),
         ([("trust.held", "other")], "secrets.jwt"),
         ([("trust.held", "search")], "trust.held"),
+        ([("protocol.duplicate-name", "other"), ("protocol.nameless", "")], "secrets.jwt"),
     ],
 )
 def test_the_rule_that_least_can_be_done_about_decides(
