@@ -210,7 +210,8 @@ class Bearer:
         raise self._make_error(f"asks for more than the last login granted{wants}")
 
     def _make_error(self, what: str) -> LoginNeededError:
-        return LoginNeededError(f"{self.server} {what}.\n  Log in:  {login_command(self.server)}")
+        ways = f"Log in:  {login_command(self.server)}\n  Or with a token:  --bearer-env VARIABLE"
+        return LoginNeededError(f"{self.server} {what}.\n  {ways}")
 
     @asynccontextmanager
     async def _lock(self) -> AsyncIterator[None]:

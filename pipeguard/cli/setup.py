@@ -270,7 +270,7 @@ def _may_change(request: SetupRequest, plans: list[ChangePlan]) -> bool:
     count = sum(plan.open_count for plan in plans)
     servers, files = pluralize(count, "server"), pluralize(len(plans), "file")
     verb = "Guard and isolate" if request.isolate else "Guard"
-    what = f"Move {servers} of" if request.gateway else f"{verb} {servers} in"
+    what = f"Move {servers} from" if request.gateway else f"{verb} {servers} in"
     return click.confirm(f"\n{what} {files}{' behind the gateway' * request.gateway}?")
 
 
@@ -423,4 +423,6 @@ def _show_snippets(request: SetupRequest) -> int:
     words = launcher(request.launcher, request.machine().environment)
     for client in request.clients:
         report.snippet(client, snippet(client, name, words, command=command_words, url=url))
+    if url:
+        click.echo("With a token: --bearer-env NAME before --upstream, and NAME in the variables.")
     return DONE

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import time
-from contextlib import suppress
-from pathlib import Path
 from shutil import get_terminal_size
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -14,14 +11,13 @@ import click
 
 from pipeguard.errors import PolicyError
 from pipeguard.firewall.policy import DEFAULT_ASK_SECONDS
-from pipeguard.unicode.display import show, visible
+from pipeguard.unicode.display import pluralize, show, visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from pipeguard.state.totals import ServerTotals
 
-_OF_THE_STATE = ("PIPEGUARD_STATE_DIR", "XDG_STATE_HOME", "HOME")
 LEAST_CHARS = 12  # of a server's name, on a terminal however narrow
 COLUMNS = ("server", "blocked", "held", "cut", "noted", "would block", "waits")
 
@@ -55,6 +51,7 @@ class Status(NamedTuple):
         proposed: the names of servers that agents proposed, which wait for a decision.
         asking: the events of calls that wait for a decision, with their servers and tools.
         gateways: that run, as this system tells: only Linux does.
+        behind: how many servers are in the gateway's file.
     """
 
     mode: str
@@ -66,6 +63,7 @@ class Status(NamedTuple):
     proposed: list[str]
     asking: list[dict[str, str]]
     gateways: list[str]
+    behind: int = 0
 
 
 @click.command("status", short_help="Show what is guarded, what happened, and what waits.")
@@ -88,6 +86,7 @@ def command(*, as_json: bool) -> None:
 
 
 def _status() -> Status:
+    from pipeguard.assess.gateway_file import gateway_configs
     from pipeguard.state.paths import existing_store
 
     mode, problem, ask_seconds = "", "", DEFAULT_ASK_SECONDS
@@ -101,7 +100,8 @@ def _status() -> Status:
     asking: list[dict[str, str]] = []
     if existing_store() is not None:
         servers, renamed, proposed, asking = _stored_totals(ask_seconds)
-    return Status(mode, problem, *_clients(), servers, renamed, proposed, asking, find_gateways())
+    gateways, behind = find_gateways(), sum(len(each.servers) for each in gateway_configs())
+    return Status(mode, problem, *_clients(), servers, renamed, proposed, asking, gateways, behind)
 
 
 def _stored_totals(
@@ -133,23 +133,13 @@ def _stored_totals(
 
 def find_gateways() -> list[str]:
     """The gateways that run now with the same state folder, each with its process and address."""
-    from pipeguard.runtime.start import GUARD_NAME
+    from pipeguard.runtime.start import running_guards
 
-    found: list[str] = []
-    for name in Path("/proc").glob("[0-9]*/comm"):
-        with suppress(OSError):
-            if name.read_text().strip() != GUARD_NAME:
-                continue
-            lines = name.with_name("environ").read_text("utf-8", "replace").split("\0")
-            theirs = dict(line.split("=", 1) for line in lines if "=" in line)
-            if any(theirs.get(key) != os.environ.get(key) for key in _OF_THE_STATE):
-                continue
-            words = name.with_name("cmdline").read_text("utf-8", "replace").split("\0")
-            verb = next((word for word in words if word in ("serve", "wrap")), "")
-            given = [*words, *(part for word in words for part in word.split("=", 1))]
-            address = given[given.index("--listen") + 1] if "--listen" in given else "stdio"
-            found += [f"process {name.parent.name}, {address}"] if verb == "serve" else []
-    return sorted(found)
+    return sorted(
+        f"process {guard.process}, {guard.address or 'stdio'}"
+        for guard in running_guards()
+        if guard.verb == "serve"
+    )
 
 
 def _mode() -> tuple[str, float]:
@@ -206,6 +196,7 @@ def _fields(status: Status) -> dict[str, object]:
         "proposed": status.proposed,
         "asking": status.asking,
         "gateways": status.gateways,
+        "behind_gateway": status.behind,
     }
 
 
@@ -243,11 +234,11 @@ def _client_lines(status: Status) -> list[str]:
     lines = [f"Not read: {visible(file)}  pipeguard doctor clients" for file in status.unread]
     clients = status.clients
     lines += [f"A gateway runs ({visible(gateway)})." for gateway in status.gateways]
+    if status.behind:
+        lines.append(f"{pluralize(status.behind, 'server')} in the gateway's file, all guarded.")
     if not clients:
-        from pipeguard.gateway.sources import usual_file
-
-        if not lines and Path(usual_file()).is_file():
-            return ["No client has the gateway's entry yet.  pipeguard serve --check"]
+        if status.behind and not status.gateways:
+            return ["No client has the gateway's entry yet.  pipeguard serve --check", *lines]
         return lines or ["No client on this machine has an MCP server yet."]
     guarded, others, unfit = (sum(column) for column in zip(*(c[1:] for c in clients), strict=True))
     names = ", ".join(f"{c.client} {c.guarded}/{c.guarded + c.open + c.cannot}" for c in clients)

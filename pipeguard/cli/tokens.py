@@ -297,3 +297,5 @@ def _print_token(name: str, token: str, *, as_json: bool) -> None:
     click.echo(f"The token of {name}; it is shown once:", err=True)
     click.echo(token)
     click.echo(f"  A client sends it as:  Authorization: Bearer {token[:6]}…", err=True)
+    through = "pipeguard wrap --bearer-env VARIABLE --upstream http://HOST:PORT/mcp"
+    click.echo(f"  One that starts commands:  {through}", err=True)

@@ -1,6 +1,6 @@
 """Guarded commands: built, recognised, and taken apart again.
 
-Knows `pipeguard wrap`'s command line; no client and no file.
+Knows `pipeguard wrap`'s command line, and where one that runs listens; no client and no file.
 """
 
 from __future__ import annotations
@@ -157,6 +157,25 @@ def gateway_launcher(words: Sequence[str]) -> tuple[str, ...]:
 def runs_pipeguard(words: Sequence[str]) -> bool:
     """True if a command starts a guard or the gateway, be it in a shell's line or by a wrapper."""
     return bool(_STARTS.search(" ".join(words)))
+
+
+def leads_to_guard(url: str | None, *verbs: str) -> bool:
+    """True if an address is where a guard of this user listens now, as far as the system tells.
+
+    Args:
+        url: of a server; None for one that is started.
+        verbs: of the guards that are meant: `wrap` or `serve`.
+    """
+    if url is None:
+        return False
+    from pipeguard.runtime.endpoints import is_own_address
+    from pipeguard.runtime.start import running_guards
+
+    return any(
+        is_own_address(url, guard.address)
+        for guard in running_guards()
+        if guard.verb in verbs and guard.address
+    )
 
 
 def is_stale(launcher: Sequence[str]) -> bool:

@@ -21,6 +21,7 @@ from pipeguard.clients.guarding import (
     GuardedCommand,
     gateway_launcher,
     is_stale,
+    leads_to_guard,
     list_words,
     with_isolation,
 )
@@ -192,6 +193,8 @@ def _judgements(server: ServerEntry, options: GuardOptions) -> Iterator[Judgemen
         yield from _of_guard(server, server.guard, options)
     if launcher := gateway_launcher(server.words):
         yield _gateway(launcher)
+    if leads_to_guard(server.url, "wrap", "serve"):
+        yield _GUARDED
     yield from _not_the_users(server)
     if server.odd:
         yield Judgement(GuardState.CANNOT, "odd", server.odd)

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from pipeguard.clients.catalog import ConfigScope
 from pipeguard.clients.entries import GuardState, ServerEntry
-from pipeguard.clients.guarding import gateway_launcher
+from pipeguard.clients.guarding import gateway_launcher, leads_to_guard
 from pipeguard.clients.rewrite import GuardOptions, Judgement, judge
 from pipeguard.clients.setting import OWN_GUARD
 from pipeguard.config.tree import Value
@@ -63,6 +63,8 @@ def _judgements(server: ServerEntry, options: GuardOptions) -> Iterator[Judgemen
         gone = f"its launcher no longer exists: {launcher[0]}"
         is_gone = server.scope is ConfigScope.USER and judged.state is not GuardState.GUARDED
         yield Judgement(GuardState.STALE, "stale-launcher", gone) if is_gone else judged
+    if leads_to_guard(server.own_url, "serve"):  # it would call itself
+        yield Judgement(GuardState.GUARDED)
     if server.scope is not ConfigScope.USER:
         why = "it applies to one folder, but the gateway serves its servers everywhere"
         yield Judgement(GuardState.CANNOT, "one-folder", why)

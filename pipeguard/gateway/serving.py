@@ -44,7 +44,7 @@ from pipeguard.isolation import missing_paths
 from pipeguard.log import Log, say
 from pipeguard.rulebook.cache import load_engines
 from pipeguard.rulebook.policy_rules import load_wrap_policy
-from pipeguard.runtime.endpoints import read_admission, server_context
+from pipeguard.runtime.endpoints import is_own_address, read_admission, server_context
 from pipeguard.runtime.http import (
     ending_on_signals,
     new_loop,
@@ -90,6 +90,14 @@ class ServeOptions:
         """The options that apply to each server."""
         names = ("--policy", "--log-level", "--log-format", "--grace")
         return {name: self.wrap.values[name] for name in names if name in self.wrap.values}
+
+    def without_itself(self, file: ServersFile) -> ServersFile:
+        """The servers but those at the address where this gateway listens: it would call itself."""
+        listen = self.wrap.values.get("--listen", "")
+        own = [server for server in file.servers if is_own_address(server.url, listen)]
+        notes = (f"the server {each.name} is left out: it is this gateway itself" for each in own)
+        others = tuple(server for server in file.servers if server not in own)
+        return replace(file, servers=others, notes=(*file.notes, *notes))
 
 
 def serve(options: ServeOptions, client_fd: int | None, page: PageEndpoint | None = None) -> int:
@@ -253,6 +261,7 @@ class _Serving:
         self._gateway.set_menu(self._options.mode or file.mode, file.limits)
 
     async def _apply(self, file: ServersFile) -> None:
+        file = self._options.without_itself(file)
         if file.notes != self._notes:
             for note in file.notes:
                 say(note)
@@ -306,7 +315,7 @@ def check(options: ServeOptions) -> ServersFile:
         PipeGuardError: a file or an option is wrong.
     """
     policy = load_wrap_policy(options.wrap)
-    file = options.sources.read(os.environ)
+    file = options.without_itself(options.sources.read(os.environ))
     for server in file.servers:
         try:
             server.parse_launch()

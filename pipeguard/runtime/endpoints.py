@@ -276,6 +276,23 @@ def _listening(text: str) -> tuple[str, int]:
     return host, int(port)
 
 
+def is_own_address(url: str, listen: str) -> bool:
+    """True if an address of a server is where a guard listens, as far as names tell.
+
+    Args:
+        url: of the server.
+        listen: the value of the guard's `--listen`.
+    """
+    try:
+        there = read_url(url)
+        host, port = _listening(listen)
+    except PolicyError:
+        return False
+    name = there.host or ""
+    is_here = is_loopback(name) and (is_loopback(host) or host in ("0.0.0.0", "::"))  # noqa: S104  binds none
+    return there.port == port and (name == host or is_here)
+
+
 def _requires_token(options: WrapOptions) -> bool:
     return bool(options.lists.get("--token-env") or options.values.get("--token-file"))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gc
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.config.user_policy import mentions_isolation
 from pipeguard.errors import LaunchError, PipeGuardError, PolicyError
@@ -16,7 +16,7 @@ from pipeguard.launch.child import Command, start
 from pipeguard.launch.environment import child_environment, parent_environment, refers
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from pipeguard.config.options import WrapOptions
     from pipeguard.isolation import ServerStarter
@@ -27,6 +27,7 @@ DYING_SECONDS = 5.0  # a server that ends sooner may lack a variable
 MOST_HINTS = 8
 STDIN, STDOUT, STDERR = range(3)
 GUARD_NAME = "pipeguard-guard"  # of a process that guards servers; at most 15 bytes
+_OF_THE_STATE = ("PIPEGUARD_STATE_DIR", "XDG_STATE_HOME", "HOME")
 
 
 def run(options: WrapOptions) -> int:
@@ -107,6 +108,44 @@ def mark_guard(*, listens: bool) -> None:
             name.write(GUARD_NAME)
     except OSError:  # another system, or /proc is read-only
         return
+
+
+class RunningGuard(NamedTuple):
+    """A process that guards servers.
+
+    Attributes:
+        process: its number.
+        verb: `wrap` or `serve`.
+        address: where it listens, as it was told; empty over stdio.
+    """
+
+    process: str
+    verb: str
+    address: str
+
+
+def running_guards() -> Iterator[RunningGuard]:
+    """The guards that run now with the same state folder; only Linux tells."""
+    for process in os.listdir("/proc") if os.path.isdir("/proc") else ():
+        try:
+            if not process.isdecimal() or _read_parts(process, "comm") != [f"{GUARD_NAME}\n"]:
+                continue
+            variables, command = _read_parts(process, "environ"), _read_parts(process, "cmdline")
+        except OSError:  # it has ended, or is another user's
+            continue
+        theirs = dict(variable.split("=", 1) for variable in variables if "=" in variable)
+        is_ours = all(theirs.get(key) == os.environ.get(key) for key in _OF_THE_STATE)
+        words = [part for word in command for part in word.split("=", 1)]
+        verb = next((word for word in words if word in ("serve", "wrap")), "")
+        if verb and is_ours:
+            address = words[words.index("--listen") + 1] if "--listen" in words else ""
+            yield RunningGuard(process, verb, address)
+
+
+def _read_parts(process: str, name: str) -> list[str]:
+    """The parts of a file of a process (proc(5))."""
+    with open(f"/proc/{process}/{name}", encoding="utf-8", errors="replace") as file:
+        return file.read().split("\0")
 
 
 def _say_who_is_awaited() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -10,6 +11,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from pipeguard.cli.assess import command as assess
+from pipeguard.cli.setup import command as setup
 from pipeguard.cli.status import command
 from pipeguard.firewall.finding import Action, Finding, observe_only
 from pipeguard.state.audit import Audit, AuditEntry, findings_json
@@ -17,8 +20,10 @@ from pipeguard.state.paths import store_path
 from pipeguard.state.store import Store
 from pipeguard.state.timestamps import utc_text
 from tests.gateway.served import Served, ServedAt, write_servers
+from tests.listening import Process
 from tests.snapshot import Snapshot
 from tests.state.samples import held, seen
+from tests.wrap.wrapped import PIPEGUARD
 
 BLOCK = Finding("secrets.jwt", "call.arguments", excerpt='"would":"block"')
 NOW = datetime.now(UTC)
@@ -74,6 +79,35 @@ def test_a_gateway_that_runs_is_shown(home: Path) -> None:
         assert at.url, "it listens"
         gateways = json.loads(CliRunner().invoke(command, ["--json"]).output)["gateways"]
         assert f"process {at.process.pid}, 127.0.0.1:0" in gateways
+
+
+@pytest.mark.real
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells who runs")
+def test_a_client_that_goes_through_the_gateway_over_http_is_guarded_and_stays(home: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    config = write_servers(home / ".config" / "pipeguard", {"itself": {"url": f"http://{address}"}})
+    client = home / ".cursor" / "mcp.json"
+    client.parent.mkdir()
+    entry = {"url": f"http://{address}/mcp", "headers": {"Authorization": "Bearer pgt_x"}}
+    client.write_text(json.dumps({"mcpServers": {"team": entry}}))
+    before = config.read_text(), client.read_text()
+    assert "0 of 1 servers in clients guarded" in shown(), "nothing listens there"
+    options = ("--listen", address, "--config", str(config))
+    variables = {"PIPEGUARD_STATE_DIR": str(home / "state")}
+    with Process(
+        home / "log", [*PIPEGUARD, "serve", *options], variables, told_on_stderr=True
+    ) as at:
+        assert at.url, "it listens"
+        assert "1 of 1 servers in clients guarded" in shown()
+        assert "1 server in the gateway's file" in shown()
+        for words in (["--gateway"], []):
+            done = CliRunner().invoke(setup, ["cursor", "--yes", *words])
+            assert "1 guarded" in done.output
+        found = json.loads(CliRunner().invoke(assess, ["--format", "json"]).output)["findings"]
+        assert not [one for one in found if one["server"] == "team"], found
+        assert "the server itself is left out: it is this gateway itself" in at.said()
+    assert (config.read_text(), client.read_text()) == before
 
 
 def record(server: str, *rows: tuple[timedelta, Finding]) -> None:
