@@ -12,7 +12,7 @@ from typing import Protocol
 from pipeguard.assess.gateway_file import is_of_gateway
 from pipeguard.assess.target import isolate_entries
 from pipeguard.clients.entries import ServerEntry
-from pipeguard.clients.guarding import ISOLATE, wrap_options
+from pipeguard.clients.guarding import ISOLATE, gateway_launcher, wrap_options
 from pipeguard.clients.machine import Machine
 from pipeguard.config.isolate_key import IsolateEntry, find_entries
 from pipeguard.config.tree import Value
@@ -69,13 +69,13 @@ class EntryIsolation:
 
 
 def entry_isolation(target: IsolationSource, server: ServerEntry) -> EntryIsolation | None:
-    """Find how a server is isolated; None for one that is not started here.
+    """Find how a server is isolated; None for one that is not started here, and for the gateway.
 
     Args:
         target: whose policy counts.
         server: its entry.
     """
-    if not server.own_words:
+    if not server.own_words or gateway_launcher(server.words):
         return None
     said = _said_by_gateway(server) if is_of_gateway(server) else _said_by_options(server)
     policy = _policy(target, server, said)

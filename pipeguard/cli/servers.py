@@ -12,7 +12,7 @@ from pipeguard.cli import _completions as completions
 from pipeguard.cli._groups import CommandGroup
 from pipeguard.cli._person import Person
 from pipeguard.errors import InputError
-from pipeguard.unicode.display import those_there_are, visible
+from pipeguard.unicode.display import quote, those_there_are, visible
 
 if TYPE_CHECKING:
     from pipeguard.state.proposals import Proposal
@@ -140,8 +140,16 @@ def _decide(
     name: str, verb: str, take: Callable[[Store, Proposal, str], bool], *, as_json: bool
 ) -> None:
     """Show a proposal, have a person confirm, and act on exactly what was shown."""
+    from pipeguard.state.proposals import ProposalState
+
     with _store() as store:
         proposal = _proposal(store, name)
+        if verb != "remove" and proposal.state is ProposalState.APPROVED:
+            end = f"pipeguard servers remove {quote(name)}"
+            click.echo(
+                f"You approved {visible(name)}, and nothing waits. To end it:  {end}", err=True
+            )
+            raise click.exceptions.Exit(NOT_DONE)
         person = Person.here()
         if not as_json:
             click.echo(_page(proposal))

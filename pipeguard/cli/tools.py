@@ -287,9 +287,11 @@ def _print_table(tools: list[CatalogTool]) -> None:
 
 def _say_missing(inspector: Inspector, concerns: Callable[[str], bool]) -> None:
     """Say why servers have no tools here, or not all."""
-    for name, why in inspector.missing.items():
-        if concerns(name):
-            click.echo(visible_lines(f"{name}: {why}"), err=True)
+    missing = {name: why for name, why in inspector.missing.items() if concerns(name)}
+    for name, why in missing.items():
+        click.echo(visible_lines(f"{name}: {why}"), err=True)
+    if sum(why.endswith(" --all") for why in missing.values()) > 1:
+        click.echo("All that waits, as one list:  pipeguard approve --all", err=True)
 
 
 def _known_server(inspector: Inspector, name: str) -> str:

@@ -14,6 +14,7 @@ import click
 from pipeguard.auth.secrets import stored_secrets
 from pipeguard.cli import _page_service
 from pipeguard.cli import _undo_report as report
+from pipeguard.cli._person import TOKEN_FILE
 from pipeguard.cli.setup import command as setup
 from pipeguard.cli.setup import undo_plans, write_undo
 from pipeguard.clients.files import FileError, replace, target
@@ -137,7 +138,8 @@ def _remove_completion(path: Path, machine: Machine) -> None:
 def _list_left(*, is_removed: bool) -> Iterator[str]:
     """The files that stay on this machine, and how to remove the program."""
     state = existing_state_folder()
-    own = [Path(usual_policy_path()), Path(usual_policy_path()).with_name("pipeguard.yaml")]
+    policy = Path(usual_policy_path())
+    own = [policy, policy.with_name("pipeguard.yaml"), policy.with_name(TOKEN_FILE)]
     own += [] if state is None else [state]
     own += [Path(cache_folder()), Path(_SERVICE)]
     left = [str(path) for path in own if path.exists()]

@@ -114,8 +114,8 @@ FAMILIES: dict[str, str] = {
         "A request to the address of `wrap` or `serve` that was refused: the wrong name, web page,"
         " token or session, a path that the token is not for, headers that contradict the body, or"
         " more than a limit allows. None of it was forwarded, and nothing is recorded but the"
-        " address that it came from. For each such rule the audit has a row at once, and then one"
-        " a minute with the number of further requests."
+        " address that it came from (`pipeguard audit show EVENT`). For each such rule the audit"
+        " has a row at once, and then one a minute with the number of further requests."
     ),
     "egress": "A connection that an isolated server asked for and did not get.",
     "isolation": "A file, folder or port of your machine that an isolated server did not get.",

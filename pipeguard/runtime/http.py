@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.config.options import WrapOptions
+from pipeguard.detect.checks.addresses import is_loopback
 from pipeguard.errors import LaunchError, StateError
 from pipeguard.firewall.finding import Verdict
 from pipeguard.firewall.protocol.places import Surface
@@ -147,7 +148,7 @@ class _ListeningServer:
             await listener.open(listening, context)
             self._run.begin()
             tune_process()
-            say(f"listening on {make_url(listening, tls=context is not None)}")
+            say_listening(listening, tls=context is not None)
             await self._ended
             listener.refuse()
             await parts.close()  # first, so that clients get their answers before the end
@@ -315,11 +316,15 @@ def tune_process() -> None:
     sys.setswitchinterval(SWITCH_SECONDS)
 
 
-def make_url(listening: socket.socket, *, tls: bool) -> str:
-    """The URL at which clients reach us."""
+def say_listening(listening: socket.socket, *, tls: bool) -> None:
+    """Say the URL at which clients reach us, and who else could read what they send."""
     host, port = listening.getsockname()[:2]
     name = f"[{host}]" if ":" in host else host
-    return f"{'https' if tls else 'http'}://{name}:{port}{MCP}"
+    say(f"listening on {'https' if tls else 'http'}://{name}:{port}{MCP}")
+    if not (tls or is_loopback(host)):
+        say(
+            "without TLS, the network can read tokens and messages: --tls-cert, or a proxy with TLS"
+        )
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from pipeguard.assess.checks.gateway import in_clear
 from pipeguard.assess.target import AssessmentTarget, of_repository
 from tests.assess.places import SECRET, machine, of
 
+PIPEGUARD_SERVE = {"command": "pipeguard", "args": ["serve"]}
 FILE = f"""\
 management:
   add: true
@@ -42,6 +43,15 @@ def test_all_checks_of_clients_files_look_at_it(target: AssessmentTarget) -> Non
     assert [each.file for each in of(target, "config-writable")] == [clear.file]
     for check in ("server-not-guarded", "server-cannot-be-guarded"):
         assert of(target, check) == [], "the gateway guards them"
+
+
+def test_the_gateway_is_no_server_to_isolate(
+    target: AssessmentTarget, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pipeguard.assess.checks.isolation._has_engine", lambda: True)
+    (found,) = of(machine(tmp_path, {"all": PIPEGUARD_SERVE}), "server-not-isolated")
+    assert (found.server, found.fix) == ("notes", ())
+    assert "`isolate: {}` in its entry of pipeguard.yaml" in found.message
 
 
 def test_trust_and_proposals_are_told_with_their_lines(target: AssessmentTarget) -> None:

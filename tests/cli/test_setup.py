@@ -20,6 +20,7 @@ from pipeguard.clients import undoing
 from pipeguard.clients.edit import edit_entries
 from pipeguard.clients.entries import MAX_ENTRIES_CHARS
 from pipeguard.clients.history import records
+from pipeguard.config.user_policy import usual_policy_path
 from tests.people import on_terminal
 from tests.snapshot import FOLDER, Snapshot
 
@@ -159,6 +160,9 @@ def test_uninstalling_removes_the_guard_and_the_completion(
     (home / ".zshrc").write_text('true; eval "$(pipeguard completion zsh)"\n')
     run("--all", "--yes", "--launcher", launcher)
     guarded = contents(home)
+    token = Path(usual_policy_path()).with_name("approval-token")
+    token.parent.mkdir(parents=True, exist_ok=True)
+    token.write_text("its hash")
     snapshot.commands("uninstall-dry", "uninstall --dry-run  # 1\nuninstall  # 1")
     assert contents(home) == guarded
     snapshot.commands("uninstall", "uninstall --yes  # 5\nuninstall --yes  # 5")

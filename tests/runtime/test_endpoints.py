@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import ssl
 import subprocess
 from collections.abc import Callable
@@ -25,6 +26,7 @@ from pipeguard.runtime.endpoints import (
     read_url,
     server_context,
 )
+from pipeguard.runtime.http import say_listening
 from pipeguard.runtime.transports import transport_names
 from pipeguard.transports.http.server.admission import Tokens
 from tests import tools
@@ -318,6 +320,18 @@ def test_others_may_come_in_with_a_token_only(listen: str) -> None:
     assert "clients need a token, and there is none" in refusal(listen=listen)
     at, _ = read_admission(options(listen=listen, token_env=["TOKEN"]), ENVIRONMENT, LIMIT)
     assert who(at.tokens, SECRET) == "TOKEN"
+
+
+@pytest.mark.parametrize(
+    ("host", "tls", "is_told"),
+    [("0.0.0.0", False, True), ("0.0.0.0", True, False), ("127.0.0.1", False, False)],  # noqa: S104  for a moment
+)
+def test_tokens_that_the_network_can_read_are_told(
+    host: str, tls: bool, is_told: bool, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with socket.create_server((host, 0)) as listening:
+        say_listening(listening, tls=tls)
+    assert ("without TLS, the network can read" in capfd.readouterr().err) is is_told
 
 
 def test_names_and_origins_are_passed_on() -> None:

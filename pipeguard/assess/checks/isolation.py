@@ -67,7 +67,8 @@ def _open(target: AssessmentTarget, server: ServerEntry) -> Iterator[PostureFind
     setup = setup_command(target, server)
     fix = () if why or is_of_gateway(server) or not setup else (*setup, ISOLATE)
     touches = _CONTAINED if ServerCommand(server.own_words).is_container else _TOUCHES
-    message = f"{touches}{_because(held)}." + (f" But {why}." if why else "")
+    hint = " `isolate: {}` in its entry of pipeguard.yaml isolates it." * is_of_gateway(server)
+    message = f"{touches}{_because(held)}." + (f" But {why}." if why else hint)
     gives_more = why and not is_refused  # its own words give what no isolated server gets
     check = NOT_ISOLATED.with_severity(Severity.MEDIUM) if gives_more else NOT_ISOLATED
     yield check.of_server(server, message, fix=fix)

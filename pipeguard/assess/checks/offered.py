@@ -19,8 +19,7 @@ FLAGGED = PostureCheck(
     "instruction, and the user never sees it. So an order, a secret or hidden characters in it are "
     "an attack, or will be taken for one.",
     "Do not use the server until you know why it says that. The guard leaves out what it would "
-    "stop, unless you approved it (`pipeguard forget`). `pipeguard explain RULE` says what to "
-    "allow.",
+    "stop, unless you approved it (`pipeguard forget`). `pipeguard explain RULE` says more.",
     "pipeguard explain RULE",
 )
 SILENT = PostureCheck(
