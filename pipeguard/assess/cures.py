@@ -46,15 +46,16 @@ def shared_cure(findings: Iterable[PostureFinding]) -> tuple[str, ...]:
     if len(fixes) < 2:
         return ()
     if all(fix[:2] == _SETUP for fix in fixes):
-        return _setup(fixes)
+        return join_setups(fixes)
     heads = {fix[:-1] for fix in fixes}
     if len(heads) == 1 and fixes[0][0] in _TAKES_FILES:
         return (*fixes[0][:-1], *(fix[-1] for fix in fixes))
     return ()
 
 
-def _setup(fixes: Sequence[Sequence[str]]) -> tuple[str, ...]:
-    """`pipeguard setup` for all clients and servers, of all scopes that are named."""
+def join_setups(commands: Iterable[Sequence[str]]) -> tuple[str, ...]:
+    """`pipeguard setup` for all clients and servers, of all scopes, that commands name."""
+    fixes = [*filter(None, commands)]
     words = [word for fix in fixes for word in fix[2:]]
     clients = [fix[2] for fix in fixes]
     servers = [word for word in words if word.startswith(_SERVER)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -11,6 +12,7 @@ from pipeguard.assess.cures import shared_cure
 from pipeguard.assess.values import PostureFinding
 from pipeguard.cli import cli
 from pipeguard.firewall.finding import Severity
+from tests.assess.places import Entry, machine, of, repository
 
 
 def findings(*fixes: str) -> list[PostureFinding]:
@@ -51,6 +53,15 @@ def test_what_has_one_cure_is_cured_at_once(fixes: tuple[str, ...], cure: str) -
     found = shared_cure(findings(*fixes))
     assert set(found) == set(shlex.split(cure))
     assert len(found) == len(set(found))
+
+
+def test_a_combination_of_servers_is_cured_by_what_setup_takes(tmp_path: Path) -> None:
+    servers: dict[str, Entry] = {name: {"command": f"mcp-{name}"} for name in ("files", "fetch")}
+    (own,) = of(machine(tmp_path, servers), "toxic-flow")
+    assert own.fix == ("pipeguard", "setup", "cursor")
+    (shared,) = of(repository(tmp_path / "repository", servers), "toxic-flow")
+    words = "--server=files --server=fetch --scope project --shared"
+    assert set(shared.fix[3:]) == set(words.split())
 
 
 def test_the_command_is_one_that_setup_takes() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+from pipeguard.assess.cures import join_setups, setup_command
 from pipeguard.assess.gateway_file import GATEWAY
 from pipeguard.assess.reach import Enforcement, enforcement, labels
 from pipeguard.assess.target import AssessmentTarget
@@ -76,7 +77,7 @@ def look(target: AssessmentTarget) -> Iterator[PostureFinding]:
                 _LabelledServer(server, union, from_tools, guarded, enforced)
             )
     found = (
-        _combine(check, client, servers, together)
+        _combine(target, check, client, servers, together)
         for client, servers in by_client.items()
         for check, together in ((WAY_OUT, _way_out), (RUNS, _runs))
     )
@@ -90,6 +91,7 @@ def look(target: AssessmentTarget) -> Iterator[PostureFinding]:
 
 
 def _combine(
+    target: AssessmentTarget,
     check: PostureCheck,
     client: str,
     servers: list[_LabelledServer],
@@ -98,6 +100,7 @@ def _combine(
     """Combinations of servers, after isolation; it only reports what isolation prevents.
 
     Args:
+        target: what is assessed.
         check: of that.
         client: that has them.
         servers: all of its.
@@ -105,7 +108,7 @@ def _combine(
     """
     left = together([(each, each.labels(is_enforced=True)) for each in servers])
     if left:
-        return _finding(check, client, left)
+        return _finding(target, check, client, left)
     said = together([(each, each.labels(is_enforced=False)) for each in servers])
     return _kept_apart(check, client, said) if said else None
 
@@ -148,19 +151,24 @@ def _list_names(parts: _Parts) -> str:
     )
 
 
-def _finding(check: PostureCheck, client: str, parts: _Parts) -> PostureFinding:
+def _finding(
+    target: AssessmentTarget, check: PostureCheck, client: str, parts: _Parts
+) -> PostureFinding:
     """Low if it is guessed from names, or if all of the servers are guarded."""
     every = [server for servers in parts.values() for server in servers]
     names = sorted({server.server.name for server in every})
     sure = all(server.from_tools for server in every)
     guess = "" if sure else " This is guessed from their names; --connect looks at their tools."
     guarded = all(server.guarded for server in every)
+    fixes = [setup_command(target, server.server) for server in every if not server.guarded]
+    is_shared = any("project" in fix for fix in fixes)  # what setup leaves alone unless it is named
+    fix = join_setups(fixes) if is_shared else ("pipeguard", "setup", client)
     rated = check.with_severity(check.severity if sure and not guarded else Severity.LOW)
     return rated.of_server(
         every[0].server,
         f"{_name(client)} has them together ({_list_names(parts)}).{guess}",
         key=",".join(names),
-        fix=() if guarded else ("pipeguard", "setup", client),
+        fix=() if guarded else fix,
     )
 
 

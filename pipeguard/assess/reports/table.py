@@ -112,6 +112,8 @@ def _end(assessment: Assessment) -> list[str]:
     ]
     seen = f"{pluralize(servers, 'server')} in {pluralize(files, 'file')}"
     summary = ", ".join(counts) or "nothing was found"
+    if assessment.baseline:
+        summary += f"; {sum(not assessment.is_known(each) for each in assessment.findings)} new"
     lines = [f"Grade {grade.letter}, {grade.score} of 100. {seen}; {summary}."]
     if servers and not any(row.from_tools for row in assessment.reached):
         where = f" {shlex.quote(str(root))}" if (root := assessment.target.root) else ""
