@@ -95,7 +95,7 @@ def command(
     Speaks MCP over stdin and stdout; with --listen, over Streamable HTTP, HTTP+SSE and WebSocket at
     /mcp and /sse, and each server alone at /servers/NAME/mcp. On this machine it also has the page
     on which you decide (pipeguard ui), at /ui. Edits of the file take effect at once; a wrong one
-    changes nothing.
+    changes nothing. To install it as a service: docs/serve.md, "As a service".
     """
     from pipeguard.gateway.menu import ToolMode
     from pipeguard.gateway.serving import ServeOptions

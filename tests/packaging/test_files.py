@@ -131,3 +131,5 @@ def test_the_unit_runs_as_the_user_that_is_made_for_it() -> None:
     home = "/var/lib/pipeguard"
     assert USERS.read_text().splitlines()[-1] == f'u {name[1]} - "PipeGuard" {home}'
     assert f"Environment=HOME={home}" in UNIT.read_text()
+    page = (TOP / "docs/serve.md").read_text()
+    assert f"install -D -m 640 -g {name[1]} ./pipeguard.yaml " in page, "others can read it"
