@@ -192,6 +192,7 @@ class Wire:
             ) from None
         except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
             why = show(str(error), SHOWN_CHARS) or type(error).__name__
+            why += "; see --ca" if "CERTIFICATE_VERIFY_FAILED" in why else ""
             raise UnreachableError(f"{host} cannot be reached: {why}") from None
         except ValueError:  # a peer's text in a header that cannot have it
             raise AuthError(f"an answer of {self._server} cannot be sent to {host}.") from None

@@ -5,6 +5,7 @@ Also fetches other paths of a running gateway.
 
 from __future__ import annotations
 
+import ssl
 from collections import defaultdict
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -110,9 +111,12 @@ def fetch(url: str, path: str, token: str, patience_seconds: float = PATIENCE_SE
         raise PipeGuardError(f"{target} answers {error.code}: {why}") from None
     except (URLError, OSError, HTTPException, ValueError) as error:
         reason = error.reason if isinstance(error, URLError) else error
+        if isinstance(reason, ssl.SSLCertVerificationError):
+            reason = f"{_UNTRUSTED} ({reason.verify_message})"
         raise PipeGuardError(f"{target} does not answer: {reason}") from None
 
 
+_UNTRUSTED = "its certificate is not trusted; SSL_CERT_FILE names a file with those that are"
 _REASONS: dict[int, str] = {
     HTTPStatus.UNAUTHORIZED: "it wants a token that is valid: --token-env NAME.",
     HTTPStatus.FORBIDDEN: "only a token without limits may read its figures.",

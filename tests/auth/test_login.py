@@ -555,6 +555,7 @@ def test_a_server_of_another_authority_is_trusted_where_it_is_named(
         done = place.auth("login", url)
         assert done.returncode == FAILED
         assert "CERTIFICATE_VERIFY_FAILED" in done.stderr
+        assert done.stderr.rstrip().endswith("; see --ca")
         server.answers["POST /mcp"] = (401, {"WWW-Authenticate": "Bearer"}, {})
         done = place.auth("login", url, "--ca", str(authority.file))
         assert done.returncode == FAILED

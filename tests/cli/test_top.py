@@ -19,12 +19,15 @@ import pytest
 from click.testing import CliRunner
 
 from pipeguard.cli.top import command
+from pipeguard.errors import PipeGuardError
 from pipeguard.firewall.finding import Finding
-from pipeguard.gateway.scraped_activity import Scrape, measure_activity
+from pipeguard.gateway.scraped_activity import Scrape, fetch, measure_activity
 from pipeguard.state.activity import ServerActivity, recent_activity
 from pipeguard.state.audit import Audit, AuditEntry, findings_json
 from pipeguard.state.store import Store
 from pipeguard.state.timestamps import to_utc_text
+from tests.auth.certificates import CertificateAuthority
+from tests.auth.parties import party
 from tests.gateway.served import ServedAt, actor, write_servers
 from tests.gateway.test_serving import call_by
 from tests.launch.processes import PATIENCE_SECONDS
@@ -83,6 +86,18 @@ def test_what_is_shown(
     )
     monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path / "new"))
     snapshot.commands("top-nothing", "top --once")
+
+
+def test_a_gateway_of_another_authority_is_trusted_where_it_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority = CertificateAuthority(tmp_path)
+    with party(authority.context()) as server:
+        with pytest.raises(PipeGuardError, match="is not trusted; SSL_CERT_FILE names a file"):
+            fetch(server.origin, "/metrics", "")
+        monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
+        with pytest.raises(PipeGuardError, match="answers 404"):
+            fetch(server.origin, "/metrics", "")
 
 
 def test_two_looks_make_rates_and_quantiles() -> None:
