@@ -95,6 +95,20 @@ here. The rules come from what vendors document, not from those tools' patterns.
 | found by | families |
 |---|---|
 """
+# What a page links to, so that the link works in a clone, and the page that the site has for it.
+MADE_OF = {
+    "../SECURITY.md": "security.md",
+    "../benchmarks/detection/worth.md": "worth.md",
+    "../pipeguard/assess/checks": "checks/index.md",
+    "../pipeguard/cli": "commands.md",
+    "../pipeguard/clients": "clients.md",
+    "../pipeguard/firewall/protocol/places.py": "lists.md#places",
+    "../pipeguard/firewall/session/remedies.py": "next-steps.md",
+    "../pipeguard/transports/http/server/refusals.py": "lists.md#refused-requests",
+    "../rules": "rules/index.md",
+    "credentials.tsv": "credentials.md",
+}
+_LINK = re.compile(r"\]\(([^)#]+)")
 STATES = {
     "own": "rules for the form, or for the vendor's name beside the value",
     "named": "the general rules: the value has no form of its own, and is beside a name",
@@ -370,10 +384,9 @@ def _render_server(server: dict[str, Any]) -> str:
 def render_site() -> dict[str, str]:
     """Return every page of the site, by its path in it."""
     written = {path.name: path.read_text("utf-8") for path in sorted(HERE.glob("*.md"))}
-    to_security = "](../SECURITY.md", "](security.md"
     security = (TOP / "SECURITY.md").read_text("utf-8")
     return {
-        **{name: text.replace(*to_security) for name, text in written.items()},
+        **{name: _LINK.sub(_link_to_page, text) for name, text in written.items()},
         "security.md": security.replace("](docs/", "]("),
         "commands.md": render_commands(),
         "clients.md": render_clients(),
@@ -384,6 +397,10 @@ def render_site() -> dict[str, str]:
         **render_rules(),
         **render_checks(),
     }
+
+
+def _link_to_page(link: re.Match[str]) -> str:
+    return f"]({MADE_OF.get(link[1], link[1])}"
 
 
 def main(folder: Path) -> None:
