@@ -84,8 +84,8 @@ def command(*, dry_run: bool, yes: bool) -> None:
             code = _remove(request, plans, completions, machine)
     else:
         click.echo(
-            "Nothing to remove: no server is guarded, no shell completes `pipeguard`, and no service"
-            " runs it."
+            "Nothing to remove: no server is guarded, no shell completes `pipeguard`, and no"
+            " service runs it."
         )
     for line in _list_left(is_removed=code == DONE):
         click.echo(line)

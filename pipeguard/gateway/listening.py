@@ -28,9 +28,9 @@ from pipeguard.gateway.member import GatewayServer
 from pipeguard.gateway.menu import ToolMode
 from pipeguard.gateway.shown_sessions import ShownSessions
 from pipeguard.gateway.tool_offer import has_tool
-from pipeguard.log import Log
+from pipeguard.log import Log, say
 from pipeguard.runtime.endpoints import read_admission, server_context
-from pipeguard.runtime.http import bind, make_url, say_listening, tune_process
+from pipeguard.runtime.http import bind, say_listening, tune_process
 from pipeguard.runtime.numbers import read_number
 from pipeguard.runtime.run import make_run_id, mask_verdict
 from pipeguard.runtime.transports import make_endpoints
@@ -43,7 +43,6 @@ from pipeguard.transports.http.client.task_owners import SharingClient
 from pipeguard.transports.http.headers import JSON
 from pipeguard.transports.http.server.admission import WHO, RequestRefused
 from pipeguard.transports.http.server.backend import (
-    MCP,
     Backend,
     Conversations,
     Dial,
@@ -278,10 +277,9 @@ class GatewayListener:
         listener.page = self._page
         await listener.open(self._socket, self._context)
         tune_process()
-        say_listening(self._socket, tls=self._context is not None)
+        origin = say_listening(self._socket, tls=self._context is not None)
         if self._page is not None:
-            url = make_url(self._socket, tls=self._context is not None)
-            await self._page.open(url.removesuffix(MCP), self._may_decide)
+            await self._page.open(origin, self._may_decide)
         await ended
         listener.refuse()
         if self._page is not None:

@@ -316,15 +316,21 @@ def tune_process() -> None:
     sys.setswitchinterval(SWITCH_SECONDS)
 
 
-def say_listening(listening: socket.socket, *, tls: bool) -> None:
-    """Say the URL at which clients reach us, and who else could read what they send."""
+def say_listening(listening: socket.socket, *, tls: bool) -> str:
+    """Say the URL at which clients reach us, and who else could read what they send.
+
+    Returns:
+        Scheme, host and port of that URL.
+    """
     host, port = listening.getsockname()[:2]
     name = f"[{host}]" if ":" in host else host
-    say(f"listening on {'https' if tls else 'http'}://{name}:{port}{MCP}")
+    origin = f"{'https' if tls else 'http'}://{name}:{port}"
+    say(f"listening on {origin}{MCP}")
     if not (tls or is_loopback(host)):
         say(
             "without TLS, the network can read tokens and messages: --tls-cert, or a proxy with TLS"
         )
+    return origin
 
 
 @contextmanager
