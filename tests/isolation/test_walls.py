@@ -156,7 +156,7 @@ def test_a_file_that_is_not_given_is_told_explained_and_allowed(tmp_path: Path) 
     with failing(tmp_path, policy=POLICY) as run:
         server, ours = texts(call(run.ready(), "read_text_file", diary))
         assert server == f"[Errno 2] No such file or directory: '{diary}'"
-        assert "to read the file that it names" in ours
+        assert "does not get the file that it named" in ours
         event = event_in(ours)
         until(lambda: f"pipeguard allow {event}" in run.said(), "the person is told the command")
         assert "warn isolation.read" in run.said()
@@ -183,7 +183,7 @@ def test_a_folder_is_given_to_make_files_in(tmp_path: Path) -> None:
     with failing(tmp_path, policy=policy) as run:
         server, ours = texts(call(run.ready(), "write_file", notes / "new"))
         assert server.startswith("Error: EROFS")
-        assert "to change the file that it names" in ours
+        assert "the right to change the file that it named" in ours
         event = event_in(ours)
         until(lambda: f"pipeguard allow {event}" in run.said(), "it is in the audit")
         code, shown = allowed(tmp_path, event)
@@ -256,7 +256,7 @@ def test_a_port_of_this_machine_is_one_event_however_it_is_reached(
             tool = "proxied" if host == "through the proxy" else "call_port"
             what = "localhost:5433" if tool == "proxied" else f"{host}:5433"
             (_, ours) = texts(call(run, tool, what))
-            assert "is not given port 5433 of this machine (event " in ours
+            assert "does not get port 5433 of this machine (event " in ours
             assert ours.count("(event ") == 1
             event = event_in(ours)
             assert event.endswith(".x1")

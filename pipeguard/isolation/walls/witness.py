@@ -254,7 +254,7 @@ _NAMES_FAILURE = lazy_regex(
     r"|could ?n[o']t|no results?|enotfound|eai_|not (?:be )?(?:found|reach|resolve))"
 )
 _WORD = lazy_regex(r"[^\W\d_]{2,}")
-_FILES = {READ: "the file that it named", WRITE: "the file that it named, to change it"}
+_FILES = {READ: "the file that it named", WRITE: "the right to change the file that it named"}
 
 
 def iterate_texts(answer: JsonObject) -> Iterator[tuple[str, str]]:
