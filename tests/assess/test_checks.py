@@ -4,28 +4,18 @@ from __future__ import annotations
 
 import re
 import shlex
-import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
 from pipeguard.assess.assessing import assess
 from pipeguard.assess.checking import checks, families
 from pipeguard.assess.target import of_machine
-from pipeguard.cli import cli
-from pipeguard.detect.detector import make_guard
-from pipeguard.firewall.finding import Direction, Severity
-from pipeguard.firewall.policy import Policy
-from pipeguard.firewall.session.session import Session
-from pipeguard.log import Log
+from pipeguard.firewall.finding import Severity
 from pipeguard.rulebook.samples import expand
-from pipeguard.state.recorder import Recorder
-from pipeguard.state.store import Store
 from tests.assess.places import SECRET, Entry, machine, of, repository, write_config
 from tests.fuzz.rulebook import engines
-from tests.people import give_token
 
 GITHUB = expand({"gen": "ghp_{b62:30}{github-crc}"}, 0)
 GUARD = ["wrap", "--"]
@@ -565,57 +555,3 @@ def test_a_policy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, ch
     found = assess(machine(tmp_path, cursor())).findings
     told = {one.check for one in found if one.check.startswith("policy-")}
     assert told == ({check} if check else set())
-
-
-# --- pins and audit ---------------------------------------------------------------------
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Path:
-    folder = tmp_path / "state"
-    folder.mkdir(mode=0o700)
-    return folder / "pipeguard.db"
-
-
-def test_a_machine_without_a_store_has_none_afterwards(tmp_path: Path) -> None:
-    assess(machine(tmp_path, cursor()))
-    assert not (tmp_path / "state").exists()
-
-
-def test_what_waits_and_what_nobody_reviewed_until_its_fix_is_run(
-    tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with Store.open(store) as opened:
-        opened.connection.execute(
-            "INSERT INTO pins (server, kind, name, approved, approved_fingerprint, approved_at,"
-            " held, held_fingerprint, held_at, reason) VALUES ('a', 'tool', 't', '{}', 'f', '',"
-            " '{}', 'g', '', 'drift: wording'), ('b', 'tool', 't', '{}', 'f', '', NULL, NULL, '',"
-            " '')"
-        )
-    target = machine(tmp_path, cursor())
-    assert [one.fix for one in of(target, "definition-waits")] == [("pipeguard", "diff", "a")]
-    (found,) = of(target, "pins-never-reviewed")
-    give_token(monkeypatch)
-    monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(store.parent))
-    result = CliRunner().invoke(cli, [*found.fix[1:], "--yes"])
-    assert (result.exit_code, "Approved b/t" in result.output) == (0, True), result.output
-    assert of(machine(tmp_path, cursor()), "pins-never-reviewed") == []
-
-
-def test_an_audit_that_is_whole_and_one_that_is_not(tmp_path: Path, store: Path) -> None:
-    recorder = Recorder(str(store), "a", "RUN", Log("off", None))
-    session = Session(make_guard("a", engines(), Policy(), {}), "RUN")
-    frame = b'{"jsonrpc": "2.0", "id": 1, "method": "ping"}'
-    recorder.record(session.receive(Direction.TO_SERVER, frame, 0.0))
-    recorder.close()
-    target = machine(tmp_path, cursor())
-    assert of(target, "audit-broken") == []
-    with sqlite3.connect(store) as connection:
-        connection.execute("UPDATE audit SET method = 'tools/call'")
-    connection.close()
-    assert of(target, "audit-broken")
-
-
-def test_a_store_that_is_damaged(tmp_path: Path, store: Path) -> None:
-    store.write_bytes(b"no database at all" * 100)
-    assert len(of(machine(tmp_path, cursor()), "store-unreadable")) == 1

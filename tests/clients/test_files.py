@@ -13,50 +13,23 @@ import pytest
 
 from pipeguard.clients import files, history, setting, undoing
 from pipeguard.clients.catalog import ConfigScope, client
-from pipeguard.clients.entries import Config, GuardState, read_config
+from pipeguard.clients.entries import GuardState, read_config
 from pipeguard.clients.machine import Machine, find, managing_file
 from pipeguard.clients.rewrite import GuardOptions
-from pipeguard.clients.setting import ChangePlan
 from pipeguard.errors import StateError
+from tests.clients.config_file import (
+    GUARDED,
+    LAUNCHER,
+    OPEN,
+    config,
+    guard,
+    plan,
+    put,
+    states,
+    undo,
+)
 
-LAUNCHER = ("pipeguard",)
 CURSOR = client("cursor")
-OPEN = '{"mcpServers": {"it": {"command": "srv", "args": ["a"]}}}'
-ARGS = '["wrap", "--name", "it", "--", "srv", "a"]'
-GUARDED = f'{{"mcpServers": {{"it": {{"command": "pipeguard", "args": {ARGS}}}}}}}'
-
-
-def put(home: Path, content: str | bytes, place: str = ".cursor/mcp.json") -> Path:
-    path = home / place
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content.encode() if isinstance(content, str) else content)
-    return path
-
-
-def config(machine: Machine) -> Config:
-    (found,) = find(machine)
-    return read_config(found)
-
-
-def plan(machine: Machine, **options: object) -> ChangePlan:
-    return setting.plan(config(machine), machine, LAUNCHER, GuardOptions(**options))  # type: ignore[arg-type]
-
-
-def guard(machine: Machine, **options: object) -> ChangePlan:
-    planned = plan(machine, **options)
-    assert planned.problem == ""
-    setting.carry_out(planned, machine)
-    return planned
-
-
-def undo(machine: Machine, *names: str) -> list[undoing.UndoMethod]:
-    planned = undoing.plan_undo(config(machine), machine, names)
-    undoing.undo(planned, machine)
-    return [one.method for one in planned.undone]
-
-
-def states(planned: ChangePlan) -> dict[str, GuardState]:
-    return {one.server.name: one.judgement.state for one in planned.servers}
 
 
 def test_a_file_is_guarded_and_given_back(machine: Machine) -> None:

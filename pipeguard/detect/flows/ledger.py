@@ -428,11 +428,8 @@ def _private_text(call: Call, result: ToolResult, *, has_orders: bool) -> Confid
     hidden, clear = call.hides(result), call.shares(result)
     is_passage = clear.longest >= PASSAGE_CHARS or clear.chars >= PASSAGES_SHARE * call.size
     covered = hidden + clear.chars * is_passage
-    shared = [
-        token
-        for token in call.find_new(outgoing_call.TOKENS, result)
-        if token not in call.recipients
-    ]
+    tokens = call.find_new(outgoing_call.TOKENS, result)
+    shared = [token for token in tokens if token not in call.recipients]
     if len(shared) >= MANY_TOKENS:
         covered += sum(map(len, shared))
         hidden += sum(len(token) for token in shared if token not in call.readings[0])

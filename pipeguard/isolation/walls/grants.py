@@ -134,17 +134,17 @@ def find_grant(
     return None
 
 
-def _check_credentials(subject: str) -> None:
+def _check_credentials(destination: str) -> None:
     """Refuse a host that gives out this machine's own credentials: a person names it by hand."""
     try:
-        target = parse_authority(subject, default_port=443)
+        target = parse_authority(destination, default_port=443)
     except HostError:
         return
     if is_metadata(target.host):
         raise PolicyError(
             f"{target.host} gives out this machine's own credentials, and has to be named by hand."
             " If you want that, write it yourself, under `isolate` in the file that `pipeguard"
-            f" policy path` names: `hosts: [{json.dumps(subject)}]`."
+            f" policy path` names: `hosts: [{json.dumps(destination)}]`."
         )
 
 

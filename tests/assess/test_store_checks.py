@@ -1,0 +1,75 @@
+"""The checks of pins, of the audit, and of the store that holds both."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from pipeguard.assess.assessing import assess
+from pipeguard.cli import cli
+from pipeguard.detect.detector import make_guard
+from pipeguard.firewall.finding import Direction
+from pipeguard.firewall.policy import Policy
+from pipeguard.firewall.session.session import Session
+from pipeguard.log import Log
+from pipeguard.state.recorder import Recorder
+from pipeguard.state.store import Store
+from tests.assess.places import machine, of
+from tests.fuzz.rulebook import engines
+from tests.people import give_token
+
+SERVERS = {"one": {"command": "srv", "args": []}}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    folder = tmp_path / "state"
+    folder.mkdir(mode=0o700)
+    return folder / "pipeguard.db"
+
+
+def test_a_machine_without_a_store_has_none_afterwards(tmp_path: Path) -> None:
+    assess(machine(tmp_path, SERVERS))
+    assert not (tmp_path / "state").exists()
+
+
+def test_what_waits_and_what_nobody_reviewed_until_its_fix_is_run(
+    tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Store.open(store) as opened:
+        opened.connection.execute(
+            "INSERT INTO pins (server, kind, name, approved, approved_fingerprint, approved_at,"
+            " held, held_fingerprint, held_at, reason) VALUES ('a', 'tool', 't', '{}', 'f', '',"
+            " '{}', 'g', '', 'drift: wording'), ('b', 'tool', 't', '{}', 'f', '', NULL, NULL, '',"
+            " '')"
+        )
+    target = machine(tmp_path, SERVERS)
+    assert [one.fix for one in of(target, "definition-waits")] == [("pipeguard", "diff", "a")]
+    (found,) = of(target, "pins-never-reviewed")
+    give_token(monkeypatch)
+    monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(store.parent))
+    result = CliRunner().invoke(cli, [*found.fix[1:], "--yes"])
+    assert (result.exit_code, "Approved b/t" in result.output) == (0, True), result.output
+    assert of(machine(tmp_path, SERVERS), "pins-never-reviewed") == []
+
+
+def test_an_audit_that_is_whole_and_one_that_is_not(tmp_path: Path, store: Path) -> None:
+    recorder = Recorder(str(store), "a", "RUN", Log("off", None))
+    session = Session(make_guard("a", engines(), Policy(), {}), "RUN")
+    frame = b'{"jsonrpc": "2.0", "id": 1, "method": "ping"}'
+    recorder.record(session.receive(Direction.TO_SERVER, frame, 0.0))
+    recorder.close()
+    target = machine(tmp_path, SERVERS)
+    assert of(target, "audit-broken") == []
+    with sqlite3.connect(store) as connection:
+        connection.execute("UPDATE audit SET method = 'tools/call'")
+    connection.close()
+    assert of(target, "audit-broken")
+
+
+def test_a_store_that_is_damaged(tmp_path: Path, store: Path) -> None:
+    store.write_bytes(b"no database at all" * 100)
+    assert len(of(machine(tmp_path, SERVERS), "store-unreadable")) == 1
