@@ -212,11 +212,10 @@ class Flows:
         if strings is None:
             strings = [*text_values.named_strings("", arguments)]
         bare, leaks, opened = arguments, list[Leak](), frozenset[str]()
-        has_sources = self._has_sources(tool)
-        if has_sources:
+        if self._has_sources(tool):
             opened = text_values.find_opened(tool.labels, strings)
-        if has_sources and (tool.is_sink or tool.labels.meets(Label.OUTSIDE)):
-            bare = text_values.without_credentials(arguments)
+            if tool.is_sink or tool.labels.meets(Label.OUTSIDE):
+                bare = text_values.without_credentials(arguments)
             known = about if bare == arguments else None
             leaks = self._looked_up(tool, bare, now, known, opened) if tool.is_sink else []
         if not tool.labels.meets(Label.SENDS) and (urls := text_values.find_addresses(arguments)):
@@ -290,7 +289,7 @@ class Flows:
             if not _OBEYED.search(text):
                 return []
             tool = tool._replace(labels=tool.labels | Label.KEEPS)
-        leaks = self._lost_leaks(tool, text, now)
+        leaks = self._lost_leaks(tool, text, now) if self._forgotten else []
         if not results:
             return leaks
         about = text_values.short_values(arguments) if about is None else about
@@ -309,8 +308,6 @@ class Flows:
 
     def _lost_leaks(self, tool: Tool, text: bytes, now: float) -> list[Leak]:
         """Find what a call may take of results that were forgotten for want of memory."""
-        if not self._forgotten:
-            return []
         chars = len(overlap.letters(text.decode("utf-8", "ignore")))
         with self._lock:
             source = self._forgotten.find_source(tool, chars, now)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import lru_cache
 from itertools import pairwise
 
 from pipeguard.detect.checks.credential_names import is_credential_name
@@ -181,15 +182,19 @@ def digests(text: str) -> list[str]:
 def short_values(value: JsonValue) -> frozenset[str]:
     """The short values in a JSON value: ids, names, addresses; no plain words, and no amounts."""
     if isinstance(value, dict):
-        named = (item for key, item in value.items() if not _AMOUNT.search(key[:SHORT_CHARS]))
-        return _NO_VALUES.union(*map(short_values, named))
+        value = [item for key, item in value.items() if not _is_amount(key[:SHORT_CHARS])]
     if isinstance(value, list):
-        return _NO_VALUES.union(*map(short_values, value))
+        return _NO_VALUES.union(*map(short_values, value)) if value else _NO_VALUES
     text = str(value).strip()
     if len(text) > SHORT_CHARS:  # small letters are no fewer
         return _NO_VALUES
     text = text.lower()
     return frozenset({text}) if _SHORT_VALUE.fullmatch(text) else _NO_VALUES
+
+
+@lru_cache(maxsize=1024)
+def _is_amount(key: str) -> bool:
+    return _AMOUNT.search(key) is not None
 
 
 def without_credentials(value: JsonValue) -> JsonValue:

@@ -34,7 +34,8 @@ SEGMENTS_AT_A_TIME = 256  # whose starts are computed together
 BYTES_COUNTED = 2**12  # of `data`, whose code points are counted once
 
 _CONTINUATIONS = bytes(range(0x80, 0xC0))  # of a code point in UTF-8, behind its first byte
-_COULD_BE_SECRET = lazy_regex(r"(?=\D{0,24}[0-9])[!-~]{10}")
+LEAST_KEY = 10  # characters of a key that could be part of a secret
+_COULD_BE_SECRET = lazy_regex(rf"(?=\D{{0,24}}[0-9])[!-~]{{{LEAST_KEY}}}")
 
 
 class MessageText:
@@ -130,7 +131,7 @@ class MessageText:
 
     def joined_keys(self) -> bytes:
         """The keys, each once, with nothing between; empty if none could be part of a secret."""
-        if not any(map(_COULD_BE_SECRET.search, self._keys)):
+        if not any(_COULD_BE_SECRET.search(key) for key in self._keys if len(key) >= LEAST_KEY):
             return b""
         return "".join(self._keys).encode("utf-8")
 
