@@ -192,7 +192,7 @@ def _tell_missing_answer(event: AuditedEvent) -> Iterator[str]:
 def _event_page(event: AuditedEvent, rules: dict[str, Rule], *, is_full: bool) -> str:
     """Say what happened, on which words, and what to do next: of one rule, or of all."""
     now, refused = _now(event), _why_not_given(event)
-    since = SinceThen.find(event)
+    since, server = SinceThen.find(event), quote(event.server) if event.server else "SERVER"
     lines = _head(event, now)
     lines[1:1] = [_label("Since", visible(line)) for line in since.lines()]
     lines += [_label("Differs", visible(line)) for line in differences(event)]
@@ -207,7 +207,7 @@ def _event_page(event: AuditedEvent, rules: dict[str, Rule], *, is_full: bool) -
             lines += _passage_lines(finding, event, is_past=now is not None, is_full=is_full)
         if not is_full and len(passages) > SHOWN_PASSAGES:
             lines.append(_label("", f"and {len(passages) - SHOWN_PASSAGES} more"))
-        fix = (refused if is_wall(rule) else "") or words["fix"].replace("SERVER", event.server)
+        fix = (refused if is_wall(rule) else "") or words["fix"].replace("SERVER", server)
         has_commands = find_remedy(rule).way is Way.APPROVE  # which are below
         what_to_do = GIVEN_BY_NOW if now else "" if has_commands else fix
         about = (("Why", words["why"]), ("Do", what_to_do))
