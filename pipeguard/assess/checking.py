@@ -67,6 +67,10 @@ def page(check: PostureCheck) -> str:
     ]
     if check.command:
         lines += ["", f"    {check.command}"]
+    if check.id == "agent-runs-unasked":
+        from pipeguard.assess.checks.agents import list_settings
+
+        lines += ["", "## Settings", "", *list_settings()]
     for title, text in (("Before", check.before), ("After", check.after)):
         if text:
             lines += ["", f"## {title}", "", "```text", text, "```"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -245,56 +244,6 @@ def test_a_server_that_is_downloaded_is_replaced_before_it_is_guarded(tmp_path: 
         assert all(one.fix == () for one in of(target, check))
     (found,) = of(target, "server-cannot-be-guarded")
     assert "install the server, look at what was installed, and write its own" in found.message
-
-
-# --- agents -----------------------------------------------------------------------------
-
-UNASKED = {
-    ".claude/settings.json": '{"permissions": {"defaultMode": "bypassPermissions"}}',
-    ".codex/config.toml": 'approval_policy = "never"\n',
-    ".config/Code/User/settings.json": '{\n// mine\n"chat.tools.global.autoApprove": true,\n}',
-    ".cursor/cli-config.json": '{"approvalMode": "unrestricted"}',
-    ".cline/data/globalState.json": '{"yoloModeToggled": true}',
-    ".qwen/settings.json": '{"tools": {"approvalMode": "yolo"}}',
-    ".config/zed/settings.json": '{"agent": {"tool_permissions": {"default": "allow"}}}',
-    ".config/opencode/opencode.json": '{"permission": "allow"}',
-    ".grok/config.toml": '[ui]\npermission_mode = "always-approve"\n',
-    ".kimi/config.toml": "default_yolo = true\n",
-}
-
-
-@pytest.mark.parametrize("file", UNASKED)
-def test_an_agent_that_asks_nobody_is_found(tmp_path: Path, file: str) -> None:
-    path = tmp_path / file
-    path.parent.mkdir(parents=True)
-    path.write_text(UNASKED[file])
-    (found,) = of(machine(tmp_path, cursor()), "agent-runs-unasked")
-    assert found.file == path
-    word = re.split(r"[.\s]", found.key)[-1]
-    assert word in path.read_text().splitlines()[found.line - 1]
-    for other in ("true", '"never"', '"yolo"', '"unrestricted"', '"always-approve"', '"allow"'):
-        path.write_text(path.read_text().replace(other, '"ask"'))
-    path.write_text(path.read_text().replace("bypassPermissions", "acceptEdits"))
-    assert of(machine(tmp_path, cursor()), "agent-runs-unasked") == []
-
-
-@pytest.mark.parametrize(
-    ("more", "count"),
-    [({"trust": True}, 1), ({"autoApprove": ["*"]}, 1), ({"autoApprove": ["read"]}, 0)],
-)
-def test_a_server_whose_tools_are_all_called_unasked_is_found(
-    tmp_path: Path, more: dict[str, object], count: int
-) -> None:
-    target = machine(tmp_path, {"one": {"command": "srv", **more}})
-    assert len(of(target, "agent-runs-unasked")) == count
-
-
-def test_a_repository_is_asked_for_its_own_settings_only(tmp_path: Path) -> None:
-    for folder in (tmp_path / "repository", tmp_path / "repository/home"):
-        (folder / ".claude").mkdir(parents=True)
-        (folder / ".claude/settings.json").write_text(UNASKED[".claude/settings.json"])
-    (found,) = of(repository(tmp_path / "repository", {}), "agent-runs-unasked")
-    assert found.file == tmp_path / "repository/.claude/settings.json"
 
 
 # --- secrets ----------------------------------------------------------------------------

@@ -129,6 +129,7 @@ def test_a_container_without_isolation_is_told_as_isolate_list_does(tmp_path: Pa
     ("command", "severity"),
     [
         (("bunx", "srv"), Severity.LOW),
+        (("/usr/bin/sudo", "srv"), Severity.LOW),
         (("docker", "run", "-i", "--privileged", "image"), Severity.LOW),
         (("docker", "run", "-i", "-v", "/:/host", "image"), Severity.MEDIUM),
         (("docker", "run", "-i", "--network", "host", "image"), Severity.MEDIUM),

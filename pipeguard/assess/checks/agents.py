@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -61,6 +61,20 @@ def _find_trusted(target: AssessmentTarget, server: ServerEntry) -> Iterator[Pos
             yield UNASKED.with_severity(Severity.LOW).of_server(server, message, line=line, key=key)
 
 
+def _differs(data: object, value: object) -> bool:
+    return type(data) is not type(value) or data != value
+
+
+def list_settings() -> Iterator[str]:
+    """Each setting that is looked for, with its client, in Markdown."""
+    listed = (
+        f"- {client.name}: `{'.'.join(spec.servers[0])}: {json.dumps(value)}`"
+        for client in clients().values()
+        for spec, value in client.unasked
+    )
+    yield from dict.fromkeys(listed)
+
+
 def _find_setting(path: Path, name: str, spec: FileSpec, value: object) -> Iterator[PostureFinding]:
     try:
         content, _ = read(str(path), MAX_FILE_BYTES, InputError)
@@ -68,8 +82,11 @@ def _find_setting(path: Path, name: str, spec: FileSpec, value: object) -> Itera
         return  # nor can its client read it
     reading = read_text(content, spec)
     node = reading.tree.at(spec.servers[0]) if reading.tree is not None else None
-    if node is None or type(data := node.data()) is not type(value) or data != value:
+    data = None if node is None else node.data()
+    if isinstance(value, list):  # any of these among others
+        data = [item for item in data if item in value] if isinstance(data, Sequence) else []
+    if node is None or not data or (not isinstance(value, list) and _differs(data, value)):
         return
     key, line = ".".join(spec.servers[0]), find_line(reading.text, node.start)
-    message = f"With `{key}: {json.dumps(value)}`, {name} does not ask before a call."
+    message = f"With `{key}: {json.dumps(data)}`, {name} does not ask first."
     yield replace(UNASKED.at(path, message, line=line, key=key), client=spec.client)

@@ -36,6 +36,10 @@ RUNS = PostureCheck(
     "pipeguard setup --all",
 )
 CHECKS = (WAY_OUT, RUNS)
+_ALONE = (
+    " One server does all of it: give it a login with fewer rights, or fewer tools, or accept this"
+    " in a baseline (`--write-baseline`)."
+)
 _PRIVATE = Label.READS_PRIVATE | Label.READS_PERSONAL | Label.READS_SECRET
 _GUARDED = (GuardState.GUARDED,)
 
@@ -48,6 +52,7 @@ class _LabelledServer(NamedTuple):
         said: what it does, as its tools or its name say.
         from_tools: whether its tools do.
         guarded: whether it is guarded.
+        is_open: whether it is not, and can be.
         enforced: what isolation takes from it.
     """
 
@@ -55,6 +60,7 @@ class _LabelledServer(NamedTuple):
     said: Label
     from_tools: bool
     guarded: bool
+    is_open: bool
     enforced: Enforcement
 
     def labels(self, *, is_enforced: bool) -> Label:
@@ -70,11 +76,12 @@ def look(target: AssessmentTarget) -> Iterator[PostureFinding]:
     by_client: dict[str, list[_LabelledServer]] = {}
     for server in target.servers:
         union, from_tools = labels(target, server)
-        guarded = target.is_judged(server).state in _GUARDED
+        state = target.is_judged(server).state
+        is_open = state in (GuardState.OPEN, GuardState.STALE)
         enforced = enforcement(target, server) if union else Enforcement()
         for client in target.client_ids(server):
             by_client.setdefault(client, []).append(
-                _LabelledServer(server, union, from_tools, guarded, enforced)
+                _LabelledServer(server, union, from_tools, state in _GUARDED, is_open, enforced)
             )
     found = (
         _combine(target, check, client, servers, together)
@@ -138,8 +145,8 @@ def _kept_apart(check: PostureCheck, client: str, parts: _Parts) -> PostureFindi
     listed = "; ".join(f"{each.server.name} has {each.enforced.why}" for each in kept)
     return check.with_severity(Severity.INFO).of_server(
         next(iter(every.values())).server,
-        f"{_name(client)} has them together ({_list_names(parts)}), but isolation keeps them from"
-        f" it, enforced: {listed}.",
+        f"Together in {_name(client)}: {_list_names(parts)}. But isolation keeps them from it,"
+        f" enforced: {listed}.",
         key=",".join(sorted(every)),
     )
 
@@ -160,15 +167,16 @@ def _finding(
     sure = all(server.from_tools for server in every)
     guess = "" if sure else " This is guessed from their names; --connect looks at their tools."
     guarded = all(server.guarded for server in every)
-    fixes = [setup_command(target, server.server) for server in every if not server.guarded]
+    fixes = [setup_command(target, server.server) for server in every if server.is_open]
     is_shared = any("project" in fix for fix in fixes)  # what setup leaves alone unless it is named
     fix = join_setups(fixes) if is_shared else ("pipeguard", "setup", client)
+    alone = _ALONE if guarded and len(names) == 1 else ""
     rated = check.with_severity(check.severity if sure and not guarded else Severity.LOW)
     return rated.of_server(
         every[0].server,
-        f"{_name(client)} has them together ({_list_names(parts)}).{guess}",
+        f"Together in {_name(client)}: {_list_names(parts)}.{alone}{guess}",
         key=",".join(names),
-        fix=() if guarded else fix,
+        fix=fix if fixes else (),
     )
 
 

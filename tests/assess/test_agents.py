@@ -1,0 +1,66 @@
+"""Agents that ask nobody: settings of clients that have calls run unseen."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.assess.places import machine, of, repository
+
+ONE = {"one": {"command": "srv"}}
+UNASKED = (
+    (".claude/settings.json", '{"permissions": {"defaultMode": "bypassPermissions"}}'),
+    (".claude/settings.json", '{"permissions": {"allow": ["Read", "Bash(*)"]}}'),
+    (".claude/settings.json", '{"enableAllProjectMcpServers": true}'),
+    (".codex/config.toml", 'approval_policy = "never"\n'),
+    (".codex/config.toml", 'sandbox_mode = "danger-full-access"\n'),
+    (".config/goose/config.yaml", "GOOSE_MODE: auto\n"),
+    (".config/Code/User/settings.json", '{\n// mine\n"chat.tools.global.autoApprove": true,\n}'),
+    (".cursor/cli-config.json", '{"approvalMode": "unrestricted"}'),
+    (".cline/data/globalState.json", '{"yoloModeToggled": true}'),
+    (".qwen/settings.json", '{"tools": {"approvalMode": "yolo"}}'),
+    (".config/zed/settings.json", '{"agent": {"tool_permissions": {"default": "allow"}}}'),
+    (".config/opencode/opencode.json", '{"permission": "allow"}'),
+    (".grok/config.toml", '[ui]\npermission_mode = "always-approve"\n'),
+    (".kimi/config.toml", "default_yolo = true\n"),
+)
+_VALUES = (
+    *("true", '"never"', '"yolo"', '"unrestricted"', '"always-approve"', '"allow"', '"Bash(*)"'),
+    *('"bypassPermissions"', '"danger-full-access"', "auto\n"),
+)
+
+
+@pytest.mark.parametrize(("file", "text"), UNASKED)
+def test_an_agent_that_asks_nobody_is_found(tmp_path: Path, file: str, text: str) -> None:
+    path = tmp_path / file
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+    (found,) = of(machine(tmp_path, ONE), "agent-runs-unasked")
+    assert found.file == path
+    word = re.split(r"[.\s]", found.key)[-1]
+    assert word in text.splitlines()[found.line - 1]
+    for value in _VALUES:
+        text = re.sub(rf"(?<=[\s:=\[]){re.escape(value)}", '"ask"', text)
+    path.write_text(text)
+    assert of(machine(tmp_path, ONE), "agent-runs-unasked") == []
+
+
+@pytest.mark.parametrize(
+    ("more", "count"),
+    [({"trust": True}, 1), ({"autoApprove": ["*"]}, 1), ({"autoApprove": ["read"]}, 0)],
+)
+def test_a_server_whose_tools_are_all_called_unasked_is_found(
+    tmp_path: Path, more: dict[str, object], count: int
+) -> None:
+    target = machine(tmp_path, {"one": {"command": "srv", **more}})
+    assert len(of(target, "agent-runs-unasked")) == count
+
+
+def test_a_repository_is_asked_for_its_own_settings_only(tmp_path: Path) -> None:
+    for folder in (tmp_path / "repository", tmp_path / "repository/home"):
+        (folder / ".claude").mkdir(parents=True)
+        (folder / ".claude/settings.json").write_text(UNASKED[0][1])
+    (found,) = of(repository(tmp_path / "repository", {}), "agent-runs-unasked")
+    assert found.file == tmp_path / "repository/.claude/settings.json"
