@@ -52,6 +52,7 @@ class Status(NamedTuple):
         asking: the events of calls that wait for a decision, with their servers and tools.
         gateways: that run, as this system tells: only Linux does.
         behind: how many servers are in the gateway's file.
+        gaps: how often in 7 days something could not be recorded.
     """
 
     mode: str
@@ -64,6 +65,7 @@ class Status(NamedTuple):
     asking: list[dict[str, str]]
     gateways: list[str]
     behind: int = 0
+    gaps: int = 0
 
 
 @click.command("status", short_help="Show what is guarded, what happened, and what waits.")
@@ -101,7 +103,28 @@ def _status() -> Status:
     if existing_store() is not None:
         servers, renamed, proposed, asking = _stored_totals(ask_seconds)
     gateways, behind = find_gateways(), sum(len(each.servers) for each in gateway_configs())
-    return Status(mode, problem, *_clients(), servers, renamed, proposed, asking, gateways, behind)
+    return Status(
+        *(mode, problem, *_clients(), servers, renamed, proposed, asking),
+        gateways,
+        behind,
+        _count_gaps(),
+    )
+
+
+def _count_gaps() -> int:
+    """Count what could not be recorded in 7 days, as on a full disk."""
+    from pipeguard.state.audit import AuditFilter, rows
+    from pipeguard.state.missing import read_notes
+    from pipeguard.state.paths import existing_store
+    from pipeguard.state.store import Store
+    from pipeguard.state.timestamps import to_utc_text
+
+    if (path := existing_store()) is None:
+        return 0
+    since = to_utc_text(time.time() - 7 * 86_400)
+    with Store.open(path) as store:
+        told = sum(1 for _ in rows(store, AuditFilter(rule="audit.gap", since=since)))
+    return told + len(read_notes(path))
 
 
 def _stored_totals(
@@ -197,6 +220,7 @@ def _fields(status: Status) -> dict[str, object]:
         "asking": status.asking,
         "gateways": status.gateways,
         "behind_gateway": status.behind,
+        "gaps": status.gaps,
     }
 
 
@@ -282,4 +306,7 @@ def _next_steps(status: Status) -> list[str]:
         steps.append("What was blocked:  pipeguard audit list --action block --since 7d")
     if any(server.week.would for server in status.servers):
         steps.append("What would have been blocked:  pipeguard audit list --would block --since 7d")
+    if status.gaps:
+        gaps = pluralize(status.gaps, "gap")
+        steps.append(f"{gaps} of the audit in 7 days, not recorded:  pipeguard audit verify")
     return steps or ["Nothing waits for you."]

@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from pipeguard.cli.audit import command
+from pipeguard.cli.status import command as status
 from pipeguard.errors import StateError
 from pipeguard.firewall.finding import Action, Finding
 from pipeguard.state.audit import Audit, AuditEntry, findings_json
@@ -238,6 +239,8 @@ def test_what_could_not_be_written_is_shown_as_a_gap_and_is_no_change(snapshot: 
         store_path(), MissingVerdicts("RUN9", "mail", 2, "2026-03-02", "2026-03-03", is_over=True)
     )
     snapshot.commands("audit-gaps", "audit verify\naudit verify --json\naudit list")
+    told = CliRunner().invoke(status, []).output
+    assert "2 gaps of the audit in 7 days, not recorded:  pipeguard audit verify" in told
 
 
 @pytest.mark.parametrize("findings", ["not JSON", "{}", "[3]", "[{}]", '[{"rule": 3}]'])
