@@ -15,6 +15,7 @@ from pipeguard.isolation import Isolation, ServerCommand
 
 # What helps whoever starts a server by hand, and is no option of `setup`.
 _TO_START_IT = re.compile(r"(?:, or| To) run (?:it|the server) without isolation: --isolate none\.")
+_GAINS_RIGHTS = ("sudo", "doas", "pkexec", "run0", "su")
 CANNOT_ISOLATE = "isolation"  # the code of a server that cannot be, and so is left as it is
 HOW = Isolation.AUTO.value  # what `setup` writes
 
@@ -35,6 +36,11 @@ def obstacle(server: ServerEntry, entries: Iterable[IsolateEntry] | None = None)
         server: its entry.
         entries: what the user's policy says about isolation; None looks at no file that is named.
     """
+    program = next(iter(server.own_words), "").rpartition("/")[2]
+    if program in _GAINS_RIGHTS:
+        return (
+            f"it cannot be isolated: {program} takes more rights, and no isolated program gets any"
+        )
     command = ServerCommand(server.own_words)
     try:
         command.check()

@@ -334,17 +334,6 @@ def test_without_any_record_comments_between_words_stay(machine: Machine) -> Non
     assert path.read_text() == text
 
 
-@pytest.mark.parametrize("mount", ["/:/host", "/srv:/srv"])
-def test_a_container_that_would_not_start_isolated_is_not_isolated(
-    machine: Machine, mount: str
-) -> None:
-    server = {"command": "docker", "args": ["run", "-i", "-v", mount, "image"]}
-    put(machine.home, json.dumps({"mcpServers": {"it": server}}))
-    is_refused = mount == "/:/host"
-    state = GuardState.CANNOT if is_refused else GuardState.OPEN
-    assert states(plan(machine, isolate=True, entries=())) == {"it": state}
-
-
 @pytest.mark.parametrize("end", ["", "\n"])
 def test_a_guard_that_a_person_wrote_or_changed_is_removed_too(machine: Machine, end: str) -> None:
     by_hand = '"own": {"command": "/opt/pipeguard", "args": ["wrap", "--observe", "--", "x"]}'
@@ -359,20 +348,6 @@ def test_a_guard_that_a_person_wrote_or_changed_is_removed_too(machine: Machine,
         "own": {"command": "x"},
     }
     assert history.records() == []
-
-
-@pytest.mark.parametrize(
-    "entry",
-    [
-        {"command": "pipeguard", "args": ["serve", "--stdio"]},
-        {"command": "sh", "args": ["-c", "exec '/opt/pipeguard' wrap -- srv"]},
-    ],
-)
-def test_an_entry_that_still_starts_us_is_not_said_to_be_undone(
-    machine: Machine, entry: object
-) -> None:
-    put(machine.home, json.dumps({"mcpServers": {"it": entry}}))
-    assert undo(machine) == [undoing.UndoMethod.LEFT]
 
 
 def test_a_client_that_wrote_the_file_anew_keeps_what_it_wrote(machine: Machine) -> None:

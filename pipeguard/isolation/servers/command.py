@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
@@ -117,11 +118,16 @@ class ServerCommand(NamedTuple):
         Raises:
             LaunchError: as for `package`.
         """
+        above = [word for word in self.argv[1:] if _holds(word, home_folder)]
+        held = (
+            f"{' and '.join(above)} is not given as a whole: name folders in it." if above else ""
+        )
         shipped = self.shipped_profile
         if shipped is None:
-            return _describe_databases((*self.argv, *variables.values()))
+            needed = _describe_databases((*self.argv, *variables.values()))
+            return " ".join(filter(None, (held, needed)))
         before = old_home_warning(shipped, variables, home_folder)
-        return " ".join(filter(None, (shipped.needs, before)))
+        return " ".join(filter(None, (held, shipped.needs, before)))
 
     def harden(self, entries: Iterable[IsolateEntry], name: str = "") -> Hardened:
         """The command of a container as isolation starts it here.
@@ -145,6 +151,12 @@ class ServerCommand(NamedTuple):
         name = name or identify_server(self.argv, None).name
         own = find_entries(name, tuple(entries))
         return harden(self.argv, str(Path.cwd()), combine_grants(own), this_host())
+
+
+def _holds(word: str, home_folder: str) -> bool:
+    """True if an argument is the user's home, or a folder that it is in."""
+    path = os.path.normpath(home_folder + word[1:] if word[:1] == "~" else word)
+    return os.path.isabs(path) and Path(path) in (Path(home_folder), *Path(home_folder).parents)
 
 
 def _describe_databases(texts: Iterable[str]) -> str:
