@@ -44,8 +44,8 @@ install: ## Install it for you, to stay: ~/.local/bin/pipeguard (PREFIX for anot
 	@mkdir -p "$(PREFIX)/bin"
 	@ln -sf "$(PREFIX)/share/pipeguard/bin/pipeguard" "$(PREFIX)/bin/pipeguard"
 	@case ":$$PATH:" in \
-	*":$(PREFIX)/bin:"*) echo "Installed: pipeguard. Now: pipeguard setup" ;; \
-	*) echo "Installed, but $(PREFIX)/bin is not on your PATH. Now: '$(PREFIX)/bin/pipeguard' setup" ;; \
+	*":$(PREFIX)/bin:"*) echo "Installed: pipeguard. Next, run: pipeguard setup" ;; \
+	*) echo "Installed, but $(PREFIX)/bin is not on your PATH. Add it: export PATH=\"$(PREFIX)/bin:\$$PATH\". Next, run: '$(PREFIX)/bin/pipeguard' setup" ;; \
 	esac
 
 uninstall: ## Remove what `make install` installed; not while a client starts servers with it

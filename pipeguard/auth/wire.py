@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
 import socket
 import ssl
 from typing import TYPE_CHECKING, Any
@@ -191,7 +192,8 @@ class Wire:
                 f"{host} gave no answer in {TIMEOUT_SECONDS:g} seconds."
             ) from None
         except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
-            why = show(str(error), SHOWN_CHARS) or type(error).__name__
+            why = re.sub(r"\A\[Errno -?\d+\] ", "", str(error))
+            why = show(why, SHOWN_CHARS) or type(error).__name__
             why += "; see --ca" if "CERTIFICATE_VERIFY_FAILED" in why else ""
             raise UnreachableError(f"{host} cannot be reached: {why}") from None
         except ValueError:  # a peer's text in a header that cannot have it

@@ -161,7 +161,7 @@ def _policy_file(path: str, scope: PolicyScope) -> Iterator[Diagnosis]:
     try:
         read = read_policy(path, scope)
     except PolicyError as error:
-        yield wrong(" ".join(str(error).split()), fix)
+        yield wrong("; ".join(map(str.strip, str(error).splitlines())), fix)
         return
     yield good(f"{path} is valid")
     for text in read.notes:

@@ -65,7 +65,10 @@ def store(_case: Case) -> Iterable[Diagnosis]:
         damage = opened.damage()
         if damage:
             rename = f"mv {shlex.quote(str(path))} {shlex.quote(f'{path}.damaged')}"
-            yield wrong(f"{path} is damaged: {damage}. Its pins and audit are lost", rename)
+            yield wrong(
+                f"{path} is damaged: {' '.join(damage.split())}. Its pins and audit are lost",
+                rename,
+            )
             return
         with opened.transaction():
             pins = opened.count_pins()
@@ -130,8 +133,8 @@ def keyring(_case: Case) -> Iterable[Diagnosis]:
     elif needed:
         yield wrong(f"{problem}, and logins are stored in it", f"Unlock it, or:  {file}")
     else:
-        files = f"{file}     pipeguard secrets set NAME --store file"
-        yield note(f"{problem}; only logins and secrets need it", f"Unlock one, or:  {files}")
+        fix = "Unlock one, or give `auth login` and `secrets set` the option --store file."
+        yield note(f"{problem}; only logins and secrets need it", fix)
 
 
 def logins(case: Case) -> Iterable[Diagnosis]:

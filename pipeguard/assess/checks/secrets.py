@@ -110,6 +110,8 @@ def look(target: AssessmentTarget) -> Iterator[PostureFinding]:
     for server in target.all_servers:
         values = [value for value in _values(server) if _REFERENCE.sub("", value.value).strip()]
         certain = _certain(target, values)
+        headers = server.guard.headers if server.guard is not None else {}
+        named = {variable: header for header, variable in headers.items()}  # as before the guard
         for index, value in enumerate(values):
             severity = Severity.HIGH if index in certain else _find_suspects(value)
             if severity is not None:
@@ -119,7 +121,12 @@ def look(target: AssessmentTarget) -> Iterator[PostureFinding]:
                     f"{value.place} contains {what}.",
                     line=target.line(server, value.span),
                     key=value.place,
-                    fix=("pipeguard", "secrets", "set", secret_name(server.name, value.name)),
+                    fix=(
+                        "pipeguard",
+                        "secrets",
+                        "set",
+                        secret_name(server.name, named.get(value.name, value.name)),
+                    ),
                 )
 
 
