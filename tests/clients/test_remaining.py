@@ -10,7 +10,7 @@ from pipeguard.clients import undoing
 from pipeguard.clients.entries import GuardState
 from pipeguard.clients.isolating import needs
 from pipeguard.clients.machine import Machine
-from tests.clients.test_files import plan, put, states, undo
+from tests.clients.config_file import plan, put, states, undo
 
 
 @pytest.mark.parametrize("mount", ["/:/host", "/srv:/srv"])
