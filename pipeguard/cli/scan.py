@@ -47,6 +47,7 @@ _WOULD = {
     Action.WARN: "would pass, with a warning",
     Action.REDACT: "would pass with placeholders in place of what was found",
     Action.CUT: "would pass without the passages below, with a line in place of each",
+    Action.ASK: "would wait for your decision",
     Action.BLOCK: "would be blocked",
 }
 
@@ -121,7 +122,8 @@ def command(  # noqa: PLR0913  one for each option
     \b
     Exit codes:
       0  all of it would pass; there may be warnings
-      1  some of it would be blocked, cut out or redacted; with --fail-on warn, also warned of
+      1  some of it would be blocked, cut out or redacted, or wait; with --fail-on warn, also
+         warned of
       2  it cannot be read, is not text, or is larger than a message may be; of what a folder or a
          pattern names, what is not text is skipped
       3  the scan engine is missing

@@ -17,6 +17,7 @@ from pipeguard.firewall.finding import Action, Direction, Finding, Verdict, grea
 from pipeguard.firewall.pins.fingerprint import Pin, canonical
 from pipeguard.firewall.policy import Policy, Trust
 from pipeguard.firewall.protocol.places import LISTS, pointer_step
+from pipeguard.firewall.session.lifecycle import WaitingRoom
 from pipeguard.firewall.session.session import Session
 
 USUAL_NAME = "text"  # of the tool and the server if none is given
@@ -117,7 +118,10 @@ def judge(
     if trial_input.role is TextRole.DEFINITION:
         policy, pins = policy._replace(trust=Trust.FIRST_USE), {}
     guard = make_guard(trial_input.server or USUAL_NAME, engines, policy, pins, key)
-    verdict = _verdict(Session(guard, RUN), framed, now)
+    guard.contents_key = key  # with it, and with room, a call waits for a person
+    session = Session(guard, RUN)
+    session.waiting_room = WaitingRoom()
+    verdict = _verdict(session, framed, now)
     findings = [finding for finding in verdict.findings if not finding.rule.startswith("trust.")]
     findings.sort(key=lambda finding: (-finding.action, -finding.severity, -finding.confidence))
     located = tuple(_locate(trial_input.text, framed, findings))

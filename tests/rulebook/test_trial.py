@@ -144,6 +144,9 @@ def test_the_policy_decides() -> None:
     assert tried(TOKEN, policy=policy).action is Action.REDACT
     assert tried(TOKEN, policy=policy, server="docs").action is Action.BLOCK
     assert tried(ORDER, policy=Policy(mode=Mode.OBSERVE)).action is Action.WARN
+    ask = Policy(layers=(Layer(actions=(ActionEntry(Selector("secrets.*"), Action.ASK),)),))
+    assert tried(TOKEN, TextRole.ARGUMENTS, ask).action is Action.ASK
+    assert tried(TOKEN, TextRole.RESULT, ask).action is Action.BLOCK  # only a call can wait
 
 
 def test_a_tool_that_is_named_must_be_callable() -> None:
@@ -157,7 +160,9 @@ def test_a_tool_that_is_named_must_be_callable() -> None:
 
 def test_what_is_said_is_what_a_session_does() -> None:
     text = f"{ORDER} {TOKEN} and so on: {TOKEN[::-1]}"
-    session = Session(make_guard("text", engines(), Policy(), {}, KEY), "T")
+    guard = make_guard("text", engines(), Policy(), {}, KEY)
+    guard.contents_key = KEY
+    session = Session(guard, "T")
     call = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "text"}}
     result = {"content": [{"type": "text", "text": text}]}
     session.receive(Direction.TO_SERVER, json.dumps(call).encode(), 0.0)
