@@ -85,7 +85,10 @@ def init() -> None:
     """
     path = user_policy_path() or usual_policy_path()
     if Path(path).exists():
-        raise InputError(f"{path} is there already.\n  Check it:  pipeguard policy check")
+        raise InputError(
+            f"{path} is there already.\n  Check it:      pipeguard policy check"
+            "\n  See each key:  pipeguard policy example"
+        )
     save(path, EXAMPLE)
     click.echo(f"Written to {path}. Edit it, then check it:  pipeguard policy check")
 

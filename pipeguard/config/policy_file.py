@@ -397,7 +397,9 @@ def _each(entry: YamlEntry | None, convert: Callable[[YamlEntry], _T | None]) ->
 
 
 def _drift(entry: YamlEntry) -> Drift | None:
-    drift = entry.choice({drift.value: drift for drift in Drift})
+    text = entry.text()
+    words = {drift.value: drift for drift in Drift if drift in HARMLESS or drift.value == text}
+    drift = entry.choice(words)
     if drift is not None and drift in HARMFUL:
         harmless = ", ".join(item.value for item in HARMLESS)
         why = HARMFUL[drift]

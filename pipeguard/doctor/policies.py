@@ -12,6 +12,8 @@ from pipeguard.config.effective_policy import combine, project_policy_path
 from pipeguard.config.policy_file import PolicyFile, PolicyScope, parse_policy, policy_text
 from pipeguard.config.user_policy import user_policy_path
 from pipeguard.errors import PolicyError
+from pipeguard.firewall.finding import Action
+from pipeguard.firewall.policy import Mode, Selector
 from pipeguard.firewall.session.remedies import Way, find_remedy
 from pipeguard.rulebook.cache import rule_ids
 from pipeguard.rulebook.policy_rules import check_actions, describe_missing
@@ -122,25 +124,42 @@ def read_policy(file: str, scope: PolicyScope) -> PolicyFile:
 
 def _check_own(root: YamlEntry) -> None:
     """Note entries of the user's file with which no server starts."""
-    keys = root.known_fields(("isolate",))
-    if "isolate" in keys:
-        from pipeguard.isolation import check_policy
+    keys = root.known_fields(("isolate", "egress"))
+    if keys:
+        from pipeguard import isolation
 
-        check_policy(keys["isolate"])
+        for key, check in (("isolate", isolation.check_policy), ("egress", isolation.check_proxy)):
+            if key in keys:
+                check(keys[key])
     check_actions(root)
 
 
 def _notes(file: PolicyFile) -> list[str]:
     """Warn of what is valid but may not be what was meant."""
-    rules = dict.fromkeys(exempt.where.rule for exempt in file.layer.exceptions)
-    ids = rule_ids() if rules else ()
-    useless = [rule for rule in rules if find_remedy(rule).way is not Way.EXCEPTION]
-    missing = [why for rule in rules if (why := describe_missing(rule, ids))]
+    layer = file.layer
+    exempted = dict.fromkeys(exempt.where.rule for exempt in layer.exceptions)
+    ids = rule_ids() if exempted else ()
+    missing = [why for rule in exempted if (why := describe_missing(rule, ids))]
+    useless = {
+        "no exception helps": exempted,
+        "no action decides": dict.fromkeys(
+            entry.where.rule for entry in layer.actions if "*" not in entry.where.rule
+        ),
+    }
+    passing = Action.ALLOW, Action.WARN
+    lets_all = any(entry.where == Selector() and entry.action in passing for entry in layer.actions)
     return [
         *file.notes,
+        *(["mode: observe records, and stops nothing"] if file.mode is Mode.OBSERVE else []),
+        *(["actions: one lets all findings of every rule pass"] if lets_all else []),
         *_isolation_notes(file),
         *_name_notes(file),
-        *(f"no exception helps `{rule}`: {find_remedy(rule).advice}" for rule in useless),
+        *(
+            f"{what} `{rule}`: {find_remedy(rule).advice}"
+            for what, rules in useless.items()
+            for rule in rules
+            if find_remedy(rule).way is not Way.EXCEPTION
+        ),
         *(f"an exception has no effect: {why}" for why in missing),
     ]
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pipeguard.isolation.engines import choose_engine as choose_engine
     from pipeguard.isolation.entry_check import check_entry as check_entry
     from pipeguard.isolation.entry_check import check_policy as check_policy
+    from pipeguard.isolation.entry_check import check_proxy as check_proxy
     from pipeguard.isolation.entry_check import missing_paths as missing_paths
     from pipeguard.isolation.extent import Extent as Extent
     from pipeguard.isolation.servers.changes import GivenNow as GivenNow
@@ -56,6 +57,7 @@ _MODULES = {
     "all_shipped": "shipped",
     "check_entry": "entry_check",
     "check_policy": "entry_check",
+    "check_proxy": "entry_check",
     "choose_engine": "engines",
     "describe_excess": "egress.addresses",
     "find_engine_problem": "servers.engine_trial",

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, TypeVar
 from pipeguard.config.isolate_key import LIMITS, entry_fields
 from pipeguard.errors import PolicyError
 from pipeguard.isolation.egress.hosts import HostError, HostRules
+from pipeguard.isolation.egress.outer_proxy import NO_PROXY, OuterProxy, OuterProxyError
 from pipeguard.isolation.engines import Isolation
 from pipeguard.isolation.profile import ResourceLimits, parse_limits, parse_path, parse_port
+from pipeguard.launch.environment import refers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,6 +35,18 @@ def check_policy(entry: YamlEntry) -> None:
     for item in entry.items():
         if item.is_mapping:
             check_entry(item)
+
+
+def check_proxy(entry: YamlEntry) -> None:
+    """Note a proxy in the key `egress` that no server could use, unless it is in the keyring."""
+    proxy = entry.known_fields(("proxy",)).get("proxy")
+    text = proxy.text() if proxy is not None else None
+    if proxy is None or text in (None, NO_PROXY) or refers({"": text or ""}):
+        return
+    try:
+        OuterProxy.parse(text or "")
+    except OuterProxyError as error:
+        proxy.wrong(str(error))
 
 
 def check_entry(entry: YamlEntry) -> None:

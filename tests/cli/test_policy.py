@@ -54,6 +54,7 @@ WRONG = {
     "address": ISOLATED.format("hosts: ['http://a.com']"),
     "this-machine": ISOLATED.format("hosts: [a.com, localhost]"),
     "port": ISOLATED.format("loopback: [0]"),
+    "proxy": "egress: {proxy: ftp://proxy.example}",
     "size": ISOLATED.format("limits: {memory: much}"),
     "many": ISOLATED.format(f"hosts: [{', '.join(f'a:{n}' for n in range(1, 300))}]"),
     "roots": ISOLATED.format("engine: container, roots: read"),
@@ -78,6 +79,8 @@ NOTED = {
     "- {rule: secrets.github-token, server: docs, until: 2020-01-01, why: old}\n"
     "- {rule: protocol.view-limit, server: docs, why: no pack has it}\n"
     "actions: [{pack: secrets, action: block}, {rule: 'injection.*', action: block}]\n",
+    "loose": "mode: observe\negress: {proxy: proxy}\n"
+    "actions: [{rule: protocol.duplicate-key, action: allow}, {rule: '*', action: allow}]\n",
     "no-exception": "exceptions:\n- {rule: policy.tool, server: docs, why: w}\n"
     "- {rule: secrets.githb-token, server: docs, why: mistyped}\n",
 }
