@@ -133,11 +133,14 @@ def read_own(
         PipeGuardError: of the given type, with what to do about it.
     """
     content, status = read(path, limit_bytes, error)
-    if who := other_writer(status, trusted):
-        raise error(
-            f"{who} may write to {path}, so it is not used.\n"
-            f"  Close it:  {closing_command(path, status, trusted)}"
-        )
+    folder = os.path.dirname(os.path.abspath(path))
+    for place, at in ((path, status), (folder, os.stat(folder))):
+        is_sticky = place == folder and at.st_mode & stat.S_ISVTX  # others cannot replace our file
+        if not is_sticky and (who := other_writer(at, trusted)):
+            raise error(
+                f"{who} may write to {place}, so {path} is not used.\n"
+                f"  Close it:  {closing_command(place, at, trusted)}"
+            )
     return content
 
 

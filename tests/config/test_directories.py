@@ -77,3 +77,19 @@ def test_what_lies_beside_our_code_may_be_open_to_the_group_that_the_code_is_ope
     path.chmod(0o666)
     with pytest.raises(RuleError, match="everybody may write"):
         read_own(str(path), 100, RuleError, trusted=Trusted.ANY_GROUP)
+
+
+@pytest.mark.parametrize(("mode", "may_replace"), [(0o777, True), (0o1777, False), (0o755, False)])
+def test_a_file_that_another_user_could_replace_is_not_used(
+    tmp_path: Path, mode: int, may_replace: bool
+) -> None:
+    path = tmp_path / "rules" / "pack.yaml"
+    path.parent.mkdir()
+    path.write_text("rules: []")
+    path.chmod(0o600)
+    path.parent.chmod(mode)
+    if may_replace:
+        with pytest.raises(RuleError, match=r"everybody may write to .*/rules, so"):
+            read_own(str(path), 100, RuleError)
+    else:
+        assert read_own(str(path), 100, RuleError) == b"rules: []"
