@@ -32,7 +32,7 @@ from pipeguard.rulebook.reference import usual_action
 from pipeguard.rulebook.rule_texts import FAMILIES
 from pipeguard.runtime.progress import COMPILING, say_if_slow
 from pipeguard.state.explanation import rule_fields
-from pipeguard.unicode.display import suggestion, visible
+from pipeguard.unicode.display import pluralize, suggestion, visible
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -208,7 +208,8 @@ def test(*, file: str | None, glob: str, speed: bool, near_miss: bool, as_json: 
         click.echo(near_page(nearness), nl=False)
         click.echo(speed_page(measured), nl=False)
         click.echo(
-            f"{len(rules)} rules, {count} samples, {len(failures)} failures, {seconds:.1f} s"
+            f"{pluralize(len(rules), 'rule')}, {pluralize(count, 'sample')},"
+            f" {pluralize(len(failures), 'failure')}, {seconds:.1f} s"
         )
     raise SystemExit(1 if failures else 0)
 

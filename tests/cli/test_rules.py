@@ -78,7 +78,7 @@ def test_a_pack_with_a_classifier_is_tested_by_itself(tmp_path: Path) -> None:
     file.write_text(yaml.safe_dump(content, sort_keys=False))
     result = run("test", str(file))
     assert result.exit_code == 0, result.exception
-    assert result.output.startswith("1 rules, ")
+    assert result.output.startswith("1 rule, ")
 
 
 def test_what_fails_is_listed(snapshot: Snapshot, tmp_path: Path) -> None:

@@ -142,7 +142,9 @@ def _compile(pattern: str, *, ignore_case: bool) -> tuple[_Search, int, int]:
     try:
         expression = re2.compile(_TOKEN.sub(_in_re2, pattern.encode()), options)
     except re2.error as error:
-        raise ValueError(str(error)) from None
+        why = error.args[0] if error.args else ""  # in bytes
+        text = why.decode("utf-8", "replace") if isinstance(why, bytes) else str(error)
+        raise ValueError(text) from None
     group = next(iter(expression.groupindex.values()), 0)
     return expression.search, group, expression.programsize
 

@@ -262,7 +262,11 @@ def test_an_expression_may_go_over_several_lines(blanks: str, written: str) -> N
 
 @pytest.mark.parametrize(
     ("unless", "wrong"),
-    [("(a", "`unless` is no regular expression"), ("a*", "`unless` matches the empty text")],
+    [
+        ("(a", "`unless` is no regular expression for RE2: missing [)]"),
+        ("(?=a)", "for RE2: invalid perl operator"),
+        ("a*", "`unless` matches the empty text"),
+    ],
 )
 def test_an_exception_that_is_none_is_told(unless: str, wrong: str) -> None:
     entry = (
