@@ -89,7 +89,7 @@ class DecodedParts:
         if part.is_reversed:
             return max(part.start, part.end + part_start - end), part.end + part_start - start
         if part.reader is None:
-            before, after = self._find_unchanged(index)
+            before, after = self._measure_unchanged(index)
             low = part.start + min(before, start - part_start)
             return low, max(low + 1, part.end - min(after, part_start + len(part.data) - end))
         if index not in self._piece_starts:
@@ -102,7 +102,7 @@ class DecodedParts:
         first = min(part.start + nth * PIECE_BYTES + start - starts[nth], part.end - 1)
         return first, min(max(first + end - start, first + 1), part.end)
 
-    def _find_unchanged(self, index: int) -> Range:
+    def _measure_unchanged(self, index: int) -> Range:
         """The bytes at the start and at the end of a part that decoding left as they were."""
         if index not in self._edges:
             part = self._parts[index]
