@@ -126,9 +126,9 @@ def _check_own(root: YamlEntry) -> None:
     """Note entries of the user's file with which no server starts."""
     keys = root.known_fields(("isolate", "egress"))
     if keys:
-        from pipeguard import isolation
+        from pipeguard.isolation import check_policy, check_proxy
 
-        for key, check in (("isolate", isolation.check_policy), ("egress", isolation.check_proxy)):
+        for key, check in (("isolate", check_policy), ("egress", check_proxy)):
             if key in keys:
                 check(keys[key])
     check_actions(root)
