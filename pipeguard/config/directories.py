@@ -138,7 +138,7 @@ def read_own(
         is_sticky = place == folder and at.st_mode & stat.S_ISVTX  # others cannot replace our file
         if not is_sticky and (who := other_writer(at, trusted)):
             raise error(
-                f"{who} may write to {place}, so {path} is not used.\n"
+                f"{who} may write to {place}, so {'it' if place == path else path} is not used.\n"
                 f"  Close it:  {closing_command(place, at, trusted)}"
             )
     return content
