@@ -161,7 +161,8 @@ def _policy_file(path: str, scope: PolicyScope) -> Iterator[Diagnosis]:
     try:
         read = read_policy(path, scope)
     except PolicyError as error:
-        yield wrong("; ".join(map(str.strip, str(error).splitlines())), fix)
+        head, *each = (" ".join(line.split()) for line in str(error).splitlines())
+        yield wrong(f"{head} {'; '.join(each)}".rstrip(), fix)
         return
     yield good(f"{path} is valid")
     for text in read.notes:

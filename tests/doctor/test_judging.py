@@ -149,6 +149,7 @@ def test_a_wrong_pack_of_the_user_s_is_told(person: Person) -> None:
 
 POLICIES = {
     "trust: perhaps\n": 1,
+    "trust: perhaps\nmode: maybe\n": 1,
     "mode: [\n": 1,
     "": 0,
     "mode: observe\n": 0,

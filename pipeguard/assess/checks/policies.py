@@ -65,7 +65,8 @@ def _of(target: AssessmentTarget, path: Path, scope: PolicyScope) -> Iterator[Po
         file = parse_policy(text, str(path), scope, now=now, today=today, check=check_actions)
     except PolicyError as error:
         fix = ("pipeguard", "policy", "check", str(path))
-        yield WRONG.at(path, "; ".join(map(str.strip, str(error).splitlines())), fix=fix)
+        head, *wrong = (" ".join(line.split()) for line in str(error).splitlines())
+        yield WRONG.at(path, f"{head} {'; '.join(wrong)}".rstrip(), fix=fix)
         return
     if file.mode is Mode.OBSERVE:
         yield OBSERVES.at(path, "`mode: observe` lets everything through.", key="mode")
