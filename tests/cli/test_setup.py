@@ -16,7 +16,7 @@ from pipeguard.auth.place import Place
 from pipeguard.auth.secrets import store
 from pipeguard.cli import cli
 from pipeguard.cli.setup import command
-from pipeguard.clients import undoing
+from pipeguard.clients import files, undoing
 from pipeguard.clients.edit import edit_entries
 from pipeguard.clients.entries import MAX_ENTRIES_CHARS
 from pipeguard.clients.history import records
@@ -147,6 +147,24 @@ def test_without_records_all_entries_are_opened_at_once(
     assert run("--undo", "cursor", "--yes").exit_code == 0
     assert len(edits) == 1
     assert path.read_text().count('{"command": "srv", "args": ["a"]}') == 300
+
+
+def test_a_client_that_writes_its_guard_back_is_noticed(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = {"command": "pipeguard", "args": ["wrap", "--name", "it", "--", "srv", "a"]}
+    path = home / ".cursor" / "mcp.json"
+    path.write_text(json.dumps({"mcpServers": {"it": entry}}))
+    replace, before = files.replace, path.read_bytes()
+
+    def write_back(real: Path, content: bytes, digest: str) -> None:
+        replace(real, content, digest)
+        real.write_bytes(before)
+
+    monkeypatch.setattr(files, "replace", write_back)
+    done = run("--undo", "cursor", "--yes")
+    assert (done.exit_code, "PipeGuard still starts it; its client may" in done.output) == (5, True)
+    assert "Restored" not in done.output
 
 
 def test_uninstalling_removes_the_guard_and_the_completion(
