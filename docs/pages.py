@@ -51,7 +51,8 @@ Made from `pipeguard/clients/*.yaml` by `make docs`. See also [setup](setup.md).
 
 `{home}` is your home directory; `{config}` is `~/.config`, on macOS
 `~/Library/Application Support`, on Windows `%APPDATA%`; `{xdg}` is `$XDG_CONFIG_HOME` or
-`~/.config`; `{unix}` the same, on Windows `%APPDATA%`; `{project}` is the current folder, and each
+`~/.config`; `{unix}` the same, on Windows `%APPDATA%`; `{appdata}` is `%APPDATA%`, and
+`{localappdata}` `%LOCALAPPDATA%`; `{project}` is the current folder, and each
 above it up to the top of its repository. PipeGuard looks for a file only if the variables in its
 path are set.
 """
@@ -227,6 +228,9 @@ def render_clients() -> str:
         if client.paste:
             rows.append(f"\nNo file: {client.paste}\n")
             continue
+        for name, places in client.folders.items():
+            listed = ", ".join(f"`{place}`" for place in places.get("linux", ()))
+            rows.append(f"\nOn Linux, `{{{name}}}` is the first of these that is set: {listed}\n")
         rows.append("\n| whose | file | format, key |\n|---|---|---|\n")
         for spec in client.files:
             keys = ", ".join(f"`{'.'.join(path) or 'the whole file'}`" for path in spec.servers)
