@@ -150,8 +150,8 @@ def _notes(file: PolicyFile) -> list[str]:
     lets_all = any(entry.where == Selector() and entry.action in passing for entry in layer.actions)
     return [
         *file.notes,
-        *(["mode: observe records, and stops nothing"] if file.mode is Mode.OBSERVE else []),
-        *(["actions: one lets all findings of every rule pass"] if lets_all else []),
+        *(["mode: observe only records: nothing is stopped"] if file.mode is Mode.OBSERVE else []),
+        *(["actions: an entry lets every finding of every rule pass"] if lets_all else []),
         *_isolation_notes(file),
         *_name_notes(file),
         *(
