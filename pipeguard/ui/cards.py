@@ -57,6 +57,7 @@ if TYPE_CHECKING:
 STOPPED_DAYS = 7  # for which what was stopped has a card
 MOST_EVENTS = 300  # that are read for them
 MOST_CARDS = 16  # that are drawn at once, in 100 KB; the rest is counted
+MOST_OFFERS = 50  # new definitions of one server on its card: no answer holds for the rest
 SHOWN_CHARS = 16  # of the digest of what a card shows
 
 
@@ -107,6 +108,7 @@ class Card:
         dismissal: the key by which it can be dismissed for good; or empty.
         wall: what would open the wall that it is about, or None.
         launched: how the server is started; or empty.
+        more: how many definitions of the server wait that the card does not show.
     """
 
     id: str
@@ -127,6 +129,7 @@ class Card:
     dismissal: str = ""
     wall: WallView | None = None
     launched: str = ""
+    more: int = 0
 
     @property
     def digest(self) -> str:
@@ -388,7 +391,8 @@ def _definition_cards(store: Store) -> Iterator[Card]:
         else:
             yield _changed_card(definition)
     for server, offered in new.items():
-        yield _new_card(server, offered, store.find_launch(server))
+        card = _new_card(server, offered[:MOST_OFFERS], store.find_launch(server))
+        yield replace(card, more=len(offered[MOST_OFFERS:]))
 
 
 def _changed_card(definition: HeldDefinition) -> Card:

@@ -28,6 +28,7 @@ SAME_CHARS = 300  # of words that did not change, in a row
 CHANGED_CHARS = 3000  # of words that did, in a row
 VALUE_CHARS = 600  # of one value of a tree or of an argument
 MOST_NODES = 150  # of a tree
+NODE_CHARS = 200  # of HTML: a longer line counts as several
 MOST_ARGUMENTS = 40
 MOST_KINDS = 8  # of characters that are explained
 LEAST_MARKED_CHARS = 4  # of a value that is marked in a text
@@ -258,7 +259,6 @@ class _Drawing:
     def _node(
         self, key: str, old: Side, new: Side, labels: tuple[str, str] | None = None
     ) -> TreeNode:
-        self._left -= 1
         sign = "+" if old is ABSENT else "−" if new is ABSENT else "~"
         are_objects = all(isinstance(side, dict) or side is ABSENT for side in (old, new))
         if are_objects:
@@ -269,9 +269,12 @@ class _Drawing:
                 else {}
                 for side in (old, new)
             ]
+            self._left -= 1 + len(title) // NODE_CHARS
             return TreeNode(sign, title, tuple(self.members(sides[0], sides[1])))
         write = str if _is_text(old) and _is_text(new) else _write
-        return TreeNode(sign, _label(key) + compare_words(write(old), write(new)))
+        line = _label(key) + compare_words(write(old), write(new))
+        self._left -= 1 + len(line) // NODE_CHARS
+        return TreeNode(sign, line)
 
 
 _TOLD = frozenset(("type",))  # in the line of a parameter

@@ -38,6 +38,7 @@ from tests.wrap.wrapped import SERVER as SERVER_FILE
 
 CARDS = 6  # that `fill` makes
 PHONE: ViewportSize = {"width": 380, "height": 780}
+MOST_PAGE_BYTES = 1_500_000  # whatever a server offers
 SMALL_PAGE_BYTES = 100_000  # with its style and its scripts
 
 
@@ -345,6 +346,26 @@ def test_a_full_page_is_small(store: Path, page: Page) -> None:
     page.goto(page.url)
     expect(page.get_by_text("more are not drawn")).to_be_visible()
     assert sum(parts) < SMALL_PAGE_BYTES
+
+
+def test_a_server_does_not_choose_how_long_the_page_is(store: Path, page: Page) -> None:
+    words = "Word <b> \u202e" * 200
+    schema: JsonObject = {
+        "type": "object",
+        "properties": {f"p{i}": {"type": "string", "description": words} for i in range(300)},
+    }
+    with Store.open(store) as opened:
+        opened.remember("many", [new_tool(f"tool_{i:03d}", words, {}) for i in range(500)])
+        opened.remember("long", [seen_tool(BEFORE)])
+        opened.remember("long", [seen_tool({**BEFORE, "inputSchema": schema}, held=True)])
+    page.reload()
+    assert len(page.content()) < MOST_PAGE_BYTES
+    expect(card(page, "of long changed")).to_contain_text("There is more: pipeguard diff")
+    expect(card(page, "^many offers")).to_contain_text("450 more are not drawn")
+    card(page, "^many offers").get_by_role("button", name="Reject all").click()
+    expect(page.get_by_role("status")).to_contain_text("You rejected 50 definitions of many.")
+    with Store.open(store) as opened:
+        assert len([each for each in held_definitions(opened) if each.server == "many"]) == 450
 
 
 def test_the_address_of_a_card_opens_it_and_shows_others_nothing(
