@@ -56,8 +56,8 @@ def is_own_peer(peer: tuple[str, int], ours: tuple[str, int]) -> bool | None:
     """True if a connection comes from a program of this user or of root.
 
     Args:
-        peer: IPv4 address and port of the other end.
-        ours: IPv4 address and port of our end.
+        peer: address and port of the other end.
+        ours: address and port of our end.
 
     Returns:
         None where the system does not say.
@@ -80,8 +80,9 @@ def is_own_peer(peer: tuple[str, int], ours: tuple[str, int]) -> bool | None:
 
 
 def _table_entry(host: str, port: int) -> str:
-    (number,) = struct.unpack("=I", socket.inet_aton(host))
-    return f"{number:08X}:{port:04X}"
+    family, form = (socket.AF_INET6, "=4I") if ":" in host else (socket.AF_INET, "=I")
+    numbers = struct.unpack(form, socket.inet_pton(family, host))
+    return f"{''.join(f'{number:08X}' for number in numbers).removeprefix(_MAPPED)}:{port:04X}"
 
 
 class Answer(NamedTuple):

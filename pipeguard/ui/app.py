@@ -21,7 +21,7 @@ from pipeguard.ui import (
     tools,
     waiting,
 )
-from pipeguard.ui.page import COOKIE, ENTER, HEADERS, PAGE, STATIC, MenuEntry, Page, guard, problem
+from pipeguard.ui.page import ENTER, HEADERS, PAGE, STATIC, MenuEntry, Page, guard, problem
 
 MOST_FORM_BYTES = 64 * 1024
 LOOK_SECONDS = 0.25  # between two looks at whether the store changed
@@ -67,15 +67,27 @@ async def _end_scans(app: web.Application) -> None:
 
 
 async def _enter(request: web.Request) -> web.StreamResponse:
-    cookie = request.app[PAGE].door.enter(request.query.get("key", ""))
+    if await asyncio.to_thread(_is_foreign, request):
+        return problem(request, 403, "This link is another user's", "")
+    page = request.app[PAGE]
+    cookie = page.door.enter(request.query.get("key", ""))
     if cookie is None:
         return problem(request, 403, "This link does not work", "used")
-    root = request.app[PAGE].root
-    answer = web.Response(status=303, headers={"Location": f"{root}/"})
+    path = f"{page.root}/"
+    answer = web.Response(status=303, headers={"Location": path})
     answer.set_cookie(
-        COOKIE, cookie, httponly=True, samesite="Strict", path=f"{root}/", secure=request.secure
+        page.cookie, cookie, httponly=True, samesite="Strict", path=path, secure=request.secure
     )
     return answer
+
+
+def _is_foreign(request: web.Request) -> bool:
+    """True for another user, who may have read the link in the arguments of a starting browser."""
+    from pipeguard.auth.callback import is_own_peer
+
+    names = ("peername", "sockname")
+    peer, ours = (request.get_extra_info(name)[:2] for name in names)
+    return is_own_peer(peer, ours) is False
 
 
 async def _doorstep(request: web.Request) -> web.StreamResponse:

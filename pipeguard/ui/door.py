@@ -19,6 +19,7 @@ NUMBER_SECONDS = 120.0  # for which a number works
 UNLOCKED_SECONDS = 900.0
 VISIT_SECONDS = 43_200.0  # without a request, after which a browser needs another link
 MOST_TRIES = 3  # of one number
+MOST_WRONG = 10  # of one visit: whoever has the cookie of a visit may guess
 MOST_VISITORS = 8
 NUMBERS = 9000  # from 1000 on: four digits
 # The end of a link, on the clock of the door, and whether whoever got it may still come in.
@@ -52,6 +53,7 @@ class Visitor:
         secret: known to the door alone; the cookie has another.
         unlocked_until: no number is asked before that, on the clock of the door.
         question: the last one, unless it was answered.
+        wrong: how many wrong numbers were typed.
     """
 
     may_stay: Callable[[], bool]
@@ -59,6 +61,7 @@ class Visitor:
     secret: bytes = field(default_factory=lambda: secrets.token_bytes(32))
     unlocked_until: float = 0.0
     question: Question | None = None
+    wrong: int = 0
 
     def form_token(self) -> str:
         """The token that each form of this visitor carries (CSRF)."""
@@ -153,4 +156,8 @@ class Door:
         question.tries -= 1
         if question.tries <= 0:
             visitor.question = None
+        visitor.wrong += 1
+        if visitor.wrong >= MOST_WRONG:
+            visitor.question, visitor.until = None, 0.0
+            self._show(f"{MOST_WRONG} wrong numbers were typed: the browser needs another link.")
         return False

@@ -22,11 +22,10 @@ from pipeguard.errors import PipeGuardError, StateError
 from pipeguard.state.store import Store
 from pipeguard.state.timestamps import now_text
 from pipeguard.ui.decisions import DoneDecision, NothingDoneError
-from pipeguard.ui.door import Door, Visitor
+from pipeguard.ui.door import MOST_WRONG, Door, Visitor
 from pipeguard.ui.scans import Scans
 from pipeguard.ui.text import render
 
-COOKIE = "pipeguard"
 ENTER, STATIC = "/enter", "/static/"  # open without a cookie
 UNDO_SECONDS = 60.0
 MOST_UNDOS = 50
@@ -107,6 +106,7 @@ class Page:
         base: the path below which the page is: empty, or `/ui` on an address that has more.
         root: the path below which all pages are. Nobody can guess it, and the cookie is sent only
             there: to no other server of this machine, whose address differs in its port alone.
+        cookie: its name, which no such server can guess either, and so none replaces it.
         is_ending: True once open pages shall hear no more of changes.
         hosts: the values of `Host` by which this address may be called.
         menu: the pages.
@@ -119,6 +119,7 @@ class Page:
     by: str
     base: str = ""
     root: str = field(default_factory=lambda: f"/{secrets.token_urlsafe(16)}")
+    cookie: str = field(default_factory=lambda: f"pipeguard-{secrets.token_urlsafe(16)}")
     is_ending: bool = False
     hosts: frozenset[str] = frozenset()
     menu: tuple[MenuEntry, ...] = ()
@@ -178,7 +179,7 @@ async def _admit(request: web.Request, handler: _Handler) -> web.StreamResponse:
     site = request.headers.get("Sec-Fetch-Site", "none")  # Fetch Metadata; none: typed, or a link
     if site not in {"none", "same-origin"} and not is_entrance:
         raise web.HTTPForbidden(reason="Another web page asked for this")
-    visitor = page.door.find_visitor(request.cookies.get(COOKIE, ""))
+    visitor = page.door.find_visitor(request.cookies.get(page.cookie, ""))
     is_outside = request.method == "GET" and (path in {"", "/"} or path.startswith(STATIC))
     if visitor is None and not is_entrance and not is_outside:
         raise web.HTTPUnauthorized(reason="Open the page by its link")
@@ -247,6 +248,8 @@ async def ask_number(
         return None
     if not is_open and page.door.accept(visitor, what, str(form.get("number", ""))):
         return None
+    if visitor.wrong >= MOST_WRONG:
+        raise web.HTTPUnauthorized(reason="Too many wrong numbers. Open the page by another link")
     is_asked = visitor.question is not None and visitor.question.what == what
     words = answers[0].sentence if len(answers) == 1 else f"allow {len(answers)} things of the page"
     if not is_open and not is_asked and not page.door.ask(visitor, what, words):

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Mapping
 from contextlib import closing
 from http.client import HTTPConnection
 from urllib.parse import urlsplit
 
+import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from pipeguard.ui.door import NUMBER_SECONDS, Door
+from pipeguard.ui.door import MOST_WRONG, NUMBER_SECONDS, Door
 from tests.ui.conftest import PageTerminal
 
 
@@ -45,6 +49,27 @@ def test_a_link_works_once(browser: Browser, terminal: PageTerminal) -> None:
     expect(second.get_by_role("heading", name="This link does not work")).to_be_visible()
     second.goto(terminal.new_link())
     expect(second).to_have_title(re.compile("^Waiting"))
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux" or os.geteuid() != 0, reason="only root can be another user"
+)
+def test_a_link_is_for_this_user_alone(browser: Browser, terminal: PageTerminal) -> None:
+    """Every user can read the arguments of a browser that is started with the link."""
+    link = terminal.link()
+    code = "import urllib.request, sys; urllib.request.urlopen(sys.argv[1])"
+    other = subprocess.run(
+        ["/usr/bin/python3", "-I", "-c", code, link],
+        check=False,
+        user=65534,
+        cwd="/",
+        capture_output=True,
+        timeout=60,
+    )
+    assert b"403" in other.stderr
+    page = browser.new_context().new_page()
+    page.goto(link)
+    expect(page).to_have_title(re.compile("^Waiting"))
 
 
 def test_without_the_cookie_nothing_is_shown_or_decided(terminal: PageTerminal) -> None:
@@ -84,6 +109,24 @@ def test_the_cookie_is_for_this_address_alone(page: Page) -> None:
     assert cookie["sameSite"] == "Strict"
     assert page.url.endswith(cookie["path"])  # which no other server of this machine can guess
     assert len(cookie["path"]) > 20
+    page.context.add_cookies(
+        [{"name": "pipeguard", "value": "x", "domain": "127.0.0.1", "path": "/"}]
+    )
+    page.reload()  # after another port has set one that is sent here, too
+    expect(page).to_have_title(re.compile("^Waiting"))
+
+
+def test_whoever_guesses_numbers_is_shown_out(page: Page, terminal: PageTerminal) -> None:
+    (cookie,) = page.context.cookies()
+    headers = {"Cookie": f"{cookie['name']}={cookie['value']}", "Origin": address(terminal)}
+    token = page.locator("input[name=token]").first.get_attribute("value")
+    form, url = f"token={token}&number=", f"{page.url}unlock"
+    assert ask(url, headers, form)[0] == 200
+    answers = [ask(url, headers, f"{form}0") for _ in range(MOST_WRONG + MOST_WRONG // 2)]
+    assert {status for status, *_ in answers[-MOST_WRONG // 2 :]} == {401}
+    assert "wrong numbers were typed" in terminal.text
+    right = ask(url, headers, form + terminal.number())
+    assert (right[0], "Lock now" in right[1]) == (401, False)
 
 
 def test_every_answer_forbids_scripts_and_frames_of_others(terminal: PageTerminal) -> None:
