@@ -43,9 +43,9 @@ from pipeguard.state.timestamps import to_utc_text
 from pipeguard.ui.evidence import compare_definitions, read_call
 from pipeguard.ui.headings import find_subject, make_heading
 from pipeguard.ui.offers import make_tick
-from pipeguard.ui.text import foreign, sentence
+from pipeguard.ui.text import foreign, sentence, show_own
 from pipeguard.ui.walls import view_wall
-from pipeguard.unicode.display import pluralize
+from pipeguard.unicode.display import pluralize, visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -347,9 +347,9 @@ def _wall_openings(event: AuditedEvent, wall: WallView) -> Iterator[CardAnswer]:
     if wall.grant is not None:
         opens = sentence(
             "{server} may {what}. {start}",
-            server=event.server,
+            server=show_own(event.server),
             what=foreign(wall.grant.opens, 300),
-            start=wall.grant.describe_start(event.server),
+            start=visible(wall.grant.describe_start(event.server)),
         )
         spares = "another host, another file, or another server"
         yield CardAnswer("give", "Give it exactly that", opens=opens, spares=spares)
@@ -402,7 +402,7 @@ def _changed_card(definition: HeldDefinition) -> Card:
         kind="tools",
         group=HELD,
         server=definition.server,
-        heading=changed.format(name, definition.server, definition.since),
+        heading=changed.format(name, show_own(definition.server), definition.since),
         title=Markup("{} changed").format(name),
         what=f"A {definition.pin.kind} changed",
         since=definition.pin.held_at,
@@ -434,8 +434,8 @@ def _new_card(server: str, definitions: list[HeldDefinition], launched: str) -> 
         kind="tools",
         group=HELD,
         server=server,
-        heading=Markup("{} offers {} that nobody approved").format(server, what),
-        title=Markup("{} of {}").format(what, server),
+        heading=Markup("{} offers {} that nobody approved").format(show_own(server), what),
+        title=Markup("{} of {}").format(what, show_own(server)),
         what="New",
         launched=launched,
         since=min(definition.pin.held_at for definition in definitions),

@@ -15,11 +15,11 @@ from pipeguard.identity.server_name import Launched
 from pipeguard.rulebook.cache import load_engines
 from pipeguard.state.grants import StoredGrants
 from pipeguard.state.page_address import definition_card, new_card, page_address
-from pipeguard.state.proposals import ProposalState, proposals
+from pipeguard.state.proposals import ProposalState, proposals, propose
 from pipeguard.state.review import held_definitions
 from pipeguard.state.store import Store
 from pipeguard.ui.walls import today
-from tests.state.samples import held
+from tests.state.samples import FORECAST, held, seen
 from tests.ui.conftest import TIMEOUT_MS, PageTerminal
 from tests.ui.samples import (
     AFTER,
@@ -346,6 +346,17 @@ def test_a_full_page_is_small(store: Path, page: Page) -> None:
     page.goto(page.url)
     expect(page.get_by_text("more are not drawn")).to_be_visible()
     assert sum(parts) < SMALL_PAGE_BYTES
+
+
+def test_the_name_of_a_server_turns_none_of_our_words_around(store: Path, page: Page) -> None:
+    """An agent chooses it in a proposal, and a project in its file."""
+    hidden = "\u202e\u2066\u200b"
+    with Store.open(store) as opened:
+        propose(opened, f"a{hidden}", '{"command":"npx","args":["-y","a"]}', "builder", "")
+        opened.remember(f"b{hidden}", [seen(FORECAST), held(), new_tool("export_all", "", {})])
+    page.reload()
+    expect(page.locator("article")).to_have_count(3)
+    assert not set(hidden) & set(page.content())
 
 
 def test_a_server_does_not_choose_how_long_the_page_is(store: Path, page: Page) -> None:
