@@ -192,11 +192,14 @@ async def _change_mode(request: web.Request) -> web.StreamResponse:
 def _save(
     path: str, text: str, decision: tuple[str, str, str], by: str, done: Markup
 ) -> DoneDecision:
-    """Write the policy and the decision: its action, its server and its note."""
+    """Write the policy and the decision: its action, its server and its note.
+
+    What closes something cannot be taken back: that would open it without the number.
+    """
     before = read_policy(path)
     action, server, note = decision
     save_decision(path, text, server, decision_entry(action, now_text(), note=note, by=by))
-    return DoneDecision(done, restore_file(path, before, text))
+    return DoneDecision(done, restore_file(path, before, text) if action == "allow" else None)
 
 
 def _user_path() -> str:

@@ -136,9 +136,9 @@ def test_policy_is_shown_and_a_change_is_tried_first(
     used.get_by_role("button", name="Remove").click()
     expect(page.get_by_role("status")).to_contain_text("You removed the exception for secrets.aws")
     assert path.read_text() == POLICY.replace(FIRST, "")
-    page.get_by_role("button", name="Undo").click()
-    expect(page).to_have_title(re.compile("^Waiting"))
-    assert path.read_text() == POLICY
+    # To take that back would open something without the number.
+    expect(page.get_by_role("button", name="Undo")).to_have_count(0)
+    path.write_text(POLICY)
     page.get_by_role("link", name="Policy").click()
     expect(page.locator("#mode-effect")).to_contain_text("1 event would have passed")
     page.get_by_role("button", name="Only observe…").click()
