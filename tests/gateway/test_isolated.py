@@ -51,7 +51,7 @@ def test_an_answer_that_failed_at_a_wall_says_so_once(tmp_path: Path) -> None:
             answer = run.ask("tools/call", name=f"one__{tool}", arguments={"what": str(what)})
             ours = [text for text in texts(answer) if text.startswith("PipeGuard: ")]
             assert len(ours) == 1
-            assert ("file that it names" if tool == "read_text_file" else str(what)) in ours[0]
+            assert ("file that it named" if tool == "read_text_file" else str(what)) in ours[0]
             assert event_in(ours[0])
 
 
