@@ -42,9 +42,9 @@ def test_what_waits_and_what_nobody_reviewed_until_its_fix_is_run(
     with Store.open(store) as opened:
         opened.connection.execute(
             "INSERT INTO pins (server, kind, name, approved, approved_fingerprint, approved_at,"
-            " held, held_fingerprint, held_at, reason) VALUES ('a', 'tool', 't', '{}', 'f', '',"
-            " '{}', 'g', '', 'drift: wording'), ('b', 'tool', 't', '{}', 'f', '', NULL, NULL, '',"
-            " '')"
+            " held, held_fingerprint, held_at, reason) VALUES"
+            " ('a', 'tool', 't', '{}', 'f', '', '{}', 'g', '', 'drift: wording'),"
+            """ ('b', 'tool', 't', '{"name": "t"}', 'f', '', NULL, NULL, '', '')"""
         )
     target = machine(tmp_path, SERVERS)
     assert [one.fix for one in of(target, "definition-waits")] == [("pipeguard", "diff", "a")]

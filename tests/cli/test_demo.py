@@ -77,7 +77,7 @@ def test_what_it_prints_works_as_it_is_printed(
         shown = subprocess.run(
             shlex.split(command), capture_output=True, encoding="utf-8", check=True
         )
-        assert shown.stdout.startswith(f"{command.split()[-1]}: PipeGuard blocked it.")
+        assert re.match(r"\S+: PipeGuard (blocked it|held it for your approval)\.", shown.stdout)
         assert "pipeguard allow" not in shown.stdout
     assert re.search(r"Install what you just tried:  \S+.* install", done.stdout)
     with Store.open(tmp_path / "pipeguard.db") as store:
