@@ -158,6 +158,8 @@ def open_fields(server: ServerEntry) -> NewFields:
     shape = server.shape
     new = dict(server.fields)
     headers = {k: server.env[v] for k, v in guard.headers.items() if v in server.env}
+    if guard.bearer and guard.bearer in server.env and not shape.bearer_env:
+        headers["Authorization"] = f"Bearer {server.env[guard.bearer]}"
     passed = {k: v for k, v in guard.headers.items() if v not in server.env}
     names = {*passed.values(), guard.bearer}
     ranks = {guard.transport or Transport.HTTP: 0, None: 1}
@@ -175,7 +177,8 @@ def open_fields(server: ServerEntry) -> NewFields:
     if headers:
         _set(new, shape.headers, headers)
         heirs.append(shape.headers[0])
-    env = {k: v for k, v in server.env.items() if k not in guard.headers.values()}
+    told = {*guard.headers.values(), None if shape.bearer_env else guard.bearer}
+    env = {k: v for k, v in server.env.items() if k not in told}
     _set_or_remove(new, shape.env, env)
     if shape.env_names:
         remaining = [name for name in server.env_names if name not in names]

@@ -18,6 +18,7 @@ from pipeguard.clients.rewrite import GuardOptions, Judgement, judge
 from pipeguard.clients.setting import OWN_GUARD
 from pipeguard.config.tree import Value
 from pipeguard.errors import PipeGuardError
+from pipeguard.state.tokens import PREFIX
 
 NAME_CHARS = 50
 _UNNAMED = re.compile(r"[^A-Za-z0-9._-]+")
@@ -65,6 +66,9 @@ def _judgements(server: ServerEntry, options: GuardOptions) -> Iterator[Judgemen
         yield Judgement(GuardState.STALE, "stale-launcher", gone) if is_gone else judged
     if leads_to_guard(server.own_url, "serve"):  # it would call itself
         yield Judgement(GuardState.GUARDED)
+    if any(PREFIX in value for value in (*server.headers.values(), *server.env.values())):
+        why = "it has a token of a gateway, which says what this client may use there"
+        yield Judgement(GuardState.CANNOT, "gateway-token", why)
     if server.scope is not ConfigScope.USER:
         why = "it applies to one folder, but the gateway serves its servers everywhere"
         yield Judgement(GuardState.CANNOT, "one-folder", why)

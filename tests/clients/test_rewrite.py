@@ -244,6 +244,16 @@ def test_variables_of_ours_in_the_way_are_stepped_over() -> None:
     }
 
 
+def test_a_token_of_a_guard_becomes_a_header_again() -> None:
+    words = ["wrap", "--bearer-env", "TEAM", "--upstream", "https://x.test"]
+    by_hand = {"command": "pipeguard", "args": words, "env": {"TEAM": "word", "B": "c"}}
+    assert open_fields(server("cursor", by_hand)).fields == {
+        "url": "https://x.test",
+        "headers": {"Authorization": "Bearer word"},
+        "env": {"B": "c"},
+    }
+
+
 @pytest.mark.parametrize(
     ("text", "shown"),
     [

@@ -16,12 +16,13 @@ from pipeguard.clients.entries import GuardState, read_config
 from pipeguard.clients.files import FileError
 from pipeguard.clients.guarding import gateway_launcher
 from pipeguard.clients.history import records
-from pipeguard.clients.machine import ConfigFile, Machine
+from pipeguard.clients.machine import ConfigFile, Machine, find
 from pipeguard.clients.reading import BOM
 from pipeguard.clients.rewrite import GuardOptions
 from pipeguard.clients.setting import ChangePlan
 from pipeguard.clients.undoing import UndoMethod, plan_undo, undo
 from pipeguard.gateway.client_move import GatewayFile, carry_out_move, plan_move, release
+from pipeguard.gateway.moving import judge_move
 from pipeguard.rulebook.cache import load_engines
 from tests.clients.samples import Sample, samples
 from tests.clients.test_samples import FORMATTINGS, can_be
@@ -186,3 +187,26 @@ def test_nothing_is_written_where_the_clients_file_changed_meanwhile(
     assert path.read_text() == "{}"
     assert not servers_file.path.exists()
     assert records() == []
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"url": "http://127.0.0.1:1/mcp", "headers": {"Authorization": "Bearer pgt_x"}},
+        {
+            "command": "pipeguard",
+            "env": {"TEAM": "pgt_x"},
+            "args": ["wrap", "--bearer-env", "TEAM", "--upstream", "http://127.0.0.1:1/mcp"],
+        },
+    ],
+)
+def test_a_client_with_a_token_of_a_gateway_keeps_it(
+    machine: Machine, entry: dict[str, object]
+) -> None:
+    config = machine.home / ".cursor" / "mcp.json"
+    config.parent.mkdir(parents=True)
+    config.write_text(json.dumps({"mcpServers": {"team": entry}}))
+    (found,) = find(machine)
+    (server,) = read_config(found).servers
+    judged = judge_move(server, GuardOptions())
+    assert (judged.state, judged.code) == (GuardState.CANNOT, "gateway-token")
