@@ -119,12 +119,12 @@ def create(  # noqa: PLR0913  one for each option
         check_name(store, name)
         _warn_of_unmatched(store, scope.servers)
         _warn_of_tools(store, tools)
-    what = f"make the token {name}{', which opens the page' if decide else ''}"
+    what = f"create the token {name}{', which opens the page' if decide else ''}"
     if not _find_decider(is_for_page=decide).confirms(what):
         raise click.exceptions.Exit(1)
     with _store() as store:
         token = create_token(store, name, scope, ends)
-    _print_token(name, token, as_json=as_json)
+    _print_token(name, token, is_for_page=decide, as_json=as_json)
 
 
 @command.command("rotate")
@@ -147,7 +147,7 @@ def rotate(name: str, *, as_json: bool) -> None:
         raise click.exceptions.Exit(1)
     with _store() as store:
         token = rotate_token(store, name)
-    _print_token(name, token, as_json=as_json)
+    _print_token(name, token, is_for_page=is_for_page, as_json=as_json)
 
 
 @command.command("revoke")
@@ -290,12 +290,16 @@ def _span(text: str) -> timedelta:
     return timedelta(hours=int(match[1]) * _HOURS[match[2]])
 
 
-def _print_token(name: str, token: str, *, as_json: bool) -> None:
+def _print_token(name: str, token: str, *, is_for_page: bool, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"name": name, "token": token}))
         return
     click.echo(f"The token of {name}; it is shown once:", err=True)
     click.echo(token)
+    if is_for_page:
+        link = "curl -X POST -H 'Authorization: Bearer TOKEN' http://HOST:PORT/ui/link"
+        click.echo(f"  It gets a link to the page:  {link}", err=True)
+        return
     click.echo(f"  A client sends it as:  Authorization: Bearer {token[:6]}…", err=True)
     through = "pipeguard wrap --bearer-env VARIABLE --upstream http://HOST:PORT/mcp"
-    click.echo(f"  One that starts commands:  {through}", err=True)
+    click.echo(f"  A client that starts commands:  {through}", err=True)

@@ -118,7 +118,7 @@ def fetch(url: str, path: str, token: str, patience_seconds: float = PATIENCE_SE
 
 _UNTRUSTED = "its certificate is not trusted; SSL_CERT_FILE names a file with those that are"
 _REASONS: dict[int, str] = {
-    HTTPStatus.UNAUTHORIZED: "it wants a token that is valid: --token-env NAME.",
+    HTTPStatus.UNAUTHORIZED: "it needs a valid token: --token-env NAME.",
     HTTPStatus.FORBIDDEN: "only a token without limits may read its figures.",
 }
 
