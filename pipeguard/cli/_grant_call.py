@@ -9,6 +9,7 @@ import click
 
 from pipeguard.cli._person import Person
 from pipeguard.errors import PipeGuardError
+from pipeguard.firewall.finding import tells_private
 from pipeguard.state.exceptions import call_mark, differences, is_held, stopping
 from pipeguard.state.grants import MINUTES, CallGrant, make_grant
 from pipeguard.state.paths import store_path
@@ -80,6 +81,8 @@ def _page(event: AuditedEvent) -> list[str]:
     stopped = stopping(event)
     given = dict.fromkeys(item.get("arguments", "") for item in stopped)
     lines += [f"  with     {visible(arguments)}" for arguments in given if arguments]
+    if any(tells_private(item["rule"]) for item in stopped):
+        lines.append("  with     arguments that are kept nowhere, since they are private")
     lines += [f"  differs  {visible(line)}" for line in differences(event)]
     for item in stopped:
         note = item.get("note", "")

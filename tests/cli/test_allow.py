@@ -42,6 +42,7 @@ CUT = Finding(
 EVENTS: dict[str, tuple[str, tuple[Finding, ...]]] = {
     "token": ("block", (TOKEN,)),
     "order": ("block", (ORDERED,)),
+    "private": ("block", (TOKEN._replace(call="cd" * 16),)),
     "two": ("block", (TOKEN, ORDER, TOKEN)),
     "star": ("block", (Finding(rule="secrets.jwt", place="call.arguments", tool="*"),)),
     "warned": ("warn", (Finding("secrets.jwt", "result.text", action=Action.WARN),)),
@@ -98,7 +99,11 @@ def subject(rule: str = "secrets.github-token", **parts: str) -> PolicyTarget:
 
 
 def test_a_call_that_a_flow_stopped_is_allowed_once(policy: Path, snapshot: Snapshot) -> None:
-    snapshot.commands("allow-once-dry", "allow order --dry-run")
+    dry = """
+        allow order --dry-run
+        allow private --by call --dry-run
+        """
+    snapshot.commands("allow-once-dry", dry)
     assert StoredGrants(store_path()).take("ab" * 16) == ""
     snapshot.commands("allow-once", "allow order --why 'she asked'")
     assert not policy.exists()
