@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -336,12 +336,17 @@ def _undo(request: SetupRequest) -> int:
     return code
 
 
-def undo_plans(request: SetupRequest, machine: Machine) -> list[UndoPlan]:
+def undo_plans(
+    request: SetupRequest, machine: Machine, *, everything: bool = False
+) -> list[UndoPlan]:
     """Plan the undoing of each file in which something is guarded, or may be."""
     from pipeguard.clients import undoing
 
     configs = request.changed_configs(machine)
-    plans = [undoing.plan_undo(config, machine, request.names) for config in configs]
+    plans = [
+        undoing.plan_undo(config, machine, request.names, everything=everything)
+        for config in configs
+    ]
     plans = [plan for plan in plans if plan.undone or plan.problem]
     if request.names:
         guarded = {name for config in configs for name in undoing.guarded_names(config, machine)}
@@ -350,24 +355,28 @@ def undo_plans(request: SetupRequest, machine: Machine) -> list[UndoPlan]:
 
 
 def write_undo(
-    request: SetupRequest, plans: Iterable[UndoPlan], machine: Machine
+    request: SetupRequest, plans: Sequence[UndoPlan], machine: Machine
 ) -> dict[Path, str]:
     """Write what was planned; return why a file was refused, or is still to be undone."""
     failed = {plan.config.path: plan.problem for plan in plans if plan.problem}
     to_do = [plan for plan in plans if not plan.problem]
     failed |= _carry_out_undo(to_do, machine)
     failed |= _release(plan for plan in to_do if plan.config.path not in failed)
-    return _find_guarded(request, machine) | failed
+    kept = {plan.config.path: plan.kept for plan in plans}
+    return _find_guarded(request, machine, kept) | failed
 
 
-def _find_guarded(request: SetupRequest, machine: Machine) -> dict[Path, str]:
+def _find_guarded(
+    request: SetupRequest, machine: Machine, kept: Mapping[Path, frozenset[str]]
+) -> dict[Path, str]:
     """Read every file again; return why one is still to be undone: a client can write it back."""
     from pipeguard.clients.undoing import UndoMethod, plan_undo
 
     still: dict[Path, str] = {}
     for config in request.changed_configs(machine):
         undone = plan_undo(config, machine, request.names).undone
-        if names := [each.name for each in undone if each.method is not UndoMethod.LEFT]:
+        others = (each for each in undone if each.name not in kept.get(config.path, ()))
+        if names := [each.name for each in others if each.method is not UndoMethod.LEFT]:
             why = "in the file as it is now, PipeGuard still starts"
             again = "its client may have written it again: quit that, and repeat this"
             still[config.path] = f"{why} {', '.join(names)}; {again}."

@@ -68,7 +68,7 @@ def command(*, dry_run: bool, yes: bool) -> None:
     options = unset | {"undo": True, "take_all": True, "yes": yes}
     request = SetupRequest((), options)
     machine = request.machine()
-    plans = undo_plans(request, machine)
+    plans = undo_plans(request, machine, everything=True)
     completions = find_completions(os.environ, machine.home)
     report.undo_table(plans, machine)
     for path in completions:

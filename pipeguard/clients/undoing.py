@@ -2,9 +2,9 @@
 
 In this order: if the file is as setup left it, its backup is restored. Else each entry whose text
 is as setup left it gets its old text back, and servers that moved behind the gateway are put in the
-place of its entry; nothing else is touched. Then every entry that is still guarded, whoever guarded
-it, gets its open fields, from the guard's own words. Any other that starts PipeGuard is left, and
-reported.
+place of its entry; nothing else is touched. Then every entry that is still guarded gets its open
+fields, from the guard's own words; one that was guarded before setup changed the file stays so,
+unless everything is to go. Any other that starts PipeGuard is left, and reported.
 """
 
 from __future__ import annotations
@@ -62,6 +62,7 @@ class UndoPlan:
         undone: the entries.
         used: the records that are not needed afterwards.
         problem: why nothing in it may be changed.
+        kept: the names of entries that were guarded before setup changed the file, and stay so.
     """
 
     config: Config
@@ -69,12 +70,26 @@ class UndoPlan:
     undone: tuple[UndoneEntry, ...] = ()
     used: tuple[Record, ...] = ()
     problem: str = ""
+    kept: frozenset[str] = frozenset()
 
 
-def plan_undo(config: Config, machine: Machine, names: Collection[str] = ()) -> UndoPlan:
-    """Plan to undo what setup changed in a file, for the servers with these names or for all."""
+def plan_undo(
+    config: Config, machine: Machine, names: Collection[str] = (), *, everything: bool = False
+) -> UndoPlan:
+    """Plan to undo what setup changed in a file.
+
+    Args:
+        config: the file.
+        machine: it is on.
+        names: of servers; all if there are none.
+        everything: also what was guarded before setup changed the file.
+    """
     remaining = records(config.path)
-    steps = _Steps(config, names)
+    kept = frozenset[str]()
+    if remaining and not (names or everything):
+        first = parse_config(config.path, config.specs, remaining[-1].backup())
+        kept = frozenset(server.name for server in first.servers if server.guard is not None)
+    steps = _Steps(config, names, kept)
     if not names:
         remaining = steps.restore_file(remaining)
     steps.splice(remaining)
@@ -88,7 +103,7 @@ def plan_undo(config: Config, machine: Machine, names: Collection[str] = ()) -> 
             files.target(config.path, machine)
         except files.FileError as error:
             problem = str(error)
-    return UndoPlan(config, content, tuple(steps.undone.values()), tuple(steps.used), problem)
+    return UndoPlan(config, content, tuple(steps.undone.values()), tuple(steps.used), problem, kept)
 
 
 def guarded_names(config: Config, machine: Machine) -> frozenset[str]:
@@ -113,13 +128,14 @@ def undo(planned: UndoPlan, machine: Machine) -> None:
 class _Steps:
     """The file's content, while the steps of undoing change it."""
 
-    def __init__(self, config: Config, names: Collection[str]) -> None:
+    def __init__(self, config: Config, names: Collection[str], kept: frozenset[str]) -> None:
         self.config = config
         self.content = config.content
         self.undone: dict[Keys, UndoneEntry] = {}
         self.used: list[Record] = []
         self.problem = ""
         self._names = names
+        self._kept = kept
 
     def restore_file(self, newest_first: Sequence[Record]) -> list[Record]:
         """Restore backups while the file is what a change left; return the remaining records."""
@@ -166,14 +182,16 @@ class _Steps:
         config = self._parse()
         if config.problem:
             return
-        wanted = [server for server in config.servers if self._is_wanted(server)]
+        others = [server for server in config.servers if server.name not in self._kept]
+        wanted = [server for server in others if self._is_wanted(server)]
         self._open(config, [server for server in wanted if server.guard is not None])
         for server in wanted:
             if server.guard is None and runs_pipeguard(server.words):
                 self.undone.setdefault(
                     server.path, UndoneEntry(server.name, UndoMethod.LEFT, _BY_HAND)
                 )
-        names = {item.name for item in self._parse().servers if item.guard is not None}
+        guarded = (item.name for item in self._parse().servers if item.guard is not None)
+        names = set(guarded) - self._kept
         for record in newest_first:
             if record.move is None and not names & {entry.name for entry in record.entries}:
                 self.used.append(record)

@@ -312,7 +312,7 @@ def _stopped_card(key: tuple[str, ...], alike: list[AuditedEvent], wall: WallVie
         _call_card(event),
         kind=key[0],
         group=STOPPED,
-        what=what if wall is None else "A wall of isolation",
+        what=what if wall is None else "Blocked by isolation",
         since=alike[-1].time,
         last=event.time,
         count=len(alike),
@@ -324,7 +324,7 @@ def _stopped_card(key: tuple[str, ...], alike: list[AuditedEvent], wall: WallVie
 
 
 _KEEP = CardAnswer(
-    "keep", "Keep it blocked", "Nothing changes. The next time asks again.", is_main=True
+    "keep", "Keep it blocked", "It stays blocked, and so does the next one.", is_main=True
 )
 _NEVER = CardAnswer(
     "never",
@@ -476,7 +476,7 @@ def _proposal_card(proposal: Proposal) -> Card:
             CardAnswer(
                 "approve",
                 "Remove it" if leaving else "Approve",
-                opens="its removal" if leaving else "its start; its tools then wait here",
+                opens="its removal" if leaving else "its start. Its tools then wait here",
                 spares="" if leaving else "its tools: no agent sees them before you approve them",
             ),
         ),

@@ -249,9 +249,9 @@ def _find_health(
         since = Markup("since {}").format(when(to_utc_text(min(began))))
         return Health("up", Markup("Runs"), since)
     if last and now - from_utc_text(last) < ACTIVE_SECONDS:
-        return Health("up", Markup("Active"), Markup("last heard of at {}").format(when(last)))
+        return Health("up", Markup("Active"), Markup("last seen at {}").format(when(last)))
     if last:
-        return Health("asleep", Markup("Idle"), Markup("last heard of at {}").format(when(last)))
+        return Health("asleep", Markup("Idle"), Markup("last seen at {}").format(when(last)))
     if record is not None and record.last_run:
         return Health("unknown", Markup("Not known since {}").format(when(record.last_run)))
     return Health("unknown", Markup("Not known"), Markup("it has not run under PipeGuard yet"))

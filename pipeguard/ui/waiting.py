@@ -23,7 +23,7 @@ UNLOCK = OpeningAnswer(
     "unlock",
     "unlock the page for 15 minutes",
     "Unlock",
-    opens="for 15 minutes, whatever is clicked: buttons with … ask for no number",
+    opens="every button of this page for 15 minutes, without the number",
 )
 
 

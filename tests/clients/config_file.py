@@ -43,9 +43,9 @@ def guard(machine: Machine, **options: object) -> ChangePlan:
     return planned
 
 
-def undo(machine: Machine, *names: str) -> list[undoing.UndoMethod]:
+def undo(machine: Machine, *names: str, everything: bool = False) -> list[undoing.UndoMethod]:
     """Undo that; how each server was restored."""
-    planned = undoing.plan_undo(config(machine), machine, names)
+    planned = undoing.plan_undo(config(machine), machine, names, everything=everything)
     undoing.undo(planned, machine)
     return [one.method for one in planned.undone]
 

@@ -334,19 +334,23 @@ def test_without_any_record_comments_between_words_stay(machine: Machine) -> Non
     assert path.read_text() == text
 
 
+@pytest.mark.parametrize("everything", [False, True])
 @pytest.mark.parametrize("end", ["", "\n"])
-def test_a_guard_that_a_person_wrote_or_changed_is_removed_too(machine: Machine, end: str) -> None:
+def test_a_guard_that_a_person_changed_is_removed_and_one_of_before_only_with_all(
+    machine: Machine, end: str, *, everything: bool
+) -> None:
     by_hand = '"own": {"command": "/opt/pipeguard", "args": ["wrap", "--observe", "--", "x"]}'
     path = put(machine.home, OPEN.replace("}}}", "}, " + by_hand + "}}"))
     guard(machine)  # also by_hand, whose launcher is stale
     path.write_text(path.read_text().replace('"srv"', '"srv@1"'))
     guard(machine, isolate=True)
     path.write_text(path.read_text() + end)
-    assert undo(machine) == [undoing.UndoMethod.BY_MEANING] * 2
-    assert json.loads(path.read_text())["mcpServers"] == {
-        "it": {"command": "srv@1", "args": ["a"]},
-        "own": {"command": "x"},
-    }
+    undone = undo(machine, everything=everything)
+    assert undone[0] is undoing.UndoMethod.BY_MEANING
+    servers = json.loads(path.read_text())["mcpServers"]
+    assert servers["it"] == {"command": "srv@1", "args": ["a"]}
+    assert (servers["own"] == {"command": "x"}) == everything
+    assert servers["own"]["args"][:2] == ["wrap", "--observe"] if not everything else True
     assert history.records() == []
 
 

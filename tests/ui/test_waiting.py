@@ -231,7 +231,7 @@ def test_refusing_a_call_that_waits_answers_the_model_at_once(
 def test_several_are_refused_at_once_and_taken_back(store: Path, page: Page) -> None:
     fill(store)
     expect_count(page, CARDS)
-    for what in ("A tool changed", "A wall of isolation", "A proposal"):
+    for what in ("A tool changed", "Blocked by isolation", "A proposal"):
         page.get_by_label(f"Choose: {what}").check()
     page.get_by_role("button", name="Refuse these").click()
     expect_count(page, CARDS - 3)
@@ -244,7 +244,7 @@ def test_several_are_allowed_by_one_number_after_all_is_listed(
 ) -> None:
     fill(store)
     expect_count(page, CARDS)
-    for what in ("A call was stopped", "A wall of isolation", "A tool changed"):
+    for what in ("A call was stopped", "Blocked by isolation", "A tool changed"):
         page.get_by_label(f"Choose: {what}").check()
     page.get_by_role("button", name="Allow these…").click()
     listed = page.locator("article")
@@ -302,7 +302,7 @@ def test_what_a_person_has_begun_stays_while_the_page_follows_the_store(
 ) -> None:
     fill(store)
     expect_count(page, CARDS)
-    tick = page.get_by_label("Choose: A wall of isolation")
+    tick = page.get_by_label("Choose: Blocked by isolation")
     tick.check()
     folded = card(page, "changed since it was").locator("details", has_text="All of the new")
     folded.locator("summary", has_text="All of the new").click()
