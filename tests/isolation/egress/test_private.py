@@ -99,21 +99,21 @@ NOTES = {
     "a private network": (
         "10.1.2.3",
         (
-            'not given the private network that the name of its host "git.corp.example" leads to'
+            'does not get the private network that the name of its host "git.corp.example" leads to'
             ' (event RUN1.x1, for exactly "git.corp.example=private")'
         ),
     ),
     "this machine": (
         "127.0.0.1",
         (
-            'not given the address of this machine that the name of its host "git.corp.example"'
+            'does not get the address of this machine that the name of its host "git.corp.example"'
             ' leads to (event RUN1.x1, for exactly "127.0.0.1:443")'
         ),
     ),
     "credentials": (
         "169.254.169.254",
         (
-            'not given the local address that the name of its host "git.corp.example" leads to'
+            'does not get the local address that the name of its host "git.corp.example" leads to'
             " (event RUN1.x1, for which no such address is given)"
         ),
     ),
