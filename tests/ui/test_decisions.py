@@ -117,6 +117,7 @@ def _unfold(card: Locator) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.exhaustive  # a minute alone; on a busy machine longer than a browser's patience
 @pytest.mark.parametrize("width", [380, 1024, 1440])
 def test_every_answer_to_everything_that_waits(
     width: int, scheme: Scheme, store: Path, terminal: PageTerminal, browser: Browser
