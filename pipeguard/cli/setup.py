@@ -367,7 +367,7 @@ def write_undo(
 
 
 def _find_guarded(
-    request: SetupRequest, machine: Machine, kept: Mapping[Path, frozenset[str]]
+    request: SetupRequest, machine: Machine, left_guarded: Mapping[Path, frozenset[str]]
 ) -> dict[Path, str]:
     """Read every file again; return why one is still to be undone: a client can write it back."""
     from pipeguard.clients.undoing import UndoMethod, plan_undo
@@ -375,7 +375,7 @@ def _find_guarded(
     still: dict[Path, str] = {}
     for config in request.changed_configs(machine):
         undone = plan_undo(config, machine, request.names).undone
-        others = (each for each in undone if each.name not in kept.get(config.path, ()))
+        others = (each for each in undone if each.name not in left_guarded.get(config.path, ()))
         if names := [each.name for each in others if each.method is not UndoMethod.LEFT]:
             why = "in the file as it is now, PipeGuard still starts"
             again = "its client may have written it again: quit that, and repeat this"

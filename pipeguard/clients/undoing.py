@@ -128,14 +128,16 @@ def undo(planned: UndoPlan, machine: Machine) -> None:
 class _Steps:
     """The file's content, while the steps of undoing change it."""
 
-    def __init__(self, config: Config, names: Collection[str], kept: frozenset[str]) -> None:
+    def __init__(
+        self, config: Config, names: Collection[str], left_guarded: frozenset[str]
+    ) -> None:
         self.config = config
         self.content = config.content
         self.undone: dict[Keys, UndoneEntry] = {}
         self.used: list[Record] = []
         self.problem = ""
         self._names = names
-        self._kept = kept
+        self._kept = left_guarded
 
     def restore_file(self, newest_first: Sequence[Record]) -> list[Record]:
         """Restore backups while the file is what a change left; return the remaining records."""
