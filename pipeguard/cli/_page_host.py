@@ -166,7 +166,7 @@ class PageHost:
         """A link that lets one browser in, once.
 
         Args:
-            may_stay: False once whoever got it may not come in any more.
+            may_stay: False once its owner has lost access.
         """
         while len(self._keys) >= MOST_LINKS:
             del self._keys[next(iter(self._keys))]
@@ -203,7 +203,7 @@ class PageHost:
         self._exits.callback(server.close)
 
     async def _attach(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Show links and numbers on the terminal of whoever connects, once that is a person's."""
+        """Show links and numbers on the terminal that connects, once a person confirms there."""
         terminal = -1
         self._connections += 1
         try:

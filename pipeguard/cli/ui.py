@@ -82,7 +82,7 @@ def command(
 def _make_desktop(port: int | None, *, tray: bool) -> Desktop:
     if port is None and is_running():
         raise InputError(
-            "another process has the page, and shows none of its links on a desktop.\n"
+            "another process serves the page, and cannot open it from this desktop.\n"
             "  Open one of your own:  pipeguard ui --port 0 " + ("--tray" if tray else "--notify")
         )
     from pipeguard.ui.desktop import Desktop
