@@ -322,7 +322,7 @@ def _may_apply(origin: Origin, rule: Rule, start: int, end: int) -> bool:
 def value_places(source: ScanInput) -> set[str]:
     """The places of a value's strings; none if there are many, which are not looked up."""
     text = source.text
-    strings = text.segments(0, len(text.data)) if text.count <= FEW_STRINGS else ()
+    strings = text.segments(0, len(text.data)) if text.segment_count <= FEW_STRINGS else ()
     return {source.place_of(path) for *_, path in strings}
 
 

@@ -16,10 +16,10 @@ from pipeguard.detect.text.layouts import (
     Member,
     collect_members,
     collect_values,
+    find_keys,
     is_listed,
     locate_members,
     locate_values,
-    paths_of_key,
 )
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.protocol.json_values import JsonValue, Path
@@ -84,6 +84,11 @@ class MessageText:
         """The number of values."""
         return len(self.values)
 
+    @property
+    def segment_count(self) -> int:
+        """The number of values and of what else is read with them, such as keys."""
+        return len(self._segments)
+
     def members(self) -> list[Member]:
         """Keyed only: each string with its key, which an item of a list does not have.
 
@@ -140,7 +145,7 @@ class MessageText:
         ends = list(accumulate(len(key.encode("utf-8")) for key in self._keys))
         keys = list(self._keys)
         crossed = keys[bisect_right(ends, start) : bisect_right(ends, end - 1) + 1]
-        paths = [next(paths_of_key(self.value, key), ()) for key in crossed if key]
+        paths = [self._find_key(key) for key in crossed if key]
         return paths, len(paths) > 1
 
     def find_path(self, start: int) -> Path:
@@ -259,10 +264,14 @@ class MessageText:
     def _index_path(self, index: int) -> Path:
         if self._is_located(index):
             return self._locate(index)[0]
-        key_paths = self._compute().key_paths
-        if index not in key_paths:
-            key_paths[index] = next(paths_of_key(self.value, self._segments[index]), ())
-        return key_paths[index]
+        return self._find_key(self._segments[index])
+
+    def _find_key(self, key: str) -> Path:
+        """The first path of a key; of one that is none, that of the value itself."""
+        positions = self._compute()
+        if positions.key_paths is None:
+            positions.key_paths = find_keys(self.value)
+        return positions.key_paths.get(key, ())
 
     def _is_located(self, index: int) -> bool:
         """False for a key of the unkeyed layout."""
@@ -296,7 +305,7 @@ class _Positions:
         starts: of each segment, in bytes of `data`.
         counts: of the code points before each BYTES_COUNTED bytes of `data`.
         joined_starts: of each located string, in bytes of the joined values.
-        key_paths: of segments that are keys, by their number.
+        key_paths: the first of each key, once one is asked for.
     """
 
     __slots__ = ("counts", "joined_starts", "key_paths", "located", "starts", "unread")
@@ -307,4 +316,4 @@ class _Positions:
         self.located: list[LocatedString] = []
         self.starts = [0]
         self.joined_starts: list[int] = []
-        self.key_paths: dict[int, Path] = {}
+        self.key_paths: dict[str, Path] | None = None

@@ -236,11 +236,16 @@ def _is_named(item: JsonValue, key: str) -> TypeGuard[str]:
     return _is_string(item) and is_sensitive(key)
 
 
-def paths_of_key(value: JsonValue, key: str) -> Iterator[Path]:
-    """The paths of a key, or of a value from a fixed list."""
+def find_keys(value: JsonValue) -> dict[str, Path]:
+    """The first path of each key, and of each value from a fixed list."""
+    paths: dict[str, Path] = {}
     for path, item in walk_values(value):
-        if path and (path[-1] == key or (path[-1] in FIXED_VALUE_KEYS and item == key)):
-            yield path
+        key = path[-1] if path else None
+        if type(key) is str:
+            paths.setdefault(key, path)
+            if key in FIXED_VALUE_KEYS and isinstance(item, str):
+                paths.setdefault(item, path)
+    return paths
 
 
 def _is_string(value: JsonValue) -> TypeGuard[str]:

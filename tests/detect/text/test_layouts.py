@@ -8,10 +8,10 @@ from pipeguard.detect.text.layouts import (
     Member,
     collect_members,
     collect_values,
+    find_keys,
     is_listed,
     locate_members,
     locate_values,
-    paths_of_key,
     text_of_codes,
 )
 from pipeguard.firewall.protocol.json_values import JsonValue, Number
@@ -109,9 +109,10 @@ def test_numbers_of_bytes_are_a_key_only_if_they_begin_as_one() -> None:
 
 
 def test_a_key_is_located_wherever_it_is_and_so_is_a_value_from_a_fixed_list() -> None:
-    assert [*paths_of_key(VARIABLES, "name")] == [("env", 0, "name"), ("env", 1, "name")]
-    assert [*paths_of_key(VARIABLES, "text")] == [("type",)]
-    assert [*paths_of_key(VARIABLES, "first")] == []
+    paths = find_keys(VARIABLES)
+    assert paths["name"] == ("env", 0, "name")
+    assert paths["text"] == ("type",)
+    assert "first" not in paths
 
 
 @pytest.mark.parametrize(
