@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Sequence
 from enum import Enum
 from functools import cached_property
+from itertools import islice
 
 from pipeguard.detect.checks.credential_names import is_credential_name
 from pipeguard.detect.commands.argument_roles import ArgumentRole, role
@@ -30,7 +31,7 @@ from pipeguard.detect.flows.text_values import (
     named_strings,
 )
 from pipeguard.detect.flows.tool_labels import Label, Tool
-from pipeguard.detect.flows.way_out import WayOut, is_sent_by_line, way_out
+from pipeguard.detect.flows.way_out import MOST_STRINGS, WayOut, is_sent_by_line, way_out
 from pipeguard.detect.knowledge import Knowledge
 from pipeguard.detect.rules.rule import Leaving
 from pipeguard.detect.scanning.confidence import SHOWN_CHARS
@@ -199,9 +200,10 @@ class LocatedMatch:
         if self.tool is None or not (self.is_argument and self._has_no_issuer):
             return False
         address = address_around(self.text, self.match.start)
-        strings = [*named_strings("", get_value(self.value, ARGUMENTS))]
-        opened = find_opened(self.tool.labels, strings)
-        return address in opened and self.knowledge.flows.has_returned(address)
+        if not (address and self.knowledge.flows.has_returned(address)):
+            return False
+        strings = [*islice(named_strings("", get_value(self.value, ARGUMENTS)), MOST_STRINGS + 1)]
+        return len(strings) <= MOST_STRINGS and address in find_opened(self.tool.labels, strings)
 
     @property
     def _has_no_issuer(self) -> bool:
