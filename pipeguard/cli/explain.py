@@ -184,8 +184,10 @@ def _tell_missing_answer(event: AuditedEvent) -> Iterator[str]:
     from pipeguard.gateway.server_output import servers_with_output
 
     if event.kind == "request" and not event.findings:
-        yield _label("Answer", "If none came, the server ended before it answered.")
+        acted = "; the call may have taken effect before that" * (event.method == "tools/call")
+        yield _label("Answer", f"If none came, the server ended before it answered{acted}.")
         if event.server in servers_with_output():
+            yield _label("", "`pipeguard serve` starts such a server again.")
             yield _label("", f"What it wrote:  pipeguard logs {quote(event.server)}")
 
 

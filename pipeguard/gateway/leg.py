@@ -20,7 +20,7 @@ from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Numbe
 from pipeguard.firewall.protocol.message import Message, parse
 from pipeguard.firewall.protocol.methods import LISTEN
 from pipeguard.firewall.session.lifecycle import NEVER_OVERDUE
-from pipeguard.firewall.session.replies import MARK
+from pipeguard.firewall.session.replies import MARK, MAY_HAVE_ACTED
 from pipeguard.firewall.session.session import Session
 from pipeguard.gateway import eras
 from pipeguard.gateway.eras import Opening
@@ -84,6 +84,7 @@ class Leg:
         described: its answer to `initialize` or `server/discover`; empty before.
         is_open: False once it is gone.
         loss: what became of the server then, for a client that waits.
+        again: what PipeGuard does then, as a sentence; empty if nothing.
         ended: set from then on.
         is_stateless: True where each request says who sends it, after no handshake.
         has_listed_tools: True once its tools were listed here.
@@ -101,6 +102,7 @@ class Leg:
         self.described: JsonObject = {}
         self.is_open = True
         self.loss = "the server is gone"
+        self.again = ""
         self.ended = asyncio.Event()
         self.is_stateless = False
         self.has_listed_tools = False
@@ -111,6 +113,7 @@ class Leg:
         self._listener = listener
         self._waiting: dict[str, asyncio.Future[JsonObject]] = {}
         self._events: dict[str, str] = {}  # of the verdicts on requests that wait
+        self._sent_calls: set[str] = set()  # of them, calls that the server may have read
         self._listening: set[str] = set()  # of those that wait, subscriptions to lists
         self._subscribed: set[str] = set()  # to these resources, after a handshake
         self._reading = asyncio.create_task(self._read())
@@ -198,8 +201,11 @@ class Leg:
         try:
             async with asyncio.timeout(seconds) as limit:
                 verdict = await self._judge_request(await to_frame(value), token, limit, seconds)
-                if verdict.forward is not None and began is not None:
-                    began(Number(token))
+                if verdict.forward is not None:
+                    if method == "tools/call":
+                        self._sent_calls.add(token)
+                    if began is not None:
+                        began(Number(token))
                 await self._pass(verdict)
                 await waiting
         except TimeoutError:
@@ -212,6 +218,7 @@ class Leg:
         finally:
             del self._waiting[token]
             self._events.pop(token, None)
+            self._sent_calls.discard(token)
             self._listening.discard(token)
 
     def _note_subscription(
@@ -411,9 +418,13 @@ class Leg:
         """The answer to a request that gets none, with the event under which the audit has it."""
         data: JsonObject = {"source": MARK}
         event = self._events.get(token, "")
+        if token in self._sent_calls:
+            why = f"{why}; {MAY_HAVE_ACTED}"
         if event:
             data["event"] = event
             why = f"{why} (event {event})"
+        if token in self._sent_calls and code == codes.PEER_GONE and self.again:
+            why = f"{why}. {self.again}"
         error: JsonObject = {"code": Number(code), "message": f"PipeGuard: {why}", "data": data}
         return {"jsonrpc": "2.0", "id": Number(token), "error": error}
 

@@ -54,6 +54,7 @@ from pipeguard.transports.tasks import Tasks
 HELD = "trust.held"
 KEY_BYTES = 32
 STOPPED = "the user stopped the gateway, or changed or removed this server, before it answered"
+RESTARTED, RECONNECTED = "PipeGuard starts it again.", "PipeGuard connects to it again."
 OPENING_SECONDS = 30.0  # for a server's answer to `initialize`; npx may install it first
 PAUSE_SECONDS = 0.05  # in which further changes are covered by one listing
 MOST_PAUSE_SECONDS = 2.0  # while a server says without end that its tools have changed
@@ -232,7 +233,7 @@ class GatewayServer:
     async def stop(self) -> None:
         """End it."""
         for leg in self._legs:
-            leg.loss = STOPPED
+            leg.loss, leg.again = STOPPED, ""
         await self._life.stop()
         await self._tasks.end()
         await self._hang_up()
@@ -374,6 +375,7 @@ class GatewayServer:
         except ChannelClosed as error:
             raise Unavailable(str(error)) from None
         leg = Leg(self.name, session, channel, self._judge, listener)
+        leg.again = RESTARTED if self._options.command else RECONNECTED
         self._legs.add(leg)
         return leg
 

@@ -74,7 +74,7 @@ FAMILIES: dict[str, str] = {
     ),
     "protocol.peer-gone": (
         "The other side ended, or closed the connection, before it answered. Nothing was wrong with"
-        " the message."
+        " the message. A call that reached it may have taken effect."
     ),
     "protocol.forged-mark": (
         "A server's answer had what only PipeGuard writes: its mark in `_meta` or `error.data`, its"

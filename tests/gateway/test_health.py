@@ -66,6 +66,22 @@ def test_one_that_ends_or_hangs_is_started_again(number: signal.Signals) -> None
     talk(scenario, actor("one"), actor("two"))
 
 
+def test_a_call_that_a_server_dies_of_may_have_acted_and_it_is_started_again() -> None:
+    async def scenario(client: Client, gateway: Gateway) -> None:
+        before = await process_of(gateway, "one")
+        answer = await client.ask("tools/call", name="one__echo", arguments={"text": "xxxxx"})
+        message = str(answer["error"]["message"])
+        assert "the call may have taken effect before that (event " in message
+        assert message.endswith("PipeGuard starts it again.")
+        await process_of(gateway, "one", after=before)
+
+    mortal = (
+        "import os, json; loads = json.loads;"
+        "json.loads = lambda s: os._exit(3) if 'xxxxx' in str(s) else loads(s)"
+    )
+    talk(scenario, actor("one", mortal))
+
+
 def test_one_that_is_busy_is_left_alone() -> None:
     async def scenario(client: Client, gateway: Gateway) -> None:
         before = await process_of(gateway, "slow")

@@ -14,7 +14,7 @@ from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number, serialise
 from pipeguard.firewall.protocol.methods import LOG_MESSAGE, SUBSCRIPTION_META
 from pipeguard.firewall.protocol.strict_json import parse_json
-from pipeguard.firewall.session.remedies import Way, find_remedy
+from pipeguard.firewall.session.remedies import LOST, Way, find_remedy
 
 MARK = "pipeguard"  # in `data.source` and in `_meta`: only PipeGuard may use it
 ORDERED = "flows.ordered"  # detect.flows.leak
@@ -104,6 +104,9 @@ def error(id_token: str | None, code: int, message: str, data: JsonObject | None
     if data is not None:
         body["data"] = data
     return _frame(id_token, b'"error":' + serialise(body))
+
+
+MAY_HAVE_ACTED = "the call may have taken effect before that"  # the answer to one was lost
 
 
 def own_error(id_token: str, code: int, message: str) -> bytes:
@@ -205,7 +208,9 @@ def words(finding: Finding, event: str, *, executed: bool, wait_outcome: str = "
 def sentence(method: str | None, finding: Finding, *, executed: bool) -> str:
     """The message of an error: one sentence, without any text of the frame."""
     if finding.note and finding.rule.startswith(("trust.", "protocol.", "policy.", "flows.")):
-        return f"PipeGuard: {what_happened(finding.note)}"
+        happened = what_happened(finding.note)
+        is_unsure = executed and method == "tools/call" and finding.rule == LOST
+        return f"PipeGuard: {happened}{f'; {MAY_HAVE_ACTED}' if is_unsure else ''}"
     what = f"{method or 'message'}{' result' if executed else ''}"
     return f"PipeGuard blocked {what}: {finding.rule} in {finding.place}"
 

@@ -231,7 +231,14 @@ class Session:
         gone = f"server {self.guard.name}" if direction is TO_CLIENT else "client"
         why = f"PipeGuard: the {gone} is gone"
         why += f": {ending}" if ending else ""
-        frames = [replies.own_error(request.id_token, codes.PEER_GONE, why) for request in waiting]
+        frames = [
+            replies.own_error(
+                request.id_token,
+                codes.PEER_GONE,
+                why + f"; {replies.MAY_HAVE_ACTED}" * (request.method == "tools/call"),
+            )
+            for request in waiting
+        ]
         return frames + [replies.make_cancellation(request.id_token) for request in open_requests]
 
     def expire(self, now: float) -> list[bytes]:

@@ -162,6 +162,15 @@ def test_an_answer_that_was_lost_says_whether_the_server_may_have_acted() -> Non
     assert told == f"Nothing was blocked; event {verdict.event} tells more."
 
 
+@pytest.mark.parametrize("sent", [True, False])
+def test_a_call_whose_answer_was_lost_may_have_taken_effect_if_it_was_sent(*, sent: bool) -> None:
+    session = new_session()
+    session.receive(TO_SERVER, call(1, "hello"), 0.0)
+    lost = Lost.of("1", "the connection to the server was lost", sent=sent)
+    told = member(session.receive(TO_CLIENT, lost, 0.0).forward, "error", "message")
+    assert ("the call may have taken effect before that" in str(told)) is sent
+
+
 def test_a_check_that_fails_refuses_and_names_the_error_alone() -> None:
     refusal = to_refusal(call(1, "hello"), RuntimeError("secret detail"))
     assert (refusal.rule, refusal.code, refusal.id_token) == (

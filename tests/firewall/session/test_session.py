@@ -85,10 +85,14 @@ def test_when_the_server_is_gone_each_request_is_answered_and_what_it_asked_is_c
     session = new_session()
     session.receive(TO_SERVER, call(1, "a"), 0.0)
     session.receive(TO_CLIENT, frame(id="s", method="ping"), 0.0)
-    error, cancelled = session.abandon()
+    session.receive(TO_SERVER, frame(id=2, method="tools/list"), 0.0)
+    error, listing, cancelled = session.abandon(ending="exit code 3")
     assert member(error, "id") == 1
     assert member(error, "error", "code") == codes.PEER_GONE
-    assert member(error, "error", "message") == "PipeGuard: the server demo is gone"
+    gone = "PipeGuard: the server demo is gone: exit code 3"
+    acted = "; the call may have taken effect before that"
+    assert member(error, "error", "message") == gone + acted
+    assert member(listing, "error", "message") == gone
     assert member(cancelled, "method") == "notifications/cancelled"
     assert member(cancelled, "params", "requestId") == "s"
     assert session.abandon() == []

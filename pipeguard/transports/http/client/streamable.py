@@ -281,7 +281,7 @@ class StreamableChannel(InboxChannel):
                 await reader.read(answer)
                 await self._resume(reader)
         except PipeGuardError as error:
-            return Failure(str(error))
+            return Failure(str(error), sent=False)
         except Unreadable as error:
             return Failure(str(error), codes.UNSCANNABLE)
         except aiohttp.ClientConnectorError as error:
