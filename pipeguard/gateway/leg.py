@@ -201,11 +201,10 @@ class Leg:
         try:
             async with asyncio.timeout(seconds) as limit:
                 verdict = await self._judge_request(await to_frame(value), token, limit, seconds)
-                if verdict.forward is not None:
-                    if method == "tools/call":
-                        self._sent_calls.add(token)
-                    if began is not None:
-                        began(Number(token))
+                if verdict.forward is not None and method == "tools/call":
+                    self._sent_calls.add(token)
+                if verdict.forward is not None and began is not None:
+                    began(Number(token))
                 await self._pass(verdict)
                 await waiting
         except TimeoutError:
