@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeguard.gateway import neighbours
-from pipeguard.gateway.concepts import STOP_WORDS, SYNONYMS, Stems
-from pipeguard.gateway.neighbours import MOST_NEIGHBOURS, NEIGHBOUR_ROW
+from pipeguard.gateway.concepts import Stems
+from pipeguard.gateway.neighbours import MOST_NEIGHBOURS, NEIGHBOUR_ROW, STOP_WORDS, SYNONYMS
 
 LEAST_LIKENESS = 0.5
 BATCH = 512

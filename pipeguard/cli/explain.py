@@ -187,7 +187,7 @@ def _tell_missing_answer(event: AuditedEvent) -> Iterator[str]:
         acted = "; the call may have taken effect before that" * (event.method == "tools/call")
         yield _label("Answer", f"If none came, the server ended before it answered{acted}.")
         if event.server in servers_with_output():
-            yield _label("", "`pipeguard serve` starts such a server again.")
+            yield _label("", "`pipeguard serve` starts it again.")
             yield _label("", f"What it wrote:  pipeguard logs {quote(event.server)}")
 
 

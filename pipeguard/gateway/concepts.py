@@ -11,15 +11,21 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
 from heapq import nlargest
-from importlib import resources
 from itertools import chain, islice
 from math import sqrt
-from typing import Any, NamedTuple
+from sys import intern
+from typing import NamedTuple
 
 import tantivy
-import yaml
 
-from pipeguard.gateway.neighbours import Neighbours, is_slip, split_words
+from pipeguard.gateway.neighbours import (
+    STOP_WORDS,
+    Neighbours,
+    is_slip,
+    read_data,
+    spelled_out,
+    synonyms,
+)
 
 SYNONYM_WEIGHT = 0.4
 EVERYDAY_WEIGHT = 0.5  # of what a phrase of everyday language stands for
@@ -27,8 +33,7 @@ NEIGHBOUR_WEIGHT = 0.4  # of a word nearest in meaning, times its likeness
 PART_WEIGHT = 0.4  # of a single word of such a phrase
 TOLD_WEIGHTS = (1.0, EVERYDAY_WEIGHT, SYNONYM_WEIGHT, PART_WEIGHT)  # by a table of words
 MOST_KNOWN = 10_000  # concepts that are remembered
-# What stems are worth to a concept: the greatest weight first, each with the stems that have it.
-Meaning = list[tuple[float, frozenset[str]]]
+MAX_QUERY_WORDS = 160  # of a query; whoever pastes a document asks with its beginning
 MOST_CLAUSES = 12  # of a request
 LEAST_CLAUSE_WORDS = 3
 _CLAUSE_END = re.compile(r"[.!?;:,]+(?=\s|$)|[。！？]|\n|,?\s+(?:and\s+)?(?:then|also)\b", re.I)
@@ -98,8 +103,10 @@ class _Everyday:
         found = []
         everything = frozenset(stems)
         for start, stem in enumerate(stems):
-            by_last = self._phrases.get(stem, {})
-            lasts = sorted(everything.intersection(by_last))
+            by_last = self._phrases.get(stem)
+            if by_last is None:
+                continue
+            lasts = sorted(by_last.keys() & everything)
             for phrase in chain.from_iterable(by_last[last] for last in lasts):
                 is_short = len(phrase.parts) == len(phrase.parts[0]) == 1
                 if not phrase.stems <= everything or (is_short and words[start] in STOP_WORDS):
@@ -173,14 +180,16 @@ class Concept:
     Attributes:
         words: as they were asked.
         terms: what may stand for them, each with its weight; those of greater weight first.
-        meaning: what each stem is worth alone.
+        worths: of each stem alone, the greatest first.
+        stems: of all terms.
         near: those terms that are only near in meaning.
         is_known: True for words of English or of the tables; False for a name or a number.
     """
 
     words: str
     terms: Mapping[Term, float]
-    meaning: Meaning
+    worths: Mapping[str, float]
+    stems: frozenset[str]
     near: frozenset[Term]
     is_known: bool
 
@@ -196,7 +205,9 @@ class Concepts:
         self._stems = stems
         self._everyday = _Everyday(stems)
         self._neighbours = Neighbours()
-        self._stored_terms: dict[tuple[tuple[str, ...], Terms], dict[Term, float]] = {}
+        self._stored_terms: dict[
+            tuple[tuple[str, ...], Terms], tuple[dict[Term, float], frozenset[str]]
+        ] = {}
         self._stored: dict[tuple[tuple[str, ...], Terms, frozenset[Term]], Concept] = {}
 
     def of(self, query: str) -> list[Concept]:
@@ -244,21 +255,29 @@ class Concepts:
         In "commit history", where `history` may be `commit`, it adds nothing: `own` are the stems
         of all words that stand alone.
         """
-        terms = self._stored_terms.get((words, meant))
-        if terms is None:
+        stored = self._stored_terms.get((words, meant))
+        if stored is None:
             terms = self._terms(words, meant)
+            others = frozenset(
+                chain.from_iterable(term for term, weight in terms.items() if weight < 1)
+            )
             if len(self._stored_terms) >= MOST_KNOWN:
                 self._stored_terms.clear()
-            self._stored_terms[words, meant] = terms
-        double = frozenset(
-            term for term, weight in terms.items() if weight < 1 and own.issuperset(term)
-        )
+            stored = self._stored_terms[words, meant] = terms, others
+        terms, others = stored
+        double: frozenset[Term] = frozenset()
+        if not own.isdisjoint(others):
+            double = frozenset(
+                term for term, weight in terms.items() if weight < 1 and own.issuperset(term)
+            )
         concept = self._stored.get((words, meant, double))
         if concept is None:
             left = {term: weight for term, weight in terms.items() if term not in double}
             is_known = bool(meant) or self._stems[words[0]] in self._neighbours
             near = frozenset(term for term, weight in left.items() if weight not in TOLD_WEIGHTS)
-            concept = Concept(" ".join(words), left, _meaning(left), near, is_known)
+            worths = _find_worths(left)
+            stems = frozenset(worths)
+            concept = Concept(" ".join(words), left, worths, stems, near, is_known)
             if len(self._stored) >= MOST_KNOWN:
                 self._stored.clear()
             self._stored[words, meant, double] = concept
@@ -282,15 +301,15 @@ class Concepts:
         return dict(sorted(terms.items(), key=lambda item: -item[1]))
 
 
-def _meaning(terms: Mapping[Term, float]) -> Meaning:
+def _find_worths(terms: Mapping[Term, float]) -> dict[str, float]:
+    """The worth of each stem alone: that of the best term that has it."""
     best: dict[str, float] = {}
     for term, weight in terms.items():
+        worth = weight / sqrt(len(term))
         for stem in term:
-            best[stem] = max(best.get(stem, 0.0), weight / sqrt(len(term)))
-    by_weight: dict[float, set[str]] = {}
-    for stem, weight in best.items():
-        by_weight.setdefault(weight, set()).add(stem)
-    return [(weight, frozenset(by_weight[weight])) for weight in sorted(by_weight, reverse=True)]
+            if worth > best.get(stem, 0.0):
+                best[stem] = worth
+    return dict(sorted(best.items(), key=lambda item: -item[1]))
 
 
 def without_values(query: str) -> str:
@@ -351,33 +370,37 @@ def stemmer() -> tantivy.TextAnalyzer:
 
 
 class ToolStems:
-    """The stems of a tool, by field."""
+    """The stems of a tool, by field, each with the first word that has it."""
 
     def __init__(self, words: Mapping[str, Iterable[str]], stems: Mapping[str, str]) -> None:
-        self.fields = {
-            field: frozenset(stems[word] for word in of_field) for field, of_field in words.items()
-        }
+        self.fields: dict[str, dict[str, str]] = {}
+        for field, of_field in words.items():
+            spelled = self.fields[field] = {}
+            for word in of_field:
+                stem = stems[word]
+                if stem not in spelled:
+                    spelled[stem] = intern(word)  # many tools have it
 
     @cached_property
     def all(self) -> frozenset[str]:
         """The stems of what it says of itself; numbers tell no clones apart."""
-        words = self.fields["name"] | self.fields["title"] | self.fields["description"]
-        return frozenset(word for word in words if not word.isdigit())
+        own = chain.from_iterable(self.fields[field] for field in ("name", "title", "description"))
+        return frozenset(stem for stem in own if not stem.isdigit())
 
     @cached_property
     def everything(self) -> frozenset[str]:
         """The stems of all fields."""
         return frozenset().union(*self.fields.values())
 
-    def names_tool(self, stems: Set[str]) -> bool:
-        """True where a query is the name of this tool, of its server, or of both."""
-        server, name = self.fields["server"], self.fields["name"]
-        return (server <= stems or name <= stems) and server | name >= stems
+    def names(self, stems: Set[str]) -> tuple[bool, bool]:
+        """Say if a query is the name of its server, which no tool chooses; and of the tool.
 
-    def names_server(self, stems: Set[str]) -> bool:
-        """True where a query is the name of its server, which no tool chooses, or of both."""
-        server, name = self.fields["server"], self.fields["name"]
-        return server <= stems and server | name >= stems
+        Either may be beside the other.
+        """
+        server, name = self.fields["server"].keys(), self.fields["name"].keys()
+        if len(stems) > len(server) + len(name) or not server | name >= stems:
+            return False, False
+        return server <= stems, name <= stems
 
     def is_clone(self, other: ToolStems) -> bool:
         """True where both say nearly the same of themselves."""
@@ -405,9 +428,11 @@ def coverage(stems: Set[str], concepts: Iterable[Concept]) -> float:
 
 def find_worth(concept: Concept, stems: Set[str]) -> float:
     """The worth of the best match of a concept; 0 without one."""
-    for weight, of_weight in concept.meaning:
-        if not stems.isdisjoint(of_weight):
-            return weight
+    if stems.isdisjoint(concept.stems):  # as most are
+        return 0.0
+    for stem, worth in concept.worths.items():
+        if stem in stems:
+            return worth
     return 0.0
 
 
@@ -429,9 +454,11 @@ class WordMatch(NamedTuple):
 
 def find_match(concept: Concept, tool: ToolStems) -> tuple[Term, str] | None:
     """The term of a concept that a tool matches best, and its field."""
+    if tool.everything.isdisjoint(concept.stems):
+        return None
     for term in filter(tool.everything.issuperset, concept.terms):
         for field, stems in tool.fields.items():
-            if stems.issuperset(term):
+            if all(map(stems.__contains__, term)):
                 return term, field
     return None
 
@@ -449,51 +476,13 @@ def explain(concepts: Iterable[Concept]) -> dict[str, float]:
     """The weight of each stem of a query in a name."""
     best: dict[str, float] = {}
     for concept in concepts:
-        for weight, of_weight in concept.meaning:
-            for stem in of_weight:
-                best[stem] = max(best.get(stem, 0.0), min(1.0, NAME_BONUS + weight))
+        for stem, worth in concept.worths.items():
+            weight = min(1.0, NAME_BONUS + worth)
+            if weight > best.get(stem, 0.0):
+                best[stem] = weight
     return best
 
 
 def blend(weight: float, share: float) -> float:
     """A factor of a score: 1 for a share of 1, and `1 - weight` for none."""
     return 1 - weight + weight * share
-
-
-# --- words ------------------------------------------------------------------------------
-# Words of names, descriptions and queries, in the form in which they are compared.
-
-MAX_QUERY_WORDS = 160  # of a query; whoever pastes a document asks with its beginning
-
-
-def read_data(name: str) -> Any:
-    """The contents of a YAML file beside this module."""
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    text = resources.files("pipeguard.gateway").joinpath(name).read_text("utf-8")
-    return yaml.load(text, loader)  # noqa: S506  both loaders are safe
-
-
-def _by_word(groups: str) -> dict[str, tuple[str, ...]]:
-    found: dict[str, dict[str, None]] = {}
-    for group in groups.splitlines():
-        words = group.split()
-        for word in words:
-            found.setdefault(word, {}).update((other, None) for other in words if other != word)
-    return {word: tuple(others) for word, others in found.items()}
-
-
-_THESAURUS: dict[str, Any] = read_data("thesaurus.yaml")
-STOP_WORDS = frozenset(_THESAURUS["stop-words"].split())
-SYNONYMS = _by_word(_THESAURUS["synonyms"])
-ABBREVIATIONS: dict[str, str] = _THESAURUS["abbreviations"]
-
-
-def spelled_out(text: str) -> Iterator[str]:
-    """Each word of a request, abbreviations in full: `PR` has two."""
-    for word in split_words(text):
-        yield from ABBREVIATIONS.get(word, word).split()
-
-
-def synonyms(word: str) -> tuple[str, ...]:
-    """Synonyms of a thing or an action; empty if none are known."""
-    return SYNONYMS.get(word, ())

@@ -1,6 +1,7 @@
-"""Words of a text, and those of English with the nearest in meaning: a table made once by a model.
+"""Words of a text, and tables of words: stop words, synonyms, and the nearest in meaning.
 
-training/neighbours.py writes it; no model is needed to read it.
+The last table was made once by a model: training/neighbours.py writes it; no model is needed to
+read it.
 """
 
 from __future__ import annotations
@@ -11,6 +12,9 @@ import zlib
 from collections.abc import Iterable, Iterator
 from importlib import resources
 from struct import Struct
+from typing import Any
+
+import yaml
 
 MOST_NEIGHBOURS = 12  # of a stem, in neighbours.bin
 NEIGHBOUR_ROW = Struct(f"<{MOST_NEIGHBOURS}H{MOST_NEIGHBOURS}B")  # their numbers and likenesses
@@ -83,3 +87,39 @@ def is_slip(word: str, other: str) -> bool:
         (at for at, (a, b) in enumerate(zip(short, long, strict=False)) if a != b), len(short)
     )
     return short[same + (len(short) == len(long)) :] == long[same + 1 :]
+
+
+# --- tables of words ---
+
+
+def read_data(name: str) -> Any:
+    """The contents of a YAML file beside this module."""
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    text = resources.files("pipeguard.gateway").joinpath(name).read_text("utf-8")
+    return yaml.load(text, loader)  # noqa: S506  both loaders are safe
+
+
+def _by_word(groups: str) -> dict[str, tuple[str, ...]]:
+    found: dict[str, dict[str, None]] = {}
+    for group in groups.splitlines():
+        words = group.split()
+        for word in words:
+            found.setdefault(word, {}).update((other, None) for other in words if other != word)
+    return {word: tuple(others) for word, others in found.items()}
+
+
+_THESAURUS: dict[str, Any] = read_data("thesaurus.yaml")
+STOP_WORDS = frozenset(_THESAURUS["stop-words"].split())
+SYNONYMS = _by_word(_THESAURUS["synonyms"])
+ABBREVIATIONS: dict[str, str] = _THESAURUS["abbreviations"]
+
+
+def spelled_out(text: str) -> Iterator[str]:
+    """Each word of a request, abbreviations in full: `PR` has two."""
+    for word in split_words(text):
+        yield from ABBREVIATIONS.get(word, word).split()
+
+
+def synonyms(word: str) -> tuple[str, ...]:
+    """Synonyms of a thing or an action; empty if none are known."""
+    return SYNONYMS.get(word, ())

@@ -24,7 +24,7 @@ the figures were chosen on `benchmarks/search`'s training part.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Set
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cached_property
 from heapq import heappop, heappush
 from itertools import chain
@@ -37,7 +37,6 @@ from tantivy import Occur, Query
 from pipeguard.gateway.concepts import (
     LIKE_FIELDS,
     MOST_STEMS,
-    STOP_WORDS,
     Concept,
     Concepts,
     Scored,
@@ -56,7 +55,7 @@ from pipeguard.gateway.concepts import (
     without_clones,
     without_values,
 )
-from pipeguard.gateway.neighbours import distinct_words, limit_words, split_words
+from pipeguard.gateway.neighbours import STOP_WORDS, distinct_words, limit_words, split_words
 
 # Of each field: what a match in it is worth.
 FIELDS: dict[str, float] = {
@@ -94,7 +93,6 @@ _TOKENIZER = "stems"
 
 
 _Found = tuple[float, int]  # score and key
-Spelled = tuple[str, str]  # field and stem
 
 
 class ToolText(NamedTuple):
@@ -237,17 +235,19 @@ class ToolIndex:
             scored = fuse(found, max(MOST_FUSED, limit))
         else:
             scored = self._look_up(concepts, filters, max(WINDOW, limit))
-        best = self._rank(concepts, scored, limit)
+        explained = explain(concepts)
+        best = self._rank(concepts, explained, scored, limit)
         asked, wishes = without_values(query), [concepts, *clauses]
         if asked != query:
             wishes = [self._concepts.of(asked), *self._concepts.of_clauses(asked)]
-        explained = explain(wishes[0])
+            explained = explain(wishes[0])
+        weighed = [self._weigh(wish) for wish in wishes]
         return [
             SearchHit(
                 self._tools[key],
                 score,
                 tuple(self._why(concepts, key)),
-                max(self._fit(wish, profile) for wish in wishes)
+                max(_fit(wish, profile) for wish in weighed)
                 * blend(NAMED_FIT, self._share_of_name(profile.fields["name"], explained)),
             )
             for score, key, profile in best
@@ -308,7 +308,9 @@ class ToolIndex:
             words = [(Occur.Should, self._query_of_stem(stem)) for stem in term]
             yield Query.boost_query(Query.boolean_query(words), weight / len(term))
             return
-        for field in NEAR_FIELDS if is_near else self._counts(term[0]):
+        for field in self._counts(term[0]):
+            if is_near and field not in NEAR_FIELDS:
+                continue
             query = Query.term_query(self._schema, field, term[0])
             yield Query.boost_query(query, weight * FIELDS[field])
 
@@ -355,15 +357,20 @@ class ToolIndex:
 
     # --- then: how it is ranked -----------------------------------------------------------
 
-    def _rank(self, concepts: list[Concept], scored: Iterable[_Found], limit: int) -> list[Scored]:
+    def _rank(
+        self,
+        concepts: list[Concept],
+        explained: Mapping[str, float],
+        scored: Iterable[_Found],
+        limit: int,
+    ) -> list[Scored]:
         telling = (word for concept in concepts for word in concept.words.split())
         asked = {self._stems[word] for word in telling if word not in STOP_WORDS}
         groups = list[Scored](), list[Scored](), list[Scored]()  # server, tool, and none is named
         for score, key in scored:
-            profile = self._profile(key)
-            group = 0 if profile.names_server(asked) else 1 if profile.names_tool(asked) else 2
-            groups[group].append((score, key, profile))
-        explained = explain(concepts)
+            profile = self._profiles.get(key) or self._profile(key)
+            is_server, is_tool = profile.names(asked)
+            groups[0 if is_server else 1 if is_tool else 2].append((score, key, profile))
         best_first = (self._best_first(concepts, explained, group) for group in groups)
         return without_clones(chain.from_iterable(best_first), limit)
 
@@ -391,7 +398,7 @@ class ToolIndex:
             best, best_key, best_profile = heappop(heap)
             yield -best, best_key, best_profile
 
-    def _share_of_name(self, name: Set[str], explained: Mapping[str, float]) -> float:
+    def _share_of_name(self, name: Collection[str], explained: Mapping[str, float]) -> float:
         """The share of a tool's name that a query explains, rare words counting more."""
         total = share = 0.0
         for stem in name:
@@ -403,52 +410,33 @@ class ToolIndex:
                 share += weight * explained[stem]
         return share / total if total else 1.0
 
-    def _fit(self, concepts: list[Concept], profile: ToolStems) -> float:
-        """The share of what is asked that a tool has words for; 1 if nothing can be told.
+    def _weigh(self, concepts: list[Concept]) -> list[tuple[float, Concept]]:
+        """The concepts by which a tool's fit is measured. Rare words count more.
 
-        Rare words count more. A word that is neither a tool's nor English is a name or a value.
+        A word that is neither a tool's nor English is a name or a value.
         """
-        total = share = 0.0
+        weighed = []
         for concept in concepts:
             rarity = max(map(self._rarity, self._own_stems(concept)))
-            if not rarity and not concept.is_known:
-                continue
-            weight = sqrt(rarity or log(2 * len(self._tools)))
-            total += weight
-            worth = find_worth(concept, profile.everything)
-            share += weight * worth if worth >= LEAST_WORTH else 0.0
-        return share / total if total else 1.0
+            if rarity or concept.is_known:
+                weighed.append((sqrt(rarity or log(2 * len(self._tools))), concept))
+        return weighed
 
     def _why(self, concepts: list[Concept], key: int) -> Iterator[WordMatch]:
         """The words of a query that a tool has words for, and which those are."""
         tool, profile = self._tools[key], self._profile(key)
-        found = [(concept, find_match(concept, profile)) for concept in concepts]
-        spelling = self._spell(tool, [match for _, match in found if match])
-        for concept, match in found:
+        names: dict[str, list[str]] = {}
+        for concept in concepts:
+            match = find_match(concept, profile)
             if match is not None:
                 term, field = match
-                word = " ".join(spelling[field, stem] for stem in term)
+                word = " ".join(profile.fields[field][stem] for stem in term)
                 is_same = {*term} == {*self._own_stems(concept)}
                 yield WordMatch(concept.words, word, field, is_same)
             elif not any(map(self._rarity, self._own_stems(concept))):
-                names = {field: list(split_words(tool.field(field))) for field in LIKE_FIELDS}
+                names = names or {each: [*split_words(tool.field(each))] for each in LIKE_FIELDS}
                 if like := find_likeness(concept, names):
                     yield like
-
-    def _spell(self, tool: ToolText, matches: Iterable[tuple[Term, str]]) -> dict[Spelled, str]:
-        """The words of a tool by field and stem; a field is read up to the last that is asked."""
-        wanted: dict[str, set[str]] = {}
-        for term, field in matches:
-            wanted.setdefault(field, set()).update(term)
-        spelling: dict[Spelled, str] = {}
-        for field, left in wanted.items():
-            for word in distinct_words(tool.field(field)):
-                if (stem := self._stems[word]) in left:
-                    spelling[field, stem] = word
-                    left.remove(stem)
-                if not left:
-                    break
-        return spelling
 
     def _own_stems(self, concept: Concept) -> list[str]:
         return [self._stems[word] for word in concept.words.split()]
@@ -460,6 +448,16 @@ class ToolIndex:
             words = {field: distinct_words(tool.field(field)) for field in FIELDS}
             profile = self._profiles[key] = ToolStems(words, self._stems)
         return profile
+
+
+def _fit(concepts: list[tuple[float, Concept]], profile: ToolStems) -> float:
+    """The share of what is asked that a tool has words for; 1 if nothing can be told."""
+    total = share = 0.0
+    for weight, concept in concepts:
+        total += weight
+        worth = find_worth(concept, profile.everything)
+        share += weight * worth if worth >= LEAST_WORTH else 0.0
+    return share / total if total else 1.0
 
 
 def _schema() -> tantivy.Schema:

@@ -15,8 +15,7 @@ from functools import lru_cache
 from pipeguard.firewall.finding import Action, Confidence, Finding, Severity
 from pipeguard.firewall.protocol.json_values import JsonObject
 from pipeguard.gateway.catalog import Catalog, schema_words, to_text
-from pipeguard.gateway.concepts import STOP_WORDS
-from pipeguard.gateway.neighbours import split_words
+from pipeguard.gateway.neighbours import STOP_WORDS, split_words
 from pipeguard.unicode.display import show
 
 STUFFED, NAMED = "search.keyword-stuffing", "search.server-name-stuffing"

@@ -8,15 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeguard.gateway import concepts
-from pipeguard.gateway.concepts import (
-    GAP,
-    MOST_BETWEEN,
-    STOP_WORDS,
-    Stems,
-    _Everyday,
-    table,
-)
-from pipeguard.gateway.neighbours import split_words
+from pipeguard.gateway.concepts import GAP, MOST_BETWEEN, Stems, _Everyday, table
+from pipeguard.gateway.neighbours import STOP_WORDS, split_words
 from tests.fuzz.budget import tried
 
 STEMS = Stems()

@@ -4,12 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeguard.gateway.concepts import (
-    ABBREVIATIONS,
-    STOP_WORDS,
-    spelled_out,
-)
-from pipeguard.gateway.neighbours import split_words
+from pipeguard.gateway.neighbours import ABBREVIATIONS, STOP_WORDS, spelled_out, split_words
 from tests.fuzz.budget import tried
 
 
