@@ -389,9 +389,9 @@ class Gateway(Hub):
         often = f", {failing} after {MOST_FAILURES} failures in a row" if failing else ""
         return words + often if absent else ""
 
-    def waiting(self) -> list[str]:
-        """The servers with definitions that wait for approval."""
-        return [name for name, member in self.members.items() if member.waiting]
+    def waiting(self) -> dict[str, int]:
+        """The numbers of definitions that wait for approval, by their servers."""
+        return {name: member.waiting for name, member in self.members.items() if member.waiting}
 
     def describe_missing(self) -> dict[str, str]:
         """Say why servers have no tools here, or not all, by name."""
@@ -399,9 +399,8 @@ class Gateway(Hub):
         for name, member in self.members.items():
             if member.state in (State.DOWN, State.FAILING):
                 missing[name] += f"; what it wrote: pipeguard logs {member.run.guard.name}"
-        for name in self.waiting():
-            run, count = self.members[name].run, self.members[name].waiting
-            command = f"pipeguard approve {run.guard.name} --all"
+        for name, count in self.waiting().items():
+            command = f"pipeguard approve {self.members[name].run.guard.name} --all"
             missing.setdefault(name, f"{definitions_wait(count)} for approval: {command}")
         return missing
 

@@ -70,7 +70,7 @@ class ClientManagement:
             return menu.content(f"Not done: {error}", is_error=True)
 
     async def _list_servers(self, management: ServerManagement) -> str:
-        absent, waiting = self._gateway.absent(), set(self._gateway.waiting())
+        absent, waiting = self._gateway.absent(), self._gateway.waiting()
         lines = []
         for name in self._access.servers("tools/call"):
             count = len(self._access.filter_tools(self._gateway.catalog.of(name)))

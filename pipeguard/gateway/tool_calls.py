@@ -21,6 +21,7 @@ from pipeguard.gateway.catalog import CatalogTool, may_be_tool, tools_of_server
 from pipeguard.gateway.eras import INVALID_PARAMS, Declined
 from pipeguard.gateway.gateway import Gateway
 from pipeguard.gateway.legs import ClientRequest, Unavailable
+from pipeguard.gateway.life import definitions_wait
 from pipeguard.gateway.management import ClientManagement
 from pipeguard.gateway.menu import ToolMode
 from pipeguard.gateway.merged import with_task
@@ -77,6 +78,7 @@ class ToolCalls:
         self._router = router
         self._access = access
         self._rest = _Rest()
+        self._told: dict[str, int] = {}  # how many definitions of each server wait
         self.traced_as = token_hex(8)  # in traces: a session's own id would let others in
         self._is_small, self._measured_version = True, -1
         self._listed: list[JsonValue] | None = None
@@ -255,14 +257,13 @@ class ToolCalls:
     async def _retrieve(self, arguments: JsonObject) -> JsonObject:
         await self._gateway.settle()
         limits = self._gateway.limits
-        query, limit = arguments.get("query"), arguments.get("limit")
+        query, most = arguments.get("query"), _read_limit(arguments.get("limit"), limits)
         if type(query) is not str or not query.strip():
             text = f"There is no query: what should be done?\n{menu.own_usage(menu.RETRIEVE)}"
             return menu.content(text, is_error=True)
-        try:
-            most = int(str(limit)) if limit is not None else limits.top_k
-        except ValueError:
-            most = limits.top_k
+        if most is None:
+            text = f"The limit must be a whole number from 1 to {limits.tools_limit}."
+            return menu.content(text, is_error=True)
         only = self._access.finds() or Filter()
         server = arguments.get("server")
         if type(server) is str and server:
@@ -272,8 +273,10 @@ class ToolCalls:
                     f"There is no server {server!r}. There are: {names}", is_error=True
                 )
             only = only._replace(servers=[server])
-        found = self._catalog.search(query, min(max(most, 1), limits.tools_limit), only)
-        missing = self._missing(lambda name: only.servers is None or name in only.servers)
+        found = self._catalog.search(query, most, only)
+        missing = self._missing(
+            lambda name: only.servers is None or name in only.servers, repeats=not found
+        )
         if found:
             text = menu.results(found)
         elif any(name in self._gateway.starting() for name in only.servers or self._servers()):
@@ -283,8 +286,13 @@ class ToolCalls:
             text = f"No tool matches. Try other words, or fewer. The servers are: {names}"
         return menu.content("\n".join([text, *missing]))
 
-    def _missing(self, concerns: Callable[[str], bool] = lambda _: True) -> list[str]:
-        """Say what cannot be found now and why, so that the model can tell the user."""
+    def _missing(self, concerns: Callable[[str], bool], *, repeats: bool = True) -> list[str]:
+        """Say what cannot be found now and why, so that the model can tell the user.
+
+        Args:
+            concerns: the servers that are meant.
+            repeats: False to leave out what this client was told already of what waits.
+        """
         allowed = [server for server in self._servers() if concerns(server)]
         starting = [name for name in self._gateway.starting() if name in allowed]
         absent = {
@@ -292,13 +300,21 @@ class ToolCalls:
             for name, why in self._gateway.absent().items()
             if name in allowed and name not in starting
         }
-        waiting = [name for name in self._gateway.waiting() if name in allowed]
+        waiting = {
+            name: count
+            for name, count in self._gateway.waiting().items()
+            if name in allowed and (repeats or self._told.get(name) != count)
+        }
+        self._told |= waiting
         lines = [f"{name} is not available: {why}" for name, why in absent.items()]
         if starting:
             lines.append(menu.ask_again(starting))
-        if waiting:
-            names = ", ".join(waiting)
-            lines.append(f"Tools of {names} wait until the user approves them: tell the user.")
+        for name, count in waiting.items():
+            shown = self._gateway.members[name].run.guard.name
+            lines.append(
+                f"{name}: {definitions_wait(count)} until the user approves what"
+                f" `pipeguard diff {shown}` shows. Tell the user."
+            )
         return lines
 
     async def _describe(self, arguments: JsonObject) -> JsonObject:
@@ -362,6 +378,17 @@ class ToolCalls:
         blocks = result.get("content")
         said = blocks if isinstance(blocks, list) else []
         return {"result": {**result, "content": [*said, {"type": "text", "text": usage}]}}
+
+
+def _read_limit(value: JsonValue, limits: menu.MenuLimits) -> int | None:
+    """The number of tools that a search may find; None for what is no such number."""
+    if value is None:
+        return limits.top_k
+    try:
+        most = int(str(value))
+    except ValueError:
+        return None
+    return min(most, limits.tools_limit) if most > 0 else None
 
 
 # --- call arguments ---------------------------------------------------------------------

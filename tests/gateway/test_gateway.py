@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeguard.gateway.gateway import Gateway
-from pipeguard.gateway.life import State
+from pipeguard.gateway.life import State, definitions_wait
 from pipeguard.gateway.menu import ToolMode
 from pipeguard.gateway.server_settings import ServerSettings
 from tests import tools
@@ -78,6 +78,9 @@ def test_a_call_that_is_not_written_by_the_schema_is_understood_or_explained() -
         assert "everything__get-sum" in str(query)
         usage = "Usage: retrieve_tools(query: string, limit?: integer, server?: string)"
         assert usage in await client.text("retrieve_tools", limit=3)
+        for limit in (0, -1, "some"):
+            answer = await client.text("retrieve_tools", query="echo", limit=limit)
+            assert answer == "PipeGuard: The limit must be a whole number from 1 to 20."
         wrong = await client.result("tools/call", name="retrieve_tools", arguments="two")
         assert usage in str(wrong)
         unclear = await client.text(call, name=sum_, numbers=[2, 3])
@@ -167,14 +170,16 @@ def test_tools_of_a_new_server_are_not_found_before_a_person_approves_them() -> 
     async def scenario(client: Client, gateway: Gateway) -> None:
         new = gateway.members["new"]
         assert (new.state, gateway.catalog.of("new")) == (State.READY, ())
-        assert "new__" not in await client.text("retrieve_tools", query="echo", limit=20)
+        found = await client.text("retrieve_tools", query="echo", limit=20)
+        assert found.startswith("everything__echo")
+        assert "new__" not in found
+        assert "new: " in found
         answer = await client.text("call_tool_destructive", name="new__echo", arguments={})
         assert "There is no tool 'new__echo' here." in answer
-        assert "Tools of new wait until the user approves them: tell the user." in answer
-
-        found = await client.text("retrieve_tools", query="echo")
-        assert found.startswith("everything__echo")
-        assert "new wait until the user approves" in found
+        waiting = " until the user approves what `pipeguard diff new` shows. Tell the user."
+        assert f"{definitions_wait(new.waiting)}{waiting}" in answer
+        assert waiting not in await client.text("retrieve_tools", query="echo"), "it was told"
+        assert waiting in await client.text("retrieve_tools", query="zzyzx"), "nothing was found"
         alone = await client.text("retrieve_tools", query="echo", server="everything")
         assert "approves" not in alone
 
