@@ -127,6 +127,11 @@ class Bearer:
         if status == FORBIDDEN:
             await self._remember_scope(demand.scope)
         login = self._login
+        if demand.is_gateway:
+            ways = f"{challenge.GATEWAY_HINT}\n  Give it to `wrap`:  --bearer-env VARIABLE"
+            raise LoginNeededError(
+                f"{self.server} is a PipeGuard gateway, which wants a token.\n  {ways}"
+            )
         if login is None:
             raise self._make_error("asks for a login")
         is_new = 0 <= self._clock() - login.obtained_at < NEW_SECONDS

@@ -6,7 +6,10 @@ import re
 from typing import NamedTuple
 
 UNAUTHORIZED, FORBIDDEN = 401, 403
+REALM = "pipeguard"  # of PipeGuard's own endpoints (RFC 9110, 11.5)
 SCOPE_MISSING = "insufficient_scope"  # RFC 6750, 3.1
+# What the user of such an endpoint does about a token.
+GATEWAY_HINT = "Its tokens:  pipeguard tokens list\n  A new one:  pipeguard tokens create NAME"
 LIMIT_CHARS = 8192  # of the header; the rest is ignored
 _WORD = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"  # RFC 9110, 5.6.2: token
 # A scheme begins a challenge; parameters continue it (RFC 9110, 11.3 and 11.6.1).
@@ -26,17 +29,20 @@ class Challenge(NamedTuple):
         resource_metadata: the URL of the protected resource's metadata.
         scope: the scopes that the server wants, separated by spaces.
         error: the error, as `insufficient_scope`.
+        is_gateway: True if the endpoint says that it is PipeGuard's.
     """
 
     schemes: tuple[str, ...] = ()
     resource_metadata: str = ""
     scope: str = ""
     error: str = ""
+    is_gateway: bool = False
 
     @property
     def header(self) -> str:
         """The challenge as a header's value, with these fields and no others."""
         fields = (
+            ("realm", REALM if self.is_gateway else ""),
             ("error", self.error),
             ("scope", self.scope),
             ("resource_metadata", self.resource_metadata),
@@ -63,6 +69,7 @@ def read(www_authenticate: str) -> Challenge:
         parameters.get("resource_metadata", ""),
         parameters.get("scope", ""),
         parameters.get("error", ""),
+        parameters.get("realm") == REALM,
     )
 
 

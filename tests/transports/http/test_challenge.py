@@ -24,6 +24,9 @@ URL = "https://mcp.example.com/.well-known/oauth-protected-resource"
         ('Negotiate YWJj==, Bearer error="x"', Challenge(("negotiate", "bearer"), "", "", "x")),
         ('Bearer realm="say \\"scope=admin\\"", scope="a"', Challenge(("bearer",), "", "a")),
         ('Bearer error_description="scope=admin, error=x"', Challenge(("bearer",))),
+        ('Bearer realm="pipeguard"', Challenge(("bearer",), is_gateway=True)),
+        ('Bearer realm="PipeGuard gateway"', Challenge(("bearer",))),
+        ('Basic realm="pipeguard", Bearer', Challenge(("basic", "bearer"))),
         ('Bearer x_scope="admin"', Challenge(("bearer",))),
         ('Bearer scope="a", scope="b"', Challenge(("bearer",), "", "a")),
         ('Bearer scope="never ends', Challenge(("bearer",))),
@@ -35,7 +38,7 @@ def test_a_challenge_is_read(header: str, found: Challenge) -> None:
 
 
 def test_what_is_written_again_reads_the_same() -> None:
-    challenge = Challenge(("bearer",), URL, "a b", "insufficient_scope")
+    challenge = Challenge(("bearer",), URL, "a b", "insufficient_scope", is_gateway=True)
     assert read(challenge.header) == challenge
     assert read(Challenge(("bearer",), "", 'a", x="b').header).scope == "a, x=b"
 

@@ -18,7 +18,11 @@ from pipeguard.firewall.protocol.ids import request_ids, write_id
 from pipeguard.firewall.protocol.json_values import JsonValue
 from pipeguard.firewall.protocol.strict_json import parse_json
 from pipeguard.transports.channel import CONNECTION_LOST, Failure
-from pipeguard.transports.http.client.upstream import InboxChannel, backoff, describe_unreachable
+from pipeguard.transports.http.client.upstream import (
+    InboxChannel,
+    backoff,
+    describe_unreachable,
+)
 from pipeguard.transports.judging import offload, parse_value, read_frame
 
 ATTEMPTS = 5

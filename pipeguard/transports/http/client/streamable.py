@@ -22,12 +22,14 @@ from pipeguard.firewall.protocol.ids import request_ids, write_id
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
 from pipeguard.transports.channel import CONNECTION_LOST, Failure, RemoteChannel
 from pipeguard.transports.http import request_headers
+from pipeguard.transports.http.challenge import UNAUTHORIZED
 from pipeguard.transports.http.client.bodies import AnswerReader, Unreadable
 from pipeguard.transports.http.client.upstream import (
     InboxChannel,
     Remote,
     RemoteEndpoint,
     backoff,
+    describe_status,
     describe_unreachable,
 )
 from pipeguard.transports.http.headers import (
@@ -415,7 +417,7 @@ def _find_failure(answer: aiohttp.ClientResponse) -> Failure:
     """Why an answer would be lost now that the server has sent a status."""
     if media_type(answer) == EVENTS:
         return Failure(CONNECTION_LOST)
-    return Failure(f"the server answered with HTTP {answer.status}, not with MCP")
+    return Failure(describe_status(answer), sent=answer.status != UNAUTHORIZED)
 
 
 async def _wait_done(task: asyncio.Task[None] | None) -> None:

@@ -22,6 +22,7 @@ from pipeguard.errors import PipeGuardError
 from pipeguard.firewall.protocol.framing import DEFAULT_LIMIT_BYTES
 from pipeguard.transports.bounded import FrameQueue
 from pipeguard.transports.channel import ChannelClosed
+from pipeguard.transports.http import challenge
 from pipeguard.transports.tasks import Tasks
 
 CONNECT_SECONDS = 10.0
@@ -183,14 +184,18 @@ async def login_renewed(
     login = remote.authorization
     if login is None or answer.status not in LOGIN:
         return False
-    challenges = answer.headers.getall("WWW-Authenticate", []) if answer.headers is not None else []
     sent = answer.request_info.headers.get("Authorization")
     try:
-        return await login.answer_challenge(answer.status, ", ".join(challenges), sent)
+        return await login.answer_challenge(answer.status, _find_challenges(answer), sent)
     except PipeGuardError:
         if isinstance(answer, aiohttp.ClientResponse):
             answer.close()
         raise
+
+
+def _find_challenges(answer: aiohttp.ClientResponse | aiohttp.WSServerHandshakeError) -> str:
+    headers = answer.headers
+    return "" if headers is None else ", ".join(headers.getall("WWW-Authenticate", []))
 
 
 def connect(remote: Remote, most: int = 0) -> aiohttp.ClientSession:
@@ -233,8 +238,22 @@ def _proxy(url: URL) -> tuple[URL | None, aiohttp.BasicAuth | None]:
     return proxy.with_user(None), credentials
 
 
+def describe_status(answer: aiohttp.ClientResponse | aiohttp.WSServerHandshakeError) -> str:
+    """Say of an answer without MCP what it is; what to do, if a gateway refuses a token."""
+    if answer.status != challenge.UNAUTHORIZED:
+        return f"the server answered with HTTP {answer.status}, not with MCP"
+    if challenge.read(_find_challenges(answer)).is_gateway:
+        return (
+            "the server is a PipeGuard gateway that refuses this token (HTTP 401).\n"
+            f"  {challenge.GATEWAY_HINT}"
+        )
+    return "the server takes no such login (HTTP 401)"
+
+
 def describe_unreachable(error: Exception) -> str:
     """Say why a server cannot be reached, without its address."""
+    if isinstance(error, aiohttp.WSServerHandshakeError):
+        return describe_status(error)
     why = ""
     if isinstance(error, aiohttp.ClientConnectorDNSError):
         why = ": its name is not known"

@@ -21,6 +21,7 @@ from yarl import URL
 
 from pipeguard.detect.checks.addresses import is_loopback
 from pipeguard.transports.bounded import Backlog, Crowded
+from pipeguard.transports.http.challenge import Challenge
 from pipeguard.transports.http.headers import JSON, SESSION_ID, is_session_id, is_text
 from pipeguard.transports.http.server.refusals import RefusalReason
 from pipeguard.transports.http.server.sessions import SessionOwners
@@ -228,7 +229,7 @@ class Admission(NamedTuple):
         caller = self.tokens.find_caller(given)
         if caller is None:
             reason = RefusalReason.WRONG_TOKEN if given else RefusalReason.NO_TOKEN
-            challenge = {"WWW-Authenticate": "Bearer"}
+            challenge = {"WWW-Authenticate": Challenge(is_gateway=True).header}
             why = "this bearer token is not valid" if given else "a bearer token is needed"
             if self.tokens.are_made_by_command:
                 why += "; make one with: pipeguard tokens create NAME"

@@ -22,8 +22,9 @@ from pipeguard.firewall.session.session import Session
 from pipeguard.transports.bounded import Crowded
 from pipeguard.transports.channel import CONNECTION_LOST, Failure
 from pipeguard.transports.http import request_headers
+from pipeguard.transports.http.challenge import UNAUTHORIZED
 from pipeguard.transports.http.client.bodies import Unreadable, body_pieces, read_body
-from pipeguard.transports.http.client.upstream import LOGIN, Remote
+from pipeguard.transports.http.client.upstream import LOGIN, Remote, describe_status
 from pipeguard.transports.http.headers import (
     EVENTS,
     JSON,
@@ -117,7 +118,7 @@ class RelayedAnswers:
         """Pass on status and headers."""
         if answer.status in LOGIN and not self._remote.passes_credentials:
             # The client has no part in that login, and could not finish one.
-            why = _describe_refused_login(answer).why
+            why = _describe_refused_login(answer).why.partition("\n")[0].removesuffix(".")
             return web.Response(status=502, text=f"PipeGuard: {why}\n")
         return web.Response(status=answer.status, headers=headers_to_client(answer))
 
@@ -161,8 +162,7 @@ class RelayedAnswers:
             return OVERLOADED
         except (aiohttp.ClientError, OSError):
             return Failure(CONNECTION_LOST)
-        why = f"the server answered with HTTP {answer.status}, not with MCP"
-        return Failure(why, codes.PEER_BROKE_PROTOCOL)
+        return Failure(describe_status(answer), codes.PEER_BROKE_PROTOCOL)
 
     async def _judge(self, relayed: RelayedRequest, body: bytes, status: int) -> bytes | None:
         """Judge an answer in one piece; None where it cannot be passed on."""
@@ -314,6 +314,8 @@ def _with_valid_id(event: ServerSentEvent) -> ServerSentEvent:
 
 
 def _describe_refused_login(answer: aiohttp.ClientResponse) -> Failure:
+    if answer.status == UNAUTHORIZED:
+        return Failure(describe_status(answer), sent=False)
     return Failure(f"the server takes no such login (HTTP {answer.status})")
 
 

@@ -162,7 +162,7 @@ def test_a_second_address_ends_the_connection() -> None:
 
 @pytest.mark.parametrize(
     ("status", "kind"),
-    [(200, "text/html"), (401, "text/event-stream"), (404, "text/plain"), (405, ""), (307, "x/y")],
+    [(200, "text/html"), (403, "text/event-stream"), (404, "text/plain"), (405, ""), (307, "x/y")],
 )
 def test_what_is_no_such_server_is_told(status: int, kind: str) -> None:
     async def answering(_: web.BaseRequest, asked: Asked) -> web.StreamResponse:
@@ -170,6 +170,16 @@ def test_what_is_no_such_server_is_told(status: int, kind: str) -> None:
         return web.Response(status=status, headers=headers, body=ENDPOINT)
 
     assert refused(answering) == f"the server answered with HTTP {status}, not with MCP"
+
+
+@pytest.mark.parametrize("realm", ["pipeguard", "another"])
+def test_only_a_gateway_that_says_so_is_taken_for_one(realm: str) -> None:
+    async def answering(_: web.BaseRequest, asked: Asked) -> web.StreamResponse:
+        return web.Response(status=401, headers={"WWW-Authenticate": f'Bearer realm="{realm}"'})
+
+    why = refused(answering)
+    assert ("PipeGuard gateway that refuses this token" in why) is (realm == "pipeguard")
+    assert ("pipeguard tokens create NAME" in why) is (realm == "pipeguard")
 
 
 # --- logins ---------------------------------------------------------------------------------------

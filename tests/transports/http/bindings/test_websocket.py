@@ -172,7 +172,7 @@ def test_a_login_is_renewed_for_the_upgrade() -> None:
     assert login.challenges == [(401, "Bearer a, Basic b")]
 
 
-@pytest.mark.parametrize(("new", "why"), [(None, "asks for a login"), ("Bearer bad", "be reached")])
+@pytest.mark.parametrize(("new", "why"), [(None, "asks for a login"), ("Bearer bad", "HTTP 401")])
 def test_a_login_that_cannot_be_renewed_is_told(new: str | None, why: str) -> None:
     locked = Locked()
 

@@ -61,6 +61,7 @@ ODD_ANSWERS: list[tuple[int, str, bytes]] = [
     (202, "", b""),
     (204, "", b""),
     (301, "text/html", b""),
+    (401, "text/plain", b"no"),
     (404, "text/plain", b"not here"),
     (500, "text/html", b"oops"),
     (502, "application/json", b'{"detail":"oops"}'),
@@ -90,6 +91,7 @@ def test_what_is_no_answer_is_lost_and_told_once(status: int, kind: str, body: b
                 assert told is not None, "the Session refuses it"
             assert told.id_token == "1"
             assert told.why
+            assert told.sent is (status != 401), "it was let in"
             assert await client.ask(request(2, "ping")) == text_result(2, "fine"), "and only once"
 
     run(work)

@@ -193,7 +193,7 @@ def test_a_token_lets_in_by_its_name(given: str) -> None:
 def test_without_a_right_token_nobody_comes_in_and_nothing_is_told(given: str) -> None:
     answer = ask(guarded({"ci": TOKEN}), ("Authorization", given))
     assert answer.status == 401
-    assert answer.headers["www-authenticate"] == "Bearer"
+    assert answer.headers["www-authenticate"] == 'Bearer realm="pipeguard"'
     assert TOKEN.encode() not in answer.body
     assert b"ci" not in answer.body
 
