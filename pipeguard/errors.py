@@ -57,9 +57,18 @@ class PolicyError(PipeGuardError):
 
 
 class RuleError(PipeGuardError):
-    """A rule is invalid; the message names the pack and the rule."""
+    """A rule is invalid; the message names the pack, the line and the rule.
+
+    Args:
+        what: the message.
+        keys: of the pack's document that lead to what is wrong.
+    """
 
     exit_code = 2
+
+    def __init__(self, what: str, *keys: str | int) -> None:
+        super().__init__(what)
+        self.keys = keys
 
 
 class EngineError(PipeGuardError):

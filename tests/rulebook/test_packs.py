@@ -82,7 +82,8 @@ def test_an_id_stands_in_one_file_only() -> None:
 
 def test_a_wrong_pack_of_the_users_is_told_and_nothing_is_loaded(own: Path) -> None:
     (own / "mine.yaml").write_text(pack().replace("severity: high", "severity: hihg"))
-    with pytest.raises(RuleError, match=r"mine\.yaml: magic-word: severity: `hihg` is none of"):
+    where = r"mine\.yaml, line 6, column 3: magic-word: severity"
+    with pytest.raises(RuleError, match=f"{where}: `hihg` is none of"):
         load_rules()
 
 
@@ -105,8 +106,8 @@ def test_a_wrong_pack_of_the_users_is_told_and_nothing_is_loaded(own: Path) -> N
 )
 def test_what_is_no_rule(old: str, new: str) -> None:
     text = pack()
-    assert old in text
-    with pytest.raises(RuleError, match=r"^a\.yaml: "):
+    line = text[: text.index(old)].count("\n") + new.strip().count("\n") + 1
+    with pytest.raises(RuleError, match=rf"^a\.yaml, line {line}, column \d+: "):
         load_rules([PackFile("a.yaml", text.replace(old, new).encode(), shipped=False)])
 
 

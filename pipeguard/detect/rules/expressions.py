@@ -100,7 +100,7 @@ def _find_sign(opening: str, group: _Group) -> str:
 class Expressions:
     """Writes out the expressions of one pack."""
 
-    def __init__(self, source: str, document: dict[str, Any]) -> None:
+    def __init__(self, document: dict[str, Any]) -> None:
         r"""Take a pack's document.
 
         Its `parts` are expressions by name, each of which may use earlier ones as `%{name}`.
@@ -111,15 +111,14 @@ class Expressions:
         Raises:
             RuleError: `parts` is no mapping, or a part uses one that is not before it.
         """
-        self._source = source
         self._blanks = document.get("blanks") == "any"
         self._sign_before = f"%{{{document.get('sign_before')}}}"
         self._parts: dict[str, str] = {}
         parts = document.get("parts") or {}
         if not isinstance(parts, dict):
-            raise RuleError(f"{source}: `parts` are expressions by their names")
+            raise RuleError("`parts` are expressions by their names", "parts")
         for name, text in parts.items():
-            self._parts[str(name)] = self._expand(f"part {name}", str(text))
+            self._parts[str(name)] = self._expand(f"part {name}", str(text), "parts", name)
 
     def written_out(self, entry: dict[str, Any]) -> dict[str, Any]:
         """A rule with its expressions as the engine takes them.
@@ -132,22 +131,24 @@ class Expressions:
         if part:
             expressions.setdefault("sign", before)
         where = str(entry.get("id", "?"))
-        written = {field: self._expand(where, text) for field, text in expressions.items() if text}
+        written = {
+            field: self._expand(where, text, field) for field, text in expressions.items() if text
+        }
         if "pattern" in written:
             try:
                 written["pattern"], sign = strip_marks(written["pattern"])
             except ValueError as error:
-                raise RuleError(f"{self._source}: {where}: {error}") from None
+                raise RuleError(f"{where}: {error}", "pattern") from None
             if sign:
                 written.setdefault("sign", sign)
         return entry | written
 
-    def _expand(self, where: str, text: str) -> str:
+    def _expand(self, where: str, text: str, *keys: str) -> str:
         if "\n" in text:
             text = "".join(line.strip() for line in text.splitlines())
         missing = sorted(set(_PART.findall(text)) - set(self._parts))
         if missing:
-            raise RuleError(f"{self._source}: {where}: the pack has no part `{missing[0]}`")
+            raise RuleError(f"{where}: the pack has no part `{missing[0]}`", *keys)
         if self._blanks:  # parts have theirs already
             text = _BLANK.sub(lambda match: _ANY_BLANK if match[0] == " " else match[0], text)
         return _PART.sub(lambda match: self._parts[match[1]], text)

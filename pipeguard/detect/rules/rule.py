@@ -8,10 +8,10 @@ nothing is loaded.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import Enum
 from functools import lru_cache
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from pipeguard.detect.checks.registry import checks, is_check
 from pipeguard.detect.matching.confirm import Finder
@@ -20,6 +20,9 @@ from pipeguard.errors import RuleError
 from pipeguard.firewall.finding import Confidence, Severity, tells_private
 from pipeguard.firewall.protocol.places import Surface
 from pipeguard.unicode.display import suggestion
+
+if TYPE_CHECKING:
+    import yaml
 
 MAX_PATTERN_BYTES = 12_000  # Hyperscan refuses about 16,000
 
@@ -154,7 +157,7 @@ def load_pack(text: str, source: str, *, proven: bool = False) -> tuple[Rule, ..
         proven: True where tests tried its expressions; trying them takes most of the time.
 
     Raises:
-        RuleError: naming source, rule and field.
+        RuleError: naming source, line, rule and field.
     """
     import yaml
 
@@ -162,27 +165,65 @@ def load_pack(text: str, source: str, *, proven: bool = False) -> tuple[Rule, ..
     try:
         document = yaml.load(text, loader)  # noqa: S506  both loaders are safe ones
     except yaml.YAMLError as error:
-        raise RuleError(f"{source}: not valid YAML: {error}") from None
+        mark = _describe_mark(getattr(error, "problem_mark", None))
+        what = getattr(error, "problem", None) or " ".join(str(error).split())
+        raise RuleError(f"{source}{mark}: not valid YAML: {what}") from None
+    try:
+        return _rules(document, proven=proven)
+    except RuleError as error:
+        mark = _describe_mark(_find_mark(yaml.compose(text, loader), error.keys))
+        raise RuleError(f"{source}{mark}: {error}") from None
+
+
+def _describe_mark(mark: yaml.Mark | None) -> str:
+    return f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+
+
+def _find_mark(node: yaml.Node | None, keys: Iterable[str | int]) -> yaml.Mark | None:
+    """The place in a document to which keys lead, as far as it has them."""
+    mark: yaml.Mark | None = node.start_mark if node is not None else None
+    for key in keys:
+        children = node.value if node is not None and not isinstance(node.value, str) else []
+        if isinstance(key, int):
+            children = [(item, item) for item in children[key : key + 1]]
+        else:
+            children = [pair for pair in children if pair[0].value == key]
+        if not children:
+            break
+        name, node = children[-1]
+        mark = name.start_mark
+    return mark
+
+
+def _rules(document: object, *, proven: bool) -> tuple[Rule, ...]:
+    """The rules of a pack's document.
+
+    Raises:
+        RuleError: with the keys that lead to what is wrong.
+    """
     if not isinstance(document, dict) or not isinstance(document.get("rules"), list):
-        raise RuleError(f"{source}: a pack is a mapping with `pack`, `about` and `rules`")
+        raise RuleError("a pack is a mapping with `pack`, `about` and `rules`")
     pack = str(document.get("pack", ""))
     if not re.fullmatch(r"[a-z][a-z0-9-]{1,30}", pack):
-        raise RuleError(f"{source}: `pack` must be a short lower-case name")
+        raise RuleError("`pack` must be a short lower-case name", "pack")
     defaults = document.get("defaults") or {}
-    for entry in (defaults, *document["rules"]):
+    entries = enumerate(document["rules"])
+    for keys, entry in ((("defaults",), defaults), *((("rules", i), each) for i, each in entries)):
         if not isinstance(entry, dict):
-            raise RuleError(f"{source}: expected fields of a rule, not `{str(entry)[:40]}`")
-    expressions = Expressions(source, document)
-    rules = tuple(
-        _rule(source, pack, expressions.written_out({**defaults, **entry}), proven=proven)
-        for entry in document["rules"]
-    )
-    seen: set[str] = set()
-    for rule in rules:
-        if rule.id in seen:
-            raise RuleError(f"{source}: {rule.id} is there twice")
-        seen.add(rule.id)
-    return rules
+            raise RuleError(f"expected fields of a rule, not `{str(entry)[:40]}`", *keys)
+    expressions = Expressions(document)
+    rules: dict[str, Rule] = {}
+    for index, entry in enumerate(document["rules"]):
+        try:
+            rule = _rule(pack, expressions.written_out({**defaults, **entry}), proven=proven)
+        except RuleError as error:
+            is_default = bool(error.keys) and {*error.keys} <= {*defaults} - {*entry}
+            path = ("defaults",) if is_default else ("rules", index)
+            raise RuleError(str(error), *path, *error.keys) from None
+        if rule.id in rules:
+            raise RuleError(f"{rule.id} is there twice", "rules", index)
+        rules[rule.id] = rule
+    return tuple(rules.values())
 
 
 _Choice = TypeVar("_Choice", bound=Enum)
@@ -245,15 +286,14 @@ def _set(kind: type[_Choice], words: tuple[str, ...]) -> frozenset[_Choice]:
 _FIELDS = frozenset(Rule._fields)
 
 
-def _rule(source: str, pack: str, entry: dict[str, Any], *, proven: bool) -> Rule:
-    name = str(entry.get("id", "?"))
-    where = f"{source}: {name}"
+def _rule(pack: str, entry: dict[str, Any], *, proven: bool) -> Rule:
+    where = name = str(entry.get("id", "?"))
     unknown = sorted(set(entry) - _FIELDS)
     if unknown:
         near = suggestion(unknown[0], sorted(_FIELDS), listed=True)
-        raise RuleError(f"{where}: unknown field `{unknown[0]}`.{near}")
+        raise RuleError(f"{where}: unknown field `{unknown[0]}`.{near}", unknown[0])
     if not re.fullmatch(r"[a-z0-9][a-z0-9-]{1,60}", name):
-        raise RuleError(f"{where}: `id` must be lower-case words joined by dashes")
+        raise RuleError(f"{where}: `id` must be lower-case words joined by dashes", "id")
     for needed in ("title", "severity", "confidence", "why", "fix", "matches", "passes"):
         if not entry.get(needed):
             raise RuleError(f"{where}: `{needed}` is missing")
@@ -266,23 +306,23 @@ def _rule(source: str, pack: str, entry: dict[str, Any], *, proven: bool) -> Rul
     return Rule(
         id=f"{pack}.{name}",
         title=str(entry["title"]),
-        severity=_choice(f"{where}: severity", Severity, entry["severity"]),
-        confidence=_choice(f"{where}: confidence", Confidence, entry["confidence"]),
-        surfaces=_choices(f"{where}: surfaces", Surface, entry.get("surfaces")),
+        severity=_choice(where, "severity", Severity, entry["severity"]),
+        confidence=_choice(where, "confidence", Confidence, entry["confidence"]),
+        surfaces=_choices(where, "surfaces", Surface, entry.get("surfaces")),
         places=_strings(where, entry, "places"),
-        views=_choices(f"{where}: views", View, entry.get("views", ["text", "folded", "decoded"])),
+        views=_choices(where, "views", View, entry.get("views", ["text", "folded", "decoded"])),
         pattern=written["pattern"],
         model=model,
         sha256=str(entry.get("sha256", "")),
         sign=written["sign"],
         ignore_case=bool(entry.get("ignore_case", False)),
-        boundary=_choice(f"{where}: boundary", Boundary, entry.get("boundary", "word")),
+        boundary=_choice(where, "boundary", Boundary, entry.get("boundary", "word")),
         require=_checks(where, entry, "require"),
         check=_checks(where, entry, "check"),
         placeholders=bool(entry.get("placeholders", False)),
-        written=_choice(f"{where}: written", Written, entry.get("written", "keep")),
+        written=_choice(where, "written", Written, entry.get("written", "keep")),
         quoted=entry.get("quoted") == "lower",
-        leaving=_choice(f"{where}: leaving", Leaving, entry.get("leaving", "keep")),
+        leaving=_choice(where, "leaving", Leaving, entry.get("leaving", "keep")),
         several=entry.get("several") == "raise",
         unless=written["unless"],
         purpose=_strings(where, entry, "purpose"),
@@ -297,11 +337,13 @@ def _rule(source: str, pack: str, entry: dict[str, Any], *, proven: bool) -> Rul
 def _model(where: str, entry: dict[str, Any]) -> str:
     model = str(entry.get("model", ""))
     if model and not re.fullmatch(r"[a-z][a-z-]{1,30}\.model", model):
-        raise RuleError(f"{where}: `model` is the name of a file that ends in .model")
+        raise RuleError(f"{where}: `model` is the name of a file that ends in .model", "model")
     if model and not re.fullmatch(r"[0-9a-f]{64}", str(entry.get("sha256", ""))):
-        raise RuleError(f"{where}: `sha256` is missing: a model is only used if it is that file")
+        raise RuleError(
+            f"{where}: `sha256` is missing: a model is only used if it is that file", "sha256"
+        )
     if model and "pattern" in entry:
-        raise RuleError(f"{where}: a rule has a `model` or a `pattern`, not both")
+        raise RuleError(f"{where}: a rule has a `model` or a `pattern`, not both", "model")
     return model
 
 
@@ -313,24 +355,25 @@ def _try(where: str, written: Mapping[str, str]) -> None:
     """
     for field, pattern in written.items():
         if pattern:
-            _expression(f"{where}: `{field}`", pattern)
+            _expression(where, field, pattern)
 
 
-def _expression(what: str, pattern: str) -> None:
+def _expression(where: str, field: str, pattern: str) -> None:
+    what = f"{where}: `{field}`"
     if len(pattern.encode()) > MAX_PATTERN_BYTES:
-        raise RuleError(f"{what} is longer than {MAX_PATTERN_BYTES} bytes")
+        raise RuleError(f"{what} is longer than {MAX_PATTERN_BYTES} bytes", field)
     try:
         finder = Finder(pattern, ignore_case=False)
     except ValueError as error:
-        raise RuleError(f"{what} is no regular expression for RE2: {error}") from None
+        raise RuleError(f"{what} is no regular expression for RE2: {error}", field) from None
     if any(finder.finditer(b"", 0, 0)):
-        raise RuleError(f"{what} matches the empty text")
+        raise RuleError(f"{what} matches the empty text", field)
 
 
 def _strings(where: str, entry: dict[str, Any], field: str) -> tuple[str, ...]:
     items = entry.get(field) or []
     if not isinstance(items, list):
-        raise RuleError(f"{where}: `{field}` is a list")
+        raise RuleError(f"{where}: `{field}` is a list", field)
     return tuple(str(item) for item in items)
 
 
@@ -339,7 +382,7 @@ def _checks(where: str, entry: dict[str, Any], field: str) -> tuple[str, ...]:
     for spec in specs:
         if not is_check(spec):
             near = suggestion(spec.partition(" ")[0], checks(), listed=True)
-            raise RuleError(f"{where}: unknown check `{spec}`.{near}")
+            raise RuleError(f"{where}: unknown check `{spec}`.{near}", field)
     return specs
 
 
@@ -349,27 +392,27 @@ def _samples(where: str, entry: dict[str, Any], field: str) -> tuple[Sample, ...
         wrong = [s for s in samples if not isinstance(s, str) and not _is_recipe(s)]
         if not wrong:
             return tuple(samples)
-        raise RuleError(f"{where}: a sample is a text or {{gen: recipe}}, not `{wrong[0]}`")
-    raise RuleError(f"{where}: `{field}` is a list")
+        raise RuleError(f"{where}: a sample is a text or {{gen: recipe}}, not `{wrong[0]}`", field)
+    raise RuleError(f"{where}: `{field}` is a list", field)
 
 
 def _is_recipe(sample: object) -> bool:
     return isinstance(sample, dict) and [*sample] == ["gen"] and isinstance(sample["gen"], str)
 
 
-def _choice(where: str, kind: type[_Choice], word: object) -> _Choice:
+def _choice(where: str, field: str, kind: type[_Choice], word: object) -> _Choice:
     for choice in kind:
         if word in (choice.value, choice.name.lower()) and not isinstance(word, int):
             return choice
     words = _words(kind)
     near = suggestion(str(word), words, listed=True)
-    raise RuleError(f"{where}: `{word}` is none of {', '.join(words)}.{near}")
+    raise RuleError(f"{where}: {field}: `{word}` is none of {', '.join(words)}.{near}", field)
 
 
-def _choices(where: str, kind: type[_Choice], words: object) -> frozenset[_Choice]:
+def _choices(where: str, field: str, kind: type[_Choice], words: object) -> frozenset[_Choice]:
     if not isinstance(words, list) or not words:
-        raise RuleError(f"{where}: expected a list of {', '.join(_words(kind))}")
-    return frozenset(_choice(where, kind, word) for word in words)
+        raise RuleError(f"{where}: {field}: expected a list of {', '.join(_words(kind))}", field)
+    return frozenset(_choice(where, field, kind, word) for word in words)
 
 
 def _words(kind: type[Enum]) -> list[str]:

@@ -66,5 +66,5 @@ def test_a_rule_has_the_sign_that_its_pattern_marks() -> None:
 
 
 def test_a_wrong_mark_names_the_rule() -> None:
-    with pytest.raises(RuleError, match=r"test: one: .*has no"):
+    with pytest.raises(RuleError, match=r"test, line \d+, column \d+: one: .*has no"):
         load_pack(PACK.format(pattern="put it %<in the public"), "test")

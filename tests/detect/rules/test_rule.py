@@ -244,9 +244,11 @@ def test_parts_of_a_pack_stand_in_its_patterns_and_lead_to_a_sign() -> None:
     assert rule.sign == "key"
     (without,) = load_pack(f"pack: acme\n{parts}rules:{entry}", "acme.yaml")
     assert without.sign == ""
-    with pytest.raises(RuleError, match=r"acme\.yaml: one: the pack has no part `link`"):
+    where = r"acme\.yaml, line 12, column 3: one"
+    with pytest.raises(RuleError, match=f"{where}: the pack has no part `link`"):
         load_pack(f"pack: acme\nrules:{entry}", "acme.yaml")
-    with pytest.raises(RuleError, match=r"acme\.yaml: part a: the pack has no part `b`"):
+    where = r"acme\.yaml, line 2, column 9: part a"
+    with pytest.raises(RuleError, match=f"{where}: the pack has no part `b`"):
         load_pack(f"pack: acme\nparts: {{a: '%{{b}}', b: c}}\nrules:{entry}", "acme.yaml")
 
 
