@@ -207,10 +207,13 @@ def written_exceptions(
     return tuple(written)
 
 
-_TOP = (
+POLICY_KEYS = (
     *("mode", "trust", "drift", "actions", "tools", "exceptions", "limits", "audit"),
     *("isolate", "egress", "ask_in_client"),
 )
+_ELSEWHERE = dict.fromkeys(
+    ("servers", "mcpServers", "management"), "pipeguard.yaml, the file of `pipeguard serve`"
+) | dict.fromkeys(("rules", "parts", "pack"), "a rule pack, `rules/NAME.yaml` beside the policy")
 _LIMITS = ("frame", "pending", "notifications", "timeout", "ask")
 _ACTION = ("rule", "pack", "place", "server", "tool", "severity", "confidence", "action")
 _EXCEPTION = ("rule", "server", "tool", "place", "content", "path", "host", "until", "why")
@@ -235,7 +238,7 @@ class _PolicyReader:
         self.notes: list[str] = []
 
     def file(self, root: YamlEntry) -> PolicyFile:
-        keys = root.fields(_TOP)
+        keys = root.fields(POLICY_KEYS, elsewhere=_ELSEWHERE)
         tools = keys["tools"].fields(("allow", "block")) if "tools" in keys else {}
         limits = keys["limits"].fields(_LIMITS) if "limits" in keys else {}
         drift = keys["drift"].fields(("allow",)) if "drift" in keys else {}

@@ -7,6 +7,7 @@ type it expects; errors are collected, so that a person sees all of them.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import TypeVar
 
 import yaml
@@ -19,6 +20,7 @@ MAX_SHOWN = 30  # errors of one file
 SHOWN_CHARACTERS = 60  # of a value in an error
 _YAML = "tag:yaml.org,2002:"
 _SCALARS = frozenset(_YAML + name for name in ("str", "int", "float", "bool", "timestamp"))
+NO_KEYS: Mapping[str, str] = MappingProxyType({})
 _Choice = TypeVar("_Choice")
 # Syntax errors as PyYAML words them, and as a person who wrote the line needs them.
 _UNQUOTED = "text that begins with this character goes in quotes"
@@ -123,8 +125,19 @@ class YamlEntry:
         """Note that this value is wrong."""
         self.document.wrong(self._node, self.key, what)
 
-    def fields(self, allowed: Iterable[str], required: Iterable[str] = ()) -> dict[str, YamlEntry]:
-        """The values of a mapping by key; any other key, and a repeated one, is wrong."""
+    def fields(
+        self,
+        allowed: Iterable[str],
+        required: Iterable[str] = (),
+        elsewhere: Mapping[str, str] = NO_KEYS,
+    ) -> dict[str, YamlEntry]:
+        """The values of a mapping by key; any other key, and a repeated one, is wrong.
+
+        Args:
+            allowed: its keys.
+            required: those that must be there.
+            elsewhere: keys of another file, and which file that is.
+        """
         allowed = tuple(allowed)
         if not isinstance(self._node, yaml.MappingNode):
             self.wrong(f"expected keys and values ({', '.join(allowed)}), not {self._what()}")
@@ -137,7 +150,9 @@ class YamlEntry:
                 continue
             key = f"{self.key}.{name}" if self.key else name
             if name not in allowed:
-                self.document.wrong(key_node, _cut(key), f"unknown key.{suggestion(name, allowed)}")
+                belongs = f" It belongs in {elsewhere[name]}." if name in elsewhere else ""
+                near = belongs or suggestion(name, allowed)
+                self.document.wrong(key_node, _cut(key), f"unknown key.{near}")
             elif name in entries:
                 self.document.wrong(
                     key_node, key, f"the key is repeated; first in line {entries[name].line}"

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from pipeguard.config.isolate_key import IsolateEntry, read_isolate_entry
+from pipeguard.config.policy_file import POLICY_KEYS
 from pipeguard.config.strict_yaml import Document, YamlEntry
 from pipeguard.errors import PolicyError
 from pipeguard.gateway.catalog import Override
@@ -32,6 +33,7 @@ _SERVER = (
 )
 _TOOLS = ("allow", "block", "overrides")
 _SERVER_KEYS = ("servers", "mcpServers")
+_ELSEWHERE = dict.fromkeys(POLICY_KEYS, "the policy:  pipeguard policy path")
 _MANAGEMENT = ("add", "remove")
 _TRANSPORTS: Mapping[str, str] = {
     **{name: name for name in transport_names()},
@@ -146,7 +148,7 @@ class _Reader:
         self._variables = variables
 
     def file(self, root: YamlEntry) -> ServersFile:
-        keys = root.fields(_KEYS)
+        keys = root.fields(_KEYS, elsewhere=_ELSEWHERE)
         mode = (
             keys["mode"].choice({mode.value: mode for mode in ToolMode}) if "mode" in keys else None
         )

@@ -96,7 +96,7 @@ _LONGEST_WORD = 60  # characters that are compared
 
 
 def suggestion(
-    word: str, valid: Iterable[str], *, listed: bool = False, likeness: float = 0.6, most: int = 1
+    word: str, valid: Iterable[str], *, listed: bool = False, likeness: float = 0.7, most: int = 1
 ) -> str:
     """Suggest what the writer of a wrong word probably meant, as a sentence after a space.
 

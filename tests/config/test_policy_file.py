@@ -246,6 +246,9 @@ ONE_ERROR = (
     "exceptions: [{rule: secrets.jwt, server: docs, why: ''}]",
     "exceptions: [{rule: secrets.jwt, server: docs, why: w, until: 2027-02-30}]",
     "actions: [{rule: Secrets JWT, action: warn}]",
+    "servers: {a: {command: x}}",
+    "rules: []",
+    "egrets: {}",
 )
 SEVERAL = (
     "actions:\n- {rule: secrets.*, acton: block}",
@@ -478,7 +481,7 @@ def test_the_page_has_every_key_and_every_drift() -> None:
         "egress.proxy",
         "ask_in_client",
     ]
-    assert {key.partition(".")[0] for key in keys} == set(policy_file._TOP)
+    assert {key.partition(".")[0] for key in keys} == set(policy_file.POLICY_KEYS)
     rows = [f"\n| `{key}` |" for key in keys]
     rows += [f"\n| `{drift.value}` |" for drift in HARMLESS]
     rows += [f"\n| `{drift.value}` | {why} |\n" for drift, why in HARMFUL.items()]

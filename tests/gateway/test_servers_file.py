@@ -83,6 +83,7 @@ WRONG = (
     "servers: {a: {command: x, url: y}}",
     "servers: {a: {}}",
     "servers: {a: {comand: x}}",
+    "egress: {}",
     "servers: {a b: {command: x}}",
     'servers: {a: {command: "${env:NOPE}"}}',
     "servers: {a: {command: x, trust: revew}}",
