@@ -9,7 +9,7 @@ from pipeguard.errors import PolicyError
 from pipeguard.firewall.session.remedies import Way, find_remedy
 from pipeguard.state.audit import AuditFilter, parse_findings, rows
 from pipeguard.state.exceptions import DECISION, save, stopping
-from pipeguard.state.grants import describe_grant, is_open
+from pipeguard.state.grants import ONCE, describe_grant, is_open
 from pipeguard.state.noted_policies import find_exempting
 from pipeguard.state.paths import existing_store, store_path
 from pipeguard.state.review import decision_entry, record_decision
@@ -101,8 +101,10 @@ class SinceThen(NamedTuple):
             entry = row.entry
             (finding, *_) = parse_findings(entry)
             decided = finding["rule"].removeprefix("trust.").capitalize()
-            note = finding.get("note", "").removeprefix(f"event {entry.event}, ")
-            text = f"{decided} by {entry.client or 'somebody'} at {entry.time}: {note}"
+            note = finding.get("note", "").removeprefix(f"event {entry.event}").lstrip(",: ")
+            once, why = (f" {ONCE}", note[len(ONCE) :]) if note.startswith(ONCE) else ("", note)
+            text = f"{decided}{once} by {entry.client or 'somebody'} at {entry.time}"
+            text = ": ".join(filter(None, (text, why.lstrip(": "))))
             yield f"{text}. {state}." if state else f"{text}."
         if self.exempting:
             yield f"An exception in {self.exempting} lets the same pass now."

@@ -72,7 +72,7 @@ def make_grant(
             "INSERT OR REPLACE INTO grants VALUES (?, ?, ?, ?, ?, ?, ?)",
             (*grant, utc_text(now), expires),
         )
-        note = f"event {grant.event}, once: {grant.why}"
+        note = ": ".join(filter(None, (f"event {grant.event}, {ONCE}", grant.why)))
         decided = utc_text(now), by
         _record(store, "allow", grant, note, decided, excerpt=words, until=expires)
     return expires
@@ -96,7 +96,8 @@ def refuse_call(store: Store, grant: CallGrant, by: str) -> None:
         store.connection.execute(
             "INSERT OR REPLACE INTO dismissals VALUES (?, ?)", (grant.event, moment)
         )
-        _record(store, "refuse", grant, f"event {grant.event}: {grant.why}", (moment, by))
+        note = ": ".join(filter(None, (f"event {grant.event}", grant.why)))
+        _record(store, "refuse", grant, note, (moment, by))
 
 
 def _record(
@@ -188,6 +189,7 @@ def is_open(description: str) -> bool:
     return description.startswith(_IS_OPEN)
 
 
+ONCE = "once"  # in the note of a grant
 _IS_OPEN = "The call may be repeated once"
 
 

@@ -2,6 +2,7 @@
 
 import datetime
 import getpass
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from pipeguard.firewall.session.remedies import GRANTED_AS
 from pipeguard.state.audit import Audit, AuditEntry, AuditFilter, findings_json, rows
 from pipeguard.state.exceptions import allow
 from pipeguard.state.exemption import Exemption, entries
-from pipeguard.state.grants import StoredGrants, find_granted
+from pipeguard.state.grants import CallGrant, StoredGrants, find_granted, make_grant
 from pipeguard.state.paths import store_path
 from pipeguard.state.store import Store
 from tests.people import be_nobody, give_token, on_terminal
@@ -148,12 +149,19 @@ def remove(_event: str) -> None:
 
 
 BECAME: dict[str, tuple[str, Callable[[str], object] | None, str, bool]] = {
-    "open": ("RUN1.c1", None, "once: our docs. The call may be repeated once, until", False),
+    "open": ("RUN1.c1", None, ": our docs. The call may be repeated once, until", False),
     "used": ("RUN1.c1", use, "The call passed as RUN2.c1 at 9999", True),
     "expired": ("RUN1.c1", expire, "Nobody repeated the call in time", True),
     "in force": ("RUN1.c2", None, "lets the same pass now", False),
     "removed": ("RUN1.c2", remove, "The exception has ended, or was removed", True),
 }
+
+
+def test_a_call_that_was_allowed_without_a_reason_is_told_without_one() -> None:
+    with Store.open(store_path()) as store:
+        make_grant(store, CallGrant("ab" * 16, "RUN1.c1", "docs", "search", ""), "Eve")
+    page = explain("RUN1.c1")
+    assert re.search(r"Allowed once by Eve at \S+Z\. The call may be repeated once", page)
 
 
 @pytest.mark.parametrize("name", BECAME)
@@ -164,7 +172,8 @@ def test_an_event_tells_who_allowed_it_and_what_became_of_that(name: str) -> Non
     if later is not None:
         later(event)
     page = explain(event)
-    assert f"Allowed by {getpass.getuser()} with the CI token at 2" in page
+    once = " once" if event == "RUN1.c1" else ""
+    assert f"Allowed{once} by {getpass.getuser()} with the CI token at 2" in page
     assert expected in page
     with Store.open(store_path()) as store:
         assert {each for _, each in find_granted(store, "")} == (
