@@ -22,6 +22,8 @@ from pipeguard.clients.masking import diff, exchange_diff
 from pipeguard.clients.undoing import UndoMethod, UndoPlan
 from pipeguard.unicode.display import printable_json, show, visible
 
+_EDITED = (UndoMethod.SPLICED, UndoMethod.BY_MEANING)  # in a file that is not its backup
+
 
 def undo_diffs(plans: Iterable[UndoPlan]) -> None:
     """Show what undoing would change, with secrets hidden."""
@@ -93,7 +95,9 @@ def _tell_restored(plan: UndoPlan, file: str) -> None:
     left = [undone.name for undone in plan.undone if undone.method is UndoMethod.LEFT]
     names = visible(", ".join(left))
     if plan.content is not None or not left:
-        click.echo(f"Restored {file}{f', but not {names}' if left else ''}")
+        is_edited = any(each.method in _EDITED for each in plan.undone)
+        what = f"the entries in {file}" if is_edited else file
+        click.echo(f"Restored {what}{f', but not {names}' if left else ''}")
     else:
         click.echo(click.style(f"Not changed: {file}: {names} stays as it is", fg="red"), err=True)
 

@@ -92,8 +92,11 @@ def plan_undo(
     steps = _Steps(config, names, kept)
     if not names:
         remaining = steps.restore_file(remaining)
+    restored = steps.content
     steps.splice(remaining)
     steps.rewrite(remaining)
+    if steps.content != restored:
+        steps.edit_restored()
     if not steps.undone:
         return UndoPlan(config, problem=config.problem if steps.is_guarded() else "")
     content = steps.content if steps.content != config.content else None
@@ -153,6 +156,12 @@ class _Steps:
                 break
             self.used.append(remaining.pop(0))
         return remaining
+
+    def edit_restored(self) -> None:
+        """Note that the file is not the backup: of that, entries have their texts, and no more."""
+        for path, undone in self.undone.items():
+            if undone.method is UndoMethod.EXACT:
+                self.undone[path] = UndoneEntry(undone.name, UndoMethod.SPLICED)
 
     def splice(self, newest_first: Sequence[Record]) -> None:
         """Give each entry whose text is what a change left its old text back."""

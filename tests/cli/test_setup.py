@@ -144,7 +144,8 @@ def test_without_records_all_entries_are_opened_at_once(
         return edit_entries(*of)
 
     monkeypatch.setattr(undoing, "edit_entries", edit)
-    assert run("--undo", "cursor", "--yes").exit_code == 0
+    done = run("--undo", "cursor", "--yes")
+    assert (done.exit_code, "Restored the entries in ~" in done.output) == (0, True)
     assert len(edits) == 1
     assert path.read_text().count('{"command": "srv", "args": ["a"]}') == 300
 

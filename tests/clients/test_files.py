@@ -275,7 +275,7 @@ def test_a_second_change_keeps_the_first_backup(machine: Machine) -> None:
     planned = guard(machine)
     assert [name for name, _ in planned.changes] == ["new"]
     assert {record.backup() for record in history.records()} == {OPEN.encode(), added.encode()}
-    assert undo(machine) == [undoing.UndoMethod.EXACT, undoing.UndoMethod.SPLICED]
+    assert undo(machine) == [undoing.UndoMethod.SPLICED, undoing.UndoMethod.SPLICED]
     assert path.read_text() == OPEN.replace("}}}", '}, "new": {"command": "srv"}}}')
     assert history.records() == []
 
