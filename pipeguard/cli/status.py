@@ -227,7 +227,10 @@ def _fields(status: Status) -> dict[str, object]:
 def _screen(status: Status) -> list[str]:
     lines = [_policy_line(status), *_client_lines(status)]
     if not status.servers and any(client.guarded for client in status.clients):
-        lines.append("No guarded server has run yet. Restart your clients.")
+        lines.append(
+            "No guarded server has run yet. Restart your clients. If you did:"
+            "  pipeguard assess --connect"
+        )
     elif not status.servers:
         lines.append("No server was guarded yet.  pipeguard setup")
     else:

@@ -196,7 +196,8 @@ def _judgements(server: ServerEntry, options: GuardOptions) -> Iterator[Judgemen
         yield from _of_guard(server, server.guard, options)
     if launcher := gateway_launcher(server.words):
         yield _gateway(launcher)
-    if leads_to_guard(server.url, "wrap", "serve"):
+    # A project's file is the same on every machine; what listens there is not.
+    if server.scope is not ConfigScope.PROJECT and leads_to_guard(server.url, "wrap", "serve"):
         yield _GUARDED
     yield from _not_the_users(server)
     if server.odd:

@@ -13,11 +13,13 @@ from pipeguard.assess.checking import checks, families
 from pipeguard.assess.target import of_machine
 from pipeguard.firewall.finding import Severity
 from pipeguard.rulebook.samples import expand
+from pipeguard.state.tokens import PREFIX
 from tests.assess.places import SECRET, Entry, machine, of, repository, write_config
 from tests.fuzz.rulebook import engines
 
 GITHUB = expand({"gen": "ghp_{b62:30}{github-crc}"}, 0)
 GUARD = ["wrap", "--"]
+TOKEN = f"{PREFIX}{SECRET}{SECRET}"
 
 
 def cursor(*args: str, command: str = "srv", **more: object) -> Mapping[str, Entry]:
@@ -300,6 +302,51 @@ def test_a_secret_is_found_and_not_told(tmp_path: Path, entry: Entry) -> None:
     assert found[0].fix[:3] == ("pipeguard", "secrets", "set")
     assert SECRET[4:] not in repr(found)
     assert GITHUB[8:] not in repr(found)
+
+
+@pytest.mark.parametrize(
+    ("entry", "has_fix"),
+    [
+        (
+            {"url": "http://127.0.0.1:1/mcp", "headers": {"Authorization": f"Bearer {TOKEN}"}},
+            False,
+        ),
+        (
+            {
+                "command": "pipeguard",
+                "args": ["wrap", "--bearer-env", "TEAM", "--upstream", "http://127.0.0.1:1/mcp"],
+                "env": {"TEAM": TOKEN},
+            },
+            True,
+        ),
+    ],
+)
+def test_a_gateway_s_token_is_known_as_that_unless_a_project_has_it(
+    tmp_path: Path, entry: Entry, *, has_fix: bool
+) -> None:
+    (found,) = of(machine(tmp_path, {"one": entry}), "secret-in-config")
+    assert (found.severity, "a gateway's token" in found.message) == (Severity.LOW, True)
+    assert bool(found.fix) is has_fix
+    (found,) = of(repository(tmp_path / "repository", {"one": entry}), "secret-in-config")
+    assert found.severity is Severity.HIGH
+
+
+@pytest.mark.parametrize(
+    ("entry", "is_read"),
+    [
+        ({"command": "srv", "env": {"TOKEN": "keyring:it"}}, False),
+        ({"url": "https://x.test/mcp", "headers": {"Authorization": "Bearer keyring:it"}}, False),
+        ({"command": "pipeguard", "args": ["wrap", "--", "srv"], "env": {"T": "keyring:it"}}, True),
+        ({"command": "sh", "args": ["-c", "pipeguard wrap -- a"], "env": {"T": "keyring:a"}}, True),
+        ({"command": "srv", "env": {"TOKEN": "keyring://another/program"}}, True),
+    ],
+)
+def test_a_reference_that_nobody_reads_is_told(
+    tmp_path: Path, entry: Entry, *, is_read: bool
+) -> None:
+    found = of(machine(tmp_path, {"one": entry}), "reference-unread")
+    fixes = [("pipeguard", "setup", "cursor", "--server=one")]
+    assert [one.fix for one in found] == ([] if is_read else fixes)
 
 
 @pytest.mark.parametrize("entry", HARMLESS)

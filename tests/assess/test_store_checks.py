@@ -14,6 +14,7 @@ from pipeguard.detect.detector import make_guard
 from pipeguard.firewall.finding import Direction
 from pipeguard.firewall.policy import Policy
 from pipeguard.firewall.session.session import Session
+from pipeguard.identity.server_name import identify_server
 from pipeguard.log import Log
 from pipeguard.state.recorder import Recorder
 from pipeguard.state.store import Store
@@ -54,6 +55,19 @@ def test_what_waits_and_what_nobody_reviewed_until_its_fix_is_run(
     result = CliRunner().invoke(cli, [*found.fix[1:], "--yes"])
     assert (result.exit_code, "Approved b/t" in result.output) == (0, True), result.output
     assert of(machine(tmp_path, SERVERS), "pins-never-reviewed") == []
+
+
+@pytest.mark.parametrize("is_started", [False, True])
+def test_a_server_that_was_started_and_showed_nothing_is_not_to_be_started_once(
+    tmp_path: Path, store: Path, *, is_started: bool
+) -> None:
+    guarded = {"command": "pipeguard", "args": ["wrap", "--name", "one", "--", "srv"]}
+    with Store.open(store) as opened:
+        if is_started:
+            opened.name_server("one", identify_server(["srv"]))
+    (found,) = of(machine(tmp_path, {"one": guarded}), "pins-missing")
+    assert found.fix == (("pipeguard", "assess", "--connect") if is_started else ())
+    assert ("was started" in found.message) is is_started
 
 
 def test_an_audit_that_is_whole_and_one_that_is_not(tmp_path: Path, store: Path) -> None:

@@ -92,6 +92,11 @@ def test_a_client_that_goes_through_the_gateway_over_http_is_guarded_and_stays(h
     entry = {"url": f"http://{address}/mcp", "headers": {"Authorization": "Bearer pgt_x"}}
     client.write_text(json.dumps({"mcpServers": {"team": entry}}))
     before = config.read_text(), client.read_text()
+    project = home / "project" / ".mcp.json"
+    project.parent.mkdir()
+    project.write_text(client.read_text())
+    of_project = [str(project.parent), "--format", "json"]
+    on_other_machines = json.loads(CliRunner().invoke(assess, of_project).output)["findings"]
     assert "0 of 1 servers in clients guarded" in shown(), "nothing listens there"
     options = ("--listen", address, "--config", str(config))
     variables = {"PIPEGUARD_STATE_DIR": str(home / "state")}
@@ -106,6 +111,8 @@ def test_a_client_that_goes_through_the_gateway_over_http_is_guarded_and_stays(h
             assert "1 guarded" in done.output
         found = json.loads(CliRunner().invoke(assess, ["--format", "json"]).output)["findings"]
         assert not [one for one in found if one["server"] == "team"], found
+        here = json.loads(CliRunner().invoke(assess, of_project).output)["findings"]
+        assert here == on_other_machines
         assert "the server itself is left out: it is this gateway itself" in at.said()
     assert (config.read_text(), client.read_text()) == before
 

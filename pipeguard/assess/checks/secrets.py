@@ -11,10 +11,14 @@ from time import monotonic
 from typing import NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
+from pipeguard.assess.cures import setup_command
+from pipeguard.assess.gateway_file import is_of_gateway
 from pipeguard.assess.target import AssessmentTarget
 from pipeguard.assess.values import PostureCheck, PostureFinding
 from pipeguard.auth.secrets import find_reference
+from pipeguard.clients.catalog import ConfigScope
 from pipeguard.clients.entries import Config, ServerEntry
+from pipeguard.clients.guarding import runs_pipeguard
 from pipeguard.clients.masking import is_secret
 from pipeguard.clients.private import secret_name
 from pipeguard.detect.checks.credential_names import is_secret_setting
@@ -23,6 +27,7 @@ from pipeguard.firewall.finding import Severity
 from pipeguard.firewall.policy import Policy
 from pipeguard.rulebook.trial import TextRole, judge
 from pipeguard.rulebook.trial import TrialInput as Text
+from pipeguard.state.tokens import PREFIX
 
 CLEAR = PostureCheck(
     "secret-in-config",
@@ -35,12 +40,30 @@ CLEAR = PostureCheck(
     "write `keyring:NAME` in the entry in place of the value: in `env`, or in a header. An "
     "argument must become a variable first. Then renew the secret, since the file may have been "
     "copied. For a remote server with a login, `pipeguard auth login URL` stores the token in the "
-    "keyring by itself.",
+    "keyring by itself. A token of your own gateway in a file of yours is low: it opens what its "
+    "scope allows, and `pipeguard tokens revoke` ends it.",
     "pipeguard secrets set NAME",
     '{"command": "srv", "env": {"TOKEN": "…the token itself…"}}',
     '{"command": "srv", "env": {"TOKEN": "keyring:TOKEN"}}',
 )
-CHECKS = (CLEAR,)
+UNREAD = PostureCheck(
+    "reference-unread",
+    "A server gets the text `keyring:NAME` and not the secret",
+    Severity.LOW,
+    "Only PipeGuard replaces the reference, and nothing of it starts or calls this server. It gets "
+    "the text itself, does not work, and somebody in a hurry writes the secret there.",
+    "Guard the server, or put it into the gateway's file.",
+    "pipeguard setup CLIENT --server=NAME",
+    '{"command": "srv", "env": {"TOKEN": "keyring:TOKEN"}}',
+    '{"command": "/usr/local/bin/pipeguard", "args": ["wrap", "--env", "TOKEN", "--", "srv"], '
+    '"env": {"TOKEN": "keyring:TOKEN"}}',
+)
+CHECKS = (CLEAR, UNREAD)
+_OF_GATEWAY = (
+    "a gateway's token. Refer to a variable instead, if the client replaces those, or to "
+    "`keyring:NAME` in an entry with `pipeguard wrap --bearer-env`"
+)
+_TOKEN = re.compile(rf"{PREFIX}[\w-]{{20,}}")
 _KEY_BYTES = 32
 _LEAST_CHARS = 8
 _RANDOM_CHARS = 12  # 62 bits of letters and digits in one case
@@ -97,37 +120,61 @@ def find_uses(configs: Iterable[Config]) -> dict[str, list[SecretUse]]:
     """The entries that refer to each secret, by its name, also those that are switched off."""
     uses: dict[str, list[SecretUse]] = {}
     for server in (server for config in configs for server in config.servers):
-        for value in _values(server):
-            is_resolved = value.place.startswith(("The variable ", "The header "))
-            if is_resolved and (name := find_reference(value.value)):
-                use = SecretUse(server.client, server.name, value.place, server.file)
-                uses.setdefault(name, []).append(use)
+        for name, value in _references(server):
+            use = SecretUse(server.client, server.name, value.place, server.file)
+            uses.setdefault(name, []).append(use)
     return uses
+
+
+def _references(server: ServerEntry) -> Iterator[tuple[str, _Value]]:
+    """The stored secrets that an entry refers to, by name, and where."""
+    for value in _values(server):
+        is_resolved = value.place.startswith(("The variable ", "The header "))
+        if is_resolved and (name := find_reference(value.value)):
+            yield name, value
+
+
+def _unread(target: AssessmentTarget, server: ServerEntry) -> Iterator[PostureFinding]:
+    """References in an entry that nothing of ours starts or calls."""
+    if is_of_gateway(server) or runs_pipeguard(server.words):
+        return
+    for name, value in _references(server):
+        yield UNREAD.of_server(
+            server,
+            f"{value.place} is `keyring:{name}`, and nothing replaces that.",
+            line=target.line(server, value.span),
+            key=value.place,
+            fix=setup_command(target, server),
+        )
 
 
 def look(target: AssessmentTarget) -> Iterator[PostureFinding]:
     """Check every value of every entry, including those that are switched off."""
     for server in target.all_servers:
+        yield from _unread(target, server)
         values = [value for value in _values(server) if _REFERENCE.sub("", value.value).strip()]
         certain = _certain(target, values)
         headers = server.guard.headers if server.guard is not None else {}
         named = {variable: header for header, variable in headers.items()}  # as before the guard
         for index, value in enumerate(values):
-            severity = Severity.HIGH if index in certain else _find_suspects(value)
-            if severity is not None:
-                what = "a secret" if index in certain else "what looks like a secret"
-                yield CLEAR.with_severity(severity).of_server(
-                    server,
-                    f"{value.place} contains {what}.",
-                    line=target.line(server, value.span),
-                    key=value.place,
-                    fix=(
-                        "pipeguard",
-                        "secrets",
-                        "set",
-                        secret_name(server.name, named.get(value.name, value.name)),
-                    ),
-                )
+            is_token = bool(_TOKEN.fullmatch(_bare(value.value)))
+            is_sure = is_token or index in certain
+            severity = Severity.HIGH if is_sure else _find_suspects(value)
+            if severity is None:
+                continue
+            what = "a secret" if is_sure else "what looks like a secret"
+            words = ("secrets", "set", secret_name(server.name, named.get(value.name, value.name)))
+            fix: tuple[str, ...] = ("pipeguard", *words)
+            if is_token and server.scope is not ConfigScope.PROJECT:
+                severity, what = Severity.LOW, _OF_GATEWAY
+                fix = fix if server.guard is not None else ()
+            yield CLEAR.with_severity(severity).of_server(
+                server,
+                f"{value.place} contains {what}.",
+                line=target.line(server, value.span),
+                key=value.place,
+                fix=fix,
+            )
 
 
 def _values(server: ServerEntry) -> Iterator[_Value]:

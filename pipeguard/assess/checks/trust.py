@@ -25,11 +25,13 @@ DRIFTED = PostureCheck(
 )
 UNSEEN = PostureCheck(
     "pins-missing",
-    "A guarded server was never seen",
+    "A guarded server has shown no definitions yet",
     Severity.LOW,
-    "It has no pins, so the first definitions that it shows are trusted.",
-    "Start its client once, and look at what was pinned.",
-    "pipeguard diff NAME",
+    "It has no pins, so the first definitions that it shows are trusted. Either it was not started "
+    "under the guard, or it did not start, could not be reached, or offers nothing.",
+    "Start its client once, and look at what was pinned. If you did, `pipeguard assess --connect` "
+    "says what is wrong.",
+    "pipeguard assess --connect",
 )
 UNREVIEWED = PostureCheck(
     "pins-never-reviewed",
@@ -58,6 +60,7 @@ UNREADABLE = PostureCheck(
 )
 CHECKS = (DRIFTED, UNSEEN, UNREVIEWED, BROKEN, UNREADABLE)
 _MOST_NAMES = 3
+_NOT_STARTED = "It is guarded, but has not been started under the guard yet, or does not start."
 
 
 def look(target: AssessmentTarget) -> Iterator[PostureFinding]:
@@ -66,7 +69,7 @@ def look(target: AssessmentTarget) -> Iterator[PostureFinding]:
         return
     guarded = [server for server in target.servers if server.guard is not None]
     if target.store is None:
-        yield from map(_unseen, guarded)
+        yield from (UNSEEN.of_server(server, _NOT_STARTED) for server in guarded)
         return
     try:
         with Store.open(target.store) as store:
@@ -94,14 +97,14 @@ def _pins(store: Store, guarded: list[ServerEntry]) -> Iterator[PostureFinding]:
         elif not any(pin.is_reviewed for pin in store.pins(name).values()):
             fix = ("pipeguard", "approve", name, "--all")
             yield UNREVIEWED.at(_file(store), f"{name}: no person approved it.", key=name, fix=fix)
+    started = store.named_servers()
     for server in guarded:
-        if pins_name(store, server) not in seen:
-            yield _unseen(server)
-
-
-def _unseen(server: ServerEntry) -> PostureFinding:
-    message = "It is guarded, but has not been started under the guard yet."
-    return UNSEEN.of_server(server, message)
+        name = pins_name(store, server)
+        if name in started and name not in seen:
+            fix = ("pipeguard", "assess", "--connect")
+            yield UNSEEN.of_server(server, "It was started, and showed no definitions.", fix=fix)
+        elif name not in seen:
+            yield UNSEEN.of_server(server, _NOT_STARTED)
 
 
 def _file(store: Store) -> Path:
