@@ -27,6 +27,10 @@ _VARIABLES = (
     *("PATH", STATE_DIR_VARIABLE, "XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_DATA_HOME"),
     "XDG_CACHE_HOME",
 )
+_OTHERWISE = (
+    "If no systemd runs for you here, start one:  loginctl enable-linger\n"
+    "  Or run the page in a terminal:  pipeguard ui"
+)
 _UNIT = """\
 # Written by `pipeguard ui --service install`; `pipeguard ui --service remove` removes it.
 [Unit]
@@ -100,9 +104,10 @@ def remove() -> bool:
     path = unit_path()
     if not path.exists():
         return False
-    _ask_systemd(["disable", "--now", NAME])
+    by_hand = f"If no systemd runs for you here, remove it by hand:  rm {shlex.quote(str(path))}"
+    _ask_systemd(["disable", "--now", NAME], by_hand)
     path.unlink()
-    _ask_systemd(["daemon-reload"])
+    _ask_systemd(["daemon-reload"], "")
     return True
 
 
@@ -114,14 +119,23 @@ def _wait_for_page() -> None:
         time.sleep(PAUSE_SECONDS)
 
 
-def _ask_systemd(words: Sequence[str]) -> None:
-    """Run systemctl(1) for the services of this user."""
+def _ask_systemd(words: Sequence[str], otherwise: str = _OTHERWISE) -> None:
+    """Run systemctl(1) for the services of this user.
+
+    Args:
+        words: what it is to do.
+        otherwise: what a person can do if it fails.
+
+    Raises:
+        InputError: it fails, as where no systemd runs for this user.
+    """
     command = ["systemctl", "--user", *words]
     try:
         subprocess.run(command, capture_output=True, text=True, check=True, timeout=LIMIT_SECONDS)
     except (OSError, subprocess.SubprocessError) as error:
         why = visible((getattr(error, "stderr", "") or str(error)).strip())
-        raise InputError(f"systemd did not do this: {shlex.join(command)}\n  {why}") from None
+        told = f"systemd did not do this: {shlex.join(command)}\n  {why}"
+        raise InputError(f"{told}\n  {otherwise}") from None
 
 
 def _quote(word: str) -> str:

@@ -23,6 +23,7 @@ from pipeguard.config.directories import cache_folder
 from pipeguard.config.user_policy import usual_policy_path
 from pipeguard.errors import InputError
 from pipeguard.installation import uninstall_command
+from pipeguard.state.page_address import page_address
 from pipeguard.state.paths import existing_state_folder
 from pipeguard.terminal.shells import completes, find_completions, without_completion
 from pipeguard.unicode.display import visible
@@ -148,6 +149,8 @@ def _list_left(*, is_removed: bool) -> Iterator[str]:
         yield from (f"  {visible(path)}" for path in left)
     if names := ", ".join(secret.name for secret in stored_secrets()):
         yield f"These secrets stay stored: {names}.  pipeguard secrets delete NAME"
+    if is_removed and (address := page_address()):
+        yield f"A page still runs at {address}: end it first, with Ctrl-C in its terminal."
     if is_removed:
         yield f"Then remove the program:  {uninstall_command()}"
     if _SERVICE in left:

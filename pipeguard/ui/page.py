@@ -42,6 +42,7 @@ HEADERS = {
     "Cache-Control": "no-store",
 }
 NO_TERMINAL = "No terminal shows numbers now. Run this in one, and answer again:  pipeguard ui"
+_REMOVED = "PipeGuard was removed or replaced while it ran. End it with Ctrl-C in its terminal."
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 _T = TypeVar("_T")
 _LINK = re.compile(r'\b(href|src|action|formaction)="/')
@@ -165,9 +166,17 @@ async def guard(request: web.Request, handler: _Handler) -> web.StreamResponse:
         response = problem(request, 503, "The store could not be read", str(error))
     except PipeGuardError as error:
         response = problem(request, 400, "That did not work", str(error))
+    except ConnectionError:
+        raise  # the browser went away
+    except (ImportError, OSError) as error:  # without a template, which may be gone, too
+        response = web.Response(status=503, text=f"The page does not work: {_explain(error)}\n")
     if not response.prepared:
         response.headers.update(HEADERS)
     return response
+
+
+def _explain(error: ImportError | OSError) -> str:
+    return str(error) if Path(__file__).exists() else _REMOVED
 
 
 async def _admit(request: web.Request, handler: _Handler) -> web.StreamResponse:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+import pipeguard
 from pipeguard.cli._page_host import SOCKET, is_running
 from pipeguard.cli._person import TOKEN_VARIABLE, new_token
 from pipeguard.runtime.start import GUARD_NAME
@@ -87,6 +89,42 @@ def service(store: Path) -> Iterator[Path]:
         assert process.wait(30) == 0
     assert not (store.parent / SOCKET).exists()
     assert not is_running()
+
+
+def test_a_page_whose_program_is_removed_says_so_and_prints_no_traceback(
+    store: Path, tmp_path: Path
+) -> None:
+    fill(store)
+    package, copy = Path(pipeguard.__file__).parent, tmp_path / "program"
+    for each in (package, package.with_name("rules")):
+        shutil.copytree(each, copy / each.name)
+    code = f"import sys; sys.path.insert(0, {str(copy)!r}); from pipeguard.cli import cli; cli()"
+    words = [sys.executable, "-c", code, "ui", "--service", "run"]
+    quiet = subprocess.DEVNULL
+    with subprocess.Popen(words, stdin=quiet, stderr=subprocess.PIPE) as process:
+        try:
+            until(lambda: bool(page_address()), "it runs")
+            words = [*PIPEGUARD, "uninstall", "--yes"]
+            told = subprocess.run(words, capture_output=True, text=True, check=False).stdout
+            assert f"A page still runs at {page_address()}: end it first" in told
+            shutil.rmtree(copy)
+            status, text, _ = ask(f"{page_address()}/static/page.css")
+            assert (status, "PipeGuard was removed or replaced" in text) == (503, True)
+        finally:
+            process.terminate()
+        assert process.stderr is not None
+        assert b"Traceback" not in process.stderr.read()
+
+
+def test_without_a_systemd_the_page_runs_in_a_terminal(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(store.parent))
+    monkeypatch.delenv("DBUS_SESSION_BUS_ADDRESS", raising=False)
+    terminal = PageTerminal("ui", "--service", "install")
+    assert terminal.wait() == 2
+    for way in ("loginctl enable-linger", "run the page in a terminal:  pipeguard ui"):
+        assert way in terminal.text
 
 
 def test_only_a_person_s_terminal_is_attached(service: Path) -> None:
