@@ -143,11 +143,7 @@ def decide(decision: Decision[_Stored], request: DecisionRequest) -> None:
             names = ", ".join(entry.target for entry in matching)
             raise RefusedError(f"{len(matching)} match: {names}. Name one, or add --all.")
         is_asked = person is not None and not person.has_token
-        is_by_group = request.take_all and all(entry.target != target for entry in matching)
-        left = [entry for entry in matching if is_by_group and decision.read_first(entry)]
-        chosen = [entry for entry in matching if entry not in left]
-        if not request.as_json:
-            chosen = _choose(decision, matching, left, request, is_asked=is_asked)
+        chosen, left = _choose(decision, matching, request, is_asked=is_asked)
         if chosen and person is not None and not person.confirms(_describe(decision, chosen)):
             chosen = []
         done = decision.take(store, chosen, person.name) if chosen and person else []
@@ -180,21 +176,26 @@ def _refuse_other_name(target: str, servers: set[str]) -> None:
 def _choose(
     decision: Decision[_Stored],
     matching: list[_Stored],
-    left: list[_Stored],
     request: DecisionRequest,
     *,
     is_asked: bool,
-) -> list[_Stored]:
-    """Show what matches, and have the person choose.
+) -> tuple[list[_Stored], list[_Stored]]:
+    """Show what matches, unless as JSON, and have the person choose.
 
     Args:
         decision: about them.
         matching: all that match.
-        left: those among them that are shown, and not chosen.
         request: the command line.
         is_asked: whether the person is asked about all that is chosen afterwards.
+
+    Returns:
+        Those chosen; and those of a group that are only decided on by their own names.
     """
     yes, take_all = request.yes, request.take_all
+    is_by_group = take_all and all(entry.target != request.target for entry in matching)
+    left = [entry for entry in matching if is_by_group and decision.read_first(entry)]
+    if request.as_json:
+        return [entry for entry in matching if entry not in left], left
     if matching and not yes and not sys.stdin.isatty():
         raise RefusedError("a person decides, and there is no terminal to ask on.")
     verb = decision.verb.capitalize()
@@ -212,8 +213,8 @@ def _choose(
         click.echo()
     is_open = bool(chosen) and take_all and not yes and not is_asked
     if is_open and not click.confirm(f"{verb} all {len(chosen)}?"):
-        return []
-    return chosen
+        return [], left
+    return chosen, left
 
 
 def _describe(decision: Decision[_Stored], chosen: list[_Stored]) -> str:

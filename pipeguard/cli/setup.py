@@ -374,7 +374,7 @@ def _find_guarded(
 
     still: dict[Path, str] = {}
     for config in request.changed_configs(machine):
-        undone = plan_undo(config, machine, request.names).undone
+        undone = plan_undo(config, machine, request.names, everything=True).undone
         others = (each for each in undone if each.name not in left_guarded.get(config.path, ()))
         if names := [each.name for each in others if each.method is not UndoMethod.LEFT]:
             why = "in the file as it is now, PipeGuard still starts"
