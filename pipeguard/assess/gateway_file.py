@@ -5,12 +5,17 @@ Its servers are behind `pipeguard serve`, which guards each of them.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipeguard.clients.catalog import ConfigScope, FileSpec, Shape
 from pipeguard.clients.entries import Config, ServerEntry, read_config
 from pipeguard.clients.machine import ConfigFile
 from pipeguard.config.directories import config_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 GATEWAY = "pipeguard-serve"  # in place of a client's id
 FILE_NAME = "pipeguard.yaml"
@@ -35,6 +40,15 @@ def gateway_configs(folder: Path | None = None) -> list[Config]:
     """
     path = (Path(config_folder()) if folder is None else folder) / FILE_NAME
     return [read_config(ConfigFile(path, (_SPEC,)))] if path.is_file() else []
+
+
+def reads_file(words: Sequence[str], folder: Path, server: ServerEntry) -> bool:
+    """True if a gateway that was started with these words, in a folder, has a server."""
+    named = [word for word in words if word.startswith("--config=")] + [
+        f"{word}={value}" for word, value in pairwise(words) if word == "--config"
+    ]
+    paths = [(folder / each.partition("=")[2]).resolve() for each in named]
+    return is_of_gateway(server) and (not paths or server.file.resolve() in paths)
 
 
 def is_of_gateway(server: ServerEntry) -> bool:

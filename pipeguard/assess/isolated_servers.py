@@ -15,7 +15,12 @@ from pipeguard.assess.connecting import pins_name
 from pipeguard.assess.cures import setup_words
 from pipeguard.assess.entry_extent import entry_extent, extent_if_isolated
 from pipeguard.assess.extent_report import essence, extent_lines, label_texts, short_path, wrap_text
-from pipeguard.assess.gateway_file import GATEWAY, gateway_configs, is_of_gateway
+from pipeguard.assess.gateway_file import (
+    GATEWAY,
+    gateway_configs,
+    is_of_gateway,
+    reads_file,
+)
 from pipeguard.assess.isolation import EntryIsolation, entry_isolation
 from pipeguard.clients.catalog import clients
 from pipeguard.clients.entries import Config, GuardState, ServerEntry, read_config
@@ -31,6 +36,7 @@ from pipeguard.gateway.discovery import read_own_text
 from pipeguard.gateway.servers_file import parse_servers
 from pipeguard.identity.server_name import identify_server
 from pipeguard.isolation import Hardened, Isolation, ServerCommand, ServerPreview, preview_server
+from pipeguard.runtime.start import running_guards
 from pipeguard.state.store import Store
 from pipeguard.unicode.display import visible
 
@@ -232,25 +238,21 @@ def _modified_time(path: str) -> float:
 
 
 class RunningProcesses:
-    """The processes of this machine, as far as they can be read (proc(5))."""
+    """The guards that run now with the same state folder; only Linux tells."""
 
     def __init__(self) -> None:
-        self._lines: list[tuple[bytes, Path]] = []
-        for folder in Path("/proc").glob("[0-9]*"):
-            with suppress(OSError):  # it has ended
-                if b"pipeguard\0" in (line := (folder / "cmdline").read_bytes()):
-                    self._lines.append((line, folder))
+        self._guards = list(running_guards())
 
     def find_start(self, server: ServerEntry) -> float | None:
         """The start of the oldest process of an entry, in seconds since 1970; None without one."""
-        words = [] if server.guard is None else server.words[len(server.guard.launcher) :]
-        ends = b"\0".join([b"", *map(os.fsencode, words), b""])
+        words = () if server.guard is None else server.words[len(server.guard.launcher) :]
         started = []
-        for line, folder in self._lines:
-            serves = b"pipeguard\0serve\0" in line and is_of_gateway(server)
-            if serves or (words and line.endswith(ends)):
-                with suppress(OSError):
-                    stat = (folder / "stat").read_text("utf-8", "replace")
+        for guard in self._guards:
+            process = Path("/proc", guard.process)
+            serves = guard.verb == "serve" and reads_file(guard.words, process / "cwd", server)
+            if serves or (words and guard.words[-len(words) :] == tuple(words)):
+                with suppress(OSError):  # it has ended
+                    stat = (process / "stat").read_text("utf-8", "replace")
                     started.append(int(stat.rpartition(")")[2].split()[START_FIELD]))
         if not started:
             return None

@@ -42,7 +42,7 @@ from pipeguard.state.explanation import (
 )
 from pipeguard.state.paths import existing_store, store_path
 from pipeguard.state.store import Store
-from pipeguard.unicode.display import cut, pluralize, quote, suggestion, visible
+from pipeguard.unicode.display import cut, pluralize, quote, suggestion, visible, visible_lines
 from pipeguard.version import VERSION
 
 if TYPE_CHECKING:
@@ -213,7 +213,7 @@ def _event_page(event: AuditedEvent, rules: dict[str, Rule], *, is_full: bool) -
         has_commands = find_remedy(rule).way is Way.APPROVE  # which are below
         what_to_do = GIVEN_BY_NOW if now else "" if has_commands else fix
         about = (("Why", words["why"]), ("Do", what_to_do))
-        lines += [_label(label, visible(text)) for label, text in about if text]
+        lines += [_label(label, visible_lines(text)) for label, text in about if text]
     lines += ["", *(f"{label}  {command}" for label, command in _decisions(event, now, since))]
     if event.findings and not is_full:
         others = len(all_rules) - 1
@@ -348,4 +348,6 @@ def _wrap(text: str) -> str:
 
 
 def _label(label: str, text: str) -> str:
-    return textwrap.fill(text, WIDTH, initial_indent=f"{label:<8} ", subsequent_indent=" " * 9)
+    text, newline, lines = text.partition("\n")  # the lines are to be copied
+    wrapped = textwrap.fill(text, WIDTH, initial_indent=f"{label:<8} ", subsequent_indent=" " * 9)
+    return f"{wrapped}{newline}{textwrap.indent(lines, ' ' * 9)}"

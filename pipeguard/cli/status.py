@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from pipeguard.errors import PolicyError
-from pipeguard.firewall.policy import DEFAULT_ASK_SECONDS
 from pipeguard.unicode.display import pluralize, show, visible
 
 if TYPE_CHECKING:
@@ -48,6 +47,8 @@ class Status(NamedTuple):
         unread: files of clients that cannot be read, each with the reason.
         servers: that were ever guarded.
         renamed: why servers have another name than they asked for.
+        waits: how many things wait for a decision, as the page counts them.
+        waiting: the same in a sentence.
         proposed: the names of servers that agents proposed, which wait for a decision.
         asking: the events of calls that wait for a decision, with their servers and tools.
         gateways: that run, as this system tells: only Linux does.
@@ -61,6 +62,8 @@ class Status(NamedTuple):
     unread: list[str]
     servers: list[ServerTotals]
     renamed: list[str]
+    waits: int
+    waiting: str
     proposed: list[str]
     asking: list[dict[str, str]]
     gateways: list[str]
@@ -91,20 +94,15 @@ def _status() -> Status:
     from pipeguard.assess.gateway_file import gateway_configs
     from pipeguard.state.paths import existing_store
 
-    mode, problem, ask_seconds = "", "", DEFAULT_ASK_SECONDS
+    mode, problem = "", ""
     try:
-        mode, ask_seconds = _mode()
+        mode = _mode()
     except PolicyError as error:
         problem = str(error)
-    servers: list[ServerTotals] = []
-    renamed: list[str] = []
-    proposed: list[str] = []
-    asking: list[dict[str, str]] = []
-    if existing_store() is not None:
-        servers, renamed, proposed, asking = _stored_totals(ask_seconds)
+    stored = _read_store() if existing_store() is not None else ([], [], 0, "", [], [])
     gateways, behind = find_gateways(), sum(len(each.servers) for each in gateway_configs())
     return Status(
-        *(mode, problem, *_clients(), servers, renamed, proposed, asking),
+        *(mode, problem, *_clients(), *stored),
         gateways,
         behind,
         _count_gaps(),
@@ -127,31 +125,31 @@ def _count_gaps() -> int:
     return told + len(read_notes(path))
 
 
-def _stored_totals(
-    ask_seconds: float,
-) -> tuple[list[ServerTotals], list[str], list[str], list[dict[str, str]]]:
+def _read_store() -> tuple[
+    list[ServerTotals], list[str], int, str, list[str], list[dict[str, str]]
+]:
+    """The fields from `servers` to `asking`."""
     from datetime import date
 
     from pipeguard.config.policy_file import find_beginning
-    from pipeguard.state.exceptions import held_events
     from pipeguard.state.paths import store_path
-    from pipeguard.state.proposals import ProposalState, proposals
     from pipeguard.state.store import Store
-    from pipeguard.state.timestamps import to_utc_text
     from pipeguard.state.totals import totals
+    from pipeguard.ui.cards import HOLDS_UP, find_waiting
 
     today = date.today()  # noqa: DTZ011  the user's own calendar
     with Store.open(store_path()) as store:
         servers = totals(store, time.time(), find_beginning(today))
         named = ((each.server, store.find_namesake(each.server)) for each in servers)
         renamed = [namesake.describe(server) for server, namesake in named if namesake]
-        undecided = [p.name for p in proposals(store) if p.state is not ProposalState.APPROVED]
-        since = to_utc_text(time.time() - ask_seconds)
-        asking = [
-            {"event": event.name, "server": event.server, "tool": event.tool}
-            for event in held_events(store, since)
-        ]
-    return servers, renamed, undecided, asking
+        waiting = find_waiting(store)
+    undecided = [card.proposal.name for card in waiting.cards if card.proposal]
+    asking = [
+        {"event": card.event.name, "server": card.server, "tool": card.event.tool}
+        for card in reversed(waiting.cards)
+        if card.group == HOLDS_UP and card.event
+    ]
+    return servers, renamed, len(waiting.cards), waiting.describe(), undecided, asking
 
 
 def find_gateways() -> list[str]:
@@ -165,13 +163,12 @@ def find_gateways() -> list[str]:
     )
 
 
-def _mode() -> tuple[str, float]:
-    """The mode of the policy that applies in this folder, and how long a call waits."""
+def _mode() -> str:
+    """The mode of the policy that applies in this folder."""
     from pipeguard.config.options import WrapOptions
     from pipeguard.rulebook.policy_rules import load_wrap_policy
 
-    policy = load_wrap_policy(WrapOptions((), {}, {}, []))
-    return policy.mode.value, policy.limits.ask_seconds
+    return load_wrap_policy(WrapOptions((), {}, {}, [])).mode.value
 
 
 def _clients() -> tuple[list[ClientServers], list[str]]:
@@ -216,6 +213,7 @@ def _fields(status: Status) -> dict[str, object]:
             for server in status.servers
         ],
         "renamed": status.renamed,
+        "waits": status.waits,
         "proposed": status.proposed,
         "asking": status.asking,
         "gateways": status.gateways,
@@ -292,19 +290,16 @@ def _table(rows: Iterable[tuple[object, ...]]) -> list[str]:
 
 def _next_steps(status: Status) -> list[str]:
     """List what waits for a decision, and what shows it."""
-    steps = [
+    steps = [f"{status.waiting}:  pipeguard ui"] if status.waits else []
+    steps += [
         f"A call of {visible(call['tool'])} of {visible(call['server'])} waits for you: "
         f" pipeguard allow {call['event']}"
         for call in status.asking
     ]
-    waiting = sum(server.waiting for server in status.servers)
-    if waiting:
-        what = "1 definition waits" if waiting == 1 else f"{waiting} definitions wait"
-        steps.append(f"{what} for you:  pipeguard diff")
+    if any(server.waiting for server in status.servers):
+        steps.append("The new and changed definitions among them:  pipeguard diff")
     if status.proposed:
-        count = len(status.proposed)
-        what = "1 proposed server waits" if count == 1 else f"{count} proposed servers wait"
-        steps.append(f"{what}:  pipeguard servers list")
+        steps.append("The proposed servers among them:  pipeguard servers list")
     if any(server.week.blocked for server in status.servers):
         steps.append("What was blocked:  pipeguard audit list --action block --since 7d")
     if any(server.week.would for server in status.servers):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import Enum
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from pipeguard.config.directories import read, read_own
@@ -167,15 +168,24 @@ def parse_policy(  # noqa: PLR0913  the last is for who checks more than the for
     Raises:
         PolicyError: the file is invalid; the message has line, column and key of each error.
     """
+    if check is None:
+        return _parse_usual(text, source, scope, now, today)
     from pipeguard.config.strict_yaml import Document
 
     document = Document(text, source)
     reader = _PolicyReader(scope, now, today)
     file = reader.file(document.root) if document.root is not None else PolicyFile()
-    if check is not None and document.root is not None and document.root.is_mapping:
+    if document.root is not None and document.root.is_mapping:
         check(document.root)
     document.finish()
     return file
+
+
+@lru_cache(maxsize=4)  # the page asks for each thing that waits
+def _parse_usual(
+    text: str, source: str, scope: PolicyScope, now: float, today: datetime.date
+) -> PolicyFile:
+    return parse_policy(text, source, scope, now=now, today=today, check=lambda _: None)
 
 
 def written_exceptions(

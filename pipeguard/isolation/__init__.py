@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from pipeguard.isolation.servers.preview import preview_server as preview_server
     from pipeguard.isolation.servers.starter import ServerStarter as ServerStarter
     from pipeguard.isolation.shipped import all_shipped as all_shipped
+    from pipeguard.isolation.walls.grants import NothingThereError as NothingThereError
     from pipeguard.isolation.walls.grants import WallGrant as WallGrant
     from pipeguard.isolation.walls.revocation import GrantRevocation as GrantRevocation
     from pipeguard.isolation.walls.revocation import list_grants as list_grants
@@ -49,6 +50,7 @@ _MODULES = {
     "Hardened": "docker_servers",
     "Installed": "servers.inventory",
     "Inventory": "servers.inventory",
+    "NothingThereError": "walls.grants",
     "ServerFacts": "servers.facts",
     "ServerCommand": "servers.command",
     "ServerPreview": "servers.preview",

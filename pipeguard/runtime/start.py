@@ -117,11 +117,13 @@ class RunningGuard(NamedTuple):
         process: its number.
         verb: `wrap` or `serve`.
         address: where it listens, as it was told; empty over stdio.
+        words: of its command line.
     """
 
     process: str
     verb: str
     address: str
+    words: tuple[str, ...]
 
 
 def running_guards() -> Iterator[RunningGuard]:
@@ -139,12 +141,12 @@ def running_guards() -> Iterator[RunningGuard]:
         verb = next((word for word in words if word in ("serve", "wrap")), "")
         if verb and is_ours:
             address = words[words.index("--listen") + 1] if "--listen" in words else ""
-            yield RunningGuard(process, verb, address)
+            yield RunningGuard(process, verb, address, tuple(command[:-1]))
 
 
 def _read_parts(process: str, name: str) -> list[str]:
     """The parts of a file of a process (proc(5))."""
-    with open(f"/proc/{process}/{name}", encoding="utf-8", errors="replace") as file:
+    with open(f"/proc/{process}/{name}", encoding="utf-8", errors="surrogateescape") as file:
         return file.read().split("\0")
 
 

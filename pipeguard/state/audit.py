@@ -20,7 +20,7 @@ from pipeguard.errors import StateError
 from pipeguard.firewall.digest import sha256
 from pipeguard.state.database import translated_errors
 from pipeguard.state.row_filter import HAS_RULE, HAS_WOULD
-from pipeguard.state.schema import IS_STOPPED, MAX_NAME_CHARS
+from pipeguard.state.schema import IS_TO_DECIDE, MAX_NAME_CHARS
 
 if TYPE_CHECKING:
     import sqlite3
@@ -141,8 +141,10 @@ class AuditFilter(NamedTuple):
         note: only with findings that have this text.
         limit: at most this many, the newest; 0 for all.
         pings: False without pings that passed.
-        is_stopped: only what stopped or changed something; such rows are found by an index.
+        is_stopped: only what stopped or changed something, or kept a file from an isolated server;
+            such rows are found by an index.
         from_event: only from the row of this event on.
+        chain: only of this run.
     """
 
     server: str = ""
@@ -157,6 +159,7 @@ class AuditFilter(NamedTuple):
     pings: bool = True
     is_stopped: bool = False
     from_event: str = ""
+    chain: str = ""
 
 
 def findings_json(findings: Sequence[Finding]) -> str:
@@ -312,6 +315,7 @@ def _conditions(where: AuditFilter) -> tuple[str, list[str | int]]:
         ("action = ?", where.action),
         ("event = ?", where.event),
         ("token = ?", where.token),
+        ("chain = ?", where.chain),
         ("id >= (SELECT min(id) FROM audit WHERE event = ? AND event <> '')", where.from_event),
         ("instr(findings, ?)", where.note),
     ):
@@ -319,7 +323,7 @@ def _conditions(where: AuditFilter) -> tuple[str, list[str | int]]:
             conditions.append(condition)
             values.append(value)
     if where.is_stopped:
-        conditions.append(IS_STOPPED)
+        conditions.append(IS_TO_DECIDE)
     if where.server:  # what a person calls so, also if another server has the name
         conditions.append("server IN (SELECT ? UNION SELECT server FROM servers WHERE name = ?)")
         values += [where.server] * 2

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from pipeguard.state.database import translated_errors
-from pipeguard.state.review import decision_entry, record_decision
-from pipeguard.state.timestamps import utc_text
 
 if TYPE_CHECKING:
+    from pipeguard.state.audit import AuditEntry
     from pipeguard.state.store import Store
 
 
@@ -23,23 +21,25 @@ def dismissals(store: Store) -> set[str]:
         return {key for (key,) in store.connection.execute("SELECT key FROM dismissals")}
 
 
-def dismiss(store: Store, key: str, server: str, note: str, by: str) -> None:
+def dismiss(store: Store, key: str, server: str, decision: AuditEntry) -> None:
     """Remember that a person wants to hear no more of something, and record that in the audit.
 
     Args:
         store: the store.
-        key: what it is, as its card names it.
+        key: what it is: an event, or as its card names it.
         server: the server that it is about.
-        note: what was decided on.
-        by: who decided, and where.
+        decision: who decided, and on what.
 
     Raises:
         StateError: the store cannot be written.
     """
-    moment = utc_text(datetime.now(UTC))
+    from pipeguard.state.review import record_decision  # here: a session asks for refusals alone
+
     with store.transaction():
-        store.connection.execute("INSERT OR REPLACE INTO dismissals VALUES (?, ?)", (key, moment))
-        record_decision(store, server, decision_entry("dismiss", moment, note=note, by=by))
+        store.connection.execute(
+            "INSERT OR REPLACE INTO dismissals VALUES (?, ?)", (key, decision.time)
+        )
+        record_decision(store, server, decision)
 
 
 def recall(store: Store, key: str) -> None:

@@ -20,7 +20,7 @@ from pipeguard.state.timestamps import utc_text
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pipeguard.state.audit import AuditRow
+    from pipeguard.state.audit import AuditEntry, AuditRow
 
 MINUTES = 30  # for which a call may be repeated
 BUSY_MS = 200  # that a call waits for another process to write; after that it has no grant
@@ -64,6 +64,8 @@ def make_grant(
     """
     from datetime import UTC, datetime, timedelta
 
+    from pipeguard.state.review import record_decision
+
     now = datetime.now(UTC)
     expires = utc_text(now + timedelta(minutes=minutes))
     with store.transaction():
@@ -72,9 +74,9 @@ def make_grant(
             "INSERT OR REPLACE INTO grants VALUES (?, ?, ?, ?, ?, ?, ?)",
             (*grant, utc_text(now), expires),
         )
-        note = ": ".join(filter(None, (f"event {grant.event}, {ONCE}", grant.why)))
-        decided = utc_text(now), by
-        _record(store, "allow", grant, note, decided, excerpt=words, until=expires)
+        note = f"event {grant.event}, {ONCE}{_because(grant)}"
+        entry = _entry("allow", grant, note, by, excerpt=words, until=expires)
+        record_decision(store, grant.server, entry._replace(time=utc_text(now)))
     return expires
 
 
@@ -89,31 +91,24 @@ def refuse_call(store: Store, grant: CallGrant, by: str) -> None:
     Raises:
         StateError: the store cannot be written.
     """
-    from datetime import UTC, datetime
+    from pipeguard.state.dismissals import dismiss
 
-    moment = utc_text(datetime.now(UTC))
-    with store.transaction():
-        store.connection.execute(
-            "INSERT OR REPLACE INTO dismissals VALUES (?, ?)", (grant.event, moment)
-        )
-        note = ": ".join(filter(None, (f"event {grant.event}", grant.why)))
-        _record(store, "refuse", grant, note, (moment, by))
+    entry = _entry("refuse", grant, f"event {grant.event}{_because(grant)}", by)
+    dismiss(store, grant.event, grant.server, entry)
 
 
-def _record(
-    store: Store, action: str, grant: CallGrant, note: str, decided: tuple[str, str], **words: str
-) -> None:
-    """Record a decision: when and by whom, and for which words."""
-    from pipeguard.state.review import decision_entry, record_decision
+def _because(grant: CallGrant) -> str:
+    return f": {grant.why}" if grant.why else ""
 
-    moment, by = decided
-    entry = decision_entry(action, moment, note=note, by=by, **words)
+
+def _entry(action: str, grant: CallGrant, note: str, by: str, **words: str) -> AuditEntry:
+    """A decision about a call: by whom, and for which words."""
+    from pipeguard.state.review import decision_entry
+    from pipeguard.state.timestamps import now_text
+
+    entry = decision_entry(action, now_text(), note=note, by=by, **words)
     tool = grant.tool[:MAX_NAME_CHARS]
-    record_decision(
-        store,
-        grant.server,
-        entry._replace(method="tools/call", tool=tool, event=grant.event),
-    )
+    return entry._replace(method="tools/call", tool=tool, event=grant.event)
 
 
 def revoke_grant(store: Store, mark: str) -> bool:
@@ -164,12 +159,15 @@ def describe_grant(store: Store, decision: AuditRow) -> str:
 
 
 def find_granted(store: Store, since: str) -> frozenset[tuple[str, str]]:
-    """The stopped calls that passed after a moment, once, as a person allowed: server and event.
+    """The stopped calls that a person allowed once: server and event.
+
+    Those that may still be repeated, and those that passed after a moment.
 
     Raises:
         StateError: the store cannot be read.
     """
     import re
+    from datetime import UTC, datetime
 
     from pipeguard.firewall.session.remedies import GRANTED_AS
 
@@ -178,9 +176,11 @@ def find_granted(store: Store, since: str) -> frozenset[tuple[str, str]]:
             "SELECT server, findings FROM audit WHERE time >= ? AND instr(findings, ?)",
             (since, GRANTED_AS),
         ).fetchall()
+        query = "SELECT server, event FROM grants WHERE expires > ?"
+        is_open = store.connection.execute(query, (utc_text(datetime.now(UTC)),)).fetchall()
     note = re.compile(rf'"note": ?"{re.escape(GRANTED_AS)}([\w.]+)"')  # not as text of a value
     return frozenset(
-        (server, event) for server, findings in listed for event in note.findall(findings)
+        (*is_open, *((server, event) for server, found in listed for event in note.findall(found)))
     )
 
 

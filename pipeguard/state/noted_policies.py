@@ -35,8 +35,8 @@ def noted_policy(store: Store, event: str, rule: str) -> str:
     """
     from pipeguard.state.audit import AuditFilter, rows
 
-    run = event.partition(".")[0]
-    noted = [row.entry.findings for row in rows(store, AuditFilter(rule=rule)) if row.chain == run]
+    run = AuditFilter(rule=rule, chain=event.partition(".")[0])
+    noted = [row.entry.findings for row in rows(store, run)]
     paths = [str(finding.get("path", "")) for text in noted for finding in json.loads(text)]
     return next((path for path in paths if path and Path(path).exists()), "")
 

@@ -15,6 +15,8 @@ MAX_NAME_CHARS = 200  # of a client's, a method's or a tool's name in a row: a p
 STRICT_SINCE = (3, 37, 0)  # https://www.sqlite.org/stricttables.html
 
 IS_STOPPED = "action IN ('block', 'ask', 'cut', 'redact')"
+# A file that an isolated server did not get: its answer failed and passed, with a finding.
+IS_TO_DECIDE = f"({IS_STOPPED} OR (action = 'warn' AND instr(findings, '\"rule\":\"isolation.')))"
 
 # Each entry brings a file from version i to i + 1 (PRAGMA user_version). Never change one.
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
@@ -148,6 +150,11 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         # The few rows that stopped or changed something, for the page. The newest row with a name
         # of an event is found by `audit_event`.
         f"CREATE INDEX audit_stopped ON audit (id) WHERE {IS_STOPPED}",
+    ),
+    (
+        # With the files that isolated servers did not get.
+        "DROP INDEX audit_stopped",
+        f"CREATE INDEX audit_stopped ON audit (id) WHERE {IS_TO_DECIDE}",
     ),
 )
 

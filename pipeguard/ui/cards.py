@@ -7,8 +7,8 @@ the card showed (`Card.digest`), whatever has changed since.
 from __future__ import annotations
 
 import time
-from collections import defaultdict
-from dataclasses import dataclass, field, replace
+from collections import Counter, defaultdict
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, NamedTuple
 from markupsafe import Markup
 
 from pipeguard.errors import PipeGuardError
-from pipeguard.firewall.policy import DEFAULT_ASK_SECONDS
 from pipeguard.firewall.session.remedies import Way, find_remedy
 from pipeguard.firewall.session.replies import REFUSED_WAIT
 from pipeguard.rulebook.packs import load_rules, sources
@@ -44,7 +43,7 @@ from pipeguard.ui.evidence import compare_definitions, read_call
 from pipeguard.ui.headings import find_subject, make_heading
 from pipeguard.ui.offers import make_tick
 from pipeguard.ui.text import foreign, sentence, show_own
-from pipeguard.ui.walls import view_wall
+from pipeguard.ui.walls import is_exempt, read_ask_seconds, view_wall
 from pipeguard.unicode.display import pluralize, visible
 
 if TYPE_CHECKING:
@@ -91,15 +90,14 @@ class Card:
 
     Attributes:
         id: in the page's address; the same as long as the same waits.
-        kind: the template that draws it: `call`, `stopped`, `wall`, `tools`, `proposal`.
         group: under which it is listed.
         server: the server's name.
         heading: a sentence of ours, with foreign names set apart.
-        title: the same in few words, for the list.
         what: the kind of thing, in words.
         since: when the first of it happened (ISO 8601, UTC).
         answers: the first opens nothing.
         bound: the texts that an answer holds for.
+        title: the heading in fewer words, for the list; or empty.
         last: when the last of it happened, if it happened more than once.
         count: how often it happened.
         event: that stopped something, or None.
@@ -112,15 +110,14 @@ class Card:
     """
 
     id: str
-    kind: str
     group: str
     server: str
     heading: Markup
-    title: Markup
     what: str
     since: str
     answers: tuple[CardAnswer, ...]
     bound: tuple[str, ...]
+    title: str = ""
     last: str = ""
     count: int = 1
     event: AuditedEvent | None = None
@@ -158,10 +155,6 @@ class Card:
             return None
         return compare_definitions(definition.trusted_version, definition.pin.held_definition)
 
-    def find_refusal(self) -> CardAnswer:
-        """The answer that says no, and after which there is no card any more."""
-        return self.find_answer("never") or self.answers[0]
-
     def find_answer(self, name: str) -> CardAnswer | None:
         """The answer of a button."""
         return next((each for each in self.answers if each.name == name), None)
@@ -188,54 +181,58 @@ STOPPED = "Stopped, perhaps wrongly"
 GROUPS = (HOLDS_UP, HELD, STOPPED)
 
 
-@dataclass(slots=True)
-class Waiting:
-    """All that waits.
+class Waiting(NamedTuple):
+    """All that waits, as the page, `pipeguard status` and the icon count it.
 
     Attributes:
         cards: in the order in which they are drawn.
-        more: how many are not drawn.
     """
 
-    cards: list[Card] = field(default_factory=list)
-    more: int = 0
+    cards: list[Card]
+
+    @property
+    def page(self) -> list[Card]:
+        """The cards that are drawn."""
+        return self.cards[:MOST_CARDS]
+
+    def describe(self) -> str:
+        """Count them in a sentence, without its full stop."""
+        if not self.cards:
+            return "Nothing waits for you"
+        counts = Counter(card.group for card in self.cards)
+        listed = "; ".join(f"{name.lower()}: {counts[name]}" for name in GROUPS if counts[name])
+        verb = "waits" if len(self.cards) == 1 else "wait"
+        return f"{pluralize(len(self.cards), 'thing')} {verb} for you ({listed})"
 
 
-def find_waiting(store: Store, ask_seconds: float = DEFAULT_ASK_SECONDS) -> Waiting:
+def find_waiting(store: Store) -> Waiting:
     """Everything that waits for the person, the most urgent first.
 
     Raises:
         StateError: the store cannot be read.
     """
-    gone = dismissals(store)
-    cards = [card for card in _cards(store, ask_seconds) if not {card.id, card.dismissal} & gone]
-    cards.sort(key=lambda card: GROUPS.index(card.group))  # stable: the newest first in each
-    return Waiting(cards[:MOST_CARDS], max(0, len(cards) - MOST_CARDS))
+    # stable: the newest first in each group
+    return Waiting(sorted(_cards(store), key=lambda card: GROUPS.index(card.group)))
 
 
-def find_card(store: Store, card_id: str, ask_seconds: float = DEFAULT_ASK_SECONDS) -> Card | None:
+def find_card(store: Store, card_id: str) -> Card | None:
     """The card with this id, if it still waits."""
-    return next((card for card in _cards(store, ask_seconds) if card.id == card_id), None)
+    return next((card for card in _cards(store, card_id) if card.id == card_id), None)
 
 
-def _cards(store: Store, ask_seconds: float) -> Iterator[Card]:
+def _cards(store: Store, wanted: str = "") -> Iterator[Card]:
+    """All cards; at least the wanted one, if its id is given."""
     now = time.time()
-    waiting = held_events(store, to_utc_text(now - ask_seconds))
+    waiting = held_events(store, to_utc_text(now - read_ask_seconds()))
     for event in reversed(waiting):
         yield _call_card(event)
-    yield from _definition_cards(store)
+    yield from _definition_cards(store, wanted)
     for proposal in proposals(store):
         if proposal.state is not ProposalState.APPROVED:
             yield _proposal_card(proposal)
     since = to_utc_text(now - STOPPED_DAYS * 86_400)
-    held = {event.name for event in waiting}
-    granted = find_granted(store, since)
-    events = [
-        each
-        for each in stopped_events(store, since, MOST_EVENTS)
-        if each.name not in held and (each.server, each.name) not in granted
-    ]
-    yield from _stopped_cards(store, events)
+    decided = {(event.server, event.name) for event in waiting} | find_granted(store, since)
+    yield from _stopped_cards(store, stopped_events(store, since, MOST_EVENTS), decided, wanted)
 
 
 # --- calls --------------------------------------------------------------------------------
@@ -253,7 +250,7 @@ def _allow_once(when: str) -> CardAnswer:
         "once",
         "Allow this call once",
         opens=f"this call with these arguments, once, {when}",
-        spares="other arguments, other calls, or the same call again",
+        spares="any other call, or the same one again",
     )
 
 
@@ -261,11 +258,9 @@ def _call_card(event: AuditedEvent) -> Card:
     rule = decisive(stopping(event))
     return Card(
         id=event.name,
-        kind="call",
         group=HOLDS_UP,
         server=event.server,
         heading=make_heading(event, rule),
-        title=make_heading(event, rule),
         what="A call asks",
         since=event.time,
         answers=(_REFUSE, _allow_once("and it goes on now")),
@@ -274,15 +269,27 @@ def _call_card(event: AuditedEvent) -> Card:
     )
 
 
-def _stopped_cards(store: Store, events: Iterable[AuditedEvent]) -> Iterator[Card]:
+def _stopped_cards(
+    store: Store, events: Iterable[AuditedEvent], decided: set[tuple[str, str]], wanted: str
+) -> Iterator[Card]:
+    """The cards of events, the newest first; none for those that were decided."""
     groups: defaultdict[tuple[str, ...], list[AuditedEvent]] = defaultdict(list)
-    for event in events:  # the newest first
+    for event in events:
         if key := _likeness(event):
             groups[key].append(event)
+    gone = dismissals(store)
     for key, alike in groups.items():
-        wall = view_wall(store, alike[0]) if key[0] == "wall" else None
-        if wall is None or not wall.is_given:
+        last = alike[0]
+        is_gone = (last.server, last.name) in decided or {last.name, _dismissal(key)} & gone
+        if is_gone or (wanted and wanted != last.name):
+            continue
+        wall = view_wall(store, last) if key[0] == "wall" else None
+        if not (is_exempt(store, last) if wall is None else wall.is_settled):
             yield _stopped_card(key, alike, wall)
+
+
+def _dismissal(likeness: tuple[str, ...]) -> str:
+    return sha256("\0".join(likeness).encode()).hexdigest()[:32]
 
 
 def _likeness(event: AuditedEvent) -> tuple[str, ...]:
@@ -302,7 +309,7 @@ def _likeness(event: AuditedEvent) -> tuple[str, ...]:
 
 def _stopped_card(key: tuple[str, ...], alike: list[AuditedEvent], wall: WallView | None) -> Card:
     event = alike[0]
-    keep, never = (_KEEP, _NEVER) if wall is None else (_KEEP_SHUT, _NEVER_OPEN)
+    keep, never = _refuse("blocked" if wall is None else "shut")
     grant = "" if wall is None or wall.grant is None else f"{wall.grant.kind} {wall.grant.value}"
     exemptions = () if wall is not None else _exemptions(event)
     noun = "A result" if event.kind in {"result", "error"} else "A call"
@@ -310,7 +317,6 @@ def _stopped_card(key: tuple[str, ...], alike: list[AuditedEvent], wall: WallVie
     openings = _openings(event) if wall is None else _wall_openings(event, wall)
     return replace(
         _call_card(event),
-        kind=key[0],
         group=STOPPED,
         what=what if wall is None else "Blocked by isolation",
         since=alike[-1].time,
@@ -318,29 +324,21 @@ def _stopped_card(key: tuple[str, ...], alike: list[AuditedEvent], wall: WallVie
         count=len(alike),
         answers=(keep, *openings, never),
         bound=(call_mark(event), grant, *(str(each) for each in exemptions)),
-        dismissal=sha256("\0".join(key).encode()).hexdigest()[:32],
+        dismissal=_dismissal(key),
         wall=wall,
     )
 
 
-_KEEP = CardAnswer(
-    "keep", "Keep it blocked", "It stays blocked, and so does the next one.", is_main=True
-)
-_NEVER = CardAnswer(
-    "never",
-    "Keep it blocked, never ask again",
-    "The same gets no card any more, and stays blocked.",
-    is_small=True,
-)
-_KEEP_SHUT = CardAnswer(
-    "keep", "Keep it shut", "Such calls fail as before, and the model is told why.", is_main=True
-)
-_NEVER_OPEN = CardAnswer(
-    "never",
-    "Keep it shut, never ask again",
-    "This gets no card any more, and stays shut. Anything else does.",
-    is_small=True,
-)
+def _refuse(shut: str) -> tuple[CardAnswer, CardAnswer]:
+    keep = CardAnswer(
+        "keep",
+        f"Keep it {shut}",
+        "This card goes. If it happens again, a new one comes.",
+        is_main=True,
+    )
+    never = f"Keep it {shut}, never ask again"
+    gone = "This card goes. If it happens again, none comes."
+    return keep, CardAnswer("never", never, gone, is_small=True)
 
 
 def _wall_openings(event: AuditedEvent, wall: WallView) -> Iterator[CardAnswer]:
@@ -383,23 +381,27 @@ def _openings(event: AuditedEvent) -> Iterator[CardAnswer]:
 # --- definitions and servers ----------------------------------------------------------------
 
 
-def _definition_cards(store: Store) -> Iterator[Card]:
+def _definition_cards(store: Store, wanted: str) -> Iterator[Card]:
     new: defaultdict[str, list[HeldDefinition]] = defaultdict(list)
     for definition in held_definitions(store):
         if definition.trusted_version is None:
             new[definition.server].append(definition)
-        else:
+        elif wanted in {"", _changed_id(definition)}:
             yield _changed_card(definition)
     for server, offered in new.items():
-        card = _new_card(server, offered[:MOST_OFFERS], store.find_launch(server))
-        yield replace(card, more=len(offered[MOST_OFFERS:]))
+        if wanted in {"", new_card(server)}:
+            card = _new_card(server, offered[:MOST_OFFERS], store.find_launch(server))
+            yield replace(card, more=len(offered[MOST_OFFERS:]))
+
+
+def _changed_id(definition: HeldDefinition) -> str:
+    return definition_card(definition.server, definition.pin.kind, definition.pin.name)
 
 
 def _changed_card(definition: HeldDefinition) -> Card:
     name, changed = foreign(definition.pin.name), Markup("{} of {} changed since it was {}")
     return Card(
-        id=definition_card(definition.server, definition.pin.kind, definition.pin.name),
-        kind="tools",
+        id=_changed_id(definition),
         group=HELD,
         server=definition.server,
         heading=changed.format(name, show_own(definition.server), definition.since),
@@ -431,7 +433,6 @@ def _new_card(server: str, definitions: list[HeldDefinition], launched: str) -> 
     what = pluralize(count, kinds.pop() if len(kinds) == 1 else "definition")
     return Card(
         id=new_card(server),
-        kind="tools",
         group=HELD,
         server=server,
         heading=Markup("{} offers {} that nobody approved").format(show_own(server), what),
@@ -464,11 +465,9 @@ def _proposal_card(proposal: Proposal) -> Card:
     heading = sentence(words, name=name)
     return Card(
         id=f"proposal-{proposal.fingerprint[:12]}",
-        kind="proposal",
         group=HELD,
         server=proposal.name,
         heading=heading,
-        title=heading,
         what="A proposal",
         since=proposal.proposed,
         answers=(

@@ -18,7 +18,8 @@ from pipeguard.state.dismissals import dismiss, recall
 from pipeguard.state.exceptions import allow, call_mark, narrowest, save
 from pipeguard.state.exemption import Breadth
 from pipeguard.state.grants import CallGrant, make_grant, refuse_call, revoke_grant
-from pipeguard.state.review import HeldDefinition, approve, reject, restore
+from pipeguard.state.review import HeldDefinition, approve, decision_entry, reject, restore
+from pipeguard.state.timestamps import now_text
 from pipeguard.ui.offers import make_tick
 from pipeguard.ui.scans import make_key
 from pipeguard.ui.text import foreign, show_own, when
@@ -135,12 +136,10 @@ def _decide_event(store: Store, chosen: ChosenAnswer) -> DoneDecision:
             return _grant(store, event, chosen)
         case "give":
             return _give(store, event, chosen.by)
-        case "keep":
-            return DoneDecision(Markup("Nothing changed: it stays blocked."))
         case "refuse":
             return _refuse(store, event, chosen)
-        case "never":
-            return _dismiss(store, chosen)
+        case "keep" | "never":
+            return _dismiss(store, event, chosen)
     return _except(store, event, chosen)
 
 
@@ -192,17 +191,23 @@ def _refuse(store: Store, event: AuditedEvent, chosen: ChosenAnswer) -> DoneDeci
     return DoneDecision(words.format(foreign(event.tool)))
 
 
-def _dismiss(store: Store, chosen: ChosenAnswer) -> DoneDecision:
-    card = chosen.card
-    assert card.event is not None  # noqa: S101  the caller's
-    key = card.dismissal or card.id
-    dismiss(store, key, card.server, f"event {card.event.name}", chosen.by)
+def _dismiss(store: Store, event: AuditedEvent, chosen: ChosenAnswer) -> DoneDecision:
+    is_lasting = chosen.answer.name == "never"
+    key = chosen.card.dismissal if is_lasting else chosen.card.id
+    note = f"event {event.name}{', and what is like it' if is_lasting else ''}"
+    dismiss(
+        store, key, event.server, decision_entry("dismiss", now_text(), note=note, by=chosen.by)
+    )
 
     def undo(store: Store) -> bool:
         recall(store, key)
         return True
 
-    return DoneDecision(Markup("It stays blocked, and has no card any more."), undo)
+    words = Markup("You keep it {}. If it happens again, it gets {} card.")
+    return DoneDecision(
+        words.format("shut" if chosen.card.wall else "blocked", "no" if is_lasting else "a new"),
+        undo,
+    )
 
 
 def _except(store: Store, event: AuditedEvent, chosen: ChosenAnswer) -> DoneDecision:

@@ -114,7 +114,7 @@ class Desktop:
             return
         waiting = await asyncio.to_thread(self._look)
         self._seen, self._looked = change, monotonic()
-        self._count = len(waiting.cards) + waiting.more
+        self._count = len(waiting.cards)
         self._tell_tray()
         await self.notify(waiting)
 
@@ -129,8 +129,7 @@ class Desktop:
         """
         known = [card for card in waiting.cards if _keys(card) & self._told]
         new = [card for card in waiting.cards if card not in known]
-        left = self._told if waiting.more else set[str]()  # they may come back
-        self._told = left.union(*map(_keys, known))
+        self._told = set[str]().union(*map(_keys, known))
         if new and not self._is_paused and not self._limit.is_reached(monotonic()):
             self._limit.count(monotonic())
             self._told = self._told.union(*map(_keys, new))

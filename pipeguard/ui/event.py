@@ -38,7 +38,7 @@ from pipeguard.state.explanation import (
     list_decisions,
     merge_passages,
 )
-from pipeguard.ui.cards import find_waiting
+from pipeguard.ui.cards import find_card
 from pipeguard.ui.headings import make_heading
 from pipeguard.ui.page import draw, with_store
 from pipeguard.ui.plots import flow
@@ -290,7 +290,5 @@ def _draw_flow(row: AuditRow, leading: list[dict[str, str]]) -> Markup:
 
 
 def _find_card(store: Store, event: AuditedEvent) -> str:
-    if not stopping(event):
-        return ""
-    cards = find_waiting(store).cards
-    return next((card.id for card in cards if card.event and card.event.name == event.name), "")
+    card = find_card(store, event.name) if stopping(event) else None
+    return "" if card is None else card.id

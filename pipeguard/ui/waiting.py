@@ -39,9 +39,9 @@ def add_routes(app: web.Application) -> None:
 
 async def _waiting(request: web.Request) -> web.StreamResponse:
     waiting, scans = await with_store(request, find_waiting), request.app[PAGE].scans
-    scans.want(each for card in waiting.cards for each in card.definitions)
-    groups = [(name, [card for card in waiting.cards if card.group == name]) for name in GROUPS]
-    title = f"Waiting ({len(waiting.cards) + waiting.more})"
+    scans.want(each for card in waiting.page for each in card.definitions)
+    groups = [(name, [card for card in waiting.page if card.group == name]) for name in GROUPS]
+    title = f"Waiting ({len(waiting.cards)})"
     shown = [(name, cards) for name, cards in groups if cards]
     values = {"groups": shown, "waiting": waiting, "scans": scans, "today": today()}
     values["last_day"] = today() + EXCEPTION_DAYS
@@ -89,13 +89,13 @@ async def _decide_several(request: web.Request) -> web.StreamResponse:
     page, form = request.app[PAGE], await request.post()
     items = sorted({str(value) for value in form.getall("item", [])})
     waiting = await with_store(request, find_waiting)
-    shown = {f"{card.id} {card.digest}": card for card in waiting.cards}
+    shown = {f"{card.id} {card.digest}": card for card in waiting.page}
     if not items:
         raise NothingDoneError("Nothing is ticked in the list.")
     if not shown.keys() >= set(items):
         raise NothingDoneError("One of them changed meanwhile, or was decided elsewhere.")
     cards = [shown[item] for item in items]
-    decided = [ChosenAnswer(card, card.find_refusal(), page.by) for card in cards]
+    decided = [ChosenAnswer(card, card.answers[0], page.by) for card in cards]
     if form.get("answer") == "allow":
         decided = [each for card in cards if (each := choose_opening(card, page.scans, page.by))]
         left = [card.heading for card in cards if card not in [each.card for each in decided]]

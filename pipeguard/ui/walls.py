@@ -10,9 +10,16 @@ from pipeguard.config.effective_policy import USER_POLICY
 from pipeguard.config.isolate_key import find_entries
 from pipeguard.config.policy_file import PolicyScope, parse_policy, policy_text
 from pipeguard.config.user_policy import user_policy_path, usual_policy_path
-from pipeguard.errors import PipeGuardError
-from pipeguard.isolation import WallGrant, find_wall_grant, list_grants, plan_grant
-from pipeguard.state.noted_policies import noted_policy
+from pipeguard.errors import PipeGuardError, PolicyError
+from pipeguard.firewall.policy import DEFAULT_ASK_SECONDS
+from pipeguard.isolation import (
+    NothingThereError,
+    WallGrant,
+    find_wall_grant,
+    list_grants,
+    plan_grant,
+)
+from pipeguard.state.noted_policies import find_exempting, noted_policy
 
 if TYPE_CHECKING:
     from pipeguard.state.exceptions import AuditedEvent
@@ -26,15 +33,13 @@ class WallView(NamedTuple):
         given: what the policy gives the server, each as `read ~/notes`.
         grant: what would have let it through; None where nothing is offered.
         problem: why nothing is offered; or empty.
-        is_given: True if the policy gives it by now.
-        policy: the policy's file.
+        is_settled: True if the policy gives it by now, or nobody can.
     """
 
     given: tuple[str, ...]
     grant: WallGrant | None
     problem: str
-    is_given: bool
-    policy: str
+    is_settled: bool
 
 
 def view_wall(store: Store, event: AuditedEvent) -> WallView:
@@ -46,8 +51,28 @@ def view_wall(store: Store, event: AuditedEvent) -> WallView:
         grant = find_wall_grant(event, None, is_wide=False)
         is_new = grant is not None and plan_grant(event.server, grant, path, today()).is_new
     except PipeGuardError as error:
-        return WallView(given, None, str(error), is_given=False, policy=path)
-    return WallView(given, grant, "", is_given=grant is not None and not is_new, policy=path)
+        is_settled = isinstance(error, NothingThereError)
+        return WallView(given, None, str(error), is_settled=is_settled)
+    return WallView(given, grant, "", is_settled=grant is not None and not is_new)
+
+
+def is_exempt(store: Store, event: AuditedEvent) -> bool:
+    """True if an exception of the policy lets what was stopped pass by now."""
+    try:
+        return bool(find_exempting(store, event, today()))
+    except PolicyError:
+        return False  # it is invalid, as the page of the policy says
+
+
+def read_ask_seconds() -> float:
+    """For how long a call waits by the user's policy; the usual time if that is invalid."""
+    path = user_policy_path()
+    try:
+        text = read_policy(path) if path else None
+        policy = parse_policy(text or "", path or "", PolicyScope.USER, now=0.0, today=today())
+    except PolicyError:
+        return DEFAULT_ASK_SECONDS
+    return policy.ask_seconds or DEFAULT_ASK_SECONDS
 
 
 def _list_given(path: str, server: str) -> list[tuple[str, str]]:

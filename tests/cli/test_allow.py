@@ -177,7 +177,7 @@ def test_an_event_tells_who_allowed_it_and_what_became_of_that(name: str) -> Non
     assert expected in page
     with Store.open(store_path()) as store:
         assert {each for _, each in find_granted(store, "")} == (
-            {event} if name == "used" else set()
+            {event} if name in {"open", "used"} else set()
         )
     assert (f"pipeguard allow {event}" in page) is is_offered
     assert page.index("Since") < page.index("What ")

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import datetime
+import os
 from pathlib import Path
 
 import pytest
 
 from pipeguard.config.isolate_key import IsolateEntry
+from pipeguard.config.policy_file import PolicyScope, parse_policy
 from pipeguard.errors import PolicyError
 from pipeguard.isolation.sandbox import this_host
+from pipeguard.isolation.sensitive import is_inside
 from pipeguard.isolation.view import SandboxUser
 from pipeguard.isolation.walls.grants import (
     PORT,
     READ,
     WRITE,
     WallGrant,
+    absolute,
     find_grant,
     is_covered,
     needless,
@@ -96,8 +101,16 @@ def test_what_has_to_be_named_is_not_offered(case: str, host: SandboxUser) -> No
     if not link.is_symlink():
         link.symlink_to(home / ".ssh")
     rule, path, why = REFUSED[case]
-    with pytest.raises(PolicyError, match=why):
+    with pytest.raises(PolicyError, match=why) as refused:
         offered(rule, home / path, host)
+    text, _, line = str(refused.value).partition("\n")
+    assert bool(line) == ("If you want that" in text), "an entry to copy, if one gives it"
+    if line:
+        policy = f"isolate:\n{line}\n"
+        day = datetime.date(2026, 1, 1)
+        (entry,) = parse_policy(policy, "p", PolicyScope.USER, now=0.0, today=day).isolate
+        (given,) = entry.read or entry.write
+        assert is_inside(os.path.realpath(home / path), os.path.realpath(absolute(given, host)))
 
 
 WIDE = {
@@ -190,7 +203,7 @@ def test_the_port_of_a_host_may_be_named_where_the_event_has_none(host: SandboxU
 @pytest.mark.parametrize("subject", ["169.254.169.254:80", "metadata.google.internal"])
 def test_what_gives_out_credentials_is_named_by_hand(host: SandboxUser, subject: str) -> None:
     for rule in ("egress.host", "egress.address"):
-        with pytest.raises(PolicyError, match=r"credentials.* `hosts: \["):
+        with pytest.raises(PolicyError, match=r"(?s)credentials.*\n  - \{server: .*, hosts: \["):
             find_grant([{"rule": rule, "excerpt": subject}], host)
 
 

@@ -75,7 +75,7 @@ def test_pins_of_an_older_version_are_approved_as_far_as_the_audit_says(tmp_path
         store.connection.execute("DROP TABLE grants")
         store.connection.execute("DROP TABLE dismissals")
         store.connection.execute("DROP INDEX audit_stopped")
-        store.connection.execute(f"PRAGMA user_version = {len(MIGRATIONS) - 4}")
+        store.connection.execute(f"PRAGMA user_version = {len(MIGRATIONS) - 5}")
     with Store.open(path) as store:
         pins = store.pins("weather")
         assert {name for _, name in pins if pins["tool", name].is_reviewed} == {"approved"}

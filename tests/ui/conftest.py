@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from pipeguard.state.paths import store_path
 from pipeguard.state.store import Store
@@ -22,7 +22,8 @@ from tests.people import be_nobody
 from tests.wrap.wrapped import PIPEGUARD
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-TIMEOUT_MS = 10_000
+TIMEOUT_MS = 30_000  # a busy machine draws a page in seconds
+expect.set_options(timeout=TIMEOUT_MS)
 
 
 class PageTerminal:
@@ -39,6 +40,7 @@ class PageTerminal:
         if not self.process:
             os.execvp(words[0], words)  # noqa: S606  a terminal needs a fork
         self.text = ""
+        self._numbers = 0  # that were typed
         self._reading = threading.Thread(target=self._read, daemon=True)
         self._reading.start()
 
@@ -64,8 +66,12 @@ class PageTerminal:
         return self.link()
 
     def number(self) -> str:
-        """The number that was asked for last."""
-        return self._find(r"type (\d{4}) on the page")
+        """The next number that the page asks for: its form may be drawn before we have read it."""
+        asked = re.compile(r"type (\d{4}) on the page")
+        until(lambda: len(asked.findall(self.text)) > self._numbers, "a number is asked for")
+        numbers = asked.findall(self.text)
+        self._numbers = len(numbers)
+        return str(numbers[-1])
 
     def _find(self, pattern: str) -> str:
         until(lambda: re.search(pattern, self.text) is not None, pattern)

@@ -45,6 +45,18 @@ WALL = Finding(
     excerpt="api.example.com:443",
     host="api.example.com",
 )
+# An answer that failed, and names a file that no command gives; and one that does not exist.
+FILE_WALL = Finding(
+    "isolation.read",
+    "isolation",
+    "/result/content/0/text",
+    action=Action.WARN,
+    excerpt="/etc/shadow",
+    note="the server may not read it",
+    tool="read_file",
+    path="/etc/shadow",
+)
+NO_FILE = FILE_WALL._replace(excerpt="/nowhere/x", path="/nowhere/x")
 
 
 # A tool with all that a tool has, and what became of it.

@@ -14,6 +14,7 @@ from playwright.sync_api import Locator, Page, expect
 
 from pipeguard.cli import cli
 from pipeguard.state.store import Store
+from tests.gateway.served import ServedAt, write_servers
 from tests.state.samples import held, seen
 from tests.ui.conftest import PageTerminal
 from tests.ui.samples import SECRET, SERVER, stop
@@ -72,6 +73,26 @@ def test_each_server_is_shown_with_what_is_known_of_it(client_file: Path, page: 
     expect(guarded).to_contain_text("it runs with your rights")
     expect(guarded.get_by_role("link", name="Isolate it")).to_be_visible()
     assert KEY not in page.content()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells who runs")
+def test_a_gateway_with_another_state_or_another_file_is_not_ours(
+    client_file: Path, tmp_path: Path, page: Page
+) -> None:
+    home = tmp_path / "config" / "pipeguard"
+    write_servers(home, {"behind": {"command": "npx", "args": ["x"], "enabled": False}})
+    with (
+        ServedAt(tmp_path / "other") as other,
+        ServedAt(tmp_path, "--config", str(write_servers(tmp_path / "x", {}))) as elsewhere,
+    ):
+        assert other.url
+        assert elsewhere.url
+        visit(page, "/servers")
+        expect(article(page, "behind")).to_contain_text("it has not run under PipeGuard yet")
+    with ServedAt(tmp_path) as ours:
+        assert ours.url
+        visit(page, "/servers")
+        expect(article(page, "behind")).to_contain_text("Runs since")
 
 
 def test_an_entry_is_guarded_by_number_and_given_back(

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import datetime
+import json
 import re
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from playwright.sync_api import Browser, Locator, Page, ViewportSize, expect
 
+from pipeguard.cli import cli
 from pipeguard.config.user_policy import usual_policy_path
 from pipeguard.firewall.protocol.json_values import JsonObject
 from pipeguard.identity.server_name import Launched
@@ -18,15 +21,20 @@ from pipeguard.state.page_address import definition_card, new_card, page_address
 from pipeguard.state.proposals import ProposalState, proposals, propose
 from pipeguard.state.review import held_definitions
 from pipeguard.state.store import Store
+from pipeguard.ui.cards import find_waiting
 from pipeguard.ui.walls import today
+from tests.people import give_token
 from tests.state.samples import FORECAST, held, seen
 from tests.ui.conftest import TIMEOUT_MS, PageTerminal
 from tests.ui.samples import (
     AFTER,
     BEFORE,
+    FILE_WALL,
     MARK,
+    NO_FILE,
     SECRET,
     SERVER,
+    WALL,
     fill,
     new_tool,
     seen_tool,
@@ -200,13 +208,52 @@ def test_unlocked_the_page_asks_for_no_number_until_it_is_locked(
     expect(page.get_by_role("button", name="Unlock for 15 min…")).to_be_visible()
 
 
-def test_what_was_dismissed_gets_no_card_any_more(store: Path, page: Page) -> None:
+@pytest.mark.parametrize(
+    ("heading", "button", "again"),
+    [
+        ("on its way", "Keep it blocked, never ask again", 0),
+        ("on its way", "Keep it blocked", 1),
+        ("wants to reach", "Keep it shut", 1),
+    ],
+)
+def test_a_refusal_removes_the_card_until_it_happens_again(
+    heading: str, button: str, again: int, store: Path, page: Page
+) -> None:
     fill(store)
     expect_count(page, CARDS)
-    card(page, "on its way").get_by_role("button", name="Keep it blocked, never ask again").click()
+    card(page, heading).get_by_role("button", name=button, exact=True).click()
     expect_count(page, CARDS - 1)
     page.get_by_role("button", name="Undo").click()
     expect_count(page, CARDS)
+    card(page, heading).get_by_role("button", name=button, exact=True).click()
+    expect_count(page, CARDS - 1)
+    stop(store, "DDDDDDDD.c1", WALL if "shut" in button else SECRET)
+    stop(store, "EEEEEEEE.c1", SECRET._replace(tool="other"))
+    expect_count(page, CARDS + again)
+
+
+def test_what_was_decided_in_a_terminal_leaves_and_status_counts_what_the_page_does(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    give_token(monkeypatch)
+    fill(store)
+    stop(store, "DDDDDDDD.c1", FILE_WALL)
+    stop(store, "EEEEEEEE.c1", NO_FILE)
+    left = {*waiting_cards(store)} - {"AAAAAAAA.c1"}
+    assert len(left) == CARDS, "nobody can give what does not exist"
+    for words in (["--why", "made up"], ["--by", "call", "--why", "once"]):
+        assert "AAAAAAAA.c1" in waiting_cards(store)
+        CliRunner().invoke(cli, ["allow", "AAAAAAAA.c1", *words], catch_exceptions=False)
+        assert waiting_cards(store) == left
+        Path(usual_policy_path()).write_text("")
+    status = CliRunner().invoke(cli, ["status"]).output
+    assert f"{len(left)} things wait for you (holds up an agent: 1;" in status
+    assert json.loads(CliRunner().invoke(cli, ["status", "--json"]).output)["waits"] == len(left)
+
+
+def waiting_cards(store: Path) -> set[str]:
+    with Store.open(store) as opened:
+        return {each.id for each in find_waiting(opened).cards}
 
 
 def test_refusing_a_call_that_waits_answers_the_model_at_once(

@@ -61,7 +61,8 @@ def find_wall_grant(event: AuditedEvent, port: int | None, *, is_wide: bool) -> 
     """
     if not any(is_wall(finding.get("rule", "")) for finding in event.findings):
         return None
-    return find_grant(event.findings, this_host(), port, is_wide=is_wide)
+    name = escape(event.server)
+    return find_grant(event.findings, this_host(), port, is_wide=is_wide, server=name)
 
 
 def why_not_given(event: AuditedEvent) -> str:

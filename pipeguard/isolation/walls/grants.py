@@ -108,6 +108,7 @@ def find_grant(
     port: int | None = None,
     *,
     is_wide: bool = False,
+    server: str = "NAME",
 ) -> WallGrant | None:
     """The grant that would have let a server through a wall; None for other events.
 
@@ -116,25 +117,40 @@ def find_grant(
         host: this machine and its user.
         port: of the host, where the event does not say which.
         is_wide: whether a folder may be one that holds what has to be named by itself.
+        server: as a policy's entry names it, for what is not offered.
 
     Raises:
+        NothingThereError: a file that does not exist.
         PolicyError: it is not offered, with what to do instead.
     """
     for finding in findings:
         rule = finding.get("rule", "")
         if rule in {READ, WRITE}:
-            return _file(rule, finding.get("path", ""), host, is_wide=is_wide)
+            return _file(rule, finding.get("path", ""), host, server, is_wide=is_wide)
         if rule == PORT:
             number = parse_port(finding.get("excerpt", ""))
             return WallGrant("loopback", number, f"connect to port {number} of this machine")
         if rule.startswith("egress.") and (entry := allowing_entry(finding)) is not None:
             return _host(entry, port)
         if rule.startswith("egress."):
-            _check_credentials(finding.get("excerpt", ""))
+            _check_credentials(finding.get("excerpt", ""), server)
     return None
 
 
-def _check_credentials(destination: str) -> None:
+class NothingThereError(PolicyError):
+    """Nobody can give a file that does not exist."""
+
+
+def _by_hand(server: str, key: str, value: str) -> str:
+    """The entry of a policy that gives what no command does."""
+    return (
+        " If you want that, write it yourself: put this line under `isolate:` in the file that"
+        " `pipeguard policy path` names, then restart the server:"
+        f"\n  - {{server: {json.dumps(server)}, {key}: [{json.dumps(value)}]}}"
+    )
+
+
+def _check_credentials(destination: str, server: str) -> None:
     """Refuse a host that gives out this machine's own credentials: a person names it by hand."""
     try:
         target = parse_authority(destination, default_port=443)
@@ -143,8 +159,7 @@ def _check_credentials(destination: str) -> None:
     if is_metadata(target.host):
         raise PolicyError(
             f"{target.host} gives out this machine's own credentials, and has to be named by hand."
-            " If you want that, write it yourself, under `isolate` in the file that `pipeguard"
-            f" policy path` names: `hosts: [{json.dumps(destination)}]`."
+            f"{_by_hand(server, 'hosts', destination)}"
         )
 
 
@@ -212,14 +227,14 @@ def absolute(text: str, host: SandboxUser) -> str:
     return os.path.normpath(f"{host.home}{text[1:]}" if is_of_home else os.path.join("/", text))
 
 
-def _file(rule: str, path: str, host: SandboxUser, *, is_wide: bool) -> WallGrant:
+def _file(rule: str, path: str, host: SandboxUser, server: str, *, is_wide: bool) -> WallGrant:
     real = os.path.realpath(path)
     if not os.path.isabs(path) or not path.isprintable() or not real.isprintable():
         raise PolicyError(f"{visible(path)!r} is no path that a policy can have.")
     if not os.path.exists(real):
         folder = os.path.dirname(real)
         if rule == READ or not os.path.isdir(folder):
-            raise PolicyError(
+            raise NothingThereError(
                 f"{visible(path)}: there is no such file or folder on this machine, so there is"
                 " nothing to give. If the server is to make it, make its folder first where there"
                 " is none, and give it that: --write FOLDER, or `write` in your policy."
@@ -227,12 +242,13 @@ def _file(rule: str, path: str, host: SandboxUser, *, is_wide: bool) -> WallGran
         real = folder
     is_folder = os.path.isdir(real)
     holds = tuple(_sensitive_paths(real, host)) if is_folder else ()
-    _check_offered(rule, path, real, host, is_wide=is_wide)
+    by_hand = _by_hand(server, KINDS[rule], show_path(real, host.home))
+    _check_offered(rule, (path, real), host, by_hand, is_wide=is_wide)
     if holds and not is_wide:
         raise PolicyError(
             f"{visible(show_path(real, host.home))} holds what has to be named by hand:"
             f" {_list_paths(holds)}. That stays covered, and all else in it would be given; if you"
-            " want that, add --wide."
+            " want that, add --wide to `pipeguard allow`."
         )
     verb = "read" if rule == READ else "read and change"
     value = show_path(real, host.home)
@@ -273,14 +289,16 @@ def _list_paths(paths: Sequence[str]) -> str:
     return named if len(paths) <= MAX_LISTED else f"{named} and {len(paths) - MAX_LISTED} more"
 
 
-def _check_offered(rule: str, path: str, real: str, host: SandboxUser, *, is_wide: bool) -> None:
+def _check_offered(
+    rule: str, paths: tuple[str, str], host: SandboxUser, by_hand: str, *, is_wide: bool
+) -> None:
     """Refuse what a person has to name by hand.
 
     Raises:
         PolicyError: it is that.
     """
-    key = KINDS[rule]
-    for each in (path, real):
+    key, (path, real) = KINDS[rule], paths
+    for each in paths:
         if is_inside(each, host.packages):
             raise PolicyError(
                 f"{visible(path)}: no server changes its own package or reads another's. Look for"
@@ -289,16 +307,12 @@ def _check_offered(rule: str, path: str, real: str, host: SandboxUser, *, is_wid
         if (holder := find_holder(each, host.sensitive)) is not None:
             raise PolicyError(
                 f"{visible(path)} is in {visible(show_path(holder, host.home))}, which has to be"
-                f" named by hand: it may hold keys or logins, or decide what is run later. If"
-                f" you want that, write it yourself, under `isolate` in the file that"
-                f" `pipeguard policy path` names: `{key}: [...]`."
+                f" named by hand: it may hold keys or logins, or decide what is run later.{by_hand}"
             )
         if rule == WRITE and (holder := holder_of_later(each, host.home)) is not None:
             raise PolicyError(
                 f"{visible(path)} is in {visible(show_path(holder, host.home))}, which has to be"
-                " named by hand: your programs run what is in it, outside. If you want that, write"
-                " it yourself, under `isolate` in the file that `pipeguard policy path` names:"
-                f" `{key}: [...]`."
+                f" named by hand: your programs run what is in it, outside.{by_hand}"
             )
     is_system = rule == WRITE and any(is_inside(real, each) for each in SYSTEM)
     is_home = real == host.home and not is_wide
