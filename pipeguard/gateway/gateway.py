@@ -398,7 +398,8 @@ class Gateway(Hub):
         missing = self.absent()
         for name, member in self.members.items():
             if member.state in (State.DOWN, State.FAILING):
-                missing[name] += f"; what it wrote: pipeguard logs {member.run.guard.name}"
+                wrote = f" {member.last_line!r}, and before:" if member.last_line else ":"
+                missing[name] += f"; what it wrote{wrote} pipeguard logs {member.run.guard.name}"
         for name, count in self.waiting().items():
             command = f"pipeguard approve {self.members[name].run.guard.name} --all"
             missing.setdefault(name, f"{definitions_wait(count)} for approval: {command}")

@@ -106,12 +106,15 @@ class Steps(NamedTuple):
         watch: waits until it is down, and returns why; empty where it has been idle.
         end: hangs up.
         recall: takes over what is known of it, without starting it; False if nothing is.
+        describe_end: says how it ended by itself, as `exit code 3`, and its last line; each may
+            be empty.
     """
 
     begin: Callable[[], Awaitable[None]]
     watch: Callable[[], Awaitable[str]]
     end: Callable[[], Awaitable[None]]
     recall: Callable[[], Awaitable[bool]]
+    describe_end: Callable[[], tuple[str, str]]
 
 
 class ServerLife:
@@ -127,6 +130,7 @@ class ServerLife:
     Attributes:
         state: how it is.
         began: when it was first started, on the loop's clock.
+        last_line: what it wrote last before it was down, for people; the server chose it.
     """
 
     def __init__(self, steps: Steps, log: Log, see: str, idle_seconds: float | None = None) -> None:
@@ -138,6 +142,7 @@ class ServerLife:
         self._see = see
         self._idle_seconds = idle_seconds
         self._why = "it was not started yet"
+        self.last_line = ""
         self._next_start: float | None = None
         self._circuit = Circuit()
         self._settled = asyncio.Event()  # by its first start
@@ -219,10 +224,13 @@ class ServerLife:
             self._woken.clear()
             began = self._loop.time()
             why = await self._run()
+            before = self.state
             if why:  # one that is asleep may have been woken already, and its start is to come
                 self._after(why, self._loop.time() - began)
                 self._tell()
             await self._settle_step(self._steps.end())
+            if why:
+                self._note_end(before)
             if self._next_start is not None:
                 await asyncio.sleep(self._next_start - self._loop.time())
             else:
@@ -277,6 +285,22 @@ class ServerLife:
         reason = show(why, MOST_REASON_CHARS)
         self._turn(State.FAILING if self._circuit.is_open else State.DOWN, reason)
 
+    def _note_end(self, before: State) -> None:
+        """Add how it ended, now that all of it has ended, and say so if it was up before."""
+        ending, self.last_line = self._steps.describe_end()
+        if ending:
+            self._why = f"{self._why.removesuffix('.')}: {ending}"
+        if self.state is before:
+            return
+        event = "the server is down and is being restarted"
+        if self.state is State.FAILING:
+            event = (
+                f"the server failed {MOST_FAILURES} times in a row; PipeGuard now tries once"
+                " a minute"
+            )
+        wrote = {"wrote": self.last_line} if self.last_line else {}
+        self._log("warning", event, why=self._why, **wrote, see=self._see)
+
     def _turn(self, state: State, why: str = "") -> None:
         """Be in a state, and say so where it is another one."""
         before, self.state, self._why = self.state, state, why
@@ -288,16 +312,6 @@ class ServerLife:
             self._log("info", "the server is ready")
         elif state is State.ASLEEP:
             self._log("info", "the server is not running; it starts when it is needed")
-        elif state is State.DOWN:
-            self._log(
-                "warning", "the server is down and is being restarted", why=why, see=self._see
-            )
-        elif state is State.FAILING:
-            event = (
-                f"the server failed {MOST_FAILURES} times in a row; PipeGuard now tries once"
-                " a minute"
-            )
-            self._log("warning", event, why=why, see=self._see)
 
 
 async def watch_health(

@@ -173,7 +173,7 @@ class GatewayServer:
         self._own_channels = self._opening = 0
         self._legs: WeakSet[Leg] = WeakSet()
         self._life = ServerLife(
-            Steps(self._begin, self._watch, self._hang_up, self._recall),
+            Steps(self._begin, self._watch, self._hang_up, self._recall, self._output.describe_end),
             self._log,
             f"pipeguard logs {self._run.guard.name}",
             settings.seconds_to_sleep(),
@@ -193,6 +193,11 @@ class GatewayServer:
     def why(self) -> str:
         """Why it cannot be used now, for people; empty where it can."""
         return self._life.why
+
+    @property
+    def last_line(self) -> str:
+        """What it wrote last before it was down, for people; empty if nothing."""
+        return self._life.last_line
 
     @property
     def waiting(self) -> int:
@@ -334,6 +339,7 @@ class GatewayServer:
             PipeGuardError: it cannot be started.
         """
         self._gone = asyncio.Event()
+        self._output.begin()
         self._dialler = await self._make_dialler()
         listener = OwnListener(self.relist, self._tasks, self._gone.set)
         leg = self._leg = await self._dial(self._dialler, listener, ServedClient(Flows()))
@@ -423,7 +429,9 @@ class GatewayServer:
             return OwnedDialler(await remote_dialler(options, limit))
         # In a thread: an isolated server's package may be fetched, and others are served meanwhile.
         made = partial(local_dialler, options, limit, self._output, self._run, is_shared=True)
-        return OwnedDialler(Multiplexer(await in_own_thread("make", made)))
+        local = await in_own_thread("make", made)
+        local.on_exit = self._output.end
+        return OwnedDialler(Multiplexer(local))
 
     def relist(self) -> None:
         """List its tools again."""

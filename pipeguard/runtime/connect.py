@@ -25,7 +25,13 @@ from pipeguard.runtime.endpoints import (
 )
 from pipeguard.runtime.numbers import read_number
 from pipeguard.runtime.run import Run, start_thread
-from pipeguard.runtime.stdio import GRACE_SECONDS, MOST_GRACE_SECONDS, STDERR, STDERR_SECONDS
+from pipeguard.runtime.stdio import (
+    EXIT_SECONDS,
+    GRACE_SECONDS,
+    MOST_GRACE_SECONDS,
+    STDERR,
+    STDERR_SECONDS,
+)
 from pipeguard.runtime.transports import transport as transport_named
 from pipeguard.transports.bridge import AsyncAdapter
 from pipeguard.transports.channel import AsyncChannel, Channel, ChannelClosed, RemoteChannel
@@ -109,6 +115,9 @@ class _LocalDialler:
         limit_bytes: of one message.
         grace_seconds: for the server to end by itself.
         mask: of its standard error.
+
+    Attributes:
+        on_exit: told how a server ended by itself, as `exit code 3`, after its last words.
     """
 
     def __init__(
@@ -122,6 +131,7 @@ class _LocalDialler:
         self._limit = limit_bytes
         self._grace_seconds = grace_seconds
         self._mask = mask
+        self.on_exit: Callable[[str], object] = str
         self._open: set[_ChildChannel] = set()
 
     async def dial(self) -> AsyncChannel:
@@ -142,7 +152,8 @@ class _LocalDialler:
         start_thread("stderr", stderr.run)
         lines = LineChannel(child.stdout_fd, child.stdin_fd, self._limit)
         given = self._starter.with_roots(child, lines, listens=True)
-        channel = _ChildChannel(child, given, stderr, self._grace_seconds, self._open.discard)
+        ends = self._open.discard, self.on_exit
+        channel = _ChildChannel(child, given, stderr, self._grace_seconds, ends)
         self._open.add(channel)
         return channel
 
@@ -226,25 +237,29 @@ class _ChildChannel(AsyncAdapter):
         lines: Channel,
         stderr: StderrCopy,
         grace_seconds: float,
-        closed: Callable[[_ChildChannel], None],
+        ends: tuple[Callable[[_ChildChannel], None], Callable[[str], object]],
     ) -> None:
         super().__init__(lines, start_thread)
         self._child = child
         self._stderr = stderr
         self._grace_seconds = grace_seconds
-        self._on_closed = closed
+        self._on_closed, self._on_exit = ends
         self._ending: asyncio.Future[object] | None = None
 
     async def close(self) -> None:
         """End the server within its grace, and free its descriptors."""
         if self._ending is None:
-            self._ending = asyncio.get_running_loop().run_in_executor(None, self._end)
+            loop, ended = asyncio.get_running_loop(), self._reader_ended
+            self._ending = loop.run_in_executor(None, self._end, ended)
             self._on_closed(self)
         await asyncio.shield(self._ending)
         await super().close()
 
-    def _end(self) -> None:
+    def _end(self, ended_itself: bool) -> None:  # noqa: FBT001  an executor passes it by place
+        ended = self._child.wait(EXIT_SECONDS) if ended_itself else None
         self._child.end(self._grace_seconds)
         self.join()
         self._stderr.finish(STDERR_SECONDS)
         self._child.close()
+        if ended is not None:
+            self._on_exit(ended.describe())

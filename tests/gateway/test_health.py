@@ -105,3 +105,15 @@ def test_a_call_of_a_server_that_is_down_says_why() -> None:
         assert answer == "hello" or "is not available: it ended by itself" in answer
 
     talk(scenario, actor("one"))
+
+
+def test_one_that_cannot_start_is_told_with_its_exit_code_and_its_last_error() -> None:
+    async def scenario(_: Client, gateway: Gateway) -> None:
+        await eventually(lambda: "exit code 3" in gateway.members["broken"].why, "it has ended")
+        told = gateway.describe_missing()["broken"]
+        assert "what it wrote 'Error: Cannot find module x', and before: pipeguard logs" in told
+        assert "Cannot find" not in gateway.absent()["broken"], "a model reads that"
+
+    wrote = "Error: Cannot find module x\\n    at load\\n\\nNode.js v22\\n"
+    code = f"import sys; sys.stderr.write('{wrote}'); sys.exit(3)"
+    talk(scenario, actor("one"), ServerSettings("broken", (*PYTHON, "-c", code)))
