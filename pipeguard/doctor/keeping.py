@@ -52,6 +52,7 @@ def state(case: Case) -> Iterable[Diagnosis]:
 
 def store(_case: Case) -> Iterable[Diagnosis]:
     """True if the store can be read and written, and is not damaged."""
+    from pipeguard.state.database import move_away
     from pipeguard.state.store import Store
 
     path = _store_path()
@@ -64,10 +65,9 @@ def store(_case: Case) -> Iterable[Diagnosis]:
             yield note(f"others could read {path} (mode {mode:o}); that is fixed now")
         damage = opened.damage()
         if damage:
-            rename = f"mv {shlex.quote(str(path))} {shlex.quote(f'{path}.damaged')}"
             yield wrong(
                 f"{path} is damaged: {' '.join(damage.split())}. Its pins and audit are lost",
-                rename,
+                move_away(path),
             )
             return
         with opened.transaction():

@@ -169,7 +169,7 @@ def _make_private(path: Path | str) -> None:
 
 
 def _refuse_foreign(path: Path | str) -> None:
-    for part in (path, f"{path}-wal", f"{path}-shm", f"{path}-journal"):
+    for part in _parts(path):
         with suppress(FileNotFoundError):
             believe(part, os.stat(part))
 
@@ -188,12 +188,29 @@ def translated_errors(path: Path | str) -> Iterator[None]:
     except sqlite3.Error as error:
         name = getattr(error, "sqlite_errorname", "")
         remedy = next((advice for code, advice in _REMEDIES if name.startswith(code)), None)
+        what = f"the store {path}: {error}."
+        if name.startswith(_IF_UNUSABLE):
+            what += " Once it is away, a new one is created, without its pins and audit."
+            remedy = f"Move it away:  {move_away(path)}"
         if name.startswith(_IF_FULL) and _has_no_room(path):  # SQLite says so only of some writes
             raise StateError(f"the store {path} cannot be written.\n  {FREE_SPACE}") from error
         raise StateError(
-            f"the store {path}: {error}.\n"
+            f"{what}\n"
             f"  {remedy or 'Check the disk and the permissions of the file, then try again.'}"
         ) from error
+
+
+def move_away(path: Path | str) -> str:
+    """The command that moves a store away, with the files that SQLite has beside it."""
+    import shlex
+
+    folder = shlex.quote(f"{path}.damaged")
+    parts = " ".join(shlex.quote(part) for part in _parts(path) if os.path.exists(part))
+    return f"mkdir {folder} && mv {parts} {folder}"
+
+
+def _parts(path: Path | str) -> tuple[str, ...]:
+    return tuple(f"{path}{end}" for end in ("", "-wal", "-shm", "-journal"))
 
 
 def _has_no_room(path: Path | str) -> bool:
@@ -218,12 +235,11 @@ def is_about_a_row(error: StateError) -> bool:
     return isinstance(error.__cause__, kinds)
 
 
+_IF_UNUSABLE = ("SQLITE_NOTADB", "SQLITE_CORRUPT")
 _IF_FULL = ("SQLITE_IOERR", "SQLITE_CANTOPEN")
 _REMEDIES = (
     ("SQLITE_BUSY", "Another process has it locked: end that process, or try again."),
     ("SQLITE_LOCKED", "Another process has it locked: end that process, or try again."),
     ("SQLITE_FULL", FREE_SPACE),
     ("SQLITE_READONLY", "It is read-only: fix the permissions of the file and its folder."),
-    ("SQLITE_NOTADB", "It is not an SQLite file: move it away, and a new one is created."),
-    ("SQLITE_CORRUPT", "It is damaged: move it away, and a new one is created without its pins."),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import stat
 import subprocess
@@ -196,10 +197,18 @@ def test_a_file_of_a_newer_version_is_left_alone(path: Path) -> None:
         Store.open(path)
 
 
-def test_a_file_that_is_no_store_is_told(path: Path) -> None:
-    path.write_bytes(b"not a database at all" * 100)
-    with pytest.raises(StateError, match="move it away"):
+@pytest.mark.skipif(os.name != "posix", reason="the command is one of a POSIX shell")
+def test_a_file_that_is_no_store_is_told_with_the_command_that_moves_it(path: Path) -> None:
+    for part in (path, Path(f"{path}-wal")):
+        part.write_bytes(b"not a database at all" * 100)
+    with pytest.raises(StateError, match="Move it away:  ") as told:
         Store.open(path)
+    subprocess.run(str(told.value).rpartition(":  ")[2], shell=True, check=True)  # noqa: S602  as a person does
+    with Store.open(path) as store:
+        assert store.servers() == ()
+    left = [file.read_bytes() for file in path.parent.iterdir() if file.is_file()]
+    assert not any(b"not a database" in content for content in left)
+    assert Path(f"{path}.damaged", path.name).exists()
 
 
 def test_a_damaged_store_is_told(store: Store, path: Path) -> None:
