@@ -41,12 +41,13 @@ KEY_BYTES = 32
 MEBIBYTE = 2**20
 _SHOWN_CHARS = 80  # of a word that names no file
 MOST_SKIPPED = 20  # files that are listed
+MOST_RULES = 3  # of one file among several
 # A blocked definition is left out of the list of tools, and its tool cannot be called.
 _WOULD = {
     Action.ALLOW: "would pass",
     Action.WARN: "would pass, with a warning",
     Action.REDACT: "would pass with placeholders in place of what was found",
-    Action.CUT: "would pass without the passages below, with a line in place of each",
+    Action.CUT: "would pass with a line in place of each passage that was found",
     Action.ASK: "would wait for your decision",
     Action.BLOCK: "would be blocked",
 }
@@ -110,7 +111,8 @@ def command(  # noqa: PLR0913  one for each option
     definition, its description. JSON is recognized: a result with its content, an object of
     arguments, one tool or a list of tools, or a whole message of each kind. Other JSON is text.
     Rules, views and policy are those of `wrap`; pins, and what other calls returned, are not
-    considered. Secrets are masked. Of a rule with many findings, a few are shown.
+    considered. Secrets are masked. Of a rule with many findings, a few are shown; of several files,
+    each has a line with its verdict and rules.
 
     \b
     Examples:
@@ -179,8 +181,8 @@ class _NotTextError(InputError):
 
 
 def _pages(trials: Mapping[str, Trial], skipped: Mapping[str, str]) -> str:
-    """Report findings file by file, with a total."""
-    pages = [_page(path, trial) for path, trial in trials.items() if trial.findings]
+    """Report each file in which something was found in a line, with a total."""
+    found = [_line(path, trial) for path, trial in trials.items() if trial.findings]
     counts = Counter(trial.action for trial in trials.values())
     lines = [f"{pluralize(len(trials), 'file')}:"]
     lines += [f"  {counts[action]} {_WOULD[action]}" for action in sorted(counts)]
@@ -188,7 +190,18 @@ def _pages(trials: Mapping[str, Trial], skipped: Mapping[str, str]) -> str:
         lines.append(f"  {len(skipped)} skipped:")
         lines += [f"    {why.splitlines()[0]}" for why in list(skipped.values())[:MOST_SKIPPED]]
         lines += ["    …"] * (len(skipped) > MOST_SKIPPED)
-    return "\n\n".join((*pages, "\n".join(lines)))
+    if found:
+        lines += ["", "The passages of one file, and what to do:  pipeguard scan FILE"]
+    return "\n".join((*found, *([""] * bool(found)), *lines))
+
+
+def _line(path: str, trial: Trial) -> str:
+    """The verdict on a file, and the rules that found something in it."""
+    rules = list(dict.fromkeys(located.finding.rule for located in trial.findings))
+    more = len(rules) - MOST_RULES
+    shown = ", ".join(rules[:MOST_RULES]) + (f" and {more} more" if more > 0 else "")
+    words = click.style(_WOULD[trial.action], fg="red" if trial.action >= Action.REDACT else None)
+    return f"{visible(path)}: {words}: {shown}"
 
 
 def _text(file: str, limit_bytes: int) -> str:
