@@ -89,18 +89,19 @@ class Exemption:
     def opens(self) -> str:
         """Say what else passes with it, in one sentence."""
         of = f"calls of {visible(self.tool)}" if self.tool else "messages"
-        what = f"what {self.rule} finds in {self.place}"
+        place = f"the {self.place.replace('.', ' ')}"  # the arguments of a call: call.arguments
+        what = f"what {self.rule} finds in {place}"
         match self.breadth:
             case Breadth.CONTENT if tells_private(self.rule):
-                return f"this value again, in {self.place} of {of}, whatever is around it"
+                return f"this value again, in {place} of {of}, whatever is around it"
             case Breadth.CONTENT:
-                return f"this text again, unchanged, in {self.place} of {of}"
+                return f"this text again, unchanged, in {place} of {of}"
             case Breadth.PATH:
                 return f"{what} of {of} that name {visible(self.path)} and no other file or host"
             case Breadth.HOST:
                 return f"{what} of {of} that name {visible(self.host)} and no other file or host"
             case Breadth.TOOL:
-                return f"whatever {self.rule} finds in {self.place} of all {of}"
+                return f"whatever {self.rule} finds in {place} of all {of}"
 
 
 def entries(exemptions: Sequence[Exemption], indent: str = "") -> str:

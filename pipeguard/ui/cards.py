@@ -40,7 +40,7 @@ from pipeguard.state.proposals import Proposal, ProposalState, proposals
 from pipeguard.state.review import HeldDefinition, held_definitions
 from pipeguard.state.timestamps import to_utc_text
 from pipeguard.ui.evidence import compare_definitions, read_call
-from pipeguard.ui.headings import find_subject, make_heading
+from pipeguard.ui.headings import POISONED, find_subject, make_heading
 from pipeguard.ui.offers import make_tick
 from pipeguard.ui.text import foreign, sentence, show_own
 from pipeguard.ui.walls import is_exempt, read_ask_seconds, view_wall
@@ -412,8 +412,8 @@ def _changed_card(definition: HeldDefinition) -> Card:
             CardAnswer(
                 "reject",
                 "Reject",
-                "Discards the new words. The old ones stay; calls are refused while the server"
-                " offers others.",
+                "Clients keep the approved version, and its calls are refused while the server"
+                " offers another one.",
             ),
             CardAnswer(
                 "approve",
@@ -431,11 +431,14 @@ def _new_card(server: str, definitions: list[HeldDefinition], launched: str) -> 
     count = len(definitions)
     kinds = {definition.pin.kind for definition in definitions}
     what = pluralize(count, kinds.pop() if len(kinds) == 1 else "definition")
+    bad = sum(each.pin.reason.startswith(POISONED) for each in definitions)
+    known = "that nobody approved" if not bad else "with words meant to misuse the model"
+    known = known if bad in {0, count} else f"{known} in {bad}"
     return Card(
         id=new_card(server),
         group=HELD,
         server=server,
-        heading=Markup("{} offers {} that nobody approved").format(show_own(server), what),
+        heading=Markup("{} offers {} {}").format(show_own(server), what, known),
         title=Markup("{} of {}").format(what, show_own(server)),
         what="New",
         launched=launched,
@@ -444,13 +447,13 @@ def _new_card(server: str, definitions: list[HeldDefinition], launched: str) -> 
             CardAnswer(
                 "reject",
                 "Reject all" if count > 1 else "Reject",
-                "Discards them. If the server offers them again, they are held again.",
+                "No agent sees or calls it. If the server offers it again, it waits again.",
             ),
             CardAnswer(
                 "approve",
                 "Approve what is ticked" if count > 1 else "Approve",
-                opens="exactly these words, in every client, within a second",
-                spares="the others, or a later change: no agent sees or calls them",
+                opens="use of exactly what is shown, in every client, within a second",
+                spares=f"{'the others, or ' * (count > 1)}a later change",
             ),
         ),
         bound=tuple(map(make_tick, definitions)),
@@ -471,7 +474,7 @@ def _proposal_card(proposal: Proposal) -> Card:
         what="A proposal",
         since=proposal.proposed,
         answers=(
-            CardAnswer("reject", "Reject", "It stays." if leaving else "It is forgotten."),
+            CardAnswer("reject", "Reject", "It stays." if leaving else "Nothing is started."),
             CardAnswer(
                 "approve",
                 "Remove it" if leaving else "Approve",

@@ -341,7 +341,12 @@ class CallEvidence(NamedTuple):
 
 def read_call(findings: Sequence[Mapping[str, str]]) -> CallEvidence:
     """The evidence about a stopped call in its findings."""
-    excerpts = list(dict.fromkeys(each["excerpt"] for each in findings if each.get("excerpt")))
+    quoted = list(dict.fromkeys(each["excerpt"] for each in findings if each.get("excerpt")))
+    excerpts = list[str]()
+    for each in sorted(quoted, key=len, reverse=True):  # rules cut the same passage in other places
+        if not any(each.strip(" .,;:…\n") in other for other in excerpts):
+            excerpts.append(each)
+    excerpts.sort(key=quoted.index)
     texts = dict.fromkeys(each["differs"] for each in findings if each.get("differs"))
     differs = [line for text in texts for line in text.splitlines()]
     raw = next((each["arguments"] for each in findings if each.get("arguments")), "")

@@ -62,6 +62,33 @@ def make_heading(event: AuditedEvent, rule: str) -> Markup:
     return sentence(template, tool=foreign(tool), server=show_own(event.server), subject=subject)
 
 
+# Why a definition is held (firewall.finding.PinChange), as far as its difference does not say it.
+_REASONS = {
+    "review": "your policy holds what is new (trust: review)",
+    "instruction-added": "it now tells the model to do something",
+    "required-parameter-added": "a parameter was added that each call must fill",
+    "annotation-flipped": "the server now claims something else about what it does",
+    "schema-widened": "a parameter takes more than before",
+    "parameter-added": "a parameter was added",
+    "parameter-changed": "a parameter changed",
+    "parameter-removed": "a parameter was removed",
+    "output-schema": "the form of its results changed",
+    "wording": "its wording changed",
+    "name-only": "only its title changed",
+    "other": "something else changed",
+}
+POISONED = "poisoned: "
+
+
+def describe_reason(reason: str) -> str:
+    """Say in words why a definition is held."""
+    if reason.startswith(POISONED):
+        return f"the rule {reason.removeprefix(POISONED)} found something in its words"
+    return "; ".join(
+        _REASONS.get(each, each) for each in reason.removeprefix("drift: ").split(", ")
+    )
+
+
 def find_subject(finding: dict[str, str]) -> str:
     """The host with its port, the path, or the port that a server wanted."""
     return finding.get("excerpt", "") or finding.get("host") or finding.get("path", "")

@@ -23,6 +23,7 @@ from pipeguard.state.activity import tool_calls
 from pipeguard.state.audit import parse_findings
 from pipeguard.state.review import HeldDefinition, pin_history
 from pipeguard.ui.decisions import NothingDoneError
+from pipeguard.ui.headings import describe_reason
 from pipeguard.ui.page import OpeningAnswer, ask_number, draw, with_store
 from pipeguard.ui.text import foreign, show_own
 from pipeguard.ui.tool_pins import (
@@ -220,7 +221,7 @@ _DECIDED = {
 def _list_steps(store: Store, stored: StoredTool) -> Iterator[PinStep]:
     pin = stored.pin
     if pin.held_definition is not None:
-        changes = HeldDefinition(stored.server, pin).changes or (pin.reason,)
+        changes = HeldDefinition(stored.server, pin).changes or (describe_reason(pin.reason),)
         lines = tuple(foreign(line, NOTE_CHARS) for line in changes if line)
         yield PinStep("asks", stored.state, pin.held_at, lines, pin.held_fingerprint or "")
     for entry in pin_history(store, stored.server, pin.kind, pin.name):

@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from pipeguard.ui.cards import GROUPS, find_card, find_waiting, find_why
 from pipeguard.ui.decisions import ChosenAnswer, NothingDoneError, carry_out_all, choose_opening
+from pipeguard.ui.headings import describe_reason
 from pipeguard.ui.offers import list_offers, make_tick
 from pipeguard.ui.page import PAGE, VISITOR, OpeningAnswer, ask_number, draw, with_store
 from pipeguard.ui.text import foreign, sentence
@@ -45,7 +46,7 @@ async def _waiting(request: web.Request) -> web.StreamResponse:
     shown = [(name, cards) for name, cards in groups if cards]
     values = {"groups": shown, "waiting": waiting, "scans": scans, "today": today()}
     values["last_day"] = today() + EXCEPTION_DAYS
-    functions = {"list_offers": list_offers, "why": find_why}
+    functions = {"list_offers": list_offers, "why": find_why, "reason": describe_reason}
     return await draw(request, "waiting.html", title, **values, **functions)
 
 

@@ -116,6 +116,7 @@ def _unfold(card: Locator) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)  # a minute alone
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [380, 1024, 1440])
 def test_every_answer_to_everything_that_waits(
@@ -133,7 +134,7 @@ def test_every_answer_to_everything_that_waits(
     answers = list_answers(page)
     assert {answer.name for answer in answers} == SAID.keys()
     expect(
-        page.locator("article.card", has_text="notes offers").get_by_text("clean")
+        page.locator("article.card", has_text="notes offers").get_by_text("find nothing")
     ).to_be_attached(timeout=6 * TIMEOUT_MS)
     why = "carry words for a model"  # of a rule in the second file of its pack
     expect(page.locator(".found", has_text="poisoning.unseen-character")).to_contain_text(why)
