@@ -13,7 +13,7 @@ from tests.fuzz.rulebook import engines
 
 TO_SERVER, TO_CLIENT = Direction.TO_SERVER, Direction.TO_CLIENT
 COMPOSE = "services:\n  db:\n    environment:\n      POSTGRES_PASSWORD: " + "Kc-local-9d2f\n"
-HASH = "$2b$10$" + "N9qo8uLOickgx2ZMRZoMyeIjZAgcfl7p92ldGxad68LJZdL17lhWy"
+HASH = "$2b$10$" + "Tq4mZ8wLrKcX2vPnY7hBde9fGsJ1uRaQ5oWiE3xNkMtC6yDpVbHlS"
 
 
 def tool(name: str, description: str, *names: str, **annotations: bool) -> dict[str, object]:
@@ -66,6 +66,16 @@ def test_a_password_by_its_name_is_only_noted_in_a_file_on_this_machine() -> Non
     verdict = Talk(WRITE, READ).call("write_file", path="compose.yml", content=COMPOSE)
     assert verdict.action is Action.WARN
     assert "secrets.password-assignment" in rules(verdict)
+
+
+@pytest.mark.parametrize("end", ["", ".", '".', "\u201d.", ")", "**\n", ": change it"])
+def test_a_placeholder_stands_for_a_password_without_the_end_of_its_sentence(end: str) -> None:
+    talk = Talk(READ, tool("send_mail", "Send a mail.", "to", "text"))
+    password = "Kx9!trombone-" + "77"
+    shown = talk.read("/srv/notes.txt", f"The wifi password is {password}{end}")
+    assert shown.startswith("The wifi password is [secret:")
+    assert shown.endswith(f"]{end}")
+    assert talk.call("send_mail", to="a@mail.example", text=password).action is Action.BLOCK
 
 
 def test_a_hash_in_a_statement_for_a_database_on_this_machine_too() -> None:

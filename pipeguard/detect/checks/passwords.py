@@ -27,6 +27,23 @@ from pipeguard.detect.checks.randomness import (
 from pipeguard.detect.checks.readable import has_date, readable_chars
 from pipeguard.firewall.lazy_regex import lazy_regex
 
+# What ends a sentence or a quotation behind a password, though it may be of it: not judged.
+_SENTENCE_END = lazy_regex(
+    rb"(?:(?<!\.)\.|[:!?*]|\xe2\x80[\x98-\x9f]|\xc2\xbb|\xe3\x80[\x80-\x8f]|\xef\xbc[\x80-\xbf])+\Z"
+)
+# Words with digits and signs between them, or `Winter-Sun-8842`, as people are told to choose.
+_CHOSEN = lazy_regex(
+    rb"(?=.*[0-9])(?=.*[a-z]).[^!#$%&*+?@^~]*[!#$%&*+?@^~].*"
+    rb"|(?:[a-z]{3,}[-_.+=])?(?:[A-Z][a-z]+[-_.+=]?){1,5}[0-9]{2,6}"
+)
+# Of tests and manuals; a hash, an address, a query, a comparison.
+_NOT_CHOSEN = lazy_regex(
+    rb"p[a@4][s5$]{2}|sec(?:ur|ret)|strong|te?mp|test|admin|user|account|wrong|valid|hello|welcome|login|dummy"
+    rb"|[^0-9](?:123|321|999|000)|\A\$|@[\w-]+\.[A-Za-z]|&[\w%.-]+=|[=!]=|:/|::|->|=>|\$[{(0-9]|%[ds]",
+    re.IGNORECASE,
+)
+# Ways to hash one, and standards.
+_STANDARD = lazy_regex(rb"(?:argon|[bs]crypt|pbkdf|scram|sha-?[1-5]|cve-|iso-|rfc-)", re.IGNORECASE)
 # A quote or a bracket in HTML, which ends a value, or a control character, which nobody types.
 _TYPED_END = lazy_regex(
     rb"&(?:amp;)?(?:#0?3[49]|#x2[27]|quot|apos|[lr]squo|[lg]t)\b|[\x00-\x1f\x7f]"
@@ -47,11 +64,16 @@ def typed_outcome(secret: bytes) -> Outcome:
     secret, *cut = _TYPED_END.split(secret, 1)
     if cut and len(secret) < LEAST_LEFT:
         return Outcome.FAILS
-    if password_outcome(secret) is Outcome.FAILS or not_identifier(secret) is not Outcome.HOLDS:
+    core = _SENTENCE_END.sub(b"", secret[:MEASURED_BYTES])
+    body = core if len(core) >= LEAST_LEFT else secret[:MEASURED_BYTES]
+    is_usual = is_weak_password(secret) or password_outcome(body) is Outcome.FAILS
+    is_other = is_public(body) or has_date(body) or encodes_words(body)
+    if is_usual or is_other or _STANDARD.match(body):
         return Outcome.FAILS
-    body = secret[:MEASURED_BYTES]
+    if _CHOSEN.fullmatch(body) and not _NOT_CHOSEN.search(body):
+        return Outcome.HOLDS
     in_words = readable_chars(body)
-    if has_date(body) or 10 * in_words >= 7 * len(body) or encodes_words(body) or is_public(body):
+    if not_identifier(body) is not Outcome.HOLDS or 10 * in_words >= 7 * len(body):
         return Outcome.FAILS
     is_mixed = len(body) >= 8 and character_classes(body) >= 3 and 2 * in_words <= len(body)
     if not is_mixed or entropy(body) < 2.7:

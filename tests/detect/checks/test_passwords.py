@@ -4,11 +4,32 @@ import pytest
 
 from tests.detect.checks.outcomes import assert_fails, assert_holds, assert_unknown
 
+CHOSEN = [
+    "Kx9!trombone-{d:2}",
+    "Winter-Sun-88{d:2}",
+    "acme.prod#20{d:2}",
+    "Trombone20{d:2}",
+    "tundra-Un2{d:1}",
+    "{b62:10}#{b62:4}",
+]
+ENDS = ["", ".", "!", "?", ":", "**", "\u201d", "\u201d.", "\u3002"]  # of what contains one
+
 HOLDS = [
     ("password", "{b62:14}"),
     ("password", "tr0ub{}4dor&3"),
     ("userinfo", "app:{b62:14}"),
     ("basic-auth", "{base64 acme:{b62:14}}"),
+    *(("typed", f"{word}{end}") for word in CHOSEN for end in ENDS),
+]
+
+NOT_CHOSEN = [
+    "Must-be-8-characters",
+    "ValidPass123",
+    "P@ssw0rd",
+    "Pbkdf2Sha256",
+    "user.password1",
+    "ops42@mail.example",
+    "Trombone1&lang=en",
 ]
 
 FAILS = [
@@ -19,6 +40,7 @@ FAILS = [
     ("userinfo", "user:passw"),
     ("userinfo", "app:%70ostgres"),
     ("basic-auth", "dXNlcjpwYXNz"),
+    *(("typed", f"{word}{end}") for word in NOT_CHOSEN for end in ENDS),
     ("basic-auth", "{bytes:20}"),
 ]
 
