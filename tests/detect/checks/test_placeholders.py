@@ -52,14 +52,31 @@ def test_what_stands_for_a_secret_is_told_from_one(text: str) -> None:
 
 HEADER = '{base64url {{"alg":"HS256","typ":"JWT"}}}'
 CLAIMS = '{base64url {{"sub":"1234567890","name":"John Doe","iat":1516239022}}}'
+RFC_7515 = "eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxl"
 PUBLISHED = [
     # docs.aws.amazon.com; learn.microsoft.com, Azurite; docs.stripe.com; docs.github.com; jwt.io
     "wJalrXUtnFEMI/K7MDENG/{}bPxRfiCYEXAMPLEKEY",
     "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2{}UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==",
     "sk_test_{}4eC39HqLyjWDarjtT1zdp7dc",
     "ghp_{}16C7e42F292c6912E7710c838347Ae178B4a",
-    f"{HEADER}.{CLAIMS}.SflKxwRJSMeKKF2QT4fwpMeJf36POk6yJV_adQssw5c",
+    # Laravel, of any cost; FastAPI; Google Cloud; Slack; Telegram
+    "$2y$10${}92IXUNpkjO0rOQ5byMi.Ye4oKoEa3Ro9llC/.og/at2.uheWG/igi",
+    "$2b$12${}92IXUNpkjO0rOQ5byMi.Ye4oKoEa3Ro9llC/.og/at2.uheWG/igi",
+    "09d25e094faa6ca2556c818166b7a956{}3b93f7099f6f0f4caa6cf63b88e8d3e7",
+    "AIzaSyDaGmWKa4JsXZ-{}HjGw7ISLn_3namBGewQe",
+    "xoxb-17653672481-{}19874698323-pdFZKVeTuE8sk7oOcBrzySqM",
+    "4839574812:{}AAFD39kkdpWt3ywyRZergyOLMaJhac60qcw",
 ]
+
+
+@pytest.mark.parametrize(
+    "claims", [CLAIMS, '{base64url {{"sub":"1234567890","admin":true}}}', RFC_7515]
+)
+def test_a_token_with_the_claims_of_a_manual_is_none_however_it_is_signed(claims: str) -> None:
+    text = expand({"gen": f"{HEADER}.{claims}.{{b64u:43}}"}, 0).encode()
+    assert is_placeholder(text)
+    other = expand({"gen": f'{HEADER}.{{base64url {{{{"sub":"1234567891"}}}}}}.{{b64u:43}}'}, 0)
+    assert not is_placeholder(other.encode())
 
 
 @pytest.mark.parametrize("recipe", PUBLISHED)
