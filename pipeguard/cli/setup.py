@@ -209,6 +209,8 @@ def _show_plans(
     report.table(plans, machine)
     if not request.clients and not request.file:
         report.without_servers(machine, configs)
+        if not plans:
+            click.echo("To add a guarded one:  pipeguard setup CLIENT --snippet COMMAND")
     for client in request.clients:
         report.without_file(client, plans, launcher)
     if request.dry_run:

@@ -150,6 +150,17 @@ def test_without_records_all_entries_are_opened_at_once(
     assert path.read_text().count('{"command": "srv", "args": ["a"]}') == 300
 
 
+def test_without_any_server_it_says_how_to_add_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "empty").mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path / "empty"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "empty"))
+    monkeypatch.chdir(tmp_path / "empty")
+    done = run()
+    assert (done.exit_code, "pipeguard setup CLIENT --snippet COMMAND" in done.output) == (7, True)
+
+
 def test_a_client_that_writes_its_guard_back_is_noticed(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
