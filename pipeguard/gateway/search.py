@@ -351,9 +351,10 @@ class ToolIndex:
 
     def _counts(self, stem: str) -> dict[str, int]:
         """The number of tools with a stem, by field."""
-        packed = self._stem_counts.get(stem, 0)
-        counts = ((field, packed >> at & MOST_COUNT) for field, at in _COUNT_PLACES)
-        return {field: count for field, count in counts if count} if packed else {}
+        packed = self._stem_counts.get(stem)
+        if packed is None:
+            return {}
+        return {field: count for field, at in _COUNT_PLACES if (count := packed >> at & MOST_COUNT)}
 
     # --- then: how it is ranked -----------------------------------------------------------
 
