@@ -196,7 +196,7 @@ class GatewayServer:
 
     @property
     def last_line(self) -> str:
-        """What it wrote last before it was down, for people; empty if nothing."""
+        """The last line that it wrote before it was down, for people; empty if none."""
         return self._life.last_line
 
     @property
