@@ -70,7 +70,9 @@ class LedgerMemory:
         """A ledger was used: count it anew, and have others give way where all are too much."""
         with self._lock:
             self._drop_gone()
-            key = ref(ledger, self._gone.append)
+            key = ref(ledger)  # as the one that is there, which calls back
+            if key not in self._sizes:
+                key = ref(ledger, self._gone.append)
             self._count(key, ledger)
             self._sizes.move_to_end(key)
             if self._total > self._limit:
@@ -199,9 +201,9 @@ class RememberedResults(Collection[ToolResult]):
 
     def _drop_oldest(self, taken: Counter[str]) -> None:
         """Forget the oldest result of the server that takes the most."""
-        server = max(taken, key=taken.__getitem__)
-        oldest = next(result for result in self._results if result.tool.server == server)
-        self._drop(oldest)
+        server = max(taken, key=taken.__getitem__) if len(taken) > 1 else ""
+        of_server = (result for result in self._results if result.tool.server == server)
+        self._drop(next(of_server) if server else self._results[0])
 
     def _drop(self, result: ToolResult) -> None:
         """Forget one of the oldest, which are found at once."""

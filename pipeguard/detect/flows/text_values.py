@@ -17,7 +17,7 @@ from pipeguard.detect.words import arguments, credentials, word_set
 from pipeguard.detect.words import tools as lists
 from pipeguard.firewall.finding import Confidence
 from pipeguard.firewall.lazy_regex import lazy_regex
-from pipeguard.firewall.protocol.json_values import JsonValue, Number, walk_texts
+from pipeguard.firewall.protocol.json_values import JsonValue, Number
 from pipeguard.unicode.name_words import name_words
 
 TOKEN_CHARS = 12  # shorter tokens are in two texts by chance
@@ -167,9 +167,18 @@ def decode_percent(text: str) -> str:
 
 def find_addresses(value: JsonValue) -> list[str]:
     """The web addresses in all strings of a JSON value."""
-    if not any("//" in text for text in walk_texts(value)):
+    if not _has("//", value):
         return []
     return addresses(MessageText(value, keyed=False).data.decode("utf-8", "ignore"))
+
+
+def _has(sign: str, value: JsonValue) -> bool:
+    """True if a sign is in a key or a string of a value."""
+    if isinstance(value, dict):
+        return any([sign in key or _has(sign, item) for key, item in value.items()])  # noqa: C419  faster
+    if isinstance(value, list):
+        return any([_has(sign, item) for item in value])  # noqa: C419  faster
+    return isinstance(value, str) and sign in value
 
 
 def digests(text: str) -> list[str]:
@@ -181,15 +190,23 @@ def digests(text: str) -> list[str]:
 
 def short_values(value: JsonValue) -> frozenset[str]:
     """The short values in a JSON value: ids, names, addresses; no plain words, and no amounts."""
+    found = set[str]()
+    _collect_short(value, found)
+    return frozenset(found) if found else _NO_VALUES
+
+
+def _collect_short(value: JsonValue, found: set[str]) -> None:
     if isinstance(value, dict):
-        value = [item for key, item in value.items() if not _is_amount(key[:SHORT_CHARS])]
-    if isinstance(value, list):
-        return _NO_VALUES.union(*map(short_values, value)) if value else _NO_VALUES
-    text = str(value).strip()
-    if len(text) > SHORT_CHARS:  # small letters are no fewer
-        return _NO_VALUES
-    text = text.lower()
-    return frozenset({text}) if _SHORT_VALUE.fullmatch(text) else _NO_VALUES
+        for key, item in value.items():
+            if not _is_amount(key[:SHORT_CHARS]):
+                _collect_short(item, found)
+    elif isinstance(value, list):
+        for item in value:
+            _collect_short(item, found)
+    else:
+        text = str(value).strip()
+        if len(text) <= SHORT_CHARS and _SHORT_VALUE.fullmatch(text := text.lower()):
+            found.add(text)
 
 
 @lru_cache(maxsize=1024)

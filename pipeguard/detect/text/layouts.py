@@ -136,7 +136,7 @@ def text_of_codes(value: JsonValue) -> str:
     be decimal, or octal without a prefix. Numbers of the bytes of a key are in hexadecimal.
     """
     items = value.values() if type(value) is dict else value if type(value) is list else ()
-    if len(items) < LEAST_CODES and not any(type(item) is list for item in items):
+    if len(items) < LEAST_CODES and list not in map(type, items):
         return ""
     rows = [item if type(item) is list else (item,) for item in items if type(item) is not dict]
     columns: list[list[JsonValue]] = [[number for row in rows for number in row]]
