@@ -29,6 +29,7 @@ LOCKS = sorted(
 )
 NPM_LOCKS = ("tests/package-lock.json", "benchmarks/search/package-lock.json")
 DUMMIES = "benchmarks/day/"  # actions with made-up passwords; keys by their form are minted
+CASES = ("benchmarks/detection/", "benchmarks/orders/")  # likewise
 # A server's package is fetched with nothing but its registry at hand.
 ASKING_REGISTRIES = ("pipeguard/isolation/packages.py", "tests/isolation/test_packages.py")
 PLAYED = "benchmarks/detection/cases/"  # what is sent through a Session there is installed nowhere
@@ -143,14 +144,25 @@ def live_looking(names: Iterable[str]) -> dict[str, list[str]]:
 
 
 def test_no_file_holds_a_live_looking_secret() -> None:
-    committed = (name for name in files() if not name.startswith((TRAINED, DUMMIES)))
+    committed = (name for name in files() if not name.startswith((TRAINED, DUMMIES, *CASES)))
     hashes = re.compile(r"requirements/.*\.txt|benchmarks/search/requirements\.txt")
     assert live_looking(name for name in committed if not hashes.fullmatch(name)) == {}
 
 
+def test_no_case_of_a_benchmark_holds_a_secret_but_by_its_name() -> None:
+    found = live_looking(name for name in files() if name.startswith(CASES))
+    named = {finding.partition(":")[0] for secrets in found.values() for finding in secrets}
+    assert named <= names_of_secrets()
+
+
+def names_of_secrets() -> set[str]:
+    """The rules that know a secret only by its name, such as a password's."""
+    return {rule.id for rule in rules().to_server.rules if rule.leaving is Leaving.LOWER}
+
+
 def test_no_action_of_a_day_holds_a_key_by_its_form() -> None:
     """A form is that of an issuer; a name, a hash and a signature anybody can make are none."""
-    by_name = {rule.id for rule in rules().to_server.rules if rule.leaving is Leaving.LOWER}
+    by_name = names_of_secrets()
     found = live_looking(name for name in files() if name.startswith(DUMMIES))
     named = {finding.partition(":")[0] for secrets in found.values() for finding in secrets}
     assert named & by_name

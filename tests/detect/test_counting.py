@@ -71,7 +71,7 @@ def test_a_password_by_its_name_is_only_noted_in_a_file_on_this_machine() -> Non
 @pytest.mark.parametrize("end", ["", ".", '".', "\u201d.", ")", "**\n", ": change it"])
 def test_a_placeholder_stands_for_a_password_without_the_end_of_its_sentence(end: str) -> None:
     talk = Talk(READ, tool("send_mail", "Send a mail.", "to", "text"))
-    password = "Kx9!trombone-" + "77"
+    password = "Kx9!" + "trombone-77"
     shown = talk.read("/srv/notes.txt", f"The wifi password is {password}{end}")
     assert shown.startswith("The wifi password is [secret:")
     assert shown.endswith(f"]{end}")
