@@ -190,23 +190,23 @@ def digests(text: str) -> list[str]:
 
 def short_values(value: JsonValue) -> frozenset[str]:
     """The short values in a JSON value: ids, names, addresses; no plain words, and no amounts."""
-    found = set[str]()
-    _collect_short(value, found)
-    return frozenset(found) if found else _NO_VALUES
+    values: set[str] = set()
+    _collect_short(value, values)
+    return frozenset(values) if values else _NO_VALUES
 
 
-def _collect_short(value: JsonValue, found: set[str]) -> None:
+def _collect_short(value: JsonValue, values: set[str]) -> None:
     if isinstance(value, dict):
         for key, item in value.items():
             if not _is_amount(key[:SHORT_CHARS]):
-                _collect_short(item, found)
+                _collect_short(item, values)
     elif isinstance(value, list):
         for item in value:
-            _collect_short(item, found)
+            _collect_short(item, values)
     else:
         text = str(value).strip()
         if len(text) <= SHORT_CHARS and _SHORT_VALUE.fullmatch(text := text.lower()):
-            found.add(text)
+            values.add(text)
 
 
 @lru_cache(maxsize=1024)
