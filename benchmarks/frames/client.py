@@ -22,7 +22,11 @@ INITIALIZE = (
     b'"capabilities":{},"clientInfo":{"name":"frames","version":"1"}}}\n'
 )
 INITIALIZED = b'{"jsonrpc":"2.0","method":"notifications/initialized"}\n'
-CALL = b'{"jsonrpc":"2.0","id":%d,"method":"tools/call","params":{"name":"%b","arguments":%b}}\n'
+# The number in `_meta` tells each frame from all others, as in a conversation, where few repeat.
+CALL = (
+    b'{"jsonrpc":"2.0","id":%d,"method":"tools/call","params":{"name":"%b","arguments":%b,'
+    b'"_meta":{"call":%d}}}\n'
+)
 EXIT_SECONDS = 10
 
 
@@ -94,18 +98,21 @@ class Connection:
         self.answer()
 
     def call(self, name: str, arguments: bytes = b"{}") -> tuple[int, bytes]:
-        """Call a tool; returns the nanoseconds that it took, and the answer without its id."""
+        """Call a tool; returns the nanoseconds that it took, and the answer without numbers."""
         self.last_id += 1
-        frame = CALL % (self.last_id, name.encode(), arguments)
+        frame = CALL % (self.last_id, name.encode(), arguments, self.last_id)
         start = perf_counter_ns()
         self.send(frame)
         answer = self.answer()
-        return perf_counter_ns() - start, answer.replace(b":%d," % self.last_id, b":0,", 1)
+        taken = perf_counter_ns() - start
+        plain = answer.replace(b":%d," % self.last_id, b":0,", 1)
+        return taken, plain.replace(b'"call":%d}' % self.last_id, b'"call":0}', 1)
 
     def keep_in_flight(self, name: str, calls: int, window: int) -> int:
         """Make many calls, with a window of them unanswered; returns the nanoseconds."""
         tool = name.encode()
-        frames = [CALL % (self.last_id + 1 + i, tool, b"{}") for i in range(calls)]
+        first = self.last_id + 1
+        frames = [CALL % (number, tool, b"{}", number) for number in range(first, first + calls)]
         self.last_id += calls
         start = perf_counter_ns()
         self.send(b"".join(frames[:window]))

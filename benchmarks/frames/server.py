@@ -2,7 +2,8 @@
 
 A call of the tool NAME is answered with the bytes of FOLDER/NAME.json, of the tool `sink` with a
 short result, of the tool `pid` with this process's id. It reads no more of a request than it must:
-this benchmark's client writes the id first, and the name before the arguments.
+this benchmark's client writes the id first, and the name before the arguments. Each result also has
+the id, so that no two are alike.
 """
 
 import json
@@ -48,7 +49,7 @@ def main(folder: Path) -> None:
                 result = results[line[start : line.index(b'"', start)]]
             else:
                 result = INITIALIZED if b'"initialize"' in line[:200] else listed
-            answer = b'%b%b,"result":%b}\n' % (ID, number, result)
+            answer = b'%b%b,"result":{"_meta":{"call":%b},%b}\n' % (ID, number, number, result[1:])
             while answer:
                 answer = answer[os.write(1, answer) :]
 
