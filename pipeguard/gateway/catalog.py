@@ -14,11 +14,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from hashlib import sha256
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.detect.flows.tool_labels import SINKS, Label, Tool, only_looks
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
-from pipeguard.gateway.search import Filter, SearchHit, ToolIndex, ToolText
+
+if TYPE_CHECKING:
+    from pipeguard.gateway.search import Filter, SearchHit, ToolText
 
 SEPARATOR = "__"
 MARKS = ("/", SEPARATOR)  # between a server and a tool
@@ -151,6 +153,8 @@ class Catalog:
         self._unprefixed: set[str] = set()  # servers whose names stay as they are
         self._keys: dict[str, dict[str, int]] = {}  # of tools, by server and its own names
         self._count = 0
+        from pipeguard.gateway.search import ToolIndex  # 4 MB, of which names alone need nothing
+
         self._index = ToolIndex()
         self._texts: dict[int, tuple[CatalogTool, ToolText]] = {}  # what is indexed, by key
         self._is_published = self._is_indexed = True
@@ -421,6 +425,8 @@ def is_shown(name: str, allow: Sequence[str], block: Sequence[str]) -> bool:
 
 
 def _index_tool(tool: CatalogTool) -> ToolText:
+    from pipeguard.gateway.search import ToolText
+
     return ToolText(
         tool.key,
         tool.server,

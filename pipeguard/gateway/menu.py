@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from enum import StrEnum
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number, serialise
 from pipeguard.gateway.catalog import CatalogTool, Effect
-from pipeguard.gateway.concepts import WordMatch
-from pipeguard.gateway.search import LEAST_FIT, SearchHit
+
+if TYPE_CHECKING:
+    from pipeguard.gateway.concepts import WordMatch
+    from pipeguard.gateway.search import SearchHit
 
 RETRIEVE, DESCRIBE, MORE = "retrieve_tools", "describe_tool", "read_more"
 CALLS: dict[str, Effect] = {
@@ -154,6 +156,8 @@ def _tool(
 
 def results(hits: Sequence[tuple[CatalogTool, SearchHit]]) -> str:
     """Search results, as a model reads them."""
+    from pipeguard.gateway.search import LEAST_FIT
+
     shown = [_result(tool, hit) for tool, hit in hits]
     if all(hit.fit < LEAST_FIT for _, hit in hits):
         shown.insert(0, NO_FIT)
