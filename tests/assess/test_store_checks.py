@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from pipeguard.assess.assessing import assess
+from pipeguard.assess.assessing import assess, report
+from pipeguard.assess.target import Contents, make_key
 from pipeguard.cli import cli
 from pipeguard.detect.detector import make_guard
 from pipeguard.firewall.finding import Direction
@@ -65,8 +66,12 @@ def test_a_server_that_was_started_and_showed_nothing_is_not_to_be_started_once(
     with Store.open(store) as opened:
         if is_started:
             opened.name_server("one", identify_server(["srv"]))
-    (found,) = of(machine(tmp_path, {"one": guarded}), "pins-missing")
+    target = machine(tmp_path, {"one": guarded})
+    (found,) = of(target, "pins-missing")
     assert found.fix == (("pipeguard", "assess", "--connect") if is_started else ())
+    assert "--connect" in report("table", assess(target))
+    asked = target.with_contents({make_key(target.servers[0]): Contents("It hung up.")})
+    assert "--connect" not in report("table", assess(asked)), "it says why already"
     assert ("was started" in found.message) is is_started
 
 

@@ -60,6 +60,7 @@ UNREADABLE = PostureCheck(
 )
 CHECKS = (DRIFTED, UNSEEN, UNREVIEWED, BROKEN, UNREADABLE)
 _MOST_NAMES = 3
+_SHOWED_NOTHING = "It was started, and showed no definitions."
 _NOT_STARTED = "It is guarded, but has not been started under the guard yet, or does not start."
 
 
@@ -69,11 +70,11 @@ def look(target: AssessmentTarget) -> Iterator[PostureFinding]:
         return
     guarded = [server for server in target.servers if server.guard is not None]
     if target.store is None:
-        yield from (UNSEEN.of_server(server, _NOT_STARTED) for server in guarded)
+        yield from (_unseen(target, server, _NOT_STARTED) for server in guarded)
         return
     try:
         with Store.open(target.store) as store:
-            yield from _pins(store, guarded)
+            yield from _pins(target, store, guarded)
         problems = verify(target.store)
     except StateError as error:
         yield UNREADABLE.at(target.store, " ".join(str(error).split()))
@@ -85,7 +86,9 @@ def look(target: AssessmentTarget) -> Iterator[PostureFinding]:
         yield BROKEN.at(target.store, f"{chain}: {problem.what}.", key=key, fix=fix)
 
 
-def _pins(store: Store, guarded: list[ServerEntry]) -> Iterator[PostureFinding]:
+def _pins(
+    target: AssessmentTarget, store: Store, guarded: list[ServerEntry]
+) -> Iterator[PostureFinding]:
     seen = store.servers()
     for name in seen:
         waiting = [pin for pin in store.pins(name).values() if pin.held_definition is not None]
@@ -100,11 +103,15 @@ def _pins(store: Store, guarded: list[ServerEntry]) -> Iterator[PostureFinding]:
     started = store.named_servers()
     for server in guarded:
         name = pins_name(store, server)
-        if name in started and name not in seen:
-            fix = ("pipeguard", "assess", "--connect")
-            yield UNSEEN.of_server(server, "It was started, and showed no definitions.", fix=fix)
-        elif name not in seen:
-            yield UNSEEN.of_server(server, _NOT_STARTED)
+        if name not in seen:
+            yield _unseen(target, server, _SHOWED_NOTHING if name in started else _NOT_STARTED)
+
+
+def _unseen(target: AssessmentTarget, server: ServerEntry, message: str) -> PostureFinding:
+    """A server without pins; if it was not connected to now, that says why."""
+    is_asked = target.find_definitions(server) is not None or message == _NOT_STARTED
+    fix = () if is_asked else ("pipeguard", "assess", "--connect")
+    return UNSEEN.of_server(server, message, fix=fix)
 
 
 def _file(store: Store) -> Path:
