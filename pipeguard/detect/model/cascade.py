@@ -18,9 +18,11 @@ from pipeguard.detect.model.opener import Stretch, in_whole_characters, widen
 from pipeguard.detect.model.quotation import (
     FEW_TOPICS,
     MANY_TOPICS,
+    is_legal,
     is_shown_as_example,
     topics,
     unquote,
+    without_ai,
 )
 from pipeguard.detect.model.sentences import Piece, find_best, find_reach, units
 from pipeguard.firewall.budgets import Budgets
@@ -211,7 +213,10 @@ class Reader:
         confidence = _confidence(data, start, end, piece.score - sure)
         is_sure = confidence is Confidence.HIGH
         is_reported = is_sure and self._is_reported(data, start, end, classifier)
-        if is_reported or (is_sure and self._is_chance(passage, pieces, selection, classifier)):
+        words = without_ai(passage.text[piece.start : piece.end])
+        is_of_law = is_sure and is_legal(data, start, end) and not classifier.names_speaker(words)
+        is_other = is_reported or is_of_law
+        if is_other or (is_sure and self._is_chance(passage, pieces, selection, classifier)):
             confidence = Confidence.MEDIUM
         together = find_reach(pieces, classifier.likely - self._leniency)
         return Order(start, end, confidence, is_reported, passage.span(*together))

@@ -3,7 +3,8 @@
 A text that discusses an attack shows it as an example, in quotes, a fenced code block, a table or a
 literal of a program, and has other words for its topic. Both together make a finding less sure,
 neither alone: whoever writes an order can quote it, or call it an example. A sentence can also
-report what somebody else said, and be no order itself. Knows no rules; detect.scanning.confidence
+report what somebody else said, and be no order itself; a licence gives its reader orders. Knows
+no rules; detect.scanning.confidence
 and detect.model.cascade draw the conclusions.
 """
 
@@ -59,6 +60,52 @@ _TOPIC_WORDS = (
     r"|脱獄|演習|レッドチーム|フィッシング|숨겨진|흰 글씨|탐지|오탐|탈옥|모의|레드팀|피싱"
     r"|تصيد|اختراق|توعية|छिपा|फ़िशिंग"
 )
+
+# Words of licences, contracts and statutes, which tell their reader in every sentence what to do.
+_LEGAL_WORDS = (
+    r"licen[cszç]\w*|lizenz\w*|licenc\w*|licentie\w*|copyright|raihana|manatārua"
+    r"|urheber\w*|auteursrecht\w*|diritt[oi] d.autore|droits? d.auteur|derechos? de autor"
+    r"|direitos? autora\w+|upphovsr\w+|avtorsk\w+|autorsk\w+|praw\w* autorsk\w+"
+    r"|\b(?:derivative|adapted|licensed) (?:works?|material)|\bopera\b|\bopere\b|\bœuvres?\b"
+    r"|\bobras?\b|\bwerke?s?\b|\bdiela\b|\bdela\b|\butw[oó]r\w*|\bgradiv\w+"
+    r"|\b(?:terms?|condi[tczç]i?\w{3,6}|termin[ie]|termes|términos|termos|bedingung\w*)\b"
+    r"|distribu\w+|ripro(?:dur|duz)\w+|repro(?:du[cz]|dui)\w+|verbreit\w+|vervielf\w+"
+    r"|clau(?:se|sol|sul|su)\w*|contra[ct]t?\w*|vertr[aä]g\w*|agreements?\b|hereby|herein|pursuant"
+    r"|ai sensi|gemäß|conform[ée]ment|de conformidad|in accordance|liabilit\w+|haftung"
+    r"|garan[tzc]\w+"
+    r"|responsab\w+|giurisdi\w+|jurisdi\w+|juridi\w+|regolament\w+|verordnung|reglament\w+"
+    r"|r[èe]glement\w*|лиценз|автор|договор|услови|ترخيص|مرخص|المصن|المواد|حقوق|许可|著作|条款|ライセンス"
+    r"|著作権|라이선스|저작|رخص|\bart(?:icol|icle|ikel|ícul|\.)|\bpresente licen|\bthis licen"
+)
+FEW_LEGAL, MANY_LEGAL = 2, 4  # different ones in a stretch, and with those around it
+_LEADS_ELSEWHERE = lazy_regex(rb"[\w.+-]@[\w-]|https?://|`|\$\(|[~/]\.\w")
+
+
+@cache
+def _legal() -> Finder:
+    return Finder(_LEGAL_WORDS, ignore_case=True)
+
+
+def without_ai(text: str) -> str:
+    """A text without the Italian preposition, which is no name of a model: `ai sensi`."""
+    return _ITALIAN_AI.sub("", text)
+
+
+_ITALIAN_AI = lazy_regex(
+    r"\b[Aa]i\b(?= (?:fini|sensi|termini|diritti|propri|suoi|tuoi|loro|[a-z]{3,}i\b))"
+)
+
+
+def is_legal(data: bytes, start: int, end: int) -> bool:
+    """True for a stretch in the language of law, within a text of law, that names no address."""
+    if _LEADS_ELSEWHERE.search(data, start, end):
+        return False
+    within = {match.words.lower()[:6] for match in _legal().finditer(data, start, end)}
+    if len(within) < FEW_LEGAL:
+        return False
+    low, high = max(0, start - BEFORE_BYTES), min(len(data), end + AFTER_BYTES)
+    around = {match.words.lower()[:6] for match in _legal().finditer(data, low, high)}
+    return len(around) >= MANY_LEGAL
 
 
 @cache
