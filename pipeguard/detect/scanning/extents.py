@@ -306,7 +306,7 @@ class JsonValues:
 
     @property
     def length(self) -> int:
-        """The bytes of the text; of JSON, those of its strings without keys."""
+        """The bytes of the text without repeated strings; of JSON, its strings without keys."""
         return self._strings.length
 
     def select(self, data: bytes, stretches: Sequence[Stretch], origin: Origin) -> Selection:
@@ -388,7 +388,7 @@ class _JsonStrings:
 
     @property
     def length(self) -> int:
-        """The bytes of the text; of JSON, those of its strings without keys."""
+        """The bytes of the text without repeated strings; of JSON, its strings without keys."""
         return self._read[1]
 
     @property
@@ -422,11 +422,28 @@ class _JsonStrings:
     def _read(self) -> tuple[bytes, int, list[int], list[int]]:
         """The text, its length, and where its strings begin and end."""
         text, spans = self._text, list[Range]()
-        data, length = bytearray(text.data), len(text.data)
-        for low, high in _json(text):
+        json = list(_json(text))
+        data, length = bytearray(text.data), len(text.data) - _repeated_bytes(text, set(json))
+        for low, high in json:
             length += _unwrap(data, (low, high), spans, MOST_LEVELS) - (high - low)
         softened = text.data if text.is_keyed else soften(bytes(data))
         return softened, length, [start for start, _ in spans], [end for _, end in spans]
+
+
+def _repeated_bytes(text: MessageText, json: set[Range]) -> int:
+    """The bytes of strings that a text has again, as a result's structured content has its text.
+
+    Args:
+        text: of a message.
+        json: the ranges that are counted otherwise.
+    """
+    seen: set[str] = set()
+    repeated = 0
+    for number, value in enumerate(text.values):
+        if value in seen and (span := text.stretch(number)) not in json:
+            repeated += span[1] - span[0]
+        seen.add(value)
+    return repeated
 
 
 def may_continue(strings: Sequence[Range], names: Sequence[bytes]) -> bool:

@@ -19,7 +19,9 @@ from pipeguard.detect.model.cascade import (
 from pipeguard.detect.model.classifier import Classifier, load
 from pipeguard.detect.model.opener import Stretch
 from pipeguard.detect.model.sentences import Piece
+from pipeguard.detect.scanning.extents import JsonValues
 from pipeguard.detect.scanning.scan_budget import MAX_MATCHES_PER_RULE
+from pipeguard.detect.text.document import MessageText
 from pipeguard.firewall.budgets import BYTE_NS, READ_NS, WORK_NS, Budgets
 from pipeguard.firewall.finding import Confidence
 from pipeguard.firewall.protocol.json_values import JsonValue
@@ -60,6 +62,15 @@ def test_of_a_longer_text_more_is_asked() -> None:
     )
     assert short == [Confidence.HIGH]
     assert long == [Confidence.MEDIUM]
+
+
+def test_what_a_result_has_twice_counts_once() -> None:
+    text, other = "one sentence " * 4, "another one " * 4
+    lengths = [
+        JsonValues(MessageText({"content": [text, other, *more]}, keyed=False)).length
+        for more in ((), (text,), (text, text, other))
+    ]
+    assert lengths[0] == lengths[1] - 1 == lengths[2] - 3
 
 
 @both

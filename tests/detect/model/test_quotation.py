@@ -36,8 +36,8 @@ def test_different_words_tell_what_a_text_is_about(before: bytes, count: int) ->
 
 
 LAW = {
-    "it": "Il Licenziante concede una licenza. Ogni volta che Tu distribuisci l'Opera o ne riproduci"
-    " una parte, devi rispettare i termini e le condizioni della presente Licenza.",
+    "it": "Il Licenziante concede una licenza. Ogni volta che Tu distribuisci l'Opera o"
+    " ne riproduci una parte, devi rispettare i termini e le condizioni della presente Licenza.",
     "fr": "Le contrat est régi par ses clauses. Vous devez joindre une copie de cette licence à"
     " chaque œuvre que vous distribuez.",
     "de": "Haftung und Garantie sind ausgeschlossen. Sie müssen der Verbreitung des Werks den Text"
