@@ -22,6 +22,7 @@ from pipeguard.detect.knowledge import Knowledge
 from pipeguard.detect.restoring import FOREIGN_NOTE, echoes, has_foreign_placeholder
 from pipeguard.detect.scanning.scan_budget import NOTHING_FOUND, Match, ScanResult
 from pipeguard.detect.shown_call import show_passage
+from pipeguard.detect.text.layouts import MIN_NUMBER_DIGITS
 from pipeguard.detect.vault_placeholder import may_hold_placeholder
 from pipeguard.errors import Refusal
 from pipeguard.firewall.digest import blake2b
@@ -39,7 +40,7 @@ from pipeguard.firewall.finding import (
 from pipeguard.firewall.policy import Mode
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Path, serialise
-from pipeguard.firewall.protocol.message import Message
+from pipeguard.firewall.protocol.message import ENVELOPE, Message
 from pipeguard.firewall.protocol.places import (
     ARGUMENTS,
     LISTS,
@@ -54,6 +55,8 @@ from pipeguard.firewall.session.rewrite import UNREAD
 
 _SEVERE = Severity.HIGH, Confidence.HIGH
 DIGITS = 32  # hex digits of a fingerprint: 128 bits
+NAMED_BYTES = 1024  # of a frame that may come again
+_FIRST, _LAST = b'{"jsonrpc":"2.0","id":', b',"id":'  # as SDKs write the id
 MOST_STRINGS = 256  # of a call in which a key may begin or go on
 _UNREAD_NOTE = "more of the message could be an order to the model than is read of one message"
 _MISPLACED_NOTE = (
@@ -79,7 +82,7 @@ def message_findings(
     vault = knowledge.vault
     value: JsonValue = message.value
     if direction is Direction.TO_SERVER:
-        findings = scan(knowledge, context, Surface.TO_SERVER, value)
+        findings = _scan_message(knowledge, context, Surface.TO_SERVER, message)
         if may_hold_placeholder(message.frame):
             if has_foreign_placeholder(vault, value):
                 findings.append(make_block(replies.FOREIGN_PLACEHOLDER, FOREIGN_NOTE))
@@ -89,7 +92,10 @@ def message_findings(
         value = _without(message.value, LISTS[context.method][0], list)
     elif message.kind is MessageKind.RESULT and context.method in OPENINGS:
         value = _without(message.value, "instructions", str)
-    findings = scan(knowledge, context, Surface.TO_CLIENT, value)
+    if value is message.value:
+        findings = _scan_message(knowledge, context, Surface.TO_CLIENT, message)
+    else:
+        findings = scan(knowledge, context, Surface.TO_CLIENT, value)
     if b"pipeguard" in message.frame.lower() or b"\\u00" in message.frame:
         forged = forged_lines(context, value, knowledge.sign)
         if any(tells_private(finding.rule) for finding in findings):
@@ -99,6 +105,38 @@ def message_findings(
     if sent and context.guard.policy.mode is not Mode.OBSERVE:
         findings += echoes(sent, message.frame, context, value)
     return findings
+
+
+def _scan_message(
+    knowledge: Knowledge, context: Context, surface: Surface, message: Message
+) -> list[Finding]:
+    """Run the rules of one surface over a message, unless it was clean lately with another id."""
+    name = _name(context, surface, message)
+    if name and knowledge.clean_texts.has(name, context.call):
+        if context.budgets is not None:
+            context.budgets.grow(len(message.frame))
+        return []
+    results = _run_rules(knowledge, context, surface, message.value)
+    if results:
+        return _list_findings(knowledge, context, surface, message.value, results)
+    if name:
+        knowledge.clean_texts.add(name, context.call)
+    return []
+
+
+def _name(context: Context, surface: Surface, message: Message) -> bytes:
+    """A short message without its id: others of this name have the same strings in its places."""
+    frame, token = message.frame, message.id_token
+    if len(frame) > NAMED_BYTES or token is None or len(token) >= MIN_NUMBER_DIGITS:
+        return b""
+    # The id is no string, and is in no list of numbers that may be characters (text.layouts).
+    if not token.isdecimal() or not message.value.keys() <= ENVELOPE:
+        return b""
+    written = token.encode()
+    place = f"{surface._value_}\0{context.part}\0{context.method}\0".encode()
+    if frame.startswith(_FIRST + written + b","):
+        return place + frame[len(_FIRST) + len(written) :]
+    return place + frame[: -len(written) - 1] if frame.endswith(_LAST + written + b"}") else b""
 
 
 def scan(
@@ -115,7 +153,32 @@ def scan(
     Raises:
         Refusal: it could not be judged.
     """
+    results = _run_rules(knowledge, context, surface, value)
+    return _list_findings(knowledge, context, surface, value, results) if results else []
+
+
+def _list_findings(
+    knowledge: Knowledge,
+    context: Context,
+    surface: Surface,
+    value: JsonValue,
+    results: list[ScanResult],
+) -> list[Finding]:
     findings: list[Finding] = []
+    for result in results:
+        findings += _to_findings(knowledge, context, value, result, surface)
+    if not findings:
+        return findings
+    if name_is_secret(findings):
+        findings = [finding._replace(tool=None) for finding in findings]
+    return with_words(value, findings)
+
+
+def _run_rules(
+    knowledge: Knowledge, context: Context, surface: Surface, value: JsonValue
+) -> list[ScanResult]:
+    """The results of the engines of one surface that found anything in a value."""
+    results: list[ScanResult] = []
     for engine in knowledge.scanners[surface]:
         try:
             result = engine.scan(value, context.place, surface, context.budgets, context.call)
@@ -123,12 +186,8 @@ def scan(
             why = "a string contains a lone surrogate, which is half a character"
             raise Refusal("protocol.lone-surrogate", why, codes.INVALID_REQUEST) from None
         if result is not NOTHING_FOUND and result != NOTHING_FOUND:
-            findings += _to_findings(knowledge, context, value, result, surface)
-    if not findings:
-        return findings
-    if name_is_secret(findings):
-        findings = [finding._replace(tool=None) for finding in findings]
-    return with_words(value, findings)
+            results.append(result)
+    return results
 
 
 def leak_findings(

@@ -10,6 +10,7 @@ from pipeguard.detect.flows.tool_labels import Tool, make_tool
 from pipeguard.detect.flows.vault import Vault
 from pipeguard.detect.scanning.engine import Engine
 from pipeguard.firewall.pins.fingerprint import Pin
+from pipeguard.firewall.protocol.pending import Targets
 from pipeguard.firewall.protocol.places import Surface
 from pipeguard.firewall.protocol.strict_json import parse_json
 from pipeguard.firewall.session.guard import Guard
@@ -29,6 +30,7 @@ class Knowledge:
             goes to it; None without a key.
         flows: what went through it lately.
         known_secrets: PipeGuard's own secrets, which are masked in what it says.
+        clean_texts: in which no rule matched.
     """
 
     def __init__(self, scanners: Scanners, key: bytes, known_secrets: KnownSecrets) -> None:
@@ -36,6 +38,7 @@ class Knowledge:
         self.vault = Vault(key) if key else None
         self.flows = Flows()
         self.known_secrets = known_secrets
+        self.clean_texts = _CleanTexts()
         self._tools = _Tools()
 
     def tool(self, guard: Guard, name: str) -> Tool:
@@ -54,6 +57,36 @@ class Knowledge:
     def sign(self, text: str) -> str:
         """Sign a line that PipeGuard writes; empty without a key."""
         return "" if self.vault is None else self.vault.tag("cut", text)
+
+
+class _CleanTexts:
+    """Short texts in which no rule matched, by their names, for any thread.
+
+    Agents ask for the same again and again, and get the same. Of two halves, each replaced as a
+    whole, the older one is dropped once the newer is full.
+    """
+
+    MOST = 128  # of one half, so that they take 0.4 MB at most
+
+    def __init__(self) -> None:
+        self._new: dict[bytes, int | None] = {}
+        self._old: dict[bytes, int | None] = {}
+
+    def has(self, name: bytes, call: Targets) -> bool:
+        """True for such a text, as the result of a call."""
+        kind = self._new.get(name, _UNKNOWN)
+        if kind is _UNKNOWN:
+            kind = self._old.get(name, _UNKNOWN)
+        return kind is None or (kind is not _UNKNOWN and kind == call.file_kind)
+
+    def add(self, name: bytes, call: Targets) -> None:
+        """Remember one, with the kind of its call's files if somebody asked for that."""
+        if len(self._new) >= self.MOST:
+            self._old, self._new = self._new, {}
+        self._new[name] = call.file_kind if call.is_read else None
+
+
+_UNKNOWN = -1  # no kind of files
 
 
 class _Tools:

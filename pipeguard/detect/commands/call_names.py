@@ -141,6 +141,11 @@ class NamedCall:
         self._read()
         return self._file_kind
 
+    @property
+    def is_read(self) -> bool:
+        """True once somebody asked for any of this."""
+        return self._source is None
+
     def forget(self) -> None:
         """Name nothing from now on."""
         self._names, self._source, self._fetches = UNNAMED, None, False

@@ -137,7 +137,7 @@ def _are_in_vain(
         return False
     if rules and _matches(lookup, source, seen, _applying(source, surface, rules)):
         return False
-    return "acts" not in signs or not _does_something(source, windows="windows" in signs)
+    return "acts" not in signs or not _may_do_harm(lookup, source, windows="windows" in signs)
 
 
 _UNDECODED = {View.TEXT, View.JOINED}  # what is folded has a look of its own
@@ -196,12 +196,13 @@ def _counts(rule: Rule, data: bytes, match: Occurrence) -> bool:
     )
 
 
-def _does_something(source: ScanInput, *, windows: bool) -> bool:
-    """True if the arguments of a call do anything that rules are run over, or too much to tell."""
+def _may_do_harm(lookup: RuleLookup, source: ScanInput, *, windows: bool) -> bool:
+    """True if a rule could match in what the arguments of a call do, or it is too much to tell."""
     from pipeguard.detect.commands.effects import find_effects  # here, since it costs a start 11 ms
 
     effects, is_over = find_effects(source.uses, windows=windows)
-    return bool(effects) or is_over
+    lines = b"\n".join(effect.data for effect in effects)
+    return is_over or len(lines) > BLOCK_BYTES or bool(lines and lookup.acts.look(lines))
 
 
 def _is_clean_without_spaces(lookup: RuleLookup, text: MessageText, joined: bytes) -> bool:

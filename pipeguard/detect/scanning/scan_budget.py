@@ -229,6 +229,9 @@ class ScanInput(NamedTuple):
 
     def asks_the_user(self, surface: Surface) -> bool:
         """True if a client shows some of it to the user (MCP client/elicitation)."""
+        result = self.text.value.get("result") if isinstance(self.text.value, dict) else None
+        if isinstance(result, dict) and "inputRequests" not in result:
+            return False  # before a path is worked out: most results ask nobody (PLACES)
         return surface is not Surface.DEFINITIONS and any(
             self.place_of(path).startswith("elicitation.")
             for *_, path in self.text.segments(0, len(self.text.data))

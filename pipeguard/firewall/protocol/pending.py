@@ -45,6 +45,10 @@ class Targets(Protocol):
     def file_kind(self) -> int:
         """The kind of the files that it reads, by their names (detect.model.data_literals)."""
 
+    @property
+    def is_read(self) -> bool:
+        """True once somebody asked for any of this."""
+
     def forget(self) -> None:
         """Name nothing from now on."""
 
@@ -53,7 +57,7 @@ class _NoTargets:
     """The targets of a request that names nothing."""
 
     names: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
-    size_bytes, fetches, file_kind = 0, False, 0
+    size_bytes, fetches, file_kind, is_read = 0, False, 0, True
 
     def forget(self) -> None:
         """Name nothing, as before."""
