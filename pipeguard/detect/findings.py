@@ -55,7 +55,7 @@ from pipeguard.firewall.session.rewrite import UNREAD
 
 _SEVERE = Severity.HIGH, Confidence.HIGH
 DIGITS = 32  # hex digits of a fingerprint: 128 bits
-NAMED_BYTES = 1024  # of a frame that may come again
+NAMED_BYTES = 2**16  # of a frame that may come again; its name costs 1 us/KB, and reading it 20
 _FIRST, _LAST = b'{"jsonrpc":"2.0","id":', b',"id":'  # as SDKs write the id
 MOST_STRINGS = 256  # of a call in which a key may begin or go on
 _UNREAD_NOTE = "more of the message could be an order to the model than is read of one message"
@@ -110,7 +110,7 @@ def message_findings(
 def _scan_message(
     knowledge: Knowledge, context: Context, surface: Surface, message: Message
 ) -> list[Finding]:
-    """Run the rules of one surface over a message, unless it was clean lately with another id."""
+    """Run the rules of one surface over a message, unless it was clean lately with any id."""
     name = _name(context, surface, message)
     if name and knowledge.clean_texts.has(name, context.call):
         if context.budgets is not None:
@@ -125,7 +125,7 @@ def _scan_message(
 
 
 def _name(context: Context, surface: Surface, message: Message) -> bytes:
-    """A short message without its id: others of this name have the same strings in its places."""
+    """The hash of a message without its id: all of one name have the same strings in its places."""
     frame, token = message.frame, message.id_token
     if len(frame) > NAMED_BYTES or token is None or len(token) >= MIN_NUMBER_DIGITS:
         return b""
@@ -133,10 +133,14 @@ def _name(context: Context, surface: Surface, message: Message) -> bytes:
     if not token.isdecimal() or not message.value.keys() <= ENVELOPE:
         return b""
     written = token.encode()
-    place = f"{surface._value_}\0{context.part}\0{context.method}\0".encode()
     if frame.startswith(_FIRST + written + b","):
-        return place + frame[len(_FIRST) + len(written) :]
-    return place + frame[: -len(written) - 1] if frame.endswith(_LAST + written + b"}") else b""
+        rest = frame[len(_FIRST) + len(written) :]
+    elif frame.endswith(_LAST + written + b"}"):
+        rest = frame[: -len(written) - 1]
+    else:
+        return b""
+    place = f"{surface._value_}\0{context.part}\0{context.method}\0".encode()
+    return blake2b(place + rest, digest_size=32).digest()
 
 
 def scan(

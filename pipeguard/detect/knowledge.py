@@ -60,13 +60,13 @@ class Knowledge:
 
 
 class _CleanTexts:
-    """Short texts in which no rule matched, by their names, for any thread.
+    """Texts in which no rule matched, by their names, for any thread.
 
     Agents ask for the same again and again, and get the same. Of two halves, each replaced as a
     whole, the older one is dropped once the newer is full.
     """
 
-    MOST = 128  # of one half, so that they take 0.4 MB at most
+    MOST = 512  # of one half: all names take 0.2 MB
 
     def __init__(self) -> None:
         self._new: dict[bytes, int | None] = {}

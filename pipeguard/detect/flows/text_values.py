@@ -190,23 +190,23 @@ def digests(text: str) -> list[str]:
 
 def short_values(value: JsonValue) -> frozenset[str]:
     """The short values in a JSON value: ids, names, addresses; no plain words, and no amounts."""
-    values: set[str] = set()
-    _collect_short(value, values)
-    return frozenset(values) if values else _NO_VALUES
+    short = set[str]()
+    _collect_short(value, short)
+    return frozenset(short) if short else _NO_VALUES
 
 
-def _collect_short(value: JsonValue, values: set[str]) -> None:
+def _collect_short(value: JsonValue, short: set[str]) -> None:
     if isinstance(value, dict):
         for key, item in value.items():
             if not _is_amount(key[:SHORT_CHARS]):
-                _collect_short(item, values)
+                _collect_short(item, short)
     elif isinstance(value, list):
         for item in value:
-            _collect_short(item, values)
+            _collect_short(item, short)
     else:
         text = str(value).strip()
         if len(text) <= SHORT_CHARS and _SHORT_VALUE.fullmatch(text := text.lower()):
-            values.add(text)
+            short.add(text)
 
 
 @lru_cache(maxsize=1024)
