@@ -13,7 +13,6 @@ import re
 from collections.abc import Callable, Sequence
 from enum import Enum
 from functools import cached_property
-from itertools import islice
 
 from pipeguard.detect.checks.credential_names import is_credential_name
 from pipeguard.detect.commands.argument_roles import ArgumentRole, role
@@ -202,7 +201,7 @@ class LocatedMatch:
         address = address_around(self.text, self.match.start)
         if not (address and self.knowledge.flows.has_returned(address)):
             return False
-        strings = [*islice(named_strings("", get_value(self.value, ARGUMENTS)), MOST_STRINGS + 1)]
+        strings = named_strings(get_value(self.value, ARGUMENTS))
         return len(strings) <= MOST_STRINGS and address in find_opened(self.tool.labels, strings)
 
     @property

@@ -15,7 +15,7 @@ from pipeguard.detect.scanning.scan_budget import StringSpan
 from pipeguard.firewall.finding import Action, Finding, observe_only, tells_private
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.policy import Mode
-from pipeguard.firewall.protocol.json_values import JsonValue, walk_strings, walk_values
+from pipeguard.firewall.protocol.json_values import JsonValue, walk_strings, walk_texts, walk_values
 from pipeguard.firewall.protocol.places import Surface, get_value, pointer
 from pipeguard.firewall.session.guard import Context
 from pipeguard.firewall.session.rewrite import FORGED, Sign, is_own_line, list_spellings, withheld
@@ -184,6 +184,8 @@ def forged_lines(context: Context, value: JsonValue, sign: Sign) -> list[Finding
     One of an earlier message is none either: only the server can have it from the client.
     """
     findings: list[Finding] = []
+    if not _CLAIMED.search("\n".join(walk_texts(value))):
+        return findings
     for path, text in walk_strings(value):
         for match in _CLAIMED.finditer(text):
             if len(findings) <= MAX_CUTS and not is_own_line(match[0], context.event, sign):

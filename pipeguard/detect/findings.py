@@ -210,7 +210,7 @@ def leak_findings(
         return findings
     flows, tool = knowledge.flows, knowledge.tool(context.guard, context.tool)
     arguments = _arguments(message)
-    strings = [*named_strings("", arguments)]
+    strings = named_strings(arguments)
     leaks = flows.leaks(tool, arguments, context.now, values, strings)
     leaks += _cut_keys(knowledge, context, strings[:MOST_STRINGS])
     if not leaks:

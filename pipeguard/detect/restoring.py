@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from pipeguard.detect.flows.vault import RESTORED, Vault
-from pipeguard.detect.vault_placeholder import may_hold_placeholder
+from pipeguard.detect.vault_placeholder import PLACEHOLDER, may_hold_placeholder
 from pipeguard.firewall.finding import Action, Finding, Severity, Verdict
 from pipeguard.firewall.protocol.json_values import (
     JsonObject,
@@ -34,7 +34,14 @@ FOREIGN_NOTE = (
 def has_foreign_placeholder(vault: Vault | None, value: JsonValue) -> bool:
     """True if a value contains a placeholder that this server's vault did not make."""
     own = Vault(b"") if vault is None else vault
-    return any("[" in text and own.restore(text).unknown_count > 0 for text in walk_texts(value))
+    return _has_placeholder(value) and any(
+        "[" in text and own.restore(text).unknown_count > 0 for text in walk_texts(value)
+    )
+
+
+def _has_placeholder(value: JsonValue) -> bool:
+    """True if any string or key has a placeholder, which no line end can be within."""
+    return PLACEHOLDER.search("\n".join(walk_texts(value))) is not None
 
 
 def put_back(vault: Vault, verdict: Verdict) -> Verdict:
@@ -46,6 +53,8 @@ def put_back(vault: Vault, verdict: Verdict) -> Verdict:
         return verdict
     member, params = RESTORED.get(str(value.get("method"))), value.get("params")
     if member is None or not isinstance(params, dict) or member not in params:
+        return verdict
+    if not _has_placeholder(params[member]):
         return verdict
     restored = with_strings(params[member], lambda text: vault.restore(text, is_sent=True).text)
     if restored == params[member]:

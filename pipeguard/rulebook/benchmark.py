@@ -185,7 +185,7 @@ def _passes(engines: Engines, surface: Surface) -> dict[str, float]:
 
 def _matching(rule: Rule) -> _Work:
     """The work of a pattern: a pass of Hyperscan, then the rule's own expression where it hits."""
-    group = PatternGroup(0, ((rule.sign or rule.pattern, rule.ignore_case),))
+    group = PatternGroup((0,), ((rule.sign or rule.pattern, rule.ignore_case),))
     patterns = PatternSet.of([compile_group(group)])
     finder = Finder(rule.pattern, ignore_case=rule.ignore_case)
 

@@ -47,7 +47,7 @@ def role(tool: str | None, path: Path, *, among: int = 0) -> ArgumentRole:
     """
     if path[:2] == ARGUMENTS:
         path = path[2:]
-    names = tuple(step for step in path if isinstance(step, str))
+    names = tuple([step for step in path if type(step) is str])
     nearest = tuple([name[:MAX_NAME_CHARS] for name in names[-NEAREST_NAMES:]])
     role_by_name = _role((tool or "")[:MAX_NAME_CHARS], nearest)
     if role_by_name is ArgumentRole.VALUE and len(names) > 1:
@@ -75,9 +75,8 @@ def writes(tool: str | None, key: str) -> bool:
     return bool(_words(tool or "") & lists.WRITES) and key.lower() not in lists.SOURCES
 
 
-def writes_file(tool: str | None, paths: Iterable[Path]) -> bool:
+def writes_file(tool: str | None, names: Iterable[str]) -> bool:
     """True where a call writes a file, by the name of its tool or of one of its arguments."""
-    names = (step for path in paths for step in path if isinstance(step, str))
     is_of_files = bool(_words(tool or "") & lists.OF_FILES)
     return is_of_files or any(_words(name) & lists.FILE for name in names)
 

@@ -59,12 +59,13 @@ class Uses:
 
     def role(self, path: Path) -> ArgumentRole:
         """Find the purpose of the string at a path, by names only."""
-        names = tuple([step for step in path if type(step) is str])
-        role_by_names = self._roles.get(names)
-        if role_by_names is None:
-            role_by_names = role(self.tool, path, among=self.text.count)
-            self._roles[names] = role_by_names
-        return role_by_names
+        return self._role(tuple([step for step in path if type(step) is str]))
+
+    def _role(self, names: tuple[str, ...]) -> ArgumentRole:
+        found = self._roles.get(names)
+        if found is None:
+            found = self._roles[names] = role(self.tool, names, among=self.text.count)
+        return found
 
     def is_alone(self, path: Path) -> bool:
         """True for an argument that is in no list and no object."""
@@ -74,7 +75,7 @@ class Uses:
     def is_of_file(self) -> bool:
         """True where the tool writes a file."""
         if self._is_of_file is None:
-            self._is_of_file = writes_file(self.tool, (path for path, _ in self.text.sizes()))
+            self._is_of_file = writes_file(self.tool, self.text.keys())
         return self._is_of_file
 
     def role_of_value(self, path: Path, value: str) -> ArgumentRole:
@@ -107,11 +108,11 @@ class Uses:
         """All parts of the text that are not idle, neighbours as one."""
         ranges: list[Range] = []
         start = 0
-        for path, size in self.text.sizes():
-            string_role = self.role(path)
+        for names, is_alone, size in self.text.sizes():
+            string_role = self._role(names)
             end = start + size
             is_idle = string_role in idle and (
-                size > WHOLE_BYTES or string_role in PROGRAMS or not self.is_alone(path)
+                size > WHOLE_BYTES or string_role in PROGRAMS or not is_alone
             )
             if not is_idle:
                 if ranges and ranges[-1][1] == start:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator
+from functools import lru_cache
 from itertools import islice
 from typing import NamedTuple
 
@@ -192,13 +193,16 @@ def fetches(method: str | None, tool: str | None, params: JsonValue) -> bool:
     """
     if method != "tools/call" or not isinstance(params, dict):
         return False
-    for count, (path, text) in enumerate(_strings(params.get("arguments"))):
+    roles: dict[Path, ArgumentRole] = {}
+    for count, (names, text) in enumerate(_strings(params.get("arguments"))):
         if count >= MOST_STRINGS:
             return True
-        use = role(tool, path)
+        use = roles.get(names)
+        if use is None:
+            use = roles[names] = role(tool, names)
         if use is ArgumentRole.COMMAND and _FETCHES.search(text):
             return True
-        if use not in _TEXT and any(_is_elsewhere(each[1]) for each in _ADDRESS.finditer(text)):
+        if "://" in text and use not in _TEXT and any(map(_is_elsewhere, _ADDRESS.findall(text))):
             return True
     return False
 
@@ -226,21 +230,22 @@ def _is_elsewhere(rest: str) -> bool:
 
 
 def _strings(value: JsonValue) -> Iterator[tuple[Path, str]]:
+    """The strings of a value that may name something, each with the names around it."""
     left: list[tuple[Path, JsonValue]] = [((), value)]
     for _ in range(4 * MOST_STRINGS):
         if not left:
             return
         path, item = left.pop()
-        if isinstance(item, Number):
+        if type(item) is str:
+            yield path, item
+        elif type(item) is Number:
             if _nearest_words(path) & (_HOST_KEYS | _ADDRESS_KEYS):
                 yield path, item  # 2130706433 is an address, too
-        elif isinstance(item, str):
-            yield path, item
-        elif isinstance(item, dict):
+        elif type(item) is dict:
             left += [((*path, key), inner) for key, inner in item.items()]
             left += [(path, key) for key in item if not _WORD.fullmatch(key)]
-        elif isinstance(item, list):
-            left += [((*path, index), inner) for index, inner in enumerate(item)]
+        elif type(item) is list:
+            left += [(path, inner) for inner in item]
     yield from ((path, "") for path, _ in left[:1] * (MOST_STRINGS + 1))  # too many: not certain
 
 
@@ -278,9 +283,13 @@ def _collect_word(
 
 def _nearest_words(path: Path) -> frozenset[str]:
     """The words of the nearest name around a value."""
-    return frozenset(
-        name_words(next((step for step in reversed(path) if isinstance(step, str)), ""))
-    )
+    name = str(path[-1]) if path else ""
+    return _split(name) if len(name) <= MOST_CHARS else frozenset(name_words(name))
+
+
+@lru_cache(maxsize=256)  # a list has the same names again and again
+def _split(name: str) -> frozenset[str]:
+    return frozenset(name_words(name))
 
 
 def _collect_host(rest: str, hosts: dict[str, None]) -> bool:

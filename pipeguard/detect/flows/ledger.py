@@ -210,7 +210,7 @@ class Flows:
             strings: likewise, those from `text_values.named_strings`.
         """
         if strings is None:
-            strings = [*text_values.named_strings("", arguments)]
+            strings = text_values.named_strings(arguments)
         bare, leaks, opened = arguments, list[Leak](), frozenset[str]()
         if self._has_sources(tool):
             opened = text_values.find_opened(tool.labels, strings)

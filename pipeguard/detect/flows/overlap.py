@@ -179,9 +179,14 @@ def _step(sent: str) -> int:
 
 def common_prefix(first: str, second: str) -> int:
     """Count the letters that two texts begin with alike."""
-    pairs = enumerate(zip(first, second, strict=False))
-    differing = (index for index, (left, right) in pairs if left != right)
-    return next(differing, min(len(first), len(second)))
+    low, high = 0, min(len(first), len(second))
+    while low < high:
+        middle = (low + high + 1) // 2
+        if first[low:middle] == second[low:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low
 
 
 def in_pieces(bare: str, whole: str) -> bool:

@@ -17,7 +17,7 @@ from pipeguard.detect.words import arguments, credentials, word_set
 from pipeguard.detect.words import tools as lists
 from pipeguard.firewall.finding import Confidence
 from pipeguard.firewall.lazy_regex import lazy_regex
-from pipeguard.firewall.protocol.json_values import JsonValue, Number
+from pipeguard.firewall.protocol.json_values import JsonValue
 from pipeguard.unicode.name_words import name_words
 
 TOKEN_CHARS = 12  # shorter tokens are in two texts by chance
@@ -42,7 +42,6 @@ _ESCAPED = lazy_regex(r"\\{1,4}(?:u([0-9a-fA-F]{4})|(/))|&amp;")
 _PERCENT = lazy_regex(r"%([0-7][0-9a-fA-F])")
 _SHORT_VALUE = lazy_regex(rf"(?=.{{0,99}}[0-9@#/])\S{{3,{SHORT_CHARS}}}")
 _AMOUNT = lazy_regex("|".join(arguments.in_order("AMOUNTS")), re.IGNORECASE)
-_NO_VALUES: frozenset[str] = frozenset()
 
 
 def _kinds(signs: str) -> bytes:
@@ -142,9 +141,7 @@ def figures(text: str) -> set[str]:
 def recipients(arguments: JsonValue) -> set[str]:
     """The mail addresses and telephone numbers that a call names as those who get it."""
     told = (
-        text
-        for key, text in named_strings("", arguments)
-        if not lists.TOLD.isdisjoint(name_words(key))
+        text for key, text in named_strings(arguments) if not lists.TOLD.isdisjoint(name_words(key))
     )
     text = "\n".join(told)
     return {*mailboxes(text), *phone_numbers(text)}
@@ -190,23 +187,25 @@ def digests(text: str) -> list[str]:
 
 def short_values(value: JsonValue) -> frozenset[str]:
     """The short values in a JSON value: ids, names, addresses; no plain words, and no amounts."""
-    short = set[str]()
-    _collect_short(value, short)
-    return frozenset(short) if short else _NO_VALUES
+    values: set[str] = set()
+    _add_short_values(value, values)
+    return frozenset(values)
 
 
-def _collect_short(value: JsonValue, short: set[str]) -> None:
-    if isinstance(value, dict):
+def _add_short_values(value: JsonValue, values: set[str]) -> None:
+    if type(value) is dict:
         for key, item in value.items():
             if not _is_amount(key[:SHORT_CHARS]):
-                _collect_short(item, short)
-    elif isinstance(value, list):
+                _add_short_values(item, values)
+    elif type(value) is list:
         for item in value:
-            _collect_short(item, short)
+            _add_short_values(item, values)
     else:
         text = str(value).strip()
-        if len(text) <= SHORT_CHARS and _SHORT_VALUE.fullmatch(text := text.lower()):
-            short.add(text)
+        if len(text) <= SHORT_CHARS:  # small letters are no fewer
+            text = text.lower()
+            if _SHORT_VALUE.fullmatch(text):
+                values.add(text)
 
 
 @lru_cache(maxsize=1024)
@@ -285,7 +284,10 @@ def secret_egress(
     surest: Confidence | None = None
     has_address: bool | None = None
     opened = frozenset[str]()
-    strings = [*named_strings("", arguments)]
+    strings = named_strings(arguments)
+    whole = "\n".join([text for _, text in strings])
+    if "[secret:" not in whole and not vault.find_secrets(whole):
+        return None  # before each string is looked at
     for key, text in strings:
         for start in _secrets(vault, text):
             if has_address is None:
@@ -386,17 +388,24 @@ def _only_opens(command: str) -> bool:
     )
 
 
-def named_strings(key: str, value: JsonValue) -> Iterator[tuple[str, str]]:
+def named_strings(value: JsonValue) -> list[tuple[str, str]]:
     """Each string, with the nearest name above it, or beside it where that is a credential's."""
-    if isinstance(value, dict):
-        beside = [text for name in _NAMES if isinstance(text := value.get(name), str)]
-        name_of_value = next(filter(is_credential_name, beside), "")
-        for name, item in value.items():
-            yield from named_strings(
-                name_of_value if name_of_value and name == "value" else name, item
-            )
-    elif isinstance(value, list):
+    strings: list[tuple[str, str]] = []
+    _add_named_strings("", value, strings)
+    return strings
+
+
+def _add_named_strings(key: str, value: JsonValue, strings: list[tuple[str, str]]) -> None:
+    if type(value) is str:
+        strings.append((key, value))
+    elif type(value) is list:
         for item in value:
-            yield from named_strings(key, item)
-    elif type(value) is str and not isinstance(value, Number):
-        yield key, value
+            _add_named_strings(key, item, strings)
+    elif type(value) is dict:
+        name_of_value = ""
+        if "value" in value:
+            beside = [text for name in _NAMES if isinstance(text := value.get(name), str)]
+            name_of_value = next(filter(is_credential_name, beside), "")
+        for name, item in value.items():
+            own = name_of_value if name_of_value and name == "value" else name
+            _add_named_strings(own, item, strings)

@@ -98,7 +98,8 @@ def _is_requested(
 def _destinations(tool: str, strings: tuple[tuple[Path, str], ...]) -> tuple[bool, frozenset[Path]]:
     """Say if a call writes a file, and list the paths of its strings that name another host."""
     hosts = (at for at, string in strings if _is_host(at, string) or _is_foreign_address(string))
-    return writes_file(tool, (at for at, _ in strings)), frozenset(hosts)
+    names = {step for at, _ in strings for step in at if isinstance(step, str)}
+    return writes_file(tool, names), frozenset(hosts)
 
 
 def is_sent_by_line(value: JsonValue, path: Path, span: tuple[int, int]) -> bool:

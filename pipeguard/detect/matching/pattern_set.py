@@ -28,17 +28,21 @@ class PatternGroup(NamedTuple):
     databases is also the faster one.
 
     Attributes:
-        first: the id of the first pattern; the others count on from it.
+        ids: of the patterns.
         patterns: each as `(regex, ignore_case)`, where only ASCII letters have a case.
     """
 
-    first: int
+    ids: tuple[int, ...]
     patterns: tuple[tuple[str, bool], ...]
 
 
 def group_patterns(patterns: Mapping[int, Sequence[tuple[str, bool]]]) -> tuple[PatternGroup, ...]:
     """Patterns as `(regex, ignore_case)`, grouped by the id of the group's first pattern."""
-    return tuple(PatternGroup(first, tuple(group)) for first, group in patterns.items() if group)
+    return tuple(
+        PatternGroup(tuple(range(first, first + len(group))), tuple(group))
+        for first, group in patterns.items()
+        if group
+    )
 
 
 def compile_group(group: PatternGroup) -> bytes:
@@ -56,7 +60,7 @@ def compile_group(group: PatternGroup) -> bytes:
     try:
         database.compile(
             expressions=[weaker(pattern).encode() for pattern, _ in group.patterns],
-            ids=list(range(group.first, group.first + len(group.patterns))),
+            ids=list(group.ids),
             flags=[
                 once | (hyperscan.HS_FLAG_CASELESS if ignore_case else 0)
                 for _, ignore_case in group.patterns
@@ -169,10 +173,19 @@ class PatternSet:
         add = self._hits.append
         return lambda pattern, _start, _end, _flags, _context: add(pattern)
 
-    def look(self, data: bytes) -> list[int]:
+    @property
+    def count(self) -> int:
+        """The number of databases."""
+        return len(self._databases)
+
+    def look(self, data: bytes, only: Iterable[int] | None = None) -> list[int]:
         """The ids of the patterns that could match in a block, each once.
 
         The position is not reported: of several matches Hyperscan may report any.
+
+        Args:
+            data: the block.
+            only: the numbers of the databases that matter; None for all of them.
 
         Raises:
             EngineError: Hyperscan failed.
@@ -181,8 +194,11 @@ class PatternSet:
         hits.clear()
         if not self._scratches:
             self.load()
+        scratches = self._scratches
         try:
-            for database, scratch in self._scratches:
+            for database, scratch in (
+                scratches if only is None else map(scratches.__getitem__, only)
+            ):
                 database.scan(data, self._on_match, 0, None, scratch)
         except Exception as error:  # the binding has a class for each of its errors
             raise EngineError(f"the scan engine failed: {type(error).__name__}") from error

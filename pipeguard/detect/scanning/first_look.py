@@ -52,7 +52,8 @@ class FirstLook(NamedTuple):
     Attributes:
         texts: the text as it is read first (`Scan.data`), and its strings joined.
         keys: its keys, joined.
-        hits: indices of the patterns that could match in one of these.
+        hits: indices of the patterns that could match in the text.
+        joined_hits: of those that could match in its joined strings or keys.
         opened: the stretches of the text that a classifier should read.
         json: the strings of JSON in it.
     """
@@ -60,17 +61,18 @@ class FirstLook(NamedTuple):
     texts: tuple[bytes, bytes]
     keys: bytes
     hits: list[int]
+    joined_hits: list[int]
     opened: list[Stretch]
     json: JsonValues
 
 
-def first_look(lookup: RuleLookup, text: MessageText) -> FirstLook | None:
+def first_look(lookup: RuleLookup, text: MessageText, surface: Surface) -> FirstLook | None:
     """Find what could match in a short text and its joined strings; None for a long text."""
     if len(text.data) > BLOCK_BYTES:
         return None
     values = JsonValues(text)
     data = values.data
-    joined, parts = b"", [data]
+    joined, parts = b"", list[bytes]()
     if text.is_several:
         joined = text.join_values()  # what is within one string is found there
         if 0 < len(joined) <= OVERLAP_BYTES:  # all of it is around each seam
@@ -80,10 +82,12 @@ def first_look(lookup: RuleLookup, text: MessageText) -> FirstLook | None:
     keys = text.joined_keys()
     if keys:
         parts.append(keys)
-    # One pass over all. A hit across the gap costs a full scan, which does not confirm it.
-    hits = lookup.plain.look(GAP.join(parts) if len(parts) > 1 else data)
+    hits = lookup.plain.look(data, lookup.choose(View.TEXT, surface))
+    chosen = lookup.choose(View.JOINED, surface, signs=False)
+    # One pass over all parts. A hit across the gap costs a full scan, which does not confirm it.
+    joined_hits = lookup.plain.look(GAP.join(parts), chosen) if parts and chosen != () else []
     opened = lookup.opener.stretches(data) if lookup.opener is not None else []
-    return FirstLook((data, joined), keys, hits, opened, values)
+    return FirstLook((data, joined), keys, hits, joined_hits, opened, values)
 
 
 def seam_ranges(text: MessageText) -> list[folding.Range]:
@@ -111,7 +115,8 @@ def is_plainly_clean(
     """
     if seen.opened:
         return False
-    signs, rules = lookup.sort_hits(seen.hits) if seen.hits else ([], [])
+    hits = {*seen.hits, *seen.joined_hits}
+    signs, rules = lookup.sort_hits(hits) if hits else ([], [])
     if (signs or rules) and not _are_in_vain(lookup, source, surface, seen, (signs, rules)):
         return False
     text, folded = source.text, seen.texts[0]
@@ -278,6 +283,7 @@ class RuleLookup:
         self._load_classifier = load_classifier
         self._classifiers: dict[str, Classifier] = {}
         self._finders: dict[tuple[str, bool], Finder] = {}
+        self._chosen: dict[tuple[View, Surface, bool], tuple[int, ...]] = {}
 
     def clone(self) -> RuleLookup:
         """Clone the rules for another thread."""
@@ -287,9 +293,40 @@ class RuleLookup:
         other.acts = self.acts.share()
         return other
 
-    def look(self, data: bytes, *, squeezed: bool) -> tuple[list[str], list[Rule]]:
-        """The signs in a block, and the rules that could match in it."""
-        return self._look_squeezed(data) if squeezed else self.sort_hits(self.plain.look(data))
+    def look(
+        self, data: bytes, *, squeezed: bool, only: Iterable[int] | None = None
+    ) -> tuple[list[str], list[Rule]]:
+        """The signs in a block, and the rules that could match in it.
+
+        Args:
+            data: the block.
+            squeezed: True for one without spaces.
+            only: the databases of `plain` that matter, from `choose`; None for all.
+        """
+        return (
+            self._look_squeezed(data) if squeezed else self.sort_hits(self.plain.look(data, only))
+        )
+
+    def choose(self, view: View, surface: Surface, *, signs: bool = True) -> tuple[int, ...] | None:
+        """Choose the databases of `plain` for a reading; None for all, while rules are unread.
+
+        The first are those of signs; each other one has a group of rules.
+
+        Args:
+            view: the kind of the reading.
+            surface: what it is judged as.
+            signs: False where nothing is decoded or read on.
+        """
+        chosen = self._chosen.get((view, surface, signs))
+        if chosen is None and self.rules.are_read:
+            groups = [group for group in in_groups(self.rules.all) if group]
+            first = self.plain.count - len(groups)
+            numbers = [*range(first)] if signs else []
+            for number, group in enumerate(groups, first):
+                if any(view in rule.views and surface in rule.surfaces for rule in group):
+                    numbers.append(number)
+            chosen = self._chosen[view, surface, signs] = tuple(numbers)
+        return chosen
 
     def sort_hits(self, hits: Iterable[int]) -> tuple[list[str], list[Rule]]:
         """The signs and the rules of patterns of `plain`."""
@@ -394,6 +431,11 @@ class EngineRules:
         return tuple(select_rules(self._read(), self.engine))
 
     @property
+    def are_read(self) -> bool:
+        """True once one of the rules was needed."""
+        return "all" in vars(self)
+
+    @property
     def surfaces(self) -> frozenset[Surface]:
         """The surfaces that any of the rules is run over."""
         if self._surfaces is None:
@@ -421,19 +463,21 @@ class EngineRules:
         return tuple(rule for rule in self.all if View.ACTS in rule.views)
 
 
-def in_groups(rules: Sequence[Rule]) -> tuple[list[Rule], list[Rule], list[Rule]]:
+def in_groups(rules: Sequence[Rule]) -> list[list[Rule]]:
     """The rules for texts with spaces, as they are compiled: private ones, and the others.
 
     In the middle private ones for what leaves alone: so the first are those of two engines, and
-    are compiled once.
+    are compiled once. Of these, those for certain places are apart, and both take half the time.
     """
     plain = list(filter(_is_plain, rules))
     private = [rule for rule in plain if rule.is_private]
-    return (
+    leaving = [rule for rule in private if rule.leaving is Leaving.ONLY]
+    return [
         [rule for rule in private if rule.leaving is not Leaving.ONLY],
-        [rule for rule in private if rule.leaving is Leaving.ONLY],
+        [rule for rule in leaving if not rule.places],
+        [rule for rule in leaving if rule.places],
         [rule for rule in plain if not rule.is_private],
-    )
+    ]
 
 
 def _is_plain(rule: Rule) -> bool:

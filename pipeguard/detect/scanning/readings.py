@@ -171,7 +171,7 @@ def _read_keys(scan: Scan) -> None:
     """Read all keys joined: a secret may be split over them."""
     if keys := scan.source.text.joined_keys():
         origin = Origin(scan.source, "joined", locate=scan.source.text.locate_keys)
-        scan.run_rules(keys, View.JOINED, origin)
+        scan.run_rules(keys, View.JOINED, origin, signs_matter=False)
 
 
 def _read_acts(scan: Scan) -> None:
@@ -199,7 +199,8 @@ def _read_joined(scan: Scan) -> None:
 def _run_over_seams(scan: Scan, joined: bytes, origin: Origin) -> None:
     """Run the rules where strings meet: what is in one of them is found there."""
     whole = len(joined) <= BLOCK_BYTES  # in one block, which may have been looked at before
-    scan.run_rules(joined, View.JOINED, origin, None if whole else seam_ranges(scan.source.text))
+    ranges = None if whole else seam_ranges(scan.source.text)
+    scan.run_rules(joined, View.JOINED, origin, ranges, signs_matter=False)
 
 
 def _read_squeezed(scan: Scan) -> None:
@@ -263,12 +264,12 @@ def _read_without_notices(scan: Scan) -> None:
     bare, count = b"".join((*parts, data[at:])), len(scan.matches)
     ranges = folding.merge([(low, min(high, len(bare))) for low, high in around])
     origin = Origin(scan.source, "notice", unfolding=folding.Unfolding(data, table))
-    scan.run_rules(bare, View.TEXT, origin, ranges)
+    scan.run_rules(bare, View.TEXT, origin, ranges, signs_matter=False)
     folded, changed, unfolding = folding.fold_and_back(bare)
     if changed:
         ranges = [(unfolding.place(low), unfolding.place(high)) for low, high in ranges]
         origin = Origin(scan.source, "", outer=origin, unfolding=unfolding)
-        scan.run_rules(folded, View.FOLDED, origin, ranges)
+        scan.run_rules(folded, View.FOLDED, origin, ranges, signs_matter=False)
     scan.matches[count:] = (each for each in scan.matches[count:] if not each.rule.is_private)
 
 
@@ -300,7 +301,7 @@ def _read_joined_values(scan: Scan) -> None:
     else:  # of many or long values only their edges
         row = _EdgeRow(text)
         origin = Origin(scan.source, "joined", locate=row.locate, may_fit_by_chance=True)
-        scan.run_rules(row.data, View.JOINED, origin)
+        scan.run_rules(row.data, View.JOINED, origin, signs_matter=False)
 
 
 # In the order in which they are read. A new reading is an entry here.

@@ -134,9 +134,22 @@ class Scan:
         )
 
     def run_rules(
-        self, data: bytes, view: View, origin: Origin, ranges: list[Range] | None = None
+        self,
+        data: bytes,
+        view: View,
+        origin: Origin,
+        ranges: list[Range] | None = None,
+        *,
+        signs_matter: bool = True,
     ) -> Signs:
         """Run the rules over a reading, or over the ranges of it that are new.
+
+        Args:
+            data: the reading.
+            view: its kind.
+            origin: the way back from it.
+            ranges: of it that are new; None for all of it.
+            signs_matter: False if nothing is decoded or read on.
 
         Returns:
             The signs of encodings and of further readings.
@@ -146,7 +159,7 @@ class Scan:
         for low, high in blocks(len(data), ranges):
             if self.tally.is_exhausted:
                 break
-            names, rules = self._look(data[low:high], squeezed=squeezed)
+            names, rules = self._look(data[low:high], view, signs_matter=signs_matter)
             for name in names:
                 folding.extend(signs.setdefault(name, []), low, high)
             for rule in rules:
@@ -165,11 +178,20 @@ class Scan:
                 self._note_for_classifiers(data, low, high, origin)
         return signs
 
-    def _look(self, block: bytes, *, squeezed: bool) -> tuple[list[str], list[Rule]]:
+    def _look(
+        self, block: bytes, view: View, *, signs_matter: bool
+    ) -> tuple[list[str], list[Rule]]:
         """The signs in a block, and the rules that could match in it."""
-        if self._seen is not None and not squeezed and block in self._seen.texts:
-            return self.lookup.sort_hits(self._seen.hits)
-        return self.lookup.look(block, squeezed=squeezed)
+        if view is View.SQUEEZED:
+            return self.lookup.look(block, squeezed=True)
+        if self._seen is not None:
+            text, joined = self._seen.texts
+            if view is View.TEXT and block == text:
+                return self.lookup.sort_hits(self._seen.hits)
+            if view is View.JOINED and block == joined:
+                return self.lookup.sort_hits(self._seen.joined_hits)
+        only = self.lookup.choose(view, self.surface, signs=signs_matter)
+        return ([], []) if only == () else self.lookup.look(block, squeezed=False, only=only)
 
     def _has_place(self, rule: Rule) -> bool:
         """False if no string of the value is in a place that a rule is for."""
@@ -192,11 +214,11 @@ class Scan:
         parts = DecodedParts(stretches, data)
         inner = Origin(self.source, "", whole=origin.whole, outer=origin, parts=parts)
         decoded = parts.data
-        signs = self.run_rules(decoded, View.DECODED, inner)
+        signs = self.run_rules(decoded, View.DECODED, inner, signs_matter=levels > 1)
         folded, changed, unfolding = folding.fold_and_back(decoded)
         if changed:
             origin = Origin(self.source, "", outer=inner, unfolding=unfolding)
-            self.run_rules(folded, View.DECODED, origin, changed)
+            self.run_rules(folded, View.DECODED, origin, changed, signs_matter=False)
         if levels > 1:
             self.decode(decoded, signs, inner, levels - 1)
 

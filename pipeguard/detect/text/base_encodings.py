@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import NamedTuple
 
+from pipeguard.detect.text import encoding
 from pipeguard.detect.text.encoding import Decoded, Decoder, Encoding, is_readable, legible, runs
 from pipeguard.firewall.budgets import DecodingBudget
 from pipeguard.firewall.lazy_regex import lazy_regex
@@ -109,6 +110,7 @@ _IN_RUN = bytes(
 _IN_WORDS = bytes(code for code in range(128) if chr(code).isalnum() or chr(code) in "_-=./,()")
 _FORTY = b"a" * 40
 _IN_BASE32 = bytes(0x61 if chr(code) in BASE32_ALPHABET else 0x20 for code in range(256))
+_IN_HEX = bytes(0x61 if code in _HEX_DIGITS else 0x20 for code in range(256))
 _SIXTEEN = b"a" * 16
 _LONG_RUN = lazy_regex(rb"[A-Za-z0-9][A-Za-z0-9+/_-]{39,}")
 _REST_OF_RUN = lazy_regex(
@@ -130,14 +132,25 @@ _TEXT = lazy_regex(rb"[ -~\t\r\n]*")
 
 def _base64(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decoded]:
     """Decode from letters that can only be text on, as far as the run decodes to text."""
-    decoded: list[Decoded] = []
-    position = stop = start
-    while (match := _BASE64.search(data, position, end)) and budget.call():
+    search = encoding.search_in_runs(_BASE64, data, (start, end), _IN_RUN)
+    runs_of_text = _runs_of_text(data, start, budget, search, (_end_of_run, _from_base64))
+    return [Decoded(plain, "base64", low, high) for plain, low, high in runs_of_text]
+
+
+def _runs_of_text(
+    data: bytes,
+    position: int,
+    budget: DecodingBudget,
+    search: Callable[[int], re.Match[bytes] | None],
+    read: tuple[Callable[[bytes, int, int], int], Callable[[bytes], bytes]],
+) -> Iterator[tuple[bytes, int, int]]:
+    """Decode from each match on: the text, and where its source begins and ends."""
+    (find_end, decoder), stop = read, position
+    while (match := search(position)) and budget.call():
         if match.end() > stop:
-            stop = _end_of_run(data, match.end(), MAX_RUN_BYTES)
-        plain, position = _decode_text(data, match.start(), match.end(), stop, _from_base64)
-        decoded.append(Decoded(plain, "base64", match.start(), position))
-    return decoded
+            stop = find_end(data, match.end(), MAX_RUN_BYTES)
+        plain, position = _decode_text(data, match.start(), match.end(), stop, decoder)
+        yield plain, match.start(), position
 
 
 def _end_of_run(data: bytes, at: int, max_bytes: int) -> int:
@@ -237,19 +250,13 @@ def _from_base64(token: bytes) -> bytes:
 
 
 def _hex(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decoded]:
-    decoded: list[Decoded] = []
-    position = stop = start
-    while (match := _HEX.search(data, position, end)) and budget.call():
-        if match.end() > stop:
-            stop = _end_of_hex(data, match.end(), MAX_RUN_BYTES)
-        plain, position = _decode_text(data, match.start(), match.end(), stop, _from_hex)
-        decoded.append(Decoded(plain, "hex", match.start(), position))
-    return decoded
+    search = encoding.search_in_runs(_HEX, data, (start, end), _IN_HEX)
+    runs_of_text = _runs_of_text(data, start, budget, search, (_end_of_hex, _from_hex))
+    return [Decoded(plain, "hex", low, high) for plain, low, high in runs_of_text]
 
 
 def _end_of_hex(data: bytes, at: int, max_bytes: int) -> int:
-    rest = _REST_OF_HEX.match(data, at, at + max_bytes)
-    return rest.end() if rest else at
+    return rest.end() if (rest := _REST_OF_HEX.match(data, at, at + max_bytes)) else at
 
 
 def _from_hex(run: bytes) -> bytes:

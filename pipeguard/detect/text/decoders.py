@@ -51,9 +51,14 @@ def decode(data: bytes, signs: Mapping[str, list[Range]], budget: DecodingBudget
 
 def _count_same(text: bytes, other: bytes) -> int:
     """The bytes with which both begin."""
-    pairs = zip(text, other, strict=False)
-    least = min(len(text), len(other))
-    return next((at for at, (a, b) in enumerate(pairs) if a != b), least)
+    low, high = 0, min(len(text), len(other))
+    while low < high:
+        middle = (low + high + 1) // 2
+        if text[low:middle] == other[low:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low
 
 
 def _as_utf_8(data: bytes) -> bytes:

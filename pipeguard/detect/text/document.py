@@ -7,7 +7,7 @@ way back computed. Knows JSON values; which strings are read is decided in detec
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from itertools import accumulate, islice
 
@@ -15,6 +15,7 @@ from pipeguard.detect.text.layouts import (
     LocatedString,
     Member,
     collect_members,
+    collect_names,
     collect_values,
     find_keys,
     is_listed,
@@ -106,14 +107,26 @@ class MessageText:
             if value:
                 yield path, value, index
 
-    def sizes(self) -> Iterator[tuple[Path, int]]:
-        """Keyed only: the path of each segment and its bytes in `data`, with the line end."""
+    def keys(self) -> Iterable[str]:
+        """The names in it, each once."""
+        return self._keys
+
+    def sizes(self) -> Iterator[tuple[tuple[str, ...], bool, int]]:
+        """Keyed only, of each segment: the names around it, whether it is an argument, its bytes.
+
+        An argument is in no list and no object. The bytes are those in `data`, with the line end.
+        """
         plain = self.data.isascii()
-        for (path, _, _), segment in zip(self._locate_segments(), self._segments, strict=True):
-            yield path, (len(segment) if plain else len(segment.encode("utf-8"))) + 1
+        places: list[tuple[tuple[str, ...], bool]] = []
+        collect_names(self.value, (), places)
+        for (names, is_alone), segment in zip(places, self._segments, strict=True):
+            size = len(segment) if plain else len(segment.encode("utf-8"))
+            yield names, is_alone, size + 1
 
     def stretch(self, index: int) -> tuple[int, int]:
         """The span of a segment's value in `data`."""
+        if not self.is_keyed and index < len(self.values):  # with nothing before it
+            return self._start(index), self._start(index + 1) - 1
         _, skipped, _ = self._locate(index)
         key = len(self._segments[index][:skipped].encode("utf-8"))
         return self._start(index) + key, self._start(index + 1) - 1

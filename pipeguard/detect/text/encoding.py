@@ -12,6 +12,7 @@ from pipeguard.unicode.folding import Range
 
 AROUND_BYTES = 384  # of plain text before and after encoded characters, which are read with them
 UNCUT_BYTES = 32  # after the last escape of a window, so that it is not cut
+LEAST_RUN = 16  # letters in a row that may be bytes
 MIN_TEXT_BYTES = 8  # decoded: a shorter text says nothing
 MIN_PRINTABLE = 0.9  # share of decoded bytes; with less they are an image, a digest or an id
 KEY_BYTES = 2400  # of a private key, as RSA with 4096 bits has
@@ -110,6 +111,33 @@ def runs(data: bytes, start: int, end: int, kinds: bytes, least: int) -> Iterato
         low, at = at, letters.find(b" ", at)
         at = at if at >= 0 else len(letters)
         yield start + low, start + at
+
+
+def search_in_runs(
+    pattern: re.Pattern[bytes], data: bytes, reach: Range, kinds: bytes
+) -> Callable[[int], re.Match[bytes] | None]:
+    """Make a search for LEAST_RUN letters or more, which looks at long runs of them only.
+
+    Args:
+        pattern: of letters of one kind.
+        data: the text.
+        reach: the range that is searched.
+        kinds: for each byte `a` if it is of the kind, else a space.
+    """
+    start, end = reach
+    letters, row = data[start:end].translate(kinds), b"a" * LEAST_RUN
+
+    def search(position: int) -> re.Match[bytes] | None:
+        at = position - start
+        while (at := letters.find(row, at)) >= 0:
+            stop = letters.find(b" ", at)
+            stop = stop if stop >= 0 else len(letters)
+            if match := pattern.search(data, start + at, start + stop):
+                return match
+            at = stop
+        return None
+
+    return search
 
 
 def in_windows(

@@ -22,7 +22,7 @@ from pipeguard.detect.text.encoding import legible
 from pipeguard.detect.words import credentials
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number, Path, walk_values
-from pipeguard.firewall.protocol.places import FIXED_VALUE_KEYS
+from pipeguard.firewall.protocol.places import ARGUMENTS, FIXED_VALUE_KEYS
 
 LONGEST_LISTED = 12  # characters, as `application/` has
 MIN_NUMBER_DIGITS = 9  # shorter numbers identify nobody and nothing
@@ -125,8 +125,46 @@ def locate_members(value: JsonValue) -> Iterator[LocatedString]:
             yield path, len(path[-1]) + 2, item if _is_string(item) else ""
         elif _is_string(item):
             yield path, 0, item
-        if text := text_of_codes(item):
+        if (type(item) is dict or type(item) is list) and (text := text_of_codes(item)):
             yield path, 0, text
+
+
+def collect_names(
+    value: JsonValue,
+    around: tuple[str, ...],
+    places: list[tuple[tuple[str, ...], bool]],
+    level: int = 0,
+    *,
+    is_alone: bool = False,
+) -> None:
+    """Collect the names around each string of `collect_members`, the outermost first.
+
+    Args:
+        value: of the message.
+        around: the names around it.
+        places: receives the names, and True for what is in the message or the arguments itself.
+        level: of `ARGUMENTS` that leads to the value; -1 if none does.
+        is_alone: of the value itself.
+    """
+    if (type(value) is dict or type(value) is list) and text_of_codes(value):
+        places.append((around, is_alone))
+    are_alone = level in (0, len(ARGUMENTS))
+    if type(value) is dict:
+        for key, item in value.items():
+            names = (*around, key)
+            places.append((names, are_alone))
+            if type(item) is dict or type(item) is list:
+                leads = 0 <= level < len(ARGUMENTS) and key == ARGUMENTS[level]
+                inner = level + 1 if leads else -1
+                collect_names(item, names, places, inner, is_alone=are_alone)
+    elif type(value) is list:
+        for item in value:
+            if type(item) is dict or type(item) is list:
+                collect_names(item, around, places, -1, is_alone=are_alone)
+            elif _is_string(item):
+                places.append((around, are_alone))
+    elif _is_string(value):
+        places.append((around, is_alone))
 
 
 def text_of_codes(value: JsonValue) -> str:

@@ -89,13 +89,23 @@ def walk_strings(value: JsonValue) -> Iterator[tuple[Path, str]]:
     return ((path, item) for path, item in walk_values(value) if type(item) is str)
 
 
-def walk_texts(value: JsonValue) -> Iterator[str]:
+def walk_texts(value: JsonValue) -> list[str]:
     """Each string and each key, a key before what it names."""
-    for path, item in walk_values(value):
-        if path and type(path[-1]) is str:
-            yield path[-1]
-        if type(item) is str:
-            yield item
+    texts: list[str] = []
+    _add_texts(value, texts)
+    return texts
+
+
+def _add_texts(value: JsonValue, texts: list[str]) -> None:
+    if type(value) is str:
+        texts.append(value)
+    elif type(value) is dict:
+        for key, item in value.items():
+            texts.append(key)
+            _add_texts(item, texts)
+    elif type(value) is list:
+        for item in value:
+            _add_texts(item, texts)
 
 
 def with_strings(value: JsonValue, change: Callable[[str], str]) -> JsonValue:

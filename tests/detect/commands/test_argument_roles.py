@@ -73,8 +73,8 @@ def test_tools_are_told_by_words_of_their_names() -> None:
 
 def test_a_file_is_written_by_a_tool_of_files_or_by_an_argument_for_a_path() -> None:
     assert writes_file("edit_file", [])
-    assert writes_file("x", [("filePath",)])
-    assert not writes_file("x", [("colour",), (0,)])
+    assert writes_file("x", ["filePath"])
+    assert not writes_file("x", ["colour"])
 
 
 @pytest.mark.parametrize(

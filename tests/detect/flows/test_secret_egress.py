@@ -182,7 +182,7 @@ def test_an_address_that_the_server_gave_whole_is_its_own() -> None:
     ids=range(4),
 )
 def test_such_an_address_may_be_opened(labels: Label, arguments: JsonObject) -> None:
-    assert find_opened(labels, [*named_strings("", arguments)]) == {SIGNED}
+    assert find_opened(labels, named_strings(arguments)) == {SIGNED}
     assert sureness(labels, arguments) is None
 
 
@@ -202,7 +202,7 @@ def test_such_an_address_may_be_opened(labels: Label, arguments: JsonObject) -> 
     ids=range(9),
 )
 def test_and_nobody_may_be_told_of_it(labels: Label, arguments: JsonObject) -> None:
-    assert find_opened(labels, [*named_strings("", arguments)]) == frozenset()
+    assert find_opened(labels, named_strings(arguments)) == frozenset()
     assert sureness(labels, arguments) is HIGH
 
 

@@ -173,7 +173,7 @@ def test_a_set_of_no_patterns_sees_nothing() -> None:
 
 def test_a_pattern_that_the_engine_does_not_take_is_an_error() -> None:
     with pytest.raises(EngineError, match="does not take a pattern"):
-        compile_group(PatternGroup(0, ((r"(a)\1", False),)))
+        compile_group(PatternGroup((0,), ((r"(a)\1", False),)))
 
 
 @pytest.mark.parametrize("blob", [b"", b"not a database", bytes(1000)], ids=range(3))
@@ -183,14 +183,14 @@ def test_a_database_that_is_not_one_is_an_error(blob: bytes) -> None:
 
 
 def test_a_database_with_a_bit_turned_is_an_error() -> None:
-    blob = bytearray(compile_group(PatternGroup(0, (("abc", False),))))
+    blob = bytearray(compile_group(PatternGroup((0,), (("abc", False),))))
     blob[len(blob) // 2] ^= 1
     with pytest.raises(EngineError, match="do not load"):
         PatternSet.of([bytes(blob)])
 
 
 def test_a_database_that_does_not_load_is_compiled_anew_once() -> None:
-    blob = compile_group(PatternGroup(0, (("abc", False),)))
+    blob = compile_group(PatternGroup((0,), (("abc", False),)))
     calls: list[str] = []
 
     def read() -> bytes:

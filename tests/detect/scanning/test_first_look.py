@@ -98,7 +98,7 @@ def test_it_lets_nothing_pass_that_all_readings_find(
 def test_it_settles_what_documentation_is_full_of(text: str) -> None:
     engine, value = engines().to_client, frame_value(Surface.TO_CLIENT, text)
     source = source_of(engine, value, "result.text")
-    seen = first_look(engine.lookup, source.text)
+    seen = first_look(engine.lookup, source.text, Surface.TO_CLIENT)
     assert seen is not None
     assert is_plainly_clean(engine.lookup, source, Surface.TO_CLIENT, seen)
     assert read_in_all_ways(engine, source, Surface.TO_CLIENT) == NOTHING_FOUND
@@ -115,7 +115,7 @@ def test_it_settles_what_documentation_is_full_of(text: str) -> None:
 def test_it_settles_what_a_rule_could_match_in_and_does_not(text: str) -> None:
     engine, value = engines().to_client, frame_value(Surface.TO_CLIENT, text)
     source = source_of(engine, value, "result.text")
-    seen = first_look(engine.lookup, source.text)
+    seen = first_look(engine.lookup, source.text, Surface.TO_CLIENT)
     assert seen is not None
     assert engine.lookup.sort_hits(seen.hits)[1]
     assert is_plainly_clean(engine.lookup, source, Surface.TO_CLIENT, seen)
@@ -137,7 +137,7 @@ def test_it_settles_a_call_only_if_no_rule_matches_in_what_it_does(
         }
         value: JsonValue = {"jsonrpc": "2.0", "id": "1", "method": "tools/call", "params": params}
         source = source_of(engine, value, "call.arguments")
-        seen = first_look(engine.lookup, source.text)
+        seen = first_look(engine.lookup, source.text, Surface.TO_SERVER)
         assert seen is not None
         assert "acts" in engine.lookup.sort_hits(seen.hits)[0]
         is_clean = is_plainly_clean(engine.lookup, source, Surface.TO_SERVER, seen)
@@ -148,6 +148,10 @@ def test_it_settles_a_call_only_if_no_rule_matches_in_what_it_does(
 
 def test_a_long_text_is_read_in_blocks_instead() -> None:
     assert (
-        first_look(engines().to_client.lookup, MessageText("a" * 2 * BLOCK_BYTES, keyed=False))
+        first_look(
+            engines().to_client.lookup,
+            MessageText("a" * 2 * BLOCK_BYTES, keyed=False),
+            Surface.TO_CLIENT,
+        )
         is None
     )

@@ -1,7 +1,11 @@
 """Which rules could match in a block, and what confirms a match."""
 
+import pytest
+
+from pipeguard.detect.rules.rule import View
 from pipeguard.detect.scanning.readings import SIGNS, SIGNS_TO_SERVER
-from tests.fuzz.rulebook import RULES, engines
+from pipeguard.firewall.protocol.places import Surface
+from tests.fuzz.rulebook import RULES, engines, samples
 
 TOKEN = b"ghp_" + b"Z7QX4M2N5P6R3STV" * 2 + b"abcd"
 
@@ -13,6 +17,26 @@ def test_signs_and_rules_of_a_block_are_told_apart() -> None:
     assert set(signs) <= {*SIGNS, *SIGNS_TO_SERVER, "acts", "windows", "literals", "labels"}
     assert "secrets.github-token" in {rule.id for rule in rules}
     assert look.look(b"text: a fine day", squeezed=False)[1] == []
+
+
+@pytest.mark.parametrize("surface", Surface)
+@pytest.mark.parametrize("view", [View.TEXT, View.FOLDED, View.JOINED, View.DECODED])
+def test_what_matters_for_a_reading_finds_all_that_all_databases_do(
+    surface: Surface, view: View
+) -> None:
+    data = "\n".join(dict.fromkeys(sample.text for sample in samples())).encode()
+    for engine in engines().over(surface):
+        look = engine.lookup
+        signs, rules = look.look(data, squeezed=False)
+        wanted = [rule for rule in rules if view in rule.views and surface in rule.surfaces]
+        chosen = look.choose(view, surface)
+        assert chosen is not None
+        signs_there, rules_there = look.look(data, squeezed=False, only=chosen)
+        assert signs_there == signs
+        assert [rule for rule in rules_there if rule in wanted] == wanted
+        without_signs = look.choose(view, surface, signs=False)
+        assert look.look(data, squeezed=False, only=without_signs)[0] == []
+    assert engines().to_server.lookup.choose(View.JOINED, Surface.TO_SERVER, signs=False) == (10,)
 
 
 def test_a_text_without_spaces_has_its_own_patterns() -> None:

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from pipeguard.detect.commands.argument_usage import Uses
 from pipeguard.detect.text.document import BYTES_COUNTED, MessageText
-from pipeguard.detect.text.layouts import LONGEST_LISTED, MIN_NUMBER_DIGITS
+from pipeguard.detect.text.layouts import LONGEST_LISTED, MIN_NUMBER_DIGITS, locate_members
 from pipeguard.firewall.protocol.json_values import JsonValue, Number, Path
 from pipeguard.firewall.protocol.places import FIXED_VALUE_KEYS
 from tests.fuzz.budget import tried
@@ -105,6 +106,22 @@ def test_many_keys_are_located_in_one_walk() -> None:
     text = MessageText(value, keyed=False)
     last = [path for *_, path in text.segments(0, len(text.data))][-1]
     assert last == (99_999, "key99999")
+
+
+@tried(200)
+@given(values)
+def test_the_names_around_each_string_are_those_of_its_path(value: JsonValue) -> None:
+    for message in (value, {"params": value}, {"params": {"arguments": value}}):
+        text = MessageText(message, keyed=True)
+        paths = [path for path, *_ in locate_members(message)]
+        assert [(names, is_alone) for names, is_alone, _ in text.sizes()] == [
+            (
+                tuple(step for step in path if isinstance(step, str)),
+                Uses(text, None).is_alone(path),
+            )
+            for path in paths
+        ]
+        assert sum(size for *_, size in text.sizes()) == len(text.data) + 1 or not paths
 
 
 @tried(200)
