@@ -10,6 +10,7 @@ out by trying which secret a policy or an exported audit names (BLAKE2b with a k
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from pipeguard.detect.counting import LocatedMatch, rate_match, restored_file
 from pipeguard.detect.cuts import can_cut, cut_findings, forged_lines, with_words
@@ -111,36 +112,33 @@ def _scan_message(
     knowledge: Knowledge, context: Context, surface: Surface, message: Message
 ) -> list[Finding]:
     """Run the rules of one surface over a message, unless it was clean lately with any id."""
-    name = _name(context, surface, message)
-    if name and knowledge.clean_texts.has(name, context.call):
-        if context.budgets is not None:
-            context.budgets.grow(len(message.frame))
-        return []
-    results = _run_rules(knowledge, context, surface, message.value)
-    if results:
-        return _list_findings(knowledge, context, surface, message.value, results)
-    if name:
-        knowledge.clean_texts.add(name, context.call)
-    return []
+    return _scan_named(knowledge, context, surface, message.value, _name(context, surface, message))
 
 
-def _name(context: Context, surface: Surface, message: Message) -> bytes:
+class _Name(NamedTuple):
+    """The hash of a value and of where it is, and the value's bytes; empty if it has none."""
+
+    digest: bytes = b""
+    size_bytes: int = 0
+
+
+def _name(context: Context, surface: Surface, message: Message) -> _Name:
     """The hash of a message without its id: all of one name have the same strings in its places."""
     frame, token = message.frame, message.id_token
     if len(frame) > NAMED_BYTES or token is None or len(token) >= MIN_NUMBER_DIGITS:
-        return b""
+        return _Name()
     # The id is no string, and is in no list of numbers that may be characters (text.layouts).
     if not token.isdecimal() or not message.value.keys() <= ENVELOPE:
-        return b""
+        return _Name()
     written = token.encode()
     if frame.startswith(_FIRST + written + b","):
         rest = frame[len(_FIRST) + len(written) :]
     elif frame.endswith(_LAST + written + b"}"):
         rest = frame[: -len(written) - 1]
     else:
-        return b""
+        return _Name()
     place = f"{surface._value_}\0{context.part}\0{context.method}\0".encode()
-    return blake2b(place + rest, digest_size=32).digest()
+    return _Name(blake2b(place + rest, digest_size=32).digest(), len(frame))
 
 
 def scan(
@@ -157,8 +155,34 @@ def scan(
     Raises:
         Refusal: it could not be judged.
     """
+    is_listed = surface is Surface.DEFINITIONS  # as often as a client asks
+    name = _name_definition(context, value) if is_listed else _Name()
+    return _scan_named(knowledge, context, surface, value, name)
+
+
+def _name_definition(context: Context, value: JsonValue) -> _Name:
+    names: list[JsonValue] = [step for step in context.prefix if isinstance(step, str)]
+    try:
+        text = serialise([Surface.DEFINITIONS.value, context.part, context.method, names, value])
+    except UnicodeEncodeError:
+        return _Name()
+    return _Name(blake2b(text, digest_size=32).digest(), len(text))
+
+
+def _scan_named(
+    knowledge: Knowledge, context: Context, surface: Surface, value: JsonValue, name: _Name
+) -> list[Finding]:
+    """Run the rules over a value unless one of its name, if it has one, was clean lately."""
+    if name.digest and knowledge.clean_texts.has(name.digest, context.call):
+        if context.budgets is not None:
+            context.budgets.grow(name.size_bytes)
+        return []
     results = _run_rules(knowledge, context, surface, value)
-    return _list_findings(knowledge, context, surface, value, results) if results else []
+    if results:
+        return _list_findings(knowledge, context, surface, value, results)
+    if name.digest:
+        knowledge.clean_texts.add(name.digest, context.call)
+    return []
 
 
 def _list_findings(

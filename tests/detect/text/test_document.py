@@ -111,7 +111,8 @@ def test_many_keys_are_located_in_one_walk() -> None:
 @tried(200)
 @given(values)
 def test_the_names_around_each_string_are_those_of_its_path(value: JsonValue) -> None:
-    for message in (value, {"params": value}, {"params": {"arguments": value}}):
+    messages: list[JsonValue] = [value, {"params": value}, {"params": {"arguments": value}}]
+    for message in messages:
         text = MessageText(message, keyed=True)
         paths = [path for path, *_ in locate_members(message)]
         assert [(names, is_alone) for names, is_alone, _ in text.sizes()] == [
