@@ -155,8 +155,12 @@ class NamedCall:
     def _read(self) -> None:
         source = self._source
         if source is not None:
-            self._names, self._fetches = names_in_call(*source), fetches(*source)
-            self._file_kind = file_kind(_files_read(*source, self._names))
+            method, tool, params = source
+            strings, is_call = _strings_in(method, params), method == "tools/call"
+            self._names = _names_in(tool, strings)
+            self._fetches = is_call and _fetches_by(tool, strings)
+            files = _files_read(tool, strings, self._names) if is_call else ()
+            self._file_kind = file_kind(files)
             self._source = None
 
 
@@ -168,17 +172,21 @@ def names_in_call(method: str | None, tool: str | None, params: JsonValue) -> Ca
         tool: that it calls, or None.
         params: of the request.
     """
-    if not isinstance(params, dict):
-        return UNNAMED
-    if method == "resources/read":
-        params = {"uri": params.get("uri")}
-    elif method == "tools/call":
-        params = params.get("arguments")
-    else:
-        return UNNAMED
+    return _names_in(tool, _strings_in(method, params))
+
+
+def _strings_in(method: str | None, params: JsonValue) -> list[tuple[Path, str]]:
+    """The strings of a request that may name something; one too many if it has very many."""
+    if not isinstance(params, dict) or method not in NAMING:
+        return []
+    value = params.get("arguments") if method == "tools/call" else {"uri": params.get("uri")}
+    return list(islice(_strings(value), MOST_STRINGS + 1))
+
+
+def _names_in(tool: str | None, strings: list[tuple[Path, str]]) -> CallNames:
     paths: dict[str, None] = {}
     hosts: dict[str, None] = {}
-    for count, (path, text) in enumerate(_strings(params)):
+    for count, (path, text) in enumerate(strings):
         if count >= MOST_STRINGS or not _collect(tool, path, text, paths, hosts):
             return UNNAMED
     if len(paths) + len(hosts) > MOST_NAMES:
@@ -191,10 +199,12 @@ def fetches(method: str | None, tool: str | None, params: JsonValue) -> bool:
 
     Also where it has so many strings that it is not looked through.
     """
-    if method != "tools/call" or not isinstance(params, dict):
-        return False
+    return method == "tools/call" and _fetches_by(tool, _strings_in(method, params))
+
+
+def _fetches_by(tool: str | None, strings: list[tuple[Path, str]]) -> bool:
     roles: dict[Path, ArgumentRole] = {}
-    for count, (names, text) in enumerate(_strings(params.get("arguments"))):
+    for count, (names, text) in enumerate(strings):
         if count >= MOST_STRINGS:
             return True
         use = roles.get(names)
@@ -208,14 +218,12 @@ def fetches(method: str | None, tool: str | None, params: JsonValue) -> bool:
 
 
 def _files_read(
-    method: str | None, tool: str | None, params: JsonValue, names: CallNames
+    tool: str | None, strings: list[tuple[Path, str]], names: CallNames
 ) -> tuple[str, ...]:
     """The files from which all comes that a call returns; none where that is not certain."""
-    if names.hosts or method != "tools/call" or not isinstance(params, dict):
-        return ()
-    if names.paths:
-        return names.paths
-    strings = list(islice(_strings(params.get("arguments")), MOST_NAMES))
+    if names.hosts or names.paths:
+        return () if names.hosts else names.paths
+    strings = strings[:MOST_NAMES]
     commands = [text for path, text in strings if role(tool, path) is ArgumentRole.COMMAND]
     is_short = len(strings) < MOST_NAMES and len(commands) == 1 and len(commands[0]) <= MOST_CHARS
     return printed_files(commands[0]) if is_short else ()
@@ -243,7 +251,9 @@ def _strings(value: JsonValue) -> Iterator[tuple[Path, str]]:
                 yield path, item  # 2130706433 is an address, too
         elif type(item) is dict:
             left += [((*path, key), inner) for key, inner in item.items()]
-            left += [(path, key) for key in item if not _WORD.fullmatch(key)]
+            left += [
+                (path, key) for key in item if not (key.isidentifier() or _WORD.fullmatch(key))
+            ]
         elif type(item) is list:
             left += [(path, inner) for inner in item]
     yield from ((path, "") for path, _ in left[:1] * (MOST_STRINGS + 1))  # too many: not certain

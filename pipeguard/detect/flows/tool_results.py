@@ -27,7 +27,7 @@ from pipeguard.errors import Refusal
 from pipeguard.firewall.budgets import measure_text, size_of_all
 from pipeguard.firewall.finding import Confidence, Severity
 from pipeguard.firewall.lazy_regex import lazy_regex
-from pipeguard.firewall.protocol.json_values import Number, walk_strings, walk_values
+from pipeguard.firewall.protocol.json_values import JsonValue, Number, walk_strings
 from pipeguard.firewall.protocol.strict_json import parse_json
 
 OBJECT_BYTES = 512  # of a result in memory without its frame
@@ -316,9 +316,12 @@ def find_spelling(
 def join_strings(frame: bytes) -> str:
     """The strings of a frame, with single spaces between all words."""
     try:
-        value = parse_json(frame)
+        return _join_value(parse_json(frame))
     except Refusal:
         return ""
+
+
+def _join_value(value: JsonValue) -> str:
     return " ".join(MessageText(value, keyed=False).data.decode("utf-8", "ignore").split())
 
 
@@ -333,8 +336,18 @@ def join_request(frame: bytes) -> str:
         value = parse_json(frame)
     except Refusal:
         return ""
-    numbers = [str(item) for _, item in walk_values(value) if isinstance(item, Number)]
-    return " ".join((join_strings(frame), *numbers))
+    numbers: list[str] = []
+    _add_numbers(value, numbers)
+    return " ".join((_join_value(value), *numbers))
+
+
+def _add_numbers(value: JsonValue, numbers: list[str]) -> None:
+    if type(value) is Number:
+        numbers.append(value)
+    elif type(value) is dict or type(value) is list:
+        for item in value.values() if type(value) is dict else value:
+            if type(item) is not str:
+                _add_numbers(item, numbers)
 
 
 # --- forgotten results ------------------------------------------------------------------
