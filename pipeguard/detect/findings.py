@@ -40,7 +40,13 @@ from pipeguard.firewall.finding import (
 )
 from pipeguard.firewall.policy import Mode
 from pipeguard.firewall.protocol import codes
-from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Path, serialise
+from pipeguard.firewall.protocol.json_values import (
+    JsonObject,
+    JsonValue,
+    Number,
+    Path,
+    serialise,
+)
 from pipeguard.firewall.protocol.message import ENVELOPE, Message
 from pipeguard.firewall.protocol.places import (
     ARGUMENTS,
@@ -58,6 +64,7 @@ _SEVERE = Severity.HIGH, Confidence.HIGH
 DIGITS = 32  # hex digits of a fingerprint: 128 bits
 NAMED_BYTES = 2**16  # of a frame that may come again; its name costs 1 us/KB, and reading it 20
 _FIRST, _LAST = b'{"jsonrpc":"2.0","id":', b',"id":'  # as SDKs write the id
+_PROGRESS = b'"progressToken":'  # likewise, the key of a number that is mostly the id again
 MOST_STRINGS = 256  # of a call in which a key may begin or go on
 _UNREAD_NOTE = "more of the message could be an order to the model than is read of one message"
 _MISPLACED_NOTE = (
@@ -123,7 +130,10 @@ class _Name(NamedTuple):
 
 
 def _name(context: Context, surface: Surface, message: Message) -> _Name:
-    """The hash of a message without its id: all of one name have the same strings in its places."""
+    """The hash of a message without its id and progress token, which no rule reads.
+
+    All messages of one name have the same strings in the same places.
+    """
     frame, token = message.frame, message.id_token
     if len(frame) > NAMED_BYTES or token is None or len(token) >= MIN_NUMBER_DIGITS:
         return _Name()
@@ -137,6 +147,11 @@ def _name(context: Context, surface: Surface, message: Message) -> _Name:
         rest = frame[: -len(written) - 1]
     else:
         return _Name()
+    if rest.count(_PROGRESS) == 1:  # no string has it, whose quotes are escaped
+        meta = get_value(message.value, ("params", "_meta"))
+        progress = meta.get("progressToken") if isinstance(meta, dict) and len(meta) == 1 else None
+        if isinstance(progress, Number) and len(progress) < MIN_NUMBER_DIGITS:
+            rest = rest.replace(_PROGRESS + progress.encode(), _PROGRESS)
     place = f"{surface._value_}\0{context.part}\0{context.method}\0".encode()
     return _Name(blake2b(place + rest, digest_size=32).digest(), len(frame))
 

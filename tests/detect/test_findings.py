@@ -46,6 +46,7 @@ FRAMES = (  # as SDKs write the id: first, last, and as a string; and beside num
     '{{"jsonrpc":"2.0","id":{id},"method":"tools/call","params":{params}}}',
     '{{"method":"tools/call","params":{params},"jsonrpc":"2.0","id":{id}}}',
     '{{"jsonrpc":"2.0","id":"{id}","method":"tools/call","params":{params}}}',
+    '{{"method":"tools/call","params":{{"_meta":{{"progressToken":{id}}},"a":{params}}},"jsonrpc":"2.0","id":{id}}}',
     '{{"jsonrpc":"2.0","id":{id},"method":"tools/call","params":{params},"more":[{codes}]}}',
 )
 CODES = ",".join(str(ord(letter)) for letter in "a" * 40)
@@ -65,6 +66,24 @@ def test_what_comes_again_is_judged_as_at_first(form: str, text: str, ids: list[
         assert isinstance(message, Message)
         found = scope().guard.detector.read_message(scope(), Direction.TO_SERVER, message)
         assert found == scan(scope(), Surface.TO_SERVER, message.value)
+
+
+@pytest.mark.parametrize("form", FRAMES)
+def test_a_clean_message_is_read_once(form: str) -> None:
+    context, found = scope(), list[Finding]()
+    is_known = '"{id}"' not in form and "codes" not in form
+    detection = get_detection(context.guard)
+    for number in (1, 20):
+        frame = form.format(id=number, params='{"city":"Oslo"}', codes=CODES).encode()
+        message = parse(frame)
+        assert isinstance(message, Message)
+        if number == 1 or is_known:
+            found += detection.read_message(context, Direction.TO_SERVER, message)
+        else:
+            with pytest.raises(KeyError):
+                detection.read_message(context, Direction.TO_SERVER, message)
+        detection.scanners = {}  # so that nothing can be read any more
+    assert found == []
 
 
 def test_a_result_is_known_again_only_as_the_answer_to_the_same_method() -> None:
