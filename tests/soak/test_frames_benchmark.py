@@ -59,7 +59,8 @@ def test_a_wrapper_that_changes_nothing_gives_the_same_answers(tmp_path: Path) -
             assert connection.pid_of_server() > 0
             answers.append(answer)
     assert answers[0] == answers[1]
-    assert json.loads(answers[0])["result"] == json.loads(body)
+    result = json.loads(answers[0])["result"]
+    assert {**result, "_meta": None} == {**json.loads(body), "_meta": None}
 
 
 def test_a_wrapper_takes_the_servers_command_in_its_place_or_at_its_end() -> None:
