@@ -19,6 +19,7 @@ from pipeguard.firewall.budgets import measure_text
 
 MOST_BYTES = 64 * 2**20  # of all ledgers: 16 that are full, without what can be worked out again
 RECENT_CALLS = 4  # of one tool, and in which the pieces of a value may leave one after the other
+MOST_PIECES = 32  # that a key is followed over; a word that only begins like one goes on for ever
 RECENT_TOOLS = 64  # whose calls are remembered
 MAX_NAME_CHARS = 256  # of a tool's, under which its calls are remembered
 CALL_BYTES = 2**14  # of one call that a later one of its tool is compared with
@@ -236,6 +237,7 @@ class RememberedCalls:
         # By tool, the longest value of each recent call.
         self._pieces: OrderedDict[tuple[str, str], deque[str]] = OrderedDict()
         self._begun_keys: deque[str] = deque(maxlen=RECENT_CALLS)
+        self._pieces_since = 0  # a key was begun last
 
     @property
     def size(self) -> int:
@@ -340,11 +342,13 @@ class RememberedCalls:
         before = [each for each in reversed(self._begun_keys) if each]
         if begun or not before:
             self._begun_keys.append(begun)
+            self._pieces_since = 0
         return before
 
     def continue_key(self, begun: str) -> None:
         """Remember the longer beginning of a key that a call goes on with; or empty."""
-        self._begun_keys.append(begun)
+        self._pieces_since += 1
+        self._begun_keys.append(begun if self._pieces_since <= MOST_PIECES else "")
 
 
 def _shorten(key: tuple[str, str]) -> tuple[str, str]:

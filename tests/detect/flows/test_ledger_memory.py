@@ -5,7 +5,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 from pipeguard.detect.flows.leak import PRIVATE_OUT
 from pipeguard.detect.flows.ledger import REQUEST_BYTES, Flows
-from pipeguard.detect.flows.ledger_memory import CALL_BYTES, SHARE_LEFT, LedgerMemory
+from pipeguard.detect.flows.ledger_memory import (
+    CALL_BYTES,
+    MOST_PIECES,
+    RECENT_CALLS,
+    SHARE_LEFT,
+    LedgerMemory,
+    RememberedCalls,
+)
 from pipeguard.detect.flows.tool_labels import make_tool
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, serialise
 
@@ -136,3 +143,17 @@ def test_calls_to_compare_with_are_bounded() -> None:
     flows.give_way()
     assert (flows.size(), flows.passed_calls(POST)) == (0, None)
     assert Flows().passed_calls(POST) == []
+
+
+def test_a_key_is_followed_over_many_pieces_and_not_for_ever() -> None:
+    calls, begun = RememberedCalls(LIMIT), "sk-" + "learn"
+    calls.begin_key(begun)
+    for _ in range(MOST_PIECES):
+        assert calls.begin_key("")[0] == begun
+        begun += "-words"
+        calls.continue_key(begun)
+    for _ in range(RECENT_CALLS + 1):
+        left = calls.begin_key("")
+        if left:
+            calls.continue_key(f"{left[0]}-words")
+    assert left == []
