@@ -42,8 +42,12 @@ _NOT_CHOSEN = lazy_regex(
     rb"|[^0-9](?:123|321|999|000)|\A\$|@[\w-]+\.[A-Za-z]|&[\w%.-]+=|[=!]=|:/|::|->|=>|\$[{(0-9]|%[ds]",
     re.IGNORECASE,
 )
-# Ways to hash one, and standards.
-_STANDARD = lazy_regex(rb"(?:argon|[bs]crypt|pbkdf|scram|sha-?[1-5]|cve-|iso-|rfc-)", re.IGNORECASE)
+# Ways to hash one, and standards; the working directory, which a shell calls PWD.
+_STANDARD = lazy_regex(
+    rb"(?:argon|[bs]crypt|pbkdf|scram|sha-?[1-5]|cve-|iso-|rfc-"
+    rb"|~?/(?:app|build|code|data|etc|home|mnt|opt|private|project|root|run|srv|tmp|usr|users|var|work)s?/)",
+    re.IGNORECASE,
+)
 # A quote or a bracket in HTML, which ends a value, or a control character, which nobody types.
 _TYPED_END = lazy_regex(
     rb"&(?:amp;)?(?:#0?3[49]|#x2[27]|quot|apos|[lr]squo|[lg]t)\b|[\x00-\x1f\x7f]"

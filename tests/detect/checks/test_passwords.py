@@ -30,6 +30,8 @@ NOT_CHOSEN = [
     "user.password1",
     "ops42@mail.example",
     "Trombone1&lang=en",
+    "/tmp/p3dev.home",
+    "/srv/Kx9.builds/api2",
 ]
 
 FAILS = [
