@@ -147,9 +147,11 @@ class Work:
         looked, decode = RuleLookup.look, decoders.decode
         passages, scores = Reader._passages, Network.scores
 
-        def count_look(lookup: RuleLookup, data: bytes, *, squeezed: bool) -> object:
+        def count_look(
+            lookup: RuleLookup, data: bytes, *, squeezed: bool, only: Sequence[int] | None = None
+        ) -> object:
             self.passes += len(data)
-            return looked(lookup, data, squeezed=squeezed)
+            return looked(lookup, data, squeezed=squeezed, only=only)
 
         def count_decode(*given: object) -> object:
             stretches = decode(*given)  # type: ignore[arg-type]

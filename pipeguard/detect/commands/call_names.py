@@ -156,9 +156,9 @@ class NamedCall:
         source = self._source
         if source is not None:
             method, tool, params = source
-            strings, is_call = _strings_in(method, params), method == "tools/call"
-            self._names = _names_in(tool, strings)
-            self._fetches = is_call and _fetches_by(tool, strings)
+            strings, is_call = _list_strings(method, params), method == "tools/call"
+            self._names = _collect_names(tool, strings)
+            self._fetches = is_call and _is_fetching(tool, strings)
             files = _files_read(tool, strings, self._names) if is_call else ()
             self._file_kind = file_kind(files)
             self._source = None
@@ -172,10 +172,10 @@ def names_in_call(method: str | None, tool: str | None, params: JsonValue) -> Ca
         tool: that it calls, or None.
         params: of the request.
     """
-    return _names_in(tool, _strings_in(method, params))
+    return _collect_names(tool, _list_strings(method, params))
 
 
-def _strings_in(method: str | None, params: JsonValue) -> list[tuple[Path, str]]:
+def _list_strings(method: str | None, params: JsonValue) -> list[tuple[Path, str]]:
     """The strings of a request that may name something; one too many if it has very many."""
     if not isinstance(params, dict) or method not in NAMING:
         return []
@@ -183,7 +183,7 @@ def _strings_in(method: str | None, params: JsonValue) -> list[tuple[Path, str]]
     return list(islice(_strings(value), MOST_STRINGS + 1))
 
 
-def _names_in(tool: str | None, strings: list[tuple[Path, str]]) -> CallNames:
+def _collect_names(tool: str | None, strings: list[tuple[Path, str]]) -> CallNames:
     paths: dict[str, None] = {}
     hosts: dict[str, None] = {}
     for count, (path, text) in enumerate(strings):
@@ -199,10 +199,10 @@ def fetches(method: str | None, tool: str | None, params: JsonValue) -> bool:
 
     Also where it has so many strings that it is not looked through.
     """
-    return method == "tools/call" and _fetches_by(tool, _strings_in(method, params))
+    return method == "tools/call" and _is_fetching(tool, _list_strings(method, params))
 
 
-def _fetches_by(tool: str | None, strings: list[tuple[Path, str]]) -> bool:
+def _is_fetching(tool: str | None, strings: list[tuple[Path, str]]) -> bool:
     roles: dict[Path, ArgumentRole] = {}
     for count, (names, text) in enumerate(strings):
         if count >= MOST_STRINGS:
