@@ -4,7 +4,7 @@ import base64
 import json
 import random
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache
 from itertools import pairwise
 
@@ -148,7 +148,7 @@ class Work:
         passages, scores = Reader._passages, Network.scores
 
         def count_look(
-            lookup: RuleLookup, data: bytes, *, squeezed: bool, only: Sequence[int] | None = None
+            lookup: RuleLookup, data: bytes, *, squeezed: bool, only: Iterable[int] | None = None
         ) -> object:
             self.passes += len(data)
             return looked(lookup, data, squeezed=squeezed, only=only)
