@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PATIENCE_SECONDS = 1.0
-COMPILING = "making the rules ready; after a change they are compiled, which takes seconds"
+COMPILING = "making the rules ready; after a change they are compiled, which takes up to a minute"
 
 
 @contextmanager

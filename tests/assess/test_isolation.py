@@ -16,6 +16,8 @@ from pipeguard.assess.target import AssessmentTarget
 from pipeguard.firewall.finding import Severity
 from tests.assess.places import Entry, machine, of, repository
 
+GIVEN = "machine-given"
+
 
 @pytest.fixture(autouse=True)
 def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -55,6 +57,25 @@ def test_a_guarded_and_an_open_server_are_found_with_one_cure(tmp_path: Path) ->
     assert [one.severity for one in found] == [Severity.LOW] * 2
     assert found[0].fix == ("pipeguard", "setup", "cursor", "--server=one", "--isolate")
     assert set(shared_cure(found)) == {*found[0].fix, "--server=two"}
+
+
+@pytest.mark.parametrize(
+    ("words", "count"),
+    [
+        (("docker", "run", "-i", "--privileged", "--pid=host", "-v", "/:/host", "srv"), 3),
+        (("podman", "run", "--pid", "host", "--cap-add", "SYS_ADMIN", "srv"), 2),
+        (("docker", "run", "--mount", "type=bind,src=/var/run/docker.sock,dst=/s", "srv"), 1),
+        (("npx", "-y", "@modelcontextprotocol/server-filesystem", "/"), 1),
+        (("docker", "run", "-i", "--rm", "-v", "./docs:/docs", "--pid=container:x", "srv"), 0),
+        (("srv", "--prefix", "/", "/srv/docs"), 0),
+    ],
+)
+def test_a_server_that_is_given_the_machine(
+    tmp_path: Path, words: tuple[str, ...], count: int
+) -> None:
+    found = of(machine(tmp_path, {"one": {"command": words[0], "args": [*words[1:]]}}), GIVEN)
+    assert [one.severity for one in found] == [Severity.HIGH] * count
+    assert len(of(machine(tmp_path, wrapped(command=words)), GIVEN)) == count
 
 
 def test_a_package_that_is_fetched_once_needs_no_version(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from pipeguard.assess.checks.guarded import FLAGS
@@ -32,7 +33,20 @@ NOT_ISOLATED = PostureCheck(
     '{"command": "pipeguard", "args": ["wrap", "--", "srv"]}',
     '{"command": "pipeguard", "args": ["wrap", "--isolate", "auto", "--", "srv"]}',
 )
-CHECKS = (NOT_ISOLATED,)
+MACHINE_GIVEN = PostureCheck(
+    "machine-given",
+    "A server is given the whole machine",
+    Severity.HIGH,
+    "A container that is privileged, that sees the processes of this machine, or that has its disk "
+    "or the socket of its engine, is no container: the server can read and change everything. So "
+    "can a server whose argument is the whole disk.",
+    "Give it the folders that it needs, and no option that opens the machine.",
+    before='{"command": "docker", "args": ["run", "-i", "--privileged", "-v", "/:/host", "srv"]}',
+    after='{"command": "docker", "args": ["run", "-i", "--rm", "-v", "./docs:/docs", "srv"]}',
+)
+CHECKS = (NOT_ISOLATED, MACHINE_GIVEN)
+_ENGINE_SOCKET = re.compile(r"/(?:docker|podman|containerd|crio)\.sock\Z")
+_DISK = re.compile(r"/|[A-Za-z]:[\\/]?")
 _TOUCHES = "Its own process may read and change your files and reach any host"
 _CONTAINED = "The command and defaults of its container decide its network, rights and files"
 _STARTED = (GuardState.GUARDED, GuardState.OPEN, GuardState.STALE)
@@ -43,6 +57,7 @@ def look(target: AssessmentTarget) -> Iterator[PostureFinding]:
     can_isolate = _has_engine()
     for server in target.servers:
         yield from _given_away(target, server)
+        yield from _machine_given(target, server)
         if can_isolate:
             yield from _open(target, server)
 
@@ -92,6 +107,47 @@ def _given_away(target: AssessmentTarget, server: ServerEntry) -> Iterator[Postu
             key = f"{option.name} {option.value}"
             check = FLAGS.with_severity(_severity(target, server, option.name))
             yield check.of_server(server, f"{what}.", line=line, key=key)
+
+
+def _machine_given(target: AssessmentTarget, server: ServerEntry) -> Iterator[PostureFinding]:
+    """What an entry's own command opens, unless isolation refuses it."""
+    held = entry_isolation(target, server)
+    words = server.own_words
+    if not words or (held is not None and held.is_held):
+        return
+    opens = _container_opens if ServerCommand(words).is_container else _argument_opens
+    for before, word, after in zip(("", *words), words, (*words[1:], ""), strict=False):
+        what = opens(before, word, after)
+        if what:
+            yield MACHINE_GIVEN.of_server(server, f"{what}.", key=what)
+
+
+def _argument_opens(before: str, word: str, _after: str) -> str:
+    is_disk = _DISK.fullmatch(word) is not None and not before.startswith("-")
+    return f"Its argument `{word}` gives it the whole disk" if is_disk else ""
+
+
+def _container_opens(_before: str, word: str, after: str) -> str:
+    """What an option of `docker run` opens (docs.docker.com/reference/cli/docker/container/run)."""
+    name, _, value = word.partition("=")
+    if name == "--privileged" and value in ("", "true"):
+        return "`--privileged` gives its container all rights on this machine"
+    value = value or after
+    if name == "--pid" and value == "host":
+        return "`--pid=host` shows it all processes of this machine"
+    if name == "--cap-add" and value.upper().removeprefix("CAP_") in ("ALL", "SYS_ADMIN"):
+        return f"`--cap-add={value}` lets it leave its container"
+    if name in ("-v", "--volume"):
+        source = value.partition(":")[0]
+    elif name == "--mount":
+        parts = dict(part.partition("=")[::2] for part in value.split(","))
+        source = parts.get("source") or parts.get("src", "")
+    else:
+        return ""
+    if _DISK.fullmatch(source):
+        return f"`{name} {value}` gives it the whole disk"
+    is_socket = _ENGINE_SOCKET.search(source) is not None
+    return f"`{name} {value}` lets it start any container, with any rights" if is_socket else ""
 
 
 def _weakness(target: AssessmentTarget, name: str, value: str) -> str:
