@@ -57,7 +57,7 @@ def look(target: AssessmentTarget) -> Iterator[PostureFinding]:
     can_isolate = _has_engine()
     for server in target.servers:
         yield from _given_away(target, server)
-        yield from _machine_given(target, server)
+        yield from _find_given_machine(target, server)
         if can_isolate:
             yield from _open(target, server)
 
@@ -109,26 +109,27 @@ def _given_away(target: AssessmentTarget, server: ServerEntry) -> Iterator[Postu
             yield check.of_server(server, f"{what}.", line=line, key=key)
 
 
-def _machine_given(target: AssessmentTarget, server: ServerEntry) -> Iterator[PostureFinding]:
-    """What an entry's own command opens, unless isolation refuses it."""
+def _find_given_machine(target: AssessmentTarget, server: ServerEntry) -> Iterator[PostureFinding]:
+    """Find what the own command of an entry opens, unless isolation refuses it."""
     held = entry_isolation(target, server)
     words = server.own_words
     if not words or (held is not None and held.is_held):
         return
-    opens = _container_opens if ServerCommand(words).is_container else _argument_opens
+    opens = _describe_option if ServerCommand(words).is_container else _describe_argument
     for before, word, after in zip(("", *words), words, (*words[1:], ""), strict=False):
         what = opens(before, word, after)
         if what:
             yield MACHINE_GIVEN.of_server(server, f"{what}.", key=what)
 
 
-def _argument_opens(before: str, word: str, _after: str) -> str:
+def _describe_argument(before: str, word: str, _after: str) -> str:
+    """Say what an argument opens; empty for most."""
     is_disk = _DISK.fullmatch(word) is not None and not before.startswith("-")
     return f"Its argument `{word}` gives it the whole disk" if is_disk else ""
 
 
-def _container_opens(_before: str, word: str, after: str) -> str:
-    """What an option of `docker run` opens (docs.docker.com/reference/cli/docker/container/run)."""
+def _describe_option(_before: str, word: str, after: str) -> str:
+    """Say what an option of `docker run` opens (docs.docker.com/reference/cli)."""
     name, _, value = word.partition("=")
     if name == "--privileged" and value in ("", "true"):
         return "`--privileged` gives its container all rights on this machine"
