@@ -26,7 +26,7 @@ from pipeguard.state.exceptions import (
     scopes,
     stopping,
 )
-from pipeguard.state.exemption import Breadth, entries
+from pipeguard.state.exemption import Breadth, describe_opening, entries
 from pipeguard.state.noted_policies import check_not_overruled, noted_policy
 from pipeguard.state.paths import store_path
 from pipeguard.state.store import Store
@@ -239,15 +239,16 @@ def _run_policy(event: AuditedEvent) -> str:
 
 def _what_opens(event: AuditedEvent, exemptions: Sequence[Exemption]) -> list[str]:
     """Say what passes with the exceptions, and how to choose others."""
-    lines = ["What passes with it:", *dict.fromkeys(f"  {each.opens()}" for each in exemptions)]
+    lines = ["What passes with it:", *(f"  {each}" for each in describe_opening(exemptions))]
     lines += result_note(event)
     chosen = {each.breadth for each in exemptions}
     others = [scope for scope in scopes(event) if scope not in chosen]
     if others:
         lines.append("Or choose what it is for:")
         for scope in others:
-            (first, *_) = narrowest(event, None, "", scope)
-            lines.append(f"  --by {scope.value:<8} {first.opens()}")
+            heading = f"  --by {scope.value:<8} "
+            opened = describe_opening(narrowest(event, None, "", scope))
+            lines.append(heading + f"\n{' ' * len(heading)}".join(opened))
     return lines
 
 

@@ -9,6 +9,7 @@ from pipeguard.errors import PolicyError
 from pipeguard.firewall.session.remedies import Way, find_remedy
 from pipeguard.state.audit import AuditFilter, parse_findings, rows
 from pipeguard.state.exceptions import DECISION, save, stopping
+from pipeguard.state.exemption import describe_opening
 from pipeguard.state.grants import ONCE, describe_grant, is_open
 from pipeguard.state.noted_policies import find_exempting
 from pipeguard.state.paths import existing_store, store_path
@@ -43,7 +44,7 @@ def exception_entry(
     event: AuditedEvent, exemptions: Sequence[Exemption], where: str, by: str
 ) -> AuditEntry:
     """An exception as an entry of the audit: who wrote it, for which words, where and why."""
-    opens = "; ".join(dict.fromkeys(exemption.opens() for exemption in exemptions))
+    opens = "; ".join(describe_opening(exemptions))
     words = next((item.get("excerpt", "") for item in stopping(event)), "")
     note = f"{EXCEPTION}{where}: {opens}"
     entry = decision_entry("allow", now_text(), note=note, by=by, excerpt=words)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import glob
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from pipeguard.firewall.finding import tells_private
 from pipeguard.firewall.policy import Selector
@@ -15,7 +15,7 @@ from pipeguard.unicode.display import visible
 
 if TYPE_CHECKING:
     import datetime
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 
 class Breadth(Enum):
@@ -86,22 +86,65 @@ class Exemption:
             return Breadth.CONTENT
         return Breadth.PATH if self.path else Breadth.HOST if self.host else Breadth.TOOL
 
-    def opens(self) -> str:
-        """Say what else passes with it, in one sentence."""
-        of = f"calls of {visible(self.tool)}" if self.tool else "messages"
-        place = f"the {self.place.replace('.', ' ')}"  # the arguments of a call: call.arguments
-        what = f"what {self.rule} finds in {place}"
-        match self.breadth:
-            case Breadth.CONTENT if tells_private(self.rule):
-                return f"this value again, in {place} of {of}, whatever is around it"
-            case Breadth.CONTENT:
-                return f"this text again, unchanged, in {place} of {of}"
-            case Breadth.PATH:
-                return f"{what} of {of} that name {visible(self.path)} and no other file or host"
-            case Breadth.HOST:
-                return f"{what} of {of} that name {visible(self.host)} and no other file or host"
-            case Breadth.TOOL:
-                return f"whatever {self.rule} finds in {place} of all {of}"
+
+def describe_opening(exemptions: Iterable[Exemption]) -> list[str]:
+    """Say in sentences what else passes with exceptions: each rule, place and content is named."""
+    rules = _group((replace(each, rule="", why=""), each.rule) for each in exemptions)
+    places = _group(((replace(like, place=""), which), like.place) for like, which in rules.items())
+    contents = _group(
+        ((replace(like, content=""), which, where), like.content)
+        for (like, which), where in places.items()
+    )
+    return [
+        _describe(like, which, where, count=0 if "" in found else len(found))
+        for (like, which, where), found in contents.items()
+    ]
+
+
+def describe_place(place: str) -> str:
+    """The place of a finding in words, as `the call arguments`."""
+    message, _, part = place.partition(".")
+    return f"the {part} {message}" if part == "structured" else f"the {message} {part}".rstrip()
+
+
+_Key = TypeVar("_Key")
+
+
+def _group(pairs: Iterable[tuple[_Key, str]]) -> dict[_Key, tuple[str, ...]]:
+    groups: dict[_Key, dict[str, None]] = {}
+    for key, value in pairs:
+        groups.setdefault(key, {})[value] = None
+    return {key: tuple(values) for key, values in groups.items()}
+
+
+def _describe(like: Exemption, rules: Sequence[str], places: Sequence[str], *, count: int) -> str:
+    """One sentence for exceptions that differ in their rules, places and contents alone.
+
+    Args:
+        like: what they have in common.
+        rules: theirs.
+        places: likewise.
+        count: of the contents that they are for; 0 for any content.
+    """
+    of = f"calls of {visible(like.tool)}" if like.tool else "messages"
+    which, find = _join(map(visible, rules)), "finds" if len(rules) == 1 else "find"
+    place = _join(map(describe_place, places))
+    if not count:
+        named = visible(like.path or like.host)
+        what = f"{which} {find} in {place} of"
+        if named:
+            return f"what {what} {of} that name {named} and no other file or host"
+        return f"whatever {what} all {of}"
+    if any(map(tells_private, rules)):
+        this = "this value" if count == 1 else f"these {count} values"
+        return f"{this} again, found by {which} in {place} of {of}, whatever is around it"
+    this = "this text" if count == 1 else f"these {count} texts"
+    return f"what {which} {find} in {this} again, unchanged, in {place} of {of}"
+
+
+def _join(words: Iterable[str]) -> str:
+    *first, last = words
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def entries(exemptions: Sequence[Exemption], indent: str = "") -> str:

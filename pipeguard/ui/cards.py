@@ -34,6 +34,7 @@ from pipeguard.state.exceptions import (
     stopped_events,
     stopping,
 )
+from pipeguard.state.exemption import describe_opening
 from pipeguard.state.grants import find_granted
 from pipeguard.state.page_address import definition_card, new_card
 from pipeguard.state.proposals import Proposal, ProposalState, proposals
@@ -366,13 +367,13 @@ def _openings(event: AuditedEvent) -> Iterator[CardAnswer]:
         yield _allow_once("when the agent repeats it within 30 minutes")
     if not is_decided_by_call(event) and _exemptions(event):
         for scope in scopes(event):
-            first = narrowest(event, None, "", scope)[0]
+            opened = describe_opening(narrowest(event, None, "", scope))
             label = f"Allow {'all calls of the' if scope.value == 'tool' else 'this'} {scope.value}"
             yield CardAnswer(
                 f"allow-{scope.value}",
                 label,
-                opens=first.opens(),
-                spares="another finding in the same message",
+                opens="; ".join(opened),
+                spares="what any other rule finds, also in the same message",
                 is_small=scope is not scopes(event)[0],
                 needs_reason=True,
             )

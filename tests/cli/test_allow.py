@@ -59,8 +59,17 @@ EVENTS: dict[str, tuple[str, tuple[Finding, ...]]] = {
     "host": ("block", (ORDER._replace(host="docs.example.com"),)),
     "would": ("warn", (observe_only(ORDER), TOKEN._replace(action=Action.WARN))),
     "secret": ("cut", (CUT, TOKEN._replace(action=Action.REDACT))),
+    "values": ("block", tuple(
+        TOKEN._replace(rule=rule, content=mark * 32)
+        for rule, mark in ((TOKEN.rule, "0"), (TOKEN.rule, "1"), ("ssrf.inner-service", "2"))
+    )),
+    "places": ("block", tuple(
+        CUT._replace(rule=rule, place=place, content="0f" * 16, action=Action.BLOCK)
+        for place, rules in (("result.text", "xyz"), ("result.structured", "xy"))
+        for rule in (f"injection.{each}" for each in rules)
+    )),
     "cut": ("cut", (CUT, CUT._replace(pointer="/b"), CUT._replace(rule="x.y", action=Action.WARN))),
-}
+}  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -437,6 +446,11 @@ def test_the_narrowest_is_for_the_content_and_says_what_else_there_is(
     target = subject(ORDER.rule)
     assert read(policy).action(target, 0.0) is Action.BLOCK
     assert read(policy).action(target._replace(content="0f" * 16), 0.0) is Action.ALLOW
+
+
+def test_each_rule_place_and_value_that_passes_is_named(snapshot: Snapshot) -> None:
+    several = "allow values --dry-run\nallow places --dry-run\nallow two --dry-run"
+    snapshot.commands("allow-several", several)
 
 
 def test_a_file_is_named_as_it_is_and_not_as_a_glob(policy: Path) -> None:

@@ -145,6 +145,23 @@ def test_an_exception_goes_into_the_policy_and_out_again(
     assert not Path(usual_policy_path()).exists()
 
 
+def test_a_card_says_all_that_its_exceptions_open(store: Path, page: Page) -> None:
+    second = SECRET._replace(rule="secrets.database-url", content="1" * 32)
+    stop(store, "AAAAAAAA.c1", SECRET, second)
+    stopped = card(page, "on its way")
+    expect(stopped).to_contain_text(
+        f"this value again, found by {SECRET.rule} in the call arguments of calls of send_note,"
+        " whatever is around it; this value again, found by secrets.database-url in"
+    )
+    both = f"whatever {SECRET.rule} and secrets.database-url find in the call arguments of all"
+    expect(stopped).to_contain_text(both)
+    stopped.get_by_label("Why").fill("made up")
+    stopped.get_by_role("button", name="Allow all calls of the tool…").click()
+    asked = page.locator("article")
+    expect(asked).to_contain_text(both)
+    expect(asked).to_contain_text("what any other rule finds, also in the same message")
+
+
 def test_a_wall_opens_for_exactly_what_the_server_wanted(
     store: Path, page: Page, terminal: PageTerminal
 ) -> None:
