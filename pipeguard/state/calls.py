@@ -1,7 +1,8 @@
 """Calls by the audit: a request and its answer as one, and the counts of the last hour.
 
 A row does not name the row that it answers. A request and its answer are of one chain, method and
-tool; the answer has the request's length, and its duration leads back to the request's time.
+tool; the answer has the request's length, and its duration leads back to the request's time, or to
+a later one: an answer is written once it is judged.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from pipeguard.state.search import MOST_LOOKED_AT, find_rows, last_number
 from pipeguard.state.timestamps import to_utc_text
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from pipeguard.state.row_filter import RowFilter
     from pipeguard.state.store import Store
 
@@ -29,7 +32,9 @@ HOUR_SECONDS, BIN_SECONDS = 3600, 30
 BUSY_ROWS, BUSY_SECONDS = 500, 10  # so many rows in so short a time: 50 in a second
 SLOW_MS = 500
 _APART_SECONDS = 0.25  # by which the clocks of a request and its answer may differ
+_JUDGED_SECONDS = 60.0  # that judging an answer may take: its duration leaves that out
 _REACH_ROWS = 400  # of a chain, between a request and its answer
+_Row = tuple[int, AuditRow]  # with its number in the store
 _ORDER = ("allow", "warn", "redact", "cut", "ask", "block")
 # Messages that somebody waits for, and what was noticed of others.
 _SHOWN = (
@@ -117,33 +122,38 @@ def _is_request(row: AuditRow) -> bool:
 
 
 def _pair(
-    store: Store, rows: list[tuple[int, AuditRow]], before: int
+    store: Store, rows: list[_Row], before: int
 ) -> list[tuple[int, AuditRow, AuditRow | None]]:
     """Each row with its counterpart, among the rows or else in the store."""
-    answers: defaultdict[tuple[object, ...], list[int]] = defaultdict(list)
-    partner: dict[int, AuditRow] = {}
-    merged: set[int] = set()
-    by_number = dict(rows)
+    found, pairs = _match(rows), []
     for number, row in rows:
-        if row.entry.duration_ms is not None:
-            answers[_key(row)].append(number)
-        elif _is_request(row) and (waiting := answers.get(_key(row))):
-            nearest = min(waiting, key=lambda each: _distance(row, by_number[each]))
-            if _distance(row, by_number[nearest]) < _APART_SECONDS:
-                waiting.remove(nearest)
-                partner[nearest] = row
-                merged.add(number)
-    pairs = []
-    for number, row in rows:
-        if number in merged:
-            continue
-        other = partner.get(number)
-        if other is None and (found := _look_up(store, row)) is not None:
-            if before and found[0] >= before:
+        other = found.get(number)
+        if other is None:
+            other = _look_up(store, number, row)
+            if other is not None and before and other[0] >= before:
                 continue  # the page before this one has it
-            other = found[1]
-        pairs.append((number, row, other))
+        elif _is_request(row):
+            continue  # its answer has it
+        pairs.append((number, row, other[1] if other else None))
     return pairs
+
+
+def _match(rows: Iterable[_Row]) -> dict[int, _Row]:
+    """The counterparts of rows among these, of which the newest is first, by their numbers."""
+    answers: defaultdict[tuple[object, ...], list[_Row]] = defaultdict(list)
+    found: dict[int, _Row] = {}
+    for each in rows:
+        number, row = each
+        if row.entry.duration_ms is not None:
+            answers[_key(row)].append(each)
+        elif _is_request(row):
+            waiting = [(_lateness(row, other[1]), other) for other in answers[_key(row)]]
+            near = [pair for pair in waiting if -_APART_SECONDS < pair[0] < _JUDGED_SECONDS]
+            if near:
+                _, nearest = min(near, key=lambda pair: abs(pair[0]))
+                answers[_key(row)].remove(nearest)
+                found[number], found[nearest[0]] = nearest, each
+    return found
 
 
 def _key(row: AuditRow) -> tuple[object, ...]:
@@ -152,40 +162,29 @@ def _key(row: AuditRow) -> tuple[object, ...]:
     return row.chain, entry.method, entry.tool, size
 
 
-def _distance(request: AuditRow, answer: AuditRow) -> float:
-    """Seconds between a request and the time at which an answer's request came."""
+def _lateness(request: AuditRow, answer: AuditRow) -> float:
+    """Seconds by which an answer's row is later than its duration says: it was judged meanwhile."""
     came = _seconds(answer.entry.time) - (answer.entry.duration_ms or 0) / 1000
-    return abs(came - _seconds(request.entry.time))
+    return came - _seconds(request.entry.time)
 
 
 def _seconds(moment: str) -> float:
     return datetime.fromisoformat(moment).replace(tzinfo=UTC).timestamp()
 
 
-def _look_up(store: Store, row: AuditRow) -> tuple[int, AuditRow] | None:
+def _look_up(store: Store, number: int, row: AuditRow) -> _Row | None:
     """The counterpart of a row in the store."""
     is_answer = row.entry.duration_ms is not None
     if not is_answer and (not _is_request(row) or row.entry.action == "block"):
         return None
-    first, last = row.seq + 1, row.seq + _REACH_ROWS
-    if is_answer:
-        first, last = row.seq - _REACH_ROWS, row.seq - 1
-    size = (
-        "kind = 'request' AND frame_bytes" if is_answer else "kind <> 'request' AND request_bytes"
-    )
     with translated_errors(store.path):
         found = store.connection.execute(
             f"SELECT id, {COLUMNS} FROM audit WHERE chain = ? AND seq BETWEEN ? AND ?"  # noqa: S608  constants
-            f" AND method = ? AND tool = ? AND {size} = ?",
-            (row.chain, first, last, *_key(row)[1:]),
+            " AND method = ? AND tool = ? AND iif(kind = 'request', frame_bytes, request_bytes) = ?"
+            " ORDER BY id DESC",
+            (row.chain, row.seq - _REACH_ROWS, row.seq + _REACH_ROWS, *_key(row)[1:]),
         ).fetchall()
-    others = [(number, make_row(columns)) for number, *columns in found]
-    near = [
-        (_distance(*((other, row) if is_answer else (row, other))), number, other)
-        for number, other in others
-    ]
-    apart, number, other = min(near, default=(HOUR_SECONDS, 0, row), key=lambda each: each[0])
-    return (number, other) if apart < _APART_SECONDS else None
+    return _match((number, make_row(columns)) for number, *columns in found).get(number)
 
 
 def is_busy(store: Store, now: float) -> bool:

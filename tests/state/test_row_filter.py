@@ -154,3 +154,32 @@ def test_a_request_and_its_answer_are_one_call(store: Store) -> None:
         first = find_calls(store, parse_filter(""), limit=2)
         second = find_calls(store, parse_filter(""), limit=2, before=first.older)
         assert [call.row.entry.event for call in second.calls] == ["AAAAAAAA.c1"]
+
+
+def test_an_answer_that_was_judged_for_long_belongs_to_its_call(tmp_path: Path) -> None:
+    """Its duration ends where the judging begins; a call without an answer takes no other's."""
+    seconds = {"c0": "08.000", "c1": "08.321", "s1": "08.640", "c2": "08.700", "c3": "08.701"}
+    seconds |= {"s3": "09.900", "s2": "09.910", "c4": "20.000", "c5": "25.000", "s5": "25.100"}
+    entries = [
+        (ANSWER if name[0] == "s" else ENTRY)._replace(
+            time=f"2026-03-02T18:31:{moment}Z",
+            event=f"AAAAAAAA.{name}",
+            action="warn" if name[0] == "s" else "allow",
+            duration_ms=25.0 if name[0] == "s" else None,
+        )
+        for name, moment in seconds.items()
+    ]
+    with Store.open(tmp_path / "pipeguard.db") as store:
+        Audit(store, "AAAAAAAA", "weather", "").append_many(entries)
+        for query, limit in (("", 9), ("verdict:warn", 9), ("", 2)):
+            found, before = list[tuple[str, ...]](), 0
+            while page := find_calls(store, parse_filter(query), limit=limit, before=before):
+                found += [
+                    tuple(row.entry.event[9:] if row else "" for row in (call.request, call.answer))
+                    for call in page.calls
+                ]
+                if not (before := page.older):
+                    break
+            paired = {one for one in found if all(one)}
+            assert paired == {(f"c{n}", f"s{n}") for n in (1, 2, 3, 5)}, query
+            assert len(found) == (4 if query else 6), "c0 and c4 have no answer"
