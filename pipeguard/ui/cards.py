@@ -373,7 +373,7 @@ def _openings(event: AuditedEvent) -> Iterator[CardAnswer]:
                 f"allow-{scope.value}",
                 label,
                 opens="; ".join(opened),
-                spares="what any other rule finds, also in the same message",
+                spares="what any other rule finds",
                 is_small=scope is not scopes(event)[0],
                 needs_reason=True,
             )

@@ -138,10 +138,11 @@ class Page:
         while len(self.taken) > MOST_UNDOS:
             self.taken.popitem(last=False)
 
-    def last_taken(self) -> tuple[str, Taken] | None:
-        """The newest decision that can be taken back."""
-        name, taken = next(reversed(self.taken.items()), ("", None))
-        return (name, taken) if taken is not None and taken.until > monotonic() else None
+    def list_taken(self) -> list[tuple[str, Taken]]:
+        """The newest decision, and the one that can be taken back next."""
+        kept = [(name, each) for name, each in self.taken.items() if each.until > monotonic()][::-1]
+        undone = next((i for i, (_, each) in enumerate(kept) if each.decision.undo), 0)
+        return [kept[i] for i in sorted({0, undone})] if kept else []
 
 
 PAGE: web.AppKey[Page] = web.AppKey("page", Page)
@@ -226,7 +227,7 @@ def frame(request: web.Request, title: str) -> dict[str, object]:
         "token": visitor.form_token() if visitor else "",
         "is_in": visitor is not None,
         "is_unlocked": visitor is not None and page.door.is_unlocked(visitor),
-        "taken": page.last_taken() if visitor else None,
+        "taken": page.list_taken() if visitor else [],
         "now": now_text(),
         "host": request.host,
     }

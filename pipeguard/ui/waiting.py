@@ -10,7 +10,13 @@ from aiohttp import web
 from markupsafe import Markup
 
 from pipeguard.ui.cards import GROUPS, find_card, find_waiting, find_why
-from pipeguard.ui.decisions import ChosenAnswer, NothingDoneError, carry_out_all, choose_opening
+from pipeguard.ui.decisions import (
+    ChosenAnswer,
+    DoneDecision,
+    NothingDoneError,
+    carry_out_all,
+    choose_opening,
+)
 from pipeguard.ui.headings import describe_reason
 from pipeguard.ui.offers import list_offers, make_tick
 from pipeguard.ui.page import PAGE, VISITOR, OpeningAnswer, ask_number, draw, with_store
@@ -133,6 +139,8 @@ async def _undo(request: web.Request) -> web.StreamResponse:
         raise NothingDoneError("It can no longer be taken back here.")
     if not await with_store(request, taken.decision.undo):
         raise NothingDoneError("Something else has changed it since.")
+    words = sentence("You took this back: {what}", what=taken.decision.sentence)
+    page.remember(DoneDecision(words))
     raise web.HTTPSeeOther("/")
 
 

@@ -115,7 +115,7 @@ def test_an_entry_is_guarded_by_number_and_given_back(
         assert servers[HOSTILE]["command"] == "npx"
         if not is_last:
             page.get_by_role("button", name="Undo").click()
-            expect(page.get_by_role("status")).to_have_count(0)
+            expect(page.get_by_role("status")).to_contain_text("You took this back")
             assert client_file.read_bytes() == before
             visit(page, "/servers")
     assert CliRunner().invoke(cli, ["setup", "--undo", "cursor", "--yes"]).exit_code == 0

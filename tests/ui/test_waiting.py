@@ -88,10 +88,20 @@ def test_a_tool_is_rejected_at_once_and_approved_by_number(
 ) -> None:
     fill(store)
     expect_count(page, CARDS)
-    card(page, "changed since it was").get_by_role("button", name="Reject").click()
+    card(page, "proposes the server").get_by_role("button", name="Reject").click()
     expect_count(page, CARDS - 1)
+    card(page, "changed since it was").get_by_role("button", name="Reject").click()
+    expect_count(page, CARDS - 2)
     assert waiting_names(store) == {"export_all"}
     page.get_by_role("button", name="Undo").click()
+    expect_count(page, CARDS - 1)
+    banners = page.get_by_role("status").locator("form")
+    expect(banners.first).to_contain_text("You took this back: You rejected get_forecast")
+    expect(banners.last).to_contain_text("You rejected what an agent asked for: linear")
+    page.get_by_role("button", name="Undo").click()  # also what was decided before
+    expect(page.get_by_role("status")).to_have_text(
+        re.compile("^\\s*You took this back: [^.]*linear")
+    )
     expect_count(page, CARDS)
     press(page, terminal, "changed since it was", "Approve…")
     expect(page.get_by_role("status")).to_contain_text("You approved get_forecast")
@@ -159,7 +169,7 @@ def test_a_card_says_all_that_its_exceptions_open(store: Path, page: Page) -> No
     stopped.get_by_role("button", name="Allow all calls of the tool…").click()
     asked = page.locator("article")
     expect(asked).to_contain_text(both)
-    expect(asked).to_contain_text("what any other rule finds, also in the same message")
+    expect(asked).to_contain_text("what any other rule finds")
 
 
 def test_a_wall_opens_for_exactly_what_the_server_wanted(
@@ -433,7 +443,7 @@ def test_a_full_page_is_small(store: Path, page: Page) -> None:
     page.on("response", lambda answer: parts.append(len(answer.body())))
     page.goto(page.url)
     expect(page.get_by_text("more are not drawn")).to_be_visible()
-    assert sum(parts) < SMALL_PAGE_BYTES
+    assert sum(parts) < SMALL_PAGE_BYTES, parts
 
 
 def test_the_name_of_a_server_turns_none_of_our_words_around(store: Path, page: Page) -> None:
