@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 # Between two looks. A change shows at one, stands still until the next, and applies in a second.
 LOOK_SECONDS = 0.25
+SLEPT_SECONDS = 1.0  # at least; the two clocks drift a little while a machine is awake
 PATIENCE_LOOKS = 3  # after which a file that somebody changes all the time is read all the same
 Stamp = tuple[tuple[str, int, int, int, int], ...]
 CHANGED = "the policy has changed and"  # begins each line about the files
@@ -100,10 +101,16 @@ class PolicyWatch:
             is_due = seen != self._stamp and restless in (0, PATIENCE_LOOKS)
             if is_due and self._read_again(log, seen, is_still=not restless):
                 adopt(self.policy)
-            elif self.policy.ends:
+            elif self.policy.ends and abs(slept := self._measure_sleep()) >= SLEPT_SECONDS:
                 # Frames are judged by a clock that stands while the machine sleeps.
-                adopt(self.policy.sooner(time() - monotonic() - self._offset))
+                self._offset += slept
+                self.policy = self.policy.sooner(slept)
+                adopt(self.policy)
             restless %= PATIENCE_LOOKS
+
+    def _measure_sleep(self) -> float:
+        """Seconds of the calendar that the clock of the sessions missed since the last look."""
+        return time() - monotonic() - self._offset
 
     def _look(self) -> Stamp:
         """A fingerprint of the files."""

@@ -144,8 +144,8 @@ def describe_grant(store: Store, decision: AuditRow) -> str:
     with translated_errors(store.path):
         used = store.connection.execute(
             "SELECT event, time FROM audit WHERE server = ? AND time >= ? AND"
-            " instr(findings, ?) ORDER BY id LIMIT 1",
-            (decision.server, made, f'{GRANTED_AS}{event}"'),
+            " (instr(findings, ?) OR instr(findings, ?)) ORDER BY id LIMIT 1",
+            (decision.server, made, f'{GRANTED_AS}{event}"', f"{GRANTED_AS}{event};"),
         ).fetchone()
         query = "SELECT 1 FROM grants WHERE event = ? AND made = ?"
         is_left = store.connection.execute(query, (event, made)).fetchone() is not None
@@ -178,7 +178,7 @@ def find_granted(store: Store, since: str) -> frozenset[tuple[str, str]]:
         ).fetchall()
         query = "SELECT server, event FROM grants WHERE expires > ?"
         is_open = store.connection.execute(query, (utc_text(datetime.now(UTC)),)).fetchall()
-    note = re.compile(rf'"note": ?"{re.escape(GRANTED_AS)}([\w.]+)"')  # not as text of a value
+    note = re.compile(rf'"note": ?"{re.escape(GRANTED_AS)}([\w.]+)[";]')  # not as text of a value
     return frozenset(
         (*is_open, *((server, event) for server, found in listed for event in note.findall(found)))
     )

@@ -172,7 +172,8 @@ def test_an_exception_ends_by_the_calendar_also_where_the_machine_slept(
     monkeypatch.setattr(policy_watch, "time", lambda: 1000.0 + slept_seconds)
     monkeypatch.setattr(policy_watch, "monotonic", lambda: 40.0)
     adopted, _ = followed(watch, lambda: None)
-    assert (adopted[0].action(TARGET, 40.0) is Action.ALLOW) is holds
+    assert (watch.policy.action(TARGET, 40.0) is Action.ALLOW) is holds
+    assert adopted == ([watch.policy] if slept_seconds else []), "a call that waits is judged again"
 
 
 def test_a_file_is_not_read_while_it_is_written(path: Path) -> None:

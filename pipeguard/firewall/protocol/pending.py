@@ -79,6 +79,7 @@ class PendingRequest:
         progress: the last value reported.
         forwarded: False while it is being judged: nothing may answer it yet.
         held_event: names the verdict by which it waits or waited for a person; else empty.
+        held_mark: what a person decides about by that verdict (`Guard.mark_call`).
         held_policy: the policy that has it wait; None unless it waits.
         wait_outcome: what became of its wait, as a sentence, if it is blocked for that; else empty.
         call: the files and hosts that it names, or None.
@@ -103,6 +104,7 @@ class PendingRequest:
             "forwarded",
             "frame_bytes",
             "held_event",
+            "held_mark",
             "held_policy",
             "id_token",
             "is_method_secret",
@@ -129,7 +131,7 @@ class PendingRequest:
         self.progress_token = progress_token
         self.progress = float("-inf")
         self.forwarded = False
-        self.held_event = ""
+        self.held_event = self.held_mark = ""
         self.held_policy: object = None
         self.wait_outcome = ""
         self.call_values = self.requested_lists = self.announced_lists = _NONE

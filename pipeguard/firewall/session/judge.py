@@ -39,7 +39,7 @@ from pipeguard.firewall.session.admission import find_oddities, obstacles, witho
 from pipeguard.firewall.session.definitions import ReviewedResult, review
 from pipeguard.firewall.session.guard import AnswerNote, Context, Guard, list_exempt
 from pipeguard.firewall.session.lifecycle import ConversationState, WaitingRoom
-from pipeguard.firewall.session.refusals import RefusedAnswer, Refuser, end_wait, note_wait
+from pipeguard.firewall.session.refusals import RefusedAnswer, Refuser, end_wait, name_wait
 from pipeguard.firewall.session.remedies import GRANTED_AS, Way, find_remedy
 from pipeguard.firewall.session.rewrite import (
     NEVER_REDACTED,
@@ -120,7 +120,7 @@ class MessageJudge(NamedTuple):
                     findings, is_granted = self._use_grant(message, request.tool, findings)
                 held = self._hold(message, request, findings)
                 if held is not None:
-                    return held
+                    return name_wait(held, waited)
                 seconds = self.now - request.since
                 if waited and greatest(findings) is Action.ASK:
                     request.wait_outcome = f"Nobody allowed it within {seconds:.0f} s."
@@ -133,11 +133,11 @@ class MessageJudge(NamedTuple):
                 self._record_request(message, request, verdict, is_granted=is_granted)
                 # Last: nothing may fail once it counts as sent.
                 if not self.state.request_sent(self.direction, message, request) and waited:
-                    return self._verdict(message, request, [*findings, *_GONE], None)
+                    verdict = self._verdict(message, request, [*findings, *_GONE], None)
         finally:
             if not request.forwarded:
                 self.state.drop(self.direction, request)
-        return verdict
+        return name_wait(verdict, waited)
 
     def _restore(self, verdict: Verdict) -> Verdict:
         """Put back what was masked for the client, before anything is taken as sent."""
@@ -208,12 +208,15 @@ class MessageJudge(NamedTuple):
         is_call = self.direction is TO_SERVER  # where `Session.decide` looks
         if not is_call or self.waiting_room is None or greatest(findings) is not Action.ASK:
             return None
-        if not all(f.call for f in findings if f.action is Action.ASK):
+        mark, *others = {f.call for f in findings if f.action is Action.ASK}
+        if others or not mark:
             return None
-        waits = [note_wait(f, "it waited before", request.held_event) for f in findings]
-        held = self._verdict(message, request, waits, None)  # before it counts as waiting
-        if not self.state.hold(self.direction, request, self.event, self.guard.policy):
+        event = request.held_event if mark == request.held_mark else self.event
+        waits = self._verdict(message, request, findings, None)  # before it counts as waiting
+        held = waits._replace(event=event)
+        if not self.state.hold(self.direction, request, event, self.guard.policy):
             return None
+        request.held_mark = mark
         if self.waiting_call is not None or self.waiting_room.admit(request):
             return held
         if self.state.release(self.direction, request):

@@ -203,16 +203,29 @@ def end_wait(findings: Iterable[Finding], why: str, waited: str) -> list[Finding
         waited: the event as which it waited; empty if it did not.
     """
     return [
-        note_wait(finding, why, waited)._replace(action=Action.BLOCK)
+        _add_note(finding, f"{why} as event {waited}" if waited else "")._replace(
+            action=Action.BLOCK
+        )
         if finding.action is Action.ASK
         else finding
         for finding in findings
     ]
 
 
-def note_wait(finding: Finding, why: str, waited: str) -> Finding:
-    """Note on a finding by which a call waits what became of an earlier wait."""
-    if not waited or finding.action is not Action.ASK:
-        return finding
-    note = "; ".join(filter(None, (finding.note, f"{why} as event {waited}")))
-    return finding._replace(note=note)
+def name_wait(verdict: Verdict, waited: str) -> Verdict:
+    """Name the wait that a verdict ends, if no finding does: else it would seem to wait on.
+
+    Args:
+        verdict: on a call.
+        waited: the event as which it waited; empty if it did not.
+    """
+    notes = [finding.note for finding in verdict.findings]
+    is_named = any(note.endswith(f"event {waited}") for note in notes)
+    if waited in {"", verdict.event} or is_named or not notes:
+        return verdict
+    first, *others = verdict.findings
+    return verdict._replace(findings=(_add_note(first, f"it waited as event {waited}"), *others))
+
+
+def _add_note(finding: Finding, note: str) -> Finding:
+    return finding._replace(note="; ".join(filter(None, (finding.note, note))))

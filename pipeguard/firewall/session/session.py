@@ -128,8 +128,9 @@ class Session:
             is_last: True where it waits no longer, and is blocked unless a person allowed it.
 
         Returns:
-            The new verdict, by which it may wait again. Without a reply if its client waits no
-            more: it was cancelled or answered.
+            The new verdict, by which it may wait again, or the same one, if the person is to decide
+            about the same. Without a reply if its client waits no more: it was cancelled or
+            answered.
         """
         request = self.state.find_held(TO_SERVER, verdict.event)
         if request is None:
@@ -144,9 +145,9 @@ class Session:
         twin.waiting_room = None if is_last else self.waiting_room
         twin.waiting_call = request
         decided = twin.receive_concurrently(TO_SERVER, verdict.frame, now)
-        if decided.forward is not None:
-            return decided
-        if decided.action is Action.ASK or self.state.drop(TO_SERVER, request):
+        if decided.action is Action.ASK:
+            return verdict if decided.event == verdict.event else decided
+        if decided.forward is not None or self.state.drop(TO_SERVER, request):
             return decided
         return decided._replace(reply=None)
 
