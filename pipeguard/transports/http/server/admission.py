@@ -89,6 +89,11 @@ class RequestRefused(Exception):  # noqa: N818  whoever sent the request is at f
         return response
 
 
+ONLY_FOR_PAGE = (
+    "this token only opens the page (POST /ui/link); for a client: pipeguard tokens create NAME"
+)
+
+
 class Caller(NamedTuple):
     """The sender of an admitted request.
 
@@ -109,6 +114,9 @@ class StoredTokens(Protocol):
 
     def are_required(self) -> bool:
         """True where clients need a token, also where none is valid."""
+
+    def may_decide(self, digest: bytes) -> bool:
+        """True for the SHA-256 of a valid token that opens the page, and nothing else."""
 
 
 class Tokens:
@@ -140,12 +148,18 @@ class Tokens:
     def find_caller(self, authorization: str | None) -> Caller | None:
         """The owner of a request's token, or None; a wrong one takes as long as a right one."""
         scheme, _, token = (authorization or "").partition(" ")
-        given = sha256(token.strip().encode("utf-8", "surrogateescape")).digest()
-        caller = None
+        given, caller = _digest(token), None
         for name, digest in self._digests().items():
             if hmac.compare_digest(digest, given):
                 caller = Caller(name, given)
         return caller if scheme.lower() == "bearer" and token.strip() else None
+
+    def is_for_page(self, authorization: str | None) -> bool:
+        """True for a request's token that opens the page, and nothing else."""
+        scheme, _, token = (authorization or "").partition(" ")
+        if self._stored is None or scheme.lower() != "bearer":
+            return False
+        return self._stored.may_decide(_digest(token))
 
     def reload_changed(self) -> bool:
         """True if the tokens are others than at the last call."""
@@ -227,6 +241,8 @@ class Admission(NamedTuple):
             return Caller("")
         given = request.headers.get("Authorization")
         caller = self.tokens.find_caller(given)
+        if caller is None and self.tokens.is_for_page(given):
+            raise RequestRefused(RefusalReason.SCOPE, 403, ONLY_FOR_PAGE)
         if caller is None:
             reason = RefusalReason.WRONG_TOKEN if given else RefusalReason.NO_TOKEN
             challenge = {"WWW-Authenticate": Challenge(is_gateway=True).header}
@@ -366,3 +382,7 @@ def _is_address(name: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _digest(token: str) -> bytes:
+    return sha256(token.strip().encode("utf-8", "surrogateescape")).digest()
