@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -349,11 +350,28 @@ def undo_plans(
         undoing.plan_undo(config, machine, request.names, everything=everything)
         for config in configs
     ]
-    plans = [plan for plan in plans if plan.undone or plan.problem]
+    plans = [_with_edits(plan, machine) for plan in plans if plan.undone or plan.problem]
     if request.names:
         guarded = {name for config in configs for name in undoing.guarded_names(config, machine)}
         _refuse_missing(request.names if guarded else (), guarded, "no guarded server is named")
     return plans
+
+
+def _with_edits(plan: UndoPlan, machine: Machine) -> UndoPlan:
+    """Say of each server that was edited behind the gateway that the edited entry stays there."""
+    moves = [record.move for record in plan.used if record.move is not None]
+    if not moves:
+        return plan
+    from pipeguard.cli._setup_report import short_file
+    from pipeguard.gateway.client_move import find_edited
+
+    edited = {
+        entry: f"your edited entry stays, as {name} in {short_file(move.file, machine)}"
+        for move in moves
+        for entry, name in find_edited(move).items()
+    }
+    undone = (replace(each, why=each.why or edited.get(each.name, "")) for each in plan.undone)
+    return replace(plan, undone=tuple(undone))
 
 
 def write_undo(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
@@ -183,6 +184,8 @@ def carry_out_move(planned: ChangePlan, machine: Machine, gateway: GatewayFile) 
 def release(records: Iterable[history.Record]) -> dict[Path, str]:
     """Remove the servers of undone records from the gateway's file, unless another client has them.
 
+    One that was edited there stays, since its client gets the entry as it was.
+
     Args:
         records: records that were undone, and are forgotten.
 
@@ -193,7 +196,9 @@ def release(records: Iterable[history.Record]) -> dict[Path, str]:
     for move in (record.move for record in records if record.move is not None):
         gateway = GatewayFile(move.file, os.environ)
         needed = {item.name for other in _find_move(move.file) for item in other.servers}
+        edited = find_edited(move)
         gone = [item for item in move.servers if item.text and item.name not in needed]
+        gone = [item for item in gone if item.entry not in edited]
         try:
             before = read_own_text(str(move.file)) if move.file.exists() else ""
             after = without_servers(before, gone, move.frame)
@@ -205,6 +210,34 @@ def release(records: Iterable[history.Record]) -> dict[Path, str]:
         except files.FileError as error:
             problems[move.file] = str(error)
     return problems
+
+
+def find_edited(move: history.GatewayMove) -> dict[str, str]:
+    """The servers that were edited in the gateway's file since they moved, and their names there.
+
+    A file that cannot be read has none: `release` leaves it as it is.
+    """
+    try:
+        text = read_own_text(str(move.file)) if move.file.exists() else ""
+        present = _find_servers(text)
+    except (UneditableError, UnreadableError, InputError, PolicyError):
+        return {}
+    return {
+        item.entry: item.name
+        for item in move.servers
+        if item.text and item.name in present and present[item.name] != _as_written(item)
+    }
+
+
+def find_staying(moves: Sequence[history.GatewayMove]) -> dict[Path, list[str]]:
+    """The servers that stay in each gateway's file, where no client is moved behind it any more."""
+    staying = {}
+    for path in {move.file for move in moves}:
+        with suppress(UneditableError, UnreadableError, InputError, PolicyError):
+            names = _find_servers(read_own_text(str(path))) if path.exists() else {}
+            if names and not _find_move(path):
+                staying[path] = list(names)
+    return staying
 
 
 def _find_move(path: Path) -> list[history.GatewayMove]:
@@ -349,6 +382,17 @@ def _find_servers(text: str) -> dict[str, Mapping[str, object]]:
         for name, fields in group.items() if isinstance(group, Mapping) else ():
             servers[name] = fields if isinstance(fields, Mapping) else {}
     return servers
+
+
+def _as_written(server: MovedServer) -> Mapping[str, object] | None:
+    """The fields that setup wrote for a server; None where its text cannot be read alone."""
+    piece = server.text.strip(" ,\r\n")
+    lines = server.text.strip("\r\n")
+    for text in (f"{_KEYS[0]}: {{{piece}}}", f"{_KEYS[0]}:\n{lines}\n"):
+        with suppress(UneditableError, UnreadableError):
+            if fields := _find_servers(text).get(server.name):
+                return fields
+    return None
 
 
 def _with_server(text: str, name: str, fields: Mapping[str, Value]) -> tuple[str, str]:

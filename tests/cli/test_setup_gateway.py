@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from pipeguard.cli.setup import command
+from pipeguard.cli.uninstall import command as uninstall
 from pipeguard.clients.history import records
 from pipeguard.errors import PolicyError
 from pipeguard.gateway.sources import Sources, usual_file
@@ -290,14 +291,46 @@ def test_a_wrong_file_of_servers_stops_it(home: Path, launcher: str) -> None:
     assert records() == []
 
 
-def test_servers_that_the_user_added_to_the_file_stay(home: Path, launcher: str) -> None:
+def test_what_the_user_added_to_the_gateway_s_file_stays_and_is_told(
+    home: Path, launcher: str, snapshot: Snapshot
+) -> None:
     move(launcher, "claude-desktop")
     file = Path(usual_file())
-    file.write_text(file.read_text() + "    tags: [clock]\n  own:\n    command: mine\n")
-    assert gateway_names() == {"time", "own"}
-    assert run("--undo", "claude-desktop", "--yes").exit_code == 0
+    file.write_text(file.read_text() + "  own:\n    command: mine\n")
+    snapshot.commands("setup-gateway-undo-added", "setup --undo claude-desktop --yes")
     assert gateway_names() == {"own"}
-    assert "clock" not in file.read_text()
+
+
+EDITS = {
+    "arguments": ("", "args: [", 'args: ["--allow-private-ips", '),
+    "one more key": ("", "time:", "time:\n    tools: {block: [x]}"),
+    "key at the end": ("", 'args: ["t"]', 'args: ["t"]\n    tags: [clock]'),
+    "in brackets": (FORMS["JSON"], '"time": {', '"time": {"tags": ["x"], '),
+    "below others": ("servers:\n  own:\n    command: x\n", '"uvx"', '"npx"'),
+}
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_an_entry_that_was_edited_behind_the_gateway_stays_and_is_told(
+    home: Path, launcher: str, snapshot: Snapshot, edit: str
+) -> None:
+    (own, old, new), before, file = EDITS[edit], contents(home), Path(usual_file())
+    if own:
+        file.parent.mkdir(parents=True)
+        file.write_text(own)
+        file.chmod(0o600)
+    move(launcher, "claude-desktop")
+    assert "time" in gateway_names()
+    file.write_text(edited := file.read_text().replace(old, new, 1))
+    assert new in edited, edited
+    told = "your edited entry stays, as time in ~/.config/pipeguard/pipeguard.yaml"
+    assert told in CliRunner().invoke(uninstall, ["--dry-run"]).output
+    if own:
+        assert told in run("--undo", "claude-desktop", "--yes").output
+    else:
+        snapshot.commands("setup-gateway-undo-edited", "setup --undo claude-desktop --yes")
+    assert contents(home) == before
+    assert file.read_text() == edited
 
 
 def test_a_file_that_cannot_be_edited_any_more_is_named(
