@@ -18,6 +18,7 @@ from pipeguard.rulebook.cache import load_engines
 from pipeguard.rulebook.packs import load_rules
 from pipeguard.runtime.progress import COMPILING, say_if_slow
 from pipeguard.state.exceptions import save
+from pipeguard.unicode.display import visible
 
 EXAMPLE = """\
 # PipeGuard's policy. All of it may be left out; lines without a # are the defaults.
@@ -162,7 +163,8 @@ def check(file: str | None, *, project: bool, as_json: bool) -> None:
     else:
         files = find_policies(Path.cwd())
     report = read_policies(files)
-    settings = describe_policy(report.policy)
+    isolated = (entry.server for _, read in report.files.values() for entry in read.isolate)
+    settings = {**describe_policy(report.policy), "isolate": ", ".join(isolated) or "none"}
     if as_json:
         fields = {"files": [{"path": path, "notes": noted} for path, noted in report.notes.items()]}
         click.echo(json.dumps({**fields, "policy": settings}, indent=2))
@@ -178,4 +180,4 @@ def check(file: str | None, *, project: bool, as_json: bool) -> None:
         )
     for key, value in settings.items():
         more = "; behind `serve` as each server's entry says, else review" * (key == "trust")
-        click.echo(f"  {key:<16} {value}{more}")
+        click.echo(f"  {key:<16} {visible(str(value))}{more}")

@@ -231,6 +231,12 @@ def describe_policy(policy: Policy) -> dict[str, object]:
         "drift allowed": ", ".join(sorted(drift.value for drift in policy.drift_allow)) or "none",
         "actions": actions,
         "exceptions": exceptions,
+        "tools allowed": ", and of these ".join(
+            ", ".join(layer.tools_allow) for layer in policy.layers if layer.tools_allow
+        )
+        or "all",
+        "tools blocked": ", ".join(g for layer in policy.layers for g in layer.tools_block)
+        or "none",
         "frame limit": f"{policy.limits.frame_bytes} bytes",
         "pending limit": policy.limits.pending,
         "notifications": f"{policy.limits.notifications} a second",
