@@ -65,11 +65,14 @@ def own_command() -> str:
 
 def install_command() -> str:
     """The command that installs it to stay, with what this machine has."""
+    is_clone = not PUBLISHED and not Path(origin()).is_file()  # a wheel has no Makefile
+    if is_clone and shutil.which("make"):
+        return _make()
     if shutil.which("pipx"):
         return f"pipx install {_source()}"
     if shutil.which("uv"):
         return f"uv tool install {_source()}"
-    if Path(origin()).is_file():  # a wheel has no Makefile
+    if Path(origin()).is_file():
         return f"pipx install {_source()}"
     return f"pip install {PACKAGE}" if PUBLISHED else _make()
 

@@ -77,6 +77,7 @@ def test_a_clone_that_is_not_known_is_the_current_folder(
 @pytest.mark.parametrize(
     ("has", "command"),
     [
+        (("make", "pipx", "uv"), "make -C /clone install"),
         (("pipx", "uv"), "pipx install /clone"),
         (("uv",), "uv tool install /clone"),
         ((), "make -C /clone install"),
