@@ -196,6 +196,16 @@ def test_the_library_s_example_runs() -> None:
         subprocess.run([sys.executable, "-P", "-c", block], check=True)
 
 
+def test_each_pack_in_a_page_finds_what_it_claims(tmp_path: Path) -> None:
+    blocks = re.findall(r"^```yaml\n(.*?)^```", EVERYTHING, re.DOTALL | re.MULTILINE)
+    packs = [block for block in blocks if block.startswith("pack:")]
+    assert len(packs) == 2
+    for number, pack in enumerate(packs):
+        (tmp_path / f"{number}.yaml").write_text(pack, encoding="utf-8")
+        command = ["rules", "test", tmp_path / f"{number}.yaml", "--near-miss"]
+        subprocess.run([sys.executable, "-P", "-m", "pipeguard", *command], check=True)
+
+
 def test_make_has_every_target_that_the_pages_name() -> None:
     makefile = (TOP / "Makefile").read_text(encoding="utf-8")
     targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
