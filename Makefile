@@ -102,7 +102,7 @@ compiled: test-environment # before the tests, which would all wait for it
 bench: test-environment ## Measure what a guarded frame costs; options in ARGS
 	$(TEST)/$(BIN)/python -m benchmarks.frames $(ARGS)
 
-docs: test-environment ## Build the site of the docs: build/site/index.html
+docs: test-environment ## Build the site of the docs, build/site; its search needs: python3 -m http.server -d build/site
 	$(TEST)/$(BIN)/python docs/pages.py build/pages
 	NO_MKDOCS_2_WARNING=1 $(TEST)/$(BIN)/mkdocs build --strict
 
