@@ -121,7 +121,11 @@ model: train-environment ## Train the classifiers from the texts and the folders
 network: train-environment ## Train the network behind both classifiers: an hour
 	$(TRAIN)/$(BIN)/python -m training.network $(NATURAL:%=--natural %) $(SERVED:%=--served %) $(LABELS:%=--labels %)
 
-release: release-environment ## Build sdist and wheel of the last commit, check them, and try each without a compiler
+release: ## Build sdist and wheel of the last commit, check them, and try each without a compiler
+	@if [ -n "$$(git status --porcelain)" ]; then \
+		echo "A release is built from a commit. Commit these first, or run: git stash -u"; git status --short; exit 1; \
+	fi >&2
+	@$(MAKE) --no-print-directory release-environment
 	$(RELEASE)/$(BIN)/python packaging/release.py
 
 lock: ## Renew requirements/*.txt and the locks of the tests' servers: the only step that selects versions

@@ -93,6 +93,14 @@ def test_the_makefile_works_in_a_folder_with_a_blank() -> None:
     assert re.findall(r'(?<!")\$\(CURDIR\)', makefile) == []
 
 
+def test_a_release_says_first_what_is_not_committed(tmp_path: Path) -> None:
+    (tmp_path / "Makefile").write_bytes((TOP / "Makefile").read_bytes())
+    run("git", "init", "--quiet", tmp_path)
+    done = run("make", "-C", tmp_path, "release")
+    assert done.returncode == 2
+    assert "run: git stash -u\n?? Makefile\n" in done.stderr  # and no environment is made first
+
+
 def test_the_compose_file_fits_the_image() -> None:
     (service,) = yaml.safe_load(COMPOSE.read_text())["services"].values()
     assert service["read_only"] is True
