@@ -22,9 +22,10 @@ def command(shell: str) -> None:
     as a plain word.
 
     \b
-    Examples; run one of them once:
+    Examples; run once what is for your shell:
       echo 'eval "$(pipeguard completion bash)"' >> ~/.bashrc
       echo 'eval "$(pipeguard completion zsh)"' >> ~/.zshrc
+      mkdir -p ~/.config/fish/completions
       pipeguard completion fish > ~/.config/fish/completions/pipeguard.fish
       Add-Content $PROFILE 'pipeguard completion powershell | Out-String | Invoke-Expression'
     """  # noqa: D301  click reads the mark

@@ -73,7 +73,8 @@ if the scan engine is missing, 4 if the store cannot be used.""",
 @click.option(
     "--check",
     is_flag=True,
-    help="Check the files and options, list the servers, and start nothing.",
+    help="Check the files and options, list the servers, and start nothing. A server that would"
+    " not start is a note, since serve goes on without it.",
 )
 @click.pass_context
 def command(

@@ -36,7 +36,8 @@ def detect_shell(environment: Mapping[str, str]) -> str | None:
 def install_command(shell: str) -> str:
     """The command that installs completion for every new shell; run once."""
     if shell == "fish":
-        return "pipeguard completion fish > ~/.config/fish/completions/pipeguard.fish"
+        folder = "~/.config/fish/completions"
+        return f"mkdir -p {folder} && pipeguard completion fish > {folder}/pipeguard.fish"
     if shell == "powershell":
         line = "pipeguard completion powershell | Out-String | Invoke-Expression"
         return f"Add-Content $PROFILE '{line}'"
