@@ -234,7 +234,7 @@ def _write(path: Path, text: str) -> None:
     from pipeguard.errors import InputError
 
     try:
-        path.write_text(text if text.endswith("\n") else text + "\n", encoding="utf-8")
+        path.write_text(click.unstyle(text).removesuffix("\n") + "\n", encoding="utf-8")
     except OSError as error:
         raise InputError(f"{path} cannot be written: {error.strerror}.") from None
 

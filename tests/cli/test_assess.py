@@ -117,6 +117,8 @@ def test_a_report_in_a_file(root: Path) -> None:
     assert told["repository"]
     assert {one["file"] for one in told["findings"]} == {".mcp.json"}
     assert json.loads(assess(root, "--json").output)["findings"] == told["findings"]
+    assess(root, "--output", path)
+    assert "\x1b" not in path.read_text(), "a file has no colours"
 
 
 @pytest.mark.parametrize("name", sorted(checks()))
