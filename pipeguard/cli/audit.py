@@ -64,7 +64,8 @@ def _filters(limit: int) -> Callable[[Callable[..., None]], Callable[..., None]]
         click.option(
             "--would",
             type=click.Choice(WOULD),
-            help="Only what `mode: observe` let pass and `enforce` would have stopped this way.",
+            help="Only what `mode: observe` let pass and `enforce` would have stopped this way;"
+            " any: in any way.",
         ),
         click.option(
             "--rule",

@@ -303,7 +303,7 @@ def _next_steps(status: Status) -> list[str]:
     if any(server.week.blocked for server in status.servers):
         steps.append("What was blocked:  pipeguard audit list --action block --since 7d")
     if any(server.week.would for server in status.servers):
-        steps.append("What would have been blocked:  pipeguard audit list --would block --since 7d")
+        steps.append("What would have been stopped:  pipeguard audit list --would any --since 7d")
     if status.gaps:
         gaps = pluralize(status.gaps, "gap")
         steps.append(f"{gaps} of the audit in 7 days, not recorded:  pipeguard audit verify")

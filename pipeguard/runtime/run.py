@@ -190,7 +190,7 @@ class Run:
                 "warning",
                 "observing: no rule stops anything; the audit says what would have been stopped",
                 do="mode: enforce in the policy, or no --observe",
-                show="pipeguard audit list --would block",
+                show="pipeguard audit list --would any",
             )
         for finding in self._policy_watch.unusual_files():
             self.notice(finding)

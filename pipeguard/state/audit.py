@@ -137,7 +137,8 @@ class AuditFilter(NamedTuple):
         rule: only with a finding of this rule or, without a dot, of this pack.
         event: only this event.
         token: only of clients with this token.
-        would: only with a finding that would have had this action with `mode: enforce`.
+        would: only with a finding that would have had this action, or `any` more, with
+            `mode: enforce`.
         note: only with findings that have this text.
         limit: at most this many, the newest; 0 for all.
         pings: False without pings that passed.

@@ -19,7 +19,7 @@ ACTIONS = (
     *("allow", "warn", "redact", "cut", "ask", "block"),
     *("approve", "reject", "forget", "revoke", "propose", "withdraw", "prune"),
 )
-WOULD = ("redact", "cut", "ask", "block")
+WOULD = ("any", "redact", "cut", "ask", "block")
 # A damaged row has no findings, so that a search finds the others.
 _ANY_RULE = "EXISTS (SELECT 1 FROM json_each(iif(json_valid(findings), findings, '[]')) WHERE {})"
 _RULE = "json_extract(value, '$.rule')"
@@ -27,7 +27,8 @@ _NAMES = " || ' ' || ".join(
     ("server", "client", "method", "tool", "event", "kind", "coalesce(token, '')")
 )
 HAS_RULE = _ANY_RULE.format(f"{_RULE} = ? OR substr({_RULE}, 1, length(?) + 1) = ? || '.'")
-HAS_WOULD = _ANY_RULE.format("json_extract(value, '$.would') = ?")
+_WOULD = "json_extract(value, '$.would')"
+HAS_WOULD = _ANY_RULE.format(f"{_WOULD} IS NOT NULL AND ? IN ({_WOULD}, 'any')")
 # Each field with what it compares; every `?` is the value.
 _SQL = {
     "server": "(server {like} OR server IN (SELECT server FROM servers WHERE name {like}))",

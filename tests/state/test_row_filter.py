@@ -107,6 +107,8 @@ FOUND = {  # which of the two rows fit: the request, the answer
     "rule:secrets.*": "q",
     "rule:secret": "",
     "would:block": "q",
+    "would:any": "q",
+    "would:cut": "",
     "event:AAAAAAAA.s1": "a",
     "since:2026-03-02T10:00:00.500Z": "a",
     "slower:500ms": "a",
