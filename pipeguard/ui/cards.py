@@ -310,11 +310,12 @@ def _likeness(event: AuditedEvent) -> tuple[str, ...]:
 
 def _stopped_card(key: tuple[str, ...], alike: list[AuditedEvent], wall: WallView | None) -> Card:
     event = alike[0]
-    keep, never = _refuse("blocked" if wall is None else "shut")
+    is_changed = event.action in {"redact", "cut"}
+    keep, never = _refuse("shut" if wall else "hidden" if is_changed else "blocked")
     grant = "" if wall is None or wall.grant is None else f"{wall.grant.kind} {wall.grant.value}"
     exemptions = () if wall is not None else _exemptions(event)
     noun = "A result" if event.kind in {"result", "error"} else "A call"
-    what = f"{noun} was {'changed' if event.action in {'redact', 'cut'} else 'stopped'}"
+    what = f"{noun} was {'changed' if is_changed else 'stopped'}"
     openings = _openings(event) if wall is None else _wall_openings(event, wall)
     return replace(
         _call_card(event),
@@ -448,7 +449,8 @@ def _new_card(server: str, definitions: list[HeldDefinition], launched: str) -> 
             CardAnswer(
                 "reject",
                 "Reject all" if count > 1 else "Reject",
-                "No agent sees or calls it. If the server offers it again, it waits again.",
+                "No agent sees or calls it. If the server offers it again, it waits again: then"
+                " stop using the server, or name it under `tools.block` in your policy.",
             ),
             CardAnswer(
                 "approve",

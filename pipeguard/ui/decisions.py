@@ -203,11 +203,9 @@ def _dismiss(store: Store, event: AuditedEvent, chosen: ChosenAnswer) -> DoneDec
         recall(store, key)
         return True
 
+    kept = chosen.answer.label.removeprefix("Keep it ").partition(",")[0]
     words = Markup("You keep it {}. If it happens again, it gets {} card.")
-    return DoneDecision(
-        words.format("shut" if chosen.card.wall else "blocked", "no" if is_lasting else "a new"),
-        undo,
-    )
+    return DoneDecision(words.format(kept, "no" if is_lasting else "a new"), undo)
 
 
 def _except(store: Store, event: AuditedEvent, chosen: ChosenAnswer) -> DoneDecision:

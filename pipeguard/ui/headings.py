@@ -41,6 +41,12 @@ _TO_CLIENT = {
     "poisoning": "A definition of {server} gives the model orders",
     "commands": "A result of {tool} has the model run a dangerous command",
 }
+# Where there are more of them.
+_SEVERAL = {
+    "A secret was on its way to {tool}": "Secrets were on their way to {tool}",
+    "A secret in a result of {tool} was kept from the model": "Secrets in a result of {tool} were"
+    " kept from the model",
+}
 
 
 def make_heading(event: AuditedEvent, rule: str) -> Markup:
@@ -56,7 +62,13 @@ def make_heading(event: AuditedEvent, rule: str) -> Markup:
     template = "A result of {tool} was stopped" if is_answer else "{tool} was stopped"
     if keys:
         template = next(table[keys[0]] for table in tables if keys[0] in table)
-    finding = stopping(event)[0] if stopping(event) else {}
+    stopped = stopping(event)
+    finding = stopped[0] if stopped else {}
+    if (
+        len({each.get("content", "") for each in stopped if each["rule"].startswith("secrets.")})
+        > 1
+    ):
+        template = _SEVERAL.get(template, template)
     tool = event.tool or finding.get("tool", "") or event.method or "a message"
     subject = foreign(find_subject(finding))
     return sentence(template, tool=foreign(tool), server=show_own(event.server), subject=subject)

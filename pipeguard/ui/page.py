@@ -208,7 +208,8 @@ async def _admit(request: web.Request, handler: _Handler) -> web.StreamResponse:
 def problem(request: web.Request, status: int, title: str, text: str) -> web.Response:
     """A page that says what went wrong."""
     page, framed = request.app[PAGE], frame(request, "PipeGuard")
-    body = render("problem.html", **framed, status=status, problem=title, advice=text)
+    back = request.match_info.get("card", "")
+    body = render("problem.html", **framed, status=status, problem=title, advice=text, back=back)
     text = _add_root(body, page.root if VISITOR in request else page.base)
     return web.Response(text=text, status=status, content_type="text/html")
 

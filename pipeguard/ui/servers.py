@@ -65,14 +65,13 @@ if TYPE_CHECKING:
 MINUTES, HOURS = 60, 24  # of the two plots
 ACTIVE_SECONDS = 300.0  # after which a server that said nothing is idle
 MOST_SERVERS = 200  # that are drawn
-STATES = {"up": "active", "asleep": "idle", "unknown": "not known", "open": "not guarded"}
+STATES = {"up": "used recently", "asleep": "idle", "unknown": "not known", "open": "not guarded"}
 QUIET_HOUR = ServerHistory((0,) * MINUTES, (0,) * MINUTES, (None,) * MINUTES, None, "")
 PATH, GUARD_PATH = "/servers", "/servers/guard"
 WITH_YOUR_RIGHTS = Markup(
-    "<b>Nothing on your machine:</b> it runs with your rights, and can read your files and reach"
-    " any host"
+    "<b>Not isolated:</b> it runs with your rights, and can read your files and reach any host"
 )
-NOTHING_BETWEEN = Markup("<b>Nothing:</b> PipeGuard is not between it and its client")
+NOTHING_BETWEEN = Markup("<b>Not guarded:</b> PipeGuard is not between it and its client")
 
 
 class Health(NamedTuple):

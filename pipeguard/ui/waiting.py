@@ -121,12 +121,17 @@ def _opening(chosen: ChosenAnswer) -> OpeningAnswer:
     card, answer = chosen.card, chosen.answer
     ticked = [each.pin.name for each in card.definitions if make_tick(each) in chosen.ticked]
     names = Markup(" ").join(map(foreign, ticked))
+    heading = card.heading + sentence(": {names}", names=names) if ticked else card.heading
+    if card.event is not None:
+        heading += sentence(
+            " ({name}, {server})", name=card.event.name, server=visible(card.server)
+        )
     label = f"{answer.label} until {chosen.until}" if chosen.until else answer.label
     return OpeningAnswer(
         chosen.mark,
         f"{label.lower()} ({card.what.lower()}, {visible(card.server)})",
         label,
-        card.heading + sentence(": {names}", names=names) if ticked else card.heading,
+        heading,
         answer.opens,
         answer.spares,
     )

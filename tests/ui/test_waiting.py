@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Locator, Page, ViewportSize, expect
 
 from pipeguard.cli import cli
 from pipeguard.config.user_policy import usual_policy_path
-from pipeguard.firewall.finding import Drift
+from pipeguard.firewall.finding import Action, Drift
 from pipeguard.firewall.protocol.json_values import JsonObject
 from pipeguard.identity.server_name import Launched
 from pipeguard.rulebook.cache import load_engines
@@ -158,7 +158,7 @@ def test_an_exception_goes_into_the_policy_and_out_again(
 def test_a_card_says_all_that_its_exceptions_open(store: Path, page: Page) -> None:
     second = SECRET._replace(rule="secrets.database-url", content="1" * 32)
     stop(store, "AAAAAAAA.c1", SECRET, second)
-    stopped = card(page, "on its way")
+    stopped = card(page, "Secrets were on their way")
     expect(stopped).to_contain_text(
         f"this value again, found by {SECRET.rule} in the call arguments of calls of send_note,"
         " whatever is around it; this value again, found by secrets.database-url in"
@@ -170,6 +170,16 @@ def test_a_card_says_all_that_its_exceptions_open(store: Path, page: Page) -> No
     asked = page.locator("article")
     expect(asked).to_contain_text(both)
     expect(asked).to_contain_text("what any other rule finds")
+    expect(asked).to_contain_text("to send_note (AAAAAAAA.c1, weather)")
+    page.go_back()
+    stopped.get_by_label("Why").fill("")
+    stopped.get_by_role("button", name="Allow this content…").click()
+    page.get_by_role("link", name="Back to its card").click()
+    assert page.url.endswith("#AAAAAAAA.c1")
+    changed = SECRET._replace(action=Action.REDACT, tool="get_env")
+    stop(store, "BBBBBBBB.c1", changed)
+    card(page, "get_env").get_by_role("button", name="Keep it hidden", exact=True).click()
+    expect(page.get_by_role("status")).to_contain_text("You keep it hidden.")
 
 
 def test_a_wall_opens_for_exactly_what_the_server_wanted(
