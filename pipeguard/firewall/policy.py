@@ -256,6 +256,11 @@ class Policy(NamedTuple):
         drifts = sorted(drift.value for drift in self.drift_allow)
         return repr((self.mode, self.trust, layers, drifts))
 
+    @property
+    def called_tools(self) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
+        """The globs of tools that may be called and of those that may not, of each layer."""
+        return [(layer.tools_allow, layer.tools_block) for layer in self.layers]
+
     def calls(self, tool: str) -> bool:
         """True where every layer allows calls of a tool."""
         return all([layer.calls(tool) for layer in self.layers])  # noqa: C419  a list is faster

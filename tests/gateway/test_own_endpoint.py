@@ -10,6 +10,7 @@ import pytest
 from tests.gateway.served import ServedAt, actor, write_servers
 from tests.gateway.several import STATEFUL
 from tests.gateway.test_serving import post
+from tests.launch.processes import until
 from tests.wrap.wrapped import Object
 
 pytestmark = pytest.mark.real
@@ -80,3 +81,23 @@ def test_a_name_that_another_tool_of_the_server_has_is_not_given_and_that_is_tol
             assert "it is the real one" in answer
         assert "some tools keep their own names" in served.said()
         assert "log (not echo)" in served.said()
+
+
+def test_a_tool_that_the_policy_blocks_is_not_found_until_the_policy_lets_it_be_called(
+    tmp_path: Path,
+) -> None:
+    command: Object = {"command": sys.executable, "args": [str(STATEFUL), "one"]}
+    config = write_servers(tmp_path, {"one": {**command, "trust": "first-use"}})
+    policy = tmp_path / "policy.yaml"
+    policy.write_text("tools: {block: [ech*]}\n")
+    with ServedAt(tmp_path, "--config", str(config), PIPEGUARD_POLICY=str(policy)) as served:
+        assert found(served).isdisjoint({"echo"})
+        assert "work" in found(served)
+        policy.write_text("mode: enforce\n")
+        until(lambda: "echo" in found(served), "the policy lets it be called")
+
+
+def found(served: ServedAt) -> set[str]:
+    """The tools that agents find."""
+    with urllib.request.urlopen(served.at("/tools")) as answer:  # noqa: S310  our own address
+        return {tool["name"] for tool in json.loads(answer.read())["tools"]}
