@@ -15,6 +15,7 @@ from time import monotonic
 from pipeguard.errors import Refusal
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, serialise
 from pipeguard.firewall.protocol.strict_json import parse_json
+from pipeguard.firewall.session.replies import is_refusal
 from pipeguard.gateway import menu
 from pipeguard.gateway.access import ScopedAccess
 from pipeguard.gateway.catalog import CatalogTool, may_be_tool, tools_of_server
@@ -284,6 +285,7 @@ class ToolCalls:
         else:
             names = ", ".join(self._servers())
             text = f"No tool matches. Try other words, or fewer. The servers are: {names}"
+            return menu.content("\n".join([*missing, text]))  # the reason first
         return menu.content("\n".join([text, *missing]))
 
     def _missing(self, concerns: Callable[[str], bool], *, repeats: bool = True) -> list[str]:
@@ -372,7 +374,7 @@ class ToolCalls:
         if not isinstance(result, dict):
             message = error.get("message") if isinstance(error, dict) else ""
             result = {**menu.content(str(message)), "isError": True}
-        if menu.result_text(result).startswith(menu.OURS):
+        if is_refusal(result) or menu.result_text(result).startswith(menu.OURS):
             return {"result": result}
         usage = f"Usage: {tool.public}({menu.signature(tool.definition)})"
         blocks = result.get("content")

@@ -91,7 +91,7 @@ def test_a_clients_servers_move_are_approved_and_found_and_come_back(
     entries = json.loads(text.removeprefix("// mine\n"))["mcpServers"]
     with Started(tmp_path, entries["pipeguard"]) as client:
         client.initialize()
-        assert client.call("retrieve_tools", query="return text").startswith("No tool matches")
+        assert "\nNo tool matches" in client.call("retrieve_tools", query="return text")
         for name in ("one", "two"):
             assert decide(tmp_path / "state", "approve", name, "--all", "--yes")[0] == 0
         wanted = {"one__echo", "two__echo"}

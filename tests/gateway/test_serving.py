@@ -86,7 +86,9 @@ def test_a_secret_goes_to_no_server_and_the_audit_has_the_server_and_tool(tmp_pa
 def test_a_new_servers_tools_are_found_once_a_person_approves_them(tmp_path: Path) -> None:
     with serve(tmp_path, new=actor(trust="review")) as client:
         client.initialize()
-        assert client.call("retrieve_tools", query="return text").startswith("No tool matches")
+        first, second = client.call("retrieve_tools", query="return text").splitlines()
+        assert first.startswith("new: "), "the reason comes first"
+        assert second.startswith("No tool matches")
         assert "pipeguard approve new --all" in client.said()
         assert decide(tmp_path / "state", "approve", "new", "--all", "--yes")[0] == 0
         until(

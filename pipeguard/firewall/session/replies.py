@@ -176,6 +176,13 @@ def set_id(body: bytes, waiting: list[str]) -> bytes | None:
     return serialise({**value, "id": Number(waiting[0])})  # a Number is written as it is
 
 
+def is_refusal(result: JsonObject) -> bool:
+    """True for a result that PipeGuard gave, and not the server."""
+    meta = result.get("_meta")
+    mark = meta.get(MARK) if isinstance(meta, dict) else None
+    return isinstance(mark, dict) and "rule" in mark
+
+
 def words(finding: Finding, event: str, *, executed: bool, wait_outcome: str = "") -> str:
     """The text for a model instead of a result: what was stopped, why, and what to do."""
     if finding.rule in _SELF_EXPLAINING:
