@@ -385,8 +385,10 @@ class Gateway(Hub):
         """Say how many servers cannot be used now; empty if all can."""
         absent = len(self.absent())
         failing = sum(member.state is State.FAILING for member in self.members.values())
-        words = f"{absent} of {len(self.members) + len(self.left_out)} servers not available"
-        often = f", {failing} after {MOST_FAILURES} failures in a row" if failing else ""
+        verb = "is" if absent == 1 else "are"
+        words = f"{absent} of {len(self.members) + len(self.left_out)} servers {verb} down"
+        which = "it" if absent == failing == 1 else failing
+        often = f"; {which} failed {MOST_FAILURES} times in a row" if failing else ""
         return words + often if absent else ""
 
     def waiting(self) -> dict[str, int]:

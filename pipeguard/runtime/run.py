@@ -84,7 +84,7 @@ class _RunTally:
             level = "info" if is_quiet else "warning"
             log(
                 level,
-                "the run has ended; messages by what was done",
+                "the session has ended",
                 **counts,
                 show="pipeguard status",
             )

@@ -172,7 +172,7 @@ def test_readiness_says_how_many_servers_cannot_be_used(tmp_path: Path) -> None:
                 return starting.read().decode()
 
     with ServedAt(tmp_path, "--config", str(config)) as served:
-        told = "ok\n1 of 2 servers not available"
+        told = "ok\n1 of 2 servers is down"
         until(lambda: readiness().startswith(told), "each has started, or failed to")
 
 

@@ -15,7 +15,7 @@ def told(*verdicts: Verdict) -> list[tuple[str, dict[str, object]]]:
     lines: list[tuple[str, dict[str, object]]] = []
 
     def log(level: str, event: str, **fields: object) -> None:
-        assert event == "the run has ended; messages by what was done"
+        assert event == "the session has ended"
         assert fields.pop("show") == "pipeguard status"
         lines.append((level, fields))
 

@@ -170,7 +170,7 @@ def test_observed_a_secret_passes_and_is_recorded(tmp_path: Path) -> None:
         assert '"would":"block"' in found[0].findings
         started, *_, ended = wrapped.said().splitlines()
         assert "observing: no rule stops anything" in started
-        assert "the run has ended" in ended
+        assert "the session has ended" in ended
         assert "would_be_stopped=" in ended
         with Store.open(wrapped.store) as store:
             would = [row.entry.event for row in rows(store, AuditFilter(would="block"))]

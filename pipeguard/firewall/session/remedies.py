@@ -61,8 +61,8 @@ _AUTHOR = Remedy(
 )
 _ENTRANCE = Remedy(
     Way.OPTION,
-    "It was refused before a message was judged: `--token-env`, `--allow-host` and `--allow-origin`"
-    " of `wrap` and `serve`, and `pipeguard tokens create`, say who may connect. Use a firewall"
+    "The request was refused at the door. Who may connect is set by `--token-env`, `--allow-host`"
+    " and `--allow-origin` of `wrap` and `serve`, and by `pipeguard tokens create`. Use a firewall"
     " against somebody who tries tokens.",
 )
 
