@@ -299,7 +299,7 @@ def _list_enforced(
     if server.tools.held:
         text = "{held} of {all} tools held, so no call of them gets there"
         yield sentence(text, held=server.tools.held, all=server.tools.total)
-    yield Markup("All it says and is told under PipeGuard is judged")
+    yield Markup("PipeGuard checks everything it sends and receives")
 
 
 def _describe_isolation(here: ServerHere) -> Iterator[Markup]:
