@@ -14,7 +14,7 @@ from pipeguard.cli import _completions as completions
 from pipeguard.errors import PipeGuardError
 from pipeguard.firewall.finding import Action
 from pipeguard.firewall.protocol.methods import METHODS
-from pipeguard.firewall.protocol.places import known_places
+from pipeguard.firewall.protocol.places import Surface, known_places
 from pipeguard.firewall.session.remedies import LOST, Way, find_remedy
 from pipeguard.rulebook.packs import load_rules, sources
 from pipeguard.rulebook.proof import sample_place, texts
@@ -59,6 +59,11 @@ SHOWN_PASSAGES = 3  # of the rule that decided, without --full
 _REPORT = "To report a false alarm, without private text:"
 _MESSAGES = {"result": "the result of ", "error": "the error of ", "notification": "notification "}
 
+_CHECKED = {
+    Surface.DEFINITIONS: "the definitions of tools, prompts and resources",
+    Surface.TO_CLIENT: "what servers send to the client",
+    Surface.TO_SERVER: "what the client sends to servers",
+}
 _USUAL = {Action.BLOCK: "blocked", Action.CUT: "cut out of a result"}
 
 
@@ -122,13 +127,13 @@ def _rule_page(rule: Rule) -> str:
     surface = min(rule.surfaces, key=lambda surface: surface.value)
     outcome = _USUAL.get(usual_action(rule), "noted as a warning")
     level = f"severity {rule.severity.name.lower()}, confidence {rule.confidence.name.lower()}"
-    surfaces = ", ".join(sorted(surface.value for surface in rule.surfaces))
+    surfaces = ", and ".join(words for each, words in _CHECKED.items() if each in rule.surfaces)
     places = f" ({', '.join(rule.places)})" if rule.places else ""
     return "\n".join(
         [
             f"{click.style(rule.id, bold=True)}: {rule.title}",
             _wrap(f"{level}: what it finds is {outcome}, unless your policy says otherwise."),
-            _wrap(f"Looks at {surfaces}{places}."),
+            _wrap(f"Checks {surfaces}{places}."),
             "",
             _label("Why", rule.why),
             _label("Do", rule.fix),
