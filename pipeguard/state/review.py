@@ -393,7 +393,8 @@ def _servers_and_name(store: Store, target: str) -> list[list[tuple[str, str | N
     if not known:
         raise UnknownTargetError("no guarded server has run yet, so there is nothing to decide")
     names = ", ".join(map(visible, known))
-    raise UnknownTargetError(f"there is no server {target!r}; there are: {names}")
+    *_, own = (own for own, _ in _splits(target) if "/" in own or own == target or own[0] != "@")
+    raise UnknownTargetError(f"there is no server {own!r}; there are: {names}")
 
 
 def _splits(target: str) -> Iterable[tuple[str, str | None]]:

@@ -116,6 +116,7 @@ def test_what_cannot_be_done_is_refused_in_words(snapshot: Snapshot) -> None:
         approve weather/get_forecast  # 2
         approve weather/get_forecast --json  # 2
         approve wether --yes  # 2
+        approve wether/get_forecast --yes  # 2
         approve weather/nothing --yes  # 2
         """,
     )
