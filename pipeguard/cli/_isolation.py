@@ -37,7 +37,7 @@ MISSING = (
 )
 ENFORCED = "It can reach nothing else of yours: that is enforced, whatever it tries."
 IS_KNOWN = "is a package that PipeGuard knows."
-TO_ISOLATE = "To isolate it:  pipeguard setup --isolate"
+TO_ISOLATE = "To isolate it:  pipeguard setup --isolate --server"
 TO_ISOLATE_SERVED = "To isolate it: `isolate: {}` in its entry in pipeguard.yaml"
 IN_COMMAND = "--connect HOST, --read PATH or --write PATH in its command before the `--`,"
 IN_SERVERS_FILE = "`hosts`, `read` or `write` under `isolate` in its entry in pipeguard.yaml,"
@@ -120,7 +120,8 @@ class ServerIsolation:
                 yield from wrap_text(self._to_give_more(), "  ")
                 yield from wrap_text(MISSING, "  ")
         elif self.servers:
-            yield f"  {TO_ISOLATE_SERVED if self._is_served else TO_ISOLATE}"
+            entry = quote(self.servers[0].server.name)
+            yield f"  {TO_ISOLATE_SERVED if self._is_served else f'{TO_ISOLATE} {entry}'}"
 
     @property
     def _is_held(self) -> bool:
@@ -164,7 +165,7 @@ class ServerIsolation:
             return f"{name} is isolated by your policy:"
         if self.facts.shipped is not None and not self.servers and self.facts.observed is None:
             return f"{name} {IS_KNOWN}"
-        return f"{name} is isolated neither by your policy nor by the entry of a client."
+        return f"{name} is not isolated."
 
     @property
     def _is_served(self) -> bool:
