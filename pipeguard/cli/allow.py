@@ -20,6 +20,7 @@ from pipeguard.config.user_policy import user_policy_path, usual_policy_path
 from pipeguard.state.decisions import exception_entry, save_decision
 from pipeguard.state.exceptions import (
     allow,
+    call_mark,
     find_event,
     is_decided_by_call,
     narrowest,
@@ -27,6 +28,7 @@ from pipeguard.state.exceptions import (
     stopping,
 )
 from pipeguard.state.exemption import Breadth, describe_opening, entries
+from pipeguard.state.grants import MINUTES
 from pipeguard.state.noted_policies import check_not_overruled, noted_policy
 from pipeguard.state.paths import store_path
 from pipeguard.state.store import Store
@@ -59,7 +61,7 @@ def _day(context: click.Context, option: click.Parameter, value: str | None) -> 
     return day
 
 
-_UNSAID = "to be said"  # the reason, before the person is asked for it
+_UNSAID = "(your reason)"  # the reason, before the person is asked for it
 
 
 def _refuse_yes(context: click.Context, option: click.Parameter, value: object) -> None:
@@ -243,8 +245,11 @@ def _what_opens(event: AuditedEvent, exemptions: Sequence[Exemption]) -> list[st
     lines += result_note(event)
     chosen = {each.breadth for each in exemptions}
     others = [scope for scope in scopes(event) if scope not in chosen]
-    if others:
+    is_call = bool(call_mark(event))
+    if others or is_call:
         lines.append("Or choose what it is for:")
+        if is_call:
+            lines.append(f"  --by {ONE_CALL:<8} this call alone, once, within {MINUTES} minutes")
         for scope in others:
             heading = f"  --by {scope.value:<8} "
             opened = describe_opening(narrowest(event, None, "", scope))

@@ -252,7 +252,9 @@ def test_what_cannot_be_allowed_is_refused_with_what_helps(
 
 
 def test_a_dry_run_writes_nothing_and_needs_no_reason(policy: Path, snapshot: Snapshot) -> None:
-    snapshot.commands("allow-dry", "allow token --dry-run\nallow narrow --json --dry-run")
+    snapshot.commands(
+        "allow-dry", "allow token --dry-run\nallow private --dry-run\nallow narrow --json --dry-run"
+    )
     assert not policy.exists()
 
 
