@@ -23,7 +23,10 @@ A file has these keys, all of which but `name` are optional::
     private     how a user's own entry overrides a project's of the same name: a command with
                 {name} and {entry}, or the file for it
     paste       for a client without a file: what a person pastes, and where
-    samples     texts of its files before and after, which the tests run (tests/clients/samples.py)
+    unasked     settings with which the agent calls every tool without asking: each with `at`,
+                `scope` and `format` as a file, `setting` (the path to it) and `value`
+    samples     texts of its files before and after, which the tests run (tests/clients/samples.py);
+                `left` names the `code` that clients.rewrite gives a server, or `open`
 
 A place is a path that begins with a folder, as `{home}/.cursor/mcp.json`, or with a variable, as
 `$CODEX_HOME`; it may contain `*`. It can differ by system: `{linux: …, macos: …, windows: …}`.
