@@ -42,6 +42,8 @@ _FIELDS = {  # of a file, by the names of `describe_policy`
     "audit kept": "audit_keep_days",
     "without audit": "stop_without_audit",
 }
+_NOT_OWN = re.compile("/|__")  # in a tool's name: what clients and the gateway put between
+_LIKENESS = 0.5  # to a tool's name: of a glob, much is its star
 
 
 class PolicyReport(NamedTuple):
@@ -175,7 +177,6 @@ def _name_notes(file: PolicyFile) -> list[str]:
     places += [exempt.where for exempt in file.layer.exceptions]
     named = dict.fromkeys([where.server for where in places] + [e.server for e in file.isolate])
     globs = [*file.layer.tools_allow, *file.layer.tools_block, *(where.tool for where in places)]
-    other = [glob for glob in dict.fromkeys(globs) if re.search("/|__", glob)]
     return [
         *(
             f"no server that ran here is called `{glob}`.{suggestion(glob, servers)}"
@@ -183,12 +184,19 @@ def _name_notes(file: PolicyFile) -> list[str]:
             if servers and not any(fnmatchcase(server, glob) for server in servers)
         ),
         *(
-            f"no tool that was seen here is called `{glob}`: a server's own name for it counts,"
-            f" as `{re.split('/|__', glob)[-1]}`"
-            for glob in other
-            if not any(fnmatchcase(tool, glob) for tool in tools)
+            f"no tool that was seen here is called `{glob}`{_tool_advice(glob, tools)}"
+            for glob in dict.fromkeys(globs)
+            if (tools or _NOT_OWN.search(glob))
+            and not any(fnmatchcase(tool, glob) for tool in tools)
         ),
     ]
+
+
+def _tool_advice(glob: str, tools: set[str]) -> str:
+    """Say what was probably meant by a glob that no tool fits, as the end of a sentence."""
+    if _NOT_OWN.search(glob):
+        return f": a server's own name for it counts, as `{_NOT_OWN.split(glob)[-1]}`"
+    return f".{suggestion(glob, sorted(tools), listed=True, likeness=_LIKENESS)}"
 
 
 def _isolation_notes(file: PolicyFile) -> list[str]:

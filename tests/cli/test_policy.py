@@ -102,9 +102,11 @@ def test_what_is_wrong_is_an_error_with_its_line_and_what_is_odd_a_note(
 def test_names_that_no_server_and_no_tool_has_are_notes(home: Path, snapshot: Snapshot) -> None:
     with Store.open(store_path()) as store:
         store.remember("files", [seen({"name": "a/b", "description": "A name with a slash."})])
+        store.remember("files", [seen({"name": "send_mail", "description": "Sends."})])
     (home / "names.yaml").write_text(
-        "tools: {block: [a/b, files/read, read_*], allow: [files__write]}\n"
-        "actions: [{rule: 'secrets.*', server: fils, action: redact}]\n"
+        "tools: {block: [a/b, files/read, sned_*], allow: [files__write, 'send_*']}\n"
+        "actions: [{rule: 'secrets.*', server: fils, tool: send_mial, action: redact}]\n"
+        "exceptions: [{rule: secrets.jwt, tool: 'sned*', why: w}]\n"
         "isolate: [{server: 'file*', read: [/usr]}]\n"
     )
     snapshot.commands("policy-names", f"policy check {home}/names.yaml")
