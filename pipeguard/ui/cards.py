@@ -197,11 +197,15 @@ class Waiting(NamedTuple):
         return self.cards[:MOST_CARDS]
 
     def describe(self) -> str:
-        """Count them in a sentence, without its full stop."""
+        """Count them in a sentence, without its full stop: cards, and the definitions on them."""
         if not self.cards:
             return "Nothing waits for you"
         counts = Counter(card.group for card in self.cards)
-        listed = "; ".join(f"{name.lower()}: {counts[name]}" for name in GROUPS if counts[name])
+        held = [len(card.definitions) + card.more for card in self.cards if card.definitions]
+        also = {HELD: f", with {sum(held)} definitions"} if sum(held) > len(held) else {}
+        listed = "; ".join(
+            f"{name.lower()}: {counts[name]}{also.get(name, '')}" for name in GROUPS if counts[name]
+        )
         verb = "waits" if len(self.cards) == 1 else "wait"
         return f"{pluralize(len(self.cards), 'thing')} {verb} for you ({listed})"
 

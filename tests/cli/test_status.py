@@ -147,11 +147,12 @@ def test_it_counts_by_server_today_and_in_seven_days(snapshot: Snapshot) -> None
     record("mail", (moment, BLOCK._replace(action=Action.ALLOW)))
     with Store.open(store_path()) as store:
         store.remember("mail", [seen(), held()])
+        store.remember("mail", [held({"name": name}, "review") for name in ("send", "sort")])
     told = json.loads(shown("--json"))
     docs, mail = told["servers"]
     assert docs["today"] == {"blocked": 1, "held": 0, "changed": 1, "warned": 1, "would": 1}
     assert docs["week"] == {"blocked": 2, "held": 0, "changed": 1, "warned": 1, "would": 1}
-    assert (mail["server"], mail["waiting"], mail["week"]["blocked"]) == ("mail", 1, 0)
+    assert (mail["server"], mail["waiting"], mail["week"]["blocked"]) == ("mail", 3, 0)
     snapshot.commands("status", "status\nstatus --json")
     assert len(shown().splitlines()) <= 24, "one screen"
 
