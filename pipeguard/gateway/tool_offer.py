@@ -113,7 +113,7 @@ class ToolOffer:
         self.count_waiting()
 
     def follow_policy(self, relist: Callable[[frozenset[str]], None]) -> None:
-        """Have the tools listed again once the policy lets others be called; in any thread."""
+        """List the tools again once the policy lets others be called; in any thread."""
         before, self._called_tools = self._called_tools, self._guard.policy.called_tools
         if before != self._called_tools:
             relist(frozenset({"tools"}))
