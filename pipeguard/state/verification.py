@@ -92,7 +92,7 @@ def compare(path: Path, heads: Iterable[str]) -> list[Problem]:
             head, length, name = (*line.split(), "", "")[:3]
             if not name or not length.isdecimal():
                 raise InputError(
-                    f"{line!r} is no head: `pipeguard audit verify --heads` lists them."
+                    f"{line.strip()!r} is not a head: `pipeguard audit verify --heads` lists them."
                 )
             is_pruned = is_pruned and name not in present  # what is pruned is the oldest
             query = "SELECT hash FROM audit WHERE chain = ? AND seq = ?"

@@ -365,7 +365,7 @@ def _expression(where: str, field: str, pattern: str) -> None:
     try:
         finder = Finder(pattern, ignore_case=False)
     except ValueError as error:
-        raise RuleError(f"{what} is no regular expression for RE2: {error}", field) from None
+        raise RuleError(f"{what} is not a regular expression for RE2: {error}", field) from None
     if any(finder.finditer(b"", 0, 0)):
         raise RuleError(f"{what} matches the empty text", field)
 

@@ -265,7 +265,7 @@ def test_an_expression_may_go_over_several_lines(blanks: str, written: str) -> N
 @pytest.mark.parametrize(
     ("unless", "wrong"),
     [
-        ("(a", "`unless` is no regular expression for RE2: missing [)]"),
+        ("(a", "`unless` is not a regular expression for RE2: missing [)]"),
         ("(?=a)", "for RE2: invalid perl operator"),
         ("a*", "`unless` matches the empty text"),
     ],
