@@ -152,8 +152,7 @@ def test_a_key_is_followed_over_many_pieces_and_not_for_ever() -> None:
         assert calls.begin_key("")[0] == begun
         begun += "-words"
         calls.continue_key(begun)
-    for _ in range(RECENT_CALLS + 1):
-        left = calls.begin_key("")
-        if left:
-            calls.continue_key(f"{left[0]}-words")
-    assert left == []
+    for _ in range(RECENT_CALLS):
+        (last, *_) = calls.begin_key("")
+        calls.continue_key(f"{last}-words")
+    assert calls.begin_key("") == []
