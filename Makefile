@@ -99,8 +99,10 @@ compiled: test-environment # before the tests, which would all wait for it
 	@XDG_CACHE_HOME="$(CURDIR)/.tools/cache" XDG_CONFIG_HOME="$(CURDIR)/.tools/none" $(TEST)/$(BIN)/python -c \
 		"from pipeguard import load_engines; load_engines()"
 
-bench: test-environment ## Measure what a guarded frame costs; options in ARGS
-	$(TEST)/$(BIN)/python -m benchmarks.frames $(ARGS)
+bench: test-environment ## Measure what a guarded frame costs, and write docs/performance.md; options in ARGS
+	@mkdir -p build
+	$(TEST)/$(BIN)/python -m benchmarks.frames --json build/frames.json $(ARGS)
+	$(TEST)/$(BIN)/python -m benchmarks.frames.charts build/frames.json docs/performance.md
 
 docs: test-environment ## Build the site of the docs, build/site; its search needs: python3 -m http.server -d build/site
 	$(TEST)/$(BIN)/python docs/pages.py build/pages
