@@ -316,10 +316,9 @@ def how_to_allow(finding: Finding, event: str) -> str:
     way = find_remedy(finding.rule).way
     if way is Way.APPROVE:
         return finding.excerpt or "pipeguard diff"
-    if way is Way.EXCEPTION and event:
+    if way in {Way.EXCEPTION, Way.GRANT} and event:
         return f"pipeguard allow {event}"
-    # What no command gives, as a key or a folder of logins, only this machine tells.
-    return f"pipeguard explain {event if way is Way.GRANT and event else finding.rule}"
+    return f"pipeguard explain {finding.rule}"
 
 
 def _frame(id_token: str | None, member: bytes) -> bytes:

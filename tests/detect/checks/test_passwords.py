@@ -30,7 +30,7 @@ NOT_CHOSEN = [
     "user.password1",
     "ops42@mail.example",
     "Trombone1&lang=en",
-    "/tmp/p3dev.home",
+    "/tmp/build7.home",
     "/srv/Kx9.builds/api2",
 ]
 

@@ -125,8 +125,8 @@ def test_the_command_that_helps_is_named_in_the_log() -> None:
     assert replies.how_to_allow(Finding("trust.held", "tool.name"), "E") == "pipeguard diff"
     assert replies.how_to_allow(BROKEN, "E") == "pipeguard explain protocol.id-in-use"
     assert replies.how_to_allow(SECRET, "") == "pipeguard explain secrets.some-token"
-    wall = Finding("isolation.read", "isolation", "/result/content/0/text", path="/root/.ssh/id")
-    assert replies.how_to_allow(wall, "E") == "pipeguard explain E", "`allow` may refuse it"
+    wall = Finding("isolation.read", "isolation", "/result/content/0/text", path="/srv/x")
+    assert replies.how_to_allow(wall, "E") == "pipeguard allow E"
 
 
 def test_a_name_that_is_the_secret_is_not_repeated() -> None:
