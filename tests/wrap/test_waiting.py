@@ -354,7 +354,7 @@ def test_of_two_calls_alike_one_grant_lets_one_go_on_and_the_other_waits_no_long
         assert sorted(passes(answer()) for answer in answers) == [False, True]
         assert 6.0 <= monotonic() - began < 10.0
         assert heard(tmp_path) == 1
-        assert "waits for you" not in status(tmp_path)
+        assert "holds up an agent" not in status(tmp_path)
 
 
 def test_of_two_processes_one_has_the_grant(tmp_path: Path, policy: Path) -> None:
