@@ -513,7 +513,7 @@ def test_calls_that_are_cancelled_while_they_are_judged_leave_nothing(
             sleep(0.001 * number)
             client.wrapped.send(cancellation(begun.number))
         until(lambda: passes(call(client, "hello")), "nothing is open")
-        until(lambda: "waits for you" not in status(tmp_path), "nothing waits")
+        until(lambda: "holds up an agent" not in status(tmp_path), "nothing waits")
 
 
 # --- how many wait ----------------------------------------------------------------------
