@@ -28,6 +28,7 @@ from pipeguard.version import VERSION
 FOLDER = Path(__file__).parent / "snapshots"
 IS_WRITTEN = bool(os.environ.get("PIPEGUARD_SNAPSHOTS"))
 VARIES = {
+    r"\(event \w{1,8}…": "(event…",  # cut at the width of a scene
     # The program by its path, unless it is on the PATH.
     r" --launcher \S+/pipeguard\b": "",
     r"(?<![\w/.~])[\w/.~-]*\.venv[\w-]*/bin/pipeguard\b": "pipeguard",
