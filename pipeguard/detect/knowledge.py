@@ -74,9 +74,7 @@ class _CleanTexts:
 
     def has(self, name: bytes, call: Targets) -> bool:
         """True for such a text, as the result of a call."""
-        kind = self._new.get(name, _UNKNOWN)
-        if kind is _UNKNOWN:
-            kind = self._old.get(name, _UNKNOWN)
+        kind = self._new.get(name, self._old.get(name, _UNKNOWN))
         return kind is None or (kind is not _UNKNOWN and kind == call.file_kind)
 
     def add(self, name: bytes, call: Targets) -> None:

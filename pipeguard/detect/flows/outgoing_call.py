@@ -247,7 +247,7 @@ class Call:
         """Read pieces of calls as one, without what they all begin with."""
         if len(pieces) > 1:
             self.pieces = pieces
-            begin = min(overlap.common_prefix(pieces[0], piece) for piece in pieces[1:])
+            begin = min(decoders.common_prefix(pieces[0], piece) for piece in pieces[1:])
             joined = "".join(piece[begin:] for piece in pieces).encode()
             self._letters_of_pieces = _letters(readings(joined))
 

@@ -12,6 +12,8 @@ from types import ModuleType
 from typing import NamedTuple
 from unicodedata import category, normalize
 
+from pipeguard.detect.text.decoders import common_prefix
+
 PASSAGE_CHARS = 14  # letters and digits in a row, in both: shorter rows are shared by chance
 PASSAGE_STEP = 3  # letters between two places where a passage is tried to begin,
 MOST_PLACES = 128  # and at most so many of these places
@@ -175,18 +177,6 @@ def native() -> ModuleType | None:
 
 def _step(sent: str) -> int:
     return max(PASSAGE_STEP, len(sent) // MOST_PLACES)
-
-
-def common_prefix(first: str, second: str) -> int:
-    """Count the letters that two texts begin with alike."""
-    low, high = 0, min(len(first), len(second))
-    while low < high:
-        middle = (low + high + 1) // 2
-        if first[low:middle] == second[low:middle]:
-            low = middle
-        else:
-            high = middle - 1
-    return low
 
 
 def in_pieces(bare: str, whole: str) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Mapping
 from itertools import accumulate
+from typing import AnyStr
 
 from pipeguard.detect.text import base_encodings, characters, escapes, word_disguises
 from pipeguard.detect.text.encoding import Decoded, Encoding
@@ -49,12 +50,12 @@ def decode(data: bytes, signs: Mapping[str, list[Range]], budget: DecodingBudget
     ]
 
 
-def _count_same(text: bytes, other: bytes) -> int:
-    """The bytes with which both begin."""
-    low, high = 0, min(len(text), len(other))
+def common_prefix(first: AnyStr, second: AnyStr) -> int:
+    """Count the bytes or letters that two texts begin with alike."""
+    low, high = 0, min(len(first), len(second))
     while low < high:
         middle = (low + high + 1) // 2
-        if text[low:middle] == other[low:middle]:
+        if first[low:middle] == second[low:middle]:
             low = middle
         else:
             high = middle - 1
@@ -112,8 +113,8 @@ class DecodedParts:
         if index not in self._edges:
             part = self._parts[index]
             source = self._source[part.start : part.end]
-            before = _count_same(source, part.data)
-            after = _count_same(source[before:][::-1], part.data[before:][::-1])
+            before = common_prefix(source, part.data)
+            after = common_prefix(source[before:][::-1], part.data[before:][::-1])
             self._edges[index] = before, after
         return self._edges[index]
 
