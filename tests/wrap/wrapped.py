@@ -137,7 +137,10 @@ class Wrapped:
         return self.answer(self.request(method, **params))
 
     def answer(self, id_: int) -> Object:
-        """The answer to a request; other frames are kept in `seen`."""
+        """The answer to a request, which may have come already; others are kept in `seen`."""
+        for place, frame in enumerate(self.seen):
+            if frame.get("id") == id_ and "method" not in frame:
+                return self.seen.pop(place)
         while True:
             frame = self.frame()
             if frame.get("id") == id_ and "method" not in frame:
