@@ -184,7 +184,7 @@ def slowness(rule: Rule) -> Iterator[tuple[str, str]]:
     for pattern in filter(None, (rule.pattern, squeezed_pattern(rule)[0], rule.sign, rule.unless)):
         if splits_runs(pattern):
             yield pattern, AMBIGUOUS
-        if Finder(pattern, ignore_case=rule.ignore_case).size > PROGRAM_SIZE:
+        if Finder(pattern, ignore_case=rule.ignore_case).compile() > PROGRAM_SIZE:
             yield pattern, TOO_LARGE
 
 

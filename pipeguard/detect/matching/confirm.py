@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
+from pipeguard.detect.matching.pattern_set import unbound
 from pipeguard.firewall.lazy_regex import lazy_regex
 
 MEMORY_BYTES = 4 * 1024 * 1024  # for the automaton of one expression, which grows as it reads
@@ -24,6 +25,7 @@ _IN_RE2 = {rb"\s": rb"[\s\v]", rb"\S": rb"[^\s\v]", rb"\Z": rb"\z", b"$": rb"(?:
 # A lookaround at an end of an expression, for the sign that may not stand there.
 _END = lazy_regex(r"\(\?(<?)!\[([^]]*)\]\)")
 _ASCII = bytes(range(128))
+_NAMED_GROUP = lazy_regex(r"(?<!\\)\(\?P<\w+>")
 
 _Search = Callable[[bytes, int], Any]
 
@@ -50,41 +52,59 @@ class Occurrence(NamedTuple):
 class Finder:
     """Searches bytes for an expression. Threads may share it.
 
-    Attributes:
-        size: the number of instructions of RE2's program for it. A counted repetition has as many
-            copies as it counts.
+    A counted repetition has as many copies in RE2's program as it counts. So a text is searched
+    for the expression without upper bounds first, which compiles and searches several times as
+    fast. The expression itself is compiled for the first text in which that matches.
     """
 
     def __init__(self, pattern: str, *, ignore_case: bool, whole_words: bool = False) -> None:
-        """Compile the expression.
+        """Take the expression.
 
         Args:
             pattern: an expression that does not match the empty text, with one named group at most.
             ignore_case: True to ignore the case of ASCII letters.
             whole_words: True to find only what follows another byte and what no ASCII letter or
                 digit touches. The expression has no named group then.
-
-        Raises:
-            ValueError: RE2 does not take the expression.
         """
         self._overlap = int(whole_words)  # the byte after a match may be the one before the next
         if whole_words:
             pattern = rf"[^A-Za-z0-9](?P<word>{pattern})(?:[^A-Za-z0-9]|\Z)"
-        self._search, self._group, self.size = _compile(pattern, ignore_case=ignore_case)
+        self._pattern, self._ignore_case = pattern, ignore_case
+        self._more = _match_more(pattern)
+
+    def compile(self) -> int:
+        """Compile the expression now.
+
+        Returns:
+            The number of instructions of RE2's program for it.
+
+        Raises:
+            ValueError: RE2 does not take the expression.
+        """
+        return _compile(self._pattern, ignore_case=self._ignore_case)[2]
 
     def finditer(self, data: bytes, low: int, high: int) -> Iterator[Occurrence]:
         """Find the matches in a range of a text, one behind the other.
 
         As with `re`, the range ends the text, and does not begin it.
+
+        Raises:
+            ValueError: RE2 does not take the expression.
         """
         at = min(low, 1)  # the byte before tells whether a word begins
         moved = low - at
         text = data[moved:high]
         at = max(0, at - self._overlap)
-        while at <= len(text) and (match := self._search(text, at)) is not None:
-            group = match.span(self._group)
+        ignore_case = self._ignore_case
+        if at > len(text) or (
+            self._more and _compile(self._more, ignore_case=ignore_case)[0](text, at) is None
+        ):
+            return
+        search, number, _ = _compile(self._pattern, ignore_case=ignore_case)
+        while at <= len(text) and (match := search(text, at)) is not None:
+            group = match.span(number)
             start, end = group if self._overlap else match.span()
-            has_group = self._group and not self._overlap and group[0] >= 0
+            has_group = number and not self._overlap and group[0] >= 0
             yield Occurrence(
                 (moved + start, moved + end),
                 (moved + group[0], moved + group[1]) if has_group else None,
@@ -129,6 +149,13 @@ def _without_lookarounds(expression: re.Pattern[str] | re.Pattern[bytes]) -> Fin
 
 
 @lru_cache(maxsize=4096)  # several engines run the same rules
+def _match_more(pattern: str) -> str:
+    """The expression without upper bounds; empty if that is the same."""
+    more = unbound(pattern)
+    return "" if more == pattern else _NAMED_GROUP.sub("(?:", more)
+
+
+@lru_cache(maxsize=4096)
 def _compile(pattern: str, *, ignore_case: bool) -> tuple[_Search, int, int]:
     """RE2's search for an expression, the index of its named group or 0, and its program's size."""
     import re2

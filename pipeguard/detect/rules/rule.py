@@ -364,6 +364,7 @@ def _expression(where: str, field: str, pattern: str) -> None:
         raise RuleError(f"{what} is longer than {MAX_PATTERN_BYTES} bytes", field)
     try:
         finder = Finder(pattern, ignore_case=False)
+        finder.compile()
     except ValueError as error:
         raise RuleError(f"{what} is not a regular expression for RE2: {error}", field) from None
     if any(finder.finditer(b"", 0, 0)):

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 import pytest
+import re2
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -77,6 +78,26 @@ def test_it_finds_what_re_finds(
     assert seen(finder.finditer(data, low, high)) == seen(expected)
 
 
+def test_an_expression_is_compiled_once_a_text_could_match(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled: list[bytes] = []
+    compile_really = re2.compile
+
+    def compile_and_note(pattern: bytes, options: object) -> object:
+        compiled.append(pattern)
+        return compile_really(pattern, options)
+
+    monkeypatch.setattr(re2, "compile", compile_and_note)
+    finder = Finder(r"first[^.]{0,90}then (?P<secret>\w{2,40})", ignore_case=False)
+    for text, expected in (
+        ("then first", []),
+        (f"first {'x' * 90} then ab", []),
+        ("first, then ab", [b"first, then ab"]),
+    ):
+        data = text.encode()
+        assert [match.words for match in finder.finditer(data, 0, len(data))] == expected
+        assert len(compiled) == 1 + ("then ab" in text)
+
+
 @given(st.sampled_from(VALUES), TEXTS, st.integers(1, 12), st.integers(0, 12))
 @example(VALUES[0], "=ab-ab=B=B", 1, 0)
 @example(VALUES[1], "a__ab", 2, 0)
@@ -140,13 +161,13 @@ def test_it_finds_what_re_finds_in_samples(rule: Rule) -> None:
 def test_the_further_values_of_a_rule_can_be_searched_for(rule: Rule) -> None:
     value = secret_group(rule.pattern)
     assert "(?P<" not in value
-    Finder(value, ignore_case=rule.ignore_case, whole_words=True)
+    Finder(value, ignore_case=rule.ignore_case, whole_words=True).compile()
 
 
 @pytest.mark.parametrize("pattern", [r"(?<=a)b", r"a(?!b)", r"(a)\1", "a{2000}", "("])
 def test_what_could_be_slow_is_rejected(pattern: str) -> None:
     with pytest.raises(ValueError, match=r"invalid|missing"):
-        Finder(pattern, ignore_case=False)
+        Finder(pattern, ignore_case=False).compile()
 
 
 @pytest.mark.parametrize("pattern", [r"(?:a{1,16}){0,60}b", r"(?:a|a?a)*b", r"a*a*a*a*a*b"])
