@@ -142,7 +142,9 @@ def _are_in_vain(
         return False
     if rules and _matches(lookup, source, seen, _applying(source, surface, rules)):
         return False
-    return "acts" not in signs or not _may_do_harm(lookup, source, windows="windows" in signs)
+    if "acts" not in signs or surface is not Surface.TO_SERVER:  # only a call does anything
+        return True
+    return not _may_do_harm(lookup, source, windows="windows" in signs)
 
 
 _UNDECODED = {View.TEXT, View.JOINED}  # what is folded has a look of its own

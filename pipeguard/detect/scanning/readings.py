@@ -27,6 +27,7 @@ from pipeguard.detect.text.windowing import BLOCK_BYTES
 from pipeguard.detect.vault_placeholder import MAX_NOTICE_BYTES, NOTICE, NOTICE_SIGN
 from pipeguard.firewall.finding import Confidence, lower
 from pipeguard.firewall.protocol.json_values import Path
+from pipeguard.firewall.protocol.places import Surface
 from pipeguard.unicode import folding
 
 # --- orders -----------------------------------------------------------------------------
@@ -176,7 +177,7 @@ def _read_keys(scan: Scan) -> None:
 
 def _read_acts(scan: Scan) -> None:
     """Read what the arguments of a call would do."""
-    if not scan.has_sign("acts"):
+    if scan.surface is not Surface.TO_SERVER or not scan.has_sign("acts"):
         return
     from pipeguard.detect.commands.effects import find_effects  # here, since it costs a start 11 ms
 

@@ -146,6 +146,16 @@ def test_it_settles_a_call_only_if_no_rule_matches_in_what_it_does(
         assert found == read_in_all_ways(engine, source, Surface.TO_SERVER)
 
 
+def test_a_definition_does_nothing_whatever_commands_it_has() -> None:
+    engine = engines().to_server
+    example: JsonValue = {"name": "run", "description": "Runs a command, as `rm -rf ~/.ssh`."}
+    source = source_of(engine, example, "tool.description")
+    seen = first_look(engine.lookup, source.text, Surface.DEFINITIONS)
+    assert seen is not None
+    assert "acts" in engine.lookup.sort_hits(seen.hits)[0]
+    assert is_plainly_clean(engine.lookup, source, Surface.DEFINITIONS, seen)
+
+
 def test_a_long_text_is_read_in_blocks_instead() -> None:
     assert (
         first_look(
