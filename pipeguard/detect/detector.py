@@ -119,6 +119,7 @@ class Detection(Knowledge):
         """
         for engine in self.scanners[Surface.DEFINITIONS]:
             engine.prepare()
+            engine.load_models()  # some text of any list is read by a model
         make_tool("list", {"description": "Lists."})  # compiles what reads the words of any tool
 
     def load_all(self) -> None:

@@ -46,7 +46,7 @@ from pipeguard.detect.scanning.scan_budget import NOTHING_FOUND, PlaceOf, ScanIn
 from pipeguard.detect.text.document import MessageText
 from pipeguard.errors import EngineError
 from pipeguard.firewall.budgets import Budgets
-from pipeguard.firewall.digest import sha256
+from pipeguard.firewall.digest import hexdigest
 from pipeguard.firewall.protocol.json_values import JsonValue
 from pipeguard.firewall.protocol.pending import NO_CALL, Targets
 from pipeguard.firewall.protocol.places import Surface
@@ -122,6 +122,8 @@ class Engine:
         """
         self.lookup.plain.prepare()
         _ = self.lookup.rules.plain
+        if self.opener is not None:
+            self.opener.load()
 
     def load_models(self) -> None:
         """Load the models that its rules name, which some texts need, in any thread.
@@ -402,7 +404,7 @@ def _read_file(
     what: str, name: str, digest: str, models: Models | None, by: str = "a classifier"
 ) -> bytes | memoryview:
     content = models(name) if models is not None else b""
-    if sha256(content).hexdigest() != digest:
+    if hexdigest(content) != digest:
         raise EngineError(f"{what} is not the file that {by} names")
     return content
 
