@@ -158,7 +158,7 @@ def compiling(tmp_path: Path) -> Iterator[Path]:
 
 def test_an_interrupt_while_it_loads_leaves_nothing(tmp_path: Path, compiling: Path) -> None:
     with Wrapped(tmp_path, environment={"PIPEGUARD_CACHE_DIR": str(compiling)}) as wrapped:
-        until(lambda: "making the rules ready" in wrapped.said(), "it waits for its rules")
+        until(lambda: "compiling the rules" in wrapped.said(), "it waits for its rules")
         wrapped.kill(signal.SIGINT)
         assert wrapped.code() == 130
         wrapped.none_is_left()

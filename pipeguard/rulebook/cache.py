@@ -31,6 +31,7 @@ from pipeguard.rulebook.cache_files import (
     Index,
     make_folder,
     open_index,
+    shipped_folder,
     store,
     write_index,
 )
@@ -116,15 +117,14 @@ def write_cache(folder: str) -> None:
         return
     with suppress(OSError):
         make_folder(folder)
-        names = [store(folder, file.content()) for file in cached.databases if file is not None]
+        names = [
+            store(folder, file.content(), file.name.partition("-")[0])
+            for file in cached.databases
+            if file is not None
+        ]
         write_index(
             folder, key, Index(store(folder, cached.rules.content()), names, cached.engines)
         )
-
-
-def shipped_folder() -> str:
-    """The folder of what the package's build compiled; it need not exist."""
-    return os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "databases")
 
 
 def _find_stored(folder: str, key: bytes) -> CachedRules | None:

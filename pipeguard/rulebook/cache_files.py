@@ -4,7 +4,8 @@
 
     rules-KEY.index      names the files that the compiled rules consist of; each is named as soon
                          as it is there
-    BLAKE2B-CRC32.db     content, named by its hashes: a database, or records in JSON
+    KEY-CRC32.db         a database, named by a hash of what it was compiled from, or records in
+                         JSON, named by their own; and by a checksum
     lock                 locked by the process that compiles (rulebook.compilation)
 
 A compiled database is much like code. So a file is used only if it is a regular file of ours that
@@ -33,6 +34,7 @@ from pipeguard.firewall.lazy_regex import lazy_regex
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+PARTS = [0, 0]  # of the rules that this process waits for: the compiled ones, and all
 MAGIC = b"pipeguard compiled rules 12\n"
 LOCK_NAME = "lock"
 MOST_INDEXES = 4  # one for each version, engine and set of rules in use at once
@@ -178,13 +180,32 @@ def make_folder(folder: str) -> None:
         pass
 
 
-def store(folder: str, content: bytes) -> str:
+def shipped_folder() -> str:
+    """The folder of what the package's build compiled; it need not exist."""
+    return os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "databases")
+
+
+def find_content(folder: str, key: str) -> Iterator[bytes]:
+    """The contents stored by a key in a folder, or shipped, that can be trusted."""
+    for place, is_shipped in ((folder, False), (shipped_folder(), True)):
+        with suppress(OSError), _trusted_folder(place, is_shipped=is_shipped) as open_file:
+            names = [name for name in os.listdir(place) if name.startswith(f"{key}-")]
+            yield from (open_file(name).content() for name in names)
+
+
+def store(folder: str, content: bytes, key: str = "") -> str:
     """Write a content file; return its name.
+
+    Args:
+        folder: of the cache.
+        content: of the file.
+        key: in its name; empty for a hash of the content.
 
     Raises:
         OSError: it cannot be written.
     """
-    name = f"{blake2b(content, digest_size=16).hexdigest()}-{crc32(content):08x}.db"
+    key = key or blake2b(content, digest_size=16).hexdigest()
+    name = f"{key}-{crc32(content):08x}.db"
     _write(folder, name, content)
     return name
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import hashlib
     from collections.abc import Sequence
 
+    from pipeguard.detect.matching.pattern_set import PatternGroup
     from pipeguard.rulebook.packs import PackFile
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -28,8 +29,7 @@ def cache_key(packs: Sequence[PackFile]) -> bytes:
     in it: expressions are made of the packs' own characters, by no table of Python's.
     """
     key = blake2b(digest_size=32)  # three times as fast as SHA-256 without OpenSSL
-    machine = os.uname().machine if hasattr(os, "uname") else ""
-    for word in (VERSION, sys.platform, machine, sys.byteorder, *_engine()):
+    for word in (VERSION, *_machine()):
         _add(key, word.encode())
     for name in modules_of_compiling():
         _add(key, name.encode())
@@ -37,6 +37,18 @@ def cache_key(packs: Sequence[PackFile]) -> bytes:
     for pack in packs:
         _add(key, pack.content)
     return key.digest()
+
+
+def database_key(group: PatternGroup) -> str:
+    """Hash everything that one database depends on, in hexadecimal, to name its file by.
+
+    An edit of a rule, or of our code, changes few databases: the others are found by their keys.
+    """
+    key = blake2b(digest_size=16)
+    for word in (*_machine(), repr(group)):
+        _add(key, word.encode())
+    _add(key, _code(os.path.join("detect", "matching", "pattern_set.py")))
+    return key.hexdigest()
 
 
 def modules_of_compiling() -> list[str]:
@@ -62,6 +74,12 @@ def _code(name: str) -> bytes:
             return file.readall()
     except OSError:
         return b""
+
+
+def _machine() -> tuple[str, ...]:
+    """The kind of machine, the scan engine's version, and the processor features that it uses."""
+    machine = os.uname().machine if hasattr(os, "uname") else ""
+    return sys.platform, machine, sys.byteorder, *_engine()
 
 
 def _engine() -> tuple[str, str]:

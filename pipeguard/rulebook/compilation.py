@@ -19,6 +19,7 @@ from pipeguard.errors import EngineError
 from pipeguard.log import say
 from pipeguard.rulebook.cache_files import (
     LOCK_NAME,
+    PARTS,
     CachedRules,
     CacheFile,
     make_folder,
@@ -79,7 +80,9 @@ def compile_packs(
 def _open(folder: str, key: bytes) -> CachedRules | None:
     """The rules compiled by now; None before there is an index."""
     with suppress(OSError):
-        return open_index(folder, key)
+        opened = open_index(folder, key)
+        PARTS[:] = [len(opened.files) - 1, len(opened.databases)]
+        return opened
     return None
 
 

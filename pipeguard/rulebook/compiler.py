@@ -11,7 +11,7 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipeguard.detect.matching.pattern_set import PatternGroup, compile_group
+from pipeguard.detect.matching.pattern_set import PatternGroup, compile_group, loads
 from pipeguard.detect.rules.rule import as_record
 from pipeguard.detect.scanning.engine import collect_patterns
 from pipeguard.detect.scanning.first_look import select_rules
@@ -21,6 +21,7 @@ from pipeguard.rulebook.cache_files import (
     LOCK_NAME,
     EngineFiles,
     Index,
+    find_content,
     prune,
     store,
     write_index,
@@ -40,7 +41,7 @@ from shutil import rmtree
 from pipeguard.errors import PipeGuardError
 from pipeguard.log import say
 from pipeguard.rulebook.cache_files import index_name, make_folder, open_index
-from pipeguard.rulebook.cache_key import cache_key
+from pipeguard.rulebook.cache_key import cache_key, database_key
 from pipeguard.rulebook.packs import shipped_sources
 
 MOST_THREADS = 4  # one takes 115 MB, each other 50 MB more
@@ -65,6 +66,8 @@ class _Plan(NamedTuple):
 def compile_rules(packs: Iterable[PackFile], folder: str, key: bytes) -> None:
     """Compile rules, each database once and several at a time; the index names those there are.
 
+    A database that is stored for the same patterns, for other rules, is not compiled again.
+
     Args:
         packs: of the rules.
         folder: of the cache.
@@ -86,7 +89,10 @@ def compile_rules(packs: Iterable[PackFile], folder: str, key: bytes) -> None:
     write_index(folder, key, index)
 
     def compile_number(number: int) -> None:
-        names[number] = store(folder, compile_group(plan.groups[number]))
+        group = plan.groups[number]
+        source = database_key(group)
+        content = next(filter(loads, find_content(folder, source)), b"") or compile_group(group)
+        names[number] = store(folder, content, source)
         with suppress(FileNotFoundError):  # it tells waiting processes of the progress
             os.utime(os.path.join(folder, LOCK_NAME))
 

@@ -136,7 +136,7 @@ def load_rules(packs: Iterable[PackFile] | None = None) -> tuple[Rule, ...]:
                     f"{source.path}: {rule.id} is already in {first[rule.id]}.\n"
                     "  Give yours another id, or its pack another name."
                 )
-            rules[rule.id] = rule
+            rules[rule.id] = rule if source.shipped else rule._replace(own=True)
             first[rule.id] = source.path
     return tuple(rules.values())
 

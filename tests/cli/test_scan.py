@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from click.testing import CliRunner, Result
 from pipeguard.cli import cli, scan
 from pipeguard.errors import EngineError, InputError
 from pipeguard.firewall.finding import Severity
+from pipeguard.rulebook.cache_files import PARTS
 from pipeguard.rulebook.samples import expand
 from pipeguard.runtime.progress import say_if_slow
 from tests.detect.test_cuts import TEXT as MINUTES
@@ -187,14 +189,29 @@ def test_a_file_that_cannot_be_read_is_told(
     assert "cannot be read: Input/output error." in str(error)
 
 
-def test_what_takes_long_is_told(capfd: pytest.CaptureFixture[str]) -> None:
-    import signal
-    import time
-
+@pytest.mark.parametrize(
+    ("parts", "is_terminal", "told"),
+    [
+        ((0, 0), True, "pipeguard: counting\n"),
+        ((3, 27), False, "pipeguard: counting\npipeguard: the rules are ready\n"),
+        ((3, 27), True, "pipeguard: counting\n\r  part 3 of 27 \npipeguard: the rules are ready\n"),
+    ],
+    ids=["anything", "in-a-log", "on-a-terminal"],
+)
+def test_what_takes_long_is_told(
+    parts: tuple[int, int],
+    told: str,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    is_terminal: bool,
+) -> None:
+    monkeypatch.setattr(os, "isatty", lambda _descriptor: is_terminal)
     with say_if_slow("counting"):
-        signal.setitimer(signal.ITIMER_REAL, 0.01)
-        time.sleep(0.2)  # the alarm wakes it
-    assert capfd.readouterr().err == "pipeguard: counting\n"
+        PARTS[:] = parts
+        for _ in range(2):
+            signal.raise_signal(signal.SIGALRM)
+    assert capfd.readouterr().err == told
 
 
 def test_a_missing_engine_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

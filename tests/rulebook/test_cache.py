@@ -11,10 +11,11 @@ from time import perf_counter
 import pytest
 
 from pipeguard.detect.detector import Engines
+from pipeguard.detect.matching.pattern_set import PatternGroup, compile_group
 from pipeguard.errors import EngineError, RuleError
 from pipeguard.firewall.protocol.json_values import JsonValue
 from pipeguard.firewall.protocol.places import Surface
-from pipeguard.rulebook import cache, cache_files, cache_key
+from pipeguard.rulebook import cache, cache_files, cache_key, compiler
 from pipeguard.rulebook.cache import load_engines
 from pipeguard.rulebook.cache_files import _UnusableFileError, open_index
 from pipeguard.rulebook.packs import PackFile
@@ -67,6 +68,33 @@ def test_databases_that_two_indexes_name_are_there_once(folder: Path, compiles: 
     load_engines(packs("plugh"), str(folder))
     assert len(compiles) == 2
     assert len(before) < len(contents_of(folder)) < 2 * len(before)
+
+
+def test_an_edit_of_a_rule_of_ones_own_compiles_no_other_database(
+    folder: Path, compiles: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that is shipped or in the cache is taken, if it loads."""
+    made: list[PatternGroup] = []
+
+    def counting(group: PatternGroup) -> bytes:
+        made.append(group)
+        return compile_group(group)
+
+    monkeypatch.setattr(compiler, "compile_group", counting)
+    (pack,) = packs("plugh", "xyzzy")
+    shipped = pack._replace(shipped=True)
+    load_engines([shipped], str(folder))
+    made.clear()
+    own = [file._replace(content=file.content.replace(b"mine", b"own")) for file in packs("frotz")]
+    engines = load_engines([shipped, *own], str(folder))
+    assert finds(engines)
+    assert finds(engines, "frotz-123")
+    assert {pattern for group in made for pattern, _ in group.patterns} == {"frotz-[0-9]{3}"}
+    made.clear()
+    for file in contents_of(folder):
+        file.write_bytes(b"none")
+    assert finds(load_engines([shipped], str(folder)))
+    assert made
 
 
 def loaded(some: list[PackFile], folder: Path) -> Engines:

@@ -291,8 +291,8 @@ def test_nothing_is_written_once_all_is_there(
     stored: list[str] = []
     written: list[Index] = []
 
-    def storing(folder: str, content: bytes) -> str:
-        name = store(folder, content)
+    def storing(folder: str, content: bytes, key: str = "") -> str:
+        name = store(folder, content, key)
         stored.append(name)
         return name
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pipeguard.firewall.protocol.places import Surface
-from pipeguard.rulebook import cache, cache_key, compiler, packs
+from pipeguard.rulebook import cache, cache_files, cache_key, compiler, packs
 from pipeguard.rulebook.cache import load_engines
 from tests.rulebook.words import contents_of, finds, index_of
 from tests.rulebook.words import packs as own_packs
@@ -23,7 +23,8 @@ DAMAGED = "pipeguard: the compiled rules of this installation are damaged"
 def shipped(tmp_path: Path, compiles: list[str], monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of what was shipped: compiled of one short pack."""
     folder = tmp_path / "package/databases"
-    monkeypatch.setattr(cache, "shipped_folder", lambda: str(folder))
+    for module in (cache, cache_files):
+        monkeypatch.setattr(module, "shipped_folder", lambda: str(folder))
     monkeypatch.setattr(compiler, "shipped_sources", own_packs)
     monkeypatch.setattr(cache, "sources", own_packs)
     cache._say_damaged.cache_clear()

@@ -7,7 +7,8 @@ Knows patterns; what a match means is decided in detect.scanning.engine.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from copy import copy
 from functools import partial
 from threading import Lock
@@ -36,13 +37,15 @@ class PatternGroup(NamedTuple):
     patterns: tuple[tuple[str, bool], ...]
 
 
-def group_patterns(patterns: Mapping[int, Sequence[tuple[str, bool]]]) -> tuple[PatternGroup, ...]:
-    """Patterns as `(regex, ignore_case)`, grouped by the id of the group's first pattern."""
-    return tuple(
-        PatternGroup(tuple(range(first, first + len(group))), tuple(group))
-        for first, group in patterns.items()
-        if group
-    )
+def group_patterns(
+    first: int, groups: Iterable[Sequence[tuple[str, bool]]]
+) -> tuple[PatternGroup, ...]:
+    """Groups of patterns as `(regex, ignore_case)`, whose ids count on from the first."""
+    numbered = []
+    for group in filter(None, groups):
+        numbered.append(PatternGroup(tuple(range(first, first + len(group))), tuple(group)))
+        first += len(group)
+    return tuple(numbered)
 
 
 def compile_group(group: PatternGroup) -> bytes:
@@ -118,6 +121,13 @@ def _load(blob: bytes) -> Any:
     except hyperscan.HyperscanError as error:
         raise EngineError(f"compiled rules do not load: {type(error).__name__}") from None
     return database
+
+
+def loads(blob: bytes) -> bool:
+    """True for a serialised database that this processor can search with."""
+    with suppress(EngineError):
+        return _load(blob) is not None
+    return False
 
 
 class PatternSet:

@@ -106,6 +106,7 @@ class Rule(NamedTuple):
         owasp: the risk in OWASP's lists, as `MCP03`, or empty.
         matches: samples that it must find.
         passes: samples that it must not.
+        own: True for a rule of the user's own pack.
     """
 
     id: str
@@ -135,6 +136,7 @@ class Rule(NamedTuple):
     owasp: str
     matches: tuple[Sample, ...]
     passes: tuple[Sample, ...]
+    own: bool
 
     @property
     def pack(self) -> str:
@@ -275,6 +277,7 @@ def from_record(record: dict[str, Any]) -> Rule:
         owasp=record["owasp"],
         matches=tuple(record["matches"]),
         passes=tuple(record["passes"]),
+        own=record["own"],
     )
 
 
@@ -283,7 +286,7 @@ def _set(kind: type[_Choice], words: tuple[str, ...]) -> frozenset[_Choice]:
     return frozenset(map(kind, words))
 
 
-_FIELDS = frozenset(Rule._fields)
+_FIELDS = frozenset(Rule._fields) - {"own"}
 
 
 def _rule(pack: str, entry: dict[str, Any], *, proven: bool) -> Rule:
@@ -331,6 +334,7 @@ def _rule(pack: str, entry: dict[str, Any], *, proven: bool) -> Rule:
         owasp=str(entry.get("owasp", "")),
         matches=_samples(where, entry, "matches"),
         passes=_samples(where, entry, "passes"),
+        own=False,  # until it is known whose pack it is
     )
 
 

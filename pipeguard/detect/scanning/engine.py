@@ -281,32 +281,30 @@ def collect_patterns(
         EngineError: a model is missing, or is not the one that its rule names.
     """
     chosen = list(select_rules(rules, surface))
-    plain = dict[int, list[tuple[str, bool]]]()
+    is_to_server = surface is Surface.TO_SERVER
     # In groups of their own: compiling them together takes longer.
-    if surface is Surface.TO_SERVER:
-        plain |= {
-            number: [(sign, False)]
-            for number, sign in enumerate(SIGNS_TO_SERVER.values(), len(SIGNS))
-        }
-    first = len(SIGNS) + len(SIGNS_TO_SERVER)
-    for group in in_groups(chosen):
-        if group:
-            plain[first] = [(_expression(rule), rule.ignore_case) for rule in group]
-            first += len(group)
-    squeezed = list(filter(itemgetter(0), map(squeezed_pattern, chosen)))
-    without_spaces = {0: squeezed}
-    if surface is Surface.TO_SERVER:
-        without_spaces[len(squeezed)] = [(sign, False) for sign in SQUEEZED_SIGNS.values()]
-    over_acts = [(rule.pattern, rule.ignore_case) for rule in chosen if View.ACTS in rule.views]
+    signs = [[(sign, False)] for sign in SIGNS_TO_SERVER.values()] if is_to_server else []
+    plain = [[(_expression(rule), rule.ignore_case) for rule in some] for some in in_groups(chosen)]
+    squeezed_signs = [(sign, False) for sign in SQUEEZED_SIGNS.values()] if is_to_server else []
+    apart = [[rule for rule in chosen if rule.own is own] for own in (False, True)]
+    squeezed = [[*filter(itemgetter(0), map(squeezed_pattern, some))] for some in apart]
+    acts = [
+        [(rule.pattern, rule.ignore_case) for rule in some if View.ACTS in rule.views]
+        for some in apart
+    ]
     classifiers = [classifier(rule, models) for rule in chosen if rule.model]
     openers = {reading.opener for reading in classifiers}
     if len(openers) > 1:
         raise EngineError(f"several openers for one surface: {surface.value}")
     opener = openers.pop() if openers else None
     return Patterns(
-        (*_group_signs(), *group_patterns(plain)),
-        group_patterns(without_spaces),
-        group_patterns({0: over_acts}),
+        (
+            *_group_signs(),
+            *group_patterns(len(SIGNS), signs),
+            *group_patterns(len(SIGNS) + len(SIGNS_TO_SERVER), plain),
+        ),
+        group_patterns(0, [squeezed_signs, *squeezed]),
+        group_patterns(0, acts),
         opener,
     )
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import copy
 from functools import cached_property
 from itertools import chain, islice
+from operator import attrgetter
 from typing import NamedTuple
 
 from pipeguard.detect.matching.confirm import Finder, Occurrence
@@ -259,7 +260,7 @@ class RuleLookup:
     Attributes:
         rules: the rules.
         plain: patterns for texts with their spaces: signs first, then rules.
-        squeezed: patterns for texts without spaces: rules first, then signs.
+        squeezed: patterns for texts without spaces: likewise.
         acts: patterns for the lines that say what arguments do.
         opener: says what a classifier reads; None if no rule has a classifier.
     """
@@ -321,7 +322,7 @@ class RuleLookup:
         """
         chosen = self._chosen.get((view, surface, signs))
         if chosen is None and self.rules.are_read:
-            groups = [group for group in in_groups(self.rules.all) if group]
+            groups = [*filter(None, in_groups(self.rules.all))]
             first = self.plain.count - len(groups)
             numbers = [*range(first)] if signs else []
             for number, group in enumerate(groups, first):
@@ -332,21 +333,14 @@ class RuleLookup:
 
     def sort_hits(self, hits: Iterable[int]) -> tuple[list[str], list[Rule]]:
         """The signs and the rules of patterns of `plain`."""
-        signs: list[str] = []
-        rules: list[Rule] = []
-        count = len(self._signs)
-        for index in sorted(hits):  # in the order of the rules
-            if index < count:
-                signs.append(self._signs[index])
-            else:
-                rules.append(self.rules.plain[index - count])
-        return signs, rules
+        count, in_order = len(self._signs), sorted(hits)  # that of the rules
+        signs = [self._signs[index] for index in in_order if index < count]
+        return signs, [self.rules.plain[index - count] for index in in_order if index >= count]
 
     def _look_squeezed(self, data: bytes) -> tuple[list[str], list[Rule]]:
-        rules = self.rules.squeezed_rules
-        hits = sorted(self.squeezed.look(data))
-        signs = [self._squeezed_signs[index - len(rules)] for index in hits if index >= len(rules)]
-        return signs, [rules[index] for index in hits if index < len(rules)]
+        count, hits = len(self._squeezed_signs), sorted(self.squeezed.look(data))
+        signs = [self._squeezed_signs[index] for index in hits if index < count]
+        return signs, [self.rules.squeezed_rules[index - count] for index in hits if index >= count]
 
     def look_at_acts(self, data: bytes) -> list[Rule]:
         """The rules that could match in the lines that say what arguments do."""
@@ -429,8 +423,8 @@ class EngineRules:
 
     @cached_property
     def all(self) -> tuple[Rule, ...]:
-        """Every rule of the engine, in the order in which they are read."""
-        return tuple(select_rules(self._read(), self.engine))
+        """Every rule of the engine, in the order in which they are read, the user's own last."""
+        return tuple(sorted(select_rules(self._read(), self.engine), key=attrgetter("own")))
 
     @property
     def are_read(self) -> bool:
@@ -466,12 +460,13 @@ class EngineRules:
 
 
 def in_groups(rules: Sequence[Rule]) -> list[list[Rule]]:
-    """The rules for texts with spaces, as they are compiled: private ones, and the others.
+    """The rules for texts with spaces, as they are compiled: private ones, others, the user's own.
 
-    In the middle private ones for what leaves alone: so the first are those of two engines, and
-    are compiled once. Of these, those for certain places are apart, and both take half the time.
+    Those of two engines come first, and are compiled once. Private ones for what leaves follow, in
+    two groups, which take half the time. An edit of the user's own has no other group compiled.
     """
-    plain = list(filter(_is_plain, rules))
+    own = [rule for rule in rules if rule.own and _is_plain(rule)]
+    plain = [rule for rule in rules if not rule.own and _is_plain(rule)]
     private = [rule for rule in plain if rule.is_private]
     leaving = [rule for rule in private if rule.leaving is Leaving.ONLY]
     return [
@@ -479,6 +474,7 @@ def in_groups(rules: Sequence[Rule]) -> list[list[Rule]]:
         [rule for rule in leaving if not rule.places],
         [rule for rule in leaving if rule.places],
         [rule for rule in plain if not rule.is_private],
+        own,
     ]
 
 

@@ -1,7 +1,7 @@
 """Many patterns at once: the engine never misses what the rule's own expression finds."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -153,18 +153,18 @@ def test_what_is_left_out_of_a_pattern(pattern: str, expected: str) -> None:
     assert weaker(pattern) == expected
 
 
-def set_of(patterns: Mapping[int, Sequence[tuple[str, bool]]]) -> PatternSet:
-    return PatternSet.of(map(compile_group, group_patterns(patterns)))
+def set_of(*groups: Sequence[tuple[str, bool]]) -> PatternSet:
+    return PatternSet.of(map(compile_group, group_patterns(0, groups)))
 
 
 def test_a_set_reports_each_pattern_once() -> None:
-    patterns = set_of({0: [("ab", False), ("B{2,}", True)], 2: [("x", False)]})
+    patterns = set_of([("ab", False), ("B{2,}", True)], [], [("x", False)])
     assert sorted(patterns.look(b"..ab..abbb")) == [0, 1]
     assert patterns.share().look(b"x") == [2]
 
 
 def test_a_set_of_no_patterns_sees_nothing() -> None:
-    assert group_patterns({0: []}) == ()
+    assert group_patterns(0, [[]]) == ()
     empty = PatternSet([])
     empty.load()
     assert empty.look(b"anything at all") == []
@@ -208,7 +208,7 @@ def test_a_database_that_does_not_load_is_compiled_anew_once() -> None:
 
 
 def test_a_failure_of_the_engine_is_an_error() -> None:
-    patterns = set_of({0: [("abc", False)]})
+    patterns = set_of([("abc", False)])
     nothing: Any = None
     with pytest.raises(EngineError, match="failed: TypeError"):
         patterns.look(nothing)

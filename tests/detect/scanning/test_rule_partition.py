@@ -63,14 +63,17 @@ def test_rules_are_read_when_one_of_them_is_first_needed() -> None:
     }
 
 
-def test_secrets_and_the_others_are_compiled_apart() -> None:
-    private, *leaving, others = in_groups([*select_rules(RULES.values(), Surface.TO_SERVER)])
+def test_secrets_and_the_others_and_the_users_own_are_compiled_apart() -> None:
+    mine = RULES["secrets.jwt"]._replace(own=True)
+    both = [mine, *RULES.values()]
+    private, *leaving, others, own = in_groups([*select_rules(both, Surface.TO_SERVER)])
+    assert [rule.id for rule in own] == [mine.id]
     assert {rule.is_private for rule in (*private, *chain(*leaving))} == {True}
     assert {rule.is_private for rule in others} == {False}
     to_client = in_groups([*select_rules(RULES.values(), Surface.TO_CLIENT)])
     assert [rule.id for rule in private] == [rule.id for rule in to_client[0]]
     assert all(leaving)
-    assert not any(to_client[1:-1])
+    assert not any(to_client[1:3])
     assert not any(rule.views <= {View.SQUEEZED, View.ACTS} for rule in (*private, *others))
 
 
