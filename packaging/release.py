@@ -48,7 +48,8 @@ def build(folder: Path) -> Path:
     tree.mkdir(parents=True)
     run("git", "archive", "--output", str(folder / "tree.tar"), "HEAD")
     with tarfile.open(folder / "tree.tar") as archive:
-        archive.extractall(tree, filter="data")
+        archive.extraction_filter = getattr(tarfile, "data_filter", None)  # from Python 3.11.4 on
+        archive.extractall(tree)  # noqa: S202  git wrote the archive
     made = {
         "SOURCE_DATE_EPOCH": run("git", "log", "-1", "--format=%ct").strip(),
         "PIPEGUARD_NATIVE": "1",

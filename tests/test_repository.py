@@ -50,6 +50,9 @@ MACHINE_PATHS = re.compile(
     r"f|venv)|/root/\.(pyenv|cargo|rustup)|/home/run"
     r"ner"
 )
+# Calls that got arguments in a later 3.11: CPython, Lib/tarfile.py, shutil.py, email/utils.py.
+LATER = re.compile(r"\b(extract|extractall|unpack_archive|getaddresses|parseaddr)")
+LATER_ARGUMENTS = {"filter", "strict"}
 INDEX = re.compile(r"https?://|--(extra-)?index-url|--find-links|--trusted-host")
 REQUIREMENT = re.compile(r"^[A-Za-z0-9_.-]+(\[[a-z,]+\])?==\S+", re.MULTILINE)
 
@@ -212,6 +215,18 @@ def test_the_tests_run_with_the_versions_that_users_get() -> None:
         return {line.partition(";")[0].strip(" \\") for line in pinned(name)}
 
     assert versions("base") <= versions("test")
+
+
+def test_no_call_needs_a_later_python_than_the_first_3_11() -> None:
+    calls = [
+        f"{name}:{node.lineno}"
+        for name, text in files().items()
+        if name.endswith(".py") and LATER.search(text)
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.Call) and LATER.match(ast.unparse(node.func).rpartition(".")[2])
+        if LATER_ARGUMENTS & {keyword.arg for keyword in node.keywords}
+    ]
+    assert calls == []
 
 
 def test_every_module_says_what_it_is() -> None:
