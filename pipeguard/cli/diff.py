@@ -318,7 +318,6 @@ def _colour(line: str) -> str:
 # What the rules find in a definition that waits for a person.
 
 _KEY_BYTES = 32
-_EXCERPT_CHARS = 120
 _ALARMING = ("poisoned", "look-alike")  # reasons for which a definition is held
 _MEMBERS = {kind: member for member, kind, _ in LISTS.values()}
 
@@ -347,7 +346,7 @@ def finding_lines(findings: Sequence[Finding]) -> list[str]:
     """Format them for people, one line each."""
     lines = []
     for finding in dict.fromkeys(findings):
-        words = visible(finding.excerpt or finding.note)[:_EXCERPT_CHARS]
+        words = visible(finding.excerpt or finding.note)
         line = f"  {finding.severity.name.lower()}: {finding.rule} in {finding.place}: {words}"
         lines.append(click.style(line, fg="red" if is_severe([finding]) else "yellow"))
     return lines

@@ -100,7 +100,7 @@ class Finding(NamedTuple):
         severity: how bad it is.
         confidence: how sure the rule is.
         action: what the policy decides.
-        excerpt: the masked match, of at most 80 characters; of a passage that is cut out, or that
+        excerpt: the masked match, of at most 240 characters; of a passage that is cut out, or that
             ordered a call, at most 400. Never a secret.
         note: one sentence that a check adds, without text of the message; or empty.
         tool: the definition or the called tool that it concerns, or None.
@@ -229,8 +229,19 @@ class Verdict(NamedTuple):  # a tuple, since there is one for each frame: it is 
 
 
 def worst(findings: Iterable[Finding]) -> Finding:
-    """The finding that a refusal reports: by action, then severity, then confidence."""
-    return max(findings, key=lambda f: (f.action, f.severity, f.confidence))
+    """The finding that a refusal reports."""
+    return max(findings, key=_gravity)
+
+
+def worst_first(findings: Iterable[Finding]) -> list[Finding]:
+    """The findings as messages, the audit and pages show them: first what says most."""
+    return sorted(findings, key=_gravity, reverse=True)
+
+
+def _gravity(finding: Finding) -> tuple[Action, bool, Severity, Confidence]:
+    """By action; then a pattern, whose rule says what it found, before a classifier; the rest."""
+    is_named = not finding.rule.endswith(".classifier")
+    return finding.action, is_named, finding.severity, finding.confidence
 
 
 def greatest(findings: Collection[Finding]) -> Action:

@@ -13,7 +13,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from pipeguard.detect.detector import Engines, make_guard
-from pipeguard.firewall.finding import Action, Direction, Finding, Verdict, greatest
+from pipeguard.firewall.finding import Action, Direction, Finding, Verdict, greatest, worst_first
 from pipeguard.firewall.pins.fingerprint import Pin, canonical
 from pipeguard.firewall.policy import Policy, Trust
 from pipeguard.firewall.protocol.places import LISTS, pointer_step
@@ -122,8 +122,8 @@ def judge(
     session = Session(guard, RUN)
     session.waiting_room = WaitingRoom()
     verdict = _verdict(session, framed, now)
-    findings = [finding for finding in verdict.findings if not finding.rule.startswith("trust.")]
-    findings.sort(key=lambda finding: (-finding.action, -finding.severity, -finding.confidence))
+    told = (finding for finding in verdict.findings if not finding.rule.startswith("trust."))
+    findings = worst_first(told)
     located = tuple(_locate(trial_input.text, framed, findings))
     return Trial(greatest(findings), located, framed.read_as)
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeguard.errors import StateError
 from pipeguard.firewall.digest import sha256
+from pipeguard.firewall.finding import worst_first
 from pipeguard.state.database import translated_errors
 from pipeguard.state.row_filter import HAS_RULE, HAS_WOULD
 from pipeguard.state.schema import IS_TO_DECIDE, MAX_NAME_CHARS
@@ -187,18 +188,11 @@ def findings_json(findings: Sequence[Finding]) -> str:
             **({"length": str(length)} if (length := finding.end - finding.start) > 0 else {}),
             **({} if finding.would is None else {"would": finding.would.name.lower()}),
         }
-        for finding in _most_serious(findings)
+        for finding in worst_first(findings)[:FINDINGS_KEPT]
     ]
     if len(findings) > FINDINGS_KEPT:
         fields.append({"rule": "audit.more", "note": f"{len(findings) - FINDINGS_KEPT} more"})
     return json.dumps(fields, separators=(",", ":"))
-
-
-def _most_serious(findings: Sequence[Finding]) -> Sequence[Finding]:
-    if len(findings) <= FINDINGS_KEPT:
-        return findings
-    by_gravity = sorted(findings, key=lambda item: (-item.action, -item.severity, -item.confidence))
-    return by_gravity[:FINDINGS_KEPT]
 
 
 def _cut(text: str) -> str:
@@ -356,7 +350,7 @@ def parse_findings(entry: AuditEntry) -> list[dict[str, str]]:
         findings = None
     if not isinstance(findings, list) or not all(map(_is_finding, findings)):
         raise StateError(
-            f"the row of {entry.time} is damaged: its findings are none.\n"
+            f"the row of {entry.time} is damaged: its findings are not valid.\n"
             "  Check what else was changed:  pipeguard audit verify"
         )
     return findings

@@ -14,6 +14,7 @@ from pipeguard.firewall.finding import (
     Verdict,
     greatest,
     worst,
+    worst_first,
 )
 from tests.fuzz.budget import tried
 
@@ -39,6 +40,14 @@ def test_actions_severities_and_confidences_are_ordered() -> None:
     )
     assert [one.name for one in sorted(Severity)] == ["INFO", "LOW", "MEDIUM", "HIGH", "CRITICAL"]
     assert [one.name for one in sorted(Confidence)] == ["LOW", "MEDIUM", "HIGH"]
+
+
+def test_of_what_is_done_alike_a_pattern_leads_since_its_rule_says_what_it_found() -> None:
+    classifier = Finding("injection.classifier", "result.text")
+    mild = Finding("injection.secrecy", "result.text", severity=Severity.MEDIUM)
+    noted = mild._replace(action=Action.WARN, severity=Severity.CRITICAL)
+    assert worst_first([noted, classifier, mild]) == [mild, classifier, noted]
+    assert worst([noted, classifier, mild]) == mild
 
 
 def test_a_finding_is_by_default_one_that_blocks() -> None:

@@ -168,7 +168,7 @@ def may_be_doubted(rule: Rule, confidence: Confidence) -> bool:
 
 # --- excerpts ------------------------------------------------------------------------------
 
-EXCERPT_CHARS = 72
+EXCERPT_CHARS = 240  # what most orders have: a person has to read what was asked for
 SHOWN_CHARS = 4  # of a secret that is long enough to hide the rest; they show its kind
 _SPACE = lazy_regex(r"\s+")
 _FIRST_SIGNS = lazy_regex(r"^\s*[.,:!?]+\s+")  # that end the sentence before

@@ -21,6 +21,7 @@ from pipeguard.firewall.finding import (
     name_is_secret,
     tells_private,
     worst,
+    worst_first,
 )
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.answers import check_answer, creates_task
@@ -415,7 +416,7 @@ class MessageJudge(NamedTuple):
         if findings:
             if request is not None and request.is_tool_secret:
                 findings = [finding._replace(tool=None) for finding in findings]
-            findings = sorted(findings, key=lambda f: (-f.action, -f.severity, -f.confidence))
+            findings = worst_first(findings)
             action = findings[0].action
             method = None if method_is_secret(findings) else method
             tool = None if name_is_secret(findings) else tool
