@@ -258,8 +258,13 @@ class Policy(NamedTuple):
 
     @property
     def called_tools(self) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
-        """The globs of tools that may be called and of those that may not, of each layer."""
-        return [(layer.tools_allow, layer.tools_block) for layer in self.layers]
+        """The globs of tools that may be called and of those that may not, if they apply."""
+        layers = () if self.mode is Mode.OBSERVE else self.layers
+        return [(layer.tools_allow, layer.tools_block) for layer in layers]
+
+    def hides(self, tool: str) -> bool:
+        """True for a tool that no list shows, since each call of it would be refused."""
+        return self.mode is not Mode.OBSERVE and not self.calls(tool)
 
     def calls(self, tool: str) -> bool:
         """True where every layer allows calls of a tool."""

@@ -160,7 +160,6 @@ class GatewayServer:
         self._judge = TakingTurns(self._record, hub.turns, settings.name)
         notices = StuffingNotices(self._run.notice, lambda: hub.server_names)
         self._offer = ToolOffer(settings, hub.catalog, self._run.guard, self._log, notices)
-        self._run.on_policy.append(partial(self._offer.follow_policy, self._follow_pins))
         self._relist_own: Callable[[frozenset[str]], None] | None = None
         self._count = 0
         self._tasks = Tasks()

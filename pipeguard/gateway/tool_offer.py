@@ -13,7 +13,6 @@ from functools import partial
 
 from pipeguard.detect.detector import get_detection
 from pipeguard.firewall.pins.fingerprint import Pin
-from pipeguard.firewall.policy import Mode
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number, serialise
 from pipeguard.firewall.protocol.places import LISTS
@@ -71,7 +70,6 @@ class ToolOffer:
         self._notices = notices
         self._lacks = ""
         self._taken: dict[str, str] = {}
-        self._called_tools = guard.policy.called_tools
 
     def take(self, listed: ListedTools) -> None:
         """Let agents find the tools that the server listed.
@@ -93,7 +91,7 @@ class ToolOffer:
         self._tell_taken(given)
         listing = Listing(
             settings.name,
-            [each for each in definitions if self._may_be_called(each)],
+            [each for each in definitions if self._is_shown(each)],
             settings.allow,
             settings.block,
             {
@@ -112,17 +110,10 @@ class ToolOffer:
             self._notices.look(self._catalog, settings.name)
         self.count_waiting()
 
-    def follow_policy(self, relist: Callable[[frozenset[str]], None]) -> None:
-        """List the tools again once the policy lets others be called; in any thread."""
-        before, self._called_tools = self._called_tools, self._guard.policy.called_tools
-        if before != self._called_tools:
-            relist(frozenset({"tools"}))
-
-    def _may_be_called(self, definition: JsonValue) -> bool:
-        """False for a tool that the policy blocks: each call of it would be refused."""
-        policy = self._guard.policy
+    def _is_shown(self, definition: JsonValue) -> bool:
+        """False for a tool that the policy blocks; those of pins come from no list."""
         name = definition.get("name") if isinstance(definition, dict) else None
-        return policy.mode is Mode.OBSERVE or type(name) is not str or policy.calls(name)
+        return type(name) is not str or not self._guard.policy.hides(name)
 
     def _tell_taken(self, given: Mapping[str, str]) -> None:
         """Say which tools keep their names, since the server has others of the names given."""

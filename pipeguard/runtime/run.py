@@ -164,7 +164,7 @@ class Run:
         self._refused = self._noticed = self._connected = 0
         self.on_loss: Callable[[], object] | None = None
         self.on_stopped: Callable[[Verdict], object] = lambda _: None
-        self.on_policy: list[Callable[[], None]] = []
+        self.on_policy, self._changed = list[Callable[[], None]](), changed
         self._pruning: threading.Thread | None = None
 
     def _warn_of_other_name(self, wanted: str, server: NamedServer, launched: Launched) -> None:
@@ -200,7 +200,10 @@ class Run:
             self._pruning = start_thread("prune", self._prune)
 
     def _adopt(self, policy: Policy) -> None:
+        before = self.guard.policy.called_tools
         self.guard.adopt(policy)
+        if policy.called_tools != before:
+            self._changed(frozenset({"tool"}))
         for changed in tuple(self.on_policy):  # a server that ends takes its own away
             changed()
 

@@ -83,7 +83,7 @@ def test_a_name_that_another_tool_of_the_server_has_is_not_given_and_that_is_tol
         assert "log (not echo)" in served.said()
 
 
-def test_a_tool_that_the_policy_blocks_is_not_found_until_the_policy_lets_it_be_called(
+def test_a_tool_that_the_policy_blocks_is_not_shown_until_the_policy_lets_it_be_called(
     tmp_path: Path,
 ) -> None:
     command: Object = {"command": sys.executable, "args": [str(STATEFUL), "one"]}
@@ -91,10 +91,13 @@ def test_a_tool_that_the_policy_blocks_is_not_found_until_the_policy_lets_it_be_
     policy = tmp_path / "policy.yaml"
     policy.write_text("tools: {block: [ech*]}\n")
     with ServedAt(tmp_path, "--config", str(config), PIPEGUARD_POLICY=str(policy)) as served:
-        assert found(served).isdisjoint({"echo"})
-        assert "work" in found(served)
+        _, session = ask(served.at("/servers/one/mcp"), "", "initialize", **OPENING)
+        listed = {str(tool["name"]) for tool in tools_of(served, session)}
+        assert "echo" not in found(served) | listed
+        assert "work" in found(served) & listed
         policy.write_text("mode: enforce\n")
         until(lambda: "echo" in found(served), "the policy lets it be called")
+        assert "echo" in {tool["name"] for tool in tools_of(served, session)}
 
 
 def found(served: ServedAt) -> set[str]:

@@ -188,6 +188,22 @@ def test_a_policy_file_is_obeyed(tmp_path: Path) -> None:
         assert KEY not in str(answer)
 
 
+def test_a_tool_that_the_policy_blocks_is_pinned_and_not_listed_until_the_policy_lets_it(
+    tmp_path: Path,
+) -> None:
+    policy = tmp_path / "policy.yaml"
+    policy.write_text("tools: {block: [ech*]}\n")
+    with Wrapped(tmp_path, options=("--name", "demo", "--policy", str(policy))) as wrapped:
+        wrapped.initialize()
+        assert listed(wrapped) == []
+        call = wrapped.ask("tools/call", name="echo", arguments={"text": "hello"})
+        assert "the policy does not allow the tool 'echo'" in str(result(call))
+        until(lambda: ("tool", "echo") in pins(wrapped), "it is pinned")
+        policy.write_text("mode: enforce\n")
+        assert wrapped.frame()["method"] == "notifications/tools/list_changed"
+        assert "Returns its text." in str(listed(wrapped))
+
+
 def test_under_review_a_tool_is_held_until_it_is_approved(tmp_path: Path) -> None:
     with Wrapped(tmp_path, options=("--name", "demo", "--trust", "review")) as wrapped:
         wrapped.initialize()

@@ -1,7 +1,8 @@
 """Reviews the definitions in a server's lists and openings, one by one.
 
 Each list is judged anew, whatever the server announced. Definitions that a client must not see are
-left out (firewall.session.pinning), and so is a second one of the same name.
+left out (firewall.session.pinning), and so are a second one of the same name and the tools that the
+policy blocks, which are judged and pinned all the same.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import NamedTuple
 
 from pipeguard.errors import Refusal
 from pipeguard.firewall.budgets import Budgets
-from pipeguard.firewall.finding import Action, Finding, PinChange, greatest
+from pipeguard.firewall.finding import Action, Finding, PinChange, Severity, greatest
 from pipeguard.firewall.pins.store import differ_in_case
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number
@@ -27,6 +28,7 @@ from pipeguard.firewall.session.pinning import (
     review_definition,
 )
 
+BLOCKED = "policy.tool"
 _MEMBERS = ("instructions", *(name for row in LISTS.values() for name in (row[0], row[2])))
 _SPELLINGS = {name: spellings((name,)) for name in _MEMBERS}
 
@@ -92,7 +94,8 @@ def review(
         changed["ttlMs"] = Number("0")  # so that no cache keeps an old verdict
     findings = [finding for each in reviewed for finding in each.findings]
     pins = tuple(each.pin for each in reviewed if each.pin is not None)
-    return ReviewedResult(changed, tuple(_counted_once(findings, FULL)), pins)
+    findings = _counted_once(_counted_once(findings, FULL), BLOCKED)
+    return ReviewedResult(changed, tuple(findings), pins)
 
 
 class _ListedNames:
@@ -148,6 +151,11 @@ def _review_item(
     reviewed = review_definition(scope, name, item, names.look_alike(name))
     if is_new and reviewed.pin is not None and reviewed.pin.is_pinned:
         names.add_trusted(name)
+    if kind == "tool" and scope.guard.policy.hides(name):
+        note = "the policy does not allow the tool to be called, so no list shows it"
+        finding = scope.finding(BLOCKED, note, scope.show_name(name), Action.WARN)
+        finding = finding._replace(severity=Severity.LOW)  # each list has it
+        return reviewed._replace(shown=HIDDEN, findings=(*reviewed.findings, finding))
     return reviewed
 
 
