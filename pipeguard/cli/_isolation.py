@@ -214,7 +214,7 @@ class ServerIsolation:
 
     def _policy_lines(self) -> Iterator[str]:
         if self.is_isolated:
-            when = ", which counts where PipeGuard starts it" if self._bare else ""
+            when = ", which applies where PipeGuard starts it" if self._bare else ""
             yield f"  Your policy for it{when}:"
             for entry in self.entries:
                 yield from wrap_text(format_entry(entry))
@@ -280,8 +280,8 @@ def otherwise_named(server: ServerEntry) -> str:
     if own == server.name or find_entries(server.name, entries) or not find_entries(own, entries):
         return ""
     return (
-        f"in your policy, `isolate` is for {own}, as this command is called without an entry; here"
-        f" it is called {server.name}: give it the same there"
+        f"in your policy, `isolate` is for {own}, the name of this command without an entry; here"
+        f" it is called {server.name}: add an entry of that name"
     )
 
 

@@ -31,7 +31,7 @@ def entries_now(path: str | None = None) -> tuple[IsolateEntry, ...]:
 def unknown_lines(name: str) -> Iterator[str]:
     """Say that a name is unknown, with names that are near it."""
     known = known_names()
-    yield f"PipeGuard knows nothing about {visible(name)}."
+    yield f"PipeGuard knows no server or package called {visible(name)!r}."
     if near := suggestion(name, known, listed=True, likeness=0.5, most=3):
         yield near.strip()
     elif known:

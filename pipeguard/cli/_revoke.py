@@ -122,7 +122,7 @@ def _revocation(
         raise SystemExit(NOTHING_THERE)
     click.echo(f"{path} does not give {visible(name)} {visible(what)}.", err=True)
     given = ", ".join(visible(value) for _, value in list_grants([entries[at] for at in places]))
-    click.echo(f"It gives {given}." if given else "It grants it nothing of its own.", err=True)
+    click.echo(f"It gives {given}." if given else "It gives this server nothing.", err=True)
     click.echo(found.left, err=True, nl=bool(found.left))
     raise SystemExit(NOTHING_THERE)
 

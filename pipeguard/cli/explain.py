@@ -116,7 +116,7 @@ def _explain_unknown(what: str, rules: dict[str, Rule]) -> str:
             names = " and ".join(map(visible, servers))
             called = "" if servers == [what] else f", called {names} in the audit"
             return (
-                f"{what!r} is a server{called}. What was stopped or noted of it:"
+                f"{what!r} is a server{called}. What was stopped or noted there:"
                 f"\n  pipeguard audit list --server {quote(servers[0])}"
             )
     near = suggestion(what, [*rules])

@@ -93,7 +93,7 @@ def _page(entry: StoredDefinition) -> str:
 
 
 def _tell_nothing(target: str | None) -> None:
-    click.echo(f"Nothing of the kind is stored{f' of {target}' if target else ''}.")
+    click.echo(f"Nothing of that kind is stored{f' for {target}' if target else ''}.")
 
 
 DECISION = Decision("forget", "forgotten", _find, _page, partial(map, _page), forget, _tell_nothing)

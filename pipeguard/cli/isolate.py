@@ -155,7 +155,7 @@ def list_(*, of_packages: bool, as_json: bool) -> None:
         return
     _section("Servers of your clients", _server_lines(servers))
     isolated = [f"{visible(each.server)}  {format_entry(each)}" for each in entries]
-    _section("Your policy says of isolation", isolated)
+    _section("Isolation in your policy", isolated)
     _section(
         "Learned",
         [

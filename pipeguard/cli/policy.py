@@ -87,7 +87,7 @@ def init() -> None:
     path = user_policy_path() or usual_policy_path()
     if Path(path).exists():
         raise InputError(
-            f"{path} is there already.\n  Check it:      pipeguard policy check"
+            f"{path} already exists.\n  Check it:      pipeguard policy check"
             "\n  See each key:  pipeguard policy example"
         )
     save(path, EXAMPLE)

@@ -111,9 +111,9 @@ def search(gateway: _Gateway, query: str, limit: int, server: str | None, *, as_
         elif found:
             click.echo(visible_lines(menu.results(found)))
         if not found:
+            _say_missing(inspector, _only(server))  # the reason first
             which = f"No tool {inspector.callable} matches."
             click.echo(f"{which} Try other words, or fewer.", err=True)
-            _say_missing(inspector, _only(server))
         return 0 if found else 1
 
     _run(gateway, work, _only(server))

@@ -78,7 +78,7 @@ def _raising(limits: ResourceLimits, limit: str) -> str:
     """The option that doubles a limit."""
     value = _value(limits, limit) or 1
     usual = _value(ResourceLimits(), limit)
-    hint = f" (unless it is said: {format_limit(limit, usual)})" if usual and value < usual else ""
+    hint = f" (without an entry: {format_limit(limit, usual)})" if usual and value < usual else ""
     more = format_limit(limit, 2 * value)
     entry = more.replace("=", ": ")
     return f"If it needs more: --limit {more}, or `limits: {{{entry}}}` under `isolate`{hint}."

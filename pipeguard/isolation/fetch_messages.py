@@ -68,6 +68,6 @@ class RefusedHosts:
                 return
             self._told.add(host)
         self._say(
-            f"what is installed asked for {plain(host)}, and did not reach it: an installer is"
-            " given its registry alone"
+            f"what is installed asked for {plain(host)} and did not reach it: an installer may"
+            " reach only its registry"
         )

@@ -47,9 +47,9 @@ def _read(path: str) -> bytes:
         sleep(_PAUSE_SECONDS)
     if len(key) != KEY_BYTES:
         raise StateError(
-            f"{path} is not a key: it has not {KEY_BYTES} bytes.\n"
-            "  Remove it, and PipeGuard makes a new one; exceptions that are for one content alone"
-            " have no effect then."
+            f"{path} is not a key: it does not have {KEY_BYTES} bytes.\n"
+            "  Remove it, and PipeGuard makes a new one; exceptions for one `content` then no"
+            " longer apply."
         )
     return key
 

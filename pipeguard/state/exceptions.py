@@ -308,7 +308,7 @@ def allow(path: str, exemptions: Sequence[Exemption], today: datetime.date) -> s
         if _has_one_difference(added, before, after):
             return changed
     raise PolicyError(
-        f"{path} has a form in which PipeGuard cannot insert safely."
+        f"PipeGuard cannot edit {path} safely, because of its layout."
         " Add this to its `exceptions`:\n"
         f"{entries(added, '  ')}".rstrip()
     )

@@ -134,10 +134,10 @@ def _describe(like: Exemption, rules: Sequence[str], places: Sequence[str], *, c
         what = f"{which} {find} in {place} of"
         if named:
             return f"what {what} {of} that name {named} and no other file or host"
-        return f"whatever {what} all {of}"
+        return f"anything that {what} all {of}"
     if any(map(tells_private, rules)):
-        this = "this value" if count == 1 else f"these {count} values"
-        return f"{this} again, found by {which} in {place} of {of}, whatever is around it"
+        this, it = ("this value", "it") if count == 1 else (f"these {count} values", "them")
+        return f"{this} again, wherever {which} {find} {it} in {place} of {of}"
     this = "this text" if count == 1 else f"these {count} texts"
     return f"what {which} {find} in {this} again, unchanged, in {place} of {of}"
 

@@ -42,7 +42,7 @@ OBSERVE = OpeningAnswer(
     "write `mode: observe` into your policy",
     "Only observe",
     Markup("PipeGuard judges and records, and no rule stops anything"),
-    opens="for each server, from its next start on: all that a rule would stop, of every kind",
+    opens="for each server, from its next start: everything that any rule would stop",
     spares="messages that break the protocol, and what isolation does not give a server",
     back=PATH,
 )

@@ -292,12 +292,12 @@ def _list_enforced(
             yield from _describe_isolation(here)
         elif each.own_url:
             host = urlsplit(each.own_url).hostname or "an address that its client knows"
-            text = "Runs elsewhere, at {host}: it has no file of yours but what a call hands it"
+            text = "Runs elsewhere, at {host}: of your files it sees only what a call sends it"
             yield sentence(text, host=foreign(host))
     if not starting:
         yield Markup("Not known: no file of a client on this machine starts it")
     if server.tools.held:
-        text = "{held} of {all} tools held, so no call of them gets there"
+        text = "{held} of {all} tools held: calls of them are refused"
         yield sentence(text, held=server.tools.held, all=server.tools.total)
     yield Markup("PipeGuard checks everything it sends and receives")
 
@@ -434,8 +434,8 @@ async def _guard(request: web.Request) -> web.StreamResponse:
         f"{verb.lower()} a server of {path!a}",
         verb,
         Markup("{} in {}").format(foreign(planned.name), path),
-        opens="this change of the file, as you saw it; the client starts the server so from its"
-        " next start on",
+        opens="this change to the file, as shown; the client starts the server this way from its"
+        " next start",
         spares="any other entry, or another file",
         back=PATH,
     )

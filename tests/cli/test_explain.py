@@ -188,7 +188,7 @@ WALLED = {
     "whole": wall("isolation.read", "…/srv", path="/srv"),
     "gone": wall("isolation.read", "…/b", path="/srv/no/b"),
     "port": wall("isolation.port", "5432"),
-    "failed": wall("egress.failed", "api.example:443", note="allowed, and could not be reached"),
+    "failed": wall("egress.failed", "api.example:443", note="allowed, but could not be reached"),
 }
 
 

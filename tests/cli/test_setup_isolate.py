@@ -179,7 +179,7 @@ def test_what_the_policy_gives_under_another_name_is_told(file: Path) -> None:
     policy = file.parents[1] / ".config/pipeguard/policy.yaml"
     policy.parent.mkdir(parents=True)
     policy.write_text("isolate:\n- server: mcp-server-fetch\n  hosts: [example.com]\n")
-    told = "`isolate` is for mcp-server-fetch, as this command is called without an entry"
+    told = "`isolate` is for mcp-server-fetch, the name of this command without an entry"
     words = ("--isolate", "--dry-run", "--launcher", str(launcher(file)))
     assert told in run(*words).output
     policy.write_text(f"{policy.read_text()}- server: fetch\n  hosts: [example.com]\n")

@@ -160,10 +160,10 @@ def test_a_card_says_all_that_its_exceptions_open(store: Path, page: Page) -> No
     stop(store, "AAAAAAAA.c1", SECRET, second)
     stopped = card(page, "Secrets were on their way")
     expect(stopped).to_contain_text(
-        f"this value again, found by {SECRET.rule} in the call arguments of calls of send_note,"
-        " whatever is around it; this value again, found by secrets.database-url in"
+        f"this value again, wherever {SECRET.rule} finds it in the call arguments of calls of"
+        " send_note; this value again, wherever secrets.database-url finds it in"
     )
-    both = f"whatever {SECRET.rule} and secrets.database-url find in the call arguments of all"
+    both = f"anything that {SECRET.rule} and secrets.database-url find in the call arguments of all"
     expect(stopped).to_contain_text(both)
     stopped.get_by_label("Why").fill("made up")
     stopped.get_by_role("button", name="Allow all calls of the tool…").click()

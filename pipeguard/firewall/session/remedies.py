@@ -103,7 +103,7 @@ _ROWS: dict[str, Remedy] = {
     ),
     "protocol.not-redacted": Remedy(
         Way.EXCEPTION,
-        "What had to be taken out could not be, so all of it was stopped. If what was found is a"
+        "PipeGuard could not take out what it found, so it stopped the whole message. If that was a"
         " false alarm, allow the event.",
     ),
     "protocol.forged-mark": Remedy(
@@ -135,9 +135,9 @@ _ROWS: dict[str, Remedy] = {
     ),
     "policy.": Remedy(
         Way.POLICY,
-        "Your policy keeps this tool from being called. Change `tools` in the file that"
-        " `pipeguard policy path` names, in the project's `.pipeguard.yaml` (and restart the"
-        " server), or, for `pipeguard serve`, of the server in `pipeguard.yaml`.",
+        "Your policy blocks this tool. Change `tools` in the file that `pipeguard policy path`"
+        " names, in the project's `.pipeguard.yaml` (and restart the server), or, for `pipeguard"
+        " serve`, of the server in `pipeguard.yaml`.",
         "tools",
     ),
     "flows.": Remedy(
@@ -150,8 +150,8 @@ _ROWS: dict[str, Remedy] = {
     "entrance.": _ENTRANCE,
     "egress.": Remedy(
         Way.NOTHING,
-        "The server asked for no host in a form that can be read, for too many at once, or for a"
-        " protocol that is not passed on. Its own messages say what it wanted.",
+        "The server named no host that PipeGuard can read, asked for too many at once, or used a"
+        " protocol that PipeGuard does not pass on. Its own messages say what it wanted.",
     ),
     "egress.host": Remedy(
         Way.GRANT,
@@ -188,8 +188,8 @@ _ROWS: dict[str, Remedy] = {
     ),
     "egress.failed": Remedy(
         Way.NOTHING,
-        "The host is allowed, and did not answer or does not exist: the note has the error's name."
-        " Try it from this machine.",
+        "Your policy allows the host, but it did not answer or does not exist: the note names the"
+        " error. Try it from this machine.",
     ),
     "search.": Remedy(
         Way.POLICY,

@@ -169,7 +169,7 @@ def failure_reply(way: EgressWay, target: HostAndPort, error: str, advice: str =
         return b""
     status = "504 Gateway Timeout" if error.endswith("ETIMEDOUT") else "502 Bad Gateway"
     more = f" ({advice})" if advice else ""
-    return _response(status, f"{target} is allowed, and could not be reached: {error}{more}.")
+    return _response(status, f"{target} is allowed, but could not be reached: {error}{more}.")
 
 
 class HandshakeError(Exception):

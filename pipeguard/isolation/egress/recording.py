@@ -246,7 +246,7 @@ def _finding(record: EgressRecord, target: str, more: str = "") -> Finding | Non
     reason = record.reason
     if reason is None:
         advice = f"; {record.advice}" if record.advice else ""
-        note = f"allowed, and could not be reached: {record.error}{advice}"
+        note = f"allowed, but could not be reached: {record.error}{advice}"
         failed = Finding("egress.failed", PLACE, severity=Severity.LOW, action=Action.ALLOW)
         return failed._replace(excerpt=target, note=note, host=record.host)
     if reason is EgressReason.ADDRESS and record.address:

@@ -109,7 +109,7 @@ def reduce(observed: Observed, host: SandboxUser) -> Reduction:
             withheld.append(Withheld(f"asks for the name {name}", why, name))
     for path in sorted(observed.sockets):
         if not path.startswith(UNNEEDED_SOCKETS) and os.path.exists(path):
-            why = "who may speak to it may do what its owner may"
+            why = "whoever can connect to it can do what its owner can"
             withheld.append(Withheld(f"connects to the socket {path}", why, path))
     return Reduction(tuple(grants), tuple(withheld))
 
@@ -257,7 +257,7 @@ def _hosts(observed: Observed, apart: Collection[str]) -> Iterable[Grant]:
         is_address = name != host or host.replace(".", "").isdigit()
         why = "it connected to it"
         if is_address:
-            why += "; it was asked for by no name that was seen"
+            why += "; no name was seen for it"
         private = PRIVATE if host in observed.private else ""
         if private:
             why += ", in a private network"
