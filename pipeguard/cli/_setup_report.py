@@ -310,6 +310,9 @@ def _line(judged: JudgedServer, width: int, what: str, machine: Machine) -> str:
     line = f"  {name}  {click.style(word, fg=colour)}  {command}".rstrip()
     notes = [judged.judgement.why]
     notes.append(_program_note(judged, machine))
+    if judged.chosen and judged.renamed:
+        other = f"another entry {judged.server.name} starts it with other arguments"
+        notes.append(f"its name for PipeGuard is {judged.renamed}: {other}")
     if judged.chosen and judged.isolates:
         touched = summarise(extent_if_isolated(judged.server, machine))
         notes += [f"will be isolated: {touched}", otherwise_named(judged.server)]

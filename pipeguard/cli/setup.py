@@ -188,7 +188,11 @@ def _plans(
 
     options = request.guard_options()
     if not request.gateway:
-        return [setting.plan(config, machine, launcher, options) for config in configs]
+        plans = [setting.plan(config, machine, launcher, options) for config in configs]
+        if names := setting.distinct_names(plans, request.all_configs(machine)):
+            options = replace(options, renamed=names)
+            plans = [setting.plan(config, machine, launcher, options) for config in configs]
+        return plans
     from pipeguard.gateway.client_move import gateway_file, plan_move
 
     gateway = gateway_file()

@@ -10,12 +10,13 @@ import re
 import shlex
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from pipeguard._isolate import IMPORT_VARIABLES
 from pipeguard.auth.server import canonical
 from pipeguard.clients.catalog import ConfigScope, Shape, Transport
-from pipeguard.clients.entries import GuardState, ServerEntry
+from pipeguard.clients.entries import GuardState, Keys, ServerEntry
 from pipeguard.clients.guarding import (
     HEADER_PREFIX,
     GuardedCommand,
@@ -70,6 +71,7 @@ class GuardOptions:
         isolate: servers that are started here are isolated.
         entries: what the user's policy says about isolation, if servers are isolated.
         is_logged_in: whether PipeGuard itself has a login for an address.
+        renamed: the names of servers that get another than their entry's, by file and path.
     """
 
     names: Collection[str] = ()
@@ -81,6 +83,7 @@ class GuardOptions:
     isolate: bool = False
     entries: tuple[IsolateEntry, ...] | None = None
     is_logged_in: Callable[[str], bool] = lambda _url: False
+    renamed: Mapping[tuple[Path, Keys], str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +126,7 @@ def judge(server: ServerEntry, options: GuardOptions) -> Judgement:
 
 
 def guarded_fields(
-    server: ServerEntry, launcher: Sequence[str], *, isolate: bool = False
+    server: ServerEntry, launcher: Sequence[str], *, isolate: bool = False, name: str = ""
 ) -> NewFields:
     """The guarded fields of an open entry; or those of a stale one, with a new launcher.
 
@@ -131,6 +134,7 @@ def guarded_fields(
         server: the entry.
         launcher: the words that start PipeGuard; those of a guard that is not stale stay.
         isolate: whether its server is isolated.
+        name: the value of `--name` for a server that is started; empty for the entry's own.
     """
     if {*server.env, *server.env_names}.intersection(IMPORT_VARIABLES):
         launcher = isolate_launcher(launcher)
@@ -140,7 +144,8 @@ def guarded_fields(
             words = [*launcher, *words[len(server.guard.launcher) :]]
         return _with_words(server, words)
     if server.command is not None:
-        guard = GuardedCommand(tuple(launcher), name=server.name, isolate=HOW if isolate else None)
+        engine = HOW if isolate else None
+        guard = GuardedCommand(tuple(launcher), name=name or server.name, isolate=engine)
         names = [*server.env, *server.env_names]
         return _with_words(server, [*list_words(guard, names), *_listed_words(server)])
     return _from_remote(server, launcher)

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from pipeguard.clients.entries import (
     MAX_FILE_BYTES,
     Config,
     GuardState,
+    Keys,
     ServerEntry,
     parse_config,
 )
@@ -34,6 +35,9 @@ from pipeguard.clients.rewrite import (
 )
 from pipeguard.clients.sharing import find_sharing
 from pipeguard.config.tree import UneditableError
+from pipeguard.identity.launch import parse
+from pipeguard.identity.server_name import identify_server
+from pipeguard.identity.words import distinguishing_words
 
 _TO_DO = (GuardState.OPEN, GuardState.STALE)
 OWN_GUARD = "own-guard"  # the code of a guarded server that could move behind the gateway
@@ -49,12 +53,14 @@ class JudgedServer:
         judgement: whether it is guarded, or can be.
         chosen: a person asked for it.
         isolates: whether it would be isolated where it is guarded.
+        renamed: the name that it would get instead of its entry's; empty for the entry's own.
     """
 
     server: ServerEntry
     judgement: Judgement
     chosen: bool = True
     isolates: bool = False
+    renamed: str = ""
 
     @property
     def is_to_do(self) -> bool:
@@ -132,6 +138,42 @@ def refusal(config: Config, machine: Machine) -> str:
     return problem
 
 
+def distinct_names(
+    plans: Iterable[ChangePlan], others: Iterable[Config]
+) -> dict[tuple[Path, Keys], str]:
+    """Name the servers whose definitions would be pinned as another's, with other arguments.
+
+    Args:
+        plans: of the files whose servers are guarded now.
+        others: all files; what is guarded in them has its name already.
+    """
+    used: dict[str, tuple[str, list[str]]] = {}
+    for server in (server for config in others for server in config.servers):
+        if server.guard is not None and server.own_words:
+            used.setdefault(server.guard.name or server.name, _startup(server))
+    names = {}
+    to_do = (each for plan in plans for each in plan.servers if each.is_to_do)
+    for server in (each.server for each in to_do if not each.server.guard and each.server.command):
+        startup = _startup(server)
+        first = used.setdefault(server.name, startup)
+        if startup[0] != first[0] or startup == first:  # another server gets digits in the store
+            continue
+        own = f"{server.name}-{server.client}"
+        candidates = (own, *(f"{own}-{number}" for number in range(2, len(used) + 3)))
+        name = next(name for name in candidates if used.get(name, startup) == startup)
+        used[name] = startup
+        names[server.file, server.path] = name
+    return names
+
+
+def _startup(server: ServerEntry) -> tuple[str, list[str]]:
+    """The server that an entry starts, and the arguments that may change what it offers."""
+    folder = server.cwd or "/"
+    launch = parse(server.own_words, folder)
+    identity = identify_server(server.own_words, server.cwd or None).identity
+    return identity, distinguishing_words(launch.rest, launch.folder)
+
+
 def carry_out(planned: ChangePlan, machine: Machine) -> history.Record | None:
     """Write what was planned, after a record that can undo it.
 
@@ -172,7 +214,7 @@ def _plan(config: Config, servers: Sequence[JudgedServer], words: Sequence[str])
     """The plan with all servers guarded that can be: together, or else each that can be alone."""
     syntax = config.specs[0].syntax
     wanted = [
-        (item.server, guarded_fields(item.server, words, isolate=item.isolates))
+        (item.server, guarded_fields(item.server, words, isolate=item.isolates, name=item.renamed))
         for item in servers
         if item.is_to_do
     ]
@@ -229,7 +271,8 @@ def _judge(server: ServerEntry, options: GuardOptions, in_git: str) -> JudgedSer
     named = not options.names or server.name in options.names
     is_to_do = judgement.state in _TO_DO and is_to_isolate(server, options)
     chosen = named and server.scope in options.scopes
-    return JudgedServer(server, judgement, chosen, is_to_do)
+    renamed = options.renamed.get((server.file, server.path), "")
+    return JudgedServer(server, judgement, chosen, is_to_do, renamed)
 
 
 def _in_git(config: Config, machine: Machine) -> str:

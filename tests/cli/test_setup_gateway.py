@@ -391,3 +391,24 @@ def test_a_guarded_server_is_told_from_an_open_one_before_it_moves(
         setup claude-desktop --gateway --json  # 1
         """,
     )
+
+
+def test_equal_names_with_other_arguments_are_told_apart(home: Path, launcher: str) -> None:
+    """Approving the words of one would hold those of the other, and so on in a circle."""
+    wanted = {
+        ".config/Claude/claude_desktop_config.json": (["mcp-server-time"], "time"),
+        ".cursor/mcp.json": (["mcp-server-time", "--local-timezone", "UTC"], "time-cursor"),
+        ".claude.json": (["mcp-server-time@1.2.0"], "time"),
+    }
+    for name, (args, _) in wanted.items():
+        entry = {"mcpServers": {"time": {"command": "uvx", "args": args}}}
+        (home / name).write_text(json.dumps(entry))
+    run("claude-desktop", "--yes", "--launcher", launcher)
+    shown = run("cursor", "claude-code").output
+    assert "its name for PipeGuard is time-cursor: another entry time starts it with" in shown
+    run("cursor", "claude-code", "--yes", "--launcher", launcher)
+    servers = {name: json.loads((home / name).read_text())["mcpServers"] for name in wanted}
+    assert {name: entries["time"]["args"][2] for name, entries in servers.items()} == {
+        name: named for name, (_, named) in wanted.items()
+    }
+    assert "its name for" not in run("cursor").output
