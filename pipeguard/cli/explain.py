@@ -19,7 +19,7 @@ from pipeguard.firewall.session.remedies import LOST, Way, find_remedy
 from pipeguard.rulebook.packs import load_rules, sources
 from pipeguard.rulebook.proof import sample_place, texts
 from pipeguard.rulebook.reference import usual_action
-from pipeguard.rulebook.rule_texts import FAMILIES
+from pipeguard.rulebook.rule_texts import CODE_RULES, FAMILIES
 from pipeguard.state.decisions import SinceThen
 from pipeguard.state.exceptions import (
     differences,
@@ -41,6 +41,7 @@ from pipeguard.state.explanation import (
     rule_fields,
 )
 from pipeguard.state.paths import existing_store, store_path
+from pipeguard.state.row_filter import spell_event
 from pipeguard.state.store import Store
 from pipeguard.unicode.display import cut, pluralize, quote, suggestion, visible, visible_lines
 from pipeguard.version import VERSION
@@ -85,14 +86,15 @@ def command(what: str, *, full: bool, redacted: bool, as_json: bool) -> None:
       pipeguard explain K7Q2M9D4.c12 --redacted
     """  # noqa: D301  click reads the mark
     rules = {rule.id: rule for rule in load_rules()}
-    family, dot, name = what.partition(".")
+    family = what.partition(".")[0]
     if what in rules:
         fields = rule_fields(rules[what])
         click.echo(json.dumps(fields, indent=2) if as_json else _rule_page(rules[what]))
-    elif dot and name and (about := FAMILIES.get(what) or FAMILIES.get(family)):
+    elif what in CODE_RULES:
+        about = FAMILIES.get(what) or FAMILIES[family]
         fields = {"rule": what, "why": about, "fix": find_remedy(what).advice, **describe_way(what)}
         click.echo(json.dumps(fields, indent=2) if as_json else _family_page(what, about))
-    elif family.islower():
+    elif family.islower() and not spell_event(what):
         raise PipeGuardError(_explain_unknown(what, rules))
     else:
         event = find_event(store_path(), what, with_demo=True)
@@ -119,7 +121,7 @@ def _explain_unknown(what: str, rules: dict[str, Rule]) -> str:
                 f"{what!r} is a server{called}. What was stopped or noted there:"
                 f"\n  pipeguard audit list --server {quote(servers[0])}"
             )
-    near = suggestion(what, [*rules])
+    near = suggestion(what, [*rules, *CODE_RULES])
     return f"no rule is called {what!r}.{near}\n  List them:  pipeguard rules list"
 
 

@@ -29,7 +29,7 @@ from pipeguard.rulebook.nearness import near_all
 from pipeguard.rulebook.packs import MAX_PACK_BYTES, PackFile, load_rules, model
 from pipeguard.rulebook.proof import prove_all, texts
 from pipeguard.rulebook.reference import usual_action
-from pipeguard.rulebook.rule_texts import FAMILIES
+from pipeguard.rulebook.rule_texts import CODE_RULES
 from pipeguard.runtime.progress import COMPILING, say_if_slow
 from pipeguard.state.explanation import rule_fields
 from pipeguard.unicode.display import pluralize, suggestion, visible
@@ -120,9 +120,9 @@ def show(name: str, *, as_json: bool) -> None:
 
 def _not_in_a_pack(name: str, rules: Collection[str]) -> str:
     """Why there is nothing to show of a name: it is no rule's, or that of a rule in the code."""
-    if name in FAMILIES or name.partition(".")[0] in FAMILIES:
+    if name in CODE_RULES:
         return f"{name} has no pattern to show.\n  Read about it:  pipeguard explain {name}"
-    near = suggestion(name, rules)
+    near = suggestion(name, [*rules, *CODE_RULES])
     return f"no rule is called {name!r}.{near}\n  List them:  pipeguard rules list"
 
 

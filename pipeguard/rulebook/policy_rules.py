@@ -58,10 +58,11 @@ def describe_missing(glob: str, ids: Collection[str]) -> str:
         glob: of an entry.
         ids: of all rules of packs.
     """
-    from pipeguard.rulebook.rule_texts import FAMILIES
+    from pipeguard.rulebook.rule_texts import CODE_RULES
     from pipeguard.unicode.display import suggestion
 
-    if glob.partition(".")[0] in FAMILIES or any(fnmatchcase(id_, glob) for id_ in ids):
+    ids = [*ids, *CODE_RULES]
+    if any(fnmatchcase(id_, glob) for id_ in ids):
         return ""
     whole = {f"{id_.partition('.')[0]}.*" for id_ in ids} if "*" in glob else set[str]()
     near = suggestion(glob, [*ids, *sorted(whole)])

@@ -1,4 +1,4 @@
-"""Texts about rules that are code, not entries of a pack: what they are, by family or alone.
+"""Rules that are code, not entries of a pack: their names, and what they are, by family or alone.
 
 What to do about each is in firewall.session.remedies.
 """
@@ -144,3 +144,35 @@ FAMILIES: dict[str, str] = {
         " stopped."
     ),
 }
+# The rules of each family; `WALLS` has the names of its own.
+_NAMES = {
+    "protocol": (
+        "batch batch-ids batch-initialize batch-mixed batch-size before-initialized "
+        "byte-order-mark duplicate-key duplicate-name flood forged-mark frame-too-large "
+        "id-in-use inherited-key internal invalid-id invalid-json invalid-method "
+        "invalid-progress-token jsonrpc-version key-look-alike lone-surrogate malformed-answer "
+        "meta-not-an-object method-look-alike nameless no-method not-a-list not-an-object "
+        "not-redacted params-not-an-object peer-gone read-limit request-and-response "
+        "request-without-id scan-limit too-deep too-early too-many-keys too-many-pending "
+        "too-many-values unasked-answer undeclared-capability undecodable-answer unknown-answer "
+        "unknown-progress unknown-request view-limit"
+    ),
+    "trust": (
+        "allowed approved dismissed drifted forgotten full held not-offered proposed refused "
+        "rejected revoked undone withdrawn"
+    ),
+    "flows": "ordered private-out secret-out untrusted-acts",
+    "policy": "tool",
+    "search": "keyword-stuffing server-name-stuffing",
+    "audit": "damaged gap project-policy pruned question user-policy",
+    "secrets": "foreign-placeholder known put-back",
+    "entrance": (
+        "ending foreign-session header-mismatch host large-body large-head long-target "
+        "malformed many-bytes many-connections many-sessions no-message no-session no-stream "
+        "no-token nowhere odd-header origin scope silent slow-body untaken wrong-token"
+    ),
+}
+CODE_RULES = (
+    *WALLS,
+    *(f"{family}.{name}" for family, names in _NAMES.items() for name in names.split()),
+)

@@ -20,7 +20,7 @@ from pipeguard.errors import StateError
 from pipeguard.firewall.digest import sha256
 from pipeguard.firewall.finding import worst_first
 from pipeguard.state.database import translated_errors
-from pipeguard.state.row_filter import HAS_RULE, HAS_WOULD
+from pipeguard.state.row_filter import HAS_RULE, HAS_WOULD, spell_event
 from pipeguard.state.schema import IS_TO_DECIDE, MAX_NAME_CHARS
 
 if TYPE_CHECKING:
@@ -308,7 +308,7 @@ def _conditions(where: AuditFilter) -> tuple[str, list[str | int]]:
     for condition, value in (
         ("time >= ?", where.since),
         ("action = ?", where.action),
-        ("event = ?", where.event),
+        ("event = ?", spell_event(where.event) or where.event),
         ("token = ?", where.token),
         ("chain = ?", where.chain),
         ("id >= (SELECT min(id) FROM audit WHERE event = ? AND event <> '')", where.from_event),

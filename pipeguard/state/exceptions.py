@@ -17,9 +17,12 @@ from pipeguard.config.atomic_write import FREE_SPACE, OWNER_ONLY, is_full, repla
 from pipeguard.config.policy_file import PolicyScope, parse_policy, policy_text
 from pipeguard.errors import PipeGuardError, PolicyError
 from pipeguard.firewall.session.remedies import Way, decisive_rule, find_remedy
+from pipeguard.rulebook.packs import load_rules
+from pipeguard.rulebook.rule_texts import CODE_RULES
 from pipeguard.state.audit import AuditFilter, parse_findings, rows
 from pipeguard.state.exemption import Breadth, Exemption, entries, flow_entry
 from pipeguard.state.paths import DEMO_STORE_NAME
+from pipeguard.state.row_filter import spell_event
 from pipeguard.state.store import Store
 from pipeguard.unicode.display import quote
 
@@ -115,10 +118,10 @@ def to_event(row: AuditRow) -> AuditedEvent:
 
 def _likeness(name: str) -> str:
     """Say what was given instead of an event's name, if that is clear."""
-    family, dot, _ = name.partition(".")
-    if dot and family.islower():
-        return " That is a rule; an event has a name as K7Q2M9D4.c12."
-    return "" if dot else " An event has a name as K7Q2M9D4.c12; the gateway's, as K7Q2M9D4.3.c12."
+    if spell_event(name):
+        return ""
+    is_rule = name in CODE_RULES or name in {rule.id for rule in load_rules()}
+    return f"{' That is a rule.' * is_rule} Event names look like K7Q2M9D4.c12 or K7Q2M9D4.3.c12."
 
 
 def stopping(event: AuditedEvent) -> list[dict[str, str]]:

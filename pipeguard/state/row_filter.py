@@ -53,6 +53,9 @@ _SIZE = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)(b|kb|mb)", re.IGNORECASE)
 _UNITS = {"ms": 1, "s": 1000, "m": 60_000, "b": 1, "kb": 1000, "mb": 10**6}
 
 
+_EVENT = re.compile(r"([0-9a-z]{8})((?:\.[0-9]+)?\.[a-z][0-9]+(?:\.[0-9]+)?)", re.IGNORECASE)
+
+
 class WrongFilterError(PipeGuardError):
     """A filter that says something that there is not."""
 
@@ -112,6 +115,12 @@ class RowFilter(NamedTuple):
                 given += [_convert(term.field, value, has_star=has_star)] * text.count("?")
             conditions.append(f"{'NOT ' * term.is_not}({' OR '.join(choices)})")
         return " AND ".join(conditions), given
+
+
+def spell_event(name: str) -> str:
+    """An event's name with the letters' case that the audit has; empty if it cannot be one."""
+    found = _EVENT.fullmatch(name)
+    return found[1].upper() + found[2].lower() if found else ""
 
 
 def parse_filter(text: str) -> RowFilter:
@@ -191,6 +200,8 @@ def _convert(field: str, value: str, *, has_star: bool) -> str | float:
         return re.sub(r"[\[?]", r"[\g<0>]", value)
     if field == "since":
         return parse_moment(value)
+    if field == "event":
+        return spell_event(value) or value
     if field in {"slower", "larger"}:
         found = (_DURATION if field == "slower" else _SIZE).fullmatch(value)
         if found is None:

@@ -246,6 +246,8 @@ def test_what_cannot_be_allowed_is_refused_with_what_helps(
         allow fine --why w  # 1
         allow none --why w  # 1
         allow secrets.github-token --why w  # 1
+        allow foobar.x1 --why w  # 1
+        allow k7q2m9d4.c1 --why w  # 1
         """,
     )
     assert not policy.exists()

@@ -8,10 +8,11 @@ from tempfile import TemporaryDirectory
 import pytest
 from click.testing import CliRunner, Result
 
+from pipeguard.cli.audit import command as audit
 from pipeguard.cli.explain import command
 from pipeguard.firewall.finding import Action, Confidence, Finding, Severity, make_warning
 from pipeguard.isolation.sandbox import this_host
-from pipeguard.rulebook.rule_texts import FAMILIES
+from pipeguard.rulebook.rule_texts import CODE_RULES, FAMILIES
 from pipeguard.state.audit import Audit, AuditEntry, findings_json
 from pipeguard.state.paths import DEMO_STORE_NAME, store_path
 from pipeguard.state.store import Store
@@ -94,7 +95,9 @@ def test_every_rule_is_explained(rule: str, monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_rules_that_are_code_are_explained_by_their_family(family: str) -> None:
-    rule = family if "." in family else f"{family}.some-rule"
+    rule = next(name for name in CODE_RULES if name == family or name.startswith(f"{family}."))
+    wrong = run(f"{rule}s")
+    assert (wrong.exit_code, f"Did you mean `{rule}`" in str(wrong.exception)) == (1, True)
     result = run(rule)
     assert result.exit_code == 0
     assert "\nDo " in result.output
@@ -136,6 +139,18 @@ def test_what_is_shown(snapshot: Snapshot) -> None:
     assert len(told["findings"]) == 3  # programs get all
     told = json.loads(snapshot.run("explain secrets.github-token --json").out)
     assert told["example"].startswith("gh")
+
+
+def test_an_event_is_found_in_letters_of_any_case() -> None:
+    with Store.open(store_path()) as store:
+        Audit(store, "K7Q2M9D4", "docs", "").append_many(
+            [AuditEntry(
+                "2026-11-20T10:00:00.000Z", "", "to-server", "request", "tools/call", "search",
+                "block", "K7Q2M9D4.2.c3.0", "0" * 64, 9, findings_json((FINDING,)),
+            )]
+        )  # fmt: skip
+    assert run("k7q2m9d4.2.C3.0").output.startswith("K7Q2M9D4.2.c3.0: PipeGuard blocked it.")
+    assert CliRunner().invoke(audit, ["show", "k7q2m9d4.2.c3.0"]).exit_code == 0
 
 
 def test_an_event_of_many_rules_is_told_by_the_one_that_decided() -> None:

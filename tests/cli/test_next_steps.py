@@ -21,10 +21,13 @@ from pipeguard.firewall.finding import Action, Confidence, Finding, Severity
 from pipeguard.firewall.policy import PolicyTarget
 from pipeguard.firewall.protocol.places import known_places
 from pipeguard.firewall.session.remedies import Way, advised_rules, find_remedy
+from pipeguard.rulebook.rule_texts import CODE_RULES, WALLS
 from pipeguard.state.audit import Audit, AuditEntry, findings_json
 from pipeguard.state.paths import store_path
+from pipeguard.state.review import DONE
 from pipeguard.state.schema import MAX_NAME_CHARS
 from pipeguard.state.store import Store
+from pipeguard.transports.http.server.refusals import RefusalReason
 from tests.each import each
 from tests.fuzz.rulebook import ALL
 from tests.people import give_token
@@ -44,7 +47,10 @@ FAMILIES = (
     "secrets",
 )
 RULE = re.compile(rf"(?<=[\"'])(?:{'|'.join(FAMILIES)})\.[a-z][a-z-]+(?=[\"'])")
-NO_RULES = {"policy.yaml", "audit.more"}
+NO_RULES = {
+    *("policy.yaml", "policy.html", "audit.more", "audit.html"),
+    *("egress.addresses", "egress.proxy"),
+}
 # A command in the advice, as `pipeguard approve SERVER`.
 JWT = Finding("secrets.jwt", "call.arguments", tool="search")
 COMMAND = re.compile(r"`pipeguard ([a-z-]+)((?: [a-z-]+)*)[^`]*`")
@@ -110,6 +116,12 @@ def test_every_rule_is_allowed_or_says_what_else_helps(rule: str, tmp_path: Path
     assert isinstance(result.exception, PipeGuardError)
     assert " ".join(remedy.advice.replace("SERVER", "docs").split()) in str(result.exception)
     assert not path.exists()
+
+
+def test_every_rule_of_the_code_is_listed() -> None:
+    made = {reason.rule for reason in RefusalReason}
+    made |= {f"trust.{word}" for word in DONE.values()}
+    assert sorted(CODE_RULES) == sorted({*rules_in_code(), *WALLS, *made})
 
 
 @each("rule", rules_in_code())
