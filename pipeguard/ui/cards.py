@@ -309,22 +309,28 @@ def _likeness(event: AuditedEvent) -> tuple[str, ...]:
     if way is not Way.EXCEPTION and not call_mark(event):
         return ()
     contents = sorted(item.get("content", "") for item in stopped)
-    return ("stopped", event.server, event.tool, rule, *contents)
+    return ("stopped", event.server, event.tool, rule, _describe_stop(event), *contents)
+
+
+_CHANGED = frozenset({"redact", "cut"})  # actions after which the rest goes on
+
+
+def _describe_stop(event: AuditedEvent) -> str:
+    noun = "A result" if event.kind in {"result", "error"} else "A call"
+    return f"{noun} was {'changed' if event.action in _CHANGED else 'stopped'}"
 
 
 def _stopped_card(key: tuple[str, ...], alike: list[AuditedEvent], wall: WallView | None) -> Card:
     event = alike[0]
-    is_changed = event.action in {"redact", "cut"}
+    is_changed = event.action in _CHANGED
     keep, never = _refuse("shut" if wall else "hidden" if is_changed else "blocked")
     grant = "" if wall is None or wall.grant is None else f"{wall.grant.kind} {wall.grant.value}"
     exemptions = () if wall is not None else _exemptions(event)
-    noun = "A result" if event.kind in {"result", "error"} else "A call"
-    what = f"{noun} was {'changed' if is_changed else 'stopped'}"
     openings = _openings(event) if wall is None else _wall_openings(event, wall)
     return replace(
         _call_card(event),
         group=STOPPED,
-        what=what if wall is None else "Blocked by isolation",
+        what=_describe_stop(event) if wall is None else "Blocked by isolation",
         since=alike[-1].time,
         last=event.time,
         count=len(alike),

@@ -19,6 +19,7 @@ from pipeguard.state.audit import Audit, AuditEntry, findings_json
 from pipeguard.state.paths import store_path
 from pipeguard.state.store import Store
 from pipeguard.state.timestamps import utc_text
+from pipeguard.ui.cards import find_waiting
 from tests.gateway.served import Served, ServedAt, write_servers
 from tests.listening import Process
 from tests.snapshot import Snapshot
@@ -55,6 +56,24 @@ def test_a_list_of_what_only_waits_is_not_blocked() -> None:
     (server,) = shown["servers"]
     today = server["today"]
     assert (today["blocked"], today["held"], server["waiting"]) == (1, 2, 1)
+
+
+def test_stopped_calls_and_changed_results_are_counted_apart() -> None:
+    call = BLOCK._replace(tool="echo", content="c" * 32)
+    answer = call._replace(place="result.text", action=Action.REDACT)
+    with Store.open(store_path()) as store:
+        Audit(store, "RUN-new", "new", "").append_many(
+            AuditEntry(
+                utc_text(NOW), "", "", kind, "tools/call", "echo",
+                action, f"{kind}{number}", "0" * 64, 9, findings_json([finding]),
+            )
+            for kind, action, finding, count in (
+                ("request", "block", call, 3), ("result", "redact", answer, 2)
+            )
+            for number in range(count)
+        )  # fmt: skip
+        counts = {each.what: each.count for each in find_waiting(store).cards}
+    assert counts == {"A call was stopped": 3, "A result was changed": 2}
 
 
 def test_a_call_of_what_waits_is_held_and_one_of_what_is_not_offered_is_blocked() -> None:
