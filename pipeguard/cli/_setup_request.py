@@ -171,13 +171,6 @@ class SetupRequest:
         configs = (read_config(file) for file in files)
         return [config for config in configs if self._is_meant(config)]
 
-    def all_configs(self, machine: Machine) -> list[Config]:
-        """The files of every client, whichever are meant."""
-        from pipeguard.clients.entries import read_config
-        from pipeguard.clients.machine import find
-
-        return [read_config(file) for file in find(machine)]
-
     def changed_configs(self, machine: Machine) -> list[Config]:
         """The files in which `setup` may have to be undone.
 

@@ -185,14 +185,13 @@ def _plans(
     request: SetupRequest, machine: Machine, configs: list[Config], launcher: tuple[str, ...]
 ) -> list[ChangePlan]:
     from pipeguard.clients import setting
+    from pipeguard.clients.entries import read_config
+    from pipeguard.clients.machine import find
 
     options = request.guard_options()
     if not request.gateway:
-        plans = [setting.plan(config, machine, launcher, options) for config in configs]
-        if names := setting.distinct_names(plans, request.all_configs(machine)):
-            options = replace(options, renamed=names)
-            plans = [setting.plan(config, machine, launcher, options) for config in configs]
-        return plans
+        everywhere = [read_config(file) for file in find(machine)]
+        return setting.plan_all(configs, machine, launcher, options, everywhere)
     from pipeguard.gateway.client_move import gateway_file, plan_move
 
     gateway = gateway_file()

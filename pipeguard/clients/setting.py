@@ -138,17 +138,35 @@ def refusal(config: Config, machine: Machine) -> str:
     return problem
 
 
-def distinct_names(
-    plans: Iterable[ChangePlan], others: Iterable[Config]
-) -> dict[tuple[Path, Keys], str]:
-    """Name the servers whose definitions would be pinned as another's, with other arguments.
+def plan_all(
+    configs: Sequence[Config],
+    machine: Machine,
+    launcher: Sequence[str],
+    options: GuardOptions,
+    everywhere: Iterable[Config],
+) -> list[ChangePlan]:
+    """Plan the content of several files, in which no two servers that differ share pins.
 
     Args:
-        plans: of the files whose servers are guarded now.
-        others: all files; what is guarded in them has its name already.
+        configs: the files, read.
+        machine: the user's machine.
+        launcher: the words that start PipeGuard.
+        options: which servers, and what is allowed.
+        everywhere: the files of all clients; what is guarded in them has its name already.
     """
+    plans = [plan(config, machine, launcher, options) for config in configs]
+    if names := _distinct_names(plans, everywhere):
+        options = replace(options, renamed=names)
+        plans = [plan(config, machine, launcher, options) for config in configs]
+    return plans
+
+
+def _distinct_names(
+    plans: Iterable[ChangePlan], everywhere: Iterable[Config]
+) -> dict[tuple[Path, Keys], str]:
+    """Name the servers that would be stored as another that is started with other arguments."""
     used: dict[str, tuple[str, list[str]]] = {}
-    for server in (server for config in others for server in config.servers):
+    for server in (server for config in everywhere for server in config.servers):
         if server.guard is not None and server.own_words:
             used.setdefault(server.guard.name or server.name, _startup(server))
     names = {}

@@ -248,7 +248,7 @@ def _find_health(
         since = Markup("since {}").format(when(to_utc_text(min(began))))
         return Health("up", Markup("Runs"), since)
     if last and now - from_utc_text(last) < ACTIVE_SECONDS:
-        return Health("up", Markup("Active"), Markup("last seen at {}").format(when(last)))
+        return Health("up", Markup("Used recently"), Markup("last seen at {}").format(when(last)))
     if last:
         return Health("asleep", Markup("Idle"), Markup("last seen at {}").format(when(last)))
     if record is not None and record.last_run:
@@ -266,7 +266,7 @@ def _show_entry(server: ServerEntry) -> ShownEntry:
 
 
 def _draw_plots(
-    history: ServerHistory | None, step: str, count: int, silent: str = "not heard of"
+    history: ServerHistory | None, step: str, count: int, silent: str = "no data"
 ) -> Iterator[tuple[str, str, Markup]]:
     """The three plots of a server: what each shows, its figure, and the drawing."""
     if history is None:
@@ -393,14 +393,15 @@ def plan_guard(values: Mapping[str, str]) -> GuardPlan:
     check_policy()
     machine, name = machine_here(), values.get("name", "")
     is_isolation = values.get("isolate") == "1"
-    found = (each for each in read_configs(machine) if str(each.path) == values.get("file"))
-    config = next(found, None)
+    configs = read_configs(machine)
+    config = next((each for each in configs if str(each.path) == values.get("file")), None)
     if config is None or not any(each.name == name for each in config.servers):
         raise NothingDoneError("No client's file has this entry any more.")
     if is_isolation:
         _require_engine()
     options = GuardOptions(names=(name,), isolate=is_isolation, is_logged_in=has_login)
-    change = setting.plan(config, machine, launcher(None, os.environ), options)
+    words = launcher(None, os.environ)
+    (change,) = setting.plan_all([config], machine, words, options, configs)
     judged = [each for each in change.servers if each.server.name == name]
     notes = [each.judgement.why for each in judged if each.judgement.why]
     if change.content is None:

@@ -58,7 +58,7 @@ def visit(page: Page, path: str) -> None:
 def test_each_server_is_shown_with_what_is_known_of_it(client_file: Path, page: Page) -> None:
     visit(page, "/servers")
     known = article(page, SERVER)
-    expect(known).to_contain_text("Active")
+    expect(known).to_contain_text("Used recently")
     expect(known).to_contain_text("1 of 1 tools held")
     expect(known).to_contain_text("no file of a client on this machine starts it")
     expect(known.get_by_role("img", name="Blocked each hour, at most 1")).to_be_visible()
