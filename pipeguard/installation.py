@@ -103,8 +103,9 @@ def uninstall_command() -> str:
         return f"{way} uninstall {PACKAGE}"
     if way == "uvx":
         return "uv cache clean " + PACKAGE
-    if way == "make":
-        return _make("uninstall")
+    if way == "make":  # as `make uninstall`, which needs the clone
+        program = Path(sys.prefix).parents[1] / "bin" / "pipeguard"
+        return shlex.join(["rm", "-r", sys.prefix, str(program)])
     return f"{shlex.quote(sys.executable or 'python3')} -m pip uninstall {PACKAGE}"
 
 
@@ -161,9 +162,9 @@ def _source(extra: str = "") -> str:
     return shlex.quote(f"{PACKAGE if PUBLISHED else origin()}{f'[{extra}]' if extra else ''}")
 
 
-def _make(target: str = "install") -> str:
+def _make() -> str:
     folder = origin()
-    words = ["make", *([] if folder == "." else ["-C", folder]), target]
+    words = ["make", *([] if folder == "." else ["-C", folder]), "install"]
     prefix = Path(sys.prefix).parents[1] if find_installer() == "make" else _USUAL_PREFIX
     if prefix != _USUAL_PREFIX:
         words.append(f"PREFIX={prefix}")

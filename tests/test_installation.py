@@ -14,7 +14,13 @@ import pytest
 
 from pipeguard import installation
 from pipeguard.errors import AuthError
-from pipeguard.installation import find_installer, install_command, origin, reinstall_command
+from pipeguard.installation import (
+    find_installer,
+    install_command,
+    origin,
+    reinstall_command,
+    uninstall_command,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 PLACES = [ROOT / "README.md", *ROOT.glob("docs/**/*.md"), *ROOT.glob("pipeguard/**/*.py")]
@@ -113,6 +119,9 @@ def test_it_is_installed_again_the_way_it_was(
     assert find_installer() == way
     assert reinstall_command("otel") == again
     assert "otel" not in reinstall_command()
+    removed = shlex.split(uninstall_command())  # also where no clone is left
+    made = ["rm", "-r", prefix, str(Path(prefix).parents[1] / "bin" / "pipeguard")]
+    assert (removed == made) is (way == "make")
 
 
 def test_an_extra_is_added_to_those_that_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
