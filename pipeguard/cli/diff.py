@@ -35,6 +35,7 @@ from pipeguard.state.review import (
     KINDS,
     HeldDefinition,
     held_definitions,
+    rejected_definitions,
     reviewable_definitions,
 )
 from pipeguard.state.store import Store
@@ -107,7 +108,8 @@ def command(target: str | None, kind: str | None, *, as_json: bool) -> None:
 def _next_steps(entry: HeldDefinition) -> str:
     """The commands that decide; where a finding is severe, the one that refuses comes first."""
     if not entry.waits:
-        return f"  Nothing waits: it is trusted.  Say that you saw it:  {entry.command}"
+        other = f"  Another version was {entry.rejection}.\n" if entry.rejection else ""
+        return f"{other}  Nothing waits: it is trusted.  Say that you saw it:  {entry.command}"
     if not is_severe(definition_findings(entry)):
         return f"  Accept it:  {entry.command}\n  Reject it:  {entry.reject_command}"
     return f"  Reject it:  {entry.reject_command}\n  Accept it all the same:  {entry.command}"
@@ -156,6 +158,9 @@ def tell_nothing_waits(target: str | None) -> None:
     """Say that nothing waits for approval."""
     click.echo(f"Nothing waits for approval{f' of {target}' if target else ''}.")
     if target:
+        with Store.open(store_path()) as store:
+            for each in match_definitions(rejected_definitions, store, target, None):
+                click.echo(f"  A version of {each.target} was {each.rejection}.")
         click.echo(f"  To take an approval back:  pipeguard forget {quote(target)}")
 
 

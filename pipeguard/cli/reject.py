@@ -9,9 +9,9 @@ from pipeguard.cli.diff import find_held, overview, page, tell_nothing_waits
 from pipeguard.state.review import reject
 
 AFTER = (
-    "What the server still offers is held again from its next start. If its author does not take"
-    " it back,\nstop using the server, or name the tool under `tools.block` in your policy:"
-    "  pipeguard policy path"
+    "What a running server still offers stays held, and waits for you again after the server's next"
+    " start.\nIf its author does not take it back, stop using the server, or name the tool under"
+    " `tools.block` in your policy:  pipeguard policy path"
 )
 DECISION = Decision(
     "reject", "rejected", find_held, page, overview, reject, tell_nothing_waits, AFTER
@@ -23,8 +23,8 @@ DECISION = Decision(
 def command(request: DecisionRequest) -> None:
     """Discard what waits for approval, for example after the author took a change back.
 
-    What was approved stays approved. If the server still offers what was discarded, it is held
-    again as soon as it is listed; a running server holds it until it is restarted.
+    What was approved stays approved. What a running server still offers stays held, and waits for
+    you again once the server was restarted: then `approve` takes it, if you change your mind.
 
     A person decides: it asks on a terminal, or takes a token (`pipeguard policy ci-token`).
 

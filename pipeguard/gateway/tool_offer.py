@@ -62,7 +62,7 @@ class ToolOffer:
         log: Log,
         notices: StuffingNotices,
     ) -> None:
-        self.waiting = 0
+        self._counted = 0
         self._settings = settings
         self._catalog = catalog
         self._guard = guard
@@ -128,16 +128,24 @@ class ToolOffer:
             self._log("warning", "some tools keep their own names", tools=names, why=why)
         self._taken = taken
 
+    @property
+    def waiting(self) -> int:
+        """The number of definitions that wait for approval; what a person rejected does not."""
+        return sum(
+            pin.held_definition is not None and not self._guard.is_rejected(pin.kind, pin.name)
+            for pin in self._guard.pins.values()
+        )
+
     def count_waiting(self) -> None:
         """Say how many definitions wait for approval, whenever that changes."""
-        waiting = sum(pin.held_definition is not None for pin in self._guard.pins.values())
-        if waiting and waiting != self.waiting:
+        waiting = self.waiting
+        if waiting and waiting != self._counted:
             self._log(
                 "warning",
                 f"{definitions_wait(waiting)} for approval",
                 do=f"pipeguard diff {self._guard.name}; pipeguard approve {self._guard.name} --all",
             )
-        self.waiting = waiting
+        self._counted = waiting
 
 
 def has_tool(guard: Guard, name: str) -> bool:

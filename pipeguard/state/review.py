@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
@@ -42,11 +42,13 @@ class StoredDefinition:
         server: the server's name.
         pin: its trusted form and its held form.
         namesake: the server that has the name which this one asked for; None if it has it.
+        rejection: who rejected another version of it last, in words; empty if nobody did.
     """
 
     server: str
     pin: Pin
     namesake: Namesake | None = None
+    rejection: str = ""
 
     @property
     def target(self) -> str:
@@ -173,7 +175,27 @@ def reviewable_definitions(
     if held or target is None:
         return held
     unreviewed = _find(store, target, kind, lambda pin: not pin.is_reviewed)
-    return [HeldDefinition(each.server, _to_review(each.pin), each.namesake) for each in unreviewed]
+    return [
+        HeldDefinition(each.server, _to_review(each.pin), each.namesake, _describe(store, each))
+        for each in unreviewed
+    ]
+
+
+def rejected_definitions(
+    store: Store, target: str | None = None, kind: str | None = None
+) -> list[StoredDefinition]:
+    """The definitions in the store of which a person rejected another version.
+
+    Raises:
+        UnknownTargetError: nothing in the store has that name.
+    """
+    stored = stored_definitions(store, target, kind)
+    described = (replace(each, rejection=_describe(store, each)) for each in stored)
+    return [each for each in described if each.rejection]
+
+
+def _describe(store: Store, stored: StoredDefinition) -> str:
+    return describe_rejection(store, stored.server, stored.pin.kind, stored.pin.name)
 
 
 def _to_review(pin: Pin) -> Pin:
@@ -263,6 +285,22 @@ def pin_history(store: Store, server: str, kind: str, name: str) -> list[AuditEn
             (server, kind, name[:MAX_NAME_CHARS], MOST_DECISIONS),
         )
         return [make_row(columns).entry for columns in found]
+
+
+def describe_rejection(store: Store, server: str, kind: str, name: str) -> str:
+    """Say that a definition was rejected, and when it waits again; empty if it was not."""
+    approved: set[str] = set()
+    for entry in pin_history(store, server, kind, name):
+        if entry.action == "approve":
+            approved.add(entry.frame_sha256)
+        elif entry.action != "reject" or entry.frame_sha256 in approved:
+            break
+        else:
+            return (
+                f"rejected by {entry.client or 'somebody'} at {entry.time}; what the server still"
+                " offers\n  waits for you again after its next start"
+            )
+    return ""
 
 
 def tool_states(store: Store) -> dict[str, list[ToolState]]:
@@ -387,8 +425,12 @@ def _servers_and_name(store: Store, target: str) -> list[list[tuple[str, str | N
             first, others = offering[:1], offering[1:]
             return [[(server, name) for server in group] for group in (first, others)]
         if servers:
+            past = (describe_rejection(store, servers[0], kind, name or "") for kind in KINDS)
             raise UnknownTargetError(
-                f"the server {visible(own)} has offered nothing called {name!r}"
+                next(
+                    (f"{name!r} of {visible(own)} was {how}" for how in past if how),
+                    f"the server {visible(own)} has offered nothing called {name!r}",
+                )
             )
     if not known:
         raise UnknownTargetError("no guarded server has run yet, so there is nothing to decide")

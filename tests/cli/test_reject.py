@@ -79,6 +79,10 @@ def test_what_was_never_approved_goes_with_its_rejection(snapshot: Snapshot) -> 
         """
         reject --all --yes  # 3
         reject weather/wind --yes  # 3
+        diff weather/get_forecast  # 0
+        diff weather/alerts  # 2
+        approve weather/get_forecast --yes
+        approve weather/get_forecast --yes  # 3
         """,
     )
 

@@ -104,6 +104,11 @@ class Pins:
         """True for a hold that the store lacks, though no person has decided on it."""
         return self._holds.is_unstored((kind, name))
 
+    def is_rejected(self, kind: str, name: str) -> bool:
+        """True for a hold that a person discarded, while the server still offers it."""
+        with self._lock:
+            return self._holds.is_rejected((kind, name))
+
     def _put(self, key: PinKey, pin: Pin) -> None:
         self._bytes += _size(pin) - _size(self._now.get(key))
         self._now[key] = self._learned[key] = pin
@@ -206,6 +211,10 @@ class Holds:
     def is_unstored(self, key: PinKey) -> bool:
         """True for a hold that the store lacks, though no person has decided on it."""
         return key in self._unstored
+
+    def is_rejected(self, key: PinKey) -> bool:
+        """True for a hold that a person discarded."""
+        return self._states.get(key) is _HoldState.REJECTED
 
     def settle(self, key: PinKey, pin: Pin, stored: Pin | None) -> Pin | None:
         """Settle a pin of this run once the store has changed.

@@ -171,14 +171,14 @@ def _not_offered(guard: Guard, kind: str, name: str, why: str) -> Finding:
 
 
 def _held_finding(guard: Guard, kind: str, name: str, why: str, rule: str) -> Finding:
+    end = "It cannot be used until the user has reviewed it and accepted it."
+    if guard.is_rejected(kind, name):
+        end = "The user rejected it. It cannot be used while the server offers it like that."
     finding = Finding(
         rule=rule,
         place="call.name",
         pointer="/params/name",
-        note=(
-            f"PipeGuard holds the {kind} {cut(name, NAME_CHARS)!r}: {why}."
-            " It cannot be used until the user has reviewed it and accepted it."
-        ),
+        note=f"PipeGuard holds the {kind} {cut(name, NAME_CHARS)!r}: {why}. {end}",
         excerpt=show_command(guard.name, name),
         tool=name,
     )

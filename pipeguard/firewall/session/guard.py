@@ -455,6 +455,10 @@ class Guard:
         """True for a hold that the store lacks, though no person has decided on it."""
         return self._shared.pins.is_unstored(kind, name)
 
+    def is_rejected(self, kind: str, name: str) -> bool:
+        """True for a definition that a person rejected, while the server still offers it."""
+        return self._shared.pins.is_rejected(kind, name)
+
 
 def _trust(pins: Mapping[PinKey, Pin], policy: Policy) -> dict[PinKey, Pin]:
     """Pins of the store as they are trusted under a policy."""

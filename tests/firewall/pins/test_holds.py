@@ -29,6 +29,7 @@ def test_a_hold_is_stored_again_once_where_a_person_decided_on_anothers() -> Non
     holds.hold(KEY, is_same=True)
     assert holds.settle(KEY, held("b"), TRUSTED) == held("b")
     assert not holds.is_unstored(KEY), "the person rejected this one"
+    assert holds.is_rejected(KEY)
 
 
 def test_what_a_person_approves_is_trusted() -> None:

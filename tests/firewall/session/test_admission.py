@@ -13,6 +13,7 @@ from pipeguard.detect.scanning.engine import Engine, build, load_patterns
 from pipeguard.errors import Refusal
 from pipeguard.firewall.finding import Action
 from pipeguard.firewall.pins.fingerprint import Pin, canonical, fingerprint
+from pipeguard.firewall.pins.store import without_hold
 from pipeguard.firewall.policy import Layer, Mode, Policy, Trust
 from pipeguard.firewall.protocol.message import Message, parse
 from pipeguard.firewall.protocol.places import Surface
@@ -344,6 +345,16 @@ def test_what_is_held_says_why_and_what_to_do(
     assert why in finding.note
     assert "pipeguard " not in finding.note
     assert finding.excerpt == "pipeguard diff demo/a"
+
+
+def test_what_the_user_rejected_says_so_while_the_server_offers_it() -> None:
+    made = guard(None)
+    made.learn(DRIFTED)
+    made.repin({("tool", "a"): without_hold(DRIFTED)})
+    finding = obstacle(made, "tool", "a")
+    assert finding is not None
+    assert "drift: wording). The user rejected it." in finding.note
+    assert "until" not in finding.note
 
 
 @pytest.mark.parametrize("name", ["a;touch X;#", "$(id)", "a b", "it's", "a\nb", "`id`"])
