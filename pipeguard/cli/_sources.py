@@ -82,7 +82,8 @@ def read_token(url: str | None, token_env: str | None) -> str:
 
 
 def _sources(config: str | None, folder: str | None, imports: tuple[str, ...]) -> Sources:
-    from pipeguard.gateway.sources import Sources, usual_file
+    from pipeguard.gateway.discovery import usual_file
+    from pipeguard.gateway.sources import Sources
 
     file = _find_file(config, usual_file(), is_needed=not folder and not imports)
     return Sources(file, folder or "", imports)

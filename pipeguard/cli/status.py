@@ -177,6 +177,7 @@ def _clients() -> tuple[list[ClientServers], list[str]]:
     from pipeguard.clients.machine import Machine, find
     from pipeguard.clients.rewrite import GuardOptions, judge
     from pipeguard.doctor.diagnosis import Case
+    from pipeguard.gateway.discovery import describe_mistakes, usual_file
 
     columns = (
         (GuardState.GUARDED,),
@@ -195,6 +196,8 @@ def _clients() -> tuple[list[ClientServers], list[str]]:
             count = counts.setdefault(server.client, [0] * len(columns))
             for index, states in enumerate(columns):
                 count[index] += state in states
+    if mistakes := describe_mistakes(usual_file()):
+        unread.append(" ".join(mistakes.split()))
     return [ClientServers(client, *count) for client, count in sorted(counts.items())], unread
 
 

@@ -250,7 +250,8 @@ def _warn_of_unmatched(store: Store, globs: Sequence[str]) -> None:
     from fnmatch import fnmatchcase
     from pathlib import Path
 
-    from pipeguard.gateway.sources import Sources, usual_file
+    from pipeguard.gateway.discovery import usual_file
+    from pipeguard.gateway.sources import Sources
 
     known = set(store.servers())
     usual = usual_file()

@@ -91,7 +91,7 @@ class Document:
             return yaml.compose(text.removeprefix("\ufeff"), yaml.SafeLoader)
         except yaml.MarkedYAMLError as error:
             raise PolicyError(
-                f"{self.source} is not valid YAML:\n  {_describe_problem(error)}"
+                f"{self.source} is not valid YAML:\n  {describe_problem(error)}"
             ) from None
         except yaml.YAMLError as error:
             what = " ".join(str(error).split())
@@ -217,7 +217,7 @@ class YamlEntry:
         return "a list" if isinstance(self._node, yaml.SequenceNode) else "keys and values"
 
 
-def _describe_problem(error: yaml.MarkedYAMLError) -> str:
+def describe_problem(error: yaml.MarkedYAMLError) -> str:
     """The line of a syntax error and what is wrong there, in a user's words instead of YAML's."""
     mark = error.problem_mark or error.context_mark
     begun = error.context_mark or mark

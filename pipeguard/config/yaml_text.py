@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 import yaml
 
 from pipeguard.config.json_text import Json
+from pipeguard.config.strict_yaml import describe_problem
 from pipeguard.config.tree import (
     MOST_DEPTH,
     Edit,
@@ -56,9 +57,7 @@ class Yaml(Json):
             _refuse_depth(text, loader)
             node = yaml.compose(text, loader)
         except yaml.MarkedYAMLError as error:
-            mark = error.problem_mark or error.context_mark
-            where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-            raise UnreadableError(f"{where}{error.problem or 'it cannot be read'}.") from None
+            raise UnreadableError(f"{describe_problem(error)}.") from None
         except (yaml.YAMLError, ValueError, RecursionError) as error:
             raise UnreadableError(f"it is not valid YAML: {type(error).__name__}.") from None
         if node is None or (isinstance(node, yaml.ScalarNode) and not node.value):

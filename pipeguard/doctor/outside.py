@@ -36,12 +36,16 @@ def clients(case: Case) -> Iterable[Diagnosis]:
     """True if the guards in clients' files start, and which servers have none."""
     environment = case.environment
     machine = replace(Machine.here(case.project), home=case.user_folder, environment=environment)
+    from pipeguard.gateway.discovery import describe_mistakes, usual_file
+
     configs = [read_config(file) for file in find(machine)]
     options = GuardOptions(is_logged_in=_logins())
     judged = [
         (server, judge(server, options).state) for config in configs for server in config.servers
     ]
     yield from _unreadable(configs)
+    if mistakes := describe_mistakes(usual_file()):
+        yield wrong(" ".join(mistakes.split()), "pipeguard serve --check")
     yield from _stale([server for server, state in judged if state is GuardState.STALE], case)
     yield from _starting([server for server, state in judged if state is GuardState.GUARDED])
     count = {state: sum(other is state for _, other in judged) for state in GuardState}

@@ -39,7 +39,7 @@ from pipeguard.config.tree import (
 )
 from pipeguard.config.yaml_text import Yaml
 from pipeguard.errors import InputError, PipeGuardError, PolicyError
-from pipeguard.gateway.discovery import read_own_text
+from pipeguard.gateway.discovery import read_own_text, usual_file
 from pipeguard.gateway.moving import (
     NAME_CHARS,
     gateway_name,
@@ -48,7 +48,6 @@ from pipeguard.gateway.moving import (
     server_fields,
 )
 from pipeguard.gateway.servers_file import parse_servers
-from pipeguard.gateway.sources import usual_file
 
 _PRIVATE_FOLDER = 0o700
 

@@ -17,10 +17,15 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from pipeguard.config.directories import closing_command, other_writer, read_own
+from pipeguard.config.directories import (
+    closing_command,
+    config_folder,
+    other_writer,
+    read_own,
+)
 from pipeguard.errors import InputError, PolicyError
 from pipeguard.gateway.server_settings import ServerSettings, stamp_files
-from pipeguard.gateway.servers_file import parse_server
+from pipeguard.gateway.servers_file import VARIABLE, parse_server, parse_servers
 
 MANIFESTS = ("server.json", "server.yaml", "package.json", "pyproject.toml")
 ENTRY_ENDINGS = (".json", ".yaml", ".yml")
@@ -236,6 +241,7 @@ def _objects(value: object) -> list[dict[str, object]]:
 # --- own files --------------------------------------------------------------------------
 # Reads files that say what to start: only those that nobody else could have written.
 
+FILE_NAME = "pipeguard.yaml"
 MOST_BYTES = 1024 * 1024
 
 
@@ -252,6 +258,26 @@ def read_own_text(path: str) -> str:
         return read_own(path, MOST_BYTES, PolicyError).decode("utf-8-sig")
     except UnicodeDecodeError:
         raise PolicyError(f"{path}: it is not in UTF-8.") from None
+
+
+def usual_file() -> str:
+    """The usual place of the gateway's file, which need not exist."""
+    return str(Path(config_folder()) / FILE_NAME)
+
+
+def describe_mistakes(path: str) -> str:
+    """Say what is wrong in a file with servers, whatever its variables hold; empty if nothing is.
+
+    One mistake a line, and the file on the first.
+    """
+    if not Path(path).exists():
+        return ""
+    try:
+        text = read_own_text(path)
+        parse_servers(text, path, dict.fromkeys(VARIABLE.findall(text), "x"))
+    except (InputError, PolicyError) as error:
+        return str(error)
+    return ""
 
 
 def check_own(path: Path) -> None:

@@ -45,7 +45,7 @@ _TRUST: Mapping[str, str] = {"review": "review", "first-use": "first-use"}
 _STARTS: Mapping[str, Start] = {start.value: start for start in Start}
 _BOOLEANS: Mapping[str, bool] = {"true": True, "false": False}
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,49}\Z")  # a part of a path, and of a tool's name
-_VARIABLE = re.compile(r"\$\{env:([A-Za-z_][A-Za-z0-9_]*)\}")
+VARIABLE = re.compile(r"\$\{env:([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +234,7 @@ class _Reader:
                 entry.wrong(f"the variable {match[1]} is not set")
             return self._variables.get(match[1], "")
 
-        return _VARIABLE.sub(value, text)
+        return VARIABLE.sub(value, text)
 
 
 def _isolate_entry(name: str, entry: YamlEntry | None) -> IsolateEntry | None:

@@ -21,7 +21,6 @@ from pipeguard.clients.catalog import clients_called
 from pipeguard.clients.entries import ServerEntry, read_config
 from pipeguard.clients.guarding import split_guarded
 from pipeguard.clients.machine import ConfigFile, Machine, find
-from pipeguard.config.directories import config_folder
 from pipeguard.config.options import WrapOptions
 from pipeguard.errors import InputError, PipeGuardError, PolicyError, StateError
 from pipeguard.firewall.protocol.json_values import JsonObject, serialise
@@ -47,8 +46,6 @@ from pipeguard.transports.channel import AsyncChannel
 from pipeguard.transports.http.client.streamable import StreamableChannel
 from pipeguard.transports.http.client.upstream import Remote, connect
 from pipeguard.version import VERSION
-
-FILE_NAME = "pipeguard.yaml"
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,11 +129,6 @@ class Sources:
             yield from watched_files(Path(self.folder))
         for name in self.imports:
             yield from imported_files(name)
-
-
-def usual_file() -> str:
-    """The usual place of the file, which need not exist."""
-    return str(Path(config_folder()) / FILE_NAME)
 
 
 # --- client servers ---------------------------------------------------------------------

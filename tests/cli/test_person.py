@@ -20,7 +20,7 @@ import pytest
 from pipeguard.cli._person import AGENT_VARIABLES, TOKEN_VARIABLE, new_token, token_path
 from pipeguard.config.user_policy import usual_policy_path
 from pipeguard.firewall.finding import Finding
-from pipeguard.gateway.sources import usual_file
+from pipeguard.gateway.discovery import usual_file
 from pipeguard.identity.server_name import identify_server
 from pipeguard.isolation.learning.observed import Observed, save_more
 from pipeguard.runtime.start import GUARD_NAME

@@ -13,7 +13,8 @@ from pipeguard.cli.setup import command
 from pipeguard.cli.uninstall import command as uninstall
 from pipeguard.clients.history import records
 from pipeguard.errors import PolicyError
-from pipeguard.gateway.sources import Sources, usual_file
+from pipeguard.gateway.discovery import usual_file
+from pipeguard.gateway.sources import Sources
 from tests.cli.test_setup import FILES, SECRET, contents, home, launcher, run
 from tests.snapshot import Snapshot
 

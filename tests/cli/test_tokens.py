@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pipeguard.cli._person import Person
-from pipeguard.gateway.sources import usual_file
+from pipeguard.gateway.discovery import usual_file
 from pipeguard.state.paths import store_path
 from pipeguard.state.store import Store
 from tests.people import be_nobody, give_token

@@ -76,6 +76,11 @@ def test_what_clients_start_is_looked_at(person: Person, snapshot: Snapshot) -> 
         (person.home / ".claude.json").unlink()
         file.write_text('{"mcpServers": {"a": {"url": "https://mcp.example.com/mcp"}}}')
         snapshot.commands("doctor-clients-login", "doctor clients")
+        (person.home / ".config" / "pipeguard").mkdir(parents=True)
+        (person.home / ".config" / "pipeguard" / "pipeguard.yaml").write_text(
+            "servers: {}\nbad: [\n"
+        )
+        snapshot.commands("doctor-clients-gateway", "doctor clients  # 1\nstatus")
 
 
 def test_what_a_project_s_file_names_is_not_run(person: Person) -> None:

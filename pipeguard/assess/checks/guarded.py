@@ -44,7 +44,7 @@ STALE = PostureCheck(
 )
 BROKEN = PostureCheck(
     "config-unreadable",
-    "A client's file cannot be read as its client may read it",
+    "A client's file, or the gateway's, cannot be read as its client may read it",
     Severity.HIGH,
     "What its client starts is then not known, and not guarded: clients read what others refuse, "
     "such as a duplicate key, values nested without end, or bytes that are not UTF-8. It is medium "
