@@ -166,16 +166,18 @@ class GatewayServer:
         self._relisting = _Relisting(lambda: self._leg, self._list_tools_again, self._tasks)
         self._dialler: OwnedDialler | None = None
         self._leg: Leg | None = None
-        self._stateless = StatelessServer(OUR_OPENING, self._make_dialler, self._dial, self.relist)
+        makes, dials = partial(self._make_dialler, self._tell_end), self._dial
+        self._stateless = StatelessServer(OUR_OPENING, makes, dials, self.relist)
         self.remembered: Leg | None = None
         self._gone = asyncio.Event()
         self._is_told_late = False
         self._own_channels = self._opening = 0
         self._legs: WeakSet[Leg] = WeakSet()
+        self._see = f"pipeguard logs {self._run.guard.name}"
         self._life = ServerLife(
             Steps(self._begin, self._watch, self._hang_up, self._recall, self._output.describe_end),
             self._log,
-            f"pipeguard logs {self._run.guard.name}",
+            self._see,
             settings.seconds_to_sleep(),
         )
 
@@ -233,7 +235,7 @@ class GatewayServer:
         if not (self.has_settled or self._is_told_late):
             self._is_told_late = True
             event = "the server is still starting; clients are answered without it"
-            self._log("warning", event, see=f"pipeguard logs {self._run.guard.name}")
+            self._log("warning", event, see=self._see)
 
     async def stop(self) -> None:
         """End it."""
@@ -418,8 +420,11 @@ class GatewayServer:
             raise Refused(why) if is_refusal(answer) else Unavailable(why)
         return result
 
-    async def _make_dialler(self) -> OwnedDialler:
+    async def _make_dialler(self, on_exit: Callable[[str], None] | None = None) -> OwnedDialler:
         """The dialler of its channels.
+
+        Args:
+            on_exit: told how a process ended by itself; None for the one that its life follows.
 
         Raises:
             PipeGuardError: an option is wrong, or a secret is missing.
@@ -430,8 +435,15 @@ class GatewayServer:
         # In a thread: an isolated server's package may be fetched, and others are served meanwhile.
         made = partial(local_dialler, options, limit, self._output, self._run, is_shared=True)
         local = await in_own_thread("make", made)
-        local.on_exit = self._output.end
+        local.on_exit = on_exit or self._output.end
         return OwnedDialler(Multiplexer(local))
+
+    def _tell_end(self, ending: str) -> None:
+        """Say that the process for clients without handshakes ended by itself."""
+        if self._stateless.is_used:
+            event = "the server ended, and is started again when it is called"
+            wrote = {"wrote": self._output.last_line} if self._output.last_line else {}
+            self._log("warning", event, why=ending, **wrote, see=self._see)
 
     def relist(self) -> None:
         """List its tools again."""

@@ -110,6 +110,11 @@ class StatelessServer:
         """True while it remembers a task that a client may still ask for."""
         return self._dialler is not None and self._dialler.has_tasks
 
+    @property
+    def is_used(self) -> bool:
+        """True once the server is known to speak this revision."""
+        return self._dialler is not None
+
     async def open(
         self, listener: LegListener, opening: Opening, client: ServedClient
     ) -> Leg | None:

@@ -323,7 +323,11 @@ class GuardedServer:
         with suppress(ChannelClosed):
             ended = self._target.wait(EXIT_SECONDS) if self._server_ended else None
             ending = str(self._failure or (ended.describe() if ended else "")).rstrip(".")
-            for frame in self._session.abandon(ending=ending):
+            answers = list(self._session.abandon(ending=ending))
+            if answers and self._server_ended:
+                why = {"why": ending} if ending else {}
+                self._run.log_unless_gone("warning", "the server ended during a request", **why)
+            for frame in answers:
                 self._client.write(frame)
 
     def _record(self, verdict: Verdict) -> None:

@@ -5,6 +5,7 @@ in the environment of tests/requirements-servers.txt.
 """
 
 import asyncio
+import os
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -26,6 +27,12 @@ async def announce(call: Call) -> Object:
     await call.context.session.send_resource_updated(WATCHED)
     await call.context.session.send_prompt_list_changed()
     return text_result("told")
+
+
+@tool()
+async def die(_call: Call) -> Object:
+    """Ends the server before it answers."""
+    os._exit(3)
 
 
 @tool()

@@ -23,6 +23,7 @@ from pipeguard.gateway.menu import ToolMode
 from pipeguard.gateway.server_settings import ServerSettings, Start
 from tests import tools
 from tests.fuzz.rulebook import engines
+from tests.gateway.rogues import until
 from tests.gateway.served import ServedAt, write_servers
 from tests.gateway.test_serving import played
 from tests.listening import Process
@@ -384,7 +385,9 @@ def test_the_menu_leads_to_tools_that_ask() -> None:
 # --- both without a handshake ------------------------------------------------------------------
 
 
-def test_a_server_of_both_eras_is_started_again_only_when_it_is_needed(tmp_path: Path) -> None:
+def test_a_server_of_both_eras_is_started_again_only_when_it_is_needed(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     log = tmp_path / "starts"
 
     async def scenario(client: Client, _: Gateway) -> None:
@@ -401,6 +404,11 @@ def test_a_server_of_both_eras_is_started_again_only_when_it_is_needed(tmp_path:
         done = await client.call(tool, meta, inputResponses={"user_name": answer})
         assert text(done) == "Hello, Ann!"
         assert log.read_text() == "started\n" * 2
+        gone = await client.ask("tools/call", name="test_die", arguments={}, _meta=meta)
+        assert "may have taken effect" in str(gone)
+        await until(lambda: "why='exit code 3'" in capfd.readouterr().err)
+        assert text(await client.call("test_meta", meta))
+        assert log.read_text() == "started\n" * 3
 
     talk(scenario, server("both", "both", log))
 

@@ -66,7 +66,9 @@ def test_one_that_ends_or_hangs_is_started_again(number: signal.Signals) -> None
     talk(scenario, actor("one"), actor("two"))
 
 
-def test_a_call_that_a_server_dies_of_may_have_acted_and_it_is_started_again() -> None:
+def test_a_call_that_a_server_dies_of_may_have_acted_and_it_is_started_again(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
     async def scenario(client: Client, gateway: Gateway) -> None:
         before = await process_of(gateway, "one")
         answer = await client.ask("tools/call", name="one__echo", arguments={"text": "xxxxx"})
@@ -74,6 +76,7 @@ def test_a_call_that_a_server_dies_of_may_have_acted_and_it_is_started_again() -
         assert "the call may have taken effect before that (event " in message
         assert "PipeGuard starts it again." in message
         await process_of(gateway, "one", after=before)
+        assert "why='it ended by itself: exit code 3'" in capfd.readouterr().err
 
     mortal = (
         "import os, json; loads = json.loads;"

@@ -204,6 +204,7 @@ def test_a_server_that_exits_at_once_answers_nothing_but_everybody_is_answered(
         answers = wrapped.frames_to_the_end()
         assert [(answer["id"], error_code(answer)) for answer in answers] == [(first, GONE)]
         assert f"is gone: exit code {code}" in str(answers)
+        assert f"the server ended during a request why='exit code {code}'" in wrapped.said()
         assert wrapped.code() == code
 
 

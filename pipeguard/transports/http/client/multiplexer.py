@@ -171,6 +171,8 @@ class Multiplexer:
         """End the server."""
         if self._channel is not None:
             await self._channel.close()
+        elif self._reading is not None:
+            await asyncio.wait({self._reading})  # it ends the server that is gone
         await self._source.close()
 
     # --- to the server ------------------------------------------------------------------
