@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
 from threading import Lock
@@ -155,11 +155,14 @@ class Detection(Knowledge):
         """Find results of other tools and secrets that would leave with a request."""
         return findings.leak_findings(self, context, message, values)
 
-    def show_call(self, guard: Guard, tool: str, message: Message) -> tuple[str, str]:
+    def show_call(
+        self, guard: Guard, tool: str, message: Message, findings: Sequence[Finding]
+    ) -> tuple[str, str]:
         """Show the arguments of a call to a person, and what is new in them, without secrets."""
         arguments = get_value(message.value, ARGUMENTS)
-        shown = shown_call.show_arguments(self, arguments)
-        return shown, shown_call.show_differences(self, self.tool(guard, tool), arguments)
+        rules = {finding.rule for finding in findings}
+        shown = shown_call.show_arguments(self, arguments, rules)
+        return shown, shown_call.show_differences(self, self.tool(guard, tool), arguments, rules)
 
     def name_targets(
         self, method: str, tool: str | None, params: JsonValue, frame_bytes: int

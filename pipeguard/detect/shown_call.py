@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import re
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple
 
 from pipeguard.detect.checks.credential_names import is_credential_name
 from pipeguard.detect.cuts import KEPT_CHARS
 from pipeguard.detect.flows import secret_values
-from pipeguard.detect.flows.leak import OrderPassage
+from pipeguard.detect.flows.leak import PRIVATE_OUT, SECRET_OUT, OrderPassage
 from pipeguard.detect.flows.tool_labels import Tool
 from pipeguard.detect.knowledge import Knowledge
 from pipeguard.detect.scanning.confidence import hide_long_tokens, show_visibly
@@ -25,6 +26,7 @@ MOST_DIFFERENCES = 8  # that are shown, those with the shortest values
 MOST_VALUES = 3  # of a list, in one difference
 WHOLE_CHARS = 2048  # of a value: of a longer one only its length is shown
 VALUE_CHARS = 80  # of a value that is shown
+BEGIN_CHARS = 4  # of a word that may be a piece of a secret
 NAME_CHARS = 40  # likewise, of an argument's name
 FIRST = "first call of this tool in this session"
 FORGOTTEN = "cannot be told: what passed of this tool before is no longer remembered"
@@ -33,9 +35,15 @@ TOO_LONG = "cannot be told: the arguments are too long to compare"
 NONE = "nothing: calls of this tool that passed had the same values"
 _PLAIN_NAME = lazy_regex(r"[\w.…-]+")
 _DOTS = lazy_regex("…{2,}")
+_HOST = lazy_regex(r"https?://[\w.:-]{1,255}")
+# Of a serialised text: the rest of a long value, and the words that may be a piece of a secret.
+_LONG_VALUE = lazy_regex(rf'((?:[^"\\]|\\.){{{VALUE_CHARS}}})((?:[^"\\]|\\.)+)')
+_PIECE = lazy_regex(rf'(?![A-Za-z]+\b)([^\s"{{}}\[\],:]{{{BEGIN_CHARS}}})[^\s"{{}}\[\],:]+')
 # A mail address, the host of a web address, an account (ISO 13616), a number.
+_ADDRESS = r"[\w.+-]{1,64}@[\w.-]{1,255}|https?://[\w.:-]{1,255}"
+_TARGET = lazy_regex(rf"({_ADDRESS})")
 _TELLING = lazy_regex(
-    r"([\w.+-]{1,64}@[\w.-]{1,255}|https?://[\w.:-]{1,255}"
+    rf"({_ADDRESS}"
     r"|\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,4})?\b|\b\d[\d -]{4,33}\d\b)"
 )
 
@@ -45,14 +53,21 @@ _Values = dict[tuple[str, ...], tuple[str, ...]]  # in JSON, by the names that l
 def show_passage(knowledge: Knowledge, passage: OrderPassage) -> str:
     """The words of a result that ordered a call, without secrets."""
     first = max(0, passage.start - SECRET_CHARS)
-    masked = _mask(knowledge, passage.text[first : passage.end + SECRET_CHARS])
-    return _cut(masked[passage.start - first : passage.end - first], KEPT_CHARS)
+    masked = _mask(knowledge, (), passage.text[first : passage.end + SECRET_CHARS])
+    return _cut(masked[passage.start - first : passage.end - first], (), KEPT_CHARS)
 
 
-def show_arguments(knowledge: Knowledge, arguments: JsonValue) -> str:
-    """The arguments of a call for a person, the shortest first: no long text hides another."""
-    given = serialise(_shortest_first(arguments))[:SECRET_CHARS]
-    return _cut(_mask(knowledge, given.decode("utf-8", "ignore")), ARGUMENTS_CHARS)
+def show_arguments(knowledge: Knowledge, arguments: JsonValue, rules: Collection[str]) -> str:
+    """The arguments of a call for a person, the shortest first: no long text hides another.
+
+    Args:
+        knowledge: of the server.
+        arguments: of the call.
+        rules: that found something in it. Of private text that would leave only the beginning is
+            shown, and of a secret that a result gave no piece.
+    """
+    given = serialise(_shortest_first(arguments))[:SECRET_CHARS].decode("utf-8", "ignore")
+    return _cut(_mask(knowledge, rules, given), rules, ARGUMENTS_CHARS)
 
 
 def _shortest_first(value: JsonValue) -> JsonValue:
@@ -65,11 +80,12 @@ def _shortest_first(value: JsonValue) -> JsonValue:
     return dict(sorted(pairs, key=lambda pair: len(serialise(pair[1]))))
 
 
-def _mask(knowledge: Knowledge, text: str) -> str:
+def _mask(knowledge: Knowledge, rules: Collection[str], text: str) -> str:
     """A text with a dot in place of each character of a secret."""
     for engine in knowledge.scanners[Surface.TO_SERVER]:
         text = engine.dot_secrets(text)
-    secrets = secret_values.named_secrets(text) + knowledge.flows.one_time_secrets()
+    secrets = secret_values.named_secrets(text)
+    secrets += knowledge.flows.returned_secrets(all_kinds=SECRET_OUT in rules)
     if knowledge.vault is not None:
         secrets += knowledge.vault.find_secrets(text)
     for secret in sorted(secrets, key=len, reverse=True):
@@ -77,19 +93,33 @@ def _mask(knowledge: Knowledge, text: str) -> str:
     return text
 
 
-def _cut(masked: str, limit_chars: int) -> str:
+def _cut(masked: str, rules: Collection[str], limit_chars: int) -> str:
     """The start of a masked text; a person needs to see accounts, addresses and hosts whole."""
-    parts = _TELLING.split(_DOTS.sub("…", masked[: 4 * limit_chars]))
-    shown = "".join(
-        part if index % 2 else hide_long_tokens(part) for index, part in enumerate(parts)
-    )
+    if PRIVATE_OUT in rules:
+        masked = _LONG_VALUE.sub(_begin_value, masked)
+    telling, hide = _TELLING, hide_long_tokens
+    if SECRET_OUT in rules:
+        telling, hide = _TARGET, _hide_pieces
+    parts = telling.split(_DOTS.sub("…", masked[: 4 * limit_chars]))
+    shown = "".join(part if index % 2 else hide(part) for index, part in enumerate(parts))
     return show_visibly(shown, limit_chars)
+
+
+def _begin_value(value: re.Match[str]) -> str:
+    """The beginning of a long value, and the hosts in its rest."""
+    return " ".join((f"{value[1]}…", *_HOST.findall(value[2])))
+
+
+def _hide_pieces(text: str) -> str:
+    return _PIECE.sub(r"\1…", text)
 
 
 # --- differences ----------------------------------------------------------------------------
 
 
-def show_differences(knowledge: Knowledge, tool: Tool, arguments: JsonValue) -> str:
+def show_differences(
+    knowledge: Knowledge, tool: Tool, arguments: JsonValue, rules: Collection[str]
+) -> str:
     """The differences from the last calls of the tool that passed, a line each.
 
     Empty for a tool that does nothing of consequence.
@@ -106,7 +136,8 @@ def show_differences(knowledge: Knowledge, tool: Tool, arguments: JsonValue) -> 
         return TOO_LONG
     differing = list(_find_differences(_values(arguments), before))
     differing.sort(key=lambda each: (not each.new, len("".join(each.new))))
-    lines = [each.words for each in _mask_differences(knowledge, differing[:MOST_DIFFERENCES])]
+    shown = _mask_differences(knowledge, rules, differing[:MOST_DIFFERENCES])
+    lines = [each.words for each in shown]
     more = len(differing) - len(lines)
     return "\n".join([*lines, *([f"and {more} more"] if more else [])]) or NONE
 
@@ -171,7 +202,9 @@ def _find_differences(values: _Values, before: Sequence[_Values]) -> Iterator[_D
             yield _Difference(path, (), last, sum(each[path] == last for each in before))
 
 
-def _mask_differences(knowledge: Knowledge, differing: Iterable[_Difference]) -> list[_Difference]:
+def _mask_differences(
+    knowledge: Knowledge, rules: Collection[str], differing: Iterable[_Difference]
+) -> list[_Difference]:
     """Differences as they are shown, all masked at once, each value beside its name."""
     short = [each._replace(new=_shorten(each.new), last=_shorten(each.last)) for each in differing]
     parts = list[tuple[str, str, int]]()
@@ -179,11 +212,11 @@ def _mask_differences(knowledge: Knowledge, differing: Iterable[_Difference]) ->
         beside = f'"{path[-1][:NAME_CHARS]}":' if path else ""
         parts.append(("", ".".join(path)[:WHOLE_CHARS], NAME_CHARS))
         parts += ((beside, value, VALUE_CHARS) for value in (*new, *last))
-    masked = _mask(knowledge, "\n".join(before + text for before, text, _ in parts))
+    masked = _mask(knowledge, rules, "\n".join(before + text for before, text, _ in parts))
     shown, at = list[str](), 0
     for before, text, limit_chars in parts:
         start, at = at + len(before), at + len(before) + len(text)
-        shown.append(_cut(masked[start:at], limit_chars))
+        shown.append(_cut(masked[start:at], rules, limit_chars))
         at += 1
     rest = iter(shown)
     return [

@@ -146,11 +146,12 @@ class Flows:
             results = list(self._results)
         return any(result.has_address(text) for result in results)
 
-    def one_time_secrets(self) -> list[str]:
-        """The codes, and the tokens of links, that came back and work once."""
+    def returned_secrets(self, *, all_kinds: bool) -> list[str]:
+        """The secrets that came back and work once, or those of all kinds."""
         with self._lock:
             results = list(self._results)
-        return [secret for result in results for secret in result.one_time_secrets()]
+        kinds = ToolResult.all_secrets if all_kinds else ToolResult.one_time_secrets
+        return [secret for result in results for secret in kinds(result)]
 
     def find_sources(self, text: str) -> frozenset[str]:
         """The short values of the calls that a text came back from, as it is."""

@@ -281,6 +281,10 @@ class ToolResult:
             self.derived += measure_text(*one_time)
         return one_time
 
+    def all_secrets(self) -> tuple[str, ...]:
+        """These, and the values that look like a secret or that it calls one."""
+        return (*self.one_time_secrets(), *self.named_secrets(), *self.secrets().values())
+
     def has_address(self, address: str) -> bool:
         """True if it has an address: as it is, as JSON or HTML writes it, or in another one."""
         text = self.text()

@@ -171,8 +171,10 @@ class Detector(Protocol):
     ) -> list[Finding]:
         """Find results of other tools and secrets that would leave with a request."""
 
-    def show_call(self, guard: Guard, tool: str, message: Message) -> tuple[str, str]:
-        """Show a stopped call to a person, without secrets.
+    def show_call(
+        self, guard: Guard, tool: str, message: Message, findings: Sequence[Finding]
+    ) -> tuple[str, str]:
+        """Show a stopped call to a person, without secrets, and of private text the beginning.
 
         Returns:
             Its arguments; and how they differ from the last calls of the tool that passed, empty

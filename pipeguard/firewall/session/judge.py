@@ -198,7 +198,7 @@ class MessageJudge(NamedTuple):
         is_private = any(tells_private(finding.rule) for finding in findings)
         shown, new = ("", "")
         if not is_private:
-            shown, new = self.guard.detector.show_call(self.guard, tool, message)
+            shown, new = self.guard.detector.show_call(self.guard, tool, message, findings)
         marked = [f._replace(call=mark, arguments=shown, differs=new) for f in stopped]
         return marked + others, False
 

@@ -1,6 +1,7 @@
 """A secret of the server does not leave it behind a placeholder, and goes where it belongs."""
 
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -18,6 +19,7 @@ from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
 from tests.detect.flows.test_vault import PASSWORD, TOKEN, answered, asked, guard, said, taken_out
 from tests.fuzz.budget import tried
 from tests.fuzz.values import values
+from tests.state.test_grants import CALL, Conversation
 
 SENDS, RUNS, NOTHING = Label.SENDS | Label.OUTSIDE, Label.RUNS, Label.NONE
 HIGH, MEDIUM = Confidence.HIGH, Confidence.MEDIUM
@@ -263,3 +265,34 @@ def test_what_is_known_exactly_is_not_taken_out_with_all_its_string() -> None:
     text = said(answered(session, 2, whole))
     assert text.startswith("user: shop\npassword: [secret:")
     assert text.endswith("\nnote: for the night")
+
+
+OFFER = (
+    "Confidential. The offer for the Lindqvist works is 4.7 million. The northern plant takes over"
+    " its orders, for which Anna Berg has a budget of 5.2 million from 14 March. Terms:"
+    " https://kb.corp.example/terms"
+)
+LINK = "https://kb.example/reset?token=zq8Fh2kd93Lm0pQx7Rt"
+
+
+@pytest.mark.parametrize(
+    ("inbox", "body", "hidden"),
+    [
+        (OFFER, OFFER, ["Anna Berg", "5.2"]),
+        ("db_password: plum-Harbour!Tin", "use plum-Harbour!Tin now", ["plum", "Harb", "Tin"]),
+        (f"Reset your password: {LINK}", "use zq8Fh2kd93 and Lm0pQx7Rt now", ["zq8Fh", "x7Rt"]),
+    ],
+)
+def test_of_what_would_leave_a_person_sees_the_beginning_and_where_it_would_go(
+    tmp_path: Path, inbox: str, body: str, hidden: list[str]
+) -> None:
+    """The audit keeps what a person sees."""
+    findings = (
+        Conversation(tmp_path / "store.db", inbox=inbox).order({**CALL, "body": body}).findings
+    )
+    assert findings[0].rule in {"flows.private-out", "flows.secret-out"}
+    shown = findings[0].arguments
+    assert "audit@bw.example" in shown
+    assert ("https://kb.corp.example" in shown) is ("https" in body)
+    assert body[:4] in shown
+    assert not [word for word in hidden if word in f"{findings}"]
