@@ -26,7 +26,7 @@ from pipeguard.firewall.finding import Action, Severity
 from pipeguard.firewall.protocol.places import Surface
 from pipeguard.rulebook.benchmark import costs
 from pipeguard.rulebook.nearness import near_all
-from pipeguard.rulebook.packs import MAX_PACK_BYTES, PackFile, load_rules, model
+from pipeguard.rulebook.packs import MAX_PACK_BYTES, PackFile, load_rules, model, sources
 from pipeguard.rulebook.proof import prove_all, texts
 from pipeguard.rulebook.reference import usual_action
 from pipeguard.rulebook.rule_texts import CODE_RULES
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
     from pipeguard.detect.detector import Engines
     from pipeguard.detect.rules.rule import Rule
+
+_LIST_THEM = "\n  List them:  pipeguard rules list"
 
 
 @click.group("rules", cls=CommandGroup, short_help="List, show and test the rules.")
@@ -123,7 +125,7 @@ def _not_in_a_pack(name: str, rules: Collection[str]) -> str:
     if name in CODE_RULES:
         return f"{name} has no pattern to show.\n  Read about it:  pipeguard explain {name}"
     near = suggestion(name, [*rules, *CODE_RULES])
-    return f"no rule is called {name!r}.{near}\n  List them:  pipeguard rules list"
+    return f"no rule is called {name!r}.{near}{_LIST_THEM}"
 
 
 def _describe_match(rule: Rule) -> dict[str, object]:
@@ -177,17 +179,16 @@ def test(*, file: str | None, glob: str, speed: bool, near_miss: bool, as_json: 
       3  the scan engine is missing
     """  # noqa: D301  click reads the mark
     began = perf_counter()
-    if file is None:
-        every = load_rules()
-        compiled = _load_compiled()
-        proving: Sequence[Engine] = compiled
-    else:
-        source = PackFile(file, read(file, MAX_PACK_BYTES, RuleError)[0], shipped=False)
-        every = load_rules([source])
-        proving = _alone(every)
+    packs = sources()
+    if file:
+        packs = (PackFile(file, read(file, MAX_PACK_BYTES, RuleError)[0], shipped=False),)
+    every = load_rules(pack._replace(shipped=False) for pack in packs)  # proves shipped ones, too
     rules = [rule for rule in every if fnmatchcase(rule.id, glob)]
     if not rules:
-        raise RuleError(f"no rule is called {glob!r}.\n  List them:  pipeguard rules list")
+        of_file, list_them = (f" of {file}", "") if file else ("", _LIST_THEM)
+        near = suggestion(glob, [rule.id for rule in every], listed=not file)
+        raise RuleError(f"no rule{of_file} is called {glob!r}.{near}{list_them}")
+    proving: Sequence[Engine] = _alone(every) if file else _load_compiled()
     failures = list(prove_all(rules, proving))
     seconds = perf_counter() - began
     count = sum(len(texts(sample)) for rule in rules for sample in (*rule.matches, *rule.passes))

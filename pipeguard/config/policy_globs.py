@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from pipeguard.firewall.lazy_regex import lazy_regex
@@ -45,9 +44,9 @@ def parse_place(entry: YamlEntry | None) -> str:
     text = parse_glob(entry)
     if entry is None:
         return text
-    from pipeguard.firewall.protocol.places import known_places
+    from pipeguard.firewall.protocol.places import find_places, known_places
 
-    if any(fnmatchcase(place, text) for place in known_places()):
+    if find_places(text):
         return text
     from pipeguard.unicode.display import suggestion
 

@@ -120,7 +120,7 @@ def load_rules(packs: Iterable[PackFile] | None = None) -> tuple[Rule, ...]:
     Raises:
         RuleError: naming the pack, the rule and what is wrong.
     """
-    from pipeguard.detect.rules.rule import load_pack
+    from pipeguard.detect.rules.rule import load_pack, locate
 
     rules: dict[str, Rule] = {}
     first: dict[str, str] = {}
@@ -130,15 +130,29 @@ def load_rules(packs: Iterable[PackFile] | None = None) -> tuple[Rule, ...]:
         except UnicodeDecodeError:
             raise RuleError(f"{source.path} is not UTF-8.") from None
         # Tests try the expressions of shipped packs, which takes most of a second.
-        for rule in load_pack(text, source.path, proven=source.shipped):
+        for index, rule in enumerate(load_pack(text, source.path, proven=source.shipped)):
             if rule.id in rules:
                 raise RuleError(
                     f"{source.path}: {rule.id} is already in {first[rule.id]}.\n"
                     "  Give yours another id, or its pack another name."
                 )
+            if not source.shipped and (error := _find_wrong_recipe(rule, index)):
+                raise locate(error, text, source.path)
             rules[rule.id] = rule if source.shipped else rule._replace(own=True)
             first[rule.id] = source.path
     return tuple(rules.values())
+
+
+def _find_wrong_recipe(rule: Rule, index: int) -> RuleError | None:
+    from pipeguard.rulebook.samples import expand
+
+    for field in ("matches", "passes"):
+        for number, sample in enumerate(getattr(rule, field)):
+            try:
+                expand(sample, 0)
+            except RuleError as error:
+                return RuleError(f"{rule.id}: {error}", "rules", index, field, number)
+    return None
 
 
 def _files(folder: str) -> list[str]:

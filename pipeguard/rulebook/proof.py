@@ -18,7 +18,7 @@ from pipeguard.detect.rules.rule import View, Written
 from pipeguard.detect.scanning.confidence import has_exception
 from pipeguard.detect.scanning.first_look import choose_engine, squeezed_pattern
 from pipeguard.firewall.finding import Confidence, raise_confidence
-from pipeguard.firewall.protocol.places import Surface, known_places
+from pipeguard.firewall.protocol.places import Surface, find_places
 from pipeguard.rulebook.samples import expand
 
 if TYPE_CHECKING:
@@ -112,8 +112,7 @@ def sample_place(rule: Rule, surface: Surface) -> str:
     usual = USUAL_PLACE[surface]
     if not rule.places or any(fnmatchcase(usual, glob) for glob in rule.places):
         return usual
-    fitting = (place for place in known_places() if fnmatchcase(place, rule.places[0]))
-    return next(fitting, rule.places[0])
+    return find_places(rule.places[0])[0]
 
 
 def frame_value(surface: Surface, text: str, key: str = "text") -> JsonValue:

@@ -129,7 +129,10 @@ class _Draft:
             return _CHECKSUMS[spec](before.encode()).decode()
         name, _, argument = spec.partition(" ")
         if name in _TOKENS:
-            return _TOKENS[name](self.random, argument)
+            try:
+                return _TOKENS[name](self.random, argument)
+            except (ValueError, LookupError):
+                raise RuleError(f"{{{spec}}} lacks what {name} needs, in {self.recipe!r}") from None
         charset, _, count = spec.rpartition(":")
         if not count.isdigit():
             return self._word(spec)
@@ -142,7 +145,8 @@ class _Draft:
     def _word(self, spec: str) -> str:
         if spec == "":
             return ""
-        raise RuleError(f"no generator is called {spec!r}, in {self.recipe!r}")
+        near = suggestion(spec.partition(" ")[0], (*_TOKENS, *_CHECKSUMS, *_ENCODINGS, "start"))
+        raise RuleError(f"no generator is called {spec!r}, in {self.recipe!r}.{near}")
 
 
 def _charset(name: str, recipe: str) -> str:
@@ -285,7 +289,8 @@ _NUMBER_TRIES = 200_000
 
 def _number(random: Random, kind: str) -> str:
     if kind not in _NUMBER_SHAPES:
-        raise RuleError(f"no kind of number is called {kind!r}")
+        near = suggestion(kind, _NUMBER_SHAPES)
+        raise RuleError(f"no kind of number is called {kind!r}.{near}")
     for _ in range(_NUMBER_TRIES):
         letters = (
             random.choice(_DIGITS if shape == "#" else _UPPER) if shape in "#@" else shape

@@ -54,6 +54,8 @@ def test_a_rule_is_shown_with_its_pattern_and_samples() -> None:
 def test_what_is_shown(snapshot: Snapshot, tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text(pack())
     (tmp_path / "wrong.yaml").write_text("rules: none")
+    (tmp_path / "places.yaml").write_text(pack() + "  places: [call.argumens]\n")
+    (tmp_path / "recipe.yaml").write_text(pack().replace("[xyzzy-12]", "[{gen: 'xyzzy-{digi:2}'}]"))
     snapshot.commands(
         "rules",
         f"""
@@ -66,6 +68,10 @@ def test_what_is_shown(snapshot: Snapshot, tmp_path: Path) -> None:
         rules show secrets.githb-token  # 2
         rules test {tmp_path}/mine.yaml
         rules test {tmp_path}/wrong.yaml  # 2
+        rules test {tmp_path}/places.yaml  # 2
+        rules test {tmp_path}/recipe.yaml  # 2
+        rules test {tmp_path}/mine.yaml --rule magic-word  # 2
+        rules test --rule secrets.gitlub-token  # 2
         rules test --rule none.*  # 2
         """,
     )

@@ -90,20 +90,24 @@ def test_a_run_never_looks_made_up() -> None:
 
 
 @pytest.mark.parametrize(
-    "recipe",
+    ("recipe", "what"),
     [
-        "{nothing}",
-        "{nothing:3}",
-        "{b62:many}",
-        "{b62:3",
-        "a}",
-        "{base64 a",
-        "{[]:3}",
-        "{aeiou:20}",
+        ("{nothing}", "no generator is called 'nothing'"),
+        ("{gitub-crc}", "Did you mean `github-crc`?"),
+        ("{number us-sn}", "Did you mean `us-ssn`?"),
+        ("{base58check}", "lacks what base58check needs"),
+        ("{iban XX}", "lacks what iban needs"),
+        ("{nothing:3}", "no set of characters is called 'nothing'"),
+        ("{b62:many}", "no generator"),
+        ("{b62:3", "never closes"),
+        ("a}", "never opened"),
+        ("{base64 a", "never closes"),
+        ("{[]:3}", "is empty"),
+        ("{aeiou:20}", "no set of characters"),
     ],
 )
-def test_a_recipe_that_is_wrong_is_refused(recipe: str) -> None:
-    with pytest.raises(RuleError):
+def test_a_recipe_that_is_wrong_is_refused(recipe: str, what: str) -> None:
+    with pytest.raises(RuleError, match=re.escape(what)):
         expand({"gen": recipe}, 1)
 
 

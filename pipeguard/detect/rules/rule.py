@@ -18,7 +18,7 @@ from pipeguard.detect.matching.confirm import Finder
 from pipeguard.detect.rules.expressions import FIELDS, Expressions
 from pipeguard.errors import RuleError
 from pipeguard.firewall.finding import Confidence, Severity, tells_private
-from pipeguard.firewall.protocol.places import Surface
+from pipeguard.firewall.protocol.places import Surface, find_places, known_places
 from pipeguard.unicode.display import suggestion
 
 if TYPE_CHECKING:
@@ -173,8 +173,16 @@ def load_pack(text: str, source: str, *, proven: bool = False) -> tuple[Rule, ..
     try:
         return _rules(document, proven=proven)
     except RuleError as error:
-        mark = _describe_mark(_find_mark(yaml.compose(text, loader), error.keys))
-        raise RuleError(f"{source}{mark}: {error}") from None
+        raise locate(error, text, source) from None
+
+
+def locate(error: RuleError, text: str, source: str) -> RuleError:
+    """An error of a pack, after the file, line and column to which its keys lead."""
+    import yaml
+
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    mark = _find_mark(yaml.compose(text, loader), error.keys)
+    return RuleError(f"{source}{_describe_mark(mark)}: {error}")
 
 
 def _describe_mark(mark: yaml.Mark | None) -> str:
@@ -312,21 +320,21 @@ def _rule(pack: str, entry: dict[str, Any], *, proven: bool) -> Rule:
         severity=_choice(where, "severity", Severity, entry["severity"]),
         confidence=_choice(where, "confidence", Confidence, entry["confidence"]),
         surfaces=_choices(where, "surfaces", Surface, entry.get("surfaces")),
-        places=_strings(where, entry, "places"),
+        places=_places(where, entry),
         views=_choices(where, "views", View, entry.get("views", ["text", "folded", "decoded"])),
         pattern=written["pattern"],
         model=model,
         sha256=str(entry.get("sha256", "")),
         sign=written["sign"],
-        ignore_case=bool(entry.get("ignore_case", False)),
+        ignore_case=_flag(where, entry, "ignore_case", off=False, on=True),
         boundary=_choice(where, "boundary", Boundary, entry.get("boundary", "word")),
         require=_checks(where, entry, "require"),
         check=_checks(where, entry, "check"),
-        placeholders=bool(entry.get("placeholders", False)),
+        placeholders=_flag(where, entry, "placeholders", off=False, on=True),
         written=_choice(where, "written", Written, entry.get("written", "keep")),
-        quoted=entry.get("quoted") == "lower",
+        quoted=_flag(where, entry, "quoted", off="keep", on="lower"),
         leaving=_choice(where, "leaving", Leaving, entry.get("leaving", "keep")),
-        several=entry.get("several") == "raise",
+        several=_flag(where, entry, "several", off="keep", on="raise"),
         unless=written["unless"],
         purpose=_strings(where, entry, "purpose"),
         why=" ".join(str(entry["why"]).split()),
@@ -382,6 +390,15 @@ def _strings(where: str, entry: dict[str, Any], field: str) -> tuple[str, ...]:
     return tuple(str(item) for item in items)
 
 
+def _places(where: str, entry: dict[str, Any]) -> tuple[str, ...]:
+    globs = _strings(where, entry, "places")
+    for glob in globs:
+        if not find_places(glob):
+            near = suggestion(glob, known_places(), listed=True)
+            raise RuleError(f"{where}: no place matches `{glob}`.{near}", "places")
+    return globs
+
+
 def _checks(where: str, entry: dict[str, Any], field: str) -> tuple[str, ...]:
     specs = _strings(where, entry, field)
     for spec in specs:
@@ -403,6 +420,15 @@ def _samples(where: str, entry: dict[str, Any], field: str) -> tuple[Sample, ...
 
 def _is_recipe(sample: object) -> bool:
     return isinstance(sample, dict) and [*sample] == ["gen"] and isinstance(sample["gen"], str)
+
+
+def _flag(where: str, entry: dict[str, Any], field: str, *, off: object, on: object) -> bool:
+    value = entry.get(field, off)
+    if value not in (off, on):
+        words = [str(word).lower() for word in (off, on)]
+        near = suggestion(str(value), words, listed=True)
+        raise RuleError(f"{where}: {field}: `{value}` is none of {', '.join(words)}.{near}", field)
+    return bool(value == on)
 
 
 def _choice(where: str, field: str, kind: type[_Choice], word: object) -> _Choice:

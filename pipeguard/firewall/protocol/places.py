@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import Enum
-from functools import cache
+from fnmatch import fnmatchcase
+from functools import cache, lru_cache
 
 from pipeguard.firewall.finding import MessageKind
 from pipeguard.firewall.lazy_regex import lazy_regex
@@ -249,3 +250,9 @@ def known_places() -> tuple[str, ...]:
     named = {name for rows in PLACES.values() for _, name in rows}
     others = {f"{part}.other" for part in ("params", "result", "error", "envelope")}
     return tuple(sorted(named | others | {"error.message", "error.data", "meta", HTTP_HEADER}))
+
+
+@lru_cache(maxsize=256)
+def find_places(glob: str) -> tuple[str, ...]:
+    """The places that a glob matches, sorted."""
+    return tuple(place for place in known_places() if fnmatchcase(place, glob))
