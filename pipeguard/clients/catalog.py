@@ -25,8 +25,9 @@ A file has these keys, all of which but `name` are optional::
     paste       for a client without a file: what a person pastes, and where
     unasked     settings with which the agent calls every tool without asking: each with `at`,
                 `scope` and `format` as a file, `setting` (the path to it) and `value`
-    samples     texts of its files before and after, which the tests run (tests/clients/samples.py);
-                `left` names the `code` that clients.rewrite gives a server, or `open`
+    samples     texts of its files `before` and `after`, which the tests run; `left` names the
+                `code` that clients.rewrite gives a server, or `open`; `file` is the index in
+                `files` of the file that it is, 0 if it is not given
 
 A place is a path that begins with a folder, as `{home}/.cursor/mcp.json`, or with a variable, as
 `$CODEX_HOME`; it may contain `*`. It can differ by system: `{linux: …, macos: …, windows: …}`.

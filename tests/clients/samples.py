@@ -34,8 +34,11 @@ def samples() -> Iterator[Sample]:
     """Every sample of every client."""
     for client in clients().values():
         for number, one in enumerate(client.samples):
-            assert one.keys() <= {"before", "after", "left", "file"}, client.id
-            spec = client.files[one.get("file", 0)]
+            where = f"sample {number} of pipeguard/clients/{client.id}.yaml"
+            assert {"before"} <= one.keys() <= {"before", "after", "left", "file"}, where
+            file = one.get("file", 0)
+            assert file in range(len(client.files)), f"{where}: `file` is an index in `files`"
+            spec = client.files[file]
             left = one.get("left", {})
             after = one.get("after", "").replace('"PG"', '"pipeguard"')
             yield Sample(client, spec, one["before"], after, left, number)
@@ -56,3 +59,8 @@ def guard(spec: FileSpec, text: str) -> str:
     ]
     wanted = [(server, guarded_fields(server, LAUNCHER)) for server in to_do]
     return edit_entries(config.text, spec.syntax, wanted).text
+
+
+def guarded(sample: Sample) -> str:
+    """A sample with its servers guarded; one test compares it with `after`."""
+    return guard(sample.spec, sample.before)
