@@ -29,7 +29,7 @@ __all__ = ["blake2b", "hexdigest", "sha256"]
 LARGE_BYTES = 2**18  # from here on OpenSSL's speed is worth its memory: 0.5 ms/MB, not 2 to 4
 
 
-def hexdigest(data: bytes) -> str:
+def hexdigest(data: bytes | memoryview) -> str:
     """The SHA-256 of bytes of any length, as 64 hex digits."""
     if len(data) < LARGE_BYTES:
         return sha256(data).hexdigest()
