@@ -42,9 +42,11 @@ REPORTED_LOGITS = 0.5  # below `likely`: what a sentence without its quotes scor
 # the classifier finds, none has strings that score less than 4.8 logits below.
 OWN_NAME_LOGITS, APART_LOGITS = 1.0, 5.5
 # Logits below `likely` at which a pattern's match is doubted. Where the pattern is sure, the words
-# that it matched must score as low as the sentences around them.
-DOUBT_LOGITS, DOUBT_SURE_LOGITS = 3.0, 9.0
+# that it matched must score as low as the sentences around them. Where it is also of the gravest
+# kind, those words score high; its sentences must be low, and so must the ones beside them.
+DOUBT_LOGITS, DOUBT_SURE_LOGITS, DOUBT_GRAVEST_LOGITS = 3.0, 9.0, 5.0
 FEW_WORDS = 7  # too few to doubt a match
+BESIDE = 2  # sentences on each side that are read with a match of the gravest kind
 MOST_COUNTED = 256  # stretches whose words are counted once
 ALL_LOGITS = 99.0  # with this leniency the network reads every sentence
 # Of one value, the network reads so many borderline pieces, the likeliest. Further ones it reads
@@ -248,13 +250,7 @@ class Reader:
         return self._budgets.read_again() and classifier.best(text).score < least
 
     def doubts(
-        self,
-        data: bytes,
-        span: Range,
-        classifier: Classifier,
-        within: Range | None = None,
-        *,
-        is_sure: bool = False,
+        self, data: bytes, span: Range, classifier: Classifier, within: Range | None = None
     ) -> bool:
         """True if a pattern's match and the sentences around it are clearly no order.
 
@@ -263,21 +259,36 @@ class Reader:
             span: of the match.
             classifier: scores the sentences.
             within: the string of JSON that the match is in, if it is in one.
-            is_sure: True if the pattern is sure, so that more is required for a doubt.
         """
-        start, end = span
-        low, high = widen(data, start, end)
-        if within is not None:
-            low, high = max(low, within[0]), min(high, within[1])
-        text = data[low:high].decode("utf-8", "replace")
+        text = _text_around(data, span, within)
+        return self._scores_below(text, classifier, DOUBT_LOGITS)
+
+    def doubts_sure(
+        self, data: bytes, span: Range, classifier: Classifier, within: Range | None = None
+    ) -> bool:
+        """True if a sure match, its sentences and its own words alike, is clearly no order."""
+        text, matched = _text_around(data, span, within), data[slice(*span)]
+        least = classifier.likely - DOUBT_SURE_LOGITS
+        return (
+            self._scores_below(text, classifier, DOUBT_SURE_LOGITS)
+            and self._doubt_score(matched.decode("utf-8", "replace"), classifier) < least
+        )
+
+    def doubts_gravest(
+        self, data: bytes, span: Range, classifier: Classifier, within: Range | None = None
+    ) -> bool:
+        """True if the sentences of a sure, critical match, and those beside them, are no order."""
+        text, wide = _text_around(data, span, within), _text_around(data, span, within, BESIDE)
+        return self._scores_below(text, classifier, DOUBT_GRAVEST_LOGITS) and (
+            self._scores_below(wide, classifier, DOUBT_LOGITS)
+        )
+
+    def _scores_below(self, text: str, classifier: Classifier, logits: float) -> bool:
+        """True if a text has enough words, and scores so many logits below `likely`."""
         is_scored = (classifier, text) in self._doubt_scores or self._budgets.may_doubt
         if not is_scored or not self._has_enough_words(text):
             return False
-        least = classifier.likely - (DOUBT_SURE_LOGITS if is_sure else DOUBT_LOGITS)
-        if self._doubt_score(text, classifier) >= least:
-            return False
-        matched = data[start:end].decode("utf-8", "replace")
-        return not is_sure or self._doubt_score(matched, classifier) < least
+        return self._doubt_score(text, classifier) < classifier.likely - logits
 
     def _has_enough_words(self, text: str) -> bool:
         """True if a match in these sentences may be doubted; remembered, as the scores are."""
@@ -359,6 +370,16 @@ class Reader:
             piece = passage.pieces[at]
             passage.pieces[at] = piece._replace(score=piece.score + scores[network, text])
         self.unread += [passages[number][:3] for number in sorted(left_out)]
+
+
+def _text_around(data: bytes, span: Range, within: Range | None, beside: int = 0) -> str:
+    """The sentences of a match, and so many beside them on each side, within a string."""
+    low, high = widen(data, *span)
+    for _ in range(beside):
+        low, high = widen(data, max(0, low - 1), high)
+    if within is not None:
+        low, high = max(low, within[0]), min(high, within[1])
+    return data[low:high].decode("utf-8", "replace")
 
 
 def _rank(

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from pipeguard.errors import RuleError
 from pipeguard.firewall.lazy_regex import lazy_regex
 
-FIELDS = ("pattern", "sign", "unless")
+FIELDS = ("pattern", "sign", "unless", "doubted")
 _PART = lazy_regex(r"%\{([a-z-]+)\}")
 _BLANK = lazy_regex(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]| ", re.DOTALL)
 _ANY_BLANK = r"\s+"

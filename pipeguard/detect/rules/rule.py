@@ -99,6 +99,8 @@ class Rule(NamedTuple):
         several: True where two different values in one message raise confidence one step.
         unless: an expression, of any case; a match in whose sentence it matches is only noted; or
             empty. What its group `but` matches is no exception.
+        doubted: such an expression; in whose sentence it matches, a match may be doubted even if
+            it is critical and sure; or empty.
         purpose: words that say what a tool is for (detect.scanning.origin); one of them
             makes a match in the tool's definition one step less sure.
         why: one sentence for a security engineer.
@@ -130,6 +132,7 @@ class Rule(NamedTuple):
     leaving: Leaving
     several: bool
     unless: str
+    doubted: str
     purpose: tuple[str, ...]
     why: str
     fix: str
@@ -279,6 +282,7 @@ def from_record(record: dict[str, Any]) -> Rule:
         leaving=Leaving(record["leaving"]),
         several=record["several"],
         unless=record["unless"],
+        doubted=record["doubted"],
         purpose=tuple(record["purpose"]),
         why=record["why"],
         fix=record["fix"],
@@ -336,6 +340,7 @@ def _rule(pack: str, entry: dict[str, Any], *, proven: bool) -> Rule:
         leaving=_choice(where, "leaving", Leaving, entry.get("leaving", "keep")),
         several=_flag(where, entry, "several", off="keep", on="raise"),
         unless=written["unless"],
+        doubted=written["doubted"],
         purpose=_strings(where, entry, "purpose"),
         why=" ".join(str(entry["why"]).split()),
         fix=" ".join(str(entry["fix"]).split()),

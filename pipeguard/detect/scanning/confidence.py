@@ -156,10 +156,27 @@ def confidence_in_use(
     return lower(confidence) if rule.written is Written.LOWER else None
 
 
-def may_be_doubted(rule: Rule, confidence: Confidence) -> bool:
-    """True if a classifier may lower a match: not a sure one of the gravest kind."""
-    is_gravest = confidence is Confidence.HIGH and rule.severity is Severity.CRITICAL
-    return rule.quoted and confidence > Confidence.LOW and not is_gravest
+def is_gravest(rule: Rule, confidence: Confidence) -> bool:
+    """True for a sure match of the gravest kind."""
+    return confidence is Confidence.HIGH and rule.severity is Severity.CRITICAL
+
+
+def may_be_doubted(
+    rule: Rule, confidence: Confidence, data: bytes, span: Range, view: View
+) -> bool:
+    """True if a classifier may lower a match; of the gravest, only as its rule allows.
+
+    Args:
+        rule: whose expression matched.
+        confidence: by the checks and the text around it.
+        data: the reading.
+        span: of the match in it.
+        view: the kind of reading; what is in disguise is not doubted if it is of the gravest.
+    """
+    if is_gravest(rule, confidence):
+        is_plain = rule.doubted and view is View.TEXT
+        return bool(is_plain) and has_exception(rule.doubted, data, *span, SENTENCE_BYTES)
+    return rule.quoted and confidence > Confidence.LOW and view in _WITH_SPACES
 
 
 # --- context ----------------------------------------------------------------------------
@@ -313,12 +330,14 @@ _PAIRS = tuple(
 )
 
 
-def has_exception(unless: str, data: bytes, start: int, end: int) -> bool:
+def has_exception(
+    unless: str, data: bytes, start: int, end: int, beyond_bytes: int = BEYOND_BYTES
+) -> bool:
     """True if the exception of a rule matches in the sentence of a match, or shortly after it."""
     low = max(0, start - SENTENCE_BYTES)
     for sentence in _SENTENCE_END.finditer(data, low, start):
         low = sentence.end()
-    high = min(len(data), end + BEYOND_BYTES)
+    high = min(len(data), end + beyond_bytes)
     matches = Finder(unless, ignore_case=True).finditer(data, low, high)
     return any(match.group is None for match in matches)
 

@@ -17,6 +17,7 @@ from pipeguard.detect.rules.rule import Rule, View
 from pipeguard.detect.scanning.confidence import (
     confidence_as_shown,
     confidence_by_checks,
+    is_gravest,
     may_be_doubted,
 )
 from pipeguard.detect.scanning.extents import Extents, JsonValues, settled_cuts
@@ -315,10 +316,8 @@ class Scan:
             confidence = lower(confidence)
         within = self._json.around(*span, origin) if rule.quoted else None
         confidence = confidence_as_shown(rule, confidence, data, span, within)
-        is_doubted = (
-            may_be_doubted(rule, confidence)
-            and view in _CLASSIFIED
-            and self._is_doubted(data, span, confidence, within)
+        is_doubted = may_be_doubted(rule, confidence, data, span, view) and self._is_doubted(
+            rule, confidence, data, span, within
         )
         if is_doubted:
             confidence = lower(confidence)
@@ -381,14 +380,20 @@ class Scan:
         return confidence if is_new else None
 
     def _is_doubted(
-        self, data: bytes, span: Range, confidence: Confidence, within: Range | None
+        self, rule: Rule, confidence: Confidence, data: bytes, span: Range, within: Range | None
     ) -> bool:
         """True if a classifier is sure that a match of a pattern is no order."""
-        is_sure = confidence is Confidence.HIGH
+        doubts = self.reader.doubts
+        if is_gravest(rule, confidence):
+            if self.surface is not Surface.TO_CLIENT:
+                return False  # a definition is written for the model
+            doubts = self.reader.doubts_gravest
+        elif confidence is Confidence.HIGH:
+            doubts = self.reader.doubts_sure
         return any(
-            self.reader.doubts(data, span, self.lookup.classifier(rule), within, is_sure=is_sure)
-            for rule in self.lookup.rules.with_classifier
-            if self.surface in rule.surfaces
+            doubts(data, span, self.lookup.classifier(other), within)
+            for other in self.lookup.rules.with_classifier
+            if self.surface in other.surfaces
         )
 
     def _confirm(
