@@ -16,7 +16,7 @@ import click
 from pipeguard.assess.entry_extent import extent_if_isolated
 from pipeguard.assess.isolated_servers import summarise
 from pipeguard.cli._isolation import otherwise_named
-from pipeguard.clients.catalog import Client, clients
+from pipeguard.clients.catalog import Client, ConfigScope, clients
 from pipeguard.clients.entries import Config, GuardState, ServerEntry
 from pipeguard.clients.gateway_entry import Snippet
 from pipeguard.clients.isolating import CANNOT_ISOLATE, is_isolated, needs
@@ -26,7 +26,7 @@ from pipeguard.clients.masking import command_line, diff, exchange_diff
 from pipeguard.clients.private import own_copy
 from pipeguard.clients.rewrite import NOT_ISOLATED
 from pipeguard.clients.setting import OWN_GUARD, SHARED_FILE, ChangePlan, JudgedServer
-from pipeguard.unicode.display import printable_json, show, visible
+from pipeguard.unicode.display import pluralize, printable_json, show, visible
 
 _COLOURS = {
     GuardState.GUARDED: "green",
@@ -50,6 +50,7 @@ _NEVER_ISOLATED = "cannot be isolated"
 _ISOLATED = "isolated"  # which is guarded, too
 _COMMAND_CHARS = 60
 _STATE_CHARS = 11
+LONG_CHARS = 100  # of a reason that is not repeated
 TAB_CHARS = 4  # columns to which a tab expands at most
 _LEAST_CHARS = 30  # of a wrapped line, however narrow the terminal is
 # What a person may copy: in backticks, or to the end of its clause.
@@ -69,8 +70,12 @@ def table(plans: Sequence[ChangePlan], machine: Machine) -> None:
             click.echo(click.style(f"  refused: {visible(plan.problem)}", fg="red"))
             click.echo("  Left unchanged. Fix the file, then run this again.")
         width = name_width(judged.server.name for judged in plan.servers)
+        first: dict[str, str] = {}
         for judged in plan.servers:
-            click.echo(_line(judged, width, _word(plan, judged), machine))
+            why, own = judged.judgement.why, judged.server.name
+            if len(why) > LONG_CHARS and (name := first.setdefault(why, own)) != own:
+                why = f"as for {name}"
+            click.echo(_line(judged, width, _word(plan, judged), machine, why))
         click.echo()
     _isolation_notes((judged for plan in plans for judged in plan.servers), str(machine.home))
     click.echo(_count(plans))
@@ -193,19 +198,27 @@ def what_next(again: str, launcher: str, plans: Sequence[ChangePlan]) -> None:
         click.echo(f"{what} them:  pipeguard setup {again} --yes{which}")
 
 
-def other_scopes(plans: Iterable[ChangePlan]) -> None:
-    """Servers that are not guarded in files of a scope that was not chosen."""
+def other_scopes(plans: Iterable[ChangePlan], command: str) -> None:
+    """Servers that are not guarded in files of a scope that was not chosen.
+
+    Args:
+        plans: of all files that were looked at.
+        command: includes those files.
+    """
     open_ = (GuardState.OPEN, GuardState.STALE)
-    count = sum(
-        judged.judgement.state in open_
-        and judged.judgement.code != NOT_ISOLATED
-        and not judged.chosen
+    left = [
+        judged.server.scope
         for plan in plans
         for judged in plan.servers
-    )
-    if count:
-        servers = "1 server is" if count == 1 else f"{count} servers are"
-        click.echo(f"{servers} not guarded in other scopes:  pipeguard setup --scope all")
+        if judged.judgement.state in open_
+        and judged.judgement.code != NOT_ISOLATED
+        and not judged.chosen
+    ]
+    if left:
+        whose = "this project" if ConfigScope.PROJECT in left else "your own"
+        are = "is" if len(left) == 1 else "are"
+        servers = pluralize(len(left), "server")
+        click.echo(f"{servers} of {whose} {are} not included; to add them:  {command}")
 
 
 def own_copies(
@@ -301,15 +314,14 @@ def _word(plan: ChangePlan, judged: JudgedServer) -> str:
     return _ISOLATED if is_held else state.value
 
 
-def _line(judged: JudgedServer, width: int, what: str, machine: Machine) -> str:
+def _line(judged: JudgedServer, width: int, what: str, machine: Machine, why: str) -> str:
     state = judged.judgement.state
     word = f"{_WORDS.get(state, what):<{_STATE_CHARS}}"
     colour = _COLOURS[GuardState.GUARDED if what == GuardState.GUARDED.value else state]
     name = f"{show(judged.server.name, NAME_CHARS[1]):<{width}}"
     command = show(command_line(judged.server), _COMMAND_CHARS)
     line = f"  {name}  {click.style(word, fg=colour)}  {command}".rstrip()
-    notes = [judged.judgement.why]
-    notes.append(_program_note(judged, machine))
+    notes = [why, _program_note(judged, machine)]
     if judged.chosen and judged.renamed:
         other = f"another entry {judged.server.name} starts it with other arguments"
         notes.append(f"its name for PipeGuard is {judged.renamed}: {other}")

@@ -150,7 +150,8 @@ class SetupRequest:
         """The scopes whose servers are meant."""
         from pipeguard.clients.catalog import ConfigScope
 
-        if self.scope == "all" or self.file or (self.check and not self.scope):
+        is_wide = (self.check or self.shared) and not self.scope
+        if self.scope == "all" or self.file or is_wide:
             return tuple(ConfigScope)
         return (
             (ConfigScope.PROJECT,)
@@ -198,12 +199,19 @@ class SetupRequest:
 
     def again(self) -> str:
         """The options that choose the same again, for a command that is advised."""
-        words = self._chosen_options() if self.clients else ["--all", *self._chosen_options()]
+        words = [] if self.clients else ["--all"]
+        return shlex.join([*words, *self._chosen_options(), *self._flags()])
+
+    def in_all_scopes(self) -> str:
+        """The command that also includes the files of other scopes."""
+        words = [*(client.id for client in self.clients), "--scope", "all", *self._flags()]
+        return shlex.join(["pipeguard", "setup", *words])
+
+    def _flags(self) -> list[str]:
         chosen = {"gateway": self.gateway, "no-login": self.no_login, "disabled": self.disabled}
         chosen |= {"expose-urls": self.expose_urls, "shared": self.shared}
         chosen |= {"isolate": self.isolate}
-        words += [f"--{name}" for name, is_chosen in chosen.items() if is_chosen]
-        return shlex.join(words)
+        return [f"--{name}" for name, is_chosen in chosen.items() if is_chosen]
 
     def undo_command(self) -> str:
         """The command that undoes this, and nothing that was done before."""

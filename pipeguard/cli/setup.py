@@ -48,7 +48,8 @@ def _complete(context: click.Context, parameter: click.Parameter, incomplete: st
 @click.option(
     "--scope",
     type=click.Choice(SCOPES),
-    help="Whose files: your own (the default), those of the project you are in, or both.",
+    help="Whose files: your own (the default), those of the project you are in, or both (the"
+    " default with --check or --shared).",
 )
 @click.option(
     "--project",
@@ -174,7 +175,7 @@ def _set_up(request: SetupRequest) -> int:
     if not request.check and not request.gateway:
         report.own_copies(plans, words, request.names, isolate=request.isolate)
         if not request.names:
-            report.other_scopes(plans)
+            report.other_scopes(plans, request.in_all_scopes())
     if to_do and not done and not failed:
         path = request.launcher or (no_launcher.path if no_launcher else "")
         report.what_next(request.again(), path, to_do)

@@ -278,12 +278,14 @@ def _find_excess(config: Config, content: bytes) -> str:
 def _judge(server: ServerEntry, options: GuardOptions, in_git: str) -> JudgedServer:
     judgement = judge(server, options)
     if in_git and judgement.state in _TO_DO and server.scope is ConfigScope.PROJECT:
+        own = "; or guard a copy of your own: pipeguard setup --scope project"
         why = (
-            f"{in_git}, so others get the change; --shared makes it"
+            f"{in_git}, so others get the change: `pipeguard setup --isolate --shared` makes it"
             if judgement.code == NOT_ISOLATED
-            else f"{in_git}, and a path of this machine is wrong on others: "
-            + ("guard a copy of your own (below), or " if client(server.client).private else "")
-            + "--shared writes `pipeguard`, which all who have the repository must install"
+            else f"{in_git}, and a path of this machine is wrong on others: `pipeguard setup"
+            " --shared` writes the word `pipeguard`, which all who have the repository must install"
+            + own
+            * bool(client(server.client).private)
         )
         judgement = Judgement(GuardState.CANNOT, SHARED_FILE, why)
     named = not options.names or server.name in options.names
