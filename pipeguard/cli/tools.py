@@ -321,4 +321,4 @@ async def _known_tool(inspector: Inspector, name: str) -> CatalogTool:
     hint = f" Is it one of these: {', '.join(near)}?" if near else ""
     named = [server for server in inspector.servers if _of_tool(name)(server)]
     _say_missing(inspector, named.__contains__ if named else _only(None))
-    raise InputError(f"no tool {inspector.callable} is called {name}.{hint}")
+    raise InputError(f"no tool {inspector.callable} is called {name}.{hint}  pipeguard tools list")

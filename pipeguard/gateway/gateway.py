@@ -11,7 +11,7 @@ from pipeguard.detect.detector import Engines
 from pipeguard.errors import PipeGuardError
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
 from pipeguard.gateway.access import ScopedAccess, may_use_alone
-from pipeguard.gateway.catalog import may_be_tool
+from pipeguard.gateway.catalog import MARKS, CatalogTool, Effect, may_be_tool
 from pipeguard.gateway.conversation import GatewayChannel
 from pipeguard.gateway.eras import Opening, find_meta
 from pipeguard.gateway.hub import SILENT, STARTING, Hub
@@ -405,7 +405,21 @@ class Gateway(Hub):
         for name, count in self.waiting().items():
             command = f"pipeguard approve {self.members[name].run.guard.name} --all"
             missing.setdefault(name, f"{definitions_wait(count)} for approval: {command}")
+        for name, member in self.members.items():
+            if blocked := member.describe_blocked():
+                missing[name] = f"{blocked}; {missing[name]}" if name in missing else blocked
         return missing
+
+    def find_refused(self, name: str, servers: Iterable[str]) -> CatalogTool | None:
+        """The tool that a name means and the policy blocks; its server's Session refuses it."""
+        for server in servers:
+            if (member := self.members.get(server)) is None:
+                continue
+            for tool in member.refused_tools:
+                names = [f"{server}{mark}{tool}" for mark in MARKS]
+                if name in names or (name == tool and not member.settings.is_prefixed):
+                    return CatalogTool(-1, name, server, tool, {}, Effect.READ)
+        return None
 
     def may_see_all(self, who: str) -> bool:
         """True for a token without limits, but for its rate."""

@@ -7,7 +7,7 @@ listed. Clients' conversations with it are opened here, each behind a Session of
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from secrets import token_bytes
@@ -39,7 +39,13 @@ from pipeguard.gateway.stateless_server import (
     speaks_newest,
 )
 from pipeguard.gateway.stuffing import StuffingNotices
-from pipeguard.gateway.tool_offer import RememberedServer, ToolOffer, list_at_start, remembers
+from pipeguard.gateway.tool_offer import (
+    Relisting,
+    RememberedServer,
+    ToolOffer,
+    list_at_start,
+    remembers,
+)
 from pipeguard.log import Log
 from pipeguard.runtime.connect import in_own_thread, local_dialler, remote_dialler
 from pipeguard.runtime.policy_watch import CHANGED
@@ -56,48 +62,6 @@ KEY_BYTES = 32
 STOPPED = "the user stopped the gateway, or changed or removed this server, before it answered"
 RESTARTED, RECONNECTED = "PipeGuard starts it again.", "PipeGuard connects to it again."
 OPENING_SECONDS = 30.0  # for a server's answer to `initialize`; npx may install it first
-PAUSE_SECONDS = 0.05  # in which further changes are covered by one listing
-MOST_PAUSE_SECONDS = 2.0  # while a server says without end that its tools have changed
-
-
-class _Relisting:
-    """Lists the tools of one server until no listing is outdated.
-
-    Args:
-        leg: returns the conversation in which they are listed; None while there is none.
-        list_tools: lists them there.
-        tasks: of the server.
-    """
-
-    def __init__(
-        self,
-        leg: Callable[[], Leg | None],
-        list_tools: Callable[[Leg], Awaitable[None]],
-        tasks: Tasks,
-    ) -> None:
-        self._leg = leg
-        self._list_tools = list_tools
-        self._tasks = tasks
-        self._is_running = self._is_outdated = False
-
-    def begin(self) -> None:
-        """The tools have changed."""
-        self._is_outdated = True
-        leg = self._leg()
-        if leg is not None and not self._is_running:
-            self._is_running = True
-            self._tasks.begin(self._run(leg))
-
-    async def _run(self, leg: Leg) -> None:
-        pause_seconds = PAUSE_SECONDS
-        try:
-            while self._is_outdated and leg is self._leg():
-                await asyncio.sleep(pause_seconds)
-                self._is_outdated = False
-                await self._list_tools(leg)
-                pause_seconds = min(2 * pause_seconds, MOST_PAUSE_SECONDS)
-        finally:
-            self._is_running = False
 
 
 class _ServerLog(Log):
@@ -163,7 +127,7 @@ class GatewayServer:
         self._relist_own: Callable[[frozenset[str]], None] | None = None
         self._count = 0
         self._tasks = Tasks()
-        self._relisting = _Relisting(lambda: self._leg, self._list_tools_again, self._tasks)
+        self._relisting = Relisting(lambda: self._leg, self._list_tools_again, self._tasks)
         self._dialler: OwnedDialler | None = None
         self._leg: Leg | None = None
         makes, dials = partial(self._make_dialler, self._tell_end), self._dial
@@ -205,6 +169,15 @@ class GatewayServer:
     def waiting(self) -> int:
         """The number of its definitions that wait for approval."""
         return self._offer.waiting
+
+    @property
+    def refused_tools(self) -> tuple[str, ...]:
+        """The names of its tools that the policy blocks."""
+        return self._offer.refused
+
+    def describe_blocked(self) -> str:
+        """Say which of its tools agents do not get, and which file says so; or empty."""
+        return self._offer.describe_blocked()
 
     @property
     def began(self) -> float:

@@ -1,7 +1,8 @@
 """Tools through the gateway: the menu that finds them, and calls under their public names.
 
-Says no more of a tool than the catalogue has, and calls none that the catalogue has not: what was
-blocked, held or is not for this client cannot be called by its name either.
+Says no more of a tool than the catalogue has, and calls none that the catalogue has not: what is
+held or is not for this client cannot be called by its name either. A call of what the policy blocks
+goes to its Session, which refuses it and records that.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from pipeguard.gateway.search import Filter
 MOST_REST_CHARS = 4 * 2**20  # of results that were cut, kept for one client
 BYTES_PER_TOKEN = 4  # of JSON in English, about
 _OWN = frozenset({*menu.CALLS, menu.RETRIEVE, menu.DESCRIBE, menu.MORE})
+NO_SERVER = "no server that this client's token reaches"
 AUTO_TOKENS = 8_000  # of definitions, up to which an agent is given them all
 
 
@@ -151,7 +153,7 @@ class ToolCalls:
             tool = self._tool(name)
             if tool is None:
                 await self._wait_for_start(name)
-                tool = self._tool(name)
+                tool = self._tool(name) or self._refused(name)
             if tool is None:
                 return {"result": self._unknown(name)}
             return await self._call_tool(request, tool, arguments)
@@ -174,7 +176,11 @@ class ToolCalls:
     ) -> JsonObject:
         found = await self._resolve(call)
         if isinstance(found, str):
-            return {"result": menu.content(found, is_error=True)}
+            refused = (self._refused(str(call.get(key, ""))) for key in NAME_KEYS)
+            tool = next(filter(None, refused), None)
+            if tool is None:
+                return {"result": menu.content(found, is_error=True)}
+            found = tool
         if menu.ORDER.index(menu.CALLS[variant]) < menu.ORDER.index(found.effect):
             return {"result": menu.content(menu.wrong_variant(found), is_error=True)}
         try:
@@ -217,6 +223,11 @@ class ToolCalls:
 
     def _tool(self, name: str) -> CatalogTool | None:
         tool = self._catalog.find(name)
+        return tool if tool is not None and self._access.may_call(tool) else None
+
+    def _refused(self, name: str) -> CatalogTool | None:
+        """The tool of a name that the policy blocks, if this client could call it otherwise."""
+        tool = self._gateway.find_refused(name, self._servers())
         return tool if tool is not None and self._access.may_call(tool) else None
 
     async def _resolve(self, call: JsonObject) -> CatalogTool | str:
@@ -269,7 +280,7 @@ class ToolCalls:
         server = arguments.get("server")
         if type(server) is str and server:
             if server not in self._servers():
-                names = ", ".join(self._servers())
+                names = ", ".join(self._servers()) or NO_SERVER
                 return menu.content(
                     f"There is no server {server!r}. There are: {names}", is_error=True
                 )
@@ -285,6 +296,7 @@ class ToolCalls:
         else:
             names = ", ".join(self._servers())
             text = f"No tool matches. Try other words, or fewer. The servers are: {names}"
+            text = text if names else f"No tool matches: there is {NO_SERVER}."
             return menu.content("\n".join([*missing, text]))  # the reason first
         return menu.content("\n".join([text, *missing]))
 

@@ -7,7 +7,7 @@ what a Session sees listed is pinned, or waits for approval. Clients list them f
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 
@@ -18,7 +18,7 @@ from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Numbe
 from pipeguard.firewall.protocol.places import LISTS
 from pipeguard.firewall.protocol.strict_json import parse_json
 from pipeguard.firewall.session.guard import Guard
-from pipeguard.gateway.catalog import Catalog, Listing
+from pipeguard.gateway.catalog import Catalog, Listing, is_shown, to_text
 from pipeguard.gateway.leg import Leg, ListedTools
 from pipeguard.gateway.legs import Unavailable
 from pipeguard.gateway.life import definitions_wait
@@ -28,6 +28,7 @@ from pipeguard.log import Log
 from pipeguard.transports.channel import ChannelClosed
 from pipeguard.transports.judging import to_frame
 from pipeguard.transports.tasks import Tasks
+from pipeguard.unicode.display import show
 
 _AT_START = (  # the capability, and the method
     ("prompts", "prompts/list"),
@@ -37,7 +38,50 @@ _AT_START = (  # the capability, and the method
 MOST_PAGES = 20  # of each list
 MOST_BYTES = 8 * 2**20  # of all pages; a definition that a person reads has some 500
 MOST_SECONDS = 30.0
+MOST_NAMES_CHARS = 500  # of blocked tools that are named to a person
 START_SECONDS = 1.0  # for which a server's start waits
+PAUSE_SECONDS = 0.05  # in which further changes are covered by one listing
+MOST_PAUSE_SECONDS = 2.0  # while a server says without end that its tools have changed
+
+
+class Relisting:
+    """Lists the tools of one server until no listing is outdated.
+
+    Args:
+        leg: returns the conversation in which they are listed; None while there is none.
+        list_tools: lists them there.
+        tasks: of the server.
+    """
+
+    def __init__(
+        self,
+        leg: Callable[[], Leg | None],
+        list_tools: Callable[[Leg], Awaitable[None]],
+        tasks: Tasks,
+    ) -> None:
+        self._leg = leg
+        self._list_tools = list_tools
+        self._tasks = tasks
+        self._is_running = self._is_outdated = False
+
+    def begin(self) -> None:
+        """The tools have changed."""
+        self._is_outdated = True
+        leg = self._leg()
+        if leg is not None and not self._is_running:
+            self._is_running = True
+            self._tasks.begin(self._run(leg))
+
+    async def _run(self, leg: Leg) -> None:
+        pause_seconds = PAUSE_SECONDS
+        try:
+            while self._is_outdated and leg is self._leg():
+                await asyncio.sleep(pause_seconds)
+                self._is_outdated = False
+                await self._list_tools(leg)
+                pause_seconds = min(2 * pause_seconds, MOST_PAUSE_SECONDS)
+        finally:
+            self._is_running = False
 
 
 class ToolOffer:
@@ -52,6 +96,8 @@ class ToolOffer:
 
     Attributes:
         waiting: how many of its definitions wait for approval.
+        refused: names of tools that the policy blocks, or its entry in the file of servers.
+        left_out: those that its entry blocks.
     """
 
     def __init__(
@@ -63,6 +109,8 @@ class ToolOffer:
         notices: StuffingNotices,
     ) -> None:
         self._counted = 0
+        self.refused: tuple[str, ...] = ()
+        self.left_out: tuple[str, ...] = ()
         self._settings = settings
         self._catalog = catalog
         self._guard = guard
@@ -87,6 +135,11 @@ class ToolOffer:
     def put(self, definitions: Sequence[JsonValue]) -> None:
         """Let agents find these tools, and no others of this server."""
         settings = self._settings
+        names = [to_text(each.get("name")) for each in definitions if isinstance(each, dict)]
+        self.refused = tuple(name for name in names if not self._may_be_called({"name": name}))
+        self.left_out = tuple(
+            name for name in names if not is_shown(name, settings.allow, settings.block)
+        )
         given = given_names(settings.overrides, partial(has_tool, self._guard))
         self._tell_taken(given)
         listing = Listing(
@@ -134,6 +187,18 @@ class ToolOffer:
         return sum(
             pin.held_definition is not None and not self._guard.is_rejected(pin.kind, pin.name)
             for pin in self._guard.pins.values()
+        )
+
+    def describe_blocked(self) -> str:
+        """Say which tools agents do not get, and which file says so; empty if they get all."""
+        parts = (
+            ([each for each in self.refused if each not in self.left_out], "`tools` in the policy"),
+            (self.left_out, "`tools` in its entry of pipeguard.yaml"),
+        )
+        return "; ".join(
+            f"blocked by {where}: {show(', '.join(names), MOST_NAMES_CHARS)}"
+            for names, where in parts
+            if names
         )
 
     def count_waiting(self) -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from pipeguard.state.audit import AuditFilter, rows
+from pipeguard.state.store import Store
 from tests.gateway.served import ServedAt, actor, write_servers
 from tests.gateway.several import STATEFUL
 from tests.gateway.test_serving import post
@@ -95,6 +97,14 @@ def test_a_tool_that_the_policy_blocks_is_not_shown_until_the_policy_lets_it_be_
         listed = {str(tool["name"]) for tool in tools_of(served, session)}
         assert "echo" not in found(served) | listed
         assert "work" in found(served) & listed
+        _, gateway = ask(served.at("/mcp"), "", "initialize", **OPENING)
+        for name in ("one__echo", "one/echo"):
+            call = {"name": "call_tool_read", "arguments": {"name": name, "arguments": {}}}
+            answer, _ = ask(served.at("/mcp"), gateway, "tools/call", **call)
+            assert "the policy does not allow the tool" in answer
+        with Store.open(served.store) as store:
+            refused = AuditFilter(rule="policy.tool")
+            until(lambda: len(list(rows(store, refused))) == 2, "it is in the audit")
         policy.write_text("mode: enforce\n")
         until(lambda: "echo" in found(served), "the policy lets it be called")
         assert "echo" in {tool["name"] for tool in tools_of(served, session)}
@@ -103,4 +113,8 @@ def test_a_tool_that_the_policy_blocks_is_not_shown_until_the_policy_lets_it_be_
 def found(served: ServedAt) -> set[str]:
     """The tools that agents find."""
     with urllib.request.urlopen(served.at("/tools")) as answer:  # noqa: S310  our own address
-        return {tool["name"] for tool in json.loads(answer.read())["tools"]}
+        told = json.loads(answer.read())
+    names = {tool["name"] for tool in told["tools"]}
+    is_told = "blocked by `tools` in the policy: echo" in str(told["missing"])
+    assert is_told is ("echo" not in names)
+    return names
