@@ -197,7 +197,7 @@ def _choose(
     if request.as_json:
         return [entry for entry in matching if entry not in left], left
     if matching and not yes and not sys.stdin.isatty():
-        raise RefusedError("a person decides, and there is no terminal to ask on.")
+        raise RefusedError("there is no terminal to ask on: with the CI token, add --yes.")
     verb = decision.verb.capitalize()
     is_list = take_all and len(matching) > 1
     chosen = [entry for entry in matching if is_list and entry not in left]

@@ -57,8 +57,8 @@ def revoke(name: str, what: str, *, path: str | None, dry_run: bool, as_json: bo
     from pipeguard.config.isolate_entry import own_entries, without_values
     from pipeguard.config.policy_file import PolicyScope, policy_text
     from pipeguard.config.user_policy import user_policy_path, usual_policy_path
+    from pipeguard.state.audit import decision_entry
     from pipeguard.state.decisions import save_decision
-    from pipeguard.state.review import decision_entry
     from pipeguard.state.timestamps import now_text
 
     path = path or user_policy_path() or usual_policy_path()

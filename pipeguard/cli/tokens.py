@@ -13,7 +13,7 @@ import click
 
 from pipeguard.cli import _completions as completions
 from pipeguard.cli._groups import CommandGroup
-from pipeguard.cli._person import Person
+from pipeguard.cli._person import Person, find_account
 from pipeguard.errors import InputError, PipeGuardError
 from pipeguard.unicode.display import visible
 
@@ -120,10 +120,11 @@ def create(  # noqa: PLR0913  one for each option
         _warn_of_unmatched(store, scope.servers)
         _warn_of_tools(store, tools)
     what = f"create the token {name}{', which opens the page' if decide else ''}"
-    if not _find_decider(is_for_page=decide).confirms(what):
+    person = _find_decider(is_for_page=decide)
+    if not person.confirms(what):
         raise click.exceptions.Exit(1)
     with _store() as store:
-        token = create_token(store, name, scope, ends)
+        token = create_token(store, name, scope, ends, person.name)
     _print_token(name, token, is_for_page=decide, as_json=as_json)
 
 
@@ -143,10 +144,11 @@ def rotate(name: str, *, as_json: bool) -> None:
 
     with _store() as store:
         is_for_page = any(each.name == name and each.scope.decides for each in stored_tokens(store))
-    if not _find_decider(is_for_page=is_for_page).confirms(f"exchange the token {name}"):
+    person = _find_decider(is_for_page=is_for_page)
+    if not person.confirms(f"exchange the token {name}"):
         raise click.exceptions.Exit(1)
     with _store() as store:
-        token = rotate_token(store, name)
+        token = rotate_token(store, name, person.name)
     _print_token(name, token, is_for_page=is_for_page, as_json=as_json)
 
 
@@ -162,7 +164,7 @@ def revoke(name: str) -> None:
     from pipeguard.state.tokens import revoke_token
 
     with _store() as store:
-        revoke_token(store, name)
+        revoke_token(store, name, find_account())
     click.echo(f"Revoked {name}.")
 
 
@@ -178,10 +180,11 @@ def reset() -> None:
     """  # noqa: D301  click reads the mark
     from pipeguard.state.tokens import reset_tokens
 
-    if not Person.here().confirms("let clients in without a token"):
+    person = Person.here()
+    if not person.confirms("let clients in without a token"):
         raise click.exceptions.Exit(1)
     with _store() as store:
-        reset_tokens(store)
+        reset_tokens(store, person.name)
     click.echo("All tokens ended. Restart the gateway: clients on this machine then need none.")
 
 

@@ -416,3 +416,58 @@ def hash_row(*fields: object) -> str:
 
 
 _encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
+
+
+# --- decisions --------------------------------------------------------------------------
+# What a person decided, as entries.
+
+
+def decision_entry(action: str, moment: str, *, note: str, by: str, **words: str) -> AuditEntry:
+    """A decision about a server as an entry of the audit.
+
+    Args:
+        action: as in `approve`.
+        moment: when (ISO 8601, UTC).
+        note: what was decided on, and why.
+        by: who decided, and where.
+        words: more about it: the `excerpt` that the person was shown, the time `until` which it
+            holds.
+    """
+    finding = {"rule": f"trust.{_DONE[action]}", "note": note, **words}
+    return AuditEntry(
+        time=moment,
+        client=by[:MAX_NAME_CHARS],
+        direction="",
+        kind="approval",
+        method="server",
+        tool="",
+        action=action,
+        event="",
+        frame_sha256="",
+        frame_bytes=0,
+        findings=json.dumps([finding], separators=(",", ":")),
+    )
+
+
+def record_decision(store: Store, server: str, entry: AuditEntry) -> None:
+    """Append a decision about a server to the audit, in a chain of its own."""
+    import secrets  # a server waits for what is imported at the top
+
+    chain = f"{entry.action.upper()}-{secrets.token_hex(8).upper()}"
+    Audit(store, chain, server, entry.time).append_many([entry])
+
+
+_DONE = {
+    "create": "created",
+    "rotate": "exchanged",
+    "allow": "allowed",
+    "approve": "approved",
+    "reject": "rejected",
+    "refuse": "refused",
+    "forget": "forgotten",
+    "revoke": "revoked",
+    "propose": "proposed",
+    "withdraw": "withdrawn",
+    "dismiss": "dismissed",
+    "undo": "undone",
+}

@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.errors import PolicyError
 from pipeguard.firewall.session.remedies import Way, find_remedy
-from pipeguard.state.audit import AuditFilter, parse_findings, rows
+from pipeguard.state.audit import AuditFilter, decision_entry, parse_findings, record_decision, rows
 from pipeguard.state.exceptions import DECISION, save, stopping
 from pipeguard.state.exemption import describe_opening
 from pipeguard.state.grants import ONCE, describe_grant, is_open
 from pipeguard.state.noted_policies import find_exempting
 from pipeguard.state.paths import existing_store, store_path
-from pipeguard.state.review import decision_entry, record_decision
 from pipeguard.state.store import Store
 from pipeguard.state.timestamps import now_text
 from pipeguard.unicode.display import visible

@@ -64,7 +64,7 @@ def make_grant(
     """
     from datetime import UTC, datetime, timedelta
 
-    from pipeguard.state.review import record_decision
+    from pipeguard.state.audit import record_decision
 
     now = datetime.now(UTC)
     expires = utc_text(now + timedelta(minutes=minutes))
@@ -103,7 +103,7 @@ def _because(grant: CallGrant) -> str:
 
 def _entry(action: str, grant: CallGrant, note: str, by: str, **words: str) -> AuditEntry:
     """A decision about a call: by whom, and for which words."""
-    from pipeguard.state.review import decision_entry
+    from pipeguard.state.audit import decision_entry
     from pipeguard.state.timestamps import now_text
 
     entry = decision_entry(action, now_text(), note=note, by=by, **words)

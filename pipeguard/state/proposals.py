@@ -12,9 +12,8 @@ from typing import NamedTuple
 
 from pipeguard.errors import InputError
 from pipeguard.firewall.digest import sha256
-from pipeguard.state.audit import Audit
+from pipeguard.state.audit import Audit, decision_entry
 from pipeguard.state.database import translated_errors
-from pipeguard.state.review import decision_entry
 from pipeguard.state.store import Store
 from pipeguard.state.timestamps import now_text, utc_text
 

@@ -5,7 +5,6 @@ Knows the store and what a drift is called; asks nobody and prints nothing.
 
 from __future__ import annotations
 
-import json
 import secrets
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -14,7 +13,14 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from pipeguard.firewall.finding import Drift
 from pipeguard.firewall.pins.drift import classify, describe
 from pipeguard.firewall.pins.fingerprint import Pin
-from pipeguard.state.audit import COLUMNS, Audit, AuditEntry, make_row
+from pipeguard.state.audit import (
+    COLUMNS,
+    Audit,
+    AuditEntry,
+    decision_entry,
+    make_row,
+    record_decision,
+)
 from pipeguard.state.database import translated_errors
 from pipeguard.state.schema import MAX_NAME_CHARS
 from pipeguard.state.timestamps import utc_text
@@ -461,50 +467,3 @@ def _entry(definition: StoredDefinition, action: str, moment: str, by: str) -> A
         frame_sha256=pin.held_fingerprint or pin.approved_fingerprint or "",
         frame_bytes=len((pin.held_definition or pin.approved_definition or "").encode("utf-8")),
     )
-
-
-def decision_entry(action: str, moment: str, *, note: str, by: str, **words: str) -> AuditEntry:
-    """A decision about a server as an entry of the audit.
-
-    Args:
-        action: as in `approve`.
-        moment: when (ISO 8601, UTC).
-        note: what was decided on, and why.
-        by: who decided, and where.
-        words: more about it: the `excerpt` that the person was shown, the time `until` which it
-            holds.
-    """
-    finding = {"rule": f"trust.{DONE[action]}", "note": note, **words}
-    return AuditEntry(
-        time=moment,
-        client=by[:MAX_NAME_CHARS],
-        direction="",
-        kind="approval",
-        method="server",
-        tool="",
-        action=action,
-        event="",
-        frame_sha256="",
-        frame_bytes=0,
-        findings=json.dumps([finding], separators=(",", ":")),
-    )
-
-
-def record_decision(store: Store, server: str, entry: AuditEntry) -> None:
-    """Append a decision about a server to the audit, in a chain of its own."""
-    chain = f"{entry.action.upper()}-{secrets.token_hex(8).upper()}"
-    Audit(store, chain, server, entry.time).append_many([entry])
-
-
-DONE = {
-    "allow": "allowed",
-    "approve": "approved",
-    "reject": "rejected",
-    "refuse": "refused",
-    "forget": "forgotten",
-    "revoke": "revoked",
-    "propose": "proposed",
-    "withdraw": "withdrawn",
-    "dismiss": "dismissed",
-    "undo": "undone",
-}

@@ -18,6 +18,7 @@ MOST_TERMS = 20
 ACTIONS = (
     *("allow", "warn", "redact", "cut", "ask", "block"),
     *("approve", "reject", "forget", "revoke", "propose", "withdraw", "prune"),
+    *("create", "rotate"),
 )
 WOULD = ("any", "redact", "cut", "ask", "block")
 # A damaged row has no findings, so that a search finds the others.

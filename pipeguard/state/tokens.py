@@ -14,6 +14,7 @@ from hashlib import sha256
 from typing import NamedTuple
 
 from pipeguard.errors import InputError, StateError
+from pipeguard.state.audit import decision_entry, record_decision
 from pipeguard.state.database import translated_errors
 from pipeguard.state.store import Store
 from pipeguard.state.timestamps import now_text, utc_text
@@ -150,9 +151,9 @@ def check_name(store: Store, name: str) -> None:
 
 
 def create_token(
-    store: Store, name: str, scope: TokenScope, expires: datetime | None = None
+    store: Store, name: str, scope: TokenScope, expires: datetime | None = None, by: str = ""
 ) -> str:
-    """Make a token.
+    """Make a token, and record in the audit who did.
 
     Returns:
         The token, which is stored nowhere.
@@ -184,11 +185,16 @@ def create_token(
                 ends,
             ),
         )
+        limits = [*map(", ".join, (scope.servers, scope.tools))] if not scope.decides else []
+        words = [*limits, *scope.describe_limits(), f"until {ends}" if ends else ""]
+        _record(store, "create", name, by, "; ".join(filter(None, words)))
     return token
 
 
-def rotate_token(store: Store, name: str) -> str:
+def rotate_token(store: Store, name: str, by: str = "") -> str:
     """Exchange a token for a new one with the same scope; the old one ends at once.
+
+    The audit has who did that.
 
     Raises:
         InputError: there is no such token.
@@ -200,11 +206,14 @@ def rotate_token(store: Store, name: str) -> str:
             "UPDATE tokens SET sha256 = ?, created = ? WHERE name = ?",
             (sha256(token.encode()).digest(), now_text(), name),
         )
+        _record(store, "rotate", name, by)
     return token
 
 
-def revoke_token(store: Store, name: str) -> None:
+def revoke_token(store: Store, name: str, by: str = "") -> None:
     """End a token at once. That there was one is remembered: clients still need a token.
+
+    The audit has who did that.
 
     Raises:
         InputError: there is no such token.
@@ -212,12 +221,21 @@ def revoke_token(store: Store, name: str) -> None:
     with store.transaction():
         _check_known(store, name)
         store.connection.execute("DELETE FROM tokens WHERE name = ?", (name,))
+        _record(store, "revoke", name, by)
 
 
-def reset_tokens(store: Store) -> None:
+def reset_tokens(store: Store, by: str = "") -> None:
     """End all tokens, and let clients on this machine in without one again."""
     with store.transaction():
+        for token in stored_tokens(store):
+            _record(store, "revoke", token.name, by, "with all others")
         store.connection.execute("DELETE FROM tokens")
+
+
+def _record(store: Store, action: str, name: str, by: str, note: str = "") -> None:
+    note = f"the token {name}{note and f': {note}'}"
+    entry = decision_entry(action, now_text(), note=note, by=by)
+    record_decision(store, "", entry._replace(method="token", tool=name))
 
 
 def are_required(store: Store) -> bool:
@@ -269,6 +287,13 @@ class TokenReader:
             for token in self.valid().values()
             if token.scope.decides
         )
+
+    def describe_end(self, digest: bytes) -> str:
+        """Say when the token with a SHA-256 ended; empty if it is not known."""
+        self._follow()
+        ended = (each for each in self._tokens.values() if each.name not in self.valid())
+        found = (each for each in ended if hmac.compare_digest(each.digest, digest))
+        return next((f"the token {each.name} ended at {each.expires}" for each in found), "")
 
     def are_required(self) -> bool:
         """True where clients need a token, also where the store cannot tell."""

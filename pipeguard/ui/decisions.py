@@ -13,12 +13,13 @@ from pipeguard.config.isolate_entry import with_entry
 from pipeguard.errors import PipeGuardError
 from pipeguard.isolation import find_wall_grant, plan_grant
 from pipeguard.state import proposals as proposed
+from pipeguard.state.audit import decision_entry
 from pipeguard.state.decisions import exception_entry, save_decision, wall_entry
 from pipeguard.state.dismissals import dismiss, recall
 from pipeguard.state.exceptions import allow, call_mark, narrowest, save
 from pipeguard.state.exemption import Breadth
 from pipeguard.state.grants import CallGrant, make_grant, refuse_call, revoke_grant
-from pipeguard.state.review import HeldDefinition, approve, decision_entry, reject, restore
+from pipeguard.state.review import HeldDefinition, approve, reject, restore
 from pipeguard.state.timestamps import now_text
 from pipeguard.ui.offers import make_tick
 from pipeguard.ui.scans import make_key

@@ -16,8 +16,8 @@ from pipeguard.config.user_policy import user_policy_path, usual_policy_path
 from pipeguard.doctor.policies import describe_policy, find_policies, read_policies
 from pipeguard.errors import PolicyError
 from pipeguard.firewall.policy import Mode
+from pipeguard.state.audit import decision_entry
 from pipeguard.state.decisions import EXCEPTION, save_decision
-from pipeguard.state.review import decision_entry
 from pipeguard.state.timestamps import now_text, utc_text
 from pipeguard.state.trials import find_uses, try_mode
 from pipeguard.ui.decisions import DoneDecision, NothingDoneError, restore_file

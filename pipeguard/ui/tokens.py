@@ -53,7 +53,8 @@ def _find(store: Store) -> list[TokenRow]:
 
 async def _revoke(request: web.Request) -> web.StreamResponse:
     name = str((await request.post()).get("name", ""))
-    await with_store(request, lambda store: revoke_token(store, name))
+    by = request.app[PAGE].by
+    await with_store(request, lambda store: revoke_token(store, name, by))
     done = sentence("You revoked the token {name}. Nobody gets in with it.", name=foreign(name))
     request.app[PAGE].remember(DoneDecision(done))
     raise web.HTTPSeeOther(PATH)

@@ -4,6 +4,8 @@ import asyncio
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 import pytest
 
@@ -17,8 +19,9 @@ from pipeguard.state.tokens import TokenScope, create_token
 from tests.fuzz.rulebook import engines
 from tests.gateway.rogues import until
 from tests.gateway.served import Served, ServedAt, actor, write_servers
-from tests.gateway.test_serving import status
+from tests.gateway.test_serving import post, status
 from tests.launch.processes import PATIENCE_SECONDS
+from tests.launch.processes import until as await_words
 
 pytestmark = pytest.mark.real
 
@@ -27,9 +30,18 @@ def test_a_token_that_has_ended_still_closes_the_door(tmp_path: Path) -> None:
     path = write_servers(tmp_path, {"one": actor()})
     (tmp_path / "state").mkdir(mode=0o700)
     with closing(Store.open(str(tmp_path / "state" / "pipeguard.db"))) as store:
-        create_token(store, "ci", TokenScope(), datetime(2026, 1, 1, tzinfo=UTC))
-    with ServedAt(tmp_path, "--config", str(path)) as served:
+        token = create_token(store, "ci", TokenScope(), datetime(2026, 1, 1, tzinfo=UTC))
+    with ServedAt(tmp_path, "--config", str(path), "--log-level", "warning") as served:
         assert status(served.url) == 401
+        for given, why in ((token, "the token ci ended at 2026-01-01T"), ("x", "is not valid")):
+            with pytest.raises(HTTPError) as refused:
+                urlopen(post(served.url, given, {}))  # noqa: S310  our own address
+            with refused.value as answer:
+                assert why in answer.read().decode()
+        with pytest.raises(HTTPError) as unnamed:
+            urlopen(served.url)  # noqa: S310  our own address
+        unnamed.value.close()
+        await_words(lambda: "entrance.no-token" in served.said(), "it is in the log")
 
 
 def test_a_client_that_reads_nothing_and_hangs_up_keeps_nobody(tmp_path: Path) -> None:

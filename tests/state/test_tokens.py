@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeguard.errors import InputError
+from pipeguard.state.audit import AuditFilter, rows
 from pipeguard.state.store import Store
 from pipeguard.state.tokens import (
     MOST_TOKENS,
@@ -42,15 +43,19 @@ def test_a_token_is_shown_once_and_stored_by_its_digest(path: Path) -> None:
 
 def test_a_name_is_for_one_token_which_can_be_exchanged_and_ended(path: Path) -> None:
     with Store.open(path) as store:
-        first = create_token(store, "ci", SCOPE)
+        first = create_token(store, "ci", SCOPE, by="kim")
         with pytest.raises(InputError, match="tokens rotate ci"):
             create_token(store, "ci", TokenScope())
-        second = rotate_token(store, "ci")
+        second = rotate_token(store, "ci", "kim")
         (stored,) = stored_tokens(store)
         assert first != second
         assert (stored.digest, stored.scope) == (sha256(second.encode()).digest(), SCOPE)
-        revoke_token(store, "ci")
+        revoke_token(store, "ci", "kim")
         assert stored_tokens(store) == []
+        decided = [row.entry for row in rows(store, AuditFilter()) if row.entry.kind == "approval"]
+        assert [entry.action for entry in decided] == ["create", "rotate", "revoke"]
+        assert {(entry.tool, entry.client) for entry in decided} == {("ci", "kim")}
+        assert "; ".join(SCOPE.describe_limits()) in decided[0].findings
         for change in (rotate_token, revoke_token):
             with pytest.raises(InputError, match="There is none"):
                 change(store, "ci")

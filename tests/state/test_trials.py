@@ -8,8 +8,8 @@ from pathlib import Path
 from pipeguard.firewall.finding import Action, Confidence, Finding, Severity
 from pipeguard.firewall.policy import Exempt, Layer, Mode, Policy, Selector
 from pipeguard.firewall.session.guard import EXEMPT
+from pipeguard.state.audit import decision_entry, record_decision
 from pipeguard.state.recorder import Recorder
-from pipeguard.state.review import decision_entry, record_decision
 from pipeguard.state.store import Store
 from pipeguard.state.trials import ExceptionUse, Outcomes, find_uses, try_mode
 from tests.state.samples import silent, verdict

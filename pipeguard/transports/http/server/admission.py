@@ -115,6 +115,9 @@ class StoredTokens(Protocol):
     def are_required(self) -> bool:
         """True where clients need a token, also where none is valid."""
 
+    def describe_end(self, digest: bytes) -> str:
+        """Say when the token with a SHA-256 ended; empty if it is not known."""
+
     def may_decide(self, digest: bytes) -> bool:
         """True for the SHA-256 of a valid token that opens the page, and nothing else."""
 
@@ -160,6 +163,13 @@ class Tokens:
         if self._stored is None or scheme.lower() != "bearer":
             return False
         return self._stored.may_decide(_digest(token))
+
+    def describe_end(self, authorization: str | None) -> str:
+        """Say when a request's token ended, as its owner may know; empty if it is none of ours."""
+        scheme, _, token = (authorization or "").partition(" ")
+        if self._stored is None or scheme.lower() != "bearer":
+            return ""
+        return self._stored.describe_end(_digest(token))
 
     def reload_changed(self) -> bool:
         """True if the tokens are others than at the last call."""
@@ -247,8 +257,9 @@ class Admission(NamedTuple):
             reason = RefusalReason.WRONG_TOKEN if given else RefusalReason.NO_TOKEN
             challenge = {"WWW-Authenticate": Challenge(is_gateway=True).header}
             why = "this bearer token is not valid" if given else "a bearer token is needed"
+            why = self.tokens.describe_end(given) or why
             if self.tokens.are_made_by_command:
-                why += "; make one with: pipeguard tokens create NAME"
+                why += "; whoever runs this makes one with: pipeguard tokens create NAME"
             raise RequestRefused(reason, 401, why, challenge)
         return caller
 

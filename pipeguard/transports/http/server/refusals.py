@@ -26,8 +26,8 @@ class RefusalReason(Enum):
 
     HOST = "host", "`Host` is not one of our names", Severity.MEDIUM
     ORIGIN = "origin", "`Origin` is a web page that may not speak to us", Severity.MEDIUM
-    NO_TOKEN = "no-token", "the request has no bearer token", Severity.LOW
-    WRONG_TOKEN = "wrong-token", "the bearer token is not one of ours", Severity.MEDIUM
+    NO_TOKEN = "no-token", "the request has no bearer token", Severity.MEDIUM
+    WRONG_TOKEN = "wrong-token", "the bearer token is not ours, or has ended", Severity.MEDIUM
     FOREIGN_SESSION = "foreign-session", "the session belongs to another token", Severity.MEDIUM
     NO_SESSION = "no-session", "the session does not exist, or the request names none", Severity.LOW
     MISMATCH = "header-mismatch", "a header contradicts the body", Severity.MEDIUM

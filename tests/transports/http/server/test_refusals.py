@@ -28,7 +28,7 @@ def test_the_first_is_told_at_once_and_a_million_more_in_one_row() -> None:
         for number in range(20_000):
             refusals.add(RefusalReason.WRONG_TOKEN, "POST /mcp", f"10.0.0.{number % 3}")
         assert [note for _, note, _ in told] == [
-            "1 request: the bearer token is not one of ours (POST /mcp)"
+            "1 request: the bearer token is not ours, or has ended (POST /mcp)"
         ]
         refusals.close()
 
@@ -36,8 +36,8 @@ def test_the_first_is_told_at_once_and_a_million_more_in_one_row() -> None:
     (_, (rule, note, peer)) = told
     assert (rule, peer) == ("entrance.wrong-token", "10.0.0.1")
     assert note == (
-        "19999 more requests within 3600 s, from 3 addresses: the bearer token is not one of"
-        " ours, first POST /mcp"
+        "19999 more requests within 3600 s, from 3 addresses: the bearer token is not ours,"
+        " or has ended, first POST /mcp"
     )
 
 
