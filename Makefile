@@ -34,7 +34,7 @@ export PYTHON
 .PHONY: tools compiled demo-environment test-environment train-environment release-environment
 
 help: ## Show this
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 16
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 20
 
 demo: demo-environment ## Play the demonstration: needs no network once it is installed
 	@$(DEMO)/$(BIN)/pipeguard demo $(ARGS)
@@ -101,8 +101,7 @@ compiled: test-environment # before the tests, which would all wait for it
 
 bench: test-environment ## Measure what a guarded frame costs, and write docs/performance.md; options in ARGS
 	@mkdir -p build
-	$(TEST)/$(BIN)/python -m benchmarks.frames --json build/frames.json $(ARGS)
-	$(TEST)/$(BIN)/python -m benchmarks.frames.charts build/frames.json docs/performance.md
+	$(TEST)/$(BIN)/python -m benchmarks.frames --json build/frames.json --page docs/performance.md $(ARGS)
 
 docs: test-environment ## Build the site of the docs, build/site; its search needs: python3 -m http.server -d build/site
 	$(TEST)/$(BIN)/python docs/pages.py build/pages

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks.frames import figures, measure
+from benchmarks.frames import charts, figures, measure
 from benchmarks.frames.client import Contender, server_command
 from benchmarks.frames.figures import DIRECT, Row, table
 from benchmarks.frames.measure import Bench
@@ -43,6 +43,8 @@ def main() -> None:
             report = run(bench, daily, kinds)
     if options.json:
         Path(options.json).write_text(json.dumps(report, indent=1) + "\n", "utf-8")
+    if options.page:
+        charts.write(report, options.page)
 
 
 def arguments() -> argparse.Namespace:
@@ -74,6 +76,9 @@ def arguments() -> argparse.Namespace:
         "installed; may be repeated",
     )
     parser.add_argument("--json", metavar="FILE", help="write all figures to FILE")
+    parser.add_argument(
+        "--page", type=Path, metavar="FILE", help="write tables and drawing into the page FILE"
+    )
     parser.add_argument(
         "--log", metavar="FILE", default=os.devnull, help="where wrappers' stderr goes"
     )

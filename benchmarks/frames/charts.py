@@ -23,9 +23,12 @@ LOWEST, DECADES = 0.01, 6  # milliseconds at the left edge; powers of ten to the
 
 
 def main() -> None:
+    """Write both, of figures that were stored."""
+    write(json.loads(Path(sys.argv[1]).read_text("utf-8")), Path(sys.argv[2]))
+
+
+def write(figures: Any, page: Path) -> None:
     """Write both."""
-    figures = json.loads(Path(sys.argv[1]).read_text("utf-8"))
-    page = Path(sys.argv[2])
     before, _, rest = page.read_text("utf-8").partition(BEGIN)
     _, _, after = rest.partition(END)
     page.write_text(before + BEGIN + "\n".join(tables(figures)) + "\n" + END + after, "utf-8")

@@ -93,6 +93,16 @@ def test_the_makefile_works_in_a_folder_with_a_blank() -> None:
     assert re.findall(r'(?<!")\$\(CURDIR\)', makefile) == []
 
 
+def test_the_help_of_a_benchmark_is_all_that_its_target_shows() -> None:
+    shown = run("make", "-C", TOP, "--dry-run", "bench", "ARGS=--help").stdout
+    assert re.findall(r"-m benchmarks\S*", shown) == ["-m benchmarks.frames"]
+
+
+def test_the_help_of_make_is_one_table() -> None:
+    shown = run("make", "-C", TOP, "--no-print-directory", "help").stdout.splitlines()
+    assert {line[:20].rstrip().count(" ") for line in shown} == {3}
+
+
 def test_a_release_says_first_what_is_not_committed(tmp_path: Path) -> None:
     (tmp_path / "Makefile").write_bytes((TOP / "Makefile").read_bytes())
     run("git", "init", "--quiet", tmp_path)
