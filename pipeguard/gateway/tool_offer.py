@@ -136,7 +136,9 @@ class ToolOffer:
         """Let agents find these tools, and no others of this server."""
         settings = self._settings
         names = [to_text(each.get("name")) for each in definitions if isinstance(each, dict)]
-        self.refused = tuple(name for name in names if not self._may_be_called({"name": name}))
+        # The list of a session has none of them, but each has a pin.
+        known = (pin.name for pin in self._guard.pins.values() if pin.kind == "tool")
+        self.refused = tuple(sorted(filter(self._guard.policy.hides, {*names, *known})))
         self.left_out = tuple(
             name for name in names if not is_shown(name, settings.allow, settings.block)
         )

@@ -433,7 +433,7 @@ def decision_entry(action: str, moment: str, *, note: str, by: str, **words: str
         words: more about it: the `excerpt` that the person was shown, the time `until` which it
             holds.
     """
-    finding = {"rule": f"trust.{_DONE[action]}", "note": note, **words}
+    finding = {"rule": f"trust.{DONE[action]}", "note": note, **words}
     return AuditEntry(
         time=moment,
         client=by[:MAX_NAME_CHARS],
@@ -457,7 +457,7 @@ def record_decision(store: Store, server: str, entry: AuditEntry) -> None:
     Audit(store, chain, server, entry.time).append_many([entry])
 
 
-_DONE = {
+DONE = {
     "create": "created",
     "rotate": "exchanged",
     "allow": "allowed",

@@ -24,7 +24,7 @@ from pipeguard.firewall.session.remedies import Way, advised_rules, find_remedy
 from pipeguard.rulebook.rule_texts import CODE_RULES, WALLS
 from pipeguard.state.audit import Audit, AuditEntry, findings_json
 from pipeguard.state.paths import store_path
-from pipeguard.state.review import DONE
+from pipeguard.state.audit import DONE
 from pipeguard.state.schema import MAX_NAME_CHARS
 from pipeguard.state.store import Store
 from pipeguard.transports.http.server.refusals import RefusalReason

@@ -237,7 +237,9 @@ def test_a_file_in_git_stays_and_the_copy_that_is_told_is_isolated(
     result = CliRunner().invoke(command, [*words, "--isolate", "--yes"])
     assert result.exit_code == 6
     assert result.output.count('"--isolate", "auto"'.replace(" ", "")) == 2  # the two copies
-    assert "so others get the change: `pipeguard setup --isolate --shared` makes it" in result.output
+    assert (
+        "so others get the change: `pipeguard setup --isolate --shared` makes it" in result.output
+    )
     assert shared.read_text() == text
     CliRunner().invoke(command, [*words, "--isolate", "--yes", "--shared"])
     assert args(shared)["held"] == ["wrap", "--isolate", "auto", "--", "srv"]
