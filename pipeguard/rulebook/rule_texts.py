@@ -158,8 +158,8 @@ _NAMES = {
         "unknown-progress unknown-request view-limit"
     ),
     "trust": (
-        "allowed approved dismissed drifted forgotten full held not-offered proposed refused "
-        "rejected revoked undone withdrawn"
+        "allowed approved created dismissed drifted exchanged forgotten full held not-offered "
+        "proposed refused rejected revoked undone withdrawn"
     ),
     "flows": "ordered private-out secret-out untrusted-acts",
     "policy": "tool",

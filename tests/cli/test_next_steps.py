@@ -22,9 +22,8 @@ from pipeguard.firewall.policy import PolicyTarget
 from pipeguard.firewall.protocol.places import known_places
 from pipeguard.firewall.session.remedies import Way, advised_rules, find_remedy
 from pipeguard.rulebook.rule_texts import CODE_RULES, WALLS
-from pipeguard.state.audit import Audit, AuditEntry, findings_json
+from pipeguard.state.audit import DONE, Audit, AuditEntry, findings_json
 from pipeguard.state.paths import store_path
-from pipeguard.state.audit import DONE
 from pipeguard.state.schema import MAX_NAME_CHARS
 from pipeguard.state.store import Store
 from pipeguard.transports.http.server.refusals import RefusalReason
