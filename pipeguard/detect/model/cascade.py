@@ -8,6 +8,7 @@ detect.scanning.readings makes findings of the orders.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from math import inf, log2
 from typing import NamedTuple
@@ -53,6 +54,12 @@ ALL_LOGITS = 99.0  # with this leniency the network reads every sentence
 # only if they are this near to `likely`: decoys gain an order no more than the difference.
 BEST_PIECES, NEAR_LOGITS = 8, 3.0
 _DIGITS = lazy_regex(rb"[0-9]+")
+# Before a line of a changelog: the commit, its kind and its scope, such as `(ai)`.
+_COMMIT = lazy_regex(
+    r"^[ \t]*[-*][ \t]+(?:\[?[0-9a-f]{7,40}\]?:?[ \t]+)?(?:feat|fix|chore|docs|refactor|perf|tests?"
+    r"|build|ci|style|revert)[ \t]?(?:\([\w ./@,-]{1,40}\))?!?:[ \t]*",
+    re.MULTILINE,
+)
 _OF_SEVERAL_WORDS = lazy_regex(r"[a-z0-9](?:[_.-]|(?=[A-Z]))\w")
 
 
@@ -233,7 +240,7 @@ class Reader:
     def _is_chance(
         self, passage: Passage, pieces: list[Piece], selection: Selection, classifier: Classifier
     ) -> bool:
-        """True if only strings read together, or the tool's own name, make an order."""
+        """True if only strings read together, a tool's name or a commit's form make an order."""
         name, best = selection.own_name, max(pieces)
         apart = [
             piece.score
@@ -243,11 +250,13 @@ class Reader:
         if max(apart, default=inf) < min(best.score, classifier.likely - APART_LOGITS):
             return True
         text = passage.text[best.start : best.end]
-        if not _OF_SEVERAL_WORDS.search(name) or name not in text:
+        bare = _COMMIT.sub("", text)
+        if _OF_SEVERAL_WORDS.search(name):
+            bare = bare.replace(name, "this tool")
+        if bare == text:
             return False
         least = classifier.likely - self._leniency - OWN_NAME_LOGITS
-        text = text.replace(name, "this tool")
-        return self._budgets.read_again() and classifier.best(text).score < least
+        return self._budgets.read_again() and classifier.best(bare).score < least
 
     def doubts(
         self, data: bytes, span: Range, classifier: Classifier, within: Range | None = None
