@@ -312,26 +312,30 @@ def _cut_keys(
     knowledge: Knowledge, context: Context, strings: Sequence[tuple[str, str]]
 ) -> list[Leak]:
     """The key that calls before began, and of which this one has the rest."""
-    begins = secret_values.begun_key(text for _, text in strings)
+    texts = [text for _, text in strings]
+    begins = secret_values.begun_key(texts)
     before = knowledge.flows.begin_key(begins)
     if not before:
         return []
-    ends = secret_values.last_values(strings)
-    whole = [(key, each, each + end) for each in before for key, end in ends]
+    ends = secret_values.last_values(texts)
+    whole = [(each, each + end) for each in before for end in ends]
     if not begins:
-        knowledge.flows.continue_key(whole[0][2][: secret_values.CUT_CHARS] if whole else "")
-    for key, begin, joined in whole:
-        rules = _sure_secrets(knowledge, context, key, joined)
-        if rules and not _sure_secrets(knowledge, context, key, begin):
+        knowledge.flows.continue_key(whole[0][1][: secret_values.CUT_CHARS] if whole else "")
+    for begin, joined in whole:
+        rules = _sure_secrets(knowledge, context, joined)
+        if rules and not _sure_secrets(knowledge, context, begin):
             note = f"the pieces of recent calls make a key ({min(rules)})"
             tool = context.tool or ""
             return [Leak(SECRET_OUT, Severity.CRITICAL, Confidence.HIGH, tool, note)]
     return []
 
 
-def _sure_secrets(knowledge: Knowledge, context: Context, key: str, text: str) -> set[str]:
-    """The rules that stop a secret in an argument of a call."""
-    value: JsonValue = {"params": {"name": context.tool or "", "arguments": {key: text}}}
+def _sure_secrets(knowledge: Knowledge, context: Context, text: str) -> set[str]:
+    """The rules that stop a secret in a call by its form, whatever its argument is called.
+
+    After the beginning of one key, the name `token` would make a key of any value.
+    """
+    value: JsonValue = {"params": {"name": context.tool or "", "arguments": {"text": text}}}
     found = scan(knowledge, context, Surface.TO_SERVER, value)
     stopped = (each.rule for each in found if each.action is Action.BLOCK)
     return {rule for rule in stopped if rule.startswith("secrets.")}

@@ -294,11 +294,11 @@ def begun_key(texts: Iterable[str]) -> str:
     return next((word[key.start() :] for word in words if (key := _BEGINS_KEY.search(word))), "")
 
 
-def last_values(strings: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    """The longest last values of strings, which a key may go on with, with the strings' names."""
-    found = ((key, _last(_LAST_VALUE, text)) for key, text in strings)
-    long = [(key, end) for key, end in found if len(end) >= LEAST_PIECE and "//" not in end]
-    return sorted(long, key=lambda each: -len(each[1]))[:MOST_ENDS]
+def last_values(texts: Iterable[str]) -> list[str]:
+    """The longest last values of texts, which a key may go on with."""
+    ends = (_last(_LAST_VALUE, text) for text in texts)
+    long = [end for end in ends if len(end) >= LEAST_PIECE and "//" not in end]
+    return sorted(long, key=len, reverse=True)[:MOST_ENDS]
 
 
 def _last(sign: re.Pattern[str], text: str) -> str:
