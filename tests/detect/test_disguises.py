@@ -26,6 +26,7 @@ from pipeguard.firewall.finding import Action, Direction, Severity, Verdict
 from pipeguard.firewall.protocol.json_values import JsonValue
 from pipeguard.firewall.session.session import Session
 from pipeguard.rulebook import samples
+from tests.firewall.session.talk import KEY
 from tests.fuzz.rulebook import engines
 
 RULES = Path(__file__).parents[2] / "rules"
@@ -215,6 +216,18 @@ def are_hardly_any(missed: list[str]) -> bool:
 def test_a_secret_that_is_written_otherwise_is_stopped(name: str) -> None:
     missed = [one[:6] for one in secrets() if not is_stopped(judged({"text": WRITTEN[name](one)}))]
     assert are_hardly_any(missed), missed
+
+
+BETWEEN = "- |\n- |* |\n* |+| + |/|_|-|~|->|#|%|&a{}=| x{}=|\n{}. |\npart{}: |, p{}: "
+
+
+@pytest.mark.parametrize("size", [5, 8])
+@pytest.mark.parametrize("between", BETWEEN.split("|"))
+def test_a_key_in_pieces_is_stopped_whatever_is_between_them(between: str, size: int) -> None:
+    pieces = enumerate(groups(KEY, size))
+    assert is_stopped(judged({"text": "".join(between.format(at) + one for at, one in pieces)}))
+    words = enumerate(["ghp_docs", "tokens", "begin", "with", "this", "v2"])
+    assert not is_stopped(judged({"text": "".join(between.format(at) + one for at, one in words)}))
 
 
 @pytest.mark.parametrize("name", PLACED)

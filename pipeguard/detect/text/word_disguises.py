@@ -69,6 +69,8 @@ _LEET = {
 }  # fmt: skip
 MIN_SECRET = 16  # letters and digits
 FEW_GROUPS = 5  # at least, of such a secret; each of four letters and digits at most
+FEW_PIECES = 3  # at least, with the beginning, before the last piece of a key
+MOST_OF_KEY = 1024  # bytes of a key in pieces
 LEETABLE = 6  # letters at least, of a word that is watched in leetspeak
 MAX_SEPARATOR = 24  # bytes between two letters, with other characters of the text among them
 
@@ -174,6 +176,32 @@ def _join_cells(data: bytes, start: int, end: int, budget: DecodingBudget) -> li
         return []
     between = b"" if max(map(len, cells)) <= 1 else b" "
     return [Decoded(between.join(cells), "numbered", spans[0][0], spans[-1][1])]
+
+
+def _join_pieces(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decoded]:
+    """Join the pieces of a key with a known beginning: one separator is between all of them.
+
+    The separator may have a label that counts, as in `a0=…&a1=…` or a numbered list.
+    """
+    decoded: list[Decoded] = []
+    for begin in _BEGINS_KEY.finditer(data, start, end):
+        if not budget.call():
+            break
+        at, pieces = begin.end(), [begin[0]]
+        separator: bytes | None = None
+        high = min(end, begin.end() + MOST_OF_KEY)
+        while (piece := _PIECE.match(data, at, high)) is not None:
+            between = piece[2].translate(None, b"0123456789")
+            if separator is not None and between != separator:
+                break
+            separator = between
+            pieces.append(piece[1])
+            at = piece.end()
+        last = _LAST_PIECE.match(data, at, high) if separator else None
+        if last is not None and len(pieces) >= FEW_PIECES:
+            joined = b"".join((*pieces, last[0]))
+            decoded.append(Decoded(joined, "pieces", begin.start(), last.end()))
+    return decoded
 
 
 def _may_be_secret(run: bytes) -> bool:
@@ -283,6 +311,16 @@ _SPELLED_SIGN = (
 )
 _BETWEEN_GROUPS = r"[^A-Za-z0-9\s]+"
 _CELLS = r"[^0-9A-Za-z]+[!-~]{1,3}[^0-9A-Za-z]+"
+_BEGINNING = "|".join(
+    re.escape(word) for word in PREFIXES if len(word) >= MIN_PREFIX and word[0].isalnum()
+)
+_BEGINS_KEY = lazy_regex(rf"(?<![A-Za-z0-9])(?:{_BEGINNING})".encode())
+_PIECE = lazy_regex(  # and what separates it from the next one, with a label that counts
+    rb"([A-Za-z0-9]{0,48})"
+    rb"([^A-Za-z0-9]{1,8}(?:[A-Za-z]{0,8}[0-9]{1,3}[\"']?\s?[=:.)\]]+\s?[\"']?)?)(?=[A-Za-z0-9])"
+)
+_LAST_PIECE = lazy_regex(rb"[A-Za-z0-9]{1,48}=*")
+_PIECES_SIGN = rf"(?:[^A-Za-z0-9]|^)(?:{_BEGINNING})[A-Za-z0-9]*[^A-Za-z0-9]+[A-Za-z0-9]+[^A-Za-z0-9]+[A-Za-z0-9]"
 _NUMBERED_SIGN = f"[^0-9A-Za-z]3{_CELLS}4{_CELLS}5{_CELLS}6[^0-9A-Za-z]"
 _GROUPS_SIGN = (  # with a digit beside a letter, as in secrets, and seldom in names
     f"[A-Za-z0-9]{{1,4}}(?:{_BETWEEN_GROUPS}[A-Za-z0-9]{{1,4}}){_BETWEEN_GROUPS}[A-Za-z0-9]{{0,3}}"
@@ -326,6 +364,7 @@ ENCODINGS: dict[str, Encoding] = {
     "leet": Encoding(_LEET_SIGN, _whole_range("leet", unleet, unleet_l)),
     "spelled": Encoding(_SPELLED_SIGN, _decode_spelled),
     "numbered": Encoding(_NUMBERED_SIGN, _join_cells, to_server_only=True),
+    "pieces": Encoding(_PIECES_SIGN, _join_pieces, to_server_only=True),
     "groups": Encoding(
         f"[^A-Za-z0-9]{_GROUPS_SIGN}[^A-Za-z0-9]",
         _groups,
