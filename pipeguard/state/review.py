@@ -22,6 +22,7 @@ from pipeguard.state.audit import (
     record_decision,
 )
 from pipeguard.state.database import translated_errors
+from pipeguard.state.row_filter import spell_event
 from pipeguard.state.schema import MAX_NAME_CHARS
 from pipeguard.state.timestamps import utc_text
 from pipeguard.unicode.display import quote, visible
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 MOST_DECISIONS = 50  # of one definition's history
 _DECISIONS = ("approve", "reject", "forget", "undo")  # about definitions
+MOST_MEANT = 3  # definitions that are named in place of a wrong name
 KINDS = ("tool", "prompt", "resource", "template", "server")
 
 
@@ -438,11 +440,27 @@ def _servers_and_name(store: Store, target: str) -> list[list[tuple[str, str | N
                     f"the server {visible(own)} has offered nothing called {name!r}",
                 )
             )
-    if not known:
-        raise UnknownTargetError("no guarded server has run yet, so there is nothing to decide")
-    names = ", ".join(map(visible, known))
     *_, own = (own for own, _ in _splits(target) if "/" in own or own == target or own[0] != "@")
-    raise UnknownTargetError(f"there is no server {own!r}; there are: {names}")
+    raise UnknownTargetError(_describe_unknown(store, own, target))
+
+
+def _describe_unknown(store: Store, own: str, target: str) -> str:
+    """Say why nothing has a name, and what was probably meant."""
+    if own in store.named_servers():
+        return (
+            f"the server {visible(own)} has shown no definition, so there is nothing to decide;"
+            f" `pipeguard forget {quote(own)} --launch` removes its name"
+        )
+    known = sorted({*store.servers(), *store.named_servers()})
+    if not known:
+        return "no guarded server has run yet, so there is nothing to decide"
+    if event := spell_event(target):
+        return f"{event} is no server, but an event: `pipeguard explain {event}` says what to do"
+    offered = (f"{server}/{pin.name}" for server in known for pin in store.pins(server).values())
+    dotted = target.replace(".", "/", 1)
+    meant = [each for each in offered if each == dotted or each.endswith(f"/{target}")]
+    but = f", but {' and '.join(map(visible, meant[:MOST_MEANT]))}" if meant else ""
+    return f"there is no server {own!r}{but}; known servers: {', '.join(map(visible, known))}"
 
 
 def _splits(target: str) -> Iterable[tuple[str, str | None]]:

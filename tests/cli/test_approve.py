@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
+from pipeguard.cli import cli
 from pipeguard.cli.approve import command
+from pipeguard.identity.server_name import Launched
 from pipeguard.state import review
 from pipeguard.state.audit import AuditFilter, rows
 from pipeguard.state.paths import store_path
@@ -118,9 +121,21 @@ def test_what_cannot_be_done_is_refused_in_words(snapshot: Snapshot) -> None:
         approve wether --yes  # 2
         approve wether/get_forecast --yes  # 2
         approve weather/nothing --yes  # 2
+        approve get_forecast --yes  # 2
+        approve weather.get_forecast --yes  # 2
+        approve k7q2m9d4.c1 --yes  # 2
         """,
     )
     assert waiting() == before
+
+
+def test_a_server_that_never_ran_is_removed_as_is_said() -> None:
+    with Store.open(store_path()) as store:
+        store.name_server("brokn", Launched("brokn", "npm", "npx brokn"))
+    assert "known servers: brokn, mail, weather" in str(run("wether").output)
+    (told,) = re.findall("`pipeguard (forget brokn --launch)` removes", run("brokn").output)
+    assert CliRunner().invoke(cli, told.split()).exit_code == 0
+    assert "brokn" not in CliRunner().invoke(cli, ["status"]).output
 
 
 def test_programs_get_json(snapshot: Snapshot) -> None:
