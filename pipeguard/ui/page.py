@@ -159,6 +159,8 @@ async def guard(request: web.Request, handler: _Handler) -> web.StreamResponse:
         response = await _admit(request, handler)
     except web.HTTPException as error:
         response = problem(request, error.status, error.reason, "")
+        if isinstance(error, web.HTTPMethodNotAllowed) and request.method == "GET":
+            response = _leave_form(request)
         if "Location" in error.headers:
             response.headers["Location"] = request.app[PAGE].root + error.headers["Location"]
     except NothingDoneError as error:
@@ -174,6 +176,13 @@ async def guard(request: web.Request, handler: _Handler) -> web.StreamResponse:
     if not response.prepared:
         response.headers.update(HEADERS)
     return response
+
+
+def _leave_form(request: web.Request) -> web.Response:
+    """To the first page; for a script that draws a page anew, nothing to draw."""
+    if "X-Refresh" in request.headers:
+        return web.Response(status=204)
+    return web.Response(status=303, headers={"Location": f"{request.app[PAGE].root}/"})
 
 
 def _explain(error: ImportError | OSError) -> str:

@@ -103,6 +103,17 @@ def test_another_page_cannot_send_a_form(page: Page, terminal: PageTerminal) -> 
     assert ask(f"{root}/lock", {"Cookie": cookies, "Origin": here}, body)[0] == 303
 
 
+def test_the_address_of_an_answer_leads_back_to_the_page(page: Page) -> None:
+    cookies = "; ".join(f"{each['name']}={each['value']}" for each in page.context.cookies())
+    url, root = f"{page.url}decide/x", urlsplit(page.url).path
+    status, _, headers = ask(url, {"Cookie": cookies})
+    assert (status, headers["Location"]) == (303, root)
+    drawn_anew = ask(url, {"Cookie": cookies, "X-Refresh": "1"})
+    assert drawn_anew[:2] == (204, ""), "an open page stays as it is, and its console empty"
+    page.goto(url)
+    expect(page).to_have_title(re.compile("^Waiting"))
+
+
 def test_the_cookie_is_for_this_address_alone(page: Page) -> None:
     (cookie,) = page.context.cookies()
     assert cookie["httpOnly"]

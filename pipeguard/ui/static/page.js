@@ -22,7 +22,7 @@
     const began = performance.now();
     try {
       const answer = await fetch(location.href, { headers: { "X-Refresh": "1" } });
-      if (answer.ok) {
+      if (answer.status === 200) {  // not of an answer, whose page stays as it is
         const page = new DOMParser().parseFromString(await answer.text(), "text/html");
         fold(page);
         for (const id of ["main", "menu"]) {
