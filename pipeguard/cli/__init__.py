@@ -44,6 +44,11 @@ class CommandFolder(CommandGroup):
         try:
             clients_called(args[0])
         except InputError:
+            from pipeguard.cli.setup import command as setup
+
+            option = f"--{args[0]}"
+            if any(option in each.opts for each in setup.params):
+                return f" Did you mean `pipeguard setup {option}`?"
             return super().explain_unknown(ctx, args)
         rest = " ".join(quote(word) for word in args[1:] if word != "setup")
         command = f"pipeguard setup {quote(args[0])} {rest}".rstrip()

@@ -57,7 +57,12 @@ class SetupRequest:
         from pipeguard.clients.machine import is_present
 
         chosen: dict[str, Client] = {}
+        options = {
+            option for each in click.get_current_context().command.params for option in each.opts
+        }
         for name in names:
+            if f"--{name}" in options:
+                raise click.UsageError(f"no client is called {name!r}. Did you mean `--{name}`?")
             called = clients_called(name)
             if len(called) > 1:
                 called = [item for item in called if item.files] or called

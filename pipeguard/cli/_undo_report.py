@@ -69,7 +69,8 @@ def _unread_references(plan: UndoPlan) -> Iterator[str]:
         for use in uses:
             if use.server in names:
                 place = visible(f"{use.server}: {use.place[0].lower()}{use.place[1:]}")
-                yield f"{place} is `keyring:{secret}`, which only PipeGuard reads: put it there"
+                value = f"put its value there (`pipeguard secrets get {secret}`)"
+                yield f"{place} is `keyring:{secret}`, which only PipeGuard reads: {value}"
 
 
 def undo_outcome(

@@ -203,11 +203,19 @@ def _reason(why: str | None, *, is_asked: bool, is_later: bool = False) -> str:
             raise click.UsageError("say why you allow it: --why TEXT.")
         if is_later:
             return _UNSAID
-        why = click.prompt("Why do you allow it?", err=True)
+        why = click.prompt(
+            "Why do you allow it?", "", show_default=False, value_proc=_require_reason, err=True
+        )
     printable = "".join(letter if letter.isprintable() else " " for letter in why or "")
     if not printable.strip():
         raise click.UsageError("--why is empty.")
     return " ".join(printable.split())
+
+
+def _require_reason(text: str) -> str:
+    if not text.strip():
+        raise click.UsageError("a reason is required (Ctrl-C to cancel).")
+    return text
 
 
 def _page(

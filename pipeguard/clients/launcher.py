@@ -30,7 +30,7 @@ _VERSIONED = frozenset({"Cellar", "versions", "installs"})  # Homebrew; pyenv; m
 
 
 class LauncherError(InputError):
-    """No path to PipeGuard was found that will last.
+    """No permanent path to PipeGuard was found.
 
     Attributes:
         path: a path that a person may choose anyway; empty where there is none.
@@ -47,7 +47,7 @@ def launcher(given: str | None, environment: Mapping[str, str]) -> tuple[str, ..
         environment: the variables to read PATH from.
 
     Raises:
-        LauncherError: the path is not a program, or no path was found that will last.
+        LauncherError: the path is not a program, or no permanent path was found.
     """
     if given is not None:
         path = os.path.abspath(os.path.expanduser(given))
@@ -68,7 +68,7 @@ def launcher(given: str | None, environment: Mapping[str, str]) -> tuple[str, ..
     usable = next((path for path in refused if not _goes_soon(Path(path))), "")
     choice = shlex.quote(usable) if usable else "PATH"
     error = LauncherError(
-        "no path to pipeguard was found that will last in a client's file:\n"
+        "no permanent path to pipeguard was found, for a client's file:\n"
         f"  {reasons}\n"
         f"  Install it permanently:  {install_command()}\n"
         f"  or say that it stays where it is:  --launcher {choice}"

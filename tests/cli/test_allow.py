@@ -402,7 +402,8 @@ def test_a_person_allows_on_a_terminal(policy: Path, monkeypatch: pytest.MonkeyP
     be_nobody(monkeypatch)
     assert on_terminal("allow", "", "token", "--why", "docs", number="0")[0] == 1
     assert not policy.exists()
-    code, shown = on_terminal("allow", "d", "RUN1.c2")
+    code, shown = on_terminal("allow", " d", "RUN1.c2")
+    assert shown.index("a reason is required (Ctrl-C to cancel)") < shown.rindex("Why do you")
     assert shown.index("What passes with it:") < shown.index("Why do you allow it?")
     assert 'why: "d"' in policy.read_text()
     assert f"Allowed by {getpass.getuser()} at /dev/pts/" in explain("RUN1.c2")

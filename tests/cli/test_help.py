@@ -54,6 +54,8 @@ def test_a_misspelled_name_gets_the_nearest(snapshot: Snapshot) -> None:
         allow --yes  # 2
         claude setup  # 2
         cursor setup --dry-run  # 2
+        undo  # 2
+        setup undo  # 2
         -V
         """,
     )

@@ -230,7 +230,7 @@ def test_what_only_pipeguard_can_read_is_told_before_the_guard_is_removed(
     run("cursor", "--yes", "--launcher", launcher)
     store("demo", SECRET, Place.FILE)
     told = CliRunner().invoke(cli, ["uninstall", "--dry-run"]).output
-    assert "it: the variable TOKEN is `keyring:demo`, which only PipeGuard reads" in told
+    assert "it: the variable TOKEN is `keyring:demo`, which only PipeGuard reads: put its" in told
     assert "These secrets stay stored: demo." in told
 
 
