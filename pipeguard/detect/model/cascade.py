@@ -227,7 +227,7 @@ class Reader:
         is_other = is_reported or is_of_law
         if is_other or (is_sure and self._is_chance(passage, pieces, selection, classifier)):
             confidence = Confidence.MEDIUM
-        together = find_reach(pieces, classifier.likely - self._leniency)
+        together = find_reach(pieces, classifier.likely - self._leniency, passage.text)
         return Order(start, end, confidence, is_reported, passage.span(*together))
 
     def _is_reported(self, data: bytes, start: int, end: int, classifier: Classifier) -> bool:

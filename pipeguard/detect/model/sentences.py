@@ -22,6 +22,7 @@ ALMOST_LOGITS = 0.5  # below the best piece: a smaller piece inside it takes its
 _IDEOGRAPHS = lazy_regex(r"[\u3040-\u30ff\u3400-\u9fff]")
 _WORD = lazy_regex(r"[^\W_]")
 _SPACED = lazy_regex(r"\S+")
+_PARAGRAPH_END = lazy_regex(r"\n[^\S\n]*\n")
 _UNIT_END = lazy_regex(r"(?<=[.!?\u0964\u061f])\s+|\n+|(?<=[\u3002\uff01\uff1f])")
 
 
@@ -95,16 +96,19 @@ def find_best(pieces: Sequence[Piece]) -> Piece:
     return best._replace(start=core.start, end=core.end)
 
 
-def find_reach(pieces: Sequence[Piece], likely: float) -> tuple[int, int]:
+def find_reach(pieces: Sequence[Piece], likely: float, text: str = "") -> tuple[int, int]:
     """The first and the last character of the best piece and of what belongs to it.
 
     These are pieces that score almost as high, sentences that are nearly likely to be an order by
-    themselves, and pieces that only together are one, as far as they follow each other.
+    themselves, and pieces that only together are one, as far as they follow each other. Another
+    paragraph is among them only if it is needed: an order says the same without its neighbours.
 
     Args:
         pieces: of one text, in their order; at least one.
         likely: the score from which sentences may be an order.
+        text: that the pieces are of.
     """
+    pieces = [piece for piece in pieces if not _is_order_without(piece, pieces, text)]
     best = max(pieces)
     start, end = best.start, best.end
     alone = [pieces[0], *(b for a, b in pairwise(pieces) if a.start != b.start)]
@@ -119,6 +123,19 @@ def find_reach(pieces: Sequence[Piece], likely: float) -> tuple[int, int]:
             if touches and not (start <= piece.start and piece.end <= end):
                 start, end, is_longer = min(start, piece.start), max(end, piece.end), True
     return start, end
+
+
+def _is_order_without(piece: Piece, pieces: Sequence[Piece], text: str) -> bool:
+    """True if a piece is of two paragraphs, and a smaller one in it scores almost as high."""
+    if _PARAGRAPH_END.search(text, piece.start, piece.end) is None:
+        return False
+    return any(
+        (piece.start, piece.end) != (part.start, part.end)
+        and piece.start <= part.start
+        and part.end <= piece.end
+        and part.score >= piece.score - ALMOST_LOGITS
+        for part in pieces
+    )
 
 
 def _only_together(pieces: Sequence[Piece], likely: float) -> Iterator[Piece]:

@@ -234,7 +234,7 @@ def _paragraph(
     """
     if not room:
         return reach
-    first, last = reach
+    first, last = _worded_lines(string, reach, line_end)
     near = max(bounds[0], first - room), min(bounds[1], last + room)
     lines = [bounds[0], *_ends(line_end, string, *near), bounds[1]]
     number = bisect_right(lines, first) - 1
@@ -250,6 +250,19 @@ def _paragraph(
     if end - last > room:
         end = _last_end(string, last, last + room)
     return start, end
+
+
+def _worded_lines(string: str, reach: Range, line_end: re.Pattern[str]) -> Range:
+    """A range without the lines at its ends that have no letter: a pattern may begin with one.
+
+    It looks for the end of the sentence before, as of the last one of another paragraph.
+    """
+    first, last = reach
+    bounds = [first, *_ends(line_end, string, first, last), last]
+    worded = [
+        each for each in pairwise(bounds) if _LETTER.search(line_end.sub("", string[slice(*each)]))
+    ]
+    return (worded[0][0], worded[-1][1]) if worded else reach
 
 
 def _continues(string: str, lines: Sequence[int], line_end: re.Pattern[str]) -> bool:

@@ -2,6 +2,7 @@
 
 from itertools import pairwise
 
+import pytest
 from hypothesis import given
 
 from pipeguard.detect.model.sentences import (
@@ -79,3 +80,20 @@ def test_a_sentence_that_completes_an_order_belongs_to_it_and_another_does_not()
     assert find_reach([*order, completes, rest], 3.0) == (0, 40)
     assert find_reach([*order, completes, rest._replace(score=4.0)], 3.0) == (0, 20)
     assert find_reach([*order, completes._replace(score=2.9), rest], 3.0) == (0, 20)
+
+
+@pytest.mark.parametrize(
+    ("between", "together", "reach"),
+    [
+        (" ", 9.4, (0, 30)),
+        ("\n\n", 9.4, (11, 30)),
+        ("\n \n", 8.7, (11, 30)),
+        ("\n\n", 9.6, (0, 30)),
+    ],
+)
+def test_another_paragraph_belongs_to_an_order_that_says_less_without_it(
+    between: str, together: float, reach: tuple[int, int]
+) -> None:
+    text = "See below." + between.ljust(1) + "x" * 18
+    pieces = [Piece(-5.0, 0, 10, 2), Piece(together, 0, 30, 8), Piece(9.0, 11, 30, 6)]
+    assert find_reach(pieces, 3.0, text) == reach

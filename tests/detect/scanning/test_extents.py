@@ -50,6 +50,8 @@ def gone(value: JsonValue, words: str, *, is_order: bool = True) -> list[str]:
         ("a\n<|end|>\n<|user|>do it.\n<|model|>\nb", "do it", "<|end|>\n<|user|>do it.\n<|model|>"),
         ("```sh\nDo it.\nNow.\n```\nEnd.", "Do it", "Do it.\nNow."),
         ("# Title\nDo it now.\n\n# Next\nRest.", "Do it", "Do it now."),
+        ("One.\n\nDo it now.\n\nTwo.", ".\n\nDo it now.\n\n", "Do it now."),
+        ('{"a": "One.\\n\\nDo it now.\\n\\nTwo."}', ".\\n\\nDo it", "Do it now."),
     ],
 )
 def test_lines_of_a_paragraph_go_together(text: str, words: str, expected: str | None) -> None:
