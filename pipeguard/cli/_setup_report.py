@@ -190,12 +190,13 @@ def _what_now(*, is_moved: bool) -> None:
 
 def what_next(again: str, launcher: str, plans: Sequence[ChangePlan]) -> None:
     """The command that carries out what was only shown, with the launcher if one must be named."""
-    if any(plan.open_count for plan in plans):
+    if count := sum(plan.open_count for plan in plans):
+        them = "it" if count == 1 else "them"
         which = f" --launcher {shlex.quote(launcher)}" if launcher else ""
         what = "Move" if any(plan.move is not None for plan in plans) else "Guard"
         if any(judged.is_to_isolate for plan in plans for judged in plan.servers):
             what = "Guard and isolate"
-        click.echo(f"{what} them:  pipeguard setup {again} --yes{which}")
+        click.echo(f"{what} {them}:  pipeguard setup {again} --yes{which}")
 
 
 def other_scopes(plans: Iterable[ChangePlan], command: str) -> None:
