@@ -106,6 +106,7 @@ bench: test-environment ## Measure what a guarded frame costs, and write docs/pe
 docs: test-environment ## Build the site of the docs, build/site; its search needs: python3 -m http.server -d build/site
 	$(TEST)/$(BIN)/python docs/pages.py build/pages
 	NO_MKDOCS_2_WARNING=1 $(TEST)/$(BIN)/mkdocs build --strict
+	@echo "Open build/site/index.html"
 
 opener: train-environment ## Train the openers from the texts and the documents of projects in DOCUMENTS
 	$(TRAIN)/$(BIN)/python -m training.opener injection $(DOCUMENTS:%=--documents %)
