@@ -320,7 +320,9 @@ _PIECE = lazy_regex(  # and what separates it from the next one, with a label th
     rb"([^A-Za-z0-9]{1,8}(?:[A-Za-z]{0,8}[0-9]{1,3}[\"']?\s?[=:.)\]]+\s?[\"']?)?)(?=[A-Za-z0-9])"
 )
 _LAST_PIECE = lazy_regex(rb"[A-Za-z0-9]{1,48}=*")
-_PIECES_SIGN = rf"(?:[^A-Za-z0-9]|^)(?:{_BEGINNING})[A-Za-z0-9]*[^A-Za-z0-9]+[A-Za-z0-9]+[^A-Za-z0-9]+[A-Za-z0-9]"
+_PIECES_SIGN = (
+    rf"(?:[^A-Za-z0-9]|^)(?:{_BEGINNING})[A-Za-z0-9]*[^A-Za-z0-9]+[A-Za-z0-9]+[^A-Za-z0-9]+[A-Za-z0-9]"
+)
 _NUMBERED_SIGN = f"[^0-9A-Za-z]3{_CELLS}4{_CELLS}5{_CELLS}6[^0-9A-Za-z]"
 _GROUPS_SIGN = (  # with a digit beside a letter, as in secrets, and seldom in names
     f"[A-Za-z0-9]{{1,4}}(?:{_BETWEEN_GROUPS}[A-Za-z0-9]{{1,4}}){_BETWEEN_GROUPS}[A-Za-z0-9]{{0,3}}"
