@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import shutil
@@ -20,12 +19,17 @@ from pipeguard.clients.catalog import Client, ConfigScope, clients
 from pipeguard.clients.entries import Config, GuardState, ServerEntry
 from pipeguard.clients.gateway_entry import Snippet
 from pipeguard.clients.isolating import CANNOT_ISOLATE, is_isolated, needs
-from pipeguard.clients.launcher import programs
 from pipeguard.clients.machine import Machine, is_present
 from pipeguard.clients.masking import command_line, diff, exchange_diff
 from pipeguard.clients.private import own_copy
 from pipeguard.clients.rewrite import NOT_ISOLATED
-from pipeguard.clients.setting import OWN_GUARD, SHARED_FILE, ChangePlan, JudgedServer
+from pipeguard.clients.setting import (
+    OWN_GUARD,
+    SHARED_FILE,
+    ChangePlan,
+    JudgedServer,
+    describe_missing,
+)
 from pipeguard.unicode.display import pluralize, printable_json, show, visible
 
 _COLOURS = {
@@ -322,7 +326,8 @@ def _line(judged: JudgedServer, width: int, what: str, machine: Machine, why: st
     name = f"{show(judged.server.name, NAME_CHARS[1]):<{width}}"
     command = show(command_line(judged.server), _COMMAND_CHARS)
     line = f"  {name}  {click.style(word, fg=colour)}  {command}".rstrip()
-    notes = [why, _program_note(judged, machine)]
+    is_guarded = state is GuardState.GUARDED
+    notes = [why, describe_missing(judged.server, machine.environment, is_guarded=is_guarded)]
     if judged.chosen and judged.renamed:
         other = f"another entry {judged.server.name} starts it with other arguments"
         notes.append(f"its name for PipeGuard is {judged.renamed}: {other}")
@@ -332,25 +337,6 @@ def _line(judged: JudgedServer, width: int, what: str, machine: Machine, why: st
     for note in filter(None, notes):
         line += "\n" + _indent(visible(note), width + _STATE_CHARS + 6)
     return line
-
-
-def _program_note(judged: JudgedServer, machine: Machine) -> str:
-    """Say that a server's own program is not here; empty if it is, or nobody can tell.
-
-    A name without a folder is looked up for guarded servers only, of which no client says why they
-    do not start. A client may have another PATH, so it changes no exit code.
-    """
-    if gone := judged.missing_program:
-        return f"its program does not exist: {gone}"
-    name = next(iter(judged.server.own_words), "")
-    path = judged.server.env.get("PATH") or machine.environment.get("PATH", os.defpath)
-    is_guarded = judged.judgement.state is GuardState.GUARDED
-    is_known = (
-        is_guarded and bool(name) and not set("/\\$%~") & set(name) and not set("$%") & set(path)
-    )
-    if is_known and not any(programs(name, path)):
-        return f"its program is not on the PATH here: {name}"
-    return ""
 
 
 def name_width(names: Iterable[str]) -> int:

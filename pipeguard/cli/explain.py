@@ -41,6 +41,7 @@ from pipeguard.state.explanation import (
     rule_fields,
 )
 from pipeguard.state.paths import existing_store, store_path
+from pipeguard.state.review import find_offered
 from pipeguard.state.row_filter import spell_event
 from pipeguard.state.store import Store
 from pipeguard.unicode.display import cut, pluralize, quote, suggestion, visible, visible_lines
@@ -120,6 +121,14 @@ def _explain_unknown(what: str, rules: dict[str, Rule]) -> str:
             return (
                 f"{what!r} is a server{called}. What was stopped or noted there:"
                 f"\n  pipeguard audit list --server {quote(servers[0])}"
+            )
+        with Store.open(path) as store:
+            tools = find_offered(store, what)
+        if tools:
+            names = " and ".join(each.target for each in tools)
+            return (
+                f"{what!r} is no rule, but {names}. What was stopped or noted of its server:"
+                f"\n  pipeguard audit list --server {quote(tools[0].server)}"
             )
     near = suggestion(what, [*rules, *CODE_RULES])
     return f"no rule is called {what!r}.{near}\n  List them:  pipeguard rules list"

@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from pipeguard.clients.entries import (
     parse_config,
 )
 from pipeguard.clients.guarding import SHARED_LAUNCHER
+from pipeguard.clients.launcher import programs
 from pipeguard.clients.machine import Machine, managing_file
 from pipeguard.clients.reading import BOM
 from pipeguard.clients.rewrite import (
@@ -70,8 +72,7 @@ class JudgedServer:
     @property
     def missing_program(self) -> str:
         """The path of its own program, if the entry gives one and nothing is there; else empty."""
-        program = next(iter(self.server.own_words), "")
-        return program if Path(program).is_absolute() and not Path(program).exists() else ""
+        return _find_gone(self.server)
 
     @property
     def is_to_isolate(self) -> bool:
@@ -103,6 +104,31 @@ class ChangePlan:
     def open_count(self) -> int:
         """The number of servers that it would guard or move."""
         return sum(server.is_to_do for server in self.servers)
+
+
+def _find_gone(server: ServerEntry) -> str:
+    program = next(iter(server.own_words), "")
+    return program if Path(program).is_absolute() and not Path(program).exists() else ""
+
+
+def describe_missing(
+    server: ServerEntry, environment: Mapping[str, str], *, is_guarded: bool
+) -> str:
+    """Say that a server's own program is not here; empty if it is, or nobody can tell.
+
+    A name without a folder is looked up for guarded servers only, of which no client says why they
+    do not start. A client may have another PATH, so it changes no exit code.
+    """
+    if gone := _find_gone(server):
+        return f"its program does not exist: {gone}"
+    name = next(iter(server.own_words), "")
+    path = server.env.get("PATH") or environment.get("PATH", os.defpath)
+    is_known = (
+        is_guarded and bool(name) and not set("/\\$%~") & set(name) and not set("$%") & set(path)
+    )
+    if is_known and not any(programs(name, path)):
+        return f"its program is not on the PATH here: {name}"
+    return ""
 
 
 def plan(

@@ -456,11 +456,21 @@ def _describe_unknown(store: Store, own: str, target: str) -> str:
         return "no guarded server has run yet, so there is nothing to decide"
     if event := spell_event(target):
         return f"{event} is no server, but an event: `pipeguard explain {event}` says what to do"
-    offered = (f"{server}/{pin.name}" for server in known for pin in store.pins(server).values())
-    dotted = target.replace(".", "/", 1)
-    meant = [each for each in offered if each == dotted or each.endswith(f"/{target}")]
-    but = f", but {' and '.join(map(visible, meant[:MOST_MEANT]))}" if meant else ""
+    meant = find_offered(store, target)
+    but = f", but {' and '.join(each.target for each in meant)}" if meant else ""
     return f"there is no server {own!r}{but}; known servers: {', '.join(map(visible, known))}"
+
+
+def find_offered(store: Store, name: str) -> list[StoredDefinition]:
+    """The first few definitions that have a name, which a slash or a dot may join to a server's."""
+    offered = (
+        StoredDefinition(each, pin) for each in store.servers() for pin in store.pins(each).values()
+    )
+    return [
+        each
+        for each in offered
+        if name in {each.pin.name, each.target, f"{each.server}.{each.pin.name}"}
+    ][:MOST_MEANT]
 
 
 def _splits(target: str) -> Iterable[tuple[str, str | None]]:

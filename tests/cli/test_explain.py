@@ -20,6 +20,7 @@ from pipeguard.version import VERSION
 from tests.each import each
 from tests.fuzz.rulebook import ALL
 from tests.snapshot import Snapshot
+from tests.state.samples import seen
 
 FINDING = Finding(
     rule="secrets.github-token",
@@ -139,6 +140,15 @@ def test_what_is_shown(snapshot: Snapshot) -> None:
     assert len(told["findings"]) == 3  # programs get all
     told = json.loads(snapshot.run("explain secrets.github-token --json").out)
     assert told["example"].startswith("gh")
+
+
+@pytest.mark.parametrize("name", ["echo", "docs/echo", "docs.echo"])
+def test_a_tool_leads_to_the_audit_of_its_server(name: str) -> None:
+    with Store.open(store_path()) as store:
+        store.remember("docs", [seen({"name": "echo", "description": "It."})])
+    told = str(run(name).exception)
+    assert told.startswith(f"{name!r} is no rule, but docs/echo. ")
+    assert told.endswith("\n  pipeguard audit list --server docs")
 
 
 def test_an_event_is_found_in_letters_of_any_case() -> None:

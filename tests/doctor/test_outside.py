@@ -13,6 +13,7 @@ import pytest
 
 from pipeguard.doctor import outside
 from pipeguard.doctor.diagnosis import Case, DiagnosisState
+from pipeguard.version import VERSION
 from tests.doctor.examined import Person
 from tests.doctor.test_installation import program
 from tests.snapshot import Snapshot
@@ -23,7 +24,7 @@ SECRET = "zq7" + "Rt55Kp0s81Lm"  # of no real service
 def guard(person: Person, launcher: str, file: str = ".cursor/mcp.json") -> None:
     entry = {
         "command": launcher,
-        "args": ["wrap", "--", "npx", "-y", "srv", "--api-key", SECRET],
+        "args": ["wrap", "--", "sh", "srv", "--api-key", SECRET],
         "env": {"API_KEY": SECRET},
     }
     path = person.home / file
@@ -81,6 +82,17 @@ def test_what_clients_start_is_looked_at(person: Person, snapshot: Snapshot) -> 
             "servers: {}\nbad: [\n"
         )
         snapshot.commands("doctor-clients-gateway", "doctor clients  # 1\nstatus")
+
+
+def test_a_guarded_server_whose_program_is_not_here_is_told(person: Person) -> None:
+    launcher = str(program(person.home / "bin" / "pipeguard", f"echo pipeguard, version {VERSION}"))
+    guard(person, launcher)
+    assert person.examined("clients").of("clients").state == "good"
+    file = person.home / ".cursor" / "mcp.json"
+    file.write_text(file.read_text().replace('"sh"', '"no-such-program"'))
+    told = person.examined("clients").of("clients")
+    assert told.state == "note"
+    assert "may not start: its program is not on the PATH here: no-such-program" in told.what
 
 
 def test_what_a_project_s_file_names_is_not_run(person: Person) -> None:
