@@ -12,6 +12,7 @@ import os
 import re
 import stat
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from pipeguard.auth import ring
 from pipeguard.auth.place import Place
 from pipeguard.config.atomic_write import replace_file
 from pipeguard.config.directories import read_own
-from pipeguard.errors import InputError, StateError
+from pipeguard.errors import AuthError, InputError, StateError
 from pipeguard.launch.environment import REFERENCE
 from pipeguard.secrets_in_use import in_use
 from pipeguard.state.paths import state_folder
@@ -100,12 +101,18 @@ def read_value(name: str) -> str:
     has_keyring = ring.is_there()
     value = ring.read_text(SERVICE, [name]) if has_keyring else None
     if value is None:
-        where, how = ("the keyring has", "") if has_keyring else ("there is", " --store file")
         raise InputError(
-            f"{where} no secret {name!r}.\n"
-            f"  Store it:  pipeguard secrets set {name}{how}     See all:  pipeguard secrets list"
+            f"{'the keyring has' if has_keyring else 'there is'} no secret {name!r}.\n"
+            f"  Store it:  {set_command(name)}     See all:  pipeguard secrets list"
         )
     return in_use(value)
+
+
+def set_command(name: str) -> str:
+    """The command that stores a secret on this machine, which may have no keyring."""
+    with suppress(AuthError):
+        return f"pipeguard secrets set {name}{'' if ring.is_there() else ' --store file'}"
+    return f"pipeguard secrets set {name}"
 
 
 def drop(name: str) -> None:

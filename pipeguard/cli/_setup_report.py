@@ -14,6 +14,7 @@ import click
 
 from pipeguard.assess.entry_extent import extent_if_isolated
 from pipeguard.assess.isolated_servers import summarise
+from pipeguard.auth.secrets import set_command
 from pipeguard.cli._isolation import otherwise_named
 from pipeguard.clients.catalog import Client, ConfigScope, clients
 from pipeguard.clients.entries import Config, GuardState, ServerEntry
@@ -255,7 +256,7 @@ def _copy_steps(
     if copy is None:
         return []
     if copy.command:
-        secrets = [f"pipeguard secrets set {name}" for name in copy.secrets]
+        secrets = [set_command(name) for name in copy.secrets]
         return [*secrets, visible(copy.command)]
     return [
         f"copy {visible(server.name)} into {copy.file}, which git ignores",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import sys
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from glob import escape
 from typing import TYPE_CHECKING
@@ -403,8 +404,15 @@ def _tell_no_package(name: str | None, installed: Sequence[Installed]) -> None:
 def _server_lines(servers: Iterable[ServerHere]) -> Iterable[str]:
     from pipeguard.cli._columns import in_columns
 
-    rows = ((each.server.name, each.isolator, each.essence) for each in servers)
-    return _cut(in_columns(("server", "isolated by", "can touch"), sorted(dict.fromkeys(rows))))
+    rows: dict[tuple[str, str, str], str] = {}  # with the client of the first
+    for each in servers:
+        rows.setdefault((each.server.name, each.isolator, each.essence), each.client_name)
+    names = Counter(name for name, *_ in rows)
+    shown = [
+        (f"{name} ({client})" if names[name] > 1 else name, *rest)
+        for (name, *rest), client in rows.items()
+    ]
+    return _cut(in_columns(("server", "isolated by", "can touch"), sorted(shown)))
 
 
 def _cut(lines: Iterable[str]) -> Iterable[str]:

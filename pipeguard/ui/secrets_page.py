@@ -12,7 +12,7 @@ from aiohttp import web
 from pipeguard.assess.checks.secrets import SecretUse, find_uses
 from pipeguard.assess.target import read_configs
 from pipeguard.auth.place import Place
-from pipeguard.auth.secrets import stored_secrets
+from pipeguard.auth.secrets import set_command, stored_secrets
 from pipeguard.clients.machine import Machine
 from pipeguard.state.timestamps import utc_text
 from pipeguard.ui.page import draw
@@ -47,7 +47,8 @@ def add_routes(app: web.Application) -> None:
 
 async def _secrets(request: web.Request) -> web.StreamResponse:
     rows, missing, unread = await asyncio.to_thread(_find)
-    values = {"secrets": rows, "missing": missing, "unread": unread}
+    set_it = await asyncio.to_thread(set_command, "GITHUB_TOKEN")
+    values = {"secrets": rows, "missing": missing, "unread": unread, "set_command": set_it}
     return await draw(request, "stored_secrets.html", "Secrets", **values)
 
 

@@ -215,6 +215,8 @@ def test_a_name_that_not_every_client_isolates_is_no_promise(tmp_path: Path) -> 
         path = tmp_path / f".{folder}" / file
         path.parent.mkdir()
         path.write_text(json.dumps({"mcpServers": {"mine": entry}}))
+    listed = run("list").output
+    assert [name in listed for name in ("mine (Cursor) ", "mine (Gemini CLI) ")] == [True, True]
     said = " ".join(run("show", "mine").output.split())
     assert "mine is isolated by some entries, and NOT by others:" in said
     assert "nothing else of yours" not in said

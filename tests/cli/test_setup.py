@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from pipeguard.auth.place import Place
-from pipeguard.auth.secrets import store
+from pipeguard.auth.secrets import set_command, store
 from pipeguard.cli import cli
 from pipeguard.cli.setup import command
 from pipeguard.clients import files, undoing
@@ -427,8 +427,7 @@ def test_a_copy_of_one_s_own_is_told_with_every_command_for_it(home: Path, launc
     assert SECRET not in result.output
     lines = [line.strip() for line in result.output.splitlines()]
     kept, added, kept_too, added_too = lines[lines.index(next(filter(is_secrets, lines))) :][:4]
-    names = [kept.removeprefix("pipeguard secrets set "), kept_too.split()[-1]]
-    assert names == ["it_is.API_KEY", "api.H1"]
+    assert [kept, kept_too] == [set_command("it_is.API_KEY"), set_command("api.H1")]
     *words, name, entry = shlex.split(added)
     assert (words, name) == (["claude", "mcp", "add-json", "--scope", "local"], "it is")
     told = json.loads(entry)

@@ -36,12 +36,12 @@ CLEAR = PostureCheck(
     "Every program of yours can read the file, backups and synchronised folders have copies, and a "
     "project's file goes where its repository goes. Arguments and addresses are also shown in the "
     "list of processes, to every user of the machine.",
-    "Put it into the system's keyring with `pipeguard secrets set NAME`, guard the server, and "
-    "write `keyring:NAME` in the entry in place of the value: in `env`, or in a header. An "
-    "argument must become a variable first. Then renew the secret, since the file may have been "
-    "copied. For a remote server with a login, `pipeguard auth login URL` stores the token in the "
-    "keyring by itself. A token of your own gateway in a file of yours is low: it opens what its "
-    "scope allows, and `pipeguard tokens revoke` ends it.",
+    "Put it into the system's keyring with `pipeguard secrets set NAME` (without a keyring, with "
+    "`--store file`), guard the server, and write `keyring:NAME` in the entry in place of the "
+    "value: in `env`, or in a header. An argument must become a variable first. Then renew the "
+    "secret, since the file may have been copied. For a remote server with a login, `pipeguard "
+    "auth login URL` stores the token in the keyring by itself. A token of your own gateway in a "
+    "file of yours is low: it opens what its scope allows, and `pipeguard tokens revoke` ends it.",
     "pipeguard secrets set NAME",
     '{"command": "srv", "env": {"TOKEN": "…the token itself…"}}',
     '{"command": "srv", "env": {"TOKEN": "keyring:TOKEN"}}',
