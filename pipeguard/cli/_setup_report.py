@@ -330,8 +330,12 @@ def _line(judged: JudgedServer, width: int, what: str, machine: Machine, why: st
     is_guarded = state is GuardState.GUARDED
     notes = [why, describe_missing(judged.server, machine.environment, is_guarded=is_guarded)]
     if judged.chosen and judged.renamed:
-        other = f"another entry {judged.server.name} starts it with other arguments"
-        notes.append(f"its name for PipeGuard is {judged.renamed}: {other}")
+        guard, other = judged.server.guard, "another entry, which starts it with other arguments"
+        notes.append(
+            f"its name for PipeGuard is {judged.renamed}, beside that of {other}"
+            if guard is None
+            else f"it shares its pins with {other}: write --name {judged.renamed} in this one"
+        )
     if judged.chosen and judged.isolates:
         touched = summarise(extent_if_isolated(judged.server, machine))
         notes += [f"will be isolated: {touched}", otherwise_named(judged.server)]

@@ -55,7 +55,7 @@ class JudgedServer:
         judgement: whether it is guarded, or can be.
         chosen: a person asked for it.
         isolates: whether it would be isolated where it is guarded.
-        renamed: the name that it would get instead of its entry's; empty for the entry's own.
+        renamed: the name that it would get, or should have; empty where its own will do.
     """
 
     server: ServerEntry
@@ -190,19 +190,20 @@ def plan_all(
 def _distinct_names(
     plans: Iterable[ChangePlan], everywhere: Iterable[Config]
 ) -> dict[tuple[Path, Keys], str]:
-    """Name the servers that would be stored as another that is started with other arguments."""
+    """Names for servers that are, or would be, stored as another with other arguments."""
+    present = [server for config in everywhere for server in config.servers if server.guard]
+    to_do = [each.server for plan in plans for each in plan.servers if each.is_to_do]
     used: dict[str, tuple[str, list[str]]] = {}
-    for server in (server for config in everywhere for server in config.servers):
-        if server.guard is not None and server.own_words:
-            used.setdefault(server.guard.name or server.name, _startup(server))
     names = {}
-    to_do = (each for plan in plans for each in plan.servers if each.is_to_do)
-    for server in (each.server for each in to_do if not each.server.guard and each.server.command):
-        startup = _startup(server)
-        first = used.setdefault(server.name, startup)
+    for server in (*present, *(server for server in to_do if server.guard is None)):
+        if not server.own_words:
+            continue
+        name = server.guard.name if server.guard else server.name
+        name, startup = name or identify_server(server.own_words).name, _startup(server)
+        first = used.setdefault(name, startup)
         if startup[0] != first[0] or startup == first:  # another server gets digits in the store
             continue
-        own = f"{server.name}-{server.client}"
+        own = f"{name}-{server.client}"
         candidates = (own, *(f"{own}-{number}" for number in range(2, len(used) + 3)))
         name = next(name for name in candidates if used.get(name, startup) == startup)
         used[name] = startup

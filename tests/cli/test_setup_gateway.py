@@ -406,10 +406,15 @@ def test_equal_names_with_other_arguments_are_told_apart(home: Path, launcher: s
         (home / name).write_text(json.dumps(entry))
     run("claude-desktop", "--yes", "--launcher", launcher)
     shown = run("cursor", "claude-code").output
-    assert "its name for PipeGuard is time-cursor: another entry time starts it with" in shown
+    assert "its name for PipeGuard is time-cursor, beside that of another entry, which" in shown
     run("cursor", "claude-code", "--yes", "--launcher", launcher)
     servers = {name: json.loads((home / name).read_text())["mcpServers"] for name in wanted}
     assert {name: entries["time"]["args"][2] for name, entries in servers.items()} == {
         name: named for name, (_, named) in wanted.items()
     }
-    assert "its name for" not in run("cursor").output
+    assert "another entry" not in run("cursor").output
+    path = home / ".cursor" / "mcp.json"
+    path.write_text(path.read_text().replace("time-cursor", "time"))  # as it was before
+    assert "its pins with another entry, which starts it with other arguments" in run().output
+    path.write_text(path.read_text().replace('"--name", "time"', '"--name", "time-cursor"'))
+    assert "another entry" not in run().output
