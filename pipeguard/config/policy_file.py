@@ -249,7 +249,7 @@ class _PolicyReader:
 
     def file(self, root: YamlEntry) -> PolicyFile:
         keys = root.fields(POLICY_KEYS, elsewhere=_ELSEWHERE)
-        tools = keys["tools"].fields(("allow", "block")) if "tools" in keys else {}
+        tools = keys["tools"].fields(("allow", "block", "ask")) if "tools" in keys else {}
         limits = keys["limits"].fields(_LIMITS) if "limits" in keys else {}
         drift = keys["drift"].fields(("allow",)) if "drift" in keys else {}
         audit = keys["audit"].fields(("on_failure", "keep")) if "audit" in keys else {}
@@ -258,6 +258,7 @@ class _PolicyReader:
             exceptions=self._exceptions(keys.get("exceptions")),
             tools_allow=self._tools(tools.get("allow")),
             tools_block=self._tools(tools.get("block")),
+            tools_ask=self._tools(tools.get("ask")),
             defaults=self.scope is PolicyScope.USER,
         )
         return PolicyFile(

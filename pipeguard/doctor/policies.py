@@ -176,7 +176,9 @@ def _name_notes(file: PolicyFile) -> list[str]:
     places = [action.where for action in file.layer.actions]
     places += [exempt.where for exempt in file.layer.exceptions]
     named = dict.fromkeys([where.server for where in places] + [e.server for e in file.isolate])
-    globs = [*file.layer.tools_allow, *file.layer.tools_block, *(where.tool for where in places)]
+    layer = file.layer
+    globs = [*layer.tools_allow, *layer.tools_block, *layer.tools_ask]
+    globs += [where.tool for where in places]
     return [
         *(
             f"no server that ran here is called `{glob}`.{suggestion(glob, servers)}"
@@ -244,6 +246,8 @@ def describe_policy(policy: Policy) -> dict[str, object]:
         )
         or "all",
         "tools blocked": ", ".join(g for layer in policy.layers for g in layer.tools_block)
+        or "none",
+        "tools asked about": ", ".join(g for layer in policy.layers for g in layer.tools_ask)
         or "none",
         "frame limit": f"{policy.limits.frame_bytes} bytes",
         "pending limit": policy.limits.pending,

@@ -21,6 +21,7 @@ DEFAULT_PENDING = 10_000  # requests without an answer, in each direction
 # time; no client shows as many.
 DEFAULT_NOTIFICATIONS = 10_000
 DEFAULT_ASK_SECONDS = 50.0
+ASKED = "policy.ask"  # the rule that finds each call of a tool of `tools.ask`
 
 
 class Mode(Enum):
@@ -164,6 +165,7 @@ class Layer(NamedTuple):
         exceptions: findings that pass, with a note in the audit.
         tools_allow: globs of tools that may be called; empty for all.
         tools_block: globs of tools that may not.
+        tools_ask: globs of tools of which each call waits for a person.
         defaults: True where findings that no entry fits get the default action.
     """
 
@@ -171,6 +173,7 @@ class Layer(NamedTuple):
     exceptions: tuple[Exempt, ...] = ()
     tools_allow: tuple[str, ...] = ()
     tools_block: tuple[str, ...] = ()
+    tools_ask: tuple[str, ...] = ()
     defaults: bool = True
 
     def action(self, target: PolicyTarget, now: float) -> Action:
@@ -229,7 +232,13 @@ class Policy(NamedTuple):
     def asks(self) -> bool:
         """True where a call may wait for a person."""
         entries = (entry for layer in self.layers for entry in layer.actions)
-        return any(entry.action is Action.ASK for entry in entries)
+        is_named = any(layer.tools_ask for layer in self.layers)
+        return is_named or any(entry.action is Action.ASK for entry in entries)
+
+    def asks_user(self, tool: str) -> bool:
+        """True where each call of a tool waits for a person."""
+        globs = (glob for layer in self.layers for glob in layer.tools_ask)
+        return any(fnmatchcase(tool, glob) for glob in globs)
 
     @property
     def ends(self) -> bool:
@@ -278,6 +287,8 @@ def default_action(target: PolicyTarget) -> Action:
     passage in plain sight. Words that a model will read are only noted where
     confidence is low, as for an attack that is quoted.
     """
+    if target.rule == ASKED:
+        return Action.ASK
     is_private = tells_private(target.rule)
     if target.severity >= Severity.HIGH and target.confidence is Confidence.HIGH:
         if target.is_cuttable:

@@ -153,7 +153,7 @@ class ToolCalls:
             tool = self._tool(name)
             if tool is None:
                 await self._wait_for_start(name)
-                tool = self._tool(name) or self._refused(name)
+                tool = self._tool(name) or self._find_refused(name)
             if tool is None:
                 return {"result": self._unknown(name)}
             return await self._call_tool(request, tool, arguments)
@@ -176,7 +176,7 @@ class ToolCalls:
     ) -> JsonObject:
         found = await self._resolve(call)
         if isinstance(found, str):
-            refused = (self._refused(str(call.get(key, ""))) for key in NAME_KEYS)
+            refused = (self._find_refused(str(call.get(key, ""))) for key in NAME_KEYS)
             tool = next(filter(None, refused), None)
             if tool is None:
                 return {"result": menu.content(found, is_error=True)}
@@ -225,7 +225,7 @@ class ToolCalls:
         tool = self._catalog.find(name)
         return tool if tool is not None and self._access.may_call(tool) else None
 
-    def _refused(self, name: str) -> CatalogTool | None:
+    def _find_refused(self, name: str) -> CatalogTool | None:
         """The tool of a name that the policy blocks, if this client could call it otherwise."""
         tool = self._gateway.find_refused(name, self._servers())
         return tool if tool is not None and self._access.may_call(tool) else None

@@ -109,6 +109,10 @@ FAMILIES: dict[str, str] = {
         "A sentence of a result asked its reader to do what this call does, with a value that the"
         " client had not named. Whoever wrote the sentence may be using the model in your name."
     ),
+    "policy.ask": (
+        "A call of a tool about which your policy has you asked each time (`tools.ask`), whatever"
+        " is in the call. It waits, and is blocked if nobody allows it."
+    ),
     "policy": "A tool that your own policy blocks, or that a gateway does not offer.",
     "entrance": (
         "A request to the address of `wrap` or `serve` that was refused: the wrong name, web page,"

@@ -111,7 +111,9 @@ def judge(
     tool = named or USUAL_NAME
     framed = _FRAMERS[trial_input.role](trial_input, shape, tool)
     if named is None:
-        layers = (layer._replace(tools_allow=(), tools_block=()) for layer in policy.layers)
+        layers = (
+            layer._replace(tools_allow=(), tools_block=(), tools_ask=()) for layer in policy.layers
+        )
         policy = policy._replace(layers=tuple(layers))
     definition = canonical({"name": tool}).decode()
     pins = {("tool", tool): Pin("tool", tool, definition, "", None, None, "")}

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from pipeguard.config.atomic_write import FREE_SPACE, OWNER_ONLY, is_full, replace_file
 from pipeguard.config.policy_file import PolicyScope, parse_policy, policy_text
 from pipeguard.errors import PipeGuardError, PolicyError
+from pipeguard.firewall.policy import ASKED
 from pipeguard.firewall.session.remedies import Way, decisive_rule, find_remedy
 from pipeguard.rulebook.packs import load_rules
 from pipeguard.rulebook.rule_texts import CODE_RULES
@@ -195,7 +196,7 @@ def scopes(event: AuditedEvent) -> tuple[Breadth, ...]:
 
 def is_decided_by_call(event: AuditedEvent) -> bool:
     """True for a call that waits, or that a flow stopped: what is right once may not be again."""
-    is_flow = any(item["rule"].startswith("flows.") for item in stopping(event))
+    is_flow = any(item["rule"].startswith(("flows.", ASKED)) for item in stopping(event))
     return (is_flow or is_held(event)) and bool(call_mark(event))
 
 

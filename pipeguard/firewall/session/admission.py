@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from pipeguard.errors import Refusal
 from pipeguard.firewall.finding import (
     Action,
+    Confidence,
     Direction,
     Finding,
     MessageKind,
@@ -19,14 +20,14 @@ from pipeguard.firewall.finding import (
 )
 from pipeguard.firewall.pins.fingerprint import Pin
 from pipeguard.firewall.pins.store import is_same
-from pipeguard.firewall.policy import Mode, Trust
+from pipeguard.firewall.policy import ASKED, Mode, Trust
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.answers import InputRequests
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
 from pipeguard.firewall.protocol.message import Message
 from pipeguard.firewall.protocol.places import PLACES
 from pipeguard.firewall.protocol.spelling import check_spelling, spellings
-from pipeguard.firewall.session.guard import Guard
+from pipeguard.firewall.session.guard import Context, Guard
 from pipeguard.unicode.display import NAME_CHARS, cut, quote
 
 NO_ROOM = "the server defines more than PipeGuard keeps for one server, and this is beyond it"
@@ -81,6 +82,15 @@ def obstacle(guard: Guard, kind: str, name: str) -> Finding | None:
         return None
     rule = "trust.held" if pin.approved_definition is None else "trust.drifted"
     return _held_finding(guard, kind, name, _why_held(pin), rule)
+
+
+def find_asked(context: Context, tool: str) -> list[Finding]:
+    """The finding of a call that the policy asks the user about, whatever else is in it."""
+    if not context.guard.policy.asks_user(tool):
+        return []
+    found = context.finding(ASKED, "call.name", (Severity.MEDIUM, Confidence.HIGH))
+    note = found.note or "the policy has the user asked about each call of this tool"
+    return [found._replace(pointer="/params/name", note=note)]
 
 
 def show_command(server: str, name: str) -> str:

@@ -36,7 +36,7 @@ from pipeguard.firewall.protocol.methods import (
 from pipeguard.firewall.protocol.pending import NO_CALL, PendingRequest, Targets, pending_request
 from pipeguard.firewall.protocol.places import LISTS, OPENINGS, PARTS
 from pipeguard.firewall.session import replies
-from pipeguard.firewall.session.admission import find_oddities, obstacles, without_name
+from pipeguard.firewall.session.admission import find_asked, find_oddities, obstacles, without_name
 from pipeguard.firewall.session.definitions import ReviewedResult, review
 from pipeguard.firewall.session.guard import AnswerNote, Context, Guard, list_exempt
 from pipeguard.firewall.session.lifecycle import ConversationState, WaitingRoom
@@ -166,6 +166,8 @@ class MessageJudge(NamedTuple):
         context = self._context(message, request, call=call)
         findings += self._findings(context, message)
         findings += detector.find_leaks(context, message, values)
+        if request.tool is not None and self.direction is TO_SERVER:
+            findings += find_asked(context, request.tool)
         if findings and any(tells_private(finding.rule) for finding in findings):
             call.forget()  # a name may hold the secret, which is written down nowhere
             findings = [f._replace(path="", host="") for f in findings]

@@ -133,6 +133,11 @@ _ROWS: dict[str, Remedy] = {
         "The server defines more than PipeGuard keeps for one server. Have its author define less,"
         " or run it as several servers.",
     ),
+    "policy.ask": Remedy(
+        Way.EXCEPTION,
+        "Your policy has you asked about each call of this tool (`tools.ask`). Look at the call:"
+        " `pipeguard allow EVENT` shows it before it asks, and lets it pass once.",
+    ),
     "policy.": Remedy(
         Way.POLICY,
         "Your policy blocks this tool. Change `tools` in the file that `pipeguard policy path`"
