@@ -16,6 +16,7 @@ from pipeguard.cli._setup_report import (
     short_file,
     show_diff,
 )
+from pipeguard.cli.status import find_gateways
 from pipeguard.clients.entries import parse_config
 from pipeguard.clients.history import GatewayMove
 from pipeguard.clients.machine import Machine
@@ -56,6 +57,10 @@ def undo_table(plans: Iterable[UndoPlan], machine: Machine) -> None:
             click.echo(f"  {name:<{width}}  {words[undone.method]}{why}")
         for line in _unread_references(plan):
             click.echo(click.style(f"  {line}", fg="yellow"))
+        moved = any(record.move is not None for record in plan.used)
+        for gateway in find_gateways() if moved else ():
+            line = f"  a gateway runs ({visible(gateway)}): its clients lose what moves back"
+            click.echo(click.style(line, fg="yellow"))
         click.echo()
 
 
@@ -101,7 +106,8 @@ def _tell_staying(moves: Sequence[GatewayMove], machine: Machine) -> None:
 
     for file, names in find_staying(moves).items():
         what = f"{short_file(file, machine)} keeps {visible(', '.join(names))}"
-        click.echo(f"{what}; setup left no client that reaches it.")
+        others = ", but a gateway runs, whose clients do" if find_gateways() else ""
+        click.echo(f"{what}; setup left no client that reaches it{others}.")
 
 
 def _tell_restored(plan: UndoPlan, file: str) -> None:

@@ -98,6 +98,13 @@ def test_a_gateway_that_runs_is_shown(home: Path) -> None:
         assert at.url, "it listens"
         gateways = json.loads(CliRunner().invoke(command, ["--json"]).output)["gateways"]
         assert f"process {at.process.pid}, 127.0.0.1:0" in gateways
+        client = home / ".cursor" / "mcp.json"
+        client.parent.mkdir()
+        client.write_text('{"mcpServers": {"one": {"command": "cat"}}}')
+        move = ["cursor", "--gateway", "--yes", "--launcher", sys.executable]
+        assert CliRunner().invoke(setup, move).exit_code == 0
+        undone = CliRunner().invoke(setup, ["cursor", "--undo", "--yes"]).output
+        assert f"a gateway runs (process {at.process.pid}, 127.0.0.1:0): its clients lose" in undone
 
 
 @pytest.mark.real
