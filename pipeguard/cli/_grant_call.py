@@ -82,7 +82,7 @@ def _page(event: AuditedEvent) -> list[str]:
     given = dict.fromkeys(item.get("arguments", "") for item in stopped)
     lines += [f"  with     {visible(arguments)}" for arguments in given if arguments]
     if any(tells_private(item["rule"]) for item in stopped):
-        lines.append("  with     arguments that are kept nowhere, since they are private")
+        lines.append("  with     arguments (private, not stored)")
     lines += [f"  differs  {visible(line)}" for line in differences(event)]
     for item in stopped:
         note = item.get("note", "")

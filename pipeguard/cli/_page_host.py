@@ -51,6 +51,7 @@ LINK_SECONDS = 300.0  # for which a link works
 MOST_LINKS = 16
 MOST_TERMINALS = 8
 CONFIRM_SECONDS = 120.0  # to type the number with which a terminal is attached
+LOOK_SECONDS = 0.1  # after which a terminal that connects is to be attached
 LINE_BYTES = 100
 LINK = "The page is at this link, which works once:\n  "
 
@@ -209,6 +210,9 @@ class PageHost:
         try:
             if self._connections > MOST_TERMINALS:
                 raise InputError("too many terminals are attached to the page: close one of them.")
+            await asyncio.sleep(LOOK_SECONDS)
+            if reader.at_eof():  # whoever only looks whether a page runs hangs up at once
+                return
             process = _find_process(os.dup(writer.get_extra_info("socket").fileno()))
             person, terminal = await asyncio.to_thread(Person.find_attached, process)
             number = make_number()

@@ -25,7 +25,8 @@ def source_options(command: Command) -> Command:
     @click.option(
         "--config",
         metavar="FILE",
-        help="Take the servers from FILE (default: pipeguard.yaml in the folder of your policy).",
+        help="Take the servers from FILE (default: pipeguard.yaml in PipeGuard's folder of"
+        " settings, wherever your policy is).",
     )
     @click.option("--folder", metavar="DIR", help="Each file or folder in DIR is a server, too.")
     @click.option(

@@ -109,8 +109,8 @@ def command(clients: tuple[str, ...], **options: object) -> None:
     each Claude client that you have. In a file, only the entries of servers change, and no other
     byte; --undo restores what was there.
 
-    With --gateway the servers move to pipeguard.yaml, in the folder of your policy. Each client
-    gets one entry, which runs `pipeguard serve`, and agents find all tools by search.
+    With --gateway the servers move to pipeguard.yaml, in PipeGuard's folder of settings. Each
+    client gets one entry, which runs `pipeguard serve`, and agents find all tools by search.
 
     \b
     Examples:
