@@ -16,7 +16,17 @@ from pipeguard.state.page_address import publish_address
 from tests.wrap.deciding import decide
 from tests.wrap.listening import sdk
 from tests.wrap.server import KEY
-from tests.wrap.test_waiting import OpensHttp, at_gateway, over_http
+from tests.wrap.test_waiting import (
+    Opens,
+    OpensHttp,
+    allow,
+    at_gateway,
+    over_http,
+    over_stdio,
+    passes,
+    waits,
+    why,
+)
 from tests.wrap.wrapped import PIPEGUARD, PYTHON, SERVER, Json, Object, Wrapped, result
 
 ASKS = "actions: [{rule: 'secrets.*', place: call.arguments, action: ask}]\n"
@@ -271,3 +281,18 @@ def test_a_user_of_the_official_sdk_decides_in_the_client(tmp_path: Path) -> Non
     assert len(told["asked"]) == 1
     assert "'isError': False" in str(told["results"])
     assert heard(tmp_path).count(KEY) == 1
+
+
+@pytest.mark.parametrize("opens", [over_stdio, at_gateway])
+def test_each_call_of_a_tool_that_the_policy_asks_about_waits_whatever_is_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, opens: Opens
+) -> None:
+    for name, value in policy(tmp_path, "tools: {ask: ['*']}\n").items():
+        monkeypatch.setenv(name, value)
+    with opens(tmp_path) as client:
+        for count in (1, 2):
+            answer = client.begin("hello")
+            event = waits(tmp_path, count)
+            assert "policy.ask" in why(tmp_path, event)
+            allow(tmp_path, event)
+            assert passes(answer())

@@ -295,21 +295,6 @@ def test_a_call_waits_until_a_person_decides(tmp_path: Path, opens: Opens) -> No
         until(lambda: event not in status(tmp_path), "it is over")
 
 
-@pytest.mark.often("over_stdio", "at_gateway")
-@EVERYWHERE
-def test_each_call_of_a_tool_that_the_policy_asks_about_waits_whatever_is_in_it(
-    tmp_path: Path, policy: Path, opens: Opens
-) -> None:
-    policy.write_text("tools: {ask: ['*']}\nlimits: {ask: 50 s}\n")
-    with opens(tmp_path) as client:
-        for count in (1, 2):
-            answer = client.begin("hello")
-            event = waits(tmp_path, count)
-            assert "policy.ask" in why(tmp_path, event)
-            allow(tmp_path, event)
-            assert passes(answer())
-
-
 @pytest.mark.often("over_stdio", "over_http")
 @EVERYWHERE
 def test_a_call_that_nobody_decides_about_is_blocked(
