@@ -343,9 +343,10 @@ class Names:
     Approved definitions come before those that wait. Any thread may call any method.
     """
 
-    __slots__ = ("_first", "_templates")
+    __slots__ = ("_first", "_templates", "kinds")
 
     def __init__(self, pins: Iterable[Pin] = ()) -> None:
+        self.kinds: set[str] = set()  # of which the server listed any
         self._first: dict[tuple[str, str], str] = {}
         self._templates: dict[str, None] = {}
         waiting = []
@@ -359,6 +360,7 @@ class Names:
 
     def learn(self, pin: Pin) -> None:
         """Add a definition."""
+        self.kinds.add(pin.kind)
         self._first.setdefault((pin.kind, as_seen(pin.kind, pin.name)), pin.name)
         if pin.kind == "template" and pin.approved_definition is not None:
             self._templates[pin.name] = None

@@ -31,6 +31,7 @@ from pipeguard.firewall.session.guard import Context, Guard
 from pipeguard.unicode.display import NAME_CHARS, cut, quote
 
 NO_ROOM = "the server defines more than PipeGuard keeps for one server, and this is beyond it"
+NOT_OFFERED = "trust.not-offered"
 _NAMELESS = "PipeGuard holds what the request names; its name has a secret, and is not repeated"
 TARGET_CHARS = 200  # of a server's and a definition's name in a command
 
@@ -58,13 +59,11 @@ def obstacles(guard: Guard, message: Message) -> list[Finding]:
     params = params if isinstance(params, dict) else {}
     check_spelling(params, _PARAMS.get(method, {}), "params", message.id_token)
     try:
-        for kind, name in references(method, params):
-            finding = _obstacle_to_reference(guard, kind, name)
-            if finding is not None:
-                return [finding]
+        found = [_obstacle_to_reference(guard, *each) for each in references(method, params)]
     except Refusal as refusal:
         raise Refusal(refusal.rule, refusal.why, refusal.code, message.id_token) from None
-    return []
+    findings = [finding for finding in found if finding is not None]
+    return [max(findings, key=lambda finding: finding.action)] if findings else []
 
 
 def obstacle(guard: Guard, kind: str, name: str) -> Finding | None:
@@ -106,6 +105,8 @@ def without_name(guard: Guard, finding: Finding) -> Finding:
         return finding._replace(note="the policy does not allow this tool to be called", tool=None)
     if not finding.rule.startswith("trust."):
         return finding
+    if finding.rule == NOT_OFFERED and finding.severity < Severity.HIGH:
+        return finding._replace(tool=None)  # its note has no name
     excerpt = show_command(guard.name, "") if finding.excerpt else ""
     return finding._replace(note=_NAMELESS, excerpt=excerpt, tool=None)
 
@@ -141,7 +142,24 @@ def _obstacle_without_pin(guard: Guard, kind: str, name: str) -> Finding | None:
         return _not_offered(guard, kind, name, why)
     if kind == "template":
         return obstacle(guard, "resource", name)
-    return _obstacle_under_review(guard, kind, name) if guard.policy.trust is Trust.REVIEW else None
+    if guard.policy.trust is Trust.REVIEW:
+        return _obstacle_under_review(guard, kind, name)
+    # An unlisted resource may be one of a template, or of a link. Who observes pins not all.
+    others = guard.names.kinds if guard.policy.mode is Mode.ENFORCE else ()
+    return _note_unlisted(kind, name) if kind != "resource" and kind in others else None
+
+
+def _note_unlisted(kind: str, name: str) -> Finding:
+    """The warning that a request uses what is in no list of a server that lists others."""
+    return Finding(
+        NOT_OFFERED,
+        "call.name",
+        "/params/name",
+        severity=Severity.MEDIUM,
+        action=Action.WARN,
+        note=f"no list that the server sent has this {kind}: nothing judged or pinned it",
+        tool=name,
+    )
 
 
 def _obstacle_under_review(guard: Guard, kind: str, name: str) -> Finding | None:
@@ -176,7 +194,7 @@ def _not_offered(guard: Guard, kind: str, name: str, why: str) -> Finding:
         f"PipeGuard holds the {kind} {cut(name, NAME_CHARS)!r}:"
         f" the server has not offered it, and {why}."
     )
-    finding = _held_finding(guard, kind, name, "", "trust.not-offered")
+    finding = _held_finding(guard, kind, name, "", NOT_OFFERED)
     return finding._replace(note=note, excerpt="")
 
 

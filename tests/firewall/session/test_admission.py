@@ -63,9 +63,10 @@ def message(**members: object) -> Message:
 
 
 def use(made: Guard, method: str, params: object) -> list[str]:
+    """The rules that stop it."""
     members = {} if params is None else {"params": params}
     sent = message(id=1, method=method, **members)
-    return [finding.rule for finding in obstacles(made, sent)]
+    return [each.rule for each in obstacles(made, sent) if each.action is Action.BLOCK]
 
 
 @pytest.mark.parametrize(
@@ -243,6 +244,26 @@ def test_a_member_further_in_is_not_spelt_otherwise_either(
 def test_what_is_approved_may_be_used() -> None:
     assert obstacle(guard(None, pinned(tool())), "tool", "a") is None
     assert obstacle(guard(), "tool", "never-seen") is None
+
+
+@pytest.mark.parametrize(
+    ("kind", "method", "warned"),
+    [("tool", "tools/call", True), ("prompt", "prompts/get", True), ("tool", "prompts/get", False)],
+)
+def test_at_first_use_what_no_list_had_is_used_with_a_warning(
+    kind: str, method: str, warned: bool
+) -> None:
+    request = message(id=1, method=method, params={"name": "upload_everything"})
+    assert obstacles(guard(), request) == [], "it listed nothing"
+    found = obstacles(guard(None, pinned(tool(), kind)), request)
+    assert [(f.rule, f.action) for f in found] == [("trust.not-offered", Action.WARN)] * warned
+
+
+def test_a_warning_of_one_name_frees_no_other() -> None:
+    held = guard(None, pinned({"name": "a"}, "prompt"), drifted("template", "notes:///{name}"))
+    ref = {"type": "ref/prompt", "name": "other", "uri": "notes:///{name}"}
+    (found,) = obstacles(held, message(id=1, method="completion/complete", params={"ref": ref}))
+    assert (found.rule, found.action) == ("trust.drifted", Action.BLOCK)
 
 
 @pytest.mark.parametrize("kind", ["tool", "prompt", "resource", "template"])
