@@ -108,7 +108,7 @@ def find_reach(pieces: Sequence[Piece], likely: float, text: str = "") -> tuple[
         likely: the score from which sentences may be an order.
         text: that the pieces are of.
     """
-    pieces = [piece for piece in pieces if not _is_order_without(piece, pieces, text)]
+    pieces = [piece for piece in pieces if not _has_spare_paragraph(piece, pieces, text)]
     best = max(pieces)
     start, end = best.start, best.end
     alone = [pieces[0], *(b for a, b in pairwise(pieces) if a.start != b.start)]
@@ -125,7 +125,7 @@ def find_reach(pieces: Sequence[Piece], likely: float, text: str = "") -> tuple[
     return start, end
 
 
-def _is_order_without(piece: Piece, pieces: Sequence[Piece], text: str) -> bool:
+def _has_spare_paragraph(piece: Piece, pieces: Sequence[Piece], text: str) -> bool:
     """True if a piece is of two paragraphs, and a smaller one in it scores almost as high."""
     if _PARAGRAPH_END.search(text, piece.start, piece.end) is None:
         return False

@@ -41,9 +41,7 @@ _LINE_END, _ESCAPED_LINE_END = lazy_regex(r"\n"), lazy_regex(r"\\[nr]")
 # A line that may continue the one before: no item of a list, row of a table, heading or log line.
 _CONTINUES = lazy_regex(r"[ \t]*+([>#;%+]++|//++|<\|)?+[ \t]*+(?:[^\W\d_]|[\"'(«“„‘])")
 _FENCE = lazy_regex(r"[ \t]*(?:```|~~~)")
-_MARK = lazy_regex(
-    r"[ \t]*([>#;%+]+|//+|<\|)?"
-)  # of each line of a quote, a comment, or turns of a model
+_MARK = lazy_regex(r"[ \t]*([>#;%+]+|//+|<\|)?")  # of each line of a quote, a comment, or a turn
 _SENTENCE = lazy_regex(r"[.!?\u0964\u061f][\"'”’»)]*\s+|[\u3002\uff01\uff1f]+|\n+")
 _SPACE = lazy_regex(r"\s+")
 _WORD, _ESCAPED_WORD = lazy_regex(r"(\S+)"), lazy_regex(r"\\[nrt]|((?:\\[^nrt]|[^\s\\])+)")
@@ -70,9 +68,8 @@ class Extents:
             return ()
         room = PARAGRAPH_CHARS if is_order else 0
         _, low, high, _ = origin.trace(*reach)
-        if origin.parts is not None and not _read_alike(
-            origin.parts.data[slice(*reach)], self._text.data[low:high]
-        ):
+        written = self._text.data[low:high]
+        if origin.parts is not None and not _read_alike(origin.parts.data[slice(*reach)], written):
             return ()
         low, high = in_whole_characters(self._text.data, low, high)
         cuts = [
@@ -205,8 +202,7 @@ def _is_json(string: str) -> bool:
 
 def _whole_escapes(string: str, reach: Range, start: int) -> Range:
     """A range of a string in JSON that begins at `start`, widened to end within no escape."""
-    low, high = reach
-    return _find_escape(string, low, start)[0], _find_escape(string, high, start)[1]
+    return _find_escape(string, reach[0], start)[0], _find_escape(string, reach[1], start)[1]
 
 
 def _find_escape(string: str, at: int, start: int) -> Range:
@@ -253,15 +249,9 @@ def _paragraph(
 
 
 def _worded_lines(string: str, reach: Range, line_end: re.Pattern[str]) -> Range:
-    """A range without the lines at its ends that have no letter: a pattern may begin with one.
-
-    It looks for the end of the sentence before, as of the last one of another paragraph.
-    """
-    first, last = reach
-    bounds = [first, *_ends(line_end, string, first, last), last]
-    worded = [
-        each for each in pairwise(bounds) if _LETTER.search(line_end.sub("", string[slice(*each)]))
-    ]
+    """A range without lines at its ends that have no letter, with which a pattern may begin."""
+    lines = [*pairwise([reach[0], *_ends(line_end, string, *reach), reach[1]])]
+    worded = [each for each in lines if _LETTER.search(line_end.sub("", string[slice(*each)]))]
     return (worded[0][0], worded[-1][1]) if worded else reach
 
 
