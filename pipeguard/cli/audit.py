@@ -154,6 +154,13 @@ def show(event: str, *, as_json: bool) -> None:
     click.echo(json.dumps(events, indent=2) if as_json else "\n\n".join(map(_page, events)))
 
 
+_CHANGED = """Another program did it: PipeGuard changes no row.
+  Do not trust what such a row says. `pipeguard audit show EVENT` shows it as it is now.
+  Keep a copy of {}, and find out who can write it.
+  PipeGuard repairs nothing. This is reported until `audit.keep` removes those runs; the same file
+  has your pins."""
+
+
 @command.command("verify")
 @click.option("--heads", is_flag=True, help="Also list each chain's head, to be stored elsewhere.")
 @click.option(
@@ -189,12 +196,14 @@ def verify_chains(*, heads: bool, against: TextIO | None, as_json: bool) -> None
         for each in listed:
             click.echo(f"{each.head}  {each.length:>8}  {visible(each.chain)}")
     for problem in problems:
-        click.echo(f"{visible(problem.chain) or 'chains'}: {problem.what}")
+        event = f" (event {visible(problem.event)})" if problem.event else ""
+        click.echo(f"{visible(problem.chain) or 'chains'}: {problem.what}{event}")
     for gap in gaps:
         click.echo(f"gap: {visible(gap)}")
     count = sum(each.length for each in listed)
     if problems:
-        click.echo(f"The audit was changed: {pluralize(len(problems), 'problem')}.", err=True)
+        found = pluralize(len(problems), "problem")
+        click.echo(f"The audit was changed: {found}. {_CHANGED.format(store_path())}", err=True)
         raise SystemExit(1)
     click.echo(f"{pluralize(count, 'row')} in {pluralize(len(listed), 'chain')}, unchanged.")
 

@@ -38,11 +38,13 @@ class Problem(NamedTuple):
         chain: the chain; empty where the table of chains itself is wrong.
         seq: the row, or 0; in the table of chains, the chain's number.
         what: what is wrong, for people.
+        event: of the row, as it says now; empty if there is none.
     """
 
     chain: str
     seq: int
     what: str
+    event: str = ""
 
 
 class Examination(NamedTuple):
@@ -182,7 +184,8 @@ def _verify_rows(store: Store, chain: Chain) -> Iterator[Problem]:
             follows = False
         is_intact = row.hash == hash_of_row(columns[:-1])
         if not is_intact:
-            yield Problem(chain.chain, row.seq, f"row {row.seq} was changed or moved")
+            what, event = f"row {row.seq} was changed or moved", row.entry.event
+            yield Problem(chain.chain, row.seq, what, event)
         elif follows and row.prev_hash != head:
             yield Problem(chain.chain, row.seq, f"row {row.seq} does not follow the row before it")
         # The row after a wrong one is not wrong itself, so its link is not checked.
