@@ -13,7 +13,7 @@ from pipeguard.config.effective_policy import PROJECT_FILE
 from pipeguard.config.policy_file import PolicyScope
 from pipeguard.config.user_policy import user_policy_path, usual_policy_path
 from pipeguard.doctor.policies import describe_policy, find_policies, read_policies
-from pipeguard.errors import InputError
+from pipeguard.errors import InputError, PolicyError
 from pipeguard.rulebook.cache import load_engines
 from pipeguard.rulebook.packs import load_rules
 from pipeguard.runtime.progress import COMPILING, say_if_slow
@@ -151,7 +151,7 @@ def check(file: str | None, *, project: bool, as_json: bool) -> None:
     \b
     Exit codes:
       0  valid; there may be notes
-      2  invalid, and each error is listed; or a rule pack is
+      2  invalid, and each error is listed, in `errors` of --json; or a rule pack is
     """  # noqa: D301  click reads the mark
     load_rules()  # without its rules no server starts, whatever the policy says
     with say_if_slow(COMPILING):
@@ -162,7 +162,12 @@ def check(file: str | None, *, project: bool, as_json: bool) -> None:
         files = {PolicyScope.PROJECT if project else PolicyScope.USER: file}
     else:
         files = find_policies(Path.cwd())
-    report = read_policies(files)
+    try:
+        report = read_policies(files)
+    except PolicyError as error:
+        if as_json:
+            click.echo(json.dumps({"errors": str(error).splitlines()}, indent=2))
+        raise
     isolated = (entry.server for _, read in report.files.values() for entry in read.isolate)
     settings = {**describe_policy(report.policy), "isolate": ", ".join(isolated) or "none"}
     if as_json:

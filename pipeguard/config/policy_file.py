@@ -348,7 +348,9 @@ class _PolicyReader:
         if "rule" in keys and not where.rule.strip(".*?"):
             keys["rule"].wrong("an exception is for one rule or a few, not for all rules")
         if {where.place, where.server, where.tool} == {"*"} and not where.content:
-            entry.wrong("an exception names a server, a tool or a place, so that it stays narrow")
+            entry.wrong(
+                "an exception names a server, a tool, a place or a content, so that it stays narrow"
+            )
         why = keys["why"].text() if "why" in keys else None
         until = self._until(keys["until"], where) if "until" in keys else None
         return Exempt(where, why or "", until)
@@ -386,7 +388,11 @@ class _PolicyReader:
         if entry is not None and entry.text() == "forever":
             return 0
         number = _number(entry, _DAYS, "a time such as 90 d or 12 w, or forever")
-        return None if entry is None or number is None else int(_within(entry, number, KEEP_DAYS))
+        return (
+            None
+            if entry is None or number is None
+            else int(_within(entry, number, KEEP_DAYS, _DAYS))
+        )
 
     def _tools(self, entry: YamlEntry | None) -> tuple[str, ...]:
         globs = _each(entry, parse_glob)
@@ -423,17 +429,23 @@ def _drift(entry: YamlEntry) -> Drift | None:
 
 def _size(entry: YamlEntry | None) -> int | None:
     number = _number(entry, _SIZES, "a size such as 16 MiB or 512 KiB, or a number of bytes")
-    return None if entry is None or number is None else int(_within(entry, number, FRAME_BYTES))
+    return (
+        None
+        if entry is None or number is None
+        else int(_within(entry, number, FRAME_BYTES, _SIZES))
+    )
 
 
 def _count(entry: YamlEntry | None, bounds: tuple[int, int]) -> int | None:
     number = _number(entry, {"": 1}, "a whole number, as 10000")
-    return None if entry is None or number is None else int(_within(entry, number, bounds))
+    return None if entry is None or number is None else int(_within(entry, number, bounds, {"": 1}))
 
 
 def _seconds(entry: YamlEntry | None) -> float | None:
     number = _number(entry, _TIMES, "a time as 300 s, 5 min or 1 h")
-    return None if entry is None or number is None else _within(entry, number, TIMEOUT_SECONDS)
+    return (
+        None if entry is None or number is None else _within(entry, number, TIMEOUT_SECONDS, _TIMES)
+    )
 
 
 def _number(entry: YamlEntry | None, units: Mapping[str, int], expected: str) -> float | None:
@@ -449,7 +461,15 @@ def _number(entry: YamlEntry | None, units: Mapping[str, int], expected: str) ->
     return number
 
 
-def _within(entry: YamlEntry, number: float, bounds: tuple[float, float]) -> float:
+def _within(
+    entry: YamlEntry, number: float, bounds: tuple[float, float], units: Mapping[str, int]
+) -> float:
     if not bounds[0] <= number <= bounds[1]:
-        entry.wrong(f"expected at least {bounds[0]} and at most {bounds[1]}")
+        least, most = (_in_largest_unit(int(bound), units) for bound in bounds)
+        entry.wrong(f"expected at least {least} and at most {most}")
     return number
+
+
+def _in_largest_unit(number: int, units: Mapping[str, int]) -> str:
+    size, unit = max((size, unit) for unit, size in units.items() if number % size == 0)
+    return f"{number // size} {unit}".rstrip()

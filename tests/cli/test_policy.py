@@ -94,6 +94,7 @@ def test_what_is_wrong_is_an_error_with_its_line_and_what_is_odd_a_note(
         (home / f"{name}.yaml").write_text(text)
     check = f"policy check {home}"
     lines = [*(f"{check}/{name}.yaml  # 2" for name in WRONG), f"{check}/draft.yaml --project  # 2"]
+    lines.append(f"{check}/draft.yaml --project --json  # 2")
     (home / "draft.yaml").write_text("mode: observe")
     snapshot.commands("policy-wrong", "\n".join(lines))
     snapshot.commands("policy-noted", "\n".join(f"{check}/{name}.yaml" for name in NOTED))

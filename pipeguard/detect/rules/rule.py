@@ -308,7 +308,9 @@ def _rule(pack: str, entry: dict[str, Any], *, proven: bool) -> Rule:
         near = suggestion(unknown[0], sorted(_FIELDS), listed=True)
         raise RuleError(f"{where}: unknown field `{unknown[0]}`.{near}", unknown[0])
     if not re.fullmatch(r"[a-z0-9][a-z0-9-]{1,60}", name):
-        raise RuleError(f"{where}: `id` must be lower-case words joined by dashes", "id")
+        raise RuleError(
+            f"{where}: `id` must be 2 to 61 lower-case letters, digits and hyphens", "id"
+        )
     for needed in ("title", "severity", "confidence", "why", "fix", "matches", "passes"):
         if not entry.get(needed):
             raise RuleError(f"{where}: `{needed}` is missing")
