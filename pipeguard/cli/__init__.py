@@ -65,7 +65,9 @@ class CommandFolder(CommandGroup):
                 raise click.NoSuchOption(error.option_name, text, ctx=error.ctx) from None
             names = error.ctx.command.params if error.ctx is not None else []
             options = [name for each in names for name in each.opts if name.startswith("--")]
-            hint = suggestion(error.option_name, [*options, "--help"], listed=True)
+            hint = _name_choice(names, error.option_name.lstrip("-")) or suggestion(
+                error.option_name, [*options, "--help"], listed=True
+            )
             text = f"{error.message}{hint}"
             raise click.NoSuchOption(error.option_name, text, ctx=error.ctx) from None
 
@@ -84,6 +86,14 @@ class CommandFolder(CommandGroup):
         command = importlib.import_module(f"pipeguard.cli.{name}").command
         assert isinstance(command, click.Command)  # noqa: S101  a test imports each
         return command
+
+
+def _name_choice(parameters: Iterable[click.Parameter], word: str) -> str:
+    """The option that takes a word, which was given as an option itself; else empty."""
+    for each in parameters:
+        if isinstance(each.type, click.Choice) and word in each.type.choices:
+            return f" Use {each.opts[0]} {word}."
+    return ""
 
 
 def _find_server_command(words: list[str], error: click.NoSuchOption) -> str:

@@ -378,6 +378,11 @@ def _not_a_file(word: str) -> str:
             "scan reads files, not addresses. To judge what it answers:\n"
             f"  curl -sL {shown} | pipeguard scan -"
         )
+    if os.path.exists(word) and not os.path.isdir(word):
+        return (
+            f"{show(word, _SHOWN_CHARS)!r} is a pipe or a device, and scan reads files. To judge"
+            " what a command gives:\n  COMMAND | pipeguard scan -"
+        )
     missing = f"{show(word, _SHOWN_CHARS)!r} names no file."
     is_pattern = " " not in word and any(sign in word for sign in _MAGIC)
     if os.path.isdir(word) or is_pattern:

@@ -49,6 +49,7 @@ def test_a_misspelled_name_gets_the_nearest(snapshot: Snapshot) -> None:
         """
         alow  # 2
         rules lst  # 2
+        assess --sarif  # 2
         allow --untl  # 2
         help alow  # 2
         allow --yes  # 2

@@ -58,6 +58,7 @@ def test_what_is_shown(snapshot: Snapshot) -> None:
     snapshot.commands(
         "scan-refused",
         """
+        scan /dev/null  # 2
         scan image.png  # 2
         scan null.txt  # 2
         scan utf-16.txt  # 2
