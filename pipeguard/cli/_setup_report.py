@@ -147,6 +147,14 @@ def before_change(configs: Iterable[Config]) -> None:
             click.echo(f"{name}: {note}")
 
 
+def _report_guarded(plan: ChangePlan, where: str) -> None:
+    isolated = {each.server.name for each in plan.servers if each.is_to_isolate}
+    for verb, is_among in (("Guarded and isolated", True), ("Guarded", False)):
+        names = [name for name, _ in plan.changes if (name in isolated) is is_among]
+        if names:
+            click.echo(f"{verb} {visible(', '.join(names))}  in {where}")
+
+
 def outcome(
     done: Sequence[ChangePlan], failed: Mapping[Path, str], machine: Machine, undo_command: str
 ) -> None:
@@ -155,9 +163,7 @@ def outcome(
         names = ", ".join(name for name, _ in plan.changes)
         where = short_file(plan.config.path, machine)
         if plan.move is None:
-            is_isolated_too = any(each.is_to_isolate for each in plan.servers)
-            verb = "Guarded and isolated" if is_isolated_too else "Guarded"
-            click.echo(f"{verb} {visible(names)}  in {where}")
+            _report_guarded(plan, where)
         else:
             to = short_file(plan.move.file, machine)
             click.echo(f"Moved {visible(names)}  from {where} to {to}")

@@ -132,10 +132,12 @@ def test_what_a_server_kept_until_now_is_told_with_its_place(
         "one": {"command": "npx", "args": words},
         "two": {"command": "npx", "args": words, "env": {"MEMORY_FILE_PATH": "/srv/m.jsonl"}},
         "whole": {"command": "npx", "args": words, "env": {"MEMORY_FILE_PATH": f"{home}/m.jsonl"}},
+        "remote": {"url": "https://mcp.example.com/mcp"},
     }
     file.write_text(json.dumps({"mcpServers": servers}))
     snapshot.commands(
-        "setup-isolate-kept", f"setup cursor --isolate --yes --launcher {launcher(file)}"
+        "setup-isolate-kept",
+        f"setup cursor --isolate --yes --no-login --launcher {launcher(file)}",
     )
 
 
