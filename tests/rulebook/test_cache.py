@@ -167,10 +167,10 @@ def test_each_damaged_file_is_made_anew_and_all_at_once(
         assert len(compiles) == 2
 
 
-@pytest.mark.parametrize("number", range(13))
+@pytest.mark.parametrize("number", range(14))
 def test_any_damaged_file_is_made_anew(folder: Path, compiles: list[str], number: int) -> None:
     load_engines(packs(), str(folder))
-    assert len(contents_of(folder)) == 13
+    assert len(contents_of(folder)) == 14
     flip(-1)(contents_of(folder)[number])
     assert finds(loaded(packs(), folder))
     assert len(compiles) == 2

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import chain
 
 from pipeguard.detect.text.encoding import AROUND_BYTES, Decoded, Decoder, Encoding, runs
@@ -184,12 +184,12 @@ def _join_pieces(data: bytes, start: int, end: int, budget: DecodingBudget) -> l
     The separator may have a label that counts, as in `a0=…&a1=…` or a numbered list.
     """
     decoded: list[Decoded] = []
-    for begin in _BEGINS_KEY.finditer(data, start, end):
+    for first, begun in sorted(_begin_keys(data, start, end)):
         if not budget.call():
             break
-        at, pieces = begin.end(), [begin[0]]
+        at, pieces = begun, [data[first:begun]]
         separator: bytes | None = None
-        high = min(end, begin.end() + MOST_OF_KEY)
+        high = min(end, begun + MOST_OF_KEY)
         while (piece := _PIECE.match(data, at, high)) is not None:
             between = piece[2].translate(None, b"0123456789")
             if separator is not None and between != separator:
@@ -200,8 +200,18 @@ def _join_pieces(data: bytes, start: int, end: int, budget: DecodingBudget) -> l
         last = _LAST_PIECE.match(data, at, high) if separator else None
         if last is not None and len(pieces) >= FEW_PIECES:
             joined = b"".join((*pieces, last[0]))
-            decoded.append(Decoded(joined, "pieces", begin.start(), last.end()))
+            decoded.append(Decoded(joined, "pieces", first, last.end()))
     return decoded
+
+
+def _begin_keys(data: bytes, start: int, end: int) -> Iterator[Range]:
+    """The known beginnings of keys: so many words are found faster one by one than by `re`."""
+    for word in _BEGINNINGS:
+        at = data.find(word, start, end)
+        while at >= 0:
+            if not data[at - 1 : at].isalnum():
+                yield at, at + len(word)
+            at = data.find(word, at + len(word), end)
 
 
 def _may_be_secret(run: bytes) -> bool:
@@ -311,17 +321,16 @@ _SPELLED_SIGN = (
 )
 _BETWEEN_GROUPS = r"[^A-Za-z0-9\s]+"
 _CELLS = r"[^0-9A-Za-z]+[!-~]{1,3}[^0-9A-Za-z]+"
-_BEGINNING = "|".join(
-    re.escape(word) for word in PREFIXES if len(word) >= MIN_PREFIX and word[0].isalnum()
-)
-_BEGINS_KEY = lazy_regex(rf"(?<![A-Za-z0-9])(?:{_BEGINNING})".encode())
+_BEGINNINGS = [word.encode() for word in PREFIXES if len(word) >= MIN_PREFIX and word[0].isalnum()]
 _PIECE = lazy_regex(  # and what separates it from the next one, with a label that counts
     rb"([A-Za-z0-9]{0,48})"
     rb"([^A-Za-z0-9]{1,8}(?:[A-Za-z]{0,8}[0-9]{1,3}[\"']?\s?[=:.)\]]+\s?[\"']?)?)(?=[A-Za-z0-9])"
 )
 _LAST_PIECE = lazy_regex(rb"[A-Za-z0-9]{1,48}=*")
+# The pieces would follow: with them, a pass takes ten times as long.
 _PIECES_SIGN = (
-    rf"(?:[^A-Za-z0-9]|^)(?:{_BEGINNING})[A-Za-z0-9]*[^A-Za-z0-9]+[A-Za-z0-9]+[^A-Za-z0-9]+[A-Za-z0-9]"
+    f"(?:[^A-Za-z0-9]|^)(?:{'|'.join(re.escape(word.decode()) for word in _BEGINNINGS)})"
+    "[A-Za-z0-9]*[^A-Za-z0-9]"
 )
 _NUMBERED_SIGN = f"[^0-9A-Za-z]3{_CELLS}4{_CELLS}5{_CELLS}6[^0-9A-Za-z]"
 _GROUPS_SIGN = (  # with a digit beside a letter, as in secrets, and seldom in names
