@@ -15,7 +15,7 @@ USER_REJECTED = -1  # MCP client/sampling: "User rejected sampling request"
 
 BLOCKED = -37101  # a rule blocked the message
 APPROVAL = -37102  # a person has not approved the definition
-UNSCANNABLE = -37103  # over a limit or undecodable: not judged, so not forwarded
+UNSCANNABLE = -37103  # over a limit: not judged, so not forwarded
 PEER_GONE = -37104  # the server exited or hung up
 PEER_SILENT = -37105  # a configured timeout expired
 OVERLOADED = -37106  # too many requests are pending

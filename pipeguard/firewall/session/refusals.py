@@ -161,7 +161,8 @@ class Refuser(NamedTuple):
         self, frame: bytes, request: PendingRequest, code: int, findings: list[Finding]
     ) -> Verdict:
         """Replace the answer to a request by ours."""
-        code = codes.PEER_BROKE_PROTOCOL if code == codes.PARSE_ERROR else code
+        if code in (codes.PARSE_ERROR, codes.INVALID_REQUEST):  # the one who asked is not at fault
+            code = codes.PEER_BROKE_PROTOCOL
         executed = not isinstance(frame, Lost) or frame.sent
         forward = self.answer(request, code, findings, replaces_answer=True, executed=executed)
         verdict = self._blocking(frame, findings, forward, None)
