@@ -107,6 +107,8 @@ class DefinitionScope(NamedTuple):
         """The definition, as a note may call it."""
         if name is None:
             return f"a {self.kind} whose name has a secret"
+        if self.kind == "server":
+            return "the text of the server's instructions"
         return f"the {self.kind} {cut(name, NAME_CHARS)!r}"
 
     def trust_change(self, name: str, fingerprint: str, text: str) -> PinChange:

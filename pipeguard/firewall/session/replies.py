@@ -217,7 +217,8 @@ def sentence(method: str | None, finding: Finding, *, executed: bool) -> str:
     if finding.note and finding.rule.startswith(("trust.", "protocol.", "policy.", "flows.")):
         happened = what_happened(finding.note)
         is_unsure = executed and method == "tools/call" and finding.rule == LOST
-        return f"PipeGuard: {happened}{f'; {MAY_HAVE_ACTED}' if is_unsure else ''}"
+        who = "" if happened.startswith("PipeGuard") else "PipeGuard: "
+        return f"{who}{happened}{f'; {MAY_HAVE_ACTED}' if is_unsure else ''}"
     what = f"{method or 'message'}{' result' if executed else ''}"
     return f"PipeGuard blocked {what}: {finding.rule} in {finding.place}"
 

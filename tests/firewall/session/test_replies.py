@@ -93,6 +93,7 @@ def test_an_error_is_one_sentence() -> None:
         "PipeGuard blocked message: secrets.some-token in call.arguments"
     )
     assert told(BROKEN)["error"]["message"] == "PipeGuard: the id is in use"
+    assert told(DRIFT, method="prompts/get")["error"]["message"] == DRIFT.note
 
 
 def test_what_is_held_says_so_itself() -> None:
