@@ -166,7 +166,7 @@ _NAMES = {
         "proposed refused rejected revoked undone withdrawn"
     ),
     "flows": "ordered private-out secret-out untrusted-acts",
-    "policy": "tool",
+    "policy": "ask tool",
     "search": "keyword-stuffing server-name-stuffing",
     "audit": "damaged gap project-policy pruned question user-policy",
     "secrets": "foreign-placeholder known put-back",
