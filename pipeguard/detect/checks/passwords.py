@@ -42,9 +42,9 @@ _NOT_CHOSEN = lazy_regex(
     rb"|[^0-9](?:123|321|999|000)|\A\$|@[\w-]+\.[A-Za-z]|&[\w%.-]+=|[=!]=|:/|::|->|=>|\$[{(0-9]|%[ds]",
     re.IGNORECASE,
 )
-# Ways to hash one, and standards; the working directory, which a shell calls PWD.
+# Ways to hash one, and standards; a line of passwd(5); the working directory, a shell's PWD.
 _STANDARD = lazy_regex(
-    rb"(?:argon|[bs]crypt|pbkdf|scram|sha-?[1-5]|cve-|iso-|rfc-"
+    rb"(?:argon|[bs]crypt|pbkdf|scram|sha-?[1-5]|cve-|iso-|rfc-|[a-z_][\w-]{0,31}:[x*!]?:[0-9]+:[0-9]+:"
     rb"|~?/(?:app|build|code|data|etc|home|mnt|opt|private|project|root|run|srv|tmp|usr|users|var|work)s?/)",
     re.IGNORECASE,
 )

@@ -15,6 +15,8 @@ from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.unicode.folding import Range
 
 FEW_LITERALS = 64  # with more, some fit together by chance
+SHORTEST_MENTION = 3  # characters of a beginning that a text names before it shows a whole
+SHORTEST_WHOLE = 16
 
 # A literal that may be a piece of a secret, for Hyperscan.
 SIGN = (
@@ -104,9 +106,9 @@ def joined_literals(text: bytes, low: int, high: int) -> Iterator[JoinedLiterals
     without_glue = _GLUE.sub(b"", source)
     if len(without_glue) != len(source):
         yield JoinedLiterals(without_glue, source, low, _between_glue)
-    contents = _LITERALS.findall(source)
+    contents = [*_inside_literals(source)]
     if len(contents) > 1:
-        data = b"".join(map(b"".join, contents))
+        data = b"".join(source[start:end] for start, end in contents)
         is_many = len(contents) > FEW_LITERALS
         yield JoinedLiterals(data, source, low, _inside_literals, may_fit_by_chance=is_many)
 
@@ -120,5 +122,9 @@ def _between_glue(source: bytes) -> Iterator[Range]:
 
 
 def _inside_literals(source: bytes) -> Iterator[Range]:
-    for literal in _LITERALS.finditer(source):
-        yield literal.span(literal.lastindex or 0)
+    """The literals, but for a beginning that the next one has, as "`AKIA`, e.g. `AKIA…`"."""
+    spans = [literal.span(literal.lastindex or 0) for literal in _LITERALS.finditer(source)]
+    for (start, end), (next_start, next_end) in zip(spans, [*spans[1:], (0, 0)], strict=True):
+        is_mention = end - start >= SHORTEST_MENTION and next_end - next_start >= SHORTEST_WHOLE
+        if not (is_mention and source.startswith(source[start:end], next_start, next_end)):
+            yield start, end
