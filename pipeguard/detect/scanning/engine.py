@@ -303,7 +303,10 @@ def collect_patterns(
             *group_patterns(len(SIGNS), signs),
             *group_patterns(len(SIGNS) + len(SIGNS_TO_SERVER), plain),
         ),
-        group_patterns(0, [squeezed_signs, *squeezed]),
+        (
+            *group_patterns(0, [squeezed_signs]),
+            *group_patterns(len(SQUEEZED_SIGNS), squeezed),
+        ),
         group_patterns(0, acts),
         opener,
     )

@@ -36,7 +36,7 @@ def test_what_matters_for_a_reading_finds_all_that_all_databases_do(
         assert [rule for rule in rules_there if rule in wanted] == wanted
         without_signs = look.choose(view, surface, signs=False)
         assert look.look(data, squeezed=False, only=without_signs)[0] == []
-    assert engines().to_server.lookup.choose(View.JOINED, Surface.TO_SERVER, signs=False) == (10,)
+    assert engines().to_server.lookup.choose(View.JOINED, Surface.TO_SERVER, signs=False) == (11,)
 
 
 def test_a_text_without_spaces_has_its_own_patterns() -> None:
