@@ -104,6 +104,7 @@ NARROWING = {
     "poisoning.put-before-others": "`any`, `every`, `other`, ...; one alternative takes `the tool`",
     "poisoning.forbids-others": "a word for other tools; one alternative takes any that are named",
     "secrets.kubernetes-secret": "the manifest says that it is a Secret",
+    "secrets.password-named": "a digit or a sign in the value, without which no check takes it",
     "secrets.sidekiq-credentials": "the vendor's name, because anybody's URL has such a login",
     "secrets.bip39-phrase": "the first three of the numbered words",
     "secrets.value-sent": "no seam of texts that are looked at together (first_look.GAP)",
