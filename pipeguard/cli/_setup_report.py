@@ -30,6 +30,7 @@ from pipeguard.clients.setting import (
     ChangePlan,
     JudgedServer,
     describe_missing,
+    describe_sharing,
 )
 from pipeguard.unicode.display import pluralize, printable_json, show, visible
 
@@ -336,11 +337,11 @@ def _line(judged: JudgedServer, width: int, what: str, machine: Machine, why: st
     is_guarded = state is GuardState.GUARDED
     notes = [why, describe_missing(judged.server, machine.environment, is_guarded=is_guarded)]
     if judged.chosen and judged.renamed:
-        guard, other = judged.server.guard, "another entry, which starts it with other arguments"
         notes.append(
-            f"its name for PipeGuard is {judged.renamed}, beside that of {other}"
-            if guard is None
-            else f"it shares its pins with {other}: write --name {judged.renamed} in this one"
+            f"its name for PipeGuard is {judged.renamed}, beside that of another entry, which"
+            " starts it with other arguments"
+            if judged.server.guard is None
+            else f"it {describe_sharing(judged.renamed)}"
         )
     if judged.chosen and judged.isolates:
         touched = summarise(extent_if_isolated(judged.server, machine))

@@ -195,6 +195,7 @@ def page(entry: HeldDefinition) -> str:
         state = ", ".join(filter(None, (pin.kind, "never approved", entry.since)))
     lines = [click.style(entry.target, bold=True) + f"  {state}"]
     lines += [f"  {entry.name_note}"] if entry.name_note else []
+    lines += _sharing_notes([entry])
     lines += [f"  held: {visible(pin.reason)}"] if pin.reason else []
     lines += [click.style(f"  {change}", fg="yellow") for change in entry.changes]
     lines += finding_lines(definition_findings(entry))
@@ -206,6 +207,23 @@ def page(entry: HeldDefinition) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _sharing_notes(entries: Iterable[HeldDefinition]) -> list[str]:
+    """Clients' entries due to which what changed is another entry's, and changes back and forth."""
+    servers = {entry.server for entry in entries if entry.trusted_version is not None}
+    if not servers:
+        return []
+    from pipeguard.assess.connecting import pins_name
+    from pipeguard.assess.isolated_servers import machine_here, read_configs
+    from pipeguard.clients.setting import find_shared_pins
+
+    with Store.open(store_path()) as store:
+        return [
+            click.style(f"  {visible(why)}", fg="yellow")
+            for server, why in find_shared_pins(read_configs(machine_here()))
+            if pins_name(store, server) in servers
+        ]
 
 
 def overview(entries: Sequence[HeldDefinition]) -> list[str]:
@@ -228,7 +246,8 @@ def overview(entries: Sequence[HeldDefinition]) -> list[str]:
     first = sum(counts[state] for state in STATES[:1])
     hint = "Read the flagged ones first" if first else "Read one in full"
     example = next(entry for entry in entries if entry.target == rows[0][2])
-    return [*shown, "", f"{numbers}.  {hint}:  {example.diff_command}"]
+    notes = _sharing_notes(entries)
+    return [*shown, "", f"{numbers}.  {hint}:  {example.diff_command}", *notes]
 
 
 def _fit(line: str, begin: int, finding: str, room: int) -> list[str]:

@@ -18,7 +18,7 @@ from pipeguard.clients.entries import Config, GuardState, ServerEntry, read_conf
 from pipeguard.clients.guarding import gateway_launcher
 from pipeguard.clients.machine import Machine, find
 from pipeguard.clients.rewrite import GuardOptions, judge
-from pipeguard.clients.setting import describe_missing
+from pipeguard.clients.setting import describe_missing, find_shared_pins
 from pipeguard.doctor.diagnosis import Case, Diagnosis, InstallationCheck, good, note, wrong
 from pipeguard.doctor.installation import read_version
 from pipeguard.errors import InputError, StateError
@@ -54,6 +54,7 @@ def clients(case: Case) -> Iterable[Diagnosis]:
             continue
         if why := describe_missing(server, environment, is_guarded=True):
             yield note(f"{server.name} in {server.file} may not start: {why}")
+    yield from (note(why) for _, why in find_shared_pins(configs))
     count = {state: sum(other is state for _, other in judged) for state in GuardState}
     files = sum(bool(config.servers) for config in configs)
     summary = f"{pluralize(len(judged), 'server')} in {pluralize(files, 'file')}"
