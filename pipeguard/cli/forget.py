@@ -65,8 +65,18 @@ def command(request: DecisionRequest, *, launch: bool) -> None:
 def _forget_launch(name: str | None, *, yes: bool) -> NoReturn:
     if name is None:
         raise click.UsageError("name the server whose launch is to be forgotten.")
+    with Store.open(store_path()) as store:
+        is_recorded = not {*store.servers_called(name)}.isdisjoint(store.named_servers())
+        has_pins = name in store.servers()
+    if not is_recorded:
+        click.echo(f"PipeGuard has no record of what starts {visible(name)}.")
+        raise SystemExit(NOTHING_THERE)
     person = Person.here()
-    question = f"Let the next server that starts as {visible(name)} take over its pins?"
+    question = (
+        f"Let the next server that starts as {visible(name)} take over its pins?"
+        if has_pins
+        else f"Forget what starts {visible(name)}? It has no pins."
+    )
     if not yes and not person.has_token and not click.confirm(question):
         raise SystemExit(NOT_DONE)
     if not person.confirms(f"forget what starts {visible(name)}"):
@@ -75,9 +85,7 @@ def _forget_launch(name: str | None, *, yes: bool) -> NoReturn:
         forgotten = forget_launch(store, name, person.name)
     for launched in forgotten:
         click.echo(f"{visible(name)} is no longer tied to {visible(launched)}.")
-    if not forgotten:
-        click.echo(f"PipeGuard has no record of what starts {visible(name)}.")
-    raise SystemExit(0 if forgotten else NOTHING_THERE)
+    raise SystemExit(0 if forgotten else NOT_DONE)  # somebody else was faster
 
 
 def _find(store: Store, target: str | None, kind: str | None) -> list[StoredDefinition]:

@@ -17,6 +17,7 @@ from pipeguard.state.audit import (
     COLUMNS,
     Audit,
     AuditEntry,
+    chains,
     decision_entry,
     make_row,
     record_decision,
@@ -406,11 +407,8 @@ def _decide(
     with store.transaction():
         decided = [definition for definition in shown if apply(definition)]
         for server in sorted({definition.server for definition in decided}):
-            entries = [
-                _entry(definition, action, moment, by)
-                for definition in decided
-                if definition.server == server
-            ]
+            own = (each for each in decided if each.server == server)
+            entries = [_entry(each, action, moment, by) for each in own]
             Audit(store, f"{chain}-{server}", server, moment).append_many(entries)
     return decided
 
@@ -430,8 +428,7 @@ def _servers_and_name(store: Store, target: str) -> list[list[tuple[str, str | N
             or any(name in {pin.name, visible(pin.name)} for pin in store.pins(server).values())
         ]
         if offering:
-            first, others = offering[:1], offering[1:]
-            return [[(server, name) for server in group] for group in (first, others)]
+            return [[(server, name) for server in group] for group in (offering[:1], offering[1:])]
         if servers:
             past = (describe_rejection(store, servers[0], kind, name or "") for kind in KINDS)
             raise UnknownTargetError(
@@ -450,6 +447,11 @@ def _describe_unknown(store: Store, own: str, target: str) -> str:
         return (
             f"the server {visible(own)} has shown no definition, so there is nothing to decide;"
             f" `pipeguard forget {quote(own)} --launch` removes its name"
+        )
+    if any(chain.server == own for chain in chains(store)):
+        return (
+            f"of {own!r} only rows of the audit are left, for `audit.keep`, and `status` counts"
+            " those of seven days; there is nothing to decide or to forget"
         )
     known = sorted({*store.servers(), *store.named_servers()})
     if not known:

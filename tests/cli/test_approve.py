@@ -136,6 +136,8 @@ def test_a_server_that_never_ran_is_removed_as_is_said() -> None:
     (told,) = re.findall("`pipeguard (forget brokn --launch)` removes", run("brokn").output)
     assert CliRunner().invoke(cli, told.split()).exit_code == 0
     assert "brokn" not in CliRunner().invoke(cli, ["status"]).output
+    told = str(run("brokn").output)
+    assert "of 'brokn' only rows of the audit are left, for `audit.keep`" in told
 
 
 def test_programs_get_json(snapshot: Snapshot) -> None:

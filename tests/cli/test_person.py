@@ -45,6 +45,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     be_nobody(monkeypatch)
     with Store.open(store_path()) as opened:
         opened.remember("weather", [held()])
+        opened.name_server("weather", identify_server(["npx", "mcp-weather"]))
 
 
 def waits() -> bool:

@@ -8,6 +8,7 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
+from pipeguard.cli._person import TOKEN_VARIABLE
 from pipeguard.cli.forget import command as forget
 from pipeguard.cli.reject import command as reject
 from pipeguard.identity.server_name import identify_server
@@ -16,7 +17,7 @@ from pipeguard.state.audit import AuditFilter, AuditRow, rows
 from pipeguard.state.paths import store_path
 from pipeguard.state.store import Store
 from pipeguard.state.verification import verify
-from tests.people import give_token
+from tests.people import give_token, on_terminal
 from tests.snapshot import Snapshot
 from tests.state.samples import FORECAST, POISONED, held, seen
 
@@ -157,3 +158,13 @@ def test_a_launch_is_forgotten_and_pins_stay(snapshot: Snapshot) -> None:
     with Store.open(store_path()) as store:
         name = store.name_server("weather", identify_server(["uvx", "mcp-weather"]))
     assert name.server == "weather"
+
+
+def test_a_launch_is_asked_about_only_where_there_is_one() -> None:
+    with Store.open(store_path()) as store:
+        for name in ("weather", "empty"):
+            store.name_server(name, identify_server(["npx", f"mcp-{name}"]))
+    assert on_terminal("forget", "", "gone", "--launch")[0] == 3
+    for name, asked in (("weather", "take over its pins?"), ("empty", "It has no pins.")):
+        code, shown = on_terminal("forget", "n", name, "--launch", environment={TOKEN_VARIABLE: ""})
+        assert (code, asked in shown) == (1, True)
