@@ -215,14 +215,20 @@ def _distinct_names(
         name = server.guard.name if server.guard else server.name
         name, startup = name or identify_server(server.own_words).name, _startup(server)
         first = used.setdefault(name, startup)
-        if startup[0] != first[0] or startup == first:  # another server gets digits in the store
-            continue
+        if startup == first or not _is_alike(startup[0], first[0], server):
+            continue  # another server gets digits in the store
         own = f"{name}-{server.client}"
         candidates = (own, *(f"{own}-{number}" for number in range(2, len(used) + 3)))
         name = next(name for name in candidates if used.get(name, startup) == startup)
         used[name] = startup
         names[server.file, server.path] = name
     return names
+
+
+def _is_alike(identity: str, other: str, server: ServerEntry) -> bool:
+    """True for one server, or for an entry to guard with its program, whose arguments differ."""
+    programs = (each.split("\n")[:2] for each in (identity, other))
+    return identity == other or (server.guard is None and next(programs) == next(programs))
 
 
 def _startup(server: ServerEntry) -> tuple[str, list[str]]:

@@ -171,16 +171,18 @@ class Run:
         """Say that the wanted name belongs to another server."""
         from pipeguard.unicode.display import quote
 
+        is_alike = server.holder == launched.description
+        what = ", the same program with other arguments or in another folder," if is_alike else ""
         with suppress(OSError, ValueError):  # standard error is closed
             self.log(
                 "warning",
-                f"another server already has the name {wanted}; this one is recorded as "
+                f"another server already has the name {wanted}; this one{what} is recorded as "
                 f"{server.server}",
                 has_the_name=server.holder,
                 since=server.since[:10],
                 this_one=launched.description,
-                do="nothing, or give it a --name of its own; if it is the same server, started"
-                f" otherwise now: pipeguard forget {quote(wanted)} --launch",
+                do="nothing, or give it a --name of its own; if nothing starts the other one any"
+                f" more: pipeguard forget {quote(wanted)} --launch",
             )
 
     def begin(self) -> None:

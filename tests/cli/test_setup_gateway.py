@@ -399,6 +399,20 @@ def test_a_guarded_server_is_told_from_an_open_one_before_it_moves(
     )
 
 
+def test_one_script_with_other_arguments_is_named_apart(home: Path, launcher: str) -> None:
+    """The store tells such servers apart by digits, which say nothing to a person."""
+    files = {".claude.json": [], ".cursor/mcp.json": ["--local-timezone", "UTC"]}
+    for name, args in files.items():
+        entry = {"command": "python3", "args": ["/srv/time.py", *args]}
+        (home / name).write_text(json.dumps({"mcpServers": {"time": entry}}))
+    run("cursor", "claude-code", "--yes", "--launcher", launcher)
+    entries = (json.loads((home / name).read_text())["mcpServers"]["time"] for name in files)
+    usual, other = sorted(entry["args"][2] for entry in entries)
+    assert usual == "time"
+    assert other in ("time-cursor", "time-claude-code")
+    assert "shares its pins" not in run().output
+
+
 def test_equal_names_with_other_arguments_are_told_apart(
     home: Path, launcher: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -434,4 +448,4 @@ def test_equal_names_with_other_arguments_are_told_apart(
     for words in ("doctor clients", "diff time", "approve --all --yes"):
         assert told in CliRunner().invoke(cli, words.split()).output, words
     path.write_text(path.read_text().replace('"--name", "time"', '"--name", "time-cursor"'))
-    assert "another entry" not in run().output
+    assert why not in run().output
