@@ -17,7 +17,9 @@ from pipeguard.cli._grant_call import grant_call, result_note
 from pipeguard.cli._person import Person
 from pipeguard.config.effective_policy import PROJECT_POLICY, USER_POLICY
 from pipeguard.config.user_policy import user_policy_path, usual_policy_path
-from pipeguard.state.decisions import exception_entry, save_decision
+from pipeguard.errors import PipeGuardError
+from pipeguard.firewall.session.remedies import is_held
+from pipeguard.state.decisions import SinceThen, exception_entry, save_decision
 from pipeguard.state.exceptions import (
     allow,
     call_mark,
@@ -32,6 +34,7 @@ from pipeguard.state.grants import MINUTES
 from pipeguard.state.noted_policies import check_not_overruled, noted_policy
 from pipeguard.state.paths import store_path
 from pipeguard.state.store import Store
+from pipeguard.unicode.display import visible
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -148,7 +151,7 @@ def command(  # noqa: PLR0913  one for each option
         grant_call(stopped, ask_reason, dry_run=dry_run, as_json=as_json)
         return
     scope = None if by is None else Breadth(by)
-    narrowest(stopped, None, "", scope)  # fails before any question where no exception helps
+    _refuse_lasting(stopped, scope)
     person, ends = None if dry_run else Person.here(), None if forever else until
     ask_reason = partial(_reason, why, is_asked=not as_json)
     reason = _UNSAID if dry_run and why is None else ask_reason(is_later=True)
@@ -174,6 +177,18 @@ def command(  # noqa: PLR0913  one for each option
         click.echo(json.dumps(fields, indent=2, default=str))
     elif is_new and not dry_run:
         click.echo(f"Written to {path}. It applies within a second, also to servers that run.")
+
+
+def _refuse_lasting(event: AuditedEvent, scope: Breadth | None) -> None:
+    """Fail before any question where no exception helps.
+
+    Raises:
+        PipeGuardError: with what does, or when a rejected definition waits again.
+    """
+    waits = is_held(finding["rule"] for finding in stopping(event))
+    if waits and (rejection := SinceThen.find(event).rejection):
+        raise PipeGuardError(f"{visible(event.tool or event.server)} was {rejection}.")
+    narrowest(event, None, "", scope)
 
 
 def _is_for_one_call(event: AuditedEvent, by: str | None) -> bool:

@@ -159,9 +159,11 @@ def tell_nothing_waits(target: str | None) -> None:
     click.echo(f"Nothing waits for approval{f' of {target}' if target else ''}.")
     if target:
         with Store.open(store_path()) as store:
-            for each in match_definitions(rejected_definitions, store, target, None):
-                click.echo(f"  A version of {each.target} was {each.rejection}.")
-        click.echo(f"  To take an approval back:  pipeguard forget {quote(target)}")
+            rejected = match_definitions(rejected_definitions, store, target, None)
+        for each in rejected:
+            click.echo(f"  A version of {each.target} was {each.rejection}.")
+        if not rejected:
+            click.echo(f"  To take an approval back:  pipeguard forget {quote(target)}")
 
 
 def as_fields(entry: HeldDefinition) -> dict[str, object]:

@@ -315,6 +315,7 @@ class GatewayServer:
         """
         self._gone = asyncio.Event()
         self._output.begin()
+        self._run.guard.start_anew()
         self._dialler = await self._make_dialler()
         listener = OwnListener(self.relist, self._tasks, self._gone.set)
         leg = self._leg = await self._dial(self._dialler, listener, ServedClient(Flows()))

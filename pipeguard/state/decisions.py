@@ -13,6 +13,7 @@ from pipeguard.state.exemption import describe_opening
 from pipeguard.state.grants import ONCE, describe_grant, is_open
 from pipeguard.state.noted_policies import find_exempting
 from pipeguard.state.paths import existing_store, store_path
+from pipeguard.state.review import find_rejection
 from pipeguard.state.store import Store
 from pipeguard.state.timestamps import now_text
 from pipeguard.unicode.display import visible
@@ -64,12 +65,14 @@ class SinceThen(NamedTuple):
         exempting: the policy file whose exceptions let the same pass now; empty if none does.
         error: why that cannot be said.
         is_open: True if the call may be repeated once.
+        rejection: who rejected what the event waited for, in words; empty if that waits by now.
     """
 
     decisions: tuple[tuple[AuditRow, str], ...] = ()
     exempting: str = ""
     error: str = ""
     is_open: bool = False
+    rejection: str = ""
 
     @classmethod
     def find(cls, event: AuditedEvent) -> SinceThen:
@@ -82,23 +85,31 @@ class SinceThen(NamedTuple):
         with Store.open(path) as store:
             decided = _list(store, event)
             states = [describe_grant(store, row) for row in decided]
+            rejected = [find_rejection(store, event.server, name) for name in _waiting(event)]
             try:
                 exempting = find_exempting(store, event, today)
             except PolicyError as problem:
                 error = str(problem).partition("\n")[0]
         return cls(
-            tuple(zip(decided, states, strict=True)), exempting, error, any(map(is_open, states))
+            tuple(zip(decided, states, strict=True)),
+            exempting,
+            error,
+            any(map(is_open, states)),
+            rejected[0] if rejected and all(rejected) else "",
         )
 
     @property
-    def is_approved(self) -> bool:
-        """True if the last decision accepted the definition that the event waited for."""
-        return bool(self.decisions) and self.decisions[-1][0].entry.action == "approve"
+    def is_settled(self) -> bool:
+        """True if nothing waits any more of what the event waited for."""
+        approves = bool(self.decisions) and self.decisions[-1][0].entry.action == "approve"
+        return approves or bool(self.rejection)
 
     def lines(self) -> Iterable[str]:
         """Say it in a sentence or two for each decision."""
         for row, state in self.decisions:
             entry = row.entry
+            if self.rejection and entry.action == "reject":
+                continue  # which is told below
             (finding, *_) = parse_findings(entry)
             decided = finding["rule"].removeprefix("trust.").capitalize()
             note = finding.get("note", "").removeprefix(f"event {entry.event}").lstrip(",: ")
@@ -106,6 +117,8 @@ class SinceThen(NamedTuple):
             text = f"{decided}{once} by {entry.client or 'somebody'} at {entry.time}"
             text = ": ".join(filter(None, (text, why.lstrip(": "))))
             yield f"{text}. {state}." if state else f"{text}."
+        if self.rejection:
+            yield f"It was {' '.join(self.rejection.split())}."
         if self.exempting:
             yield f"An exception in {self.exempting} lets the same pass now."
         elif self.error:
@@ -134,8 +147,7 @@ def _is_exception(row: AuditRow) -> bool:
 def _list(store: Store, event: AuditedEvent) -> list[AuditRow]:
     """The decisions about an event, and about the definitions that it waited for, in order."""
     decided = [row for row in rows(store, AuditFilter(event=event.name)) if _is_decision(row)]
-    waiting = {item["tool"] for item in event.findings if _waits(item) and item.get("tool")}
-    if waiting:
+    if waiting := _waiting(event):
         later = rows(store, AuditFilter(server=event.server, since=event.time))
         decided += [
             row
@@ -147,6 +159,12 @@ def _list(store: Store, event: AuditedEvent) -> list[AuditRow]:
 
 def _is_decision(row: AuditRow) -> bool:
     return row.entry.kind == DECISION
+
+
+def _waiting(event: AuditedEvent) -> list[str]:
+    """The names of the definitions that an event waited for."""
+    named = (item["tool"] for item in event.findings if _waits(item) and item.get("tool"))
+    return list(dict.fromkeys(named))
 
 
 def _waits(finding: dict[str, str]) -> bool:

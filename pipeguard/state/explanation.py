@@ -158,7 +158,7 @@ def list_decisions(
         return []
     steps = []
     waiting = [f for f in event.findings if find_remedy(f["rule"]).way is Way.APPROVE]
-    if waiting and not since.is_approved:
+    if waiting and not since.is_settled:
         tool = next((finding["tool"] for finding in waiting if finding.get("tool")), "")
         is_whole = 0 < len(tool) < MAX_NAME_CHARS  # the audit cuts longer ones
         target = quote(f"{event.server}/{tool}" if is_whole else event.server)

@@ -312,6 +312,14 @@ def describe_rejection(store: Store, server: str, kind: str, name: str) -> str:
     return ""
 
 
+def find_rejection(store: Store, server: str, name: str) -> str:
+    """Say that a definition was rejected, and when it waits again; empty if it waits by now."""
+    if any(pin.name == name and pin.held_definition for pin in store.pins(server).values()):
+        return ""
+    past = (describe_rejection(store, server, kind, name) for kind in KINDS)
+    return next(filter(None, past), "")
+
+
 def tool_states(store: Store) -> dict[str, list[ToolState]]:
     """The state of each tool in the store, by server.
 
@@ -430,13 +438,10 @@ def _servers_and_name(store: Store, target: str) -> list[list[tuple[str, str | N
         if offering:
             return [[(server, name) for server in group] for group in (offering[:1], offering[1:])]
         if servers:
-            past = (describe_rejection(store, servers[0], kind, name or "") for kind in KINDS)
-            raise UnknownTargetError(
-                next(
-                    (f"{name!r} of {visible(own)} was {how}" for how in past if how),
-                    f"the server {visible(own)} has offered nothing called {name!r}",
-                )
-            )
+            how = find_rejection(store, servers[0], name or "")
+            past = f"{name!r} of {visible(own)} was {how}" if how else ""
+            never = f"the server {visible(own)} has offered nothing called {name!r}"
+            raise UnknownTargetError(past or never)
     *_, own = (own for own, _ in _splits(target) if "/" in own or own == target or own[0] != "@")
     raise UnknownTargetError(_describe_unknown(store, own, target))
 
@@ -465,12 +470,9 @@ def _describe_unknown(store: Store, own: str, target: str) -> str:
 
 def find_offered(store: Store, name: str) -> list[StoredDefinition]:
     """The first few definitions that have a name, which a slash or a dot may join to a server's."""
-    offered = (
-        StoredDefinition(each, pin) for each in store.servers() for pin in store.pins(each).values()
-    )
     return [
         each
-        for each in offered
+        for each in stored_definitions(store)
         if name in {each.pin.name, each.target, f"{each.server}.{each.pin.name}"}
     ][:MOST_MEANT]
 

@@ -11,9 +11,10 @@ from click.testing import CliRunner, Result
 from pipeguard.cli._person import TOKEN_VARIABLE
 from pipeguard.cli.forget import command as forget
 from pipeguard.cli.reject import command as reject
+from pipeguard.firewall.finding import Finding
 from pipeguard.identity.server_name import identify_server
 from pipeguard.state import review
-from pipeguard.state.audit import AuditFilter, AuditRow, rows
+from pipeguard.state.audit import Audit, AuditEntry, AuditFilter, AuditRow, findings_json, rows
 from pipeguard.state.paths import store_path
 from pipeguard.state.store import Store
 from pipeguard.state.verification import verify
@@ -33,6 +34,13 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with Store.open(store_path()) as store:
         store.remember("weather", [seen(FORECAST), held(POISONED), held(SECOND, "review")])
         store.remember("weather", [seen(THIRD)])
+        refused = Finding("trust.held", "call.name", note="it was never approved", tool="alerts")
+        Audit(store, "RUN1", "weather", "").append_many(
+            [AuditEntry(
+                "2026-11-20T10:00:00.000Z", "", "to-server", "request", "tools/call", "alerts",
+                "block", "RUN1.c1", "0" * 64, 9, findings_json((refused,)),
+            )]
+        )  # fmt: skip
 
 
 def run(verb: click.Command, *arguments: str) -> Result:
@@ -84,8 +92,13 @@ def test_what_was_never_approved_goes_with_its_rejection(snapshot: Snapshot) -> 
         diff weather/alerts  # 2
         approve weather/get_forecast --yes
         approve weather/get_forecast --yes  # 3
+        explain RUN1.c1
+        allow RUN1.c1 --why w  # 1
         """,
     )
+    with Store.open(store_path()) as store:
+        store.remember("weather", [held(SECOND, "review")])
+    snapshot.commands("reject-waits-again", "explain RUN1.c1\nallow RUN1.c1 --why w  # 1")
 
 
 def test_what_is_forgotten_is_new_the_next_time(snapshot: Snapshot) -> None:

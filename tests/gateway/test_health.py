@@ -2,6 +2,7 @@
 
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,9 @@ from pipeguard.gateway.gateway import Gateway
 from pipeguard.gateway.life import State
 from pipeguard.gateway.server_output import last_lines, output_path
 from pipeguard.gateway.server_settings import ServerSettings
+from pipeguard.state.paths import store_path
+from pipeguard.state.review import HeldDefinition, held_definitions, reject
+from pipeguard.state.store import Store
 from tests.gateway.rogues import Client, talk
 from tests.transports.wire import eventually
 from tests.wrap.wrapped import PYTHON, SERVER
@@ -83,6 +87,25 @@ def test_a_call_that_a_server_dies_of_may_have_acted_and_it_is_started_again(
         "json.loads = lambda s: os._exit(3) if 'xxxxx' in str(s) else loads(s)"
     )
     talk(scenario, actor("one", mortal))
+
+
+def test_what_was_rejected_waits_again_once_its_server_was_started_anew() -> None:
+    async def scenario(_: Client, gateway: Gateway) -> None:
+        before, member = await process_of(gateway, "one"), gateway.members["one"]
+
+        def waiting() -> list[HeldDefinition]:
+            with Store.open(store_path()) as store:
+                return held_definitions(store)
+
+        await eventually(lambda: len(waiting()) == member.waiting > 0, "all of it is stored")
+        with Store.open(store_path()) as store:
+            reject(store, held_definitions(store), "me")
+        await eventually(lambda: member.waiting == 0, "it heard of it")
+        os.kill(before, signal.SIGKILL)
+        await process_of(gateway, "one", after=before)
+        await eventually(lambda: len(waiting()) == member.waiting > 0, "it waits again")
+
+    talk(scenario, replace(actor("one"), trust="review"))
 
 
 def test_one_that_is_busy_is_left_alone() -> None:

@@ -109,6 +109,11 @@ class Pins:
         with self._lock:
             return self._holds.is_rejected((kind, name))
 
+    def start_anew(self) -> None:
+        """Let what was rejected wait again, once the server, which was started anew, offers it."""
+        with self._lock:
+            self._holds.start_anew()
+
     def _put(self, key: PinKey, pin: Pin) -> None:
         self._bytes += _size(pin) - _size(self._now.get(key))
         self._now[key] = self._learned[key] = pin
@@ -215,6 +220,10 @@ class Holds:
     def is_rejected(self, key: PinKey) -> bool:
         """True for a hold that a person discarded."""
         return self._states.get(key) is _HoldState.REJECTED
+
+    def start_anew(self) -> None:
+        """Let what was rejected be stored again, once the server offers it."""
+        self._unstored.update(filter(self.is_rejected, self._states))
 
     def settle(self, key: PinKey, pin: Pin, stored: Pin | None) -> Pin | None:
         """Settle a pin of this run once the store has changed.

@@ -461,6 +461,10 @@ class Guard:
         """True for a definition that a person rejected, while the server still offers it."""
         return self._shared.pins.is_rejected(kind, name)
 
+    def start_anew(self) -> None:
+        """Let what a person rejected wait again: the server was started anew, and may offer it."""
+        self._shared.pins.start_anew()
+
 
 def _trust(pins: Mapping[PinKey, Pin], policy: Policy) -> dict[PinKey, Pin]:
     """Pins of the store as they are trusted under a policy."""

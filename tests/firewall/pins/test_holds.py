@@ -32,6 +32,20 @@ def test_a_hold_is_stored_again_once_where_a_person_decided_on_anothers() -> Non
     assert holds.is_rejected(KEY)
 
 
+def test_what_was_rejected_waits_again_once_the_server_is_started_anew_and_offers_it() -> None:
+    holds = Holds()
+    holds.hold(KEY, is_same=False)
+    assert holds.settle(KEY, held("b"), TRUSTED) == held("b")
+    holds.start_anew()
+    assert (holds.is_rejected(KEY), holds.is_unstored(KEY)) == (True, True)
+    holds.settle(KEY, held("b"), TRUSTED)
+    holds.hold(KEY, is_same=True)
+    assert (holds.is_rejected(KEY), holds.is_unstored(KEY)) == (False, False)
+    holds.settle(KEY, held("b"), held("b"))
+    holds.settle(KEY, held("b"), TRUSTED)
+    assert holds.is_rejected(KEY), "the person rejected it once more"
+
+
 def test_what_a_person_approves_is_trusted() -> None:
     holds = Holds()
     holds.hold(KEY, is_same=False)
