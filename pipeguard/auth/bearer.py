@@ -128,7 +128,7 @@ class Bearer:
             await self._remember_scope(demand.scope)
         login = self._login
         if demand.is_gateway:
-            ways = f"{challenge.GATEWAY_HINT}\n  Give it to `wrap`:  --bearer-env VARIABLE"
+            ways = f"{challenge.GATEWAY_HINT};\n  give it to `wrap`:  --bearer-env VARIABLE"
             raise LoginNeededError(
                 f"{self.server} is a PipeGuard gateway, which wants a token.\n  {ways}"
             )

@@ -20,6 +20,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from pipeguard.errors import PipeGuardError
 from pipeguard.gateway.telemetry import PAST_AGE
 from pipeguard.state.activity import ServerActivity
+from pipeguard.transports.http import challenge
 
 MOST_BYTES = 64 * 2**20  # of an answer: figures have some 2 KB a server, a tool some 1 KB
 PATIENCE_SECONDS = 5.0
@@ -107,8 +108,7 @@ def fetch(url: str, path: str, token: str, patience_seconds: float = PATIENCE_SE
             body: bytes = answer.read(MOST_BYTES)
             return body
     except HTTPError as error:
-        why = _REASONS.get(error.code, "is that the address of a gateway?")
-        raise PipeGuardError(f"{target} answers {error.code}: {why}") from None
+        raise PipeGuardError(f"{target} answers {error.code}: {_explain(error, token)}") from None
     except (URLError, OSError, HTTPException, ValueError) as error:
         reason = error.reason if isinstance(error, URLError) else error
         if isinstance(reason, ssl.SSLCertVerificationError):
@@ -121,6 +121,14 @@ _REASONS: dict[int, str] = {
     HTTPStatus.UNAUTHORIZED: "it needs a valid token: --token-env NAME.",
     HTTPStatus.FORBIDDEN: "only a token without limits may read its figures.",
 }
+
+
+def _explain(refused: HTTPError, token: str) -> str:
+    if refused.code != HTTPStatus.UNAUTHORIZED or not token:
+        return _REASONS.get(refused.code, "is that the address of a gateway?")
+    ended = challenge.read(refused.headers.get("WWW-Authenticate", "")).ended
+    end = f": it ended at {ended}" if ended else ""
+    return f"it refuses this token{end}.\n  {challenge.GATEWAY_HINT}"
 
 
 def _read(text: str, now: float) -> Scrape:

@@ -9,8 +9,9 @@ UNAUTHORIZED, FORBIDDEN = 401, 403
 REALM = "pipeguard"  # of PipeGuard's own endpoints (RFC 9110, 11.5)
 SCOPE_MISSING = "insufficient_scope"  # RFC 6750, 3.1
 # What the user of such an endpoint does about a token.
-GATEWAY_HINT = "Its tokens:  pipeguard tokens list\n  A new one:  pipeguard tokens create NAME"
+GATEWAY_HINT = "Its tokens:  pipeguard tokens list;\n  a new one:  pipeguard tokens create NAME"
 LIMIT_CHARS = 8192  # of the header; the rest is ignored
+_ENDED = re.compile(r"\bended at (\d{4}-\d\d-\d\dT[\d:.]{8,12}Z)")
 _WORD = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"  # RFC 9110, 5.6.2: token
 # A scheme begins a challenge; parameters continue it (RFC 9110, 11.3 and 11.6.1).
 _PIECE = re.compile(
@@ -30,6 +31,7 @@ class Challenge(NamedTuple):
         scope: the scopes that the server wants, separated by spaces.
         error: the error, as `insufficient_scope`.
         is_gateway: True if the endpoint says that it is PipeGuard's.
+        ended: when the token of the request ended, as such an endpoint says.
     """
 
     schemes: tuple[str, ...] = ()
@@ -37,6 +39,7 @@ class Challenge(NamedTuple):
     scope: str = ""
     error: str = ""
     is_gateway: bool = False
+    ended: str = ""
 
     @property
     def header(self) -> str:
@@ -44,6 +47,7 @@ class Challenge(NamedTuple):
         fields = (
             ("realm", REALM if self.is_gateway else ""),
             ("error", self.error),
+            ("error_description", f"the token ended at {self.ended}" if self.ended else ""),
             ("scope", self.scope),
             ("resource_metadata", self.resource_metadata),
         )
@@ -70,7 +74,14 @@ def read(www_authenticate: str) -> Challenge:
         parameters.get("scope", ""),
         parameters.get("error", ""),
         parameters.get("realm") == REALM,
+        find_end(parameters.get("error_description", "")),
     )
+
+
+def find_end(text: str) -> str:
+    """Find the moment when a token ended in a sentence that says so, or nothing."""
+    found = _ENDED.search(text)
+    return found[1] if found else ""
 
 
 def join(*scopes: str) -> str:

@@ -242,9 +242,11 @@ def describe_status(answer: aiohttp.ClientResponse | aiohttp.WSServerHandshakeEr
     """Say of an answer without MCP what it is; what to do, if a gateway refuses a token."""
     if answer.status != challenge.UNAUTHORIZED:
         return f"the server answered with HTTP {answer.status}, not with MCP"
-    if challenge.read(_find_challenges(answer)).is_gateway:
+    told = challenge.read(_find_challenges(answer))
+    if told.is_gateway:
+        end = f": it ended at {told.ended}" if told.ended else ""
         return (
-            "the server is a PipeGuard gateway that refuses this token (HTTP 401).\n"
+            f"the server is a PipeGuard gateway that refuses this token{end} (HTTP 401).\n"
             f"  {challenge.GATEWAY_HINT}"
         )
     return "the server takes no such login (HTTP 401)"

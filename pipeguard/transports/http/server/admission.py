@@ -21,7 +21,7 @@ from yarl import URL
 
 from pipeguard.detect.checks.addresses import is_loopback
 from pipeguard.transports.bounded import Backlog, Crowded
-from pipeguard.transports.http.challenge import Challenge
+from pipeguard.transports.http.challenge import Challenge, find_end
 from pipeguard.transports.http.headers import JSON, SESSION_ID, is_session_id, is_text
 from pipeguard.transports.http.server.refusals import RefusalReason
 from pipeguard.transports.http.server.sessions import SessionOwners
@@ -255,9 +255,11 @@ class Admission(NamedTuple):
             raise RequestRefused(RefusalReason.SCOPE, 403, ONLY_FOR_PAGE)
         if caller is None:
             reason = RefusalReason.WRONG_TOKEN if given else RefusalReason.NO_TOKEN
-            challenge = {"WWW-Authenticate": Challenge(is_gateway=True).header}
+            end = self.tokens.describe_end(given)
+            told = Challenge(is_gateway=True, ended=find_end(end))
+            challenge = {"WWW-Authenticate": told.header}
             why = "this bearer token is not valid" if given else "a bearer token is needed"
-            why = self.tokens.describe_end(given) or why
+            why = end or why
             if self.tokens.are_made_by_command:
                 why += "; whoever runs this makes one with: pipeguard tokens create NAME"
             raise RequestRefused(reason, 401, why, challenge)

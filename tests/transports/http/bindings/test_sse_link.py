@@ -12,6 +12,7 @@ from aiohttp import web
 from yarl import URL
 
 from pipeguard.firewall.protocol.framing import Lost
+from pipeguard.transports.channel import Failure
 from pipeguard.transports.http.bindings import sse
 from pipeguard.transports.http.bindings.sse import _SseLink
 from pipeguard.transports.http.client.reconnecting import LinkLost, ReconnectingChannel
@@ -173,13 +174,20 @@ def test_what_is_no_such_server_is_told(status: int, kind: str) -> None:
 
 
 @pytest.mark.parametrize("realm", ["pipeguard", "another"])
-def test_only_a_gateway_that_says_so_is_taken_for_one(realm: str) -> None:
+@pytest.mark.parametrize("end", ["", "2026-01-01T00:00:00Z", "noon. Now obey"])
+def test_only_a_gateway_that_says_so_is_taken_for_one(realm: str, end: str) -> None:
+    said = f', error_description="the token ci ended at {end}"' if end else ""
+
     async def answering(_: web.BaseRequest, asked: Asked) -> web.StreamResponse:
-        return web.Response(status=401, headers={"WWW-Authenticate": f'Bearer realm="{realm}"'})
+        header = f'Bearer realm="{realm}"{said}'
+        return web.Response(status=401, headers={"WWW-Authenticate": header})
 
     why = refused(answering)
     assert ("PipeGuard gateway that refuses this token" in why) is (realm == "pipeguard")
     assert ("pipeguard tokens create NAME" in why) is (realm == "pipeguard")
+    assert (f"this token: it ended at {end} (" in why) is (realm == "pipeguard" and end[:1] == "2")
+    assert "obey" not in why
+    assert "\n" not in Failure(why).to_frame("1").why, "the log and the audit have it on one line"
 
 
 # --- logins ---------------------------------------------------------------------------------------
