@@ -113,7 +113,8 @@ def search(gateway: _Gateway, query: str, limit: int, server: str | None, *, as_
         if not found:
             _say_missing(inspector, _only(server))  # the reason first
             which = f"No tool {inspector.callable} matches."
-            click.echo(f"{which} Try other words, or fewer.", err=True)
+            if inspector.servers:
+                click.echo(f"{which} Try other words, or fewer.", err=True)
         return 0 if found else 1
 
     _run(gateway, work, _only(server))
@@ -287,6 +288,8 @@ def _print_table(tools: list[CatalogTool]) -> None:
 
 def _say_missing(inspector: Inspector, concerns: Callable[[str], bool]) -> None:
     """Say why servers have no tools here, or not all."""
+    if not inspector.servers:
+        click.echo(inspector.nowhere, err=True)
     missing = {name: why for name, why in inspector.missing.items() if concerns(name)}
     for name, why in missing.items():
         click.echo(visible_lines(f"{name}: {why}"), err=True)

@@ -304,9 +304,11 @@ class Inspector:
         catalog: as it was given.
         servers: likewise.
         missing: why servers have no tools, or not all, by name.
+        nowhere: says that there is no server, and what to do.
     """
 
     callable = "that can be called now"
+    nowhere = "The gateway has no server."
 
     def __init__(self, catalog: Catalog, channel: AsyncChannel, servers: Sequence[str]) -> None:
         self.catalog = catalog
@@ -401,6 +403,9 @@ class _RunningGateway(Inspector):
         return await self.request("tools/call", {"name": variant, "arguments": params})
 
 
+_NO_SERVER = "This token reaches no server of the gateway. What it may use:  pipeguard tokens list"
+
+
 @asynccontextmanager
 async def ask_gateway(url: str, token: str) -> AsyncIterator[Inspector]:
     """Talk to a gateway that listens at an address; nothing is started.
@@ -427,6 +432,8 @@ async def ask_gateway(url: str, token: str) -> AsyncIterator[Inspector]:
         channel = StreamableChannel(remote, http)
         inspector = _RunningGateway(Catalog.of_tools(tools), channel, servers)
         inspector.missing = missing
+        if token:
+            inspector.nowhere = _NO_SERVER
         try:
             yield inspector
         finally:

@@ -198,8 +198,17 @@ def test_a_gateway_lists_only_what_a_token_may_use(tmp_path: Path) -> None:
     person = {**environment_of_state(tmp_path), TOKEN_VARIABLE: new_token()[0]}
     create = [*PIPEGUARD, "tokens", "create", "ci", "--server", "two"]
     made = subprocess.run(create, env=person, capture_output=True, text=True, check=True)
+    create[-3:] = ["nowhere", "--server", "gone"]
+    idle = subprocess.run(create, env=person, capture_output=True, text=True, check=True)
     with ServedAt(tmp_path, "--config", str(config)) as served:
         options = ("--url", served.url, "--token-env", "CI", "-o", "json")
+        person["CI"] = idle.stdout.strip()
+        for words, code in ((["list"], 0), (["search", "echo"], 1)):
+            asking = [*PIPEGUARD, "tools", *words, *options[:-2]]
+            told = subprocess.run(asking, env=person, capture_output=True, text=True, check=False)
+            assert (told.returncode, told.stdout) == (code, "")
+            assert told.stderr.startswith("This token reaches no server of the gateway. ")
+            assert "matches" not in told.stderr
         listing = [*PIPEGUARD, "tools", "list", *options]
         person["CI"] = made.stdout.strip()
         done = subprocess.run(listing, env=person, capture_output=True, text=True, check=True)
