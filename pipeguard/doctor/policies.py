@@ -155,6 +155,7 @@ def _notes(file: PolicyFile) -> list[str]:
         *(["mode: observe only records: nothing is stopped"] if file.mode is Mode.OBSERVE else []),
         *(["actions: an entry lets every finding of every rule pass"] if lets_all else []),
         *_isolation_notes(file),
+        *_asking_notes(file),
         *_name_notes(file),
         *(
             f"{what} `{rule}`: {find_remedy(rule).advice}"
@@ -163,6 +164,17 @@ def _notes(file: PolicyFile) -> list[str]:
             if find_remedy(rule).way is not Way.EXCEPTION
         ),
         *(f"an exception has no effect: {why}" for why in missing),
+    ]
+
+
+def _asking_notes(file: PolicyFile) -> list[str]:
+    """Warn of entries that ask about findings of a tool, where its calls may have been meant."""
+    asked = [each.where for each in file.layer.actions if each.action is Action.ASK]
+    named = dict.fromkeys(each.tool for each in asked if each.rule == "*" != each.tool)
+    return [
+        f"actions: `ask` for `{tool}` has you asked only where a rule finds something in a call;"
+        f" about each call: `tools: {{ask: ['{tool}']}}`"
+        for tool in named
     ]
 
 

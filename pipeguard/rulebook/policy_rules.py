@@ -64,6 +64,8 @@ def describe_missing(glob: str, ids: Collection[str]) -> str:
     ids = [*ids, *CODE_RULES]
     if any(fnmatchcase(id_, glob) for id_ in ids):
         return ""
+    if glob.partition(".")[0] == "tools":
+        return f"no rule matches `{glob}`. For each call of a tool: `tools: {{ask: [NAME]}}`."
     whole = {f"{id_.partition('.')[0]}.*" for id_ in ids} if "*" in glob else set[str]()
     near = suggestion(glob, [*ids, *sorted(whole)])
     return f"no rule matches `{glob}`.{near or ' List them:  pipeguard rules list'}"

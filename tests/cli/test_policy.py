@@ -60,6 +60,7 @@ WRONG = {
     "roots": ISOLATED.format("engine: container, roots: read"),
     "rule": "exceptions:\n- {rule: secrets.githb-token, server: docs, why: mistyped}\n"
     "actions: [{pack: secret, action: block}, {rule: 'injction.*', action: block}]\n",
+    "tools": "actions:\n- {rule: 'tools.*', action: ask}\n",
     "rounds": "mod: enforce\nactions: [nothing]\nexceptions:\n"
     "- {rule: secrets.githb-token, server: docs, why: mistyped, untl: 2027-01-31}\n"
     "isolate:\n- {server: x, hosts: ['http://a.com'], limits: {memory: much, mmory: 1}}\n",
@@ -81,6 +82,9 @@ NOTED = {
     "actions: [{pack: secrets, action: block}, {rule: 'injection.*', action: block}]\n",
     "loose": "mode: observe\negress: {proxy: proxy}\n"
     "actions: [{rule: protocol.duplicate-key, action: allow}, {rule: '*', action: allow}]\n",
+    "asked": "actions:\n"
+    "- {rule: '*', tool: git_commit, action: ask}\n- {tool: 'git_*', action: ask}\n"
+    "- {rule: 'secrets.*', tool: git_push, action: ask}\n- {rule: '*', action: ask}\n",
     "no-exception": "exceptions:\n- {rule: policy.tool, server: docs, why: w}\n"
     "- {rule: secrets.githb-token, server: docs, why: mistyped}\n",
 }
