@@ -109,7 +109,10 @@ def example() -> None:
 @command.command("ci-token")
 @click.option("--revoke", is_flag=True, help="Remove the token; there is at most one.")
 def ci_token(*, revoke: bool) -> None:
-    """Make the token with which a CI job may allow, approve, reject and forget.
+    """Make the token with which a CI job decides in your place.
+
+    The job may allow, approve, reject and forget, decide about proposed servers, grant and revoke
+    what isolated servers are given, and make and revoke clients' tokens.
 
     A person makes it, on a terminal. It is shown once. Store it as a secret of your CI, and set it
     as PIPEGUARD_APPROVAL_TOKEN for the step that decides, and for no step that runs an agent. Only
