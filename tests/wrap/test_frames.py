@@ -24,6 +24,7 @@ GROWTH_KIB = 12 * 1024  # below what is sent, above what the pipes and one read 
 def wrapped(tmp_path: Path) -> Wrapped:
     wrapped = Wrapped(tmp_path)
     wrapped.initialize()
+    until(wrapped.is_idle, "what the first list needs is read")
     return wrapped
 
 
