@@ -316,8 +316,7 @@ def find_rejection(store: Store, server: str, name: str) -> str:
     """Say that a definition was rejected, and when it waits again; empty if it waits by now."""
     if any(pin.name == name and pin.held_definition for pin in store.pins(server).values()):
         return ""
-    past = (describe_rejection(store, server, kind, name) for kind in KINDS)
-    return next(filter(None, past), "")
+    return next(filter(None, (describe_rejection(store, server, kind, name) for kind in KINDS)), "")
 
 
 def tool_states(store: Store) -> dict[str, list[ToolState]]:
