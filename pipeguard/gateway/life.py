@@ -282,7 +282,7 @@ class ServerLife:
         """It is down."""
         delay = self._circuit.fail(ran_seconds)
         self._next_start = self._loop.time() + delay
-        reason = show(" ".join(why.split()), MOST_REASON_CHARS)
+        reason = show(why, MOST_REASON_CHARS)
         self._turn(State.FAILING if self._circuit.is_open else State.DOWN, reason)
 
     def _note_end(self, before: State) -> None:

@@ -103,5 +103,5 @@ class Failure(NamedTuple):
     sent: bool = True
 
     def to_frame(self, id_token: str) -> Lost:
-        """A frame in place of the answer to one request, with its reason on one line."""
-        return Lost.of(id_token, " ".join(self.why.split()), self.code, sent=self.sent)
+        """A frame in place of the answer to one request."""
+        return Lost.of(id_token, self.why, self.code, sent=self.sent)
