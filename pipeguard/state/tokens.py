@@ -290,8 +290,8 @@ class TokenReader:
 
     def describe_end(self, digest: bytes) -> str:
         """Say when the token with a SHA-256 ended; empty if it is not known."""
-        self._follow()
-        ended = (each for each in self._tokens.values() if each.name not in self.valid())
+        valid = self.valid()
+        ended = (each for each in self._tokens.values() if each.name not in valid)
         found = (each for each in ended if hmac.compare_digest(each.digest, digest))
         return next((f"the token {each.name} ended at {each.expires}" for each in found), "")
 
