@@ -211,7 +211,7 @@ class PageHost:
             if self._connections > MOST_TERMINALS:
                 raise InputError("too many terminals are attached to the page: close one of them.")
             await asyncio.sleep(LOOK_SECONDS)
-            if reader.at_eof():  # whoever only looks whether a page runs hangs up at once
+            if reader.at_eof():  # a probe for a running page hangs up at once
                 return
             process = _find_process(os.dup(writer.get_extra_info("socket").fileno()))
             person, terminal = await asyncio.to_thread(Person.find_attached, process)

@@ -114,7 +114,7 @@ def _find_gone(server: ServerEntry) -> str:
 def describe_missing(
     server: ServerEntry, environment: Mapping[str, str], *, is_guarded: bool
 ) -> str:
-    """Say that a server's own program is not here; empty if it is, or nobody can tell.
+    """Say that a server's program is missing on this machine; empty if it is there, or unknown.
 
     A name without a folder is looked up for guarded servers only, of which no client says why they
     do not start. A client may have another PATH, so it changes no exit code.

@@ -331,7 +331,7 @@ def _cut_keys(
 
 
 def _sure_secrets(knowledge: Knowledge, context: Context, text: str) -> set[str]:
-    """The rules that stop a secret in a call by its form, whatever its argument is called.
+    """The rules that block a secret in a call by its form, whatever the argument's name.
 
     After the beginning of one key, the name `token` would make a key of any value.
     """

@@ -266,7 +266,7 @@ def usual_file() -> str:
 
 
 def describe_mistakes(path: str) -> str:
-    """Say what is wrong in a file with servers, whatever its variables hold; empty if nothing is.
+    """Say what is wrong in a servers' file, apart from its variables; empty if nothing is.
 
     One mistake a line, and the file on the first.
     """

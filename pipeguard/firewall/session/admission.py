@@ -84,7 +84,7 @@ def obstacle(guard: Guard, kind: str, name: str) -> Finding | None:
 
 
 def find_asked(context: Context, tool: str) -> list[Finding]:
-    """The finding of a call that the policy asks the user about, whatever else is in it."""
+    """The finding for a call that the policy asks the user about, whatever its arguments."""
     if not context.guard.policy.asks_user(tool):
         return []
     found = context.finding(ASKED, "call.name", (Severity.MEDIUM, Confidence.HIGH))
