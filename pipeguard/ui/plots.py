@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 WIDTH, HEIGHT = 120, 28  # of a sparkline
-BARS_HEIGHT, BARS_BASE = 48, 38.5
-FLOW_WIDTH = 344
+BARS_BASE = 38.5
 FLOW_CHARS = 44  # of a text in a box
 _SPARK = Markup(
     '<svg class="spark" viewBox="0 0 120 28" preserveAspectRatio="none" role="img"'

@@ -54,7 +54,6 @@ MOST_PARAMETERS = 40  # that have a field of their own
 DAY_SECONDS = 86_400.0
 CLIENT = "pipeguard-ui"  # as the audit has it
 QUERY_CHARS = 300
-RESULT_CHARS = 20_000  # of a result that are drawn
 LIMIT_SECONDS = 30.0  # for the server's start and the call
 NOTE_CHARS = 300
 UNSEEN = Markup("It passed when a client first listed it. No person looked.")

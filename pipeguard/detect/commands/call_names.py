@@ -164,17 +164,6 @@ class NamedCall:
             self._source = None
 
 
-def names_in_call(method: str | None, tool: str | None, params: JsonValue) -> CallNames:
-    """The files and hosts that a request names; none where it is not certain which these are.
-
-    Args:
-        method: of the request.
-        tool: that it calls, or None.
-        params: of the request.
-    """
-    return _collect_names(tool, _list_strings(method, params))
-
-
 def _list_strings(method: str | None, params: JsonValue) -> list[tuple[Path, str]]:
     """The strings of a request that may name something; one too many if it has very many."""
     if not isinstance(params, dict) or method not in NAMING:

@@ -10,7 +10,6 @@ from pipeguard.detect.commands.call_names import (
     UNNAMED,
     NamedCall,
     fetches,
-    names_in_call,
 )
 from pipeguard.detect.model.data_literals import FileKind
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number
@@ -20,7 +19,7 @@ def named(
     tool: str, arguments: JsonValue, method: str = "tools/call"
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     params: JsonObject = {"name": tool, "arguments": arguments}
-    return names_in_call(method, tool, params)
+    return NamedCall(method, tool, params, 10).names
 
 
 @pytest.mark.parametrize(
@@ -132,9 +131,9 @@ def test_what_is_not_certain_names_nothing(tool: str, arguments: JsonValue) -> N
 
 def test_a_resource_is_named_by_its_address() -> None:
     params: JsonObject = {"uri": "file:///srv/a.md"}
-    assert names_in_call("resources/read", None, params).paths == ("/srv/a.md",)
-    assert names_in_call("prompts/get", None, params) == UNNAMED
-    assert names_in_call("resources/read", None, []) == UNNAMED
+    assert NamedCall("resources/read", None, params, 10).names.paths == ("/srv/a.md",)
+    assert NamedCall("prompts/get", None, params, 10).names == UNNAMED
+    assert NamedCall("resources/read", None, [], 10).names == UNNAMED
 
 
 @pytest.mark.parametrize(
