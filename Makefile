@@ -53,7 +53,7 @@ uninstall: ## Remove what `make install` installed; not while a client starts se
 
 environment: test-environment ## Only make the environment of the tests, .venv-test
 
-check: test-environment ## Run lint, types, and the tests of what judges; the first time it takes minutes
+check: test-environment ## Run lint, types, and the detection and firewall tests; the first time it takes minutes
 	@$(MAKE) --no-print-directory --jobs=2 lint types compiled
 	PIPEGUARD_FUZZ_FACTOR=0.2 $(TEST)/$(BIN)/python -m pytest $(CORE) tests/unicode tests/firewall tests/detect $(ARGS)
 
@@ -75,7 +75,7 @@ clients: test-environment ## Try setup with real MCP clients: downloads 1.4 GB f
 image: test-environment ## Build and start the image with docker or podman: downloads its bases the first time
 	$(TEST)/$(BIN)/python -m pytest -m engine tests/packaging/test_image.py $(ARGS)
 
-snapshots: test-environment ## Write tests/snapshots anew, what commands show: then read `git diff`
+snapshots: test-environment ## Regenerate tests/snapshots, what commands show: then read `git diff`
 	PIPEGUARD_SNAPSHOTS=write $(TEST)/$(BIN)/python -m pytest --quiet $(or $(ARGS),tests)
 	$(TEST)/$(BIN)/python -m pytest --quiet tests/test_snapshot.py
 

@@ -17,6 +17,7 @@ import pytest
 from _pytest.terminal import TerminalReporter
 
 from pipeguard.cli._person import AGENT_VARIABLES
+from tests.fuzz.budget import load_profile
 from tests.snapshot import IS_WRITTEN, Snapshot
 from tests.tools import TOOLS
 
@@ -61,7 +62,11 @@ def works(name: str) -> bool:
 
 
 def pytest_configure() -> None:
-    """Let what tests start be interrupted: a shell's job in the background ignores that."""
+    """Give properties no deadline, and let what tests start be interrupted.
+
+    A machine with other work misses a deadline. A shell's job in the background ignores SIGINT.
+    """
+    load_profile()
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

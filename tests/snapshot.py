@@ -95,12 +95,14 @@ class Snapshot:
         for pattern, stands in (self.varies | VARIES).items():
             text = re.sub(pattern, stands, text)
         file = FOLDER / f"{name}.txt"
+        test = os.environ["PYTEST_CURRENT_TEST"].partition("::")[0]
+        command = f"`make snapshots ARGS={test}`"
         if IS_WRITTEN:
             file.write_text(f"{text}\n", "utf-8")
-        assert file.exists(), f"no snapshot {name}: write it with `make snapshots`"
+        assert file.exists(), f"no snapshot {name}: write it with {command}"
         if (kept := file.read_text("utf-8")) != f"{text}\n":
             changes = difflib.unified_diff(kept.splitlines(), text.splitlines(), "kept", "now", n=1)
-            pytest.fail("\n".join((f"{file}; if right, `make snapshots`:", *changes)))
+            pytest.fail("\n".join((f"{file}; if right, {command}:", *changes)))
 
 
 def _lines(text: str) -> list[str]:

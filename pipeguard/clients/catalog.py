@@ -1,6 +1,7 @@
 """The facts in each client's YAML file, as values; reads nobody's configuration.
 
-A file has these keys, all of which but `name` are optional::
+A file has these keys. `name` is required, and the tests demand `checked`, `source`, `files` or
+`paste`, and with `files` a sample::
 
     name        the client's name for people
     checked     when the facts were last looked up: YYYY-MM
@@ -272,12 +273,14 @@ def read_client(path: Path) -> Client:
     """Read one file.
 
     Raises:
-        ValueError: it has an unknown key, or no name.
+        ValueError: it has an unknown key, or lacks one that is required.
     """
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     data = yaml.load(path.read_text(encoding="utf-8"), loader)  # noqa: S506  a safe loader
     if unknown := set(data) - _KEYS:
         raise ValueError(f"{path.name}: unknown keys {sorted(unknown)}")
+    if "name" not in data:
+        raise ValueError(f"{path.name}: no `name`")
     common = {key: data[key] for key in _FILE_KEYS if key in data}
     return Client(
         id=path.stem,

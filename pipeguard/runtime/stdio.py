@@ -16,7 +16,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from enum import Enum
 from functools import partial
-from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import TYPE_CHECKING, Protocol
 
@@ -41,11 +40,13 @@ from pipeguard.transports.stderr import StderrCopy
 from pipeguard.transports.stdio import LineChannel
 
 if TYPE_CHECKING:
+    from queue import Empty, SimpleQueue
+
     from pipeguard.identity.server_name import Launched
     from pipeguard.isolation import ServerStarter
     from pipeguard.runtime.questions import Questions
 else:
-    from _queue import Empty, SimpleQueue
+    from _queue import Empty, SimpleQueue  # without the half that is written in Python
 
 GRACE_SECONDS = 2.0  # for a server to end by itself, and again after SIGTERM
 MOST_GRACE_SECONDS = 3600.0

@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from pathlib import Path
 
-from pipeguard.clients.catalog import Client, Transport, clients
+import pytest
+
+from pipeguard.clients.catalog import Client, Transport, clients, read_client
 from pipeguard.clients.edit import edit_entries
 from pipeguard.clients.entries import GuardState
 from pipeguard.clients.rewrite import judge, open_fields
@@ -65,6 +68,14 @@ def test_a_client_says_what_it_is_and_proves_it(client: Client) -> None:
     if client.files:
         befores = [sample for sample in CHANGED if sample.client.id == client.id]
         assert befores, "no sample shows what becomes of an entry"
+
+
+@pytest.mark.parametrize(("text", "why"), [("checked: x", "no `name`"), ("nam: x", "keys .'nam'")])
+def test_a_file_says_what_is_wrong_with_it(tmp_path: Path, text: str, why: str) -> None:
+    file = tmp_path / "new.yaml"
+    file.write_text(text)
+    with pytest.raises(ValueError, match=f"new.yaml: .*{why}"):
+        read_client(file)
 
 
 def _tabs(text: str) -> str:

@@ -19,6 +19,11 @@ settings.register_profile(
 settings.register_profile("fuzz", settings.get_profile("ci"), derandomize=False)
 
 
+def load_profile() -> None:
+    """Make the suite's profile that of every property, also of those that are not fuzzed."""
+    settings.load_profile("ci")
+
+
 def tried(examples: int) -> settings:
     """The settings of a property that the suite tries so often."""
     factor = float(os.environ.get(FACTOR, "1"))
