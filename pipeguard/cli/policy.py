@@ -12,7 +12,7 @@ from pipeguard.cli._person import Person, new_token, token_path
 from pipeguard.config.effective_policy import PROJECT_FILE
 from pipeguard.config.policy_file import PolicyScope
 from pipeguard.config.user_policy import user_policy_path, usual_policy_path
-from pipeguard.doctor.policies import describe_policy, find_policies, read_policies
+from pipeguard.doctor.policies import describe_policy, find_policies, read_policies, word_setting
 from pipeguard.errors import InputError, PolicyError
 from pipeguard.rulebook.cache import load_engines
 from pipeguard.rulebook.packs import load_rules
@@ -144,7 +144,9 @@ def check(file: str | None, *, project: bool, as_json: bool) -> None:
 
     A file named .pipeguard.yaml is read as a project's. What isolated servers are given, and your
     own rule packs, are read as at a start; what is not there now is a note. An action for a rule
-    that does not exist is an error, and an exception for one a note.
+    that does not exist is an error, and an exception for one a note. In --json, sizes are in bytes,
+    times in seconds and `audit kept` in days; null is no limit. A tool has to be in every list of
+    `tools allowed`.
 
     \b
     Examples:
@@ -171,8 +173,8 @@ def check(file: str | None, *, project: bool, as_json: bool) -> None:
         if as_json:
             click.echo(json.dumps({"errors": str(error).splitlines()}, indent=2))
         raise
-    isolated = (entry.server for _, read in report.files.values() for entry in read.isolate)
-    settings = {**describe_policy(report.policy), "isolate": ", ".join(isolated) or "none"}
+    isolated = [entry.server for _, read in report.files.values() for entry in read.isolate]
+    settings = {**describe_policy(report.policy), "isolate": isolated}
     if as_json:
         fields = {"files": [{"path": path, "notes": noted} for path, noted in report.notes.items()]}
         click.echo(json.dumps({**fields, "policy": settings}, indent=2))
@@ -188,4 +190,4 @@ def check(file: str | None, *, project: bool, as_json: bool) -> None:
         )
     for key, value in settings.items():
         more = "; behind `serve` as each server's entry says, else review" * (key == "trust")
-        click.echo(f"  {key:<16} {visible(str(value))}{more}")
+        click.echo(f"  {key:<16} {visible(word_setting(key, value))}{more}")

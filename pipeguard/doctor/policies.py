@@ -42,6 +42,14 @@ _FIELDS = {  # of a file, by the names of `describe_policy`
     "audit kept": "audit_keep_days",
     "without audit": "stop_without_audit",
 }
+_UNITS = {
+    "frame limit": "{} bytes",
+    "notifications": "{} a second",
+    "timeout": "{:g} s",
+    "ask": "{:g} s",
+    "audit kept": "{} days",
+}
+_NOTHING = {"tools allowed": "all", "audit kept": "forever"}  # in words, where it is not "none"
 _NOT_OWN = re.compile("/|__")  # in a tool's name: what clients and the gateway put between
 _LIKENESS = 0.5  # to a tool's name: of a glob, much is its star
 
@@ -244,29 +252,33 @@ def _overruled_keys(user: PolicyFile, project: PolicyFile) -> list[str]:
 
 
 def describe_policy(policy: Policy) -> dict[str, object]:
-    """The settings of a policy by name, in words and numbers."""
-    exceptions = sum(len(layer.exceptions) for layer in policy.layers)
-    actions = sum(len(layer.actions) for layer in policy.layers)
+    """The settings of a policy by name: bytes, seconds, days and lists; None for no limit."""
+    layers = policy.layers
     return {
         "mode": policy.mode.value,
         "trust": policy.trust.value,
-        "drift allowed": ", ".join(sorted(drift.value for drift in policy.drift_allow)) or "none",
-        "actions": actions,
-        "exceptions": exceptions,
-        "tools allowed": ", and of these ".join(
-            ", ".join(layer.tools_allow) for layer in policy.layers if layer.tools_allow
-        )
-        or "all",
-        "tools blocked": ", ".join(g for layer in policy.layers for g in layer.tools_block)
-        or "none",
-        "tools asked about": ", ".join(g for layer in policy.layers for g in layer.tools_ask)
-        or "none",
-        "frame limit": f"{policy.limits.frame_bytes} bytes",
+        "drift allowed": sorted(drift.value for drift in policy.drift_allow),
+        "actions": sum(len(layer.actions) for layer in layers),
+        "exceptions": sum(len(layer.exceptions) for layer in layers),
+        "tools allowed": [list(layer.tools_allow) for layer in layers if layer.tools_allow],
+        "tools blocked": [glob for layer in layers for glob in layer.tools_block],
+        "tools asked about": [glob for layer in layers for glob in layer.tools_ask],
+        "frame limit": policy.limits.frame_bytes,
         "pending limit": policy.limits.pending,
-        "notifications": f"{policy.limits.notifications} a second",
-        "timeout": f"{policy.limits.timeout_seconds or 'none'}",
-        "ask": f"{policy.limits.ask_seconds:g} s",
+        "notifications": policy.limits.notifications,
+        "timeout": policy.limits.timeout_seconds,
+        "ask": policy.limits.ask_seconds,
         "asked in client": policy.ask_in_client.value,
-        "audit kept": f"{policy.audit_keep_days} days" if policy.audit_keep_days else "for ever",
+        "audit kept": policy.audit_keep_days or None,
         "without audit": "stop" if policy.stop_without_audit else "continue",
     }
+
+
+def word_setting(key: str, value: object) -> str:
+    """Write a value of `describe_policy` for people."""
+    if value is None or value == []:
+        return _NOTHING.get(key, "none")
+    if isinstance(value, list):
+        joint = ", and of these " if key == "tools allowed" else ", "
+        return joint.join(word_setting("", each) for each in value)
+    return _UNITS.get(key, "{}").format(value)

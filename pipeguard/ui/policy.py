@@ -13,7 +13,7 @@ from markupsafe import Markup
 from pipeguard.config.policy_edit import with_mode, without_exception
 from pipeguard.config.policy_file import PolicyScope, WrittenException, written_exceptions
 from pipeguard.config.user_policy import user_policy_path, usual_policy_path
-from pipeguard.doctor.policies import describe_policy, find_policies, read_policies
+from pipeguard.doctor.policies import describe_policy, find_policies, read_policies, word_setting
 from pipeguard.errors import PolicyError
 from pipeguard.firewall.policy import Mode
 from pipeguard.state.audit import decision_entry
@@ -82,7 +82,7 @@ class ShownPolicy(NamedTuple):
     path: str
     error: str = ""
     files: tuple[str, ...] = ()
-    settings: tuple[tuple[str, object, str], ...] = ()
+    settings: tuple[tuple[str, str, str], ...] = ()
     notes: tuple[tuple[str, str], ...] = ()
     rows: tuple[ExceptionRow, ...] = ()
     mode: Mode = Mode.ENFORCE
@@ -116,7 +116,7 @@ def _find(store: Store) -> ShownPolicy:
         path,
         files=there,
         settings=tuple(
-            (key, value, SOURCES[report.find_source(key)])
+            (key, word_setting(key, value), SOURCES[report.find_source(key)])
             for key, value in describe_policy(report.policy).items()
         ),
         notes=tuple((file, note) for file, notes in report.notes.items() for note in notes),

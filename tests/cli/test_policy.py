@@ -139,7 +139,7 @@ def test_what_is_wrong_in_both_files_is_said_at_once(home: Path) -> None:
 def test_user_and_project_are_put_together(home: Path) -> None:
     usual = Path(usual_policy_path())
     usual.parent.mkdir(parents=True)
-    usual.write_text("limits: {frame: 1 MiB}")
+    usual.write_text("limits: {frame: 1 MiB, timeout: 2 s}\ntools: {allow: [a, b]}\n")
     (home / "project" / ".pipeguard.yaml").write_text("limits: {frame: 8 MiB}\ntrust: review\n")
     told = json.loads(run("check", "--json").output)
     assert [Path(file["path"]) for file in told["files"]] == [
@@ -149,5 +149,6 @@ def test_user_and_project_are_put_together(home: Path) -> None:
     assert told["files"][1]["notes"] == [
         "limits.frame has no effect, or only part of one: your own policy is stricter"
     ]
-    assert told["policy"]["frame limit"] == "1048576 bytes"
-    assert told["policy"]["trust"] == "review"
+    keys = ("frame limit", "timeout", "trust", "drift allowed", "tools allowed")
+    assert [told["policy"][key] for key in keys] == [2**20, 2, "review", [], [["a", "b"]]]
+    assert "timeout          2 s\n" in run("check").output
