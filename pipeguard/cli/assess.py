@@ -11,7 +11,7 @@ import click
 
 from pipeguard.cli._setup_request import must_have_effect
 from pipeguard.firewall.finding import Severity
-from pipeguard.runtime.progress import COMPILING, say_if_slow
+from pipeguard.runtime.progress import wait_for_engines
 from pipeguard.unicode.display import pluralize
 
 if TYPE_CHECKING:
@@ -164,10 +164,8 @@ def _target(folder: str | None) -> AssessmentTarget:
     from pipeguard.auth.store import LoginStore
     from pipeguard.clients.machine import Machine
     from pipeguard.clients.rewrite import GuardOptions
-    from pipeguard.rulebook.cache import load_engines
 
-    with say_if_slow(COMPILING):
-        compiled = load_engines()
+    compiled = wait_for_engines()
     if folder is not None:
         return of_repository(Path(folder).absolute(), Machine.here(), compiled)
     here = Path.cwd()

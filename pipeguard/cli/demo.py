@@ -14,8 +14,7 @@ import click
 from pipeguard.demo.play import SCENES, play
 from pipeguard.errors import StateError
 from pipeguard.installation import find_installer, install_command, own_command
-from pipeguard.rulebook.cache import load_engines
-from pipeguard.runtime.progress import COMPILING, say_if_slow
+from pipeguard.runtime.progress import wait_for_engines
 from pipeguard.state.paths import DEMO_STORE_NAME, store_path
 
 if TYPE_CHECKING:
@@ -42,8 +41,7 @@ def command(*, as_json: bool) -> None:
     Example:
       pipeguard demo
     """  # noqa: D301  click reads the mark
-    with say_if_slow(COMPILING):
-        load_engines()
+    wait_for_engines()
     started = monotonic()
     if not as_json:
         click.echo("A real MCP server behind `pipeguard wrap`, with a store of its own.")

@@ -26,10 +26,9 @@ from pipeguard.firewall.pins.fingerprint import canonical
 from pipeguard.firewall.protocol.json_values import JsonValue, Number
 from pipeguard.firewall.protocol.places import LISTS
 from pipeguard.firewall.protocol.strict_json import parse_json
-from pipeguard.rulebook.cache import load_engines
 from pipeguard.rulebook.policy_rules import load_wrap_policy
 from pipeguard.rulebook.trial import TextRole, TrialInput, judge
-from pipeguard.runtime.progress import COMPILING, say_if_slow
+from pipeguard.runtime.progress import wait_for_engines
 from pipeguard.state.paths import store_path
 from pipeguard.state.review import (
     KINDS,
@@ -419,5 +418,4 @@ def _is_scanned() -> bool:
 @cache
 def _judge() -> tuple[Engines, Policy]:
     policy = load_wrap_policy(WrapOptions((), {}, {}, []))
-    with say_if_slow(COMPILING):
-        return load_engines(), policy
+    return wait_for_engines(), policy

@@ -14,9 +14,8 @@ from pipeguard.config.policy_file import PolicyScope
 from pipeguard.config.user_policy import user_policy_path, usual_policy_path
 from pipeguard.doctor.policies import describe_policy, find_policies, read_policies, word_setting
 from pipeguard.errors import InputError, PolicyError
-from pipeguard.rulebook.cache import load_engines
 from pipeguard.rulebook.packs import load_rules
-from pipeguard.runtime.progress import COMPILING, say_if_slow
+from pipeguard.runtime.progress import wait_for_engines
 from pipeguard.state.exceptions import save
 from pipeguard.unicode.display import visible
 
@@ -159,8 +158,7 @@ def check(file: str | None, *, project: bool, as_json: bool) -> None:
       2  invalid, and each error is listed, in `errors` of --json; or a rule pack is
     """  # noqa: D301  click reads the mark
     load_rules()  # without its rules no server starts, whatever the policy says
-    with say_if_slow(COMPILING):
-        load_engines()
+    wait_for_engines()
     files: dict[PolicyScope, str | None]
     if file is not None:
         project = project or Path(file).name == PROJECT_FILE

@@ -30,14 +30,13 @@ from pipeguard.rulebook.packs import MAX_PACK_BYTES, PackFile, load_rules, model
 from pipeguard.rulebook.proof import prove_all, texts
 from pipeguard.rulebook.reference import usual_action
 from pipeguard.rulebook.rule_texts import CODE_RULES
-from pipeguard.runtime.progress import COMPILING, say_if_slow
+from pipeguard.runtime.progress import say_if_slow, wait_for_engines
 from pipeguard.state.explanation import rule_fields
 from pipeguard.unicode.display import pluralize, suggestion, visible
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from pipeguard.detect.detector import Engines
     from pipeguard.detect.rules.rule import Rule
 
 _LIST_THEM = "\n  List them:  pipeguard rules list"
@@ -189,14 +188,14 @@ def test(*, file: str | None, glob: str, speed: bool, near_miss: bool, as_json: 
         of_file, list_them = (f" of {file}", "") if file else ("", _LIST_THEM)
         near = suggestion(glob, [rule.id for rule in every], listed=not file)
         raise RuleError(f"no rule{of_file} is called {glob!r}.{near}{list_them}")
-    proving: Sequence[Engine] = _alone(every) if file else _load_compiled()
+    proving: Sequence[Engine] = _alone(every) if file else wait_for_engines()
     failures = list(prove_all(rules, proving))
     seconds = perf_counter() - began
     count = sum(len(texts(sample)) for rule in rules for sample in (*rule.matches, *rule.passes))
     with say_if_slow(f"trying mutated samples of {len(rules)} rules"):
         nearness = list(near_all(rules, proving)) if near_miss else []
     with say_if_slow(f"measuring {len(rules)} rules, about 50 ms each"):
-        measured = list(costs(rules, proving, _load_compiled())) if speed else []
+        measured = list(costs(rules, proving, wait_for_engines())) if speed else []
     if as_json:
         fields: dict[str, object] = {"rules": len(rules), "samples": count, "seconds": seconds}
         fields["failures"] = failure_fields(failures)
@@ -214,13 +213,6 @@ def test(*, file: str | None, glob: str, speed: bool, near_miss: bool, as_json: 
             f" {pluralize(len(failures), 'failure')}, {seconds:.1f} s"
         )
     raise SystemExit(1 if failures else 0)
-
-
-def _load_compiled() -> Engines:
-    from pipeguard.rulebook.cache import load_engines
-
-    with say_if_slow(COMPILING):
-        return load_engines()
 
 
 def _alone(rules: Sequence[Rule]) -> list[Engine]:

@@ -18,10 +18,9 @@ from pipeguard.cli._setup_request import must_have_effect
 from pipeguard.config.options import WrapOptions
 from pipeguard.errors import InputError
 from pipeguard.firewall.finding import Action
-from pipeguard.rulebook.cache import load_engines
 from pipeguard.rulebook.policy_rules import load_wrap_policy
 from pipeguard.rulebook.trial import USUAL_KEY, TextRole, Trial, TrialInput, judge
-from pipeguard.runtime.progress import COMPILING, say_if_slow
+from pipeguard.runtime.progress import say_if_slow, wait_for_engines
 from pipeguard.unicode.display import pluralize, quote, show, visible
 
 if TYPE_CHECKING:
@@ -137,8 +136,7 @@ def command(  # noqa: PLR0913  one for each option
     given = scan_files(words)
     limit = rules.limits.frame_bytes
     first = {path: _text(path, limit) for path in given.paths if path in given.chosen}
-    with say_if_slow(COMPILING):
-        compiled = load_engines()
+    compiled = wait_for_engines()
     trials: dict[str, Trial] = {}
     skipped: dict[str, str] = {}
     unread = 0

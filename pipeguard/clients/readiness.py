@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from pipeguard.config.directories import cache_folder, usual_cache_folder
 from pipeguard.config.options import WrapOptions
-from pipeguard.rulebook.cache import load_engines, write_cache
+from pipeguard.rulebook.cache import write_cache
 from pipeguard.rulebook.policy_rules import load_wrap_policy
-from pipeguard.runtime.progress import COMPILING, say_if_slow
+from pipeguard.runtime.progress import COMPILING, wait_for_engines
 
 FIRST = f"first, before any file is changed: {COMPILING}"
 
@@ -32,7 +32,6 @@ def make_ready() -> None:
     Raises:
         EngineError: there is no scan engine, so no guarded server would start.
     """
-    with say_if_slow(FIRST):
-        load_engines()
-        if cache_folder() != usual_cache_folder():
-            write_cache(usual_cache_folder())
+    wait_for_engines(what=FIRST)
+    if cache_folder() != usual_cache_folder():
+        write_cache(usual_cache_folder())

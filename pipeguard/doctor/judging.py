@@ -25,7 +25,7 @@ from pipeguard.firewall.policy import Mode
 from pipeguard.installation import reinstall_command
 from pipeguard.rulebook.cache_files import INDEX_PATTERN
 from pipeguard.rulebook.packs import load_rules, sources
-from pipeguard.runtime.progress import COMPILING
+from pipeguard.runtime.progress import wait_for_engines
 
 # What runs slower without the form in C, and whether that form was built.
 NATIVE = {
@@ -73,13 +73,13 @@ def engine(_case: Case) -> Iterable[Diagnosis]:
 def rules(_case: Case) -> Iterable[Diagnosis]:
     """True if the rules are valid, load, and find their own samples."""
     from pipeguard.detect.scanning.first_look import choose_engine
-    from pipeguard.rulebook.cache import is_cached, is_shipped, load_engines
+    from pipeguard.rulebook.cache import is_cached, is_shipped
     from pipeguard.rulebook.proof import confidences, texts
 
     packs = sources()
     chosen = load_rules(packs)
     was_kept, begun = is_cached(packs), perf_counter()
-    ready = load_engines(packs)
+    ready = wait_for_engines(packs)
     seconds = perf_counter() - begun
     by_surface = {engine.surface: engine for engine in ready}
     first = {rule.pack: rule for rule in reversed(chosen)}  # of each pack
@@ -149,7 +149,7 @@ def policy(case: Case) -> Iterable[Diagnosis]:
 
 CHECKS = (
     InstallationCheck("engine", "scan engine", engine, exit_code=ENGINE_MISSING),
-    InstallationCheck("rules", "rules", rules, needs="engine", waits=COMPILING),
+    InstallationCheck("rules", "rules", rules, needs="engine"),
     InstallationCheck("cache", "rules' cache", cache, needs="rules"),
     InstallationCheck("policy", "policy", policy),
 )

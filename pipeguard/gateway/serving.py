@@ -42,7 +42,6 @@ from pipeguard.gateway.telemetry import Signals, Telemetry
 from pipeguard.installation import reinstall_command
 from pipeguard.isolation import missing_paths
 from pipeguard.log import Log, say
-from pipeguard.rulebook.cache import load_engines
 from pipeguard.rulebook.policy_rules import load_wrap_policy
 from pipeguard.runtime.endpoints import is_own_address, read_admission, server_context
 from pipeguard.runtime.http import (
@@ -52,7 +51,7 @@ from pipeguard.runtime.http import (
     tune_process,
 )
 from pipeguard.runtime.numbers import read_number
-from pipeguard.runtime.progress import COMPILING, say_if_slow
+from pipeguard.runtime.progress import wait_for_engines
 from pipeguard.runtime.run import start_thread
 from pipeguard.state.paths import existing_store, store_file
 from pipeguard.state.store import Store
@@ -144,8 +143,7 @@ class _Serving:
         policy = load_wrap_policy(options.wrap)
         self._stamp = options.sources.stamp()
         file = options.sources.read(os.environ)
-        with say_if_slow(COMPILING):
-            engines = load_engines()
+        engines = wait_for_engines()
         record = FrontRecord(self._log)
         guard = front_guard(engines, policy)
         if client_fd is None:

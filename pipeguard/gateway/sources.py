@@ -37,9 +37,8 @@ from pipeguard.gateway.proposed_servers import approved_fingerprints, approved_s
 from pipeguard.gateway.server_settings import ServerSettings, Stamp, runs_gateway, stamp_files
 from pipeguard.gateway.servers_file import NAME, ServersFile, parse_client_file, parse_servers
 from pipeguard.log import say
-from pipeguard.rulebook.cache import load_engines
 from pipeguard.rulebook.policy_rules import load_wrap_policy
-from pipeguard.runtime.progress import COMPILING, say_if_slow
+from pipeguard.runtime.progress import say_if_slow, wait_for_engines
 from pipeguard.runtime.transports import AUTO
 from pipeguard.state.paths import existing_store
 from pipeguard.transports.channel import AsyncChannel
@@ -459,8 +458,7 @@ async def inspect_tools(
     file = sources.read(os.environ)
     for note in file.notes:
         say(note)
-    with say_if_slow(COMPILING):
-        engines = load_engines()
+    engines = wait_for_engines()
     gateway = Gateway(engines, ToolMode.DIRECT, {"--log-level": log_level})
     needed = [server for server in file.servers if only(server.name)]
     await gateway.apply(needed or file.servers)

@@ -53,6 +53,7 @@ def load_engines(
     packs: Sequence[PackFile] | None = None,
     folder: str | None = None,
     on_compiling: Callable[[], object] | None = None,
+    on_progress: Callable[[int, int], object] = lambda *_: None,
 ) -> Engines:
     """The rules of every pack, ready to run: shipped so, from the cache, or compiled for it.
 
@@ -61,6 +62,7 @@ def load_engines(
         folder: of the cache; None for the usual one.
         on_compiling: called if rules have to be compiled, which is then not waited for: a text
             waits for the databases that it needs. None to wait here.
+        on_progress: called while this waits here: how many parts are compiled, and how many to be.
 
     Raises:
         RuleError: a pack is wrong.
@@ -69,8 +71,13 @@ def load_engines(
     _return_large_blocks()
     binding()  # what is compiled needs it as well, and would miss it with the first frame
     place = _Place(packs, cache_folder() if folder is None else folder)
+
+    def is_enough(opened: CachedRules) -> bool:
+        on_progress(len(opened.files) - 1, len(opened.databases))
+        return opened.is_complete
+
     if on_compiling is None:
-        return _engines(place, place.open_rules(_is_complete))
+        return _engines(place, place.open_rules(is_enough))
     return _engines(place, place.open_rules(_is_begun, on_compiling))
 
 

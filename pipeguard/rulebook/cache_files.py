@@ -34,7 +34,6 @@ from pipeguard.firewall.lazy_regex import lazy_regex
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-PARTS = [0, 0]  # of the rules that this process waits for: the compiled ones, and all
 MAGIC = b"pipeguard compiled rules 12\n"
 LOCK_NAME = "lock"
 MOST_INDEXES = 4  # one for each version, engine and set of rules in use at once

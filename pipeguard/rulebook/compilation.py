@@ -19,7 +19,6 @@ from pipeguard.errors import EngineError
 from pipeguard.log import say
 from pipeguard.rulebook.cache_files import (
     LOCK_NAME,
-    PARTS,
     CachedRules,
     CacheFile,
     make_folder,
@@ -50,6 +49,7 @@ def compile_packs(
         folder: of the cache.
         key: of the compiled rules.
         is_enough: true of compiled rules that need not be waited for, although more will follow.
+            It is asked again and again about those that there are by now.
         reader: the id of the only process that reads the folder; 0 for a cache.
 
     Raises:
@@ -80,9 +80,7 @@ def compile_packs(
 def _open(folder: str, key: bytes) -> CachedRules | None:
     """The rules compiled by now; None before there is an index."""
     with suppress(OSError):
-        opened = open_index(folder, key)
-        PARTS[:] = [len(opened.files) - 1, len(opened.databases)]
-        return opened
+        return open_index(folder, key)
     return None
 
 

@@ -10,25 +10,41 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from pipeguard.log import STDERR, say
-from pipeguard.rulebook.cache_files import PARTS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
+
+    from pipeguard.detect.detector import Engines
+    from pipeguard.rulebook.packs import PackFile
 
 PATIENCE_SECONDS = 1.0
 COMPILING = "compiling the rules that changed; all of them take a minute, or more on a busy machine"
 
 
+def wait_for_engines(packs: Sequence[PackFile] | None = None, what: str = COMPILING) -> Engines:
+    """Load the rules as `rulebook.cache.load_engines` does, and tell the person who waits."""
+    from pipeguard.rulebook.cache import load_engines
+
+    with say_if_slow(what) as count:
+        return load_engines(packs, on_progress=count)
+
+
 @contextmanager
-def say_if_slow(what: str) -> Iterator[None]:
+def say_if_slow(what: str) -> Iterator[Callable[[int, int], None]]:
     """Say on stderr what is being done if it takes more than a second; in the main thread only.
 
-    On a terminal, a line counts the parts of the rules that are compiled; a last line ends it.
+    It gives a function to call with the parts that are done and all parts. On a terminal, a line
+    shows these; a last line ends it.
     """
+    parts = (0, 0)
+
+    def count(done: int, of: int) -> None:
+        nonlocal parts
+        parts = done, of
+
     if sys.platform == "win32" or threading.current_thread() is not threading.main_thread():
-        yield
+        yield count
         return
-    PARTS[:] = [0, 0]
     is_said = False
     is_terminal = os.isatty(STDERR)
 
@@ -36,20 +52,20 @@ def say_if_slow(what: str) -> Iterator[None]:
         nonlocal is_said
         if not is_said:
             say(what)
-        elif is_terminal and PARTS[1]:
+        elif is_terminal and parts[1]:
             with suppress(OSError):
-                os.write(STDERR, "\r  part {} of {} ".format(*PARTS).encode())
+                os.write(STDERR, "\r  part {} of {} ".format(*parts).encode())
         is_said = True
 
     # By an alarm, which needs no thread.
     before = signal.signal(signal.SIGALRM, tell)
     signal.setitimer(signal.ITIMER_REAL, PATIENCE_SECONDS, PATIENCE_SECONDS)
     try:
-        yield
+        yield count
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before or signal.SIG_DFL)
-        if is_said and PARTS[1]:
+        if is_said and parts[1]:
             with suppress(OSError):
                 os.write(STDERR, b"\n" if is_terminal else b"")
             say("the rules are ready")

@@ -32,9 +32,8 @@ from pipeguard.firewall.session.guard import Guard
 from pipeguard.firewall.session.remedies import is_held_verdict
 from pipeguard.identity.server_name import Launched
 from pipeguard.log import Log, Trace, make_say
-from pipeguard.rulebook.cache import load_engines
 from pipeguard.runtime.policy_watch import PolicyWatch
-from pipeguard.runtime.progress import COMPILING, say_if_slow
+from pipeguard.runtime.progress import wait_for_engines
 from pipeguard.secrets_in_use import IN_USE
 from pipeguard.state.connections import EndedConnection
 from pipeguard.state.contents_key import contents_key
@@ -131,8 +130,7 @@ class Run:
         self._audits = "--no-audit" not in options.flags
         if policy.stop_without_audit and not self._audits:
             raise PolicyError("--no-audit: the policy says `audit.on_failure: stop`.")
-        with say_if_slow(COMPILING):
-            self.engines = load_engines() if engines is None else engines
+        self.engines = wait_for_engines() if engines is None else engines
         self.store = store_file()
         wanted = options.values.get("--name", "")
         with Store.open(self.store) as opened:

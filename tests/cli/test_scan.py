@@ -13,7 +13,6 @@ from click.testing import CliRunner, Result
 from pipeguard.cli import cli, scan
 from pipeguard.errors import EngineError, InputError
 from pipeguard.firewall.finding import Severity
-from pipeguard.rulebook.cache_files import PARTS
 from pipeguard.rulebook.samples import expand
 from pipeguard.runtime.progress import say_if_slow
 from tests.detect.test_cuts import TEXT as MINUTES
@@ -208,8 +207,8 @@ def test_what_takes_long_is_told(
     is_terminal: bool,
 ) -> None:
     monkeypatch.setattr(os, "isatty", lambda _descriptor: is_terminal)
-    with say_if_slow("counting"):
-        PARTS[:] = parts
+    with say_if_slow("counting") as count:
+        count(*parts)
         for _ in range(2):
             signal.raise_signal(signal.SIGALRM)
     assert capfd.readouterr().err == told
@@ -219,7 +218,7 @@ def test_a_missing_engine_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing() -> None:
         raise EngineError("the scan engine is not installed")
 
-    monkeypatch.setattr(scan, "load_engines", missing)
+    monkeypatch.setattr(scan, "wait_for_engines", missing)
     assert isinstance(run("-", text="a").exception, EngineError)
 
 

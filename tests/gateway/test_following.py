@@ -27,7 +27,7 @@ PATIENCE_SECONDS = 60.0
 def _state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path / "state"))
     monkeypatch.setattr(serving, "WATCH_SECONDS", 0.05)
-    monkeypatch.setattr(serving, "load_engines", engines)
+    monkeypatch.setattr(serving, "wait_for_engines", engines)
     monkeypatch.setattr(life, "FIRST_DELAY_SECONDS", 0.01)
 
 

@@ -80,7 +80,7 @@ def test_an_edit_while_the_rules_are_loaded_is_not_missed(
         async with asyncio.timeout(30):
             await until(lambda: "two" in run._gateway.members)
 
-    monkeypatch.setattr(serving, "load_engines", edited)
+    monkeypatch.setattr(serving, "wait_for_engines", edited)
     monkeypatch.setattr(serving._Serving, "_over_stdio", client)
     options = ServeOptions(Sources(str(path)), None, WrapOptions((), {}, {}, []))
     assert asyncio.run(serving._Serving(options).run(1)) == 0
