@@ -161,8 +161,7 @@ class Detection(Knowledge):
         """Show the arguments of a call to a person, and what is new in them, without secrets."""
         arguments = get_value(message.value, ARGUMENTS)
         rules = {finding.rule for finding in findings}
-        shown = shown_call.show_arguments(self, arguments, rules)
-        return shown, shown_call.show_differences(self, self.tool(guard, tool), arguments, rules)
+        return shown_call.show_call(self, self.tool(guard, tool), arguments, rules)
 
     def name_targets(
         self, method: str, tool: str | None, params: JsonValue, frame_bytes: int

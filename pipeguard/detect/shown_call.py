@@ -50,24 +50,68 @@ _TELLING = lazy_regex(
 _Values = dict[tuple[str, ...], tuple[str, ...]]  # in JSON, by the names that lead to them
 
 
+class _Cover(NamedTuple):
+    """Hides what a person who decides does not need to see.
+
+    Attributes:
+        knowledge: of the server.
+        rules: that found something in the call. Of private text that would leave only the beginning
+            is shown, and of a secret that a result gave no piece.
+    """
+
+    knowledge: Knowledge
+    rules: Collection[str] = ()
+
+    def mask(self, text: str) -> str:
+        """A text with a dot in place of each character of a secret."""
+        knowledge = self.knowledge
+        for engine in knowledge.scanners[Surface.TO_SERVER]:
+            text = engine.dot_secrets(text)
+        secrets = secret_values.named_secrets(text)
+        secrets += knowledge.flows.returned_secrets(all_kinds=SECRET_OUT in self.rules)
+        if knowledge.vault is not None:
+            secrets += knowledge.vault.find_secrets(text)
+        for secret in sorted(secrets, key=len, reverse=True):
+            text = text.replace(secret, "…" * len(secret))
+        return text
+
+    def cut(self, masked: str, limit_chars: int) -> str:
+        """The start of a masked text; a person needs to see accounts, addresses and hosts whole."""
+        if PRIVATE_OUT in self.rules:
+            masked = _LONG_VALUE.sub(_begin_value, masked)
+        telling, hide = _TELLING, hide_long_tokens
+        if SECRET_OUT in self.rules:
+            telling, hide = _TARGET, _hide_pieces
+        parts = telling.split(_DOTS.sub("…", masked[: 4 * limit_chars]))
+        shown = "".join(part if index % 2 else hide(part) for index, part in enumerate(parts))
+        return show_visibly(shown, limit_chars)
+
+
 def show_passage(knowledge: Knowledge, passage: OrderPassage) -> str:
     """The words of a result that ordered a call, without secrets."""
-    first = max(0, passage.start - SECRET_CHARS)
-    masked = _mask(knowledge, (), passage.text[first : passage.end + SECRET_CHARS])
-    return _cut(masked[passage.start - first : passage.end - first], (), KEPT_CHARS)
+    cover, first = _Cover(knowledge), max(0, passage.start - SECRET_CHARS)
+    masked = cover.mask(passage.text[first : passage.end + SECRET_CHARS])
+    return cover.cut(masked[passage.start - first : passage.end - first], KEPT_CHARS)
 
 
-def show_arguments(knowledge: Knowledge, arguments: JsonValue, rules: Collection[str]) -> str:
-    """The arguments of a call for a person, the shortest first: no long text hides another.
+def show_call(
+    knowledge: Knowledge, tool: Tool, arguments: JsonValue, rules: Collection[str]
+) -> tuple[str, str]:
+    """The arguments of a call for a person, and the differences from the last ones, a line each.
+
+    The shortest arguments come first: no long text hides another. There are no differences for a
+    tool that does nothing of consequence.
 
     Args:
         knowledge: of the server.
+        tool: that is called.
         arguments: of the call.
-        rules: that found something in it. Of private text that would leave only the beginning is
-            shown, and of a secret that a result gave no piece.
+        rules: that found something in it.
     """
+    cover = _Cover(knowledge, rules)
     given = serialise(_shortest_first(arguments))[:SECRET_CHARS].decode("utf-8", "ignore")
-    return _cut(_mask(knowledge, rules, given), rules, ARGUMENTS_CHARS)
+    differences = _show_differences(cover, tool, arguments) if tool.is_consequential else ""
+    return cover.cut(cover.mask(given), ARGUMENTS_CHARS), differences
 
 
 def _shortest_first(value: JsonValue) -> JsonValue:
@@ -78,31 +122,6 @@ def _shortest_first(value: JsonValue) -> JsonValue:
         return value
     pairs = [(k, "…" if is_credential_name(k) else _shortest_first(v)) for k, v in value.items()]
     return dict(sorted(pairs, key=lambda pair: len(serialise(pair[1]))))
-
-
-def _mask(knowledge: Knowledge, rules: Collection[str], text: str) -> str:
-    """A text with a dot in place of each character of a secret."""
-    for engine in knowledge.scanners[Surface.TO_SERVER]:
-        text = engine.dot_secrets(text)
-    secrets = secret_values.named_secrets(text)
-    secrets += knowledge.flows.returned_secrets(all_kinds=SECRET_OUT in rules)
-    if knowledge.vault is not None:
-        secrets += knowledge.vault.find_secrets(text)
-    for secret in sorted(secrets, key=len, reverse=True):
-        text = text.replace(secret, "…" * len(secret))
-    return text
-
-
-def _cut(masked: str, rules: Collection[str], limit_chars: int) -> str:
-    """The start of a masked text; a person needs to see accounts, addresses and hosts whole."""
-    if PRIVATE_OUT in rules:
-        masked = _LONG_VALUE.sub(_begin_value, masked)
-    telling, hide = _TELLING, hide_long_tokens
-    if SECRET_OUT in rules:
-        telling, hide = _TARGET, _hide_pieces
-    parts = telling.split(_DOTS.sub("…", masked[: 4 * limit_chars]))
-    shown = "".join(part if index % 2 else hide(part) for index, part in enumerate(parts))
-    return show_visibly(shown, limit_chars)
 
 
 def _begin_value(value: re.Match[str]) -> str:
@@ -117,16 +136,9 @@ def _hide_pieces(text: str) -> str:
 # --- differences ----------------------------------------------------------------------------
 
 
-def show_differences(
-    knowledge: Knowledge, tool: Tool, arguments: JsonValue, rules: Collection[str]
-) -> str:
-    """The differences from the last calls of the tool that passed, a line each.
-
-    Empty for a tool that does nothing of consequence.
-    """
-    if not tool.is_consequential:
-        return ""
-    frames = knowledge.flows.passed_calls(tool)
+def _show_differences(cover: _Cover, tool: Tool, arguments: JsonValue) -> str:
+    """The differences from the last calls of the tool that passed, a line each."""
+    frames = cover.knowledge.flows.passed_calls(tool)
     if not frames:
         return FORGOTTEN if frames is None else FIRST
     before = [_values(get_value(parse_json(frame), ARGUMENTS)) for frame in frames if frame]
@@ -136,7 +148,7 @@ def show_differences(
         return TOO_LONG
     differing = list(_find_differences(_values(arguments), before))
     differing.sort(key=lambda each: (not each.new, len("".join(each.new))))
-    shown = _mask_differences(knowledge, rules, differing[:MOST_DIFFERENCES])
+    shown = _mask_differences(cover, differing[:MOST_DIFFERENCES])
     lines = [each.words for each in shown]
     more = len(differing) - len(lines)
     return "\n".join([*lines, *([f"and {more} more"] if more else [])]) or NONE
@@ -202,9 +214,7 @@ def _find_differences(values: _Values, before: Sequence[_Values]) -> Iterator[_D
             yield _Difference(path, (), last, sum(each[path] == last for each in before))
 
 
-def _mask_differences(
-    knowledge: Knowledge, rules: Collection[str], differing: Iterable[_Difference]
-) -> list[_Difference]:
+def _mask_differences(cover: _Cover, differing: Iterable[_Difference]) -> list[_Difference]:
     """Differences as they are shown, all masked at once, each value beside its name."""
     short = [each._replace(new=_shorten(each.new), last=_shorten(each.last)) for each in differing]
     parts = list[tuple[str, str, int]]()
@@ -212,11 +222,11 @@ def _mask_differences(
         beside = f'"{path[-1][:NAME_CHARS]}":' if path else ""
         parts.append(("", ".".join(path)[:WHOLE_CHARS], NAME_CHARS))
         parts += ((beside, value, VALUE_CHARS) for value in (*new, *last))
-    masked = _mask(knowledge, rules, "\n".join(before + text for before, text, _ in parts))
+    masked = cover.mask("\n".join(before + text for before, text, _ in parts))
     shown, at = list[str](), 0
     for before, text, limit_chars in parts:
         start, at = at + len(before), at + len(before) + len(text)
-        shown.append(_cut(masked[start:at], rules, limit_chars))
+        shown.append(cover.cut(masked[start:at], limit_chars))
         at += 1
     rest = iter(shown)
     return [
