@@ -40,22 +40,26 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_a_list_of_what_only_waits_is_not_blocked() -> None:
+def test_a_list_of_what_only_waits_is_not_blocked_and_one_without_a_tool_not_noted() -> None:
     note = Finding("injection.addressed-to-model", "server.instructions", action=Action.ALLOW)
     waits = Finding("trust.held", "tool.name", action=Action.BLOCK)
+    left_out = Finding("policy.tool", "tool.name", action=Action.WARN)
     with Store.open(store_path()) as store:
         Audit(store, "RUN-new", "new", "").append_many(
             AuditEntry(
                 utc_text(NOW), "", "to-client", "result", "tools/list", "",
-                "block", f"L{number}", "0" * 64, 9, findings_json(found),
+                action, f"L{number}", "0" * 64, 9, findings_json(found),
             )
-            for number, found in enumerate([[waits, waits], [waits, note], [waits, BLOCK]])
+            for number, (action, *found) in enumerate([
+                ("block", waits, waits), ("block", waits, note), ("block", waits, BLOCK),
+                ("warn", left_out), ("warn", left_out), ("warn", left_out, note),
+            ])
         )  # fmt: skip
         store.remember("new", [held()])
     shown = json.loads(CliRunner().invoke(command, ["--json"]).output)
     (server,) = shown["servers"]
     today = server["today"]
-    assert (today["blocked"], today["held"], server["waiting"]) == (1, 2, 1)
+    assert (today["blocked"], today["held"], today["warned"], server["waiting"]) == (1, 2, 1, 1)
 
 
 def test_stopped_calls_and_changed_results_are_counted_apart() -> None:
