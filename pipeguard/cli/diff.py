@@ -41,7 +41,7 @@ from pipeguard.state.store import Store
 from pipeguard.unicode.display import quote, show, visible
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from pipeguard.detect.detector import Engines
     from pipeguard.firewall.finding import Finding
@@ -196,7 +196,7 @@ def page(entry: HeldDefinition) -> str:
         state = ", ".join(filter(None, (pin.kind, "never approved", entry.since)))
     lines = [click.style(entry.target, bold=True) + f"  {state}"]
     lines += [f"  {entry.name_note}"] if entry.name_note else []
-    lines += _sharing_notes([entry])
+    lines += _sharing_lines([entry])
     lines += [f"  held: {visible(pin.reason)}"] if pin.reason else []
     lines += [click.style(f"  {change}", fg="yellow") for change in entry.changes]
     lines += finding_lines(definition_findings(entry))
@@ -210,18 +210,21 @@ def page(entry: HeldDefinition) -> str:
     return "\n".join(lines)
 
 
-def _sharing_notes(entries: Iterable[HeldDefinition]) -> list[str]:
-    """Clients' entries due to which what changed is another entry's, and changes back and forth."""
+def _sharing_lines(entries: Iterable[HeldDefinition]) -> list[str]:
     servers = {entry.server for entry in entries if entry.trusted_version is not None}
-    if not servers:
-        return []
+    notes = sharing_notes(servers) if servers else ()
+    return [click.style(f"  {visible(why)}", fg="yellow") for why in notes]
+
+
+def sharing_notes(servers: Collection[str]) -> list[str]:
+    """Clients' entries due to which what changed is another entry's, and changes back and forth."""
     from pipeguard.assess.connecting import pins_name
     from pipeguard.assess.isolated_servers import machine_here, read_configs
     from pipeguard.clients.setting import find_shared_pins
 
     with Store.open(store_path()) as store:
         return [
-            click.style(f"  {visible(why)}", fg="yellow")
+            why
             for server, why in find_shared_pins(read_configs(machine_here()))
             if pins_name(store, server) in servers
         ]
@@ -247,7 +250,7 @@ def overview(entries: Sequence[HeldDefinition]) -> list[str]:
     first = sum(counts[state] for state in STATES[:1])
     hint = "Read the flagged ones first" if first else "Read one in full"
     example = next(entry for entry in entries if entry.target == rows[0][2])
-    notes = _sharing_notes(entries)
+    notes = _sharing_lines(entries)
     return [*shown, "", f"{numbers}.  {hint}:  {example.diff_command}", *notes]
 
 

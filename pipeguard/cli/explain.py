@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import textwrap
 import unicodedata
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,7 @@ from pipeguard.rulebook.reference import usual_action
 from pipeguard.rulebook.rule_texts import CODE_RULES, FAMILIES
 from pipeguard.state.decisions import SinceThen
 from pipeguard.state.exceptions import (
+    complete_advice,
     differences,
     enforced_action,
     find_event,
@@ -210,8 +212,7 @@ def _tell_missing_answer(event: AuditedEvent) -> Iterator[str]:
 def _event_page(event: AuditedEvent, rules: dict[str, Rule], *, is_full: bool) -> str:
     """Say what happened, on which words, and what to do next: of one rule, or of all."""
     now, refused = _now(event), _why_not_given(event)
-    since, server = SinceThen.find(event), quote(event.server) if event.server else "SERVER"
-    lines = _head(event, now)
+    since, lines = SinceThen.find(event), _head(event, now)
     lines[1:1] = [_label("Since", visible(line)) for line in since.lines()]
     lines += [_label("Differs", visible(line)) for line in differences(event)]
     lines += list(_tell_missing_answer(event))
@@ -225,10 +226,14 @@ def _event_page(event: AuditedEvent, rules: dict[str, Rule], *, is_full: bool) -
             lines += _passage_lines(finding, event, is_past=now is not None, is_full=is_full)
         if not is_full and len(passages) > SHOWN_PASSAGES:
             lines.append(_label("", f"and {len(passages) - SHOWN_PASSAGES} more"))
-        fix = (refused if is_wall(rule) else "") or words["fix"].replace("SERVER", server)
+        if rule == "trust.drifted" and not since.is_settled:
+            from pipeguard.cli.diff import sharing_notes
+
+            lines += [_label("Shared", visible(why)) for why in sharing_notes([event.server])]
+        fix = (refused if is_wall(rule) else "") or complete_advice(words["fix"], event, rule)
         has_commands = find_remedy(rule).way is Way.APPROVE  # which are below
         what_to_do = GIVEN_BY_NOW if now else "" if has_commands else fix
-        about = (("Why", words["why"]), ("Do", what_to_do))
+        about = (("Why", complete_advice(words["why"], event, rule)), ("Do", what_to_do))
         lines += [_label(label, visible_lines(text)) for label, text in about if text]
     lines += ["", *(f"{label}  {command}" for label, command in _decisions(event, now, since))]
     if event.findings and not is_full:
@@ -359,11 +364,16 @@ def _decisions(
     return list_decisions(event, take_back, _why_not_given(event), since)
 
 
-def _wrap(text: str) -> str:
-    return textwrap.fill(text, WIDTH)
+def _wrap(text: str, label: str = "") -> str:
+    """Break a text into lines, but not a command in it."""
+    whole = re.sub("`[^`]+`", lambda code: code[0].replace(" ", "\0"), text)
+    indent = " " * len(label)
+    wrapped = textwrap.wrap(
+        whole, WIDTH, initial_indent=label, subsequent_indent=indent, break_on_hyphens=False
+    )
+    return "\n".join(wrapped).replace("\0", " ")
 
 
 def _label(label: str, text: str) -> str:
     text, newline, lines = text.partition("\n")  # the lines are to be copied
-    wrapped = textwrap.fill(text, WIDTH, initial_indent=f"{label:<8} ", subsequent_indent=" " * 9)
-    return f"{wrapped}{newline}{textwrap.indent(lines, ' ' * 9)}"
+    return f"{_wrap(text, f'{label:<8} ')}{newline}{textwrap.indent(lines, ' ' * 9)}"

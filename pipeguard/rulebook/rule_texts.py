@@ -64,14 +64,27 @@ WALLS: dict[str, str] = {
 
 FAMILIES: dict[str, str] = {
     "protocol": (
-        "A message that breaks JSON-RPC or MCP, or that two programs could read differently, so"
-        " that what was judged is not what the other side understands. It never passes, and no"
-        " exception allows it. What is merely unusual passes with a note. Your policy decides where"
-        " a message costs more than the limit: more is encoded in it than is decoded"
-        " (`protocol.view-limit`), a classifier would have to read more of it"
-        " (`protocol.read-limit`), or it takes too long (`protocol.scan-limit`); and its `limits`"
-        " decide how large a message, and how many of them, may be."
+        "A message that breaks JSON-RPC or MCP, or that two programs could read differently: what"
+        " was judged is then not what the other side understands. What is merely unusual passes"
+        " with a note."
     ),
+    "protocol.frame-too-large": "Each message is judged whole, so your policy limits its size.",
+    "protocol.too-many-pending": (
+        "PipeGuard remembers each request until its answer comes, so your policy limits their"
+        " number."
+    ),
+    "protocol.flood": (
+        "Each notification is judged, so your policy limits how many may come in a second. Beyond"
+        " that, notes of progress and log messages are dropped."
+    ),
+    "protocol.view-limit": (
+        "More is encoded in the message than PipeGuard decodes, so it did not read all of it."
+    ),
+    "protocol.read-limit": (
+        "A classifier would have to read more of the message than PipeGuard lets it, so it did not"
+        " read all."
+    ),
+    "protocol.scan-limit": "Judging the message would take longer than PipeGuard allows.",
     "protocol.peer-gone": (
         "The other side ended, or closed the connection, before it answered. Nothing was wrong with"
         " the message. A call that reached it may have taken effect."

@@ -171,7 +171,8 @@ def narrowest(
     remedy = find_remedy(rule)
     if remedy.way is not Way.EXCEPTION:
         raise PipeGuardError(
-            f"{rule} cannot be allowed by an exception.\n  {next_steps(event, rule)}"
+            f"{rule} cannot be allowed by an exception.\n"
+            f"  {complete_advice(remedy.advice, event, rule)}"
         )
     exemptions = [
         Exemption(
@@ -277,9 +278,11 @@ def decisive(stopped: Sequence[dict[str, str]]) -> str:
     return decisive_rule(rules[0][0], "", rules)
 
 
-def next_steps(event: AuditedEvent, rule: str) -> str:
-    """The remedy for an event, with the server's name in the commands."""
-    return find_remedy(rule).advice.replace("SERVER", quote(event.server))
+def complete_advice(advice: str, event: AuditedEvent, rule: str) -> str:
+    """Advice about an event, with the event's own words in the commands."""
+    server = quote(event.server or "SERVER")
+    own = {"SERVER": server, "NAME": server, "RULE": rule, "EVENT": event.name}
+    return re.sub(rf"\b({'|'.join(own)})\b", lambda word: own[word[0]], advice)
 
 
 def allow(path: str, exemptions: Sequence[Exemption], today: datetime.date) -> str | None:

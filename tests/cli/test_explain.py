@@ -54,6 +54,8 @@ MILD = (
 )
 NOTED = [CUT._replace(rule=rule, action=Action.WARN, excerpt="do it") for rule in MILD]
 LOST = make_warning("protocol.peer-gone", "the server cannot be reached: connection refused")
+LEAK = Finding("flows.private-out", "call.arguments", tool="search", excerpt="Anna, Ben and Cy")
+DEEP = Finding("protocol.too-deep", "connection", note="the message is nested too deeply")
 GONE = Finding("old.rule-of-mine", "result.text", confidence=Confidence.MEDIUM, action=Action.WARN)
 
 
@@ -70,7 +72,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
                 [
                     ("block", (FINDING,)), ("warn", (GONE,)), ("block", (HELD,)), ("allow", ()),
                     ("cut", (CUT,)), ("cut", (CUT, *TWICE)), ("cut", (CUT, *TWICE, *NOTED)),
-                    ("warn", (LOST,)),
+                    ("warn", (LOST,)), ("block", (LEAK,)), ("block", (DEEP,)),
                 ]
             )
         )  # fmt: skip
@@ -123,7 +125,7 @@ def test_what_is_shown(snapshot: Snapshot) -> None:
     snapshot.commands("explain-rule-gone", "explain RUN1.c1")
     snapshot.commands("explain-held", "explain RUN1.c2")
     snapshot.commands("explain-passed", "explain RUN1.c3")
-    snapshot.commands("explain-lost", "explain RUN1.c7")
+    snapshot.commands("explain-lost", "explain RUN1.c7\nexplain RUN1.c8\nexplain RUN1.c9")
     with Store.open(store_path()) as store:  # of the gateway's own entrance, so of no server
         refused = Finding(
             "entrance.origin", "http.request", note="1 request: `Origin` is a web page"

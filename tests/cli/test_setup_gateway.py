@@ -14,8 +14,10 @@ from pipeguard.cli.setup import command
 from pipeguard.cli.uninstall import command as uninstall
 from pipeguard.clients.history import records
 from pipeguard.errors import PolicyError
+from pipeguard.firewall.finding import Finding
 from pipeguard.gateway.discovery import usual_file
 from pipeguard.gateway.sources import Sources
+from pipeguard.state.audit import Audit, AuditEntry, findings_json
 from pipeguard.state.paths import store_path
 from pipeguard.state.store import Store
 from tests.cli.test_setup import FILES, SECRET, contents, home, launcher, run
@@ -443,9 +445,14 @@ def test_equal_names_with_other_arguments_are_told_apart(
     with Store.open(store_path()) as store:
         store.remember("time", [seen({"name": "now", "description": "The time."}), held(changed)])
         store.remember("other", [seen(changed), held(changed | {"title": "Now"})])
+        found = findings_json((Finding("trust.drifted", "call.name", tool="now"),))
+        event = "RUN1.c0", "0" * 64, 9, found
+        when = "2026-11-20T10:00:00.000Z", "", "to-server", "request", "tools/call", "now", "block"
+        Audit(store, "RUN1", "time", "").append_many([AuditEntry(*when, *event)])
     told = f"time in {path} {why}: write --name time-cursor in this one"
     assert why not in CliRunner().invoke(cli, ["diff", "other"]).output
-    for words in ("doctor clients", "diff time", "approve --all --yes"):
-        assert told in CliRunner().invoke(cli, words.split()).output, words
+    for words in ("explain RUN1.c0", "doctor clients", "diff time", "approve --all --yes"):
+        output = CliRunner().invoke(cli, words.split()).output
+        assert told in " ".join(output.split()), words
     path.write_text(path.read_text().replace('"--name", "time"', '"--name", "time-cursor"'))
     assert why not in run().output

@@ -56,8 +56,8 @@ _APPROVE = Remedy(
 )
 _AUTHOR = Remedy(
     Way.NOTHING,
-    "It breaks the protocol, so two programs could read it differently; no exception lets that"
-    " pass. Tell the author of the client or the server; the event's note says what was wrong.",
+    "It breaks the protocol, so no exception lets it pass. Tell the author of the client or the"
+    " server; the event's note says what was wrong.",
 )
 _ENTRANCE = Remedy(
     Way.OPTION,
