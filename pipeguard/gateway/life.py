@@ -16,10 +16,11 @@ from math import ceil, inf
 from typing import NamedTuple, TypeVar
 
 from pipeguard.errors import PipeGuardError
+from pipeguard.firewall.session.replies import what_happened
 from pipeguard.gateway.leg import Leg
 from pipeguard.gateway.legs import Unavailable
 from pipeguard.log import Log
-from pipeguard.unicode.display import show
+from pipeguard.unicode.display import cut, visible_lines
 
 
 class State(StrEnum):
@@ -152,15 +153,16 @@ class ServerLife:
 
     @property
     def why(self) -> str:
-        """Why it cannot be used now, for people; empty where it can."""
+        """Why it cannot be used now, for clients and models; empty where it can."""
         if self.state in (State.READY, State.ASLEEP):
             return ""
+        happened = what_happened(self._why)
         if self._next_start is None:
-            return self._why
+            return happened
         seconds = max(ceil(self._next_start - self._loop.time()), 0)
         often = f" (it failed {self._circuit.failures} times in a row)"
         again = f"; the next try is in {seconds} s" if seconds else "; it is being started again"
-        return self._why.removesuffix(".") + (often if self._circuit.is_open else "") + again
+        return happened.removesuffix(".") + (often if self._circuit.is_open else "") + again
 
     @property
     def has_settled(self) -> bool:
@@ -282,14 +284,15 @@ class ServerLife:
         """It is down."""
         delay = self._circuit.fail(ran_seconds)
         self._next_start = self._loop.time() + delay
-        reason = show(why, MOST_REASON_CHARS)
+        reason = cut(visible_lines(why[: MOST_REASON_CHARS + 1]), MOST_REASON_CHARS)
         self._turn(State.FAILING if self._circuit.is_open else State.DOWN, reason)
 
     def _note_end(self, before: State) -> None:
         """Add how it ended, now that all of it has ended, and say so if it was up before."""
         ending, self.last_line = self._steps.describe_end()
         if ending:
-            self._why = f"{self._why.removesuffix('.')}: {ending}"
+            happened, line_end, commands = self._why.partition("\n")
+            self._why = f"{happened.removesuffix('.')}: {ending}{line_end}{commands}"
         if self.state is before:
             return
         event = "the server is down and is being restarted"

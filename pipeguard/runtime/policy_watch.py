@@ -133,7 +133,7 @@ class PolicyWatch:
         self._stamp = stamp
         if error is not None:
             what = "has an error: the earlier policy stays in effect"
-            self._log_once(log, "error", what, why=" ".join(str(error).split()))
+            self._log_once(log, "error", what, why=str(error))
         if read is None:
             return False
         if error is None:

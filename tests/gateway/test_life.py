@@ -231,3 +231,19 @@ def test_one_whose_start_fails_unexpectedly_is_started_again(
 
     monkeypatch.setattr(GatewayServer, "_begin", break_once)
     talk(scenario, rogue("b"))
+
+
+def test_a_client_hears_why_a_server_is_down_and_the_log_also_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "keyring.backends.null.Keyring")
+
+    async def scenario(_client: Client, gateway: Gateway) -> None:
+        await until(is_in(State.FAILING, gateway))
+        why = gateway.absent()["b"]
+        assert "PipeGuard's log tells the user what to do" in why
+        assert "pipeguard secrets" not in why
+
+    talk(scenario, ServerSettings("b", ("cat",), env={"KEY": "keyring:gone"}))
+    told = capfd.readouterr().err
+    assert ("pipeguard secrets" in told, "U+000A" in told) == (True, False)
