@@ -35,11 +35,11 @@ NOT_DONE, NOTHING_THERE = 1, 3
 def revoke(name: str, what: str, *, path: str | None, dry_run: bool, as_json: bool) -> None:
     """Take WHAT back from SERVER: a folder, file, host or port that your policy gives it.
 
-    It is removed from the entries of `isolate` that are for this server alone; the server stays
-    isolated. WHAT is as the policy has it, or a path in another spelling; `roots` and `keep_home`
-    too. Hosts and ports are taken within a second, with their open connections; files when the
-    server is started again. A person decides: it asks on a terminal, or takes a token (`pipeguard
-    policy ci-token`).
+    It is removed from the entries of `isolate` that are for this server alone. The server stays
+    isolated: an entry that gives it nothing more stays, too. WHAT is as the policy has it, or a
+    path in another spelling; `roots` and `keep_home` too. Hosts and ports are taken within a
+    second, with their open connections; files when the server is started again. A person decides:
+    it asks on a terminal, or takes a token (`pipeguard policy ci-token`).
 
     \b
     Examples:

@@ -3,8 +3,9 @@
 Three or more files of a folder become the folder, and three or more folders of a folder that one:
 a list of a hundred files says less than the folder, and the next file in it would be missing. Never
 become one: the home, a folder that several share, and one that holds what has to be named by itself
-(isolation.sensitive). What a server writes in a hidden folder of the home is its own state, which a
-kept home has room for.
+(isolation.sensitive). A file that is written is given by itself; its folder is, if more is written
+there, or if the file was removed again. What a server writes in a hidden folder of the home is its
+own state, which a kept home has room for.
 """
 
 from __future__ import annotations
@@ -120,7 +121,7 @@ class _Files:
     def __init__(self, host: SandboxUser) -> None:
         self._host = host
         self._read: dict[str, int] = {}
-        self._written: dict[str, int] = defaultdict(int)
+        self._written: dict[str, list[str]] = defaultdict(list)  # by folder
         self._own: set[str] = set()
         self._own_written: set[str] = set()
         self.withheld: list[Withheld] = []
@@ -155,7 +156,12 @@ class _Files:
         if self._own:
             names = ", ".join(show_path(path, home) for path in sorted(self._own)[:ENOUGH])
             yield Grant("keep_home", "true", f"it keeps files of its own in {names}")
-        written = _outermost(self._written)
+        written = _outermost(
+            {
+                paths[0] if len(paths) == 1 and os.path.isfile(paths[0]) else folder: len(paths)
+                for folder, paths in self._written.items()
+            }
+        )
         for path, count in sorted(written.items())[:MOST]:
             yield Grant("write", show_path(path, home), _count_paths(count, "written"))
         rest = {path: 1 for path in self._read if not _inside(path, written)}
@@ -176,13 +182,13 @@ class _Files:
             self._own.add(own)
             self._own_written.add(path)
             return
-        folder = os.path.dirname(path)
+        folder = path
         while not os.path.isdir(folder):
             folder = os.path.dirname(folder)
         if self._may_be_given(folder):
-            self._written[folder] += 1
+            self._written[folder].append(path)
         elif os.path.isfile(path):
-            self._written[path] += 1
+            self._written[path].append(path)
         elif not os.path.isdir(path):
             home = self._host.home
             what = f"writes {show_path(path, home)}"

@@ -99,6 +99,19 @@ def test_what_is_written_gives_its_folder_and_covers_what_is_read_there(home: Pa
     assert granted(found) == [("write", "~/notes"), ("read", "~/one/a")]
 
 
+@pytest.mark.parametrize(
+    ("written", "given"),
+    [
+        ("notes/a", "notes/a"),
+        ("notes/a notes/b", "notes"),
+        ("notes/.a.tmp notes/a", "notes"),  # which was renamed to it
+        ("notes/deep notes/deep/one/x", "notes/deep"),  # which it made
+    ],
+)
+def test_what_is_written_gives_no_more_than_covers_it(home: Path, written: str, given: str) -> None:
+    assert granted(reduction(home, written=written)) == [("write", f"~/{given}")]
+
+
 def test_what_is_written_into_the_home_itself_is_the_file_alone(home: Path) -> None:
     found = reduction(home, written="loose gone")
     assert granted(found) == [("write", "~/loose")]
@@ -179,7 +192,7 @@ def test_what_is_given_already_is_told_from_what_is_not(home: Path) -> None:
         ("loopback", "6379"),
     ]
     assert {each.value for each in found.present} == {
-        "~/w/1",
+        "~/w/1/a",
         "~/notes/a",
         "api.example.com",
         "5432",
