@@ -70,7 +70,10 @@ class _RunTally:
         enforced = max(map(enforced_action, verdict.findings))
         would = enforced > verdict.action and enforced > Action.WARN
         name = "would_be_stopped" if would else _COUNTED.get(verdict.action)
-        name = "held" if name == "blocked" and is_held_verdict(verdict) else name
+        self.count("held" if name == "blocked" and is_held_verdict(verdict) else name)
+
+    def count(self, name: str | None) -> None:
+        """Count a message or a connection by what was done about it, if anything was."""
         if name is not None:
             with self._lock:
                 self._counts[name] += 1
@@ -288,6 +291,7 @@ class Run:
         if connection.finding is not None:
             self._connected += 1
             event = f"{self.name}.x{self._connected}"
+            self._tally.count(_COUNTED.get(connection.finding.action))
         self._recorder.connect(connection, event)
         return event
 

@@ -57,6 +57,9 @@ def test_an_answer_that_failed_at_a_refused_host_says_so(tmp_path: Path) -> None
             assert "`" not in ours
             assert "pipeguard allow" not in ours  # a model has a shell
         until(lambda: f"pipeguard allow {event}" in run.said(), "the person is told the command")
+        run.hang_up()
+        assert run.code() == 0
+        assert re.search(r"the session has ended\b.* blocked=[12] ", run.said())
 
 
 def test_a_failure_that_is_no_error_gets_a_text_and_keeps_its_structure(tmp_path: Path) -> None:
