@@ -38,8 +38,9 @@ def test_a_machine_without_a_store_has_none_afterwards(tmp_path: Path) -> None:
     assert not (tmp_path / "state").exists()
 
 
+@pytest.mark.parametrize(("entry", "done"), [("b", "Approved b/t"), ("other", "Forgotten b/t")])
 def test_what_waits_and_what_nobody_reviewed_until_its_fix_is_run(
-    tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch, entry: str, done: str
 ) -> None:
     with Store.open(store) as opened:
         opened.connection.execute(
@@ -48,14 +49,15 @@ def test_what_waits_and_what_nobody_reviewed_until_its_fix_is_run(
             " ('a', 'tool', 't', '{}', 'f', '', '{}', 'g', '', 'drift: wording'),"
             """ ('b', 'tool', 't', '{"name": "t"}', 'f', '', NULL, NULL, '', '')"""
         )
-    target = machine(tmp_path, SERVERS)
+    guarded = {"command": "pipeguard", "args": ["wrap", "--name", entry, "--", "srv"]}
+    target = machine(tmp_path, {entry: guarded})
     assert [one.fix for one in of(target, "definition-waits")] == [("pipeguard", "diff", "a")]
     (found,) = of(target, "pins-never-reviewed")
     give_token(monkeypatch)
     monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(store.parent))
     result = CliRunner().invoke(cli, [*found.fix[1:], "--yes"])
-    assert (result.exit_code, "Approved b/t" in result.output) == (0, True), result.output
-    assert of(machine(tmp_path, SERVERS), "pins-never-reviewed") == []
+    assert (result.exit_code, done in result.output) == (0, True), result.output
+    assert of(machine(tmp_path, {entry: guarded}), "pins-never-reviewed") == []
 
 
 @pytest.mark.parametrize("is_started", [False, True])

@@ -38,8 +38,8 @@ UNREVIEWED = PostureCheck(
     "A server's definitions were trusted at first sight, and no person has looked at them",
     Severity.INFO,
     "The rules found nothing in them; nobody said that they are what was wanted.",
-    "Look at them once and approve them. With `trust: review` in the policy, new definitions wait "
-    "for you.",
+    "Look at them once and approve them, or forget a server that is gone. With `trust: review` in "
+    "the policy, new definitions wait for you.",
     "pipeguard approve NAME --all",
 )
 BROKEN = PostureCheck(
@@ -90,6 +90,7 @@ def _pins(
     target: AssessmentTarget, store: Store, guarded: list[ServerEntry]
 ) -> Iterator[PostureFinding]:
     seen = store.servers()
+    present = {pins_name(store, server) for server in target.all_servers}
     for name in seen:
         waiting = [pin for pin in store.pins(name).values() if pin.held_definition is not None]
         if waiting:
@@ -98,8 +99,10 @@ def _pins(
             more = f" and {len(waiting) - _MOST_NAMES} more" if len(waiting) > _MOST_NAMES else ""
             yield DRIFTED.at(_file(store), f"{name}: {listed}{more}.", key=name, fix=fix)
         elif not any(pin.is_reviewed for pin in store.pins(name).values()):
-            fix = ("pipeguard", "approve", name, "--all")
-            yield UNREVIEWED.at(_file(store), f"{name}: no person approved it.", key=name, fix=fix)
+            is_gone = name not in present
+            fix = ("pipeguard", "forget" if is_gone else "approve", name, "--all")
+            message = f"{name}: no person approved it{', and no entry starts it now' * is_gone}."
+            yield UNREVIEWED.at(_file(store), message, key=name, fix=fix)
     started = store.named_servers()
     for server in guarded:
         name = pins_name(store, server)
