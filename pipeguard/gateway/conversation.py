@@ -170,7 +170,7 @@ class GatewayChannel:
         if request is not None and task is not None and request.is_unsent:
             del self._under_way[id_token]
             task.cancel()
-            error = _error(codes.PEER_GONE, "the client is gone")
+            error = _error(codes.PEER_GONE, "the client hung up")
             self.say({"jsonrpc": "2.0", "id": read_id(id_token), **error})
 
     def say(self, value: JsonObject) -> None:
@@ -377,14 +377,14 @@ class GatewayChannel:
             del self._task_progress[key]
         for question in list(self._questions.values()):
             if question.leg is leg:
-                self._withdraw(leg, question.message.id_token, "the server is gone")
+                self._withdraw(leg, question.message.id_token, "the server hung up")
 
     def _withdraw(self, leg: Leg, id_token: str | None, reason: JsonValue) -> None:
         for token, question in list(self._questions.items()):
             if question.leg is leg and question.message.id_token == id_token:
                 del self._questions[token]
                 if question.answer is not None and not question.answer.done():
-                    question.answer.set_result(_error(codes.PEER_GONE, "the server is gone"))
+                    question.answer.set_result(_error(codes.PEER_GONE, "the server hung up"))
                 params: JsonObject = {"requestId": Number(token)}
                 if reason is not None:
                     params["reason"] = reason

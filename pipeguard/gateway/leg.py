@@ -101,7 +101,7 @@ class Leg:
         self.server = server
         self.described: JsonObject = {}
         self.is_open = True
-        self.loss = "the server is gone"
+        self.loss = "the server hung up"
         self.again = ""
         self.ended = asyncio.Event()
         self.is_stateless = False

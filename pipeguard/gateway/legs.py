@@ -122,7 +122,7 @@ class Legs:
             Unavailable: the server does not answer.
         """
         if self._closed:
-            raise Unavailable("the client is gone")
+            raise Unavailable("the client hung up")
         key = server, opening.is_stateless
         task = self._opening.get(key)
         is_good = self._uses(server)

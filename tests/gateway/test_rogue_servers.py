@@ -338,7 +338,7 @@ def test_a_client_that_leaves_while_a_server_is_opened_leaves_nothing(tmp_path: 
         await until(lambda: "logging/setLevel" in log.read_text())
         calling.cancel()
         await channel.close()
-        await until(lambda: "the client is gone" in log.read_text())
+        await until(lambda: "the client hung up" in log.read_text())
 
     talk(scenario, rogue("b", tools=["run"], mute=["logging/setLevel"], log=str(log)))
 

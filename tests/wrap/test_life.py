@@ -203,7 +203,7 @@ def test_a_server_that_exits_at_once_answers_nothing_but_everybody_is_answered(
         first = wrapped.request("initialize", protocolVersion="2025-06-18")
         answers = wrapped.frames_to_the_end()
         assert [(answer["id"], error_code(answer)) for answer in answers] == [(first, GONE)]
-        assert f"is gone: exit code {code}" in str(answers)
+        assert f"ended before it answered (exit code {code})" in str(answers)
         assert f"the server ended during a request why='exit code {code}'" in wrapped.said()
         assert wrapped.code() == code
 
@@ -238,7 +238,7 @@ def test_a_server_killed_by_a_signal_gives_128_and_its_number(
         id_ = wrapped.request("do/kill", number=number)
         answers = wrapped.frames_to_the_end()
         assert [(answer["id"], error_code(answer)) for answer in answers] == [(id_, GONE)]
-        assert f"is gone: ended by signal {number:d}" in str(answers)
+        assert f"ended before it answered (ended by signal {number:d})" in str(answers)
         assert wrapped.code() == 128 + number
 
 
@@ -250,7 +250,7 @@ def test_requests_of_the_server_are_called_off_when_it_dies(tmp_path: Path) -> N
         wrapped.request("do/exit", number=0)
         *_, last = wrapped.frames_to_the_end()
         assert last["method"] == "notifications/cancelled"
-        assert last["params"] == {"requestId": "theirs", "reason": "the server is gone"}
+        assert last["params"] == {"requestId": "theirs", "reason": "the server hung up"}
 
 
 def test_a_server_that_closes_its_stdout_and_lives_is_ended(tmp_path: Path) -> None:

@@ -114,7 +114,7 @@ def own_error(id_token: str, code: int, message: str) -> bytes:
     return error(id_token, code, message, {"source": MARK})
 
 
-def make_cancellation(id_token: str, why: str = "the server is gone") -> bytes:
+def make_cancellation(id_token: str, why: str = "the server hung up") -> bytes:
     """A notification that a request needs no answer any more (basic/utilities/cancellation)."""
     return (
         b'{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":'

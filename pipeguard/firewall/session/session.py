@@ -229,9 +229,9 @@ class Session:
             of each request of the server's that it has still open.
         """
         waiting, open_requests = self.state.abandon(direction.back)
-        gone = f"server {self.guard.name}" if direction is TO_CLIENT else "client"
-        why = f"PipeGuard: the {gone} is gone"
-        why += f": {ending}" if ending else ""
+        who = f"server {self.guard.name}" if direction is TO_CLIENT else "client"
+        what = "ended" if ending else "hung up"
+        why = f"PipeGuard: the {who} {what} before it answered{ending and f' ({ending})'}"
         frames = [
             replies.own_error(
                 request.id_token,

@@ -89,7 +89,7 @@ def test_when_the_server_is_gone_each_request_is_answered_and_what_it_asked_is_c
     error, listing, cancelled = session.abandon(ending="exit code 3")
     assert member(error, "id") == 1
     assert member(error, "error", "code") == codes.PEER_GONE
-    gone = "PipeGuard: the server demo is gone: exit code 3"
+    gone = "PipeGuard: the server demo ended before it answered (exit code 3)"
     acted = "; the call may have taken effect before that"
     assert member(error, "error", "message") == gone + acted
     assert member(listing, "error", "message") == gone

@@ -211,7 +211,7 @@ class _SseChannel:
         try:
             await self._response.write(as_event(frame))
         except ConnectionError:
-            raise ChannelClosed("the client is gone") from None
+            raise ChannelClosed("the client hung up") from None
 
     async def close(self) -> None:
         """Hang up."""

@@ -109,7 +109,7 @@ class _WebSocketChannel:
         try:
             await self._socket.send_str(frame.decode())
         except (aiohttp.ClientError, OSError):
-            raise ChannelClosed("the client is gone") from None
+            raise ChannelClosed("the client hung up") from None
 
     async def close(self) -> None:
         """Hang up."""

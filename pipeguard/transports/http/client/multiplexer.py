@@ -193,7 +193,7 @@ class Multiplexer:
 
     async def _send_message(self, port: _Port, frame: bytes, value: JsonObject) -> None:
         if self._channel is None:
-            raise ChannelClosed("the server is gone")
+            raise ChannelClosed("the server hung up")
         method = value.get("method")
         token = write_id(value.get("id"))
         if method == "initialize" and token is not None and self._opened.was_sent:
@@ -357,7 +357,7 @@ class Multiplexer:
         with suppress(ChannelClosed):
             for own in ids:
                 if self._channel is not None:
-                    await self._channel.write(replies.make_cancellation(own, "the client is gone"))
+                    await self._channel.write(replies.make_cancellation(own, "the client hung up"))
         await self._tell(self._settings.leave(port))
 
 

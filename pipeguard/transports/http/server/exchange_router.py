@@ -45,7 +45,7 @@ from pipeguard.transports.judging import Judge, offload, parse_value, read_frame
 from pipeguard.transports.tasks import Tasks
 
 STUCK_SECONDS = 10.0  # after which a server that reads nothing is not healthy
-GONE = Failure("the server is gone")
+GONE = Failure("the server hung up")
 _UNREADABLE = Failure("the answer cannot be read", codes.UNSCANNABLE)
 _NOT_LISTENING = "PipeGuard: the client does not listen"
 
@@ -149,7 +149,7 @@ class ExchangeRouter:
             return
         for sent_id in self._ids.owned_ids(exchange):
             self._ids.give_up(sent_id)
-            self._send_soon(replies.make_cancellation(sent_id, "the client is gone"))
+            self._send_soon(replies.make_cancellation(sent_id, "the client hung up"))
 
     async def lose(self, exchange: Exchange, failure: Failure = GONE) -> None:
         """Tell an exchange that its answers will not come."""
@@ -228,7 +228,7 @@ class ExchangeRouter:
         # The pipe of a server that has ended takes frames until it is closed. Whoever was waiting
         # is answered by then, and nobody would answer this one.
         if self._has_ended:
-            raise ChannelClosed("the server is gone")
+            raise ChannelClosed("the server hung up")
 
     def _send_soon(self, frame: bytes) -> None:
         self._tasks.begin(self._write_quietly(frame))
