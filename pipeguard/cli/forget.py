@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import NoReturn
 
@@ -42,7 +43,8 @@ def command(request: DecisionRequest, *, launch: bool) -> None:
     is forgotten: the next server with the name SERVER takes over its pins. This is for a server
     that is started differently now, as from a container.
 
-    A person decides: it asks on a terminal, or takes a token (`pipeguard policy ci-token`).
+    A person decides: it lists what matches and asks once on a terminal, or takes a token
+    (`pipeguard policy ci-token`).
 
     \b
     Examples:
@@ -59,6 +61,8 @@ def command(request: DecisionRequest, *, launch: bool) -> None:
     """  # noqa: D301  click reads the mark
     if launch:
         _forget_launch(request.target, yes=request.yes)
+    if request.target is not None and not request.yes:
+        request = replace(request, take_all=True)  # one question about all that is listed
     decide(DECISION, request)
 
 

@@ -114,6 +114,14 @@ def test_a_whole_server_is_forgotten_where_that_is_said(snapshot: Snapshot) -> N
     snapshot.commands("forget-nothing", "forget --yes --all  # 3")
 
 
+def test_a_person_is_asked_once_about_a_whole_server() -> None:
+    code, shown = on_terminal("forget", "", "weather", environment={TOKEN_VARIABLE: ""})
+    assert (code, known()) == (0, {})
+    assert [target for target in ALL if target not in shown] == []
+    assert "To forget 3 definitions, type " in shown
+    assert "?" not in shown
+
+
 @pytest.mark.parametrize("verb", [reject, forget], ids=["reject", "forget"])
 def test_a_decision_is_in_the_audit(verb: click.Command) -> None:
     assert verb.name is not None
