@@ -189,7 +189,8 @@ def test(*, file: str | None, glob: str, speed: bool, near_miss: bool, as_json: 
         near = suggestion(glob, [rule.id for rule in every], listed=not file)
         raise RuleError(f"no rule{of_file} is called {glob!r}.{near}{list_them}")
     proving: Sequence[Engine] = _alone(every) if file else wait_for_engines()
-    failures = list(prove_all(rules, proving))
+    with say_if_slow(f"trying the samples of {pluralize(len(rules), 'rule')}"):
+        failures = list(prove_all(rules, proving))
     seconds = perf_counter() - began
     count = sum(len(texts(sample)) for rule in rules for sample in (*rule.matches, *rule.passes))
     with say_if_slow(f"trying mutated samples of {len(rules)} rules"):
@@ -217,7 +218,8 @@ def test(*, file: str | None, glob: str, speed: bool, near_miss: bool, as_json: 
 
 def _alone(rules: Sequence[Rule]) -> list[Engine]:
     """Engines for the rules of one file; all rules together take seconds to compile."""
-    return [
-        Engine(rules, surface, load_patterns(build(rules, surface, model), model), model)
-        for surface in Surface
-    ]
+    with say_if_slow(f"compiling {len(rules)} rules"):
+        return [
+            Engine(rules, surface, load_patterns(build(rules, surface, model), model), model)
+            for surface in Surface
+        ]
