@@ -229,10 +229,10 @@ def _event_page(event: AuditedEvent, rules: dict[str, Rule], *, is_full: bool) -
         if rule == "trust.drifted" and not since.is_settled:
             from pipeguard.cli.diff import sharing_notes
 
-            lines += [_label("Shared", visible(why)) for why in sharing_notes([event.server])]
+            lines += [f"Shared   {visible(why)}" for why in sharing_notes([event.server])]
         fix = (refused if is_wall(rule) else "") or complete_advice(words["fix"], event, rule)
         has_commands = find_remedy(rule).way is Way.APPROVE  # which are below
-        what_to_do = GIVEN_BY_NOW if now else "" if has_commands else fix
+        what_to_do = GIVEN_BY_NOW if now else "" if has_commands or since.is_open else fix
         about = (("Why", complete_advice(words["why"], event, rule)), ("Do", what_to_do))
         lines += [_label(label, visible_lines(text)) for label, text in about if text]
     lines += ["", *(f"{label}  {command}" for label, command in _decisions(event, now, since))]
