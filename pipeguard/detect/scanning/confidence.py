@@ -161,10 +161,10 @@ def is_gravest(rule: Rule, confidence: Confidence) -> bool:
     return confidence is Confidence.HIGH and rule.severity is Severity.CRITICAL
 
 
-def may_be_doubted(
+def find_doubtful(
     rule: Rule, confidence: Confidence, data: bytes, span: Range, view: View
-) -> bool:
-    """True if a classifier may lower a match; of the gravest, only as its rule allows.
+) -> Range | None:
+    """The part of the text in whose sentences a classifier may doubt a match, or None.
 
     Args:
         rule: whose expression matched.
@@ -172,11 +172,15 @@ def may_be_doubted(
         data: the reading.
         span: of the match in it.
         view: the kind of reading; what is in disguise is not doubted if it is of the gravest.
+
+    Returns:
+        The match; of the gravest, with what its rule requires for a doubt.
     """
     if is_gravest(rule, confidence):
-        is_plain = rule.doubted and view is View.TEXT
-        return bool(is_plain) and has_exception(rule.doubted, data, *span, SENTENCE_BYTES)
-    return rule.quoted and confidence > Confidence.LOW and view in _WITH_SPACES
+        is_plain = bool(rule.doubted) and view is View.TEXT
+        end = _exception_end(rule.doubted, data, *span, SENTENCE_BYTES) if is_plain else None
+        return None if end is None else (span[0], max(span[1], end))
+    return span if rule.quoted and confidence > Confidence.LOW and view in _WITH_SPACES else None
 
 
 # --- context ----------------------------------------------------------------------------
@@ -330,16 +334,19 @@ _PAIRS = tuple(
 )
 
 
-def has_exception(
-    unless: str, data: bytes, start: int, end: int, beyond_bytes: int = BEYOND_BYTES
-) -> bool:
+def has_exception(unless: str, data: bytes, start: int, end: int) -> bool:
     """True if the exception of a rule matches in the sentence of a match, or shortly after it."""
+    return _exception_end(unless, data, start, end, BEYOND_BYTES) is not None
+
+
+def _exception_end(unless: str, data: bytes, start: int, end: int, beyond_bytes: int) -> int | None:
+    """The end of the first exception in the sentence of a match, or so far after it."""
     low = max(0, start - SENTENCE_BYTES)
     for sentence in _SENTENCE_END.finditer(data, low, start):
         low = sentence.end()
     high = min(len(data), end + beyond_bytes)
     matches = Finder(unless, ignore_case=True).finditer(data, low, high)
-    return any(match.group is None for match in matches)
+    return next((match.span[1] for match in matches if match.group is None), None)
 
 
 def is_quoted(data: bytes, start: int, end: int, within: Range | None = None) -> bool:

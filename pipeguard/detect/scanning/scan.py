@@ -17,8 +17,8 @@ from pipeguard.detect.rules.rule import Rule, View
 from pipeguard.detect.scanning.confidence import (
     confidence_as_shown,
     confidence_by_checks,
+    find_doubtful,
     is_gravest,
-    may_be_doubted,
 )
 from pipeguard.detect.scanning.extents import Extents, JsonValues, settled_cuts
 from pipeguard.detect.scanning.first_look import FirstLook, RuleLookup
@@ -109,6 +109,7 @@ class Scan:
         self._seen = seen
         self._places: set[str] | None = None  # of the strings, if these are few
         self._values: dict[str, set[bytes]] = {}  # by rule, if it asks for several
+        self._doubted: set[tuple[str, int]] = set()  # of the plain text: rule, first byte
 
     @cached_property
     def reader(self) -> Reader:
@@ -316,9 +317,12 @@ class Scan:
             confidence = lower(confidence)
         within = self._json.around(*span, origin) if rule.quoted else None
         confidence = confidence_as_shown(rule, confidence, data, span, within)
-        is_doubted = may_be_doubted(rule, confidence, data, span, view) and self._is_doubted(
-            rule, confidence, data, span, within
+        doubtful = find_doubtful(rule, confidence, data, span, view)
+        is_doubted = doubtful is not None and self._is_doubted(
+            rule, confidence, data, doubtful, within
         )
+        if is_doubted and view is View.TEXT:
+            self._doubted.add((rule.id, origin.trace(*span)[1]))
         if is_doubted:
             confidence = lower(confidence)
         is_squeezed = view is View.SQUEEZED and rule.is_private and confidence > Confidence.LOW
@@ -328,6 +332,8 @@ class Scan:
 
     def _is_new(self, rule: Rule, match: Occurrence, origin: Origin) -> bool:
         """False for a match of the plain text, and for a secret that was found in its string."""
+        if self._doubted and (rule.id, origin.trace(*match.secret)[1]) in self._doubted:
+            return False
         is_new = origin.is_new(rule, *match.secret)
         return is_new and self._confidence_there(rule, match, origin) < Confidence.HIGH
 
