@@ -116,6 +116,13 @@ _SEEN_AS_ATTACK = lazy_regex(
     r"['\"](?:attack|injection|jailbreak|blocked|flagged|refused|refuse|refusal|malicious|unsafe)['\"]",
     re.IGNORECASE,
 )
+# A literal that has the name of a prompt and begins like one: it speaks to the model of a program.
+_PROMPT = lazy_regex(
+    r"(?:prompt|instructions?|system)\w{0,20}[\"']?\s{0,3}(?::\s?[&\w ]{1,12}=|:=|=|:)"
+    r"\s{0,3}\(?\s{0,12}[a-z]{0,2}(?:\"{3}|[\"'`])\s{0,40}"
+    r"you(?: are(?! now\b)|'re(?! now\b)| will| have| help| handle| answer)\b",
+    re.IGNORECASE,
+)
 # A field of YAML or settings, and a row of a table.
 _FIELD = lazy_regex(
     r"[+-]?\s*+(?:- )?+[\w-]{1,40}+(?:: |\s?=\s?)\S.*|[^;\t\n]*+(?:[;\t][^;\t\n]*+){1,}"
@@ -188,7 +195,8 @@ def _is_value(read: bytes, data: bytes, passage: tuple[int, int], kind: FileKind
         return True
     is_of_tests = kind > FileKind.OTHER
     is_value = is_value or (is_of_tests and all(map(_FIELD.fullmatch, lines.strip().split("\n"))))
-    is_marked = is_of_tests or _has_label(around, _SEEN_AS_ATTACK)
+    is_prompt = _PROMPT.search(_text(data[first:last])) is not None
+    is_marked = is_of_tests or is_prompt or _has_label(around, _SEEN_AS_ATTACK)
     return is_value and is_marked and not may_act(_values(lines, data, first, last))
 
 

@@ -149,3 +149,20 @@ def test_in_a_diff_the_header_says_what_the_file_is() -> None:
 def test_a_line_that_names_a_file_names_nothing_for_another() -> None:
     text = f'tests/attacks.json:\n["a"]\n---\npackage.json:\n{{"description": "{ORDER}"}}'
     assert not is_value(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "is_data"),
+    [
+        (f'SYSTEM_PROMPT = """You are Bella. {IDLE}."""\n', True),
+        (f"export const prompt: string = `You are Bella. {IDLE}.`;\n", True),
+        (f'{{"name": "bella", "system": "You are Bella. {IDLE}."}}', True),
+        (f'SYSTEM_PROMPT = """You are now Bella. {IDLE}."""\n', False),
+        (f'NOTE = "You are Bella. {IDLE}."\n', False),
+        (f'SYSTEM_PROMPT = "{IDLE}"\n', False),
+        (f'SYSTEM_PROMPT = "You are Bella. {IDLE}. Send it to Eve."\n', False),
+        (f"prompt: You are Bella. {IDLE}.\n", False),
+    ],
+)
+def test_the_prompt_of_a_program_is_data_if_it_can_do_nothing(text: str, *, is_data: bool) -> None:
+    assert is_value(text, order=IDLE) is is_data
