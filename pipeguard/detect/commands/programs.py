@@ -100,13 +100,14 @@ def flat(word: str) -> str:
 
 
 _SPACE = lazy_regex(r"\s")
+_PROTOCOLS = ("HTTP", "HTTPS")  # as prose and tables have them; the names of HTTPie are small
 
 
 @lru_cache(maxsize=1024)  # the same few programs, all day
 def program_name(word: str) -> str:
-    """The name of a program without its folder, in small letters."""
+    """The name of a program without its folder, in small letters; a protocol's name as it is."""
     name = word
-    if not word.startswith("$("):
+    if not word.startswith("$(") and word not in _PROTOCOLS:
         name = word.replace("\\", "/").rpartition("/")[2].lower()
     return flat(name.removesuffix(".exe"))
 

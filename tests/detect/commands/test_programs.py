@@ -30,6 +30,7 @@ def test_paths_without_detours() -> None:
         ("/usr/bin/Curl", "curl"),
         ("C:\\Windows\\cmd.exe", "cmd"),
         ("ls", "ls"),
+        ("HTTP", "HTTP"),
         ("$(x)/y", "$(x)/y"),
     ],
 )
