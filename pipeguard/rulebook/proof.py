@@ -104,7 +104,7 @@ def texts(sample: Sample) -> list[str]:
 def _has_exception(rule: Rule, text: str) -> bool:
     """True for a sample whose match `unless` may have lowered to a note."""
     data = text.encode()
-    return bool(rule.unless) and has_exception(rule.unless, data, 0, len(data))
+    return has_exception(rule.unless, data, (0, len(data)))
 
 
 def sample_place(rule: Rule, surface: Surface) -> str:

@@ -97,8 +97,8 @@ class Rule(NamedTuple):
         quoted: True where a match inside quotes or code loses one step of confidence.
         leaving: what a match is worth by where its string goes.
         several: True where two different values in one message raise confidence one step.
-        unless: an expression, of any case; a match in whose sentence it matches is only noted; or
-            empty. What its group `but` matches is no exception.
+        unless: an expression, of any case; a match in whose sentence it matches is only noted, and
+            a secret that it includes; or empty. What its group `but` matches is no exception.
         doubted: such an expression; in whose sentence it matches, a match may be doubted even if
             it is critical and sure; or empty.
         purpose: words that say what a tool is for (detect.scanning.origin); one of them

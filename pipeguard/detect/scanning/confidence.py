@@ -6,6 +6,7 @@ Knows rules and their checks; detect.scanning.scan and detect.scanning.origin sa
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from pipeguard.detect.checks.bip39 import is_printed_phrase
 from pipeguard.detect.checks.outcome import Outcome
@@ -52,8 +53,10 @@ def confidence_by_checks(
     ):
         return None
     outcomes = [run_check(spec, data, match, secret) for spec in rule.check]
+    included = match.secret if rule.is_private else None
+    is_exception = has_exception(rule.unless, data, match.span, included)
     if Outcome.HOLDS in outcomes:
-        return Confidence.HIGH
+        return Confidence.LOW if is_exception else Confidence.HIGH
     is_chance = rule.is_private and (
         Outcome.FAILS in outcomes  # words beside each other, as in the title of a manual page
         if view is View.SQUEEZED
@@ -67,9 +70,7 @@ def confidence_by_checks(
         confidence = lower(confidence)
     if view is View.SQUEEZED and rule.is_private:
         confidence = lower(confidence)
-    if rule.unless and has_exception(rule.unless, data, *match.span):
-        return Confidence.LOW
-    return confidence
+    return Confidence.LOW if is_exception else confidence
 
 
 def _is_published(rule: Rule, secret: bytes) -> bool:
@@ -177,9 +178,9 @@ def find_doubtful(
         The match; of the gravest, with what its rule requires for a doubt.
     """
     if is_gravest(rule, confidence):
-        is_plain = bool(rule.doubted) and view is View.TEXT
-        end = _exception_end(rule.doubted, data, *span, SENTENCE_BYTES) if is_plain else None
-        return None if end is None else (span[0], max(span[1], end))
+        doubted = rule.doubted if view is View.TEXT else ""
+        exceptions = _exceptions(doubted, data, *span, SENTENCE_BYTES)
+        return next(((span[0], max(span[1], end)) for _, end in exceptions), None)
     return span if rule.quoted and confidence > Confidence.LOW and view in _WITH_SPACES else None
 
 
@@ -334,19 +335,26 @@ _PAIRS = tuple(
 )
 
 
-def has_exception(unless: str, data: bytes, start: int, end: int) -> bool:
-    """True if the exception of a rule matches in the sentence of a match, or shortly after it."""
-    return _exception_end(unless, data, start, end, BEYOND_BYTES) is not None
+def has_exception(unless: str, data: bytes, span: Range, secret: Range | None = None) -> bool:
+    """True if a rule's exception is in a match's sentence; of a secret, if it includes that."""
+    first, last = secret or (len(data), 0)
+    exceptions = _exceptions(unless, data, *span, BEYOND_BYTES)
+    return any(start <= first and last <= end for start, end in exceptions)
 
 
-def _exception_end(unless: str, data: bytes, start: int, end: int, beyond_bytes: int) -> int | None:
-    """The end of the first exception in the sentence of a match, or so far after it."""
+def _exceptions(
+    unless: str, data: bytes, start: int, end: int, beyond_bytes: int
+) -> Iterator[Range]:
+    """The exceptions in the sentence of a match, or so far after it."""
+    if not unless:
+        return
     low = max(0, start - SENTENCE_BYTES)
     for sentence in _SENTENCE_END.finditer(data, low, start):
         low = sentence.end()
     high = min(len(data), end + beyond_bytes)
-    matches = Finder(unless, ignore_case=True).finditer(data, low, high)
-    return next((match.span[1] for match in matches if match.group is None), None)
+    for match in Finder(unless, ignore_case=True).finditer(data, low, high):
+        if match.group is None:
+            yield match.span
 
 
 def is_quoted(data: bytes, start: int, end: int, within: Range | None = None) -> bool:
