@@ -190,6 +190,10 @@ class Detection(Knowledge):
         is_private = any(tells_private(finding.rule) for finding in findings)
         self.flows.record_passed(self.tool(guard, tool), b"" if is_private else frame)
 
+    def settle_call(self, event: str, *, went_on: bool) -> None:
+        """Count what is remembered of a judged call as sent, or forget it."""
+        self.flows.settle(event, went_on=went_on)
+
     def record_result(
         self, context: Context, frame: bytes, values: frozenset[str], tool: str
     ) -> None:

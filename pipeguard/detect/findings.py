@@ -16,6 +16,7 @@ from pipeguard.detect.counting import LocatedMatch, rate_match, restored_file
 from pipeguard.detect.cuts import can_cut, cut_findings, forged_lines, with_words
 from pipeguard.detect.flows import secret_values
 from pipeguard.detect.flows.leak import SECRET_OUT, Leak
+from pipeguard.detect.flows.outgoing_call import KnownCall
 from pipeguard.detect.flows.text_values import named_strings, secret_egress, short_values
 from pipeguard.detect.flows.tool_labels import Label
 from pipeguard.detect.flows.vault import RESTORED
@@ -57,7 +58,7 @@ from pipeguard.firewall.protocol.places import (
     pointer,
 )
 from pipeguard.firewall.session import replies
-from pipeguard.firewall.session.guard import Context
+from pipeguard.firewall.session.guard import EXEMPT, Context
 from pipeguard.firewall.session.rewrite import UNREAD
 
 _SEVERE = Severity.HIGH, Confidence.HIGH
@@ -250,7 +251,8 @@ def leak_findings(
     flows, tool = knowledge.flows, knowledge.tool(context.guard, context.tool)
     arguments = _arguments(message)
     strings = named_strings(arguments)
-    leaks = flows.leaks(tool, arguments, context.now, values, strings)
+    known = KnownCall(context.event, values, strings)
+    leaks = flows.leaks(tool, arguments, context.now, known)
     leaks += _cut_keys(knowledge, context, strings[:MOST_STRINGS])
     if not leaks:
         return findings
@@ -314,15 +316,17 @@ def _cut_keys(
     """The key that calls before began, and of which this one has the rest."""
     texts = [text for _, text in strings]
     begins = secret_values.begun_key(texts)
-    before = knowledge.flows.begin_key(begins)
+    before = knowledge.flows.begin_key(context.event, begins)
     if not before:
         return []
     ends = secret_values.last_values(texts)
     whole = [(each, each + end) for each in before for end in ends]
     if not begins:
-        knowledge.flows.continue_key(whole[0][1][: secret_values.CUT_CHARS] if whole else "")
+        longer = whole[0][1][: secret_values.CUT_CHARS] if whole else ""
+        knowledge.flows.continue_key(context.event, longer)
     for begin, joined in whole:
-        rules = _sure_secrets(knowledge, context, joined)
+        secrets = _sure_secrets(knowledge, context, joined)
+        rules = {each.rule for each in secrets if each.action is Action.BLOCK}
         if rules and not _sure_secrets(knowledge, context, begin):
             note = f"the pieces of recent calls make a key ({min(rules)})"
             tool = context.tool or ""
@@ -330,15 +334,12 @@ def _cut_keys(
     return []
 
 
-def _sure_secrets(knowledge: Knowledge, context: Context, text: str) -> set[str]:
-    """The rules that block a secret in a call by its form, whatever the argument's name.
-
-    After the beginning of one key, the name `token` would make a key of any value.
-    """
+def _sure_secrets(knowledge: Knowledge, context: Context, text: str) -> list[Finding]:
+    """The secrets that a call's form, not the argument's name, blocks or an exception lets pass."""
     value: JsonValue = {"params": {"name": context.tool or "", "arguments": {"text": text}}}
     found = scan(knowledge, context, Surface.TO_SERVER, value)
-    stopped = (each.rule for each in found if each.action is Action.BLOCK)
-    return {rule for rule in stopped if rule.startswith("secrets.")}
+    stopped = (each for each in found if each.action is Action.BLOCK or each.note == EXEMPT)
+    return [each for each in stopped if each.rule.startswith("secrets.")]
 
 
 def _misplaced_keys(knowledge: Knowledge, context: Context, value: JsonValue) -> list[Finding]:

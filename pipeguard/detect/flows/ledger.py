@@ -27,7 +27,7 @@ from pipeguard.detect.flows.ledger_memory import (
     RememberedResults,
 )
 from pipeguard.detect.flows.orders import MOST_ORDERS, ActingCall, CarriedOrder, ClientWords
-from pipeguard.detect.flows.outgoing_call import MANY_CONTACTS, MANY_NAMES, Call
+from pipeguard.detect.flows.outgoing_call import MANY_NAMES, UNKNOWN, Call, KnownCall
 from pipeguard.detect.flows.tool_labels import ACTS, CHANGES, Label, Tool
 from pipeguard.detect.flows.tool_results import (
     BLOB_BYTES,
@@ -178,28 +178,36 @@ class Flows:
         with self._lock:
             return self._calls.list_passed(tool.key)
 
-    def begin_key(self, begun: str) -> list[str]:
+    def begin_key(self, call: str, begun: str) -> list[str]:
         """Remember the beginning of a key that a call ends with; or empty.
+
+        Args:
+            call: names it until `settle`; if empty, it went on.
+            begun: the beginning.
 
         Returns:
             Those of recent calls, the latest first. If there are any, a call that begins none is
             remembered by `continue_key`.
         """
         with self._lock:
-            return self._calls.begin_key(begun)
+            return self._calls.begin_key(call, begun)
 
-    def continue_key(self, begun: str) -> None:
+    def continue_key(self, call: str, begun: str) -> None:
         """Remember the longer beginning of a key that a call goes on with; or empty."""
         with self._lock:
-            self._calls.continue_key(begun)
+            self._calls.continue_key(call, begun)
+
+    def settle(self, call: str, *, went_on: bool) -> None:
+        """Count the parts of a call as sent, or forget them: it never reached the server."""
+        with self._lock:
+            self._calls.settle(call, went_on=went_on)
 
     def leaks(
         self,
         tool: Tool,
         arguments: JsonValue,
         now: float = 0.0,
-        about: frozenset[str] | None = None,
-        strings: Sequence[tuple[str, str]] | None = None,
+        known_call: KnownCall = UNKNOWN,
     ) -> list[Leak]:
         """Look up what goes to a tool in what came back before.
 
@@ -207,26 +215,28 @@ class Flows:
             tool: that is called.
             arguments: of the call.
             now: seconds on the session's clock.
-            about: the short values of the arguments, if they are known.
-            strings: likewise, those from `text_values.named_strings`.
+            known_call: what is known of the call.
         """
-        if strings is None:
-            strings = text_values.named_strings(arguments)
-        bare, leaks, opened = arguments, list[Leak](), frozenset[str]()
+        strings = known_call.strings or text_values.named_strings(arguments)
+        bare, leaks = arguments, list[Leak]()
+        unread = known_call._replace(about=None)
         if self._has_sources(tool):
             opened = text_values.find_opened(tool.labels, strings)
+            known_call, unread = known_call._replace(opened=opened), unread._replace(opened=opened)
             if tool.is_sink or tool.labels.meets(Label.OUTSIDE):
                 bare = text_values.without_credentials(arguments)
-            known = about if bare == arguments else None
-            leaks = self._looked_up(tool, bare, now, known, opened) if tool.is_sink else []
+            if tool.is_sink:
+                leaks = self._looked_up(
+                    tool, bare, now, known_call if bare == arguments else unread
+                )
         if not tool.labels.meets(Label.SENDS) and (urls := text_values.find_addresses(arguments)):
             # A client that renders what the tool is given requests the addresses in it.
             sender = tool._replace(labels=Label.SENDS | Label.OUTSIDE)
             posted = text_values.find_posted(strings) if tool.labels.meets(Label.RUNS) else ()
-            leaks += self._looked_up(sender, " ".join((*urls, *posted)), now, opened=opened)
+            leaks += self._looked_up(sender, " ".join((*urls, *posted)), now, unread)
         if not leaks and bare != arguments and tool.labels.meets(Label.OUTSIDE):
             # Where a credential belongs it may go, but an address can be anybody's.
-            used = self._looked_up(tool, arguments, now, about, opened)
+            used = self._looked_up(tool, arguments, now, known_call)
             leaks = [leak._replace(confidence=Confidence.MEDIUM) for leak in used]
         return leaks + (self._find_order(tool, arguments) if tool.acts else [])
 
@@ -272,12 +282,7 @@ class Flows:
             return bool(self._forgotten or (self._results if sends else self._results.taken_in))
 
     def _looked_up(
-        self,
-        tool: Tool,
-        arguments: JsonValue,
-        now: float,
-        about: frozenset[str] | None = None,
-        opened: frozenset[str] = frozenset(),
+        self, tool: Tool, arguments: JsonValue, now: float, known_call: KnownCall
     ) -> list[Leak]:
         with self._lock:
             sends = tool.labels.meets(Label.SENDS)
@@ -293,14 +298,16 @@ class Flows:
         leaks = self._lost_leaks(tool, text, now) if self._forgotten else []
         if not results:
             return leaks
-        about = text_values.short_values(arguments) if about is None else about
+        about = (
+            text_values.short_values(arguments) if known_call.about is None else known_call.about
+        )
         if any(text_values.is_outside(value) for value in about):
             tool = tool._replace(labels=tool.labels | Label.OUTSIDE)
         if has_many_unread:  # else where somebody asks for them
             self._read_said()
-        call = Call(tool, text, self._earlier_text, about, opened)
+        call = Call(tool, text, self._earlier_text, about, known_call.opened)
         call.recipients = text_values.recipients(arguments)
-        self._follow(call)
+        self._follow(call, known_call.event)
         worked_out = sum(result.derived for result in results)
         leaks += _leaks(call, results)
         if worked_out != sum(result.derived for result in results):
@@ -314,21 +321,21 @@ class Flows:
             source = self._forgotten.find_source(tool, chars, now)
         return [] if source is None else [source.rate_call(tool)]
 
-    def _follow(self, call: Call) -> None:
+    def _follow(self, call: Call, event: str) -> None:
         """Read a call after those that sent something before; of two at a time, one is the second.
 
         Remembers the end of what is sent and, by its tool, the longest value.
         """
         if not call.tool.labels & Label.SENDS:
             with self._lock:
-                before = self._calls.sent_texts()
+                before = self._calls.list_sent(event)
             call.follow("".join(before))
             return
         piece = text_values.longest_run(call.readings[0])[:PIECE_CHARS]
         squeezed = overlap.squeeze(call.readings[0])[-ARGUMENT_BYTES:]
         with self._lock:
-            before = self._calls.sent_texts()
-            pieces = self._calls.add_sent(call.tool.key, squeezed, piece)
+            before = self._calls.list_sent(event)
+            pieces = self._calls.add_sent(event, call.tool.key, squeezed, piece)
         call.follow("".join(before))
         call.put_together(pieces)
 
@@ -458,7 +465,9 @@ def _people(call: Call, result: ToolResult) -> Confidence | None:
     records = min(names, figures) if figures and result.has_records() else 0
     contacts = len(call.find_new(outgoing_call.CONTACTS, result))
     is_public = bool(call.tool.labels & Label.OUTSIDE)
-    is_list = contacts >= MANY_CONTACTS or (is_public and min(names, figures) >= MANY_NAMES)
+    is_list = contacts >= outgoing_call.MANY_CONTACTS or (
+        is_public and min(names, figures) >= MANY_NAMES
+    )
     if records > 1 or (records and is_public) or (is_list and result.has_contacts()):
         return Confidence.HIGH
     return Confidence.MEDIUM if records else None
@@ -472,9 +481,7 @@ def _secrets(call: Call, result: ToolResult) -> tuple[bool, bool]:
     for bare in result.secrets():
         if looks_secret:
             break
-        if bare not in call.earlier_squeezed:
-            looks_secret = bare in call.whole or bare[::-1] in call.whole
-            looks_secret = looks_secret or overlap.in_pieces(bare, call.torn_text)
+        looks_secret = bare not in call.earlier_squeezed and call.completes(bare)
     is_one_time = any(map(call.takes, result.one_time_secrets()))
     return looks_secret or is_one_time, (is_one_time and not call.is_typed) or any(
         call.is_new(value)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Collection, Iterator
 from threading import Lock
-from typing import Protocol
+from typing import NamedTuple, Protocol
 from weakref import ref
 
 from pipeguard.detect.flows.orders import ClientWords
@@ -233,11 +233,10 @@ class RememberedCalls:
         self._unread_bytes = self._words_chars = self._words_bytes = self._passed_bytes = 0
         self._passed: OrderedDict[tuple[str, str], deque[bytes]] = OrderedDict()
         self._has_forgotten = False  # calls of some tool
-        self._sent: deque[str] = deque(maxlen=RECENT_CALLS)  # squeezed, to tools that send
+        self._sent: deque[_Part] = deque()  # squeezed, to tools that send
         # By tool, the longest value of each recent call.
-        self._pieces: OrderedDict[tuple[str, str], deque[str]] = OrderedDict()
-        self._begun_keys: deque[str] = deque(maxlen=RECENT_CALLS)
-        self._pieces_since = 0  # a key was begun last
+        self._pieces: OrderedDict[tuple[str, str], deque[_Part]] = OrderedDict()
+        self._begun_keys: deque[_Part] = deque()
 
     @property
     def size(self) -> int:
@@ -247,8 +246,8 @@ class RememberedCalls:
     @property
     def derived_bytes(self) -> int:
         """The size of what was worked out of calls."""
-        pieces = (piece for recent in self._pieces.values() for piece in recent)
-        return self._words_bytes + measure_text(*pieces, *self._sent)
+        parts = (part.text for recent in (self._sent, *self._pieces.values()) for part in recent)
+        return self._words_bytes + measure_text(*parts)
 
     @property
     def has_many_unread(self) -> bool:
@@ -313,42 +312,79 @@ class RememberedCalls:
         recent = self._passed.get(_shorten(key))
         return None if recent is None and self._has_forgotten else list(recent or ())
 
-    def sent_texts(self) -> list[str]:
-        """The squeezed texts of the last calls that sent something."""
-        return list(self._sent)
+    def list_sent(self, call: str) -> list[str]:
+        """The squeezed texts of the last calls that sent something, without this one."""
+        return _list_others(self._sent, call)
 
-    def add_sent(self, key: tuple[str, str], squeezed: str, piece: str) -> list[str]:
+    def add_sent(self, call: str, key: tuple[str, str], squeezed: str, piece: str) -> list[str]:
         """Remember a call that sends something; the longest values of the last calls of its tool.
 
         Args:
+            call: names it until `settle`; if empty, it went on.
             key: of the tool.
             squeezed: its text.
             piece: its longest value.
         """
         key = _shorten(key)
-        self._sent.append(squeezed)
-        recent = self._pieces.pop(key, None) or deque(maxlen=RECENT_CALLS)
-        recent.append(piece)
+        _add_part(self._sent, _Part(call, squeezed))
+        recent = self._pieces.pop(key, None) or deque[_Part]()
+        others = _list_others(recent, call)
+        _add_part(recent, _Part(call, piece))
         while len(self._pieces) >= RECENT_TOOLS:
             self._pieces.popitem(last=False)
         self._pieces[key] = recent
-        return list(recent)
+        return [*others, piece][-RECENT_CALLS:]
 
-    def begin_key(self, begun: str) -> list[str]:
+    def begin_key(self, call: str, begun: str) -> list[str]:
         """Remember the beginning of a key in a call; those of recent calls, the latest first.
 
         A call that begins none, after one that did, is left to `continue_key`.
         """
-        before = [each for each in reversed(self._begun_keys) if each]
+        before = [part.text for part in reversed(self._begun_keys) if part.text]
         if begun or not before:
-            self._begun_keys.append(begun)
-            self._pieces_since = 0
+            _add_part(self._begun_keys, _Part(call, begun))
         return before
 
-    def continue_key(self, begun: str) -> None:
+    def continue_key(self, call: str, begun: str) -> None:
         """Remember the longer beginning of a key that a call goes on with; or empty."""
-        self._pieces_since += 1
-        self._begun_keys.append(begun if self._pieces_since <= MOST_PIECES else "")
+        since = self._begun_keys[-1].since + 1 if self._begun_keys else 1
+        begun = begun if since <= MOST_PIECES else ""
+        _add_part(self._begun_keys, _Part(call, begun, since))
+
+    def settle(self, call: str, *, went_on: bool) -> None:
+        """Count the parts of a call as sent, or forget them: it never reached the server."""
+        for recent in (self._sent, self._begun_keys, *self._pieces.values()):
+            if any(part.call == call for part in recent):
+                settled = [p._replace(call="") if p.call == call else p for p in recent]
+                kept = settled if went_on else [part for part in recent if part.call != call]
+                recent.clear()
+                recent.extend(kept[-RECENT_CALLS:])
+
+
+class _Part(NamedTuple):
+    """A part of a call, that others may complete.
+
+    Attributes:
+        call: names the call while it is judged; empty once it went on.
+        text: the part.
+        since: of a key that goes on, how many calls ago it began.
+    """
+
+    call: str
+    text: str
+    since: int = 0
+
+
+def _list_others(recent: deque[_Part], call: str) -> list[str]:
+    """The texts of the last parts, without those of one call that is judged now."""
+    return [part.text for part in recent if not call or part.call != call][-RECENT_CALLS:]
+
+
+def _add_part(recent: deque[_Part], part: _Part) -> None:
+    """Add a part; while its call is judged, the oldest one stays, for it may be the fourth."""
+    recent.append(part)
+    while len(recent) > (2 * RECENT_CALLS if part.call else RECENT_CALLS):
+        recent.popleft()
 
 
 def _shorten(key: tuple[str, str]) -> tuple[str, str]:

@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import cache, cached_property
 from heapq import nlargest
+from typing import NamedTuple
 
 from pipeguard.detect.flows import overlap, text_values
 from pipeguard.detect.flows.tool_labels import Label, Tool
@@ -104,6 +105,25 @@ def _from_codes(text: bytes) -> bytes:
     return bytes(number for number in map(int, re.findall(rb"\d+", text)) if number < BYTES)
 
 
+class KnownCall(NamedTuple):
+    """A call, as far as whoever asks about it has read it.
+
+    Attributes:
+        event: names it until `Flows.settle`; if empty, it counts as sent at once.
+        about: the short values of its arguments; None if unread.
+        strings: those from `text_values.named_strings`; empty if unread.
+        opened: the web addresses that it only requests.
+    """
+
+    event: str = ""
+    about: frozenset[str] | None = None
+    strings: Sequence[tuple[str, str]] = ()
+    opened: frozenset[str] = frozenset()
+
+
+UNKNOWN = KnownCall()
+
+
 class Call:
     """The text that goes to a tool, in all its readings.
 
@@ -146,6 +166,7 @@ class Call:
         self._looked_up: defaultdict[Kind, set[ToolResult]] = defaultdict(set)
         self._are_new: dict[str, bool] = {}
         self._letters_of_pieces: list[str] = []
+        self._letters_of_sent: list[str] = []  # likewise, without this call
 
     @cached_property
     def squeezed_texts(self) -> list[str]:
@@ -248,8 +269,9 @@ class Call:
         if len(pieces) > 1:
             self.pieces = pieces
             begin = min(decoders.common_prefix(pieces[0], piece) for piece in pieces[1:])
-            joined = "".join(piece[begin:] for piece in pieces).encode()
-            self._letters_of_pieces = _letters(readings(joined))
+            *sent, last = (piece[begin:].encode() for piece in pieces)
+            self._letters_of_pieces = _letters(readings(b"".join((*sent, last))))
+            self._letters_of_sent = _letters(readings(b"".join(sent)))
 
     @property
     def is_typed(self) -> bool:
@@ -345,9 +367,18 @@ class Call:
         if any(piece in result.text() for piece in self.pieces):
             sharing = {number for number in sharing if number < whole}
         readings = [*self._letters, *self._letters_of_pieces]
+        shared = self._most_shared([readings[at] for at in sharing if 0 < at < whole], result)
+        joined = [readings[at] for at in sharing if at >= whole]
+        if not joined:
+            return shared
+        together = self._most_shared(joined, result)
+        was_sent = together <= self._most_shared(self._letters_of_sent, result)
+        return shared if was_sent else max(shared, together)
+
+    def _most_shared(self, texts: Iterable[str], result: ToolResult) -> int:
+        """Count the letters that a result shares with the text that has the most of them."""
         shared = (
-            overlap.find_shared(readings[number], result.letters(), self._clear, self._budget)
-            for number in sorted(sharing - {0})
+            overlap.find_shared(text, result.letters(), self._clear, self._budget) for text in texts
         )
         return max((each.chars for each in shared), default=0)
 
@@ -379,7 +410,15 @@ class Call:
         if bare.isdigit():
             digits = re.compile(rf"(?<![0-9])(?:{bare}|{bare[::-1]})(?![0-9])")
             return any(digits.search(text) for text in (*self.readings, *self.squeezed_texts))
-        if any(bare in text or bare[::-1] in text for text in self.squeezed_texts):
+        return self.completes(bare)
+
+    def completes(self, bare: str) -> bool:
+        """True if a squeezed value leaves with this call, whole or by the last of its pieces.
+
+        What calls before sent of it is no fault of this one.
+        """
+        torn = self._before[1 - len(bare) :] + self.squeezed_texts[0] if len(bare) > 1 else ""
+        if any(bare in text or bare[::-1] in text for text in (*self.squeezed_texts, torn)):
             return True
         # Where all of it was sent before, this call has to repeat a part.
         was_sent = overlap.in_pieces(bare, self._before)

@@ -208,6 +208,14 @@ class Detector(Protocol):
             is_granted: True if it passes only since a person allowed it.
         """
 
+    def settle_call(self, event: str, *, went_on: bool) -> None:
+        """Count what `find_leaks` remembers of a call as sent, or forget it.
+
+        Args:
+            event: names the verdict on the call.
+            went_on: False if the call never reached its receiver.
+        """
+
     def record_result(
         self, context: Context, frame: bytes, values: frozenset[str], tool: str
     ) -> None:

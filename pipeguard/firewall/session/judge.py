@@ -107,6 +107,7 @@ class MessageJudge(NamedTuple):
     # --- requests and notifications -----------------------------------------------------
 
     def _judge_request(self, message: Message) -> Verdict:
+        verdict: Verdict | None = None
         request, early = self.waiting_call, None
         waited = "" if request is None else request.held_event
         if request is None:
@@ -136,6 +137,8 @@ class MessageJudge(NamedTuple):
                 if not self.state.request_sent(self.direction, message, request) and waited:
                     verdict = self._verdict(message, request, [*findings, *_GONE], None)
         finally:
+            went_on = bool(verdict and verdict.forward)
+            self.guard.detector.settle_call(self.event, went_on=went_on)
             if not request.forwarded:
                 self.state.drop(self.direction, request)
         return name_wait(verdict, waited)

@@ -447,6 +447,19 @@ def test_its_token_leaves_in_two_calls_and_what_follows_is_no_part_of_it() -> No
     assert flows.leaks(POST, {"body": "Shall we meet at noon?"}) == []
 
 
+@pytest.mark.parametrize(
+    "spelt", [VALUE, VALUE[::-1], base64.b64encode(f"{WORDS} {VALUE}".encode()).decode()]
+)
+def test_what_a_person_let_leave_is_no_piece_of_the_next_call(spelt: str) -> None:
+    flows = Flows()
+    flows.record_result(ENV, answer(f"A={VALUE} {WORDS}"), 0.0)
+    half = len(spelt) // 2
+    assert flows.leaks(POST, {"body": spelt}) != []
+    assert flows.leaks(POST, {"body": "Lunch?"}) == []
+    assert [flows.leaks(POST, {"body": part}) for part in (spelt[:half], spelt[half:])][1] != []
+    assert flows.leaks(POST, {"body": "Lunch?"}) == []
+
+
 CRM = make_tool("list_contacts", {"description": "List contacts in the CRM."})
 SEND = make_tool("send_email", {"description": "Send an e-mail."})
 PEOPLE = [

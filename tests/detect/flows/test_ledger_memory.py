@@ -147,12 +147,27 @@ def test_calls_to_compare_with_are_bounded() -> None:
 
 def test_a_key_is_followed_over_many_pieces_and_not_for_ever() -> None:
     calls, begun = RememberedCalls(LIMIT), "sk-" + "learn"
-    calls.begin_key(begun)
+    calls.begin_key("", begun)
     for _ in range(MOST_PIECES):
-        assert calls.begin_key("")[0] == begun
+        assert calls.begin_key("", "")[0] == begun
         begun += "-words"
-        calls.continue_key(begun)
+        calls.continue_key("", begun)
     for _ in range(RECENT_CALLS):
-        (last, *_) = calls.begin_key("")
-        calls.continue_key(f"{last}-words")
-    assert calls.begin_key("") == []
+        (last, *_) = calls.begin_key("", "")
+        calls.continue_key("", f"{last}-words")
+    assert calls.begin_key("", "") == []
+
+
+def test_a_call_that_is_judged_takes_no_place_of_those_that_went_on() -> None:
+    calls, tool = RememberedCalls(LIMIT), ("demo", "http_post")
+    for number in range(RECENT_CALLS):
+        assert len(calls.add_sent("", tool, f"text{number}", f"piece{number}")) == number + 1
+    before = calls.list_sent("")
+    assert calls.add_sent("RUN.c1", tool, "stopped", "stopped")[-1] == "stopped"
+    assert calls.list_sent("RUN.c1") == before, "a call that is read twice is none of its pieces"
+    assert calls.list_sent("RUN.c2")[-1] == "stopped", "of two at a time, one is the second"
+    calls.settle("RUN.c1", went_on=False)
+    assert calls.list_sent("") == before
+    calls.add_sent("RUN.c2", tool, "passed", "passed")
+    calls.settle("RUN.c2", went_on=True)
+    assert calls.list_sent("") == [*before[1:], "passed"]
