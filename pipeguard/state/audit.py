@@ -56,7 +56,9 @@ class AuditEntry(NamedTuple):
             `revoke`, `propose`, `withdraw`, `refuse`, `dismiss`, `undo` or `prune`.
         event: the verdict's name, as `K7Q2M9D4.c12`; for a decision, of the verdict that it is
             about; or empty.
-        frame_sha256: SHA-256 of the frame, 64 hex digits; empty where there is none.
+        frame_sha256: HMAC-SHA-256 of the frame with the installation's key, 64 hex digits: a short
+            frame could else be guessed. For a decision, the fingerprint of the definition. Empty
+            where there is none.
         frame_bytes: its length; for a connection, the bytes that the server received.
         findings: a JSON list of objects.
         token: the name of the client's bearer token, or None.

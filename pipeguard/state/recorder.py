@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pipeguard.errors import StateError
 from pipeguard.firewall.finding import Direction
 from pipeguard.state.connections import pending_connection
+from pipeguard.state.contents_key import contents_key
 from pipeguard.state.database import is_about_a_row
 from pipeguard.state.missing import MissingVerdicts, remove_note, write_note
 from pipeguard.state.schema import MAX_NAME_CHARS
@@ -71,6 +72,9 @@ class Recorder:
         log: gets findings and failures.
         listener: gets the pins that other processes change.
 
+    Raises:
+        StateError: the installation's key, with which frames are hashed, cannot be used.
+
     Attributes:
         client: the client's name and version, once they are known; goes into every row.
         token: the name of the client's bearer token; likewise.
@@ -86,12 +90,13 @@ class Recorder:
         log: FindingLog,
         listener: PinsListener | None = None,
     ) -> None:
-        from pipeguard.firewall.digest import hexdigest
+        from pipeguard.firewall.digest import hmac_hexdigest
 
+        key = b"" if run is None else contents_key(str(store_path))
         self.client = self.token = ""
         self.healthy = True
         self.missing = 0
-        self._digest = hexdigest
+        self._digest = partial(hmac_hexdigest, key)
         self._log = log
         self._note = MissingVerdicts(run or "", server, 0, "", "", is_over=False)
         self._store_path = store_path

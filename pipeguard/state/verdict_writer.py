@@ -35,7 +35,7 @@ class PendingVerdict(NamedTuple):
     tool: str | None
     action: Action
     event: str
-    sha256: str
+    digest: str
     length_bytes: int
     findings: tuple[Finding, ...]
     pins: tuple[PinChange, ...]
@@ -177,7 +177,7 @@ def _entries(batch: list[PendingVerdict]) -> list[AuditEntry]:
             _utf8(verdict.tool),
             verdict.action._name_.lower(),
             verdict.event,
-            verdict.sha256,
+            verdict.digest,
             verdict.length_bytes,
             findings_json(verdict.findings),
             verdict.token or None,

@@ -1,10 +1,11 @@
 """Digests are those of the standards, and the same for texts of any length."""
 
 import hashlib
+import hmac
 
 import pytest
 
-from pipeguard.firewall.digest import LARGE_BYTES, blake2b, hexdigest, sha256
+from pipeguard.firewall.digest import LARGE_BYTES, blake2b, hexdigest, hmac_hexdigest, sha256
 
 
 def test_sha_256_is_that_of_the_standard() -> None:
@@ -24,3 +25,5 @@ def test_blake2b_is_that_of_the_standard() -> None:
 def test_it_is_the_same_whichever_library_computes_it(size: int) -> None:
     data = b"a" * size
     assert hexdigest(data) == hashlib.sha256(data).hexdigest() == sha256(data).hexdigest()
+    key = bytes(range(32))
+    assert hmac_hexdigest(key, data) == hmac.new(key, data, "sha256").hexdigest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import os
 import shutil
 import signal
@@ -12,7 +13,6 @@ import threading
 import tracemalloc
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from hashlib import sha256
 from pathlib import Path
 from typing import cast
 
@@ -23,6 +23,7 @@ from pipeguard.firewall.pins.fingerprint import Pin
 from pipeguard.state import database
 from pipeguard.state import recorder as recorder_module
 from pipeguard.state.audit import AuditFilter, AuditRow, chains, rows
+from pipeguard.state.contents_key import KEY_NAME
 from pipeguard.state.missing import read_notes
 from pipeguard.state.recorder import PinsListener, Recorder
 from pipeguard.state.store import Store
@@ -78,7 +79,9 @@ def test_a_verdict_is_written_with_its_findings_and_the_hash_of_its_frame(
     assert (row.chain, row.seq, row.server) == ("RUN", 1, "weather")
     assert (entry.client, entry.direction, entry.kind) == ("editor 1.0", "to-server", "request")
     assert (entry.method, entry.tool, entry.action) == ("tools/call", "get_forecast", "block")
-    assert (entry.event, entry.frame_sha256) == ("RUN.c1", sha256(frame).hexdigest())
+    key = (path.parent / KEY_NAME).read_bytes()  # without which nobody guesses a short frame
+    keyed = hmac.new(key, frame, "sha256").hexdigest()
+    assert (entry.event, entry.frame_sha256) == ("RUN.c1", keyed)
     assert entry.frame_bytes == len(frame)
     assert "secrets.aws-access-key-id" in entry.findings
     assert verify(path) == []
