@@ -332,11 +332,6 @@ def _fold(name: str) -> str:
     return fold(name.encode("utf-8"))[0].decode("utf-8", "replace").casefold()
 
 
-def differ_in_case(kind: str, name: str, other: str) -> bool:
-    """True if two names differ only in case, which an honest server may mean."""
-    return kind not in ADDRESSED and name != other and name.casefold() == other.casefold()
-
-
 def is_same(kind: str, name: str) -> bool:
     """True if names that could be taken for this one are the same address, spelt otherwise."""
     if kind not in ADDRESSED:

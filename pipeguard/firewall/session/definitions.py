@@ -13,7 +13,6 @@ from typing import NamedTuple
 from pipeguard.errors import Refusal
 from pipeguard.firewall.budgets import Budgets
 from pipeguard.firewall.finding import Action, Finding, PinChange, Severity, greatest
-from pipeguard.firewall.pins.store import differ_in_case
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number
 from pipeguard.firewall.protocol.places import LISTS, OPENINGS
@@ -101,13 +100,12 @@ def review(
 class _ListedNames:
     """The names of one kind in one list."""
 
-    __slots__ = ("_guard", "_kind", "_names", "_new")
+    __slots__ = ("_guard", "_kind", "_names")
 
     def __init__(self, guard: Guard, kind: str) -> None:
         self._guard = guard
         self._kind = kind
         self._names: set[str] = set()
-        self._new: set[str] = set()  # first seen in this list, and trusted
 
     def add(self, name: str) -> bool:
         """Add a name; False if the list has it."""
@@ -116,20 +114,10 @@ class _ListedNames:
         self._names.add(name)
         return True
 
-    def add_trusted(self, name: str) -> None:
-        """Remember that a name was first seen in this list, and is trusted."""
-        self._new.add(name)
-
     def look_alike(self, name: str) -> str | None:
-        """The known name, also from this list, that this one could be taken for, or None.
-
-        A server that has both `Plan` and `plan` from the start means two tools. One that adds
-        the second once the first is trusted may not.
-        """
+        """The known name, also from this list, that this one could be taken for, or None."""
         first = self._guard.names.first(self._kind, name)
-        if first is None or first == name:
-            return None
-        return None if first in self._new and differ_in_case(self._kind, first, name) else first
+        return None if first == name else first
 
 
 def _review_item(
@@ -147,10 +135,7 @@ def _review_item(
             "protocol.duplicate-name", note, scope.show_name(name), Action.BLOCK
         )
         return ReviewedDefinition(HIDDEN, (finding,))
-    is_new = scope.guard.pin(kind, name) is None
     reviewed = review_definition(scope, name, item, names.look_alike(name))
-    if is_new and reviewed.pin is not None and reviewed.pin.is_pinned:
-        names.add_trusted(name)
     if kind == "tool" and scope.guard.policy.hides(name):
         note = "the policy does not allow the tool to be called, so no list shows it"
         finding = scope.finding(BLOCKED, note, scope.show_name(name), Action.WARN)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pipeguard.firewall.pins.fingerprint import Pin
-from pipeguard.firewall.pins.store import Names, as_seen, differ_in_case, is_same
+from pipeguard.firewall.pins.store import Names, as_seen, is_same
 
 SAME = [
     "convert",
@@ -65,19 +65,12 @@ def test_what_differs_visibly_is_another_name(name: str) -> None:
 def test_of_an_address_each_letter_counts(one: str, other: str) -> None:
     for kind in ("resource", "template"):
         assert as_seen(kind, one) != as_seen(kind, other)
-        assert not differ_in_case(kind, one, other)
 
 
 def test_another_spelling_is_the_same_only_of_an_address() -> None:
     assert is_same("resource", "file:///%61")
     assert not is_same("resource", "file:///a\u200b")
     assert not is_same("tool", "a")
-
-
-def test_only_case_is_a_difference_that_is_honest() -> None:
-    assert differ_in_case("tool", "Plan", "plan")
-    assert not differ_in_case("tool", "plan", "plan")
-    assert not differ_in_case("tool", "Pl\u0430n", "plan")
 
 
 def test_the_first_is_known_and_what_is_approved_before_what_waits() -> None:

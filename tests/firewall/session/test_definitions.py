@@ -387,10 +387,12 @@ def test_who_observes_is_told_of_a_name_that_could_be_taken_for_another() -> Non
     assert [(f.rule, f.action) for f in reviewed.findings] == [("trust.held", Action.WARN)]
 
 
-def test_a_poisoned_name_lets_no_other_case_of_it_in() -> None:
+@pytest.mark.parametrize("described", ["Adds two numbers.", "xyzzy"], ids=["clean", "poisoned"])
+def test_of_two_names_in_one_list_that_differ_in_case_the_second_is_held(described: str) -> None:
     made = guard()
-    reviewed = listed(made, tool("a", "xyzzy"), tool("A"), tool("b"), tool("B"))
-    assert shown(reviewed) == [tool("b"), tool("B")]
+    reviewed = listed(made, tool("a", described), tool("A"), tool("b"))
+    assert shown(reviewed)[-1] == tool("b")
+    assert tool("A") not in shown(reviewed)
     assert state(made, name="A") == (False, True, "look-alike: a")
 
 
