@@ -231,6 +231,7 @@ SHORT_BYTES = 1024
 FEW_STRINGS = 32  # in a value whose places are looked up before a rule is run
 
 _INVISIBLE = lazy_regex("|".join(name for name, form in ENCODINGS.items() if form.is_invisible))
+_OPEN = lazy_regex("|".join(name for name, form in ENCODINGS.items() if form.is_open) + r"\Z")
 _OPAQUE = lazy_regex("|".join(name for name, form in ENCODINGS.items() if form.is_opaque))
 
 
@@ -337,9 +338,11 @@ def applies(rule: Rule, place: str) -> bool:
 
 
 def _confidence_if_hidden(rule: Rule, confidence: Confidence, view: str, size: int) -> Confidence:
-    """More sure if the match was hidden on purpose."""
+    """More sure if the match was hidden on purpose; less if only that would tell."""
     if is_invisible(view):
         return Confidence.HIGH  # nobody hides harmless words
+    if rule.views == {View.DECODED} and _OPEN.search(view):
+        return lower(confidence)
     if not rule.is_private and size <= SHORT_BYTES and _OPAQUE.search(view):
         return raise_confidence(confidence)
     return confidence

@@ -62,6 +62,7 @@ class Encoding(NamedTuple):
         to_server_only: True if it is only looked for in texts that go to a server.
         is_invisible: True if nobody sees the encoded text. Nobody hides harmless words.
         is_opaque: True if nobody can read the encoded text.
+        is_open: True if everybody can: a rule for what is encoded alone says little of it.
     """
 
     sign: str
@@ -70,6 +71,7 @@ class Encoding(NamedTuple):
     to_server_only: bool = False
     is_invisible: bool = False
     is_opaque: bool = False
+    is_open: bool = False
 
 
 def is_readable(plain: bytes) -> bool:

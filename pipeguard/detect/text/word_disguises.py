@@ -1,4 +1,4 @@
-"""Words in disguise: reversed, in ROT13, with digits for letters, or spelled letter by letter.
+"""Words in disguise: reversed, in ROT13, with digits for letters, spelled, or as one long name.
 
 Reversed or in ROT13 any text differs from itself, so a text is only read that way if it contains a
 watched word in that disguise. Knows letters and lists of words; rules know what the words mean.
@@ -72,6 +72,7 @@ FEW_GROUPS = 5  # at least, of such a secret; each of four letters and digits at
 FEW_PIECES = 3  # at least, with the beginning, before the last piece of a key
 MOST_OF_KEY = 1024  # bytes of a key in pieces
 LEETABLE = 6  # letters at least, of a word that is watched in leetspeak
+MIN_NAME, FEW_JOINS = 20, 4  # bytes of a name that is read as a sentence, and its separators
 MAX_SEPARATOR = 24  # bytes between two letters, with other characters of the text among them
 
 
@@ -110,6 +111,11 @@ _KINDS = bytes(
     0x20 if code <= 0x20 else 0x2E if code in _NO_LETTERS else 0x61 for code in range(256)
 )
 _SEPARATOR = lazy_regex(rb"[^A-Za-z0-9]+")
+_JOINING = b"_.-"
+_NAME_KINDS = bytes(
+    0x61 if code in _JOINING or code not in _NO_LETTERS else 0x20 for code in range(256)
+)
+_NAME_AS_WORDS = bytes.maketrans(_JOINING, b"   ")
 _NUMBER = lazy_regex(rb"(?<![0-9A-Za-z])[0-9]{1,4}(?![0-9A-Za-z])")
 _AROUND_CELL = b" \t\r\n:;,|()[]{}\"'"
 _CELL = lazy_regex(rb"[\s:;,|.()\[\]{}\"']{0,8}([!-~]{0,4}?)(?=[\s:;,|.()\[\]{}\"']|\Z)")
@@ -134,6 +140,26 @@ def _decode_spelled(data: bytes, start: int, end: int, budget: DecodingBudget) -
         )
         for low, high in ranges
     ]
+
+
+def _read_names(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decoded]:
+    """Read each long name with an opening word of orders as words, but for those in addresses."""
+    decoded: list[Decoded] = []
+    for low, high in runs(data, start, end, _NAME_KINDS, MIN_NAME):
+        name = data[low:high].strip(_JOINING)
+        if _ORDER_NAME.search(name) is None or len(_SEPARATOR.findall(name)) < FEW_JOINS:
+            continue
+        if _ADDRESS_BEFORE.search(data, max(start, low - AROUND_BYTES), low):
+            continue
+        if not budget.call():
+            break
+        at = data.index(name, low)
+        decoded.append(Decoded(_split_name(name), "name", at, at + len(name), _split_name))
+    return decoded
+
+
+def _split_name(name: bytes) -> bytes:
+    return name.translate(_NAME_AS_WORDS)
 
 
 def _groups(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decoded]:
@@ -315,6 +341,16 @@ _ROT13_SIGN = _any_disguised(
 )
 _LEETABLE = filter(str.isalpha, (word for word in WATCHED if len(word) >= LEETABLE))
 _LEET_SIGN = f"(?i:{'|'.join(map(_in_leet, _LEETABLE))})"
+# A word that orders begin with, and three more: of 60,000 long names of code, 900 have both.
+_OPENING = (
+    "ignore|disregard|forget|override|bypass|disobey|obey|dismiss|abandon|reveal|before|always|never"
+    "|must|you|your|hide|forward|upload|exfiltrate|leak|send|read|execute|print|show|repeat|tell"
+    "|without|stop|copy|please|do[_.-]not|act|run|call|follow|delete|transfer|important|assistant"
+    "|system"
+)
+_NAME_SIGN = f"(?:^|[^A-Za-z])(?i:{_OPENING})(?:[_.-][A-Za-z]+){{3}}"
+_ORDER_NAME = lazy_regex(rf"(?i)(?:^|[^a-z])(?:{_OPENING})(?:[_.-][a-z]+){{3}}".encode())
+_ADDRESS_BEFORE = lazy_regex(rb"://[^\s\"'<>()]*\Z")
 # Counted repetitions would make the automata of these signs larger, and twice as slow.
 _SPELLED_SIGN = (
     r"[^A-Za-z0-9](?:[A-Za-z0-9][ ._*|,/-]){5}|[^A-Za-z0-9](?:[A-Za-z0-9][^A-Za-z0-9\n]+){9}"
@@ -374,6 +410,7 @@ ENCODINGS: dict[str, Encoding] = {
     "reversed": Encoding(_REVERSED_SIGN, _whole_range("reversed", reverse, is_reversed=True)),
     "leet": Encoding(_LEET_SIGN, _whole_range("leet", unleet, unleet_l)),
     "spelled": Encoding(_SPELLED_SIGN, _decode_spelled),
+    "name": Encoding(_NAME_SIGN, _read_names, is_open=True),
     "numbered": Encoding(_NUMBERED_SIGN, _join_cells, to_server_only=True),
     "pieces": Encoding(_PIECES_SIGN, _join_pieces, to_server_only=True),
     "groups": Encoding(
