@@ -122,9 +122,15 @@ def _shows_values(text: bytes) -> Outcome:
     return to_outcome(not shows_names(command, around))
 
 
+def _installer(text: bytes) -> Outcome:
+    """HOLDS where every address is of an installer that its project publishes."""
+    return to_outcome(is_installer(text))
+
+
 CHECKS: Mapping[str, Check] = {
     "around-not-login": _not_login,
     "around-shows-values": _shows_values,
+    "installer": _installer,
     "not-disposable": _not_disposable,
     "not-installer": _not_installer,
 }

@@ -25,6 +25,7 @@ from pipeguard.firewall.lazy_regex import lazy_regex
 MAX_READ = 2000  # files of one script
 MAX_WRITTEN = 20  # files of one command
 MAX_OPERANDS = 40  # of one command
+FEW_ADDRESSES, ADDRESS_CHARS = 4, 200  # from which a file came
 
 _STORES_OUTPUT = ("curl", "wget", "base64", "xxd", "openssl")  # what they write was not here before
 _ABSOLUTE = lazy_regex(r"[/~$]|[A-Za-z]:")
@@ -42,7 +43,8 @@ class FileAccess:
         lines: the lines of the script; those of its files are added.
         folder: the one that `cd` led to; empty for the first.
         read: the files that were read.
-        fetched: the files and folders that came from another machine.
+        fetched: the files and folders that came from another machine, each with the addresses that
+            it came from, if they are few and known.
     """
 
     __slots__ = ("fetched", "folder", "lines", "read")
@@ -51,7 +53,7 @@ class FileAccess:
         self.lines = lines
         self.folder = ""
         self.read: list[str] = []
-        self.fetched: list[str] = []
+        self.fetched: list[tuple[str, str]] = []
 
     def resolve(self, path: str) -> str:
         """A path without detours, from the folder that the script went to."""
@@ -69,7 +71,7 @@ class FileAccess:
             if operator.startswith("<"):
                 self._read(path)
             elif is_storing:
-                self._fetch(path)
+                self._fetch(path, _addresses(command.words))
             else:
                 self.lines.append(f"> {path}")
             shown += f" {operator[0]} {flat(path)}"
@@ -106,8 +108,14 @@ class FileAccess:
             program = next((word for word in words[1:] if not word.startswith("-")), "")
         if "/" in program or name != program.lower() or name.endswith((".sh", ".py", ".bin")):
             path = self.resolve(program)
-            if any(path == fetched or path.startswith(fetched + "/") for fetched in self.fetched):
-                self.lines.append(f"RUN {path}")
+            sources = [
+                addresses
+                for fetched, addresses in self.fetched
+                if path == fetched or path.startswith(fetched + "/")
+            ]
+            if sources:
+                is_known = all(sources) and len(sources) <= FEW_ADDRESSES
+                self.lines.append(" ".join([f"RUN {path}", *(sources if is_known else ())]))
 
     def _targets(self, files: list[str]) -> Iterator[str]:
         """Find what `cp` and the like write: a file, or others of the same names in a folder."""
@@ -122,7 +130,7 @@ class FileAccess:
         folder = operands[-1] if operands else "?"
         if "://" in folder or "@" in folder:
             folder = folder.rstrip("/").rpartition("/")[2].removesuffix(".git")
-        self.fetched.append(self.resolve(folder))
+        self.fetched.append((self.resolve(folder), ""))
 
     def _copy_blocks(self, operands: list[str]) -> None:
         """Follow `dd`."""
@@ -136,17 +144,18 @@ class FileAccess:
     def _transfer(self, name: str, words: list[str]) -> None:
         """Follow what `curl` and the like fetch and send."""
         keeps_name = name == "wget" or any(map(_KEEPS_NAME.fullmatch, words))
+        addresses = _addresses(words)
         for word, following in zip(words, [*words[1:], ""], strict=True):
             if word in ("-o", "--output", "-O", "--output-document") and following:
                 if not (name == "curl" and word == "-O") and following != "-":
-                    self._fetch(self.resolve(following))
+                    self._fetch(self.resolve(following), addresses)
             elif keeps_name and _WEB_ADDRESS.match(word):
                 file = re.split(r"[?#]", word)[0].rpartition("/")[2]
-                self.fetched.append(self.resolve(file))
+                self.fetched.append((self.resolve(file), addresses))
             elif output := _OUTPUT_OPTION.fullmatch(word):
                 target = output[1] or output[2] or output[3] or following
                 if target not in ("", "-"):
-                    self._fetch(self.resolve(target))
+                    self._fetch(self.resolve(target), addresses)
             else:
                 self._send(word, following)
 
@@ -159,11 +168,18 @@ class FileAccess:
         elif address := _FILE_ADDRESS.match(word):
             self._read(self.resolve("/" + address[1].lstrip("/")))
 
-    def _fetch(self, path: str) -> None:
-        self.fetched.append(path)
+    def _fetch(self, path: str, addresses: str) -> None:
+        self.fetched.append((path, addresses))
         self.lines.append(f"> {path}")
 
     def _read(self, path: str) -> None:
         if len(self.read) < MAX_READ:
             self.read.append(path)
             self.lines.append(f"< {path}")
+
+
+def _addresses(words: list[str]) -> str:
+    """Every address that a command fetches from; empty if there are many, or one is a variable."""
+    found = [flat(word) for word in words if _WEB_ADDRESS.match(word)]
+    is_known = len(found) <= FEW_ADDRESSES and not any("$" in word for word in words)
+    return " ".join(found) if is_known and all(len(each) < ADDRESS_CHARS for each in found) else ""

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeguard.detect.commands.file_access import FileAccess
+from pipeguard.detect.commands.file_access import FEW_ADDRESSES, FileAccess
 from pipeguard.detect.commands.shell_command import ShellCommand
 
 
@@ -57,6 +57,24 @@ def test_what_was_fetched_is_run(fetch: str, run: str) -> None:
     assert not any(line.startswith("RUN") for line in lines(run))
 
 
+@pytest.mark.parametrize(
+    ("fetches", "expected"),
+    [
+        (["curl -o a.sh https://h/b"], "RUN a.sh https://h/b"),
+        (
+            ["wget https://h/a.sh", "curl -o a.sh https://i/b"],
+            "RUN a.sh https://h/a.sh https://i/b",
+        ),
+        (["wget https://h/a.sh", "git clone https://i/a.sh"], "RUN a.sh"),
+        (["curl -o a.sh $FROM https://h/b"], "RUN a.sh"),
+        (["curl -o a.sh https://h/b"] * (FEW_ADDRESSES + 1), "RUN a.sh"),
+        (["curl -o a.sh " + "https://h/b " * (FEW_ADDRESSES + 1)], "RUN a.sh"),
+    ],
+)
+def test_what_is_run_names_where_it_came_from(fetches: list[str], expected: str) -> None:
+    assert lines(*fetches, "sh a.sh")[-1] == expected
+
+
 def test_a_path_is_resolved_from_the_folder_that_the_script_went_to() -> None:
     assert lines("cat a /b ~/c", folder="/x") == ["< /x/a", "< /b", "< ~/c"]
 
@@ -67,7 +85,7 @@ def test_redirects_read_write_and_fetch() -> None:
     assert files.redirect(ShellCommand(["echo"], redirects, None)) == " > a < b\x1fc > d"
     assert files.lines == ["> a", "< b\x1fc", "> d"]
     files.redirect(ShellCommand(["curl", "h"], [(">", "e")], None))
-    assert files.fetched == ["e"]
+    assert files.fetched == [("e", "")]
 
 
 def test_what_was_fetched_by_a_redirect_in_a_folder_is_run_there() -> None:
