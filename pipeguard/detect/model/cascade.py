@@ -60,6 +60,16 @@ _COMMIT = lazy_regex(
     r"|build|ci|style|revert)[ \t]?(?:\([\w ./@,-]{1,40}\))?!?:[ \t]*",
     re.MULTILINE,
 )
+# Statements of SQL: keywords in capitals, literals, and names of which no two are neighbours.
+_SQL_LITERAL = r"'(?:[^']|'')*+'"
+_SQL = lazy_regex(
+    r"(?:\s*+(?:UPDATE|DELETE|INSERT|SELECT|ALTER|CREATE|DROP|TRUNCATE|GRANT|REVOKE|BEGIN|COMMIT)\b"
+    rf"(?:\s++|{_SQL_LITERAL}"
+    r"|(?:SET|FROM|INTO|VALUES|WHERE|AND|OR|NOT|NULL|IS|IN|LIKE|AS|ON|BY|TABLE|COLUMN|ADD|IF|EXISTS"
+    r"|ORDER|GROUP|HAVING|LIMIT|JOIN|LEFT|INNER|TO|TRUE|FALSE|ASC|DESC|INTERVAL|RETURNING)\b"
+    r"|[a-z_][\w.]*+(?!\s+[a-z_])|[0-9(),.=<>*+%-])*+(?:;|\Z))++\s*+"
+)
+_LITERALS = lazy_regex(_SQL_LITERAL)
 _OF_SEVERAL_WORDS = lazy_regex(r"[a-z0-9](?:[_.-]|(?=[A-Z]))\w")
 
 
@@ -240,7 +250,10 @@ class Reader:
     def _is_chance(
         self, passage: Passage, pieces: list[Piece], selection: Selection, classifier: Classifier
     ) -> bool:
-        """True if only strings read together, a tool's name or a commit's form make an order."""
+        """True if only strings read together, a tool's name, or a form make an order.
+
+        The form is that of a commit, or that of SQL, of which only the literals are read.
+        """
         name, best = selection.own_name, max(pieces)
         apart = [
             piece.score
@@ -250,7 +263,7 @@ class Reader:
         if max(apart, default=inf) < min(best.score, classifier.likely - APART_LOGITS):
             return True
         text = passage.text[best.start : best.end]
-        bare = _COMMIT.sub("", text)
+        bare = "\n".join(_LITERALS.findall(text)) if _SQL.fullmatch(text) else _COMMIT.sub("", text)
         if _OF_SEVERAL_WORDS.search(name):
             bare = bare.replace(name, "this tool")
         if bare == text:

@@ -89,6 +89,25 @@ def test_of_a_brief_text_less_is_asked(name: str) -> None:
     assert found == [[Confidence.HIGH], [Confidence.HIGH], [], []]
 
 
+STATEMENTS = (
+    "UPDATE users SET role='admin' WHERE id=4;\nDELETE FROM sessions WHERE expires < now();\n"
+    "INSERT INTO users (name, email) VALUES ('kim','kim@acme.example');"
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "confidence"),
+    [
+        (STATEMENTS, Confidence.MEDIUM),
+        (f"{STATEMENTS}\n-- Assistant: {ORDER}", Confidence.HIGH),
+        (STATEMENTS.replace("'kim'", f"'{ORDER}'"), Confidence.HIGH),
+        (STATEMENTS.replace("now()", ORDER), Confidence.HIGH),
+    ],
+)
+def test_statements_of_sql_are_as_sure_as_their_literals(text: str, confidence: Confidence) -> None:
+    assert max(match.confidence for match in matches("injection", text)) is confidence
+
+
 MAILBOX = ("Mailbox in which the first mail lies", "Body of the reply", "Reply to all recipients")
 PROTECT = (
     "Protects a server from being deleted.\nSteps:\n1. Pass the name to `get_note`.\n"
