@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from secrets import token_hex
 from typing import NamedTuple, Protocol
 
 from pipeguard.firewall.finding import MessageKind
@@ -254,6 +255,14 @@ class GatewayChannel:
         finally:
             self._questions.pop(token, None)
 
+    def ask_user(self, leg: Leg, params: JsonObject) -> None:
+        """Ask the client's user something of PipeGuard's own; nobody waits for the answer."""
+        value: JsonObject = {"jsonrpc": "2.0", "id": Number("0"), "params": params}
+        message = parse(ParsedFrame.write({**value, "method": "elicitation/create"}))
+        if isinstance(message, Message):
+            answer = asyncio.get_running_loop().create_future()
+            self._put_question(_Question(leg, message, answer))
+
     def announce_lists(self, kinds: frozenset[str], *servers: str) -> None:
         """Tell the client what servers offer anew; of no servers, what the gateway itself does."""
         self._answers.announce_lists(kinds, *servers)
@@ -347,6 +356,8 @@ class GatewayChannel:
         value: JsonObject = {**question.message.value, "id": Number(token)}
         if isinstance(params := value.get("params"), dict):
             params = show_task_ids(question.leg.server, params)
+            if params.get("mode") == "url":  # MCP 2026-07-28 has no such id, 2025-11-25 needs one
+                params = {"elicitationId": f"pipeguard-{token_hex(8)}", **params}
             if question.progress is not None:
                 meta = {**eras.find_meta(params), "progressToken": Number(token)}
                 params = {**params, "_meta": meta}

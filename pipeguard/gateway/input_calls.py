@@ -99,13 +99,22 @@ class _Call:
         line: what the server asks on it.
         essence: what each request of this call says alike.
         answer: of the server, once it is there.
-        number: the id that the server knows it by.
+        number: the id that the server knows it by; None while it waits for a person.
+        request: of the client's, the latest one.
     """
 
     answer: asyncio.Task[JsonObject]
 
-    def __init__(self, leg: Leg, line: _Line, key: tuple[str, str], essence: JsonObject) -> None:
+    def __init__(
+        self,
+        leg: Leg,
+        line: _Line,
+        key: tuple[str, str],
+        essence: JsonObject,
+        request: ClientRequest,
+    ) -> None:
         self.leg = leg
+        self.request = request
         self.line = line
         self.key = key
         self.essence = essence
@@ -173,13 +182,13 @@ class InputCalls:
             leg, line = await self._line(key, declared, request.opening)
         finally:
             self._beginning -= 1
-        call = _Call(leg, line, key, _essence(server, request, params))
+        call = _Call(leg, line, key, _essence(server, request, params), request)
         line.is_busy = True
         self._calls.add(call)
 
         def began(number: Number) -> None:
             call.number = number
-            self._conversation.begin_call(request, leg, number)
+            self._conversation.begin_call(call.request, leg, number)
 
         request.is_unsent = True
         asking = leg.request(
@@ -200,7 +209,9 @@ class InputCalls:
                 return leg, line
         line = _Line(declared, self._heard)
         said = Opening(declared, opening.client_info)
-        return await self._opens(key[0], said, line), line
+        leg = await self._opens(key[0], said, line)
+        leg.asks_in_results = True
+        return leg, line
 
     async def _next(self, call: _Call) -> JsonObject:
         """The server's answer, or what it asks first."""
@@ -252,6 +263,7 @@ class InputCalls:
         del self._waiting[str(state)]
         if call.timer is not None:
             call.timer.cancel()
+        call.request = request
         if call.number is not None:
             self._conversation.begin_call(request, call.leg, call.number)
         responses = request.params.get("inputResponses")

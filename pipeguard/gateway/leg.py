@@ -88,6 +88,7 @@ class Leg:
         ended: set from then on.
         is_stateless: True where each request says who sends it, after no handshake.
         has_listed_tools: True once its tools were listed here.
+        asks_in_results: True where the client is asked only in the results of calls that wait.
     """
 
     def __init__(
@@ -105,7 +106,7 @@ class Leg:
         self.again = ""
         self.ended = asyncio.Event()
         self.is_stateless = False
-        self.has_listed_tools = False
+        self.has_listed_tools = self.asks_in_results = False
         self._opening = Opening({}, {})
         self.session = session
         self._channel = channel

@@ -17,7 +17,7 @@ from pipeguard.config.options import WrapOptions
 from pipeguard.detect.detector import Engines, get_detection
 from pipeguard.detect.flows.ledger import Flows
 from pipeguard.errors import StateError
-from pipeguard.firewall.finding import Direction, MessageKind, Verdict
+from pipeguard.firewall.finding import Action, Direction, MessageKind, Verdict
 from pipeguard.firewall.protocol.json_values import JsonObject
 from pipeguard.firewall.session.session import Session
 from pipeguard.gateway.eras import Opening
@@ -116,8 +116,8 @@ class GatewayServer:
         self._log = _ServerLog(settings.name, options)
         self._run = Run(settings.parse_launch(), options, self._follow_pins, engines, self._log)
         self._run.on_loss = lambda: self._loop.call_soon_threadsafe(hub.tell_audit_loss)
-        self._run.on_stopped = self._ask_user
-        self._questions = Questions(self._run)
+        self._run.on_stopped, self._questions = self._ask_user, Questions(self._run)
+        self._run.guard.questions = lambda: self._questions
         self._run.adjust(settings.tighten)
         self._run.detection.flows = Flows(hub.ledgers)  # of clients of its own endpoint
         self._output = ServerOutput(self._run.guard.name, Mask(engines))
@@ -365,10 +365,12 @@ class GatewayServer:
         """Ask the user in the client about a call that was stopped, if it declared that it asks."""
         run = verdict.event.rpartition(".")[0]
         leg = next((leg for leg in self._legs if leg.session.run == run), None)
-        if leg is None or "elicitation" not in leg.session.state.peers.capabilities:
+        if leg is None or leg is self._leg or verdict.direction is not Direction.TO_SERVER:
             return
-        if verdict.direction is not Direction.TO_SERVER or leg is self._leg:
+        if "elicitation" not in leg.session.state.peers.capabilities:
             return
+        if leg.asks_in_results and verdict.action is not Action.ASK:
+            return  # it is answered, and nothing can be asked in the course of it
 
         def send(frames: list[bytes]) -> None:
             with suppress(RuntimeError):  # the loop is closed: we end

@@ -19,7 +19,7 @@ from collections.abc import Awaitable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from pipeguard.config.options import WrapOptions
 from pipeguard.detect.checks.addresses import is_loopback
@@ -32,6 +32,7 @@ from pipeguard.log import say
 from pipeguard.runtime.connect import RemoteDialler, local_dialler, remote_dialler
 from pipeguard.runtime.endpoints import name_remote, read_admission, read_url, server_context
 from pipeguard.runtime.numbers import read_number
+from pipeguard.runtime.questions import Questions
 from pipeguard.runtime.run import Mask, Run
 from pipeguard.runtime.transports import make_endpoints
 from pipeguard.transports.channel import AsyncChannel, Dialler
@@ -52,9 +53,6 @@ from pipeguard.transports.http.server.login_metadata import LoginMetadata
 from pipeguard.transports.http.server.refusals import Refusals
 from pipeguard.transports.http.server.sessions import Sessions
 from pipeguard.transports.judging import Judge
-
-if TYPE_CHECKING:
-    from pipeguard.runtime.questions import Questions
 
 MAX_SESSIONS = 1000
 IDLE_SECONDS = 1800.0
@@ -113,8 +111,8 @@ class _ListeningServer:
         self._sessions = Sessions(run.guard, run.name, most, idle_seconds)
         self._sessions.name_token = run.name_token
         run.on_loss = lambda: self._loop.call_soon_threadsafe(self._tell_loss)
-        self._questions: Questions | None = None
-        run.on_stopped = self._ask_user
+        self._questions = questions = Questions(run)
+        run.on_stopped, run.guard.questions = self._ask_user, lambda: questions
         listening = bind(options.values["--listen"], admission.host, port)
         for surface in Surface:
             run.detection.load(surface)
@@ -208,12 +206,10 @@ class _ListeningServer:
         session = self._sessions.find_subscribed(verdict.event.rpartition(".")[0])
         if session is None or "elicitation" not in session.state.peers.capabilities:
             return
-        from pipeguard.runtime.questions import Questions
 
         def send(frames: list[bytes]) -> None:
             self._loop.call_soon_threadsafe(self._sessions.send, session, frames)
 
-        self._questions = self._questions or Questions(self._run)
         self._questions.consider(verdict, session, send)
 
     def _tell_loss(self) -> None:

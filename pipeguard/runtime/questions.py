@@ -5,32 +5,50 @@ answer: a call goes on, or passes when it is repeated, once a grant is in the st
 it. A question holds no text of the server but names, which were judged with their definitions; a
 call's arguments are masked, and cut.
 
-Sources: MCP client/elicitation of 2025-06-18 and of 2025-11-25, which added URLs.
+A client that made no handshake is asked in the result of a call that waits, and repeats the call:
+the same wait goes on then, until its time is over.
+
+Sources: MCP client/elicitation of 2025-06-18 and of 2025-11-25, which added URLs; 2026-07-28,
+basic/patterns/mrtr.
 """
 
 from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from threading import Lock
 from time import monotonic
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from pipeguard.errors import StateError
-from pipeguard.firewall.finding import Action, Direction, Finding, MessageKind, Severity
+from pipeguard.firewall.digest import sha256
+from pipeguard.firewall.finding import (
+    Action,
+    Direction,
+    Finding,
+    MessageKind,
+    Severity,
+    Verdict,
+)
+from pipeguard.firewall.pins.fingerprint import canonical
 from pipeguard.firewall.policy import InClient
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, serialise
+from pipeguard.firewall.protocol.message import Message, parse
+from pipeguard.firewall.protocol.peers import Peers
+from pipeguard.firewall.protocol.pending import RepeatedCall
+from pipeguard.firewall.session.guard import Guard
 from pipeguard.firewall.session.remedies import Way, decisive_rule, find_remedy
+from pipeguard.firewall.session.replies import STATE
 from pipeguard.runtime.run import start_thread
 from pipeguard.secrets_in_use import IN_USE
 from pipeguard.state.grants import CallGrant, make_grant
 from pipeguard.state.page_address import definition_card, new_card, page_address
 from pipeguard.state.store import Store
+from pipeguard.transports.http.request_headers import STATELESS, VERSION_META
 from pipeguard.unicode.display import NAME_CHARS, show
 
 if TYPE_CHECKING:
-    from pipeguard.firewall.finding import Verdict
     from pipeguard.firewall.session.session import Session
     from pipeguard.runtime.run import Run
 
@@ -41,6 +59,9 @@ HOUR_SECONDS = 3600.0
 MOST_REMEMBERED = 1024  # topics of questions, and questions that nobody answered
 ARGUMENTS_CHARS = 400
 FORMS_SINCE, URLS_SINCE = "2025-06-18", "2025-11-25"  # revisions of MCP
+CAPABILITIES_META = "io.modelcontextprotocol/clientCapabilities"
+KEY = "pipeguard"  # of our input request, among those of one result
+RETRIES = ("inputResponses", "requestState")
 WHERE = "an answer in the client"  # a harness may have given it
 FIELD, REFUSE, ALLOW = "decision", "Keep it blocked", "Allow this call once"
 _SCHEMA: JsonObject = {
@@ -74,6 +95,26 @@ class HourlyLimit:
         self._times.append(now)
 
 
+class _AskedCall(NamedTuple):
+    """A call that waits until its client repeats it with an answer.
+
+    Attributes:
+        verdict: by which it waits.
+        owner: the name of its client's token, or empty.
+        digest: of its params.
+        retry: what it answered the server; usually empty.
+        since: when it came.
+        is_form: True if the answer decides.
+    """
+
+    verdict: Verdict
+    owner: str
+    digest: bytes
+    retry: JsonObject
+    since: float
+    is_form: bool
+
+
 class Questions:
     """The questions of one run. Any thread may call it.
 
@@ -87,6 +128,7 @@ class Questions:
         self._limit = HourlyLimit()
         self._topics: dict[str, None] = {}
         self._open: dict[str, tuple[str, Session, Send]] = {}  # by the event
+        self._asked_calls: dict[str, _AskedCall] = {}  # by the state that their clients repeat
 
     def consider(self, verdict: Verdict, session: Session, send: Send) -> None:
         """Ask about what a verdict stopped, once, and unless too much was asked.
@@ -96,10 +138,71 @@ class Questions:
             session: of the client, which declared elicitation.
             send: sends frames to the client.
         """
-        topic = _find_topic(verdict)
-        params = _write_params(verdict, session) if topic else None
-        if params is not None and self._may_ask(topic, monotonic()):
+        params = self._choose(verdict, session.state.peers)
+        if params is not None:
             start_thread("question", lambda: self._ask(verdict, params, session, send))
+
+    def ask(
+        self, verdict: Verdict, event: str, since: float, end: Callable[[float, str], Verdict]
+    ) -> JsonObject | None:
+        """Make the result that asks about a call that waits (pending.QuestionsInResults)."""
+        call = parse(verdict.frame) if self._run.audits else None
+        params = call.value.get("params") if isinstance(call, Message) else None
+        peers = _read_peers(params) if isinstance(params, dict) else None
+        question = None if peers is None else self._choose(verdict, peers)
+        if question is None or not isinstance(params, dict):
+            return None
+        method, is_form = "elicitation/create", question["mode"] == "form"
+        asked: JsonObject = {"method": method, "params": question}
+        frame = serialise({"jsonrpc": "2.0", "id": event, **asked})
+        passes = Direction.TO_CLIENT, frame, Action.ALLOW, frame, None, ()
+        if not self._record(Verdict(*passes, event, MessageKind.REQUEST, method), verdict):
+            return None
+        state = f"{STATE}{self._run.name}-{os.urandom(24).hex()}"
+        retry = {name: params[name] for name in RETRIES if name in params}
+        owner, digest = self._run.find_token(verdict.event), _digest(params)
+        with self._lock:
+            self._asked_calls[state] = _AskedCall(verdict, owner, digest, retry, since, is_form)
+            _remember(self._run.asked_in_results, verdict.event, None)
+        start_thread("question", lambda: self._expire(state, since, end))
+        requests: JsonObject = {KEY: asked}
+        return {"resultType": "input_required", "inputRequests": requests, "requestState": state}
+
+    def ask_for_approval(self, waiting: Sequence[Finding], peers: Peers) -> JsonObject | None:
+        """The params of a question about definitions that wait; None if it may not be asked.
+
+        Args:
+            waiting: a finding for each.
+            peers: what the client says of itself.
+        """
+        verdict = Verdict(Direction.TO_CLIENT, b"", Action.BLOCK, None, None, tuple(waiting))
+        params = self._choose(verdict, peers) if waiting else None
+        if params is not None:
+            self._run.notice(_make_note("definitions that wait"))
+        return params
+
+    def resume(self, conversation: str, params: JsonObject) -> RepeatedCall | None:
+        """Take the answer out of a repeated call (pending.QuestionsInResults)."""
+        state, responses = str(params.get("requestState")), params.get("inputResponses")
+        call = self._asked_calls.get(state)
+        if call is None or call.owner != self._run.find_token(f"{conversation}."):
+            return None
+        bare = {name: value for name, value in params.items() if name not in RETRIES}
+        bare |= call.retry
+        if _digest(bare) != call.digest or self._asked_calls.pop(state, None) is None:
+            return None
+        choice = _read_choice(responses.get(KEY) if isinstance(responses, dict) else None)
+        if choice == ALLOW and call.is_form:
+            start_thread("grant", lambda: self._grant(call.verdict))
+        event, mark = call.verdict.event, _find_mark(call.verdict)
+        return RepeatedCall(bare, event, mark, call.since, choice == REFUSE)
+
+    def _expire(self, state: str, since: float, end: Callable[[float, str], Verdict]) -> None:
+        """End the wait of a call that its client does not repeat in time."""
+        seconds = since + self._run.guard.policy.limits.ask_seconds - monotonic()
+        is_over = self._run.over.wait(max(0.0, seconds))
+        if not is_over and self._asked_calls.pop(state, None) is not None:
+            self._run.record(end(monotonic(), "its client did not repeat it"))
 
     def withdraw(self, event: str) -> None:
         """Cancel the question about an event, if it is open."""
@@ -108,6 +211,17 @@ class Questions:
         if asked is not None:
             id_token, session, send = asked
             send(session.withdraw_question(id_token, monotonic()))
+
+    def _choose(self, verdict: Verdict, peers: Peers) -> JsonObject | None:
+        """The params of a question about what a verdict stopped; None if none may be asked."""
+        topic = _find_topic(verdict)
+        params = _write_params(verdict, peers, self._run.guard) if topic else None
+        return params if params is not None and self._may_ask(topic, monotonic()) else None
+
+    def _record(self, question: Verdict, verdict: Verdict) -> bool:
+        """Record that the user is asked about a verdict; False if nothing may pass."""
+        finding = _make_note(verdict.event)
+        return self._run.record(question.with_findings(question.frame, [finding]))
 
     def _may_ask(self, topic: str, now: float) -> bool:
         with self._lock:
@@ -127,24 +241,22 @@ class Questions:
         )
 
         def take(result: JsonValue) -> None:
-            choice = _read_choice(result) if decides else ""
-            if choice == ALLOW:
-                start_thread("grant", lambda: self._grant(verdict, session.guard.name))
+            choice = _read_choice(result)
+            if choice == ALLOW and decides:
+                start_thread("grant", lambda: self._grant(verdict))
             elif choice == REFUSE:
                 session.refuse(verdict)
 
         asked = session.ask_client(frame, take, monotonic())
-        note = f"PipeGuard asks the user in the client about {verdict.event}"
-        finding = Finding("audit.question", "envelope", severity=Severity.INFO, note=note)
-        finding = finding._replace(action=Action.ALLOW)
-        if asked.forward is None or not self._run.record(asked.with_findings(frame, [finding])):
+        if asked.forward is None or not self._record(asked, verdict):
             return
         with self._lock:
             _remember(self._open, verdict.event, (f'"{request_id}"', session, send))
         send([asked.forward])
 
-    def _grant(self, verdict: Verdict, server: str) -> None:
-        grant = CallGrant(_find_mark(verdict), verdict.event, server, verdict.tool or "", "")
+    def _grant(self, verdict: Verdict) -> None:
+        server, tool = self._run.guard.name, verdict.tool or ""
+        grant = CallGrant(_find_mark(verdict), verdict.event, server, tool, "")
         try:
             with Store.open(self._run.store) as store:
                 make_grant(store, grant, WHERE)
@@ -156,6 +268,12 @@ def _remember(memory: dict[str, _T], key: str, value: _T) -> None:
     while len(memory) >= MOST_REMEMBERED:
         del memory[next(iter(memory))]
     memory[key] = value
+
+
+def _make_note(topic: str) -> Finding:
+    note = f"PipeGuard asks the user in the client about {topic}"
+    finding = Finding("audit.question", "envelope", severity=Severity.INFO, note=note)
+    return finding._replace(action=Action.ALLOW)
 
 
 def _find_stopped(verdict: Verdict) -> list[Finding]:
@@ -192,11 +310,24 @@ def _find_topic(verdict: Verdict) -> str:
     return _find_mark(verdict) or repr((rule, verdict.tool))
 
 
-def _write_params(verdict: Verdict, session: Session) -> JsonObject | None:
+def _read_peers(params: JsonObject) -> Peers | None:
+    """The client's declarations in a request; None after a handshake."""
+    meta = params.get("_meta")
+    if not isinstance(meta, dict) or meta.get(VERSION_META) != STATELESS:
+        return None
+    return Peers.read_client(STATELESS, meta.get(CAPABILITIES_META))
+
+
+def _digest(params: JsonObject) -> bytes:
+    """A digest of a call; what clients put into `_meta` is another each time."""
+    plain = {name: value for name, value in params.items() if name != "_meta"}
+    return sha256(canonical(plain)).digest()
+
+
+def _write_params(verdict: Verdict, peers: Peers, guard: Guard) -> JsonObject | None:
     """The params of a question in the mode that policy, client and page allow; else None."""
-    peers, policy = session.state.peers, session.guard.policy
+    policy, server = guard.policy, guard.name
     revision, modes = peers.revision or "", peers.capabilities
-    server = session.guard.name
     text = IN_USE.mask(_describe(verdict, server, policy.limits.ask_seconds))
     waits = verdict.action is Action.ASK and bool(_find_mark(verdict))
     is_form = policy.ask_in_client is InClient.FORM and waits and revision >= FORMS_SINCE

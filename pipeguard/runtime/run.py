@@ -103,6 +103,8 @@ class Run:
         store: the file of pins and audit.
         over: set once the run ends.
         on_stopped: takes each verdict that stops something, if it has a row in the audit.
+        audits: False if nothing is written to the audit.
+        asked_in_results: the events of calls that wait on when their clients repeat them.
         on_loss: called once, by who records, when rows of the audit are lost.
     """
 
@@ -130,8 +132,8 @@ class Run:
         self.log = log or Log(options.values.get("--log-level"), options.values.get("--log-format"))
         self._policy_watch = PolicyWatch(options)
         policy = self._policy_watch.policy
-        self._audits = "--no-audit" not in options.flags
-        if policy.stop_without_audit and not self._audits:
+        self.audits = "--no-audit" not in options.flags
+        if policy.stop_without_audit and not self.audits:
             raise PolicyError("--no-audit: the policy says `audit.on_failure: stop`.")
         self.engines = wait_for_engines() if engines is None else engines
         self.store = store_file()
@@ -153,7 +155,7 @@ class Run:
         self._recorder = Recorder(
             self.store,
             server.server,
-            self.name if self._audits else None,
+            self.name if self.audits else None,
             self.log,
             PinsListener(pins, lambda pins: changed(self.guard.repin(pins)), needs_review),
         )
@@ -161,7 +163,7 @@ class Run:
         self._clients: dict[str, str] = {}  # by the conversation that an event's name begins with
         self._tokens: dict[str, str] = {}  # likewise, the names of clients' tokens
         self.over = threading.Event()
-        self._tally = _RunTally()
+        self._tally, self.asked_in_results = _RunTally(), dict[str, None]()
         self._refused = self._noticed = self._connected = 0
         self.on_loss: Callable[[], object] | None = None
         self.on_stopped: Callable[[Verdict], object] = lambda _: None
@@ -199,7 +201,7 @@ class Run:
             self.notice(finding)
         follow = self._policy_watch.follow
         start_thread("policy", lambda: follow(self._adopt, self.log_unless_gone, self.over))
-        if self._audits and self.guard.policy.audit_keep_days > 0:
+        if self.audits and self.guard.policy.audit_keep_days > 0:
             self._pruning = start_thread("prune", self._prune)
 
     def _adopt(self, policy: Policy) -> None:
@@ -228,10 +230,8 @@ class Run:
         """Record a verdict; False if it cannot be recorded, and nothing may pass then."""
         if self._trace is not None:
             self._trace.show(verdict)
-        if verdict.findings:
-            self._tally.add(verdict)
-            if verdict.action >= Action.ASK and self._audits:
-                self.on_stopped(verdict)
+        if verdict.findings and self._note_findings(verdict):
+            return self._may_pass()
         conversation = verdict.event.rpartition(".")[0]
         if verdict.method == "initialize" and verdict.kind is MessageKind.REQUEST:
             while len(self._clients) >= MOST_CLIENTS:
@@ -252,6 +252,19 @@ class Run:
         if self._recorder.missing and self.on_loss is not None:
             on_loss, self.on_loss = self.on_loss, None
             on_loss()
+        return self._may_pass()
+
+    def _note_findings(self, verdict: Verdict) -> bool:
+        """Count what was found, and ask about it; True for a wait that has its row already."""
+        if verdict.action is Action.ASK and verdict.event in self.asked_in_results:
+            return True
+        self._tally.add(verdict)
+        if verdict.action >= Action.ASK and self.audits:
+            self.on_stopped(verdict)
+        return False
+
+    def _may_pass(self) -> bool:
+        """False if a verdict cannot be recorded, and the policy says that nothing passes then."""
         is_whole = self._recorder.healthy and not self._recorder.missing
         return is_whole or not self.guard.policy.stop_without_audit
 
@@ -265,6 +278,10 @@ class Run:
         while len(self._tokens) >= MOST_CLIENTS:
             del self._tokens[next(iter(self._tokens))]
         self._tokens[conversation] = token
+
+    def find_token(self, event: str) -> str:
+        """The name of the token of the client whose conversation an event is of, or empty."""
+        return self._tokens.get(event.rpartition(".")[0], "")
 
     def refuse(self, finding: Finding, client: str) -> None:
         """Record refused HTTP requests, of which there is no verdict.

@@ -190,6 +190,7 @@ class GuardedServer:
         self._run.on_stopped = self._ask_user
         self._questions: Questions | None = None
         self._questions_lock = threading.Lock()
+        self._run.guard.questions = self._load_questions
         limit = self._run.guard.policy.limits.frame_bytes
         self._client = open_client(limit)
         self._server = _SendingChannel(server.channel(limit))
@@ -360,11 +361,14 @@ class GuardedServer:
         """Ask the user in the client about what was stopped, if it declared that it asks them."""
         if "elicitation" not in self._session.state.peers.capabilities:
             return
+        self._load_questions().consider(verdict, self._session, self._send)
+
+    def _load_questions(self) -> Questions:
         from pipeguard.runtime.questions import Questions
 
         with self._questions_lock:
             self._questions = self._questions or Questions(self._run)
-        self._questions.consider(verdict, self._session, self._send)
+            return self._questions
 
     def _send_late(self, frame: bytes) -> None:
         """Send the server what waited; if it has ended meanwhile, nobody else answers that."""

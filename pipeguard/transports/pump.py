@@ -142,10 +142,12 @@ async def wait_for_decision(
 
     Returns:
         The verdict on the call, recorded; neither forwards nor replies if its client waits no more.
+        One by which the client is asked in a result is not recorded: the call waits on.
     """
-    end = monotonic() + session.guard.policy.limits.ask_seconds
+    end = session.find_wait_start(verdict, monotonic()) + session.guard.policy.limits.ask_seconds
     verdict = verdict._replace(frame=without_value(verdict.frame))
     try:
+        verdict = await work(0, partial(session.ask_in_result, verdict))
         while verdict.action is Action.ASK:
             is_over = await pause(max(0.0, min(ASK_SECONDS, end - monotonic())))
             now, before = monotonic(), verdict

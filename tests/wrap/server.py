@@ -10,6 +10,24 @@ import signal
 import sys
 import time
 
+CACHED = {"resultType": "complete", "ttlMs": 0, "cacheScope": "private"}
+ASKING = {  # as a server may that uses our names
+    "resultType": "input_required",
+    "inputRequests": {
+        "pipeguard": {
+            "method": "elicitation/create",
+            "params": {
+                "mode": "form",
+                "message": "Which one?",
+                "requestedSchema": {
+                    "type": "object",
+                    "properties": {"decision": {"type": "string"}},
+                },
+            },
+        }
+    },
+    "requestState": "pipeguard-theirs",
+}
 DESCRIPTION = "Returns its text."
 KEY = "AKIA" + "Z7QX4M2N5P6R3STV"  # stands for {key} in what is said on stderr
 
@@ -60,6 +78,12 @@ def answer(id_: object, method: str, params: dict[str, object]) -> object:  # no
     assert isinstance(number, int)
     assert isinstance(text, str)
     match method:
+        case "initialize" if "stateless" in sys.argv:
+            send(id=id_, error={"code": -32601, "message": "no handshake is made here"})
+            return None
+        case "server/discover" if not {"both", "stateless"}.isdisjoint(sys.argv):
+            described = {"supportedVersions": ["2026-07-28"], "capabilities": {"tools": {}}}
+            return {**CACHED, **described, "serverInfo": {"name": "actor", "version": "1"}}
         case "initialize":
             return {
                 "protocolVersion": params["protocolVersion"],
@@ -67,12 +91,20 @@ def answer(id_: object, method: str, params: dict[str, object]) -> object:  # no
                 "serverInfo": {"name": "actor", "version": "1"},
             }
         case "tools/list":
-            return {"tools": [tool()]}
+            return {"tools": [tool()], **CACHED}
         case "tools/call":
             arguments = params["arguments"]
             assert isinstance(arguments, dict)
             text = json.dumps(params.get("_meta")) if arguments["text"] == "_meta" else ""
-            return {"content": [{"type": "text", "text": text or arguments["text"]}]}
+            if str(arguments["text"]).startswith("ask ") and "inputResponses" not in params:
+                return ASKING
+            if str(arguments["text"]).startswith("progress "):
+                meta = params["_meta"]
+                assert isinstance(meta, dict)
+                report = {"progressToken": meta["progressToken"], "progress": 1}
+                send(method="notifications/progress", params=report)
+            content = [{"type": "text", "text": text or arguments["text"]}]
+            return {"content": content, "resultType": "complete"}
         case "do/echo":
             return {"text": text}
         case "do/describe":

@@ -43,10 +43,21 @@ class Peers:
         self.capabilities: frozenset[str] = frozenset()
         self.begun = self.handshake = self.agreed = self.initialized = False
 
+    @classmethod
+    def read_client(cls, revision: str, declared: JsonValue) -> Peers:
+        """The declarations of a client that speaks a revision."""
+        peers = cls()
+        peers.revision = revision
+        peers.declare(declared)
+        return peers
+
     def begin_handshake(self, params: JsonValue) -> None:
         """Record the params of the client's `initialize`."""
         self.handshake, self.agreed, self.initialized = True, False, False
-        declared = params.get("capabilities") if isinstance(params, dict) else None
+        self.declare(params.get("capabilities") if isinstance(params, dict) else None)
+
+    def declare(self, declared: JsonValue) -> None:
+        """Record the capabilities that the client declares."""
         capabilities = set()
         for name in CAPABILITIES.values():
             if isinstance(declared, dict) and name in declared:

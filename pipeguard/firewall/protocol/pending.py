@@ -6,13 +6,14 @@ Has no lock of its own: its callers hold the lock of the conversation.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from pipeguard.errors import Refusal
 from pipeguard.firewall.budgets import measure_text, size_of_all
+from pipeguard.firewall.finding import Verdict
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.ids import write_id
-from pipeguard.firewall.protocol.json_values import JsonValue
+from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
 from pipeguard.firewall.protocol.message import Message
 
 REMEMBERED_SECONDS = 60.0  # for so long a late answer to a cancelled request is no violation
@@ -179,6 +180,60 @@ def pending_request(message: Message, now: float) -> PendingRequest:
     request = PendingRequest(message.id_token, message.method, tool, now, progress_token)
     request.frame_bytes = len(message.frame)
     return request
+
+
+# --- calls whose clients are asked in results --------------------------------------------------
+# Source: MCP 2026-07-28, basic/patterns/mrtr.
+
+
+class RepeatedCall(NamedTuple):
+    """A call that its client repeats with its user's answer.
+
+    Attributes:
+        params: of the call, without the answer.
+        event: by which it waited.
+        mark: what the person decides about by that event.
+        since: when it came first, in seconds on the session's clock.
+        is_refused: True if the user refused it.
+    """
+
+    params: JsonObject
+    event: str
+    mark: str
+    since: float
+    is_refused: bool
+
+    def resume(self, request: PendingRequest) -> None:
+        """Let a request wait on, in place of the one that was answered with a question."""
+        request.held_event, request.held_mark = self.event, self.mark
+        request.since, request.is_refused = self.since, self.is_refused
+
+
+class QuestionsInResults(Protocol):
+    """QuestionsInResults to the user in results (runtime.questions)."""
+
+    def ask(
+        self, verdict: Verdict, event: str, since: float, end: Callable[[float, str], Verdict]
+    ) -> JsonObject | None:
+        """Make the result that asks about a call that waits.
+
+        Args:
+            verdict: by which it waits.
+            event: names the question.
+            since: when the call came, in seconds on the session's clock.
+            end: ends the wait at a time and for a reason, if the client never repeats the call.
+
+        Returns:
+            None if the client cannot be asked, or was asked enough.
+        """
+
+    def resume(self, conversation: str, params: JsonObject) -> RepeatedCall | None:
+        """Take the answer out of a repeated call; None if no such call waits for one.
+
+        Args:
+            conversation: in which it is repeated.
+            params: of the call, with a `requestState` of this run.
+        """
 
 
 class Pending:

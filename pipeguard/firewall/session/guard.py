@@ -6,7 +6,7 @@ ones, so that a Session sees all of an approval or nothing of it. Detection is b
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from copy import copy
 from typing import NamedTuple, Protocol
@@ -27,7 +27,7 @@ from pipeguard.firewall.pins.store import Names, PinKey, Pins, as_trusted
 from pipeguard.firewall.policy import Mode, Policy, PolicyTarget, Trust
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Path
 from pipeguard.firewall.protocol.message import Message
-from pipeguard.firewall.protocol.pending import NO_CALL, Targets
+from pipeguard.firewall.protocol.pending import NO_CALL, QuestionsInResults, Targets
 from pipeguard.firewall.protocol.places import HTTP_HEADER, MASKED_STEP, Surface, name_place
 
 __all__ = ("Context", "Detector", "Guard", "PinKey")
@@ -322,6 +322,7 @@ class Guard:
         contents_key: the installation's, with which fingerprints of findings are made; without it
             no exception holds for a content.
         inspects: False if others judge what the messages say, and only the protocol is checked.
+        questions: loads what asks the user in results; None where nobody is asked so.
     """
 
     def __init__(
@@ -332,6 +333,7 @@ class Guard:
         self.is_remote = False
         self.contents_key = b""
         self.inspects = True
+        self.questions: Callable[[], QuestionsInResults] | None = None
         self._shared = _Shared(policy, Pins(_trust(pins, policy)))
         self._fixed: Policy | None = None  # in place of the one that is shared
 

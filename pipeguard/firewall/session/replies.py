@@ -17,6 +17,7 @@ from pipeguard.firewall.protocol.strict_json import parse_json
 from pipeguard.firewall.session.remedies import LOST, Way, find_remedy
 
 MARK = "pipeguard"  # in `data.source` and in `_meta`: only PipeGuard may use it
+STATE = f"{MARK}-"  # begins each `requestState` of ours; the run's name follows
 ORDERED = "flows.ordered"  # detect.flows.leak
 REFUSED = "The user looked at it and refused it."  # to the model, of a call that waited
 REFUSED_WAIT = "the user refused it"  # in the audit
@@ -73,8 +74,13 @@ def refusal_to_client(  # noqa: PLR0913  a refusal has as many parts
         }
         if typed:
             result["resultType"] = "complete"
-        return _frame(id_token, b'"result":' + serialise(result))
+        return make_result(id_token, result)
     return error(id_token, code, sentence(method, finding, executed=executed), data)
+
+
+def make_result(id_token: str, result: JsonObject) -> bytes:
+    """The answer to a request with a result of PipeGuard's own."""
+    return _frame(id_token, b'"result":' + serialise(result))
 
 
 def add_note(value: JsonObject, text: str) -> JsonObject:

@@ -28,6 +28,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from copy import copy
+from functools import partial
 
 from pipeguard.errors import Refusal
 from pipeguard.firewall.budgets import Budgets
@@ -44,8 +45,8 @@ from pipeguard.firewall.finding import (
 from pipeguard.firewall.protocol import batch, codes
 from pipeguard.firewall.protocol.framing import Lost, legible_id, one_line
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, serialise
-from pipeguard.firewall.protocol.message import envelope, parse
-from pipeguard.firewall.protocol.pending import PendingRequest, TakesAnswer
+from pipeguard.firewall.protocol.message import Message, envelope, parse, rewritten
+from pipeguard.firewall.protocol.pending import PendingRequest, TakesAnswer, pending_request
 from pipeguard.firewall.protocol.places import Surface
 from pipeguard.firewall.protocol.strict_json import parse_json
 from pipeguard.firewall.session import replies
@@ -182,6 +183,29 @@ class Session:
         """True while the client waits for the answer to a call that waits or waited."""
         return self.state.find_held(TO_SERVER, verdict.event) is not None
 
+    def ask_in_result(self, verdict: Verdict) -> Verdict:
+        """Answer a call that waits with a question to the user, for a client without a handshake.
+
+        Returns:
+            The verdict by which the client is asked, and waits no more until it repeats the call
+            (MCP 2026-07-28, basic/patterns/mrtr); the same one if nobody is asked.
+        """
+        request = self.state.find_held(TO_SERVER, verdict.event)
+        if self.guard.questions is None or request is None or self.state.peers.handshake:
+            return verdict
+        event = f"{self.run}.s{self.state.count_frame(TO_CLIENT)}"
+        end = partial(self.end_wait, verdict)
+        result = self.guard.questions().ask(verdict, event, request.since, end)
+        if result is None or not self.state.drop(TO_SERVER, request):
+            return verdict
+        reply = replies.make_result(request.id_token, result)
+        return verdict._replace(action=Action.BLOCK, reply=reply)
+
+    def find_wait_start(self, verdict: Verdict, now: float) -> float:
+        """The time at which a call began to wait; now if it waits no more."""
+        request = self.state.find_held(TO_SERVER, verdict.event)
+        return now if request is None else request.since
+
     # --- the conversation ---------------------------------------------------------------
 
     def fork(self) -> Session:
@@ -310,8 +334,31 @@ class Session:
             line = one_line(text, text.decode("utf-8"))
             verdict = self._judge_batch(judge, line, parsed)
         else:
+            bare, judge = self._resume(parsed, judge)
+            frame, parsed = (frame if bare is parsed else bare.frame), bare
             verdict = judge.judge(parsed)
         return verdict if verdict.frame is frame else verdict.with_findings(frame, findings)
+
+    def _resume(self, message: Message, judge: MessageJudge) -> tuple[Message, MessageJudge]:
+        """Take out of a repeated call what it answers to a question of PipeGuard's."""
+        params = message.value.get("params") if judge.direction is TO_SERVER else None
+        state = params.get("requestState") if isinstance(params, dict) else None
+        if self.guard.questions is None or not isinstance(params, dict) or type(state) is not str:
+            return message, judge
+        if not state.startswith(f"{replies.STATE}{self.run.partition('.')[0]}-"):
+            return message, judge
+        is_call = message.kind is MessageKind.REQUEST and message.method == "tools/call"
+        repeated = self.guard.questions().resume(self.run, params) if is_call else None
+        if repeated is None:
+            why = "requestState belongs to no call that waits"
+            raise Refusal("protocol.unasked-answer", why, codes.INVALID_REQUEST, message.id_token)
+        bare = rewritten(message, {**message.value, "params": repeated.params})
+        request = pending_request(bare, judge.now)
+        repeated.resume(request)
+        self.state.admit(TO_SERVER, bare, request)
+        if self.waiting_room is not None:
+            self.waiting_room.admit(request)
+        return bare, judge._replace(waiting_call=request)
 
     def _judge_batch(self, judge: MessageJudge, frame: bytes, members: list[JsonValue]) -> Verdict:
         """Judge each member alone (MCP 2025-03-26, basic/index, "Batching")."""

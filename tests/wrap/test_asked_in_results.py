@@ -1,0 +1,402 @@
+"""The user is asked in the result of a call that waits, which the client then repeats.
+
+Source: MCP 2026-07-28, basic/patterns/mrtr.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
+from pathlib import Path
+from time import monotonic
+
+import pytest
+
+from pipeguard.runtime.questions import ALLOW, REFUSE
+from pipeguard.state.audit import AuditFilter, rows
+from pipeguard.state.store import Store
+from tests.gateway.served import ServedAt, actor, write_servers
+from tests.launch.processes import until
+from tests.wrap.deciding import decide
+from tests.wrap.listening import Browser, Listening, sdk
+from tests.wrap.server import KEY
+from tests.wrap.test_questions import ADDRESS, FORM, heard, page, params, policy
+from tests.wrap.test_waiting import allow, entries, passes, status, waits, why
+from tests.wrap.wrapped import PIPEGUARD, PYTHON, SERVER, Json, Object, Wrapped, result
+
+Plan = dict[str, object]
+Opens = Callable[[Path], AbstractContextManager[Plan]]
+PREFIX = "io.modelcontextprotocol/"
+BOTH: Object = {"elicitation": {"form": {}, "url": {}}}
+META: Object = {f"{PREFIX}protocolVersion": "2026-07-28", f"{PREFIX}clientCapabilities": BOTH}
+URLS = FORM.replace("ask_in_client: form\n", "")
+
+
+# --- the official SDK, over each transport ------------------------------------------------------
+
+
+def server(folder: Path, *words: str) -> list[str]:
+    return [*PYTHON, str(SERVER), f"heard={folder / 'heard'}", *words]
+
+
+def headers(tool: str) -> dict[str, str]:
+    names = {"Mcp-Method": "tools/call", "Mcp-Name": tool}
+    return {"MCP-Protocol-Version": "2026-07-28", **names}
+
+
+@contextmanager
+def over_stdio(folder: Path) -> Iterator[Plan]:
+    command = [*PIPEGUARD, "wrap", "--", *server(folder, "stateless")]
+    yield {"transport": "stdio", "command": command, "env": dict(os.environ), "tool": "echo"}
+
+
+@contextmanager
+def over_http(folder: Path) -> Iterator[Plan]:
+    with Listening(folder, (), server(folder, "stateless")) as at:
+        yield {"url": at.url, "tool": "echo"}
+
+
+@contextmanager
+def at_gateway(folder: Path, *words: str, mode: str = "auto") -> Iterator[Plan]:
+    entry = actor(f"heard={folder / 'heard'}", *words)
+    path = write_servers(folder, {"one": entry}, mode="direct")
+    with ServedAt(folder, "--config", str(path)) as served:
+        yield {"url": served.url, "mode": mode, "tool": "one__echo"}
+
+
+at_gateway_of_both_eras = partial(at_gateway, mode="legacy")
+
+
+def ask_sdk(folder: Path, plan: Plan, text: str, choice: str) -> tuple[list[Object], str]:
+    """The questions about a call of the SDK's, each answered alike, and the outcome."""
+    calls = [[plan["tool"], {"text": text}]]
+    answer = {"action": "accept", "content": {"decision": choice} if choice else None}
+    told = sdk(folder, {"mode": "auto", **plan, "calls": calls, "elicits": answer})
+    asked = told["asked"]
+    assert isinstance(asked, list)
+    return [one for one in asked if isinstance(one, dict)], str(told["results"])
+
+
+@pytest.fixture
+def asking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in policy(tmp_path, FORM).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path / "state"))
+
+
+@pytest.mark.usefixtures("asking")
+@pytest.mark.parametrize(
+    "opens",
+    [
+        over_stdio,
+        over_http,
+        at_gateway,
+        lambda folder: at_gateway(folder, "both"),
+        lambda folder: at_gateway(folder, "stateless"),
+        lambda folder: at_gateway(folder, "stateless", mode="legacy"),
+    ],
+)
+def test_a_user_of_the_official_sdk_decides(tmp_path: Path, opens: Opens) -> None:
+    with opens(tmp_path) as plan:
+        for choice, is_allowed in ((REFUSE, False), (ALLOW, True)):
+            asked, outcome = ask_sdk(tmp_path, plan, f"{choice} {KEY}", choice)
+            assert len(asked) == 1
+            assert f"'isError': {not is_allowed}" in outcome
+            assert heard(tmp_path).count(KEY) == is_allowed
+    assert "decision" not in heard(tmp_path)
+    assert "requestState" not in heard(tmp_path)
+
+
+@pytest.mark.usefixtures("asking")
+def test_a_server_that_uses_our_names_is_answered_what_it_asked(tmp_path: Path) -> None:
+    with over_stdio(tmp_path) as plan:
+        asked, outcome = ask_sdk(tmp_path, plan, f"ask {KEY}", ALLOW)
+    assert [str(question["message"])[:10] for question in asked] == [
+        "The agent ",
+        "Which one?",
+        "The agent ",  # about another call: the one with the answer
+    ]
+    *_, last = map(json.loads, heard(tmp_path).splitlines())
+    given = last["params"]
+    assert given["requestState"] == "pipeguard-theirs"
+    assert given["inputResponses"]["pipeguard"]["content"] == {"decision": ALLOW}
+    assert "'isError': False" in outcome
+
+
+@pytest.mark.usefixtures("asking")
+@pytest.mark.parametrize(
+    "opens",
+    [
+        over_stdio,
+        over_http,
+        at_gateway,
+        lambda folder: at_gateway(folder, "stateless"),
+        lambda folder: at_gateway(folder, "stateless", mode="legacy"),
+    ],
+)
+def test_a_user_of_the_official_sdk_is_shown_a_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, opens: Opens
+) -> None:
+    policy(tmp_path, URLS.replace("10 s", "50 s"))
+    with opens(tmp_path) as plan, page(tmp_path, monkeypatch), ThreadPoolExecutor(1) as pool:
+        telling = pool.submit(ask_sdk, tmp_path, plan, KEY, "")
+        event = waits(tmp_path)
+        allow(tmp_path, event)
+        asked, outcome = telling.result()
+    (question,) = asked
+    assert question["url"] == f"{ADDRESS}/#{event}"
+    assert "elicitationId" in question or plan.get("mode") != "legacy", "2025-11-25 needs one"
+    assert "'isError': False" in outcome
+    assert heard(tmp_path).count(KEY) == 1
+
+
+@pytest.mark.usefixtures("asking")
+def test_another_pipeguard_asks_behind_this_one(tmp_path: Path) -> None:
+    with (
+        Listening(tmp_path, (), server(tmp_path, "stateless")) as behind,
+        Listening(tmp_path, ("--upstream", behind.url)) as at,
+    ):
+        asked, outcome = ask_sdk(tmp_path, {"url": at.url, "tool": "echo"}, KEY, ALLOW)
+    assert len(asked) == 3, "by this one again, about its answer"
+    assert "'isError': False" in outcome
+    assert "requestState" not in heard(tmp_path)
+
+
+@pytest.mark.usefixtures("asking")
+def test_a_state_is_for_the_client_of_one_token(tmp_path: Path) -> None:
+    tokens = {"ANN": "a" * 16, "BOB": "b" * 16}
+    options = ("--token-env", "ann=ANN", "--token-env", "bob=BOB")
+    call: Object = {"name": "echo", "arguments": {"text": KEY}, "_meta": META}
+    with Listening(tmp_path, options, server(tmp_path, "stateless"), tokens) as at:
+        ann, bob = (
+            Browser(at.url, **headers("echo"), Authorization=f"Bearer {token}")
+            for token in tokens.values()
+        )
+        asked = result(ann.ask("tools/call", **call))
+        call |= {"inputResponses": answers(ALLOW), "requestState": asked["requestState"]}
+        message: Object = {"jsonrpc": "2.0", "id": 9, "method": "tools/call", "params": call}
+        assert "belongs to no call that waits" in str(bob.post(message))
+        assert passes(ann.ask("tools/call", **call))
+    assert heard(tmp_path).count(KEY) == 1
+
+
+@pytest.mark.usefixtures("asking")
+def test_progress_is_of_the_request_that_repeats_a_call(tmp_path: Path) -> None:
+    with at_gateway(tmp_path) as plan:
+        meta: Object = {**META, "progressToken": "first"}
+        call: Object = {"name": "one__echo", "arguments": {"text": f"progress {KEY}"}}
+        one = Browser(str(plan["url"]), **headers("one__echo"))
+        asked = result(one.ask("tools/call", **call, _meta=meta))
+        requests = asked["inputRequests"]
+        assert isinstance(requests, dict)
+        given: Object = dict.fromkeys(requests, answers(ALLOW)["pipeguard"])
+        call |= {"requestState": asked["requestState"], "inputResponses": given}
+        call["_meta"] = {**META, "progressToken": "second"}
+        message: Object = {"jsonrpc": "2.0", "id": 9, "method": "tools/call", "params": call}
+        (progress, answer) = one.post(message)[1]
+        assert params(progress)["progressToken"] == "second"
+        assert passes(answer)
+
+
+def test_nobody_is_asked_in_vain_about_a_call_that_was_answered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in policy(tmp_path, "").items():
+        monkeypatch.setenv(name, value)
+    with at_gateway(tmp_path) as plan, page(tmp_path, monkeypatch):
+        asked, outcome = ask_sdk(tmp_path, plan, KEY, ALLOW)
+        assert asked == []
+        assert "'isError': True" in outcome
+    with Store.open(tmp_path / "state" / "pipeguard.db") as store:
+        found = [row.entry.findings for row in rows(store, AuditFilter())]
+    assert "secrets." in str(found)
+    assert "audit.question" not in str(found)
+
+
+# --- a client in so many bytes ------------------------------------------------------------------
+
+
+class Client:
+    """A client of stdio without a handshake."""
+
+    def __init__(self, wrapped: Wrapped, declared: Object) -> None:
+        self.wrapped = wrapped
+        self._meta: Object = {
+            f"{PREFIX}protocolVersion": "2026-07-28",
+            f"{PREFIX}clientInfo": {"name": "tests", "version": "1"},
+            f"{PREFIX}clientCapabilities": declared,
+        }
+        self.ask("tools/list")
+
+    def ask(self, method: str, **more: Json) -> Object:
+        return self.wrapped.ask(method, **more, _meta=self._meta)
+
+    def begin(self, text: str = KEY, name: str = "echo", /, **more: Json) -> int:
+        call: Object = {"name": name, "arguments": {"text": text}, **more}
+        return self.wrapped.request("tools/call", **call, _meta=self._meta)
+
+    def call(self, text: str = KEY, name: str = "echo", /, **more: Json) -> Object:
+        return self.wrapped.answer(self.begin(text, name, **more))
+
+    def asked(self, text: str = KEY) -> tuple[str, Object]:
+        """The state and the params of the question in the result of a call."""
+        told = result(self.call(text))
+        assert told["resultType"] == "input_required", told
+        requests = told["inputRequests"]
+        assert isinstance(requests, dict)
+        (question,) = requests.values()
+        assert isinstance(question, dict)
+        assert KEY not in json.dumps(told)
+        return str(told["requestState"]), params(question)
+
+
+def answers(choice: str | None, action: str = "accept") -> Object:
+    """What repeats a call with a choice."""
+    answer: Object = {"action": action}
+    if choice is not None:
+        answer["content"] = {"decision": choice}
+    return {"pipeguard": answer}
+
+
+@contextmanager
+def client(folder: Path, text: str = FORM, declared: Object | None = None) -> Iterator[Client]:
+    command, environment = server(folder, "stateless"), policy(folder, text)
+    with Wrapped(folder, command=command, environment=environment) as wrapped:
+        yield Client(wrapped, BOTH if declared is None else declared)
+
+
+def test_a_state_is_for_one_exact_call_and_one_time(tmp_path: Path) -> None:
+    with client(tmp_path) as one:
+        state, _ = one.asked()
+        yes: Object = {"inputResponses": answers(ALLOW), "requestState": state}
+        for wrong in (
+            one.call(f"{KEY} too", **yes),
+            one.call(KEY, "other", **yes),
+            one.call(more=1, **yes),
+            one.call(**{**yes, "requestState": f"{state}0"}),
+            one.ask("prompts/get", name="echo", arguments={"text": KEY}, **yes),
+        ):
+            assert "belongs to no call that waits" in json.dumps(wrong["error"])
+        assert KEY not in heard(tmp_path)
+        assert passes(one.call(**yes))
+        assert "belongs to no call that waits" in json.dumps(one.call(**yes)["error"])
+        assert heard(tmp_path).count(KEY) == 1
+        assert not {"inputResponses", "requestState", state} & set(heard(tmp_path).split('"'))
+
+
+def test_of_two_repeated_calls_one_goes_on(tmp_path: Path) -> None:
+    with client(tmp_path) as one:
+        state, _ = one.asked()
+        yes: Object = {"inputResponses": answers(ALLOW), "requestState": state}
+        told = [one.wrapped.answer(number) for number in (one.begin(**yes), one.begin(**yes))]
+        assert sorted(map(passes, told)) == [False, True]
+        assert heard(tmp_path).count(KEY) == 1
+
+
+def test_of_two_calls_alike_one_is_asked_about(tmp_path: Path) -> None:
+    with client(tmp_path, FORM.replace("10 s", "3 s")) as one:
+        state, _ = one.asked()
+        other = one.begin()
+        waits(tmp_path, 2)
+        assert passes(one.call(inputResponses=answers(ALLOW), requestState=state)) != passes(
+            one.wrapped.answer(other)
+        )
+        assert heard(tmp_path).count(KEY) == 1
+
+
+@pytest.mark.parametrize(
+    "given", [answers(REFUSE), answers(ALLOW, "decline"), answers(None, "decline")]
+)
+def test_who_declines_refuses_at_once(tmp_path: Path, given: Object) -> None:
+    with client(tmp_path) as one:
+        (state, _), began = one.asked(), monotonic()
+        told = one.call(inputResponses=given, requestState=state)
+        assert "The user looked at it and refused it" in json.dumps(told)
+        assert monotonic() - began < 5.0
+        assert KEY not in heard(tmp_path)
+        event = waits(tmp_path)
+        until(lambda: event not in status(tmp_path), "it is over")
+
+
+@pytest.mark.parametrize(
+    "given", [None, {}, answers(None), answers("yes"), answers(ALLOW, "cancel"), {"pipeguard": []}]
+)
+def test_whatever_is_no_choice_decides_nothing(tmp_path: Path, given: Json) -> None:
+    with client(tmp_path, FORM.replace("10 s", "2 s")) as one:
+        began = monotonic()
+        state, _ = one.asked()
+        more: Object = {} if given is None else {"inputResponses": given}
+        told = one.call(requestState=state, **more)
+        assert "Nobody allowed it within 2 s." in json.dumps(told)
+        assert monotonic() - began < 4.0, "both waits are one"
+        assert KEY not in heard(tmp_path)
+
+
+def test_an_answer_that_comes_too_late_decides_nothing(tmp_path: Path) -> None:
+    with client(tmp_path, FORM.replace("10 s", "1 s")) as one:
+        state, _ = one.asked()
+        until(lambda: bool(entries(tmp_path, "block")), "its wait is over")
+        assert "did not repeat it while it waited" in why(tmp_path, entries(tmp_path, "block")[0])
+        told = one.call(inputResponses=answers(ALLOW), requestState=state)
+        assert "belongs to no call that waits" in json.dumps(told["error"])
+        assert not passes(one.call())
+        assert KEY not in heard(tmp_path)
+
+
+def test_a_page_is_named_and_the_call_waits_on_when_it_is_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with client(tmp_path, URLS) as one, page(tmp_path, monkeypatch):
+        state, question = one.asked()
+        event = waits(tmp_path)
+        assert question["mode"] == "url"
+        assert question["url"] == f"{ADDRESS}/#{event}"
+        assert f"waits for you:  pipeguard allow {event}" in status(tmp_path)
+        number = one.begin(inputResponses=answers(None), requestState=state)
+        assert passes(one.call("hello"))
+        assert entries(tmp_path, "ask") == [event], "it is one wait"
+        assert event in status(tmp_path)
+        allow(tmp_path, event)
+        assert passes(one.wrapped.answer(number))
+        assert heard(tmp_path).count(KEY) == 1
+        until(lambda: event not in status(tmp_path), "it is over")
+
+
+def test_a_call_that_was_allowed_meanwhile_passes_when_it_is_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with client(tmp_path, URLS) as one, page(tmp_path, monkeypatch):
+        state, _ = one.asked()
+        allow(tmp_path, waits(tmp_path))
+        assert passes(one.call(inputResponses=answers(None), requestState=state))
+
+
+@pytest.mark.parametrize(
+    ("text", "declared"),
+    [
+        (FORM, {}),
+        (FORM, {"elicitation": {"url": {}}}),  # no page runs
+        (URLS, BOTH),
+        (FORM + "ask_in_client: never\n", BOTH),
+    ],
+)
+def test_a_client_that_cannot_be_asked_waits(tmp_path: Path, text: str, declared: Object) -> None:
+    text = text.replace("10 s", "1 s").replace("form\nask_in_client: ", "")
+    with client(tmp_path, text, declared) as one:
+        told = result(one.call())
+        assert told["resultType"] == "complete"
+        assert "Nobody allowed it within 1 s." in json.dumps(told)
+
+
+def test_a_client_that_dies_while_it_is_asked_keeps_nothing_from_ending(tmp_path: Path) -> None:
+    with client(tmp_path) as one:
+        one.asked()
+        began = monotonic()
+        one.wrapped.hang_up()
+        one.wrapped.code()
+        assert monotonic() - began < 5.0
+        assert decide(tmp_path / "state", "status")[0] in (0, 1)
