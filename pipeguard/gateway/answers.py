@@ -83,7 +83,7 @@ class _ClientAnswers:
             lambda server: legs.to(server, conversation.opening), self._pass_update
         )
         router = Router(conversation, legs, self._input_calls, self._leg_subscriptions)
-        self._calls = ToolCalls(gateway, router, access, conversation.token)
+        self._calls = ToolCalls(gateway, router, access, conversation)
         self._merged = Merged(legs, router, conversation, access, gateway)
         self._subscriptions = Subscriptions(conversation, legs, self._servers, self._merged)
         self._knows_of_handshake = self._has_settled = False
@@ -286,6 +286,7 @@ class _ClientAnswers:
     async def _list_tools(self, _: ClientRequest) -> JsonObject:
         if self._gateway.mode is not ToolMode.SEARCH:  # whose list is the same with any servers
             await self._gateway.settle()
+            self._calls.ask_about_waiting(self._calls.servers())
         return {"result": {"tools": self._calls.list_tools()}}
 
 

@@ -395,6 +395,11 @@ class Gateway(Hub):
         """The numbers of definitions that wait for approval, by their servers."""
         return {name: member.waiting for name, member in self.members.items() if member.waiting}
 
+    def ask_about_waiting(self, servers: Iterable[str], conversation: GatewayChannel) -> None:
+        """Ask a client's user about definitions of these servers that wait."""
+        for member in filter(None, map(self.members.get, servers)):
+            member.ask_about_waiting(conversation)
+
     def describe_missing(self) -> dict[str, str]:
         """Say why servers have no tools here, or not all, by name."""
         missing = self.absent()

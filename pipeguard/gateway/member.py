@@ -18,8 +18,11 @@ from pipeguard.detect.detector import Engines, get_detection
 from pipeguard.detect.flows.ledger import Flows
 from pipeguard.errors import StateError
 from pipeguard.firewall.finding import Action, Direction, MessageKind, Verdict
+from pipeguard.firewall.policy import Mode
 from pipeguard.firewall.protocol.json_values import JsonObject
+from pipeguard.firewall.protocol.peers import Peers
 from pipeguard.firewall.session.session import Session
+from pipeguard.gateway.conversation import GatewayChannel
 from pipeguard.gateway.eras import Opening
 from pipeguard.gateway.hub import Hub, TakingTurns
 from pipeguard.gateway.leg import Leg, LegListener, ListedTools
@@ -360,6 +363,16 @@ class GatewayServer:
         leg.again = RESTARTED if self._options.command else RECONNECTED
         self._legs.add(leg)
         return leg
+
+    def ask_about_waiting(self, conversation: GatewayChannel) -> None:
+        """Ask a client's user about definitions that wait, if the client opens links."""
+        leg, opening = self._leg or self.remembered, conversation.opening
+        if leg is None or self._run.guard.policy.mode is Mode.OBSERVE:
+            return
+        peers = Peers.read_client(opening.revision, opening.capabilities)
+        params = self._questions.ask_for_approval(self._offer.find_waiting(), peers)
+        if params is not None:
+            conversation.ask_user(leg, params)
 
     def _ask_user(self, verdict: Verdict) -> None:
         """Ask the user in the client about a call that was stopped, if it declared that it asks."""

@@ -20,6 +20,7 @@ from pipeguard.firewall.session.replies import is_refusal
 from pipeguard.gateway import menu
 from pipeguard.gateway.access import ScopedAccess
 from pipeguard.gateway.catalog import CatalogTool, may_be_tool, tools_of_server
+from pipeguard.gateway.conversation import GatewayChannel
 from pipeguard.gateway.eras import INVALID_PARAMS, Declined
 from pipeguard.gateway.gateway import Gateway
 from pipeguard.gateway.legs import ClientRequest, Unavailable
@@ -68,15 +69,22 @@ class ToolCalls:
         gateway: all servers.
         router: sends requests to them.
         access: of the client.
-        who: the name of its token, or empty.
+        conversation: the client's.
 
     Attributes:
         traced_as: names the client's conversation in traces.
     """
 
-    def __init__(self, gateway: Gateway, router: Router, access: ScopedAccess, who: str) -> None:
+    def __init__(
+        self,
+        gateway: Gateway,
+        router: Router,
+        access: ScopedAccess,
+        conversation: GatewayChannel,
+    ) -> None:
         self._gateway = gateway
-        self._management = ClientManagement(gateway, access, who)
+        self._conversation = conversation
+        self._management = ClientManagement(gateway, access, conversation.token)
         self._catalog = gateway.catalog
         self._router = router
         self._access = access
@@ -100,6 +108,11 @@ class ToolCalls:
             self._listed = [*menu.definitions(self._access.effects(), self._gateway.limits), *own]
         return self._listed
 
+    def ask_about_waiting(self, servers: Iterable[str]) -> None:
+        """Ask the user about definitions of servers that wait; not of a client that sees a part."""
+        if self._access.finds() is None:
+            self._gateway.ask_about_waiting(servers, self._conversation)
+
     def may_have_changed(self) -> bool:
         """True if `tools/list` may give something else than before.
 
@@ -108,7 +121,8 @@ class ToolCalls:
         before = self._listed
         return self._access.finds() is None or (before is not None and self.list_tools() != before)
 
-    def _servers(self) -> list[str]:
+    def servers(self) -> list[str]:
+        """The servers whose tools this client may use."""
         return self._access.servers("tools/call")
 
     def _is_direct(self) -> bool:
@@ -193,11 +207,9 @@ class ToolCalls:
     async def _call_tool(
         self, request: ClientRequest, tool: CatalogTool, arguments: JsonValue
     ) -> JsonObject:
-        params: JsonObject = {**request.params, "name": tool.name}
+        params: JsonObject = {**request.params, "name": tool.name, "arguments": arguments}
         if arguments is None:
-            params.pop("arguments", None)
-        else:
-            params["arguments"] = arguments
+            del params["arguments"]
         wait_seconds = self._access.seconds_to_wait()
         if wait_seconds:
             text = f"Too many calls in a minute. Try again in {ceil(wait_seconds)} seconds."
@@ -227,7 +239,7 @@ class ToolCalls:
 
     def _find_refused(self, name: str) -> CatalogTool | None:
         """The tool of a name that the policy blocks, if this client could call it otherwise."""
-        tool = self._gateway.find_refused(name, self._servers())
+        tool = self._gateway.find_refused(name, self.servers())
         return tool if tool is not None and self._access.may_call(tool) else None
 
     async def _resolve(self, call: JsonObject) -> CatalogTool | str:
@@ -251,7 +263,7 @@ class ToolCalls:
 
     def _starting(self, name: str) -> list[str]:
         """The client's servers that are starting and may have a tool of this name."""
-        return [each for each in self._gateway.starting(name) if each in self._servers()]
+        return [each for each in self._gateway.starting(name) if each in self.servers()]
 
     def _unknown(self, name: str) -> JsonObject:
         return menu.content(self._nearest(name), is_error=True)
@@ -279,8 +291,8 @@ class ToolCalls:
         only = self._access.finds() or Filter()
         server = arguments.get("server")
         if type(server) is str and server:
-            if server not in self._servers():
-                names = ", ".join(self._servers()) or NO_SERVER
+            if server not in self.servers():
+                names = ", ".join(self.servers()) or NO_SERVER
                 return menu.content(
                     f"There is no server {server!r}. There are: {names}", is_error=True
                 )
@@ -291,10 +303,10 @@ class ToolCalls:
         )
         if found:
             text = menu.results(found)
-        elif any(name in self._gateway.starting() for name in only.servers or self._servers()):
+        elif any(name in self._gateway.starting() for name in only.servers or self.servers()):
             text = "No tool matches yet."
         else:
-            names = ", ".join(self._servers())
+            names = ", ".join(self.servers())
             text = f"No tool matches. Try other words, or fewer. The servers are: {names}"
             text = text if names else f"No tool matches: there is {NO_SERVER}."
             return menu.content("\n".join([*missing, text]))  # the reason first
@@ -307,7 +319,7 @@ class ToolCalls:
             concerns: the servers that are meant.
             repeats: False to leave out what this client was told already of what waits.
         """
-        allowed = [server for server in self._servers() if concerns(server)]
+        allowed = [server for server in self.servers() if concerns(server)]
         starting = [name for name in self._gateway.starting() if name in allowed]
         absent = {
             name: why
@@ -320,9 +332,9 @@ class ToolCalls:
             if name in allowed and (repeats or self._told.get(name) != count)
         }
         self._told |= waiting
+        self.ask_about_waiting(waiting)
         lines = [f"{name} is not available: {why}" for name, why in absent.items()]
-        if starting:
-            lines.append(menu.ask_again(starting))
+        lines += [menu.ask_again(starting)] if starting else []
         for name, count in waiting.items():
             shown = self._gateway.members[name].run.guard.name
             lines.append(

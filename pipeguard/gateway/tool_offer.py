@@ -12,6 +12,7 @@ from contextlib import suppress
 from functools import partial
 
 from pipeguard.detect.detector import get_detection
+from pipeguard.firewall.finding import Finding
 from pipeguard.firewall.pins.fingerprint import Pin
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number, serialise
@@ -186,10 +187,19 @@ class ToolOffer:
     @property
     def waiting(self) -> int:
         """The number of definitions that wait for approval; what a person rejected does not."""
-        return sum(
-            pin.held_definition is not None and not self._guard.is_rejected(pin.kind, pin.name)
+        return len(self.find_waiting())
+
+    def find_waiting(self) -> list[Finding]:
+        """A finding for each definition that waits for approval."""
+        return [
+            Finding(
+                "trust.held" if pin.approved_definition is None else "trust.drifted",
+                f"{pin.kind}.name",
+                tool=pin.name,
+            )
             for pin in self._guard.pins.values()
-        )
+            if pin.held_definition is not None and not self._guard.is_rejected(pin.kind, pin.name)
+        ]
 
     def describe_blocked(self) -> str:
         """Say which tools agents do not get, and which file says so; empty if they get all."""

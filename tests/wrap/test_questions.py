@@ -12,7 +12,9 @@ from time import monotonic
 import pytest
 
 from pipeguard.runtime.questions import ALLOW, QUESTIONS_PER_HOUR, REFUSE
-from pipeguard.state.page_address import publish_address
+from pipeguard.state.page_address import new_card, publish_address
+from tests.gateway.served import Served, actor, write_servers
+from tests.launch.processes import until
 from tests.wrap.deciding import decide
 from tests.wrap.listening import sdk
 from tests.wrap.server import KEY
@@ -177,6 +179,45 @@ def test_a_page_is_named_for_a_definition_that_waits(
         call(wrapped, "hello")
         wrapped.ask("ping")
         assert "elicitation/create" not in [frame.get("method") for frame in wrapped.seen]
+
+
+@pytest.mark.parametrize(
+    ("mode", "method", "more"),
+    [
+        ("direct", "tools/list", {}),
+        ("direct", "tools/call", {"name": "one__echo", "arguments": {"text": "x"}}),
+        ("search", "tools/call", {"name": "retrieve_tools", "arguments": {"query": "text"}}),
+    ],
+)
+def test_a_page_is_named_for_definitions_behind_the_gateway_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str, method: str, more: Object
+) -> None:
+    config = write_servers(tmp_path, {"one": actor(trust="review")}, mode=mode)
+    with Served(tmp_path, "--config", str(config)) as served, page(tmp_path, monkeypatch):
+        served.initialize("2025-11-25", {"elicitation": BOTH})
+        served.ask(method, **more)
+        asked = params(question(served))
+        assert asked["url"] == f"{ADDRESS}/#{new_card('one')}"
+        assert 'PipeGuard holds "echo" of the server "one"' in str(asked["message"])
+        for _ in range(2):
+            served.ask(method, **more)
+        served.ask("ping")
+        assert "elicitation/create" not in [frame.get("method") for frame in served.seen]
+
+
+def test_nobody_is_asked_about_definitions_that_wait_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = write_servers(tmp_path, {"one": actor(trust="review")}, mode="direct")
+    with Served(tmp_path, "--config", str(config)) as served:
+        served.initialize("2025-11-25", {"elicitation": BOTH})
+        assert result(served.ask("tools/list"))["tools"] == []
+        assert decide(tmp_path / "state", "approve", "one", "--all", "--yes")[0] == 0
+        until(lambda: result(served.ask("tools/list"))["tools"] != [], "it may be used")
+        with page(tmp_path, monkeypatch):
+            served.ask("tools/list")
+            served.ask("ping")
+        assert "elicitation/create" not in [frame.get("method") for frame in served.seen]
 
 
 @pytest.mark.parametrize(
