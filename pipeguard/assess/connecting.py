@@ -20,7 +20,7 @@ from time import monotonic
 from typing import NamedTuple
 
 from pipeguard.assess.conversation import RUN, Conversation, ConversationEnded, ServerDialogue
-from pipeguard.assess.gateway_file import is_of_gateway
+from pipeguard.assess.gateway_file import pins_name
 from pipeguard.assess.target import AssessmentTarget, Contents, ServerKey, make_key
 from pipeguard.auth.secrets import all_resolved, resolve
 from pipeguard.clients.catalog import ConfigScope, Transport
@@ -37,7 +37,6 @@ from pipeguard.firewall.protocol.framing import DEFAULT_LIMIT_BYTES
 from pipeguard.firewall.protocol.json_values import JsonObject
 from pipeguard.firewall.protocol.strict_json import STACK_BYTES
 from pipeguard.firewall.session.session import Session
-from pipeguard.identity.server_name import Launched, identify_remote, identify_server
 from pipeguard.launch.child import Command, start
 from pipeguard.launch.environment import child_environment, refers
 from pipeguard.runtime.run import start_thread
@@ -404,21 +403,6 @@ def _call_guarded(
 # The name under which a server's pins are stored, and the pins.
 
 
-def pins_name(store: Store | None, server: ServerEntry) -> str:
-    """The name that `wrap` uses: that of `--name`, or one made from the command or address.
-
-    Raises:
-        StateError: the store cannot be read.
-    """
-    who = _to_launched(server)
-    name = (server.guard.name if server.guard else None) or ""
-    if is_of_gateway(server):
-        name = server.name
-    return (
-        (name or who.name) if store is None else store.name_server(name, who, register=False).server
-    )
-
-
 def find_name(target: AssessmentTarget, server: ServerEntry) -> str:
     """Look the name up in the target's store, if there is one.
 
@@ -441,14 +425,3 @@ def read_pins(target: AssessmentTarget, server: ServerEntry) -> dict[tuple[str, 
         return {}
     with Store.open(target.store) as store:
         return store.pins(pins_name(store, server))
-
-
-def _to_launched(server: ServerEntry) -> Launched:
-    if server.own_url:
-        from pipeguard.runtime.endpoints import name_remote, read_url
-
-        with suppress(PipeGuardError):  # an address with variables that only its client knows
-            url = read_url(server.own_url)
-            return identify_remote(str(url), name_remote(url))
-        return identify_remote(server.own_url, server.name)
-    return identify_server(server.own_words, server.guard.folder if server.guard else None)

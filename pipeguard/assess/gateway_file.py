@@ -5,6 +5,7 @@ Its servers are behind `pipeguard serve`, which guards each of them.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,9 +14,14 @@ from pipeguard.clients.catalog import ConfigScope, FileSpec, Shape
 from pipeguard.clients.entries import Config, ServerEntry, read_config
 from pipeguard.clients.machine import ConfigFile
 from pipeguard.config.directories import config_folder
+from pipeguard.errors import PipeGuardError
+from pipeguard.identity.server_name import identify_remote, identify_server
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from pipeguard.identity.server_name import Launched
+    from pipeguard.state.store import Store
 
 GATEWAY = "pipeguard-serve"  # in place of a client's id
 FILE_NAME = "pipeguard.yaml"
@@ -54,3 +60,29 @@ def reads_file(words: Sequence[str], folder: Path, server: ServerEntry) -> bool:
 def is_of_gateway(server: ServerEntry) -> bool:
     """True for a server of the gateway, which guards it."""
     return server.client == GATEWAY
+
+
+def pins_name(store: Store | None, server: ServerEntry) -> str:
+    """The name that `wrap` uses: that of `--name`, or one made from the command or address.
+
+    Raises:
+        StateError: the store cannot be read.
+    """
+    who = _to_launched(server)
+    name = (server.guard.name if server.guard else None) or ""
+    if is_of_gateway(server):
+        name = server.name
+    return (
+        (name or who.name) if store is None else store.name_server(name, who, register=False).server
+    )
+
+
+def _to_launched(server: ServerEntry) -> Launched:
+    if server.own_url:
+        from pipeguard.runtime.endpoints import name_remote, read_url
+
+        with suppress(PipeGuardError):  # an address with variables that only its client knows
+            url = read_url(server.own_url)
+            return identify_remote(str(url), name_remote(url))
+        return identify_remote(server.own_url, server.name)
+    return identify_server(server.own_words, server.guard.folder if server.guard else None)

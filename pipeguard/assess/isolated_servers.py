@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from pipeguard.assess.connecting import pins_name
 from pipeguard.assess.cures import setup_words
 from pipeguard.assess.entry_extent import entry_extent, extent_if_isolated
 from pipeguard.assess.extent_report import essence, extent_lines, label_texts, short_path, wrap_text
@@ -19,6 +18,7 @@ from pipeguard.assess.gateway_file import (
     GATEWAY,
     gateway_configs,
     is_of_gateway,
+    pins_name,
     reads_file,
 )
 from pipeguard.assess.isolation import EntryIsolation, entry_isolation

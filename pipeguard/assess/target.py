@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pipeguard.assess.gateway_file import gateway_configs, is_of_gateway
 from pipeguard.clients.entries import Config, GuardState, ServerEntry, read_config
@@ -22,11 +23,13 @@ from pipeguard.config.isolate_key import IsolateEntry
 from pipeguard.config.policy_file import PolicyScope, parse_policy, policy_text
 from pipeguard.config.tree import Lines
 from pipeguard.config.user_policy import user_policy_path
-from pipeguard.detect.detector import Engines
 from pipeguard.detect.flows.tool_labels import Label
 from pipeguard.errors import PolicyError
 from pipeguard.firewall import finding
 from pipeguard.state.paths import STATE_DIR_VARIABLE, STORE_NAME
+
+if TYPE_CHECKING:
+    from pipeguard.detect.detector import Engines
 
 ServerKey = tuple[Path, tuple[str | int, ...]]
 

@@ -218,7 +218,7 @@ def _sharing_lines(entries: Iterable[HeldDefinition]) -> list[str]:
 
 def sharing_notes(servers: Collection[str]) -> list[str]:
     """Clients' entries due to which what changed is another entry's, and changes back and forth."""
-    from pipeguard.assess.connecting import pins_name
+    from pipeguard.assess.gateway_file import pins_name
     from pipeguard.assess.isolated_servers import machine_here, read_configs
     from pipeguard.clients.setting import find_shared_pins
 

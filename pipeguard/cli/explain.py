@@ -18,9 +18,10 @@ from pipeguard.firewall.protocol.methods import METHODS
 from pipeguard.firewall.protocol.places import Surface, known_places
 from pipeguard.firewall.session.remedies import LOST, Way, find_remedy
 from pipeguard.rulebook.packs import load_rules, sources
-from pipeguard.rulebook.proof import sample_place, texts
+from pipeguard.rulebook.proof import sample_place
 from pipeguard.rulebook.reference import usual_action
 from pipeguard.rulebook.rule_texts import CODE_RULES, FAMILIES
+from pipeguard.rulebook.samples import texts
 from pipeguard.state.decisions import SinceThen
 from pipeguard.state.exceptions import (
     complete_advice,

@@ -27,9 +27,10 @@ from pipeguard.firewall.protocol.places import Surface
 from pipeguard.rulebook.benchmark import costs
 from pipeguard.rulebook.nearness import near_all
 from pipeguard.rulebook.packs import MAX_PACK_BYTES, PackFile, load_rules, model, sources
-from pipeguard.rulebook.proof import prove_all, texts
+from pipeguard.rulebook.proof import prove_all
 from pipeguard.rulebook.reference import usual_action
 from pipeguard.rulebook.rule_texts import CODE_RULES
+from pipeguard.rulebook.samples import texts
 from pipeguard.runtime.progress import say_if_slow, wait_for_engines
 from pipeguard.state.explanation import rule_fields
 from pipeguard.unicode.display import pluralize, suggestion, visible

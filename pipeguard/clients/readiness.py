@@ -10,8 +10,6 @@ from __future__ import annotations
 
 from pipeguard.config.directories import cache_folder, usual_cache_folder
 from pipeguard.config.options import WrapOptions
-from pipeguard.rulebook.cache import write_cache
-from pipeguard.rulebook.policy_rules import load_wrap_policy
 from pipeguard.runtime.progress import COMPILING, wait_for_engines
 
 FIRST = f"first, before any file is changed: {COMPILING}"
@@ -23,6 +21,8 @@ def check_policy() -> None:
     Raises:
         PolicyError: it is invalid, so no guarded server would start.
     """
+    from pipeguard.rulebook.policy_rules import load_wrap_policy  # with all that looks
+
     load_wrap_policy(WrapOptions((), {}, {}, []), with_project=False)
 
 
@@ -32,6 +32,8 @@ def make_ready() -> None:
     Raises:
         EngineError: there is no scan engine, so no guarded server would start.
     """
+    from pipeguard.rulebook.cache import write_cache
+
     wait_for_engines(what=FIRST)
     if cache_folder() != usual_cache_folder():
         write_cache(usual_cache_folder())

@@ -74,7 +74,8 @@ def rules(_case: Case) -> Iterable[Diagnosis]:
     """True if the rules are valid, load, and find their own samples."""
     from pipeguard.detect.scanning.first_look import choose_engine
     from pipeguard.rulebook.cache import is_cached, is_shipped
-    from pipeguard.rulebook.proof import confidences, texts
+    from pipeguard.rulebook.proof import confidences
+    from pipeguard.rulebook.samples import texts
 
     packs = sources()
     chosen = load_rules(packs)

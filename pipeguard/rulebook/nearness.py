@@ -9,7 +9,8 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.detect.scanning.first_look import choose_engine
-from pipeguard.rulebook.proof import confidences, texts
+from pipeguard.rulebook.proof import confidences
+from pipeguard.rulebook.samples import texts
 
 if TYPE_CHECKING:
     from pipeguard.detect.rules.rule import Rule

@@ -19,12 +19,12 @@ from pipeguard.detect.scanning.confidence import has_exception
 from pipeguard.detect.scanning.first_look import choose_engine, squeezed_pattern
 from pipeguard.firewall.finding import Confidence, raise_confidence
 from pipeguard.firewall.protocol.places import Surface, find_places
-from pipeguard.rulebook.samples import expand
+from pipeguard.rulebook.samples import texts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pipeguard.detect.rules.rule import Rule, Sample
+    from pipeguard.detect.rules.rule import Rule
     from pipeguard.detect.scanning.engine import Engine
     from pipeguard.firewall.protocol.json_values import JsonValue
 
@@ -34,7 +34,6 @@ _NAMED = re.compile(
     r"xml|yaml|filename|expression|user|domain|config|target|endpoint): (.*)",
     re.DOTALL,
 )
-SEEDS = range(3)  # for a sample that is a recipe: each gives another text
 USUAL_PLACE = {
     Surface.TO_SERVER: "call.arguments",
     Surface.TO_CLIENT: "result.text",
@@ -92,13 +91,6 @@ def prove_all(rules: Iterable[Rule], engines: Iterable[Engine]) -> Iterator[Samp
     for rule in rules:
         for surface in sorted(rule.surfaces, key=lambda surface: surface.value):
             yield from prove(rule, homes[choose_engine(rule, surface)], surface)
-
-
-def texts(sample: Sample) -> list[str]:
-    """The texts of a sample: one, or for a recipe one for each seed."""
-    if isinstance(sample, str):
-        return [sample]
-    return [expand(sample, seed) for seed in SEEDS]
 
 
 def _has_exception(rule: Rule, text: str) -> bool:

@@ -32,6 +32,7 @@ import re
 from collections.abc import Callable, Mapping
 from math import log2
 from random import Random
+from typing import TYPE_CHECKING
 
 from pipeguard.detect.checks import bip39, checksums
 from pipeguard.detect.checks.personal_numbers import could_be, is_published_number
@@ -39,6 +40,10 @@ from pipeguard.detect.checks.placeholders import entropy, is_placeholder
 from pipeguard.errors import RuleError
 from pipeguard.unicode.display import suggestion
 
+if TYPE_CHECKING:
+    from pipeguard.detect.rules.rule import Sample
+
+SEEDS = range(3)  # for a sample that is a recipe: each gives another text
 _UPPER = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _LOWER = _UPPER.lower()
 _DIGITS = "0123456789"
@@ -56,6 +61,13 @@ _CHARSETS: Mapping[str, str] = {
     "base58": checksums.BASE58.decode(),
 }
 _TRIES = 200  # until a run has every kind of character, and no word
+
+
+def texts(sample: Sample) -> list[str]:
+    """The texts of a sample: one, or for a recipe one for each seed."""
+    if isinstance(sample, str):
+        return [sample]
+    return [expand(sample, seed) for seed in SEEDS]
 
 
 def expand(sample: str | Mapping[str, str], seed: int) -> str:

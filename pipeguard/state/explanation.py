@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pipeguard.firewall.session.remedies import LOST, Way, find_remedy, is_held
-from pipeguard.rulebook.proof import texts
 from pipeguard.rulebook.reference import usual_action
 from pipeguard.rulebook.rule_texts import FAMILIES
+from pipeguard.rulebook.samples import texts
 from pipeguard.state.exceptions import STOPPED, decisive, enforced_action, is_wall, stopping
 from pipeguard.state.schema import MAX_NAME_CHARS
 from pipeguard.unicode.display import quote

@@ -24,7 +24,7 @@ from pipeguard.firewall.finding import (
 )
 from pipeguard.firewall.session import replies
 from pipeguard.rulebook.packs import load_rules
-from pipeguard.rulebook.proof import texts
+from pipeguard.rulebook.samples import texts
 from pipeguard.state.audit import AuditFilter, rows
 from pipeguard.state.decisions import SinceThen
 from pipeguard.state.exceptions import DECISION, decisive, is_wall, stopping, to_event

@@ -17,9 +17,8 @@ from urllib.parse import urlencode, urlsplit
 from aiohttp import web
 from markupsafe import Markup
 
-from pipeguard.assess.connecting import pins_name
 from pipeguard.assess.extent_report import extent_parts, short_path
-from pipeguard.assess.gateway_file import is_of_gateway
+from pipeguard.assess.gateway_file import is_of_gateway, pins_name
 from pipeguard.assess.isolated_servers import (
     RunningProcesses,
     hardening,

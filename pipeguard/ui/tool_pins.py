@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
-from functools import partial
+from functools import cached_property, partial
 from hashlib import sha256
 from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple
@@ -228,10 +228,13 @@ class ToolFinder:
     """The catalogue that `pipeguard serve` searches, over what is approved in the store."""
 
     def __init__(self) -> None:
-        self._catalog = Catalog()
         self._lock = Lock()  # a catalogue is for one thread
         self._pins: dict[str, list[Pin]] = {}  # by server, as the catalogue has them
         self._all_tokens = (-1, 0)  # the catalogue's version, and what all its tools cost
+
+    @cached_property
+    def _catalog(self) -> Catalog:
+        return Catalog()  # with its index, which only a search needs
 
     def search(self, tools: Iterable[StoredTool], query: str, limit: int) -> ToolSearch:
         """Find tools as an agent does."""

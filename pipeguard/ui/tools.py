@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from aiohttp import web
 from markupsafe import Markup
 
-from pipeguard.assess.connecting import TriedCall, call_guarded, pins_name
 from pipeguard.assess.extent_report import short_path
-from pipeguard.assess.gateway_file import is_of_gateway
+from pipeguard.assess.gateway_file import is_of_gateway, pins_name
 from pipeguard.assess.isolated_servers import machine_here, read_configs
 from pipeguard.clients.masking import command_line
 from pipeguard.firewall.protocol.json_values import serialise
@@ -43,6 +42,7 @@ from pipeguard.unicode.display import visible
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from pipeguard.assess.connecting import TriedCall
     from pipeguard.clients.entries import ServerEntry
     from pipeguard.firewall.protocol.json_values import JsonObject
     from pipeguard.state.audit import AuditEntry
@@ -399,6 +399,8 @@ async def _carry_out(
     arguments: dict[str, object],
     form: dict[str, str],
 ) -> TriedTool:
+    from pipeguard.assess.connecting import call_guarded  # with all of the guard
+
     began = time.time()
     call = (stored.pin.name, arguments)
     done = await asyncio.to_thread(

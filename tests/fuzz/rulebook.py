@@ -14,7 +14,8 @@ from pipeguard.detect.scanning.first_look import choose_engine
 from pipeguard.firewall.protocol.places import Surface
 from pipeguard.rulebook.cache import load_engines
 from pipeguard.rulebook.packs import load_rules
-from pipeguard.rulebook.proof import sample_place, texts
+from pipeguard.rulebook.proof import sample_place
+from pipeguard.rulebook.samples import texts
 
 ALL = {rule.id: rule for rule in load_rules()}
 # A rule that has a classifier has no pattern: tests/detect/model is about those.

@@ -207,8 +207,8 @@ def test_the_extra_and_a_screen_have_to_be_there(
         Desktop(store, print, with_tray=False)
 
 
-def test_a_page_without_these_options_loads_nothing_of_them(terminal: PageTerminal) -> None:
+def test_a_page_loads_nothing_that_it_was_not_asked_for(terminal: PageTerminal) -> None:
     assert terminal.link()
     loaded = Path(f"/proc/{terminal.process}/maps").read_text()
     assert "aiohttp" in loaded
-    assert not re.search("PySide6|dbus_fast", loaded)
+    assert not re.search("PySide6|dbus_fast|tantivy", loaded)

@@ -21,8 +21,8 @@ from pipeguard.rulebook.proof import (
     prove_all,
     sample_place,
     splits_runs,
-    texts,
 )
+from pipeguard.rulebook.samples import texts
 from tests.each import each
 from tests.fuzz.rulebook import ALL as RULES
 from tests.fuzz.rulebook import engines
