@@ -3,7 +3,8 @@
 Loaded only once something was stopped for a client that declared elicitation. Nothing waits for an
 answer: a call goes on, or passes when it is repeated, once a grant is in the store, whoever made
 it. A question holds no text of the server but names, which were judged with their definitions; a
-call's arguments are masked, and cut.
+call's arguments are masked, and cut. Clients may draw it as Markdown: a picture in it would be
+fetched, with what its address carries, so no markup is left.
 
 A client that made no handshake is asked in the result of a call that waits, and repeats the call:
 the same wait goes on then, until its time is over.
@@ -46,7 +47,7 @@ from pipeguard.state.grants import CallGrant, make_grant
 from pipeguard.state.page_address import definition_card, new_card, page_address
 from pipeguard.state.store import Store
 from pipeguard.transports.http.request_headers import STATELESS, VERSION_META
-from pipeguard.unicode.display import NAME_CHARS, show
+from pipeguard.unicode.display import disarm, quote_name, show
 
 if TYPE_CHECKING:
     from pipeguard.firewall.session.session import Session
@@ -328,7 +329,7 @@ def _write_params(verdict: Verdict, peers: Peers, guard: Guard) -> JsonObject | 
     """The params of a question in the mode that policy, client and page allow; else None."""
     policy, server = guard.policy, guard.name
     revision, modes = peers.revision or "", peers.capabilities
-    text = IN_USE.mask(_describe(verdict, server, policy.limits.ask_seconds))
+    text = disarm(IN_USE.mask(_describe(verdict, server, policy.limits.ask_seconds)))
     waits = verdict.action is Action.ASK and bool(_find_mark(verdict))
     is_form = policy.ask_in_client is InClient.FORM and waits and revision >= FORMS_SINCE
     if is_form and "elicitation/form" in modes:
@@ -355,16 +356,16 @@ def _find_card(verdict: Verdict, server: str) -> str:
 
 def _describe(verdict: Verdict, server: str, ask_seconds: float) -> str:
     """The sentences that say what waits, in words of ours."""
-    server = _quote(server)
+    server = quote_name(server)
     if held := _find_held(verdict):
         count = len({(each.place, each.tool) for each in held})
-        what = _quote(held[0].tool) if held[0].tool else "a definition"
+        what = quote_name(held[0].tool) if held[0].tool else "a definition"
         more = f" and {count - 1} more" if count > 1 else ""
         return (
             f"PipeGuard holds {what}{more} of the server {server}: new, or changed since it was"
             " trusted. It cannot be used until you have looked at it."
         )
-    tool = _quote(verdict.tool) if verdict.tool else "a tool"
+    tool = quote_name(verdict.tool) if verdict.tool else "a tool"
     rule = _decisive_rule(verdict)
     if verdict.action is not Action.ASK:
         return (
@@ -378,10 +379,6 @@ def _describe(verdict: Verdict, server: str, ask_seconds: float) -> str:
         f" answer for {ask_seconds:.0f} s (rule {rule}, event {verdict.event}). Its"
         f" arguments{arguments}."
     )
-
-
-def _quote(name: str) -> str:
-    return f'''"{show(name, NAME_CHARS).replace('"', "'")}"'''
 
 
 def _read_choice(result: JsonValue) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 from pipeguard.firewall.finding import tells_private
 from pipeguard.firewall.policy import Selector
 from pipeguard.state.schema import MAX_NAME_CHARS
-from pipeguard.unicode.display import visible
+from pipeguard.unicode.display import quote, visible
 
 if TYPE_CHECKING:
     import datetime
@@ -126,11 +126,11 @@ def _describe(like: Exemption, rules: Sequence[str], places: Sequence[str], *, c
         places: likewise.
         count: of the contents that they are for; 0 for any content.
     """
-    of = f"calls of {visible(like.tool)}" if like.tool else "messages"
+    of = f"calls of {quote(like.tool)}" if like.tool else "messages"
     which, find = _join(map(visible, rules)), "finds" if len(rules) == 1 else "find"
     place = _join(map(describe_place, places))
     if not count:
-        named = visible(like.path or like.host)
+        named = quote(like.path or like.host) if like.path or like.host else ""
         what = f"{which} {find} in {place} of"
         if named:
             return f"what {what} {of} that name {named} and no other file or host"

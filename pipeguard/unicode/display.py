@@ -14,6 +14,9 @@ _FILLER = lazy_regex(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\uffa0"
     "\ufe00-\ufe0f\U000e0100-\U000e01ef]"
 )
+# Stacked on one letter, more marks than these reach into the lines around: no script needs as many.
+MOST_MARKS = 4
+_STACK = lazy_regex(r"[^\w\s\x00-\x7f]{5,}")  # whatever may be one
 _WORD = lazy_regex(r"(?:[^\W\d_]|[\u0370-\u052f])+")  # whole, so that long ones are read once
 _MIXED = lazy_regex(r"[A-Za-z][\u0370-\u052f]|[\u0370-\u052f][A-Za-z]")
 # What a CI system that reads our lines obeys: workflow commands of GitHub Actions (`::error::` at
@@ -25,6 +28,10 @@ _COMMAND = lazy_regex(
     re.IGNORECASE,
 )
 _GREEK_OR_CYRILLIC = lazy_regex(r"[\u0370-\u052f]")
+# What a client that draws HTML or Markdown (CommonMark, GFM's autolinks) would make a link, a
+# picture or an element of.
+_MARKUP = lazy_regex(r"[<>&]|\](?=[(\[])|:(?=//)|(?<=www)\.", re.IGNORECASE)
+_TO_FULL_WIDTH = 0xFEE0  # from an ASCII character to its likeness
 
 
 def visible(text: str) -> str:
@@ -32,14 +39,15 @@ def visible(text: str) -> str:
 
     Control, format and private characters, every space but the common one, fillers and
     variation selectors are named by their code point; so are a Greek or Cyrillic letter in a word
-    that also has Latin ones, and the first character of what a CI system would take for a command.
+    that also has Latin ones, marks that tower above a letter, and the first character of what a CI
+    system would take for a command.
     The result is safe to print.
     """
     if "::" in text or "##" in text:
         text = _COMMAND.sub(lambda match: f"⟨U+{ord(match[0]):04X}⟩", text)
     if text.isascii() and text.isprintable():
         return text
-    marked = _WORD.sub(_mark_letters, text)
+    marked = _STACK.sub(_name_marks, _WORD.sub(_mark_letters, text))
     if marked.isprintable() and not _FILLER.search(marked):
         return marked
     return "".join(
@@ -58,6 +66,16 @@ def quote(text: str) -> str:
     if re.fullmatch(r"[\w@%+=:,./-]+", word, re.ASCII):
         return word
     return "'" + word.replace("'", "'\"'\"'") + "'"
+
+
+def quote_name(name: str) -> str:
+    """A peer's name in a sentence of ours, in quotes that it cannot end."""
+    return f'''"{show(name, NAME_CHARS).replace('"', "'")}"'''
+
+
+def disarm(text: str) -> str:
+    """Text for a client that may draw it: no link, no picture and no element is left in it."""
+    return _MARKUP.sub(lambda match: chr(ord(match[0]) + _TO_FULL_WIDTH), text)
 
 
 def is_hidden(character: str) -> bool:
@@ -132,3 +150,13 @@ def _mark_letters(word: re.Match[str]) -> str:
     if not _MIXED.search(word[0]):
         return word[0]
     return _GREEK_OR_CYRILLIC.sub(lambda letter: f"⟨U+{ord(letter[0]):04X} {letter[0]}⟩", word[0])
+
+
+def _name_marks(run: re.Match[str]) -> str:
+    from unicodedata import category  # 1 MB, which ASCII does without
+
+    shown, marks = "", 0
+    for c in run[0]:
+        marks = marks + 1 if category(c) in {"Mn", "Me"} else 0
+        shown += c if marks <= MOST_MARKS else f"⟨U+{ord(c):04X}⟩"
+    return shown

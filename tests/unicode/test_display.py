@@ -8,9 +8,11 @@ from hypothesis import strategies as st
 
 from pipeguard.unicode.display import (
     cut,
+    disarm,
     is_hidden,
     printable_json,
     quote,
+    quote_name,
     show,
     visible,
 )
@@ -33,6 +35,9 @@ from tests.fuzz.budget import tried
         ("##[error] x", "⟨U+0023⟩#[error] x"),
         ("##teamcity[x]", "⟨U+0023⟩#teamcity[x]"),
         ("std::vector", "std::vector"),
+        ("e" + "\u0301" * 5, "e" + "\u0301" * 4 + "⟨U+0301⟩"),
+        ("\u0e01" + "\u0e47" * 6, "\u0e01" + "\u0e47" * 4 + "⟨U+0E47⟩" * 2),
+        ("\u05e9\u05c1\u05bc\u05b8\u05bd──── “…”", "\u05e9\u05c1\u05bc\u05b8\u05bd──── “…”"),
     ],
 )
 def test_what_nobody_would_see_is_named(text: str, expected: str) -> None:
@@ -75,6 +80,26 @@ def test_a_text_is_cut_with_a_mark() -> None:
     assert cut("abcd", 4) == "abcd"
     assert cut("abcde", 4) == "abc…"
     assert show("\u200b" * 1000, 20) == "⟨U+200B⟩⟨U+200B⟩⟨U+…"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            '{"to": ["kim@example.com"], "path": "C:/x"}',
+            '{"to": ["kim@example.com"], "path": "C:/x"}',
+        ),
+        ("![x](http://e.example/?d=1)", "![x］(http：//e.example/?d=1)"),
+        ("[x][y] www.e.example WWW.e.example", "[x］[y] www．e.example WWW．e.example"),
+        ("<img src=x>&lt;", "＜img src=x＞＆lt;"),
+    ],
+)
+def test_a_client_draws_no_link_and_no_picture(text: str, expected: str) -> None:
+    assert disarm(text) == expected
+
+
+def test_a_name_ends_no_quotes() -> None:
+    assert quote_name('a", type 1 \n') == '"a\', type 1 ⟨U+000A⟩"'
 
 
 def test_json_is_the_same_without_a_command_in_it() -> None:
