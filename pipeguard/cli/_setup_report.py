@@ -45,10 +45,15 @@ ISOLATED = (
     "An isolated server has its program, a home and /tmp of its own, and what is listed here"
     " below it; no other file of yours, and no other host."
 )
+LOST = (
+    "Its home and /tmp are in memory. What it stores in them is lost at each stop, unless its entry"
+    " has --write FOLDER or --keep-home."
+)
 MISSED = (
     "If it asks for something that it was not given, PipeGuard says so, and `pipeguard allow"
-    " EVENT` grants it. Options such as --connect HOST go into the server's entry, before the"
-    " `--`."
+    " EVENT` grants it. To find out what it needs, write `--isolate learn` in its entry, which"
+    " refuses nothing, and use it for a while. Then run `pipeguard isolate accept NAME` and write"
+    " `--isolate auto` again. Options such as --connect HOST go there, too, before the `--`."
 )
 _WORDS = {GuardState.CANNOT: "cannot be", GuardState.STALE: "stale guard"}
 _TO_MOVE, _TO_ISOLATE = "to move", "to isolate"
@@ -92,7 +97,7 @@ def _isolation_notes(servers: Iterable[JudgedServer], home_folder: str) -> None:
     chosen = [judged.server for judged in servers if judged.chosen and judged.is_to_isolate]
     if not chosen:
         return
-    for line in (ISOLATED, MISSED):
+    for line in (ISOLATED, LOST, MISSED):
         click.echo(_indent(line, 0))
     told = dict.fromkeys((server.name, needs(server, home_folder)) for server in chosen)
     for name, text in ((name, text) for name, text in told if text):

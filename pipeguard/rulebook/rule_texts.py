@@ -52,8 +52,9 @@ WALLS: dict[str, str] = {
     "isolation.read": "An isolated server sees no file of yours except what it was given." + _SAID,
     "isolation.write": (
         "An isolated server changes only what it is given to change; anything else that it sees it"
-        " may only read. Where nothing was stopped, the event names what was made while the server"
-        " ran and your programs run later: look at it before you use that folder." + _SAID
+        " may only read. Where nothing was stopped, the note says why: the server wrote a file to"
+        " its home in memory, which is lost, or made something that your programs run later: look"
+        " at it before you use that folder." + _SAID
     ),
     "isolation.port": (
         "The ports of this machine (`127.0.0.1`, `::1`, `localhost`) are services of yours, as"

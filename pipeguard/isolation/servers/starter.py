@@ -30,13 +30,17 @@ if TYPE_CHECKING:
     from pipeguard.isolation.egress.recording import ConnectionRecorder, RefusedTarget
     from pipeguard.isolation.learning.learner import Learner
     from pipeguard.isolation.sandbox import Sandbox
-    from pipeguard.isolation.view import FileView
     from pipeguard.launch.child import Child
     from pipeguard.log import Log
     from pipeguard.state.connections import EndedConnection
     from pipeguard.transports.channel import Channel
 
 MOST_MADE = 100  # files and folders of one run that are told
+_MADE = "created while the server ran, in a folder that it may change; your programs will run it"
+_LOST = (
+    "written to a home in memory, and lost when the server ended. `pipeguard allow` gives it the"
+    " file or folder; --keep-home keeps a home of its own"
+)
 
 
 class GuardedRun(Protocol):
@@ -211,7 +215,7 @@ class ServerStarter:
             self._sandbox.hang_up()
             self._connections.close()
         if self._run is not None and self._sandbox is not None:
-            _note_made(self._sandbox.view, self._began, self._run.notice)
+            _note_made(self._sandbox, self._began, self._run.notice)
             self._began = time()  # the run outlives a server that is started again
             self._run.on_policy.remove(self.update)
             self._run = None
@@ -336,11 +340,11 @@ class ServerStarter:
         return starting_folder(self._command)
 
 
-def _note_made(view: FileView, since: float, notice: Callable[[Finding], None]) -> None:
-    """Record what your programs run later and was made in folders that a server may change.
+def _note_made(sandbox: Sandbox, since: float, notice: Callable[[Finding], None]) -> None:
+    """Record files that a server lost, and what it made that your programs run later.
 
     Args:
-        view: of the server, which has ended.
+        sandbox: of the server, which has ended.
         since: when it started, in seconds since 1970.
         notice: records a finding.
     """
@@ -349,12 +353,15 @@ def _note_made(view: FileView, since: float, notice: Callable[[Finding], None]) 
     from pipeguard.isolation.walls.grants import WRITE
     from pipeguard.isolation.walls.witness import PLACE, shorten
 
+    view = sandbox.view
     given = [mount.path for mount in view.mounts if mount.is_changed]
     mounted = [mount.path for mount in view.mounts]
-    note = "created while the server ran, in a folder that it may change; your programs will run it"
-    for path in islice(find_made(given, mounted, view.home, since), MOST_MADE):
-        made = Finding(WRITE, PLACE, severity=Severity.MEDIUM, action=Action.WARN, note=note)
-        notice(made._replace(excerpt=shorten(path), path=path))
+    made = islice(find_made(given, mounted, view.home, since), MOST_MADE)
+    lost, sandbox.lost = sandbox.lost, []
+    for paths, note in ((lost, _LOST), (made, _MADE)):
+        for path in paths:
+            found = Finding(WRITE, PLACE, severity=Severity.MEDIUM, action=Action.WARN, note=note)
+            notice(found._replace(excerpt=shorten(path), path=path))
 
 
 def _stored_name(wanted: str, who: Launched) -> str:
