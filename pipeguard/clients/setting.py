@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeguard.clients import files, history
-from pipeguard.clients.catalog import ConfigScope, client
+from pipeguard.clients.catalog import Client, ConfigScope, client
 from pipeguard.clients.edit import EntryChange, edit_entries
 from pipeguard.clients.entries import (
     MAX_ENTRIES_CHARS,
@@ -325,14 +325,12 @@ def _find_excess(config: Config, content: bytes) -> str:
 def _judge(server: ServerEntry, options: GuardOptions, in_git: str) -> JudgedServer:
     judgement = judge(server, options)
     if in_git and judgement.state in _TO_DO and server.scope is ConfigScope.PROJECT:
-        own = "; or guard a copy of your own: pipeguard setup --scope project"
         why = (
             f"{in_git}, so others get the change: `pipeguard setup --isolate --shared` makes it"
             if judgement.code == NOT_ISOLATED
-            else f"{in_git}, and a path of this machine is wrong on others: `pipeguard setup"
+            else f"{in_git}, and a path from this machine won't work on others: `pipeguard setup"
             " --shared` writes the word `pipeguard`, which all who have the repository must install"
-            + own
-            * bool(client(server.client).private)
+            + _own_entry(client(server.client))
         )
         judgement = Judgement(GuardState.CANNOT, SHARED_FILE, why)
     named = not options.names or server.name in options.names
@@ -340,6 +338,21 @@ def _judge(server: ServerEntry, options: GuardOptions, in_git: str) -> JudgedSer
     chosen = named and server.scope in options.scopes
     renamed = options.renamed.get((server.file, server.path), "")
     return JudgedServer(server, judgement, chosen, is_to_do, renamed)
+
+
+def _own_entry(client: Client) -> str:
+    """How to guard a project's server for oneself; empty where the client has no way."""
+    add, has_command, _ = client.private.partition(" {name}")
+    if has_command:
+        return f"; or guard a copy of your own by `{add}`: `pipeguard setup` prints the command"
+    if client.private:
+        return f"; or guard a copy of your own, in {client.private}"
+    if any(spec.scope is ConfigScope.USER for spec in client.files):
+        return (
+            f"; or copy it into your user-level file of {client.name}, guard that by `pipeguard"
+            f" setup {client.id}`, and do not start the project's"
+        )
+    return ""
 
 
 def _in_git(config: Config, machine: Machine) -> str:

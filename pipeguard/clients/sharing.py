@@ -64,7 +64,7 @@ def find_sharing(path: Path, machine: Machine) -> str:
         folder, common = _git_folders(top)
         if _is_tracked(folder, parts):
             return "git tracks its file"
-        return "" if _is_ignored(top, common, parts, machine) else "git would add its file"
+        return "" if _is_ignored(top, common, parts, machine) else "this file would be committed"
     except (InputError, OSError, UnicodeError):
         return "git may track its file"
 

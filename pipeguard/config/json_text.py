@@ -227,6 +227,7 @@ class _JsonReader:
         self._trailing_commas = trailing_commas
         self._cuts = cuts
         self._left = MOST_PARTS
+        self._open: list[int] = []  # positions of brackets
 
     def document(self) -> Node:
         self._skip()
@@ -274,6 +275,7 @@ class _JsonReader:
 
     def _map(self, depth: int) -> Node:
         node = Node(NodeKind.MAP, self._position, 0)
+        self._open.append(self._position)
         self._position += 1
         while True:
             self._skip()
@@ -292,12 +294,14 @@ class _JsonReader:
             comma = self._comma()
             node.members.append(Member(key, start, value.end, value, comma))
         self._trailing(node.members[-1].comma if node.members else None)
+        self._open.pop()
         node.end = self._position
         return node
 
     def _list(self, depth: int) -> Node:
         node = Node(NodeKind.LIST, self._position, 0)
         comma: int | None = None
+        self._open.append(self._position)
         self._position += 1
         while True:
             self._skip()
@@ -309,6 +313,7 @@ class _JsonReader:
             self._skip()
             comma = self._comma()
         self._trailing(comma)
+        self._open.pop()
         node.end = self._position
         return node
 
@@ -367,5 +372,13 @@ class _JsonReader:
 
     def _wrong(self, what: str, position: int | None = None) -> NoReturn:
         at = self._position if position is None else position
+        if is_cut := at == len(self._text) and bool(self._open):
+            at = self._open[-1]
         column = at - line_start(self._text, at) + 1
-        raise UnreadableError(f"line {find_line(self._text, at)}, column {column}: {what}.")
+        place = f"line {find_line(self._text, at)}, column {column}"
+        if not is_cut:
+            raise UnreadableError(f"{place}: {what}.")
+        brackets = "1 bracket is" if len(self._open) == 1 else f"{len(self._open)} brackets are"
+        raise UnreadableError(
+            f"the file ends before it is complete: {brackets} open, the last one since {place}."
+        )

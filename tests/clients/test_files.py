@@ -157,7 +157,13 @@ def test_a_folder_in_the_place_of_the_file_is_refused(machine: Machine) -> None:
     [
         (OPEN.encode("utf-16"), "UTF-16"),
         (b'{"mcpServers": {"it": {"command": "\xff"}}}', "not UTF-8"),
-        (OPEN[:-1].encode(), "line 1"),
+        (OPEN[:-1].encode(), "1 bracket is open, the last one since line 1, column 1."),
+        (
+            b'{ "mcpServers": {\n "it": { "command": "npx", "args": ["x"] }\n',
+            "the file ends before it is complete: 2 brackets are open, the last one since line 1,"
+            " column 17.",
+        ),
+        (b'{"mcpServers": {"it": {"args": [1,', "4 brackets are open"),
         (b'{"mcpServers": {"it": {"command": "a"}, "it": {"command": "b"}}}', "is repeated"),
         (b'{"mcpServers": {}, "mcpServers": {"it": {"command": "b"}}}', "is repeated"),
         (b'{"mcpServers": {"it": {"command": "a", "command": "b"}}}', "is repeated"),
@@ -172,7 +178,7 @@ def test_a_folder_in_the_place_of_the_file_is_refused(machine: Machine) -> None:
         (b'{"a": 01, "mcpServers": {}}', "a value is missing"),
         (b"[" * 5000, "nested too deeply"),
         (b'{"mcpServers": {}} {}', "after the end"),
-        (b'{"mcpServers": {} // x', "comma is missing"),
+        (b'{"mcpServers": {} // x', "1 bracket is open"),
         (b'{"mcpServers": {} /* x', "comma is missing"),
     ],
 )
