@@ -4,6 +4,7 @@ import asyncio
 import json
 import subprocess
 from statistics import median
+from types import SimpleNamespace
 from typing import NamedTuple, cast
 
 from benchmarks.search.contenders import catalog_of
@@ -12,6 +13,7 @@ from benchmarks.search.servers import HERE, Definitions
 from pipeguard.detect.detector import Engines
 from pipeguard.firewall.protocol.message import Message, parse
 from pipeguard.gateway.access import ScopedAccess
+from pipeguard.gateway.conversation import GatewayChannel
 from pipeguard.gateway.eras import Opening
 from pipeguard.gateway.gateway import Gateway
 from pipeguard.gateway.legs import ClientRequest
@@ -64,7 +66,8 @@ def texts_read(definitions: Definitions, asks: list[str]) -> tuple[str, list[str
     no_router = cast(Router, None)  # nothing is called on a server
     gateway = Gateway(cast(Engines, None))  # nothing is judged
     gateway.catalog = catalog
-    calls = ToolCalls(gateway, no_router, access, "")
+    nobody = cast(GatewayChannel, SimpleNamespace(token=""))
+    calls = ToolCalls(gateway, no_router, access, nobody)
     return _json(calls.list_tools()), [asyncio.run(_answer(calls, ask)) for ask in asks]
 
 

@@ -50,9 +50,9 @@ def test_a_list_of_what_only_waits_is_not_blocked_and_one_without_a_tool_not_not
                 utc_text(NOW), "", "to-client", "result", "tools/list", "",
                 action, f"L{number}", "0" * 64, 9, findings_json(found),
             )
-            for number, (action, *found) in enumerate([
-                ("block", waits, waits), ("block", waits, note), ("block", waits, BLOCK),
-                ("warn", left_out), ("warn", left_out), ("warn", left_out, note),
+            for number, (action, found) in enumerate([
+                ("block", [waits, waits]), ("block", [waits, note]), ("block", [waits, BLOCK]),
+                ("warn", [left_out]), ("warn", [left_out]), ("warn", [left_out, note]),
             ])
         )  # fmt: skip
         store.remember("new", [held()])
