@@ -56,7 +56,7 @@ if TYPE_CHECKING:
 
 STOPPED_DAYS = 7  # for which what was stopped has a card
 MOST_EVENTS = 300  # that are read for them
-MOST_CARDS = 16  # that are drawn at once, in 100 KB; the rest is counted
+MOST_CARDS = 15  # that are drawn at once, in 100 KB; the rest is counted
 MOST_OFFERS = 50  # new definitions of one server on its card: no answer holds for the rest
 SHOWN_CHARS = 16  # of the digest of what a card shows
 

@@ -65,7 +65,7 @@ class OpeningAnswer(NamedTuple):
 
     Attributes:
         what: it is, in every detail: the number is for no other.
-        sentence: the same for the terminal, as `approve (a tool changed, weather)`.
+        sentence: the same for the terminal, as `approve (a tool changed, "weather")`.
         label: on its button.
         heading: what it answers.
         opens: what passes then.
@@ -130,13 +130,14 @@ class Page:
     def __post_init__(self) -> None:
         self.root = self.base + self.root
 
-    def remember(self, decision: DoneDecision) -> None:
-        """Keep a decision for a while."""
+    def finish(self, decision: DoneDecision, path: str = "/") -> web.HTTPSeeOther:
+        """Keep a decision for a while; the way to where a page says what was done."""
         self.taken[secrets.token_urlsafe(8)] = Taken(
             decision, now_text(), monotonic() + UNDO_SECONDS
         )
         while len(self.taken) > MOST_UNDOS:
             self.taken.popitem(last=False)
+        return web.HTTPSeeOther(f"{path}#done")
 
     def list_taken(self) -> list[tuple[str, Taken]]:
         """The newest decision, and the one that can be taken back next."""

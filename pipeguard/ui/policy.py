@@ -163,8 +163,7 @@ async def _remove(request: web.Request) -> web.StreamResponse:
         note = f"{EXCEPTION}{path}: {what}"
         return _save(path, text, ("revoke", chosen.exempt.where.server, note), page.by, done)
 
-    page.remember(await with_store(request, remove))
-    raise web.HTTPSeeOther(PATH)
+    raise page.finish(await with_store(request, remove), PATH)
 
 
 async def _change_mode(request: web.Request) -> web.StreamResponse:
@@ -185,8 +184,7 @@ async def _change_mode(request: web.Request) -> web.StreamResponse:
         action = "allow" if mode is Mode.OBSERVE else "revoke"
         return _save(path, text, (action, "*", f"mode: {mode.value}, in {path}"), page.by, done)
 
-    page.remember(await with_store(request, change))
-    raise web.HTTPSeeOther(PATH)
+    raise page.finish(await with_store(request, change), PATH)
 
 
 def _save(

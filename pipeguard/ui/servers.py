@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple
@@ -17,6 +17,7 @@ from urllib.parse import urlencode, urlsplit
 from aiohttp import web
 from markupsafe import Markup
 
+from pipeguard.assess.entry_extent import extent_if_isolated
 from pipeguard.assess.extent_report import extent_parts, short_path
 from pipeguard.assess.gateway_file import is_of_gateway, pins_name
 from pipeguard.assess.isolated_servers import (
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
     from pipeguard.clients.entries import ServerEntry
     from pipeguard.clients.machine import Machine
     from pipeguard.clients.setting import ChangePlan
+    from pipeguard.isolation import ServerPreview
     from pipeguard.state.store import Store
 
 MINUTES, HOURS = 60, 24  # of the two plots
@@ -161,21 +163,25 @@ async def _servers(request: web.Request) -> web.StreamResponse:
 # --- what is shown ----------------------------------------------------------------------------
 
 
+def sort_entries(store: Store) -> dict[str, list[ServerEntry]]:
+    """The entries of all clients, by the stored names of their servers; unguarded ones below ""."""
+    found: defaultdict[str, list[ServerEntry]] = defaultdict(list)
+    for server in (each for config in read_configs(machine_here()) for each in config.servers):
+        is_guarded = server.guard is not None or is_of_gateway(server)
+        found[pins_name(store, server) if is_guarded else ""].append(server)
+    return found
+
+
 class _Entries:
     """The entries of all clients, by the stored names of their servers."""
 
     def __init__(self, store: Store) -> None:
-        self.machine = machine_here()
         here = servers_here(wrap_isolation(WrapOptions((), {}, {}, ())))
         self.extents = {(each.server.file, each.server.path): each for each in here}
-        self.guarded: dict[str, list[ServerEntry]] = {}
-        self.open: list[ServerEntry] = []
         self.processes = RunningProcesses()
-        for server in (each for config in read_configs(self.machine) for each in config.servers):
-            if server.guard is not None or is_of_gateway(server):
-                self.guarded.setdefault(pins_name(store, server), []).append(server)
-            elif judge(server, GuardOptions()).state in (GuardState.OPEN, GuardState.CANNOT):
-                self.open.append(server)
+        self.guarded, states = sort_entries(store), (GuardState.OPEN, GuardState.CANNOT)
+        others = self.guarded.pop("", [])
+        self.open = [each for each in others if judge(each, GuardOptions()).state in states]
 
     def find_extent(self, server: ServerEntry) -> ServerHere | None:
         """Find the extent of a server that is started here."""
@@ -213,11 +219,23 @@ def find_servers(store: Store, now: float) -> list[ShownServer]:
         server.enforced = list(_list_enforced(server, starting, entries))
         for each in filter(None, map(entries.find_extent, starting[:1])):
             if each.touches.extent is not None and each.isolation.is_held:
-                server.extent = [part for part in extent_parts(each.touches.extent) if part[1]]
+                server.extent = list_reach(each.touches)
         server.guard_paths = ("", _find_isolate_path(starting))
         server.claims = list(_list_claims(server.tools))
         shown.append(server)
     return shown + [_show_open(server) for server in entries.open]
+
+
+def list_reach(touches: ServerPreview) -> list[tuple[str, list[str]]]:
+    """All that an isolated server can touch, by labels."""
+    if touches.extent is None:
+        return [("", [words])] if (words := summarise(touches)) else []
+    return [part for part in extent_parts(touches.extent) if part[1]]
+
+
+def find_isolate_paths(store: Store) -> dict[str, str]:
+    """The pages that isolate guarded servers, by name; empty for one that cannot be isolated."""
+    return {name: _find_isolate_path(each) for name, each in sort_entries(store).items()}
 
 
 def _find_isolate_path(starting: list[ServerEntry]) -> str:
@@ -356,6 +374,7 @@ class GuardPlan(NamedTuple):
         isolate: whether it is isolated, too.
         lines: the change as a diff, with secrets masked.
         notes: what else a person must know.
+        reach: all that the server can touch then, if it is isolated, by labels.
         machine: whose file it is.
     """
 
@@ -364,6 +383,7 @@ class GuardPlan(NamedTuple):
     isolate: bool
     lines: list[str]
     notes: list[str]
+    reach: list[tuple[str, list[str]]]
     machine: Machine
 
     @property
@@ -394,7 +414,8 @@ def plan_guard(values: Mapping[str, str]) -> GuardPlan:
     is_isolation = values.get("isolate") == "1"
     configs = read_configs(machine)
     config = next((each for each in configs if str(each.path) == values.get("file")), None)
-    if config is None or not any(each.name == name for each in config.servers):
+    entry = next((each for each in config.servers if each.name == name), None) if config else None
+    if config is None or entry is None:
         raise NothingDoneError("No client's file has this entry any more.")
     if is_isolation:
         _require_engine()
@@ -406,7 +427,8 @@ def plan_guard(values: Mapping[str, str]) -> GuardPlan:
     if change.content is None:
         raise NothingDoneError("; ".join((change.problem, *notes)).strip("; ") or "It is guarded.")
     lines = diff(config, change.content, [each.path for _, each in change.changes])
-    return GuardPlan(change, name, is_isolation, lines, notes, machine)
+    reach = list_reach(extent_if_isolated(entry, machine)) if is_isolation else []
+    return GuardPlan(change, name, is_isolation, lines, notes, reach, machine)
 
 
 def _require_engine() -> None:
@@ -441,8 +463,9 @@ async def _guard(request: web.Request) -> web.StreamResponse:
     )
     if (asked := await ask_number(request, [answer])) is not None:
         return asked
-    request.app[PAGE].remember(await with_store(request, lambda _: carry_out_guard(planned)))
-    raise web.HTTPSeeOther(PATH)
+    raise request.app[PAGE].finish(
+        await with_store(request, lambda _: carry_out_guard(planned)), PATH
+    )
 
 
 def carry_out_guard(planned: GuardPlan) -> DoneDecision:

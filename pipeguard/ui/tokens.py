@@ -56,5 +56,4 @@ async def _revoke(request: web.Request) -> web.StreamResponse:
     by = request.app[PAGE].by
     await with_store(request, lambda store: revoke_token(store, name, by))
     done = sentence("You revoked the token {name}. Nobody gets in with it.", name=foreign(name))
-    request.app[PAGE].remember(DoneDecision(done))
-    raise web.HTTPSeeOther(PATH)
+    raise request.app[PAGE].finish(DoneDecision(done), PATH)

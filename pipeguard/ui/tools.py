@@ -13,8 +13,7 @@ from aiohttp import web
 from markupsafe import Markup
 
 from pipeguard.assess.extent_report import short_path
-from pipeguard.assess.gateway_file import is_of_gateway, pins_name
-from pipeguard.assess.isolated_servers import machine_here, read_configs
+from pipeguard.assess.isolated_servers import machine_here
 from pipeguard.clients.masking import command_line
 from pipeguard.firewall.protocol.json_values import serialise
 from pipeguard.gateway import menu
@@ -24,6 +23,7 @@ from pipeguard.state.review import HeldDefinition, pin_history
 from pipeguard.ui.decisions import NothingDoneError
 from pipeguard.ui.headings import describe_reason
 from pipeguard.ui.page import OpeningAnswer, ask_number, draw, with_store
+from pipeguard.ui.servers import sort_entries
 from pipeguard.ui.text import foreign, show_own
 from pipeguard.ui.tool_pins import (
     MOST_HITS,
@@ -37,7 +37,7 @@ from pipeguard.ui.tool_pins import (
     read_definition,
     stored_tools,
 )
-from pipeguard.unicode.display import visible
+from pipeguard.unicode.display import quote_name, visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -252,16 +252,9 @@ def find_place(store: Store, stored: StoredTool) -> TrialPlace:
     """The guarded entry that starts a tool's server, as its client would."""
     if stored.pin.held_definition is not None:
         return TrialPlace(None, "Not while it is held: decide first.")
-    entries = [each for config in read_configs(machine_here()) for each in config.servers]
-    starting = [
-        each
-        for each in entries
-        if (each.guard is not None or is_of_gateway(each))
-        and pins_name(store, each) == stored.server
-    ]
-    for each in starting:
-        if each.guard is not None:
-            return TrialPlace(each)
+    starting = sort_entries(store).get(stored.server, [])
+    if guarded := [each for each in starting if each.guard is not None]:
+        return TrialPlace(guarded[0])
     if starting:
         why = "It is behind pipeguard serve. Try it with: pipeguard tools call"
         return TrialPlace(None, why)
@@ -372,7 +365,7 @@ async def _try(request: web.Request) -> web.StreamResponse:
     started = sha256(repr((server.words, sorted(server.env.items()), server.cwd)).encode())
     answer = OpeningAnswer(
         "\0".join(("try", stored.path, written, started.hexdigest())),
-        f"call the tool {visible(stored.pin.name)[:60]!a} of {visible(stored.server)[:60]!a}",
+        f"call the tool {quote_name(stored.pin.name)} of {quote_name(stored.server)}",
         "Call it",
         Markup("{} of {} with {}").format(
             foreign(stored.pin.name), foreign(stored.server), foreign(written, 500)

@@ -20,9 +20,10 @@ from pipeguard.ui.decisions import (
 from pipeguard.ui.headings import describe_reason
 from pipeguard.ui.offers import list_offers, make_tick
 from pipeguard.ui.page import PAGE, VISITOR, OpeningAnswer, ask_number, draw, with_store
-from pipeguard.ui.text import foreign, sentence
+from pipeguard.ui.servers import find_isolate_paths
+from pipeguard.ui.text import foreign, sentence, show_own
 from pipeguard.ui.walls import today
-from pipeguard.unicode.display import visible
+from pipeguard.unicode.display import quote_name
 
 REASON_CHARS = 500
 EXCEPTION_DAYS = datetime.timedelta(days=90)  # unless the person chooses another last day
@@ -51,6 +52,8 @@ async def _waiting(request: web.Request) -> web.StreamResponse:
     title = f"Waiting ({len(waiting.cards)})"
     shown = [(name, cards) for name, cards in groups if cards]
     values = {"groups": shown, "waiting": waiting, "scans": scans, "today": today()}
+    if any(card.what == "New" for card in waiting.page):
+        values["isolate_paths"] = await with_store(request, find_isolate_paths)
     values["last_day"] = today() + EXCEPTION_DAYS
     functions = {"list_offers": list_offers, "why": find_why, "reason": describe_reason}
     return await draw(request, "waiting.html", title, **values, **functions)
@@ -71,12 +74,9 @@ async def _decide(request: web.Request) -> web.StreamResponse:
         raise NothingDoneError("Say why it is a false alarm: the policy keeps the reason.")
     until = _read_last_day(values.get("until", "")) if answer.needs_reason else None
     decided = ChosenAnswer(card, answer, page.by, why, tuple(ticked), until)
-    if answer.opens:
-        question = await ask_number(request, [_opening(decided)])
-        if question is not None:
-            return question
-    page.remember(await with_store(request, lambda store: carry_out_all(store, [decided])))
-    raise web.HTTPSeeOther("/")
+    if answer.opens and (question := await ask_number(request, [_opening(decided)])) is not None:
+        return question
+    raise page.finish(await with_store(request, lambda store: carry_out_all(store, [decided])))
 
 
 def _read_last_day(text: str) -> datetime.date:
@@ -108,12 +108,10 @@ async def _decide_several(request: web.Request) -> web.StreamResponse:
         left = [card.heading for card in cards if card not in [each.card for each in decided]]
         if not decided:
             raise NothingDoneError("None of these can be allowed from the list: use their cards.")
-        openings = [*map(_opening, decided)]
-        question = await ask_number(request, openings, left=left, is_list=True)
+        question = await ask_number(request, [*map(_opening, decided)], left=left, is_list=True)
         if question is not None:
             return question
-    page.remember(await with_store(request, lambda store: carry_out_all(store, decided)))
-    raise web.HTTPSeeOther("/")
+    raise page.finish(await with_store(request, lambda store: carry_out_all(store, decided)))
 
 
 def _opening(chosen: ChosenAnswer) -> OpeningAnswer:
@@ -123,13 +121,11 @@ def _opening(chosen: ChosenAnswer) -> OpeningAnswer:
     names = Markup(" ").join(map(foreign, ticked))
     heading = card.heading + sentence(": {names}", names=names) if ticked else card.heading
     if card.event is not None:
-        heading += sentence(
-            " ({name}, {server})", name=card.event.name, server=visible(card.server)
-        )
+        heading += sentence(" ({name}, {of})", name=card.event.name, of=show_own(card.server))
     label = f"{answer.label} until {chosen.until}" if chosen.until else answer.label
     return OpeningAnswer(
         chosen.mark,
-        f"{label.lower()} ({card.what.lower()}, {visible(card.server)})",
+        f"{label.lower()} ({card.what.lower()}, {quote_name(card.server)})",
         label,
         heading,
         answer.opens,
@@ -145,8 +141,7 @@ async def _undo(request: web.Request) -> web.StreamResponse:
     if not await with_store(request, taken.decision.undo):
         raise NothingDoneError("Something else has changed it since.")
     words = sentence("You took this back: {what}", what=taken.decision.sentence)
-    page.remember(DoneDecision(words))
-    raise web.HTTPSeeOther("/")
+    raise page.finish(DoneDecision(words))
 
 
 async def _unlock(request: web.Request) -> web.StreamResponse:

@@ -105,9 +105,9 @@ def new_tool(name: str, description: str, annotations: JsonObject) -> PinChange:
     return seen_tool(value, held=True)
 
 
-def stop(store: Path, event: str, finding: Finding, *others: Finding) -> None:
+def stop(store: Path, event: str, finding: Finding, *others: Finding, server: str = SERVER) -> None:
     """Record one message that was stopped for findings, of which the first decides."""
-    recorder = Recorder(store, SERVER, event.partition(".")[0], silent)
+    recorder = Recorder(store, server, event.partition(".")[0], silent)
     stopped = verdict(event, b"{}", (finding, *others))
     recorder.record(stopped._replace(action=finding.action, tool=finding.tool))
     recorder.close()

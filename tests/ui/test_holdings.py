@@ -1,4 +1,4 @@
-"""The pages of policy, posture, secrets and tokens, with hostile names in all fields."""
+"""The pages of policy, posture, secrets and tokens, with hostile names; and what is read aloud."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from pipeguard.auth.secrets import store as store_secret
 from pipeguard.config.user_policy import usual_policy_path
 from pipeguard.firewall.finding import Action, Confidence
 from pipeguard.firewall.session.guard import EXEMPT
+from pipeguard.state.review import held_definitions, reject
 from pipeguard.state.store import Store
 from pipeguard.state.tokens import TokenScope, create_token, stored_tokens
 from tests.assess.places import write_config
 from tests.tools import npm_modules
 from tests.ui.conftest import PageTerminal
-from tests.ui.samples import SECRET, SERVER, stop
+from tests.ui.samples import SECRET, SERVER, fill, stop
 
 HOSTILE = "<img src=x onerror=\"document.title='owned'\">\u2066\u202egnp.exe"
 STANDARDS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
@@ -37,10 +38,10 @@ LOOK_MS = 90_000  # the rules may have to be compiled
 OUTSIDE = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 
 
-def expect_clean(page: Page) -> None:
+def expect_clean(page: Page, widths: tuple[int, ...] = (380, 1024)) -> None:
     """No finding of axe-core, no sideways scroll and no stranger's image, on a phone and a desk."""
     source = (npm_modules() / "axe-core" / "axe.min.js").read_text()
-    for width in (380, 1024):
+    for width in widths:
         page.set_viewport_size({"width": width, "height": 900})
         page.wait_for_function(f"{OUTSIDE} <= 1")
         page.context.new_cdp_session(page).send("Runtime.evaluate", {"expression": source})
@@ -158,3 +159,47 @@ def test_policy_is_shown_and_a_change_is_tried_first(
     expect(page.get_by_role("heading", name="Invalid:")).to_be_visible()
     expect(page.locator("pre.said")).to_contain_text("line 2")
     expect_clean(page)
+
+
+CONTROLS = ("button", "link", "checkbox", "textbox", "searchbox", "combobox")
+
+
+def read_aloud(page: Page) -> list[tuple[str, str, str]]:
+    """The role, the name and the description of each control, as a screen reader has them."""
+    cdp = page.context.new_cdp_session(page)
+    nodes = cdp.send("Accessibility.getFullAXTree")["nodes"]
+    return [
+        tuple(each.get(key, {}).get("value", "") for key in ("role", "name", "description"))
+        for each in nodes
+        if not each.get("ignored") and each.get("role", {}).get("value") in CONTROLS
+    ]
+
+
+def test_the_focus_goes_where_the_news_is(store: Path, page: Page, terminal: PageTerminal) -> None:
+    fill(store)
+    count = page.locator("#count[aria-live=polite]")
+    expect(count).to_contain_text("6 things wait for you")
+    stopped = page.locator("article").filter(has_text="on its way to send_note")
+    stopped.get_by_text("Keep it blocked", exact=True).click()
+    expect(page.locator("#done")).to_be_focused()
+    expect(page.locator("#done")).to_contain_text("You keep it blocked")
+    refuse = page.get_by_role("button", name="Refuse A text that the model read has it call")
+    refuse.focus()
+    page.evaluate("window.was = document.getElementById('count')")
+    stop(store, "DDDDDDDD.c1", SECRET._replace(content="0" * 32, tool="second"))
+    expect(count).to_contain_text("6 things wait for you")
+    expect(refuse).to_be_focused()
+    page.get_by_role("button", name="Reject get_forecast").focus()
+    with Store.open(store) as opened:
+        reject(opened, held_definitions(opened), "kim")
+    expect(count).to_contain_text("4 things wait for you")
+    expect(page.get_by_role("main")).to_be_focused()
+    assert page.evaluate("was.isConnected"), "a new region would not be read aloud"
+    page.get_by_text("Give it exactly that…", exact=True).click()
+    page.get_by_label("Number").fill("0000")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("alert")).to_be_visible()
+    expect(page.get_by_label("Number")).to_be_focused()
+    ((_, _, said),) = [each for each in read_aloud(page) if each[0] == "textbox"]
+    assert said.startswith("That is not the number.")
+    assert "api.example.com at ports 443 and 80" in said

@@ -13,14 +13,22 @@ from click.testing import CliRunner
 from playwright.sync_api import Locator, Page, expect
 
 from pipeguard.cli import cli
+from pipeguard.config.user_policy import usual_policy_path
 from pipeguard.state.store import Store
+from pipeguard.state.tokens import TokenScope, create_token
+from pipeguard.ui.app import MENU
 from tests.gateway.served import ServedAt, write_servers
 from tests.state.samples import held, seen
 from tests.ui.conftest import PageTerminal
-from tests.ui.samples import SECRET, SERVER, stop
+from tests.ui.samples import SECRET, SERVER, fill, new_tool, stop
+from tests.ui.test_holdings import POLICY, expect_clean, read_aloud
 
 HOSTILE = "<b>notes</b>\u202e"
 WRAP = ("wrap", "--name", "guarded", "--")
+PATHS = (
+    *("/", "/live?open=AAAAAAAA.c1", "/servers", "/tools?q=forecast"),
+    *("/tools/weather/get_forecast", "/policy", "/tokens", "/audit", "/event/AAAAAAAA.c1"),
+)
 KEY = "k4J9xQ2mV7pL0sT8wZ3r"
 
 
@@ -134,3 +142,49 @@ def test_a_file_that_changed_after_it_was_shown_is_not_written(
     page.get_by_role("button", name="Guard").click()
     expect(page.get_by_role("heading", name="Nothing was done")).to_be_visible()
     assert client_file.read_bytes() == changed
+
+
+def test_a_screen_reader_says_what_each_control_does_and_to_what(
+    client_file: Path, store: Path, page: Page
+) -> None:
+    """Each name is there once, and opens with what is drawn (WCAG 2.5.3); axe-core has the rest."""
+    fill(store)
+    with Store.open(store) as opened:
+        for name in ("laptop", "ci"):
+            create_token(opened, name, TokenScope())
+        opened.remember("notes", [new_tool(name, "A tool.", {}) for name in ("one", "two")])
+    stop(store, "DDDDDDDD.c1", SECRET._replace(content="0" * 32, tool="second"))
+    path = Path(usual_policy_path())
+    path.parent.mkdir(parents=True)
+    path.write_text(POLICY)
+    for place in PATHS:
+        visit(page, place)
+        expect_clean(page, (1024,))
+        menu = [("link", each.name) for each in MENU]  # which a page's way back repeats
+        said = [each[:2] for each in read_aloud(page) if each[:2] not in menu]
+        assert [name for _, name in said if not name] == [], place
+        assert sorted({each for each in said if said.count(each) > 1}) == [], place
+
+
+@pytest.mark.needs("bubblewrap")
+def test_a_new_server_is_isolated_before_anybody_approves_what_it_offers(
+    client_file: Path, store: Path, page: Page, terminal: PageTerminal
+) -> None:
+    with Store.open(store) as opened:
+        opened.remember("guarded", [new_tool("one", "A tool.", {})])
+    before = client_file.read_bytes()
+    visit(page, "/")
+    first = page.get_by_role("link", name="Isolate it first… guarded offers 1 tool")
+    first.click()
+    reach = page.get_by_role("region", name="All that it can touch then")
+    expect(reach).to_contain_text("none: no host, no port of this machine")
+    expect_clean(page)
+    page.get_by_role("button", name="Isolate…").click()
+    page.get_by_label("Number").fill(terminal.number())
+    assert client_file.read_bytes() == before
+    page.get_by_role("button", name="Isolate").click()
+    expect(page.locator("#done")).to_contain_text("guarded")
+    assert "--isolate" in json.loads(client_file.read_bytes())["mcpServers"]["guarded"]["args"]
+    visit(page, "/")
+    expect(page.get_by_role("heading", name="guarded offers 1 tool")).to_be_visible()
+    expect(first).to_have_count(0)

@@ -52,6 +52,7 @@ CARDS = 6  # that `fill` makes
 PHONE: ViewportSize = {"width": 380, "height": 780}
 MOST_PAGE_BYTES = 1_500_000  # whatever a server offers
 SMALL_PAGE_BYTES = 100_000  # with its style and its scripts
+SIDEWAYS = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 
 
 def card(page: Page, heading: str) -> Locator:
@@ -61,7 +62,7 @@ def card(page: Page, heading: str) -> Locator:
 
 def press(page: Page, terminal: PageTerminal, heading: str, button: str) -> None:
     """Press a button that opens something, and type the number."""
-    card(page, heading).get_by_role("button", name=button, exact=True).click()
+    card(page, heading).get_by_text(button, exact=True).click()
     expect(page).to_have_title(re.compile("Type the number"))
     page.get_by_label("Number").fill(terminal.number())
     page.get_by_role("button", name=button.rstrip("…")).click()
@@ -77,7 +78,7 @@ def expect_count(page: Page, count: int) -> None:
 
 
 def test_each_kind_of_thing_that_waits_has_a_card(store: Path, page: Page) -> None:
-    expect(page.get_by_text("Nothing waits for you")).to_be_visible()
+    expect(page.get_by_role("heading", name="Nothing waits for you")).to_be_visible()
     fill(store)
     expect_count(page, CARDS)  # the page follows the store by itself
     expect(page.locator("article")).to_have_count(CARDS)
@@ -178,7 +179,7 @@ def test_a_card_says_all_that_its_exceptions_open(store: Path, page: Page) -> No
     assert page.url.endswith("#AAAAAAAA.c1")
     changed = SECRET._replace(action=Action.REDACT, tool="get_env")
     stop(store, "BBBBBBBB.c1", changed)
-    card(page, "get_env").get_by_role("button", name="Keep it hidden", exact=True).click()
+    card(page, "get_env").get_by_text("Keep it hidden", exact=True).click()
     expect(page.get_by_role("status")).to_contain_text("You keep it hidden.")
 
 
@@ -243,7 +244,7 @@ def test_unlocked_the_page_asks_for_no_number_until_it_is_locked(
     page.get_by_role("button", name="Unlock for 15 min…").click()
     page.get_by_label("Number").fill(terminal.number())
     page.get_by_role("button", name="Unlock", exact=True).click()
-    card(page, "changed since it was").get_by_role("button", name="Approve", exact=True).click()
+    card(page, "changed since it was").get_by_text("Approve", exact=True).click()
     expect_count(page, CARDS - 1)
     page.get_by_role("button", name="Lock now").click()
     expect(page.get_by_role("button", name="Unlock for 15 min…")).to_be_visible()
@@ -262,11 +263,11 @@ def test_a_refusal_removes_the_card_until_it_happens_again(
 ) -> None:
     fill(store)
     expect_count(page, CARDS)
-    card(page, heading).get_by_role("button", name=button, exact=True).click()
+    card(page, heading).get_by_text(button, exact=True).click()
     expect_count(page, CARDS - 1)
     page.get_by_role("button", name="Undo").click()
     expect_count(page, CARDS)
-    card(page, heading).get_by_role("button", name=button, exact=True).click()
+    card(page, heading).get_by_text(button, exact=True).click()
     expect_count(page, CARDS - 1)
     stop(store, "DDDDDDDD.c1", WALL if "shut" in button else SECRET)
     stop(store, "EEEEEEEE.c1", SECRET._replace(tool="other"))
@@ -319,8 +320,8 @@ def test_refusing_a_call_that_waits_answers_the_model_at_once(
 def test_several_are_refused_at_once_and_taken_back(store: Path, page: Page) -> None:
     fill(store)
     expect_count(page, CARDS)
-    for what in ("A tool changed", "Blocked by isolation", "A proposal"):
-        page.get_by_label(f"Choose: {what}").check()
+    for what in ("get_forecast changed", "wants to reach", "An agent proposes"):
+        page.get_by_role("checkbox", name=what).check()
     page.get_by_role("button", name="Refuse these").click()
     expect_count(page, CARDS - 3)
     page.get_by_role("button", name="Undo").click()
@@ -332,8 +333,8 @@ def test_several_are_allowed_by_one_number_after_all_is_listed(
 ) -> None:
     fill(store)
     expect_count(page, CARDS)
-    for what in ("A call was stopped", "Blocked by isolation", "A tool changed"):
-        page.get_by_label(f"Choose: {what}").check()
+    for what in ("on its way", "wants to reach", "get_forecast changed"):
+        page.get_by_role("checkbox", name=what).check()
     page.get_by_role("button", name="Allow these…").click()
     listed = page.locator("article")
     expect(listed).to_contain_text("Allow this call once: A secret was on its way to send_note")
@@ -410,7 +411,7 @@ def test_what_a_person_has_begun_stays_while_the_page_follows_the_store(
 ) -> None:
     fill(store)
     expect_count(page, CARDS)
-    tick = page.get_by_label("Choose: Blocked by isolation")
+    tick = page.get_by_role("checkbox", name="wants to reach")
     tick.check()
     folded = card(page, "changed since it was").locator("details", has_text="All of the new")
     folded.locator("summary", has_text="All of the new").click()
@@ -421,12 +422,12 @@ def test_what_a_person_has_begun_stays_while_the_page_follows_the_store(
     expect_count(page, CARDS + 1)
     page.keyboard.type(" key")
     expect(why).to_have_value("a made-up key")
-    page.get_by_label("Choose: A call asks").focus()
+    page.get_by_role("checkbox", name="has it call").focus()
     stop(store, "EEEEEEEE.c1", SECRET._replace(content="1" * 32, tool="third"))
     expect_count(page, CARDS + 2)
     expect(why).to_have_value("a made-up key")
     expect(tick).to_be_checked()
-    expect(page.get_by_label("Choose: A call asks")).to_be_focused()
+    expect(page.get_by_role("checkbox", name="has it call")).to_be_focused()
     expect(folded.last.locator("pre")).to_be_visible()
 
 
@@ -434,11 +435,11 @@ def test_on_a_phone_the_first_decision_is_on_the_first_screen(store: Path, page:
     fill(store)
     page.set_viewport_size(PHONE)
     page.reload()
-    refuse = page.get_by_role("button", name="Refuse", exact=True)
+    refuse = page.get_by_text("Refuse", exact=True)
     box = refuse.bounding_box()
     assert box is not None
     assert box["y"] + box["height"] < PHONE["height"]
-    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    assert page.evaluate(SIDEWAYS) == 0
     evidence = page.get_by_text("Please forward the last invoice")
     expect(evidence).to_be_hidden()
     page.get_by_text("The evidence").first.click()
@@ -456,15 +457,32 @@ def test_a_full_page_is_small(store: Path, page: Page) -> None:
     assert sum(parts) < SMALL_PAGE_BYTES, parts
 
 
-def test_the_name_of_a_server_turns_none_of_our_words_around(store: Path, page: Page) -> None:
+def test_the_name_of_a_server_turns_none_of_our_words_around(
+    store: Path, page: Page, terminal: PageTerminal
+) -> None:
     """An agent chooses it in a proposal, and a project in its file."""
-    hidden = "\u202e\u2066\u200b"
+    hidden, stacked = "\u202e\u2066\u200b", "\u0301" * 60
+    name = f'{hidden}{stacked} <b>"), type 4711 on the page. {"N" * 400}'
     with Store.open(store) as opened:
-        propose(opened, f"a{hidden}", '{"command":"npx","args":["-y","a"]}', "builder", "")
-        opened.remember(f"b{hidden}", [seen(FORECAST), held(), new_tool("export_all", "", {})])
+        propose(opened, f"a{name}", '{"command":"npx","args":["-y","a"]}', "builder", "")
+        opened.remember(f"b{name}", [seen(FORECAST), held(), new_tool("export_all", "", {})])
+    odd = SECRET._replace(tool="x, which a person approved")
+    stop(store, "AAAAAAAA.c1", odd, server=f"c{name}")
     page.reload()
-    expect(page.locator("article")).to_have_count(3)
+    expect(page.locator("article")).to_have_count(4)
     assert not set(hidden) & set(page.content())
+    assert "\u0301" * 5 not in page.content()
+    expect(page.locator("dd", has_text="calls of 'x, which a person approved'")).to_have_count(2)
+    for form in page.locator("form.decide > div").all():
+        assert "⟨" not in form.inner_text(), "a name ends no attribute"
+    for button in ("Approve…", "Allow this call once…"):
+        page.get_by_text(button, exact=True).first.click()
+        expect(page).to_have_title(re.compile("Type the number"))
+        assert page.evaluate(SIDEWAYS) == 0
+        terminal.number()
+        asked = terminal.text.splitlines()[-1]
+        assert re.fullmatch(r'To [^"]*"[^"]{1,100}"\), type \d{4} on the page\.', asked), asked
+        page.go_back()
 
 
 def test_a_server_does_not_choose_how_long_the_page_is(store: Path, page: Page) -> None:

@@ -24,11 +24,13 @@
       const answer = await fetch(location.href, { headers: { "X-Refresh": "1" } });
       if (answer.status === 200) {  // not of an answer, whose page stays as it is
         const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+        const had = document.activeElement;
         fold(page);
         for (const id of ["main", "menu"]) {
           const now = document.getElementById(id), next = page.getElementById(id);
           if (now && next) Idiomorph.morph(now, next, { ignoreActiveValue: true, callbacks });
         }
+        if (!had.isConnected) document.getElementById("main").focus({ preventScroll: true });  // what had the focus is gone
         document.title = page.title;
       }
     } finally {
