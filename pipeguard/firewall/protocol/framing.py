@@ -169,8 +169,10 @@ MAX_TOKENS = 100_000  # read in one frame, in about 50 ms
 MAX_MESSAGES = 100  # of a batch
 
 _STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
-_TOKEN = lazy_regex(_STRING + rb'|[{}\[\],:"]|[^\s{}\[\],:"]++', re.DOTALL)
-_NESTED = lazy_regex(_STRING + rb'|[{}\[\]"]', re.DOTALL)  # below the top only the depth counts
+_COMMENT = rb"/\*.*?\*/"  # no JSON, but many readers skip it
+_TOKEN = lazy_regex(_STRING + rb"|" + _COMMENT + rb'|[{}\[\],:"]|[^\s{}\[\],:"]++', re.DOTALL)
+# Below the top only the depth counts.
+_NESTED = lazy_regex(_STRING + rb"|" + _COMMENT + rb'|[{}\[\]"]', re.DOTALL)
 # The last members of a frame are at its top level: some SDKs write the id there, after the result.
 _ID = rb'"id"\s*:\s*(-?\d{1,40}|"[^"\\\x00-\x1f]{0,1024}")\s*'
 _MEMBER = rb'"(?:jsonrpc|method)"\s*:\s*"[^"\\]{0,200}"\s*'
@@ -278,6 +280,8 @@ class _Scan:
         self._end()
 
     def _take(self, token: bytes, *, is_ended: bool) -> None:
+        if token.startswith(b"/*"):
+            return
         if token in (b"{", b"["):
             self._open(token)
         elif self._depth == 0:
