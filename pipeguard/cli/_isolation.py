@@ -165,6 +165,8 @@ class ServerIsolation:
             return f"{name} is isolated by your policy:"
         if self.facts.shipped is not None and not self.servers and self.facts.observed is None:
             return f"{name} {IS_KNOWN}"
+        if not self.servers:  # with --isolate it is, wherever it is started
+            return f"{name} is isolated by no policy, and no client's entry starts it."
         return f"{name} is not isolated."
 
     @property
@@ -209,8 +211,8 @@ class ServerIsolation:
         if self.is_isolated:
             yield ("  No client's entry starts it. Started by hand, it gets this and its options:")
         elif self.has_run:
-            yield "  It was started under PipeGuard, and no entry of a client starts it now. To"
-            yield "  isolate it:  pipeguard wrap --isolate auto -- COMMAND"
+            yield "  It was started under PipeGuard; only a start with --isolate isolates it:"
+            yield "  pipeguard wrap --isolate auto -- COMMAND"
 
     def _policy_lines(self) -> Iterator[str]:
         if self.is_isolated:
