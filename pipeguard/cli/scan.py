@@ -141,7 +141,7 @@ def command(  # noqa: PLR0913  one for each option
     skipped: dict[str, str] = {}
     unread = 0
     what = _size(len(first[given.paths[0]])) if given.is_one else f"{len(given.paths)} files"
-    with say_if_slow(f"judging {what}, which takes some seconds"):
+    with say_if_slow(f"loading the rules and judging {what}"):
         for path in given.paths:
             try:
                 text = first[path] if path in first else _text(path, limit)

@@ -52,7 +52,7 @@ from pipeguard.firewall.session.rewrite import (
     withheld,
 )
 
-LITTLE_LEFT = "without it almost nothing of the result is left, so all of it was withheld"
+LITTLE_LEFT = "without it more than half of the result would be gone, so all of it was withheld"
 MAX_REDACTIONS = 3  # rounds; a message that still has something to redact is blocked
 TO_SERVER, TO_CLIENT = Direction.TO_SERVER, Direction.TO_CLIENT
 READING = frozenset({"resources/read", "tasks/result"})  # as tools do
