@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from time import monotonic, sleep
 from typing import TYPE_CHECKING
 
 from pipeguard.config.atomic_write import FREE_SPACE, OWNER_ONLY, is_full, replace_file
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from pipeguard.config.policy_file import PolicyFile
     from pipeguard.state.audit import AuditRow
 
+WRITTEN_SECONDS = 2.0  # in which a verdict is in the audit, behind the answer
+PAUSE_SECONDS = 0.1
 WITHHELD = ("block", "ask", "cut")  # actions that take away what no placeholder stands for
 STOPPED = (*WITHHELD, "redact")  # actions after which not all of a message goes on
 NOT_REDACTED = "protocol.not-redacted"
@@ -81,7 +84,7 @@ def find_event(store: Path, name: str, *, with_demo: bool = False) -> AuditedEve
         StateError: the store cannot be read.
         PipeGuardError: no such event is in it.
     """
-    if (event := _look_up(store, name)) is not None:
+    if (event := _wait_for(store, name)) is not None:
         return event
     if (event := _look_up(store.with_name(DEMO_STORE_NAME), name)) is not None:
         if with_demo:
@@ -93,6 +96,25 @@ def find_event(store: Path, name: str, *, with_demo: bool = False) -> AuditedEve
         f"no event {name!r} is in the audit.{_likeness(name)}"
         "\n  List those that are:  pipeguard audit list"
     )
+
+
+def _wait_for(store: Path, name: str) -> AuditedEvent | None:
+    """Look an event up; of a run that the audit knows it may be written a moment later."""
+    until = monotonic() + WRITTEN_SECONDS
+    while (event := _look_up(store, name)) is None and monotonic() < until:
+        if not _knows_run(store, name):
+            break
+        sleep(PAUSE_SECONDS)
+    return event
+
+
+def _knows_run(store: Path, name: str) -> bool:
+    """True if the audit has anything of the run that an event names."""
+    run, dot, _ = name.partition(".")
+    if not dot or not store.is_file():
+        return False
+    with Store.open(store) as opened:
+        return any(rows(opened, AuditFilter(chain=run, limit=1)))
 
 
 def _look_up(store: Path, name: str) -> AuditedEvent | None:

@@ -18,12 +18,14 @@ from typing import cast
 
 import pytest
 
+from pipeguard.errors import PipeGuardError
 from pipeguard.firewall.finding import Action, Direction, Severity, Verdict
 from pipeguard.firewall.pins.fingerprint import Pin
 from pipeguard.state import database
 from pipeguard.state import recorder as recorder_module
 from pipeguard.state.audit import AuditFilter, AuditRow, chains, rows
 from pipeguard.state.contents_key import KEY_NAME
+from pipeguard.state.exceptions import find_event
 from pipeguard.state.missing import read_notes
 from pipeguard.state.recorder import PinsListener, Recorder
 from pipeguard.state.store import Store
@@ -85,6 +87,17 @@ def test_a_verdict_is_written_with_its_findings_and_the_hash_of_its_frame(
     assert entry.frame_bytes == len(frame)
     assert "secrets.aws-access-key-id" in entry.findings
     assert verify(path) == []
+
+
+def test_an_event_that_is_written_a_moment_later_is_found(recorder: Recorder, path: Path) -> None:
+    recorder.record(verdict("RUN.c1", findings=(FINDING,)))
+    assert recorder.flush()
+    later = threading.Timer(0.3, recorder.record, [verdict("RUN.c2", findings=(FINDING,))])
+    later.start()
+    assert find_event(path, "RUN.c2").name == "RUN.c2"
+    later.join()
+    with pytest.raises(PipeGuardError, match="no event"):
+        find_event(path, "K7Q2M9D4.c2")
 
 
 def test_what_could_not_be_read_is_written_too(recorder: Recorder, path: Path) -> None:
