@@ -84,7 +84,7 @@ def find_event(store: Path, name: str, *, with_demo: bool = False) -> AuditedEve
         StateError: the store cannot be read.
         PipeGuardError: no such event is in it.
     """
-    if (event := _wait_for(store, name)) is not None:
+    if (event := _find_written(store, name)) is not None:
         return event
     if (event := _look_up(store.with_name(DEMO_STORE_NAME), name)) is not None:
         if with_demo:
@@ -98,7 +98,7 @@ def find_event(store: Path, name: str, *, with_demo: bool = False) -> AuditedEve
     )
 
 
-def _wait_for(store: Path, name: str) -> AuditedEvent | None:
+def _find_written(store: Path, name: str) -> AuditedEvent | None:
     """Look an event up; of a run that the audit knows it may be written a moment later."""
     until = monotonic() + WRITTEN_SECONDS
     while (event := _look_up(store, name)) is None and monotonic() < until:

@@ -203,11 +203,7 @@ class Flows:
             self._calls.settle(call, went_on=went_on)
 
     def leaks(
-        self,
-        tool: Tool,
-        arguments: JsonValue,
-        now: float = 0.0,
-        known_call: KnownCall = UNKNOWN,
+        self, tool: Tool, arguments: JsonValue, now: float = 0.0, known_call: KnownCall = UNKNOWN
     ) -> list[Leak]:
         """Look up what goes to a tool in what came back before.
 
@@ -218,8 +214,7 @@ class Flows:
             known_call: what is known of the call.
         """
         strings = known_call.strings or text_values.named_strings(arguments)
-        bare, leaks = arguments, list[Leak]()
-        unread = known_call._replace(about=None)
+        bare, leaks, unread = arguments, list[Leak](), known_call._replace(about=None)
         if self._has_sources(tool):
             opened = text_values.find_opened(tool.labels, strings)
             known_call, unread = known_call._replace(opened=opened), unread._replace(opened=opened)
