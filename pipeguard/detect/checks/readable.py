@@ -1,10 +1,12 @@
-"""The share of a supposed secret that reads as words. Pure functions; knows no rule."""
+"""What reads as words: of a supposed secret the share, of a sentence a clause. Knows no rule."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from functools import cache, lru_cache
 
+from pipeguard.detect.checks.outcome import Check, Outcome, to_outcome
 from pipeguard.firewall.lazy_regex import lazy_regex
 
 LONG_TOKEN = 36  # characters; a shorter one has too few words to tell
@@ -51,3 +53,23 @@ def has_date(body: bytes) -> bool:
 
 
 _DATE_OR_TIME = lazy_regex(rb"(?:19|20)[0-9]{2}-[01][0-9]-[0-3][0-9]|[0-9]{2}:[0-9]{2}:[0-9]{2}")
+_EARLIER = (
+    "previous(?:ly)?|prior|earlier|preceding|former|past|existing|original|initial|old|older|first"
+)
+_RULES = "commands?|rules?|polic(?:y|ies)|prompts?|constraints?|restrictions?|orders?"
+# What an order to a model drops: its own instructions, its user's, or everything.
+_OWN = "your|safety|developer|above|user|everything|anything|instructions?|guid(?:elines?|ance)"
+# "discard requests while an old command": what runs is named in a clause, and not dropped.
+_CLAUSE = lazy_regex(
+    rf"(?i)(?:(?!\b(?:{_EARLIER}|{_OWN}|{_RULES})\b)[^.!?])*"
+    r"\b(?:while|when|whenever|until|if|once|after|before)\s+(?:the\s+|an?\s+)?"
+    rf"(?:{_EARLIER})\s+(?:{_RULES})".encode()
+)
+
+
+def _not_clause(text: bytes) -> Outcome:
+    """FAILS where an earlier command or rule is only named in a clause of time or condition."""
+    return to_outcome(_CLAUSE.fullmatch(text) is None)
+
+
+CHECKS: Mapping[str, Check] = {"not-clause": _not_clause}

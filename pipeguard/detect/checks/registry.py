@@ -88,6 +88,7 @@ def checks() -> Mapping[str, Check]:
         kubernetes,
         passwords,
         randomness,
+        readable,
         tokens,
         unseen,
         wallets,
@@ -95,7 +96,7 @@ def checks() -> Mapping[str, Check]:
 
     modules = (
         *(benign_commands, checksums, host_labels, kubernetes, passwords),
-        *(randomness, tokens, unseen, wallets),
+        *(randomness, readable, tokens, unseen, wallets),
     )
     return {name: check for module in modules for name, check in module.CHECKS.items()}
 

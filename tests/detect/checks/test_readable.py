@@ -2,7 +2,9 @@
 
 import pytest
 
+from pipeguard.detect.checks.outcome import Outcome
 from pipeguard.detect.checks.readable import has_date, readable_chars, reads_as_words
+from pipeguard.detect.checks.registry import run
 from pipeguard.rulebook.samples import expand
 
 
@@ -31,3 +33,19 @@ def test_words_of_the_pattern_itself_do_not_count() -> None:
 )
 def test_dates_and_times_are_seen(body: bytes, has: bool) -> None:
     assert has_date(body) is has
+
+
+@pytest.mark.parametrize(
+    ("text", "outcome"),
+    [
+        (b"discard write requests while old command", Outcome.FAILS),
+        (b"ignore key presses\nuntil the initial prompt", Outcome.FAILS),
+        (b"ignore all previous rules while old commands", Outcome.HOLDS),
+        (b"forget your policy once an earlier rule", Outcome.HOLDS),
+        (b"ignore the user while the old policy", Outcome.HOLDS),
+        (b"ignore requests while previous instructions", Outcome.HOLDS),
+        (b"ignore the earlier rules", Outcome.HOLDS),
+    ],
+)
+def test_a_rule_that_only_a_clause_names_is_not_dropped(text: bytes, outcome: Outcome) -> None:
+    assert run("not-clause", text) is outcome
