@@ -171,9 +171,9 @@ _NAMES = {
         "invalid-progress-token jsonrpc-version key-look-alike lone-surrogate malformed-answer "
         "meta-not-an-object method-look-alike nameless no-method not-a-list not-an-object "
         "not-redacted params-not-an-object peer-gone read-limit request-and-response "
-        "request-without-id scan-limit too-deep too-early too-large-number too-many-keys "
-        "too-many-pending too-many-values unasked-answer undeclared-capability undecodable-answer "
-        "unknown-answer unknown-progress unknown-request view-limit"
+        "request-without-id scan-limit too-deep too-early too-many-keys too-many-pending "
+        "too-many-values unasked-answer undeclared-capability undecodable-answer unknown-answer "
+        "unknown-progress unknown-request view-limit"
     ),
     "trust": (
         "allowed approved created dismissed drifted exchanged forgotten full held not-offered "

@@ -1,7 +1,6 @@
 """What properties are tried with: texts, JSON values, frames. Knows no rule and no session."""
 
 import json
-from math import isinf
 
 from hypothesis import strategies as st
 
@@ -22,10 +21,8 @@ long_texts = st.one_of(texts, st.text(st.sampled_from("ab \n" + ODD), max_size=2
 tokens = st.one_of(
     st.integers().map(str),
     st.floats(allow_nan=False, allow_infinity=False).map(repr),
-    st.from_regex(r"-?(0|[1-9][0-9]{0,25})(\.[0-9]{1,25})?([eE][+-]?[0-9]{1,25})?", fullmatch=True)
-    # As a double holds it (RFC 8259, section 6); others are refused.
-    .filter(lambda token: not isinf(float(token))),
-    st.sampled_from(["1" + "0" * 308, "0." + "3" * 5000]),
+    st.from_regex(r"-?(0|[1-9][0-9]{0,25})(\.[0-9]{1,25})?([eE][+-]?[0-9]{1,25})?", fullmatch=True),
+    st.just("1" + "0" * 5000),
 ).map(Number)
 values: st.SearchStrategy[JsonValue] = st.recursive(
     st.none() | st.booleans() | tokens | texts,

@@ -1,4 +1,4 @@
-"""What reads as words: of a supposed secret the share, of a sentence a clause. Knows no rule."""
+"""The share of a supposed secret that reads as words, and clauses of a sentence. Knows no rule."""
 
 from __future__ import annotations
 

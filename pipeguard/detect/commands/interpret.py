@@ -6,7 +6,7 @@ The reading `acts` (detect.scanning.readings) runs the rules about commands over
     < ~/.ssh/id_rsa                           a file that a command reads
     > /etc/cron.d/x                           a file that one writes
     ^ ~/.ssh/id_rsa                           a file, or ENV, that is sent over a network
-    RUN a.sh                                  a program that was fetched before
+    RUN a.sh https://h/a.sh                   a program that was fetched before, and from where
     CODE import os                            a program in another language
     PS iex irm https://x.example/a            a command of PowerShell or cmd
     SQL drop table x                          a statement of a database

@@ -1,15 +1,14 @@
 """Strict JSON: a text that two parsers could read differently is refused.
 
-Refused are duplicate keys, invalid UTF-8, lone surrogates, NaN, numbers beyond an IEEE double, and
-more values or deeper nesting than the limits. A Refusal carries the id of the request where it can
-be read for certain, so that its sender can be answered.
+Refused are duplicate keys, invalid UTF-8, lone surrogates, NaN, and more values or deeper nesting
+than the limits. A Refusal carries the id of the request where it can be read for certain, so that
+its sender can be answered.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from json import JSONDecodeError, JSONDecoder
-from math import isinf
 from typing import NoReturn
 
 from pipeguard.errors import Refusal
@@ -22,7 +21,6 @@ from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Numbe
 MAX_DEPTH = 64  # nested arrays and objects; MCP's own messages need about 12
 MAX_NODES = 100_000  # values in one message
 MAX_KEYS = 10_000  # members of one object
-MAX_DIGITS = 300  # of an integer that an IEEE double certainly holds; the largest has 309
 # Stack size of each thread that reads frames: CPython's C parser counts its depth and raises
 # RecursionError at a depth for which this is enough (3.13 needs 2 MiB, the other versions less).
 STACK_BYTES = 8 * 2**20
@@ -101,7 +99,7 @@ def read_json(frame: bytes) -> tuple[JsonValue, str]:
     except (JSONDecodeError, StopIteration):
         why = "the frame is not valid JSON"
         raise Refusal("protocol.invalid-json", why, codes.PARSE_ERROR, legible_id(frame)) from None
-    except _BadValue as error:
+    except _BadKeys as error:
         raise Refusal(error.rule, error.why, error.code, legible_id(frame)) from None
     if _opens_too_much(frame) and nests_deeper_than(value, MAX_DEPTH):
         raise _too_deep(frame)
@@ -165,8 +163,8 @@ def _outside_strings(frame: bytes) -> bytes:
     return b"".join(frame.replace(b"\\\\", b"").replace(b'\\"', b"").split(b'"')[::2])
 
 
-class _BadValue(Exception):  # noqa: N818  becomes a Refusal where the frame is known
-    """An object with duplicate keys, or with too many; or a number that is too large."""
+class _BadKeys(Exception):  # noqa: N818  becomes a Refusal where the frame is known
+    """An object with duplicate keys, or with too many."""
 
     def __init__(self, rule: str, why: str, code: int) -> None:
         super().__init__(why)
@@ -179,23 +177,11 @@ def _make_object(pairs: list[tuple[str, JsonValue]]) -> JsonObject:
     value = dict(pairs)
     if len(pairs) != len(value):
         why = "an object has the same key twice"
-        raise _BadValue("protocol.duplicate-key", why, codes.INVALID_REQUEST)
+        raise _BadKeys("protocol.duplicate-key", why, codes.INVALID_REQUEST)
     if len(pairs) > MAX_KEYS:
         why = f"an object has more than {MAX_KEYS} keys"
-        raise _BadValue("protocol.too-many-keys", why, codes.UNSCANNABLE)
+        raise _BadKeys("protocol.too-many-keys", why, codes.UNSCANNABLE)
     return value
-
-
-def _read_integer(digits: str) -> Number:
-    return Number(digits) if len(digits) < MAX_DIGITS else _read_number(digits)
-
-
-def _read_number(token: str) -> Number:
-    """A number that an IEEE double holds (RFC 8259, section 6): clients read infinity, or fail."""
-    if isinf(float(token)):
-        why = "a number is too large for an IEEE double, which most programs read it as"
-        raise _BadValue("protocol.too-large-number", why, codes.INVALID_REQUEST)
-    return Number(token)
 
 
 def _refuse_constant(name: str) -> NoReturn:
@@ -204,8 +190,8 @@ def _refuse_constant(name: str) -> NoReturn:
 
 _DECODER = JSONDecoder(
     object_pairs_hook=_make_object,
-    parse_float=_read_number,
-    parse_int=_read_integer,
+    parse_float=Number,
+    parse_int=Number,
     parse_constant=_refuse_constant,
 )
 _scan_once: Callable[[str, int], tuple[JsonValue, int]] = _DECODER.scan_once  # type: ignore[attr-defined]  # not in typeshed
