@@ -95,9 +95,9 @@ def command(what: str, *, full: bool, redacted: bool, as_json: bool) -> None:
         fields = rule_fields(rules[what])
         click.echo(json.dumps(fields, indent=2) if as_json else _rule_page(rules[what]))
     elif what in CODE_RULES:
-        about = FAMILIES.get(what) or FAMILIES[family]
-        fields = {"rule": what, "why": about, "fix": find_remedy(what).advice, **describe_way(what)}
-        click.echo(json.dumps(fields, indent=2) if as_json else _family_page(what, about))
+        words = describe_rule(what, rules)
+        fields = {"rule": what, **words, **describe_way(what)}
+        click.echo(json.dumps(fields, indent=2) if as_json else _family_page(what, words))
     elif family.islower() and not spell_event(what):
         raise PipeGuardError(_explain_unknown(what, rules))
     else:
@@ -161,9 +161,9 @@ def _rule_page(rule: Rule) -> str:
     )
 
 
-def _family_page(name: str, about: str) -> str:
-    head = click.style(name, bold=True)
-    return "\n".join([head, "", _label("What", about), _label("Do", find_remedy(name).advice)])
+def _family_page(name: str, words: dict[str, str]) -> str:
+    head = f"{click.style(name, bold=True)}: {words['title']}"
+    return "\n".join([head, "", _label("What", words["why"]), _label("Do", words["fix"])])
 
 
 def _event_fields(event: AuditedEvent, rules: dict[str, Rule]) -> dict[str, Any]:

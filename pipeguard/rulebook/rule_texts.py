@@ -6,8 +6,8 @@ What to do about each is in firewall.session.remedies.
 from __future__ import annotations
 
 _SAID = (
-    " The server named this in an answer that failed. PipeGuard has only its word for it: you"
-    " see it here, and it grants the server nothing."
+    " The server chose this path, by an answer that failed or by what it wrote: you see it here,"
+    " and it grants the server nothing."
 )
 # By rule, in place of the text of its family. What to do is in firewall.session.remedies.
 WALLS: dict[str, str] = {
@@ -63,6 +63,29 @@ WALLS: dict[str, str] = {
     ),
 }
 
+TITLES = {
+    "protocol": "Message that breaks JSON-RPC or MCP, or costs too much",
+    "protocol.peer-gone": "The other side ended before it answered",
+    "protocol.forged-mark": "Answer of a server that looks like PipeGuard's",
+    "trust": "Definition of a server that a person decides about",
+    "trust.drifted": "Definition that changed",
+    "trust.held": "Definition that nobody approved yet",
+    "flows": "Result that leaves through another tool, or is obeyed",
+    "flows.secret-out": "Secret of a result on its way out",
+    "flows.private-out": "Private text of a result on its way out",
+    "flows.untrusted-acts": "Call that does what an untrusted text says",
+    "flows.ordered": "Call that a result asked for",
+    "policy": "Call that your policy does not allow",
+    "policy.ask": "Call about which you are asked",
+    "entrance": "Request to PipeGuard's own address",
+    "egress": "Connection of an isolated server",
+    "isolation": "Something of this machine that an isolated server did not get",
+    "search": "Description written for the search",
+    "audit": "Note of the audit about itself",
+    "secrets.foreign-placeholder": "Placeholder from another server or an earlier session",
+    "secrets.known": "Secret of the server's own in what it says",
+    "secrets.put-back": "Secret that went back to its server",
+}
 FAMILIES: dict[str, str] = {
     "protocol": (
         "A message that breaks JSON-RPC or MCP, or that two programs could read differently: what"
@@ -95,10 +118,7 @@ FAMILIES: dict[str, str] = {
         " error codes, or the line in place of a passage that it cut, made up or from an earlier"
         " answer. The mark was removed or the line replaced; the rest passed."
     ),
-    "trust": (
-        "A definition that waits for a person: never approved, or changed since it was approved or"
-        " first seen."
-    ),
+    "trust": ("This definition waits for your approval, because it is new or has changed."),
     "flows": (
         "What one tool returned leaves through another, or is obeyed. Results are remembered for"
         " half an hour, only in memory."

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipeguard.firewall.session.remedies import LOST, Way, find_remedy, is_held
+from pipeguard.firewall.session.remedies import LOST, MEMORY, Way, find_remedy, is_held
 from pipeguard.rulebook.reference import usual_action
-from pipeguard.rulebook.rule_texts import FAMILIES
+from pipeguard.rulebook.rule_texts import FAMILIES, TITLES
 from pipeguard.rulebook.samples import texts
 from pipeguard.state.exceptions import STOPPED, decisive, enforced_action, is_wall, stopping
 from pipeguard.state.schema import MAX_NAME_CHARS
@@ -39,8 +39,9 @@ _REFUSED = "The server is isolated, and did not get what it wanted."
 
 
 def is_file(finding: dict[str, str]) -> bool:
-    """True if a failed answer named a file that the server is not given."""
-    return is_wall(finding["rule"]) and bool(finding.get("pointer"))
+    """True if a failed answer named a file that the server is not given, or it lost one."""
+    is_named = bool(finding.get("pointer")) or finding.get("place") == MEMORY
+    return is_wall(finding["rule"]) and is_named
 
 
 def describe_outcome(event: AuditedEvent) -> str:
@@ -112,7 +113,8 @@ def describe_rule(rule: str, rules: dict[str, Rule]) -> dict[str, str]:
     about = FAMILIES.get(rule) or FAMILIES.get(rule.partition(".")[0])
     if about is None:
         return {"title": "", "why": "This rule is no longer installed.", "fix": ""}
-    return {"title": "", "why": about, "fix": find_remedy(rule).advice}
+    title = TITLES.get(rule) or TITLES[rule.partition(".")[0]]
+    return {"title": title, "why": about, "fix": find_remedy(rule).advice}
 
 
 def merge_passages(

@@ -103,6 +103,7 @@ def test_rules_that_are_code_are_explained_by_their_family(family: str) -> None:
     assert (wrong.exit_code, f"Did you mean `{rule}`" in str(wrong.exception)) == (1, True)
     result = run(rule)
     assert result.exit_code == 0
+    assert result.output.startswith(f"{rule}: ")
     assert "\nDo " in result.output
     assert json.loads(run(rule, "--json").output)["why"]
 

@@ -29,9 +29,11 @@ def test_what_is_made_below_a_home_of_its_own_is_gone_and_told(tmp_path: Path) -
         run.hang_up()
         assert run.code() == 0
         assert sorted(each.name for each in home.iterdir()) == ["diary", "notes"]
-        print(run.said())
-        code, shown = decide(tmp_path / "state", "audit", "list", "--json")
-        found = [each for row in json.loads(shown) for each in row["findings"]]
-        assert code == 0
-        assert {each["path"] for each in found} == {str(home / "report"), str(home / "report.txt")}
         assert "lost when the server ended" in run.said()
+    code, shown = decide(tmp_path / "state", "audit", "list", "--json")
+    found = {each["path"]: row["event"] for row in json.loads(shown) for each in row["findings"]}
+    assert code == 0
+    assert set(found) == {str(home / "report"), str(home / "report.txt")}
+    event = found[str(home / "report")]
+    code, shown = decide(tmp_path / "state", "explain", event)
+    assert f"pipeguard allow {event}" in shown

@@ -15,6 +15,7 @@ from pipeguard.firewall.finding import Action, Verdict
 # The beginning of the note of a granted call; the name of the event that stopped it follows.
 GRANTED_AS = "a person allowed this call once, as event "
 LOST = "protocol.peer-gone"  # no answer came, and nothing was stopped
+MEMORY = "isolation.memory"  # the place of a file that a server wrote to memory and lost
 
 
 class Way(Enum):

@@ -37,10 +37,7 @@ if TYPE_CHECKING:
 
 MOST_MADE = 100  # files and folders of one run that are told
 _MADE = "created while the server ran, in a folder that it may change; your programs will run it"
-_LOST = (
-    "written to a home in memory, and lost when the server ended. `pipeguard allow` gives it the"
-    " file or folder; --keep-home keeps a home of its own"
-)
+_LOST = "written to a home in memory, and lost when the server ended; --keep-home keeps such a home"
 
 
 class GuardedRun(Protocol):
@@ -349,6 +346,7 @@ def _note_made(sandbox: Sandbox, since: float, notice: Callable[[Finding], None]
         notice: records a finding.
     """
     from pipeguard.firewall.finding import Action, Finding, Severity
+    from pipeguard.firewall.session.remedies import MEMORY
     from pipeguard.isolation.run_later import find_made
     from pipeguard.isolation.walls.grants import WRITE
     from pipeguard.isolation.walls.witness import PLACE, shorten
@@ -358,9 +356,9 @@ def _note_made(sandbox: Sandbox, since: float, notice: Callable[[Finding], None]
     mounted = [mount.path for mount in view.mounts]
     made = islice(find_made(given, mounted, view.home, since), MOST_MADE)
     lost, sandbox.lost = sandbox.lost, []
-    for paths, note in ((lost, _LOST), (made, _MADE)):
+    for paths, place, note in ((lost, MEMORY, _LOST), (made, PLACE, _MADE)):
         for path in paths:
-            found = Finding(WRITE, PLACE, severity=Severity.MEDIUM, action=Action.WARN, note=note)
+            found = Finding(WRITE, place, severity=Severity.MEDIUM, action=Action.WARN, note=note)
             notice(found._replace(excerpt=shorten(path), path=path))
 
 
