@@ -74,8 +74,9 @@ def _file_of_events() -> Path | None:
 
 def _next_steps() -> list[str]:
     """The commands that install what was tried, if it is not, and guard servers with it."""
-    if own_command() == "pipeguard" and find_installer() != "uvx":
-        return ["Guard your own servers:  pipeguard setup"]
+    command, way = own_command(), find_installer()
+    if way == "make" or (command == "pipeguard" and way != "uvx"):
+        return [f"Guard your own servers:  {command} setup"]
     installs = f"Install what you just tried:  {install_command()}"
     return [installs, "Then guard your own servers:  pipeguard setup"]
 

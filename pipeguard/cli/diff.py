@@ -291,7 +291,7 @@ def unified_diff(trusted: str | None, seen: str, origin: str) -> list[str]:
         return [f"  (more than {DIFF_LINES} lines: see them with --json)"]
     if not old:
         return [f"+{line}" for line in new]
-    return list(difflib.unified_diff(old, new, origin, "now", lineterm=""))
+    return list(difflib.unified_diff(old, new, origin, "held", lineterm=""))
 
 
 def pretty(text: str) -> list[str]:

@@ -25,9 +25,9 @@ from pipeguard.firewall.protocol.strict_json import ParsedFrame, parse_json
 from pipeguard.firewall.session.guard import Context
 
 FOREIGN_NOTE = (
-    "PipeGuard stopped this call: a placeholder in it stands for a secret that did not come from"
-    " this server in this run. Secrets go back only to the server that they came from; go on"
-    " without it, or ask the user"
+    "PipeGuard stopped this call: a placeholder in it is from an earlier session, or from another"
+    " server. If it is from an earlier session, read the file again and use the new one. A secret"
+    " goes back only to the server that it came from"
 )
 
 

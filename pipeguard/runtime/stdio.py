@@ -137,17 +137,23 @@ class _SendingChannel:
 
     Attributes:
         sending: a frame that the server has not taken to its end, or None.
+        unsent: the ids of requests that it did not take, as they are written in their frames.
     """
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
         self.read, self.close = channel.read, channel.close
         self.sending: bytes | None = None
+        self.unsent: set[str] = set()
 
     def write(self, frame: bytes) -> None:
         """Send one whole frame; waits while the server does not read."""
         self.sending = frame
-        self._channel.write(frame)
+        try:
+            self._channel.write(frame)
+        except ChannelClosed:
+            self.unsent.update(batch.list_asked(frame))
+            raise
         self.sending = None
 
 
@@ -325,7 +331,7 @@ class GuardedServer:
         with suppress(ChannelClosed):
             ended = self._target.wait(EXIT_SECONDS) if self._server_ended else None
             ending = str(self._failure or (ended.describe() if ended else "")).rstrip(".")
-            answers = list(self._session.abandon(ending=ending))
+            answers = list(self._session.abandon(ending=ending, unsent=self._server.unsent))
             if answers and self._server_ended:
                 why = {"why": ending} if ending else {}
                 self._run.log_unless_gone("warning", "the server ended during a request", **why)

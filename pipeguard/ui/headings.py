@@ -37,8 +37,8 @@ _TO_SERVER = {
 _TO_CLIENT = {
     "secrets": "A secret in a result of {tool} was kept from the model",
     "personal": "Personal numbers in a result of {tool} were kept from the model",
-    "injection": "A result of {tool} gives the model orders",
-    "poisoning": "A definition of {server} gives the model orders",
+    "injection": "A result of {tool} contains instructions to the model",
+    "poisoning": "A definition of {server} contains instructions to the model",
     "commands": "A result of {tool} has the model run a dangerous command",
 }
 # Where there are more of them.

@@ -160,10 +160,7 @@ def test_a_folder_in_the_place_of_the_file_is_refused(machine: Machine) -> None:
         (OPEN[:-1].encode(), "1 bracket is open, the last one since line 1, column 1."),
         (
             b'{ "mcpServers": {\n "it": { "command": "npx", "args": ["x"] }\n',
-            (
-                "the file ends before it is complete: 2 brackets are open,"
-                " the last one since line 1, column 17."
-            ),
+            "file ends before it is complete: 2 brackets are open, the last one since line 1, col",
         ),
         (b'{"mcpServers": {"it": {"args": [1,', "4 brackets are open"),
         (b'{"mcpServers": {"it": {"command": "a"}, "it": {"command": "b"}}}', "is repeated"),

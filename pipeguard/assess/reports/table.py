@@ -56,7 +56,7 @@ def render(assessment: Assessment) -> str:
     for title, findings in own.items():
         lines = ["", click.style(visible(title), bold=True)]
         cure = shared_cure(findings) if not findings[0].server else ()
-        lines += [f"  All at once:  {visible(shlex.join(cure))}"] if cure else []
+        lines += [f"  All at once:  {_command(cure)}"] if cure else []
         for finding in findings:
             lines += _finding(assessment, finding, width)
         blocks.append((max(finding.severity for finding in findings), lines))
@@ -78,6 +78,12 @@ def _wrap(text: str, width: int) -> list[str]:
     return textwrap.wrap(visible(text), width, initial_indent=_INDENT, subsequent_indent=_INDENT)
 
 
+def _command(words: Sequence[str]) -> str:
+    """A command to copy; a comment says if it changes what others get."""
+    note = "  # changes files in git" * ("--shared" in words)
+    return visible(shlex.join(words)) + note
+
+
 def _render_shared(findings: Sequence[PostureFinding], width: int) -> list[str]:
     """Render one sentence that is true of several servers, and the command that fixes all."""
     names = _wrap(", ".join(dict.fromkeys(map(_name, findings))), width)
@@ -87,7 +93,7 @@ def _render_shared(findings: Sequence[PostureFinding], width: int) -> list[str]:
     return [
         *names,
         *_wrap(findings[0].message, width),
-        *(f"{_INDENT}$ {visible(shlex.join(fix))}" for fix in fixes),
+        *(f"{_INDENT}$ {_command(fix)}" for fix in fixes),
     ]
 
 
@@ -99,7 +105,7 @@ def _finding(assessment: Assessment, finding: PostureFinding, width: int) -> lis
         where = f"{checks()[finding.check].title}{line}"
     lines = [_level(finding) + (where or finding.check) + mark, *_wrap(finding.message, width)]
     if finding.fix:
-        lines.append(f"{_INDENT}$ {visible(shlex.join(finding.fix))}")
+        lines.append(f"{_INDENT}$ {_command(finding.fix)}")
     return lines
 
 

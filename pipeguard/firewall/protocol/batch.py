@@ -43,6 +43,12 @@ class _RefusedBatch(Refusal):
         self.ids = Ids(_ids(members, of_requests=True), _ids(members, of_requests=False))
 
 
+def list_asked(frame: bytes) -> list[str]:
+    """The ids of the requests in a frame that may go on."""
+    value = parse_json(frame)
+    return _ids(value if isinstance(value, list) else [value], of_requests=True)
+
+
 def list_answered(frame: bytes) -> list[str]:
     """The ids of the requests that a frame which may go on answers."""
     value = parse_json(frame)

@@ -26,7 +26,7 @@ tests/soak/test_threads.py does all of this at once.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from copy import copy
 from functools import partial
 
@@ -241,12 +241,18 @@ class Session:
         """True once anything came that goes this way."""
         return self.state.has_received(direction)
 
-    def abandon(self, direction: Direction = TO_CLIENT, ending: str = "") -> list[bytes]:
+    def abandon(
+        self,
+        direction: Direction = TO_CLIENT,
+        ending: str = "",
+        unsent: Collection[str] = (),
+    ) -> list[bytes]:
         """One side is gone: answer all that waits for it.
 
         Args:
             direction: to whom the frames go; the client, unless it is the client that is gone.
             ending: of the server, as `exit code 3`; empty if that is not known.
+            unsent: the ids of requests that the server did not take.
 
         Returns:
             For the client an error for each of its requests in their order, then a cancellation
@@ -260,7 +266,9 @@ class Session:
             replies.own_error(
                 request.id_token,
                 codes.PEER_GONE,
-                why + f"; {replies.MAY_HAVE_ACTED}" * (request.method == "tools/call"),
+                why
+                + f"; {replies.MAY_HAVE_ACTED}"
+                * (request.method == "tools/call" and request.id_token not in unsent),
             )
             for request in waiting
         ]

@@ -86,13 +86,14 @@ def test_when_the_server_is_gone_each_request_is_answered_and_what_it_asked_is_c
     session.receive(TO_SERVER, call(1, "a"), 0.0)
     session.receive(TO_CLIENT, frame(id="s", method="ping"), 0.0)
     session.receive(TO_SERVER, frame(id=2, method="tools/list"), 0.0)
-    error, listing, cancelled = session.abandon(ending="exit code 3")
+    session.receive(TO_SERVER, call(3, "a"), 0.0)
+    error, listing, unsent, cancelled = session.abandon(ending="exit code 3", unsent={"3"})
     assert member(error, "id") == 1
     assert member(error, "error", "code") == codes.PEER_GONE
     gone = "PipeGuard: the server demo ended before it answered (exit code 3)"
     acted = "; the call may have taken effect before that"
     assert member(error, "error", "message") == gone + acted
-    assert member(listing, "error", "message") == gone
+    assert member(listing, "error", "message") == member(unsent, "error", "message") == gone
     assert member(cancelled, "method") == "notifications/cancelled"
     assert member(cancelled, "params", "requestId") == "s"
     assert session.abandon() == []
