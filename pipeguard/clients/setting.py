@@ -341,7 +341,7 @@ def _judge(server: ServerEntry, options: GuardOptions, in_git: str) -> JudgedSer
 
 
 def _own_entry(client: Client) -> str:
-    """How to guard a project's server for oneself; empty where the client has no way."""
+    """Explain how to guard a copy of a project's server; empty if the client has no way."""
     add, has_command, _ = client.private.partition(" {name}")
     if has_command:
         return f"; or guard a copy of your own by `{add}`: `pipeguard setup` prints the command"
