@@ -138,6 +138,12 @@ def _describe_fault(error: Exception) -> str:
     """The place of an error of our own, without its text, which may contain a secret."""
     from traceback import extract_tb
 
+    if isinstance(error, ImportError):
+        missing = f"the module {error.name}" if error.name else "a module"
+        return (
+            f"{missing} could not be loaded: PipeGuard was updated while this ran, or is not"
+            " installed completely. Run it again; if it fails again, install PipeGuard anew."
+        )
     frames = extract_tb(error.__traceback__)
     places = " < ".join(f"{frame.name} ({frame.filename}:{frame.lineno})" for frame in frames[::-1])
     return f"internal error: {type(error).__name__} in {places}\n  Please report it."

@@ -161,6 +161,22 @@ def test_the_readme_and_the_workflow_fit_what_is_published() -> None:
     assert ("pipx install ./.pipeguard" in workflow) is not installation.PUBLISHED
 
 
+def test_a_new_environment_replaces_the_old_one_with_its_scripts(tmp_path: Path) -> None:
+    place, new = tmp_path / "pipeguard", tmp_path / "pipeguard.new"
+    for folder in (place, new):
+        (folder / "bin").mkdir(parents=True)
+        (folder / "bin" / "python").symlink_to(sys.executable)
+        script = folder / "bin" / "pipeguard"
+        script.write_text(f"#!{folder}/bin/python\nprint('{folder.name}')\n")
+        script.chmod(0o755)
+    subprocess.run([sys.executable, "requirements/replace.py", new, place], cwd=ROOT, check=True)
+    script = place / "bin" / "pipeguard"
+    assert script.read_text().startswith(f"#!{place}/bin/python\n"), "it names its interpreter"
+    told = subprocess.run([script], capture_output=True, text=True, check=True).stdout
+    assert told == "pipeguard.new\n"
+    assert [each.name for each in tmp_path.iterdir()] == ["pipeguard"], "nothing is left over"
+
+
 @pytest.mark.exhaustive
 @pytest.mark.slow
 @pytest.mark.long

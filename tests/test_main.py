@@ -66,6 +66,13 @@ def test_a_fault_of_our_own_is_told_by_its_place_and_not_by_its_text(
     assert "secret" not in told
 
 
+def test_a_module_that_is_missing_during_an_update_is_no_fault(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert ends(monkeypatch, ModuleNotFoundError("no module", name="click")) == 1
+    assert "the module click could not be loaded: PipeGuard was updated" in capfd.readouterr().err
+
+
 def test_an_interrupt_is_no_fault(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

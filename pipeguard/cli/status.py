@@ -157,7 +157,8 @@ def find_gateways() -> list[str]:
     from pipeguard.runtime.start import running_guards
 
     return sorted(
-        f"process {guard.process}, {guard.address or 'stdio'}"
+        f"process {guard.process}{' of an earlier installation' * guard.is_outdated()},"
+        f" {guard.address or 'stdio'}"
         for guard in running_guards()
         if guard.verb == "serve"
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import os
+import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.config.user_policy import mentions_isolation
@@ -124,6 +125,15 @@ class RunningGuard(NamedTuple):
     verb: str
     address: str
     words: tuple[str, ...]
+
+    def is_outdated(self) -> bool:
+        """True if it started before this PipeGuard was installed (proc(5), `stat`)."""
+        try:
+            ticks = _read_parts(self.process, "stat")[0].rpartition(")")[2].split()[19]
+        except OSError:  # it has ended
+            return False
+        seconds = int(ticks) / os.sysconf("SC_CLK_TCK") - time.clock_gettime(time.CLOCK_BOOTTIME)
+        return time.time() + seconds < os.stat(__file__).st_ctime
 
 
 def running_guards() -> Iterator[RunningGuard]:
