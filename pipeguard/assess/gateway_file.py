@@ -16,6 +16,7 @@ from pipeguard.clients.machine import ConfigFile
 from pipeguard.config.directories import config_folder
 from pipeguard.errors import PipeGuardError
 from pipeguard.identity.server_name import identify_remote, identify_server
+from pipeguard.runtime.start import running_guards
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,22 +40,31 @@ _SPEC = FileSpec(
 
 
 def gateway_configs(folder: Path | None = None) -> list[Config]:
-    """The gateway's file, if there is one.
+    """The gateway's files.
 
     Args:
-        folder: where it is; None for that of the user's policy.
+        folder: the only one to look in; None for that of the user's policy, and the files of the
+            gateways that run.
     """
-    path = (Path(config_folder()) if folder is None else folder) / FILE_NAME
-    return [read_config(ConfigFile(path, (_SPEC,)))] if path.is_file() else []
+    paths = [(Path(config_folder()) if folder is None else folder) / FILE_NAME]
+    for guard in running_guards() if folder is None else ():
+        if guard.verb == "serve":
+            paths += _named_files(guard.words, Path(f"/proc/{guard.process}/cwd"))
+    return [read_config(ConfigFile(path, (_SPEC,))) for path in paths if path.is_file()]
 
 
 def reads_file(words: Sequence[str], folder: Path, server: ServerEntry) -> bool:
     """True if a gateway that was started with these words, in a folder, has a server."""
+    paths = _named_files(words, folder)
+    return is_of_gateway(server) and (not paths or server.file.resolve() in paths)
+
+
+def _named_files(words: Sequence[str], folder: Path) -> list[Path]:
+    """The files that a gateway's command line names, in the folder where it was started."""
     named = [word for word in words if word.startswith("--config=")] + [
         f"{word}={value}" for word, value in pairwise(words) if word == "--config"
     ]
-    paths = [(folder / each.partition("=")[2]).resolve() for each in named]
-    return is_of_gateway(server) and (not paths or server.file.resolve() in paths)
+    return [(folder / each.partition("=")[2]).resolve() for each in named]
 
 
 def is_of_gateway(server: ServerEntry) -> bool:

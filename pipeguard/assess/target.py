@@ -178,8 +178,13 @@ def of_machine(
 
 
 def read_configs(machine: Machine) -> tuple[Config, ...]:
-    """The files with servers that concern the user: those of clients, and the gateway's."""
-    return (*_read(find(machine)), *_with_content(gateway_configs()))
+    """The files with servers that concern the user: those of clients, and the gateway's.
+
+    Of the gateway's, also the one in the folder that the user is in.
+    """
+    here = [] if machine.project is None else gateway_configs(machine.project)
+    found = {config.path.resolve(): config for config in (*gateway_configs(), *here)}
+    return (*_read(find(machine)), *_with_content(found.values()))
 
 
 def of_repository(root: Path, machine: Machine, engines: Engines) -> AssessmentTarget:

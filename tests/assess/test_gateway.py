@@ -1,11 +1,15 @@
 """`assess` looks at pipeguard.yaml as at a client's file, and at what only the gateway has."""
 
+import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from pipeguard.assess import gateway_file
 from pipeguard.assess.checks.gateway import in_clear
-from pipeguard.assess.target import AssessmentTarget, of_repository
+from pipeguard.assess.target import AssessmentTarget, of_repository, read_configs
+from pipeguard.runtime.start import RunningGuard
 from tests.assess.places import SECRET, machine, of
 
 PIPEGUARD_SERVE = {"command": "pipeguard", "args": ["serve"]}
@@ -73,6 +77,22 @@ def test_that_of_a_repository_is_looked_at(target: AssessmentTarget, tmp_path: P
     (root / "pipeguard.yaml").write_text(FILE)
     found = of_repository(root, target.machine, target.engines)
     assert [each.server for each in of(found, "secret-in-config")] == ["notes"]
+
+
+def test_those_of_this_folder_and_of_a_gateway_that_runs_are_looked_at(
+    target: AssessmentTarget, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    for folder in (here, there):
+        folder.mkdir()
+        (folder / "pipeguard.yaml").write_text(FILE)
+    words = ("pipeguard", "serve", "--config", str(there / "pipeguard.yaml"))
+    guard = RunningGuard(str(os.getpid()), "serve", "", words)
+    monkeypatch.setattr(gateway_file, "running_guards", lambda: iter([guard]))
+    user = target.configs[0].path
+    found = [each.path for each in read_configs(replace(target.machine, project=here))]
+    assert found == [user, there / "pipeguard.yaml", here / "pipeguard.yaml"]
+    assert len(gateway_file.gateway_configs(here)) == 1, "of a repository, nothing else"
 
 
 @pytest.mark.parametrize(
