@@ -161,6 +161,11 @@ _CHANGED = """Another program did it: PipeGuard changes no row.
   has your pins."""
 
 
+_DIFFERS = """\
+The rows are consistent, but they are not those of {}: either the audit was rewritten since, or that
+file is not as you stored it."""
+
+
 @command.command("verify")
 @click.option("--heads", is_flag=True, help="Also list each chain's head, to be stored elsewhere.")
 @click.option(
@@ -181,6 +186,7 @@ def verify_chains(*, heads: bool, against: TextIO | None, as_json: bool) -> None
       1  it is not, and each problem is listed
     """  # noqa: D301  click reads the mark
     problems, listed, gaps = examine(store_path())
+    is_consistent = not problems
     if against is not None:
         lines = (line for line in against if not line.rstrip().endswith("unchanged."))
         problems += compare(store_path(), filter(str.strip, lines))
@@ -203,7 +209,10 @@ def verify_chains(*, heads: bool, against: TextIO | None, as_json: bool) -> None
     count = sum(each.length for each in listed)
     if problems:
         found = pluralize(len(problems), "problem")
-        click.echo(f"The audit was changed: {found}. {_CHANGED.format(store_path())}", err=True)
+        text = f"The audit was changed: {found}. {_CHANGED.format(store_path())}"
+        if against is not None and is_consistent:
+            text = _DIFFERS.format(visible(against.name))
+        click.echo(text, err=True)
         raise SystemExit(1)
     click.echo(f"{pluralize(count, 'row')} in {pluralize(len(listed), 'chain')}, unchanged.")
 

@@ -169,6 +169,7 @@ def test_a_rewritten_audit_is_not_what_its_heads_were(tmp_path: Path) -> None:
     assert run("verify").exit_code == 0
     done = run("verify", "--against", str(tmp_path / "heads"))
     assert (done.exit_code, "RUN1: row 3 is not the head it was" in done.output) == (1, True)
+    assert "either the audit was rewritten since, or that\nfile is not as" in done.stderr
     (tmp_path / "heads").write_text("junk\n")
     done = run("verify", "--against", str(tmp_path / "heads"))
     assert "'junk' is not a head" in str(done.exception)
