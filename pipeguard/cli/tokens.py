@@ -140,9 +140,10 @@ def rotate(name: str, *, as_json: bool) -> None:
     Examples:
       pipeguard tokens rotate laptop
     """  # noqa: D301  click reads the mark
-    from pipeguard.state.tokens import rotate_token, stored_tokens
+    from pipeguard.state.tokens import check_known, rotate_token, stored_tokens
 
     with _store() as store:
+        check_known(store, name)
         is_for_page = any(each.name == name and each.scope.decides for each in stored_tokens(store))
     person = _find_decider(is_for_page=is_for_page)
     if not person.confirms(f"exchange the token {name}"):
@@ -256,11 +257,11 @@ def _warn_of_unmatched(store: Store, globs: Sequence[str]) -> None:
     from pipeguard.gateway.discovery import usual_file
     from pipeguard.gateway.sources import Sources
 
-    known = set(store.servers())
-    usual = usual_file()
+    known, usual = set[str](), usual_file()
     if Path(usual).is_file():
         with suppress(PipeGuardError):  # whoever starts the gateway is told what is wrong with it
-            known |= {server.name for server in Sources(usual).read(os.environ).servers}
+            known = {server.name for server in Sources(usual).read(os.environ).servers}
+    known = known or {*store.servers()}
     for glob in globs if known else ():
         if not any(fnmatchcase(name, glob) for name in known):
             names = ", ".join(sorted(known))

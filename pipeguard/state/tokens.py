@@ -201,7 +201,7 @@ def rotate_token(store: Store, name: str, by: str = "") -> str:
     """
     token = f"{PREFIX}{secrets.token_urlsafe(TOKEN_BYTES)}"
     with store.transaction():
-        _check_known(store, name)
+        check_known(store, name)
         store.connection.execute(
             "UPDATE tokens SET sha256 = ?, created = ? WHERE name = ?",
             (sha256(token.encode()).digest(), now_text(), name),
@@ -219,7 +219,7 @@ def revoke_token(store: Store, name: str, by: str = "") -> None:
         InputError: there is no such token.
     """
     with store.transaction():
-        _check_known(store, name)
+        check_known(store, name)
         store.connection.execute("DELETE FROM tokens WHERE name = ?", (name,))
         _record(store, "revoke", name, by)
 
@@ -245,7 +245,8 @@ def are_required(store: Store) -> bool:
         return store.connection.execute(query, (DECIDE,)).fetchone() is not None
 
 
-def _check_known(store: Store, name: str) -> None:
+def check_known(store: Store, name: str) -> None:
+    """Refuse the name of a token that does not exist."""
     names = [stored.name for stored in stored_tokens(store)]
     if name not in names:
         raise InputError(f"there is no token {name}. {those_there_are(names)}")

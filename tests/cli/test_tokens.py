@@ -85,9 +85,10 @@ def test_a_tool_that_nobody_knows_is_told_and_the_token_is_made(snapshot: Snapsh
     assert made.out.startswith("pgt_")
 
 
-def test_a_taken_name_is_told_before_anything_is_asked(
+def test_a_taken_or_missing_name_is_told_before_anything_is_asked(
     snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     snapshot.run("tokens create ci")
     monkeypatch.setattr(Person, "here", lambda: pytest.fail("it asked"))
     assert "ci already" in snapshot.run("tokens create ci").err
+    assert "no token nosuch. There are: ci." in snapshot.run("tokens rotate nosuch").err
