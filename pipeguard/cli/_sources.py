@@ -12,6 +12,7 @@ import click
 
 from pipeguard.cli._groups import RefusedError
 from pipeguard.errors import InputError
+from pipeguard.unicode.display import visible
 
 if TYPE_CHECKING:
     from pipeguard.gateway.sources import Sources
@@ -82,6 +83,18 @@ def read_token(url: str | None, token_env: str | None) -> str:
     return token
 
 
+def running_gateways() -> list[tuple[str, str]]:
+    """The addresses of the gateways that run here, and their processes."""
+    from pipeguard.cli.status import find_gateways
+
+    split = (gateway.rpartition(", ") for gateway in find_gateways())
+    return [
+        (f"http://{visible(address)}", process)
+        for process, _, address in split
+        if ":" in address and not address.endswith(":0")
+    ]
+
+
 def _sources(config: str | None, folder: str | None, imports: tuple[str, ...]) -> Sources:
     from pipeguard.gateway.discovery import usual_file
     from pipeguard.gateway.sources import Sources
@@ -102,9 +115,14 @@ def _find_file(config: str | None, usual: str, *, is_needed: bool) -> str:
         return usual
     if not is_needed:
         return ""
+    running = "".join(
+        f"\n  or ask the gateway that runs:  --url {url}  (with --token-env NAME, if it needs one)"
+        for url, _ in running_gateways()
+    )
     raise InputError(
         f"nothing says which servers there are. Write them to {usual}, as\n\n"
         "  servers:\n    memory:\n      command: npx\n"
         '      args: ["-y", "@modelcontextprotocol/server-memory"]\n\n'
         "  or name a client whose servers you want:  pipeguard serve --import claude-code"
+        f"{running}"
     )

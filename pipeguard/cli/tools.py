@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from pipeguard.cli._groups import CommandGroup
-from pipeguard.cli._sources import source_options, url_options
+from pipeguard.cli._sources import running_gateways, source_options, url_options
 from pipeguard.errors import InputError
 from pipeguard.unicode.display import those_there_are, visible, visible_lines
 
@@ -255,16 +255,12 @@ def _run(
 
 def _say_running() -> None:
     """Say that a gateway runs, which has started the servers already."""
-    from pipeguard.cli.status import find_gateways
-
-    for gateway in find_gateways():
-        process, _, address = gateway.partition(", ")
-        if ":" in address and not address.endswith(":0"):
-            click.echo(
-                f"A gateway runs at {visible(address)} ({process}); this starts the servers again."
-                f" To ask it instead, add --url http://{visible(address)}",
-                err=True,
-            )
+    for url, process in running_gateways():
+        click.echo(
+            f"A gateway runs at {url.removeprefix('http://')} ({process}); this starts the servers"
+            f" again. To ask it instead, add --url {url}",
+            err=True,
+        )
 
 
 def _fields(tool: CatalogTool) -> dict[str, object]:

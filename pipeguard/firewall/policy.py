@@ -167,6 +167,7 @@ class Layer(NamedTuple):
         tools_block: globs of tools that may not.
         tools_ask: globs of tools of which each call waits for a person.
         defaults: True where findings that no entry fits get the default action.
+        origin: what names its tools, for people.
     """
 
     actions: tuple[ActionEntry, ...] = ()
@@ -175,6 +176,7 @@ class Layer(NamedTuple):
     tools_block: tuple[str, ...] = ()
     tools_ask: tuple[str, ...] = ()
     defaults: bool = True
+    origin: str = "the policy"
 
     def action(self, target: PolicyTarget, now: float) -> Action:
         """The action that this layer asks for."""
@@ -277,7 +279,11 @@ class Policy(NamedTuple):
 
     def calls(self, tool: str) -> bool:
         """True where every layer allows calls of a tool."""
-        return all([layer.calls(tool) for layer in self.layers])  # noqa: C419  a list is faster
+        return not self.find_refusal(tool)
+
+    def find_refusal(self, tool: str) -> str:
+        """The origin of the layer that does not allow calls of a tool; empty if all do."""
+        return next((layer.origin for layer in self.layers if not layer.calls(tool)), "")
 
 
 def default_action(target: PolicyTarget) -> Action:

@@ -404,9 +404,9 @@ class Gateway(Hub):
         """Say why servers have no tools here, or not all, by name."""
         missing = self.absent()
         for name, member in self.members.items():
-            if member.state in (State.DOWN, State.FAILING):
-                wrote = f" {member.last_line!r}, and before:" if member.last_line else ":"
-                missing[name] += f"; what it wrote{wrote} pipeguard logs {member.run.guard.name}"
+            if member.state in (State.DOWN, State.FAILING) and member.last_line:
+                see = f"pipeguard logs {member.run.guard.name}"
+                missing[name] += f"; what it wrote {member.last_line!r}, and before: {see}"
         for name, count in self.waiting().items():
             command = f"pipeguard approve {self.members[name].run.guard.name} --all"
             missing.setdefault(name, f"{definitions_wait(count)} for approval: {command}")

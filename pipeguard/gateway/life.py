@@ -301,8 +301,8 @@ class ServerLife:
                 f"the server failed {MOST_FAILURES} times in a row; PipeGuard now tries once"
                 " a minute"
             )
-        wrote = {"wrote": self.last_line} if self.last_line else {}
-        self._log("warning", event, why=self._why, **wrote, see=self._see)
+        wrote = {"wrote": self.last_line, "see": self._see} if self.last_line else {}
+        self._log("warning", event, why=self._why, **wrote)
 
     def _turn(self, state: State, why: str = "") -> None:
         """Be in a state, and say so where it is another one."""

@@ -211,7 +211,12 @@ class GatewayServer:
         if not (self.has_settled or self._is_told_late):
             self._is_told_late = True
             event = "the server is still starting; clients are answered without it"
-            self._log("warning", event, see=self._see)
+            self._log("warning", event, **self._what_it_wrote())
+
+    def _what_it_wrote(self) -> dict[str, str]:
+        """The last line of its output and the command that shows all; empty if it wrote nothing."""
+        line = self._output.last_line
+        return {"wrote": line, "see": self._see} if line else {}
 
     async def stop(self) -> None:
         """End it."""
@@ -301,6 +306,7 @@ class GatewayServer:
         opened = await self._open_leg(leg, OUR_OPENING)
         self.described = self.described or opened
         self._offer.put((await leg.list_tools()).definitions)
+        self._offer.count_waiting()
         await self._remember(leg)
         return True
 
@@ -392,12 +398,14 @@ class GatewayServer:
         self._questions.consider(verdict, leg.session, send)
 
     async def _open_leg(self, leg: Leg, opening: Opening) -> JsonObject:
+        seconds = max(OPENING_SECONDS, self.settings.timeout_seconds or 0)
         try:
-            async with asyncio.timeout(OPENING_SECONDS):
+            async with asyncio.timeout(seconds):
                 answer = await leg.open(opening)
         except TimeoutError:
             await leg.close()
-            raise Unavailable(f"it did not answer within {OPENING_SECONDS:.0f} s") from None
+            why = f"it did not answer within {seconds:.0f} s (`timeout` in its entry)"
+            raise Unavailable(why) from None
         except asyncio.CancelledError:  # the client is gone meanwhile
             await leg.close()
             raise
@@ -431,8 +439,7 @@ class GatewayServer:
         """Say that the process for clients without handshakes ended by itself."""
         if self._stateless.is_used:
             event = "the server ended, and is started again when it is called"
-            wrote = {"wrote": self._output.last_line} if self._output.last_line else {}
-            self._log("warning", event, why=ending, **wrote, see=self._see)
+            self._log("warning", event, why=ending, **self._what_it_wrote())
 
     def relist(self) -> None:
         """List its tools again."""
@@ -452,6 +459,7 @@ class GatewayServer:
         """Refresh them and have clients list again; what it does not list stays as it was."""
         with suppress(Unavailable):  # the offer says so
             await self._list_tools(leg)
+        self._offer.count_waiting()
         self._hub.announce_lists(frozenset({"tools"}), self.name)
 
     def on_relist(self, relist: Callable[[frozenset[str]], None]) -> None:

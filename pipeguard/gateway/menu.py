@@ -279,6 +279,14 @@ def wrong_variant(tool: CatalogTool) -> str:
     )
 
 
+def name_variant(tool: CatalogTool) -> str:
+    """The answer to a call of a tool by its own name where only the menu can be called."""
+    return (
+        f"Nothing was called: call {tool.public} through {CALL_OF[tool.effect]}, with this name and"
+        " its arguments."
+    )
+
+
 def unknown_tool(name: str, near: Iterable[CatalogTool], *, has_search: bool) -> str:
     """The answer to a call of an unknown tool, with what may have been meant."""
     shown = [f"{tool.public}({signature(tool.definition)})" for tool in near]

@@ -96,6 +96,11 @@ class ServerSettings:
         """True where it is started when it is first needed."""
         return self.start is Start.LAZY
 
+    @property
+    def tools_key(self) -> str:
+        """The key that says which of its tools agents get, and the file."""
+        return f"`tools` of {self.name} in pipeguard.yaml"
+
     def seconds_to_sleep(self) -> float | None:
         """Without work, after which it is stopped; None where it is not lazy.
 
@@ -126,7 +131,12 @@ class ServerSettings:
     def tighten(self, policy: Policy) -> Policy:
         """A policy with the limits of this server, and the tools that agents may call."""
         if self.allow or self.block:
-            layer = Layer(tools_allow=self.allow, tools_block=self.block, defaults=False)
+            layer = Layer(
+                tools_allow=self.allow,
+                tools_block=self.block,
+                defaults=False,
+                origin=self.tools_key,
+            )
             policy = policy._replace(layers=(*policy.layers, layer))
         if self.timeout_seconds is None:
             return policy

@@ -29,7 +29,7 @@ from pipeguard.gateway.management import ClientManagement
 from pipeguard.gateway.menu import ToolMode
 from pipeguard.gateway.merged import with_task
 from pipeguard.gateway.router import Router
-from pipeguard.gateway.search import Filter
+from pipeguard.gateway.search import LEAST_FIT, Filter
 
 MOST_REST_CHARS = 4 * 2**20  # of results that were cut, kept for one client
 BYTES_PER_TOKEN = 4  # of JSON in English, about
@@ -266,13 +266,16 @@ class ToolCalls:
         return [each for each in self._gateway.starting(name) if each in self.servers()]
 
     def _unknown(self, name: str) -> JsonObject:
-        return menu.content(self._nearest(name), is_error=True)
+        tool = self._tool(name)
+        text = menu.name_variant(tool) if tool is not None else self._nearest(name)
+        return menu.content(text, is_error=True)
 
     def _nearest(self, name: str) -> str:
         if starting := self._starting(name):
             return menu.still_starting(name, starting)
         near = self._catalog.search(name, 3, self._access.finds())
-        tools, has_search = (tool for tool, _ in near), not self._is_direct()
+        tools = [tool for tool, hit in near if hit.fit >= LEAST_FIT]
+        has_search = not self._is_direct()
         text = menu.unknown_tool(name, tools, has_search=has_search)
         return "\n".join([text, *self._missing(lambda server: may_be_tool(name, server))])
 
@@ -336,10 +339,8 @@ class ToolCalls:
         lines = [f"{name} is not available: {why}" for name, why in absent.items()]
         lines += [menu.ask_again(starting)] if starting else []
         for name, count in waiting.items():
-            shown = self._gateway.members[name].run.guard.name
             lines.append(
-                f"{name}: {definitions_wait(count)} until the user approves what"
-                f" `pipeguard diff {shown}` shows. Tell the user."
+                f"{name}: {definitions_wait(count)} for the user's approval. Tell the user."
             )
         return lines
 

@@ -138,10 +138,10 @@ class ToolOffer:
         settings = self._settings
         names = [to_text(each.get("name")) for each in definitions if isinstance(each, dict)]
         # The list of a session has none of them, but each has a pin.
-        known = (pin.name for pin in self._guard.pins.values() if pin.kind == "tool")
-        self.refused = tuple(sorted(filter(self._guard.policy.hides, {*names, *known})))
+        known = {pin.name for pin in self._guard.pins.values() if pin.kind == "tool"}.union(names)
+        self.refused = tuple(sorted(filter(self._guard.policy.hides, known)))
         self.left_out = tuple(
-            name for name in names if not is_shown(name, settings.allow, settings.block)
+            name for name in sorted(known) if not is_shown(name, settings.allow, settings.block)
         )
         given = given_names(settings.overrides, partial(has_tool, self._guard))
         self._tell_taken(given)
@@ -164,7 +164,6 @@ class ToolOffer:
         )
         if self._catalog.put(listing, partial(get_detection(self._guard).tool, self._guard)):
             self._notices.look(self._catalog, settings.name)
-        self.count_waiting()
 
     def _is_shown(self, definition: JsonValue) -> bool:
         """False for a tool that the policy blocks; those of pins come from no list."""
@@ -205,7 +204,7 @@ class ToolOffer:
         """Say which tools agents do not get, and which file says so; empty if they get all."""
         parts = (
             ([each for each in self.refused if each not in self.left_out], "`tools` in the policy"),
-            (self.left_out, "`tools` in its entry of pipeguard.yaml"),
+            (self.left_out, self._settings.tools_key),
         )
         return "; ".join(
             f"blocked by {where}: {show(', '.join(names), MOST_NAMES_CHARS)}"

@@ -238,7 +238,12 @@ def _explain(command: Command, stage: bytes, number: int) -> LaunchError:
     path = _find(command)
     if path is None and number in (errno.ENOENT, errno.ENOTDIR):
         if "/" in program:
-            return LaunchError(f"{program}: no such file. Give the server's full path.", NOT_FOUND)
+            path_too = "" if os.path.isabs(program) else ", with the full path"
+            return LaunchError(
+                f"{program}: there is no such file. Correct `command` in the server's entry"
+                f"{path_too}, or install it.",
+                NOT_FOUND,
+            )
         where = command.env.get("PATH", os.defpath)
         return LaunchError(
             f"{program}: command not found in the server's PATH. Give its full path, or set PATH"

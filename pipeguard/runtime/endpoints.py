@@ -176,7 +176,7 @@ def _headers(options: WrapOptions, environment: Mapping[str, str]) -> dict[str, 
         name, equals, variable = pair.partition("=")
         if not equals or not _NAME.match(name) or not variable:
             raise PolicyError("--header-env: give NAME=VARIABLE.")
-        value = _variable(variable, environment, "--header-env")
+        value = _variable(variable, environment, "--header-env", name)
         # A tenant or a mode, in plain words, is no secret, and appears in honest results.
         is_secret = is_secret_header(name) or not _WORDS.match(value)
         headers[name] = in_use(value) if is_secret else value
@@ -210,15 +210,16 @@ def named_variables(pairs: Iterable[str]) -> frozenset[str]:
     return frozenset(pair.rpartition("=")[2] for pair in pairs)
 
 
-def _variable(name: str, environment: Mapping[str, str], option: str) -> str:
-    """The value of a variable, or of the secret that it or the option refers to."""
+def _variable(name: str, environment: Mapping[str, str], option: str, header: str = "") -> str:
+    """The value of a variable, or of the secret that it or the header's entry refers to."""
     value = name if name.startswith(REFERENCE) else environment.get(name, "")
     if not value.strip():
         raise PolicyError(f"{option} {name}: this variable is not set, or empty.")
     if refers({name: value}):
         from pipeguard.auth.secrets import resolve
 
-        value = resolve(value, f"{option} {name}")
+        is_entry = header and name.startswith(REFERENCE)  # of pipeguard.yaml or a client's file
+        value = resolve(value, f"the header {header}" if is_entry else f"{option} {name}")
     return _value(value, f"{option} {name}")
 
 

@@ -68,6 +68,8 @@ def test_a_call_that_is_not_written_by_the_schema_is_understood_or_explained() -
         nearest = await client.text(call, name="get-sum", a=2, b=3)
         assert "There is no tool 'get-sum' here" in nearest
         assert "everything__get-sum(a: number" in nearest
+        directly = await client.result("tools/call", name=sum_, arguments={"a": 2, "b": 3})
+        assert f"call {sum_} through call_tool_read" in str(directly)
         secret = json.dumps({"message": SECRET})
         refused = await client.text(call, name="everything__echo", arguments=secret)
         assert refused.startswith("PipeGuard stopped this call")
@@ -163,7 +165,7 @@ def test_one_server_that_does_not_start_leaves_the_others_unharmed() -> None:
         assert "no such file" in gateway.members["broken"].why
         call = {"name": "broken__echo", "arguments": {}}
         answer = await client.text("call_tool_destructive", **call)
-        assert "broken is not available: /nowhere/at/all: no such file" in answer
+        assert "broken is not available: /nowhere/at/all: there is no such file" in answer
         assert "broken" not in await client.text("call_tool_destructive", **call | {"name": "x"})
 
     talk(scenario, ServerSettings("broken", ("/nowhere/at/all",)))
@@ -180,12 +182,12 @@ def test_tools_of_a_new_server_are_not_found_before_a_person_approves_them() -> 
         assert "new: " in found
         answer = await client.text("call_tool_destructive", name="new__echo", arguments={})
         assert "There is no tool 'new__echo' here." in answer
-        waiting = " until the user approves what `pipeguard diff new` shows. Tell the user."
+        waiting = " for the user's approval. Tell the user."
         assert f"{definitions_wait(new.waiting)}{waiting}" in answer
         assert waiting not in await client.text("retrieve_tools", query="echo"), "it was told"
         assert waiting in await client.text("retrieve_tools", query="zzyzx"), "nothing was found"
         alone = await client.text("retrieve_tools", query="echo", server="everything")
-        assert "approves" not in alone
+        assert "approval" not in alone
 
     talk(scenario, ServerSettings("new", (str(tools.npm_bin("mcp-server-everything")),)))
 

@@ -17,7 +17,7 @@ from yarl import URL
 from pipeguard import secrets_in_use
 from pipeguard.config.options import WrapOptions
 from pipeguard.detect.flows.known_secrets import MASK, KnownSecrets
-from pipeguard.errors import PolicyError
+from pipeguard.errors import InputError, PolicyError
 from pipeguard.runtime.endpoints import (
     name_remote,
     read_admission,
@@ -154,6 +154,11 @@ def test_headers_come_from_the_line_and_from_variables() -> None:
     assert remote_headers(
         header=["X-Team: blue ", "x-empty:"], header_env=["X-Api-Key=TOKEN", "X-Other=OTHER"]
     ) == {"X-Team": "blue", "x-empty": "", "X-Api-Key": SECRET, "X-Other": "another"}
+
+
+def test_a_missing_secret_of_a_header_is_told_with_the_header() -> None:
+    with pytest.raises(InputError, match=r"^the header X-Api-Key refers to keyring:NONE: "):
+        remote_headers(header_env=["X-Api-Key=keyring:NONE"])
 
 
 def test_a_bearer_token_is_the_authorization() -> None:

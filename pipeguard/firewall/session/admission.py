@@ -122,8 +122,8 @@ def _obstacle_to_reference(guard: Guard, kind: str, name: JsonValue) -> Finding 
     if type(name) is not str:
         why = f"the name of a {kind} in the request is not a string"
         raise Refusal("protocol.nameless", why, codes.INVALID_REQUEST)
-    if kind == "tool" and not guard.policy.calls(name):
-        note = f"the policy does not allow the tool {cut(name, NAME_CHARS)!r} to be called"
+    if kind == "tool" and (origin := guard.policy.find_refusal(name)):
+        note = f"{origin} does not allow the tool {cut(name, NAME_CHARS)!r} to be called"
         finding = Finding("policy.tool", "call.name", "/params/name", note=note, tool=name)
         return observe_only(finding) if guard.policy.mode is Mode.OBSERVE else finding
     return obstacle(guard, kind, name)

@@ -137,7 +137,8 @@ def _review_item(
         return ReviewedDefinition(HIDDEN, (finding,))
     reviewed = review_definition(scope, name, item, names.look_alike(name))
     if kind == "tool" and scope.guard.policy.hides(name):
-        note = "the policy does not allow the tool to be called, so no list shows it"
+        origin = scope.guard.policy.find_refusal(name)
+        note = f"{origin} does not allow the tool to be called, so no list shows it"
         finding = scope.finding(BLOCKED, note, scope.show_name(name), Action.WARN)
         finding = finding._replace(severity=Severity.LOW)  # each list has it
         return reviewed._replace(shown=HIDDEN, findings=(*reviewed.findings, finding))

@@ -141,9 +141,9 @@ _ROWS: dict[str, Remedy] = {
     ),
     "policy.": Remedy(
         Way.POLICY,
-        "Your policy blocks this tool. Change `tools` in the file that `pipeguard policy path`"
-        " names, in the project's `.pipeguard.yaml` (and restart the server), or, for `pipeguard"
-        " serve`, of the server in `pipeguard.yaml`.",
+        "The note says which `tools` blocks it: of the server in `pipeguard.yaml`, or of your"
+        " policy, in the file that `pipeguard policy path` names or in the project's"
+        " `.pipeguard.yaml` (then restart the server).",
         "tools",
     ),
     "flows.": Remedy(
