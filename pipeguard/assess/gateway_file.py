@@ -39,18 +39,28 @@ _SPEC = FileSpec(
 )
 
 
-def gateway_configs(folder: Path | None = None) -> list[Config]:
-    """The gateway's files.
+def gateway_configs(*folders: Path) -> list[Config]:
+    """The gateway's files, each once: that in the folder of the user's policy, and others.
 
     Args:
-        folder: the only one to look in; None for that of the user's policy, and the files of the
-            gateways that run.
+        folders: where else to look. The files of the gateways that run are found anywhere.
     """
-    paths = [(Path(config_folder()) if folder is None else folder) / FILE_NAME]
-    for guard in running_guards() if folder is None else ():
+    paths = [folder / FILE_NAME for folder in (Path(config_folder()), *folders)]
+    for guard in running_guards():
         if guard.verb == "serve":
             paths += _named_files(guard.words, Path(f"/proc/{guard.process}/cwd"))
-    return [read_config(ConfigFile(path, (_SPEC,))) for path in paths if path.is_file()]
+    each_once = {path.resolve(): path for path in reversed(paths) if path.is_file()}
+    return [*map(_read_file, reversed(each_once.values()))]
+
+
+def gateway_config(folder: Path) -> list[Config]:
+    """The gateway's file in a folder, if there is one."""
+    path = folder / FILE_NAME
+    return [_read_file(path)] if path.is_file() else []
+
+
+def _read_file(path: Path) -> Config:
+    return read_config(ConfigFile(path, (_SPEC,)))
 
 
 def reads_file(words: Sequence[str], folder: Path, server: ServerEntry) -> bool:

@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeguard.assess.gateway_file import gateway_configs, is_of_gateway
+from pipeguard.assess.gateway_file import gateway_config, gateway_configs, is_of_gateway
 from pipeguard.clients.entries import Config, GuardState, ServerEntry, read_config
 from pipeguard.clients.machine import ConfigFile, Machine, find, find_in_repository
 from pipeguard.clients.rewrite import GuardOptions, Judgement, judge
@@ -182,16 +182,15 @@ def read_configs(machine: Machine) -> tuple[Config, ...]:
 
     Of the gateway's, also the one in the folder that the user is in.
     """
-    here = [] if machine.project is None else gateway_configs(machine.project)
-    found = {config.path.resolve(): config for config in (*gateway_configs(), *here)}
-    return (*_read(find(machine)), *_with_content(found.values()))
+    here = () if machine.project is None else (machine.project,)
+    return (*_read(find(machine)), *_with_content(gateway_configs(*here)))
 
 
 def of_repository(root: Path, machine: Machine, engines: Engines) -> AssessmentTarget:
     """Target only what comes with a repository, and nothing of this machine's user."""
     project = root / ".pipeguard.yaml"
     policies = (None, project if project.is_file() else None)
-    configs = (*_read(find_in_repository(root)), *_with_content(gateway_configs(root)))
+    configs = (*_read(find_in_repository(root)), *_with_content(gateway_config(root)))
     return AssessmentTarget(machine, root, configs, engines, policies)
 
 

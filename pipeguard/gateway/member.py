@@ -100,11 +100,7 @@ class GatewayServer:
     """
 
     def __init__(
-        self,
-        settings: ServerSettings,
-        hub: Hub,
-        engines: Engines,
-        common: Mapping[str, str],
+        self, settings: ServerSettings, hub: Hub, engines: Engines, common: Mapping[str, str]
     ) -> None:
         """Load its pins and policy; nothing is started.
 
@@ -128,16 +124,14 @@ class GatewayServer:
         notices = StuffingNotices(self._run.notice, lambda: hub.server_names)
         self._offer = ToolOffer(settings, hub.catalog, self._run.guard, self._log, notices)
         self._relist_own: Callable[[frozenset[str]], None] | None = None
-        self._count = 0
-        self._tasks = Tasks()
+        self._count, self._tasks = 0, Tasks()
         self._relisting = Relisting(lambda: self._leg, self._list_tools_again, self._tasks)
         self._dialler: OwnedDialler | None = None
         self._leg: Leg | None = None
         makes, dials = partial(self._make_dialler, self._tell_end), self._dial
         self._stateless = StatelessServer(OUR_OPENING, makes, dials, self.relist)
         self.remembered: Leg | None = None
-        self._gone = asyncio.Event()
-        self._is_told_late = False
+        self._gone, self._is_told_late = asyncio.Event(), False
         self._own_channels = self._opening = 0
         self._legs: WeakSet[Leg] = WeakSet()
         self._see = f"pipeguard logs {self._run.guard.name}"
@@ -376,8 +370,7 @@ class GatewayServer:
         if leg is None or self._run.guard.policy.mode is Mode.OBSERVE:
             return
         peers = Peers.read_client(opening.revision, opening.capabilities)
-        params = self._questions.ask_for_approval(self._offer.find_waiting(), peers)
-        if params is not None:
+        if params := self._questions.ask_for_approval(self._offer.find_waiting(), peers):
             conversation.ask_user(leg, params)
 
     def _ask_user(self, verdict: Verdict) -> None:
@@ -386,10 +379,9 @@ class GatewayServer:
         leg = next((leg for leg in self._legs if leg.session.run == run), None)
         if leg is None or leg is self._leg or verdict.direction is not Direction.TO_SERVER:
             return
-        if "elicitation" not in leg.session.state.peers.capabilities:
-            return
-        if leg.asks_in_results and verdict.action is not Action.ASK:
-            return  # it is answered, and nothing can be asked in the course of it
+        can_ask = "elicitation" in leg.session.state.peers.capabilities
+        if not can_ask or (leg.asks_in_results and verdict.action is not Action.ASK):
+            return  # or it is answered, and nothing can be asked in the course of it
 
         def send(frames: list[bytes]) -> None:
             with suppress(RuntimeError):  # the loop is closed: we end

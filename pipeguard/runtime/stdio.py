@@ -106,11 +106,8 @@ class LocalServer:
             child: the server.
             starter: what started it, where it may be isolated.
         """
-        self._child = child
-        self._starter = starter
-        self.end = child.end
-        self.wait = child.wait
-        self.close = child.close
+        self._child, self._starter = child, starter
+        self.end, self.wait, self.close = child.end, child.wait, child.close
 
     def attach(self, run: Run) -> None:
         """Record the connections of an isolated server."""
@@ -136,7 +133,7 @@ class _SendingChannel:
     """A channel that can be asked whether its server takes what is sent.
 
     Attributes:
-        sending: a frame that the server has not taken to its end, or None.
+        sending: a frame that is not yet fully written to the server, or None.
         unsent: the ids of requests that it did not take, as they are written in their frames.
     """
 

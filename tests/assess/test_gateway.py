@@ -92,7 +92,7 @@ def test_those_of_this_folder_and_of_a_gateway_that_runs_are_looked_at(
     user = target.configs[0].path
     found = [each.path for each in read_configs(replace(target.machine, project=here))]
     assert found == [user, there / "pipeguard.yaml", here / "pipeguard.yaml"]
-    assert len(gateway_file.gateway_configs(here)) == 1, "of a repository, nothing else"
+    assert len(gateway_file.gateway_config(here)) == 1, "of a repository, nothing else"
 
 
 @pytest.mark.parametrize(

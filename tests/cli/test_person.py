@@ -29,6 +29,7 @@ from pipeguard.state.audit import Audit, AuditEntry, findings_json
 from pipeguard.state.paths import store_path
 from pipeguard.state.proposals import propose
 from pipeguard.state.store import Store
+from pipeguard.state.tokens import TokenScope, create_token
 from tests.launch.processes import until
 from tests.people import ROOT, all_on_terminal, be_nobody, on_terminal, share
 from tests.state.samples import held
@@ -108,7 +109,7 @@ DECISIONS = (
     *(("allow", "stopped", "--why", "x"), ("allow", "walled")),
     *(("servers", "approve", "a"), ("servers", "reject", "b"), ("servers", "remove", "a")),
     *(("isolate", "accept", "files"), ("isolate", "revoke", "other", "api.example")),
-    *(("tokens", "create", "t"), ("tokens", "rotate", "t"), ("tokens", "reset")),
+    *(("tokens", "create", "t"), ("tokens", "rotate", "old"), ("tokens", "reset")),
     ("policy", "ci-token"),
 )
 # Every command that guards. SERVER returns what it reads; nobody answers at ADDRESS.
@@ -137,6 +138,7 @@ def undecided(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with Store.open(store_path()) as opened:
         opened.remember("weather", [held({"name": "b", "description": "Two."})])
         opened.name_server("docs", identify_server(("cat",), None))
+        create_token(opened, "old", TokenScope(), None, "somebody")
         for name in "ab":
             propose(opened, name, json.dumps({"command": "cat"}), "ci", "It helps.")
         Audit(opened, "RUN1", "docs", "").append_many(
