@@ -91,7 +91,7 @@ def test_those_of_this_folder_and_of_a_gateway_that_runs_are_looked_at(
     monkeypatch.setattr(gateway_file, "running_guards", lambda: iter([guard]))
     user = target.configs[0].path
     found = [each.path for each in read_configs(replace(target.machine, project=here))]
-    assert found == [user, there / "pipeguard.yaml", here / "pipeguard.yaml"]
+    assert found == [user, here / "pipeguard.yaml", there / "pipeguard.yaml"]
     assert len(gateway_file.gateway_config(here)) == 1, "of a repository, nothing else"
 
 

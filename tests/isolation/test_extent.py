@@ -74,7 +74,7 @@ def test_a_server_that_was_started_open_is_said_to_be_so(tmp_path: Path) -> None
         assert run.call("read", tmp_path / "home" / "diary") == "a day"
     code, said = show("opened")
     assert code == 0
-    assert "no entry of a client starts it now" in said
+    assert "no client's entry starts it" in said
 
 
 @pytest.mark.needs("bubblewrap")

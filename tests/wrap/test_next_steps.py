@@ -109,7 +109,7 @@ def test_a_tool_that_the_policy_blocks_is_allowed_by_the_policy(tmp_path: Path) 
     stopped = Stopped(tmp_path, "tools: {block: [echo]}\n")
     rule, command = stopped.advice(call("hello"))
     assert rule == "policy.tool"
-    assert "Change `tools` in the file that `pipeguard policy path` names" in stopped.run(command)
+    assert "of your policy, in the file that `pipeguard policy path` names" in stopped.run(command)
     path = Path(stopped.run("pipeguard policy path"))
     path.write_text(path.read_text().replace("echo", "other"))
     assert passes(stopped, call("hello"))
@@ -124,7 +124,7 @@ def test_a_tool_that_the_project_blocks_is_allowed_by_its_file_and_a_restart(
     rule, command = stopped.advice(call("hello"))
     assert rule == "policy.tool"
     shown = " ".join(stopped.run(command).split())
-    assert "in the project's `.pipeguard.yaml` (and restart the server)" in shown
+    assert "in the project's `.pipeguard.yaml` (then restart the server)" in shown
     project.write_text("tools: {block: [other]}\n")
     assert passes(stopped, call("hello")), "in a run of its own"
 
@@ -206,7 +206,7 @@ def test_where_nothing_helps_it_says_so(tmp_path: Path) -> None:
     assert "there is nothing to approve" in stopped.run(command)
     rule, command = stopped.advice(lambda wrapped: wrapped.send(DUPLICATE))
     assert rule == "protocol.duplicate-key"
-    assert "no exception lets that pass" in stopped.run(command)
+    assert "no exception lets it pass" in stopped.run(command)
     placeholder = f"[secret:aws-access-key-id:1:{'0123' * 4}]"
     rule, command = stopped.advice(lambda wrapped: wrapped.ask("do/echo", text=placeholder))
     assert rule == "secrets.foreign-placeholder"

