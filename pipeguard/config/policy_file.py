@@ -442,7 +442,7 @@ def _count(entry: YamlEntry | None, bounds: tuple[int, int]) -> int | None:
 
 
 def _seconds(entry: YamlEntry | None) -> float | None:
-    number = _number(entry, _TIMES, "a time as 300 s, 5 min or 1 h")
+    number = _number(entry, _TIMES, "a time such as 300 s, 5 min or 1 h")
     return (
         None if entry is None or number is None else _within(entry, number, TIMEOUT_SECONDS, _TIMES)
     )

@@ -260,7 +260,7 @@ def describe_policy(policy: Policy) -> dict[str, object]:
         "drift allowed": sorted(drift.value for drift in policy.drift_allow),
         "actions": sum(len(layer.actions) for layer in layers),
         "exceptions": sum(len(layer.exceptions) for layer in layers),
-        "tools allowed": [list(layer.tools_allow) for layer in layers if layer.tools_allow],
+        "tools allowed": [list(layer.tools_allow) for layer in layers if layer.tools_allow] or None,
         "tools blocked": [glob for layer in layers for glob in layer.tools_block],
         "tools asked about": [glob for layer in layers for glob in layer.tools_ask],
         "frame limit": policy.limits.frame_bytes,
