@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -559,6 +560,9 @@ def test_a_loop_is_not_blocked_by_a_decision(store: Path, asking: Conversation, 
 
 def test_a_wait_that_is_given_up_is_written_down(asking: Conversation) -> None:
     held, recorded = asking.order(), list[Verdict]()
+    request = asking.session.state.find_held(Direction.TO_SERVER, held.event)
+    assert request is not None
+    request.since = monotonic()  # on the clock of those who wait
 
     async def give_up() -> None:
         over = asyncio.get_running_loop().create_future()
