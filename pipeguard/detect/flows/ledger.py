@@ -214,21 +214,21 @@ class Flows:
             known_call: what is known of the call.
         """
         strings = known_call.strings or text_values.named_strings(arguments)
-        bare, leaks, unread = arguments, list[Leak](), known_call._replace(about=None)
+        bare, leaks = arguments, list[Leak]()
         if self._has_sources(tool):
             opened = text_values.find_opened(tool.labels, strings)
-            known_call, unread = known_call._replace(opened=opened), unread._replace(opened=opened)
+            known_call = known_call._replace(opened=opened)
             if tool.is_sink or tool.labels.meets(Label.OUTSIDE):
                 bare = text_values.without_credentials(arguments)
             if tool.is_sink:
-                leaks = self._looked_up(
-                    tool, bare, now, known_call if bare == arguments else unread
-                )
+                known = known_call if bare == arguments else known_call._replace(about=None)
+                leaks = self._looked_up(tool, bare, now, known)
         if not tool.labels.meets(Label.SENDS) and (urls := text_values.find_addresses(arguments)):
             # A client that renders what the tool is given requests the addresses in it.
             sender = tool._replace(labels=Label.SENDS | Label.OUTSIDE)
             posted = text_values.find_posted(strings) if tool.labels.meets(Label.RUNS) else ()
-            leaks += self._looked_up(sender, " ".join((*urls, *posted)), now, unread)
+            shown = " ".join((*urls, *posted))
+            leaks += self._looked_up(sender, shown, now, known_call._replace(about=None))
         if not leaks and bare != arguments and tool.labels.meets(Label.OUTSIDE):
             # Where a credential belongs it may go, but an address can be anybody's.
             used = self._looked_up(tool, arguments, now, known_call)

@@ -237,6 +237,7 @@ class RememberedCalls:
         # By tool, the longest value of each recent call.
         self._pieces: OrderedDict[tuple[str, str], deque[_Part]] = OrderedDict()
         self._begun_keys: deque[_Part] = deque()
+        self._sending: set[str] = set()  # the calls with such values that are judged now
 
     @property
     def size(self) -> int:
@@ -326,6 +327,8 @@ class RememberedCalls:
             piece: its longest value.
         """
         key = _shorten(key)
+        if call:
+            self._sending.add(call)
         _add_part(self._sent, _Part(call, squeezed))
         recent = self._pieces.pop(key, None) or deque[_Part]()
         others = _list_others(recent, call)
@@ -353,7 +356,9 @@ class RememberedCalls:
 
     def settle(self, call: str, *, went_on: bool) -> None:
         """Count the parts of a call as sent, or forget them: it never reached the server."""
-        for recent in (self._sent, self._begun_keys, *self._pieces.values()):
+        pieces = self._pieces.values() if call in self._sending else ()
+        self._sending.discard(call)
+        for recent in (self._sent, self._begun_keys, *pieces):
             if any(part.call == call for part in recent):
                 settled = [p._replace(call="") if p.call == call else p for p in recent]
                 kept = settled if went_on else [part for part in recent if part.call != call]

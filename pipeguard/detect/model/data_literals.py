@@ -195,8 +195,8 @@ def _is_value(read: bytes, data: bytes, passage: tuple[int, int], kind: FileKind
         return True
     is_of_tests = kind > FileKind.OTHER
     is_value = is_value or (is_of_tests and all(map(_FIELD.fullmatch, lines.strip().split("\n"))))
-    is_prompt = _PROMPT.search(_text(data[first:last])) is not None
-    is_marked = is_of_tests or is_prompt or _has_label(around, _SEEN_AS_ATTACK)
+    is_marked = is_of_tests or _has_label(around, _SEEN_AS_ATTACK)
+    is_marked = is_marked or _PROMPT.search(_text(data[first:last])) is not None
     return is_value and is_marked and not may_act(_values(lines, data, first, last))
 
 
