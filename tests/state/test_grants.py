@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from time import monotonic
 from typing import Any
 
 import pytest
@@ -559,10 +558,8 @@ def test_a_loop_is_not_blocked_by_a_decision(store: Path, asking: Conversation, 
 
 
 def test_a_wait_that_is_given_up_is_written_down(asking: Conversation) -> None:
-    held, recorded = asking.order(), list[Verdict]()
-    request = asking.session.state.find_held(Direction.TO_SERVER, held.event)
-    assert request is not None
-    request.since = monotonic()  # on the clock of those who wait
+    call, recorded = serialise(asking.request("send_email", CALL)), list[Verdict]()
+    held = asking.session.receive(Direction.TO_SERVER, call, time.monotonic())
 
     async def give_up() -> None:
         over = asyncio.get_running_loop().create_future()
@@ -590,8 +587,7 @@ def test_a_call_that_waits_is_judged_again_under_another_policy(asking: Conversa
     blocked = asking.session.decide(held, 3.0, is_last=False)
     assert blocked.action is Action.BLOCK
     assert "nobody allowed it" not in blocked.findings[0].note
-    again = Conversation.order(asking)
-    assert again.action is Action.BLOCK
+    assert asking.order().action is Action.BLOCK
 
 
 def test_what_nobody_decided_about_says_so(asking: Conversation) -> None:
