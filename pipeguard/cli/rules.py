@@ -161,10 +161,10 @@ def test(*, file: str | None, glob: str, speed: bool, near_miss: bool, as_json: 
     """Run the samples of every rule, or of the rules in FILE, through the whole scanner.
 
     Each of a rule's `matches` must give a finding of that rule with at least its own confidence,
-    and none of its `passes` may, but for what its `unless` downgrades to a note. --speed and
-    --near-miss show more, and fail nothing: what each rule alone costs over innocent prose, code
-    and JSON; and which of its samples match when a digit, a letter, the case or a space is changed,
-    or the last word is cut off.
+    and none of its `passes` may give one, except a match that its `unless` downgrades to a note.
+    --speed and --near-miss show more, and fail nothing: what each rule alone costs over innocent
+    prose, code and JSON; and which of its samples match when a digit, a letter, the case or a space
+    is changed, or the last word is cut off.
 
     \b
     Examples:

@@ -256,7 +256,7 @@ class GatewayChannel:
             self._questions.pop(token, None)
 
     def ask_user(self, leg: Leg, params: JsonObject) -> None:
-        """Ask the client's user something of PipeGuard's own; nobody waits for the answer."""
+        """Ask the client's user a question of PipeGuard's; nothing waits for the answer."""
         value: JsonObject = {"jsonrpc": "2.0", "id": Number("0"), "params": params}
         message = parse(ParsedFrame.write({**value, "method": "elicitation/create"}))
         if isinstance(message, Message):

@@ -69,7 +69,7 @@ TITLES = {
     "protocol.forged-mark": "Answer of a server that looks like PipeGuard's",
     "trust": "Definition of a server that a person decides about",
     "trust.drifted": "Definition that changed",
-    "trust.held": "Definition that nobody approved yet",
+    "trust.held": "Definition that nobody has approved yet",
     "flows": "Result that leaves through another tool, or is obeyed",
     "flows.secret-out": "Secret of a result on its way out",
     "flows.private-out": "Private text of a result on its way out",

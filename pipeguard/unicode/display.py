@@ -16,7 +16,7 @@ _FILLER = lazy_regex(
 )
 # Stacked on one letter, more marks than these reach into the lines around: no script needs as many.
 MOST_MARKS = 4
-_STACK = lazy_regex(r"[^\w\s\x00-\x7f]{5,}")  # whatever may be one
+_STACK = lazy_regex(r"[^\w\s\x00-\x7f]{5,}")  # may be a stack of marks
 _WORD = lazy_regex(r"(?:[^\W\d_]|[\u0370-\u052f])+")  # whole, so that long ones are read once
 _MIXED = lazy_regex(r"[A-Za-z][\u0370-\u052f]|[\u0370-\u052f][A-Za-z]")
 # What a CI system that reads our lines obeys: workflow commands of GitHub Actions (`::error::` at

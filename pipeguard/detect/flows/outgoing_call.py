@@ -106,7 +106,7 @@ def _from_codes(text: bytes) -> bytes:
 
 
 class KnownCall(NamedTuple):
-    """A call, as far as whoever asks about it has read it.
+    """A call, with what is already known of it.
 
     Attributes:
         event: names it until `Flows.settle`; if empty, it counts as sent at once.

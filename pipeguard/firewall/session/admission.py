@@ -84,7 +84,7 @@ def obstacle(guard: Guard, kind: str, name: str) -> Finding | None:
 
 
 def find_asked(context: Context, tool: str) -> list[Finding]:
-    """The finding for a call that the policy asks the user about, whatever its arguments."""
+    """The finding for a call about which the policy asks the user each time."""
     if not context.guard.policy.asks_user(tool):
         return []
     found = context.finding(ASKED, "call.name", (Severity.MEDIUM, Confidence.HIGH))

@@ -322,7 +322,7 @@ class Guard:
         contents_key: the installation's, with which fingerprints of findings are made; without it
             no exception holds for a content.
         inspects: False if others judge what the messages say, and only the protocol is checked.
-        questions: loads what asks the user in results; None where nobody is asked so.
+        questions: loads what asks the user in results; None if nothing asks there.
     """
 
     def __init__(

@@ -188,7 +188,7 @@ class Session:
 
         Returns:
             The verdict by which the client is asked, and waits no more until it repeats the call
-            (MCP 2026-07-28, basic/patterns/mrtr); the same one if nobody is asked.
+            (MCP 2026-07-28, basic/patterns/mrtr); the given verdict if nobody is asked.
         """
         request = self.state.find_held(TO_SERVER, verdict.event)
         if self.guard.questions is None or request is None or self.state.peers.handshake:
