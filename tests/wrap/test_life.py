@@ -225,7 +225,8 @@ def test_answers_that_a_dying_server_still_gave_are_passed_on(tmp_path: Path) ->
         unanswered = wrapped.requests(("do/exit", {"number": 0}), *[("do/echo", {})] * 20)
         answers = wrapped.frames_to_the_end()
         assert [answer["id"] for answer in answers if "result" in answer] == given
-        assert [answer["id"] for answer in answers if "error" in answer] == unanswered
+        # What the server never read is answered as its write fails, before what it still had.
+        assert sorted(answer["id"] for answer in answers if "error" in answer) == unanswered
         assert wrapped.code() == 0
 
 
