@@ -106,7 +106,7 @@ def test_a_tool_that_the_policy_blocks_is_not_shown_until_the_policy_lets_it_be_
             answer, _ = ask(served.at("/mcp"), gateway, "tools/call", **call)
             assert "the policy does not allow the tool" in answer
         with Store.open(served.store) as store:
-            refused = AuditFilter(rule="policy.tool")
+            refused = AuditFilter(rule="policy.tool", action="block")  # lists without it warn
             until(lambda: len(list(rows(store, refused))) == 2, "it is in the audit")
         policy.write_text("mode: enforce\n")
         until(lambda: "echo" in found(served), "the policy lets it be called")

@@ -147,8 +147,7 @@ def test_a_gateway_gives_no_roots_and_says_so(home: Path, tmp_path: Path) -> Non
     words = ("--config", str(servers), "--policy", str(policy), "--mode", "direct")
     with Served(tmp_path, *words) as run:
         run.initialize()
-        run.ask("tools/list")
-        assert "several clients share it" in run.said()
+        until(lambda: "several clients share it" in run.said(), "it is told")
     servers = write_servers(tmp_path, {"one": entry | {"isolate": {"roots": "read"}}})
     with Served(tmp_path, "--config", str(servers)) as run:
         assert run.process.wait() != 0
