@@ -246,7 +246,7 @@ class Catalog:
                 shown["description"] = override.description
             public = override.name or name
             if listing.is_prefixed:
-                public = _short_name(listing.server, public)
+                public = short_name(listing.server, public)
             key = self._key(listing.server, name)
             effect = read_effect(known_as(name), definition)
             is_held = name in listing.held
@@ -333,7 +333,7 @@ def public_name(server: str, name: str) -> str:
     return hashed_name(server, name)
 
 
-def _short_name(server: str, name: str) -> str:
+def short_name(server: str, name: str) -> str:
     """The name of a tool without a hash, if replacing signs such as dots makes it a name."""
     clean = _UNNAMEABLE.sub("_", name)
     short = public_name(server, clean)
@@ -342,7 +342,7 @@ def _short_name(server: str, name: str) -> str:
 
 def _is_cleaned(tool: CatalogTool) -> bool:
     """True for a public name in which signs of the tool's own name were replaced."""
-    return _UNNAMEABLE.search(tool.name) is not None and tool.public == _short_name(
+    return _UNNAMEABLE.search(tool.name) is not None and tool.public == short_name(
         tool.server, tool.name
     )
 

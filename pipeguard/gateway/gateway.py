@@ -11,7 +11,14 @@ from pipeguard.detect.detector import Engines
 from pipeguard.errors import PipeGuardError
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
 from pipeguard.gateway.access import ScopedAccess, may_use_alone
-from pipeguard.gateway.catalog import MARKS, CatalogTool, Effect, may_be_tool
+from pipeguard.gateway.catalog import (
+    MARKS,
+    CatalogTool,
+    Effect,
+    Override,
+    may_be_tool,
+    short_name,
+)
 from pipeguard.gateway.conversation import GatewayChannel
 from pipeguard.gateway.eras import Opening, find_meta
 from pipeguard.gateway.hub import SILENT, STARTING, Hub
@@ -421,10 +428,16 @@ class Gateway(Hub):
             if (member := self.members.get(server)) is None:
                 continue
             for tool in member.refused_tools:
+                own = member.settings.overrides.get(tool, Override()).name or tool
                 names = [f"{server}{mark}{tool}" for mark in MARKS]
-                if name in names or (name == tool and not member.settings.is_prefixed):
+                shown = short_name(server, own) if member.settings.is_prefixed else own
+                if name in (*names, shown):
                     return CatalogTool(-1, name, server, tool, {}, Effect.READ)
         return None
+
+    def find_refusal(self, tool: CatalogTool) -> str:
+        """The origin of what does not allow calls of a tool, for people; empty if all do."""
+        return self.members[tool.server].run.guard.policy.find_refusal(tool.name)
 
     def may_see_all(self, who: str) -> bool:
         """True for a token without limits, but for its rate."""

@@ -296,6 +296,11 @@ def unknown_tool(name: str, near: Iterable[CatalogTool], *, has_search: bool) ->
     return "\n".join([f"There is no tool {name!r} here.{hint} Perhaps it is one of these:", *shown])
 
 
+def refused_tool(name: str, origin: str) -> str:
+    """The answer to a request about a tool that no list shows, since the policy blocks it."""
+    return f"{origin} does not allow the tool {name!r} to be called."
+
+
 def still_starting(name: str, servers: Iterable[str]) -> str:
     """The answer to a call of a tool that a server may have once it has started."""
     return f"There is no tool {name!r} yet: {ask_again(servers)}"

@@ -167,9 +167,9 @@ class ToolCalls:
             tool = self._tool(name)
             if tool is None:
                 await self._wait_for_start(name)
-                tool = self._tool(name) or self._find_refused(name)
+                tool = self._tool(name)
             if tool is None:
-                return {"result": self._unknown(name)}
+                return await self._unknown(request, name)
             return await self._call_tool(request, tool, arguments)
         try:
             written = find_object(arguments, ARGUMENTS)
@@ -178,12 +178,9 @@ class ToolCalls:
             return {"result": menu.content(text, is_error=True)}
         if name in menu.CALLS:
             return await self._called_by_menu(request, name, written)
-        own = {
-            menu.RETRIEVE: self._retrieve,
-            menu.DESCRIBE: self._describe,
-            menu.MORE: self._more,
-        }.get(name)
-        return {"result": self._unknown(name) if own is None else await own(written)}
+        owns = {menu.RETRIEVE: self._retrieve, menu.DESCRIBE: self._describe, menu.MORE: self._more}
+        own = owns.get(name)
+        return await self._unknown(request, name) if own is None else {"result": await own(written)}
 
     async def _called_by_menu(
         self, request: ClientRequest, variant: str, call: JsonObject
@@ -191,10 +188,9 @@ class ToolCalls:
         found = await self._resolve(call)
         if isinstance(found, str):
             refused = (self._find_refused(str(call.get(key, ""))) for key in NAME_KEYS)
-            tool = next(filter(None, refused), None)
-            if tool is None:
-                return {"result": menu.content(found, is_error=True)}
-            found = tool
+            found = next(filter(None, refused), found)
+        if isinstance(found, str):
+            return {"result": menu.content(found, is_error=True)}
         if menu.ORDER.index(menu.CALLS[variant]) < menu.ORDER.index(found.effect):
             return {"result": menu.content(menu.wrong_variant(found), is_error=True)}
         try:
@@ -265,12 +261,16 @@ class ToolCalls:
         """The client's servers that are starting and may have a tool of this name."""
         return [each for each in self._gateway.starting(name) if each in self.servers()]
 
-    def _unknown(self, name: str) -> JsonObject:
+    async def _unknown(self, request: ClientRequest, name: str) -> JsonObject:
         tool = self._tool(name)
+        if tool is None and (refused := self._find_refused(name)):
+            return await self._call_tool(request, refused, request.params.get("arguments"))
         text = menu.name_variant(tool) if tool is not None else self._nearest(name)
-        return menu.content(text, is_error=True)
+        return {"result": menu.content(text, is_error=True)}
 
     def _nearest(self, name: str) -> str:
+        if tool := self._find_refused(name):
+            return menu.refused_tool(name, self._gateway.find_refusal(tool))
         if starting := self._starting(name):
             return menu.still_starting(name, starting)
         near = self._catalog.search(name, 3, self._access.finds())

@@ -92,7 +92,9 @@ def test_a_tool_that_the_policy_blocks_is_not_shown_until_the_policy_lets_it_be_
     tmp_path: Path,
 ) -> None:
     command: Object = {"command": sys.executable, "args": [str(STATEFUL), "one"]}
-    config = write_servers(tmp_path, {"one": {**command, "trust": "first-use"}})
+    renamed: Object = {"overrides": {"echo": {"name": "say.again"}}}
+    entry: Object = {**command, "trust": "first-use", "tools": renamed}
+    config = write_servers(tmp_path, {"one": entry})
     policy = tmp_path / "policy.yaml"
     policy.write_text("tools: {block: [ech*]}\n")
     with ServedAt(tmp_path, "--config", str(config), PIPEGUARD_POLICY=str(policy)) as served:
@@ -101,16 +103,20 @@ def test_a_tool_that_the_policy_blocks_is_not_shown_until_the_policy_lets_it_be_
         assert "echo" not in found(served) | listed
         assert "work" in found(served) & listed
         _, gateway = ask(served.at("/mcp"), "", "initialize", **OPENING)
-        for name in ("one__echo", "one/echo"):
-            call = {"name": "call_tool_read", "arguments": {"name": name, "arguments": {}}}
-            answer, _ = ask(served.at("/mcp"), gateway, "tools/call", **call)
-            assert "the policy does not allow the tool" in answer
+        for name in ("one__echo", "one/echo", "one__say_again"):
+            called: Object = {"name": name, "arguments": {}}
+            menu = ("call_tool_read", called), ("describe_tool", {"name": name})
+            for tool, arguments in (*menu, (name, {})):
+                call = {"name": tool, "arguments": arguments}
+                answer, _ = ask(served.at("/mcp"), gateway, "tools/call", **call)
+                assert "the policy does not allow the tool" in answer
+                assert '"isError":true' in answer
         with Store.open(served.store) as store:
             refused = AuditFilter(rule="policy.tool", action="block")  # lists without it warn
-            until(lambda: len(list(rows(store, refused))) == 2, "it is in the audit")
+            until(lambda: len(list(rows(store, refused))) == 6, "it is in the audit")
         policy.write_text("mode: enforce\n")
         until(lambda: "echo" in found(served), "the policy lets it be called")
-        assert "echo" in {tool["name"] for tool in tools_of(served, session)}
+        assert "say.again" in {tool["name"] for tool in tools_of(served, session)}
 
 
 def found(served: ServedAt) -> set[str]:
