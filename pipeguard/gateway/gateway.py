@@ -389,14 +389,19 @@ class Gateway(Hub):
         return down | self.left_out
 
     def describe_absent(self) -> str:
-        """Say how many servers cannot be used now; empty if all can."""
-        absent = len(self.absent())
-        failing = sum(member.state is State.FAILING for member in self.members.values())
-        verb = "is" if absent == 1 else "are"
-        words = f"{absent} of {len(self.members) + len(self.left_out)} servers {verb} down"
+        """Say how many servers are starting, and how many are down; empty if all can be used."""
+        states = [member.state for member in self.members.values()]
+        failing = states.count(State.FAILING)
+        absent = len(self.absent()) - states.count(State.STARTING)
         which = "it" if absent == failing == 1 else failing
         often = f"; {which} failed {MOST_FAILURES} times in a row" if failing else ""
-        return words + often if absent else ""
+        starting = states.count(State.STARTING) + len(self._replacing)
+        total = len(self.members) + len(self.left_out) + len(self._replacing)
+        return "; ".join(
+            f"{count} of {total} servers {'is' if count == 1 else 'are'} {what}"
+            for count, what in ((starting, "starting"), (absent, f"down{often}"))
+            if count
+        )
 
     def waiting(self) -> dict[str, int]:
         """The numbers of definitions that wait for approval, by their servers."""

@@ -161,7 +161,12 @@ def test_an_address_that_read_only_closes_says_so(tmp_path: Path) -> None:
 
 def test_readiness_says_how_many_servers_cannot_be_used(tmp_path: Path) -> None:
     missing: Object = {"command": str(tmp_path / "nowhere"), "trust": "first-use"}
-    config = write_servers(tmp_path, {"one": actor(), "gone": missing})
+    stopped = tmp_path / "stopped"
+    silent: Object = {
+        "command": "sh",
+        "args": ["-c", f"while [ ! -e {stopped} ]; do sleep 0.1; done"],
+    }
+    config = write_servers(tmp_path, {"one": actor(), "gone": missing, "silent": silent})
 
     def readiness() -> str:
         try:
@@ -172,8 +177,10 @@ def test_readiness_says_how_many_servers_cannot_be_used(tmp_path: Path) -> None:
                 return starting.read().decode()
 
     with ServedAt(tmp_path, "--config", str(config)) as served:
-        told = "ok\n1 of 2 servers is down"
-        until(lambda: readiness().startswith(told), "each has started, or failed to")
+        told = "not ready\n1 of 3 servers is starting; 1 of 3 servers is down"
+        until(lambda: readiness().startswith(told), "the others have started, or failed to")
+        stopped.touch()
+        until(lambda: readiness().startswith("ok\n2 of 3 servers are down"), "each has")
 
 
 def test_figures_say_what_went_through(tmp_path: Path) -> None:
