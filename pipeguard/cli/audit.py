@@ -12,7 +12,7 @@ import click
 from pipeguard.cli import _completions as completions
 from pipeguard.cli._columns import in_columns
 from pipeguard.cli._groups import CommandGroup
-from pipeguard.errors import PipeGuardError
+from pipeguard.errors import InputError, PipeGuardError
 from pipeguard.firewall.session.remedies import is_held
 from pipeguard.state.audit import (
     AuditEntry,
@@ -169,7 +169,10 @@ file is not as you stored it."""
 @command.command("verify")
 @click.option("--heads", is_flag=True, help="Also list each chain's head, to be stored elsewhere.")
 @click.option(
-    "--against", metavar="FILE", type=click.File(), help="Also compare with heads listed earlier."
+    "--against",
+    metavar="FILE",
+    type=click.File(encoding="utf-8", errors="backslashreplace"),
+    help="Also compare with heads listed earlier.",
 )
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
 def verify_chains(*, heads: bool, against: TextIO | None, as_json: bool) -> None:
@@ -184,12 +187,15 @@ def verify_chains(*, heads: bool, against: TextIO | None, as_json: bool) -> None
     Exit codes:
       0  the audit is intact
       1  it is not, and each problem is listed
+      2  FILE is no list of heads
     """  # noqa: D301  click reads the mark
     problems, listed, gaps = examine(store_path())
     is_consistent = not problems
     if against is not None:
-        lines = (line for line in against if not line.rstrip().endswith("unchanged."))
-        problems += compare(store_path(), filter(str.strip, lines))
+        try:
+            problems += compare(store_path(), against)
+        except InputError as error:
+            raise InputError(f"{against.name}: {error}") from None
     if as_json:
         fields = {
             "problems": [problem._asdict() for problem in problems],

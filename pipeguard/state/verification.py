@@ -23,12 +23,16 @@ from pipeguard.state.audit import (
 from pipeguard.state.database import translated_errors
 from pipeguard.state.missing import read_notes
 from pipeguard.state.store import Store
+from pipeguard.unicode.display import NAME_CHARS, cut
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from pipeguard.state.audit import AuditRow
+
+NO_CHAINS = "0 rows in 0 chains, unchanged."  # the list of heads of an audit that has no row
+_MAKE_LIST = "\n  Make such a list:  pipeguard audit verify --heads > FILE"
 
 
 class Problem(NamedTuple):
@@ -79,23 +83,26 @@ def compare(path: Path, heads: Iterable[str]) -> list[Problem]:
 
     Args:
         path: the store.
-        heads: lines with head, length and name of a chain, as `audit verify --heads` prints them.
+        heads: what `audit verify --heads` printed: a line with head, length and name of each chain,
+            and a last one that counts them.
 
     Raises:
-        InputError: a line is none of these.
+        InputError: a line is none of these, or there is none.
         StateError: the store cannot be read.
     """
     problems: list[Problem] = []
+    lines = [line.strip() for line in heads if line.strip()]
+    listed = [line for line in lines if not line.endswith("unchanged.")]
+    if not listed and NO_CHAINS not in lines:
+        raise InputError(f"it lists no head.{_MAKE_LIST}")
     with Store.open(path) as store, translated_errors(path):
         get = store.connection.execute
         is_pruned = get("SELECT 1 FROM audit WHERE kind = ?", (PRUNED,)).fetchone() is not None
         present = {chain.chain for chain in chains(store)}
-        for line in heads:
+        for line in listed:
             head, length, name = (*line.split(), "", "")[:3]
             if not name or not length.isdecimal():
-                raise InputError(
-                    f"{line.strip()!r} is not a head: `pipeguard audit verify --heads` lists them."
-                )
+                raise InputError(f"{cut(line, NAME_CHARS)!r} is not a head.{_MAKE_LIST}")
             is_pruned = is_pruned and name not in present  # what is pruned is the oldest
             query = "SELECT hash FROM audit WHERE chain = ? AND seq = ?"
             row = get(query, (name, int(length))).fetchone()

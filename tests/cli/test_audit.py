@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 
 from pipeguard.cli.audit import command
 from pipeguard.cli.status import command as status
-from pipeguard.errors import StateError
+from pipeguard.errors import InputError, StateError
 from pipeguard.firewall.finding import Action, Finding
 from pipeguard.state.audit import Audit, AuditEntry, findings_json
 from pipeguard.state.exceptions import find_event
@@ -170,9 +170,21 @@ def test_a_rewritten_audit_is_not_what_its_heads_were(tmp_path: Path) -> None:
     done = run("verify", "--against", str(tmp_path / "heads"))
     assert (done.exit_code, "RUN1: row 3 is not the head it was" in done.output) == (1, True)
     assert "either the audit was rewritten since, or that\nfile is not as" in done.stderr
-    (tmp_path / "heads").write_text("junk\n")
-    done = run("verify", "--against", str(tmp_path / "heads"))
-    assert "'junk' is not a head" in str(done.exception)
+    for content, why in (
+        (b"junk\n", "'junk' is not a head"),
+        (b"\xff\x00 1 RUN1\n", "RUN1: row 1 is not the head it was"),
+        (b"\xff\xfe\x00", "is not a head"),
+        (b"", "lists no head"),
+        (b" \n\n", "lists no head"),
+        (listed.splitlines()[-1].encode(), "lists no head"),  # `verify` without --heads
+    ):
+        (tmp_path / "heads").write_bytes(content)
+        done = run("verify", "--against", str(tmp_path / "heads"))
+        assert why in f"{done.exception}{done.output}"
+        is_usage = isinstance(done.exception, InputError)
+        assert (done.exit_code, is_usage) == (1, not done.output), "2 in the terminal"
+    (tmp_path / "heads").write_text("0 rows in 0 chains, unchanged.\n")
+    assert run("verify", "--against", str(tmp_path / "heads")).exit_code == 0
 
 
 def test_a_changed_row_is_listed(snapshot: Snapshot) -> None:
