@@ -237,6 +237,22 @@ def test_a_check_in_ci_fails_and_is_no_fault_of_ours(tmp_path: Path) -> None:
     assert "config-unreadable" in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "line"),
+    [
+        (".mcp.json", '{\n  "mcpServers": {\n    "a": {"command": "x",, }\n  }\n}\n', 3),
+        (".mcp.json", '{"mcpServers": {\n"a": {"command": "x"},\n"a": {"command": "y"}}}\n', 3),
+        (".codex/config.toml", "[mcp_servers.a]\ncommand = \n", 2),
+        (".mcp.json", b'{"mcpServers": {"a": {"command": "\xff"}}}', 0),
+    ],
+)
+def test_a_broken_file_is_reported_with_its_line(
+    tmp_path: Path, name: str, content: bytes | str, line: int
+) -> None:
+    (found,) = of(of_file(tmp_path, content, name), "config-unreadable")
+    assert (found.line, "line" in found.message) == (line, line > 0)
+
+
 def test_a_baseline_knows_an_unread_file_by_its_bytes(tmp_path: Path) -> None:
     before = of_file(tmp_path, ONE[:-1])
     known = [before.fingerprint(one) for one in before.findings]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from pipeguard.assess.cures import setup_command
@@ -67,6 +68,7 @@ FLAGS = PostureCheck(
     '{"command": "pipeguard", "args": ["wrap", "--observe", "--", "srv"]}',
     '{"command": "pipeguard", "args": ["wrap", "--", "srv"]}',
 )
+_LINE = re.compile(r"\bline (\d{1,9})\b")  # as the reason why a file cannot be read names it
 CHECKS = (UNGUARDED, CANNOT, STALE, BROKEN, FLAGS)
 _WEAK = {
     "--observe": (Severity.MEDIUM, "`--observe` lets everything through"),
@@ -94,14 +96,17 @@ def look(target: AssessmentTarget) -> Iterator[PostureFinding]:
 
 
 def _find_broken(config: Config) -> PostureFinding:
+    named = _LINE.search(config.problem)
+    line = int(named[1]) if named else 0
     if config.is_unread:
         # A baseline excuses only these very bytes.
         key = config.digest if config.content else ""
-        return BROKEN.at(config.path, f"It is not read: {config.problem}", key=key)
+        return BROKEN.at(config.path, f"It is not read: {config.problem}", line=line, key=key)
     if config.servers:
         message = f"It is read, but cannot be changed: {config.problem}"
-        return BROKEN.with_severity(Severity.MEDIUM).at(config.path, message)
-    return BROKEN.with_severity(Severity.LOW).at(config.path, f"It is not read: {config.problem}")
+        return BROKEN.with_severity(Severity.MEDIUM).at(config.path, message, line=line)
+    message = f"It is not read: {config.problem}"
+    return BROKEN.with_severity(Severity.LOW).at(config.path, message, line=line)
 
 
 def _of(target: AssessmentTarget, server: ServerEntry) -> Iterator[PostureFinding]:
