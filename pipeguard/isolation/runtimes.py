@@ -206,8 +206,11 @@ def _program(program: str, env: Mapping[str, str], folder: str) -> str:
         path: str | None = os.path.abspath(os.path.join(folder, program))
     else:
         path = _on_path(program, env)
-    if path is None or not os.path.isfile(path):
+    if path is None:
         raise LaunchError(f"{program}: command not found in the server's PATH.", 127)
+    if not os.path.isfile(path):
+        what = "it is a directory, not a program" * os.path.isdir(path) or "there is no such file"
+        raise LaunchError(f"{program}: {what}.", 127)
     if not os.access(path, os.X_OK):
         raise LaunchError(f"{path}: it is not executable. Run: chmod +x {path}", 126)
     return path

@@ -116,6 +116,8 @@ def start(command: Command) -> Child:
         raise LaunchError(f"{command.cwd}: cannot start a server here: no such directory.")
     # CreateProcess finds only .exe; npx, npm and yarn are .cmd files, found through PATHEXT.
     path = shutil.which(program, path=command.env.get("PATH"))
+    if path is None and os.path.dirname(program):
+        raise LaunchError(f"{program}: there is no such file, or it is no program.", NOT_FOUND)
     if path is None:
         raise LaunchError(
             f"{program}: command not found in the server's PATH.",

@@ -55,5 +55,6 @@ def test_what_no_isolated_server_can_be_given_is_told_with_its_line(
     file.write_text(
         "servers:\n  a: {command: cat, isolate: {read: [/gone/for/good]}}\n"
         "  b: {command: no-such-program-here}\n  c: {command: ./gone/server, cwd: /tmp}\n"
+        f"  d: {{command: {file}}}\n  e: {{command: {file.parent}}}\n"
     )
     snapshot.commands("serve-check-noted", f"serve --config {file} --check")

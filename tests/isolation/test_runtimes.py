@@ -177,6 +177,10 @@ def test_a_program_that_is_not_there_is_told(host: SandboxUser, home: Path) -> N
     with pytest.raises(LaunchError, match="command not found") as caught:
         needed(host, "no-such-program")
     assert caught.value.exit_code == 127
+    for path, why in ((home / "gone", "there is no such file"), (home, "it is a directory")):
+        with pytest.raises(LaunchError, match=why) as caught:
+            needed(host, str(path))
+        assert caught.value.exit_code == 127
     plain = home / "plain"
     plain.touch()
     with pytest.raises(LaunchError, match="chmod") as caught:
