@@ -5,6 +5,8 @@ from __future__ import annotations
 import click
 
 from pipeguard.cli import _completions as completions
+from pipeguard.errors import InputError
+from pipeguard.unicode.display import suggestion, those_there_are, visible_lines
 
 
 @click.command("logs", short_help="Show what a server behind the gateway writes.")
@@ -25,14 +27,31 @@ def command(name: str | None, lines: int, *, follow: bool) -> None:
       pipeguard logs github -f
     """  # noqa: D301  click reads the mark
     from pipeguard.gateway.server_output import following_lines, last_lines, servers_with_output
-    from pipeguard.unicode.display import visible_lines
 
     if name is None:
         names = servers_with_output()
         click.echo("\n".join(names) or "No server has written anything.", err=not names)
         return
+    names = _server_names()
+    if name not in names:
+        near = suggestion(name, names, listed=True)
+        raise InputError(f"no server is called {name!r}.{near} {those_there_are(names)}")
     for line in last_lines(name, lines):
         click.echo(visible_lines(line))
     if follow:
         for line in following_lines(name):
             click.echo(visible_lines(line))
+
+
+def _server_names() -> list[str]:
+    """The servers that have run, that the gateway's file has, or that have written something."""
+    from pipeguard.assess.gateway_file import gateway_configs
+    from pipeguard.gateway.server_output import servers_with_output
+    from pipeguard.state.paths import existing_store
+    from pipeguard.state.store import Store
+
+    names = {server.name for file in gateway_configs() for server in file.servers}
+    if (path := existing_store()) is not None:
+        with Store.open(path) as store:
+            names.update(store.named_servers())
+    return sorted(names | set(servers_with_output()))

@@ -115,9 +115,9 @@ def last_lines(server: str, count: int) -> list[str]:
     if not lines and not path.is_file():
         names = ", ".join(servers_with_output())
         raise InputError(
-            f"no server {server} has written anything under `pipeguard serve`."
-            f" {f'These have: {names}.' if names else 'None has so far.'}\n"
-            "  What runs, and why something does not:  pipeguard tools list"
+            f"{server} has written nothing on its standard error under `pipeguard serve`."
+            f" {f'These have: {names}.' if names else 'No server has.'}\n"
+            "  Behind `wrap`, what a server writes is in its client's log."
         )
     return lines[-count:] if count else []
 
