@@ -249,6 +249,6 @@ def _make_visible(
     """Replace the characters that a terminal would obey."""
     from pipeguard.unicode.display import visible
 
-    if "why" in line:  # a message of ours, with commands on lines of their own
-        line["why"] = " ".join(map(str.strip, str(line["why"]).split("\n")))
+    for name in {"why", "note"} & line.keys():  # ours, with commands on lines of their own
+        line[name] = " ".join(map(str.strip, str(line[name]).split("\n")))
     return {name: visible(str(value)) for name, value in line.items()}

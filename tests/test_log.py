@@ -66,10 +66,12 @@ def test_by_default_warnings_are_told_in_words(pipe: tuple[int, int]) -> None:
 
 def test_a_value_is_one_word_and_safe_to_print(pipe: tuple[int, int]) -> None:
     log = Log("info", "console")
-    log("info", "held", tool="a\x1b[2J\x9b", why="two:\n  words", excerpt='a"\n', empty_list=())
+    ours = {"why": "two:\n  words", "note": "a login.\n  Log in:  now"}
+    log("info", "held", tool="a\x1b[2J\x9b", excerpt='a"\n', empty_list=(), **ours)
     line = told(pipe[0])
     assert line.endswith(
-        "Z [info     ] held excerpt='a\"⟨U+000A⟩' tool=a⟨U+001B⟩[2J⟨U+009B⟩ why='two: words'\n"
+        "Z [info     ] held excerpt='a\"⟨U+000A⟩' note='a login. Log in:  now'"
+        " tool=a⟨U+001B⟩[2J⟨U+009B⟩ why='two: words'\n"
     )
 
 

@@ -297,4 +297,10 @@ def _page(fields: dict[str, object]) -> str:
 
 
 def _finding_lines(finding: dict[str, str]) -> list[str]:
-    return [f"  {name:<11} {visible(str(value))}" for name, value in finding.items() if value != ""]
+    lines = []
+    for name, value in finding.items():
+        first, *more = str(value).split("\n") if name == "note" else [str(value)]
+        if value != "":
+            lines.append(f"  {name:<11} {visible(first)}")
+        lines += [f"{'':14}{visible(line.strip())}" for line in more]
+    return lines

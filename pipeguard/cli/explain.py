@@ -323,10 +323,14 @@ def _passage_lines(
     texts = (
         ("Seen", f"{where}{as_view}; {level}; {action}{would}" if is_full else ""),
         ("Cut" if event.action == action == "cut" else "Text", excerpt),
-        ("Note", finding.get("note", "").replace("\n", " ")),
+        ("Note", finding.get("note", "")),
         ("Passed", "" if is_full or finding["rule"] == LOST else _why_passed(finding)),
     )
-    return [_label(label, visible(text)) for label, text in texts if text]
+    return [
+        _label(label, visible_lines(text) if label == "Note" else visible(text))
+        for label, text in texts
+        if text
+    ]
 
 
 def _why_passed(finding: dict[str, str]) -> str:

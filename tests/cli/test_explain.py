@@ -53,7 +53,10 @@ MILD = (
     *("injection.send-data-outward", "injection.override-all-mentioned"),
 )
 NOTED = [CUT._replace(rule=rule, action=Action.WARN, excerpt="do it") for rule in MILD]
-LOST = make_warning("protocol.peer-gone", "the server cannot be reached: connection refused")
+LOST = make_warning(
+    "protocol.peer-gone",
+    "https://docs.example.com/mcp asks for a login.\n  Log in:  pipeguard auth login URL",
+)
 LEAK = Finding("flows.private-out", "call.arguments", tool="search", excerpt="Anna, Ben and Cy")
 DEEP = Finding("protocol.too-deep", "connection", note="the message is nested too deeply")
 GONE = Finding("old.rule-of-mine", "result.text", confidence=Confidence.MEDIUM, action=Action.WARN)
@@ -127,6 +130,7 @@ def test_what_is_shown(snapshot: Snapshot) -> None:
     snapshot.commands("explain-held", "explain RUN1.c2")
     snapshot.commands("explain-passed", "explain RUN1.c3")
     snapshot.commands("explain-lost", "explain RUN1.c7\nexplain RUN1.c8\nexplain RUN1.c9")
+    assert "⟨" not in snapshot.run("audit show RUN1.c7").out, "our own line ends are no one else's"
     with Store.open(store_path()) as store:  # of the gateway's own entrance, so of no server
         refused = Finding(
             "entrance.origin", "http.request", note="1 request: `Origin` is a web page"
