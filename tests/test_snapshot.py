@@ -1,6 +1,7 @@
 """Each snapshot is used by a test, and none passes that shows another word."""
 
 import ast
+import re
 from fnmatch import fnmatchcase
 
 import pytest
@@ -25,6 +26,13 @@ def names_in(text: str) -> set[str]:
 def _pattern(name: ast.expr) -> str:
     parts = name.values if isinstance(name, ast.JoinedStr) else [name]
     return "".join(str(part.value) if isinstance(part, ast.Constant) else "*" for part in parts)
+
+
+def test_keys_of_json_output_are_identifiers() -> None:
+    """Ids of checks, which have hyphens, are keys too, and so are names that users chose."""
+    key = re.compile(r'^ *"([^"]*[^\w"-][^"]*)": ', re.MULTILINE)
+    shown = {path.name: key.findall(path.read_text("utf-8")) for path in FOLDER.glob("*.txt")}
+    assert {name: keys for name, keys in shown.items() if keys} == {}
 
 
 def test_each_snapshot_is_used_and_there() -> None:

@@ -91,7 +91,7 @@ def speed_fields(costs: Iterable[Cost]) -> list[dict[str, object]]:
     return [
         {
             "rule": cost.rule,
-            **{kind: share._asdict() for kind, share in cost.kinds.items()},
+            **{kind.lower(): share._asdict() for kind, share in cost.kinds.items()},
             "warnings": list(cost.warnings),
         }
         for cost in sorted(costs, key=lambda cost: -cost.worst)

@@ -144,8 +144,8 @@ def check(file: str | None, *, project: bool, as_json: bool) -> None:
     A file named .pipeguard.yaml is read as a project's. What isolated servers are given, and your
     own rule packs, are read as at a start; what is not there now is a note. An action for a rule
     that does not exist is an error, and an exception for one a note. In --json, sizes are in bytes,
-    times in seconds and `audit kept` in days; null is no limit. A tool has to be in every list of
-    `tools allowed`.
+    times in seconds and `audit_kept` in days; null is no limit. A tool has to be in every list of
+    `tools_allowed`.
 
     \b
     Examples:
@@ -188,4 +188,4 @@ def check(file: str | None, *, project: bool, as_json: bool) -> None:
         )
     for key, value in settings.items():
         more = "; behind `serve` as each server's entry says, else review" * (key == "trust")
-        click.echo(f"  {key:<16} {visible(word_setting(key, value))}{more}")
+        click.echo(f"  {key.replace('_', ' '):<16} {visible(word_setting(key, value))}{more}")

@@ -33,23 +33,23 @@ if TYPE_CHECKING:
 _FIELDS = {  # of a file, by the names of `describe_policy`
     "mode": "mode",
     "trust": "trust",
-    "drift allowed": "drift_allow",
-    "frame limit": "frame_bytes",
-    "pending limit": "pending",
+    "drift_allowed": "drift_allow",
+    "frame_limit": "frame_bytes",
+    "pending_limit": "pending",
     "notifications": "notifications",
     "timeout": "timeout_seconds",
     "ask": "ask_seconds",
-    "audit kept": "audit_keep_days",
-    "without audit": "stop_without_audit",
+    "audit_kept": "audit_keep_days",
+    "without_audit": "stop_without_audit",
 }
 _UNITS = {
-    "frame limit": "{} bytes",
+    "frame_limit": "{} bytes",
     "notifications": "{} a second",
     "timeout": "{:g} s",
     "ask": "{:g} s",
-    "audit kept": "{} days",
+    "audit_kept": "{} days",
 }
-_NOTHING = {"tools allowed": "all", "audit kept": "forever"}  # in words, where it is not "none"
+_NOTHING = {"tools_allowed": "all", "audit_kept": "forever"}  # in words, where it is not "none"
 _NOT_OWN = re.compile("/|__")  # in a tool's name: what clients and the gateway put between
 _LIKENESS = 0.5  # to a tool's name: of a glob, much is its star
 
@@ -257,20 +257,20 @@ def describe_policy(policy: Policy) -> dict[str, object]:
     return {
         "mode": policy.mode.value,
         "trust": policy.trust.value,
-        "drift allowed": sorted(drift.value for drift in policy.drift_allow),
+        "drift_allowed": sorted(drift.value for drift in policy.drift_allow),
         "actions": sum(len(layer.actions) for layer in layers),
         "exceptions": sum(len(layer.exceptions) for layer in layers),
-        "tools allowed": [list(layer.tools_allow) for layer in layers if layer.tools_allow] or None,
-        "tools blocked": [glob for layer in layers for glob in layer.tools_block],
-        "tools asked about": [glob for layer in layers for glob in layer.tools_ask],
-        "frame limit": policy.limits.frame_bytes,
-        "pending limit": policy.limits.pending,
+        "tools_allowed": [list(layer.tools_allow) for layer in layers if layer.tools_allow] or None,
+        "tools_blocked": [glob for layer in layers for glob in layer.tools_block],
+        "tools_asked_about": [glob for layer in layers for glob in layer.tools_ask],
+        "frame_limit": policy.limits.frame_bytes,
+        "pending_limit": policy.limits.pending,
         "notifications": policy.limits.notifications,
         "timeout": policy.limits.timeout_seconds,
         "ask": policy.limits.ask_seconds,
-        "asked in client": policy.ask_in_client.value,
-        "audit kept": policy.audit_keep_days or None,
-        "without audit": "stop" if policy.stop_without_audit else "continue",
+        "asked_in_client": policy.ask_in_client.value,
+        "audit_kept": policy.audit_keep_days or None,
+        "without_audit": "stop" if policy.stop_without_audit else "continue",
     }
 
 
@@ -279,6 +279,6 @@ def word_setting(key: str, value: object) -> str:
     if value is None or value == []:
         return _NOTHING.get(key, "none")
     if isinstance(value, list):
-        joint = ", and of these " if key == "tools allowed" else ", "
+        joint = ", and of these " if key == "tools_allowed" else ", "
         return joint.join(word_setting("", each) for each in value)
     return _UNITS.get(key, "{}").format(value)

@@ -116,7 +116,7 @@ def _find(store: Store) -> ShownPolicy:
         path,
         files=there,
         settings=tuple(
-            (key, word_setting(key, value), SOURCES[report.find_source(key)])
+            (key.replace("_", " "), word_setting(key, value), SOURCES[report.find_source(key)])
             for key, value in describe_policy(report.policy).items()
         ),
         notes=tuple((file, note) for file, notes in report.notes.items() for note in notes),

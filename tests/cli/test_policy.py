@@ -149,6 +149,6 @@ def test_user_and_project_are_put_together(home: Path) -> None:
     assert told["files"][1]["notes"] == [
         "limits.frame has no effect, or only part of one: your own policy is stricter"
     ]
-    keys = ("frame limit", "timeout", "trust", "drift allowed", "tools allowed")
+    keys = ("frame_limit", "timeout", "trust", "drift_allowed", "tools_allowed")
     assert [told["policy"][key] for key in keys] == [2**20, 2, "review", [], [["a", "b"]]]
     assert "timeout          2 s\n" in run("check").output

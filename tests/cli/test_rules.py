@@ -134,6 +134,7 @@ def test_what_rules_cost_is_told(tmp_path: Path) -> None:
     told = json.loads(run("test", "--speed", "--json", str(file)).output)
     (rule,) = told["speed"]
     assert rule["rule"] == "mine.magic-word"
+    assert rule.keys() == {"rule", "prose", "code", "json", "warnings"}
     assert rule["prose"].keys() >= {"share", "false", "candidates", "blocks"}
     output = run("test", "--speed", str(file)).output
     assert "the slowest 1 of 1:" in output
