@@ -106,8 +106,12 @@ class SinceThen(NamedTuple):
 
     def lines(self) -> Iterable[str]:
         """Say it in a sentence or two for each decision."""
+        exceptions = [row for row, _ in self.decisions if _is_exception(row)]
+        is_named = bool(exceptions and self.exempting) and _names(exceptions[-1], self.exempting)
         for row, state in self.decisions:
             entry = row.entry
+            if is_named and row in exceptions[:-1]:
+                continue  # the last one says the same
             if self.rejection and entry.action == "reject":
                 continue  # which is told below
             (finding, *_) = parse_findings(entry)
@@ -116,9 +120,12 @@ class SinceThen(NamedTuple):
             once, why = (f" {ONCE}", note[len(ONCE) :]) if note.startswith(ONCE) else ("", note)
             text = f"{decided}{once} by {entry.client or 'somebody'} at {entry.time}"
             text = ": ".join(filter(None, (text, why.lstrip(": "))))
-            yield f"{text}. {state}." if state else f"{text}."
+            effect = "It lets the same pass now" if is_named and row in exceptions else state
+            yield f"{text}. {effect}." if effect else f"{text}."
         if self.rejection:
             yield f"It was {' '.join(self.rejection.split())}."
+        if is_named:
+            return
         if self.exempting:
             yield f"An exception in {self.exempting} lets the same pass now."
         elif self.error:
@@ -142,6 +149,13 @@ class SinceThen(NamedTuple):
 
 def _is_exception(row: AuditRow) -> bool:
     return any(item.get("note", "").startswith(EXCEPTION) for item in parse_findings(row.entry))
+
+
+def _names(exception: AuditRow, path: str) -> bool:
+    """True if an exception was written to a policy file."""
+    notes = (item.get("note", "") for item in parse_findings(exception.entry))
+    begins = f"{EXCEPTION}{path}:", f"{EXCEPTION}{path} ("
+    return any(note.startswith(begins) for note in notes)
 
 
 def _list(store: Store, event: AuditedEvent) -> list[AuditRow]:

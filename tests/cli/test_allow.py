@@ -190,6 +190,7 @@ def test_an_event_tells_who_allowed_it_and_what_became_of_that(name: str) -> Non
         )
     assert (f"pipeguard allow {event}" in page) is is_offered
     assert page.index("Since") < page.index("What ")
+    assert page.count(" Since ") == 1 + (name == "removed"), "nothing is said twice"
     with Store.open(store_path()) as store:
         (row,) = [row for row in rows(store, AuditFilter(event=event)) if row.chain != "RUN1"]
     assert "our docs" in row.entry.findings
