@@ -93,9 +93,6 @@ PURE = {
 EXCEPTIONS = {  # module of the core, what else it imports: with the reason
     ("firewall.pins.fingerprint", "io"): "BytesIO, in memory",
     ("rulebook.samples", "random"): "Random(seed): the samples of rules, the same on every run",
-    ("firewall.digest", "_sha2"): "SHA-256, without OpenSSL",
-    ("firewall.digest", "_sha256"): "the same, in CPython 3.11",
-    ("firewall.digest", "_blake2"): "BLAKE2b, without OpenSSL",
     ("detect.model.network_sums", "numpy"): "sums over rows of numbers, where no C compiler was",
     ("detect.model.opener_sums", "numpy"): "the same",
     ("detect.model.network_weights", "array"): "numbers of four bytes",

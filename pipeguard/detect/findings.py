@@ -10,6 +10,7 @@ out by trying which secret a policy or an exported audit names (BLAKE2b with a k
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from hashlib import blake2b
 from typing import NamedTuple
 
 from pipeguard.detect.counting import LocatedMatch, rate_match, restored_file
@@ -27,7 +28,6 @@ from pipeguard.detect.shown_call import show_passage
 from pipeguard.detect.text.layouts import MIN_NUMBER_DIGITS
 from pipeguard.detect.vault_placeholder import may_hold_placeholder
 from pipeguard.errors import Refusal
-from pipeguard.firewall.digest import blake2b
 from pipeguard.firewall.finding import (
     Action,
     Confidence,

@@ -86,7 +86,7 @@ def identify_server(command: Sequence[str], folder: str | None = None) -> Launch
     if name == GENERIC and target.kind == "npm" and parts[0].startswith("@"):
         name = _clean(parts[0].partition("/")[0])
     if not target.is_unique:
-        from pipeguard.firewall.digest import sha256
+        from hashlib import sha256
 
         text = "\n".join(parts).encode("utf-8", "surrogatepass")
         name = f"{name}-{sha256(text).hexdigest()[:DIGITS]}"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
+from hashlib import sha256
 from importlib import import_module
 from inspect import getsource
 from itertools import islice
@@ -25,7 +26,6 @@ from pipeguard.detect.scanning.first_look import choose_engine
 from pipeguard.detect.scanning.scan_budget import MAX_MATCHES_PER_RULE
 from pipeguard.detect.text.windowing import BLOCK_BYTES
 from pipeguard.firewall.budgets import Budgets
-from pipeguard.firewall.digest import sha256
 from pipeguard.firewall.protocol.places import Surface
 from pipeguard.rulebook.proof import USUAL_PLACE, frame_value
 

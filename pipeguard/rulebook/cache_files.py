@@ -23,12 +23,12 @@ import os
 import re
 import stat
 from contextlib import contextmanager, suppress
+from hashlib import blake2b, sha256
 from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple
 from zlib import crc32
 
 from pipeguard.config.directories import Trusted, other_writer
-from pipeguard.firewall.digest import blake2b, sha256
 from pipeguard.firewall.lazy_regex import lazy_regex
 
 if TYPE_CHECKING:

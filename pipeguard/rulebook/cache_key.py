@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+from hashlib import blake2b
 from typing import TYPE_CHECKING
 
-from pipeguard.firewall.digest import blake2b
 from pipeguard.version import VERSION
 
 if TYPE_CHECKING:

@@ -18,12 +18,12 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Sequence
+from hashlib import sha256
 from threading import Lock
 from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from pipeguard.errors import StateError
-from pipeguard.firewall.digest import sha256
 from pipeguard.firewall.finding import (
     Action,
     Direction,

@@ -14,10 +14,10 @@ first row. Against that, keep the heads that `pipeguard audit verify` prints in 
 from __future__ import annotations
 
 import json
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeguard.errors import StateError
-from pipeguard.firewall.digest import sha256
 from pipeguard.firewall.finding import worst_first
 from pipeguard.state.database import translated_errors
 from pipeguard.state.row_filter import HAS_RULE, HAS_WOULD, spell_event

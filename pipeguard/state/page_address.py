@@ -97,6 +97,6 @@ def definition_card(server: str, kind: str, name: str) -> str:
 
 
 def _digest(*names: str) -> str:
-    from pipeguard.firewall.digest import hexdigest
+    from hashlib import sha256
 
-    return hexdigest("\0".join(names).encode())[:12]
+    return sha256("\0".join(names).encode()).hexdigest()[:12]

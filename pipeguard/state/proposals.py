@@ -8,10 +8,10 @@ from __future__ import annotations
 import secrets
 from datetime import UTC, datetime
 from enum import StrEnum
+from hashlib import sha256
 from typing import NamedTuple
 
 from pipeguard.errors import InputError
-from pipeguard.firewall.digest import sha256
 from pipeguard.state.audit import Audit, decision_entry
 from pipeguard.state.database import translated_errors
 from pipeguard.state.store import Store

@@ -5,6 +5,7 @@ Knows when and in what order they are written; not what they mean, nor how the p
 
 from __future__ import annotations
 
+import hmac
 import threading
 import time
 from collections import deque
@@ -90,13 +91,11 @@ class Recorder:
         log: FindingLog,
         listener: PinsListener | None = None,
     ) -> None:
-        from pipeguard.firewall.digest import hmac_hexdigest
-
         key = b"" if run is None else contents_key(str(store_path))
         self.client = self.token = ""
         self.healthy = True
         self.missing = 0
-        self._digest = partial(hmac_hexdigest, key)
+        self._key = key
         self._log = log
         self._note = MissingVerdicts(run or "", server, 0, "", "", is_over=False)
         self._store_path = store_path
@@ -125,7 +124,7 @@ class Recorder:
             _short(verdict.tool),
             verdict.action,
             verdict.event,
-            self._digest(verdict.frame),  # now, so that no frame is kept
+            hmac.digest(self._key, verdict.frame, "sha256").hex(),  # now, so that no frame is kept
             len(verdict.frame),
             verdict.findings,
             verdict.pins,

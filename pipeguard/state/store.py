@@ -129,7 +129,7 @@ class Store(StateDatabase):
             launched: what the server's command or address launches.
             register: whether to store the name; False only looks.
         """
-        from pipeguard.firewall.digest import sha256
+        from hashlib import sha256
 
         identity = sha256(launched.identity.encode("utf-8", "surrogateescape")).hexdigest()
         if launched.former and name in {"", launched.name}:

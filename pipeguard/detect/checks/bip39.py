@@ -57,7 +57,7 @@ def _entropy(numbers: list[int]) -> bytes | None:
 
 
 def _checksum(entropy: bytes) -> int:
-    from pipeguard.firewall.digest import sha256
+    from hashlib import sha256
 
     return sha256(entropy).digest()[0] >> 8 - len(entropy) // 4
 

@@ -98,7 +98,7 @@ def base58check(payload: bytes) -> bytes:
 
 def double_sha256(data: bytes) -> bytes:
     """SHA-256 of SHA-256."""
-    from pipeguard.firewall.digest import sha256
+    from hashlib import sha256
 
     return sha256(sha256(data).digest()).digest()
 

@@ -13,6 +13,7 @@ import math
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache, reduce
+from hashlib import sha256
 from itertools import combinations, pairwise
 from operator import or_
 from typing import NamedTuple, TypeAlias
@@ -20,7 +21,6 @@ from zlib import crc32
 
 from pipeguard.detect.model.normal_form import FIRST_IDEOGRAPH, IDEOGRAPH, plain, words
 from pipeguard.detect.model.sentences import read_together, units
-from pipeguard.firewall.digest import sha256
 from pipeguard.firewall.lazy_regex import lazy_regex
 
 # --- lexicon ----------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from copy import copy
 from functools import cache, partial
+from hashlib import sha256
 from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -46,7 +47,6 @@ from pipeguard.detect.scanning.scan_budget import NOTHING_FOUND, PlaceOf, ScanIn
 from pipeguard.detect.text.document import MessageText
 from pipeguard.errors import EngineError
 from pipeguard.firewall.budgets import Budgets
-from pipeguard.firewall.digest import hexdigest
 from pipeguard.firewall.protocol.json_values import JsonValue
 from pipeguard.firewall.protocol.pending import NO_CALL, Targets
 from pipeguard.firewall.protocol.places import Surface
@@ -405,7 +405,7 @@ def _read_file(
     what: str, name: str, digest: str, models: Models | None, by: str = "a classifier"
 ) -> bytes | memoryview:
     content = models(name) if models is not None else b""
-    if hexdigest(content) != digest:
+    if sha256(content).hexdigest() != digest:
         raise EngineError(f"{what} is not the file that {by} names")
     return content
 

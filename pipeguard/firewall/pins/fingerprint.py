@@ -125,7 +125,7 @@ def lasting_part(kind: str, definition: JsonValue) -> JsonValue:
 
 def fingerprint(definition: object) -> str:
     """SHA-256 of the canonical form, 64 hex digits."""
-    from pipeguard.firewall.digest import sha256
+    from hashlib import sha256
 
     return sha256(canonical(definition)).hexdigest()
 

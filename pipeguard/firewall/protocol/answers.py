@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from hashlib import sha256
 from itertools import islice
 from threading import Lock
 
 from pipeguard.errors import Refusal
-from pipeguard.firewall.digest import sha256
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.ids import INTEGER
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number, serialise

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from copy import copy
+from hashlib import blake2b
 from typing import NamedTuple, Protocol
 
 from pipeguard.firewall.budgets import Budgets
-from pipeguard.firewall.digest import blake2b
 from pipeguard.firewall.finding import (
     Action,
     Confidence,

@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 from collections import Counter
 from enum import Enum
+from hashlib import sha256
 from typing import NamedTuple
 
 from pipeguard.firewall.budgets import Budgets
-from pipeguard.firewall.digest import sha256
 from pipeguard.firewall.finding import (
     Action,
     Confidence,

@@ -98,7 +98,8 @@ def test_what_breaks_the_protocol_is_refused_all_the_same() -> None:
 
 def test_what_was_approved_as_it_is_would_not_be_stopped() -> None:
     """Newer rules find something in it: enforcing warns, and observing says no more."""
-    from pipeguard.firewall.digest import sha256
+    from hashlib import sha256
+
     from pipeguard.firewall.pins.fingerprint import canonical, lasting_part
     from pipeguard.firewall.protocol.message import parse
 
