@@ -340,8 +340,11 @@ def _secrets(vault: Vault, text: str) -> Iterator[int]:
 
 def address_around(text: str, start: int) -> str:
     """The web address around a secret, unless the secret logs in before its host; or empty."""
-    for address in _ADDRESS.finditer(text):
-        if address.start() < start < address.end():
+    word = next(iter(text[:start].rsplit(None, 1)[-1:]), "")  # no address begins before it
+    for address in _ADDRESS.finditer(text, start - len(word)):
+        if address.start() >= start:
+            break
+        if start < address.end():
             before = text[address.start() : start].partition("//")[2]
             logs_in = _AUTHORITY.fullmatch(before) and _USERINFO.match(text, start)
             return "" if logs_in else address[0]
