@@ -124,7 +124,7 @@ def _between_glue(source: bytes) -> Iterator[Range]:
 def _inside_literals(source: bytes) -> Iterator[Range]:
     """The literals, but for a beginning that the next one has, as "`AKIA`, e.g. `AKIA…`"."""
     spans = [literal.span(literal.lastindex or 0) for literal in _LITERALS.finditer(source)]
-    for (start, end), (next_start, next_end) in zip(spans, [*spans[1:], (0, 0)], strict=True):
+    for (start, end), (next_start, next_end) in zip(spans, [*spans[1:], (0, 0)], strict=False):
         is_mention = end - start >= SHORTEST_MENTION and next_end - next_start >= SHORTEST_WHOLE
         if not (is_mention and source.startswith(source[start:end], next_start, next_end)):
             yield start, end

@@ -29,6 +29,7 @@ def test_literals_that_a_program_joins_are_read_joined(code: str) -> None:
 
 def test_a_literal_alone_is_nothing_to_join() -> None:
     assert list(joined_literals(b"key = 'AKIA'", 0, 12)) == []
+    assert list(joined_literals(b"rock'n'roll", 0, 11)) == []  # quotes within a word begin none
     data = b"a = 'it' + 'x'"
     assert [reading.as_written(0, 3) for reading in joined_literals(data, 0, len(data))] == [
         True,
