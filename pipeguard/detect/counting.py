@@ -272,7 +272,7 @@ class LocatedMatch:
             return False
         text = self.text
         first = max(text.rfind(" ", 0, match.start), text.rfind("\n", 0, match.start)) + 1
-        restored = vault.restore(text[first:].split(maxsplit=1)[0])
+        restored = vault.restore(next(iter(text[first:].split(maxsplit=1)), ""))
         is_web = restored.text.lower().startswith("http")
         flows = self.knowledge.flows
         return restored.restored_count > 0 and not is_web and flows.has_returned(restored.text)

@@ -263,3 +263,12 @@ def test_the_path_of_a_fixture_says_so_too() -> None:
     text = f"(1, 'anna', '{HASH}')"
     assert HASH in Talk(READ).read("/srv/app/tests/fixtures/users.sql", text)
     assert HASH not in Talk(READ).read("/srv/app/dump/users.sql", text)
+
+
+def test_an_address_of_this_network_in_a_key_is_found_as_in_a_value() -> None:
+    for arguments in ({"http://10.0.0.1/x": ""}, {"url": "http://10.0.0.1/x"}):
+        rules_found = {
+            finding.rule for finding in Talk(WRITE).call("write_file", **arguments).findings
+        }
+        assert "ssrf.private-address" in rules_found
+        assert "protocol.internal" not in rules_found
