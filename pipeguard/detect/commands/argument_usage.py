@@ -7,6 +7,7 @@ computed once for a message. Knows places and roles, and no rule.
 from __future__ import annotations
 
 from bisect import bisect_left
+from functools import cached_property
 from typing import NamedTuple
 
 from pipeguard.detect.commands.argument_roles import ArgumentRole, role, writes_file
@@ -47,8 +48,6 @@ class Uses:
             PowerShell and cmd.
     """
 
-    __slots__ = ("_busy", "_is_of_file", "_roles", "effects", "text", "tool")
-
     def __init__(self, text: MessageText, tool: str | None) -> None:
         self.text = text
         self.tool = tool
@@ -59,9 +58,10 @@ class Uses:
 
     def role(self, path: Path) -> ArgumentRole:
         """Find the purpose of the string at a path, by names only."""
-        return self._role(tuple([step for step in path if type(step) is str]))
+        return self.role_by_names(tuple([step for step in path if type(step) is str]))
 
-    def _role(self, names: tuple[str, ...]) -> ArgumentRole:
+    def role_by_names(self, names: tuple[str, ...]) -> ArgumentRole:
+        """Find the purpose of a string by the names around it."""
         found = self._roles.get(names)
         if found is None:
             found = self._roles[names] = role(self.tool, names, among=self.text.count)
@@ -107,20 +107,32 @@ class Uses:
     def _busy_ranges(self, idle: Idle) -> list[Range]:
         """All parts of the text that are not idle, neighbours as one."""
         ranges: list[Range] = []
-        start = 0
-        for names, is_alone, size in self.text.sizes():
-            string_role = self._role(names)
-            end = start + size
-            is_idle = string_role in idle and (
-                size > WHOLE_BYTES or string_role in PROGRAMS or not is_alone
-            )
-            if not is_idle:
-                if ranges and ranges[-1][1] == start:
-                    ranges[-1] = (ranges[-1][0], end)
-                else:
-                    ranges.append((start, end))
-            start = end
+        for start, end, string_role in self._stretches:
+            if string_role in idle:
+                continue
+            if ranges and ranges[-1][1] == start:
+                ranges[-1] = (ranges[-1][0], end)
+            else:
+                ranges.append((start, end))
         return ranges
+
+    @cached_property
+    def _stretches(self) -> list[tuple[int, int, ArgumentRole | None]]:
+        """All of the text in stretches of strings with one role; None for what is never idle."""
+        stretches: list[tuple[int, int, ArgumentRole | None]] = []
+        start = end = 0
+        last: ArgumentRole | None = None
+        places = self.text.names_around()
+        roles = {names: self.role_by_names(names) for names, _ in set(places)}
+        for (names, is_alone), size in zip(places, self.text.sizes(), strict=True):
+            string_role: ArgumentRole | None = roles[names]
+            if is_alone and size <= WHOLE_BYTES and string_role not in PROGRAMS:
+                string_role = None
+            if string_role is not last:
+                stretches.append((start, end, last))
+                start, last = end, string_role
+            end += size
+        return [*stretches, (start, end, last)]
 
 
 def _end(part: Range) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from pipeguard.detect.commands.argument_roles import ArgumentRole, is_shell
@@ -104,7 +104,7 @@ def _compute_effects(uses: Uses, *, windows: bool) -> tuple[list[ArgumentEffect]
     reader = _ArgumentReader(uses.tool, ScriptBudget(len(uses.text.data)), windows=windows)
     effects: list[ArgumentEffect] = []
     left, writes_started_file = MAX_CHARS, False
-    for group in _groups(uses, _is_idle):
+    for group in _groups(uses):
         role = uses.role(group[0].path)
         if role in IDLE and not (len(group) == 1 and _is_token(group[0].value)):
             continue
@@ -116,19 +116,11 @@ def _compute_effects(uses: Uses, *, windows: bool) -> tuple[list[ArgumentEffect]
             writes_started_file = writes_started_file or any(map(_WRITES_STARTED_FILE.match, lines))
             effects.append(_effect(uses.text, group, lines))
     if writes_started_file:
-        contents = [string for group in _groups(uses, _is_acting) for string in group]
+        contents = [string for group in _groups(uses, without_idle=True) for string in group]
         if contents:
             script = "\n".join(string.value for string in contents)
             effects.append(_effect(uses.text, contents, reader.command_lines(script)))
     return effects, reader.budget.is_exceeded
-
-
-def _is_idle(uses: Uses, path: Path) -> bool:
-    return uses.role(path) in IDLE and not uses.is_alone(path)
-
-
-def _is_acting(uses: Uses, path: Path) -> bool:
-    return uses.role(path) not in IDLE
 
 
 def _is_token(value: str) -> bool:
@@ -149,12 +141,25 @@ def _effect(text: MessageText, group: list[_String], lines: list[str]) -> Argume
 # -- arguments that belong together --------------------------------------------------------------
 
 
-def _groups(uses: Uses, is_left_out: Callable[[Uses, Path], bool]) -> Iterator[list[_String]]:
-    """The arguments of a message, those of one list together, and a program with its arguments."""
+def _groups(uses: Uses, *, without_idle: bool = False) -> Iterator[list[_String]]:
+    """The arguments of a message, those of one list together, and a program with its arguments.
+
+    Args:
+        uses: the strings, of which idle ones in lists and objects are left out.
+        without_idle: True to leave out all idle ones.
+    """
     group: list[_String] = []
-    is_call = uses.tool is not None and uses.text.has("params")
-    for path, value, segment in uses.text.strings():
-        if is_left_out(uses, path) or not _is_argument(path, is_call=is_call):
+    text = uses.text
+    is_call = uses.tool is not None and text.has("params")
+    places = text.names_around()
+    idle = {names for names, _ in set(places) if uses.role_by_names(names) in IDLE}
+    for segment, ((_, value), (names, is_alone)) in enumerate(
+        zip(text.members(), places, strict=True)
+    ):
+        if not value or (names in idle and (without_idle or not is_alone)):
+            continue
+        path = text.path_of(segment)
+        if not _is_argument(path, is_call=is_call):
             continue
         string = _String(path, value, segment)
         if group and _belongs(group, string):

@@ -51,7 +51,7 @@ class MessageText:
     """
 
     __slots__ = (
-        *("_keys", "_members", "_named_count", "_positions", "_segments"),
+        *("_keys", "_members", "_named_count", "_names", "_positions", "_segments"),
         *("data", "is_keyed", "is_several", "value", "values"),
     )
 
@@ -62,6 +62,7 @@ class MessageText:
         self._keys: dict[str, None] = {}
         self._members: list[Member] = []
         self._named_count = 0
+        self._names: list[tuple[tuple[str, ...], bool]] = []
         if keyed:
             collect_members(value, self._members, values, self._keys)
             segments += [text if key is None else f"{key}: {text}" for key, text in self._members]
@@ -101,27 +102,27 @@ class MessageText:
         """True if the value is an object with this key."""
         return isinstance(self.value, dict) and key in self.value
 
-    def strings(self) -> Iterator[tuple[Path, str, int]]:
-        """Keyed only: path, string and number of the segment of each string that is not empty."""
-        for index, (path, _, value) in enumerate(self._locate_segments()):
-            if value:
-                yield path, value, index
+    def path_of(self, index: int) -> Path:
+        """Keyed only: the path of the string of a segment."""
+        return self._locate(index)[0]
 
     def keys(self) -> Iterable[str]:
         """The names in it, each once."""
         return self._keys
 
-    def sizes(self) -> Iterator[tuple[tuple[str, ...], bool, int]]:
-        """Keyed only, of each segment: the names around it, whether it is an argument, its bytes.
+    def names_around(self) -> list[tuple[tuple[str, ...], bool]]:
+        """Keyed only, of each segment: the names around it, and whether it is an argument.
 
-        An argument is in no list and no object. The bytes are those in `data`, with the line end.
+        An argument is in no list and no object.
         """
+        if not self._names and self._members:
+            collect_names(self.value, (), self._names)
+        return self._names
+
+    def sizes(self) -> Iterator[int]:
+        """The bytes of each segment in `data`, with the line end."""
         plain = self.data.isascii()
-        places: list[tuple[tuple[str, ...], bool]] = []
-        collect_names(self.value, (), places)
-        for (names, is_alone), segment in zip(places, self._segments, strict=True):
-            size = len(segment) if plain else len(segment.encode("utf-8"))
-            yield names, is_alone, size + 1
+        return (len(each if plain else each.encode("utf-8")) + 1 for each in self._segments)
 
     def stretch(self, index: int) -> tuple[int, int]:
         """The span of a segment's value in `data`."""

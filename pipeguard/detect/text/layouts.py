@@ -120,13 +120,26 @@ def collect_members(
 
 def locate_members(value: JsonValue) -> Iterator[LocatedString]:
     """The strings of `collect_members` with their paths."""
-    for path, item in walk_values(value):
-        if path and type(path[-1]) is str:
-            yield path, len(path[-1]) + 2, item if _is_string(item) else ""
-        elif _is_string(item):
-            yield path, 0, item
-        if (type(item) is dict or type(item) is list) and (text := text_of_codes(item)):
-            yield path, 0, text
+    located: list[LocatedString] = [((), 0, value)] if _is_string(value) else []
+    _locate_members(value, (), located)
+    return iter(located)
+
+
+def _locate_members(value: JsonValue, path: Path, located: list[LocatedString]) -> None:
+    if (type(value) is dict or type(value) is list) and (text := text_of_codes(value)):
+        located.append((path, 0, text))
+    if type(value) is dict:
+        for key, item in value.items():
+            inner = (*path, key)
+            located.append((inner, len(key) + 2, item if _is_string(item) else ""))
+            if type(item) is dict or type(item) is list:
+                _locate_members(item, inner, located)
+    elif type(value) is list:
+        for index, item in enumerate(value):
+            if type(item) is dict or type(item) is list:
+                _locate_members(item, (*path, index), located)
+            elif _is_string(item):
+                located.append(((*path, index), 0, item))
 
 
 def collect_names(

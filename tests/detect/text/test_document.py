@@ -115,14 +115,14 @@ def test_the_names_around_each_string_are_those_of_its_path(value: JsonValue) ->
     for message in messages:
         text = MessageText(message, keyed=True)
         paths = [path for path, *_ in locate_members(message)]
-        assert [(names, is_alone) for names, is_alone, _ in text.sizes()] == [
+        assert text.names_around() == [
             (
                 tuple(step for step in path if isinstance(step, str)),
                 Uses(text, None).is_alone(path),
             )
             for path in paths
         ]
-        assert sum(size for *_, size in text.sizes()) == len(text.data) + 1 or not paths
+        assert sum(text.sizes()) == len(text.data) + 1 or not paths
 
 
 @tried(200)
