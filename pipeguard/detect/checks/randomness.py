@@ -23,11 +23,12 @@ _CAMEL = lazy_regex(
 )
 _TYPE = lazy_regex(rb"[\w.]{2,80}[a-z0-9](?:Key|Token|Secret|Credential|Type|Request|Response)s?")
 # Identifiers, publishable keys and test keys by their formats: rules/secrets-public.yaml has them;
-# and what Sealed Secrets encrypted, which begins with the length of a key of 4096 bits.
+# the fingerprint of a key as OpenSSH prints it; and what Sealed Secrets encrypted, which begins
+# with the length of a key of 4096 bits.
 _PUBLIC_FORMAT = lazy_regex(
     rb"(?:pk|sk|rk)_test_|pk_live_|pk-lf-|pk\.eyJ|phc_|sb_publishable_|mob-|rzp_|AC[0-9a-f]{32}\Z|"
     rb"A(?:IDA|ROA|GPA|IPA|NPA|NVA|PKA|SCA)[A-Z2-7]{16}|3MVG9|mdb_sa_id_|SCW[A-Z0-9]{17}\Z|EZTK|"
-    rb"django-insecure-|FLW(?:PUBK|SECK_TEST)|sandbox_|NRJS-|Ag[A-D][A-Za-z0-9+/]{190}|(?:pub|sub)-c-|amzn1\.application|arn:aws|[xyzt]pub|[\w-]{22}:APA91b"
+    rb"SHA256:[A-Za-z0-9+/]{43}[.:!?*]{0,3}\Z|django-insecure-|FLW(?:PUBK|SECK_TEST)|sandbox_|NRJS-|Ag[A-D][A-Za-z0-9+/]{190}|(?:pub|sub)-c-|amzn1\.application|arn:aws|[xyzt]pub|[\w-]{22}:APA91b"
 )
 
 # A value that is sent: the value, a line that is nothing else, and its name in settings or JSON.
@@ -80,6 +81,27 @@ _KNOWN_ID = lazy_regex(
     rb"|(?!(?:[A-Z0-9]{4}-){5}|(?:[A-Z0-9]{5}-){4})"
     rb"(?:[A-Z0-9]{1,12}([-/_])[A-Z0-9]{1,12}(?:\1[A-Z0-9]{1,12})*"
     rb"|[a-z0-9]{1,12}([-/_])[a-z0-9]{1,12}(?:\2[a-z0-9]{1,12})*)"
+)
+# The fingerprint of a key in hexadecimal (RFC 9580, 5.5.4; RFC 4716, 4), and what says that it is
+# one: the name of a key that signs what is published, in which GPG prints capitals; words beside.
+_FINGERPRINT = lazy_regex(
+    rb"(?:0x)?([0-9A-F]{40}|[0-9A-Fa-f]{64}|[0-9a-f]{40}"
+    rb"|(?:[0-9A-Fa-f]{2}:){15}(?:[0-9A-Fa-f]{2}:){0,16}[0-9A-Fa-f]{2})[.:!?*]{0,3}\Z"
+)
+_PUBLISHED_KEY = lazy_regex(
+    rb"(?<![A-Za-z_-])(?:[Ss]ign(?:ing|ed)|[Mm]aster|[Rr]oot|[Pp]rimary)[ _-]?[Kk]ey\W[^\n]{0,16}\Z"
+)
+_SHARED_KEY = lazy_regex(
+    rb"\b(?:api|cookie|hmac|jwt|request|secret|session|shared|token|webhook)s? [a-z]+[ _-]?key",
+    re.IGNORECASE,
+)
+_PRINT_BEFORE = lazy_regex(
+    rb"\b(?:fingerprint|thumbprint|(?:open)?pgp|gpg)\b"
+    rb"[^\n,;\"'{}]{0,60}key\b[^\n,;{}]{0,16}\Z",
+    re.IGNORECASE,
+)
+_PRINT_AFTER = lazy_regex(
+    rb"[\"'`)*]{0,3}[ ,]{1,2}\(?(?:ed25519|rsa|ecdsa|fingerprint)\b", re.IGNORECASE
 )
 # How files begin: PNG, GIF, JPEG, RIFF, Ogg, PDF, zip, gzip, a font.
 _FILE = lazy_regex(rb"\x89PNG|GIF8|\xff\xd8\xff|RIFF|OggS|%PDF|PK\x03\x04|\x1f\x8b\x08|wOF[F2]")
@@ -227,8 +249,25 @@ def _not_commit(text: bytes) -> Outcome:
     return to_outcome(re.search(rb"[\w-]@[0-9a-f]{40}\Z", match) is None)
 
 
+def _not_fingerprint(text: bytes) -> Outcome:
+    """FAILS for the fingerprint of a key, which is public, by its name and the words around it."""
+    match, _, around = text.partition(AROUND)
+    printed = _FINGERPRINT.search(match)
+    if printed is None:
+        return Outcome.HOLDS
+    start = max(0, around.find(match))
+    end = start + len(match)
+    before = around[max(0, start - NAMED_BYTES) : end - len(printed[0])]
+    if _PRINT_BEFORE.search(before) or _PRINT_AFTER.match(around, end):
+        return Outcome.FAILS
+    is_of_gpg = printed[1].isupper() and len(printed[1]) == 40
+    is_published = _PUBLISHED_KEY.search(before) and not _SHARED_KEY.search(before)
+    return to_outcome(not (is_of_gpg and is_published))
+
+
 CHECKS: Mapping[str, Check] = {
     "around-not-commit": _not_commit,
+    "around-not-fingerprint": _not_fingerprint,
     "around-unlabelled": _is_unlabelled,
     "mixed": _is_mixed,
     "name-secret": _name_secret,

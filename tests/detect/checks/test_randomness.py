@@ -20,6 +20,7 @@ HOLDS = [
     ("name-secret", "COLUMN_API_KEY="),
     ("around-not-commit", "github_token={hex:40}"),
     ("around-not-commit", "token@{b62:40}"),
+    ("random", "SHA256:{b64:50}"),
 ]
 
 FAILS = [
@@ -39,6 +40,7 @@ FAILS = [
     ("around-not-commit", "create-github-app-token@{hex:40}"),
     ("random", "Ag{[A-D]:1}{b64:300}"),
     ("random", "FLWSECK_TEST-{la:32}-X"),
+    ("random", "SHA256:{b64:43}"),
 ]
 
 
@@ -100,6 +102,28 @@ def test_a_value_has_a_label(text: str) -> None:
 def test_words_that_are_searched_for_are_no_value(value: str, outcome: Outcome) -> None:
     around = f"url: https://acme.test/search?q={value}"
     assert run("around-unlabelled", value.encode() + AROUND + around.encode()) is outcome
+
+
+PRINT = "A4D18E0B7C2F965D31E80A7B4C9F26D5E3018B7C"
+
+
+@pytest.mark.parametrize(
+    ("text", "outcome"),
+    [
+        ("the signing key is {}.", Outcome.FAILS),
+        ("user.signingkey={}", Outcome.FAILS),
+        ("gpg fingerprint of our key: {}", Outcome.FAILS),
+        ("deploy key {} (ED25519)", Outcome.FAILS),
+        ("webhook signing key {}", Outcome.HOLDS),
+        ("SIGNING_KEY={}", Outcome.HOLDS),
+        ("access key: {}", Outcome.HOLDS),
+        ("gpg and access_token: {}", Outcome.HOLDS),
+    ],
+)
+def test_the_fingerprint_of_a_key_is_no_secret(text: str, outcome: Outcome) -> None:
+    around = text.format(PRINT)
+    match = around[: around.index(PRINT)] + PRINT
+    assert run("around-not-fingerprint", f"{match}{AROUND.decode()}{around}".encode()) is outcome
 
 
 def _run_around(text: str) -> Outcome:
