@@ -25,6 +25,7 @@ from pipeguard.detect.checks.randomness import (
     not_identifier,
 )
 from pipeguard.detect.checks.readable import has_date, readable_chars
+from pipeguard.detect.words import placeholders as words
 from pipeguard.firewall.lazy_regex import lazy_regex
 
 # What ends a sentence or a quotation behind a password, though it may be of it: not judged.
@@ -48,6 +49,9 @@ _STANDARD = lazy_regex(
     rb"|~?/(?:app|build|code|data|etc|home|mnt|opt|private|project|root|run|srv|tmp|usr|users|var|work)s?/)",
     re.IGNORECASE,
 )
+_CIPHER_SIGNS = lazy_regex(rb"[A-Za-z0-9!+_:.,@=/-]+")
+_WORDS = lazy_regex(rb"[A-Za-z]+")
+LEAST_CIPHERS = 2  # names of algorithms in a list of them
 # A quote or a bracket in HTML, which ends a value, or a control character, which nobody types.
 _TYPED_END = lazy_regex(
     rb"&(?:amp;)?(?:#0?3[49]|#x2[27]|quot|apos|[lr]squo|[lg]t)\b|[\x00-\x1f\x7f]"
@@ -72,7 +76,7 @@ def typed_outcome(secret: bytes) -> Outcome:
     body = core if len(core) >= LEAST_LEFT else secret[:MEASURED_BYTES]
     is_usual = is_weak_password(secret) or password_outcome(body) is Outcome.FAILS
     is_other = is_public(body) or has_date(body) or encodes_words(body)
-    if is_usual or is_other or _STANDARD.match(body):
+    if is_usual or is_other or _STANDARD.match(body) or _is_cipher_list(body):
         return Outcome.FAILS
     if _CHOSEN.fullmatch(body) and not _NOT_CHOSEN.search(body):
         return Outcome.HOLDS
@@ -85,6 +89,15 @@ def typed_outcome(secret: bytes) -> Outcome:
     has_sign = re.search(rb"[^A-Za-z0-9_./:+=-]", body) is not None
     is_chosen = has_sign or looks_random(body) is not Outcome.FAILS
     return Outcome.HOLDS if is_chosen else Outcome.UNKNOWN
+
+
+def _is_cipher_list(body: bytes) -> bool:
+    """True for a list of ciphers, as OpenSSL, GnuTLS and IPsec write them: `HIGH:!aNULL:!MD5`."""
+    if _CIPHER_SIGNS.fullmatch(body) is None:
+        return False
+    names = [word.decode() for word in _WORDS.findall(body.lower())]
+    algorithms = sum(name in words.CIPHERS for name in names)
+    return algorithms >= LEAST_CIPHERS and words.CIPHER_WORDS.issuperset(names)
 
 
 def _userinfo(secret: bytes) -> Outcome:

@@ -9,6 +9,8 @@ CHOSEN = [
     "Winter-Sun-88{d:2}",
     "acme.prod#20{d:2}",
     "Trombone20{d:2}",
+    "High+Low-99{d:2}",
+    "AES128-{b62:10}#{b62:4}",
     "tundra-Un2{d:1}",
     "{b62:10}#{b62:4}",
 ]
@@ -32,6 +34,8 @@ NOT_CHOSEN = [
     "Trombone1&lang=en",
     "/tmp/build7.home",
     "/srv/Kx9.builds/api2",
+    "ECDHE+AESGCM:DHE-RSA-AES256-SHA256",
+    "HIGH:!aNULL:!MD5:@STRENGTH",
 ]
 
 FAILS = [
