@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from pipeguard.detect.checks.outcome import AROUND, Check, Outcome, to_outcome
 from pipeguard.detect.checks.passwords import password_outcome, typed_outcome
-from pipeguard.detect.checks.randomness import base64_decoded
+from pipeguard.detect.checks.placeholders import base64_decoded
 from pipeguard.firewall.lazy_regex import lazy_regex
 
 LEAST_BYTES = 6  # of a value that opens something

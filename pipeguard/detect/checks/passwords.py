@@ -12,12 +12,12 @@ from pipeguard.detect.checks.outcome import Check, Outcome, to_outcome
 from pipeguard.detect.checks.placeholders import (
     LEAST_LEFT,
     MEASURED_BYTES,
+    base64_decoded,
     entropy,
     is_placeholder,
     is_weak_password,
 )
 from pipeguard.detect.checks.randomness import (
-    base64_decoded,
     character_classes,
     encodes_words,
     is_public,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import binascii
+import json
 import re
 from functools import cache, lru_cache
 from math import log2
@@ -29,11 +31,15 @@ def entropy(secret: bytes) -> float:
 PREFIX = lazy_regex(rb"\A(?:(?:[a-z]{1,10}|[A-Z]{1,10})[0-9]{0,2}[_.:-]){1,3}")
 FEW_TEXTS = 512  # whose answers are kept: several rules ask about a secret, in several readings
 LEAST_LEFT = 8  # characters of a secret that are no words and no template
-# Claims of jwt.io (`sub` 1234567890) and of RFC 7515, A.1 to A.5, however they are signed.
+# Claims of jwt.io (`sub` 1234567890) and of RFC 7515, A.1 to A.5, however they are signed; those of
+# PyJWT, jsonwebtoken and golang-jwt, and when they were made and end, beside which there are none.
 _SAMPLE_JWT = lazy_regex(
     rb"eyJ[\w-]{8,300}\.eyJ(?:zdWIiOiIxMjM0NTY3ODkwI|pc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAs)[\w-]*"
     rb"(?:\.[\w-]*)?"
 )
+_SAMPLE_SUBJECT = "1234567890"
+_SAMPLE_CLAIMS = ({"some": "payload"}, {"foo": "bar"}, {"hello": "world"})
+_TIMES = frozenset(("exp", "iat", "nbf"))
 _BCRYPT = lazy_regex(rb"\A\$2[abxy]\$[0-9]{2}\$(?=.{53}\Z)")
 _SLOT = rb"\$?\{{1,2}[^{}]{0,80}\}{1,2}|<[^<>]{0,80}>|%\(\w{1,40}\)s"  # of a template
 
@@ -135,9 +141,36 @@ def is_published(secret: bytes) -> bool:
         return True
     if not 14 <= len(secret) <= 2000:
         return False
-    if _SAMPLE_JWT.fullmatch(secret):
+    if _SAMPLE_JWT.fullmatch(secret) or _is_sample_jwt(secret):
         return True
     secret = _BCRYPT.sub(b"", secret)  # every variant and cost of a printed hash
     from hashlib import sha256
 
     return sha256(secret).hexdigest()[:32] in published.SECRET_DIGESTS
+
+
+def _is_sample_jwt(secret: bytes) -> bool:
+    """True for a JSON Web Token with the claims of documentation, which name nobody."""
+    if not secret.startswith(b"eyJ") or secret.count(b".") != 2:
+        return False
+    try:
+        claims: object = json.loads(base64_decoded(secret.split(b".")[1]) or b"0")
+    except (ValueError, RecursionError):
+        return False
+    if not isinstance(claims, dict):
+        return False
+    others = {name: value for name, value in claims.items() if name not in _TIMES}
+    return claims.get("sub") == _SAMPLE_SUBJECT or others in _SAMPLE_CLAIMS
+
+
+# --- base64 text ------------------------------------------------------------------------
+# Base64 as tokens are written in it.
+
+
+def base64_decoded(text: bytes) -> bytes | None:
+    """The bytes under base64 or base64url, padded or not (RFC 4648, 4 and 5); None for others."""
+    text = text.rstrip(b"=").translate(bytes.maketrans(b"-_", b"+/"))
+    try:
+        return binascii.a2b_base64(text + b"=" * (-len(text) % 4), strict_mode=True)
+    except binascii.Error:
+        return None

@@ -5,12 +5,17 @@ Pure functions over bytes; none raises, and each takes time linear in them. Know
 
 from __future__ import annotations
 
-import binascii
 import re
 from collections.abc import Callable, Mapping
 
 from pipeguard.detect.checks.outcome import AROUND, Check, Outcome, to_outcome
-from pipeguard.detect.checks.placeholders import MEASURED_BYTES, PREFIX, entropy, is_placeholder
+from pipeguard.detect.checks.placeholders import (
+    MEASURED_BYTES,
+    PREFIX,
+    base64_decoded,
+    entropy,
+    is_placeholder,
+)
 from pipeguard.detect.checks.readable import has_date, readable_chars
 from pipeguard.detect.words import credentials
 from pipeguard.firewall.lazy_regex import lazy_regex
@@ -278,16 +283,3 @@ CHECKS: Mapping[str, Check] = {
     "random-case": _random_case,
 }
 WITH_ARGUMENT: Mapping[str, Callable[[str], Check]] = {"entropy": _entropy}
-
-
-# --- base64 text ------------------------------------------------------------------------
-# Base64 as tokens are written in it.
-
-
-def base64_decoded(text: bytes) -> bytes | None:
-    """The bytes under base64 or base64url, padded or not (RFC 4648, 4 and 5); None for others."""
-    text = text.rstrip(b"=").translate(bytes.maketrans(b"-_", b"+/"))
-    try:
-        return binascii.a2b_base64(text + b"=" * (-len(text) % 4), strict_mode=True)
-    except binascii.Error:
-        return None

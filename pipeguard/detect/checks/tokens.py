@@ -12,8 +12,7 @@ from collections.abc import Callable, Mapping
 
 from pipeguard.detect.checks.checksums import BASE32
 from pipeguard.detect.checks.outcome import Check, Outcome, to_outcome
-from pipeguard.detect.checks.placeholders import MEASURED_BYTES, entropy
-from pipeguard.detect.checks.randomness import base64_decoded
+from pipeguard.detect.checks.placeholders import MEASURED_BYTES, base64_decoded, entropy
 from pipeguard.firewall.lazy_regex import lazy_regex
 
 JSON_BYTES = 24 * 1024  # a token's parts: 8 KiB of header and 16 KiB of claims

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeguard.detect.checks.randomness import base64_decoded
+from pipeguard.detect.checks.placeholders import base64_decoded
 from tests.fuzz.budget import tried
 
 

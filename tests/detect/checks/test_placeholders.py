@@ -70,13 +70,22 @@ PUBLISHED = [
 
 
 @pytest.mark.parametrize(
-    "claims", [CLAIMS, '{base64url {{"sub":"1234567890","admin":true}}}', RFC_7515]
+    "claims",
+    [
+        CLAIMS,
+        '{base64url {{"sub":"1234567890","admin":true}}}',
+        RFC_7515,
+        '{base64url {{"some":"payload"}}}',
+        '{base64url {{"foo":"bar","nbf":1444478400}}}',
+        '{base64url {{"name": "John Doe", "sub": "1234567890"}}}',
+    ],
 )
 def test_a_token_with_the_claims_of_a_manual_is_none_however_it_is_signed(claims: str) -> None:
     text = expand({"gen": f"{HEADER}.{claims}.{{b64u:43}}"}, 0).encode()
     assert is_placeholder(text)
-    other = expand({"gen": f'{HEADER}.{{base64url {{{{"sub":"1234567891"}}}}}}.{{b64u:43}}'}, 0)
-    assert not is_placeholder(other.encode())
+    for one in ('"sub":"1234567891"', '"some":"payload","user":"ida"', '"some":"payloads"'):
+        other = expand({"gen": f"{HEADER}.{{base64url {{{{{one}}}}}}}.{{b64u:43}}"}, 0)
+        assert not is_placeholder(other.encode())
 
 
 @pytest.mark.parametrize("recipe", PUBLISHED)
