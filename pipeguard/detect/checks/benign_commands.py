@@ -49,6 +49,18 @@ _NAMES = lazy_regex(
     |\$\ aws(?:\ [a-z][a-z-]*){{2}}\ help""".encode(),
     re.VERBOSE,
 )
+# Options by which a package manager is given an index, with one that it uses anyway; and what else
+# may lead elsewhere.
+_USUAL_INDEX = lazy_regex(
+    r" (?:--(?:(?:extra-)?index(?:-url)?|registry|source|add|trusted-host)|-[ais]|registry)[ =]"
+    rf"(?:{'|'.join(words.in_order('INDEXES'))})/?(?= |\Z)".encode(),
+    re.IGNORECASE,
+)
+_ELSEWHERE = lazy_regex(
+    rb"[$`\\:]|//"
+    rb"| (?:--(?:extra-index|index|registry|source|add|find|trusted|git)|-[aifs]|registry)",
+    re.IGNORECASE,
+)
 
 
 def is_installer(text: bytes) -> bool:
@@ -100,6 +112,27 @@ def shows_names(command: bytes, lines: bytes) -> bool:
     return bool(whole) and all(map(_NAMES.fullmatch, whole))
 
 
+def has_usual_index(command: bytes, lines: bytes) -> bool:
+    """True where a package manager is given the index that it uses anyway, and nothing else.
+
+    Args:
+        command: its line, or the beginning of it.
+        lines: those around it; the last may be cut off.
+    """
+    whole = [line for line in lines.split(b"\n")[:-1] if line.startswith(command.strip())]
+    others = [_USUAL_INDEX.sub(b"", line) for line in whole]
+    return bool(others) and not any(
+        other == line or _ELSEWHERE.search(other, 1)
+        for other, line in zip(others, whole, strict=True)
+    )
+
+
+def _not_usual_index(text: bytes) -> Outcome:
+    """FAILS where a package manager is given the index that it uses anyway."""
+    command, _, around = text.partition(AROUND)
+    return to_outcome(not has_usual_index(command, around))
+
+
 def _not_installer(text: bytes) -> Outcome:
     """FAILS where every address is of an installer that its project publishes."""
     return to_outcome(not is_installer(text))
@@ -129,6 +162,7 @@ def _installer(text: bytes) -> Outcome:
 
 CHECKS: Mapping[str, Check] = {
     "around-not-login": _not_login,
+    "around-not-usual-index": _not_usual_index,
     "around-shows-values": _shows_values,
     "installer": _installer,
     "not-disposable": _not_disposable,
