@@ -38,6 +38,7 @@ from pipeguard.state.explanation import (
     describe_rule,
     describe_wall_outcome,
     describe_way,
+    find_changes,
     find_example,
     list_decisions,
     merge_passages,
@@ -177,6 +178,7 @@ def _event_fields(event: AuditedEvent, rules: dict[str, Rule]) -> dict[str, Any]
         "method": event.method,
         "action": event.action,
         "findings": findings,
+        "changes": list(find_changes(event, since)),
         "given_now": now is not None,
         "decisions": since.fields(),
         "allowed_by": since.exempting or None,
@@ -228,9 +230,7 @@ def _event_page(event: AuditedEvent, rules: dict[str, Rule], *, is_full: bool) -
         if not is_full and len(passages) > SHOWN_PASSAGES:
             lines.append(_label("", f"and {len(passages) - SHOWN_PASSAGES} more"))
         if rule == "trust.drifted" and not since.is_settled:
-            from pipeguard.cli.diff import sharing_notes
-
-            lines += [f"Shared   {visible(why)}" for why in sharing_notes([event.server])]
+            lines += _describe_drift(event, since)
         fix = (refused if is_wall(rule) else "") or complete_advice(words["fix"], event, rule)
         has_commands = find_remedy(rule).way is Way.APPROVE  # which are below
         what_to_do = GIVEN_BY_NOW if now else "" if has_commands or since.is_open else fix
@@ -244,6 +244,18 @@ def _event_page(event: AuditedEvent, rules: dict[str, Rule], *, is_full: bool) -
     if leading and not event.is_of_demo and _may_be_false_alarm(leading[0]["rule"]):
         lines.append(f"{_REPORT}  pipeguard explain {event.name} --redacted")
     return "\n".join(lines).rstrip()
+
+
+def _describe_drift(event: AuditedEvent, since: SinceThen) -> Iterator[str]:
+    """Show in short how a definition changed, and which clients' entries share it."""
+    from pipeguard.cli.diff import sharing_notes
+
+    changes = find_changes(event, since)
+    for change in changes[:SHOWN_PASSAGES]:
+        yield _label("Change", change)
+    if len(changes) > SHOWN_PASSAGES:
+        yield _label("", f"and {len(changes) - SHOWN_PASSAGES} more")
+    yield from (f"Shared   {visible(why)}" for why in sharing_notes([event.server]))
 
 
 def _may_be_false_alarm(rule: str) -> bool:

@@ -118,7 +118,15 @@ FAMILIES: dict[str, str] = {
         " error codes, or the line in place of a passage that it cut, made up or from an earlier"
         " answer. The mark was removed or the line replaced; the rest passed."
     ),
-    "trust": ("This definition waits for your approval, because it is new or has changed."),
+    "trust": "A definition of a server is used once it is trusted: at first sight, or by a person.",
+    "trust.drifted": (
+        "The server offers another definition than the trusted one. Until a person decides, lists"
+        " show the trusted one, and no call passes."
+    ),
+    "trust.held": (
+        "Nobody has approved this definition. Until a person decides, no list shows it, and no call"
+        " passes."
+    ),
     "flows": (
         "What one tool returned leaves through another, or is obeyed. Results are remembered for"
         " half an hour, only in memory."

@@ -9,7 +9,10 @@ from pipeguard.rulebook.reference import usual_action
 from pipeguard.rulebook.rule_texts import FAMILIES, TITLES
 from pipeguard.rulebook.samples import texts
 from pipeguard.state.exceptions import STOPPED, decisive, enforced_action, is_wall, stopping
+from pipeguard.state.paths import existing_store
+from pipeguard.state.review import HeldDefinition
 from pipeguard.state.schema import MAX_NAME_CHARS
+from pipeguard.state.store import Store
 from pipeguard.unicode.display import quote
 
 if TYPE_CHECKING:
@@ -117,6 +120,20 @@ def describe_rule(rule: str, rules: dict[str, Rule]) -> dict[str, str]:
     return {"title": title, "why": about, "fix": find_remedy(rule).advice}
 
 
+def find_changes(event: AuditedEvent, since: SinceThen) -> tuple[str, ...]:
+    """The changes that an event waited for, in short lines; empty if they no longer wait."""
+    path = existing_store()
+    names = {each.get("tool") for each in event.findings if each["rule"] == "trust.drifted"}
+    if path is None or not names or event.is_of_demo or since.is_settled:
+        return ()
+    with Store.open(path) as store:
+        pins = store.pins(event.server).values()
+    held = [HeldDefinition(event.server, pin) for pin in pins if pin.name in names]
+    changes = [(each.target, change) for each in held for change in each.changes]
+    is_one = len({target for target, _ in changes}) == 1
+    return tuple(change if is_one else f"{target}: {change}" for target, change in changes)
+
+
 def merge_passages(
     findings: Iterable[dict[str, str]], rule: str, *, with_places: bool
 ) -> list[dict[str, str]]:
@@ -167,6 +184,7 @@ def list_decisions(
         steps = [
             ("Look at it:", f"pipeguard diff {target}"),
             ("Accept it: ", f"pipeguard approve {target}"),
+            ("Reject it: ", f"pipeguard reject {target}"),
         ]
     way = find_remedy(decisive(stopping(event))).way
     if way is Way.EXCEPTION and not since.is_open:

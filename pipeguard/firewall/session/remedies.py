@@ -53,7 +53,7 @@ _EXCEPTION = Remedy(
 _APPROVE = Remedy(
     Way.APPROVE,
     "It waits for your approval. Look at it with `pipeguard diff SERVER`, then accept it with"
-    " `pipeguard approve SERVER`, or stop using the server.",
+    " `pipeguard approve SERVER`, or reject it with `pipeguard reject SERVER`.",
 )
 _AUTHOR = Remedy(
     Way.NOTHING,
