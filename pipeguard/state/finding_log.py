@@ -62,7 +62,7 @@ def log_findings(log: FindingLog, verdict: PendingVerdict, *, is_audited: bool =
         would="" if finding.would is None else finding.would.name.lower(),
         findings=len(verdict.findings) if len(verdict.findings) > 1 else "",
         also=", ".join(others[:NAMED_RULES]) + more,
-        explain=f"pipeguard explain {verdict.event}" if is_audited and is_stopped else "",
+        explain=f"pipeguard explain {verdict.event if is_audited else finding.rule}" * is_stopped,
         how_to_allow=_how_to_allow(finding, verdict, verdict.event if is_audited else ""),
     )
 

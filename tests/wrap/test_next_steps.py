@@ -41,12 +41,12 @@ class Stopped:
         with self.wrapped() as wrapped:
             wrapped.initialize()
             act(wrapped)
-            until(lambda: "how_to_allow" in wrapped.said(), "the log says what to do")
+            until(lambda: '"explain"' in wrapped.said(), "the log says what to do")
             wrapped.hang_up()
             assert wrapped.code() == 0
             lines = [json.loads(line) for line in wrapped.said().splitlines()]
-        told = next(line for line in lines if "how_to_allow" in line)
-        return told["event"].split()[-1], told["how_to_allow"]
+        told = next(line for line in lines if "explain" in line)
+        return told["event"].split()[-1], told.get("how_to_allow", told["explain"])
 
     def run(self, command: str, *more: str) -> str:
         """What a command shows, as the log printed it."""

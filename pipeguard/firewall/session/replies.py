@@ -319,13 +319,18 @@ def how_to_allow(finding: Finding, event: str) -> str:
     Args:
         finding: what was stopped.
         event: names the verdict; empty where no audit has it.
+
+    Returns:
+        The command; empty where nobody can allow it.
     """
     way = find_remedy(finding.rule).way
     if way is Way.APPROVE:
         return finding.excerpt or "pipeguard diff"
-    if way in {Way.EXCEPTION, Way.GRANT} and event:
-        return f"pipeguard allow {event}"
-    return f"pipeguard explain {finding.rule}"
+    if way in {Way.NOTHING, Way.OPTION}:
+        return ""
+    if not event:
+        return f"pipeguard explain {finding.rule}"
+    return f"pipeguard {'explain' if way is Way.POLICY else 'allow'} {event}"
 
 
 def _frame(id_token: str | None, member: bytes) -> bytes:

@@ -124,7 +124,8 @@ def test_the_command_that_helps_is_named_in_the_log() -> None:
     assert replies.how_to_allow(SECRET, "E") == "pipeguard allow E"
     assert replies.how_to_allow(DRIFT, "E") == "pipeguard diff demo/a"
     assert replies.how_to_allow(Finding("trust.held", "tool.name"), "E") == "pipeguard diff"
-    assert replies.how_to_allow(BROKEN, "E") == "pipeguard explain protocol.id-in-use"
+    assert replies.how_to_allow(BROKEN, "E") == "", "nobody can"
+    assert replies.how_to_allow(Finding("policy.tool", "call.name"), "E") == "pipeguard explain E"
     assert replies.how_to_allow(SECRET, "") == "pipeguard explain secrets.some-token"
     wall = Finding("isolation.read", "isolation", "/result/content/0/text", path="/srv/x")
     assert replies.how_to_allow(wall, "E") == "pipeguard allow E"
