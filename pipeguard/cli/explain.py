@@ -170,6 +170,8 @@ def _family_page(name: str, words: dict[str, str]) -> str:
 def _event_fields(event: AuditedEvent, rules: dict[str, Rule]) -> dict[str, Any]:
     now, since = _now(event), SinceThen.find(event)
     findings = [finding | describe_rule(finding["rule"], rules) for finding in event.findings]
+    for each in findings:
+        each["fix"] = complete_advice(each["fix"], event, each["rule"])
     return {
         "event": event.name,
         "time": event.time,
@@ -259,7 +261,8 @@ def _describe_drift(event: AuditedEvent, since: SinceThen) -> Iterator[str]:
 
 
 def _may_be_false_alarm(rule: str) -> bool:
-    return not is_wall(rule) and rule != LOST and find_remedy(rule).way is not Way.APPROVE
+    is_decided = find_remedy(rule).way in {Way.APPROVE, Way.POLICY}  # by the user, not by a rule
+    return not is_wall(rule) and rule != LOST and not is_decided
 
 
 def _redacted_fields(event: AuditedEvent) -> dict[str, Any]:
@@ -382,11 +385,16 @@ def _decisions(
 
 
 def _wrap(text: str, label: str = "") -> str:
-    """Break a text into lines, but not a command in it."""
+    """Break a text into lines, but neither a command nor a path in it."""
     whole = re.sub("`[^`]+`", lambda code: code[0].replace(" ", "\0"), text)
     indent = " " * len(label)
     wrapped = textwrap.wrap(
-        whole, WIDTH, initial_indent=label, subsequent_indent=indent, break_on_hyphens=False
+        whole,
+        WIDTH,
+        initial_indent=label,
+        subsequent_indent=indent,
+        break_on_hyphens=False,
+        break_long_words=False,
     )
     return "\n".join(wrapped).replace("\0", " ")
 

@@ -191,6 +191,4 @@ def list_decisions(
         steps.append(("If you want it all the same:", f"pipeguard allow {event.name}"))
     elif way is Way.GRANT and not refused:
         steps.append((GIVE, f"pipeguard allow {event.name}"))
-    elif way is Way.POLICY:
-        steps.append(("Your policy is in the file that this names:", "pipeguard policy path"))
     return steps

@@ -92,6 +92,52 @@ def find_exempting(store: Store, event: AuditedEvent, today: datetime.date) -> s
     return "" if project and find_overruled(project, event.server, stopped, today) else path
 
 
+def find_user_policy(store: Store, event: str) -> str:
+    """The user's policy file by which the run of an event goes, which need not exist.
+
+    Raises:
+        StateError: the store cannot be read.
+    """
+    from pipeguard.config.effective_policy import USER_POLICY
+    from pipeguard.config.user_policy import user_policy_path, usual_policy_path
+
+    return noted_policy(store, event, USER_POLICY) or user_policy_path() or usual_policy_path()
+
+
+def describe_refusal(store: Store, event: AuditedEvent) -> str:
+    """Say which line of which policy file does not allow calls of an event's tool.
+
+    Returns:
+        What to do; empty if that is not a policy file's doing, or a file cannot be read.
+
+    Raises:
+        StateError: the store cannot be read.
+    """
+    from pipeguard.config.effective_policy import PROJECT_POLICY
+    from pipeguard.config.policy_file import PolicyScope, find_refusing_line, policy_text
+
+    refused = next((each for each in event.findings if each["rule"] == "policy.tool"), {})
+    tool = refused.get("tool", "")
+    if not tool or not refused.get("note", "").startswith("the policy does not allow"):
+        return ""
+    user = find_user_policy(store, event.name)
+    project = noted_policy(store, event.name, PROJECT_POLICY)
+    files = (
+        (user, PolicyScope.USER, ""),
+        (project, PolicyScope.PROJECT, ", and restart the server"),
+    )
+    for path, scope, after in files:
+        try:
+            text = policy_text(path, scope) if path and Path(path).exists() else ""
+            found = find_refusing_line(text, path, tool)
+        except PolicyError:
+            return ""
+        if found is not None:
+            key, line = found
+            return f"If you want it all the same, change `{key}` in line {line} of {path}{after}."
+    return f"No policy file refuses {tool} any more. If it is still refused, restart the server."
+
+
 def make_target(finding: dict[str, str], server: str) -> PolicyTarget:
     """A finding of the audit as a policy sees it."""
     return PolicyTarget(

@@ -23,11 +23,19 @@ from pipeguard.firewall.finding import (
     worst,
 )
 from pipeguard.firewall.session import replies
+from pipeguard.firewall.session.remedies import Way, find_remedy
 from pipeguard.rulebook.packs import load_rules
 from pipeguard.rulebook.samples import texts
 from pipeguard.state.audit import AuditFilter, rows
 from pipeguard.state.decisions import SinceThen
-from pipeguard.state.exceptions import DECISION, decisive, is_wall, stopping, to_event
+from pipeguard.state.exceptions import (
+    DECISION,
+    complete_advice,
+    decisive,
+    is_wall,
+    stopping,
+    to_event,
+)
 from pipeguard.state.explanation import (
     GIVEN_BY_NOW,
     describe_outcome,
@@ -225,6 +233,8 @@ def _explain_rule(
     words = describe_rule(rule, rules)
     if is_wall(rule):
         words["fix"] = GIVEN_BY_NOW if now else refused or words["fix"]
+    elif find_remedy(rule).way is Way.POLICY:
+        words["fix"] = complete_advice(words["fix"], event, rule)
     passages = merge_passages(event.findings, rule, with_places=True)
     known = rules.get(rule)
     return RuleBlock(

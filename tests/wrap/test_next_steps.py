@@ -109,7 +109,8 @@ def test_a_tool_that_the_policy_blocks_is_allowed_by_the_policy(tmp_path: Path) 
     stopped = Stopped(tmp_path, "tools: {block: [echo]}\n")
     rule, command = stopped.advice(call("hello"))
     assert rule == "policy.tool"
-    assert "of your policy, in the file that `pipeguard policy path` names" in stopped.run(command)
+    named = f"change `tools.block` in line 1 of {stopped.policy}."
+    assert named in stopped.run(command)
     path = Path(stopped.run("pipeguard policy path"))
     path.write_text(path.read_text().replace("echo", "other"))
     assert passes(stopped, call("hello"))
@@ -124,9 +125,11 @@ def test_a_tool_that_the_project_blocks_is_allowed_by_its_file_and_a_restart(
     rule, command = stopped.advice(call("hello"))
     assert rule == "policy.tool"
     shown = " ".join(stopped.run(command).split())
-    assert "in the project's `.pipeguard.yaml` (then restart the server)" in shown
+    assert f"`tools.block` in line 1 of {project}, and restart the server." in shown
+    assert "pipeguard policy path" not in shown, "there is one way forward"
     project.write_text("tools: {block: [other]}\n")
     assert passes(stopped, call("hello")), "in a run of its own"
+    assert "No policy file refuses echo any more" in stopped.run(command)
 
 
 def test_a_limit_is_raised_as_the_rule_says(tmp_path: Path) -> None:
@@ -134,7 +137,7 @@ def test_a_limit_is_raised_as_the_rule_says(tmp_path: Path) -> None:
     large = call("so many words " * 400)
     rule, command = stopped.advice(large)
     assert rule == "protocol.frame-too-large"
-    assert "Raise `limits.frame`" in stopped.run(command)
+    assert f"Raise `limits.frame` in {stopped.policy}" in stopped.run(command)
     stopped.policy.write_text("limits: {frame: 64 KiB}\n")
     assert passes(stopped, large)
 
