@@ -19,9 +19,10 @@ from pipeguard.identity.server_name import identify_remote, identify_server
 from pipeguard.runtime.start import running_guards
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from pipeguard.identity.server_name import Launched
+    from pipeguard.runtime.start import RunningGuard
     from pipeguard.state.store import Store
 
 GATEWAY = "pipeguard-serve"  # in place of a client's id
@@ -39,14 +40,15 @@ _SPEC = FileSpec(
 )
 
 
-def gateway_configs(*folders: Path) -> list[Config]:
+def gateway_configs(*folders: Path, guards: Iterable[RunningGuard] | None = None) -> list[Config]:
     """The gateway's files, each once: that in the folder of the user's policy, and others.
 
     Args:
         folders: where else to look. The files of the gateways that run are found anywhere.
+        guards: that run; None to look for them.
     """
     paths = [folder / FILE_NAME for folder in (Path(config_folder()), *folders)]
-    for guard in running_guards():
+    for guard in running_guards() if guards is None else guards:
         if guard.verb == "serve":
             paths += _named_files(guard.words, Path(f"/proc/{guard.process}/cwd"))
     each_once = {path.resolve(): path for path in reversed(paths) if path.is_file()}

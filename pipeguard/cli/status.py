@@ -15,6 +15,7 @@ from pipeguard.unicode.display import pluralize, show, visible
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from pipeguard.runtime.start import RunningGuard
     from pipeguard.state.totals import ServerTotals
 
 LEAST_CHARS = 12  # of a server's name, on a terminal however narrow
@@ -92,6 +93,7 @@ def command(*, as_json: bool) -> None:
 
 def _status() -> Status:
     from pipeguard.assess.gateway_file import gateway_configs
+    from pipeguard.runtime.start import running_guards
     from pipeguard.state.paths import existing_store
 
     mode, problem = "", ""
@@ -100,10 +102,11 @@ def _status() -> Status:
     except PolicyError as error:
         problem = str(error)
     stored = _read_store() if existing_store() is not None else ([], [], 0, "", [], [])
-    gateways, behind = find_gateways(), sum(len(each.servers) for each in gateway_configs())
+    guards = [*running_guards()]
+    behind = sum(len(each.servers) for each in gateway_configs(guards=guards))
     return Status(
         *(mode, problem, *_clients(), *stored),
-        gateways,
+        find_gateways(guards),
         behind,
         _count_gaps(),
     )
@@ -152,14 +155,17 @@ def _read_store() -> tuple[
     return servers, renamed, len(waiting.cards), waiting.describe(), undecided, asking
 
 
-def find_gateways() -> list[str]:
-    """The gateways that run now with the same state folder, each with its process and address."""
+def find_gateways(guards: Iterable[RunningGuard] | None = None) -> list[str]:
+    """The gateways that run now with the same state folder, each with its process and address.
+
+    Args:
+        guards: that run; None to look for them.
+    """
     from pipeguard.runtime.start import running_guards
 
     return sorted(
-        f"process {guard.process}{' of an earlier installation' * guard.is_outdated()},"
-        f" {guard.address or 'stdio'}"
-        for guard in running_guards()
+        f"{guard.describe()}, {guard.address or 'stdio'}"
+        for guard in (running_guards() if guards is None else guards)
         if guard.verb == "serve"
     )
 

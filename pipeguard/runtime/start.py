@@ -126,6 +126,10 @@ class RunningGuard(NamedTuple):
     address: str
     words: tuple[str, ...]
 
+    def describe(self) -> str:
+        """Its number, for people, and whether its program is another one now."""
+        return f"process {self.process}{' of an earlier installation' * self.is_outdated()}"
+
     def is_outdated(self) -> bool:
         """True if it started before this PipeGuard was installed (proc(5), `stat`)."""
         try:
