@@ -83,16 +83,21 @@ def read_token(url: str | None, token_env: str | None) -> str:
     return token
 
 
-def running_gateways() -> list[tuple[str, str]]:
-    """The addresses of the gateways that run here, and their processes."""
-    from pipeguard.cli.status import find_gateways
+def running_gateways(file: str = "") -> list[tuple[str, str]]:
+    """The addresses of the gateways that run here, and their processes.
 
-    split = (gateway.rpartition(", ") for gateway in find_gateways())
-    return [
-        (f"http://{visible(address)}", process)
-        for process, _, address in split
-        if ":" in address and not address.endswith(":0")
-    ]
+    Args:
+        file: only of those that take their servers from it; empty for all.
+    """
+    from pipeguard.assess.gateway_file import serves_file
+    from pipeguard.runtime.start import running_guards
+
+    return sorted(
+        (f"http://{visible(guard.address)}", guard.describe())
+        for guard in running_guards()
+        if guard.verb == "serve" and ":" in guard.address and not guard.address.endswith(":0")
+        if not file or serves_file(guard, Path(file))
+    )
 
 
 def _sources(config: str | None, folder: str | None, imports: tuple[str, ...]) -> Sources:

@@ -248,17 +248,21 @@ def _run(
             return await work(inspector)
 
     if gateway.sources is not None:
-        _say_running()
+        _say_running(gateway.sources)
     with asyncio.Runner(loop_factory=new_loop) as runner:
         raise click.exceptions.Exit(runner.run(inspecting()))
 
 
-def _say_running() -> None:
+def _say_running(sources: Sources) -> None:
     """Say that a gateway runs, which has started the servers already."""
-    for url, process in running_gateways():
+    from pipeguard.gateway.discovery import usual_file
+
+    is_usual = sources.file == usual_file()
+    instead = "add" if is_usual and not (sources.folder or sources.imports) else "say only"
+    for url, process in running_gateways(sources.file):
         click.echo(
             f"A gateway runs at {url.removeprefix('http://')} ({process}); this starts the servers"
-            f" again. To ask it instead, add --url {url}",
+            f" again. To ask it instead, {instead} --url {url}",
             err=True,
         )
 

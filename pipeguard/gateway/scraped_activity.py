@@ -113,9 +113,12 @@ def fetch(url: str, path: str, token: str, patience_seconds: float = PATIENCE_SE
         reason = error.reason if isinstance(error, URLError) else error
         if isinstance(reason, ssl.SSLCertVerificationError):
             reason = f"{_UNTRUSTED} ({reason.verify_message})"
+        if isinstance(reason, ConnectionRefusedError):
+            reason = _NOBODY
         raise PipeGuardError(f"{target} does not answer: {reason}") from None
 
 
+_NOBODY = "nothing listens there. Which gateways run here:  pipeguard status"
 _UNTRUSTED = "its certificate is not trusted; SSL_CERT_FILE names a file with those that are"
 _REASONS: dict[int, str] = {
     HTTPStatus.UNAUTHORIZED: "it needs a valid token: --token-env NAME.",
