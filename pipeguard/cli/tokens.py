@@ -252,15 +252,14 @@ def _warn_of_unmatched(store: Store, globs: Sequence[str]) -> None:
     """Say which globs match no server that is known, as far as any is."""
     import os
     from fnmatch import fnmatchcase
-    from pathlib import Path
 
-    from pipeguard.gateway.discovery import usual_file
+    from pipeguard.assess.gateway_file import gateway_configs
     from pipeguard.gateway.sources import Sources
 
-    known, usual = set[str](), usual_file()
-    if Path(usual).is_file():
+    known = set[str]()
+    for config in gateway_configs():
         with suppress(PipeGuardError):  # whoever starts the gateway is told what is wrong with it
-            known = {server.name for server in Sources(usual).read(os.environ).servers}
+            known |= {server.name for server in Sources(str(config.path)).read(os.environ).servers}
     known = known or {*store.servers()}
     for glob in globs if known else ():
         if not any(fnmatchcase(name, glob) for name in known):
