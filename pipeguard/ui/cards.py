@@ -179,7 +179,8 @@ def find_why(rule: str) -> str:
 HOLDS_UP = "Holds up an agent"
 HELD = "Held until you decide"
 STOPPED = "Stopped, perhaps wrongly"
-GROUPS = (HOLDS_UP, HELD, STOPPED)
+LOST = "Lost when its server ended"
+GROUPS = (HOLDS_UP, HELD, STOPPED, LOST)
 
 
 class Waiting(NamedTuple):
@@ -326,15 +327,14 @@ def _stopped_card(key: tuple[str, ...], alike: list[AuditedEvent], wall: WallVie
     keep, never = _refuse("shut" if wall else "hidden" if is_changed else "blocked")
     grant = "" if wall is None or wall.grant is None else f"{wall.grant.kind} {wall.grant.value}"
     exemptions = () if wall is not None else _exemptions(event)
-    openings = _openings(event) if wall is None else _wall_openings(event, wall)
     return replace(
         _call_card(event),
-        group=STOPPED,
-        what=_describe_stop(event) if wall is None else "Blocked by isolation",
+        group=LOST if wall and wall.is_lost else STOPPED,
+        what=_describe_stop(event) if wall is None else wall.what,
         since=alike[-1].time,
         last=event.time,
         count=len(alike),
-        answers=(keep, *openings, never),
+        answers=(keep, *(_wall_openings(event, wall) if wall else _openings(event)), never),
         bound=(call_mark(event), grant, *(str(each) for each in exemptions)),
         dismissal=_dismissal(key),
         wall=wall,

@@ -36,4 +36,8 @@ def test_what_is_made_below_a_home_of_its_own_is_gone_and_told(tmp_path: Path) -
     assert set(found) == {str(home / "report"), str(home / "report.txt")}
     event = found[str(home / "report")]
     code, shown = decide(tmp_path / "state", "explain", event)
+    assert "A file that it wrote was lost when it ended." in shown
+    assert "Wanted   to keep" in shown
     assert f"pipeguard allow {event}" in shown
+    code, shown = decide(tmp_path / "state", "status")
+    assert "(lost when its server ended: 2)" in shown  # and nothing was stopped

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 MOST_MADE = 100  # files and folders of one run that are told
 _MADE = "created while the server ran, in a folder that it may change; your programs will run it"
-_LOST = "written to a home in memory, and lost when the server ended; --keep-home keeps such a home"
+_LOST = "lost when the server ended: its home is in memory, unless --keep-home keeps it"
 
 
 class GuardedRun(Protocol):

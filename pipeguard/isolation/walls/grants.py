@@ -12,6 +12,7 @@ import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.errors import PolicyError
+from pipeguard.firewall.session.remedies import MEMORY
 from pipeguard.isolation.egress.addresses import is_metadata
 from pipeguard.isolation.egress.hosts import (
     DEFAULT_PORTS,
@@ -125,6 +126,8 @@ def find_grant(
     """
     for finding in findings:
         rule = finding.get("rule", "")
+        if finding.get("place") == MEMORY:
+            return _lost_file(finding.get("path", ""), host, server, is_wide=is_wide)
         if rule in {READ, WRITE}:
             return _file(rule, finding.get("path", ""), host, server, is_wide=is_wide)
         if rule == PORT:
@@ -138,7 +141,7 @@ def find_grant(
 
 
 class NothingThereError(PolicyError):
-    """Nobody can give a file that does not exist."""
+    """Nobody can give a file that does not exist, or never was on this machine."""
 
 
 def _by_hand(server: str, key: str, value: str) -> str:
@@ -146,7 +149,7 @@ def _by_hand(server: str, key: str, value: str) -> str:
     return (
         " If you want that, write it yourself: put this line under `isolate:` in the file that"
         " `pipeguard policy path` names, then restart the server:"
-        f"\n  - {{server: {json.dumps(server)}, {key}: [{json.dumps(value)}]}}"
+        f"\n  - {{server: {json.dumps(server)}, {key}: {value}}}"
     )
 
 
@@ -159,7 +162,7 @@ def _check_credentials(destination: str, server: str) -> None:
     if is_metadata(target.host):
         raise PolicyError(
             f"{target.host} gives out this machine's own credentials, and has to be named by hand."
-            f"{_by_hand(server, 'hosts', destination)}"
+            f"{_by_hand(server, 'hosts', json.dumps([destination]))}"
         )
 
 
@@ -242,7 +245,7 @@ def _file(rule: str, path: str, host: SandboxUser, server: str, *, is_wide: bool
         real = folder
     is_folder = os.path.isdir(real)
     holds = tuple(_sensitive_paths(real, host)) if is_folder else ()
-    by_hand = _by_hand(server, KINDS[rule], show_path(real, host.home))
+    by_hand = _by_hand(server, KINDS[rule], json.dumps([show_path(real, host.home)]))
     _check_offered(rule, (path, real), host, by_hand, is_wide=is_wide)
     if holds and not is_wide:
         raise PolicyError(
@@ -259,6 +262,18 @@ def _file(rule: str, path: str, host: SandboxUser, server: str, *, is_wide: bool
     return WallGrant(
         KINDS[rule], value, opens, is_live=False, holds=holds, hint=_hint(rule, real, host)
     )
+
+
+def _lost_file(path: str, host: SandboxUser, server: str, *, is_wide: bool) -> WallGrant:
+    """The grant of the folder of a file that a server lost, if it can be given."""
+    try:
+        return _file(WRITE, path, host, server, is_wide=is_wide)
+    except PolicyError as error:
+        by_hand = _by_hand(server, "keep_home", "true")
+        raise NothingThereError(
+            f"{visible(path)} was in the server's home in memory, and its folder on this machine"
+            f" cannot be given. PipeGuard can keep that home between runs instead.{by_hand}"
+        ) from error
 
 
 def _hint(rule: str, real: str, host: SandboxUser) -> str:
