@@ -36,10 +36,12 @@ def test_what_is_written_otherwise_is_none(text: str) -> None:
     assert PLACEHOLDER.search(text) is None
 
 
-@pytest.mark.parametrize("frame", [rb'"\u005bsecret:a"', b"[personal:", b"[secret:"])
+@pytest.mark.parametrize(
+    "frame", [rb'"\u005bsecret:a"', rb"[\u0070ers", rb"\u006E", b"[personal:", b"[secret:"]
+)
 def test_a_frame_may_hold_one_that_is_escaped(frame: bytes) -> None:
     assert may_hold_placeholder(frame)
 
 
 def test_any_other_frame_holds_none() -> None:
-    assert not may_hold_placeholder(rb'{"a":"[secrets] \n \u20ac"}')
+    assert not may_hold_placeholder(rb'{"a":"[secrets] \n \u20ac \u00e9 \\\u0000"}')
