@@ -164,18 +164,8 @@ def decode_percent(text: str) -> str:
 
 def find_addresses(value: JsonValue) -> list[str]:
     """The web addresses in all strings of a JSON value."""
-    if not _has("//", value):
-        return []
-    return addresses(MessageText(value, keyed=False).data.decode("utf-8", "ignore"))
-
-
-def _has(sign: str, value: JsonValue) -> bool:
-    """True if a sign is in a key or a string of a value."""
-    if isinstance(value, dict):
-        return any([sign in key or _has(sign, item) for key, item in value.items()])  # noqa: C419  faster
-    if isinstance(value, list):
-        return any([_has(sign, item) for item in value])  # noqa: C419  faster
-    return isinstance(value, str) and sign in value
+    data = MessageText(value, keyed=False).data
+    return addresses(data.decode("utf-8", "ignore")) if b"//" in data else []
 
 
 def digests(text: str) -> list[str]:
@@ -188,24 +178,26 @@ def digests(text: str) -> list[str]:
 def short_values(value: JsonValue) -> frozenset[str]:
     """The short values in a JSON value: ids, names, addresses; no plain words, and no amounts."""
     values: set[str] = set()
-    _add_short_values(value, values)
+    _add_short_values("", value, values)
     return frozenset(values)
 
 
-def _add_short_values(value: JsonValue, values: set[str]) -> None:
+def _add_short_values(key: str, value: JsonValue, values: set[str]) -> None:
     if type(value) is dict:
-        for key, item in value.items():
-            if not _is_amount(key[:SHORT_CHARS]):
-                _add_short_values(item, values)
+        if not _is_amount(key[:SHORT_CHARS]):
+            for name, item in value.items():
+                _add_short_values(name, item, values)
     elif type(value) is list:
-        for item in value:
-            _add_short_values(item, values)
+        if not _is_amount(key[:SHORT_CHARS]):
+            for item in value:
+                _add_short_values("", item, values)
     else:
         text = str(value).strip()
-        if len(text) <= SHORT_CHARS:  # small letters are no fewer
-            text = text.lower()
-            if _SHORT_VALUE.fullmatch(text):
-                values.add(text)
+        if len(text) > SHORT_CHARS or " " in text or text.isalpha():
+            return
+        text = text.lower()  # small letters are no fewer
+        if _SHORT_VALUE.fullmatch(text) and not _is_amount(key[:SHORT_CHARS]):
+            values.add(text)
 
 
 @lru_cache(maxsize=1024)
