@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from pipeguard.detect.scanning.confidence import EXCERPT_CHARS, shown_words
-from pipeguard.detect.scanning.scan_budget import StringSpan
+from pipeguard.detect.scanning.scan_budget import MAX_CUTS, StringSpan
 from pipeguard.firewall.finding import Action, Finding, observe_only, tells_private
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.policy import Mode
@@ -20,7 +20,6 @@ from pipeguard.firewall.protocol.places import Surface, get_value, pointer
 from pipeguard.firewall.session.guard import Context
 from pipeguard.firewall.session.rewrite import FORGED, Sign, is_own_line, list_spellings, withheld
 
-MAX_CUTS = 256  # of a message; one with more is blocked
 KEPT_CHARS = 400  # of a passage, for whoever decides whether it is a false alarm
 
 _STRUCTURED = "result.structured"  # its keys are the server's

@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeguard.detect import cuts
-from pipeguard.detect.cuts import KEPT_CHARS, MAX_CUTS, with_words
+from pipeguard.detect.cuts import KEPT_CHARS, with_words
 from pipeguard.detect.detector import make_guard
 from pipeguard.detect.flows.vault import Vault
+from pipeguard.detect.scanning.scan_budget import MAX_CUTS
 from pipeguard.detect.text.windowing import BLOCK_BYTES
 from pipeguard.firewall.finding import Action, Finding, Severity, Verdict
 from pipeguard.firewall.pins.fingerprint import Pin

@@ -18,7 +18,7 @@ from pipeguard.detect.rules.rule import Rule, View
 from pipeguard.detect.scanning.first_look import LITERALS, SPACED_OUT, seam_ranges
 from pipeguard.detect.scanning.origin import Origin, locate_match
 from pipeguard.detect.scanning.scan import Scan, Signs
-from pipeguard.detect.scanning.scan_budget import StringSpan
+from pipeguard.detect.scanning.scan_budget import MAX_CUTS, StringSpan
 from pipeguard.detect.text import split_literals
 from pipeguard.detect.text.decoders import ENCODINGS, DecodedParts
 from pipeguard.detect.text.document import MessageText
@@ -50,14 +50,22 @@ def read_orders(scan: Scan) -> None:
             origin = scan.to_classify[number][1]
             cuts = scan.extents.of(origin, order.reach, is_order=True)
             _report(scan, rule, opened[number].data, order, (origin, cuts))
-        for number, start, end in scan.reader.unread:
-            data, origin = opened[number].data, scan.to_classify[number][1]
-            # No confidence counts: nothing has read it.
-            passage = locate_match(origin, rule, Confidence.LOW, data, (start, end))
-            if passage is not None:
-                cuts = scan.extents.of(origin, (start, end), is_order=False)
-                scan.unread_passages.append(passage._replace(cuts=cuts))
-        scan.reader.unread.clear()
+        _note_unread(scan, rule)
+
+
+def _note_unread(scan: Scan, rule: Rule) -> None:
+    """Note the passages beyond the budget, until it is clear that they cannot be cut out."""
+    for number, start, end in scan.reader.unread:
+        noted = scan.unread_passages
+        if noted and (not noted[-1].cuts or sum(len(each.cuts) for each in noted) > MAX_CUTS):
+            break
+        data, origin = scan.to_classify[number][0].data, scan.to_classify[number][1]
+        # No confidence counts: nothing has read it.
+        passage = locate_match(origin, rule, Confidence.LOW, data, (start, end))
+        if passage is not None:
+            cuts = scan.extents.of(origin, (start, end), is_order=False)
+            noted.append(passage._replace(cuts=cuts))
+    scan.reader.unread.clear()
 
 
 def _report(

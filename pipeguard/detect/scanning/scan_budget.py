@@ -29,7 +29,8 @@ from pipeguard.firewall.protocol.pending import NO_CALL, Targets
 from pipeguard.firewall.protocol.places import Surface
 
 MAX_REPEATED = 32  # matches in one block that repeat a sure finding
-MORE_THAN_CUT = 257  # sure matches of one rule: more passages than are cut out of a message
+MAX_CUTS = 256  # of a message; one with more is blocked
+MORE_THAN_CUT = MAX_CUTS + 1  # sure matches of one rule
 
 
 class Tally:

@@ -3,12 +3,13 @@
 import base64
 import json
 from collections.abc import Callable
+from hashlib import blake2b
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeguard.detect.scanning.scan_budget import ScanResult
+from pipeguard.detect.scanning.scan_budget import MAX_CUTS, ScanResult
 from pipeguard.firewall.finding import Confidence
 from pipeguard.firewall.protocol.json_values import JsonValue
 from pipeguard.firewall.protocol.places import Surface
@@ -27,6 +28,12 @@ def scanned(text: str, place: str = "result.text") -> ScanResult:
 
 def orders_in(result: ScanResult) -> list[tuple[str, Confidence]]:
     return [(match.view, match.confidence) for match in result.matches if match.rule.id == RULE]
+
+
+def test_no_more_passages_are_noted_as_unread_than_are_cut_out() -> None:
+    rows = (blake2b(b"%d" % number).digest()[: 2 + number % 8] for number in range(40_000))
+    words = ("".join(chr(0x430 + byte % 32) for byte in row) for row in rows)
+    assert 0 < len(scanned(" ".join(words)).unread_passages) <= MAX_CUTS + 1
 
 
 def test_an_order_is_found_with_its_place() -> None:
