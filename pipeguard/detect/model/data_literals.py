@@ -217,14 +217,15 @@ def _lines(data: bytes, start: int, end: int, *, is_whole: bool) -> tuple[int, i
     for first, last in long_literals(data) if is_whole else ():
         if first < end and start < last:
             start, end = min(start, first), max(end, last)
-    last = data.find(b"\n", end)
-    return data.rfind(b"\n", 0, start) + 1, len(data) if last < 0 else last
+    last = data.find(b"\n", end, end + LINE_BYTES + 1)
+    first = data.rfind(b"\n", max(0, start - LINE_BYTES - 1), start) + 1
+    return first, len(data) if last < 0 else last
 
 
 def _around(data: bytes, first: int, last: int) -> tuple[int, str]:
     """Find where the lines around some lines begin; equal for lines near each other."""
     low = max(0, first - BEFORE_BYTES) // STEP_BYTES * STEP_BYTES
-    low = data.rfind(b"\n", 0, low) + 1
+    low = data.rfind(b"\n", max(0, first - LINE_BYTES - 1), low) + 1
     low = low if first - low <= LINE_BYTES else first
     high = ((last + AFTER_BYTES) // STEP_BYTES + 1) * STEP_BYTES
     return low, _text(data[low:high])

@@ -20,6 +20,7 @@ BEFORE_BYTES, AFTER_BYTES = 2000, 800  # around a stretch: where words of its to
 QUOTE_BYTES = 600  # before and after a stretch: where a quote may begin or end
 BEHIND_LETTERS = 24  # after a quote: where a word may say who said it
 FENCE_BYTES = 6000  # before a stretch: where a fence may have been opened
+LINE_STEP_BYTES = 4096  # of a long line, for each of which its start is looked up
 TOPIC_BYTES, WORD_BYTES = 512, 64  # looked up at once, and behind that for a word's end
 FEW_TOPICS, MANY_TOPICS = 2, 3  # different words of the topic
 
@@ -145,9 +146,21 @@ def _topic_words(block: bytes) -> list[tuple[int, int, bytes]]:
 
 def is_shown_as_example(data: bytes, start: int) -> bool:
     """True if what begins here is in a fence, a table, a list of quotes or a literal."""
-    first = data.rfind(b"\n", 0, start) + 1
+    first = _line_start(data, start)
     line = data[first : min(first + QUOTE_BYTES, start + 16)]
     return _EXAMPLE_LINE.match(line) is not None or _is_fenced(data, start)
+
+
+def _line_start(data: bytes, at: int) -> int:
+    """Find where a line begins; of a very long one, once for many places in it."""
+    before = data.rfind(b"\n", max(0, at - LINE_STEP_BYTES), at)
+    is_here = before >= 0 or at <= LINE_STEP_BYTES
+    return before + 1 if is_here else _far_line_start(data, at - at % LINE_STEP_BYTES)
+
+
+@lru_cache(maxsize=2)
+def _far_line_start(data: bytes, step: int) -> int:
+    return data.rfind(b"\n", 0, step) + 1
 
 
 def is_marked(data: bytes, start: int, end: int) -> bool:
@@ -167,7 +180,7 @@ def _is_tagged(data: bytes, start: int) -> bool:
 
 def _is_fenced(data: bytes, start: int) -> bool:
     before = data[max(0, start - FENCE_BYTES) : start]
-    if b"```" not in before and b"~~~" not in before:
+    if not any(mark[:1] in before and mark in before for mark in (b"```", b"~~~")):
         return False
     return len(_FENCE.findall(before)) % 2 == 1
 
@@ -183,7 +196,8 @@ def unquote(data: bytes, start: int, end: int) -> str | None:
     A quote is reported if a verb of saying is before it in its sentence, or right after it. A
     quoted value of a record is said by nobody else.
     """
-    low = max(data.rfind(b"\n", 0, start) + 1, start - QUOTE_BYTES)
+    low = max(0, start - QUOTE_BYTES)
+    low = max(low, data.rfind(b"\n", low, start) + 1)
     before = data[low:start].decode("utf-8", "ignore")
     stretch = data[start:end].decode("utf-8", "ignore")
     text = before + stretch + data[end : end + QUOTE_BYTES].decode("utf-8", "ignore")

@@ -313,8 +313,9 @@ def is_in_placeholder(data: bytes, start: int, end: int) -> bool:
 # --- sentences and quotes ------------------------------------------------------------------
 
 SENTENCE_BYTES, BEYOND_BYTES = 240, 40  # of its sentence before a match; after the match
-QUOTE_BYTES, CUE_BYTES = 480, 120  # of a line, before and after a match
+QUOTE_BYTES = 480  # of a line, before and after a match
 _SENTENCE_END = lazy_regex(rb"[.!?]\s|\n")
+CUE_BYTES = 40  # before a match: the longest cue word, and what may follow it
 _CUE_WORDS = lazy_regex(
     rb"(?:such as|e\.g\.|for example|example:|like this|payloads?|detects?|blocks?|attack(?:er)?s?|"
     rb"phrases?|says?|contains?|strings?|patterns?|means?|matches|called|quoted?)[^\n]{0,24}$",
@@ -368,7 +369,7 @@ def is_quoted(data: bytes, start: int, end: int, within: Range | None = None) ->
     """
     while start < end and not _is_of_word(data[start], with_dash=False) and data[start] < 0x80:
         start += 1  # signs before a sentence are no part of it
-    line = data[max(0, data.rfind(b"\n", 0, start) + 1, start - QUOTE_BYTES) : start]
+    line = data[max(0, start - QUOTE_BYTES) : start].rpartition(b"\n")[2]
     if _CUE_WORDS.search(line, max(0, len(line) - CUE_BYTES)):
         return True
     first, last = within or (0, len(data))

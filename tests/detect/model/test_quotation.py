@@ -1,9 +1,12 @@
 """Whether a text speaks about attacks rather than making one."""
 
+from itertools import accumulate
+
 import pytest
 
 from pipeguard.detect.model.quotation import (
     FENCE_BYTES,
+    LINE_STEP_BYTES,
     TOPIC_BYTES,
     is_example,
     is_legal,
@@ -89,6 +92,15 @@ def test_the_beginning_of_a_long_line_tells_what_it_shows() -> None:
     assert not is_shown_as_example(*around(long)[:2])
     assert is_marked(*around(long + b"`", b"`"))
     assert not is_marked(*around(long + b"` `", b"`"))
+
+
+@pytest.mark.parametrize("rest", [0, 1, LINE_STEP_BYTES - 1])
+@pytest.mark.parametrize("steps", [0, 1, 3])
+def test_the_beginning_of_a_line_is_found_from_any_distance(steps: int, rest: int) -> None:
+    line = b"x" * (steps * LINE_STEP_BYTES + rest)
+    data = b"\n".join((line, b"> " + line, line, line))
+    for number, start in enumerate(accumulate((0, 1, 3, 1), lambda at, n: at + len(line) + n)):
+        assert is_shown_as_example(data, start + len(line)) == (number == 1), number
 
 
 @pytest.mark.parametrize(
