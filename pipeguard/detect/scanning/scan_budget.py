@@ -308,6 +308,7 @@ class ScanResult(NamedTuple):
     unread_passages: list[Match]
 
 
+NEAR_CHARS = 8192  # between two signs: a longer text has both by chance
 NOTHING_FOUND = ScanResult([], has_undecoded=False, is_unfinished=False, unread_passages=[])
 
 
@@ -336,9 +337,10 @@ def with_support(
 
 
 def _has_second_sign(match: Match, matches: Sequence[Match]) -> bool:
-    """True if a pattern matched in the same string: two weak signs are a strong one."""
+    """True if a pattern matched near in the same string: two weak signs are a strong one."""
     return any(
         other.path == match.path
+        and max(other.start - match.end, match.start - other.end) <= NEAR_CHARS
         and other.confidence >= Confidence.MEDIUM
         and not (other.rule.model or other.rule.is_private or other.is_doubted or other.is_data)
         for other in matches

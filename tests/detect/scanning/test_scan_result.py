@@ -1,7 +1,7 @@
 """Matches of one text support each other, and none repeats another."""
 
 from pipeguard.detect.rules.rule import Rule
-from pipeguard.detect.scanning.scan_budget import Match, with_support, without_repeats
+from pipeguard.detect.scanning.scan_budget import NEAR_CHARS, Match, with_support, without_repeats
 from pipeguard.firewall.finding import Confidence
 from tests.fuzz.rulebook import ALL, RULES
 
@@ -27,7 +27,10 @@ def test_a_pattern_in_the_same_string_supports_a_classifier() -> None:
     order = match_of(CLASSIFIER)
     assert with_support([order, match_of(PATTERN)], set(), set())[0].confidence is HIGH
     assert with_support([order, match_of(PATTERN)], set(), {0})[0].confidence is MEDIUM
+    near = match_of(PATTERN, span=(NEAR_CHARS, NEAR_CHARS + 40))
+    assert with_support([order, near], set(), set())[0].confidence is HIGH
     for other in (
+        match_of(PATTERN, span=(NEAR_CHARS + 41, NEAR_CHARS + 80)),
         match_of(PATTERN, key="other"),
         match_of(PATTERN, Confidence.LOW),
         match_of(PATTERN)._replace(is_doubted=True),
