@@ -1,12 +1,16 @@
-"""The share of a supposed secret that reads as words, and clauses of a sentence. Knows no rule."""
+"""The share of a supposed secret that reads as words, and the object of an order in a sentence.
+
+Knows no rule.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
 from functools import cache, lru_cache
+from itertools import islice
 
-from pipeguard.detect.checks.outcome import Check, Outcome, to_outcome
+from pipeguard.detect.checks.outcome import AROUND, Check, Outcome, to_outcome
 from pipeguard.firewall.lazy_regex import lazy_regex
 
 LONG_TOKEN = 36  # characters; a shorter one has too few words to tell
@@ -57,6 +61,7 @@ _EARLIER = (
     "previous(?:ly)?|prior|earlier|preceding|former|past|existing|original|initial|old|older|first"
 )
 _RULES = "commands?|rules?|polic(?:y|ies)|prompts?|constraints?|restrictions?|orders?"
+_NOUNS = f"{_RULES}|instructions?|guidelines?|guidance|training"
 # What an order to a model drops: its own instructions, its user's, or everything.
 _OWN = "your|safety|developer|above|user|everything|anything|instructions?|guid(?:elines?|ance)"
 # "discard requests while an old command": what runs is named in a clause, and not dropped.
@@ -65,6 +70,92 @@ _CLAUSE = lazy_regex(
     r"\b(?:while|when|whenever|until|if|once|after|before)\s+(?:the\s+|an?\s+)?"
     rf"(?:{_EARLIER})\s+(?:{_RULES})".encode()
 )
+_MODEL = (
+    "assistants?|agents?|ais?|llms?|models?|(?:chat ?|ro)?bots?|copilots?|claude|chatgpt"
+    "|gpt[\\w.-]*|gemini"
+    "|instances?|personas?|helpers?"
+)
+_OF_MODEL = (
+    f"{_OWN}|{_MODEL}|you|system|security|operators?|hidden|initial|secrets?|core|own|conversation|chat"
+    "|context|content|moderation|messages?|texts?|pages?|questions?|tasks?|answers?|requests?|turns?"
+    "|prompts?|ethic\\w*|privacy|tools?|all|any|every|each|whatever"
+)
+# Parts of programs and papers: "the old prompt template" is one of these.
+_PARTS = (
+    "files?|folder|director(?:y|ies)|paths?|templates?|engine|caches?|tables?|dialogs?|windows?|panels?"
+    "|pages?|ind(?:ex|exes|ices)|buffers?|histor(?:y|ies)|lines?|lists?|queues?|snapshots?|drafts?"
+    "|documents?|versions?|numbers?|tokens?|matri(?:x|ces)|width|length|sizes?|counts?|values?|ids?"
+    "|names?|keys?|palette|box(?:es)?|views?|widgets?|buttons?|menus?|fields?|columns?|rows?|cells?"
+    "|blocks?|entr(?:y|ies)|records?|sets?|maps?|trees?|nodes?|objects?|types?|class(?:es)?|parsers?"
+    "|loaders?|handlers?|builders?|strings?|labels?|titles?|icons?|formats?|headers?|sections?|states?"
+    "|status|flags?|options?|settings?|config|parameters?|arguments?|variables?|results?|output|errors?"
+    "|logs?|data|items?|checks?|hooks?|events?|stack|pool|store|bundles?|chains?|groups?|lookups?"
+)
+# Verbs of programs for their own prompts, rules and commands, seldom of orders to a model.
+_UPKEEP = (
+    "reset|clear|reload|refresh|re-?build|update|flush|show|print|display|re-?draw|restore|retry|parse"
+    "|load|save|skip|start|restart|rewrite|replace|close|check|validate|sort|count|log|render|draw|set"
+    "|unset|remove"
+)
+# A clause without an order, and a number, as subjects of commits have them.
+_TAIL = (
+    r"(?:\s+(?:when|while|if|on|in|after|before|during|until|unless|at|for|from|beyond|without|with|by|of"
+    r"|per|once|because|since)\b(?:\s+(?!(?:and|then|but|so|instead|please|now|must|reply)\b)"
+    rf"(?!(?:{_OWN}|{_MODEL}|you|this|these|following|below|here)\b)[\w'`/.-]*[\w'`])"
+    r"{1,12})?(?:\s*\(\#?[0-9]{1,6}\))?\s*\.?\s*(?:[\"'\n]|\Z)"
+)
+
+
+def _thing_pattern(parts: str) -> re.Pattern[bytes]:
+    """A pattern for an order, NUL and what follows, if parts after its noun make it a thing's."""
+    return lazy_regex(
+        rf"(?is)(?:(?!\b(?:{_OF_MODEL})\b).)*\b(?:{_EARLIER}|initial)\s+(?:"
+        rf"(?:(?!(?:{_OF_MODEL}|and|or)\b)[\w'-]+\s+){{0,2}}(?:{_NOUNS})\0(?:\s+(?>{_PARTS})){{1,3}}"
+        rf"(?:{parts})"
+        rf"|(?:(?!(?:{_OF_MODEL}|and|or)\b)[a-z]{{3,14}}\s+){{1,2}}and\s+(?:{_UPKEEP})\s+"
+        rf"(?:(?!(?:{_OF_MODEL}|and|or)\b)[\w'-]+\s+){{0,2}}(?:{_NOUNS})\0)".encode()
+    )
+
+
+# "ignore the old rules table if it is empty", "ignorePreviousErrorsAndResetPrompt": a thing's name.
+_THING = _thing_pattern(rf"\b(?:{_TAIL}|[(\[{{)\]}}\"'`>]|\s*=|;\s*(?:\n|\Z))")
+# The same in camel case, which may be without its spaces and signs.
+_NAMED_THING = _thing_pattern(r"\b[^\w\s]|\Z|\B(?!and|then|you|the|in|to|ed|en)[a-z0-9]")
+_SHOWING = lazy_regex(rb"(?i)\band\s+(?:show|print|display)\b")  # may also ask a model for its own
+_NAME = lazy_regex(rb"[A-Za-z0-9 ]+")  # a long name, read as words
+_READERS = (
+    f"{_MODEL}|readers?|recipients?|systems?|programs?|process\\w*|servers?|machines?|summar\\w*"
+)
+_READING = (
+    f"{_OF_MODEL}|this|here|read\\w*|sees?|seen|pars\\w*|answer\\w*|handl\\w*|open\\w*|receiv\\w*"
+    "|translat\\w*|should|must"
+)
+# "Users who upgrade should forget the earlier delivery rules": an order to others.
+_OTHERS = lazy_regex(
+    rf"(?is)[\s*#>•-]*(?:(?:the|our|all|any|new|most|some)\s+)?(?!(?:{_READERS})\b)"
+    r"(?:[a-z]{3,16}s|people|staff|(?:any|every)(?:one|body)(?=\s+(?:who|that|with|in|on))"
+    r"|those(?=\s+(?:who|that|with|in|on)))"
+    r"(?:\s+(?:who|that|whose|in|with|on|at|of|from)"
+    rf"(?:\s+(?!(?:{_READING}|{_READERS})\b)[\w'.-]*\w){{1,10}})?"
+    r"\s+(?:should|must|shall|may|can|will|need\s+to|have\s+to)\s+(?:(?:now|then|simply|just)\s+)?"
+    r"[a-z]+(?:\s+(?:not|longer|aside|to|follow|obey|observe|heed))*"
+    rf"(?:\s+(?:the|all|any|our|of))*\s+(?:{_EARLIER})\s+"
+    rf"(?:(?!(?:{_OF_MODEL}|{_RULES}|and|or)\b)[a-z][\w-]{{2,16}}\s+){{1,2}}(?:{_NOUNS})\0"
+    r"(?![^.!?\n]*(?:@|://|~/|\b(?:you|your|it|passw\w*|secrets?|tokens?|credentials?|keys?|assistant"
+    r"|ignore|disregard|forget)\b))".encode()
+)
+_HUMP = lazy_regex(rb"(?<=[a-z\0])(?=[A-Z])|[_-](?=[A-Za-z])")
+_SENTENCE_START = lazy_regex(rb"(?s).*(?:[.!?:;]\s|\n)")
+_CAMEL = lazy_regex(rb"[a-z][A-Z]")
+BEFORE_BYTES, MOST_PLACES = 240, 8  # of a sentence, before a match or after it; of one match
+FEW_CAMEL_WORDS = 3
+_CAMEL_WORD = lazy_regex(rb"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
+_DROP = lazy_regex(
+    rb"(?i)ignore|disregard|forget|overrule|discard|disobey|unlearn|neglect|dismiss|abandon"
+)
+_EARLIER_AT = lazy_regex(rf"(?i)(?=((?:{_EARLIER}|above|your|developer|safety|all)))".encode())
+# "dismissInstallPrompt", "ignorePriorityOrders": longer words contain these.
+_IN_WORDS = lazy_regex(rb"(?i)all|old(?:er)?|past|prior|former|initial|first")
 
 
 def _not_clause(text: bytes) -> Outcome:
@@ -72,4 +163,53 @@ def _not_clause(text: bytes) -> Outcome:
     return to_outcome(_CLAUSE.fullmatch(text) is None)
 
 
-CHECKS: Mapping[str, Check] = {"not-clause": _not_clause}
+def _orders_reader(text: bytes) -> Outcome:
+    """FAILS where only a thing is dropped, or others are told; run on a match and its surroundings.
+
+    A match that occurs more than once orders something if one of its occurrences does.
+    """
+    match, _, around = text.partition(AROUND)
+    places = [at.start() for at in islice(re.finditer(re.escape(match), around), MOST_PLACES)]
+    return to_outcome(
+        not 0 < len(places) < MOST_PLACES
+        or not all(_drops_other(around, at, at + len(match)) for at in places)
+    )
+
+
+def _drops_other(data: bytes, start: int, end: int) -> bool:
+    """True if the order in a range drops a thing, or is an order to others about a matter."""
+    ordered = data[start:end].rpartition(b'"')[2]  # without the key of JSON
+    if len(ordered) > BEFORE_BYTES:
+        return False
+    if _is_in_camel_words(ordered):
+        return True
+    after = data[end : end + BEFORE_BYTES] + b"\0" * (end + BEFORE_BYTES < len(data))
+    is_camel = b" " not in ordered and _CAMEL.search(ordered) is not None
+    thing = (_NAMED_THING if is_camel else _THING).match(_HUMP.sub(b" ", ordered + b"\0" + after))
+    if thing and (is_camel or _NAME.fullmatch(data) or not _SHOWING.search(ordered)):
+        return True
+    before = data[max(0, start - BEFORE_BYTES) : start]
+    before = before[len(opening[0]) if (opening := _SENTENCE_START.match(before)) else 0 :]
+    return _OTHERS.match(before + ordered + b"\0" + after) is not None
+
+
+def _is_in_camel_words(name: bytes) -> bool:
+    """True if words such as `all` are only parts of longer words in a name in camel case."""
+    words = list(_CAMEL_WORD.finditer(name))
+    if len(words) < FEW_CAMEL_WORDS or _DROP.fullmatch(words[0][0]) is None:
+        return False
+    spans = [word.span() for word in words if len(word[0]) > 1]
+    return len(spans) == len(words) and all(
+        _IN_WORDS.fullmatch(part[1])
+        and any(
+            low <= part.start(1) and part.end(1) <= high and high - low > len(part[1]) + 1
+            for low, high in spans
+        )
+        for part in _EARLIER_AT.finditer(name)
+    )
+
+
+CHECKS: Mapping[str, Check] = {
+    "around-orders-reader": _orders_reader,
+    "not-clause": _not_clause,
+}
