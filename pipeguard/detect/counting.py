@@ -35,11 +35,11 @@ from pipeguard.detect.knowledge import Knowledge
 from pipeguard.detect.rules.rule import Leaving
 from pipeguard.detect.scanning.confidence import SHOWN_CHARS
 from pipeguard.detect.scanning.scan_budget import Match
-from pipeguard.firewall.finding import Confidence
+from pipeguard.firewall.finding import Action, Confidence, Finding
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.protocol.json_values import JsonValue, with_strings
 from pipeguard.firewall.protocol.places import ARGUMENTS, get_value
-from pipeguard.firewall.session.guard import Context
+from pipeguard.firewall.session.guard import EXEMPT, Context
 
 # What a tool does by which a secret could leave. Running something counts too, but not in an
 # argument made for a credential: a command has to be told how to log in.
@@ -50,6 +50,8 @@ _PASSES_ON_RESULTS = Label.SENDS | Label.OUTSIDE | Label.RUNS | Label.READS_SECR
 _IN_PLACE = frozenset(("text", "folded", "entities", "escapes", "percent", "quoted-printable"))
 # The format of a token of any kind.
 _TOKEN_RULES = ("secrets.jwt", "secrets.jwt-short")
+# Readings of a text as it is, but for what is between its letters, literals and strings.
+_JOINING = frozenset(("folded", "groups", "joined", "literals", "pieces", "squeezed"))
 # The ways of rules that know a secret by its name, or by having none.
 _BY_NAME = (Leaving.LOWER, Leaving.ONLY)
 
@@ -327,6 +329,33 @@ def rate_match(case: LocatedMatch) -> Confidence | None:
         elif change is Worth.CERTAIN:
             confidence = Confidence.HIGH
     return confidence
+
+
+def pass_with_words(found: Sequence[tuple[Match, Finding]]) -> list[Finding]:
+    """The findings; a secret that an exception lets pass does so with the words after it.
+
+    Read without what is between them, words go on a key: `bill KEY and go` has a longer one.
+
+    Args:
+        found: each match with its finding.
+    """
+    passing = [
+        match
+        for match, finding in found
+        if finding.note == EXEMPT and match.rule.is_private and match.exact
+    ]
+    return [
+        finding._replace(action=Action.ALLOW, note=EXEMPT, would=None)
+        if any(_goes_on(match, other) for other in passing)
+        else finding
+        for match, finding in found
+    ]
+
+
+def _goes_on(match: Match, secret: Match) -> bool:
+    """True if a match is a secret and the words after it, read as one."""
+    is_longer = match.secret.startswith(secret.secret) and match.secret != secret.secret
+    return is_longer and match.rule == secret.rule and _JOINING.issuperset(match.view.split(">"))
 
 
 def restored_file(knowledge: Knowledge, context: Context, value: JsonValue) -> JsonValue:

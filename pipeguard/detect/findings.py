@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from hashlib import blake2b
 from typing import NamedTuple
 
-from pipeguard.detect.counting import LocatedMatch, rate_match, restored_file
+from pipeguard.detect.counting import LocatedMatch, pass_with_words, rate_match, restored_file
 from pipeguard.detect.cuts import can_cut, cut_findings, forged_lines, with_words
 from pipeguard.detect.flows import secret_values
 from pipeguard.detect.flows.leak import SECRET_OUT, Leak
@@ -367,7 +367,7 @@ def _to_findings(
     cases = [LocatedMatch(knowledge, context, value, match) for match in result.matches]
     returning = [case.match for case in cases if case.returns()]
     contents = _ContentMarks(context.guard.contents_key, value)
-    findings: list[Finding] = []
+    found: list[tuple[Match, Finding]] = []
     seen: set[tuple[object, ...]] = set()
     for case in cases:
         case.returning = returning
@@ -381,11 +381,12 @@ def _to_findings(
             is_cuttable = can_cut(context, surface, match.cuts)
             finding = _to_finding(context, match, surface, content, is_cuttable=is_cuttable)
             is_cut = finding.action is Action.CUT
-            findings += cut_findings(context, finding, match.cuts) if is_cut else [finding]
+            cut = cut_findings(context, finding, match.cuts) if is_cut else [finding]
+            found += ((match, each) for each in cut)
         else:
-            findings += (
-                _to_finding(context, piece, surface, content) for piece in _pieces(match, seen)
-            )
+            for piece in _pieces(match, seen):
+                found.append((piece, _to_finding(context, piece, surface, content)))
+    findings = pass_with_words(found)
     for rule, is_over in (
         ("protocol.view-limit", result.has_undecoded),
         ("protocol.scan-limit", result.is_unfinished),

@@ -293,6 +293,7 @@ def locate_match(
         tuple(paths),
         masked_excerpt(rule, matched, words),
         is_data=is_data,
+        secret=matched if rule.is_private else b"",
     )
 
 

@@ -275,6 +275,7 @@ class Match(NamedTuple):
             counts only where it leaves (detect.flows.way_out).
         cuts: for an order that a classifier found in plain sight, what goes if it is cut out.
         is_data: True for a value in source code or data (detect.model.data_literals).
+        secret: as the reading has it; empty for a rule that finds none.
     """
 
     rule: Rule
@@ -290,6 +291,7 @@ class Match(NamedTuple):
     is_sample: bool = False
     cuts: tuple[StringSpan, ...] = ()
     is_data: bool = False
+    secret: bytes = b""
 
 
 class ScanResult(NamedTuple):
