@@ -7,6 +7,7 @@ configuration folder, `rules/*.yaml`; they add rules, and cannot change a shippe
 from __future__ import annotations
 
 import os
+from itertools import count
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.config.directories import Trusted, config_folder, read_own
@@ -130,14 +131,16 @@ def load_rules(packs: Iterable[PackFile] | None = None) -> tuple[Rule, ...]:
         except UnicodeDecodeError:
             raise RuleError(f"{source.path} is not UTF-8.") from None
         # Tests try the expressions of shipped packs, which takes most of a second.
-        for index, rule in enumerate(load_pack(text, source.path, proven=source.shipped)):
+        pack = load_pack(text, source.path, proven=source.shipped)
+        recipes = () if source.shipped else map(_find_wrong_recipe, pack, count())
+        if wrong := [error for error in recipes if error is not None]:
+            raise locate(wrong, text, source.path)
+        for rule in pack:
             if rule.id in rules:
                 raise RuleError(
                     f"{source.path}: {rule.id} is already in {first[rule.id]}.\n"
                     "  Give yours another id, or its pack another name."
                 )
-            if not source.shipped and (error := _find_wrong_recipe(rule, index)):
-                raise locate(error, text, source.path)
             rules[rule.id] = rule if source.shipped else rule._replace(own=True)
             first[rule.id] = source.path
     return tuple(rules.values())

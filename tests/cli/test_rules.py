@@ -56,6 +56,10 @@ def test_what_is_shown(snapshot: Snapshot, tmp_path: Path) -> None:
     (tmp_path / "wrong.yaml").write_text("rules: none")
     (tmp_path / "places.yaml").write_text(pack() + "  places: [call.argumens]\n")
     (tmp_path / "recipe.yaml").write_text(pack().replace("[xyzzy-12]", "[{gen: 'xyzzy-{digi:2}'}]"))
+    rule = pack().partition("rules:\n")[2]
+    several = "".join(rule.replace("magic-word", f"no-{each}") for each in range(2))
+    several = several.replace("severity:", "severtiy:")
+    (tmp_path / "several.yaml").write_text(pack() + several + rule)
     snapshot.commands(
         "rules",
         f"""
@@ -69,6 +73,7 @@ def test_what_is_shown(snapshot: Snapshot, tmp_path: Path) -> None:
         rules test {tmp_path}/mine.yaml
         rules test {tmp_path}/wrong.yaml  # 2
         rules test {tmp_path}/places.yaml  # 2
+        rules test {tmp_path}/several.yaml  # 2
         rules test {tmp_path}/recipe.yaml  # 2
         rules test {tmp_path}/mine.yaml --rule magic-word  # 2
         rules test --rule secrets.gitlub-token  # 2

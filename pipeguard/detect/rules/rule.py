@@ -8,7 +8,7 @@ nothing is loaded.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -24,6 +24,7 @@ from pipeguard.unicode.display import suggestion
 if TYPE_CHECKING:
     import yaml
 
+MOST_ERRORS = 20  # of a pack, that are listed
 MAX_PATTERN_BYTES = 12_000  # Hyperscan refuses about 16,000
 
 
@@ -173,19 +174,27 @@ def load_pack(text: str, source: str, *, proven: bool = False) -> tuple[Rule, ..
         mark = _describe_mark(getattr(error, "problem_mark", None))
         what = getattr(error, "problem", None) or " ".join(str(error).split())
         raise RuleError(f"{source}{mark}: not valid YAML: {what}") from None
+    errors: list[RuleError] = []
     try:
-        return _rules(document, proven=proven)
+        rules = _rules(document, errors, proven=proven)
     except RuleError as error:
-        raise locate(error, text, source) from None
+        raise locate([error], text, source) from None
+    if errors:
+        raise locate(errors, text, source)
+    return rules
 
 
-def locate(error: RuleError, text: str, source: str) -> RuleError:
-    """An error of a pack, after the file, line and column to which its keys lead."""
+def locate(errors: Sequence[RuleError], text: str, source: str) -> RuleError:
+    """The errors of a pack, each after the file, line and column to which its keys lead."""
     import yaml
 
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    mark = _find_mark(yaml.compose(text, loader), error.keys)
-    return RuleError(f"{source}{_describe_mark(mark)}: {error}")
+    root = yaml.compose(text, loader)
+    shown = errors[:MOST_ERRORS]
+    lines = [f"{source}{_describe_mark(_find_mark(root, each.keys))}: {each}" for each in shown]
+    if len(errors) > MOST_ERRORS:
+        lines.append(f"… and {len(errors) - MOST_ERRORS} more")
+    return RuleError("\n  ".join(lines))
 
 
 def _describe_mark(mark: yaml.Mark | None) -> str:
@@ -208,11 +217,16 @@ def _find_mark(node: yaml.Node | None, keys: Iterable[str | int]) -> yaml.Mark |
     return mark
 
 
-def _rules(document: object, *, proven: bool) -> tuple[Rule, ...]:
+def _rules(document: object, errors: list[RuleError], *, proven: bool) -> tuple[Rule, ...]:
     """The rules of a pack's document.
 
+    Args:
+        document: the pack.
+        errors: gets the first error of each rule, with the keys that lead to what is wrong.
+        proven: as in `load_pack`.
+
     Raises:
-        RuleError: with the keys that lead to what is wrong.
+        RuleError: it is no pack; with the keys that lead to what is wrong.
     """
     if not isinstance(document, dict) or not isinstance(document.get("rules"), list):
         raise RuleError("a pack is a mapping with `pack`, `about` and `rules`")
@@ -232,9 +246,12 @@ def _rules(document: object, *, proven: bool) -> tuple[Rule, ...]:
         except RuleError as error:
             is_default = bool(error.keys) and {*error.keys} <= {*defaults} - {*entry}
             path = ("defaults",) if is_default else ("rules", index)
-            raise RuleError(str(error), *path, *error.keys) from None
+            keys = (*path, *error.keys)
+            if not is_default or all(each.keys != keys for each in errors):
+                errors.append(RuleError(str(error), *keys))
+            continue
         if rule.id in rules:
-            raise RuleError(f"{rule.id} is there twice", "rules", index)
+            errors.append(RuleError(f"{rule.id} is there twice", "rules", index))
         rules[rule.id] = rule
     return tuple(rules.values())
 
@@ -311,9 +328,10 @@ def _rule(pack: str, entry: dict[str, Any], *, proven: bool) -> Rule:
         raise RuleError(
             f"{where}: `id` must be 2 to 61 lower-case letters, digits and hyphens", "id"
         )
-    for needed in ("title", "severity", "confidence", "why", "fix", "matches", "passes"):
-        if not entry.get(needed):
-            raise RuleError(f"{where}: `{needed}` is missing")
+    needed = ("title", "severity", "confidence", "why", "fix", "matches", "passes")
+    if missing := [f"`{field}`" for field in needed if not entry.get(field)]:
+        are = "is" if len(missing) == 1 else "are"
+        raise RuleError(f"{where}: {', '.join(missing)} {are} missing")
     model = _model(where, entry)
     if not model and not entry.get("pattern"):
         raise RuleError(f"{where}: `pattern` is missing")

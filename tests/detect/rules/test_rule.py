@@ -195,6 +195,14 @@ def test_an_expression_is_proven_in_each_view_of_its_rule(
     assert [what for what in failures if what in (AMBIGUOUS, TOO_LARGE)] == failing
 
 
+def test_the_first_error_of_each_rule_is_listed_up_to_a_limit() -> None:
+    with pytest.raises(RuleError) as raised:
+        load_pack("pack: acme\nrules:\n" + "- {id: some}\n" * 25, "acme.yaml")
+    lines = str(raised.value).splitlines()
+    assert lines[0].startswith("acme.yaml, line 3, column 3: some: `title`, `severity`,")
+    assert (len(lines), lines[-1]) == (21, "  … and 5 more")
+
+
 def test_a_sample_stands_in_the_first_place_that_fits() -> None:
     text = PACK.format(matches="xyzzy-123", passes="x", places="['prompt.*']", confidence="high")
     (rule,) = load_pack(text, "mine.yaml")
