@@ -413,12 +413,9 @@ class Gateway(Hub):
             member.ask_about_waiting(conversation)
 
     def describe_missing(self) -> dict[str, str]:
-        """Say why servers have no tools here, or not all, by name."""
-        missing = self.absent()
-        for name, member in self.members.items():
-            if member.state in (State.DOWN, State.FAILING) and member.last_line:
-                see = f"pipeguard logs {member.run.guard.name}"
-                missing[name] += f"; what it wrote {member.last_line!r}, and before: {see}"
+        """Say why servers have no tools here, or not all, by name; never for a model."""
+        down = {name: each.describe_for_user() for name, each in self.members.items() if each.why}
+        missing = down | self.left_out
         for name, count in self.waiting().items():
             command = f"pipeguard approve {self.members[name].run.guard.name} --all"
             missing.setdefault(name, f"{definitions_wait(count)} for approval: {command}")

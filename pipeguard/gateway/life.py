@@ -156,7 +156,17 @@ class ServerLife:
         """Why it cannot be used now, for clients and models; empty where it can."""
         if self.state in (State.READY, State.ASLEEP):
             return ""
-        happened = what_happened(self._why)
+        return self._add_next_start(what_happened(self._why))
+
+    def describe_for_user(self) -> str:
+        """Say why it cannot be used now, what it wrote and what to do; never for a model."""
+        happened, line_end, commands = self._why.partition("\n")
+        why = self._add_next_start(happened)
+        if self.last_line and self.state in (State.DOWN, State.FAILING):
+            why += f"; what it wrote {self.last_line!r}, and before: {self._see}"
+        return why + line_end + commands
+
+    def _add_next_start(self, happened: str) -> str:
         if self._next_start is None:
             return happened
         seconds = max(ceil(self._next_start - self._loop.time()), 0)

@@ -154,13 +154,12 @@ class GatewayServer:
 
     @property
     def why(self) -> str:
-        """Why it cannot be used now, for people; empty where it can."""
+        """Why it cannot be used now, also for models; empty where it can."""
         return self._life.why
 
-    @property
-    def last_line(self) -> str:
-        """The last line that it wrote before it was down, for people; empty if none."""
-        return self._life.last_line
+    def describe_for_user(self) -> str:
+        """Say why it cannot be used now, what it wrote and what to do; never for a model."""
+        return self._life.describe_for_user()
 
     @property
     def waiting(self) -> int:

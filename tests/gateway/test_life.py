@@ -243,6 +243,9 @@ def test_a_client_hears_why_a_server_is_down_and_the_log_also_what_to_do(
         why = gateway.absent()["b"]
         assert "PipeGuard's log tells the user what to do" in why
         assert "pipeguard secrets" not in why
+        shown = gateway.describe_missing()["b"]
+        assert "\n  Store it:  pipeguard secrets set gone" in shown
+        assert "PipeGuard's log" not in shown
 
     talk(scenario, ServerSettings("b", ("cat",), env={"KEY": "keyring:gone"}))
     told = capfd.readouterr().err
