@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pipeguard.runtime.start import RunningGuard
     from pipeguard.state.totals import ServerTotals
 
+MOST_BLOCKED = 200  # of the newest rows, among which one that does not wait is looked for
 LEAST_CHARS = 12  # of a server's name, on a terminal however narrow
 COLUMNS = ("server", "blocked", "held", "cut", "noted", "would block", "waits")
 
@@ -55,6 +56,8 @@ class Status(NamedTuple):
         gateways: that run, as this system tells: only Linux does.
         behind: how many servers are in the gateway's file.
         gaps: how often in 7 days something could not be recorded.
+        blocked: the newest event of 7 days that was blocked, and does not wait for a decision; with
+            its server, tool and rule. None if there is none.
     """
 
     mode: str
@@ -70,6 +73,7 @@ class Status(NamedTuple):
     gateways: list[str]
     behind: int = 0
     gaps: int = 0
+    blocked: dict[str, str] | None = None
 
 
 @click.command("status", short_help="Show what is guarded, what happened, and what waits.")
@@ -109,7 +113,31 @@ def _status() -> Status:
         find_gateways(guards),
         behind,
         _count_gaps(),
+        _find_blocked(),
     )
+
+
+def _find_blocked() -> dict[str, str] | None:
+    """Find the newest event of 7 days that was blocked; None if none was."""
+    from pipeguard.firewall.session.remedies import is_held
+    from pipeguard.state.audit import AuditFilter, rows
+    from pipeguard.state.exceptions import decisive, stopping, to_event
+    from pipeguard.state.paths import existing_store
+    from pipeguard.state.store import Store
+    from pipeguard.state.timestamps import to_utc_text
+
+    if (path := existing_store()) is None:
+        return None
+    since = to_utc_text(time.time() - 7 * 86_400)
+    wanted = AuditFilter(action="block", since=since, limit=MOST_BLOCKED)
+    with Store.open(path) as store:
+        events = [to_event(row) for row in rows(store, wanted, by_time=True) if row.server]
+    for event in reversed(events):
+        stopped = stopping(event)
+        if event.name and stopped and not is_held(each["rule"] for each in stopped):
+            names = {"event": event.name, "server": event.server, "tool": event.tool}
+            return {**names, "rule": decisive(stopped)}
+    return None
 
 
 def _count_gaps() -> int:
@@ -229,6 +257,7 @@ def _fields(status: Status) -> dict[str, object]:
         "gateways": status.gateways,
         "behind_gateway": status.behind,
         "gaps": status.gaps,
+        "blocked": status.blocked,
     }
 
 
@@ -310,8 +339,13 @@ def _next_steps(status: Status) -> list[str]:
         steps.append("The new and changed definitions among them:  pipeguard diff")
     if status.proposed:
         steps.append("The proposed servers among them:  pipeguard servers list")
+    if blocked := status.blocked:
+        what = visible(" of ".join(filter(None, (blocked["tool"], blocked["server"]))))
+        steps.append(
+            f"The newest block ({what}, {blocked['rule']}):  pipeguard explain {blocked['event']}"
+        )
     if any(server.week.blocked for server in status.servers):
-        steps.append("What was blocked:  pipeguard audit list --action block --since 7d")
+        steps.append("All that was blocked:  pipeguard audit list --action block --since 7d")
     if any(server.week.would for server in status.servers):
         steps.append("What would have been stopped:  pipeguard audit list --would any --since 7d")
     if status.gaps:

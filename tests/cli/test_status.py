@@ -83,8 +83,12 @@ def test_stopped_calls_and_changed_results_are_counted_apart() -> None:
 def test_a_call_of_what_waits_is_held_and_one_of_what_is_not_offered_is_blocked() -> None:
     waits = [Finding(f"trust.{rule}", "call.name") for rule in ("held", "drifted")]
     record("new", *((timedelta(0), each) for each in waits))
+    assert json.loads(shown("--json"))["blocked"] is None
     record("old", (timedelta(0), Finding("trust.not-offered", "call.name")))
-    new, old = json.loads(shown("--json"))["servers"]
+    told = json.loads(shown("--json"))
+    new, old = told["servers"]
+    assert (told["blocked"]["server"], told["blocked"]["rule"]) == ("old", "trust.not-offered")
+    assert f"pipeguard explain {told['blocked']['event']}" in shown()
     assert (new["today"]["blocked"], new["today"]["held"]) == (0, 2)
     assert (old["today"]["blocked"], old["today"]["held"]) == (1, 0)
 
