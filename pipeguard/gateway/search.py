@@ -83,6 +83,8 @@ LEAST_WORTH = 0.39  # of a word that counts for `fit`: a synonym does, few neigh
 NAMED_FIT = 0.6  # of a fit, times the share of the tool's name that the request explains
 LEAST_FIT = 0.24  # of the best of the first tools; below, perhaps none is meant
 READ_BONUS = 1.1  # so that of tools that fit equally, one that reads comes first
+PAST = ("history", "changelog")  # who asks for a history does not ask to add to it
+PAST_WEIGHT = 0.4  # of a tool that then changes something, and has no such word
 MOST_QUERIES = 20_000  # of stems and concepts that are remembered
 EARLY_PROFILES = 10_000  # made with the index; others when they are found, to save memory
 INDEX_BYTES = 50_000_000  # at most, while it is written; with less, 10,000 tools are three segments
@@ -163,6 +165,7 @@ class ToolIndex:
         self._index = tantivy.Index(self._schema)
         self._index.register_tokenizer(_TOKENIZER, stemmer())
         self._stems = Stems()
+        self._past = {self._stems[word] for word in PAST}
         self._tools: dict[int, ToolText] = {}
         self._profiles: dict[int, ToolStems] = {}
         self._stem_counts: dict[str, int] = {}
@@ -384,6 +387,7 @@ class ToolIndex:
         one, no later hit comes before it.
         """
         weight = COVERAGE_WEIGHT if len(concepts) < LONG_QUERY else LONG_COVERAGE_WEIGHT
+        looks_back = not self._past.isdisjoint(chain.from_iterable(map(self._own_stems, concepts)))
         heap: list[tuple[float, int, ToolStems]] = []
         for score, key, profile in scored:
             while heap and -heap[0][0] > score * READ_BONUS:
@@ -394,6 +398,8 @@ class ToolIndex:
             weighed = score * blend(weight, covered) * blend(NAME_WEIGHT, named)
             if self._tools[key].effect == "read":
                 weighed *= READ_BONUS
+            elif looks_back and self._past.isdisjoint(profile.everything):
+                weighed *= PAST_WEIGHT
             heappush(heap, (-weighed, key, profile))
         while heap:
             best, best_key, best_profile = heappop(heap)

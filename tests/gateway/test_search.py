@@ -120,6 +120,23 @@ def test_of_tools_that_fit_equally_the_one_that_reads_comes_first() -> None:
     assert names(index(reads, writes), "lead") == ["read_lead", "write_lead"]
 
 
+def test_who_asks_for_a_history_does_not_ask_to_add_to_it() -> None:
+    repository = "repo_path"
+    made = index(
+        ToolText(1, "git", "git_commit", "", "Records changes to the repository",
+                 f"{repository} message", effect="write"),
+        ToolText(2, "git", "git_log", "", "Shows the commit logs", f"{repository} max_count",
+                 effect="read"),
+        ToolText(3, "git", "git_status", "", "Shows the working tree status", repository,
+                 effect="read"),
+        ToolText(4, "browser", "clear_history", "", "Clears the history", "since", effect="write"),
+    )  # fmt: skip
+    for query in ("commit history of repository", "commit history", "history of commits"):
+        assert names(made, query)[0] == "git_log", query
+    assert names(made, "commit my changes to the repository")[0] == "git_commit"
+    assert names(made, "clear my history")[0] == "clear_history"
+
+
 def test_a_need_behind_many_words_is_found() -> None:
     made = index(*TOOLS)
     story = "Our office moved to another town and the telephones are new. " * 12
