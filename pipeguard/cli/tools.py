@@ -59,9 +59,10 @@ def command() -> None:
     """Find, describe and call the tools behind `pipeguard serve`, as an agent would.
 
     The servers that it takes are started for that, and ended again; with --url, a gateway that
-    listens is asked, and nothing is started. What waits for approval is not there. A tool is called
-    by its public name (memory__read_graph), by server and tool (memory/read_graph), or by the
-    tool's own name where no other has it.
+    listens is asked, and nothing is started. What is new and waits for approval is not there; a
+    tool that has changed is listed as held. A tool is called by its public name
+    (memory__read_graph), by server and tool (memory/read_graph), or by the tool's own name where no
+    other has it.
 
     \b
     Examples:
@@ -273,6 +274,7 @@ def _fields(tool: CatalogTool) -> dict[str, object]:
         "server": tool.server,
         "tool": tool.name,
         "effect": tool.effect.value,
+        "held": tool.is_held,
         "description": tool.description,
     }
 
@@ -283,7 +285,8 @@ def _print_table(tools: list[CatalogTool]) -> None:
     width = max((len(tool.public) for tool in tools), default=0)
     for tool in tools:
         words = first_sentences(tool.description or tool.title, 80)
-        click.echo(visible(f"{tool.public:{width}}  {tool.effect.value:11}  {words}"))
+        held = "held until you approve its change. " if tool.is_held else ""
+        click.echo(visible(f"{tool.public:{width}}  {tool.effect.value:11}  {held}{words}"))
 
 
 def _say_missing(inspector: Inspector, concerns: Callable[[str], bool]) -> None:
