@@ -263,7 +263,7 @@ _SIZES: Mapping[str, int] = {
     "": 1, "B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "KB": 10**3, "MB": 10**6, "GB": 10**9,
 }  # fmt: skip
 _DAYS: Mapping[str, int] = {"d": 1, "w": 7}
-_TIMES: Mapping[str, int] = {"s": 1, "min": 60, "h": 3600}
+_TIMES: Mapping[str, int] = {"": 1, "s": 1, "min": 60, "h": 3600}
 
 
 class _PolicyReader:
@@ -300,8 +300,8 @@ class _PolicyReader:
             frame_bytes=_size(limits.get("frame")),
             pending=_count(limits.get("pending"), PENDING),
             notifications=_count(limits.get("notifications"), NOTIFICATIONS),
-            timeout_seconds=_seconds(limits.get("timeout")),
-            ask_seconds=_seconds(limits.get("ask")),
+            timeout_seconds=read_seconds(limits.get("timeout")),
+            ask_seconds=read_seconds(limits.get("ask")),
             drift_allow=frozenset(_each(drift["allow"], _drift)) if "allow" in drift else None,
             stop_without_audit=self._choice(
                 audit.get("on_failure"), {"continue": False, "stop": True}, loose=False
@@ -469,11 +469,12 @@ def _count(entry: YamlEntry | None, bounds: tuple[int, int]) -> int | None:
     return None if entry is None or number is None else int(_within(entry, number, bounds, {"": 1}))
 
 
-def _seconds(entry: YamlEntry | None) -> float | None:
-    number = _number(entry, _TIMES, "a time such as 300 s, 5 min or 1 h")
-    return (
-        None if entry is None or number is None else _within(entry, number, TIMEOUT_SECONDS, _TIMES)
-    )
+def read_seconds(
+    entry: YamlEntry | None, bounds: tuple[float, float] = TIMEOUT_SECONDS
+) -> float | None:
+    """Read a time between two bounds, in seconds; None, and noted at its entry, if it is wrong."""
+    number = _number(entry, _TIMES, "a time such as 300 s, 5 min or 1 h, or a number of seconds")
+    return None if entry is None or number is None else _within(entry, number, bounds, _TIMES)
 
 
 def _number(entry: YamlEntry | None, units: Mapping[str, int], expected: str) -> float | None:
@@ -493,11 +494,17 @@ def _within(
     entry: YamlEntry, number: float, bounds: tuple[float, float], units: Mapping[str, int]
 ) -> float:
     if not bounds[0] <= number <= bounds[1]:
-        least, most = (_in_largest_unit(int(bound), units) for bound in bounds)
+        least, most = (_in_largest_unit(bound, units) for bound in bounds)
         entry.wrong(f"expected at least {least} and at most {most}")
     return number
 
 
-def _in_largest_unit(number: int, units: Mapping[str, int]) -> str:
-    size, unit = max((size, unit) for unit, size in units.items() if number % size == 0)
-    return f"{number // size} {unit}".rstrip()
+def show_size(count_bytes: int) -> str:
+    """Write a size as a policy can have it."""
+    return _in_largest_unit(count_bytes, _SIZES)
+
+
+def _in_largest_unit(number: float, units: Mapping[str, int]) -> str:
+    whole = [(size, unit) for unit, size in units.items() if number % size == 0]
+    size, unit = max(whole, default=(1, "s"))
+    return f"{int(number // size) if whole else number} {unit}".rstrip()

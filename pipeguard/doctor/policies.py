@@ -9,7 +9,13 @@ from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.config.effective_policy import combine, project_policy_path
-from pipeguard.config.policy_file import PolicyFile, PolicyScope, parse_policy, policy_text
+from pipeguard.config.policy_file import (
+    PolicyFile,
+    PolicyScope,
+    parse_policy,
+    policy_text,
+    show_size,
+)
 from pipeguard.config.user_policy import user_policy_path
 from pipeguard.errors import PolicyError
 from pipeguard.firewall.finding import Action
@@ -43,11 +49,10 @@ _FIELDS = {  # of a file, by the names of `describe_policy`
     "without_audit": "stop_without_audit",
 }
 _UNITS = {
-    "frame_limit": "{} bytes",
     "notifications": "{} a second",
     "timeout": "{:g} s",
     "ask": "{:g} s",
-    "audit_kept": "{} days",
+    "audit_kept": "{} d",
 }
 _NOTHING = {"tools_allowed": "all", "audit_kept": "forever"}  # in words, where it is not "none"
 _NOT_OWN = re.compile("/|__")  # in a tool's name: what clients and the gateway put between
@@ -281,4 +286,6 @@ def word_setting(key: str, value: object) -> str:
     if isinstance(value, list):
         joint = ", and of these " if key == "tools_allowed" else ", "
         return joint.join(word_setting("", each) for each in value)
+    if key == "frame_limit" and isinstance(value, int):
+        return show_size(value)
     return _UNITS.get(key, "{}").format(value)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from pipeguard.config.isolate_key import IsolateEntry, read_isolate_entry
-from pipeguard.config.policy_file import POLICY_KEYS
+from pipeguard.config.policy_file import POLICY_KEYS, read_seconds
 from pipeguard.config.strict_yaml import Document, YamlEntry
 from pipeguard.errors import PolicyError
 from pipeguard.gateway.catalog import Override
@@ -21,7 +21,7 @@ from pipeguard.gateway.server_settings import IDLE_SECONDS, ServerSettings, Star
 from pipeguard.isolation import check_entry
 from pipeguard.runtime.transports import AUTO, transport_names
 
-MOST_SECONDS = 86400.0  # that a server may take for an answer
+SECONDS = (0.001, 86400.0)  # that a server may take for an answer, or be idle
 
 _T = TypeVar("_T")
 _LIMITS = {"top_k": 1_000, "tools_limit": 1_000, "response_chars": 4 * 2**20}  # and the most
@@ -161,7 +161,7 @@ class _Reader:
             enabled,
             mode or ToolMode.SEARCH,
             _choose(keys.get("start"), _STARTS) or Start.EAGER,
-            _seconds(keys.get("idle")) or IDLE_SECONDS,
+            read_seconds(keys.get("idle"), SECONDS) or IDLE_SECONDS,
             management=management,
             limits=_limits(keys),
         )
@@ -208,9 +208,9 @@ class _Reader:
             overrides=_overrides(tools.get("overrides")),
             tags=self._texts(keys.get("tags")),
             is_prefixed=_choose(keys.get("prefix"), _BOOLEANS) is not False,
-            timeout_seconds=_seconds(keys.get("timeout")),
+            timeout_seconds=read_seconds(keys.get("timeout"), SECONDS),
             start=_choose(keys.get("start"), _STARTS),
-            idle_seconds=_seconds(keys.get("idle")),
+            idle_seconds=read_seconds(keys.get("idle"), SECONDS),
             isolate=_isolate_entry(name, keys.get("isolate")),
         )
         is_on = _choose(keys.get("enabled"), _BOOLEANS) is not False
@@ -264,20 +264,6 @@ def _limits(keys: Mapping[str, YamlEntry]) -> MenuLimits:
     elif limits.top_k > limits.tools_limit:
         keys["top_k"].wrong(f"a search finds at most {limits.tools_limit} tools (`tools_limit`)")
     return limits
-
-
-def _seconds(entry: YamlEntry | None) -> float | None:
-    text = entry.text() if entry is not None else None
-    if entry is None or text is None:
-        return None
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not 0 < seconds <= MOST_SECONDS:
-        entry.wrong(f"give seconds, up to {MOST_SECONDS:.0f}")
-        return None
-    return seconds
 
 
 def _overrides(entry: YamlEntry | None) -> dict[str, Override]:

@@ -140,7 +140,9 @@ def test_sizes(text: str, size: int) -> None:
     assert parse(f"limits: {{frame: {text}}}").frame_bytes == size
 
 
-@pytest.mark.parametrize(("text", "seconds"), [("300 s", 300), ("1.5 min", 90), ("2 h", 7200)])
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("300 s", 300), ("1.5 min", 90), ("2 h", 7200), ("30", 30)]
+)
 def test_times(text: str, seconds: float) -> None:
     assert parse(f"limits: {{timeout: {text}}}").timeout_seconds == seconds
 
@@ -226,7 +228,8 @@ ONE_ERROR = (
     "limits: {frame: 5 GiB}",
     "limits: {pending: 1.5}",
     "limits: {pending: -1}",
-    "limits: {timeout: 5}",
+    "limits: {timeout: 5 m}",
+    "limits: {timeout: 0}",
     "limits: {timeout: 0 s}",
     "limits: {timeout: 48 h}",
     "tools: {allow: []}",
