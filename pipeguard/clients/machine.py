@@ -13,6 +13,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from itertools import chain
 from pathlib import Path
 
 from pipeguard.clients.catalog import Client, ConfigScope, FileSpec, clients
@@ -130,7 +131,12 @@ def _join(readings: Iterable[tuple[Path, FileSpec]]) -> list[ConfigFile]:
         file = files.setdefault(key, ConfigFile(path, ()))
         if spec not in file.specs:
             files[key] = ConfigFile(file.path, (*file.specs, spec))
-    return list(files.values())
+    return [ConfigFile(file.path, _own_first(file.specs)) for file in files.values()]
+
+
+def _own_first(specs: tuple[FileSpec, ...]) -> tuple[FileSpec, ...]:
+    """The client whose file it is, before those that read others' files too, at more places."""
+    return tuple(sorted(specs, key=lambda spec: sum(map(len, spec.places.values()))))
 
 
 def _specs(chosen: Iterable[Client] | None) -> Iterator[tuple[Client, FileSpec]]:
@@ -187,6 +193,15 @@ def paths(machine: Machine, client: Client, spec: FileSpec) -> list[Path]:
         for folder in _upwards(machine.project)
         for path in _existing(_places(machine, client, spec, folder), spec)
     ]
+
+
+def user_path(machine: Machine, client: Client) -> str:
+    """The client's user-level file on this system, which need not exist; empty if it has none."""
+    specs = [spec for spec in client.files if spec.scope is ConfigScope.USER]
+    existing = (str(path) for spec in specs for path in paths(machine, client, spec))
+    places = (place for spec in specs for place in spec.places.get(machine.system, ()))
+    usual = (_resolve(machine, client, place, None) for place in places if "*" not in place)
+    return next(filter(None, chain(existing, usual)), "")
 
 
 def repository(folder: Path) -> Path | None:

@@ -25,7 +25,7 @@ from pipeguard.clients.entries import (
 )
 from pipeguard.clients.guarding import SHARED_LAUNCHER
 from pipeguard.clients.launcher import programs
-from pipeguard.clients.machine import Machine, managing_file
+from pipeguard.clients.machine import Machine, managing_file, user_path
 from pipeguard.clients.reading import BOM
 from pipeguard.clients.rewrite import (
     NOT_ISOLATED,
@@ -146,7 +146,7 @@ def plan(
     options = replace(options, off=options.off or bool(options.names))
     in_git = _in_git(config, machine)
     held = "" if options.shared else in_git
-    servers = tuple(_judge(server, options, held) for server in config.servers)
+    servers = tuple(_judge(server, options, held, machine) for server in config.servers)
     if problem or not any(server.is_to_do for server in servers):
         return ChangePlan(config, servers, problem=problem)
     words = SHARED_LAUNCHER if in_git else tuple(launcher)
@@ -322,7 +322,9 @@ def _find_excess(config: Config, content: bytes) -> str:
     return "with these servers guarded it would be too large to read: choose some by --server NAME."
 
 
-def _judge(server: ServerEntry, options: GuardOptions, in_git: str) -> JudgedServer:
+def _judge(
+    server: ServerEntry, options: GuardOptions, in_git: str, machine: Machine
+) -> JudgedServer:
     judgement = judge(server, options)
     if in_git and judgement.state in _TO_DO and server.scope is ConfigScope.PROJECT:
         why = (
@@ -330,7 +332,7 @@ def _judge(server: ServerEntry, options: GuardOptions, in_git: str) -> JudgedSer
             if judgement.code == NOT_ISOLATED
             else f"{in_git}, and a path from this machine won't work on others: `pipeguard setup"
             " --shared` writes the word `pipeguard`, which all who have the repository must install"
-            + _own_entry(client(server.client))
+            + _own_entry(client(server.client), machine)
         )
         judgement = Judgement(GuardState.CANNOT, SHARED_FILE, why)
     named = not options.names or server.name in options.names
@@ -340,19 +342,18 @@ def _judge(server: ServerEntry, options: GuardOptions, in_git: str) -> JudgedSer
     return JudgedServer(server, judgement, chosen, is_to_do, renamed)
 
 
-def _own_entry(client: Client) -> str:
+def _own_entry(client: Client, machine: Machine) -> str:
     """Explain how to guard a copy of a project's server; empty if the client has no way."""
     add, has_command, _ = client.private.partition(" {name}")
     if has_command:
         return f"; or guard a copy of your own by `{add}`: `pipeguard setup` prints the command"
     if client.private:
         return f"; or guard a copy of your own, in {client.private}"
-    if any(spec.scope is ConfigScope.USER for spec in client.files):
-        return (
-            f"; or copy it into your user-level file of {client.name}, guard that by `pipeguard"
-            f" setup {client.id}`, and do not start the project's"
-        )
-    return ""
+    own = user_path(machine, client)
+    return own and (
+        f"; or copy it into your own file of {client.name}, {own}, guard that by `pipeguard setup"
+        f" {client.id}`, and do not start the project's"
+    )
 
 
 def _in_git(config: Config, machine: Machine) -> str:

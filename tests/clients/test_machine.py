@@ -14,7 +14,7 @@ import pytest
 
 from pipeguard.clients.catalog import SYSTEMS, Client, ConfigScope, client, clients
 from pipeguard.clients.entries import read_config
-from pipeguard.clients.machine import Machine, find, find_in_repository, is_present
+from pipeguard.clients.machine import Machine, find, find_in_repository, is_present, user_path
 from tests.each import each
 
 PLACES = {
@@ -201,3 +201,20 @@ def test_a_file_in_a_folder_that_may_not_be_entered_is_not_taken_for_none() -> N
         assert "Permission denied" in read_config(found).problem
         assert paths(machine, client("zed")) == []  # its folder does not exist
         path.parent.chmod(0o700)
+
+
+def test_the_client_whose_file_it_is_comes_first(tmp_path: Path) -> None:
+    """Visual Studio reads the files of others too."""
+    for folder in (".vscode", ".cursor"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "mcp.json").write_text("{}")
+    found = {file.path.parent.name: file.specs for file in find_in_repository(tmp_path)}
+    assert [spec.client for spec in found[".vscode"]] == ["vscode", "visual-studio"]
+    assert [spec.client for spec in found[".cursor"]] == ["cursor", "visual-studio"]
+
+
+def test_a_user_s_file_is_that_of_the_system(tmp_path: Path) -> None:
+    linux, windows = (Machine(name, tmp_path, {}) for name in ("linux", "windows"))
+    assert user_path(linux, client("cursor")) == str(tmp_path / ".cursor/mcp.json")
+    assert user_path(linux, client("visual-studio")) == ""
+    assert user_path(windows, client("visual-studio")) == str(tmp_path / ".mcp.json")
