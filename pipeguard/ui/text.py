@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 NAME_CHARS = 100  # of a name in a sentence
 TEXT_CHARS = 4000  # of a text in a box
-_MARK = Markup('<mark>{}</mark><span class="n"><span class="hid">mark </span>{}</span>')
+_MARK = Markup('<mark>{}</mark><span class="n"><span class="hid">mark&nbsp;</span>{}</span>')
 _DRAWN = re.compile(r"⟨U\+[0-9A-F]{4,6}(?: .)?⟩")  # as `visible` writes it
 
 

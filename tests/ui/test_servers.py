@@ -174,7 +174,7 @@ def test_a_new_server_is_isolated_before_anybody_approves_what_it_offers(
         opened.remember("guarded", [new_tool("one", "A tool.", {})])
     before = client_file.read_bytes()
     visit(page, "/")
-    first = page.get_by_role("link", name="Isolate it first… guarded offers 1 tool")
+    first = page.get_by_role("link", name="Isolate it first…: guarded offers 1 tool")
     first.click()
     reach = page.get_by_role("region", name="All that it can touch then")
     expect(reach).to_contain_text("none: no host, no port of this machine")

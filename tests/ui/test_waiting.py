@@ -96,7 +96,7 @@ def test_a_tool_is_rejected_at_once_and_approved_by_number(
     assert waiting_names(store) == {"export_all"}
     page.get_by_role("button", name="Undo").click()
     expect_count(page, CARDS - 1)
-    banners = page.get_by_role("status").locator("form")
+    banners = page.locator("#done form")
     expect(banners.first).to_contain_text("You took this back: You rejected get_forecast")
     expect(banners.last).to_contain_text("You rejected what an agent asked for: linear")
     page.get_by_role("button", name="Undo").click()  # also what was decided before
@@ -110,6 +110,27 @@ def test_a_tool_is_rejected_at_once_and_approved_by_number(
     page.get_by_role("button", name="Undo").click()
     expect_count(page, CARDS)
     assert waiting_names(store) == {"export_all", "get_forecast"}
+
+
+def test_a_screen_reader_says_each_thing_once(
+    store: Path, page: Page, terminal: PageTerminal
+) -> None:
+    """As Orca reads: it leaves out what labels a control, and says each part of a live region."""
+    fill(store)
+    expect_count(page, CARDS)
+    page.get_by_role("button", name="Reject: get_forecast of weather changed").click()
+    expect(page.get_by_role("status")).to_have_text("You rejected get_forecast of weather.")
+    undo = "Undo: You rejected get_forecast of weather."
+    expect(page.get_by_role("button", name=undo, exact=True)).to_be_visible()
+    assert page.locator("[role=status] *, [aria-live] * *").count() == 0
+    for path in ("", "live", "audit", "servers", "policy", "tokens"):
+        page.goto(page.url.rpartition("/")[0] + f"/{path}")
+        assert page.locator(":is(a, button, input)[aria-labelledby]").count() == 0
+    page.goto(page.url.rpartition("/")[0] + "/")
+    card(page, "proposes the server").get_by_role("button", name="Approve…: An agent").click()
+    expect(page.get_by_label("Number")).to_be_focused()
+    expect(page.get_by_role("status")).to_have_count(0)
+    terminal.number()
 
 
 def test_a_wrong_number_opens_nothing(store: Path, page: Page, terminal: PageTerminal) -> None:
