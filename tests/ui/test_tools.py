@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -19,7 +20,9 @@ from pipeguard.ui.tool_pins import address
 from tests.state.samples import FORECAST, held, seen
 from tests.ui.conftest import PageTerminal
 from tests.ui.test_servers import visit
+from tests.ui.test_waiting import PHONE, SIDEWAYS, SMALL_PAGE_BYTES
 
+HOSTILE = Path(__file__).with_name("hostile_server.py")
 NAME = '"><img src=x onerror=alert(1)>\u202e'
 MEGABYTE = 2**20
 
@@ -29,15 +32,22 @@ def server(store: Path, tmp_path: Path) -> str:
     """A real server that Cursor starts guarded, and that has been called once."""
     record = tmp_path / "record.jsonl"
     record.touch()
-    words = ["wrap", "--name", "demo", "--", sys.executable, str(DEMO), str(record)]
-    path = tmp_path / ".cursor" / "mcp.json"
-    path.parent.mkdir()
-    path.write_text(json.dumps({"mcpServers": {"demo": {"command": "pipeguard", "args": words}}}))
-    machine = Machine("linux", tmp_path, {})
-    (entry,) = (each for file in find(machine) for each in read_config(file).servers)
-    done = call_guarded(entry, machine, ("get_forecast", {"city": "Oslo"}), "cursor")
-    assert "result" in (done.answer or {}), done
+    start_once(tmp_path, "demo", [str(DEMO), str(record)], ("get_forecast", {"city": "Oslo"}))
     return "demo"
+
+
+def start_once(
+    home: Path, name: str, program: list[str], call: tuple[str, dict[str, object]]
+) -> None:
+    """Have Cursor start a Python program guarded, and call a tool of it."""
+    words = ["wrap", "--name", name, "--", sys.executable, *program]
+    path = home / ".cursor" / "mcp.json"
+    path.parent.mkdir()
+    path.write_text(json.dumps({"mcpServers": {name: {"command": "pipeguard", "args": words}}}))
+    machine = Machine("linux", home, {})
+    (entry,) = (each for file in find(machine) for each in read_config(file).servers)
+    done = call_guarded(entry, machine, call, "cursor")
+    assert done.answer, done
 
 
 def test_a_search_finds_what_an_agent_finds_and_draws_no_markup(store: Path, page: Page) -> None:
@@ -109,3 +119,29 @@ def test_what_pipeguard_would_block_for_an_agent_is_blocked_for_a_person(
     tried = page.get_by_role("region", name="The call that you tried")
     expect(tried).to_contain_text("injection.", timeout=60_000)
     expect(tried.locator("pre").last).not_to_contain_text("address book")
+
+
+def test_an_answer_stays_in_its_box(
+    store: Path, tmp_path: Path, page: Page, terminal: PageTerminal
+) -> None:
+    start_once(tmp_path, "evil", [str(HOSTILE)], ("page", {}))
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.set_viewport_size(PHONE)
+    for tool, length in (("page", 10**5), ("huge", 5 * 10**6)):
+        visit(page, f"/tools/evil/{tool}")
+        page.get_by_role("button", name="Call it…").click()
+        page.get_by_label("Number").fill(terminal.number())
+        page.get_by_role("button", name="Call it").click()
+        tried = page.get_by_role("region", name="The call that you tried")
+        cut = re.compile(rf"the first 20,000 of {str(length)[:-3]}\d{{3}} characters")
+        expect(tried).to_contain_text(cut, timeout=60_000)
+        for part in ("redact secrets.aws", "[image]", "<style>@import url", "key [secret:"):
+            expect(tried).to_contain_text(part)
+        expect(tried).to_contain_text("⟨U+202E⟩⟨U+2066⟩⟨U+200B⟩⟨U+00AD⟩⟨U+E0041⟩⟨U+001B⟩[2J")
+        assert len(page.content()) < SMALL_PAGE_BYTES
+        assert page.evaluate(SIDEWAYS) == 0
+        assert page.locator("main :is(script, style, img, pre a)").count() == 0
+        expect(page.get_by_role("button", name="Call it…")).to_be_visible()
+    origin = terminal.link().partition("/enter")[0]
+    assert {each for each in asked if not each.startswith(f"{origin}/")} == set()
