@@ -22,7 +22,8 @@ ACTIONS = (
 )
 WOULD = ("any", "redact", "cut", "ask", "block")
 # A damaged row has no findings, so that a search finds the others.
-_ANY_RULE = "EXISTS (SELECT 1 FROM json_each(iif(json_valid(findings), findings, '[]')) WHERE {})"
+_EACH = "json_each(iif(json_valid(findings), findings, '[]'))"
+_ANY_RULE = f"(findings <> '[]' AND EXISTS (SELECT 1 FROM {_EACH} WHERE {{}}))"  # noqa: S608  a constant
 _RULE = "json_extract(value, '$.rule')"
 _NAMES = " || ' ' || ".join(
     ("server", "client", "method", "tool", "event", "kind", "coalesce(token, '')")
@@ -44,8 +45,7 @@ _SQL = {
     "since": "time >= ?",
     "slower": "coalesce(duration_ms, -1) >= ?",
     "larger": "max(frame_bytes, coalesce(request_bytes, 0)) >= ?",
-    "": f"instr(lower({_NAMES}), ?) > 0 OR"
-    f" (findings <> '[]' AND {_ANY_RULE.format(f'instr(lower({_RULE}), ?) > 0')})",
+    "": f"instr(lower({_NAMES}), ?) > 0 OR {_ANY_RULE.format(f'instr(lower({_RULE}), ?) > 0')}",
 }
 FIELDS = tuple(name for name in _SQL if name)
 _WORD = re.compile(r'(?:[^\s"]|"[^"]*")+')
