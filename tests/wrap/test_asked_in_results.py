@@ -5,6 +5,7 @@ Source: MCP 2026-07-28, basic/patterns/mrtr.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -14,13 +15,15 @@ from functools import partial
 from pathlib import Path
 from time import monotonic
 
+import aiohttp
 import pytest
+from yarl import URL
 
 from pipeguard.runtime.questions import ALLOW, REFUSE
 from pipeguard.state.audit import AuditFilter, rows
 from pipeguard.state.store import Store
 from tests.gateway.served import ServedAt, actor, write_servers
-from tests.launch.processes import until
+from tests.launch.processes import PATIENCE_SECONDS, until
 from tests.wrap.deciding import decide
 from tests.wrap.listening import Browser, Listening, sdk
 from tests.wrap.server import KEY
@@ -69,6 +72,71 @@ def at_gateway(folder: Path, *words: str, mode: str = "auto") -> Iterator[Plan]:
 
 
 at_gateway_of_both_eras = partial(at_gateway, mode="legacy")
+
+
+class SocketClient:
+    """A client of WebSocket."""
+
+    async def open(self, http: aiohttp.ClientSession, url: str) -> None:
+        address = url.replace("http", "ws", 1)
+        self._socket = await http.ws_connect(address, protocols=["mcp"])
+
+    async def ask(self, message: Object) -> Object:
+        await self._socket.send_json(message)
+        answer: Object = await self._socket.receive_json(timeout=PATIENCE_SECONDS)
+        return answer
+
+    async def close(self) -> None:
+        await self._socket.close()
+
+
+class StreamClient:
+    """A client of HTTP+SSE."""
+
+    async def open(self, http: aiohttp.ClientSession, url: str) -> None:
+        self._http, self._stream = http, await http.get(url.replace("/mcp", "/sse"))
+        self._address = self._stream.url.join(URL(await self._read()))
+
+    async def ask(self, message: Object) -> Object:
+        (await self._http.post(self._address, json=message)).raise_for_status()
+        answer: Object = json.loads(await self._read())
+        return answer
+
+    async def close(self) -> None:
+        self._stream.close()
+
+    async def _read(self) -> str:
+        while not (line := await self._stream.content.readline()).startswith(b"data:"):
+            assert line, "the stream ended"
+        return line.decode()[5:].strip()
+
+
+async def decide_over(kind: type[SocketClient | StreamClient], plan: Plan) -> bool:
+    """True if a call that waits goes on once it is repeated with the answer."""
+    call: Object = {"name": str(plan["tool"]), "arguments": {"text": KEY}, "_meta": META}
+    message: Object = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": call}
+    async with aiohttp.ClientSession() as http:
+        client = kind()
+        await client.open(http, str(plan["url"]))
+        asked = result(await client.ask(message))
+        assert isinstance(asked["inputRequests"], dict)
+        given: Object = dict.fromkeys(asked["inputRequests"], answers(ALLOW)["pipeguard"])
+        call |= {"requestState": asked["requestState"], "inputResponses": given}
+        told = await client.ask({**message, "id": 2})
+        await client.close()
+    return passes(told)
+
+
+@pytest.mark.usefixtures("asking")
+@pytest.mark.parametrize("kind", [SocketClient, StreamClient])
+@pytest.mark.parametrize("opens", [over_http, at_gateway])
+def test_a_result_asks_over_the_other_transports(
+    tmp_path: Path, kind: type[SocketClient | StreamClient], opens: Opens
+) -> None:
+    """HTTP+SSE is older than the revision; a client that speaks both is asked all the same."""
+    with opens(tmp_path) as plan:
+        assert asyncio.run(decide_over(kind, plan))
+    assert heard(tmp_path).count(KEY) == 1
 
 
 def ask_sdk(folder: Path, plan: Plan, text: str, choice: str) -> tuple[list[Object], str]:
