@@ -61,6 +61,7 @@ _SEARCH_WORDS = lazy_regex(_WORD + rb"(?:\+" + _WORD + rb")+")
 FEW_BYTES = 4  # before a value that is alone in its line
 # A command, but for what it posts.
 _COMMAND = lazy_regex(rb"\s*(?:command|cmd|script|code|args): (?!.*\s(?:-d|--data\S*)[ =][\"']?\Z)")
+LABEL_BYTES, FIELD_BYTES = 80, 48  # of the longest
 NAMED_BYTES = 60  # before a value, in which a word may say what it is
 # What ids, digests and public values are called.
 _NO_SECRET = lazy_regex(
@@ -218,9 +219,9 @@ def _is_unlabelled(text: bytes) -> Outcome:
     start = around.find(token)
     before = around[around.rfind(b"\n", 0, start) + 1 : start]
     after = around[start + len(token) :].partition(b"\n")[0]
-    if _LABEL.search(before) and not _FIELD.fullmatch(before):
+    if _LABEL.search(before, max(0, len(before) - LABEL_BYTES)) and not _FIELD.fullmatch(before):
         return to_outcome(_PARAMETER.search(before) is not None)
-    address = re.split(rb"\s", before)[-1]
+    address = (before + b".").rsplit(None, 1)[-1][:-1]
     if b"://" in address:
         if _MAILING.search(address) or (_SEARCH.search(address) and _SEARCH_WORDS.fullmatch(token)):
             return Outcome.FAILS
@@ -232,7 +233,9 @@ def _is_unlabelled(text: bytes) -> Outcome:
         return Outcome.FAILS
     if len(before.strip()) < FEW_BYTES and not _FIELD.match(before):  # is the line above about it?
         before = next((line for line in reversed(above) if line.strip()), b"") + b" " + before
-    named = _FIELD.sub(b"", before, 1)[-NAMED_BYTES:] + b" " + after[:24].partition(b" http")[0]
+    if _FIELD.search(before, max(0, len(before) - NAMED_BYTES - FIELD_BYTES)):
+        before = _FIELD.sub(b"", before, 1)
+    named = before[-NAMED_BYTES:] + b" " + after[:24].partition(b" http")[0]
     return to_outcome(_NO_SECRET.search(named) is None)
 
 
