@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from functools import cache, lru_cache
-from itertools import islice
+from itertools import islice, pairwise
 
 from pipeguard.detect.checks.outcome import AROUND, Check, Outcome, to_outcome
 from pipeguard.firewall.lazy_regex import lazy_regex
@@ -41,14 +41,14 @@ def reads_as_words(body: bytes, pattern: str) -> bool:
 def _is_word(run: bytes, share: float) -> bool:
     """True where that share of its pairs of letters is common."""
     pairs = len(run) - 1
-    return sum(run[at : at + 2] in _common_pairs() for at in range(pairs)) >= share * pairs
+    return sum(map(_common_pairs().__contains__, pairwise(run))) >= share * pairs
 
 
 @cache
-def _common_pairs() -> frozenset[bytes]:
+def _common_pairs() -> frozenset[tuple[int, ...]]:
     from pipeguard.detect.words import english
 
-    return frozenset(map(str.encode, english.LETTER_PAIRS))
+    return frozenset(map(tuple, map(str.encode, english.LETTER_PAIRS)))
 
 
 def has_date(body: bytes) -> bool:

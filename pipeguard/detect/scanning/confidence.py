@@ -73,6 +73,11 @@ def confidence_by_checks(
     return Confidence.LOW if is_exception else confidence
 
 
+def may_be_sample(rule: Rule, secret: bytes) -> bool:
+    """True for a published sample or a dummy: nothing else is rated otherwise as a sample."""
+    return _is_published(rule, secret) or is_placeholder(secret)
+
+
 def _is_published(rule: Rule, secret: bytes) -> bool:
     """True for a secret, a number or a phrase that documentation prints."""
     if is_published(secret):
@@ -304,7 +309,7 @@ def is_inside_data(data: bytes, start: int, end: int) -> bool:
 def is_in_placeholder(data: bytes, start: int, end: int) -> bool:
     """True if a match overlaps a placeholder that replaces a secret."""
     low, high = max(0, start - MAX_PLACEHOLDER_BYTES), end + MAX_PLACEHOLDER_BYTES
-    return any(
+    return data.find(b"[", low, high) >= 0 and any(
         placeholder.start() < end and start < placeholder.end()
         for placeholder in PLACEHOLDER_IN_BYTES.finditer(data, low, min(len(data), high))
     )

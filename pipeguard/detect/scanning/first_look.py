@@ -20,7 +20,7 @@ from pipeguard.detect.matching.pattern_set import PatternSet
 from pipeguard.detect.model.classifier import Classifier
 from pipeguard.detect.model.opener import Opener, Stretch
 from pipeguard.detect.rules.rule import Leaving, Rule, View
-from pipeguard.detect.scanning.confidence import confidence_by_checks
+from pipeguard.detect.scanning.confidence import confidence_by_checks, may_be_sample
 from pipeguard.detect.scanning.extents import JsonValues
 from pipeguard.detect.scanning.origin import Origin, may_apply, value_places
 from pipeguard.detect.scanning.scan_budget import ScanInput
@@ -198,9 +198,11 @@ def _matches_in_text(
 
 def _counts(rule: Rule, data: bytes, match: Occurrence) -> bool:
     """False for a match in the text that its checks take for none, even as a published sample."""
-    return any(
-        confidence_by_checks(rule, data, match, View.TEXT, samples=samples) is not None
-        for samples in ((False, True) if rule.is_private else (False,))
+    if confidence_by_checks(rule, data, match, View.TEXT) is not None:
+        return True
+    is_sample = rule.is_private and may_be_sample(rule, data[slice(*match.secret)])
+    return (
+        is_sample and confidence_by_checks(rule, data, match, View.TEXT, samples=True) is not None
     )
 
 

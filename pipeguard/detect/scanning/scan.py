@@ -19,6 +19,7 @@ from pipeguard.detect.scanning.confidence import (
     confidence_by_checks,
     find_doubtful,
     is_gravest,
+    may_be_sample,
 )
 from pipeguard.detect.scanning.extents import Extents, JsonValues, settled_cuts
 from pipeguard.detect.scanning.first_look import FirstLook, RuleLookup
@@ -378,6 +379,8 @@ class Scan:
         self, rule: Rule, data: bytes, match: Occurrence, view: View, origin: Origin
     ) -> Confidence | None:
         """Rate a match that may be a published sample or a dummy; None if it is none."""
+        if not may_be_sample(rule, data[slice(*match.secret)]):
+            return None
         confidence = confidence_by_checks(rule, data, match, view, samples=True)
         if confidence is None or origin.is_chance(rule, confidence, data, match.secret):
             return None
