@@ -63,7 +63,9 @@ _HASH = lazy_regex(
 _FIXTURE = lazy_regex(
     r"(?<![a-z])(?:fixtures?|seed(?:s|ed|er|ers|ing)?|factor(?:y|ies)|conftest|demo|dummy|mock|sample"
     r"|test (?:data|users?|accounts?)|local dev(?:elopment)?|development default)(?![a-z])"
-    r"|(?:^|/)(?:tests?|specs?|examples?|docs)/",
+    r"|\bfor example\b|\bexample:|(?:^|/)(?:tests?|__tests__|specs?|examples?|docs)/"
+    r"|(?:^|/)readme(?:\.[a-z]{2,5})?\Z"
+    r"|(?:^|/)(?:test_[^/]{1,60}|[^/]{1,60}[._-](?:test|spec))\.[a-z]{1,4}\Z",
     re.IGNORECASE,
 )
 
@@ -165,7 +167,7 @@ class LocatedMatch:
 
     @property
     def is_fixture_hash(self) -> bool:
-        """True for the hash of a password in a fixture or seed, as its file or its text says."""
+        """True for the hash of a password in a fixture, test or example, by its file or text."""
         match = self.match
         if not match.rule.is_private or not _HASH.match(self.text, match.start):
             return False

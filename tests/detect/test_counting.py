@@ -252,6 +252,8 @@ def test_a_line_that_sends_a_password_does_not_keep_it(line: str) -> None:
     [
         (f"-- seed data for local development\nINSERT INTO users VALUES (1, '{HASH}');", True),
         (f"WARN seeds: user demo has hash {HASH}", True),
+        (f"A row looks like this, for example:\n\n    (1, 'anna', '{HASH}')", True),
+        (f"anna@mail.example,{HASH}", False),
         (f"-- exported from the portal\nINSERT INTO users VALUES (1, '{HASH}');", False),
     ],
 )
@@ -259,10 +261,22 @@ def test_the_hash_of_a_password_in_a_fixture_is_shown(text: str, *, shown: bool)
     assert (HASH in Talk(READ).read("/srv/app/users.sql", text)) is shown
 
 
-def test_the_path_of_a_fixture_says_so_too() -> None:
+@pytest.mark.parametrize(
+    ("file", "shown"),
+    [
+        ("tests/fixtures/users.sql", True),
+        ("src/__tests__/users.sql", True),
+        ("login.spec.ts", True),
+        ("test_login.py", True),
+        ("README.md", True),
+        ("dump/users.sql", False),
+        ("contest.sql", False),
+        ("latest.sql", False),
+    ],
+)
+def test_the_path_of_a_fixture_says_so_too(file: str, *, shown: bool) -> None:
     text = f"(1, 'anna', '{HASH}')"
-    assert HASH in Talk(READ).read("/srv/app/tests/fixtures/users.sql", text)
-    assert HASH not in Talk(READ).read("/srv/app/dump/users.sql", text)
+    assert (HASH in Talk(READ).read(f"/srv/app/{file}", text)) is shown
 
 
 def test_an_address_of_this_network_in_a_key_is_found_as_in_a_value() -> None:
