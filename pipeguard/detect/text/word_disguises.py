@@ -231,9 +231,15 @@ def _join_pieces(data: bytes, start: int, end: int, budget: DecodingBudget) -> l
 
 
 def _begin_keys(data: bytes, start: int, end: int) -> Iterator[Range]:
-    """The known beginnings of keys: so many words are found faster one by one than by `re`."""
-    for word in _BEGINNINGS:
-        at = data.find(word, start, end)
+    """The known beginnings of keys: so many words are found faster one by one than by `re`.
+
+    Only those are looked for of which the letters and digits up to a sign are a word of the text,
+    or which have no sign and begin as a word does.
+    """
+    words = set(data[start:end].translate(_AS_WORDS).split())
+    words |= {word[:MIN_PREFIX] + b"+" for word in words}
+    for word, first in _BEGINNINGS.items():
+        at = data.find(word, start, end) if first in words else -1
         while at >= 0:
             if not data[at - 1 : at].isalnum():
                 yield at, at + len(word)
@@ -357,7 +363,14 @@ _SPELLED_SIGN = (
 )
 _BETWEEN_GROUPS = r"[^A-Za-z0-9\s]+"
 _CELLS = r"[^0-9A-Za-z]+[!-~]{1,3}[^0-9A-Za-z]+"
-_BEGINNINGS = [word.encode() for word in PREFIXES if len(word) >= MIN_PREFIX and word[0].isalnum()]
+_AS_WORDS = bytes(code if code < 0x80 and chr(code).isalnum() else 0x20 for code in range(256))
+_BEGINNINGS = {
+    word.encode(): f"{word[:MIN_PREFIX]}+".encode()
+    if word.isalnum()
+    else word.encode().translate(_AS_WORDS).split()[0]
+    for word in PREFIXES
+    if len(word) >= MIN_PREFIX and word[0].isalnum()
+}
 _PIECE = lazy_regex(  # and what separates it from the next one, with a label that counts
     rb"([A-Za-z0-9]{0,48})"
     rb"([^A-Za-z0-9]{1,8}(?:[A-Za-z]{0,8}[0-9]{1,3}[\"']?\s?[=:.)\]]+\s?[\"']?)?)(?=[A-Za-z0-9])"
