@@ -42,16 +42,18 @@ def path_lines(raw: str, folded: str, *, writes: bool) -> list[str]:
     if not _PATH_SIGN.search(folded) or folded.count("\n") > 2:
         return []
     plain = folded.replace("\u2044", "/").strip()
-    for pattern, character in _OVERLONG:
+    for pattern, character in _OVERLONG if "%" in plain else ():
         plain = pattern.sub(character, plain)
-    for _ in range(PERCENT_ROUNDS):
+    for _ in range(PERCENT_ROUNDS if "%" in plain else 0):
         decoded = _PERCENTS.sub(_unpercent, _UTF16.sub(lambda m: chr(int(m[1], 16)), plain))
         if decoded == plain:
             break
         plain = decoded
-    foreign = _OTHER_SCHEME.match(_FILE_SCHEME.sub("/", plain))
+    small = plain.lower()
+    is_file = "file:" in small or "netdoc:" in small or not plain.isascii()
+    foreign = _OTHER_SCHEME.match(_FILE_SCHEME.sub("/", plain) if is_file else plain)
     encoded = plain != raw.strip() and ".." in plain and raw.count("..") < plain.count("..")
-    plain = _FILE_SCHEME.sub("/", plain) if _FILE_SCHEME.match(plain) else plain
+    plain = _FILE_SCHEME.sub("/", plain) if is_file and _FILE_SCHEME.match(plain) else plain
     slashed = plain.replace("\\", "/")
     stripped = re.sub(r"\.\.(?:;|%3b)[^/]{0,40}/", "../", slashed)
     stripped = re.sub(r"\.{3,4}/{2,}", "../", stripped)

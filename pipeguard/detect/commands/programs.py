@@ -75,9 +75,9 @@ def tidy(path: str) -> str:
     if path.startswith("./") and path[2:3] not in ("", "*", ".", "/"):
         path = path[2:]
     if "/" in path:
-        path = re.sub(r"/{2,}", "/", path) if "://" not in path else path
-        path = re.sub(r"(?:/\.(?=/|\Z))+", "", path) or "/"
-        for _ in range(8):
+        path = re.sub(r"/{2,}", "/", path) if "//" in path and "://" not in path else path
+        path = (re.sub(r"(?:/\.(?=/|\Z))+", "", path) if "/." in path else path) or "/"
+        for _ in range(8 if "/.." in path else 0):
             shorter = re.sub(r"(\A|/)(?!\.\.?/)[^/~$]{1,80}/\.\.(?:/|\Z)", r"\1", path, count=1)
             if shorter == path:
                 break
@@ -86,7 +86,7 @@ def tidy(path: str) -> str:
             path = path[3:]
         if path == "/..":
             path = "/"
-    everything = re.fullmatch(
+    everything = path.endswith(("*", ".")) and re.fullmatch(
         r"(/|.{1,300}?/)(?:\*|\.\*|\.\[!\.\]\*|\.\?\*|\*\.\*|\{,\.\}\*|\.)", path
     )
     if everything:
