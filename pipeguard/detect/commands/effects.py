@@ -151,12 +151,11 @@ def _groups(uses: Uses, *, without_idle: bool = False) -> Iterator[list[_String]
     group: list[_String] = []
     text = uses.text
     is_call = uses.tool is not None and text.has("params")
-    places = text.names_around()
-    idle = {names for names, _ in set(places) if uses.role_by_names(names) in IDLE}
-    for segment, ((_, value), (names, is_alone)) in enumerate(
-        zip(text.members(), places, strict=True)
-    ):
-        if not value or (names in idle and (without_idle or not is_alone)):
+    members = zip(text.members(), text.names_around(), strict=True)
+    for segment, ((_, value), (names, is_alone)) in enumerate(members):
+        if not value:
+            continue
+        if (without_idle or not is_alone) and uses.role_by_names(names) in IDLE:
             continue
         path = text.path_of(segment)
         if not _is_argument(path, is_call=is_call):
