@@ -104,7 +104,7 @@ class MessageText:
 
     def path_of(self, index: int) -> Path:
         """Keyed only: the path of the string of a segment."""
-        return self._locate(index)[0]
+        return self._locate_segments()[index][0]
 
     def keys(self) -> Iterable[str]:
         """The names in it, each once."""
