@@ -333,28 +333,28 @@ def rate_match(case: LocatedMatch) -> Confidence | None:
     return confidence
 
 
-def pass_with_words(found: Sequence[tuple[Match, Finding]]) -> list[Finding]:
+def pass_with_words(rated: Sequence[tuple[Match, Finding]]) -> list[Finding]:
     """The findings; a secret that an exception lets pass does so with the words after it.
 
     Read without what is between them, words go on a key: `bill KEY and go` has a longer one.
 
     Args:
-        found: each match with its finding.
+        rated: each match with its finding.
     """
     passing = [
         match
-        for match, finding in found
+        for match, finding in rated
         if finding.note == EXEMPT and match.rule.is_private and match.exact
     ]
     return [
         finding._replace(action=Action.ALLOW, note=EXEMPT, would=None)
-        if any(_goes_on(match, other) for other in passing)
+        if any(_is_longer_form(match, other) for other in passing)
         else finding
-        for match, finding in found
+        for match, finding in rated
     ]
 
 
-def _goes_on(match: Match, secret: Match) -> bool:
+def _is_longer_form(match: Match, secret: Match) -> bool:
     """True if a match is a secret and the words after it, read as one."""
     is_longer = match.secret.startswith(secret.secret) and match.secret != secret.secret
     return is_longer and match.rule == secret.rule and _JOINING.issuperset(match.view.split(">"))

