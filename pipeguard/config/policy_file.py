@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import Enum
-from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
@@ -216,33 +215,6 @@ def written_exceptions(
         has_ended = exempt.until is not None and exempt.until <= reader.now
         written.append(WrittenException(position, item.line, exempt, day, has_ended))
     return tuple(written)
-
-
-def find_refusing_line(text: str, source: str, tool: str) -> tuple[str, int] | None:
-    """Find the key and the line of a policy that do not allow calls of a tool; None if it does.
-
-    Args:
-        text: the YAML document.
-        source: its name, for errors.
-        tool: the name that its server gives it.
-
-    Raises:
-        PolicyError: it is no YAML document.
-    """
-    from pipeguard.config.strict_yaml import Document
-
-    root = Document(text, source).root
-    if root is None or not root.is_mapping:
-        return None
-    tools = root.known_fields(("tools",)).get("tools")
-    lists = tools.known_fields(("block", "allow")) if tools is not None else {}
-    for entry in lists["block"].items() if "block" in lists else ():
-        if fnmatchcase(tool, entry.text() or ""):
-            return "tools.block", entry.line
-    allowed = lists["allow"].items() if "allow" in lists else []
-    if allowed and not any(fnmatchcase(tool, entry.text() or "") for entry in allowed):
-        return "tools.allow", allowed[0].line
-    return None
 
 
 POLICY_KEYS = (

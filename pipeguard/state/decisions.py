@@ -87,7 +87,8 @@ class SinceThen(NamedTuple):
             states = [describe_grant(store, row) for row in decided]
             rejected = [find_rejection(store, event.server, name) for name in _waiting(event)]
             try:
-                exempting = find_exempting(store, event, today)
+                stopped = stopping(event)
+                exempting = find_exempting(store, event.name, event.server, stopped, today)
             except PolicyError as problem:
                 error = str(problem).partition("\n")[0]
         return cls(

@@ -311,7 +311,9 @@ def complete_advice(advice: str, event: AuditedEvent, rule: str) -> str:
     from pipeguard.state.noted_policies import describe_refusal, find_user_policy
 
     with Store.open(store_path()) as store:
-        refusal = describe_refusal(store, event) if rule == "policy.tool" else ""
+        refusal = (
+            describe_refusal(store, event.name, event.findings) if rule == "policy.tool" else ""
+        )
         return refusal or completed.replace(_OWN_POLICY, find_user_policy(store, event.name))
 
 

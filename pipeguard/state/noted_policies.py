@@ -6,6 +6,7 @@ So an exception is written where it has an effect, and one that a project's file
 from __future__ import annotations
 
 import json
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     import datetime
     from collections.abc import Iterable
 
-    from pipeguard.state.exceptions import AuditedEvent
     from pipeguard.state.store import Store
 
 
@@ -68,8 +68,21 @@ def find_overruled(
     return ""
 
 
-def find_exempting(store: Store, event: AuditedEvent, today: datetime.date) -> str:
+def find_exempting(
+    store: Store,
+    event: str,
+    server: str,
+    stopped: Iterable[dict[str, str]],
+    today: datetime.date,
+) -> str:
     """Find the policy file whose exceptions let what stopped an event pass now; empty for none.
+
+    Args:
+        store: the store.
+        event: the event's name.
+        server: the server's name.
+        stopped: its findings that stopped something.
+        today: the date.
 
     Raises:
         StateError: the store cannot be read.
@@ -78,18 +91,17 @@ def find_exempting(store: Store, event: AuditedEvent, today: datetime.date) -> s
     from pipeguard.config.effective_policy import PROJECT_POLICY, USER_POLICY
     from pipeguard.config.policy_file import PolicyScope, parse_policy, policy_text
     from pipeguard.config.user_policy import user_policy_path
-    from pipeguard.state.exceptions import stopping
 
-    path = noted_policy(store, event.name, USER_POLICY) or user_policy_path() or ""
-    stopped = [finding for finding in stopping(event) if finding.get("place")]
+    path = noted_policy(store, event, USER_POLICY) or user_policy_path() or ""
+    stopped = [finding for finding in stopped if finding.get("place")]
     if not path or not stopped:
         return ""
     text = policy_text(path, PolicyScope.USER)
     layer = parse_policy(text, path, PolicyScope.USER, now=0.0, today=today).layer
-    if not all(layer.exempts(make_target(each, event.server), 0.0) for each in stopped):
+    if not all(layer.exempts(make_target(each, server), 0.0) for each in stopped):
         return ""
-    project = noted_policy(store, event.name, PROJECT_POLICY)
-    return "" if project and find_overruled(project, event.server, stopped, today) else path
+    project = noted_policy(store, event, PROJECT_POLICY)
+    return "" if project and find_overruled(project, server, stopped, today) else path
 
 
 def find_user_policy(store: Store, event: str) -> str:
@@ -104,7 +116,7 @@ def find_user_policy(store: Store, event: str) -> str:
     return noted_policy(store, event, USER_POLICY) or user_policy_path() or usual_policy_path()
 
 
-def describe_refusal(store: Store, event: AuditedEvent) -> str:
+def describe_refusal(store: Store, event: str, findings: Iterable[dict[str, str]]) -> str:
     """Say which line of which policy file does not allow calls of an event's tool.
 
     Returns:
@@ -114,14 +126,14 @@ def describe_refusal(store: Store, event: AuditedEvent) -> str:
         StateError: the store cannot be read.
     """
     from pipeguard.config.effective_policy import PROJECT_POLICY
-    from pipeguard.config.policy_file import PolicyScope, find_refusing_line, policy_text
+    from pipeguard.config.policy_file import PolicyScope, policy_text
 
-    refused = next((each for each in event.findings if each["rule"] == "policy.tool"), {})
+    refused = next((each for each in findings if each["rule"] == "policy.tool"), {})
     tool = refused.get("tool", "")
     if not tool or not refused.get("note", "").startswith("the policy does not allow"):
         return ""
-    user = find_user_policy(store, event.name)
-    project = noted_policy(store, event.name, PROJECT_POLICY)
+    user = find_user_policy(store, event)
+    project = noted_policy(store, event, PROJECT_POLICY)
     files = (
         (user, PolicyScope.USER, ""),
         (project, PolicyScope.PROJECT, ", and restart the server"),
@@ -129,13 +141,40 @@ def describe_refusal(store: Store, event: AuditedEvent) -> str:
     for path, scope, after in files:
         try:
             text = policy_text(path, scope) if path and Path(path).exists() else ""
-            found = find_refusing_line(text, path, tool)
+            found = _find_refusing_line(text, path, tool)
         except PolicyError:
             return ""
         if found is not None:
             key, line = found
             return f"If you want it all the same, change `{key}` in line {line} of {path}{after}."
     return f"No policy file refuses {tool} any more. If it is still refused, restart the server."
+
+
+def _find_refusing_line(text: str, source: str, tool: str) -> tuple[str, int] | None:
+    """Find the key and the line of a policy that do not allow calls of a tool; None if it does.
+
+    Args:
+        text: the YAML document.
+        source: its name, for errors.
+        tool: the name that its server gives it.
+
+    Raises:
+        PolicyError: it is no YAML document.
+    """
+    from pipeguard.config.strict_yaml import Document
+
+    root = Document(text, source).root
+    if root is None or not root.is_mapping:
+        return None
+    tools = root.known_fields(("tools",)).get("tools")
+    lists = tools.known_fields(("block", "allow")) if tools is not None else {}
+    for entry in lists["block"].items() if "block" in lists else ():
+        if fnmatchcase(tool, entry.text() or ""):
+            return "tools.block", entry.line
+    allowed = lists["allow"].items() if "allow" in lists else []
+    if allowed and not any(fnmatchcase(tool, entry.text() or "") for entry in allowed):
+        return "tools.allow", allowed[0].line
+    return None
 
 
 def make_target(finding: dict[str, str], server: str) -> PolicyTarget:

@@ -19,6 +19,7 @@ from pipeguard.isolation import (
     list_grants,
     plan_grant,
 )
+from pipeguard.state.exceptions import stopping
 from pipeguard.state.explanation import is_lost_file
 from pipeguard.state.noted_policies import find_exempting, noted_policy
 
@@ -69,7 +70,7 @@ def view_wall(store: Store, event: AuditedEvent) -> WallView:
 def is_exempt(store: Store, event: AuditedEvent) -> bool:
     """True if an exception of the policy lets what was stopped pass by now."""
     try:
-        return bool(find_exempting(store, event, today()))
+        return bool(find_exempting(store, event.name, event.server, stopping(event), today()))
     except PolicyError:
         return False  # it is invalid, as the page of the policy says
 

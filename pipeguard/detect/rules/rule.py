@@ -315,6 +315,7 @@ def _set(kind: type[_Choice], words: tuple[str, ...]) -> frozenset[_Choice]:
     return frozenset(map(kind, words))
 
 
+_NEEDED = ("title", "severity", "confidence", "why", "fix", "matches", "passes")
 _FIELDS = frozenset(Rule._fields) - {"own"}
 
 
@@ -328,8 +329,7 @@ def _rule(pack: str, entry: dict[str, Any], *, proven: bool) -> Rule:
         raise RuleError(
             f"{where}: `id` must be 2 to 61 lower-case letters, digits and hyphens", "id"
         )
-    needed = ("title", "severity", "confidence", "why", "fix", "matches", "passes")
-    if missing := [f"`{field}`" for field in needed if not entry.get(field)]:
+    if missing := [f"`{field}`" for field in _NEEDED if not entry.get(field)]:
         are = "is" if len(missing) == 1 else "are"
         raise RuleError(f"{where}: {', '.join(missing)} {are} missing")
     model = _model(where, entry)
