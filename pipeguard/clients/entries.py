@@ -112,6 +112,15 @@ class ServerEntry:
         """The address without the guard."""
         return self.guard.url if self.guard else self.url
 
+    @property
+    def has_authorization(self) -> bool:
+        """True if it sends the header `Authorization`, by itself or by its guard."""
+        named = self.fields.get(self.shape.headers_env)
+        headers = [*self.headers, *(self.guard.headers if self.guard else ())]
+        headers += named if isinstance(named, Mapping) else ()
+        bearer = (self.guard and self.guard.bearer) or self.fields.get(self.shape.bearer_env)
+        return bool(bearer) or "authorization" in map(str.lower, headers)
+
 
 @dataclass(frozen=True, slots=True)
 class Config:

@@ -1,20 +1,25 @@
 """Guarded commands: built, recognised, and taken apart again.
 
-Knows `pipeguard wrap`'s command line, and where one that runs listens; no client and no file.
+Knows `pipeguard wrap`'s command line, and where one that runs listens; no client's file.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.clients.catalog import Transport
 from pipeguard.config.options import TABLE
 from pipeguard.config.tree import Value
+from pipeguard.errors import StateError
 from pipeguard.installation import PACKAGE
+
+if TYPE_CHECKING:
+    from pipeguard.runtime.start import RunningGuard
 
 _NAMES = frozenset({"pipeguard", "pipeguard.exe"})
 _PYTHON = re.compile(r"(?:python|pypy)[\d.]*(?:\.exe)?\Z|py(?:\.exe)?\Z", re.IGNORECASE)
@@ -159,23 +164,37 @@ def runs_pipeguard(words: Sequence[str]) -> bool:
     return bool(_STARTS.search(" ".join(words)))
 
 
-def leads_to_guard(url: str | None, *verbs: str) -> bool:
-    """True if an address is where a guard of this user listens now, as far as the system tells.
+def find_listener(url: str | None, *verbs: str) -> RunningGuard | None:
+    """The guard of this user that listens at an address now, as far as the system tells.
 
     Args:
         url: of a server; None for one that is started.
-        verbs: of the guards that are meant: `wrap` or `serve`.
+        verbs: of the guards that are meant; none for `wrap` and `serve`.
     """
     if url is None:
-        return False
+        return None
     from pipeguard.runtime.endpoints import is_own_address
     from pipeguard.runtime.start import running_guards
 
-    return any(
-        is_own_address(url, guard.address)
-        for guard in running_guards()
-        if guard.verb in verbs and guard.address
+    guards = (
+        each for each in running_guards() if each.address and (not verbs or each.verb in verbs)
     )
+    return next((guard for guard in guards if is_own_address(url, guard.address)), None)
+
+
+def needs_token(listener: RunningGuard) -> bool:
+    """True if a gateway has tokens among its options, or in the store."""
+    from pipeguard.state.paths import existing_store
+    from pipeguard.state.store import Store
+    from pipeguard.state.tokens import are_required
+
+    if {"--token-env", "--token-file"} & {word.partition("=")[0] for word in listener.words}:
+        return True
+    with suppress(StateError):
+        if (path := existing_store()) is not None:
+            with Store.open(path) as store:
+                return are_required(store)
+    return False
 
 
 def is_stale(launcher: Sequence[str]) -> bool:

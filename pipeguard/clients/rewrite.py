@@ -11,6 +11,7 @@ import shlex
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 from pipeguard._isolate import IMPORT_VARIABLES
@@ -20,10 +21,11 @@ from pipeguard.clients.entries import GuardState, Keys, ServerEntry
 from pipeguard.clients.guarding import (
     HEADER_PREFIX,
     GuardedCommand,
+    find_listener,
     gateway_launcher,
     is_stale,
-    leads_to_guard,
     list_words,
+    needs_token,
     with_isolation,
 )
 from pipeguard.clients.isolating import CANNOT_ISOLATE, HOW, instead, is_isolated, obstacle
@@ -32,6 +34,9 @@ from pipeguard.clients.masking import is_secret, masked_url
 from pipeguard.config.isolate_key import IsolateEntry
 from pipeguard.config.tree import Value
 from pipeguard.errors import InputError
+
+if TYPE_CHECKING:
+    from pipeguard.runtime.start import RunningGuard
 
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1", "[::1]"})
 _COMMAND_LINE = re.compile(r"[\w.@-]+\s+\S")
@@ -202,8 +207,8 @@ def _judgements(server: ServerEntry, options: GuardOptions) -> Iterator[Judgemen
     if launcher := gateway_launcher(server.words):
         yield _gateway(launcher)
     # A project's file is the same on every machine; what listens there is not.
-    if server.scope is not ConfigScope.PROJECT and leads_to_guard(server.url, "wrap", "serve"):
-        yield _GUARDED
+    if server.scope is not ConfigScope.PROJECT and (guard := find_listener(server.url)):
+        yield _of_listener(server, guard)
     yield from _not_the_users(server)
     if server.odd:
         yield Judgement(GuardState.CANNOT, "odd", server.odd)
@@ -231,7 +236,19 @@ def _of_guard(
     if is_to_isolate(server, options):
         yield from _of_isolation(server, options)
         yield Judgement(GuardState.OPEN, NOT_ISOLATED)
-    yield _GUARDED
+    yield _of_listener(server, find_listener(guard.url, "serve"))
+
+
+def _of_listener(server: ServerEntry, listener: RunningGuard | None) -> Judgement:
+    """The judgement of a guarded entry, by the guard that listens at its address."""
+    if listener is None or listener.verb != "serve":
+        return _GUARDED
+    why = "guarded by the gateway"
+    if not server.has_authorization and needs_token(listener):
+        make = "pipeguard tokens create NAME"
+        how = "as the header `Authorization: Bearer TOKEN`" if server.url else "by --bearer-env"
+        why += f", which refuses it without a token: give it one {how}, from `{make}`"
+    return Judgement(GuardState.GUARDED, why=why)
 
 
 def is_to_isolate(server: ServerEntry, options: GuardOptions) -> bool:

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from pipeguard.clients.catalog import ConfigScope
 from pipeguard.clients.entries import GuardState, ServerEntry
-from pipeguard.clients.guarding import gateway_launcher, leads_to_guard
+from pipeguard.clients.guarding import find_listener, gateway_launcher
 from pipeguard.clients.rewrite import GuardOptions, Judgement, judge
 from pipeguard.clients.setting import OWN_GUARD
 from pipeguard.config.tree import Value
@@ -64,7 +64,7 @@ def _judgements(server: ServerEntry, options: GuardOptions) -> Iterator[Judgemen
         gone = f"its launcher no longer exists: {launcher[0]}"
         is_gone = server.scope is ConfigScope.USER and judged.state is not GuardState.GUARDED
         yield Judgement(GuardState.STALE, "stale-launcher", gone) if is_gone else judged
-    if leads_to_guard(server.own_url, "serve"):  # it would call itself
+    if find_listener(server.own_url, "serve"):  # it would call itself
         yield Judgement(GuardState.GUARDED)
     if any(PREFIX in value for value in (*server.headers.values(), *server.env.values())):
         why = "it has a token of a gateway, which says what this client may use there"

@@ -13,10 +13,12 @@ from pipeguard.clients.entries import GuardState, ServerEntry
 from pipeguard.clients.guarding import GuardedCommand, list_words, split_guarded
 from pipeguard.clients.masking import MASK, masked_text, masked_url, masked_words
 from pipeguard.clients.rewrite import GuardOptions, guarded_fields, judge, open_fields
+from pipeguard.runtime import start
 from tests.clients.samples import LAUNCHER, guard, read
 
 RANDOM = "a8Kd93jXq02LmZ7w" + "Bv51"  # of no service
 CREDENTIALS = {"Authorization": "Bearer x"}
+HERE = "http://127.0.0.1:8080/mcp"
 
 
 def server(name: str, fields: Mapping[str, object]) -> ServerEntry:
@@ -305,3 +307,31 @@ def test_of_a_path_only_what_is_random_is_masked() -> None:
     part = "a1b2c3d4e5f6a7b8c9d0"
     shown = masked_words([f"/work/{part}/server.py", f"--root=~/{part}/data", f"{part}/{part}"])
     assert shown == [f"/work/{MASK}/server.py", f"--root=~/{MASK}/data", MASK]
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"url": HERE}, "the header `Authorization: Bearer TOKEN`"),
+        ({"url": HERE, "headers": CREDENTIALS}, ""),
+        (
+            {"command": "pipeguard", "args": ["wrap", "--upstream", HERE]},
+            "give it one by --bearer-env",
+        ),
+        (
+            {"command": "pipeguard", "args": ["wrap", "--bearer-env", "TEAM", "--upstream", HERE]},
+            "",
+        ),
+    ],
+)
+def test_an_entry_of_a_gateway_is_guarded_by_it_and_told_of_a_missing_token(
+    fields: Mapping[str, object], says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("pipeguard", "serve", "--listen", "127.0.0.1:8080", "--token-env", "TEAM")
+    gateway = start.RunningGuard("1", "serve", "127.0.0.1:8080", words)
+    monkeypatch.setattr(start, "running_guards", lambda: iter([gateway]))
+    judged = judge(server("cursor", fields), GuardOptions())
+    assert judged.state is GuardState.GUARDED
+    assert judged.why.startswith("guarded by the gateway")
+    assert says in judged.why
+    assert ("without a token" in judged.why) is bool(says)
