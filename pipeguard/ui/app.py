@@ -21,7 +21,7 @@ from pipeguard.ui import (
     tools,
     waiting,
 )
-from pipeguard.ui.page import ENTER, HEADERS, PAGE, STATIC, MenuEntry, Page, guard, problem
+from pipeguard.ui.page import ENTER, HEADERS, PAGE, STATIC, Page, guard, problem
 
 MOST_FORM_BYTES = 64 * 1024
 LOOK_SECONDS = 0.25  # between two looks at whether the store changed
@@ -34,10 +34,9 @@ TYPES = {
     "icon.svg": "image/svg+xml",
 }
 MENU = (
-    *(MenuEntry("Waiting", "/"), MenuEntry("Live", "/live"), MenuEntry("Servers", "/servers")),
-    *(MenuEntry("Tools", "/tools"), MenuEntry("Policy", policy.PATH)),
-    *(MenuEntry("Posture", posture.PATH), MenuEntry("Secrets", secrets_page.PATH)),
-    *(MenuEntry("Tokens", tokens.PATH), MenuEntry("Audit", "/audit")),
+    *(("Waiting", "/"), ("Live", "/live"), ("Servers", "/servers"), ("Tools", "/tools")),
+    *(("Policy", policy.PATH), ("Posture", posture.PATH), ("Secrets", secrets_page.PATH)),
+    *(("Tokens", tokens.PATH), ("Audit", "/audit")),
 )
 PAGES = (waiting, live, servers, tools, policy, posture, secrets_page, tokens, audit_page)
 

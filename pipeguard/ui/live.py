@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 from markupsafe import Markup
@@ -43,20 +43,6 @@ _VIEWS = (
 )
 
 
-class FilterLink(NamedTuple):
-    """A filter that is often used.
-
-    Attributes:
-        name: of the link.
-        query: the filter.
-        calls: of the last hour.
-    """
-
-    name: str
-    query: str
-    calls: int
-
-
 @dataclass(slots=True)
 class LivePage:
     """The contents of the page.
@@ -65,7 +51,7 @@ class LivePage:
         calls: the newest first.
         older: the number before which older ones are; 0 if there are none.
         is_busy: calls that passed are counted, not listed.
-        views: filters that are often used.
+        views: filters that are often used: the name, the filter, and its calls of the last hour.
         plot: the last hour.
         begins: when it began (ISO 8601, UTC).
         opened: the event that is open.
@@ -74,7 +60,7 @@ class LivePage:
     calls: list[AuditedCall] = field(default_factory=list)
     older: int = 0
     is_busy: bool = False
-    views: list[FilterLink] = field(default_factory=list)
+    views: list[tuple[str, str, int]] = field(default_factory=list)
     plot: Markup = field(default_factory=Markup)
     begins: str = ""
     opened: ExplainedEvent | None = None
@@ -114,7 +100,7 @@ def _look(
     bins = counts.look(store, now)
     sums = {name: sum(each[name] for each in bins) for name in HourCounts.NAMES}
     page = LivePage(
-        views=[FilterLink(name, query, sums[key]) for name, query, key in _VIEWS],
+        views=[(name, query, sums[key]) for name, query, key in _VIEWS],
         plot=_plot(bins, sums),
         begins=to_utc_text(now - HOUR_SECONDS),
         opened=explain_event(store, name),

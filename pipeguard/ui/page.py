@@ -48,18 +48,6 @@ _T = TypeVar("_T")
 _LINK = re.compile(r'\b(href|src|action|formaction)="/')
 
 
-class MenuEntry(NamedTuple):
-    """A page in the menu.
-
-    Attributes:
-        name: in the menu.
-        path: its address.
-    """
-
-    name: str
-    path: str
-
-
 class OpeningAnswer(NamedTuple):
     """An answer that opens something, and so needs the number.
 
@@ -110,7 +98,7 @@ class Page:
         cookie: its name, which no such server can guess either, and so none replaces it.
         is_ending: True once open pages shall hear no more of changes.
         hosts: the values of `Host` by which this address may be called.
-        menu: the pages.
+        menu: the pages: the name and the address of each.
         scans: findings in definitions that wait.
         taken: decisions that can be taken back, by random names.
     """
@@ -123,7 +111,7 @@ class Page:
     cookie: str = field(default_factory=lambda: f"pipeguard-{secrets.token_urlsafe(16)}")
     is_ending: bool = False
     hosts: frozenset[str] = frozenset()
-    menu: tuple[MenuEntry, ...] = ()
+    menu: tuple[tuple[str, str], ...] = ()
     scans: Scans = field(default_factory=Scans)
     taken: OrderedDict[str, Taken] = field(default_factory=OrderedDict)
 

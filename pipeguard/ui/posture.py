@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 from aiohttp import web
 
@@ -25,18 +25,9 @@ PATIENCE_SECONDS = 2.0  # for which a request waits; after that the page says th
 AGAIN_SECONDS = "2"  # after which a page that says so asks again
 
 
-class ServerPosture(NamedTuple):
-    """The findings of one server of one client, or of the machine.
-
-    Attributes:
-        client: the client's id; empty for the machine.
-        server: the server's name, likewise.
-        findings: the worst first, as `pipeguard assess --format json` has them.
-    """
-
-    client: str
-    server: str
-    findings: list[dict[str, Any]]
+# A client and a server of it, both empty for the machine; and what was found, the worst first, as
+# `pipeguard assess --format json` has it.
+_Group = tuple[tuple[str, str], list[dict[str, Any]]]
 
 
 @dataclass(slots=True)
@@ -54,7 +45,7 @@ class Posture:
 
     began: str = ""
     ended: str = ""
-    groups: list[ServerPosture] = field(default_factory=list)
+    groups: list[_Group] = field(default_factory=list)
     clean: list[str] = field(default_factory=list)
     unasked: bool = False
     problem: str = ""
@@ -84,9 +75,7 @@ class Posture:
         groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
         for finding in report["findings"]:
             groups.setdefault((finding["client"], finding["server"]), []).append(finding)
-        self.groups = sorted(
-            (ServerPosture(*key, found) for key, found in groups.items()), key=_rank
-        )
+        self.groups = sorted(groups.items(), key=_rank)
         named = {server for _, server in groups}
         self.clean = [each["name"] for each in report["servers"] if each["name"] not in named]
         self.unasked = bool(report["servers"]) and not any(
@@ -131,7 +120,7 @@ async def _look(request: web.Request) -> web.StreamResponse:
     raise web.HTTPSeeOther(PATH)
 
 
-def _rank(group: ServerPosture) -> tuple[int, str, str]:
+def _rank(group: _Group) -> tuple[int, str, str]:
     """The place of a group: that with the worst finding first."""
-    worst = max(Severity[each["severity"].upper()] for each in group.findings)
-    return -worst, group.server, group.client
+    (client, server), findings = group
+    return -max(Severity[each["severity"].upper()] for each in findings), server, client

@@ -5,39 +5,17 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
 
 from aiohttp import web
 
 from pipeguard.assess.checks.secrets import SecretUse, find_uses
 from pipeguard.assess.target import read_configs
-from pipeguard.auth.place import Place
-from pipeguard.auth.secrets import set_command, stored_secrets
+from pipeguard.auth.secrets import StoredSecret, set_command, stored_secrets
 from pipeguard.clients.machine import Machine
 from pipeguard.state.timestamps import utc_text
 from pipeguard.ui.page import draw
 
 PATH = "/secrets"
-_PLACES = {
-    Place.KEYRING: "the system's keyring",
-    Place.FILE: "a file of mode 0600, not encrypted",
-}
-
-
-class SecretRow(NamedTuple):
-    """A secret as the page shows it.
-
-    Attributes:
-        name: its name.
-        place: where its value is, in words.
-        stored: when it was stored (ISO 8601, UTC).
-        uses: the entries that refer to it.
-    """
-
-    name: str
-    place: str
-    stored: str
-    uses: list[SecretUse]
 
 
 def add_routes(app: web.Application) -> None:
@@ -52,15 +30,16 @@ async def _secrets(request: web.Request) -> web.StreamResponse:
     return await draw(request, "stored_secrets.html", "Secrets", **values)
 
 
-def _find() -> tuple[list[SecretRow], dict[str, list[SecretUse]], list[str]]:
-    """The stored secrets, those that an entry names and that are not stored, and unread files."""
+def _find() -> tuple[
+    list[tuple[StoredSecret, str, list[SecretUse]]], dict[str, list[SecretUse]], list[str]
+]:
+    """The secrets, each with its time and uses; those that only an entry names; unread files."""
     here = Path.cwd()
     configs = read_configs(Machine.here(None if here == Path.home() else here))
     uses = find_uses(configs)
     rows = [
-        SecretRow(
-            secret.name,
-            _PLACES[secret.place],
+        (
+            secret,
             utc_text(datetime.fromtimestamp(secret.kept_at, UTC), "seconds"),
             uses.pop(secret.name, []),
         )

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from pipeguard.state.timestamps import now_text
 from pipeguard.state.tokens import find_last_uses, revoke_token, stored_tokens
 from pipeguard.ui.decisions import DoneDecision
 from pipeguard.ui.page import PAGE, draw, with_store
@@ -19,20 +18,6 @@ if TYPE_CHECKING:
 PATH = "/tokens"
 
 
-class TokenRow(NamedTuple):
-    """A token as the page shows it.
-
-    Attributes:
-        token: the token, without its secret.
-        is_expired: True if it has ended.
-        last_use: of it, as far as the audit tells (ISO 8601, UTC); empty for none.
-    """
-
-    token: StoredToken
-    is_expired: bool
-    last_use: str
-
-
 def add_routes(app: web.Application) -> None:
     """Add the addresses of this page."""
     app.router.add_get(PATH, _tokens)
@@ -40,15 +25,13 @@ def add_routes(app: web.Application) -> None:
 
 
 async def _tokens(request: web.Request) -> web.StreamResponse:
-    return await draw(request, "tokens.html", "Tokens", tokens=await with_store(request, _find))
+    tokens, uses = await with_store(request, _find)
+    return await draw(request, "tokens.html", "Tokens", tokens=tokens, uses=uses)
 
 
-def _find(store: Store) -> list[TokenRow]:
-    now, uses = now_text(), find_last_uses(store)
-    return [
-        TokenRow(token, token.is_expired(now), uses.get(token.name, ""))
-        for token in stored_tokens(store)
-    ]
+def _find(store: Store) -> tuple[list[StoredToken], dict[str, str]]:
+    """The tokens, and when each was used last, as far as the audit tells."""
+    return stored_tokens(store), find_last_uses(store)
 
 
 async def _revoke(request: web.Request) -> web.StreamResponse:

@@ -160,7 +160,7 @@ def test_a_screen_reader_says_what_each_control_does_and_to_what(
     for place in PATHS:
         visit(page, place)
         expect_clean(page, (1024,))
-        menu = [("link", each.name) for each in MENU]  # which a page's way back repeats
+        menu = [("link", name) for name, _ in MENU]  # which a page's way back repeats
         said = [each[:2] for each in read_aloud(page) if each[:2] not in menu]
         assert [name for _, name in said if not name] == [], place
         assert sorted({each for each in said if said.count(each) > 1}) == [], place
