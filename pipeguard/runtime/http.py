@@ -309,6 +309,7 @@ def tune_process() -> None:
         mallopt(_M_TRIM_THRESHOLD, _LARGE_BLOCK_BYTES)
     gc.collect()
     gc.freeze()
+    gc.set_threshold(10_000)  # objects: a frame of 1 MB makes 100,000, and drops them together
     sys.setswitchinterval(SWITCH_SECONDS)
 
 
