@@ -55,8 +55,7 @@ def run(options: WrapOptions) -> int:
         return stdio_to_http.run(options, keep_stdout_for_frames())
     environment = _environment(options)
     variables = environment.variables
-    if refers(variables):
-        variables = _with_secrets(variables, options)
+    variables = _with_secrets(variables, options) if refers(variables) else variables
     # What collecting garbage would take while we load, 5 to 10 ms, is better spent after the first
     # answer (runtime.stdio).
     gc.disable()

@@ -157,7 +157,7 @@ def _groups(uses: Uses, *, without_idle: bool = False) -> Iterator[list[_String]
             continue
         if (without_idle or not is_alone) and uses.role_by_names(names) in IDLE:
             continue
-        path = text.path_of(segment)
+        path = text.path_of_segment(segment)
         if not _is_argument(path, is_call=is_call):
             continue
         string = _String(path, value, segment)

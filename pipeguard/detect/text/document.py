@@ -102,7 +102,7 @@ class MessageText:
         """True if the value is an object with this key."""
         return isinstance(self.value, dict) and key in self.value
 
-    def path_of(self, index: int) -> Path:
+    def path_of_segment(self, index: int) -> Path:
         """Keyed only: the path of the string of a segment."""
         return self._locate_segments()[index][0]
 
