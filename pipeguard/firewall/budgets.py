@@ -45,9 +45,8 @@ class DecodingBudget:
 
     def __init__(self, length: int = 0, work_ns: int = WORK_NS) -> None:
         """Start with a text of so many bytes, and an amount of work for any text."""
-        self._left_ns = work_ns
+        self._left_ns = work_ns + BYTE_NS * length
         self.is_exceeded = False
-        self.grow(length)
 
     def grow(self, length: int) -> None:
         """Add the share of another text of so many bytes."""
@@ -100,8 +99,8 @@ class Budgets(DecodingBudget):
     __slots__ = ("_matches_left_ns", "network_scores")
 
     def __init__(self, length: int = 0) -> None:
-        self._matches_left_ns = MATCHES_NS
         super().__init__(length)
+        self._matches_left_ns = MATCHES_NS + MATCHES_BYTE_NS * length
         self.network_scores: dict[tuple[str, str], float] = {}
 
     def grow(self, length: int) -> None:

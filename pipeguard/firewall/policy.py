@@ -239,8 +239,8 @@ class Policy(NamedTuple):
 
     def asks_user(self, tool: str) -> bool:
         """True where each call of a tool waits for a person."""
-        globs = (glob for layer in self.layers for glob in layer.tools_ask)
-        return any(fnmatchcase(tool, glob) for glob in globs)
+        globs = [glob for layer in self.layers for glob in layer.tools_ask]
+        return bool(globs) and any(fnmatchcase(tool, glob) for glob in globs)
 
     @property
     def ends(self) -> bool:

@@ -38,6 +38,8 @@ class View(Enum):
     DECODED = "decoded"
     ACTS = "acts"
 
+    __hash__ = object.__hash__  # as Direction's
+
 
 class Written(Enum):
     """The fate of a match in an argument that is only written, said or looked for."""

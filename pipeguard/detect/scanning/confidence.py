@@ -246,7 +246,8 @@ def hide_long_tokens(text: str) -> str:
 def show_visibly(text: str, limit_chars: int) -> str:
     """The start of a text; what nobody sees is shown by its code point."""
     shown = text.strip()[: limit_chars + 1]
-    shown = "".join(c if c.isprintable() else f"⟨U+{ord(c):04X}⟩" for c in shown)
+    if not shown.isprintable():
+        shown = "".join(c if c.isprintable() else f"⟨U+{ord(c):04X}⟩" for c in shown)
     if len(shown) <= limit_chars:
         return shown
     blank = shown.rfind(" ", limit_chars // 2, limit_chars - 1)

@@ -150,7 +150,8 @@ class MessageText:
 
     def joined_keys(self) -> bytes:
         """The keys, each once, with nothing between; empty if none could be part of a secret."""
-        if not any(_COULD_BE_SECRET.search(key) for key in self._keys if len(key) >= LEAST_KEY):
+        long = [key for key in self._keys if len(key) >= LEAST_KEY]
+        if not long or not any(map(_COULD_BE_SECRET.search, long)):
             return b""
         return "".join(self._keys).encode("utf-8")
 

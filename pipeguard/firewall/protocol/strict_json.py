@@ -175,13 +175,13 @@ class _BadKeys(Exception):  # noqa: N818  becomes a Refusal where the frame is k
 
 def _make_object(pairs: list[tuple[str, JsonValue]]) -> JsonObject:
     value = dict(pairs)
+    if len(value) == len(pairs) <= MAX_KEYS:
+        return value
     if len(pairs) != len(value):
         why = "an object has the same key twice"
         raise _BadKeys("protocol.duplicate-key", why, codes.INVALID_REQUEST)
-    if len(pairs) > MAX_KEYS:
-        why = f"an object has more than {MAX_KEYS} keys"
-        raise _BadKeys("protocol.too-many-keys", why, codes.UNSCANNABLE)
-    return value
+    why = f"an object has more than {MAX_KEYS} keys"
+    raise _BadKeys("protocol.too-many-keys", why, codes.UNSCANNABLE)
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -220,9 +220,9 @@ def name_wait(verdict: Verdict, waited: str) -> Verdict:
         verdict: on a call.
         waited: the event as which it waited; empty if it did not.
     """
-    notes = [finding.note for finding in verdict.findings]
-    is_named = any(note.endswith(f"event {waited}") for note in notes)
-    if waited in {"", verdict.event} or is_named or not notes:
+    if not verdict.findings or waited in {"", verdict.event}:
+        return verdict
+    if any(finding.note.endswith(f"event {waited}") for finding in verdict.findings):
         return verdict
     first, *others = verdict.findings
     return verdict._replace(findings=(_add_note(first, f"it waited as event {waited}"), *others))
