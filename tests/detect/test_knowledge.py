@@ -50,7 +50,7 @@ def test_no_definition_waits_for_a_file_once_all_is_prepared(
     guard = make_guard("demo", load_engines(), Policy(), {})
     detection = get_detection(guard)
     detection.prepare()
-    monkeypatch.setattr(engine, "hexdigest", pytest.fail)  # of what is read from now on
+    monkeypatch.setattr(engine, "sha256", pytest.fail)  # of what is read from now on
     context = Context(guard, "result", "tools/list", 0.0, "add", ("result", "tools", 0))
     poisoned: JsonValue = {
         "name": "add",

@@ -116,7 +116,7 @@ def _compute_effects(uses: Uses, *, windows: bool) -> tuple[list[ArgumentEffect]
             writes_started_file = writes_started_file or any(map(_WRITES_STARTED_FILE.match, lines))
             effects.append(_effect(uses.text, group, lines))
     if writes_started_file:
-        contents = [string for group in _groups(uses, without_idle=True) for string in group]
+        contents = [string for group in _groups(uses, only_idle=True) for string in group]
         if contents:
             script = "\n".join(string.value for string in contents)
             effects.append(_effect(uses.text, contents, reader.command_lines(script)))
@@ -141,12 +141,12 @@ def _effect(text: MessageText, group: list[_String], lines: list[str]) -> Argume
 # -- arguments that belong together --------------------------------------------------------------
 
 
-def _groups(uses: Uses, *, without_idle: bool = False) -> Iterator[list[_String]]:
+def _groups(uses: Uses, *, only_idle: bool = False) -> Iterator[list[_String]]:
     """The arguments of a message, those of one list together, and a program with its arguments.
 
     Args:
-        uses: the strings, of which idle ones in lists and objects are left out.
-        without_idle: True to leave out all idle ones.
+        uses: the strings.
+        only_idle: True for the idle ones; False for all but those in lists and objects.
     """
     group: list[_String] = []
     text = uses.text
@@ -155,7 +155,9 @@ def _groups(uses: Uses, *, without_idle: bool = False) -> Iterator[list[_String]
     for segment, ((_, value), (names, is_alone)) in enumerate(members):
         if not value:
             continue
-        if (without_idle or not is_alone) and uses.role_by_names(names) in IDLE:
+        is_idle = uses.role_by_names(names) in IDLE
+        is_left_out = not is_idle if only_idle else is_idle and not is_alone
+        if is_left_out:
             continue
         path = text.path_of_segment(segment)
         if not _is_argument(path, is_call=is_call):
