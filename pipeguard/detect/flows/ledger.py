@@ -282,7 +282,6 @@ class Flows:
         with self._lock:
             sends = tool.labels.meets(Label.SENDS)
             results = self._results.list_of_others(tool.key, taken_in=not sends)
-            has_many_unread = self._calls.has_many_unread
         if not results and not self._forgotten:
             return []
         text = MessageText(arguments, keyed=False).data[:ARGUMENT_BYTES]
@@ -298,8 +297,6 @@ class Flows:
         )
         if any(text_values.is_outside(value) for value in about):
             tool = tool._replace(labels=tool.labels | Label.OUTSIDE)
-        if has_many_unread:  # else where somebody asks for them
-            self._read_said()
         call = Call(tool, text, self._earlier_text, about, known_call.opened)
         call.recipients = text_values.recipients(arguments)
         self._follow(call, known_call.event)
@@ -326,8 +323,8 @@ class Flows:
                 before = self._calls.list_sent(event)
             call.follow("".join(before))
             return
-        piece = text_values.longest_run(call.readings[0])[:PIECE_CHARS]
-        squeezed = overlap.squeeze(call.readings[0])[-ARGUMENT_BYTES:]
+        piece = text_values.longest_run(call.text)[:PIECE_CHARS]
+        squeezed = overlap.squeeze(call.text)[-ARGUMENT_BYTES:]
         with self._lock:
             before = self._calls.list_sent(event)
             pieces = self._calls.add_sent(event, call.tool.key, squeezed, piece)
@@ -373,12 +370,10 @@ def _leaks(call: Call, results: list[ToolResult]) -> Iterator[Leak]:
     is_sent, is_run = bool(labels & Label.SENDS), bool(labels & (ACTS | Label.GUARDS))
     could_obey = is_sent or not labels or bool(labels & CHANGES)
     obeyed = addressed if could_obey else set[ToolResult]()
-    private, repeated = set[ToolResult](), set[ToolResult]()
-    if is_sent:
-        private = call.find_taken([result for result in results if result.is_private()])
-    if is_run:
-        others = [result for result in results if result.takes_in and result not in obeyed]
-        repeated = call.find_repeated(others)
+    sources = [result for result in results if result.is_private()] if is_sent else []
+    private = call.find_taken(sources) if sources else set[ToolResult]()
+    others = [each for each in results if each.takes_in and each not in obeyed] if is_run else []
+    repeated = call.find_repeated(others) if others else set[ToolResult]()
     likely = private | repeated | obeyed
     for result in (each for each in reversed(results) if each in likely) if likely else ():
         if result in private:
@@ -432,7 +427,7 @@ def _private_text(call: Call, result: ToolResult, *, has_orders: bool) -> Confid
     shared = [token for token in tokens if token not in call.recipients]
     if len(shared) >= MANY_TOKENS:
         covered += sum(map(len, shared))
-        hidden += sum(len(token) for token in shared if token not in call.readings[0])
+        hidden += sum(len(token) for token in shared if token not in call.text)
     is_meant = bool(labels & Label.OUTSIDE and source & Label.READS_PERSONAL)
     names = len(call.find_new(outgoing_call.PEOPLE, result))
     is_list = is_meant and (len(shared) >= MANY_TOKENS or names >= MANY_NAMES)
@@ -493,7 +488,7 @@ def _orders_obeyed(call: Call, result: ToolResult) -> Iterator[Leak]:
     rows = (row for row in call.few if row in order and call.is_new(row))
     obeys = obeys or sum(map(len, rows)) >= ORDERED_CHARS
     if call.tool.labels & Label.GUARDS and not obeys:
-        obeys = any(word in order for word in text_values.long_words(call.readings[0]))
+        obeys = any(word in order for word in text_values.long_words(call.text))
     if obeys:
         note = f"{result.tool.name!r} gave a text that tells a model to do this"
         yield Leak(UNTRUSTED_ACTS, Severity.HIGH, Confidence.HIGH, result.tool.name, note)

@@ -221,7 +221,7 @@ class RememberedCalls:
     """Requests that went on, for one thread at a time: the lock of their ledger guards them.
 
     Args:
-        most_bytes: of those that nobody has read, of the words of the others, and again of the
+        most_bytes: of the words in them, of half of those that nobody has read, and again of the
             last calls of each tool.
     """
 
@@ -250,11 +250,6 @@ class RememberedCalls:
         parts = (part.text for recent in (self._sent, *self._pieces.values()) for part in recent)
         return self._words_bytes + measure_text(*parts)
 
-    @property
-    def has_many_unread(self) -> bool:
-        """True if some may soon be forgotten before they are read."""
-        return self._unread_bytes > self._most_bytes // 2
-
     def clear(self) -> None:
         """Forget all."""
         self._has_forgotten = self._has_forgotten or bool(self._passed)
@@ -270,7 +265,7 @@ class RememberedCalls:
             return
         self._unread.append((number, frame))
         self._unread_bytes += len(frame)
-        while self._unread_bytes > self._most_bytes:
+        while self._unread_bytes > 2 * self._most_bytes:  # of which half may be words
             self._unread_bytes -= len(self._unread.popleft()[1])
 
     def list_unread(self) -> list[tuple[int, bytes]]:

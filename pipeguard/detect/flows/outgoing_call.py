@@ -132,7 +132,7 @@ class Call:
         about: the short values of the arguments.
         opened: the web addresses that it only requests.
         recipients: the mail addresses and telephone numbers that get it.
-        readings: the arguments as they are, and all that is encoded in them.
+        text: the strings of the arguments.
         pieces: the longest values of this call and those before it, where there were some.
     """
 
@@ -160,13 +160,16 @@ class Call:
         self._read_earlier = read_earlier
         self._before = ""
         self._budget = overlap.SearchBudget()
-        self.readings = readings(text)
+        self.text = text.decode("utf-8", "ignore")
         self.pieces: list[str] = []
         self._held: defaultdict[Kind, dict[ToolResult, list[int]]] = defaultdict(dict)
         self._looked_up: defaultdict[Kind, set[ToolResult]] = defaultdict(set)
         self._are_new: dict[str, bool] = {}
-        self._letters_of_pieces: list[str] = []
-        self._letters_of_sent: list[str] = []  # likewise, without this call
+
+    @cached_property
+    def readings(self) -> list[str]:
+        """The arguments as they are, and all that is encoded in them."""
+        return readings(self.text.encode())
 
     @cached_property
     def squeezed_texts(self) -> list[str]:
@@ -195,27 +198,27 @@ class Call:
 
     @cached_property
     def _small(self) -> str:
-        return " ".join(self.readings[0].lower().split())
+        return " ".join(self.text.lower().split())
 
     @cached_property
     def mentions(self) -> list[str]:
         """The digests and the addresses of the web."""
-        return [*self.digests, *text_values.addresses(self.readings[0])]
+        return [*self.digests, *text_values.addresses(self.text)]
 
     @cached_property
     def digests(self) -> list[str]:
         """The digests, of the usual lengths."""
-        return [*dict.fromkeys(text_values.digests(self.readings[0]))]
+        return [*dict.fromkeys(text_values.digests(self.text))]
 
     @cached_property
     def mailboxes(self) -> set[str]:
         """The mail addresses."""
-        return text_values.mailboxes(self.readings[0])
+        return text_values.mailboxes(self.text)
 
     @cached_property
     def people(self) -> list[str]:
         """The values that look like names of people."""
-        return _each_once(text_values.people(self.readings[0]))
+        return _each_once(text_values.people(self.text))
 
     @cached_property
     def tokens(self) -> list[str]:
@@ -268,10 +271,22 @@ class Call:
         """Read pieces of calls as one, without what they all begin with."""
         if len(pieces) > 1:
             self.pieces = pieces
-            begin = min(decoders.common_prefix(pieces[0], piece) for piece in pieces[1:])
-            *sent, last = (piece[begin:].encode() for piece in pieces)
-            self._letters_of_pieces = _letters(readings(b"".join((*sent, last))))
-            self._letters_of_sent = _letters(readings(b"".join(sent)))
+
+    @cached_property
+    def _letters_of_pieces(self) -> list[str]:
+        return self._read_pieces(len(self.pieces))
+
+    @cached_property
+    def _letters_of_sent(self) -> list[str]:
+        """Likewise, without this call."""
+        return self._read_pieces(len(self.pieces) - 1)
+
+    def _read_pieces(self, count: int) -> list[str]:
+        """The letters of the first pieces as one, without what all begin with."""
+        if not self.pieces:
+            return []
+        begin = min(decoders.common_prefix(self.pieces[0], piece) for piece in self.pieces[1:])
+        return _letters(readings("".join(piece[begin:] for piece in self.pieces[:count]).encode()))
 
     @property
     def is_typed(self) -> bool:
@@ -393,11 +408,11 @@ class Call:
 
     def leave_out_opened(self, result: ToolResult) -> Call:
         """The call without the addresses of a result that it only requests."""
-        text = self.readings[0]
+        text = self.text
         for address in self.opened:
             if result.has_address(address):
                 text = text.replace(address, "")
-        if text == self.readings[0]:
+        if text == self.text:
             return self
         sent = Call(self.tool, text.encode(), lambda: self._earlier, self.about)
         sent.recipients = self.recipients

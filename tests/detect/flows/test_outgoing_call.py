@@ -3,6 +3,7 @@
 import base64
 
 from pipeguard.detect.flows import overlap
+from pipeguard.detect.flows.ledger import _leaks as find_leaks
 from pipeguard.detect.flows.outgoing_call import FEW_MAILBOXES, MOST_NEEDLES, Call
 from pipeguard.detect.flows.tool_labels import make_tool
 from pipeguard.detect.flows.tool_results import ToolResult
@@ -74,3 +75,12 @@ def test_no_more_is_looked_up_than_is_affordable() -> None:
     big = call(many)
     assert max(map(len, (big.tokens, big.few, big.names, big.people))) <= 2 * MOST_NEEDLES
     assert big.size > call("few words").size
+
+
+def test_a_call_is_decoded_only_where_something_private_came_back() -> None:
+    for source, text, is_decoded in (("get_forecast", "Rain", False), ("read_mail", TEXT, True)):
+        sent, known = call(TEXT, tool="send_mail"), result(text)
+        known = ToolResult(make_tool(source, None), known.frame, 0.0, frozenset())
+        assert known.is_private() is is_decoded
+        list(find_leaks(sent, [known]))
+        assert ("readings" in vars(sent)) is is_decoded, source
