@@ -106,7 +106,7 @@ def command(target: str | None, kind: str | None, *, as_json: bool) -> None:
 
 def _next_steps(entry: HeldDefinition) -> str:
     """The commands that decide; where a finding is severe, the one that refuses comes first."""
-    if not entry.waits:
+    if not entry.waits and not entry.pin.is_withdrawn:
         other = f"  Another version was {entry.rejection}.\n" if entry.rejection else ""
         return f"{other}  Nothing waits: it is trusted.  Say that you saw it:  {entry.command}"
     if not is_severe(definition_findings(entry)):
@@ -197,7 +197,11 @@ def page(entry: HeldDefinition) -> str:
     lines = [click.style(entry.target, bold=True) + f"  {state}"]
     lines += [f"  {entry.name_note}"] if entry.name_note else []
     lines += _sharing_lines([entry])
-    lines += [f"  held: {visible(pin.reason)}"] if pin.reason else []
+    if pin.is_withdrawn:
+        back = f"the version {entry.since} is back since {pin.held_at[:10]}; nothing waits"
+        lines += [f"  withdrawn: {back}"]
+    elif pin.reason:
+        lines += [f"  held: {visible(pin.reason)}"]
     lines += [click.style(f"  {change}", fg="yellow") for change in entry.changes]
     lines += finding_lines(definition_findings(entry))
     lines += [

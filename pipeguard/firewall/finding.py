@@ -160,7 +160,8 @@ class PinChange(NamedTuple):
         fingerprint: SHA-256 of its canonical JSON, 64 hex digits.
         definition: its JSON text, with its keys in the order in which it was judged.
         is_held: True if it may not be used until a person approves it.
-        reason: why it is held: `drift: wording`, `review`, `poisoned: <rule>`; or empty.
+        reason: why it is held: `drift: wording`, `review`, `poisoned: <rule>`, `withdrawn`; or
+            empty.
         is_pinned: True if it is trusted from now on (trust on first use).
     """
 

@@ -237,6 +237,7 @@ def waiting_definitions(store: Store) -> dict[str, int]:
     with translated_errors(store.path):
         return dict(
             store.connection.execute(
-                "SELECT server, count(*) FROM pins WHERE held IS NOT NULL GROUP BY server"
+                "SELECT server, count(*) FROM pins WHERE held IS NOT NULL AND reason <> 'withdrawn'"
+                " GROUP BY server"
             )
         )

@@ -83,7 +83,7 @@ class HeldDefinition(StoredDefinition):
     @property
     def waits(self) -> bool:
         """True if it is held until then; else it was trusted at first sight."""
-        return bool(self.pin.held_at)
+        return bool(self.pin.held_at) and not self.pin.is_withdrawn
 
     @property
     def command(self) -> str:
@@ -155,18 +155,18 @@ def stored_definitions(
     Raises:
         UnknownTargetError: nothing in the store has that name.
     """
-    return _find(store, target, kind, lambda pin: True)
+    return _find(store, target, kind, lambda *_: True)
 
 
 def held_definitions(
     store: Store, target: str | None = None, kind: str | None = None
 ) -> list[HeldDefinition]:
-    """The definitions that wait for a person.
+    """The definitions that wait for a person, and a withdrawn one that the target names.
 
     Raises:
         UnknownTargetError: nothing in the store has that name.
     """
-    found = _find(store, target, kind, lambda pin: pin.held_definition is not None)
+    found = _find(store, target, kind, lambda pin, name: pin.waits or (name and pin.is_withdrawn))
     return [HeldDefinition(each.server, each.pin, each.namesake) for each in found]
 
 
@@ -183,7 +183,7 @@ def reviewable_definitions(
     held = held_definitions(store, target, kind)
     if held or target is None:
         return held
-    unreviewed = _find(store, target, kind, lambda pin: not pin.is_reviewed)
+    unreviewed = _find(store, target, kind, lambda pin, _: not pin.is_reviewed)
     return [
         HeldDefinition(each.server, _to_review(each.pin), each.namesake, _describe(store, each))
         for each in unreviewed
@@ -215,7 +215,7 @@ def _to_review(pin: Pin) -> Pin:
 
 
 def _find(
-    store: Store, target: str | None, kind: str | None, fits: Callable[[Pin], bool]
+    store: Store, target: str | None, kind: str | None, fits: Callable[[Pin, str | None], object]
 ) -> list[StoredDefinition]:
     """The definitions of a server that fit; if it has none, of those that asked for its name."""
     groups: Iterable[list[tuple[str, str | None]]] = (
@@ -229,7 +229,7 @@ def _find(
             for server, name in group
             for pin in store.pins(server).values()
             if kind in {None, pin.kind} and name in {None, pin.name, visible(pin.name)}
-            if fits(pin)
+            if fits(pin, name)
         ]
         if found:
             return found
@@ -329,7 +329,7 @@ def tool_states(store: Store) -> dict[str, list[ToolState]]:
     with translated_errors(store.path):
         for server, *fields in store.connection.execute(
             "SELECT server, name, coalesce(approved, held), is_reviewed, held IS NOT NULL"
-            " FROM pins WHERE kind = 'tool' ORDER BY server, name"
+            " AND reason <> 'withdrawn' FROM pins WHERE kind = 'tool' ORDER BY server, name"
         ):
             states.setdefault(server, []).append(ToolState(*fields))
     return states

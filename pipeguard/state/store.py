@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipeguard.firewall.pins.fingerprint import Pin
+from pipeguard.firewall.pins.fingerprint import WITHDRAWN, Pin
 from pipeguard.firewall.pins.store import REVIEW
 from pipeguard.state.database import StateDatabase, translated_errors
 from pipeguard.state.timestamps import now_text
@@ -43,13 +43,16 @@ _APPROVE = """
     WHERE server = ? AND kind = ? AND name = ?"""
 _REVIEW = """
     UPDATE pins SET approved_at = ?, is_reviewed = 1
-    WHERE server = ? AND kind = ? AND name = ? AND approved_fingerprint = ? AND held IS NULL
-        AND NOT is_reviewed RETURNING kind, name, approved, approved_fingerprint"""
+    WHERE server = ? AND kind = ? AND name = ? AND approved_fingerprint = ?
+        AND (held IS NULL OR reason = 'withdrawn') AND NOT is_reviewed
+    RETURNING kind, name, approved, approved_fingerprint"""
 _HOLD_UNREVIEWED = """
     UPDATE pins SET held = approved, held_fingerprint = approved_fingerprint, held_at = ?,
         reason = ?
-    WHERE server = ? AND held IS NULL AND NOT is_reviewed"""
-_HAS_UNREVIEWED = "SELECT 1 FROM pins WHERE server = ? AND held IS NULL AND NOT is_reviewed"
+    WHERE server = ? AND (held IS NULL OR reason = 'withdrawn') AND NOT is_reviewed"""
+_HAS_UNREVIEWED = """
+    SELECT 1 FROM pins
+    WHERE server = ? AND (held IS NULL OR reason = 'withdrawn') AND NOT is_reviewed"""
 _REJECT = """
     UPDATE pins SET held = NULL, held_fingerprint = NULL, held_at = '', reason = ''
     WHERE server = ? AND kind = ? AND name = ?"""
@@ -354,8 +357,10 @@ class Store(StateDatabase):
         )
 
     def _hold(self, server: str, change: PinChange, reason: str, now: str) -> None:
-        approved, _, is_reviewed = self._fingerprints(server, change)
+        approved, held, is_reviewed = self._fingerprints(server, change)
         if approved == change.fingerprint and is_reviewed:
+            return
+        if reason == WITHDRAWN and held != change.fingerprint:
             return
         self.connection.execute(
             _HOLD,

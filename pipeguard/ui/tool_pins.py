@@ -77,7 +77,7 @@ class StoredTool(NamedTuple):
     @property
     def mark(self) -> str:
         """The sign of its state."""
-        if self.pin.held_definition is not None:
+        if self.pin.waits:
             return "asks"
         return "up" if self.pin.is_reviewed else "asleep"
 
@@ -85,7 +85,7 @@ class StoredTool(NamedTuple):
     def state(self) -> str:
         """Its state in words."""
         pin = self.pin
-        if pin.held_definition is not None:
+        if pin.waits:
             is_new = pin.approved_fingerprint in {None, pin.held_fingerprint}
             return "Held: nobody approved it" if is_new else "Held: it changed"
         return "Approved" if pin.is_reviewed else "Never reviewed"
@@ -282,7 +282,7 @@ class ToolFinder:
                 continue
             self._pins[server] = pins
             definitions = {each.pin.name: read_definition(each.definition) for each in own}
-            held = frozenset(each.pin.name for each in own if each.pin.held_definition is not None)
+            held = frozenset(each.pin.name for each in own if each.pin.waits)
             listing = Listing(server, list(definitions.values()), held=held)
             self._catalog.put(listing, partial(_make_tool, definitions))
 

@@ -79,7 +79,7 @@ async def _tools(request: web.Request) -> web.StreamResponse:
     if query:
         search = await asyncio.to_thread(finder.search, tools, query, MOST_HITS)
     shown = [tool for tool in tools if server in {"", tool.server}]
-    shown.sort(key=lambda tool: tool.pin.held_definition is None)  # stable: what waits first
+    shown.sort(key=lambda tool: not tool.pin.waits)  # stable: what waits first
     servers = dict.fromkeys(tool.server for tool in tools)
     return await draw(
         request,
@@ -222,7 +222,8 @@ def _list_steps(store: Store, stored: StoredTool) -> Iterator[PinStep]:
     if pin.held_definition is not None:
         changes = HeldDefinition(stored.server, pin).changes or (describe_reason(pin.reason),)
         lines = tuple(foreign(line, NOTE_CHARS) for line in changes if line)
-        yield PinStep("asks", stored.state, pin.held_at, lines, pin.held_fingerprint or "")
+        mark, heading = ("asks", stored.state) if pin.waits else ("down", "A change was withdrawn")
+        yield PinStep(mark, heading, pin.held_at, lines, pin.held_fingerprint or "")
     for entry in pin_history(store, stored.server, pin.kind, pin.name):
         mark, heading = _DECIDED.get(entry.action, ("asleep", entry.action))
         by = Markup("by {}").format(show_own(entry.client)) if entry.client else Markup("")
@@ -250,7 +251,7 @@ def _list_calls(entries: list[AuditEntry], tool: str) -> Iterator[ToolCall]:
 
 def find_place(store: Store, stored: StoredTool) -> TrialPlace:
     """The guarded entry that starts a tool's server, as its client would."""
-    if stored.pin.held_definition is not None:
+    if stored.pin.waits:
         return TrialPlace(None, "Not while it is held: decide first.")
     starting = sort_entries(store).get(stored.server, [])
     if guarded := [each for each in starting if each.guard is not None]:

@@ -13,6 +13,7 @@ from pipeguard.gateway.gateway import Gateway
 from pipeguard.gateway.tool_offer import MOST_PAGES
 from pipeguard.state.review import HeldDefinition, approve, held_definitions, reject
 from pipeguard.state.store import Store
+from pipeguard.ui.cards import find_waiting
 from tests.gateway.rogues import Client, rogue, talk
 from tests.gateway.rogues import until as wait_until
 from tests.gateway.served import Served, environment_of_state, write_servers
@@ -279,3 +280,30 @@ def test_a_changed_tool_is_not_found_before_it_is_approved(tmp_path: Path) -> No
         assert "one__x" not in client.call("retrieve_tools", query="thing")
         home.decide(approve)
         until(lambda: "one__x" in client.call("retrieve_tools", query="thing"), "now it is, too")
+
+
+def test_a_change_that_the_server_took_back_waits_no_longer(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    home.offers(offer(OLD, "x"))
+    home.has_run("review")
+    home.run("approve", "one", "--all", "--yes")
+    for words, waiting in ((NEW, ALL_KINDS), (OLD, set()), (NEW, ALL_KINDS)):
+        home.offers(offer(words, "x"))
+        home.has_run("review")
+        assert home.waiting() == waiting
+    home.offers(offer(OLD, "x"))
+    with home.serve("review") as client:
+        assert set(shown_by(client).values()) == {OLD}
+        until(lambda: home.waiting() == set(), "all is withdrawn")
+        assert len(uses(client)) == 3
+        (server,) = json.loads(home.run("status", "--json"))["servers"]
+        assert server["waiting"] == 0
+        with Store.open(tmp_path / "state" / "pipeguard.db") as store:
+            assert not find_waiting(store).cards
+        assert home.run("diff") == "Nothing waits for approval.\n"
+        shown = home.run("diff", "one/x", "--kind", "tool")
+        assert "withdrawn: the version approved on" in shown
+        assert NEW in shown
+    home.run("approve", "one/x", "--kind", "tool", "--yes")
+    with Store.open(tmp_path / "state" / "pipeguard.db") as store:
+        assert NEW in (store.pins("one")["tool", "x"].approved_definition or "")

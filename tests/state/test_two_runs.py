@@ -8,6 +8,7 @@ import pytest
 from pipeguard.detect.detector import make_guard
 from pipeguard.firewall.budgets import Budgets
 from pipeguard.firewall.finding import Drift, PinChange
+from pipeguard.firewall.pins.fingerprint import WITHDRAWN
 from pipeguard.firewall.policy import Policy, Trust
 from pipeguard.firewall.protocol.json_values import JsonObject
 from pipeguard.firewall.session.admission import obstacle
@@ -55,7 +56,7 @@ def follow(*runs: Run) -> None:
 def waiting(store: Store) -> str | None:
     """The description that waits for a person."""
     pin = store.pins("demo").get(("tool", "list"))
-    text = pin.held_definition if pin is not None else None
+    text = pin.held_definition if pin is not None and pin.waits else None
     return None if text is None else next(each for each in (FEW, MANY) if each in text)
 
 
@@ -162,3 +163,62 @@ def test_a_run_takes_back_its_own_hold(store: Store) -> None:
     follow(run)
     assert waiting(store) is None
     assert run.may_call()
+
+
+@pytest.mark.parametrize("policy", [Policy(), REVIEW], ids=["first-use", "review"])
+def test_a_later_run_withdraws_the_hold_of_a_version_that_is_offered_no_longer(
+    store: Store, policy: Policy
+) -> None:
+    run = Run(store, FEW)
+    run.list()
+    store.approve("demo")
+    Run(store, MANY, policy).list()
+    assert waiting(store) == MANY
+    back = Run(store, FEW, policy)
+    back.list()
+    follow(back)
+    assert waiting(store) is None
+    assert back.may_call()
+    assert Run(store, FEW, policy).may_call(), "before it lists anything"
+    again = Run(store, MANY, policy)
+    again.list()
+    assert waiting(store) == MANY, "it is offered again"
+    assert not again.may_call()
+
+
+def test_a_run_that_still_offers_what_another_withdrew_holds_it_again(store: Store) -> None:
+    Run(store, FEW).list()
+    store.approve("demo")
+    changed = Run(store, MANY)
+    changed.list()
+    back = Run(store, FEW)
+    back.list()
+    assert waiting(store) is None
+    follow(changed, back)
+    assert waiting(store) == MANY
+    assert not changed.may_call()
+    assert back.may_call()
+    store.approve("demo")
+    follow(changed)
+    assert changed.may_call()
+
+
+def test_what_a_run_under_review_holds_is_not_what_another_withdrew(store: Store) -> None:
+    for text in (FEW, MANY, FEW):
+        Run(store, text, Policy()).list()
+    assert waiting(store) is None
+    review = Run(store, FEW)
+    assert not review.may_call(), "no person has seen it"
+    store.hold_unreviewed("demo")
+    assert waiting(store) == FEW
+
+
+def test_what_was_rejected_or_replaced_is_not_withdrawn(store: Store) -> None:
+    Run(store, FEW).list()
+    store.approve("demo")
+    Run(store, MANY).list()
+    back = Run(store, FEW)
+    store.reject("demo")
+    assert (change := back.list()) is not None
+    assert change.reason == WITHDRAWN
+    assert store.pins("demo")["tool", "list"].held_definition is None

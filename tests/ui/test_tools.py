@@ -14,8 +14,10 @@ from pipeguard.assess.connecting import call_guarded
 from pipeguard.clients.entries import read_config
 from pipeguard.clients.machine import Machine, find
 from pipeguard.demo.play import SERVER as DEMO
+from pipeguard.firewall.pins.fingerprint import WITHDRAWN
 from pipeguard.state.review import approve, held_definitions
 from pipeguard.state.store import Store
+from pipeguard.ui.cards import find_waiting
 from pipeguard.ui.tool_pins import address
 from tests.state.samples import FORECAST, held, seen
 from tests.ui.conftest import PageTerminal
@@ -83,6 +85,12 @@ def test_a_pin_shows_who_decided_and_what_is_held(store: Path, page: Page) -> No
     expect(pins.get_by_role("listitem").nth(1)).to_contain_text("by kim")
     expect(pins.get_by_role("listitem").nth(2)).to_contain_text("In force: approved")
     expect(page.get_by_text("Not while it is held")).to_be_visible()
+    with Store.open(store) as opened:
+        opened.remember("weather", [held(reason=WITHDRAWN)])
+        assert not find_waiting(opened).cards
+    visit(page, "/tools/weather/get_forecast")
+    expect(pins.get_by_role("listitem").nth(0)).to_contain_text("A change was withdrawn")
+    expect(page.get_by_text("Not while it is held")).to_have_count(0)
 
 
 def test_a_call_is_tried_by_number_and_judged(

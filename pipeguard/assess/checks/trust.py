@@ -92,7 +92,7 @@ def _pins(
     seen = store.servers()
     present = {pins_name(store, server) for server in target.all_servers}
     for name in seen:
-        waiting = [pin for pin in store.pins(name).values() if pin.held_definition is not None]
+        waiting = [pin for pin in store.pins(name).values() if pin.waits]
         if waiting:
             fix: tuple[str, ...] = ("pipeguard", "diff", name)
             listed = ", ".join(f"{pin.kind} {pin.name}" for pin in waiting[:_MOST_NAMES])

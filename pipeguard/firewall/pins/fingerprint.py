@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 EXACT_DIGITS = 15  # a decimal of so many digits survives a double and back (IEEE 754)
 
+WITHDRAWN = "withdrawn"  # the reason of a hold that no longer waits
 _TIMES = 7  # the index of the first field that is a time, behind which all tell of the past
 
 
@@ -33,10 +34,11 @@ class Pin(NamedTuple):
         approved_fingerprint: SHA-256 of its canonical form, 64 hex digits, or None.
         held_definition: the newest JSON text that waits for a person, likewise, or None.
         held_fingerprint: SHA-256 of its canonical form, 64 hex digits, or None.
-        reason: why a definition is held, as `drift: wording`; empty if nothing is.
+        reason: why a definition is held, as `drift: wording`; empty if nothing is. `WITHDRAWN`
+            for one that no longer waits.
         approved_at: when it was approved or first pinned (ISO 8601, UTC), or empty. Pins that
             differ only in times, or in who pinned them, are equal.
-        held_at: when it was first seen (ISO 8601, UTC), or empty.
+        held_at: when it was first seen, or withdrawn (ISO 8601, UTC), or empty.
         is_reviewed: False if the trusted version was pinned at first sight, and by no person.
     """
 
@@ -50,6 +52,16 @@ class Pin(NamedTuple):
     approved_at: str = ""
     held_at: str = ""
     is_reviewed: bool = True
+
+    @property
+    def is_withdrawn(self) -> bool:
+        """True if the server offers the trusted version again in place of the held one."""
+        return self.reason == WITHDRAWN
+
+    @property
+    def waits(self) -> bool:
+        """True if a version of it waits for a person."""
+        return self.held_definition is not None and not self.is_withdrawn
 
     @property
     def origin(self) -> str:

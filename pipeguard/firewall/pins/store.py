@@ -12,7 +12,7 @@ from enum import Enum
 from threading import Lock
 
 from pipeguard.firewall.budgets import measure_text
-from pipeguard.firewall.pins.fingerprint import Pin
+from pipeguard.firewall.pins.fingerprint import WITHDRAWN, Pin
 from pipeguard.unicode.display import is_hidden
 from pipeguard.unicode.folding import fold
 
@@ -260,6 +260,9 @@ class Holds:
         elif stored_hold is not None:
             is_final = state is _HoldState.REJECTED and not is_rebased
             state = state if is_final else _HoldState.DISPLACED
+        elif stored is not None and stored.is_withdrawn:  # by a run with the trusted version
+            state = _HoldState.STORED
+            self._unstored.add(key)
         elif key not in self._restored and (is_rebased or state is _HoldState.DISPLACED):
             state = _HoldState.STORED
             self._unstored.add(key)
@@ -280,8 +283,12 @@ class Holds:
 def as_trusted(pin: Pin, *, needs_review: bool) -> Pin:
     """Read a stored pin as a run under review does, for which a first sight is no approval.
 
-    Other runs trust the first sight, also if a run under review holds it.
+    Other runs trust the first sight, also if a run under review holds it. A withdrawn hold is none.
     """
+    if pin.is_withdrawn:
+        pin = without_hold(pin)
+        if pin.is_reviewed or not needs_review:
+            return pin._replace(reason=WITHDRAWN)
     if pin.is_reviewed or pin.approved_definition is None:
         return pin
     if not needs_review:

@@ -25,7 +25,7 @@ from pipeguard.firewall.finding import (
     tells_private,
     worst,
 )
-from pipeguard.firewall.pins.fingerprint import Pin, canonical, lasting_part
+from pipeguard.firewall.pins.fingerprint import WITHDRAWN, Pin, canonical, lasting_part
 from pipeguard.firewall.pins.store import REVIEW
 from pipeguard.firewall.policy import Mode, Trust
 from pipeguard.firewall.protocol.json_values import JsonValue, Number, Path, serialise
@@ -209,7 +209,7 @@ def _review_unchanged(
     order of keys) may have changed since: where it alone is what a rule finds, the approved
     definition is shown in its place.
     """
-    change = _end_of_hold(scope, pin)
+    change = _end_of_hold(scope, pin) or _withdraw(scope, pin)
     stopping = [f for f in findings if enforced_action(f) > Action.WARN]
     if not stopping:
         return ReviewedDefinition(definition, findings, change)
@@ -231,6 +231,13 @@ def _end_of_hold(scope: DefinitionScope, pin: Pin) -> PinChange | None:
     if not scope.guard.confirm(pin) or not pin.approved_fingerprint or not pin.approved_definition:
         return None
     return scope.trust_change(pin.name, pin.approved_fingerprint, pin.approved_definition)
+
+
+def _withdraw(scope: DefinitionScope, pin: Pin) -> PinChange | None:
+    """The change that withdraws the hold of an earlier run, whose version is no longer offered."""
+    if pin.held_definition is None or pin.held_fingerprint is None:
+        return None
+    return scope.hold_change(pin.name, pin.held_fingerprint, pin.held_definition, WITHDRAWN)
 
 
 def _first_use(scope: DefinitionScope, pin: Pin | None, seen: _Seen) -> ReviewedDefinition:
