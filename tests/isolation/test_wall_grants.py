@@ -195,6 +195,19 @@ def test_what_a_link_leads_to_is_shown_and_given(host: SandboxUser) -> None:
     assert "notes/harmless/b.txt leads there" in grant.opens
 
 
+def test_a_link_that_cannot_be_followed_is_named_by_hand(
+    host: SandboxUser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: str) -> str:
+        raise PermissionError(13, "Permission denied", path)
+
+    monkeypatch.setattr(os, "readlink", refuse)  # as the kernel refuses /proc/PID/root
+    link = Path(host.home) / "link"
+    link.symlink_to("other")
+    with pytest.raises(PolicyError, match=r"cannot be followed \(Permission denied\)"):
+        offered(READ, link / "b.txt", host)
+
+
 def test_a_port_is_given_by_its_number(host: SandboxUser) -> None:
     grant = find_grant([{"rule": PORT, "excerpt": "8765"}], host)
     assert grant is not None

@@ -231,7 +231,13 @@ def absolute(text: str, host: SandboxUser) -> str:
 
 
 def _file(rule: str, path: str, host: SandboxUser, server: str, *, is_wide: bool) -> WallGrant:
-    real = os.path.realpath(path)
+    try:
+        real = os.path.realpath(path)
+    except OSError as error:  # as of /proc/1/root, which a server may name
+        raise PolicyError(
+            f"{visible(path)} leads through a link that cannot be followed ({error.strerror}), and"
+            f" has to be named by hand.{_by_hand(server, KINDS[rule], json.dumps([path]))}"
+        ) from None
     if not os.path.isabs(path) or not path.isprintable() or not real.isprintable():
         raise PolicyError(f"{visible(path)!r} is no path that a policy can have.")
     if not os.path.exists(real):
