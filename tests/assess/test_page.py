@@ -184,6 +184,7 @@ def test_a_page_is_for_everybody_and_asks_nobody(seen: Seen, assessment: Assessm
 
 def violations(page: Page) -> list[str]:
     """What axe-core finds against WCAG 2.2, level AA, and what is usual beside it."""
+    page.wait_for_load_state()  # with its style: a link has its size from it
     page.evaluate((npm_modules() / "axe-core" / "axe.min.js").read_text(encoding="utf-8"))
     told = page.evaluate("standards => axe.run({runOnly: standards})", STANDARDS)
     assert told["passes"]

@@ -112,9 +112,9 @@ def terminal(store: Path) -> Iterator[PageTerminal]:
     opened.end()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """One Chromium for all tests of the page."""
+    """One Chromium for the tests of a file; its event loop would be in the way of others."""
     assert CHROMIUM, "the page is looked at: apt-get install chromium"
     with sync_playwright() as started:
         browser = started.chromium.launch(
