@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pipeguard.rulebook.packs import PackFile
 
 POLL_SECONDS = 0.05
-STUCK_SECONDS = 120.0  # without another database; the longest takes 3 s of a core
+STUCK_SECONDS = 120.0  # without another database; the longest takes 5 s of a core
 
 
 def compile_packs(
