@@ -106,8 +106,8 @@ class CacheFile:
         self._descriptor = descriptor
         self._lock = Lock()
 
-    def __del__(self) -> None:
-        os.close(self._descriptor)
+    def __del__(self, close: Callable[[int], None] = os.close) -> None:
+        close(self._descriptor)  # at shutdown `os` may be gone
 
     def read(self, limit_bytes: int = MAX_CONTENT_BYTES) -> bytes:
         """All that is in it.

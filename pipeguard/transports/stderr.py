@@ -59,10 +59,10 @@ class StderrCopy:
         if sys.platform != "win32":
             self._own = self._woken, self._wake = os.pipe()
 
-    def __del__(self) -> None:
-        """Close the descriptors that belong to this object."""
+    def __del__(self, close: Callable[[int], None] = os.close) -> None:
+        """Close the descriptors that belong to this object; at shutdown `os` may be gone."""
         for descriptor in self._own:
-            os.close(descriptor)
+            close(descriptor)
 
     def run(self) -> None:
         """Copy until the server's standard error ends, or the grace of `finish` is over."""

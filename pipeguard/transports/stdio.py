@@ -12,10 +12,14 @@ import select
 import sys
 from _thread import allocate_lock
 from collections import deque
+from typing import TYPE_CHECKING
 
 from pipeguard.firewall.protocol.framing import DEFAULT_LIMIT_BYTES, LineFrames
 from pipeguard.transports.channel import ChannelClosed
 from pipeguard.transports.descriptors import shut_reading, shut_writing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 READ_BYTES = 64 * 1024  # the default size of a Linux pipe (pipe(7)); larger reads cost more
 WINDOWS_READ_BYTES = 8 * 1024  # `os.read` makes a buffer of this size for each call
@@ -53,10 +57,10 @@ class LineChannel:
             self._poll.register(read_fd, select.POLLIN)
             self._poll.register(self._woken, select.POLLIN)
 
-    def __del__(self) -> None:
-        """Close the descriptors that belong to this object."""
+    def __del__(self, close: Callable[[int], None] = os.close) -> None:
+        """Close the descriptors that belong to this object; at shutdown `os` may be gone."""
         for descriptor in self._own:
-            os.close(descriptor)
+            close(descriptor)
 
     def read(self) -> bytes | None:
         """Wait for the next line, without its LF; None at the end of the stream or once closed.

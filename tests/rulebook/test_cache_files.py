@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from pipeguard.rulebook import cache_files
 from pipeguard.rulebook.cache import load_engines
-from pipeguard.rulebook.cache_files import MOST_INDEXES
+from pipeguard.rulebook.cache_files import MOST_INDEXES, CacheFile
 from tests.rulebook.words import contents_of, finds, packs
 
 posix = pytest.mark.skipif(os.name != "posix", reason="rights of POSIX files")
@@ -81,3 +82,14 @@ def test_files_and_folder_are_ours_alone(folder: Path, compiles: list[str]) -> N
     assert len(compiles) == 1
     assert folder.stat().st_mode & 0o777 == 0o700
     assert {file.stat().st_mode & 0o777 for file in folder.iterdir()} == {0o600}
+
+
+def test_a_file_that_outlives_the_modules_of_its_process_is_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    descriptor = os.open(tmp_path, os.O_RDONLY)
+    file = CacheFile(str(tmp_path), descriptor)
+    monkeypatch.setattr(cache_files, "os", None)  # as the interpreter does when it shuts down
+    del file
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(descriptor)

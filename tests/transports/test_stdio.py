@@ -18,6 +18,7 @@ import pytest
 
 from pipeguard.firewall.protocol.framing import Oversized
 from pipeguard.launch.child import Exit
+from pipeguard.transports import stderr, stdio
 from pipeguard.transports.channel import Channel, ChannelClosed
 from pipeguard.transports.descriptors import shut_reading, shut_writing, widen
 from pipeguard.transports.stderr import PIECE_BYTES, WORD_BYTES, StderrCopy, neutralise
@@ -526,3 +527,17 @@ def test_the_wire_imports_no_event_loop() -> None:
         child.close()
     assert "pipeguard.transports.stdio" in modules
     assert not modules & {"asyncio", "logging", "subprocess", "socket", "dataclasses", "pathlib"}
+
+
+def test_what_outlives_the_modules_of_its_process_closes_its_descriptors(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    channels: list[LineChannel | StderrCopy] = [LineChannel(0, 1), StderrCopy(0, 2, bytes)]
+    descriptors = [descriptor for each in channels for descriptor in each._own]
+    assert len(descriptors) == 4
+    for module in (stdio, stderr):
+        monkeypatch.setattr(module, "os", None)  # as the interpreter does when it shuts down
+    channels.clear()
+    for descriptor in descriptors:
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(descriptor)
