@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.detect.scanning.first_look import choose_engine
-from pipeguard.rulebook.proof import confidences
+from pipeguard.rulebook.proof import confidences, is_match
 from pipeguard.rulebook.samples import texts
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def _close(rule: Rule, engine: Engine, surface: Surface) -> Iterator[CloseMiss]:
     for sample in rule.passes:
         text = texts(sample)[0]
         for mutant in mutate_words(text):
-            if confidences(rule, engine, surface, mutant.text):
+            if is_match(rule, engine, surface, mutant.text):
                 yield CloseMiss(text, mutant.mutation, mutant.text)
                 count += 1
                 break

@@ -80,8 +80,7 @@ def prove(rule: Rule, engine: Engine, surface: Surface) -> Iterator[SampleFailur
                 yield SampleFailure(rule.id, surface, text, f"confidence: {what}")
     for sample in rule.passes:
         for text in texts(sample):
-            sure = confidences(rule, engine, surface, text)
-            if sure and not (max(sure) is Confidence.LOW and _has_exception(rule, text)):
+            if is_match(rule, engine, surface, text):
                 yield SampleFailure(rule.id, surface, text, "must not match, but does")
 
 
@@ -93,10 +92,11 @@ def prove_all(rules: Iterable[Rule], engines: Iterable[Engine]) -> Iterator[Samp
             yield from prove(rule, homes[choose_engine(rule, surface)], surface)
 
 
-def _has_exception(rule: Rule, text: str) -> bool:
-    """True for a sample whose match `unless` may have lowered to a note."""
-    data = text.encode()
-    return has_exception(rule.unless, data, (0, len(data)))
+def is_match(rule: Rule, engine: Engine, surface: Surface, text: str) -> bool:
+    """True if a rule finds more in a text than what `unless` may have lowered to a note."""
+    sure, data = confidences(rule, engine, surface, text), text.encode()
+    is_note = max(sure, default=None) is Confidence.LOW
+    return bool(sure) and not (is_note and has_exception(rule.unless, data, (0, len(data))))
 
 
 def sample_place(rule: Rule, surface: Surface) -> str:
