@@ -140,7 +140,7 @@ class _ActivityView(NamedTuple):
 @click.option(
     "--interval", type=click.FloatRange(0.2, 3600), default=2.0, help="Seconds between views (2)."
 )
-@click.option("--once", is_flag=True, help="Show one view, and end.")
+@click.option("--once", is_flag=True, help="Show one view, and end, as without a terminal.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON, a line for each view.")
 def command(
     url: str | None,
@@ -156,7 +156,8 @@ def command(
     Without --url, by the audit: every server that this user guards, with `wrap` or `serve`, over
     any transport; its state is `active` if anything went through in the last seconds (--window).
     With --url, by the figures of that gateway, which also knows whether a server is up; times are
-    estimated from a histogram, and at first go back a minute. End it with q or Ctrl-C.
+    estimated from a histogram, and at first go back a minute. End it with q or Ctrl-C. Without a
+    terminal it shows one view; with --json, a line for each until you end it.
 
     \b
     Examples:
@@ -166,12 +167,13 @@ def command(
 
     \b
     Exit codes:
-      0  ended by you, or after --once
-      1  with --once: the gateway does not answer
+      0  ended by you, or after one view
+      1  with one view: the gateway does not answer
       2  a wrong option
       4  the store cannot be read
     """  # noqa: D301  click reads the mark
-    is_once, as_json = flags["once"], flags["as_json"]
+    as_json = flags["as_json"]
+    is_once = flags["once"] or not (as_json or sys.stdout.isatty())
     token = read_token(url, token_env)
     look = _by_audit(window) if url is None else _by_figures(url, token, window)
     if is_once:

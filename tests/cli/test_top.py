@@ -266,12 +266,20 @@ def test_a_gateway_that_is_gone_is_a_sentence_in_the_view(state: Path) -> None:
     assert b"Traceback" not in terminal.written
 
 
+def test_a_script_gets_one_view(state: Path) -> None:
+    done = subprocess.run(
+        [*PIPEGUARD, "top"], capture_output=True, timeout=PATIENCE_SECONDS, check=True
+    )
+    assert done.stdout.count(b"pipeguard top") == 1
+    assert b"weather" in done.stdout
+
+
 def test_a_reader_that_has_enough_ends_it(state: Path) -> None:
-    words = [*PIPEGUARD, "top", "--interval", "0.2"]
+    words = [*PIPEGUARD, "top", "--interval", "0.2", "--json"]
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stderr is not None
-        assert b"pipeguard top" in process.stdout.readline()
+        assert b"the audit" in process.stdout.readline()
         process.stdout.close()
         assert process.stderr.read() == b""
     assert process.returncode == 0
