@@ -36,11 +36,8 @@ export PYTHON
 help: ## Show this
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 20
 
-demo: ## Play the demonstration: needs no network once it is installed
-	@if [ -x "$(PREFIX)/bin/pipeguard" ] && [ ! -e $(DEMO) ]; then \
-		exec "$(PREFIX)/bin/pipeguard" demo $(ARGS); \
-	fi; \
-	$(MAKE) --no-print-directory demo-environment && $(DEMO)/$(BIN)/pipeguard demo $(ARGS)
+demo: demo-environment ## Play the demonstration: needs no network once it is installed
+	@$(DEMO)/$(BIN)/pipeguard demo $(ARGS)
 
 install: ## Install it for you, to stay: ~/.local/bin/pipeguard (PREFIX for another place, EXTRA=desktop, oauth, otel, all, or oauth,otel)
 	@sh requirements/environment "$(PREFIX)/share/pipeguard" $(or $(EXTRA),base) copy

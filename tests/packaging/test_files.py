@@ -98,6 +98,14 @@ def test_the_help_of_a_benchmark_is_all_that_its_target_shows() -> None:
     assert re.findall(r"-m benchmarks\S*", shown) == ["-m benchmarks.frames"]
 
 
+def test_the_demonstration_is_that_of_the_working_tree(tmp_path: Path) -> None:
+    installed = tmp_path / "bin" / "pipeguard"
+    installed.parent.mkdir()
+    installed.symlink_to("/bin/true")
+    shown = run("make", "-C", TOP, "--dry-run", "demo", f"PREFIX={tmp_path}", "DEMO=new").stdout
+    assert re.findall(r"\S*bin/pipeguard", shown) == ["new/bin/pipeguard"]
+
+
 def test_the_help_of_make_is_one_table() -> None:
     shown = run("make", "-C", TOP, "--no-print-directory", "help").stdout.splitlines()
     assert {line[:20].rstrip().count(" ") for line in shown} == {3}
