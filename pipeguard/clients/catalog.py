@@ -46,13 +46,15 @@ from typing import Any
 import yaml
 
 from pipeguard.config.json_text import Json
+from pipeguard.config.strict_yaml import Document
 from pipeguard.config.toml_text import Toml
 from pipeguard.config.tree import Syntax
 from pipeguard.config.yaml_text import Yaml
-from pipeguard.errors import InputError
+from pipeguard.errors import InputError, PolicyError
 from pipeguard.unicode.display import suggestion
 
 FOLDER = Path(__file__).parent
+_OWN_KEYS = ("scope", "at", "first", "lock")
 _FILE_KEYS = ("format", "allows", "servers", "named", "shape")
 _KEYS = {
     *(
@@ -273,30 +275,61 @@ def read_client(path: Path) -> Client:
     """Read one file.
 
     Raises:
-        ValueError: it has an unknown key, or lacks one that is required.
+        PolicyError: it has an unknown key, or lacks one that is required; the message names lines.
     """
+    text = path.read_text(encoding="utf-8")
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    data = yaml.load(path.read_text(encoding="utf-8"), loader)  # noqa: S506  a safe loader
+    try:
+        return _client(path.stem, yaml.load(text, loader))  # noqa: S506  a safe loader
+    except (yaml.YAMLError, ValueError, TypeError, KeyError, AttributeError) as error:
+        _find_errors(text, str(path))
+        raise PolicyError(f"{path} is not a client's file: {error}") from None
+
+
+def _find_errors(text: str, source: str) -> None:
+    """Look for wrong keys, with their lines: slower than reading a file without errors.
+
+    Raises:
+        PolicyError: there is at least one.
+    """
+    document = Document(text, source)
+    if document.root is None:
+        return
+    entries = document.root.fields(_KEYS, required=("name",))
+    shapes = [entries["shape"]] if "shape" in entries else []
+    for key, more in (("files", ()), ("unasked", ("setting", "value"))):
+        for item in entries[key].items() if key in entries else ():
+            file = item.fields((*_OWN_KEYS, *_FILE_KEYS, *more), required=("at", *more))
+            shapes += [file["shape"]] if "shape" in file else []
+    for shape in shapes:
+        shape.fields(each.name for each in fields(Shape))
+    document.finish()
+
+
+def _client(name: str, data: Mapping[str, Any]) -> Client:
+    """Make a client of what its file says.
+
+    Raises:
+        ValueError: it has an unknown key. KeyError, TypeError: it lacks one, or a value is wrong.
+    """
     if unknown := set(data) - _KEYS:
-        raise ValueError(f"{path.name}: unknown keys {sorted(unknown)}")
-    if "name" not in data:
-        raise ValueError(f"{path.name}: no `name`")
+        raise ValueError(f"unknown keys {sorted(unknown)}")
     common = {key: data[key] for key in _FILE_KEYS if key in data}
     return Client(
-        id=path.stem,
+        id=name,
         name=data["name"],
         checked=str(data.get("checked", "")),
         source=data.get("source", ""),
         before=data.get("before", ""),
         after=data.get("after", ""),
         list_command=data.get("list", ""),
-        folders={name: _by_system(places) for name, places in data.get("folders", {}).items()},
+        folders={folder: _by_system(places) for folder, places in data.get("folders", {}).items()},
         present=_by_system(data.get("present", ())),
         managed=_by_system(data.get("managed", ())),
-        files=tuple(_file(path.stem, common | own) for own in data.get("files", ())),
+        files=tuple(_file(name, common | own) for own in data.get("files", ())),
         link=data.get("link", ""),
         unasked=tuple(
-            (_file(path.stem, {**own, "servers": [setting]}), value)
+            (_file(name, {**own, "servers": [setting]}), value)
             for setting, value, own in map(_pop_setting, data.get("unasked", ()))
         ),
         private=data.get("private", ""),
@@ -312,7 +345,7 @@ def _pop_setting(data: Mapping[str, Any]) -> tuple[list[str], object, dict[str, 
 
 
 def _file(name: str, data: Mapping[str, Any]) -> FileSpec:
-    if unknown := set(data) - {"scope", "at", "first", "lock", *_FILE_KEYS}:
+    if unknown := set(data) - {*_OWN_KEYS, *_FILE_KEYS}:
         raise ValueError(f"{name}: unknown keys {sorted(unknown)}")
     servers = data.get("servers", ["mcpServers"])
     paths = servers if servers and isinstance(servers[0], list) else [servers]

@@ -13,6 +13,7 @@ from pipeguard.clients.catalog import Client, Transport, clients, read_client
 from pipeguard.clients.edit import edit_entries
 from pipeguard.clients.entries import GuardState
 from pipeguard.clients.rewrite import judge, open_fields
+from pipeguard.errors import PolicyError
 from tests.clients.samples import OPTIONS, Sample, guard, guarded, read, samples
 from tests.each import each
 
@@ -70,11 +71,25 @@ def test_a_client_says_what_it_is_and_proves_it(client: Client) -> None:
         assert befores, "no sample shows what becomes of an entry"
 
 
-@pytest.mark.parametrize(("text", "why"), [("checked: x", "no `name`"), ("nam: x", "keys .'nam'")])
-def test_a_file_says_what_is_wrong_with_it(tmp_path: Path, text: str, why: str) -> None:
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("checked: x", "line 1, column 1: `name` is missing"),
+        ("nam: x", "line 1, column 1: nam: unknown key"),
+        ("name: x\nfiles:\n- att: y", "line 3, column 3: files.0..att: unknown key"),
+        (
+            "name: x\nfiles: [at: y]\nshape:\n  comand: z",
+            "line 4, column 3: shape.comand: unknown key",
+        ),
+        ("name: x\nfiles:\n- at: y\n  scope: z", "'z' is not a valid ConfigScope"),
+        ("name: [x", "line 1"),
+        ("", "not a client's file"),
+    ],
+)
+def test_a_file_says_what_is_wrong_with_it_and_where(tmp_path: Path, text: str, why: str) -> None:
     file = tmp_path / "new.yaml"
     file.write_text(text)
-    with pytest.raises(ValueError, match=f"new.yaml: .*{why}"):
+    with pytest.raises(PolicyError, match=f"(?s)new.yaml .*{why}"):
         read_client(file)
 
 
