@@ -6,9 +6,10 @@ the frame, never a secret. Knows rows and hashes, not why a verdict was given.
 A chain is one run of one process, so that processes do not wait for each other. Its first hash
 covers the first hash of the chain begun before it, and a table has each chain's head and length.
 So a row or chain that is changed, moved or removed is noticed, at the end of a chain too
-(`verification`). Rows past their retention are removed as whole chains, the oldest first, and a row
-says so (`retention`). The hashes have no key: whoever can write the file can rewrite it from the
-first row. Against that, keep the heads that `pipeguard audit verify` prints in another place.
+(`verification`). No hash covers a row's id, its place among all chains: ids have no gaps. Rows past
+their retention are removed as whole chains, the oldest first, and a row says so (`retention`). The
+hashes have no key: whoever can write the file can rewrite it from the first row. Against that, keep
+the heads that `pipeguard audit verify` prints in another place.
 """
 
 from __future__ import annotations

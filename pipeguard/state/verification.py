@@ -139,7 +139,27 @@ def verify(path: Path) -> list[Problem]:
             Problem(chain, 0, f"{count} rows of a chain that is not in the table of chains")
             for chain, count in orphans
         ]
+        problems += [] if problems else _verify_order(store)  # a removed row leaves a gap, too
     return problems
+
+
+def _verify_order(store: Store) -> Iterator[Problem]:
+    """Find the first row whose place among the rows of all chains was changed: its id.
+
+    Each id is one more than the last. Pruning leaves gaps, but none behind its own row.
+    """
+    moved = store.connection.execute(
+        "WITH pruned AS (SELECT coalesce(max(id), 0) AS last FROM audit WHERE kind = ?),"
+        " ordered AS (SELECT id, chain, seq, event, lag(id, 1, 0) OVER (ORDER BY id) AS before,"
+        " lag(seq, 1, 0) OVER (PARTITION BY chain ORDER BY id) AS seq_before FROM audit)"
+        " SELECT chain, seq, event FROM ordered, pruned"
+        " WHERE seq < seq_before OR id > last AND id <> before + 1 ORDER BY id LIMIT 1",
+        (PRUNED,),
+    ).fetchone()
+    if moved is not None:
+        chain, seq, event = moved
+        what = f"the id of row {seq}, or of the row listed before it, was changed"
+        yield Problem(chain, seq, what, event)
 
 
 def _without_pruned(store: Store, stored: list[Chain]) -> tuple[list[Chain], Chain]:

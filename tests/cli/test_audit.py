@@ -160,7 +160,10 @@ def test_a_rewritten_audit_is_not_what_its_heads_were(tmp_path: Path) -> None:
     assert run("verify", "--against", str(tmp_path / "heads")).exit_code == 0
     connection = sqlite3.connect(store_path())
     with connection:
-        connection.execute("DELETE FROM audit WHERE chain = 'RUN1' AND seq = 3")
+        gone = connection.execute(
+            "DELETE FROM audit WHERE chain = 'RUN1' AND seq = 3 RETURNING id"
+        ).fetchall()
+        connection.execute("UPDATE audit SET id = id - 1 WHERE id > ?", *gone)
         connection.execute(
             "UPDATE chains SET length = 2, head = (SELECT hash FROM audit"
             " WHERE chain = 'RUN1' AND seq = 2) WHERE chain = 'RUN1'"

@@ -120,6 +120,14 @@ def test_what_a_call_cost_cannot_be_removed_unseen(path: Path, column: str) -> N
     assert [p.what for p in verify(path)] == ["row 11 was changed or moved"]
 
 
+@pytest.mark.parametrize("place", ["-7", "0", "id + 1000", "(SELECT max(id) + 2 FROM audit)"])
+@pytest.mark.parametrize("seq", [1, 4, 10])
+def test_a_row_with_another_place_in_the_list_is_seen(path: Path, place: str, seq: int) -> None:
+    tamper(path, f"UPDATE audit SET id = {place} WHERE {CHAIN_0} AND seq = {seq}")
+    (problem,) = verify(path)
+    assert "or of the row listed before it, was changed" in problem.what
+
+
 def test_a_removed_row_is_seen(path: Path) -> None:
     tamper(path, f"DELETE FROM audit WHERE {ROW_4}")
     assert [(p.seq, p.what) for p in verify(path)] == [(4, "row 4 is missing")]

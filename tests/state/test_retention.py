@@ -61,6 +61,15 @@ def test_the_oldest_runs_go_up_to_the_first_that_is_to_be_kept(path: Path) -> No
     assert verify(path) == []
 
 
+def test_a_row_written_since_with_another_place_in_the_list_is_seen(path: Path) -> None:
+    pruned(path)
+    append(path, "NEWER", 0, 0)
+    assert verify(path) == []
+    tamper(path, "UPDATE audit SET id = id + 1 WHERE chain = 'NEWER' AND seq = 2")
+    (problem,) = verify(path)
+    assert (problem.chain, problem.seq) == ("NEWER", 2)
+
+
 def test_what_went_is_said_in_a_row(path: Path) -> None:
     pruned(path)
     with Store.open(path) as store:
