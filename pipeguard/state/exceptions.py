@@ -23,6 +23,7 @@ from pipeguard.rulebook.packs import load_rules
 from pipeguard.rulebook.rule_texts import CODE_RULES
 from pipeguard.state.audit import AuditFilter, parse_findings, rows
 from pipeguard.state.exemption import Breadth, Exemption, entries, flow_entry
+from pipeguard.state.missing import read_notes
 from pipeguard.state.paths import DEMO_STORE_NAME, store_path
 from pipeguard.state.row_filter import spell_event
 from pipeguard.state.store import Store
@@ -94,7 +95,7 @@ def find_event(store: Path, name: str, *, with_demo: bool = False) -> AuditedEve
             f"event {name} is of `pipeguard demo`: nothing is left to decide about it."
         )
     raise PipeGuardError(
-        f"no event {name!r} is in the audit.{_likeness(name)}"
+        f"no event {name!r} is in the audit.{_likeness(name)}{_describe_loss(store, name)}"
         "\n  List those that are:  pipeguard audit list"
     )
 
@@ -116,6 +117,19 @@ def _knows_run(store: Path, name: str) -> bool:
         return False
     with Store.open(store) as opened:
         return any(rows(opened, AuditFilter(chain=run, limit=1)))
+
+
+def _describe_loss(store: Path, name: str) -> str:
+    """Say that rows of an event's run are missing, as after a full disk; empty if none are."""
+    run = name.partition(".")[0]
+    is_lossy = any(note.run == run for note in read_notes(store))
+    if not is_lossy and store.is_file():
+        with Store.open(store) as opened:
+            own = AuditFilter(rule="audit.gap", chain=run, limit=1)
+            by_others = AuditFilter(rule="audit.gap", note=f"of the run {run}", limit=1)
+            is_lossy = any(any(rows(opened, each)) for each in (own, by_others))
+    what = "\n  Rows of its run could not be written:  pipeguard audit verify"
+    return what if is_lossy else ""
 
 
 def _look_up(store: Path, name: str) -> AuditedEvent | None:

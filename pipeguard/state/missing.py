@@ -2,7 +2,9 @@
 
 A store that is locked, full or damaged takes no row, and the run may end before it takes one
 again. So the run leaves a small file that says how many verdicts are missing, and the next to
-write to the store puts a row in its place. Knows files; not what the verdicts were.
+write to the store puts a row in its place. A full disk takes no content of a file, but a symbolic
+link of less than 60 bytes, which is part of its inode (ext4, tmpfs, XFS): its target says the same
+without the server. Knows files; not what the verdicts were.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ SUFFIX = ".missing"
 MAX_FILES = 100  # read at a time
 MAX_BYTES = 4096  # of one file
 TEXT_CHARS = 200  # of each text in it
+SECOND_CHARS = len("2026-11-27T09:00:00")  # of a time, in a link
 STALE_SECONDS = 10.0  # a run that goes on rewrites its file each second; an older one was killed
 
 
@@ -38,7 +41,7 @@ class MissingVerdicts(NamedTuple):
 
     Attributes:
         run: the name of its chain.
-        server: the server's name.
+        server: the server's name; empty if it had no room.
         verdicts: how many are missing.
         since: when the store could not be written for the first time (ISO 8601, UTC).
         until: when it could not be written for the last time (ISO 8601, UTC).
@@ -54,9 +57,10 @@ class MissingVerdicts(NamedTuple):
 
     def sentence(self) -> str:
         """Say it for people."""
+        of_server = f" of {self.server}" if self.server else ""
         return (
-            f"verdicts missing of the run {self.run} of {self.server}: {self.verdicts}; the store"
-            f" could not be written from {self.since} to {self.until}"
+            f"verdicts missing of the run {self.run}{of_server}: {self.verdicts}; the store could"
+            f" not be written from {self.since} to {self.until}"
         )
 
 
@@ -72,9 +76,23 @@ def write_note(store: Path | str, missing: MissingVerdicts) -> bool:
     """Write a run's file beside the store, replacing its last one; False where that fails."""
     from pipeguard.config.atomic_write import replace_file
 
-    content = json.dumps(missing._asdict()).encode("ascii")
+    path = f"{store}.{missing.run}{SUFFIX}"
     try:
-        replace_file(f"{store}.{missing.run}{SUFFIX}", content)
+        replace_file(path, json.dumps(missing._asdict()).encode("ascii"))
+    except OSError:
+        return _write_link(path, missing)
+    return True
+
+
+def _write_link(path: str, missing: MissingVerdicts) -> bool:
+    """Write the file as a link, for a disk without room; False where that fails."""
+    times = (moment[:SECOND_CHARS] for moment in (missing.since, missing.until))
+    draft = f"{path}.new"
+    try:
+        with suppress(FileNotFoundError):
+            os.unlink(draft)
+        os.symlink(" ".join((str(missing.verdicts), *times, str(int(missing.is_over)))), draft)
+        os.replace(draft, path)
     except OSError:
         return False
     return True
@@ -104,15 +122,20 @@ def _read(path: str, run: str) -> MissingVerdicts | None:
     """The file of a run that is over; None for any other file, and where the run goes on."""
     flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
     try:
-        with os.fdopen(os.open(path, flags), "rb") as file:
-            age_seconds = time.time() - os.fstat(file.fileno()).st_mtime
-            fields = json.loads(file.read(MAX_BYTES))
-        server, since, until = (
-            str(fields[name])[:TEXT_CHARS] for name in ("server", "since", "until")
-        )
-        missing = MissingVerdicts(
-            run, server, int(fields["verdicts"]), since, until, fields["is_over"] is True
-        )
+        if os.path.islink(path):
+            age_seconds = time.time() - os.lstat(path).st_mtime
+            count, since, until, ended = os.readlink(path)[:MAX_BYTES].split(" ")
+            missing = MissingVerdicts(run, "", int(count), since, until, ended == "1")
+        else:
+            with os.fdopen(os.open(path, flags), "rb") as file:
+                age_seconds = time.time() - os.fstat(file.fileno()).st_mtime
+                fields = json.loads(file.read(MAX_BYTES))
+            server, since, until = (
+                str(fields[name])[:TEXT_CHARS] for name in ("server", "since", "until")
+            )
+            missing = MissingVerdicts(
+                run, server, int(fields["verdicts"]), since, until, fields["is_over"] is True
+            )
     except (OSError, ValueError, TypeError, KeyError):
         return None
     return missing if missing.is_over or age_seconds > STALE_SECONDS else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import hmac
 import os
@@ -16,9 +17,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
+from unittest.mock import Mock
 
 import pytest
 
+from pipeguard.config import atomic_write
 from pipeguard.errors import PipeGuardError
 from pipeguard.firewall.finding import Action, Direction, Severity, Verdict
 from pipeguard.firewall.pins.fingerprint import Pin
@@ -400,10 +403,14 @@ def test_a_log_and_a_listener_that_fail_end_nothing(
     assert told[2][TOOL].approved_definition == held(POISONED).definition
 
 
+@pytest.mark.parametrize("is_full", [False, True])
 def test_what_a_run_could_not_write_is_told_by_the_next(
-    path: Path, monkeypatch: pytest.MonkeyPatch
+    path: Path, monkeypatch: pytest.MonkeyPatch, *, is_full: bool
 ) -> None:
     monkeypatch.setattr(database, "BUSY_SECONDS", 0.01)
+    if is_full:
+        refuse = Mock(side_effect=OSError(errno.ENOSPC, "No space left on device"))
+        monkeypatch.setattr(atomic_write, "replace_file", refuse)
     with Store.open(path) as other, other.transaction():
         other.remember("weather", [])
         recorder = Recorder(path, "weather", "RUN1", silent)
@@ -411,13 +418,21 @@ def test_what_a_run_could_not_write_is_told_by_the_next(
         recorder.record(verdict("RUN1.c2"))
         recorder.close()
         assert [(one.run, one.verdicts) for one in read_notes(path)] == [("RUN1", 2)]
+        assert all(len(os.readlink(link)) < 60 for link in path.parent.glob("*.missing") if is_full)
+    with pytest.raises(PipeGuardError, match="Rows of its run could not be written"):
+        find_event(path, "RUN1.c1")
     following = Recorder(path, "mail", "RUN2", silent)
     following.record(verdict("RUN2.c1"))
     following.close()
     gap, row = written(path)
     assert (gap.entry.kind, row.entry.event) == ("gap", "RUN2.c1")
-    assert "verdicts missing of the run RUN1 of weather: 2" in gap.entry.findings
+    of_server = "" if is_full else " of weather"
+    assert f"verdicts missing of the run RUN1{of_server}: 2" in gap.entry.findings
     assert read_notes(path) == []
+    with pytest.raises(PipeGuardError, match="Rows of its run could not be written"):
+        find_event(path, "RUN1.c1")
+    with pytest.raises(PipeGuardError, match=r"is in the audit[^R]*List those"):
+        find_event(path, "RUN3.c1")
     assert verify(path) == []
 
 
