@@ -38,7 +38,7 @@ from pipeguard.state.paths import store_file
 from pipeguard.state.recorder import Recorder
 from pipeguard.state.tokens import TokenReader
 from pipeguard.transports.channel import AsyncChannel
-from pipeguard.transports.http import request_headers
+from pipeguard.transports.http import challenge, request_headers
 from pipeguard.transports.http.client.task_owners import SharingClient
 from pipeguard.transports.http.headers import JSON
 from pipeguard.transports.http.server.admission import WHO, RequestRefused
@@ -292,8 +292,7 @@ class GatewayListener:
     async def _metrics(self, request: web.BaseRequest) -> web.StreamResponse:
         """Figures for Prometheus; with `ago`, those of so many seconds ago."""
         if not self._gateway.may_see_all(request.get(WHO, "")):
-            why = "only a token without limits may read the figures"
-            raise RequestRefused(RefusalReason.SCOPE, 403, why)
+            raise RequestRefused(RefusalReason.SCOPE, 403, challenge.NO_FIGURES)
         metrics = self._gateway.metrics
         ago = request.query.get("ago", "")
         body = b""
@@ -388,9 +387,9 @@ class GatewayListener:
 
         async def answer(request: web.BaseRequest, body: bytes) -> web.StreamResponse:
             if not self._gateway.may_use_alone(request.get(WHO, ""), name):
-                limit = "this token is limited to some tools, effects or a rate"
-                why = "the gateway is read-only" if self._gateway.is_read_only else limit
-                raise RequestRefused(RefusalReason.SCOPE, 403, f"{why}: use /mcp")
+                is_read_only = self._gateway.is_read_only
+                why = challenge.READ_ONLY if is_read_only else challenge.LIMITED
+                raise RequestRefused(RefusalReason.SCOPE, 403, why)
             return await route.answer(request, body)
 
         def may_know(who: str) -> bool:

@@ -9,7 +9,7 @@ import ssl
 from collections import defaultdict
 from collections.abc import Mapping
 from http import HTTPStatus
-from http.client import HTTPException
+from http.client import HTTPException, RemoteDisconnected
 from typing import NamedTuple
 from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
@@ -21,6 +21,8 @@ from pipeguard.errors import PipeGuardError
 from pipeguard.gateway.telemetry import PAST_AGE
 from pipeguard.state.activity import ServerActivity
 from pipeguard.transports.http import challenge
+from pipeguard.transports.http.client.upstream import HUNG_UP, NO_TLS, REASON_BYTES
+from pipeguard.unicode.display import visible
 
 MOST_BYTES = 64 * 2**20  # of an answer: figures have some 2 KB a server, a tool some 1 KB
 PATIENCE_SECONDS = 5.0
@@ -110,9 +112,13 @@ def fetch(url: str, path: str, token: str, patience_seconds: float = PATIENCE_SE
     except HTTPError as error:
         raise PipeGuardError(f"{target} answers {error.code}: {_explain(error, token)}") from None
     except (URLError, OSError, HTTPException, ValueError) as error:
-        reason = error.reason if isinstance(error, URLError) else error
+        reason: object = error.reason if isinstance(error, URLError) else error
         if isinstance(reason, ssl.SSLCertVerificationError):
             reason = f"{_UNTRUSTED} ({reason.verify_message})"
+        elif isinstance(reason, ssl.SSLError):
+            reason = NO_TLS
+        if isinstance(reason, RemoteDisconnected | ConnectionResetError):
+            reason = HUNG_UP
         if isinstance(reason, ConnectionRefusedError):
             reason = _NOBODY
         raise PipeGuardError(f"{target} does not answer: {reason}") from None
@@ -120,15 +126,14 @@ def fetch(url: str, path: str, token: str, patience_seconds: float = PATIENCE_SE
 
 _NOBODY = "nothing listens there. Which gateways run here:  pipeguard status"
 _UNTRUSTED = "its certificate is not trusted; SSL_CERT_FILE names a file with those that are"
-_REASONS: dict[int, str] = {
-    HTTPStatus.UNAUTHORIZED: "it needs a valid token: --token-env NAME.",
-    HTTPStatus.FORBIDDEN: "only a token without limits may read its figures.",
-}
 
 
 def _explain(refused: HTTPError, token: str) -> str:
-    if refused.code != HTTPStatus.UNAUTHORIZED or not token:
-        return _REASONS.get(refused.code, "is that the address of a gateway?")
+    if refused.code != HTTPStatus.UNAUTHORIZED:
+        reason = challenge.read_reason(refused.read(REASON_BYTES))
+        return f"{visible(reason)}." if reason else "is that the address of a gateway?"
+    if not token:
+        return "it needs a valid token: --token-env NAME."
     ended = challenge.read(refused.headers.get("WWW-Authenticate", "")).ended
     end = f": it ended at {ended}" if ended else ""
     return f"it refuses this token{end}.\n  {challenge.GATEWAY_HINT}"

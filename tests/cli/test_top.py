@@ -26,6 +26,7 @@ from pipeguard.state.activity import ServerActivity, recent_activity
 from pipeguard.state.audit import Audit, AuditEntry, findings_json
 from pipeguard.state.store import Store
 from pipeguard.state.timestamps import to_utc_text
+from pipeguard.transports.http import challenge
 from tests.auth.certificates import CertificateAuthority
 from tests.auth.parties import party
 from tests.gateway.served import ServedAt, actor, write_servers
@@ -97,6 +98,24 @@ def test_a_gateway_of_another_authority_is_trusted_where_it_is_named(
             fetch(server.origin, "/metrics", "")
         monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
         with pytest.raises(PipeGuardError, match="answers 404"):
+            fetch(server.origin, "/metrics", "")
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        (
+            challenge.write_reason(challenge.NOT_OUR_NAME),
+            "403: this server has another name .*host",
+        ),
+        (challenge.write_reason("red \x1b[31m"), r"403: red \\x1b|403: red \S*1[bB]"),
+        ("<html>", "403: is that the address of a gateway"),
+    ],
+)
+def test_a_refusal_is_shown_with_the_gateways_own_reason(body: str, why: str) -> None:
+    with party() as server:
+        server.answers["GET /metrics"] = (403, {}, body.encode())
+        with pytest.raises(PipeGuardError, match=why):
             fetch(server.origin, "/metrics", "")
 
 

@@ -283,3 +283,7 @@ def test_a_token_that_may_decide_gets_links_and_nothing_else(
         with ServedAt(store.parents[1], *file, "--listen", "0.0.0.0:0") as gateway:
             assert ask(f"http://127.0.0.1:{gateway.url.split(':')[-1][:-4]}/ui")[0] == 401
             assert "no page at /ui: other machines reach" in gateway.log.read_text()
+            other = create_token(opened, "other", TokenScope(effect=DECIDE))
+            link = f"http://127.0.0.1:{gateway.url.split(':')[-1][:-4]}/ui/link"
+            status, why, *_ = ask(link, {"Authorization": f"Bearer {other}"}, "")
+            assert (status, "has no page, as its log explains" in why) == (403, True)

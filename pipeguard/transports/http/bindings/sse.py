@@ -22,7 +22,7 @@ from pipeguard.transports.bounded import FrameQueue
 from pipeguard.transports.channel import ChannelClosed
 from pipeguard.transports.http.client.bodies import Unreadable, body_pieces
 from pipeguard.transports.http.client.reconnecting import LinkLost, ReconnectingChannel
-from pipeguard.transports.http.client.upstream import Remote, Request, describe_status, send
+from pipeguard.transports.http.client.upstream import Remote, Request, describe_answer, send
 from pipeguard.transports.http.headers import EVENTS, JSON, media_type
 from pipeguard.transports.http.server.admission import WHO, RequestRefused
 from pipeguard.transports.http.server.backend import (
@@ -93,7 +93,7 @@ class _SseLink:
         answer = await send(self._remote, self._http, request)
         self._answer, self._pieces = answer, body_pieces(answer)
         if media_type(answer) != EVENTS or not answer.ok:
-            raise LinkLost(describe_status(answer))
+            raise LinkLost(await describe_answer(answer))
         while self._target is None:
             if not await self._read_events():
                 raise LinkLost("the server named no address for messages")

@@ -29,7 +29,7 @@ from pipeguard.transports.http.client.upstream import (
     Remote,
     RemoteEndpoint,
     backoff,
-    describe_status,
+    describe_answer,
     describe_unreachable,
 )
 from pipeguard.transports.http.headers import (
@@ -270,10 +270,10 @@ class StreamableChannel(InboxChannel):
 
     async def _exchange(self, frame: _Frame, reader: AnswerReader) -> Failure:
         """Send requests and read their answers; return why the rest of them is lost."""
-        failure = Failure("the server cannot be reached")
+        failure: Failure | None = None
         try:
             async with await self._post(frame) as answer:
-                failure = _find_failure(answer)
+                failure = await _find_failure(answer)
                 if answer.status in _OLDER and await self._falls_back(frame):
                     reader.unanswered.clear()
                     return failure
@@ -288,8 +288,8 @@ class StreamableChannel(InboxChannel):
             return Failure(str(error), codes.UNSCANNABLE)
         except aiohttp.ClientConnectorError as error:
             return Failure(describe_unreachable(error), sent=False)
-        except (aiohttp.ClientError, OSError):
-            pass  # the failure of this stage
+        except (aiohttp.ClientError, OSError) as error:
+            return failure or Failure(describe_unreachable(error))  # the failure of this stage
         return failure
 
     async def _falls_back(self, frame: _Frame) -> bool:
@@ -413,11 +413,11 @@ class StreamableChannel(InboxChannel):
             return _Stream(None, is_offered=answer.status in _TRANSIENT)
 
 
-def _find_failure(answer: aiohttp.ClientResponse) -> Failure:
+async def _find_failure(answer: aiohttp.ClientResponse) -> Failure:
     """Why an answer would be lost now that the server has sent a status."""
     if media_type(answer) == EVENTS:
         return Failure(CONNECTION_LOST)
-    return Failure(describe_status(answer), sent=answer.status != UNAUTHORIZED)
+    return Failure(await describe_answer(answer), sent=answer.status != UNAUTHORIZED)
 
 
 async def _wait_done(task: asyncio.Task[None] | None) -> None:

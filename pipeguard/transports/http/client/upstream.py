@@ -7,10 +7,13 @@ frames arrive in tasks of their own share `InboxChannel`.
 
 from __future__ import annotations
 
+import asyncio
+import errno
 import os
 import random
 import ssl
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import NamedTuple, Protocol
 from urllib.request import getproxies, proxy_bypass
 
@@ -23,6 +26,7 @@ from pipeguard.firewall.protocol.framing import DEFAULT_LIMIT_BYTES
 from pipeguard.transports.bounded import FrameQueue
 from pipeguard.transports.channel import ChannelClosed
 from pipeguard.transports.http import challenge
+from pipeguard.transports.http.headers import media_type
 from pipeguard.transports.tasks import Tasks
 
 CONNECT_SECONDS = 10.0
@@ -31,6 +35,7 @@ MOST_PAUSE_SECONDS = 30.0
 SUBPROTOCOL = "mcp"  # of WebSocket
 REDIRECTS = frozenset({307, 308})  # those that keep method and body
 LOGIN = frozenset({401, 403})
+REASON_BYTES, REASON_SECONDS = 400, 2.0  # of a refusal: a gateway sends it with its head
 _ATTEMPTS = 3  # the request, after a redirect and after a renewed login
 
 
@@ -238,6 +243,19 @@ def _proxy(url: URL) -> tuple[URL | None, aiohttp.BasicAuth | None]:
     return proxy.with_user(None), credentials
 
 
+async def describe_answer(answer: aiohttp.ClientResponse) -> str:
+    """Say of an answer without MCP what it is, with the reason if a gateway refused."""
+    body = b""
+    if answer.status == challenge.FORBIDDEN and media_type(answer) == "text/plain":
+        with suppress(TimeoutError, aiohttp.ClientError, OSError):
+            async with asyncio.timeout(REASON_SECONDS):
+                body = await answer.content.read(REASON_BYTES)
+    reason = challenge.read_reason(body)
+    if reason in challenge.REASONS:
+        return f"the server is a PipeGuard gateway that refuses this (HTTP 403): {reason}"
+    return describe_status(answer)
+
+
 def describe_status(answer: aiohttp.ClientResponse | aiohttp.WSServerHandshakeError) -> str:
     """Say of an answer without MCP what it is; what to do, if a gateway refuses a token."""
     if answer.status != challenge.UNAUTHORIZED:
@@ -252,6 +270,10 @@ def describe_status(answer: aiohttp.ClientResponse | aiohttp.WSServerHandshakeEr
     return "the server takes no such login (HTTP 401)"
 
 
+NO_TLS = "it does not answer with TLS: is its address http://?"
+HUNG_UP = "it hung up without an answer, as one with TLS does: is its address https://?"
+
+
 def describe_unreachable(error: Exception) -> str:
     """Say why a server cannot be reached, without its address."""
     if isinstance(error, aiohttp.WSServerHandshakeError):
@@ -259,11 +281,20 @@ def describe_unreachable(error: Exception) -> str:
     why = ""
     if isinstance(error, aiohttp.ClientConnectorDNSError):
         why = ": its name is not known"
-    elif isinstance(error, aiohttp.ClientSSLError):
+    elif isinstance(error, aiohttp.ClientConnectorCertificateError):
         why = ": its certificate is not trusted; see --ca"
+    elif isinstance(error, aiohttp.ClientSSLError):
+        why = f": {NO_TLS}"
     elif isinstance(error, aiohttp.ClientConnectorError) and error.errno:
         why = f": {os.strerror(error.errno).lower()}"
+    elif isinstance(error, aiohttp.ServerDisconnectedError) or _is_reset(error):
+        why = f": {HUNG_UP}"
     return f"the server cannot be reached{why}"
+
+
+def _is_reset(error: Exception) -> bool:
+    """True if the other side ended the connection at once."""
+    return isinstance(error, OSError) and error.errno in (errno.ECONNRESET, errno.EPIPE)
 
 
 def _strict_upgrades() -> aiohttp.TraceConfig:

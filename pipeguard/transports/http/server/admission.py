@@ -21,7 +21,7 @@ from yarl import URL
 
 from pipeguard.detect.checks.addresses import is_loopback
 from pipeguard.transports.bounded import Backlog, Crowded
-from pipeguard.transports.http.challenge import Challenge, find_end
+from pipeguard.transports.http import challenge
 from pipeguard.transports.http.headers import JSON, SESSION_ID, is_session_id, is_text
 from pipeguard.transports.http.server.refusals import RefusalReason
 from pipeguard.transports.http.server.sessions import SessionOwners
@@ -83,15 +83,10 @@ class RequestRefused(Exception):  # noqa: N818  whoever sent the request is at f
                 status=self._status, body=self._frame, content_type=JSON, headers=self.headers
             )
         response = web.Response(
-            status=self._status, text=f"PipeGuard: {self._why}\n", headers=self.headers
+            status=self._status, text=challenge.write_reason(self._why), headers=self.headers
         )
         response.force_close()
         return response
-
-
-ONLY_FOR_PAGE = (
-    "this token only opens the page (POST /ui/link); for a client: pipeguard tokens create NAME"
-)
 
 
 class Caller(NamedTuple):
@@ -239,12 +234,10 @@ class Admission(NamedTuple):
         _check_size(request)
         _check_headers(request)
         if not self._is_our_name(request.headers.get("Host", "")):
-            why = "this server has another name (Host); see --allow-host"
-            raise RequestRefused(RefusalReason.HOST, 403, why)
+            raise RequestRefused(RefusalReason.HOST, 403, challenge.NOT_OUR_NAME)
         origin = request.headers.get("Origin")
         if origin is not None and not self._allows_origin(origin):
-            why = "this origin may not speak to this server; see --allow-origin"
-            raise RequestRefused(RefusalReason.ORIGIN, 403, why)
+            raise RequestRefused(RefusalReason.ORIGIN, 403, challenge.FOREIGN_ORIGIN)
 
     def _caller(self, request: web.BaseRequest) -> Caller:
         if self.tokens is None or not self.tokens.are_needed():
@@ -252,17 +245,19 @@ class Admission(NamedTuple):
         given = request.headers.get("Authorization")
         caller = self.tokens.find_caller(given)
         if caller is None and self.tokens.is_for_page(given):
-            raise RequestRefused(RefusalReason.SCOPE, 403, ONLY_FOR_PAGE)
+            is_for_link = request.path == challenge.LINK_PATH  # the page would have answered it
+            why = challenge.NO_PAGE if is_for_link else challenge.ONLY_FOR_PAGE
+            raise RequestRefused(RefusalReason.SCOPE, 403, why)
         if caller is None:
             reason = RefusalReason.WRONG_TOKEN if given else RefusalReason.NO_TOKEN
             end = self.tokens.describe_end(given)
-            told = Challenge(is_gateway=True, ended=find_end(end))
-            challenge = {"WWW-Authenticate": told.header}
+            own = challenge.Challenge(is_gateway=True, ended=challenge.find_end(end))
+            headers = {"WWW-Authenticate": own.header}
             why = "this bearer token is not valid" if given else "a bearer token is needed"
             why = end or why
             if self.tokens.are_made_by_command:
                 why += "; whoever runs this makes one with: pipeguard tokens create NAME"
-            raise RequestRefused(reason, 401, why, challenge)
+            raise RequestRefused(reason, 401, why, headers)
         return caller
 
     async def read_body(self, request: web.BaseRequest) -> bytes:

@@ -24,7 +24,12 @@ from pipeguard.transports.channel import CONNECTION_LOST, Failure
 from pipeguard.transports.http import request_headers
 from pipeguard.transports.http.challenge import UNAUTHORIZED
 from pipeguard.transports.http.client.bodies import Unreadable, body_pieces, read_body
-from pipeguard.transports.http.client.upstream import LOGIN, Remote, describe_status
+from pipeguard.transports.http.client.upstream import (
+    LOGIN,
+    Remote,
+    describe_answer,
+    describe_status,
+)
 from pipeguard.transports.http.headers import (
     EVENTS,
     JSON,
@@ -118,7 +123,7 @@ class RelayedAnswers:
         """Pass on status and headers."""
         if answer.status in LOGIN and not self._remote.passes_credentials:
             # The client has no part in that login, and could not finish one.
-            why = _describe_refused_login(answer).why.partition("\n")[0].removesuffix(".")
+            why = describe_status(answer).partition("\n")[0].removesuffix(".")
             return web.Response(status=502, text=f"PipeGuard: {why}\n")
         return web.Response(status=answer.status, headers=headers_to_client(answer))
 
@@ -134,7 +139,8 @@ class RelayedAnswers:
             return web.Response(body=relayed.reply, content_type=JSON)
         status, headers = answer.status, headers_to_client(answer)
         if status in LOGIN:
-            lost = self.lose(relayed, _describe_refused_login(answer))
+            why = await describe_answer(answer)
+            lost = self.lose(relayed, Failure(why, sent=status != UNAUTHORIZED))
             return self.without_body(answer) if self._remote.passes_credentials else lost
         body = await self._read(relayed, answer)
         if isinstance(body, bytes):
@@ -162,7 +168,7 @@ class RelayedAnswers:
             return OVERLOADED
         except (aiohttp.ClientError, OSError):
             return Failure(CONNECTION_LOST)
-        return Failure(describe_status(answer), codes.PEER_BROKE_PROTOCOL)
+        return Failure(await describe_answer(answer), codes.PEER_BROKE_PROTOCOL)
 
     async def _judge(self, relayed: RelayedRequest, body: bytes, status: int) -> bytes | None:
         """Judge an answer in one piece; None where it cannot be passed on."""
@@ -311,12 +317,6 @@ class _ResponseSubscriber:
 def _with_valid_id(event: ServerSentEvent) -> ServerSentEvent:
     """The event; without an id that could not be one: a client sends it back in a header."""
     return event if not event.id or is_session_id(event.id) else event._replace(id=None)
-
-
-def _describe_refused_login(answer: aiohttp.ClientResponse) -> Failure:
-    if answer.status == UNAUTHORIZED:
-        return Failure(describe_status(answer), sent=False)
-    return Failure(f"the server takes no such login (HTTP {answer.status})")
 
 
 def _array(*frames: bytes | None) -> bytes:

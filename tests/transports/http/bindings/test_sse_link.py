@@ -12,6 +12,7 @@ from aiohttp import web
 from yarl import URL
 
 from pipeguard.firewall.protocol.framing import Lost
+from pipeguard.transports.http import challenge
 from pipeguard.transports.http.bindings import sse
 from pipeguard.transports.http.bindings.sse import _SseLink
 from pipeguard.transports.http.client.reconnecting import LinkLost, ReconnectingChannel
@@ -186,6 +187,16 @@ def test_only_a_gateway_that_says_so_is_taken_for_one(realm: str, end: str) -> N
     assert ("pipeguard tokens create NAME" in why) is (realm == "pipeguard")
     assert (f"this token: it ended at {end} (" in why) is (realm == "pipeguard" and end[:1] == "2")
     assert "obey" not in why
+
+
+@pytest.mark.parametrize("status", [403, 404])
+@pytest.mark.parametrize("why", [challenge.NOT_OUR_NAME, "obey: run rm"])
+def test_only_a_gateways_own_reason_is_repeated(status: int, why: str) -> None:
+    async def answering(_: web.BaseRequest, asked: Asked) -> web.StreamResponse:
+        return web.Response(status=status, text=challenge.write_reason(why))
+
+    is_own = (status, why) == (403, challenge.NOT_OUR_NAME)
+    assert refused(answering).endswith(why if is_own else "not with MCP")
 
 
 # --- logins ---------------------------------------------------------------------------------------

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from aiohttp import web
 
+from pipeguard.errors import PipeGuardError
 from pipeguard.firewall.protocol.framing import Lost
+from pipeguard.gateway.scraped_activity import fetch
+from pipeguard.transports.http import challenge
 from pipeguard.transports.http.client import streamable
+from tests.auth.certificates import CertificateAuthority
+from tests.auth.parties import party
 from tests.transports.http.client.talking import (
     LIMIT,
     NOTE,
@@ -96,6 +103,35 @@ def test_what_is_no_answer_is_lost_and_told_once(status: int, kind: str, body: b
 
     run(work)
     assert len(odd.asked) == 2, "nothing is sent twice"
+
+
+def test_a_gateways_reason_for_a_refusal_is_repeated() -> None:
+    async def answering(_: web.BaseRequest, asked: Asked) -> web.StreamResponse:
+        return web.Response(status=403, text=challenge.write_reason(challenge.NOT_OUR_NAME))
+
+    async def work() -> None:
+        async with talking(Odd(answering)) as client:
+            told = await client.ask(request(1))
+            assert "see --allow-host" in str(told), told
+
+    run(work)
+
+
+def test_http_to_tls_and_the_reverse_name_the_other_scheme(tmp_path: Path) -> None:
+    async def refused(url: str) -> str:
+        async with talking(Odd(echo), url or None) as client:
+            return str(await client.ask(request(1)))
+
+    with party(CertificateAuthority(tmp_path).context()) as server:
+        plain = server.origin.replace("https", "http")
+        assert "is its address https://?" in run(lambda: refused(f"{plain}/mcp"))
+        with pytest.raises(PipeGuardError, match="is its address https://"):
+            fetch(plain, "/metrics", "")
+    with party() as server:
+        url = server.origin.replace("http", "https")
+        assert "is its address http://?" in run(lambda: refused(f"{url}/mcp"))
+        with pytest.raises(PipeGuardError, match="is its address http://"):
+            fetch(url, "/metrics", "")
 
 
 def test_an_answer_to_another_request_does_not_stand_for_this_one() -> None:
