@@ -12,7 +12,7 @@ import click
 from pipeguard.cli._groups import CommandGroup
 from pipeguard.cli._sources import running_gateways, source_options, url_options
 from pipeguard.errors import InputError
-from pipeguard.unicode.display import those_there_are, visible, visible_lines
+from pipeguard.unicode.display import quote, those_there_are, visible, visible_lines
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -178,6 +178,10 @@ def describe(gateway: _Gateway, name: str, *, as_json: bool) -> None:
         tool = await _known_tool(inspector, name)
         whole: JsonObject = {**tool.definition, "name": tool.public}
         click.echo(written(whole) if as_json else visible_lines(menu.description(tool)))
+        if tool.is_held:
+            click.echo(
+                f"What changed:  pipeguard diff {quote(f'{tool.server}/{tool.name}')}", err=True
+            )
         return 0
 
     _run(gateway, work, _of_tool(name))

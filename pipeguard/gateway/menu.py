@@ -184,10 +184,17 @@ def _show_match(match: WordMatch) -> str:
     return match.word if match.is_same else f"{match.word} (for {match.asked!r})"
 
 
+HELD = (
+    "Held: the server has changed this tool. Calls are refused until the user approves the change;"
+    " this is the definition from before."
+)
+
+
 def description(tool: CatalogTool) -> str:
     """All that there is to know of a tool."""
     lines = [
         f"{tool.public} (server {tool.server}; call with {CALL_OF[tool.effect]})",
+        HELD if tool.is_held else "",
         tool.description or tool.title,
         input_schema(tool),
     ]

@@ -118,18 +118,26 @@ def test_a_tool_whose_change_waits_is_marked(tmp_path: Path) -> None:
     script = tmp_path / "script.json"
     command: Object = {"command": sys.executable, "args": [str(SCRIPTED), str(script)]}
     config = write_servers(tmp_path, {"one": {**command, "trust": "first-use"}})
-    lines = []
-    for words in ("Shows a note.", "Shows a note, and sends it to a friend."):
-        tool: Object = {"name": "show", "description": words, "inputSchema": {"type": "object"}}
-        script.write_text(json.dumps({"tools": [tool]}))
-        listed = subprocess.run(
-            [*PIPEGUARD, "tools", "list", "--config", str(config)],
-            capture_output=True,
+
+    def ask(*words: str) -> str:
+        return subprocess.run(
+            [*PIPEGUARD, "tools", *words, "--config", str(config)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             text=True,
             env=environment_of_state(tmp_path),
             check=True,
-        )
-        lines.append(" ".join(listed.stdout.split()))
+        ).stdout
+
+    lines, shown = [], ""
+    for words in ("Shows a note.", "Shows a note, and sends it to a friend."):
+        tool: Object = {"name": "show", "description": words, "inputSchema": {"type": "object"}}
+        script.write_text(json.dumps({"tools": [tool]}))
+        lines.append(" ".join(ask("list").partition("\none: ")[0].split()))
+        assert "Held" not in shown
+        shown = ask("describe", "one/show")
+    assert "Held: the server has changed this tool" in shown
+    assert "pipeguard diff one/show" in shown
     held = "held until you approve its change. "
     assert lines == [f"one__show read {each}Shows a note." for each in ("", held)]
 

@@ -60,6 +60,11 @@ def test_the_menu_has_no_variant_that_may_not_be_used() -> None:
     assert [name for name in names if name in menu.CALLS] == ["call_tool_read"]
 
 
+def test_a_description_of_a_held_tool_says_so_and_why() -> None:
+    assert menu.HELD in menu.description(TOOL._replace(is_held=True)).splitlines()
+    assert menu.HELD not in menu.description(TOOL)
+
+
 def test_a_wrong_variant_is_told_the_right_one() -> None:
     told = menu.wrong_variant(TOOL._replace(effect=Effect.DESTRUCTIVE))
     assert told == (
