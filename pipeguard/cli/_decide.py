@@ -76,6 +76,12 @@ class Decision(Generic[_Stored]):
     read_first: Callable[[_Stored], str] = lambda _: ""
 
 
+_IN_A_FILE = (
+    "\n  A client's file, or the gateway's, has it: its definitions wait here once PipeGuard has"
+    " started it.\n  What is guarded:  pipeguard status"
+)
+
+
 def match_definitions(
     find: Callable[[Store, str | None, str | None], list[_Stored]],
     store: Store,
@@ -92,10 +98,12 @@ def match_definitions(
     except UnknownTargetError as error:
         from pipeguard.assess.isolated_servers import stored_targets
 
+        hint = ""
         for own in stored_targets(store, target or ""):
+            hint = _IN_A_FILE
             with suppress(UnknownTargetError):
                 return find(store, own, kind)
-        raise RefusedError(f"{error}.") from error
+        raise RefusedError(f"{error}.{hint}") from error
 
 
 def options(function: _Command) -> _Command:

@@ -240,8 +240,7 @@ def approve(store: Store, shown: Iterable[HeldDefinition], by: str) -> list[Held
     """Trust exactly the definitions shown to a person, and record that in the audit.
 
     Returns:
-        The approved ones. Missing are those that the server has replaced since, and those that
-        another process decided on first.
+        The approved ones, without those that the server or another process replaced since.
     """
     return _decide(store, shown, ("approve", by), _as_shown(store.approve))
 
@@ -449,8 +448,9 @@ def _describe_unknown(store: Store, own: str, target: str) -> str:
     """Say why nothing has a name, and what was probably meant."""
     if own in store.named_servers():
         return (
-            f"the server {visible(own)} has shown no definition, so there is nothing to decide;"
-            f" `pipeguard forget {quote(own)} --launch` removes its name"
+            f"the server {visible(own)} has not started yet: there is nothing to decide.\n  Start"
+            f" it with its client or `pipeguard serve`; `pipeguard logs {quote(own)}` has its output"
+            f"\n  and `pipeguard forget {quote(own)} --launch` removes its name"
         )
     if any(chain.server == own for chain in chains(store)):
         return (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -133,11 +134,25 @@ def test_a_server_that_never_ran_is_removed_as_is_said() -> None:
     with Store.open(store_path()) as store:
         store.name_server("brokn", Launched("brokn", "npm", "npx brokn"))
     assert "known servers: brokn, mail, weather" in str(run("wether").output)
-    (told,) = re.findall("`pipeguard (forget brokn --launch)` removes", run("brokn").output)
+    output = run("brokn").output
+    assert "with its client or `pipeguard serve`" in output
+    (told,) = re.findall("`pipeguard (forget brokn --launch)` removes", output)
     assert CliRunner().invoke(cli, told.split()).exit_code == 0
     assert "brokn" not in CliRunner().invoke(cli, ["status"]).output
     told = str(run("brokn").output)
     assert "of 'brokn' only rows of the audit are left, for `audit.keep`" in told
+
+
+def test_a_server_that_is_only_in_a_file_is_not_called_unknown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    file = tmp_path / ".cursor" / "mcp.json"
+    file.parent.mkdir()
+    file.write_text(json.dumps({"mcpServers": {"notes": {"command": "npx", "args": ["notes"]}}}))
+    output = run("notes").output
+    assert "its definitions wait here once PipeGuard has started it" in output
+    assert "has it" not in run("nots").output
 
 
 def test_programs_get_json(snapshot: Snapshot) -> None:
