@@ -180,7 +180,7 @@ def _event_fields(event: AuditedEvent, rules: dict[str, Rule]) -> dict[str, Any]
         "method": event.method,
         "action": event.action,
         "findings": findings,
-        "changes": list(find_changes(event, since)),
+        "changes": list(find_changes(event, since).lines),
         "given_now": now is not None,
         "decisions": since.fields(),
         "allowed_by": since.exempting or None,
@@ -252,11 +252,13 @@ def _describe_drift(event: AuditedEvent, since: SinceThen) -> Iterator[str]:
     """Show in short how a definition changed, and which clients' entries share it."""
     from pipeguard.cli.diff import sharing_notes
 
-    changes = find_changes(event, since)
+    changes, newer = find_changes(event, since)
     for change in changes[:SHOWN_PASSAGES]:
         yield _label("Change", change)
     if len(changes) > SHOWN_PASSAGES:
         yield _label("", f"and {len(changes) - SHOWN_PASSAGES} more")
+    for each in newer:
+        yield _label("Change", f"no longer kept: another version waits, of {each}")
     yield from (f"Shared   {visible(why)}" for why in sharing_notes([event.server]))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.firewall.session.remedies import LOST, MEMORY, Way, find_remedy, is_held
 from pipeguard.rulebook.reference import usual_action
@@ -128,18 +128,33 @@ def describe_rule(rule: str, rules: dict[str, Rule]) -> dict[str, str]:
     return {"title": title, "why": about, "fix": find_remedy(rule).advice}
 
 
-def find_changes(event: AuditedEvent, since: SinceThen) -> tuple[str, ...]:
-    """The changes that an event waited for, in short lines; empty if they no longer wait."""
+class DriftChanges(NamedTuple):
+    """The changes that an event waited for.
+
+    Attributes:
+        lines: each in short; empty if they no longer wait.
+        newer: the definitions of which another version waits by now, each with since when.
+    """
+
+    lines: tuple[str, ...] = ()
+    newer: tuple[str, ...] = ()
+
+
+def find_changes(event: AuditedEvent, since: SinceThen) -> DriftChanges:
+    """Find the changes that an event waited for among those that wait now."""
     path = existing_store()
     names = {each.get("tool") for each in event.findings if each["rule"] == "trust.drifted"}
     if path is None or not names or event.is_of_demo or since.is_settled:
-        return ()
+        return DriftChanges()
     with Store.open(path) as store:
         pins = store.pins(event.server).values()
-    held = [HeldDefinition(event.server, pin) for pin in pins if pin.name in names]
+    waiting = [HeldDefinition(event.server, pin) for pin in pins if pin.name in names]
+    held = [each for each in waiting if each.pin.held_at <= event.time]
+    newer = [f"{x.target} since {x.pin.held_at}" for x in waiting if x.pin.waits and x not in held]
     changes = [(each.target, change) for each in held for change in each.changes]
     is_one = len({target for target, _ in changes}) == 1
-    return tuple(change if is_one else f"{target}: {change}" for target, change in changes)
+    lines = (change if is_one else f"{target}: {change}" for target, change in changes)
+    return DriftChanges(tuple(lines), tuple(newer))
 
 
 def merge_passages(

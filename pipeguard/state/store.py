@@ -227,15 +227,20 @@ class Store(StateDatabase):
             )
             return {(row[0], row[1]): Pin(*row) for row in rows}
 
-    def remember(self, server: str, changes: Iterable[PinChange]) -> None:
+    def remember(self, server: str, changes: Iterable[PinChange], when: str = "") -> None:
         """Store what a session saw.
 
         First use trusts once: a definition that another process has pinned since is not replaced
         by a different one, which is held instead, and one that another process holds stays held. A
         definition that a person has approved since is
         not held again.
+
+        Args:
+            server: the server's name.
+            changes: what the session saw.
+            when: it was judged (ISO 8601, UTC), as its event in the audit; empty for now.
         """
-        now = now_text()
+        now = when or now_text()
         with self.transaction():
             for change in changes:
                 if change.is_pinned:

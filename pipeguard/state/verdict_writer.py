@@ -96,7 +96,9 @@ class VerdictWriter:
         with store.transaction():
             self._append(entries)
             before = store.pins(self._server) if changes else {}
-            store.remember(self._server, changes)
+            for verdict in batch:
+                if verdict.pins:
+                    store.remember(self._server, verdict.pins, to_utc_text(verdict.time))
             after = store.pins(self._server) if changes else {}
         self._is_first = self._is_replaced = False
         self._last_time = batch[-1].time if batch else self._last_time

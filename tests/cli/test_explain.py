@@ -24,6 +24,7 @@ from pipeguard.rulebook.rule_texts import CODE_RULES, FAMILIES
 from pipeguard.state.audit import Audit, AuditEntry, findings_json
 from pipeguard.state.paths import DEMO_STORE_NAME, store_path
 from pipeguard.state.store import Store
+from pipeguard.state.timestamps import now_text
 from pipeguard.version import VERSION
 from tests.each import each
 from tests.fuzz.rulebook import ALL
@@ -218,12 +219,18 @@ def test_a_change_that_waits_is_shown_with_both_ways_out(snapshot: Snapshot) -> 
         store.remember("docs", [make("1", then, is_held=True, reason="drift", is_pinned=False)])
         Audit(store, "RUN2", "docs", "").append_many(
             [AuditEntry(
-                "2026-11-20T10:00:00.000Z", "editor 1.0", "to-server", "request", "tools/call",
+                now_text(), "editor 1.0", "to-server", "request", "tools/call",
                 "search", "block", "RUN2.c0", "0" * 64, 9, findings_json((drifted,)),
             )]
         )  # fmt: skip
     snapshot.commands("explain-drifted", "explain RUN2.c0")
     assert json.loads(run("RUN2.c0", "--json").output)["changes"][1:] == ['title gained: "S"']
+    with Store.open(store_path()) as store:
+        newest = make("2", '{"description":"Writes."}', is_held=True, reason="x", is_pinned=False)
+        store.remember("docs", [newest], "2099-01-01T00:00:00.000Z")
+    output = " ".join(run("RUN2.c0").output.split())
+    assert "Writes." not in output
+    assert "no longer kept: another version waits, of docs/search since 2099-01-01" in output
     with Store.open(store_path()) as store:
         store.reject("docs", "tool", "search")
     assert "Change " not in run("RUN2.c0").output
