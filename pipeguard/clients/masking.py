@@ -28,6 +28,11 @@ _ASSIGNED = re.compile(
 )
 _OURS = frozenset({"--env", "--header-env", "--bearer-env"})  # names, and no values
 _PATH = re.compile(r"(?:~|\.{1,2})?/[^/]+/")
+# A folder named by a commit or build, as `py311-5111d661490d`; no UUID, which may be a key.
+_BUILD = re.compile(
+    r"(?![0-9a-f]{8}-[0-9a-f]{4}-)[A-Za-z]{2,20}[0-9.]{0,8}[_-]"
+    r"(?:(?:[A-Za-z]{1,20}[0-9.]{0,8}|[0-9.]{1,8})[_-]){0,4}[0-9a-f]{7,12}"
+)
 _OPTION = re.compile(r"--?[\w-]+")
 
 
@@ -76,7 +81,10 @@ def _masked_long(text: str) -> str:
     option, equals, path = text.rpartition("=")
     if not _PATH.match(path) or (option and not _OPTION.fullmatch(option)):
         return MASK
-    parts = (MASK if _is_random(part) else part for part in path.split("/"))
+    parts = (
+        MASK if _is_random(part) and not _BUILD.fullmatch(part) else part
+        for part in path.split("/")
+    )
     return f"{option}{equals}{'/'.join(parts)}"
 
 

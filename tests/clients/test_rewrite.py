@@ -309,6 +309,19 @@ def test_of_a_path_only_what_is_random_is_masked() -> None:
     assert shown == [f"/work/{MASK}/server.py", f"--root=~/{MASK}/data", MASK]
 
 
+@pytest.mark.parametrize("name", ["py311", "my-app", "node_v20", "cpython-3.11", "worktree-fix"])
+@pytest.mark.parametrize("build", ["5111d661490d", "5111d661490", "51d6614"])
+def test_a_folder_named_by_a_build_is_shown_and_a_key_is_not(name: str, build: str) -> None:
+    path = f"/work/{name}-{build}/server.py"
+    assert masked_text(path) == path
+    for key in (
+        "a1b2c3d4e5f6a7b8c9d0",
+        f"{name}-a1b2c3d4e5f6a7b8",
+        "abcd1234-11ee-4a3b-9c1d-1a2b3c4d5e6f",
+    ):
+        assert MASK in masked_text(f"/work/{key}/server.py")
+
+
 @pytest.mark.parametrize(
     ("fields", "says"),
     [
