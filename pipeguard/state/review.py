@@ -449,7 +449,7 @@ def _describe_unknown(store: Store, own: str, target: str) -> str:
     if own in store.named_servers():
         return (
             f"the server {visible(own)} has not started yet: there is nothing to decide.\n  Start"
-            f" it with its client or `pipeguard serve`; `pipeguard logs {quote(own)}` has its output"
+            f" it with a client or `pipeguard serve`; `pipeguard logs {quote(own)}` has its output"
             f"\n  and `pipeguard forget {quote(own)} --launch` removes its name"
         )
     if any(chain.server == own for chain in chains(store)):

@@ -135,7 +135,7 @@ def test_a_server_that_never_ran_is_removed_as_is_said() -> None:
         store.name_server("brokn", Launched("brokn", "npm", "npx brokn"))
     assert "known servers: brokn, mail, weather" in str(run("wether").output)
     output = run("brokn").output
-    assert "with its client or `pipeguard serve`" in output
+    assert "with a client or `pipeguard serve`" in output
     (told,) = re.findall("`pipeguard (forget brokn --launch)` removes", output)
     assert CliRunner().invoke(cli, told.split()).exit_code == 0
     assert "brokn" not in CliRunner().invoke(cli, ["status"]).output
