@@ -305,5 +305,8 @@ def _print_token(name: str, token: str, *, is_for_page: bool, as_json: bool) -> 
         click.echo(f"  It gets a link to the page:  {link}", err=True)
         return
     click.echo(f"  A client sends it as:  Authorization: Bearer {token[:6]}…", err=True)
-    through = "pipeguard wrap --bearer-env VARIABLE --upstream http://HOST:PORT/mcp"
+    # The gateway has had each definition approved: it need not wait once more.
+    through = (
+        "pipeguard wrap --trust first-use --bearer-env VARIABLE --upstream http://HOST:PORT/mcp"
+    )
     click.echo(f"  A client that starts commands:  {through}", err=True)
