@@ -123,6 +123,8 @@ class Origin(NamedTuple):
             return self._is_new_in_squeezed(rule, self.squeezed_from, (start, end))
         if self.parts is not None and not rule.is_private and self.parts.as_written(start, end):
             return False  # but a secret may continue in what is encoded
+        if self.outer is not None and self.unfolding is not None:  # folded, of decoded parts
+            return self.outer.is_new(rule, *self._unfold(start, end))
         return self.locate is None or self.locate(start, end)[1]
 
     def _is_new_in_squeezed(self, rule: Rule, spaced: folding.Spaced, span: folding.Range) -> bool:

@@ -16,6 +16,7 @@ from pipeguard.detect.text.encoding import Decoded, Encoding
 from pipeguard.firewall.budgets import DecodingBudget
 from pipeguard.unicode.folding import Range
 
+COUNTED_BYTES = 8192  # of a part decoded as a whole in which copies are counted
 PIECE_BYTES = 2048  # of a stretch, decoded at a time to find the way back
 
 # A new encoding is an entry in one of these tables, or a module of its own with a line here.
@@ -136,11 +137,27 @@ class DecodedParts:
         return sections
 
     def as_written(self, start: int, end: int) -> bool:
-        """True if the source has a range of `data` as it is, near the place that it came from."""
-        low, high = self.origin(start, end)
-        low, high = max(0, low - PIECE_BYTES), high + PIECE_BYTES
-        is_in_pieces = self.at(start).reader is not None
-        return is_in_pieces and self._source.find(self.data[start:end], low, high) >= 0
+        """True if the source has a range of `data` as it is, near the place that it came from.
+
+        A range of several parts is as written if each of its pieces is: only the text between the
+        parts is missing. A part that is decoded as a whole has a range as it is if decoding added
+        no copy of it.
+        """
+        while start < end:
+            part, last = self.at(start), min(end, self._ends[self._index(start)] - 1)
+            words = self.data[start:last]
+            if part.reader is not None:
+                low, high = self.origin(start, max(last, start + 1))
+                near = max(0, low - PIECE_BYTES), high + PIECE_BYTES
+                is_there = self._source.find(words, *near) >= 0
+            else:
+                is_short = max(part.end - part.start, len(part.data)) <= COUNTED_BYTES
+                copies = self._source.count(words, part.start, part.end) if is_short else 0
+                is_there = copies > 0 and copies >= part.data.count(words)
+            if not is_there:
+                return False
+            start = last + 1
+        return True
 
     def _index(self, start: int) -> int:
         if not self._ends:
