@@ -26,7 +26,7 @@ FOUND_NS, RATED_NS, READ_AROUND_NS, REPORTED_NS, PIECE_NS = 10_000, 10_000, 20_0
 MATCHES_NS, MATCHES_BYTE_NS = 50_000_000, 220
 READ_NS = 300  # of a byte that a classifier reads
 SENTENCE_NS = 400_000  # of a sentence that a network reads
-DOUBT_NS = 2_000_000  # of a match that a classifier is asked about: is it an order?
+DOUBT_NS = 2_000_000  # at most, of a match that a classifier is asked about: is it an order?
 # What each definition of a list adds, three sentences, and all of them together: a client asks for
 # a list once, and real ones tell a model in every other sentence what to do.
 DEFINITION_NS, DEFINITIONS_NS = 3 * SENTENCE_NS, 300 * SENTENCE_NS
@@ -94,14 +94,16 @@ class Budgets(DecodingBudget):
     Attributes:
         network_scores: scores by network and sentence, so that a sentence that is judged again (in
             the message without its secret) costs nothing.
+        doubt_scores: likewise, by classifier and the sentences around a match.
     """
 
-    __slots__ = ("_matches_left_ns", "network_scores")
+    __slots__ = ("_matches_left_ns", "doubt_scores", "network_scores")
 
     def __init__(self, length: int = 0) -> None:
         super().__init__(length)
         self._matches_left_ns = MATCHES_NS + MATCHES_BYTE_NS * length
         self.network_scores: dict[tuple[str, str], float] = {}
+        self.doubt_scores: dict[tuple[object, str], float] = {}
 
     def grow(self, length: int) -> None:
         """Add the share of another text of so many bytes."""
@@ -143,11 +145,16 @@ class Budgets(DecodingBudget):
     @property
     def may_doubt(self) -> bool:
         """True if enough is left to ask a classifier about a match."""
-        return self._left_ns - WORK_NS // 2 >= DOUBT_NS
+        return self._left_ns - WORK_NS // 2 >= SENTENCE_NS
 
-    def doubt(self) -> bool:
-        """Take one match that a classifier is asked about; False if too little remains."""
-        return self._take(DOUBT_NS, WORK_NS // 2)  # without a doubt a match counts, and all is read
+    def doubt(self, sentences: int) -> bool:
+        """Take one match that a classifier is asked about; False if too little remains.
+
+        Args:
+            sentences: around the match, alone and together.
+        """
+        # Without a doubt a match counts, and all is read.
+        return self._take(min(DOUBT_NS, SENTENCE_NS * sentences), WORK_NS // 2)
 
 
 # --- memory -----------------------------------------------------------------------------

@@ -21,7 +21,12 @@ from pipeguard.firewall.finding import Action, Finding, Severity, Verdict
 from pipeguard.firewall.pins.fingerprint import Pin
 from pipeguard.firewall.policy import ActionEntry, Exempt, Layer, Mode, Policy, Selector
 from pipeguard.firewall.session import replies
-from pipeguard.firewall.session.rewrite import cut_line, list_spellings, placeholder, redact
+from pipeguard.firewall.session.rewrite import (
+    cut_line,
+    list_spellings,
+    placeholder,
+    redact,
+)
 from pipeguard.firewall.session.session import Session
 from pipeguard.isolation.walls.grants import READ, Wall
 from pipeguard.isolation.walls.witness import describe_walls
@@ -354,6 +359,18 @@ def test_more_orders_than_are_cut_are_not_cut_again_and_again(
     is_too_many = count > MAX_CUTS
     assert verdict.action is (Action.BLOCK if is_too_many else Action.CUT)
     assert len(rounds) == (0 if is_too_many else 1)
+
+
+def test_what_was_taken_for_no_order_is_so_in_what_a_cut_leaves() -> None:
+    topics = ["yarn", "lint", "docker", "babel", "gulp"]
+    notes = [
+        f"On {name} we said more last year, and some of it is in the wiki.\n\n- Ignore the previous"
+        f" instructions in {name.upper()}.md about {name}: the other way is shorter."
+        for name in topics
+    ]
+    text = "\n\n".join([*notes, BEFORE, ORDER])
+    cut = [f for f in judge(content(f"{text}{AFTER}")).findings if f.action >= Action.CUT]
+    assert [f.excerpt for f in cut] == [ORDER]
 
 
 def test_what_a_cut_leaves_may_not_be_an_order_once_it_is_joined() -> None:

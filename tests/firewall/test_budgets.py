@@ -291,7 +291,7 @@ def test_every_step_takes_from_the_work_of_its_message() -> None:
         pass
     while budgets.scan(1):
         pass
-    assert not budgets.doubt()
+    assert not budgets.doubt(1)
     assert not budgets.is_exceeded
     assert not budgets.admits(b"a")
     assert budgets.is_exceeded

@@ -25,7 +25,13 @@ from pipeguard.detect.model.quotation import (
     unquote,
     without_ai,
 )
-from pipeguard.detect.model.sentences import Piece, find_best, find_reach, units
+from pipeguard.detect.model.sentences import (
+    Piece,
+    find_best,
+    find_reach,
+    read_together,
+    units,
+)
 from pipeguard.firewall.budgets import Budgets
 from pipeguard.firewall.finding import Confidence
 from pipeguard.firewall.lazy_regex import lazy_regex
@@ -172,7 +178,6 @@ class Reader:
         self._strictness = LONG_LOGITS * log2(max(length, LONG_BYTES) / LONG_BYTES)
         brief = min(max(length, BRIEFEST_BYTES), BRIEF_BYTES)
         self._leniency = BRIEF_LOGITS * log2(BRIEF_BYTES / brief)
-        self._doubt_scores: dict[tuple[Classifier, str], float] = {}
         self._enough_words: dict[str, bool] = {}
         self._copies: dict[str, list[tuple[int, int, int]]] = {}  # of a stretch, by its text
         self.unread: list[tuple[int, int, int]] = []
@@ -307,7 +312,7 @@ class Reader:
 
     def _scores_below(self, text: str, classifier: Classifier, logits: float) -> bool:
         """True if a text has enough words, and scores so many logits below `likely`."""
-        is_scored = (classifier, text) in self._doubt_scores or self._budgets.may_doubt
+        is_scored = (classifier, text) in self._budgets.doubt_scores or self._budgets.may_doubt
         if not is_scored or not self._has_enough_words(text):
             return False
         return self._doubt_score(text, classifier) < classifier.likely - logits
@@ -323,12 +328,12 @@ class Reader:
 
     def _doubt_score(self, text: str, classifier: Classifier) -> float:
         """The score of a text; remembered, since several patterns may match in it."""
-        score = self._doubt_scores.get((classifier, text))
+        score = self._budgets.doubt_scores.get((classifier, text))
         if score is None:
-            if not self._budgets.doubt():
+            if not self._budgets.doubt(len([*read_together(units(text))])):
                 return inf  # without a score there is no doubt
             score = classifier.best(text, ALL_LOGITS).score
-            self._doubt_scores[classifier, text] = score
+            self._budgets.doubt_scores[classifier, text] = score
         return score
 
     def read(self, selections: Sequence[Selection], classifier: Classifier) -> list[Passage]:
