@@ -16,9 +16,16 @@ from pipeguard.firewall.finding import Action, Finding, observe_only, tells_priv
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.policy import Mode
 from pipeguard.firewall.protocol.json_values import JsonValue, walk_strings, walk_texts, walk_values
-from pipeguard.firewall.protocol.places import Surface, get_value, pointer
+from pipeguard.firewall.protocol.places import Surface, pointer
 from pipeguard.firewall.session.guard import Context
-from pipeguard.firewall.session.rewrite import FORGED, Sign, is_own_line, list_spellings, withheld
+from pipeguard.firewall.session.rewrite import (
+    FORGED,
+    Sign,
+    find_string,
+    is_own_line,
+    list_spellings,
+    withheld,
+)
 
 KEPT_CHARS = 400  # of a passage, for whoever decides whether it is a false alarm
 
@@ -130,7 +137,7 @@ def _secrets(value: JsonValue, private: Iterable[Finding]) -> list[str]:
     words = dict.fromkeys(
         spelling
         for finding in private
-        if (string := _find_string(value, finding)) is not None
+        if (string := find_string(value, finding.pointer))
         if (secret := string[finding.start : finding.end])
         for spelling in list_spellings(secret)
     )
@@ -142,8 +149,8 @@ def _with_words(
 ) -> Finding:
     """A finding whose excerpt has no secret; of what is cut out, with its words and size."""
     is_cut = finding.action is Action.CUT
-    string = None if tells_private(finding.rule) else _find_string(value, finding)
-    if string is None:
+    string = "" if tells_private(finding.rule) else find_string(value, finding.pointer)
+    if not string:
         return finding._replace(excerpt="") if is_cut else finding
     words = string[finding.start : finding.end]
     clean = _without_secrets(words, finding, private)
@@ -169,12 +176,6 @@ def _without_secrets(words: str, finding: Finding, private: Sequence[Finding]) -
             high = max(low, other.end - finding.start) if is_known else len(words)
             words = words[:low] + "…" * (low < len(words) and high > low) + words[high:]
     return words
-
-
-def _find_string(value: JsonValue, finding: Finding) -> str | None:
-    steps = [s.replace("~1", "/").replace("~0", "~") for s in finding.pointer.split("/")[1:]]
-    string = get_value(value, steps)
-    return string if isinstance(string, str) else None
 
 
 def forged_lines(context: Context, value: JsonValue, sign: Sign) -> list[Finding]:

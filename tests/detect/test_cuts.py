@@ -20,9 +20,11 @@ from pipeguard.detect.text.windowing import BLOCK_BYTES
 from pipeguard.firewall.finding import Action, Finding, Severity, Verdict
 from pipeguard.firewall.pins.fingerprint import Pin
 from pipeguard.firewall.policy import ActionEntry, Exempt, Layer, Mode, Policy, Selector
+from pipeguard.firewall.protocol.json_values import JsonObject
 from pipeguard.firewall.session import replies
 from pipeguard.firewall.session.rewrite import (
     cut_line,
+    later_cuts,
     list_spellings,
     placeholder,
     redact,
@@ -371,6 +373,19 @@ def test_what_was_taken_for_no_order_is_so_in_what_a_cut_leaves() -> None:
     text = "\n\n".join([*notes, BEFORE, ORDER])
     cut = [f for f in judge(content(f"{text}{AFTER}")).findings if f.action >= Action.CUT]
     assert [f.excerpt for f in cut] == [ORDER]
+
+
+def test_what_a_later_cut_takes_has_its_place_in_the_original() -> None:
+    cut = Finding(CLASSIFIER, "result.text", "/result/a", 8, 14, action=Action.CUT)
+    left: JsonObject = {"result": {"a": "[line]. Do it."}}
+    for original, span in (
+        ("An order. Do it.", (10, 16)),
+        ("Do it. An order.", (0, 6)),
+        ("Do it. An order. Do it.", (0, 0)),
+        ("Another text.", (0, 0)),
+    ):
+        (finding,) = later_cuts([cut], left, {"result": {"a": original}})
+        assert (finding.start, finding.end) == span, original
 
 
 def test_what_a_cut_leaves_may_not_be_an_order_once_it_is_joined() -> None:

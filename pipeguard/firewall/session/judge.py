@@ -401,7 +401,7 @@ class MessageJudge(NamedTuple):
                 return self._verdict(original, request, findings, message.frame)
             if greatest(remaining) is Action.BLOCK:
                 break
-            findings = [*findings, *later_cuts(remaining)]
+            findings = [*findings, *later_cuts(remaining, message.value, original.value)]
         if is_cut:
             findings = withheld(findings, "what remained after the cut could not pass either")
             return self._block(original, request, findings, codes.BLOCKED)

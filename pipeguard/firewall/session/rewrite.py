@@ -19,7 +19,12 @@ from pipeguard.firewall.protocol.json_values import (
     walk_strings,
     with_strings,
 )
-from pipeguard.firewall.protocol.places import FIXED_VALUE_KEYS, MASKED_STEP, pointer_step
+from pipeguard.firewall.protocol.places import (
+    FIXED_VALUE_KEYS,
+    MASKED_STEP,
+    get_value,
+    pointer_step,
+)
 
 MakePlaceholder = Callable[[str, str], str]  # from a rule and its match to the placeholder
 _Replace = Callable[[Finding, str], str]  # from a finding and its words to what replaces them
@@ -194,9 +199,30 @@ def withheld(findings: Iterable[Finding], why: str) -> list[Finding]:
     ]
 
 
-def later_cuts(findings: Iterable[Finding]) -> list[Finding]:
-    """Findings in what an earlier cut left, whose places in the original are not known."""
-    return [f._replace(start=0, end=0) for f in findings if f.action is Action.CUT]
+def later_cuts(
+    findings: Iterable[Finding], left: JsonObject, original: JsonObject
+) -> list[Finding]:
+    """Findings in what an earlier cut left, at their places in the original.
+
+    Of words that are not there exactly once, the place is not known.
+    """
+    cuts: list[Finding] = []
+    for finding in findings:
+        if finding.action is Action.CUT:
+            words = find_string(left, finding.pointer)[finding.start : finding.end]
+            whole = find_string(original, finding.pointer)
+            is_there = bool(words) and whole.count(words) == 1
+            start = whole.find(words) if is_there else 0
+            end = start + len(words) if is_there else 0
+            cuts.append(finding._replace(start=start, end=end))
+    return cuts
+
+
+def find_string(value: JsonValue, pointer: str) -> str:
+    """The string at a pointer; empty if there is none."""
+    steps = [s.replace("~1", "/").replace("~0", "~") for s in pointer.split("/")[1:]]
+    string = get_value(value, steps)
+    return string if isinstance(string, str) else ""
 
 
 def cut_line(rule: str, passage: str, event: str, sign: Sign) -> str:
