@@ -39,6 +39,7 @@ from pipeguard.firewall.finding import (
     name_is_secret,
     tells_private,
 )
+from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.policy import Mode
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.json_values import (
@@ -63,6 +64,7 @@ from pipeguard.firewall.session.rewrite import UNREAD
 
 _SEVERE = Severity.HIGH, Confidence.HIGH
 DIGITS = 32  # hex digits of a fingerprint: 128 bits
+_WORD = lazy_regex(r"[A-Z]?[^\W_A-Z]+|[A-Z]+")  # of a key; an order has three or more
 NAMED_BYTES = 2**16  # of a frame that may come again; its name costs 1 us/KB, and reading it 20
 _FIRST, _LAST = b'{"jsonrpc":"2.0","id":', b',"id":'  # as SDKs write the id
 _PROGRESS = b'"progressToken":'  # likewise, the key of a number that is mostly the id again
@@ -366,7 +368,7 @@ def _to_findings(
 ) -> list[Finding]:
     cases = [LocatedMatch(knowledge, context, value, match) for match in result.matches]
     returning = [case.match for case in cases if case.returns()]
-    contents = _ContentMarks(context.guard.contents_key, value)
+    contents = _ContentMarks(context.guard.contents_key, value, context.original)
     found: list[tuple[Match, Finding]] = []
     seen: set[tuple[object, ...]] = set()
     for case in cases:
@@ -457,16 +459,19 @@ class _ContentMarks:
     """The fingerprints in one value; a string is hashed once, however much is found in it.
 
     Of a secret that is there as it is, its own characters count, whatever is around it. Of anything
-    else the whole string counts: words that are harmless in one text may be an order in another.
+    else the whole string counts, as it came: words that are harmless in one text may be an order in
+    another. What a cut left has a line of this session in it, and no later text would be the same.
 
     Args:
         key: the installation's; without one there are no fingerprints.
         value: that is judged.
+        original: of which the value is what was left; None if it is whole.
     """
 
-    def __init__(self, key: bytes, value: JsonValue) -> None:
+    def __init__(self, key: bytes, value: JsonValue, original: JsonValue = None) -> None:
         self._key = key
         self._value = value
+        self._whole = value if original is None else original
         self._digests: dict[Path, bytes] = {}
 
     def of_match(self, match: Match) -> str:
@@ -478,16 +483,30 @@ class _ContentMarks:
             if isinstance(text, str) and match.start < match.end:
                 found = text[match.start : match.end].encode("utf-8", "surrogatepass")
                 return self._sign(match.rule.id, b"match", blake2b(found).digest())
-        return self._sign(match.rule.id, b"text", self._digest(match.path))
+        digest = self._digest(match.path)
+        if digest is None:
+            return ""
+        key = match.path[-1] if match.path else 0
+        if isinstance(key, str) and (self._is_of_key(match.path) or len(_WORD.findall(key)) > 2):
+            digest += key.encode("utf-8", "surrogatepass")  # in which the match may be
+        return self._sign(match.rule.id, b"text", digest)
 
     def of_part(self, rule: str, path: Path) -> str:
         """The fingerprint of all at a path, for a rule that matches nowhere in it."""
-        return self._sign(rule, b"part", self._digest(path)) if self._key else ""
+        digest = self._digest(path) if self._key else None
+        return "" if digest is None else self._sign(rule, b"part", digest)
 
-    def _digest(self, path: Path) -> bytes:
+    def _is_of_key(self, path: Path) -> bool:
+        """True if what matched at a path can only be the last key: its value is no string."""
+        return not isinstance(get_value(self._whole, path), str)
+
+    def _digest(self, path: Path) -> bytes | None:
+        """The digest of what is at a path; None for a key that a placeholder replaced."""
         digest = self._digests.get(path)
         if digest is None:
-            found = get_value(self._value, path)
+            found = get_value(self._whole, path)
+            if found is None and get_value(self._value, path) is not None:
+                return None
             text = found.encode("utf-8", "surrogatepass") if isinstance(found, str) else None
             digest = blake2b(serialise(found) if text is None else text).digest()
             self._digests[path] = digest

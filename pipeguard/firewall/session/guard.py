@@ -20,7 +20,6 @@ from pipeguard.firewall.finding import (
     Finding,
     Severity,
     Verdict,
-    tells_private,
 )
 from pipeguard.firewall.pins.fingerprint import Pin, canonical
 from pipeguard.firewall.pins.store import Names, PinKey, Pins, as_trusted
@@ -28,7 +27,7 @@ from pipeguard.firewall.policy import Mode, Policy, PolicyTarget, Trust
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Path
 from pipeguard.firewall.protocol.message import Message
 from pipeguard.firewall.protocol.pending import NO_CALL, QuestionsInResults, Targets
-from pipeguard.firewall.protocol.places import HTTP_HEADER, MASKED_STEP, Surface, name_place
+from pipeguard.firewall.protocol.places import HTTP_HEADER, Surface, name_place
 
 __all__ = ("Context", "Detector", "Guard", "PinKey")
 
@@ -49,8 +48,8 @@ class Context(NamedTuple):
         prefix: the path of the value in its message.
         budgets: what judging the message may still cost; None if the value is all of it.
         call: of which the value is a part or the result.
-        exempt: rules and places that an exception lets pass, in a message that is judged again
-            once something else was taken out of it.
+        original: the message as it came, if what is judged is what a cut or redaction left of it:
+            an exception is for the content that a person saw. Else None.
         event: names the verdict on the message, and its own lines in place of what was cut.
     """
 
@@ -62,7 +61,7 @@ class Context(NamedTuple):
     prefix: Path = ()
     budgets: Budgets | None = None
     call: Targets = NO_CALL
-    exempt: frozenset[tuple[str, str]] = frozenset()
+    original: JsonValue = None
     event: str = ""
 
     def place(self, path: Path) -> str:
@@ -101,7 +100,7 @@ class Context(NamedTuple):
         is_call = self.part == "params" and self.method == "tools/call"
         target = self._target(bare, surface)._replace(is_cuttable=is_cuttable, is_call=is_call)
         action = policy.action(target, self.now)
-        if (bare.rule, bare.pointer) in self.exempt or policy.exempts(target, self.now):
+        if policy.exempts(target, self.now):
             action, note = Action.ALLOW, EXEMPT
         elif is_cuttable and policy.enforced_action(target, self.now) is Action.CUT > action:
             note = WOULD_CUT
@@ -480,14 +479,3 @@ def _trust(pins: Mapping[PinKey, Pin], policy: Policy) -> dict[PinKey, Pin]:
     """Pins of the store as they are trusted under a policy."""
     needs_review = policy.trust is Trust.REVIEW
     return {key: as_trusted(pin, needs_review=needs_review) for key, pin in pins.items()}
-
-
-def list_exempt(findings: Sequence[Finding]) -> frozenset[tuple[str, str]]:
-    """List the rules and pointers of what an exception lets pass, also after a cut."""
-    return frozenset(
-        (finding.rule, finding.pointer)
-        for finding in findings
-        if finding.note == EXEMPT
-        and not tells_private(finding.rule)
-        and MASKED_STEP not in finding.pointer
-    )

@@ -38,7 +38,7 @@ from pipeguard.firewall.protocol.places import LISTS, OPENINGS, PARTS
 from pipeguard.firewall.session import replies
 from pipeguard.firewall.session.admission import find_asked, find_oddities, obstacles, without_name
 from pipeguard.firewall.session.definitions import ReviewedResult, review
-from pipeguard.firewall.session.guard import AnswerNote, Context, Guard, list_exempt
+from pipeguard.firewall.session.guard import AnswerNote, Context, Guard
 from pipeguard.firewall.session.lifecycle import ConversationState, WaitingRoom
 from pipeguard.firewall.session.refusals import RefusedAnswer, Refuser, end_wait, name_wait
 from pipeguard.firewall.session.remedies import GRANTED_AS, Way, find_remedy
@@ -383,7 +383,6 @@ class MessageJudge(NamedTuple):
         make_placeholder = detector.make_placeholder if self.direction is TO_CLIENT else None
         make_line = partial(cut_line, event=self.event, sign=detector.sign)
         message, remaining, is_cut = original, findings, False
-        exempt = list_exempt(findings)
         for _ in range(MAX_REDACTIONS):
             if any(f.action is Action.REDACT and f.pointer in NEVER_REDACTED for f in remaining):
                 break
@@ -391,8 +390,7 @@ class MessageJudge(NamedTuple):
             redacted = redact(message.value, remaining, make_placeholder, make_line)
             marked = replies.mark_changed(redacted, self.direction, self.event, is_cut=is_cut)
             message = rewritten(message, marked)
-            context = self._context(message, request)
-            context = context._replace(exempt=frozenset() if is_cut else exempt)
+            context = self._context(message, request)._replace(original=original.value)
             remaining = self._findings(context, message)
             if greatest(remaining) < Action.REDACT:
                 if has_orders(findings) and not leaves_enough(original.value, message.value):
