@@ -17,9 +17,10 @@ from pipeguard.assess.isolated_servers import summarise
 from pipeguard.auth.secrets import set_command
 from pipeguard.cli._isolation import otherwise_named
 from pipeguard.clients.catalog import Client, ConfigScope, clients
-from pipeguard.clients.entries import Config, GuardState, ServerEntry
+from pipeguard.clients.entries import Config, GuardState
 from pipeguard.clients.gateway_entry import Snippet
 from pipeguard.clients.isolating import CANNOT_ISOLATE, is_isolated, needs
+from pipeguard.clients.launcher import LauncherError
 from pipeguard.clients.machine import Machine, is_present
 from pipeguard.clients.masking import command_line, diff, exchange_diff
 from pipeguard.clients.private import own_copy
@@ -32,6 +33,7 @@ from pipeguard.clients.setting import (
     describe_missing,
     describe_sharing,
 )
+from pipeguard.installation import install_command
 from pipeguard.unicode.display import pluralize, printable_json, show, visible
 
 _COLOURS = {
@@ -205,15 +207,22 @@ def _what_now(*, is_moved: bool) -> None:
     click.echo("  and restart the clients.")
 
 
-def what_next(again: str, launcher: str, plans: Sequence[ChangePlan]) -> None:
-    """The command that carries out what was only shown, with the launcher if one must be named."""
+def what_next(again: str, missing: LauncherError | None, plans: Sequence[ChangePlan]) -> None:
+    """The command that carries out what was only shown.
+
+    Args:
+        again: the options that choose the same again.
+        missing: why no launcher was found; its path has to be named, or PipeGuard be installed.
+        plans: what was shown.
+    """
     if count := sum(plan.open_count for plan in plans):
         them = "it" if count == 1 else "them"
-        which = f" --launcher {shlex.quote(launcher)}" if launcher else ""
+        which = f" --launcher {shlex.quote(missing.path)}" if missing and missing.path else ""
         what = "Move" if any(plan.move is not None for plan in plans) else "Guard"
         if any(judged.is_to_isolate for plan in plans for judged in plan.servers):
             what = "Guard and isolate"
-        click.echo(f"{what} {them}:  pipeguard setup {again} --yes{which}")
+        install = f"{install_command()} && " if missing and not missing.path else ""
+        click.echo(f"{what} {them}:  {install}pipeguard setup {again} --yes{which}")
 
 
 def other_scopes(plans: Iterable[ChangePlan], command: str) -> None:
@@ -240,9 +249,16 @@ def other_scopes(plans: Iterable[ChangePlan], command: str) -> None:
 
 
 def own_copies(
-    plans: Iterable[ChangePlan], launcher: Sequence[str], names: Sequence[str], *, isolate: bool
+    plans: Iterable[ChangePlan], launcher: Sequence[str], names: Sequence[str], flags: Sequence[str]
 ) -> None:
-    """Explain how to guard a private copy of servers whose file is in git, in any scope."""
+    """Explain how to guard a private copy of servers whose file is in git, in any scope.
+
+    Args:
+        plans: of all files that were looked at.
+        launcher: the words that start PipeGuard.
+        names: of the servers that are meant; none for all.
+        flags: of this `setup`, for another one that is advised.
+    """
     lines = []
     for plan in plans:
         private = [
@@ -255,16 +271,17 @@ def own_copies(
         ]
         for client in private[:1]:
             for judged in shared:
-                lines += _copy_steps(judged.server, client, launcher, isolate=isolate)
+                lines += _copy_steps(judged, client, launcher, flags)
     if lines:
         lead = "A guarded copy of your own, which takes precedence; in the project's folder:"
         click.echo("\n  ".join((lead, *dict.fromkeys(lines))))
 
 
 def _copy_steps(
-    server: ServerEntry, client: Client, launcher: Sequence[str], *, isolate: bool
+    judged: JudgedServer, client: Client, launcher: Sequence[str], flags: Sequence[str]
 ) -> list[str]:
-    copy = own_copy(server, client, launcher, isolate=isolate)
+    server, isolate = judged.server, "--isolate" in flags
+    copy = own_copy(server, client, launcher, isolate=isolate, name=judged.renamed)
     if copy is None:
         return []
     if copy.command:
@@ -272,7 +289,7 @@ def _copy_steps(
         return [*secrets, visible(copy.command)]
     return [
         f"copy {visible(server.name)} into {copy.file}, which git ignores",
-        f"pipeguard setup {client.id}{' --isolate' * isolate}",
+        f"pipeguard setup {shlex.join((client.id, *flags))}",
     ]
 
 
@@ -341,7 +358,7 @@ def _line(judged: JudgedServer, width: int, what: str, machine: Machine, why: st
     line = f"  {name}  {click.style(word, fg=colour)}  {command}".rstrip()
     is_guarded = state is GuardState.GUARDED
     notes = [why, describe_missing(judged.server, machine.environment, is_guarded=is_guarded)]
-    if judged.chosen and judged.renamed:
+    if judged.chosen and judged.renamed and judged.judgement.code != SHARED_FILE:
         notes.append(
             f"its name for PipeGuard is {judged.renamed}, beside that of another entry, which"
             " starts it with other arguments"

@@ -205,18 +205,20 @@ class SetupRequest:
     def again(self) -> str:
         """The options that choose the same again, for a command that is advised."""
         words = [] if self.clients else ["--all"]
-        return shlex.join([*words, *self._chosen_options(), *self._flags()])
+        return shlex.join([*words, *self._chosen_options(), *self.flags()])
 
     def in_all_scopes(self) -> str:
         """The command that also includes the files of other scopes."""
-        words = [*(client.id for client in self.clients), "--scope", "all", *self._flags()]
+        words = [*(client.id for client in self.clients), "--scope", "all", *self.flags()]
         return shlex.join(["pipeguard", "setup", *words])
 
-    def _flags(self) -> list[str]:
+    def flags(self) -> list[str]:
+        """The options that say how to guard, for a command that is advised."""
         chosen = {"gateway": self.gateway, "no-login": self.no_login, "disabled": self.disabled}
         chosen |= {"expose-urls": self.expose_urls, "shared": self.shared}
         chosen |= {"isolate": self.isolate}
-        return [f"--{name}" for name, is_chosen in chosen.items() if is_chosen]
+        flags = [f"--{name}" for name, is_chosen in chosen.items() if is_chosen]
+        return [*flags, f"--launcher={self.launcher}"] if self.launcher else flags
 
     def undo_command(self) -> str:
         """The command that undoes this, and nothing that was done before."""

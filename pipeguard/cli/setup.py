@@ -173,12 +173,11 @@ def _set_up(request: SetupRequest) -> int:
     if done or failed:
         report.outcome(done, failed, machine, request.undo_command())
     if not request.check and not request.gateway:
-        report.own_copies(plans, words, request.names, isolate=request.isolate)
+        report.own_copies(plans, words, request.names, request.flags())
         if not request.names:
             report.other_scopes(plans, request.in_all_scopes())
     if to_do and not done and not failed:
-        path = request.launcher or (no_launcher.path if no_launcher else "")
-        report.what_next(request.again(), path, to_do)
+        report.what_next(request.again(), no_launcher, to_do)
     return code
 
 

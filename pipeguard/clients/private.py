@@ -39,7 +39,12 @@ class OwnCopy:
 
 
 def own_copy(
-    server: ServerEntry, client: Client, launcher: Sequence[str], *, isolate: bool = False
+    server: ServerEntry,
+    client: Client,
+    launcher: Sequence[str],
+    *,
+    isolate: bool = False,
+    name: str = "",
 ) -> OwnCopy | None:
     """Explain how a user adds a guarded entry; None if the client has no way for that.
 
@@ -48,22 +53,23 @@ def own_copy(
         client: the client.
         launcher: the words that start PipeGuard.
         isolate: whether to isolate its server.
+        name: for PipeGuard; empty for the entry's own.
     """
     if "{entry}" not in client.private:
         return OwnCopy(file=client.private) if client.private else None
-    fields = dict(guarded_fields(server, launcher, isolate=isolate).fields)
+    fields = dict(guarded_fields(server, launcher, isolate=isolate, name=name).fields)
     secrets = []
     env = fields.get(server.shape.env)
     if isinstance(env, dict):
         variables: dict[str, Value] = dict(env)
-        for name, value in env.items():
+        for variable, value in env.items():
             scheme, text = _split_scheme(str(value))
-            is_header = name.startswith(HEADER_PREFIX)
+            is_header = variable.startswith(HEADER_PREFIX)
             if re.search(server.shape.variable, text) or text.startswith(REFERENCE):
                 continue
-            if is_header or is_secret(name, text):
-                secrets.append(secret_name(server.name, name.removeprefix("PIPEGUARD_")))
-                variables[name] = f"{scheme}{REFERENCE}{secrets[-1]}"
+            if is_header or is_secret(variable, text):
+                secrets.append(secret_name(server.name, variable.removeprefix("PIPEGUARD_")))
+                variables[variable] = f"{scheme}{REFERENCE}{secrets[-1]}"
         fields[server.shape.env] = variables
     entry = json.dumps(fields, separators=(",", ":"), ensure_ascii=False)
     command = client.private.format(name=shlex.quote(server.name), entry=shlex.quote(entry))

@@ -204,9 +204,14 @@ def describe_sharing(name: str) -> str:
 def _distinct_names(
     plans: Iterable[ChangePlan], everywhere: Iterable[Config]
 ) -> dict[tuple[Path, Keys], str]:
-    """Names for servers that are, or would be, stored as another with other arguments."""
+    """Names for servers that are, or would be, stored as another with other arguments.
+
+    Among them are those of which a person may only make a guarded copy.
+    """
     present = [server for config in everywhere for server in config.servers if server.guard]
-    to_do = [each.server for plan in plans for each in plan.servers if each.is_to_do]
+    judged = [each for plan in plans for each in plan.servers]
+    copied = [each.server for each in judged if each.judgement.code == SHARED_FILE]
+    to_do = [*(each.server for each in judged if each.is_to_do), *copied]
     used: dict[str, tuple[str, list[str]]] = {}
     names = {}
     for server in (*present, *(server for server in to_do if server.guard is None)):

@@ -1,0 +1,79 @@
+"""The commands that `pipeguard setup` prints do, as they are printed, what they are printed for."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from pipeguard.clients.launcher import LauncherError
+from pipeguard.installation import install_command
+from tests.cli.test_setup import home, launcher
+from tests.cli.test_setup import run as setup
+
+__all__ = ("home", "launcher")
+
+
+def shared_project(home: Path) -> Path:
+    folder = home / "shared"
+    folder.mkdir()
+    server = {"command": "npx", "args": ["-y", "srv", "/srv/other"]}
+    (folder / ".mcp.json").write_text(json.dumps({"mcpServers": {"files": server}}))
+    subprocess.run(["git", "init", "--quiet", str(folder)], check=True)
+    return folder
+
+
+@pytest.mark.needs("git")
+def test_a_copy_of_one_s_own_gets_the_name_that_setup_would_give(home: Path, launcher: str) -> None:
+    def names(*arguments: str) -> list[str]:
+        where = ("--project", str(shared), "--launcher", launcher, "--scope", "project")
+        output = setup("claude-code", *where, *arguments).output
+        added = [
+            shlex.split(line)
+            for line in output.splitlines()
+            if line.strip().startswith("claude mcp add-json")
+        ]
+        return [words[words.index("--name") + 1] for words in map(args_of, added)]
+
+    def args_of(words: list[str]) -> list[str]:
+        return list(map(str, json.loads(words[-1])["args"]))
+
+    shared = shared_project(home)
+    setup("claude-code", "--scope", "user", "--server", "files", "--yes", "--launcher", launcher)
+    assert names() == ["files-claude-code"]
+    where = ("--project", str(shared), "--scope", "project", "--launcher", launcher)
+    setup("claude-code", *where, "--shared", "--yes")
+    guarded = json.loads((shared / ".mcp.json").read_text())["mcpServers"]["files"]["args"]
+    assert guarded[:3] == ["wrap", "--name", "files-claude-code"]
+
+
+@pytest.mark.needs("git")
+def test_every_command_that_setup_advises_has_the_launcher_that_was_given(
+    home: Path, launcher: str
+) -> None:
+    folder = shared_project(home)
+    (folder / ".gitignore").write_text(".mcp.json\n")
+    where = ("--project", str(folder), "--launcher", launcher)
+    output = setup(*where).output
+    advised = [line for line in output.splitlines() if ":  pipeguard setup " in line]
+    assert len(advised) == 2, output
+    for line in advised:
+        assert f"--launcher={launcher}" in line
+
+
+@pytest.mark.parametrize("path", ["", "/tmp/bin/pipeguard"])
+def test_without_a_launcher_the_advised_command_can_succeed(
+    home: Path, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    def find_none(*_: object) -> tuple[str, ...]:
+        error = LauncherError("none")
+        error.path = path
+        raise error
+
+    monkeypatch.setattr("pipeguard.clients.launcher.launcher", find_none)
+    line = setup().output.splitlines()[-1]
+    install = "" if path else f"{install_command()} && "
+    assert line.endswith(f":  {install}pipeguard setup --all --yes{path and f' --launcher {path}'}")
