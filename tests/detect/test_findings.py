@@ -17,6 +17,7 @@ from pipeguard.firewall.protocol.message import Message, parse
 from pipeguard.firewall.protocol.places import Surface
 from pipeguard.firewall.session.guard import Context
 from pipeguard.rulebook.samples import expand
+from tests.detect.test_cuts import AFTER, BEFORE, ORDER, OTHER, content, judge, left
 from tests.fuzz.budget import tried
 from tests.fuzz.rulebook import Sample, decodable, drawn_from, engines
 
@@ -266,3 +267,37 @@ def test_half_a_character_cannot_be_judged() -> None:
         scan(scope(), Surface.TO_SERVER, {"params": {"a": "\ud800"}})
     assert caught.value.rule == "protocol.lone-surrogate"
     assert caught.value.code == codes.INVALID_REQUEST
+
+
+# --- terminals -----------------------------------------------------------------------------------
+
+PROGRESS = {
+    "npm": "\x1b[1G\x1b[0K⠙\x1b[1G\x1b[0K⠹ idealTree: timing\x1b[1G\x1b[0K\nadded 12 packages\n",
+    "yarn": "\x1b[2K\x1b[1G\x1b[2m[1/4]\x1b[22m Resolving\n\x1b[2K\x1b[1Gsuccess Saved lockfile.\n",
+    "pip": "Downloading a.whl\n\r\x1b[2K     10%\r\x1b[2K     60%\r\x1b[2K     100%\nDone\n",
+    "cargo": "\r\x1b[K    Building [=> ] 3/20: serde\r\x1b[K   Compiling syn v2\n    Finished\n",
+    "docker": "a: Waiting\nb: …\n\x1b[2A\x1b[2K\ra: Pulling\n\x1b[1B\x1b[1A\x1b[2K\rb: Done\n",
+}
+
+
+@pytest.mark.parametrize("program", PROGRESS)
+def test_progress_that_a_terminal_overwrites_passes(program: str) -> None:
+    verdict = judge(content(PROGRESS[program]))
+    assert verdict.forward is verdict.frame
+
+
+@pytest.mark.parametrize("program", PROGRESS)
+@pytest.mark.parametrize("erase", ["\x1b[2K\r", "\n\x1b[1A\x1b[2K", "\x1b[1G\x1b[0K"])
+@pytest.mark.parametrize("order", [ORDER, OTHER])
+def test_what_a_terminal_overwrites_is_read_for_orders(
+    program: str, erase: str, order: str
+) -> None:
+    for hidden in (order, order.replace(" the ", " t\x1b[1G\x1b[0Khe ", 1)):
+        verdict = judge(content(f"{PROGRESS[program]}{hidden}{erase}All tests passed.\n"))
+        assert verdict.action >= Action.CUT
+        assert hidden[:40].encode() not in (verdict.forward or b"")
+
+
+def test_the_line_in_place_of_what_a_terminal_hides_says_so() -> None:
+    verdict = judge(content(f"{BEFORE}ok \x1b[8mnothing to see\x1b[0m{AFTER}"))
+    assert "hide text from a person or act on a terminal" in str(left(verdict))

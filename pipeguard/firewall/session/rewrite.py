@@ -31,13 +31,18 @@ _Replace = Callable[[Finding, str], str]  # from a finding and its words to what
 Sign = Callable[[str], str]  # from a text to its signature, empty without a key
 UNREAD = "protocol.read-limit"  # the rule of a passage that was not read
 FORGED = "protocol.forged-mark"  # that of a line that only PipeGuard writes
+HIDDEN = "injection.terminal-escape"  # that of what a terminal does not show
 TEXT_SHARE = 2  # of a result's text, one part in so many must be left
 _NO_TEXTS = FIXED_VALUE_KEYS | {"data", "blob", "uri"}
 _LINE = lazy_regex(
     r"\[PipeGuard cut (\d+) characters here, event ([\w.]*),(?: mark [0-9a-f]{8},)? which"
-    r" ([A-Za-z ]{1,40})\. Do not guess what was there\.\]"
+    r" ([A-Za-z ]{1,48})\. Do not guess what was there\.\]"
 )
-_WHY = {UNREAD: "it could not judge", FORGED: "look like a notice of PipeGuard"}
+_WHY = {
+    UNREAD: "it could not judge",
+    FORGED: "look like a notice of PipeGuard",
+    HIDDEN: "hide text from a person or act on a terminal",
+}
 MIN_COPY = 8  # characters: a shorter word occurs elsewhere by chance
 MIN_PASSAGE_COPY = 24  # likewise, of a passage that is cut out
 
