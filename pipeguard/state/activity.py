@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from functools import partial
 from math import ceil
 from typing import NamedTuple
 
@@ -25,6 +26,7 @@ RULES = (
     " json_group_array(json_extract(value, '$.rule')) FROM json_each(findings)"
     " WHERE json_extract(value, '$.action') = 'block') ELSE '[]' END"
 )
+_MINUTE_CHARS = len("2026-01-01T00:00")
 MOST_MESSAGES = 60  # of one tool
 MOST_ROWS = 200_000  # of one look: a second, and more than an hour of a busy gateway
 
@@ -120,24 +122,44 @@ class ServerHistory(NamedTuple):
 
 
 def activity_history(
-    store: Store, now: float, step_seconds: float, steps: int
-) -> dict[str, ServerHistory]:
-    """The history of each server that sent or got anything in the steps before now.
+    store: Store, now: float, periods: Sequence[tuple[int, int]]
+) -> list[dict[str, ServerHistory]]:
+    """The history of each server that sent or got anything in a period, for several periods.
+
+    Args:
+        store: the store.
+        now: seconds since the epoch; the last step of each period ends with its minute.
+        periods: each as the minutes of a step, and the number of steps.
 
     Raises:
         StateError: the store cannot be read.
     """
-    began = now - step_seconds * steps
-    seen: defaultdict[str, list[_Seen]] = defaultdict(lambda: [_Seen() for _ in range(steps)])
-    for time, server, method, action, duration_ms, blocking in _rows(store, began):
-        index = int((from_utc_text(time) - began) / step_seconds)
-        if 0 <= index < steps:
-            step = seen[server][index]
-            step.last = max(step.last, time)
-            step.blocked += action == "block" and not is_held(json.loads(blocking))
-            if method == "tools/call" and duration_ms is not None:
+    seen = [defaultdict[str, list[_Seen]](partial(_begin, steps)) for _, steps in periods]
+    this_minute = int(now // 60)
+    longest = max(minutes * steps for minutes, steps in periods)
+    written, places = "", list[tuple[dict[str, list[_Seen]], int]]()
+    for time, server, method, action, duration_ms, blocking in _rows(store, now - 60 * longest):
+        if time[:_MINUTE_CHARS] != written:  # parsing each time would take longer than the rest
+            written = time[:_MINUTE_CHARS]
+            ago = this_minute - int(from_utc_text(time) // 60)
+            places = [
+                (each, steps - 1 - ago // minutes)
+                for each, (minutes, steps) in zip(seen, periods, strict=True)
+                if 0 <= ago // minutes < steps
+            ]
+        is_blocked = action == "block" and not is_held(json.loads(blocking))
+        for each, index in places:
+            step = each[server][index]
+            if time > step.last:
+                step.last = time
+            step.blocked += is_blocked
+            if duration_ms is not None and method == "tools/call":
                 step.times_ms.append(duration_ms)
-    return {server: _history(each) for server, each in seen.items()}
+    return [{server: _history(steps) for server, steps in each.items()} for each in seen]
+
+
+def _begin(steps: int) -> list[_Seen]:
+    return [_Seen() for _ in range(steps)]
 
 
 def _history(steps: Sequence[_Seen]) -> ServerHistory:

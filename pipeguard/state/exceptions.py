@@ -244,18 +244,15 @@ def held_events(store: Store, since: str) -> list[AuditedEvent]:
     Raises:
         StateError: the store cannot be read.
     """
-    asked = AuditFilter(since=since, is_stopped=True, action="ask")
-    first = next((row.entry.event for row in rows(store, asked)), "")
-    if not first:
+    asked = [*rows(store, AuditFilter(since=since, is_stopped=True, action="ask"))]
+    if not asked:
         return []
-    later = rows(store, AuditFilter(from_event=first))
-    recent = [row for row in later if row.entry.findings != "[]"]
-    told = "".join(row.entry.findings for row in recent)  # each wait that is over is named there
+    later = rows(store, AuditFilter(from_event=asked[0].entry.event, note="event "))
+    told = "".join(row.entry.findings for row in later)  # each wait that is over is named there
     return [
         to_event(row)
-        for row in recent
-        if row.entry.action == "ask"
-        and not re.search(rf"event {re.escape(row.entry.event)}(?!\w)", told)
+        for row in asked
+        if not re.search(rf"event {re.escape(row.entry.event)}(?!\w)", told)
     ]
 
 

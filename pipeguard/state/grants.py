@@ -161,7 +161,7 @@ def describe_grant(store: Store, decision: AuditRow) -> str:
 def find_granted(store: Store, since: str) -> frozenset[tuple[str, str]]:
     """The stopped calls that a person allowed once: server and event.
 
-    Those that may still be repeated, and those that passed after a moment.
+    Those that may still be repeated, and those that passed by a decision after a moment.
 
     Raises:
         StateError: the store cannot be read.
@@ -173,8 +173,9 @@ def find_granted(store: Store, since: str) -> frozenset[tuple[str, str]]:
 
     with translated_errors(store.path):
         listed = store.connection.execute(
-            "SELECT server, findings FROM audit WHERE time >= ? AND instr(findings, ?)",
-            (since, GRANTED_AS),
+            "SELECT server, findings FROM audit WHERE instr(findings, ?) AND id > (SELECT min(id)"
+            " FROM audit WHERE chain >= 'ALLOW-' AND chain < 'ALLOW.' AND time >= ?)",
+            (GRANTED_AS, since),
         ).fetchall()
         query = "SELECT server, event FROM grants WHERE expires > ?"
         is_open = store.connection.execute(query, (utc_text(datetime.now(UTC)),)).fetchall()

@@ -196,8 +196,7 @@ def find_servers(store: Store, now: float) -> list[ShownServer]:
     """
     entries = _Entries(store)
     known = guarded_servers(store)
-    hours = activity_history(store, now, 3600.0, HOURS)
-    minutes = activity_history(store, now, 60.0, MINUTES)
+    hours, minutes = activity_history(store, now, ((60, HOURS), (1, MINUTES)))
     tools = count_tools(store)
     shown = []
     for name in sorted({*named_servers(store), *tools, *hours, *entries.guarded}):

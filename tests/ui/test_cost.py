@@ -1,0 +1,66 @@
+"""The cost of a page in a store with many calls, in steps of SQLite, which do not vary."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from pipeguard.firewall.finding import MessageKind
+from pipeguard.state.grants import find_granted
+from pipeguard.state.recorder import Recorder
+from pipeguard.state.store import Store
+from pipeguard.ui.cards import find_waiting
+from pipeguard.ui.servers import find_servers
+from tests.state.samples import silent, verdict
+from tests.ui.samples import SERVER, fill
+
+CALLS = 2000
+ROW_STEPS = 20  # that reading a row takes at most, to count it
+PASSED_STEPS = 12  # that it takes to see that a row ends no wait of a call
+STEPS = 100  # between two counts
+
+
+def record_calls(store: Path) -> None:
+    recorder = Recorder(store, SERVER, "DDDDDDDD", silent)
+    for number in range(CALLS):
+        call = verdict(f"DDDDDDDD.c{number}")
+        recorder.record(call)
+        recorder.record(call._replace(kind=MessageKind.RESULT, answer_seconds=0.005))
+        if number % 500 == 0:
+            recorder.flush(20)
+    recorder.close()
+
+
+class CountedSteps:
+    """Counts what SQLite does for a store."""
+
+    def __init__(self, store: Store) -> None:
+        self.count = 0
+        store.connection.set_progress_handler(self._count, STEPS)
+
+    def _count(self) -> int:
+        self.count += STEPS
+        return 0
+
+
+def test_the_first_page_reads_no_call_that_passed(store: Path) -> None:
+    fill(store)
+    record_calls(store)
+    with Store.open(store) as opened:
+        steps = CountedSteps(opened)
+        assert find_waiting(opened).cards
+        assert not find_granted(opened, "")
+        assert steps.count < 2 * CALLS * PASSED_STEPS
+
+
+def test_the_servers_page_reads_each_row_once(store: Path) -> None:
+    record_calls(store)
+    with Store.open(store) as opened:
+        steps = CountedSteps(opened)
+        (server,) = find_servers(opened, time.time())
+        assert steps.count < 2 * CALLS * ROW_STEPS
+    assert [figure for _, plots in server.plots for _, figure, _ in plots] == 2 * [
+        f"{CALLS:,}",
+        "0",
+        "5 ms",
+    ]
