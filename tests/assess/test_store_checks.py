@@ -81,14 +81,16 @@ def test_an_audit_that_is_whole_and_one_that_is_not(tmp_path: Path, store: Path)
     recorder = Recorder(str(store), "a", "RUN", Log("off", None))
     session = Session(make_guard("a", engines(), Policy(), {}), "RUN")
     frame = b'{"jsonrpc": "2.0", "id": 1, "method": "ping"}'
-    recorder.record(session.receive(Direction.TO_SERVER, frame, 0.0))
+    for now in (0.0, 1.0):
+        recorder.record(session.receive(Direction.TO_SERVER, frame, now))
     recorder.close()
     target = machine(tmp_path, SERVERS)
     assert of(target, "audit-broken") == []
     with sqlite3.connect(store) as connection:
         connection.execute("UPDATE audit SET method = 'tools/call'")
     connection.close()
-    assert of(target, "audit-broken")
+    (found,) = of(target, "audit-broken")
+    assert found.message == "RUN: row 1 was changed or moved, and 1 more problem."
 
 
 def test_a_store_that_is_damaged(tmp_path: Path, store: Path) -> None:

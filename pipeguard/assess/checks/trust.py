@@ -13,6 +13,7 @@ from pipeguard.errors import StateError
 from pipeguard.firewall.finding import Severity
 from pipeguard.state.store import Store
 from pipeguard.state.verification import verify
+from pipeguard.unicode.display import pluralize
 
 DRIFTED = PostureCheck(
     "definition-waits",
@@ -79,11 +80,12 @@ def look(target: AssessmentTarget) -> Iterator[PostureFinding]:
     except StateError as error:
         yield UNREADABLE.at(target.store, " ".join(str(error).split()))
         return
-    for problem in problems:
-        chain = problem.chain or "the table of chains"
-        fix = ("pipeguard", "audit", "verify")
-        key = f"{problem.chain} {problem.seq}"
-        yield BROKEN.at(target.store, f"{chain}: {problem.what}.", key=key, fix=fix)
+    if problems:  # the command lists them all: somebody may have changed every row
+        first, more = problems[0], len(problems) - 1
+        message = f"{first.chain or 'the table of chains'}: {first.what}"
+        message += f", and {pluralize(more, 'more problem')}" if more else ""
+        fix, key = ("pipeguard", "audit", "verify"), f"{first.chain} {first.seq}"
+        yield BROKEN.at(target.store, f"{message}.", key=key, fix=fix)
 
 
 def _pins(
