@@ -21,7 +21,6 @@ from pipeguard.errors import PolicyError
 from pipeguard.firewall.finding import Action
 from pipeguard.firewall.policy import Mode, Selector
 from pipeguard.firewall.session.remedies import Way, find_remedy
-from pipeguard.rulebook.cache import rule_ids
 from pipeguard.rulebook.policy_rules import check_actions, describe_missing
 from pipeguard.state.paths import existing_store
 from pipeguard.state.review import tool_states
@@ -153,8 +152,12 @@ def _notes(file: PolicyFile) -> list[str]:
     """Warn of what is valid but may not be what was meant."""
     layer = file.layer
     exempted = dict.fromkeys(exempt.where.rule for exempt in layer.exceptions)
-    ids = rule_ids() if exempted else ()
-    missing = [why for rule in exempted if (why := describe_missing(rule, ids))]
+    missing = list[str]()
+    if exempted:
+        from pipeguard.rulebook.cache import rule_ids  # with the detector, 4 MB
+
+        ids = rule_ids()
+        missing = [why for rule in exempted if (why := describe_missing(rule, ids))]
     useless = {
         "no exception helps": exempted,
         "no action decides": dict.fromkeys(

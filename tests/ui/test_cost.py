@@ -1,7 +1,9 @@
-"""The cost of a page in a store with many calls, in steps of SQLite, which do not vary."""
+"""The cost of a page: steps of SQLite in a store with many calls, and what it loads."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -64,3 +66,8 @@ def test_the_servers_page_reads_each_row_once(store: Path) -> None:
         "0",
         "5 ms",
     ]
+
+
+def test_the_page_does_not_load_the_detector() -> None:
+    script = "import sys, pipeguard.ui.app; sys.exit('pipeguard.detect.detector' in sys.modules)"
+    assert subprocess.run((sys.executable, "-c", script), check=False).returncode == 0

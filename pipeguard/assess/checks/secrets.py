@@ -25,8 +25,6 @@ from pipeguard.detect.checks.credential_names import is_secret_setting
 from pipeguard.detect.words import credentials
 from pipeguard.firewall.finding import Severity
 from pipeguard.firewall.policy import Policy
-from pipeguard.rulebook.trial import TextRole, judge
-from pipeguard.rulebook.trial import TrialInput as Text
 from pipeguard.state.tokens import PREFIX
 
 CLEAR = PostureCheck(
@@ -233,8 +231,10 @@ def _certain(target: AssessmentTarget, values: list[_Value]) -> set[int]:
     """The indexes of values that a rule finds."""
     if not values:
         return set()
+    from pipeguard.rulebook.trial import TextRole, TrialInput, judge  # the detector, 4 MB
+
     arguments = {str(i): {value.name or "value": value.value} for i, value in enumerate(values)}
-    text = Text(json.dumps(arguments), TextRole.ARGUMENTS)
+    text = TrialInput(json.dumps(arguments), TextRole.ARGUMENTS)
     trial = judge(target.engines, Policy(), text, os.urandom(_KEY_BYTES), monotonic())
     indexes = set()
     for located in trial.findings:
