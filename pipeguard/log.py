@@ -15,10 +15,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
 from time import monotonic
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from pipeguard.errors import PolicyError
 from pipeguard.firewall.finding import Direction, Verdict, tells_private
+from pipeguard.records import NamedTuple
 from pipeguard.secrets_in_use import IN_USE
 from pipeguard.terminal.colour import colour_is_unwanted
 

@@ -20,6 +20,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "pipeguard"
 # A module imports from its own package and from those above it, and never in a circle; types count
 # for both. The longest name that fits a module is its package; a door stands below its room.
 LAYERS = (
+    "records",
     "errors",
     "version",
     "installation",
@@ -290,3 +291,6 @@ def test_a_daily_session_loads_neither_an_event_loop_nor_http_nor_the_log(tmp_pa
     lines = re.findall(r"^import time:.*\| +(\S+)$", log.read_text(), re.MULTILINE)
     assert "pipeguard.firewall.session.session" in lines
     assert [line for line in lines if NOT_IN_A_SESSION.match(line)] == []
+    names = {line.removeprefix("pipeguard.") for line in lines} & FILES.keys() - {"records"}
+    slow = re.compile(r"^from typing import .*\bNamedTuple\b", re.MULTILINE)
+    assert [name for name in sorted(names) if slow.search(FILES[name].read_text("utf-8"))] == []

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from fnmatch import fnmatchcase
 from glob import escape
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from pipeguard.config.policy_globs import parse_glob
+from pipeguard.records import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

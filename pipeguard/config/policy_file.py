@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import Enum
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from pipeguard.config.directories import read, read_own
 from pipeguard.config.isolate_key import IsolateEntry, egress_proxy, isolate_entries
@@ -34,6 +34,7 @@ from pipeguard.firewall.policy import (
     Selector,
     Trust,
 )
+from pipeguard.records import NamedTuple
 
 if TYPE_CHECKING:
     import datetime

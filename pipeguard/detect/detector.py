@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
 from threading import Lock
-from typing import NamedTuple
 
 from pipeguard.detect import findings, shown_call
 from pipeguard.detect.commands.call_names import NAMING, NamedCall
@@ -26,6 +25,7 @@ from pipeguard.firewall.protocol.pending import NO_CALL, Targets
 from pipeguard.firewall.protocol.places import ARGUMENTS, Surface, get_value
 from pipeguard.firewall.session.guard import Context, Guard
 from pipeguard.firewall.session.rewrite import placeholder
+from pipeguard.records import NamedTuple
 
 
 class Engines(NamedTuple):

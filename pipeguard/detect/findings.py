@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from hashlib import blake2b
-from typing import NamedTuple
 
 from pipeguard.detect.counting import LocatedMatch, pass_with_words, rate_match, restored_file
 from pipeguard.detect.cuts import can_cut, cut_findings, forged_lines, with_words
@@ -61,6 +60,7 @@ from pipeguard.firewall.protocol.places import (
 from pipeguard.firewall.session import replies
 from pipeguard.firewall.session.guard import EXEMPT, Context
 from pipeguard.firewall.session.rewrite import UNREAD
+from pipeguard.records import NamedTuple
 
 _SEVERE = Severity.HIGH, Confidence.HIGH
 DIGITS = 32  # hex digits of a fingerprint: 128 bits

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import islice
-from typing import NamedTuple
 
 from pipeguard.detect.checks.credential_names import is_credential_name
 from pipeguard.detect.cuts import KEPT_CHARS
@@ -18,6 +17,7 @@ from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.protocol.json_values import JsonValue, serialise
 from pipeguard.firewall.protocol.places import ARGUMENTS, Surface, get_value
 from pipeguard.firewall.protocol.strict_json import parse_json
+from pipeguard.records import NamedTuple
 
 SECRET_CHARS = 2**14  # around what is shown, so that a secret is found whole
 ARGUMENTS_CHARS = 1200  # of a call's arguments that a person is shown

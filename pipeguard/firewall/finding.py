@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from enum import Enum, IntEnum
-from typing import NamedTuple
+
+from pipeguard.records import NamedTuple
 
 
 class Direction(Enum):

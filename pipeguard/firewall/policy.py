@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from enum import Enum
 from fnmatch import fnmatchcase
-from typing import NamedTuple
 
 from pipeguard.firewall.finding import Action, Confidence, Drift, Severity, tells_private
 from pipeguard.firewall.protocol.framing import DEFAULT_LIMIT_BYTES
 from pipeguard.firewall.protocol.places import Surface
+from pipeguard.records import NamedTuple
 
 DEFAULT_KEEP_DAYS = 90  # of the audit: as long as an exception of `pipeguard allow` lasts
 DEFAULT_PENDING = 10_000  # requests without an answer, in each direction

@@ -25,11 +25,12 @@ import stat
 from contextlib import contextmanager, suppress
 from hashlib import blake2b, sha256
 from threading import Lock
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 from zlib import crc32
 
 from pipeguard.config.directories import Trusted, other_writer
 from pipeguard.firewall.lazy_regex import lazy_regex
+from pipeguard.records import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

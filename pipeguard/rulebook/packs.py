@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import os
 from itertools import count
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from pipeguard.config.directories import Trusted, config_folder, read_own
 from pipeguard.errors import RuleError
+from pipeguard.records import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -9,12 +9,13 @@ from __future__ import annotations
 import gc
 import os
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from pipeguard.config.user_policy import mentions_isolation
 from pipeguard.errors import LaunchError, PipeGuardError, PolicyError
 from pipeguard.launch.child import Command, start
 from pipeguard.launch.environment import child_environment, parent_environment, refers
+from pipeguard.records import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

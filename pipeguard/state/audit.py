@@ -16,10 +16,11 @@ from __future__ import annotations
 
 import json
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from pipeguard.errors import StateError
 from pipeguard.firewall.finding import worst_first
+from pipeguard.records import NamedTuple
 from pipeguard.state.database import translated_errors
 from pipeguard.state.row_filter import HAS_RULE, HAS_WOULD, spell_event
 from pipeguard.state.schema import IS_TO_DECIDE, MAX_NAME_CHARS

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from pipeguard.firewall.finding import Action, Direction
+from pipeguard.records import NamedTuple
 from pipeguard.state.schema import MAX_NAME_CHARS
 from pipeguard.state.verdict_writer import PendingVerdict
 

@@ -9,9 +9,10 @@ event by which a call waits, and ends that wait.
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from pipeguard.errors import StateError
+from pipeguard.records import NamedTuple
 from pipeguard.state.database import translated_errors
 from pipeguard.state.schema import MAX_NAME_CHARS
 from pipeguard.state.store import Store

@@ -13,9 +13,10 @@ import json
 import os
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from pipeguard.firewall.finding import Action, Finding
+from pipeguard.records import NamedTuple
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -10,10 +10,11 @@ import threading
 import time
 from collections import deque
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from pipeguard.errors import StateError
 from pipeguard.firewall.finding import Direction
+from pipeguard.records import NamedTuple
 from pipeguard.state.connections import pending_connection
 from pipeguard.state.contents_key import contents_key
 from pipeguard.state.database import is_about_a_row

@@ -7,9 +7,9 @@ Words without a field are looked for in names and rules.
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
 
 from pipeguard.errors import PipeGuardError
+from pipeguard.records import NamedTuple
 from pipeguard.state.timestamps import parse_moment
 from pipeguard.unicode.display import show, suggestion
 

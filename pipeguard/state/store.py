@@ -5,10 +5,11 @@ One SQLite file serves all servers and all processes. Knows nothing of what a dr
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from pipeguard.firewall.pins.fingerprint import WITHDRAWN, Pin
 from pipeguard.firewall.pins.store import REVIEW
+from pipeguard.records import NamedTuple
 from pipeguard.state.database import StateDatabase, translated_errors
 from pipeguard.state.timestamps import now_text
 

@@ -7,8 +7,9 @@ threads nor time limits.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
+from pipeguard.records import NamedTuple
 from pipeguard.state import missing
 from pipeguard.state.store import Store
 from pipeguard.state.timestamps import to_utc_text

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.framing import Lost
+from pipeguard.records import NamedTuple
 
 
 class ChannelClosed(Exception):  # noqa: N818  a peer that hangs up is no error

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from functools import cached_property
-from typing import NamedTuple
 
 from pipeguard.detect.commands.argument_roles import ArgumentRole, role, writes_file
 from pipeguard.detect.commands.sql import is_statement
 from pipeguard.detect.text.document import MessageText
 from pipeguard.firewall.protocol.json_values import Path
 from pipeguard.firewall.protocol.places import ARGUMENTS
+from pipeguard.records import NamedTuple
 
 Range = tuple[int, int]
 Idle = tuple[ArgumentRole, ...]

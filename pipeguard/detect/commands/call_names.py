@@ -11,7 +11,6 @@ import unicodedata
 from collections.abc import Iterator
 from functools import lru_cache
 from itertools import islice
-from typing import NamedTuple
 
 from pipeguard.detect.checks.addresses import Reach
 from pipeguard.detect.commands.argument_roles import ArgumentRole, role
@@ -21,6 +20,7 @@ from pipeguard.detect.words import programs as lists
 from pipeguard.detect.words import word_set
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.protocol.json_values import JsonValue, Number, Path
+from pipeguard.records import NamedTuple
 from pipeguard.unicode.name_words import name_words
 
 NAMING = frozenset({"tools/call", "resources/read"})

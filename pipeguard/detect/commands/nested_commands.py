@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from enum import Enum
-from typing import NamedTuple
 
 from pipeguard.detect.commands.programs import (
     CLIENTS,
@@ -22,6 +21,7 @@ from pipeguard.detect.commands.script_budget import ScriptBudget
 from pipeguard.detect.commands.sql import statements
 from pipeguard.detect.words import programs as lists
 from pipeguard.firewall.lazy_regex import lazy_regex
+from pipeguard.records import NamedTuple
 
 MAX_ACTIONS = 64  # of one `find`
 MAX_ROOTS = 8  # of one `find`, for each of which an action is read

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from pipeguard.records import NamedTuple
 
 MAX_VALUE = 16_384  # characters of what is printed or assigned
 GAP = "\x1f"  # a space inside a word

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from pipeguard.firewall.finding import Confidence, Severity
+from pipeguard.records import NamedTuple
 
 SECRET_OUT = "flows.secret-out"  # noqa: S105  a rule's id
 PRIVATE_OUT = "flows.private-out"

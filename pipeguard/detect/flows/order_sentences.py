@@ -7,12 +7,12 @@ from collections.abc import Iterator, Sequence
 from enum import IntEnum
 from functools import cache, lru_cache
 from itertools import islice
-from typing import NamedTuple
 
 from pipeguard.detect.flows.tool_labels import ToolAct
 from pipeguard.detect.matching.confirm import Finder, as_ascii
 from pipeguard.detect.words import acts as tables
 from pipeguard.firewall.lazy_regex import lazy_regex
+from pipeguard.records import NamedTuple
 
 STRONG = lazy_regex(
     r"(?P<address>[\w.+-]{1,64}+@[\w-]{1,63}(?:\.[\w-]{1,63})+"

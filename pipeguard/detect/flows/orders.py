@@ -18,7 +18,6 @@ from functools import cache
 from itertools import islice
 from math import inf
 from operator import itemgetter
-from typing import NamedTuple
 
 from pipeguard.detect.flows import overlap
 from pipeguard.detect.flows.leak import ORDERED, Leak, OrderPassage
@@ -38,6 +37,7 @@ from pipeguard.detect.words import tools as lists
 from pipeguard.firewall.finding import Confidence, Severity
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.protocol.json_values import JsonValue, Number
+from pipeguard.records import NamedTuple
 from pipeguard.unicode.name_words import name_words
 
 # --- the values of a call ---------------------------------------------------------------------

@@ -10,7 +10,6 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import cache, cached_property
 from heapq import nlargest
-from typing import NamedTuple
 
 from pipeguard.detect.flows import overlap, text_values
 from pipeguard.detect.flows.tool_labels import Label, Tool
@@ -21,6 +20,7 @@ from pipeguard.detect.text.decoders import ENCODINGS
 from pipeguard.detect.words import word_set
 from pipeguard.firewall.budgets import DecodingBudget
 from pipeguard.firewall.lazy_regex import lazy_regex
+from pipeguard.records import NamedTuple
 from pipeguard.unicode.name_words import name_words
 
 MOST_NEEDLES = 64  # looked up for one call

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import cache, lru_cache
 from types import ModuleType
-from typing import NamedTuple
 from unicodedata import category, normalize
 
 from pipeguard.detect.text.decoders import common_prefix
+from pipeguard.records import NamedTuple
 
 PASSAGE_CHARS = 14  # letters and digits in a row, in both: shorter rows are shared by chance
 PASSAGE_STEP = 3  # letters between two places where a passage is tried to begin,

@@ -10,7 +10,6 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from itertools import islice
-from typing import NamedTuple
 
 from pipeguard.detect.checks.credential_names import is_secret_setting
 from pipeguard.detect.checks.placeholders import entropy
@@ -19,6 +18,7 @@ from pipeguard.detect.flows.text_values import TOKEN_CHARS, decode_percent, toke
 from pipeguard.detect.matching.confirm import occurs
 from pipeguard.detect.words import credentials, word_set
 from pipeguard.firewall.lazy_regex import lazy_regex
+from pipeguard.records import NamedTuple
 from pipeguard.unicode.name_words import name_words
 
 SECRET_ENTROPY = 3.0  # bits a character

@@ -9,11 +9,11 @@ import re
 from enum import Flag, auto
 from functools import cache
 from itertools import pairwise
-from typing import NamedTuple
 
 from pipeguard.detect.words import tools as lists
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.protocol.json_values import JsonObject
+from pipeguard.records import NamedTuple
 from pipeguard.unicode.name_words import name_words
 
 READ_CHARS = 200  # of a description: what follows says little about what the tool does

@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from math import inf
-from typing import NamedTuple
 
 from pipeguard.detect.flows import overlap, secret_values
 from pipeguard.detect.flows.leak import PRIVATE_OUT, UNTRUSTED_ACTS, Leak
@@ -29,6 +28,7 @@ from pipeguard.firewall.finding import Confidence, Severity
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.protocol.json_values import JsonValue, Number, walk_strings
 from pipeguard.firewall.protocol.strict_json import parse_json
+from pipeguard.records import NamedTuple
 
 OBJECT_BYTES = 512  # of a result in memory without its frame
 STRING_END = "\n\f\n"  # between its strings

@@ -10,10 +10,10 @@ import re
 from collections import OrderedDict
 from hashlib import sha256
 from threading import Lock
-from typing import NamedTuple
 
 from pipeguard.detect.vault_placeholder import PLACEHOLDER
 from pipeguard.firewall.budgets import measure_text
+from pipeguard.records import NamedTuple
 
 MAX_SECRETS = 1000
 MAX_BYTES = 4 * 2**20  # of all secrets together, in memory

@@ -12,10 +12,11 @@ from contextlib import suppress
 from copy import copy
 from functools import partial
 from threading import Lock
-from typing import Any, NamedTuple
+from typing import Any
 
 from pipeguard.errors import EngineError
 from pipeguard.firewall.lazy_regex import lazy_regex
+from pipeguard.records import NamedTuple
 
 _QUANTIFIER = lazy_regex(r"(?:[?*+]|\{\d*,?\d*\})?\??")
 _SECRET = "(?P<secret>"  # noqa: S105  opens the group that is a secret

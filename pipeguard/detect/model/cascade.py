@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from math import inf, log2
-from typing import NamedTuple
 
 from pipeguard.detect.model.classifier import Classifier
 from pipeguard.detect.model.data_literals import FileKind, is_data_literal
@@ -35,6 +34,7 @@ from pipeguard.detect.model.sentences import (
 from pipeguard.firewall.budgets import Budgets
 from pipeguard.firewall.finding import Confidence
 from pipeguard.firewall.lazy_regex import lazy_regex
+from pipeguard.records import NamedTuple
 from pipeguard.unicode.folding import Range
 
 # Logits that an order needs beyond a threshold of its classifier, by the length of the text:

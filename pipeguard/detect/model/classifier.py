@@ -11,10 +11,11 @@ import base64
 import json
 from collections.abc import Callable, Sequence
 from heapq import nlargest
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from pipeguard.detect.model.features import MAX_FAMILIES, WEIGHTS, shared_lexicon
 from pipeguard.detect.model.sentences import Piece, find_best
+from pipeguard.records import NamedTuple
 
 if TYPE_CHECKING:
     from pipeguard.detect.model.network import Network

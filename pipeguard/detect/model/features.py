@@ -16,12 +16,13 @@ from functools import lru_cache, reduce
 from hashlib import sha256
 from itertools import combinations, pairwise
 from operator import or_
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 from zlib import crc32
 
 from pipeguard.detect.model.normal_form import FIRST_IDEOGRAPH, IDEOGRAPH, plain, words
 from pipeguard.detect.model.sentences import read_together, units
 from pipeguard.firewall.lazy_regex import lazy_regex
+from pipeguard.records import NamedTuple
 
 # --- lexicon ----------------------------------------------------------------------------
 # Stems of words in fifteen languages, and the families that they belong to.

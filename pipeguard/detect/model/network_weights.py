@@ -20,7 +20,8 @@ from array import array
 from collections.abc import Iterator, Sequence
 from itertools import accumulate, pairwise
 from math import isfinite
-from typing import NamedTuple
+
+from pipeguard.records import NamedTuple
 
 MAX_PARTS = 80  # of a text; the rest is not read
 MAGIC = b"pipeguard network 2\n"

@@ -23,10 +23,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
-from typing import NamedTuple
 
 from pipeguard.detect.model.opener_weights import WINDOW_SEGMENTS, Weights, unpack_opener
 from pipeguard.firewall.lazy_regex import lazy_regex
+from pipeguard.records import NamedTuple
 
 WHOLE_BYTES = 768  # to this length, a text is read whole or not at all
 LEAST_SCORE = -1e9  # of a text without words

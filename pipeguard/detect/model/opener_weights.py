@@ -6,7 +6,8 @@ detect.model.opener says what they mean; `_opener.c` has the same numbers.
 from __future__ import annotations
 
 import json
-from typing import NamedTuple
+
+from pipeguard.records import NamedTuple
 
 WORD_BITS, GRAM_BITS = 19, 17
 SEGMENT_TOKENS, TOKEN_BYTES, WINDOW_SEGMENTS = 48, 64, 3

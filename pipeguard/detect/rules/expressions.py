@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 from pipeguard.errors import RuleError
 from pipeguard.firewall.lazy_regex import lazy_regex
+from pipeguard.records import NamedTuple
 
 FIELDS = ("pattern", "sign", "unless", "doubted")
 _PART = lazy_regex(r"%\{([a-z-]+)\}")

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pipeguard.detect.checks.registry import checks, is_check
 from pipeguard.detect.matching.confirm import Finder
@@ -19,6 +19,7 @@ from pipeguard.detect.rules.expressions import FIELDS, Expressions
 from pipeguard.errors import RuleError
 from pipeguard.firewall.finding import Confidence, Severity, tells_private
 from pipeguard.firewall.protocol.places import Surface, find_places, known_places
+from pipeguard.records import NamedTuple
 from pipeguard.unicode.display import suggestion
 
 if TYPE_CHECKING:

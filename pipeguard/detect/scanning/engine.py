@@ -13,7 +13,7 @@ from copy import copy
 from functools import cache, partial
 from hashlib import sha256
 from operator import itemgetter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from pipeguard.detect.commands.argument_roles import called_tool
 from pipeguard.detect.commands.argument_usage import Uses
@@ -50,6 +50,7 @@ from pipeguard.firewall.budgets import Budgets
 from pipeguard.firewall.protocol.json_values import JsonValue
 from pipeguard.firewall.protocol.pending import NO_CALL, Targets
 from pipeguard.firewall.protocol.places import Surface
+from pipeguard.records import NamedTuple
 
 if TYPE_CHECKING:
     from pipeguard.detect.model.network import Network

@@ -13,7 +13,6 @@ from copy import copy
 from functools import cached_property
 from itertools import chain, islice
 from operator import attrgetter
-from typing import NamedTuple
 
 from pipeguard.detect.matching.confirm import Finder, Occurrence
 from pipeguard.detect.matching.pattern_set import PatternSet
@@ -31,6 +30,7 @@ from pipeguard.detect.text.windowing import BLOCK_BYTES, OVERLAP_BYTES, TAIL_BYT
 from pipeguard.firewall.budgets import DecodingBudget
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.protocol.places import Surface
+from pipeguard.records import NamedTuple
 from pipeguard.unicode import folding
 
 SPACED_OUT = frozenset({"spelled", "run-together"})  # the first is also the sign of an encoding

@@ -11,7 +11,6 @@ import re
 from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
 from functools import lru_cache
-from typing import NamedTuple
 
 from pipeguard.detect.checks.readable import reads_as_words
 from pipeguard.detect.commands.argument_roles import ArgumentRole
@@ -38,6 +37,7 @@ from pipeguard.firewall.finding import Confidence, lower, raise_confidence
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.protocol.json_values import JsonValue, Path
 from pipeguard.firewall.protocol.places import MASKED_STEP
+from pipeguard.records import NamedTuple
 from pipeguard.unicode import folding
 from pipeguard.unicode.folding import Range
 from pipeguard.unicode.name_words import words_of_any_script

@@ -9,7 +9,6 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable
 from itertools import accumulate
-from typing import NamedTuple
 
 from pipeguard.detect.commands.powershell import ACTS_SIGN, WINDOWS_SIGN
 from pipeguard.detect.matching.confirm import Occurrence
@@ -28,6 +27,7 @@ from pipeguard.detect.vault_placeholder import MAX_NOTICE_BYTES, NOTICE, NOTICE_
 from pipeguard.firewall.finding import Confidence, lower
 from pipeguard.firewall.protocol.json_values import Path
 from pipeguard.firewall.protocol.places import Surface
+from pipeguard.records import NamedTuple
 from pipeguard.unicode import folding
 
 # --- orders -----------------------------------------------------------------------------

@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from hashlib import sha256
-from typing import NamedTuple
 
 from pipeguard.detect.checks.outcome import AROUND, Outcome
 from pipeguard.detect.checks.registry import AROUND_BYTES, AROUND_CHECK, NAME_CHECK, run
@@ -27,6 +26,7 @@ from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.protocol.json_values import Path
 from pipeguard.firewall.protocol.pending import NO_CALL, Targets
 from pipeguard.firewall.protocol.places import Surface
+from pipeguard.records import NamedTuple
 
 MAX_REPEATED = 32  # matches in one block that repeat a sure finding
 MAX_CUTS = 256  # of a message; one with more is blocked

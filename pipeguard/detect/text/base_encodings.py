@@ -13,12 +13,12 @@ from binascii import Error as Base64Error
 from binascii import a2b_base64, unhexlify
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from typing import NamedTuple
 
 from pipeguard.detect.text import encoding
 from pipeguard.detect.text.encoding import Decoded, Decoder, Encoding, is_readable, legible, runs
 from pipeguard.firewall.budgets import DecodingBudget
 from pipeguard.firewall.lazy_regex import lazy_regex
+from pipeguard.records import NamedTuple
 
 MAX_RUN_BYTES = 2**20  # of one encoded run
 MAX_INFLATED_BYTES = 2**20  # of one compressed run

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from functools import lru_cache
-from typing import NamedTuple
 
 from pipeguard.firewall.lazy_regex import lazy_regex
+from pipeguard.records import NamedTuple
 
 _MARK = lazy_regex(rb"(?<=\n)diff --git ")
 _HEADER = lazy_regex(rb"diff --git a/([^\n]{1,512}) b/\1\n")

@@ -6,9 +6,10 @@ Knows JSON. Does not know what a tool is, where pins are stored, or what drift m
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from pipeguard.firewall.protocol.json_values import JsonValue, Number
+from pipeguard.records import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable

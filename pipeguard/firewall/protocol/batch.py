@@ -5,7 +5,7 @@ Only the revision 2025-03-26 has batches (basic/index, "Batching"). Knows no tex
 
 from __future__ import annotations
 
-from typing import NamedTuple, TypeGuard
+from typing import TypeGuard
 
 from pipeguard.errors import Refusal
 from pipeguard.firewall.finding import Direction, Verdict, greatest
@@ -14,6 +14,7 @@ from pipeguard.firewall.protocol.framing import answered_ids, legible_ids
 from pipeguard.firewall.protocol.ids import write_id
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
 from pipeguard.firewall.protocol.strict_json import parse_json
+from pipeguard.records import NamedTuple
 
 REVISION = "2025-03-26"  # the only one with batches
 MAX_BATCH = 100  # messages in one batch

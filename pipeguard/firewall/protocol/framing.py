@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import re
 from contextlib import suppress
-from typing import NamedTuple
 
 from pipeguard.errors import Refusal
 from pipeguard.firewall.lazy_regex import lazy_regex
@@ -19,6 +18,7 @@ from pipeguard.firewall.protocol.codes import PEER_GONE
 from pipeguard.firewall.protocol.ids import write_id
 from pipeguard.firewall.protocol.json_values import Number, without_line_ends
 from pipeguard.firewall.protocol.spelling import folded_name
+from pipeguard.records import NamedTuple
 
 DEFAULT_LIMIT_BYTES = 16 * 2**20  # the specification sets none
 KEPT_BYTES = 4096  # of each end of a line over the limit, where its id may be

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from pipeguard.errors import Refusal
 from pipeguard.firewall.finding import MessageKind
 from pipeguard.firewall.protocol import codes
@@ -12,6 +10,7 @@ from pipeguard.firewall.protocol.ids import write_id
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
 from pipeguard.firewall.protocol.spelling import folded_name, has_look_alike, look_alike, spellings
 from pipeguard.firewall.protocol.strict_json import ParsedFrame, read_json
+from pipeguard.records import NamedTuple
 
 MAX_METHOD_BYTES = 1024
 ENVELOPE = frozenset({"jsonrpc", "id", "method", "params", "result", "error"})

@@ -6,7 +6,7 @@ Has no lock of its own: its callers hold the lock of the conversation.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from pipeguard.errors import Refusal
 from pipeguard.firewall.budgets import measure_text, size_of_all
@@ -15,6 +15,7 @@ from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.ids import write_id
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
 from pipeguard.firewall.protocol.message import Message
+from pipeguard.records import NamedTuple
 
 REMEMBERED_SECONDS = 60.0  # for so long a late answer to a cancelled request is no violation
 MAX_REMEMBERED = 1024  # cancelled requests, and as many tasks that report progress

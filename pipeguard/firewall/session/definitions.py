@@ -8,7 +8,6 @@ policy blocks, which are judged and pinned all the same.
 from __future__ import annotations
 
 from operator import is_
-from typing import NamedTuple
 
 from pipeguard.errors import Refusal
 from pipeguard.firewall.budgets import Budgets
@@ -26,6 +25,7 @@ from pipeguard.firewall.session.pinning import (
     ReviewedDefinition,
     review_definition,
 )
+from pipeguard.records import NamedTuple
 
 BLOCKED = "policy.tool"
 _MEMBERS = ("instructions", *(name for row in LISTS.values() for name in (row[0], row[2])))

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from copy import copy
 from hashlib import blake2b
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from pipeguard.firewall.budgets import Budgets
 from pipeguard.firewall.finding import (
@@ -28,6 +28,7 @@ from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Path
 from pipeguard.firewall.protocol.message import Message
 from pipeguard.firewall.protocol.pending import NO_CALL, QuestionsInResults, Targets
 from pipeguard.firewall.protocol.places import HTTP_HEADER, Surface, name_place
+from pipeguard.records import NamedTuple
 
 __all__ = ("Context", "Detector", "Guard", "PinKey")
 

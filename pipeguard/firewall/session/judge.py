@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import NamedTuple
 
 from pipeguard.errors import Refusal
 from pipeguard.firewall.budgets import Budgets
@@ -51,6 +50,7 @@ from pipeguard.firewall.session.rewrite import (
     redact,
     withheld,
 )
+from pipeguard.records import NamedTuple
 
 LITTLE_LEFT = "without it more than half of the result would be gone, so all of it was withheld"
 MAX_REDACTIONS = 3  # rounds; a message that still has something to redact is blocked

@@ -10,7 +10,6 @@ import json
 from collections import Counter
 from enum import Enum
 from hashlib import sha256
-from typing import NamedTuple
 
 from pipeguard.firewall.budgets import Budgets
 from pipeguard.firewall.finding import (
@@ -32,6 +31,7 @@ from pipeguard.firewall.protocol.json_values import JsonValue, Number, Path, ser
 from pipeguard.firewall.protocol.places import Surface
 from pipeguard.firewall.session.admission import NO_ROOM, show_command
 from pipeguard.firewall.session.guard import Context, Guard
+from pipeguard.records import NamedTuple
 from pipeguard.unicode.display import NAME_CHARS, cut
 
 FULL = "trust.full"

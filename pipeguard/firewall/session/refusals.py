@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import NamedTuple
 
 from pipeguard.errors import Refusal
 from pipeguard.firewall.finding import (
@@ -34,6 +33,7 @@ from pipeguard.firewall.protocol.message import parse
 from pipeguard.firewall.protocol.pending import PendingRequest
 from pipeguard.firewall.session import replies
 from pipeguard.firewall.session.lifecycle import ConversationState
+from pipeguard.records import NamedTuple
 
 TO_SERVER, TO_CLIENT = Direction.TO_SERVER, Direction.TO_CLIENT
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from enum import Enum
-from typing import NamedTuple
 
 from pipeguard.firewall.finding import Action, Verdict
+from pipeguard.records import NamedTuple
 
 # The beginning of the note of a granted call; the name of the event that stopped it follows.
 GRANTED_AS = "a person allowed this call once, as event "
