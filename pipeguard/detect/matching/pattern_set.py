@@ -118,7 +118,7 @@ def _load(blob: bytes) -> Any:
     hyperscan = binding()
     try:
         database = hyperscan.loadb(blob, hyperscan.HS_MODE_BLOCK)
-        database.scratch = hyperscan.Scratch(database)  # without it, every scan fails
+        database.scratch = hyperscan.Scratch()  # in place of one that the binding makes to scan
     except hyperscan.HyperscanError as error:
         raise EngineError(f"compiled rules do not load: {type(error).__name__}") from None
     return database
