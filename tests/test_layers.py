@@ -3,6 +3,7 @@
 import ast
 import os
 import re
+import subprocess
 import sys
 from collections import deque
 from collections.abc import Mapping
@@ -294,3 +295,12 @@ def test_a_daily_session_loads_neither_an_event_loop_nor_http_nor_the_log(tmp_pa
     names = {line.removeprefix("pipeguard.") for line in lines} & FILES.keys() - {"records"}
     slow = re.compile(r"^from typing import .*\bNamedTuple\b", re.MULTILINE)
     assert [name for name in sorted(names) if slow.search(FILES[name].read_text("utf-8"))] == []
+
+
+def test_a_start_does_not_wait_for_what_reads_calls() -> None:
+    script = "import pipeguard.runtime.stdio, sys; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert "pipeguard.detect.findings" in done.stdout.split()
+    assert "pipeguard.detect.commands.call_names" not in done.stdout.split()

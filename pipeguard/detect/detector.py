@@ -8,7 +8,6 @@ from copy import copy
 from threading import Lock
 
 from pipeguard.detect import findings, shown_call
-from pipeguard.detect.commands.call_names import NAMING, NamedCall
 from pipeguard.detect.flows.known_secrets import KnownSecrets, without_known_secrets
 from pipeguard.detect.flows.tool_labels import Label, Tool, make_tool
 from pipeguard.detect.flows.vault import Vault
@@ -21,7 +20,7 @@ from pipeguard.firewall.pins.store import PinKey
 from pipeguard.firewall.policy import Policy
 from pipeguard.firewall.protocol.json_values import JsonValue
 from pipeguard.firewall.protocol.message import Message
-from pipeguard.firewall.protocol.pending import NO_CALL, Targets
+from pipeguard.firewall.protocol.pending import NAMING, NO_CALL, Targets
 from pipeguard.firewall.protocol.places import ARGUMENTS, Surface, get_value
 from pipeguard.firewall.session.guard import Context, Guard
 from pipeguard.firewall.session.rewrite import placeholder
@@ -121,6 +120,7 @@ class Detection(Knowledge):
             engine.prepare()
             engine.load_models()  # some text of any list is read by a model
         make_tool("list", {"description": "Lists."})  # compiles what reads the words of any tool
+        self.name_targets("tools/call", "list", None, 0)  # imports what reads a call's arguments
 
     def load_all(self) -> None:
         """Load all that any text may need, in any thread, before the first text comes.
@@ -169,6 +169,8 @@ class Detection(Knowledge):
         """Name the files and hosts that a request is about."""
         if method not in NAMING:
             return NO_CALL
+        from pipeguard.detect.commands.call_names import NamedCall  # no first answer needs it
+
         return NamedCall(method, tool, params, frame_bytes)
 
     def extract_values(self, message: Message) -> frozenset[str]:

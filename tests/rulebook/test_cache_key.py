@@ -28,6 +28,7 @@ OTHERS = {
     "config.directories",
     "config.xdg",
     "errors",
+    "records",
     "rulebook",
     "version",
 }

@@ -20,10 +20,10 @@ from pipeguard.detect.words import programs as lists
 from pipeguard.detect.words import word_set
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.protocol.json_values import JsonValue, Number, Path
+from pipeguard.firewall.protocol.pending import NAMING
 from pipeguard.records import NamedTuple
 from pipeguard.unicode.name_words import name_words
 
-NAMING = frozenset({"tools/call", "resources/read"})
 MOST_STRINGS = 256  # of a call that are looked through
 MOST_NAMES = 16  # files and hosts of one call
 MOST_CHARS = 512  # of a file's or host's name

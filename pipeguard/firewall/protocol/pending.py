@@ -66,6 +66,7 @@ class _NoTargets:
 
 
 NO_CALL: Targets = _NoTargets()
+NAMING = frozenset({"tools/call", "resources/read"})  # methods whose requests name targets
 TakesAnswer = Callable[[JsonValue], object]  # hands a result over, or None, and returns
 
 
