@@ -17,7 +17,7 @@ from benchmarks.search.queries import stem
 from benchmarks.search.servers import LOCK, Definition, Definitions
 from pipeguard.detect.flows.tool_labels import Label, Tool, make_tool
 from pipeguard.gateway.catalog import Catalog, Listing, schema_words
-from pipeguard.gateway.search import LEAST_FIT
+from pipeguard.gateway.fit import LEAST_FIT
 from tests import tools
 
 _WORD_BREAK = re.compile(r"[_\-/.]+|(?<=[a-z0-9])(?=[A-Z])")

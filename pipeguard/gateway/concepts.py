@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
 from heapq import nlargest
-from itertools import chain, islice
+from itertools import chain
 from math import sqrt
 from sys import intern
 from typing import NamedTuple
@@ -19,8 +19,10 @@ from typing import NamedTuple
 import tantivy
 
 from pipeguard.gateway.neighbours import (
+    MAX_QUERY_WORDS,
     STOP_WORDS,
     Neighbours,
+    first_words,
     is_slip,
     read_data,
     spelled_out,
@@ -33,13 +35,11 @@ NEIGHBOUR_WEIGHT = 0.4  # of a word nearest in meaning, times its likeness
 PART_WEIGHT = 0.4  # of a single word of such a phrase
 TOLD_WEIGHTS = (1.0, EVERYDAY_WEIGHT, SYNONYM_WEIGHT, PART_WEIGHT)  # by a table of words
 MOST_KNOWN = 10_000  # concepts that are remembered
-MAX_QUERY_WORDS = 160  # of a query; whoever pastes a document asks with its beginning
 MOST_CLAUSES = 12  # of a request
 LEAST_CLAUSE_WORDS = 3
 _CLAUSE_END = re.compile(r"[.!?;:,]+(?=\s|$)|[。！？]|\n|,?\s+(?:and\s+)?(?:then|also)\b", re.I)
-# What a request gives to a tool, and not what it asks for: quoted, or with a digit.
-_VALUE = re.compile(r'"[^"]*"|\S*(?:\d|@|://)\S*')
 GAP = "~"
+BESIDE = "+"
 MOST_BETWEEN = 4  # words where a phrase has a gap
 # May stand anywhere within a phrase: "hit that enter" is "hit enter".
 DETERMINERS = frozenset(
@@ -58,11 +58,13 @@ class _Phrase(NamedTuple):
         parts: its stems, split at its gaps.
         terms: for which it may stand.
         stems: of all parts.
+        beside: its last word if that only stands beside the phrase, or an empty string.
     """
 
     parts: tuple[tuple[str, ...], ...]
     terms: Terms
     stems: frozenset[str]
+    beside: str
 
 
 class _PhraseMatch(NamedTuple):
@@ -82,16 +84,17 @@ class _Everyday:
 
     def __init__(self, stems: Mapping[str, str]) -> None:
         self._phrases: dict[str, dict[str, list[_Phrase]]] = {}
-        merged: dict[tuple[tuple[str, ...], ...], dict[Term, None]] = {}
+        merged: dict[tuple[tuple[tuple[str, ...], ...], str], dict[Term, None]] = {}
         for terms, phrases in table().items():
             meant = [tuple(stems[word] for word in spelled_out(term)) for term in terms]
             for phrase in phrases:
                 parts = tuple(
                     tuple(stems[word] for word in spelled_out(part)) for part in phrase.split(GAP)
                 )
-                merged.setdefault(parts, {}).update(dict.fromkeys(meant))
-        for parts, found in merged.items():
-            entry = _Phrase(parts, tuple(found), frozenset().union(*parts))
+                beside = phrase.partition(BESIDE)[2]
+                merged.setdefault((parts, beside), {}).update(dict.fromkeys(meant))
+        for (parts, beside), found in merged.items():
+            entry = _Phrase(parts, tuple(found), frozenset().union(*parts), beside)
             by_last = self._phrases.setdefault(parts[0][0], {})
             by_last.setdefault(parts[-1][-1], []).append(entry)
 
@@ -112,8 +115,10 @@ class _Everyday:
                 if not phrase.stems <= everything or (is_short and words[start] in STOP_WORDS):
                     continue  # `can` is not `canned`
                 places = _places(phrase.parts, words, stems, start)
-                if places:
-                    found.append((-len(places), len(phrase.parts), start, places, phrase.terms))
+                if not places or (phrase.beside and words[places[-1]] != phrase.beside):
+                    continue
+                own = places[:-1] if phrase.beside else places
+                found.append((-len(places), len(phrase.parts), start, own, phrase.terms))
         found.sort(key=lambda row: row[:3])
         taken: set[int] = set()
         chosen = []
@@ -183,6 +188,7 @@ class Concept:
         worths: of each stem alone, the greatest first.
         stems: of all terms.
         near: those terms that are only near in meaning.
+        double: terms that are left out, as they are words of the query themselves.
         is_known: True for words of English or of the tables; False for a name or a number.
     """
 
@@ -191,7 +197,13 @@ class Concept:
     worths: Mapping[str, float]
     stems: frozenset[str]
     near: frozenset[Term]
+    double: frozenset[Term]
     is_known: bool
+
+    @property
+    def is_plural(self) -> bool:
+        """True for one word that may stand for several things."""
+        return self.words.endswith("s") and (self.words,) not in self.terms
 
 
 class Concepts:
@@ -212,7 +224,7 @@ class Concepts:
 
     def of(self, query: str) -> list[Concept]:
         """The concepts of a query; of all its words where none says anything."""
-        return self._of_words(list(islice(spelled_out(query), MAX_QUERY_WORDS)))
+        return self._of_words(first_words(query))
 
     def of_clauses(self, query: str) -> list[list[Concept]]:
         """The concepts of each clause of a request; none where it has but one.
@@ -222,7 +234,7 @@ class Concepts:
         clauses: list[list[str]] = [[]]
         for clause in _CLAUSE_END.split(query):
             is_last_full = len(clauses[-1]) >= LEAST_CLAUSE_WORDS and len(clauses) < MOST_CLAUSES
-            words = islice(spelled_out(clause), MAX_QUERY_WORDS)
+            words = first_words(clause)
             if is_last_full:
                 clauses.append([*words])
             else:
@@ -277,7 +289,7 @@ class Concepts:
             near = frozenset(term for term, weight in left.items() if weight not in TOLD_WEIGHTS)
             worths = _find_worths(left)
             stems = frozenset(worths)
-            concept = Concept(" ".join(words), left, worths, stems, near, is_known)
+            concept = Concept(" ".join(words), left, worths, stems, near, double, is_known)
             if len(self._stored) >= MOST_KNOWN:
                 self._stored.clear()
             self._stored[words, meant, double] = concept
@@ -310,11 +322,6 @@ def _find_worths(terms: Mapping[Term, float]) -> dict[str, float]:
             if worth > best.get(stem, 0.0):
                 best[stem] = worth
     return dict(sorted(best.items(), key=lambda item: -item[1]))
-
-
-def without_values(query: str) -> str:
-    """A request without the values that it names."""
-    return _VALUE.sub(" ", query)
 
 
 MOST_BEST = 10  # of these that may be what the clause asks for

@@ -156,7 +156,7 @@ def _tool(
 
 def results(hits: Sequence[tuple[CatalogTool, SearchHit]]) -> str:
     """Search results, as a model reads them."""
-    from pipeguard.gateway.search import LEAST_FIT
+    from pipeguard.gateway.fit import LEAST_FIT
 
     shown = [_result(tool, hit) for tool, hit in hits]
     if all(hit.fit < LEAST_FIT for _, hit in hits):

@@ -11,6 +11,7 @@ import unicodedata
 import zlib
 from collections.abc import Iterable, Iterator
 from importlib import resources
+from itertools import islice
 from struct import Struct
 from typing import Any
 
@@ -46,6 +47,7 @@ class Neighbours:
 MAX_WORD_CHARS = 40  # the longest in a dictionary of English has 45; what is longer is no word
 MOST_REPEATS = 2  # of a word in a field
 _WORD = re.compile(r"[^\W_]+")
+_PLURAL = re.compile(r"(?<=s|x|h)es$|(?<=[^s])s$")
 # The parts of a name: where a small letter is before a capital, where the last of several
 # capitals begins a word (`HTTPServer`), and where letters and digits meet.
 _PARTS = re.compile(
@@ -90,6 +92,8 @@ def is_slip(word: str, other: str) -> bool:
 
 
 # --- tables of words ---
+MAX_QUERY_WORDS = 160  # of a query; whoever pastes a document asks with its beginning
+_ISSUE_KEY = re.compile(r"\b(?!UTF|ISO|SHA)[A-Z]{1,10}-\d+\b")
 
 
 def read_data(name: str) -> Any:
@@ -120,6 +124,11 @@ def spelled_out(text: str) -> Iterator[str]:
         yield from ABBREVIATIONS.get(word, word).split()
 
 
+def first_words(query: str) -> list[str]:
+    """The words of a query that are looked at; `PROJ-12` is an issue."""
+    return list(islice(spelled_out(_ISSUE_KEY.sub("issue", query)), MAX_QUERY_WORDS))
+
+
 def synonyms(word: str) -> tuple[str, ...]:
-    """Synonyms of a thing or an action; empty if none are known."""
-    return SYNONYMS.get(word, ())
+    """Synonyms of a thing or an action, of several as of one; empty if none are known."""
+    return SYNONYMS.get(word) or SYNONYMS.get(_PLURAL.sub("", word), ())

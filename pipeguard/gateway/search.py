@@ -35,6 +35,7 @@ import tantivy
 from tantivy import Occur, Query
 
 from pipeguard.gateway.concepts import (
+    EVERYDAY_WEIGHT,
     LIKE_FIELDS,
     MOST_STEMS,
     Concept,
@@ -49,13 +50,18 @@ from pipeguard.gateway.concepts import (
     explain,
     find_likeness,
     find_match,
-    find_worth,
     fuse,
     stemmer,
     without_clones,
-    without_values,
 )
-from pipeguard.gateway.neighbours import STOP_WORDS, distinct_words, limit_words, split_words
+from pipeguard.gateway.fit import NAMED_FIT, Wish, find_fit, make_wish, without_values
+from pipeguard.gateway.neighbours import (
+    STOP_WORDS,
+    distinct_words,
+    first_words,
+    limit_words,
+    split_words,
+)
 
 # Of each field: what a match in it is worth.
 FIELDS: dict[str, float] = {
@@ -79,11 +85,9 @@ LEAST_LIKE_CHARS, MOST_LIKE_CHARS = 4, 24  # of a word; in shorter ones one lett
 WINDOW = 40  # hits that are ranked again
 CLAUSE_HITS = 50  # of each clause, which are summed
 MOST_FUSED = 60  # hits of all clauses that are ranked again
-LEAST_WORTH = 0.39  # of a word that counts for `fit`: a synonym does, few neighbours do
-NAMED_FIT = 0.6  # of a fit, times the share of the tool's name that the request explains
-LEAST_FIT = 0.24  # of the best of the first tools; below, perhaps none is meant
 READ_BONUS = 1.1  # so that of tools that fit equally, one that reads comes first
 PAST = ("history", "changelog")  # who asks for a history does not ask to add to it
+SINGULAR_WEIGHT = 0.93  # of a name with one thing where the request has several
 PAST_WEIGHT = 0.4  # of a tool that then changes something, and has no such word
 MOST_QUERIES = 20_000  # of stems and concepts that are remembered
 EARLY_PROFILES = 10_000  # made with the index; others when they are found, to save memory
@@ -244,13 +248,14 @@ class ToolIndex:
         if asked != query:
             wishes = [self._concepts.of(asked), *self._concepts.of_clauses(asked)]
             explained = explain(wishes[0])
-        weighed = [self._weigh(wish) for wish in wishes]
+        words = first_words(asked)
+        weighed = [self._make_wish(wish, words) for wish in wishes]
         return [
             SearchHit(
                 self._tools[key],
                 score,
                 tuple(self._why(concepts, key)),
-                max(_fit(wish, profile) for wish in weighed)
+                max(find_fit(wish, profile, self._tools[key].effect) for wish in weighed)
                 * blend(NAMED_FIT, self._share_of_name(profile.fields["name"], explained)),
             )
             for score, key, profile in best
@@ -387,7 +392,9 @@ class ToolIndex:
         one, no later hit comes before it.
         """
         weight = COVERAGE_WEIGHT if len(concepts) < LONG_QUERY else LONG_COVERAGE_WEIGHT
-        looks_back = not self._past.isdisjoint(chain.from_iterable(map(self._own_stems, concepts)))
+        meant = (concept.terms.get((stem,), 0.0) for concept in concepts for stem in self._past)
+        looks_back = max(meant, default=0.0) >= EVERYDAY_WEIGHT
+        plurals = [(self._stems[each.words], each.words) for each in concepts if each.is_plural]
         heap: list[tuple[float, int, ToolStems]] = []
         for score, key, profile in scored:
             while heap and -heap[0][0] > score * READ_BONUS:
@@ -400,6 +407,9 @@ class ToolIndex:
                 weighed *= READ_BONUS
             elif looks_back and self._past.isdisjoint(profile.everything):
                 weighed *= PAST_WEIGHT
+            for stem, word in plurals:
+                if profile.fields["name"].get(stem, word) != word:
+                    weighed *= SINGULAR_WEIGHT
             heappush(heap, (-weighed, key, profile))
         while heap:
             best, best_key, best_profile = heappop(heap)
@@ -417,17 +427,17 @@ class ToolIndex:
                 share += weight * explained[stem]
         return share / total if total else 1.0
 
-    def _weigh(self, concepts: list[Concept]) -> list[tuple[float, Concept]]:
+    def _make_wish(self, concepts: list[Concept], words: list[str]) -> Wish:
         """The concepts by which a tool's fit is measured. Rare words count more.
 
         A word that is neither a tool's nor English is a name or a value.
         """
-        weighed = []
+        weights = {}
         for concept in concepts:
             rarity = max(map(self._rarity, self._own_stems(concept)))
             if rarity or concept.is_known:
-                weighed.append((sqrt(rarity or log(2 * len(self._tools))), concept))
-        return weighed
+                weights[concept] = sqrt(rarity or log(2 * len(self._tools)))
+        return make_wish(concepts, weights, self._stems, words)
 
     def _why(self, concepts: list[Concept], key: int) -> Iterator[WordMatch]:
         """The words of a query that a tool has words for, and which those are."""
@@ -455,16 +465,6 @@ class ToolIndex:
             words = {field: distinct_words(tool.field(field)) for field in FIELDS}
             profile = self._profiles[key] = ToolStems(words, self._stems)
         return profile
-
-
-def _fit(concepts: list[tuple[float, Concept]], profile: ToolStems) -> float:
-    """The share of what is asked that a tool has words for; 1 if nothing can be told."""
-    total = share = 0.0
-    for weight, concept in concepts:
-        total += weight
-        worth = find_worth(concept, profile.everything)
-        share += weight * worth if worth >= LEAST_WORTH else 0.0
-    return share / total if total else 1.0
 
 
 def _schema() -> tantivy.Schema:

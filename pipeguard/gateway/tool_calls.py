@@ -1,8 +1,7 @@
 """Tools through the gateway: the menu that finds them, and calls under their public names.
 
-Says no more of a tool than the catalogue has, and calls none that the catalogue has not: what is
-held or is not for this client cannot be called by its name either. A call of what the policy blocks
-goes to its Session, which refuses it and records that.
+Says no more of a tool than the catalogue has, and calls no other: nothing that is held or not for
+this client. A call of what the policy blocks goes to its Session, which refuses and records it.
 """
 
 from __future__ import annotations
@@ -22,6 +21,7 @@ from pipeguard.gateway.access import ScopedAccess
 from pipeguard.gateway.catalog import CatalogTool, may_be_tool, tools_of_server
 from pipeguard.gateway.conversation import GatewayChannel
 from pipeguard.gateway.eras import INVALID_PARAMS, Declined
+from pipeguard.gateway.fit import LEAST_FIT
 from pipeguard.gateway.gateway import Gateway
 from pipeguard.gateway.legs import ClientRequest, Unavailable
 from pipeguard.gateway.life import definitions_wait
@@ -29,7 +29,7 @@ from pipeguard.gateway.management import ClientManagement
 from pipeguard.gateway.menu import ToolMode
 from pipeguard.gateway.merged import with_task
 from pipeguard.gateway.router import Router
-from pipeguard.gateway.search import LEAST_FIT, Filter
+from pipeguard.gateway.search import Filter
 
 MOST_REST_CHARS = 4 * 2**20  # of results that were cut, kept for one client
 BYTES_PER_TOKEN = 4  # of JSON in English, about

@@ -2,13 +2,8 @@
 
 import pytest
 
-from pipeguard.gateway.concepts import (
-    MAX_QUERY_WORDS,
-    MOST_CLAUSES,
-    Concepts,
-    Stems,
-)
-from pipeguard.gateway.neighbours import MOST_NEIGHBOURS, Neighbours, is_slip
+from pipeguard.gateway.concepts import MOST_CLAUSES, Concepts, Stems
+from pipeguard.gateway.neighbours import MAX_QUERY_WORDS, MOST_NEIGHBOURS, Neighbours, is_slip
 
 CONCEPTS = Concepts(Stems())
 

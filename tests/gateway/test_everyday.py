@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeguard.gateway import concepts
-from pipeguard.gateway.concepts import GAP, MOST_BETWEEN, Stems, _Everyday, table
+from pipeguard.gateway.concepts import BESIDE, GAP, MOST_BETWEEN, Stems, _Everyday, table
 from pipeguard.gateway.neighbours import STOP_WORDS, split_words
 from tests.fuzz.budget import tried
 
@@ -28,7 +28,7 @@ def test_each_row_has_terms_and_phrases_of_plain_words() -> None:
         assert phrases, terms
         for text in (*terms, *phrases):
             assert text == text.casefold() or re.search(r"\bI\b|[A-Z][a-z]+", text), text
-            assert re.fullmatch(rf"[\w' /{GAP}-]+", text), text
+            assert re.fullmatch(rf"[\w' /{GAP}{BESIDE}-]+", text), text
             assert list(split_words(text)), text
         assert len(set(phrases)) == len(phrases), terms
 
@@ -49,6 +49,12 @@ def test_a_phrase_has_room_for_determiners_and_where_it_has_a_gap_for_more() -> 
     assert found("throw the old xyzzy away") == ["throw away"]
     assert found("hit that enter") == ["hit enter"]
     assert "throw away" not in found(f"throw {'xyzzy ' * (MOST_BETWEEN + 1)}away")
+
+
+def test_a_word_beside_a_phrase_is_there_in_its_form_and_is_no_part_of_it() -> None:
+    assert found("open a bug") == ["open a", "bug"]
+    assert found("the past commits") == ["past"]
+    assert found("the past commit") == []
 
 
 def test_phrases_do_not_overlap_and_the_longer_one_is_taken() -> None:

@@ -7,7 +7,8 @@ from pipeguard.gateway import menu
 from pipeguard.gateway.access import list_effects
 from pipeguard.gateway.catalog import CatalogTool, Effect
 from pipeguard.gateway.concepts import WordMatch
-from pipeguard.gateway.search import LEAST_FIT, SearchHit, ToolText
+from pipeguard.gateway.fit import LEAST_FIT
+from pipeguard.gateway.search import SearchHit, ToolText
 
 SCHEMA: JsonObject = {
     "type": "object",

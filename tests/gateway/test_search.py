@@ -4,7 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeguard.gateway.concepts import WordMatch
-from pipeguard.gateway.search import LEAST_FIT, Filter, ToolIndex, ToolText
+from pipeguard.gateway.fit import LEAST_FIT
+from pipeguard.gateway.search import Filter, ToolIndex, ToolText
 from tests.fuzz.budget import tried
 
 READ_FILE = ToolText(
@@ -151,6 +152,53 @@ def test_a_request_that_no_tool_answers_fits_none() -> None:
         assert made.search(query, 5)[0].fit >= LEAST_FIT, query
     for query in ("water the plants on the balcony", "turn the lights off in the bedroom", "boil"):
         assert all(hit.fit < LEAST_FIT for hit in made.search(query, 5)), query
+
+
+TICKETS = tuple(
+    ToolText(60 + place, "tracker", name, "", description, "id", effect=effect)
+    for place, (name, description, effect) in enumerate(
+        (
+            ("create_ticket", "Create a ticket", "write"),
+            ("close_ticket", "Close a ticket", "write"),
+            ("get_ticket", "Get a ticket", "read"),
+            ("list_tickets", "List the tickets", "read"),
+            ("run_pipeline", "Run the pipeline of a branch", "write"),
+            ("list_builds", "List the builds with their status", "read"),
+            ("get_build_log", "Get the log of a build", "read"),
+        )
+    )
+)
+
+
+def test_a_tracker_and_a_build_server_are_found_by_what_people_say() -> None:
+    made = index(*TOOLS, *TICKETS, LOG, COMMIT)
+    for query, wanted in (
+        ("open a bug about the login page", "create_ticket"),
+        ("file a defect: the logo is missing", "create_ticket"),
+        ("mark T-2 as done", "close_ticket"),
+        ("resolve the bugs", "close_ticket"),
+        ("start a CI run for main", "run_pipeline"),
+        ("did the last build fail", "list_builds"),
+        ("past commits of this repo", "git_log"),
+        ("list commits", "git_log"),
+    ):
+        (first, *_) = made.search(query, 5)
+        assert first.tool.name == wanted, query
+        assert first.fit >= LEAST_FIT, query
+
+
+def test_an_order_fits_no_tool_that_does_something_else_to_the_thing() -> None:
+    made = index(*TOOLS, *TICKETS)
+    for query in ("delete the file", "rename a file", "resize an image", "delete this ticket"):
+        assert all(hit.fit < LEAST_FIT for hit in made.search(query, 5)), query
+    for query in ("read the file", "show me the forecast", "please close the ticket"):
+        assert made.search(query, 5)[0].fit >= LEAST_FIT, query
+
+
+def test_several_things_are_asked_of_the_tool_that_names_several() -> None:
+    one = ToolText(70, "crm", "lead_fetch", "", "A lead", "", effect="read")
+    several = ToolText(71, "crm", "leads_fetch", "", "A lead", "", effect="read")
+    assert names(index(one, several), "fetch the leads")[0] == "leads_fetch"
 
 
 def test_words_of_near_meaning_find_what_the_tables_do_not_name() -> None:
