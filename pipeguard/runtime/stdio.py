@@ -199,11 +199,11 @@ class GuardedServer:
         self._server = _SendingChannel(server.channel(limit))
         self._stderr = server.stderr(Mask(self._run.engines))
         self._events: SimpleQueue[_Event] = SimpleQueue()
-        self._server_ended = False
+        self._server_ended = self.died = False
         self._failure: StateError | None = None
         self._asking: list[threading.Thread] = []  # threads of calls that wait for a person
         self._asks_nobody = threading.Event()  # set once the run ends
-        self.died = False
+        self._ending = ""  # why the server ends, if not by itself
         self.seconds = 0.0
 
     def run(self) -> int:
@@ -224,6 +224,7 @@ class GuardedServer:
         self._run.begin()
         first = self._first_event()
         self.died = first is _Event.SERVER
+        self._ending = "PipeGuard was told to stop" if first is _Event.SIGNAL else ""
         self._hurry_at_start(first)
         start_thread("end", self._end_child)
         if not self._wait_for_the_end(hurried=not self.died):
@@ -327,10 +328,10 @@ class GuardedServer:
     def _answer_all(self) -> None:
         with suppress(ChannelClosed):
             ended = self._target.wait(EXIT_SECONDS) if self._server_ended else None
-            ending = str(self._failure or (ended.describe() if ended else "")).rstrip(".")
-            answers = list(self._session.abandon(ending=ending, unsent=self._server.unsent))
+            ending = str(self._failure or self._ending or (ended.describe() if ended else ""))
+            answers = self._session.abandon(ending=ending.rstrip("."), unsent=self._server.unsent)
             if answers and self._server_ended:
-                why = {"why": ending} if ending else {}
+                why = {"why": ending.rstrip(".")} if ending else {}
                 self._run.log_unless_gone("warning", "the server ended during a request", **why)
             for frame in answers:
                 self._client.write(frame)
@@ -419,8 +420,7 @@ class GuardedServer:
     def _hear_signals(self) -> None:
         """Make an event of each signal that asks us to end, in a thread that waits for them.
 
-        A handler would run in the main thread, which misses a signal that comes just before it
-        waits.
+        A handler runs in the main thread, which misses a signal that comes just before it waits.
         """
         heard, bell = os.pipe()
         if sys.platform != "win32":

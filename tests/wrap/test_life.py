@@ -70,6 +70,7 @@ def test_a_signal_ends_it_and_open_requests_are_answered(
         answers = wrapped.frames_to_the_end()
         assert [answer["id"] for answer in answers] == open_ids
         assert {error_code(answer) for answer in answers} == {GONE}
+        assert "ended before it answered (PipeGuard was told to stop)" in str(answers[0])
         assert wrapped.code() == 0
 
 
