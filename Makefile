@@ -97,7 +97,7 @@ tools: test-environment
 
 compiled: test-environment # before the tests, which would all wait for it
 	@XDG_CACHE_HOME="$(CURDIR)/.tools/cache" XDG_CONFIG_HOME="$(CURDIR)/.tools/none" $(TEST)/$(BIN)/python -c \
-		"from pipeguard import load_engines; load_engines()"
+		"from pipeguard.runtime.progress import wait_for_engines; wait_for_engines()"
 
 bench: test-environment ## Measure what a guarded frame costs, and write docs/performance.md; options in ARGS
 	@mkdir -p build

@@ -6,6 +6,7 @@ import os
 import platform
 import sys
 from collections.abc import Iterable
+from itertools import starmap
 from pathlib import Path
 
 from benchmarks.detection import harvest, speed
@@ -19,7 +20,7 @@ from benchmarks.detection.report import SUMMARY_HEADS, Report, misses, report
 from benchmarks.detection.variants import variant
 from benchmarks.frames.figures import table
 from pipeguard.detect.detector import Engines
-from pipeguard.rulebook.cache import load_engines
+from pipeguard.runtime.progress import say_if_slow, wait_for_engines
 
 HARVESTED = 600
 SHOWN_RULES = 3  # for a missed case
@@ -33,7 +34,7 @@ def main() -> None:
         return
     try:
         with without(options.without):
-            play_and_report(options, load_engines())
+            play_and_report(options, wait_for_engines())
     except (CaseError, PartError) as error:
         sys.exit(f"{error}")
 
@@ -142,10 +143,16 @@ def run(split: Split, options: argparse.Namespace, rules: Engines) -> Report:
         gathered = _gathered(options.harvest, tuple(options.harvest_from))
         cases += [case for case in gathered if case.split is split]
     cases = cases[:: max(1, options.every)]
-    plays = list(play_all((variant(case, view) for case in cases for view in case.views), rules))
-    disguised = (case for case in cases if "text" not in case.views and not case.innocent)
-    clear = play_all((variant(case, "text") for case in disguised), rules)
-    figures = report(split.value, plays, clear)
+    disguised = [case for case in cases if "text" not in case.views and not case.innocent]
+    views = [(case, view) for case in cases for view in case.views]
+    views += [(case, "text") for case in disguised]
+    played: list[Play] = []
+    with say_if_slow(f"playing {len(views)} cases", "all are played") as count:
+        for each in play_all(starmap(variant, views), rules):
+            played.append(each)
+            count(len(played), len(views))
+    plays = played[: len(views) - len(disguised)]
+    figures = report(split.value, plays, played[len(plays) :])
     show(figures)
     if options.misses:
         show_misses(split, plays, opened=options.open)

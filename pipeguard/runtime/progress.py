@@ -30,17 +30,19 @@ def wait_for_engines(packs: Sequence[PackFile] | None = None, what: str = COMPIL
 
 
 @contextmanager
-def say_if_slow(what: str) -> Iterator[Callable[[int, int], None]]:
+def say_if_slow(
+    what: str, done: str = "the rules are ready"
+) -> Iterator[Callable[[int, int], None]]:
     """Say on stderr what is being done if it takes more than a second; in the main thread only.
 
     It gives a function to call with the parts that are done and all parts. On a terminal, a line
-    shows these; a last line ends it.
+    shows these, and `done` is said at the end.
     """
     parts = (0, 0)
 
-    def count(done: int, of: int) -> None:
+    def count(number: int, of: int) -> None:
         nonlocal parts
-        parts = done, of
+        parts = number, of
 
     if sys.platform == "win32" or threading.current_thread() is not threading.main_thread():
         yield count
@@ -68,4 +70,4 @@ def say_if_slow(what: str) -> Iterator[Callable[[int, int], None]]:
         if is_said and parts[1]:
             with suppress(OSError):
                 os.write(STDERR, b"\n" if is_terminal else b"")
-            say("the rules are ready")
+            say(done)
