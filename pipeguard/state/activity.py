@@ -27,6 +27,7 @@ RULES = (
     " WHERE json_extract(value, '$.action') = 'block') ELSE '[]' END"
 )
 _MINUTE_CHARS = len("2026-01-01T00:00")
+OPENINGS = ("initialize", "server/discover")  # with which a client opens a conversation
 MOST_MESSAGES = 60  # of one tool
 MOST_ROWS = 200_000  # of one look: a second, and more than an hour of a busy gateway
 
@@ -61,7 +62,7 @@ class _Seen:
     def __init__(self) -> None:
         self.times_ms: list[float] = []
         self.blocked = self.held = 0
-        self.last = ""
+        self.last = self.heard = self.opened = ""
 
 
 def recent_activity(store: Store, now: float, window_seconds: float) -> list[ServerActivity]:
@@ -72,7 +73,9 @@ def recent_activity(store: Store, now: float, window_seconds: float) -> list[Ser
     """
     seen: defaultdict[str, _Seen] = defaultdict(_Seen)
     since = to_utc_text(now - window_seconds)
-    for time, server, method, action, duration_ms, blocking in _rows(store, now - window_seconds):
+    for time, server, method, _, action, duration_ms, blocking in _rows(
+        store, now - window_seconds
+    ):
         if time < since:
             continue
         found = seen[server]
@@ -112,6 +115,7 @@ class ServerHistory(NamedTuple):
         p50_ms: the median time of a call, in milliseconds; None where there was none.
         median_ms: likewise, of all steps together.
         last: when its newest message came (ISO 8601, UTC); empty if none did.
+        unanswered: when it was started last, if it has sent nothing since (ISO 8601, UTC).
     """
 
     calls: tuple[int, ...]
@@ -119,6 +123,7 @@ class ServerHistory(NamedTuple):
     p50_ms: tuple[float | None, ...]
     median_ms: float | None
     last: str
+    unanswered: str = ""
 
 
 def activity_history(
@@ -138,7 +143,8 @@ def activity_history(
     this_minute = int(now // 60)
     longest = max(minutes * steps for minutes, steps in periods)
     written, places = "", list[tuple[dict[str, list[_Seen]], int]]()
-    for time, server, method, action, duration_ms, blocking in _rows(store, now - 60 * longest):
+    rows = _rows(store, now - 60 * longest)
+    for time, server, method, direction, action, duration_ms, blocking in rows:
         if time[:_MINUTE_CHARS] != written:  # parsing each time would take longer than the rest
             written = time[:_MINUTE_CHARS]
             ago = this_minute - int(from_utc_text(time) // 60)
@@ -150,8 +156,11 @@ def activity_history(
         is_blocked = action == "block" and not is_held(json.loads(blocking))
         for each, index in places:
             step = each[server][index]
-            if time > step.last:
-                step.last = time
+            step.last = max(step.last, time)
+            if direction == "to-client":
+                step.heard = max(step.heard, time)
+            elif method in OPENINGS:
+                step.opened = max(step.opened, time)
             step.blocked += is_blocked
             if duration_ms is not None and method == "tools/call":
                 step.times_ms.append(duration_ms)
@@ -163,12 +172,14 @@ def _begin(steps: int) -> list[_Seen]:
 
 
 def _history(steps: Sequence[_Seen]) -> ServerHistory:
+    heard = max(step.heard for step in steps)
     return ServerHistory(
         tuple(len(step.times_ms) for step in steps),
         tuple(step.blocked for step in steps),
         tuple(quantile(sorted(step.times_ms), 0.5) for step in steps),
         quantile(sorted(time for step in steps for time in step.times_ms), 0.5),
         max(step.last for step in steps),
+        opened if (opened := max(step.opened for step in steps)) > heard else "",
     )
 
 
@@ -235,11 +246,13 @@ def quantile(ordered: Sequence[float], share: float) -> float | None:
     return ordered[ceil(share * len(ordered)) - 1] if ordered else None
 
 
-def _rows(store: Store, since: float) -> Iterable[tuple[str, str, str, str, float | None, str]]:
+def _rows(
+    store: Store, since: float
+) -> Iterable[tuple[str, str, str, str, str, float | None, str]]:
     enough = to_utc_text(since - LATE_SECONDS)
     with translated_errors(store.path):
         for row in store.connection.execute(
-            f"SELECT time, server, method, action, duration_ms, {RULES} FROM audit"  # noqa: S608  a constant
+            f"SELECT time, server, method, direction, action, duration_ms, {RULES} FROM audit"  # noqa: S608  a constant
             " WHERE kind <> 'approval' AND server <> '' ORDER BY id DESC LIMIT ?",
             (MOST_ROWS,),
         ):

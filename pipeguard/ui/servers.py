@@ -260,6 +260,9 @@ def _find_health(
 ) -> Health:
     began = [began for each in starting if (began := processes.find_start(each)) is not None]
     last = day.last if day else ""
+    if began and day is not None and day.unanswered:
+        since = Markup("has sent nothing since its start at {}").format(when(day.unanswered))
+        return Health("unknown", Markup("Does not answer"), since)
     if began:
         since = Markup("since {}").format(when(to_utc_text(min(began))))
         return Health("up", Markup("Runs"), since)
@@ -335,8 +338,7 @@ def _describe_isolation(here: ServerHere) -> Iterator[Markup]:
 def _list_claims(tools: ToolCounts) -> Iterator[Markup]:
     """List the claims of a server about its tools."""
     if tools.total:
-        text = "{reads} of {all} tools “only read”"
-        yield sentence(text, reads=tools.only_read, all=tools.total)
+        yield sentence("{reads} of {all} tools “only read”", reads=tools.only_read, all=tools.total)
     for name in tools.may_destroy:
         yield Markup("{} “may destroy”").format(foreign(name))
     if not tools.total:

@@ -17,7 +17,7 @@ from pipeguard.config.user_policy import usual_policy_path
 from pipeguard.state.store import Store
 from pipeguard.state.tokens import TokenScope, create_token
 from pipeguard.ui.app import MENU
-from tests.gateway.served import ServedAt, write_servers
+from tests.gateway.served import ServedAt, actor, write_servers
 from tests.state.samples import held, seen
 from tests.ui.conftest import PageTerminal
 from tests.ui.samples import SECRET, SERVER, fill, new_tool, stop
@@ -100,6 +100,20 @@ def test_a_gateway_with_another_state_or_another_file_is_not_ours(
     with ServedAt(tmp_path) as ours:
         assert ours.url
         visit(page, "/servers")
+        expect(article(page, "behind")).to_contain_text("Runs since")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells who runs")
+def test_a_server_that_ends_at_each_start_is_not_said_to_run(
+    client_file: Path, tmp_path: Path, page: Page
+) -> None:
+    home = tmp_path / "config" / "pipeguard"
+    write_servers(home, {"behind": actor(), "dead": {"command": "false"}})
+    with ServedAt(tmp_path) as ours:
+        assert ours.url
+        visit(page, "/servers")
+        expect(article(page, "dead")).to_contain_text("Does not answer")
+        expect(article(page, "dead")).to_contain_text("has sent nothing since its start at")
         expect(article(page, "behind")).to_contain_text("Runs since")
 
 
