@@ -100,7 +100,7 @@ def match_definitions(
 
         hint = ""
         for own in stored_targets(store, target or ""):
-            hint = _IN_A_FILE
+            hint = _IN_A_FILE if "there is no server" in str(error) else ""
             with suppress(UnknownTargetError):
                 return find(store, own, kind)
         raise RefusedError(f"{error}.{hint}") from error

@@ -152,7 +152,10 @@ def test_a_server_that_is_only_in_a_file_is_not_called_unknown(
     file.write_text(json.dumps({"mcpServers": {"notes": {"command": "npx", "args": ["notes"]}}}))
     output = run("notes").output
     assert "its definitions wait here once PipeGuard has started it" in output
-    assert "has it" not in run("nots").output
+    assert "A client's file" not in run("nots").output
+    with Store.open(store_path()) as store:
+        store.name_server("notes", Launched("notes", "npm", "npx notes"))
+    assert "A client's file" not in run("notes").output, "one hint is enough"
 
 
 def test_programs_get_json(snapshot: Snapshot) -> None:
