@@ -44,6 +44,7 @@ LAYERS = (
     "detect.flows",
     "detect.knowledge",
     "detect.counting",
+    "detect.content_marks",
     "detect.cuts",
     "detect.restoring",
     "detect.shown_call",

@@ -1,10 +1,6 @@
 """Findings in a message: matches of rules, leaks between tools, and foreign placeholders.
 
 Each match becomes a finding with the action of the policy. Knows no conversation.
-
-A finding has a fingerprint of what was found, by which an exception holds for that content only.
-The key is the installation's, and is beside the store, not in the policy: without it, nobody finds
-out by trying which secret a policy or an exported audit names (BLAKE2b with a key, RFC 7693).
 """
 
 from __future__ import annotations
@@ -12,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from hashlib import blake2b
 
+from pipeguard.detect.content_marks import ContentMarks
 from pipeguard.detect.counting import LocatedMatch, pass_with_words, rate_match, restored_file
 from pipeguard.detect.cuts import can_cut, cut_findings, forged_lines, with_words
 from pipeguard.detect.flows import secret_values
@@ -38,14 +35,12 @@ from pipeguard.firewall.finding import (
     name_is_secret,
     tells_private,
 )
-from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.policy import Mode
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.json_values import (
     JsonObject,
     JsonValue,
     Number,
-    Path,
     serialise,
 )
 from pipeguard.firewall.protocol.message import ENVELOPE, Message
@@ -63,8 +58,6 @@ from pipeguard.firewall.session.rewrite import UNREAD
 from pipeguard.records import NamedTuple
 
 _SEVERE = Severity.HIGH, Confidence.HIGH
-DIGITS = 32  # hex digits of a fingerprint: 128 bits
-_WORD = lazy_regex(r"[A-Z]?[^\W_A-Z]+|[A-Z]+")  # of a key; an order has three or more
 NAMED_BYTES = 2**16  # of a frame that may come again; its name costs 1 us/KB, and reading it 20
 _FIRST, _LAST = b'{"jsonrpc":"2.0","id":', b',"id":'  # as SDKs write the id
 _PROGRESS = b'"progressToken":'  # likewise, the key of a number that is mostly the id again
@@ -258,7 +251,7 @@ def leak_findings(
     leaks += _cut_keys(knowledge, context, strings[:MOST_STRINGS])
     if not leaks:
         return findings
-    contents = _ContentMarks(context.guard.contents_key, message.value)
+    contents = ContentMarks(context.guard.contents_key, message.value)
     for leak in leaks:
         content = contents.of_part(leak.rule, ARGUMENTS)
         level = leak.severity, leak.confidence
@@ -306,7 +299,7 @@ def _secret_leaks(knowledge: Knowledge, context: Context, message: Message) -> l
     if confidence is None:
         return []
     place = context.place(("params", part))
-    content = _ContentMarks(context.guard.contents_key, given).of_part(SECRET_OUT, ())
+    content = ContentMarks(context.guard.contents_key, given).of_part(SECRET_OUT, ())
     finding = context.finding(SECRET_OUT, place, (Severity.CRITICAL, confidence), content)
     note = "a secret that was taken out of what this server said would leave with this request"
     return [finding._replace(note=finding.note or note)]
@@ -368,7 +361,7 @@ def _to_findings(
 ) -> list[Finding]:
     cases = [LocatedMatch(knowledge, context, value, match) for match in result.matches]
     returning = [case.match for case in cases if case.returns()]
-    contents = _ContentMarks(context.guard.contents_key, value, context.original)
+    contents = ContentMarks(context.guard.contents_key, value, context.original)
     found: list[tuple[Match, Finding]] = []
     seen: set[tuple[object, ...]] = set()
     for case in cases:
@@ -422,7 +415,7 @@ def _to_finding(
 
 
 def _unread(
-    context: Context, passages: list[Match], surface: Surface, contents: _ContentMarks
+    context: Context, passages: list[Match], surface: Surface, contents: ContentMarks
 ) -> list[Finding]:
     """Findings about passages that were not read: cut out of a result, or the whole blocked."""
     spans = [span for passage in passages for span in passage.cuts]
@@ -450,68 +443,3 @@ def _pieces(match: Match, seen: set[tuple[object, ...]]) -> Iterator[Match]:
         if piece not in seen:
             seen.add(piece)
             yield match._replace(path=path, paths=())
-
-
-# --- fingerprints -----------------------------------------------------------------------------
-
-
-class _ContentMarks:
-    """The fingerprints in one value; a string is hashed once, however much is found in it.
-
-    Of a secret that is there as it is, its own characters count, whatever is around it. Of anything
-    else the whole string counts, as it came: words that are harmless in one text may be an order in
-    another. What a cut left has a line of this session in it, and no later text would be the same.
-
-    Args:
-        key: the installation's; without one there are no fingerprints.
-        value: that is judged.
-        original: of which the value is what was left; None if it is whole.
-    """
-
-    def __init__(self, key: bytes, value: JsonValue, original: JsonValue = None) -> None:
-        self._key = key
-        self._value = value
-        self._whole = value if original is None else original
-        self._digests: dict[Path, bytes] = {}
-
-    def of_match(self, match: Match) -> str:
-        """The fingerprint of what a rule matched; empty without a key, and of several strings."""
-        if not self._key or len(match.paths) > 1:
-            return ""
-        if match.rule.is_private and match.exact and match.view == "text":
-            text = get_value(self._value, match.path)
-            if isinstance(text, str) and match.start < match.end:
-                found = text[match.start : match.end].encode("utf-8", "surrogatepass")
-                return self._sign(match.rule.id, b"match", blake2b(found).digest())
-        digest = self._digest(match.path)
-        if digest is None:
-            return ""
-        key = match.path[-1] if match.path else 0
-        if isinstance(key, str) and (self._is_of_key(match.path) or len(_WORD.findall(key)) > 2):
-            digest += key.encode("utf-8", "surrogatepass")  # in which the match may be
-        return self._sign(match.rule.id, b"text", digest)
-
-    def of_part(self, rule: str, path: Path) -> str:
-        """The fingerprint of all at a path, for a rule that matches nowhere in it."""
-        digest = self._digest(path) if self._key else None
-        return "" if digest is None else self._sign(rule, b"part", digest)
-
-    def _is_of_key(self, path: Path) -> bool:
-        """True if what matched at a path can only be the last key: its value is no string."""
-        return not isinstance(get_value(self._whole, path), str)
-
-    def _digest(self, path: Path) -> bytes | None:
-        """The digest of what is at a path; None for a key that a placeholder replaced."""
-        digest = self._digests.get(path)
-        if digest is None:
-            found = get_value(self._whole, path)
-            if found is None and get_value(self._value, path) is not None:
-                return None
-            text = found.encode("utf-8", "surrogatepass") if isinstance(found, str) else None
-            digest = blake2b(serialise(found) if text is None else text).digest()
-            self._digests[path] = digest
-        return digest
-
-    def _sign(self, rule: str, kind: bytes, digest: bytes) -> str:
-        data = b"\0".join((rule.encode(), kind, digest))
-        return blake2b(data, digest_size=DIGITS // 2, key=self._key).hexdigest()

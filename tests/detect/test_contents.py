@@ -7,8 +7,8 @@ from collections.abc import Iterable
 
 import pytest
 
+from pipeguard.detect.content_marks import DIGITS
 from pipeguard.detect.detector import make_guard
-from pipeguard.detect.findings import DIGITS
 from pipeguard.firewall.finding import Action, Direction, Verdict
 from pipeguard.firewall.policy import Exempt, Layer, Policy, Selector
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
