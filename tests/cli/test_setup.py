@@ -450,7 +450,8 @@ def test_what_is_open_in_the_project_is_told(home: Path, launcher: str) -> None:
     folder = project(home, ignored=True)
     where = ("cursor", "--project", str(folder), "--launcher", launcher, "--no-login", "--yes")
     told = "1 server of this project is not included; to add them:  pipeguard setup cursor"
-    assert f"{told} --scope all --no-login\n" in run(*where).output
+    options = f"--scope all --no-login --launcher={launcher}"
+    assert f"{told} {options}\n" in run(*where).output
     assert "wrap" not in (folder / ".cursor" / "mcp.json").read_text()
 
 
