@@ -152,7 +152,9 @@ class DecodedParts:
                 is_there = self._source.find(words, *near) >= 0
             else:
                 is_short = max(part.end - part.start, len(part.data)) <= COUNTED_BYTES
-                copies = self._source.count(words, part.start, part.end) if is_short else 0
+                is_encoded = part.view in ENCODINGS  # not what an argument does
+                is_counted = is_short and is_encoded
+                copies = self._source.count(words, part.start, part.end) if is_counted else 0
                 is_there = copies > 0 and copies >= part.data.count(words)
             if not is_there:
                 return False
