@@ -176,7 +176,7 @@ def command(  # noqa: PLR0913  one for each option
         fields["scopes"] = [other.value for other in scopes(stopped)]
         click.echo(json.dumps(fields, indent=2, default=str))
     elif is_new and not dry_run:
-        click.echo(f"Written to {path}. It applies within a second, also to servers that run.")
+        click.echo(f"Written to {path}. It applies within a second, also to running servers.")
 
 
 def _refuse_lasting(event: AuditedEvent, scope: Breadth | None) -> None:

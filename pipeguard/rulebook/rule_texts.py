@@ -6,8 +6,8 @@ What to do about each is in firewall.session.remedies.
 from __future__ import annotations
 
 _SAID = (
-    " The server chose this path, by an answer that failed or by what it wrote: you see it here,"
-    " and it grants the server nothing."
+    " The server itself named this path, in an answer that failed or in what it wrote. To look at"
+    " it here grants the server nothing."
 )
 # By rule, in place of the text of its family. What to do is in firewall.session.remedies.
 WALLS: dict[str, str] = {
@@ -49,7 +49,8 @@ WALLS: dict[str, str] = {
         "The policy changed while the connection was open, and no longer grants its target."
         " PipeGuard closed it."
     ),
-    "isolation.read": "An isolated server sees no file of yours except what it was given." + _SAID,
+    "isolation.read": "An isolated server sees no file of yours except those that it was given."
+    + _SAID,
     "isolation.write": (
         "An isolated server changes only what it is given to change; anything else that it sees it"
         " may only read. Where nothing was stopped, the note says why: the server wrote a file to"
@@ -132,9 +133,9 @@ FAMILIES: dict[str, str] = {
         " half an hour, only in memory."
     ),
     "flows.secret-out": (
-        "A secret leaves: whole, encoded, reversed, or in pieces over a few calls. A result or a"
-        " call named it a secret, it works once, a tool that reads secrets returned it, or its"
-        " pieces make a key."
+        "A secret would leave: whole, encoded, reversed, or in pieces over several calls. A result"
+        " or a call named it a secret, it works only once, a tool that reads secrets returned it,"
+        " or its pieces make a key."
     ),
     "flows.private-out": (
         "Private text that one tool returned leaves through another: passages, or three of its"

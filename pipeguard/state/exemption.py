@@ -139,7 +139,8 @@ def _describe(like: Exemption, rules: Sequence[str], places: Sequence[str], *, c
         this, it = ("this value", "it") if count == 1 else (f"these {count} values", "them")
         return f"{this} again, wherever {which} {find} {it} in {place} of {of}"
     this = "this text" if count == 1 else f"these {count} texts"
-    return f"what {which} {find} in {this} again, unchanged, in {place} of {of}"
+    it = "it" if count == 1 else "them"
+    return f"{this} again, unchanged, where {which} {find} {it} in {place} of {of}"
 
 
 def _join(words: Iterable[str]) -> str:

@@ -29,7 +29,7 @@ OUTCOMES = {
     "warn": "PipeGuard let it pass, with a warning.",
     "redact": "PipeGuard let it pass, with placeholders in place of what it found.",
     "cut": "PipeGuard let it pass without the passages below; a line is in place of each.",
-    "ask": "PipeGuard had it wait for your decision.",
+    "ask": "PipeGuard held it for your decision.",
     "block": "PipeGuard blocked it.",
 }
 _KINDS = {

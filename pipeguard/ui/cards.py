@@ -255,7 +255,7 @@ def _allow_once(when: str) -> CardAnswer:
     return CardAnswer(
         "once",
         "Allow this call once",
-        opens=f"this call with these arguments, once, {when}",
+        opens=f"this call with these arguments, once: {when}",
         spares="any other call, or the same one again",
     )
 
@@ -269,7 +269,7 @@ def _call_card(event: AuditedEvent) -> Card:
         heading=make_heading(event, rule),
         what="A call asks",
         since=event.time,
-        answers=(_REFUSE, _allow_once("and it goes on now")),
+        answers=(_REFUSE, _allow_once("it goes on at once")),
         bound=(call_mark(event),),
         event=event,
     )
@@ -345,12 +345,11 @@ def _refuse(shut: str) -> tuple[CardAnswer, CardAnswer]:
     keep = CardAnswer(
         "keep",
         f"Keep it {shut}",
-        "This card goes. If it happens again, a new one comes.",
+        "This card goes away. If it happens again, you get a new one.",
         is_main=True,
     )
-    never = f"Keep it {shut}, never ask again"
-    gone = "This card goes. If it happens again, none comes."
-    return keep, CardAnswer("never", never, gone, is_small=True)
+    gone = "This card goes away for good, even if it happens again."
+    return keep, CardAnswer("never", f"Keep it {shut}, never ask again", gone, is_small=True)
 
 
 def _wall_openings(event: AuditedEvent, wall: WallView) -> Iterator[CardAnswer]:
@@ -444,8 +443,9 @@ def _new_card(server: str, definitions: list[HeldDefinition], launched: str) -> 
     kinds = {definition.pin.kind for definition in definitions}
     what = pluralize(count, kinds.pop() if len(kinds) == 1 else "definition")
     bad = sum(each.pin.reason.startswith(POISONED) for each in definitions)
-    known = "that nobody approved" if not bad else "with words meant to misuse the model"
-    known = known if bad in {0, count} else f"{known} in {bad}"
+    misused = "with words meant to misuse the model"
+    known = f"that nobody has approved{f', {bad} of them {misused}' if bad else ''}"
+    known = misused if bad == count else known
     return Card(
         id=new_card(server),
         group=HELD,
@@ -460,7 +460,7 @@ def _new_card(server: str, definitions: list[HeldDefinition], launched: str) -> 
                 "reject",
                 "Reject all" if count > 1 else "Reject",
                 "No agent sees or calls it. If the server offers it again, it waits again: then"
-                " stop using the server, or name it under `tools.block` in your policy.",
+                " stop using the server, or list the tool under `tools.block` in your policy.",
             ),
             CardAnswer(
                 "approve",
@@ -491,7 +491,7 @@ def _proposal_card(proposal: Proposal) -> Card:
             CardAnswer(
                 "approve",
                 "Remove it" if leaving else "Approve",
-                opens="its removal" if leaving else "its start. Its tools then wait here",
+                opens="its removal" if leaving else "starting it. Its tools then wait here",
                 spares="" if leaving else "its tools: no agent sees them before you approve them",
             ),
         ),

@@ -205,7 +205,7 @@ def _dismiss(store: Store, event: AuditedEvent, chosen: ChosenAnswer) -> DoneDec
         return True
 
     kept = chosen.answer.label.removeprefix("Keep it ").partition(",")[0]
-    words = Markup("You keep it {}. If it happens again, it gets {} card.")
+    words = Markup("You kept it {}. If it happens again, you get {} card.")
     return DoneDecision(words.format(kept, "no" if is_lasting else "a new"), undo)
 
 

@@ -124,24 +124,22 @@ def _explain(character: str) -> str:
         script = unicodedata.name(character, "foreign").split()[0].title()
         return f"a {script} letter that looks like the Latin {plain}."
     if "\U000e0000" <= character <= "\U000e007f":
-        return "an invisible letter: a model reads it, and a person does not see it."
+        return "an invisible letter: a model reads it, and you do not see it."
     if character in ":#":
         return "written so that no program takes the line for a command."
     turns = _BY_KIND.get(unicodedata.bidirectional(character))
     return turns or _BY_KIND.get(unicodedata.category(character), _DRAWS_NOTHING)
 
 
-_DRAWS_NOTHING = (
-    "draws nothing. You do not see it; it keeps a filter from finding the word around it."
-)
+_DRAWS_NOTHING = "invisible. It can keep a filter from finding the word that it is in."
 # By category and by direction (UAX 44 and 9).
 _BY_KIND = {
-    "Zs": "a space that is not the usual one.",
+    "Zs": "an unusual space.",
     "Co": "a character of private use: no standard says what it is.",
-    "Cc": "a control character, which draws nothing.",
+    "Cc": "a control character, which is invisible.",
     **dict.fromkeys(
         ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"),
-        "turns the words after it around, so that they read otherwise than they are.",
+        "reverses the words after it on the screen: a model reads them in another order.",
     ),
 }
 
@@ -364,7 +362,7 @@ def read_call(findings: Sequence[Mapping[str, str]]) -> CallEvidence:
         differs = [each for each in differs if not line or each != line]
         found = _LAST.search(line)
         usual = found[1] if found else line.partition(": ")[2]
-        usual = "a value that no call before had" if usual == "new" else usual
+        usual = "a value that no earlier call had" if usual == "new" else usual
         rows.append(ArgumentRow(name, _mark_passages(value, marks), usual))
     if len(values) > MOST_ARGUMENTS:
         differs.append(f"{len(values) - MOST_ARGUMENTS} more arguments")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 # By rule or by its family, constants: what a call was about to do, and what an answer brought.
 _TO_SERVER = {
-    "flows.ordered": "A text that the model read has it call {tool}",
+    "flows.ordered": "A text that the model read tells it to call {tool}",
     "flows.private-out": "{tool} would send out private text",
     "flows.secret-out": "{tool} would send out a secret that another tool returned",
     "flows.untrusted-acts": "{tool} would act on a text that anybody may have written",
@@ -24,7 +24,7 @@ _TO_SERVER = {
     "commands": "{tool} would run a dangerous command",
     "sql": "{tool} would run SQL that destroys data or breaks out of its query",
     "paths": "{tool} would reach a file outside its folder, or one that holds keys",
-    "ssrf": "{tool} would be sent to an address inside your network",
+    "ssrf": "{tool} would connect to an address inside your network",
     "egress": "{server} wants to reach {subject}",
     "isolation.read": "{server} wants to read {subject}",
     "isolation.write": "{server} wants to change {subject}",
@@ -39,7 +39,7 @@ _TO_CLIENT = {
     "personal": "Personal numbers in a result of {tool} were kept from the model",
     "injection": "A result of {tool} contains instructions to the model",
     "poisoning": "A definition of {server} contains instructions to the model",
-    "commands": "A result of {tool} has the model run a dangerous command",
+    "commands": "A result of {tool} tells the model to run a dangerous command",
 }
 # Where there are more of them.
 _SEVERAL = {

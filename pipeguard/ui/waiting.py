@@ -118,7 +118,7 @@ def _opening(chosen: ChosenAnswer) -> OpeningAnswer:
     """An answer to a card, as the page that asks for the number shows it."""
     card, answer = chosen.card, chosen.answer
     ticked = [each.pin.name for each in card.definitions if make_tick(each) in chosen.ticked]
-    names = Markup(" ").join(map(foreign, ticked))
+    names = Markup(", ").join(map(foreign, ticked))
     heading = card.heading + sentence(": {names}", names=names) if ticked else card.heading
     if card.event is not None:
         heading += sentence(" ({name}, {of})", name=card.event.name, of=show_own(card.server))

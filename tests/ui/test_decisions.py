@@ -35,8 +35,8 @@ SAID = {
     "allow-tool": "You allowed it until",
     "approve": "You approved",
     "give": "may now",
-    "keep": "it gets a new card",
-    "never": "it gets no card",
+    "keep": "you get a new card",
+    "never": "you get no card",
     "once": "You allowed one call",
     "refuse": "You refused the call",
     "reject": "You rejected",
@@ -157,7 +157,7 @@ def test_the_page_that_asks_for_the_number_is_legible(
     context = browser.new_context(viewport={"width": 1024, "height": 480}, color_scheme=scheme)
     page = context.new_page()
     page.goto(terminal.link())
-    page.locator("article", has_text="has it call").get_by_role("button", name="Allow").click()
+    page.locator("article", has_text="tells it to call").get_by_role("button", name="Allow").click()
     expect(page).to_have_title(re.compile("Type the number"))
     assert violations(page) == []
     if scheme == "light":

@@ -201,7 +201,7 @@ def test_a_card_says_all_that_its_exceptions_open(store: Path, page: Page) -> No
     changed = SECRET._replace(action=Action.REDACT, tool="get_env")
     stop(store, "BBBBBBBB.c1", changed)
     card(page, "get_env").get_by_text("Keep it hidden", exact=True).click()
-    expect(page.get_by_role("status")).to_contain_text("You keep it hidden.")
+    expect(page.get_by_role("status")).to_contain_text("You kept it hidden.")
 
 
 def test_a_wall_opens_for_exactly_what_the_server_wanted(
@@ -443,12 +443,12 @@ def test_what_a_person_has_begun_stays_while_the_page_follows_the_store(
     expect_count(page, CARDS + 1)
     page.keyboard.type(" key")
     expect(why).to_have_value("a made-up key")
-    page.get_by_role("checkbox", name="has it call").focus()
+    page.get_by_role("checkbox", name="tells it to call").focus()
     stop(store, "EEEEEEEE.c1", SECRET._replace(content="1" * 32, tool="third"))
     expect_count(page, CARDS + 2)
     expect(why).to_have_value("a made-up key")
     expect(tick).to_be_checked()
-    expect(page.get_by_role("checkbox", name="has it call")).to_be_focused()
+    expect(page.get_by_role("checkbox", name="tells it to call")).to_be_focused()
     expect(folded.last.locator("pre")).to_be_visible()
 
 
@@ -535,7 +535,7 @@ def test_the_address_of_a_card_opens_it_and_shows_others_nothing(
     address = f"{page_address()}/#BBBBBBBB.c1"
     assert address.startswith(terminal.link().partition("/enter")[0])
     page.goto(address)
-    expect(card(page, "has it call")).to_be_in_viewport()
+    expect(card(page, "tells it to call")).to_be_in_viewport()
     for new in (new_card(SERVER), definition_card(SERVER, "tool", "get_forecast")):
         expect(page.locator(f"article#{new}")).to_have_count(1)
     stranger = browser.new_context()

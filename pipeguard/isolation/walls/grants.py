@@ -96,7 +96,7 @@ class WallGrant(NamedTuple):
     def describe_start(self, server: str) -> str:
         """Say in a sentence from when a server has it."""
         if self.is_live:
-            return "It applies within a second, also to servers that run."
+            return "It applies within a second, also to running servers."
         return (
             f"It applies from the next start of {visible(server)}: restart it in its client, or"
             " restart `pipeguard serve` if it runs behind that."
@@ -310,6 +310,12 @@ def _list_paths(paths: Sequence[str]) -> str:
     return named if len(paths) <= MAX_LISTED else f"{named} and {len(paths) - MAX_LISTED} more"
 
 
+def _place(path: str, holder: str, host: SandboxUser) -> str:
+    """The subject of a sentence about what holds a path; often that is the path itself."""
+    shown = visible(show_path(holder, host.home))
+    return shown if path == holder else f"{visible(path)} is in {shown}, which"
+
+
 def _check_offered(
     rule: str, paths: tuple[str, str], host: SandboxUser, by_hand: str, *, is_wide: bool
 ) -> None:
@@ -327,13 +333,13 @@ def _check_offered(
             )
         if (holder := find_holder(each, host.sensitive)) is not None:
             raise PolicyError(
-                f"{visible(path)} is in {visible(show_path(holder, host.home))}, which has to be"
-                f" named by hand: it may hold keys or logins, or decide what is run later.{by_hand}"
+                f"{_place(path, holder, host)} has to be named by hand: it may hold keys or"
+                f" logins, or decide what runs later.{by_hand}"
             )
         if rule == WRITE and (holder := holder_of_later(each, host.home)) is not None:
             raise PolicyError(
-                f"{visible(path)} is in {visible(show_path(holder, host.home))}, which has to be"
-                f" named by hand: your programs run what is in it, outside.{by_hand}"
+                f"{_place(path, holder, host)} has to be named by hand: your programs run"
+                f" what is in it, outside.{by_hand}"
             )
     is_system = rule == WRITE and any(is_inside(real, each) for each in SYSTEM)
     is_home = real == host.home and not is_wide
