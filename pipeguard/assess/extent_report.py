@@ -145,9 +145,9 @@ def wrap_text(text: str, indent: str = INDENT) -> Iterator[str]:
         )
 
 
-def short_path(path: str) -> str:
-    """A path with `~` for the home folder, as all of them are shown."""
-    home_folder = os.path.expanduser("~")
+def short_path(path: str, home_folder: str = "") -> str:
+    """A path with `~` for the home folder, by default that of this process."""
+    home_folder = home_folder or os.path.expanduser("~")
     is_below = path == home_folder or path.startswith(f"{home_folder}/")
     return f"~{path[len(home_folder) :]}" if is_below else path
 

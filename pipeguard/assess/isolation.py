@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from pipeguard.assess.extent_report import short_path
 from pipeguard.assess.gateway_file import is_of_gateway
 from pipeguard.assess.target import isolate_entries
 from pipeguard.clients.entries import ServerEntry
@@ -184,12 +185,6 @@ def _shipped_hosts(command: ServerCommand) -> tuple[str, ...]:
     except PipeGuardError:
         return ()
     return shipped.hosts if shipped is not None else ()
-
-
-def short_path(path: str, home_folder: str) -> str:
-    """A path with `~` for the home folder."""
-    is_below = path == home_folder or path.startswith(f"{home_folder}/")
-    return f"~{path[len(home_folder) :]}" if is_below else path
 
 
 def holds_home(text: str, home_folder: str) -> bool:

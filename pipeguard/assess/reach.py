@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pipeguard.assess.entry_extent import entry_extent
-from pipeguard.assess.isolation import entry_isolation, short_path
+from pipeguard.assess.extent_report import short_path
+from pipeguard.assess.isolation import entry_isolation
 from pipeguard.assess.target import AssessmentTarget
 from pipeguard.clients.entries import GuardState, ServerEntry
 from pipeguard.clients.masking import command_line
