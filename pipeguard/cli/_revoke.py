@@ -56,12 +56,12 @@ def revoke(name: str, what: str, *, path: str | None, dry_run: bool, as_json: bo
     """  # noqa: D301  click reads the mark
     from pipeguard.config.isolate_entry import own_entries, without_values
     from pipeguard.config.policy_file import PolicyScope, policy_text
-    from pipeguard.config.user_policy import user_policy_path, usual_policy_path
+    from pipeguard.config.user_policy import own_policy_path
     from pipeguard.state.audit import decision_entry
     from pipeguard.state.decisions import save_decision
     from pipeguard.state.timestamps import now_text
 
-    path = path or user_policy_path() or usual_policy_path()
+    path = path or own_policy_path()
     entries = _entries(path)
     places = own_entries(escape(name), entries)
     revocation = _revocation(name, what, path, entries, places)

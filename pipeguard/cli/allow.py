@@ -16,7 +16,7 @@ from pipeguard.cli._give import find_offer, give
 from pipeguard.cli._grant_call import grant_call, result_note
 from pipeguard.cli._person import Person
 from pipeguard.config.effective_policy import PROJECT_POLICY, USER_POLICY
-from pipeguard.config.user_policy import user_policy_path, usual_policy_path
+from pipeguard.config.user_policy import own_policy_path
 from pipeguard.errors import PipeGuardError
 from pipeguard.firewall.session.remedies import is_held
 from pipeguard.state.decisions import SinceThen, exception_entry, save_decision
@@ -142,7 +142,7 @@ def command(  # noqa: PLR0913  one for each option
     """  # noqa: D301  click reads the mark
     stopped = find_event(store_path(), event)
     usual = _run_policy(stopped)
-    path = path or usual or user_policy_path() or usual_policy_path()
+    path = path or usual or own_policy_path()
     if (grant := find_offer(stopped, port, is_wide=wide)) is not None:
         give(stopped, grant, path, dry_run=dry_run, as_json=as_json)
         return

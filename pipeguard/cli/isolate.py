@@ -305,12 +305,12 @@ def accept(name: str, *, path: str | None, dry_run: bool) -> None:
       3  nothing was learned of NAME
     """  # noqa: D301  click reads the mark
     from pipeguard.config.isolate_entry import entry_lines, with_entry
-    from pipeguard.config.user_policy import user_policy_path, usual_policy_path
+    from pipeguard.config.user_policy import own_policy_path
     from pipeguard.state.audit import decision_entry
     from pipeguard.state.decisions import save_decision
     from pipeguard.state.timestamps import now_text
 
-    path = path or user_policy_path() or usual_policy_path()
+    path = path or own_policy_path()
     state = find_isolation(name, path)
     proposal = state.facts.proposal
     if proposal is None:

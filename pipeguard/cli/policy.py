@@ -11,7 +11,7 @@ from pipeguard.cli._groups import CommandGroup
 from pipeguard.cli._person import Person, new_token, token_path
 from pipeguard.config.effective_policy import PROJECT_FILE
 from pipeguard.config.policy_file import PolicyScope
-from pipeguard.config.user_policy import user_policy_path, usual_policy_path
+from pipeguard.config.user_policy import own_policy_path, usual_policy_path
 from pipeguard.doctor.policies import describe_policy, find_policies, read_policies, word_setting
 from pipeguard.errors import InputError, PolicyError
 from pipeguard.rulebook.packs import load_rules
@@ -83,7 +83,7 @@ def init() -> None:
 
     It changes nothing until you edit it. A file that is there already stays as it is.
     """
-    path = user_policy_path() or usual_policy_path()
+    path = own_policy_path()
     if Path(path).exists():
         raise InputError(
             f"{path} already exists.\n  Check it:      pipeguard policy check"
@@ -96,7 +96,7 @@ def init() -> None:
 @command.command("path")
 def path() -> None:
     """Print where your policy file is, or would be, as in `pipeguard policy path`."""
-    click.echo(user_policy_path() or usual_policy_path())
+    click.echo(own_policy_path())
 
 
 @command.command("example")

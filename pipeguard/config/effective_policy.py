@@ -17,7 +17,7 @@ from pipeguard.config.policy_file import (
     parse_policy,
     policy_text,
 )
-from pipeguard.config.user_policy import may_have, user_policy_path, usual_policy_path
+from pipeguard.config.user_policy import may_have, own_policy_path, user_policy_path
 from pipeguard.errors import PolicyError
 from pipeguard.firewall.policy import (
     DEFAULT_KEEP_DAYS,
@@ -58,7 +58,7 @@ def project_policy_path(folder: str) -> str | None:
 
 def wrap_policy_paths(options: WrapOptions) -> tuple[str, ...]:
     """The files that the policy of one run of `wrap` is read from; the user's need not exist."""
-    user = options.values.get("--policy") or user_policy_path() or usual_policy_path()
+    user = options.values.get("--policy") or own_policy_path()
     project = project_policy_path(_current_folder())
     return (user,) if project is None else (user, project)
 

@@ -32,6 +32,11 @@ def usual_policy_path() -> str:
     return os.path.join(folder, POLICY_FILE)
 
 
+def own_policy_path() -> str:
+    """The user's policy file, which need not exist: where a change is written."""
+    return user_policy_path() or usual_policy_path()
+
+
 def mentions_isolation(path: str | None) -> bool:
     """True if the policy mentions the key `isolate`."""
     return mentions(path, "isolate")

@@ -111,9 +111,9 @@ def find_user_policy(store: Store, event: str) -> str:
         StateError: the store cannot be read.
     """
     from pipeguard.config.effective_policy import USER_POLICY
-    from pipeguard.config.user_policy import user_policy_path, usual_policy_path
+    from pipeguard.config.user_policy import own_policy_path
 
-    return noted_policy(store, event, USER_POLICY) or user_policy_path() or usual_policy_path()
+    return noted_policy(store, event, USER_POLICY) or own_policy_path()
 
 
 def describe_refusal(store: Store, event: str, findings: Iterable[dict[str, str]]) -> str:

@@ -19,12 +19,13 @@ from pipeguard.state.dismissals import dismiss, recall
 from pipeguard.state.exceptions import allow, call_mark, narrowest, save
 from pipeguard.state.exemption import Breadth
 from pipeguard.state.grants import CallGrant, make_grant, refuse_call, revoke_grant
+from pipeguard.state.noted_policies import find_user_policy
 from pipeguard.state.review import HeldDefinition, approve, reject, restore
 from pipeguard.state.timestamps import now_text
 from pipeguard.ui.offers import make_tick
 from pipeguard.ui.scans import make_key
 from pipeguard.ui.text import foreign, show_own, when
-from pipeguard.ui.walls import policy_path, read_policy, today
+from pipeguard.ui.walls import read_policy, today
 from pipeguard.unicode.display import pluralize
 
 if TYPE_CHECKING:
@@ -213,7 +214,7 @@ def _except(store: Store, event: AuditedEvent, chosen: ChosenAnswer) -> DoneDeci
     day, scope = today(), Breadth(chosen.answer.name.removeprefix("allow-"))
     until = chosen.until
     assert until is not None  # noqa: S101  the caller's
-    path = policy_path(store, event)
+    path = find_user_policy(store, event.name)
     before = read_policy(path)
     exemptions = narrowest(event, until, chosen.why, scope)
     text = allow(path, exemptions, day)
@@ -229,7 +230,7 @@ def _give(store: Store, event: AuditedEvent, by: str) -> DoneDecision:
     grant = find_wall_grant(event, None, is_wide=False)
     if grant is None:
         raise NothingDoneError("Nothing can be given for this event.")
-    day, path = today(), policy_path(store, event)
+    day, path = today(), find_user_policy(store, event.name)
     before = read_policy(path)
     entry, dropped, is_new = plan_grant(event.server, grant, path, day)
     if not is_new:

@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from pipeguard.config.policy_edit import with_mode, without_exception
 from pipeguard.config.policy_file import PolicyScope, WrittenException, written_exceptions
-from pipeguard.config.user_policy import user_policy_path, usual_policy_path
+from pipeguard.config.user_policy import own_policy_path
 from pipeguard.doctor.policies import describe_policy, find_policies, read_policies, word_setting
 from pipeguard.errors import PolicyError
 from pipeguard.firewall.policy import Mode
@@ -103,7 +103,7 @@ async def _policy(request: web.Request) -> web.StreamResponse:
 
 
 def _find(store: Store) -> ShownPolicy:
-    path = _user_path()
+    path = own_policy_path()
     files = find_policies(Path.cwd())
     there = tuple(each for each in files.values() if each)
     try:
@@ -152,7 +152,7 @@ async def _remove(request: web.Request) -> web.StreamResponse:
     page, wanted = request.app[PAGE], str((await request.post()).get("exception", ""))
 
     def remove(_store: Store) -> DoneDecision:
-        path = _user_path()
+        path = own_policy_path()
         written = written_exceptions(read_policy(path) or "", path, today())
         chosen = next((each for each in written if _make_id(each) == wanted), None)
         if chosen is None:
@@ -175,7 +175,7 @@ async def _change_mode(request: web.Request) -> web.StreamResponse:
         return asked
 
     def change(_store: Store) -> DoneDecision:
-        path = _user_path()
+        path = own_policy_path()
         text = with_mode(path, mode, today())
         done = sentence(
             "Your policy says `mode: {mode}`, for each server from its next start on.",
@@ -198,10 +198,6 @@ def _save(
     action, server, note = decision
     save_decision(path, text, server, decision_entry(action, now_text(), note=note, by=by))
     return DoneDecision(done, restore_file(path, before, text) if action == "allow" else None)
-
-
-def _user_path() -> str:
-    return user_policy_path() or usual_policy_path()
 
 
 def _trial_begin() -> str:

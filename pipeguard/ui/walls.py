@@ -6,10 +6,9 @@ import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipeguard.config.effective_policy import USER_POLICY
 from pipeguard.config.isolate_key import find_entries
 from pipeguard.config.policy_file import PolicyScope, parse_policy, policy_text
-from pipeguard.config.user_policy import user_policy_path, usual_policy_path
+from pipeguard.config.user_policy import user_policy_path
 from pipeguard.errors import PipeGuardError, PolicyError
 from pipeguard.firewall.policy import DEFAULT_ASK_SECONDS
 from pipeguard.isolation import (
@@ -21,7 +20,7 @@ from pipeguard.isolation import (
 )
 from pipeguard.state.exceptions import stopping
 from pipeguard.state.explanation import is_lost_file
-from pipeguard.state.noted_policies import find_exempting, noted_policy
+from pipeguard.state.noted_policies import find_exempting, find_user_policy
 
 if TYPE_CHECKING:
     from pipeguard.state.exceptions import AuditedEvent
@@ -53,7 +52,7 @@ class WallView(NamedTuple):
 
 def view_wall(store: Store, event: AuditedEvent) -> WallView:
     """Look at the policy, and at the machine, as they are now."""
-    path = policy_path(store, event)
+    path = find_user_policy(store, event.name)
     is_lost = all(map(is_lost_file, event.findings))
     given: tuple[str, ...] = ()
     try:
@@ -92,12 +91,6 @@ def _list_given(path: str, server: str) -> list[tuple[str, str]]:
         return []
     parsed = parse_policy(text, path, PolicyScope.USER, now=0.0, today=today())
     return list_grants(find_entries(server, parsed.isolate))
-
-
-def policy_path(store: Store, event: AuditedEvent) -> str:
-    """The policy file of the run in which an event happened."""
-    noted = noted_policy(store, event.name, USER_POLICY)
-    return noted or user_policy_path() or usual_policy_path()
 
 
 def read_policy(path: str) -> str | None:

@@ -12,7 +12,7 @@ from pipeguard.config.effective_policy import USER_POLICY
 from pipeguard.config.isolate_entry import own_entries
 from pipeguard.config.isolate_key import find_entries
 from pipeguard.config.policy_file import PolicyScope, parse_policy, policy_text
-from pipeguard.config.user_policy import user_policy_path, usual_policy_path
+from pipeguard.config.user_policy import own_policy_path
 from pipeguard.errors import PolicyError
 from pipeguard.isolation.extent import GIVEN, ITS_ARGUMENTS, ITS_OPTIONS, KNOWN
 from pipeguard.isolation.learning.reduction import show_path
@@ -198,4 +198,4 @@ def _has(entries: Sequence[IsolateEntry], server: str, grant: WallGrant) -> bool
 def _event_policy(event: AuditedEvent) -> str:
     with Store.open(store_path()) as store:
         own = noted_policy(store, event.name, USER_POLICY)
-    return own or user_policy_path() or usual_policy_path()
+    return own or own_policy_path()
