@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence, Set
+from itertools import takewhile
 from typing import NamedTuple
 
 from pipeguard.gateway.concepts import DETERMINERS, Concept, ToolStems, find_worth
@@ -39,18 +40,16 @@ class Wish(NamedTuple):
     """One clause of a request.
 
     Attributes:
-        weights: of its concepts.
-        head: the concepts before its topic.
+        weights: of its concepts, in their order.
+        head: the number of concepts before its topic.
         action: what an order wants done; None if it is no order.
         action_stems: of the action's own words.
-        objects: the other concepts of the head.
     """
 
     weights: Mapping[Concept, float]
-    head: Sequence[Concept]
-    action: Concept | None
-    action_stems: Set[str]
-    objects: Sequence[Concept]
+    head: int
+    action: Concept | None = None
+    action_stems: Set[str] = frozenset()
 
 
 def make_wish(
@@ -67,44 +66,51 @@ def make_wish(
         stems: of words.
         words: of the whole request, as many as are looked at.
     """
-    numbers = {word: at for at, word in reversed([*enumerate(words)])}
-    places = [numbers.get(concept.words.split()[0], len(words)) for concept in concepts]
-    start = min(places, default=len(words))
-    topics = (at for at in range(start + 1, len(words)) if words[at] in TOPIC)
-    end = next(topics, len(words) + 1)
-    head = [
-        concept
-        for concept, place in zip(concepts, places, strict=True)
-        if place < end and concept in weights
-    ]
-    if start == len(words) or not _is_order(concepts[0], words, start):
-        return Wish(weights, head, None, frozenset(), ())
-    action = concepts[0]
-    own = (word for word in action.words.split() if word not in STOP_WORDS)
-    objects = [concept for concept in head if concept is not action]
-    return Wish(weights, head, action, frozenset(stems[word] for word in own), objects)
+    first = concepts[0].words.split() if concepts else [""]
+    if first[0] not in words:
+        return Wish(weights, len(weights))
+    start = words.index(first[0])
+    end = next((at for at in range(start + 1, len(words)) if words[at] in TOPIC), None)
+    head = len(weights)
+    if end is not None:
+        before = set(words[:end])
+        named = takewhile(lambda concept: concept.words.split()[0] in before, weights)
+        head = sum(1 for _ in named)
+    if not _is_order(first, words, start):
+        return Wish(weights, head)
+    own = frozenset(stems[word] for word in first if word not in STOP_WORDS)
+    return Wish(weights, head, concepts[0], own)
 
 
-def _is_order(first: Concept, words: Sequence[str], start: int) -> bool:
+def _is_order(first: Sequence[str], words: Sequence[str], start: int) -> bool:
     """True if a request begins with a verb, after which a determiner is."""
     before = words[:start]
     if not STOP_WORDS.issuperset(before) or not QUESTIONS.isdisjoint([*before, words[start]]):
         return False
-    own = first.words.split()
     last = start
-    while last + 1 < len(words) and words[last + 1] in own:
+    while last + 1 < len(words) and words[last + 1] in first:
         last += 1
     return not DETERMINERS.isdisjoint(words[last : last + 2])
 
 
 def find_fit(wish: Wish, profile: ToolStems, effect: str) -> float:
     """The share of what is asked that a tool has words for; 1 if nothing can be told."""
-    worths = {concept: find_worth(concept, profile.everything) for concept in wish.weights}
-    fit = max(_share(wish.weights, wish.weights, worths), _share(wish.head, wish.weights, worths))
+    total = share = fit = 0.0
+    things = has_thing = 0
+    for place, (concept, weight) in enumerate(wish.weights.items(), 1):
+        worth = find_worth(concept, profile.everything)
+        total += weight
+        if worth >= LEAST_WORTH:
+            share += weight * worth
+        if place <= wish.head and concept is not wish.action:
+            things += 1
+            has_thing += worth >= LEAST_WORTH
+        if place == wish.head:
+            fit = share / total
+    fit = max(fit, share / total) if total else 1.0
     if wish.action is None:
         return fit
-    lacks_objects = wish.objects and all(worths[thing] < LEAST_WORTH for thing in wish.objects)
-    if lacks_objects or not _does(wish.action, wish.action_stems, profile, effect):
+    if (things and not has_thing) or not _does(wish.action, wish.action_stems, profile, effect):
         return fit * PARTIAL_FIT
     return fit
 
@@ -119,13 +125,3 @@ def _does(action: Concept, own: Set[str], profile: ToolStems, effect: str) -> bo
         or any(fields["name"].keys() >= {*term} for term in action.double)
         or any(find_worth(action, fields[each].keys()) >= LEAST_WORTH for each in ("name", "title"))
     )
-
-
-def _share(
-    concepts: Sequence[Concept] | Mapping[Concept, float],
-    weights: Mapping[Concept, float],
-    worths: Mapping[Concept, float],
-) -> float:
-    total = sum(weights[concept] for concept in concepts)
-    share = sum(weights[c] * worths[c] for c in concepts if worths[c] >= LEAST_WORTH)
-    return share / total if total else 1.0
