@@ -31,11 +31,13 @@ class ArgumentEffect(NamedTuple):
         data: the lines, in UTF-8.
         start: where the argument begins in the text, in bytes.
         end: where it ends.
+        composed: its commands and their inputs, if they have letters that it writes apart.
     """
 
     data: bytes
     start: int
     end: int
+    composed: bytes = b""
 
 
 class Uses:

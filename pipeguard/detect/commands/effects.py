@@ -27,10 +27,16 @@ from pipeguard.detect.commands.argument_values import (
     value_line,
     value_lines,
 )
-from pipeguard.detect.commands.interpret import argument_lines, code_lines, command_lines
+from pipeguard.detect.commands.interpret import (
+    MADE,
+    argument_lines,
+    code_lines,
+    command_lines,
+)
 from pipeguard.detect.commands.path_normalisation import path_lines
 from pipeguard.detect.commands.programs import flat
 from pipeguard.detect.commands.script_budget import ScriptBudget
+from pipeguard.detect.commands.shell_command import GAP
 from pipeguard.detect.commands.sql import is_statement, statements
 from pipeguard.detect.text.document import MessageText
 from pipeguard.detect.words import word_set
@@ -135,7 +141,12 @@ def _is_token(value: str) -> bool:
 def _effect(text: MessageText, group: list[_String], lines: list[str]) -> ArgumentEffect:
     data = "\n" + "\n".join(dict.fromkeys(lines)) + "\n"
     start, end = text.stretch(group[0].segment)[0], text.stretch(group[-1].segment)[1]
-    return ArgumentEffect(data.encode("utf-8", "replace"), start, max(end, start + 1))
+    composed = b""
+    if f"\n{MADE}" in data:
+        made = [line.removeprefix(MADE) for line in lines if line.startswith(MADE)]
+        composed = "\n".join(made).replace(GAP, " ").encode("utf-8", "replace")
+        data = "\n".join(line for line in data.split("\n") if not line.startswith(MADE))
+    return ArgumentEffect(data.encode("utf-8", "replace"), start, max(end, start + 1), composed)
 
 
 # -- arguments that belong together --------------------------------------------------------------

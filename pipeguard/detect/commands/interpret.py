@@ -8,6 +8,7 @@ The reading `acts` (detect.scanning.readings) runs the rules about commands over
     ^ ~/.ssh/id_rsa                           a file, or ENV, that is sent over a network
     RUN a.sh https://h/a.sh                   a program that was fetched before, and from where
     CODE import os                            a program in another language
+    MADE curl -d a1b2...                      a command or its input, if its letters were apart
     PS iex irm https://x.example/a            a command of PowerShell or cmd
     SQL drop table x                          a statement of a database
 
@@ -45,7 +46,7 @@ from pipeguard.detect.commands.programs import (
     unwrap,
 )
 from pipeguard.detect.commands.script_budget import ScriptBudget
-from pipeguard.detect.commands.shell_command import GAP, Pipeline, ShellCommand
+from pipeguard.detect.commands.shell_command import GAP, Pipeline, ShellCommand, dense_runs
 from pipeguard.detect.commands.shell_output import output
 from pipeguard.detect.commands.sql import statements
 from pipeguard.detect.commands.word_expansion import MAX_WORDS
@@ -58,6 +59,9 @@ MAX_DEPTH = 8  # of pipelines inside each other
 MAX_NESTING_DEPTH = 6  # of pipelines whose arguments are read as commands again
 MAX_PIPED_ARGUMENTS = 4000  # characters of a known input that `xargs` makes arguments of
 MAX_MANIFEST = 1000  # characters of an input that are shown with a command
+MADE = "MADE "
+_DECODING = frozenset(("base64", "rev", "xxd"))
+_COMPOSING = _DECODING | {"printf"}  # programs that print letters that their words have not
 
 _NAME_IN_SUBSTITUTION = lazy_regex(
     rf"\$\((?:(?:which|whereis|realpath|type{GAP}-[pP]|command{GAP}-v){GAP}(?:-\w{GAP})?)?"
@@ -165,6 +169,7 @@ class _Interpreter:
 
     def all_lines(self) -> list[str]:
         """The lines, as many as are read."""
+        self.lines += (f"{MADE}{flat(made)}" for made in dict.fromkeys(self._shell.composed))
         self._budget.is_exceeded = self._budget.is_exceeded or len(self.lines) > MAX_LINES
         return self.lines[:MAX_LINES]
 
@@ -214,9 +219,11 @@ class _Interpreter:
         for at, command in enumerate(pipeline):
             stdin = command.stdin
             if stdin is None and at:
-                stdin = output(pipeline[max(0, at - MAX_WORDS) : at])
+                stdin = self._find_output(pipeline[max(0, at - MAX_WORDS) : at])
             if line := self._command_line(self._prepare(command, stdin)):
                 shown.append(line)
+        if (words := pipeline[-1].words) and words[0] in _COMPOSING:
+            self._find_output(pipeline[-MAX_WORDS:])
         if shown:
             self.lines[first_line:first_line] = pipeline_lines(shown)
         if self._is_sending:
@@ -225,6 +232,16 @@ class _Interpreter:
             sent += self._read_by_substitutions if is_substituting else []
             self.lines += [f"^ {path}" for path in dict.fromkeys(sent)]
         self._is_sending = was_sending or self._is_sending
+
+    def _find_output(self, pipeline: Pipeline) -> str | None:
+        """Find what a pipeline prints, and note it if the script does not contain it."""
+        printed = output(pipeline)
+        if printed:
+            words = [word for command in pipeline for word in command.words]
+            is_decoded = not _DECODING.isdisjoint(words)
+            if is_decoded or any(run not in " ".join(words) for run in dense_runs(printed)):
+                self._shell.add_composed(printed)
+        return printed
 
     def _prepare(self, command: ShellCommand, stdin: str | None) -> ShellCommand:
         """A command without what only runs it; its input, where it is known, is run as well."""

@@ -8,10 +8,17 @@ Source: POSIX.1-2017, volume XCU, chapter 2. Words are read by detect.commands.s
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from pipeguard.detect.commands.script_budget import ScriptBudget
-from pipeguard.detect.commands.shell_command import GAP, MAX_VALUE, Pipeline, ShellCommand
+from pipeguard.detect.commands.shell_command import (
+    GAP,
+    LEAST_RUN,
+    MAX_VALUE,
+    Pipeline,
+    ShellCommand,
+    dense_runs,
+)
 from pipeguard.detect.commands.shell_output import escapes, output
 from pipeguard.detect.commands.word_expansion import (
     MAX_WORDS,
@@ -24,7 +31,8 @@ from pipeguard.firewall.lazy_regex import lazy_regex
 
 MAX_DEPTH = 5  # of scripts inside each other
 MAX_VARIABLES = 1000
-HEREDOC_CHARS = 64  # of a here-document that cost one step
+COMPOSED_CHARS = 8  # of a command that is written in parts that cost one step
+READ_CHARS = 64  # of a here-document, or of a word that is joined, that cost one step
 
 # What most of a script is made of: a word with nothing to undo in it, or the end of a command.
 _PLAIN_TOKEN = lazy_regex(
@@ -58,9 +66,10 @@ class WordReader:
     Attributes:
         text: the script.
         at: the index of the next character to read.
+        is_composed: True if a word since the last reset has letters that the script writes apart.
     """
 
-    __slots__ = ("_budget", "_substitute", "_values", "at", "text")
+    __slots__ = ("_budget", "_substitute", "_values", "at", "is_composed", "text")
 
     def __init__(
         self,
@@ -79,6 +88,7 @@ class WordReader:
         """
         self.text = text
         self.at = 0
+        self.is_composed = False
         self._values = values
         self._budget = budget
         self._substitute = substitute
@@ -105,7 +115,21 @@ class WordReader:
         for word in brace_words(whole):
             parts = word.split(" ") if ASSIGNMENT.match(word) is None else [word]
             words += (without_unset(part.translate(_UNQUOTED)) for part in parts if part)
+        if len(whole) >= LEAST_RUN and not self.is_composed:
+            written = self.text[start : self.at]
+            if (len(pieces) > 1 or "$" in written or "`" in written) and dense_runs(whole):
+                self.is_composed = self._are_composed(words, written)
         return words
+
+    def _are_composed(self, words: Sequence[str], written: str) -> bool:
+        """True if words have a dense run that neither they as written nor a variable has."""
+        if not self._budget.spend(sum(map(len, words)) // READ_CHARS):
+            return False
+        runs = [run for word in words for run in dense_runs(word) if run not in written]
+        if not runs:
+            return False
+        values = [self._values.get(name, "") for name in _NAME.findall(written)]
+        return any(not any(run in value for value in values) for run in runs)
 
     def _piece(self) -> str | None:
         """Read a part of a word that is quoted in one way; None where the word ends."""
@@ -234,9 +258,10 @@ class Shell:
     Attributes:
         values: the variables that the script sets.
         budget: what reading may still cost.
+        composed: each command, or its input, with letters that the script writes apart.
     """
 
-    __slots__ = ("_depth", "_on_substitution", "budget", "values")
+    __slots__ = ("_depth", "_on_substitution", "budget", "composed", "values")
 
     def __init__(
         self,
@@ -254,6 +279,7 @@ class Shell:
             "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         }  # fmt: skip
         self.budget = budget or ScriptBudget()
+        self.composed: list[str] = []
         self._depth = 0
         self._on_substitution = on_substitution
 
@@ -267,6 +293,11 @@ class Shell:
             return _Script(self, text).read()
         finally:
             self._depth -= 1
+
+    def add_composed(self, text: str) -> None:
+        """Note a command or its input, as long as the budget lasts."""
+        if self.budget.spend(len(text[:MAX_VALUE]) // COMPOSED_CHARS):
+            self.composed.append(text[:MAX_VALUE])
 
     def substitute(self, script: str) -> str:
         """Replace a substitution by its output if that is known, else by its words."""
@@ -351,6 +382,9 @@ class _Script:
     def _end_command(self) -> None:
         if self._words or self._redirects:
             words = self._words
+            if self._reader.is_composed:
+                self._reader.is_composed = False
+                self._shell.add_composed(" ".join(words))
             if words and (words[0] in _ASSIGNING or "=" in words[0]):
                 words = self._assign(words)
             self._pipeline.append(ShellCommand(words, self._redirects, self._stdin))
@@ -369,8 +403,11 @@ class _Script:
         first = 1 if words[0] in _ASSIGNING and words[0] != "for" else 0
         end = first
         while end < len(words) and (match := ASSIGNMENT.fullmatch(words[end])):
-            if len(match[2]) <= MAX_VALUE and len(values) < MAX_VARIABLES:
-                values[match[1]] = match[2]
+            name, value = match.groups()
+            if words[end].startswith("+", len(name)):
+                value = self._append(values.get(name, ""), value)
+            if len(value) <= MAX_VALUE and len(values) < MAX_VARIABLES:
+                values[name] = value
             end += 1
         if first < end == len(words):
             return []
@@ -378,6 +415,14 @@ class _Script:
         if len(words) >= 4 and words[0] == "for" and words[2] == "in":
             values[words[1]] = words[3]
         return words
+
+    def _append(self, old: str, more: str) -> str:
+        """The value of `name+=more`."""
+        value = old + more
+        is_read = self._shell.budget.spend(len(value) // READ_CHARS)
+        if is_read and any(run not in old and run not in more for run in dense_runs(value)):
+            self._shell.add_composed(value)
+        return value
 
     # -- redirects -------------------------------------------------------------------------------
 
@@ -405,7 +450,7 @@ class _Script:
         if start < 0 or not tag:
             return ""
         end = _heredoc_end(self._text, start, tag)
-        self._shell.budget.spend((end - start) // HEREDOC_CHARS)
+        self._shell.budget.spend((end - start) // READ_CHARS)
         return self._text[start + 1 : end][:MAX_VALUE]
 
     def _skip_heredoc(self, tag: str) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from binascii import Error as Base64Error
-from binascii import a2b_base64
+from binascii import a2b_base64, unhexlify
 from collections.abc import Callable
 
 from pipeguard.detect.commands.shell_command import MAX_VALUE, Pipeline
@@ -66,6 +66,14 @@ def _base64(arguments: list[str], stdin: str | None) -> str | None:
         return None
 
 
+def _xxd(arguments: list[str], stdin: str | None) -> str | None:
+    options = "".join(word for word in arguments if word.startswith("-"))
+    if stdin is None or "r" not in options or "p" not in options:
+        return None
+    digits = re.sub(r"[^0-9A-Fa-f]", "", stdin)
+    return unhexlify(digits[: len(digits) // 2 * 2]).decode("latin-1")
+
+
 def _rev(_arguments: list[str], stdin: str | None) -> str | None:
     return None if stdin is None else "".join(f"{line[::-1]}\n" for line in stdin.splitlines())
 
@@ -82,6 +90,7 @@ PRINTING_PROGRAMS: dict[str, Callable[[list[str], str | None], str | None]] = {
     "tee": _pass_input,
     "rev": _rev,
     "base64": _base64,
+    "xxd": _xxd,
 }
 
 _ESCAPE = lazy_regex(

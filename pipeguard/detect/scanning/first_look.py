@@ -38,9 +38,7 @@ LITERALS = "literals"
 _SIGNS_TO_CLIENT = frozenset(ENCODINGS) | SPACED_OUT
 # `windows` means something beside `acts` alone.
 _SIGNS_TO_SERVER = _SIGNS_TO_CLIENT | {LITERALS, "windows", "acts"}
-GAP = (
-    b"\n\xff\n"  # between texts that are looked at together: a byte that no text has, and line ends
-)
+GAP = b"\n\xff\n"  # between texts looked at together: a byte that no text has, and line ends
 FEW_RULES = 8  # that could match in a text, and are asked whether they do
 FEW_MATCHES = 8  # of one rule, that are rated
 FEW_SEARCHES = 32  # of as many bytes as the text has
@@ -212,7 +210,8 @@ def _may_do_harm(lookup: RuleLookup, source: ScanInput, *, windows: bool) -> boo
 
     effects, is_over = find_effects(source.uses, windows=windows)
     lines = b"\n".join(effect.data for effect in effects)
-    return is_over or len(lines) > BLOCK_BYTES or bool(lines and lookup.acts.look(lines))
+    is_over = is_over or len(lines) > BLOCK_BYTES or any(effect.composed for effect in effects)
+    return is_over or bool(lines and lookup.acts.look(lines))
 
 
 def _is_clean_without_spaces(lookup: RuleLookup, text: MessageText, joined: bytes) -> bool:

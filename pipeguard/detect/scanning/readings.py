@@ -195,6 +195,11 @@ def _read_acts(scan: Scan) -> None:
         parts = DecodedParts(acts, scan.source.text.data)
         origin = Origin(scan.source, "", outer=Origin(scan.source, ""), parts=parts)
         scan.run_rules_over_acts(parts.data, origin)
+    composed = (effect for effect in effects if effect.composed)
+    if made := [Decoded(each.composed, "shell", each.start, each.end) for each in composed]:
+        parts = DecodedParts(made, scan.source.text.data)
+        origin = Origin(scan.source, "", outer=Origin(scan.source, ""), parts=parts)
+        scan.run_rules(parts.data, View.DECODED, origin, signs_matter=False)
 
 
 def _read_joined(scan: Scan) -> None:

@@ -88,6 +88,14 @@ def test_words_of_a_list_are_one_command() -> None:
         ("wget https://h/a.sh; bash a.sh", "RUN a.sh https://h/a.sh"),
         ("git clone https://h/x /tmp/x && cd /tmp/x && sh ./i", "RUN /tmp/x/i"),
         ("psql -c 'drop table x'", "SQL drop table x"),
+        ("a=abcd1234; b=efgh5678; curl $a$b", "MADE curl\x1fabcd1234efgh5678"),
+        ("a=abcd1234; a+=efgh5678", "MADE abcd1234efgh5678"),
+        ('curl "$(echo abcd1234)$(echo efgh5678)"', "MADE curl\x1fabcd1234efgh5678"),
+        ('curl "`echo abcd1234`efgh5678"', "MADE curl\x1fabcd1234efgh5678"),
+        ("curl `echo abcd1234`efgh5678", "MADE curl\x1fabcd1234efgh5678"),
+        ("rev <<< cba", "MADE abc\x1f"),
+        ("printf %s%s abcd1234 efgh5678", "MADE abcd1234efgh5678"),
+        ("echo 616263 | xxd -r -p | cat", "MADE abc"),
         ("cat /e?c/sh?dow", "ODD glob /etc/shadow"),
         ("p^ower^shell x", "PS powershell x"),
         ("& ('i'+'ex') x", "PS iex x"),
@@ -96,6 +104,20 @@ def test_words_of_a_list_are_one_command() -> None:
 )
 def test_what_else_a_command_does(text: str, line: str) -> None:
     assert line in command_lines(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a=abcdefgh12345678; curl $a",
+        'curl "$HOME/abcdefgh12345678/$(uname -m)"',
+        "n=release-notes; cat $n-of-the-year.md",
+        "echo abcdefgh12345678 | tee a",
+        "> abcdefgh12345678",
+    ],
+)
+def test_a_command_whose_letters_are_together_is_made_of_nothing(text: str) -> None:
+    assert not [line for line in command_lines(text) if line.startswith("MADE")]
 
 
 def test_code_that_calls_a_shell() -> None:

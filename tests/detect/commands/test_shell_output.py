@@ -25,6 +25,7 @@ def test_escapes() -> None:
         (["echo cm0K", "base64 -d"], "rm\n"),
         (["echo cm0K", "base64 --decode"], "rm\n"),
         (["echo mr", "rev"], "rm\n"),
+        (["echo 726d0", "xxd -r -p"], "rm"),
         (["echo a", "cat", "tee b"], "a\n"),
     ],
 )
@@ -41,6 +42,8 @@ def test_what_the_script_says_is_printed(commands: list[str], expected: str) -> 
         ["echo a", "base64"],
         ["base64 -d"],
         ["rev"],
+        ["echo 726d", "xxd -p"],
+        ["xxd -rp"],
         ["printf"],
         ["ls", "cat"],
     ],
