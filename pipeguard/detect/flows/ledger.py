@@ -19,7 +19,7 @@ from collections.abc import Iterator, Sequence
 from itertools import count
 from threading import Lock
 
-from pipeguard.detect.flows import outgoing_call, overlap, text_values
+from pipeguard.detect.flows import outgoing_call, overlap, secret_values, text_values
 from pipeguard.detect.flows.leak import PRIVATE_OUT, SECRET_OUT, UNTRUSTED_ACTS, Leak
 from pipeguard.detect.flows.ledger_memory import (
     LedgerMemory,
@@ -473,10 +473,14 @@ def _secrets(call: Call, result: ToolResult) -> tuple[bool, bool]:
             break
         looks_secret = bare not in call.earlier_squeezed and call.completes(bare)
     is_one_time = any(map(call.takes, result.one_time_secrets()))
-    return looks_secret or is_one_time, (is_one_time and not call.is_typed) or any(
+    is_named = (is_one_time and not call.is_typed) or any(
         call.is_new(value)
         for value in result.named_secrets()
         if any(value in reading for reading in call.readings)
+    )
+    return looks_secret or is_one_time, is_named or any(
+        bare not in call.earlier_squeezed and call.completes(bare)
+        for bare in secret_values.by_letters(result.named_secrets())
     )
 
 

@@ -63,6 +63,16 @@ def named_secrets(text: str) -> list[str]:
     return [value for sign, value in _NAMED.findall(text) if sign == "=" or not _WORD.match(value)]
 
 
+def by_letters(values: Iterable[str]) -> dict[str, str]:
+    """Values that have a digit and are long enough to be known by their letters and digits."""
+    bare = {squeeze(value): value for value in values}
+    return {
+        each: value
+        for each, value in bare.items()
+        if len(each) >= TOKEN_CHARS and not (each.isalpha() or each.isdigit())
+    }
+
+
 def secrets(text: str, looks: Callable[[str], bool]) -> dict[str, str]:
     """The values of a text that look like a secret, by their letters and digits alone.
 

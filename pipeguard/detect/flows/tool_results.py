@@ -248,7 +248,8 @@ class ToolResult:
         """Tokens that look like secrets by their letters and digits only."""
         secrets = self._secrets
         if secrets is None:
-            self._secrets = secrets = secret_values.secrets(self.text(), self.looks_secret())
+            secrets = secret_values.secrets(self.text(), self.looks_secret())
+            self._secrets = secrets = secrets | secret_values.by_letters(self.named_secrets())
             self.derived += measure_text(*secrets, *secrets.values())
         return secrets
 

@@ -53,6 +53,27 @@ def test_a_value_that_is_called_a_password_is_one_whatever_it_looks_like() -> No
     ]
 
 
+PASSWORD = "Tr0ub4#dorX&3xK9-pQ2!mW7z"
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        [f"'{PASSWORD[:9]}' + '{PASSWORD[9:]}'"],
+        [f"echo {PASSWORD[:5]}''{PASSWORD[5:]}"],
+        [PASSWORD[:11], PASSWORD[11:]],
+    ],
+)
+def test_a_value_that_is_called_a_password_is_found_again_in_pieces(sent: list[str]) -> None:
+    flows = Flows()
+    flows.record_result(FILE, answer(f"db_password: {PASSWORD}"), 0.0)
+    *before, last = (flows.leaks(POST, {"body": piece}) for piece in sent)
+    assert not any(before)
+    assert [(leak.rule, leak.confidence) for leak in last] == [
+        ("flows.secret-out", Confidence.HIGH)
+    ]
+
+
 @pytest.mark.parametrize(
     "harmless",
     ["123e4567-e89b-12d3-a456-426614174000", "d" * 40, "release-notes-spring", "12 May"],
