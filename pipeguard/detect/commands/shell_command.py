@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from pipeguard.records import NamedTuple
-
 from pipeguard.detect.text.encoding import runs
 from pipeguard.firewall.lazy_regex import lazy_regex
+from pipeguard.records import NamedTuple
 
 MAX_VALUE = 16_384  # characters of what is printed or assigned
 GAP = "\x1f"  # a space inside a word
