@@ -211,7 +211,7 @@ class ServerIsolation:
         if self.is_isolated:
             yield ("  No client's entry starts it. Started by hand, it gets this and its options:")
         elif self.has_run:
-            yield "  It was started under PipeGuard; only a start with --isolate isolates it:"
+            yield "  It was started by hand, and isolated only if that command had --isolate:"
             yield "  pipeguard wrap --isolate auto -- COMMAND"
 
     def _policy_lines(self) -> Iterator[str]:
