@@ -10,25 +10,26 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence, Set
 from itertools import takewhile
+from math import sqrt
 from typing import NamedTuple
 
 from pipeguard.gateway.concepts import DETERMINERS, Concept, ToolStems, find_worth
-from pipeguard.gateway.neighbours import STOP_WORDS
+from pipeguard.gateway.neighbours import ACTIONS, STOP_WORDS
 
 LEAST_WORTH = 0.39  # of a word that counts: a synonym does, few neighbours do
 LEAST_FIT = 0.24  # of the best of the first tools; below, perhaps none is meant
 NAMED_FIT = 0.6  # of a fit, times the share of the tool's name that the request explains
 PARTIAL_FIT = 0.4  # of a tool that lacks an order's action, or all of its objects
 READS = frozenset(("get", "list", "read", "show", "view"))
-# After these, a request says what a thing is about, or gives it content.
-_TOPIC_WORDS = "about that because saying regarding concerning for called named titled with"
+# After these, a request says what a thing is about or where it is, or gives it content.
+_TOPIC_WORDS = "about that because saying regarding concerning for called named titled with in of"
 TOPIC = frozenset(_TOPIC_WORDS.split())
 _QUESTION_WORDS = (
     "is are was were do does did has have had there what which who whose where when why how"
 )
 QUESTIONS = frozenset(_QUESTION_WORDS.split())
-# What a request gives to a tool, and not what it asks for: quoted, or with a digit.
-_VALUE = re.compile(r'"[^"]*"|\S*(?:\d|@|://)\S*')
+# What a request gives to a tool, and not what it asks for: quoted, with a digit, a path or a name.
+_VALUE = re.compile(r'"[^"]*"|\S*(?:[\d@]|(?<!\w)/|\w\.\w)\S*')
 
 
 def without_values(query: str) -> str:
@@ -66,16 +67,15 @@ def make_wish(
         stems: of words.
         words: of the whole request, as many as are looked at.
     """
+    if 2 * sum(each.is_known for each in concepts) < len(concepts):
+        return Wish({}, 0)  # in another language; its few words that are English say nothing
     first = concepts[0].words.split() if concepts else [""]
     if first[0] not in words:
         return Wish(weights, len(weights))
     start = words.index(first[0])
-    end = next((at for at in range(start + 1, len(words)) if words[at] in TOPIC), None)
-    head = len(weights)
-    if end is not None:
-        before = set(words[:end])
-        named = takewhile(lambda concept: concept.words.split()[0] in before, weights)
-        head = sum(1 for _ in named)
+    before = {first[0], *takewhile(lambda word: word not in TOPIC, words[start + 1 :])}
+    named = takewhile(lambda concept: concept.words.split()[0] in before, weights)
+    head = sum(1 for _ in named)
     if not _is_order(first, words, start):
         return Wish(weights, head)
     own = frozenset(stems[word] for word in first if word not in STOP_WORDS)
@@ -83,34 +83,31 @@ def make_wish(
 
 
 def _is_order(first: Sequence[str], words: Sequence[str], start: int) -> bool:
-    """True if a request begins with a verb, after which a determiner is."""
+    """True if a request begins with a common action, or a word before a determiner."""
     before = words[:start]
     if not STOP_WORDS.issuperset(before) or not QUESTIONS.isdisjoint([*before, words[start]]):
         return False
-    last = start
-    while last + 1 < len(words) and words[last + 1] in first:
-        last += 1
-    return not DETERMINERS.isdisjoint(words[last : last + 2])
+    after = next((at for at in range(start, len(words)) if words[at] not in first), start)
+    return words[start] in ACTIONS or not DETERMINERS.isdisjoint(words[after - 1 : after + 1])
 
 
 def find_fit(wish: Wish, profile: ToolStems, effect: str) -> float:
     """The share of what is asked that a tool has words for; 1 if nothing can be told."""
     total = share = fit = 0.0
-    things = has_thing = 0
+    things = []
     for place, (concept, weight) in enumerate(wish.weights.items(), 1):
         worth = find_worth(concept, profile.everything)
         total += weight
         if worth >= LEAST_WORTH:
-            share += weight * worth
+            share += weight * sqrt(worth)  # a synonym is nearly the word itself
         if place <= wish.head and concept is not wish.action:
-            things += 1
-            has_thing += worth >= LEAST_WORTH
+            things.append(worth >= LEAST_WORTH)
         if place == wish.head:
             fit = share / total
     fit = max(fit, share / total) if total else 1.0
     if wish.action is None:
         return fit
-    if (things and not has_thing) or not _does(wish.action, wish.action_stems, profile, effect):
+    if (things and not any(things)) or not _does(wish.action, wish.action_stems, profile, effect):
         return fit * PARTIAL_FIT
     return fit
 

@@ -114,7 +114,8 @@ def _by_word(groups: str) -> dict[str, tuple[str, ...]]:
 
 _THESAURUS: dict[str, Any] = read_data("thesaurus.yaml")
 STOP_WORDS = frozenset(_THESAURUS["stop-words"].split())
-SYNONYMS = _by_word(_THESAURUS["synonyms"])
+ACTIONS = frozenset(_THESAURUS["actions"].split())
+SYNONYMS = _by_word(_THESAURUS["actions"] + _THESAURUS["synonyms"])
 ABBREVIATIONS: dict[str, str] = _THESAURUS["abbreviations"]
 
 

@@ -188,10 +188,26 @@ def test_a_tracker_and_a_build_server_are_found_by_what_people_say() -> None:
 
 
 def test_an_order_fits_no_tool_that_does_something_else_to_the_thing() -> None:
-    made = index(*TOOLS, *TICKETS)
-    for query in ("delete the file", "rename a file", "resize an image", "delete this ticket"):
+    edit = ToolText(70, "filesystem", "edit_file", "", "Change a file", "path", effect="write")
+    made = index(*TOOLS, *TICKETS, edit)
+    for query in (
+        "delete the file",
+        "rename a file",
+        "resize an image",
+        "delete this ticket",
+        "delete ticket 14",
+        "change the permissions of a file",
+    ):
         assert all(hit.fit < LEAST_FIT for hit in made.search(query, 5)), query
-    for query in ("read the file", "show me the forecast", "please close the ticket"):
+    for query in (
+        "read the file",
+        "show me the forecast",
+        "please close the ticket",
+        "what bugs are still open",
+        "report a defect in the billing module",
+        "read /etc/hosts",
+        "crear un ticket en la base",
+    ):
         assert made.search(query, 5)[0].fit >= LEAST_FIT, query
 
 
