@@ -17,6 +17,7 @@ from pipeguard.gateway.concepts import DETERMINERS, Concept, ToolStems, find_wor
 from pipeguard.gateway.neighbours import ACTIONS, STOP_WORDS
 
 LEAST_WORTH = 0.39  # of a word that counts: a synonym does, few neighbours do
+MOST_WEIGHT = 8.5  # of a request, about four words; in a long one most are not what is asked for
 LEAST_FIT = 0.24  # of the best of the first tools; below, perhaps none is meant
 NAMED_FIT = 0.6  # of a fit, times the share of the tool's name that the request explains
 PARTIAL_FIT = 0.4  # of a tool that lacks an order's action, or all of its objects
@@ -29,7 +30,7 @@ _QUESTION_WORDS = (
 )
 QUESTIONS = frozenset(_QUESTION_WORDS.split())
 # What a request gives to a tool, and not what it asks for: quoted, with a digit, a path or a name.
-_VALUE = re.compile(r'"[^"]*"|\S*(?:[\d@]|(?<!\w)/|\w\.\w)\S*')
+_VALUE = re.compile(r'"[^"]*"|(?<!\S)\S*(?:[\d@]|(?<!\w)/|\w\.\w)\S*')
 
 
 def without_values(query: str) -> str:
@@ -103,8 +104,8 @@ def find_fit(wish: Wish, profile: ToolStems, effect: str) -> float:
         if place <= wish.head and concept is not wish.action:
             things.append(worth >= LEAST_WORTH)
         if place == wish.head:
-            fit = share / total
-    fit = max(fit, share / total) if total else 1.0
+            fit = share / min(total, MOST_WEIGHT)
+    fit = min(1.0, max(fit, share / min(total, MOST_WEIGHT))) if total else 1.0
     if wish.action is None:
         return fit
     if (things and not any(things)) or not _does(wish.action, wish.action_stems, profile, effect):

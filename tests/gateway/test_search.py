@@ -205,6 +205,7 @@ def test_an_order_fits_no_tool_that_does_something_else_to_the_thing() -> None:
         "please close the ticket",
         "what bugs are still open",
         "report a defect in the billing module",
+        "finish the defect behind the broken lamp near the old printer upstairs beside our kitchen",
         "read /etc/hosts",
         "crear un ticket en la base",
     ):
