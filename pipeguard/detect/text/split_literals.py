@@ -18,10 +18,12 @@ FEW_LITERALS = 64  # with more, some fit together by chance
 SHORTEST_MENTION = 3  # characters of a beginning that a text names before it shows a whole
 SHORTEST_WHOLE = 16
 
-# A literal that may be a piece of a secret, for Hyperscan.
+# A literal that may be a piece of a secret, for Hyperscan: with a digit beside a letter, the small
+# and capital letters of no name, or a long number; or of hardly any letters.
+_OF_SECRETS = "[A-Za-z0-9+/=_.:$~%-]*"
 SIGN = (
-    r"[\x22'`](?:[A-Za-z0-9+/=_.-]{0,24}(?:[0-9][A-Za-z]|[A-Za-z][0-9])[A-Za-z0-9+/=_.-]{0,60}"
-    r"|[A-Za-z0-9]{1,2})[\x22'`]"
+    rf"[\x22'`](?:{_OF_SECRETS}(?:[0-9][A-Za-z]|[A-Za-z][0-9]|[0-9]{{9}}"
+    rf"|(?:[a-z][A-Z]{{1,2}}){{2}}[a-z]{{1,2}}[A-Z]){_OF_SECRETS}|[A-Za-z0-9]{{1,2}})[\x22'`]"
 )
 # The end of a literal, an operator of any language or brackets, and the start of the next literal
 # with its prefix.

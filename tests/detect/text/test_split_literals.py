@@ -1,8 +1,10 @@
 """Literals that a program joins are read joined, and located in the text."""
 
+import re
+
 import pytest
 
-from pipeguard.detect.text.split_literals import FEW_LITERALS, joined_literals
+from pipeguard.detect.text.split_literals import FEW_LITERALS, SIGN, joined_literals
 
 
 @pytest.mark.parametrize(
@@ -43,3 +45,16 @@ def test_of_many_literals_some_fit_together_by_chance() -> None:
         *_, last = joined_literals(data, 0, len(data))
         assert last.may_fit_by_chance == (count > FEW_LITERALS)
         assert last.at(0).view == "literals"
+
+
+@pytest.mark.parametrize(
+    "piece",
+    ["nt-api03-" + "x" * 100, "xoxb-" + "1" * 12, "hf_" + "aBcDe" * 3 + "F", "$y$j9T$" + "." * 70],
+)
+def test_a_piece_of_a_secret_is_a_sign_however_long(piece: str) -> None:
+    assert re.search(SIGN, f"'{piece}'")
+
+
+@pytest.mark.parametrize("name", ["convertToFP", "2024-01-01", "propertyIsEnumerable", "a b1"])
+def test_a_name_is_no_sign_of_a_secret(name: str) -> None:
+    assert not re.search(SIGN, f"'{name}'")
