@@ -22,10 +22,12 @@ def output(pipeline: Pipeline) -> str | None:
         if not command.words:
             return printed if at else None
         stdin = printed if command.stdin is None else command.stdin
-        printed = _print_output(command.words, stdin)
+        words = command.words[command.words[0] == "{" :]  # which begins a group
+        earlier = printed or "" if words and words[0] in _READING_NOTHING else ""
+        printed = _print_output(words, stdin) if words else None
         if printed is None:
             return None
-        printed = printed[:MAX_VALUE]
+        printed = (earlier + printed)[:MAX_VALUE]
     return printed
 
 
@@ -38,7 +40,8 @@ def _print_output(words: list[str], stdin: str | None) -> str | None:
 def _echo(arguments: list[str], _stdin: str | None) -> str:
     options = [word for word in arguments[:2] if re.fullmatch("-[neE]{1,3}", word)]
     text = " ".join(arguments[len(options) :])
-    return (escapes(text) if any("e" in option for option in options) else text) + "\n"
+    text = escapes(text) if any("e" in option for option in options) else text
+    return text if any("n" in option for option in options) else text + "\n"
 
 
 def _printf(arguments: list[str], _stdin: str | None) -> str | None:
@@ -78,6 +81,12 @@ def _rev(_arguments: list[str], stdin: str | None) -> str | None:
     return None if stdin is None else "".join(f"{line[::-1]}\n" for line in stdin.splitlines())
 
 
+def _tr(arguments: list[str], stdin: str | None) -> str | None:
+    if stdin is None or len(arguments) != 2 or arguments[0] not in ("-d", "--delete"):
+        return None
+    return stdin.translate(dict.fromkeys(map(ord, escapes(arguments[1]))))
+
+
 def _pass_input(_arguments: list[str], stdin: str | None) -> str | None:
     return stdin
 
@@ -91,7 +100,9 @@ PRINTING_PROGRAMS: dict[str, Callable[[list[str], str | None], str | None]] = {
     "rev": _rev,
     "base64": _base64,
     "xxd": _xxd,
+    "tr": _tr,
 }
+_READING_NOTHING = frozenset(("echo", "printf"))  # behind others they are of one group
 
 _ESCAPE = lazy_regex(
     r"\\(?:x([0-9A-Fa-f]{1,2})|u([0-9A-Fa-f]{1,4})|U([0-9A-Fa-f]{1,8})|0?([0-7]{1,3})|(.))",

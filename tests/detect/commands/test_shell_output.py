@@ -18,7 +18,7 @@ def test_escapes() -> None:
     ("commands", "expected"),
     [
         (["echo a b"], "a b\n"),
-        (["echo -n a"], "a\n"),
+        (["echo -n a"], "a"),
         ([r"echo -e \x61"], "a\n"),
         ([r"printf %s-%s a b"], "a-b"),
         ([r"printf %s, a b"], "a,b,"),
@@ -27,6 +27,8 @@ def test_escapes() -> None:
         (["echo mr", "rev"], "rm\n"),
         (["echo 726d0", "xxd -r -p"], "rm"),
         (["echo a", "cat", "tee b"], "a\n"),
+        (["echo a", "printf b"], "a\nb"),
+        (["echo a", "echo b", r"tr -d \n"], "ab"),
     ],
 )
 def test_what_the_script_says_is_printed(commands: list[str], expected: str) -> None:
@@ -46,6 +48,7 @@ def test_what_the_script_says_is_printed(commands: list[str], expected: str) -> 
         ["xxd -rp"],
         ["printf"],
         ["ls", "cat"],
+        ["echo a", "tr a b"],
     ],
 )
 def test_what_only_the_machine_knows_is_not(commands: list[str]) -> None:
