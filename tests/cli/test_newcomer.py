@@ -102,8 +102,8 @@ def test_from_the_first_look_to_the_last(person: Person) -> None:
     assert "run this again" in told
     assert contents(person.home) == person.before
     (line,) = (one for one in told.splitlines() if one.startswith("Guard them:  "))
-    guard = line.partition(":  ")[2]
-    if "--launcher" not in guard:  # said where this one is in a project's folder, and not in /tmp
+    guard = line.partition(":  ")[2].rpartition("&& ")[2]  # behind an installation, in a clone
+    if "--launcher" not in guard:
         guard += f" --launcher {PIPEGUARD}"
 
     code, told = person.types("pipeguard setup --dry-run")  # shown, also where no path would last
