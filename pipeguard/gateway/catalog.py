@@ -367,7 +367,7 @@ def read_effect(tool: Tool, definition: JsonObject) -> Effect:
     """The effect of calling a tool.
 
     Its words decide; annotations can only make it more (MCP 2025-06-18, server/tools: clients
-    MUST consider them untrusted), but where words say nothing. What nothing is known of may write.
+    MUST consider them untrusted), but where words say nothing. A tool of no known verb may write.
     """
     annotations = definition.get("annotations")
     hints = annotations if isinstance(annotations, dict) else {}
@@ -376,9 +376,9 @@ def read_effect(tool: Tool, definition: JsonObject) -> Effect:
         return Effect.DESTRUCTIVE
     if labels & SINKS or hints.get("readOnlyHint") is False:
         return Effect.WRITE
-    if labels or hints.get("readOnlyHint") is True or only_looks(tool.name, definition):
-        return Effect.READ
-    return Effect.WRITE
+    looks = only_looks(tool.name, definition)
+    is_read = hints.get("readOnlyHint") is True if looks is None else looks
+    return Effect.READ if is_read else Effect.WRITE
 
 
 def schema_words(definition: JsonObject) -> Iterator[str]:

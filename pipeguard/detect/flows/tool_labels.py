@@ -14,7 +14,7 @@ from pipeguard.detect.words import tools as lists
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.protocol.json_values import JsonObject
 from pipeguard.records import NamedTuple
-from pipeguard.unicode.name_words import name_words
+from pipeguard.unicode.name_words import name_words, words_of_any_script
 
 READ_CHARS = 200  # of a description: what follows says little about what the tool does
 _OWNED = lazy_regex(
@@ -63,8 +63,7 @@ def definition_words(name: str, definition: JsonObject | None) -> DefinitionWord
         return DefinitionWords(
             of_name, of_name, of_name, _NO_WORDS, is_owned=False, description=of_name
         )
-    description = definition.get("description")
-    text = description[:READ_CHARS] if isinstance(description, str) else ""
+    text = _read_description(definition)
     sentence = text.partition(".")[0]
     schema = definition.get("inputSchema")
     properties = schema.get("properties") if isinstance(schema, dict) else None
@@ -81,6 +80,11 @@ def definition_words(name: str, definition: JsonObject | None) -> DefinitionWord
         description=of_name | _words(text),
         plain=frozenset(name_words(text.lower())),
     )
+
+
+def _read_description(definition: JsonObject) -> str:
+    description = definition.get("description")
+    return description[:READ_CHARS] if isinstance(description, str) else ""
 
 
 def _verb_forms(word: str) -> set[str]:
@@ -176,8 +180,9 @@ _SURELY_SENT = lists.SENT - lists.SENT_OR_IN_A_FILE
 _NO_FILES = lists.PUBLISHED | (lists.WEB - lists.FILES)
 _ELSEWHERE = lists.REMOTE | lists.PUBLISH | lists.HOSTED | lists.CARRIES | lists.SEND
 _MAKING = lists.MAKE | lists.WRITE
-_ACTING = _WRITING | _MAKING | lists.SEND | lists.RUN | lists.END | lists.ALTER | lists.ADD
-_ACTING |= lists.SHARE | lists.ACCEPT | lists.BOOK
+_ACTS = _WRITING | _MAKING | lists.SEND | lists.RUN | lists.END | lists.ALTER | lists.ADD
+_ACTS |= lists.SHARE | lists.ACCEPT | lists.BOOK | lists.ACT
+_ACTS -= {"new"}
 _POSTED = lists.POSTED | lists.SENT | {f"{noun}s" for noun in lists.POSTED | lists.SENT}
 
 
@@ -294,22 +299,61 @@ def make_tool(name: str, definition: JsonObject | None) -> Tool:
     return Tool(name, labels, stores=stores, reaches_out=reaches_out, acts=acts)
 
 
-def only_looks(name: str, definition: JsonObject) -> bool:
-    """True if a tool's words say that it reads or computes, and none that it does anything else.
+def only_looks(name: str, definition: JsonObject) -> bool | None:
+    """True if a tool's verb says that it reads or computes, False if it acts, None if unknown.
 
-    The first verb of the name decides, or else the first word of the description. For tools
-    without labels; a verb that may also make a file, such as `convert`, counts without a path.
+    The verb is the first word of the name, or else what the description begins with: a noun, such
+    as `repository`, says nothing. A verb that may also make a file counts without a path only, and
+    one that computes or changes only if what it is about is nothing stored.
     """
-    words = definition_words(name, definition)
-    of_name = name_words(name)
-    description = str(definition.get("description") or "").lower().split()
-    begins = _verb_forms(description[0].strip(",.:;")) if description else set()
-    verbs = [word for word in of_name if word in lists.LOOK | _ACTING]
-    joined = not {"and", "or", "then"}.isdisjoint(of_name)
-    if begins & _ACTING - lists.LOOK or (joined and not _ACTING.isdisjoint(verbs)):
+    of_name = words_of_any_script(name.replace("_", " "))
+    of_sentence = words_of_any_script(_read_description(definition).partition(".")[0])
+    while of_sentence and (of_sentence[0] in lists.FILLERS or of_sentence[0].endswith("ly")):
+        del of_sentence[0]
+    leads, begins = _find_verbs(of_name), _find_verbs(of_sentence)
+    if begins & _ACTS or leads & _ACTS or _acts_too(of_name, of_sentence):
         return False
-    looks = {*verbs[:1]} & lists.LOOK if verbs else begins & lists.LOOK
-    return bool(looks & lists.READ or (looks and not words.parameters & lists.PATHS))
+    if of_name[:1] == ["return"]:  # an order
+        return None
+    if not leads & lists.LOOK:
+        place = next((at for at, word in enumerate(of_name) if word in lists.LOOK), len(of_name))
+        if not _ACTS.isdisjoint(of_name[:place]):
+            return False
+        is_noun = of_name[:1] != of_sentence[:1]
+        leads = begins | (lists.SURELY_LOOK & {*of_name[place:][:1]} if is_noun else _NO_WORDS)
+    if leads & lists.READ & lists.LOOK:
+        return True
+    words = definition_words(name, definition)
+    is_made = words.parameters & lists.PATHS or ("convert" in leads and _labels(words))
+    return True if leads & lists.LOOK and not is_made else None
+
+
+def _find_verbs(words: list[str]) -> set[str]:
+    """The forms of the verb that words begin with."""
+    if not words:
+        return set()
+    if words[0].removesuffix("s") == "check" and words[1:2] in (["in"], ["out"]):
+        return {"checkout"}
+    forms = _verb_forms(words[0])
+    if words[0].endswith("ing"):
+        forms |= {words[0][:-3], words[0][:-3] + "e"}
+    return forms if forms & (lists.LOOK | _ACTS) else forms | meanings(words[0])
+
+
+def _acts_too(of_name: list[str], of_sentence: list[str]) -> bool:
+    """True if an act is joined to the first: `find_and_replace`, `Pops a job and deletes it`."""
+    if not lists.JOINS.isdisjoint(of_name) and not _ACTS.isdisjoint(of_name):
+        return True
+    is_third_person = of_sentence[0].endswith("s") if of_sentence else False
+    return any(
+        joint in lists.JOINS
+        and verb.endswith("s") is is_third_person
+        and (place == 1 or following in lists.DETERMINERS)
+        and _verb_forms(verb) & _ACTS
+        for place, (joint, verb, following) in enumerate(
+            zip(of_sentence, of_sentence[1:], [*of_sentence[2:], ""], strict=False)
+        )
+    )
 
 
 def find_labels(name: str, definition: JsonObject | None) -> Label:
