@@ -12,6 +12,7 @@ import click
 
 from pipeguard.assess.isolated_servers import stored_targets
 from pipeguard.cli import _completions as completions
+from pipeguard.detect.rules.rule import Leaving
 from pipeguard.errors import PipeGuardError
 from pipeguard.firewall.finding import Action
 from pipeguard.firewall.protocol.methods import METHODS
@@ -19,7 +20,7 @@ from pipeguard.firewall.protocol.places import Surface, known_places
 from pipeguard.firewall.session.remedies import LOST, Way, find_remedy
 from pipeguard.rulebook.packs import load_rules, sources
 from pipeguard.rulebook.proof import sample_place
-from pipeguard.rulebook.reference import usual_action
+from pipeguard.rulebook.reference import find_sure_action, list_raises, usual_action
 from pipeguard.rulebook.rule_texts import CODE_RULES, FAMILIES
 from pipeguard.rulebook.samples import texts
 from pipeguard.state.decisions import SinceThen
@@ -141,13 +142,14 @@ def _explain_unknown(what: str, rules: dict[str, Rule]) -> str:
 def _rule_page(rule: Rule) -> str:
     surface = min(rule.surfaces, key=lambda surface: surface.value)
     outcome = _USUAL.get(usual_action(rule), "noted as a warning")
+    outcome += ", unless your policy says otherwise." + "".join(_describe_exceptions(rule))
     level = f"severity {rule.severity.name.lower()}, confidence {rule.confidence.name.lower()}"
     surfaces = ", and ".join(words for each, words in _CHECKED.items() if each in rule.surfaces)
     places = f" ({', '.join(rule.places)})" if rule.places else ""
     return "\n".join(
         [
             f"{click.style(rule.id, bold=True)}: {rule.title}",
-            _wrap(f"{level}: what it finds is {outcome}, unless your policy says otherwise."),
+            _wrap(f"{level}: what it finds is {outcome}"),
             _wrap(f"Checks {surfaces}{places}."),
             "",
             _label("Why", rule.why),
@@ -160,6 +162,15 @@ def _rule_page(rule: Rule) -> str:
             *([_label("OWASP", rule.owasp)] if rule.owasp else []),
         ]
     )
+
+
+def _describe_exceptions(rule: Rule) -> Iterator[str]:
+    """Say where something else than usual is done about a match."""
+    sure = find_sure_action(rule)
+    if sure is not usual_action(rule):
+        yield f" It is {_USUAL[sure]} if {' or '.join(list_raises(rule))}."
+    if rule.leaving is Leaving.LOWER and sure is Action.BLOCK:
+        yield " In what a call keeps on this machine, it is a warning."
 
 
 def _family_page(name: str, words: dict[str, str]) -> str:

@@ -28,7 +28,7 @@ from pipeguard.rulebook.benchmark import costs
 from pipeguard.rulebook.nearness import near_all
 from pipeguard.rulebook.packs import MAX_PACK_BYTES, PackFile, load_rules, model, sources
 from pipeguard.rulebook.proof import prove_all
-from pipeguard.rulebook.reference import usual_action
+from pipeguard.rulebook.reference import find_sure_action, usual_action
 from pipeguard.rulebook.rule_texts import CODE_RULES
 from pipeguard.rulebook.samples import texts
 from pipeguard.runtime.progress import say_if_slow, wait_for_engines
@@ -68,7 +68,10 @@ def command() -> None:
 def list_rules(
     *, pack: str | None, surface: str | None, severity: str | None, as_json: bool
 ) -> None:
-    """List rules with their default actions, as in `pipeguard rules list --pack secrets`."""
+    """List rules with their default actions, as in `pipeguard rules list --pack secrets`.
+
+    `warn/block` blocks what a check or its way out makes sure: see `pipeguard explain RULE`.
+    """
     every = load_rules()
     packs = sorted({rule.pack for rule in every})
     if pack is not None and pack not in packs:
@@ -86,9 +89,8 @@ def list_rules(
     width = max((len(rule.id) for rule in chosen), default=0)
     for rule in chosen:
         action = usual_action(rule)
-        word = click.style(
-            f"{action.name.lower():<6}", fg="red" if action is Action.BLOCK else None
-        )
+        words = dict.fromkeys(each.name.lower() for each in (action, find_sure_action(rule)))
+        word = click.style(f"{'/'.join(words):<10}", fg="red" if action is Action.BLOCK else None)
         level = f"{rule.severity.name.lower()}/{rule.confidence.name.lower()}"
         click.echo(f"{rule.id:<{width}}  {word}  {level:<15}  {rule.title}")
     if not chosen:

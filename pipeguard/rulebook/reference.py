@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipeguard.firewall.finding import Action
+from pipeguard.detect.rules.rule import Leaving
+from pipeguard.firewall.finding import Action, Confidence
 from pipeguard.firewall.policy import PolicyTarget, default_action
 from pipeguard.firewall.protocol.places import Surface
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from pipeguard.detect.rules.rule import Rule, Sample
 
+_RAISED = (Leaving.RAISE, Leaving.ONLY)
 SHOWN_CHARS = 300  # of a sample: a few are whole pages
 _MADE = "<!-- Made from rules/{pack}.yaml by `make docs`. -->"
 
@@ -44,6 +46,21 @@ def usual_action(rule: Rule) -> Action:
             *(rule.id, rule.severity, rule.confidence, "", "", None), is_cuttable=is_cuttable
         )
     )
+
+
+def find_sure_action(rule: Rule) -> Action:
+    """The action for a match of which something makes PipeGuard sure (`list_raises`)."""
+    return usual_action(rule._replace(confidence=Confidence.HIGH) if list_raises(rule) else rule)
+
+
+def list_raises(rule: Rule) -> list[str]:
+    """What raises the confidence of a match, as conditions."""
+    is_one_step = rule.confidence is Confidence.MEDIUM
+    return [
+        *(["a check of the match holds"] if rule.check else []),
+        *(["a message has two different ones"] if is_one_step and rule.several else []),
+        *(["a call requests it from another host"] if rule.leaving in _RAISED else []),
+    ]
 
 
 def _index(packs: dict[str, list[Rule]]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.firewall.session.remedies import LOST, MEMORY, Way, find_remedy, is_held
-from pipeguard.rulebook.reference import usual_action
+from pipeguard.rulebook.reference import find_sure_action, usual_action
 from pipeguard.rulebook.rule_texts import FAMILIES, TITLES
 from pipeguard.rulebook.samples import texts
 from pipeguard.state.exceptions import STOPPED, decisive, enforced_action, is_wall, stopping
@@ -94,6 +94,7 @@ def rule_fields(rule: Rule) -> dict[str, object]:
         "severity": rule.severity.name.lower(),
         "confidence": rule.confidence.name.lower(),
         "default_action": usual_action(rule).name.lower(),
+        "sure_action": find_sure_action(rule).name.lower(),
         "surfaces": sorted(surface.value for surface in rule.surfaces),
         "places": list(rule.places),
         "views": sorted(view.value for view in rule.views),

@@ -108,6 +108,17 @@ def test_every_rule_is_explained(rule: str, monkeypatch: pytest.MonkeyPatch) -> 
     assert all(line.isprintable() for line in result.output.split("\n"))
 
 
+def test_a_rule_says_where_another_action_than_usual_is_taken() -> None:
+    def head(rule: str) -> str:
+        return " ".join(CliRunner().invoke(command, [rule]).output.partition("\nChecks")[0].split())
+
+    database, card = head("secrets.database-url"), head("personal.card-leaving")
+    assert "It is blocked if a check of the match holds." in database
+    assert "In what a call keeps on this machine, it is a warning." in database
+    assert "It is blocked if a call requests it from another host." in card
+    assert "It is" not in head("secrets.github-token")
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_rules_that_are_code_are_explained_by_their_family(family: str) -> None:
     rule = next(name for name in CODE_RULES if name == family or name.startswith(f"{family}."))

@@ -39,6 +39,17 @@ def test_the_list_takes_filters() -> None:
     assert len(listed("--surface", "definitions")) < len(load_rules())
 
 
+def test_the_list_says_what_blocks_once_it_is_sure() -> None:
+    actions = {rule["rule"]: (rule["default_action"], rule["sure_action"]) for rule in listed()}
+    lines = {line.split()[0]: line.split()[1] for line in run("list").output.splitlines()}
+    for rule, shown in (
+        ("secrets.database-url", "warn/block"),  # its check
+        ("personal.card-leaving", "warn/block"),  # its way out
+        ("secrets.github-token", "block"),
+    ):
+        assert lines[rule] == shown == "/".join(dict.fromkeys(map(str, actions[rule])))
+
+
 def test_colours_are_for_terminals_only() -> None:
     assert "\x1b" not in run("list").output
     assert "\x1b" in CliRunner().invoke(command, ["list"], color=True).output
