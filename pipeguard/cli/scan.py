@@ -110,8 +110,9 @@ def command(  # noqa: PLR0913  one for each option
     definition, its description. JSON is recognized: a result with its content, an object of
     arguments, one tool or a list of tools, or a whole message of each kind. Other JSON is text.
     Rules, views and policy are those of `wrap`; pins, and what other calls returned, are not
-    considered. Secrets are masked. Of a rule with many findings, a few are shown; of several files,
-    each has a line with its verdict and rules.
+    considered. Arguments are judged as if the tool may send them away. Secrets are masked. Of a
+    rule with many findings, a few are shown; of several files, each has a line with its verdict and
+    rules.
 
     \b
     Examples:
@@ -199,7 +200,14 @@ def _line(path: str, trial: Trial) -> str:
     more = len(rules) - MOST_RULES
     shown = ", ".join(rules[:MOST_RULES]) + (f" and {more} more" if more > 0 else "")
     words = click.style(_WOULD[trial.action], fg="red" if trial.action >= Action.REDACT else None)
-    return f"{visible(path)}: {words}: {shown}"
+    return f"{visible(path)}: {words}: {shown}{_if_kept(trial, '. ')}"
+
+
+def _if_kept(trial: Trial, joint: str) -> str:
+    """Say what else would happen if the tool keeps its arguments on this machine."""
+    if trial.kept is trial.action:
+        return ""
+    return f"{joint}If no tool of the server sends anything away, it {_WOULD[trial.kept]}."
 
 
 def _text(file: str, limit_bytes: int) -> str:
@@ -253,6 +261,7 @@ def _fields(file: str, taken: str, trial: Trial) -> dict[str, object]:
         "as": taken,
         "read_as": trial.read_as,
         "action": trial.action.name.lower(),
+        "action_if_kept": trial.kept.name.lower(),
         "findings": [_finding_fields(located) for located in trial.findings],
     }
 
@@ -277,6 +286,7 @@ def _page(name: str, trial: Trial) -> str:
     head = f"{visible(name)}, read as {trial.read_as}: {_WOULD[trial.action]}."
     if not trial.findings:
         return f"{head} Nothing was found."
+    head += _if_kept(trial, "\n")
     rows = [_row(located) for located in trial.findings]
     titles = ("action", "rule", "severity", "confidence", "where", "view")
     widths = [max(map(len, column)) for column in zip(titles, *rows, strict=True)]

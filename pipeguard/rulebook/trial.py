@@ -23,6 +23,7 @@ from pipeguard.firewall.session.session import Session
 USUAL_NAME = "text"  # of the tool and the server if none is given
 USUAL_KEY = "input"  # of the argument that is a plain text
 RUN = "SCAN"
+_LOCAL = "Local."  # a description by which a tool reaches nothing beyond this machine
 
 
 class TextRole(Enum):
@@ -69,11 +70,14 @@ class Trial(NamedTuple):
         action: of all findings together.
         findings: the most serious first.
         read_as: what the text was read as, in words.
+        kept: the action for arguments of a server that keeps all on this machine: of its tools,
+            only a name is known here, so `action` assumes that the arguments leave.
     """
 
     action: Action
     findings: tuple[LocatedFinding, ...]
     read_as: str
+    kept: Action
 
 
 class _Framed(NamedTuple):
@@ -115,19 +119,28 @@ def judge(
             layer._replace(tools_allow=(), tools_block=(), tools_ask=()) for layer in policy.layers
         )
         policy = policy._replace(layers=tuple(layers))
-    definition = canonical({"name": tool}).decode()
-    pins = {("tool", tool): Pin("tool", tool, definition, "", None, None, "")}
-    if trial_input.role is TextRole.DEFINITION:
-        policy, pins = policy._replace(trust=Trust.FIRST_USE), {}
-    guard = make_guard(trial_input.server or USUAL_NAME, engines, policy, pins, key)
-    guard.contents_key = key  # with it, and with room, a call waits for a person
-    session = Session(guard, RUN)
-    session.waiting_room = WaitingRoom()
-    verdict = _verdict(session, framed, now)
-    told = (finding for finding in verdict.findings if not finding.rule.startswith("trust."))
-    findings = worst_first(told)
+    is_definition = trial_input.role is TextRole.DEFINITION
+    if is_definition:
+        policy = policy._replace(trust=Trust.FIRST_USE)
+
+    def find(**definition: str) -> list[Finding]:
+        text = canonical({"name": tool, **definition}).decode()
+        pins = (
+            {} if is_definition else {("tool", tool): Pin("tool", tool, text, "", None, None, "")}
+        )
+        guard = make_guard(trial_input.server or USUAL_NAME, engines, policy, pins, key)
+        guard.contents_key = key  # with it, and with room, a call waits for a person
+        session = Session(guard, RUN)
+        session.waiting_room = WaitingRoom()
+        found = _verdict(session, framed, now).findings
+        return worst_first(each for each in found if not each.rule.startswith("trust."))
+
+    findings = find()
+    action = kept = greatest(findings)
+    if trial_input.role is TextRole.ARGUMENTS and findings:
+        kept = greatest(find(description=_LOCAL))
     located = tuple(_locate(trial_input.text, framed, findings))
-    return Trial(greatest(findings), located, framed.read_as)
+    return Trial(action, located, framed.read_as, kept)
 
 
 def _verdict(session: Session, framed: _Framed, now: float) -> Verdict:

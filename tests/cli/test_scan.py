@@ -37,6 +37,19 @@ def called(*arguments: str, text: bytes = b"") -> subprocess.CompletedProcess[by
     )
 
 
+@pytest.mark.parametrize(
+    ("tool", "kept"), [("write_file", "warn"), ("send_email", "block"), ("look", "block")]
+)
+def test_arguments_that_may_stay_on_this_machine_are_judged_both_ways(tool: str, kept: str) -> None:
+    text = expand({"gen": "postgres://app:{b62:16}@db.acme.test:5432/orders"}, 0)
+    arguments = ("-", "--as", "arguments", "--tool", tool, "--key", "content")
+    shown = json.loads(run(*arguments, "--json", text=text).output)
+    assert (shown["action"], shown["action_if_kept"]) == ("block", kept)
+    head = run(*arguments, text=text).output.partition("\n\n")[0]
+    assert "would be blocked" in head
+    assert ("would pass, with a warning" in head) is (kept == "warn")
+
+
 @pytest.mark.usefixtures("folder")
 def test_what_is_shown(snapshot: Snapshot) -> None:
     snapshot.commands(
