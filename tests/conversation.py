@@ -363,10 +363,13 @@ def _list(value: Json) -> list[Json]:
 
 
 def _is_respelt(verdict: Verdict) -> bool:
-    """Whether the same JSON goes on in one line, where some readers see more in the frame."""
-    if verdict.forward is None or len(verdict.frame.decode().splitlines()) == 1:
+    """Whether the same JSON goes on, in one line, or with the id as its request spells it."""
+    if verdict.forward is None:
         return False
-    return bool(json.loads(verdict.forward) == json.loads(verdict.frame))
+    came, went = json.loads(verdict.frame), json.loads(verdict.forward)
+    if isinstance(came, dict) and "method" not in came and came.get("id") != went["id"]:
+        return bool({**came, "id": went["id"]} == went and str(came["id"]) == str(went["id"]))
+    return bool(came == went)
 
 
 class _Ledger:

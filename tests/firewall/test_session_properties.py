@@ -15,7 +15,7 @@ from pipeguard.detect.detector import make_guard
 from pipeguard.errors import Refusal
 from pipeguard.firewall.finding import Action, Direction, Verdict, greatest
 from pipeguard.firewall.policy import ActionEntry, Layer, Limits, Policy, Selector, Trust
-from pipeguard.firewall.protocol.ids import write_id
+from pipeguard.firewall.protocol.ids import spell_answered, write_answered_id, write_id
 from pipeguard.firewall.protocol.json_values import JsonValue, serialise
 from pipeguard.firewall.protocol.message import Message, envelope, parse
 from pipeguard.firewall.protocol.places import PARTS, Surface
@@ -266,10 +266,23 @@ def is_one_line(frame: bytes) -> bool:
 
 
 def is_respelt(verdict: Verdict) -> bool:
-    """Whether the same JSON goes on as one line, as which it did not come."""
-    if verdict.forward is None or is_one_line(verdict.frame):
+    """Whether the same JSON goes on as one line, or answers with the id as it was asked."""
+    if verdict.forward is None:
         return False
-    return equal(parse_json(verdict.forward), parse_json(verdict.frame))
+    went, came = parse_json(verdict.forward), parse_json(verdict.frame)
+    if is_one_line(verdict.frame):
+        if isinstance(went, list) and isinstance(came, list):
+            return any(map(answers_otherwise, went, came))
+        return answers_otherwise(went, came)
+    return equal(went, came)
+
+
+def answers_otherwise(went: JsonValue, came: JsonValue) -> bool:
+    """Whether an answer differs from the one that came in the spelling of its id only."""
+    if not isinstance(went, dict) or not isinstance(came, dict) or "method" in came:
+        return False
+    is_same = equal({**came, "id": went.get("id")}, went)
+    return is_same and write_id(went["id"]) in spell_answered(write_answered_id(came["id"]) or "")
 
 
 def is_answerable(frame: bytes, member: dict[str, JsonValue]) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Container
 
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.protocol.json_values import JsonValue, Number, serialise
@@ -26,6 +27,31 @@ def write_id(value: JsonValue) -> str | None:
         except UnicodeEncodeError:  # a lone surrogate: no answer could repeat it
             return None
     return None
+
+
+def write_answered_id(value: JsonValue) -> str | None:
+    """The token of an answer's id; `7.0` is `7`, as JavaScript reads it."""
+    if isinstance(value, Number):
+        digits, point, fraction = value.partition(".")
+        value = Number(digits) if point and fraction and not fraction.strip("0") else value
+    return write_id(value)
+
+
+def spell_answered(token: str) -> tuple[str, ...]:
+    """The ids that an answer's id may stand for, itself first: `"7"` may be 7, and 7 `"7"`.
+
+    Both official SDKs correlate so. The first that is open or was cancelled decides.
+    """
+    is_text = token.startswith('"')
+    digits = token[1:-1] if is_text else token
+    if len(digits) > MAX_ID_DIGITS or not INTEGER.match(digits):
+        return (token,)
+    return token, digits if is_text else f'"{digits}"'
+
+
+def match_answer(token: str, open_tokens: Container[str]) -> str:
+    """The open id that an answer's id stands for; itself if there is none."""
+    return next((spelling for spelling in spell_answered(token) if spelling in open_tokens), token)
 
 
 def read_id(token: str) -> JsonValue:

@@ -6,7 +6,7 @@ from pipeguard.errors import Refusal
 from pipeguard.firewall.finding import MessageKind
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.framing import one_line
-from pipeguard.firewall.protocol.ids import write_id
+from pipeguard.firewall.protocol.ids import read_id, write_answered_id, write_id
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
 from pipeguard.firewall.protocol.spelling import folded_name, has_look_alike, look_alike, spellings
 from pipeguard.firewall.protocol.strict_json import ParsedFrame, read_json
@@ -86,6 +86,14 @@ def rewritten(message: Message, value: JsonObject) -> Message:
     return message._replace(frame=ParsedFrame.write(value), value=value)
 
 
+def with_id(message: Message, id_token: str) -> Message:
+    """The answer with the id as its request spells it."""
+    if write_id(message.value["id"]) == id_token:
+        return message
+    spelled = rewritten(message, {**message.value, "id": read_id(id_token)})
+    return spelled._replace(id_token=id_token)
+
+
 def _check_members(value: JsonObject, id_token: str | None) -> None:
     if not value.keys() <= ENVELOPE and has_look_alike(value, _ENVELOPE, folded_name):
         raise look_alike("the message", id_token)
@@ -104,7 +112,7 @@ def _check_members(value: JsonObject, id_token: str | None) -> None:
 def _id_token(value: JsonObject) -> str | None:
     if "id" not in value:
         return None
-    token = write_id(value["id"])
+    token = write_id(value["id"]) if "method" in value else write_answered_id(value["id"])
     if token is None and not (value["id"] is None and "error" in value and "method" not in value):
         raise _invalid("protocol.invalid-id", "an id is a string or an integer", None)
     return token

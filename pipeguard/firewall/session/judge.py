@@ -25,7 +25,7 @@ from pipeguard.firewall.finding import (
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.answers import check_answer, creates_task
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
-from pipeguard.firewall.protocol.message import Message, rewritten
+from pipeguard.firewall.protocol.message import Message, rewritten, with_id
 from pipeguard.firewall.protocol.methods import (
     ESSENTIAL,
     TASK_STATUS,
@@ -254,9 +254,11 @@ class MessageJudge(NamedTuple):
         if request.take_answer is not None:  # PipeGuard asked; the server never sees the answer
             request.take_answer(message.value.get("result"))
             return self._verdict(message, request, [], None)
+        expected = with_id(message, request.id_token)
         try:
-            check_answer(message.value, message.id_token)
-            return self._restore(self._judge_expected_answer(message, request))
+            check_answer(expected.value, request.id_token)
+            verdict = self._restore(self._judge_expected_answer(expected, request))
+            return verdict if expected is message else verdict.with_findings(message.frame, ())
         except Refusal as refusal:
             raise RefusedAnswer(request, refusal) from None
         except Exception:

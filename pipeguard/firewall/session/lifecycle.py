@@ -259,8 +259,9 @@ class ConversationState:
         """
         pending = self.pending[direction.back]
         with self._lock:
-            is_late = pending.was_cancelled(id_token, now)
-            return pending.close(id_token), is_late
+            token = pending.match_answer(id_token)
+            is_late = pending.was_cancelled(token, now)
+            return pending.close(token), is_late
 
     def close_all(self, direction: Direction, id_tokens: Iterable[str]) -> list[PendingRequest]:
         """Remove and return the requests of a peer that several answers belong to."""

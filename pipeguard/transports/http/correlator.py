@@ -14,7 +14,13 @@ from collections.abc import Callable, Hashable
 from time import monotonic
 from typing import Generic, NamedTuple, TypeVar
 
-from pipeguard.firewall.protocol.ids import read_id, request_ids, write_id
+from pipeguard.firewall.protocol.ids import (
+    match_answer,
+    read_id,
+    request_ids,
+    write_answered_id,
+    write_id,
+)
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, serialise
 from pipeguard.firewall.protocol.methods import LISTEN, SUBSCRIPTION_META
 from pipeguard.firewall.protocol.pending import MAX_REMEMBERED, REMEMBERED_SECONDS
@@ -92,6 +98,10 @@ class Correlator(Generic[P]):
         return token
 
     # --- from the server ----------------------------------------------------------------
+
+    def match_answer(self, token: str) -> str:
+        """The id of the request that an answer's id stands for; itself if there is none."""
+        return match_answer(token, self._sent)
 
     def get(self, own: str) -> Sent[P] | None:
         """The request that waits under an id; None without one."""
@@ -263,7 +273,7 @@ def with_cancelled_id(value: JsonObject, id_token: str) -> JsonObject:
 def answered_id(value: JsonValue) -> str | None:
     """The id of the request that a message answers; None where it is no answer."""
     if isinstance(value, dict) and "method" not in value:
-        return write_id(value.get("id"))
+        return write_answered_id(value.get("id"))
     return None
 
 

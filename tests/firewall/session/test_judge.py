@@ -66,6 +66,41 @@ def test_an_answer_that_nobody_waits_for_is_dropped() -> None:
     assert rules(verdict) == ["protocol.unknown-answer"]
 
 
+@pytest.mark.parametrize("spelling", ['"3"', "3.0", "3.00"])
+def test_an_answer_may_spell_the_id_of_its_request_otherwise(spelling: str) -> None:
+    session = new_session()
+    session.receive(TO_SERVER, call(3, "hello"), 0.0)
+    told = answer(3, "hello").replace(b'"id": 3', b'"id": ' + spelling.encode())
+    assert told != answer(3, "hello")
+    verdict = session.receive(TO_CLIENT, told, 0.0)
+    assert member(verdict.forward) == member(answer(3, "hello"))
+    assert (verdict.frame, verdict.tool, verdict.findings) == (told, "echo", ())
+    assert session.waiting() == []
+    assert rules(session.receive(TO_CLIENT, told, 0.0)) == ["protocol.unknown-answer"]
+
+
+def test_an_answer_belongs_first_to_the_request_with_exactly_its_id() -> None:
+    session = new_session()
+    for asked in ("3", 3):
+        session.receive(TO_SERVER, call(asked, "hello"), 0.0)
+    assert session.receive(TO_CLIENT, answer("3", "hello"), 0.0).forward == answer("3", "hello")
+    assert session.waiting() == ["3"]
+    session.receive(TO_SERVER, call("3", "again"), 0.0)
+    cancellation = frame(method="notifications/cancelled", params={"requestId": "3"})
+    session.receive(TO_SERVER, cancellation, 0.0)
+    assert session.receive(TO_CLIENT, answer("3", "late"), 0.0).forward is None
+    assert session.waiting() == ["3"]
+
+
+@pytest.mark.parametrize("spelling", ['"03"', '" 3"', "3.5", "3e0", '"3.0"', '"-3"'])
+def test_an_answer_with_another_id_belongs_to_no_request(spelling: str) -> None:
+    session = new_session()
+    session.receive(TO_SERVER, call(3, "hello"), 0.0)
+    told = answer(3, "hello").replace(b'"id": 3', b'"id": ' + spelling.encode())
+    assert session.receive(TO_CLIENT, told, 0.0).forward is None
+    assert session.waiting() == ["3"]
+
+
 def test_a_message_with_an_order_from_a_server_that_asks_is_refused_to_it() -> None:
     session = new_session()
     params = {"messages": [{"role": "user", "content": {"type": "text", "text": ORDER}}]}
@@ -95,11 +130,14 @@ def test_who_observes_is_told_and_nothing_is_stopped() -> None:
     assert "secrets.github-token" in rules(verdict)
 
 
+@pytest.mark.parametrize("id_", [1, "1"])
 @pytest.mark.parametrize("broken", [{"result": {}, "error": {}}, {"result": 1}, {"error": "no"}])
-def test_an_answer_that_breaks_the_protocol_ends_its_request(broken: dict[str, object]) -> None:
+def test_an_answer_that_breaks_the_protocol_ends_its_request(
+    broken: dict[str, object], id_: object
+) -> None:
     session = new_session()
     session.receive(TO_SERVER, call(1, "hello"), 0.0)
-    verdict = session.receive(TO_CLIENT, frame(id=1, **broken), 0.0)
+    verdict = session.receive(TO_CLIENT, frame(id=id_, **broken), 0.0)
     assert verdict.action is Action.BLOCK
     assert member(verdict.forward, "id") == 1
     assert session.waiting() == []

@@ -10,7 +10,7 @@ from contextlib import suppress
 import aiohttp
 
 from pipeguard.errors import Refusal
-from pipeguard.firewall.protocol.ids import write_id
+from pipeguard.firewall.protocol.ids import match_answer, write_answered_id
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
 from pipeguard.firewall.session import replies
 from pipeguard.transports.http import request_headers
@@ -206,7 +206,7 @@ class AnswerReader:
         for member in value if isinstance(value, list) else [value]:
             if not isinstance(member, dict) or "method" in member:
                 continue
-            token = write_id(member.get("id"))
+            token = match_answer(write_answered_id(member.get("id")) or "", self.unanswered)
             if token not in self.unanswered:
                 continue
             self.unanswered.discard(token)

@@ -29,6 +29,7 @@ from pipeguard.transports.http.client.shared_settings import (
 )
 from pipeguard.transports.http.correlator import (
     Correlator,
+    answered_id,
     cancelled_id,
     find_progress_token,
     find_related_task,
@@ -300,7 +301,7 @@ class Multiplexer:
                 port.put(frame)
 
     async def _receive_answer(self, frame: bytes, value: JsonObject) -> None:
-        own = write_id(value.get("id")) or ""
+        own = self._ids.match_answer(answered_id(value) or "")
         sent = self._ids.pop(own)
         result = value.get("result")
         self._ids.end_progress(own, is_task=isinstance(result, dict) and creates_task(result))

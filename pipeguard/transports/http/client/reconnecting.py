@@ -14,7 +14,12 @@ from typing import NamedTuple, Protocol
 
 from pipeguard.errors import LoginNeededError, PipeGuardError, Refusal
 from pipeguard.firewall.protocol.framing import answered_ids
-from pipeguard.firewall.protocol.ids import request_ids, write_id
+from pipeguard.firewall.protocol.ids import (
+    match_answer,
+    request_ids,
+    spell_answered,
+    write_answered_id,
+)
 from pipeguard.firewall.protocol.json_values import JsonValue
 from pipeguard.firewall.protocol.strict_json import parse_json
 from pipeguard.transports.channel import CONNECTION_LOST, Failure
@@ -229,7 +234,8 @@ class ReconnectingChannel(InboxChannel):
         began = monotonic()
         while (frame := await link.receive()) is not None:
             frame = await read_frame(frame)
-            answered = await offload(frame, _answered_ids, frame)
+            tokens = await offload(frame, _answered_ids, frame)
+            answered = [match_answer(token, self._sent) for token in tokens]
             if not self._answers_reopening(answered):
                 await self._inbox.put(frame)
                 self._note_answered(answered)
@@ -247,7 +253,9 @@ class ReconnectingChannel(InboxChannel):
 
     def _answers_reopening(self, ids: list[str]) -> bool:
         """True for the answer to our own opening, which is not passed on."""
-        if self._reopened is None or self._opening is None or self._opening.id_token not in ids:
+        if self._reopened is None or self._opening is None:
+            return False
+        if not any(self._opening.id_token in spell_answered(token) for token in ids):
             return False
         self._reopened.set()
         return True
@@ -267,4 +275,4 @@ def _answered_ids(frame: bytes) -> list[str]:
         return answered_ids(frame, refusal)
     members = value if isinstance(value, list) else [value]
     answers = [member for member in members if isinstance(member, dict) and "method" not in member]
-    return [token for answer in answers if (token := write_id(answer.get("id"))) is not None]
+    return [token for answer in answers if (token := write_answered_id(answer.get("id")))]

@@ -18,7 +18,7 @@ from weakref import WeakSet
 from pipeguard.errors import Refusal
 from pipeguard.firewall.protocol.answers import creates_task
 from pipeguard.firewall.protocol.framing import Lost
-from pipeguard.firewall.protocol.ids import MAX_ID_BYTES, write_id
+from pipeguard.firewall.protocol.ids import MAX_ID_BYTES, match_answer, write_answered_id, write_id
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number
 from pipeguard.firewall.protocol.methods import LISTEN
 from pipeguard.transports.channel import AsyncChannel, Dialler
@@ -288,7 +288,8 @@ class _OwnTasks:
         return value if self._owns(task_id) else None
 
     def _receive_answer(self, value: JsonObject) -> JsonObject:
-        tool = self._tools.pop(write_id(value.get("id")) or "", "")
+        token = match_answer(write_answered_id(value.get("id")) or "", self._tools)
+        tool = self._tools.pop(token, "")
         result = value.get("result")
         if not isinstance(result, dict):
             return value

@@ -271,7 +271,8 @@ class ExchangeRouter:
         await self._channel.close()
 
     async def _take(self, frame: bytes) -> None:
-        value, answered = await offload(frame, _find_answers, frame)
+        value, tokens = await offload(frame, _find_answers, frame)
+        answered = [self._ids.match_answer(token) for token in tokens]
         sent_ids = [token for token in answered if self._ids.get(token) is not None]
         if isinstance(value, list):
             await self._take_batch(frame, value)
@@ -309,9 +310,9 @@ class ExchangeRouter:
         """Pass each exchange its own answers of a batch."""
         parts: dict[Exchange | None, tuple[list[JsonValue], dict[str, str]]] = {}
         for member in members:
-            sent_id = answered_id(member)
-            origin = self._ids.get(sent_id or "")
-            if sent_id is None or origin is None:
+            sent_id = self._ids.match_answer(answered_id(member) or "")
+            origin = self._ids.get(sent_id)
+            if origin is None:
                 parts.setdefault(None, ([], {}))[0].append(member)
                 continue
             own, tokens = parts.setdefault(origin.owner, ([], {}))

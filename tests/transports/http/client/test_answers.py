@@ -138,7 +138,7 @@ def test_an_answer_to_another_request_does_not_stand_for_this_one() -> None:
     async def answering(asked: web.BaseRequest, told: Asked) -> web.StreamResponse:
         if told.message["id"] == 1:
             return as_json(result(2))
-        return await as_events(asked, event(result("2")), event(result(3)))
+        return await as_events(asked, event(result("02")), event(result(3)))
 
     async def work() -> None:
         async with talking(Odd(answering)) as client:
@@ -146,7 +146,7 @@ def test_an_answer_to_another_request_does_not_stand_for_this_one() -> None:
             told = await client.hear()
             assert isinstance(told, dict)
             assert told["lost"] == 1
-            assert await client.ask(request(2)) == result("2")
+            assert await client.ask(request(2)) == result("02")
             assert await client.hear() == result(3)
             told = await client.hear()
             assert isinstance(told, dict)

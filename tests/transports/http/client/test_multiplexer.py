@@ -88,6 +88,25 @@ def sharing(work: Callable[[Multiplexer, Source], object]) -> None:
     run(all_of_it)
 
 
+@pytest.mark.parametrize("respell", [str, float])
+def test_an_answer_with_the_digits_of_an_id_reaches_its_client(
+    respell: Callable[[str], str | float],
+) -> None:
+    async def work(shared: Multiplexer, source: Source) -> None:
+        one, two = await shared.dial(), await shared.dial()
+        for port in (one, two):
+            await send(port, call(1, "a"))
+        [server] = source.servers
+        for asked in server.heard:
+            server.say({**text_result(1, "a"), "id": respell(str(asked["id"]))})
+        for port in (one, two):
+            answer = await told(port)
+            assert {**answer, "id": 1} == text_result(1, "a")
+            assert float(str(answer["id"])) == 1  # the Session respells it
+
+    sharing(work)
+
+
 def test_equal_ids_and_tokens_reach_the_server_as_different_ones() -> None:
     async def work(shared: Multiplexer, source: Source) -> None:
         one, two = await shared.dial(), await shared.dial()

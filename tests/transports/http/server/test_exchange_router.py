@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 
 import pytest
 
@@ -82,6 +83,22 @@ def test_progress_of_two_that_use_one_token_reaches_each_its_own() -> None:
                     {"progressToken": "p", "progress": number, "message": f"n{number}"},
                     None,
                 ]
+
+    run(work)
+
+
+@pytest.mark.parametrize("respell", [str, float])
+def test_an_answer_with_the_digits_of_an_id_reaches_its_exchange(
+    respell: Callable[[str], str | float],
+) -> None:
+    async def work() -> None:
+        async with hosting(None) as host:
+            named = await host.open()
+            child = host.children[0]
+            asking = asyncio.create_task(host.post(request(7), **named))
+            await eventually(lambda: len(child.asked("x/y")) == 1, "it")
+            child.say({**result(7), "id": respell(str(child.asked("x/y")[0]["id"]))})
+            assert (await asking)[1] == result(7)
 
     run(work)
 
