@@ -14,6 +14,7 @@ from math import inf, log2
 
 from pipeguard.detect.model.classifier import Classifier
 from pipeguard.detect.model.data_literals import FileKind, is_data_literal
+from pipeguard.detect.model.harmless import without_harmless
 from pipeguard.detect.model.opener import Stretch, in_whole_characters, widen
 from pipeguard.detect.model.quotation import (
     FEW_TOPICS,
@@ -86,7 +87,7 @@ class Order(NamedTuple):
         start: of the first byte.
         end: after the last byte.
         confidence: that they are an order.
-        is_reported: True if the text only reports the order, in quotes.
+        is_reported: True if the text only reports the order, in quotes, or it is of public things.
         reach: from the first to the last byte of all sentences that belong to it.
     """
 
@@ -236,7 +237,10 @@ class Reader:
         sure += self._strictness - self._leniency
         confidence = _confidence(data, start, end, piece.score - sure)
         is_sure = confidence is Confidence.HIGH
-        is_reported = is_sure and self._is_reported(data, start, end, classifier)
+        is_reported = is_sure and (
+            self._is_reported(data, start, end, classifier)
+            or self._is_harmless(passage.text, classifier)
+        )
         words = without_ai(passage.text[piece.start : piece.end])
         is_of_law = is_sure and is_legal(data, start, end) and not classifier.names_speaker(words)
         is_other = is_reported or is_of_law
@@ -251,6 +255,11 @@ class Reader:
         if outside is None or not self._budgets.read_again():
             return False  # of what is not read, nothing counts as reported
         return classifier.best(outside).score < classifier.likely - REPORTED_LOGITS
+
+    def _is_harmless(self, text: str, classifier: Classifier) -> bool:
+        """True if a passage without what is public by its form is no order."""
+        bare = without_harmless(text)
+        return bare != text and self._reads_below(bare, classifier)
 
     def _is_chance(
         self, passage: Passage, pieces: list[Piece], selection: Selection, classifier: Classifier
@@ -273,6 +282,10 @@ class Reader:
             bare = bare.replace(name, "this tool")
         if bare == text:
             return False
+        return self._reads_below(bare, classifier)
+
+    def _reads_below(self, bare: str, classifier: Classifier) -> bool:
+        """True if what is left of a passage is clearly no order."""
         least = classifier.likely - self._leniency - OWN_NAME_LOGITS
         return self._budgets.read_again() and classifier.best(bare).score < least
 
