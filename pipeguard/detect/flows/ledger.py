@@ -34,11 +34,11 @@ from pipeguard.detect.flows.tool_results import (
     ForgottenResults,
     ToolResult,
     drop_blobs,
+    drop_read_addresses,
     join_request,
 )
 from pipeguard.detect.text.document import MessageText
 from pipeguard.firewall.finding import Confidence, Severity
-from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.protocol.json_values import JsonValue
 
 # What is remembered.
@@ -142,22 +142,21 @@ class Flows:
 
     def has_returned(self, text: str) -> bool:
         """True if a text came back from any tool, as it is."""
-        with self._lock:
-            results = list(self._results)
-        return any(result.has_address(text) for result in results)
+        return any(result.has_address(text) for result in self._list_results())
 
     def returned_secrets(self, *, all_kinds: bool) -> list[str]:
         """The secrets that came back and work once, or those of all kinds."""
-        with self._lock:
-            results = list(self._results)
         kinds = ToolResult.all_secrets if all_kinds else ToolResult.one_time_secrets
-        return [secret for result in results for secret in kinds(result)]
+        return [secret for result in self._list_results() for secret in kinds(result)]
 
     def find_sources(self, text: str) -> frozenset[str]:
         """The short values of the calls that a text came back from, as it is."""
+        results = (each for each in self._list_results() if text in each.text())
+        return frozenset[str]().union(*(each.about for each in results))
+
+    def _list_results(self) -> list[ToolResult]:
         with self._lock:
-            results = list(self._results)
-        return frozenset[str]().union(*(each.about for each in results if text in each.text()))
+            return list(self._results)
 
     def record_request(self, frame: bytes) -> None:
         """Remember a request that went on: what is in it came from the client's side."""
@@ -223,7 +222,10 @@ class Flows:
             if tool.is_sink:
                 known = known_call if bare == arguments else known_call._replace(about=None)
                 leaks = self._looked_up(tool, bare, now, known)
-        if not tool.labels.meets(Label.SENDS) and (urls := text_values.find_addresses(arguments)):
+        urls = [] if tool.labels.meets(Label.SENDS) else text_values.find_addresses(arguments)
+        if urls and tool.stores:
+            urls = drop_read_addresses(urls, self._list_results(), tool.server)
+        if urls:
             # A client that renders what the tool is given requests the addresses in it.
             sender = tool._replace(labels=Label.SENDS | Label.OUTSIDE)
             posted = text_values.find_posted(strings) if tool.labels.meets(Label.RUNS) else ()
@@ -286,7 +288,7 @@ class Flows:
             return []
         text = MessageText(arguments, keyed=False).data[:ARGUMENT_BYTES]
         if tool.labels & Label.WRITES:
-            if not _OBEYED.search(text):
+            if not text_values.OBEYED_FILES.search(text):
                 return []
             tool = tool._replace(labels=tool.labels | Label.KEEPS)
         leaks = self._lost_leaks(tool, text, now) if self._forgotten else []
@@ -354,13 +356,6 @@ def _forget_derived(results: Sequence[ToolResult]) -> None:
         total += result.derived
         if total > DERIVED_BYTES:
             result.forget()
-
-
-# Files that models read before all else.
-_OBEYED = lazy_regex(
-    rb"(?:CLAUDE|AGENTS?|GEMINI|MEMORY|SOUL)\.md|\.cursorrules|\.cursor/rules|\.windsurfrules|"
-    rb"copilot-instructions|\.clinerules|/memory/|\.mdc\b"
-)
 
 
 def _leaks(call: Call, results: list[ToolResult]) -> Iterator[Leak]:

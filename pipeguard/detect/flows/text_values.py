@@ -41,6 +41,11 @@ _URL = lazy_regex(r"https?://[^\s\"'<>)\]]{1,8192}", re.IGNORECASE)
 _ESCAPED = lazy_regex(r"\\{1,4}(?:u([0-9a-fA-F]{4})|(/))|&amp;")
 _PERCENT = lazy_regex(r"%([0-7][0-9a-fA-F])")
 _SHORT_VALUE = lazy_regex(rf"(?=.{{0,99}}[0-9@#/])\S{{3,{SHORT_CHARS}}}")
+# Files that models read before all else.
+OBEYED_FILES = lazy_regex(
+    rb"(?:CLAUDE|AGENTS?|GEMINI|MEMORY|SOUL)\.md|\.cursorrules|\.cursor/rules|\.windsurfrules|"
+    rb"copilot-instructions|\.clinerules|/memory/|\.mdc\b"
+)
 _AMOUNT = lazy_regex("|".join(arguments.in_order("AMOUNTS")), re.IGNORECASE)
 
 

@@ -318,6 +318,23 @@ def find_spelling(
     return [each for each in results if each in found] if found else []
 
 
+def drop_read_addresses(
+    addresses: Sequence[str], results: Iterable[ToolResult], server: str
+) -> list[str]:
+    """Drop the addresses that were read in files of a server, as they are.
+
+    Args:
+        addresses: that are written.
+        results: that came back.
+        server: that writes them.
+    """
+    wanted = [*dict.fromkeys(addresses)]
+    texts = [each.text() for each in results if each.tool.has_files_of(server)]
+    held = overlap.find_held(wanted, texts, overlap.SearchBudget())
+    read = {wanted[at] for numbers in held.values() for at in numbers}
+    return [address for address in wanted if address not in read]
+
+
 def join_strings(frame: bytes) -> str:
     """The strings of a frame, with single spaces between all words."""
     try:

