@@ -274,7 +274,7 @@ class Tool(NamedTuple):
         """True where what goes to it is looked up, also where nothing says what it does."""
         return self.labels.meets(SINKS) or self.labels is Label.NONE
 
-    def has_files_of(self, server: str) -> bool:
+    def is_file_reader(self, server: str) -> bool:
         """True where it reads files of a server, and neither a network nor what is personal."""
         labels = self.labels
         is_read = self.server == server and labels.meets(Label.READS_PRIVATE)

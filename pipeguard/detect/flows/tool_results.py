@@ -53,6 +53,18 @@ _MARKED = lazy_regex(
     r"|not for (?:distribution|publication|release|sharing|the public)|nobody (?:may|must|should))",
     re.IGNORECASE,
 )
+# The same words where a document of software describes something.
+_DESCRIBED = lazy_regex(
+    r"\b(?:confidential clients?(?:$|[):]| (?:app|auth|flow|grant|type|credential))"
+    r"|classified (?:by|into|as (?:server|client|an? (?:bug|error)))\b"
+    r"|proprietary (?:api|code|driver|extension|format|licen[cs]e|protocol|software|system)"
+    r"|(?:you|users?|callers?|developers?)(?: [a-z]{2,6})? need to know|internal user"
+    r"|(?:mainly|mostly|primarily) for internal use"
+    r"|restricted to (?:allowed|certain|specific|the (?:following|given|same))"
+    r"|(?:ipv?[46]?|rfc ?1918) private address|(?:does|did) not [a-z]+"
+    r"|(?:do not|don't|never) publish [^.\n]{0,24}\b(?:workflows?|test files|tests|to npm)\b)",
+    re.IGNORECASE,
+)
 # What a company has below each of its mails says nothing about this one.
 _DISCLAIMER = lazy_regex(
     r"\b(?:this|the|any) (?:e-?mail|message|communication|transmission|information contained)\b"
@@ -95,7 +107,7 @@ def is_marked(text: str) -> bool:
     read = f"{text[:begin]}\n{text[begin:][-end:]}"
     if occurs(_DISCLAIMER, read):
         read = _DISCLAIMER.sub(" ", read)
-    return occurs(_MARKED, read)
+    return occurs(_MARKED, read) and occurs(_MARKED, _DESCRIBED.sub(" ", read))
 
 
 def tells_of_people(text: str) -> bool:
@@ -329,7 +341,7 @@ def drop_read_addresses(
         server: that writes them.
     """
     wanted = [*dict.fromkeys(addresses)]
-    texts = [each.text() for each in results if each.tool.has_files_of(server)]
+    texts = [each.text() for each in results if each.tool.is_file_reader(server)]
     held = overlap.find_held(wanted, texts, overlap.SearchBudget())
     read = {wanted[at] for numbers in held.values() for at in numbers}
     return [address for address in wanted if address not in read]

@@ -65,6 +65,27 @@ def test_a_text_that_says_it_is_not_for_everybody_makes_its_result_private() -> 
     assert not result(secret, "http_post").is_marked(), "what comes from outside is public"
 
 
+@pytest.mark.parametrize(
+    ("marked", "described"),
+    [
+        ("Do not publish these files before the vote.", "- do not publish action workflow files"),
+        ("Shared on a need to know basis.", "// for use when you need to know that it is there"),
+        ("For internal use.", "This method is mainly for internal use, but is exposed."),
+        ("Confidential client data.", "#### Confidential Client: Authorization Code Grant"),
+        ("Access is restricted to the board.", "All operations are restricted to allowed paths."),
+        ("Do not share the target.", "The target does not share an ancestor with it."),
+        ("Proprietary.", "It speaks a proprietary protocol."),
+        ("Her private address is Elm Road 4.", "It knows IPv4 private addresses."),
+        ("This memo is classified.", "Requests are classified by their content."),
+    ],
+    ids=range(9),
+)
+def test_a_description_of_software_is_no_mark(marked: str, described: str) -> None:
+    assert result(marked).is_marked()
+    assert not result(described).is_marked()
+    assert result(f"{described} {marked}").is_marked()
+
+
 def test_a_secret_in_it_is_told_by_its_letters() -> None:
     assert VALUE in result(f"A={VALUE}", "get_env").secrets().values()
     assert result("The shop opens at nine.", "get_env").secrets() == {}
