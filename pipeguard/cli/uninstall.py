@@ -19,7 +19,7 @@ from pipeguard.cli.setup import command as setup
 from pipeguard.cli.setup import undo_plans, write_undo
 from pipeguard.clients.files import FileError, replace, target
 from pipeguard.clients.undoing import UndoMethod
-from pipeguard.config.directories import cache_folder
+from pipeguard.config.directories import cache_folder, usual_cache_folder
 from pipeguard.config.user_policy import usual_policy_path
 from pipeguard.errors import InputError
 from pipeguard.installation import uninstall_command
@@ -142,7 +142,7 @@ def _list_left(*, is_removed: bool) -> Iterator[str]:
     policy = Path(usual_policy_path())
     own = [policy, policy.with_name("pipeguard.yaml"), policy.with_name(TOKEN_FILE)]
     own += [] if state is None else [state]
-    own += [Path(cache_folder()), Path(_SERVICE)]
+    own += [*map(Path, dict.fromkeys((cache_folder(), usual_cache_folder()))), Path(_SERVICE)]
     left = [str(path) for path in own if path.exists()]
     if left:
         yield "What stays, with your policy and what was recorded:"
