@@ -15,10 +15,10 @@ from urllib.request import getproxies, proxy_bypass
 
 from pipeguard.clients.catalog import ConfigScope
 from pipeguard.clients.entries import Config, GuardState, ServerEntry, read_config
-from pipeguard.clients.guarding import gateway_launcher
+from pipeguard.clients.guarding import SHARED_LAUNCHER, gateway_launcher
 from pipeguard.clients.machine import Machine, find
-from pipeguard.clients.rewrite import GuardOptions, judge
-from pipeguard.clients.setting import describe_missing, find_shared_pins
+from pipeguard.clients.rewrite import GuardOptions
+from pipeguard.clients.setting import describe_missing, find_shared_pins, plan
 from pipeguard.doctor.diagnosis import Case, Diagnosis, InstallationCheck, good, note, wrong
 from pipeguard.doctor.installation import read_version
 from pipeguard.errors import InputError, StateError
@@ -41,13 +41,14 @@ def clients(case: Case) -> Iterable[Diagnosis]:
 
     configs = [read_config(file) for file in find(machine)]
     options = GuardOptions(is_logged_in=_logins())
-    judged = [
-        (server, judge(server, options).state) for config in configs for server in config.servers
-    ]
+    plans = [plan(config, machine, SHARED_LAUNCHER, options) for config in configs]
+    servers = [judged for each in plans for judged in each.servers]
+    judged = [(each.server, each.judgement.state) for each in servers]
     yield from _unreadable(configs)
     if mistakes := describe_mistakes(usual_file()):
         yield wrong(" ".join(mistakes.split()), "pipeguard serve --check")
-    yield from _stale([server for server, state in judged if state is GuardState.STALE], case)
+    guarded = [(server, server.guard) for server, _ in judged if server.guard is not None]
+    yield from _stale([server for server, guard in guarded if guard.is_stale], case)
     yield from _starting([server for server, state in judged if state is GuardState.GUARDED])
     for server, state in judged:
         if state is not GuardState.GUARDED:
@@ -58,10 +59,12 @@ def clients(case: Case) -> Iterable[Diagnosis]:
     count = {state: sum(other is state for _, other in judged) for state in GuardState}
     files = sum(bool(config.servers) for config in configs)
     summary = f"{pluralize(len(judged), 'server')} in {pluralize(files, 'file')}"
+    number = count[GuardState.CANNOT]
     if count[GuardState.OPEN]:
-        yield note(f"{summary}, {count[GuardState.OPEN]} of them not guarded", "pipeguard setup")
-    elif count[GuardState.CANNOT]:
-        number = count[GuardState.CANNOT]
+        more = f", and {number} that cannot be guarded" if number else ""
+        unguarded = f"{count[GuardState.OPEN]} of them not guarded{more}"
+        yield note(f"{summary}, {unguarded}", "pipeguard setup")
+    elif number:
         which = "it is" if number == 1 else "they are"
         yield note(f"{summary}, {number} of which cannot be guarded as {which}", "pipeguard setup")
     elif not count[GuardState.STALE]:

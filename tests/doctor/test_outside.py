@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 from pipeguard.doctor import outside
 from pipeguard.doctor.diagnosis import Case, DiagnosisState
 from pipeguard.version import VERSION
-from tests.doctor.examined import Person
+from tests.doctor.examined import RUN, Person
 from tests.doctor.test_installation import program
 from tests.snapshot import Snapshot
 
@@ -47,6 +48,23 @@ def test_that_command_fixes_it(person: Person) -> None:
     done = person.run(*words, "--launcher", str(new), start=run)
     assert done.returncode == 0, done.stderr
     assert person.examined("clients").of("clients").state == "good"
+
+
+@pytest.mark.needs("git")
+def test_as_many_servers_are_not_guarded_as_setup_counts(person: Person) -> None:
+    servers = '{"mcpServers": {"a": {"command": "srv"}, "b": {"command": "srv"}}}'
+    for folder in (person.home / ".cursor", person.home / "work" / ".cursor"):
+        folder.mkdir(parents=True)
+        (folder / "mcp.json").write_text(servers)
+    work = person.home / "work"
+    subprocess.run(["git", "init", "--quiet", str(work)], check=True)
+    case = Case(person.environment, person.home, work, 0.0)
+    with person.here():
+        (told,) = outside.clients(case)
+        listed = person.run("setup", f"--project={work}", "--check", start=RUN[:-1]).stdout
+    counted = "2 of them not guarded, and 2 that cannot be guarded"
+    assert told.what == f"4 servers in 2 files, {counted}"
+    assert "4 servers: 2 not guarded, 2 cannot be guarded." in listed
 
 
 def test_no_name_in_a_file_becomes_a_command(person: Person) -> None:
