@@ -74,12 +74,17 @@ class ServerHere:
         return ServerCommand(self.server.own_words)
 
     @property
+    def name(self) -> str:
+        """The value of its guard's `--name`, as in the audit; or else the name of its entry."""
+        guard = self.server.guard
+        return guard.name if guard is not None and guard.name else self.server.name
+
+    @property
     def names(self) -> frozenset[str]:
         """Names of a server: by its entry, by an option, and by default."""
         guard = self.server.guard
         own = identify_server(self.server.own_words, guard.folder if guard else None).name
-        given = guard.name if guard is not None and guard.name else own
-        return frozenset({self.server.name, given, own})
+        return frozenset({self.server.name, self.name, own})
 
     @property
     def package(self) -> str:
@@ -141,6 +146,7 @@ class ServerHere:
         held = self.isolation
         return {
             "server": self.server.name,
+            "name": self.name,
             "client": self.server.client,
             "file": str(self.server.file),
             "guarded": not self.is_bare,

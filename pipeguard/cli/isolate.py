@@ -251,7 +251,7 @@ def _show_all(*, as_json: bool) -> None:
     else:
         _section("Servers of your clients", _server_lines(servers))
         rows = {
-            (visible(each.server.name), summarise(each.if_isolated))
+            (visible(each.name), summarise(each.if_isolated))
             for each in servers
             if not each.isolation.is_held
         }
@@ -406,7 +406,7 @@ def _server_lines(servers: Iterable[ServerHere]) -> Iterable[str]:
 
     rows: dict[tuple[str, str, str], str] = {}  # with the client of the first
     for each in servers:
-        rows.setdefault((each.server.name, each.isolator, each.essence), each.client_name)
+        rows.setdefault((each.name, each.isolator, each.essence), each.client_name)
     names = Counter(name for name, *_ in rows)
     shown = [
         (f"{name} ({client})" if names[name] > 1 else name, *rest)

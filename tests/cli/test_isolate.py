@@ -98,6 +98,18 @@ def entries(tmp_path: Path) -> Path:
 
 @pytest.mark.needs("bubblewrap")
 @pytest.mark.usefixtures("entries")
+def test_servers_of_one_entry_name_are_listed_by_the_names_that_setup_gave(entries: Path) -> None:
+    wrap = [["wrap", "--name", name, "--", "srv"] for name in ("files", "files-cursor")]
+    for file, words in zip(
+        (entries, entries.parents[1] / ".gemini/settings.json"), wrap, strict=True
+    ):
+        file.parent.mkdir(exist_ok=True)
+        server = {"command": "pipeguard", "args": words}
+        file.write_text(json.dumps({"mcpServers": {"files": server}}))
+    rows = [line.split()[0] for line in run("list").output.splitlines()]
+    assert {"files", "files-cursor"} <= {*rows}
+
+
 def test_servers_of_clients_are_listed_with_what_they_are_given(snapshot: Snapshot) -> None:
     snapshot.commands(
         "isolate-list",
