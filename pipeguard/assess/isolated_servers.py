@@ -180,6 +180,18 @@ class ServerHere:
                 listed = visible(", ".join(self.variables))
                 yield from label_texts("variables", [f"{listed}, of its entry"])
 
+    def to_isolate(self) -> Iterator[str]:
+        """The change of its entry that isolates it."""
+        if is_of_gateway(self.server):
+            yield "  To isolate it: `isolate: {}` in its entry in pipeguard.yaml"
+            return
+        said = self.isolation.by_entry
+        where = visible(short_path(str(self.server.file)))
+        change = f" (`--isolate auto` for `--isolate {said}` in {where})" if said else ""
+        yield from wrap_text(f"To isolate it{change}:", "  ")
+        words = (*setup_words(self.server, machine_here()), "--isolate")
+        yield f"    {visible(shlex.join(words))}"
+
     def to_guard(self) -> Iterator[str]:
         """The command that guards it, and isolates it where that is possible."""
         problem = self.if_isolated.problem

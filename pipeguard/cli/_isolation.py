@@ -37,8 +37,6 @@ MISSING = (
 )
 ENFORCED = "It can reach nothing else of yours: that is enforced, whatever it tries."
 IS_KNOWN = "is a package that PipeGuard knows."
-TO_ISOLATE = "To isolate it:  pipeguard setup --isolate --server"
-TO_ISOLATE_SERVED = "To isolate it: `isolate: {}` in its entry in pipeguard.yaml"
 IN_COMMAND = "--connect HOST, --read PATH or --write PATH in its command before the `--`,"
 IN_SERVERS_FILE = "`hosts`, `read` or `write` under `isolate` in its entry in pipeguard.yaml,"
 TO_GIVE_MORE = "or under `isolate` in your policy. `pipeguard allow EVENT` gives what was refused."
@@ -113,15 +111,16 @@ class ServerIsolation:
         if self._bare:
             for each in self._bare:
                 yield from each.to_guard()
+        elif self.unheld and (self.is_isolated or self.facts.proposal is None):
+            for each in self.unheld:
+                yield from each.to_isolate()
         elif self.facts.proposal is not None:
             return
-        elif self._is_held or (not self.servers and self.is_isolated):
-            if not any(each.touches.container for each in self.servers):
-                yield from wrap_text(self._to_give_more(), "  ")
-                yield from wrap_text(MISSING, "  ")
-        elif self.servers:
-            entry = quote(self.servers[0].server.name)
-            yield f"  {TO_ISOLATE_SERVED if self._is_served else f'{TO_ISOLATE} {entry}'}"
+        elif (self._is_held or (not self.servers and self.is_isolated)) and not any(
+            each.touches.container for each in self.servers
+        ):
+            yield from wrap_text(self._to_give_more(), "  ")
+            yield from wrap_text(MISSING, "  ")
 
     @property
     def _is_held(self) -> bool:
@@ -132,6 +131,11 @@ class ServerIsolation:
     def _is_held_everywhere(self) -> bool:
         """True if each entry that starts it keeps anything from it."""
         return all(each.isolation.is_held and not each.is_bare for each in self.servers)
+
+    @property
+    def unheld(self) -> list[ServerHere]:
+        """The entries that start it with PipeGuard, and without isolation."""
+        return [each for each in self.servers if not (each.isolation.is_held or each.is_bare)]
 
     @property
     def _bare(self) -> list[ServerHere]:

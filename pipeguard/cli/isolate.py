@@ -320,6 +320,7 @@ def accept(name: str, *, path: str | None, dry_run: bool) -> None:
         raise SystemExit(NOTHING_THERE)
     if not proposal.added and state.is_isolated:
         click.echo(f"{path} already grants {visible(name)} all of this.")
+        _say_when(name, state.unheld)
         return
     if state.entries and not state.is_isolated:
         raise PolicyError(
@@ -341,7 +342,16 @@ def accept(name: str, *, path: str | None, dry_run: bool) -> None:
     click.echo(f"{'Would be written' if dry_run else 'Written'} to {path}:\n")
     click.echo(entry_lines(entry, "  "))
     if not dry_run:
+        _say_when(name, find_isolation(name, path).unheld)
+
+
+def _say_when(name: str, unheld: Sequence[ServerHere]) -> None:
+    """Say from when on a grant holds, and what else it needs."""
+    if not unheld:
         click.echo(f"It holds from the next start of {visible(name)}.")
+        return
+    click.echo(f"It does not hold yet: {visible(name)} starts without isolation.")
+    click.echo("\n".join(line for each in unheld for line in each.to_isolate()))
 
 
 command.add_command(revoke)

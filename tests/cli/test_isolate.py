@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
+from pipeguard.cli import cli
 from pipeguard.cli.isolate import command
 from pipeguard.config.user_policy import usual_policy_path
 from pipeguard.isolation.learning.observed import READ, WRITTEN, Observed, load, save_more
@@ -96,8 +98,6 @@ def entries(tmp_path: Path) -> Path:
     return file
 
 
-@pytest.mark.needs("bubblewrap")
-@pytest.mark.usefixtures("entries")
 def test_servers_of_one_entry_name_are_listed_by_the_names_that_setup_gave(entries: Path) -> None:
     wrap = [["wrap", "--name", name, "--", "srv"] for name in ("files", "files-cursor")]
     for file, words in zip(
@@ -110,6 +110,8 @@ def test_servers_of_one_entry_name_are_listed_by_the_names_that_setup_gave(entri
     assert {"files", "files-cursor"} <= {*rows}
 
 
+@pytest.mark.needs("bubblewrap")
+@pytest.mark.usefixtures("entries")
 def test_servers_of_clients_are_listed_with_what_they_are_given(snapshot: Snapshot) -> None:
     snapshot.commands(
         "isolate-list",
@@ -337,6 +339,26 @@ def test_what_is_accepted_is_written_and_nothing_else_changes(
     assert policy.read_text() == accepted
     snapshot.commands("isolate-accepted", "isolate show files\nisolate accept files")
     assert policy.read_text() == accepted
+
+
+@pytest.mark.needs("bubblewrap")
+def test_a_server_that_learns_is_isolated_by_the_command_that_accept_names(
+    entries: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrap = ["wrap", "--name", "files", "--isolate", "learn", "--", "srv"]
+    entries.write_text(json.dumps({"mcpServers": {"f": {"command": "pipeguard", "args": wrap}}}))
+    monkeypatch.chdir(tmp_path)
+    told = run("accept", "files").output
+    assert "It holds" not in told
+    change, line = told.splitlines()[-2:]
+    assert change.strip().endswith("`--isolate learn` in ~/.cursor/mcp.json):")
+    assert run("show", "files").output.splitlines()[-2:] == [change, line]
+    assert line in run("accept", "files").output
+    words = shlex.split(line)[1:]
+    assert CliRunner().invoke(cli, [*words, "--yes", "--launcher", sys.executable]).exit_code == 0
+    assert '"--isolate", "auto"' in entries.read_text()
+    assert "files is isolated:" in run("show", "files").output
+    assert "It holds from the next start of files." in run("accept", "files").output
 
 
 def test_nothing_is_accepted_without_a_person(
