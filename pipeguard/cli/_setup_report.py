@@ -52,9 +52,10 @@ LOST = (
     " has --write FOLDER or --keep-home."
 )
 MISSED = (
-    "If it asks for something that it was not given, PipeGuard says so, and `pipeguard allow"
-    " EVENT` grants it. To find out what it needs, write `--isolate learn` in its entry, which"
-    " refuses nothing, and use it for a while. Then run `pipeguard isolate accept NAME` and write"
+    "If it asks for a host or port that it was not given, or its answer or log names such a file,"
+    " PipeGuard says so, and `pipeguard allow EVENT` grants it. To find out what else it needs,"
+    " write `--isolate learn` in its entry, which refuses nothing, and use it for a while. Then run"
+    " `pipeguard isolate accept NAME` and write"
     " `--isolate auto` again. Options such as --connect HOST go there, too, before the `--`."
 )
 _WORDS = {GuardState.CANNOT: "cannot be", GuardState.STALE: "stale guard"}

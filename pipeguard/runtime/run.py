@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from threading import Lock
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from pipeguard.config.options import WrapOptions
@@ -342,17 +343,26 @@ class Run:
 
 
 class Mask:
-    """Masks secrets in free text, with an engine of its own that is made at its first use."""
+    """Masks secrets in free text, with an engine of its own that is made at its first use.
 
-    def __init__(self, compiled: Engines) -> None:
+    Args:
+        compiled: the engines.
+        guard: of the server whose standard error it masks; None for any other text.
+    """
+
+    def __init__(self, compiled: Engines, guard: Guard | None = None) -> None:
         self._engine: Engine = compiled.to_server
         self._is_cloned = False
+        self._guard = guard
 
     def __call__(self, text: bytes) -> bytes:
         """The text without secrets."""
         if not self._is_cloned:
             self._engine, self._is_cloned = self._engine.clone(), True
-        return self._engine.mask(IN_USE.masked_bytes(text))
+        masked = self._engine.mask(IN_USE.masked_bytes(text))
+        if self._guard is not None and self._guard.notes is not None:
+            self._guard.notes.add_output(masked, monotonic())
+        return masked
 
 
 def mask_verdict(verdict: Verdict) -> Verdict:

@@ -197,7 +197,7 @@ class GuardedServer:
         limit = self._run.guard.policy.limits.frame_bytes
         self._client = open_client(limit)
         self._server = _SendingChannel(server.channel(limit))
-        self._stderr = server.stderr(Mask(self._run.engines))
+        self._stderr = server.stderr(Mask(self._run.engines, self._run.guard))
         self._events: SimpleQueue[_Event] = SimpleQueue()
         self._server_ended = self.died = False
         self._failure: StateError | None = None

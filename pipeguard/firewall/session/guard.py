@@ -269,11 +269,15 @@ class Grants(Protocol):
 class FailureNotes(Protocol):
     """Obstacles that a server met outside its frames.
 
-    `catch_up` belongs to the transport; the session calls the others, which do no I/O.
+    `catch_up` and `add_output` belong to the transport; the session calls the others, which do no
+    I/O.
     """
 
     def catch_up(self) -> None:
         """Learn of all obstacles until now."""
+
+    def add_output(self, masked: bytes, now: float) -> None:
+        """Take what the server wrote on its standard error, without secrets."""
 
     def add_caller(self, conversation: str) -> None:
         """Note that a conversation calls tools of the server."""

@@ -26,8 +26,10 @@ if TYPE_CHECKING:
 
 MAX_REFUSED = 256  # hosts and ports that were refused last
 MAX_TIMES = 8  # when each of them was, last
+MAX_OUTPUTS = 16  # texts of standard error with a failure, last; a failed answer's is among them
 EXCERPT_CHARS = 80
 PLACE = "isolation"
+STDERR = "stderr"  # in place of a pointer into the answer
 _NOTES = {
     READ: "the server may not read it",
     WRITE: "the server may not change it",
@@ -54,7 +56,8 @@ class WallWitness:
     """The walls of one server (`firewall.session.guard.FailureNotes`), for any thread.
 
     The proxy knows which hosts and ports were refused, and when. Which file was missing, a failed
-    answer says by its path and an error code.
+    answer says by its path and an error code. If it does not, the server's standard error may: as
+    far as it has been read when the answer comes, for it travels by a pipe of its own.
 
     Args:
         server: its sandbox.
@@ -65,6 +68,7 @@ class WallWitness:
         self._lock = Lock()
         self._refused: OrderedDict[tuple[str, str], _Refused] = OrderedDict()
         self._callers: set[str] = set()  # two at most: one, or several
+        self._outputs: deque[tuple[float, str]] = deque(maxlen=MAX_OUTPUTS)
 
     def add_refused(self, target: RefusedTarget) -> None:
         """Note that a connection was refused."""
@@ -77,6 +81,13 @@ class WallWitness:
             self._refused[key] = _Refused(wall, times)
             if len(self._refused) > MAX_REFUSED:
                 self._refused.popitem(last=False)
+
+    def add_output(self, masked: bytes, now: float) -> None:
+        """Note what the server wrote on its standard error, if that tells of a failure."""
+        text = masked.decode("utf-8", "replace")
+        if _FAILURE.search(text):
+            with self._lock:
+                self._outputs.append((now, text))
 
     def catch_up(self) -> None:
         """Learn of all refused connections until now."""
@@ -104,6 +115,10 @@ class WallWitness:
             is_told = walls and is_about_failure(whole, walls)
             return (describe_walls(walls), ()) if is_told else None
         findings = self._missing_file(texts, tool)
+        if is_alone and not (findings or walls):
+            with self._lock:
+                output = [(STDERR, text) for at, text in self._outputs if since <= at]
+            findings = self._missing_file(output, tool)
         walls += [Wall(each.rule, each.path, event) for each in findings]
         return (describe_walls(walls), tuple(findings)) if walls else None
 
