@@ -13,7 +13,7 @@ from functools import lru_cache, reduce
 from operator import and_, or_
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipeguard.detect.matching.confirm import Finder
+from pipeguard.detect.matching.confirm import BRACKETS, Finder
 from pipeguard.detect.rules.rule import View, Written
 from pipeguard.detect.scanning.confidence import has_exception
 from pipeguard.detect.scanning.first_look import choose_engine, squeezed_pattern
@@ -144,13 +144,16 @@ AMBIGUOUS = (
 # Instructions of a program. Beyond, RE2's automaton has no room, and RE2 simulates it instead.
 PROGRAM_SIZE = 7500
 TOO_LARGE = "has a program too large for RE2; write `[^|]*` for `[^|]{0,80}`, or several rules"
+_EVERY_BYTE = bytes(range(256))
 _ALL = (1 << 256) - 1
 _PIECE = re.compile(
-    rb"(?P<open>\((?:\?(?:P<\w+>|[a-z]*:))?)|(?P<bar>\|)|\\[AbBzZ]|[$^]"
-    rb"|(?:(?P<close>\))|(?P<atom>\\x[0-9A-Fa-f]{2}|\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|.))"
+    rb"\(\?[a-zA-Z-]*\)|(?P<open>\((?:\?(?:P?<\w+>|[a-zA-Z-]*:))?)|(?P<bar>\|)|\\[AbBzZ]|[$^]"
+    rb"|(?:(?P<close>\))|(?P<atom>\\x(?:[0-9A-Fa-f]{2}|\{[0-9A-Fa-f]+\})|\\[pP](?:\{[^}]*\}|.)"
+    rb"|\\[0-7]{2,3}|\\.|" + BRACKETS + rb"|.))"
     rb"(?:(?P<mark>[*+?])|\{(?P<least>\d+)(?P<comma>,?)(?P<most>\d*)\})?\??",
     re.DOTALL,
 )
+_LITERAL = re.compile(rb"\\Q(.*?)(?:\\E|\Z)|\\.", re.DOTALL)
 _MARKS = {b"*": (0, 2), b"+": (1, 2), b"?": (0, 1), None: (1, 1)}
 
 
@@ -181,7 +184,10 @@ def slowness(rule: Rule) -> Iterator[tuple[str, str]]:
 
 def splits_runs(pattern: str) -> bool:
     """True if a repeated group of a pattern matches runs of one byte, of different lengths."""
-    return _group(_PIECE.finditer(pattern.encode()))[0].is_split
+    expanded = _LITERAL.sub(
+        lambda part: part[0] if part[1] is None else re.escape(part[1]), pattern.encode()
+    )
+    return _group(_PIECE.finditer(expanded))[0].is_split
 
 
 def _group(pieces: Iterator[re.Match[bytes]]) -> tuple[_Runs, re.Match[bytes] | None]:
@@ -225,5 +231,11 @@ def _repeat(part: _Runs, piece: re.Match[bytes]) -> _Runs:
 
 @lru_cache(maxsize=1024)
 def _to_bytes(atom: bytes) -> int:
-    expression = re.compile(atom, re.ASCII)
-    return sum(1 << code for code in range(256) if expression.match(bytes([code])))
+    """The bytes that an atom matches, each a bit of a number; none if RE2 cannot read it alone."""
+    if len(atom) == 1 and atom != b".":
+        return 1 << atom[0]
+    try:
+        finder = Finder(atom.decode(), ignore_case=False)
+        return sum(1 << match.words[0] for match in finder.finditer(_EVERY_BYTE, 0, 256))
+    except ValueError:
+        return 0

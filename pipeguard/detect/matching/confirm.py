@@ -19,7 +19,8 @@ from pipeguard.records import NamedTuple
 
 MEMORY_BYTES = 4 * 1024 * 1024  # for the automaton of one expression, which grows as it reads
 
-_TOKEN = lazy_regex(rb"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\$", re.DOTALL)
+BRACKETS = rb"\[\^?\]?(?:\[:\^?\w+:\]|\\.|[^\]\\])*\]"  # a class, which may name others
+_TOKEN = lazy_regex(rb"\\Q.*?(?:\\E|\Z)|\\.|" + BRACKETS + rb"|\$", re.DOTALL)
 # RE2 has no vertical tab among spaces, another name for the end of a text, no line end before `$`.
 _IN_RE2 = {rb"\s": rb"[\s\v]", rb"\S": rb"[^\s\v]", rb"\Z": rb"\z", b"$": rb"(?:\n?\z)"}
 

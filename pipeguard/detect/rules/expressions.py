@@ -9,19 +9,22 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from pipeguard.detect.matching.confirm import BRACKETS
 from pipeguard.errors import RuleError
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.records import NamedTuple
 
 FIELDS = ("pattern", "sign", "unless", "doubted")
 _PART = lazy_regex(r"%\{([a-z-]+)\}")
-_BLANK = lazy_regex(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]| ", re.DOTALL)
+_QUOTED = r"\\Q.*?(?:\\E|\Z)|\\.|" + BRACKETS.decode()
+_BLANK = lazy_regex(_QUOTED + "| ", re.DOTALL)
+_GROUP_NAME = lazy_regex(_QUOTED + r"|\(\?<(?=\w)", re.DOTALL)
 _ANY_BLANK = r"\s+"
 
 
 BEGIN, END, BAR = "%<", "%>", "|"
 _TOKEN = lazy_regex(
-    r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\((?:\?(?:P<\w+>|[a-z]*:))?"
+    _QUOTED + r"|\(\?[a-zA-Z-]*\)|\((?:\?(?:P<\w+>|[a-zA-Z-]*:))?"
     r"|\)(?:[?*+]|\{[0-9,]+\})?[?+]?|%[<>]|.",
     re.DOTALL,
 )
@@ -152,4 +155,5 @@ class Expressions:
             raise RuleError(f"{where}: the pack has no part `{missing[0]}`", *keys)
         if self._blanks:  # parts have theirs already
             text = _BLANK.sub(lambda match: _ANY_BLANK if match[0] == " " else match[0], text)
+        text = _GROUP_NAME.sub(lambda match: "(?P<" if match[0] == "(?<" else match[0], text)
         return _PART.sub(lambda match: self._parts[match[1]], text)

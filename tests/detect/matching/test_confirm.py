@@ -145,6 +145,15 @@ def test_a_line_end_may_follow_a_dollar(text: str) -> None:
     assert is_found is (re.search("7$", text) is not None)
 
 
+@pytest.mark.parametrize(
+    ("pattern", "text"),
+    [(r"x[[:digit:]\s]7", "x\v7"), (r"\Qa$\s\E-7", r"a$\s-7"), (r"[[:^space:][:blank:]]$", "é")],
+)
+def test_a_class_in_brackets_and_quoted_words_are_read_as_re2_does(pattern: str, text: str) -> None:
+    data = text.encode()
+    assert [*Finder(pattern, ignore_case=False).finditer(data, 0, len(data))]
+
+
 @pytest.mark.slow
 @each("rule", RULES)
 def test_it_finds_what_re_finds_in_samples(rule: Rule) -> None:

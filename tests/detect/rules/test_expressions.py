@@ -26,11 +26,17 @@ def test_lines_are_put_together_without_their_ends() -> None:
         (r"a\ b", r"a\ b"),
         ("[a b]", "[a b]"),
         ("[] a]x y", r"[] a]x\s+y"),
+        (r"[[:alpha:] ]b \Q c\E", r"[[:alpha:] ]b\s+\Q c\E"),
     ],
 )
 def test_a_blank_outside_of_brackets_is_any_of_them(pattern: str, expected: str) -> None:
     assert written({"pattern": pattern}, blanks="any")["pattern"] == expected
     assert written({"pattern": pattern})["pattern"] == pattern
+
+
+def test_a_group_has_its_name_in_either_form() -> None:
+    fields = written({"pattern": r"(?<secret>\(?<a>[(?<a])"})
+    assert fields["pattern"] == r"(?P<secret>\(?<a>[(?<a])"
 
 
 def test_what_stands_before_a_part_is_the_sign_of_a_rule_that_has_none() -> None:

@@ -165,6 +165,14 @@ def test_a_match_with_less_confidence_is_told() -> None:
         ("(?:[0-9]{1,3}[.]){3}", False),
         ("(?:[0-9a-f]{2}|\\x41){3,6}[]}]+", False),
         ("(?:é{1,3}){2}", False),
+        (r"HERON\x{2d}(?:\x{61}{1,2}){2}", True),
+        (r"(?i)HERON(?-i)(?:\pL{1,9}){2}", True),
+        (r"(?m)^(?U:a{1,2}-){2}", False),
+        (r"(?:[^\p{L}\s]{1,2}){2}", True),
+        (r"(?<secret>[[:digit:]-]{1,2}\p{Greek}?){2}", True),
+        (r"(?:\Q(a\E{1,2}){2}", False),
+        (r"(?:\C?){2}", True),
+        (r"(?:\101\N{1,2}){2}", False),  # RE2 has no \N: of no bytes
     ],
 )
 def test_a_group_that_splits_a_run_is_told(pattern: str, is_split: bool) -> None:
