@@ -21,12 +21,19 @@ from pipeguard.cli._rules_report import (
 )
 from pipeguard.config.directories import read
 from pipeguard.detect.scanning.engine import Engine, build, load_patterns
-from pipeguard.errors import RuleError
+from pipeguard.errors import EngineError, RuleError
 from pipeguard.firewall.finding import Action, Severity
 from pipeguard.firewall.protocol.places import Surface
 from pipeguard.rulebook.benchmark import costs
 from pipeguard.rulebook.nearness import near_all
-from pipeguard.rulebook.packs import MAX_PACK_BYTES, PackFile, load_rules, model, sources
+from pipeguard.rulebook.packs import (
+    MAX_PACK_BYTES,
+    PackFile,
+    load_rules,
+    model,
+    sources,
+    try_patterns,
+)
 from pipeguard.rulebook.proof import prove_all
 from pipeguard.rulebook.reference import find_sure_action, usual_action
 from pipeguard.rulebook.rule_texts import CODE_RULES
@@ -191,7 +198,7 @@ def test(*, file: str | None, glob: str, speed: bool, near_miss: bool, as_json: 
         of_file, list_them = (f" of {file}", "") if file else ("", _LIST_THEM)
         near = suggestion(glob, [rule.id for rule in every], listed=not file)
         raise RuleError(f"no rule{of_file} is called {glob!r}.{near}{list_them}")
-    proving: Sequence[Engine] = _alone(every) if file else wait_for_engines()
+    proving: Sequence[Engine] = _alone(every, packs) if file else wait_for_engines()
     with say_if_slow(f"trying the samples of {pluralize(len(rules), 'rule')}"):
         failures = list(prove_all(rules, proving))
     seconds = perf_counter() - began
@@ -219,10 +226,14 @@ def test(*, file: str | None, glob: str, speed: bool, near_miss: bool, as_json: 
     raise SystemExit(1 if failures else 0)
 
 
-def _alone(rules: Sequence[Rule]) -> list[Engine]:
+def _alone(rules: Sequence[Rule], packs: Sequence[PackFile]) -> list[Engine]:
     """Engines for the rules of one file; all rules together take seconds to compile."""
-    with say_if_slow(f"compiling {len(rules)} rules"):
-        return [
-            Engine(rules, surface, load_patterns(build(rules, surface, model), model), model)
-            for surface in Surface
-        ]
+    with say_if_slow(f"compiling {pluralize(len(rules), 'rule')}"):
+        try:
+            return [
+                Engine(rules, surface, load_patterns(build(rules, surface, model), model), model)
+                for surface in Surface
+            ]
+        except EngineError:
+            try_patterns(packs)
+            raise

@@ -36,7 +36,7 @@ from pipeguard.rulebook.cache_files import (
     write_index,
 )
 from pipeguard.rulebook.cache_key import cache_key
-from pipeguard.rulebook.packs import load_rules, mapped_model, sources
+from pipeguard.rulebook.packs import load_rules, mapped_model, sources, try_patterns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -191,6 +191,7 @@ class _Place:
                 return stored
         if not self._is_proven:
             load_rules(packs)  # so that nobody waits for another's compiler to hear of an error
+            try_patterns(pack for pack in packs if not pack.shipped)
             self._is_proven = True
         if on_compiling is not None:
             on_compiling()

@@ -11,7 +11,7 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from pipeguard.config.directories import Trusted, config_folder, read_own
-from pipeguard.errors import RuleError
+from pipeguard.errors import EngineError, RuleError
 from pipeguard.records import NamedTuple
 
 if TYPE_CHECKING:
@@ -145,6 +145,41 @@ def load_rules(packs: Iterable[PackFile] | None = None) -> tuple[Rule, ...]:
             rules[rule.id] = rule if source.shipped else rule._replace(own=True)
             first[rule.id] = source.path
     return tuple(rules.values())
+
+
+def try_patterns(packs: Iterable[PackFile]) -> None:
+    """Have the scan engine compile each pattern alone, which takes some milliseconds.
+
+    Raises:
+        RuleError: it does not take one, naming the pack, the line and the rule.
+        EngineError: Hyperscan is missing.
+    """
+    from pipeguard.detect.matching.pattern_set import binding
+    from pipeguard.detect.rules.rule import load_pack, locate
+
+    binding()
+    for source in packs:
+        text = source.content.decode()
+        tried = map(_find_rejected, load_pack(text, source.path, proven=source.shipped), count())
+        if wrong := [error for error in tried if error is not None]:
+            raise locate(wrong, text, source.path)
+
+
+def _find_rejected(rule: Rule, index: int) -> RuleError | None:
+    from pipeguard.detect.matching.pattern_set import PatternGroup, compile_group
+    from pipeguard.detect.scanning.first_look import squeezed_pattern
+
+    patterns = {"sign": rule.sign, "pattern": rule.pattern, "squeezed": squeezed_pattern(rule)[0]}
+    for field, pattern in patterns.items():
+        try:
+            if pattern:
+                compile_group(PatternGroup((0,), ((pattern, rule.ignore_case),)))
+        except EngineError as error:
+            name, keys = rule.id.partition(".")[2], ("rules", index)
+            if field == "squeezed":
+                return RuleError(f"{name}: without blanks, {error}", *keys, "views")
+            return RuleError(f"{name}: `{field}`: {error}", *keys, field)
+    return None
 
 
 def _find_wrong_recipe(rule: Rule, index: int) -> RuleError | None:

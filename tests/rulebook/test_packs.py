@@ -10,6 +10,7 @@ from pipeguard.detect.scanning.engine import Engine, build, load_patterns
 from pipeguard.errors import RuleError
 from pipeguard.firewall.protocol.places import Surface
 from pipeguard.rulebook import packs as rulebook
+from pipeguard.rulebook.cache import load_engines
 from pipeguard.rulebook.packs import PackFile, load_rules, shipped_folder, sources, user_folder
 from pipeguard.rulebook.proof import prove
 
@@ -114,6 +115,15 @@ def test_what_is_no_rule(old: str, new: str) -> None:
     line = text[: text.index(old)].count("\n") + new.strip().count("\n") + 1
     with pytest.raises(RuleError, match=rf"^a\.yaml, line {line}, column \d+: "):
         load_rules([PackFile("a.yaml", text.replace(old, new).encode(), shipped=False)])
+
+
+@pytest.mark.parametrize("pattern", ["(?P<a>x)-(?P<a>[0-9]{4})", "(?U)xyzzy-[0-9]+", "xyzzy\\B-1"])
+def test_a_pattern_that_only_re2_takes_stops_each_start(own: Path, pattern: str) -> None:
+    (own / "mine.yaml").write_text(pack().replace("xyzzy-[0-9]{3}", pattern))
+    what = r"mine\.yaml, line 9, column 3: magic-word: `pattern`: the scan engine does not take"
+    for _ in range(2):
+        with pytest.raises(RuleError, match=what):
+            load_engines(folder=str(own / "cache"))
 
 
 def test_a_pack_is_utf_8() -> None:
