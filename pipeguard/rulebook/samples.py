@@ -344,12 +344,20 @@ _CHECKSUMS: Mapping[str, Callable[[bytes], bytes]] = {
 }
 
 
+_CASES: Mapping[str, Callable[[str], str]] = {"title": str.title, "upper": str.upper}
+_SEPARATORS = {"comma": ", ", "hyphen": "-", "line": "\n"}
+
+
 def _seed_phrase(random: Random, argument: str) -> str:
     size, _, written = argument.partition(" ")
     words = bip39.phrase(random.randbytes(int(size)))
     if written == "numbered":
         words = [f"{number}. {word}" for number, word in enumerate(words, 1)]
-    return " ".join(words)
+    elif written == "json":
+        return json.dumps(words)
+    elif written in _CASES:
+        words = [_CASES[written](word) for word in words]
+    return _SEPARATORS.get(written, " ").join(words)
 
 
 _TOKENS: Mapping[str, Callable[[Random, str], str]] = {

@@ -45,7 +45,8 @@ def _phrases(words: list[bytes]) -> Iterator[bytes]:
 
 def _entropy(numbers: list[int]) -> bytes | None:
     """The bytes that the words of a phrase stand for; None if they are no phrase."""
-    if min(numbers) < 0 or numbers == sorted(numbers):
+    is_repetitive = 3 * len(set(numbers)) < 2 * len(numbers)  # as no random words are
+    if min(numbers) < 0 or numbers == sorted(numbers) or is_repetitive:
         return None
     bits = 0
     for number in numbers:

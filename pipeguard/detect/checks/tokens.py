@@ -221,7 +221,7 @@ def _bip39(secret: bytes) -> Outcome:
 
 def phrase_words(secret: bytes) -> list[bytes]:
     """The words of what may be a seed phrase."""
-    return re.findall(rb"[a-z]+", secret[:MEASURED_BYTES])
+    return re.findall(rb"[a-z]+", secret[:MEASURED_BYTES].lower())
 
 
 # -- tokens of one issuer ------------------------------------------------------------------------

@@ -35,3 +35,9 @@ def test_what_the_standard_prints_is_known() -> None:
     assert has_phrase(printed)
     assert is_printed_phrase([b"x", *printed])
     assert not is_printed_phrase([word.encode() for word in phrase(bytes(range(16)))])
+
+
+def test_names_that_repeat_their_words_are_no_phrase() -> None:
+    words = [bip39.in_order("WORDS")[at] for at in (205, 929, 1700, 363)]
+    names = [word.encode() for word in words for _ in range(2)] * 6
+    assert not has_phrase(names)
