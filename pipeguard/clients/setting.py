@@ -91,6 +91,7 @@ class ChangePlan:
         changes: the entries that would change, as text, with their names.
         problem: why nothing in it may be changed.
         move: what would move behind the gateway; None where each server gets a guard of its own.
+        is_shared: its guards start `pipeguard` from the PATH, by no path of this machine.
     """
 
     config: Config
@@ -99,6 +100,7 @@ class ChangePlan:
     changes: tuple[tuple[str, EntryChange], ...] = ()
     problem: str = ""
     move: history.GatewayMove | None = None
+    is_shared: bool = False
 
     @property
     def open_count(self) -> int:
@@ -150,7 +152,7 @@ def plan(
     if problem or not any(server.is_to_do for server in servers):
         return ChangePlan(config, servers, problem=problem)
     words = SHARED_LAUNCHER if in_git else tuple(launcher)
-    return _plan(config, servers, words)
+    return replace(_plan(config, servers, words), is_shared=bool(in_git))
 
 
 def refusal(config: Config, machine: Machine) -> str:

@@ -77,3 +77,17 @@ def test_without_a_launcher_the_advised_command_can_succeed(
     line = setup().output.splitlines()[-1]
     install = "" if path else f"{install_command()} && "
     assert line.endswith(f":  {install}pipeguard setup --all --yes{path and f' --launcher {path}'}")
+
+
+@pytest.mark.needs("git")
+def test_a_shared_file_needs_no_launcher_of_this_machine(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def find_none(*_: object) -> tuple[str, ...]:
+        raise LauncherError("none")
+
+    monkeypatch.setattr("pipeguard.clients.launcher.launcher", find_none)
+    where = ("--project", str(shared_project(home)), "--scope", "project")
+    assert setup("claude-code", *where, "--shared", "--yes").exit_code == 0
+    text = (home / "shared" / ".mcp.json").read_text()
+    assert '"command": "pipeguard"' in text
