@@ -97,17 +97,25 @@ def test_a_wrong_pack_of_the_users_is_told_and_nothing_is_loaded(own: Path) -> N
         ("surfaces: [to-server]", "surfaces: to-server"),
         ("surfaces: [to-server]", "surfaces: [to-server]\n  places: call.arguments"),
         ("surfaces: [to-server]", "surfaces: [to-server]\n  places: [call.argumens]"),
-        ("about: For a test.", "defaults: {places: [call.argumens]}"),
+        ("about: For a test.", "about: For a test.\ndefaults: {places: [call.argumens]}"),
         ("surfaces: [to-server]", "surfaces: [to-server]\n  several: rais"),
         ("surfaces: [to-server]", "surfaces: [to-server]\n  placeholders: maybe"),
         ("passes: [xyzzy-12]", "passes: [xyzzy-12, {gen: '{digi:4}'}]"),
         ("surfaces: [to-server]", "surfaces: [to-server]\n  require: entropy 3"),
         ("surfaces: [to-server]", "surfaces: [to-server]\n  color: red"),
-        ("about: For a test.", "defaults: [1]"),
+        ("about: For a test.", "about: For a test.\ndefaults: [1]"),
         ("rules:", "rules:\n- word\n"),
         ("xyzzy-[0-9]{3}'", "xyzzy('"),
         ("xyzzy-[0-9]{3}'", "(?=x)y'"),
         ("xyzzy-[0-9]{3}'", "x?'"),
+        ("xyzzy-[0-9]{3}'", "(?P<a>x)(?<b>y)'"),
+        ("about: For a test.", "about: [For a test.]"),
+        ("about: For a test.", "about: For a test.\nblank: any"),
+        ("about: For a test.", "about: For a test.\nblanks: one"),
+        ("about: For a test.", "about: For a test.\nabout: For another."),
+        ("about: For a test.", "about: For a test.\nabuot: For a test."),
+        ("why: It is for a test.", "why: It is for a test.\n  owasp: MCP99"),
+        ("passes: [xyzzy-12]", "passes: [xyzzy-12]\n  passes: [xyzzy-1]"),
     ],
 )
 def test_what_is_no_rule(old: str, new: str) -> None:
@@ -117,13 +125,19 @@ def test_what_is_no_rule(old: str, new: str) -> None:
         load_rules([PackFile("a.yaml", text.replace(old, new).encode(), shipped=False)])
 
 
-@pytest.mark.parametrize("pattern", ["(?P<a>x)-(?P<a>[0-9]{4})", "(?U)xyzzy-[0-9]+", "xyzzy\\B-1"])
+@pytest.mark.parametrize("pattern", ["(?U)xyzzy-[0-9]+", "xyzzy\\B-1"])
 def test_a_pattern_that_only_re2_takes_stops_each_start(own: Path, pattern: str) -> None:
     (own / "mine.yaml").write_text(pack().replace("xyzzy-[0-9]{3}", pattern))
     what = r"mine\.yaml, line 9, column 3: magic-word: `pattern`: the scan engine does not take"
     for _ in range(2):
         with pytest.raises(RuleError, match=what):
             load_engines(folder=str(own / "cache"))
+
+
+def test_a_pack_says_what_it_is_about() -> None:
+    text = pack().replace("about: For a test.\n", "")
+    with pytest.raises(RuleError, match=r"^a\.yaml, line 1, column 1: `about` is missing"):
+        load_rules([PackFile("a.yaml", text.encode(), shipped=False)])
 
 
 def test_a_pack_is_utf_8() -> None:

@@ -27,7 +27,7 @@ _IN_RE2 = {rb"\s": rb"[\s\v]", rb"\S": rb"[^\s\v]", rb"\Z": rb"\z", b"$": rb"(?:
 # A lookaround at an end of an expression, for the sign that may not stand there.
 _END = lazy_regex(r"\(\?(<?)!\[([^]]*)\]\)")
 _ASCII = bytes(range(128))
-_NAMED_GROUP = lazy_regex(r"(?<!\\)\(\?P<\w+>")
+NAMED_GROUP = lazy_regex(r"(?<!\\)\(\?P<\w+>")
 
 _Search = Callable[[bytes, int], Any]
 
@@ -154,7 +154,7 @@ def _without_lookarounds(expression: re.Pattern[str] | re.Pattern[bytes]) -> Fin
 def _match_more(pattern: str) -> str:
     """The expression without upper bounds; empty if that is the same."""
     more = unbound(pattern)
-    return "" if more == pattern else _NAMED_GROUP.sub("(?:", more)
+    return "" if more == pattern else NAMED_GROUP.sub("(?:", more)
 
 
 @lru_cache(maxsize=4096)

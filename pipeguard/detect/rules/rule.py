@@ -8,13 +8,13 @@ nothing is loaded.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import Enum
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pipeguard.detect.checks.registry import checks, is_check
-from pipeguard.detect.matching.confirm import Finder
+from pipeguard.detect.matching.confirm import NAMED_GROUP, Finder
 from pipeguard.detect.rules.expressions import FIELDS, Expressions
 from pipeguard.errors import RuleError
 from pipeguard.firewall.finding import Confidence, Severity, tells_private
@@ -177,7 +177,7 @@ def load_pack(text: str, source: str, *, proven: bool = False) -> tuple[Rule, ..
         mark = _describe_mark(getattr(error, "problem_mark", None))
         what = getattr(error, "problem", None) or " ".join(str(error).split())
         raise RuleError(f"{source}{mark}: not valid YAML: {what}") from None
-    errors: list[RuleError] = []
+    errors = [] if proven else [*_find_repeated(yaml.compose(text, loader))]
     try:
         rules = _rules(document, errors, proven=proven)
     except RuleError as error:
@@ -198,6 +198,24 @@ def locate(errors: Sequence[RuleError], text: str, source: str) -> RuleError:
     if len(errors) > MOST_ERRORS:
         lines.append(f"… and {len(errors) - MOST_ERRORS} more")
     return RuleError("\n  ".join(lines))
+
+
+def _find_repeated(node: yaml.Node | None, *keys: str | int) -> Iterator[RuleError]:
+    """The keys of a document that are there twice, of which YAML would take the last."""
+    values = node.value if node is not None and not isinstance(node.value, str) else []
+    lines: dict[str, int] = {}
+    for index, value in enumerate(values):
+        if not isinstance(value, tuple):
+            yield from _find_repeated(value, *keys, index)
+            continue
+        key, child = value
+        if not isinstance(key.value, str):
+            continue
+        if key.value in lines:
+            what = f"`{key.value}` is repeated; first in line {lines[key.value]}"
+            yield RuleError(what, *keys, key.value)
+        lines.setdefault(key.value, key.start_mark.line + 1)
+        yield from _find_repeated(child, *keys, key.value)
 
 
 def _describe_mark(mark: yaml.Mark | None) -> str:
@@ -236,6 +254,7 @@ def _rules(document: object, errors: list[RuleError], *, proven: bool) -> tuple[
     pack = str(document.get("pack", ""))
     if not re.fullmatch(r"[a-z][a-z0-9-]{1,30}", pack):
         raise RuleError("`pack` must be a short lower-case name", "pack")
+    _check_outer(document)
     defaults = document.get("defaults") or {}
     entries = enumerate(document["rules"])
     for keys, entry in ((("defaults",), defaults), *((("rules", i), each) for i, each in entries)):
@@ -257,6 +276,26 @@ def _rules(document: object, errors: list[RuleError], *, proven: bool) -> tuple[
             errors.append(RuleError(f"{rule.id} is there twice", "rules", index))
         rules[rule.id] = rule
     return tuple(rules.values())
+
+
+_OUTER = ("pack", "about", "defaults", "blanks", "parts", "sign_before", "rules")
+
+
+def _check_outer(document: dict[str, object]) -> None:
+    """Check the keys of a pack beside its rules.
+
+    Raises:
+        RuleError: one is unknown, missing or has a wrong value.
+    """
+    for key in map(str, document):
+        if key not in _OUTER:
+            raise RuleError(f"unknown key `{key}`.{suggestion(key, _OUTER, listed=True)}", key)
+    about = document.get("about")
+    if not isinstance(about, str) or not about.strip():
+        what = "`about` is a text" if "about" in document else "`about` is missing"
+        raise RuleError(f"{what}: one sentence on what the pack finds", "about")
+    if document.get("blanks") not in (None, "any"):
+        raise RuleError(f"blanks: `{document['blanks']}` is not `any`, its only value", "blanks")
 
 
 _Choice = TypeVar("_Choice", bound=Enum)
@@ -367,7 +406,7 @@ def _rule(pack: str, entry: dict[str, Any], *, proven: bool) -> Rule:
         purpose=_strings(where, entry, "purpose"),
         why=" ".join(str(entry["why"]).split()),
         fix=" ".join(str(entry["fix"]).split()),
-        owasp=str(entry.get("owasp", "")),
+        owasp=_owasp(where, entry),
         matches=_samples(where, entry, "matches"),
         passes=_samples(where, entry, "passes"),
         own=False,  # until it is known whose pack it is
@@ -385,6 +424,14 @@ def _model(where: str, entry: dict[str, Any]) -> str:
     if model and "pattern" in entry:
         raise RuleError(f"{where}: a rule has a `model` or a `pattern`, not both", "model")
     return model
+
+
+def _owasp(where: str, entry: dict[str, Any]) -> str:
+    owasp = str(entry.get("owasp") or "")
+    if owasp and not re.fullmatch(r"(LLM|MCP|ASI)(0[1-9]|10)", owasp):
+        lists = "LLM01 to LLM10, MCP01 to MCP10 and ASI01 to ASI10"
+        raise RuleError(f"{where}: owasp: `{owasp}` is none of {lists}", "owasp")
+    return owasp
 
 
 def _try(where: str, written: Mapping[str, str]) -> None:
@@ -407,6 +454,8 @@ def _expression(where: str, field: str, pattern: str) -> None:
         finder.compile()
     except ValueError as error:
         raise RuleError(f"{what} is not a regular expression for RE2: {error}", field) from None
+    if len(NAMED_GROUP.findall(pattern)) > 1:
+        raise RuleError(f"{what} names several groups; only one can be the secret", field)
     if any(finder.finditer(b"", 0, 0)):
         raise RuleError(f"{what} matches the empty text", field)
 

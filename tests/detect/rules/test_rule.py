@@ -205,9 +205,9 @@ def test_an_expression_is_proven_in_each_view_of_its_rule(
 
 def test_the_first_error_of_each_rule_is_listed_up_to_a_limit() -> None:
     with pytest.raises(RuleError) as raised:
-        load_pack("pack: acme\nrules:\n" + "- {id: some}\n" * 25, "acme.yaml")
+        load_pack("pack: acme\nabout: Tests.\nrules:\n" + "- {id: some}\n" * 25, "acme.yaml")
     lines = str(raised.value).splitlines()
-    assert lines[0].startswith("acme.yaml, line 3, column 3: some: `title`, `severity`,")
+    assert lines[0].startswith("acme.yaml, line 4, column 3: some: `title`, `severity`,")
     assert (len(lines), lines[-1]) == (21, "  … and 5 more")
 
 
@@ -245,18 +245,22 @@ _ENTRY = """
 def test_parts_of_a_pack_stand_in_its_patterns_and_lead_to_a_sign() -> None:
     parts = "parts: {gap: '[ =]', link: '%{gap}{1,4}'}\n"
     entry = _ENTRY + "  pattern: 'key%{link}(?:[a-z]{3}%{link}x)?'\n  unless: 'no%{link}'\n"
-    (rule,) = load_pack(f"pack: acme\nsign_before: link\n{parts}rules:{entry}", "acme.yaml")
+    (rule,) = load_pack(
+        f"pack: acme\nabout: Tests.\nsign_before: link\n{parts}rules:{entry}", "acme.yaml"
+    )
     assert rule.pattern == "key[ =]{1,4}(?:[a-z]{3}[ =]{1,4}x)?"
     assert rule.unless == "no[ =]{1,4}"
     assert rule.sign == "key"
-    (without,) = load_pack(f"pack: acme\n{parts}rules:{entry}", "acme.yaml")
+    (without,) = load_pack(f"pack: acme\nabout: Tests.\n{parts}rules:{entry}", "acme.yaml")
     assert without.sign == ""
-    where = r"acme\.yaml, line 12, column 3: one"
+    where = r"acme\.yaml, line 13, column 3: one"
     with pytest.raises(RuleError, match=f"{where}: the pack has no part `link`"):
-        load_pack(f"pack: acme\nrules:{entry}", "acme.yaml")
-    where = r"acme\.yaml, line 2, column 9: part a"
+        load_pack(f"pack: acme\nabout: Tests.\nrules:{entry}", "acme.yaml")
+    where = r"acme\.yaml, line 3, column 9: part a"
     with pytest.raises(RuleError, match=f"{where}: the pack has no part `b`"):
-        load_pack(f"pack: acme\nparts: {{a: '%{{b}}', b: c}}\nrules:{entry}", "acme.yaml")
+        load_pack(
+            f"pack: acme\nabout: Tests.\nparts: {{a: '%{{b}}', b: c}}\nrules:{entry}", "acme.yaml"
+        )
 
 
 @pytest.mark.parametrize(
@@ -265,7 +269,7 @@ def test_parts_of_a_pack_stand_in_its_patterns_and_lead_to_a_sign() -> None:
 )
 def test_an_expression_may_go_over_several_lines(blanks: str, written: str) -> None:
     entry = _ENTRY + "  pattern: |-\n    set aside[ ]\n      \\ all\n    [^] x]rules\n"
-    (rule,) = load_pack(f"pack: acme\nblanks: {blanks}\nrules:{entry}", "acme.yaml")
+    (rule,) = load_pack(f"pack: acme\nabout: Tests.\nblanks: {blanks}\nrules:{entry}", "acme.yaml")
     assert rule.pattern == written
 
 
@@ -283,7 +287,7 @@ def test_an_exception_that_is_none_is_told(unless: str, wrong: str) -> None:
         f" why: w, fix: f, matches: [a], passes: [b], pattern: a, unless: '{unless}'}}"
     )
     with pytest.raises(RuleError, match=wrong):
-        load_pack(f"pack: acme\nrules: [{entry}]", "acme.yaml")
+        load_pack(f"pack: acme\nabout: Tests.\nrules: [{entry}]", "acme.yaml")
 
 
 @pytest.mark.parametrize(
