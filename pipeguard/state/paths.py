@@ -81,11 +81,18 @@ def store_file() -> str:
 
 
 def existing_store() -> Path | None:
-    """The store if it exists; creates nothing and checks no permissions."""
+    """The store if it exists; creates nothing and checks no permissions.
+
+    Raises:
+        StateError: the folder cannot be read.
+    """
     from pathlib import Path
 
     path = Path(_folder_path()) / STORE_NAME
-    return path if path.is_file() else None
+    try:
+        return path if path.is_file() else None
+    except OSError as error:
+        raise StateError(f"{path.parent} cannot be read: {error.strerror}.") from None
 
 
 def _folder_path() -> str:

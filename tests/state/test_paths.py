@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pipeguard.errors import StateError
-from pipeguard.state.paths import STATE_DIR_VARIABLE, state_folder, store_path
+from pipeguard.state.paths import STATE_DIR_VARIABLE, existing_store, state_folder, store_path
 from pipeguard.state.store import Store
 from tests.people import share
 
@@ -137,3 +137,15 @@ def test_without_a_home_nothing_of_the_current_folder_is_believed(
         command, cwd=tmp_path, env=environment | known, capture_output=True, check=True
     )
     assert told.stdout.decode().splitlines() == [f"{known[name]}/pipeguard" for name in known]
+
+
+def test_a_folder_that_cannot_be_read_is_an_error_of_the_state(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: Path) -> bool:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setenv(STATE_DIR_VARIABLE, str(tmp_path))
+    monkeypatch.setattr(Path, "is_file", refuse)
+    with pytest.raises(StateError, match="cannot be read: Permission denied"):
+        existing_store()
