@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from fnmatch import fnmatchcase
+from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -189,10 +190,13 @@ def test(*, file: str | None, glob: str, speed: bool, near_miss: bool, as_json: 
       3  the scan engine is missing
     """  # noqa: D301  click reads the mark
     began = perf_counter()
-    packs = sources()
+    packs, others = sources(), tuple[PackFile, ...]()
     if file:
+        others = tuple(pack for pack in packs if not Path(file).samefile(pack.path))
         packs = (PackFile(file, read(file, MAX_PACK_BYTES, RuleError)[0], shipped=False),)
     every = load_rules(pack._replace(shipped=False) for pack in packs)  # proves shipped ones, too
+    if others and not any(pack.content == packs[0].content for pack in others):
+        load_rules([*others, *packs])  # which refuses an id that is in use
     rules = [rule for rule in every if fnmatchcase(rule.id, glob)]
     if not rules:
         of_file, list_them = (f" of {file}", "") if file else ("", _LIST_THEM)

@@ -96,11 +96,19 @@ def test_what_is_shown(snapshot: Snapshot, tmp_path: Path) -> None:
 def test_a_pack_with_a_classifier_is_tested_by_itself(tmp_path: Path) -> None:
     content = yaml.safe_load((TOP / "rules/injection.yaml").read_text())
     content["rules"] = [rule for rule in content["rules"] if "model" in rule]
+    content["pack"] = "mine"
     file = tmp_path / "injection.yaml"
     file.write_text(yaml.safe_dump(content, sort_keys=False))
     result = run("test", str(file))
     assert result.exit_code == 0, result.exception
     assert result.output.startswith("1 rule, ")
+
+
+def test_a_pack_whose_id_is_in_use_is_wrong(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(pack("secrets", "jwt"))
+    result = CliRunner().invoke(command, ["test", str(file)])
+    assert "mine.yaml: secrets.jwt is already in" in str(result.exception)
 
 
 def test_what_fails_is_listed(snapshot: Snapshot, tmp_path: Path) -> None:
