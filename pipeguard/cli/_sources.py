@@ -12,12 +12,14 @@ import click
 
 from pipeguard.cli._groups import RefusedError
 from pipeguard.errors import InputError
-from pipeguard.unicode.display import visible
+from pipeguard.unicode.display import quote, visible
 
 if TYPE_CHECKING:
     from pipeguard.gateway.sources import Sources
+    from pipeguard.runtime.start import RunningGuard
 
 Command = Callable[..., Any]
+_OF_SOURCES = ("config", "folder", "imports", "url", "token_env")
 
 
 def source_options(command: Command) -> Command:
@@ -93,11 +95,31 @@ def running_gateways(file: str = "") -> list[tuple[str, str]]:
     from pipeguard.runtime.start import running_guards
 
     return sorted(
-        (f"http://{visible(guard.address)}", guard.describe())
+        (f"{_find_scheme(guard)}://{visible(guard.address)}", guard.describe())
         for guard in running_guards()
         if guard.verb == "serve" and ":" in guard.address and not guard.address.endswith(":0")
         if not file or serves_file(guard, Path(file))
     )
+
+
+def _find_scheme(guard: RunningGuard) -> str:
+    return "https" if any(word.startswith("--tls-cert") for word in guard.words) else "http"
+
+
+def spell_sources() -> str:
+    """The options for servers and gateways of the command that runs, to repeat them in a hint."""
+    context = click.get_current_context()
+    given = (
+        f" {option.opts[0]} {quote(value)}"
+        for option in context.command.params
+        if f"{option.name}" in _OF_SOURCES
+        for value in _list_values(context.params.get(f"{option.name}"))
+    )
+    return "".join(given)
+
+
+def _list_values(value: object) -> tuple[str, ...]:
+    return value if isinstance(value, tuple) else (str(value),) if value else ()
 
 
 def _sources(config: str | None, folder: str | None, imports: tuple[str, ...]) -> Sources:

@@ -14,6 +14,7 @@ import click
 from pipeguard.cli import _completions as completions
 from pipeguard.cli._groups import CommandGroup
 from pipeguard.cli._person import Person, find_account
+from pipeguard.cli._sources import running_gateways
 from pipeguard.errors import InputError, PipeGuardError
 from pipeguard.unicode.display import visible
 
@@ -298,15 +299,15 @@ def _print_token(name: str, token: str, *, is_for_page: bool, as_json: bool) -> 
     if as_json:
         click.echo(json.dumps({"name": name, "token": token}))
         return
+    is_tls = any(url.startswith("https:") for url, _ in running_gateways())
+    address = f"{'https' if is_tls else 'http'}://HOST:PORT"
     click.echo(f"The token of {name}; it is shown once:", err=True)
     click.echo(token)
     if is_for_page:
-        link = "curl -X POST -H 'Authorization: Bearer TOKEN' http://HOST:PORT/ui/link"
+        link = f"curl -X POST -H 'Authorization: Bearer TOKEN' {address}/ui/link"
         click.echo(f"  It gets a link to the page:  {link}", err=True)
         return
     click.echo(f"  A client sends it as:  Authorization: Bearer {token[:6]}…", err=True)
     # The gateway has had each definition approved: it need not wait once more.
-    through = (
-        "pipeguard wrap --trust first-use --bearer-env VARIABLE --upstream http://HOST:PORT/mcp"
-    )
+    through = f"pipeguard wrap --trust first-use --bearer-env VARIABLE --upstream {address}/mcp"
     click.echo(f"  A client that starts commands:  {through}", err=True)

@@ -10,7 +10,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from pipeguard.cli._groups import CommandGroup
-from pipeguard.cli._sources import running_gateways, source_options, url_options
+from pipeguard.cli._sources import (
+    running_gateways,
+    source_options,
+    spell_sources,
+    url_options,
+)
 from pipeguard.errors import InputError
 from pipeguard.unicode.display import quote, those_there_are, visible, visible_lines
 
@@ -266,7 +271,7 @@ def _say_running(sources: Sources) -> None:
     instead = "add" if is_usual and not (sources.folder or sources.imports) else "say only"
     for url, process in running_gateways(sources.file):
         click.echo(
-            f"A gateway runs at {url.removeprefix('http://')} ({process}); this starts the servers"
+            f"A gateway runs at {url.partition('://')[2]} ({process}); this starts the servers"
             f" again. To ask it instead, {instead} --url {url}",
             err=True,
         )
@@ -331,4 +336,5 @@ async def _known_tool(inspector: Inspector, name: str) -> CatalogTool:
     hint = f" Is it one of these: {', '.join(near)}?" if near else ""
     named = [server for server in inspector.servers if _of_tool(name)(server)]
     _say_missing(inspector, named.__contains__ if named else _only(None))
-    raise InputError(f"no tool {inspector.callable} is called {name}.{hint}  pipeguard tools list")
+    listing = f"pipeguard tools list{spell_sources()}"
+    raise InputError(f"no tool {inspector.callable} is called {name}.{hint}  {listing}")

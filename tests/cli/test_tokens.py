@@ -3,9 +3,12 @@
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from pipeguard.cli import cli
 from pipeguard.cli._person import Person
 from pipeguard.gateway.discovery import usual_file
+from pipeguard.runtime import start
 from pipeguard.state.paths import store_path
 from pipeguard.state.store import Store
 from tests.people import be_nobody, give_token
@@ -49,6 +52,16 @@ def test_what_is_shown(snapshot: Snapshot) -> None:
         tokens list
         """,
     )
+
+
+@pytest.mark.parametrize(("words", "scheme"), [(("--tls-cert", "c.pem"), "https"), ((), "http")])
+def test_a_gateway_with_tls_is_named_by_https(
+    words: tuple[str, ...], scheme: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gateway = start.RunningGuard("1", "serve", "127.0.0.1:8080", ("pipeguard", "serve", *words))
+    monkeypatch.setattr(start, "running_guards", lambda: iter([gateway]))
+    made = CliRunner().invoke(cli, ["tokens", "create", "ci", "--server", "one"])
+    assert f" --upstream {scheme}://HOST:PORT/mcp" in made.stderr
 
 
 def test_wrong_input_makes_nothing(snapshot: Snapshot) -> None:

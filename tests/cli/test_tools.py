@@ -252,4 +252,5 @@ def test_a_gateway_lists_only_what_a_token_may_use(tmp_path: Path) -> None:
         calling = [*PIPEGUARD, "tools", "call", "one__echo", *options[:-2]]
         called = subprocess.run(calling, env=person, capture_output=True, text=True, check=False)
     assert "no tool that this client may call now is called one__echo" in called.stderr
+    assert f"pipeguard tools list --url {served.url} --token-env CI\n" in called.stderr
     assert {tool["server"] for tool in json.loads(done.stdout)} == {"two"}
