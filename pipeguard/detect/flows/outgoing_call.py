@@ -45,6 +45,7 @@ _RUNS = ("base64", "hex", "long-run", "base32", "compressed")
 _TYPES = word_set("type fill press input")  # of a tool's name
 _SPELLINGS = ("reversed", "rot13")
 LONG_BYTES = 12  # of a word
+_LONG_WORD = lazy_regex(rf"[^\s\"'<>()\[\]]{{{LONG_BYTES},}}")
 _BETWEEN_PIECES = b" \t\n\r\f\v\"',:"
 _LABELS_DOT = lazy_regex(rb"\.(?<=[0-9a-zA-Z]\.)(?=[0-9a-zA-Z])")
 _CODES = r"(?:\b\d{2,3}\b[ ,;:-]{1,2}){11,}\d{2,3}\b"
@@ -372,7 +373,19 @@ class Call:
         return self.mailboxes <= mailboxes and len(mailboxes) <= FEW_MAILBOXES
 
     def hides(self, result: ToolResult) -> int:
-        """Count the letters of a result that are encoded here."""
+        """Count the letters of a result that are encoded here, and were not so in the result."""
+        hidden = self._count_encoded(result)
+        if not hidden:
+            return 0
+        text = self.text
+        for word in sorted({*_LONG_WORD.findall(text)}, key=len, reverse=True):
+            if word in result.text():
+                text = text.replace(word, " ")
+        rest = self._with_text(text)
+        rest.put_together(self.pieces)
+        return hidden if text == self.text else rest._count_encoded(result)
+
+    def _count_encoded(self, result: ToolResult) -> int:
         sharing = {
             each
             for at in self._numbers(_PASSAGES, result)
@@ -412,12 +425,14 @@ class Call:
         for address in self.opened:
             if result.has_address(address):
                 text = text.replace(address, "")
-        if text == self.text:
-            return self
-        sent = Call(self.tool, text.encode(), lambda: self._earlier, self.about)
-        sent.recipients = self.recipients
-        sent.follow(self._before)
-        return sent
+        return self if text == self.text else self._with_text(text)
+
+    def _with_text(self, text: str) -> Call:
+        """The call with another text."""
+        call = Call(self.tool, text.encode(), lambda: self._earlier, self.about)
+        call.recipients = self.recipients
+        call.follow(self._before)
+        return call
 
     def takes(self, secret: str) -> bool:
         """True for a one-time secret of a result in any of its readings, whole or in pieces."""

@@ -11,6 +11,8 @@ from pipeguard.firewall.protocol.json_values import serialise
 
 TEXT = "The merger with Northwind closes on the ninth of May, before the annual meeting."
 
+LINK = "https://app.example/start?from=the-annual-meeting"
+
 
 def call(text: str, known: str = "", about: frozenset[str] = frozenset(), tool: str = "a") -> Call:
     return Call(
@@ -35,6 +37,17 @@ def test_what_is_encoded_hides_what_it_shares() -> None:
     assert call(encoded).shares(result(TEXT)).chars < 20
 
 
+def test_what_a_result_had_encoded_hides_nothing() -> None:
+    name = "warehouse-counting-northwind"
+    badge = f"![npm](https://img.example/npm/v/%40acme%2F{name}.svg)"
+    readme = result(f"{badge} @acme/{name}")
+    assert call(badge).hides(readme) == 0
+    assert call(badge).hides(result(f"@acme/{name}")) >= len(name) - 2
+    encoded = base64.b64encode(TEXT.encode()).decode()
+    both = result(f"{badge} @acme/{name} {TEXT}")
+    assert call(f"{badge} {encoded}").hides(both) > len(TEXT) // 2
+
+
 def test_what_the_client_said_before_is_its_own() -> None:
     assert call(TEXT, known=TEXT).shares(result(TEXT)).chars < 20
 
@@ -47,6 +60,9 @@ def test_pieces_of_several_calls_are_read_as_one() -> None:
     last = call(f"chunk:{encoded[half:]}")
     last.put_together([f"chunk:{encoded[:half]}", f"chunk:{encoded[half:]}"])
     assert last.hides(result(TEXT)) > len(TEXT) // 2
+    last = call(f"{LINK} chunk:{encoded[half:]}")
+    last.put_together([f"chunk:{encoded[:half]}", f"chunk:{encoded[half:]}"])
+    assert last.hides(result(f"{TEXT} {LINK}")) > len(TEXT) // 2
 
 
 def test_what_was_sent_before_is_read_with_it() -> None:
