@@ -140,6 +140,11 @@ def test_a_pack_says_what_it_is_about() -> None:
         load_rules([PackFile("a.yaml", text.encode(), shipped=False)])
 
 
+def test_a_pack_without_rules_is_wrong() -> None:
+    with pytest.raises(RuleError, match="line 3, column 1: `rules` is empty"):
+        load_rules([PackFile("a.yaml", b"pack: mine\nabout: x\nrules: []\n", shipped=False)])
+
+
 def test_a_pack_is_utf_8() -> None:
     with pytest.raises(RuleError, match=r"a\.yaml is not UTF-8"):
         load_rules([PackFile("a.yaml", b"\xff", shipped=False)])

@@ -254,6 +254,8 @@ def _rules(document: object, errors: list[RuleError], *, proven: bool) -> tuple[
     pack = str(document.get("pack", ""))
     if not re.fullmatch(r"[a-z][a-z0-9-]{1,30}", pack):
         raise RuleError("`pack` must be a short lower-case name", "pack")
+    if not document["rules"]:
+        raise RuleError("`rules` is empty", "rules")
     _check_outer(document)
     defaults = document.get("defaults") or {}
     entries = enumerate(document["rules"])
