@@ -92,7 +92,14 @@ def arguments() -> argparse.Namespace:
     add("--html", metavar="FILE", help="write them as a page, with plots")
     add("--misses", action="store_true", help="list what was missed or blocked wrongly")
     add("--open", action="store_true", help="with --misses: list those of the held split too")
-    return parser.parse_args()
+    options = parser.parse_args()
+    for file in filter(None, (options.json, options.html)):
+        if not Path(file).absolute().parent.is_dir():
+            parser.error(f"{file} cannot be written: its folder does not exist")
+    for folder in options.corpus:
+        if not folder.exists():
+            parser.error(f"--corpus {folder} does not exist")
+    return options
 
 
 def _add_texts(parser: argparse.ArgumentParser) -> None:

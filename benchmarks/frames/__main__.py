@@ -82,7 +82,11 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--log", metavar="FILE", default=os.devnull, help="where wrappers' stderr goes"
     )
-    return parser.parse_args()
+    options = parser.parse_args()
+    for each in options.folder:
+        if not each.is_dir():
+            parser.error(f"--folder {each} is no folder")
+    return options
 
 
 def contenders(options: argparse.Namespace, folder: Path) -> list[Contender]:
