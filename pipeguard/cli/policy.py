@@ -61,7 +61,7 @@ limits:
 ask_in_client: url       # form: a form in the client decides, too; never: nothing is asked there
 
 audit:
-  on_failure: continue   # stop: no traffic without a record of it
+  on_failure: continue   # stop: the session ends once a record cannot be written
   keep: 90 d             # older rows are removed when a server starts; forever: none is
 """
 
