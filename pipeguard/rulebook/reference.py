@@ -54,7 +54,7 @@ def find_sure_action(rule: Rule) -> Action:
 
 
 def list_raises(rule: Rule) -> list[str]:
-    """What raises the confidence of a match, as conditions."""
+    """List the conditions that raise the confidence of a match."""
     is_one_step = rule.confidence is Confidence.MEDIUM
     return [
         *(["a check of the match holds"] if rule.check else []),

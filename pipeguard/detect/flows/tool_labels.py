@@ -181,8 +181,7 @@ _NO_FILES = lists.PUBLISHED | (lists.WEB - lists.FILES)
 _ELSEWHERE = lists.REMOTE | lists.PUBLISH | lists.HOSTED | lists.CARRIES | lists.SEND
 _MAKING = lists.MAKE | lists.WRITE
 _ACTS = _WRITING | _MAKING | lists.SEND | lists.RUN | lists.END | lists.ALTER | lists.ADD
-_ACTS |= lists.SHARE | lists.ACCEPT | lists.BOOK | lists.ACT
-_ACTS -= {"new"}
+_ACTS = (_ACTS | lists.SHARE | lists.ACCEPT | lists.BOOK | lists.ACT) - {"new"}
 _POSTED = lists.POSTED | lists.SENT | {f"{noun}s" for noun in lists.POSTED | lists.SENT}
 
 
@@ -276,9 +275,8 @@ class Tool(NamedTuple):
 
     def is_file_reader(self, server: str) -> bool:
         """True where it reads files of a server, and neither a network nor what is personal."""
-        labels = self.labels
-        is_read = self.server == server and labels.meets(Label.READS_PRIVATE)
-        return is_read and not labels.meets(NETWORK | Label.READS_PERSONAL | Label.RUNS)
+        is_read = self.server == server and self.labels.meets(Label.READS_PRIVATE)
+        return is_read and not self.labels.meets(NETWORK | Label.READS_PERSONAL | Label.RUNS)
 
     @property
     def is_consequential(self) -> bool:
@@ -351,14 +349,13 @@ def _acts_too(of_name: list[str], of_sentence: list[str]) -> bool:
     if not lists.JOINS.isdisjoint(of_name) and not _ACTS.isdisjoint(of_name):
         return True
     is_third_person = of_sentence[0].endswith("s") if of_sentence else False
+    triples = zip(of_sentence, of_sentence[1:], [*of_sentence[2:], ""], strict=False)
     return any(
         joint in lists.JOINS
         and verb.endswith("s") is is_third_person
         and (place == 1 or following in lists.DETERMINERS)
         and _verb_forms(verb) & _ACTS
-        for place, (joint, verb, following) in enumerate(
-            zip(of_sentence, of_sentence[1:], [*of_sentence[2:], ""], strict=False)
-        )
+        for place, (joint, verb, following) in enumerate(triples)
     )
 
 
@@ -428,17 +425,14 @@ def _outgoing(words: DefinitionWords, reads: Label, *, sends: bool) -> Label:
         sends: True where its words say that something goes out.
     """
     asks = bool(words.sentence & (lists.WEB | lists.NETWORK)) and not _writes(words)
+    takes = words.parameters & (lists.REQUESTED | lists.BODY)
     is_addressed = words.parameters & lists.RECIPIENT and words.parameters & lists.BODY
     labels = Label.NONE
     if sends or (is_addressed and not words.name & lists.READ):
         labels = Label.SENDS
     elif words.name & lists.RESOLVERS and not _writes(words):
         labels = Label.SENDS | Label.OUTSIDE
-    elif (
-        asks
-        and words.parameters & (lists.REQUESTED | lists.BODY)
-        and not reads & Label.READS_PERSONAL
-    ):
+    elif asks and takes and not reads & Label.READS_PERSONAL:
         labels = Label.SENDS  # an address that is requested can carry anything
     is_public = words.description & (lists.PUBLIC | lists.REMOTE)
     if labels and (is_public or words.parameters & lists.ADDRESS):

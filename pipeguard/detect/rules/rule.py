@@ -8,7 +8,7 @@ nothing is loaded.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pipeguard.detect.checks.registry import checks, is_check
 from pipeguard.detect.matching.confirm import NAMED_GROUP, Finder
 from pipeguard.detect.rules.expressions import FIELDS, Expressions
+from pipeguard.detect.rules.pack_keys import check_outer, find_repeated
 from pipeguard.errors import RuleError
 from pipeguard.firewall.finding import Confidence, Severity, tells_private
 from pipeguard.firewall.protocol.places import Surface, find_places, known_places
@@ -177,7 +178,7 @@ def load_pack(text: str, source: str, *, proven: bool = False) -> tuple[Rule, ..
         mark = _describe_mark(getattr(error, "problem_mark", None))
         what = getattr(error, "problem", None) or " ".join(str(error).split())
         raise RuleError(f"{source}{mark}: not valid YAML: {what}") from None
-    errors = [] if proven else [*_find_repeated(yaml.compose(text, loader))]
+    errors = [] if proven else [*find_repeated(yaml.compose(text, loader))]
     try:
         rules = _rules(document, errors, proven=proven)
     except RuleError as error:
@@ -198,24 +199,6 @@ def locate(errors: Sequence[RuleError], text: str, source: str) -> RuleError:
     if len(errors) > MOST_ERRORS:
         lines.append(f"… and {len(errors) - MOST_ERRORS} more")
     return RuleError("\n  ".join(lines))
-
-
-def _find_repeated(node: yaml.Node | None, *keys: str | int) -> Iterator[RuleError]:
-    """The keys of a document that are there twice, of which YAML would take the last."""
-    values = node.value if node is not None and not isinstance(node.value, str) else []
-    lines: dict[str, int] = {}
-    for index, value in enumerate(values):
-        if not isinstance(value, tuple):
-            yield from _find_repeated(value, *keys, index)
-            continue
-        key, child = value
-        if not isinstance(key.value, str):
-            continue
-        if key.value in lines:
-            what = f"`{key.value}` is repeated; first in line {lines[key.value]}"
-            yield RuleError(what, *keys, key.value)
-        lines.setdefault(key.value, key.start_mark.line + 1)
-        yield from _find_repeated(child, *keys, key.value)
 
 
 def _describe_mark(mark: yaml.Mark | None) -> str:
@@ -256,7 +239,7 @@ def _rules(document: object, errors: list[RuleError], *, proven: bool) -> tuple[
         raise RuleError("`pack` must be a short lower-case name", "pack")
     if not document["rules"]:
         raise RuleError("`rules` is empty", "rules")
-    _check_outer(document)
+    check_outer(document)
     defaults = document.get("defaults") or {}
     entries = enumerate(document["rules"])
     for keys, entry in ((("defaults",), defaults), *((("rules", i), each) for i, each in entries)):
@@ -278,26 +261,6 @@ def _rules(document: object, errors: list[RuleError], *, proven: bool) -> tuple[
             errors.append(RuleError(f"{rule.id} is there twice", "rules", index))
         rules[rule.id] = rule
     return tuple(rules.values())
-
-
-_OUTER = ("pack", "about", "defaults", "blanks", "parts", "sign_before", "rules")
-
-
-def _check_outer(document: dict[str, object]) -> None:
-    """Check the keys of a pack beside its rules.
-
-    Raises:
-        RuleError: one is unknown, missing or has a wrong value.
-    """
-    for key in map(str, document):
-        if key not in _OUTER:
-            raise RuleError(f"unknown key `{key}`.{suggestion(key, _OUTER, listed=True)}", key)
-    about = document.get("about")
-    if not isinstance(about, str) or not about.strip():
-        what = "`about` is a text" if "about" in document else "`about` is missing"
-        raise RuleError(f"{what}: one sentence on what the pack finds", "about")
-    if document.get("blanks") not in (None, "any"):
-        raise RuleError(f"blanks: `{document['blanks']}` is not `any`, its only value", "blanks")
 
 
 _Choice = TypeVar("_Choice", bound=Enum)
