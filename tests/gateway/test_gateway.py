@@ -45,7 +45,7 @@ def talk(
 def test_an_agent_finds_a_tool_and_calls_it() -> None:
     async def scenario(client: Client, _: Gateway) -> None:
         found = await client.text("retrieve_tools", query="add two numbers")
-        assert found.startswith("everything__get-sum(a: number, b: number)")
+        assert "everything__get-sum(a: number, b: number)" in found
         name, variant = "everything__get-sum", "call_tool_read"
         assert f"call with: {variant}" in found
         called = await client.text(variant, name=name, arguments={"a": 2, "b": 3})
