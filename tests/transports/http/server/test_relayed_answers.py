@@ -105,7 +105,7 @@ def test_what_is_no_answer_is_told_in_one_of_ours(status: int, kind: str, body: 
     "body",
     [
         json.dumps(result(2)),
-        json.dumps(result("1")),
+        json.dumps(result("01")),
         json.dumps(request(1, "roots/list")),
         json.dumps(notification("notifications/message", level="info", data="x")),
         json.dumps([result(2)]),
