@@ -33,7 +33,7 @@ _PROBLEMS = (
     ("that cannot start any token", _UNQUOTED),
     ("while scanning a quoted scalar", "the quote that opens in line {line} is never closed"),
     ("while parsing a flow sequence", "the `[` in line {line} is not closed before this"),
-    ("while parsing a flow mapping", "the `{{` in line {line} is not closed before this"),
+    ("while parsing a flow mapping", "the `{` in line {line} is not closed before this"),
     ("while parsing a flow node", "a `[` or `{{` before this is not closed"),
     ("could not find expected ':'", "line {line} has no `:` behind its key"),
     ("while parsing a block", "this line is not indented like the lines from line {line} on"),
@@ -225,7 +225,7 @@ def describe_problem(error: yaml.MarkedYAMLError) -> str:
     texts = (text for pattern, text in _PROBLEMS if pattern in f"{error.context or ''}: {problem}")
     what = next(texts, problem or "it cannot be read")
     where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-    return where + what.format(line=begun.line + 1 if begun else 0)
+    return where + what.replace("{line}", str(begun.line + 1 if begun else 0))
 
 
 def _cut(text: str) -> str:

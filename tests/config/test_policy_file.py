@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pipeguard.cli.policy import EXAMPLE
@@ -292,6 +292,7 @@ def test_what_is_no_yaml_is_told_as_such(text: str) -> None:
         parse(text)
 
 
+@example("[]{")
 @given(st.text(max_size=200))
 def test_any_text_is_a_policy_or_a_policy_error(text: str) -> None:
     for scope in PolicyScope:
