@@ -34,7 +34,7 @@ _PROBLEMS = (
     ("while scanning a quoted scalar", "the quote that opens in line {line} is never closed"),
     ("while parsing a flow sequence", "the `[` in line {line} is not closed before this"),
     ("while parsing a flow mapping", "the `{` in line {line} is not closed before this"),
-    ("while parsing a flow node", "a `[` or `{{` before this is not closed"),
+    ("while parsing a flow node", "a `[` or `{` before this is not closed"),
     ("could not find expected ':'", "line {line} has no `:` behind its key"),
     ("while parsing a block", "this line is not indented like the lines from line {line} on"),
     ("expected a single document", "`---` begins a second document"),
