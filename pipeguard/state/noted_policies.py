@@ -125,12 +125,19 @@ def describe_refusal(store: Store, event: str, findings: Iterable[dict[str, str]
     Raises:
         StateError: the store cannot be read.
     """
+    from pipeguard.config.directories import config_folder
     from pipeguard.config.effective_policy import PROJECT_POLICY
     from pipeguard.config.policy_file import PolicyScope, policy_text
 
     refused = next((each for each in findings if each["rule"] == "policy.tool"), {})
-    tool = refused.get("tool", "")
-    if not tool or not refused.get("note", "").startswith("the policy does not allow"):
+    tool, note = refused.get("tool", ""), refused.get("note", "")
+    key, is_of_gateway, _ = note.partition(" in pipeguard.yaml does not allow")
+    if is_of_gateway:
+        usual = Path(config_folder(), "pipeguard.yaml")
+        file = f"{usual}, or in the file of `serve --config`" if usual.exists() else usual.name
+        do = f"If you want it all the same, change {key} in {file}."
+        return f"{do} A running gateway applies it at once."
+    if not tool or not note.startswith("the policy does not allow"):
         return ""
     user = find_user_policy(store, event)
     project = noted_policy(store, event, PROJECT_POLICY)

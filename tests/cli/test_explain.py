@@ -294,6 +294,24 @@ def store_event(finding: Finding, name: str, action: Action) -> None:
         Audit(store, f"RUN-{name}", "docs", "").append_many([entry])
 
 
+@pytest.mark.parametrize("is_usual", [True, False])
+def test_a_tool_that_the_gateways_file_blocks_is_allowed_there_and_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_usual: bool
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    usual = tmp_path / "pipeguard" / "pipeguard.yaml"
+    if is_usual:
+        usual.parent.mkdir()
+        usual.write_text("servers: {}\n")
+    note = "`tools` of one in pipeguard.yaml does not allow the tool 'echo' to be called"
+    refused = Finding("policy.tool", "call.name", note=note, tool="echo", action=Action.BLOCK)
+    store_event(refused, "t1", Action.BLOCK)
+    shown = " ".join(run("RUN.t1").output.split())
+    file = f"{usual}, or in the file of `serve --config`" if is_usual else "pipeguard.yaml"
+    assert f"change `tools` of one in {file}. A running gateway applies it at once." in shown
+    assert "restart" not in shown
+
+
 def test_a_change_of_its_own_package_is_not_offered() -> None:
     own = Path(this_host().packages) / "server"
     own.mkdir(parents=True)

@@ -143,7 +143,7 @@ _ROWS: dict[str, Remedy] = {
         Way.POLICY,
         "The note says which `tools` blocks it: of the server in `pipeguard.yaml`, or of your"
         " policy, in the file that `pipeguard policy path` names or in the project's"
-        " `.pipeguard.yaml` (then restart the server).",
+        " `.pipeguard.yaml`. Only after a change of the project's, restart the server.",
         "tools",
     ),
     "flows.": Remedy(
