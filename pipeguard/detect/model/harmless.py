@@ -17,20 +17,21 @@ _PUBLIC_FILE = lazy_regex(
     r"(?<![\w/\\:.~$%-])(?:(?<!@)|(?=[~/]))(?:[A-Za-z]:)?[\w/\\.~$%-]{0,120}?"
     r"(?:[\w-]\.(?:pub|crt)|\bknown_hosts|\bfullchain\.pem)(?![\w/\\-]|\.\w)"
 )
-_ADDRESS = lazy_regex(r"https?://[^\s\"'<>()\[\]]*[\w/]|[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
+_ADDRESS = lazy_regex(r"https?://[^\s\"'<>()\[\]]*[\w/]|(?<![\w.+-])[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
 # What else a line may carry or change, and a model that it may command.
 _MORE = lazy_regex(
     r"\b(?:private|passw\w*|passphrases?|secrets?|tokens?|credentials?|cookies?|env\w*|sessions?"
     r"|conversations?|chats?|prompts?|messages?|mails|users?|instructions?|every|all|other|files"
-    r"|folders?|director(?:y|ies)|repositories|database|parameters?|arguments?|tools?|without|never|not|don't|ignore|delete"
-    r"|remove|rename|install|forward|AI|assistants?|LLMs?|models?|bots?|copilot|claude|chatgpt"
-    r"|gemini|id_\w+|privkey)\b|(?<!ssh-)\bagents?\b|\.(?:env|aws|netrc|gnupg|kube|key|p12|pfx)\b"
+    r"|folders?|director(?:y|ies)|repositories|database|parameters?|arguments?|tools?|without"
+    r"|never|not|don't|ignore|delete|remove|rename|install|forward|AI|assistants?|LLMs?|models?"
+    r"|bots?|copilot|claude|chatgpt|gemini|id_\w+|privkey)\b|(?<!ssh-)\bagents?\b|\.(?:env|aws|netrc|gnupg|kube|key|p12|pfx)\b"
     r"|\.ssh\b(?!/authorized_keys)|\.pem\b|\|\s*(?:ba|z)?sh\b",
     re.IGNORECASE,
 )
-# A line, or a sentence, that says where the index of a documentation is, in no other words.
+# A line, or a sentence, that says where the index of a documentation is, in no other words. Each
+# word is read in one way: a row of numbers would take exponential time.
 _INDEX_NOTICE = lazy_regex(
-    r"^[ \t>#*]*(?:(?:note|hint|hey|hello|dear|for|to|all|any|and|or|an?|the|if|you|are|AI|LLMs?"
+    r"^[ \t>#*]*(?>(?:note|hint|hey|hello|dear|for|to|all|any|and|or|an?|the|if|you|are|AI|LLMs?"
     r"|agents?|assistants?|models?|language|large|crawlers?|bots?|this|these|that|of|in|on|at|as|with"
     r"|see|here|everything|complete|full|whole|entire|documentation|docs?|manual|guide|handbook"
     r"|index|overview|list|map|text|version|versions|pages?|site|website|project|product|library"

@@ -52,3 +52,9 @@ def test_what_asks_for_more_is_blocked(text: str) -> None:
 )
 def test_what_is_not_public_by_its_form_is_left(text: str) -> None:
     assert without_harmless(text) == text
+
+
+@pytest.mark.parametrize("row", ["1." * 200, "1 " * 200, "v1.0." * 200, "a@" * 200, "/a" * 2000])
+def test_a_row_of_numbers_is_read_in_one_way(row: str) -> None:
+    text = f"{row} x llms.txt y"
+    assert without_harmless(text) == text
