@@ -378,9 +378,9 @@ class Call:
         if not hidden:
             return 0
         text = self.text
-        for word in sorted({*_LONG_WORD.findall(text)}, key=len, reverse=True):
-            if word in result.text():
-                text = text.replace(word, " ")
+        words = sorted({*_LONG_WORD.findall(text)}, key=len, reverse=True)
+        for at in overlap.find_held(words, [result.text()], overlap.SearchBudget()).get(0, ()):
+            text = text.replace(words[at], " ")
         rest = self._with_text(text)
         rest.put_together(self.pieces)
         return hidden if text == self.text else rest._count_encoded(result)
