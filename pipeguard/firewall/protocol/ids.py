@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Container
+from collections.abc import Callable
 
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.protocol.json_values import JsonValue, Number, serialise
@@ -49,9 +49,11 @@ def spell_answered(token: str) -> tuple[str, ...]:
     return token, digits if is_text else f'"{digits}"'
 
 
-def match_answer(token: str, open_tokens: Container[str]) -> str:
-    """The open id that an answer's id stands for; itself if there is none."""
-    return next((spelling for spelling in spell_answered(token) if spelling in open_tokens), token)
+def match_answer(token: str, is_open: Callable[[str], bool]) -> str:
+    """The id of the open request that an answer's id matches, or the answer's own if none does."""
+    if is_open(token):
+        return token
+    return next(filter(is_open, spell_answered(token)), token)
 
 
 def read_id(token: str) -> JsonValue:

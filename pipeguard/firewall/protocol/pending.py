@@ -12,7 +12,7 @@ from pipeguard.errors import Refusal
 from pipeguard.firewall.budgets import measure_text, size_of_all
 from pipeguard.firewall.finding import Verdict
 from pipeguard.firewall.protocol import codes
-from pipeguard.firewall.protocol.ids import spell_answered, write_id
+from pipeguard.firewall.protocol.ids import match_answer, write_id
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
 from pipeguard.firewall.protocol.message import Message
 from pipeguard.records import NamedTuple
@@ -342,11 +342,15 @@ class Pending:
         return None
 
     def match_answer(self, id_token: str | None) -> str | None:
-        """The id of the request that an answer's id stands for; itself if there is none."""
-        for token in () if id_token is None else spell_answered(id_token):
-            if any(token in each._open or token in each._cancelled for each in self._all()):
-                return token
-        return id_token
+        """The id of the request that an answer's id matches; its own if none does."""
+        if id_token is None:
+            return None
+        return match_answer(
+            id_token,
+            lambda token: any(
+                token in each._open or token in each._cancelled for each in self._all()
+            ),
+        )
 
     def close_all(self, id_tokens: Iterable[str]) -> list[PendingRequest]:
         """Remove and return the forwarded requests that several answers belong to."""

@@ -100,8 +100,8 @@ class Correlator(Generic[P]):
     # --- from the server ----------------------------------------------------------------
 
     def match_answer(self, token: str) -> str:
-        """The id of the request that an answer's id stands for; itself if there is none."""
-        return match_answer(token, self._sent)
+        """The id of the request that an answer's id matches; its own if none does."""
+        return match_answer(token, self._sent.__contains__)
 
     def get(self, own: str) -> Sent[P] | None:
         """The request that waits under an id; None without one."""

@@ -206,7 +206,8 @@ class AnswerReader:
         for member in value if isinstance(value, list) else [value]:
             if not isinstance(member, dict) or "method" in member:
                 continue
-            token = match_answer(write_answered_id(member.get("id")) or "", self.unanswered)
+            own = write_answered_id(member.get("id")) or ""
+            token = match_answer(own, self.unanswered.__contains__)
             if token not in self.unanswered:
                 continue
             self.unanswered.discard(token)

@@ -235,7 +235,7 @@ class ReconnectingChannel(InboxChannel):
         while (frame := await link.receive()) is not None:
             frame = await read_frame(frame)
             tokens = await offload(frame, _answered_ids, frame)
-            answered = [match_answer(token, self._sent) for token in tokens]
+            answered = [match_answer(token, self._sent.__contains__) for token in tokens]
             if not self._answers_reopening(answered):
                 await self._inbox.put(frame)
                 self._note_answered(answered)

@@ -288,7 +288,7 @@ class _OwnTasks:
         return value if self._owns(task_id) else None
 
     def _receive_answer(self, value: JsonObject) -> JsonObject:
-        token = match_answer(write_answered_id(value.get("id")) or "", self._tools)
+        token = match_answer(write_answered_id(value.get("id")) or "", self._tools.__contains__)
         tool = self._tools.pop(token, "")
         result = value.get("result")
         if not isinstance(result, dict):
