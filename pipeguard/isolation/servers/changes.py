@@ -8,11 +8,9 @@ from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipeguard.config.effective_policy import USER_POLICY
 from pipeguard.config.isolate_entry import own_entries
 from pipeguard.config.isolate_key import find_entries
 from pipeguard.config.policy_file import PolicyScope, parse_policy, policy_text
-from pipeguard.config.user_policy import own_policy_path
 from pipeguard.errors import PolicyError
 from pipeguard.isolation.extent import GIVEN, ITS_ARGUMENTS, ITS_OPTIONS, KNOWN
 from pipeguard.isolation.learning.reduction import show_path
@@ -25,7 +23,7 @@ from pipeguard.isolation.walls.revocation import (
     revocation_command,
 )
 from pipeguard.state.exceptions import is_wall
-from pipeguard.state.noted_policies import noted_policy
+from pipeguard.state.noted_policies import find_user_policy
 from pipeguard.state.paths import store_path
 from pipeguard.state.store import Store
 from pipeguard.unicode.display import visible
@@ -125,7 +123,7 @@ class GivenNow(NamedTuple):
         try:
             grant = find_grant(event.findings, this_host(), is_wide=True)
             if grant is None or not _has(
-                _read_entries(_event_policy(event), today), event.server, grant
+                _read_entries(_find_policy(event), today), event.server, grant
             ):
                 return None
         except PolicyError:
@@ -195,7 +193,6 @@ def _has(entries: Sequence[IsolateEntry], server: str, grant: WallGrant) -> bool
     return any(is_covered(each, grant, host) for each in find_entries(server, tuple(entries)))
 
 
-def _event_policy(event: AuditedEvent) -> str:
+def _find_policy(event: AuditedEvent) -> str:
     with Store.open(store_path()) as store:
-        own = noted_policy(store, event.name, USER_POLICY)
-    return own or own_policy_path()
+        return find_user_policy(store, event.name)
