@@ -139,14 +139,12 @@ def _is_token(value: str) -> bool:
 
 
 def _effect(text: MessageText, group: list[_String], lines: list[str]) -> ArgumentEffect:
-    data = "\n" + "\n".join(dict.fromkeys(lines)) + "\n"
+    made = [line.removeprefix(MADE) for line in lines if line.startswith(MADE)]
+    composed = "\n".join(made).replace(GAP, " ").encode("utf-8", "replace")
+    shown = dict.fromkeys(line for line in lines if not line.startswith(MADE))
+    data = "\n".join(["", *shown, ""]).encode("utf-8", "replace")
     start, end = text.stretch(group[0].segment)[0], text.stretch(group[-1].segment)[1]
-    composed = b""
-    if f"\n{MADE}" in data:
-        made = [line.removeprefix(MADE) for line in lines if line.startswith(MADE)]
-        composed = "\n".join(made).replace(GAP, " ").encode("utf-8", "replace")
-        data = "\n".join(line for line in data.split("\n") if not line.startswith(MADE))
-    return ArgumentEffect(data.encode("utf-8", "replace"), start, max(end, start + 1), composed)
+    return ArgumentEffect(data, start, max(end, start + 1), composed)
 
 
 # -- arguments that belong together --------------------------------------------------------------

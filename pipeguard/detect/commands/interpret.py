@@ -238,8 +238,8 @@ class _Interpreter:
         printed = output(pipeline)
         if printed:
             words = [word for command in pipeline for word in command.words]
-            is_decoded = not _DECODING.isdisjoint(words)
-            if is_decoded or any(run not in " ".join(words) for run in dense_runs(printed)):
+            written, is_decoded = " ".join(words), not _DECODING.isdisjoint(words)
+            if is_decoded or any(run not in written for run in dense_runs(printed)):
                 self._shell.add_composed(printed)
         return printed
 
