@@ -208,7 +208,7 @@ def _distinct_names(
 ) -> dict[tuple[Path, Keys], str]:
     """Names for servers that are, or would be, stored as another with other arguments.
 
-    Among them are those of which a person may only make a guarded copy.
+    They include servers that can only be guarded in a copy.
     """
     present = [server for config in everywhere for server in config.servers if server.guard]
     judged = [each for plan in plans for each in plan.servers]

@@ -1,7 +1,7 @@
 """Fingerprints of content, by which an exception holds for that content only.
 
-The key is the installation's, and is beside the store, not in the policy: without it, nobody finds
-out by trying which secret a policy or an exported audit names (BLAKE2b with a key, RFC 7693).
+The key belongs to the installation and lies beside the store, not in the policy. Without it, nobody
+can test guesses at a secret against a policy or an exported audit (keyed BLAKE2b, RFC 7693).
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ _WORD = lazy_regex(r"[A-Z]?[^\W_A-Z]+|[A-Z]+")  # of a key; an order has three o
 class ContentMarks:
     """The fingerprints in one value; a string is hashed once, however much is found in it.
 
-    Of a secret that is there as it is, its own characters count, whatever is around it. Of anything
-    else the whole string counts, as it came: words that are harmless in one text may be an order in
-    another. What a cut left has a line of this session in it, and no later text would be the same.
+    A secret in clear is known by its own characters, whatever surrounds it. Anything else is known
+    by the whole string, as it came: words that are harmless in one text may be an order in another.
+    What a cut leaves contains a line of this session, so no later text would equal it.
 
     Args:
         key: the installation's; without one there are no fingerprints.
-        value: that is judged.
-        original: of which the value is what was left; None if it is whole.
+        value: what is judged.
+        original: the value as it came, if a cut or a redaction changed it; else None.
     """
 
     def __init__(self, key: bytes, value: JsonValue, original: JsonValue = None) -> None:
@@ -59,7 +59,7 @@ class ContentMarks:
         return "" if digest is None else self._sign(rule, b"part", digest)
 
     def _is_of_key(self, path: Path) -> bool:
-        """True if what matched at a path can only be the last key: its value is no string."""
+        """True if a match at a path can only be in its last key, since the value is no string."""
         return not isinstance(get_value(self._whole, path), str)
 
     def _digest(self, path: Path) -> bytes | None:

@@ -92,7 +92,7 @@ def is_slip(word: str, other: str) -> bool:
 
 
 # --- tables of words ---
-MAX_QUERY_WORDS = 160  # of a query; whoever pastes a document asks with its beginning
+MAX_QUERY_WORDS = 160  # of a query: a pasted document says at its beginning what is wanted
 _ISSUE_KEY = re.compile(r"\b(?!UTF|ISO|SHA)[A-Z]{1,10}-\d+\b")
 
 

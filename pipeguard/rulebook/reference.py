@@ -49,7 +49,7 @@ def usual_action(rule: Rule) -> Action:
 
 
 def find_sure_action(rule: Rule) -> Action:
-    """The action for a match of which something makes PipeGuard sure (`list_raises`)."""
+    """Find the action for a match once one of `list_raises` raises its confidence."""
     return usual_action(rule._replace(confidence=Confidence.HIGH) if list_raises(rule) else rule)
 
 

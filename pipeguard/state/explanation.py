@@ -134,7 +134,7 @@ class DriftChanges(NamedTuple):
 
     Attributes:
         lines: each in short; empty if they no longer wait.
-        newer: the definitions of which another version waits by now, each with since when.
+        newer: the definitions that changed again, each with the time since which that change waits.
     """
 
     lines: tuple[str, ...] = ()

@@ -32,7 +32,7 @@ def check_outer(document: dict[str, object]) -> None:
 
 
 def find_repeated(node: yaml.Node | None, *keys: str | int) -> Iterator[RuleError]:
-    """The keys of a document that are there twice, of which YAML would take the last."""
+    """Find the repeated keys of a document. YAML itself would silently take the last."""
     values = node.value if node is not None and not isinstance(node.value, str) else []
     lines: dict[str, int] = {}
     for index, value in enumerate(values):
