@@ -29,8 +29,9 @@ FOLDER = Path(__file__).parent / "snapshots"
 IS_WRITTEN = bool(os.environ.get("PIPEGUARD_SNAPSHOTS"))
 VARIES = {
     r"\(event \w{1,8}…": "(event…",  # cut at the width of a scene
-    # The program by its path, unless it is on the PATH.
+    # The program by its path, unless it is on the PATH; in a temporary folder, to install it first.
     r" --launcher \S+/pipeguard\b": "",
+    r"\bmake -C \S+ install && ": "",
     r"(?<![\w/.~])[\w/.~-]*\.venv[\w-]*/bin/pipeguard\b": "pipeguard",
     re.escape(str(FOLDER.parents[1])): "CODE",
     re.escape(sys.executable): "PYTHON",

@@ -17,6 +17,7 @@ from pipeguard.state.review import held_definitions, reject
 from pipeguard.state.store import Store
 from pipeguard.state.tokens import TokenScope, create_token, stored_tokens
 from tests.assess.places import write_config
+from tests.launch.processes import until
 from tests.tools import npm_modules
 from tests.ui.conftest import PageTerminal
 from tests.ui.samples import SECRET, SERVER, fill, stop
@@ -43,7 +44,7 @@ def expect_clean(page: Page, widths: tuple[int, ...] = (380, 1024)) -> None:
     source = (npm_modules() / "axe-core" / "axe.min.js").read_text()
     for width in widths:
         page.set_viewport_size({"width": width, "height": 900})
-        page.wait_for_function(f"{OUTSIDE} <= 1")
+        until(lambda: page.evaluate(OUTSIDE) <= 1, "the page to fit its width")
         page.context.new_cdp_session(page).send("Runtime.evaluate", {"expression": source})
         found = page.evaluate(
             "tags => axe.run({runOnly: tags}).then(all => all.violations.map("
