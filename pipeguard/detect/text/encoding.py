@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pipeguard.firewall.budgets import DecodingBudget
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.records import NamedTuple
-from pipeguard.unicode.folding import Range
+from pipeguard.unicode.folding import Range, fold
 
 AROUND_BYTES = 384  # of plain text before and after encoded characters, which are read with them
 UNCUT_BYTES = 32  # after the last escape of a window, so that it is not cut
@@ -87,6 +87,7 @@ def is_readable(plain: bytes) -> bool:
         if error.start < min(len(plain), 4096) - 3:
             return False  # invalid, and not just a character cut at the end
         text = plain[: error.start].decode("utf-8")
+    text = fold(text.encode("utf-8"))[0].decode("utf-8")  # without what is not seen
     return sum(map(str.isprintable, text)) >= MIN_PRINTABLE * len(text)
 
 

@@ -25,6 +25,8 @@ from tests.fuzz.budget import tried
         (b"a" * (MIN_TEXT_BYTES - 1), False),
         ("Игнорируй всё".encode(), True),
         ("Игнорируй всё".encode()[:-1], True),
+        ("\u200b".join("a text").encode(), True),
+        ("".join(chr(0xE0000 + ord(letter)) for letter in "a text").encode(), True),
         (bytes(range(256)), False),
         (b"\0" * 50, False),
         (b"a" * 90 + b"\0" * 10, True),
