@@ -18,6 +18,7 @@ from pipeguard.cli._person import TOKEN_FILE
 from pipeguard.cli.setup import command as setup
 from pipeguard.cli.setup import undo_plans, write_undo
 from pipeguard.clients.files import FileError, replace, target
+from pipeguard.clients.history import records
 from pipeguard.clients.undoing import UndoMethod
 from pipeguard.config.directories import cache_folder, usual_cache_folder
 from pipeguard.config.user_policy import usual_policy_path
@@ -38,7 +39,7 @@ _QUESTION = (
     "\nRemove the guard from these files? Your servers stay, and so do your policy and records"
 )
 _SERVICE = "/etc/systemd/system/pipeguard.service"  # as docs/serve.md installs it
-
+_UNDO_MOVED = "pipeguard setup --undo --all --yes --scope all"
 _REMOVE_SERVICE = (
     f"sudo systemctl disable --now pipeguard && sudo rm {_SERVICE} && sudo systemctl daemon-reload"
 )
@@ -149,6 +150,10 @@ def _list_left(*, is_removed: bool) -> Iterator[str]:
         yield from (f"  {visible(path)}" for path in left)
     if names := ", ".join(secret.name for secret in stored_secrets()):
         yield f"These secrets stay stored: {names}.  pipeguard secrets delete NAME"
+    if gone := list(dict.fromkeys(str(each.file) for each in records() if not each.file.exists())):
+        yield "Servers were guarded in files that are no longer there:"
+        yield from (f"  {visible(path)}" for path in gone)
+        yield f"If you moved one, in its new folder:  {_UNDO_MOVED}"
     if is_removed and (address := page_address()):
         yield f"A page still runs at {address}: end it first, with Ctrl-C in its terminal."
     if is_removed:

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from itertools import chain
+from operator import itemgetter
 from pathlib import Path
 
 from pipeguard.clients.catalog import Client, ConfigScope, FileSpec, clients
@@ -156,13 +157,15 @@ def _project_places(spec: FileSpec) -> Iterator[str]:
 
 
 def find_specs(client: Client, path: Path) -> tuple[FileSpec, ...]:
-    """Find how a client would read a file with that name, in any folder."""
-    named = [
-        spec
+    """Find how a client would read a file with that name, in any folder; one like it first."""
+    likeness = [
+        (path.parent.name != f"/{place}".split("/")[-2], spec)
         for spec in client.files
         for places in spec.places.values()
-        if any(fnmatchcase(path.name, place.rpartition("/")[2]) for place in places)
+        for place in places
+        if fnmatchcase(path.name, place.rpartition("/")[2])
     ]
+    named = [spec for _, spec in sorted(likeness, key=itemgetter(0))]
     specs = [spec for index, spec in enumerate(named) if spec not in named[:index]]
     return tuple(specs) or client.files[:1]
 
