@@ -36,6 +36,7 @@ _PROBLEMS = (
     ("while parsing a flow mapping", "the `{` in line {line} is not closed before this"),
     ("while parsing a flow node", "a `[` or `{` before this is not closed"),
     ("could not find expected ':'", "line {line} has no `:` behind its key"),
+    ("but found '-'", "this `-` is not indented like the entries above it"),
     ("while parsing a block", "this line is not indented like the lines from line {line} on"),
     ("expected a single document", "`---` begins a second document"),
 )

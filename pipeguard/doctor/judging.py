@@ -166,6 +166,11 @@ def _policy_file(path: str, scope: PolicyScope) -> Iterator[Diagnosis]:
         yield wrong(f"{head} {'; '.join(each)}".rstrip(), fix)
         return
     yield good(f"{path} is valid")
+    if read.isolate:
+        from pipeguard.isolation import missing_paths
+
+        for entry in read.isolate:
+            yield from (wrong(why, fix) for why in missing_paths(entry))
     for text in read.notes:
         yield note(text, fix)
     if read.mode is Mode.OBSERVE:

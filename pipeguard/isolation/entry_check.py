@@ -14,7 +14,8 @@ from pipeguard.errors import PolicyError
 from pipeguard.isolation.egress.hosts import HostError, HostRules
 from pipeguard.isolation.egress.outer_proxy import NO_PROXY, OuterProxy, OuterProxyError
 from pipeguard.isolation.engines import Isolation
-from pipeguard.isolation.profile import ResourceLimits, parse_limits, parse_path, parse_port
+from pipeguard.isolation.profile import ResourceLimits, parse_limits, parse_port
+from pipeguard.isolation.servers.sources import granted_path
 from pipeguard.launch.environment import refers
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def missing_paths(entry: IsolateEntry) -> Iterator[str]:
     for key in ("read", "write"):
         for text in getattr(entry, key):
             try:
-                parse_path(text, home_folder, home_folder)
+                granted_path(entry, text, home_folder)
             except PolicyError as error:
                 yield f"isolate, {key}: {error}"
 

@@ -66,6 +66,7 @@ WRONG = {
     "isolate:\n- {server: x, hosts: ['http://a.com'], limits: {memory: much, mmory: 1}}\n",
     "colon": "mode: enforce\nexceptions:\n- rule: secrets.jwt\n  why: quoted: twice\n",
     "indented": "limits:\n  frame: 1 MiB\n pending: 3\n",
+    "dash": "isolate:\n  - {server: a, hosts: [a.example]}\n- server: b\n",
     "tab": "limits:\n\tframe: 1 MiB\n",
     "star": "tools: {allow: [*_read]}\n",
     "open": "tools: {allow: [read,\nmode: enforce\n",

@@ -154,6 +154,7 @@ POLICIES = {
     "": 0,
     "mode: observe\n": 0,
     "exceptions:\n- {rule: secrets.jwt, tool: x, until: 2020-01-01, why: tests}\n": 0,
+    "isolate: [{server: files, read: [/no/such]}, {server: 'f*', write: [/no/such]}]\n": 1,
 }
 
 

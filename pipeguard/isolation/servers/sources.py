@@ -43,8 +43,8 @@ def combine_grants(entries: Iterable[IsolateEntry]) -> Profile:
         limits = parse_limits(entry.limits, limits)
         profile = profile.with_more(
             Profile(
-                _paths(entry.read, home, home),
-                _paths(entry.write, home, home),
+                tuple(granted_path(entry, text, home) for text in entry.read),
+                tuple(granted_path(entry, text, home) for text in entry.write),
                 entry.hosts,
                 tuple(parse_port(text) for text in entry.loopback),
                 entry.keep_home,
@@ -54,6 +54,23 @@ def combine_grants(entries: Iterable[IsolateEntry]) -> Profile:
             )
         )
     return profile
+
+
+def granted_path(entry: IsolateEntry, text: str, home_folder: str) -> str:
+    """The absolute path that an entry of the policy grants.
+
+    Raises:
+        PolicyError: it cannot be given; the message has the command that takes it back.
+    """
+    try:
+        return parse_path(text, home_folder, home_folder)
+    except PolicyError as error:
+        way = "It is named under `isolate`."
+        if not any(sign in entry.server for sign in "*?["):
+            from pipeguard.isolation.walls.revocation import revocation_command
+
+            way = f"If your policy gives it: {revocation_command(entry.server, text)}"
+        raise PolicyError(f"{error} {way}") from None
 
 
 def named_profile(options: WrapOptions, entries: Iterable[IsolateEntry], folder: str) -> Profile:

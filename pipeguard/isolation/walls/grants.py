@@ -148,8 +148,8 @@ def _by_hand(server: str, key: str, value: str) -> str:
     """The entry of a policy that gives what no command does."""
     return (
         " If you want that, write it yourself: put this line under `isolate:` in the file that"
-        " `pipeguard policy path` names, then restart the server:"
-        f"\n  - {{server: {json.dumps(server)}, {key}: {value}}}"
+        " `pipeguard policy path` names, indented like the entries there; then restart the server:"
+        f"\n- {{server: {json.dumps(server)}, {key}: {value}}}"
     )
 
 
