@@ -223,32 +223,6 @@ def test_uninstalling_leaves_settings_that_a_shell_reads(home: Path, block: str)
     assert settings.read_text() == f"alias a=b\n{block.format(line)}"
 
 
-def test_uninstalling_names_a_guarded_file_that_was_moved(
-    home: Path, launcher: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    file = home / "shop" / ".vscode" / "mcp.json"
-    file.parent.mkdir(parents=True)
-    file.write_text(before := '{"servers": {"it": {"command": "srv"}}}')
-    monkeypatch.chdir(home / "shop")
-    run("vscode", "--scope", "project", "--yes", "--launcher", launcher)
-    assert file.read_text() != before
-    named = run("--undo", "vscode", "--scope", "all").output
-    assert "(project)" in named
-    monkeypatch.chdir(home)
-    assert "VS Code  ~/shop/.vscode/mcp.json  (project)" in run_uninstall()
-    moved = (home / "shop").rename(home / "store")
-    shown = run_uninstall()
-    assert f"are no longer there:\n  {file}\n" in shown
-    assert "in its new folder:  pipeguard setup --undo --all --yes --scope all\n" in shown
-    monkeypatch.chdir(moved)
-    run("--undo", "--all", "--yes", "--scope", "all")
-    assert (moved / ".vscode" / "mcp.json").read_text() == before
-
-
-def run_uninstall() -> str:
-    return CliRunner().invoke(cli, ["uninstall", "--dry-run"]).output
-
-
 def test_what_only_pipeguard_can_read_is_told_before_the_guard_is_removed(
     home: Path, launcher: str
 ) -> None:

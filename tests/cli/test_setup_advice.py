@@ -8,7 +8,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from pipeguard.cli import cli
 from pipeguard.clients.launcher import LauncherError
 from pipeguard.installation import install_command
 from tests.cli.test_setup import home, launcher
@@ -91,3 +93,29 @@ def test_a_shared_file_needs_no_launcher_of_this_machine(
     assert setup("claude-code", *where, "--shared", "--yes").exit_code == 0
     text = (home / "shared" / ".mcp.json").read_text()
     assert '"command": "pipeguard"' in text
+
+
+def test_uninstalling_names_a_guarded_file_that_was_moved(
+    home: Path, launcher: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = home / "shop" / ".vscode" / "mcp.json"
+    file.parent.mkdir(parents=True)
+    file.write_text(before := '{"servers": {"it": {"command": "srv"}}}')
+    monkeypatch.chdir(home / "shop")
+    setup("vscode", "--scope", "project", "--yes", "--launcher", launcher)
+    assert file.read_text() != before
+    named = setup("--undo", "vscode", "--scope", "all").output
+    assert "(project)" in named
+    monkeypatch.chdir(home)
+    assert "VS Code  ~/shop/.vscode/mcp.json  (project)" in uninstall()
+    moved = (home / "shop").rename(home / "store")
+    shown = uninstall()
+    assert f"are no longer there:\n  {file}\n" in shown
+    assert "in its new folder:  pipeguard setup --undo --all --yes --scope all\n" in shown
+    monkeypatch.chdir(moved)
+    setup("--undo", "--all", "--yes", "--scope", "all")
+    assert (moved / ".vscode" / "mcp.json").read_text() == before
+
+
+def uninstall() -> str:
+    return CliRunner().invoke(cli, ["uninstall", "--dry-run"]).output
