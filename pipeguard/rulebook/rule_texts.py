@@ -139,8 +139,8 @@ FAMILIES: dict[str, str] = {
     ),
     "flows.private-out": (
         "Private text that one tool returned leaves through another: passages, or three of its"
-        " addresses, telephone numbers or codes. It is blocked on the way to an address or to"
-        " everybody, if it is marked confidential or was encoded first, if a text asked for it,"
+        " addresses, telephone numbers or codes. It is blocked on the way to a web address or"
+        " to everybody, if it is marked confidential or was encoded first, if a text asked for it,"
         " or if a stranger would get records of several people."
     ),
     "flows.untrusted-acts": (
