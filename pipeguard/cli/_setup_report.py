@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import shutil
@@ -17,7 +18,7 @@ from pipeguard.assess.isolated_servers import summarise
 from pipeguard.auth.secrets import set_command
 from pipeguard.cli._isolation import otherwise_named
 from pipeguard.clients.catalog import Client, ConfigScope, clients
-from pipeguard.clients.entries import Config, GuardState
+from pipeguard.clients.entries import Config, GuardState, ServerEntry
 from pipeguard.clients.gateway_entry import Snippet
 from pipeguard.clients.isolating import CANNOT_ISOLATE, is_isolated, needs
 from pipeguard.clients.launcher import LauncherError
@@ -261,6 +262,7 @@ def own_copies(
         flags: of this `setup`, for another one that is advised.
     """
     lines = []
+    guarded = [each.server for plan in plans for each in plan.servers if each.server.guard]
     for plan in plans:
         private = [
             clients()[spec.client] for spec in plan.config.specs if clients()[spec.client].private
@@ -268,7 +270,9 @@ def own_copies(
         shared = [
             judged
             for judged in plan.servers
-            if judged.judgement.code == SHARED_FILE and (not names or judged.server.name in names)
+            if judged.judgement.code == SHARED_FILE
+            and (not names or judged.server.name in names)
+            and not any(_is_copy(other, judged.server) for other in guarded)
         ]
         for client in private[:1]:
             for judged in shared:
@@ -276,6 +280,12 @@ def own_copies(
     if lines:
         lead = "A guarded copy of your own, which takes precedence; in the project's folder:"
         click.echo("\n  ".join((lead, *dict.fromkeys(lines))))
+
+
+def _is_copy(other: ServerEntry, server: ServerEntry) -> bool:
+    """True for an entry in a file of the user's own that takes precedence in the same folder."""
+    is_namesake = (other.client, other.name) == (server.client, server.name)
+    return is_namesake and os.path.realpath(server.file.parent) in other.path
 
 
 def _copy_steps(

@@ -53,6 +53,26 @@ def test_a_copy_of_one_s_own_gets_the_name_that_setup_would_give(home: Path, lau
 
 
 @pytest.mark.needs("git")
+def test_a_copy_that_is_there_is_not_advised_again(home: Path, launcher: str) -> None:
+    def advised() -> list[str]:
+        where = ("--project", str(shared), "--launcher", launcher)
+        lines = setup("claude-code", "--scope", "all", *where).output.splitlines()
+        return [line for line in lines if line.strip().startswith("claude mcp add-json")]
+
+    shared = shared_project(home)
+    (copy,) = advised()
+    entry = json.loads(shlex.split(copy)[-1])
+    settings = home / ".claude.json"
+    whole = json.loads(settings.read_text())
+    whole["projects"] = {str(shared): {"mcpServers": {"files": entry}}}
+    settings.write_text(json.dumps(whole))
+    assert advised() == []
+    whole["projects"] = {str(home): {"mcpServers": {"files": entry}}}
+    settings.write_text(json.dumps(whole))
+    assert advised() == [copy]
+
+
+@pytest.mark.needs("git")
 def test_every_command_that_setup_advises_has_the_launcher_that_was_given(
     home: Path, launcher: str
 ) -> None:
