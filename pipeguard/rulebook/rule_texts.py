@@ -139,14 +139,14 @@ FAMILIES: dict[str, str] = {
     ),
     "flows.private-out": (
         "Private text that one tool returned leaves through another: passages, or three of its"
-        " addresses, telephone numbers or codes. It is blocked on the way to a web address or"
-        " to everybody, if it is marked confidential or was encoded first, if a text asked for it,"
-        " or if a stranger would get records of several people."
+        " addresses, telephone numbers or codes. PipeGuard blocks it on the way to a web address or"
+        " to everybody, if it is marked confidential or was encoded first, if a text asked for it, or"
+        " if a stranger would get records of several people; anything else is a warning."
     ),
     "flows.untrusted-acts": (
         "A text that anybody may have written, as a web page or a mail, is now run, stored or done:"
-        " the call repeats it to a tool that runs code, changes a setting or acts. It is blocked if"
-        " the text told the model to do it, or becomes a setting."
+        " the call repeats it to a tool that runs code, changes a setting or acts. PipeGuard blocks"
+        " it if the text told the model to do it, or becomes a setting; else it is a warning."
     ),
     "flows.ordered": (
         "A sentence of a result asked its reader to do what this call does, with a value that the"

@@ -42,6 +42,11 @@ WITHHELD = ("block", "ask", "cut")  # actions that take away what no placeholder
 STOPPED = (*WITHHELD, "redact")  # actions after which not all of a message goes on
 NOT_REDACTED = "protocol.not-redacted"
 _OWN_POLICY = "the file that `pipeguard policy path` names"  # in advice, for a rule
+_NOTED = (  # instead of advice to allow it
+    "PipeGuard only noted this, so there is nothing to allow. If such messages should not pass, put"
+    " `- {rule: RULE, server: NAME, action: block}` first under `actions` in the policy. To have"
+    " them no longer noted, put `action: allow` there."
+)
 DECISION = "approval"  # the kind of the rows of decisions
 
 
@@ -182,6 +187,13 @@ def stopping(event: AuditedEvent) -> list[dict[str, str]]:
     return others or stopped  # a definition that waits is left out of its list alone
 
 
+def is_only_noted(event: AuditedEvent, rule: str) -> bool:
+    """True if nothing was stopped for a rule, and nothing would be in `mode: enforce`."""
+    return not any(
+        each["rule"] == rule and enforced_action(each) in STOPPED for each in event.findings
+    )
+
+
 def enforced_action(finding: dict[str, str]) -> str:
     """The action for a finding, or the one that `mode: enforce` would take."""
     return finding.get("would") or finding.get("action", "")
@@ -314,6 +326,9 @@ def decisive(stopped: Sequence[dict[str, str]]) -> str:
 
 def complete_advice(advice: str, event: AuditedEvent, rule: str) -> str:
     """Advice about an event, with the event's own words in the commands, and its policy file."""
+    remedy = find_remedy(rule)
+    if advice == remedy.advice and remedy.way is Way.EXCEPTION and is_only_noted(event, rule):
+        advice = _NOTED
     server = quote(event.server or "SERVER")
     own = {"SERVER": server, "NAME": server, "RULE": rule, "EVENT": event.name}
     completed = re.sub(rf"\b({'|'.join(own)})\b", lambda word: own[word[0]], advice)

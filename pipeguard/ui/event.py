@@ -23,7 +23,6 @@ from pipeguard.firewall.finding import (
     worst,
 )
 from pipeguard.firewall.session import replies
-from pipeguard.firewall.session.remedies import Way, find_remedy
 from pipeguard.rulebook.packs import load_rules
 from pipeguard.rulebook.samples import texts
 from pipeguard.state.audit import AuditFilter, rows
@@ -233,7 +232,7 @@ def _explain_rule(
     words = describe_rule(rule, rules)
     if is_wall(rule):
         words["fix"] = GIVEN_BY_NOW if now else refused or words["fix"]
-    elif find_remedy(rule).way is Way.POLICY:
+    else:
         words["fix"] = complete_advice(words["fix"], event, rule)
     passages = merge_passages(event.findings, rule, with_places=True)
     known = rules.get(rule)

@@ -253,6 +253,21 @@ def test_each_flow_is_explained_by_itself() -> None:
     assert len(pages) == len(rules)
 
 
+def test_what_only_warned_is_said_to_have_passed() -> None:
+    """Nobody is advised to allow a call that passed."""
+    warned, held = "RUN.warned-flow", "RUN.held-flow"
+    store_event(LEAK._replace(confidence=Confidence.MEDIUM), "warned-flow", Action.WARN)
+    store_event(LEAK, "held-flow", Action.ASK)
+    page = " ".join(run(warned).output.split())
+    assert "let it pass, with a warning" in page
+    assert "nothing to allow" in page
+    assert "It is blocked" not in page
+    assert "{rule: flows.private-out, server: docs, action: block}" in page
+    assert "pipeguard allow" not in page
+    assert "nothing to allow" in json.loads(run(warned, "--json").output)["findings"][0]["fix"]
+    assert f"pipeguard allow {held}" in run(held).output
+
+
 def wall(rule: str, excerpt: str, **more: str) -> Finding:
     finding = Finding(rule, "connection", severity=Severity.MEDIUM, excerpt=excerpt)
     return finding._replace(**more)  # type: ignore[arg-type]
