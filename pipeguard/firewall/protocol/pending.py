@@ -352,6 +352,15 @@ class Pending:
             ),
         )
 
+    def match_progress(self, token: str) -> str:
+        """The progress token of the request that a report's token matches, as `match_answer`."""
+        return match_answer(
+            token,
+            lambda token: any(
+                token in each._by_progress or token in each._tasks for each in self._all()
+            ),
+        )
+
     def close_all(self, id_tokens: Iterable[str]) -> list[PendingRequest]:
         """Remove and return the forwarded requests that several answers belong to."""
         closed = (self.close(self.match_answer(token)) for token in id_tokens)

@@ -230,6 +230,9 @@ class MessageJudge(NamedTuple):
         return self._verdict(message, request, [*findings, *_GONE], None)
 
     def _judge_notification(self, message: Message) -> Verdict:
+        expected = self.state.with_open_id(self.direction, message)
+        if expected is not message:
+            return self._judge_notification(expected).with_findings(message.frame, ())
         reasons = self.state.admit_notification(self.direction, message, self.now)
         if reasons is not None:
             return self._verdict(message, None, reasons, None)
@@ -238,9 +241,8 @@ class MessageJudge(NamedTuple):
             bare = rewritten(message, without_free_text(message.value))
             is_clean = not self._findings(self._context(bare), bare)
             return verdict._replace(forward=bare.frame) if is_clean else verdict
-        params = message.value.get("params")
-        if message.method == TASK_STATUS and isinstance(params, dict):
-            self._record_input_requests(params, verdict)
+        if message.method == TASK_STATUS:
+            self._record_input_requests(message.value.get("params"), verdict)
         return verdict
 
     # --- answers ------------------------------------------------------------------------
@@ -289,8 +291,7 @@ class MessageJudge(NamedTuple):
         if request.tool is not None or request.method in READING:  # also if it was blocked
             name, values = request.tool or request.method, request.call_values
             self.guard.detector.record_result(context, said.frame, values, name)
-        if isinstance(result, dict):
-            self._record_input_requests(result, verdict)
+        self._record_input_requests(result, verdict)
         pins = () if reviewed is None else reviewed.pins
         if extra or pins or note:
             return verdict.with_findings(original.frame, extra, pins)
@@ -319,9 +320,9 @@ class MessageJudge(NamedTuple):
         if self.direction is TO_CLIENT and request.method in OPENINGS:
             self.state.server_described(request.method, result)
 
-    def _record_input_requests(self, body: JsonObject, verdict: Verdict) -> None:
+    def _record_input_requests(self, body: JsonValue, verdict: Verdict) -> None:
         """Record the input that a server asks for, if that reached the client."""
-        if "inputRequests" not in body and "requestState" not in body:
+        if not isinstance(body, dict) or body.keys().isdisjoint({"inputRequests", "requestState"}):
             return
         if self.direction is TO_CLIENT and verdict.action is not Action.BLOCK:
             self.state.input_requests.record(body)
@@ -492,8 +493,7 @@ class ProtocolJudge(MessageJudge):
         if isinstance(result, dict):
             self._note_answer(request, result)
         verdict = self._settle(original, request, self._findings(self._context(original), original))
-        if isinstance(result, dict):
-            self._record_input_requests(result, verdict)
+        self._record_input_requests(result, verdict)
         return verdict
 
     def _oddities(self, message: Message) -> list[Finding]:

@@ -17,9 +17,9 @@ from pipeguard.firewall.policy import Limits
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol import methods as subscriptions
 from pipeguard.firewall.protocol.answers import InputRequests
-from pipeguard.firewall.protocol.ids import write_id
+from pipeguard.firewall.protocol.ids import read_id, write_answered_id, write_id
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number
-from pipeguard.firewall.protocol.message import Message
+from pipeguard.firewall.protocol.message import Message, rewritten
 from pipeguard.firewall.protocol.methods import (
     CANCELLED,
     EXPENDABLE,
@@ -48,6 +48,7 @@ _WITHOUT_LEGIBLE_ID = frozenset(
         "protocol.frame-too-large",
     }
 )
+_REFERENCES = {CANCELLED: "requestId", PROGRESS: "progressToken"}
 _EARLY = Finding(
     "protocol.before-initialized",
     "envelope",
@@ -318,6 +319,21 @@ class ConversationState:
         return needed in self.peers.capabilities
 
     # --- notifications ------------------------------------------------------------------
+
+    def with_open_id(self, direction: Direction, message: Message) -> Message:
+        """A cancellation or report of progress that names its request as the request does."""
+        name, params = _REFERENCES.get(message.method or ""), message.value.get("params")
+        token = write_answered_id(params.get(name)) if name and isinstance(params, dict) else None
+        if token is None or not name or not isinstance(params, dict):
+            return message
+        with self._lock:
+            if message.method == CANCELLED:
+                token = self.pending[direction].match_answer(token) or token
+            else:
+                token = self.pending[direction.back].match_progress(token)
+        if write_id(params[name]) == token:
+            return message
+        return rewritten(message, {**message.value, "params": {**params, name: read_id(token)}})
 
     def admit_notification(
         self, direction: Direction, message: Message, now: float

@@ -118,6 +118,8 @@ class Correlator(Generic[P]):
 
     def progressing(self, token: str) -> Sent[P] | None:
         """The owner of the progress under a token; None for nobody's."""
+        tokens = self._progress, self._task_progress
+        token = match_answer(token, lambda each: any(each in some for some in tokens))
         return self._progress.get(token) or self._task_progress.get(token)
 
     def end_progress(self, token: str, *, is_task: bool = False) -> None:
@@ -137,10 +139,12 @@ class Correlator(Generic[P]):
 
     def find(self, token: str, owner: P | None = None) -> str | None:
         """The id of the oldest request that waits under a client's id; None without one."""
-        for own, sent in self._sent.items():
-            if sent.token == token and owner in (None, sent.owner) and own not in self._late:
-                return own
-        return None
+        waiting = {
+            sent.token: own
+            for own, sent in reversed(self._sent.items())
+            if owner in (None, sent.owner) and own not in self._late
+        }
+        return waiting.get(match_answer(token, waiting.__contains__))
 
     def owners(self) -> list[P]:
         """The owners that wait for answers, in the order of their first requests."""

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeguard.firewall.finding import Action, Verdict
+from pipeguard.firewall.finding import Action, Direction, Verdict
 from pipeguard.firewall.policy import Layer, Mode, Policy, Trust
 from pipeguard.firewall.session.replies import how_to_allow
 from tests.firewall.session.talk import (
@@ -90,6 +90,31 @@ def test_an_answer_belongs_first_to_the_request_with_exactly_its_id() -> None:
     session.receive(TO_SERVER, cancellation, 0.0)
     assert session.receive(TO_CLIENT, answer("3", "late"), 0.0).forward is None
     assert session.waiting() == ["3"]
+
+
+@pytest.mark.parametrize("spelling", ['"3"', "3.0"])
+@pytest.mark.parametrize("asked", [3, "3"])
+def test_progress_and_a_cancellation_may_spell_their_request_otherwise(
+    asked: str | int, spelling: str
+) -> None:
+    """The TypeScript SDK reads the token of a report as a number, whatever the server wrote."""
+    session = new_session()
+    params = {"name": "echo", "arguments": {}, "_meta": {"progressToken": asked}}
+    session.receive(TO_SERVER, frame(id=asked, method="tools/call", params=params), 0.0)
+
+    def send(direction: Direction, method: str, name: str, **more: object) -> tuple[Verdict, bytes]:
+        sent = frame(method=method, params={name: "ID", **more})
+        sent = sent.replace(b'"ID"', spelling.encode())
+        return session.receive(direction, sent, 0.0), sent
+
+    told, sent = send(TO_CLIENT, "notifications/progress", "progressToken", progress=1)
+    assert member(told.forward, "params") == {"progressToken": asked, "progress": 1}
+    assert (told.frame, told.findings) == (sent, ())
+    told, _ = send(TO_SERVER, "notifications/cancelled", "requestId")
+    assert member(told.forward, "params", "requestId") == asked
+    assert session.waiting() == []
+    told, _ = send(TO_CLIENT, "notifications/progress", "progressToken", progress=2)
+    assert rules(told) == ["protocol.unknown-progress"]
 
 
 @pytest.mark.parametrize("spelling", ['"03"', '" 3"', "3.5", "3e0", '"3.0"', '"-3"'])

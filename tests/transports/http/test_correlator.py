@@ -90,3 +90,15 @@ def test_nobody_cancels_what_is_another_ones_or_twice() -> None:
     assert ids.cancel("one", "1") is None
     assert ids.pop("1") is None
     assert ids.working() == []
+
+
+def test_a_token_that_is_spelled_otherwise_is_the_same_request() -> None:
+    ids = Correlator[str](is_unique=False)
+    ids.add("one", request("7", "7"))
+    assert (progress := ids.progressing("7")) is not None
+    assert ids.progressing('"7"') == progress
+    assert ids.cancel("one", '"7"') == "7"
+    assert ids.cancel("one", '"7"') is None
+    ids.add("one", request('"8"', '"8"'))
+    assert ids.progressing("8") == ids.progressing('"8"')
+    assert ids.cancel("one", "8") == '"8"'
