@@ -24,12 +24,14 @@ TOKEN_CHARS = 12  # shorter tokens are in two texts by chance
 MIN_NAME_CHARS = 8  # of a name that a text gives to a model
 SHORT_CHARS = 100  # of a short value
 MOST_WORDS = 64
+ROW_CHARS = 100  # between a person's name and their telephone number
 LEAST_DIGEST = 32  # hexadecimal digits
 _TELLING = lazy_regex(r"[\d@]")
 
 _PLAIN = lazy_regex(rf"[A-Za-z0-9_-]{{{TOKEN_CHARS},256}}")
 _NAME = lazy_regex(rf"[A-Za-z0-9_@.+/=-]{{{MIN_NAME_CHARS},256}}")
-_PHONE = lazy_regex(r"\+(?:[ ()./-]?\d){8,15}\b")  # ITU-T E.123; without the `+`, dates look so
+# ITU-T E.123, E.164; without the `+`, dates look so. Not `1.2+20240102`, nor `U+2165-2168`.
+_PHONE = lazy_regex(r"\+(?<![\dU]\+)(?=[ (]?[1-9])(?:[ ()./-]?\d){8,15}\b")
 # Without a word character before it: asked after the capital, by which `re` finds it faster.
 _PERSON = lazy_regex(r"[^\W\d_a-z](?<!\w\w)[^\W\d_A-Z]+(?: [^\W\d_a-z][^\W\d_A-Z]+){1,2}\b")
 _FIGURE = lazy_regex(r"(?<![\w.])\d(?:[ ./-]?\d){4,18}(?!\w)")
@@ -126,6 +128,12 @@ def longest_run(text: str) -> str:
 def phone_numbers(text: str) -> list[str]:
     """The telephone numbers in a text."""
     return _PHONE.findall(text)
+
+
+def count_reachable(text: str) -> int:
+    """Count the telephone numbers that follow a person's name, each after another name."""
+    rows = _PHONE.split(text)[:-1]
+    return sum(_PERSON.search(row[-ROW_CHARS:]) is not None for row in rows)
 
 
 def mailboxes(text: str) -> set[str]:

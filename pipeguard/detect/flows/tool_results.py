@@ -12,6 +12,7 @@ from math import inf
 from pipeguard.detect.flows import overlap, secret_values
 from pipeguard.detect.flows.leak import PRIVATE_OUT, UNTRUSTED_ACTS, Leak
 from pipeguard.detect.flows.text_values import (
+    count_reachable,
     decode_percent,
     mailboxes,
     phone_numbers,
@@ -36,6 +37,7 @@ STRING_END = "\n\f\n"  # between its strings
 BLOB_BYTES = 2**14  # of binary data in a frame, which says nothing and takes room
 _BLOB = lazy_regex(rb'("(?:data|blob)"\s{0,8}:\s{0,8}")[A-Za-z0-9+/=_-]{4096,}(?=")')
 MARK_CHARS = (6000, 2000)  # of a text that are read, at its beginning and at its end
+FEW_REACHABLE = 3  # people with telephone numbers make a list of contacts
 FIELD_BYTES = 2**14  # of a frame that are read for names of fields
 ADDRESSED_CHARS = 4000  # of a text, from where it speaks to a model
 
@@ -206,9 +208,12 @@ class ToolResult:
         return self._has_records
 
     def has_contacts(self) -> bool:
-        """True if it has fields for how people are reached."""
+        """True if it has fields for how people are reached, or names with telephone numbers."""
         if self._has_contacts is None:
-            self._has_contacts = occurs(_CONTACTS, self.frame[:FIELD_BYTES])
+            self._has_contacts = (
+                occurs(_CONTACTS, self.frame[:FIELD_BYTES])
+                or count_reachable(self.text()[:FIELD_BYTES]) >= FEW_REACHABLE
+            )
         return self._has_contacts
 
     def text(self) -> str:

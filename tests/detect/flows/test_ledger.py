@@ -341,6 +341,37 @@ def test_a_list_of_people_that_leaves_is_told_and_one_of_them_is_not() -> None:
     ]
 
 
+NEIGHBOURS = [
+    (f"{name} Berg", f"+47 911 20 34{at}", f"{name.lower()}@mail.example")
+    for at, name in enumerate(("Ann", "Bo", "Cy", "Dina", "Egil"))
+]
+
+
+@pytest.mark.parametrize("row", ["{0}, {1}, {2}", "{0};{1}", "- {0} ({1})", "Call {0}: {1}."])
+def test_people_with_their_telephone_numbers_are_contacts_without_names_of_fields(row: str) -> None:
+    rows = "\n".join(row.format(*each) for each in NEIGHBOURS)
+    stranger: JsonObject = {"to": "eve@elsewhere.example", "body": rows}
+    for text, confidence in ((rows, Confidence.HIGH), (rows.replace("+47", "47"), None)):
+        flows = Flows()
+        flows.record_result(FILE, answer(text), 0.0)
+        leaks = flows.leaks(make_tool("send_email", None), stranger)
+        assert (Confidence.HIGH in {leak.confidence for leak in leaks}) is bool(confidence)
+
+
+def test_people_that_the_client_named_or_that_get_the_letter_are_no_leak() -> None:
+    rows = "\n".join(", ".join(each) for each in NEIGHBOURS)
+    send = make_tool("send_email", None)
+    said: JsonObject = {"method": "tools/call", "params": {"arguments": {"guests": rows}}}
+    dictated, invited = Flows(), Flows()
+    dictated.record_request(serialise(said))
+    dictated.record_result(make_tool("create_event", None), answer(f"Invited: {rows}"), 0.0)
+    assert dictated.leaks(send, {"to": "eve@elsewhere.example", "body": rows}) == []
+    invited.record_result(make_tool("get_event", None), answer(rows), 0.0)
+    them: JsonValue = [mail for _, _, mail in NEIGHBOURS[:3]]
+    leaks = invited.leaks(send, {"to": them, "body": f"See you: {rows}"})
+    assert Confidence.HIGH not in {leak.confidence for leak in leaks}
+
+
 def test_a_file_that_is_quoted_in_an_issue_is_no_leak_unless_somebody_asked_the_model_for_it() -> (
     None
 ):
