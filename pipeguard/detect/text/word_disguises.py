@@ -50,7 +50,7 @@ _PREFIXES = (
     "eyJhbGci eyJ0eXAi eyJraWQi "
     "p8e- AVNS_ ddp_ ddw_ ddo_ endr+ shltm_ s-s4t2 w1cDnyilFU mlsn. -NRMA nyk_v os_v2_ sk_pr_ ptr_ "
     "pk_prod_ sec-c- rh-api- rootly_ salad_cloud_ scp-live- sm_pat_ sm_aat_ sm_sat_ spu- VF.DM. "
-    "wandb_v mfa. cloudinary: "
+    "wandb_v mfa. pgt_ cloudinary: "
     "AGE-SECRET-KEY AGE-PLUGIN- nsec1 xprv X-Amz-Signature Authorization Password= password= "
     "_|WARNING"
 )
