@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from enum import IntEnum
 from functools import cache, lru_cache
 from itertools import islice
 
+from pipeguard.detect.flows import overlap
 from pipeguard.detect.flows.tool_labels import ToolAct
 from pipeguard.detect.matching.confirm import Finder, as_ascii
 from pipeguard.detect.words import acts as tables
@@ -32,6 +33,8 @@ _STRONG_SIGN = (
 )
 STRONG_CHARS = 64  # after such a word, that belong to what begins in it
 MANY_SIGNS = 24  # so that all of a text is read
+PASSED_ON_CHARS = 400  # of an order, in a message that passes on the document that it is in
+SENTENCE_CHARS = 800  # of a sentence of a passage
 OPENING_WORDS = 10  # of a sentence, in which it says who is to do what
 LEAST_WORDS = 3  # of a sentence that orders something
 SHORT_WORDS = 9  # fewer tell English by one small word
@@ -46,6 +49,12 @@ SENTENCE_END = lazy_regex(
 _WORD = lazy_regex(r"[^\W_]+(?:['’-][^\W_]+)*|[:,;()*\"“¤]")
 _WORDS = lazy_regex(r"[^\W\d_]{2,}")
 _MENTION = lazy_regex(r"(?<![\w@])@[\w.-]{1,40}[,:]?(?=\s)")  # who is spoken to
+_SPREADS = lazy_regex(
+    r"\b(?:send|forward|post|share|copy|paste|mail|e-?mail|repeat|spread|pass|publish|relay|quote|repl[yi]\w*)\b"
+    r"[^.!?\n]{0,60}\b(?:this|it|these|that|following|below|above|everything|everyone|everybody|all|whole|page|text"
+    r"|message|notice|each|every|others)\b",
+    re.IGNORECASE,
+)
 _PAUSES = frozenset(':,;()*"“')
 _OF_MONEY = ToolAct.PAY | ToolAct.CHANGE
 _OBJECTS = frozenset({"it", "this", "that", "these", "those"})
@@ -204,6 +213,40 @@ def rate_sentence(sentence: str, acts: ToolAct) -> OrderStrength:
             is_asked = _asking().search(sentence) or not sentence[: stem.start()].strip("\"'«“ ")
             found = max(found, OrderStrength.ASKED if is_asked else OrderStrength.STATED)
     return found
+
+
+def find_passage_acts(passage: str) -> ToolAct:
+    """The acts that the sentences of a passage order."""
+    found, at = ToolAct.NONE, 0
+    for first, last in [*(end.span() for end in SENTENCE_END.finditer(passage)), (None, 0)]:
+        sentence, at = passage[at:first][:SENTENCE_CHARS], last
+        for act in ToolAct:
+            if not act & found and rate_sentence(sentence, act) is OrderStrength.ASKED:
+                found |= act
+    return found
+
+
+def orders_spreading(passage: str) -> bool:
+    """True where a passage may ask to pass itself on, as a chain letter does; English only.
+
+    Of a passage in another language it is taken for granted.
+    """
+    is_english = len(_read(passage)[2] & tables.english) > 1
+    return not is_english or _SPREADS.search(passage) is not None
+
+
+def is_passed_on(order: str, sent: str, recipients: Iterable[str]) -> bool:
+    """True for a message that has an order itself in it, and goes to nobody that it names.
+
+    Args:
+        order: the words from its beginning on, in small letters.
+        sent: the message.
+        recipients: the addresses that it goes to.
+    """
+    begin = order[:PASSED_ON_CHARS]
+    is_named = any(each.lower() in order for each in recipients)
+    is_repeated = not is_named and overlap.letters(begin) in overlap.letters(sent)
+    return is_repeated and not orders_spreading(begin)
 
 
 def has_words(sentence: str) -> bool:

@@ -2,9 +2,8 @@
 
 A sentence that tells its reader to do something, names an act and holds a value of a later call
 (an address, an account, a link, an id) has ordered that call, unless the client named the value
-before. Nothing is worked out when a result comes: a call's few values are looked up in what came
-back, and only the sentences around them are read. That also reads calm orders, which no rule over
-texts can tell from documents.
+before. A call's few values are looked up in what came back, and only the sentences around them are
+read. That also reads calm orders, which no rule over texts can tell from documents.
 
 Knows verbs, sentences and values; detect.flows.ledger asks, and the policy decides.
 """
@@ -24,8 +23,10 @@ from pipeguard.detect.flows.leak import ORDERED, Leak, OrderPassage
 from pipeguard.detect.flows.order_sentences import (
     SENTENCE_END,
     OrderStrength,
+    find_passage_acts,
     find_strong,
     has_words,
+    orders_spreading,
     rate_sentence,
 )
 from pipeguard.detect.flows.tool_labels import ToolAct
@@ -221,7 +222,6 @@ def _leaves(value: JsonValue) -> list[tuple[frozenset[str], str]]:
 AROUND_CHARS = 400  # of a value that are read, before and after it
 SENDER_CHARS = 120  # before it, that may say that it is who the text is from
 MOST_READ = 512  # places of values that are read for one call
-SENTENCE_CHARS = 800  # of a sentence of a passage
 _OFTEN = ToolAct.RUN | ToolAct.VISIT | ToolAct.WRITE  # what a coding agent is told all day
 _BY_COMMAND = ToolAct.SEND | ToolAct.PAY | ToolAct.DELETE | ToolAct.SHARE | ToolAct.CHANGE
 PASSAGE_CHARS = 1200  # of an order, before and after its sentence
@@ -343,17 +343,6 @@ def _read_around(
     return FoundOrder(is_certain, low, high, max(0, first - PASSAGE_CHARS), last + PASSAGE_CHARS)
 
 
-def _find_passage_acts(passage: str) -> ToolAct:
-    """The acts that the sentences of a passage order."""
-    found, at = ToolAct.NONE, 0
-    for first, last in [*(end.span() for end in SENTENCE_END.finditer(passage)), (None, 0)]:
-        sentence, at = passage[at:first][:SENTENCE_CHARS], last
-        for act in ToolAct:
-            if not act & found and rate_sentence(sentence, act) is OrderStrength.ASKED:
-                found |= act
-    return found
-
-
 # --- calls that carry out orders --------------------------------------------------------------
 
 MOST_ORDERS = 16  # that are remembered once a call carried out one
@@ -424,6 +413,7 @@ class ActingCall:
         self._acts = acts
         self._said = cache(read_words)
         self._values = find_values(arguments, acts)
+        self._leaves = _leaves(arguments)
         self._texts: dict[ToolResult, SearchedText] = {}
         self._fields: dict[Value, bool] = {}
 
@@ -437,14 +427,24 @@ class ActingCall:
                 found = find_order(self._text(result), value, self._acts, budget)
                 if found is None:
                     continue
-                if found.is_certain and not self._is_field_anywhere(value, results):
+                is_sure = found.is_certain and not self._is_field_anywhere(value, results)
+                if is_sure and not self._is_only_quoted(value, self._text(result).text, found):
                     return self._carry(result, found)
                 likely = likely or (result, found._replace(is_certain=False))
         return self._carry(*likely) if likely else None
 
+    def _is_only_quoted(self, value: Value, text: str, order: FoundOrder) -> bool:
+        """True in a message that has the words around a value too: a document is passed on."""
+        around, is_cut = text[order.start : order.end], _CUT.search(text, order.first, order.last)
+        if self._acts is not ToolAct.SEND or is_cut or orders_spreading(around):
+            return False
+        sent = [(keys, overlap.letters(plain(each))) for keys, each in self._leaves]
+        is_named = any(value.text in each for keys, each in sent if not keys & tables.prose)
+        return not is_named and any(overlap.letters(plain(around)) in each for _, each in sent)
+
     def _carry(self, result: ToolResult, order: FoundOrder) -> CarriedOrder:
         text = self._text(result).text
-        ordered = _find_passage_acts(text[order.first : order.last])
+        ordered = find_passage_acts(text[order.first : order.last])
         passage = " ".join(text[order.start : order.end].split())
         return CarriedOrder(result, order, ordered, passage, self._acts)
 
