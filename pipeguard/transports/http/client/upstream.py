@@ -245,19 +245,25 @@ def _proxy(url: URL) -> tuple[URL | None, aiohttp.BasicAuth | None]:
 
 async def describe_answer(answer: aiohttp.ClientResponse) -> str:
     """Say of an answer without MCP what it is, with the reason if a gateway refused."""
+    return describe_status(answer, await _read_reason(answer))
+
+
+async def _read_reason(answer: aiohttp.ClientResponse) -> str:
+    """The words with which a gateway may have refused; empty for any other answer."""
     body = b""
     if answer.status == challenge.FORBIDDEN and media_type(answer) == "text/plain":
         with suppress(TimeoutError, aiohttp.ClientError, OSError):
             async with asyncio.timeout(REASON_SECONDS):
                 body = await answer.content.read(REASON_BYTES)
-    reason = challenge.read_reason(body)
+    return challenge.read_reason(body)
+
+
+def describe_status(
+    answer: aiohttp.ClientResponse | aiohttp.WSServerHandshakeError, reason: str = ""
+) -> str:
+    """Say of an answer without MCP what it is; what to do, if a gateway refuses a token."""
     if reason in challenge.REASONS:
         return f"the server is a PipeGuard gateway that refuses this (HTTP 403): {reason}"
-    return describe_status(answer)
-
-
-def describe_status(answer: aiohttp.ClientResponse | aiohttp.WSServerHandshakeError) -> str:
-    """Say of an answer without MCP what it is; what to do, if a gateway refuses a token."""
     if answer.status != challenge.UNAUTHORIZED:
         return f"the server answered with HTTP {answer.status}, not with MCP"
     told = challenge.read(_find_challenges(answer))
@@ -277,7 +283,7 @@ HUNG_UP = "it hung up without an answer, as one with TLS does: is its address ht
 def describe_unreachable(error: Exception) -> str:
     """Say why a server cannot be reached, without its address."""
     if isinstance(error, aiohttp.WSServerHandshakeError):
-        return describe_status(error)
+        return describe_status(error, error.message)
     why = ""
     if isinstance(error, aiohttp.ClientConnectorDNSError):
         why = ": its name is not known"
@@ -298,22 +304,32 @@ def _is_reset(error: Exception) -> bool:
 
 
 def _strict_upgrades() -> aiohttp.TraceConfig:
-    """Refuse redirects and other subprotocols, which the library accepts for a WebSocket."""
+    """Refuse redirects and other subprotocols, and read why a gateway refuses a WebSocket."""
 
     async def refuse_redirect(*_: object) -> None:
         raise aiohttp.ClientError("redirected")
 
-    async def check_subprotocol(
+    async def check_answer(
         _session: object, _context: object, ended: aiohttp.TraceRequestEndParams
     ) -> None:
-        chosen = ended.response.headers.getall("Sec-WebSocket-Protocol", [SUBPROTOCOL])
+        answer = ended.response
+        if reason := await _read_reason(answer):  # the library would drop the body
+            answer.close()
+            raise aiohttp.WSServerHandshakeError(
+                answer.request_info,
+                answer.history,
+                status=answer.status,
+                message=reason,
+                headers=answer.headers,
+            )
+        chosen = answer.headers.getall("Sec-WebSocket-Protocol", [SUBPROTOCOL])
         if chosen != [SUBPROTOCOL]:
-            ended.response.close()
+            answer.close()
             raise aiohttp.ClientError("another protocol")
 
     config = aiohttp.TraceConfig()
     config.on_request_redirect.append(refuse_redirect)
-    config.on_request_end.append(check_subprotocol)
+    config.on_request_end.append(check_answer)
     return config
 
 
