@@ -16,7 +16,7 @@ from fnmatch import fnmatchcase
 from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipeguard.detect.flows.tool_labels import SINKS, Label, Tool, only_looks
+from pipeguard.detect.flows.tool_labels import NOUNS, SINKS, Label, Tool, only_looks
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
 
 if TYPE_CHECKING:
@@ -374,9 +374,11 @@ def read_effect(tool: Tool, definition: JsonObject) -> Effect:
     labels = tool.labels
     if labels & (Label.UNDOES | Label.RUNS) or hints.get("destructiveHint") is True:
         return Effect.DESTRUCTIVE
-    if labels & SINKS or hints.get("readOnlyHint") is False:
-        return Effect.WRITE
     looks = only_looks(tool.name, definition)
+    # A noun alone makes it no sink: `get_post`, `translate_text`, `list_schedules`.
+    sinks = labels & SINKS & ~NOUNS if looks and not labels & Label.OUTSIDE else labels & SINKS
+    if sinks or hints.get("readOnlyHint") is False:
+        return Effect.WRITE
     is_read = hints.get("readOnlyHint") is True if looks is None else looks
     return Effect.READ if is_read else Effect.WRITE
 

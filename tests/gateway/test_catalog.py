@@ -133,6 +133,18 @@ def test_signs_in_a_tools_name_cost_a_hash_only_if_two_tools_would_have_one_name
         ("shuffle_search", "Shuffle what a search gives", Effect.WRITE),
         ("convert_to_draft", "Converts a pull request to a draft", Effect.WRITE),
         ("check_in_guest", "Check in a guest", Effect.WRITE),
+        ("translate_text", "Translate text into another language", Effect.READ),
+        ("get_post", "Get a post by its id", Effect.READ),
+        ("list_schedules", "List the schedules of a team", Effect.READ),
+        ("get_console_message", "Gets a console message by its ID", Effect.READ),
+        ("list_property_for_sale", "List properties for sale in a city", Effect.READ),
+        ("list_property_for_sale", "Lists your property for sale", Effect.WRITE),
+        ("list_item", "List an item for sale on the marketplace", Effect.WRITE),
+        ("browser_tabs", "List, create, close, or select a browser tab.", Effect.WRITE),
+        ("bookmarks", "Finds, adds and removes bookmarks", Effect.WRITE),
+        ("config_file", "Read/write a configuration file", Effect.WRITE),
+        ("get_labels", "List names, orders and posts", Effect.READ),
+        ("translate_and_post", "Translate and post a message", Effect.WRITE),
     ],
 )
 def test_a_tool_whose_words_only_look_reads(name: str, description: str, effect: Effect) -> None:

@@ -26,6 +26,7 @@ _NO_BLANKS_BETWEEN = lazy_regex(
     r"[\u0600-\u06ff\u0900-\u097f\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]"
 )
 _WORD = lazy_regex(r"[^\W\d_]+")
+_SEPARATOR = lazy_regex(r"[,;/&]")
 _NO_WORDS: frozenset[str] = frozenset()
 
 
@@ -176,11 +177,13 @@ NETWORK = Label.SENDS | Label.OUTSIDE | Label.TAKES_IN
 _WRITING = lists.WRITE | lists.UNDO | lists.CHANGE
 _PASSED = lists.RECIPIENT | lists.BODY | lists.GIVEN
 _MADE = lists.WRITE | lists.MAKE | lists.REPORT
+NOUNS = Label.SENDS | Label.KEEPS  # that a noun may give to a tool whose verb only looks
 _SURELY_SENT = lists.SENT - lists.SENT_OR_IN_A_FILE
 _NO_FILES = lists.PUBLISHED | (lists.WEB - lists.FILES)
 _ELSEWHERE = lists.REMOTE | lists.PUBLISH | lists.HOSTED | lists.CARRIES | lists.SEND
 _MAKING = lists.MAKE | lists.WRITE
 _ACTS = _WRITING | _MAKING | lists.SEND | lists.RUN | lists.END | lists.ALTER | lists.ADD
+_OTHERS = lists.LOOK - {"list"}
 _ACTS = (_ACTS | lists.SHARE | lists.ACCEPT | lists.BOOK | lists.ACT) - {"new"}
 _POSTED = lists.POSTED | lists.SENT | {f"{noun}s" for noun in lists.POSTED | lists.SENT}
 
@@ -311,11 +314,14 @@ def only_looks(name: str, definition: JsonObject) -> bool | None:
     one that computes or changes only if what it is about is nothing stored.
     """
     of_name = words_of_any_script(name.replace("_", " "))
-    of_sentence = words_of_any_script(_read_description(definition).partition(".")[0])
+    sentence = _read_description(definition).partition(".")[0]
+    of_sentence = words_of_any_script(_SEPARATOR.sub(" then ", sentence))
     while of_sentence and (of_sentence[0] in lists.FILLERS or of_sentence[0].endswith("ly")):
         del of_sentence[0]
     leads, begins = _find_verbs(of_name), _find_verbs(of_sentence)
     if begins & _ACTS or leads & _ACTS or _acts_too(of_name, of_sentence):
+        return False
+    if "list" in leads | begins and not begins & _OTHERS and _offers(of_name, of_sentence):
         return False
     if of_name[:1] == ["return"]:  # an order
         return None
@@ -345,9 +351,14 @@ def _find_verbs(words: list[str]) -> set[str]:
 
 
 def _acts_too(of_name: list[str], of_sentence: list[str]) -> bool:
-    """True if an act is joined to the first: `find_and_replace`, `Pops a job and deletes it`."""
+    """True if an act is joined to the first: `find_and_replace`, `Lists, adds or deletes jobs`."""
     if not lists.JOINS.isdisjoint(of_name) and not _ACTS.isdisjoint(of_name):
         return True
+    for before, word in pairwise(["then", *of_sentence]):  # verbs in a row, before any object
+        if word not in lists.JOINS and before not in lists.JOINS:
+            break
+        if (_verb_forms(word) & _ACTS) - {"evaluate"}:  # as what calculates does
+            return True
     is_third_person = of_sentence[0].endswith("s") if of_sentence else False
     triples = zip(of_sentence, of_sentence[1:], [*of_sentence[2:], ""], strict=False)
     return any(
@@ -359,13 +370,16 @@ def _acts_too(of_name: list[str], of_sentence: list[str]) -> bool:
     )
 
 
-def find_labels(name: str, definition: JsonObject | None) -> Label:
-    """Find what a tool does, by its name, the first sentence about it and its parameters.
+def _offers(of_name: list[str], of_sentence: list[str]) -> bool:
+    """True if a thing may be listed for others to buy; `List properties for sale` finds some."""
+    if lists.OFFERED.isdisjoint(of_name + of_sentence):
+        return False
+    are_several = any(word.endswith("s") and word != "lists" for word in of_sentence[:3])
+    return not are_several or not lists.SINGULAR.isdisjoint(of_sentence[1:2])
 
-    Args:
-        name: the tool's.
-        definition: as `tools/list` gives it (MCP server/tools), or None where it was not listed.
-    """
+
+def find_labels(name: str, definition: JsonObject | None) -> Label:
+    """Find what a tool does, by its name, the first sentence about it and its parameters."""
     return _labels(definition_words(name, definition))
 
 
@@ -386,21 +400,18 @@ def _writes(words: DefinitionWords) -> bool:
 
 def _sends(words: DefinitionWords) -> bool:
     """True where a verb, or a noun such as `webhook`, says that something goes out."""
+    made = words.name if _gives(words) else words.verbs
+    is_filed = words.parameters & lists.PATHS  # a text is made in a file
+    posted = _POSTED - lists.SENT_OR_IN_A_FILE if is_filed else _POSTED
     return (
         bool(words.verbs & lists.SEND)
         or _sends_by_noun(words)
         or (
-            bool(words.name & _posted_nouns(words) and words.name & lists.MAKE)
-            and not words.name & lists.ARRANGE
+            bool(words.name & posted and words.name & lists.MAKE) and not words.name & lists.ARRANGE
         )
-        or _writes_remotely(words)
+        or bool(made & _MADE and words.sentence & lists.REMOTE)
         or (bool(words.description & lists.PUBLISH) and not words.name & lists.READ)
     )
-
-
-def _posted_nouns(words: DefinitionWords) -> frozenset[str]:
-    """The nouns that are made where others read them; beside a path, a text is made in a file."""
-    return _POSTED - lists.SENT_OR_IN_A_FILE if words.parameters & lists.PATHS else _POSTED
 
 
 def _sends_by_noun(words: DefinitionWords) -> bool:
@@ -409,11 +420,6 @@ def _sends_by_noun(words: DefinitionWords) -> bool:
     passes = not words.parameters or bool(words.parameters & _PASSED)
     nouns = _SURELY_SENT if words.parameters & lists.PATHS else lists.SENT
     return bool(words.verbs & nouns) and passes and not is_handled
-
-
-def _writes_remotely(words: DefinitionWords) -> bool:
-    made = words.name if _gives(words) else words.verbs
-    return bool(made & _MADE and words.sentence & lists.REMOTE)
 
 
 def _outgoing(words: DefinitionWords, reads: Label, *, sends: bool) -> Label:
@@ -452,7 +458,8 @@ def _reads(words: DefinitionWords, *, is_quiet: bool) -> Label:
     is_public = words.sentence & lists.PUBLISHED and not (
         words.is_owned and words.sentence & lists.TRACES
     )
-    is_personal = _is_personal(words) and not is_public
+    is_personal = words.sentence & lists.PERSONAL or words.sentence >= lists.ADDRESS_BOOK
+    is_personal = (is_personal or words.is_owned) and not is_public
     if reads and (words.description & lists.RESTRICTED or is_personal):
         labels |= Label.READS_PRIVATE | Label.READS_PERSONAL
     elif reads and words.sentence & lists.FILES and not words.sentence & _NO_FILES:
@@ -462,14 +469,6 @@ def _reads(words: DefinitionWords, *, is_quiet: bool) -> Label:
     if _reads_outside(words, reads=reads):
         labels |= Label.TAKES_IN
     return labels
-
-
-def _is_personal(words: DefinitionWords) -> bool:
-    return (
-        bool(words.sentence & lists.PERSONAL)
-        or words.sentence >= lists.ADDRESS_BOOK
-        or words.is_owned
-    )
 
 
 def _reads_outside(words: DefinitionWords, *, reads: bool) -> bool:
@@ -484,7 +483,8 @@ def _reads_outside(words: DefinitionWords, *, reads: bool) -> bool:
 def _changes(words: DefinitionWords) -> Label:
     """Abilities of a tool other than reading and sending."""
     labels = Label.NONE
-    if words.name & lists.RUN or words.verbs & lists.RUN or words.parameters & lists.CODE:
+    runs = lists.RUN - lists.RUN_PLACES if words.name & lists.LOOK else lists.RUN
+    if words.verbs & runs or words.parameters & lists.CODE:
         labels |= Label.RUNS
     if words.verbs & lists.KEEP and (words.verbs & lists.WRITE or not _gives(words)):
         labels |= Label.KEEPS
