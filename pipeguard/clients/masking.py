@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import pairwise
 from urllib.parse import urlsplit
 
 from pipeguard.clients.entries import Config, Keys, ServerEntry, parse_config
 from pipeguard.config.tree import Node, NodeKind, find_line, quote, regions
+from pipeguard.detect.scanning.confidence import BUILD_ID
 from pipeguard.detect.words import credentials
 
 MASK = "****"
@@ -79,13 +81,21 @@ def _masked_long(text: str) -> str:
     if not _is_random(text):
         return text
     option, equals, path = text.rpartition("=")
-    if not _PATH.match(path) or (option and not _OPTION.fullmatch(option)):
+    is_path = _PATH.match(path) or BUILD_ID.search(path)
+    if not is_path or (option and not _OPTION.fullmatch(option)):
         return MASK
-    parts = (
-        MASK if _is_random(part) and not _BUILD.fullmatch(part) else part
-        for part in path.split("/")
-    )
-    return f"{option}{equals}{'/'.join(parts)}"
+    return f"{option}{equals}{_masked_path(path, _is_random)}"
+
+
+def _masked_path(path: str, is_hidden: Callable[[str], bool]) -> str:
+    """A path without the parts that are hidden, unless they name a build or commit."""
+    pieces = BUILD_ID.split(path)
+    for at in range(0, len(pieces), 2):  # those between are the names
+        parts = pieces[at].split("/")
+        pieces[at] = "/".join(
+            MASK if is_hidden(part) and not _BUILD.fullmatch(part) else part for part in parts
+        )
+    return "".join(pieces)
 
 
 def masked_url(url: str) -> str:
@@ -99,7 +109,7 @@ def masked_url(url: str) -> str:
     query = re.sub(r"=[^&]*", f"={MASK}", parts.query)
     if query and "=" not in query:
         query = MASK
-    path = "/".join(MASK if is_secret("", part) else part for part in parts.path.split("/"))
+    path = _masked_path(parts.path, partial(is_secret, ""))
     shown = f"{parts.scheme}://{user}{host}{path}"
     return shown + (f"?{query}" if query else "") + (f"#{MASK}" if parts.fragment else "")
 

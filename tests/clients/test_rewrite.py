@@ -323,6 +323,21 @@ def test_a_folder_named_by_a_build_is_shown_and_a_key_is_not(name: str, build: s
 
 
 @pytest.mark.parametrize(
+    "path",
+    [
+        "_next/static/AbC123dEf456GhI789jkl/_buildManifest.js",
+        f"static/media/logo.{'6c' * 16}.svg",
+        f"o/r/blob/{'3f' * 20}/src/server.py",
+    ],
+)
+def test_builds_and_commits_in_paths_are_shown(path: str) -> None:
+    assert masked_text(path) == path
+    assert masked_url(f"https://example.com/{path}") == f"https://example.com/{path}"
+    key = "a1b2c3d4e5f6a7b8c9d0"
+    assert masked_text(f"/{key}/{path}") == f"/{MASK}/{path}"
+
+
+@pytest.mark.parametrize(
     ("fields", "says"),
     [
         ({"url": HERE}, "the header `Authorization: Bearer TOKEN`"),

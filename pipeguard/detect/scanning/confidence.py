@@ -201,6 +201,15 @@ _SPACE = lazy_regex(r"\s+")
 _FIRST_SIGNS = lazy_regex(r"^\s*[.,:!?]+\s+")  # that end the sentence before
 _LONG_TOKEN = lazy_regex(r"(?<![A-Za-z0-9_-])(?=[A-Za-z_-]*+[0-9])[A-Za-z0-9+_=-]{12,}+")
 
+# Builds and commits in paths, which are public: `_next/static/ID/`, `app-HASH.js`, `commit/ID`.
+BUILD_ID = lazy_regex(
+    r"(?<![\w-])(_next/(?:static|data)/[\w-]{21}(?=/)"
+    r"|(?:blame|blob|commits?|compare|raw|tree)/[0-9a-f]{40}(?![\w-])"
+    r"|(?:(?:[0-9a-f]{1,8}|[A-Za-z]{1,30}[0-9]{0,2})[-_.~]){1,6}(?:[0-9a-f]{8,32}|[\w-]{8,12})"
+    r"(?:\.(?:bundle|chunk|esm|min|module)){0,2}"
+    r"\.(?:css|gif|ico|jpe?g|m?js|map|png|svg|ttf|wasm|webp|woff2?)(?![\w-]))"
+)
+
 
 def masked_excerpt(rule: Rule, matched: bytes, words: str = "") -> str:
     """The start of what matched, without secrets and without characters that nobody sees.
@@ -240,7 +249,8 @@ def shown_words(text: str, limit_chars: int) -> str:
 
 def hide_long_tokens(text: str) -> str:
     """A text with single spaces between its words, and dots in place of long tokens."""
-    return _LONG_TOKEN.sub("…", _SPACE.sub(" ", text))
+    parts = BUILD_ID.split(_SPACE.sub(" ", text))
+    return "".join(part if at % 2 else _LONG_TOKEN.sub("…", part) for at, part in enumerate(parts))
 
 
 def show_visibly(text: str, limit_chars: int) -> str:
