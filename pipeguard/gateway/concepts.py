@@ -430,17 +430,20 @@ def without_clones(rows: Iterable[Scored], limit: int) -> list[Scored]:
 
 def coverage(stems: Set[str], concepts: Iterable[Concept]) -> float:
     """The number of concepts that a tool matches; a synonym counts less than one."""
-    return sum(find_worth(concept, stems) for concept in concepts)
+    total = 0.0
+    for concept in concepts:
+        if stems.isdisjoint(concept.stems):  # as most are
+            continue
+        for stem, worth in concept.worths.items():
+            if stem in stems:
+                total += worth
+                break
+    return total
 
 
 def find_worth(concept: Concept, stems: Set[str]) -> float:
     """The worth of the best match of a concept; 0 without one."""
-    if stems.isdisjoint(concept.stems):  # as most are
-        return 0.0
-    for stem, worth in concept.worths.items():
-        if stem in stems:
-            return worth
-    return 0.0
+    return coverage(stems, (concept,))
 
 
 class WordMatch(NamedTuple):
@@ -470,10 +473,10 @@ def find_match(concept: Concept, tool: ToolStems) -> tuple[Term, str] | None:
     return None
 
 
-def find_likeness(concept: Concept, fields: Mapping[str, Sequence[str]]) -> WordMatch | None:
+def find_likeness(concept: Concept, tool: ToolStems) -> WordMatch | None:
     """The word of a name that a word, which no tool has, is short for or a slip of."""
     for field in LIKE_FIELDS:
-        for word in fields[field]:
+        for word in tool.fields[field].values():
             if word.startswith(concept.words) or is_slip(concept.words, word):
                 return WordMatch(concept.words, word, field, is_same=False)
     return None
@@ -484,7 +487,7 @@ def explain(concepts: Iterable[Concept]) -> dict[str, float]:
     best: dict[str, float] = {}
     for concept in concepts:
         for stem, worth in concept.worths.items():
-            weight = min(1.0, NAME_BONUS + worth)
+            weight = NAME_BONUS + worth if worth < 1 - NAME_BONUS else 1.0
             if weight > best.get(stem, 0.0):
                 best[stem] = weight
     return best

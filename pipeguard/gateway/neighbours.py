@@ -84,6 +84,8 @@ def limit_words(words: Iterable[str]) -> Iterator[str]:
 
 def is_slip(word: str, other: str) -> bool:
     """True for two words that differ in one letter."""
+    if abs(len(word) - len(other)) > 1:
+        return False
     short, long = sorted((word, other), key=len)
     same = next(
         (at for at, (a, b) in enumerate(zip(short, long, strict=False)) if a != b), len(short)

@@ -25,7 +25,7 @@ the figures were chosen on `benchmarks/search`'s training part.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from functools import cached_property
+from functools import cached_property, lru_cache
 from heapq import heappop, heappush
 from itertools import chain
 from math import log, sqrt
@@ -96,8 +96,6 @@ COUNT_BITS = 24  # of tools with a stem in one field
 MOST_COUNT = 2**COUNT_BITS - 1
 _COUNT_PLACES = tuple((field, COUNT_BITS * place) for place, field in enumerate(FIELDS))
 _TOKENIZER = "stems"
-
-
 _Found = tuple[float, int]  # score and key
 
 
@@ -285,6 +283,7 @@ class ToolIndex:
             parts = [
                 part
                 for term, weight in concept.terms.items()
+                if term[0] in self._stem_counts or len(term) > 1  # no tool has most that are near
                 for part in self._queries_of_term(term, weight, is_near=term in concept.near)
             ]
             parts = parts or list(self._queries_of_likeness(concept.words))
@@ -325,9 +324,8 @@ class ToolIndex:
     def _is_worth_a_look(self, term: Term, *, is_near: bool) -> bool:
         """True for a term that some tools have; of those near in meaning, that few have."""
         rarest = max(map(self._rarity, term))
-        if is_near and len(self._tools) > SMALL:
-            return rarest >= LEAST_NEAR_RARITY
-        return rarest > 0
+        has_to_be_rare = is_near and len(self._tools) > SMALL
+        return rarest >= LEAST_NEAR_RARITY if has_to_be_rare else rarest > 0
 
     def _query_of_stem(self, stem: str) -> Query:
         """A stem in its best field."""
@@ -357,12 +355,9 @@ class ToolIndex:
                 self._rarities[stem] = rarity
         return rarity
 
-    def _counts(self, stem: str) -> dict[str, int]:
+    def _counts(self, stem: str) -> Mapping[str, int]:
         """The number of tools with a stem, by field."""
-        packed = self._stem_counts.get(stem)
-        if packed is None:
-            return {}
-        return {field: count for field, at in _COUNT_PLACES if (count := packed >> at & MOST_COUNT)}
+        return _unpack(self._stem_counts.get(stem, 0))
 
     # --- then: how it is ranked -----------------------------------------------------------
 
@@ -441,8 +436,7 @@ class ToolIndex:
 
     def _why(self, concepts: list[Concept], key: int) -> Iterator[WordMatch]:
         """The words of a query that a tool has words for, and which those are."""
-        tool, profile = self._tools[key], self._profile(key)
-        names: dict[str, list[str]] = {}
+        profile = self._profile(key)
         for concept in concepts:
             match = find_match(concept, profile)
             if match is not None:
@@ -450,10 +444,10 @@ class ToolIndex:
                 word = " ".join(profile.fields[field][stem] for stem in term)
                 is_same = {*term} == {*self._own_stems(concept)}
                 yield WordMatch(concept.words, word, field, is_same)
-            elif not any(map(self._rarity, self._own_stems(concept))):
-                names = names or {each: [*split_words(tool.field(each))] for each in LIKE_FIELDS}
-                if like := find_likeness(concept, names):
-                    yield like
+            elif any(map(self._rarity, self._own_stems(concept))):
+                continue
+            elif like := find_likeness(concept, profile):
+                yield like
 
     def _own_stems(self, concept: Concept) -> list[str]:
         return [self._stems[word] for word in concept.words.split()]
@@ -465,6 +459,12 @@ class ToolIndex:
             words = {field: distinct_words(tool.field(field)) for field in FIELDS}
             profile = self._profiles[key] = ToolStems(words, self._stems)
         return profile
+
+
+@lru_cache(maxsize=MOST_QUERIES)
+def _unpack(packed: int) -> Mapping[str, int]:
+    """The counts of a stem by field. Most stems are rare, so few numbers come again and again."""
+    return {field: count for field, at in _COUNT_PLACES if (count := packed >> at & MOST_COUNT)}
 
 
 def _schema() -> tantivy.Schema:
