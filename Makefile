@@ -40,7 +40,7 @@ demo: demo-environment ## Play the demonstration: needs no network once it is in
 	@$(DEMO)/$(BIN)/pipeguard demo $(ARGS)
 
 install: ## Install it for you, to stay: ~/.local/bin/pipeguard (PREFIX for another place, EXTRA=desktop, oauth, otel, all, or oauth,otel)
-	@sh requirements/environment "$(PREFIX)/share/pipeguard" $(or $(EXTRA),base) copy
+	@sh requirements/environment "$(PREFIX)/share/pipeguard" "$(or $(EXTRA),base)" copy
 	@mkdir -p "$(PREFIX)/bin"
 	@ln -sf "$(PREFIX)/share/pipeguard/bin/pipeguard" "$(PREFIX)/bin/pipeguard"
 	@case ":$$PATH:" in \

@@ -177,6 +177,39 @@ def test_a_new_environment_replaces_the_old_one_with_its_scripts(tmp_path: Path)
     assert [each.name for each in tmp_path.iterdir()] == ["pipeguard"], "nothing is left over"
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="a shell script")
+def test_a_failed_installation_leaves_nothing_and_removes_nothing(tmp_path: Path) -> None:
+    python = tmp_path / "python"
+    python.write_text(
+        '#!/bin/sh\ncase "$*" in\n*realpath*) echo "$0" ;;\n'
+        '*venv\\ *) mkdir -p "$4" && exit 1 ;;\nesac\n'
+    )
+    python.chmod(0o755)
+    place = tmp_path / "share" / "pipeguard"
+    (place / "bin").mkdir(parents=True)
+
+    def install(*words: str) -> str:
+        done = subprocess.run(
+            ["/bin/sh", "requirements/environment", place, *words],
+            cwd=ROOT,
+            env={**os.environ, "PYTHON": str(python)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode
+        assert [path.name for path in place.parent.iterdir()] == ["pipeguard"]
+        assert [path.name for path in place.iterdir()] == ["bin"]
+        return done.stderr
+
+    install("base", "copy")
+    for extras in ("desktopp", "oauth,desktopp", "oauth desktopp"):
+        wrong = install(extras, "copy")
+        assert wrong.startswith("There is no lock file requirements/desktopp.txt.")
+        assert "one or several of: all, desktop, oauth, otel\n" in wrong
+    assert "EXTRA" not in install("desktopp")
+
+
 @pytest.mark.exhaustive
 @pytest.mark.slow
 @pytest.mark.long
@@ -211,7 +244,7 @@ def test_make_install_gives_a_command_that_stays(
         return done.stderr if code else done.stdout
 
     told = run("make", "install")
-    program = shlex.split(told.strip().rpartition("Now: ")[2])[0]
+    program = shlex.split(told.strip().rpartition("Next, run: ")[2])[0]
     assert run(program, "--version").startswith("pipeguard, version ")
     assert "installed by make" in run(program, "doctor", "python")
     login = program, "auth", "login", "http://127.0.0.1:9/mcp", "--store", "file"
