@@ -36,17 +36,19 @@ A place is a path that begins with a folder, as `{home}/.cursor/mcp.json`, or wi
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from enum import Enum
-from functools import cache
+from functools import cache, partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from pipeguard.config.json_text import Json
-from pipeguard.config.strict_yaml import Document
+from pipeguard.config.strict_yaml import Document, YamlEntry
 from pipeguard.config.toml_text import Toml
 from pipeguard.config.tree import Syntax
 from pipeguard.config.yaml_text import Yaml
@@ -57,21 +59,20 @@ FOLDER = Path(__file__).parent
 _OWN_KEYS = ("scope", "at", "first", "lock")
 _FILE_KEYS = ("format", "allows", "servers", "named", "shape")
 _KEYS = {
-    *(
-        "name",
-        "checked",
-        "source",
-        "before",
-        "after",
-        "list",
-        "folders",
-        "present",
-        "managed",
-        "files",
-    ),
-    *("link", "private", "paste", "samples", "unasked"),
-    *_FILE_KEYS,
+    *("name", "checked", "source", "before", "after", "list", "folders", "present", "managed"),
+    *("files", "link", "private", "paste", "samples", "unasked", *_FILE_KEYS),
 }
+_TEXT_KEYS = (
+    *("name", "before", "after", "list", "link", "private", "paste", "named"),
+    *("command", "args", "env", "env_names", "nested", "headers_env", "bearer_env"),
+    *("stdio", "variable", "personal"),
+)
+_CHECKED = re.compile(r"20[0-9]{2}-(0[1-9]|1[0-2])")
+SYSTEMS = ("linux", "macos", "windows")
+# The folders that are the same for all clients, as Machine.folder resolves them; and the project.
+FOLDERS = ("home", "config", "xdg", "unix", "appdata", "localappdata", "project")
+_NAMED_FOLDER = re.compile(r"\{([^{}]*)\}")
+_START = re.compile(r"\{[^{}]+\}|\$[A-Z_][A-Z0-9_]*|/|~|[A-Z]:/")
 
 
 class Transport(Enum):
@@ -95,6 +96,21 @@ _WORDS: Mapping[Transport, tuple[str, ...]] = {
     Transport.HTTP: ("http", "streamable-http", "streamableHttp", "streamable_http", "remote"),
     Transport.SSE: ("sse",),
     Transport.WEBSOCKET: ("ws", "websocket"),
+}
+
+
+# The words of which a value is one, or of which those of a list are; none for any words.
+_CHOICES: Mapping[str, tuple[str, ...]] = {
+    "scope": tuple(scope.value for scope in ConfigScope),
+    "source": ("client", "agreed", "reported"),
+    "format": ("json", "toml", "yaml"),
+    "first": ("true", "false"),
+    "untold": tuple(transport.value for transport in Transport),
+}
+_LISTS: Mapping[str, tuple[str, ...]] = {
+    "allows": ("comments", "trailing-commas", "bom"),
+    "expands": ("command", "args", "env", "url", "headers"),
+    **dict.fromkeys(("headers", "kinds", "login", "gone", "servers", "samples"), ()),
 }
 
 
@@ -235,9 +251,6 @@ class Client:
     samples: Sequence[Mapping[str, Any]] = ()
 
 
-SYSTEMS = ("linux", "macos", "windows")
-
-
 @cache
 def clients() -> Mapping[str, Client]:
     """Every client by its id."""
@@ -275,7 +288,7 @@ def read_client(path: Path) -> Client:
     """Read one file.
 
     Raises:
-        PolicyError: it has an unknown key, or lacks one that is required; the message names lines.
+        PolicyError: it has an unknown key or a wrong value, or lacks one; the message names lines.
     """
     text = path.read_text(encoding="utf-8")
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -287,7 +300,7 @@ def read_client(path: Path) -> Client:
 
 
 def _find_errors(text: str, source: str) -> None:
-    """Look for wrong keys, with their lines: slower than reading a file without errors.
+    """Look for wrong keys and values, with their lines: slower than reading a correct file.
 
     Raises:
         PolicyError: there is at least one.
@@ -296,14 +309,73 @@ def _find_errors(text: str, source: str) -> None:
     if document.root is None:
         return
     entries = document.root.fields(_KEYS, required=("name",))
-    shapes = [entries["shape"]] if "shape" in entries else []
+    if "checked" in entries and not _CHECKED.fullmatch(entries["checked"].text() or "2000-01"):
+        entries["checked"].wrong("expected a year and a month, as 2026-11")
+    own = entries["folders"].members() if "folders" in entries else {}
+    places = [*own.values(), *(entries[key] for key in ("present", "managed") if key in entries)]
+    found = [entries]
     for key, more in (("files", ()), ("unasked", ("setting", "value"))):
         for item in entries[key].items() if key in entries else ():
             file = item.fields((*_OWN_KEYS, *_FILE_KEYS, *more), required=("at", *more))
-            shapes += [file["shape"]] if "shape" in file else []
-    for shape in shapes:
-        shape.fields(each.name for each in fields(Shape))
+            found.append(file)
+            places += [file["at"]] if "at" in file else []
+    for file in found:
+        _find_wrong_values(file)
+        if "shape" in file:
+            _find_wrong_shape(file["shape"].fields(item.name for item in fields(Shape)))
+    for place in places:
+        _find_wrong_places(place, (*FOLDERS, *own))
     document.finish()
+
+
+def _find_wrong_values(entries: Mapping[str, YamlEntry]) -> None:
+    for key, entry in entries.items():
+        if key in _CHOICES:
+            entry.choice(dict.fromkeys(_CHOICES[key]))
+        for each in entry.items() if key in _LISTS else ():
+            if _LISTS[key]:
+                each.choice(dict.fromkeys(_LISTS[key]))
+        if key in _TEXT_KEYS and (entry.is_mapping or entry.is_list):
+            entry.wrong("expected text, not a list or keys")
+
+
+def _find_wrong_shape(shape: Mapping[str, YamlEntry]) -> None:
+    _find_wrong_values(shape)
+    for each in shape["urls"].members().values() if "urls" in shape else ():
+        each.choice(dict.fromkeys((*_CHOICES["untold"], "null")))
+    for name, each in shape["words"].members().items() if "words" in shape else ():
+        if name not in _CHOICES["untold"]:
+            each.wrong(_describe_choice(name, _CHOICES["untold"]))
+    for key in shape.keys() & {"foreign", "builtin", "fixed", "off"}:
+        shape[key].members()
+
+
+def _find_wrong_places(entry: YamlEntry, folders: Sequence[str]) -> None:
+    if entry.is_mapping:
+        for name, places in entry.members().items():
+            if name not in SYSTEMS:
+                places.wrong(_describe_choice(name, SYSTEMS))
+            _find_wrong_places(places, folders)
+        return
+    for each in entry.items() if entry.is_list else [entry]:
+        if (place := each.text()) is not None:
+            for what in _wrong_place(place, folders):
+                each.wrong(what)
+
+
+def _wrong_place(place: str, folders: Sequence[str]) -> Iterator[str]:
+    """Each error of a place; this is called for every place of every client."""
+    for name in _NAMED_FOLDER.findall(place):
+        if name not in folders:
+            braces = [f"{{{folder}}}" for folder in folders]
+            yield _describe_choice(f"{{{name}}}", braces)
+    if not _START.match(place):
+        yield f"`{place}` begins with none of {{folder}}, $VARIABLE and /"
+
+
+def _describe_choice(word: str, words: Sequence[str]) -> str:
+    near = suggestion(word, words, listed=True)
+    return f"`{word}` is not one of {', '.join(words)}.{near}"
 
 
 def _client(name: str, data: Mapping[str, Any]) -> Client:
@@ -314,22 +386,31 @@ def _client(name: str, data: Mapping[str, Any]) -> Client:
     """
     if unknown := set(data) - _KEYS:
         raise ValueError(f"unknown keys {sorted(unknown)}")
+    if any(not isinstance(data.get(key, ""), str) for key in _TEXT_KEYS):
+        raise TypeError("a text is a list or keys")
+    if not isinstance(data.get("samples", []), list):
+        raise TypeError("samples is no list")
+    if "checked" in data and not _CHECKED.fullmatch(data["checked"]):
+        raise ValueError("checked is no month")
+    own_folders = data.get("folders", {})
+    places = partial(_by_system, (*FOLDERS, *own_folders))
     common = {key: data[key] for key in _FILE_KEYS if key in data}
+    _file(name, {**common, "at": ()}, places)  # values that no file of its own uses, too
     return Client(
         id=name,
         name=data["name"],
-        checked=str(data.get("checked", "")),
-        source=data.get("source", ""),
+        checked=data.get("checked", ""),
+        source=_one_of(data["source"], _CHOICES["source"]) if "source" in data else "",
         before=data.get("before", ""),
         after=data.get("after", ""),
         list_command=data.get("list", ""),
-        folders={folder: _by_system(places) for folder, places in data.get("folders", {}).items()},
-        present=_by_system(data.get("present", ())),
-        managed=_by_system(data.get("managed", ())),
-        files=tuple(_file(name, common | own) for own in data.get("files", ())),
+        folders={folder: places(at) for folder, at in own_folders.items()},
+        present=places(data.get("present", ())),
+        managed=places(data.get("managed", ())),
+        files=tuple(_file(name, common | own, places) for own in data.get("files", ())),
         link=data.get("link", ""),
         unasked=tuple(
-            (_file(name, {**own, "servers": [setting]}), value)
+            (_file(name, {**own, "servers": [setting]}, places), value)
             for setting, value, own in map(_pop_setting, data.get("unasked", ()))
         ),
         private=data.get("private", ""),
@@ -344,18 +425,30 @@ def _pop_setting(data: Mapping[str, Any]) -> tuple[list[str], object, dict[str, 
     return own.pop("setting"), own.pop("value"), own
 
 
-def _file(name: str, data: Mapping[str, Any]) -> FileSpec:
+def _one_of(word: Any, words: Sequence[str]) -> str:
+    if word not in words:
+        raise ValueError(f"{word!r} is not one of {', '.join(words)}")
+    return str(word)
+
+
+def _file(
+    name: str, data: Mapping[str, Any], by_system: Callable[[Any], Mapping[str, tuple[str, ...]]]
+) -> FileSpec:
     if unknown := set(data) - {*_OWN_KEYS, *_FILE_KEYS}:
         raise ValueError(f"{name}: unknown keys {sorted(unknown)}")
     servers = data.get("servers", ["mcpServers"])
+    if not isinstance(servers, list):
+        raise TypeError("servers is no list")
     paths = servers if servers and isinstance(servers[0], list) else [servers]
     return FileSpec(
         client=name,
         scope=ConfigScope(data.get("scope", "user")),
-        places=_by_system(data["at"]),
-        first=bool(data.get("first", False)),
-        format=data.get("format", "json"),
-        allows=frozenset(data.get("allows", ("comments", "trailing-commas", "bom"))),
+        places=by_system(data["at"]),
+        first=(False, True).index(data.get("first", False)) == 1,
+        format=_one_of(data.get("format", "json"), _CHOICES["format"]),
+        allows=frozenset(
+            _one_of(each, _LISTS["allows"]) for each in data.get("allows", _LISTS["allows"])
+        ),
         servers=tuple(tuple(path) for path in paths),
         named=data.get("named", ""),
         shape=_shape(name, data.get("shape", {})),
@@ -377,19 +470,30 @@ def _shape(name: str, data: Mapping[str, Any]) -> Shape:
         }
     if "untold" in values:
         values["untold"] = Transport(values["untold"])
-    for key in ("headers", "kinds", "login", "gone"):
-        if key in values:
-            values[key] = tuple(values[key])
     if "expands" in values:
-        values["expands"] = frozenset(values["expands"])
+        values["expands"] = frozenset(
+            _one_of(each, _LISTS["expands"]) for each in values["expands"]
+        )
+    for key, value in values.items():
+        usual = getattr(_USUAL, key)
+        values[key] = tuple(value) if isinstance(value, list) else value
+        if usual is not None and not isinstance(values[key], type(usual)):
+            raise TypeError(f"{key} has another type")
     return Shape(**values)
 
 
-def _by_system(places: Any) -> Mapping[str, tuple[str, ...]]:
+_USUAL = Shape()
+
+
+def _by_system(folders: Sequence[str], places: Any) -> Mapping[str, tuple[str, ...]]:
     """Places for each system, from one text, a list, or a mapping by system."""
     if isinstance(places, Mapping):
-        return {system: _texts(places.get(system, ())) for system in SYSTEMS}
-    return dict.fromkeys(SYSTEMS, _texts(places))
+        texts = {_one_of(system, SYSTEMS): _texts(places[system]) for system in places}
+    else:
+        texts = dict.fromkeys(SYSTEMS, _texts(places))
+    for what in chain.from_iterable(_wrong_place(each, folders) for each in chain(*texts.values())):
+        raise ValueError(what)
+    return {system: texts.get(system, ()) for system in SYSTEMS}
 
 
 def _texts(places: str | Sequence[str]) -> tuple[str, ...]:

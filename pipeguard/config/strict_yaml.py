@@ -122,6 +122,11 @@ class YamlEntry:
         """True if it has keys and values."""
         return isinstance(self._node, yaml.MappingNode)
 
+    @property
+    def is_list(self) -> bool:
+        """True if it is a list."""
+        return isinstance(self._node, yaml.SequenceNode)
+
     def wrong(self, what: str) -> None:
         """Note that this value is wrong."""
         self.document.wrong(self._node, self.key, what)

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeguard.clients.catalog import Client, Transport, clients, read_client
+from pipeguard.clients.catalog import FOLDERS, Client, Transport, clients, read_client
 from pipeguard.clients.edit import edit_entries
 from pipeguard.clients.entries import GuardState
+from pipeguard.clients.machine import Machine
 from pipeguard.clients.rewrite import judge, open_fields
 from pipeguard.errors import PolicyError
 from tests.clients.samples import OPTIONS, Sample, guard, guarded, read, samples
@@ -81,7 +82,24 @@ def test_a_client_says_what_it_is_and_proves_it(client: Client) -> None:
             "name: x\nfiles: [at: y]\nshape:\n  comand: z",
             "line 4, column 3: shape.comand: unknown key",
         ),
-        ("name: x\nfiles:\n- at: y\n  scope: z", "'z' is not a valid ConfigScope"),
+        ("name: x\nformat: jsn", "line 2, .*`jsn` is not one of json, toml, yaml. .*`json`"),
+        ("name: x\nallows: [coments]", "line 2, .*not one of comments, .*`comments`"),
+        ("name: x\nchecked: 2026-11-3", "line 2, .*expected a year and a month, as 2026-11"),
+        ("name: x\nsource: agree", "line 2, .*not one of client, agreed, reported. .*`agreed`"),
+        (
+            "name: x\nfiles:\n- at: '{home}/y'\n  scope: usr",
+            "line 4, column 10: files.0..scope: `usr` is not one of user, local, project. .*`user`",
+        ),
+        ("name: x\nmanaged: {linus: /y}", "line 2, .*`linus` is not one of linux, .*`linux`"),
+        ("name: x\npresent: '{confg}/y'", "line 2, .*`{confg}` is not one of {home}, .*`{config}`"),
+        ("name: x\nfolders: {it: '{home}'}\npresent: '{its}/y'", "line 3, .*`{its}` .*`{it}`"),
+        ("name: x\nfiles: [at: .y/mcp.json]", "line 2, .*begins with none of {folder}, .VARIABLE"),
+        ("name: x\nshape: {untold: htp}", "line 2, .*not one of streamable-http, sse, websocket"),
+        ("name: x\nshape: {words: {s: [a]}}", "line 2, .*`s` is not one of .*`sse`"),
+        ("name: x\nshape: {urls: {url: s}}", "line 2, .*`s` is not one of .*`sse`"),
+        ("name: x\nshape: {expands: [arg]}", "line 2, .*`arg` is not one of .*`args`"),
+        ("name: x\nshape: {headers: y}", "line 2, .*expected a list, not `y`"),
+        ("name: x\nshape: {command: [y]}", "line 2, .*expected text"),
         ("name: [x", "line 1"),
         ("", "not a client's file"),
     ],
@@ -91,6 +109,11 @@ def test_a_file_says_what_is_wrong_with_it_and_where(tmp_path: Path, text: str, 
     file.write_text(text)
     with pytest.raises(PolicyError, match=f"(?s)new.yaml .*{why}"):
         read_client(file)
+
+
+def test_folders_that_a_place_may_name_are_those_of_a_machine() -> None:
+    machine = Machine("windows", Path("/home/kim"), {})
+    assert [name for name in FOLDERS if machine.folder(name) is None] == ["project"]
 
 
 def _tabs(text: str) -> str:
