@@ -1,7 +1,7 @@
 """The rule packs: those that are shipped, and the user's own. Finds and reads them; runs no rule.
 
 Shipped packs are in the installed package, or in the repository beside it. The user's are in the
-configuration folder, `rules/*.yaml`; they add rules, and cannot change a shipped one.
+configuration folder, `rules/*.yaml` or `*.yml`; they add rules, and cannot change a shipped one.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pipeguard.detect.rules.rule import Rule
 
 MAX_PACK_BYTES = 4 * 1024 * 1024
-_SUFFIX = ".yaml"
+_SUFFIXES = (".yaml", ".yml")
 
 
 class PackFile(NamedTuple):
@@ -203,8 +203,8 @@ def _files(folder: str) -> list[str]:
         raise RuleError(f"{folder} cannot be read: {error.strerror}.") from None
     return [
         os.path.join(folder, name)
-        for name in sorted(names, key=lambda name: name.removesuffix(_SUFFIX))
-        if name.endswith(_SUFFIX) and not name.startswith(".")
+        for name in sorted(names, key=lambda name: (os.path.splitext(name)[0], name))
+        if name.endswith(_SUFFIXES) and not name.startswith(".")
     ]
 
 

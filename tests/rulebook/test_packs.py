@@ -64,9 +64,11 @@ def test_the_users_own_packs_come_after(own: Path) -> None:
     (own / ".mine.yaml.swp").write_text("not a pack")
     (own / ".hidden.yaml").write_text("not a pack")
     (own / "notes.txt").write_text("not a pack")
-    last = sources()[-1]
-    assert (last.path, last.shipped) == (str(own / "mine.yaml"), False)
-    assert [rule.id for rule in load_rules([last])] == ["mine.magic-word"]
+    (own / "mine.yml").write_text(pack("yours"))
+    last = sources()[-2:]
+    names = [str(own / "mine.yaml"), str(own / "mine.yml")]
+    assert [(each.path, each.shipped) for each in last] == [(name, False) for name in names]
+    assert [rule.id for rule in load_rules(last)] == ["mine.magic-word", "yours.magic-word"]
 
 
 def test_a_user_can_add_to_a_shipped_pack(own: Path) -> None:
