@@ -17,6 +17,7 @@ from functools import cache, lru_cache
 
 from pipeguard.detect.checks.outcome import Check, Outcome, to_outcome
 from pipeguard.errors import RuleError
+from pipeguard.unicode.display import suggestion
 
 NAME_CHECK = "name-"  # prefix of the checks of a secret's name
 AROUND_CHECK = "around-"  # and of the checks of a match, AROUND, and the text around it
@@ -24,13 +25,28 @@ AROUND_BYTES = 4096  # before a match and after it
 KEPT_BYTES = 512  # of a secret whose outcomes are kept
 
 
-def is_check(spec: str) -> bool:
-    """Say whether `spec` names a check and its argument is one that the check takes."""
+# An argument of each check that takes one.
+EXAMPLES: Mapping[str, str] = {
+    "entropy": "3.5",
+    "base64-bytes": "32",
+    "base64-prefix": "kubernetes",
+    "json-keys": "a t s",
+    "jwt-claim": "role=admin",
+    "jwt-not": "role=anon",
+    "host": "metadata",
+    "number": "us-ssn",
+    "only-raise": "github-crc",
+    "not-fails": "password",
+}
+
+
+def find_spec_error(spec: str) -> str:
+    """What is wrong with the name of a check or with its argument; empty if both are right."""
     try:
         _find(spec)
-    except RuleError:
-        return False
-    return True
+    except RuleError as error:
+        return str(error)
+    return ""
 
 
 def measures_randomness(spec: str) -> bool:
@@ -46,7 +62,7 @@ def run(spec: str, secret: bytes) -> Outcome:
         secret: the bytes that the rule's pattern took for a secret.
 
     Raises:
-        RuleError: the spec names no check; `is_check` says so when a rule is loaded.
+        RuleError: the spec names no check; `find_spec_error` says so when a rule is loaded.
     """
     return _outcome(spec, secret) if len(secret) <= KEPT_BYTES else _find(spec)(secret)
 
@@ -59,20 +75,27 @@ def _outcome(spec: str, secret: bytes) -> Outcome:
 @lru_cache(maxsize=512)
 def _find(spec: str) -> Check:
     name, _, argument = spec.strip().partition(" ")
+    if not argument and name in EXAMPLES:
+        raise RuleError(f"check `{name}` needs an argument, as `{name} {EXAMPLES[name]}`")
     if name == "only-raise":
         check = _find(argument)
         return lambda secret: Outcome.HOLDS if check(secret) is Outcome.HOLDS else Outcome.UNKNOWN
     if name == "not-fails":
         check = _find(argument)
         return lambda secret: to_outcome(check(secret) is not Outcome.FAILS)
-    if not argument and name in checks():
+    if argument and name in checks():
+        raise RuleError(f"check `{name}` takes no argument, as `{argument}`")
+    if name in checks():
         return checks()[name]
-    if argument and name in _checks_with_argument():
-        try:
-            return _checks_with_argument()[name](argument)
-        except ValueError as error:
-            raise RuleError(f"check {spec!r}: {error}") from error
-    raise RuleError(f"no check is called {spec!r}; the modules of detect/checks define them")
+    if name not in EXAMPLES:
+        names = sorted((*checks(), *EXAMPLES))
+        near = suggestion(name, names, listed=True) or f"\n  There are: {', '.join(names)}"
+        raise RuleError(f"unknown check `{name}`.{near}")
+    try:
+        return _checks_with_argument()[name](argument)
+    except ValueError as error:
+        what = f"check `{spec}`: {error}. As an example: `{name} {EXAMPLES[name]}`"
+        raise RuleError(what) from error
 
 
 # The modules are imported at the first check: many sessions see no secret.
@@ -125,5 +148,7 @@ def _number(argument: str) -> Check:
     if argument == "telling":  # without a name beside it
         return lambda secret: to_outcome(personal_numbers.is_telling(secret))
     if argument not in personal_numbers.NUMBERS:
-        raise ValueError(f"no kind of number is called {argument}")
+        near = suggestion(argument, personal_numbers.NUMBERS, listed=True)
+        kinds = near or f" There are: telling, {', '.join(personal_numbers.NUMBERS)}"
+        raise ValueError(f"no kind of number is called {argument}.{kinds}")
     return lambda secret: to_outcome(personal_numbers.is_number(argument, secret))

@@ -13,7 +13,7 @@ from enum import Enum
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pipeguard.detect.checks.registry import checks, is_check
+from pipeguard.detect.checks.registry import find_spec_error
 from pipeguard.detect.matching.confirm import NAMED_GROUP, Finder
 from pipeguard.detect.rules.expressions import FIELDS, Expressions
 from pipeguard.detect.rules.pack_keys import check_outer, find_repeated
@@ -444,9 +444,8 @@ def _places(where: str, entry: dict[str, Any]) -> tuple[str, ...]:
 def _checks(where: str, entry: dict[str, Any], field: str) -> tuple[str, ...]:
     specs = _strings(where, entry, field)
     for spec in specs:
-        if not is_check(spec):
-            near = suggestion(spec.partition(" ")[0], checks(), listed=True)
-            raise RuleError(f"{where}: unknown check `{spec}`.{near}", field)
+        if wrong := find_spec_error(spec):
+            raise RuleError(f"{where}: {wrong}", field)
     return specs
 
 

@@ -5,48 +5,55 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeguard.detect.checks.outcome import Outcome
-from pipeguard.detect.checks.registry import checks, is_check, run
+from pipeguard.detect.checks.registry import (
+    EXAMPLES,
+    _checks_with_argument,
+    checks,
+    find_spec_error,
+    run,
+)
 from pipeguard.errors import RuleError
 from tests.detect.checks.outcomes import assert_unknown
 from tests.each import each
 from tests.fuzz.budget import tried
 
 SPECS = [
-    "entropy 3.5",
-    "base64-bytes 64",
-    "base64-prefix kubernetes",
-    "json-keys a t s",
-    "jwt-claim role=admin",
+    *(f"{name} {argument}" for name, argument in EXAMPLES.items()),
     "jwt-claim kubernetes.io",
-    "jwt-not role=anon",
-    "only-raise github-crc",
-    "not-fails password",
     *sorted(checks()),
 ]
 
 
 @each("spec", SPECS)
 def test_a_check_is_known_by_its_name(spec: str) -> None:
-    assert is_check(spec)
+    assert find_spec_error(spec) == ""
 
 
 @pytest.mark.parametrize(
-    "spec",
+    ("spec", "why"),
     [
-        "",
-        "no-such-check",
-        "entropy",
-        "entropy high",
-        "base64-bytes many",
-        "github-crc 3",
-        "only-raise",
-        "only-raise no-such-check",
+        ("", "unknown check ``.\n  There are: around-kubernetes,"),
+        ("xylophone", "unknown check `xylophone`.\n  There are: around-kubernetes,"),
+        ("entropie 3.5", "unknown check `entropie`. Did you mean `entropy`?"),
+        ("entropy", "check `entropy` needs an argument, as `entropy 3.5`"),
+        ("entropy high", "check `entropy high`: could not convert"),
+        ("base64-bytes many", "As an example: `base64-bytes 32`"),
+        ("host metdata", "a host is one of metadata,"),
+        ("number us-ss", "no kind of number is called us-ss. Did you mean `us-ssn`?"),
+        ("number xylophone", "There are: telling, card, iban,"),
+        ("github-crc 3", "check `github-crc` takes no argument"),
+        ("only-raise", "check `only-raise` needs an argument, as `only-raise github-crc`"),
+        ("only-raise githb-crc", "unknown check `githb-crc`. Did you mean `github-crc`?"),
     ],
 )
-def test_a_check_that_there_is_none_of_is_refused(spec: str) -> None:
-    assert not is_check(spec)
+def test_a_check_that_there_is_none_of_is_refused(spec: str, why: str) -> None:
+    assert why in find_spec_error(spec)
     with pytest.raises(RuleError):
         run(spec, b"anything")
+
+
+def test_each_check_with_an_argument_has_an_example() -> None:
+    assert EXAMPLES.keys() == {*_checks_with_argument(), "only-raise", "not-fails"}
 
 
 @each("spec", SPECS)
