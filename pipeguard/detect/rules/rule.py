@@ -173,12 +173,14 @@ def load_pack(text: str, source: str, *, proven: bool = False) -> tuple[Rule, ..
 
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        document = yaml.load(text, loader)  # noqa: S506  both loaders are safe ones
+        reader = loader(text)  # a safe one
+        root = reader.get_single_node()
+        errors = [] if proven else [*find_repeated(root)]
+        document = reader.construct_document(root) if root is not None else None
     except yaml.YAMLError as error:
         mark = _describe_mark(getattr(error, "problem_mark", None))
         what = getattr(error, "problem", None) or " ".join(str(error).split())
         raise RuleError(f"{source}{mark}: not valid YAML: {what}") from None
-    errors = [] if proven else [*find_repeated(yaml.compose(text, loader))]
     try:
         rules = _rules(document, errors, proven=proven)
     except RuleError as error:
