@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from pipeguard.config.user_policy import usual_policy_path
 from pipeguard.state.paths import store_path
 from pipeguard.state.store import Store
 from tests.launch.processes import until
@@ -24,6 +25,7 @@ from tests.wrap.wrapped import PIPEGUARD
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 TIMEOUT_MS = 30_000  # a busy machine draws a page in seconds
 expect.set_options(timeout=TIMEOUT_MS)
+PATIENT = "limits: {ask: 1 h}\n"  # usually 50 seconds, after which the card of a call is gone
 
 
 class PageTerminal:
@@ -95,11 +97,14 @@ class PageTerminal:
 
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty store, and a configuration of the test's own."""
+    """An empty store, and a configuration of the test's own, by which calls wait for an hour."""
     monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path / "state"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("HOME", str(tmp_path))
     be_nobody(monkeypatch)
+    policy = Path(usual_policy_path())
+    policy.parent.mkdir(parents=True)
+    policy.write_text(PATIENT)
     Store.open(store_path()).close()
     return store_path()
 

@@ -65,6 +65,17 @@ class Screen:
         """Click on the icon."""
         self._click_icon(1)
 
+    def open_page(self) -> None:
+        """Click on the icon until the page is opened once more."""
+        count = len(self.opened())
+
+        def opens() -> bool:
+            self._click_icon(1)
+            sleep(MENU_SECONDS)
+            return len(self.opened()) > count
+
+        until(opens, "the page is opened")
+
     def choose(self, key: str) -> None:
         """Choose from the icon's menu by the letter that is underlined."""
         until(self._opens_menu, "the menu is open")
@@ -127,15 +138,14 @@ def screen(tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
 def test_what_waits_is_notified_once_and_the_icon_opens_pauses_and_quits(
     store: Path, screen: Screen
 ) -> None:
+    fill(store)  # before the page looks: else it may tell of it in two notifications
     terminal = PageTerminal("ui", "--no-browser", "--tray")
     here = terminal.link().partition("/enter")[0]
     until(lambda: len(screen.windows()) == 1, "the icon is there")
-    fill(store)
     until(lambda: len(screen.notifications()) == 1, "what waits is notified")
     title, text = screen.notifications()[0]
     assert title == "PipeGuard needs your decision"
-    # As many more as the page had seen of what is written meanwhile.
-    assert re.fullmatch(r"A call asks: weather\nHolds up an agent, and [1-5] more", text), text
+    assert text == "A call asks: weather\nHolds up an agent, and 5 more"
     screen.click_notification()
     until(lambda: screen.opened() == [f"{here}/#BBBBBBBB.c1"], "the card is opened")
     screen.click_icon()
@@ -143,6 +153,7 @@ def test_what_waits_is_notified_once_and_the_icon_opens_pauses_and_quits(
     assert screen.opened()[1] == terminal.link()
     assert [ask(terminal.link())[0] for _ in range(2)] == [303, 403]
     screen.choose("p")  # pause
+    screen.open_page()  # the page hears of clicks in their order
     stop(store, "DDDDDDDD.c1", SECRET._replace(content="0" * 32, tool="second"))
     sleep(3 * LOOK_SECONDS)
     assert len(screen.notifications()) == 1

@@ -117,7 +117,6 @@ def test_policy_is_shown_and_a_change_is_tried_first(
     store: Path, page: Page, terminal: PageTerminal
 ) -> None:
     path = Path(usual_policy_path())
-    path.parent.mkdir(parents=True)
     path.write_text(POLICY)
     passed = SECRET._replace(action=Action.ALLOW, note=EXEMPT)
     stop(store, "AAAAAAAA.c1", SECRET)

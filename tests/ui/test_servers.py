@@ -169,7 +169,6 @@ def test_a_screen_reader_says_what_each_control_does_and_to_what(
         opened.remember("notes", [new_tool(name, "A tool.", {}) for name in ("one", "two")])
     stop(store, "DDDDDDDD.c1", SECRET._replace(content="0" * 32, tool="second"))
     path = Path(usual_policy_path())
-    path.parent.mkdir(parents=True)
     path.write_text(POLICY)
     for place in PATHS:
         visit(page, place)

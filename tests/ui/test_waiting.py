@@ -29,7 +29,7 @@ from pipeguard.ui.headings import describe_reason
 from pipeguard.ui.walls import today
 from tests.people import give_token
 from tests.state.samples import FORECAST, held, seen
-from tests.ui.conftest import TIMEOUT_MS, PageTerminal
+from tests.ui.conftest import PATIENT, TIMEOUT_MS, PageTerminal
 from tests.ui.samples import (
     AFTER,
     BEFORE,
@@ -155,8 +155,8 @@ def test_a_wrong_number_opens_nothing(store: Path, page: Page, terminal: PageTer
 def test_an_exception_goes_into_the_policy_and_out_again(
     store: Path, page: Page, terminal: PageTerminal
 ) -> None:
+    Path(usual_policy_path()).unlink()
     fill(store)
-    expect_count(page, CARDS)
     card(page, "on its way").get_by_label("Why").fill("a made-up key")
     last = card(page, "on its way").get_by_label("Last day")
     last.fill("2020-01-31")
@@ -173,7 +173,7 @@ def test_an_exception_goes_into_the_policy_and_out_again(
     assert "a made-up key" in policy
     assert f"until: {day}" in policy
     page.get_by_role("button", name="Undo").click()
-    expect_count(page, CARDS)
+    expect(card(page, "on its way")).to_be_visible()
     assert not Path(usual_policy_path()).exists()
 
 
@@ -308,7 +308,7 @@ def test_what_was_decided_in_a_terminal_leaves_and_status_counts_what_the_page_d
         assert "AAAAAAAA.c1" in waiting_cards(store)
         CliRunner().invoke(cli, ["allow", "AAAAAAAA.c1", *words], catch_exceptions=False)
         assert waiting_cards(store) == left
-        Path(usual_policy_path()).write_text("")
+        Path(usual_policy_path()).write_text(PATIENT)
     status = CliRunner().invoke(cli, ["status"]).output
     assert f"{len(left)} things wait for you (holds up an agent: 1;" in status
     assert json.loads(CliRunner().invoke(cli, ["status", "--json"]).output)["waits"] == len(left)
@@ -323,7 +323,8 @@ def test_refusing_a_call_that_waits_answers_the_model_at_once(
     tmp_path: Path, page: Page, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     policy = tmp_path / "policy.yaml"
-    policy.write_text("actions: [{rule: 'secrets.*', place: call.arguments, action: ask}]\n")
+    action = "{rule: 'secrets.*', place: call.arguments, action: ask}"
+    policy.write_text(f"{PATIENT}actions: [{action}]\n")
     policy.chmod(0o600)
     monkeypatch.setenv("PIPEGUARD_POLICY", str(policy))
     heard = tmp_path / "heard"
