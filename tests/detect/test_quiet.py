@@ -28,8 +28,9 @@ MOST_WARNINGS = 0.015  # of the calls that are not stopped
 PIECE = 8000  # characters of the standard library's text that are sent at a time
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def guard() -> Guard:
+    """A guard of the test's own: what one has read, another may not send."""
     return make_guard("demo", engines(), Policy(), {})
 
 
