@@ -98,9 +98,9 @@ class SetupRequest:
         return self.check or self.dry_run or (self.as_json and not self.yes)
 
     @property
-    def is_to_write(self) -> bool:
-        """True if the text to write matters: it is written, or shown."""
-        return self.dry_run or self.yes or (not self.is_only_shown and sys.stdin.isatty())
+    def may_write(self) -> bool:
+        """True if files may be changed, which needs a launcher that lasts."""
+        return not self.is_only_shown and (self.yes or sys.stdin.isatty())
 
     def guard_options(self) -> GuardOptions:
         """The servers to guard, and what is allowed beyond the default."""

@@ -159,7 +159,7 @@ def _set_up(request: SetupRequest) -> int:
         _show_plans(request, machine, configs, plans, words)
     to_do = [plan for plan in plans if plan.content is not None]
     no_launcher = None if all(plan.is_shared for plan in to_do) else no_launcher
-    if no_launcher and to_do and request.is_to_write:
+    if no_launcher and to_do and request.may_write:
         raise no_launcher
     failed: dict[Path, str] = {}
     done: list[ChangePlan] = []

@@ -87,8 +87,9 @@ def test_every_command_that_setup_advises_has_the_launcher_that_was_given(
 
 
 @pytest.mark.parametrize("path", ["", "/tmp/bin/pipeguard"])
+@pytest.mark.parametrize("shown_by", [(), ("--dry-run",)])
 def test_without_a_launcher_the_advised_command_can_succeed(
-    home: Path, monkeypatch: pytest.MonkeyPatch, path: str
+    home: Path, monkeypatch: pytest.MonkeyPatch, path: str, shown_by: tuple[str, ...]
 ) -> None:
     def find_none(*_: object) -> tuple[str, ...]:
         error = LauncherError("none")
@@ -96,7 +97,9 @@ def test_without_a_launcher_the_advised_command_can_succeed(
         raise error
 
     monkeypatch.setattr("pipeguard.clients.launcher.launcher", find_none)
-    line = setup().output.splitlines()[-1]
+    shown = setup(*shown_by)
+    assert shown.exit_code == 1, "some can be guarded"
+    line = shown.output.splitlines()[-1]
     install = "" if path else f"{install_command()} && "
     assert line.endswith(f":  {install}pipeguard setup --all --yes{path and f' --launcher {path}'}")
 
