@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
 import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -334,6 +335,9 @@ def accept(name: str, *, path: str | None, dry_run: bool) -> None:
     click.echo("\n".join(state.lines()))
     if person is not None:
         given = "what is marked +" if proposal.added else "nothing beside what all have"
+        added = [each.value for each in proposal.added if each.kind == "write"]
+        if folders := [each for each in added if os.path.isdir(os.path.expanduser(each))]:
+            given += f", so that it may change everything in {' and '.join(map(visible, folders))}"
         if not person.confirms(f"isolate {visible(name)} with {given}"):
             raise SystemExit(NOT_DONE)
         note = f"isolated with what was learned of it, in {path}"

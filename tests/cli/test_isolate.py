@@ -374,8 +374,12 @@ def test_a_person_types_the_number(policy: Path, monkeypatch: pytest.MonkeyPatch
     be_nobody(monkeypatch)
     code, said = on_terminal("isolate", "", "accept", "files", number="0000")
     assert (code, policy.read_text()) == (1, POLICY), said
+    assert "isolate files with what is marked +, type" in said
+    notes = Path.home() / "notes"
+    save_more("files", Observed(1, files={str(notes / "new"): WRITTEN}))
     code, said = on_terminal("isolate", "", "accept", "files")
     assert code == 0, said
+    assert "what is marked +, so that it may change everything in ~/notes, type" in said
     assert "server: files" in policy.read_text()
 
 

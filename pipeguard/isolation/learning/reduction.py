@@ -163,7 +163,7 @@ class _Files:
             }
         )
         for path, count in sorted(written.items())[:MOST]:
-            yield Grant("write", show_path(path, home), _count_paths(count, "written"))
+            yield Grant("write", show_path(path, home), _count_paths(path, count, "written"))
         rest = {path: 1 for path in self._read if not _inside(path, written)}
         for path in self._own_written:  # the kept home has it, and it stays writable there
             rest.pop(path, None)
@@ -174,7 +174,7 @@ class _Files:
         }
         for path, count in sorted(_outermost(self._fold_paths(rest)).items())[:MOST]:
             if not _inside(path, written):
-                yield Grant("read", show_path(path, home), _count_paths(count, "read"))
+                yield Grant("read", show_path(path, home), _count_paths(path, count, "read"))
 
     def _take_written(self, path: str) -> None:
         own = self._folder_of_its_own(path)
@@ -250,8 +250,9 @@ def _outermost(paths: Mapping[str, int]) -> dict[str, int]:
     return found
 
 
-def _count_paths(count: int, what: str) -> str:
-    return f"{count} {'path' if count == 1 else 'paths'} {what}"
+def _count_paths(path: str, count: int, what: str) -> str:
+    whole = "everything in it; " if os.path.isdir(path) else ""
+    return f"{whole}{count} {'path' if count == 1 else 'paths'} {what}"
 
 
 def _hosts(observed: Observed, apart: Collection[str]) -> Iterable[Grant]:
