@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from pipeguard.state.store import Store
 
+FIRST_ROWS = 100  # of a run, among which it notes its policy files: it does so as it begins
+
 
 def noted_policy(store: Store, event: str, rule: str) -> str:
     """The policy file that the run of an event noted; empty where it noted none.
@@ -35,7 +37,7 @@ def noted_policy(store: Store, event: str, rule: str) -> str:
     """
     from pipeguard.state.audit import AuditFilter, rows
 
-    run = AuditFilter(rule=rule, chain=event.partition(".")[0])
+    run = AuditFilter(rule=rule, chain=event.partition(".")[0], last_seq=FIRST_ROWS)
     noted = [row.entry.findings for row in rows(store, run)]
     paths = [str(finding.get("path", "")) for text in noted for finding in json.loads(text)]
     return next((path for path in paths if path and Path(path).exists()), "")

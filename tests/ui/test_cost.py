@@ -7,23 +7,28 @@ import sys
 import time
 from pathlib import Path
 
-from pipeguard.firewall.finding import MessageKind
+from pipeguard.firewall.finding import Finding, MessageKind
 from pipeguard.state.grants import find_granted
 from pipeguard.state.recorder import Recorder
 from pipeguard.state.store import Store
 from pipeguard.ui.cards import find_waiting
 from pipeguard.ui.servers import find_servers
 from tests.state.samples import silent, verdict
-from tests.ui.samples import SERVER, fill
+from tests.ui.samples import SECRET, SERVER, fill
 
 CALLS = 2000
+STOPPED = 20  # among them
 ROW_STEPS = 20  # that reading a row takes at most, to count it
 PASSED_STEPS = 12  # that it takes to see that a row ends no wait of a call
 STEPS = 100  # between two counts
 
 
-def record_calls(store: Path) -> None:
+def record_calls(store: Path, *findings: Finding) -> None:
+    """Record one run: calls that end with these findings, and many that pass."""
     recorder = Recorder(store, SERVER, "DDDDDDDD", silent)
+    for number, finding in enumerate(findings):
+        stopped = verdict(f"DDDDDDDD.d{number}", b"{}", (finding,))
+        recorder.record(stopped._replace(tool=finding.tool))
     for number in range(CALLS):
         call = verdict(f"DDDDDDDD.c{number}")
         recorder.record(call)
@@ -47,10 +52,10 @@ class CountedSteps:
 
 def test_the_first_page_reads_no_call_that_passed(store: Path) -> None:
     fill(store)
-    record_calls(store)
+    record_calls(store, *(SECRET._replace(tool=f"tool_{number}") for number in range(STOPPED)))
     with Store.open(store) as opened:
         steps = CountedSteps(opened)
-        assert find_waiting(opened).cards
+        assert len(find_waiting(opened).cards) > STOPPED
         assert not find_granted(opened, "")
         assert steps.count < 2 * CALLS * PASSED_STEPS
 
