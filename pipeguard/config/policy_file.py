@@ -170,7 +170,10 @@ def parse_policy(  # noqa: PLR0913  the last is for who checks more than the for
         PolicyError: the file is invalid; the message has line, column and key of each error.
     """
     if check is None:
-        return _parse_usual(text, source, scope, now, today)
+        parsed = _parse_usual(text, source, scope, now, today)
+        if isinstance(parsed, str):
+            raise PolicyError(parsed)
+        return parsed
     from pipeguard.config.strict_yaml import Document
 
     document = Document(text, source)
@@ -185,8 +188,12 @@ def parse_policy(  # noqa: PLR0913  the last is for who checks more than the for
 @lru_cache(maxsize=4)  # the page asks for each thing that waits
 def _parse_usual(
     text: str, source: str, scope: PolicyScope, now: float, today: datetime.date
-) -> PolicyFile:
-    return parse_policy(text, source, scope, now=now, today=today, check=lambda _: None)
+) -> PolicyFile | str:
+    """Read a file as `parse_policy` does, or say why it is invalid."""
+    try:
+        return parse_policy(text, source, scope, now=now, today=today, check=lambda _: None)
+    except PolicyError as error:
+        return str(error)
 
 
 def written_exceptions(

@@ -498,3 +498,13 @@ def test_what_the_page_shows_is_right() -> None:
     for block in shown:
         file = parse(block.partition("```")[0])
         assert file.layer.actions or file.layer.exceptions
+
+
+def test_an_invalid_file_is_read_once_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = []
+    for _ in range(2):
+        with pytest.raises(PolicyError) as raised:
+            parse("mode: read once\n")
+        texts.append(str(raised.value))
+        monkeypatch.setattr("pipeguard.config.strict_yaml.Document", None)
+    assert texts[0] == texts[1]
