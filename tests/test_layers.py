@@ -24,6 +24,7 @@ LAYERS = (
     "records",
     "errors",
     "version",
+    "allocator",
     "installation",
     "_isolate",
     "firewall",

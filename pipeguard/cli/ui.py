@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pipeguard.allocator import return_large_blocks
 from pipeguard.cli._page_host import HAS_ATTACHING, LINK, PageHost, attach, is_running
 from pipeguard.cli._person import Person
 from pipeguard.errors import InputError
@@ -75,6 +76,7 @@ def command(
     desktop = _make_desktop(port, tray=tray) if person and (notify or tray) else None
     with suppress(KeyboardInterrupt):
         if person is None or port is not None or not attach():
+            return_large_blocks(arenas=1)
             is_browser_wanted = not no_browser
             asyncio.run(_serve(port or 0, person, desktop, is_browser_wanted=is_browser_wanted))
 

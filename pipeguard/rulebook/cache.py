@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from contextlib import suppress
 from functools import cache, partial
 from typing import TYPE_CHECKING
 
+from pipeguard.allocator import return_large_blocks
 from pipeguard.config.directories import cache_folder
 from pipeguard.detect.detector import Engines
 from pipeguard.detect.matching.pattern_set import Database, PatternSet, binding
@@ -45,8 +45,6 @@ if TYPE_CHECKING:
     from pipeguard.rulebook.packs import PackFile
 
 _THREADS_VARIABLE = "OPENBLAS_NUM_THREADS"
-_M_MMAP_THRESHOLD = -3  # <malloc.h>
-_LARGE_BLOCK_BYTES = 256 * 1024
 
 
 def load_engines(
@@ -68,7 +66,7 @@ def load_engines(
         RuleError: a pack is wrong.
         EngineError: Hyperscan is missing or rejects a pattern, or nothing can be written.
     """
-    _return_large_blocks()
+    return_large_blocks()
     binding()  # what is compiled needs it as well, and would miss it with the first frame
     place = _Place(packs, cache_folder() if folder is None else folder)
 
@@ -323,17 +321,3 @@ def _import_numpy() -> None:
     finally:
         if not is_set:
             del os.environ[_THREADS_VARIABLE]
-
-
-def _return_large_blocks() -> None:
-    """Let glibc return large blocks to the system when they are freed.
-
-    By default each such block that is freed raises the size from which on it does so (mallopt(3),
-    M_MMAP_THRESHOLD): the memory of these files, and of each large frame, would stay ours.
-    """
-    if sys.platform == "linux":
-        import ctypes
-
-        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none, and retains less
-        if mallopt is not None:
-            mallopt(_M_MMAP_THRESHOLD, _LARGE_BLOCK_BYTES)

@@ -6,7 +6,6 @@ Everything runs on one event loop, in the main thread. Nothing here judges.
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import errno
 import gc
 import os
@@ -21,6 +20,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from pipeguard.allocator import return_large_blocks
 from pipeguard.config.options import WrapOptions
 from pipeguard.detect.checks.addresses import is_loopback
 from pipeguard.errors import LaunchError, StateError
@@ -233,9 +233,7 @@ def _login_metadata(dialler: RemoteDialler) -> LoginMetadata | None:
 
 SWITCH_SECONDS = 0.001  # instead of 0.005
 _THREADS = 128  # that wait for servers to end; each holds one of them
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # of malloc.h
 _LISTENERS = ("serve", "wrap")
-_LARGE_BLOCK_BYTES = 2**18
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -299,14 +297,9 @@ def tune_process() -> None:
     """Prepare memory and threads for a long run.
 
     What is loaded stays, so the garbage collector need not look at it. Threads switch after a fifth
-    of the usual time, since scanning runs in several. Freed memory goes back to the system: glibc
-    would keep it, in an arena for each thread (mallopt(3)).
+    of the usual time, since scanning runs in several. Freed memory goes back to the system.
     """
-    with suppress(AttributeError, OSError, TypeError):  # another C library, or system
-        mallopt = ctypes.CDLL(None).mallopt
-        mallopt(_M_ARENA_MAX, 2)
-        mallopt(_M_MMAP_THRESHOLD, _LARGE_BLOCK_BYTES)
-        mallopt(_M_TRIM_THRESHOLD, _LARGE_BLOCK_BYTES)
+    return_large_blocks(arenas=2)
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000)  # objects: a frame of 1 MB makes 100,000, and drops them together

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import time
 from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page
 
 from pipeguard.firewall.finding import Finding, MessageKind
 from pipeguard.state.grants import find_granted
@@ -14,12 +18,14 @@ from pipeguard.state.store import Store
 from pipeguard.ui.cards import find_waiting
 from pipeguard.ui.servers import find_servers
 from tests.state.samples import silent, verdict
+from tests.ui.conftest import PageTerminal
 from tests.ui.samples import SECRET, SERVER, fill
 
 CALLS = 2000
 STOPPED = 20  # among them
 ROW_STEPS = 20  # that reading a row takes at most, to count it
 PASSED_STEPS = 12  # that it takes to see that a row ends no wait of a call
+MOST_BYTES = 60 * 10**6  # of memory of its own
 STEPS = 100  # between two counts
 
 
@@ -76,3 +82,15 @@ def test_the_servers_page_reads_each_row_once(store: Path) -> None:
 def test_the_page_does_not_load_the_detector() -> None:
     script = "import sys, pipeguard.ui.app; sys.exit('pipeguard.detect.detector' in sys.modules)"
     assert subprocess.run((sys.executable, "-c", script), check=False).returncode == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells what is a process's own")
+def test_the_page_takes_less_than_60_mb_after_a_search(
+    store: Path, page: Page, terminal: PageTerminal
+) -> None:
+    fill(store)
+    record_calls(store)
+    for path in ("", "live", "servers", "audit", "tools?q=weather of a city"):
+        page.goto("/".join((*page.url.split("/")[:4], path)))
+    told = Path(f"/proc/{terminal.process}/smaps_rollup").read_text()
+    assert int(re.findall(r"Private_Dirty: +(\d+)", told)[0]) * 1024 < MOST_BYTES

@@ -1,0 +1,31 @@
+"""The C library's allocator: what is freed goes back to the system (mallopt(3)).
+
+By default, glibc raises its threshold with each large block that is freed, and gives each thread an
+arena of its own, which retains what is freed: the memory of a large frame, or page, stays ours.
+"""
+
+from __future__ import annotations
+
+import sys
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # <malloc.h>
+_LARGE_BLOCK_BYTES = 256 * 1024
+
+
+def return_large_blocks(arenas: int = 0) -> None:
+    """Let glibc return large blocks once they are freed.
+
+    Args:
+        arenas: how many at most, for a process of many threads; 0 for one for each thread.
+    """
+    if sys.platform != "linux":
+        return
+    import ctypes
+
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # musl has none, and retains less
+    if mallopt is None:
+        return
+    mallopt(_M_MMAP_THRESHOLD, _LARGE_BLOCK_BYTES)
+    if arenas:
+        mallopt(_M_ARENA_MAX, arenas)
+        mallopt(_M_TRIM_THRESHOLD, _LARGE_BLOCK_BYTES)
