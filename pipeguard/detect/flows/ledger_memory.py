@@ -340,7 +340,7 @@ class RememberedCalls:
         A call that begins none, after one that did, is left to `continue_key`.
         """
         before = [part.text for part in reversed(self._begun_keys) if part.text]
-        if begun or not before:
+        if begun:
             _add_part(self._begun_keys, _Part(call, begun))
         return before
 
