@@ -140,8 +140,8 @@ FAMILIES: dict[str, str] = {
     "flows.private-out": (
         "Private text that one tool returned leaves through another: passages, or three of its"
         " addresses, telephone numbers or codes. PipeGuard blocks it on the way to a web address or"
-        " to everybody, if it is marked confidential or was encoded first, if a text asked for it, or"
-        " if a stranger would get records of several people; anything else is a warning."
+        " to everybody, if it is marked confidential or was encoded first, if a text asked for it,"
+        " or if a stranger would get records of several people; anything else is a warning."
     ),
     "flows.untrusted-acts": (
         "A text that anybody may have written, as a web page or a mail, is now run, stored or done:"
