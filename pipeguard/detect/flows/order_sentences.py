@@ -10,6 +10,7 @@ from itertools import islice
 
 from pipeguard.detect.flows import overlap
 from pipeguard.detect.flows.tool_labels import ToolAct
+from pipeguard.detect.flows.value_places import plain
 from pipeguard.detect.matching.confirm import Finder, as_ascii
 from pipeguard.detect.words import acts as tables
 from pipeguard.firewall.lazy_regex import lazy_regex
@@ -54,6 +55,11 @@ _SPREADS = lazy_regex(
     r"[^.!?\n]{0,60}\b(?:this|it|these|that|following|below|above|everything|everyone|everybody|all|whole|page|text"
     r"|message|notice|each|every|others)\b",
     re.IGNORECASE,
+)
+# As mail programs write it over a mail that is forwarded.
+_FORWARDED = lazy_regex(
+    r"(?im)^[-_ ]*(?:(?:begin )?forwarded message|original message|weitergeleitete nachricht"
+    r"|urspr(?:ü|u)ngliche nachricht|message (?:transf|d'origine)|mensaje (?:reenviado|original))"
 )
 _PAUSES = frozenset(':,;()*"“')
 _OF_MONEY = ToolAct.PAY | ToolAct.CHANGE
@@ -233,6 +239,45 @@ def orders_spreading(passage: str) -> bool:
     """
     is_english = len(_read(passage)[2] & tables.english) > 1
     return not is_english or _SPREADS.search(passage) is not None
+
+
+def is_quoted(
+    around: str, text: str, value: str, leaves: Sequence[tuple[frozenset[str], str]]
+) -> bool:
+    """True for a message that has an order only because it has the text around it, too.
+
+    Or because it quotes the order's sentences as mails do: an answer has them, as well. In other
+    languages than English, only if it goes to addresses that the text has.
+
+    Args:
+        around: the order, and the text around it.
+        text: the whole of it.
+        value: letters and digits of the value that the call has.
+        leaves: the strings of the call, each with the words of its name.
+    """
+    named = [each for keys, each in leaves if not keys & tables.prose]
+    if value in overlap.letters(plain(" ".join(named))):
+        return False
+    messages = [plain(each) for keys, each in leaves if keys & tables.prose]
+    may_spread = orders_spreading(around)
+    passage = overlap.letters(plain(around))
+    if not may_spread and any(passage in overlap.letters(each) for each in messages):
+        return True
+    small = text.lower()
+    is_back = all(each.lower() in small for each in named if "@" in each)
+    if may_spread and (_SPREADS.search(around) or not is_back):
+        return False
+    quoted = overlap.letters("\n".join(each for message in messages for each in _quotes(message)))
+    sentences = [overlap.letters(plain(each)) for each in SENTENCE_END.split(around)]
+    return value in quoted and all(each in quoted for each in sentences if value in each)
+
+
+def _quotes(message: str) -> Iterator[str]:
+    """Yield what a mail quotes: lines behind `>`, and all under the head of a forwarded one."""
+    head = _FORWARDED.search(message)
+    own, forwarded = (message[: head.start()], message[head.end() :]) if head else (message, "")
+    yield from (line.lstrip()[1:] for line in own.splitlines() if line.lstrip().startswith(">"))
+    yield forwarded
 
 
 def is_passed_on(order: str, sent: str, recipients: Iterable[str]) -> bool:

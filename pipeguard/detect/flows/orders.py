@@ -26,7 +26,7 @@ from pipeguard.detect.flows.order_sentences import (
     find_passage_acts,
     find_strong,
     has_words,
-    orders_spreading,
+    is_quoted,
     rate_sentence,
 )
 from pipeguard.detect.flows.tool_labels import ToolAct
@@ -436,11 +436,8 @@ class ActingCall:
     def _is_only_quoted(self, value: Value, text: str, order: FoundOrder) -> bool:
         """True in a message that has the words around a value too: a document is passed on."""
         around, is_cut = text[order.start : order.end], _CUT.search(text, order.first, order.last)
-        if self._acts is not ToolAct.SEND or is_cut or orders_spreading(around):
-            return False
-        sent = [(keys, overlap.letters(plain(each))) for keys, each in self._leaves]
-        is_named = any(value.text in each for keys, each in sent if not keys & tables.prose)
-        return not is_named and any(overlap.letters(plain(around)) in each for _, each in sent)
+        is_message = self._acts is ToolAct.SEND and not is_cut
+        return is_message and is_quoted(around, text, value.text, self._leaves)
 
     def _carry(self, result: ToolResult, order: FoundOrder) -> CarriedOrder:
         text = self._text(result).text
