@@ -31,7 +31,6 @@ MANY_CONTACTS = 5  # of people, in a letter to somebody else
 
 
 MOST_PARTS = 64  # of the first layer that are decoded once more
-BYTES = 256
 
 # By a sign that must be in a text.
 _SIGNED = {
@@ -48,12 +47,11 @@ LONG_BYTES = 12  # of a word
 _LONG_WORD = lazy_regex(rf"[^\s\"'<>()\[\]]{{{LONG_BYTES},}}")
 _BETWEEN_PIECES = b" \t\n\r\f\v\"',:"
 _LABELS_DOT = lazy_regex(rb"\.(?<=[0-9a-zA-Z]\.)(?=[0-9a-zA-Z])")
-_CODES = r"(?:\b\d{2,3}\b[ ,;:-]{1,2}){11,}\d{2,3}\b"
 # No decoder finds anything in a text without its sign, which RE2 misses in a tenth of the time.
 _SIGNS = {
     "quoted-printable": ENCODINGS["quoted-printable"].sign,
     "separated-hex": r"(?:[0-9A-Fa-f]{2}[ :,-]{1,2}){7}",
-    "codes": _CODES,
+    "codes": ENCODINGS["codes"].sign,
     "base64": ENCODINGS["base64"].sign,
     "hex": "(?:[2-7][0-9A-Fa-f]|0[9AaDd]){8}",
     "long-run": ENCODINGS["long-run"].sign,
@@ -71,14 +69,12 @@ def readings(text: bytes) -> list[str]:
     for values in (text.translate(None, _BETWEEN_PIECES), _LABELS_DOT.sub(b"", text)):
         if len(values) != len(text):
             all_readings += [values, *_read(values, _RUNS[:3], budget)]
-    if _has_sign(text, "codes"):
-        all_readings += [_from_codes(match[0]) for match in re.finditer(_CODES.encode(), text)]
     return [reading.decode("utf-8", "ignore") for reading in dict.fromkeys(all_readings)]
 
 
 def _decode(text: bytes, budget: DecodingBudget) -> list[bytes]:
     signed = [name for sign, name in _SIGNED.items() if sign in text]
-    parts = _read(text, [*signed, "separated-hex"], budget)
+    parts = _read(text, [*signed, "separated-hex", "codes"], budget)
     if _has_sign(text, *_RUNS):
         long = b"\n".join([word for word in text.split() if len(word) >= LONG_BYTES])
         parts += _read(long, _RUNS, budget)
@@ -99,11 +95,6 @@ def _has_sign(text: bytes, *names: str) -> bool:
 @cache
 def _finder(*names: str) -> Finder:
     return Finder("|".join(f"(?:{_SIGNS[name]})" for name in names), ignore_case=False)
-
-
-def _from_codes(text: bytes) -> bytes:
-    """The bytes that a row of decimal numbers stands for."""
-    return bytes(number for number in map(int, re.findall(rb"\d+", text)) if number < BYTES)
 
 
 class KnownCall(NamedTuple):

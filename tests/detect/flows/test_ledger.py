@@ -34,9 +34,10 @@ def answer(text: str) -> bytes:
         base64.b64encode(f"it is {VALUE}!".encode()).decode(),
         f"it is {VALUE} ".encode().hex(),
         "".join(f"%{byte:02X}" for byte in VALUE.encode()),
+        *(" ".join(f"{byte:{spec}}" for byte in VALUE.encode()) for spec in ("d", "03o", "08b")),
         {"a": [{"b": f"x {VALUE} y"}]},
     ],
-    ids=range(6),
+    ids=range(9),
 )
 def test_a_secret_is_found_again_however_it_leaves(spelt: JsonValue) -> None:
     flows = Flows()
