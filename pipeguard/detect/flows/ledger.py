@@ -38,7 +38,6 @@ from pipeguard.detect.flows.tool_results import (
     drop_read_addresses,
     join_request,
 )
-from pipeguard.detect.text.document import MessageText
 from pipeguard.firewall.finding import Confidence, Severity
 from pipeguard.firewall.protocol.json_values import JsonValue
 
@@ -287,7 +286,7 @@ class Flows:
             results = self._results.list_of_others(tool.key, taken_in=not sends)
         if not results and not self._forgotten:
             return []
-        text = MessageText(arguments, keyed=False).data[:ARGUMENT_BYTES]
+        text = text_values.join_sent(arguments)[:ARGUMENT_BYTES]
         if tool.labels & Label.WRITES:
             if not text_values.OBEYED_FILES.search(text):
                 return []

@@ -12,12 +12,13 @@ from pipeguard.detect.flows.tool_labels import Label
 from pipeguard.detect.flows.vault import Vault
 from pipeguard.detect.text.document import MessageText
 from pipeguard.detect.text.encoding import runs
+from pipeguard.detect.text.layouts import text_of_codes
 from pipeguard.detect.vault_placeholder import PLACEHOLDER
 from pipeguard.detect.words import arguments, credentials, word_set
 from pipeguard.detect.words import tools as lists
 from pipeguard.firewall.finding import Confidence
 from pipeguard.firewall.lazy_regex import lazy_regex
-from pipeguard.firewall.protocol.json_values import JsonValue
+from pipeguard.firewall.protocol.json_values import JsonValue, walk_values
 from pipeguard.unicode.name_words import name_words
 
 TOKEN_CHARS = 12  # shorter tokens are in two texts by chance
@@ -173,6 +174,13 @@ def unescape(text: str) -> str:
 def decode_percent(text: str) -> str:
     """A text with what `%3A` and the like stand for in ASCII (RFC 3986, section 2.1)."""
     return _PERCENT.sub(lambda code: chr(int(code[1], 16)), text)
+
+
+def join_sent(value: JsonValue) -> bytes:
+    """The strings of a call's arguments, and the texts that lists of numbers in them are."""
+    codes = dict.fromkeys(text_of_codes(each) for _, each in walk_values(value))
+    texts = [each.encode("utf-8", "replace") for each in codes if each]
+    return b"\n".join((MessageText(value, keyed=False).data, *texts))
 
 
 def find_addresses(value: JsonValue) -> list[str]:

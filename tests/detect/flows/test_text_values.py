@@ -3,7 +3,7 @@
 import pytest
 
 from pipeguard.detect.flows import text_values
-from pipeguard.firewall.protocol.json_values import JsonValue
+from pipeguard.firewall.protocol.json_values import JsonValue, Number
 
 
 def test_a_name_is_no_plain_word() -> None:
@@ -49,3 +49,11 @@ def test_an_address_or_the_public_is_outside() -> None:
     assert [text_values.is_outside(text) for text in ("https://x", "public", "team")] == [
         *(True, True, False),
     ]
+
+
+@pytest.mark.parametrize("spec", ["d", "o"])
+def test_a_list_of_numbers_in_a_call_is_the_text_that_they_are(spec: str) -> None:
+    told = "the key is kX82mQz71LpT04vB"
+    numbers: list[JsonValue] = [Number(format(byte, spec)) for byte in told.encode()]
+    assert told in text_values.join_sent({"a": "b", "data": [{"x": numbers}]}).decode()
+    assert text_values.join_sent({"a": "b", "data": [Number("7")] * 40}) == b"b\na\ndata"
