@@ -18,7 +18,7 @@ from pipeguard.gateway.neighbours import ACTIONS, STOP_WORDS
 
 LEAST_WORTH = 0.39  # of a word that counts: a synonym does, few neighbours do
 MOST_WEIGHT = 8.5  # of a request, about four words; in a long one most are not what is asked for
-LEAST_FIT = 0.24  # of the best of the first tools; below, perhaps none is meant
+LEAST_FIT = 0.225  # of the best of the first tools; below, perhaps none is meant
 NAMED_FIT = 0.6  # of a fit, times the share of the tool's name that the request explains
 PARTIAL_FIT = 0.4  # of a tool that lacks an order's action, or all of its objects
 READS = frozenset(("get", "list", "read", "show", "view"))
@@ -29,8 +29,10 @@ _QUESTION_WORDS = (
     "is are was were do does did has have had there what which who whose where when why how"
 )
 QUESTIONS = frozenset(_QUESTION_WORDS.split())
-# What a request gives to a tool, and not what it asks for: quoted, with a digit, a path or a name.
-_VALUE = re.compile(r'"[^"]*"|(?<!\S)\S*(?:[\d@]|(?<!\w)/|\w\.\w)\S*')
+# Given to a tool, and not asked for: what is quoted, has a digit, is a path, a name or a day.
+_VALUE = re.compile(
+    r'"[^"]*"|(?<!\S)\S*(?:[\d@]|(?<!\w)/|\w\.\w)\S*|\b(?:yesterday|today|tonight|tomorrow)\b', re.I
+)
 
 
 def without_values(query: str) -> str:
@@ -120,6 +122,7 @@ def _does(action: Concept, own: Set[str], profile: ToolStems, effect: str) -> bo
     fields = profile.fields
     return (
         fields["description"].keys() >= own
+        or fields["parameters"].keys() >= own  # the values of a parameter are such words, too
         or any(fields["name"].keys() >= {*term} for term in action.double)
         or any(find_worth(action, fields[each].keys()) >= LEAST_WORTH for each in ("name", "title"))
     )

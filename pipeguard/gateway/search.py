@@ -29,6 +29,7 @@ from functools import cached_property, lru_cache
 from heapq import heappop, heappush
 from itertools import chain
 from math import log, sqrt
+from operator import itemgetter
 from typing import NamedTuple
 
 import tantivy
@@ -406,16 +407,14 @@ class ToolIndex:
                 if profile.fields["name"].get(stem, word) != word:
                     weighed *= SINGULAR_WEIGHT
             heappush(heap, (-weighed, key, profile))
-        while heap:
-            best, best_key, best_profile = heappop(heap)
+        for best, best_key, best_profile in sorted(heap, key=itemgetter(0, 1)):
             yield -best, best_key, best_profile
 
     def _share_of_name(self, name: Collection[str], explained: Mapping[str, float]) -> float:
         """The share of a tool's name that a query explains, rare words counting more."""
         total = share = 0.0
         for stem in name:
-            weight = self._name_weights.get(stem)
-            if weight is None:
+            if (weight := self._name_weights.get(stem)) is None:
                 weight = self._name_weights[stem] = sqrt(self._rarity(stem))
             total += weight
             if stem in explained:
@@ -425,12 +424,13 @@ class ToolIndex:
     def _make_wish(self, concepts: list[Concept], words: list[str]) -> Wish:
         """The concepts by which a tool's fit is measured. Rare words count more.
 
-        A word that is neither a tool's nor English is a name or a value.
+        A word that is neither a tool's nor English is a value; "is there a" says nothing.
         """
         weights = {}
         for concept in concepts:
             rarity = max(map(self._rarity, self._own_stems(concept)))
-            if rarity or concept.is_known:
+            says = not STOP_WORDS.issuperset(concept.words.split())
+            if says and (rarity or concept.is_known):
                 weights[concept] = sqrt(rarity or log(2 * len(self._tools)))
         return make_wish(concepts, weights, self._stems, words)
 

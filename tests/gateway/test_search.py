@@ -148,9 +148,19 @@ def test_a_need_behind_many_words_is_found() -> None:
 
 def test_a_request_that_no_tool_answers_fits_none() -> None:
     made = index(*TOOLS)
-    for query in ("read the file notes.txt", "open a pull request", "current time in Lisbon"):
+    for query in (
+        "read the file notes.txt",
+        "open a pull request",
+        "current time in Lisbon",
+        "is there a storm coming to Bergen",
+    ):
         assert made.search(query, 5)[0].fit >= LEAST_FIT, query
-    for query in ("water the plants on the balcony", "turn the lights off in the bedroom", "boil"):
+    for query in (
+        "water the plants on the balcony",
+        "turn the lights off in the bedroom",
+        "boil",
+        "translate this letter into Korean",
+    ):
         assert all(hit.fit < LEAST_FIT for hit in made.search(query, 5)), query
 
 
@@ -189,7 +199,11 @@ def test_a_tracker_and_a_build_server_are_found_by_what_people_say() -> None:
 
 def test_an_order_fits_no_tool_that_does_something_else_to_the_thing() -> None:
     edit = ToolText(70, "filesystem", "edit_file", "", "Change a file", "path", effect="write")
-    made = index(*TOOLS, *TICKETS, edit)
+    rollout = ToolText(
+        71, "cluster", "rollout", "", "Manage the rollout of a deployment", "status restart undo"
+    )
+    update = ToolText(72, "tracker", "update_ticket", "", "Update a ticket", "id", effect="write")
+    made = index(*TOOLS, *TICKETS, edit, rollout, update, LOG, COMMIT)
     for query in (
         "delete the file",
         "rename a file",
@@ -205,6 +219,9 @@ def test_an_order_fits_no_tool_that_does_something_else_to_the_thing() -> None:
         "please close the ticket",
         "what bugs are still open",
         "report a defect in the billing module",
+        "reopen the bug 31",
+        "restart a deployment",
+        "what did my colleagues commit yesterday",
         "finish the defect behind the broken lamp near the old printer upstairs beside our kitchen",
         "read /etc/hosts",
         "crear un ticket en la base",
