@@ -115,6 +115,7 @@ class _LocalDialler:
         limit_bytes: of one message.
         grace_seconds: for the server to end by itself.
         mask: of its standard error.
+        run: reads that.
 
     Attributes:
         on_exit: told how a server ended by itself, as `exit code 3`, after its last words.
@@ -126,8 +127,10 @@ class _LocalDialler:
         limit_bytes: int,
         grace_seconds: float,
         mask: Callable[[bytes], bytes],
+        run: Run,
     ) -> None:
         self._starter = starter
+        self._run = run
         self._limit = limit_bytes
         self._grace_seconds = grace_seconds
         self._mask = mask
@@ -149,7 +152,7 @@ class _LocalDialler:
                     say(shown.decode("utf-8", "replace").rstrip())
             raise ChannelClosed(str(error)) from None
         stderr = StderrCopy(child.stderr_fd, STDERR, self._mask)
-        start_thread("stderr", stderr.run)
+        self._run.read_stderr(stderr)
         lines = LineChannel(child.stdout_fd, child.stdin_fd, self._limit)
         given = self._starter.with_roots(child, lines, listens=True)
         ends = self._open.discard, self.on_exit
@@ -225,7 +228,7 @@ def local_dialler(
     starter = ServerStarter(options, variables, restart, is_shared=is_shared)
     starter.attach(run)
     grace = read_number(options, "--grace", GRACE_SECONDS, MOST_GRACE_SECONDS)
-    return _LocalDialler(starter, limit_bytes, grace, mask)
+    return _LocalDialler(starter, limit_bytes, grace, mask, run)
 
 
 class _ChildChannel(AsyncAdapter):

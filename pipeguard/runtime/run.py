@@ -49,6 +49,7 @@ LAST_SECONDS = 2.0  # for a thread to end
 SETTLED_SECONDS = 5.0  # after which a start is over, and the audit is pruned
 if TYPE_CHECKING:
     from pipeguard.state.finding_log import FindingLog
+    from pipeguard.transports.stderr import StderrCopy
 
 _COUNTED = {
     Action.BLOCK: "blocked",
@@ -226,6 +227,12 @@ class Run:
     def follow_approvals(self) -> None:
         """Hear of approvals from now on, although there is no verdict yet."""
         self._recorder.start()
+
+    def read_stderr(self, copy: StderrCopy) -> None:
+        """Copy a server's standard error in a thread, for which a failed answer waits."""
+        if self.guard.notes is not None:
+            self.guard.notes.follow(copy)
+        start_thread("stderr", copy.run)
 
     def record(self, verdict: Verdict) -> bool:
         """Record a verdict; False if it cannot be recorded, and nothing may pass then."""

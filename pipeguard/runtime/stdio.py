@@ -214,7 +214,7 @@ class GuardedServer:
         """
         self._hear_signals()
         if self._stderr is not None:
-            start_thread("stderr", self._stderr.run)
+            self._run.read_stderr(self._stderr)
         start_thread("load", self._load)  # while the server boots
         to_client = start_thread("to-client", self._to_client)
         to_server = start_thread("to-server", self._to_server)

@@ -265,7 +265,7 @@ def _judge(
     frame: bytes,
 ) -> Verdict:
     now = monotonic()
-    tell_obstacles(session, direction)
+    tell_obstacles(session, direction, frame)
     return receive(direction, frame, now)
 
 

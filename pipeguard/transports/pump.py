@@ -70,7 +70,7 @@ def pump_in_thread(
 
     async def judge(session: Session, direction: Direction, frame: bytes) -> Verdict:
         now = monotonic()
-        tell_obstacles(session, direction)
+        tell_obstacles(session, direction, frame)
         verdict = session.receive(direction, frame, now)
         record(verdict)
         return verdict
@@ -88,11 +88,11 @@ def _run_to_end(work: Coroutine[Any, Any, T]) -> T:
     raise AssertionError("it suspends")
 
 
-def tell_obstacles(session: Session, direction: Direction) -> None:
+def tell_obstacles(session: Session, direction: Direction, frame: bytes) -> None:
     """Tell a session what stood in its server's way until now, before it judges an answer."""
     notes = session.guard.notes
     if notes is not None and direction is Direction.TO_CLIENT:
-        notes.catch_up()
+        notes.catch_up(may_have_failed=b"rror" in frame)  # `error` or `isError`
 
 
 class _Blocking:
