@@ -400,7 +400,7 @@ def _client(name: str, data: Mapping[str, Any]) -> Client:
         id=name,
         name=data["name"],
         checked=data.get("checked", ""),
-        source=_one_of(data["source"], _CHOICES["source"]) if "source" in data else "",
+        source=_expect_word(data["source"], _CHOICES["source"]) if "source" in data else "",
         before=data.get("before", ""),
         after=data.get("after", ""),
         list_command=data.get("list", ""),
@@ -425,7 +425,7 @@ def _pop_setting(data: Mapping[str, Any]) -> tuple[list[str], object, dict[str, 
     return own.pop("setting"), own.pop("value"), own
 
 
-def _one_of(word: Any, words: Sequence[str]) -> str:
+def _expect_word(word: Any, words: Sequence[str]) -> str:
     if word not in words:
         raise ValueError(f"{word!r} is not one of {', '.join(words)}")
     return str(word)
@@ -445,9 +445,9 @@ def _file(
         scope=ConfigScope(data.get("scope", "user")),
         places=by_system(data["at"]),
         first=(False, True).index(data.get("first", False)) == 1,
-        format=_one_of(data.get("format", "json"), _CHOICES["format"]),
+        format=_expect_word(data.get("format", "json"), _CHOICES["format"]),
         allows=frozenset(
-            _one_of(each, _LISTS["allows"]) for each in data.get("allows", _LISTS["allows"])
+            _expect_word(each, _LISTS["allows"]) for each in data.get("allows", _LISTS["allows"])
         ),
         servers=tuple(tuple(path) for path in paths),
         named=data.get("named", ""),
@@ -472,7 +472,7 @@ def _shape(name: str, data: Mapping[str, Any]) -> Shape:
         values["untold"] = Transport(values["untold"])
     if "expands" in values:
         values["expands"] = frozenset(
-            _one_of(each, _LISTS["expands"]) for each in values["expands"]
+            _expect_word(each, _LISTS["expands"]) for each in values["expands"]
         )
     for key, value in values.items():
         usual = getattr(_USUAL, key)
@@ -488,7 +488,7 @@ _USUAL = Shape()
 def _by_system(folders: Sequence[str], places: Any) -> Mapping[str, tuple[str, ...]]:
     """Places for each system, from one text, a list, or a mapping by system."""
     if isinstance(places, Mapping):
-        texts = {_one_of(system, SYSTEMS): _texts(places[system]) for system in places}
+        texts = {_expect_word(system, SYSTEMS): _texts(places[system]) for system in places}
     else:
         texts = dict.fromkeys(SYSTEMS, _texts(places))
     for what in chain.from_iterable(_wrong_place(each, folders) for each in chain(*texts.values())):

@@ -41,7 +41,7 @@ EXAMPLES: Mapping[str, str] = {
 
 
 def find_spec_error(spec: str) -> str:
-    """What is wrong with the name of a check or with its argument; empty if both are right."""
+    """Say what is wrong with the name of a check or its argument; empty if nothing is."""
     try:
         _find(spec)
     except RuleError as error:
