@@ -22,7 +22,7 @@ from pipeguard.state.recorder import Recorder
 from pipeguard.state.store import Store
 from pipeguard.ui.cards import find_waiting
 from pipeguard.ui.desktop import LOOK_SECONDS, Desktop, write_notification
-from tests.launch.processes import is_running, until
+from tests.launch.processes import PATIENCE_SECONDS, is_running, until
 from tests.state.samples import silent, verdict
 from tests.ui.conftest import PageTerminal
 from tests.ui.samples import SECRET, fill, stop
@@ -96,7 +96,7 @@ class Screen:
 
 
 def _run(*words: str) -> str:
-    return subprocess.run(words, capture_output=True, text=True, check=False, timeout=20).stdout
+    return subprocess.run(words, capture_output=True, text=True, check=False, timeout=60).stdout
 
 
 @pytest.fixture
@@ -117,7 +117,7 @@ def screen(tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
             stack.callback(process.terminate)
             if said_on < 0:
                 return ""
-            assert select.select([reader], [], [], 20)[0], f"{words[0]} did not start"
+            assert select.select([reader], [], [], PATIENCE_SECONDS)[0], f"{words[0]} did not start"
             return os.read(reader, 1000).decode().strip()
 
         reader, writer = os.pipe()

@@ -23,7 +23,7 @@ def ask(
 ) -> tuple[int, str, Mapping[str, str]]:
     """The status, the text and the headers of an answer."""
     parts = urlsplit(url)
-    connection = HTTPConnection(parts.hostname or "", parts.port, timeout=10)
+    connection = HTTPConnection(parts.hostname or "", parts.port, timeout=60)
     form = {"Content-Type": "application/x-www-form-urlencoded"} if body is not None else {}
     connection.request(
         "GET" if body is None else "POST",

@@ -124,6 +124,7 @@ def test_policy_is_shown_and_a_change_is_tried_first(
     stop(store, "AAAAAAAA.c3", passed._replace(rule="secrets.jwt", confidence=Confidence.LOW))
     page.get_by_role("link", name="Policy").click()
     expect(page).to_have_title(re.compile("^Policy"))
+    expect(page.locator("tbody tr")).to_have_count(3)  # the title is there before them
     used, ended, hostile = page.locator("tbody tr").all()
     expect(used).to_contain_text("1 time")
     expect(used).to_contain_text("when the audit begins")

@@ -32,7 +32,7 @@ from tests.transports.talking import (
     posted,
     text_result,
 )
-from tests.transports.wire import serving
+from tests.transports.wire import PATIENCE_SECONDS, serving
 
 IDLE_SECONDS = 60.0
 R5 = "2026-07-28"
@@ -222,7 +222,7 @@ NOTE = notification("notifications/message", level="info", data="x")
 
 
 async def next_event(stream: aiohttp.ClientResponse) -> Json:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         while not (found := events(await stream.content.readuntil(b"\n\n"))):
             pass
     return found[0]
