@@ -285,17 +285,16 @@ def _stopped_cards(
             groups[key].append(event)
     gone = dismissals(store)
     for key, alike in groups.items():
-        last = alike[0]
-        is_gone = (last.server, last.name) in decided or {last.name, _dismissal(key)} & gone
+        names = [each.name for each in alike]
+        place = names.index(wanted) if wanted in names else 0  # more may have come since
+        last, later = alike[place], names[: place + 1]
+        dismissal = sha256("\0".join(key).encode()).hexdigest()[:32]
+        is_gone = {*later, dismissal} & gone or decided & {(last.server, n) for n in later}
         if is_gone or (wanted and wanted != last.name):
             continue
         wall = view_wall(store, last) if key[0] == "wall" else None
         if not (is_exempt(store, last) if wall is None else wall.is_settled):
-            yield _stopped_card(key, alike, wall)
-
-
-def _dismissal(likeness: tuple[str, ...]) -> str:
-    return sha256("\0".join(likeness).encode()).hexdigest()[:32]
+            yield _stopped_card(dismissal, alike[place:], wall)
 
 
 def _likeness(event: AuditedEvent) -> tuple[str, ...]:
@@ -321,7 +320,7 @@ def _describe_stop(event: AuditedEvent) -> str:
     return f"{noun} was {'changed' if event.action in _CHANGED else 'stopped'}"
 
 
-def _stopped_card(key: tuple[str, ...], alike: list[AuditedEvent], wall: WallView | None) -> Card:
+def _stopped_card(dismissal: str, alike: list[AuditedEvent], wall: WallView | None) -> Card:
     event = alike[0]
     is_changed = event.action in _CHANGED
     keep, never = _refuse("shut" if wall else "hidden" if is_changed else "blocked")
@@ -336,7 +335,7 @@ def _stopped_card(key: tuple[str, ...], alike: list[AuditedEvent], wall: WallVie
         count=len(alike),
         answers=(keep, *(_wall_openings(event, wall) if wall else _openings(event)), never),
         bound=(call_mark(event), grant, *(str(each) for each in exemptions)),
-        dismissal=_dismissal(key),
+        dismissal=dismissal,
         wall=wall,
     )
 

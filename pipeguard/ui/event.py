@@ -45,7 +45,7 @@ from pipeguard.state.explanation import (
     list_decisions,
     merge_passages,
 )
-from pipeguard.ui.cards import find_card
+from pipeguard.ui.cards import find_waiting
 from pipeguard.ui.headings import make_heading
 from pipeguard.ui.page import draw, with_store
 from pipeguard.ui.plots import flow
@@ -299,5 +299,6 @@ def _draw_flow(row: AuditRow, leading: list[dict[str, str]]) -> Markup:
 
 
 def _find_card(store: Store, event: AuditedEvent) -> str:
-    card = find_card(store, event.name) if stopping(event) else None
-    return "" if card is None else card.id
+    """The id of its card, if the first page draws that."""
+    drawn = find_waiting(store).page if stopping(event) else ()
+    return next((card.id for card in drawn if card.id == event.name), "")
