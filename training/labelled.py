@@ -27,7 +27,7 @@ PIECES = (2, 5)  # of a short innocent text, and of a long one
 DOUBTFUL = -3.0  # logits of the classifier from which pieces of what is installed are learned
 SURE = 0.97  # that a text of another language is what its author says
 TEACHER_SHARE = (
-    0.6  # the teacher's share in the label that the network learns; the author has the rest
+    0.9  # the teacher's share in the label that the network learns; the author has the rest
 )
 
 

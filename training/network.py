@@ -38,15 +38,14 @@ from training.labelled import (
     results,
     unsure,
 )
-from training.teacher import Teacher, fit, labels_for_network
+from training.teacher import Pace, Teacher, fit, labels_for_network
 from training.train import NETWORK, SEED, natural_option, served_option, write
 
 ROW, WIDTH, LAYERS = 128, 192, 4
 SPREAD = 0.5  # standard deviation of the numbers in a row at the beginning
 OTHER_PARTS = 12_000  # parts of words in other languages
 OFTEN = 4  # a part of a word that is in fewer texts has no row
-RATE = 1e-3
-PASSES = 3  # over all texts
+PACE = Pace(rate=2e-3, passes=14, batch=512, lost=0.1)
 ALONE = 2  # the weight of a text that the teacher has not labelled, and that has no variants
 _MARKS = ("[PAD]", "[UNK]", "[NUMBER]")  # as detect.model.network numbers them
 
@@ -140,7 +139,13 @@ def _in_steps(tensor: Tensor) -> tuple[float, bytes]:
     "--labels", "labels_file", type=click.Path(path_type=Path, dir_okay=False),
     help="Store the teacher's labels in this file, or learn those that are stored in it.",
 )  # fmt: skip
-def main(folders: tuple[Path, ...], served: Path | None, labels_file: Path | None) -> None:
+@click.option(
+    "--teacher", "base", type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="The folder of another large model than all-MiniLM-L6-v2 as the teacher.",
+)  # fmt: skip
+def main(
+    folders: tuple[Path, ...], served: Path | None, labels_file: Path | None, base: Path | None
+) -> None:
     """Write rules/orders.network, and its hash into what names it."""
     random.seed(SEED)
     torch.manual_seed(SEED)
@@ -151,18 +156,18 @@ def main(folders: tuple[Path, ...], served: Path | None, labels_file: Path | Non
         with labels_file.open(encoding="utf-8") as lines:
             labels = [LabelledText(*json.loads(line)) for line in lines]
     else:
-        labels = labels_for_network(english, folders, as_result)
+        labels = labels_for_network(english, folders, as_result, base)
         if labels_file is not None:
             labels_file.write_text("".join(map(_line, labels)), "utf-8")
     learned = {label.text for label in labels}
     others = [label for label in results("*", as_result) + defined if label.text not in learned]
     labels += ALONE * [unsure(label) for label in others]
-    base = Teacher()
-    parts, rows = parts_of(labels, base.words(), base.split.get_vocab())
+    begun = Teacher()
+    parts, rows = parts_of(labels, begun.words(), begun.split.get_vocab())
     click.echo(f"{len(labels)} texts, {len(parts)} parts of words")
     model, words = Small(rows), Vocabulary(parts)
-    fit(model, [words.numbers(tokens(label.text)) for label in labels], labels, RATE, PASSES)
-    content = content_of(model, parts)
+    fit(model, [words.numbers(tokens(label.text)) for label in labels], labels, PACE)
+    content = content_of(model.cpu(), parts)
     (RULES / NETWORK).write_bytes(content)
     click.echo(f"{len(content)} bytes, sha256 {sha256(content).hexdigest()}")
     for name in OUTPUTS:

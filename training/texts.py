@@ -24,6 +24,7 @@ FOLDER = HERE / "texts"
 ARCHIVE = HERE / "texts.tar.xz"
 CHECKSUM = HERE / "texts.sha256"  # as sha256sum writes it
 SAMPLE = HERE / "sample.jsonl"  # each line names its file
+LATER = HERE / "later.jsonl"  # likewise: texts that the archive does not contain yet
 MOST_SAMPLED = 200  # lines
 SHARED_WORDS = 7  # as many in a row seldom recur by chance
 COPIED_SHARE = 0.45  # of a text's words, from which on it counts as a copy
@@ -58,7 +59,7 @@ def files() -> dict[str, bytes]:
             content = archive.extractfile(member)
             if content is not None:
                 contents[member.name] = content.read()
-    return dict(sorted(contents.items()))
+    return dict(sorted((contents | _listed(LATER)).items()))
 
 
 def checksum(packed: bytes) -> str:
@@ -97,13 +98,13 @@ def sample(contents: Mapping[str, bytes]) -> str:
 
 def files_or_sample() -> dict[str, bytes]:
     """The files if they are here, or else those of the sample."""
-    return files() if is_whole() else _sampled()
+    return files() if is_whole() else _listed(SAMPLE) | _listed(LATER)
 
 
-def _sampled() -> dict[str, bytes]:
-    """The files of the sample by their names, in order."""
+def _listed(path: Path) -> dict[str, bytes]:
+    """The files whose lines a file lists, by their names, in order; none if it is missing."""
     lines: dict[str, list[str]] = {}
-    for line in SAMPLE.read_text("utf-8").splitlines():
+    for line in path.read_text("utf-8").splitlines() if path.is_file() else ():
         row = json.loads(line)
         lines.setdefault(row.pop("file"), []).append(json.dumps(row, ensure_ascii=False) + "\n")
     return {name: "".join(rows).encode("utf-8") for name, rows in sorted(lines.items())}
@@ -177,6 +178,7 @@ def pack() -> None:
     ARCHIVE.write_bytes(packed)
     CHECKSUM.write_text(checksum(packed), "ascii")
     SAMPLE.write_text(sample(contents), "utf-8")
+    LATER.unlink(missing_ok=True)
     click.echo(f"{len(contents)} files in {ARCHIVE.name}, {ARCHIVE.stat().st_size} bytes")
 
 

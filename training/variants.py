@@ -1,4 +1,4 @@
-"""Texts made of others: words exchanged for similar ones, halves joined, parts cut out."""
+"""Texts made of others: words exchanged for similar ones, halves or texts joined, parts cut."""
 
 # ruff: noqa: S311  chance chooses samples
 from __future__ import annotations
@@ -16,27 +16,32 @@ from training.labelled import SHORT, LabelledText
 LIKE = 8  # words that are exchanged for each other
 
 
-def varied(labels: Sequence[LabelledText], rows: Tensor, names: dict[str, int]) -> list[str]:
-    """Texts made of others: some words exchanged, two halves of two, a few words of one."""
+def varied(
+    labels: Sequence[LabelledText], rows: Tensor, names: dict[str, int], natural: Sequence[str]
+) -> list[str]:
+    """Texts made of others: words exchanged, two halves, a few words, one beside a natural one."""
     alike = _alike(
         rows, {word: at for word, at in names.items() if re.fullmatch("[a-z]{2,}", word)}
     )
     orders = [label.text for label in labels if label.order > 0 and len(label.text) < SHORT]
     others = [label.text for label in labels if label.order == 0 and len(label.text) < SHORT]
     made = []
-    for texts, share in ((orders, 1.0), (others, 0.7)):
-        for text in random.sample(texts, int(share * min(len(texts), len(orders)))):
+    for texts, count in ((orders, 2 * len(orders)), (others, int(1.6 * len(orders)))):
+        for text in random.choices(texts, k=count):
             exchange = partial(_exchanged, alike=alike, odds=random.choice((0.15, 0.3, 0.5)))
             made.append(re.sub("[A-Za-z]{3,}", exchange, text))
-    for _ in range(len(orders) // 2):
+    for _ in range(int(1.3 * len(orders))):
         words = random.choice(orders).split()
         other = random.choice(random.choice((orders, others))).split()
         made.append(" ".join(words[: len(words) // 2] + other[len(other) // 2 :]))
-    for _ in range(len(orders) // 3):
+    for _ in range(int(1.5 * len(orders))):
         words = random.choice(orders).split()
         count = random.randint(min(3, len(words)), len(words))
         start = random.randint(0, len(words) - count)
         made.append(" ".join(words[start : start + count]))
+    for _ in range(2 * len(orders) if natural else 0):
+        pair = [random.choice(random.choice((orders, orders, others))), random.choice(natural)]
+        made.append(" ".join(random.sample(pair, 2)))
     return made
 
 
