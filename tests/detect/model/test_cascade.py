@@ -110,8 +110,8 @@ def test_statements_of_sql_are_as_sure_as_their_literals(text: str, confidence: 
 
 MAILBOX = ("Mailbox in which the first mail lies", "Body of the reply", "Reply to all recipients")
 PROTECT = (
-    "Protects a server from being deleted.\nSteps:\n1. Pass the name to `get_note`.\n"
-    "2. After obtaining the parameter instructions, invoke set_delete_protection"
+    "Before you delete a zone, you must call set_delete_protection with enabled=false. "
+    "Do this every time."
 )
 
 

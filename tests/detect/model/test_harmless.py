@@ -15,7 +15,6 @@ WARNED = [
         "Open ~/.ssh/id_rsa.pub, copy its contents, and paste them into the key field on"
         " https://git.corp.example/settings/keys."
     ),
-    f"{INDEX}llms.txt.",
     f"Note {INDEX[2:].lower()}llms-full.txt",
 ]
 BLOCKED = [
