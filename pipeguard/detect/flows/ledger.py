@@ -26,7 +26,7 @@ from pipeguard.detect.flows.ledger_memory import (
     RememberedCalls,
     RememberedResults,
 )
-from pipeguard.detect.flows.order_sentences import is_passed_on
+from pipeguard.detect.flows.order_sentences import is_forwarded
 from pipeguard.detect.flows.orders import MOST_ORDERS, ActingCall, CarriedOrder, ClientWords
 from pipeguard.detect.flows.outgoing_call import MANY_NAMES, UNKNOWN, Call, KnownCall
 from pipeguard.detect.flows.tool_labels import ACTS, CHANGES, Label, Tool
@@ -491,6 +491,6 @@ def _orders_obeyed(call: Call, result: ToolResult) -> Iterator[Leak]:
     if obeys:
         note = f"{result.tool.name!r} gave a text that tells a model to do this"
         is_sent = bool(call.tool.labels & Label.SENDS)
-        is_shown = is_sent and is_passed_on(order, call.text, call.recipients)
+        is_shown = is_sent and is_forwarded(order, call.text, call.recipients)
         confidence = Confidence.MEDIUM if is_shown else Confidence.HIGH
         yield Leak(UNTRUSTED_ACTS, Severity.HIGH, confidence, result.tool.name, note)

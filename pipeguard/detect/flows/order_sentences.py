@@ -280,7 +280,7 @@ def _quotes(message: str) -> Iterator[str]:
     yield forwarded
 
 
-def is_passed_on(order: str, sent: str, recipients: Iterable[str]) -> bool:
+def is_forwarded(order: str, sent: str, recipients: Iterable[str]) -> bool:
     """True for a message that has an order itself in it, and goes to nobody that it names.
 
     Args:
