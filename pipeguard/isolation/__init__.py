@@ -13,10 +13,6 @@ if TYPE_CHECKING:
     from pipeguard.isolation.engines import EngineState as EngineState
     from pipeguard.isolation.engines import Isolation as Isolation
     from pipeguard.isolation.engines import choose_engine as choose_engine
-    from pipeguard.isolation.entry_check import check_entry as check_entry
-    from pipeguard.isolation.entry_check import check_policy as check_policy
-    from pipeguard.isolation.entry_check import check_proxy as check_proxy
-    from pipeguard.isolation.entry_check import missing_paths as missing_paths
     from pipeguard.isolation.extent import Extent as Extent
     from pipeguard.isolation.servers.changes import GivenNow as GivenNow
     from pipeguard.isolation.servers.changes import find_wall_grant as find_wall_grant
@@ -28,6 +24,10 @@ if TYPE_CHECKING:
     from pipeguard.isolation.servers.engine_trial import try_engines as try_engines
     from pipeguard.isolation.servers.engine_trial import try_landlock as try_landlock
     from pipeguard.isolation.servers.engine_trial import try_learning as try_learning
+    from pipeguard.isolation.servers.entry_check import check_entry as check_entry
+    from pipeguard.isolation.servers.entry_check import check_policy as check_policy
+    from pipeguard.isolation.servers.entry_check import check_proxy as check_proxy
+    from pipeguard.isolation.servers.entry_check import missing_paths as missing_paths
     from pipeguard.isolation.servers.facts import ServerFacts as ServerFacts
     from pipeguard.isolation.servers.inventory import Installed as Installed
     from pipeguard.isolation.servers.inventory import Inventory as Inventory
@@ -57,15 +57,15 @@ _MODULES = {
     "ServerStarter": "servers.starter",
     "WallGrant": "walls.grants",
     "all_shipped": "shipped",
-    "check_entry": "entry_check",
-    "check_policy": "entry_check",
-    "check_proxy": "entry_check",
+    "check_entry": "servers.entry_check",
+    "check_policy": "servers.entry_check",
+    "check_proxy": "servers.entry_check",
     "choose_engine": "engines",
     "describe_excess": "egress.addresses",
     "find_engine_problem": "servers.engine_trial",
     "find_wall_grant": "servers.changes",
     "list_grants": "walls.revocation",
-    "missing_paths": "entry_check",
+    "missing_paths": "servers.entry_check",
     "package_updater": "servers.inventory",
     "plan_grant": "servers.changes",
     "preview_server": "servers.preview",
