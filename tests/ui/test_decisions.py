@@ -9,11 +9,12 @@ import base64
 import json
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Browser, Error, Locator, Page, expect
 
 from pipeguard.firewall.protocol.json_values import JsonObject
 from pipeguard.identity.server_name import Launched
@@ -96,8 +97,7 @@ def give(page: Page, terminal: PageTerminal, answer: Answer) -> None:
     if answer.name.startswith("allow-"):
         card.get_by_label("Why").fill("a made-up key")
     for tick in card.locator("input[name=tick]").all() if answer.name == "approve" else ():
-        _unfold(card)
-        tick.check()
+        _tick(card, tick)
     card.locator(f"button[value='{answer.name}']").click()
     if answer.name not in LASTING | {"keep", "never", "reject"}:
         page.get_by_label("Number").fill(terminal.number())
@@ -106,6 +106,16 @@ def give(page: Page, terminal: PageTerminal, answer: Answer) -> None:
     if answer.name not in LASTING:
         page.get_by_role("button", name="Undo").click()
         expect(page.locator(f"article[id='{answer.card}']")).to_be_visible()
+
+
+def _tick(card: Locator, tick: Locator) -> None:
+    """Tick a box in the evidence, which is folded again where the card is drawn anew."""
+    for _ in range(5):
+        _unfold(card)
+        with suppress(Error):
+            tick.check(timeout=5_000)
+            return
+    tick.check()
 
 
 def _unfold(card: Locator) -> None:
