@@ -49,9 +49,9 @@ MOST_REPEATS = 2  # of a word in a field
 _WORD = re.compile(r"[^\W_]+")
 _PLURAL = re.compile(r"(?<=s|x|h)es$|(?<=[^s])s$")
 # The parts of a name: where a small letter is before a capital, where the last of several
-# capitals begins a word (`HTTPServer`), and where letters and digits meet.
+# capitals begins a word (`HTTPServer`, not `URLs`), and where letters and digits meet.
 _PARTS = re.compile(
-    r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|(?<=\d)(?=[^\W\d])|(?<=[^\W\d])(?=\d)"
+    r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z](?!s(?![a-z]))[a-z])|(?<=\d)(?=[^\W\d])|(?<=[^\W\d])(?=\d)"
 )
 
 

@@ -13,6 +13,7 @@ from tests.fuzz.budget import tried
     [
         ("listPullRequests", "list pull requests"),
         ("HTTPServer2Start", "http server 2 start"),
+        ("PRs listURLsNow IDs HTTPSet", "prs list urls now ids http set"),
         ("get_current-time.now", "get current time now"),
         ("ﬁle read", "file read"),  # compatibility forms
         ("Straße Ölpreis", "strasse ölpreis"),
