@@ -161,7 +161,7 @@ def build_view(
     granted = dict.fromkeys((*fixed, *profile.read), MountKind.READ)
     granted |= dict.fromkeys(profile.write, MountKind.WRITE)
     named = (*profile.read, *profile.write, *needed)
-    grants, hidden = list(_grants(granted, fixed)), list(_hidden_paths(granted, host, named))
+    grants, hidden = list(_grants(granted, fixed, host)), list(_hidden_paths(granted, host, named))
     _check_links(grants, profile, host)
     inside = [*grants, *hidden]
     pins = _pin_folders([*mounts, *inside])
@@ -262,7 +262,9 @@ def _own(home_folder: str, kept_home: str | None) -> Iterator[Mount]:
     yield from sorted(own.values(), key=lambda mount: _depth(mount.path))
 
 
-def _grants(granted: Mapping[str, MountKind], fixed: Sequence[str]) -> Iterator[Mount]:
+def _grants(
+    granted: Mapping[str, MountKind], fixed: Sequence[str], host: SandboxUser
+) -> Iterator[Mount]:
     """Mounts for the grants. Fixed paths in a writable folder are read-only."""
     for path in sorted(granted, key=_depth):
         if any(is_inside(path, each) for each in SYSTEM):
@@ -271,8 +273,23 @@ def _grants(granted: Mapping[str, MountKind], fixed: Sequence[str]) -> Iterator[
         around = [granted[each] for each in _above(path) if each in granted]
         if around and (is_link or _is_in_it(granted[path], around, is_fixed=path in fixed)):
             continue
+        if folder := _link_above(path, real, granted, host):
+            yield Mount(MountKind.LINK, folder, os.path.realpath(folder))
+            continue
         # A link leads to what is needed too, by its own path.
         yield Mount(MountKind.LINK, path, real) if is_link else Mount(granted[path], path, real)
+
+
+def _link_above(path: str, real: str, granted: Mapping[str, MountKind], host: SandboxUser) -> str:
+    """The link of a folder that leads to a needed file; empty if it has to be mounted itself.
+
+    A program finds its packages beside its real path, which it can only find by the link.
+    """
+    if path == real or os.path.islink(path) or not any(is_inside(real, each) for each in granted):
+        return ""
+    folder = next((each for each in reversed([*_above(path)]) if os.path.islink(each)), "")
+    others = (host.home, *(each for each in granted if each != path))
+    return "" if any(is_inside(each, folder) for each in others) else folder
 
 
 def _check_links(grants: Iterable[Mount], profile: Profile, host: SandboxUser) -> None:

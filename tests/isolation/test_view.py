@@ -10,6 +10,7 @@ from pipeguard.errors import PolicyError
 from pipeguard.isolation.profile import Profile
 from pipeguard.isolation.sensitive import find_holder, is_inside, sensitive_paths
 from pipeguard.isolation.view import Mount, MountKind, SandboxUser, build_view, filter_environment
+from pipeguard.isolation.walls.witness import find_access
 from tests.each import each
 
 
@@ -101,6 +102,20 @@ def test_a_link_leads_where_it_led(host: SandboxUser) -> None:
     assert mounts(host, Profile(), str(link))[str(link)] == Mount(
         MountKind.LINK, str(link), f"{host.home}/work"
     )
+
+
+def test_a_link_of_a_folder_leads_a_program_to_its_packages(host: SandboxUser) -> None:
+    package = Path(host.home, "srv-1.0")
+    package.mkdir()
+    (package / "index.js").write_text("")
+    link = Path(host.home, "srv")
+    link.symlink_to("srv-1.0")
+    needed = (str(link / "index.js"), str(package))
+    view = build_view(Profile(), host, needed, "/", None)
+    assert Mount(MountKind.LINK, str(link), str(package)) in view.mounts
+    assert find_access(view, needed[0]) is MountKind.READ
+    alone = build_view(Profile(), host, needed[:1], "/", None)
+    assert Mount(MountKind.READ, needed[0], str(package / "index.js")) in alone.mounts
 
 
 def test_a_kept_home_is_a_folder_of_ours(host: SandboxUser) -> None:
