@@ -90,6 +90,19 @@ def test_a_document_may_say_anything_where_it_is_written_sent_or_looked_at(guard
 
 
 @pytest.mark.parametrize(
+    "line",
+    [
+        "DATABASE_URL=postgres://app:${DB_PASSWORD}@db.internal:5432/app",
+        "redis://cache.internal:6379",
+        "consul at http://consul.service.consul:8500/ui",
+    ],
+)
+def test_a_file_of_one_line_may_name_an_inner_address(guard: Guard, line: str) -> None:
+    assert action(guard, "write_file", {"path": ".env", "content": line}) is not Action.BLOCK
+    assert action(guard, "fetch_page", {"url": "http://vault.internal:8200/v1"}) is Action.BLOCK
+
+
+@pytest.mark.parametrize(
     ("tool", "key"), [("write_file", "content"), ("send_message", "text"), ("create_page", "body")]
 )
 def test_the_manual_of_python_may_be_written_and_sent(guard: Guard, tool: str, key: str) -> None:

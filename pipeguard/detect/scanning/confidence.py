@@ -155,7 +155,7 @@ def confidence_in_use(
         return None
     does_nothing = role is ArgumentRole.SEARCHED or (
         role in (ArgumentRole.WRITTEN, ArgumentRole.PARSED)
-        and not (uses.is_alone(path) and text.is_most(*match))
+        and (uses.is_of_file or not (uses.is_alone(path) and text.is_most(*match)))
     )
     if not does_nothing:
         return confidence
