@@ -367,6 +367,12 @@ def _is_respelt(verdict: Verdict) -> bool:
     if verdict.forward is None:
         return False
     came, went = json.loads(verdict.frame), json.loads(verdict.forward)
+    if isinstance(came, dict) and came.get("method") == "notifications/progress":
+        read, sent = (each["params"] for each in (came, went))
+        if str(read["progressToken"]) == str(sent["progressToken"]):
+            return bool(
+                {**came, "params": {**read, "progressToken": sent["progressToken"]}} == went
+            )
     if isinstance(came, dict) and "method" not in came and came.get("id") != went["id"]:
         return bool({**came, "id": went["id"]} == went and str(came["id"]) == str(went["id"]))
     return bool(came == went)

@@ -16,7 +16,7 @@ from pipeguard.errors import Refusal
 from pipeguard.firewall.finding import Action, Direction, Verdict, greatest
 from pipeguard.firewall.policy import ActionEntry, Layer, Limits, Policy, Selector, Trust
 from pipeguard.firewall.protocol.ids import spell_answered, write_answered_id, write_id
-from pipeguard.firewall.protocol.json_values import JsonValue, serialise
+from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, serialise
 from pipeguard.firewall.protocol.message import Message, envelope, parse
 from pipeguard.firewall.protocol.places import PARTS, Surface
 from pipeguard.firewall.protocol.strict_json import parse_json
@@ -278,11 +278,22 @@ def is_respelt(verdict: Verdict) -> bool:
 
 
 def answers_otherwise(went: JsonValue, came: JsonValue) -> bool:
-    """Whether an answer differs from the one that came in the spelling of its id only."""
-    if not isinstance(went, dict) or not isinstance(came, dict) or "method" in came:
+    """Whether a message differs from the one that came in the spelling of its request's id only."""
+    if not isinstance(went, dict) or not isinstance(came, dict):
         return False
+    if "method" in came:
+        return any(names_otherwise(went, came, key) for key in ("progressToken", "requestId"))
     is_same = equal({**came, "id": went.get("id")}, went)
     return is_same and write_id(went["id"]) in spell_answered(write_answered_id(came["id"]) or "")
+
+
+def names_otherwise(went: JsonObject, came: JsonObject, key: str) -> bool:
+    """Whether a notification differs in the spelling of a key of its parameters only."""
+    sent, read = went.get("params"), came.get("params")
+    if not (isinstance(sent, dict) and isinstance(read, dict) and key in sent and key in read):
+        return False
+    is_same = equal({**came, "params": {**read, key: sent[key]}}, went)
+    return is_same and write_id(sent[key]) in spell_answered(write_answered_id(read[key]) or "")
 
 
 def is_answerable(frame: bytes, member: dict[str, JsonValue]) -> bool:
