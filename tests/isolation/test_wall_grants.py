@@ -231,7 +231,7 @@ def test_the_port_of_a_host_may_be_named_where_the_event_has_none(host: SandboxU
 @pytest.mark.parametrize("subject", ["169.254.169.254:80", "metadata.google.internal"])
 def test_what_gives_out_credentials_is_named_by_hand(host: SandboxUser, subject: str) -> None:
     for rule in ("egress.host", "egress.address"):
-        with pytest.raises(PolicyError, match=r"(?s)credentials.*\n  - \{server: .*, hosts: \["):
+        with pytest.raises(PolicyError, match=r"(?s)credentials.*\n- \{server: .*, hosts: \["):
             find_grant([{"rule": rule, "excerpt": subject}], host)
 
 
