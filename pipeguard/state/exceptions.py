@@ -27,7 +27,7 @@ from pipeguard.state.missing import read_notes
 from pipeguard.state.paths import DEMO_STORE_NAME, store_path
 from pipeguard.state.row_filter import spell_event
 from pipeguard.state.store import Store
-from pipeguard.unicode.display import quote
+from pipeguard.unicode.display import NAME_CHARS, quote, show
 
 if TYPE_CHECKING:
     import datetime
@@ -329,8 +329,8 @@ def complete_advice(advice: str, event: AuditedEvent, rule: str) -> str:
     remedy = find_remedy(rule)
     if advice == remedy.advice and remedy.way is Way.EXCEPTION and is_only_noted(event, rule):
         advice = _NOTED
-    server = quote(event.server or "SERVER")
-    own = {"SERVER": server, "NAME": server, "RULE": rule, "EVENT": event.name}
+    server, rule_name = (quote(show(name, NAME_CHARS)) for name in (event.server or "SERVER", rule))
+    own = {"SERVER": server, "NAME": server, "RULE": rule_name, "EVENT": event.name}
     completed = re.sub(rf"\b({'|'.join(own)})\b", lambda word: own[word[0]], advice)
     if _OWN_POLICY not in advice or event.is_of_demo or not store_path().is_file():
         return completed

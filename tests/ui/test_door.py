@@ -15,6 +15,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from pipeguard.ui.door import MOST_WRONG, NUMBER_SECONDS, Door
+from tests.launch.processes import until
 from tests.ui.conftest import PageTerminal
 
 
@@ -135,7 +136,7 @@ def test_whoever_guesses_numbers_is_shown_out(page: Page, terminal: PageTerminal
     assert ask(url, headers, form)[0] == 200
     answers = [ask(url, headers, f"{form}0") for _ in range(MOST_WRONG + MOST_WRONG // 2)]
     assert {status for status, *_ in answers[-MOST_WRONG // 2 :]} == {401}
-    assert "wrong numbers were typed" in terminal.text
+    until(lambda: "wrong numbers were typed" in terminal.text, "the terminal says so")
     right = ask(url, headers, form + terminal.number())
     assert (right[0], "Lock now" in right[1]) == (401, False)
 
