@@ -99,7 +99,7 @@ class ServerSettings:
     @property
     def tools_key(self) -> str:
         """The key that says which of its tools agents get, and the file."""
-        return f"`tools` of {self.name} in the file of `pipeguard serve`"
+        return f"`tools` of {self.name} in pipeguard.yaml"
 
     def seconds_to_sleep(self) -> float | None:
         """Without work, after which it is stopped; None where it is not lazy.

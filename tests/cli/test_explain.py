@@ -318,8 +318,7 @@ def test_a_tool_that_the_gateways_file_blocks_is_allowed_there_and_at_once(
     if is_usual:
         usual.parent.mkdir()
         usual.write_text("servers: {}\n")
-    where = "`tools` of one in the file of `pipeguard serve`"
-    note = f"{where} does not allow the tool 'echo' to be called"
+    note = "`tools` of one in pipeguard.yaml does not allow the tool 'echo' to be called"
     refused = Finding("policy.tool", "call.name", note=note, tool="echo", action=Action.BLOCK)
     store_event(refused, "t1", Action.BLOCK)
     shown = " ".join(run("RUN.t1").output.split())

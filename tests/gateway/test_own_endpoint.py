@@ -37,7 +37,7 @@ def test_a_blocked_tool_is_not_called_at_its_servers_own_address(tmp_path: Path)
         url = served.at("/servers/one/mcp")
         _, session = ask(url, "", "initialize", **OPENING)
         answer, _ = ask(url, session, "tools/call", name="echo", arguments={"text": "was run"})
-        says = "`tools` of one in the file of `pipeguard serve`"
+        says = "`tools` of one in pipeguard.yaml"
         assert f"PipeGuard: {says} does not allow the tool 'echo'" in answer
         assert "was run" not in answer
         with urllib.request.urlopen(served.at("/tools")) as told:  # noqa: S310  our own address
