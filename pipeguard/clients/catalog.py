@@ -36,8 +36,7 @@ A place is a path that begins with a folder, as `{home}/.cursor/mcp.json`, or wi
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from enum import Enum
 from functools import cache, partial
@@ -47,8 +46,19 @@ from typing import Any
 
 import yaml
 
+from pipeguard.clients.catalog_errors import (
+    CHECKED,
+    FILE_KEYS,
+    FOLDERS,
+    KEYS,
+    LISTS,
+    OWN_KEYS,
+    SYSTEMS,
+    TEXT_KEYS,
+    find_errors,
+    wrong_place,
+)
 from pipeguard.config.json_text import Json
-from pipeguard.config.strict_yaml import Document, YamlEntry
 from pipeguard.config.toml_text import Toml
 from pipeguard.config.tree import Syntax
 from pipeguard.config.yaml_text import Yaml
@@ -56,23 +66,6 @@ from pipeguard.errors import InputError, PolicyError
 from pipeguard.unicode.display import suggestion
 
 FOLDER = Path(__file__).parent
-_OWN_KEYS = ("scope", "at", "first", "lock")
-_FILE_KEYS = ("format", "allows", "servers", "named", "shape")
-_KEYS = {
-    *("name", "checked", "source", "before", "after", "list", "folders", "present", "managed"),
-    *("files", "link", "private", "paste", "samples", "unasked", *_FILE_KEYS),
-}
-_TEXT_KEYS = (
-    *("name", "before", "after", "list", "link", "private", "paste", "named"),
-    *("command", "args", "env", "env_names", "nested", "headers_env", "bearer_env"),
-    *("stdio", "variable", "personal"),
-)
-_CHECKED = re.compile(r"20[0-9]{2}-(0[1-9]|1[0-2])")
-SYSTEMS = ("linux", "macos", "windows")
-# The folders that are the same for all clients, as Machine.folder resolves them; and the project.
-FOLDERS = ("home", "config", "xdg", "unix", "appdata", "localappdata", "project")
-_NAMED_FOLDER = re.compile(r"\{([^{}]*)\}")
-_START = re.compile(r"\{[^{}]+\}|\$[A-Z_][A-Z0-9_]*|/|~|[A-Z]:/")
 
 
 class Transport(Enum):
@@ -99,18 +92,13 @@ _WORDS: Mapping[Transport, tuple[str, ...]] = {
 }
 
 
-# The words of which a value is one, or of which those of a list are; none for any words.
+# The words of which a value is one.
 _CHOICES: Mapping[str, tuple[str, ...]] = {
     "scope": tuple(scope.value for scope in ConfigScope),
     "source": ("client", "agreed", "reported"),
     "format": ("json", "toml", "yaml"),
     "first": ("true", "false"),
     "untold": tuple(transport.value for transport in Transport),
-}
-_LISTS: Mapping[str, tuple[str, ...]] = {
-    "allows": ("comments", "trailing-commas", "bom"),
-    "expands": ("command", "args", "env", "url", "headers"),
-    **dict.fromkeys(("headers", "kinds", "login", "gone", "servers", "samples"), ()),
 }
 
 
@@ -295,87 +283,8 @@ def read_client(path: Path) -> Client:
     try:
         return _client(path.stem, yaml.load(text, loader))  # noqa: S506  a safe loader
     except (yaml.YAMLError, ValueError, TypeError, KeyError, AttributeError) as error:
-        _find_errors(text, str(path))
+        find_errors(text, str(path), [item.name for item in fields(Shape)], _CHOICES)
         raise PolicyError(f"{path} is not a client's file: {error}") from None
-
-
-def _find_errors(text: str, source: str) -> None:
-    """Look for wrong keys and values, with their lines: slower than reading a correct file.
-
-    Raises:
-        PolicyError: there is at least one.
-    """
-    document = Document(text, source)
-    if document.root is None:
-        return
-    entries = document.root.fields(_KEYS, required=("name",))
-    if "checked" in entries and not _CHECKED.fullmatch(entries["checked"].text() or "2000-01"):
-        entries["checked"].wrong("expected a year and a month, as 2026-11")
-    own = entries["folders"].members() if "folders" in entries else {}
-    places = [*own.values(), *(entries[key] for key in ("present", "managed") if key in entries)]
-    found = [entries]
-    for key, more in (("files", ()), ("unasked", ("setting", "value"))):
-        for item in entries[key].items() if key in entries else ():
-            file = item.fields((*_OWN_KEYS, *_FILE_KEYS, *more), required=("at", *more))
-            found.append(file)
-            places += [file["at"]] if "at" in file else []
-    for file in found:
-        _find_wrong_values(file)
-        if "shape" in file:
-            _find_wrong_shape(file["shape"].fields(item.name for item in fields(Shape)))
-    for place in places:
-        _find_wrong_places(place, (*FOLDERS, *own))
-    document.finish()
-
-
-def _find_wrong_values(entries: Mapping[str, YamlEntry]) -> None:
-    for key, entry in entries.items():
-        if key in _CHOICES:
-            entry.choice(dict.fromkeys(_CHOICES[key]))
-        for each in entry.items() if key in _LISTS else ():
-            if _LISTS[key]:
-                each.choice(dict.fromkeys(_LISTS[key]))
-        if key in _TEXT_KEYS and (entry.is_mapping or entry.is_list):
-            entry.wrong("expected text, not a list or keys")
-
-
-def _find_wrong_shape(shape: Mapping[str, YamlEntry]) -> None:
-    _find_wrong_values(shape)
-    for each in shape["urls"].members().values() if "urls" in shape else ():
-        each.choice(dict.fromkeys((*_CHOICES["untold"], "null")))
-    for name, each in shape["words"].members().items() if "words" in shape else ():
-        if name not in _CHOICES["untold"]:
-            each.wrong(_describe_choice(name, _CHOICES["untold"]))
-    for key in shape.keys() & {"foreign", "builtin", "fixed", "off"}:
-        shape[key].members()
-
-
-def _find_wrong_places(entry: YamlEntry, folders: Sequence[str]) -> None:
-    if entry.is_mapping:
-        for name, places in entry.members().items():
-            if name not in SYSTEMS:
-                places.wrong(_describe_choice(name, SYSTEMS))
-            _find_wrong_places(places, folders)
-        return
-    for each in entry.items() if entry.is_list else [entry]:
-        if (place := each.text()) is not None:
-            for what in _wrong_place(place, folders):
-                each.wrong(what)
-
-
-def _wrong_place(place: str, folders: Sequence[str]) -> Iterator[str]:
-    """Each error of a place; this is called for every place of every client."""
-    for name in _NAMED_FOLDER.findall(place):
-        if name not in folders:
-            braces = [f"{{{folder}}}" for folder in folders]
-            yield _describe_choice(f"{{{name}}}", braces)
-    if not _START.match(place):
-        yield f"`{place}` begins with none of {{folder}}, $VARIABLE and /"
-
-
-def _describe_choice(word: str, words: Sequence[str]) -> str:
-    near = suggestion(word, words, listed=True)
-    return f"`{word}` is not one of {', '.join(words)}.{near}"
 
 
 def _client(name: str, data: Mapping[str, Any]) -> Client:
@@ -384,17 +293,17 @@ def _client(name: str, data: Mapping[str, Any]) -> Client:
     Raises:
         ValueError: it has an unknown key. KeyError, TypeError: it lacks one, or a value is wrong.
     """
-    if unknown := set(data) - _KEYS:
+    if unknown := set(data) - KEYS:
         raise ValueError(f"unknown keys {sorted(unknown)}")
-    if any(not isinstance(data.get(key, ""), str) for key in _TEXT_KEYS):
+    if any(not isinstance(data.get(key, ""), str) for key in TEXT_KEYS):
         raise TypeError("a text is a list or keys")
     if not isinstance(data.get("samples", []), list):
         raise TypeError("samples is no list")
-    if "checked" in data and not _CHECKED.fullmatch(data["checked"]):
+    if "checked" in data and not CHECKED.fullmatch(data["checked"]):
         raise ValueError("checked is no month")
     own_folders = data.get("folders", {})
     places = partial(_by_system, (*FOLDERS, *own_folders))
-    common = {key: data[key] for key in _FILE_KEYS if key in data}
+    common = {key: data[key] for key in FILE_KEYS if key in data}
     _file(name, {**common, "at": ()}, places)  # values that no file of its own uses, too
     return Client(
         id=name,
@@ -434,7 +343,7 @@ def _expect_word(word: Any, words: Sequence[str]) -> str:
 def _file(
     name: str, data: Mapping[str, Any], by_system: Callable[[Any], Mapping[str, tuple[str, ...]]]
 ) -> FileSpec:
-    if unknown := set(data) - {*_OWN_KEYS, *_FILE_KEYS}:
+    if unknown := set(data) - {*OWN_KEYS, *FILE_KEYS}:
         raise ValueError(f"{name}: unknown keys {sorted(unknown)}")
     servers = data.get("servers", ["mcpServers"])
     if not isinstance(servers, list):
@@ -447,7 +356,7 @@ def _file(
         first=(False, True).index(data.get("first", False)) == 1,
         format=_expect_word(data.get("format", "json"), _CHOICES["format"]),
         allows=frozenset(
-            _expect_word(each, _LISTS["allows"]) for each in data.get("allows", _LISTS["allows"])
+            _expect_word(each, LISTS["allows"]) for each in data.get("allows", LISTS["allows"])
         ),
         servers=tuple(tuple(path) for path in paths),
         named=data.get("named", ""),
@@ -472,7 +381,7 @@ def _shape(name: str, data: Mapping[str, Any]) -> Shape:
         values["untold"] = Transport(values["untold"])
     if "expands" in values:
         values["expands"] = frozenset(
-            _expect_word(each, _LISTS["expands"]) for each in values["expands"]
+            _expect_word(each, LISTS["expands"]) for each in values["expands"]
         )
     for key, value in values.items():
         usual = getattr(_USUAL, key)
@@ -491,7 +400,7 @@ def _by_system(folders: Sequence[str], places: Any) -> Mapping[str, tuple[str, .
         texts = {_expect_word(system, SYSTEMS): _texts(places[system]) for system in places}
     else:
         texts = dict.fromkeys(SYSTEMS, _texts(places))
-    for what in chain.from_iterable(_wrong_place(each, folders) for each in chain(*texts.values())):
+    for what in chain.from_iterable(wrong_place(each, folders) for each in chain(*texts.values())):
         raise ValueError(what)
     return {system: texts.get(system, ()) for system in SYSTEMS}
 

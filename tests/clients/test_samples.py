@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeguard.clients.catalog import FOLDERS, Client, Transport, clients, read_client
+from pipeguard.clients.catalog import Client, Transport, clients, read_client
+from pipeguard.clients.catalog_errors import FOLDERS
 from pipeguard.clients.edit import edit_entries
 from pipeguard.clients.entries import GuardState
 from pipeguard.clients.machine import Machine
