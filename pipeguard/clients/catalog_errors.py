@@ -86,7 +86,8 @@ def _find_wrong_values(
 def _find_wrong_shape(shape: Mapping[str, YamlEntry], choices: Mapping[str, Sequence[str]]) -> None:
     _find_wrong_values(shape, choices)
     for each in shape["urls"].members().values() if "urls" in shape else ():
-        each.choice(dict.fromkeys((*choices["untold"], "null")))
+        if not each.is_null:
+            each.choice(dict.fromkeys((*choices["untold"], "null")))
     for name, each in shape["words"].members().items() if "words" in shape else ():
         if name not in choices["untold"]:
             each.wrong(_describe_choice(name, choices["untold"]))

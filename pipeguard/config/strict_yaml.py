@@ -123,6 +123,11 @@ class YamlEntry:
         return isinstance(self._node, yaml.MappingNode)
 
     @property
+    def is_null(self) -> bool:
+        """True if there is nothing, or `null`."""
+        return bool(self._node.tag == f"{_YAML}null")
+
+    @property
     def is_list(self) -> bool:
         """True if it is a list."""
         return isinstance(self._node, yaml.SequenceNode)

@@ -98,6 +98,7 @@ def test_a_client_says_what_it_is_and_proves_it(client: Client) -> None:
         ("name: x\nshape: {untold: htp}", "line 2, .*not one of streamable-http, sse, websocket"),
         ("name: x\nshape: {words: {s: [a]}}", "line 2, .*`s` is not one of .*`sse`"),
         ("name: x\nshape: {urls: {url: s}}", "line 2, .*`s` is not one of .*`sse`"),
+        ("nam: x\nshape: {urls: {url: null, uri: }}", r"has 2 errors:(?!.*urls)"),
         ("name: x\nshape: {expands: [arg]}", "line 2, .*`arg` is not one of .*`args`"),
         ("name: x\nshape: {headers: y}", "line 2, .*expected a list, not `y`"),
         ("name: x\nshape: {command: [y]}", "line 2, .*expected text"),
