@@ -24,7 +24,7 @@ SYSTEMS = ("linux", "macos", "windows")
 # The folders that are the same for all clients, as Machine.folder resolves them; and the project.
 FOLDERS = ("home", "config", "xdg", "unix", "appdata", "localappdata", "project")
 _NAMED_FOLDER = re.compile(r"\{([^{}]*)\}")
-_START = re.compile(r"\{[^{}]+\}|\$[A-Z_][A-Z0-9_]*|/|~|[A-Z]:/")
+_START = re.compile(r"\{[^{}]+\}|\$[A-Z_][A-Z0-9_]*|/|[A-Z]:/")
 # The words of which those of a list are; none for any words.
 LISTS: Mapping[str, tuple[str, ...]] = {
     "allows": ("comments", "trailing-commas", "bom"),
@@ -115,7 +115,8 @@ def wrong_place(place: str, folders: Sequence[str]) -> Iterator[str]:
             braces = [f"{{{folder}}}" for folder in folders]
             yield _describe_choice(f"{{{name}}}", braces)
     if not _START.match(place):
-        yield f"`{place}` begins with none of {{folder}}, $VARIABLE and /"
+        home = "; for ~ write {home}" if place.startswith("~") else ""
+        yield f"`{place}` begins with none of {{folder}}, $VARIABLE and /{home}"
 
 
 def _describe_choice(word: str, words: Sequence[str]) -> str:

@@ -95,6 +95,7 @@ def test_a_client_says_what_it_is_and_proves_it(client: Client) -> None:
         ("name: x\npresent: '{confg}/y'", "line 2, .*`{confg}` is not one of {home}, .*`{config}`"),
         ("name: x\nfolders: {it: '{home}'}\npresent: '{its}/y'", "line 3, .*`{its}` .*`{it}`"),
         ("name: x\nfiles: [at: .y/mcp.json]", "line 2, .*begins with none of {folder}, .VARIABLE"),
+        ("name: x\nfiles: [at: ~/.y/mcp.json]", "line 2, .*; for ~ write {home}"),
         ("name: x\nshape: {untold: htp}", "line 2, .*not one of streamable-http, sse, websocket"),
         ("name: x\nshape: {words: {s: [a]}}", "line 2, .*`s` is not one of .*`sse`"),
         ("name: x\nshape: {urls: {url: s}}", "line 2, .*`s` is not one of .*`sse`"),
