@@ -55,8 +55,10 @@ from pipeguard.clients.catalog_errors import (
     OWN_KEYS,
     SYSTEMS,
     TEXT_KEYS,
+    are_paths,
     find_errors,
     wrong_place,
+    wrong_text,
 )
 from pipeguard.config.json_text import Json
 from pipeguard.config.toml_text import Toml
@@ -297,6 +299,7 @@ def _client(name: str, data: Mapping[str, Any]) -> Client:
         raise ValueError(f"unknown keys {sorted(unknown)}")
     if any(not isinstance(data.get(key, ""), str) for key in TEXT_KEYS):
         raise TypeError("a text is a list or keys")
+    _expect_right_texts(data)
     if not isinstance(data.get("samples", []), list):
         raise TypeError("samples is no list")
     if "checked" in data and not CHECKED.fullmatch(data["checked"]):
@@ -328,6 +331,12 @@ def _client(name: str, data: Mapping[str, Any]) -> Client:
     )
 
 
+def _expect_right_texts(data: Mapping[str, Any]) -> None:
+    for key in TEXT_KEYS & data.keys():
+        for what in wrong_text(key, data[key]):
+            raise ValueError(f"{key}: {what}")
+
+
 def _pop_setting(data: Mapping[str, Any]) -> tuple[list[str], object, dict[str, Any]]:
     """Split a setting into the path to it, its value, and the file that it is in."""
     own = dict(data)
@@ -346,8 +355,8 @@ def _file(
     if unknown := set(data) - {*OWN_KEYS, *FILE_KEYS}:
         raise ValueError(f"{name}: unknown keys {sorted(unknown)}")
     servers = data.get("servers", ["mcpServers"])
-    if not isinstance(servers, list):
-        raise TypeError("servers is no list")
+    if not are_paths(servers):
+        raise TypeError("servers are no key paths")
     paths = servers if servers and isinstance(servers[0], list) else [servers]
     return FileSpec(
         client=name,
@@ -368,6 +377,7 @@ def _file(
 def _shape(name: str, data: Mapping[str, Any]) -> Shape:
     if unknown := set(data) - {item.name for item in fields(Shape)}:
         raise ValueError(f"{name}: unknown keys of a shape {sorted(unknown)}")
+    _expect_right_texts(data)
     values = dict(data)
     if "urls" in values:
         values["urls"] = {k: Transport(v) if v else None for k, v in values["urls"].items()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from string import Formatter
 
 from pipeguard.config.strict_yaml import Document, YamlEntry
 from pipeguard.unicode.display import suggestion
@@ -14,11 +15,19 @@ KEYS = {
     *("name", "checked", "source", "before", "after", "list", "folders", "present", "managed"),
     *("files", "link", "private", "paste", "samples", "unasked", *FILE_KEYS),
 }
-TEXT_KEYS = (
-    *("name", "before", "after", "list", "link", "private", "paste", "named"),
-    *("command", "args", "env", "env_names", "nested", "headers_env", "bearer_env"),
-    *("stdio", "variable", "personal"),
+TEXT_KEYS = frozenset(
+    (
+        *("name", "before", "after", "list", "link", "private", "paste", "named"),
+        *("command", "args", "env", "env_names", "nested", "headers_env", "bearer_env"),
+        *("stdio", "variable", "personal"),
+    )
 )
+# What stands in braces in a text that becomes a link or a command.
+_BRACES: Mapping[str, tuple[str, ...]] = {
+    "link": ("{name}", "{json}", "{base64}", "{arguments}"),
+    "private": ("{name}", "{entry}"),
+}
+_EXPRESSIONS = ("variable", "personal")
 CHECKED = re.compile(r"20[0-9]{2}-(0[1-9]|1[0-2])")
 SYSTEMS = ("linux", "macos", "windows")
 # The folders that are the same for all clients, as Machine.folder resolves them; and the project.
@@ -81,6 +90,43 @@ def _find_wrong_values(
                 each.choice(dict.fromkeys(LISTS[key]))
         if key in TEXT_KEYS and (entry.is_mapping or entry.is_list):
             entry.wrong("expected text, not a list or keys")
+        elif key in (*_BRACES, *_EXPRESSIONS):
+            for what in wrong_text(key, entry.text() or ""):
+                entry.wrong(what)
+        if key == "servers":
+            _find_wrong_paths(entry)
+
+
+def wrong_text(key: str, text: str) -> Iterator[str]:
+    """Each error in the braces of a text, or in an expression."""
+    try:
+        if key in _EXPRESSIONS:
+            re.compile(text)
+        parts = Formatter().parse(text) if key in _BRACES else ()
+        for _, name, spec, conversion in parts:
+            braces = f"{{{name}{f'!{conversion}' * bool(conversion)}{f':{spec}' * bool(spec)}}}"
+            if name is not None and braces not in _BRACES[key]:
+                yield _describe_choice(braces, _BRACES[key])
+    except re.error as error:
+        yield f"this is not a regular expression: {error}"
+    except ValueError:
+        yield "a brace has no partner"
+
+
+def are_paths(servers: object) -> bool:
+    """True for one key path or a list of them."""
+    if not isinstance(servers, list):
+        return False
+    paths = servers if any(isinstance(each, list) for each in servers) else [servers]
+    return all(isinstance(path, list) and all(isinstance(k, str) for k in path) for path in paths)
+
+
+def _find_wrong_paths(entry: YamlEntry) -> None:
+    keys = entry.items()
+    paths = keys if any(each.is_list for each in keys) else [entry]
+    for path in paths:
+        for each in path.items():
+            each.text()
 
 
 def _find_wrong_shape(shape: Mapping[str, YamlEntry], choices: Mapping[str, Sequence[str]]) -> None:
