@@ -36,7 +36,7 @@ A place is a path that begins with a folder, as `{home}/.cursor/mcp.json`, or wi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from enum import Enum
 from functools import cache, partial
@@ -128,7 +128,8 @@ class Shape:
         foreign: keys of remote entries that cannot be wrapped, and why.
         builtin: kinds that are not the user's servers, and why.
         fixed: keys that, when true, say that an entry is not the user's, and why.
-        off: key and value that switch an entry off.
+        off: key and value that switch an entry off; written as `"off"`, which YAML else reads as
+            false.
         expands: fields in which variables are expanded: command, args, env, url, headers.
         variable: a regular expression for a variable in a text.
         personal: the same for text that the client fills in for each of its users; empty for none.
@@ -298,7 +299,7 @@ def _client(name: str, data: Mapping[str, Any]) -> Client:
     if unknown := set(data) - KEYS:
         raise ValueError(f"unknown keys {sorted(unknown)}")
     if any(not isinstance(data.get(key, ""), str) for key in TEXT_KEYS):
-        raise TypeError("a text is a list or keys")
+        raise TypeError("a text is none")
     _expect_right_texts(data)
     if not isinstance(data.get("samples", []), list):
         raise TypeError("samples is no list")
@@ -374,10 +375,16 @@ def _file(
     )
 
 
+def _are_texts(values: Iterable[object]) -> bool:
+    return all(isinstance(each, str) for each in values)
+
+
 def _shape(name: str, data: Mapping[str, Any]) -> Shape:
     if unknown := set(data) - {item.name for item in fields(Shape)}:
         raise ValueError(f"{name}: unknown keys of a shape {sorted(unknown)}")
     _expect_right_texts(data)
+    if any(isinstance(each, Mapping) and not _are_texts(each) for each in data.values()):
+        raise TypeError("a key is no text")
     values = dict(data)
     if "urls" in values:
         values["urls"] = {k: Transport(v) if v else None for k, v in values["urls"].items()}

@@ -90,7 +90,9 @@ def _find_wrong_values(
                 each.choice(dict.fromkeys(LISTS[key]))
         if key in TEXT_KEYS and (entry.is_mapping or entry.is_list):
             entry.wrong("expected text, not a list or keys")
-        elif key in (*_BRACES, *_EXPRESSIONS):
+        elif key in TEXT_KEYS or entry.is_mapping:
+            entry.expect_text()
+        if key in (*_BRACES, *_EXPRESSIONS) and not (entry.is_mapping or entry.is_list):
             for what in wrong_text(key, entry.text() or ""):
                 entry.wrong(what)
         if key == "servers":
@@ -127,6 +129,7 @@ def _find_wrong_paths(entry: YamlEntry) -> None:
     for path in paths:
         for each in path.items():
             each.text()
+            each.expect_text()
 
 
 def _find_wrong_shape(shape: Mapping[str, YamlEntry], choices: Mapping[str, Sequence[str]]) -> None:

@@ -211,6 +211,17 @@ class YamlEntry:
             return str(node.value)
         return None
 
+    def expect_text(self) -> None:
+        """Note what YAML reads as no text, but as a number or a truth value: this value, or keys.
+
+        A policy takes such words as they are written; other readers of the file would not.
+        """
+        node = self._node
+        for each in [key for key, _ in node.value] if self.is_mapping else [node]:
+            if each.tag in _SCALARS - {f"{_YAML}str"}:
+                what = f'YAML reads `{_cut(each.value)}` as no text: quote it: "{_cut(each.value)}"'
+                self.document.wrong(each, self.key, what)
+
     def choice(self, words: Mapping[str, _Choice]) -> _Choice | None:
         """The value of one of some words; any other word is wrong."""
         text = self.text()
