@@ -53,6 +53,7 @@ from pipeguard.clients.catalog_errors import (
     KEYS,
     LISTS,
     OWN_KEYS,
+    SAMPLE_KEYS,
     SYSTEMS,
     TEXT_KEYS,
     are_paths,
@@ -303,6 +304,9 @@ def _client(name: str, data: Mapping[str, Any]) -> Client:
     _expect_right_texts(data)
     if not isinstance(data.get("samples", []), list):
         raise TypeError("samples is no list")
+    for each in data.get("samples", ()):
+        if not {"before"} <= each.keys() <= {*SAMPLE_KEYS} or not _are_texts(each.get("left", ())):
+            raise ValueError("a sample lacks `before`, or has an unknown key")
     if "checked" in data and not CHECKED.fullmatch(data["checked"]):
         raise ValueError("checked is no month")
     own_folders = data.get("folders", {})

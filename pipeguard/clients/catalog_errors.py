@@ -15,6 +15,7 @@ KEYS = {
     *("name", "checked", "source", "before", "after", "list", "folders", "present", "managed"),
     *("files", "link", "private", "paste", "samples", "unasked", *FILE_KEYS),
 }
+SAMPLE_KEYS = ("before", "after", "left", "file")
 TEXT_KEYS = frozenset(
     (
         *("name", "before", "after", "list", "link", "private", "paste", "named"),
@@ -70,6 +71,7 @@ def find_errors(
             file = item.fields((*OWN_KEYS, *FILE_KEYS, *more), required=("at", *more))
             found.append(file)
             places += [file["at"]] if "at" in file else []
+    _find_wrong_samples(entries["samples"].items() if "samples" in entries else ())
     for file in found:
         _find_wrong_values(file, choices)
         if "shape" in file:
@@ -77,6 +79,13 @@ def find_errors(
     for place in places:
         _find_wrong_places(place, (*FOLDERS, *own))
     document.finish()
+
+
+def _find_wrong_samples(samples: Iterable[YamlEntry]) -> None:
+    for sample in samples:
+        for each in sample.fields(SAMPLE_KEYS, required=("before",)).values():
+            if each.is_mapping:  # the servers that are left
+                each.expect_text()
 
 
 def _find_wrong_values(

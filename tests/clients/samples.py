@@ -35,7 +35,6 @@ def samples() -> Iterator[Sample]:
     for client in clients().values():
         for number, one in enumerate(client.samples):
             where = f"sample {number} of pipeguard/clients/{client.id}.yaml"
-            assert {"before"} <= one.keys() <= {"before", "after", "left", "file"}, where
             file = one.get("file", 0)
             assert file in range(len(client.files)), f"{where}: `file` is an index in `files`"
             spec = client.files[file]
