@@ -64,7 +64,8 @@ def test_without_a_record_the_meaning_comes_back(sample: Sample) -> None:
 
 @each("client", clients())
 def test_a_client_says_what_it_is_and_proves_it(client: Client) -> None:
-    assert client.name
+    names = [other.name.lower() for other in clients().values()]
+    assert names.count(client.name.lower()) == 1, "another client has the same name"
     assert client.checked
     assert client.source in ("client", "agreed", "reported")
     assert bool(client.files) != bool(client.paste)
