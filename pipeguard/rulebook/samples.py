@@ -60,6 +60,9 @@ _CHARSETS: Mapping[str, str] = {
     "b32": _UPPER + "234567",
     "base58": checksums.BASE58.decode(),
 }
+_RANGES = re.compile(r"(\w-\w)+[\w-]*")
+_QUANTIFIER = re.compile(r"([0-9]+)(,[0-9]*)?")
+_DOUBLED = "A literal brace is doubled: {{"
 _TRIES = 200  # until a run has every kind of character, and no word
 
 
@@ -83,7 +86,8 @@ def expand(sample: str | Mapping[str, str], seed: int) -> str:
     draft = _Draft(sample["gen"], Random(seed))  # noqa: S311  for samples, not for secrets
     text = draft.expand()
     if draft.at != len(draft.recipe):
-        raise RuleError(f"a brace closes that never opened, in {draft.recipe!r} at {draft.at}")
+        where = f"in {draft.recipe!r} at {draft.at}"
+        raise RuleError(f"a brace closes that never opened, {where}. {_DOUBLED}")
     return text
 
 
@@ -133,7 +137,7 @@ class _Draft:
 
     def _close(self) -> None:
         if self.recipe[self.at : self.at + 1] != "}":
-            raise RuleError(f"a brace never closes in {self.recipe!r}")
+            raise RuleError(f"a brace never closes in {self.recipe!r}. {_DOUBLED}")
         self.at += 1
 
     def _make(self, spec: str, before: str) -> str:
@@ -146,7 +150,7 @@ class _Draft:
             except (ValueError, LookupError):
                 raise RuleError(f"{{{spec}}} lacks what {name} needs, in {self.recipe!r}") from None
         charset, _, count = spec.rpartition(":")
-        if not count.isdigit():
+        if ":" not in spec or not count.isdigit():
             return self._word(spec)
         if charset == "bytes":
             return _base64(self.random.randbytes(int(count)))
@@ -157,6 +161,13 @@ class _Draft:
     def _word(self, spec: str) -> str:
         if spec == "":
             return ""
+        if count := _QUANTIFIER.fullmatch(spec):
+            what = f"this is a recipe, no regular expression: write `{{d:{count[1]}}}` for digits"
+            raise RuleError(f"{what}, not `{{{spec}}}`, in {self.recipe!r}")
+        charset = spec.partition(":")[0]
+        if charset in (*_CHARSETS, "bytes", "bytes-url") or _RANGES.fullmatch(charset):
+            what = f"`{{{spec}}}` lacks `:COUNT`, as `{{{charset}:16}}`"
+            raise RuleError(f"{what}, in {self.recipe!r}")
         near = suggestion(spec.partition(" ")[0], (*_TOKENS, *_CHECKSUMS, *_ENCODINGS, "start"))
         raise RuleError(f"no generator is called {spec!r}, in {self.recipe!r}.{near}")
 
@@ -166,7 +177,7 @@ def _charset(name: str, recipe: str) -> str:
         return _CHARSETS[name]
     if name.startswith("[") and name.endswith("]"):
         name = name[1:-1]
-    elif not re.fullmatch(r"(\w-\w)+[\w-]*", name):
+    elif not _RANGES.fullmatch(name):
         near = suggestion(name, _CHARSETS)
         raise RuleError(f"no set of characters is called {name!r}, in {recipe!r}.{near}")
     letters = re.sub(
