@@ -19,6 +19,7 @@ _PART = lazy_regex(r"%\{([a-z-]+)\}")
 _QUOTED = r"\\Q.*?(?:\\E|\Z)|\\.|" + BRACKETS.decode()
 _BLANK = lazy_regex(_QUOTED + "| ", re.DOTALL)
 _GROUP_NAME = lazy_regex(_QUOTED + r"|\(\?<(?=\w)", re.DOTALL)
+_NO_PART = lazy_regex(_QUOTED + r"|%\{(?![a-z-]+\}|[0-9,]+\}).{0,20}", re.DOTALL)
 _ANY_BLANK = r"\s+"
 
 
@@ -153,6 +154,9 @@ class Expressions:
         missing = sorted(set(_PART.findall(text)) - set(self._parts))
         if missing:
             raise RuleError(f"{where}: the pack has no part `{missing[0]}`", *keys)
+        for match in _NO_PART.finditer(text) if "%{" in _PART.sub("", text) else ():
+            if match[0].startswith("%{"):
+                raise RuleError(f"{where}: `{match[0]}` is no part, as `%{{name}}`", *keys)
         if self._blanks:  # parts have theirs already
             text = _BLANK.sub(lambda match: _ANY_BLANK if match[0] == " " else match[0], text)
         text = _GROUP_NAME.sub(lambda match: "(?P<" if match[0] == "(?<" else match[0], text)

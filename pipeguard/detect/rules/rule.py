@@ -431,6 +431,11 @@ def _strings(where: str, entry: dict[str, Any], field: str) -> tuple[str, ...]:
     items = entry.get(field) or []
     if not isinstance(items, list):
         raise RuleError(f"{where}: `{field}` is a list", field)
+    for item in items:
+        if isinstance(item, dict | list):
+            pairs = item.items() if isinstance(item, dict) else ()
+            near = "".join(f": write `{key} {value}`" for key, value in pairs)
+            raise RuleError(f"{where}: `{field}` is a list of texts{near}", field)
     return tuple(str(item) for item in items)
 
 
@@ -485,7 +490,8 @@ def _choice(where: str, field: str, kind: type[_Choice], word: object) -> _Choic
 
 def _choices(where: str, field: str, kind: type[_Choice], words: object) -> frozenset[_Choice]:
     if not isinstance(words, list) or not words:
-        raise RuleError(f"{where}: {field}: expected a list of {', '.join(_words(kind))}", field)
+        are = f"`{field}` is missing" if words is None else f"{field}: expected"
+        raise RuleError(f"{where}: {are}: a list of {', '.join(_words(kind))}", field)
     return frozenset(_choice(where, field, kind, word) for word in words)
 
 

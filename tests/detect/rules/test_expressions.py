@@ -34,6 +34,11 @@ def test_a_blank_outside_of_brackets_is_any_of_them(pattern: str, expected: str)
     assert written({"pattern": pattern})["pattern"] == pattern
 
 
+def test_a_percent_sign_before_a_brace_is_one_where_no_part_can_be_meant() -> None:
+    for pattern in (r"%{1,2}", r"%\{x", "[%{x]", r"\Q%{x\E"):
+        assert written({"pattern": pattern})["pattern"] == pattern
+
+
 def test_a_group_has_its_name_in_either_form() -> None:
     fields = written({"pattern": r"(?<secret>\(?<a>[(?<a])"})
     assert fields["pattern"] == r"(?P<secret>\(?<a>[(?<a])"
