@@ -26,41 +26,41 @@ WATCHED = (
     *("curl http", "/etc/passwd", "id_rsa", ".aws/", "drop table"),
 )
 # Prefixes of credentials, in their own case. Reversed or in ROT13 none of them is part of a word.
-_PREFIXES = (
-    "AKIA ASIA ABIA ACCA FwoGZXIv IQoJb3Jp ABSKQmVk bedrock-api-key amzn.mws amzn1.oa2 AIza AQ.Ab "
-    "GOCSPX- ya29. 1//0 service_account authorized_user GOOG1E :APA91b AccountKey= AccessKey= +ABa "
-    "ACDb +ASt +ASb +AEh +ARm AzCa +ACR AzSe AzFu JQQJ9 AZDO 8Q~ 7Q~ LTAI AKID AKLT AQVN t1.9 y0_A "
-    "dop_v1_ doo_v1_ dor_v1_ DO00 cfut_ cfat_ cfk_ v1.0- akab- HRKU-AA fm2_ fm1r_ fm1a_ fo1_ rnd_ "
-    "nfp_ nfc_ nfo_ nfu_ nfb_ vcp_ vci_ vca_ vcr_ vck_ vercel_blob sbp_ sb_secret_ pscale_ napi_ "
-    "npg_ dapi dose mdb_sa_sk_ 4b1d cflt pcsk_ .atlasv1. hvs. hvb. hvr. pul- pnu_ ico- dp.pt. "
-    "dp.st. dp.ct. dp.sa. dp.scim. dp.audit. ops_eyJ A3- sha256~ token- dckr_pat_ dckr_oat_ AKCp "
-    "cmVmdGtu ghp_ gho_ ghu_ ghs_ ghr_ github_pat_ glpat- gldt- glrt- glrtr- glft- glsoat- glffct- "
-    "glwt- glptt- gloas- glimt- glagent- glcbt- GR1348941 _gitlab_session ATATT3 ATCTT3 ATBB BBDC- "
-    "ATTA sgp_ slk_ sgd_ CCIPAT_ CCIPRJ_ bkua_ API- TCV2 snyk_ squ_ sqp_ sqa_ sqco_ npm_ "
-    "_authToken pypi- rubygems_ cio oy2 packagist_ CLOJARS_ T3BlbkFJ sk-proj- sk-ant- sess- hf_ "
-    "api_org_ gsk_ xai- pplx- sk-or-v1- r8_ tgp_v1_ csk- nvapi- jina_ llx- lsv2_ sk-lf- "
-    "sk-helicone tvly- fc- apify_api_ e2b_ bb_live_ phx_ phs_ rpa_ esecret_ xoxb- xoxp- xoxa- "
-    "xoxr- xoxs- xoxo- xoxe- xoxe. xoxc- xoxd- xapp- xwfp- hooks.slack discord.com webhook.office "
-    "hooks.zapier ntn_ secret_ lin_api_ figd_ figp_ pat- pk_ sl.u sl.B dG9rO 5Aep861 00D 1000. "
-    "CFPAT- tfp_ SG. md- xkeysib- xsmtpsib- NRAK- NRII- NRIQ- NRAL sntrys_ sntryu_ glsa_ glc_ "
-    "eyJrIjoi hcaik_ hcbik_ dt0c01. PMAK- tskey- sk_live_ rk_live_ sk_test_ rk_test_ secret-live- "
-    "whsec_ _secret_ sq0atp- sq0csp- EAAA EAAC access_token$ access-production- shpat_ shpca_ "
-    "shppa_ shpss_ FLWSECK- pdl_live_ ramp_sec_ bxt_ mercury_ v^1.1# EZAK shippo_live_ "
-    "duffel_live_ RGAPI- sk.eyJ rdme_ aio_ _mmk fio-u- tk-us- dnkey- eyJ -----BEGIN PuTTY-User "
-    "eyJhbGci eyJ0eXAi eyJraWQi "
-    "p8e- AVNS_ ddp_ ddw_ ddo_ endr+ shltm_ s-s4t2 w1cDnyilFU mlsn. -NRMA nyk_v os_v2_ sk_pr_ ptr_ "
-    "pk_prod_ sec-c- rh-api- rootly_ salad_cloud_ scp-live- sm_pat_ sm_aat_ sm_sat_ spu- VF.DM. "
-    "wandb_v mfa. pgt_ cloudinary: "
-    "AGE-SECRET-KEY AGE-PLUGIN- nsec1 xprv X-Amz-Signature Authorization Password= password= "
-    "_|WARNING"
-)
+_PREFIXES = """
+    AKIA ASIA ABIA ACCA FwoGZXIv IQoJb3Jp ABSKQmVk bedrock-api-key amzn.mws amzn1.oa2 AIza AQ.Ab
+    GOCSPX- ya29. 1//0 service_account authorized_user GOOG1E :APA91b AccountKey= AccessKey= +ABa
+    ACDb +ASt +ASb +AEh +ARm AzCa +ACR AzSe AzFu JQQJ9 AZDO 8Q~ 7Q~ LTAI AKID AKLT AQVN t1.9 y0_A
+    dop_v1_ doo_v1_ dor_v1_ DO00 cfut_ cfat_ cfk_ v1.0- akab- HRKU-AA fm2_ fm1r_ fm1a_ fo1_ rnd_
+    nfp_ nfc_ nfo_ nfu_ nfb_ vcp_ vci_ vca_ vcr_ vck_ vercel_blob sbp_ sb_secret_ pscale_ napi_
+    npg_ dapi dose mdb_sa_sk_ 4b1d cflt pcsk_ .atlasv1. hvs. hvb. hvr. pul- pnu_ ico- dp.pt.
+    dp.st. dp.ct. dp.sa. dp.scim. dp.audit. ops_eyJ A3- sha256~ token- dckr_pat_ dckr_oat_ AKCp
+    cmVmdGtu ghp_ gho_ ghu_ ghs_ ghr_ github_pat_ glpat- gldt- glrt- glrtr- glft- glsoat- glffct-
+    glwt- glptt- gloas- glimt- glagent- glcbt- GR1348941 _gitlab_session ATATT3 ATCTT3 ATBB BBDC-
+    ATTA sgp_ slk_ sgd_ CCIPAT_ CCIPRJ_ bkua_ API- TCV2 snyk_ squ_ sqp_ sqa_ sqco_ npm_
+    _authToken pypi- rubygems_ cio oy2 packagist_ CLOJARS_ T3BlbkFJ sk-proj- sk-ant- sess- hf_
+    api_org_ gsk_ xai- pplx- sk-or-v1- r8_ tgp_v1_ csk- nvapi- jina_ llx- lsv2_ sk-lf-
+    sk-helicone tvly- fc- apify_api_ e2b_ bb_live_ phx_ phs_ rpa_ esecret_ xoxb- xoxp- xoxa-
+    xoxr- xoxs- xoxo- xoxe- xoxe. xoxc- xoxd- xapp- xwfp- hooks.slack discord.com webhook.office
+    hooks.zapier ntn_ secret_ lin_api_ figd_ figp_ pat- pk_ sl.u sl.B dG9rO 5Aep861 00D 1000.
+    CFPAT- tfp_ SG. md- xkeysib- xsmtpsib- NRAK- NRII- NRIQ- NRAL sntrys_ sntryu_ glsa_ glc_
+    eyJrIjoi hcaik_ hcbik_ dt0c01. PMAK- tskey- sk_live_ rk_live_ sk_test_ rk_test_ secret-live-
+    whsec_ _secret_ sq0atp- sq0csp- EAAA EAAC access_token$ access-production- shpat_ shpca_
+    shppa_ shpss_ FLWSECK- pdl_live_ ramp_sec_ bxt_ mercury_ v^1.1# EZAK shippo_live_
+    duffel_live_ RGAPI- sk.eyJ rdme_ aio_ _mmk fio-u- tk-us- dnkey- eyJ -----BEGIN PuTTY-User
+    eyJhbGci eyJ0eXAi eyJraWQi
+    p8e- AVNS_ ddp_ ddw_ ddo_ endr+ shltm_ s-s4t2 w1cDnyilFU mlsn. -NRMA nyk_v os_v2_ sk_pr_ ptr_
+    pk_prod_ sec-c- rh-api- rootly_ salad_cloud_ scp-live- sm_pat_ sm_aat_ sm_sat_ spu- VF.DM.
+    wandb_v mfa. pgt_ cloudinary:
+    AGE-SECRET-KEY AGE-PLUGIN- nsec1 xprv X-Amz-Signature Authorization Password= password=
+    _|WARNING
+"""
 PREFIXES = tuple(_PREFIXES.split())
 # Schemes of URLs that may contain a password. Two slashes alone are no sign.
-_SCHEMES = (
-    "http https postgres postgresql mysql mariadb mongodb mongodb+srv redis rediss amqp amqps "
-    "mssql sqlserver clickhouse cockroachdb ldap ldaps ftp ftps sftp smtp smtps nats kafka "
-    "jdbc"
-)
+_SCHEMES = """
+    http https postgres postgresql mysql mariadb mongodb mongodb+srv redis rediss amqp amqps
+    mssql sqlserver clickhouse cockroachdb ldap ldaps ftp ftps sftp smtp smtps nats kafka
+    jdbc
+"""
 SCHEMES = tuple(_SCHEMES.split())
 MIN_PREFIX = 4  # characters: shorter ones are common in noise
 _INSIDE = frozenset(("ACDb", "AzCa", "AzSe", "AzFu", "AZDO"))  # in the middle of a token
