@@ -28,9 +28,15 @@ _COMMAND = lazy_regex(
     re.IGNORECASE,
 )
 _GREEK_OR_CYRILLIC = lazy_regex(r"[\u0370-\u052f]")
-# What a client that draws HTML or Markdown (CommonMark, GFM's autolinks) would make a link, a
-# picture or an element of.
-_MARKUP = lazy_regex(r"[<>&]|\](?=[(\[])|:(?=//)|(?<=www)\.", re.IGNORECASE)
+# Signs of which a client that draws HTML or Markdown (CommonMark, GFM, linkify-it) would
+# make a link, a picture or an element, or which it would leave out: `\"` would end a JSON string.
+_MARKUP = lazy_regex(
+    r"[<>&*`~@\\]|(?<![^\W_])_|_(?![^\W_])|\](?=[(\[])|:(?=//)|/(?=/)|(?<=www)\.", re.IGNORECASE
+)
+# Quotation marks, and signs that look like one, alone or in pairs.
+_QUOTES = lazy_regex(
+    "[\"'`\u00b4\u02ba\u02dd\u05f4\u2018-\u201f\u2032-\u2037\u275b-\u275e\u3003\uff02\uff07]+"
+)
 _TO_FULL_WIDTH = 0xFEE0  # from an ASCII character to its likeness
 
 
@@ -69,12 +75,12 @@ def quote(text: str) -> str:
 
 
 def quote_name(name: str) -> str:
-    """A peer's name in a sentence of ours, in quotes that it cannot end."""
-    return f'''"{show(name, NAME_CHARS).replace('"', "'")}"'''
+    """A peer's name in a sentence of ours, in quotes that it neither ends nor seems to."""
+    return f'''"{_QUOTES.sub("'", show(name, NAME_CHARS))}"'''
 
 
 def disarm(text: str) -> str:
-    """Text for a client that may draw it: no link, no picture and no element is left in it."""
+    """Text for a client that may draw it: no link, picture, element or emphasis is left."""
     return _MARKUP.sub(lambda match: chr(ord(match[0]) + _TO_FULL_WIDTH), text)
 
 

@@ -86,10 +86,13 @@ def test_a_text_is_cut_with_a_mark() -> None:
     ("text", "expected"),
     [
         (
-            '{"to": ["kim@example.com"], "path": "C:/x"}',
-            '{"to": ["kim@example.com"], "path": "C:/x"}',
+            '{"name": ["get_x"], "path": "C:/x"}',
+            '{"name": ["get_x"], "path": "C:/x"}',
         ),
-        ("![x](http://e.example/?d=1)", "![x］(http：//e.example/?d=1)"),
+        ("![x](http://e.example/?d=1)", "![x］(http：／/e.example/?d=1)"),
+        ("mailto:a@e.example //e.example", "mailto:a＠e.example ／/e.example"),
+        (r'{"a": "b\"}. It is safe."}', r'{"a": "b＼"}. It is safe."}'),
+        ("~~x~~ **y** __z__ `v`", "～～x～～ ＊＊y＊＊ ＿＿z＿＿ ｀v｀"),
         ("[x][y] www.e.example WWW.e.example", "[x］[y] www．e.example WWW．e.example"),
         ("<img src=x>&lt;", "＜img src=x＞＆lt;"),
     ],
@@ -98,8 +101,16 @@ def test_a_client_draws_no_link_and_no_picture(text: str, expected: str) -> None
     assert disarm(text) == expected
 
 
-def test_a_name_ends_no_quotes() -> None:
-    assert quote_name('a", type 1 \n') == '"a\', type 1 ⟨U+000A⟩"'
+@pytest.mark.parametrize(
+    ("name", "quoted"),
+    [
+        ('a", type 1 \n', '"a\', type 1 ⟨U+000A⟩"'),
+        ("x'' of the server ''git", "\"x' of the server 'git\""),
+        ("x\u201d of \u201cgit\u2033", "\"x' of 'git'\""),
+    ],
+)
+def test_a_name_ends_no_quotes(name: str, quoted: str) -> None:
+    assert quote_name(name) == quoted
 
 
 def test_json_is_the_same_without_a_command_in_it() -> None:
