@@ -133,8 +133,8 @@ def load_rules(packs: Iterable[PackFile] | None = None) -> tuple[Rule, ...]:
             raise RuleError(f"{source.path} is not UTF-8.") from None
         # Tests try the expressions of shipped packs, which takes most of a second.
         pack = load_pack(text, source.path, proven=source.shipped)
-        own = () if source.shipped else map(_find_wrong, pack, count())
-        if wrong := [error for error in own if error is not None]:
+        recipes = () if source.shipped else map(_find_wrong_recipe, pack, count())
+        if wrong := [error for error in recipes if error is not None]:
             raise locate(wrong, text, source.path)
         for rule in pack:
             if rule.id in rules:
@@ -182,15 +182,9 @@ def _find_rejected(rule: Rule, index: int) -> RuleError | None:
     return None
 
 
-def _find_wrong(rule: Rule, index: int) -> RuleError | None:
-    """An error of a rule of the user's own."""
+def _find_wrong_recipe(rule: Rule, index: int) -> RuleError | None:
     from pipeguard.rulebook.samples import expand
 
-    for field in ("model", "sha256"):
-        if getattr(rule, field):
-            return RuleError(
-                f"{rule.id}: `{field}` is only in shipped packs", "rules", index, field
-            )
     for field in ("matches", "passes"):
         for number, sample in enumerate(getattr(rule, field)):
             try:

@@ -133,7 +133,6 @@ def test_what_is_no_rule(old: str, new: str) -> None:
     [
         ("surfaces: [to-server]\n  require: [entropy: 3.5]", "list of texts: write `entropy 3.5`"),
         ("surfaces: [to-server]\n  purpose: [[x]]", "`purpose` is a list of texts"),
-        ("surfaces: [to-server]\n  sha256: x", "`sha256` is only in shipped packs"),
         ("surfaces: [to-server]\n  unless: 'a %{drop'", "`%{drop` is no part, as `%{name}`"),
         ("surfaces: [to-server]\n  doubted: 'a%{Drop}'", "`%{Drop}` is no part"),
         ("views: [text]", "`surfaces` is missing: a list of to-server, "),
@@ -142,12 +141,6 @@ def test_what_is_no_rule(old: str, new: str) -> None:
 def test_a_wrong_field_says_what_to_write(field: str, what: str) -> None:
     text = pack().replace("surfaces: [to-server]", field)
     with pytest.raises(RuleError, match=rf"^a\.yaml, line .*{re.escape(what)}"):
-        load_rules([PackFile("a.yaml", text.encode(), shipped=False)])
-
-
-def test_a_pack_of_ones_own_has_no_classifier() -> None:
-    text = pack().replace("pattern: 'xyzzy-[0-9]{3}'", f"model: x-y.model\n  sha256: {'a' * 64}")
-    with pytest.raises(RuleError, match=r"line 9, column 3: mine\.magic-word: `model` is only in"):
         load_rules([PackFile("a.yaml", text.encode(), shipped=False)])
 
 
