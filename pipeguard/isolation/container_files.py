@@ -214,7 +214,7 @@ def _is_made_anyway(path: str, others: Iterable[Mount]) -> bool:
         return True
     holder = innermost(path, mounted)
     in_own = holder is not None and holder.kind in (MountKind.EMPTY, MountKind.WRITE)
-    return in_own or any(is_inside(mount.path, path) for mount in mounted)
+    return in_own or any(is_inside(mount.path, path) for mount in others)
 
 
 def _source(mount: Mount, folder: str) -> str:

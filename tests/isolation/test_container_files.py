@@ -116,6 +116,8 @@ def test_the_folder_that_a_server_starts_in_is_empty_and_covers_nothing(tmp_path
     (option, empty) = words(tmp_path, started)
     assert option == "--mount"
     assert empty.endswith("destination=/work,readonly")
+    # A link in it is in the image, with the folder: nobody could make it in a mount of nothing.
+    assert words(tmp_path, started, Mount(MountKind.LINK, "/work/x", "/x")) == []
     inside = Mount(MountKind.READ, "/work/x", "/x")
     assert words(tmp_path, started, inside) == words(tmp_path, inside)
     assert words(tmp_path, home, started) == words(tmp_path, home)
