@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from pipeguard.clients.entries import Config, Keys, ServerEntry, parse_config
 from pipeguard.config.tree import Node, NodeKind, find_line, quote, regions
-from pipeguard.detect.scanning.confidence import BUILD_ID
+from pipeguard.detect.checks.readable import BUILD_ID
 from pipeguard.detect.words import credentials
 
 MASK = "****"

@@ -1,4 +1,4 @@
-"""The share of a supposed secret that reads as words, and the object of an order in a sentence.
+"""Words in a supposed secret, public ids in paths, and the object of an order in a sentence.
 
 Knows no rule.
 """
@@ -12,6 +12,15 @@ from itertools import islice, pairwise
 
 from pipeguard.detect.checks.outcome import AROUND, Check, Outcome, to_outcome
 from pipeguard.firewall.lazy_regex import lazy_regex
+
+# Builds and commits in paths, which are public: `_next/static/ID/`, `app-HASH.js`, `commit/ID`.
+BUILD_ID = lazy_regex(
+    r"(?<![\w-])(_next/(?:static|data)/[\w-]{21}(?=/)"
+    r"|(?:blame|blob|commits?|compare|raw|tree)/[0-9a-f]{40}(?![\w-])"
+    r"|(?:(?:[0-9a-f]{1,8}|[A-Za-z]{1,30}[0-9]{0,2})[-_.~]){1,6}(?:[0-9a-f]{8,32}|[\w-]{8,12})"
+    r"(?:\.(?:bundle|chunk|esm|min|module)){0,2}"
+    r"\.(?:css|gif|ico|jpe?g|m?js|map|png|svg|ttf|wasm|webp|woff2?)(?![\w-]))"
+)
 
 LONG_TOKEN = 36  # characters; a shorter one has too few words to tell
 

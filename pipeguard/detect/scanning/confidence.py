@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pipeguard.detect.checks.bip39 import is_printed_phrase
 from pipeguard.detect.checks.outcome import Outcome
 from pipeguard.detect.checks.placeholders import is_placeholder, is_published, is_reference
+from pipeguard.detect.checks.readable import BUILD_ID
 from pipeguard.detect.checks.registry import measures_randomness
 from pipeguard.detect.commands.argument_roles import ArgumentRole
 from pipeguard.detect.commands.argument_usage import PROGRAMS
@@ -200,15 +201,6 @@ SHOWN_CHARS = 4  # of a secret that is long enough to hide the rest; they show i
 _SPACE = lazy_regex(r"\s+")
 _FIRST_SIGNS = lazy_regex(r"^\s*[.,:!?]+\s+")  # that end the sentence before
 _LONG_TOKEN = lazy_regex(r"(?<![A-Za-z0-9_-])(?=[A-Za-z_-]*+[0-9])[A-Za-z0-9+_=-]{12,}+")
-
-# Builds and commits in paths, which are public: `_next/static/ID/`, `app-HASH.js`, `commit/ID`.
-BUILD_ID = lazy_regex(
-    r"(?<![\w-])(_next/(?:static|data)/[\w-]{21}(?=/)"
-    r"|(?:blame|blob|commits?|compare|raw|tree)/[0-9a-f]{40}(?![\w-])"
-    r"|(?:(?:[0-9a-f]{1,8}|[A-Za-z]{1,30}[0-9]{0,2})[-_.~]){1,6}(?:[0-9a-f]{8,32}|[\w-]{8,12})"
-    r"(?:\.(?:bundle|chunk|esm|min|module)){0,2}"
-    r"\.(?:css|gif|ico|jpe?g|m?js|map|png|svg|ttf|wasm|webp|woff2?)(?![\w-]))"
-)
 
 
 def masked_excerpt(rule: Rule, matched: bytes, words: str = "") -> str:
