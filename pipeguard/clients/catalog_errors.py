@@ -23,7 +23,7 @@ TEXT_KEYS = frozenset(
         *("stdio", "variable", "personal"),
     )
 )
-# What stands in braces in a text that becomes a link or a command.
+# The placeholders of a text that becomes a link or a command.
 _BRACES: Mapping[str, tuple[str, ...]] = {
     "link": ("{name}", "{json}", "{base64}", "{arguments}"),
     "private": ("{name}", "{entry}"),

@@ -1,7 +1,7 @@
 """Fingerprints of content, by which an exception holds for that content only.
 
-The key belongs to the installation and lies beside the store, not in the policy. Without it, nobody
-can test guesses at a secret against a policy or an exported audit (keyed BLAKE2b, RFC 7693).
+Each installation has its own key, stored beside the store rather than in the policy. Without it,
+nobody can test a guessed secret against a policy or an exported audit (keyed BLAKE2b, RFC 7693).
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ _WORD = lazy_regex(r"[A-Z]?[^\W_A-Z]+|[A-Z]+")  # of a key; an order has three o
 class ContentMarks:
     """The fingerprints in one value; a string is hashed once, however much is found in it.
 
-    A secret in clear is known by its own characters, whatever surrounds it. Anything else is known
-    by the whole string, as it came: words that are harmless in one text may be an order in another.
-    What a cut leaves contains a line of this session, so no later text would equal it.
+    A secret in clear is marked by its own characters, whatever surrounds it. Anything else is
+    marked by the whole string as it came: words that are harmless in one text may be an order in
+    another. What a cut leaves contains a line of this session, so no later text would equal
+    it.
 
     Args:
         key: the installation's; without one there are no fingerprints.

@@ -281,7 +281,7 @@ def _quotes(message: str) -> Iterator[str]:
 
 
 def is_forwarded(order: str, sent: str, recipients: Iterable[str]) -> bool:
-    """True for a message that has an order itself in it, and goes to nobody that it names.
+    """True for a message that repeats an order and goes to nobody whom the order names.
 
     Args:
         order: the words from its beginning on, in small letters.
