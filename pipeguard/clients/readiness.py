@@ -1,12 +1,19 @@
-"""Needs of a client's first start of a guarded server: a valid policy, and compiled rules.
+"""Needs of a client's first start of a guarded server: a valid policy, compiled rules and modules.
 
 Clients give a server ten to thirty seconds to answer. On a busy machine the rules take as long to
 compile, once. Compiling goes on when a client gives up, but the client then lacks the server until
 it is started again. So it is done before the first file is changed, for every cache folder that
 a server may use: many clients pass a server no more than HOME and PATH.
+
+pip compiles the modules of what it installs, uv does not, and a client may forbid Python to write
+what it compiles: then each start would take 120 ms more CPU.
 """
 
 from __future__ import annotations
+
+from compileall import compile_dir
+from importlib.util import find_spec
+from pathlib import Path
 
 from pipeguard.config.directories import cache_folder, usual_cache_folder
 from pipeguard.config.options import WrapOptions
@@ -27,7 +34,7 @@ def check_policy() -> None:
 
 
 def make_ready() -> None:
-    """Compile the rules if that was not done yet.
+    """Compile the rules and the modules if that was not done yet.
 
     Raises:
         EngineError: there is no scan engine, so no guarded server would start.
@@ -35,5 +42,16 @@ def make_ready() -> None:
     from pipeguard.rulebook.cache import write_cache
 
     wait_for_engines(what=FIRST)
+    _compile_modules()
     if cache_folder() != usual_cache_folder():
         write_cache(usual_cache_folder())
+
+
+def _compile_modules() -> None:
+    """Compile the packages that each start imports; where that fails, each start does it."""
+    for name in ("pipeguard.runtime.stdio", "click", "re2", "yaml"):
+        spec, package = find_spec(name), find_spec(name.partition(".")[0])
+        if spec is None or package is None or not package.submodule_search_locations:
+            continue
+        if spec.cached is not None and not Path(spec.cached).exists():
+            compile_dir(package.submodule_search_locations[0], quiet=2)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -25,6 +28,14 @@ def test_the_rules_are_ready_where_a_client_passes_no_variables(
     load_engines()  # as the server's own start: it trusts what it finds
     assert index in before
     assert {file: file.stat().st_mtime_ns for file in folder.iterdir()} == before
+
+
+def test_modules_are_compiled_where_python_may_not_write_them(home: Path) -> None:
+    script = "from pipeguard.clients.readiness import make_ready; make_ready()"
+    variables = {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONPYCACHEPREFIX": str(home / "compiled")}
+    subprocess.run([sys.executable, "-c", script], env={**os.environ, **variables}, check=True)
+    compiled = {file.name.partition(".")[0] for file in (home / "compiled").rglob("*.pyc")}
+    assert {"stdio", "strict_json", "scan", "ledger"} <= compiled
 
 
 def test_with_a_wrong_policy_nothing_is_begun(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ from binascii import Error as Base64Error
 from binascii import a2b_base64, unhexlify
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from itertools import chain
 
 from pipeguard.detect.text import encoding
 from pipeguard.detect.text.encoding import Decoded, Decoder, Encoding, is_readable, legible, runs
@@ -26,21 +27,16 @@ HEAD_BYTES = 4096  # of a compressed run, which show that it is one
 MAX_BASE32_BYTES = 2**15  # of one run: this decoder is slow
 WIDE_BEFORE_BYTES = 12  # of base64 before its sign: a byte order mark and two letters
 LEAST_BASE85 = 25  # letters in a row, of 20 bytes
-LEAST_PAIRS = 23  # bytes of eight pairs of hex digits, and what separates them
 UU_LINE_BYTES = 45  # of plain text in each line but the last
 HOST_LABELS = 3  # at most, of the host that receives the data, as `collector.acme.test`
 
 BASE64_ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 BASE32_ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
-
-
 UU_ALPHABET = "`" + "".join(map(chr, range(0x21, 0x60)))
 BASE85_ALPHABET = (  # as RFC 1924 orders it, and Python's `b85encode`
     "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!#$%&()*+-;<=>?@^_`{|}~"
 )
 ASCII85_ALPHABET = "".join(map(chr, range(0x21, 0x76)))
-
-
 _ALIKE = {BASE64_ALPHABET: {"+": "-", "/": "_"}, UU_ALPHABET: {"`": " "}}
 
 
@@ -122,9 +118,8 @@ _SEPARATED_HEX = lazy_regex(
     % _BETWEEN_PAIRS.encode()
 )
 _PAIR_SEPARATORS = b" :,;|/\t\r\n\"'-"
-_IN_PAIRS = bytes(
-    0x61 if code in _HEX_DIGITS + _PAIR_SEPARATORS + b"\\x" else 0x20 for code in range(256)
-)
+_PAIR_LETTERS = _HEX_DIGITS + _PAIR_SEPARATORS + rb"\x"
+_IN_PAIRS = bytes(0x61 if code in _PAIR_LETTERS else 0x20 for code in range(256))
 _GROUPS_BEFORE = lazy_regex(rb"(?:[A-Za-z0-9+/_-]{4})+\Z")
 _WIDE = lazy_regex(_WIDE_SIGN.encode())
 _LABELS = lazy_regex(
@@ -269,12 +264,12 @@ def _from_hex(run: bytes) -> bytes:
 
 def _separated_hex(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decoded]:
     decoded = []
-    for low, high in runs(data, start, end, _IN_PAIRS, LEAST_PAIRS):
-        for match in _SEPARATED_HEX.finditer(data, low, high):
-            digits = match[0].replace(b"0x", b"").replace(b"\\x", b"")
-            plain = legible(unhexlify(digits.translate(None, _PAIR_SEPARATORS)))
-            if budget.call() and plain:
-                decoded.append(Decoded(plain, "hex", match.start(), match.end()))
+    rows = runs(data, start, end, _IN_PAIRS, encoding.LEAST_RUN)
+    for match in chain.from_iterable(_SEPARATED_HEX.finditer(data, *row) for row in rows):
+        digits = match[0].replace(b"0x", b"").replace(b"\\x", b"")
+        plain = legible(unhexlify(digits.translate(None, _PAIR_SEPARATORS)))
+        if budget.call() and plain:
+            decoded.append(Decoded(plain, "hex", match.start(), match.end()))
     return decoded
 
 
