@@ -1,8 +1,9 @@
 """Builds with the package what makes it start and run fast, where that can be built.
 
-- The hot loops of the opener, the classifiers, the network and the comparison of texts (_opener.c,
-  _classifier.c, _network.c and _overlap.c in detect/model), where a C compiler is: one binary of
-  each for every Python from 3.11 on. Without a compiler the same runs in Python, and what the
+- The parser of frames (firewall/protocol/_strict_json.c) and the hot loops of the opener, the
+  classifiers, the network and the comparison of texts (_opener.c, _classifier.c, _network.c and
+  _overlap.c in detect/model), where a C compiler is: one binary of each for every Python from 3.11
+  on. Without a compiler the same runs in Python, and what the
   opener and the network do in numpy, which is a dependency there alone; on Windows the network's
   does, since Microsoft's compiler does not know the vectors that it is written in.
   PIPEGUARD_NATIVE=0 leaves them out, PIPEGUARD_NATIVE=1 makes a missing compiler an error.
@@ -27,9 +28,10 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 from hatchling.metadata.plugin.interface import MetadataHookInterface
 
-PACKAGE = "pipeguard/detect/model"
-NAMES = ("_opener", "_classifier", "_overlap", *(() if sys.platform == "win32" else ("_network",)))
-NEEDED = ("_opener", "_network")  # to do without numpy
+MODEL = "pipeguard/detect/model"
+PLAIN = ("pipeguard/firewall/protocol/_strict_json", f"{MODEL}/_classifier", f"{MODEL}/_overlap")
+NEEDED = (f"{MODEL}/_opener", f"{MODEL}/_network")  # to do without numpy
+NAMES = (*PLAIN, *(NEEDED[:1] if sys.platform == "win32" else NEEDED))
 LANDLOCK = "pipeguard/isolation/_landlock"
 # Alone in what it runs among: no library, no start files, nothing that these would have to provide.
 ALONE = ("-Os", "-static", "-no-pie", "-nostdlib", "-ffreestanding", "-fno-stack-protector")
@@ -69,7 +71,7 @@ class NativeBuildHook(BuildHookInterface):  # type: ignore[type-arg,misc]
         for name in NAMES if WANTED != "0" else ():
             built = _built(Path(self.root), name)
             if built is not None:
-                build_data["artifacts"].append(f"/{PACKAGE}/{built.name}")
+                build_data["artifacts"].append(f"/{built.relative_to(self.root).as_posix()}")
                 build_data["tag"] = f"cp311-abi3-{platform}"
         if WANTED != "0" and sys.platform == "linux" and _built_program(Path(self.root), LANDLOCK):
             build_data["artifacts"].append(f"/{LANDLOCK}")
@@ -101,7 +103,7 @@ def _compiles_rules(root: Path, folder: Path) -> bool:
 def _built(root: Path, name: str) -> Path | None:
     """A compiled extension in the source tree; None where it cannot be compiled."""
     made = _compiled(root, name)
-    return None if made is None else made.replace(root / PACKAGE / made.name)
+    return None if made is None else made.replace((root / name).with_name(made.name))
 
 
 def _built_program(root: Path, name: str) -> bool:
@@ -129,9 +131,9 @@ def _compiled(root: Path, name: str) -> Path | None:
 
     is_windows = sys.platform == "win32"
     extension = Extension(
-        f"{PACKAGE.replace('/', '.')}.{name}",
-        [f"{PACKAGE}/{name}.c"],
-        depends=[str(file) for file in (root / PACKAGE).glob(f"{name}*.h")],
+        name.replace("/", "."),
+        [f"{name}.c"],
+        depends=[str(file) for file in root.glob(f"{name}*.h")],
         py_limited_api=True,
         libraries=[] if is_windows else ["m"],
         extra_compile_args=[] if is_windows else ["-O3", "-g0"],  # `-g` writes the folder into it

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pipeguard.errors import Refusal
 from pipeguard.firewall.finding import MessageKind
 from pipeguard.firewall.protocol import codes
-from pipeguard.firewall.protocol.framing import one_line
 from pipeguard.firewall.protocol.ids import read_id, write_answered_id, write_id
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
 from pipeguard.firewall.protocol.spelling import folded_name, has_look_alike, look_alike, spellings
@@ -47,8 +46,8 @@ def parse(frame: bytes) -> Message | list[JsonValue]:
     Raises:
         Refusal: the frame is not a message that every parser reads alike.
     """
-    value, text = read_json(frame)
-    return value if isinstance(value, list) else envelope(one_line(frame, text), value)
+    value, line = read_json(frame)
+    return value if isinstance(value, list) else envelope(line, value)
 
 
 def envelope(frame: bytes, value: JsonValue) -> Message:

@@ -118,6 +118,6 @@ def run_sanitized(source: Path, code: str, folder: Path) -> None:
     ).stdout.strip()
     subprocess.run(
         [sys.executable, "-c", code, str(folder), *sys.path],
-        env={"LD_PRELOAD": library, "ASAN_OPTIONS": "detect_leaks=0"},
+        env={"LD_PRELOAD": library, "ASAN_OPTIONS": "detect_leaks=0", "PYTHONMALLOC": "malloc"},
         check=True,
     )

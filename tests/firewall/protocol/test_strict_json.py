@@ -2,6 +2,8 @@
 
 import json
 import threading
+from pathlib import Path
+from types import ModuleType
 from typing import cast
 
 import pytest
@@ -9,7 +11,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pipeguard.errors import Refusal
-from pipeguard.firewall.protocol import codes
+from pipeguard.firewall.protocol import codes, strict_json
+from pipeguard.firewall.protocol.framing import one_line
 from pipeguard.firewall.protocol.json_values import JsonValue, Number, serialise
 from pipeguard.firewall.protocol.strict_json import (
     MAX_DEPTH,
@@ -21,8 +24,10 @@ from pipeguard.firewall.protocol.strict_json import (
     nests_deeper_than,
     parse_json,
     read_json,
+    read_text,
     without_value,
 )
+from tests.detect.model.samples import run_sanitized
 from tests.fuzz.budget import tried
 from tests.fuzz.values import equal, junk, mutated, spaced, texts, tokens, values
 
@@ -149,6 +154,95 @@ def test_half_a_character_is_refused_and_its_request_answered(
         assert isinstance(parse_json(frame), dict)
 
 
+# --- the form in C -----------------------------------------------------------------------------
+
+LIMITS = MAX_DEPTH, MAX_NODES, MAX_KEYS
+ENDS = st.text(st.sampled_from("a\x85\u2028\u2029\u2027é中\U00010085"), max_size=20)
+FRAMES = (
+    junk
+    | st.one_of(values, ENDS).map(serialise)
+    | st.lists(ENDS, max_size=3).map(lambda lines: json.dumps(lines, ensure_ascii=False).encode())
+    | mutated(values.map(serialise))
+    | mutated(values.map(spaced))
+)
+
+
+@pytest.fixture(scope="session")
+def compiled() -> ModuleType:
+    """The form in C, which is built where a compiler is: it is in every environment of tests."""
+    form = strict_json.native()
+    assert form is not None, "no C compiler? `make environment` builds _strict_json.c"
+    return form
+
+
+@tried(600)
+@given(FRAMES, st.sampled_from([b"", b"\r", b"\n", b" \r\n"]))
+def test_both_forms_accept_the_same_and_read_it_alike(
+    compiled: ModuleType, frame: bytes, end: bytes
+) -> None:
+    frame += end
+    read = compiled.read_frame(frame, Number, LIMITS)
+    try:
+        value = read_text(frame, frame.decode())
+    except (Refusal, UnicodeDecodeError):
+        assert read is None
+        return
+    assert read is not None
+    assert equal(read[0], value)
+    assert read[1] == (one_line(frame, frame.decode()) is frame)
+
+
+@tried(200)
+@given(values, st.integers(1, 12))
+def test_both_forms_have_the_same_limits(
+    compiled: ModuleType, value: JsonValue, limit: int
+) -> None:
+    for frame in (serialise(value), spaced(value)):
+        deep = compiled.read_frame(frame, Number, (limit, MAX_NODES, MAX_KEYS)) is None
+        many = compiled.read_frame(frame, Number, (MAX_DEPTH, limit, MAX_KEYS)) is None
+        assert deep == nests_deeper_than(value, limit)
+        assert many == holds_more_than(frame, limit)
+    keys = b"{" + b",".join(b'"%d":[]' % number for number in range(limit)) + b"}"
+    assert compiled.read_frame(keys, Number, (2, 99, limit)) is not None
+    assert compiled.read_frame(keys, Number, (2, 99, limit - 1)) is None
+
+
+def test_without_the_form_in_c_the_same_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    frames = [b'{"id":1,"a":["\\n",1.0]}', b"[1]\n", '["\x85"]'.encode()]
+    expected = [read_json(frame) for frame in frames]
+    monkeypatch.setattr(strict_json, "_NATIVE", None)
+    assert [read_json(frame) for frame in frames] == expected
+
+
+@pytest.mark.slow
+def test_the_c_form_leaves_no_byte_of_its_frame(tmp_path: Path) -> None:
+    source = Path(strict_json.__file__).with_name("_strict_json.c")
+    run_sanitized(source, FUZZING, tmp_path)
+
+
+FUZZING = r"""
+import random, sys
+sys.path[:0] = sys.argv[1:]
+from _strict_json import read_frame
+dice = random.Random(2)
+PARTS = [*b'"\\{}[],: \n-0', *b"\0\xc2\xff", 0xE2, 0x80, 0xA8]
+PARTS = [bytes([part]) for part in PARTS]
+PARTS += [rb"\ud83d", rb"\ude00", rb"\u00", b"1.", b"e+", b"nul", b"true", b"9" * 28]
+TEXT = r'{"type":"text","text":"a \"b\" \n Zoë\u00e9\u4e2d\ud83d\ude00 and so on"}'
+FRAME = '{"id":-1.5e+10,"result":{"content":[%s,[true,false,null,0]],"%s":{}}} '
+FRAME = (FRAME % (TEXT, "k" * 27)).encode()
+for number in range(40000):
+    frame = bytearray(FRAME if number % 4 else FRAME[number // 4 % len(FRAME):])
+    for _ in range(dice.choice([0, 1, 1, 2, 5])):
+        at = dice.randrange(len(frame) + 1)
+        frame[at:at + dice.choice([0, 0, 1, 8])] = dice.choice(PARTS)
+    if number % 3:
+        del frame[dice.randrange(len(frame) + 1):]
+    limits = dice.choice([1, 3, 64]), dice.choice([5, 999]), dice.choice([1, 99])
+    read_frame(bytes(frame), str, limits)
+"""
+
+
 # --- size and depth ----------------------------------------------------------------------------
 
 
@@ -262,7 +356,7 @@ def test_a_parsed_frame_is_its_bytes_and_is_not_read_again(value: JsonValue) -> 
     frame = serialise(value)
     parsed = ParsedFrame.of(frame)
     assert parsed == frame
-    assert read_json(parsed) == (value, frame.decode())
+    assert read_json(parsed) == (value, frame)
     assert read_json(parsed)[0] is parsed.value
     assert type(without_value(parsed)) is bytes
     assert without_value(parsed) == frame
