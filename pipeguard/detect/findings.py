@@ -57,6 +57,7 @@ from pipeguard.firewall.session.guard import EXEMPT, Context
 from pipeguard.firewall.session.rewrite import UNREAD
 from pipeguard.records import NamedTuple
 
+_SECRETS = "secrets."
 _SEVERE = Severity.HIGH, Confidence.HIGH
 NAMED_BYTES = 2**16  # of a frame that may come again; its name costs 1 us/KB, and reading it 20
 _FIRST, _LAST = b'{"jsonrpc":"2.0","id":', b',"id":'  # as SDKs write the id
@@ -319,6 +320,8 @@ def _cut_keys(
     if not begins:
         longer = whole[0][1][: secret_values.CUT_CHARS] if whole else ""
         knowledge.flows.continue_key(context.event, longer)
+    if not whole or not _may_be_secrets(knowledge, context, [joined for _, joined in whole]):
+        return []
     for begin, joined in whole:
         secrets = _sure_secrets(knowledge, context, joined)
         rules = {each.rule for each in secrets if each.action is Action.BLOCK}
@@ -331,10 +334,22 @@ def _cut_keys(
 
 def _sure_secrets(knowledge: Knowledge, context: Context, text: str) -> list[Finding]:
     """The secrets that a call's form, not the argument's name, blocks or an exception lets pass."""
-    value: JsonValue = {"params": {"name": context.tool or "", "arguments": {"text": text}}}
-    found = scan(knowledge, context, Surface.TO_SERVER, value)
+    found = scan(knowledge, context, Surface.TO_SERVER, _as_argument(context, text))
     stopped = (each for each in found if each.action is Action.BLOCK or each.note == EXEMPT)
-    return [each for each in stopped if each.rule.startswith("secrets.")]
+    return [each for each in stopped if each.rule.startswith(_SECRETS)]
+
+
+def _may_be_secrets(knowledge: Knowledge, context: Context, texts: Sequence[str]) -> bool:
+    """False where `_sure_secrets` finds none in any of some texts: mostly, and in one look."""
+    values = [_as_argument(context, text) for text in texts]
+    return any(
+        engine.may_match(values, lambda rule: rule.id.startswith(_SECRETS))
+        for engine in knowledge.scanners[Surface.TO_SERVER]
+    )
+
+
+def _as_argument(context: Context, text: str) -> JsonValue:
+    return {"params": {"name": context.tool or "", "arguments": {"text": text}}}
 
 
 def _misplaced_keys(knowledge: Knowledge, context: Context, value: JsonValue) -> list[Finding]:
@@ -345,7 +360,7 @@ def _misplaced_keys(knowledge: Knowledge, context: Context, value: JsonValue) ->
     return [
         finding._replace(start=0, end=0, note=_MISPLACED_NOTE)
         for finding in scan(knowledge, context, Surface.TO_SERVER, restored)
-        if finding.rule.startswith("secrets.") and finding.action is Action.BLOCK
+        if finding.rule.startswith(_SECRETS) and finding.action is Action.BLOCK
     ]
 
 

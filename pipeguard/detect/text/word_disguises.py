@@ -237,9 +237,9 @@ def _begin_keys(data: bytes, start: int, end: int) -> Iterator[Range]:
     or which have no sign and begin as a word does.
     """
     words = set(data[start:end].translate(_AS_WORDS).split())
-    words |= {word[:MIN_PREFIX] + b"+" for word in words}
-    for word, first in _BEGINNINGS.items():
-        at = data.find(word, start, end) if first in words else -1
+    firsts = {word[:MIN_PREFIX] + b"+" for word in words} | words
+    for word in chain.from_iterable(map(_BY_FIRST.__getitem__, _BY_FIRST.keys() & firsts)):
+        at = data.find(word, start, end)
         while at >= 0:
             if not data[at - 1 : at].isalnum():
                 yield at, at + len(word)
@@ -370,6 +370,10 @@ _BEGINNINGS = {
     else word.encode().translate(_AS_WORDS).split()[0]
     for word in PREFIXES
     if len(word) >= MIN_PREFIX and word[0].isalnum()
+}
+_BY_FIRST = {
+    first: [word for word, other in _BEGINNINGS.items() if other == first]
+    for first in dict.fromkeys(_BEGINNINGS.values())
 }
 _PIECE = lazy_regex(  # and what separates it from the next one, with a label that counts
     rb"([A-Za-z0-9]{0,48})"

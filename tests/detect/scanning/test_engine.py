@@ -53,6 +53,17 @@ def surface_of(rule: Rule) -> Surface:
     return next(surface for surface in Surface if surface in rule.surfaces)
 
 
+def test_what_no_rule_may_match_has_no_match() -> None:
+    engine = engines().to_server
+    for sample in decodable("secrets", Surface.TO_SERVER)[::9]:
+        for write in (str.strip, lambda text: text.encode().hex(), lambda text: text[::-1]):
+            value: JsonValue = {"params": {"arguments": {"text": write(sample.text)}}}
+            may_match = engine.may_match(["nothing", value], lambda rule: rule.pack == "secrets")
+            scan = engine.scan(value, lambda _: "call.arguments", Surface.TO_SERVER)
+            assert may_match or "secrets" not in {match.rule.pack for match in scan.matches}
+    assert not engine.may_match(["pypi-plain words", "of a page"], lambda rule: rule.is_private)
+
+
 # --- wherever it stands ------------------------------------------------------------------------
 
 
