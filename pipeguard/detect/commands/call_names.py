@@ -175,8 +175,10 @@ def _list_strings(method: str | None, params: JsonValue) -> list[tuple[Path, str
 def _collect_names(tool: str | None, strings: list[tuple[Path, str]]) -> CallNames:
     paths: dict[str, None] = {}
     hosts: dict[str, None] = {}
-    for count, (path, text) in enumerate(strings):
-        if count >= MOST_STRINGS or not _collect(tool, path, text, paths, hosts):
+    if len(strings) > MOST_STRINGS:
+        return UNNAMED
+    for path, text in strings:
+        if not _collect(tool, path, text, paths, hosts):
             return UNNAMED
     if len(paths) + len(hosts) > MOST_NAMES:
         return UNNAMED
@@ -193,9 +195,9 @@ def fetches(method: str | None, tool: str | None, params: JsonValue) -> bool:
 
 def _is_fetching(tool: str | None, strings: list[tuple[Path, str]]) -> bool:
     roles: dict[Path, ArgumentRole] = {}
-    for count, (names, text) in enumerate(strings):
-        if count >= MOST_STRINGS:
-            return True
+    if len(strings) > MOST_STRINGS:
+        return True
+    for names, text in strings:
         use = roles.get(names)
         if use is None:
             use = roles[names] = role(tool, names)

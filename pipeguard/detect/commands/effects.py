@@ -72,6 +72,7 @@ _SHELL_LINE = lazy_regex(
     r"|crontab|openssl|bash|sh|zsh|python3?|perl|node|base64|eval|git|npm|pip|npx|aws|gcloud"
     r"|kubectl|docker|`|\$\()[ \t`]+(?![=(.])\S"
 )
+_PARAMS = ("params",)
 _NAME_WORD = lazy_regex(r"[a-z]+")
 
 
@@ -166,7 +167,7 @@ def _groups(uses: Uses, *, only_idle: bool = False) -> Iterator[list[_String]]:
             continue
         is_idle = uses.role_by_names(names) in IDLE
         is_left_out = not is_idle if only_idle else is_idle and not is_alone
-        if is_left_out:
+        if is_left_out or (is_call and names[:1] != _PARAMS):
             continue
         path = text.path_of_segment(segment)
         if not _is_argument(path, is_call=is_call):
@@ -183,7 +184,7 @@ def _groups(uses: Uses, *, only_idle: bool = False) -> Iterator[list[_String]]:
 
 
 def _is_argument(path: Path, *, is_call: bool) -> bool:
-    if path[:1] == ("params",):
+    if path[:1] == _PARAMS:
         return len(path) == 1 or path[1] not in ("name", "_meta")
     return not is_call
 

@@ -7,7 +7,7 @@ the person it was sent to.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import islice
 
@@ -288,18 +288,22 @@ def _codes(text: str) -> Iterator[str]:
 
 CUT_CHARS = 2048  # of a string's end that are read for the beginning of a key, and of such a key
 LEAST_PIECE = 6  # characters that a key goes on with
+FEW_TEXTS = 8  # whose ends are read one by one
 MOST_ENDS = 2  # of strings of a call that a key may go on with
 
-_BEGINS_KEY = lazy_regex(
-    rf"(?<![A-Za-z0-9])(?:{'|'.join(credentials.in_order('BEGINNINGS'))})(?=.{{4}})"
-)
+_BEGINNING = lazy_regex(rf"(?<![A-Za-z0-9])(?:{'|'.join(credentials.in_order('BEGINNINGS'))})")
+_BEGINS_KEY = lazy_regex(rf"{_BEGINNING.pattern}(?=.{{4}})")
 # From right to left, so that long texts are read once.
 _LAST_WORD = lazy_regex(r"[^\s\"'<>,;]+")
 _LAST_VALUE = lazy_regex(r"=*[A-Za-z0-9_+/~.@:-]+")
 
 
-def begun_key(texts: Iterable[str]) -> str:
+def begun_key(texts: Sequence[str]) -> str:
     """The beginning of a key that one of some texts ends with; or empty."""
+    if len(texts) > FEW_TEXTS:
+        ends = "\n".join([text[-CUT_CHARS:] for text in texts])
+        if ends.isascii() and not occurs(_BEGINNING, ends):
+            return ""
     words = (_last(_LAST_WORD, text) for text in texts)
     return next((word[key.start() :] for word in words if (key := _BEGINS_KEY.search(word))), "")
 

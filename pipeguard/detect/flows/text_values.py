@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
-from itertools import pairwise
+from itertools import pairwise, repeat
 
 from pipeguard.detect.checks.credential_names import is_credential_name
 from pipeguard.detect.flows.tool_labels import Label
@@ -18,7 +18,7 @@ from pipeguard.detect.words import arguments, credentials, word_set
 from pipeguard.detect.words import tools as lists
 from pipeguard.firewall.finding import Confidence
 from pipeguard.firewall.lazy_regex import lazy_regex
-from pipeguard.firewall.protocol.json_values import JsonValue, walk_values
+from pipeguard.firewall.protocol.json_values import JsonValue, walk_texts, walk_values
 from pipeguard.unicode.name_words import name_words
 
 TOKEN_CHARS = 12  # shorter tokens are in two texts by chance
@@ -40,7 +40,7 @@ _MAILBOX_NAME = lazy_regex(r"[\w.+-]{1,64}")  # from right to left
 _AT_HOST = lazy_regex(r"@[\w-]{1,63}(?:\.[\w-]{1,63})+")
 # RFC 1321, FIPS 180-4.
 _DIGEST = lazy_regex(r"\b(?:[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64}|[0-9a-f]{128})\b", re.IGNORECASE)
-_URL = lazy_regex(r"https?://[^\s\"'<>)\]]{1,8192}", re.IGNORECASE)
+_REST_OF_URL = lazy_regex(r"[^\s\"'<>)\]]{1,8192}")
 _ESCAPED = lazy_regex(r"\\{1,4}(?:u([0-9a-fA-F]{4})|(/))|&amp;")
 _PERCENT = lazy_regex(r"%([0-7][0-9a-fA-F])")
 _SHORT_VALUE = lazy_regex(rf"(?=.{{0,99}}[0-9@#/])\S{{3,{SHORT_CHARS}}}")
@@ -163,7 +163,16 @@ def recipients(arguments: JsonValue) -> set[str]:
 
 def addresses(text: str) -> list[str]:
     """The web addresses in a text."""
-    return _URL.findall(text)
+    found, end, at = list[str](), 0, text.find("://")
+    while at >= 0:  # `re` would try each letter
+        size = 5 if text[max(end, at - 5) : at].casefold() == "https" else 4
+        start = at - size
+        is_web = start >= end and (size == 5 or text[start:at].casefold() == "http")
+        if is_web and (rest := _REST_OF_URL.match(text, at + 3)):
+            end = rest.end()
+            found.append(text[start:end])
+        at = text.find("://", max(end, at + 1))
+    return found
 
 
 def unescape(text: str) -> str:
@@ -185,8 +194,9 @@ def join_sent(value: JsonValue) -> bytes:
 
 def find_addresses(value: JsonValue) -> list[str]:
     """The web addresses in all strings of a JSON value."""
-    data = MessageText(value, keyed=False).data
-    return addresses(data.decode("utf-8", "ignore")) if b"//" in data else []
+    if not any("://" in text for text in walk_texts(value)):
+        return []
+    return addresses(MessageText(value, keyed=False).data.decode())
 
 
 def digests(text: str) -> list[str]:
@@ -204,14 +214,11 @@ def short_values(value: JsonValue) -> frozenset[str]:
 
 
 def _add_short_values(key: str, value: JsonValue, values: set[str]) -> None:
-    if type(value) is dict:
-        if not _is_amount(key[:SHORT_CHARS]):
-            for name, item in value.items():
+    if type(value) is dict or type(value) is list:
+        members = value.items() if type(value) is dict else zip(repeat(""), value, strict=False)
+        for name, item in members if not _is_amount(key[:SHORT_CHARS]) else ():
+            if type(item) is not str or " " not in item.strip():  # mostly prose
                 _add_short_values(name, item, values)
-    elif type(value) is list:
-        if not _is_amount(key[:SHORT_CHARS]):
-            for item in value:
-                _add_short_values("", item, values)
     else:
         text = str(value).strip()
         if len(text) > SHORT_CHARS or " " in text or text.isalpha():

@@ -14,6 +14,7 @@ from itertools import accumulate, islice
 from pipeguard.detect.text.layouts import (
     LocatedString,
     Member,
+    NamesAround,
     collect_members,
     collect_names,
     collect_values,
@@ -51,7 +52,7 @@ class MessageText:
     """
 
     __slots__ = (
-        *("_keys", "_members", "_named_count", "_names", "_positions", "_segments"),
+        *("_has_codes", "_keys", "_members", "_named_count", "_names", "_positions", "_segments"),
         *("data", "is_keyed", "is_several", "value", "values"),
     )
 
@@ -61,10 +62,11 @@ class MessageText:
         values: list[str] = []
         self._keys: dict[str, None] = {}
         self._members: list[Member] = []
+        self._has_codes = False
         self._named_count = 0
-        self._names: list[tuple[tuple[str, ...], bool]] = []
+        self._names: list[NamesAround] = []
         if keyed:
-            collect_members(value, self._members, values, self._keys)
+            self._has_codes = collect_members(value, self._members, values, self._keys)
             segments += [text if key is None else f"{key}: {text}" for key, text in self._members]
         else:
             named: list[str] = []
@@ -110,13 +112,10 @@ class MessageText:
         """The names in it, each once."""
         return self._keys
 
-    def names_around(self) -> list[tuple[tuple[str, ...], bool]]:
-        """Keyed only, of each segment: the names around it, and whether it is an argument.
-
-        An argument is in no list and no object.
-        """
+    def names_around(self) -> list[NamesAround]:
+        """Keyed only, of each segment: the names around it, and whether it is an argument."""
         if not self._names and self._members:
-            collect_names(self.value, (), self._names)
+            collect_names(self.value, ((), False), self._names, 0, has_codes=self._has_codes)
         return self._names
 
     def sizes(self) -> Iterator[int]:
@@ -258,8 +257,11 @@ class MessageText:
 
     def _compute(self) -> _Positions:
         if self._positions is None:
-            strings_in = locate_members if self.is_keyed else locate_values
-            self._positions = _Positions(strings_in(self.value))
+            self._positions = _Positions(
+                locate_members(self.value, has_codes=self._has_codes)
+                if self.is_keyed
+                else locate_values(self.value)
+            )
         return self._positions
 
     def _start(self, index: int) -> int:

@@ -41,6 +41,8 @@ _CHARACTERS: tuple[dict[str, str], ...] = tuple(
 Member = tuple[str | None, str]  # a key, which an item of a list does not have, and its string
 # The path of a string, the length of `key: ` before it, and the string.
 LocatedString = tuple[Path, int, str]
+# The names around a string, and whether it is an argument: in no list and no object.
+NamesAround = tuple[tuple[str, ...], bool]
 
 
 LONGEST_KEY = 100  # characters: a longer key is a text and not a name
@@ -85,7 +87,7 @@ def sensitive_label(value: JsonObject) -> str:
 
 def collect_members(
     value: JsonValue, members: list[Member], values: list[str], keys: dict[str, None]
-) -> None:
+) -> bool:
     """Collect the strings of the keyed layout.
 
     Args:
@@ -93,10 +95,15 @@ def collect_members(
         members: receives each member and each item of a list.
         values: receives the strings that are read joined, without any from fixed lists.
         keys: receives each key.
+
+    Returns:
+        True if there is a text of codes among them.
     """
+    has_codes = False
     if text := text_of_codes(value):
         members.append((None, text))
         values.append(text)
+        has_codes = True
     if type(value) is dict:
         for key, item in value.items():
             keys[key] = None
@@ -109,75 +116,78 @@ def collect_members(
             if string is not None and (key not in FIXED_VALUE_KEYS or not is_listed(string)):
                 values.append(string)
             elif type(item) is dict or type(item) is list:
-                collect_members(item, members, values, keys)
+                has_codes = collect_members(item, members, values, keys) or has_codes
     elif type(value) is list:
         for item in value:
-            collect_members(item, members, values, keys)
+            has_codes = collect_members(item, members, values, keys) or has_codes
     elif type(value) is str or (type(value) is Number and len(value) >= MIN_NUMBER_DIGITS):
         members.append((None, value))
         values.append(value)
+    return has_codes
 
 
-def locate_members(value: JsonValue) -> Iterator[LocatedString]:
-    """The strings of `collect_members` with their paths."""
+def locate_members(value: JsonValue, *, has_codes: bool = True) -> Iterator[LocatedString]:
+    """The strings of `collect_members` with their paths.
+
+    Args:
+        value: of the message.
+        has_codes: what `collect_members` returned.
+    """
     located: list[LocatedString] = [((), 0, value)] if _is_string(value) else []
-    _locate_members(value, (), located)
+    _locate_members(value, (), located, has_codes=has_codes)
     return iter(located)
 
 
-def _locate_members(value: JsonValue, path: Path, located: list[LocatedString]) -> None:
-    if (type(value) is dict or type(value) is list) and (text := text_of_codes(value)):
+def _locate_members(
+    value: JsonValue, path: Path, located: list[LocatedString], *, has_codes: bool
+) -> None:
+    if has_codes and (text := text_of_codes(value)):
         located.append((path, 0, text))
     if type(value) is dict:
         for key, item in value.items():
             inner = (*path, key)
             located.append((inner, len(key) + 2, item if _is_string(item) else ""))
             if type(item) is dict or type(item) is list:
-                _locate_members(item, inner, located)
+                _locate_members(item, inner, located, has_codes=has_codes)
     elif type(value) is list:
         for index, item in enumerate(value):
             if type(item) is dict or type(item) is list:
-                _locate_members(item, (*path, index), located)
+                _locate_members(item, (*path, index), located, has_codes=has_codes)
             elif _is_string(item):
                 located.append(((*path, index), 0, item))
 
 
 def collect_names(
-    value: JsonValue,
-    around: tuple[str, ...],
-    places: list[tuple[tuple[str, ...], bool]],
-    level: int = 0,
-    *,
-    is_alone: bool = False,
+    value: JsonValue, place: NamesAround, places: list[NamesAround], level: int, *, has_codes: bool
 ) -> None:
     """Collect the names around each string of `collect_members`, the outermost first.
 
     Args:
         value: of the message.
-        around: the names around it.
-        places: receives the names, and True for what is in the message or the arguments itself.
+        place: of the value itself.
+        places: receives each place.
         level: of `ARGUMENTS` that leads to the value; -1 if none does.
-        is_alone: of the value itself.
+        has_codes: what `collect_members` returned.
     """
-    if (type(value) is dict or type(value) is list) and text_of_codes(value):
-        places.append((around, is_alone))
-    are_alone = level in (0, len(ARGUMENTS))
+    if has_codes and text_of_codes(value):
+        places.append(place)
+    around, are_alone = place[0], level in (0, len(ARGUMENTS))
     if type(value) is dict:
         for key, item in value.items():
-            names = (*around, key)
-            places.append((names, are_alone))
+            inner = (*around, key), are_alone
+            places.append(inner)
             if type(item) is dict or type(item) is list:
                 leads = 0 <= level < len(ARGUMENTS) and key == ARGUMENTS[level]
-                inner = level + 1 if leads else -1
-                collect_names(item, names, places, inner, is_alone=are_alone)
+                collect_names(item, inner, places, level + 1 if leads else -1, has_codes=has_codes)
     elif type(value) is list:
+        inner = around, are_alone
         for item in value:
             if type(item) is dict or type(item) is list:
-                collect_names(item, around, places, -1, is_alone=are_alone)
+                collect_names(item, inner, places, -1, has_codes=has_codes)
             elif _is_string(item):
-                places.append((around, are_alone))
+                places.append(inner)
     elif _is_string(value):
-        places.append((around, is_alone))
+        places.append(place)
 
 
 def text_of_codes(value: JsonValue) -> str:
