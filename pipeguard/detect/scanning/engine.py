@@ -44,6 +44,7 @@ from pipeguard.detect.scanning.readings import (
     SIGNS,
     SIGNS_TO_SERVER,
     SQUEEZED_SIGNS,
+    read_orders,
 )
 from pipeguard.detect.scanning.scan import LEVELS, Scan
 from pipeguard.detect.scanning.scan_budget import NOTHING_FOUND, PlaceOf, ScanInput, ScanResult
@@ -175,11 +176,16 @@ class Engine:
             budgets.grow(len(text.data))
         seen = first_look(self.lookup, text, surface)
         source = self._source(text, place_of, call)
-        if seen is not None and is_plainly_clean(self.lookup, source, surface, seen):
+        is_clean = seen is not None and is_plainly_clean(self.lookup, source, surface, seen)
+        if seen is not None and is_clean and not seen.opened:
             return NOTHING_FOUND
         budgets.is_exceeded = False
         source = source._replace(place_of=cache(place_of))
         scan = Scan(self.lookup, source, surface, budgets, seen)
+        if is_clean:
+            scan.note_text()
+            read_orders(scan)
+            return scan.result()
         for reading in READINGS.values():
             if reading.to_server if self.keyed else reading.to_client:
                 reading.read(scan)

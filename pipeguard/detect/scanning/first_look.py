@@ -40,6 +40,7 @@ _SIGNS_TO_CLIENT = frozenset(ENCODINGS) | SPACED_OUT
 _SIGNS_TO_SERVER = _SIGNS_TO_CLIENT | {LITERALS, "windows", "acts"}
 GAP = b"\n\xff\n"  # between texts looked at together: a byte that no text has, and line ends
 FEW_RULES = 8  # that could match in a text, and are asked whether they do
+FEW_VALUES = 64  # that are read whole, with nothing between: of more, some fit together by chance
 FEW_MATCHES = 8  # of one rule, that are rated
 FEW_SEARCHES = 32  # of as many bytes as the text has
 LOOK_NS = 500_000  # of decoding, beside the share of each byte; if more remains, all is read
@@ -106,14 +107,14 @@ def is_plainly_clean(
 ) -> bool:
     """True for a text in which no rule matches, and no sign means anything: most texts.
 
+    A classifier may still have to read what is opened of it.
+
     Args:
         lookup: the rules.
         source: the value that has the text.
         surface: what it is judged as.
         seen: the first look at it.
     """
-    if seen.opened:
-        return False
     hits = {*seen.hits, *seen.joined_hits}
     signs, rules = lookup.sort_hits(hits) if hits else ([], [])
     if (signs or rules) and not _are_in_vain(lookup, source, surface, seen, (signs, rules)):
@@ -172,8 +173,8 @@ def _matches(lookup: RuleLookup, source: ScanInput, seen: FirstLook, rules: Sequ
     cost_bytes = len(rules) * sum(map(len, (data, *parts)))
     if len(rules) > FEW_RULES or cost_bytes > FEW_SEARCHES * len(data):
         return True
-    if source.text.is_several and not source.keyed:
-        return True  # more is read together than what was looked at
+    if source.text.count > FEW_VALUES and not source.keyed:
+        return True  # other parts of them are read together than what was looked at
     origin = Origin(source, "text")
     return any(
         _matches_in_text(lookup, rule, data, origin.active_ranges(rule, 0, len(data)))

@@ -14,7 +14,7 @@ from pipeguard.detect.commands.powershell import ACTS_SIGN, WINDOWS_SIGN
 from pipeguard.detect.matching.confirm import Occurrence
 from pipeguard.detect.model.cascade import BRIEF_BYTES, Order
 from pipeguard.detect.rules.rule import Rule, View
-from pipeguard.detect.scanning.first_look import LITERALS, SPACED_OUT, seam_ranges
+from pipeguard.detect.scanning.first_look import FEW_VALUES, LITERALS, SPACED_OUT, seam_ranges
 from pipeguard.detect.scanning.origin import Origin, locate_match
 from pipeguard.detect.scanning.scan import Scan, Signs
 from pipeguard.detect.scanning.scan_budget import MAX_CUTS, StringSpan
@@ -140,7 +140,6 @@ class _EdgeRow:
 
 # --- readings ---------------------------------------------------------------------------
 
-FEW_VALUES = 64  # that are read whole, with nothing between: of more, some fit together by chance
 JOINED_BYTES = 2**16  # of values that are read whole
 AROUND_NOTICE = 512  # bytes before and after a notice that are read without it
 

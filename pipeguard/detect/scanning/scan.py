@@ -235,6 +235,10 @@ class Scan:
             if confidence_by_checks(rule, data, match, View.TEXT) is not None
         ]
 
+    def note_text(self) -> None:
+        """Note what of the text as it is could be an order to the model."""
+        self._note_for_classifiers(self.data, 0, len(self.data), Origin(self.source, "text"))
+
     def _note_for_classifiers(self, data: bytes, low: int, high: int, origin: Origin) -> None:
         """Note what of a reading could be an order to the model."""
         opener, part = self.lookup.opener, data[low:high]
