@@ -5,7 +5,6 @@ Knows when and in what order they are written; not what they mean, nor how the p
 
 from __future__ import annotations
 
-import hmac
 import threading
 import time
 from collections import deque
@@ -16,7 +15,7 @@ from pipeguard.errors import StateError
 from pipeguard.firewall.finding import Direction
 from pipeguard.records import NamedTuple
 from pipeguard.state.connections import pending_connection
-from pipeguard.state.contents_key import contents_key
+from pipeguard.state.contents_key import KeyedHash, contents_key
 from pipeguard.state.database import is_about_a_row
 from pipeguard.state.missing import MissingVerdicts, remove_note, write_note
 from pipeguard.state.schema import MAX_NAME_CHARS
@@ -96,7 +95,7 @@ class Recorder:
         self.client = self.token = ""
         self.healthy = True
         self.missing = 0
-        self._key = key
+        self._hash = KeyedHash(key)
         self._log = log
         self._note = MissingVerdicts(run or "", server, 0, "", "", is_over=False)
         self._store_path = store_path
@@ -125,7 +124,7 @@ class Recorder:
             _short(verdict.tool),
             verdict.action,
             verdict.event,
-            hmac.digest(self._key, verdict.frame, "sha256").hex(),  # now, so that no frame is kept
+            self._hash(verdict.frame),  # now, so that no frame is kept
             len(verdict.frame),
             verdict.findings,
             verdict.pins,

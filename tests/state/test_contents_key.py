@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hmac
 import os
 import threading
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pipeguard.errors import StateError
-from pipeguard.state.contents_key import KEY_BYTES, KEY_NAME, contents_key
+from pipeguard.state.contents_key import KEY_BYTES, KEY_NAME, KeyedHash, contents_key
 
 
 def test_it_is_made_once_for_the_owner_alone(tmp_path: Path) -> None:
@@ -70,3 +71,11 @@ def test_a_key_that_others_could_have_written_is_refused(tmp_path: Path) -> None
 def test_a_folder_that_cannot_be_used_is_told(tmp_path: Path) -> None:
     with pytest.raises(StateError, match="cannot be used: No such file"):
         contents_key(str(tmp_path / "nowhere" / "pipeguard.db"))
+
+
+@pytest.mark.parametrize("size", [0, 1, 63, 64, 65, 5000])
+@pytest.mark.parametrize("key", [b"", bytes(range(KEY_BYTES)), b"k" * 64])
+def test_a_frame_is_hashed_as_rfc_2104_says(key: bytes, size: int) -> None:
+    frame = os.urandom(size)
+    keyed = KeyedHash(key)
+    assert {keyed(frame), keyed(frame)} == {hmac.new(key, frame, "sha256").hexdigest()}
