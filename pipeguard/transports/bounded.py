@@ -34,26 +34,27 @@ class _Usage:
         most_bytes: of them together, where there is more than one.
 
     Attributes:
+        frames: that are in.
         is_open: True once everything is let in.
     """
 
     def __init__(self, most_frames: int, most_bytes: int) -> None:
         self._most_frames = most_frames
         self._most_bytes = most_bytes
-        self._frames = self._bytes = 0
+        self.frames = self._bytes = 0
         self.is_open = False
 
     def fits(self, size: int) -> bool:
-        if self.is_open or not self._frames:
+        if self.is_open or not self.frames:
             return True
-        return self._frames < self._most_frames and self._bytes + size <= self._most_bytes
+        return self.frames < self._most_frames and self._bytes + size <= self._most_bytes
 
     def add(self, size: int) -> None:
-        self._frames += 1
+        self.frames += 1
         self._bytes += size
 
     def remove(self, size: int) -> None:
-        self._frames -= 1
+        self.frames -= 1
         self._bytes -= size
 
 
@@ -86,6 +87,10 @@ class Allowance:
                     self._waiting.remove(entry)
                 self._admit()
             raise
+
+    def has_one(self) -> bool:
+        """True while a single frame has room here."""
+        return self._usage.frames == 1
 
     def leave(self, size: int) -> None:
         """Free the room of a frame of so many bytes."""

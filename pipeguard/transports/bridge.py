@@ -1,7 +1,7 @@
 """Adapters between threads and an event loop: a channel of either kind, used as the other kind.
 
-A child's pipes are read and written by threads, which works on every system; network transports
-live on an event loop. Decides nothing, and buffers few frames.
+An event loop reads a pipe itself, and writes to it what the pipe takes at once. For all else there
+are threads, which work on every system. Decides nothing, and buffers few frames.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from queue import SimpleQueue
-from threading import Thread
+from threading import Event, Thread
 
 from pipeguard.firewall.protocol.strict_json import without_value
-from pipeguard.transports.bounded import MOST_FRAMES, Allowance, ThreadAllowance
+from pipeguard.transports.bounded import MOST_BYTES, MOST_FRAMES, Allowance, ThreadAllowance
 from pipeguard.transports.channel import AsyncChannel, Channel, ChannelClosed
+from pipeguard.transports.stdio import LineChannel
 
 INBOX_FRAMES = MOST_FRAMES  # read ahead; above that the peer is not read
 CLOSE_SECONDS = 5.0
@@ -27,7 +28,7 @@ class AsyncAdapter:
     A thread that ends, for whatever reason, ends the channel: nobody waits for a frame in vain.
 
     Args:
-        channel: read by one thread of its own, written to by another.
+        channel: belongs to this adapter; one thread reads it, another one writes to it.
         begin: starts a thread, given its name and its work.
     """
 
@@ -35,26 +36,39 @@ class AsyncAdapter:
         self, channel: Channel, begin: Callable[[str, Callable[[], object]], Thread]
     ) -> None:
         self._channel = channel
+        self._begin = begin
         self._loop = asyncio.get_running_loop()
         self._inbox: asyncio.Queue[bytes | None] = asyncio.Queue()
         self._outbox: SimpleQueue[bytes | None] = SimpleQueue()
         self._unread = ThreadAllowance()
+        self._unread_bytes = 0  # of a pipe that the loop reads
         self._unsent = Allowance()
         self._closed = self._writer_ended = self._reader_ended = False
         self._written = asyncio.Event()
-        self._threads = begin("read", self._read_all), begin("write", self._write_all)
+        self._threads: list[Thread] = []
+        is_pipe = isinstance(channel, LineChannel) and channel.can_be_watched()
+        self._pipe = channel if isinstance(channel, LineChannel) and is_pipe else None
+        self._watches = self._writes = False  # the loop watches the pipe; a thread writes
+        if self._pipe is not None:
+            self._watch(self._pipe)
+        else:
+            self._threads.append(begin("read", self._read_all))
 
     async def read(self) -> bytes | None:
         """Wait for the next frame; None at the end."""
         if self._closed or (self._reader_ended and self._inbox.empty()):
             return None
         frame = await self._inbox.get()
-        if frame is not None:
+        if frame is not None and self._pipe is not None:
+            self._unread_bytes -= len(frame)
+            if not self._watches and not self._reader_ended and self._has_room():
+                self._watch(self._pipe)
+        elif frame is not None:
             self._unread.leave(len(frame))
         return frame
 
     async def write(self, frame: bytes) -> None:
-        """Hand a frame to the writing thread; waits while the peer does not read.
+        """Send a frame, or hand it to the writing thread; waits while the peer does not read.
 
         Raises:
             ChannelClosed: the peer is gone, or this side was closed.
@@ -62,6 +76,12 @@ class AsyncAdapter:
         await self._unsent.enter(len(frame))
         if self._closed or self._writer_ended:
             raise ChannelClosed("closed")
+        if self._pipe is not None and self._unsent.has_one() and self._write_ready(frame):
+            self._unsent.leave(len(frame))
+            return
+        if not self._writes:
+            self._writes = True
+            self._threads.append(self._begin("write", self._write_all))
         self._outbox.put(without_value(frame))
 
     async def close(self) -> None:
@@ -74,19 +94,28 @@ class AsyncAdapter:
 
     async def finish(self) -> None:
         """Send what still waits to be written; no more is sent after that."""
-        self._outbox.put(None)
-        await self._written.wait()
+        if self._writes:
+            self._outbox.put(None)
+            await self._written.wait()
+        self._writer_ended = True
 
     def abort(self) -> None:
         """Hang up on a peer that may read nothing, and wait for no thread."""
         self._closed = True
+        self._unwatch()
         self._channel.close()
         self._unread.open()
         self._unsent.open()
 
     def join(self) -> None:
-        """Wait for the threads, once the peer is gone or the channel is closed here."""
+        """Wait for the threads, once the peer is gone or the channel is closed here.
+
+        Called in a thread: the loop lets go of the descriptor before it is shut.
+        """
         self._closed = True
+        stopped = Event()
+        if self._pipe is not None and self._call(self._stop_reading, stopped):
+            stopped.wait(CLOSE_SECONDS)
         self._channel.close()
         self._outbox.put(None)
         self._unread.open()  # for a thread that waits for room in the inbox
@@ -95,7 +124,45 @@ class AsyncAdapter:
 
     # --- on the loop ----------------------------------------------------------------------
 
+    def _watch(self, pipe: LineChannel) -> None:
+        self._watches = True
+        self._loop.add_reader(pipe.read_fd, self._read_ready, pipe)
+
+    def _unwatch(self) -> None:
+        if self._pipe is not None and self._watches:
+            self._watches = False
+            self._loop.remove_reader(self._pipe.read_fd)
+
+    def _has_room(self) -> bool:
+        return self._inbox.qsize() < INBOX_FRAMES and self._unread_bytes < MOST_BYTES
+
+    def _read_ready(self, pipe: LineChannel) -> None:
+        frames: list[bytes] | None = None
+        try:
+            frames = pipe.read_ready()
+        finally:
+            if frames is None:
+                self._end_reading()
+        for frame in frames or ():
+            self._unread_bytes += len(frame)
+            self._inbox.put_nowait(frame)
+        if not self._has_room():
+            self._unwatch()
+
+    def _write_ready(self, frame: bytes) -> bool:
+        """Write a frame if the pipe takes it at once."""
+        try:
+            return self._pipe is not None and self._pipe.write_ready(frame)
+        except BaseException:
+            self._end_writing()
+            raise
+
+    def _stop_reading(self, stopped: Event) -> None:
+        self._end_reading()
+        stopped.set()
+
     def _end_reading(self) -> None:
+        self._unwatch()
         self._reader_ended = True
         self._inbox.put_nowait(None)
 
@@ -127,9 +194,12 @@ class AsyncAdapter:
             self._writer_ended = True  # at once; the loop does the rest
             self._call(self._end_writing)
 
-    def _call(self, function: Callable[..., object], *arguments: object) -> None:
-        with suppress(RuntimeError):  # the loop is closed
+    def _call(self, function: Callable[..., object], *arguments: object) -> bool:
+        """Call on the loop; False if that is closed."""
+        with suppress(RuntimeError):
             self._loop.call_soon_threadsafe(function, *arguments)
+            return True
+        return False
 
 
 class BlockingAdapter:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import select
+import stat
 import sys
 from _thread import allocate_lock
 from collections import deque
@@ -31,12 +32,15 @@ class LineChannel:
     The descriptors may be pipes, sockets (Node gives these to its children), a terminal or a file.
     Their numbers are never freed here (transports.descriptors); whoever opened them closes them.
     O_NONBLOCK is not set: other processes share our standard streams, and would all see it.
+
+    Attributes:
+        read_fd: the descriptor to read from.
     """
 
     _own: tuple[int, ...] = ()
 
     def __init__(self, read_fd: int, write_fd: int, limit_bytes: int = DEFAULT_LIMIT_BYTES) -> None:
-        self._read_fd = read_fd
+        self.read_fd = read_fd
         self._write_fd = write_fd
         self._lines = LineFrames(limit_bytes)
         self._frames: deque[bytes] = deque()
@@ -56,6 +60,9 @@ class LineChannel:
             self._poll = select.poll()
             self._poll.register(read_fd, select.POLLIN)
             self._poll.register(self._woken, select.POLLIN)
+            self._room = select.poll()
+            if stat.S_ISFIFO(os.fstat(write_fd).st_mode):
+                self._room.register(write_fd, select.POLLOUT)
 
     def __del__(self, close: Callable[[int], None] = os.close) -> None:
         """Close the descriptors that belong to this object; at shutdown `os` may be gone."""
@@ -80,6 +87,36 @@ class LineChannel:
             if data is not None:
                 frames.extend(self._lines.end())
         return None if self._closed else frames.popleft()
+
+    def can_be_watched(self) -> bool:
+        """True if an event loop can watch `read_fd`: for a pipe or a socket, but on Windows."""
+        kind = os.fstat(self.read_fd).st_mode
+        return sys.platform != "win32" and (stat.S_ISFIFO(kind) or stat.S_ISSOCK(kind))
+
+    def read_ready(self) -> list[bytes] | None:
+        """Read once from a descriptor that is ready, and never use `read`.
+
+        Returns:
+            The lines that are whole now; None at the end of the stream or once closed.
+        """
+        data = None if self._closed or self._ended else self._receive()
+        if data:
+            return self._lines.feed(data)
+        self._ended = True
+        return (data is not None and self._lines.end()) or None
+
+    def write_ready(self, frame: bytes) -> bool:
+        """Write one line if that cannot block; False where it could.
+
+        A pipe that is ready takes `select.PIPE_BUF` bytes at once (POSIX, `write` and `poll`).
+
+        Raises:
+            ChannelClosed: the peer reads no more, or this channel was closed.
+        """
+        if sys.platform == "win32" or len(frame) >= select.PIPE_BUF or not self._room.poll(0):
+            return False
+        self.write(frame)
+        return True
 
     def write(self, frame: bytes) -> None:
         """Write one line with its LF; lines of several threads do not mix.
@@ -111,7 +148,7 @@ class LineChannel:
             os.write(self._wake, b"\0")
             # On Windows a second thread cannot interrupt a read: it ends when the peer ends, or
             # with the process.
-            shut_reading(self._read_fd)
+            shut_reading(self.read_fd)
 
     def wait_for_hangup(self) -> bool:
         """Wait until the peer writes no more, even if what it wrote was not read yet.
@@ -123,7 +160,7 @@ class LineChannel:
         if sys.platform == "win32":
             return False
         poll = select.poll()
-        poll.register(self._read_fd, select.POLLHUP | getattr(select, "POLLRDHUP", 0))
+        poll.register(self.read_fd, select.POLLHUP | getattr(select, "POLLRDHUP", 0))
         poll.register(self._woken, select.POLLIN)
         return self._woken not in dict(poll.poll())
 
@@ -146,7 +183,7 @@ class LineChannel:
 
         def _receive(self) -> bytes | None:
             try:
-                return None if self._closed else os.read(self._read_fd, WINDOWS_READ_BYTES)
+                return None if self._closed else os.read(self.read_fd, WINDOWS_READ_BYTES)
             except OSError:
                 return b""
 
@@ -165,7 +202,7 @@ class LineChannel:
                 if self._closed or is_over:
                     return None
                 try:
-                    size = os.readv(self._read_fd, (self._buffer,))
+                    size = os.readv(self.read_fd, (self._buffer,))
                 except BlockingIOError:
                     continue  # another process set O_NONBLOCK, and read the bytes first
                 except OSError:

@@ -13,6 +13,7 @@ from threading import Thread
 import pytest
 
 from pipeguard.transports import bridge
+from pipeguard.transports.bounded import MOST_BYTES
 from pipeguard.transports.bridge import INBOX_FRAMES, AsyncAdapter, BlockingAdapter
 from pipeguard.transports.channel import ChannelClosed
 from pipeguard.transports.stdio import LineChannel
@@ -103,6 +104,95 @@ def test_the_last_words_of_a_peer_are_heard_before_its_end(pipes: Pipes) -> None
             heard.append(frame)
         assert heard == [b"%d" % number for number in range(200)]
         await looped.close()
+
+    run(work)
+    pipes.close()
+
+
+def refuse_thread(name: str, work: Callable[[], object]) -> Thread:
+    raise AssertionError(f"a thread to {name} with {work}")
+
+
+def test_the_loop_itself_reads_pipes_and_writes_what_they_take(pipes: Pipes) -> None:
+    async def work() -> None:
+        looped = AsyncAdapter(pipes.channel, refuse_thread)
+        os.write(pipes.writes, b"one\ntwo\nth")
+        assert [await looped.read(), await looped.read()] == [b"one", b"two"]
+        reading = asyncio.create_task(looped.read())
+        os.write(pipes.writes, b"ree\nrest")
+        assert await reading == b"three"
+        await looped.write(b"answer")
+        assert os.read(pipes.reads, 100) == b"answer\n"
+        os.close(pipes.writes)
+        assert [await looped.read(), await looped.read()] == [b"rest", None]
+        os.close(pipes.reads)
+        with pytest.raises(ChannelClosed):
+            await looped.write(b"nobody reads this")
+        await looped.finish()
+        await looped.close()
+
+    run(work)
+    pipes.close()
+
+
+def test_frames_that_a_pipe_cannot_take_at_once_keep_their_order(pipes: Pipes) -> None:
+    frames = [b"%d" % number * (1 if number % 3 else 5_000) for number in range(40)]
+
+    async def work() -> None:
+        looped = AsyncAdapter(pipes.channel, begin)
+        writing = asyncio.gather(*(looped.write(frame) for frame in frames))
+        told = b""
+        while told.count(b"\n") < len(frames):
+            told += await asyncio.to_thread(os.read, pipes.reads, 65536)
+        await writing
+        assert told.split() == frames
+        await looped.write(b"last")
+        await looped.finish()
+        assert os.read(pipes.reads, 100) == b"last\n"
+        await looped.close()
+
+    run(work)
+    pipes.close()
+
+
+def test_a_pipe_is_not_read_faster_than_it_is_heard(pipes: Pipes) -> None:
+    line = b"x" * 1_000  # which a pipe takes whole or not at all
+    os.set_blocking(pipes.writes, False)
+
+    def fill() -> int:
+        taken = 0
+        with suppress(BlockingIOError):
+            while True:
+                taken += os.write(pipes.writes, line + b"\n")
+        return taken
+
+    async def work() -> None:
+        looped = AsyncAdapter(pipes.channel, refuse_thread)
+        taken = 0
+        while more := fill():
+            taken += more
+            await asyncio.sleep(0.01)
+        assert taken < MOST_BYTES
+        for _ in range(INBOX_FRAMES):
+            assert await looped.read() == line
+        await eventually(lambda: fill() > 0, "and again")
+        await looped.close()
+        assert await looped.read() is None
+
+    run(work)
+    pipes.close()
+
+
+def test_closing_a_pipe_wakes_whoever_waits_for_a_frame(pipes: Pipes) -> None:
+    async def work() -> None:
+        looped = AsyncAdapter(pipes.channel, refuse_thread)
+        reading = asyncio.create_task(looped.read())
+        await asyncio.sleep(0)
+        await asyncio.to_thread(looped.join)
+        assert await reading is None
+        with pytest.raises(ChannelClosed):
+            await looped.write(b"late")
+        looped.abort()
 
     run(work)
     pipes.close()

@@ -291,7 +291,7 @@ def test_a_socket_that_is_reset_is_an_end() -> None:
 
 def test_descriptors_that_another_process_made_non_blocking_work_all_the_same() -> None:
     with wire() as (channel, to_channel, from_channel), ThreadPoolExecutor(2) as pool:
-        for descriptor in (channel._read_fd, channel._write_fd):
+        for descriptor in (channel.read_fd, channel._write_fd):
             os.set_blocking(descriptor, False)
         reading = pool.submit(channel.read)
         os.write(to_channel, b"{}\n")
