@@ -110,8 +110,8 @@ class Expressions:
 
         Its `parts` are expressions by name, each of which may use earlier ones as `%{name}`.
         Where `blanks` is `any`, a blank outside brackets means `\s+`. In a rule without a
-        sign, what comes before the part that `sign_before` names is the sign, or else what the
-        pattern marks (detect.rules.marked_signs).
+        sign, what the pattern marks is the sign (detect.rules.marked_signs), or else what comes
+        before the part that `sign_before` names.
 
         Raises:
             RuleError: `parts` is no mapping, or a part uses one that is not before it.
@@ -133,7 +133,7 @@ class Expressions:
         """
         expressions = {field: str(entry[field]) for field in FIELDS if entry.get(field)}
         before, part, _ = expressions.get("pattern", "").partition(self._sign_before)
-        if part:
+        if part and BEGIN not in expressions["pattern"]:
             expressions.setdefault("sign", before)
         where = str(entry.get("id", "?"))
         written = {

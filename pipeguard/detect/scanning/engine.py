@@ -359,7 +359,7 @@ def collect_patterns(
 def _expression(rule: Rule) -> str:
     """The expression by which a rule's matches are found."""
     expression = rule.sign or rule.pattern
-    return unbound(expression) if rule.is_private else expression
+    return unbound(expression) if rule.is_private or rule.sign else expression
 
 
 def _group_signs() -> Iterator[PatternGroup]:

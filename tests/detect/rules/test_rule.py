@@ -245,12 +245,12 @@ _ENTRY = """
 def test_parts_of_a_pack_stand_in_its_patterns_and_lead_to_a_sign() -> None:
     parts = "parts: {gap: '[ =]', link: '%{gap}{1,4}'}\n"
     entry = _ENTRY + "  pattern: 'key%{link}(?:[a-z]{3}%{link}x)?'\n  unless: 'no%{link}'\n"
-    (rule,) = load_pack(
-        f"pack: acme\nabout: Tests.\nsign_before: link\n{parts}rules:{entry}", "acme.yaml"
-    )
+    text = f"pack: acme\nabout: Tests.\nsign_before: link\n{parts}rules:{entry}"
+    (rule,) = load_pack(text, "acme.yaml")
     assert rule.pattern == "key[ =]{1,4}(?:[a-z]{3}[ =]{1,4}x)?"
     assert rule.unless == "no[ =]{1,4}"
     assert rule.sign == "key"
+    assert load_pack(text.replace("key", "k%<ey%>"), "acme.yaml")[0].sign == "(?:ey)"
     (without,) = load_pack(f"pack: acme\nabout: Tests.\n{parts}rules:{entry}", "acme.yaml")
     assert without.sign == ""
     where = r"acme\.yaml, line 13, column 3: one"
