@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from enum import IntEnum
 from functools import cache, lru_cache
@@ -135,15 +136,27 @@ def _asking() -> re.Pattern[str]:
 
 def _stems(stems: Sequence[str]) -> re.Pattern[str]:
     """Stems that begin a word, or stand anywhere in scripts without blanks."""
-    parts = []
-    for stem in stems:
-        word = re.escape(stem.rstrip("_")).replace("_", r"\s")
-        is_word = word[0] < "\u0600"
-        # German, Dutch and others put `ge` before a verb: "wird geändert".
-        parts.append(
-            (r"\b(?:ge)?" if is_word else "") + word + (r"\b" if stem.endswith("_") else "")
-        )
-    return re.compile("|".join(parts), re.IGNORECASE)
+    parts = [(re.escape(stem[0]), *map(_sign, stem[1:])) for stem in stems]
+    parts = [(*part[:-1], r"\b") if part[-1] == r"\s" else part for part in parts]
+    begins = [part for part in parts if part[0] < "\u0600"]
+    anywhere = [part for part in parts if part[0] >= "\u0600"]
+    # German, Dutch and others put `ge` before a verb: "wird geändert".
+    patterns = rf"\b(?:ge)?(?:{_factor(begins)})", _factor(anywhere)
+    return re.compile("|".join(filter(None, patterns)), re.IGNORECASE)
+
+
+def _sign(letter: str) -> str:
+    return r"\s" if letter == "_" else re.escape(letter)
+
+
+def _factor(words: Iterable[Sequence[str]]) -> str:
+    """A pattern of words by their first letters: `re` tries one alternative after the other."""
+    rests = defaultdict[str, list[Sequence[str]]](list)
+    for first, *rest in words:
+        rests[first].append(rest)
+    return "|".join(
+        first if [] in rest else f"{first}(?:{_factor(rest)})" for first, rest in rests.items()
+    )
 
 
 def _third_person(verb: str) -> str:
