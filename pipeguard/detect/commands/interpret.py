@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from functools import cache
 
 from pipeguard.detect.commands.file_access import FileAccess
 from pipeguard.detect.commands.nested_commands import (
@@ -50,6 +51,7 @@ from pipeguard.detect.commands.shell_command import GAP, Pipeline, ShellCommand,
 from pipeguard.detect.commands.shell_output import output
 from pipeguard.detect.commands.sql import statements
 from pipeguard.detect.commands.word_expansion import MAX_WORDS
+from pipeguard.detect.matching.confirm import Finder, find_signed
 from pipeguard.detect.words import programs as lists
 from pipeguard.firewall.lazy_regex import lazy_regex
 
@@ -73,10 +75,13 @@ _CLOUDS = ("aws", "gcloud", "az", "git", "gh", "docker", "kubectl")  # that send
 _TAKE_MANIFEST = ("kubectl", "oc", "docker", "podman", "aws", "gcloud", "az")  # as their input
 
 # A function that opens a file, the home folder before it, the path, and a mode that writes.
-_OPENS_FILE = lazy_regex(
+_OPENING = (
     r"\b(open|path|read_?text|read_?bytes|readfile(?:sync)?|writefile(?:sync)?|appendfile(?:sync)?|"
     r"createreadstream|file_get_contents|file_put_contents|fopen|readlines|file\.read|io\.open|"
-    r"copy(?:file|2)?|expanduser|slurp|readalltext|filereader|load)\s{0,2}\(\s{0,2}"
+    r"copy(?:file|2)?|expanduser|slurp|readalltext|filereader|load)\s{0,2}\("
+)
+_OPENS_FILE = lazy_regex(
+    rf"{_OPENING}\s{{0,2}}"
     r"((?:process\.env\.HOME|os\.homedir\(\)|os\.environ\[['\"]HOME['\"]\]|home)\s{0,2}[+,]\s{0,2})?"
     r"[rbfu]{0,2}['\"`]([~/.][^'\"`\n]{1,200})['\"`](\s{0,2},\s{0,2}['\"][wa])?",
     re.IGNORECASE,
@@ -84,10 +89,13 @@ _OPENS_FILE = lazy_regex(
 _WRITERS = ("writeFileSync", "writeFile", "appendFileSync", "appendFile", "file_put_contents")
 _STRING = lazy_regex(r"'((?:[^'\\]|\\.){0,4000})'|\"((?:[^\"\\]|\\.){0,4000})\"")
 # A function that runs a script or a list of words; a script in backticks; one of AppleScript.
-_CALLS_SHELL = lazy_regex(
-    r"(?:\b(?:system|popen[234]?|exec(?:sync|file(?:sync)?|[lv]p?e?)?|spawn(?:sync)?|run|call|"
+_CALLING = (
+    r"\b(?:system|popen[234]?|exec(?:sync|file(?:sync)?|[lv]p?e?)?|spawn(?:sync)?|run|call|"
     r"check_(?:call|output)|popen|shell_exec|passthru|proc_open|getoutput|getstatusoutput|"
-    r"create_subprocess_shell|command|start|invoke|sh|bash)\s{0,4}\(\s{0,4}[rbfu]{0,2}"
+    r"create_subprocess_shell|command|start|invoke|sh|bash)\s{0,4}\("
+)
+_CALLS_SHELL = lazy_regex(
+    rf"(?:{_CALLING}\s{{0,4}}[rbfu]{{0,2}}"
     r"(?:(['\"]{1,3})((?:[^'\"\\\n]|\\.|(?!\1)['\"]){1,4000}?)\1|\[([^\]\n]{1,4000})\])"
     r"|(?<![\w`])`([^`\n]{2,2000})`|\bdo shell script\s{1,4}\"((?:[^\"\\]|\\.){1,4000})\")",
     re.IGNORECASE,
@@ -96,7 +104,7 @@ _CALLS_SHELL = lazy_regex(
 
 def shell_calls(text: str) -> Iterator[str | list[str]]:
     """Each script, or list of words, that a program has run."""
-    for match in _CALLS_SHELL.finditer(text):
+    for match in find_signed(_CALLS_SHELL, _calling(), text):
         script = match[2] or match[4] or match[5]
         if match[3] is not None:
             yield [single or double for single, double in _STRING.findall(match[3])]
@@ -106,10 +114,20 @@ def shell_calls(text: str) -> Iterator[str | list[str]]:
 
 def opened_file_lines(text: str) -> Iterator[str]:
     """A line `< path` or `> path` for each file that a program opens by its name."""
-    for match in _OPENS_FILE.finditer(text):
+    for match in find_signed(_OPENS_FILE, _opening(), text):
         function, home, name, mode = match.groups()
         is_writing = function in _WRITERS or bool(mode)
         yield f"{'>' if is_writing else '<'} {tidy(('~' if home else '') + name)}"
+
+
+@cache
+def _calling() -> Finder:
+    return Finder(rf"{_CALLING}|`|\bdo shell script\b", ignore_case=True)
+
+
+@cache
+def _opening() -> Finder:
+    return Finder(_OPENING.replace("(open", "(?:open", 1), ignore_case=True)
 
 
 def command_lines(

@@ -129,6 +129,25 @@ def as_ascii(text: str) -> bytes | None:
     return None if is_letter else text.encode("ascii", "replace")
 
 
+def find_signed(expression: re.Pattern[str], sign: Finder, text: str) -> Iterator[re.Match[str]]:
+    """Find what an expression of `re` does; but it is tried only where its sign begins.
+
+    Args:
+        expression: to find.
+        sign: of ASCII; each match of the expression begins with one, and no sign has another.
+        text: of any signs.
+    """
+    data, at = as_ascii(text), 0
+    if data is None:
+        yield from expression.finditer(text)
+    for start, _ in (
+        () if data is None else (each.span for each in sign.finditer(data, 0, len(data)))
+    ):
+        if start >= at and (match := expression.match(text, start)):
+            yield match
+            at = match.end()
+
+
 def occurs(expression: re.Pattern[str] | re.Pattern[bytes], text: str | bytes) -> bool:
     """True if an expression of `re` has a match in a text; most have none, which RE2 sees sooner.
 
