@@ -30,8 +30,9 @@ SIGN = (
 _GLUE = lazy_regex(
     rb"[\"'`](?:\s{0,40}[^\w\s\"'`]{1,8}\s{0,40}|\s{1,40})(?:[bBfFrRuU]{1,2}(?=[\"'`]))?[\"'`]"
 )
+# The sign before a quote is asked for after it, so that `re` looks for quotes alone.
 _LITERALS = lazy_regex(
-    rb"\"([^\"\n]{1,256}+)\"|(?<![A-Za-z0-9])'([^'\n]{1,256}+)'|`([^`\n]{1,256}+)`"
+    rb"\"([^\"\n]{1,256}+)\"|'(?<![A-Za-z0-9]')([^'\n]{1,256}+)'|`([^`\n]{1,256}+)`"
 )
 
 
