@@ -15,6 +15,7 @@ from itertools import islice
 from pipeguard.detect.checks.addresses import Reach
 from pipeguard.detect.commands.argument_roles import ArgumentRole, role
 from pipeguard.detect.commands.interpret import command_lines
+from pipeguard.detect.matching.confirm import occurs
 from pipeguard.detect.model.data_literals import FileKind, file_kind
 from pipeguard.detect.words import programs as lists
 from pipeguard.detect.words import word_set
@@ -201,7 +202,7 @@ def _is_fetching(tool: str | None, strings: list[tuple[Path, str]]) -> bool:
         use = roles.get(names)
         if use is None:
             use = roles[names] = role(tool, names)
-        if use is ArgumentRole.COMMAND and _FETCHES.search(text):
+        if use is ArgumentRole.COMMAND and occurs(_FETCHES, text):
             return True
         if "://" in text and use not in _TEXT and any(map(_is_elsewhere, _ADDRESS.findall(text))):
             return True
