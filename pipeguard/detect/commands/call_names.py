@@ -42,7 +42,8 @@ _ADDRESS_KEYS = word_set(
     "url urls link links href endpoint endpoints site sites website webhook webhooks origin "
     "callback upstream"
 )
-_NAMING_KEYS = _PATH_KEYS | _HOST_KEYS | _ADDRESS_KEYS
+_NUMBERED_KEYS = _HOST_KEYS | _ADDRESS_KEYS
+_NAMING_KEYS = _PATH_KEYS | _NUMBERED_KEYS
 _SIGNS_OF_PATH = lazy_regex(r"\S*[/\\]\S*|[~/\\].*|\.[^\s.]\S*|[A-Za-z]:(?:\S*|[/\\].*)")
 # A file or a host in one word, an address in other words, or without slashes.
 _MAY_NAME = lazy_regex(
@@ -178,8 +179,11 @@ def _collect_names(tool: str | None, strings: list[tuple[Path, str]]) -> CallNam
     hosts: dict[str, None] = {}
     if len(strings) > MOST_STRINGS:
         return UNNAMED
+    uses: dict[Path, tuple[ArgumentRole, frozenset[str]]] = {}  # items of a list have the same
     for path, text in strings:
-        if not _collect(tool, path, text, paths, hosts):
+        if path not in uses:
+            uses[path] = role(tool, path), _nearest_words(path)
+        if not _collect(*uses[path], text, paths, hosts):
             return UNNAMED
     if len(paths) + len(hosts) > MOST_NAMES:
         return UNNAMED
@@ -239,7 +243,7 @@ def _strings(value: JsonValue) -> Iterator[tuple[Path, str]]:
         if type(item) is str:
             yield path, item
         elif type(item) is Number:
-            if _nearest_words(path) & (_HOST_KEYS | _ADDRESS_KEYS):
+            if not _NUMBERED_KEYS.isdisjoint(_nearest_words(path)):
                 yield path, item  # 2130706433 is an address, too
         elif type(item) is dict:
             left += [((*path, key), inner) for key, inner in item.items()]
@@ -252,17 +256,20 @@ def _strings(value: JsonValue) -> Iterator[tuple[Path, str]]:
 
 
 def _collect(
-    tool: str | None, path: Path, text: str, paths: dict[str, None], hosts: dict[str, None]
+    use: ArgumentRole,
+    words: frozenset[str],
+    text: str,
+    paths: dict[str, None],
+    hosts: dict[str, None],
 ) -> bool:
-    """Add what one string names; False where that is not certain."""
-    use = role(tool, path)
+    """Add what one string names, by the words of its key; False where that is not certain."""
     if use in _ACTED_ON:
         return False
     if use in _TEXT:
         return use is not ArgumentRole.SEARCHED or not _ELSEWHERE.match(text)
     web = _WEB.fullmatch(text)
     if web is None:
-        return _collect_word(_nearest_words(path), text, paths, hosts)
+        return _collect_word(words, text, paths, hosts)
     if web[1].lower() != "file":
         return _collect_host(web[2], hosts)
     rest = web[2].removeprefix("localhost")  # any other host is another machine's

@@ -12,18 +12,18 @@ from pipeguard.detect.flows.tool_labels import Label
 from pipeguard.detect.flows.vault import Vault
 from pipeguard.detect.text.document import MessageText
 from pipeguard.detect.text.encoding import runs
-from pipeguard.detect.text.layouts import text_of_codes
+from pipeguard.detect.text.layouts import collect_values, text_of_codes
 from pipeguard.detect.vault_placeholder import PLACEHOLDER
 from pipeguard.detect.words import arguments, credentials, word_set
 from pipeguard.detect.words import tools as lists
 from pipeguard.firewall.finding import Confidence
 from pipeguard.firewall.lazy_regex import lazy_regex
-from pipeguard.firewall.protocol.json_values import JsonValue, walk_texts, walk_values
+from pipeguard.firewall.protocol.json_values import JsonValue, Number, walk_texts, walk_values
 from pipeguard.unicode.name_words import name_words
 
 TOKEN_CHARS = 12  # shorter tokens are in two texts by chance
 MIN_NAME_CHARS = 8  # of a name that a text gives to a model
-SHORT_CHARS = 100  # of a short value
+LEAST_SHORT, SHORT_CHARS = 3, 100  # of a short value
 MOST_WORDS = 64
 ROW_CHARS = 100  # between a person's name and their telephone number
 LEAST_DIGEST = 32  # hexadecimal digits
@@ -43,7 +43,7 @@ _DIGEST = lazy_regex(r"\b(?:[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64}|[0-9a-f]{128}
 _REST_OF_URL = lazy_regex(r"[^\s\"'<>)\]]{1,8192}")
 _ESCAPED = lazy_regex(r"\\{1,4}(?:u([0-9a-fA-F]{4})|(/))|&amp;")
 _PERCENT = lazy_regex(r"%([0-7][0-9a-fA-F])")
-_SHORT_VALUE = lazy_regex(rf"(?=.{{0,99}}[0-9@#/])\S{{3,{SHORT_CHARS}}}")
+_SHORT_VALUE = lazy_regex(rf"(?=.{{0,99}}[0-9@#/])\S{{{LEAST_SHORT},{SHORT_CHARS}}}")
 # Files that models read before all else.
 OBEYED_FILES = lazy_regex(
     rb"(?:CLAUDE|AGENTS?|GEMINI|MEMORY|SOUL)\.md|\.cursorrules|\.cursor/rules|\.windsurfrules|"
@@ -196,7 +196,9 @@ def find_addresses(value: JsonValue) -> list[str]:
     """The web addresses in all strings of a JSON value."""
     if not any("://" in text for text in walk_texts(value)):
         return []
-    return addresses(MessageText(value, keyed=False).data.decode())
+    values, named, keys = list[str](), list[str](), dict[str, None]()
+    collect_values(value, values, named, keys)
+    return addresses("\n".join(text for text in (*values, *named, *keys) if "://" in text))
 
 
 def digests(text: str) -> list[str]:
@@ -217,7 +219,9 @@ def _add_short_values(key: str, value: JsonValue, values: set[str]) -> None:
     if type(value) is dict or type(value) is list:
         members = value.items() if type(value) is dict else zip(repeat(""), value, strict=False)
         for name, item in members if not _is_amount(key[:SHORT_CHARS]) else ():
-            if type(item) is not str or " " not in item.strip():  # mostly prose
+            if type(item) is str and " " in item.strip():  # mostly prose
+                continue
+            if type(item) is not Number or len(item) >= LEAST_SHORT:
                 _add_short_values(name, item, values)
     else:
         text = str(value).strip()
