@@ -162,5 +162,6 @@ def with_ascii_marks(data: bytes) -> bytes:
     """A text in which the ends of sentences are ASCII, each byte at its place."""
     if not data.isascii():
         for mark in _MARKS:
-            data = data.replace(mark, _ASCII_MARK)
+            if mark[:1] in data:  # a byte is found some fifty times as fast
+                data = data.replace(mark, _ASCII_MARK)
     return data
