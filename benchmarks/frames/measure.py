@@ -191,13 +191,13 @@ def memory_use(bench: Bench) -> Mapping[str, Mapping[str, Memory]]:
 
 
 def _memory_of(connection: Connection) -> dict[str, Memory]:
-    root, server = connection.process.pid, connection.pid_of_server()
-    idle = memory.of_wrapper(root, server)
+    root, find_server = connection.process.pid, connection.pid_of_server
+    idle = memory.of_wrapper(root, find_server)
     connection.keep_in_flight("prose-text-10KB", CALLS_IN_FLIGHT, WINDOW)
-    busy = memory.of_wrapper(root, server)
+    busy = memory.of_wrapper(root, find_server)
     for kind, shape in product(KINDS, SHAPES):
         connection.call(f"{kind}-{shape}-1MB")
-    large = memory.of_wrapper(root, server)
+    large = memory.of_wrapper(root, find_server)
     return {
         "after the handshake": idle,
         f"after {CALLS_IN_FLIGHT} calls of 10 KB": busy,

@@ -1,6 +1,7 @@
 """The memory of a process tree, from Linux's /proc; knows nothing of MCP."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,20 +17,21 @@ class Memory:
     proportional_kib: int  # PSS summed: a page shared by n counts one n-th for each
 
 
-def of_wrapper(root: int, server: int) -> Memory:
+def of_wrapper(root: int, find_server: Callable[[], int]) -> Memory:
     """The memory of a process and its descendants, without the server and its own.
 
     Args:
         root: the wrapper's process.
-        server: the server's, by the number that it sees itself, which is another one where it is
-            isolated; 0 where it is elsewhere.
+        find_server: returns the server's, by the number that it sees itself, which is another one
+            where it is isolated; 0 where it is elsewhere. Called last: asking is a call.
     """
-    own = tree(root, without=_seen_from_here(server, tree(root)))
-    return Memory(
-        processes=len(own),
-        resident_kib=sum(field(pid, "status", "VmRSS") for pid in own),
-        proportional_kib=sum(field(pid, "smaps_rollup", "Pss") for pid in own),
-    )
+    sizes = {
+        pid: (field(pid, "status", "VmRSS"), field(pid, "smaps_rollup", "Pss"))
+        for pid in tree(root)
+    }
+    theirs = tree(_seen_from_here(find_server(), [*sizes]))
+    resident, proportional = zip(*(sizes[pid] for pid in sizes.keys() - theirs), strict=True)
+    return Memory(len(resident), sum(resident), sum(proportional))
 
 
 def _seen_from_here(inner: int, processes: list[int]) -> int:

@@ -59,7 +59,7 @@ class Hop:
 
     def proportional_kib(self) -> int:
         """The memory of its processes, with shared pages divided among them."""
-        return memory.of_wrapper(self.pid, server=0).proportional_kib
+        return memory.of_wrapper(self.pid, lambda: 0).proportional_kib
 
 
 @contextmanager

@@ -271,7 +271,7 @@ def memory_of(bench: Bench, contender: Contender, count: int, texts: Sequence[st
 
 def sizes(connection: Connection) -> list[str]:
     """PSS and RSS of a wrapper's processes, in MiB."""
-    used = of_wrapper(connection.process.pid, connection.pid_of_server())
+    used = of_wrapper(connection.process.pid, connection.pid_of_server)
     return [f"{kib / 1024:.1f}" for kib in (used.proportional_kib, used.resident_kib)]
 
 

@@ -11,7 +11,7 @@ from pipeguard.detect import findings, shown_call
 from pipeguard.detect.flows.known_secrets import KnownSecrets, without_known_secrets
 from pipeguard.detect.flows.tool_labels import Label, Tool, make_tool
 from pipeguard.detect.flows.vault import Vault
-from pipeguard.detect.knowledge import Knowledge, Scanners
+from pipeguard.detect.knowledge import NO_NAMES, Knowledge, LastingNames, Scanners
 from pipeguard.detect.restoring import put_back
 from pipeguard.detect.scanning.engine import Engine
 from pipeguard.firewall.finding import Direction, Finding, Verdict, tells_private
@@ -63,14 +63,19 @@ class Detection(Knowledge):
         key: random bytes of this run, which sign its placeholders; without them, what is taken
             out of what the server says is never put back.
         known_secrets: PipeGuard's own, which no server may repeat.
+        lasting: of these rules, the names of texts in which earlier runs found nothing.
     """
 
     def __init__(
-        self, engines: Engines, key: bytes = b"", known_secrets: KnownSecrets | None = None
+        self,
+        engines: Engines,
+        key: bytes = b"",
+        known_secrets: KnownSecrets | None = None,
+        lasting: LastingNames = NO_NAMES,
     ) -> None:
         if known_secrets is None:
             known_secrets = KnownSecrets()
-        super().__init__(_scanners(engines), key, known_secrets)
+        super().__init__(_scanners(engines), key, known_secrets, lasting)
         self._shared = _Loading(engines)
 
     @contextmanager

@@ -59,6 +59,8 @@ from pipeguard.records import NamedTuple
 
 _SECRETS = "secrets."
 _SEVERE = Severity.HIGH, Confidence.HIGH
+# What a client and a server say to each other before any call, in most runs with the same words.
+HANDSHAKE = frozenset({*OPENINGS, *LISTS, "notifications/initialized", "ping"})
 NAMED_BYTES = 2**16  # of a frame that may come again; its name costs 1 us/KB, and reading it 20
 _FIRST, _LAST = b'{"jsonrpc":"2.0","id":', b',"id":'  # as SDKs write the id
 _PROGRESS = b'"progressToken":'  # likewise, the key of a number that is mostly the id again
@@ -100,7 +102,8 @@ def message_findings(
     if value is message.value:
         findings = _scan_message(knowledge, context, Surface.TO_CLIENT, message)
     else:
-        findings = scan(knowledge, context, Surface.TO_CLIENT, value)
+        name = _name_without_id(context, Surface.TO_CLIENT, message, value)
+        findings = _scan_named(knowledge, context, Surface.TO_CLIENT, value, name)
     if b"pipeguard" in message.frame.lower() or b"\\u00" in message.frame:
         forged = forged_lines(context, value, knowledge.sign)
         if any(tells_private(finding.rule) for finding in findings):
@@ -116,14 +119,25 @@ def _scan_message(
     knowledge: Knowledge, context: Context, surface: Surface, message: Message
 ) -> list[Finding]:
     """Run the rules of one surface over a message, unless it was clean lately with any id."""
-    return _scan_named(knowledge, context, surface, message.value, _name(context, surface, message))
+    if context.method in HANDSHAKE:
+        name = _name_without_id(context, surface, message, message.value)
+    else:
+        name = _name(context, surface, message)
+    return _scan_named(knowledge, context, surface, message.value, name)
 
 
 class _Name(NamedTuple):
-    """The hash of a value and of where it is, and the value's bytes; empty if it has none."""
+    """The hash of a value and of where it is; empty if it has none.
+
+    Attributes:
+        digest: the hash.
+        size_bytes: of the value.
+        lasts: True if the value is part of most runs.
+    """
 
     digest: bytes = b""
     size_bytes: int = 0
+    lasts: bool = False
 
 
 def _name(context: Context, surface: Surface, message: Message) -> _Name:
@@ -132,10 +146,9 @@ def _name(context: Context, surface: Surface, message: Message) -> _Name:
     All messages of one name have the same strings in the same places.
     """
     frame, token = message.frame, message.id_token
-    if len(frame) > NAMED_BYTES or token is None or len(token) >= MIN_NUMBER_DIGITS:
+    if len(frame) > NAMED_BYTES or token is None or not _has_number(message):
         return _Name()
-    # The id is no string, and is in no list of numbers that may be characters (text.layouts).
-    if not token.isdecimal() or not message.value.keys() <= ENVELOPE:
+    if not message.value.keys() <= ENVELOPE:
         return _Name()
     written = token.encode()
     if frame.startswith(_FIRST + written + b","):
@@ -153,6 +166,21 @@ def _name(context: Context, surface: Surface, message: Message) -> _Name:
     return _Name(blake2b(place + rest, digest_size=32).digest(), len(frame))
 
 
+def _has_number(message: Message) -> bool:
+    """True if no rule reads the id: no string, and in no list that may be text (text.layouts)."""
+    token = message.id_token
+    return token is not None and len(token) < MIN_NUMBER_DIGITS and token.isdecimal()
+
+
+def _name_without_id(
+    context: Context, surface: Surface, message: Message, value: JsonValue
+) -> _Name:
+    """The name of a message of the handshake, or of what of it is no definition."""
+    if _has_number(message) and isinstance(value, dict):
+        value = {key: item for key, item in value.items() if key != "id"}
+    return _name_value(context, surface, value)
+
+
 def scan(
     knowledge: Knowledge, context: Context, surface: Surface, value: JsonValue
 ) -> list[Finding]:
@@ -168,24 +196,25 @@ def scan(
         Refusal: it could not be judged.
     """
     is_listed = surface is Surface.DEFINITIONS  # as often as a client asks
-    name = _name_definition(context, value) if is_listed else _Name()
+    name = _name_value(context, surface, value) if is_listed else _Name()
     return _scan_named(knowledge, context, surface, value, name)
 
 
-def _name_definition(context: Context, value: JsonValue) -> _Name:
+def _name_value(context: Context, surface: Surface, value: JsonValue) -> _Name:
     names: list[JsonValue] = [step for step in context.prefix if isinstance(step, str)]
     try:
-        text = serialise([Surface.DEFINITIONS.value, context.part, context.method, names, value])
+        text = serialise([surface.value, context.part, context.method, names, value])
     except UnicodeEncodeError:
         return _Name()
-    return _Name(blake2b(text, digest_size=32).digest(), len(text))
+    return _Name(blake2b(text, digest_size=32).digest(), len(text), lasts=True)
 
 
 def _scan_named(
     knowledge: Knowledge, context: Context, surface: Surface, value: JsonValue, name: _Name
 ) -> list[Finding]:
     """Run the rules over a value unless one of its name, if it has one, was clean lately."""
-    if name.digest and knowledge.clean_texts.has(name.digest, context.call):
+    clean_texts, lasts = knowledge.clean_texts, name.lasts
+    if name.digest and clean_texts.has(name.digest, context.call, lasts=lasts):
         if context.budgets is not None:
             context.budgets.grow(name.size_bytes)
         return []
@@ -193,7 +222,7 @@ def _scan_named(
     if results:
         return _list_findings(knowledge, context, surface, value, results)
     if name.digest:
-        knowledge.clean_texts.add(name.digest, context.call)
+        clean_texts.add(name.digest, context.call, lasts=lasts)
     return []
 
 

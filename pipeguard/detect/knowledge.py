@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from threading import Lock
+from typing import Protocol
 
 from pipeguard.detect.flows.known_secrets import KnownSecrets
 from pipeguard.detect.flows.ledger import Flows
@@ -21,6 +22,27 @@ MAX_TOOL_CHARS = 256  # of the name of such a tool
 Scanners = dict[Surface, tuple[Engine, ...]]
 
 
+class LastingNames(Protocol):
+    """The names of clean texts that outlive a run: of those with which every run begins."""
+
+    def __contains__(self, name: bytes) -> bool:
+        """True if no rule matched in the text."""
+
+    def add(self, name: bytes) -> None:
+        """Remember one."""
+
+
+class _NoNames:
+    def __contains__(self, name: bytes) -> bool:
+        return False
+
+    def add(self, name: bytes) -> None:
+        """Remember nothing."""
+
+
+NO_NAMES = _NoNames()
+
+
 class Knowledge:
     """The memory of one server's texts.
 
@@ -33,12 +55,14 @@ class Knowledge:
         clean_texts: in which no rule matched.
     """
 
-    def __init__(self, scanners: Scanners, key: bytes, known_secrets: KnownSecrets) -> None:
+    def __init__(
+        self, scanners: Scanners, key: bytes, known_secrets: KnownSecrets, lasting: LastingNames
+    ) -> None:
         self.scanners = scanners
         self.vault = Vault(key) if key else None
         self.flows = Flows()
         self.known_secrets = known_secrets
-        self.clean_texts = _CleanTexts()
+        self.clean_texts = _CleanTexts(lasting)
         self._tools = _Tools()
 
     def tool(self, guard: Guard, name: str) -> Tool:
@@ -68,17 +92,22 @@ class _CleanTexts:
 
     MOST = 512  # of one half: all names take 0.2 MB
 
-    def __init__(self) -> None:
+    def __init__(self, lasting: LastingNames) -> None:
+        self._lasting = lasting
         self._new: dict[bytes, int | None] = {}
         self._old: dict[bytes, int | None] = {}
 
-    def has(self, name: bytes, call: Targets) -> bool:
-        """True for such a text, as the result of a call."""
+    def has(self, name: bytes, call: Targets, *, lasts: bool) -> bool:
+        """True for such a text, as the result of a call; `lasts` if earlier runs count."""
         kind = self._new.get(name, self._old.get(name, _UNKNOWN))
-        return kind is None or (kind is not _UNKNOWN and kind == call.file_kind)
+        if kind is _UNKNOWN:
+            return lasts and name in self._lasting
+        return kind is None or kind == call.file_kind
 
-    def add(self, name: bytes, call: Targets) -> None:
+    def add(self, name: bytes, call: Targets, *, lasts: bool) -> None:
         """Remember one, with the kind of its call's files if somebody asked for that."""
+        if lasts:
+            self._lasting.add(name)
         if len(self._new) >= self.MOST:
             self._old, self._new = self._new, {}
         self._new[name] = call.file_kind if call.is_read else None

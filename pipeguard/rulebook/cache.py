@@ -151,12 +151,16 @@ def _is_begun(_opened: CachedRules) -> bool:
 
 
 class _Place:
-    """The place of the compiled rules of some packs."""
+    """The place of the compiled rules of some packs.
+
+    Attributes:
+        key: of the compiled rules, once they are open.
+    """
 
     def __init__(self, packs: Sequence[PackFile] | None, folder: str) -> None:
         self._packs = packs
         self._folder = folder
-        self._key = b""
+        self.key = b""
         self._is_proven = False
 
     def open_rules(
@@ -180,9 +184,9 @@ class _Place:
         """
         packs = sources() if self._packs is None else self._packs
         key = cache_key(packs)
-        if self._key not in (b"", key):
+        if self.key not in (b"", key):
             raise EngineError("the rules were changed, or are damaged. Start again.")
-        self._key = key
+        self.key = key
         if not anew:
             stored = _find_stored(self._folder, key)
             if stored is not None:
@@ -263,6 +267,7 @@ def _engines(place: _Place, opened: CachedRules) -> Engines:
         before_classifier = make_opener(OpenerFile(*opener) if opener else None, _model)
         sets = PatternSets(patterns(plain), patterns(squeezed), patterns(acts), before_classifier)
         engines.append(Engine(rules, surface, sets, _model))
+        engines[-1].key = place.key
     return Engines(*engines)
 
 

@@ -6,6 +6,7 @@
                          as it is there
     KEY-CRC32.db         a database, named by a hash of what it was compiled from, or records in
                          JSON, named by their own; and by a checksum
+    clean-KEY.names      hashes of texts in which these rules find nothing, with which runs begin
     lock                 locked by the process that compiles (rulebook.compilation)
 
 A compiled database is much like code. So a file is used only if it is a regular file of ours that
@@ -22,8 +23,11 @@ import json
 import os
 import re
 import stat
+import sys
 from contextlib import contextmanager, suppress
+from functools import cached_property
 from hashlib import blake2b, sha256
+from importlib.util import find_spec
 from threading import Lock
 from typing import TYPE_CHECKING
 from zlib import crc32
@@ -37,13 +41,21 @@ if TYPE_CHECKING:
 
 MAGIC = b"pipeguard compiled rules 12\n"
 LOCK_NAME = "lock"
+NAMES_MAGIC = b"pipeguard clean names 1\n"
+NAME_BYTES = 32
+MOST_NAMES = 4096  # in a file; a run adds as many at most
 MOST_INDEXES = 4  # one for each version, engine and set of rules in use at once
 MAX_INDEX_BYTES = 2**16
+MAX_NAMES_BYTES = 2 * MOST_NAMES * NAME_BYTES
 MAX_CONTENT_BYTES = 256 * 2**20  # a larger file is not ours
 INDEX_PATTERN = "rules-*.index"
 _INDEX_PREFIX, _DRAFT_PREFIX = "rules-", ".rules-"
 _CONTENT_NAME = r"[0-9a-f]{32}-[0-9a-f]{8}\.db"
 _OURS = lazy_regex(rf"\.?rules-.*|{_CONTENT_NAME}")
+_NAMES_PREFIX = "clean-"
+_NATIVE = os.path.join(
+    os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "detect", "model"
+)
 
 
 class _UnusableFileError(OSError):
@@ -252,6 +264,79 @@ def prune(folder: str, key: bytes) -> None:
     for name in names:
         if name not in needed and _OURS.fullmatch(name):
             os.unlink(os.path.join(folder, name))
+
+
+class CleanNames:
+    """Names of texts in which compiled rules find nothing, of this run and of earlier ones.
+
+    They are as good as the rules: whoever can write them could write compiled rules that find
+    nothing. A rule, a module or an engine that changes has another key, and no names.
+    """
+
+    def __init__(self, folder: str, key: bytes) -> None:
+        """Take the folder of the cache and the key of the rules; nothing is read yet."""
+        self._folder, self._key = folder, key
+        self._new: dict[bytes, None] = {}
+
+    @cached_property
+    def _body_key(self) -> bytes:
+        """The key, with whatever reads texts beside our own modules: Python, RE2, extensions."""
+        spec = find_spec("re2")
+        places = [*map(os.fspath, os.scandir(_NATIVE)), spec.origin if spec is not None else None]
+        files = sorted(place for place in places if place and not place.endswith((".c", ".py")))
+        seen = [(path, (status := os.stat(path)).st_size, status.st_mtime_ns) for path in files]
+        return sha256(self._key + repr((sys.version, seen)).encode()).digest()
+
+    @cached_property
+    def _old(self) -> dict[bytes, None]:
+        return self._read()
+
+    def _read(self) -> dict[bytes, None]:
+        with suppress(OSError), _trusted_folder(self._folder) as open_file:
+            content = open_file(self._file_name).read(MAX_NAMES_BYTES)
+            head = NAMES_MAGIC + self._body_key
+            if content.startswith(head) and (len(content) - len(head)) % NAME_BYTES == 0:
+                at = range(len(head), len(content), NAME_BYTES)
+                return dict.fromkeys(content[start : start + NAME_BYTES] for start in at)
+        return {}
+
+    @property
+    def _file_name(self) -> str:
+        return f"{_NAMES_PREFIX}{self._key.hex()[:16]}.names"
+
+    @property
+    def has_new(self) -> bool:
+        """True once this run has added one."""
+        return bool(self._new)
+
+    def __bool__(self) -> bool:
+        """True if there are any."""
+        return bool(self._new or self._old)
+
+    def __contains__(self, name: bytes) -> bool:
+        """True for the name of such a text."""
+        return name in self._old or name in self._new
+
+    def add(self, name: bytes) -> None:
+        """Remember one for later runs."""
+        if len(self._new) < MOST_NAMES and name not in self._old:
+            self._new[name] = None
+
+    def save(self) -> None:
+        """Write them, with what other runs wrote meanwhile; the oldest are dropped if need be.
+
+        Raises:
+            OSError: they cannot be written.
+        """
+        if not self._new or not self._key:
+            return
+        make_folder(self._folder)
+        names = [*(self._read() | self._new)][-MOST_NAMES:]
+        _write(self._folder, self._file_name, NAMES_MAGIC + self._body_key + b"".join(names))
+        listed = [name for name in os.listdir(self._folder) if name.startswith(_NAMES_PREFIX)]
+        listed.sort(key=lambda name: os.lstat(os.path.join(self._folder, name)).st_mtime)
+        for name in listed[:-MOST_INDEXES]:
+            os.unlink(os.path.join(self._folder, name))
 
 
 def index_name(key: bytes) -> str:

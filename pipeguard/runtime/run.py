@@ -14,10 +14,12 @@ from threading import Lock
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from pipeguard.config.directories import cache_folder
 from pipeguard.config.options import WrapOptions
 from pipeguard.detect.detector import Detection, Engines
+from pipeguard.detect.findings import HANDSHAKE
 from pipeguard.detect.scanning.engine import Engine
-from pipeguard.errors import PolicyError, Refusal, StateError
+from pipeguard.errors import PipeGuardError, PolicyError, Refusal, StateError
 from pipeguard.firewall.finding import (
     Action,
     Finding,
@@ -28,11 +30,13 @@ from pipeguard.firewall.finding import (
 )
 from pipeguard.firewall.policy import Mode, Policy, Trust
 from pipeguard.firewall.protocol.message import Message, parse
+from pipeguard.firewall.protocol.places import Surface
 from pipeguard.firewall.protocol.strict_json import STACK_BYTES
 from pipeguard.firewall.session.guard import Guard
 from pipeguard.firewall.session.remedies import is_held_verdict
 from pipeguard.identity.server_name import Launched
 from pipeguard.log import Log, Trace, make_say
+from pipeguard.rulebook.cache_files import CleanNames
 from pipeguard.runtime.policy_watch import PolicyWatch
 from pipeguard.runtime.progress import wait_for_engines
 from pipeguard.secrets_in_use import IN_USE
@@ -46,6 +50,7 @@ from pipeguard.state.store import NamedServer, Store
 
 MOST_CLIENTS = 4096  # whose names are remembered
 LAST_SECONDS = 2.0  # for a thread to end
+IDLE_SECONDS = 0.05  # after which most servers still boot, and we have nothing to do
 SETTLED_SECONDS = 5.0  # after which a start is over, and the audit is pruned
 if TYPE_CHECKING:
     from pipeguard.state.finding_log import FindingLog
@@ -101,6 +106,7 @@ class Run:
         log: for people.
         guard: rules, policy and pins.
         engines: the compiled rules.
+        clean_names: of texts in which these find nothing, with which runs begin.
         name: of the run: events begin with it.
         store: the file of pins and audit.
         over: set once the run ends.
@@ -149,7 +155,8 @@ class Run:
             self._warn_of_other_name(wanted or launched.name, server, launched)
         self.log.server = server.server
         self.name = make_run_id()
-        self.detection = Detection(self.engines, os.urandom(32), IN_USE)
+        self.clean_names = CleanNames(cache_folder(), self.engines.definitions.key)
+        self.detection = Detection(self.engines, os.urandom(32), IN_USE, self.clean_names)
         self.guard = Guard(server.server, self.detection, policy, pins)
         self.guard.is_remote = launched.is_elsewhere
         self.guard.contents_key = contents_key(self.store)
@@ -165,7 +172,7 @@ class Run:
         self._clients: dict[str, str] = {}  # by the conversation that an event's name begins with
         self._tokens: dict[str, str] = {}  # likewise, the names of clients' tokens
         self.over = threading.Event()
-        self._tally, self.asked_in_results = _RunTally(), dict[str, None]()
+        self._tally, self.asked_in_results, self._loads_late = _RunTally(), dict[str, None](), False
         self._refused = self._noticed = self._connected = 0
         self.on_loss: Callable[[], object] | None = None
         self.on_stopped: Callable[[Verdict], object] = lambda _: None
@@ -219,6 +226,35 @@ class Run:
         self._policy_watch.adjust(adjusted)
         self.guard.adopt(self._policy_watch.policy)
 
+    def begin_loading(self) -> None:
+        """Load the rules in a thread of its own: they may have to be compiled first.
+
+        Where earlier runs know what is said first, no rule is loaded before anything else is said.
+        """
+        self._prepares = not self.clean_names
+        self._loads_late = not self._prepares
+        if self._prepares:
+            start_thread("load", self._load)
+
+    def begin_preparing(self) -> None:
+        """Read what the first list of definitions needs, unless earlier runs know it."""
+        if self._prepares:
+            start_thread("prepare", self._prepare)
+
+    def _load(self) -> None:
+        with suppress(PipeGuardError):  # each frame raises it again, and is refused
+            self.detection.load(Surface.TO_SERVER)
+            self.detection.load(Surface.TO_CLIENT)
+
+    def _prepare(self) -> None:
+        with suppress(PipeGuardError):  # likewise
+            self.detection.prepare()
+
+    def _load_late(self) -> None:
+        self._load()
+        if not self.over.wait(IDLE_SECONDS):  # what was said needs the processor first
+            self._prepare()
+
     def log_unless_gone(self, level: str, event: str, **fields: object) -> None:
         """Write one line to the log, if anybody reads it."""
         with suppress(OSError, ValueError):  # standard error is closed
@@ -236,6 +272,9 @@ class Run:
 
     def record(self, verdict: Verdict) -> bool:
         """Record a verdict; False if it cannot be recorded, and nothing may pass then."""
+        if self._loads_late and (verdict.method not in HANDSHAKE or self.clean_names.has_new):
+            self._loads_late = False
+            start_thread("load", self._load_late)
         if self._trace is not None:
             self._trace.show(verdict)
         if verdict.findings and self._note_findings(verdict):
@@ -328,6 +367,8 @@ class Run:
         """Write all records."""
         self.over.set()
         self._recorder.close()
+        with suppress(OSError):  # the next run reads the texts again
+            self.clean_names.save()
         self._tally.tell(self.log_unless_gone)
         if self._pruning is not None:
             self._pruning.join(LAST_SECONDS)

@@ -20,10 +20,9 @@ from time import monotonic
 from typing import TYPE_CHECKING, Protocol
 
 from pipeguard.config.options import WrapOptions
-from pipeguard.errors import PipeGuardError, StateError
+from pipeguard.errors import StateError
 from pipeguard.firewall.finding import Action, Direction, Verdict
 from pipeguard.firewall.protocol import batch, codes
-from pipeguard.firewall.protocol.places import Surface
 from pipeguard.firewall.session import replies
 from pipeguard.firewall.session.lifecycle import WaitingRoom
 from pipeguard.firewall.session.session import Session
@@ -33,7 +32,7 @@ from pipeguard.rulebook.cache import load_engines
 from pipeguard.runtime.declining import DECLINE_SECONDS
 from pipeguard.runtime.numbers import read_number
 from pipeguard.runtime.progress import COMPILING
-from pipeguard.runtime.run import LAST_SECONDS, Mask, Run, start_thread
+from pipeguard.runtime.run import IDLE_SECONDS, LAST_SECONDS, Mask, Run, start_thread
 from pipeguard.transports.channel import Channel, ChannelClosed
 from pipeguard.transports.pump import pump_in_thread, wait_in_thread
 from pipeguard.transports.stderr import StderrCopy
@@ -54,7 +53,6 @@ STARTING_SECONDS = 0.2  # in place of both for a server that nobody waits for ye
 STDERR = 2
 STDERR_SECONDS = 1.0  # for the last output of a server that has ended
 DYING_SECONDS = 0.1  # to answer requests that crossed with the server's end
-IDLE_SECONDS = 0.05  # after which most servers still boot, and we have nothing to do
 STARTED_SECONDS = 1.0  # after which the first requests are answered
 EXIT_SECONDS = 0.2  # from the end of a server's output to its exit, which most follow at once
 TICK_SECONDS = 0.5  # between two checks for overdue requests
@@ -215,7 +213,7 @@ class GuardedServer:
         self._hear_signals()
         if self._stderr is not None:
             self._run.read_stderr(self._stderr)
-        start_thread("load", self._load)  # while the server boots
+        self._run.begin_loading()  # while the server boots
         to_client = start_thread("to-client", self._to_client)
         to_server = start_thread("to-server", self._to_server)
         start_thread("hangup", self._watch_client)
@@ -259,14 +257,10 @@ class GuardedServer:
         began = monotonic()
         first = self._next_event(began + IDLE_SECONDS)
         if first is None:
-            start_thread("prepare", self._prepare)
+            self._run.begin_preparing()
             first = self._next_event(began + STARTED_SECONDS)
         gc.enable()
         return first or self._events.get()
-
-    def _prepare(self) -> None:
-        with suppress(PipeGuardError):  # each frame raises it again, and is refused
-            self._run.detection.prepare()
 
     # --- the two directions -------------------------------------------------------------
 
@@ -318,12 +312,6 @@ class GuardedServer:
             self._answer_all()
         finally:
             self._events.put(_Event.DRAINED)
-
-    def _load(self) -> None:
-        """Load the rules in a thread of its own: they may have to be compiled first."""
-        with suppress(PipeGuardError):  # each frame raises it again, and is refused
-            self._run.detection.load(Surface.TO_SERVER)
-            self._run.detection.load(Surface.TO_CLIENT)
 
     def _answer_all(self) -> None:
         with suppress(ChannelClosed):

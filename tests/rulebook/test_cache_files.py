@@ -1,13 +1,14 @@
 """The files of the cache: whose they are, and which of them go."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
 
 from pipeguard.rulebook import cache_files
 from pipeguard.rulebook.cache import load_engines
-from pipeguard.rulebook.cache_files import MOST_INDEXES, CacheFile
+from pipeguard.rulebook.cache_files import MOST_INDEXES, CacheFile, CleanNames
 from tests.rulebook.words import contents_of, finds, packs
 
 posix = pytest.mark.skipif(os.name != "posix", reason="rights of POSIX files")
@@ -93,3 +94,63 @@ def test_a_file_that_outlives_the_modules_of_its_process_is_closed(
     del file
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(descriptor)
+
+
+NAMES = [bytes([number]) * 32 for number in range(3)]
+
+
+def written_names(folder: Path, *names: bytes, key: bytes = b"k" * 32) -> CleanNames:
+    """The names of clean texts, after a run that found these clean."""
+    run = CleanNames(str(folder), key)
+    for name in names:
+        run.add(name)
+    run.save()
+    return CleanNames(str(folder), key)
+
+
+def test_clean_names_of_all_runs_with_the_same_rules_are_there(folder: Path) -> None:
+    before = CleanNames(str(folder), b"k" * 32)
+    assert not before
+    assert NAMES[0] not in before
+    written_names(folder, NAMES[0])
+    later = written_names(folder, NAMES[1], NAMES[1])
+    assert later
+    assert not later.has_new
+    assert [name in later for name in NAMES] == [True, True, False]
+    assert not CleanNames(str(folder), b"l" * 32)
+    assert (folder / later._file_name).stat().st_size < 200
+
+
+def test_clean_names_are_none_where_what_reads_texts_is_another(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert written_names(folder, *NAMES)
+    monkeypatch.setattr(sys, "version", "4.0")
+    assert not CleanNames(str(folder), b"k" * 32)
+
+
+def test_clean_names_without_a_key_are_forgotten(folder: Path) -> None:
+    assert not written_names(folder, *NAMES, key=b"")
+    assert not folder.exists()
+
+
+@posix
+def test_clean_names_that_others_could_have_written_are_none(folder: Path) -> None:
+    file = folder / written_names(folder, *NAMES)._file_name
+    file.chmod(0o622)
+    assert not CleanNames(str(folder), b"k" * 32)
+    assert NAMES[0] in written_names(folder, NAMES[0])
+    for damaged in (b"", b"other", file.read_bytes()[:-5], file.read_bytes() + b"x"):
+        file.write_bytes(damaged)
+        assert NAMES[0] not in CleanNames(str(folder), b"k" * 32)
+
+
+def test_clean_names_are_bounded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache_files, "MOST_NAMES", 2)
+    later = written_names(folder, *NAMES)
+    assert [name in later for name in NAMES] == [True, True, False]
+    latest = written_names(folder, NAMES[2])
+    assert [name in latest for name in NAMES] == [False, True, True]
+    for key in range(MOST_INDEXES + 2):
+        written_names(folder, NAMES[0], key=bytes([key]) * 32)
+    assert len(list(folder.glob("clean-*"))) == MOST_INDEXES

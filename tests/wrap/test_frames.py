@@ -144,7 +144,7 @@ def test_a_line_far_over_the_limit_is_answered_from_either_side_and_the_next_wor
     with wrapped:
         head = wrapped.request("do/echo", text="x" * 100 * MIB)
         assert error_code(wrapped.answer(head)) == UNSCANNABLE
-        before = wrapped.peak_kib()
+        before = wrapped.loaded_kib()
         tail: Object = {"params": {"text": "x" * 100 * MIB}, "method": "do/echo", "id": 900}
         wrapped.send({**tail, "jsonrpc": "2.0"})
         assert error_code(wrapped.answer(900)) == UNSCANNABLE
@@ -236,7 +236,7 @@ def test_a_client_that_does_not_read_stops_the_server_and_fills_no_memory(
     wrapped: Wrapped,
 ) -> None:
     with wrapped:
-        before = wrapped.peak_kib()
+        before = wrapped.loaded_kib()
         flood = wrapped.request("do/flood", number=FLOODED, text="word " * (FLOOD_BYTES // 5))
         until(wrapped.is_idle, "all pipes are full")
         again = wrapped.request("ping")  # the other direction goes on
@@ -251,7 +251,7 @@ def test_a_server_that_does_not_read_stops_the_client_and_fills_no_memory(
     wrapped: Wrapped, tmp_path: Path
 ) -> None:
     with wrapped:
-        before = wrapped.peak_kib()
+        before = wrapped.loaded_kib()
         go_on = tmp_path / "go-on"
         waits = wrapped.request("do/wait", text=str(go_on))
         text = "word " * (FLOOD_BYTES // 5)
@@ -270,7 +270,7 @@ def test_a_server_that_does_not_read_stops_the_client_and_fills_no_memory(
 
 def test_requests_go_on_in_a_flood_of_notifications(wrapped: Wrapped) -> None:
     with wrapped:
-        before = wrapped.peak_kib()
+        before = wrapped.loaded_kib()
         flood = wrapped.request("do/flood", number=3000, text="tick")
         pings = [wrapped.request("ping") for _ in range(20)]
         assert "result" in wrapped.answer(flood)
@@ -308,7 +308,7 @@ def test_the_last_words_of_a_crash_are_not_lost(wrapped: Wrapped) -> None:
 
 def test_a_flood_on_stderr_holds_no_frames_and_no_memory(wrapped: Wrapped) -> None:
     with wrapped:
-        before = wrapped.peak_kib()
+        before = wrapped.loaded_kib()
         for _ in range(8):
             wrapped.ask("do/say", text="a word or two\n" * 70_000)
         assert "result" in wrapped.ask("ping")

@@ -91,6 +91,23 @@ def test_a_session_loads_no_more_than_it_needs(tmp_path: Path) -> None:
     assert sorted(NOT_NEEDED & set(loaded)) == []
 
 
+def test_no_rules_are_loaded_for_what_earlier_runs_said(tmp_path: Path) -> None:
+    def are_loaded(wrapped: Wrapped) -> bool:
+        return ".opener" in maps(wrapped.process.pid)  # mapped with the rules for a list
+
+    with Wrapped(tmp_path) as wrapped:
+        wrapped.initialize()
+        wrapped.ask("tools/list")
+        wrapped.hang_up()
+        assert wrapped.code() == 0
+    with Wrapped(tmp_path) as wrapped:
+        wrapped.initialize()
+        wrapped.ask("tools/list")
+        assert not are_loaded(wrapped)
+        wrapped.ask("tools/call", name="echo", arguments={"text": "hello"})
+        until(lambda: are_loaded(wrapped), "the rules are loaded")
+
+
 def test_a_process_of_ours_is_one_and_the_warden(tmp_path: Path) -> None:
     with Wrapped(tmp_path) as wrapped:
         wrapped.initialize()

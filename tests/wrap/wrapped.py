@@ -213,6 +213,12 @@ class Wrapped:
         """The most that PipeGuard ever had resident (proc(5), VmHWM)."""
         return status_kib(self.process.pid, "VmHWM")
 
+    def loaded_kib(self) -> int:
+        """The same, once what any call needs is loaded."""
+        self.ask("tools/call", name="echo", arguments={"text": "hello"})
+        until(self.is_idle, "the rules are loaded")
+        return self.peak_kib()
+
     def is_idle(self) -> bool:
         """Whether no process of the run used any time between two looks."""
         before, end = used(self.running()), monotonic() + 0.15  # ticks are 10 ms

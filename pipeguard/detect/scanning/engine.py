@@ -73,6 +73,7 @@ class Engine:
     Attributes:
         surface: the surface that the engine is for (detect.scanning.first_look).
         surfaces: all surfaces that any of its rules is run over.
+        key: identifies what its rules and their code are compiled from; empty if nothing does.
         keyed: True if texts are read as `key: value`, as those that go to a server.
         lookup: the rules.
     """
@@ -97,6 +98,7 @@ class Engine:
             rules = EngineRules(lambda: all_rules, surface)
         self.surface = surface
         self.surfaces = rules.surfaces
+        self.key = b""
         self.keyed = surface is Surface.TO_SERVER
         self.lookup = RuleLookup(rules, patterns, _SIGNS, partial(classifier, models=models))
 
