@@ -265,7 +265,7 @@ def read_admission(
     hosts = frozenset(name.lower() for name in options.lists.get("--allow-host", ()))
     origins = frozenset(options.lists.get("--allow-origin", ()))
     backlog = Backlog(limit_bytes + SPARE_BYTES)
-    return Admission(host, hosts, origins, tokens, limit_bytes, backlog), port
+    return Admission(host, hosts, origins, tokens, limit_bytes, backlog, passed=set()), port
 
 
 def _listening(text: str) -> tuple[str, int]:

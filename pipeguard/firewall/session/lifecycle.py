@@ -7,7 +7,6 @@ Sources: MCP basic/lifecycle, basic/index and basic/utilities of the five revisi
 from __future__ import annotations
 
 from collections.abc import Iterable
-from copy import copy
 from itertools import count
 from threading import Lock
 
@@ -91,7 +90,8 @@ class ConversationState:
 
     def fork(self) -> ConversationState:
         """Fork the conversation for one exchange, whose requests have ids of their own."""
-        state = copy(self)
+        state = ConversationState.__new__(ConversationState)
+        state.__dict__ |= self.__dict__
         with self._lock:
             exchange = self.pending[Direction.TO_SERVER].fork()
         state.pending = {**self.pending, Direction.TO_SERVER: exchange}

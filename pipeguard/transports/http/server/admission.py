@@ -41,6 +41,9 @@ _SINGLE = frozenset(
     }
 )
 _MIRRORS = "mcp-"
+_LENGTH = b"Content-Length"
+MOST_HEADS, SHORT_HEAD_BYTES = 256, 4096
+Head = tuple[tuple[bytes, bytes], ...]
 _HOST = re.compile(  # RFC 9110, section 7.2, of names and addresses as they are in use
     r"(?:\[(?P<literal>[0-9A-Fa-f:.]+)\]|(?P<name>[0-9A-Za-z_.-]+))(?::(?P<port>[0-9]{1,5}))?\Z"
 )
@@ -200,6 +203,7 @@ class Admission(NamedTuple):
         backlog: counts the bytes that peers make us keep.
         port: where we listen; 0 while that is not known.
         owners: which token opened which session; None where there are no sessions yet.
+        passed: heads that passed `check_head`, so that one that comes again is not checked anew.
     """
 
     host: str
@@ -210,6 +214,7 @@ class Admission(NamedTuple):
     backlog: Backlog
     port: int = 0
     owners: SessionOwners | None = None
+    passed: set[Head] | None = None
 
     def check(self, request: web.BaseRequest) -> Caller:
         """Check a request, and note the name of its token in `request[WHO]`.
@@ -231,13 +236,20 @@ class Admission(NamedTuple):
         Raises:
             RequestRefused: it may not come in.
         """
-        _check_size(request)
+        _check_target(request)
+        head = read_head(request)
+        if self.passed is not None and head in self.passed:
+            return
         _check_headers(request)
         if not self._is_our_name(request.headers.get("Host", "")):
             raise RequestRefused(RefusalReason.HOST, 403, challenge.NOT_OUR_NAME)
         origin = request.headers.get("Origin")
         if origin is not None and not self._allows_origin(origin):
             raise RequestRefused(RefusalReason.ORIGIN, 403, challenge.FOREIGN_ORIGIN)
+        if self.passed is not None and is_short(head):
+            if len(self.passed) >= MOST_HEADS:
+                self.passed.clear()
+            self.passed.add(head)
 
     def _caller(self, request: web.BaseRequest) -> Caller:
         if self.tokens is None or not self.tokens.are_needed():
@@ -331,17 +343,29 @@ class Admission(NamedTuple):
         return is_ours and url.host in _LOOPBACK_NAMES and is_loopback(self.host)
 
 
-def _check_size(request: web.BaseRequest) -> None:
+def read_head(request: web.BaseRequest) -> Head:
+    """The headers of a request but for its length, which no two messages need to share."""
+    raw = request.raw_headers
+    head = tuple([pair for pair in raw if pair[0] != _LENGTH])
+    return head if len(raw) - len(head) == 1 else tuple(raw)  # a second length stays
+
+
+def is_short(head: Head) -> bool:
+    """True for a head that is worth its memory."""
+    return sum([len(name) + len(value) for name, value in head]) < SHORT_HEAD_BYTES  # noqa: C419  faster
+
+
+def _check_target(request: web.BaseRequest) -> None:
     if request.version > HttpVersion11:
         raise RequestRefused(RefusalReason.HTTP, 505, "speak HTTP/1.1")
     if len(request.raw_path) > MAX_TARGET_CHARS:
         raise RequestRefused(RefusalReason.TARGET, 414, RefusalReason.TARGET.words)
-    size = sum([len(name) + len(value) for name, value in request.raw_headers])  # noqa: C419  faster
-    if len(request.raw_headers) > MAX_HEADERS or size > MAX_HEADER_BYTES:
-        raise RequestRefused(RefusalReason.MANY_HEADERS, 431, RefusalReason.MANY_HEADERS.words)
 
 
 def _check_headers(request: web.BaseRequest) -> None:
+    size = sum([len(name) + len(value) for name, value in request.raw_headers])  # noqa: C419  faster
+    if len(request.raw_headers) > MAX_HEADERS or size > MAX_HEADER_BYTES:
+        raise RequestRefused(RefusalReason.MANY_HEADERS, 431, RefusalReason.MANY_HEADERS.words)
     if not all(map(is_text, request.headers.values())):
         raise RequestRefused(RefusalReason.HEADERS, 400, "a header is not in UTF-8")
     names = [name.lower() for name, _ in request.raw_headers]

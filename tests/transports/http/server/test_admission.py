@@ -105,6 +105,18 @@ def test_a_foreign_or_odd_name_is_turned_away(host: str) -> None:
     assert ask(LOCAL, host=host).status in (400, 403)
 
 
+def test_a_head_that_passed_is_remembered_and_any_other_is_checked() -> None:
+    passed = set[admission.Head]()
+    at = LOCAL._replace(passed=passed)
+    assert ask(at).status == ask(at, body=b"{}   ").status == 200
+    assert len(passed) == 1, "the length of the body is not part of it"
+    assert ask(at, host="evil.example").status == 403
+    assert ask(at, ("Origin", "https://evil.example")).status == 403
+    assert ask(at, ("Content-Length", "2"), ("Content-Length", "2")).status == 400
+    assert ask(at, ("X-Long", "x" * admission.SHORT_HEAD_BYTES)).status == 200
+    assert len(passed) == 1, "long ones are not worth their memory"
+
+
 def test_further_names_are_taken_as_they_are_given() -> None:
     at = LOCAL._replace(hosts=frozenset({"guard.example"}))
     assert ask(at, host="Guard.Example:443").status == 200
