@@ -95,7 +95,7 @@ def search(gateway: _Gateway, query: str, limit: int, server: str | None, *, as_
     The exit code is 1 if there is none.
     """  # noqa: D301  click reads the mark
     from pipeguard.gateway import menu
-    from pipeguard.gateway.search import Filter
+    from pipeguard.gateway.tool_filter import Filter
 
     async def work(inspector: Inspector) -> int:
         only = None if server is None else Filter(servers=[_known_server(inspector, server)])

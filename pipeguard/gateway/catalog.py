@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from fnmatch import fnmatchcase
+from functools import cached_property
 from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -20,7 +21,8 @@ from pipeguard.detect.flows.tool_labels import NOUNS, SINKS, Label, Tool, only_l
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
 
 if TYPE_CHECKING:
-    from pipeguard.gateway.search import Filter, SearchHit, ToolText
+    from pipeguard.gateway.search import SearchHit, ToolIndex, ToolText
+    from pipeguard.gateway.tool_filter import Filter
 
 SEPARATOR = "__"
 MARKS = ("/", SEPARATOR)  # between a server and a tool
@@ -153,11 +155,14 @@ class Catalog:
         self._unprefixed: set[str] = set()  # servers whose names stay as they are
         self._keys: dict[str, dict[str, int]] = {}  # of tools, by server and its own names
         self._count = 0
-        from pipeguard.gateway.search import ToolIndex  # 4 MB, of which names alone need nothing
-
-        self._index = ToolIndex()
         self._texts: dict[int, tuple[CatalogTool, ToolText]] = {}  # what is indexed, by key
         self._is_published = self._is_indexed = True
+
+    @cached_property
+    def _index(self) -> ToolIndex:
+        from pipeguard.gateway.search import ToolIndex  # 8 MB, of which names alone need nothing
+
+        return ToolIndex()
 
     @classmethod
     def of_tools(cls, tools: Iterable[CatalogTool]) -> Catalog:

@@ -63,6 +63,7 @@ from pipeguard.gateway.neighbours import (
     limit_words,
     split_words,
 )
+from pipeguard.gateway.tool_filter import Filter
 
 # Of each field: what a match in it is worth.
 FIELDS: dict[str, float] = {
@@ -144,20 +145,6 @@ class SearchHit(NamedTuple):
     score: float
     why: tuple[WordMatch, ...]
     fit: float
-
-
-class Filter(NamedTuple):
-    """The tools that may be found.
-
-    Attributes:
-        servers: names of servers; None for all.
-        effects: `read`, `write`, `destructive`; None for all.
-        keys: of tools; None for all.
-    """
-
-    servers: Collection[str] | None = None
-    effects: Collection[str] | None = None
-    keys: Collection[int] | None = None
 
 
 class ToolIndex:

@@ -21,7 +21,6 @@ from pipeguard.gateway.access import ScopedAccess
 from pipeguard.gateway.catalog import CatalogTool, may_be_tool, tools_of_server
 from pipeguard.gateway.conversation import GatewayChannel
 from pipeguard.gateway.eras import INVALID_PARAMS, Declined
-from pipeguard.gateway.fit import LEAST_FIT
 from pipeguard.gateway.gateway import Gateway
 from pipeguard.gateway.legs import ClientRequest, Unavailable
 from pipeguard.gateway.life import definitions_wait
@@ -29,7 +28,7 @@ from pipeguard.gateway.management import ClientManagement
 from pipeguard.gateway.menu import ToolMode
 from pipeguard.gateway.merged import with_task
 from pipeguard.gateway.router import Router
-from pipeguard.gateway.search import Filter
+from pipeguard.gateway.tool_filter import Filter
 
 MOST_REST_CHARS = 4 * 2**20  # of results that were cut, kept for one client
 BYTES_PER_TOKEN = 4  # of JSON in English, about
@@ -269,14 +268,15 @@ class ToolCalls:
         return {"result": menu.content(text, is_error=True)}
 
     def _nearest(self, name: str) -> str:
+        from pipeguard.gateway.fit import LEAST_FIT  # with the first search
+
         if tool := self._find_refused(name):
             return menu.refused_tool(name, self._gateway.find_refusal(tool))
         if starting := self._starting(name):
             return menu.still_starting(name, starting)
         near = self._catalog.search(name, 3, self._access.finds())
         tools = [tool for tool, hit in near if hit.fit >= LEAST_FIT]
-        has_search = not self._is_direct()
-        text = menu.unknown_tool(name, tools, has_search=has_search)
+        text = menu.unknown_tool(name, tools, has_search=not self._is_direct())
         return "\n".join([text, *self._missing(lambda server: may_be_tool(name, server))])
 
     # --- the menu's own --------------------------------------------------------------------

@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 
 from pipeguard.gateway.concepts import WordMatch
 from pipeguard.gateway.fit import LEAST_FIT
-from pipeguard.gateway.search import Filter, ToolIndex, ToolText
+from pipeguard.gateway.search import ToolIndex, ToolText
+from pipeguard.gateway.tool_filter import Filter
 from tests.fuzz.budget import tried
 
 READ_FILE = ToolText(
