@@ -6,13 +6,15 @@ Knows JSON. Does not know what a tool is, where pins are stored, or what drift m
 from __future__ import annotations
 
 import re
+from json.encoder import c_make_encoder, encode_basestring  # type: ignore[attr-defined]  # the first
 from typing import TYPE_CHECKING
 
+from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.protocol.json_values import JsonValue, Number
 from pipeguard.records import NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from typing import IO
 
     _Scalar = bool | int | str | float | None
@@ -96,13 +98,48 @@ def canonical(definition: object) -> bytes:
     Raises:
         ValueError: it is not JSON, for example NaN or a lone surrogate.
     """
+    if _is_parsed(definition):  # as any definition of a server's: five times as fast
+        text = "".join(_ENCODE(definition, 0))
+        if text.isascii() or not _SORTED_APART.search(text):
+            return text.encode()
+    return _write_any(definition)
+
+
+def _write_any(value: object) -> bytes:
     from io import BytesIO
 
-    from rfc8785 import dump  # 2 ms: only once there is a definition to look at
+    from rfc8785 import dump  # 2 ms: only once there is something to write
 
     sink = BytesIO()
-    _write(definition, sink, dump)
+    _write(value, sink, dump)
     return sink.getvalue()
+
+
+def _is_parsed(value: object) -> bool:
+    """True for a value as our parser returns it, whose numbers are all `Number`."""
+    items: Iterable[object]
+    if type(value) is dict:
+        if not _TEXT.issuperset(map(type, value)):
+            return False
+        items = value.values()
+    elif type(value) is list:
+        items = value
+    else:
+        return type(value) in _SCALARS
+    inner = [item for item in items if type(item) not in _SCALARS]
+    return all(map(_is_parsed, inner)) if inner else True
+
+
+def _write_text(text: str) -> str:
+    return _write_any(text).decode() if type(text) is Number else encode_basestring(text)
+
+
+_TEXT = frozenset({str})
+_SCALARS = frozenset({str, Number, bool, type(None)})
+_SORTED_APART = lazy_regex("[\ud800-\U0010ffff]")  # by UTF-16, from what their code points say
+_ENCODE = c_make_encoder(
+    None, None, _write_text, None, ":", ",", sort_keys=True, skipkeys=False, allow_nan=False
+)
 
 
 # What a resource has there (MCP 2025-06-18, schema.ts, Resource and Annotations): a number of bytes

@@ -12,7 +12,7 @@ import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeguard.firewall.pins.fingerprint import Pin, canonical, fingerprint
+from pipeguard.firewall.pins.fingerprint import Pin, _write_any, canonical, fingerprint
 from pipeguard.firewall.protocol.json_values import JsonValue, Number, serialise
 from pipeguard.firewall.protocol.strict_json import parse_json
 
@@ -98,6 +98,11 @@ def test_numbers_collide_only_where_they_are_equal(one: Number, other: Number) -
 def test_spellings_of_one_double_agree(double: float) -> None:
     assert canonical(Number(repr(double))) == rfc8785.dumps(double)
     assert canonical(Number(f"{Decimal(repr(double)):.40e}")) == rfc8785.dumps(double)
+
+
+@given(VALUES)
+def test_a_parsed_value_is_written_as_any_other(value: JsonValue) -> None:
+    assert canonical(value) == _write_any(value)
 
 
 @given(VALUES)
