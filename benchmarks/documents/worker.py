@@ -17,6 +17,7 @@ from pipeguard.config.effective_policy import combine
 from pipeguard.detect.detector import Engines, make_guard
 from pipeguard.detect.model.classifier import Classifier
 from pipeguard.firewall.finding import Action, Direction, Verdict
+from pipeguard.firewall.protocol import strict_json
 from pipeguard.firewall.session.session import Session
 from pipeguard.rulebook.cache import load_engines
 
@@ -107,9 +108,10 @@ class Measured:
 
 
 def leave_out_native() -> None:
-    """Have imports of the extensions fail, so that numpy takes their place."""
+    """Have imports of the extensions fail, so that numpy and Python take their place."""
     for name in NATIVE:
         sys.modules[f"pipeguard.detect.model.{name}"] = None  # type: ignore[assignment]  # no import
+    strict_json._NATIVE = None  # imported by now
 
 
 def main() -> None:

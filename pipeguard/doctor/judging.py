@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from time import perf_counter
 
@@ -17,22 +17,26 @@ from pipeguard.config.directories import (
     usual_cache_folder,
 )
 from pipeguard.config.policy_file import PolicyScope
+from pipeguard.detect.flows import overlap
 from pipeguard.detect.model import features, network, opener
 from pipeguard.doctor.diagnosis import Case, Diagnosis, InstallationCheck, good, note, wrong
 from pipeguard.doctor.policies import find_policies, read_policy
 from pipeguard.errors import PolicyError
 from pipeguard.firewall.policy import Mode
+from pipeguard.firewall.protocol import strict_json
 from pipeguard.installation import reinstall_command
 from pipeguard.rulebook.cache_files import INDEX_PATTERN
 from pipeguard.rulebook.packs import load_rules, sources
 from pipeguard.runtime.progress import wait_for_engines
 
 # What runs slower without the form in C, and whether that form was built.
-NATIVE = {
+NATIVE: dict[str, Callable[[], object]] = {
     "the model that reads all of a text runs in numpy, some fifteen times as slow as in C": (
         opener.native
     ),
     "the classifiers run in Python, a tenth as fast as in C": features.native,
+    "frames are parsed in Python, a fifth as fast as in C": strict_json.native,
+    "results are compared with calls in Python, far slower than in C": overlap.native,
     "the network runs in numpy, a third as fast as in C and with 15 MB more memory": (
         network.native
     ),
