@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 MAGIC = b"pipeguard compiled rules 12\n"
 LOCK_NAME = "lock"
-NAMES_MAGIC = b"pipeguard clean names 1\n"
+NAMES_MAGIC = b"clean names of pipeguard 1\n"
 NAME_BYTES = 32
 MOST_NAMES = 4096  # in a file; a run adds as many at most
 MOST_INDEXES = 4  # one for each version, engine and set of rules in use at once
