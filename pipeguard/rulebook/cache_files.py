@@ -282,8 +282,9 @@ class CleanNames:
     def _body_key(self) -> bytes:
         """The key, with whatever reads texts beside our own modules: Python, RE2, extensions."""
         spec = find_spec("re2")
-        places = [*map(os.fspath, os.scandir(_NATIVE)), spec.origin if spec is not None else None]
-        files = sorted(place for place in places if place and not place.endswith((".c", ".py")))
+        folders = [_NATIVE, *((spec.submodule_search_locations or ()) if spec is not None else ())]
+        places = [entry.path for folder in folders for entry in os.scandir(folder)]
+        files = sorted(place for place in places if place.endswith((".so", ".pyd")))
         seen = [(path, (status := os.stat(path)).st_size, status.st_mtime_ns) for path in files]
         return sha256(self._key + repr((sys.version, seen)).encode()).digest()
 

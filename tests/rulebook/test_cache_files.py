@@ -129,6 +129,23 @@ def test_clean_names_are_none_where_what_reads_texts_is_another(
     assert not CleanNames(str(folder), b"k" * 32)
 
 
+def test_clean_names_belong_to_an_re2_and_not_to_bytecode(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "re2"
+    package.mkdir()
+    extension = package / "_re2.cpython-311-x86_64-linux-gnu.so"
+    for file in (package / "__init__.py", extension):
+        file.write_bytes(b"1")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "re2", raising=False)
+    assert written_names(folder, *NAMES)
+    (package / "__pycache__").mkdir()
+    assert CleanNames(str(folder), b"k" * 32)
+    extension.write_bytes(b"another one")
+    assert not CleanNames(str(folder), b"k" * 32)
+
+
 def test_clean_names_without_a_key_are_forgotten(folder: Path) -> None:
     assert not written_names(folder, *NAMES, key=b"")
     assert not folder.exists()
