@@ -76,12 +76,16 @@ class AsyncAdapter:
         await self._unsent.enter(len(frame))
         if self._closed or self._writer_ended:
             raise ChannelClosed("closed")
-        if self._pipe is not None and self._unsent.has_one() and self._write_ready(frame):
-            self._unsent.leave(len(frame))
-            return
-        if not self._writes:
-            self._writes = True
-            self._threads.append(self._begin("write", self._write_all))
+        try:
+            if self._pipe is not None and self._unsent.has_one() and self._pipe.write_ready(frame):
+                self._unsent.leave(len(frame))
+                return
+            if not self._writes:
+                self._threads.append(self._begin("write", self._write_all))
+                self._writes = True
+        except BaseException:
+            self._end_writing()
+            raise
         self._outbox.put(without_value(frame))
 
     async def close(self) -> None:
@@ -102,7 +106,7 @@ class AsyncAdapter:
     def abort(self) -> None:
         """Hang up on a peer that may read nothing, and wait for no thread."""
         self._closed = True
-        self._unwatch()
+        self._end_reading()
         self._channel.close()
         self._unread.open()
         self._unsent.open()
@@ -148,14 +152,6 @@ class AsyncAdapter:
             self._inbox.put_nowait(frame)
         if not self._has_room():
             self._unwatch()
-
-    def _write_ready(self, frame: bytes) -> bool:
-        """Write a frame if the pipe takes it at once."""
-        try:
-            return self._pipe is not None and self._pipe.write_ready(frame)
-        except BaseException:
-            self._end_writing()
-            raise
 
     def _stop_reading(self, stopped: Event) -> None:
         self._end_reading()

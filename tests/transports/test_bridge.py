@@ -198,6 +198,32 @@ def test_closing_a_pipe_wakes_whoever_waits_for_a_frame(pipes: Pipes) -> None:
     pipes.close()
 
 
+def test_hanging_up_on_a_pipe_wakes_whoever_waits_for_a_frame(pipes: Pipes) -> None:
+    async def work() -> None:
+        looped = AsyncAdapter(pipes.channel, refuse_thread)
+        reading = asyncio.create_task(looped.read())
+        await asyncio.sleep(0)
+        looped.abort()
+        assert await asyncio.wait_for(reading, PATIENCE_SECONDS) is None
+
+    run(work)
+    pipes.close()
+
+
+def test_nobody_waits_for_a_writing_thread_that_does_not_start(pipes: Pipes) -> None:
+    async def work() -> None:
+        looped = AsyncAdapter(pipes.channel, refuse_thread)
+        with pytest.raises(AssertionError, match="a thread to write"):
+            await looped.write(b"x" * 5_000)
+        with pytest.raises(ChannelClosed):
+            await looped.write(b"{}")
+        await asyncio.wait_for(looped.finish(), PATIENCE_SECONDS)
+        await looped.close()
+
+    run(work)
+    pipes.close()
+
+
 def test_a_peer_that_does_not_read_holds_writers_up_and_then_lets_all_go() -> None:
     async def work() -> None:
         peer = Blocked()
