@@ -303,7 +303,7 @@ class CleanNames:
 
     @property
     def _file_name(self) -> str:
-        return f"{_NAMES_PREFIX}{self._key.hex()[:16]}.names"
+        return f"{_NAMES_PREFIX}{self._body_key.hex()[:16]}.names"
 
     @property
     def has_new(self) -> bool:

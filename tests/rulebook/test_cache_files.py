@@ -127,6 +127,9 @@ def test_clean_names_are_none_where_what_reads_texts_is_another(
     assert written_names(folder, *NAMES)
     monkeypatch.setattr(sys, "version", "4.0")
     assert not CleanNames(str(folder), b"k" * 32)
+    assert written_names(folder, NAMES[0])
+    monkeypatch.undo()
+    assert NAMES[1] in CleanNames(str(folder), b"k" * 32), "one installation keeps its own"
 
 
 def test_clean_names_belong_to_an_re2_and_not_to_bytecode(
