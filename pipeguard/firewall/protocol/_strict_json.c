@@ -110,7 +110,8 @@ static void skip_space(Reader *reader)
 static PyObject *named(Name *names, PyObject *type, const uint8_t *text, size_t size, uint32_t hash)
 {
     Name *name = &names[hash % NAMES];
-    if (name->value == NULL || name->size != size || memcmp(name->bytes, text, size) != 0) {
+    int is_other = name->value == NULL || (type != NULL && (PyObject *)Py_TYPE(name->value) != type);
+    if (is_other || name->size != size || memcmp(name->bytes, text, size) != 0) {
         PyObject *value = PyUnicode_FromStringAndSize((const char *)text, (Py_ssize_t)size);
         if (value != NULL && type != NULL) {
             PyObject *number = PyObject_CallFunctionObjArgs(type, value, NULL);

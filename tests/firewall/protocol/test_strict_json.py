@@ -207,6 +207,12 @@ def test_both_forms_have_the_same_limits(
     assert compiled.read_frame(keys, Number, (2, 99, limit - 1)) is None
 
 
+def test_a_remembered_number_has_the_type_that_is_wanted(compiled: ModuleType) -> None:
+    for kind in (Number, str, Number):
+        value, _ = compiled.read_frame(b"[-1.5,7]", kind, LIMITS)
+        assert [type(item) for item in value] == [kind, kind]
+
+
 def test_without_the_form_in_c_the_same_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     frames = [b'{"id":1,"a":["\\n",1.0]}', b"[1]\n", '["\x85"]'.encode()]
     expected = [read_json(frame) for frame in frames]
