@@ -33,6 +33,8 @@ class CompanyProxy:
     def serve(self, client: socket.socket) -> None:
         """One connection."""
         head = head_of(client)
+        if not head:
+            return  # whoever connected left without a word
         self.heads.append(head)
         words = head.split()
         if self.authorization and f"\r\nProxy-Authorization: {self.authorization}\r\n" not in head:
