@@ -140,9 +140,9 @@ def find_signed(expression: re.Pattern[str], sign: Finder, text: str) -> Iterato
     data, at = as_ascii(text), 0
     if data is None:
         yield from expression.finditer(text)
-    for start, _ in (
-        () if data is None else (each.span for each in sign.finditer(data, 0, len(data)))
-    ):
+        return
+    for found in sign.finditer(data, 0, len(data)):
+        start = found.span[0]
         if start >= at and (match := expression.match(text, start)):
             yield match
             at = match.end()
