@@ -269,8 +269,8 @@ def prune(folder: str, key: bytes) -> None:
 class CleanNames:
     """Names of texts in which compiled rules find nothing, of this run and of earlier ones.
 
-    They are as good as the rules: whoever can write them could write compiled rules that find
-    nothing. A rule, a module or an engine that changes has another key, and no names.
+    They are trusted as the rules are: whoever can write them could also write compiled rules that
+    find nothing. Once a rule, a module or an engine changes, the key changes, and no name counts.
     """
 
     def __init__(self, folder: str, key: bytes) -> None:
@@ -280,7 +280,7 @@ class CleanNames:
 
     @cached_property
     def _body_key(self) -> bytes:
-        """The key, with whatever reads texts beside our own modules: Python, RE2, extensions."""
+        """A hash of the rules' key and of Python, RE2 and the extensions, which read texts, too."""
         spec = find_spec("re2")
         folders = [_NATIVE, *((spec.submodule_search_locations or ()) if spec is not None else ())]
         places = [entry.path for folder in folders for entry in os.scandir(folder)]

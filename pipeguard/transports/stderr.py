@@ -92,8 +92,8 @@ class StderrCopy:
     def settle(self, most_seconds: float) -> bool:
         """Wait until the lines that the server has written are masked; False if the copy has ended.
 
-        After a wait that times out it waits no more until the copy continues, because nobody reads
-        our own standard error.
+        Once a wait has timed out, it does not wait again until the copy continues: nobody is
+        reading our own standard error.
         """
         deadline = monotonic() + most_seconds
         while (is_running := self._running.locked()) and self._is_settling and self._has_more():

@@ -294,7 +294,7 @@ def _quotes(message: str) -> Iterator[str]:
 
 
 def is_forwarded(order: str, sent: str, recipients: Iterable[str]) -> bool:
-    """True for a message that repeats an order and goes to nobody whom the order names.
+    """True for a message that repeats an order and is sent to none of those whom it names.
 
     Args:
         order: the words from its beginning on, in small letters.

@@ -135,8 +135,8 @@ static int32_t positive(int32_t sum)
     return sum > 0 ? sum : 0;
 }
 
-/* Sums of positive weights below which no window is over the threshold, whatever their number: by
- * far more than what a score is rounded by. */
+/* A sum of positive weights below which no window reaches the threshold, however many weights there
+ * are. The margin is far wider than any rounding of a score. */
 static double least_sum(const Opener *opener)
 {
     double rounded = (fabs(opener->bias) + fabs(opener->threshold) + 1) * 1e-9;

@@ -35,7 +35,7 @@ typedef struct {
     int is_line, is_ascii;
 } Reader;
 
-/* Keys and short numbers repeat from frame to frame. Only whoever holds the GIL is here. */
+/* Keys and short numbers recur across frames. The GIL guards both tables. */
 static Name key_names[NAMES], number_names[NAMES];
 
 static const uint64_t ONES = 0x0101010101010101ULL, HIGHS = 0x8080808080808080ULL;
