@@ -12,11 +12,13 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from pipeguard.isolation.roots import root_addresses
+from pipeguard.transports.both_ways import LineBased
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from pipeguard.transports.channel import Channel
+    from pipeguard.transports.stdio import LineChannel
 
 METHOD, RESPONSES, HANDSHAKE = "roots/list", "inputResponses", "initialize"
 MOST_ASKED = 64  # that wait for an answer; of more, the oldest are forgotten
@@ -71,6 +73,17 @@ class RootsChannel:
         elif found is not None:
             self._give(found)
         self._channel.write(frame)
+
+    def write_ready(self, frame: bytes) -> bool:
+        """Send the server one frame if it takes it at once, and the frame has no roots."""
+        if not self._has_begun or self._asked or self._keys:
+            return False
+        return isinstance(self._channel, LineBased) and self._channel.write_ready(frame)
+
+    @property
+    def lines(self) -> LineChannel | None:
+        """The lines behind it, where it has any."""
+        return self._channel.lines if isinstance(self._channel, LineBased) else None
 
     def close(self) -> None:
         """Hang up."""

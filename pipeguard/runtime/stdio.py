@@ -1,6 +1,6 @@
 """A running server between two channels: its threads, its signals, its end.
 
-Three threads carry bytes: one for each direction of frames, one for the server's standard error.
+Three threads carry bytes: two the frames, by turns, and one the server's standard error.
 The main thread carries nothing: it waits for events, signals among them, whatever the other threads
 wait for, and then ends the run so that every request is answered.
 """
@@ -33,8 +33,9 @@ from pipeguard.runtime.declining import DECLINE_SECONDS
 from pipeguard.runtime.numbers import read_number
 from pipeguard.runtime.progress import COMPILING
 from pipeguard.runtime.run import IDLE_SECONDS, LAST_SECONDS, Mask, Run, start_thread
-from pipeguard.transports.channel import Channel, ChannelClosed
-from pipeguard.transports.pump import pump_in_thread, wait_in_thread
+from pipeguard.transports.both_ways import LineBased, carry, leave_turn
+from pipeguard.transports.channel import AsyncChannel, Channel, ChannelClosed
+from pipeguard.transports.pump import make_judge, pump, wait_in_thread
 from pipeguard.transports.stderr import StderrCopy
 from pipeguard.transports.stdio import LineChannel
 
@@ -131,6 +132,7 @@ class _SendingChannel:
     """A channel that can be asked whether its server takes what is sent.
 
     Attributes:
+        lines: the descriptors behind it; None where it has none, or no thread can wait for two.
         sending: a frame that is not yet fully written to the server, or None.
         unsent: the ids of requests that it did not take, as they are written in their frames.
     """
@@ -138,18 +140,28 @@ class _SendingChannel:
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
         self.read, self.close = channel.read, channel.close
+        self.lines = channel.lines if isinstance(channel, LineBased) else None
         self.sending: bytes | None = None
         self.unsent: set[str] = set()
 
     def write(self, frame: bytes) -> None:
         """Send one whole frame; waits while the server does not read."""
+        self._send(self._channel.write, frame)
+
+    def write_ready(self, frame: bytes) -> bool:
+        """Send one whole frame if the server takes it at once."""
+        channel = self._channel
+        return isinstance(channel, LineBased) and bool(self._send(channel.write_ready, frame))
+
+    def _send(self, write: Callable[[bytes], bool | None], frame: bytes) -> bool | None:
         self.sending = frame
         try:
-            self._channel.write(frame)
+            is_sent = write(frame)
         except ChannelClosed:
             self.unsent.update(batch.list_asked(frame))
             raise
         self.sending = None
+        return is_sent
 
 
 class GuardedServer:
@@ -198,6 +210,8 @@ class GuardedServer:
         self._stderr = server.stderr(Mask(self._run.engines, self._run.guard))
         self._events: SimpleQueue[_Event] = SimpleQueue()
         self._server_ended = self.died = False
+        self._client_ended = threading.Event()  # once nothing more is read of it
+        self._drained = threading.Event()  # once the server's last frame is passed on
         self._failure: StateError | None = None
         self._asking: list[threading.Thread] = []  # threads of calls that wait for a person
         self._asks_nobody = threading.Event()  # set once the run ends
@@ -214,8 +228,8 @@ class GuardedServer:
         if self._stderr is not None:
             self._run.read_stderr(self._stderr)
         self._run.begin_loading()  # while the server boots
-        to_client = start_thread("to-client", self._to_client)
-        to_server = start_thread("to-server", self._to_server)
+        ways = self._to_server, self._to_client
+        carry(partial(start_thread, "frames"), self._client, self._server, ways)
         start_thread("hangup", self._watch_client)
         if self._run.guard.policy.limits.timeout_seconds is not None:
             start_thread("expire", self._expire)
@@ -228,13 +242,13 @@ class GuardedServer:
         if not self._wait_for_the_end(hurried=not self.died):
             self._wait_for_latecomers()
         self._client.finish_reading()  # what it asked while that thread waited is answered, too
-        to_server.join(self._last_seconds)
+        self._client_ended.wait(self._last_seconds)
         self._client.close_reading()
-        to_server.join(self._last_seconds)
+        self._client_ended.wait(self._last_seconds)
         self._asks_nobody.set()
         for thread in list(self._asking):
             thread.join(self._last_seconds)
-        if not to_client.is_alive():  # otherwise the client does not read, and this would wait, too
+        if self._drained.is_set():  # otherwise the client does not read, and this would wait, too
             start_thread("last-answers", self._answer_all).join(self._last_seconds)
         self._run.over.set()
         if self._stderr is not None:
@@ -243,7 +257,8 @@ class GuardedServer:
         self._run.close()
         self.seconds = monotonic() - self._began
         ended = self._target.end(0)
-        if not any(thread.is_alive() for thread in (to_client, to_server, *self._asking)):
+        is_over = self._drained.is_set() and self._client_ended.is_set()
+        if is_over and not any(thread.is_alive() for thread in self._asking):
             self._target.close()  # otherwise their numbers must stay in use until this process ends
         if self._failure is not None:
             raise self._failure
@@ -264,15 +279,21 @@ class GuardedServer:
 
     # --- the two directions -------------------------------------------------------------
 
-    def _to_server(self) -> None:
+    async def _to_server(self, client: AsyncChannel, server: AsyncChannel) -> None:
         """Pump until the client hangs up; answer what it asks after the server's end."""
+        judge = make_judge(self._record_call)
         try:
-            while not self._pump_to_server():
+            while True:
+                with suppress(ChannelClosed):
+                    await pump(self._session, Direction.TO_SERVER, client, server, judge)
+                    return
                 self._events.put(_Event.SERVER)
                 if self._server_ended:
+                    await leave_turn()
                     self._answer_all()  # otherwise `_to_client` does, after the server's last frame
         finally:
-            self._events.put(_Event.CLIENT)  # or this thread has failed, which is an end as well
+            self._events.put(_Event.CLIENT)  # or this way has failed, which is an end as well
+            self._client_ended.set()
 
     def _watch_client(self) -> None:
         """Notice a client that hung up, though the server does not take what it wrote before.
@@ -286,32 +307,23 @@ class GuardedServer:
                 return
             waiting = self._server.sending
 
-    def _pump_to_server(self) -> bool:
-        """True once the client hangs up, False where the server accepts no more."""
-        try:
-            pump_in_thread(
-                self._session, Direction.TO_SERVER, self._client, self._server, self._record_call
-            )
-        except ChannelClosed:
-            return False
-        return True
-
-    def _to_client(self) -> None:
+    async def _to_client(self, client: AsyncChannel, server: AsyncChannel) -> None:
         """Pump until the server's last frame, even if the client reads no more."""
         try:
-            pump_in_thread(
-                self._session, Direction.TO_CLIENT, self._server, self._client, self._record
-            )
+            judge = make_judge(self._record)
+            await pump(self._session, Direction.TO_CLIENT, server, client, judge)
         except ChannelClosed:
             self._events.put(_Event.CLIENT)
-            while self._server.read() is not None:
+            while await server.read() is not None:
                 pass  # a server that waits in a write could not end by itself
         else:
             self._server_ended = True
             self._events.put(_Event.SERVER)
+            await leave_turn()
             self._answer_all()
         finally:
             self._events.put(_Event.DRAINED)
+            self._drained.set()
 
     def _answer_all(self) -> None:
         with suppress(ChannelClosed):

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 
+_ZERO = bytes(4)  # a C int
 PIPE_BYTES = 2**20  # the most that an unprivileged process may ask for: pipe(7), pipe-max-size
 
 
@@ -42,6 +44,19 @@ def widen(descriptor: int) -> None:
             fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
         except OSError:
             return  # not a pipe, or the user's share of pipe memory is used up: slower, not wrong
+
+
+def free_bytes(descriptor: int) -> int:
+    """The room in an empty pipe (pipe(7)); 0 in any other, and where the system does not tell."""
+    free = 0
+    if sys.platform == "linux":
+        import fcntl
+        import termios
+
+        with suppress(OSError):
+            if fcntl.ioctl(descriptor, termios.FIONREAD, _ZERO) == _ZERO:
+                free = fcntl.fcntl(descriptor, fcntl.F_GETPIPE_SZ)
+    return free
 
 
 def take_standard() -> None:

@@ -2,23 +2,24 @@
 
 Beside the loop, a call may wait until a person decides.
 
-On an event loop it is a task. Between two blocking channels it runs in a plain thread, without an
-event loop: the path of stdio to stdio imports none.
+On an event loop it is a task. Between two descriptors it runs in plain threads, by turns
+(transports.both_ways): the path of stdio to stdio imports no event loop.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
 from time import monotonic
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from pipeguard.errors import PipeGuardError
 from pipeguard.firewall.finding import Action, Direction, Verdict
 from pipeguard.firewall.protocol.strict_json import without_value
 from pipeguard.firewall.session.session import Session
-from pipeguard.transports.channel import AsyncChannel, Channel, ChannelClosed
+from pipeguard.transports.both_ways import leave_turn, run_alone
+from pipeguard.transports.channel import AsyncChannel, ChannelClosed
 
 T = TypeVar("T")
 ASK_SECONDS = 0.5  # between two looks at whether a person has decided
@@ -48,44 +49,23 @@ async def pump(
             await source.write(verdict.reply)
 
 
-def pump_in_thread(
-    session: Session,
-    direction: Direction,
-    source: Channel,
-    sink: Channel,
-    record: Callable[[Verdict], None],
-) -> None:
-    """Run the pump between two blocking channels until their source ends.
+def make_judge(record: Callable[[Verdict], None]) -> Judge:
+    """Make the judge of a pump that judges in the thread which carries the frame.
 
     Args:
-        session: decides about each frame.
-        direction: which way this is.
-        source: where frames come from, and replies to them go.
-        sink: where frames go.
         record: hands the verdict over and returns: the audit is written behind the pump.
-
-    Raises:
-        ChannelClosed: the side to write to is gone.
     """
 
     async def judge(session: Session, direction: Direction, frame: bytes) -> Verdict:
         now = monotonic()
+        if session.guard.notes is not None and b"rror" in frame:
+            await leave_turn()  # `tell_obstacles` may wait
         tell_obstacles(session, direction, frame)
         verdict = session.receive(direction, frame, now)
         record(verdict)
         return verdict
 
-    _run_to_end(pump(session, direction, _Blocking(source), _Blocking(sink), judge))
-
-
-def _run_to_end(work: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine in which nothing suspends, so that its first step is all of it."""
-    try:
-        work.send(None)
-    except StopIteration as end:
-        result: T = end.value
-        return result
-    raise AssertionError("it suspends")
+    return judge
 
 
 def tell_obstacles(session: Session, direction: Direction, frame: bytes) -> None:
@@ -93,22 +73,6 @@ def tell_obstacles(session: Session, direction: Direction, frame: bytes) -> None
     notes = session.guard.notes
     if notes is not None and direction is Direction.TO_CLIENT:
         notes.catch_up(may_have_failed=b"rror" in frame)  # `error` or `isError`
-
-
-class _Blocking:
-    """A blocking channel with the methods of an asynchronous one; they block, and never suspend."""
-
-    def __init__(self, channel: Channel) -> None:
-        self._channel = channel
-
-    async def read(self) -> bytes | None:
-        return self._channel.read()
-
-    async def write(self, frame: bytes) -> None:
-        self._channel.write(frame)
-
-    async def close(self) -> None:
-        self._channel.close()
 
 
 # --- calls that wait for a person -------------------------------------------------------
@@ -181,4 +145,4 @@ def wait_in_thread(
     async def do(_size: int, work: Callable[[], T]) -> T:
         return work()
 
-    return _run_to_end(wait_for_decision(session, verdict, record, wait, do))
+    return run_alone(wait_for_decision(session, verdict, record, wait, do))

@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING
 
 from pipeguard.firewall.protocol.framing import DEFAULT_LIMIT_BYTES, LineFrames
 from pipeguard.transports.channel import ChannelClosed
-from pipeguard.transports.descriptors import shut_reading, shut_writing
+from pipeguard.transports.descriptors import free_bytes, shut_reading, shut_writing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 READ_BYTES = 64 * 1024  # the default size of a Linux pipe (pipe(7)); larger reads cost more
+SOCKET_BYTES = 32 * 1024  # that a socket takes when it is ready
 WINDOWS_READ_BYTES = 8 * 1024  # `os.read` makes a buffer of this size for each call
 
 
@@ -35,6 +36,7 @@ class LineChannel:
 
     Attributes:
         read_fd: the descriptor to read from.
+        awaited: descriptors of which one is readable once `fill` does not block.
     """
 
     _own: tuple[int, ...] = ()
@@ -57,11 +59,13 @@ class LineChannel:
             self._buffer = bytearray(READ_BYTES)
             self._view = memoryview(self._buffer)
             self._own = self._woken, self._wake = os.pipe()
+            self.awaited = read_fd, self._woken
             self._poll = select.poll()
             self._poll.register(read_fd, select.POLLIN)
             self._poll.register(self._woken, select.POLLIN)
             self._room = select.poll()
-            if stat.S_ISFIFO(os.fstat(write_fd).st_mode):
+            self._room_bytes = _find_room(write_fd)
+            if self._room_bytes:
                 self._room.register(write_fd, select.POLLOUT)
 
     def __del__(self, close: Callable[[int], None] = os.close) -> None:
@@ -75,18 +79,29 @@ class LineChannel:
         The last line of the stream may lack its LF. A line over the limit is returned as
         `firewall.protocol.framing` describes. Only one thread may read at a time.
         """
-        frames = self._frames
-        while not frames:
-            if self._ended:
-                return None
-            data = self._receive()
-            if data:
-                frames.extend(self._lines.feed(data))
-                continue
+        while not self.has_line:
+            self.fill()
+        return None if self._closed or not self._frames else self._frames.popleft()
+
+    @property
+    def has_line(self) -> bool:
+        """True if `read` returns at once."""
+        return bool(self._frames) or self._ended
+
+    def fill(self) -> None:
+        """Read once; wait until there is something to read, the stream ends, or it is closed."""
+        data = self._receive()
+        if data:
+            self._frames.extend(self._lines.feed(data))
+        else:
             self._ended = True
             if data is not None:
-                frames.extend(self._lines.end())
-        return None if self._closed else frames.popleft()
+                self._frames.extend(self._lines.end())
+
+    @property
+    def lines(self) -> LineChannel | None:
+        """This channel; None on Windows, where no thread can watch several."""
+        return None if sys.platform == "win32" else self
 
     def can_be_watched(self) -> bool:
         """True if an event loop can watch `read_fd`: for a pipe or a socket, but on Windows."""
@@ -99,23 +114,26 @@ class LineChannel:
         Returns:
             The lines that are whole now; None at the end of the stream or once closed.
         """
-        data = None if self._closed or self._ended else self._receive()
-        if data:
-            return self._lines.feed(data)
-        self._ended = True
-        return (data is not None and self._lines.end()) or None
+        if not self._ended:
+            self.fill()
+        lines = [*self._frames]
+        self._frames.clear()
+        return None if self._closed or (self._ended and not lines) else lines
 
     def write_ready(self, frame: bytes) -> bool:
         """Write one line if that cannot block; False where it could.
 
-        A pipe that is ready takes `select.PIPE_BUF` bytes at once (POSIX, `write` and `poll`).
-
         Raises:
             ChannelClosed: the peer reads no more, or this channel was closed.
         """
-        if sys.platform == "win32" or len(frame) >= select.PIPE_BUF or not self._room.poll(0):
-            return False
-        self.write(frame)
+        if sys.platform == "win32" or not self._write_lock.acquire(blocking=False):
+            return False  # whoever has it may block
+        try:
+            if not self._takes(len(frame) + 1):
+                return False
+            self._write(frame)
+        finally:
+            self._write_lock.release()
         return True
 
     def write(self, frame: bytes) -> None:
@@ -125,13 +143,16 @@ class LineChannel:
             ChannelClosed: the peer reads no more, or this channel was closed.
             ValueError: the frame contains a newline, so it would be two.
         """
+        with self._write_lock:
+            self._write(frame)
+
+    def _write(self, frame: bytes) -> None:
         if b"\n" in frame:
             raise ValueError("a frame must not contain a newline")
-        with self._write_lock:
-            try:
-                self._send(frame)
-            except OSError as error:  # EPIPE, ECONNRESET, EIO of a terminal, EINVAL on Windows
-                raise ChannelClosed(error.strerror) from error
+        try:
+            self._send(frame)
+        except OSError as error:  # EPIPE, ECONNRESET, EIO of a terminal, EINVAL on Windows
+            raise ChannelClosed(error.strerror) from error
 
     def close(self) -> None:
         """Hang up both ways; a waiting `read` returns None, a waiting `write` waits for EPIPE."""
@@ -194,6 +215,17 @@ class LineChannel:
 
     else:
 
+        def _takes(self, size: int) -> bool:
+            """True if the peer takes so many bytes at once, or is gone.
+
+            A pipe that is ready takes `select.PIPE_BUF` (POSIX, `write` and `poll`), an empty one
+            as many as it holds. On Linux a socket is ready while three quarters of its buffer are
+            free, of 208 KiB if nobody set it (unix(7), socket(7)).
+            """
+            if size <= self._room_bytes:
+                return bool(self._room.poll(0))
+            return self._room_bytes == select.PIPE_BUF and size <= free_bytes(self._write_fd)
+
         def _receive(self) -> bytes | None:
             """Wait for the next bytes; empty at the end, None where no more are to be read."""
             while True:
@@ -226,3 +258,11 @@ class LineChannel:
                     poll = select.poll()
                     poll.register(self._write_fd, select.POLLOUT)
                     poll.poll()
+
+
+def _find_room(descriptor: int) -> int:
+    """The bytes that a descriptor takes whenever it is ready; 0 if that is not known."""
+    kind = os.fstat(descriptor).st_mode
+    if stat.S_ISFIFO(kind):
+        return select.PIPE_BUF
+    return SOCKET_BYTES if stat.S_ISSOCK(kind) and sys.platform == "linux" else 0

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from pipeguard.firewall.finding import Action, Direction, Verdict
+from pipeguard.transports.both_ways import BlockingChannel, run_alone
 from pipeguard.transports.channel import ChannelClosed
-from pipeguard.transports.pump import pump_in_thread
+from pipeguard.transports.pump import make_judge, pump
 
 TO_SERVER = Direction.TO_SERVER
 
@@ -65,6 +68,13 @@ class Judge:
         )
 
 
+def pump_alone(
+    judge: Judge, source: Listed, sink: Listed, record: Callable[[Verdict], None]
+) -> None:
+    channels = BlockingChannel(source), BlockingChannel(sink)
+    run_alone(pump(judge, TO_SERVER, *channels, make_judge(record)))  # type: ignore[arg-type]
+
+
 def run(frames: list[bytes]) -> tuple[Listed, Listed, list[Verdict], list[str]]:
     diary: list[str] = []
     source, sink = Listed("source", diary, frames), Listed("sink", diary)
@@ -75,7 +85,7 @@ def run(frames: list[bytes]) -> tuple[Listed, Listed, list[Verdict], list[str]]:
         recorded.append(verdict)
 
     judge = Judge(diary)
-    pump_in_thread(judge, TO_SERVER, source, sink, record)  # type: ignore[arg-type]
+    pump_alone(judge, source, sink, record)
     assert judge.times == sorted(judge.times)
     return source, sink, recorded, diary
 
@@ -112,7 +122,7 @@ def test_a_peer_that_is_gone_ends_it_after_the_record() -> None:
     sink.close()
     recorded: list[Verdict] = []
     with pytest.raises(ChannelClosed, match="sink"):
-        pump_in_thread(Judge(diary), TO_SERVER, source, sink, recorded.append)  # type: ignore[arg-type]
+        pump_alone(Judge(diary), source, sink, recorded.append)
     assert len(recorded) == 1
     assert source.frames == [b"pass"]
 
@@ -125,5 +135,5 @@ def test_what_cannot_be_recorded_does_not_pass() -> None:
         raise ChannelClosed(verdict.event)
 
     with pytest.raises(ChannelClosed, match="EVENT"):
-        pump_in_thread(Judge(diary), TO_SERVER, source, sink, refuse)  # type: ignore[arg-type]
+        pump_alone(Judge(diary), source, sink, refuse)
     assert sink.written == []

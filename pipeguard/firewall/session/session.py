@@ -6,8 +6,8 @@ stopped is looked up among those that a person granted (`guard.Grants`).
 
 Threads, for this package and all its callers:
 
-- One thread for each direction, or one for both, calls `receive`: the engines of a Guard belong to
-  it, and `load_all` of a Guard comes before it. Any other thread calls `receive_concurrently`, any
+- For each direction one thread at a time calls `receive`: the engines of a Guard belong to it, and
+  `load_all` of a Guard comes before it. Any other thread calls `receive_concurrently`, any
   number of them at once: each call has engines of its own. All else (`fork`, `leave`, `withdraw`,
   `abandon`, `expire`, `relist`, `waiting`, and `adopt`, `part`, `repin`, `learn` of a Guard) may be
   called by any thread at any time.

@@ -1,0 +1,266 @@
+"""Both ways of a conversation over descriptors, carried by turns.
+
+Two threads that judge small frames at the same time take the interpreter's lock from each other
+several times a frame, which costs more than judging. So the thread that has the turn waits for both
+sides at once, and carries what is small. Before anything that may take long, it leaves the turn to
+the other thread and goes on with that one way alone; then it waits for its turn again (leader and
+followers, Schmidt et al., "Pattern-Oriented Software Architecture", volume 2).
+"""
+
+from __future__ import annotations
+
+import os
+import select
+from _thread import allocate_lock
+from collections import deque
+from contextlib import suppress
+from functools import partial
+from types import coroutine
+from typing import TYPE_CHECKING, Protocol, TypeVar, runtime_checkable
+
+from pipeguard.transports.channel import Channel
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Generator, Iterable
+
+    from pipeguard.transports.channel import AsyncChannel
+    from pipeguard.transports.stdio import LineChannel
+
+    Work = Coroutine[LineChannel | None, None, None]  # carries frames one way
+    Way = Callable[[AsyncChannel, AsyncChannel], Work]
+
+T = TypeVar("T")
+SMALL_BYTES = 16 * 1024  # of a frame that is judged while the other way waits
+
+
+@runtime_checkable
+class LineBased(Channel, Protocol):
+    """A channel over descriptors that a thread can watch.
+
+    Attributes:
+        lines: over the same descriptors; None where no thread can watch them, as on Windows.
+    """
+
+    lines: LineChannel | None
+
+    def write_ready(self, frame: bytes) -> bool:
+        """Send one frame if that cannot block; False where it could.
+
+        Raises:
+            ChannelClosed: the peer is gone, or this side was closed.
+        """
+
+
+@coroutine
+def _wait(channel: LineChannel | None) -> Generator[LineChannel | None, None, None]:
+    """Suspend a way until a channel can be read; without one, only leave the turn."""
+    yield channel
+
+
+async def leave_turn() -> None:
+    """Let the other way go on meanwhile: what follows may take long."""
+    await _wait(None)
+
+
+def run_alone(work: Coroutine[LineChannel | None, None, T]) -> T:
+    """Run a coroutine that waits for nothing but in blocking calls."""
+    while True:
+        try:
+            work.send(None)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+
+
+class BlockingChannel:
+    """A blocking channel with the methods of an asynchronous one, which block."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+
+    async def read(self) -> bytes | None:
+        """Wait for the next frame."""
+        return self._channel.read()
+
+    async def write(self, frame: bytes) -> None:
+        """Send a frame.
+
+        Raises:
+            ChannelClosed: the peer is gone, or this side was closed.
+        """
+        self._channel.write(frame)
+
+    async def close(self) -> None:
+        """Hang up."""
+        self._channel.close()
+
+
+class TurnChannel(BlockingChannel):
+    """A channel for the coroutines of `BothWays`, which leave their turn before they block.
+
+    Args:
+        channel: that is read and written to.
+        lines: behind it.
+    """
+
+    def __init__(self, channel: LineBased, lines: LineChannel) -> None:
+        super().__init__(channel)
+        self._write_ready, self._lines = channel.write_ready, lines
+
+    async def read(self) -> bytes | None:
+        """Wait for the next frame; a large one is read without the turn."""
+        while not self._lines.has_line:
+            await _wait(self._lines)
+            self._lines.fill()
+        frame = self._channel.read()
+        if frame is not None and len(frame) >= SMALL_BYTES:
+            await leave_turn()
+        return frame
+
+    async def write(self, frame: bytes) -> None:
+        """Send a frame, without the turn where the peer does not take it at once.
+
+        Raises:
+            ChannelClosed: the peer is gone, or this side was closed.
+        """
+        if not self._write_ready(frame):
+            await leave_turn()
+            self._channel.write(frame)
+
+
+class _Way:
+    """A coroutine that carries frames one way, with what it waits for.
+
+    Attributes:
+        channel: that has to be readable before it goes on; None if it goes on at once.
+        has_ended: True once it is over.
+    """
+
+    __slots__ = ("_work", "channel", "has_ended")
+
+    def __init__(self, work: Work) -> None:
+        self._work = work
+        self.channel: LineChannel | None = None
+        self.has_ended = False
+
+    def has_left_turn(self) -> bool:
+        """True if it goes on at once, in a thread without the turn."""
+        return self.channel is None and not self.has_ended
+
+    def proceed(self) -> None:
+        """Run until it waits, leaves its turn, or ends."""
+        self.channel, self.has_ended = None, True  # in case it raises
+        with suppress(StopIteration):
+            self.channel = self._work.send(None)
+            self.has_ended = False
+
+
+class BothWays:
+    """The ways of one conversation, carried by as many threads, each of which calls `run`.
+
+    Not on Windows, where no thread can wait for two pipes.
+
+    Args:
+        ways: coroutines that suspend in a `TurnChannel` and in `leave_turn` only.
+    """
+
+    def __init__(self, ways: Iterable[Work]) -> None:
+        self._turn = allocate_lock()
+        self._watched: dict[int, _Way] = {}  # by descriptor
+        self._poll = select.poll()
+        self._heard, self._bell = os.pipe()  # a byte for each way that returned
+        self._poll.register(self._heard, select.POLLIN)
+        self._returned = deque[_Way]()  # from a thread without the turn
+        self._open = 0  # ways that have not ended
+        for work in ways:
+            self._open += 1
+            self._carry_alone(_Way(work))
+
+    def __del__(self, close: Callable[[int], None] = os.close) -> None:
+        """Close the descriptors that belong to this object; at shutdown `os` may be gone."""
+        close(self._heard)
+        close(self._bell)
+
+    def run(self) -> None:
+        """Carry frames until every way has ended."""
+        while True:
+            with self._turn:
+                way = self._lead()
+            if way is None:
+                return
+            self._carry_alone(way)
+
+    def _lead(self) -> _Way | None:
+        """Carry small frames; return a way that left its turn, or None once all have ended."""
+        while self._open:
+            for descriptor, _ in self._poll.poll():
+                way = self._watched.get(descriptor)
+                if descriptor == self._heard:
+                    os.read(self._heard, 1)
+                    self._settle(self._returned.popleft())
+                elif way is not None and self._leaves_turn(way):
+                    return way
+        return None
+
+    def _leaves_turn(self, way: _Way) -> bool:
+        """Carry small frames of one way; True if it left its turn."""
+        channel = way.channel
+        try:
+            way.proceed()
+        finally:
+            if way.channel is not channel:
+                self._unwatch(channel)
+                self._settle(way)
+        return way.has_left_turn()
+
+    def _carry_alone(self, way: _Way) -> None:
+        """Carry frames of one way until it has to wait, and return it to whoever has the turn."""
+        try:
+            while way.has_left_turn():
+                way.proceed()
+        finally:
+            self._returned.append(way)
+            os.write(self._bell, b"\0")
+
+    def _settle(self, way: _Way) -> None:
+        """Watch what a way waits for, or count it as ended."""
+        if way.channel is not None:
+            for descriptor in way.channel.awaited:
+                self._watched[descriptor] = way
+                self._poll.register(descriptor, select.POLLIN)
+        elif way.has_ended:
+            self._open -= 1
+
+    def _unwatch(self, channel: LineChannel | None) -> None:
+        for descriptor in () if channel is None else channel.awaited:
+            del self._watched[descriptor]
+            self._poll.unregister(descriptor)
+
+
+def carry(
+    begin: Callable[[Callable[[], object]], object],
+    client: Channel,
+    server: Channel,
+    ways: tuple[Way, Way],
+) -> None:
+    """Carry frames between two channels in two threads: by turns where that is possible.
+
+    Args:
+        begin: starts a thread with its work.
+        client: the channel to the client.
+        server: the channel to the server.
+        ways: make the coroutines, given the channels of the client and the server.
+    """
+    channels = client, server
+    watched = [
+        TurnChannel(channel, channel.lines)
+        for channel in channels
+        if isinstance(channel, LineBased) and channel.lines is not None
+    ]
+    if len(watched) == len(channels):
+        both = BothWays(way(*watched) for way in ways)
+        for _ in channels:
+            begin(both.run)
+    else:
+        for way in ways:
+            begin(partial(run_alone, way(*map(BlockingChannel, channels))))
