@@ -49,6 +49,7 @@ LAYERS = (
     "detect.cuts",
     "detect.restoring",
     "detect.shown_call",
+    "detect.matched",
     "detect.findings",
     "detect.detector",
     "secrets_in_use",

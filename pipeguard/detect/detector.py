@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from copy import copy
 from threading import Lock
 
-from pipeguard.detect import findings, shown_call
+from pipeguard.detect import findings
 from pipeguard.detect.flows.known_secrets import KnownSecrets, without_known_secrets
 from pipeguard.detect.flows.tool_labels import Label, Tool, make_tool
 from pipeguard.detect.flows.vault import Vault
@@ -164,9 +164,11 @@ class Detection(Knowledge):
         self, guard: Guard, tool: str, message: Message, findings: Sequence[Finding]
     ) -> tuple[str, str]:
         """Show the arguments of a call to a person, and what is new in them, without secrets."""
+        from pipeguard.detect.shown_call import show_call  # most runs stop nothing
+
         arguments = get_value(message.value, ARGUMENTS)
         rules = {finding.rule for finding in findings}
-        return shown_call.show_call(self, self.tool(guard, tool), arguments, rules)
+        return show_call(self, self.tool(guard, tool), arguments, rules)
 
     def name_targets(
         self, method: str, tool: str | None, params: JsonValue, frame_bytes: int

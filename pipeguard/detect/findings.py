@@ -5,12 +5,9 @@ Each match becomes a finding with the action of the policy. Knows no conversatio
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from hashlib import blake2b
 
-from pipeguard.detect.content_marks import ContentMarks
-from pipeguard.detect.counting import LocatedMatch, pass_with_words, rate_match, restored_file
-from pipeguard.detect.cuts import can_cut, cut_findings, forged_lines, with_words
 from pipeguard.detect.flows import secret_values
 from pipeguard.detect.flows.leak import SECRET_OUT, Leak
 from pipeguard.detect.flows.outgoing_call import KnownCall
@@ -19,8 +16,7 @@ from pipeguard.detect.flows.tool_labels import Label
 from pipeguard.detect.flows.vault import RESTORED
 from pipeguard.detect.knowledge import Knowledge
 from pipeguard.detect.restoring import FOREIGN_NOTE, echoes, has_foreign_placeholder
-from pipeguard.detect.scanning.scan_budget import NOTHING_FOUND, Match, ScanResult
-from pipeguard.detect.shown_call import show_passage
+from pipeguard.detect.scanning.scan_budget import NOTHING_FOUND, ScanResult
 from pipeguard.detect.text.layouts import MIN_NUMBER_DIGITS
 from pipeguard.detect.vault_placeholder import may_hold_placeholder
 from pipeguard.errors import Refusal
@@ -32,7 +28,6 @@ from pipeguard.firewall.finding import (
     MessageKind,
     Severity,
     make_block,
-    name_is_secret,
     tells_private,
 )
 from pipeguard.firewall.policy import Mode
@@ -50,22 +45,18 @@ from pipeguard.firewall.protocol.places import (
     OPENINGS,
     Surface,
     get_value,
-    pointer,
 )
 from pipeguard.firewall.session import replies
 from pipeguard.firewall.session.guard import EXEMPT, Context
-from pipeguard.firewall.session.rewrite import UNREAD
 from pipeguard.records import NamedTuple
 
 _SECRETS = "secrets."
-_SEVERE = Severity.HIGH, Confidence.HIGH
 # What a client and a server say to each other before any call, in most runs with the same words.
 HANDSHAKE = frozenset({*OPENINGS, *LISTS, "notifications/initialized", "ping"})
 NAMED_BYTES = 2**16  # of a frame that may come again; its name costs 1 us/KB, and reading it 20
 _FIRST, _LAST = b'{"jsonrpc":"2.0","id":', b',"id":'  # as SDKs write the id
 _PROGRESS = b'"progressToken":'  # likewise, the key of a number that is mostly the id again
 MOST_STRINGS = 256  # of a call in which a key may begin or go on
-_UNREAD_NOTE = "more of the message could be an order to the model than is read of one message"
 _MISPLACED_NOTE = (
     "a key that this server returned would be written into another folder, in clear; a file for"
     " keys, such as .env, may have it"
@@ -105,6 +96,8 @@ def message_findings(
         name = _name_without_id(context, Surface.TO_CLIENT, message, value)
         findings = _scan_named(knowledge, context, Surface.TO_CLIENT, value, name)
     if b"pipeguard" in message.frame.lower() or b"\\u00" in message.frame:
+        from pipeguard.detect.cuts import forged_lines  # most runs see no such line
+
         forged = forged_lines(context, value, knowledge.sign)
         if any(tells_private(finding.rule) for finding in findings):
             forged = [finding._replace(excerpt="") for finding in forged]
@@ -220,27 +213,12 @@ def _scan_named(
         return []
     results = _run_rules(knowledge, context, surface, value)
     if results:
-        return _list_findings(knowledge, context, surface, value, results)
+        from pipeguard.detect.matched import list_findings  # most runs find nothing
+
+        return list_findings(knowledge, context, surface, value, results)
     if name.digest:
         clean_texts.add(name.digest, context.call, lasts=lasts)
     return []
-
-
-def _list_findings(
-    knowledge: Knowledge,
-    context: Context,
-    surface: Surface,
-    value: JsonValue,
-    results: list[ScanResult],
-) -> list[Finding]:
-    findings: list[Finding] = []
-    for result in results:
-        findings += _to_findings(knowledge, context, value, result, surface)
-    if not findings:
-        return findings
-    if name_is_secret(findings):
-        findings = [finding._replace(tool=None) for finding in findings]
-    return with_words(value, findings)
 
 
 def _run_rules(
@@ -281,18 +259,9 @@ def leak_findings(
     leaks += _cut_keys(knowledge, context, strings[:MOST_STRINGS])
     if not leaks:
         return findings
-    contents = ContentMarks(context.guard.contents_key, message.value)
-    for leak in leaks:
-        content = contents.of_part(leak.rule, ARGUMENTS)
-        level = leak.severity, leak.confidence
-        finding = context.finding(leak.rule, "call.arguments", level, content)
-        findings.append(
-            finding._replace(
-                note=finding.note or leak.note,
-                excerpt=show_passage(knowledge, leak.passage) if leak.passage else "",
-            )
-        )
-    return findings
+    from pipeguard.detect.matched import list_leaks  # most runs find none
+
+    return findings + list_leaks(knowledge, context, message, leaks)
 
 
 def call_values(message: Message) -> frozenset[str]:
@@ -329,6 +298,8 @@ def _secret_leaks(knowledge: Knowledge, context: Context, message: Message) -> l
     if confidence is None:
         return []
     place = context.place(("params", part))
+    from pipeguard.detect.content_marks import ContentMarks  # most runs find none
+
     content = ContentMarks(context.guard.contents_key, given).of_part(SECRET_OUT, ())
     finding = context.finding(SECRET_OUT, place, (Severity.CRITICAL, confidence), content)
     note = "a secret that was taken out of what this server said would leave with this request"
@@ -383,6 +354,8 @@ def _as_argument(context: Context, text: str) -> JsonValue:
 
 def _misplaced_keys(knowledge: Knowledge, context: Context, value: JsonValue) -> list[Finding]:
     """Keys of the server that a call would write to another folder than they were read from."""
+    from pipeguard.detect.counting import restored_file  # most runs put nothing back
+
     restored = restored_file(knowledge, context, value)
     if restored is None or restored == value:
         return []
@@ -395,95 +368,3 @@ def _misplaced_keys(knowledge: Knowledge, context: Context, value: JsonValue) ->
 
 def _arguments(message: Message) -> JsonValue:
     return get_value(message.value, ARGUMENTS)
-
-
-# --- from matches to findings ---------------------------------------------------------------
-
-
-def _to_findings(
-    knowledge: Knowledge, context: Context, value: JsonValue, result: ScanResult, surface: Surface
-) -> list[Finding]:
-    cases = [LocatedMatch(knowledge, context, value, match) for match in result.matches]
-    returning = [case.match for case in cases if case.returns()]
-    contents = ContentMarks(context.guard.contents_key, value, context.original)
-    found: list[tuple[Match, Finding]] = []
-    seen: set[tuple[object, ...]] = set()
-    for case in cases:
-        case.returning = returning
-        if (confidence := rate_match(case)) is None:
-            continue
-        if case.one_time_token and knowledge.vault is not None:
-            knowledge.vault.placeholder(case.match.rule.id, case.one_time_token)  # remembers it
-        match = case.match._replace(confidence=confidence)
-        content = contents.of_match(match)
-        if match.cuts:
-            is_cuttable = can_cut(context, surface, match.cuts)
-            finding = _to_finding(context, match, surface, content, is_cuttable=is_cuttable)
-            is_cut = finding.action is Action.CUT
-            cut = cut_findings(context, finding, match.cuts) if is_cut else [finding]
-            found += ((match, each) for each in cut)
-        else:
-            for piece in _pieces(match, seen):
-                found.append((piece, _to_finding(context, piece, surface, content)))
-    findings = pass_with_words(found)
-    for rule, is_over in (
-        ("protocol.view-limit", result.has_undecoded),
-        ("protocol.scan-limit", result.is_unfinished),
-    ):
-        if is_over:
-            content = contents.of_part(rule, (context.part,))
-            findings.append(context.finding(rule, context.whole, _SEVERE, content))
-    if result.unread_passages:
-        findings += _unread(context, result.unread_passages, surface, contents)
-    return findings
-
-
-def _to_finding(
-    context: Context, match: Match, surface: Surface, content: str, *, is_cuttable: bool = False
-) -> Finding:
-    """The finding of a rule's match, with the action of the policy."""
-    bare = Finding(
-        rule=match.rule.id,
-        place=context.place(match.path),
-        pointer=pointer(context.prefix + match.path),
-        start=match.start,
-        end=match.end if match.exact else match.start,
-        view=match.view,
-        severity=match.rule.severity,
-        confidence=match.confidence,
-        excerpt=match.excerpt,
-        tool=context.tool,
-        content=content,
-    )
-    return context.decide(bare, surface, is_cuttable=is_cuttable)
-
-
-def _unread(
-    context: Context, passages: list[Match], surface: Surface, contents: ContentMarks
-) -> list[Finding]:
-    """Findings about passages that were not read: cut out of a result, or the whole blocked."""
-    spans = [span for passage in passages for span in passage.cuts]
-    is_cuttable = all(passage.cuts for passage in passages) and can_cut(context, surface, spans)
-    content = contents.of_part(UNREAD, (context.part,))
-    whole = context.finding(UNREAD, context.whole, _SEVERE, content, is_cuttable=is_cuttable)
-    whole = whole._replace(note=whole.note or _UNREAD_NOTE)
-    if whole.action is not Action.CUT:
-        return [whole]
-    return cut_findings(context, whole, spans)
-
-
-def _pieces(match: Match, seen: set[tuple[object, ...]]) -> Iterator[Match]:
-    """One match for each string that a secret is split over, so that each can be redacted.
-
-    Args:
-        match: a match, as sure as its finding.
-        seen: the pieces of earlier matches, which are not repeated; extended.
-    """
-    if len(match.paths) < 2 or not match.rule.is_private:
-        yield match
-        return
-    for path in match.paths:
-        piece = (match.rule.id, path, match.start, match.end, match.confidence)
-        if piece not in seen:
-            seen.add(piece)
-            yield match._replace(path=path, paths=())

@@ -18,16 +18,11 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from itertools import count
 from threading import Lock
+from typing import TYPE_CHECKING
 
 from pipeguard.detect.flows import outgoing_call, overlap, secret_values, text_values
 from pipeguard.detect.flows.leak import PRIVATE_OUT, SECRET_OUT, UNTRUSTED_ACTS, Leak
-from pipeguard.detect.flows.ledger_memory import (
-    LedgerMemory,
-    RememberedCalls,
-    RememberedResults,
-)
-from pipeguard.detect.flows.order_sentences import is_forwarded
-from pipeguard.detect.flows.orders import MOST_ORDERS, ActingCall, CarriedOrder, ClientWords
+from pipeguard.detect.flows.ledger_memory import LedgerMemory, RememberedCalls, RememberedResults
 from pipeguard.detect.flows.outgoing_call import MANY_NAMES, UNKNOWN, Call, KnownCall
 from pipeguard.detect.flows.tool_labels import ACTS, CHANGES, Label, Tool
 from pipeguard.detect.flows.tool_results import (
@@ -41,16 +36,19 @@ from pipeguard.detect.flows.tool_results import (
 from pipeguard.firewall.finding import Confidence, Severity
 from pipeguard.firewall.protocol.json_values import JsonValue
 
+if TYPE_CHECKING:
+    from pipeguard.detect.flows.orders import CarriedOrder, ClientWords
+
 # What is remembered.
 RESULT_BYTES = 4 * 2**20  # of results, with what belongs to them
 DERIVED_BYTES = 16 * 2**20  # in memory, of what was worked out of them and stays for the next call
 MOST_RESULTS = 1000
 RESULT_SECONDS = 1800.0
 REQUEST_BYTES = 2**18
+MOST_ORDERS = 16  # that a call carried out, or a part of one
 PIECE_CHARS = 2048  # of one piece of a value, where it is encoded
 
-# What is read for one call.
-ARGUMENT_BYTES = 2**16  # of arguments that are looked up, in all that is remembered
+ARGUMENT_BYTES = 2**16  # of one call's arguments that are looked up in all that is remembered
 
 # How much of a result leaves before it is a leak, in letters and digits that are the same.
 COVERED_CHARS = 44  # of private text that goes to anybody
@@ -244,6 +242,8 @@ class Flows:
             carried = list(self._orders)
         if not results:
             return []
+        from pipeguard.detect.flows.orders import ActingCall  # most first calls do nothing
+
         call = ActingCall(tool.acts, arguments, self._read_said)
         found = call.find_order(results)
         if found is None:
@@ -340,6 +340,8 @@ class Flows:
 
     def _read_said(self) -> list[ClientWords]:
         """Read what the client said in requests that went on."""
+        from pipeguard.detect.flows.orders import ClientWords  # likewise
+
         with self._lock:
             requests = self._calls.list_unread()
         new = [ClientWords.read(number, join_request(frame)) for number, frame in requests]
@@ -491,6 +493,8 @@ def _orders_obeyed(call: Call, result: ToolResult) -> Iterator[Leak]:
     if obeys:
         note = f"{result.tool.name!r} gave a text that tells a model to do this"
         is_sent = bool(call.tool.labels & Label.SENDS)
+        from pipeguard.detect.flows.order_sentences import is_forwarded  # likewise
+
         is_shown = is_sent and is_forwarded(order, call.text, call.recipients)
         confidence = Confidence.MEDIUM if is_shown else Confidence.HIGH
         yield Leak(UNTRUSTED_ACTS, Severity.HIGH, confidence, result.tool.name, note)

@@ -10,13 +10,15 @@ from __future__ import annotations
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Collection, Iterator
 from threading import Lock
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 from weakref import ref
 
-from pipeguard.detect.flows.orders import ClientWords
 from pipeguard.detect.flows.tool_results import ToolResult
 from pipeguard.firewall.budgets import measure_text
 from pipeguard.records import NamedTuple
+
+if TYPE_CHECKING:
+    from pipeguard.detect.flows.orders import ClientWords
 
 MOST_BYTES = 64 * 2**20  # of all ledgers: 16 that are full, without what can be worked out again
 RECENT_CALLS = 4  # of one tool, and in which the pieces of a value may leave one after the other

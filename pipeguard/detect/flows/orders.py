@@ -345,8 +345,6 @@ def _read_around(
 
 # --- calls that carry out orders --------------------------------------------------------------
 
-MOST_ORDERS = 16  # that are remembered once a call carried out one
-
 
 class CarriedOrder(NamedTuple):
     """An order of a result that a call carried out, or would have.

@@ -17,6 +17,7 @@ from pipeguard.detect.flows.tool_results import ToolResult
 from pipeguard.detect.matching.confirm import Finder
 from pipeguard.detect.text import decoders
 from pipeguard.detect.text.decoders import ENCODINGS
+from pipeguard.detect.text.encoding import make_pattern
 from pipeguard.detect.words import word_set
 from pipeguard.firewall.budgets import DecodingBudget
 from pipeguard.firewall.lazy_regex import lazy_regex
@@ -94,7 +95,9 @@ def _has_sign(text: bytes, *names: str) -> bool:
 
 @cache
 def _finder(*names: str) -> Finder:
-    return Finder("|".join(f"(?:{_SIGNS[name]})" for name in names), ignore_case=False)
+    return Finder(
+        "|".join(f"(?:{make_pattern(_SIGNS[name])})" for name in names), ignore_case=False
+    )
 
 
 class KnownCall(NamedTuple):

@@ -50,6 +50,7 @@ from pipeguard.detect.scanning.scan import LEVELS, Scan
 from pipeguard.detect.scanning.scan_budget import NOTHING_FOUND, PlaceOf, ScanInput, ScanResult
 from pipeguard.detect.text.decoders import decode
 from pipeguard.detect.text.document import MessageText
+from pipeguard.detect.text.encoding import make_pattern
 from pipeguard.errors import EngineError
 from pipeguard.firewall.budgets import Budgets, DecodingBudget
 from pipeguard.firewall.protocol.json_values import JsonValue
@@ -329,7 +330,9 @@ def collect_patterns(
     chosen = list(select_rules(rules, surface))
     is_to_server = surface is Surface.TO_SERVER
     # In groups of their own: compiling them together takes longer.
-    signs = [[(sign, False)] for sign in SIGNS_TO_SERVER.values()] if is_to_server else []
+    signs = (
+        [[(make_pattern(sign), False)] for sign in SIGNS_TO_SERVER.values()] if is_to_server else []
+    )
     plain = [[(_expression(rule), rule.ignore_case) for rule in some] for some in in_groups(chosen)]
     squeezed_signs = [(sign, False) for sign in SQUEEZED_SIGNS.values()] if is_to_server else []
     apart = [[rule for rule in chosen if rule.own is own] for own in (False, True)]
@@ -370,7 +373,8 @@ def _group_signs() -> Iterator[PatternGroup]:
     for is_slow in (True, False):
         chosen = [(id_, sign) for id_, (name, sign) in signs if (name in SLOW_SIGNS) is is_slow]
         yield PatternGroup(
-            tuple(id_ for id_, _ in chosen), tuple((sign, False) for _, sign in chosen)
+            tuple(id_ for id_, _ in chosen),
+            tuple((make_pattern(sign), False) for _, sign in chosen),
         )
 
 

@@ -10,7 +10,6 @@ from bisect import bisect_right
 from collections.abc import Callable
 from itertools import accumulate
 
-from pipeguard.detect.commands.powershell import ACTS_SIGN, WINDOWS_SIGN
 from pipeguard.detect.matching.confirm import Occurrence
 from pipeguard.detect.model.cascade import BRIEF_BYTES, Order
 from pipeguard.detect.rules.rule import Rule, View
@@ -21,7 +20,7 @@ from pipeguard.detect.scanning.scan_budget import MAX_CUTS, StringSpan
 from pipeguard.detect.text import split_literals
 from pipeguard.detect.text.decoders import ENCODINGS, DecodedParts
 from pipeguard.detect.text.document import MessageText
-from pipeguard.detect.text.encoding import Decoded
+from pipeguard.detect.text.encoding import Decoded, Sign
 from pipeguard.detect.text.windowing import BLOCK_BYTES
 from pipeguard.detect.vault_placeholder import MAX_NOTICE_BYTES, NOTICE, NOTICE_SIGN
 from pipeguard.firewall.finding import Confidence, lower
@@ -158,7 +157,7 @@ class TextReading(NamedTuple):
     read: Callable[[Scan], None]
     to_server: bool = True
     to_client: bool = True
-    signs: dict[str, str] = {}  # noqa: RUF012  read only
+    signs: dict[str, Sign] = {}  # noqa: RUF012  read only
 
 
 def _read_text(scan: Scan) -> None:
@@ -317,6 +316,18 @@ def _read_joined_values(scan: Scan) -> None:
         scan.run_rules(row.data, View.JOINED, origin, signs_matter=False)
 
 
+def _acts_sign() -> str:
+    from pipeguard.detect.commands.powershell import ACTS_SIGN
+
+    return ACTS_SIGN
+
+
+def _windows_sign() -> str:
+    from pipeguard.detect.commands.powershell import WINDOWS_SIGN
+
+    return WINDOWS_SIGN
+
+
 # In the order in which they are read. A new reading is an entry here.
 READINGS: dict[str, TextReading] = {
     "text": TextReading(_read_text),
@@ -325,7 +336,7 @@ READINGS: dict[str, TextReading] = {
     "acts": TextReading(
         _read_acts,
         to_client=False,
-        signs={"acts": ACTS_SIGN, "windows": WINDOWS_SIGN},
+        signs={"acts": _acts_sign, "windows": _windows_sign},
     ),
     "joined": TextReading(_read_joined, to_client=False),
     "squeezed": TextReading(_read_squeezed, to_client=False),
@@ -339,7 +350,7 @@ READINGS: dict[str, TextReading] = {
 }
 
 
-def _signs(*, to_server_only: bool) -> dict[str, str]:
+def _signs(*, to_server_only: bool) -> dict[str, Sign]:
     signs = {
         name: encoding.sign
         for name, encoding in ENCODINGS.items()

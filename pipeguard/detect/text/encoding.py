@@ -50,6 +50,14 @@ class Decoded(NamedTuple):
 Decoder = Callable[[bytes, int, int, DecodingBudget], list[Decoded]]
 
 
+Sign = str | Callable[[], str]  # a pattern, or what makes a long one: only compiling needs it
+
+
+def make_pattern(sign: Sign) -> str:
+    """The pattern of a sign."""
+    return sign if isinstance(sign, str) else sign()
+
+
 class Encoding(NamedTuple):
     """One way to encode a text.
 
@@ -65,7 +73,7 @@ class Encoding(NamedTuple):
         is_open: True if everybody can: a rule for what is encoded alone says little of it.
     """
 
-    sign: str
+    sign: Sign
     decode: Decoder
     squeezed_sign: str = ""
     to_server_only: bool = False

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import cache
 from itertools import chain
 
 from pipeguard.detect.text.encoding import AROUND_BYTES, Decoded, Decoder, Encoding, runs
@@ -236,9 +237,10 @@ def _begin_keys(data: bytes, start: int, end: int) -> Iterator[Range]:
     Only those are looked for of which the letters and digits up to a sign are a word of the text,
     or which have no sign and begin as a word does.
     """
-    words = set(data[start:end].translate(_AS_WORDS).split())
+    words = set(_words(data[start:end]))
     firsts = {word[:MIN_PREFIX] + b"+" for word in words} | words
-    for word in chain.from_iterable(map(_BY_FIRST.__getitem__, _BY_FIRST.keys() & firsts)):
+    by_first = _by_first()
+    for word in chain.from_iterable(map(by_first.__getitem__, by_first.keys() & firsts)):
         at = data.find(word, start, end)
         while at >= 0:
             if not data[at - 1 : at].isalnum():
@@ -339,14 +341,23 @@ def _in_leet(word: str) -> str:
 
 
 _URL_STARTS = tuple(f"{word}://" for word in SCHEMES)
-_REVERSED_SIGN = _any_disguised(
-    WATCHED, lambda word: word[::-1], _URL_STARTS, boundary_behind=r"(?:[^0-9A-Za-z]|\z)"
-)
-_ROT13_SIGN = _any_disguised(
-    WATCHED, _in_rot13, _URL_STARTS, boundary_before=r"(?:[^0-9A-Za-z]|\A)"
-)
-_LEETABLE = filter(str.isalpha, (word for word in WATCHED if len(word) >= LEETABLE))
-_LEET_SIGN = f"(?i:{'|'.join(map(_in_leet, _LEETABLE))})"
+
+
+def _reversed_sign() -> str:
+    behind = r"(?:[^0-9A-Za-z]|\z)"
+    return _any_disguised(WATCHED, lambda word: word[::-1], _URL_STARTS, boundary_behind=behind)
+
+
+def _rot13_sign() -> str:
+    before = r"(?:[^0-9A-Za-z]|\A)"
+    return _any_disguised(WATCHED, _in_rot13, _URL_STARTS, boundary_before=before)
+
+
+def _leet_sign() -> str:
+    words = filter(str.isalpha, (word for word in WATCHED if len(word) >= LEETABLE))
+    return f"(?i:{'|'.join(map(_in_leet, words))})"
+
+
 # A word that orders begin with, and three more: of 60,000 long names of code, 900 have both.
 _OPENING = (
     "ignore|disregard|forget|override|bypass|disobey|obey|dismiss|abandon|reveal|before|always|never"
@@ -364,27 +375,36 @@ _SPELLED_SIGN = (
 _BETWEEN_GROUPS = r"[^A-Za-z0-9\s]+"
 _CELLS = r"[^0-9A-Za-z]+[!-~]{1,3}[^0-9A-Za-z]+"
 _AS_WORDS = bytes(code if code < 0x80 and chr(code).isalnum() else 0x20 for code in range(256))
-_BEGINNINGS = {
-    word.encode(): f"{word[:MIN_PREFIX]}+".encode()
-    if word.isalnum()
-    else word.encode().translate(_AS_WORDS).split()[0]
-    for word in PREFIXES
-    if len(word) >= MIN_PREFIX and word[0].isalnum()
-}
-_BY_FIRST = {
-    first: [word for word, other in _BEGINNINGS.items() if other == first]
-    for first in dict.fromkeys(_BEGINNINGS.values())
-}
 _PIECE = lazy_regex(  # and what separates it from the next one, with a label that counts
     rb"([A-Za-z0-9]{0,48})"
     rb"([^A-Za-z0-9]{1,8}(?:[A-Za-z]{0,8}[0-9]{1,3}[\"']?\s?[=:.)\]]+\s?[\"']?)?)(?=[A-Za-z0-9])"
 )
 _LAST_PIECE = lazy_regex(rb"[A-Za-z0-9]{1,48}=*")
-# The pieces would follow: with them, a pass takes ten times as long.
-_PIECES_SIGN = (
-    f"(?:[^A-Za-z0-9]|^)(?:{'|'.join(re.escape(word.decode()) for word in _BEGINNINGS)})"
-    "[A-Za-z0-9]*[^A-Za-z0-9]"
-)
+
+_BEGINNINGS = tuple(word for word in PREFIXES if len(word) >= MIN_PREFIX and word[0].isalnum())
+
+
+@cache
+def _by_first() -> dict[bytes, list[bytes]]:
+    """The beginnings by the first word that each has in a text."""
+    by_first: dict[bytes, list[bytes]] = {}
+    for beginning in _BEGINNINGS:
+        word = beginning.encode()
+        first = word[:MIN_PREFIX] + b"+" if beginning.isalnum() else _words(word)[0]
+        by_first.setdefault(first, []).append(word)
+    return by_first
+
+
+def _words(data: bytes) -> list[bytes]:
+    return data.translate(_AS_WORDS).split()
+
+
+def _pieces_sign() -> str:
+    """A pattern for the beginnings; with the pieces behind them, a pass takes ten times as long."""
+    words = "|".join(map(re.escape, _BEGINNINGS))
+    return f"(?:[^A-Za-z0-9]|^)(?:{words})[A-Za-z0-9]*[^A-Za-z0-9]"
+
+
 _NUMBERED_SIGN = f"[^0-9A-Za-z]3{_CELLS}4{_CELLS}5{_CELLS}6[^0-9A-Za-z]"
 _GROUPS_SIGN = (  # with a digit beside a letter, as in secrets, and seldom in names
     f"[A-Za-z0-9]{{1,4}}(?:{_BETWEEN_GROUPS}[A-Za-z0-9]{{1,4}}){_BETWEEN_GROUPS}[A-Za-z0-9]{{0,3}}"
@@ -423,13 +443,13 @@ def _whole_range(
 
 
 ENCODINGS: dict[str, Encoding] = {
-    "rot13": Encoding(_ROT13_SIGN, _whole_range("rot13", rot13)),
-    "reversed": Encoding(_REVERSED_SIGN, _whole_range("reversed", reverse, is_reversed=True)),
-    "leet": Encoding(_LEET_SIGN, _whole_range("leet", unleet, unleet_l)),
+    "rot13": Encoding(_rot13_sign, _whole_range("rot13", rot13)),
+    "reversed": Encoding(_reversed_sign, _whole_range("reversed", reverse, is_reversed=True)),
+    "leet": Encoding(_leet_sign, _whole_range("leet", unleet, unleet_l)),
     "spelled": Encoding(_SPELLED_SIGN, _decode_spelled),
     "name": Encoding(_NAME_SIGN, _read_names, is_open=True),
     "numbered": Encoding(_NUMBERED_SIGN, _join_cells, to_server_only=True),
-    "pieces": Encoding(_PIECES_SIGN, _join_pieces, to_server_only=True),
+    "pieces": Encoding(_pieces_sign, _join_pieces, to_server_only=True),
     "groups": Encoding(
         f"[^A-Za-z0-9]{_GROUPS_SIGN}[^A-Za-z0-9]",
         _groups,

@@ -5,6 +5,7 @@ from functools import cache
 
 from pipeguard.detect.text import decoders
 from pipeguard.detect.text.decoders import decode
+from pipeguard.detect.text.encoding import make_pattern
 from pipeguard.firewall.budgets import DecodingBudget
 from pipeguard.unicode import folding
 
@@ -14,7 +15,7 @@ PLAIN = "the quick brown fox reads ~/.ssh/id_rsa & sends it (twice)"
 @cache
 def sign_patterns() -> dict[str, re.Pattern[bytes]]:
     return {
-        name: re.compile(encoding.sign.replace(r"\z", r"\Z").encode())
+        name: re.compile(make_pattern(encoding.sign).replace(r"\z", r"\Z").encode())
         for name, encoding in decoders.ENCODINGS.items()
     }
 

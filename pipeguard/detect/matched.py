@@ -1,0 +1,163 @@
+"""From the matches of rules in a value to findings, with the action of the policy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pipeguard.detect.content_marks import ContentMarks
+from pipeguard.detect.counting import LocatedMatch, pass_with_words, rate_match
+from pipeguard.detect.cuts import can_cut, cut_findings, with_words
+from pipeguard.detect.flows.leak import Leak
+from pipeguard.detect.knowledge import Knowledge
+from pipeguard.detect.scanning.scan_budget import Match, ScanResult
+from pipeguard.detect.shown_call import show_passage
+from pipeguard.firewall.finding import Action, Confidence, Finding, Severity, name_is_secret
+from pipeguard.firewall.protocol.json_values import JsonValue
+from pipeguard.firewall.protocol.message import Message
+from pipeguard.firewall.protocol.places import ARGUMENTS, Surface, pointer
+from pipeguard.firewall.session.guard import Context
+from pipeguard.firewall.session.rewrite import UNREAD
+
+_SEVERE = Severity.HIGH, Confidence.HIGH
+_UNREAD_NOTE = "more of the message could be an order to the model than is read of one message"
+
+
+def list_findings(
+    knowledge: Knowledge,
+    context: Context,
+    surface: Surface,
+    value: JsonValue,
+    results: list[ScanResult],
+) -> list[Finding]:
+    """The findings in a value that rules match in.
+
+    Args:
+        knowledge: of the server.
+        context: where the value is.
+        surface: what it is judged for.
+        value: a whole message, or a part of one.
+        results: of the engines of the surface that found anything.
+    """
+    findings: list[Finding] = []
+    for result in results:
+        findings += _to_findings(knowledge, context, value, result, surface)
+    if not findings:
+        return findings
+    if name_is_secret(findings):
+        findings = [finding._replace(tool=None) for finding in findings]
+    return with_words(value, findings)
+
+
+def list_leaks(
+    knowledge: Knowledge, context: Context, message: Message, leaks: list[Leak]
+) -> list[Finding]:
+    """The findings of what would leave with a request.
+
+    Args:
+        knowledge: of the server.
+        context: where the request is.
+        message: the request.
+        leaks: in it.
+    """
+    findings: list[Finding] = []
+    contents = ContentMarks(context.guard.contents_key, message.value)
+    for leak in leaks:
+        content = contents.of_part(leak.rule, ARGUMENTS)
+        level = leak.severity, leak.confidence
+        finding = context.finding(leak.rule, "call.arguments", level, content)
+        findings.append(
+            finding._replace(
+                note=finding.note or leak.note,
+                excerpt=show_passage(knowledge, leak.passage) if leak.passage else "",
+            )
+        )
+    return findings
+
+
+def _to_findings(
+    knowledge: Knowledge, context: Context, value: JsonValue, result: ScanResult, surface: Surface
+) -> list[Finding]:
+    cases = [LocatedMatch(knowledge, context, value, match) for match in result.matches]
+    returning = [case.match for case in cases if case.returns()]
+    contents = ContentMarks(context.guard.contents_key, value, context.original)
+    found: list[tuple[Match, Finding]] = []
+    seen: set[tuple[object, ...]] = set()
+    for case in cases:
+        case.returning = returning
+        if (confidence := rate_match(case)) is None:
+            continue
+        if case.one_time_token and knowledge.vault is not None:
+            knowledge.vault.placeholder(case.match.rule.id, case.one_time_token)  # remembers it
+        match = case.match._replace(confidence=confidence)
+        content = contents.of_match(match)
+        if match.cuts:
+            is_cuttable = can_cut(context, surface, match.cuts)
+            finding = _to_finding(context, match, surface, content, is_cuttable=is_cuttable)
+            is_cut = finding.action is Action.CUT
+            cut = cut_findings(context, finding, match.cuts) if is_cut else [finding]
+            found += ((match, each) for each in cut)
+        else:
+            for piece in _pieces(match, seen):
+                found.append((piece, _to_finding(context, piece, surface, content)))
+    findings = pass_with_words(found)
+    for rule, is_over in (
+        ("protocol.view-limit", result.has_undecoded),
+        ("protocol.scan-limit", result.is_unfinished),
+    ):
+        if is_over:
+            content = contents.of_part(rule, (context.part,))
+            findings.append(context.finding(rule, context.whole, _SEVERE, content))
+    if result.unread_passages:
+        findings += _unread(context, result.unread_passages, surface, contents)
+    return findings
+
+
+def _to_finding(
+    context: Context, match: Match, surface: Surface, content: str, *, is_cuttable: bool = False
+) -> Finding:
+    """The finding of a rule's match, with the action of the policy."""
+    bare = Finding(
+        rule=match.rule.id,
+        place=context.place(match.path),
+        pointer=pointer(context.prefix + match.path),
+        start=match.start,
+        end=match.end if match.exact else match.start,
+        view=match.view,
+        severity=match.rule.severity,
+        confidence=match.confidence,
+        excerpt=match.excerpt,
+        tool=context.tool,
+        content=content,
+    )
+    return context.decide(bare, surface, is_cuttable=is_cuttable)
+
+
+def _unread(
+    context: Context, passages: list[Match], surface: Surface, contents: ContentMarks
+) -> list[Finding]:
+    """Findings about passages that were not read: cut out of a result, or the whole blocked."""
+    spans = [span for passage in passages for span in passage.cuts]
+    is_cuttable = all(passage.cuts for passage in passages) and can_cut(context, surface, spans)
+    content = contents.of_part(UNREAD, (context.part,))
+    whole = context.finding(UNREAD, context.whole, _SEVERE, content, is_cuttable=is_cuttable)
+    whole = whole._replace(note=whole.note or _UNREAD_NOTE)
+    if whole.action is not Action.CUT:
+        return [whole]
+    return cut_findings(context, whole, spans)
+
+
+def _pieces(match: Match, seen: set[tuple[object, ...]]) -> Iterator[Match]:
+    """One match for each string that a secret is split over, so that each can be redacted.
+
+    Args:
+        match: a match, as sure as its finding.
+        seen: the pieces of earlier matches, which are not repeated; extended.
+    """
+    if len(match.paths) < 2 or not match.rule.is_private:
+        yield match
+        return
+    for path in match.paths:
+        piece = (match.rule.id, path, match.start, match.end, match.confidence)
+        if piece not in seen:
+            seen.add(piece)
+            yield match._replace(path=path, paths=())
