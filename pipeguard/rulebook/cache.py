@@ -12,12 +12,13 @@ import json
 import os
 from contextlib import suppress
 from functools import cache, partial
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from pipeguard.allocator import return_large_blocks
 from pipeguard.config.directories import cache_folder
 from pipeguard.detect.detector import Engines
-from pipeguard.detect.matching.pattern_set import Database, PatternSet, binding
+from pipeguard.detect.matching.pattern_set import MISSING, Database, PatternSet
 from pipeguard.detect.model.classifier import OpenerFile
 from pipeguard.detect.rules.rule import from_record
 from pipeguard.detect.scanning.engine import Engine, PatternSets, make_opener
@@ -67,7 +68,8 @@ def load_engines(
         EngineError: Hyperscan is missing or rejects a pattern, or nothing can be written.
     """
     return_large_blocks()
-    binding()  # what is compiled needs it as well, and would miss it with the first frame
+    if find_spec("hyperscan") is None:  # what is compiled needs it, with its first text
+        raise EngineError(MISSING)
     place = _Place(packs, cache_folder() if folder is None else folder)
 
     def is_enough(opened: CachedRules) -> bool:

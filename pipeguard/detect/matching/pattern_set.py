@@ -18,6 +18,10 @@ from pipeguard.errors import EngineError
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.records import NamedTuple
 
+MISSING = (
+    "the scan engine (hyperscan) is not installed: it has wheels for Linux and macOS on x86-64 and "
+    "arm64, and for Windows on x86-64. Nothing passes unjudged, so nothing runs."
+)
 _QUANTIFIER = lazy_regex(r"(?:[?*+]|\{\d*,?\d*\})?\??")
 _SECRET = "(?P<secret>"  # noqa: S105  opens the group that is a secret
 _CONTEXT = r"(?:\A|"  # opens the group that matches what precedes a match: start of text, or others
@@ -334,8 +338,5 @@ def binding() -> Any:
     try:
         import hyperscan
     except ImportError:
-        raise EngineError(
-            "the scan engine (hyperscan) is not installed: it has wheels for Linux and macOS on "
-            "x86-64 and arm64, and for Windows on x86-64. Nothing passes unjudged, so nothing runs."
-        ) from None
+        raise EngineError(MISSING) from None
     return hyperscan
