@@ -1,6 +1,6 @@
 """Judges frames on an event loop, which nothing blocks: what may take long is done in threads.
 
-For HTTP and the gateway only: between two descriptors, `transports.pump` judges in plain threads.
+For HTTP and the gateway only: between two descriptors, `transports.both_ways` has plain threads.
 
 A small frame is read and judged on the loop. Any other is read and judged in a thread, and waits
 for no frame of another size. The first one waits until everything is loaded that a text may need,

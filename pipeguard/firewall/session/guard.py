@@ -325,9 +325,9 @@ class _Shared:
 class Guard:
     """The policy and the pins of one server, with a detector.
 
-    A guard is for the two threads of its scanners, one for each direction. `spare` gives one for
-    any other thread, and `part` one for another client. All of them share policy and pins: what
-    one learns or adopts, all know from then on.
+    A guard is for one thread at a time in each direction. `spare` gives one for any other thread,
+    and `part` one for another client. All of them share policy and pins: what one learns or adopts,
+    all know from then on.
 
     Args:
         name: the server's, under which its pins are stored.
