@@ -14,7 +14,7 @@ from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache, reduce
 from hashlib import sha256
-from itertools import combinations, pairwise
+from itertools import chain, combinations, pairwise
 from operator import or_
 from typing import TypeAlias
 from zlib import crc32
@@ -173,7 +173,9 @@ def shared_lexicon(families: list[str], stems: dict[str, list[int]]) -> Lexicon 
 
     Classifiers have theirs in their own files. It takes a megabyte, and they are the same.
     """
-    digest = sha256(repr((families, stems)).encode()).digest()
+    named = "\0".join((*families, "", *stems)).encode("utf-8", "surrogatepass")
+    numbers = bytes(chain.from_iterable(stems.values()))
+    digest = sha256(named + bytes(map(len, stems.values())) + numbers).digest()
     if digest not in _last_lexicon:
         made = (native() or Lexicon)(families, stems)
         _last_lexicon.clear()
