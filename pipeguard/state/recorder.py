@@ -5,11 +5,13 @@ Knows when and in what order they are written; not what they mean, nor how the p
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
 
 from pipeguard.errors import StateError
 from pipeguard.firewall.finding import Direction
@@ -20,10 +22,10 @@ from pipeguard.state.database import is_about_a_row
 from pipeguard.state.missing import MissingVerdicts, remove_note, write_note
 from pipeguard.state.schema import MAX_NAME_CHARS
 from pipeguard.state.timestamps import to_utc_text
-from pipeguard.state.verdict_writer import PendingVerdict, VerdictWriter
+from pipeguard.state.verdict_writer import OpenStore, PendingVerdict, VerdictWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from pipeguard.firewall.finding import Finding, Verdict
@@ -57,14 +59,14 @@ class PinsListener(NamedTuple):
 
 
 class Recorder:
-    """Writes one run's verdicts to the store, from a thread of its own.
+    """Writes one run's verdicts to the store, from a thread that all runs of the process share.
 
-    The thread starts with the first verdict, or with `start`. `record` hands over and returns;
-    only while `BACKLOG_ROWS` wait to be written does it wait for room, so that memory is bounded.
-    While the store cannot be written, `healthy` is False and the log says so once. A verdict that
-    finds no room then is counted and lost, and a row of the kind `gap` says how many. If the run
-    ends before that, a file beside the store says it (`state.missing`). A single row that cannot be
-    written is replaced by a `gap`. Nothing but `close` ends the thread.
+    It begins with the first verdict, or with `start`. `record` hands over and returns; only while
+    `BACKLOG_ROWS` wait to be written does it wait for room, so that memory is bounded. While the
+    store cannot be written, `healthy` is False and the log says so once. A verdict that finds no
+    room then is counted and lost, and a row of the kind `gap` says how many. If the run ends before
+    that, a file beside the store says it (`state.missing`). A single row that cannot be written is
+    replaced by a `gap`. Nothing but `close` ends it.
 
     Args:
         store_path: the store; opened by the thread.
@@ -81,6 +83,7 @@ class Recorder:
         token: the name of the client's bearer token; likewise.
         healthy: False while the store cannot be written; policy says what follows.
         missing: how many verdicts of this run will not be in the audit.
+        is_closing: True from `close` on.
     """
 
     def __init__(
@@ -101,17 +104,19 @@ class Recorder:
         self._store_path = store_path
         self._listener = listener
         self._changed_pins: Pins | None = None
-        self._writer = VerdictWriter(store_path, server, run, listener.pins if listener else None)
+        self._thread = _find_thread(store_path)
+        pins = listener.pins if listener else None
+        self._writer = VerdictWriter(self._thread.opened, server, run, pins)
         self._writer.needs_review = listener is not None and listener.needs_review
         self._queue: deque[PendingVerdict | threading.Event] = deque()
         self._batch: list[PendingVerdict] = []
+        self._markers: list[threading.Event] = []
+        self._due = 0  # of the queue, in this round
         self._chars = 0
         self._lost = 0
         self._room = threading.Condition()
-        self._wake = threading.Event()
-        self._idle = False
-        self._closing = False
-        self._thread: threading.Thread | None = None
+        self.is_closing = self._has_begun = False
+        self._ended = threading.Event()
 
     def record(self, verdict: Verdict) -> None:
         """Take a verdict; after `close` it is ignored."""
@@ -173,48 +178,48 @@ class Recorder:
         )  # fmt: skip
 
     def _take(self, verdict: PendingVerdict) -> None:
-        if self._thread is None:
+        if not self._has_begun:
             self.start()
         is_large = verdict.pins or verdict.findings
         if (is_large or len(self._queue) >= BACKLOG_ROWS) and not self._make_room(verdict):
             return
         self._queue.append(verdict)
-        if self._idle and verdict.findings:
-            self._wake.set()
+        if self._thread.is_idle and verdict.findings:
+            self._thread.wake.set()
 
     def flush(self, timeout_seconds: float = CLOSE_SECONDS) -> bool:
         """Wait until everything recorded so far is written; False where that fails."""
-        if self._thread is None:
+        if not self._has_begun:
             return True
         marker = threading.Event()
         self._queue.append(marker)
-        self._wake.set()
+        self._thread.wake.set()
         return marker.wait(timeout_seconds) and self.healthy
 
     def close(self) -> None:
-        """Write all pending verdicts and end the thread."""
+        """Write all pending verdicts."""
         with self._room:
-            self._closing = True
+            self.is_closing = True
             self._room.notify_all()
-        self._wake.set()
-        if self._thread is not None:
-            self._thread.join(CLOSE_SECONDS)
+        self._thread.wake.set()
+        if self._has_begun:
+            self._ended.wait(CLOSE_SECONDS)
 
     def start(self) -> None:
-        """Start the thread before the first verdict, to hear of approvals; may be called again."""
+        """Begin before the first verdict, to hear of approvals; may be called again."""
         with self._room:
-            if self._thread is None and not self._closing:
-                self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
-                self._thread.start()
+            if not (self._has_begun or self.is_closing):
+                self._has_begun = True
+                self._thread.begin(self)
 
     def _make_room(self, verdict: PendingVerdict) -> bool:
         """Wait for room in the backlog; False where there is none and the verdict is lost."""
         chars = verdict.chars()
         with self._room:
-            while self.healthy and not self._closing and self._is_full():
-                self._wake.set()
+            while self.healthy and not self.is_closing and self._is_full():
+                self._thread.wake.set()
                 self._room.wait()
-            if self._closing or self._is_full():
+            if self.is_closing or self._is_full():
                 self._lost += 1
                 self.missing += 1
                 return False
@@ -226,58 +231,63 @@ class Recorder:
 
     # --- in the thread ---
 
-    def _run(self) -> None:
-        quiet_rounds, watched = 0, time.monotonic()
-        ended = False
-        try:
-            while not self._closing:
-                self._pause(quiet_rounds)
-                quiet_rounds = 0 if self._queue else quiet_rounds + 1
-                self._write_all()
-                if time.monotonic() - watched >= WATCH_SECONDS:
-                    self._attempt(self._watch, "read")
-                    self._report_pins()
-                    watched = time.monotonic()
-            self._write_all()
-            if self._batch or self._lost:
-                self._write_note(is_over=True)
-                lost = self._note.verdicts
-                self._log_line("error", "verdicts are missing from the audit", lost=lost)
-            ended = True
-        finally:
-            self._writer.close()
-            with self._room:  # whatever happened, nobody may wait for this thread any more
-                self._closing, self.healthy = True, self.healthy and ended
-                self._room.notify_all()
+    def begin_round(self) -> bool:
+        """Begin to write what waits now; False if nothing waits."""
+        self._due = len(self._queue)
+        return self._due > 0
 
-    def _pause(self, quiet_rounds: int) -> None:
-        if not self.healthy:
-            self._wake.wait(RETRY_SECONDS)
-        elif quiet_rounds < BUSY_ROUNDS:
-            self._wake.wait(BATCH_SECONDS)
-        else:
-            self._idle = True
-            if not self._queue:  # a verdict that came before `_idle` was set did not wake us
-                self._wake.wait(WATCH_SECONDS)
-            self._idle = False
-        self._wake.clear()
+    def fill_batch(self) -> bool:
+        """Take what is written next; False if nothing is left in this round."""
+        while self._due and len(self._batch) < BATCH_ROWS:
+            self._due -= 1
+            item = self._queue.popleft()
+            if isinstance(item, threading.Event):
+                self._markers.append(item)
+                continue
+            self._batch.append(item)
+            if item.findings:
+                _describe_failure(partial(self._log_findings, item))
+        return bool(self._batch or self._lost or self._markers)
 
-    def _write_all(self) -> None:
-        while self._queue or self._batch or self._lost:
-            markers = self._fill_batch()
-            written = self._attempt(self._write, "written")
-            if written and self._note.verdicts:
-                remove_note(self._store_path, self._note.run)
-                self._note = self._note._replace(verdicts=0)
-            elif not written:
-                self._write_note(is_over=False)
-            self._report_pins()
-            with self._room:
-                self._room.notify_all()
-            for marker in markers:
-                marker.set()
-            if not written:
-                return
+    def has_rows_only(self) -> bool:
+        """True if `append_batch` writes all that there is."""
+        return self._writer.has_rows_only(self._batch, self._lost)
+
+    def append_batch(self) -> None:
+        """Write the rows of the batch in a transaction that others share."""
+        self._writer.append(self._batch)
+
+    def end_batch(self, failure: Exception | None, *, is_written: bool) -> bool:
+        """Write the batch, unless it is or cannot be, and tell all who wait; False if it is not."""
+        written = self._attempt(partial(self._write, failure, is_written=is_written), "written")
+        if written and self._note.verdicts:
+            remove_note(self._store_path, self._note.run)
+            self._note = self._note._replace(verdicts=0)
+        elif not written:
+            self._write_note(is_over=False)
+        self._report_pins()
+        with self._room:
+            self._room.notify_all()
+        for marker in self._markers:
+            marker.set()
+        self._markers.clear()
+        return written
+
+    def watch(self) -> None:
+        """Look for what other processes changed."""
+        self._attempt(self._watch, "read")
+        self._report_pins()
+
+    def end(self, *, is_healthy: bool) -> None:
+        """Say what is missing; nobody may wait for the thread any more, whatever happened."""
+        if is_healthy and (self._batch or self._lost):
+            self._write_note(is_over=True)
+            lost = self._note.verdicts
+            self._log_line("error", "verdicts are missing from the audit", lost=lost)
+        with self._room:
+            self.is_closing, self.healthy = True, self.healthy and is_healthy
+            self._room.notify_all()
+        self._ended.set()
 
     def _write_note(self, *, is_over: bool) -> None:
         """Note beside the store how many verdicts are missing, in case this run ends first."""
@@ -293,22 +303,13 @@ class Recorder:
         )
         write_note(self._store_path, self._note)
 
-    def _fill_batch(self) -> list[threading.Event]:
-        markers: list[threading.Event] = []
-        while self._queue and len(self._batch) < BATCH_ROWS:
-            item = self._queue.popleft()
-            if isinstance(item, threading.Event):
-                markers.append(item)
-                continue
-            self._batch.append(item)
-            if item.findings:
-                _describe_failure(partial(self._log_findings, item))
-        return markers
-
-    def _write(self) -> None:
+    def _write(self, failure: Exception | None, *, is_written: bool) -> None:
+        if failure is not None:
+            raise failure
         with self._room:
-            lost = self._lost
-        error = _describe_failure(lambda: self._keep_pins(self._writer.write(self._batch, lost)))
+            lost = 0 if is_written else self._lost
+        write = partial(self._writer.write, self._batch, lost)
+        error = None if is_written else _describe_failure(lambda: self._keep_pins(write()))
         if error is None:
             self._subtract(self._batch, lost)
             self._batch.clear()
@@ -389,6 +390,101 @@ class Recorder:
         _describe_failure(
             partial(self._log, level, event, **fields)
         )  # standard error may be closed
+
+
+class _RecordingThread:
+    """Writes the verdicts of one store's recorders, while there are any.
+
+    Most rows of a round are one transaction: ten, of a few rows each, cost three times as much.
+    """
+
+    def __init__(self, store_path: Path | str) -> None:
+        self.opened = OpenStore(store_path)
+        self.is_idle = False
+        self.wake = threading.Event()
+        self._lock = threading.Lock()
+        self._recorders: list[Recorder] = []
+
+    def begin(self, recorder: Recorder) -> None:
+        """Write for a recorder until it is closed."""
+        with self._lock:
+            self._recorders.append(recorder)
+            if len(self._recorders) == 1:
+                threading.Thread(target=self._run, name="recorder", daemon=True).start()
+
+    # --- in the thread ---
+
+    def _run(self) -> None:
+        quiet_rounds, watched = 0, time.monotonic()
+        is_over = False
+        try:
+            while not is_over:
+                recorders = tuple(self._recorders)
+                if not any(recorder.is_closing for recorder in recorders):
+                    self._pause(recorders, quiet_rounds)
+                leaving = [recorder for recorder in recorders if recorder.is_closing]
+                busy = [recorder for recorder in recorders if recorder.begin_round()]
+                quiet_rounds = 0 if busy else quiet_rounds + 1
+                self._write_all(recorders)
+                is_late = time.monotonic() - watched >= WATCH_SECONDS
+                for recorder in recorders if is_late else ():
+                    recorder.watch()
+                watched = time.monotonic() if is_late else watched
+                is_over = self._end(leaving)
+        finally:
+            if not is_over:
+                self._end(tuple(self._recorders), is_healthy=False)
+
+    def _pause(self, recorders: Sequence[Recorder], quiet_rounds: int) -> None:
+        if not all(recorder.healthy for recorder in recorders):
+            self.wake.wait(RETRY_SECONDS)
+        elif quiet_rounds < BUSY_ROUNDS:
+            self.wake.wait(BATCH_SECONDS)
+        else:
+            self.is_idle = True  # a verdict that came before did not wake us
+            if not any(recorder.begin_round() for recorder in recorders):
+                self.wake.wait(WATCH_SECONDS)
+            self.is_idle = False
+        self.wake.clear()
+
+    def _write_all(self, recorders: Sequence[Recorder]) -> None:
+        while recorders := [recorder for recorder in recorders if recorder.fill_batch()]:
+            together: list[Recorder] = []
+            error = _describe_failure(partial(self._append_all, recorders, together))
+            failure = error if isinstance(error, StateError) and not is_about_a_row(error) else None
+            recorders = [
+                recorder
+                for recorder in recorders
+                if recorder.end_batch(failure, is_written=not error and recorder in together)
+            ]
+
+    def _append_all(self, recorders: Sequence[Recorder], together: list[Recorder]) -> None:
+        together += [recorder for recorder in recorders if recorder.has_rows_only()]
+        with self.opened.open().transaction():
+            for recorder in together:
+                recorder.append_batch()
+
+    def _end(self, leaving: Sequence[Recorder], *, is_healthy: bool = True) -> bool:
+        """Let go of recorders; True if none is left, and the thread ends."""
+        with self._lock:
+            self._recorders = [each for each in self._recorders if each not in leaving]
+            is_last = not self._recorders
+            if is_last:
+                self.opened.close()
+        for recorder in leaving:
+            recorder.end(is_healthy=is_healthy)
+        return is_last
+
+
+_THREADS: WeakValueDictionary[tuple[int, str], _RecordingThread] = WeakValueDictionary()
+_LOCK = threading.Lock()
+
+
+def _find_thread(store_path: Path | str) -> _RecordingThread:
+    """The thread that writes to a store in this process."""
+    key = os.getpid(), os.fspath(store_path)
+    with _LOCK:
+        return _THREADS.get(key) or _THREADS.setdefault(key, _RecordingThread(store_path))
 
 
 def _describe_failure(step: Callable[[], object]) -> Exception | None:

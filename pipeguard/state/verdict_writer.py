@@ -53,11 +53,38 @@ class PendingVerdict(NamedTuple):
         return pins + sum(len(text) for four in texts for text in four)
 
 
+class OpenStore:
+    """The store, opened late and once for all that write in one thread.
+
+    Args:
+        path: the store.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = path
+        self.pin_writes = 0  # by this connection, which its `change_counter` does not count
+        self._store: Store | None = None
+
+    def open(self) -> Store:
+        """The file that is at this path now."""
+        if self._store is None:
+            self._store = Store.open(self.path)
+        elif not self._store.is_in_place():
+            self._store = self._store.reopen()
+        return self._store
+
+    def close(self) -> None:
+        """Close it, until somebody opens it again."""
+        if self._store is not None:
+            self._store.close()
+            self._store = None
+
+
 class VerdictWriter:
     """Writes one run's verdicts to the store, in the thread that calls it.
 
     Args:
-        path: the store.
+        opened: the store.
         server: the server's name.
         run: the name of this run's chain in the audit; None to keep pins and no audit.
         pins: the pins that the Guard has; None where it starts with those in the store.
@@ -66,14 +93,14 @@ class VerdictWriter:
         needs_review: what another process pins at first sight waits for a person.
     """
 
-    def __init__(self, path: Path | str, server: str, run: str | None, pins: Pins | None) -> None:
+    def __init__(self, opened: OpenStore, server: str, run: str | None, pins: Pins | None) -> None:
         self.needs_review = False
-        self._path = path
+        self._opened = opened
         self._server = server
         self._run = run
         self._last_seen = None if pins is None else _fingerprints(pins)
-        self._store: Store | None = None
-        self._counter, self._last_time = -1, 0.0
+        self._store: Store | None = None  # as it was opened last
+        self._counter, self._last_time = (-1, 0), 0.0
         self._is_first, self._is_replaced, self._again = True, False, False
 
     def write(self, batch: list[PendingVerdict], lost: int) -> Pins | None:
@@ -87,7 +114,8 @@ class VerdictWriter:
             All pins of the server where another process has changed any.
         """
         store = self._open()
-        notes = missing.read_notes(self._path) if self._is_first and self._run is not None else []
+        path = self._opened.path
+        notes = missing.read_notes(path) if self._is_first and self._run is not None else []
         # A gap comes before what follows it, also by time.
         when = batch[0].time if batch else self._last_time or time.time()
         entries = self._gaps(notes, lost, to_utc_text(when))
@@ -95,7 +123,7 @@ class VerdictWriter:
             entries += _entries(batch)
         changes = [change for verdict in batch for change in verdict.pins]
         with store.transaction():
-            self._append(entries)
+            self._append(store, entries)
             before = store.pins(self._server) if changes else {}
             for verdict in batch:
                 if verdict.pins:
@@ -104,13 +132,26 @@ class VerdictWriter:
         self._is_first = self._is_replaced = False
         self._last_time = batch[-1].time if batch else self._last_time
         for note in notes:
-            missing.remove_note(self._path, note.run)
+            missing.remove_note(path, note.run)
         if not changes:
             return None
+        self._opened.pin_writes += 1
         # Once more after a change: the pins handed on then lacked those written now.
         again, self._again = self._again, self._last_seen != _fingerprints(before)
         self._last_seen = _fingerprints(after)
         return after if self._again or again else None
+
+    def has_rows_only(self, batch: list[PendingVerdict], lost: int) -> bool:
+        """True if `write` would do no more than `append`."""
+        self._open()
+        is_plain = not (self._is_first or self._is_replaced or lost or self._run is None)
+        return is_plain and not any(verdict.pins for verdict in batch)
+
+    def append(self, batch: list[PendingVerdict]) -> None:
+        """Write audit entries alone, in a transaction of the caller's."""
+        if self._store is not None and batch:
+            self._append(self._store, _entries(batch))
+            self._last_time = batch[-1].time
 
     def _gaps(self, notes: list[missing.MissingVerdicts], lost: int, when: str) -> list[AuditEntry]:
         """An entry for each reason why verdicts are missing."""
@@ -124,20 +165,21 @@ class VerdictWriter:
         """Write an entry in place of a verdict that cannot be written, in plain ASCII."""
         event = verdict.event.encode("ascii", "replace").decode()
         note = f"this verdict could not be recorded ({why})"
-        self._append([missing.gap_entry(note, to_utc_text(verdict.time), event)])
+        self._append(self._open(), [missing.gap_entry(note, to_utc_text(verdict.time), event)])
 
-    def _append(self, entries: list[AuditEntry]) -> None:
+    def _append(self, store: Store, entries: list[AuditEntry]) -> None:
         from pipeguard.state.audit import Audit  # not at the top: a server waits for that
 
         if entries and self._run is not None:
-            Audit(self._open(), self._run, self._server, entries[0].time).append_many(entries)
+            Audit(store, self._run, self._server, entries[0].time).append_many(entries)
 
     def watch(self) -> Pins | None:
         """All pins of the server, where another process has changed any."""
         store = self._open()
         if self._is_replaced:
             self.write([], 0)
-        if (counter := store.change_counter()) == self._counter:
+        counter = store.change_counter(), self._opened.pin_writes
+        if counter == self._counter:
             return None
         if self.needs_review:
             store.hold_unreviewed(self._server)
@@ -146,21 +188,15 @@ class VerdictWriter:
         before, self._last_seen = self._last_seen, _fingerprints(pins)
         return None if before == self._last_seen else pins
 
-    def close(self) -> None:
-        """Close the store."""
-        if self._store is not None:
-            self._store.close()
-
     def _open(self) -> Store:
-        if self._store is not None and not self._store.is_in_place():
+        store = self._opened.open()
+        if self._store not in (None, store):
             # The Guard keeps its pins: else removing the file would make any definition the first.
-            self._store = self._store.reopen()
-            self._last_seen, self._is_replaced, self._counter = None, True, -1
-        if self._store is None:
-            self._store = Store.open(self._path)
+            self._last_seen, self._is_replaced, self._counter = None, True, (-1, 0)
+        self._store = store
         if self._last_seen is None:
-            self._last_seen = _fingerprints(self._store.pins(self._server))
-        return self._store
+            self._last_seen = _fingerprints(store.pins(self._server))
+        return store
 
 
 def _fingerprints(pins: Pins) -> dict[tuple[str, str], tuple[str | None, str | None]]:

@@ -1,0 +1,124 @@
+"""Runs of one process write their verdicts in one thread, and none for another's loss."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pipeguard.state import database
+from pipeguard.state import recorder as recorder_module
+from pipeguard.state.audit import AuditFilter, rows
+from pipeguard.state.missing import MissingVerdicts, read_notes, write_note
+from pipeguard.state.recorder import Recorder
+from pipeguard.state.store import Store
+from pipeguard.state.verification import verify
+from tests.state.samples import seen, silent, verdict
+
+SERVERS = ("weather", "mail", "files")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "pipeguard.db"
+
+
+@pytest.fixture
+def recorders(path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Recorder]]:
+    monkeypatch.setattr(database, "BUSY_SECONDS", 0.1)
+    recorders = [Recorder(path, server, server.upper(), silent) for server in SERVERS]
+    for recorder in recorders:  # the first rows of a run are written by themselves
+        recorder.record(verdict())
+        assert recorder.flush()
+    yield recorders
+    for recorder in recorders:
+        recorder.close()
+
+
+def count_rows(path: Path, kind: str = "request") -> dict[str, int]:
+    with Store.open(path) as store:
+        kept = [row for row in rows(store, AuditFilter()) if row.entry.kind == kind]
+    return {server: sum(row.server == server for row in kept) for server in SERVERS}
+
+
+def threads() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "recorder"]
+
+
+def flush(recorders: list[Recorder]) -> list[bool]:
+    return [recorder.flush() for recorder in recorders]
+
+
+def test_all_runs_of_a_process_share_a_thread_that_ends_with_the_last(
+    path: Path, recorders: list[Recorder]
+) -> None:
+    (thread,) = threads()
+    for number in range(1, 100):
+        recorders[number % 3].record(verdict(f"{number}", pins=(seen(),) * (number % 7 == 0)))
+    recorders[0].close()
+    assert threads() == [thread]
+    for recorder in recorders[1:]:
+        recorder.close()
+    thread.join(10)
+    assert not threads()
+    assert count_rows(path) == dict.fromkeys(SERVERS, 34)
+    assert verify(path) == []
+
+
+def test_rows_of_several_runs_are_one_transaction(
+    path: Path, recorders: list[Recorder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder_module, "BATCH_SECONDS", 60)
+    assert all(flush(recorders))  # it waits that long from the next round on
+    with Store.open(path) as other:
+        before = other.change_counter()
+        for recorder in recorders:
+            recorder.record(verdict())
+        recorders[0].flush()
+        assert count_rows(path) == dict.fromkeys(SERVERS, 2)
+        assert other.change_counter() == before + 1
+
+
+def test_a_row_that_cannot_be_written_costs_no_other_run_its_rows(
+    path: Path, recorders: list[Recorder]
+) -> None:
+    for recorder in recorders:
+        recorder.record(verdict(frame=b"{}"))
+    recorders[1].record(verdict("\ud800"))
+    for recorder in recorders:
+        recorder.record(verdict())
+    assert all(flush(recorders))
+    assert count_rows(path) == dict.fromkeys(SERVERS, 3)
+    assert count_rows(path, "gap") == {"weather": 0, "mail": 1, "files": 0}
+    assert verify(path) == []
+
+
+def test_a_store_that_is_locked_stops_all_runs_at_once_and_loses_nothing(
+    path: Path, recorders: list[Recorder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder_module, "RETRY_SECONDS", 0.01)
+    with Store.open(path) as other, other.transaction():
+        other.remember("weather", [])
+        for recorder in recorders:
+            recorder.record(verdict())
+        assert flush(recorders) == [False] * 3
+    while not all(flush(recorders)):
+        pass
+    assert count_rows(path) == dict.fromkeys(SERVERS, 2)
+    assert verify(path) == []
+
+
+def test_what_an_earlier_run_lost_is_told_once(path: Path) -> None:
+    Store.open(path).close()
+    when = "2026-01-01T00:00:00.000Z"
+    write_note(path, MissingVerdicts("OLD", "mail", 7, when, when, is_over=True))
+    recorders = [Recorder(path, server, server.upper(), silent) for server in SERVERS]
+    for recorder in recorders:
+        recorder.record(verdict())
+    assert all(flush(recorders))
+    for recorder in recorders:
+        recorder.close()
+    assert sum(count_rows(path, "gap").values()) == 1
+    assert not read_notes(path)
