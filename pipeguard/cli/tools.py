@@ -246,7 +246,7 @@ def _run(
     gateway: _Gateway, work: Callable[[Inspector], Awaitable[int]], only: Callable[[str], bool]
 ) -> None:
     from pipeguard.gateway.sources import ask_gateway, inspect_tools
-    from pipeguard.runtime.http import new_loop, prepare_threads
+    from pipeguard.runtime.loop import new_loop, prepare_threads
 
     async def inspecting() -> int:
         prepare_threads(asyncio.get_running_loop())

@@ -16,26 +16,20 @@ from aiohttp import web
 
 from pipeguard.config.options import WrapOptions
 from pipeguard.detect.checks.addresses import is_loopback
-from pipeguard.detect.detector import Engines, make_guard
-from pipeguard.firewall.finding import Action, Direction, Finding, Verdict
-from pipeguard.firewall.policy import Policy
 from pipeguard.firewall.protocol.json_values import JsonObject
-from pipeguard.firewall.session.guard import Guard
-from pipeguard.firewall.session.session import Session
 from pipeguard.gateway.answers import dial
+from pipeguard.gateway.front import IDLE_SECONDS, MAX_SESSIONS, Front
 from pipeguard.gateway.gateway import Gateway
 from pipeguard.gateway.member import GatewayServer
 from pipeguard.gateway.menu import ToolMode
 from pipeguard.gateway.shown_sessions import ShownSessions
 from pipeguard.gateway.tool_offer import has_tool
-from pipeguard.log import Log, say
+from pipeguard.log import say
 from pipeguard.runtime.endpoints import read_admission, server_context
-from pipeguard.runtime.http import bind, say_listening, tune_process
+from pipeguard.runtime.http import bind, say_listening
+from pipeguard.runtime.loop import tune_process
 from pipeguard.runtime.numbers import read_number
-from pipeguard.runtime.run import make_run_id, mask_verdict
 from pipeguard.runtime.transports import make_endpoints
-from pipeguard.state.paths import store_file
-from pipeguard.state.recorder import Recorder
 from pipeguard.state.tokens import TokenReader
 from pipeguard.transports.channel import AsyncChannel
 from pipeguard.transports.http import challenge, request_headers
@@ -54,138 +48,14 @@ from pipeguard.transports.http.server.backend import (
 )
 from pipeguard.transports.http.server.listener import Listener, OtherEndpoint, Readiness
 from pipeguard.transports.http.server.refusals import RefusalReason, Refusals
-from pipeguard.transports.http.server.sessions import Mirrored, Sessions
-from pipeguard.transports.judging import Judge, judge_frame, to_frame
+from pipeguard.transports.http.server.sessions import Sessions
+from pipeguard.transports.judging import Judge, to_frame
 from pipeguard.transports.tasks import Tasks
-
-NAME = "gateway"
-MAX_SESSIONS = 1000
-IDLE_SECONDS = 1800.0
-MOST_IN_PASS = 8  # frames of clients, judged in one pass of the loop
-
-
-def front_guard(engines: Engines, policy: Policy) -> Guard:
-    """A guard for conversations with clients, under the limits of a policy.
-
-    Each server's conversation limits the time for an answer from when its call goes on; before
-    that, the call may wait for a person.
-    """
-    limits = policy.limits
-    if limits.timeout_seconds is not None and policy.asks:
-        limits = limits._replace(timeout_seconds=limits.timeout_seconds + limits.ask_seconds)
-    guard = make_guard(NAME, engines, policy._replace(limits=limits), {})
-    guard.inspects = False
-    return guard
-
-
-class FrontSessions(Sessions):
-    """The Sessions of the gateway's clients.
-
-    Args:
-        guard: of all of them, from `front_guard`.
-        run: names this run.
-        definition_of: the definition of a tool by the name under which the client of a token calls
-            it; None if that client has no such tool.
-    """
-
-    def __init__(
-        self, guard: Guard, run: str, find_definition: Callable[[str, str], JsonObject | None]
-    ) -> None:
-        super().__init__(guard, run, MAX_SESSIONS, IDLE_SECONDS)
-        self._definition_of = find_definition
-        self._read: dict[str, tuple[JsonObject, Mirrored]] = {}
-
-    def mirrored_headers(self, tool: str, who: str = "") -> Mirrored:
-        """The headers that repeat a tool's parameters (2026-07-28), with their paths."""
-        definition = self._definition_of(tool, who)
-        if definition is None:
-            self._read.pop(tool, None)
-            return {}
-        known = self._read.get(tool)
-        if known is None or known[0] is not definition:
-            known = self._read[tool] = definition, request_headers.find_mirrored(definition)
-        return known[1]
-
-
-class FrontJudge(Judge):
-    """Judges the frames of the gateway's clients, several of them in a pass of the loop.
-
-    They cost little here. If each waited for a pass, a call of a quiet server would wait for a
-    pass for each call of a busy one that came before it.
-    """
-
-    def __init__(self, record: Callable[[Verdict], None]) -> None:
-        super().__init__(record)
-        self._judged = 0  # in this pass
-
-    async def __call__(self, session: Session, direction: Direction, frame: bytes) -> Verdict:
-        """Judge a frame, and record the verdict."""
-        while self._judged >= MOST_IN_PASS:  # noqa: ASYNC110  each pass begins with none
-            await asyncio.sleep(0)
-        if not self._judged:
-            asyncio.get_running_loop().call_soon(self._begin_pass)
-        self._judged += 1
-        verdict = await judge_frame(session, direction, frame, self.record)
-        self.record(verdict)
-        return verdict
-
-    def _begin_pass(self) -> None:
-        self._judged = 0
-
-
-class FrontRecord:
-    """Logs and audits what the gateway itself refuses. What servers' Sessions decide, they record.
-
-    Args:
-        log: for people.
-
-    Attributes:
-        run: the name of this run in the audit.
-    """
-
-    def __init__(self, log: Log) -> None:
-        self.run = make_run_id()
-        self._recorder = Recorder(store_file(), "", self.run, log)
-        self._refused = 0
-
-    def verdict(self, verdict: Verdict) -> None:
-        """Record a message that broke the protocol."""
-        if verdict.action is Action.BLOCK:
-            self._recorder.record(mask_verdict(verdict))
-
-    def refusal(self, finding: Finding, client: str) -> None:
-        """Record HTTP requests that may not come in.
-
-        Args:
-            finding: why, and how many.
-            client: the address of the first one's client.
-        """
-        self._refused += 1
-        self._recorder.refuse(finding, client, f"{self.run}.e{self._refused}")
-
-    def close(self) -> None:
-        """Write all of it."""
-        self._recorder.close()
-
 
 ALONE = "alone"
 SERVERS, METRICS, TOOLS = "/servers", "/metrics", "/tools"
 # Source: prometheus.io/docs/instrumenting/exposition_formats.
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-
-
-class Front(NamedTuple):
-    """State that all clients of the gateway share.
-
-    Attributes:
-        sessions: of clients.
-        judge: holds the protocol of their frames.
-        record: reports what is refused.
-    """
-
-    sessions: Sessions
-    judge: Judge
-    record: FrontRecord
 
 
 class _Mounted(NamedTuple):

@@ -25,9 +25,8 @@ from pipeguard.gateway.input_calls import InputCalls, may_ask
 from pipeguard.gateway.leg import Leg
 from pipeguard.gateway.legs import ClientRequest, Legs, Unavailable
 from pipeguard.transports.http.client.shared_settings import SUBSCRIBE, UNSUBSCRIBE
-from pipeguard.transports.http.client.upstream import backoff
 from pipeguard.transports.http.request_headers import find_mirrored
-from pipeguard.transports.tasks import Tasks
+from pipeguard.transports.tasks import Tasks, backoff
 
 MOST_ROUNDS = 8  # of questions in the course of one request
 MOST_SUBSCRIPTIONS = 256  # of one client, to single resources; the oldest are dropped

@@ -15,24 +15,23 @@ from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, replace
 from shutil import which
 from time import monotonic
+from typing import TYPE_CHECKING
 
 from pipeguard.config.options import WrapOptions
 from pipeguard.errors import PipeGuardError, PolicyError
 from pipeguard.firewall.finding import Direction
 from pipeguard.gateway.answers import dial
-from pipeguard.gateway.gateway import Changes, Gateway
-from pipeguard.gateway.life import Circuit
-from pipeguard.gateway.listening import (
+from pipeguard.gateway.front import (
     IDLE_SECONDS,
     MAX_SESSIONS,
     Front,
     FrontJudge,
     FrontRecord,
     FrontSessions,
-    GatewayListener,
-    PageEndpoint,
     front_guard,
 )
+from pipeguard.gateway.gateway import Changes, Gateway
+from pipeguard.gateway.life import Circuit
 from pipeguard.gateway.menu import ToolMode
 from pipeguard.gateway.proposed_servers import ServerManagement
 from pipeguard.gateway.server_settings import ServerSettings, Stamp
@@ -44,7 +43,7 @@ from pipeguard.isolation import missing_paths
 from pipeguard.log import Log, say
 from pipeguard.rulebook.policy_rules import load_wrap_policy
 from pipeguard.runtime.endpoints import is_own_address, read_admission, server_context
-from pipeguard.runtime.http import (
+from pipeguard.runtime.loop import (
     ending_on_signals,
     new_loop,
     prepare_threads,
@@ -58,9 +57,12 @@ from pipeguard.state.store import Store
 from pipeguard.state.tokens import TokenReader, TokenScope
 from pipeguard.transports.bridge import AsyncAdapter
 from pipeguard.transports.channel import ChannelClosed
-from pipeguard.transports.http.server.backend import answer_overdue
+from pipeguard.transports.judging import answer_overdue
 from pipeguard.transports.pump import pump
 from pipeguard.transports.stdio import LineChannel
+
+if TYPE_CHECKING:
+    from pipeguard.gateway.listening import GatewayListener, PageEndpoint
 
 GRACE_SECONDS = 5.0  # to answer what is in flight when the client hangs up
 LAST_SECONDS = 2.0  # for the client to read what is left; one that hung up may read nothing
@@ -160,6 +162,8 @@ class _Serving:
         sessions = FrontSessions(guard, record.run, self._gateway.find_definition)
         self._front = Front(sessions, FrontJudge(record.verdict), record)
         if self._tokens is not None:
+            from pipeguard.gateway.listening import GatewayListener  # with an HTTP library
+
             if self._tokens.are_required() and not self._tokens.valid():
                 say("no stored token is valid, and one is needed: pipeguard tokens create NAME")
             self._listener = GatewayListener(

@@ -42,8 +42,6 @@ from pipeguard.runtime.progress import say_if_slow, wait_for_engines
 from pipeguard.runtime.transports import AUTO
 from pipeguard.state.paths import existing_store
 from pipeguard.transports.channel import AsyncChannel
-from pipeguard.transports.http.client.streamable import StreamableChannel
-from pipeguard.transports.http.client.upstream import Remote, connect
 from pipeguard.version import VERSION
 
 
@@ -417,6 +415,8 @@ async def ask_gateway(url: str, token: str) -> AsyncIterator[Inspector]:
         PipeGuardError: it does not answer, or refuses.
     """
     from pipeguard.gateway.scraped_activity import address_below, fetch
+    from pipeguard.transports.http.client.streamable import StreamableChannel
+    from pipeguard.transports.http.client.upstream import Remote, connect
 
     try:
         body = parse_json(await asyncio.to_thread(fetch, url, "/tools", token, SETTLING_SECONDS))

@@ -23,8 +23,7 @@ from pipeguard.gateway.eras import INVALID_PARAMS, Declined
 from pipeguard.gateway.leg import Leg
 from pipeguard.gateway.legs import ClientRequest, Legs, Unavailable
 from pipeguard.gateway.merged import Merged
-from pipeguard.transports.http.client.upstream import backoff
-from pipeguard.transports.tasks import Tasks
+from pipeguard.transports.tasks import Tasks, backoff
 
 SETTLING_SECONDS = 5.0  # for which an acknowledgement waits for servers
 MOST_LISTENING = 64  # at once, of one conversation: clients with the same token share one

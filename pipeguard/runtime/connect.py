@@ -6,9 +6,7 @@ import asyncio
 import concurrent.futures
 import os
 from collections.abc import Callable
-from typing import TypeVar
-
-import aiohttp
+from typing import TYPE_CHECKING, TypeVar
 
 from pipeguard.config.options import WrapOptions
 from pipeguard.errors import PipeGuardError
@@ -35,9 +33,13 @@ from pipeguard.runtime.stdio import (
 from pipeguard.runtime.transports import transport as transport_named
 from pipeguard.transports.bridge import AsyncAdapter
 from pipeguard.transports.channel import AsyncChannel, Channel, ChannelClosed, RemoteChannel
-from pipeguard.transports.http.client.upstream import Remote, connect
 from pipeguard.transports.stderr import StderrCopy
 from pipeguard.transports.stdio import LineChannel
+
+if TYPE_CHECKING:
+    import aiohttp
+
+    from pipeguard.transports.http.client.upstream import Remote
 
 _Result = TypeVar("_Result")
 
@@ -100,6 +102,8 @@ async def remote_dialler(options: WrapOptions, limit_bytes: int) -> RemoteDialle
     Raises:
         PolicyError: an option is wrong.
     """
+    from pipeguard.transports.http.client.upstream import connect  # with an HTTP library
+
     login = read_login(options)
     own = login if login is not None and await login.header() is not None else None
     remote = read_remote(options, os.environ, limit_bytes, own)

@@ -19,13 +19,6 @@ from pipeguard.launch.environment import REFERENCE, refers
 from pipeguard.runtime.transports import AUTO, choose_transport
 from pipeguard.secrets_in_use import IN_USE, in_use
 from pipeguard.transports.bounded import SPARE_BYTES, Backlog
-from pipeguard.transports.http.client.upstream import Authorization, Remote
-from pipeguard.transports.http.server.admission import (
-    Admission,
-    StoredTokens,
-    Tokens,
-    parse_host,
-)
 
 SCHEMES = ("http", "https", "ws", "wss")
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")  # RFC 9110, section 5.1
@@ -80,6 +73,8 @@ class _TokenFile:
 
 if TYPE_CHECKING:
     from pipeguard.auth.bearer import Bearer
+    from pipeguard.transports.http.client.upstream import Authorization, Remote
+    from pipeguard.transports.http.server.admission import Admission, StoredTokens, Tokens
 
 
 # --- the server -----------------------------------------------------------------------------
@@ -125,6 +120,8 @@ def read_remote(
     Raises:
         PolicyError: an option is wrong, or names a variable that is not set.
     """
+    from pipeguard.transports.http.client.upstream import Remote  # with an HTTP library
+
     url = read_url(options.values["--upstream"])
     headers = _headers(options, environment)
     has_own_login = "Authorization" in headers or authorization is not None
@@ -250,6 +247,8 @@ def read_admission(
     Raises:
         PolicyError: an option is wrong, or other machines could come in without a token.
     """
+    from pipeguard.transports.http.server.admission import Admission  # likewise
+
     host, port = _listening(options.values["--listen"])
     tokens = _tokens(options, environment, stored)
     if not is_loopback(host) and (tokens is None or not tokens.are_needed()):
@@ -269,6 +268,8 @@ def read_admission(
 
 
 def _listening(text: str) -> tuple[str, int]:
+    from pipeguard.transports.http.server.admission import parse_host  # likewise
+
     host, (_, colon, port) = parse_host(text), text.rpartition(":")
     if host is None or not colon or not port.isdigit():
         raise PolicyError(
@@ -282,8 +283,10 @@ def is_own_address(url: str, listen: str) -> bool:
 
     Args:
         url: of the server.
-        listen: the value of the guard's `--listen`.
+        listen: the value of the guard's `--listen`; empty if it listens nowhere.
     """
+    if not listen:
+        return False
     try:
         there = read_url(url)
         host, port = _listening(listen)
@@ -320,6 +323,8 @@ def _tokens(
     environment: Mapping[str, str],
     stored: StoredTokens | None,
 ) -> Tokens | None:
+    from pipeguard.transports.http.server.admission import Tokens  # likewise
+
     if not _requires_token(options):
         return None if stored is None else Tokens(stored=stored)
     tokens = _tokens_of_variables(options.lists.get("--token-env", ()), environment)

@@ -7,30 +7,29 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import gc
 import os
-import signal
 import socket
 import ssl
-import sys
-import threading
-from collections.abc import Awaitable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from collections.abc import Awaitable
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from pipeguard.allocator import return_large_blocks
 from pipeguard.config.options import WrapOptions
 from pipeguard.detect.checks.addresses import is_loopback
 from pipeguard.errors import LaunchError, StateError
 from pipeguard.firewall.finding import Verdict
 from pipeguard.firewall.protocol.places import Surface
-from pipeguard.firewall.protocol.strict_json import STACK_BYTES
 from pipeguard.identity.server_name import Launched, identify_remote, identify_server
 from pipeguard.log import say
 from pipeguard.runtime.connect import RemoteDialler, local_dialler, remote_dialler
 from pipeguard.runtime.endpoints import name_remote, read_admission, read_url, server_context
+from pipeguard.runtime.loop import (
+    ending_on_signals,
+    new_loop,
+    prepare_threads,
+    tune_process,
+)
 from pipeguard.runtime.numbers import read_number
 from pipeguard.runtime.questions import Questions
 from pipeguard.runtime.run import Mask, Run
@@ -229,27 +228,9 @@ def _login_metadata(dialler: RemoteDialler) -> LoginMetadata | None:
 
 
 # --- listening --------------------------------------------------------------------------
-# What every listener of ours needs around it: an event loop, an address, signals, lean memory.
+# The address of a listener, and what a person is told of it.
 
-SWITCH_SECONDS = 0.001  # instead of 0.005
-_THREADS = 128  # that wait for servers to end; each holds one of them
 _LISTENERS = ("serve", "wrap")
-_SIGNALS = (signal.SIGTERM, signal.SIGINT)
-
-
-def new_loop() -> asyncio.AbstractEventLoop:
-    """A fast event loop."""
-    if sys.platform == "win32":
-        return asyncio.new_event_loop()
-    import uvloop
-
-    return uvloop.new_event_loop()
-
-
-def prepare_threads(loop: asyncio.AbstractEventLoop) -> None:
-    """Give the loop threads that parse deep frames, and enough of them to wait for servers."""
-    threading.stack_size(STACK_BYTES)
-    loop.set_default_executor(ThreadPoolExecutor(_THREADS))
 
 
 def bind(option: str, host: str, port: int) -> socket.socket:
@@ -293,19 +274,6 @@ def _find_holder(port: int) -> str:
     return ""
 
 
-def tune_process() -> None:
-    """Prepare memory and threads for a long run.
-
-    What is loaded stays, so the garbage collector need not look at it. Threads switch after a fifth
-    of the usual time, since scanning runs in several. Freed memory goes back to the system.
-    """
-    return_large_blocks(arenas=2)
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(10_000)  # objects: a frame of 1 MB makes 100,000, and drops them together
-    sys.setswitchinterval(SWITCH_SECONDS)
-
-
 def say_listening(listening: socket.socket, *, tls: bool) -> str:
     """Say the URL at which clients reach us, and who else could read what they send.
 
@@ -321,28 +289,3 @@ def say_listening(listening: socket.socket, *, tls: bool) -> str:
             "without TLS, the network can read tokens and messages: --tls-cert, or a proxy with TLS"
         )
     return origin
-
-
-@contextmanager
-def ending_on_signals(
-    loop: asyncio.AbstractEventLoop, ended: asyncio.Future[None]
-) -> Iterator[None]:
-    """Set a future on a signal; a second signal ends the process at once."""
-
-    def end() -> None:
-        if ended.done():
-            os._exit(1)
-        ended.set_result(None)
-
-    if sys.platform == "win32":
-        for number in _SIGNALS:
-            signal.signal(number, lambda _number, _frame: loop.call_soon_threadsafe(end))
-        yield
-        return
-    for number in (*_SIGNALS, signal.SIGHUP):
-        loop.add_signal_handler(number, end)
-    try:
-        yield
-    finally:
-        for number in (*_SIGNALS, signal.SIGHUP):
-            loop.remove_signal_handler(number)

@@ -60,7 +60,7 @@ def run(options: WrapOptions) -> int:
     # What collecting garbage would take while we load, 5 to 10 ms, is better spent after the first
     # answer (runtime.stdio).
     gc.disable()
-    gc.set_threshold(10_000)  # as runtime.http
+    gc.set_threshold(10_000)  # as runtime.loop
     starter, child = _start(options, variables)
     # From here on the server boots, and we load.
     client_fd = keep_stdout_for_frames()

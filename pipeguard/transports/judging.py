@@ -28,16 +28,18 @@ from pipeguard.firewall.protocol.strict_json import ParsedFrame, parse_json
 from pipeguard.firewall.session.session import Session
 from pipeguard.transports import pump
 from pipeguard.transports.bounded import Allowance
+from pipeguard.transports.channel import AsyncChannel, leave
 from pipeguard.transports.pump import tell_obstacles
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 SMALL_BYTES = 2 * 1024  # of any text, judged in 5 ms at most
+TICK_SECONDS = 0.5  # between two checks for overdue requests
 LARGE_BYTES = 64 * 1024  # its value, ten times that size, is not kept
 HUGE_BYTES = 2**20  # judged one at a time: judging takes ten times the frame's size in memory
 # How many threads judge frames below each size. All of them want the interpreter's lock, and the
-# loop may have to wait for each of them in turn (runtime.http.SWITCH_SECONDS).
+# loop may have to wait for each of them in turn (runtime.loop.SWITCH_SECONDS).
 _LANES = (
     (LARGE_BYTES, Allowance(2)),
     (HUGE_BYTES, Allowance(2, 2 * HUGE_BYTES)),
@@ -231,6 +233,17 @@ async def wait_for_decision(
         return await (in_thread(size, work) if size else asyncio.to_thread(work))
 
     return await pump.wait_for_decision(session, verdict, record, pause, work)
+
+
+async def answer_overdue(session: Session, client: AsyncChannel, server: AsyncChannel) -> None:
+    """Answer the requests that have waited for longer than the policy allows."""
+    while session.guard.policy.limits.timeout_seconds is not None:
+        await asyncio.sleep(TICK_SECONDS)
+        for frame in session.expire(monotonic()):
+            message = parse(frame)
+            if isinstance(message, Message) and message.id_token is not None:
+                leave(server, message.id_token)  # it must not be sent any more
+            await client.write(frame)
 
 
 async def _judge_in_thread(

@@ -1,10 +1,14 @@
-"""The tasks of one object: referenced while they run, and cancelled with it."""
+"""The tasks of one object, cancelled with it, and the pauses between their attempts."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+import random
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
+
+FIRST_PAUSE_SECONDS = 0.2
+MOST_PAUSE_SECONDS = 30.0
 
 
 class Tasks(set[asyncio.Task[None]]):
@@ -39,3 +43,11 @@ class Tasks(set[asyncio.Task[None]]):
         for task in list(self):
             task.cancel()
         await asyncio.gather(*self, return_exceptions=True)
+
+
+def backoff() -> Iterator[float]:
+    """Yield the seconds to wait before each new attempt: doubled each time, with jitter."""
+    pause = FIRST_PAUSE_SECONDS
+    while True:
+        yield pause * random.uniform(0.5, 1.5)  # noqa: S311  so that clients do not come at once
+        pause = min(2 * pause, MOST_PAUSE_SECONDS)

@@ -62,6 +62,17 @@ def test_two_servers_answer_as_one_and_end_with_it(tmp_path: Path) -> None:
         assert client.code() == 0
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_over_stdio_no_library_for_http_is_loaded(tmp_path: Path) -> None:
+    with serve(tmp_path, one=actor()) as client:
+        client.initialize()
+        given: Object = {"name": "one__echo", "arguments": {"text": "hello"}}
+        assert client.call("call_tool_write", **given) == "hello"
+        loaded = Path(f"/proc/{client.process.pid}/maps").read_text()
+        assert "uvloop" in loaded
+        assert "aiohttp" not in loaded
+
+
 def test_a_secret_goes_to_no_server_and_the_audit_has_the_server_and_tool(tmp_path: Path) -> None:
     with serve(tmp_path, one=actor()) as client:
         client.initialize()

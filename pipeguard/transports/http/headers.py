@@ -9,12 +9,15 @@ import re
 from collections.abc import Callable, Iterable
 from datetime import UTC
 from email.utils import format_datetime, parsedate_to_datetime
+from typing import TYPE_CHECKING
 
-import aiohttp
 from multidict import CIMultiDict
 
 from pipeguard.secrets_in_use import IN_USE
 from pipeguard.transports.http import challenge
+
+if TYPE_CHECKING:
+    import aiohttp
 
 SESSION_ID = "Mcp-Session-Id"
 LAST_EVENT_ID = "Last-Event-ID"

@@ -14,10 +14,10 @@ from pipeguard.firewall.protocol.ids import match_answer, write_answered_id
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
 from pipeguard.firewall.session import replies
 from pipeguard.transports.http import request_headers
-from pipeguard.transports.http.client.upstream import MOST_PAUSE_SECONDS
 from pipeguard.transports.http.headers import EVENTS, JSON, is_text, media_type
 from pipeguard.transports.judging import offload, parse_value, read_frame
 from pipeguard.transports.sse import MESSAGE, EventStream, ServerSentEvent
+from pipeguard.transports.tasks import MOST_PAUSE_SECONDS
 
 _PIECE_BYTES = 2**16
 

@@ -25,10 +25,10 @@ from pipeguard.firewall.protocol.strict_json import parse_json
 from pipeguard.transports.channel import CONNECTION_LOST, Failure
 from pipeguard.transports.http.client.upstream import (
     InboxChannel,
-    backoff,
     describe_unreachable,
 )
 from pipeguard.transports.judging import offload, parse_value, read_frame
+from pipeguard.transports.tasks import backoff
 
 ATTEMPTS = 5
 STEADY_SECONDS = 1.0  # a connection that lasted longer is taken for healthy

@@ -28,7 +28,6 @@ from pipeguard.transports.http.client.upstream import (
     InboxChannel,
     Remote,
     RemoteEndpoint,
-    backoff,
     describe_answer,
     describe_unreachable,
 )
@@ -42,6 +41,7 @@ from pipeguard.transports.http.headers import (
     media_type,
 )
 from pipeguard.transports.judging import parse_value
+from pipeguard.transports.tasks import backoff
 
 CONNECT_ATTEMPTS = 5
 STEADY_SECONDS = 1.0  # a stream that lasted longer is taken for healthy

@@ -10,9 +10,8 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-import random
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import NamedTuple, Protocol
 from urllib.request import getproxies, proxy_bypass
@@ -30,8 +29,6 @@ from pipeguard.transports.http.headers import media_type
 from pipeguard.transports.tasks import Tasks
 
 CONNECT_SECONDS = 10.0
-FIRST_PAUSE_SECONDS = 0.2
-MOST_PAUSE_SECONDS = 30.0
 SUBPROTOCOL = "mcp"  # of WebSocket
 REDIRECTS = frozenset({307, 308})  # those that keep method and body
 LOGIN = frozenset({401, 403})
@@ -331,14 +328,6 @@ def _strict_upgrades() -> aiohttp.TraceConfig:
     config.on_request_redirect.append(refuse_redirect)
     config.on_request_end.append(check_answer)
     return config
-
-
-def backoff() -> Iterator[float]:
-    """Yield the seconds to wait before each new attempt: doubled each time, with jitter."""
-    pause = FIRST_PAUSE_SECONDS
-    while True:
-        yield pause * random.uniform(0.5, 1.5)  # noqa: S311  so that clients do not come at once
-        pause = min(2 * pause, MOST_PAUSE_SECONDS)
 
 
 class InboxChannel:

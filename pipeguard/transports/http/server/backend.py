@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from time import monotonic
 from typing import NamedTuple
 
 import aiohttp
@@ -17,19 +16,16 @@ from aiohttp import web
 
 from pipeguard.errors import PipeGuardError
 from pipeguard.firewall.finding import Action, Direction, Verdict
-from pipeguard.firewall.protocol.message import Message, parse
 from pipeguard.firewall.session.session import Session
 from pipeguard.transports.bounded import Backlog
-from pipeguard.transports.channel import AsyncChannel, ChannelClosed, RemoteChannel, leave
+from pipeguard.transports.channel import AsyncChannel, ChannelClosed, RemoteChannel
 from pipeguard.transports.http.client.upstream import Remote
 from pipeguard.transports.http.server.admission import RequestRefused
 from pipeguard.transports.http.server.refusals import RefusalReason
 from pipeguard.transports.http.server.sessions import Sessions
-from pipeguard.transports.judging import Judge, wait_for_decision
+from pipeguard.transports.judging import Judge, answer_overdue, wait_for_decision
 from pipeguard.transports.pump import pump
 from pipeguard.transports.tasks import Tasks
-
-TICK_SECONDS = 0.5  # between two checks for overdue requests
 
 
 class Conversations:
@@ -190,17 +186,6 @@ def _is_server_gone(to_server: asyncio.Task[None], to_client: asyncio.Task[None]
 async def _abandon(session: Session, client: AsyncChannel) -> None:
     with suppress(ChannelClosed):
         for frame in session.abandon():
-            await client.write(frame)
-
-
-async def answer_overdue(session: Session, client: AsyncChannel, server: AsyncChannel) -> None:
-    """Answer the requests that have waited for longer than the policy allows."""
-    while session.guard.policy.limits.timeout_seconds is not None:
-        await asyncio.sleep(TICK_SECONDS)
-        for frame in session.expire(monotonic()):
-            message = parse(frame)
-            if isinstance(message, Message) and message.id_token is not None:
-                leave(server, message.id_token)  # it must not be sent any more
             await client.write(frame)
 
 

@@ -2,10 +2,10 @@
 
 import pytest
 
-from pipeguard.transports.http.client import upstream
+from pipeguard.transports import tasks
 
 
 @pytest.fixture(autouse=True)
 def _no_long_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(upstream, "FIRST_PAUSE_SECONDS", 0.001)
-    monkeypatch.setattr(upstream, "MOST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(tasks, "FIRST_PAUSE_SECONDS", 0.001)
+    monkeypatch.setattr(tasks, "MOST_PAUSE_SECONDS", 0.01)

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeguard.firewall.protocol.framing import Lost
+from pipeguard.transports import tasks
 from pipeguard.transports.channel import ChannelClosed
 from pipeguard.transports.http.client import reconnecting
-from pipeguard.transports.http.client import upstream as remote_module
 from pipeguard.transports.http.client.reconnecting import ATTEMPTS, LinkLost, ReconnectingChannel
 from tests.fuzz.budget import tried
 from tests.transports.talking import INITIALIZED, Json, initialize, opened, request, result
@@ -22,8 +22,8 @@ from tests.transports.wire import eventually, run
 
 @pytest.fixture(autouse=True)
 def _no_long_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remote_module, "FIRST_PAUSE_SECONDS", 0.001)
-    monkeypatch.setattr(remote_module, "MOST_PAUSE_SECONDS", 0.005)
+    monkeypatch.setattr(tasks, "FIRST_PAUSE_SECONDS", 0.001)
+    monkeypatch.setattr(tasks, "MOST_PAUSE_SECONDS", 0.005)
 
 
 class Wire:
@@ -188,8 +188,8 @@ def test_a_request_is_lost_where_nobody_can_be_reached() -> None:
 def test_a_server_that_hangs_up_at_once_is_not_called_in_a_storm(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(remote_module, "FIRST_PAUSE_SECONDS", 0.02)
-    monkeypatch.setattr(remote_module, "MOST_PAUSE_SECONDS", 30.0)
+    monkeypatch.setattr(tasks, "FIRST_PAUSE_SECONDS", 0.02)
+    monkeypatch.setattr(tasks, "MOST_PAUSE_SECONDS", 30.0)
 
     async def work() -> None:
         async def rude() -> Wire:
