@@ -144,7 +144,7 @@ class VerdictWriter:
     def has_rows_only(self, batch: list[PendingVerdict], lost: int) -> bool:
         """True if `write` would do no more than `append`."""
         self._open()
-        is_plain = not (self._is_first or self._is_replaced or lost or self._run is None)
+        is_plain = not (self._is_first or self._is_replaced or lost)
         return is_plain and not any(verdict.pins for verdict in batch)
 
     def append(self, batch: list[PendingVerdict]) -> None:

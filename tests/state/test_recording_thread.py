@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,24 @@ def test_rows_of_several_runs_are_one_transaction(
         recorders[0].flush()
         assert count_rows(path) == dict.fromkeys(SERVERS, 2)
         assert other.change_counter() == before + 1
+
+
+def test_without_an_audit_a_round_takes_one_transaction(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorder = Recorder(path, "weather", None, silent)
+    recorder.record(verdict())
+    assert recorder.flush()
+    begun, transaction = list[Store](), Store.transaction
+
+    def begin(store: Store) -> AbstractContextManager[None]:
+        begun.append(store)
+        return transaction(store)
+
+    monkeypatch.setattr(Store, "transaction", begin)
+    recorder.record(verdict())
+    recorder.close()
+    assert len(begun) == 1
 
 
 def test_a_row_that_cannot_be_written_costs_no_other_run_its_rows(
