@@ -1,8 +1,9 @@
 """Builds with the package what makes it start and run fast, where that can be built.
 
-- The parser of frames (firewall/protocol/_strict_json.c) and the hot loops of the opener, the
-  classifiers, the network and the comparison of texts (_opener.c, _classifier.c, _network.c and
-  _overlap.c in detect/model), where a C compiler is: one binary of each for every Python from 3.11
+- The parser of frames (firewall/protocol/_strict_json.c), the layout of their strings
+  (detect/text/_layout.c) and the hot loops of the opener, the classifiers, the network and the
+  comparison of texts (_opener.c, _classifier.c, _network.c and _overlap.c in detect/model), where
+  a C compiler is: one binary of each for every Python from 3.11
   on. Without a compiler the same runs in Python, and what the
   opener and the network do in numpy, which is a dependency there alone; on Windows the network's
   does, since Microsoft's compiler does not know the vectors that it is written in.
@@ -29,7 +30,12 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 from hatchling.metadata.plugin.interface import MetadataHookInterface
 
 MODEL = "pipeguard/detect/model"
-PLAIN = ("pipeguard/firewall/protocol/_strict_json", f"{MODEL}/_classifier", f"{MODEL}/_overlap")
+PLAIN = (
+    "pipeguard/firewall/protocol/_strict_json",
+    "pipeguard/detect/text/_layout",
+    f"{MODEL}/_classifier",
+    f"{MODEL}/_overlap",
+)
 NEEDED = (f"{MODEL}/_opener", f"{MODEL}/_network")  # to do without numpy
 NAMES = (*PLAIN, *(NEEDED[:1] if sys.platform == "win32" else NEEDED))
 LANDLOCK = "pipeguard/isolation/_landlock"

@@ -26,6 +26,7 @@ OTHERS = {
     "firewall.protocol._strict_json",
     "config",
     "detect.model._classifier",
+    "detect.text._layout",
     "config.directories",
     "config.xdg",
     "errors",

@@ -161,8 +161,8 @@ def _groups(uses: Uses, *, only_idle: bool = False) -> Iterator[list[_String]]:
     group: list[_String] = []
     text = uses.text
     is_call = uses.tool is not None and text.has("params")
-    members = zip(text.members(), text.names_around(), strict=True)
-    for segment, ((_, value), (names, is_alone)) in enumerate(members):
+    strings = zip(text.strings(), text.names_around(), strict=True)
+    for segment, (value, (names, is_alone)) in enumerate(strings):
         if not value:
             continue
         is_idle = uses.role_by_names(names) in IDLE

@@ -12,13 +12,13 @@ from pipeguard.detect.flows.tool_labels import Label
 from pipeguard.detect.flows.vault import Vault
 from pipeguard.detect.text.document import MessageText
 from pipeguard.detect.text.encoding import runs
-from pipeguard.detect.text.layouts import collect_values, text_of_codes
+from pipeguard.detect.text.layouts import text_of_codes
 from pipeguard.detect.vault_placeholder import PLACEHOLDER
 from pipeguard.detect.words import arguments, credentials, word_set
 from pipeguard.detect.words import tools as lists
 from pipeguard.firewall.finding import Confidence
 from pipeguard.firewall.lazy_regex import lazy_regex
-from pipeguard.firewall.protocol.json_values import JsonValue, Number, walk_texts, walk_values
+from pipeguard.firewall.protocol.json_values import JsonValue, Number, walk_values
 from pipeguard.unicode.name_words import name_words
 
 TOKEN_CHARS = 12  # shorter tokens are in two texts by chance
@@ -194,11 +194,10 @@ def join_sent(value: JsonValue) -> bytes:
 
 def find_addresses(value: JsonValue) -> list[str]:
     """The web addresses in all strings of a JSON value."""
-    if not any("://" in text for text in walk_texts(value)):
+    text = MessageText(value, keyed=False)
+    if b"://" not in text.data:
         return []
-    values, named, keys = list[str](), list[str](), dict[str, None]()
-    collect_values(value, values, named, keys)
-    return addresses("\n".join(text for text in (*values, *named, *keys) if "://" in text))
+    return addresses(b"\n".join(line for line in text.lines() if b"://" in line).decode())
 
 
 def digests(text: str) -> list[str]:

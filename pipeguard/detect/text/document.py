@@ -9,33 +9,23 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
-from itertools import accumulate, islice
+from itertools import accumulate, islice, pairwise
 
-from pipeguard.detect.text.layouts import (
-    LocatedString,
-    Member,
-    NamesAround,
-    collect_members,
-    collect_names,
-    collect_values,
-    find_keys,
-    is_listed,
-    locate_members,
-    locate_values,
-)
+from pipeguard.detect.text.layouts import Layout, find_keys, is_listed, lay_out
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.protocol.json_values import JsonValue, Path
-from pipeguard.firewall.protocol.places import FIXED_VALUE_KEYS
+from pipeguard.firewall.protocol.places import ARGUMENTS, FIXED_VALUE_KEYS
 from pipeguard.unicode.folding import fold
 
 MAX_TOKEN_CHARS = 120  # of a value that could be one word or one expression
 DOCUMENT_CHARS = 160  # a longer value is a document, if it has so many lines
 DOCUMENT_LINES = 3
 FEW_SEGMENTS = 16  # of a range, which are compared
-SEGMENTS_AT_A_TIME = 256  # whose starts are computed together
 BYTES_COUNTED = 2**12  # of `data`, whose code points are counted once
 
 _CONTINUATIONS = bytes(range(0x80, 0xC0))  # of a code point in UTF-8, behind its first byte
+# The names around a string, and whether it is an argument: in no list and no object.
+NamesAround = tuple[tuple[str, ...], bool]
 LEAST_KEY = 10  # characters of a key that could be part of a secret
 _COULD_BE_SECRET = lazy_regex(rf"(?=\D{{0,24}}[0-9])[!-~]{{{LEAST_KEY}}}")
 
@@ -52,36 +42,19 @@ class MessageText:
     """
 
     __slots__ = (
-        *("_has_codes", "_keys", "_members", "_named_count", "_names", "_positions", "_segments"),
+        *("_keys", "_layout", "_positions"),
         *("data", "is_keyed", "is_several", "value", "values"),
     )
 
     def __init__(self, value: JsonValue, *, keyed: bool) -> None:
         """Lay out a value: keyed, as towards a server, or unkeyed (detect.text.layouts)."""
-        segments: list[str] = []
-        values: list[str] = []
-        self._keys: dict[str, None] = {}
-        self._members: list[Member] = []
-        self._has_codes = False
-        self._named_count = 0
-        self._names: list[NamesAround] = []
-        if keyed:
-            self._has_codes = collect_members(value, self._members, values, self._keys)
-            segments += [text if key is None else f"{key}: {text}" for key, text in self._members]
-        else:
-            named: list[str] = []
-            collect_values(value, values, named, self._keys)
-            segments += values
-            segments += named
-            segments += self._keys
-            self._named_count = len(named)
+        layout = lay_out(value, keyed=keyed)
+        self.data, self.values, self._keys = layout[:3]
+        self._layout: Layout = layout
         self.value = value
-        self.values = values
-        self.is_several = len(values) > 1
+        self.is_several = len(self.values) > 1
         self.is_keyed = keyed
-        self._segments = segments
         self._positions: _Positions | None = None  # most texts need none
-        self.data = "\n".join(segments).encode("utf-8")
 
     @property
     def count(self) -> int:
@@ -91,22 +64,22 @@ class MessageText:
     @property
     def segment_count(self) -> int:
         """The number of values and of what else is read with them, such as keys."""
-        return len(self._segments)
-
-    def members(self) -> list[Member]:
-        """Keyed only: each string with its key, which an item of a list does not have.
-
-        A member whose value is an object, a list or a short number has an empty string.
-        """
-        return self._members
+        return len(self._compute().starts) - 1
 
     def has(self, key: str) -> bool:
         """True if the value is an object with this key."""
         return isinstance(self.value, dict) and key in self.value
 
+    def strings(self) -> list[str]:
+        """Keyed only: the string of each segment.
+
+        That of a member whose value is an object, a list or a short number is empty.
+        """
+        return self._compute().strings
+
     def path_of_segment(self, index: int) -> Path:
         """Keyed only: the path of the string of a segment."""
-        return self._locate_segments()[index][0]
+        return self._compute().path(index)
 
     def keys(self) -> Iterable[str]:
         """The names in it, each once."""
@@ -114,22 +87,25 @@ class MessageText:
 
     def names_around(self) -> list[NamesAround]:
         """Keyed only, of each segment: the names around it, and whether it is an argument."""
-        if not self._names and self._members:
-            collect_names(self.value, ((), False), self._names, 0, has_codes=self._has_codes)
-        return self._names
+        positions = self._compute()
+        if not positions.names_around:
+            positions.names_around = positions.find_names()
+        return positions.names_around
 
     def sizes(self) -> Iterator[int]:
         """The bytes of each segment in `data`, with the line end."""
-        plain = self.data.isascii()
-        return (len(each if plain else each.encode("utf-8")) + 1 for each in self._segments)
+        return (end - start for start, end in pairwise(self._compute().starts))
+
+    def lines(self) -> Iterator[bytes]:
+        """Each segment of `data`."""
+        return (self.data[start : end - 1] for start, end in pairwise(self._compute().starts))
 
     def stretch(self, index: int) -> tuple[int, int]:
         """The span of a segment's value in `data`."""
-        if not self.is_keyed and index < len(self.values):  # with nothing before it
-            return self._start(index), self._start(index + 1) - 1
-        _, skipped, _ = self._locate(index)
-        key = len(self._segments[index][:skipped].encode("utf-8"))
-        return self._start(index) + key, self._start(index + 1) - 1
+        positions = self._compute()
+        label = positions.label(index)
+        skipped = 0 if label is None else len(label.encode("utf-8")) + 2
+        return positions.starts[index] + skipped, positions.starts[index + 1] - 1
 
     def join_values(self) -> bytes:
         """The values with nothing between."""
@@ -144,8 +120,9 @@ class MessageText:
 
     def segments(self, low: int, high: int) -> Iterator[tuple[int, int, Path]]:
         """Start, end and path of each segment that overlaps a range of `data`."""
+        starts = self._compute().starts
         for index in range(self._index(low), self._index(high - 1) + 1):
-            yield self._start(index), self._start(index + 1), self._index_path(index)
+            yield starts[index], starts[index + 1], self._index_path(index)
 
     def joined_keys(self) -> bytes:
         """The keys, each once, with nothing between; empty if none could be part of a secret."""
@@ -169,8 +146,8 @@ class MessageText:
     def largest_part(self, low: int, high: int) -> tuple[int, int]:
         """The part of a range of `data` that is in one string: the longest of the first few."""
         first, last = self._index(low), self._index(high - 1)
-        numbers = range(first, min(last, first + FEW_SEGMENTS) + 1)
-        parts = [(max(low, self._start(n)), min(high, self._start(n + 1) - 1)) for n in numbers]
+        bounds = self._compute().starts[first : min(last, first + FEW_SEGMENTS) + 2]
+        parts = [(max(low, start), min(high, end - 1)) for start, end in pairwise(bounds)]
         return max(parts, key=lambda part: part[1] - part[0]) if last > first else (low, high)
 
     def is_most(self, start: int, size: int) -> bool:
@@ -182,8 +159,7 @@ class MessageText:
 
     def find_value(self, start: int) -> str:
         """The string at a byte of `data`."""
-        index = self._index(start)
-        return self._locate(index)[2] if self._is_located(index) else self._segments[index]
+        return self._string(self._index(start))
 
     def is_document(self, start: int) -> bool:
         """True if the string at a byte of `data` is a text of several lines."""
@@ -191,16 +167,13 @@ class MessageText:
 
     def span(self, start: int, end: int) -> tuple[int, int]:
         """A range of `data` as code points of the string that it begins in."""
-        index = self._index(start)
-        first_byte, end_byte = self._start(index), self._start(index + 1) - 1
-        skipped, length = 0, len(self._segments[index])
-        if self.is_keyed or 0 <= index - len(self.values) < self._named_count:
-            _, skipped, value = self._locate(index)
-            length = len(value)
-        skipped += self._count_code_points(first_byte)
+        index, positions = self._index(start), self._compute()
+        first_byte, end_byte = positions.starts[index], positions.starts[index + 1] - 1
+        label = positions.label(index)
+        skipped = self._count_code_points(first_byte) + (0 if label is None else len(label) + 2)
         first = self._count_code_points(start) - skipped
         last = self._count_code_points(max(start, min(end, end_byte))) - skipped
-        return max(0, first), min(max(0, last), length)
+        return max(0, first), min(max(0, last), len(self._string(index)))
 
     def _count_code_points(self, place: int) -> int:
         """The number of code points before a byte of `data`, without one that it divides."""
@@ -220,68 +193,66 @@ class MessageText:
             The path, the string, and the first and the last character. Numbers and keys, and what
             is listed once, are left out.
         """
+        positions = self._compute()
         for index in range(self._index(low), self._index(high - 1) + 1):
-            if index >= len(self.values) + self._named_count:
+            if index >= len(positions.strings):
                 return
-            path, _, string = self._locate(index)
-            start, end = max(low, self._start(index)), min(high, self._start(index + 1) - 1)
+            string = positions.strings[index]
+            start, end = (
+                max(low, positions.starts[index]),
+                min(high, positions.starts[index + 1] - 1),
+            )
             if start < end and type(string) is str:
-                yield path, string, *self.span(start, end)
+                yield positions.path(index), string, *self.span(start, end)
 
     def path_of_value(self, number: int) -> Path:
         """Unkeyed only: the path of one of `values`."""
-        return self._locate(number)[0]
+        return self._compute().path(number)
 
     def locate_joined(self, start: int, end: int) -> tuple[list[Path], bool]:
         """The paths of the strings in a range of `joined`; True if there are several."""
-        located = self._locate_segments()
         positions = self._compute()
         if not positions.joined_starts:
+            strings = enumerate(positions.strings if self.is_keyed else self.values)
             lengths = (
-                0 if self._is_left_out(path, value) else len(value.encode("utf-8"))
-                for path, _, value in located
+                0 if self._is_left_out(index) else len(string.encode("utf-8"))
+                for index, string in strings
             )
             positions.joined_starts = list(accumulate(lengths, initial=0))
         first = bisect_right(positions.joined_starts, start) - 1
-        last = bisect_right(positions.joined_starts, end - 1) - 1
-        crossed = [
-            path
-            for path, _, value in located[first : last + 1]
-            if value and not self._is_left_out(path, value)
-        ]
+        last = bisect_right(positions.joined_starts, end - 1)
+        sizes = enumerate(pairwise(positions.joined_starts[first : last + 1]), first)
+        crossed = [positions.path(index) for index, (low, high) in sizes if low < high]
         return crossed, len(crossed) > 1
 
-    def _is_left_out(self, path: Path, value: str) -> bool:
+    def _is_left_out(self, index: int) -> bool:
         """True for a string of the keyed layout that is not one of `values`."""
-        return self.is_keyed and bool(path) and path[-1] in FIXED_VALUE_KEYS and is_listed(value)
+        positions = self._compute()
+        if not self.is_keyed or positions.steps[index] not in FIXED_VALUE_KEYS:
+            return False
+        return is_listed(positions.strings[index])
 
     def _compute(self) -> _Positions:
         if self._positions is None:
-            self._positions = _Positions(
-                locate_members(self.value, has_codes=self._has_codes)
-                if self.is_keyed
-                else locate_values(self.value)
-            )
+            self._positions = _Positions(self._layout, is_keyed=self.is_keyed)
         return self._positions
-
-    def _start(self, index: int) -> int:
-        """The start of a segment in `data`."""
-        starts = self._compute().starts
-        for segment in self._segments[len(starts) - 1 : index]:
-            starts.append(starts[-1] + len(segment.encode("utf-8")) + 1)
-        return starts[index]
 
     def _index(self, start: int) -> int:
         """The number of the segment at a byte of `data`."""
-        starts, last = self._compute().starts, len(self._segments) - 1
-        while starts[-1] <= start and len(starts) <= last:
-            self._start(min(last, len(starts) + SEGMENTS_AT_A_TIME))
-        return max(0, min(bisect_right(starts, start) - 1, last))
+        starts = self._compute().starts
+        return max(0, min(bisect_right(starts, start), len(starts) - 1) - 1)
 
     def _index_path(self, index: int) -> Path:
-        if self._is_located(index):
-            return self._locate(index)[0]
-        return self._find_key(self._segments[index])
+        positions = self._compute()
+        is_located = index < len(positions.strings)
+        return positions.path(index) if is_located else self._find_key(self._string(index))
+
+    def _string(self, index: int) -> str:
+        """The string of a segment, which in the unkeyed layout may be a key."""
+        strings = self._compute().strings
+        if index < len(strings):
+            return strings[index]
+        return next(islice(self._keys, index - len(strings), None))
 
     def _find_key(self, key: str) -> Path:
         """The first path of a key; of one that is none, that of the value itself."""
@@ -289,23 +260,6 @@ class MessageText:
         if positions.key_paths is None:
             positions.key_paths = find_keys(self.value)
         return positions.key_paths.get(key, ())
-
-    def _is_located(self, index: int) -> bool:
-        """False for a key of the unkeyed layout."""
-        return self.is_keyed or index < len(self.values) + self._named_count
-
-    def _locate(self, index: int) -> LocatedString:
-        """One segment, which is not a key of the unkeyed layout."""
-        positions = self._compute()
-        missing = max(0, index + 1 - len(positions.located))
-        positions.located.extend(islice(positions.unread, missing))
-        return positions.located[index]
-
-    def _locate_segments(self) -> list[LocatedString]:
-        """Keyed, all segments; unkeyed, those of `values`."""
-        positions = self._compute()
-        positions.located.extend(positions.unread)
-        return positions.located if self.is_keyed else positions.located[: len(self.values)]
 
 
 @lru_cache(maxsize=2)  # a text is asked about for each match in it
@@ -317,20 +271,74 @@ class _Positions:
     """Places of strings, computed only after a match, and only as far as needed.
 
     Attributes:
-        unread: yields the strings that follow `located`.
-        located: the strings, by the number of their segment.
         starts: of each segment, in bytes of `data`.
+        strings: by the number of their segment.
+        steps: the last step to each of them.
         counts: of the code points before each BYTES_COUNTED bytes of `data`.
         joined_starts: of each located string, in bytes of the joined values.
         key_paths: the first of each key, once one is asked for.
+        names_around: as `MessageText.names_around`.
     """
 
-    __slots__ = ("counts", "joined_starts", "key_paths", "located", "starts", "unread")
+    __slots__ = (
+        *("_containers", "_labels", "_names", "_owners", "_parents", "counts", "is_keyed"),
+        *("joined_starts", "key_paths", "names_around", "starts", "steps", "strings"),
+    )
 
-    def __init__(self, strings: Iterator[LocatedString]) -> None:
-        self.unread = strings
+    def __init__(self, layout: Layout, *, is_keyed: bool) -> None:
+        _, _, _, self.strings, self._labels, starts, self.steps, owners, self._names, parents = (
+            layout
+        )
+        self.starts, self._owners, self._parents = map(_numbers, (starts, owners, parents))
+        self.is_keyed = is_keyed
+        self._containers: dict[int, Path] = {0: ()}
         self.counts = [0]
-        self.located: list[LocatedString] = []
-        self.starts = [0]
         self.joined_starts: list[int] = []
         self.key_paths: dict[str, Path] | None = None
+        self.names_around: list[NamesAround] = []
+
+    def path(self, index: int) -> Path:
+        """The path of a string."""
+        step, around = self.steps[index], self._find_container(self._owners[index])
+        return around if step is None else (*around, step)
+
+    def _find_container(self, number: int) -> Path:
+        """The path of a container."""
+        if (path := self._containers.get(number)) is None:
+            step = self._names[number]
+            outer = self._find_container(self._parents[number])
+            path = self._containers[number] = outer if step is None else (*outer, step)
+        return path
+
+    def label(self, index: int) -> str | None:
+        """The name with which a segment begins, before a colon and a space."""
+        if self.is_keyed:
+            step = self.steps[index]
+            return step if type(step) is str else None
+        number = index - len(self.strings) + len(self._labels)
+        return self._labels[number] if 0 <= number < len(self._labels) else None
+
+    def find_names(self) -> list[NamesAround]:
+        """Find the names around each segment, the outermost first, and whether it is alone."""
+        around: list[tuple[str, ...]] = [()]
+        levels = [0]  # of ARGUMENTS that leads to each container; -1 if none does
+        for name, parent in islice(zip(self._names, self._parents, strict=True), 1, None):
+            outer, level = around[parent], levels[parent]
+            around.append((*outer, name) if type(name) is str else outer)
+            leads = 0 <= level < len(ARGUMENTS) and name == ARGUMENTS[level]
+            levels.append(level + 1 if leads else -1)
+        alone = [level in (0, len(ARGUMENTS)) for level in levels]
+        return [
+            ((*around[owner], step), alone[owner])
+            if type(step) is str
+            else (around[owner], alone[owner] if step is not None else self._is_alone(owner, alone))
+            for step, owner in zip(self.steps, self._owners, strict=True)
+        ]
+
+    def _is_alone(self, owner: int, alone: list[bool]) -> bool:
+        """True if a container that is a text of codes is an argument."""
+        return owner > 0 and alone[self._parents[owner]]
+
+
+def _numbers(numbers: bytes) -> list[int]:
+    return memoryview(numbers).cast("I").tolist()

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from pipeguard.detect.commands.argument_usage import Uses
 from pipeguard.detect.text.document import BYTES_COUNTED, MessageText
-from pipeguard.detect.text.layouts import LONGEST_LISTED, MIN_NUMBER_DIGITS, locate_members
+from pipeguard.detect.text.layouts import LONGEST_LISTED, MIN_NUMBER_DIGITS
 from pipeguard.firewall.protocol.json_values import JsonValue, Number, Path
 from pipeguard.firewall.protocol.places import FIXED_VALUE_KEYS
 from tests.fuzz.budget import tried
@@ -114,7 +114,7 @@ def test_the_names_around_each_string_are_those_of_its_path(value: JsonValue) ->
     messages: list[JsonValue] = [value, {"params": value}, {"params": {"arguments": value}}]
     for message in messages:
         text = MessageText(message, keyed=True)
-        paths = [path for path, *_ in locate_members(message)]
+        paths = [text.path_of_segment(number) for number in range(text.segment_count)]
         assert text.names_around() == [
             (
                 tuple(step for step in path if isinstance(step, str)),
@@ -283,4 +283,4 @@ def test_a_value_without_a_string_has_no_text(keyed: bool) -> None:
 
 def test_a_key_or_a_value_with_a_colon_stays_whole() -> None:
     text = MessageText({"a: b": "c: d", "l": ["x: y"], "n": Number("1")}, keyed=True)
-    assert list(text.members()) == [("a: b", "c: d"), ("l", ""), (None, "x: y"), ("n", "")]
+    assert text.strings() == ["c: d", "", "x: y", ""]

@@ -1,24 +1,29 @@
-"""Each layout has its strings in one order, whether they are collected or located."""
+"""Both layouts, in Python and in C: which strings they have, and in which order."""
+
+from pathlib import Path
+from types import ModuleType
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
+from pipeguard.detect.text import layouts
 from pipeguard.detect.text.layouts import (
-    Member,
-    collect_members,
-    collect_values,
+    LONGEST_LISTED,
+    LONGEST_NAMED,
+    MIN_NUMBER_DIGITS,
     find_keys,
     is_listed,
-    locate_members,
-    locate_values,
+    lay_out,
     text_of_codes,
 )
 from pipeguard.firewall.protocol.json_values import JsonValue, Number
 from pipeguard.firewall.protocol.places import FIXED_VALUE_KEYS
+from tests.detect.model.samples import run_sanitized
 from tests.fuzz.budget import tried
 from tests.fuzz.values import texts, tokens
 
+SOURCE = Path(layouts.__file__).with_name("_layout.c")
 VARIABLES: JsonValue = {
     "type": "text",
     "note": "first",
@@ -36,50 +41,99 @@ values: st.SearchStrategy[JsonValue] = st.recursive(
 )
 
 
-def keyed(value: JsonValue) -> tuple[list[Member], list[str], list[str]]:
-    members: list[Member] = []
-    joined: list[str] = []
-    names: dict[str, None] = {}
-    collect_members(value, members, joined, names)
-    return members, joined, [*names]
-
-
-def unkeyed(value: JsonValue) -> tuple[list[str], list[str], list[str]]:
-    plain: list[str] = []
-    named: list[str] = []
-    names: dict[str, None] = {}
-    collect_values(value, plain, named, names)
-    return plain, named, [*names]
+@pytest.fixture(scope="session")
+def compiled() -> ModuleType:
+    """The form in C, which is built where a compiler is: it is in every environment of tests."""
+    form = layouts.native()
+    assert form is not None, "no C compiler? `make environment` builds _layout.c"
+    return form
 
 
 def test_the_keyed_layout_has_each_member_and_a_short_number_as_an_empty_string() -> None:
-    members, joined, names = keyed(VARIABLES)
-    assert members[:4] == [("type", "text"), ("note", "first"), ("env", ""), ("name", "API_KEY")]
-    assert members[-2:] == [("card", "4111111111111111"), ("count", "")]
+    data, joined, names, strings, *_ = lay_out(VARIABLES, keyed=True)
+    assert data.startswith(b"type: text\nnote: first\nenv: \nname: API_KEY\n")
+    assert strings[-2:] == ["4111111111111111", ""]
     assert joined == ["first", "API_KEY", "abc", "COLOUR", "red", "4111111111111111"]
-    assert names == ["type", "note", "env", "name", "value", "card", "count"]
+    assert [*names] == ["type", "note", "env", "name", "value", "card", "count"]
 
 
 def test_the_unkeyed_layout_repeats_what_has_a_sensitive_key() -> None:
-    plain, named, names = unkeyed(VARIABLES)
+    data, plain, names, strings, labels, *_ = lay_out(VARIABLES, keyed=False)
     assert plain == ["first", "API_KEY", "abc", "COLOUR", "red", "4111111111111111"]
-    assert named == ["API_KEY: abc", "card: 4111111111111111"]
-    assert names == ["type", "text", "note", "env", "name", "value", "card", "count"]
+    assert strings == [*plain, "abc", "4111111111111111"]
+    assert labels == ["API_KEY", "card"]
+    assert [*names] == ["type", "text", "note", "env", "name", "value", "card", "count"]
+    assert b"\nAPI_KEY: abc\ncard: 4111111111111111\ntype\ntext\n" in data
 
 
-@tried(200)
-@given(values)
-def test_strings_are_located_in_the_order_in_which_they_are_collected(value: JsonValue) -> None:
-    members, _, _ = keyed(value)
-    assert [string for _, _, string in locate_members(value)] == [string for _, string in members]
-    plain, named, _ = unkeyed(value)
-    located = [*locate_values(value)]
-    assert [string for _, _, string in located[: len(plain)]] == plain
-    assert len(located) == len(plain) + len(named)
-    for (_, skipped, string), line in zip(located[len(plain) :], named, strict=True):
-        assert line[skipped - 2 : skipped] == ": "
-        assert line[skipped:] == string
+@tried(400)
+@given(values, st.booleans())
+@example([[[Number(ord(letter))] for letter in "the quick brown fox"]], True)
+@example({"type": Number("123456789"), "name": "password", "value": "é"}, False)
+@example({"note": "a" * LONGEST_NAMED, "api_key": "b" * LONGEST_NAMED}, False)
+@example({"api_key": "c" * (LONGEST_NAMED + 1), "role": "ß" * LONGEST_LISTED}, False)
+@example([{"type": "é" * n, "role": "A" * n} for n in range(LONGEST_LISTED, 15)], True)
+@example([Number("1" * n) for n in range(MIN_NUMBER_DIGITS - 1, 11)], False)
+def test_both_forms_lay_a_value_out_alike(
+    compiled: ModuleType, value: JsonValue, is_keyed: bool
+) -> None:
+    """Strings and numbers are told apart, which are equal."""
+    ours = layouts.lay_out_in_python(value, keyed=is_keyed)
+    theirs = compiled.lay_out(value, is_keyed, layouts.READERS)
+    assert ours == theirs
+    assert [type(each) for each in ours[3]] == [type(each) for each in theirs[3]]
 
+
+def test_both_forms_refuse_half_a_character_and_end_where_recursion_does(
+    compiled: ModuleType,
+) -> None:
+    deep: JsonValue = []
+    for _ in range(5000):
+        deep = [deep]
+    refused: list[tuple[JsonValue, type[Exception]]]
+    refused = [(["\ud800"], UnicodeEncodeError), (deep, RecursionError)]
+    for is_keyed in (False, True):
+        for value, error in refused:
+            with pytest.raises(error):
+                layouts.lay_out_in_python(value, keyed=is_keyed)
+            with pytest.raises(error):
+                compiled.lay_out(value, is_keyed, layouts.READERS)
+
+
+@pytest.mark.slow
+def test_the_c_form_leaves_no_byte_of_its_buffers(tmp_path: Path) -> None:
+    """Built with the sanitizers of addresses and of undefined behaviour, over random values."""
+    run_sanitized(SOURCE, FUZZING, tmp_path)
+
+
+FUZZING = """
+import random, sys
+sys.path[:0] = sys.argv[1:]
+import _layout
+from pipeguard.detect.text import layouts
+from pipeguard.firewall.protocol.json_values import Number
+dice = random.Random(2)
+words = ["text", "api_key", "value", "name", "type", "2.0", "", "é中", "x" * 70]
+words += ["y" * 601, "\\ud800"]
+def value(depth):
+    kind = dice.randrange(8 if depth else 4)
+    if kind < 4:
+        return dice.choice([None, True, Number("12"), Number("123456789"), *words])
+    count = dice.choice([0, 1, 3, 20])
+    if kind < 6:
+        return [value(depth - 1) for _ in range(count)]
+    return {dice.choice(words) + dice.choice(words[:-1]): value(depth - 1) for _ in range(count)}
+def read(lay_out, *arguments, **named):
+    try:
+        return lay_out(*arguments, **named)
+    except UnicodeEncodeError:
+        return None
+for number in range(3000):
+    made = value(dice.randrange(4))
+    for keyed in (False, True):
+        ours = read(layouts.lay_out_in_python, made, keyed=keyed)
+        assert ours == read(_layout.lay_out, made, keyed, layouts.READERS)
+"""
 
 WORDS = "the quick brown fox"
 
