@@ -12,13 +12,13 @@ from pipeguard.detect.flows.tool_labels import Label
 from pipeguard.detect.flows.vault import Vault
 from pipeguard.detect.text.document import MessageText
 from pipeguard.detect.text.encoding import runs
-from pipeguard.detect.text.layouts import text_of_codes
+from pipeguard.detect.text.layouts import NATIVE, text_of_codes
 from pipeguard.detect.vault_placeholder import PLACEHOLDER
 from pipeguard.detect.words import arguments, credentials, word_set
 from pipeguard.detect.words import tools as lists
 from pipeguard.firewall.finding import Confidence
 from pipeguard.firewall.lazy_regex import lazy_regex
-from pipeguard.firewall.protocol.json_values import JsonValue, Number, walk_values
+from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number, walk_values
 from pipeguard.unicode.name_words import name_words
 
 TOKEN_CHARS = 12  # shorter tokens are in two texts by chance
@@ -194,10 +194,8 @@ def join_sent(value: JsonValue) -> bytes:
 
 def find_addresses(value: JsonValue) -> list[str]:
     """The web addresses in all strings of a JSON value."""
-    text = MessageText(value, keyed=False)
-    if b"://" not in text.data:
-        return []
-    return addresses(b"\n".join(line for line in text.lines() if b"://" in line).decode())
+    data = MessageText(value, keyed=False).data  # no address goes on behind the end of a line
+    return addresses(data.decode()) if b"://" in data else []
 
 
 def digests(text: str) -> list[str]:
@@ -209,6 +207,11 @@ def digests(text: str) -> list[str]:
 
 def short_values(value: JsonValue) -> frozenset[str]:
     """The short values in a JSON value: ids, names, addresses; no plain words, and no amounts."""
+    if NATIVE is not None:
+        found: frozenset[str] = NATIVE.short_values(
+            value, (Number, _has_amount_name, _add_short_value)
+        )
+        return found
     values: set[str] = set()
     _add_short_values("", value, values)
     return frozenset(values)
@@ -217,18 +220,24 @@ def short_values(value: JsonValue) -> frozenset[str]:
 def _add_short_values(key: str, value: JsonValue, values: set[str]) -> None:
     if type(value) is dict or type(value) is list:
         members = value.items() if type(value) is dict else zip(repeat(""), value, strict=False)
-        for name, item in members if not _is_amount(key[:SHORT_CHARS]) else ():
-            if type(item) is str and " " in item.strip():  # mostly prose
-                continue
+        for name, item in members if not _has_amount_name(key) else ():
             if type(item) is not Number or len(item) >= LEAST_SHORT:
                 _add_short_values(name, item, values)
-    else:
-        text = str(value).strip()
-        if len(text) > SHORT_CHARS or " " in text or text.isalpha():
-            return
-        text = text.lower()  # small letters are no fewer
-        if _SHORT_VALUE.fullmatch(text) and not _is_amount(key[:SHORT_CHARS]):
-            values.add(text)
+    elif type(value) is str or type(value) is Number:
+        _add_short_value(key, value, values)
+
+
+def _add_short_value(key: str, value: str, values: set[str]) -> None:
+    text = str(value).strip()
+    if len(text) > SHORT_CHARS or " " in text or text.isalpha():  # mostly prose
+        return
+    text = text.lower()  # small letters are no fewer
+    if _SHORT_VALUE.fullmatch(text) and not _has_amount_name(key):
+        values.add(text)
+
+
+def _has_amount_name(key: str) -> bool:
+    return _is_amount(key[:SHORT_CHARS])
 
 
 @lru_cache(maxsize=1024)
@@ -417,7 +426,10 @@ def _only_opens(command: str) -> bool:
 def named_strings(value: JsonValue) -> list[tuple[str, str]]:
     """Each string, with the nearest name above it, or beside it where that is a credential's."""
     strings: list[tuple[str, str]] = []
-    _add_named_strings("", value, strings)
+    if NATIVE is not None:
+        strings = NATIVE.named_strings(value, _name_value)
+    else:
+        _add_named_strings("", value, strings)
     return strings
 
 
@@ -428,10 +440,12 @@ def _add_named_strings(key: str, value: JsonValue, strings: list[tuple[str, str]
         for item in value:
             _add_named_strings(key, item, strings)
     elif type(value) is dict:
-        name_of_value = ""
-        if "value" in value:
-            beside = [text for name in _NAMES if isinstance(text := value.get(name), str)]
-            name_of_value = next(filter(is_credential_name, beside), "")
+        own = _name_value(value) if "value" in value else ""
         for name, item in value.items():
-            own = name_of_value if name_of_value and name == "value" else name
-            _add_named_strings(own, item, strings)
+            _add_named_strings(own if name == "value" else name, item, strings)
+
+
+def _name_value(value: JsonObject) -> str:
+    """The name of the member `value`: that of a credential beside it, or its own."""
+    beside = (text for name in _NAMES if isinstance(text := value.get(name), str))
+    return next(filter(is_credential_name, beside), "value")

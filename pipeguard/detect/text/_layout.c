@@ -1,7 +1,9 @@
-/* Lays out the strings of a JSON value as lines of UTF-8, in one walk.
+/* Lays out the strings of a JSON value as lines of UTF-8, in one walk; and lists its short values
+ * and its strings by name, in one walk each.
  *
- * detect/text/layouts.py is the definition, and runs where this was not built; both return the same
- * (tests/detect/text/test_layouts.py). Recursion ends where Python's does.
+ * detect/text/layouts.py and detect/flows/text_values.py are the definition, and run where this was
+ * not built; both return the same (tests/detect/text/test_layouts.py and
+ * tests/detect/flows/test_text_values.py). Recursion ends where Python's does.
  */
 
 #define PY_SSIZE_T_CLEAN
@@ -14,6 +16,9 @@
 #define LONGEST_LISTED 12
 #define LONGEST_NAMED 600
 #define LEAST_CODES 16
+#define LEAST_SHORT 3   /* these two as in text_values.py */
+#define SHORT_CHARS 100
+#define MOST_BYTES 4    /* of a character in UTF-8 */
 #define FIRST_ROOM 64
 
 /* Numbers or bytes, one behind the other. */
@@ -394,9 +399,186 @@ static PyObject *lay_out(PyObject *self, PyObject *arguments)
     return result;
 }
 
+/* --- short values ------------------------------------------------------------------------- */
+
+typedef struct {
+    PyObject *number, *is_amount, *add, *values, *amounts; /* the last by key; else borrowed */
+} Short;
+
+/* Whether a key has the name of an amount, asked once for each key; -1 for an error. */
+static int is_amount(Short *reader, PyObject *key)
+{
+    PyObject *known = PyDict_GetItemWithError(reader->amounts, key);
+    if (known != NULL || PyErr_Occurred())
+        return known != NULL ? known == Py_True : -1;
+    known = PyObject_CallFunctionObjArgs(reader->is_amount, key, NULL);
+    if (known == NULL)
+        return -1;
+    int found = PyDict_SetItem(reader->amounts, key, known) < 0 ? -1 : known == Py_True;
+    Py_DECREF(known);
+    return found;
+}
+
+static int is_visible(uint8_t byte)
+{
+    return byte > ' ' && byte < 0x7F;
+}
+
+/* What is to be done with a string: -1 for nothing, 0 to leave it to Python, and its size without
+ * spaces for a short value in visible ASCII, which is written to `small` in small letters. */
+static Py_ssize_t read_short(const char *text, Py_ssize_t size, char *small)
+{
+    const uint8_t *at = (const uint8_t *)text, *end = at + size;
+    int is_telling = 0, is_plain = 1;
+    for (; at < end && !is_visible(*at); at++)
+        is_plain &= *at == ' ';
+    for (; at < end && !is_visible(end[-1]); end--)
+        is_plain &= end[-1] == ' ';
+    Py_ssize_t count = end - at;
+    if (memchr(at, ' ', (size_t)count) != NULL)
+        return -1; /* between two visible characters */
+    if (!is_plain)
+        return 0;
+    if (count < LEAST_SHORT || count > MOST_BYTES * SHORT_CHARS)
+        return -1;
+    for (Py_ssize_t index = 0; index < count; index++) {
+        uint8_t byte = at[index];
+        if (!is_visible(byte))
+            return 0;
+        is_telling |= (byte >= '0' && byte <= '9') || byte == '@' || byte == '#' || byte == '/';
+        if (index < SHORT_CHARS)
+            small[index] = (char)(byte >= 'A' && byte <= 'Z' ? byte | 0x20 : byte);
+    }
+    return is_telling && count <= SHORT_CHARS ? count : -1;
+}
+
+static int add_short(Short *reader, PyObject *key, PyObject *item)
+{
+    char small[SHORT_CHARS];
+    Py_ssize_t size;
+    const char *text = PyUnicode_AsUTF8AndSize(item, &size);
+    if (text == NULL)
+        PyErr_Clear(); /* half a character, which Python can tell */
+    size = text == NULL ? 0 : read_short(text, size, small);
+    if (size < 0)
+        return 0;
+    PyObject *made;
+    if (size == 0) {
+        made = PyObject_CallFunctionObjArgs(reader->add, key, item, reader->values, NULL);
+    } else {
+        int amount = is_amount(reader, key);
+        if (amount)
+            return amount < 0 ? -1 : 0;
+        made = PyUnicode_FromStringAndSize(small, size);
+    }
+    int failed = made == NULL || (size > 0 && PySet_Add(reader->values, made) < 0);
+    Py_XDECREF(made);
+    return failed ? -1 : 0;
+}
+
+static int read_short_values(Short *reader, PyObject *key, PyObject *value)
+{
+    PyObject *name, *item;
+    Py_ssize_t place = 0;
+    if (is_text(value))
+        return add_short(reader, key, value);
+    if ((PyObject *)Py_TYPE(value) == reader->number)
+        return PyUnicode_GetLength(value) < LEAST_SHORT ? 0 : add_short(reader, key, value);
+    if (!is_container(value))
+        return 0;
+    int failed = is_amount(reader, key);
+    if (failed)
+        return failed < 0 ? -1 : 0;
+    if (Py_EnterRecursiveCall(" in a JSON value"))
+        return -1;
+    if (Py_TYPE(value) == &PyDict_Type) {
+        while (!failed && PyDict_Next(value, &place, &name, &item))
+            failed = read_short_values(reader, name, item);
+    } else {
+        for (; !failed && place < PyList_Size(value); place++)
+            failed = read_short_values(reader, empty, PyList_GetItem(value, place));
+    }
+    Py_LeaveRecursiveCall();
+    return failed;
+}
+
+static PyObject *short_values(PyObject *self, PyObject *arguments)
+{
+    Short reader;
+    PyObject *value;
+    (void)self;
+    if (!PyArg_ParseTuple(arguments, "O(OOO)", &value, &reader.number, &reader.is_amount,
+                          &reader.add))
+        return NULL;
+    reader.values = PySet_New(NULL);
+    reader.amounts = PyDict_New();
+    int failed = reader.values == NULL || reader.amounts == NULL ||
+                 read_short_values(&reader, empty, value);
+    PyObject *result = failed ? NULL : PyFrozenSet_New(reader.values);
+    Py_XDECREF(reader.values);
+    Py_XDECREF(reader.amounts);
+    return result;
+}
+
+/* --- strings by name ---------------------------------------------------------------------- */
+
+static int is_value(PyObject *key)
+{
+    return PyUnicode_CompareWithASCIIString(key, "value") == 0;
+}
+
+static int add_named(PyObject *strings, PyObject *name, PyObject *value, PyObject *name_value)
+{
+    int failed = 0;
+    if (is_text(value)) {
+        PyObject *pair = PyTuple_Pack(2, name, value);
+        failed = pair == NULL || PyList_Append(strings, pair) < 0;
+        Py_XDECREF(pair);
+        return failed;
+    }
+    if (!is_container(value))
+        return 0;
+    if (Py_EnterRecursiveCall(" in a JSON value"))
+        return -1;
+    PyObject *key, *item, *own = NULL;
+    Py_ssize_t place = 0;
+    if (Py_TYPE(value) == &PyList_Type) {
+        for (; !failed && place < PyList_Size(value); place++)
+            failed = add_named(strings, name, PyList_GetItem(value, place), name_value);
+    } else {
+        PyObject *named = PyDict_GetItemWithError(value, value_name);
+        if (named != NULL)
+            own = PyObject_CallFunctionObjArgs(name_value, value, NULL);
+        failed = PyErr_Occurred() != NULL;
+        while (!failed && PyDict_Next(value, &place, &key, &item))
+            failed = add_named(strings, own != NULL && is_value(key) ? own : key, item, name_value);
+        Py_XDECREF(own);
+    }
+    Py_LeaveRecursiveCall();
+    return failed;
+}
+
+static PyObject *named_strings(PyObject *self, PyObject *arguments)
+{
+    PyObject *value, *name_value, *strings;
+    (void)self;
+    if (!PyArg_ParseTuple(arguments, "OO", &value, &name_value))
+        return NULL;
+    strings = PyList_New(0);
+    if (strings == NULL || add_named(strings, empty, value, name_value)) {
+        Py_XDECREF(strings);
+        return NULL;
+    }
+    return strings;
+}
+
 static PyMethodDef methods[] = {
     {"lay_out", lay_out, METH_VARARGS,
      "lay_out(value, keyed, (number, fixed, codes, is_sensitive, label)) -> as layouts.Layout"},
+    {"short_values", short_values, METH_VARARGS,
+     "short_values(value, (number, is_amount, add)) -> as text_values.short_values"},
+    {"named_strings", named_strings, METH_VARARGS,
+     "named_strings(value, name_value) -> as text_values.named_strings"},
     {NULL, NULL, 0, NULL},
 };
 

@@ -96,10 +96,6 @@ class MessageText:
         """The bytes of each segment in `data`, with the line end."""
         return (end - start for start, end in pairwise(self._compute().starts))
 
-    def lines(self) -> Iterator[bytes]:
-        """Each segment of `data`."""
-        return (self.data[start : end - 1] for start, end in pairwise(self._compute().starts))
-
     def stretch(self, index: int) -> tuple[int, int]:
         """The span of a segment's value in `data`."""
         positions = self._compute()

@@ -149,8 +149,8 @@ def lay_out(value: JsonValue, *, keyed: bool) -> Layout:
     Raises:
         UnicodeEncodeError: a string has a lone surrogate.
     """
-    if _NATIVE is not None:
-        layout: Layout = _NATIVE.lay_out(value, keyed, READERS)
+    if NATIVE is not None:
+        layout: Layout = NATIVE.lay_out(value, keyed, READERS)
         return layout
     return lay_out_in_python(value, keyed=keyed)
 
@@ -272,7 +272,7 @@ def native() -> ModuleType | None:
     return _layout
 
 
-_NATIVE = native()
+NATIVE = native()
 READERS = (Number, FIXED_VALUE_KEYS, text_of_codes, is_sensitive, sensitive_label)
 
 

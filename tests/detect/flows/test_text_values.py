@@ -1,9 +1,14 @@
 """Values in a text: names, addresses, people, numbers."""
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from pipeguard.detect.flows import text_values
+from pipeguard.detect.text import layouts
 from pipeguard.firewall.protocol.json_values import JsonValue, Number
+from tests.fuzz.budget import tried
+from tests.fuzz.values import tokens
 
 
 def test_a_name_is_no_plain_word() -> None:
@@ -26,13 +31,35 @@ def test_a_token_comes_whole_and_in_parts() -> None:
     ("value", "short"),
     [
         ({"ticket": "T-311", "limit": "l-100"}, {"t-311"}),
-        ([["@ann"], {"path": "a/b"}, 1234], {"@ann", "a/b", "1234"}),
-        ({"n": 500, "name": "plain"}, set()),
+        ([["@ann"], {"path": "a/b"}, Number("1234")], {"@ann", "a/b", "1234"}),
+        ({"n": Number("500"), "name": "plain"}, set()),
         ({"number": "N-7"}, {"n-7"}),
     ],
 )
 def test_short_values_are_ids_and_names_but_no_amounts(value: JsonValue, short: set[str]) -> None:
     assert text_values.short_values(value) == short
+
+
+edges = st.builds("".join, st.lists(st.sampled_from([*"aZ1@#/ \t\x1c\x7f\u00a0é中", "x" * 97])))
+short_keys = st.sampled_from(["", "amount", "price" * 30, "id", "value", "name", "key", "api_key"])
+short = st.recursive(
+    st.none() | st.booleans() | edges | tokens,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(short_keys, inner, max_size=4),
+    max_leaves=14,
+)
+
+
+@tried(500)
+@given(short)
+@example("\ud800a1")
+@example(["é" * 98 + "a1", "é" * 99 + "a1", "a" * 99 + "1", "a" * 100 + "1"])
+@example({"name": "password", "value": ["x", {"value": "y"}], "key": "token"})
+def test_both_forms_list_the_same_short_values_and_named_strings(value: JsonValue) -> None:
+    assert layouts.NATIVE is not None, "no C compiler? `make environment` builds _layout.c"
+    ours = text_values.short_values(value), text_values.named_strings(value)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(text_values, "NATIVE", None)
+        assert (text_values.short_values(value), text_values.named_strings(value)) == ours
 
 
 def test_people_addresses_and_digests_are_found() -> None:

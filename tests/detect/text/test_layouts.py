@@ -110,11 +110,12 @@ FUZZING = """
 import random, sys
 sys.path[:0] = sys.argv[1:]
 import _layout
+from pipeguard.detect.flows import text_values
 from pipeguard.detect.text import layouts
 from pipeguard.firewall.protocol.json_values import Number
-dice = random.Random(2)
-words = ["text", "api_key", "value", "name", "type", "2.0", "", "é中", "x" * 70]
-words += ["y" * 601, "\\ud800"]
+text_values.NATIVE, dice = None, random.Random(2)
+words = ["text", "api_key", "value", "name", "type", "2.0", "", "é中", "x" * 70, "a1"]
+words += [" ID-7 ", "é" * 98 + "a1", "A" * 99 + "1", "y" * 601, "\\ud800"]
 def value(depth):
     kind = dice.randrange(8 if depth else 4)
     if kind < 4:
@@ -133,6 +134,10 @@ for number in range(3000):
     for keyed in (False, True):
         ours = read(layouts.lay_out_in_python, made, keyed=keyed)
         assert ours == read(_layout.lay_out, made, keyed, layouts.READERS)
+    ours = text_values.short_values(made), text_values.named_strings(made)
+    text_values.NATIVE = _layout
+    assert ours == (text_values.short_values(made), text_values.named_strings(made))
+    text_values.NATIVE = None
 """
 
 WORDS = "the quick brown fox"
