@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import copy
 from functools import cached_property
-from itertools import chain, islice
+from itertools import chain, islice, pairwise
 from operator import attrgetter
 
 from pipeguard.detect.matching.confirm import Finder, Occurrence
@@ -92,14 +92,14 @@ def first_look(lookup: RuleLookup, text: MessageText, surface: Surface) -> First
 
 def seam_ranges(text: MessageText) -> list[folding.Range]:
     """The ranges of the joined strings in which what is split over several could begin."""
-    seams: list[folding.Range] = []
-    for seam in text.seams() if text.is_several else ():
-        low = max(0, seam - TAIL_BYTES)  # what is long begins long before
-        if seams and low - seams[-1][1] <= 2 * OVERLAP_BYTES:
-            seams[-1] = (seams[-1][0], seam)
-        else:
-            seams.append((low, seam))
-    return seams
+    if not text.is_several:
+        return []
+    seams = [*text.seams()]
+    far = [pair for pair in pairwise(seams) if pair[1] - pair[0] > TAIL_BYTES + 2 * OVERLAP_BYTES]
+    firsts = [seams[0], *(after for _, after in far)]
+    lasts = [*(before for before, _ in far), seams[-1]]
+    # What is long begins long before a seam.
+    return [(max(0, first - TAIL_BYTES), last) for first, last in zip(firsts, lasts, strict=True)]
 
 
 def is_plainly_clean(
