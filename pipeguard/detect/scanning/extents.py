@@ -291,70 +291,6 @@ def _trim(string: str, reach: Range, word: re.Pattern[str]) -> Range:
     return (words[0][0], words[-1][1]) if words else (reach[0], reach[0])
 
 
-# --- json values ------------------------------------------------------------------------
-# Readings of JSON by its strings: what an order or a match is in, without its neighbours.
-
-
-class JsonValues:
-    """The strings of JSON in the readings of one text."""
-
-    def __init__(self, text: MessageText) -> None:
-        """Remember the text; the first question reads it."""
-        self._strings = _JsonStrings(text)
-
-    @property
-    def data(self) -> bytes:
-        """The text, each byte at its place, without the escapes of JSON."""
-        return self._strings.data
-
-    @property
-    def length(self) -> int:
-        """The bytes of the text without repeated strings; of JSON, its strings without keys."""
-        return self._strings.length
-
-    def select(self, data: bytes, stretches: Sequence[Stretch], origin: Origin) -> Selection:
-        """The stretches of a reading; of JSON, the parts of its strings that are in each."""
-        if not _is_plain(origin) or not self._strings.are_there:
-            return Selection(data, stretches)
-        parts: dict[Stretch, None] = {}
-        wholes: list[Named] = []
-        for stretch in stretches:
-            _, low, high, _ = origin.trace(stretch.start, stretch.end)
-            within = self._strings.within(low, high)
-            spans = (_in_reading(span, origin) for span in within)
-            parts |= dict.fromkeys(Stretch(*span, stretch.score) for span in spans)
-            names = self._strings.names(low, high)
-            if within and not may_continue(within, names):
-                wholes.append(Named(stretch, b" ".join(names).decode("utf-8", "ignore")))
-            else:
-                parts[stretch] = None
-        return Selection(data, [*parts], wholes)
-
-    def around(self, start: int, end: int, origin: Origin) -> Range | None:
-        """The string of JSON that contains a range of a reading, and says much more.
-
-        None if there is none. One that says little more is a label, as of a button.
-        """
-        if not _is_plain(origin) or not self._strings.are_there:
-            return None
-        _, low, high, _ = origin.trace(start, end)
-        span = self._strings.around(low, high)
-        if span is None or 2 * (high - low) >= span[1] - span[0]:
-            return None
-        return _in_reading(span, origin)
-
-
-def _is_plain(origin: Origin) -> bool:
-    """True for a reading of the text itself, folded or not."""
-    return origin.chain in ("text", "folded") and origin.outer is None
-
-
-def _in_reading(span: Range, origin: Origin) -> Range:
-    """The place of a range of the text in a reading of it."""
-    unfolding = origin.unfolding
-    return span if unfolding is None else (unfolding.place(span[0]), unfolding.place(span[1]))
-
-
 # --- json strings -----------------------------------------------------------------------
 # Where the strings of JSON are, in a string of a message that is itself JSON.
 
@@ -372,7 +308,7 @@ _NEXT_ITEM = lazy_regex(rb"\"\s*+,\s*+\"")
 _ENDS = {"{": "}", "[": "]", '"': '"'}
 
 
-class _JsonStrings:
+class JsonValues:
     """The strings of JSON in a text, without their quotes: those that may say something.
 
     What is not all JSON has none. A string that is JSON itself has strings of its own. A key of one
@@ -395,9 +331,40 @@ class _JsonStrings:
         return self._read[1]
 
     @property
-    def are_there(self) -> bool:
+    def _are_there(self) -> bool:
         """False for most texts: there is none."""
         return bool(self._read[2])
+
+    def select(self, data: bytes, stretches: Sequence[Stretch], origin: Origin) -> Selection:
+        """The stretches of a reading; of JSON, the parts of its strings that are in each."""
+        if not _is_plain(origin) or not self._are_there:
+            return Selection(data, stretches)
+        parts: dict[Stretch, None] = {}
+        wholes: list[Named] = []
+        for stretch in stretches:
+            _, low, high, _ = origin.trace(stretch.start, stretch.end)
+            within = self.within(low, high)
+            spans = (_in_reading(span, origin) for span in within)
+            parts |= dict.fromkeys(Stretch(*span, stretch.score) for span in spans)
+            names = self.names(low, high)
+            if within and not may_continue(within, names):
+                wholes.append(Named(stretch, b" ".join(names).decode("utf-8", "ignore")))
+            else:
+                parts[stretch] = None
+        return Selection(data, [*parts], wholes)
+
+    def around(self, start: int, end: int, origin: Origin) -> Range | None:
+        """The string of JSON that contains a range of a reading, and says much more.
+
+        None if there is none. One that says little more is a label, as of a button.
+        """
+        if not _is_plain(origin) or not self._are_there:
+            return None
+        _, low, high, _ = origin.trace(start, end)
+        span = self.string_around(low, high)
+        if span is None or 2 * (high - low) >= span[1] - span[0]:
+            return None
+        return _in_reading(span, origin)
 
     def within(self, low: int, high: int) -> list[Range]:
         """The parts of strings that are in a range of the text, in their order."""
@@ -414,7 +381,7 @@ class _JsonStrings:
         data = self.data
         return [data[start:end] for start, end in [*pairwise(bounds)][::2]]
 
-    def around(self, low: int, high: int) -> Range | None:
+    def string_around(self, low: int, high: int) -> Range | None:
         """The string that contains a range of the text, perhaps with a quote; None without one."""
         _, _, starts, ends = self._read
         at = bisect_right(starts, low + EDGE_BYTES) - 1
@@ -431,6 +398,17 @@ class _JsonStrings:
             length += _unwrap(data, (low, high), spans, MOST_LEVELS) - (high - low)
         softened = text.data if text.is_keyed else soften(bytes(data))
         return softened, length, [start for start, _ in spans], [end for _, end in spans]
+
+
+def _is_plain(origin: Origin) -> bool:
+    """True for a reading of the text itself, folded or not."""
+    return origin.chain in ("text", "folded") and origin.outer is None
+
+
+def _in_reading(span: Range, origin: Origin) -> Range:
+    """The place of a range of the text in a reading of it."""
+    unfolding = origin.unfolding
+    return span if unfolding is None else (unfolding.place(span[0]), unfolding.place(span[1]))
 
 
 def _repeated_bytes(text: MessageText, json: set[Range]) -> int:

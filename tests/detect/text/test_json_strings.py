@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pipeguard.detect.scanning.extents import _JsonStrings, may_continue
+from pipeguard.detect.scanning.extents import JsonValues, may_continue
 from pipeguard.detect.text.document import MessageText
 from tests.fuzz.budget import tried
 
@@ -16,7 +16,7 @@ SAID = "the boats are moored today"
 def strings(text: str) -> list[str]:
     read = MessageText(["before", text], keyed=False)
     data = read.data
-    return [data[a:b].decode() for a, b in _JsonStrings(read).within(0, len(data))]
+    return [data[a:b].decode() for a, b in JsonValues(read).within(0, len(data))]
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_a_quote_that_is_escaped_ends_no_string() -> None:
 def test_names_and_short_values_are_none() -> None:
     text = json.dumps({"a_name_of_one_word": "short", "more": SAID})
     read = MessageText(text, keyed=False)
-    found = _JsonStrings(read)
+    found = JsonValues(read)
     before, after = found.names(0, len(text))
     assert before == b'{"a_name_of_one_word": "short", "more": "'
     assert after == b'"}'
@@ -70,13 +70,13 @@ def test_what_is_not_all_json_has_no_strings(text: str) -> None:
 
 def test_the_string_around_a_range_is_found_even_from_its_quote_on() -> None:
     text = json.dumps({"body": SAID, "next": SAID})
-    found = _JsonStrings(MessageText(text, keyed=False))
+    found = JsonValues(MessageText(text, keyed=False))
     start = text.index(SAID)
     end = start + len(SAID)
-    assert found.around(start + 4, start + 9) == (start, end)
-    assert found.around(start - 1, end + 1) == (start, end)
-    assert found.around(start, end + 9) is None
-    assert found.around(2, 4) is None
+    assert found.string_around(start + 4, start + 9) == (start, end)
+    assert found.string_around(start - 1, end + 1) == (start, end)
+    assert found.string_around(start, end + 9) is None
+    assert found.string_around(2, 4) is None
 
 
 def test_items_of_a_list_and_short_strings_may_continue_each_other() -> None:
@@ -92,7 +92,7 @@ def test_items_of_a_list_and_short_strings_may_continue_each_other() -> None:
 @example("[" * 9999 + "]" * 9999)
 def test_any_text_has_strings_in_order_and_within_it(text: str) -> None:
     read = MessageText([f"[{text}]", text], keyed=False)
-    found = _JsonStrings(read).within(0, len(read.data))
+    found = JsonValues(read).within(0, len(read.data))
     bounds = [at for span in found for at in span]
     assert bounds == sorted(bounds)
     assert all(0 <= at <= len(read.data) for at in bounds)
