@@ -36,6 +36,7 @@ from pipeguard.detect.scanning.first_look import (
     first_look,
     in_groups,
     is_plainly_clean,
+    reads_clean,
     select_rules,
     squeezed_pattern,
 )
@@ -178,6 +179,9 @@ class Engine:
         elif self.keyed or surface is not Surface.DEFINITIONS:  # which three engines read
             budgets.grow(len(text.data))
         seen = first_look(self.lookup, text, surface)
+        is_silent = seen is not None and not (seen.hits or seen.joined_hits or seen.opened)
+        if seen is not None and is_silent and reads_clean(self.lookup, text, seen.texts):
+            return NOTHING_FOUND  # most texts
         source = self._source(text, place_of, call)
         is_clean = seen is not None and is_plainly_clean(self.lookup, source, surface, seen)
         if seen is not None and is_clean and not seen.opened:

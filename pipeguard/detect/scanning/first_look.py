@@ -119,14 +119,24 @@ def is_plainly_clean(
     signs, rules = lookup.sort_hits(hits) if hits else ([], [])
     if (signs or rules) and not _are_in_vain(lookup, source, surface, seen, (signs, rules)):
         return False
-    text, folded = source.text, seen.texts[0]
-    if not folded.isascii():
-        folded, changed = folding.fold(folded)
+    if not reads_clean(lookup, source.text, seen.texts):
+        return False
+    return not signs or _means_nothing(lookup, seen.texts[0], signs, keyed=source.keyed)
+
+
+def reads_clean(lookup: RuleLookup, text: MessageText, texts: tuple[bytes, bytes]) -> bool:
+    """True if no rule could match in a text folded, nor in its strings without spaces."""
+    data, joined = texts
+    if not data.isascii():
+        folded, changed = folding.fold(data)
         if changed and not _has_nothing(lookup, folded):
             return False
-    if text.is_keyed and not _is_clean_without_spaces(lookup, text, seen.texts[1]):
-        return False
-    return not signs or _means_nothing(lookup, seen.texts[0], folded, signs, keyed=text.is_keyed)
+    if not text.is_keyed:
+        return True
+    joined, _ = folding.fold(joined or text.join_values())
+    squeezed = folding.squeeze(joined, words=False)
+    is_new = text.is_several or len(squeezed) != len(joined)
+    return not (is_new and lookup.squeezed.look(squeezed))
 
 
 def _are_in_vain(
@@ -215,16 +225,7 @@ def _may_do_harm(lookup: RuleLookup, source: ScanInput, *, windows: bool) -> boo
     return is_over or bool(lines and lookup.acts.look(lines))
 
 
-def _is_clean_without_spaces(lookup: RuleLookup, text: MessageText, joined: bytes) -> bool:
-    joined, _ = folding.fold(joined or text.join_values())
-    squeezed = folding.squeeze(joined, words=False)
-    is_new = text.is_several or len(squeezed) != len(joined)
-    return not (is_new and lookup.squeezed.look(squeezed))
-
-
-def _means_nothing(
-    lookup: RuleLookup, data: bytes, folded: bytes, signs: list[str], *, keyed: bool
-) -> bool:
+def _means_nothing(lookup: RuleLookup, data: bytes, signs: list[str], *, keyed: bool) -> bool:
     """True if what signs stand for contains no pattern, and nothing that is decoded again."""
     # Of its own: if this is in vain, nothing was spent; so it is small, and many texts cost little.
     budget = DecodingBudget(len(data), LOOK_NS)
@@ -240,16 +241,13 @@ def _means_nothing(
         literals = split_literals.joined_literals(data, 0, len(data))
         squeezed = [folding.squeeze(joined.data, words=False) for joined in literals]
     elif not keyed and not SPACED_OUT.isdisjoint(signs):
-        squeezed = [folding.squeeze(folded, words=True)]
+        squeezed = [folding.squeeze(folding.fold(data)[0], words=True)]
     return not any(map(lookup.squeezed.look, squeezed))
 
 
 def _has_nothing(lookup: RuleLookup, data: bytes) -> bool:
-    return not lookup.plain.look(data) and not _is_opened(lookup, data)
-
-
-def _is_opened(lookup: RuleLookup, data: bytes) -> bool:
-    return lookup.opener is not None and bool(lookup.opener.stretches(data))
+    opener = lookup.opener
+    return not lookup.plain.look(data) and not (opener is not None and opener.stretches(data))
 
 
 # --- rule lookup ------------------------------------------------------------------------

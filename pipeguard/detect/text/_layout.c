@@ -12,10 +12,11 @@
 #include <stdint.h>
 #include <string.h>
 
-#define MIN_NUMBER_DIGITS 9 /* these four as in layouts.py */
+#define MIN_NUMBER_DIGITS 9 /* these five as in layouts.py */
 #define LONGEST_LISTED 12
 #define LONGEST_NAMED 600
 #define LEAST_CODES 16
+#define LEAST_KEY 10
 #define LEAST_SHORT 3   /* these two as in text_values.py */
 #define SHORT_CHARS 100
 #define MOST_BYTES 4    /* of a character in UTF-8 */
@@ -36,6 +37,7 @@ typedef struct {
 typedef struct {
     PyObject *number, *fixed, *codes, *is_sensitive, *label; /* of layouts.py; borrowed */
     PyObject *values, *keys, *labels, *names, *sensitive;    /* the last by key */
+    PyObject *long_keys;
     Strings located, named;
     Buffer parents, starts, data;
 } Layout;
@@ -360,11 +362,22 @@ static int read_whole(Layout *layout, PyObject *value, int keyed)
     return keyed ? 0 : write_rest(layout);
 }
 
+/* The keys of which one could be part of a secret. */
+static int list_long_keys(Layout *layout)
+{
+    PyObject *key, *none;
+    Py_ssize_t place = 0;
+    while (PyDict_Next(layout->keys, &place, &key, &none))
+        if (PyUnicode_GetLength(key) >= LEAST_KEY && PyList_Append(layout->long_keys, key) < 0)
+            return -1;
+    return 0;
+}
+
 static PyObject *result_of(const Layout *layout)
 {
     const Buffer *data = &layout->data;
-    return Py_BuildValue("(NOOOONONON)", bytes_of(data, data->size ? data->size - 1 : 0),
-                         layout->values, layout->keys, layout->located.strings, layout->labels,
+    return Py_BuildValue("(NOOOOONONON)", bytes_of(data, data->size ? data->size - 1 : 0),
+                         layout->values, layout->keys, layout->long_keys, layout->located.strings, layout->labels,
                          bytes_of(&layout->starts, layout->starts.size), layout->located.steps,
                          bytes_of(&layout->located.owners, layout->located.owners.size),
                          layout->names, bytes_of(&layout->parents, layout->parents.size));
@@ -379,14 +392,14 @@ static PyObject *lay_out(PyObject *self, PyObject *arguments)
     if (!PyArg_ParseTuple(arguments, "Op(OOOOO)", &value, &keyed, &layout.number, &layout.fixed,
                           &layout.codes, &layout.is_sensitive, &layout.label))
         return NULL;
-    PyObject **made[] = {&layout.values,          &layout.labels,       &layout.names,
+    PyObject **made[] = {&layout.values,          &layout.labels,        &layout.names,
                          &layout.located.strings, &layout.located.steps, &layout.named.strings,
-                         &layout.named.steps};
+                         &layout.named.steps,     &layout.long_keys};
     size_t count = sizeof made / sizeof *made;
     int failed = (layout.keys = PyDict_New()) == NULL || (layout.sensitive = PyDict_New()) == NULL;
     for (size_t index = 0; index < count; index++)
         failed |= (*made[index] = PyList_New(0)) == NULL;
-    if (!failed && read_whole(&layout, value, keyed) == 0)
+    if (!failed && read_whole(&layout, value, keyed) == 0 && list_long_keys(&layout) == 0)
         result = result_of(&layout);
     for (size_t index = 0; index < count; index++)
         Py_XDECREF(*made[index]);

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from itertools import accumulate, islice, pairwise
 
-from pipeguard.detect.text.layouts import Layout, find_keys, is_listed, lay_out
+from pipeguard.detect.text.layouts import LEAST_KEY, Layout, find_keys, is_listed, lay_out
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.protocol.json_values import JsonValue, Path
 from pipeguard.firewall.protocol.places import ARGUMENTS, FIXED_VALUE_KEYS
@@ -26,7 +26,6 @@ BYTES_COUNTED = 2**12  # of `data`, whose code points are counted once
 _CONTINUATIONS = bytes(range(0x80, 0xC0))  # of a code point in UTF-8, behind its first byte
 # The names around a string, and whether it is an argument: in no list and no object.
 NamesAround = tuple[tuple[str, ...], bool]
-LEAST_KEY = 10  # characters of a key that could be part of a secret
 _COULD_BE_SECRET = lazy_regex(rf"(?=\D{{0,24}}[0-9])[!-~]{{{LEAST_KEY}}}")
 
 
@@ -122,8 +121,8 @@ class MessageText:
 
     def joined_keys(self) -> bytes:
         """The keys, each once, with nothing between; empty if none could be part of a secret."""
-        long = [key for key in self._keys if len(key) >= LEAST_KEY]
-        if not long or not any(map(_COULD_BE_SECRET.search, long)):
+        long_keys = self._layout[3]
+        if not long_keys or not any(map(_COULD_BE_SECRET.search, long_keys)):
             return b""
         return "".join(self._keys).encode("utf-8")
 
@@ -282,7 +281,7 @@ class _Positions:
     )
 
     def __init__(self, layout: Layout, *, is_keyed: bool) -> None:
-        _, _, _, self.strings, self._labels, starts, self.steps, owners, self._names, parents = (
+        _, _, _, _, self.strings, self._labels, starts, self.steps, owners, self._names, parents = (
             layout
         )
         self.starts, self._owners, self._parents = map(_numbers, (starts, owners, parents))

@@ -28,6 +28,7 @@ from pipeguard.firewall.protocol.places import FIXED_VALUE_KEYS
 
 LONGEST_LISTED = 12  # characters, as `application/` has
 MIN_NUMBER_DIGITS = 9  # shorter numbers identify nobody and nothing
+LEAST_KEY = 10  # characters of a key that could be part of a secret
 MOST_COLUMNS = 4  # of a table, of which one may be the characters of a text
 LEAST_CODES = 16  # numbers in a list that may be the characters of a text
 _KEY_BYTES = lazy_regex(r"48(?: (?:1[0-9]{2}|2[0-4][0-9]|25[0-5]|[0-9]{1,2})){40,}")
@@ -123,6 +124,7 @@ Layout = tuple[
     dict[str, None],
     list[str],
     list[str],
+    list[str],
     bytes,
     list[Step],
     bytes,
@@ -138,6 +140,7 @@ def lay_out(value: JsonValue, *, keyed: bool) -> Layout:
         data: all lines in UTF-8, joined by line ends.
         values: the strings that are read joined, in order.
         keys: the names; unkeyed, also values from fixed lists. Each once, in order.
+        long_keys: those of `keys` that have LEAST_KEY characters.
         strings: keyed, of each line; unkeyed, `values` and what is behind labels.
         labels: unkeyed, of each line that follows `values`; behind these lines come the keys.
         starts: of each line in `data`, and where another one would start; unsigned C integers.
@@ -249,6 +252,7 @@ def lay_out_in_python(value: JsonValue, *, keyed: bool) -> Layout:
         b"\n".join(walk.lines),
         walk.values,
         walk.keys,
+        [key for key in walk.keys if len(key) >= LEAST_KEY],
         [string for string, _, _ in located],
         walk.labels,
         _numbers(accumulate((len(line) + 1 for line in walk.lines), initial=0)),

@@ -50,7 +50,7 @@ def compiled() -> ModuleType:
 
 
 def test_the_keyed_layout_has_each_member_and_a_short_number_as_an_empty_string() -> None:
-    data, joined, names, strings, *_ = lay_out(VARIABLES, keyed=True)
+    data, joined, names, _, strings, *_ = lay_out(VARIABLES, keyed=True)
     assert data.startswith(b"type: text\nnote: first\nenv: \nname: API_KEY\n")
     assert strings[-2:] == ["4111111111111111", ""]
     assert joined == ["first", "API_KEY", "abc", "COLOUR", "red", "4111111111111111"]
@@ -58,7 +58,7 @@ def test_the_keyed_layout_has_each_member_and_a_short_number_as_an_empty_string(
 
 
 def test_the_unkeyed_layout_repeats_what_has_a_sensitive_key() -> None:
-    data, plain, names, strings, labels, *_ = lay_out(VARIABLES, keyed=False)
+    data, plain, names, _, strings, labels, *_ = lay_out(VARIABLES, keyed=False)
     assert plain == ["first", "API_KEY", "abc", "COLOUR", "red", "4111111111111111"]
     assert strings == [*plain, "abc", "4111111111111111"]
     assert labels == ["API_KEY", "card"]
@@ -81,7 +81,7 @@ def test_both_forms_lay_a_value_out_alike(
     ours = layouts.lay_out_in_python(value, keyed=is_keyed)
     theirs = compiled.lay_out(value, is_keyed, layouts.READERS)
     assert ours == theirs
-    assert [type(each) for each in ours[3]] == [type(each) for each in theirs[3]]
+    assert [type(each) for each in ours[4]] == [type(each) for each in theirs[4]]
 
 
 def test_both_forms_refuse_half_a_character_and_end_where_recursion_does(
