@@ -37,7 +37,7 @@ NATIVE: dict[str, Callable[[], object]] = {
     ),
     "the classifiers run in Python, a tenth as fast as in C": features.native,
     "frames are parsed in Python, a fifth as fast as in C": strict_json.native,
-    "texts are laid out in Python, a tenth as fast as in C": layouts.native,
+    "texts are laid out in Python, a fifth as fast as in C": layouts.native,
     "results are compared with calls in Python, far slower than in C": overlap.native,
     "the network runs in numpy, a third as fast as in C and with 15 MB more memory": (
         network.native
