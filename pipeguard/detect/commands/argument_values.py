@@ -57,11 +57,12 @@ _CONDITION_KEYS = word_set(
 _PROGRAM_KEYS = word_set("code script program expression expr formula function")
 _LATER_OPTION = lazy_regex(r"(?<=\s)(--?[A-Za-z][\w-]{2,40}[= ]?\S{0,200})")
 # Dashes before an option and bars between commands, which prose needs as they are.
-_SIGNS = str.maketrans(dict.fromkeys("‒–—―−", "-") | {"\u2223": "|", "\u01c0": "|"})
+_SIGNS = dict.fromkeys("‒–—―−", "-") | {"\u2223": "|", "\u01c0": "|"}
 # Letters that look alike in small words only, as in a command's name.
 _LATIN = str.maketrans(
     "\u043a\u0442\u043c\u043d\u0432\u044c\u043f\u0433\u0438\u0431\u0437", "ktmhbbnru63"
 )
+_LOOKS_LATIN = [*map(chr, _LATIN)]
 _FOREIGN_WORD = lazy_regex(r"[\w.-]{0,40}[^\W\d_a-zA-Z][\w.-]{0,40}")
 _PATH_SIGN = lazy_regex(r"[/\\~%.]|id_")
 _SHELL_SIGN = lazy_regex(r"[;&|`$<\n]|%0")
@@ -114,9 +115,12 @@ def fold_value(value: str) -> str:
     """A value with look-alikes as plain letters, also those that a word of another script has."""
     if value.isascii():
         return value
-    plain = value.translate(_SIGNS)
-    plain = folding.fold(plain.encode("utf-8", "replace"))[0].decode()
-    return plain if plain.isascii() else _FOREIGN_WORD.sub(_latin, plain)
+    for sign, alike in _SIGNS.items():  # `translate` looks up each letter of a long text
+        value = value.replace(sign, alike)
+    plain = folding.fold(value.encode("utf-8", "replace"))[0].decode()
+    if plain.isascii() or not any(letter in plain for letter in _LOOKS_LATIN):
+        return plain
+    return _FOREIGN_WORD.sub(_latin, plain)
 
 
 def _latin(word: re.Match[str]) -> str:

@@ -9,13 +9,13 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import islice
 
 from pipeguard.detect.checks.addresses import Reach
 from pipeguard.detect.commands.argument_roles import ArgumentRole, role
 from pipeguard.detect.commands.interpret import command_lines
-from pipeguard.detect.matching.confirm import occurs
+from pipeguard.detect.matching.confirm import Finder, find_signed, occurs
 from pipeguard.detect.model.data_literals import FileKind, file_kind
 from pipeguard.detect.words import programs as lists
 from pipeguard.detect.words import word_set
@@ -61,7 +61,8 @@ _FETCHES = lazy_regex(
     r"|invoke-(?:webrequest|restmethod))\s",
     re.IGNORECASE,
 )
-_ADDRESS = lazy_regex(r"\b(?:https?|wss?|s?ftps?|git|ssh)://([^\s\"'<>`{}]{1,2048})", re.IGNORECASE)
+_SCHEME = "(?:https?|wss?|s?ftps?|git|ssh)://"
+_ADDRESS = lazy_regex(rf"\b{_SCHEME}([^\s\"'<>`{{}}]{{1,2048}})", re.IGNORECASE)
 _ACTED_ON = frozenset({ArgumentRole.COMMAND, ArgumentRole.CODE, ArgumentRole.STATEMENT})
 _TEXT = frozenset({ArgumentRole.WRITTEN, ArgumentRole.SEARCHED, ArgumentRole.PARSED})
 
@@ -208,9 +209,16 @@ def _is_fetching(tool: str | None, strings: list[tuple[Path, str]]) -> bool:
             use = roles[names] = role(tool, names)
         if use is ArgumentRole.COMMAND and occurs(_FETCHES, text):
             return True
-        if "://" in text and use not in _TEXT and any(map(_is_elsewhere, _ADDRESS.findall(text))):
-            return True
+        if "://" in text and use not in _TEXT:
+            addresses = find_signed(_ADDRESS, _scheme(), text)
+            if any(_is_elsewhere(address[1]) for address in addresses):
+                return True
     return False
+
+
+@cache
+def _scheme() -> Finder:
+    return Finder(_SCHEME, ignore_case=True)
 
 
 def _files_read(
