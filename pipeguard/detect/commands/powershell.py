@@ -20,6 +20,8 @@ MAX_TEXT = 200_000  # characters that variables may make of a text
 
 _COMMAND_END = lazy_regex(r"[;\n]|&&|\|\||(?<=\s)&(?=\s)")
 _CALL_OPERATOR = lazy_regex(r"(?:^|(?<=\s))[&.](?=\s)")
+_QUOTES = lazy_regex(r"['\"(){}@]")
+_BARE = str.maketrans("'\"(){}@", " " * 7)  # the same, for ASCII, for which it is faster
 _CHAR = lazy_regex(r"\[char\]\s{0,4}\(?\s{0,4}(0x[0-9a-f]{1,4}|[0-9]{1,5})\s{0,4}\)?", re.I)
 _PLUS = lazy_regex(r"(['\"])\s{0,4}\)?\s{0,4}\+\s{0,4}\(?\s{0,4}\1")
 _FORMAT = lazy_regex(
@@ -53,8 +55,10 @@ def windows_lines(text: str) -> list[str]:
     """A line `PS command` for each command, without quotes, brackets and the call operator."""
     lines: list[str] = []
     for command in _COMMAND_END.split(_undisguise(text)):
-        bare = re.sub(r"['\"(){}@]", " ", command)
-        words = " ".join(_CALL_OPERATOR.sub(" ", bare).split())
+        bare = command.translate(_BARE) if command.isascii() else _QUOTES.sub(" ", command)
+        if "&" in bare or "." in bare:
+            bare = _CALL_OPERATOR.sub(" ", bare)
+        words = " ".join(bare.split())
         if words:
             lines.append(f"PS {words[:MAX_LINE]}")
     return lines
@@ -76,12 +80,13 @@ def _without_carets(text: str) -> str:
 
 def _with_environment(text: str) -> str:
     """Variables of cmd and parts of them, as `%COMSPEC:~0,1%`, and `$env:NAME`, by their values."""
-    values = dict(_ENVIRONMENT)
-    for match in _CMD_SET.finditer(text):
-        values[match[1].lower()] = match[2].strip()
-    text = _CMD_VARIABLE.sub(partial(_cmd_value, values=values), text)
-    text = _ENVIRONMENT_VARIABLE.sub(lambda m: _ENVIRONMENT.get(m[1].lower(), m[0]), text)
-    return _CMD_SET.sub(" ", text)
+    written, assigned = text, [*_CMD_SET.finditer(text)]
+    if "%" in text:
+        values = _ENVIRONMENT | {match[1].lower(): match[2].strip() for match in assigned}
+        text = _CMD_VARIABLE.sub(partial(_cmd_value, values=values), text)
+    if "$" in text:
+        text = _ENVIRONMENT_VARIABLE.sub(lambda m: _ENVIRONMENT.get(m[1].lower(), m[0]), text)
+    return _CMD_SET.sub(" ", text) if assigned or text != written else text
 
 
 def _cmd_value(match: re.Match[str], values: dict[str, str]) -> str:
@@ -119,15 +124,20 @@ def _quoted_value(match: re.Match[str], values: dict[str, str]) -> str:
     return match[0] if value is None else f"'{value}'"
 
 
+def _undo_if(sign: str, undo: Callable[[str], str]) -> Callable[[str], str]:
+    """Undo a disguise only in texts with the sign that each such disguise has."""
+    return lambda text: undo(text) if sign in text else text
+
+
 # Each makes a text without one disguise; all are tried again while any changes something.
 DISGUISES: dict[str, Callable[[str], str]] = {
     "carets": _without_carets,
-    "backticks": partial(lazy_regex(r"(?<=[\w-])`(?=\w)|`\n").sub, ""),
+    "backticks": _undo_if("`", partial(lazy_regex(r"(?<=[\w-])`(?=\w)|`\n").sub, "")),
     "environment": _with_environment,
-    "chars": partial(_CHAR.sub, _letter),
-    "formats": partial(_FORMAT.sub, _format),
-    "sums": partial(_PLUS.sub, ""),
-    "variables": _with_variables,
+    "chars": _undo_if("]", partial(_CHAR.sub, _letter)),
+    "formats": _undo_if("{", partial(_FORMAT.sub, _format)),
+    "sums": _undo_if("+", partial(_PLUS.sub, "")),
+    "variables": _undo_if("$", _with_variables),
 }
 
 
