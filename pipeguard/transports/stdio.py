@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 READ_BYTES = 64 * 1024  # the default size of a Linux pipe (pipe(7)); larger reads cost more
-SOCKET_BYTES = 32 * 1024  # that a socket takes when it is ready
+SOCKET_BYTES = 32 * 1024  # the most that is written at once to a socket that is ready
+SOCKET_HEADER_BYTES = 64  # of each piece in a local socket's buffer
 WINDOWS_READ_BYTES = 8 * 1024  # `os.read` makes a buffer of this size for each call
 
 
@@ -219,8 +220,8 @@ class LineChannel:
             """True if the peer takes so many bytes at once, or is gone.
 
             A pipe that is ready takes `select.PIPE_BUF` (POSIX, `write` and `poll`), an empty one
-            as many as it holds. On Linux a socket is ready while three quarters of its buffer are
-            free, of 208 KiB if nobody set it (unix(7), socket(7)).
+            as many as it holds. On Linux a local socket is ready while three quarters of its buffer
+            are free, and takes up to half of it as one piece (`net/unix/af_unix.c`).
             """
             if size <= self._room_bytes:
                 return bool(self._room.poll(0))
@@ -265,4 +266,18 @@ def _find_room(descriptor: int) -> int:
     kind = os.fstat(descriptor).st_mode
     if stat.S_ISFIFO(kind):
         return select.PIPE_BUF
-    return SOCKET_BYTES if stat.S_ISSOCK(kind) and sys.platform == "linux" else 0
+    return _find_socket_room(descriptor) if stat.S_ISSOCK(kind) else 0
+
+
+def _find_socket_room(descriptor: int) -> int:
+    """The bytes that a ready socket takes: of a local one on Linux, up to half of its buffer."""
+    import _socket
+
+    if sys.platform != "linux":
+        return 0
+    peer = _socket.socket(fileno=os.dup(descriptor))
+    try:
+        size = peer.getsockopt(_socket.SOL_SOCKET, _socket.SO_SNDBUF) // 2 - SOCKET_HEADER_BYTES
+        return min(SOCKET_BYTES, size) if peer.family == _socket.AF_UNIX else 0
+    finally:
+        peer.close()

@@ -247,6 +247,32 @@ def test_nothing_is_written_at_once_that_could_block(is_socket: bool) -> None:
     side.close()
 
 
+@pytest.mark.parametrize("buffer_bytes", [1, 4096, 20_000])
+def test_a_socket_with_a_small_buffer_takes_little_at_once(buffer_bytes: int) -> None:
+    ours, theirs = socket.socketpair()
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, buffer_bytes)
+    channel = LineChannel(theirs.fileno(), ours.fileno())
+
+    def write() -> None:
+        for size in (30_000, 3000, 300) * 100:
+            channel.write_ready(b"x" * size)
+
+    writing = threading.Thread(target=write, daemon=True)
+    writing.start()
+    writing.join(PATIENCE_SECONDS)
+    assert not writing.is_alive()
+    assert not channel.write_ready(b"x" * 300)
+    ours.close()
+    theirs.close()
+
+
+def test_nothing_is_written_at_once_to_a_socket_of_another_kind() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        ours = socket.create_connection(server.getsockname())
+        assert not LineChannel(ours.fileno(), ours.fileno()).write_ready(b"{}")
+        ours.close()
+
+
 def test_an_empty_pipe_takes_all_that_it_holds() -> None:
     side = Side(is_socket=False)
     frame = b"x" * (free_bytes(side.channel._write_fd) - 1)
