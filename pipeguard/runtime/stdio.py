@@ -322,8 +322,8 @@ class GuardedServer:
             await leave_turn()
             self._answer_all()
         finally:
-            self._events.put(_Event.DRAINED)
             self._drained.set()
+            self._events.put(_Event.DRAINED)
 
     def _answer_all(self) -> None:
         with suppress(ChannelClosed):
