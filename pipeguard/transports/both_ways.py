@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     Way = Callable[[AsyncChannel, AsyncChannel], Work]
 
 T = TypeVar("T")
-SMALL_BYTES = 16 * 1024  # of a frame that is judged while the other way waits
+SMALL_BYTES = 16 * 1024  # of frames that are judged while the other way waits
 
 
 @runtime_checkable
@@ -53,7 +53,7 @@ class LineBased(Channel, Protocol):
 
 @coroutine
 def _wait(channel: LineChannel | None) -> Generator[LineChannel | None, None, None]:
-    """Suspend a way until a channel can be read; without one, only leave the turn."""
+    """Suspend a way until a channel has bytes or lines; without one, only leave the turn."""
     yield channel
 
 
@@ -106,15 +106,22 @@ class TurnChannel(BlockingChannel):
     def __init__(self, channel: LineBased, lines: LineChannel) -> None:
         super().__init__(channel)
         self._write_ready, self._lines = channel.write_ready, lines
+        self._size = 0  # of the frames since the other way could go on
 
     async def read(self) -> bytes | None:
         """Wait for the next frame; a large one is read without the turn."""
+        if self._size >= SMALL_BYTES and self._lines.has_line:
+            self._size = 0
+            await _wait(self._lines)
         while not self._lines.has_line:
+            self._size = 0
             await _wait(self._lines)
             self._lines.fill()
         frame = self._channel.read()
-        if frame is not None and len(frame) >= SMALL_BYTES:
-            await leave_turn()
+        if frame is not None:
+            self._size += len(frame)
+            if len(frame) >= SMALL_BYTES:
+                await leave_turn()
         return frame
 
     async def write(self, frame: bytes) -> None:
@@ -193,14 +200,22 @@ class BothWays:
     def _lead(self) -> _Way | None:
         """Carry small frames; return a way that left its turn, or None once all have ended."""
         while self._open:
-            for descriptor, _ in self._poll.poll():
-                way = self._watched.get(descriptor)
-                if descriptor == self._heard:
-                    os.read(self._heard, 1)
-                    self._settle(self._returned.popleft())
-                elif way is not None and self._leaves_turn(way):
+            for way in self._find_ready():
+                if self._leaves_turn(way):
                     return way
         return None
+
+    def _find_ready(self) -> dict[_Way, None]:
+        """Wait until a way can go on; those that only stopped for the others come last."""
+        stopped = [way for way in self._watched.values() if way.channel and way.channel.has_line]
+        ready = dict[_Way, None]()
+        for descriptor, _ in self._poll.poll(0 if stopped else None):
+            if descriptor == self._heard:
+                os.read(self._heard, 1)
+                self._settle(self._returned.popleft())
+            else:
+                ready[self._watched[descriptor]] = None
+        return ready | dict.fromkeys(stopped)
 
     def _leaves_turn(self, way: _Way) -> bool:
         """Carry small frames of one way; True if it left its turn."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import socket
 import threading
 from collections.abc import Callable, Coroutine, Iterator
@@ -143,6 +144,24 @@ def test_what_takes_long_stops_one_way_only_and_comes_back() -> None:
                 ready.set()
                 assert [talk.server.hear(), talk.server.hear()] == [frame, b"behind it"]
                 alone.clear()
+
+
+def test_many_small_frames_do_not_stop_the_other_way() -> None:
+    frames = [b"%d" % number + b"x" * 1000 for number in range(50)]
+    passed = list[bool]()
+
+    async def note(source: AsyncChannel, sink: AsyncChannel) -> None:
+        while (frame := await source.read()) is not None:
+            if frame == frames[0]:
+                talk.server.say(b"other way")
+            passed.append(bool(select.select([talk.client.read_fd], [], [], 0)[0]))
+            await sink.write(frame)
+
+    with conversation(note) as talk:
+        os.write(talk.client.write_fd, b"\n".join([*frames, b""]))
+        assert [talk.server.hear() for _ in frames] == frames
+        assert passed.index(True) * len(frames[0]) < 2 * SMALL_BYTES
+        assert talk.client.hear() == b"other way"
 
 
 def test_threads_sleep_while_nothing_comes_and_end_with_the_last_way() -> None:
