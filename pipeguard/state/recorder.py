@@ -209,8 +209,8 @@ class Recorder:
         """Begin before the first verdict, to hear of approvals; may be called again."""
         with self._room:
             if not (self._has_begun or self.is_closing):
-                self._has_begun = True
                 self._thread.begin(self)
+                self._has_begun = True
 
     def _make_room(self, verdict: PendingVerdict) -> bool:
         """Wait for room in the backlog; False where there is none and the verdict is lost."""
@@ -408,9 +408,9 @@ class _RecordingThread:
     def begin(self, recorder: Recorder) -> None:
         """Write for a recorder until it is closed."""
         with self._lock:
-            self._recorders.append(recorder)
-            if len(self._recorders) == 1:
+            if not self._recorders:  # where no thread can be started, the next one tries again
                 threading.Thread(target=self._run, name="recorder", daemon=True).start()
+            self._recorders.append(recorder)
 
     # --- in the thread ---
 
@@ -419,7 +419,8 @@ class _RecordingThread:
         is_over = False
         try:
             while not is_over:
-                recorders = tuple(self._recorders)
+                with self._lock:
+                    recorders = tuple(self._recorders)
                 if not any(recorder.is_closing for recorder in recorders):
                     self._pause(recorders, quiet_rounds)
                 leaving = [recorder for recorder in recorders if recorder.is_closing]
@@ -433,7 +434,7 @@ class _RecordingThread:
                 is_over = self._end(leaving)
         finally:
             if not is_over:
-                self._end(tuple(self._recorders), is_healthy=False)
+                self._end(self._recorders, is_healthy=False)  # with all that begin until then
 
     def _pause(self, recorders: Sequence[Recorder], quiet_rounds: int) -> None:
         if not all(recorder.healthy for recorder in recorders):

@@ -129,6 +129,57 @@ def test_a_store_that_is_locked_stops_all_runs_at_once_and_loses_nothing(
     assert verify(path) == []
 
 
+def test_where_no_thread_can_be_started_the_next_run_starts_one(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError(thread.name)
+
+    first, second = (Recorder(path, server, server.upper(), silent) for server in SERVERS[:2])
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(RuntimeError):
+            first.record(verdict())
+    first.close()
+    second.record(verdict())
+    assert second.flush()
+    second.close()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_run_that_begins_while_the_thread_dies_is_unhealthy_and_the_next_one_is_not(
+    path: Path, recorders: list[Recorder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (thread,) = threads()
+    late = Recorder(path, "late", "LATE", silent)
+    lock = recorders[0]._thread._lock
+
+    class BeginningLate:
+        """A lock that another run takes first."""
+
+        def __enter__(self) -> None:
+            recorders[0]._thread._lock = lock
+            late.start()
+            lock.acquire()
+
+        def __exit__(self, *exc: object) -> None:
+            lock.release()
+
+    def die(recorder: Recorder) -> bool:
+        recorder._thread._lock = BeginningLate()  # type: ignore[assignment]
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Recorder, "begin_round", die)
+        thread.join(10)
+    assert not any(recorder.healthy for recorder in [*recorders, late])
+    late.close()
+    following = Recorder(path, "weather", "NEXT", silent)
+    following.record(verdict())
+    assert following.flush()
+    following.close()
+
+
 def test_what_an_earlier_run_lost_is_told_once(path: Path) -> None:
     Store.open(path).close()
     when = "2026-01-01T00:00:00.000Z"
