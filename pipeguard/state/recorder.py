@@ -259,7 +259,7 @@ class Recorder:
 
     def end_batch(self, failure: Exception | None, *, is_written: bool) -> bool:
         """Write the batch, unless it is or cannot be, and tell all who wait; False if it is not."""
-        written = self._attempt(partial(self._write, failure, is_written=is_written), "written")
+        written = self._attempt(partial(self._write, is_written=is_written), "written", failure)
         if written and self._note.verdicts:
             remove_note(self._store_path, self._note.run)
             self._note = self._note._replace(verdicts=0)
@@ -273,9 +273,9 @@ class Recorder:
         self._markers.clear()
         return written
 
-    def watch(self) -> None:
-        """Look for what other processes changed."""
-        self._attempt(self._watch, "read")
+    def watch(self, failure: Exception | None) -> None:
+        """Look for what other processes changed, unless the store cannot be read."""
+        self._attempt(self._watch, "read", failure)
         self._report_pins()
 
     def end(self, *, is_healthy: bool) -> None:
@@ -303,9 +303,7 @@ class Recorder:
         )
         write_note(self._store_path, self._note)
 
-    def _write(self, failure: Exception | None, *, is_written: bool) -> None:
-        if failure is not None:
-            raise failure
+    def _write(self, *, is_written: bool) -> None:
         with self._room:
             lost = 0 if is_written else self._lost
         write = partial(self._writer.write, self._batch, lost)
@@ -365,12 +363,12 @@ class Recorder:
         why = type(error).__name__
         self._log_line("error", "approvals of another process could not be applied", why=why)
 
-    def _attempt(self, step: Callable[[], None], done: str) -> bool:
-        """Try to read or write the store; True if that succeeds.
+    def _attempt(self, step: Callable[[], None], done: str, failure: Exception | None) -> bool:
+        """Try to read or write the store, unless that failed already; True if it succeeds.
 
         A store that can be read may be full or locked: while rows wait, only writing them counts.
         """
-        error = _describe_failure(step)
+        error = failure or _describe_failure(step)
         if error is not None:
             if self.healthy:
                 why = str(error) if isinstance(error, StateError) else type(error).__name__
@@ -428,8 +426,9 @@ class _RecordingThread:
                 quiet_rounds = 0 if busy else quiet_rounds + 1
                 self._write_all(recorders)
                 is_late = time.monotonic() - watched >= WATCH_SECONDS
+                failure = _describe_failure(self.opened.read) if is_late else None  # 5 s if locked
                 for recorder in recorders if is_late else ():
-                    recorder.watch()
+                    recorder.watch(failure)
                 watched = time.monotonic() if is_late else watched
                 is_over = self._end(leaving)
         finally:
@@ -460,8 +459,8 @@ class _RecordingThread:
             ]
 
     def _append_all(self, recorders: Sequence[Recorder], together: list[Recorder]) -> None:
-        together += [recorder for recorder in recorders if recorder.has_rows_only()]
         with self.opened.open().transaction():
+            together += [recorder for recorder in recorders if recorder.has_rows_only()]
             for recorder in together:
                 recorder.append_batch()
 

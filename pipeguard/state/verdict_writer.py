@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from pipeguard.errors import StateError
 from pipeguard.records import NamedTuple
 from pipeguard.state import missing
 from pipeguard.state.store import Store
@@ -72,6 +73,14 @@ class OpenStore:
         elif not self._store.is_in_place():
             self._store = self._store.reopen()
         return self._store
+
+    def read(self) -> None:
+        """Read what is cheapest to read.
+
+        Raises:
+            StateError: it cannot be read.
+        """
+        self.open().change_counter()
 
     def close(self) -> None:
         """Close it, until somebody opens it again."""
@@ -142,8 +151,11 @@ class VerdictWriter:
         return after if self._again or again else None
 
     def has_rows_only(self, batch: list[PendingVerdict], lost: int) -> bool:
-        """True if `write` would do no more than `append`."""
-        self._open()
+        """True if `write` would do no more than `append`; False if it would fail."""
+        try:
+            self._open()
+        except StateError:  # about this run's pins: no other run's rows wait for them
+            return False
         is_plain = not (self._is_first or self._is_replaced or lost)
         return is_plain and not any(verdict.pins for verdict in batch)
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from pipeguard.errors import StateError
+from pipeguard.firewall.pins.fingerprint import Pin
 from pipeguard.state import database
 from pipeguard.state import recorder as recorder_module
 from pipeguard.state.audit import AuditFilter, rows
@@ -178,6 +180,42 @@ def test_a_run_that_begins_while_the_thread_dies_is_unhealthy_and_the_next_one_i
     following.record(verdict())
     assert following.flush()
     following.close()
+
+
+def test_a_store_that_cannot_be_read_costs_all_runs_one_wait(
+    recorders: list[Recorder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads, reading = list[Store](), threading.Event()
+
+    def fail(store: Store) -> int:
+        reads.append(store)
+        reading.set()
+        raise StateError("locked")
+
+    monkeypatch.setattr(recorder_module, "RETRY_SECONDS", 60)
+    monkeypatch.setattr(Store, "change_counter", fail)
+    assert reading.wait(10)
+    while any(recorder.healthy for recorder in recorders):
+        pass
+    assert len(reads) == 1
+
+
+def test_pins_that_cannot_be_read_cost_no_other_run_its_rows(
+    path: Path, recorders: list[Recorder], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pins = Store.pins
+
+    def read(store: Store, server: str) -> dict[tuple[str, str], Pin]:
+        if server == "mail":
+            raise StateError("not UTF-8")
+        return pins(store, server)
+
+    monkeypatch.setattr(Store, "pins", read)
+    path.unlink()  # all runs read their pins again
+    for recorder in recorders:
+        recorder.record(verdict())
+    assert flush(recorders) == [True, False, True]
+    assert count_rows(path) == {"weather": 1, "mail": 0, "files": 1}
 
 
 def test_what_an_earlier_run_lost_is_told_once(path: Path) -> None:
