@@ -196,7 +196,7 @@ class GuardedServer:
         self._last_seconds = LAST_SECONDS
         engines = load_engines(on_compiling=lambda: say(COMPILING))
         self._run = Run(launched, options, self._relist, engines)
-        self._run.on_loss = lambda: start_thread("loss", self._tell_loss)
+        self._run.on_loss = lambda: self._asking.append(start_thread("loss", self._tell_loss))
         server.attach(self._run)
         self._session = Session(self._run.guard, self._run.name)
         self._session.waiting_room = WaitingRoom()
@@ -213,7 +213,7 @@ class GuardedServer:
         self._client_ended = threading.Event()  # once nothing more is read of it
         self._drained = threading.Event()  # once the server's last frame is passed on
         self._failure: StateError | None = None
-        self._asking: list[threading.Thread] = []  # threads of calls that wait for a person
+        self._asking: list[threading.Thread] = []  # of calls that wait for a person, or of a loss
         self._asks_nobody = threading.Event()  # set once the run ends
         self._ending = ""  # why the server ends, if not by itself
         self.seconds = 0.0
