@@ -214,7 +214,7 @@ def test_nobody_waits_for_a_writing_thread_that_does_not_start(pipes: Pipes) -> 
     async def work() -> None:
         looped = AsyncAdapter(pipes.channel, refuse_thread)
         with pytest.raises(AssertionError, match="a thread to write"):
-            await looped.write(b"x" * 5_000)
+            await looped.write(b"x" * 100_000)  # more than the pipe holds
         with pytest.raises(ChannelClosed):
             await looped.write(b"{}")
         await asyncio.wait_for(looped.finish(), PATIENCE_SECONDS)
