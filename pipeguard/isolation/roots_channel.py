@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from pipeguard.transports.channel import Channel
-    from pipeguard.transports.stdio import LineChannel
 
 METHOD, RESPONSES, HANDSHAKE = "roots/list", "inputResponses", "initialize"
 MOST_ASKED = 64  # that wait for an answer; of more, the oldest are forgotten
@@ -41,6 +40,8 @@ class RootsChannel:
         refuse: Callable[[], None] | None = None,
     ) -> None:
         self._channel = channel
+        self._lined = channel if isinstance(channel, LineBased) else None
+        self.lines = None if self._lined is None else self._lined.lines
         self._give = give
         self._refuse = refuse
         self._has_begun = refuse is None
@@ -78,12 +79,7 @@ class RootsChannel:
         """Send the server one frame if it takes it at once, and the frame has no roots."""
         if not self._has_begun or self._asked or self._keys:
             return False
-        return isinstance(self._channel, LineBased) and self._channel.write_ready(frame)
-
-    @property
-    def lines(self) -> LineChannel | None:
-        """The lines behind it, where it has any."""
-        return self._channel.lines if isinstance(self._channel, LineBased) else None
+        return self._lined is not None and self._lined.write_ready(frame)
 
     def close(self) -> None:
         """Hang up."""

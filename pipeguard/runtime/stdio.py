@@ -140,7 +140,8 @@ class _SendingChannel:
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
         self.read, self.close = channel.read, channel.close
-        self.lines = channel.lines if isinstance(channel, LineBased) else None
+        self._lined = channel if isinstance(channel, LineBased) else None
+        self.lines = None if self._lined is None else self._lined.lines
         self.sending: bytes | None = None
         self.unsent: set[str] = set()
 
@@ -150,8 +151,7 @@ class _SendingChannel:
 
     def write_ready(self, frame: bytes) -> bool:
         """Send one whole frame if the server takes it at once."""
-        channel = self._channel
-        return isinstance(channel, LineBased) and bool(self._send(channel.write_ready, frame))
+        return self._lined is not None and bool(self._send(self._lined.write_ready, frame))
 
     def _send(self, write: Callable[[bytes], bool | None], frame: bytes) -> bool | None:
         self.sending = frame

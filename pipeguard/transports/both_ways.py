@@ -205,17 +205,17 @@ class BothWays:
                     return way
         return None
 
-    def _find_ready(self) -> dict[_Way, None]:
+    def _find_ready(self) -> list[_Way]:
         """Wait until a way can go on; those that only stopped for the others come last."""
         stopped = [way for way in self._watched.values() if way.channel and way.channel.has_line]
-        ready = dict[_Way, None]()
+        ready = list[_Way]()
         for descriptor, _ in self._poll.poll(0 if stopped else None):
             if descriptor == self._heard:
                 os.read(self._heard, 1)
                 self._settle(self._returned.popleft())
-            else:
-                ready[self._watched[descriptor]] = None
-        return ready | dict.fromkeys(stopped)
+            elif self._watched[descriptor] not in ready:
+                ready.append(self._watched[descriptor])
+        return [*ready, *(way for way in dict.fromkeys(stopped) if way not in ready)]
 
     def _leaves_turn(self, way: _Way) -> bool:
         """Carry small frames of one way; True if it left its turn."""
