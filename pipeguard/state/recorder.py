@@ -279,7 +279,7 @@ class Recorder:
         self._report_pins()
 
     def end(self, *, is_healthy: bool) -> None:
-        """Say what is missing; nobody may wait for the thread any more, whatever happened."""
+        """Log what is missing, and release everyone who waits, whatever happened."""
         if is_healthy and (self._batch or self._lost):
             self._write_note(is_over=True)
             lost = self._note.verdicts

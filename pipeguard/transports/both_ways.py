@@ -229,7 +229,7 @@ class BothWays:
         return way.has_left_turn()
 
     def _carry_alone(self, way: _Way) -> None:
-        """Carry frames of one way until it has to wait, and return it to whoever has the turn."""
+        """Carry one way until it has to wait, then hand it back to the thread with the turn."""
         try:
             while way.has_left_turn():
                 way.proceed()

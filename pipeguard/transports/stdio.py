@@ -128,7 +128,7 @@ class LineChannel:
             ChannelClosed: the peer reads no more, or this channel was closed.
         """
         if sys.platform == "win32" or not self._write_lock.acquire(blocking=False):
-            return False  # whoever has it may block
+            return False  # the thread that holds the lock may block
         try:
             if not self._takes(len(frame) + 1):
                 return False

@@ -340,7 +340,7 @@ class Flows:
 
     def _read_said(self) -> list[ClientWords]:
         """Read what the client said in requests that went on."""
-        from pipeguard.detect.flows.orders import ClientWords  # likewise
+        from pipeguard.detect.flows.orders import ClientWords  # for calls that act
 
         with self._lock:
             requests = self._calls.list_unread()
@@ -493,7 +493,7 @@ def _orders_obeyed(call: Call, result: ToolResult) -> Iterator[Leak]:
     if obeys:
         note = f"{result.tool.name!r} gave a text that tells a model to do this"
         is_sent = bool(call.tool.labels & Label.SENDS)
-        from pipeguard.detect.flows.order_sentences import is_forwarded  # likewise
+        from pipeguard.detect.flows.order_sentences import is_forwarded  # for orders obeyed
 
         is_shown = is_sent and is_forwarded(order, call.text, call.recipients)
         confidence = Confidence.MEDIUM if is_shown else Confidence.HIGH
