@@ -1,8 +1,9 @@
-/* Reads strict JSON: bytes in, the value out, or None for what this does not accept.
+/* Reads strict JSON: bytes in, the value out, or None for what this does not accept; and checks the
+ * envelope of a message.
  *
- * firewall/protocol/strict_json.py is the definition, reads where this was not built, and says why
- * a frame is refused: None sends it there, so this has no error of its own, and what it accepts has
- * the same value there (tests/firewall/protocol/test_strict_json.py). One pass over the bytes. It
+ * firewall/protocol/strict_json.py and message.py are the definition, read where this was not
+ * built, and say why a frame is refused: None sends it there, so this has no error of its own, and
+ * what it accepts has the same value there (tests/firewall/protocol). One pass over the bytes. It
  * recurses no deeper than the limit that it is given. The byte behind the last one is always zero
  * (PyBytes_AsString), which ends every token and every string.
  */
@@ -423,9 +424,144 @@ static PyObject *read_frame(PyObject *self, PyObject *arguments)
     Py_RETURN_NONE;
 }
 
+/* --- the envelope --- */
+
+#define MAX_ID_DIGITS 40 /* these as in ids.py and message.py */
+#define MAX_ID_BYTES 1024
+#define MAX_METHOD_BYTES 1024
+#define FEW_PARAMS 8 /* whose names are compared with each other */
+
+enum { REQUEST, NOTIFICATION, RESULT, ERROR };
+enum { JSONRPC, ID, METHOD, PARAMS, RESULT_MEMBER, ERROR_MEMBER, META, MEMBERS };
+
+static PyObject *member_names[MEMBERS];
+
+/* The bytes of a string of printable ASCII; NULL for any other. */
+static const char *printable(PyObject *text, Py_ssize_t *size)
+{
+    const char *bytes = PyUnicode_AsUTF8AndSize(text, size);
+    if (bytes == NULL)
+        PyErr_Clear(); /* a lone surrogate */
+    for (Py_ssize_t i = 0; bytes != NULL && i < *size; i++)
+        if (bytes[i] < 0x20 || bytes[i] > 0x7E)
+            return NULL;
+    return bytes;
+}
+
+/* The token of an id that is an integer, or a string that is written as it is; NULL for others. */
+static PyObject *id_token(PyObject *id, PyObject *number)
+{
+    Py_ssize_t size;
+    const char *bytes;
+    if ((PyObject *)Py_TYPE(id) != number && Py_TYPE(id) != &PyUnicode_Type)
+        return NULL;
+    bytes = printable(id, &size);
+    if (bytes == NULL)
+        return NULL;
+    if ((PyObject *)Py_TYPE(id) != number) {
+        int is_plain_text = size + 2 <= MAX_ID_BYTES;
+        for (Py_ssize_t i = 0; i < size; i++)
+            is_plain_text &= bytes[i] != '"' && bytes[i] != '\\';
+        return is_plain_text ? PyUnicode_FromFormat("\"%s\"", bytes) : NULL;
+    }
+    const uint8_t *first = (const uint8_t *)bytes + (bytes[0] == '-');
+    const uint8_t *last = (const uint8_t *)bytes + size;
+    int is_integer = *first >= '1' && *first <= '9' && skip_digits(first) == last;
+    if (size > MAX_ID_DIGITS || !(is_integer || (size == 1 && bytes[0] == '0')))
+        return NULL;
+    return PyUnicode_FromStringAndSize(bytes, size);
+}
+
+static int is_same_letter(char one, char other)
+{
+    int is_letter = (one | 0x20) >= 'a' && (one | 0x20) <= 'z';
+    return one == other || (is_letter && (one ^ other) == 0x20);
+}
+
+/* Whether two of some names are the same but for their case. */
+static int has_twins(const char **names, const Py_ssize_t *sizes, int count)
+{
+    for (int i = 1; i < count; i++)
+        for (int j = 0; j < i; j++) {
+            Py_ssize_t at = 0;
+            while (sizes[i] == sizes[j] && at < sizes[i] && is_same_letter(names[i][at], names[j][at]))
+                at++;
+            if (sizes[i] == sizes[j] && at == sizes[i])
+                return 1;
+        }
+    return 0;
+}
+
+/* Whether params are an object with a few plain names, and with an object as `_meta`, if any. */
+static int has_plain_params(PyObject *params)
+{
+    const char *names[FEW_PARAMS];
+    Py_ssize_t sizes[FEW_PARAMS], position = 0;
+    PyObject *key, *item, *meta;
+    int count = 0;
+    if (Py_TYPE(params) != &PyDict_Type || PyDict_Size(params) > FEW_PARAMS)
+        return 0;
+    meta = PyDict_GetItemWithError(params, member_names[META]);
+    if (meta != NULL && Py_TYPE(meta) != &PyDict_Type)
+        return 0;
+    for (; PyDict_Next(params, &position, &key, &item); count++)
+        if ((names[count] = printable(key, &sizes[count])) == NULL)
+            return 0;
+    return !has_twins(names, sizes, count);
+}
+
+/* The kind of a message with these members and an id or none; -1 where it is not plain. */
+static int kind_of(PyObject **members, int has_id)
+{
+    PyObject *method = members[METHOD];
+    int is_result = members[RESULT_MEMBER] != NULL, is_error = members[ERROR_MEMBER] != NULL;
+    Py_ssize_t size;
+    if (method == NULL)
+        return has_id && is_result != is_error && !members[PARAMS] ? is_result ? RESULT : ERROR : -1;
+    if (is_result || is_error || Py_TYPE(method) != &PyUnicode_Type)
+        return -1;
+    if (printable(method, &size) == NULL || size == 0 || size > MAX_METHOD_BYTES)
+        return -1;
+    if (members[PARAMS] != NULL && !has_plain_params(members[PARAMS]))
+        return -1;
+    return has_id ? REQUEST : NOTIFICATION;
+}
+
+static PyObject *read_envelope(PyObject *self, PyObject *arguments)
+{
+    PyObject *value, *number, *members[META], *token = NULL, *result = NULL;
+    Py_ssize_t count = 0;
+    (void)self;
+    if (!PyArg_ParseTuple(arguments, "OO", &value, &number))
+        return NULL;
+    if (Py_TYPE(value) != &PyDict_Type)
+        Py_RETURN_NONE;
+    for (int i = 0; i < META; i++) {
+        members[i] = PyDict_GetItemWithError(value, member_names[i]);
+        count += members[i] != NULL;
+    }
+    PyObject *version = members[JSONRPC], *id = members[ID];
+    int is_plain_version = version != NULL && Py_TYPE(version) == &PyUnicode_Type &&
+                           PyUnicode_CompareWithASCIIString(version, "2.0") == 0;
+    if (is_plain_version && count == PyDict_Size(value)) {
+        int kind = kind_of(members, id != NULL);
+        token = kind >= 0 && id != NULL ? id_token(id, number) : NULL;
+        if (kind >= 0 && (id == NULL || token != NULL)) {
+            PyObject *method = members[METHOD] != NULL ? members[METHOD] : Py_None;
+            result = Py_BuildValue("(iOO)", kind, method, token != NULL ? token : Py_None);
+        }
+        Py_XDECREF(token);
+    }
+    if (result != NULL || PyErr_Occurred())
+        return result;
+    Py_RETURN_NONE;
+}
+
 static PyMethodDef methods[] = {
     {"read_frame", read_frame, METH_VARARGS,
      "read_frame(frame, number, (depth, nodes, keys)) -> (value, is_line) or None"},
+    {"read_envelope", read_envelope, METH_VARARGS,
+     "read_envelope(value, number) -> (kind, method, id_token) or None"},
     {NULL, NULL, 0, NULL},
 };
 
@@ -435,5 +571,10 @@ static struct PyModuleDef module = {
 
 PyMODINIT_FUNC PyInit__strict_json(void)
 {
+    static const char *const names[MEMBERS] = {"jsonrpc", "id",    "method", "params",
+                                               "result",  "error", "_meta"};
+    for (int i = 0; i < MEMBERS; i++)
+        if (member_names[i] == NULL && (member_names[i] = PyUnicode_InternFromString(names[i])) == NULL)
+            return NULL;
     return PyModule_Create(&module);
 }

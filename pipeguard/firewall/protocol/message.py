@@ -6,14 +6,16 @@ from pipeguard.errors import Refusal
 from pipeguard.firewall.finding import MessageKind
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.ids import read_id, write_answered_id, write_id
-from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
+from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number
 from pipeguard.firewall.protocol.spelling import folded_name, has_look_alike, look_alike, spellings
-from pipeguard.firewall.protocol.strict_json import ParsedFrame, read_json
+from pipeguard.firewall.protocol.strict_json import ParsedFrame, native, read_json
 from pipeguard.records import NamedTuple
 
 MAX_METHOD_BYTES = 1024
 ENVELOPE = frozenset({"jsonrpc", "id", "method", "params", "result", "error"})
 _ENVELOPE = spellings(ENVELOPE)
+_KINDS = (*MessageKind,)  # in the order of `_strict_json.c`
+_NATIVE = native()
 
 
 class Message(NamedTuple):  # a tuple, since there is one for each frame
@@ -58,6 +60,19 @@ def envelope(frame: bytes, value: JsonValue) -> Message:
     """
     if not isinstance(value, dict):
         raise _invalid("protocol.not-an-object", "a message must be a JSON object", None)
+    plain = None if _NATIVE is None else _NATIVE.read_envelope(value, Number)
+    if plain is not None:
+        kind, method, id_token = plain
+        return Message(frame, _KINDS[kind], value, method, id_token)
+    return read_envelope(frame, value)
+
+
+def read_envelope(frame: bytes, value: JsonObject) -> Message:
+    """Check the envelope of an object without `_strict_json.c`, which accepts plain ones alone.
+
+    Raises:
+        Refusal: as of `envelope`.
+    """
     id_token = _id_token(value)
     _check_members(value, id_token)
     if value.get("jsonrpc") != "2.0" or type(value["jsonrpc"]) is not str:
@@ -87,7 +102,8 @@ def rewritten(message: Message, value: JsonObject) -> Message:
 
 def with_id(message: Message, id_token: str) -> Message:
     """The answer with the id as its request spells it."""
-    if write_id(message.value["id"]) == id_token:
+    id_ = message.value["id"]
+    if (type(id_) is Number and id_ == id_token) or write_id(id_) == id_token:
         return message
     spelled = rewritten(message, {**message.value, "id": read_id(id_token)})
     return spelled._replace(id_token=id_token)

@@ -1,17 +1,22 @@
 """The envelope: what JSON-RPC allows is a Message, anything else a Refusal."""
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeguard.errors import Refusal
 from pipeguard.firewall.finding import MessageKind
-from pipeguard.firewall.protocol.ids import write_id
-from pipeguard.firewall.protocol.json_values import JsonValue, Number, serialise
+from pipeguard.firewall.protocol import message as message_module
+from pipeguard.firewall.protocol.ids import MAX_ID_BYTES, write_id
+from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number, serialise
 from pipeguard.firewall.protocol.message import (
     MAX_METHOD_BYTES,
     Message,
+    envelope,
     parse,
+    read_envelope,
 )
 from pipeguard.firewall.protocol.strict_json import parse_json
 from tests.fuzz.budget import tried
@@ -66,6 +71,61 @@ def test_what_no_peer_repeats_alike_is_no_id(token: str) -> None:
     frame = f'{{"jsonrpc":"2.0","id":{token},"method":"x"}}'.encode()
     refusal = refused(frame)
     assert (refusal.rule, refusal.id_token) == ("protocol.invalid-id", None)
+
+
+EDGES = st.sampled_from(
+    [0, 1, MAX_ID_BYTES - 3, MAX_ID_BYTES - 2, MAX_ID_BYTES, MAX_METHOD_BYTES + 1]
+)
+NAMES = st.sampled_from(["name", "Name", "NAME", "names", "_meta", "_META", "ſ", "s", "@", "`"])
+MANY_NAMES = st.integers(7, 10).map(lambda count: [f"k{number}" for number in range(count)])
+ANY_ITEM: st.SearchStrategy[JsonValue] = st.sampled_from([None, {}, Number("1")])
+PARAMS: st.SearchStrategy[JsonValue] = st.builds(
+    dict[str, JsonValue].fromkeys, st.lists(NAMES) | MANY_NAMES, ANY_ITEM
+)
+PLAIN_OR_ODD: dict[str, st.SearchStrategy[JsonValue]] = {
+    "jsonrpc": st.sampled_from(["2.0", Number("2.0"), "2", None]),
+    "id": ids
+    | st.sampled_from([*map(Number, ("0", "-0", "7.0", "-", "1" * 40, "1" * 41)), None, True, []])
+    | st.builds(lambda times, end: "i" * times + end, EDGES, st.sampled_from(["", '"', "é", "\n"])),
+    "method": st.text(max_size=3) | EDGES.map(lambda times: "m" * times) | st.just(Number("1")),
+    "params": st.one_of(st.none(), PARAMS),
+    "result": st.just({}),
+    "error": st.just({}),
+    "Method": st.just("x"),
+    "other": st.just(None),
+}
+
+
+@tried(800)
+@given(
+    st.fixed_dictionaries({}, optional=PLAIN_OR_ODD),
+    st.sampled_from([{}, {"jsonrpc": "2.0"}, {"jsonrpc": "2.0", "id": Number("7")}]),
+)
+def test_the_envelope_is_read_alike_in_c_and_without(odd: JsonObject, plain: JsonObject) -> None:
+    value = {**odd, **plain}
+
+    def read_by(form: Callable[[bytes, JsonObject], Message]) -> Message | tuple[str, str | None]:
+        try:
+            return form(b"frame", value)
+        except Refusal as refusal:
+            return refusal.rule, refusal.id_token
+
+    by_both, alone = map(read_by, (envelope, read_envelope))
+    assert by_both == alone
+    if isinstance(by_both, Message):
+        assert [type(text) for text in by_both] == [type(text) for text in alone]
+
+
+def test_the_form_in_c_reads_plain_envelopes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(message_module, "read_envelope", None)
+    for text in (
+        '{"jsonrpc":"2.0","id":-7,"method":"tools/call","params":{"name":"x","_meta":{"a":1}}}',
+        '{"jsonrpc":"2.0","id":"a b","method":"x","params":{"K":1,"k1":2,"Kk":3}}',
+        '{"method":"x","jsonrpc":"2.0"}',
+        '{"jsonrpc":"2.0","id":0,"result":{}}',
+        '{"error":{},"jsonrpc":"2.0","id":""}',
+    ):
+        message(text.encode())
 
 
 ENVELOPES = {

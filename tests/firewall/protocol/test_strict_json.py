@@ -229,7 +229,7 @@ def test_the_c_form_leaves_no_byte_of_its_frame(tmp_path: Path) -> None:
 FUZZING = r"""
 import random, sys
 sys.path[:0] = sys.argv[1:]
-from _strict_json import read_frame
+from _strict_json import read_envelope, read_frame
 dice = random.Random(2)
 PARTS = [*b'"\\{}[],: \n-0', *b"\0\xc2\xff", 0xE2, 0x80, 0xA8]
 PARTS = [bytes([part]) for part in PARTS]
@@ -245,7 +245,20 @@ for number in range(40000):
     if number % 3:
         del frame[dice.randrange(len(frame) + 1):]
     limits = dice.choice([1, 3, 64]), dice.choice([5, 999]), dice.choice([1, 99])
-    read_frame(bytes(frame), str, limits)
+    read = read_frame(bytes(frame), str, limits)
+    if read:
+        read_envelope(read[0], str)
+class Number(str): pass
+TEXTS = ["2.0", "", "x", "7", "-", "0", "\x7f", "Zo\xeb", "\ud800", "n" * 40, "n" * 2000]
+for number in range(40000):
+    value = {}
+    for name in dice.sample(["jsonrpc", "id", "method", "params", "result", "error", "x"], 4):
+        value[name] = dice.choice([str, Number])(dice.choice(TEXTS))
+    if number % 3:
+        value["jsonrpc"] = "2.0"
+        value["params"] = {dice.choice(TEXTS) + dice.choice("aA"): None for _ in range(number % 12)}
+        value["params"].update({"_meta": {}} if number % 5 else {"_meta": None})
+    read_envelope(value, Number)
 """
 
 
