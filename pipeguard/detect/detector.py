@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
+from functools import cache
 from threading import Lock
 
 from pipeguard.detect import findings
@@ -174,11 +175,7 @@ class Detection(Knowledge):
         self, method: str, tool: str | None, params: JsonValue, frame_bytes: int
     ) -> Targets:
         """Name the files and hosts that a request is about."""
-        if method not in NAMING:
-            return NO_CALL
-        from pipeguard.detect.commands.call_names import NamedCall  # no first answer needs it
-
-        return NamedCall(method, tool, params, frame_bytes)
+        return load_named_call()(method, tool, params, frame_bytes) if method in NAMING else NO_CALL
 
     def extract_values(self, message: Message) -> frozenset[str]:
         """Extract the short values among a call's arguments: ids, names, addresses."""
@@ -207,8 +204,10 @@ class Detection(Knowledge):
         self, context: Context, frame: bytes, values: frozenset[str], tool: str
     ) -> None:
         """Remember what a tool returned, also if it was blocked."""
-        bare = Tool(tool, Label.NONE, context.guard.name)
-        known = bare if context.tool is None else self.tool(context.guard, tool)
+        if context.tool is None:
+            known = Tool(tool, Label.NONE, context.guard.name)
+        else:
+            known = self.tool(context.guard, tool)
         self.flows.record_result(known, frame, context.now, values)
 
     def mask_own(self, policy: Policy, message: Message) -> tuple[Message, Finding | None]:
@@ -217,11 +216,21 @@ class Detection(Knowledge):
 
     def restore(self, verdict: Verdict) -> Verdict:
         """Put secrets back into what goes to the server that they came from."""
-        return verdict if self.vault is None else put_back(self.vault, verdict)
+        if self.vault is None or self.vault.is_empty:
+            return verdict
+        return put_back(self.vault, verdict)
 
     def make_placeholder(self, rule: str, text: str) -> str:
         """Make the placeholder of what is taken out of a message to the client."""
         return placeholder(rule) if self.vault is None else self.vault.placeholder(rule, text)
+
+
+@cache
+def load_named_call() -> Callable[[str | None, str | None, JsonValue, int], Targets]:
+    """Import what names the targets of a request, which no first answer needs."""
+    from pipeguard.detect.commands.call_names import NamedCall
+
+    return NamedCall
 
 
 def make_guard(

@@ -100,14 +100,15 @@ class Budgets(DecodingBudget):
     __slots__ = ("_matches_left_ns", "doubt_scores", "network_scores")
 
     def __init__(self, length: int = 0) -> None:
-        super().__init__(length)
+        self._left_ns = WORK_NS + BYTE_NS * length  # as its base does, which would be another call
+        self.is_exceeded = False
         self._matches_left_ns = MATCHES_NS + MATCHES_BYTE_NS * length
         self.network_scores: dict[tuple[str, str], float] = {}
         self.doubt_scores: dict[tuple[object, str], float] = {}
 
     def grow(self, length: int) -> None:
         """Add the share of another text of so many bytes."""
-        super().grow(length)
+        self._left_ns += BYTE_NS * length
         self._matches_left_ns += MATCHES_BYTE_NS * length
 
     def grow_by_definitions(self, count: int) -> None:

@@ -239,8 +239,10 @@ class Policy(NamedTuple):
 
     def asks_user(self, tool: str) -> bool:
         """True where each call of a tool waits for a person."""
-        globs = [glob for layer in self.layers for glob in layer.tools_ask]
-        return bool(globs) and any(fnmatchcase(tool, glob) for glob in globs)
+        for layer in self.layers:
+            if layer.tools_ask and any(fnmatchcase(tool, glob) for glob in layer.tools_ask):
+                return True
+        return False
 
     @property
     def ends(self) -> bool:
@@ -283,7 +285,10 @@ class Policy(NamedTuple):
 
     def find_refusal(self, tool: str) -> str:
         """The origin of the layer that does not allow calls of a tool; empty if all do."""
-        return next((layer.origin for layer in self.layers if not layer.calls(tool)), "")
+        for layer in self.layers:
+            if not layer.calls(tool):
+                return layer.origin
+        return ""
 
 
 def default_action(target: PolicyTarget) -> Action:

@@ -275,8 +275,10 @@ class Flows:
     def _has_sources(self, tool: Tool) -> bool:
         """False where nothing came back that a call of this tool could repeat: mostly."""
         with self._lock:
-            sends = tool.labels.meets(Label.SENDS)
-            return bool(self._forgotten or (self._results if sends else self._results.taken_in))
+            if self._forgotten:
+                return True
+            of_any = self._results if tool.labels.meets(Label.SENDS) else self._results.taken_in
+            return bool(of_any) and self._results.has_others(tool.key)
 
     def _looked_up(
         self, tool: Tool, arguments: JsonValue, now: float, known_call: KnownCall

@@ -161,6 +161,10 @@ class RememberedResults(Collection[ToolResult]):
     def __iter__(self) -> Iterator[ToolResult]:
         return iter(self._results)
 
+    def has_others(self, own: tuple[str, str]) -> bool:
+        """True if a result is of another tool."""
+        return len(self._keys) > (own in self._keys)
+
     def list_of_others(self, own: tuple[str, str], *, taken_in: bool) -> list[ToolResult]:
         """List the results, or those taken in, that are not of this tool; mostly at once."""
         keys = self._keys_in if taken_in else self._keys
@@ -354,14 +358,11 @@ class RememberedCalls:
 
     def settle(self, call: str, *, went_on: bool) -> None:
         """Count the parts of a call as sent, or forget them: it never reached the server."""
-        pieces = self._pieces.values() if call in self._sending else ()
-        self._sending.discard(call)
-        for recent in (self._sent, self._begun_keys, *pieces):
-            if any(part.call == call for part in recent):
-                settled = [p._replace(call="") if p.call == call else p for p in recent]
-                kept = settled if went_on else [part for part in recent if part.call != call]
-                recent.clear()
-                recent.extend(kept[-RECENT_CALLS:])
+        if self._sent or self._begun_keys or call in self._sending:  # mostly no call has parts
+            pieces = self._pieces.values() if call in self._sending else ()
+            self._sending.discard(call)
+            for recent in (self._sent, self._begun_keys, *pieces):
+                _settle(recent, call, went_on=went_on)
 
 
 class _Part(NamedTuple):
@@ -376,6 +377,15 @@ class _Part(NamedTuple):
     call: str
     text: str
     since: int = 0
+
+
+def _settle(recent: deque[_Part], call: str, *, went_on: bool) -> None:
+    """Count the parts of a call as sent, or drop them."""
+    if any(part.call == call for part in recent):
+        settled = [p._replace(call="") if p.call == call else p for p in recent]
+        kept = settled if went_on else [part for part in recent if part.call != call]
+        recent.clear()
+        recent.extend(kept[-RECENT_CALLS:])
 
 
 def _list_others(recent: deque[_Part], call: str) -> list[str]:

@@ -304,8 +304,11 @@ def begun_key(texts: Sequence[str]) -> str:
         ends = "\n".join([text[-CUT_CHARS:] for text in texts])
         if ends.isascii() and not occurs(_BEGINNING, ends):
             return ""
-    words = (_last(_LAST_WORD, text) for text in texts)
-    return next((word[key.start() :] for word in words if (key := _BEGINS_KEY.search(word))), "")
+    for text in texts:
+        word = _last(_LAST_WORD, text)
+        if key := _BEGINS_KEY.search(word):
+            return word[key.start() :]
+    return ""
 
 
 def last_values(texts: Iterable[str]) -> list[str]:

@@ -343,8 +343,8 @@ class Pending:
 
     def match_answer(self, id_token: str | None) -> str | None:
         """The id of the request that an answer's id matches; its own if none does."""
-        if id_token is None:
-            return None
+        if id_token is None or id_token in self._open:
+            return id_token
         return match_answer(
             id_token,
             lambda token: any(

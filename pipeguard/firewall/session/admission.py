@@ -41,6 +41,8 @@ _PARAMS = {
     for (part, method), rows in PLACES.items()
     if part == "params"
 }
+# Those, and the one of every method: who has no other names has none that looks alike.
+_SPELLED = {method: frozenset((*members.values(), "_meta")) for method, members in _PARAMS.items()}
 
 
 def obstacles(guard: Guard, message: Message) -> list[Finding]:
@@ -57,12 +59,17 @@ def obstacles(guard: Guard, message: Message) -> list[Finding]:
     method = message.method or ""
     params = message.value.get("params")
     params = params if isinstance(params, dict) else {}
-    check_spelling(params, _PARAMS.get(method, {}), "params", message.id_token)
+    spelled = _SPELLED.get(method)
+    if spelled is not None and not params.keys() <= spelled:
+        check_spelling(params, _PARAMS[method], "params", message.id_token)
+    findings = []
     try:
-        found = [_obstacle_to_reference(guard, *each) for each in references(method, params)]
+        for kind, name in references(method, params):
+            finding = _obstacle_to_reference(guard, kind, name)
+            if finding is not None:
+                findings.append(finding)
     except Refusal as refusal:
         raise Refusal(refusal.rule, refusal.why, refusal.code, message.id_token) from None
-    findings = [finding for finding in found if finding is not None]
     return [max(findings, key=lambda finding: finding.action)] if findings else []
 
 

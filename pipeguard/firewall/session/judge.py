@@ -55,6 +55,7 @@ from pipeguard.records import NamedTuple
 LITTLE_LEFT = "without it more than half of the result would be gone, so all of it was withheld"
 MAX_REDACTIONS = 3  # rounds; a message that still has something to redact is blocked
 TO_SERVER, TO_CLIENT = Direction.TO_SERVER, Direction.TO_CLIENT
+_NO_VALUES = frozenset[str]()
 READING = frozenset({"resources/read", "tasks/result"})  # as tools do
 
 
@@ -159,11 +160,12 @@ class MessageJudge(NamedTuple):
             self.guard.notes.add_caller(self.event.partition(".c")[0])
 
     def _request_findings(self, message: Message, request: PendingRequest) -> list[Finding]:
-        findings = obstacles(self.guard, message) if self.direction is TO_SERVER else []
-        detector, call, values = self.guard.detector, NO_CALL, frozenset[str]()
+        detector, call, values = self.guard.detector, NO_CALL, _NO_VALUES
+        findings = list[Finding]()
         if self.direction is TO_SERVER:
+            findings = obstacles(self.guard, message)
             params = message.value.get("params")
-            call = detector.name_targets(request.method, request.tool, params, len(message.frame))
+            call = detector.name_targets(request.method, request.tool, params, request.frame_bytes)
         if request.tool is not None:
             values = detector.extract_values(message)
         context = self._context(message, request, call=call)
@@ -338,12 +340,8 @@ class MessageJudge(NamedTuple):
         method, tool = (request.method, request.tool) if request else (message.method, None)
         if call is None:
             call = NO_CALL if request is None or request.call is None else request.call
-        return Context(
-            *(self.guard, PARTS[message.kind], method, self.now, tool, ()),
-            budgets=self.budgets,
-            call=call,
-            event=self.event,
-        )
+        place = self.guard, PARTS[message.kind], method, self.now, tool, ()
+        return Context(*place, self.budgets, call, None, self.event)
 
     def _findings(self, context: Context, message: Message) -> list[Finding]:
         odd = find_oddities(self.direction, message, self.state.input_requests)

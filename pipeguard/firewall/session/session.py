@@ -92,11 +92,8 @@ class Session:
         number = self.state.count_frame(direction)
         event = f"{self.run}.{'c' if direction is TO_SERVER else 's'}{number}"
         judge = MessageJudge if self.guard.inspects else ProtocolJudge
-        judging = judge(
-            *(self.guard.snapshot(), self.state, direction, now, event, Budgets()),
-            waiting_room=self.waiting_room,
-            waiting_call=self.waiting_call,
-        )
+        given = self.guard.snapshot(), self.state, direction, now, event, Budgets(), False
+        judging = judge(*given, self.waiting_room, self.waiting_call)
         return self._judge_or_refuse(judging, frame)
 
     def receive_concurrently(self, direction: Direction, frame: bytes, now: float) -> Verdict:
