@@ -161,6 +161,14 @@ class Detection(Knowledge):
         """Find results of other tools and secrets that would leave with a request."""
         return findings.leak_findings(self, context, message, values)
 
+    def sees_nothing(self, message: Message) -> bool:
+        """True if one look tells that nothing is found in the result of a call."""
+        return findings.is_plain_result(self, message)
+
+    def read_plain_call(self, guard: Guard, tool: str, message: Message) -> frozenset[str] | None:
+        """The short values of a call in which one look tells that nothing is found."""
+        return findings.plain_call_values(self, guard, tool, message)
+
     def show_call(
         self, guard: Guard, tool: str, message: Message, findings: Sequence[Finding]
     ) -> tuple[str, str]:

@@ -20,7 +20,7 @@ from itertools import count
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from pipeguard.detect.flows import outgoing_call, overlap, secret_values, text_values
+from pipeguard.detect.flows import ledger_memory, outgoing_call, overlap, secret_values, text_values
 from pipeguard.detect.flows.leak import PRIVATE_OUT, SECRET_OUT, UNTRUSTED_ACTS, Leak
 from pipeguard.detect.flows.ledger_memory import LedgerMemory, RememberedCalls, RememberedResults
 from pipeguard.detect.flows.outgoing_call import MANY_NAMES, UNKNOWN, Call, KnownCall
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 
 # What is remembered.
 RESULT_BYTES = 4 * 2**20  # of results, with what belongs to them
-DERIVED_BYTES = 16 * 2**20  # in memory, of what was worked out of them and stays for the next call
 MOST_RESULTS = 1000
 RESULT_SECONDS = 1800.0
 REQUEST_BYTES = 2**18
@@ -267,18 +266,27 @@ class Flows:
 
     def _bound_derived(self, results: Sequence[ToolResult]) -> None:
         """Count what a call worked out, and drop what is too much."""
-        _forget_derived(results)
+        ledger_memory.forget_derived(results)
         with self._lock:
             self._count_worked_out()
         self._memory.note(self)
 
+    def concern(self, tool: Tool, arguments: JsonValue) -> bool:
+        """False where certainly nothing that is remembered matters to a call, as to most."""
+        with self._lock:
+            obeys = bool(tool.acts and self._results)
+            if obeys or self._forgotten or self._calls.has_begun_key:
+                return True
+            if not self._results.has_others(tool.key):
+                return False
+        is_compared = tool.is_sink or tool.labels.meets(Label.OUTSIDE)
+        return is_compared or text_values.may_hold_address(arguments)
+
     def _has_sources(self, tool: Tool) -> bool:
         """False where nothing came back that a call of this tool could repeat: mostly."""
         with self._lock:
-            if self._forgotten:
-                return True
             of_any = self._results if tool.labels.meets(Label.SENDS) else self._results.taken_in
-            return bool(of_any) and self._results.has_others(tool.key)
+            return bool(self._forgotten or (of_any and self._results.has_others(tool.key)))
 
     def _looked_up(
         self, tool: Tool, arguments: JsonValue, now: float, known_call: KnownCall
@@ -349,17 +357,6 @@ class Flows:
         new = [ClientWords.read(number, join_request(frame)) for number, frame in requests]
         with self._lock:
             return self._calls.keep_words(requests, new)
-
-
-def _forget_derived(results: Sequence[ToolResult]) -> None:
-    """Drop what was derived from the oldest results, if it is too much: it can be made again."""
-    if sum(result.derived for result in results) <= DERIVED_BYTES:
-        return
-    total = 0
-    for result in reversed(results):
-        total += result.derived
-        if total > DERIVED_BYTES:
-            result.forget()
 
 
 def _leaks(call: Call, results: list[ToolResult]) -> Iterator[Leak]:

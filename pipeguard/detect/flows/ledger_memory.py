@@ -8,7 +8,7 @@ again, and then all that it remembers; what was lost is for `detect.flows.tool_r
 from __future__ import annotations
 
 from collections import Counter, OrderedDict, defaultdict, deque
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from threading import Lock
 from typing import TYPE_CHECKING, Protocol
 from weakref import ref
@@ -26,6 +26,7 @@ MOST_PIECES = 32  # that a key is followed over; a word that only begins like on
 RECENT_TOOLS = 64  # whose calls are remembered
 MAX_NAME_CHARS = 256  # of a tool's, under which its calls are remembered
 CALL_BYTES = 2**14  # of one call that a later one of its tool is compared with
+DERIVED_BYTES = 16 * 2**20  # in memory, of what was worked out of results, for the next call
 SHARE_LEFT = 7 / 8  # of these after room was made, so that it is not made for each result
 
 
@@ -221,6 +222,17 @@ class RememberedResults(Collection[ToolResult]):
         self._note(result, -1)
 
 
+def forget_derived(results: Sequence[ToolResult]) -> None:
+    """Drop what was derived from the oldest results, if it is too much: it can be made again."""
+    if sum(result.derived for result in results) <= DERIVED_BYTES:
+        return
+    total = 0
+    for result in reversed(results):
+        total += result.derived
+        if total > DERIVED_BYTES:
+            result.forget()
+
+
 # --- remembered calls --------------------------------------------------------------------
 
 
@@ -256,6 +268,11 @@ class RememberedCalls:
         """The size of what was worked out of calls."""
         parts = (part.text for recent in (self._sent, *self._pieces.values()) for part in recent)
         return self._words_bytes + measure_text(*parts)
+
+    @property
+    def has_begun_key(self) -> bool:
+        """True if the end of a recent call may begin a key."""
+        return bool(self._begun_keys)
 
     def clear(self) -> None:
         """Forget all."""

@@ -194,8 +194,22 @@ def join_sent(value: JsonValue) -> bytes:
 
 def find_addresses(value: JsonValue) -> list[str]:
     """The web addresses in all strings of a JSON value."""
+    if not may_hold_address(value):
+        return []
     data = MessageText(value, keyed=False).data  # no address goes on behind the end of a line
     return addresses(data.decode()) if b"://" in data else []
+
+
+def may_hold_address(value: JsonValue) -> bool:
+    """False where no name and no text has the sign of an address, and no list could spell one."""
+    if type(value) is not dict:
+        return value is not None
+    for key, item in value.items():
+        if "://" in key or type(item) is dict or type(item) is list:
+            return True
+        if type(item) is str and "://" in item:
+            return True
+    return False
 
 
 def digests(text: str) -> list[str]:

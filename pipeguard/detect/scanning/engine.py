@@ -32,6 +32,7 @@ from pipeguard.detect.scanning.first_look import (
     LITERALS,
     LOOK_NS,
     EngineRules,
+    FirstLook,
     RuleLookup,
     first_look,
     in_groups,
@@ -69,6 +70,22 @@ _SIGNS = (*SIGNS, *SIGNS_TO_SERVER), tuple(SQUEEZED_SIGNS)
 COMPOSING = (b"$", b"%", b"^", b"{")  # of a command that makes words of others
 
 
+class Look(NamedTuple):
+    """A value that an engine has looked at once.
+
+    Attributes:
+        surface: as what it is judged.
+        text: its texts.
+        seen: the result; None for a long text.
+        is_silent: True if nothing could match in any reading of the texts, as in most.
+    """
+
+    surface: Surface
+    text: MessageText
+    seen: FirstLook | None
+    is_silent: bool
+
+
 class Engine:
     """The rules of one surface, ready to run. One thread at a time may use it.
 
@@ -100,6 +117,7 @@ class Engine:
             rules = EngineRules(lambda: all_rules, surface)
         self.surface = surface
         self.surfaces = rules.surfaces
+        self._last: Look | None = None
         self.key = b""
         self.keyed = surface is Surface.TO_SERVER
         self.lookup = RuleLookup(rules, patterns, _SIGNS, partial(classifier, models=models))
@@ -149,8 +167,35 @@ class Engine:
     def clone(self) -> Engine:
         """Clone the rules for another thread."""
         other = copy(self)
-        other.lookup = self.lookup.clone()
+        other.lookup, other._last = self.lookup.clone(), None
         return other
+
+    def sees_nothing(self, value: JsonValue, surface: Surface) -> bool:
+        """True if one look tells that no rule could match in any reading of a short value.
+
+        The look is remembered until the next one, for `scan`.
+
+        Args:
+            value: any JSON value, which nobody changes.
+            surface: what it is judged as.
+
+        Raises:
+            UnicodeEncodeError: a string has a lone surrogate.
+            EngineError: the engine failed.
+        """
+        self._last = self._look(value, surface)
+        return self._last.is_silent
+
+    def _look(self, value: JsonValue, surface: Surface) -> Look:
+        last = self._last
+        if last is not None and last.text.value is value and last.surface is surface:
+            return last
+        text = MessageText(value, keyed=self.keyed)
+        seen = first_look(self.lookup, text, surface)
+        is_silent = seen is not None and not (seen.hits or seen.joined_hits or seen.opened)
+        if seen is not None and is_silent:
+            is_silent = reads_clean(self.lookup, text, seen.texts)
+        return Look(surface, text, seen, is_silent)
 
     def scan(
         self,
@@ -173,14 +218,12 @@ class Engine:
             UnicodeEncodeError: a string has a lone surrogate.
             EngineError: the engine failed.
         """
-        text = MessageText(value, keyed=self.keyed)
+        _, text, seen, is_silent = self._look(value, surface)
         if budgets is None:
             budgets = Budgets(len(text.data))
         elif self.keyed or surface is not Surface.DEFINITIONS:  # which three engines read
             budgets.grow(len(text.data))
-        seen = first_look(self.lookup, text, surface)
-        is_silent = seen is not None and not (seen.hits or seen.joined_hits or seen.opened)
-        if seen is not None and is_silent and reads_clean(self.lookup, text, seen.texts):
+        if is_silent:
             return NOTHING_FOUND  # most texts
         source = self._source(text, place_of, call)
         is_clean = seen is not None and is_plainly_clean(self.lookup, source, surface, seen)

@@ -13,14 +13,7 @@ from hashlib import blake2b
 from typing import Protocol
 
 from pipeguard.firewall.budgets import Budgets
-from pipeguard.firewall.finding import (
-    Action,
-    Confidence,
-    Direction,
-    Finding,
-    Severity,
-    Verdict,
-)
+from pipeguard.firewall.finding import Action, Confidence, Direction, Finding, Severity, Verdict
 from pipeguard.firewall.pins.fingerprint import Pin, canonical
 from pipeguard.firewall.pins.store import Names, PinKey, Pins, as_trusted
 from pipeguard.firewall.policy import Mode, Policy, PolicyTarget, Trust
@@ -31,7 +24,6 @@ from pipeguard.firewall.protocol.places import HTTP_HEADER, Surface, name_place
 from pipeguard.records import NamedTuple
 
 __all__ = ("Context", "Detector", "Guard", "PinKey")
-
 WOULD_CUT = "with `mode: enforce`, it would be cut out of the result"
 EXEMPT = "an exception of your policy lets it pass"
 MARK_BYTES = 16  # of a call's mark
@@ -170,6 +162,15 @@ class Detector(Protocol):
         self, context: Context, message: Message, values: frozenset[str]
     ) -> list[Finding]:
         """Find results of other tools and secrets that would leave with a request."""
+
+    def sees_nothing(self, message: Message) -> bool:
+        """True if one look tells that `read_message` finds nothing in the result of a call."""
+
+    def read_plain_call(self, guard: Guard, tool: str, message: Message) -> frozenset[str] | None:
+        """The values of a call in which the two find and remember nothing; None if one look fails.
+
+        Raises a Refusal as they do.
+        """
 
     def show_call(
         self, guard: Guard, tool: str, message: Message, findings: Sequence[Finding]

@@ -34,28 +34,18 @@ from pipeguard.firewall.protocol.methods import (
 )
 from pipeguard.firewall.protocol.pending import NO_CALL, PendingRequest, Targets, pending_request
 from pipeguard.firewall.protocol.places import LISTS, OPENINGS, PARTS
-from pipeguard.firewall.session import replies
-from pipeguard.firewall.session.admission import find_asked, find_oddities, obstacles, without_name
+from pipeguard.firewall.session import admission, replies, rewrite
 from pipeguard.firewall.session.definitions import ReviewedResult, review
 from pipeguard.firewall.session.guard import AnswerNote, Context, Guard
 from pipeguard.firewall.session.lifecycle import ConversationState, WaitingRoom
 from pipeguard.firewall.session.refusals import RefusedAnswer, Refuser, end_wait, name_wait
 from pipeguard.firewall.session.remedies import GRANTED_AS, Way, find_remedy
-from pipeguard.firewall.session.rewrite import (
-    NEVER_REDACTED,
-    cut_line,
-    has_orders,
-    later_cuts,
-    leaves_enough,
-    redact,
-    withheld,
-)
 from pipeguard.records import NamedTuple
 
 LITTLE_LEFT = "without it more than half of the result would be gone, so all of it was withheld"
+_NOTHING_LEFT = "what remained after the cut could not pass either"
 MAX_REDACTIONS = 3  # rounds; a message that still has something to redact is blocked
 TO_SERVER, TO_CLIENT = Direction.TO_SERVER, Direction.TO_CLIENT
-_NO_VALUES = frozenset[str]()
 READING = frozenset({"resources/read", "tasks/result"})  # as tools do
 
 
@@ -160,26 +150,31 @@ class MessageJudge(NamedTuple):
             self.guard.notes.add_caller(self.event.partition(".c")[0])
 
     def _request_findings(self, message: Message, request: PendingRequest) -> list[Finding]:
-        detector, call, values = self.guard.detector, NO_CALL, _NO_VALUES
-        findings = list[Finding]()
+        detector, call = self.guard.detector, NO_CALL
+        findings, values = list[Finding](), frozenset[str]()
         if self.direction is TO_SERVER:
-            findings = obstacles(self.guard, message)
             params = message.value.get("params")
             call = detector.name_targets(request.method, request.tool, params, request.frame_bytes)
+            if request.tool is not None and not self.is_member:
+                plain = admission.read_plain_call(self.guard, request.tool, message)
+                if plain is not None:
+                    request.call, request.call_values = call, plain
+                    return findings
+            findings = admission.obstacles(self.guard, message)
         if request.tool is not None:
             values = detector.extract_values(message)
         context = self._context(message, request, call=call)
         findings += self._findings(context, message)
         findings += detector.find_leaks(context, message, values)
         if request.tool is not None and self.direction is TO_SERVER:
-            findings += find_asked(context, request.tool)
+            findings += admission.find_asked(context, request.tool)
         if findings and any(tells_private(finding.rule) for finding in findings):
             call.forget()  # a name may hold the secret, which is written down nowhere
             findings = [f._replace(path="", host="") for f in findings]
             request.is_method_secret = method_is_secret(findings)
             request.is_tool_secret = name_is_secret(findings)
             if request.is_tool_secret:
-                findings = [without_name(self.guard, finding) for finding in findings]
+                findings = [admission.without_name(self.guard, finding) for finding in findings]
         if call is not NO_CALL or request.tool is not None:
             request.call, request.call_values = call, values
         return findings
@@ -271,10 +266,15 @@ class MessageJudge(NamedTuple):
 
     def _judge_expected_answer(self, original: Message, request: PendingRequest) -> Verdict:
         message, extra = original, list[Finding]()
+        tool = None if self.is_member or self.direction is TO_SERVER else request.tool
         if replies.is_forged(original.value):
             message = rewritten(original, replies.without_forgery(original.value))
             why = "a mark that only PipeGuard sets was removed"
             extra.append(make_warning("protocol.forged-mark", why))
+        elif tool is not None and admission.is_plain_result(self.guard, message):
+            context = self._context(message, request)
+            self.guard.detector.record_result(context, message.frame, request.call_values, tool)
+            return self._verdict(message, request, [], message.frame)
         result = message.value.get("result")
         if isinstance(result, dict):
             self._note_answer(request, result)
@@ -344,7 +344,7 @@ class MessageJudge(NamedTuple):
         return Context(*place, self.budgets, call, None, self.event)
 
     def _findings(self, context: Context, message: Message) -> list[Finding]:
-        odd = find_oddities(self.direction, message, self.state.input_requests)
+        odd = admission.find_oddities(self.direction, message, self.state.input_requests)
         return [*odd, *self.guard.detector.read_message(context, self.direction, message)]
 
     def _settle(
@@ -382,27 +382,29 @@ class MessageJudge(NamedTuple):
         """Rewrite the message without what was found, and judge it again."""
         detector = self.guard.detector
         make_placeholder = detector.make_placeholder if self.direction is TO_CLIENT else None
-        make_line = partial(cut_line, event=self.event, sign=detector.sign)
+        make_line = partial(rewrite.cut_line, event=self.event, sign=detector.sign)
         message, remaining, is_cut = original, findings, False
         for _ in range(MAX_REDACTIONS):
-            if any(f.action is Action.REDACT and f.pointer in NEVER_REDACTED for f in remaining):
+            private = (f for f in remaining if f.action is Action.REDACT)
+            if any(finding.pointer in rewrite.NEVER_REDACTED for finding in private):
                 break
             is_cut = is_cut or greatest(remaining) is Action.CUT
-            redacted = redact(message.value, remaining, make_placeholder, make_line)
+            redacted = rewrite.redact(message.value, remaining, make_placeholder, make_line)
             marked = replies.mark_changed(redacted, self.direction, self.event, is_cut=is_cut)
             message = rewritten(message, marked)
             context = self._context(message, request)._replace(original=original.value)
             remaining = self._findings(context, message)
             if greatest(remaining) < Action.REDACT:
-                if has_orders(findings) and not leaves_enough(original.value, message.value):
-                    findings = withheld(findings, LITTLE_LEFT)
+                is_order = rewrite.has_orders(findings)
+                if is_order and not rewrite.leaves_enough(original.value, message.value):
+                    findings = rewrite.withheld(findings, LITTLE_LEFT)
                     return self._block(original, request, findings, codes.BLOCKED)
                 return self._verdict(original, request, findings, message.frame)
             if greatest(remaining) is Action.BLOCK:
                 break
-            findings = [*findings, *later_cuts(remaining, message.value, original.value)]
+            findings = [*findings, *rewrite.later_cuts(remaining, message.value, original.value)]
         if is_cut:
-            findings = withheld(findings, "what remained after the cut could not pass either")
+            findings = rewrite.withheld(findings, _NOTHING_LEFT)
             return self._block(original, request, findings, codes.BLOCKED)
         failed = make_block("protocol.not-redacted", "it could not be redacted")
         return self._block(original, request, [*findings, failed], codes.BLOCKED)
@@ -495,4 +497,4 @@ class ProtocolJudge(MessageJudge):
         return verdict
 
     def _oddities(self, message: Message) -> list[Finding]:
-        return [*find_oddities(self.direction, message, self.state.input_requests)]
+        return [*admission.find_oddities(self.direction, message, self.state.input_requests)]
