@@ -88,6 +88,8 @@ def fold(data: bytes) -> tuple[bytes, list[Range]]:
     Returns:
         The folded text, and the ranges of it that differ.
     """
+    if data.isascii():  # most texts
+        return data, []
     folded, changed, _ = fold_and_back(data)
     return folded, changed
 

@@ -141,7 +141,7 @@ class PatternSet:
     def __init__(self, databases: Sequence[Database]) -> None:
         """Take the databases, which are loaded when they are first needed."""
         self._databases = databases
-        self._scratches: list[tuple[Any, Any]] = []
+        self._scans: list[tuple[Any, Any]] = []  # of each database, with its scratch memory
         self._hits: list[int] = []
         self._on_match = self._make_handler()
 
@@ -162,9 +162,9 @@ class PatternSet:
         Raises:
             EngineError: one is damaged, or was compiled for another processor.
         """
-        if not self._scratches:
+        if not self._scans:
             loaded = [database.handle() for database in self._databases]
-            self._scratches = [(database, binding().Scratch(database)) for database in loaded]
+            self._scans = [(database.scan, binding().Scratch(database)) for database in loaded]
 
     def prepare(self) -> None:
         """Load the databases, without the memory that the thread which searches has of its own.
@@ -178,7 +178,7 @@ class PatternSet:
     def share(self) -> PatternSet:
         """Clone the patterns for another thread: shared databases, scratch memory of its own."""
         other = copy(self)
-        other._scratches = []
+        other._scans = []
         other._hits = []
         other._on_match = other._make_handler()
         return other
@@ -205,16 +205,14 @@ class PatternSet:
         Raises:
             EngineError: Hyperscan failed.
         """
-        hits = self._hits
+        hits, on_match = self._hits, self._on_match
         hits.clear()
-        if not self._scratches:
+        if not self._scans:
             self.load()
-        scratches = self._scratches
+        scans = self._scans
         try:
-            for database, scratch in (
-                scratches if only is None else map(scratches.__getitem__, only)
-            ):
-                database.scan(data, self._on_match, 0, None, scratch)
+            for scan, scratch in scans if only is None else map(scans.__getitem__, only):
+                scan(data, on_match, 0, None, scratch)
         except Exception as error:  # the binding has a class for each of its errors
             raise EngineError(f"the scan engine failed: {type(error).__name__}") from error
         return hits.copy() if hits else _NONE

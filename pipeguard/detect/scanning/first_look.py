@@ -72,7 +72,7 @@ def first_look(lookup: RuleLookup, text: MessageText, surface: Surface) -> First
         return None
     values = JsonValues(text)
     data = values.data
-    joined, parts = b"", list[bytes]()
+    joined, parts = b"", []
     if text.is_several:
         joined = text.join_values()  # what is within one string is found there
         if 0 < len(joined) <= OVERLAP_BYTES:  # all of it is around each seam
@@ -83,9 +83,10 @@ def first_look(lookup: RuleLookup, text: MessageText, surface: Surface) -> First
     if keys:
         parts.append(keys)
     hits = lookup.plain.look(data, lookup.choose(View.TEXT, surface))
-    chosen = lookup.choose(View.JOINED, surface, signs=False)
-    # One pass over all parts. A hit across the gap costs a full scan, which does not confirm it.
-    joined_hits = lookup.plain.look(GAP.join(parts), chosen) if parts and chosen != () else []
+    joined_hits: list[int] = []
+    if parts and (chosen := lookup.choose(View.JOINED, surface, signs=False)) != ():
+        # One pass over all. A hit across the gap costs a full scan, which does not confirm it.
+        joined_hits = lookup.plain.look(GAP.join(parts), chosen)
     opened = lookup.opener.stretches(data) if lookup.opener is not None else []
     return FirstLook((data, joined), keys, hits, joined_hits, opened, values)
 
