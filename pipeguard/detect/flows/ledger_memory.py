@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Collection, Iterator, Sequence
 from threading import Lock
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 from weakref import ref
 
 from pipeguard.detect.flows.tool_results import ToolResult
@@ -19,6 +19,8 @@ from pipeguard.records import NamedTuple
 
 if TYPE_CHECKING:
     from pipeguard.detect.flows.orders import ClientWords
+
+Counted = TypeVar("Counted", str, tuple[str, str])  # a server, or the key of a tool
 
 MOST_BYTES = 64 * 2**20  # of all ledgers: 16 that are full, without what can be worked out again
 RECENT_CALLS = 4  # of one tool, and in which the pieces of a value may leave one after the other
@@ -147,10 +149,10 @@ class RememberedResults(Collection[ToolResult]):
         self._seconds = seconds
         self._results: deque[ToolResult] = deque()
         self.taken_in: deque[ToolResult] = deque()
-        self._counts: Counter[str] = Counter()  # by server
-        self._sizes: Counter[str] = Counter()  # likewise
-        self._keys: Counter[tuple[str, str]] = Counter()  # of the tools, and of those taken in:
-        self._keys_in: Counter[tuple[str, str]] = Counter()
+        self._counts: dict[str, int] = {}  # by server
+        self._sizes: dict[str, int] = {}  # likewise
+        self._keys: dict[tuple[str, str], int] = {}  # of the tools, and of those taken in:
+        self._keys_in: dict[tuple[str, str], int] = {}
         self.bytes = 0
 
     def __len__(self) -> int:
@@ -175,44 +177,47 @@ class RememberedResults(Collection[ToolResult]):
 
     def add(self, result: ToolResult, now: float) -> None:
         """Remember a result, and no others than matter and have room."""
-        self._results.append(result)
+        results = self._results
+        results.append(result)
         if result.takes_in:
             self.taken_in.append(result)
         self._note(result, 1)
-        while self._results and now - self._results[0].since > self._seconds:
-            self._drop(self._results[0])
+        while results and now - results[0].since > self._seconds:
+            self._drop(results[0])
         while self.bytes > self._most_bytes:
             self._drop_oldest(self._sizes)
-        while len(self._results) > self._most:
+        while len(results) > self._most:
             self._drop_oldest(self._counts)
 
     def clear(self) -> None:
         """Forget all."""
         self._results.clear()
         self.taken_in.clear()
-        for counts in (self._counts, self._sizes, self._keys, self._keys_in):
+        for counts in (self._counts, self._sizes):
             counts.clear()
+        for keys in (self._keys, self._keys_in):
+            keys.clear()
         self.bytes = 0
 
     def _note(self, result: ToolResult, sign: int) -> None:
-        for keys in (self._keys, self._keys_in) if result.takes_in else (self._keys,):
-            keys[result.key] += sign
-            if not keys[result.key]:
-                del keys[result.key]
-        server = result.tool.server
-        self.bytes += sign * result.size
-        count = self._counts.get(server, 0) + sign
-        if count:
-            self._sizes[server] = self._sizes.get(server, 0) + sign * result.size
-            self._counts[server] = count
+        key, size = result.key, sign * result.size
+        self.bytes += size
+        _change(self._keys, key, sign)
+        if result.takes_in:
+            _change(self._keys_in, key, sign)
+        server = key[0]
+        if _change(self._counts, server, sign):
+            self._sizes[server] = self._sizes.get(server, 0) + size
         else:
-            del self._sizes[server], self._counts[server]
+            del self._sizes[server]
 
-    def _drop_oldest(self, taken: Counter[str]) -> None:
+    def _drop_oldest(self, taken: dict[str, int]) -> None:
         """Forget the oldest result of the server that takes the most."""
-        server = max(taken, key=taken.__getitem__) if len(taken) > 1 else ""
-        of_server = (result for result in self._results if result.tool.server == server)
-        self._drop(next(of_server) if server else self._results[0])
+        oldest = self._results[0]
+        if len(taken) > 1:
+            server = max(taken, key=taken.__getitem__)
+            oldest = next(result for result in self._results if result.key[0] == server)
+        self._drop(oldest)
 
     def _drop(self, result: ToolResult) -> None:
         """Forget one of the oldest, which are found at once."""
@@ -231,6 +236,16 @@ def forget_derived(results: Sequence[ToolResult]) -> None:
         total += result.derived
         if total > DERIVED_BYTES:
             result.forget()
+
+
+def _change(counts: dict[Counted, int], key: Counted, by: int) -> int:
+    """Count more or less of something, which is forgotten at 0; how many there are now."""
+    count = counts.get(key, 0) + by
+    if count:
+        counts[key] = count
+    else:
+        del counts[key]
+    return count
 
 
 # --- remembered calls --------------------------------------------------------------------

@@ -167,10 +167,7 @@ class Detector(Protocol):
         """True if one look tells that `read_message` finds nothing in the result of a call."""
 
     def read_plain_call(self, guard: Guard, tool: str, message: Message) -> frozenset[str] | None:
-        """The values of a call in which the two find and remember nothing; None if one look fails.
-
-        Raises a Refusal as they do.
-        """
+        """The values of a call, if one look tells that the two find and remember nothing in it."""
 
     def show_call(
         self, guard: Guard, tool: str, message: Message, findings: Sequence[Finding]
