@@ -24,7 +24,7 @@ from pipeguard.doctor.diagnosis import Case, Diagnosis, InstallationCheck, good,
 from pipeguard.doctor.policies import find_policies, read_policy
 from pipeguard.errors import PolicyError
 from pipeguard.firewall.policy import Mode
-from pipeguard.firewall.protocol import strict_json
+from pipeguard.firewall.protocol import json_values
 from pipeguard.installation import reinstall_command
 from pipeguard.rulebook.cache_files import INDEX_PATTERN
 from pipeguard.rulebook.packs import load_rules, sources
@@ -36,7 +36,7 @@ NATIVE: dict[str, Callable[[], object]] = {
         opener.native
     ),
     "the classifiers run in Python, a tenth as fast as in C": features.native,
-    "frames are parsed in Python, a fifth as fast as in C": strict_json.native,
+    "frames are parsed in Python, a fifth as fast as in C": json_values.native,
     "texts are laid out in Python, a fifth as fast as in C": layouts.native,
     "results are compared with calls in Python, far slower than in C": overlap.native,
     "the network runs in numpy, a third as fast as in C and with 15 MB more memory": (

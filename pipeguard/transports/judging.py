@@ -160,6 +160,9 @@ async def read_message(frame: bytes) -> Message | list[JsonValue]:
 
 async def to_frame(value: JsonValue) -> bytes:
     """The frame of a value; a short one has its value, so that nobody parses it."""
+    short = ParsedFrame.write_short(value, LARGE_BYTES)
+    if short is not None:
+        return short
     if is_short(value):
         return ParsedFrame.write(value)
     return await asyncio.to_thread(serialise, value)

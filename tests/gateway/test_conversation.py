@@ -82,7 +82,8 @@ def test_a_call_and_its_answer_are_parsed_and_written_once_each(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    monkeypatch.setattr(strict_json, "_NATIVE", None)  # whose calls nobody can count
+    for module in (strict_json, json_values):
+        monkeypatch.setattr(module, "_NATIVE", None)  # whose calls nobody can count
     parsed = texts_through(monkeypatch, strict_json, "_decode")
     written = texts_through(monkeypatch, json_values, "without_line_ends")
 

@@ -557,11 +557,168 @@ static PyObject *read_envelope(PyObject *self, PyObject *arguments)
     Py_RETURN_NONE;
 }
 
+/* --- writing --- */
+
+#define DEEPEST 64 /* MAX_DEPTH in strict_json.py */
+
+typedef struct {
+    uint8_t *text;
+    size_t size, room, most; /* bytes: written, that `text` holds, and that may be written */
+    PyObject *number;
+} Writer;
+
+static int put(Writer *writer, const void *bytes, size_t size)
+{
+    if (size > writer->most - writer->size)
+        return -1;
+    if (size > writer->room - writer->size) {
+        size_t room = 2 * (writer->size + size);
+        uint8_t *text = PyMem_Realloc(writer->text, room);
+        if (text == NULL)
+            return -1;
+        writer->text = text;
+        writer->room = room;
+    }
+    memcpy(writer->text + writer->size, bytes, size);
+    writer->size += size;
+    return 0;
+}
+
+/* Writes the escape of a character that is not plain, or that ends a line for some readers. */
+static int put_escape(Writer *writer, unsigned unit)
+{
+    static const char digits[] = "0123456789abcdef";
+    static const char letters[0x20] = {
+        ['\b'] = 'b', ['\f'] = 'f', ['\n'] = 'n', ['\r'] = 'r', ['\t'] = 't',
+    };
+    char letter = unit < 0x20 ? letters[unit] : unit < 0x80 ? (char)unit : 0;
+    char escape[] = {'\\', letter ? letter : 'u', digits[unit >> 12], digits[unit >> 8 & 15],
+                     digits[unit >> 4 & 15], digits[unit & 15]};
+    return put(writer, escape, letter ? 2 : sizeof escape);
+}
+
+/* The length of a line end (`has_line_end`) in UTF-8, 0 where there is none. */
+static size_t line_end_size(const uint8_t *at)
+{
+    if (at[0] == 0xC2)
+        return at[1] == 0x85 ? 2 : 0;
+    return at[0] == 0xE2 && at[1] == 0x80 && (at[2] == 0xA8 || at[2] == 0xA9) ? 3 : 0;
+}
+
+static const uint8_t *find_escaped(const uint8_t *at, const uint8_t *end)
+{
+    uint64_t word;
+    for (; end - at >= WORD_BYTES; at += WORD_BYTES) {
+        memcpy(&word, at, WORD_BYTES);
+        if (marks_of(word) || word & HIGHS)
+            break;
+    }
+    while (at < end && is_plain(*at) && !line_end_size(at))
+        at++;
+    return at;
+}
+
+static int write_text(Writer *writer, PyObject *text)
+{
+    Py_ssize_t size;
+    const uint8_t *at = (const uint8_t *)PyUnicode_AsUTF8AndSize(text, &size), *end, *stop;
+    if (at == NULL || put(writer, "\"", 1) < 0)
+        return -1; /* a lone surrogate, or too much */
+    for (end = at + size;; at = stop) {
+        stop = find_escaped(at, end);
+        if (put(writer, at, (size_t)(stop - at)) < 0)
+            return -1;
+        if (stop == end)
+            return put(writer, "\"", 1);
+        size_t skipped = line_end_size(stop);
+        unsigned unit = skipped == 0 ? *stop : skipped == 2 ? 0x85 : 0x2000 | (stop[2] & 0x3F);
+        if (put_escape(writer, unit) < 0)
+            return -1;
+        stop += skipped ? skipped : 1;
+    }
+}
+
+static int write_any(Writer *writer, PyObject *value, int depth);
+
+static int write_object(Writer *writer, PyObject *object, int depth)
+{
+    PyObject *key, *item;
+    Py_ssize_t position = 0;
+    const char *before = "{";
+    while (PyDict_Next(object, &position, &key, &item)) {
+        if (!PyUnicode_Check(key) || put(writer, before, 1) < 0 || write_text(writer, key) < 0)
+            return -1;
+        if (put(writer, ":", 1) < 0 || write_any(writer, item, depth) < 0)
+            return -1;
+        before = ",";
+    }
+    return *before == '{' ? put(writer, "{}", 2) : put(writer, "}", 1);
+}
+
+static int write_list(Writer *writer, PyObject *list, int depth)
+{
+    Py_ssize_t count = PyList_Size(list);
+    if (put(writer, "[", 1) < 0)
+        return -1;
+    for (Py_ssize_t i = 0; i < count; i++) {
+        if (i > 0 && put(writer, ",", 1) < 0)
+            return -1;
+        if (write_any(writer, PyList_GetItem(list, i), depth) < 0)
+            return -1;
+    }
+    return put(writer, "]", 1);
+}
+
+/* Writes a value, in which so many more objects and lists may nest; -1 where it does not. */
+static int write_any(Writer *writer, PyObject *value, int depth)
+{
+    PyTypeObject *type = Py_TYPE(value);
+    Py_ssize_t size;
+    if (type == &PyUnicode_Type)
+        return write_text(writer, value);
+    if ((PyObject *)type == writer->number) {
+        const char *digits = PyUnicode_AsUTF8AndSize(value, &size);
+        return digits == NULL ? -1 : put(writer, digits, (size_t)size);
+    }
+    if (type == &PyDict_Type)
+        return depth > 0 ? write_object(writer, value, depth - 1) : -1;
+    if (type == &PyList_Type)
+        return depth > 0 ? write_list(writer, value, depth - 1) : -1;
+    if (value == Py_None)
+        return put(writer, "null", 4);
+    if (value == Py_True)
+        return put(writer, "true", 4);
+    return value == Py_False ? put(writer, "false", 5) : -1;
+}
+
+static PyObject *write_value(PyObject *self, PyObject *arguments)
+{
+    PyObject *value, *result = NULL;
+    Py_ssize_t most;
+    Writer writer = {0};
+    (void)self;
+    if (!PyArg_ParseTuple(arguments, "OOn", &value, &writer.number, &most))
+        return NULL;
+    writer.most = most > 0 ? (size_t)most : 0;
+    int failed = write_any(&writer, value, DEEPEST) < 0;
+    if (!failed)
+        result = PyBytes_FromStringAndSize((const char *)writer.text, (Py_ssize_t)writer.size);
+    PyMem_Free(writer.text);
+    if (!failed)
+        return result;
+    if (PyErr_Occurred() && !PyErr_ExceptionMatches(PyExc_UnicodeEncodeError))
+        return NULL;
+    PyErr_Clear();
+    Py_RETURN_NONE;
+}
+
 static PyMethodDef methods[] = {
     {"read_frame", read_frame, METH_VARARGS,
      "read_frame(frame, number, (depth, nodes, keys)) -> (value, is_line) or None"},
     {"read_envelope", read_envelope, METH_VARARGS,
      "read_envelope(value, number) -> (kind, method, id_token) or None"},
+    {"write_value", write_value, METH_VARARGS,
+     "write_value(value, number, most_bytes) -> text or None"},
     {NULL, NULL, 0, NULL},
 };
 

@@ -6,9 +6,9 @@ from pipeguard.errors import Refusal
 from pipeguard.firewall.finding import MessageKind
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.ids import read_id, write_answered_id, write_id
-from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number
+from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number, native
 from pipeguard.firewall.protocol.spelling import folded_name, has_look_alike, look_alike, spellings
-from pipeguard.firewall.protocol.strict_json import ParsedFrame, native, read_json
+from pipeguard.firewall.protocol.strict_json import ParsedFrame, read_json
 from pipeguard.records import NamedTuple
 
 MAX_METHOD_BYTES = 1024

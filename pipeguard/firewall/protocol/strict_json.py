@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from json import JSONDecodeError, JSONDecoder
-from types import ModuleType
 from typing import NoReturn
 
 from pipeguard.errors import Refusal
@@ -20,7 +19,15 @@ from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.framing import Lost, Oversized, legible_id, one_line
 from pipeguard.firewall.protocol.ids import write_id
-from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number, serialise
+from pipeguard.firewall.protocol.json_values import (
+    MOST_BYTES,
+    JsonObject,
+    JsonValue,
+    Number,
+    native,
+    serialise_short,
+    write_text,
+)
 
 MAX_DEPTH = 64  # nested arrays and objects; MCP's own messages need about 12
 MAX_NODES = 100_000  # values in one message
@@ -43,9 +50,11 @@ class ParsedFrame(bytes):
 
     Attributes:
         value: of the frame; nobody changes it.
+        is_line: True if it is one line as it is (firewall.protocol.framing).
     """
 
     value: JsonValue
+    is_line: bool
 
     @classmethod
     def of(cls, frame: bytes) -> ParsedFrame:
@@ -54,19 +63,32 @@ class ParsedFrame(bytes):
         Raises:
             Refusal: it is not strict JSON, or exceeds a limit.
         """
-        value = parse_json(frame)
+        value, line = read_json(frame)
         parsed = cls(frame)
-        parsed.value = value
+        parsed.value, parsed.is_line = value, line is frame
         return parsed
 
     @classmethod
     def write(cls, value: JsonValue) -> bytes:
         """Serialise a value; the frame has it unless it nests too deep, which nobody may read."""
-        frame = serialise(value)
+        short = cls.write_short(value, MOST_BYTES)
+        if short is not None:
+            return short
+        frame = write_text(value)
         if _opens_too_much(frame) and nests_deeper_than(value, MAX_DEPTH):
             return frame
-        parsed = cls(frame)
-        parsed.value = value
+        return cls._of_line(frame, value)
+
+    @classmethod
+    def write_short(cls, value: JsonValue, most_bytes: int) -> ParsedFrame | None:
+        """Serialise a value as `json_values.serialise_short` does; the frame has it."""
+        frame = serialise_short(value, most_bytes)
+        return None if frame is None else cls._of_line(frame, value)
+
+    @classmethod
+    def _of_line(cls, line: bytes, value: JsonValue) -> ParsedFrame:
+        parsed = cls(line)
+        parsed.value, parsed.is_line = value, True
         return parsed
 
 
@@ -95,9 +117,10 @@ def read_json(frame: bytes) -> tuple[JsonValue, bytes]:
         if read is not None:
             value, is_line = read
             return value, frame if is_line else one_line(frame, frame.decode("utf-8"))
+    if isinstance(frame, ParsedFrame):
+        return frame.value, frame if frame.is_line else one_line(frame, frame.decode("utf-8"))
     text = _text(frame)
-    value = frame.value if isinstance(frame, ParsedFrame) else read_text(frame, text)
-    return value, one_line(frame, text)
+    return read_text(frame, text), one_line(frame, text)
 
 
 def read_text(frame: bytes, text: str) -> JsonValue:
@@ -228,15 +251,6 @@ def _decode(text: str) -> JsonValue:
     if end != len(text) and text[end:].strip(_WHITE_SPACE):
         raise JSONDecodeError("more than one value", text, end)
     return value
-
-
-def native() -> ModuleType | None:
-    """The form in C; None where it was not built."""
-    try:
-        from pipeguard.firewall.protocol import _strict_json
-    except ImportError:
-        return None
-    return _strict_json
 
 
 _NATIVE = native()

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pipeguard.errors import Refusal
 from pipeguard.firewall.protocol import codes, strict_json
 from pipeguard.firewall.protocol.framing import one_line
-from pipeguard.firewall.protocol.json_values import JsonValue, Number, serialise
+from pipeguard.firewall.protocol.json_values import JsonValue, Number, native, serialise
 from pipeguard.firewall.protocol.strict_json import (
     MAX_DEPTH,
     MAX_KEYS,
@@ -170,7 +170,7 @@ FRAMES = (
 @pytest.fixture(scope="session")
 def compiled() -> ModuleType:
     """The form in C, which is built where a compiler is: it is in every environment of tests."""
-    form = strict_json.native()
+    form = native()
     assert form is not None, "no C compiler? `make environment` builds _strict_json.c"
     return form
 
@@ -220,6 +220,27 @@ def test_without_the_form_in_c_the_same_is_read(monkeypatch: pytest.MonkeyPatch)
     assert [read_json(frame) for frame in frames] == expected
 
 
+@tried(100)
+@given(values)
+def test_what_is_written_has_its_value_and_is_a_line(value: JsonValue) -> None:
+    frame = ParsedFrame.write(value)
+    assert isinstance(frame, ParsedFrame)
+    assert (read_json(frame), bytes(frame)) == ((value, frame), serialise(value))
+
+
+@tried(200)
+@given(FRAMES, st.sampled_from([b"", b"\r", b"\n", b" \r\n"]))
+def test_a_frame_with_its_value_becomes_the_same_line(frame: bytes, end: bytes) -> None:
+    frame += end
+    try:
+        value, line = read_json(frame)
+    except Refusal:
+        return
+    again, same = read_json(ParsedFrame.of(frame))
+    assert equal(again, value)
+    assert same == line
+
+
 @pytest.mark.slow
 def test_the_c_form_leaves_no_byte_of_its_frame(tmp_path: Path) -> None:
     source = Path(strict_json.__file__).with_name("_strict_json.c")
@@ -229,7 +250,7 @@ def test_the_c_form_leaves_no_byte_of_its_frame(tmp_path: Path) -> None:
 FUZZING = r"""
 import random, sys
 sys.path[:0] = sys.argv[1:]
-from _strict_json import read_envelope, read_frame
+from _strict_json import read_envelope, read_frame, write_value
 dice = random.Random(2)
 PARTS = [*b'"\\{}[],: \n-0', *b"\0\xc2\xff", 0xE2, 0x80, 0xA8]
 PARTS = [bytes([part]) for part in PARTS]
@@ -248,6 +269,7 @@ for number in range(40000):
     read = read_frame(bytes(frame), str, limits)
     if read:
         read_envelope(read[0], str)
+        write_value(read[0], str, dice.choice([0, 9, 99, 9999]))
 class Number(str): pass
 TEXTS = ["2.0", "", "x", "7", "-", "0", "\x7f", "Zo\xeb", "\ud800", "n" * 40, "n" * 2000]
 for number in range(40000):
@@ -259,6 +281,11 @@ for number in range(40000):
         value["params"] = {dice.choice(TEXTS) + dice.choice("aA"): None for _ in range(number % 12)}
         value["params"].update({"_meta": {}} if number % 5 else {"_meta": None})
     read_envelope(value, Number)
+    value["list"] = [dice.choice(TEXTS) + dice.choice('\\x85\\u2028\\u2029"\\n\\xe9\\u2030') * 9]
+    value[Number("n")] = dice.choice([Number("1"), True, False, None, [], {}, 1, (), {1: 1}])
+    for _ in range(number % 80):
+        value = dice.choice([[value], {"v": value}])
+    write_value(value, Number, dice.choice([50, 500, 50000]))
 """
 
 
