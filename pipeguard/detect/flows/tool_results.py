@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from math import inf
-from sys import getsizeof
 
 from pipeguard.detect.flows import overlap, secret_values
 from pipeguard.detect.flows.leak import PRIVATE_OUT, UNTRUSTED_ACTS, Leak
@@ -155,7 +154,7 @@ class ToolResult:
         self.frame = frame
         self.since = since
         self.about = about
-        self.size = OBJECT_BYTES + len(frame) + getsizeof(tool.name)
+        self.size = OBJECT_BYTES + len(frame) + measure_text(tool.name)
         self.size += size_of_all(about) if about else 0
         self.derived = self.number = 0
         self.takes_in = tool.labels.meets(Label.TAKES_IN)  # asked for each call, of each result

@@ -32,12 +32,9 @@ from pipeguard.detect.scanning.first_look import (
     LITERALS,
     LOOK_NS,
     EngineRules,
-    FirstLook,
     RuleLookup,
-    first_look,
     in_groups,
     is_plainly_clean,
-    reads_clean,
     select_rules,
     squeezed_pattern,
 )
@@ -48,7 +45,7 @@ from pipeguard.detect.scanning.readings import (
     SQUEEZED_SIGNS,
     read_orders,
 )
-from pipeguard.detect.scanning.scan import LEVELS, Scan
+from pipeguard.detect.scanning.scan import LEVELS, Look, Scan
 from pipeguard.detect.scanning.scan_budget import NOTHING_FOUND, PlaceOf, ScanInput, ScanResult
 from pipeguard.detect.text.decoders import decode
 from pipeguard.detect.text.document import MessageText
@@ -68,22 +65,6 @@ if TYPE_CHECKING:
 SLOW_SIGNS = frozenset({"spelled", "base64", "turned-base64"})
 _SIGNS = (*SIGNS, *SIGNS_TO_SERVER), tuple(SQUEEZED_SIGNS)
 COMPOSING = (b"$", b"%", b"^", b"{")  # of a command that makes words of others
-
-
-class Look(NamedTuple):
-    """A value that an engine has looked at once.
-
-    Attributes:
-        surface: as what it is judged.
-        text: its texts.
-        seen: the result; None for a long text.
-        is_silent: True if nothing could match in any reading of the texts, as in most.
-    """
-
-    surface: Surface
-    text: MessageText
-    seen: FirstLook | None
-    is_silent: bool
 
 
 class Engine:
@@ -190,12 +171,7 @@ class Engine:
         last = self._last
         if last is not None and last.text.value is value and last.surface is surface:
             return last
-        text = MessageText(value, keyed=self.keyed)
-        seen = first_look(self.lookup, text, surface)
-        is_silent = seen is not None and not (seen.hits or seen.joined_hits or seen.opened)
-        if seen is not None and is_silent:
-            is_silent = reads_clean(self.lookup, text, seen.texts)
-        return Look(surface, text, seen, is_silent)
+        return Look.take(self.lookup, MessageText(value, keyed=self.keyed), surface)
 
     def scan(
         self,
