@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import pairwise, repeat
@@ -386,15 +387,19 @@ def _secrets(vault: Vault, text: str) -> Iterator[int]:
 
 def address_around(text: str, start: int) -> str:
     """The web address around a secret, unless the secret logs in before its host; or empty."""
-    word = next(iter(text[:start].rsplit(None, 1)[-1:]), "")  # no address begins before it
-    for address in _ADDRESS.finditer(text, start - len(word)):
-        if address.start() >= start:
-            break
-        if start < address.end():
-            before = text[address.start() : start].partition("//")[2]
-            logs_in = _AUTHORITY.fullmatch(before) and _USERINFO.match(text, start)
-            return "" if logs_in else address[0]
-    return ""
+    spans = _address_spans(text)
+    low, high = spans[bisect_left(spans, (start, 0)) - 1] if spans else (0, 0)
+    if not low < start < high:
+        return ""
+    before = text[low:start].partition("//")[2]
+    logs_in = _AUTHORITY.fullmatch(before) and _USERINFO.match(text, start)
+    return "" if logs_in else text[low:high]
+
+
+@lru_cache(maxsize=2)  # many secrets may be found in one text
+def _address_spans(text: str) -> list[tuple[int, int]]:
+    """The places of the web addresses in a text, one behind the other."""
+    return [address.span() for address in _ADDRESS.finditer(text)]
 
 
 def find_opened(labels: Label, strings: Sequence[tuple[str, str]]) -> frozenset[str]:

@@ -12,6 +12,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from enum import IntEnum
 from functools import lru_cache
+from operator import itemgetter
 
 from pipeguard.detect.checks.addresses import Reach
 from pipeguard.detect.commands.argument_roles import ArgumentRole, role, writes_file
@@ -24,6 +25,7 @@ from pipeguard.unicode.name_words import name_words
 
 MOST_STRINGS = 256  # of a call that are looked through for an address
 LONGEST_ADDRESS = 2048  # characters
+PICTURE_CHARS = 256  # before the address of a picture: the longest match of `_PICTURE`
 
 _ADDRESS = lazy_regex(
     r"\b(?:https?|wss?|s?ftps?|mqtts?|amqps?|kafka|nats|tcp|udp|smtps?|rediss?|postgres(?:ql)?|mysql"
@@ -88,10 +90,18 @@ def _is_requested(
     if writes and not tool.labels & Label.SENDS:
         return False
     is_read = string_role in (ArgumentRole.WRITTEN, ArgumentRole.SEARCHED)
-    for start, end, rest in _addresses(text):
-        if start < span[1] and span[0] < end and not _is_local(rest):
-            return not is_read or _PICTURE.search(text, 0, start) is not None
+    addresses = _addresses(text)
+    first = bisect_right(addresses, span[0], key=itemgetter(1))  # by their ends
+    last = bisect_left(addresses, span[1], key=itemgetter(0))
+    for start, _, rest in addresses[first:last]:
+        if not _is_local(rest):
+            return not is_read or _begins_picture(text, start)
     return _is_host(path, text) or _is_header(path) or not hosts <= {path}
+
+
+def _begins_picture(text: str, start: int) -> bool:
+    """True for the address of a picture, or of what a page loads."""
+    return _PICTURE.search(text, max(0, start - PICTURE_CHARS), start) is not None
 
 
 @lru_cache(maxsize=1)  # a call with many secrets asks for each of them

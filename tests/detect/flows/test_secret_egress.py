@@ -1,7 +1,9 @@
 """A secret of the server does not leave it behind a placeholder, and goes where it belongs."""
 
 import json
+import re
 from pathlib import Path
+from time import process_time
 
 import pytest
 from hypothesis import given
@@ -213,6 +215,24 @@ def test_what_is_before_an_at_sign_of_a_query_logs_nobody_in() -> None:
     assert address_around(at, at.index(TOKEN)) == at
     login = f"https://shop:{TOKEN}@a.example/r"
     assert address_around(login, login.index(TOKEN)) == ""
+
+
+def test_an_address_is_around_what_it_has_in_it_and_around_nothing_else() -> None:
+    other = f"https://b.example/{TOKEN}"
+    text = f"see https://a.example/r {TOKEN}, xx{other} and ftp:{TOKEN}"
+    first, second, third = (at.start() for at in re.finditer(TOKEN, text))
+    assert address_around(text, first) == ""
+    assert address_around(text, second) == other
+    assert address_around(text, third) == ""
+    assert address_around(other, 0) == ""
+    assert address_around(TOKEN, 0) == ""
+
+
+def test_a_text_is_searched_for_addresses_once_however_many_secrets_it_has() -> None:
+    text = "db_password = wR8kq2Zt9pLm \n" * 2_000  # half a minute, if it were for each
+    before = process_time()
+    assert not any(address_around(text, at) for at in range(0, len(text), 29))
+    assert process_time() - before < 1
 
 
 @tried(100)
