@@ -59,8 +59,8 @@ def is_placeholder(secret: bytes) -> bool:
     letters = re.sub(rb"[^0-9A-Za-z\x80-\xff]", b"", body)
     if not letters or _is_monotone(letters) or _is_masked(body, letters):
         return True
-    rest, fillers = _fillers().subn(b"", body)
-    if not fillers and b"..." not in body and b"\xe2\x80\xa6" not in body:
+    rest = _without_fillers(body)
+    if rest == body and b"..." not in body and b"\xe2\x80\xa6" not in body:
         return False
     rest = re.sub(rb"[^0-9A-Za-z]", b"", rest)
     return len(rest) < LEAST_LEFT or entropy(rest) < 2.5 or _is_monotone(rest)
@@ -81,16 +81,32 @@ def _weak_passwords() -> frozenset[bytes]:
     return frozenset(map(str.encode, words.WEAK_PASSWORDS))
 
 
+def _without_fillers(body: bytes) -> bytes:
+    """A text without words of examples, slots of templates and runs of one character."""
+    spans = [filler.span() for filler in _fillers().finditer(body.lower())]
+    starts, ends = [start for start, _ in spans], [end for _, end in spans]
+    between = zip([0, *ends], [*starts, len(body)], strict=True)
+    return b"".join([body[low:high] for low, high in between])
+
+
 @cache
 def _fillers() -> re.Pattern[bytes]:
+    """Matches fillers in small letters: `re` tries words by their first letter, but in one case."""
     return re.compile(
-        rb"%s|(?:%s)|(?<![0-9a-z])(?:%s)(?![0-9a-z])|(.)\1{4,}"
-        % (
-            _SLOT,
-            "|".join(words.in_order("ANYWHERE")).encode(),
-            "|".join(words.in_order("ALONE")).encode(),
-        ),
-        re.IGNORECASE | re.DOTALL,
+        rb"(?=[$%%{<])(?:%s)|%s|(?<![0-9a-z])%s(?![0-9a-z])|(.)(?=\1)\1{4,}"
+        % (_SLOT, _by_first_letter("ANYWHERE"), _by_first_letter("ALONE")),
+        re.DOTALL,
+    )
+
+
+def _by_first_letter(table: str) -> bytes:
+    """A pattern for words of a table, each of which begins with a letter; those of one together."""
+    groups: dict[str, list[str]] = {}
+    for word in words.in_order(table):
+        groups.setdefault(word[0], []).append(word[1:])
+    return (
+        b"(?:%b)"
+        % "|".join(f"{first}(?:{'|'.join(rest)})" for first, rest in groups.items()).encode()
     )
 
 
@@ -128,7 +144,8 @@ def _is_monotone(letters: bytes) -> bool:
     if len(letters) < 6:
         return len(set(letters)) == 1
     text = letters.lower()
-    if max(map(text.count, set(text))) * 10 >= 6 * len(text):
+    median = sorted(text)[len(text) // 2]  # what most characters are is in the middle, too
+    if text.count(median) * 10 >= 6 * len(text):
         return True
     rows = [step for step in map(sub, text[1:], text) if -1 <= step <= 1]
     return len(rows) * 10 >= 6 * len(text)

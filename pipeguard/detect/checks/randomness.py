@@ -23,6 +23,11 @@ from pipeguard.unicode.name_words import name_words
 
 LEAST_HEX = 24  # digits of a secret in hexadecimal: 96 bits
 _DIGITS = b"0123456789"
+# The kind of each byte: `A`, `a`, `0`, and a blank for any other.
+_KINDS = bytes(
+    next((kind for kind, first, last in (b"AAZ", b"aaz", b"009") if first <= code <= last), 0x20)
+    for code in range(256)
+)
 _CAMEL = lazy_regex(
     rb"(?:[a-z0-9_]{2,30}\.){0,3}_?(?:[A-Z][a-z]{0,20}){1,4}[0-9]{1,5}(?:[A-Z][a-z]{2,20}){1,4}"
 )
@@ -63,7 +68,7 @@ FEW_BYTES = 4  # before a value that is alone in its line
 _COMMAND = lazy_regex(rb"\s*(?:command|cmd|script|code|args): (?!.*\s(?:-d|--data\S*)[ =][\"']?\Z)")
 LABEL_BYTES, FIELD_BYTES = 80, 48  # of the longest
 NAMED_BYTES = 60  # before a value, in which a word may say what it is
-# What ids, digests and public values are called.
+# What ids, digests and public values are called, in small letters, which `re` finds sooner.
 _NO_SECRET = lazy_regex(
     rb"\b(?:[a-z_-]{0,12}_?ids?|sha-?[0-9]{0,3}|md5|commit|revision|rev|digest|hash|checksum|e-?tag"
     rb"|traces?|span|uuid|guid|cursor|page|nonce|fingerprint|integrity|public|pub|pubkey|peer|address"
@@ -76,8 +81,7 @@ _NO_SECRET = lazy_regex(
     rb"|confirmation|referral|collection|redemption|loyalty)[ -](?:codes?|numbers?|no)"
     rb"|gutschein\w*|rabatt\w*|buchung\w*|bestell\w*|r\xc3\xa9servation|r\xc3\xa9duction|cup\xc3\xb3n"
     rb"|descuento|reserva|prenotazione|sconto|buono)\b"
-    rb"|sha(?:256|384|512)[:/-]|@\Z",
-    re.IGNORECASE,
+    rb"|sha(?:256|384|512)[:/-]|@\Z"
 )
 # UUIDs, ULIDs, Google's ids of documents, object ids with a prefix, public keys of SSH; short
 # groups of one case, as of vouchers and parts, but not those of product and recovery keys.
@@ -139,9 +143,10 @@ def _is_mixed(secret: bytes) -> Outcome:
 def _random_case(secret: bytes) -> Outcome:
     """Upper and lower case as by the throw of a coin: in camelCase one letter in six is upper."""
     body = PREFIX.sub(b"", secret[:MEASURED_BYTES])
-    letters = len(re.findall(rb"[A-Za-z]", body))
-    upper = len(re.findall(rb"[A-Z]", body))
-    least = 5 if re.search(rb"[A-Z]{2}", body) else 4
+    kinds = body.translate(_KINDS)
+    upper = kinds.count(b"A")
+    letters = upper + kinds.count(b"a")
+    least = 5 if b"AA" in kinds else 4
     return to_outcome(letters >= 8 and letters <= least * upper and 5 * upper <= 4 * letters)
 
 
@@ -170,7 +175,8 @@ def looks_random(secret: bytes) -> Outcome:
     A run of letters of one case, or with a capital first, is a word where most of its pairs are.
     """
     body = PREFIX.sub(b"", secret[:MEASURED_BYTES])
-    letters = len(re.findall(rb"[A-Za-z0-9]", body))
+    kinds = body.translate(_KINDS)
+    letters = len(kinds) - kinds.count(b" ")
     in_words = readable_chars(body)
     if letters < 10 or 10 * in_words >= 6 * letters or has_date(body) or encodes_words(body):
         return Outcome.FAILS
@@ -180,7 +186,8 @@ def looks_random(secret: bytes) -> Outcome:
         return Outcome.FAILS
     if len(body) < LEAST_HEX and _not_hex(body) is not Outcome.HOLDS:
         return Outcome.UNKNOWN  # a short digest has as many digits
-    turns = len(re.findall(rb"[0-9](?=[A-Za-z])|[A-Za-z](?=[0-9])", body))
+    kinds = kinds.lower()
+    turns = kinds.count(b"0a") + kinds.count(b"a0")
     if letters >= 16 and 2 * in_words < letters and turns >= letters // 8 and turns >= 3:
         return Outcome.HOLDS
     is_cased = letters >= 16 and _random_case(body) is Outcome.HOLDS and 10 * in_words < 4 * letters
@@ -228,7 +235,8 @@ def _is_unlabelled(text: bytes) -> Outcome:
         return to_outcome(_PARAMETER.search(before) is not None)
     if _COMMAND.match(before):
         return Outcome.FAILS
-    above, below = around[:start].split(b"\n")[-4:-1], around[start:].split(b"\n")[1:4]
+    above = around[:start].rsplit(b"\n", 4)[-4:-1]
+    below = around[start:].split(b"\n", 4)[1:4]
     if sum(_ALONE.fullmatch(line) is not None for line in (*above, *below)) > 1:
         return Outcome.FAILS
     if len(before.strip()) < FEW_BYTES and not _FIELD.match(before):  # is the line above about it?
@@ -236,7 +244,7 @@ def _is_unlabelled(text: bytes) -> Outcome:
     if _FIELD.search(before, max(0, len(before) - NAMED_BYTES - FIELD_BYTES)):
         before = _FIELD.sub(b"", before, 1)
     named = before[-NAMED_BYTES:] + b" " + after[:24].partition(b" http")[0]
-    return to_outcome(_NO_SECRET.search(named) is None)
+    return to_outcome(_NO_SECRET.search(named.lower()) is None)
 
 
 def _is_no_known_id(secret: bytes) -> Outcome:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeguard.detect.checks.placeholders import is_placeholder
+from pipeguard.detect.checks.placeholders import _without_fillers, is_placeholder
 from pipeguard.rulebook.samples import expand
 
 
@@ -120,6 +120,21 @@ def test_a_word_glued_to_a_live_key_does_not_hide_it(recipe: str, glued: str) ->
 @given(st.binary(max_size=300), st.sampled_from([b"", b"example", b"${", b"<", b"***", b"\xff"]))
 def test_any_bytes_get_an_answer(secret: bytes, added: bytes) -> None:
     assert is_placeholder(added + secret) in (True, False)
+
+
+@pytest.mark.parametrize(
+    ("text", "rest"),
+    [
+        ("Wq7 MY-Key Tm2", "Wq7 - Tm2"),
+        ("Wq7Examples Testing9 tests", "Wq7 9 s"),
+        ("DeadBeef<Wq7>AaAaAa%(Ab)S${x}", ""),
+        ("mykey N/A an7 7.a.7", "mykey  an7 7..7"),
+    ],
+)
+def test_fillers_are_taken_out_in_any_case_and_the_rest_stays_as_it_is(
+    text: str, rest: str
+) -> None:
+    assert _without_fillers(text.encode()) == rest.encode()
 
 
 def test_a_megabyte_costs_no_more_than_its_first_kilobytes() -> None:
