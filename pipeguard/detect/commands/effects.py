@@ -271,9 +271,9 @@ class _ArgumentReader:
             return options + lines + self.command_lines(script)
         lines = [] if is_command else options
         if is_command or program:
-            lines = lines + argument_lines(command, budget=self.budget)
+            lines += argument_lines(command, budget=self.budget)
         for string in group:
-            lines = lines + value_lines(self._tool, string.key, string.value, self.budget)
+            lines += value_lines(self._tool, string.key, string.value, self.budget)
         return lines
 
 
