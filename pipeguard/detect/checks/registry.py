@@ -23,6 +23,9 @@ NAME_CHECK = "name-"  # prefix of the checks of a secret's name
 AROUND_CHECK = "around-"  # and of the checks of a match, AROUND, and the text around it
 AROUND_BYTES = 4096  # before a match and after it
 KEPT_BYTES = 512  # of a secret whose outcomes are kept
+_READ_WORDS = frozenset(
+    ("basic-auth", "kubernetes-value", "password", "random", "typed", "userinfo")
+)
 
 
 # An argument of each check that takes one.
@@ -52,6 +55,21 @@ def find_spec_error(spec: str) -> str:
 def measures_randomness(spec: str) -> bool:
     """True for a check that a made-up value of the right form fails."""
     return spec.removeprefix("not-fails ").startswith(("entropy", "random", "not-identifier"))
+
+
+@lru_cache(maxsize=1024)
+def cheapest_first(specs: tuple[str, ...]) -> tuple[str, ...]:
+    """Checks that all have to hold, in the order in which a text that fails one costs least."""
+    return tuple(sorted(specs, key=_cost))
+
+
+def _cost(spec: str) -> int:
+    """0 for a check of a secret alone, 1 for one of its surroundings, 2 for one of all its words.
+
+    What is read around a secret is not kept, as outcomes for the secret alone are.
+    """
+    name = spec.removeprefix("not-fails ").removeprefix("only-raise ").partition(" ")[0]
+    return 2 if name in _READ_WORDS else int(name.startswith(AROUND_CHECK))
 
 
 def run(spec: str, secret: bytes) -> Outcome:

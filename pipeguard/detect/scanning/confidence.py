@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 
 from pipeguard.detect.checks.bip39 import is_printed_phrase
 from pipeguard.detect.checks.outcome import Outcome
 from pipeguard.detect.checks.placeholders import is_placeholder, is_published, is_reference
 from pipeguard.detect.checks.readable import BUILD_ID
-from pipeguard.detect.checks.registry import measures_randomness
+from pipeguard.detect.checks.registry import cheapest_first, measures_randomness
 from pipeguard.detect.commands.argument_roles import ArgumentRole
 from pipeguard.detect.commands.argument_usage import PROGRAMS
 from pipeguard.detect.matching.confirm import Finder, Occurrence
@@ -49,7 +50,7 @@ def confidence_by_checks(
     is_by_form = samples and rule.confidence is Confidence.HIGH and is_placeholder(secret)
     if any(
         run_check(spec, data, match, secret) is not Outcome.HOLDS
-        for spec in rule.require
+        for spec in cheapest_first(rule.require)
         if not (is_by_form and measures_randomness(spec))
     ):
         return None
@@ -83,15 +84,22 @@ def _is_published(rule: Rule, secret: bytes) -> bool:
     """True for a secret, a number or a phrase that documentation prints."""
     if is_published(secret):
         return True
-    if "bip39" in rule.require:
+    is_phrase, is_number = _phrase_or_number(rule.require)
+    if is_phrase:
         from pipeguard.detect.checks.tokens import phrase_words
 
         return is_printed_phrase(phrase_words(secret))
-    if not any(spec.startswith("number ") for spec in rule.require):
+    if not is_number:
         return False
     from pipeguard.detect.checks.personal_numbers import is_published_number
 
     return is_published_number(secret)
+
+
+@lru_cache(maxsize=1024)  # asked of each match
+def _phrase_or_number(require: tuple[str, ...]) -> tuple[bool, bool]:
+    """The kinds that a rule finds by its requirements: phrases of words, numbers."""
+    return "bip39" in require, any(spec.startswith("number ") for spec in require)
 
 
 def confidence_as_shown(

@@ -262,7 +262,7 @@ class Scan:
             (*match.secret, rule)
             for low, high in blocks(len(data))
             for rule in self.lookup.look(data[low:high], squeezed=False)[1]
-            for match in self._confirm(rule, data, low, high + TAIL_BYTES, squeezed=False)
+            for match in self._confirm_once(rule, data, low, high)
             if confidence_by_checks(rule, data, match, View.TEXT) is not None
         ]
 
@@ -414,10 +414,10 @@ class Scan:
         self, rule: Rule, data: bytes, match: Occurrence, view: View, origin: Origin
     ) -> Confidence | None:
         """Rate a match that may be a published sample or a dummy; None if it is none."""
-        if not may_be_sample(rule, data[slice(*match.secret)]):
-            return None
         confidence = confidence_by_checks(rule, data, match, view, samples=True)
-        if confidence is None or origin.is_chance(rule, confidence, data, match.secret):
+        if confidence is None or not may_be_sample(rule, data[slice(*match.secret)]):
+            return None
+        if origin.is_chance(rule, confidence, data, match.secret):
             return None
         so_far = self.tally.confidence_so_far(rule, match.words)
         is_new = confidence > max(so_far, self._confidence_there(rule, match, origin))
@@ -451,6 +451,10 @@ class Scan:
         if rule.several:
             return self._with_following(rule, finder, data, low, high)
         return finder.finditer(data, low, high)
+
+    def _confirm_once(self, rule: Rule, data: bytes, low: int, high: int) -> Iterable[Occurrence]:
+        """The matches in a block; what follows several of them once."""
+        return dict.fromkeys(self._confirm(rule, data, low, high + TAIL_BYTES, squeezed=False))
 
     def _with_following(
         self, rule: Rule, finder: Finder, data: bytes, low: int, high: int

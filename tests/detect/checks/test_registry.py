@@ -8,6 +8,7 @@ from pipeguard.detect.checks.outcome import Outcome
 from pipeguard.detect.checks.registry import (
     EXAMPLES,
     _checks_with_argument,
+    cheapest_first,
     checks,
     find_spec_error,
     run,
@@ -50,6 +51,15 @@ def test_a_check_that_there_is_none_of_is_refused(spec: str, why: str) -> None:
     assert why in find_spec_error(spec)
     with pytest.raises(RuleError):
         run(spec, b"anything")
+
+
+def test_checks_that_all_have_to_hold_are_run_in_the_order_of_what_they_cost() -> None:
+    specs = ("not-fails password", "around-unlabelled", "random", "not-hex", "entropy 3.3")
+    assert cheapest_first(specs) == (
+        *("not-hex", "entropy 3.3"),
+        "around-unlabelled",
+        *("not-fails password", "random"),
+    )
 
 
 def test_each_check_with_an_argument_has_an_example() -> None:
