@@ -21,7 +21,7 @@ from pipeguard.state.paths import store_file
 from pipeguard.state.recorder import Recorder
 from pipeguard.transports.http import request_headers
 from pipeguard.transports.http.server.sessions import Mirrored, Sessions
-from pipeguard.transports.judging import Judge, judge_frame
+from pipeguard.transports.judging import Judge, judge_frame, with_value
 
 NAME = "gateway"
 MAX_SESSIONS = 1000
@@ -90,7 +90,7 @@ class FrontJudge(Judge):
         if not self._judged:
             asyncio.get_running_loop().call_soon(self._begin_pass)
         self._judged += 1
-        verdict = await judge_frame(session, direction, frame, self.record)
+        verdict = await judge_frame(session, direction, with_value(frame), self.record)
         self.record(verdict)
         return verdict
 

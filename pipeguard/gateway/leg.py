@@ -370,7 +370,6 @@ class Leg:
         try:
             while (frame := await self._channel.read()) is not None:
                 await self._take(await read_frame(frame))
-                await asyncio.sleep(0)  # others have their turn
         finally:
             if self.is_open:
                 self._mark_closed()

@@ -129,6 +129,8 @@ class Legs:
         if task is None or (task.done() and not (_is_open(task) and is_good)):
             task = asyncio.ensure_future(self._opens(server, opening))
             self._opening[key] = task
+        elif task.done():
+            return task.result()
         return await asyncio.shield(task)  # others wait for it as well
 
     def open_now(self) -> list[Leg]:

@@ -163,9 +163,11 @@ class Router:
             Unavailable: the server does not answer.
             Declined: the request goes on with what there is not.
         """
-        leg = await self._legs.to(server, request.opening)
+        return await self._send(await self._legs.to(server, request.opening), request, params)
+
+    async def _send(self, leg: Leg, request: ClientRequest, params: JsonObject) -> JsonObject:
         if request.opening.is_stateless and not leg.is_stateless and may_ask(request):
-            return await self._input_calls.ask(server, request, params)
+            return await self._input_calls.ask(leg.server, request, params)
         translates = leg.is_stateless and not request.opening.is_stateless
         if translates and request.method in (SUBSCRIBE, UNSUBSCRIBE):
             return self._subscriptions.answer(leg, request.method, params.get("uri"))
@@ -195,7 +197,8 @@ class Router:
         leg = await self._legs.to(server, request.opening)
         if leg.is_stateless and not leg.has_listed_tools and find_mirrored(definition):
             await leg.list_tools()  # so that the channel learns what goes into headers, too
-        return await self.send(server, request, params)
+            leg = await self._legs.to(server, request.opening)  # that may have ended meanwhile
+        return await self._send(leg, request, params)
 
     async def _with_answers(
         self, leg: Leg, request: ClientRequest, params: JsonObject, answer: JsonObject

@@ -67,6 +67,7 @@ if TYPE_CHECKING:
 GRACE_SECONDS = 5.0  # to answer what is in flight when the client hangs up
 LAST_SECONDS = 2.0  # for the client to read what is left; one that hung up may read nothing
 WATCH_SECONDS = 1.0  # between two looks at the sources
+_EVERYTHING = TokenScope(manages=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,14 +191,14 @@ class _Serving:
     def _find_scope(self, who: str) -> TokenScope | None:
         """The access of a token's client: all, if the token is one of the options."""
         if self._tokens is None:
-            return TokenScope(manages=True)
+            return _EVERYTHING
         if not who:  # it came in before a token was needed
-            return None if self._tokens.are_required() else TokenScope(manages=True)
+            return None if self._tokens.are_required() else _EVERYTHING
         token = self._tokens.valid().get(who)
         if token is not None:
             return token.scope
         is_given = self._listener is not None and self._listener.is_given(who)
-        return TokenScope(manages=True) if is_given else None
+        return _EVERYTHING if is_given else None
 
     # --- over stdio -----------------------------------------------------------------------
 
