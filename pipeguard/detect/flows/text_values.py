@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
@@ -387,19 +388,23 @@ def _secrets(vault: Vault, text: str) -> Iterator[int]:
 
 def address_around(text: str, start: int) -> str:
     """The web address around a secret, unless the secret logs in before its host; or empty."""
-    spans = _address_spans(text)
-    low, high = spans[bisect_left(spans, (start, 0)) - 1] if spans else (0, 0)
-    if not low < start < high:
+    starts, ends = _find_addresses(text)
+    at = bisect_left(starts, start) - 1
+    if at < 0 or start >= ends[at]:
         return ""
-    before = text[low:start].partition("//")[2]
+    before = text[starts[at] : start].partition("//")[2]
     logs_in = _AUTHORITY.fullmatch(before) and _USERINFO.match(text, start)
-    return "" if logs_in else text[low:high]
+    return "" if logs_in else text[starts[at] : ends[at]]
 
 
 @lru_cache(maxsize=2)  # many secrets may be found in one text
-def _address_spans(text: str) -> list[tuple[int, int]]:
-    """The places of the web addresses in a text, one behind the other."""
-    return [address.span() for address in _ADDRESS.finditer(text)]
+def _find_addresses(text: str) -> tuple[array[int], array[int]]:
+    """The places at which the web addresses in a text start, and those at which they end."""
+    starts, ends = array("I"), array("I")
+    for address in _ADDRESS.finditer(text):
+        starts.append(address.start())
+        ends.append(address.end())
+    return starts, ends
 
 
 def find_opened(labels: Label, strings: Sequence[tuple[str, str]]) -> frozenset[str]:

@@ -180,14 +180,14 @@ def run_check(check: str, data: bytes, match: Occurrence, secret: bytes) -> Outc
     if check.startswith(NAME_CHECK):
         return run(check, preceding_name(data, match))
     if check.startswith(AROUND_CHECK):
-        return _run_around(check, data, match)
+        low, high = max(0, match.span[0] - AROUND_BYTES), match.span[1] + AROUND_BYTES
+        return _run_around(check, match.words + AROUND + data[low:high])
     return run(check, secret)
 
 
 @lru_cache(maxsize=4)  # a match is rated as a secret, and then as a sample
-def _run_around(check: str, data: bytes, match: Occurrence) -> Outcome:
-    low, high = max(0, match.span[0] - AROUND_BYTES), match.span[1] + AROUND_BYTES
-    return run(check, match.words + AROUND + data[low:high])
+def _run_around(check: str, around: bytes) -> Outcome:
+    return run(check, around)
 
 
 def without_separators(number: bytes) -> bytes:
