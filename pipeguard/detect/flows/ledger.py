@@ -272,7 +272,7 @@ class Flows:
         self._memory.note(self)
 
     def concern(self, tool: Tool, arguments: JsonValue) -> bool:
-        """False where certainly nothing that is remembered matters to a call, as to most."""
+        """False where nothing that is remembered can matter to a call: mostly."""
         with self._lock:
             obeys = bool(tool.acts and self._results)
             if obeys or self._forgotten or self._calls.has_begun_key:

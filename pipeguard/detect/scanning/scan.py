@@ -67,7 +67,7 @@ class Look(NamedTuple):
     """A value that was looked at once.
 
     Attributes:
-        surface: as what it is judged.
+        surface: what it is judged as.
         text: its texts.
         seen: the result; None for a long text.
         is_silent: True if no rule could match in any reading of the texts, as in most.

@@ -41,7 +41,7 @@ _PARAMS = {
     for (part, method), rows in PLACES.items()
     if part == "params"
 }
-# Those, and the one of every method: who has no other names has none that looks alike.
+# These and `_meta`: where params have no other members, none looks like one of them.
 _SPELLED = {method: frozenset((*members.values(), "_meta")) for method, members in _PARAMS.items()}
 
 
@@ -283,15 +283,15 @@ def _subscription_references(wanted: JsonValue) -> list[Reference]:
 
 
 # --- plain calls ------------------------------------------------------------------------
-# Most messages are calls of tools and their results in which nothing is found. One look tells that
-# of them; of any other message, all that can be found is looked for.
+# Most messages are tool calls and results in which nothing is found, and for these one look is
+# enough. Every other message is judged in full.
 
 _CALL_MEMBERS = frozenset({"name", "arguments", "_meta"})
 _RESULT_MEMBERS = frozenset({"content", "structuredContent", "isError", "_meta"})
 
 
 def read_plain_call(guard: Guard, tool: str, message: Message) -> frozenset[str] | None:
-    """The short values of a client's call, if nothing is found in it; None if something may be.
+    """The short values of a client's call if it is plain: nothing can be found in it; else None.
 
     Args:
         guard: whose policy and pins apply.
@@ -315,7 +315,7 @@ def read_plain_call(guard: Guard, tool: str, message: Message) -> frozenset[str]
 
 
 def is_plain_result(guard: Guard, message: Message) -> bool:
-    """True if nothing is found in the result of a client's call that says nothing else.
+    """True if the result of a client's call is plain: nothing can be found in it.
 
     Args:
         guard: whose policy applies.
