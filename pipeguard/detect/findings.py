@@ -11,7 +11,12 @@ from hashlib import blake2b
 from pipeguard.detect.flows import secret_values
 from pipeguard.detect.flows.leak import SECRET_OUT, Leak
 from pipeguard.detect.flows.outgoing_call import KnownCall
-from pipeguard.detect.flows.text_values import named_strings, secret_egress, short_values
+from pipeguard.detect.flows.text_values import (
+    forget_addresses,
+    named_strings,
+    secret_egress,
+    short_values,
+)
 from pipeguard.detect.flows.tool_labels import Label
 from pipeguard.detect.flows.vault import RESTORED
 from pipeguard.detect.knowledge import Knowledge
@@ -356,6 +361,7 @@ def _secret_leaks(knowledge: Knowledge, context: Context, message: Message) -> l
     )
     given: JsonValue = {part: params.get(part)}
     confidence = secret_egress(vault, labels, given, flows.has_returned)
+    forget_addresses()
     if confidence is None:
         return []
     place = context.place(("params", part))

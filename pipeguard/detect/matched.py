@@ -8,6 +8,8 @@ from pipeguard.detect.content_marks import ContentMarks
 from pipeguard.detect.counting import LocatedMatch, pass_with_words, rate_match
 from pipeguard.detect.cuts import can_cut, cut_findings, with_words
 from pipeguard.detect.flows.leak import Leak
+from pipeguard.detect.flows.text_values import forget_addresses
+from pipeguard.detect.flows.way_out import forget_texts
 from pipeguard.detect.knowledge import Knowledge
 from pipeguard.detect.scanning.scan_budget import Match, ScanResult
 from pipeguard.detect.shown_call import show_passage
@@ -41,6 +43,8 @@ def list_findings(
     findings: list[Finding] = []
     for result in results:
         findings += _to_findings(knowledge, context, value, result, surface)
+    forget_texts()
+    forget_addresses()
     if not findings:
         return findings
     if name_is_secret(findings):

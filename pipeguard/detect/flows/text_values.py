@@ -407,6 +407,11 @@ def _find_addresses(text: str) -> tuple[array[int], array[int]]:
     return starts, ends
 
 
+def forget_addresses() -> None:
+    """Keep no text in which `address_around` was asked for: it is a peer's, and may be long."""
+    _find_addresses.cache_clear()
+
+
 def find_opened(labels: Label, strings: Sequence[tuple[str, str]]) -> frozenset[str]:
     """The web addresses that a call requests, and passes on to nobody.
 

@@ -185,6 +185,13 @@ def _addresses(text: str) -> list[tuple[int, int, str]]:
     return [(*address.span(), address[1]) for address in _ADDRESS.finditer(text)]
 
 
+def forget_texts() -> None:
+    """Keep no text of a peer's, once the keys in it are rated."""
+    _commands.cache_clear()
+    _reaches_host.cache_clear()
+    _addresses.cache_clear()
+
+
 def _is_host(path: Path, text: str) -> bool:
     """True for the name of another host, in an argument for one."""
     could_be = len(text) < LONGEST_ADDRESS and _HOST.fullmatch(text) is not None

@@ -7,6 +7,7 @@ from random import Random
 import pytest
 
 from pipeguard.detect.detector import Detection
+from pipeguard.detect.flows import text_values, way_out
 from pipeguard.firewall.finding import Action, Verdict
 from pipeguard.firewall.policy import Layer, Policy
 from pipeguard.firewall.session import admission, replies
@@ -133,6 +134,31 @@ def test_a_plain_call_and_its_result_are_read_by_one_look(monkeypatch: pytest.Mo
         assert session.receive(TO_SERVER, asked, 0.0).forward == asked
         answered = answer(number, f"Little, in week {number}.")
         assert session.receive(TO_CLIENT, answered, 0.0).forward == answered
+
+
+def test_calls_are_plain_again_after_the_beginning_of_a_key(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    session = new_session()
+    list_tools(session)
+    assert session.receive(TO_SERVER, call("key", "it is ghp_abcdefgh", "lookup"), 0.0).forward
+    for number in range(40):
+        session.receive(TO_SERVER, call(number, f"week {number}", "lookup"), 0.0)
+    monkeypatch.setattr(Detection, "find_leaks", None)
+    assert session.receive(TO_SERVER, call("after", "week", "lookup"), 0.0).forward
+
+
+def test_no_text_is_kept_once_it_is_judged() -> None:
+    session = new_session()
+    list_tools(session)
+    secret = "api_key = " + KEY
+    for number in range(2):
+        text = f"https://a.example/{number} {secret} and git push https://b.example {secret}"
+        session.receive(TO_SERVER, call(number, text, "send_message"), 0.0)
+    kept = way_out._commands, way_out._reaches_host, way_out._addresses
+    assert [cache.cache_info().currsize for cache in (*kept, text_values._find_addresses)] == [
+        0
+    ] * 4
 
 
 def test_what_a_look_cannot_judge_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
