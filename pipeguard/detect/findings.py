@@ -208,7 +208,7 @@ def _name_value(context: Context, surface: Surface, value: JsonValue) -> _Name:
     return _Name(blake2b(text, digest_size=32).digest(), len(text), lasts=True)
 
 
-def sees_nothing(knowledge: Knowledge, surface: Surface, value: JsonValue) -> bool:
+def _sees_nothing(knowledge: Knowledge, surface: Surface, value: JsonValue) -> bool:
     """True if one look tells that no rule of a surface could match in a short value.
 
     Raises:
@@ -276,7 +276,7 @@ def is_plain_result(knowledge: Knowledge, message: Message) -> bool:
         return False
     if vault is not None and vault.sent_secrets():
         return False
-    return sees_nothing(knowledge, Surface.TO_CLIENT, message.value)
+    return _sees_nothing(knowledge, Surface.TO_CLIENT, message.value)
 
 
 def plain_call_values(
@@ -298,7 +298,7 @@ def plain_call_values(
         return None
     if secret_values.begun_key([text for _, text in named_strings(arguments)[:MOST_STRINGS]]):
         return None
-    if not sees_nothing(knowledge, Surface.TO_SERVER, message.value):
+    if not _sees_nothing(knowledge, Surface.TO_SERVER, message.value):
         return None
     return short_values(arguments)
 

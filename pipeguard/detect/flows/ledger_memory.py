@@ -164,14 +164,14 @@ class RememberedResults(Collection[ToolResult]):
     def __iter__(self) -> Iterator[ToolResult]:
         return iter(self._results)
 
-    def has_others(self, own: tuple[str, str]) -> bool:
-        """True if a result is of another tool."""
-        return len(self._keys) > (own in self._keys)
+    def has_others(self, own: tuple[str, str], *, taken_in: bool = False) -> bool:
+        """True if a result, or one taken in, is of another tool than this."""
+        keys = self._keys_in if taken_in else self._keys
+        return len(keys) > (own in keys)
 
     def list_of_others(self, own: tuple[str, str], *, taken_in: bool) -> list[ToolResult]:
         """List the results, or those taken in, that are not of this tool; mostly at once."""
-        keys = self._keys_in if taken_in else self._keys
-        if len(keys) <= (own in keys):
+        if not self.has_others(own, taken_in=taken_in):
             return []
         return [each for each in (self.taken_in if taken_in else self._results) if each.key != own]
 

@@ -157,7 +157,7 @@ class Engine:
         The look is remembered until the next one, for `scan`.
 
         Args:
-            value: any JSON value, which nobody changes.
+            value: any JSON value; it must not change afterwards.
             surface: what it is judged as.
 
         Raises:
