@@ -78,7 +78,7 @@ def engine(_case: Case) -> Iterable[Diagnosis]:
 
 def rules(_case: Case) -> Iterable[Diagnosis]:
     """True if the rules are valid, load, and find their own samples."""
-    from pipeguard.detect.scanning.first_look import choose_engine
+    from pipeguard.detect.scanning.rule_groups import choose_engine
     from pipeguard.rulebook.cache import is_cached, is_shipped
     from pipeguard.rulebook.proof import confidences
     from pipeguard.rulebook.samples import texts

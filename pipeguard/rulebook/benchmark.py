@@ -22,7 +22,7 @@ from pipeguard.detect.matching.pattern_set import PatternGroup, PatternSet, comp
 from pipeguard.detect.model.cascade import Reader, Selection
 from pipeguard.detect.model.sentences import find_best
 from pipeguard.detect.rules.rule import View
-from pipeguard.detect.scanning.first_look import choose_engine
+from pipeguard.detect.scanning.rule_groups import choose_engine
 from pipeguard.detect.scanning.scan_budget import MAX_MATCHES_PER_RULE
 from pipeguard.detect.text.windowing import BLOCK_BYTES
 from pipeguard.firewall.budgets import Budgets

@@ -22,7 +22,7 @@ from pipeguard.detect.matching.pattern_set import MISSING, Database, PatternSet
 from pipeguard.detect.model.classifier import OpenerFile
 from pipeguard.detect.rules.rule import from_record
 from pipeguard.detect.scanning.engine import Engine, PatternSets, make_opener
-from pipeguard.detect.scanning.first_look import EngineRules
+from pipeguard.detect.scanning.rule_groups import EngineRules
 from pipeguard.errors import EngineError
 from pipeguard.firewall.protocol.places import Surface
 from pipeguard.log import say

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pipeguard.detect.matching.pattern_set import PatternGroup, compile_group, loads
 from pipeguard.detect.rules.rule import as_record
 from pipeguard.detect.scanning.engine import collect_patterns
-from pipeguard.detect.scanning.first_look import select_rules
+from pipeguard.detect.scanning.rule_groups import select_rules
 from pipeguard.firewall.protocol.places import Surface
 from pipeguard.firewall.protocol.strict_json import STACK_BYTES
 from pipeguard.rulebook.cache_files import (

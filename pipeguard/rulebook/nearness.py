@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipeguard.detect.scanning.first_look import choose_engine
+from pipeguard.detect.scanning.rule_groups import choose_engine
 from pipeguard.rulebook.proof import confidences, is_match
 from pipeguard.rulebook.samples import texts
 

@@ -167,7 +167,7 @@ def try_patterns(packs: Iterable[PackFile]) -> None:
 
 def _find_rejected(rule: Rule, index: int) -> RuleError | None:
     from pipeguard.detect.matching.pattern_set import PatternGroup, compile_group
-    from pipeguard.detect.scanning.first_look import squeezed_pattern
+    from pipeguard.detect.scanning.rule_groups import squeezed_pattern
 
     patterns = {"sign": rule.sign, "pattern": rule.pattern, "squeezed": squeezed_pattern(rule)[0]}
     for field, pattern in patterns.items():

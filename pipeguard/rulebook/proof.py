@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pipeguard.detect.matching.confirm import BRACKETS, Finder
 from pipeguard.detect.rules.rule import View, Written
 from pipeguard.detect.scanning.confidence import has_exception
-from pipeguard.detect.scanning.first_look import choose_engine, squeezed_pattern
+from pipeguard.detect.scanning.rule_groups import choose_engine, squeezed_pattern
 from pipeguard.firewall.finding import Confidence, raise_confidence
 from pipeguard.firewall.protocol.places import Surface, find_places
 from pipeguard.rulebook.samples import texts

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pipeguard.detect.detector import Engines
 from pipeguard.detect.rules.rule import Rule, View
 from pipeguard.detect.scanning.engine import Engine
-from pipeguard.detect.scanning.first_look import choose_engine
+from pipeguard.detect.scanning.rule_groups import choose_engine
 from pipeguard.firewall.protocol.places import Surface
 from pipeguard.rulebook.cache import load_engines
 from pipeguard.rulebook.packs import load_rules

@@ -1,7 +1,7 @@
 """How near samples are to a rule's border."""
 
 from pipeguard.detect.rules.rule import Rule
-from pipeguard.detect.scanning.first_look import choose_engine
+from pipeguard.detect.scanning.rule_groups import choose_engine
 from pipeguard.firewall.finding import Confidence
 from pipeguard.firewall.protocol.places import Surface
 from pipeguard.rulebook.nearness import MOST_CLOSE, Mutation, NearMisses, near, near_all

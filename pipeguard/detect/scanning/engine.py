@@ -31,12 +31,8 @@ from pipeguard.detect.scanning.first_look import (
     GAP,
     LITERALS,
     LOOK_NS,
-    EngineRules,
     RuleLookup,
-    in_groups,
     is_plainly_clean,
-    select_rules,
-    squeezed_pattern,
 )
 from pipeguard.detect.scanning.readings import (
     READINGS,
@@ -44,6 +40,12 @@ from pipeguard.detect.scanning.readings import (
     SIGNS_TO_SERVER,
     SQUEEZED_SIGNS,
     read_orders,
+)
+from pipeguard.detect.scanning.rule_groups import (
+    EngineRules,
+    in_groups,
+    select_rules,
+    squeezed_pattern,
 )
 from pipeguard.detect.scanning.scan import LEVELS, Look, Scan
 from pipeguard.detect.scanning.scan_budget import NOTHING_FOUND, PlaceOf, ScanInput, ScanResult

@@ -22,12 +22,7 @@ from pipeguard.detect.scanning.confidence import (
     may_be_sample,
 )
 from pipeguard.detect.scanning.extents import Extents, JsonValues, settled_cuts
-from pipeguard.detect.scanning.first_look import (
-    FirstLook,
-    RuleLookup,
-    first_look,
-    reads_clean,
-)
+from pipeguard.detect.scanning.first_look import FirstLook, RuleLookup, first_look, reads_clean
 from pipeguard.detect.scanning.origin import (
     Origin,
     is_invisible,

@@ -12,7 +12,7 @@ from pipeguard.detect.flows import order_sentences, orders, secret_values, tool_
 from pipeguard.detect.matching.confirm import Finder, Occurrence, occurs
 from pipeguard.detect.matching.pattern_set import secret_group
 from pipeguard.detect.rules.rule import Rule
-from pipeguard.detect.scanning.first_look import squeezed_pattern
+from pipeguard.detect.scanning.rule_groups import squeezed_pattern
 from pipeguard.rulebook.samples import texts
 from tests.each import each
 from tests.fuzz.rulebook import RULES

@@ -7,7 +7,7 @@ import pytest
 
 from pipeguard.detect.rules.rule import Rule, as_record, from_record, load_pack
 from pipeguard.detect.scanning.engine import Engine, build, load_patterns
-from pipeguard.detect.scanning.first_look import choose_engine
+from pipeguard.detect.scanning.rule_groups import choose_engine
 from pipeguard.errors import RuleError
 from pipeguard.firewall.finding import Confidence
 from pipeguard.firewall.protocol.json_values import JsonValue

@@ -6,7 +6,7 @@ from itertools import chain
 import pytest
 
 from pipeguard.detect.rules.rule import Rule, View
-from pipeguard.detect.scanning.first_look import (
+from pipeguard.detect.scanning.rule_groups import (
     EngineRules,
     choose_engine,
     in_groups,

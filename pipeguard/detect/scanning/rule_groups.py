@@ -1,0 +1,140 @@
+"""The division of rules among engines and databases."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property
+from itertools import chain
+from operator import attrgetter
+
+from pipeguard.detect.rules.rule import Leaving, Rule, View
+from pipeguard.firewall.lazy_regex import lazy_regex
+from pipeguard.firewall.protocol.places import Surface
+
+
+def choose_engine(rule: Rule, surface: Surface) -> Surface:
+    """The engine that runs a rule over one of the rule's surfaces."""
+    if surface is Surface.TO_CLIENT and rule.is_private:
+        return surface
+    if Surface.TO_SERVER in rule.surfaces:
+        return Surface.TO_SERVER
+    return Surface.TO_CLIENT if Surface.TO_CLIENT in rule.surfaces else Surface.DEFINITIONS
+
+
+def select_rules(rules: Iterable[Rule], engine: Surface) -> Iterator[Rule]:
+    """The rules of one engine, each with only the surfaces that this engine runs it over."""
+    surfaces_by_kind: dict[tuple[frozenset[Surface], bool], frozenset[Surface]] = {}
+    for rule in rules:
+        kind = rule.surfaces, rule.is_private
+        surfaces = surfaces_by_kind.get(kind)
+        if surfaces is None:
+            surfaces = frozenset(
+                over for over in rule.surfaces if choose_engine(rule, over) is engine
+            )
+            surfaces_by_kind[kind] = surfaces
+        if surfaces == rule.surfaces:
+            yield rule
+        elif surfaces:
+            views = rule.views if engine is Surface.TO_SERVER else rule.views - {View.SQUEEZED}
+            yield rule._replace(surfaces=surfaces, views=views)
+
+
+class EngineRules:
+    """The rules of one engine, read when one of them is first needed.
+
+    Attributes:
+        engine: the surface that the engine is for.
+    """
+
+    def __init__(
+        self,
+        read: Callable[[], Iterable[Rule]],
+        engine: Surface,
+        surfaces: frozenset[Surface] | None = None,
+    ) -> None:
+        """Store where the rules of all engines are read from.
+
+        Args:
+            read: reads them.
+            engine: the surface that the engine is for.
+            surfaces: that this engine runs rules over; None to read the rules for that.
+        """
+        self.engine = engine
+        self._read = read
+        self._surfaces = surfaces
+
+    @cached_property
+    def all(self) -> tuple[Rule, ...]:
+        """Every rule of the engine, in the order in which they are read, the user's own last."""
+        return tuple(sorted(select_rules(self._read(), self.engine), key=attrgetter("own")))
+
+    @property
+    def are_read(self) -> bool:
+        """True once one of the rules was needed."""
+        return "all" in vars(self)
+
+    @property
+    def surfaces(self) -> frozenset[Surface]:
+        """The surfaces that any of the rules is run over."""
+        if self._surfaces is None:
+            self._surfaces = frozenset(over for rule in self.all for over in rule.surfaces)
+        return self._surfaces
+
+    @cached_property
+    def plain(self) -> tuple[Rule, ...]:
+        """The rules for texts with their spaces, in the order of their patterns."""
+        return tuple(chain(*in_groups(self.all)))
+
+    @cached_property
+    def squeezed_rules(self) -> tuple[Rule, ...]:
+        """The rules for texts without spaces, in the order of their patterns."""
+        return tuple(rule for rule in self.all if squeezed_pattern(rule)[0])
+
+    @cached_property
+    def with_classifier(self) -> tuple[Rule, ...]:
+        """The rules that have a classifier."""
+        return tuple(rule for rule in self.all if rule.model)
+
+    @cached_property
+    def over_acts(self) -> tuple[Rule, ...]:
+        """The rules for what arguments do, in the order of their patterns."""
+        return tuple(rule for rule in self.all if View.ACTS in rule.views)
+
+
+def in_groups(rules: Sequence[Rule]) -> list[list[Rule]]:
+    """The rules for texts with spaces, as they are compiled: private ones, others, the user's own.
+
+    Those of two engines come first, and are compiled once. Private ones for what leaves follow, in
+    two groups, which take half the time. An edit of the user's own has no other group compiled.
+    """
+    own = [rule for rule in rules if rule.own and _is_plain(rule)]
+    plain = [rule for rule in rules if not rule.own and _is_plain(rule)]
+    private = [rule for rule in plain if rule.is_private]
+    leaving = [rule for rule in private if rule.leaving is Leaving.ONLY]
+    return [
+        [rule for rule in private if rule.leaving is not Leaving.ONLY],
+        [rule for rule in leaving if not rule.places],
+        [rule for rule in leaving if rule.places],
+        [rule for rule in plain if not rule.is_private],
+        own,
+    ]
+
+
+def _is_plain(rule: Rule) -> bool:
+    return bool(rule.pattern) and not rule.views <= {View.SQUEEZED, View.ACTS}
+
+
+_SPACE_TOKEN = lazy_regex(
+    r"(?:\\s|(?<!\\) |\[(?:[^\]\\]|\\.)*\\s(?:[^\]\\]|\\.)*\])(?:\{[0-9,]*\}|[+*?])?\??"
+)
+
+
+def squeezed_pattern(rule: Rule) -> tuple[str, bool]:
+    """A rule's pattern for texts without spaces, with `ignore_case`; empty without such a view."""
+    if View.SQUEEZED not in rule.views:
+        return "", False
+    pattern = rule.pattern
+    if not rule.is_private:
+        pattern = _SPACE_TOKEN.sub(lambda m: m[0] if m[0].startswith("[^") else "", pattern)
+        pattern = pattern.replace("\\b", "")
+    return pattern, rule.ignore_case
