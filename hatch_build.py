@@ -1,12 +1,12 @@
 """Builds with the package what makes it start and run fast, where that can be built.
 
 - The parser of frames (firewall/protocol/_strict_json.c), the layout of their strings
-  (detect/text/_layout.c) and the hot loops of the opener, the classifiers, the network and the
-  comparison of texts (_opener.c, _classifier.c, _network.c and _overlap.c in detect/model), where
-  a C compiler is: one binary of each for every Python from 3.11
-  on. Without a compiler the same runs in Python, and what the
-  opener and the network do in numpy, which is a dependency there alone; on Windows the network's
-  does, since Microsoft's compiler does not know the vectors that it is written in.
+  (detect/text/_layout.c), the outlines of plain frames (detect/_outline.c) and the hot loops of the
+  opener, the classifiers, the network and the comparison of texts (_opener.c, _classifier.c,
+  _network.c and _overlap.c in detect/model), where a C compiler is: one binary of each for every
+  Python from 3.11 on. Without a compiler the same runs in Python, except that no frame is outlined,
+  and what the opener and the network do in numpy, which is a dependency there alone; on Windows the
+  network's does, since Microsoft's compiler does not know the vectors that it is written in.
   PIPEGUARD_NATIVE=0 leaves them out, PIPEGUARD_NATIVE=1 makes a missing compiler an error.
 - The program that takes on Landlock's rules in a sandbox (isolation/_landlock.c), on Linux where a
   C compiler is. It needs no library, and runs whatever is installed.
@@ -33,6 +33,7 @@ MODEL = "pipeguard/detect/model"
 PLAIN = (
     "pipeguard/firewall/protocol/_strict_json",
     "pipeguard/detect/text/_layout",
+    "pipeguard/detect/_outline",
     f"{MODEL}/_classifier",
     f"{MODEL}/_overlap",
 )
@@ -139,7 +140,7 @@ def _compiled(root: Path, name: str) -> Path | None:
     extension = Extension(
         name.replace("/", "."),
         [f"{name}.c"],
-        depends=[str(file) for file in root.glob(f"{name}*.h")],
+        depends=[str(file) for file in (root / "pipeguard").rglob("*.h")],
         py_limited_api=True,
         libraries=[] if is_windows else ["m"],
         extra_compile_args=[] if is_windows else ["-O3", "-g0"],  # `-g` writes the folder into it

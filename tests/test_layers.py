@@ -51,6 +51,7 @@ LAYERS = (
     "detect.shown_call",
     "detect.matched",
     "detect.findings",
+    "detect.plain",
     "detect.detector",
     "secrets_in_use",
     "terminal",

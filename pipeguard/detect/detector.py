@@ -8,7 +8,7 @@ from copy import copy
 from functools import cache
 from threading import Lock
 
-from pipeguard.detect import findings
+from pipeguard.detect import findings, plain
 from pipeguard.detect.flows.known_secrets import KnownSecrets, without_known_secrets
 from pipeguard.detect.flows.tool_labels import Label, Tool, make_tool
 from pipeguard.detect.flows.vault import Vault
@@ -20,8 +20,8 @@ from pipeguard.firewall.pins.fingerprint import Pin
 from pipeguard.firewall.pins.store import PinKey
 from pipeguard.firewall.policy import Policy
 from pipeguard.firewall.protocol.json_values import JsonValue
-from pipeguard.firewall.protocol.message import Message
-from pipeguard.firewall.protocol.pending import NAMING, NO_CALL, Targets
+from pipeguard.firewall.protocol.message import Message, PlainOutline
+from pipeguard.firewall.protocol.pending import NAMING, NO_CALL, PendingRequest, Targets
 from pipeguard.firewall.protocol.places import ARGUMENTS, Surface, get_value
 from pipeguard.firewall.session.guard import Context, Guard
 from pipeguard.firewall.session.rewrite import placeholder
@@ -161,13 +161,17 @@ class Detection(Knowledge):
         """Find results of other tools and secrets that would leave with a request."""
         return findings.leak_findings(self, context, message, values)
 
-    def sees_nothing(self, message: Message) -> bool:
-        """True if one look tells that nothing is found in the result of a call."""
-        return findings.is_plain_result(self, message)
+    def outline(self, direction: Direction, frame: bytes) -> PlainOutline | None:
+        """PlainOutline a short tool call, or a result; None for any frame that needs its value."""
+        return plain.outline(frame, keyed=direction is Direction.TO_SERVER)
 
-    def read_plain_call(self, guard: Guard, tool: str, message: Message) -> frozenset[str] | None:
-        """The short values of a call in which one look tells that nothing is found."""
-        return findings.plain_call_values(self, guard, tool, message)
+    def is_plain_call(self, guard: Guard, outline: PlainOutline, frame: bytes) -> bool:
+        """True if one look tells that nothing is found in a call, and nothing remembered of it."""
+        return plain.is_plain_call(self, guard, outline, frame)
+
+    def is_plain_result(self, outline: PlainOutline, frame: bytes) -> bool:
+        """True if one look tells that nothing is found or masked in the result of a call."""
+        return plain.is_plain_result(self, outline, frame)
 
     def show_call(
         self, guard: Guard, tool: str, message: Message, findings: Sequence[Finding]
@@ -180,9 +184,9 @@ class Detection(Knowledge):
         return show_call(self, self.tool(guard, tool), arguments, rules)
 
     def name_targets(
-        self, method: str, tool: str | None, params: JsonValue, frame_bytes: int
+        self, method: str, tool: str | None, params: JsonValue | bytes, frame_bytes: int
     ) -> Targets:
-        """Name the files and hosts that a request is about."""
+        """Name the files and hosts that a request is about, by its params or by its frame."""
         return load_named_call()(method, tool, params, frame_bytes) if method in NAMING else NO_CALL
 
     def extract_values(self, message: Message) -> frozenset[str]:
@@ -209,14 +213,14 @@ class Detection(Knowledge):
         self.flows.settle(event, went_on=went_on)
 
     def record_result(
-        self, context: Context, frame: bytes, values: frozenset[str], tool: str
+        self, guard: Guard, request: PendingRequest, frame: bytes, now: float
     ) -> None:
-        """Remember what a tool returned, also if it was blocked."""
-        if context.tool is None:
-            known = Tool(tool, Label.NONE, context.guard.name)
+        """Remember what a request returned, also if it was blocked."""
+        if request.tool is None:
+            known = Tool(request.method, Label.NONE, guard.name)
         else:
-            known = self.tool(context.guard, tool)
-        self.flows.record_result(known, frame, context.now, values)
+            known = self.tool(guard, request.tool)
+        self.flows.record_result(known, frame, now, request.call_values)
 
     def mask_own(self, policy: Policy, message: Message) -> tuple[Message, Finding | None]:
         """Mask PipeGuard's own secrets in a message of the server."""
@@ -234,7 +238,7 @@ class Detection(Knowledge):
 
 
 @cache
-def load_named_call() -> Callable[[str | None, str | None, JsonValue, int], Targets]:
+def load_named_call() -> Callable[[str | None, str | None, JsonValue | bytes, int], Targets]:
     """Import what names the targets of a request, which no first answer needs."""
     from pipeguard.detect.commands.call_names import NamedCall
 

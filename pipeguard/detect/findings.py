@@ -52,13 +52,12 @@ from pipeguard.firewall.protocol.places import (
     get_value,
 )
 from pipeguard.firewall.session import replies
-from pipeguard.firewall.session.guard import EXEMPT, Context, Guard
+from pipeguard.firewall.session.guard import EXEMPT, Context
 from pipeguard.records import NamedTuple
 
 _SECRETS = "secrets."
 # What a client and a server say to each other before any call, in most runs with the same words.
 HANDSHAKE = frozenset({*OPENINGS, *LISTS, "notifications/initialized", "ping"})
-SHORT_BYTES = 2**11  # of a frame that is looked at before all else
 NAMED_BYTES = 2**16  # of a frame that may come again; its name costs 1 us/KB, and reading it 20
 _FIRST, _LAST = b'{"jsonrpc":"2.0","id":', b',"id":'  # as SDKs write the id
 _PROGRESS = b'"progressToken":'  # likewise, the key of a number that is mostly the id again
@@ -208,21 +207,6 @@ def _name_value(context: Context, surface: Surface, value: JsonValue) -> _Name:
     return _Name(blake2b(text, digest_size=32).digest(), len(text), lasts=True)
 
 
-def _sees_nothing(knowledge: Knowledge, surface: Surface, value: JsonValue) -> bool:
-    """True if one look tells that no rule of a surface could match in a short value.
-
-    Raises:
-        Refusal: it could not be judged.
-    """
-    try:
-        for engine in knowledge.scanners[surface]:
-            if not engine.sees_nothing(value, surface):
-                return False
-    except UnicodeEncodeError:
-        raise _refuse_half_character() from None
-    return True
-
-
 def _scan_named(
     knowledge: Knowledge, context: Context, surface: Surface, value: JsonValue, name: _Name
 ) -> list[Finding]:
@@ -260,47 +244,6 @@ def _run_rules(
 def _refuse_half_character() -> Refusal:
     why = "a string contains a lone surrogate, which is half a character"
     return Refusal("protocol.lone-surrogate", why, codes.INVALID_REQUEST)
-
-
-# --- what one look tells --------------------------------------------------------------------
-
-
-def is_plain_result(knowledge: Knowledge, message: Message) -> bool:
-    """True if one look tells that `message_findings` finds nothing in the result of a call.
-
-    Raises:
-        Refusal: it could not be judged.
-    """
-    frame, vault = message.frame, knowledge.vault
-    if len(frame) > SHORT_BYTES or b"\\u00" in frame or b"pipeguard" in frame.lower():
-        return False
-    if vault is not None and vault.sent_secrets():
-        return False
-    return _sees_nothing(knowledge, Surface.TO_CLIENT, message.value)
-
-
-def plain_call_values(
-    knowledge: Knowledge, guard: Guard, tool: str, message: Message
-) -> frozenset[str] | None:
-    """The values of `call_values`, if one look tells that nothing is found in a call.
-
-    That is, neither by `message_findings` nor by `leak_findings`, which remembers nothing of it.
-
-    Raises:
-        Refusal: it could not be judged.
-    """
-    vault, arguments = knowledge.vault, _arguments(message)
-    if len(message.frame) > SHORT_BYTES or may_hold_placeholder(message.frame):
-        return None
-    if not (vault is None or vault.is_empty):
-        return None
-    if knowledge.flows.concern(knowledge.tool(guard, tool), arguments):
-        return None
-    if secret_values.begun_key([text for _, text in named_strings(arguments)[:MOST_STRINGS]]):
-        return None
-    if not _sees_nothing(knowledge, Surface.TO_SERVER, message.value):
-        return None
-    return short_values(arguments)
 
 
 # --- leaks ----------------------------------------------------------------------------------

@@ -27,6 +27,7 @@ OTHERS = {
     "config",
     "detect.model._classifier",
     "detect.text._layout",
+    "detect._outline",
     "config.directories",
     "config.xdg",
     "errors",

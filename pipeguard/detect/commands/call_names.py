@@ -22,6 +22,8 @@ from pipeguard.detect.words import word_set
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.protocol.json_values import JsonValue, Number, Path
 from pipeguard.firewall.protocol.pending import NAMING
+from pipeguard.firewall.protocol.places import get_value
+from pipeguard.firewall.protocol.strict_json import parse_json
 from pipeguard.records import NamedTuple
 from pipeguard.unicode.name_words import name_words
 
@@ -116,12 +118,14 @@ class NamedCall:
     __slots__ = ("_fetches", "_file_kind", "_names", "_source", "size_bytes")
 
     def __init__(
-        self, method: str | None, tool: str | None, params: JsonValue, frame_bytes: int
+        self, method: str | None, tool: str | None, params: JsonValue | bytes, frame_bytes: int
     ) -> None:
+        """Note a request, by its params or by its frame, from which they are read when needed."""
         self._names: CallNames | None = None
         self._fetches = False
         self._file_kind = FileKind.OTHER
-        self._source: tuple[str | None, str | None, JsonValue] | None = method, tool, params
+        self._source: tuple[str | None, str | None, JsonValue | bytes] | None
+        self._source = method, tool, params
         self.size_bytes = MEMORY_RATIO * frame_bytes
         if frame_bytes > KEPT_BYTES:
             names = self.names
@@ -159,6 +163,8 @@ class NamedCall:
         source = self._source
         if source is not None:
             method, tool, params = source
+            if isinstance(params, bytes):
+                params = get_value(parse_json(params), ("params",))
             strings, is_call = _list_strings(method, params), method == "tools/call"
             self._names = _collect_names(tool, strings)
             self._fetches = is_call and _is_fetching(tool, strings)

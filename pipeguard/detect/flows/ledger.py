@@ -271,7 +271,7 @@ class Flows:
             self._count_worked_out()
         self._memory.note(self)
 
-    def concern(self, tool: Tool, arguments: JsonValue) -> bool:
+    def concern(self, tool: Tool, *, may_hold_address: bool) -> bool:
         """False where nothing that is remembered can matter to a call: mostly."""
         with self._lock:
             obeys = bool(tool.acts and self._results)
@@ -279,8 +279,7 @@ class Flows:
                 return True
             if not self._results.has_others(tool.key):
                 return False
-        is_compared = tool.is_sink or tool.labels.meets(Label.OUTSIDE)
-        return is_compared or text_values.may_hold_address(arguments)
+        return may_hold_address or tool.is_sink or tool.labels.meets(Label.OUTSIDE)
 
     def _has_sources(self, tool: Tool) -> bool:
         """False where nothing came back that a call of this tool could repeat: mostly."""

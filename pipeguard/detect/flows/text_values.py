@@ -225,7 +225,7 @@ def short_values(value: JsonValue) -> frozenset[str]:
     """The short values in a JSON value: ids, names, addresses; no plain words, and no amounts."""
     if NATIVE is not None:
         found: frozenset[str] = NATIVE.short_values(
-            value, (Number, _has_amount_name, _add_short_value)
+            value, (Number, has_amount_name, add_short_value)
         )
         return found
     values: set[str] = set()
@@ -236,23 +236,25 @@ def short_values(value: JsonValue) -> frozenset[str]:
 def _add_short_values(key: str, value: JsonValue, values: set[str]) -> None:
     if type(value) is dict or type(value) is list:
         members = value.items() if type(value) is dict else zip(repeat(""), value, strict=False)
-        for name, item in members if not _has_amount_name(key) else ():
+        for name, item in members if not has_amount_name(key) else ():
             if type(item) is not Number or len(item) >= LEAST_SHORT:
                 _add_short_values(name, item, values)
     elif type(value) is str or type(value) is Number:
-        _add_short_value(key, value, values)
+        add_short_value(key, value, values)
 
 
-def _add_short_value(key: str, value: str, values: set[str]) -> None:
+def add_short_value(key: str, value: str, values: set[str]) -> None:
+    """Add the short value that a string with this name is, if it is one."""
     text = str(value).strip()
     if len(text) > SHORT_CHARS or " " in text or text.isalpha():  # mostly prose
         return
     text = text.lower()  # small letters are no fewer
-    if _SHORT_VALUE.fullmatch(text) and not _has_amount_name(key):
+    if _SHORT_VALUE.fullmatch(text) and not has_amount_name(key):
         values.add(text)
 
 
-def _has_amount_name(key: str) -> bool:
+def has_amount_name(key: str) -> bool:
+    """True for the name of an amount, such as a limit or a size."""
     return _is_amount(key[:SHORT_CHARS])
 
 

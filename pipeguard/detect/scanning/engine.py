@@ -32,7 +32,11 @@ from pipeguard.detect.scanning.first_look import (
     LITERALS,
     LOOK_NS,
     RuleLookup,
+    first_look,
+    glance,
     is_plainly_clean,
+    is_silent,
+    reads_clean,
 )
 from pipeguard.detect.scanning.readings import (
     READINGS,
@@ -47,14 +51,16 @@ from pipeguard.detect.scanning.rule_groups import (
     select_rules,
     squeezed_pattern,
 )
-from pipeguard.detect.scanning.scan import LEVELS, Look, Scan
+from pipeguard.detect.scanning.scan import LEVELS, Scan
 from pipeguard.detect.scanning.scan_budget import NOTHING_FOUND, PlaceOf, ScanInput, ScanResult
 from pipeguard.detect.text.decoders import decode
 from pipeguard.detect.text.document import MessageText
 from pipeguard.detect.text.encoding import make_pattern
+from pipeguard.detect.text.windowing import OVERLAP_BYTES
 from pipeguard.errors import EngineError
 from pipeguard.firewall.budgets import Budgets, DecodingBudget
 from pipeguard.firewall.protocol.json_values import JsonValue
+from pipeguard.firewall.protocol.message import PlainOutline
 from pipeguard.firewall.protocol.pending import NO_CALL, Targets
 from pipeguard.firewall.protocol.places import Surface
 from pipeguard.records import NamedTuple
@@ -100,7 +106,6 @@ class Engine:
             rules = EngineRules(lambda: all_rules, surface)
         self.surface = surface
         self.surfaces = rules.surfaces
-        self._last: Look | None = None
         self.key = b""
         self.keyed = surface is Surface.TO_SERVER
         self.lookup = RuleLookup(rules, patterns, _SIGNS, partial(classifier, models=models))
@@ -150,30 +155,25 @@ class Engine:
     def clone(self) -> Engine:
         """Clone the rules for another thread."""
         other = copy(self)
-        other.lookup, other._last = self.lookup.clone(), None
+        other.lookup = self.lookup.clone()
         return other
 
-    def sees_nothing(self, value: JsonValue, surface: Surface) -> bool:
-        """True if one look tells that no rule could match in any reading of a short value.
-
-        The look is remembered until the next one, for `scan`.
+    def sees_nothing(self, outline: PlainOutline, surface: Surface) -> bool:
+        """True if one look tells that no rule could match in any reading of a short message.
 
         Args:
-            value: any JSON value; it must not change afterwards.
+            outline: of the message.
             surface: what it is judged as.
 
         Raises:
-            UnicodeEncodeError: a string has a lone surrogate.
             EngineError: the engine failed.
         """
-        self._last = self._look(value, surface)
-        return self._last.is_silent
-
-    def _look(self, value: JsonValue, surface: Surface) -> Look:
-        last = self._last
-        if last is not None and last.text.value is value and last.surface is surface:
-            return last
-        return Look.take(self.lookup, MessageText(value, keyed=self.keyed), surface)
+        data, joined, seam = outline.data, outline.joined, outline.seam
+        parts = b"" if seam < 0 else joined[: seam + OVERLAP_BYTES]  # as `first_look`
+        hits, joined_hits, opened = glance(self.lookup, data, parts, surface)
+        if hits or joined_hits or opened:
+            return False
+        return reads_clean(self.lookup, data, joined, keyed=self.keyed, is_several=seam >= 0)
 
     def scan(
         self,
@@ -196,12 +196,13 @@ class Engine:
             UnicodeEncodeError: a string has a lone surrogate.
             EngineError: the engine failed.
         """
-        _, text, seen, is_silent = self._look(value, surface)
+        text = MessageText(value, keyed=self.keyed)
+        seen = first_look(self.lookup, text, surface)
         if budgets is None:
             budgets = Budgets(len(text.data))
         elif self.keyed or surface is not Surface.DEFINITIONS:  # which three engines read
             budgets.grow(len(text.data))
-        if is_silent:
+        if seen is not None and is_silent(self.lookup, text, seen):
             return NOTHING_FOUND  # most texts
         source = self._source(text, place_of, call)
         is_clean = seen is not None and is_plainly_clean(self.lookup, source, surface, seen)

@@ -80,13 +80,35 @@ def first_look(lookup: RuleLookup, text: MessageText, surface: Surface) -> First
     keys = text.joined_keys()
     if keys:
         parts.append(keys)
+    # One pass over all. A hit across the gap costs a full scan, which does not confirm it.
+    return FirstLook((data, joined), keys, *glance(lookup, data, GAP.join(parts), surface), values)
+
+
+# Of `FirstLook`: `hits`, `joined_hits` and `opened`.
+Glance = tuple[list[int], list[int], list[Stretch]]
+
+
+def glance(lookup: RuleLookup, data: bytes, parts: bytes, surface: Surface) -> Glance:
+    """Find what could match in a text.
+
+    The last answer is remembered: a plain message in which something is seen is read in full.
+
+    Args:
+        lookup: the rules.
+        data: the text.
+        parts: its strings joined, where something could be split over them, and its keys.
+        surface: what it is judged as.
+    """
+    asked = data, parts, surface
+    if lookup.glanced is not None and lookup.glanced[0] == asked:
+        return lookup.glanced[1]
     hits = lookup.plain.look(data, lookup.choose(View.TEXT, surface))
     joined_hits: list[int] = []
     if parts and (chosen := lookup.choose(View.JOINED, surface, signs=False)) != ():
-        # One pass over all. A hit across the gap costs a full scan, which does not confirm it.
-        joined_hits = lookup.plain.look(GAP.join(parts), chosen)
+        joined_hits = lookup.plain.look(parts, chosen)
     opened = lookup.opener.stretches(data) if lookup.opener is not None else []
-    return FirstLook((data, joined), keys, hits, joined_hits, opened, values)
+    lookup.glanced = asked, (hits, joined_hits, opened)
+    return hits, joined_hits, opened
 
 
 def seam_ranges(text: MessageText) -> list[folding.Range]:
@@ -118,23 +140,37 @@ def is_plainly_clean(
     signs, rules = lookup.sort_hits(hits) if hits else ([], [])
     if (signs or rules) and not _are_in_vain(lookup, source, surface, seen, (signs, rules)):
         return False
-    if not reads_clean(lookup, source.text, seen.texts):
+    if not _reads_clean(lookup, source.text, seen):
         return False
     return not signs or _means_nothing(lookup, seen.texts[0], signs, keyed=source.keyed)
 
 
-def reads_clean(lookup: RuleLookup, text: MessageText, texts: tuple[bytes, bytes]) -> bool:
+def is_silent(lookup: RuleLookup, text: MessageText, seen: FirstLook) -> bool:
+    """True if no rule could match in any reading of a text: most texts."""
+    if seen.hits or seen.joined_hits or seen.opened:
+        return False
+    return _reads_clean(lookup, text, seen)
+
+
+def _reads_clean(lookup: RuleLookup, text: MessageText, seen: FirstLook) -> bool:
+    data, joined = seen.texts
+    joined = joined or (text.join_values() if text.is_keyed else b"")
+    return reads_clean(lookup, data, joined, keyed=text.is_keyed, is_several=text.is_several)
+
+
+def reads_clean(
+    lookup: RuleLookup, data: bytes, joined: bytes, *, keyed: bool, is_several: bool
+) -> bool:
     """True if no rule could match in a text folded, nor in its strings without spaces."""
-    data, joined = texts
     if not data.isascii():
         folded, changed = folding.fold(data)
         if changed and not _has_nothing(lookup, folded):
             return False
-    if not text.is_keyed:
+    if not keyed:
         return True
-    joined, _ = folding.fold(joined or text.join_values())
+    joined, _ = folding.fold(joined)
     squeezed = folding.squeeze(joined, words=False)
-    is_new = text.is_several or len(squeezed) != len(joined)
+    is_new = is_several or len(squeezed) != len(joined)
     return not (is_new and lookup.squeezed.look(squeezed))
 
 
@@ -262,6 +298,7 @@ class RuleLookup:
         squeezed: patterns for texts without spaces: likewise.
         acts: patterns for the lines that say what arguments do.
         opener: says what a classifier reads; None if no rule has a classifier.
+        glanced: what `glance` was asked last, and its answer.
     """
 
     def __init__(
@@ -286,10 +323,12 @@ class RuleLookup:
         self._classifiers: dict[str, Classifier] = {}
         self._finders: dict[tuple[str, bool], Finder] = {}
         self._chosen: dict[tuple[View, Surface, bool], tuple[int, ...]] = {}
+        self.glanced: tuple[tuple[bytes, bytes, Surface], Glance] | None = None
 
     def clone(self) -> RuleLookup:
         """Clone the rules for another thread."""
         other = copy(self)
+        other.glanced = None
         other.plain = self.plain.share()
         other.squeezed = self.squeezed.share()
         other.acts = self.acts.share()

@@ -22,7 +22,7 @@ from pipeguard.detect.scanning.confidence import (
     may_be_sample,
 )
 from pipeguard.detect.scanning.extents import Extents, JsonValues, settled_cuts
-from pipeguard.detect.scanning.first_look import FirstLook, RuleLookup, first_look, reads_clean
+from pipeguard.detect.scanning.first_look import FirstLook, RuleLookup
 from pipeguard.detect.scanning.origin import (
     Origin,
     is_invisible,
@@ -42,12 +42,10 @@ from pipeguard.detect.scanning.scan_budget import (
 )
 from pipeguard.detect.text import decoders
 from pipeguard.detect.text.decoders import DecodedParts
-from pipeguard.detect.text.document import MessageText
 from pipeguard.detect.text.windowing import TAIL_BYTES, blocks
 from pipeguard.firewall.budgets import Budgets
 from pipeguard.firewall.finding import Confidence, lower
 from pipeguard.firewall.protocol.places import Surface
-from pipeguard.records import NamedTuple
 from pipeguard.unicode import folding
 from pipeguard.unicode.folding import Range
 
@@ -56,30 +54,6 @@ LEVELS = 2  # of encodings within each other
 _CLASSIFIED = (View.TEXT, View.FOLDED, View.DECODED)
 
 Signs = dict[str, list[Range]]  # by name, the ranges of a text in which they were seen
-
-
-class Look(NamedTuple):
-    """A value that was looked at once.
-
-    Attributes:
-        surface: what it is judged as.
-        text: its texts.
-        seen: the result; None for a long text.
-        is_silent: True if no rule could match in any reading of the texts, as in most.
-    """
-
-    surface: Surface
-    text: MessageText
-    seen: FirstLook | None
-    is_silent: bool
-
-    @classmethod
-    def take(cls, lookup: RuleLookup, text: MessageText, surface: Surface) -> Look:
-        """Look at the texts of a value."""
-        seen = first_look(lookup, text, surface)
-        if seen is None or seen.hits or seen.joined_hits or seen.opened:
-            return cls(surface, text, seen, is_silent=False)
-        return cls(surface, text, seen, reads_clean(lookup, text, seen.texts))
 
 
 class Scan:

@@ -36,6 +36,32 @@ class Message(NamedTuple):  # a tuple, since there is one for each frame
     id_token: str | None
 
 
+class PlainOutline(NamedTuple):
+    """A tool call, or the result of one, without its value: what a look at a plain one needs.
+
+    Attributes:
+        id_token: as that of `Message`.
+        tool: the tool that is called; None for a result.
+        progress_token: the token under which progress is reported, written as the id; or None.
+        data: the texts, laid out as lines.
+        joined: the same without names, with nothing between.
+        seam: where in `joined` the last of several begins; -1 where nothing could be split.
+        may_hold_address: False where no argument has a web address.
+        ends: the ends of arguments in which a key could begin.
+        values: the short values among the arguments: ids, names, addresses.
+    """
+
+    id_token: str
+    tool: str | None
+    progress_token: str | None
+    data: bytes
+    joined: bytes
+    seam: int
+    may_hold_address: bool
+    ends: list[str]
+    values: frozenset[str]
+
+
 def parse(frame: bytes) -> Message | list[JsonValue]:
     """Read one frame strictly.
 

@@ -330,16 +330,20 @@ class Pending:
         else:
             request.call, request.call_values = None, _NONE
 
-    def close(self, id_token: str | None) -> PendingRequest | None:
-        """Remove and return the forwarded request that an answer belongs to, or None."""
-        if id_token is None:
-            return None
+    def find(self, id_token: str) -> PendingRequest | None:
+        """The forwarded request that an answer belongs to, or None."""
         for pending in self._all():
             request = pending._open.get(id_token)
             if request is not None and request.forwarded and not request.is_held:
-                pending.drop(request)
                 return request
         return None
+
+    def close(self, id_token: str | None) -> PendingRequest | None:
+        """Remove and return the forwarded request that an answer belongs to, or None."""
+        request = None if id_token is None else self.find(id_token)
+        if request is not None:
+            self.drop(request)
+        return request
 
     def match_answer(self, id_token: str | None) -> str | None:
         """The id of the request that an answer's id matches; its own if none does."""

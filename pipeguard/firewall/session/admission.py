@@ -24,7 +24,7 @@ from pipeguard.firewall.policy import ASKED, Mode, Trust
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.answers import InputRequests
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
-from pipeguard.firewall.protocol.message import ENVELOPE, Message
+from pipeguard.firewall.protocol.message import Message
 from pipeguard.firewall.protocol.places import PLACES
 from pipeguard.firewall.protocol.spelling import check_spelling, spellings
 from pipeguard.firewall.session.guard import Context, Guard
@@ -280,56 +280,6 @@ def _subscription_references(wanted: JsonValue) -> list[Reference]:
     if uris is None:
         return []
     return [("resource", uri) for uri in uris] if isinstance(uris, list) else [("resource", [uris])]
-
-
-# --- plain calls ------------------------------------------------------------------------
-# Most messages are tool calls and results in which nothing is found, and for these one look is
-# enough. Every other message is judged in full.
-
-_CALL_MEMBERS = frozenset({"name", "arguments", "_meta"})
-_RESULT_MEMBERS = frozenset({"content", "structuredContent", "isError", "_meta"})
-
-
-def read_plain_call(guard: Guard, tool: str, message: Message) -> frozenset[str] | None:
-    """The short values of a client's call if it is plain: nothing can be found in it; else None.
-
-    Args:
-        guard: whose policy and pins apply.
-        tool: the tool's name.
-        message: the call.
-
-    Raises:
-        Refusal: it could not be judged.
-    """
-    params = message.value.get("params")
-    if type(params) is not dict or not params.keys() <= _CALL_MEMBERS:
-        return None
-    if not message.value.keys() <= ENVELOPE:
-        return None
-    pin, policy = guard.pin("tool", tool), guard.policy
-    if pin is None or pin.held_definition is not None:
-        return None
-    if policy.find_refusal(tool) or policy.asks_user(tool):
-        return None
-    return guard.detector.read_plain_call(guard, tool, message)
-
-
-def is_plain_result(guard: Guard, message: Message) -> bool:
-    """True if the result of a client's call is plain: nothing can be found in it.
-
-    Args:
-        guard: whose policy applies.
-        message: the result.
-
-    Raises:
-        Refusal: it could not be judged.
-    """
-    result = message.value.get("result")
-    if type(result) is not dict or not result.keys() <= _RESULT_MEMBERS:
-        return False
-    if guard.notes is not None or not message.value.keys() <= ENVELOPE:
-        return False
-    return guard.detector.sees_nothing(message)
 
 
 # --- odd messages ----------------------------------------------------------------------

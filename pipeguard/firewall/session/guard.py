@@ -18,8 +18,13 @@ from pipeguard.firewall.pins.fingerprint import Pin, canonical
 from pipeguard.firewall.pins.store import Names, PinKey, Pins, as_trusted
 from pipeguard.firewall.policy import Mode, Policy, PolicyTarget, Trust
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Path
-from pipeguard.firewall.protocol.message import Message
-from pipeguard.firewall.protocol.pending import NO_CALL, QuestionsInResults, Targets
+from pipeguard.firewall.protocol.message import Message, PlainOutline
+from pipeguard.firewall.protocol.pending import (
+    NO_CALL,
+    PendingRequest,
+    QuestionsInResults,
+    Targets,
+)
 from pipeguard.firewall.protocol.places import HTTP_HEADER, Surface, name_place
 from pipeguard.records import NamedTuple
 
@@ -163,11 +168,14 @@ class Detector(Protocol):
     ) -> list[Finding]:
         """Find results of other tools and secrets that would leave with a request."""
 
-    def sees_nothing(self, message: Message) -> bool:
-        """True if one look tells that `read_message` finds nothing in the result of a call."""
+    def outline(self, direction: Direction, frame: bytes) -> PlainOutline | None:
+        """PlainOutline a short tool call, or a result; None for any frame that needs its value."""
 
-    def read_plain_call(self, guard: Guard, tool: str, message: Message) -> frozenset[str] | None:
-        """The values of a call, if one look tells that the two find and remember nothing in it."""
+    def is_plain_call(self, guard: Guard, outline: PlainOutline, frame: bytes) -> bool:
+        """True if one look tells that these two find and remember nothing in a call."""
+
+    def is_plain_result(self, outline: PlainOutline, frame: bytes) -> bool:
+        """True if one look tells that nothing is found or masked in the result of a call."""
 
     def show_call(
         self, guard: Guard, tool: str, message: Message, findings: Sequence[Finding]
@@ -180,9 +188,9 @@ class Detector(Protocol):
         """
 
     def name_targets(
-        self, method: str, tool: str | None, params: JsonValue, frame_bytes: int
+        self, method: str, tool: str | None, params: JsonValue | bytes, frame_bytes: int
     ) -> Targets:
-        """Name the files and hosts that a request is about."""
+        """Name the files and hosts that a request is about, by its params or by its frame."""
 
     def extract_values(self, message: Message) -> frozenset[str]:
         """Extract the short values among a call's arguments: ids, names, addresses."""
@@ -215,16 +223,9 @@ class Detector(Protocol):
         """
 
     def record_result(
-        self, context: Context, frame: bytes, values: frozenset[str], tool: str
+        self, guard: Guard, request: PendingRequest, frame: bytes, now: float
     ) -> None:
-        """Remember what a tool returned, also if it was blocked.
-
-        Args:
-            context: where it is.
-            frame: the answer.
-            values: the short values of the call.
-            tool: its name; of what no tool returned, the method.
-        """
+        """Remember what a request returned, also if it was blocked."""
 
     def mask_own(self, policy: Policy, message: Message) -> tuple[Message, Finding | None]:
         """Mask PipeGuard's own secrets in a message of the server."""

@@ -124,8 +124,9 @@ class MessageJudge(NamedTuple):
                 if waited:
                     request.since = self.now
                 self._record_request(message, request, verdict, is_granted=is_granted)
+                params = message.value.get("params")
                 # Last: nothing may fail once it counts as sent.
-                if not self.state.request_sent(self.direction, message, request) and waited:
+                if not self.state.request_sent(self.direction, request, params) and waited:
                     verdict = self._verdict(message, request, [*findings, *_GONE], None)
         finally:
             went_on = bool(verdict and verdict.forward)
@@ -155,11 +156,6 @@ class MessageJudge(NamedTuple):
         if self.direction is TO_SERVER:
             params = message.value.get("params")
             call = detector.name_targets(request.method, request.tool, params, request.frame_bytes)
-            if request.tool is not None and not self.is_member:
-                plain = admission.read_plain_call(self.guard, request.tool, message)
-                if plain is not None:
-                    request.call, request.call_values = call, plain
-                    return findings
             findings = admission.obstacles(self.guard, message)
         if request.tool is not None:
             values = detector.extract_values(message)
@@ -266,15 +262,10 @@ class MessageJudge(NamedTuple):
 
     def _judge_expected_answer(self, original: Message, request: PendingRequest) -> Verdict:
         message, extra = original, list[Finding]()
-        tool = None if self.is_member or self.direction is TO_SERVER else request.tool
         if replies.is_forged(original.value):
             message = rewritten(original, replies.without_forgery(original.value))
             why = "a mark that only PipeGuard sets was removed"
             extra.append(make_warning("protocol.forged-mark", why))
-        elif tool is not None and admission.is_plain_result(self.guard, message):
-            context = self._context(message, request)
-            self.guard.detector.record_result(context, message.frame, request.call_values, tool)
-            return self._verdict(message, request, [], message.frame)
         result = message.value.get("result")
         if isinstance(result, dict):
             self._note_answer(request, result)
@@ -291,8 +282,7 @@ class MessageJudge(NamedTuple):
         verdict = self._settle(message, request, self._findings(context, message))
         extra += _note_findings(note, verdict)
         if request.tool is not None or request.method in READING:  # also if it was blocked
-            name, values = request.tool or request.method, request.call_values
-            self.guard.detector.record_result(context, said.frame, values, name)
+            self.guard.detector.record_result(self.guard, request, said.frame, self.now)
         self._record_input_requests(result, verdict)
         pins = () if reviewed is None else reviewed.pins
         if extra or pins or note:

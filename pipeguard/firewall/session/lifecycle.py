@@ -136,6 +136,15 @@ class ConversationState:
                 request.requested_lists = subscriptions.read_lists(message.value)
         return finding
 
+    def admit_call(self, request: PendingRequest) -> None:
+        """Add a tool call of the client's to those that wait for an answer.
+
+        Raises:
+            Refusal: as of `admit`.
+        """
+        with self._lock:
+            self._open(Direction.TO_SERVER, request)
+
     def _open(self, direction: Direction, request: PendingRequest) -> None:
         pending = self.pending[direction]
         if not pending.has_room(request):
@@ -145,8 +154,15 @@ class ConversationState:
             why = "the id or the progress token belongs to a request that waits for its answer"
             raise Refusal("protocol.id-in-use", why, codes.INVALID_REQUEST, request.id_token)
 
-    def request_sent(self, direction: Direction, message: Message, request: PendingRequest) -> bool:
+    def request_sent(
+        self, direction: Direction, request: PendingRequest, params: JsonValue = None
+    ) -> bool:
         """Record that a request was forwarded; what a call names stays with it, if there is room.
+
+        Args:
+            direction: which way it went.
+            request: the request.
+            params: its params, if it may open a conversation.
 
         Returns:
             False if it is not open any more: it was cancelled or answered, or its exchange is over.
@@ -161,8 +177,8 @@ class ConversationState:
             pending.keep_call(request)
             if direction is Direction.TO_SERVER:
                 self.peers.begun = True
-                if message.method == "initialize":
-                    self.peers.begin_handshake(message.value.get("params"))
+                if request.method == "initialize":
+                    self.peers.begin_handshake(params)
         return True
 
     def hold(
@@ -263,6 +279,11 @@ class ConversationState:
             token = pending.match_answer(id_token)
             is_late = pending.was_cancelled(token, now)
             return pending.close(token), is_late
+
+    def find(self, id_token: str) -> PendingRequest | None:
+        """The client's request that an answer with this very id belongs to, or None."""
+        with self._lock:
+            return self.pending[Direction.TO_SERVER].find(id_token)
 
     def close_all(self, direction: Direction, id_tokens: Iterable[str]) -> list[PendingRequest]:
         """Remove and return the requests of a peer that several answers belong to."""

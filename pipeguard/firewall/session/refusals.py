@@ -46,8 +46,13 @@ class RefusedAnswer(Refusal):
         self.request = request
 
 
-def to_refusal(frame: bytes, error: Exception) -> Refusal:
-    """The refusal of a frame on which a check failed; only its id is known, or those of a batch."""
+def as_refusal(frame: bytes, error: Exception) -> Refusal:
+    """The refusal of a frame: a check's own, or that of a frame on which a check failed.
+
+    Of the latter only the id is known, or those of a batch.
+    """
+    if isinstance(error, Refusal):
+        return error
     id_token = None
     with suppress(Refusal):
         parsed = parse(frame)

@@ -52,7 +52,8 @@ from pipeguard.firewall.session import replies
 from pipeguard.firewall.session.guard import Context, Guard
 from pipeguard.firewall.session.judge import MessageJudge, ProtocolJudge
 from pipeguard.firewall.session.lifecycle import ConversationState, WaitingRoom
-from pipeguard.firewall.session.refusals import Refuser, end_wait, to_refusal
+from pipeguard.firewall.session.plain import Arrival, pass_plainly
+from pipeguard.firewall.session.refusals import Refuser, as_refusal, end_wait
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 TO_SERVER, TO_CLIENT = Direction.TO_SERVER, Direction.TO_CLIENT
@@ -91,10 +92,7 @@ class Session:
         """
         number = self.state.count_frame(direction)
         event = f"{self.run}.{'c' if direction is TO_SERVER else 's'}{number}"
-        judge = MessageJudge if self.guard.inspects else ProtocolJudge
-        given = self.guard.snapshot(), self.state, direction, now, event, Budgets(), False
-        judging = judge(*given, self.waiting_room, self.waiting_call)
-        return self._judge_or_refuse(judging, frame)
+        return self._judge_or_refuse(direction, Arrival(frame, now, event))
 
     def receive_concurrently(self, direction: Direction, frame: bytes, now: float) -> Verdict:
         """Judge as `receive` does, in another thread: for frames that may take long."""
@@ -300,8 +298,8 @@ class Session:
             that it answers this.
         """
         event = f"{self.run}.s{self.state.count_frame(TO_CLIENT)}"
-        judging = ProtocolJudge(self.guard.snapshot(), self.state, TO_CLIENT, now, event, Budgets())
-        verdict = self._judge_or_refuse(judging, frame)
+        judge = ProtocolJudge(self.guard.snapshot(), self.state, TO_CLIENT, now, event, Budgets())
+        verdict = self._judge_or_refuse(TO_CLIENT, Arrival(frame, now, event), judge)
         if verdict.forward is not None and (id_token := legible_id(frame)) is not None:
             self.state.make_own(id_token, take_answer)
         return verdict._replace(reply=None)
@@ -313,16 +311,27 @@ class Session:
 
     # --- one frame ----------------------------------------------------------------------
 
-    def _judge_or_refuse(self, judge: MessageJudge, frame: bytes) -> Verdict:
+    def _judge_or_refuse(
+        self, direction: Direction, arrival: Arrival, judge: MessageJudge | None = None
+    ) -> Verdict:
+        """Judge a frame: by one look if it is plain, unless a judge is given."""
+        frame, now, event = arrival
         try:
-            return self._judge(judge, frame)
-        except Refusal as refusal:
-            why = refusal
+            if judge is None and self.guard.inspects and self.waiting_call is None:
+                passed = pass_plainly(self.guard, self.state, direction, arrival)
+                if passed is not None:
+                    return passed
+            return self._judge(judge or self._make_judge(direction, arrival), frame)
+        except Exception as error:  # noqa: BLE001  the only one: a check that breaks must refuse
+            why = as_refusal(frame, error)
             if isinstance(frame, Lost):  # whoever lost it does not know whom it serves
                 why.why = why.why.replace("the server", f"the server {self.guard.name}", 1)
-        except Exception as error:  # noqa: BLE001  the only one: a check that breaks must refuse
-            why = to_refusal(frame, error)
-        return Refuser(self.state, judge.direction, judge.event, judge.now).refuse(frame, why)
+        return Refuser(self.state, direction, event, now).refuse(frame, why)
+
+    def _make_judge(self, direction: Direction, arrival: Arrival) -> MessageJudge:
+        judge = MessageJudge if self.guard.inspects else ProtocolJudge
+        given = self.guard.snapshot(), self.state, direction, arrival.now, arrival.event, Budgets()
+        return judge(*given, waiting_room=self.waiting_room, waiting_call=self.waiting_call)
 
     def _judge(self, judge: MessageJudge, frame: bytes) -> Verdict:
         if judge.is_member:
@@ -369,10 +378,11 @@ class Session:
         batch.check(members, self.state.peers.revision)
         shared = judge._replace(budgets=Budgets(), is_member=True)
         frames = [serialise(member) for member in members]  # before any of them is judged
-        verdicts = [
-            self._judge_or_refuse(shared._replace(event=f"{judge.event}.{index}"), member)
-            for index, member in enumerate(frames)
-        ]
+        verdicts = []
+        for index, member in enumerate(frames):
+            arrival = Arrival(member, judge.now, f"{judge.event}.{index}")
+            alone = shared._replace(event=arrival.event)
+            verdicts.append(self._judge_or_refuse(judge.direction, arrival, alone))
         try:
             verdict = batch.together(judge.direction, frame, verdicts, judge.event)
         except Exception:

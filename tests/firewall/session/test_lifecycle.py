@@ -34,7 +34,7 @@ def admit(state: ConversationState, direction: Direction, sent: Message) -> Pend
     """A request that goes on."""
     request = pending_request(sent, 0.0)
     state.admit(direction, sent, request)
-    state.request_sent(direction, sent, request)
+    state.request_sent(direction, request, sent.value.get("params"))
     return request
 
 

@@ -10,7 +10,7 @@ from pipeguard.detect.detector import Detection
 from pipeguard.detect.flows import text_values, way_out
 from pipeguard.firewall.finding import Action, Verdict
 from pipeguard.firewall.policy import Layer, Policy
-from pipeguard.firewall.session import admission, replies
+from pipeguard.firewall.session import replies
 from pipeguard.firewall.session.session import Session
 from tests.detect.test_quiet import calls
 from tests.firewall.session.talk import (
@@ -116,8 +116,7 @@ def play(seed: int, policy: Policy) -> list[Verdict]:
 def test_one_look_gives_the_verdict_of_all_ways(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     policy = Policy(layers=(Layer(tools_block=("delete*",), tools_ask=("write*",)),))
     by_one_look = play(seed, policy)
-    monkeypatch.setattr(admission, "read_plain_call", lambda *_: None)
-    monkeypatch.setattr(admission, "is_plain_result", lambda *_: False)
+    monkeypatch.setattr(Detection, "outline", lambda *_: None)
     in_all_ways = play(seed, policy)
     for fast, slow in zip(by_one_look, in_all_ways, strict=True):
         assert fast == slow
@@ -168,7 +167,7 @@ def test_what_a_look_cannot_judge_is_refused(monkeypatch: pytest.MonkeyPatch) ->
     session = new_session()
     list_tools(session)
     assert session.receive(TO_SERVER, call(1, "a", "lookup"), 0.0).forward is not None
-    monkeypatch.setattr("pipeguard.detect.scanning.scan.first_look", fail)
+    monkeypatch.setattr("pipeguard.detect.scanning.engine.glance", fail)
     assert session.receive(TO_SERVER, call(2, "b", "lookup"), 0.0).action is Action.BLOCK
     assert session.receive(TO_CLIENT, answer(1, "a"), 0.0).action is Action.BLOCK
     assert session.waiting() == []

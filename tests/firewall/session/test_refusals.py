@@ -7,7 +7,7 @@ import pytest
 from pipeguard.firewall.finding import Action
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.framing import Lost, Oversized
-from pipeguard.firewall.session.refusals import to_refusal
+from pipeguard.firewall.session.refusals import as_refusal
 from tests.firewall.session.talk import (
     TO_CLIENT,
     TO_SERVER,
@@ -172,12 +172,12 @@ def test_a_call_whose_answer_was_lost_may_have_taken_effect_if_it_was_sent(*, se
 
 
 def test_a_check_that_fails_refuses_and_names_the_error_alone() -> None:
-    refusal = to_refusal(call(1, "hello"), RuntimeError("secret detail"))
+    refusal = as_refusal(call(1, "hello"), RuntimeError("secret detail"))
     assert (refusal.rule, refusal.code, refusal.id_token) == (
         "protocol.internal",
         codes.INTERNAL,
         "1",
     )
     assert "secret detail" not in refusal.why
-    assert to_refusal(b"{", RuntimeError()).id_token is None
+    assert as_refusal(b"{", RuntimeError()).id_token is None
     assert rules(new_session().receive(TO_SERVER, b"{", 0.0)) == ["protocol.invalid-json"]

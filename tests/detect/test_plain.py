@@ -1,0 +1,230 @@
+"""Outlines: what is read from the bytes of a frame is what its value has."""
+
+import json
+from collections.abc import Iterator
+from itertools import accumulate
+from pathlib import Path
+from random import Random
+from types import ModuleType
+
+import pytest
+
+from pipeguard.detect import plain
+from pipeguard.detect.flows.secret_values import begun_key
+from pipeguard.detect.flows.text_values import may_hold_address, named_strings, short_values
+from pipeguard.detect.scanning.extents import JsonValues
+from pipeguard.detect.text.document import MessageText
+from pipeguard.firewall.finding import MessageKind
+from pipeguard.firewall.protocol.answers import check_answer
+from pipeguard.firewall.protocol.framing import Lost
+from pipeguard.firewall.protocol.message import ENVELOPE, Message, PlainOutline, parse
+from pipeguard.firewall.protocol.pending import pending_request
+from pipeguard.firewall.protocol.places import ARGUMENTS, get_value
+from pipeguard.firewall.protocol.strict_json import ParsedFrame
+from tests.detect.model.samples import run_sanitized
+
+SOURCE = Path(plain.__file__).with_name("_outline.c")
+MOST_BYTES = 2048  # of a frame that is outlined, as in `_outline.c`
+CALL = b'{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"look","arguments":{}}}'
+RESULT = b'{"jsonrpc":"2.0","id":"a","result":{"content":[{"type":"text","text":"ok"}]}}'
+# Names and strings on which a layout, a short value or a check turns.
+NAMES = [
+    *("text", "type", "role", "value", "name", "_meta", "api_key", "limit", "path", "uri", "a://b"),
+    *("jsonrpc", "mimeType", "progressToken", "ключ", "pass\\u0077ord", "k" * 28, "key1234567"),
+]
+STRINGS = [
+    *(
+        "",
+        "ok",
+        "text",
+        "Text",
+        "2.0",
+        "image/png",
+        "Zürich",
+        "東京の天気",
+        "ID-7",
+        " ID-7 ",
+        "\\n7",
+    ),
+    *("https://example.org/a?b=1", "it is ghp_abcdefgh", "sk-abcdefgh", "a\\\\b", "\\ud83d\\ude00"),
+    *("é" * 98 + "a1", "y" * 601, "é" * 600, "\\u0000", "\\ud800", "a\u2028b", '\\"q\\"', "\\t7"),
+    *("ends in 'ghp_abcdefgh'", "x" * 101 + "1", "\u00a0 7", "pipeguard", "[secret:x]", "a\x7f1"),
+]
+LITERALS = [
+    *("null", "true", "false", "0", "-0", "12", "1.5e3", "123456789", "-12345678", "01", "1."),
+    *("1" * 41, "NaN"),
+]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiled() -> ModuleType:
+    """The form in C, which is built where a compiler is: it is in every environment of tests."""
+    assert plain.NATIVE is not None, "no C compiler? `make environment` builds _outline.c"
+    return plain.NATIVE
+
+
+def value(dice: Random, depth: int) -> str:
+    """A JSON value, mostly valid."""
+    kind = dice.randrange(10 if depth else 6)
+    if kind < 4:
+        return f'"{dice.choice(STRINGS)}"'
+    if kind < 6:
+        return dice.choice(LITERALS[:9] if dice.random() < 0.9 else LITERALS)
+    count = dice.choice([0, 1, 1, 2, 3, 17 if depth == 1 else 2])
+    if kind < 8:
+        return f"[{','.join(value(dice, depth - 1) for _ in range(count))}]"
+    return members(dice, depth, [dice.choice(NAMES) for _ in range(count)])
+
+
+def members(dice: Random, depth: int, names: list[str]) -> str:
+    """An object with these names."""
+    space = dice.choice(["", "", "", " ", "\t", "\r", "\n"]) if dice.random() < 0.1 else ""
+    listed = (f'"{name}":{space}{value(dice, depth - 1)}' for name in names)
+    return "{" + f",{space}".join(listed) + "}"
+
+
+def make_call(dice: Random) -> str:
+    """The method and the params of a call, mostly a plain one."""
+    names = [dice.choice(NAMES) for _ in range(dice.randrange(4))]
+    params = ['"name":' + dice.choice([*['"look"'] * 9, '"l\\u006fok"', "[]"])]
+    params.append(
+        '"arguments":' + (value(dice, 1) if dice.random() < 0.1 else members(dice, 3, names))
+    )
+    if dice.random() < 0.3:
+        token = dice.choice([*LITERALS, *(f'"{each}"' for each in STRINGS[:9])])
+        params.append('"_meta":{"progressToken":' + token + "}")
+    if dice.random() < 0.1:
+        params.append(f'"{dice.choice(NAMES)}":{value(dice, 1)}')
+    dice.shuffle(params)
+    return '"method":"tools/call","params":{' + ",".join(params) + "}"
+
+
+def make_result(dice: Random) -> str:
+    """The result of a call, mostly a plain one."""
+    block = f'{{"type":"text","text":"{dice.choice(STRINGS)}"}}'
+    more = f",{value(dice, 2)}" if dice.random() < 0.5 else ""
+    result = [f'"content":[{block}{more}]']
+    others = ("structuredContent", "isError", "_meta", "task")
+    result += [f'"{name}":{value(dice, 3)}' for name in others if dice.random() < 0.15]
+    return '"result":{' + ",".join(result) + "}"
+
+
+def frames(seed: int, count: int) -> Iterator[tuple[bytes, bool]]:
+    """Calls and results, each with True for a call; of some, a byte is changed."""
+    dice = Random(seed)  # noqa: S311  no secret
+    for number in range(count):
+        keyed = number % 2 == 0
+        parts = ['"jsonrpc":"2.0"', make_call(dice) if keyed else make_result(dice)]
+        parts.insert(
+            dice.randrange(3), f'"id":{dice.choice(["7", "7", chr(34) + "a" + chr(34), *LITERALS])}'
+        )
+        frame = bytearray(("{" + ",".join(parts) + "}").encode())
+        if dice.random() < 0.2:
+            at = dice.randrange(len(frame))
+            frame[at : at + dice.randrange(2)] = bytes(
+                [dice.choice([*b'{}[]",:\\ \n', 0, 0x80, 0xC3])]
+            )
+        yield bytes(frame), keyed
+
+
+def assert_alike(frame: bytes, outlined: PlainOutline, *, keyed: bool) -> None:
+    """The outline of a frame says what its value does."""
+    message = parse(frame)
+    assert isinstance(message, Message)
+    assert message.frame is frame
+    assert message.value.keys() <= ENVELOPE
+    assert message.kind is (MessageKind.REQUEST if keyed else MessageKind.RESULT)
+    assert outlined.id_token == message.id_token
+    text = MessageText(message.value, keyed=keyed)
+    assert outlined.data == text.data == JsonValues(text).data
+    assert outlined.joined == text.join_values()
+    seams = [*accumulate(len(each.encode()) for each in text.values[:-1])]
+    assert outlined.seam == (seams[-1] if text.is_several else -1)
+    assert text.joined_keys() == b""
+    if keyed:
+        assert_same_call(message, outlined)
+    else:
+        check_answer(message.value, message.id_token)
+        result = message.value["result"]
+        assert isinstance(result, dict)
+        assert result.keys() <= {"content", "structuredContent", "isError", "_meta"}
+
+
+def assert_same_call(message: Message, outlined: PlainOutline) -> None:
+    params = message.value["params"]
+    assert isinstance(params, dict)
+    assert params.keys() <= {"name", "arguments", "_meta"}
+    assert (message.method, params["name"]) == ("tools/call", outlined.tool)
+    assert pending_request(message, 0.0).progress_token == outlined.progress_token
+    arguments = get_value(message.value, ARGUMENTS)
+    assert outlined.values == short_values(arguments)
+    assert outlined.may_hold_address >= may_hold_address(arguments)
+    strings = [string for _, string in named_strings(arguments)]
+    assert begun_key(outlined.ends) == begun_key(strings)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_an_outline_says_what_the_value_of_its_frame_does(seed: int) -> None:
+    count = 0
+    for frame, keyed in frames(seed, 5000):
+        outlined = plain.outline(frame, keyed=keyed)
+        if outlined is not None:
+            count += 1
+            assert_alike(frame, outlined, keyed=keyed)
+    assert count > 900, "enough frames are outlined for this to tell anything"
+
+
+@pytest.mark.parametrize("frame", [CALL, RESULT])
+def test_no_part_of_a_frame_is_outlined(frame: bytes) -> None:
+    keyed = frame is CALL
+    assert plain.outline(frame, keyed=keyed) is not None
+    assert plain.outline(frame, keyed=not keyed) is None
+    for end in range(len(frame)):
+        assert plain.outline(frame[:end], keyed=keyed) is None
+        assert plain.outline(frame + frame[: end + 1], keyed=keyed) is None
+
+
+def test_what_stands_for_a_lost_answer_is_not_outlined() -> None:
+    assert plain.outline(Lost(RESULT), keyed=False) is None
+    assert plain.outline(ParsedFrame.of(RESULT), keyed=False) is not None
+
+
+def test_a_long_frame_is_not_outlined() -> None:
+    room = MOST_BYTES - len(CALL)
+    longest = CALL.replace(b"{}", b"{}" + b" " * room)
+    assert plain.outline(longest, keyed=True) is not None
+    assert plain.outline(longest + b" ", keyed=True) is None
+
+
+def test_an_outline_keeps_what_is_known_of_a_name_apart_from_others() -> None:
+    """More names than the table has room for, each with its own facts."""
+    for _ in range(3):
+        for number in range(1000):
+            name = f"{'limit' if number % 2 else 'ref'}{number:x}"[:9]
+            frame = CALL.replace(b"{}", json.dumps({name: "AB-12"}).encode())
+            outlined = plain.outline(frame, keyed=True)
+            assert outlined is not None
+            assert_alike(frame, outlined, keyed=True)
+
+
+@pytest.mark.slow
+def test_the_c_form_leaves_no_byte_of_its_buffers(tmp_path: Path) -> None:
+    """Built with the sanitizers of addresses and of undefined behaviour, over random frames."""
+    run_sanitized(SOURCE, FUZZING, tmp_path)
+
+
+FUZZING = """
+import sys
+sys.path[:0] = sys.argv[1:]
+import _outline
+from pipeguard.detect import plain
+plain.NATIVE = _outline
+from tests.detect.test_plain import assert_alike, frames
+count = 0
+for frame, keyed in frames(9, 4000):
+    outlined = plain.outline(frame, keyed=keyed)
+    if outlined is not None:
+        count += 1
+        assert_alike(frame, outlined, keyed=keyed)
+assert count > 700
+"""
