@@ -27,6 +27,7 @@ CALL = (
     b'{"jsonrpc":"2.0","id":%d,"method":"tools/call","params":{"name":"%b","arguments":%b,'
     b'"_meta":{"call":%d}}}\n'
 )
+QUERY = b'{"query":"what is new in part %d of the guide"}'
 EXIT_SECONDS = 10
 
 
@@ -108,11 +109,16 @@ class Connection:
         plain = answer.replace(b":%d," % self.last_id, b":0,", 1)
         return taken, plain.replace(b'"call":%d}' % self.last_id, b'"call":0}', 1)
 
-    def keep_in_flight(self, name: str, calls: int, window: int) -> int:
-        """Make many calls, with a window of them unanswered; returns the nanoseconds."""
-        tool = name.encode()
-        first = self.last_id + 1
-        frames = [CALL % (number, tool, b"{}", number) for number in range(first, first + calls)]
+    def keep_in_flight(self, names: Sequence[str], calls: int, window: int) -> int:
+        """Call tools in turn, with a window of calls unanswered; returns the nanoseconds.
+
+        No two calls have the same arguments, so that no one can be told by the last one.
+        """
+        tools, first = [name.encode() for name in names], self.last_id + 1
+        frames = [
+            CALL % (number, tools[number % len(tools)], QUERY % number, number)
+            for number in range(first, first + calls)
+        ]
         self.last_id += calls
         start = perf_counter_ns()
         self.send(b"".join(frames[:window]))

@@ -55,7 +55,7 @@ def test_a_wrapper_that_changes_nothing_gives_the_same_answers(tmp_path: Path) -
             connection.list_tools()
             taken, answer = connection.call("page")
             assert taken > 0
-            assert connection.keep_in_flight("page", calls=50, window=8) > 0
+            assert connection.keep_in_flight(["page"], calls=50, window=8) > 0
             assert connection.pid_of_server() > 0
             answers.append(answer)
     assert answers[0] == answers[1]
