@@ -162,16 +162,19 @@ class Detection(Knowledge):
         return findings.leak_findings(self, context, message, values)
 
     def outline(self, direction: Direction, frame: bytes) -> PlainOutline | None:
-        """PlainOutline a short tool call, or a result; None for any frame that needs its value."""
-        return plain.outline(frame, keyed=direction is Direction.TO_SERVER)
+        """Outline a short tool call, or a result; None for any frame that needs its value."""
+        return plain.outline(self, frame, keyed=direction is Direction.TO_SERVER)
 
-    def is_plain_call(self, guard: Guard, outline: PlainOutline, frame: bytes) -> bool:
-        """True if one look tells that nothing is found in a call, and nothing remembered of it."""
-        return plain.is_plain_call(self, guard, outline, frame)
+    def sees_nothing(self, direction: Direction, outline: PlainOutline) -> bool:
+        """True if one look tells that nothing is found in a call or in a result."""
+        is_call = direction is Direction.TO_SERVER
+        return plain.sees_nothing(
+            self, Surface.TO_SERVER if is_call else Surface.TO_CLIENT, outline
+        )
 
-    def is_plain_result(self, outline: PlainOutline, frame: bytes) -> bool:
-        """True if one look tells that nothing is found or masked in the result of a call."""
-        return plain.is_plain_result(self, outline, frame)
+    def may_leak(self, guard: Guard, outline: PlainOutline) -> bool:
+        """False where `find_leaks` finds nothing in a call, and remembers nothing of it."""
+        return plain.may_leak(self, guard, outline)
 
     def show_call(
         self, guard: Guard, tool: str, message: Message, findings: Sequence[Finding]

@@ -1,7 +1,7 @@
-"""Plain calls and results: most frames, in which one look tells that nothing is found.
+"""One look at a short call or result, without its value: of most it tells that nothing is in them.
 
-`_outline.c` reads from the bytes of a short frame what that look needs, and makes no value of it.
-Every other frame is judged in full, and so is each one where the extension was not built.
+`_outline.c` reads from the bytes of a frame what that look needs. Where it was not built every
+frame is judged in full.
 """
 
 from __future__ import annotations
@@ -22,59 +22,55 @@ _IS_FIXED, _IS_SENSITIVE, _IS_AMOUNT = 1, 2, 4  # as in `_outline.c`
 _FRAMES = frozenset({bytes, ParsedFrame})  # not what stands for a frame that was lost
 
 
-def outline(frame: bytes, *, keyed: bool) -> PlainOutline | None:
-    """PlainOutline a short tool call, or a result; None for any frame that needs its value.
+def outline(knowledge: Knowledge, frame: bytes, *, keyed: bool) -> PlainOutline | None:
+    """Outline a short tool call, or a result; None for any frame that needs its value.
+
+    Its value is needed wherever what a frame holds could be taken out of it or put back into it.
 
     Args:
+        knowledge: of the server.
         frame: as it came.
         keyed: True for a call, False for a result.
     """
     if NATIVE is None or type(frame) not in _FRAMES:
         return None
+    may_change = _may_be_restored if keyed else _may_be_masked
+    if may_change(knowledge, frame):
+        return None
     fields = NATIVE.outline_frame(frame, keyed, _READERS)
     return None if fields is None else _make(PlainOutline, fields)
 
 
-def is_plain_call(knowledge: Knowledge, guard: Guard, outline: PlainOutline, frame: bytes) -> bool:
-    """True if one look tells that nothing is found in a call, and nothing remembered of it.
+def _may_be_restored(knowledge: Knowledge, frame: bytes) -> bool:
+    vault = knowledge.vault
+    return may_hold_placeholder(frame) or not (vault is None or vault.is_empty)
 
-    That is, neither by `findings.message_findings` nor by `findings.leak_findings`.
+
+def _may_be_masked(knowledge: Knowledge, frame: bytes) -> bool:
+    if b"\\u00" in frame or b"pipeguard" in frame.lower():
+        return True
+    vault = knowledge.vault
+    return knowledge.known_secrets.may_occur(frame) or (
+        vault is not None and vault.sent_secrets() != {}
+    )
+
+
+def may_leak(knowledge: Knowledge, guard: Guard, outline: PlainOutline) -> bool:
+    """False where `findings.leak_findings` finds nothing in a call, and remembers nothing of it.
 
     Args:
         knowledge: of the server.
         guard: of the server.
         outline: of the call.
-        frame: the call.
     """
-    vault = knowledge.vault
-    if may_hold_placeholder(frame) or not (vault is None or vault.is_empty):
-        return False
     tool = knowledge.tool(guard, outline.tool or "")
     if knowledge.flows.concern(tool, may_hold_address=outline.may_hold_address):
-        return False
-    if outline.ends and begun_key(outline.ends):
-        return False
-    return _sees_nothing(knowledge, Surface.TO_SERVER, outline)
+        return True
+    return bool(outline.ends and begun_key(outline.ends))
 
 
-def is_plain_result(knowledge: Knowledge, outline: PlainOutline, frame: bytes) -> bool:
-    """True if one look tells that nothing is found or masked in the result of a call.
-
-    Args:
-        knowledge: of the server.
-        outline: of the result.
-        frame: the result.
-    """
-    if b"\\u00" in frame or b"pipeguard" in frame.lower():
-        return False
-    if knowledge.known_secrets.may_occur(frame):
-        return False
-    if knowledge.vault is not None and knowledge.vault.sent_secrets():
-        return False
-    return _sees_nothing(knowledge, Surface.TO_CLIENT, outline)
-
-
-def _sees_nothing(knowledge: Knowledge, surface: Surface, outline: PlainOutline) -> bool:
+def sees_nothing(knowledge: Knowledge, surface: Surface, outline: PlainOutline) -> bool:
+    """True if one look tells that no rule of a surface could match in a message."""
     return all(engine.sees_nothing(outline, surface) for engine in knowledge.scanners[surface])
 
 

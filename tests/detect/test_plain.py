@@ -10,6 +10,7 @@ from types import ModuleType
 import pytest
 
 from pipeguard.detect import plain
+from pipeguard.detect.detector import Detection
 from pipeguard.detect.flows.secret_values import begun_key
 from pipeguard.detect.flows.text_values import may_hold_address, named_strings, short_values
 from pipeguard.detect.scanning.extents import JsonValues
@@ -22,6 +23,7 @@ from pipeguard.firewall.protocol.pending import pending_request
 from pipeguard.firewall.protocol.places import ARGUMENTS, get_value
 from pipeguard.firewall.protocol.strict_json import ParsedFrame
 from tests.detect.model.samples import run_sanitized
+from tests.fuzz.rulebook import engines
 
 SOURCE = Path(plain.__file__).with_name("_outline.c")
 MOST_BYTES = 2048  # of a frame that is outlined, as in `_outline.c`
@@ -54,6 +56,14 @@ LITERALS = [
     *("null", "true", "false", "0", "-0", "12", "1.5e3", "123456789", "-12345678", "01", "1."),
     *("1" * 41, "NaN"),
 ]
+
+
+KNOWLEDGE = Detection(engines())
+
+
+def outline(frame: bytes, *, keyed: bool) -> PlainOutline | None:
+    """The outline of a frame for a server of which nothing is known."""
+    return plain.outline(KNOWLEDGE, frame, keyed=keyed)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -167,33 +177,33 @@ def assert_same_call(message: Message, outlined: PlainOutline) -> None:
 def test_an_outline_says_what_the_value_of_its_frame_does(seed: int) -> None:
     count = 0
     for frame, keyed in frames(seed, 5000):
-        outlined = plain.outline(frame, keyed=keyed)
+        outlined = outline(frame, keyed=keyed)
         if outlined is not None:
             count += 1
             assert_alike(frame, outlined, keyed=keyed)
-    assert count > 900, "enough frames are outlined for this to tell anything"
+    assert count > 700, "enough frames are outlined for this to tell anything"
 
 
 @pytest.mark.parametrize("frame", [CALL, RESULT])
 def test_no_part_of_a_frame_is_outlined(frame: bytes) -> None:
     keyed = frame is CALL
-    assert plain.outline(frame, keyed=keyed) is not None
-    assert plain.outline(frame, keyed=not keyed) is None
+    assert outline(frame, keyed=keyed) is not None
+    assert outline(frame, keyed=not keyed) is None
     for end in range(len(frame)):
-        assert plain.outline(frame[:end], keyed=keyed) is None
-        assert plain.outline(frame + frame[: end + 1], keyed=keyed) is None
+        assert outline(frame[:end], keyed=keyed) is None
+        assert outline(frame + frame[: end + 1], keyed=keyed) is None
 
 
 def test_what_stands_for_a_lost_answer_is_not_outlined() -> None:
-    assert plain.outline(Lost(RESULT), keyed=False) is None
-    assert plain.outline(ParsedFrame.of(RESULT), keyed=False) is not None
+    assert outline(Lost(RESULT), keyed=False) is None
+    assert outline(ParsedFrame.of(RESULT), keyed=False) is not None
 
 
 def test_a_long_frame_is_not_outlined() -> None:
     room = MOST_BYTES - len(CALL)
     longest = CALL.replace(b"{}", b"{}" + b" " * room)
-    assert plain.outline(longest, keyed=True) is not None
-    assert plain.outline(longest + b" ", keyed=True) is None
+    assert outline(longest, keyed=True) is not None
+    assert outline(longest + b" ", keyed=True) is None
 
 
 def test_an_outline_keeps_what_is_known_of_a_name_apart_from_others() -> None:
@@ -202,7 +212,7 @@ def test_an_outline_keeps_what_is_known_of_a_name_apart_from_others() -> None:
         for number in range(1000):
             name = f"{'limit' if number % 2 else 'ref'}{number:x}"[:9]
             frame = CALL.replace(b"{}", json.dumps({name: "AB-12"}).encode())
-            outlined = plain.outline(frame, keyed=True)
+            outlined = outline(frame, keyed=True)
             assert outlined is not None
             assert_alike(frame, outlined, keyed=True)
 
@@ -219,12 +229,12 @@ sys.path[:0] = sys.argv[1:]
 import _outline
 from pipeguard.detect import plain
 plain.NATIVE = _outline
-from tests.detect.test_plain import assert_alike, frames
+from tests.detect.test_plain import assert_alike, frames, outline
 count = 0
 for frame, keyed in frames(9, 4000):
-    outlined = plain.outline(frame, keyed=keyed)
+    outlined = outline(frame, keyed=keyed)
     if outlined is not None:
         count += 1
         assert_alike(frame, outlined, keyed=keyed)
-assert count > 700
+assert count > 500
 """

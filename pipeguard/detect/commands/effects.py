@@ -163,11 +163,11 @@ def _groups(uses: Uses, *, only_idle: bool = False) -> Iterator[list[_String]]:
     is_call = uses.tool is not None and text.has("params")
     strings = zip(text.strings(), text.names_around(), strict=True)
     for segment, (value, (names, is_alone)) in enumerate(strings):
-        if not value:
+        if not value or (is_call and names[:1] != _PARAMS):
             continue
         is_idle = uses.role_by_names(names) in IDLE
         is_left_out = not is_idle if only_idle else is_idle and not is_alone
-        if is_left_out or (is_call and names[:1] != _PARAMS):
+        if is_left_out:
             continue
         path = text.path_of_segment(segment)
         if not _is_argument(path, is_call=is_call):

@@ -169,13 +169,13 @@ class Detector(Protocol):
         """Find results of other tools and secrets that would leave with a request."""
 
     def outline(self, direction: Direction, frame: bytes) -> PlainOutline | None:
-        """PlainOutline a short tool call, or a result; None for any frame that needs its value."""
+        """Outline a short tool call, or a result, that `mask_own` and `restore` do not change."""
 
-    def is_plain_call(self, guard: Guard, outline: PlainOutline, frame: bytes) -> bool:
-        """True if one look tells that these two find and remember nothing in a call."""
+    def sees_nothing(self, direction: Direction, outline: PlainOutline) -> bool:
+        """True if one look tells that `read_message` finds nothing in a call or in a result."""
 
-    def is_plain_result(self, outline: PlainOutline, frame: bytes) -> bool:
-        """True if one look tells that nothing is found or masked in the result of a call."""
+    def may_leak(self, guard: Guard, outline: PlainOutline) -> bool:
+        """False where `find_leaks` finds nothing in a call, and remembers nothing of it."""
 
     def show_call(
         self, guard: Guard, tool: str, message: Message, findings: Sequence[Finding]

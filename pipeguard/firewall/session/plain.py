@@ -1,14 +1,17 @@
-"""Plain calls and their results, which pass after one look, without a value or a finding.
+"""Plain calls and their results: those in which nothing is found. Most frames are.
 
-Most frames are plain. Of every other one nothing is remembered here, and `judge` judges it.
+One look at an outline tells it of most; of the others, reading all of their text does. Of a frame
+in which anything is found nothing is remembered here: `judge` judges it.
 """
 
 from __future__ import annotations
 
+from pipeguard.firewall.budgets import Budgets
 from pipeguard.firewall.finding import Action, Direction, MessageKind, Verdict
-from pipeguard.firewall.protocol.message import PlainOutline
-from pipeguard.firewall.protocol.pending import PendingRequest
-from pipeguard.firewall.session.guard import Guard
+from pipeguard.firewall.protocol.message import Message, PlainOutline, parse
+from pipeguard.firewall.protocol.pending import NO_CALL, PendingRequest
+from pipeguard.firewall.protocol.places import PARTS
+from pipeguard.firewall.session.guard import Context, Guard
 from pipeguard.firewall.session.lifecycle import ConversationState
 from pipeguard.records import NamedTuple
 
@@ -60,21 +63,29 @@ def _pass_call(
         return None
     if policy.find_refusal(tool) or policy.asks_user(tool):
         return None
-    if not detector.is_plain_call(guard, outline, frame):
-        return None
     request = PendingRequest(outline.id_token, _CALL, tool, now, outline.progress_token)
     request.frame_bytes = len(frame)
     request.call = detector.name_targets(_CALL, tool, frame, len(frame))
     request.call_values = outline.values
     kind, none = MessageKind.REQUEST, ()
     verdict = Verdict(TO_SERVER, frame, Action.ALLOW, frame, None, none, event, kind, _CALL, tool)
-    state.admit_call(request)
+    sees_nothing = detector.sees_nothing(TO_SERVER, outline)
+    may_leak = detector.may_leak(guard, outline)
     try:
+        if may_leak or not sees_nothing:
+            context, message = _read(guard, request, arrival, kind)
+            if not sees_nothing and detector.read_message(context, TO_SERVER, message):
+                return None
+            if may_leak and detector.find_leaks(context, message, outline.values):
+                return None
+        state.admit_call(request)
         detector.record_request(guard, tool, frame, none, is_granted=False)
         if guard.notes is not None:
             guard.notes.add_caller(event.partition(".c")[0])
         state.request_sent(TO_SERVER, request)  # last: nothing may fail once it counts as sent
     finally:
+        if may_leak:
+            detector.settle_call(event, went_on=request.forwarded)
         if not request.forwarded:
             state.drop(TO_SERVER, request)
     return verdict
@@ -86,10 +97,25 @@ def _pass_result(
     request, (frame, now, event) = state.find(outline.id_token), arrival
     if request is None or request.tool is None or request.take_answer is not None:
         return None
-    if guard.notes is not None or not guard.detector.is_plain_result(outline, frame):
+    if guard.notes is not None:
         return None
+    if not guard.detector.sees_nothing(TO_CLIENT, outline):
+        context, message = _read(guard, request, arrival, MessageKind.RESULT)
+        if guard.detector.read_message(context, TO_CLIENT, message):
+            return None
     guard.detector.record_result(guard, request, frame, now)
     names, seconds = request.record_names, now - request.since
     given = TO_CLIENT, frame, Action.ALLOW, frame, None, (), event, MessageKind.RESULT, *names
     verdict = Verdict(*given, request_bytes=request.frame_bytes, answer_seconds=seconds)
     return verdict if state.drop(TO_SERVER, request) else None  # last, for the same reason
+
+
+def _read(
+    guard: Guard, request: PendingRequest, arrival: Arrival, kind: MessageKind
+) -> tuple[Context, Message]:
+    """Read the value of a frame that was outlined, to look closer."""
+    message = parse(arrival.frame)
+    assert isinstance(message, Message)  # noqa: S101  what is outlined is one
+    at = PARTS[kind], request.method, arrival.now, request.tool, ()
+    call = request.call or NO_CALL
+    return Context(guard, *at, Budgets(), call, None, arrival.event), message
