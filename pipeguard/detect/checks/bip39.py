@@ -12,6 +12,7 @@ from functools import cache
 from pipeguard.detect.words import bip39
 
 LENGTHS = (24, 21, 18, 15, 12)  # words of a phrase, the longest first
+_SHORTEST = b"\1" * LENGTHS[-1]  # so many words in a row that are on the list
 
 
 @cache
@@ -35,6 +36,9 @@ def is_printed_phrase(words: list[bytes]) -> bool:
 def _phrases(words: list[bytes]) -> Iterator[bytes]:
     """The entropy of each phrase among some words."""
     known_numbers = _numbers()
+    known = bytes([word in known_numbers for word in words])
+    if known.find(_SHORTEST) < 0:
+        return  # before any stretch is looked at: most words in a row are those of a sentence
     numbers = [known_numbers.get(word, -1) for word in words]
     for length in LENGTHS:
         for start in range(len(numbers) - length + 1):
@@ -45,9 +49,10 @@ def _phrases(words: list[bytes]) -> Iterator[bytes]:
 
 def _entropy(numbers: list[int]) -> bytes | None:
     """The bytes that the words of a phrase stand for; None if they are no phrase."""
-    is_repetitive = 3 * len(set(numbers)) < 2 * len(numbers)  # as no random words are
-    if min(numbers) < 0 or numbers == sorted(numbers) or is_repetitive:
+    if min(numbers) < 0 or numbers == sorted(numbers):
         return None
+    if 3 * len(set(numbers)) < 2 * len(numbers):
+        return None  # so repetitive are no random words
     bits = 0
     for number in numbers:
         bits = bits << 11 | number
