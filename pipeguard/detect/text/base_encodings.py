@@ -98,17 +98,12 @@ _COMPRESSED = lazy_regex(_COMPRESSED_SIGN.encode())
 _UU = lazy_regex(f"(?:{_UU_GROUP}){{4}}".encode())
 _UU_TO_BASE64 = bytes.maketrans(b" " + UU_ALPHABET.encode(), b"A" + BASE64_ALPHABET.encode())
 _HEX_DIGITS = b"0123456789ABCDEFabcdef"
-_UPPER_BASE32 = BASE32_ALPHABET.encode()
-_LOWER_BASE32 = _UPPER_BASE32.lower()
-_IN_RUN = bytes(
-    0x61 if code < 0x80 and (chr(code).isalnum() or chr(code) in "+/_-") else 0x20
-    for code in range(256)
-)
+_UPPER_BASE32, _LOWER_BASE32 = BASE32_ALPHABET.encode(), BASE32_ALPHABET.lower().encode()
+_IN_RUN = bytes(0x61 if chr(code) in BASE64_ALPHABET + "_-" else 0x20 for code in range(256))
 _IN_WORDS = bytes(code for code in range(128) if chr(code).isalnum() or chr(code) in "_-=./,()")
-_FORTY = b"a" * 40
+_SIXTEEN, _FORTY = b"a" * 16, b"a" * 40
 _IN_BASE32 = bytes(0x61 if chr(code) in BASE32_ALPHABET else 0x20 for code in range(256))
 _IN_HEX = bytes(0x61 if code in _HEX_DIGITS else 0x20 for code in range(256))
-_SIXTEEN = b"a" * 16
 _LONG_RUN = lazy_regex(rb"[A-Za-z0-9][A-Za-z0-9+/_-]{39,}")
 _REST_OF_RUN = lazy_regex(
     rb"[A-Za-z0-9+/_-]*+(?:\r?\n[A-Za-z0-9+/_-]{4,}+)*+(?:\r?\n[A-Za-z0-9+/_-]{2,3}(?==))?"
@@ -116,6 +111,10 @@ _REST_OF_RUN = lazy_regex(
 _SEPARATED_HEX = lazy_regex(
     rb"(?:\\x[0-9A-Fa-f]{2}){8,2000}|(?:(?:0x)?[0-9A-Fa-f]{2}%s){7,2000}(?:0x)?[0-9A-Fa-f]{2}"
     % _BETWEEN_PAIRS.encode()
+)
+# Most of such pairs, as each row of them has; found sooner, since no digit begins them.
+_PAIRS = lazy_regex(
+    rf"{_BETWEEN_PAIRS[:-5]}(?:(?:0x)?[\dA-Fa-f]{{2}}{_BETWEEN_PAIRS}){{6}}".encode()
 )
 _PAIR_SEPARATORS = b" :,;|/\t\r\n\"'-"
 _PAIR_LETTERS = _HEX_DIGITS + _PAIR_SEPARATORS + rb"\x"
@@ -211,10 +210,10 @@ def _long_run(data: bytes, start: int, end: int, budget: DecodingBudget) -> list
         else:
             if match[0].islower() or _BASE64.match(match[0]):
                 continue  # base64 has both cases; ASCII in base64 is found by its own sign
-            stops = [position]  # the next line may be another run, or a word
+            stops = {position: None}  # the next line may be another run, or a word
             if position > joined:
                 joined = _end_of_run(data, position, MAX_RUN_BYTES)
-                stops = [joined, position]
+                stops = dict.fromkeys((joined, position))
             if run := _decode_first(data, match.start(), stops):
                 decoded.append(run)
                 position = run.end
@@ -265,6 +264,7 @@ def _from_hex(run: bytes) -> bytes:
 def _separated_hex(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decoded]:
     decoded = []
     rows = runs(data, start, end, _IN_PAIRS, encoding.LEAST_RUN)
+    rows = (row for row in rows if _PAIRS.search(data, *row) or data.find(rb"\x", *row) >= 0)
     for match in chain.from_iterable(_SEPARATED_HEX.finditer(data, *row) for row in rows):
         digits = match[0].replace(b"0x", b"").replace(b"\\x", b"")
         plain = legible(unhexlify(digits.translate(None, _PAIR_SEPARATORS)))

@@ -7,29 +7,61 @@ from __future__ import annotations
 
 import re
 from binascii import unhexlify
+from collections.abc import Iterator
+from itertools import chain
 
 from pipeguard.detect.text.encoding import Decoded, Encoding, is_readable, legible
 from pipeguard.detect.text.escapes import OCTAL
 from pipeguard.detect.text.word_disguises import reverse
 from pipeguard.firewall.budgets import DecodingBudget
 from pipeguard.firewall.lazy_regex import lazy_regex
+from pipeguard.records import NamedTuple
+from pipeguard.unicode.folding import Range
 
+FEWEST_CODES = 8  # in a row
 _CODE = "(?:3[2-9]|[4-9][0-9]|1[01][0-9]|12[0-6])"  # the number of a printable character
 _OCTAL = "(?:0[oO]?)?(?:[4-7]|1[0-7])[0-7]"  # the same, with or without its zeros
 _BETWEEN = rb"[^0-9A-Za-z]{1,6}+(?:(?!U[+])[A-Za-z_.]{1,16}+[^0-9A-Za-z]{1,4}+)?"  # `65) + chr(75`
 _BINARY = lazy_regex(rb"[01]{6,8}")
-# The base, a row of numbers in it, and a single number.
-_CODES = (
-    *(
-        (base, lazy_regex(b"(?:%s(?:%s|(?![0-9A-Za-z]))){8,4000}+" % (number, _BETWEEN)), digits)
-        for base, number, digits in (
-            (10, rb"0{0,3}%s(?:\.00?)?" % _CODE.encode(), lazy_regex(rb"[0-9]{2,}")),
-            (8, _OCTAL.encode(), lazy_regex(rb"(?:0[oO])?([0-7]+)")),
-            (2, b"(?:0b)?0{0,2}1[01]{5,6}", _BINARY),
-            (16, b"U[+]00[2-7][0-9A-Fa-f]", lazy_regex(rb"(?<=[+])[0-9A-Fa-f]+")),
-        )
+_FAR = b" " * 32  # more than is between two numbers of a row
+_DIGITS = bytes(
+    code if code in b"U+" else 0x61 if code in b"0123456789" else 0x20 for code in range(256)
+)
+_BITS = bytes(0x61 if code in b"01" else 0x20 for code in range(256))
+
+
+class _Row(NamedTuple):
+    """Numbers of characters in a row.
+
+    Attributes:
+        base: of the numbers.
+        pattern: of the row.
+        number: of a single one.
+        kinds: makes one letter of their digits.
+        unit: what each of them has then.
+    """
+
+    base: int
+    pattern: re.Pattern[bytes]
+    number: re.Pattern[bytes]
+    kinds: bytes
+    unit: bytes
+
+
+def _row(number: bytes) -> re.Pattern[bytes]:
+    return lazy_regex(b"(?:%s(?:%s|(?![0-9A-Za-z]))){%d,4000}+" % (number, _BETWEEN, FEWEST_CODES))
+
+
+_ROWS = (
+    _Row(
+        10, _row(rb"0{0,3}%s(?:\.00?)?" % _CODE.encode()), lazy_regex(rb"[0-9]{2,}"), _DIGITS, b"aa"
     ),
-    (2, lazy_regex(rb"(?:0[01]{7}){8,4000}+"), _BINARY),
+    _Row(8, _row(_OCTAL.encode()), lazy_regex(rb"(?:0[oO])?([0-7]+)"), _DIGITS, b"aa"),
+    _Row(2, _row(b"(?:0b)?0{0,2}1[01]{5,6}"), _BINARY, _BITS, b"aaaaaa"),
+    _Row(
+        16, _row(b"U[+]00[2-7][0-9A-Fa-f]"), lazy_regex(rb"(?<=[+])[0-9A-Fa-f]+"), _DIGITS, b"U+aa"
+    ),
+    _Row(2, lazy_regex(rb"(?:0[01]{7}){8,4000}+"), _BINARY, _BITS, b"aaaaaaaa"),
 )
 # The bytes of a private key in decimal: a sequence, its size, and a version or another sequence.
 _APART = "[^0-9A-Za-z]{1,3}"
@@ -37,7 +69,7 @@ _KEY_SIGN = (
     f"48{_APART}(?:130{_APART}[0-9]{{1,3}}{_APART}[0-9]{{1,3}}|129{_APART}[0-9]{{3}}|"
     f"[4-9][0-9]|1[01][0-9]){_APART}(?:2{_APART}1|48){_APART}[0-9]"
 )
-_KEY_BYTES = lazy_regex(rb"(?<![0-9])48(?:[^0-9A-Za-z]{1,4}[12]?[0-9]{1,2}(?![0-9])){40,4000}+")
+_KEY_BYTES = lazy_regex(rb"48(?<![0-9]48)(?:[^0-9A-Za-z]{1,4}[12]?[0-9]{1,2}(?![0-9])){40,4000}+")
 # A line of a dump, as `xxd` and `hexdump -C` write it: an offset, and bytes in ones or pairs.
 _OFFSET = "[0-9A-Fa-f]{4,7}0:?[ \\t]{1,2}"
 _DUMP_LINE = lazy_regex(
@@ -48,7 +80,7 @@ DUMP_LINE_BYTES = 16
 _TAGS = lazy_regex("[\U000e0020-\U000e007e]{2,}")
 _FLAGS = lazy_regex("\U0001f3f4[\U000e0061-\U000e007a]{2,8}\U000e007f")
 _SELECTORS = lazy_regex("[\ufe00-\ufe0f\U000e0100-\U000e01ef]{4,}")
-_BITS = lazy_regex(
+_INVISIBLE_BITS = lazy_regex(
     "[\u2062\u2064]{64,}|[\u200b\u200c]{64,}|[\u200c\u200d]{64,}|[\u200b\u200d]{64,}"
 )
 _OVERRIDDEN = lazy_regex(rb"\xe2\x80\xae[^\n]*?(?:\xe2\x80\xac|\n|\Z)")
@@ -58,11 +90,12 @@ _BIDI = lazy_regex(rb"\xd8\x9c|\xe2\x80[\x8e\x8f\xaa-\xae]|\xe2\x81[\xa6-\xa9]")
 def _codes(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decoded]:
     """Decode numbers of characters in a row, alone or each in a call."""
     decoded: list[Decoded] = []
-    for base, row, number in _CODES:
-        for match in row.finditer(data, start, end):
+    for row in _ROWS:
+        ranges = _where_many_are(row, data, start, end)
+        for match in chain.from_iterable(row.pattern.finditer(data, *each) for each in ranges):
             if not budget.call():
                 return decoded
-            codes = (int(digits, base) for digits in number.findall(match[0]))
+            codes = (int(digits, row.base) for digits in row.number.findall(match[0]))
             plain = bytes(code for code in codes if code < 0x80)
             decoded.append(Decoded(plain, "codes", match.start(), match.end()))
     for match in _KEY_BYTES.finditer(data, start, end):
@@ -70,6 +103,15 @@ def _codes(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[De
         if budget.call() and (text := legible(key)):
             decoded.append(Decoded(text, "codes", match.start(), match.end()))
     return decoded
+
+
+def _where_many_are(row: _Row, data: bytes, start: int, end: int) -> Iterator[Range]:
+    """The ranges in which enough numbers for a row are near each other, and what may follow."""
+    for part in data[start:end].translate(row.kinds).split(_FAR):
+        stop = start + len(part)
+        if part.count(row.unit) >= FEWEST_CODES:
+            yield start, min(end, stop + len(_FAR))
+        start = stop + len(_FAR)
 
 
 def _decode_dump(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decoded]:
@@ -108,7 +150,7 @@ def _bits(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Dec
     """Decode bits that are written as two invisible characters, eight to a byte."""
     decoded: list[Decoded] = []
     text = data[start:end].decode("utf-8", "ignore")
-    for run in _BITS.finditer(text):
+    for run in _INVISIBLE_BITS.finditer(text):
         for set_bit in set(run[0]):
             bits = "".join("1" if character == set_bit else "0" for character in run[0])
             whole = len(bits) // 8

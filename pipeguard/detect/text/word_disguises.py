@@ -111,6 +111,7 @@ _SOLID = bytes(0x20 if code <= 0x20 else 0x61 for code in range(256))
 _KINDS = bytes(
     0x20 if code <= 0x20 else 0x2E if code in _NO_LETTERS else 0x61 for code in range(256)
 )
+_ALONE = bytes(0x20 if code in _NO_LETTERS else 0x61 for code in range(256))
 _SEPARATOR = lazy_regex(rb"[^A-Za-z0-9]+")
 _JOINING = b"_.-"
 _NAME_KINDS = bytes(
@@ -129,7 +130,7 @@ _LETTERS_APART = lazy_regex(
 def _decode_spelled(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decoded]:
     """Decode letters that are written apart, with the text around them."""
     ranges: list[Range] = []
-    for run in _LETTERS_APART.finditer(data, start, end):
+    for run in _letters_apart(data, start, end):
         low, high = run.start() - AROUND_BYTES, run.end() + AROUND_BYTES
         extend(ranges, max(start, low), min(end, high))
     return [
@@ -141,6 +142,20 @@ def _decode_spelled(data: bytes, start: int, end: int, budget: DecodingBudget) -
         )
         for low, high in ranges
     ]
+
+
+def _letters_apart(data: bytes, start: int, end: int) -> Iterator[re.Match[bytes]]:
+    """The matches of `_LETTERS_APART`, which is tried only where a letter stands alone."""
+    kinds = data[start - 1 : start].translate(_ALONE) or b" "
+    kinds += data[start:end].translate(_ALONE)
+    at = 0
+    while (at := kinds.find(b" a ", at)) >= 0:
+        match = _LETTERS_APART.match(data, start + at, end)
+        if match is None:
+            at += 2
+        else:
+            at = match.end() - start
+            yield match
 
 
 def _read_names(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decoded]:

@@ -86,3 +86,16 @@ def test_a_run_ends_at_its_line_where_the_next_line_is_no_part_of_it() -> None:
     run = base64.b64encode(text.encode())
     decoded = readings(run + b"\n4CtSDtB5GD3gtCt\nXtC5")
     assert any(text.encode() in reading for reading in decoded)
+
+
+@pytest.mark.parametrize("row", ["{0}, {1}, {1}", "0x{0} {1}", "{1}\n{0}"])
+def test_hex_is_read_among_longer_numbers(row: str) -> None:
+    written = " ".join(f"{byte:02x}" for byte in PLAIN.encode())
+    data = row.format(written, "deadbeef 0123456789abcdef 1a2b").encode()
+    assert any(PLAIN.encode() in item for item in readings(data))
+
+
+def test_longer_numbers_in_hex_are_no_text() -> None:
+    row = ", ".join(f"0x{number * 0x1234567:08x}" for number in range(64)).encode()
+    decode_row = base_encodings.ENCODINGS["separated-hex"].decode
+    assert decode_row(row, 0, len(row), DecodingBudget()) == []

@@ -4,6 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
+from pipeguard.detect.text.characters import ENCODINGS
+from pipeguard.firewall.budgets import DecodingBudget
 from tests.detect.text.reading import PLAIN, readings
 from tests.each import each
 from tests.fuzz.disguises import UNSEEN, Disguise
@@ -39,6 +41,14 @@ def test_flags_are_no_hidden_text() -> None:
 )
 def test_numbers_of_characters_are_read(written: str) -> None:
     assert any(PLAIN.encode() in decoded for decoded in readings(f"say {written}".encode()))
+
+
+@each("between", ["-----char---", ") + character_code.(", f" + - +{'c' * 16}((- "])
+def test_numbers_of_a_row_may_be_as_far_apart_as_calls_write_them(between: str) -> None:
+    row = between.join(str(ord(letter)) for letter in PLAIN)
+    data = f"Of 2019 and 2020, page 44.{' ' * 40}({row}{' ' * 40}7)".encode()
+    decoded = ENCODINGS["codes"].decode(data, 0, len(data), DecodingBudget())
+    assert decoded[0].data == PLAIN.encode()
 
 
 def test_numbers_that_are_no_letters_are_not() -> None:

@@ -68,6 +68,13 @@ def test_a_separator_after_each_letter_is_taken_away(text: str, plain: str | Non
     assert found == ([] if plain is None else [plain])
 
 
+@pytest.mark.parametrize(("start", "plain"), [(0, b"by ignore"), (1, b"y ignore"), (4, b"gnore")])
+def test_a_letter_stands_alone_whatever_range_begins_there(start: int, plain: bytes) -> None:
+    data = b"by i.g.n.o.r.e"
+    decoded = ENCODINGS["spelled"].decode(data, start, len(data), DecodingBudget())
+    assert [part.data.lstrip(b".") for part in decoded] == [plain]
+
+
 @each(
     "row",
     ["{}:{} ", "{}. {}\n", "{},{}\n", "|{}|{}|\n", '"{}": "{}", ', "{}) {}; "],
