@@ -257,7 +257,8 @@ def _soften_rows(data: bytes) -> tuple[bytes, bool]:
     return data, False
 
 
-_JSON_ESCAPES = lazy_regex(rb"(?:\\[\"\\/bfnrt])++")
+# In a row: the first one outside the group, by whose backslash `re` finds it.
+_JSON_ESCAPES = lazy_regex(rb"\\[\"\\/bfnrt](?:\\[\"\\/bfnrt])*+")
 _OF_ESCAPES = bytes.maketrans(b"bfnrt", b"  \n \t")
 
 

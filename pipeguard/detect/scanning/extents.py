@@ -303,8 +303,9 @@ BLANK_CHARS = 64  # before and after JSON
 _JSON = lazy_regex(
     rb"(?:[\s{}\[\],:0-9.eE+-]++|true|false|null|\"(?:[^\"\\\n]++|\\.)*+\")*+", re.DOTALL
 )
-_JSON_STRING = lazy_regex(rb"\"((?:[^\"\\]++|\\.)*+)\"(\s*+:)?+", re.DOTALL)
+_JSON_STRING = lazy_regex(rb"\"((?:[^\"\\]++|\\.)*+)\"(?P<colon>\s*+:)?+", re.DOTALL)
 _NEXT_ITEM = lazy_regex(rb"\"\s*+,\s*+\"")
+_BEFORE_JSON = b"{[ \t\n\r\v\f"  # what it begins with, or what may be before that
 _ENDS = {"{": "}", "[": "]", '"': '"'}
 
 
@@ -465,11 +466,16 @@ def _unwrap(data: bytearray, json: Range, spans: list[Range], levels: int) -> in
         The bytes of all strings that are no keys.
     """
     length = 0
-    strings = [(*each.span(1), each[2] is not None) for each in _JSON_STRING.finditer(data, *json)]
+    found = _JSON_STRING.finditer(data, *json)
+    strings = [(*each.span(1), each.lastgroup == "colon") for each in found]
     data[slice(*json)] = soften_json(bytes(data[slice(*json)]))
     for start, end, is_key in strings:
-        is_json = bytes(data[start : start + BLANK_CHARS]).lstrip()[:1] in (b"{", b"[")
-        if levels and is_json and _JSON.fullmatch(data, start, end):
+        if (
+            levels
+            and data[start] in _BEFORE_JSON
+            and bytes(data[start : start + BLANK_CHARS]).lstrip()[:1] in (b"{", b"[")
+            and _JSON.fullmatch(data, start, end)
+        ):
             length += _unwrap(data, (start, end), spans, levels - 1)
             continue
         length += 0 if is_key else end - start

@@ -53,6 +53,14 @@ def test_what_may_continue_each_other_is_read_together_as_well(value: object) ->
     assert names == []
 
 
+@pytest.mark.parametrize("blanks", ["", " ", "\t\n "])
+@pytest.mark.parametrize("inner", [[3, SAID], {"a": SAID}])
+def test_json_in_a_string_has_strings_of_its_own(blanks: str, inner: object) -> None:
+    values = JsonValues(MessageText(json.dumps({"body": blanks + json.dumps(inner)}), keyed=False))
+    parts = values.within(0, len(values.data))
+    assert [values.data[slice(*part)].decode().strip() for part in parts] == [SAID]
+
+
 @pytest.mark.parametrize("text", [SAID, f'She said "{SAID}"', f'["{SAID}'])
 def test_what_is_no_json_is_read_as_it_is(text: str) -> None:
     assert selected(text) == ([text], [])
