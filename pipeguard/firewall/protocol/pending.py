@@ -464,8 +464,10 @@ class Pending:
 
     def all(self) -> list[PendingRequest]:
         """All open requests, in the order in which they came."""
+        if not self._exchanges:
+            return self.own()
         waiting = [request for pending in self._all() for request in pending._open.values()]
-        return sorted(waiting, key=lambda request: request.since) if self._exchanges else waiting
+        return sorted(waiting, key=lambda request: request.since)
 
     def list_forwarded(self) -> list[PendingRequest]:
         """All open requests that were forwarded, in the order in which they came."""

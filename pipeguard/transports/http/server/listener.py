@@ -233,12 +233,12 @@ class Listener:
             RequestRefused: there is no such path, method or upgrade.
         """
         who = request.get(WHO, "")
-        routes = [route for route in self._routes.at(path) if route.is_for(who)]
-        matching = [route for route in routes if route.method == request.method]
         for upgrades in (True, False) if wants_upgrade else (False,):
-            for route in matching:
-                if route.upgrades == upgrades:
+            for route in self._routes.at(path):
+                is_meant = route.method == request.method and route.upgrades == upgrades
+                if is_meant and route.is_for(who):
                     return route
+        routes = [route for route in self._routes.at(path) if route.is_for(who)]
         methods = ", ".join(route.method for route in routes if not route.upgrades)
         if not methods:  # the client is not told which
             is_hidden = not routes and path in self._routes

@@ -30,7 +30,7 @@ MAX_BYTES = 2**20
 _ORIGIN_PATHS = frozenset({"/token", "/register", "/revoke"})
 # Other headers of the client would go to the server without being judged.
 _LOGIN_HEADERS = ("Authorization", "Content-Type", "MCP-Protocol-Version")
-_DOCUMENTS = ("oauth-protected-resource", "oauth-authorization-server", "openid-configuration")
+_DOCUMENTS = (RESOURCE, PREFIX + "oauth-authorization-server", PREFIX + "openid-configuration")
 
 
 class LoginMetadata:
@@ -52,7 +52,7 @@ class LoginMetadata:
         """True for a path that belongs to a login."""
         if path == AUTHORIZE or path in _ORIGIN_PATHS:
             return True
-        return path.startswith(tuple(PREFIX + name for name in _DOCUMENTS))
+        return path.startswith(_DOCUMENTS)
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
         """The server's answer, with our address in place of its own."""

@@ -9,7 +9,12 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    contextmanager,
+    nullcontext,
+)
 from hashlib import sha256
 from secrets import token_bytes
 from time import monotonic
@@ -158,10 +163,10 @@ class Sessions:
 
     def keep(self, session_id: str | None, session: Session) -> None:
         """Store the Session of an id that the server has given, or knows."""
-        if session_id is None or not is_session_id(session_id):
+        entry = self._entries.get(session_id or "")
+        if session_id is None or (entry is not None and entry.session is session):
             return
-        entry = self._entries.get(session_id)
-        if entry is None or entry.session is not session:
+        if is_session_id(session_id):
             self._make_room()
             self._entries[session_id] = self._with_subscribers[session] = _Entry(session)
 
@@ -189,10 +194,12 @@ class Sessions:
         self._mirrored[tool] = (pin, mirrored)
         return mirrored
 
-    def patience(self, method: str | None) -> asyncio.Timeout:
+    def patience(self, method: str | None) -> AbstractAsyncContextManager[object]:
         """Limits how long an answer is waited for, as the policy says."""
         seconds = self.guard.policy.limits.timeout_seconds
-        return asyncio.timeout(None if method in NEVER_OVERDUE else seconds)
+        if seconds is None or method in NEVER_OVERDUE:
+            return nullcontext()
+        return asyncio.timeout(seconds)
 
     @contextmanager
     def expiring(self, method: str | None, expire: Callable[[], None]) -> Iterator[None]:
