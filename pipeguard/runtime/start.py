@@ -64,11 +64,13 @@ def run(options: WrapOptions) -> int:
     starter, child = _start(options, variables)
     # From here on the server boots, and we load.
     client_fd = keep_stdout_for_frames()
+    from pipeguard.allocator import return_large_blocks
     from pipeguard.identity.server_name import identify_server
     from pipeguard.log import say
     from pipeguard.runtime.stdio import GuardedServer, LocalServer
     from pipeguard.transports.stdio import LineChannel
 
+    return_large_blocks(arenas=1)  # two threads judge, by turns
     try:
         child.wait_started()
         who = identify_server(options.command, options.values.get("--cwd"))
