@@ -133,13 +133,11 @@ static int is_listed(Span text)
     return text.size <= LONGEST_LISTED && ((has_small && !has_capital) || is_same(text, "2.0"));
 }
 
-/* The string at which the reader is; escapes are read into the buffer. */
+/* The string at whose quote the reader is; escapes are read into the buffer. */
 static int read_string(Outline *outline, Span *text)
 {
     const uint8_t *start = outline->in.at + 1, *at = skip_plain(&outline->in, start);
     uint8_t *out = outline->plain;
-    if (*outline->in.at != '"')
-        return -1;
     *text = (Span){start, (size_t)(at - start)};
     if (*at == '\\') {
         add(&out, start, text->size);

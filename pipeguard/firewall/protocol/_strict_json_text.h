@@ -1,7 +1,7 @@
 /* The texts of strict JSON: strings, numbers, spaces and line ends, read from the bytes of a frame.
  *
  * Shared by what makes values of frames (_strict_json.c) and what outlines plain ones
- * (detect/text/_outline.c). The byte behind the last one must be zero, which ends every token.
+ * (detect/_outline.c). The byte behind the last one must be zero, which ends every token.
  */
 
 #include <stdint.h>

@@ -103,11 +103,17 @@ def _pass_result(
         context, message = _read(guard, request, arrival, MessageKind.RESULT)
         if guard.detector.read_message(context, TO_CLIENT, message):
             return None
-    guard.detector.record_result(guard, request, frame, now)
     names, seconds = request.record_names, now - request.since
     given = TO_CLIENT, frame, Action.ALLOW, frame, None, (), event, MessageKind.RESULT, *names
     verdict = Verdict(*given, request_bytes=request.frame_bytes, answer_seconds=seconds)
-    return verdict if state.drop(TO_SERVER, request) else None  # last, for the same reason
+    if not state.drop(TO_SERVER, request):
+        return None  # cancelled or answered meanwhile
+    try:
+        guard.detector.record_result(guard, request, frame, now)
+    except Exception:
+        state.reopen(TO_CLIENT, request)  # closed by the refusal of this answer
+        raise
+    return verdict
 
 
 def _read(
