@@ -204,29 +204,36 @@ static int read_items(Layout *layout, Read read, PyObject *list, size_t number)
     return failed;
 }
 
-/* False for what `text_of_codes` of layouts.py takes for no text after one look. */
-static int may_be_codes(PyObject *container)
+static Py_ssize_t count_numbers(const Layout *layout, PyObject *list)
 {
-    Py_ssize_t place = 0, size = PyObject_Size(container);
-    PyObject *item;
-    if (size >= LEAST_CODES)
-        return 1;
-    if (Py_TYPE(container) == &PyDict_Type) {
-        while (PyDict_Next(container, &place, NULL, &item))
-            if (Py_TYPE(item) == &PyList_Type)
-                return 1;
-        return 0;
+    Py_ssize_t count = 0, size = PyList_Size(list);
+    for (Py_ssize_t index = 0; index < size; index++)
+        count += (PyObject *)Py_TYPE(PyList_GetItem(list, index)) == layout->number;
+    return count;
+}
+
+/* False for what `text_of_codes` of layouts.py takes for no text: with few numbers in it and in its
+ * lists, and few rows that are objects. */
+static int may_be_codes(const Layout *layout, PyObject *container)
+{
+    Py_ssize_t place = 0, numbers = 0, objects = 0, size = PyObject_Size(container);
+    int is_object = Py_TYPE(container) == &PyDict_Type;
+    for (Py_ssize_t index = 0; index < size; index++) {
+        PyObject *item = is_object ? NULL : PyList_GetItem(container, index);
+        if (is_object && !PyDict_Next(container, &place, NULL, &item))
+            break;
+        if (Py_TYPE(item) == &PyList_Type)
+            numbers += count_numbers(layout, item);
+        numbers += (PyObject *)Py_TYPE(item) == layout->number;
+        objects += Py_TYPE(item) == &PyDict_Type;
     }
-    for (; place < size; place++)
-        if (Py_TYPE(PyList_GetItem(container, place)) == &PyList_Type)
-            return 1;
-    return 0;
+    return numbers >= LEAST_CODES || objects >= LEAST_CODES;
 }
 
 static int read_codes(Layout *layout, PyObject *container, size_t number)
 {
     int failed = 0;
-    if (!may_be_codes(container))
+    if (!may_be_codes(layout, container))
         return 0;
     PyObject *text = PyObject_CallFunctionObjArgs(layout->codes, container, NULL);
     if (text == NULL)
