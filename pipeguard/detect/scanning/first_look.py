@@ -116,7 +116,9 @@ def seam_ranges(text: MessageText) -> list[folding.Range]:
     if not text.is_several:
         return []
     seams = [*text.seams()]
-    far = [pair for pair in pairwise(seams) if pair[1] - pair[0] > TAIL_BYTES + 2 * OVERLAP_BYTES]
+    far, apart = list[tuple[int, int]](), TAIL_BYTES + 2 * OVERLAP_BYTES
+    if seams[-1] - seams[0] > apart:
+        far = [(before, after) for before, after in pairwise(seams) if after - before > apart]
     firsts = [seams[0], *(after for _, after in far)]
     lasts = [*(before for before, _ in far), seams[-1]]
     # What is long begins long before a seam.

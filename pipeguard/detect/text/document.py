@@ -108,10 +108,10 @@ class MessageText:
 
     def seams(self) -> Iterator[int]:
         """The places in `joined` where a value ends and the next begins."""
-        lengths = (
-            len(value if value.isascii() else value.encode("utf-8")) for value in self.values
-        )
-        return accumulate(islice(lengths, len(self.values) - 1))
+        values: Iterable[str] | Iterable[bytes] = self.values[:-1]
+        if not self.data.isascii():
+            values = [value.encode("utf-8") for value in self.values[:-1]]
+        return accumulate(map(len, values))
 
     def segments(self, low: int, high: int) -> Iterator[tuple[int, int, Path]]:
         """Start, end and path of each segment that overlaps a range of `data`."""
