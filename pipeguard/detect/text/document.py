@@ -26,6 +26,7 @@ BYTES_COUNTED = 2**12  # of `data`, whose code points are counted once
 _CONTINUATIONS = bytes(range(0x80, 0xC0))  # of a code point in UTF-8, behind its first byte
 # The names around a string, and whether it is an argument: in no list and no object.
 NamesAround = tuple[tuple[str, ...], bool]
+_DIGIT = lazy_regex("[0-9]")
 _COULD_BE_SECRET = lazy_regex(rf"(?=\D{{0,24}}[0-9])[!-~]{{{LEAST_KEY}}}")
 
 
@@ -122,7 +123,9 @@ class MessageText:
     def joined_keys(self) -> bytes:
         """The keys, each once, with nothing between; empty if none could be part of a secret."""
         long_keys = self._layout[3]
-        if not long_keys or not any(map(_COULD_BE_SECRET.search, long_keys)):
+        if not long_keys or not _DIGIT.search("".join(long_keys)):
+            return b""  # most
+        if not any(map(_COULD_BE_SECRET.search, long_keys)):
             return b""
         return "".join(self._keys).encode("utf-8")
 
