@@ -11,6 +11,8 @@
 #define PY_SSIZE_T_CLEAN
 #define Py_LIMITED_API 0x030B0000
 #include <Python.h>
+#include <stdlib.h>
+
 #include "_strict_json_text.h"
 
 typedef struct {
@@ -369,13 +371,21 @@ static PyObject *read_envelope(PyObject *self, PyObject *arguments)
 
 /* --- writing --- */
 
-#define DEEPEST 64 /* MAX_DEPTH in strict_json.py */
+#define DEEPEST 64    /* MAX_DEPTH in strict_json.py */
+#define MOST_EXACT 15 /* EXACT_DIGITS in fingerprint.py */
 
 typedef struct {
     uint8_t *text;
     size_t size, room, most; /* bytes: written, that `text` holds, and that may be written */
     PyObject *number;
+    int is_canonical; /* as RFC 8785 says: keys sorted, and line ends of few readers not escaped */
 } Writer;
+
+typedef struct {
+    const char *bytes; /* of the key */
+    Py_ssize_t size;
+    PyObject *key, *item;
+} Member;
 
 static int put(Writer *writer, const void *bytes, size_t size)
 {
@@ -415,7 +425,7 @@ static size_t line_end_size(const uint8_t *at)
     return at[0] == 0xE2 && at[1] == 0x80 && (at[2] == 0xA8 || at[2] == 0xA9) ? 3 : 0;
 }
 
-static const uint8_t *find_escaped(const uint8_t *at, const uint8_t *end)
+static const uint8_t *find_escaped(const uint8_t *at, const uint8_t *end, int is_canonical)
 {
     uint64_t word;
     for (; end - at >= WORD_BYTES; at += WORD_BYTES) {
@@ -423,7 +433,7 @@ static const uint8_t *find_escaped(const uint8_t *at, const uint8_t *end)
         if (marks_of(word) || word & HIGHS)
             break;
     }
-    while (at < end && is_plain(*at) && !line_end_size(at))
+    while (at < end && is_plain(*at) && (is_canonical || !line_end_size(at)))
         at++;
     return at;
 }
@@ -435,7 +445,7 @@ static int write_text(Writer *writer, PyObject *text)
     if (at == NULL || put(writer, "\"", 1) < 0)
         return -1; /* a lone surrogate, or too much */
     for (end = at + size;; at = stop) {
-        stop = find_escaped(at, end);
+        stop = find_escaped(at, end, writer->is_canonical);
         if (put(writer, at, (size_t)(stop - at)) < 0)
             return -1;
         if (stop == end)
@@ -450,19 +460,77 @@ static int write_text(Writer *writer, PyObject *text)
 
 static int write_any(Writer *writer, PyObject *value, int depth);
 
+static int write_member(Writer *writer, const char *before, PyObject *key, PyObject *item, int depth)
+{
+    if (!PyUnicode_Check(key) || put(writer, before, 1) < 0 || write_text(writer, key) < 0)
+        return -1;
+    return put(writer, ":", 1) < 0 ? -1 : write_any(writer, item, depth);
+}
+
 static int write_object(Writer *writer, PyObject *object, int depth)
 {
     PyObject *key, *item;
     Py_ssize_t position = 0;
     const char *before = "{";
-    while (PyDict_Next(object, &position, &key, &item)) {
-        if (!PyUnicode_Check(key) || put(writer, before, 1) < 0 || write_text(writer, key) < 0)
+    for (; PyDict_Next(object, &position, &key, &item); before = ",")
+        if (write_member(writer, before, key, item, depth) < 0)
             return -1;
-        if (put(writer, ":", 1) < 0 || write_any(writer, item, depth) < 0)
+    return put(writer, "}", 1);
+}
+
+static int compare_members(const void *one, const void *other)
+{
+    const Member *a = one, *b = other;
+    int order = memcmp(a->bytes, b->bytes, (size_t)(a->size < b->size ? a->size : b->size));
+    return order != 0 ? order : (a->size > b->size) - (a->size < b->size);
+}
+
+/* Takes the members of an object in the order of their keys; -1 where UTF-16 has another order than
+ * UTF-8, as it may have of characters beyond U+FFFF. */
+static int sort_members(PyObject *object, Member *members)
+{
+    Py_ssize_t position = 0, count = 0;
+    Member *to = members;
+    for (; PyDict_Next(object, &position, &to->key, &to->item); to++, count++) {
+        if (Py_TYPE(to->key) != &PyUnicode_Type)
             return -1;
-        before = ",";
+        if ((to->bytes = PyUnicode_AsUTF8AndSize(to->key, &to->size)) == NULL)
+            return -1; /* a lone surrogate */
+        for (Py_ssize_t i = 0; i < to->size; i++)
+            if ((uint8_t)to->bytes[i] >= 0xF0)
+                return -1;
     }
-    return *before == '{' ? put(writer, "{}", 2) : put(writer, "}", 1);
+    qsort(members, (size_t)count, sizeof *members, compare_members);
+    return 0;
+}
+
+static int write_sorted(Writer *writer, PyObject *object, int depth)
+{
+    Py_ssize_t count = PyDict_Size(object);
+    Member *members = PyMem_Calloc((size_t)count + 1, sizeof *members); /* one beyond the last */
+    int failed = members == NULL || sort_members(object, members) < 0;
+    for (Py_ssize_t i = 0; i < count && !failed; i++)
+        failed = write_member(writer, i ? "," : "{", members[i].key, members[i].item, depth) < 0;
+    PyMem_Free(members);
+    return failed ? -1 : put(writer, "}", 1);
+}
+
+/* Writes a number; the canonical form of all but short integers is a double's, which Python knows. */
+static int write_number(Writer *writer, PyObject *number)
+{
+    Py_ssize_t size, digits;
+    const char *token = PyUnicode_AsUTF8AndSize(number, &size);
+    if (token == NULL)
+        return -1;
+    if (writer->is_canonical) {
+        const char *first = token + (*token == '-');
+        digits = (Py_ssize_t)strspn(first, "0123456789");
+        if (digits == 0 || first + digits != token + size || size > MOST_EXACT)
+            return -1;
+        if (*first == '0' && size > 1)
+            return -1;
+    }
+    return put(writer, token, (size_t)size);
 }
 
 static int write_list(Writer *writer, PyObject *list, int depth)
@@ -483,15 +551,14 @@ static int write_list(Writer *writer, PyObject *list, int depth)
 static int write_any(Writer *writer, PyObject *value, int depth)
 {
     PyTypeObject *type = Py_TYPE(value);
-    Py_ssize_t size;
     if (type == &PyUnicode_Type)
         return write_text(writer, value);
-    if ((PyObject *)type == writer->number) {
-        const char *digits = PyUnicode_AsUTF8AndSize(value, &size);
-        return digits == NULL ? -1 : put(writer, digits, (size_t)size);
-    }
-    if (type == &PyDict_Type)
-        return depth > 0 ? write_object(writer, value, depth - 1) : -1;
+    if ((PyObject *)type == writer->number)
+        return write_number(writer, value);
+    if (type == &PyDict_Type && PyDict_Size(value) == 0)
+        return depth > 0 ? put(writer, "{}", 2) : -1;
+    if (type == &PyDict_Type && depth > 0)
+        return (writer->is_canonical ? write_sorted : write_object)(writer, value, depth - 1);
     if (type == &PyList_Type)
         return depth > 0 ? write_list(writer, value, depth - 1) : -1;
     if (value == Py_None)
@@ -501,25 +568,42 @@ static int write_any(Writer *writer, PyObject *value, int depth)
     return value == Py_False ? put(writer, "false", 5) : -1;
 }
 
-static PyObject *write_value(PyObject *self, PyObject *arguments)
+/* What is written of a value, or None. */
+static PyObject *written(Writer *writer, PyObject *value)
 {
-    PyObject *value, *result = NULL;
-    Py_ssize_t most;
-    Writer writer = {0};
-    (void)self;
-    if (!PyArg_ParseTuple(arguments, "OOn", &value, &writer.number, &most))
-        return NULL;
-    writer.most = most > 0 ? (size_t)most : 0;
-    int failed = write_any(&writer, value, DEEPEST) < 0;
+    PyObject *result = NULL;
+    int failed = write_any(writer, value, DEEPEST) < 0;
     if (!failed)
-        result = PyBytes_FromStringAndSize((const char *)writer.text, (Py_ssize_t)writer.size);
-    PyMem_Free(writer.text);
+        result = PyBytes_FromStringAndSize((const char *)writer->text, (Py_ssize_t)writer->size);
+    PyMem_Free(writer->text);
     if (!failed)
         return result;
     if (PyErr_Occurred() && !PyErr_ExceptionMatches(PyExc_UnicodeEncodeError))
         return NULL;
     PyErr_Clear();
     Py_RETURN_NONE;
+}
+
+static PyObject *write_value(PyObject *self, PyObject *arguments)
+{
+    PyObject *value;
+    Py_ssize_t most;
+    Writer writer = {0};
+    (void)self;
+    if (!PyArg_ParseTuple(arguments, "OOn", &value, &writer.number, &most))
+        return NULL;
+    writer.most = most > 0 ? (size_t)most : 0;
+    return written(&writer, value);
+}
+
+static PyObject *write_canonical(PyObject *self, PyObject *arguments)
+{
+    PyObject *value;
+    Writer writer = {.most = PY_SSIZE_T_MAX, .is_canonical = 1};
+    (void)self;
+    if (!PyArg_ParseTuple(arguments, "OO", &value, &writer.number))
+        return NULL;
+    return written(&writer, value);
 }
 
 static PyMethodDef methods[] = {
@@ -529,6 +613,8 @@ static PyMethodDef methods[] = {
      "read_envelope(value, number) -> (kind, method, id_token) or None"},
     {"write_value", write_value, METH_VARARGS,
      "write_value(value, number, most_bytes) -> text or None"},
+    {"write_canonical", write_canonical, METH_VARARGS,
+     "write_canonical(value, number) -> text or None"},
     {NULL, NULL, 0, NULL},
 };
 

@@ -60,6 +60,14 @@ def serialise_short(value: JsonValue, most_bytes: int) -> bytes | None:
     return None if _NATIVE is None else _NATIVE.write_value(value, Number, most_bytes)
 
 
+def serialise_canonical(value: object) -> bytes | None:
+    """Write a value as RFC 8785 says, by `_strict_json.c`; None where that does not.
+
+    It writes no number but integers of a few digits, and no key beyond the basic plane.
+    """
+    return None if _NATIVE is None else _NATIVE.write_canonical(value, Number)
+
+
 def write_text(value: JsonValue) -> bytes:
     """Write a value without `_strict_json.c`.
 

@@ -250,7 +250,7 @@ def test_the_c_form_leaves_no_byte_of_its_frame(tmp_path: Path) -> None:
 FUZZING = r"""
 import random, sys
 sys.path[:0] = sys.argv[1:]
-from _strict_json import read_envelope, read_frame, write_value
+from _strict_json import read_envelope, read_frame, write_canonical, write_value
 dice = random.Random(2)
 PARTS = [*b'"\\{}[],: \n-0', *b"\0\xc2\xff", 0xE2, 0x80, 0xA8]
 PARTS = [bytes([part]) for part in PARTS]
@@ -270,6 +270,7 @@ for number in range(40000):
     if read:
         read_envelope(read[0], str)
         write_value(read[0], str, dice.choice([0, 9, 99, 9999]))
+        write_canonical(read[0], str)
 class Number(str): pass
 TEXTS = ["2.0", "", "x", "7", "-", "0", "\x7f", "Zo\xeb", "\ud800", "n" * 40, "n" * 2000]
 for number in range(40000):
@@ -279,6 +280,7 @@ for number in range(40000):
     if number % 3:
         value["jsonrpc"] = "2.0"
         value["params"] = {dice.choice(TEXTS) + dice.choice("aA"): None for _ in range(number % 12)}
+        value["size"] = Number(dice.choice(["1", "-7", "-0", "1.0", "9" * 16, "", "-"]))
         value["params"].update({"_meta": {}} if number % 5 else {"_meta": None})
     read_envelope(value, Number)
     value["list"] = [dice.choice(TEXTS) + dice.choice('\\x85\\u2028\\u2029"\\n\\xe9\\u2030') * 9]
@@ -286,6 +288,7 @@ for number in range(40000):
     for _ in range(number % 80):
         value = dice.choice([[value], {"v": value}])
     write_value(value, Number, dice.choice([50, 500, 50000]))
+    write_canonical(value, Number)
 """
 
 
