@@ -204,12 +204,11 @@ class Engine:
             budgets.grow(len(text.data))
         if seen is not None and is_silent(self.lookup, text, seen):
             return NOTHING_FOUND  # most texts
-        source = self._source(text, place_of, call)
+        source = self._source(text, cache(place_of), call)
         is_clean = seen is not None and is_plainly_clean(self.lookup, source, surface, seen)
         if seen is not None and is_clean and not seen.opened:
             return NOTHING_FOUND
         budgets.is_exceeded = False
-        source = source._replace(place_of=cache(place_of))
         scan = Scan(self.lookup, source, surface, budgets, seen)
         if is_clean:
             scan.note_text()

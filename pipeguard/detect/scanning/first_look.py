@@ -19,7 +19,7 @@ from pipeguard.detect.model.opener import Opener, Stretch
 from pipeguard.detect.rules.rule import Rule, View
 from pipeguard.detect.scanning.confidence import confidence_by_checks, may_be_sample
 from pipeguard.detect.scanning.extents import JsonValues
-from pipeguard.detect.scanning.origin import Origin, may_apply, value_places
+from pipeguard.detect.scanning.origin import Origin, may_apply
 from pipeguard.detect.scanning.rule_groups import EngineRules, in_groups, squeezed_pattern
 from pipeguard.detect.scanning.scan_budget import ScanInput
 from pipeguard.detect.text import split_literals
@@ -200,11 +200,11 @@ _SIGNS = {False: _SIGNS_TO_CLIENT, True: _SIGNS_TO_SERVER}  # by whether the tex
 
 def _applying(source: ScanInput, surface: Surface, rules: Iterable[Rule]) -> list[Rule]:
     """Those of some rules that are for this value, and for a text that is not decoded."""
-    rules = [rule for rule in rules if surface in rule.surfaces and rule.views & _UNDECODED]
-    if not any(rule.places for rule in rules):
-        return rules
-    places = value_places(source)
-    return [rule for rule in rules if may_apply(rule, places)]
+    return [
+        rule
+        for rule in rules
+        if surface in rule.surfaces and rule.views & _UNDECODED and may_apply(rule, source)
+    ]
 
 
 def _matches(lookup: RuleLookup, source: ScanInput, seen: FirstLook, rules: Sequence[Rule]) -> bool:

@@ -322,16 +322,13 @@ def _may_apply(origin: Origin, rule: Rule, start: int, end: int) -> bool:
     return path is None or applies(rule, origin.source.place_of(path))
 
 
-def value_places(source: ScanInput) -> set[str]:
-    """The places of a value's strings; none if there are many, which are not looked up."""
+def may_apply(rule: Rule, source: ScanInput) -> bool:
+    """False if a rule is for no place of a value's strings, unless there are many of these."""
     text = source.text
-    strings = text.segments(0, len(text.data)) if text.segment_count <= FEW_STRINGS else ()
-    return {source.place_of(path) for *_, path in strings}
-
-
-def may_apply(rule: Rule, places: set[str]) -> bool:
-    """False if a rule is for none of the places of a value."""
-    return not (rule.places and places) or any(applies(rule, place) for place in places)
+    if not rule.places or not 0 < text.segment_count <= FEW_STRINGS:
+        return True
+    strings = text.segments(0, len(text.data))
+    return any(applies(rule, source.place_of(path)) for *_, path in strings)
 
 
 def applies(rule: Rule, place: str) -> bool:

@@ -28,7 +28,6 @@ from pipeguard.detect.scanning.origin import (
     is_invisible,
     locate_match,
     may_apply,
-    value_places,
     without_secret,
 )
 from pipeguard.detect.scanning.scan_budget import (
@@ -108,7 +107,6 @@ class Scan:
         self.reported_orders: set[int] = set()
         self._budget = budgets
         self._seen = seen
-        self._places: set[str] | None = None  # of the strings, if these are few
         self._values: dict[str, set[bytes]] = {}  # by rule, if it asks for several
         self._doubted: set[tuple[str, int]] = set()  # of the plain text: rule, first byte
 
@@ -168,7 +166,7 @@ class Scan:
             for rule in rules:
                 if view not in rule.views or self.surface not in rule.surfaces:
                     continue
-                if rule.places and not self._has_place(rule):
+                if not may_apply(rule, self.source):
                     continue
                 for first, last in origin.active_ranges(rule, low, high):
                     tail = TAIL_BYTES if last == high else 0
@@ -195,12 +193,6 @@ class Scan:
                 return self.lookup.sort_hits(self._seen.joined_hits)
         only = self.lookup.choose(view, self.surface, signs=signs_matter)
         return ([], []) if only == () else self.lookup.look(block, squeezed=False, only=only)
-
-    def _has_place(self, rule: Rule) -> bool:
-        """False if no string of the value is in a place that a rule is for."""
-        if self._places is None:
-            self._places = value_places(self.source)
-        return may_apply(rule, self._places)
 
     def run_rules_over_acts(self, data: bytes, origin: Origin) -> None:
         """Run the rules over the lines that say what arguments do."""
