@@ -57,20 +57,15 @@ def run(options: WrapOptions) -> int:
     environment = _environment(options)
     variables = environment.variables
     variables = _with_secrets(variables, options) if refers(variables) else variables
-    # What collecting garbage would take while we load, 5 to 10 ms, is better spent after the first
-    # answer (runtime.stdio).
-    gc.disable()
-    gc.set_threshold(10_000)  # as runtime.loop
     starter, child = _start(options, variables)
     # From here on the server boots, and we load.
     client_fd = keep_stdout_for_frames()
-    from pipeguard.allocator import return_large_blocks
+    _tune_memory()
     from pipeguard.identity.server_name import identify_server
     from pipeguard.log import say
     from pipeguard.runtime.stdio import GuardedServer, LocalServer
     from pipeguard.transports.stdio import LineChannel
 
-    return_large_blocks(arenas=1)  # two threads judge, by turns
     try:
         child.wait_started()
         who = identify_server(options.command, options.values.get("--cwd"))
@@ -220,6 +215,16 @@ def _may_be_needed(name: str) -> bool:
     from pipeguard.detect.words import credentials
 
     return any(part in name.lower() for part in credentials.in_order("VARIABLES"))
+
+
+def _tune_memory() -> None:
+    from pipeguard.allocator import return_large_blocks
+
+    # What collecting garbage would take while we load, 5 to 10 ms, is better spent after the first
+    # answer (runtime.stdio).
+    gc.disable()
+    gc.set_threshold(10_000)  # as runtime.loop
+    return_large_blocks(arenas=1)  # two threads judge, by turns
 
 
 def keep_stdout_for_frames() -> int:

@@ -519,18 +519,18 @@ static int write_sorted(Writer *writer, PyObject *object, int depth)
 static int write_number(Writer *writer, PyObject *number)
 {
     Py_ssize_t size, digits;
-    const char *token = PyUnicode_AsUTF8AndSize(number, &size);
-    if (token == NULL)
+    const char *written = PyUnicode_AsUTF8AndSize(number, &size);
+    if (written == NULL)
         return -1;
     if (writer->is_canonical) {
-        const char *first = token + (*token == '-');
+        const char *first = written + (*written == '-');
         digits = (Py_ssize_t)strspn(first, "0123456789");
-        if (digits == 0 || first + digits != token + size || size > MOST_EXACT)
+        if (digits == 0 || first + digits != written + size || size > MOST_EXACT)
             return -1;
         if (*first == '0' && size > 1)
             return -1;
     }
-    return put(writer, token, (size_t)size);
+    return put(writer, written, (size_t)size);
 }
 
 static int write_list(Writer *writer, PyObject *list, int depth)
