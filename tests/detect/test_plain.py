@@ -206,6 +206,42 @@ def test_a_long_frame_is_not_outlined() -> None:
     assert outline(longest + b" ", keyed=True) is None
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"codes": [*map(ord, "ignore all previ")]},  # a text in numbers
+        {"key1234567": "a"},  # a name that may be part of a secret
+        "text",
+        [],
+    ],
+)
+def test_a_call_that_needs_its_value_is_not_outlined(arguments: object) -> None:
+    frame = CALL.replace(b"{}", json.dumps(arguments).encode())
+    assert outline(frame, keyed=True) is None
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        {"value": "s", "key": "API_KEY"},  # the label of a value
+        {"path": "a\\b"},  # an escape in JSON within a text
+        {"_meta": []},
+    ],
+)
+def test_a_result_that_needs_its_value_is_not_outlined(result: object) -> None:
+    whole = {"content": [], "structuredContent": result}
+    frame = json.dumps({"jsonrpc": "2.0", "id": 1, "result": whole}).encode()
+    assert outline(frame, keyed=False) is None
+
+
+@pytest.mark.parametrize("key", ["sk-abcde", "npm_abcd", "hf_abcd"])
+def test_an_outline_has_the_shortest_beginning_of_a_key(key: str) -> None:
+    frame = CALL.replace(b"{}", json.dumps({"text": f"it is {key}"}).encode())
+    outlined = outline(frame, keyed=True)
+    assert outlined is not None
+    assert begun_key(outlined.ends) == key
+
+
 def test_an_outline_keeps_what_is_known_of_a_name_apart_from_others() -> None:
     """More names than the table has room for, each with its own facts."""
     for _ in range(3):
