@@ -6,9 +6,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from time import monotonic
 
 from pipeguard.cli._person import TOKEN_VARIABLE, new_token
 from tests.wrap.wrapped import PIPEGUARD
+
+WRITTEN_SECONDS = 3.0  # within which an event is in the audit, on a busy machine
 
 # Not below this process, which is the client of the server: else it is an agent's.
 _AWAY = """import os, subprocess, sys
@@ -27,18 +30,29 @@ def decide(
 ) -> tuple[int, str]:
     """Run one command; its exit code and what it showed.
 
+    A run writes its rows behind its answers, so that one which is not there yet is waited for.
+
     Args:
         state: the folder with the store of the run.
         words: of the command, after `pipeguard`.
         environment: further variables.
         stderr: where its standard error goes, as of `subprocess.run`.
     """
-    variables = {**os.environ, "PIPEGUARD_STATE_DIR": str(state), TOKEN_VARIABLE: new_token()[0]}
+    given = {"PIPEGUARD_STATE_DIR": str(state), TOKEN_VARIABLE: new_token()[0]}
+    variables = {**os.environ, **given, **(environment or {})}
+    until = monotonic() + WRITTEN_SECONDS
+    while True:
+        code, shown = _run(words, variables, stderr)
+        if "is in the audit" not in shown or monotonic() > until:
+            return code, shown
+
+
+def _run(words: tuple[str, ...], variables: dict[str, str], stderr: int) -> tuple[int, str]:
     done = subprocess.run(
         [sys.executable, "-c", _AWAY, *PIPEGUARD, *words],
         stdout=subprocess.PIPE,
         stderr=stderr,
-        env={**variables, **(environment or {})},
+        env=variables,
         check=True,
     )
     shown, _, code = done.stdout.decode().rpartition("\n")
