@@ -180,7 +180,8 @@ static const char ENDS_WORD[] = " \n\r\t\"'<>,;";
 static int note_end(Outline *outline, Span text)
 {
     size_t size = 0;
-    while (size < text.size && memchr(ENDS_WORD, text.at[text.size - 1 - size], sizeof ENDS_WORD - 1) == NULL)
+    while (size < text.size &&
+           memchr(ENDS_WORD, text.at[text.size - 1 - size], sizeof ENDS_WORD - 1) == NULL)
         size++;
     if (size < LEAST_END)
         return 0;
@@ -214,12 +215,12 @@ static int add_joined(Outline *outline, Span text)
     return add(&outline->joined, text.at, text.size);
 }
 
-/* Notes a name of the unkeyed layout, or a text that is read as one. */
+/* Notes a name of the unkeyed layout, or a text that is read as one; no part of a secret. */
 static int note_once(Outline *outline, Span text)
 {
     if (is_in(outline->once, outline->once_count, text))
         return 0;
-    if (outline->once_count == MOST_NAMES || may_be_secret(text))
+    if (outline->once_count == MOST_NAMES)
         return -1;
     outline->once[outline->once_count++] = text;
     return 0;
@@ -234,7 +235,7 @@ static int lay_out(Outline *outline, const Span *name, int facts, Span text, int
         return listed == 0 ? add_joined(outline, text) : listed < 0 ? -1 : 0;
     }
     if (name != NULL && facts & IS_FIXED && !is_number)
-        return note_once(outline, text);
+        return may_be_secret(text) ? -1 : note_once(outline, text);
     add_line(&outline->data, text);
     add_joined(outline, text);
     if (name == NULL || !(facts & IS_SENSITIVE))
@@ -495,13 +496,13 @@ static PyObject *text_or_none(Span text)
 static PyObject *result_of(const Outline *outline, const uint8_t *joined)
 {
     PyObject *values = PyFrozenSet_New(outline->values);
-    return Py_BuildValue("(NONy#y#iiON)", text_or_none(outline->id),
+    return Py_BuildValue("(NONy#y#iOON)", text_or_none(outline->id),
                          outline->tool != NULL ? outline->tool : Py_None,
                          text_or_none(outline->token), (const char *)outline->first,
                          (Py_ssize_t)(outline->data - outline->first), (const char *)joined,
                          (Py_ssize_t)(outline->joined - joined),
                          outline->count > 1 ? (int)(outline->last - joined) : -1,
-                         outline->may_hold_address, outline->ends, values);
+                         outline->may_hold_address ? Py_True : Py_False, outline->ends, values);
 }
 
 static PyObject *outline_frame(PyObject *self, PyObject *arguments)

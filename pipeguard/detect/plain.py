@@ -19,7 +19,7 @@ from pipeguard.firewall.protocol.strict_json import ParsedFrame
 from pipeguard.firewall.session.guard import Guard
 
 _IS_FIXED, _IS_SENSITIVE, _IS_AMOUNT = 1, 2, 4  # as in `_outline.c`
-_FRAMES = frozenset({bytes, ParsedFrame})  # not what stands for a frame that was lost
+_FRAMES = frozenset({bytes, ParsedFrame})  # a stand-in for a lost answer is neither
 
 
 def outline(knowledge: Knowledge, frame: bytes, *, keyed: bool) -> PlainOutline | None:
