@@ -8,7 +8,7 @@ whether they do. A text of which anything remains is read in all ways (detect.sc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import copy
 from itertools import chain, islice, pairwise
 
@@ -48,8 +48,9 @@ class FirstLook(NamedTuple):
     """The result of one pass over a short text, shared by all readings of the same bytes.
 
     Attributes:
-        texts: the text as it is read first (`Scan.data`), and its strings joined.
-        keys: its keys, joined.
+        texts: the text as it is read first (`Scan.data`), and its strings joined, if rules are for
+            those.
+        keys: its keys, joined, likewise.
         hits: indices of the patterns that could match in the text.
         joined_hits: of those that could match in its joined strings or keys.
         opened: the stretches of the text that a classifier should read.
@@ -69,19 +70,22 @@ def first_look(lookup: RuleLookup, text: MessageText, surface: Surface) -> First
     if len(text.data) > BLOCK_BYTES:
         return None
     values = JsonValues(text)
-    data = values.data
-    joined, parts = b"", []
-    if text.is_several:
-        joined = text.join_values()  # what is within one string is found there
-        if 0 < len(joined) <= OVERLAP_BYTES:  # all of it is around each seam
-            parts.append(joined)
-        else:
-            parts += [joined[slice(*around)] for around in blocks(len(joined), seam_ranges(text))]
-    keys = text.joined_keys()
-    if keys:
-        parts.append(keys)
+    joined, keys = b"", b""
+    if lookup.choose(View.JOINED, surface, signs=False) != ():
+        joined, keys = text.join_values() if text.is_several else b"", text.joined_keys()
     # One pass over all. A hit across the gap costs a full scan, which does not confirm it.
-    return FirstLook((data, joined), keys, *glance(lookup, data, GAP.join(parts), surface), values)
+    parts = GAP.join((*_around_seams(text, joined), *filter(None, (keys,))))
+    return FirstLook(
+        (values.data, joined), keys, *glance(lookup, values.data, parts, surface), values
+    )
+
+
+def _around_seams(text: MessageText, joined: bytes) -> Iterator[bytes]:
+    """The parts of the joined strings around their ends: what is within one is found there."""
+    if 0 < len(joined) <= OVERLAP_BYTES:
+        yield joined  # all of it is around each seam
+    elif joined:
+        yield from (joined[low:high] for low, high in blocks(len(joined), seam_ranges(text)))
 
 
 # Of `FirstLook`: `hits`, `joined_hits` and `opened`.
@@ -220,7 +224,7 @@ def _matches(lookup: RuleLookup, source: ScanInput, seen: FirstLook, rules: Sequ
     cost_bytes = len(rules) * sum(map(len, (data, *parts)))
     if len(rules) > FEW_RULES or cost_bytes > FEW_SEARCHES * len(data):
         return True
-    if source.text.count > FEW_VALUES and not source.keyed:
+    if joined and source.text.count > FEW_VALUES and not source.keyed:
         return True  # other parts of them are read together than what was looked at
     origin = Origin(source, "text")
     return any(

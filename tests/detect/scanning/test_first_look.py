@@ -8,7 +8,7 @@ from pipeguard.detect.commands.argument_roles import called_tool
 from pipeguard.detect.commands.argument_usage import Uses
 from pipeguard.detect.commands.effects import find_effects
 from pipeguard.detect.scanning.engine import Engine
-from pipeguard.detect.scanning.first_look import first_look, is_plainly_clean
+from pipeguard.detect.scanning.first_look import FEW_VALUES, first_look, is_plainly_clean
 from pipeguard.detect.scanning.readings import READINGS
 from pipeguard.detect.scanning.scan import Scan
 from pipeguard.detect.scanning.scan_budget import NOTHING_FOUND, ScanInput, ScanResult
@@ -138,6 +138,21 @@ def test_it_leaves_to_the_classifier_a_definition_of_several_strings() -> None:
     assert is_plainly_clean(engine.lookup, source, Surface.DEFINITIONS, seen)
     found = engine.scan(value, lambda _: "tool.description", Surface.DEFINITIONS)
     assert found == read_in_all_ways(engine, source, Surface.DEFINITIONS)
+
+
+def test_it_settles_a_definition_of_many_strings_which_no_rule_for_definitions_joins() -> None:
+    engine = engines().definitions
+    fields: JsonValue = {f"field_{n}": {"description": f"The text of {n}."} for n in range(80)}
+    value: JsonValue = {"name": "fill", "inputSchema": {"properties": fields}}
+    assert engine.rules  # read, so that it is known what they are for
+    source = source_of(engine, value, "tool.schema")
+    seen = first_look(engine.lookup, source.text, Surface.DEFINITIONS)
+    assert seen is not None
+    assert source.text.count > FEW_VALUES
+    assert (seen.texts[1], seen.keys) == (b"", b"")
+    assert engine.lookup.sort_hits(seen.hits)[1]
+    assert is_plainly_clean(engine.lookup, source, Surface.DEFINITIONS, seen)
+    assert read_in_all_ways(engine, source, Surface.DEFINITIONS) == NOTHING_FOUND
 
 
 @pytest.mark.parametrize(
