@@ -21,6 +21,7 @@ from pipeguard.detect.flows.tool_labels import Label
 from pipeguard.detect.flows.vault import RESTORED
 from pipeguard.detect.knowledge import Knowledge
 from pipeguard.detect.restoring import FOREIGN_NOTE, echoes, has_foreign_placeholder
+from pipeguard.detect.scanning.first_look import Look
 from pipeguard.detect.scanning.scan_budget import NOTHING_FOUND, ScanResult
 from pipeguard.detect.text.layouts import MIN_NUMBER_DIGITS
 from pipeguard.detect.vault_placeholder import may_hold_placeholder
@@ -231,9 +232,11 @@ def _run_rules(
 ) -> list[ScanResult]:
     """The results of the engines of one surface that found anything in a value."""
     results: list[ScanResult] = []
+    look: Look | None = None
     for engine in knowledge.scanners[surface]:
         try:
-            result = engine.scan(value, context.place, surface, context.budgets, context.call)
+            look = engine.look(value, surface, look)
+            result = engine.read(look, context.place, context.budgets, context.call)
         except UnicodeEncodeError:
             raise _refuse_half_character() from None
         if result is not NOTHING_FOUND and result != NOTHING_FOUND:

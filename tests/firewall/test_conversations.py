@@ -16,13 +16,12 @@ import yaml
 
 from pipeguard.detect.detector import get_detection, make_guard
 from pipeguard.detect.scanning.engine import Engine
-from pipeguard.detect.scanning.scan_budget import NOTHING_FOUND, PlaceOf, ScanResult
-from pipeguard.firewall.budgets import Budgets
+from pipeguard.detect.scanning.first_look import Look
+from pipeguard.detect.text.document import MessageText
 from pipeguard.firewall.finding import Action, Direction, MessageKind, Verdict
 from pipeguard.firewall.policy import Policy
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.json_values import JsonValue
-from pipeguard.firewall.protocol.pending import NO_CALL, Targets
 from pipeguard.firewall.protocol.places import Surface
 from pipeguard.firewall.session.session import Session
 from tests.conversation import FOLDER, Conversation, load, paths, play
@@ -154,19 +153,14 @@ class BrokenEngine(Engine):
 
     def __init__(self) -> None:
         """It has no rules."""
+        self.keyed = False
 
-    def scan(
-        self,
-        value: JsonValue,
-        place_of: PlaceOf,
-        surface: Surface,
-        budgets: Budgets | None = None,
-        call: Targets = NO_CALL,
-    ) -> ScanResult:
+    def look(self, value: JsonValue, surface: Surface, before: Look | None = None) -> Look:
         """See nothing, or break."""
         if "fault" in str(value):
             raise ZeroDivisionError
-        return NOTHING_FOUND
+        text = MessageText(value, keyed=self.keyed) if before is None else before.text
+        return Look(surface, text, None, is_silent=True)
 
 
 @pytest.fixture

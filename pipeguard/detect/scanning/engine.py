@@ -22,7 +22,6 @@ from pipeguard.detect.matching.pattern_set import (
     PatternSet,
     compile_group,
     group_patterns,
-    unbound,
 )
 from pipeguard.detect.model.classifier import Classifier, OpenerFile, Rescoring, load
 from pipeguard.detect.model.opener import Opener
@@ -31,11 +30,10 @@ from pipeguard.detect.scanning.first_look import (
     GAP,
     LITERALS,
     LOOK_NS,
+    Look,
     RuleLookup,
-    first_look,
     glance,
     is_plainly_clean,
-    is_silent,
     reads_clean,
 )
 from pipeguard.detect.scanning.readings import (
@@ -48,6 +46,7 @@ from pipeguard.detect.scanning.readings import (
 from pipeguard.detect.scanning.rule_groups import (
     EngineRules,
     in_groups,
+    plain_pattern,
     select_rules,
     squeezed_pattern,
 )
@@ -170,39 +169,50 @@ class Engine:
         """
         data, joined, seam = outline.data, outline.joined, outline.seam
         parts = b"" if seam < 0 else joined[: seam + OVERLAP_BYTES]  # as `first_look`
-        hits, joined_hits, opened = glance(self.lookup, data, parts, surface)
+        hits, joined_hits, opened = glance(self.lookup, (data, parts, surface))
         if hits or joined_hits or opened:
             return False
         return reads_clean(self.lookup, data, joined, keyed=self.keyed, is_several=seam >= 0)
 
-    def scan(
-        self,
-        value: JsonValue,
-        place_of: PlaceOf,
-        surface: Surface,
-        budgets: Budgets | None = None,
-        call: Targets = NO_CALL,
-    ) -> ScanResult:
-        """Run the rules for a surface over every string and key of a value.
+    def scan(self, value: JsonValue, place_of: PlaceOf, surface: Surface) -> ScanResult:
+        """Look at a whole message, and read it."""
+        return self.read(self.look(value, surface), place_of)
 
-        Args:
-            value: any JSON value.
-            place_of: names the place of a path below the value.
-            surface: what the value is judged as.
-            budgets: of the message that the value is part of; None if it is the whole message.
-            call: of which the value is the result.
+    def look(self, value: JsonValue, surface: Surface, before: Look | None = None) -> Look:
+        """Look at a value once; `before` is another engine's look, perhaps at the same texts.
 
         Raises:
             UnicodeEncodeError: a string has a lone surrogate.
             EngineError: the engine failed.
         """
-        text = MessageText(value, keyed=self.keyed)
-        seen = first_look(self.lookup, text, surface)
+        if before is None or before.text.is_keyed is not self.keyed:
+            return Look.take(self.lookup, MessageText(value, keyed=self.keyed), surface)
+        return Look.take(self.lookup, before.text, surface, before)
+
+    def read(
+        self,
+        look: Look,
+        place_of: PlaceOf,
+        budgets: Budgets | None = None,
+        call: Targets = NO_CALL,
+    ) -> ScanResult:
+        """Run the rules for a surface over every string and key of a value that was looked at.
+
+        Args:
+            look: of this engine.
+            place_of: names the place of a path below the value.
+            budgets: of the message that the value is part of; None if it is the whole message.
+            call: of which the value is the result.
+
+        Raises:
+            EngineError: the engine failed.
+        """
+        surface, text, seen, is_silent = look
         if budgets is None:
             budgets = Budgets(len(text.data))
         elif self.keyed or surface is not Surface.DEFINITIONS:  # which three engines read
             budgets.grow(len(text.data))
-        if seen is not None and is_silent(self.lookup, text, seen):
+        if is_silent:
             return NOTHING_FOUND  # most texts
         source = self._source(text, cache(place_of), call)
         is_clean = seen is not None and is_plainly_clean(self.lookup, source, surface, seen)
@@ -358,7 +368,7 @@ def collect_patterns(
     signs = (
         [[(make_pattern(sign), False)] for sign in SIGNS_TO_SERVER.values()] if is_to_server else []
     )
-    plain = [[(_expression(rule), rule.ignore_case) for rule in some] for some in in_groups(chosen)]
+    plain = [[*map(plain_pattern, some)] for some in in_groups(chosen)]
     squeezed_signs = [(sign, False) for sign in SQUEEZED_SIGNS.values()] if is_to_server else []
     apart = [[rule for rule in chosen if rule.own is own] for own in (False, True)]
     squeezed = [[*filter(itemgetter(0), map(squeezed_pattern, some))] for some in apart]
@@ -384,12 +394,6 @@ def collect_patterns(
         group_patterns(0, acts),
         opener,
     )
-
-
-def _expression(rule: Rule) -> str:
-    """The expression by which a rule's matches are found."""
-    expression = rule.sign or rule.pattern
-    return unbound(expression) if rule.is_private or rule.sign else expression
 
 
 def _group_signs() -> Iterator[PatternGroup]:

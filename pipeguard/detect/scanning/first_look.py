@@ -65,19 +65,54 @@ class FirstLook(NamedTuple):
     json: JsonValues
 
 
-def first_look(lookup: RuleLookup, text: MessageText, surface: Surface) -> FirstLook | None:
-    """Find what could match in a short text and its joined strings; None for a long text."""
+class Look(NamedTuple):
+    """The look of one engine at a value.
+
+    Attributes:
+        surface: what the value is judged as.
+        text: its strings.
+        seen: in them; None in a long text.
+        is_silent: True if no rule could match in any reading: in most texts.
+    """
+
+    surface: Surface
+    text: MessageText
+    seen: FirstLook | None
+    is_silent: bool
+
+    @classmethod
+    def take(
+        cls, lookup: RuleLookup, text: MessageText, surface: Surface, before: Look | None = None
+    ) -> Look:
+        """Look at the strings of a value; `before` is the look of another engine at them."""
+        seen = first_look(lookup, text, surface, None if before is None else before.seen)
+        if seen is None or seen.hits or seen.joined_hits or seen.opened:
+            return cls(surface, text, seen, is_silent=False)
+        return cls(surface, text, seen, _reads_clean(lookup, text, seen))
+
+
+def first_look(
+    lookup: RuleLookup, text: MessageText, surface: Surface, before: FirstLook | None = None
+) -> FirstLook | None:
+    """Find what could match in a short text and its joined strings; None for a long text.
+
+    Args:
+        lookup: the rules.
+        text: of a value.
+        surface: what the value is judged as.
+        before: what another engine saw in the same text; it has the same signs.
+    """
     if len(text.data) > BLOCK_BYTES:
         return None
-    values = JsonValues(text)
+    values = JsonValues(text) if before is None else before.json
+    others = None if before is None else before.hits
     joined, keys = b"", b""
     if lookup.choose(View.JOINED, surface, signs=False) != ():
         joined, keys = text.join_values() if text.is_several else b"", text.joined_keys()
     # One pass over all. A hit across the gap costs a full scan, which does not confirm it.
     parts = GAP.join((*_around_seams(text, joined), *filter(None, (keys,))))
-    return FirstLook(
-        (values.data, joined), keys, *glance(lookup, values.data, parts, surface), values
-    )
+    seen = glance(lookup, (values.data, parts, surface), others)
+    return FirstLook((values.data, joined), keys, *seen, values)
 
 
 def _around_seams(text: MessageText, joined: bytes) -> Iterator[bytes]:
@@ -88,30 +123,33 @@ def _around_seams(text: MessageText, joined: bytes) -> Iterator[bytes]:
         yield from (joined[low:high] for low, high in blocks(len(joined), seam_ranges(text)))
 
 
+Question = tuple[bytes, bytes, Surface]
 # Of `FirstLook`: `hits`, `joined_hits` and `opened`.
 Glance = tuple[list[int], list[int], list[Stretch]]
 
 
-def glance(lookup: RuleLookup, data: bytes, parts: bytes, surface: Surface) -> Glance:
+def glance(lookup: RuleLookup, question: Question, others: Iterable[int] | None = None) -> Glance:
     """Find what could match in a text.
 
     The last answer is remembered: a plain message in which something is seen is read in full.
 
     Args:
         lookup: the rules.
-        data: the text.
-        parts: its strings joined, where something could be split over them, and its keys.
-        surface: what it is judged as.
+        question: the text; its strings joined, where something could be split over them, and its
+            keys; what it is judged as.
+        others: the hits of another engine in the text, with its signs; None if none looked.
     """
-    asked = data, parts, surface
-    if lookup.glanced is not None and lookup.glanced[0] == asked:
+    if lookup.glanced is not None and lookup.glanced[0] == question:
         return lookup.glanced[1]
-    hits = lookup.plain.look(data, lookup.choose(View.TEXT, surface))
+    data, parts, surface = question
+    hits = lookup.plain.look(data, lookup.choose(View.TEXT, surface, signs=others is None))
+    if others is not None:
+        hits = lookup.with_signs(hits, others)
     joined_hits: list[int] = []
     if parts and (chosen := lookup.choose(View.JOINED, surface, signs=False)) != ():
         joined_hits = lookup.plain.look(parts, chosen)
     opened = lookup.opener.stretches(data) if lookup.opener is not None else []
-    lookup.glanced = asked, (hits, joined_hits, opened)
+    lookup.glanced = question, (hits, joined_hits, opened)
     return hits, joined_hits, opened
 
 
@@ -149,13 +187,6 @@ def is_plainly_clean(
     if not _reads_clean(lookup, source.text, seen):
         return False
     return not signs or _means_nothing(lookup, seen.texts[0], signs, keyed=source.keyed)
-
-
-def is_silent(lookup: RuleLookup, text: MessageText, seen: FirstLook) -> bool:
-    """True if no rule could match in any reading of a text: most texts."""
-    if seen.hits or seen.joined_hits or seen.opened:
-        return False
-    return _reads_clean(lookup, text, seen)
 
 
 def _reads_clean(lookup: RuleLookup, text: MessageText, seen: FirstLook) -> bool:
@@ -281,7 +312,7 @@ def _means_nothing(lookup: RuleLookup, data: bytes, signs: list[str], *, keyed: 
     if keyed and LITERALS in signs:
         literals = split_literals.joined_literals(data, 0, len(data))
         squeezed = [folding.squeeze(joined.data, words=False) for joined in literals]
-    elif not keyed and not SPACED_OUT.isdisjoint(signs):
+    elif not keyed and lookup.squeezed.count and not SPACED_OUT.isdisjoint(signs):
         squeezed = [folding.squeeze(folding.fold(data)[0], words=True)]
     return not any(map(lookup.squeezed.look, squeezed))
 
@@ -329,7 +360,7 @@ class RuleLookup:
         self._classifiers: dict[str, Classifier] = {}
         self._finders: dict[tuple[str, bool], Finder] = {}
         self._chosen: dict[tuple[View, Surface, bool], tuple[int, ...]] = {}
-        self.glanced: tuple[tuple[bytes, bytes, Surface], Glance] | None = None
+        self.glanced: tuple[Question, Glance] | None = None
 
     def clone(self) -> RuleLookup:
         """Clone the rules for another thread."""
@@ -374,6 +405,11 @@ class RuleLookup:
                     numbers.append(number)
             chosen = self._chosen[view, surface, signs] = tuple(numbers)
         return chosen
+
+    def with_signs(self, hits: list[int], others: Iterable[int]) -> list[int]:
+        """Some patterns of `plain`, with the signs among others."""
+        count = len(self._signs)
+        return [*{*hits, *(index for index in others if index < count)}]
 
     def sort_hits(self, hits: Iterable[int]) -> tuple[list[str], list[Rule]]:
         """The signs and the rules of patterns of `plain`."""

@@ -7,6 +7,7 @@ from functools import cached_property
 from itertools import chain
 from operator import attrgetter
 
+from pipeguard.detect.matching.pattern_set import unbound
 from pipeguard.detect.rules.rule import Leaving, Rule, View
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.protocol.places import Surface
@@ -122,6 +123,14 @@ def in_groups(rules: Sequence[Rule]) -> list[list[Rule]]:
 
 def _is_plain(rule: Rule) -> bool:
     return bool(rule.pattern) and not rule.views <= {View.SQUEEZED, View.ACTS}
+
+
+def plain_pattern(rule: Rule) -> tuple[str, bool]:
+    """The pattern by which a rule's matches are found in texts with spaces, with `ignore_case`."""
+    pattern = rule.sign or rule.pattern
+    if rule.is_private or rule.sign:
+        pattern = unbound(pattern)
+    return pattern, rule.ignore_case
 
 
 _SPACE_TOKEN = lazy_regex(
