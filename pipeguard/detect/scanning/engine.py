@@ -34,6 +34,7 @@ from pipeguard.detect.scanning.first_look import (
     RuleLookup,
     glance,
     is_plainly_clean,
+    may_order,
     reads_clean,
 )
 from pipeguard.detect.scanning.readings import (
@@ -172,7 +173,7 @@ class Engine:
         hits, joined_hits, opened = glance(self.lookup, (data, parts, surface))
         if hits or joined_hits or opened:
             return False
-        return reads_clean(self.lookup, data, joined, keyed=self.keyed, is_several=seam >= 0)
+        return reads_clean(self.lookup, (data, joined), surface, is_several=seam >= 0)
 
     def scan(self, value: JsonValue, place_of: PlaceOf, surface: Surface) -> ScanResult:
         """Look at a whole message, and read it."""
@@ -216,7 +217,7 @@ class Engine:
             return NOTHING_FOUND  # most texts
         source = self._source(text, cache(place_of), call)
         is_clean = seen is not None and is_plainly_clean(self.lookup, source, surface, seen)
-        if seen is not None and is_clean and not seen.opened:
+        if seen is not None and is_clean and not may_order(self.lookup, seen, surface):
             return NOTHING_FOUND
         budgets.is_exceeded = False
         scan = Scan(self.lookup, source, surface, budgets, seen)

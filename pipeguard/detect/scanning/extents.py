@@ -332,13 +332,13 @@ class JsonValues:
         return self._read[1]
 
     @property
-    def _are_there(self) -> bool:
+    def are_there(self) -> bool:
         """False for most texts: there is none."""
-        return bool(self._read[2])
+        return bool(self._ranges and self._read[2])
 
     def select(self, data: bytes, stretches: Sequence[Stretch], origin: Origin) -> Selection:
         """The stretches of a reading; of JSON, the parts of its strings that are in each."""
-        if not _is_plain(origin) or not self._are_there:
+        if not _is_plain(origin) or not self.are_there:
             return Selection(data, stretches)
         parts: dict[Stretch, None] = {}
         wholes: list[Named] = []
@@ -359,7 +359,7 @@ class JsonValues:
 
         None if there is none. One that says little more is a label, as of a button.
         """
-        if not _is_plain(origin) or not self._are_there:
+        if not _is_plain(origin) or not self.are_there:
             return None
         _, low, high, _ = origin.trace(start, end)
         span = self.string_around(low, high)
@@ -390,10 +390,14 @@ class JsonValues:
         return (starts[at], ends[at]) if is_in else None
 
     @cached_property
+    def _ranges(self) -> list[Range]:
+        """The places of values that are JSON."""
+        return list(_json(self._text))
+
+    @cached_property
     def _read(self) -> tuple[bytes, int, list[int], list[int]]:
         """The text, its length, and where its strings begin and end."""
-        text, spans = self._text, list[Range]()
-        json = list(_json(text))
+        text, spans, json = self._text, list[Range](), self._ranges
         data, length = bytearray(text.data), len(text.data) - _repeated_bytes(text, set(json))
         for low, high in json:
             length += _unwrap(data, (low, high), spans, MOST_LEVELS) - (high - low)
@@ -422,8 +426,8 @@ def _repeated_bytes(text: MessageText, json: set[Range]) -> int:
     seen: set[str] = set()
     repeated = 0
     for number, value in enumerate(text.values):
-        if value in seen and (span := text.stretch(number)) not in json:
-            repeated += span[1] - span[0]
+        if value in seen and not (json and text.stretch(number) in json):
+            repeated += len(value.encode("utf-8"))
         seen.add(value)
     return repeated
 
@@ -444,6 +448,8 @@ def _json(text: MessageText) -> Iterator[Range]:
     if text.is_keyed or len(text.data) > MOST_BYTES:
         return
     for number, value in enumerate(text.values):
+        if value[:1].isalnum():
+            continue  # most, at once
         closing = _ENDS.get(value[:BLANK_CHARS].lstrip()[:1])
         if closing is None or closing != value[-BLANK_CHARS:].rstrip()[-1:]:
             continue

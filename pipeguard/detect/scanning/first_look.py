@@ -88,7 +88,7 @@ class Look(NamedTuple):
         seen = first_look(lookup, text, surface, None if before is None else before.seen)
         if seen is None or seen.hits or seen.joined_hits or seen.opened:
             return cls(surface, text, seen, is_silent=False)
-        return cls(surface, text, seen, _reads_clean(lookup, text, seen))
+        return cls(surface, text, seen, _reads_clean(lookup, text, seen, surface))
 
 
 def first_look(
@@ -148,7 +148,7 @@ def glance(lookup: RuleLookup, question: Question, others: Iterable[int] | None 
     joined_hits: list[int] = []
     if parts and (chosen := lookup.choose(View.JOINED, surface, signs=False)) != ():
         joined_hits = lookup.plain.look(parts, chosen)
-    opened = lookup.opener.stretches(data) if lookup.opener is not None else []
+    opened = lookup.open(data, surface)
     lookup.glanced = question, (hits, joined_hits, opened)
     return hits, joined_hits, opened
 
@@ -184,26 +184,39 @@ def is_plainly_clean(
     signs, rules = lookup.sort_hits(hits) if hits else ([], [])
     if (signs or rules) and not _are_in_vain(lookup, source, surface, seen, (signs, rules)):
         return False
-    if not _reads_clean(lookup, source.text, seen):
+    if not _reads_clean(lookup, source.text, seen, surface):
         return False
-    return not signs or _means_nothing(lookup, seen.texts[0], signs, keyed=source.keyed)
+    return not signs or _means_nothing(lookup, seen.texts[0], signs, surface)
 
 
-def _reads_clean(lookup: RuleLookup, text: MessageText, seen: FirstLook) -> bool:
+def may_order(lookup: RuleLookup, seen: FirstLook, surface: Surface) -> bool:
+    """True if a classifier for a surface would read something of what is opened.
+
+    The strings of JSON are ranked apart from what is around them, so such a text is not ranked yet.
+    """
+    if not seen.opened or seen.json.are_there:
+        return bool(seen.opened)
+    opened = [seen.texts[0][start:end] for start, end, _ in seen.opened]
+    rules = (rule for rule in lookup.rules.with_classifier if surface in rule.surfaces)
+    return any(lookup.classifier(rule).rank(each) is not None for rule in rules for each in opened)
+
+
+def _reads_clean(lookup: RuleLookup, text: MessageText, seen: FirstLook, surface: Surface) -> bool:
     data, joined = seen.texts
-    joined = joined or (text.join_values() if text.is_keyed else b"")
-    return reads_clean(lookup, data, joined, keyed=text.is_keyed, is_several=text.is_several)
+    texts = data, joined or (text.join_values() if text.is_keyed else b"")
+    return reads_clean(lookup, texts, surface, is_several=text.is_several)
 
 
 def reads_clean(
-    lookup: RuleLookup, data: bytes, joined: bytes, *, keyed: bool, is_several: bool
+    lookup: RuleLookup, texts: tuple[bytes, bytes], surface: Surface, *, is_several: bool
 ) -> bool:
     """True if no rule could match in a text folded, nor in its strings without spaces."""
+    data, joined = texts
     if not data.isascii():
         folded, changed = folding.fold(data)
-        if changed and not _has_nothing(lookup, folded):
+        if changed and not _has_nothing(lookup, folded, surface):
             return False
-    if not keyed:
+    if not lookup.keyed:
         return True
     joined, _ = folding.fold(joined)
     squeezed = folding.squeeze(joined, words=False)
@@ -297,7 +310,7 @@ def _may_do_harm(lookup: RuleLookup, source: ScanInput, *, windows: bool) -> boo
     return is_over or bool(lines and lookup.acts.look(lines))
 
 
-def _means_nothing(lookup: RuleLookup, data: bytes, signs: list[str], *, keyed: bool) -> bool:
+def _means_nothing(lookup: RuleLookup, data: bytes, signs: list[str], surface: Surface) -> bool:
     """True if what signs stand for contains no pattern, and nothing that is decoded again."""
     # Of its own: if this is in vain, nothing was spent; so it is small, and many texts cost little.
     budget = DecodingBudget(len(data), LOOK_NS)
@@ -306,20 +319,19 @@ def _means_nothing(lookup: RuleLookup, data: bytes, signs: list[str], *, keyed: 
         return False
     if stretches:
         decoded = DecodedParts(stretches, data).data
-        if not (decoded.isascii() and _has_nothing(lookup, decoded)):
+        if not (decoded.isascii() and _has_nothing(lookup, decoded, surface)):
             return False
     squeezed = []
-    if keyed and LITERALS in signs:
+    if lookup.keyed and LITERALS in signs:
         literals = split_literals.joined_literals(data, 0, len(data))
         squeezed = [folding.squeeze(joined.data, words=False) for joined in literals]
-    elif not keyed and lookup.squeezed.count and not SPACED_OUT.isdisjoint(signs):
+    elif not lookup.keyed and lookup.squeezed.count and not SPACED_OUT.isdisjoint(signs):
         squeezed = [folding.squeeze(folding.fold(data)[0], words=True)]
     return not any(map(lookup.squeezed.look, squeezed))
 
 
-def _has_nothing(lookup: RuleLookup, data: bytes) -> bool:
-    opener = lookup.opener
-    return not lookup.plain.look(data) and not (opener is not None and opener.stretches(data))
+def _has_nothing(lookup: RuleLookup, data: bytes, surface: Surface) -> bool:
+    return not lookup.plain.look(data) and not lookup.open(data, surface)
 
 
 # --- rule lookup ------------------------------------------------------------------------
@@ -331,6 +343,7 @@ class RuleLookup:
 
     Attributes:
         rules: the rules.
+        keyed: True if texts are read as `key: value`.
         plain: patterns for texts with their spaces: signs first, then rules.
         squeezed: patterns for texts without spaces: likewise.
         acts: patterns for the lines that say what arguments do.
@@ -354,6 +367,7 @@ class RuleLookup:
             load_classifier: reads the classifier of a rule.
         """
         self.rules = rules
+        self.keyed = rules.engine is Surface.TO_SERVER
         self.plain, self.squeezed, self.acts, self.opener = patterns
         self._signs, self._squeezed_signs = signs
         self._load_classifier = load_classifier
@@ -421,6 +435,13 @@ class RuleLookup:
         count, hits = len(self._squeezed_signs), sorted(self.squeezed.look(data))
         signs = [self._squeezed_signs[index] for index in hits if index < count]
         return signs, [self.rules.squeezed_rules[index - count] for index in hits if index >= count]
+
+    def open(self, data: bytes, surface: Surface) -> list[Stretch]:
+        """The stretches of a text that a classifier should read, if one reads this surface."""
+        rules = self.rules
+        if self.opener is None or (rules.are_read and surface not in rules.classified_surfaces):
+            return []
+        return self.opener.stretches(data)
 
     def look_at_acts(self, data: bytes) -> list[Rule]:
         """The rules that could match in the lines that say what arguments do."""

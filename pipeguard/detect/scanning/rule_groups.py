@@ -97,6 +97,11 @@ class EngineRules:
         return tuple(rule for rule in self.all if rule.model)
 
     @cached_property
+    def classified_surfaces(self) -> frozenset[Surface]:
+        """The surfaces that a classifier reads."""
+        return frozenset(over for rule in self.with_classifier for over in rule.surfaces)
+
+    @cached_property
     def over_acts(self) -> tuple[Rule, ...]:
         """The rules for what arguments do, in the order of their patterns."""
         return tuple(rule for rule in self.all if View.ACTS in rule.views)

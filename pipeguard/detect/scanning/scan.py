@@ -233,13 +233,11 @@ class Scan:
 
     def _note_for_classifiers(self, data: bytes, low: int, high: int, origin: Origin) -> None:
         """Note what of a reading could be an order to the model."""
-        opener, part = self.lookup.opener, data[low:high]
-        if opener is None:
-            return
+        part = data[low:high]
         if self._seen is not None and part == self._seen.texts[0]:
             stretches = self._seen.opened
         else:
-            stretches = opener.stretches(part)
+            stretches = self.lookup.open(part, self.surface)
         if stretches:
             moved = [
                 stretch._replace(start=low + stretch.start, end=low + stretch.end)
