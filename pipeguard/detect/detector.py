@@ -23,7 +23,7 @@ from pipeguard.firewall.protocol.json_values import JsonValue
 from pipeguard.firewall.protocol.message import Message, PlainOutline
 from pipeguard.firewall.protocol.pending import NAMING, NO_CALL, PendingRequest, Targets
 from pipeguard.firewall.protocol.places import ARGUMENTS, Surface, get_value
-from pipeguard.firewall.session.guard import Context, Guard
+from pipeguard.firewall.session.guard import Context, Guard, ReadPart
 from pipeguard.firewall.session.rewrite import placeholder
 from pipeguard.records import NamedTuple
 
@@ -148,6 +148,10 @@ class Detection(Knowledge):
     def read(self, context: Context, surface: Surface, value: JsonValue) -> list[Finding]:
         """Run the rules of a surface over a value."""
         return findings.scan(self, context, surface, value)
+
+    def look_ahead(self, context: Context, values: Sequence[JsonValue]) -> ReadPart:
+        """Look at definitions before one is judged; what reads each as `read` does."""
+        return findings.look_ahead(self, context, values)
 
     def read_message(
         self, context: Context, direction: Direction, message: Message

@@ -5,7 +5,7 @@ Each match becomes a finding with the action of the policy. Knows no conversatio
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 
 from pipeguard.detect.flows import secret_values
@@ -53,13 +53,16 @@ from pipeguard.firewall.protocol.places import (
     get_value,
 )
 from pipeguard.firewall.session import replies
-from pipeguard.firewall.session.guard import EXEMPT, Context
+from pipeguard.firewall.session.guard import EXEMPT, Context, ReadPart
 from pipeguard.records import NamedTuple
 
 _SECRETS = "secrets."
 # What a client and a server say to each other before any call, in most runs with the same words.
 HANDSHAKE = frozenset({*OPENINGS, *LISTS, "notifications/initialized", "ping"})
 NAMED_BYTES = 2**16  # of a frame that may come again; its name costs 1 us/KB, and reading it 20
+AHEAD_BYTES = (
+    2**15
+)  # of a definition that is looked at before others: a longer one is read in parts
 _FIRST, _LAST = b'{"jsonrpc":"2.0","id":', b',"id":'  # as SDKs write the id
 _PROGRESS = b'"progressToken":'  # likewise, the key of a number that is mostly the id again
 MOST_STRINGS = 256  # of a call in which a key may begin or go on
@@ -132,11 +135,13 @@ class _Name(NamedTuple):
         digest: the hash.
         size_bytes: of the value.
         lasts: True if the value is part of most runs.
+        looks: of the engines at the value, if they looked at it before.
     """
 
     digest: bytes = b""
     size_bytes: int = 0
     lasts: bool = False
+    looks: Sequence[Look] = ()
 
 
 def _name(context: Context, surface: Surface, message: Message) -> _Name:
@@ -199,6 +204,49 @@ def scan(
     return _scan_named(knowledge, context, surface, value, name)
 
 
+def look_ahead(knowledge: Knowledge, context: Context, values: Iterable[JsonValue]) -> ReadPart:
+    """Look at some definitions before one is judged, since that takes less of the processor.
+
+    An engine finds its tables in the processor's memory as it goes from text to text; by the time
+    that a definition is judged, they are gone.
+
+    Args:
+        knowledge: of the server.
+        context: where one of them is; in the same list as all.
+        values: the definitions.
+
+    Returns:
+        What judges a definition as `scan` does, and goes on from the looks at one of these.
+    """
+    surface = Surface.DEFINITIONS
+    named = {id(value): (value, _name_value(context, surface, value)) for value in values}
+    new = [
+        (value, name)
+        for value, name in named.values()
+        if 0 < name.size_bytes <= AHEAD_BYTES and not _is_clean(knowledge, context, name)
+    ]
+    looks = _look(knowledge, surface, [value for value, _ in new]) if new else []
+    for (value, name), seen in zip(new, looks, strict=True):
+        named[id(value)] = value, name._replace(looks=seen)
+
+    def read(context: Context, value: JsonValue) -> list[Finding]:
+        known = named.get(id(value))  # which keeps the value, so no other has its id
+        if known is None:
+            return scan(knowledge, context, surface, value)
+        return _scan_named(knowledge, context, surface, value, known[1])
+
+    return read
+
+
+def _look(knowledge: Knowledge, surface: Surface, values: Sequence[JsonValue]) -> list[list[Look]]:
+    """The looks of the engines of one surface at each of some values, one engine's in a row."""
+    seen: list[list[Look]] = [[] for _ in values]
+    for engine in knowledge.scanners[surface]:
+        for value, looks in zip(values, seen, strict=True):
+            looks.append(engine.look(value, surface, looks[-1] if looks else None))
+    return seen
+
+
 def _name_value(context: Context, surface: Surface, value: JsonValue) -> _Name:
     names: list[JsonValue] = [step for step in context.prefix if isinstance(step, str)]
     try:
@@ -208,39 +256,45 @@ def _name_value(context: Context, surface: Surface, value: JsonValue) -> _Name:
     return _Name(blake2b(text, digest_size=32).digest(), len(text), lasts=True)
 
 
+def _is_clean(knowledge: Knowledge, context: Context, name: _Name) -> bool:
+    return knowledge.clean_texts.has(name.digest, context.call, lasts=name.lasts)
+
+
 def _scan_named(
     knowledge: Knowledge, context: Context, surface: Surface, value: JsonValue, name: _Name
 ) -> list[Finding]:
     """Run the rules over a value unless one of its name, if it has one, was clean lately."""
-    clean_texts, lasts = knowledge.clean_texts, name.lasts
-    if name.digest and clean_texts.has(name.digest, context.call, lasts=lasts):
+    if name.digest and _is_clean(knowledge, context, name):
         if context.budgets is not None:
             context.budgets.grow(name.size_bytes)
         return []
-    results = _run_rules(knowledge, context, surface, value)
+    results = _run_rules(knowledge, context, surface, value, name.looks)
     if results:
         from pipeguard.detect.matched import list_findings  # most runs find nothing
 
         return list_findings(knowledge, context, surface, value, results)
     if name.digest:
-        clean_texts.add(name.digest, context.call, lasts=lasts)
+        knowledge.clean_texts.add(name.digest, context.call, lasts=name.lasts)
     return []
 
 
 def _run_rules(
-    knowledge: Knowledge, context: Context, surface: Surface, value: JsonValue
+    knowledge: Knowledge,
+    context: Context,
+    surface: Surface,
+    value: JsonValue,
+    looks: Sequence[Look],
 ) -> list[ScanResult]:
     """The results of the engines of one surface that found anything in a value."""
     results: list[ScanResult] = []
-    look: Look | None = None
-    for engine in knowledge.scanners[surface]:
-        try:
-            look = engine.look(value, surface, look)
+    try:
+        looks = looks or _look(knowledge, surface, [value])[0]
+        for engine, look in zip(knowledge.scanners[surface], looks, strict=True):
             result = engine.read(look, context.place, context.budgets, context.call)
-        except UnicodeEncodeError:
-            raise _refuse_half_character() from None
-        if result is not NOTHING_FOUND and result != NOTHING_FOUND:
-            results.append(result)
+            if result is not NOTHING_FOUND and result != NOTHING_FOUND:
+                results.append(result)
+    except UnicodeEncodeError:
+        raise _refuse_half_character() from None
     return results
 
 

@@ -7,6 +7,7 @@ policy blocks, which are judged and pinned all the same.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from operator import is_
 
 from pipeguard.errors import Refusal
@@ -28,6 +29,7 @@ from pipeguard.firewall.session.pinning import (
 from pipeguard.records import NamedTuple
 
 BLOCKED = "policy.tool"
+TOGETHER = 64  # definitions that are looked at before the first of them is judged
 _MEMBERS = ("instructions", *(name for row in LISTS.values() for name in (row[0], row[2])))
 _SPELLINGS = {name: spellings((name,)) for name in _MEMBERS}
 
@@ -77,15 +79,8 @@ def review(
         why = f"{member} of the result is not a list"
         raise Refusal("protocol.not-a-list", why, codes.PEER_BROKE_PROTOCOL)
     budgets.grow_by_definitions(len(items))
-    names = _ListedNames(guard, kind)
-    reviewed = [
-        _review_item(
-            DefinitionScope(guard, method, ("result", member, index), kind, key, now, budgets),
-            item,
-            names,
-        )
-        for index, item in enumerate(items)
-    ]
+    listed = DefinitionScope(guard, method, ("result", member), kind, key, now, budgets)
+    reviewed = [*_review_items(listed, items)]
     shown = [each.shown for each in reviewed if not isinstance(each.shown, Hidden)]
     is_same = len(shown) == len(items) and all(map(is_, shown, items))
     changed = result if is_same else {**result, member: shown}
@@ -95,6 +90,17 @@ def review(
     pins = tuple(each.pin for each in reviewed if each.pin is not None)
     findings = _counted_once(_counted_once(findings, FULL), BLOCKED)
     return ReviewedResult(changed, tuple(findings), pins)
+
+
+def _review_items(listed: DefinitionScope, items: list[JsonValue]) -> Iterator[ReviewedDefinition]:
+    """Review the definitions of a list, some of which are looked at together."""
+    names, detector = _ListedNames(listed.guard, listed.kind), listed.guard.detector
+    for first in range(0, len(items), TOGETHER):
+        some = items[first : first + TOGETHER]
+        read = detector.look_ahead(listed.context(None), some)
+        for index, item in enumerate(some, first):
+            scope = listed._replace(path=(*listed.path, index), read=read)
+            yield _review_item(scope, item, names)
 
 
 class _ListedNames:

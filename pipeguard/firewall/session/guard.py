@@ -124,6 +124,9 @@ class Context(NamedTuple):
         )
 
 
+ReadPart = Callable[[Context, JsonValue], list[Finding]]
+
+
 class Detector(Protocol):
     """Detection as the firewall sees it. A detector reports; the policy decides.
 
@@ -153,6 +156,9 @@ class Detector(Protocol):
         Raises:
             Refusal: it could not be judged.
         """
+
+    def look_ahead(self, context: Context, values: Sequence[JsonValue]) -> ReadPart:
+        """Look at definitions before one is judged; what reads each as `read` does."""
 
     def read_message(
         self, context: Context, direction: Direction, message: Message
@@ -204,15 +210,7 @@ class Detector(Protocol):
         *,
         is_granted: bool,
     ) -> None:
-        """Remember a call of the client that goes on.
-
-        Args:
-            guard: of the server.
-            tool: that is called.
-            frame: the call.
-            findings: with which it passes.
-            is_granted: True if it passes only since a person allowed it.
-        """
+        """Remember a call that goes on with these findings; `is_granted` if a person allowed it."""
 
     def settle_call(self, event: str, *, went_on: bool) -> None:
         """Count what `find_leaks` remembers of a call as sent, or forget it.

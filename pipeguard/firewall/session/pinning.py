@@ -30,7 +30,7 @@ from pipeguard.firewall.policy import Mode, Trust
 from pipeguard.firewall.protocol.json_values import JsonValue, Number, Path, serialise
 from pipeguard.firewall.protocol.places import Surface
 from pipeguard.firewall.session.admission import NO_ROOM, show_command
-from pipeguard.firewall.session.guard import Context, Guard
+from pipeguard.firewall.session.guard import Context, Guard, ReadPart
 from pipeguard.records import NamedTuple
 from pipeguard.unicode.display import NAME_CHARS, cut
 
@@ -74,6 +74,7 @@ class DefinitionScope(NamedTuple):
         key: the member that names such a definition.
         now: seconds on the session's clock.
         budgets: what judging the message may still cost.
+        read: reads the definitions that were looked at together; None for the guard's detector.
     """
 
     guard: Guard
@@ -83,12 +84,20 @@ class DefinitionScope(NamedTuple):
     key: str
     now: float
     budgets: Budgets
+    read: ReadPart | None = None
+
+    def context(self, name: str | None) -> Context:
+        """The place of the definition in the message, which is about a tool of this name."""
+        guard, path = self.guard, self.path
+        return Context(guard, "result", self.method, self.now, name, path, self.budgets)
 
     def scan(self, value: JsonValue, name: str | None) -> Findings:
         """The findings of the rules for definitions; they block where others would redact."""
-        guard = self.guard
-        context = Context(guard, "result", self.method, self.now, name, self.path, self.budgets)
-        findings = guard.detector.read(context, Surface.DEFINITIONS, value)
+        context, read = self.context(name), self.read
+        if read is None:
+            findings = self.guard.detector.read(context, Surface.DEFINITIONS, value)
+        else:
+            findings = read(context, value)
         if name is not None and self._tells_name(findings, name):
             findings = [finding._replace(tool=None) for finding in findings]
         return tuple(map(_blocked_whole, findings))

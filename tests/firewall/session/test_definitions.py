@@ -18,7 +18,7 @@ from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
 from pipeguard.firewall.protocol.places import Surface
 from pipeguard.firewall.protocol.strict_json import parse_json
 from pipeguard.firewall.session.admission import obstacle
-from pipeguard.firewall.session.definitions import ReviewedResult, review
+from pipeguard.firewall.session.definitions import TOGETHER, ReviewedResult, review
 from pipeguard.firewall.session.guard import Guard
 
 PACK = """\
@@ -128,6 +128,15 @@ def test_what_is_poisoned_is_left_out_and_waits() -> None:
     assert state(made) == (False, True, "poisoned: mine.bad")
     again = listed(made, tool(description="xyzzy"))
     assert (shown(again), again.pins) == ([], ())
+
+
+def test_what_is_poisoned_in_a_long_list_is_left_out_where_it_is() -> None:
+    bad = {0, TOGETHER - 1, TOGETHER, 2 * TOGETHER}
+    tools = [tool(f"t{n}", "xyzzy" if n in bad else "Adds.") for n in range(2 * TOGETHER + 1)]
+    reviewed = listed(guard(), *tools)
+    assert shown(reviewed) == [each for n, each in enumerate(tools) if n not in bad]
+    found = {each.pointer for each in reviewed.findings if each.rule == "mine.bad"}
+    assert found == {f"/result/tools/{n}/description" for n in bad}
 
 
 def test_what_only_looks_odd_is_pinned_with_a_warning() -> None:
