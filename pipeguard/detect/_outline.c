@@ -48,7 +48,7 @@ typedef struct {
     int keyed;
     PyObject *describe, *add;       /* of plain.py; borrowed */
     PyObject *tool, *values, *ends; /* made here */
-    Span id, token;                 /* as they are written; empty where there is none */
+    Span id, token, arguments;      /* as they are written; empty where there is none */
     uint8_t *data, *joined, *labelled, *plain; /* where the next byte of each goes */
     uint8_t *first;                 /* byte of `data`: the buffer of all four */
     Span siblings[MOST_NAMES], once[MOST_NAMES];
@@ -422,7 +422,8 @@ static int read_word(Outline *outline, const char *word, const Span *name)
 
 static int read_value(Outline *outline, Place place, const Span *name, int facts, int level)
 {
-    uint8_t byte = *outline->in.at;
+    const uint8_t *start = outline->in.at;
+    uint8_t byte = *start;
     int is_below = place == REST || (place == ARGUMENTS && level > 2);
     switch (byte) {
     case '"':
@@ -436,7 +437,11 @@ static int read_value(Outline *outline, Place place, const Span *name, int facts
         outline->may_hold_address |= place == ARGUMENTS && is_below;
         if (outline->keyed && name != NULL)
             add(&outline->data, "\n", 1);
-        return read_members(outline, place, byte == '{', level == 2 ? 0 : facts, level);
+        if (read_members(outline, place, byte == '{', level == 2 ? 0 : facts, level) < 0)
+            return -1;
+        if (place == ARGUMENTS && !is_below)
+            outline->arguments = (Span){start, (size_t)(outline->in.at - start)};
+        return 0;
     case 't':
         return is_below ? read_word(outline, "true", name) : -1;
     case 'f':
@@ -496,9 +501,10 @@ static PyObject *text_or_none(Span text)
 static PyObject *result_of(const Outline *outline, const uint8_t *joined)
 {
     PyObject *values = PyFrozenSet_New(outline->values);
-    return Py_BuildValue("(NONy#y#iOON)", text_or_none(outline->id),
+    return Py_BuildValue("(NONy#y#y#iOON)", text_or_none(outline->id),
                          outline->tool != NULL ? outline->tool : Py_None,
-                         text_or_none(outline->token), (const char *)outline->first,
+                         text_or_none(outline->token), (const char *)outline->arguments.at,
+                         (Py_ssize_t)outline->arguments.size, (const char *)outline->first,
                          (Py_ssize_t)(outline->data - outline->first), (const char *)joined,
                          (Py_ssize_t)(outline->joined - joined),
                          outline->count > 1 ? (int)(outline->last - joined) : -1,
@@ -523,7 +529,7 @@ static PyObject *outline_frame(PyObject *self, PyObject *arguments)
     outline.ends = PyList_New(0);
     if (buffer != NULL && outline.values != NULL && outline.ends != NULL) {
         uint8_t *joined = buffer + COPIES * room, *labelled = joined + room;
-        outline.in.at = text;
+        outline.in.at = outline.arguments.at = text;
         outline.in.end = text + size;
         outline.first = outline.data = buffer;
         outline.joined = joined;

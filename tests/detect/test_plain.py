@@ -21,7 +21,7 @@ from pipeguard.firewall.protocol.framing import Lost
 from pipeguard.firewall.protocol.message import ENVELOPE, Message, PlainOutline, parse
 from pipeguard.firewall.protocol.pending import pending_request
 from pipeguard.firewall.protocol.places import ARGUMENTS, get_value
-from pipeguard.firewall.protocol.strict_json import ParsedFrame
+from pipeguard.firewall.protocol.strict_json import ParsedFrame, read_json
 from tests.detect.model.samples import run_sanitized
 from tests.fuzz.rulebook import engines
 
@@ -167,6 +167,8 @@ def assert_same_call(message: Message, outlined: PlainOutline) -> None:
     assert (message.method, params["name"]) == ("tools/call", outlined.tool)
     assert pending_request(message, 0.0).progress_token == outlined.progress_token
     arguments = get_value(message.value, ARGUMENTS)
+    written = outlined.arguments
+    assert (read_json(written)[0] if written else None) == arguments
     assert outlined.values == short_values(arguments)
     assert outlined.may_hold_address >= may_hold_address(arguments)
     strings = [string for _, string in named_strings(arguments)]

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from pipeguard.detect.commands.argument_roles import ArgumentRole, is_shell
+from pipeguard.detect.commands.argument_roles import ArgumentRole, is_shell, role
 from pipeguard.detect.commands.argument_usage import IDLE, ArgumentEffect, Uses
 from pipeguard.detect.commands.argument_values import (
     CONDITION,
@@ -41,7 +41,8 @@ from pipeguard.detect.commands.sql import is_statement, statements
 from pipeguard.detect.text.document import MessageText
 from pipeguard.detect.words import word_set
 from pipeguard.firewall.lazy_regex import lazy_regex
-from pipeguard.firewall.protocol.json_values import Path
+from pipeguard.firewall.protocol.json_values import JsonValue, Number, Path
+from pipeguard.firewall.protocol.places import ARGUMENTS
 
 MAX_CHARS = 4 * 2**20  # of all strings of one message that are read, at most 3 us each
 MAX_TOKEN = 300  # characters of a path or an option in an argument for text
@@ -107,6 +108,38 @@ def find_effects(uses: Uses, *, windows: bool = True) -> tuple[list[ArgumentEffe
     return uses.effects[windows]
 
 
+def flat_effects(
+    tool: str | None, arguments: Mapping[str, JsonValue], size: int, *, windows: bool
+) -> bytes | None:
+    """The lines of `find_effects` for a call with short arguments, without their places.
+
+    Args:
+        tool: that is called.
+        arguments: of the call.
+        size: of its text, in bytes.
+        windows: False where they contain nothing for PowerShell or cmd.
+
+    Returns:
+        The lines; None where arguments may belong together, or be more than their lines say.
+    """
+    reader = _ArgumentReader(tool, ScriptBudget(size), windows=windows)
+    shown: list[bytes] = []
+    for name, value in arguments.items():
+        if isinstance(value, (dict, list, Number)):
+            return None
+        if not isinstance(value, str) or not value:
+            continue
+        path = (*ARGUMENTS, name)
+        purpose = role(tool, path)
+        if purpose in IDLE and not _is_token(value):
+            continue
+        lines = reader.lines(purpose, [_String(path, value, 0)])
+        if any(line.startswith(MADE) or _WRITES_STARTED_FILE.match(line) for line in lines):
+            return None
+        shown += [_show(lines)] if lines else []
+    return None if reader.budget.is_exceeded else b"\n".join(shown)
+
+
 def _compute_effects(uses: Uses, *, windows: bool) -> tuple[list[ArgumentEffect], bool]:
     reader = _ArgumentReader(uses.tool, ScriptBudget(len(uses.text.data)), windows=windows)
     effects: list[ArgumentEffect] = []
@@ -142,10 +175,13 @@ def _is_token(value: str) -> bool:
 def _effect(text: MessageText, group: list[_String], lines: list[str]) -> ArgumentEffect:
     made = [line.removeprefix(MADE) for line in lines if line.startswith(MADE)]
     composed = "\n".join(made).replace(GAP, " ").encode("utf-8", "replace")
-    shown = dict.fromkeys(line for line in lines if not line.startswith(MADE))
-    data = "\n".join(["", *shown, ""]).encode("utf-8", "replace")
+    data = _show(line for line in lines if not line.startswith(MADE))
     start, end = text.stretch(group[0].segment)[0], text.stretch(group[-1].segment)[1]
     return ArgumentEffect(data, start, max(end, start + 1), composed)
+
+
+def _show(lines: Iterable[str]) -> bytes:
+    return "\n".join(["", *dict.fromkeys(lines), ""]).encode("utf-8", "replace")
 
 
 # -- arguments that belong together --------------------------------------------------------------

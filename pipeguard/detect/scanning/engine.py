@@ -33,6 +33,7 @@ from pipeguard.detect.scanning.first_look import (
     Look,
     RuleLookup,
     glance,
+    is_idle,
     is_plainly_clean,
     may_order,
     reads_clean,
@@ -159,7 +160,7 @@ class Engine:
         return other
 
     def sees_nothing(self, outline: PlainOutline, surface: Surface) -> bool:
-        """True if one look tells that no rule could match in any reading of a short message.
+        """True if one look tells that no rule matches in any reading of a short message.
 
         Args:
             outline: of the message.
@@ -171,7 +172,7 @@ class Engine:
         data, joined, seam = outline.data, outline.joined, outline.seam
         parts = b"" if seam < 0 else joined[: seam + OVERLAP_BYTES]  # as `first_look`
         hits, joined_hits, opened = glance(self.lookup, (data, parts, surface))
-        if hits or joined_hits or opened:
+        if joined_hits or opened or (hits and not is_idle(self.lookup, outline, surface, hits)):
             return False
         return reads_clean(self.lookup, (data, joined), surface, is_several=seam >= 0)
 

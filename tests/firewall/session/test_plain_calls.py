@@ -129,7 +129,13 @@ def test_a_plain_call_and_its_result_are_read_by_one_look(monkeypatch: pytest.Mo
     monkeypatch.setattr(Detection, "read_message", None)
     monkeypatch.setattr(Detection, "find_leaks", None)
     for number in range(3):
-        asked = call(number, f"What is new in week {number}?", "lookup")
+        arguments = {
+            "query": f"What is new in week {number}?",
+            "command": "ls",
+            "path": "/etc/hosts",
+        }
+        params = {"name": "lookup", "arguments": arguments}
+        asked = frame(id=number, method="tools/call", params=params)
         assert session.receive(TO_SERVER, asked, 0.0).forward == asked
         answered = answer(number, f"Little, in week {number}.")
         assert session.receive(TO_CLIENT, answered, 0.0).forward == answered
