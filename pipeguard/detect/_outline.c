@@ -52,7 +52,7 @@ typedef struct {
     uint8_t *data, *joined, *labelled, *plain; /* where the next byte of each goes */
     uint8_t *first;                 /* byte of `data`: the buffer of all four */
     Span siblings[MOST_NAMES], once[MOST_NAMES];
-    int sibling_count, once_count, count, number_count, found, may_hold_address;
+    int sibling_count, once_count, count, number_count, found, may_hold_address, may_be_json;
     const uint8_t *last; /* of the joined texts */
 } Outline;
 
@@ -208,6 +208,15 @@ static int add_line(uint8_t **to, Span text)
     return add(to, "\n", 1);
 }
 
+/* Whether a text could be JSON, in which escapes mean something, as `_json` of extents.py asks. */
+static int opens_json(Span text)
+{
+    size_t i = 0;
+    while (i < text.size && text.at[i] <= ' ')
+        i++;
+    return i < text.size && (strchr("{[\"", text.at[i]) != NULL || text.at[i] >= 0x80);
+}
+
 static int add_joined(Outline *outline, Span text)
 {
     outline->count++;
@@ -236,6 +245,7 @@ static int lay_out(Outline *outline, const Span *name, int facts, Span text, int
     }
     if (name != NULL && facts & IS_FIXED && !is_number)
         return may_be_secret(text) ? -1 : note_once(outline, text);
+    outline->may_be_json |= opens_json(text);
     add_line(&outline->data, text);
     add_joined(outline, text);
     if (name == NULL || !(facts & IS_SENSITIVE))
@@ -485,8 +495,6 @@ static int finish(Outline *outline, const uint8_t *labelled)
         add(&outline->data, labelled, (size_t)(outline->labelled - labelled));
         for (int i = 0; i < outline->once_count; i++)
             add_line(&outline->data, outline->once[i]);
-        if (memchr(outline->first, '\\', (size_t)(outline->data - outline->first)) != NULL)
-            return -1;
     }
     outline->data--; /* of the last line, the end */
     return outline->keyed && outline->number_count > MOST_NUMBERS ? -1 : 0;
@@ -501,14 +509,15 @@ static PyObject *text_or_none(Span text)
 static PyObject *result_of(const Outline *outline, const uint8_t *joined)
 {
     PyObject *values = PyFrozenSet_New(outline->values);
-    return Py_BuildValue("(NONy#y#y#iOON)", text_or_none(outline->id),
+    return Py_BuildValue("(NONy#y#y#iOOON)", text_or_none(outline->id),
                          outline->tool != NULL ? outline->tool : Py_None,
                          text_or_none(outline->token), (const char *)outline->arguments.at,
                          (Py_ssize_t)outline->arguments.size, (const char *)outline->first,
                          (Py_ssize_t)(outline->data - outline->first), (const char *)joined,
                          (Py_ssize_t)(outline->joined - joined),
                          outline->count > 1 ? (int)(outline->last - joined) : -1,
-                         outline->may_hold_address ? Py_True : Py_False, outline->ends, values);
+                         outline->may_hold_address ? Py_True : Py_False,
+                         outline->may_be_json ? Py_True : Py_False, outline->ends, values);
 }
 
 static PyObject *outline_frame(PyObject *self, PyObject *arguments)

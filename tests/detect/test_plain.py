@@ -22,6 +22,7 @@ from pipeguard.firewall.protocol.message import ENVELOPE, Message, PlainOutline,
 from pipeguard.firewall.protocol.pending import pending_request
 from pipeguard.firewall.protocol.places import ARGUMENTS, get_value
 from pipeguard.firewall.protocol.strict_json import ParsedFrame, read_json
+from pipeguard.unicode.folding import soften
 from tests.detect.model.samples import run_sanitized
 from tests.fuzz.rulebook import engines
 
@@ -50,6 +51,7 @@ STRINGS = [
     ),
     *("https://example.org/a?b=1", "it is ghp_abcdefgh", "sk-abcdefgh", "a\\\\b", "\\ud83d\\ude00"),
     *("é" * 98 + "a1", "y" * 601, "é" * 600, "\\u0000", "\\ud800", "a\u2028b", '\\"q\\"', "\\t7"),
+    *("a\\\\nb\\\\n", '{\\"a\\":\\"b\\\\nc\\"}', '\\u00a0[\\"b\\\\tc\\"]', ' \\"b\\\\nc\\"'),
     *("ends in 'ghp_abcdefgh'", "x" * 101 + "1", "\u00a0 7", "pipeguard", "[secret:x]", "a\x7f1"),
 ]
 LITERALS = [
@@ -146,7 +148,11 @@ def assert_alike(frame: bytes, outlined: PlainOutline, *, keyed: bool) -> None:
     assert message.kind is (MessageKind.REQUEST if keyed else MessageKind.RESULT)
     assert outlined.id_token == message.id_token
     text = MessageText(message.value, keyed=keyed)
-    assert outlined.data == text.data == JsonValues(text).data
+    assert outlined.data == text.data
+    if keyed or b"\\" not in text.data:
+        assert text.data == JsonValues(text).data
+    elif not outlined.may_be_json:
+        assert soften(text.data) == JsonValues(text).data
     assert outlined.joined == text.join_values()
     seams = [*accumulate(len(each.encode()) for each in text.values[:-1])]
     assert outlined.seam == (seams[-1] if text.is_several else -1)
@@ -226,7 +232,6 @@ def test_a_call_that_needs_its_value_is_not_outlined(arguments: object) -> None:
     "result",
     [
         {"value": "s", "key": "API_KEY"},  # the label of a value
-        {"path": "a\\b"},  # an escape in JSON within a text
         {"_meta": []},
     ],
 )

@@ -169,6 +169,10 @@ class Engine:
         Raises:
             EngineError: the engine failed.
         """
+        if not self.keyed and b"\\" in outline.data:
+            if outline.may_be_json:
+                return False  # the escapes in its strings are read as what they mean
+            outline = outline._replace(data=folding.soften(outline.data))
         data, joined, seam = outline.data, outline.joined, outline.seam
         parts = b"" if seam < 0 else joined[: seam + OVERLAP_BYTES]  # as `first_look`
         hits, joined_hits, opened = glance(self.lookup, (data, parts, surface))

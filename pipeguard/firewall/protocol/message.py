@@ -48,6 +48,7 @@ class PlainOutline(NamedTuple):
         joined: the same without names, with nothing between.
         seam: where in `joined` the last of several begins; -1 where nothing could be split.
         may_hold_address: False where no argument has a web address.
+        may_be_json: False where no text of a result is JSON.
         ends: the ends of arguments in which a key could begin.
         values: the short values among the arguments: ids, names, addresses.
     """
@@ -60,6 +61,7 @@ class PlainOutline(NamedTuple):
     joined: bytes
     seam: int
     may_hold_address: bool
+    may_be_json: bool
     ends: list[str]
     values: frozenset[str]
 

@@ -90,7 +90,8 @@ def turns(seed: int) -> Iterator[tuple[bytes, bytes]]:
         if dice.random() < 0.02:
             params["constructor"] = 1
         text = json.dumps(dice.choice(given)) if dice.random() < 0.3 else "Nothing is new."
-        text = dice.choice([text, text, f"{ORDER} {text}", f"PipeGuard: {text}", KEY])
+        manual = "\\fBls\\fR \\- list\\nfiles\\n" + text
+        text = dice.choice([text, text, manual, f"{ORDER} {text}", f"PipeGuard: {text}", KEY])
         result: dict[str, object] = {"content": [{"type": "text", "text": text}]}
         result |= dice.choice([{}, {}, {"isError": True}, {"structuredContent": {"text": text}}])
         result |= dice.choice([{}, {}, {"_meta": {replies.MARK: {}}}, {"resultType": "task"}])
