@@ -32,11 +32,8 @@ from pipeguard.detect.scanning.first_look import (
     LOOK_NS,
     Look,
     RuleLookup,
-    glance,
-    is_idle,
     is_plainly_clean,
     may_order,
-    reads_clean,
 )
 from pipeguard.detect.scanning.readings import (
     READINGS,
@@ -57,11 +54,9 @@ from pipeguard.detect.scanning.scan_budget import NOTHING_FOUND, PlaceOf, ScanIn
 from pipeguard.detect.text.decoders import decode
 from pipeguard.detect.text.document import MessageText
 from pipeguard.detect.text.encoding import make_pattern
-from pipeguard.detect.text.windowing import OVERLAP_BYTES
 from pipeguard.errors import EngineError
 from pipeguard.firewall.budgets import Budgets, DecodingBudget
 from pipeguard.firewall.protocol.json_values import JsonValue
-from pipeguard.firewall.protocol.message import PlainOutline
 from pipeguard.firewall.protocol.pending import NO_CALL, Targets
 from pipeguard.firewall.protocol.places import Surface
 from pipeguard.records import NamedTuple
@@ -158,27 +153,6 @@ class Engine:
         other = copy(self)
         other.lookup = self.lookup.clone()
         return other
-
-    def sees_nothing(self, outline: PlainOutline, surface: Surface) -> bool:
-        """True if one look tells that no rule matches in any reading of a short message.
-
-        Args:
-            outline: of the message.
-            surface: what it is judged as.
-
-        Raises:
-            EngineError: the engine failed.
-        """
-        if not self.keyed and b"\\" in outline.data:
-            if outline.may_be_json:
-                return False  # the escapes in its strings are read as what they mean
-            outline = outline._replace(data=folding.soften(outline.data))
-        data, joined, seam = outline.data, outline.joined, outline.seam
-        parts = b"" if seam < 0 else joined[: seam + OVERLAP_BYTES]  # as `first_look`
-        hits, joined_hits, opened = glance(self.lookup, (data, parts, surface))
-        if joined_hits or opened or (hits and not is_idle(self.lookup, outline, surface, hits)):
-            return False
-        return reads_clean(self.lookup, (data, joined), surface, is_several=seam >= 0)
 
     def scan(self, value: JsonValue, place_of: PlaceOf, surface: Surface) -> ScanResult:
         """Look at a whole message, and read it."""

@@ -27,9 +27,7 @@ from pipeguard.detect.text.decoders import ENCODINGS, DecodedParts, decode
 from pipeguard.detect.text.document import MessageText
 from pipeguard.detect.text.windowing import BLOCK_BYTES, OVERLAP_BYTES, TAIL_BYTES, blocks
 from pipeguard.firewall.budgets import DecodingBudget
-from pipeguard.firewall.protocol.message import PlainOutline
 from pipeguard.firewall.protocol.places import Surface
-from pipeguard.firewall.protocol.strict_json import read_json
 from pipeguard.records import NamedTuple
 from pipeguard.unicode import folding
 
@@ -188,7 +186,7 @@ def is_plainly_clean(
         return False
     if not _reads_clean(lookup, source.text, seen, surface):
         return False
-    return not signs or _means_nothing(lookup, seen.texts[0], signs, surface)
+    return not signs or means_nothing(lookup, seen.texts[0], signs, surface)
 
 
 def may_order(lookup: RuleLookup, seen: FirstLook, surface: Surface) -> bool:
@@ -233,9 +231,9 @@ def _are_in_vain(
     seen: FirstLook,
     hits: tuple[list[str], list[Rule]],
 ) -> bool:
-    """True if no rule matches that could, and all signs are such that `_means_nothing` tells."""
+    """True if no rule matches that could, and all signs are such that `means_nothing` tells."""
     signs, rules = hits
-    if not _SIGNS[source.keyed].issuperset(signs):
+    if not SIGNS[source.keyed].issuperset(signs):
         return False
     if rules and _matches(lookup, source, seen, _applying(source, surface, rules)):
         return False
@@ -244,25 +242,8 @@ def _are_in_vain(
     return not _may_do_harm(lookup, source, windows="windows" in signs)
 
 
-def is_idle(lookup: RuleLookup, outline: PlainOutline, surface: Surface, hits: list[int]) -> bool:
-    """True if all that could match in a short message are signs of nothing, told without its value.
-
-    Args:
-        lookup: the rules.
-        outline: of the message.
-        surface: what it is judged as.
-        hits: of its text.
-    """
-    signs, rules = lookup.sort_hits(hits)
-    if rules or not _SIGNS[lookup.keyed].issuperset(signs):
-        return False
-    if "acts" in signs and _may_act(lookup, outline, windows="windows" in signs):
-        return False
-    return _means_nothing(lookup, outline.data, signs, surface)
-
-
 _UNDECODED = {View.TEXT, View.JOINED}  # what is folded has a look of its own
-_SIGNS = {False: _SIGNS_TO_CLIENT, True: _SIGNS_TO_SERVER}  # by whether the text is keyed
+SIGNS = {False: _SIGNS_TO_CLIENT, True: _SIGNS_TO_SERVER}  # by whether the text is keyed
 
 
 def _applying(source: ScanInput, surface: Surface, rules: Iterable[Rule]) -> list[Rule]:
@@ -329,18 +310,7 @@ def _may_do_harm(lookup: RuleLookup, source: ScanInput, *, windows: bool) -> boo
     return is_over or bool(lines and lookup.acts.look(lines))
 
 
-def _may_act(lookup: RuleLookup, outline: PlainOutline, *, windows: bool) -> bool:
-    """As `_may_do_harm`; True also where the arguments have to be read together."""
-    from pipeguard.detect.commands.effects import flat_effects  # as there
-
-    arguments, _ = read_json(outline.arguments) if outline.arguments else ({}, b"")
-    if not isinstance(arguments, dict):
-        return True
-    lines = flat_effects(outline.tool, arguments, len(outline.data), windows=windows)
-    return lines is None or len(lines) > BLOCK_BYTES or bool(lines and lookup.acts.look(lines))
-
-
-def _means_nothing(lookup: RuleLookup, data: bytes, signs: list[str], surface: Surface) -> bool:
+def means_nothing(lookup: RuleLookup, data: bytes, signs: list[str], surface: Surface) -> bool:
     """True if what signs stand for contains no pattern, and nothing that is decoded again."""
     # Of its own: if this is in vain, nothing was spent; so it is small, and many texts cost little.
     budget = DecodingBudget(len(data), LOOK_NS)
