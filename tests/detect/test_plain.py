@@ -11,6 +11,7 @@ import pytest
 
 from pipeguard.detect import plain
 from pipeguard.detect.detector import Detection
+from pipeguard.detect.flows.known_secrets import KnownSecrets
 from pipeguard.detect.flows.secret_values import begun_key
 from pipeguard.detect.flows.text_values import may_hold_address, named_strings, short_values
 from pipeguard.detect.scanning.extents import JsonValues
@@ -239,6 +240,41 @@ def test_a_result_that_needs_its_value_is_not_outlined(result: object) -> None:
     whole = {"content": [], "structuredContent": result}
     frame = json.dumps({"jsonrpc": "2.0", "id": 1, "result": whole}).encode()
     assert outline(frame, keyed=False) is None
+
+
+def test_what_could_be_put_back_into_a_call_needs_its_value() -> None:
+    knowledge = Detection(engines(), b"k" * 32)
+    assert plain.outline(knowledge, CALL, keyed=True) is not None
+    held = CALL.replace(b"{}", b'{"text":"[secret:x:1:0123456789abcdef]"}')
+    assert plain.outline(knowledge, held, keyed=True) is None
+    knowledge.make_placeholder("secrets.x", "a secret")
+    assert plain.outline(knowledge, CALL, keyed=True) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "secrets"),
+    [
+        (b"o\\u006b", []),
+        (b"PipeGuard", []),
+        (b"known/secret", ["known/secret"]),
+        (b"known\\/secret", ["known/secret"]),
+    ],
+)
+def test_what_could_be_taken_out_of_a_result_needs_its_value(
+    text: bytes, secrets: list[str]
+) -> None:
+    knowledge = Detection(engines(), known_secrets=KnownSecrets(secrets))
+    assert plain.outline(knowledge, RESULT, keyed=False) is not None
+    assert plain.outline(knowledge, RESULT.replace(b"ok", text), keyed=False) is None
+
+
+def test_an_echo_of_what_was_put_back_needs_its_value() -> None:
+    knowledge = Detection(engines(), b"k" * 32)
+    placeholder = knowledge.make_placeholder("secrets.x", "a secret")
+    assert plain.outline(knowledge, RESULT, keyed=False) is not None
+    assert knowledge.vault is not None
+    knowledge.vault.restore(placeholder, is_sent=True)
+    assert plain.outline(knowledge, RESULT, keyed=False) is None
 
 
 @pytest.mark.parametrize("key", ["sk-abcde", "npm_abcd", "hf_abcd"])

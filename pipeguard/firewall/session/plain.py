@@ -72,13 +72,15 @@ def _pass_call(
     sees_nothing = detector.sees_nothing(TO_SERVER, outline)
     may_leak = detector.may_leak(guard, outline)
     try:
+        state.admit_call(request)  # before it is looked up: what is refused leaves no trace
         if may_leak or not sees_nothing:
             context, message = _read(guard, request, arrival, kind)
+            if context.guard.policy is not policy:
+                return None  # replaced meanwhile: one policy per message
             if not sees_nothing and detector.read_message(context, TO_SERVER, message):
                 return None
             if may_leak and detector.find_leaks(context, message, outline.values):
                 return None
-        state.admit_call(request)
         detector.record_request(guard, tool, frame, none, is_granted=False)
         if guard.notes is not None:
             guard.notes.add_caller(event.partition(".c")[0])
@@ -124,4 +126,4 @@ def _read(
     assert isinstance(message, Message)  # noqa: S101  what is outlined is one
     at = PARTS[kind], request.method, arrival.now, request.tool, ()
     call = request.call or NO_CALL
-    return Context(guard, *at, Budgets(), call, None, arrival.event), message
+    return Context(guard.snapshot(), *at, Budgets(), call, None, arrival.event), message

