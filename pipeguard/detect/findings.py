@@ -60,9 +60,7 @@ _SECRETS = "secrets."
 # What a client and a server say to each other before any call, in most runs with the same words.
 HANDSHAKE = frozenset({*OPENINGS, *LISTS, "notifications/initialized", "ping"})
 NAMED_BYTES = 2**16  # of a frame that may come again; its name costs 1 us/KB, and reading it 20
-AHEAD_BYTES = (
-    2**15
-)  # of a definition that is looked at before others: a longer one is read in parts
+AHEAD_BYTES = 2**15  # of a definition that is looked at ahead; a longer one is read in parts
 _FIRST, _LAST = b'{"jsonrpc":"2.0","id":', b',"id":'  # as SDKs write the id
 _PROGRESS = b'"progressToken":'  # likewise, the key of a number that is mostly the id again
 MOST_STRINGS = 256  # of a call in which a key may begin or go on
