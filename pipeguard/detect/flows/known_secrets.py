@@ -36,8 +36,8 @@ _UNESCAPED = (
 )
 _ENVELOPE = frozenset({"jsonrpc", "id", "method"})  # unchanged: they tie messages together
 _IDENTIFIERS = frozenset({"requestId", "progressToken"})
-# In JSON these can write any ASCII character, so that a frame's bytes do not show a secret.
-_ESCAPES = (b"\\u00", b"\\/")
+# In JSON these can write any character, or any of ASCII, so that a frame's bytes show no secret.
+_ESCAPES, _ASCII_ESCAPES = (b"\\u", b"\\/"), (b"\\u00", b"\\/")
 
 
 class KnownSecrets:
@@ -45,6 +45,7 @@ class KnownSecrets:
 
     def __init__(self, values: Iterable[str] = ()) -> None:
         self._forms: tuple[tuple[str, bytes], ...] = ()  # the longest first
+        self._escapes = _ASCII_ESCAPES
         self.add(values)
 
     def __repr__(self) -> str:
@@ -61,6 +62,7 @@ class KnownSecrets:
                 forms |= _forms(value)
         if len(forms) != len(self._forms):
             ordered = sorted(forms, key=lambda form: (-len(form), form))
+            self._escapes = _ASCII_ESCAPES if all(map(str.isascii, ordered)) else _ESCAPES
             self._forms = tuple((form, form.encode()) for form in ordered)
 
     def mask(self, text: str, mask: str = MASK) -> str:
@@ -83,7 +85,7 @@ class KnownSecrets:
         if not forms:
             return False
         return any(form in frame for _, form in forms) or any(
-            escape in frame for escape in _ESCAPES
+            escape in frame for escape in self._escapes
         )
 
 

@@ -75,9 +75,9 @@ def test_short_values_and_other_texts_are_left_alone() -> None:
     assert SECRET not in repr(known)
 
 
-def session() -> Session:
+def session(secret: str = SECRET) -> Session:
     guard = make_guard("demo", engines(), Policy(), {})
-    get_detection(guard).known_secrets = KnownSecrets([SECRET])
+    get_detection(guard).known_secrets = KnownSecrets([secret])
     return Session(guard, "RUN")
 
 
@@ -124,11 +124,17 @@ def test_what_a_server_repeats_of_ours_does_not_go_on(
     assert clean == {"jsonrpc": "2.0", "id": 1, **innocent}
 
 
-def test_escapes_of_json_hide_nothing() -> None:
-    held = session()
+@pytest.mark.parametrize(
+    ("secret", "hidden"),
+    [
+        (SECRET, "".join(f"\\u{ord(one):04x}" for one in SECRET)),
+        ("wörter-пароль", "wörter-" + "".join(f"\\u{ord(one):04x}" for one in "пароль")),
+    ],
+)
+def test_escapes_of_json_hide_nothing(secret: str, hidden: str) -> None:
+    held = session(secret)
     frame = b'{"jsonrpc":"2.0","id":1,"method":"x/y","params":{}}'
     held.receive(Direction.TO_SERVER, frame, 0.0)
-    hidden = "".join(f"\\u{ord(one):04x}" for one in SECRET)
     back = b'{"jsonrpc":"2.0","id":1,"result":{"a":"%s"}}' % hidden.encode()
     verdict = held.receive(Direction.TO_CLIENT, back, 0.0)
     assert verdict.forward == b'{"jsonrpc":"2.0","id":1,"result":{"a":"[redacted:secrets.known]"}}'
