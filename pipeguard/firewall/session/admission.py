@@ -297,7 +297,7 @@ def find_oddities(
     """
     value = message.value
     body = value.get("result") if message.method is None else value.get("params")
-    if type(body) is not dict or _NOTABLE.isdisjoint(body):
+    if type(body) is not dict or NOTABLE.isdisjoint(body):
         return () if _INHERITED.isdisjoint(value) else (_INHERITED_KEY,)
     odd = []
     if not _INHERITED.isdisjoint(body) or not _INHERITED.isdisjoint(value):
@@ -309,7 +309,7 @@ def find_oddities(
 
 
 _INHERITED = frozenset({"__proto__", "constructor", "prototype"})
-_NOTABLE = _INHERITED | {"inputResponses", "requestState"}
+NOTABLE = _INHERITED | {"inputResponses", "requestState"}
 _INHERITED_KEY = Finding(
     "protocol.inherited-key",
     "envelope",

@@ -1,21 +1,26 @@
 """Plain calls and their results: those in which nothing is found. Most frames are.
 
-One look at an outline tells it of most; of the others, reading all of their text does. Of a frame
-in which anything is found nothing is remembered here: `judge` judges it.
+One look at an outline tells it of most; of the others, reading all of their text does. Where only
+the protocol is checked, their values tell it. Of a frame in which anything is found nothing is
+remembered here: `judge` judges it.
 """
 
 from __future__ import annotations
 
 from pipeguard.firewall.budgets import Budgets
 from pipeguard.firewall.finding import Action, Direction, MessageKind, Verdict
-from pipeguard.firewall.protocol.message import Message, PlainOutline, parse
-from pipeguard.firewall.protocol.pending import NO_CALL, PendingRequest
+from pipeguard.firewall.protocol.answers import creates_task, has_bad_meta
+from pipeguard.firewall.protocol.message import Message, PlainOutline, parse, with_id
+from pipeguard.firewall.protocol.pending import NO_CALL, PendingRequest, pending_request
 from pipeguard.firewall.protocol.places import PARTS
+from pipeguard.firewall.protocol.strict_json import ParsedFrame
+from pipeguard.firewall.session.admission import NOTABLE
 from pipeguard.firewall.session.guard import Context, Guard
 from pipeguard.firewall.session.lifecycle import ConversationState
 from pipeguard.records import NamedTuple
 
 _CALL = "tools/call"
+_NOTABLE = NOTABLE | {"inputRequests"}
 TO_SERVER, TO_CLIENT = Direction.TO_SERVER, Direction.TO_CLIENT
 
 
@@ -96,7 +101,7 @@ def _pass_call(
 def _pass_result(
     guard: Guard, state: ConversationState, outline: PlainOutline, arrival: Arrival
 ) -> Verdict | None:
-    request, (frame, now, event) = state.find(outline.id_token), arrival
+    request, (frame, now, _) = state.find(outline.id_token), arrival
     if request is None or request.tool is None or request.take_answer is not None:
         return None
     if guard.notes is not None:
@@ -105,9 +110,7 @@ def _pass_result(
         context, message = _read(guard, request, arrival, MessageKind.RESULT)
         if guard.detector.read_message(context, TO_CLIENT, message):
             return None
-    names, seconds = request.record_names, now - request.since
-    given = TO_CLIENT, frame, Action.ALLOW, frame, None, (), event, MessageKind.RESULT, *names
-    verdict = Verdict(*given, request_bytes=request.frame_bytes, answer_seconds=seconds)
+    verdict = _result_verdict(request, arrival)
     if not state.drop(TO_SERVER, request):
         return None  # cancelled or answered meanwhile
     try:
@@ -116,6 +119,13 @@ def _pass_result(
         state.reopen(TO_CLIENT, request)  # closed by the refusal of this answer
         raise
     return verdict
+
+
+def _result_verdict(request: PendingRequest, arrival: Arrival) -> Verdict:
+    names, seconds = request.record_names, arrival.now - request.since
+    frame, event = arrival.frame, arrival.event
+    given = TO_CLIENT, frame, Action.ALLOW, frame, None, (), event, MessageKind.RESULT, *names
+    return Verdict(*given, request_bytes=request.frame_bytes, answer_seconds=seconds)
 
 
 def _read(
@@ -127,3 +137,65 @@ def _read(
     at = PARTS[kind], request.method, arrival.now, request.tool, ()
     call = request.call or NO_CALL
     return Context(guard.snapshot(), *at, Budgets(), call, None, arrival.event), message
+
+
+# --- by the protocol alone ----------------------------------------------------------------
+
+
+def pass_by_protocol(
+    state: ConversationState, direction: Direction, arrival: Arrival
+) -> Verdict | None:
+    """The verdict of `ProtocolJudge` on an ordinary call or result; None for other frames.
+
+    Args:
+        state: of the conversation.
+        direction: which way the frame travels.
+        arrival: the frame.
+
+    Raises:
+        Refusal: the frame is no message, or the call may not be sent now.
+    """
+    if not isinstance(arrival.frame, ParsedFrame):
+        return None
+    message = parse(arrival.frame)
+    if not isinstance(message, Message) or message.frame is not arrival.frame:
+        return None
+    if not _NOTABLE.isdisjoint(message.value):
+        return None
+    if direction is TO_SERVER:
+        return _pass_known_call(state, message, arrival)
+    return _pass_known_result(state, message, arrival)
+
+
+def _pass_known_call(
+    state: ConversationState, message: Message, arrival: Arrival
+) -> Verdict | None:
+    params = message.value.get("params")
+    if message.kind is not MessageKind.REQUEST or message.method != _CALL:
+        return None
+    if not isinstance(params, dict) or not _NOTABLE.isdisjoint(params):
+        return None
+    frame, now, event = arrival
+    request = pending_request(message, now)
+    kind, tool = MessageKind.REQUEST, request.tool
+    verdict = Verdict(TO_SERVER, frame, Action.ALLOW, frame, None, (), event, kind, _CALL, tool)
+    state.admit_call(request)
+    state.request_sent(TO_SERVER, request)
+    return verdict
+
+
+def _pass_known_result(
+    state: ConversationState, message: Message, arrival: Arrival
+) -> Verdict | None:
+    result = message.value.get("result")
+    if not isinstance(result, dict) or not _NOTABLE.isdisjoint(result):
+        return None
+    if creates_task(result) or has_bad_meta(message.value):
+        return None
+    request = state.find(message.id_token or "")
+    if request is None or request.tool is None or request.take_answer is not None:
+        return None
+    if with_id(message, request.id_token) is not message:
+        return None
+    verdict = _result_verdict(request, arrival)
+    return verdict if state.drop(TO_SERVER, request) else None

@@ -52,7 +52,7 @@ from pipeguard.firewall.session import replies
 from pipeguard.firewall.session.guard import Context, Guard
 from pipeguard.firewall.session.judge import MessageJudge, ProtocolJudge
 from pipeguard.firewall.session.lifecycle import ConversationState, WaitingRoom
-from pipeguard.firewall.session.plain import Arrival, pass_plainly
+from pipeguard.firewall.session.plain import Arrival, pass_by_protocol, pass_plainly
 from pipeguard.firewall.session.refusals import Refuser, as_refusal, end_wait
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -314,11 +314,11 @@ class Session:
     def _judge_or_refuse(
         self, direction: Direction, arrival: Arrival, judge: MessageJudge | None = None
     ) -> Verdict:
-        """Judge a frame: by one look if it is plain, unless a judge is given."""
+        """Judge a frame: at once if it is plain, unless a judge is given."""
         frame, now, event = arrival
         try:
-            if judge is None and self.guard.inspects and self.waiting_call is None:
-                passed = pass_plainly(self.guard, self.state, direction, arrival)
+            if judge is None and self.waiting_call is None:
+                passed = self._pass_at_once(direction, arrival)
                 if passed is not None:
                     return passed
             return self._judge(judge or self._make_judge(direction, arrival), frame)
@@ -327,6 +327,11 @@ class Session:
             if isinstance(frame, Lost):  # whoever lost it does not know whom it serves
                 why.why = why.why.replace("the server", f"the server {self.guard.name}", 1)
         return Refuser(self.state, direction, event, now).refuse(frame, why)
+
+    def _pass_at_once(self, direction: Direction, arrival: Arrival) -> Verdict | None:
+        if self.guard.inspects:
+            return pass_plainly(self.guard, self.state, direction, arrival)
+        return pass_by_protocol(self.state, direction, arrival)
 
     def _make_judge(self, direction: Direction, arrival: Arrival) -> MessageJudge:
         judge = MessageJudge if self.guard.inspects else ProtocolJudge

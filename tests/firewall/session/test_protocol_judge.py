@@ -1,10 +1,15 @@
 """What a Session checks where others judge the texts: the protocol, and nothing that is said."""
 
+from collections.abc import Iterator
+from random import Random
+
 import pytest
 
 from pipeguard.detect.detector import make_guard
-from pipeguard.firewall.finding import Action
+from pipeguard.errors import Refusal
+from pipeguard.firewall.finding import Action, Direction, Verdict
 from pipeguard.firewall.policy import Policy
+from pipeguard.firewall.protocol.strict_json import ParsedFrame
 from pipeguard.firewall.session.session import Session
 from tests.firewall.session.talk import (
     KEY,
@@ -19,13 +24,17 @@ from tests.firewall.session.talk import (
 from tests.fuzz.rulebook import engines
 
 
-@pytest.fixture
-def session() -> Session:
+def make_session() -> Session:
     guard = make_guard("gateway", engines(), Policy(), {}, b"k" * 32)
     guard.inspects = False
     session = Session(guard.part(b"c" * 32), "RUN")
     session.resume("2025-06-18")
     return session
+
+
+@pytest.fixture
+def session() -> Session:
+    return make_session()
 
 
 def test_what_messages_say_is_not_judged_and_passes_as_it_came(session: Session) -> None:
@@ -58,3 +67,71 @@ def test_what_waits_is_answered_when_the_other_side_is_gone(session: Session) ->
     session.receive(TO_SERVER, call(1, "a"), 0.0)
     (told,) = session.abandon()
     assert member(told, "id") == 1
+
+
+def odd_members(dice: Random, number: int) -> dict[str, object]:
+    """Members of params or of a result, of which most have none that matters."""
+    odd: list[tuple[str, object]] = [
+        *(("_meta", meta) for meta in ({}, None, 1, {"progressToken": number % 9})),
+        *(("_meta", {"progressToken": 1.5}), ("task", {}), ("task", {"taskId": "t"})),
+        *(("resultType", "task"), ("resultType", "complete"), ("isError", True)),
+        *(("__proto__", 1), ("constructor", []), ("requestState", "s"), ("inputResponses", {})),
+        ("inputRequests", {"a": {"method": "elicitation/create"}}),
+    ]
+    return dict(dice.sample(odd, 2)) if dice.random() < 0.6 else {}
+
+
+def turns(seed: int) -> Iterator[tuple[Direction, bytes]]:
+    """Frames of calls and answers; some are odd as clients and servers are."""
+    dice = Random(seed)  # noqa: S311  no secret
+    methods = ["tools/list", "ping", "Tools/Call", "initialize"]
+    for number in range(1_500):
+        token = dice.choice([*((number,) * 6), number - 1, str(number), float(number)])
+        method = dice.choice(methods) if dice.random() < 0.2 else "tools/call"
+        name = {"name": dice.choice([1, None])} if dice.random() < 0.1 else {"name": "t"}
+        asked: object = {**name, "arguments": {}, **odd_members(dice, number)}
+        asked = dice.choice([[], None]) if dice.random() < 0.1 else asked
+        beside = {dice.choice(["x", "prototype"]): 1} if dice.random() < 0.1 else {}
+        yield TO_SERVER, frame(id=token, method=method, params=asked, **beside)
+        block = {"type": "text", "text": "a"} | ({"_meta": 1} if dice.random() < 0.1 else {})
+        result: object = {"content": [block], **odd_members(dice, number)}
+        result = dice.choice([[], "a"]) if dice.random() < 0.1 else result
+        said = {"error": {"code": 1}} if dice.random() < 0.1 else {"result": result}
+        token = dice.choice([token, token, token, number, str(number), float(number)])
+        yield TO_CLIENT, frame(id=token, **said, **beside)
+
+
+def with_value(said: bytes) -> bytes:
+    """A frame as the gateway has it: with its value, where it is one."""
+    try:
+        return ParsedFrame.of(said)
+    except Refusal:
+        return said
+
+
+def play(seed: int) -> tuple[list[Verdict], list[str]]:
+    """The verdicts on a conversation, and what waits in the end."""
+    session, verdicts = make_session(), list[Verdict]()
+    for direction, said in turns(seed):
+        now = len(verdicts) / 10
+        verdicts.append(session.receive(direction, with_value(said), now))
+    return verdicts, session.waiting()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_passes_at_once_is_what_the_judge_of_the_protocol_passes(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_once = play(seed)
+    monkeypatch.setattr("pipeguard.firewall.session.session.pass_by_protocol", lambda *_: None)
+    assert at_once == play(seed)
+    assert {verdict.action for verdict in at_once[0]} >= {Action.ALLOW, Action.WARN, Action.BLOCK}
+
+
+def test_a_call_and_its_result_need_no_judge(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Session, "_make_judge", None)
+    for said, direction in ((call(1, KEY), TO_SERVER), (answer(1, ORDER), TO_CLIENT)):
+        parsed = ParsedFrame.of(said)
+        assert session.receive(direction, parsed, 0.0).forward is parsed
