@@ -210,6 +210,7 @@ class GatewayChannel:
                 method or request.method,
                 restore_task_ids(leg.server, params),
                 began,
+                answered=request.note_answer,
                 with_progress=request.progress is not None,
             )
         finally:
@@ -310,12 +311,10 @@ class GatewayChannel:
 
     async def _reply(self, request: ClientRequest, answer: JsonObject) -> None:
         outcome = "result" if "result" in answer else "error"
-        told: JsonObject = {
-            "jsonrpc": "2.0",
-            "id": read_id(request.token),
-            outcome: answer[outcome],
-        }
-        frame = await to_frame(told)
+        frame = request.readdress(answer[outcome])
+        if frame is None:
+            told: JsonObject = {"jsonrpc": "2.0", "id": read_id(request.token)}
+            frame = await to_frame({**told, outcome: answer[outcome]})
         if not self._closed:
             self._inbox.put(frame)
 

@@ -112,7 +112,7 @@ class Leg:
         self._channel = channel
         self._judge = judge
         self._listener = listener
-        self._waiting: dict[str, asyncio.Future[JsonObject]] = {}
+        self._waiting: dict[str, asyncio.Future[Message | JsonObject]] = {}
         self._events: dict[str, str] = {}  # of the verdicts on requests that wait
         self._sent_calls: set[str] = set()  # of them, calls that the server may have read
         self._listening: set[str] = set()  # of those that wait, subscriptions to lists
@@ -172,6 +172,7 @@ class Leg:
         params: JsonObject | None = None,
         began: Callable[[Number], None] | None = None,
         *,
+        answered: Callable[[Message], None] | None = None,
         with_progress: bool = False,
     ) -> JsonObject:
         """Ask the server something, and wait for its answer.
@@ -180,6 +181,7 @@ class Leg:
             method: of the request.
             params: of it.
             began: called with the id that the server knows it by, before it is sent.
+            answered: called with the answer that the server gave, as it passed.
             with_progress: ask to be told of progress, under that id.
 
         Returns:
@@ -212,7 +214,10 @@ class Leg:
             await self.notify("notifications/cancelled", {"requestId": Number(token)})
             return self._lose(token, codes.PEER_SILENT, f"no answer within {seconds:g} s")
         else:
-            answer: JsonObject = waiting.result()
+            said = waiting.result()
+            answer = said.value if isinstance(said, Message) else said
+            if isinstance(said, Message) and answered is not None:
+                answered(said)
             self._note_subscription(method, params, answer)
             return answer
         finally:
@@ -397,7 +402,7 @@ class Leg:
             else:
                 waiting = self._waiting.get(message.id_token or "")
                 if waiting is not None and not waiting.done():
-                    waiting.set_result(message.value)
+                    waiting.set_result(message)
 
     def _mark_closed(self) -> None:
         self.is_open = False

@@ -10,12 +10,15 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, NamedTuple
 
 from pipeguard.detect.flows.ledger import Flows
+from pipeguard.firewall.protocol.ids import read_id
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
-from pipeguard.firewall.protocol.message import Message
+from pipeguard.firewall.protocol.message import Message, readdress
+from pipeguard.firewall.protocol.strict_json import ParsedFrame
 from pipeguard.gateway import eras
 from pipeguard.gateway.eras import Opening
 from pipeguard.gateway.leg import Leg
 from pipeguard.transports.http.client.task_owners import SharingClient
+from pipeguard.transports.judging import LARGE_BYTES, SMALL_BYTES
 
 
 class ClientRequest:
@@ -28,9 +31,10 @@ class ClientRequest:
         opening: what its client says of itself.
         leg: to the server that it was sent to last; None before.
         is_unsent: True while it is judged, or waits for a person, before a server has it.
+        answer: that a server gave last; None before.
     """
 
-    __slots__ = ("_number", "is_unsent", "leg", "method", "opening", "params", "token")
+    __slots__ = ("_number", "answer", "is_unsent", "leg", "method", "opening", "params", "token")
 
     def __init__(self, message: Message, agreed: Opening) -> None:
         """Read a request.
@@ -46,6 +50,7 @@ class ClientRequest:
         self.opening = eras.find_opening(self.method, self.params) or agreed
         self.leg: Leg | None = None
         self.is_unsent = False
+        self.answer: Message | None = None
         self._number: JsonValue = None
 
     @property
@@ -68,12 +73,32 @@ class ClientRequest:
         params: JsonObject = {"_meta": kept} if kept else {}
         request.method, request.params, request.token = other.method, params, other.token
         request.opening, request.leg, request._number = other.opening, None, None
-        request.is_unsent = False
+        request.answer, request.is_unsent = None, False
         return request
 
     def went(self, leg: Leg, number: JsonValue) -> None:
         """It was sent to a server, under an id of ours."""
         self.leg, self._number, self.is_unsent = leg, number, False
+
+    def note_answer(self, answer: Message) -> None:
+        """A server has answered it."""
+        self.answer = answer
+
+    def readdress(self, result: JsonValue) -> bytes | None:
+        """The frame that gives the client a server's result as it came.
+
+        None for one that is not as it came, or is short: that is written anew in no more time.
+        """
+        answer = self.answer
+        if result is None or answer is None or answer.value.get("result") is not result:
+            return None
+        frame = readdress(answer, self.token) if len(answer.frame) >= SMALL_BYTES else None
+        if frame is None:
+            return None
+        if len(frame) >= LARGE_BYTES:
+            return frame
+        value: JsonObject = {**answer.value, "id": read_id(self.token)}
+        return ParsedFrame.of_line(frame, value)
 
     def cancelling(self, reason: JsonValue) -> Coroutine[Any, Any, None] | None:
         """Tells the server that nobody waits any more; None where no server has the request."""

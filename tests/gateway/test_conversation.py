@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -9,16 +10,21 @@ from types import ModuleType
 import pytest
 
 from pipeguard.firewall.protocol import json_values, strict_json
-from pipeguard.firewall.protocol.json_values import Number
+from pipeguard.firewall.protocol.json_values import JsonValue, Number
 from pipeguard.firewall.protocol.message import Message, parse
+from pipeguard.gateway import legs
 from pipeguard.gateway.answers import dial
 from pipeguard.gateway.conversation import INBOX_BYTES, GatewayChannel
 from pipeguard.gateway.gateway import Gateway
 from pipeguard.gateway.leg import Leg
+from pipeguard.gateway.legs import ClientRequest
+from pipeguard.gateway.menu import ToolMode
 from pipeguard.gateway.server_settings import ServerSettings
 from tests.fuzz.rulebook import engines
+from tests.gateway.rogues import Object
 from tests.gateway.several import Room, gather
 
+SCRIPTED = Path(__file__).with_name("scripted.py")
 ECHO = Path(__file__).parent.parent / "soak" / "echo_server.py"
 QUESTION = b'{"jsonrpc":"2.0","id":1,"method":"elicitation/create","params":{}}'
 
@@ -78,8 +84,16 @@ def texts_through(monkeypatch: pytest.MonkeyPatch, module: ModuleType, name: str
 
 
 @pytest.mark.real
-def test_a_call_and_its_answer_are_parsed_and_written_once_each(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("word", "times_parsed", "times_written"),
+    [("heron", 2, 2), ("heron " * 400, 2, 1), ("heron " * 20_000, 6, 1)],
+)
+def test_a_call_is_written_once_and_its_answer_only_if_it_is_short(
+    word: str,
+    times_parsed: int,
+    times_written: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     for module in (strict_json, json_values):
@@ -89,8 +103,73 @@ def test_a_call_and_its_answer_are_parsed_and_written_once_each(
 
     async def scenario(room: Room) -> None:
         agent = await room.agent()
-        assert await agent.call("one__echo", {"text": "heron"}) == "heron"
-        for texts in (parsed, written):
-            assert len([text for text in texts if "heron" in text]) == 2
+        assert await agent.call("one__echo", {"text": word}) == word
+        for texts, count in ((parsed, times_parsed), (written, times_written)):
+            assert len([text for text in texts if "heron" in text]) == count
 
     gather(scenario, ServerSettings("one", (sys.executable, str(ECHO)), trust="first-use"))
+
+
+def results() -> list[Object]:
+    """Results of tools: most need nothing but another id, the others something more."""
+    block, related = {"type": "text", "text": "ok"}, {"taskId": "t1"}
+    task = {**related, "status": "working", "ttl": 60_000, "createdAt": "2026-01-01T00:00:00Z"}
+    texts = ["ok", 'Zoë said "id": 7} \\ \u2028 \x7f\n', "a heron stood there. " * 4_000]
+    rows = [{"id": number} for number in range(9_000)]
+    told: list[Object] = [{"content": [{"type": "text", "text": text}]} for text in texts]
+    told += [
+        {"content": [], "structuredContent": {"id": [1, {"id": "7"}], "result": {"id": -7.50}}},
+        {"content": [block], "structuredContent": {"rows": rows}},
+        {"content": [block], "isError": True},
+        {"content": [block], "isError": False},
+        {"content": [block], "_meta": {"io.modelcontextprotocol/related-task": related}},
+        {"content": [block], "_meta": {"a": 1}},
+        {"content": [block], "constructor": 1},
+        {"content": [block], "resultType": "complete"},
+        {"task": task},
+        {},
+    ]
+    return told
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("mode", [ToolMode.DIRECT, ToolMode.SEARCH])
+def test_a_result_under_another_id_is_the_one_that_would_be_written_anew(
+    mode: ToolMode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    answers: list[Object] = [{"result": result} for result in results()]
+    answers.append({"error": {"code": -32000, "message": "no"}})
+    names = [f"tool_{number}" for number in range(len(answers))]
+    tools = [{"name": name, "inputSchema": {"type": "object"}} for name in names]
+    script = tmp_path / "script.json"
+    script.write_text(
+        json.dumps({"tools": tools, "answers": dict(zip(names, answers, strict=True))})
+    )
+    told: dict[str, Object] = {}
+    readdressed = list[bytes]()
+    readdress = ClientRequest.readdress
+
+    def noted(request: ClientRequest, result: JsonValue) -> bytes | None:
+        frame = readdress(request, result)
+        readdressed.extend([] if frame is None else [frame])
+        return frame
+
+    async def scenario(room: Room) -> None:
+        agent = await room.agent()
+        for name in names:
+            call: Object = {"name": f"one__{name}", "arguments": {}}
+            if mode is ToolMode.SEARCH:
+                call = {"name": "call_tool_destructive", "arguments": call}
+            answer = await agent.ask("tools/call", **call)
+            told[name] = json.loads(re.sub(r"with id '\w+'", "", json.dumps(answer)))
+
+    monkeypatch.setattr(legs, "SMALL_BYTES", 0)
+    monkeypatch.setattr(ClientRequest, "readdress", noted)
+    command = (sys.executable, str(SCRIPTED), str(script))
+    gather(scenario, ServerSettings("one", command, trust="first-use"), mode=mode)
+    in_the_bytes = dict(told)
+    monkeypatch.setattr(ClientRequest, "readdress", lambda *_: None)
+    gather(scenario, ServerSettings("one", command, trust="first-use"), mode=mode)
+    assert in_the_bytes == told
+    assert len(readdressed) >= len(names) // 2

@@ -1,5 +1,5 @@
-/* Reads strict JSON: bytes in, the value out, or None for what this does not accept; and checks the
- * envelope of a message.
+/* Reads strict JSON: bytes in, the value out, or None for what this does not accept; checks the
+ * envelope of a message; and finds its id in the bytes.
  *
  * firewall/protocol/strict_json.py and message.py are the definition, read where this was not
  * built, and say why a frame is refused: None sends it there, so this has no error of its own, and
@@ -233,6 +233,68 @@ static PyObject *read_frame(PyObject *self, PyObject *arguments)
     if (PyErr_Occurred() && !PyErr_ExceptionMatches(PyExc_UnicodeDecodeError))
         return NULL;
     PyErr_Clear();
+    Py_RETURN_NONE;
+}
+
+/* --- where the id stands --- */
+
+/* Behind the string whose quote is at `at`; NULL where it has no end. */
+static const uint8_t *skip_string(Reader *reader, const uint8_t *at)
+{
+    for (at = skip_plain(reader, at + 1); *at == '\\'; at = skip_plain(reader, at + 2))
+        if (at + 1 >= reader->end)
+            return NULL;
+    return *at == '"' ? at + 1 : NULL;
+}
+
+/* Behind the value at `at`, by its quotes and brackets alone; NULL where it has no end. */
+static const uint8_t *skip_value(Reader *reader, const uint8_t *at)
+{
+    Py_ssize_t depth = 0;
+    do {
+        if (at == NULL || at >= reader->end)
+            return NULL;
+        depth += (*at == '{' || *at == '[') - (*at == '}' || *at == ']');
+        if (*at == '"')
+            at = skip_string(reader, at);
+        else if (depth > 0 || *at == '}' || *at == ']')
+            at++;
+        else
+            at += strcspn((const char *)at, ",}] \t\r\n");
+    } while (depth > 0);
+    return at;
+}
+
+static PyObject *find_id(PyObject *self, PyObject *frame)
+{
+    static const uint8_t name[] = "\"id\"";
+    Reader reader = {.is_line = 1, .is_ascii = 1};
+    const uint8_t *text = (const uint8_t *)PyBytes_AsString(frame);
+    (void)self;
+    if (text == NULL)
+        return NULL;
+    reader.at = text;
+    reader.end = text + PyBytes_Size(frame);
+    skip_space(&reader);
+    while (*reader.at == '{' || *reader.at == ',') {
+        reader.at++;
+        skip_space(&reader);
+        const uint8_t *key = reader.at, *end = *key == '"' ? skip_string(&reader, key) : NULL;
+        if (end == NULL)
+            break;
+        int is_id = end - key == sizeof name - 1 && memcmp(key, name, sizeof name - 1) == 0;
+        reader.at = end;
+        skip_space(&reader);
+        if (*reader.at++ != ':')
+            break;
+        skip_space(&reader);
+        if ((end = skip_value(&reader, reader.at)) == NULL)
+            break;
+        if (is_id)
+            return Py_BuildValue("(nn)", (Py_ssize_t)(reader.at - text), (Py_ssize_t)(end - text));
+        reader.at = end;
+        skip_space(&reader);
+    }
     Py_RETURN_NONE;
 }
 
@@ -611,6 +673,8 @@ static PyMethodDef methods[] = {
      "read_frame(frame, number, (depth, nodes, keys)) -> (value, is_line) or None"},
     {"read_envelope", read_envelope, METH_VARARGS,
      "read_envelope(value, number) -> (kind, method, id_token) or None"},
+    {"find_id", find_id, METH_O,
+     "find_id(frame) -> (start, end) of the value of `id` in strict JSON, or None"},
     {"write_value", write_value, METH_VARARGS,
      "write_value(value, number, most_bytes) -> text or None"},
     {"write_canonical", write_canonical, METH_VARARGS,

@@ -77,16 +77,17 @@ class ParsedFrame(bytes):
         frame = write_text(value)
         if _opens_too_much(frame) and nests_deeper_than(value, MAX_DEPTH):
             return frame
-        return cls._of_line(frame, value)
+        return cls.of_line(frame, value)
 
     @classmethod
     def write_short(cls, value: JsonValue, most_bytes: int) -> ParsedFrame | None:
         """Serialise a value as `json_values.serialise_short` does; the frame has it."""
         frame = serialise_short(value, most_bytes)
-        return None if frame is None else cls._of_line(frame, value)
+        return None if frame is None else cls.of_line(frame, value)
 
     @classmethod
-    def _of_line(cls, line: bytes, value: JsonValue) -> ParsedFrame:
+    def of_line(cls, line: bytes, value: JsonValue) -> ParsedFrame:
+        """A frame on one line, whose value is known."""
         parsed = cls(line)
         parsed.value, parsed.is_line = value, True
         return parsed

@@ -17,10 +17,11 @@ from pipeguard.firewall.protocol.message import (
     envelope,
     parse,
     read_envelope,
+    readdress,
 )
-from pipeguard.firewall.protocol.strict_json import parse_json
+from pipeguard.firewall.protocol.strict_json import parse_json, read_json
 from tests.fuzz.budget import tried
-from tests.fuzz.values import ids, junk, mutated, objects, spaced
+from tests.fuzz.values import equal, ids, junk, mutated, objects, spaced
 
 
 def refused(frame: bytes) -> Refusal:
@@ -184,3 +185,32 @@ def test_an_answer_is_a_result_or_an_error() -> None:
     assert message(b'{"jsonrpc":"2.0","id":"a","result":{}}').kind is MessageKind.RESULT
     assert message(b'{"jsonrpc":"2.0","id":0,"error":{}}').kind is MessageKind.ERROR
     assert parse(b'[{"jsonrpc":"2.0"},1]') == [{"jsonrpc": "2.0"}, "1"]
+
+
+# --- another id -------------------------------------------------------------------------------
+
+
+@tried(200)
+@given(ids, ids, objects, st.permutations(["jsonrpc", "id", "result"]))
+def test_an_answer_has_another_id_in_its_bytes_and_nothing_else(
+    own: str | Number, asked: str | Number, result: JsonObject, order: list[str]
+) -> None:
+    members: JsonObject = {"jsonrpc": "2.0", "id": own, "result": result}
+    value = {name: members[name] for name in order}
+    for frame in (serialise(value), spaced(value)):
+        told = readdress(message(frame), write_id(asked) or "")
+        assert told is not None
+        again, line = read_json(told)
+        assert equal(again, {**value, "id": asked})
+        assert line is told
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        b'{"jsonrpc":"2.0","id":1,"result":{},"x":1}',
+        rb'{"jsonrpc":"2.0","\u0069d":1,"result":{"id":1}}',
+    ],
+)
+def test_an_answer_with_more_members_or_an_escaped_name_is_written_anew(frame: bytes) -> None:
+    assert readdress(message(frame), "2") is None

@@ -250,7 +250,7 @@ def test_the_c_form_leaves_no_byte_of_its_frame(tmp_path: Path) -> None:
 FUZZING = r"""
 import random, sys
 sys.path[:0] = sys.argv[1:]
-from _strict_json import read_envelope, read_frame, write_canonical, write_value
+from _strict_json import find_id, read_envelope, read_frame, write_canonical, write_value
 dice = random.Random(2)
 PARTS = [*b'"\\{}[],: \n-0', *b"\0\xc2\xff", 0xE2, 0x80, 0xA8]
 PARTS = [bytes([part]) for part in PARTS]
@@ -265,6 +265,7 @@ for number in range(40000):
         frame[at:at + dice.choice([0, 0, 1, 8])] = dice.choice(PARTS)
     if number % 3:
         del frame[dice.randrange(len(frame) + 1):]
+    find_id(bytes(frame))
     limits = dice.choice([1, 3, 64]), dice.choice([5, 999]), dice.choice([1, 99])
     read = read_frame(bytes(frame), str, limits)
     if read:
