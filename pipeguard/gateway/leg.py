@@ -109,6 +109,7 @@ class Leg:
         self.has_listed_tools = self.asks_in_results = False
         self._opening = Opening({}, {})
         self.session = session
+        session.keeps_values = True
         self._channel = channel
         self._judge = judge
         self._listener = listener

@@ -10,6 +10,8 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, NamedTuple
 
 from pipeguard.detect.flows.ledger import Flows
+from pipeguard.firewall.protocol.answers import is_ordinary
+from pipeguard.firewall.protocol.framing import KnownResult
 from pipeguard.firewall.protocol.ids import read_id
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
 from pipeguard.firewall.protocol.message import Message, readdress
@@ -95,10 +97,10 @@ class ClientRequest:
         frame = readdress(answer, self.token) if len(answer.frame) >= SMALL_BYTES else None
         if frame is None:
             return None
-        if len(frame) >= LARGE_BYTES:
-            return frame
-        value: JsonObject = {**answer.value, "id": read_id(self.token)}
-        return ParsedFrame.of_line(frame, value)
+        if len(frame) < LARGE_BYTES:
+            value: JsonObject = {**answer.value, "id": read_id(self.token)}
+            return ParsedFrame.of_line(frame, value)
+        return KnownResult.of(frame, self.token) if is_ordinary(answer.value) else frame
 
     def cancelling(self, reason: JsonValue) -> Coroutine[Any, Any, None] | None:
         """Tells the server that nobody waits any more; None where no server has the request."""

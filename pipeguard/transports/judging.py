@@ -22,6 +22,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from pipeguard.errors import PipeGuardError, Refusal
 from pipeguard.firewall.finding import Direction, Verdict
+from pipeguard.firewall.protocol.framing import KnownResult
 from pipeguard.firewall.protocol.json_values import JsonValue, serialise
 from pipeguard.firewall.protocol.message import Message, parse
 from pipeguard.firewall.protocol.strict_json import ParsedFrame, parse_json
@@ -201,6 +202,8 @@ async def judge_frame(
         frame: the frame.
         unheard: takes the verdict of a thread if the caller was cancelled meanwhile.
     """
+    if isinstance(frame, KnownResult) and not session.guard.inspects:
+        return _judge(session.receive, session, direction, frame)
     if not session.guard.is_loaded:
         with suppress(PipeGuardError):  # the Session refuses each frame for it
             await asyncio.to_thread(session.guard.detector.load_all)
@@ -265,12 +268,14 @@ async def _judge_in_thread(
                 unheard(judging.result())
 
     lane, size = _choose_lane(len(frame)), len(frame)
+    reads = session.keeps_values and direction is Direction.TO_CLIENT
+    judge = _read_and_judge if reads else _judge
     try:
         await lane.enter(size)
     except asyncio.CancelledError:
         over.set_result(None)
         raise
-    work = partial(_judge, session.receive_concurrently, session, direction, frame)
+    work = partial(judge, session.receive_concurrently, session, direction, frame)
     return await _begin(lane, size, work, end)
 
 
@@ -283,6 +288,18 @@ def _judge(
     now = monotonic()
     tell_obstacles(session, direction, frame)
     return receive(direction, frame, now)
+
+
+def _read_and_judge(
+    receive: Callable[[Direction, bytes, float], Verdict],
+    session: Session,
+    direction: Direction,
+    frame: bytes,
+) -> Verdict:
+    """Judge a frame; what passes of it has its value."""
+    with suppress(Refusal):  # the Session says why
+        frame = frame if isinstance(frame, ParsedFrame) else ParsedFrame.of(frame)
+    return _judge(receive, session, direction, frame)
 
 
 def _enter(run: str, direction: Direction) -> asyncio.Future[None]:

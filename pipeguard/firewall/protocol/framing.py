@@ -98,6 +98,23 @@ class Lost(bytes):
         return lost
 
 
+class KnownResult(bytes):
+    """The frame of a result whose value was read before, and which nothing later depends on.
+
+    Attributes:
+        id_token: of the request that it answers, as it is written in its frame.
+    """
+
+    id_token: str
+
+    @classmethod
+    def of(cls, frame: bytes, id_token: str) -> KnownResult:
+        """Mark a frame, which is one line."""
+        known = cls(frame)
+        known.id_token = id_token
+        return known
+
+
 class LineFrames:
     """Splits a stream into lines. The limit bounds its memory, whatever comes."""
 

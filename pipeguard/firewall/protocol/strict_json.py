@@ -17,7 +17,13 @@ from typing import NoReturn
 from pipeguard.errors import Refusal
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.protocol import codes
-from pipeguard.firewall.protocol.framing import Lost, Oversized, legible_id, one_line
+from pipeguard.firewall.protocol.framing import (
+    KnownResult,
+    Lost,
+    Oversized,
+    legible_id,
+    one_line,
+)
 from pipeguard.firewall.protocol.ids import write_id
 from pipeguard.firewall.protocol.json_values import (
     MOST_BYTES,
@@ -113,7 +119,7 @@ def read_json(frame: bytes) -> tuple[JsonValue, bytes]:
     Raises:
         Refusal: it is not strict JSON, or exceeds a limit.
     """
-    if type(frame) is bytes and _NATIVE is not None:
+    if type(frame) in _WHOLE and _NATIVE is not None:
         read = _NATIVE.read_frame(frame, Number, (MAX_DEPTH, MAX_NODES, MAX_KEYS))
         if read is not None:
             value, is_line = read
@@ -191,7 +197,7 @@ def _opens_too_much(frame: bytes) -> bool:
 
 
 def _text(frame: bytes) -> str:
-    if type(frame) is not bytes:
+    if type(frame) not in _WHOLE:
         if isinstance(frame, Oversized):
             why = "the frame is larger than the limit"
             raise Refusal("protocol.frame-too-large", why, codes.UNSCANNABLE, legible_id(frame))
@@ -255,6 +261,7 @@ def _decode(text: str) -> JsonValue:
 
 
 _NATIVE = native()
+_WHOLE = frozenset({bytes, KnownResult})
 
 
 def _too_deep(frame: bytes) -> Refusal:

@@ -9,18 +9,18 @@ from __future__ import annotations
 
 from pipeguard.firewall.budgets import Budgets
 from pipeguard.firewall.finding import Action, Direction, MessageKind, Verdict
-from pipeguard.firewall.protocol.answers import creates_task, has_bad_meta
+from pipeguard.firewall.protocol.answers import INHERITED, OF_ROUNDS, is_ordinary
+from pipeguard.firewall.protocol.framing import KnownResult
 from pipeguard.firewall.protocol.message import Message, PlainOutline, parse, with_id
 from pipeguard.firewall.protocol.pending import NO_CALL, PendingRequest, pending_request
 from pipeguard.firewall.protocol.places import PARTS
 from pipeguard.firewall.protocol.strict_json import ParsedFrame
-from pipeguard.firewall.session.admission import NOTABLE
 from pipeguard.firewall.session.guard import Context, Guard
 from pipeguard.firewall.session.lifecycle import ConversationState
 from pipeguard.records import NamedTuple
 
 _CALL = "tools/call"
-_NOTABLE = NOTABLE | {"inputRequests"}
+_NOTABLE = INHERITED | OF_ROUNDS
 TO_SERVER, TO_CLIENT = Direction.TO_SERVER, Direction.TO_CLIENT
 
 
@@ -155,16 +155,18 @@ def pass_by_protocol(
     Raises:
         Refusal: the frame is no message, or the call may not be sent now.
     """
+    if isinstance(arrival.frame, KnownResult) and direction is TO_CLIENT:
+        return _pass_known_result(state, arrival.frame.id_token, arrival)
     if not isinstance(arrival.frame, ParsedFrame):
         return None
     message = parse(arrival.frame)
     if not isinstance(message, Message) or message.frame is not arrival.frame:
         return None
-    if not _NOTABLE.isdisjoint(message.value):
-        return None
     if direction is TO_SERVER:
         return _pass_known_call(state, message, arrival)
-    return _pass_known_result(state, message, arrival)
+    token = message.id_token or ""
+    is_plain = is_ordinary(message.value) and with_id(message, token) is message
+    return _pass_known_result(state, token, arrival) if is_plain else None
 
 
 def _pass_known_call(
@@ -175,6 +177,8 @@ def _pass_known_call(
         return None
     if not isinstance(params, dict) or not _NOTABLE.isdisjoint(params):
         return None
+    if not _NOTABLE.isdisjoint(message.value):
+        return None
     frame, now, event = arrival
     request = pending_request(message, now)
     kind, tool = MessageKind.REQUEST, request.tool
@@ -184,18 +188,9 @@ def _pass_known_call(
     return verdict
 
 
-def _pass_known_result(
-    state: ConversationState, message: Message, arrival: Arrival
-) -> Verdict | None:
-    result = message.value.get("result")
-    if not isinstance(result, dict) or not _NOTABLE.isdisjoint(result):
-        return None
-    if creates_task(result) or has_bad_meta(message.value):
-        return None
-    request = state.find(message.id_token or "")
+def _pass_known_result(state: ConversationState, id_token: str, arrival: Arrival) -> Verdict | None:
+    request = state.find(id_token)
     if request is None or request.tool is None or request.take_answer is not None:
-        return None
-    if with_id(message, request.id_token) is not message:
         return None
     verdict = _result_verdict(request, arrival)
     return verdict if state.drop(TO_SERVER, request) else None

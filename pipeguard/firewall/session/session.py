@@ -70,6 +70,7 @@ class Session:
         waiting_room: where calls wait until a person decides; None where the transport has no call
             wait (transports.pump.wait_for_decision).
         waiting_call: that is judged again, having waited; else None.
+        keeps_values: True where whoever passes on what the server sends reads it at once.
     """
 
     def __init__(self, guard: Guard, run: str) -> None:
@@ -78,6 +79,7 @@ class Session:
         self.state = ConversationState(guard.policy.limits)
         self.waiting_room: WaitingRoom | None = None
         self.waiting_call: PendingRequest | None = None
+        self.keeps_values = False
 
     def receive(self, direction: Direction, frame: bytes, now: float) -> Verdict:
         """Judge one frame and say what to do with it.

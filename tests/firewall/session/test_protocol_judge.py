@@ -9,6 +9,7 @@ from pipeguard.detect.detector import make_guard
 from pipeguard.errors import Refusal
 from pipeguard.firewall.finding import Action, Direction, Verdict
 from pipeguard.firewall.policy import Policy
+from pipeguard.firewall.protocol.framing import KnownResult
 from pipeguard.firewall.protocol.strict_json import ParsedFrame
 from pipeguard.firewall.session.session import Session
 from tests.firewall.session.talk import (
@@ -126,6 +127,17 @@ def test_what_passes_at_once_is_what_the_judge_of_the_protocol_passes(
     monkeypatch.setattr("pipeguard.firewall.session.session.pass_by_protocol", lambda *_: None)
     assert at_once == play(seed)
     assert {verdict.action for verdict in at_once[0]} >= {Action.ALLOW, Action.WARN, Action.BLOCK}
+
+
+def test_a_known_result_is_told_by_its_id_alone(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = KnownResult.of(answer(1, ORDER), "1")
+    assert session.receive(TO_CLIENT, told, 0.0).forward is None
+    session.receive(TO_SERVER, call(1, "a"), 0.0)
+    monkeypatch.setattr("pipeguard.firewall.session.session.parse", None)
+    assert session.receive(TO_CLIENT, told, 0.0).forward is told
+    assert session.waiting() == []
 
 
 def test_a_call_and_its_result_need_no_judge(
