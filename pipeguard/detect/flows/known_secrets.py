@@ -36,8 +36,9 @@ _UNESCAPED = (
 )
 _ENVELOPE = frozenset({"jsonrpc", "id", "method"})  # unchanged: they tie messages together
 _IDENTIFIERS = frozenset({"requestId", "progressToken"})
-# In JSON these can write any character, or any of ASCII, so that a frame's bytes show no secret.
-_ESCAPES, _ASCII_ESCAPES = (b"\\u", b"\\/"), (b"\\u00", b"\\/")
+# In JSON these can write any letter of ASCII and what is between, so that a frame's bytes show no
+# secret. Of others, as of quotes, JSON in a string of JSON has more escapes than can be listed.
+_ASCII_ESCAPES, _ANY_ESCAPE = (b"\\u00", b"\\/"), (b"\\",)
 
 
 class KnownSecrets:
@@ -45,7 +46,7 @@ class KnownSecrets:
 
     def __init__(self, values: Iterable[str] = ()) -> None:
         self._forms: tuple[tuple[str, bytes], ...] = ()  # the longest first
-        self._escapes = _ASCII_ESCAPES
+        self._escapes: tuple[bytes, ...] = _ASCII_ESCAPES
         self.add(values)
 
     def __repr__(self) -> str:
@@ -62,7 +63,8 @@ class KnownSecrets:
                 forms |= _forms(value)
         if len(forms) != len(self._forms):
             ordered = sorted(forms, key=lambda form: (-len(form), form))
-            self._escapes = _ASCII_ESCAPES if all(map(str.isascii, ordered)) else _ESCAPES
+            is_escaped = any("\\" in form for form in ordered)  # by JSON, some of them
+            self._escapes = _ANY_ESCAPE if is_escaped else _ASCII_ESCAPES
             self._forms = tuple((form, form.encode()) for form in ordered)
 
     def mask(self, text: str, mask: str = MASK) -> str:
@@ -153,7 +155,8 @@ def _forms(value: str) -> set[str]:
         return set()  # no message of MCP could contain it
     upper = "".join(chr(byte) if byte in _UNRESERVED else f"%{byte:02X}" for byte in data)
     lower = "".join(chr(byte) if byte in _UNRESERVED else f"%{byte:02x}" for byte in data)
-    forms = {value, upper, lower, upper.replace("%20", "+"), json.dumps(value)[1:-1]}
+    forms = {value, upper, lower, upper.replace("%20", "+")}
+    forms |= {json.dumps(value, ensure_ascii=is_ascii)[1:-1] for is_ascii in (True, False)}
     for unescaped in _UNESCAPED:
         forms.add("".join(chr(byte) if byte in unescaped else f"%{byte:02X}" for byte in data))
     for before in range(3):

@@ -129,6 +129,8 @@ def test_what_a_server_repeats_of_ours_does_not_go_on(
     [
         (SECRET, "".join(f"\\u{ord(one):04x}" for one in SECRET)),
         ("wörter-пароль", "wörter-" + "".join(f"\\u{ord(one):04x}" for one in "пароль")),
+        ('wörter"пароль', 'wörter\\"пароль'),
+        ("wörter\nпароль", "wörter\\nпароль"),
     ],
 )
 def test_escapes_of_json_hide_nothing(secret: str, hidden: str) -> None:
@@ -138,6 +140,16 @@ def test_escapes_of_json_hide_nothing(secret: str, hidden: str) -> None:
     back = b'{"jsonrpc":"2.0","id":1,"result":{"a":"%s"}}' % hidden.encode()
     verdict = held.receive(Direction.TO_CLIENT, back, 0.0)
     assert verdict.forward == b'{"jsonrpc":"2.0","id":1,"result":{"a":"[redacted:secrets.known]"}}'
+
+
+@pytest.mark.parametrize("secret", ['correct"horse', "correct\\horse", 'wörter"пароль'])
+@pytest.mark.parametrize("is_ascii", [True, False])
+def test_json_in_a_text_hides_nothing(secret: str, is_ascii: bool) -> None:
+    text = json.dumps({"a": secret}, ensure_ascii=is_ascii)
+    frame = json.dumps({"text": text}, ensure_ascii=False).encode()
+    known = KnownSecrets([secret])
+    assert known.may_occur(frame)
+    assert known.mask(text) == '{"a": "****"}'
 
 
 def test_what_goes_to_the_server_stays_as_it_is() -> None:
