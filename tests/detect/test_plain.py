@@ -1,6 +1,7 @@
 """Outlines: what is read from the bytes of a frame is what its value has."""
 
 import json
+from base64 import b64encode
 from collections.abc import Iterator
 from itertools import accumulate
 from pathlib import Path
@@ -16,15 +17,16 @@ from pipeguard.detect.flows.secret_values import begun_key
 from pipeguard.detect.flows.text_values import may_hold_address, named_strings, short_values
 from pipeguard.detect.scanning.extents import JsonValues
 from pipeguard.detect.text.document import MessageText
-from pipeguard.firewall.finding import MessageKind
+from pipeguard.firewall.finding import Direction, MessageKind
 from pipeguard.firewall.protocol.answers import check_answer
 from pipeguard.firewall.protocol.framing import Lost
 from pipeguard.firewall.protocol.message import ENVELOPE, Message, PlainOutline, parse
 from pipeguard.firewall.protocol.pending import pending_request
-from pipeguard.firewall.protocol.places import ARGUMENTS, get_value
+from pipeguard.firewall.protocol.places import ARGUMENTS, Surface, get_value
 from pipeguard.firewall.protocol.strict_json import ParsedFrame, read_json
 from pipeguard.unicode.folding import soften
 from tests.detect.model.samples import run_sanitized
+from tests.detect.test_quiet import calls
 from tests.fuzz.rulebook import engines
 
 SOURCE = Path(plain.__file__).with_name("_outline.c")
@@ -275,6 +277,52 @@ def test_an_echo_of_what_was_put_back_needs_its_value() -> None:
     assert knowledge.vault is not None
     knowledge.vault.restore(placeholder, is_sent=True)
     assert plain.outline(knowledge, RESULT, keyed=False) is None
+
+
+def sees_nothing(frame: bytes, *, keyed: bool) -> bool:
+    """True if one look at a frame, which is outlined, tells that nothing is in it."""
+    outlined = outline(frame, keyed=keyed)
+    assert outlined is not None
+    for engine in KNOWLEDGE.scanners[Surface.TO_SERVER if keyed else Surface.TO_CLIENT]:
+        engine.prepare()  # while rules are unread, signs in what is joined count, too
+    way = Direction.TO_SERVER if keyed else Direction.TO_CLIENT
+    return KNOWLEDGE.sees_nothing(way, outlined)
+
+
+def test_one_look_passes_no_call_that_must_be_stopped() -> None:
+    """Most say nothing that a rule knows; it is what they do."""
+    passed = []
+    for one in (each for group in calls("stopped.yaml").values() for each in group):
+        if "arguments" in one:
+            params = {"name": one["tool"], "arguments": one["arguments"]}
+            frame = {"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": params}
+            if sees_nothing(json.dumps(frame).encode(), keyed=True):
+                passed.append(params)
+    assert passed == []
+
+
+@pytest.mark.parametrize("text", ["ssn: 660487647", "tfn: 989471965"])
+@pytest.mark.parametrize("keyed", [True, False])
+def test_one_look_passes_nothing_that_is_encoded(text: str, keyed: bool) -> None:
+    encoded = b64encode(text.encode())
+    planted = b'{"text":"%s"}' % encoded
+    frame = CALL.replace(b"{}", planted) if keyed else RESULT.replace(b"ok", encoded)
+    assert not sees_nothing(frame, keyed=keyed)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "requirepass\\nqkQGVPmITa#uVHk!",
+        json.dumps({"a": "id,login,pwd\n1,okafor,qkQGVPmITa#uVHk!\n"}),
+        "\u00a0" + json.dumps({"a": "id,login,pwd\n1,okafor,qkQGVPmITa#uVHk!\n"}),
+        json.dumps("id,login,pwd\n1,okafor,qkQGVPmITa#uVHk!\n"),
+    ],
+)
+def test_one_look_reads_what_escapes_mean(text: str) -> None:
+    content = [{"type": "text", "text": each} for each in (text, "That is all.")]
+    frame = {"jsonrpc": "2.0", "id": 7, "result": {"content": content}}
+    assert not sees_nothing(json.dumps(frame, ensure_ascii=False).encode(), keyed=False)
 
 
 @pytest.mark.parametrize("key", ["sk-abcde", "npm_abcd", "hf_abcd"])

