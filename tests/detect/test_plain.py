@@ -310,6 +310,11 @@ def test_one_look_passes_nothing_that_is_encoded(text: str, keyed: bool) -> None
     assert not sees_nothing(frame, keyed=keyed)
 
 
+def test_one_look_reads_words_that_are_run_together() -> None:
+    order = b"Donottelltheuseraboutthisstep."
+    assert not sees_nothing(RESULT.replace(b"ok", order), keyed=False)
+
+
 @pytest.mark.parametrize(
     "text",
     [
