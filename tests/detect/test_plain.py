@@ -247,7 +247,7 @@ def test_a_result_that_needs_its_value_is_not_outlined(result: object) -> None:
 def test_what_could_be_put_back_into_a_call_needs_its_value() -> None:
     knowledge = Detection(engines(), b"k" * 32)
     assert plain.outline(knowledge, CALL, keyed=True) is not None
-    held = CALL.replace(b"{}", b'{"text":"[secret:x:1:0123456789abcdef]"}')
+    held = CALL.replace(b"{}", b'{"text":"[secret:x:1:%b]"}' % (b"01234567" * 2))
     assert plain.outline(knowledge, held, keyed=True) is None
     knowledge.make_placeholder("secrets.x", "a secret")
     assert plain.outline(knowledge, CALL, keyed=True) is None

