@@ -202,7 +202,7 @@ async def judge_frame(
         frame: the frame.
         unheard: takes the verdict of a thread if the caller was cancelled meanwhile.
     """
-    if isinstance(frame, KnownResult) and not session.guard.inspects:
+    if isinstance(frame, KnownResult) and session.passes_known(frame):
         return _judge(session.receive, session, direction, frame)
     if not session.guard.is_loaded:
         with suppress(PipeGuardError):  # the Session refuses each frame for it

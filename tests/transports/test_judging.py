@@ -6,6 +6,7 @@ import asyncio
 import json
 import threading
 from contextlib import suppress
+from functools import partial
 from typing import ClassVar
 
 import pytest
@@ -13,11 +14,13 @@ import pytest
 from pipeguard.detect.detector import make_guard
 from pipeguard.firewall.finding import Action, Direction, MessageKind, Verdict
 from pipeguard.firewall.policy import Policy
+from pipeguard.firewall.protocol.framing import KnownResult
+from pipeguard.firewall.protocol.strict_json import ParsedFrame
 from pipeguard.firewall.session.session import Session
 from pipeguard.transports.judging import HUGE_BYTES, LARGE_BYTES, SMALL_BYTES, Judge, judge_frame
 from pipeguard.transports.pump import pump
 from tests.fuzz.rulebook import engines
-from tests.transports.talking import Records, call, make_sessions, notification
+from tests.transports.talking import Records, call, make_sessions, notification, text_result
 from tests.transports.wire import PATIENCE_SECONDS, run
 
 TO_SERVER, REQUEST = Direction.TO_SERVER, MessageKind.REQUEST
@@ -117,6 +120,46 @@ def test_only_small_frames_are_judged_on_the_loop() -> None:
             await judge_frame(session, TO_SERVER, sized(number, size))
         on_loop = [thread == own for thread in session.threads]
         assert on_loop == [True, False, True, False, False, True]
+
+    run(work)
+
+
+@pytest.mark.parametrize("waits", ["tools/call", "resources/read", ""])
+def test_a_known_result_is_judged_on_the_loop_only_where_it_need_not_be_read(waits: str) -> None:
+    told = {"jsonrpc": "2.0", "id": 1, "result": {"content": [], "rows": "word " * LARGE_BYTES}}
+
+    async def work(*, inspects: bool) -> list[bool]:
+        session, own = watched(), threading.get_ident()
+        session.guard.inspects = inspects
+        if waits:
+            params = {"name": "a", "uri": "file:///a"}
+            asked = {"jsonrpc": "2.0", "id": 1, "method": waits, "params": params}
+            session.receive(TO_SERVER, json.dumps(asked).encode(), 0.0)
+        session.threads.clear()
+        known = KnownResult.of(json.dumps(told).encode(), "1")
+        verdict = await judge_frame(session, Direction.TO_CLIENT, known)
+        assert (verdict.forward == known) is bool(waits)
+        return [thread == own for thread in session.threads]
+
+    assert run(partial(work, inspects=False)) == [waits == "tools/call"]
+    assert run(partial(work, inspects=True)) == [False]
+
+
+@pytest.mark.parametrize("keeps_values", [False, True])
+def test_a_large_frame_has_its_value_only_for_who_reads_it_at_once(*, keeps_values: bool) -> None:
+    async def work() -> None:
+        session = watched()
+        session.keeps_values = keeps_values
+        asked = sized(1, LARGE_BYTES)
+        told = json.dumps(text_result(1, "word " * LARGE_BYTES)).encode()
+        verdict = await judge_frame(session, TO_SERVER, asked)
+        assert not isinstance(verdict.forward, ParsedFrame)
+        broken = await judge_frame(session, Direction.TO_CLIENT, told[:-1])
+        assert broken.action is Action.BLOCK
+        await judge_frame(session, TO_SERVER, asked)
+        verdict = await judge_frame(session, Direction.TO_CLIENT, told)
+        assert verdict.forward == told
+        assert isinstance(verdict.forward, ParsedFrame) is keeps_values
 
     run(work)
 

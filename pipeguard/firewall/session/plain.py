@@ -101,10 +101,8 @@ def _pass_call(
 def _pass_result(
     guard: Guard, state: ConversationState, outline: PlainOutline, arrival: Arrival
 ) -> Verdict | None:
-    request, (frame, now, _) = state.find(outline.id_token), arrival
-    if request is None or request.tool is None or request.take_answer is not None:
-        return None
-    if guard.notes is not None:
+    request, (frame, now, _) = find_call(state, outline.id_token), arrival
+    if request is None or guard.notes is not None:
         return None
     if not guard.detector.sees_nothing(TO_CLIENT, outline):
         context, message = _read(guard, request, arrival, MessageKind.RESULT)
@@ -119,6 +117,14 @@ def _pass_result(
         state.reopen(TO_CLIENT, request)  # closed by the refusal of this answer
         raise
     return verdict
+
+
+def find_call(state: ConversationState, id_token: str) -> PendingRequest | None:
+    """The tool call of the client's that a result with this very id answers; None for others."""
+    request = state.find(id_token)
+    if request is None or request.tool is None or request.take_answer is not None:
+        return None
+    return request
 
 
 def _result_verdict(request: PendingRequest, arrival: Arrival) -> Verdict:
@@ -189,8 +195,8 @@ def _pass_known_call(
 
 
 def _pass_known_result(state: ConversationState, id_token: str, arrival: Arrival) -> Verdict | None:
-    request = state.find(id_token)
-    if request is None or request.tool is None or request.take_answer is not None:
+    request = find_call(state, id_token)
+    if request is None:
         return None
     verdict = _result_verdict(request, arrival)
     return verdict if state.drop(TO_SERVER, request) else None

@@ -42,7 +42,7 @@ from pipeguard.firewall.finding import (
     make_warning,
 )
 from pipeguard.firewall.protocol import batch, codes
-from pipeguard.firewall.protocol.framing import Lost, legible_id, one_line
+from pipeguard.firewall.protocol.framing import KnownResult, Lost, legible_id, one_line
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, serialise
 from pipeguard.firewall.protocol.message import Message, envelope, parse, rewritten
 from pipeguard.firewall.protocol.pending import PendingRequest, TakesAnswer, pending_request
@@ -52,7 +52,12 @@ from pipeguard.firewall.session import replies
 from pipeguard.firewall.session.guard import Context, Guard
 from pipeguard.firewall.session.judge import MessageJudge, ProtocolJudge
 from pipeguard.firewall.session.lifecycle import ConversationState, WaitingRoom
-from pipeguard.firewall.session.plain import Arrival, pass_by_protocol, pass_plainly
+from pipeguard.firewall.session.plain import (
+    Arrival,
+    find_call,
+    pass_by_protocol,
+    pass_plainly,
+)
 from pipeguard.firewall.session.refusals import Refuser, as_refusal, end_wait
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -232,6 +237,10 @@ class Session:
     def waiting(self) -> list[str]:
         """The ids of the client's requests that wait, as they are written in their frames."""
         return self.state.waiting_ids(TO_SERVER)
+
+    def passes_known(self, result: KnownResult) -> bool:
+        """True for a result of the server's that passes without being read."""
+        return not self.guard.inspects and find_call(self.state, result.id_token) is not None
 
     def has_received(self, direction: Direction) -> bool:
         """True once anything came that goes this way."""
