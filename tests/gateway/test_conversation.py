@@ -10,17 +10,22 @@ from types import ModuleType
 import pytest
 
 from pipeguard.firewall.protocol import json_values, strict_json
+from pipeguard.firewall.protocol.framing import KnownResult
 from pipeguard.firewall.protocol.json_values import JsonValue, Number
 from pipeguard.firewall.protocol.message import Message, parse
+from pipeguard.firewall.protocol.strict_json import ParsedFrame
 from pipeguard.gateway import legs
 from pipeguard.gateway.answers import dial
 from pipeguard.gateway.conversation import INBOX_BYTES, GatewayChannel
+from pipeguard.gateway.eras import Opening
 from pipeguard.gateway.gateway import Gateway
 from pipeguard.gateway.leg import Leg
 from pipeguard.gateway.legs import ClientRequest
 from pipeguard.gateway.menu import ToolMode
 from pipeguard.gateway.server_settings import ServerSettings
+from pipeguard.transports.judging import LARGE_BYTES, SMALL_BYTES
 from tests.fuzz.rulebook import engines
+from tests.fuzz.values import equal
 from tests.gateway.rogues import Object
 from tests.gateway.several import Room, gather
 
@@ -173,3 +178,50 @@ def test_a_result_under_another_id_is_the_one_that_would_be_written_anew(
     gather(scenario, ServerSettings("one", command, trust="first-use"), mode=mode)
     assert in_the_bytes == told
     assert len(readdressed) >= len(names) // 2
+
+
+def answered(own: Object, size: int, **members: object) -> tuple[ClientRequest, JsonValue]:
+    """A client's request of an id, and the result of a size by which a server answered it."""
+    asked = parse(json.dumps({"jsonrpc": "2.0", "method": "tools/call", **own}).encode())
+    result = {"content": [{"type": "text", "text": "a" * size}], **members}
+    told = parse(json.dumps({"jsonrpc": "2.0", "id": 7, "result": result}).encode())
+    assert isinstance(asked, Message)
+    assert isinstance(told, Message)
+    request = ClientRequest(asked, Opening({}, {}))
+    request.note_answer(told)
+    return request, told.value["result"]
+
+
+@pytest.mark.parametrize("own", [1, "7", "\u20287", 10**39])
+@pytest.mark.parametrize("size", [SMALL_BYTES, LARGE_BYTES])
+def test_what_is_known_of_a_result_under_another_id_is_what_its_bytes_say(
+    own: int | str, size: int
+) -> None:
+    frame = (told := answered({"id": own}, size))[0].readdress(told[1])
+    assert frame is not None
+    message = parse(bytes(frame))
+    assert isinstance(message, Message)
+    assert message.frame == frame
+    assert message.value["id"] == (own if isinstance(own, str) else Number(own))
+    if size < LARGE_BYTES:
+        assert isinstance(frame, ParsedFrame)
+        assert equal(frame.value, message.value)
+    else:
+        assert isinstance(frame, KnownResult)
+        assert frame.id_token == message.id_token
+
+
+@pytest.mark.parametrize(
+    "members",
+    [{"_meta": 1}, {"task": {}}, {"resultType": "task"}, {"requestState": "a"}, {"__proto__": 1}],
+)
+def test_a_large_result_that_is_not_ordinary_is_read_again(members: Object) -> None:
+    request, result = answered({"id": 1}, LARGE_BYTES, **members)
+    assert type(request.readdress(result)) is bytes
+
+
+def test_a_result_of_another_round_is_not_taken_for_the_last_one() -> None:
+    request, first = answered({"id": 1}, LARGE_BYTES)
+    _, second = answered({"id": 1}, LARGE_BYTES)
+    assert request.readdress(second) is None
+    assert ClientRequest.like(request).readdress(first) is None
