@@ -10,6 +10,7 @@ from pipeguard.errors import Refusal
 from pipeguard.firewall.finding import Action, Direction, Verdict
 from pipeguard.firewall.policy import Policy
 from pipeguard.firewall.protocol.framing import KnownResult
+from pipeguard.firewall.protocol.pending import PendingRequest
 from pipeguard.firewall.protocol.strict_json import ParsedFrame
 from pipeguard.firewall.session.session import Session
 from tests.firewall.session.talk import (
@@ -147,3 +148,44 @@ def test_a_call_and_its_result_need_no_judge(
     for said, direction in ((call(1, KEY), TO_SERVER), (answer(1, ORDER), TO_CLIENT)):
         parsed = ParsedFrame.of(said)
         assert session.receive(direction, parsed, 0.0).forward is parsed
+
+
+def test_a_result_that_comes_as_its_call_is_answered_does_not_pass(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find = session.state.find
+
+    def find_and_answer(token: str) -> PendingRequest | None:
+        found = find(token)
+        session.abandon()
+        return found
+
+    monkeypatch.setattr(session.state, "find", find_and_answer)
+    session.receive(TO_SERVER, call(1, "a"), 0.0)
+    assert session.receive(TO_CLIENT, ParsedFrame.of(answer(1, "b")), 0.0).forward is None
+
+
+def test_what_passes_at_once_is_one_line(session: Session) -> None:
+    for said, direction in ((call(1, "a"), TO_SERVER), (answer(1, "b"), TO_CLIENT)):
+        parsed = ParsedFrame.of(said.replace(b", ", b",\n"))
+        assert session.receive(direction, parsed, 0.0).forward == said
+
+
+def test_what_a_server_says_of_itself_is_remembered(session: Session) -> None:
+    params = {"protocolVersion": "2025-11-25", "capabilities": {}}
+    asked = frame(id=1, method="initialize", params=params)
+    told = frame(id=1, result=params)
+    for said, direction in ((asked, TO_SERVER), (told, TO_CLIENT)):
+        assert session.receive(direction, ParsedFrame.of(said), 0.0).forward == said
+    assert session.state.peers.agreed
+    assert session.state.peers.revision == "2025-11-25"
+
+
+def test_a_call_that_goes_on_as_a_task_reports_its_progress(session: Session) -> None:
+    params = {"name": "a", "task": {}, "_meta": {"progressToken": 5}}
+    asked = frame(id=1, method="tools/call", params=params)
+    told = frame(id=1, result={"task": {"taskId": "t", "status": "working"}})
+    progress = {"progressToken": 5, "progress": 1}
+    report = frame(method="notifications/progress", params=progress)
+    for said, direction in ((asked, TO_SERVER), (told, TO_CLIENT), (report, TO_CLIENT)):
+        assert session.receive(direction, ParsedFrame.of(said), 0.0).forward == said
