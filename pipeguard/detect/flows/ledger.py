@@ -35,6 +35,7 @@ from pipeguard.detect.flows.tool_results import (
 )
 from pipeguard.firewall.finding import Confidence, Severity
 from pipeguard.firewall.protocol.json_values import JsonValue
+from pipeguard.firewall.protocol.strict_json import without_value
 
 if TYPE_CHECKING:
     from pipeguard.detect.flows.orders import CarriedOrder, ClientWords
@@ -126,6 +127,7 @@ class Flows:
             now: seconds on the session's clock.
             about: the short values of the call, from `text_values.short_values`.
         """
+        frame = without_value(frame)  # which would take ten times the memory
         if len(frame) > BLOB_BYTES:
             frame = drop_blobs(frame)
         if len(frame) > RESULT_BYTES:
@@ -158,13 +160,13 @@ class Flows:
     def record_request(self, frame: bytes) -> None:
         """Remember a request that went on: what is in it came from the client's side."""
         with self._lock:
-            self._calls.add(next(self._numbers), frame)
+            self._calls.add(next(self._numbers), without_value(frame))
 
     def record_passed(self, tool: Tool, frame: bytes) -> None:
         """Remember a call of a tool of consequence that went on; empty if it holds a secret."""
         if tool.is_consequential:
             with self._lock:
-                self._calls.add_passed(tool.key, frame)
+                self._calls.add_passed(tool.key, without_value(frame))
 
     def passed_calls(self, tool: Tool) -> list[bytes] | None:
         """The last calls of a tool, the newest last; None if they may have been forgotten.

@@ -1,6 +1,7 @@
 """All ledgers together take no more than their memory has, and the least recently used give way."""
 
 import gc
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 from pipeguard.detect.flows.leak import PRIVATE_OUT
@@ -15,6 +16,7 @@ from pipeguard.detect.flows.ledger_memory import (
 )
 from pipeguard.detect.flows.tool_labels import make_tool
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, serialise
+from pipeguard.firewall.protocol.strict_json import ParsedFrame
 
 MAIL, POST = make_tool("read_mail", None), make_tool("http_post", None)
 LIMIT = 200_000
@@ -171,3 +173,17 @@ def test_a_call_that_is_judged_takes_no_place_of_those_that_went_on() -> None:
     calls.add_sent("RUN.c2", tool, "passed", "passed")
     calls.settle("RUN.c2", went_on=True)
     assert calls.list_sent("") == [*before[1:], "passed"]
+
+
+def test_what_is_remembered_of_a_frame_is_without_its_value() -> None:
+    class Word(str):
+        """A string that can be watched."""
+
+    flows, word = Flows(), Word("a")
+    gone = weakref.ref(word)
+    frame = ParsedFrame.of_line(serialise({"result": {"a": "a"}}), {"result": {"a": word}})
+    flows.record_result(MAIL, frame, 0.0)
+    flows.record_request(frame)
+    flows.record_passed(POST, frame)
+    del frame, word
+    assert gone() is None
