@@ -285,9 +285,10 @@ def _run_rules(
 ) -> list[ScanResult]:
     """The results of the engines of one surface that found anything in a value."""
     results: list[ScanResult] = []
+    look: Look | None = None
     try:
-        looks = looks or _look(knowledge, surface, [value])[0]
-        for engine, look in zip(knowledge.scanners[surface], looks, strict=True):
+        for number, engine in enumerate(knowledge.scanners[surface]):
+            look = looks[number] if looks else engine.look(value, surface, look)
             result = engine.read(look, context.place, context.budgets, context.call)
             if result is not NOTHING_FOUND and result != NOTHING_FOUND:
                 results.append(result)
