@@ -15,8 +15,8 @@ from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Numbe
 # Members of results that contain blocks, each of which may have a `_meta`.
 _LISTS_OF_BLOCKS = ("content", "contents", "messages")
 INHERITED = frozenset({"__proto__", "constructor", "prototype"})  # by objects in JavaScript
-OF_ROUNDS = frozenset({"inputRequests", "inputResponses", "requestState"})
-_NOTABLE = INHERITED | OF_ROUNDS
+# Members that later messages depend on, and those that objects in JavaScript inherit.
+NOTABLE = INHERITED | {"inputRequests", "inputResponses", "requestState"}
 
 
 def check_answer(value: JsonObject, id_token: str | None) -> None:
@@ -83,9 +83,9 @@ def creates_task(result: JsonObject) -> bool:
 def is_ordinary(answer: JsonObject) -> bool:
     """True for a well-formed result which nothing later depends on: it begins and asks nothing."""
     result = answer.get("result")
-    if type(result) is not dict or not _NOTABLE.isdisjoint(result):
+    if type(result) is not dict or not NOTABLE.isdisjoint(result):
         return False
-    return _NOTABLE.isdisjoint(answer) and not creates_task(result) and not has_bad_meta(answer)
+    return NOTABLE.isdisjoint(answer) and not creates_task(result) and not has_bad_meta(answer)
 
 
 def _blocks(result: JsonObject) -> list[JsonObject]:

@@ -22,7 +22,7 @@ from pipeguard.firewall.pins.fingerprint import Pin
 from pipeguard.firewall.pins.store import is_same
 from pipeguard.firewall.policy import ASKED, Mode, Trust
 from pipeguard.firewall.protocol import codes
-from pipeguard.firewall.protocol.answers import INHERITED, OF_ROUNDS, InputRequests
+from pipeguard.firewall.protocol.answers import INHERITED, NOTABLE, InputRequests
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
 from pipeguard.firewall.protocol.message import Message
 from pipeguard.firewall.protocol.places import PLACES
@@ -297,7 +297,7 @@ def find_oddities(
     """
     value = message.value
     body = value.get("result") if message.method is None else value.get("params")
-    if type(body) is not dict or _NOTABLE.isdisjoint(body):
+    if type(body) is not dict or NOTABLE.isdisjoint(body):
         return () if INHERITED.isdisjoint(value) else (_INHERITED_KEY,)
     odd = []
     if not INHERITED.isdisjoint(body) or not INHERITED.isdisjoint(value):
@@ -308,7 +308,6 @@ def find_oddities(
     return tuple(odd)
 
 
-_NOTABLE = INHERITED | OF_ROUNDS
 _INHERITED_KEY = Finding(
     "protocol.inherited-key",
     "envelope",

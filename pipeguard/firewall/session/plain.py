@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pipeguard.firewall.budgets import Budgets
 from pipeguard.firewall.finding import Action, Direction, MessageKind, Verdict
-from pipeguard.firewall.protocol.answers import INHERITED, OF_ROUNDS, is_ordinary
+from pipeguard.firewall.protocol.answers import NOTABLE, is_ordinary
 from pipeguard.firewall.protocol.framing import KnownResult
 from pipeguard.firewall.protocol.message import Message, PlainOutline, parse, with_id
 from pipeguard.firewall.protocol.pending import NO_CALL, PendingRequest, pending_request
@@ -20,7 +20,6 @@ from pipeguard.firewall.session.lifecycle import ConversationState
 from pipeguard.records import NamedTuple
 
 _CALL = "tools/call"
-_NOTABLE = INHERITED | OF_ROUNDS
 TO_SERVER, TO_CLIENT = Direction.TO_SERVER, Direction.TO_CLIENT
 
 
@@ -72,21 +71,20 @@ def _pass_call(
     request.frame_bytes = len(frame)
     request.call = detector.name_targets(_CALL, tool, frame, len(frame))
     request.call_values = outline.values
-    kind, none = MessageKind.REQUEST, ()
-    verdict = Verdict(TO_SERVER, frame, Action.ALLOW, frame, None, none, event, kind, _CALL, tool)
+    verdict = _call_verdict(tool, arrival)
     sees_nothing = detector.sees_nothing(TO_SERVER, outline)
     may_leak = detector.may_leak(guard, outline)
     try:
         state.admit_call(request)  # before it is looked up: what is refused leaves no trace
         if may_leak or not sees_nothing:
-            context, message = _read(guard, request, arrival, kind)
+            context, message = _read(guard, request, arrival, MessageKind.REQUEST)
             if context.guard.policy is not policy:
                 return None  # replaced meanwhile: one policy per message
             if not sees_nothing and detector.read_message(context, TO_SERVER, message):
                 return None
             if may_leak and detector.find_leaks(context, message, outline.values):
                 return None
-        detector.record_request(guard, tool, frame, none, is_granted=False)
+        detector.record_request(guard, tool, frame, (), is_granted=False)
         if guard.notes is not None:
             guard.notes.add_caller(event.partition(".c")[0])
         state.request_sent(TO_SERVER, request)  # last: nothing may fail once it counts as sent
@@ -125,6 +123,11 @@ def find_call(state: ConversationState, id_token: str) -> PendingRequest | None:
     if request is None or request.tool is None or request.take_answer is not None:
         return None
     return request
+
+
+def _call_verdict(tool: str | None, arrival: Arrival) -> Verdict:
+    frame, event, kind = arrival.frame, arrival.event, MessageKind.REQUEST
+    return Verdict(TO_SERVER, frame, Action.ALLOW, frame, None, (), event, kind, _CALL, tool)
 
 
 def _result_verdict(request: PendingRequest, arrival: Arrival) -> Verdict:
@@ -181,14 +184,12 @@ def _pass_known_call(
     params = message.value.get("params")
     if message.kind is not MessageKind.REQUEST or message.method != _CALL:
         return None
-    if not isinstance(params, dict) or not _NOTABLE.isdisjoint(params):
+    if not isinstance(params, dict) or not NOTABLE.isdisjoint(params):
         return None
-    if not _NOTABLE.isdisjoint(message.value):
+    if not NOTABLE.isdisjoint(message.value):
         return None
-    frame, now, event = arrival
-    request = pending_request(message, now)
-    kind, tool = MessageKind.REQUEST, request.tool
-    verdict = Verdict(TO_SERVER, frame, Action.ALLOW, frame, None, (), event, kind, _CALL, tool)
+    request = pending_request(message, arrival.now)
+    verdict = _call_verdict(request.tool, arrival)
     state.admit_call(request)
     state.request_sent(TO_SERVER, request)
     return verdict

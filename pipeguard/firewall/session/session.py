@@ -75,7 +75,7 @@ class Session:
         waiting_room: where calls wait until a person decides; None where the transport has no call
             wait (transports.pump.wait_for_decision).
         waiting_call: that is judged again, having waited; else None.
-        keeps_values: True where whoever passes on what the server sends reads it at once.
+        keeps_values: True if a large frame of the server keeps its parsed value once it is judged.
     """
 
     def __init__(self, guard: Guard, run: str) -> None:
