@@ -148,7 +148,7 @@ def glance(lookup: RuleLookup, question: Question, others: Iterable[int] | None 
     joined_hits: list[int] = []
     if parts and (chosen := lookup.choose(View.JOINED, surface, signs=False)) != ():
         joined_hits = lookup.plain.look(parts, chosen)
-    opened = lookup.open(data, surface)
+    opened = lookup.find_opened(data, surface)
     lookup.glanced = question, (hits, joined_hits, opened)
     return hits, joined_hits, opened
 
@@ -331,7 +331,7 @@ def means_nothing(lookup: RuleLookup, data: bytes, signs: list[str], surface: Su
 
 
 def _has_nothing(lookup: RuleLookup, data: bytes, surface: Surface) -> bool:
-    return not lookup.plain.look(data) and not lookup.open(data, surface)
+    return not lookup.plain.look(data) and not lookup.find_opened(data, surface)
 
 
 # --- rule lookup ------------------------------------------------------------------------
@@ -436,7 +436,7 @@ class RuleLookup:
         signs = [self._squeezed_signs[index] for index in hits if index < count]
         return signs, [self.rules.squeezed_rules[index - count] for index in hits if index >= count]
 
-    def open(self, data: bytes, surface: Surface) -> list[Stretch]:
+    def find_opened(self, data: bytes, surface: Surface) -> list[Stretch]:
         """The stretches of a text that a classifier should read, if one reads this surface."""
         rules = self.rules
         if self.opener is None or (rules.are_read and surface not in rules.classified_surfaces):

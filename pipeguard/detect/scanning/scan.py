@@ -237,7 +237,7 @@ class Scan:
         if self._seen is not None and part == self._seen.texts[0]:
             stretches = self._seen.opened
         else:
-            stretches = self.lookup.open(part, self.surface)
+            stretches = self.lookup.find_opened(part, self.surface)
         if stretches:
             moved = [
                 stretch._replace(start=low + stretch.start, end=low + stretch.end)
