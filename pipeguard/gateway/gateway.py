@@ -149,6 +149,7 @@ class Gateway(Hub):
             if settings.name in self._replacing:
                 self._replacing.pop(settings.name)[1].set()
         self.members[settings.name] = member
+        self.left_out.pop(settings.name, None)
         member.start()
         if before is None:
             changes.added.append(settings.name)
