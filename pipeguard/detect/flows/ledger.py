@@ -310,7 +310,7 @@ class Flows:
         )
         if any(text_values.is_outside(value) for value in about):
             tool = tool._replace(labels=tool.labels | Label.OUTSIDE)
-        call = Call(tool, text, self._earlier_text, about, known_call.opened)
+        call = Call(tool, text, self._read_said, about, known_call.opened)
         call.recipients = text_values.recipients(arguments)
         self._follow(call, known_call.event)
         worked_out = sum(result.derived for result in results)
@@ -343,11 +343,6 @@ class Flows:
             pieces = self._calls.add_sent(event, call.tool.key, squeezed, piece)
         call.follow("".join(before))
         call.put_together(pieces)
-
-    def _earlier_text(self) -> tuple[str, str]:
-        """The texts of the requests that went on, and their letters alone."""
-        said = self._read_said()
-        return "\n".join(each.text for each in said), "".join(each.letters for each in said)
 
     def _read_said(self) -> list[ClientWords]:
         """Read what the client said in requests that went on."""
@@ -465,28 +460,26 @@ def _secrets(call: Call, result: ToolResult) -> tuple[bool, bool]:
     text, is_secret = result.text(), result.looks_secret()
     tokens = call.find_new(outgoing_call.TOKENS, result)
     looks_secret = any(token in text and is_secret(token) for token in tokens)
-    for bare in result.secrets():
-        if looks_secret:
-            break
-        looks_secret = bare not in call.earlier_squeezed and call.completes(bare)
     is_one_time = any(map(call.takes, result.one_time_secrets()))
-    is_named = (is_one_time and not call.is_typed) or any(
-        call.is_new(value)
-        for value in result.named_secrets()
-        if any(value in reading for reading in call.readings)
-    )
-    return looks_secret or is_one_time, is_named or any(
-        bare not in call.earlier_squeezed and call.completes(bare)
-        for bare in secret_values.by_letters(result.named_secrets())
-    )
+    is_named = is_one_time and not call.is_typed
+    if call.may_have_secret(result):
+        looks_secret = looks_secret or any(map(call.completes_new, result.secrets()))
+        is_named = is_named or any(
+            call.is_new(value)
+            for value in result.named_secrets()
+            if any(value in reading for reading in call.readings)
+        )
+        named = secret_values.by_letters(result.named_secrets())
+        is_named = is_named or any(map(call.completes_new, named))
+    return looks_secret or is_one_time, is_named
 
 
 def _orders_obeyed(call: Call, result: ToolResult) -> Iterator[Leak]:
     """A call that does what a result tells a model to do."""
     order = result.addressed_part()
-    letters = overlap.letters(order)
-    obeys = any(overlap.letters(name) in letters and call.is_new(name) for name in call.names)
-    rows = (row for row in call.few if row in order and call.is_new(row))
+    named = call.find_held(outgoing_call.ORDERED_NAMES, result)
+    obeys = any(call.is_new(name) for letters in named for name in call.names[letters])
+    rows = () if obeys else call.find_new(outgoing_call.ORDERED_ROWS, result)
     obeys = obeys or sum(map(len, rows)) >= ORDERED_CHARS
     if call.tool.labels & Label.GUARDS and not obeys:
         obeys = any(word in order for word in text_values.long_words(call.text))

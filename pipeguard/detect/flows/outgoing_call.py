@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import cache, cached_property
 from heapq import nlargest
+from typing import TYPE_CHECKING
 
 from pipeguard.detect.flows import overlap, text_values
 from pipeguard.detect.flows.tool_labels import Label, Tool
@@ -23,6 +24,9 @@ from pipeguard.firewall.budgets import DecodingBudget
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.records import NamedTuple
 from pipeguard.unicode.name_words import name_words
+
+if TYPE_CHECKING:
+    from pipeguard.detect.flows.orders import ClientWords
 
 MOST_NEEDLES = 64  # looked up for one call
 MOST_READINGS = 8  # of what is encoded in it
@@ -135,7 +139,7 @@ class Call:
         self,
         tool: Tool,
         text: bytes,
-        read_earlier: Callable[[], tuple[str, str]],
+        read_said: Callable[[], Sequence[ClientWords]],
         about: frozenset[str],
         opened: frozenset[str] = frozenset(),
     ) -> None:
@@ -144,7 +148,7 @@ class Call:
         Args:
             tool: that is called.
             text: the strings of the arguments.
-            read_earlier: gives what the client said before, which is its own, and its letters.
+            read_said: gives what the client said before, which is its own.
             about: the short values of the arguments.
             opened: the web addresses that it only requests.
         """
@@ -152,7 +156,7 @@ class Call:
         self.about = about
         self.opened = opened
         self.recipients: Collection[str] = ()
-        self._read_earlier = read_earlier
+        self._said = cache(read_said)
         self._before = ""
         self._budget = overlap.SearchBudget()
         self.text = text.decode("utf-8", "ignore")
@@ -160,6 +164,7 @@ class Call:
         self._held: defaultdict[Kind, dict[ToolResult, list[int]]] = defaultdict(dict)
         self._looked_up: defaultdict[Kind, set[ToolResult]] = defaultdict(set)
         self._are_new: dict[str, bool] = {}
+        self._with_secrets: dict[ToolResult, bool] = {}
 
     @cached_property
     def readings(self) -> list[str]:
@@ -187,9 +192,12 @@ class Call:
         return _each_once(overlap.shingles(self._small))
 
     @cached_property
-    def names(self) -> list[str]:
-        """The accounts, branches and addresses that are named."""
-        return _each_once(text_values.names(self._small))
+    def names(self) -> dict[str, list[str]]:
+        """The accounts, branches and addresses that are named, by their letters alone."""
+        names = defaultdict[str, list[str]](list)
+        for name in _each_once(text_values.names(self._small)):
+            names[overlap.letters(name)].append(name)
+        return names
 
     @cached_property
     def _small(self) -> str:
@@ -218,9 +226,7 @@ class Call:
     @cached_property
     def tokens(self) -> list[str]:
         """The values that no two texts share by chance."""
-        return _each_once(
-            each for text in self.readings for each in text_values.telling_tokens(text)
-        )
+        return _each_once(text_values.telling_tokens("\n".join(self.readings)))
 
     @cached_property
     def words(self) -> list[str]:
@@ -251,12 +257,12 @@ class Call:
         return _letters(self.readings)
 
     @cached_property
-    def _earlier(self) -> tuple[str, str]:
-        return self._read_earlier()
+    def _said_letters(self) -> str:
+        return "".join([each.letters for each in self._said()])
 
     @cached_property
     def _clear(self) -> str:
-        return f"{self._earlier[1]}\n{self._letters[0]}"
+        return f"{self._said_letters}\n{self._letters[0]}"
 
     def follow(self, before: str) -> None:
         """Read it as what comes after what was sent before, squeezed; asked before all else."""
@@ -332,11 +338,21 @@ class Call:
 
     def find_new(self, kind: Kind, result: ToolResult) -> list[str]:
         """Find the values of a kind that a result has, and that the client had not said before."""
+        return [value for value in self.find_held(kind, result) if self.is_new(value)]
+
+    def find_held(self, kind: Kind, result: ToolResult) -> list[str]:
+        """Find the values of a kind that a result has."""
         values = kind[0](self)
-        return [values[at] for at in self._numbers(kind, result) if self.is_new(values[at])]
+        return [values[at] for at in self._numbers(kind, result)]
+
+    def may_have_secret(self, result: ToolResult) -> bool:
+        """True if it may have a value of a result that is called a secret, or looks so."""
+        if result not in self._with_secrets:
+            self._find_secrets([result])
+        return self._with_secrets[result]
 
     def _find_secrets(self, results: list[ToolResult]) -> set[ToolResult]:
-        """Find the results of which it may have a value that is called a secret, or looks so."""
+        """Find the results of which it may have such a value."""
         found = set[ToolResult]()
         for text, read in (
             (self.whole, ToolResult.pieces_of_secrets),
@@ -346,6 +362,7 @@ class Call:
             wanted = [*dict.fromkeys(value for values in having.values() for value in values)]
             held = {wanted[at] for at in overlap.find_held(wanted, [text], self._budget).get(0, ())}
             found.update(each for each, values in having.items() if not held.isdisjoint(values))
+        self._with_secrets.update((each, each in found) for each in results)
         return found
 
     def shares(self, result: ToolResult, *, mentions: bool = True) -> overlap.Overlap:
@@ -353,7 +370,7 @@ class Call:
         sent, kind = self._letters[0], _WORDS if mentions else _DIGESTS
         for at in self._numbers(kind, result):
             sent = sent.replace(overlap.letters(kind[0](self)[at]), "")
-        return overlap.find_shared(sent, result.letters(), self._earlier[1], self._budget)
+        return overlap.find_shared(sent, result.letters(), self._said_letters, self._budget)
 
     def goes_back(self, result: ToolResult) -> bool:
         """True where it goes to what a result is about, or only to mail addresses in the result."""
@@ -410,7 +427,7 @@ class Call:
         That is much text after some calls; so ask only of a value that is in a result.
         """
         if value not in self._are_new:
-            self._are_new[value] = value not in self._earlier[0]
+            self._are_new[value] = not any(value in each.text for each in self._said())
         return self._are_new[value]
 
     def leave_out_opened(self, result: ToolResult) -> Call:
@@ -423,7 +440,7 @@ class Call:
 
     def _with_text(self, text: str) -> Call:
         """The call with another text."""
-        call = Call(self.tool, text.encode(), lambda: self._earlier, self.about)
+        call = Call(self.tool, text.encode(), self._said, self.about)
         call.recipients = self.recipients
         call.follow(self._before)
         return call
@@ -435,6 +452,10 @@ class Call:
             digits = re.compile(rf"(?<![0-9])(?:{bare}|{bare[::-1]})(?![0-9])")
             return any(digits.search(text) for text in (*self.readings, *self.squeezed_texts))
         return self.completes(bare)
+
+    def completes_new(self, bare: str) -> bool:
+        """True for one that `completes` is, and that the client had not said before."""
+        return self.completes(bare) and bare not in self._said_squeezed
 
     def completes(self, bare: str) -> bool:
         """True if a squeezed value leaves with this call, whole or by the last of its pieces.
@@ -461,9 +482,8 @@ class Call:
         return _each_once(sorted(text_values.figures("\n".join(self.readings))))
 
     @cached_property
-    def earlier_squeezed(self) -> str:
-        """The client's earlier words, squeezed."""
-        return overlap.squeeze(self._earlier[0])
+    def _said_squeezed(self) -> str:
+        return overlap.squeeze("".join([each.text for each in self._said()]))
 
 
 def _contacts(text: str) -> Iterable[str]:
@@ -492,3 +512,9 @@ TOKENS: Kind = (lambda call: call.tokens, ToolResult.small)
 PEOPLE: Kind = (lambda call: call.people, ToolResult.small)
 FIGURES: Kind = (lambda call: call.figures, ToolResult.text)
 CONTACTS: Kind = (lambda call: call.contacts, ToolResult.text)
+# What a text that is written for a model says of it.
+ORDERED_ROWS: Kind = (lambda call: call.few, ToolResult.addressed_part)
+ORDERED_NAMES: Kind = (
+    lambda call: [*call.names],
+    lambda result: overlap.letters(result.addressed_part()),
+)

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import islice
 
 from pipeguard.detect.checks.credential_names import is_secret_setting
 from pipeguard.detect.checks.placeholders import entropy
 from pipeguard.detect.flows.overlap import squeeze
 from pipeguard.detect.flows.text_values import TOKEN_CHARS, decode_percent, tokens, unescape
-from pipeguard.detect.matching.confirm import occurs
+from pipeguard.detect.matching.confirm import Finder, as_ascii, find_signed, occurs
 from pipeguard.detect.words import credentials, word_set
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.records import NamedTuple
@@ -34,10 +34,9 @@ _PARTS = lazy_regex(r"[A-Za-z0-9]+")
 _PLAIN_WORD = lazy_regex(r"(?:[A-Z]?[a-z]+|[A-Z]+)\Z")
 # Digits among letters: a word that only ends in a number is a name.
 _MIXED = lazy_regex(r"[A-Za-z][0-9]+[A-Za-z]|[0-9][A-Za-z]+[0-9]|[a-z][A-Z]+[a-z]+[A-Z0-9]")
+_NAMES_SECRET = rf"(?:{'|'.join(credentials.in_order('NAMED'))})[\w-]{{0,20}}[\"']?\s?"
 _NAMED = lazy_regex(
-    rf"(?:{'|'.join(credentials.in_order('NAMED'))})[\w-]{{0,20}}[\"']?"
-    r"\s?([=:]|\bis\b)\s?[\"']?([^\s\"',;<>]{8,200})",
-    re.IGNORECASE,
+    rf"{_NAMES_SECRET}([=:]|\bis\b)\s?[\"']?([^\s\"',;<>]{{8,200}})", re.IGNORECASE
 )
 # A plain word says what a token is for, and is none; nor is a variable's name.
 _WORD = lazy_regex(r"(?:[A-Za-z]?[a-z-]*|[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+)[.!?]?\Z")
@@ -60,7 +59,13 @@ def is_random(token: str) -> bool:
 
 def named_secrets(text: str) -> list[str]:
     """The values that a text calls a password, a token or the like."""
-    return [value for sign, value in _NAMED.findall(text) if sign == "=" or not _WORD.match(value)]
+    found = find_signed(_NAMED, _finder(f"{_NAMES_SECRET}(?:[=:]|is)"), text)
+    return [each[2] for each in found if each[1] == "=" or not _WORD.match(each[2])]
+
+
+@cache
+def _finder(sign: str) -> Finder:
+    return Finder(sign, ignore_case=True)
 
 
 def by_letters(values: Iterable[str]) -> dict[str, str]:
@@ -84,9 +89,8 @@ def secrets(text: str, looks: Callable[[str], bool]) -> dict[str, str]:
     for token in tokens(text[:SECRET_TEXT]):
         if len(by_letters) >= MOST_SECRETS:
             break
-        if "=" in token.rstrip("=") or _UUID.search(token):
-            continue
-        if _MIXED.search(token) and looks(token):
+        is_one = _MIXED.search(token) and "=" not in token.rstrip("=") and looks(token)
+        if is_one and not _UUID.search(token):
             by_letters[squeeze(token)] = token
     return {bare: token for bare, token in by_letters.items() if len(bare) >= TOKEN_CHARS}
 
@@ -103,8 +107,9 @@ _PART = lazy_regex(r"(?:[?&;#]|\\{1,2}u0026)([\w.-]{1,40})=([^\s&;#\\]+)|/([^\s/
 _TOKEN = lazy_regex(r"[\w.~%+-]{12,}={0,2}", re.ASCII)
 _VALUE = lazy_regex(r"(?<!type)(?<!mode)(?<!action)=[^\s&;#\\]+")
 _BUTTON = lazy_regex(r"[\"'][^<>]{0,200}>[^<>]{0,80}")
+_TELLS = r"\b(?:your|this|the following) "
 _TOLD = lazy_regex(  # without a link
-    r"\b(?:your|this|the following) ((?:[\w-]{1,20} ){1,3})token"
+    rf"{_TELLS}((?:[\w-]{{1,20}} ){{1,3}})token"
     r"(?: is)?[\s:\"'*`>]{1,8}([\w.~+-]{16,512})(?<!\.)",
     re.IGNORECASE | re.ASCII,
 )
@@ -160,7 +165,7 @@ def find_one_time_token(text: str, start: int, end: int, begin: str = "") -> str
 @lru_cache(maxsize=2)  # rules may have many matches in one text
 def _one_time_links(text: str) -> tuple[_OneTimeLink, ...]:
     links, last = list[_OneTimeLink](), 0
-    for match in _LINK.finditer(text[:LINK_TEXT]):
+    for match in find_signed(_LINK, _finder("https?:"), text[:LINK_TEXT]):
         before = text[max(last, match.start() - BESIDE_CHARS) : match.start()]
         button, last = _BUTTON.match(text, match.end()), match.end()
         parts = [*_PART.finditer(text, *match.span(1))]
@@ -172,7 +177,7 @@ def _one_time_links(text: str) -> tuple[_OneTimeLink, ...]:
             if admits or ends:
                 is_bare = not any(map(_is_credential, parts))
                 links.append(_OneTimeLink(*match.span(), tokens, admits is not None, is_bare))
-    for told in filter(_is_told, _TOLD.finditer(text[:LINK_TEXT])):
+    for told in filter(_is_told, find_signed(_TOLD, _finder(_TELLS), text[:LINK_TEXT])):
         token = *told.span(2), told[2]
         links.append(_OneTimeLink(*told.span(2), (token,), admits=True, is_bare=True))
     return tuple(links)
@@ -253,7 +258,9 @@ _ALONE = (
 _AFTER = lazy_regex(rf"((?:{_BETWEEN}<[^<>]{{0,120}}>){{0,6}}{_BETWEEN}?){_ALONE}")
 _NEAR = lazy_regex(r"[^0-9<]{0,48}[0-9<]")  # a digit, or a tag before one
 _LEADS_TO = lazy_regex(rf"(?:[.:：=>]|\\[nrt]|\b{_IS}|[は是为為는은])\Z")
-_BEFORE = lazy_regex(rf"{_ALONE}(?:<[^<>]{{0,40}}>)? ?(?:\b{_IS}|[は是])( [^0-9<.;!?]{{0,60}})")
+CODE_CHARS, SAID_CHARS = 48, 60  # of a code; after it, that say what it is
+_IS_SAID = rf"(?:<[^<>]{{0,40}}>)? ?(?:\b{_IS}|[は是]) "
+_BEFORE = lazy_regex(rf"{_ALONE}{_IS_SAID[:-1]}( [^0-9<.;!?]{{0,{SAID_CHARS}}})")
 
 
 def one_time_secrets(text: str) -> list[str]:
@@ -265,13 +272,12 @@ def one_time_secrets(text: str) -> list[str]:
 
 def _codes(text: str) -> Iterator[str]:
     small = text.replace("İ", "I").lower()  # of the same length
-    if not occurs(_CALLED, small):
-        return
-    for match in _BEFORE.finditer(text):
+    all_called = [*find_signed(_CALLED, _finder(_CALLED.pattern), small)]
+    for match in _codes_before(text) if all_called else ():
         said = match[2].lower()
         if _CALLED.search(said) and _KIND.search(said):
             yield match[1]
-    for called in _CALLED.finditer(small):
+    for called in all_called:
         code = _NEAR.match(text, called.end()) and _AFTER.match(text, called.end())
         lead = code[1].rstrip(" \n\"'*_`([") if code else "-"
         if code is None or (lead and not _LEADS_TO.search(lead[-12:])):
@@ -282,6 +288,20 @@ def _codes(text: str) -> Iterator[str]:
         clauses = unescape("\n".join((_CLAUSE_END.split(before)[-1], *ends)))
         if _KIND.search(clauses) and not _OTHER_KIND.search(before):
             yield code[2]
+
+
+def _codes_before(text: str) -> Iterator[re.Match[str]]:
+    """Find what _BEFORE does; but it is tried only beside a digit and a verb."""
+    data, at = as_ascii(text), 0
+    if data is None:
+        yield from _BEFORE.finditer(text)
+        return
+    sign = _finder(rf"[0-9][A-Za-z-]{{0,{CODE_CHARS}}}{_IS_SAID}")
+    for start, end in (each.span for each in sign.finditer(data, 0, len(data))):
+        at = max(at, start - CODE_CHARS)
+        while (match := _BEFORE.search(text, at, end + SAID_CHARS)) and match.start() <= start:
+            yield match
+            at = match.end()
 
 
 # --- keys that are cut ------------------------------------------------------------------

@@ -10,6 +10,7 @@ from functools import lru_cache
 from itertools import pairwise, repeat
 
 from pipeguard.detect.checks.credential_names import is_credential_name
+from pipeguard.detect.flows import overlap
 from pipeguard.detect.flows.tool_labels import Label
 from pipeguard.detect.flows.vault import Vault
 from pipeguard.detect.text.document import MessageText
@@ -24,6 +25,7 @@ from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Numbe
 from pipeguard.unicode.name_words import name_words
 
 TOKEN_CHARS = 12  # shorter tokens are in two texts by chance
+MOST_CHARS = 256  # of a token; a longer one is several
 MIN_NAME_CHARS = 8  # of a name that a text gives to a model
 LEAST_SHORT, SHORT_CHARS = 3, 100  # of a short value
 MOST_WORDS = 64
@@ -31,8 +33,7 @@ ROW_CHARS = 100  # between a person's name and their telephone number
 LEAST_DIGEST = 32  # hexadecimal digits
 _TELLING = lazy_regex(r"[\d@]")
 
-_PLAIN = lazy_regex(rf"[A-Za-z0-9_-]{{{TOKEN_CHARS},256}}")
-_NAME = lazy_regex(rf"[A-Za-z0-9_@.+/=-]{{{MIN_NAME_CHARS},256}}")
+_PLAIN = lazy_regex(rf"[A-Za-z0-9_-]{{{TOKEN_CHARS},{MOST_CHARS}}}")
 # ITU-T E.123, E.164; without the `+`, dates look so. Not `1.2+20240102`, nor `U+2165-2168`.
 _PHONE = lazy_regex(r"\+(?<![\dU]\+)(?=[ (]?[1-9])(?:[ ()./-]?\d){8,15}\b")
 # Without a word character before it: asked after the capital, by which `re` finds it faster.
@@ -54,55 +55,60 @@ OBEYED_FILES = lazy_regex(
 _AMOUNT = lazy_regex("|".join(arguments.in_order("AMOUNTS")), re.IGNORECASE)
 
 
-def _kinds(signs: str) -> bytes:
-    """The table for `runs`: of ASCII letters, digits and these signs."""
+def _only(signs: str) -> bytes:
+    """The table that puts a space in place of all but ASCII letters, digits and these signs."""
     return bytes(
-        0x61 if code < 0x80 and (chr(code).isalnum() or chr(code) in signs) else 0x20
+        code if code < 0x80 and (chr(code).isalnum() or chr(code) in signs) else 0x20
         for code in range(256)
     )
 
 
-TOKEN_MOST_CHARS = 256
-_IN_TOKEN = _kinds("_@.+/=-")
-_IN_RUN = _kinds("_%+-")
+_IN_TOKEN = _only("_@.+/=-")
+_IN_RUN = _only("_%+-")
 _IN_DIGEST = bytes(0x61 if chr(code) in "0123456789abcdefABCDEF" else 0x20 for code in range(256))
 
 
-def tokens(text: str) -> Iterator[str]:
+def tokens(text: str) -> list[str]:
     """Runs of letters and digits, with and without what may be in a value or before it.
 
     Telephone numbers come whole.
     """
-    yield from phone_numbers(text)
-    yield from _read_tokens(_long_tokens(text))
+    return phone_numbers(text) + _find_tokens(text, TOKEN_CHARS, is_telling=False)
 
 
-def _read_tokens(candidates: Iterable[str]) -> Iterator[str]:
-    for token in candidates:
-        yield token
-        _, equals, value = token.partition("=")
-        if equals and len(value) >= TOKEN_CHARS:
-            yield value
-        yield from (part for part in _PLAIN.findall(token) if part != token)
-
-
-def _long_tokens(text: str) -> Iterator[str]:
-    data = text.encode("utf-8", "replace")
-    for low, high in runs(data, 0, len(data), _IN_TOKEN, TOKEN_CHARS):
-        for at in range(low, high - TOKEN_CHARS + 1, TOKEN_MOST_CHARS):
-            yield data[at : min(high, at + TOKEN_MOST_CHARS)].decode()
-
-
-def telling_tokens(text: str) -> Iterator[str]:
+def telling_tokens(text: str) -> list[str]:
     """The tokens with a digit or an `@`, which two texts do not share by chance."""
-    yield from phone_numbers(text)
-    found = _read_tokens(filter(_TELLING.search, _long_tokens(text)))
-    yield from filter(_TELLING.search, found)
+    return phone_numbers(text) + _find_tokens(text, TOKEN_CHARS, is_telling=True)
+
+
+def _find_tokens(
+    text: str, least: int, *, has_parts: bool = True, is_telling: bool = False
+) -> list[str]:
+    data, form = text.encode("utf-8", "replace"), overlap.native()
+    if form is not None:
+        found: list[str] = form.find_tokens(data, (least, MOST_CHARS), has_parts, is_telling)
+        return found
+    words = data.translate(_IN_TOKEN).decode().split()
+    found = [
+        word[at : at + MOST_CHARS]
+        for word in words
+        for at in range(0, len(word) - least + 1, MOST_CHARS)
+    ]
+    if has_parts:
+        found = [part for token in found for part in (token, *_parts(token))]
+    return [*filter(_TELLING.search, found)] if is_telling else found
+
+
+def _parts(token: str) -> Iterator[str]:
+    _, equals, value = token.partition("=")
+    if equals and len(value) >= TOKEN_CHARS:
+        yield value
+    yield from (part for part in _PLAIN.findall(token) if part != token)
 
 
 def names(text: str) -> Iterator[str]:
     """Values that a call names: an account, an address, a branch; no plain words."""
-    for name in _NAME.findall(text):
+    for name in _find_tokens(text, MIN_NAME_CHARS, has_parts=False):
         bare = name.strip(".-/=")
         if len(bare) >= MIN_NAME_CHARS and not bare.isalpha():
             yield bare
@@ -120,12 +126,8 @@ def people(text: str) -> set[str]:
 
 def longest_run(text: str) -> str:
     """The longest run of characters that values are written with, which may be part of one."""
-    data = text.encode("utf-8", "replace")
-    letters, low, high = data.translate(_IN_RUN), 0, 0
-    while (at := letters.find(b"a" * (high - low + 1), high)) >= 0:
-        low, high = at, letters.find(b" ", at)
-        high = high if high >= 0 else len(letters)
-    return data[low:high].decode()
+    words = text.encode("utf-8", "replace").translate(_IN_RUN).split()
+    return max(words, key=len, default=b"").decode()
 
 
 def phone_numbers(text: str) -> list[str]:

@@ -1,7 +1,7 @@
-/* Which of some values many texts have, and the passages that two texts share.
+/* Which of some values many texts have, the passages that two texts share, and tokens in a text.
  *
- * The same as detect/flows/overlap.py, which runs where this was not built;
- * tests/detect/flows/test_overlap.py holds that both give the same. Texts are UTF-8. A table holds
+ * The same as detect/flows/overlap.py and text_values.py, which run where this was not built;
+ * tests/detect/flows holds that both give the same. Texts are UTF-8. A table holds
  * rows of bytes by their hash: of a value `stride` ones, one at each byte; a text has one each
  * `stride` bytes, so that of any value in it one of these is found. No recursion; `work` bounds
  * what rows that are alike cost: what is more is left to Python, and to its budget.
@@ -373,7 +373,99 @@ static PyObject *find_shared(PyObject *self, PyObject *arguments)
     return found;
 }
 
+/* --- tokens -------------------------------------------------------------------------------- */
+
+enum { IN_TOKEN = 1, IN_PLAIN = 2, TELLING = 4 };
+
+static uint8_t kinds[256]; /* of each byte; filled once, before any call */
+
+static void fill_kinds(void)
+{
+    for (int byte = 0; byte < 128; byte++) {
+        int is_digit = byte >= '0' && byte <= '9';
+        int is_plain = is_digit || ((byte | 32) >= 'a' && (byte | 32) <= 'z');
+        is_plain = is_plain || byte == '_' || byte == '-';
+        if (is_plain || (byte && strchr("@.+/=", byte)))
+            kinds[byte] = (uint8_t)(IN_TOKEN | (is_plain ? IN_PLAIN : 0)
+                                    | (is_digit || byte == '@' ? TELLING : 0));
+    }
+}
+
+typedef struct {
+    size_t least, most; /* bytes of a token */
+    int has_parts, is_telling;
+} Wish;
+
+static size_t run_end(Text text, size_t at, size_t most, uint8_t kind)
+{
+    size_t stop = text.size - at < most ? text.size : at + most;
+    while (at < stop && kinds[text.data[at]] & kind)
+        at++;
+    return at;
+}
+
+static int add_token(PyObject *tokens, Text token, const Wish *wish)
+{
+    int is_wanted = !wish->is_telling;
+    for (size_t at = 0; at < token.size && !is_wanted; at++)
+        is_wanted = kinds[token.data[at]] & TELLING;
+    if (!is_wanted)
+        return 1;
+    PyObject *item = PyUnicode_FromStringAndSize((const char *)token.data, (Py_ssize_t)token.size);
+    int failed = item == NULL || PyList_Append(tokens, item) < 0;
+    Py_XDECREF(item);
+    return !failed;
+}
+
+/* A token, what follows its first `=`, and its parts without the signs of addresses. */
+static int add_parts(PyObject *tokens, Text token, const Wish *wish)
+{
+    if (!add_token(tokens, token, wish))
+        return 0;
+    if (!wish->has_parts || run_end(token, 0, token.size, IN_PLAIN) == token.size)
+        return 1;
+    const uint8_t *sign = memchr(token.data, '=', token.size);
+    if (sign != NULL) {
+        Text value = {sign + 1, token.size - (size_t)(sign + 1 - token.data), 1};
+        if (value.size >= wish->least && !add_token(tokens, value, wish))
+            return 0;
+    }
+    for (size_t at = 0, end; at < token.size; at = end > at ? end : at + 1) {
+        end = run_end(token, at, wish->most, IN_PLAIN);
+        if (end - at >= wish->least && !add_token(tokens, (Text){token.data + at, end - at, 1}, wish))
+            return 0;
+    }
+    return 1;
+}
+
+static PyObject *find_tokens(PyObject *self, PyObject *arguments)
+{
+    const char *data;
+    Py_ssize_t size, least, most;
+    Wish wish = {0};
+    (void)self;
+    if (!PyArg_ParseTuple(arguments, "y#(nn)pp", &data, &size, &least, &most, &wish.has_parts,
+                          &wish.is_telling))
+        return NULL;
+    if (least < 1 || most < least) {
+        PyErr_SetString(PyExc_ValueError, "limits are too small");
+        return NULL;
+    }
+    wish.least = (size_t)least;
+    wish.most = (size_t)most;
+    Text text = {(const uint8_t *)data, (size_t)size, 0};
+    PyObject *tokens = PyList_New(0);
+    for (size_t at = 0, end; tokens != NULL && at < text.size; at = end > at ? end : at + 1) {
+        end = run_end(text, at, wish.most, IN_TOKEN);
+        if (end - at >= wish.least && !add_parts(tokens, (Text){text.data + at, end - at, 1}, &wish))
+            Py_CLEAR(tokens);
+    }
+    return tokens;
+}
+
 static PyMethodDef methods[] = {
+    {"find_tokens", find_tokens, METH_VARARGS,
+     "find_tokens(data, (least, most), has_parts, is_telling) -> [token, ...]"},
     {"held", held, METH_VARARGS, "held(values, texts) -> {text: [value, ...] or None}, by their numbers"},
     {"find_shared", find_shared, METH_VARARGS,
      "find_shared(sent, source, excluded, (step, passage, enough)) -> (chars, longest) or None"},
@@ -386,5 +478,6 @@ static struct PyModuleDef module = {
 
 PyMODINIT_FUNC PyInit__overlap(void)
 {
+    fill_kinds();
     return PyModule_Create(&module);
 }
