@@ -366,6 +366,7 @@ def _leaks(call: Call, results: list[ToolResult]) -> Iterator[Leak]:
     private = call.find_taken(sources) if sources else set[ToolResult]()
     others = [each for each in results if each.takes_in and each not in obeyed] if is_run else []
     repeated = call.find_repeated(others) if others else set[ToolResult]()
+    call.look_up_orders([*obeyed])
     likely = private | repeated | obeyed
     for result in (each for each in reversed(results) if each in likely) if likely else ():
         if result in private:

@@ -13,14 +13,11 @@ from heapq import nlargest
 from typing import TYPE_CHECKING
 
 from pipeguard.detect.flows import overlap, text_values
+from pipeguard.detect.flows.readings import LONG_BYTES, readings
 from pipeguard.detect.flows.tool_labels import Label, Tool
 from pipeguard.detect.flows.tool_results import ToolResult
-from pipeguard.detect.matching.confirm import Finder
 from pipeguard.detect.text import decoders
-from pipeguard.detect.text.decoders import ENCODINGS
-from pipeguard.detect.text.encoding import make_pattern
 from pipeguard.detect.words import word_set
-from pipeguard.firewall.budgets import DecodingBudget
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.records import NamedTuple
 from pipeguard.unicode.name_words import name_words
@@ -34,74 +31,8 @@ FEW_MAILBOXES = 3  # in a text that one of them may be answered with
 MANY_NAMES = 4  # of people
 MANY_CONTACTS = 5  # of people, in a letter to somebody else
 
-
-MOST_PARTS = 64  # of the first layer that are decoded once more
-
-# By a sign that must be in a text.
-_SIGNED = {
-    b"%": "percent",
-    b"\\": "escapes",
-    b"&": "entities",
-    b"=": "quoted-printable",
-}
-# In long words.
-_RUNS = ("base64", "hex", "long-run", "base32", "compressed")
 _TYPES = word_set("type fill press input")  # of a tool's name
-_SPELLINGS = ("reversed", "rot13")
-LONG_BYTES = 12  # of a word
 _LONG_WORD = lazy_regex(rf"[^\s\"'<>()\[\]]{{{LONG_BYTES},}}")
-_BETWEEN_PIECES = b" \t\n\r\f\v\"',:"
-_LABELS_DOT = lazy_regex(rb"\.(?<=[0-9a-zA-Z]\.)(?=[0-9a-zA-Z])")
-# No decoder finds anything in a text without its sign, which RE2 misses in a tenth of the time.
-_SIGNS = {
-    "quoted-printable": ENCODINGS["quoted-printable"].sign,
-    "separated-hex": r"(?:[0-9A-Fa-f]{2}[ :,-]{1,2}){7}",
-    "codes": ENCODINGS["codes"].sign,
-    "base64": ENCODINGS["base64"].sign,
-    "hex": "(?:[2-7][0-9A-Fa-f]|0[9AaDd]){8}",
-    "long-run": ENCODINGS["long-run"].sign,
-    "base32": ENCODINGS["base32"].sign,
-    "compressed": ENCODINGS["compressed"].sign,
-}
-
-
-def readings(text: bytes) -> list[str]:
-    """The text as it is, then all that is encoded in it, each reading once."""
-    budget = DecodingBudget(len(text))
-    first = _decode(text, budget)
-    second = [inner for part in first[:MOST_PARTS] for inner in _decode(part, budget)]
-    all_readings = [text, *first, *_read(text, _SPELLINGS, budget), *second]
-    for values in (text.translate(None, _BETWEEN_PIECES), _LABELS_DOT.sub(b"", text)):
-        if len(values) != len(text):
-            all_readings += [values, *_read(values, _RUNS[:3], budget)]
-    return [reading.decode("utf-8", "ignore") for reading in dict.fromkeys(all_readings)]
-
-
-def _decode(text: bytes, budget: DecodingBudget) -> list[bytes]:
-    signed = [name for sign, name in _SIGNED.items() if sign in text]
-    parts = _read(text, [*signed, "separated-hex", "codes"], budget)
-    if _has_sign(text, *_RUNS):
-        long = b"\n".join([word for word in text.split() if len(word) >= LONG_BYTES])
-        parts += _read(long, _RUNS, budget)
-    return parts
-
-
-def _read(text: bytes, names: Sequence[str], budget: DecodingBudget) -> list[bytes]:
-    signs = {
-        name: [(0, len(text))] for name in names if name not in _SIGNS or _has_sign(text, name)
-    }
-    return [part.data for part in decoders.decode(text, signs, budget)]
-
-
-def _has_sign(text: bytes, *names: str) -> bool:
-    return any(_finder(*names).finditer(text, 0, len(text)))
-
-
-@cache
-def _finder(*names: str) -> Finder:
-    return Finder(
-        "|".join(f"(?:{make_pattern(_SIGNS[name])})" for name in names), ignore_case=False
-    )
 
 
 class KnownCall(NamedTuple):
@@ -344,6 +275,11 @@ class Call:
         """Find the values of a kind that a result has."""
         values = kind[0](self)
         return [values[at] for at in self._numbers(kind, result)]
+
+    def look_up_orders(self, results: list[ToolResult]) -> None:
+        """Look up at once what texts that are written for a model may say of it."""
+        for kind in (ORDERED_NAMES, ORDERED_ROWS) if results else ():
+            self._look_up(kind, results)
 
     def may_have_secret(self, result: ToolResult) -> bool:
         """True if it may have a value of a result that is called a secret, or looks so."""

@@ -35,9 +35,7 @@ _PLAIN_WORD = lazy_regex(r"(?:[A-Z]?[a-z]+|[A-Z]+)\Z")
 # Digits among letters: a word that only ends in a number is a name.
 _MIXED = lazy_regex(r"[A-Za-z][0-9]+[A-Za-z]|[0-9][A-Za-z]+[0-9]|[a-z][A-Z]+[a-z]+[A-Z0-9]")
 _NAMES_SECRET = rf"(?:{'|'.join(credentials.in_order('NAMED'))})[\w-]{{0,20}}[\"']?\s?"
-_NAMED = lazy_regex(
-    rf"{_NAMES_SECRET}([=:]|\bis\b)\s?[\"']?([^\s\"',;<>]{{8,200}})", re.IGNORECASE
-)
+_NAMED = lazy_regex(rf"{_NAMES_SECRET}([=:]|\bis\b)\s?[\"']?([^\s\"',;<>]{{8,200}})", re.IGNORECASE)
 # A plain word says what a token is for, and is none; nor is a variable's name.
 _WORD = lazy_regex(r"(?:[A-Za-z]?[a-z-]*|[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+)[.!?]?\Z")
 
@@ -273,7 +271,7 @@ def one_time_secrets(text: str) -> list[str]:
 def _codes(text: str) -> Iterator[str]:
     small = text.replace("İ", "I").lower()  # of the same length
     all_called = [*find_signed(_CALLED, _finder(_CALLED.pattern), small)]
-    for match in _codes_before(text) if all_called else ():
+    for match in _find_leading_codes(text) if all_called else ():
         said = match[2].lower()
         if _CALLED.search(said) and _KIND.search(said):
             yield match[1]
@@ -290,7 +288,7 @@ def _codes(text: str) -> Iterator[str]:
             yield code[2]
 
 
-def _codes_before(text: str) -> Iterator[re.Match[str]]:
+def _find_leading_codes(text: str) -> Iterator[re.Match[str]]:
     """Find what _BEFORE does; but it is tried only beside a digit and a verb."""
     data, at = as_ascii(text), 0
     if data is None:

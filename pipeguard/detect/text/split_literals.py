@@ -7,7 +7,7 @@ each other, and no programming language; rules know what the joined text says.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import accumulate
 
 from pipeguard.detect.text.encoding import Decoded
@@ -56,7 +56,7 @@ class JoinedLiterals:
         data: bytes,
         source: bytes,
         offset: int,
-        remaining: Callable[[bytes], Iterator[Range]],
+        remaining: Callable[[bytes], Iterable[Range]],
         *,
         may_fit_by_chance: bool = False,
     ) -> None:
@@ -66,7 +66,7 @@ class JoinedLiterals:
             data: the bytes that remain.
             source: the part of the text.
             offset: where the part begins in the text.
-            remaining: yields the ranges of `source` that remain.
+            remaining: gives the ranges of `source` that remain.
             may_fit_by_chance: see the attribute.
         """
         self.data = data
@@ -109,7 +109,7 @@ def joined_literals(text: bytes, low: int, high: int) -> Iterator[JoinedLiterals
     without_glue = _GLUE.sub(b"", source)
     if len(without_glue) != len(source):
         yield JoinedLiterals(without_glue, source, low, _between_glue)
-    contents = [*_inside_literals(source)]
+    contents = _inside_literals(source)
     if len(contents) > 1:
         data = b"".join(source[start:end] for start, end in contents)
         is_many = len(contents) > FEW_LITERALS
@@ -124,10 +124,13 @@ def _between_glue(source: bytes) -> Iterator[Range]:
     yield start, len(source)
 
 
-def _inside_literals(source: bytes) -> Iterator[Range]:
+def _inside_literals(source: bytes) -> list[Range]:
     """The literals, but for a beginning that the next one has, as "`AKIA`, e.g. `AKIA…`"."""
     spans = [literal.span(literal.lastindex or 0) for literal in _LITERALS.finditer(source)]
-    for (start, end), (next_start, next_end) in zip(spans, [*spans[1:], (0, 0)], strict=False):
-        is_mention = end - start >= SHORTEST_MENTION and next_end - next_start >= SHORTEST_WHOLE
-        if not (is_mention and source.startswith(source[start:end], next_start, next_end)):
-            yield start, end
+    return [
+        (start, end)
+        for (start, end), (first, last) in zip(spans, [*spans[1:], (0, 0)], strict=False)
+        if end - start < SHORTEST_MENTION
+        or last - first < SHORTEST_WHOLE
+        or not source.startswith(source[start:end], first, last)
+    ]

@@ -2,8 +2,8 @@
 
 import base64
 
-from pipeguard.detect.flows import overlap
 from pipeguard.detect.flows.ledger import _leaks as find_leaks
+from pipeguard.detect.flows.orders import ClientWords
 from pipeguard.detect.flows.outgoing_call import FEW_MAILBOXES, MOST_NEEDLES, Call
 from pipeguard.detect.flows.tool_labels import make_tool
 from pipeguard.detect.flows.tool_results import ToolResult
@@ -15,9 +15,7 @@ LINK = "https://app.example/start?from=the-annual-meeting"
 
 
 def call(text: str, known: str = "", about: frozenset[str] = frozenset(), tool: str = "a") -> Call:
-    return Call(
-        make_tool(tool, None), text.encode(), lambda: (known, overlap.letters(known)), about
-    )
+    return Call(make_tool(tool, None), text.encode(), lambda: [ClientWords.read(0, known)], about)
 
 
 def result(text: str, about: frozenset[str] = frozenset()) -> ToolResult:

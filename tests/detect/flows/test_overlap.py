@@ -154,6 +154,8 @@ def test_limits_that_leave_the_tables_are_refused(
         compiled.find_shared("a", "b", "", limits)
     with pytest.raises(ValueError, match="value"):
         compiled.held(["abc"], ["b"])
+    with pytest.raises(ValueError, match="limits"):
+        compiled.find_tokens(b"a", (limits[0], limits[0] - 1), True, False)
 
 
 @pytest.mark.slow
@@ -189,4 +191,7 @@ for number in range(3000):
     starts = range(0, len(sent) - size + 1, 7)
     values = [sent[at:at + size + dice.choice([0, 0, 3, 40])] for at in starts]
     _overlap.held(values, [source, excluded, sent[:size]])
+    tokens = "".join(dice.choices("aZ19_-@.+/= é", k=dice.choice([0, 1, 11, 12, 13, 3000])))
+    limits = dice.choice([(1, 1), (12, 12), (12, 256), (8, 4096)])
+    _overlap.find_tokens(tokens.encode(), limits, dice.choice([0, 1]), dice.choice([0, 1]))
 """

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeguard.detect.flows.outgoing_call import readings
+from pipeguard.detect.flows.readings import readings
 from tests.fuzz.budget import tried
 
 

@@ -3,9 +3,13 @@
 from urllib.parse import quote
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from pipeguard.detect.flows import secret_values
+from pipeguard.detect.matching import confirm
 from pipeguard.rulebook.samples import expand
+from tests.fuzz.budget import tried
 
 LONG = "kX82mQz71LpT04vBnR3w"
 
@@ -134,6 +138,51 @@ def test_so_is_one_of_letters_or_in_groups(code: str) -> None:
 )
 def test_a_code_of_a_product_a_booking_or_a_country_is_none(text: str) -> None:
     assert secret_values.one_time_secrets(text) == []
+
+
+pieces = st.lists(
+    st.sampled_from(
+        [
+            *" 1<>-\n'=:İſé。",
+            *(
+                "code",
+                "is",
+                "is ",
+                "your login ",
+                "password",
+                "token_",
+                "secret is ",
+                "this ",
+                "your ",
+            ),
+            *(
+                "482913",
+                "482 913",
+                "G-482913",
+                "kQ4-9xT-2mP",
+                "</b>",
+                "hunter2hunter2",
+                "reset token ",
+            ),
+            f"https://a.example/reset?token={TOKEN}",
+        ]
+    ),
+    max_size=12,
+)
+
+
+@tried(500)
+@given(pieces.map("".join))
+@example("482913 is your login code 482914 is your login code")
+@example(f"{'a1' * 3}{'-a1a1a1' * 6}<{' ' * 40}> is your login code")
+def test_what_a_sign_is_asked_for_first_finds_the_same(text: str) -> None:
+    ours = secret_values.one_time_secrets(text), secret_values.named_secrets(text)
+    secret_values._one_time_links.cache_clear()
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (confirm, secret_values):
+            patch.setattr(module, "as_ascii", lambda _: None)
+        assert ours == (secret_values.one_time_secrets(text), secret_values.named_secrets(text))
+    secret_values._one_time_links.cache_clear()
 
 
 def test_only_so_many_codes_and_tokens_of_a_text_are_kept() -> None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from pipeguard.detect.flows import text_values
+from pipeguard.detect.flows import overlap, text_values
 from pipeguard.detect.text import layouts
 from pipeguard.firewall.protocol.json_values import JsonValue, Number
 from tests.fuzz.budget import tried
@@ -38,6 +38,26 @@ def test_a_token_comes_whole_and_in_parts() -> None:
 )
 def test_short_values_are_ids_and_names_but_no_amounts(value: JsonValue, short: set[str]) -> None:
     assert text_values.short_values(value) == short
+
+
+runs = st.builds(
+    "".join,
+    st.lists(
+        st.sampled_from([*"aZ1@.+/=_- \né中\ud800", "abcDEF123", "=" * 12, "é" * 12, "x" * 250])
+    ),
+)
+
+
+@tried(500)
+@given(runs)
+@example("a" * 256 + "b" * 11 + " " + "c1" * 140)
+def test_both_forms_find_the_same_tokens_and_names(text: str) -> None:
+    assert overlap.native() is not None, "no C compiler? `make environment` builds _overlap.c"
+    forms = text_values.tokens, text_values.telling_tokens, text_values.names
+    ours = [[*form(text)] for form in forms]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(overlap, "native", lambda: None)
+        assert ours == [[*form(text)] for form in forms]
 
 
 edges = st.builds("".join, st.lists(st.sampled_from([*"aZ1@#/ \t\x1c\x7f\u00a0é中", "x" * 97])))
