@@ -15,7 +15,7 @@ from pipeguard.detect.checks.credential_names import is_secret_setting
 from pipeguard.detect.checks.placeholders import entropy
 from pipeguard.detect.flows.overlap import squeeze
 from pipeguard.detect.flows.text_values import TOKEN_CHARS, decode_percent, tokens, unescape
-from pipeguard.detect.matching.confirm import Finder, as_ascii, find_signed, occurs
+from pipeguard.detect.matching.confirm import Finder, are_many, as_ascii, find_signed, occurs
 from pipeguard.detect.words import credentials, word_set
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.records import NamedTuple
@@ -57,7 +57,7 @@ def is_random(token: str) -> bool:
 
 def named_secrets(text: str) -> list[str]:
     """The values that a text calls a password, a token or the like."""
-    found = find_signed(_NAMED, _finder(f"{_NAMES_SECRET}(?:[=:]|is)"), text)
+    found = find_signed(_NAMED, _finder(f"{_NAMES_SECRET}(?:[=:]|\\bis\\b)"), text)
     return [each[2] for each in found if each[1] == "=" or not _WORD.match(each[2])]
 
 
@@ -256,7 +256,7 @@ _ALONE = (
 _AFTER = lazy_regex(rf"((?:{_BETWEEN}<[^<>]{{0,120}}>){{0,6}}{_BETWEEN}?){_ALONE}")
 _NEAR = lazy_regex(r"[^0-9<]{0,48}[0-9<]")  # a digit, or a tag before one
 _LEADS_TO = lazy_regex(rf"(?:[.:：=>]|\\[nrt]|\b{_IS}|[は是为為는은])\Z")
-CODE_CHARS, SAID_CHARS = 48, 60  # of a code; after it, that say what it is
+CODE_CHARS, SAID_CHARS = 50, 60  # of a code with its `G-`; after it, that say what it is
 _IS_SAID = rf"(?:<[^<>]{{0,40}}>)? ?(?:\b{_IS}|[は是]) "
 _BEFORE = lazy_regex(rf"{_ALONE}{_IS_SAID[:-1]}( [^0-9<.;!?]{{0,{SAID_CHARS}}})")
 
@@ -289,15 +289,20 @@ def _codes(text: str) -> Iterator[str]:
 
 
 def _find_leading_codes(text: str) -> Iterator[re.Match[str]]:
-    """Find what _BEFORE does; but it is tried only beside a digit and a verb."""
+    """Find what _BEFORE does; but it is tried only beside a digit and a verb, where few are."""
     data, at = as_ascii(text), 0
     if data is None:
         yield from _BEFORE.finditer(text)
         return
     sign = _finder(rf"[0-9][A-Za-z-]{{0,{CODE_CHARS}}}{_IS_SAID}")
-    for start, end in (each.span for each in sign.finditer(data, 0, len(data))):
+    for number, found in enumerate(sign.finditer(data, 0, len(data))):
+        start, end = found.span
         at = max(at, start - CODE_CHARS)
-        while (match := _BEFORE.search(text, at, end + SAID_CHARS)) and match.start() <= start:
+        if are_many(number, start):
+            yield from _BEFORE.finditer(text, at)
+            return
+        # Up to the verb: a tag before it may have another code, with a verb of its own.
+        while (match := _BEFORE.search(text, at, end + SAID_CHARS)) and match.start() < end:
             yield match
             at = match.end()
 

@@ -18,6 +18,7 @@ from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.records import NamedTuple
 
 MEMORY_BYTES = 4 * 1024 * 1024  # for the automaton of one expression, which grows as it reads
+FEW_SIGNS, SIGN_CHARS = 100, 64  # that `re` reads in the time that one sign takes
 
 BRACKETS = rb"\[\^?\]?(?:\[:\^?\w+:\]|\\.|[^\]\\])*\]"  # a class, which may name others
 _TOKEN = lazy_regex(rb"\\Q.*?(?:\\E|\Z)|\\.|" + BRACKETS + rb"|\$", re.DOTALL)
@@ -130,22 +131,31 @@ def as_ascii(text: str) -> bytes | None:
 
 
 def find_signed(expression: re.Pattern[str], sign: Finder, text: str) -> Iterator[re.Match[str]]:
-    """Find what an expression of `re` does; but it is tried only where its sign begins.
+    """Find what an expression of `re` does; but it is tried only in its signs, where those are few.
 
     Args:
         expression: to find.
-        sign: of ASCII; each match of the expression begins with one, and no sign has another.
+        sign: of ASCII; each match of the expression begins with one, which may be in another.
         text: of any signs.
     """
     data, at = as_ascii(text), 0
     if data is None:
         yield from expression.finditer(text)
         return
-    for found in sign.finditer(data, 0, len(data)):
-        start = found.span[0]
-        if start >= at and (match := expression.match(text, start)):
-            yield match
-            at = match.end()
+    for number, found in enumerate(sign.finditer(data, 0, len(data))):
+        start, end = found.span
+        if are_many(number, start):
+            yield from expression.finditer(text, max(at, start))
+            return
+        for place in range(max(at, start), end):
+            if place >= at and (match := expression.match(text, place)):
+                yield match
+                at = match.end()
+
+
+def are_many(signs: int, chars: int) -> bool:
+    """True for so many signs in so many characters that `re` alone is as fast."""
+    return signs > FEW_SIGNS and signs * SIGN_CHARS > chars
 
 
 def occurs(expression: re.Pattern[str] | re.Pattern[bytes], text: str | bytes) -> bool:

@@ -175,6 +175,11 @@ pieces = st.lists(
 @given(pieces.map("".join))
 @example("482913 is your login code 482914 is your login code")
 @example(f"{'a1' * 3}{'-a1a1a1' * 6}<{' ' * 40}> is your login code")
+@example(f"G-{'a1' * 3}{'-a1a1a1' * 6} is your login code")
+@example("1<482913 is your login code >is 2")
+@example("key_token_issued_for_service=hunter2hunter2")
+@example('key-for-the-new-token-is-x"=hunter2hunter2')
+@example("code 1 is 2" + " 482913 is your login key=hunter2hunter2" * confirm.FEW_SIGNS * 2)
 def test_what_a_sign_is_asked_for_first_finds_the_same(text: str) -> None:
     ours = secret_values.one_time_secrets(text), secret_values.named_secrets(text)
     secret_values._one_time_links.cache_clear()

@@ -9,7 +9,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pipeguard.detect.flows import order_sentences, orders, secret_values, tool_results
-from pipeguard.detect.matching.confirm import Finder, Occurrence, occurs
+from pipeguard.detect.matching import confirm
+from pipeguard.detect.matching.confirm import Finder, Occurrence, find_signed, occurs
 from pipeguard.detect.matching.pattern_set import secret_group
 from pipeguard.detect.rules.rule import Rule
 from pipeguard.detect.scanning.rule_groups import squeezed_pattern
@@ -137,6 +138,17 @@ def test_re2_says_as_re_does_what_a_text_has(expression: re.Pattern[str], text: 
 def test_values_are_found_beside_their_signs_alone(text: str) -> None:
     expected = [match.span() for match in order_sentences.STRONG.finditer(text)]
     assert [match.span() for match in order_sentences.find_strong(text)] == expected
+
+
+@given(st.text("ab7= "), st.integers(0, 3))
+@example("abab=ab7", 1)
+@example("abbbab7", 3)
+def test_a_sign_may_be_in_another_and_signs_may_be_many(text: str, few: int) -> None:
+    expression, sign = re.compile("ab{0,2}(?:ab)?=?b?7"), Finder("ab*(?:ab)?=?", ignore_case=False)
+    expected = [match.span() for match in expression.finditer(text)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(confirm, "FEW_SIGNS", few)
+        assert [match.span() for match in find_signed(expression, sign, text)] == expected
 
 
 @pytest.mark.parametrize("text", ["key7", "key7\n", "key7\n\n"])
