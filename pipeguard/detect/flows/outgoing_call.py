@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 MOST_NEEDLES = 64  # looked up for one call
 MOST_READINGS = 8  # of what is encoded in it
+ORDERS_BYTES = 2**40  # more than all that is written for a model can take to search
 FEW_MAILBOXES = 3  # in a text that one of them may be answered with
 MANY_NAMES = 4  # of people
 MANY_CONTACTS = 5  # of people, in a letter to somebody else
@@ -95,7 +96,7 @@ class Call:
         self._held: defaultdict[Kind, dict[ToolResult, list[int]]] = defaultdict(dict)
         self._looked_up: defaultdict[Kind, set[ToolResult]] = defaultdict(set)
         self._are_new: dict[str, bool] = {}
-        self._with_secrets: dict[ToolResult, bool] = {}
+        self._without_secrets = set[ToolResult]()
 
     @cached_property
     def readings(self) -> list[str]:
@@ -249,13 +250,15 @@ class Call:
         found.update(each for each in results if each.one_time_secrets())
         return found | self._find_secrets(results)
 
-    def _look_up(self, kind: Kind, results: list[ToolResult]) -> set[ToolResult]:
+    def _look_up(
+        self, kind: Kind, results: list[ToolResult], budget: overlap.SearchBudget | None = None
+    ) -> set[ToolResult]:
         """Find the results that have values of a kind, and remember which."""
         values = kind[0](self)
         if kind[1] is ToolResult.small:
             values = [value.lower() for value in values]
         texts = [kind[1](each) for each in results] if values else []
-        held = overlap.find_held(values, texts, self._budget)
+        held = overlap.find_held(values, texts, budget or self._budget)
         found = {results[at]: numbers for at, numbers in held.items()}
         self._held[kind].update(found)
         self._looked_up[kind].update(results)
@@ -277,15 +280,16 @@ class Call:
         return [values[at] for at in self._numbers(kind, result)]
 
     def look_up_orders(self, results: list[ToolResult]) -> None:
-        """Look up at once what texts that are written for a model may say of it."""
+        """Look up at once what texts that are written for a model may say of it.
+
+        Those are short, and look-ups in others may not use up what is theirs.
+        """
         for kind in (ORDERED_NAMES, ORDERED_ROWS) if results else ():
-            self._look_up(kind, results)
+            self._look_up(kind, results, overlap.SearchBudget(ORDERS_BYTES))
 
     def may_have_secret(self, result: ToolResult) -> bool:
-        """True if it may have a value of a result that is called a secret, or looks so."""
-        if result not in self._with_secrets:
-            self._find_secrets([result])
-        return self._with_secrets[result]
+        """False if it surely has no value of a result that is called a secret, or looks so."""
+        return result not in self._without_secrets
 
     def _find_secrets(self, results: list[ToolResult]) -> set[ToolResult]:
         """Find the results of which it may have such a value."""
@@ -298,7 +302,8 @@ class Call:
             wanted = [*dict.fromkeys(value for values in having.values() for value in values)]
             held = {wanted[at] for at in overlap.find_held(wanted, [text], self._budget).get(0, ())}
             found.update(each for each, values in having.items() if not held.isdisjoint(values))
-        self._with_secrets.update((each, each in found) for each in results)
+        if not self._budget.is_spent:
+            self._without_secrets.update(each for each in results if each not in found)
         return found
 
     def shares(self, result: ToolResult, *, mentions: bool = True) -> overlap.Overlap:

@@ -73,15 +73,21 @@ def _spells(sign: str) -> bool:
 
 
 class SearchBudget:
-    """The bytes that one call may have searched in what came back."""
+    """The bytes that one call may have searched in what came back.
+
+    Attributes:
+        is_spent: True once it was asked for more than was left.
+    """
 
     def __init__(self, limit_bytes: int = SEARCHED_BYTES) -> None:
         self._left = limit_bytes
+        self.is_spent = False
 
     def take(self, size: int) -> bool:
         """Take so many bytes; False if too little is left."""
         is_left = size <= self._left
         self._left -= size if is_left else 0
+        self.is_spent = self.is_spent or not is_left
         return is_left
 
 
