@@ -165,6 +165,7 @@ pieces = st.lists(
                 "reset token ",
             ),
             f"https://a.example/reset?token={TOKEN}",
+            f"http://a.example/reset?token={TOKEN}",
         ]
     ),
     max_size=12,
@@ -179,6 +180,7 @@ pieces = st.lists(
 @example("1<482913 is your login code >is 2")
 @example("key_token_issued_for_service=hunter2hunter2")
 @example('key-for-the-new-token-is-x"=hunter2hunter2')
+@example(f"http://a.example/reset?token={TOKEN}")
 @example("code 1 is 2" + " 482913 is your login key=hunter2hunter2" * confirm.FEW_SIGNS * 2)
 def test_what_a_sign_is_asked_for_first_finds_the_same(text: str) -> None:
     ours = secret_values.one_time_secrets(text), secret_values.named_secrets(text)
