@@ -64,7 +64,7 @@ def _only(signs: str) -> bytes:
 
 
 _IN_TOKEN = _only("_@.+/=-")
-_IN_RUN = _only("_%+-")
+_IN_RUN = bytes(0x20 if sign == 0x20 else 0x61 for sign in _only("_%+-"))
 _IN_DIGEST = bytes(0x61 if chr(code) in "0123456789abcdefABCDEF" else 0x20 for code in range(256))
 
 
@@ -126,8 +126,12 @@ def people(text: str) -> set[str]:
 
 def longest_run(text: str) -> str:
     """The longest run of characters that values are written with, which may be part of one."""
-    words = text.encode("utf-8", "replace").translate(_IN_RUN).split()
-    return max(words, key=len, default=b"").decode()
+    data = text.encode("utf-8", "replace")
+    letters, low, high = data.translate(_IN_RUN), 0, 0
+    while (at := letters.find(b"a" * (high - low + 1), high)) >= 0:
+        low, high = at, letters.find(b" ", at)
+        high = high if high >= 0 else len(letters)
+    return data[low:high].decode()
 
 
 def phone_numbers(text: str) -> list[str]:

@@ -26,6 +26,11 @@ def test_only_so_many_secrets_of_a_text_are_kept() -> None:
     assert len(secret_values.secrets(text, secret_values.is_secret)) == secret_values.MOST_SECRETS
 
 
+def test_what_has_a_uuid_is_an_id() -> None:
+    assert secret_values.secrets(f"{UUID}-{LONG}", lambda _: True) == {}
+    assert LONG in secret_values.secrets(f"{UUID} {LONG}", lambda _: True).values()
+
+
 def test_a_text_names_its_secrets() -> None:
     text = "db_password: horse#staple\nAPI_KEY=CHANGE_ME_NOW token is required; secret: 'aB3$xyzw'"
     assert secret_values.named_secrets(text) == ["horse#staple", "CHANGE_ME_NOW", "aB3$xyzw"]
