@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.detection.harvest import definitions
-from benchmarks.documents.corpus import Document, documents
+from benchmarks.documents.corpus import Document, documents, existing_folder
 from benchmarks.frames.figures import table
 
 COUNT, QUICK = 2400, 240
@@ -151,7 +151,7 @@ def arguments() -> argparse.Namespace:
     add("--quick", action="store_true", help=f"{QUICK} documents")
     add(
         "--folder",
-        type=Path,
+        type=existing_folder,
         action="append",
         default=[],
         metavar="DIR",

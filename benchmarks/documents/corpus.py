@@ -4,6 +4,7 @@ The hash of a document's path says whether it is taken, and the hash of its proj
 training may learn from the project: what is measured by default are projects that nothing learned.
 """
 
+import argparse
 import gzip
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -149,3 +150,14 @@ def project_of(path: str, name: str) -> str:
     if "/share/doc/" in path:
         return name.split("/")[0]
     return "python" if "/python3" in path else "others"
+
+
+def existing_folder(given: str) -> Path:
+    """The folder that an option names.
+
+    Raises:
+        ArgumentTypeError: there is none.
+    """
+    if not Path(given).is_dir():
+        raise argparse.ArgumentTypeError(f"{given} is no folder")
+    return Path(given)

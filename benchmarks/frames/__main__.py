@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks.frames import charts, figures, measure
+from benchmarks.documents.corpus import existing_folder
+from benchmarks.frames import charts, figures, measure, memory
 from benchmarks.frames.client import Contender, server_command
 from benchmarks.frames.figures import DIRECT, Row, table
 from benchmarks.frames.measure import Bench
@@ -25,6 +26,7 @@ PIPEGUARD = [sys.executable, "-m", "pipeguard", "wrap", "--name", "frames", "--"
 def main() -> None:
     """Measure what the arguments ask for, print tables, write JSON."""
     options = arguments()
+    memory.adopt()
     with tempfile.TemporaryDirectory(prefix="frames-") as place:
         folder = Path(place) / "answers"
         folder.mkdir()
@@ -68,7 +70,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="3 rounds, and no 100 KB")
     parser.add_argument(
         "--folder",
-        type=Path,
+        type=existing_folder,
         action="append",
         default=[],
         metavar="DIR",
@@ -82,18 +84,15 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--log", metavar="FILE", default=os.devnull, help="where wrappers' stderr goes"
     )
-    options = parser.parse_args()
-    for each in options.folder:
-        if not each.is_dir():
-            parser.error(f"--folder {each} is no folder")
-    return options
+    return parser.parse_args()
 
 
 def contenders(options: argparse.Namespace, folder: Path) -> list[Contender]:
     """The contenders, the direct connection first."""
     server = server_command(folder)
     wrapper = shlex.split(options.wrapper) if options.wrapper else PIPEGUARD
-    listed = [Contender(DIRECT, tuple(server)), Contender.of("pipeguard", wrapper, server)]
+    name = Path(wrapper[0]).name if options.wrapper else "pipeguard"
+    listed = [Contender(DIRECT, tuple(server)), Contender.of(name, wrapper, server)]
     for number, peer in enumerate(options.peer, 1):
         words = shlex.split(peer)
         listed.append(Contender.of(f"peer{number}:{Path(words[0]).name}", words, server))

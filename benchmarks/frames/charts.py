@@ -19,6 +19,7 @@ BEGIN, END = "<!-- figures -->\n", "<!-- end of figures -->\n"
 _NUMBER = re.compile(r"(\d+)")
 COLOURS = ("#0d3b2e", "#b35900", "#57606a")  # of the wrappers, in their order
 WIDTH, LABEL, ROW, BAR = 880, 210, 34, 12  # pixels
+KIND_NAMES = {"json": "JSON"}
 LOWEST, DECADES = 0.01, 6  # milliseconds at the left edge; powers of ten to the right one
 
 
@@ -47,11 +48,15 @@ def trips(figures: Any) -> Iterator[tuple[str, dict[str, float]]]:
         if form == "text":
             cells = row["contenders"]
             added = {name: cells[name]["added_median"] / 1000 for name in wrappers(figures)}
-            yield f"{side}, {_spaced(size)} of {kind}", added
+            yield f"{side}, {_spaced(size)} of {KIND_NAMES.get(kind, kind)}", added
 
 
 def _spaced(size: str) -> str:
     return _NUMBER.sub(r"\1 ", size)
+
+
+def _grouped(text: str) -> str:
+    return _NUMBER.sub(lambda number: f"{int(number[0]):,}", text)
 
 
 def tables(figures: Any) -> Iterator[str]:
@@ -63,7 +68,7 @@ def tables(figures: Any) -> Iterator[str]:
     for name, added in trips(figures):
         yield _row(name, (f"{added[each]:,.2f}" for each in names))
     yield ""
-    yield from _head("Of one process", names)
+    yield from _head("For each guarded server", names)
     for row in figures["start_up_ms"]:
         starts = (f"{row['contenders'][each]['added_median']:,.0f}" for each in names)
         yield _row(f"start to first answer, {row['name']}, ms added", starts)
@@ -73,7 +78,7 @@ def tables(figures: Any) -> Iterator[str]:
     )
     for when in next(iter(figures["memory"].values())):
         sizes = (figures["memory"][each][when]["proportional_kib"] / 1024 for each in names)
-        yield _row(f"PSS {when}, MiB", (f"{size:,.0f}" for size in sizes))
+        yield _row(f"PSS {_grouped(when)}, MiB", (f"{size:,.0f}" for size in sizes))
 
 
 def _head(title: str, names: list[str]) -> Iterator[str]:

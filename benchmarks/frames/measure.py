@@ -173,6 +173,7 @@ def start_up(
         for contender in bench.contenders:
             with Connection(contender, environment(), bench.log) as connection:
                 samples[contender.name].append(connection.initialize() / 1e6)
+            memory.reap()
     return Row(name, {name: Figure.of(all_) for name, all_ in samples.items()}, {})
 
 

@@ -9,7 +9,7 @@ from time import process_time
 
 os.environ["OPENBLAS_NUM_THREADS"] = "1"  # as PipeGuard itself has it; before numpy is imported
 
-from benchmarks.documents.corpus import documents
+from benchmarks.documents.corpus import documents, existing_folder
 from benchmarks.frames.figures import table
 from pipeguard.detect.model.network import Logits, native, portable, tokens
 from pipeguard.detect.model.network_sums import Vocabulary
@@ -26,7 +26,9 @@ HEADS = ("network", "form", *(f"{count} together, ms" for count in TOGETHER), "d
 def main() -> None:
     """Measure each network, print a table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.network", description=__doc__)
-    parser.add_argument("--folder", action="append", type=Path, default=[], help="as documents")
+    parser.add_argument(
+        "--folder", action="append", type=existing_folder, default=[], help="as documents"
+    )
     parser.add_argument("--file", action="append", type=Path, default=[], help="a network's file")
     options = parser.parse_args()
     rows = []

@@ -1,7 +1,6 @@
 """`python -m benchmarks.start`: until a guarded server answers, against the same server bare."""
 
 import argparse
-import ctypes
 import json
 import os
 import platform
@@ -18,17 +17,17 @@ from statistics import median
 from threading import Thread
 from time import perf_counter_ns
 
-from benchmarks.documents.corpus import documents
+from benchmarks.documents.corpus import documents, existing_folder
 from benchmarks.frames.client import Connection, Contender, server_command
 from benchmarks.frames.figures import table
-from benchmarks.frames.memory import of_wrapper
+from benchmarks.frames.memory import adopt, of_wrapper, reap
 
 BARE = "bare"
 ROUNDS, COLD_ROUNDS, DOCUMENTS = 20, 2, 1000
 AT_ONCE = 10
+SCRIPT = ".venv-test/bin/pipeguard"  # of a checkout
 # Where it is set, each start compiles all modules of Python.
 UNUSUAL = ("PYTHONDONTWRITEBYTECODE",)
-PR_SET_CHILD_SUBREAPER = 36  # <linux/prctl.h>
 HEADS = (
     *("start", "contender", "first answer, ms", "added", "slowest"),
     *("first call answered", "added", "CPU, s"),
@@ -106,8 +105,7 @@ class Bench:
 def main() -> None:
     """Measure what the arguments ask for, print tables, write JSON."""
     options = arguments()
-    # A compiler that outlives its starter becomes a child of ours, so that its CPU counts.
-    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    adopt()  # so that the CPU of a compiler that outlives its starter counts
     print(f"{platform.platform()}, Python {platform.python_version()}, {os.cpu_count()} CPUs\n")
     with tempfile.TemporaryDirectory(prefix="start-") as name:
         place = Path(name)
@@ -139,14 +137,14 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--folder",
         action="append",
-        type=Path,
+        type=existing_folder,
         default=[],
         help="projects, one in each folder in it, besides what is installed (may be repeated)",
     )
     parser.add_argument(
         "--against",
         action="append",
-        type=Path,
+        type=existing_folder,
         default=[],
         metavar="CHECKOUT",
         help="measure another checkout of PipeGuard in the same run (may be repeated)",
@@ -155,7 +153,11 @@ def arguments() -> argparse.Namespace:
         "--isolate", action="store_true", help="measure PipeGuard with an isolated server, too"
     )
     parser.add_argument("--json", metavar="FILE", help="write all figures to FILE")
-    return parser.parse_args()
+    options = parser.parse_args()
+    for folder in options.against:
+        if not (folder / SCRIPT).exists():
+            parser.error(f"--against {folder} has no {SCRIPT}: run `make test-environment` there")
+    return options
 
 
 def contenders(
@@ -174,7 +176,7 @@ def contenders(
 
 def wrapped(name: str, folder: Path, server: Sequence[str], *more: str) -> Contender:
     """PipeGuard from a checkout, by its console script where its environment has one."""
-    script = folder / ".venv-test/bin/pipeguard"
+    script = folder / SCRIPT
     words = [str(script)] if script.exists() else [sys.executable, "-P", "-m", "pipeguard"]
     return Contender(name, (*words, "wrap", "--name", "start", *more, "--", *server))
 
@@ -273,15 +275,6 @@ def sizes(connection: Connection) -> list[str]:
     """PSS and RSS of a wrapper's processes, in MiB."""
     used = of_wrapper(connection.process.pid, connection.pid_of_server)
     return [f"{kib / 1024:.1f}" for kib in (used.proportional_kib, used.resident_kib)]
-
-
-def reap() -> None:
-    """Wait for every process that outlived its starter."""
-    try:
-        while True:
-            os.wait()
-    except ChildProcessError:
-        return
 
 
 def cpu_seconds() -> float:

@@ -154,7 +154,11 @@ def _path() -> str:
         return "pipx ensurepath"
     if way in ("uv tool", "uvx"):
         return "uv tool update-shell"
-    return f'export PATH="{Path(_program()).parent}:$PATH"'
+    folder = Path(_program()).parent
+    linked = Path(os.path.normpath(folder / "../../../bin"))  # by `make install`
+    if (linked / "pipeguard").resolve() == (folder / "pipeguard").resolve():
+        folder = linked
+    return f'export PATH="{folder}:$PATH"'
 
 
 def _on_path(case: Case) -> Iterator[str]:

@@ -138,3 +138,17 @@ def test_a_name_that_cannot_be_typed_is_a_note(
     *_, told = looked("launcher", str(lasting / "nothing"))
     assert "not on your PATH" in told.what
     assert str(lasting) in told.fix or "path" in told.fix or "shell" in told.fix
+
+
+def test_the_folder_of_the_link_is_put_on_the_path_where_make_installed(
+    lasting: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = lasting / "share" / "pipeguard" / "bin"
+    own.mkdir(parents=True)
+    program(own / "pipeguard")
+    (lasting / "bin").mkdir()
+    (lasting / "bin" / "pipeguard").symlink_to(own / "pipeguard")
+    monkeypatch.setattr(sys, "executable", str(program(own / "python3")))
+    monkeypatch.setattr(installation, "find_installer", lambda: "pip")
+    *_, told = looked("launcher", str(lasting / "nothing"))
+    assert told.fix == f'export PATH="{lasting / "bin"}:$PATH"'
