@@ -3,6 +3,8 @@
 import base64
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from pipeguard.detect.flows import overlap
 from pipeguard.detect.flows.ledger import _leaks as find_leaks
@@ -11,6 +13,7 @@ from pipeguard.detect.flows.outgoing_call import FEW_MAILBOXES, MOST_NEEDLES, Ca
 from pipeguard.detect.flows.tool_labels import make_tool
 from pipeguard.detect.flows.tool_results import ToolResult
 from pipeguard.firewall.protocol.json_values import serialise
+from tests.fuzz.budget import tried
 
 TEXT = "The merger with Northwind closes on the ninth of May, before the annual meeting."
 
@@ -67,6 +70,25 @@ def test_a_short_secret_is_found_again_encoded() -> None:
     file = result(f"password: {word}")
     leaks = find_leaks(call(encoded, tool="http_post"), [file])
     assert [leak.rule for leak in leaks] == ["flows.secret-out"]
+
+
+SECRET = overlap.squeeze("kX82mQz71LpT04vBnR3w")
+parts = st.sampled_from([SECRET[at : at + size] for at in (0, 1, 8, 12) for size in (7, 8, 12, 20)])
+
+
+@tried(300)
+@given(st.lists(parts | st.sampled_from([SECRET[::-1], "week"])), st.lists(parts))
+@example([SECRET[12:]], [SECRET[:12]])
+def test_a_value_whose_pieces_are_not_found_leaves_with_no_call(
+    said: list[str], before: list[str]
+) -> None:
+    sent = call(" ".join(said), tool="http_post")
+    sent.follow("".join(before))
+    file = result(f"the key is {'kX82mQz71LpT04vBnR3w'}")
+    assert SECRET in file.secrets()
+    completes = sent.completes(SECRET)
+    sent.find_taken([file])
+    assert sent.completes_new(SECRET) == completes
 
 
 def test_what_a_call_says_in_clear_is_shared_with_a_result() -> None:
