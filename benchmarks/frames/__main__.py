@@ -119,6 +119,8 @@ def run(
     show_times("Start to first answer, ms", [warm, cold], wrappers)
     trips = measure.round_trips(bench, daily, bench.rounds)
     show_times("Round trip on one CPU, µs", trips, wrappers)
+    late = measure.conversation(bench)
+    show_times("One conversation on one CPU, µs", late, wrappers)
     flight = measure.in_flight(bench)
     show_rates(flight, wrappers)
     used = measure.memory_use(bench)
@@ -130,6 +132,7 @@ def run(
         "contenders": {each.name: shlex.join(each.command) for each in bench.contenders},
         "start_up_ms": [row.as_json() for row in (warm, cold)],
         "round_trip_us": [row.as_json() for row in trips],
+        "conversation_us": [row.as_json() for row in late],
         "in_flight_us_a_call": flight.as_json(),
         "memory": {
             name: {when: asdict(memory) for when, memory in points.items()}

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from itertools import product, starmap
+from itertools import cycle, product, starmap
 from pathlib import Path
 from typing import IO
 
@@ -26,6 +26,7 @@ SHAPES = ("text", "items")
 CALLS_A_ROUND = {"200B": 40, "10KB": 20, "100KB": 5, "1MB": 2}
 WINDOW = 64
 CALLS_IN_FLIGHT = 10_000
+SMALL, SENT, RESULTS = 200, 40, 100  # calls, and results, of a long conversation
 MICROSECOND = 1_000
 
 
@@ -118,6 +119,44 @@ def round_trips(bench: Bench, workloads: Sequence[Workload], rounds: int) -> lis
     """Time each workload with each contender, on one CPU."""
     with bench.connections({min(os.sched_getaffinity(0))}) as connections:
         return [_alternate(connections, workload, rounds) for workload in workloads]
+
+
+def conversation(bench: Bench) -> list[Row]:
+    """Microseconds of calls early and late in one conversation, on one CPU; no two are alike.
+
+    A tool that sends is given code, which is compared with what other tools returned.
+    """
+    code, size = corpus.code(), corpus.SIZES["10KB"]
+    pieces = [corpus.cut(code[at * size :], size) for at in range(2 * SENT)]
+    sent = [("send", corpus.compact({"text": piece})) for piece in pieces]
+    small = [("sink", b'{"week":%d}' % number) for number in range(2 * SMALL)]
+    read = sorted(path.stem for path in bench.folder.glob("prose-text-10KB*.json"))
+    with bench.connections({min(os.sched_getaffinity(0))}) as connections:
+        rows = [
+            _each_once(connections, "small call, first", small[:SMALL]),
+            _each_once(connections, "10 KB sent, first", sent[:SENT]),
+        ]
+        _each_once(connections, "", [(name, b"{}") for name, _ in zip(cycle(read), range(RESULTS))])
+        rows.append(
+            _each_once(connections, f"10 KB sent, after {RESULTS} results of others", sent[SENT:])
+        )
+        for connection in connections:
+            connection.keep_in_flight(["sink"], CALLS_IN_FLIGHT, WINDOW)
+        name = f"small call, after {CALLS_IN_FLIGHT}"
+        return [*rows, _each_once(connections, name, small[SMALL:])]
+
+
+def _each_once(
+    connections: Sequence[Connection], name: str, calls: Sequence[tuple[str, bytes]]
+) -> Row:
+    samples: dict[str, list[float]] = {each.contender.name: [] for each in connections}
+    answers: dict[str, list[bytes]] = {each.contender.name: [] for each in connections}
+    for call, connection in product(calls, connections):
+        taken, answer = connection.call(*call)
+        samples[connection.contender.name].append(taken / MICROSECOND)
+        answers[connection.contender.name].append(answer)
+    fate = {name: _fates(own, answers[DIRECT]) for name, own in answers.items()}
+    return Row(name, {name: Figure.of(all_) for name, all_ in samples.items()}, fate)
 
 
 def _alternate(connections: Sequence[Connection], workload: Workload, rounds: int) -> Row:

@@ -1,9 +1,9 @@
 """A stdio MCP server that costs next to nothing: `server.py FOLDER`.
 
-A call of the tool NAME is answered with the bytes of FOLDER/NAME.json, of the tool `sink` with a
-short result, of the tool `pid` with this process's id. It reads no more of a request than it must:
-this benchmark's client writes the id first, and the name before the arguments. Each result also has
-the id, so that no two are alike.
+A call of the tool NAME is answered with the bytes of FOLDER/NAME.json, of the tools `sink` and
+`send` with a short result, of the tool `pid` with this process's id. It reads no more of a request
+than it must: this benchmark's client writes the id first, and the name before the arguments. Each
+result also has the id, so that no two are alike.
 """
 
 import json
@@ -14,6 +14,7 @@ from pathlib import Path
 ID = b'{"jsonrpc":"2.0","id":'
 NAME = b'"params":{"name":"'
 SHORT = b'{"content":[{"type":"text","text":"ok"}]}'
+SENDS = "Sends a message to anybody."
 INITIALIZED = (
     b'{"protocolVersion":"2025-11-25","capabilities":{"tools":{}},'
     b'"serverInfo":{"name":"frames","version":"1"}}'
@@ -24,7 +25,11 @@ def tools(names: list[str]) -> bytes:
     """The answer to `tools/list`."""
     schema = {"type": "object", "properties": {}}
     listed = [
-        {"name": name, "description": f"Returns the text {name}.", "inputSchema": schema}
+        {
+            "name": name,
+            "description": SENDS if name == "send" else f"Returns the text {name}.",
+            "inputSchema": schema,
+        }
         for name in names
     ]
     return json.dumps({"tools": listed}).encode()
@@ -34,9 +39,9 @@ def main(folder: Path) -> None:
     """Answer until the client is gone."""
     paths = sorted(folder.glob("*.json"))
     pid = b'{"content":[{"type":"text","text":"%d"}]}' % os.getpid()
-    results = {b"sink": SHORT, b"pid": pid}
+    results = {b"sink": SHORT, b"send": SHORT, b"pid": pid}
     results |= {path.stem.encode(): path.read_bytes() for path in paths}
-    listed = tools(["sink", "pid", *(path.stem for path in paths)])
+    listed = tools(["sink", "send", "pid", *(path.stem for path in paths)])
     # A pipe gives at most 64 KiB a read on Linux (pipe(7)); a larger buffer only costs.
     with open(0, "rb", buffering=65536, closefd=False) as requests:
         for line in requests:

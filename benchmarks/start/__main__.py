@@ -112,7 +112,8 @@ def main() -> None:
         answers = place / "answers"
         answers.mkdir()
         texts = write_documents(answers, options.documents, options.folder)
-        listed = contenders(options.against, server_command(answers), isolates=options.isolate)
+        ways = {"isolates": options.isolate, "compiles": options.without_pyc}
+        listed = contenders(options.against, server_command(answers), **ways)
         bench = Bench(listed, place)
         report = [
             *starts(bench, "warm", options.rounds, lambda _: None),
@@ -152,6 +153,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--isolate", action="store_true", help="measure PipeGuard with an isolated server, too"
     )
+    parser.add_argument(
+        "--without-pyc", action="store_true", help="measure PipeGuard without .pyc files, too"
+    )
     parser.add_argument("--json", metavar="FILE", help="write all figures to FILE")
     options = parser.parse_args()
     for folder in options.against:
@@ -161,11 +165,16 @@ def arguments() -> argparse.Namespace:
 
 
 def contenders(
-    against: Sequence[Path], server: Sequence[str], *, isolates: bool
+    against: Sequence[Path], server: Sequence[str], *, isolates: bool, compiles: bool
 ) -> list[Contender]:
-    """The bare server, PipeGuard from here, with the server isolated, and from other checkouts."""
+    """The bare server, PipeGuard from here in each way that is asked for, and other checkouts."""
     here = Path(__file__).resolve().parents[2]
     listed = [Contender(BARE, tuple(server)), wrapped("here", here, server)]
+    if compiles:
+        python = here / SCRIPT.replace("pipeguard", "python")
+        words = [str(python) if python.exists() else sys.executable, "-B", "-P"]
+        words += ["-X", f"pycache_prefix={os.devnull}", "-m", "pipeguard"]  # none is found there
+        listed.append(Contender("no .pyc", (*words, "wrap", "--name", "start", "--", *server)))
     if isolates:
         listed.append(wrapped("isolated", here, server, "--isolate", "bubblewrap"))
     for number, folder in enumerate(against):

@@ -90,6 +90,7 @@ def test_the_page_gets_its_tables_and_its_drawing(
         "contenders": {name: name for name in two},
         "start_up_ms": [row],
         "round_trip_us": [row],
+        "conversation_us": [row],
         "in_flight_us_a_call": row,
         "memory": {"pipeguard": {"at rest": {"proportional_kib": 2048}}},
     }
