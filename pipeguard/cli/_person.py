@@ -46,6 +46,7 @@ AGENT_VARIABLES = (
 _TERMINAL = ("CONIN$", "CONOUT$") if sys.platform == "win32" else ("/dev/tty", "/dev/tty")
 _MANAGERS = frozenset({"systemd", "init", "launchd"})  # ancestors of agents and people alike
 _FORWARDERS = frozenset({"sshd", "sshd-session"})  # their connections are those of `ssh -L`
+_ENDED = frozenset("ZX")  # states of a process that nobody has waited for (proc(5), `stat`)
 _LISTENS = "0A"  # a state in /proc/net/tcp (linux/net/tcp_states.h)
 _OWN_TERMINAL = "Only a person may decide this: run it in a terminal of your own."
 _NO_TERMINAL = f"there is no terminal to ask on.\n  {_OWN_TERMINAL}"
@@ -278,7 +279,7 @@ def _client_above(process: int) -> str:
     processes = {number: _process(number) for number in numbers}
     for guard in (number for number, (name, _) in processes.items() if name == GUARD_NAME):
         clients = {guard} & above.keys() or _clients(guard, descriptors, processes)
-        if clients:
+        if clients and _process(guard)[0] == GUARD_NAME:  # it has not ended as we looked
             return above[clients.pop()]
     return ""
 
@@ -389,9 +390,9 @@ def _ancestors(process: int) -> Iterator[tuple[int, str]]:
 
 
 def _process(number: int) -> tuple[str, int]:
-    """The name of a process, and the id of its parent."""
+    """The name of a process, empty once it has ended, and the id of its parent."""
     name, fields = _read_status(number)
-    return name, int(fields[1])
+    return "" if fields[0] in _ENDED else name, int(fields[1])
 
 
 def _terminal(process: int) -> int:

@@ -271,6 +271,17 @@ def test_a_shell_of_ssh_that_forwards_a_port_to_a_guard_is_a_person_s() -> None:
     assert not waits()
 
 
+@ON_LINUX
+def test_a_guard_that_has_ended_has_no_client() -> None:
+    """Nobody has waited for it yet; it was started by what started the shell."""
+    named = f"open('/proc/self/comm', 'w').write({GUARD_NAME!r})"
+    with subprocess.Popen([sys.executable, "-c", named]) as ended:
+        state, zombie = Path(f"/proc/{ended.pid}/stat"), f"({GUARD_NAME}) Z "
+        until(lambda: zombie in state.read_text(), "it has ended")
+        assert on_terminal("approve", "y", TARGET)[0] == 0
+    assert not waits()
+
+
 @pytest.mark.often("wrap", "serve that listens")
 @ON_LINUX
 @pytest.mark.parametrize("name", GUARDS)
