@@ -72,7 +72,7 @@ def tables(figures: Any) -> Iterator[str]:
     for row in figures["start_up_ms"]:
         starts = (f"{row['contenders'][each]['added_median']:,.0f}" for each in names)
         yield _row(f"start to first answer, {row['name']}, ms added", starts)
-    for row in figures["conversation_us"]:
+    for row in (each for each in figures["conversation_us"] if "after" in each["name"]):
         late = (f"{row['contenders'][each]['added_median'] / 1000:,.2f}" for each in names)
         yield _row(f"{_grouped(row['name'])}, ms added", late)
     flight = figures["in_flight_us_a_call"]["contenders"]

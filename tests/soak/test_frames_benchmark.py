@@ -90,7 +90,7 @@ def test_the_page_gets_its_tables_and_its_drawing(
         "contenders": {name: name for name in two},
         "start_up_ms": [row],
         "round_trip_us": [row],
-        "conversation_us": [row],
+        "conversation_us": [row | {"name": "first"}, row | {"name": "after 10000"}],
         "in_flight_us_a_call": row,
         "memory": {"pipeguard": {"at rest": {"proportional_kib": 2048}}},
     }
@@ -104,5 +104,7 @@ def test_the_page_gets_its_tables_and_its_drawing(
     assert text.endswith("after\n")
     assert "| result, 10 KB of prose | 1.00 |" in text
     assert "| PSS at rest, MiB | 2 |" in text
+    assert "| after 10,000, ms added | 1.00 |" in text
+    assert "| first, ms added" not in text
     assert "old" not in text
     assert page.with_suffix(".svg").read_text().count("<rect") == 3
