@@ -46,7 +46,7 @@ AGENT_VARIABLES = (
 _TERMINAL = ("CONIN$", "CONOUT$") if sys.platform == "win32" else ("/dev/tty", "/dev/tty")
 _MANAGERS = frozenset({"systemd", "init", "launchd"})  # ancestors of agents and people alike
 _FORWARDERS = frozenset({"sshd", "sshd-session"})  # their connections are those of `ssh -L`
-_ENDED = frozenset("ZX")  # states of a process that nobody has waited for (proc(5), `stat`)
+_ENDED = frozenset("ZX")  # a process that is a zombie, or dead (proc(5), `stat`)
 _LISTENS = "0A"  # a state in /proc/net/tcp (linux/net/tcp_states.h)
 _OWN_TERMINAL = "Only a person may decide this: run it in a terminal of your own."
 _NO_TERMINAL = f"there is no terminal to ask on.\n  {_OWN_TERMINAL}"

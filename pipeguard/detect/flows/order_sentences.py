@@ -7,12 +7,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from enum import IntEnum
 from functools import cache, lru_cache
-from itertools import islice
 
 from pipeguard.detect.flows import overlap
 from pipeguard.detect.flows.tool_labels import ToolAct
 from pipeguard.detect.flows.value_places import plain
-from pipeguard.detect.matching.confirm import Finder, as_ascii
+from pipeguard.detect.matching.confirm import Finder, find_near_signs
 from pipeguard.detect.words import acts as tables
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.records import NamedTuple
@@ -34,7 +33,6 @@ _STRONG_SIGN = (
     r"|\.(?:com|net|org|io|dev|app|example|info|co|ai|xyz|ru|cn|de|sh)\b)\S*"
 )
 STRONG_CHARS = 64  # after such a word, that belong to what begins in it
-MANY_SIGNS = 24  # so that all of a text is read
 PASSED_ON_CHARS = 400  # of an order, in a message that passes on the document that it is in
 SENTENCE_CHARS = 800  # of a sentence of a passage
 OPENING_WORDS = 10  # of a sentence, in which it says who is to do what
@@ -97,17 +95,8 @@ class _Verbs(NamedTuple):
 
 
 def find_strong(text: str) -> Iterator[re.Match[str]]:
-    """Find what STRONG does; but it is tried beside a sign of it alone, where these are few."""
-    data, at = as_ascii(text) or b"", 0
-    signs = [*islice(_strong_sign().finditer(data, 0, len(data)), MANY_SIGNS)]
-    if (text and not data) or len(signs) == MANY_SIGNS:
-        yield from STRONG.finditer(text)
-        return
-    for start, end in (sign.span for sign in signs):
-        at = max(at, start)
-        while (match := STRONG.search(text, at, end + STRONG_CHARS)) and match.start() < end:
-            yield match
-            at = match.end()
+    """Find what STRONG does, beside signs of it."""
+    return find_near_signs(STRONG, _strong_sign(), text, 0, STRONG_CHARS)
 
 
 @cache

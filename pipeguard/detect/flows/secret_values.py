@@ -15,7 +15,7 @@ from pipeguard.detect.checks.credential_names import is_secret_setting
 from pipeguard.detect.checks.placeholders import entropy
 from pipeguard.detect.flows.overlap import squeeze
 from pipeguard.detect.flows.text_values import TOKEN_CHARS, decode_percent, tokens, unescape
-from pipeguard.detect.matching.confirm import Finder, are_many, as_ascii, find_signed, occurs
+from pipeguard.detect.matching.confirm import Finder, find_near_signs, find_signed, occurs
 from pipeguard.detect.words import credentials, word_set
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.records import NamedTuple
@@ -258,6 +258,7 @@ _NEAR = lazy_regex(r"[^0-9<]{0,48}[0-9<]")  # a digit, or a tag before one
 _LEADS_TO = lazy_regex(rf"(?:[.:：=>]|\\[nrt]|\b{_IS}|[は是为為는은])\Z")
 CODE_CHARS, SAID_CHARS = 50, 60  # of a code with its `G-`; after it, that say what it is
 _IS_SAID = rf"(?:<[^<>]{{0,40}}>)? ?(?:\b{_IS}|[は是]) "
+_LEADING = rf"[0-9][A-Za-z-]{{0,{CODE_CHARS}}}{_IS_SAID}"  # the end of a code, and a verb
 _BEFORE = lazy_regex(rf"{_ALONE}{_IS_SAID[:-1]}( [^0-9<.;!?]{{0,{SAID_CHARS}}})")
 
 
@@ -271,7 +272,8 @@ def one_time_secrets(text: str) -> list[str]:
 def _codes(text: str) -> Iterator[str]:
     small = text.replace("İ", "I").lower()  # of the same length
     all_called = [*find_signed(_CALLED, _finder(_CALLED.pattern), small)]
-    for match in _find_leading_codes(text) if all_called else ():
+    leading = find_near_signs(_BEFORE, _finder(_LEADING), text, CODE_CHARS, SAID_CHARS)
+    for match in leading if all_called else ():
         said = match[2].lower()
         if _CALLED.search(said) and _KIND.search(said):
             yield match[1]
@@ -286,25 +288,6 @@ def _codes(text: str) -> Iterator[str]:
         clauses = unescape("\n".join((_CLAUSE_END.split(before)[-1], *ends)))
         if _KIND.search(clauses) and not _OTHER_KIND.search(before):
             yield code[2]
-
-
-def _find_leading_codes(text: str) -> Iterator[re.Match[str]]:
-    """Find what _BEFORE does; but it is tried only beside a digit and a verb, where few are."""
-    data, at = as_ascii(text), 0
-    if data is None:
-        yield from _BEFORE.finditer(text)
-        return
-    sign = _finder(rf"[0-9][A-Za-z-]{{0,{CODE_CHARS}}}{_IS_SAID}")
-    for number, found in enumerate(sign.finditer(data, 0, len(data))):
-        start, end = found.span
-        at = max(at, start - CODE_CHARS)
-        if are_many(number, start):
-            yield from _BEFORE.finditer(text, at)
-            return
-        # Up to the verb: a tag before it may have another code, with a verb of its own.
-        while (match := _BEFORE.search(text, at, end + SAID_CHARS)) and match.start() < end:
-            yield match
-            at = match.end()
 
 
 # --- keys that are cut ------------------------------------------------------------------

@@ -144,7 +144,7 @@ def find_signed(expression: re.Pattern[str], sign: Finder, text: str) -> Iterato
         return
     for number, found in enumerate(sign.finditer(data, 0, len(data))):
         start, end = found.span
-        if are_many(number, start):
+        if _are_many(number, start):
             yield from expression.finditer(text, max(at, start))
             return
         for place in range(max(at, start), end):
@@ -153,7 +153,34 @@ def find_signed(expression: re.Pattern[str], sign: Finder, text: str) -> Iterato
                 at = match.end()
 
 
-def are_many(signs: int, chars: int) -> bool:
+def find_near_signs(
+    expression: re.Pattern[str], sign: Finder, text: str, before: int, after: int
+) -> Iterator[re.Match[str]]:
+    """Find what an expression of `re` does; but it is tried only beside signs, where those are few.
+
+    Args:
+        expression: to find.
+        sign: of ASCII, which each match has or begins in.
+        text: of any signs.
+        before: characters from the beginning of a match to its sign, at most.
+        after: characters from the end of the sign to that of the match, at most.
+    """
+    data, at = as_ascii(text), 0
+    if data is None:
+        yield from expression.finditer(text)
+        return
+    for number, found in enumerate(sign.finditer(data, 0, len(data))):
+        start, end = found.span
+        at = max(at, start - before)
+        if _are_many(number, start):
+            yield from expression.finditer(text, at)
+            return
+        while (match := expression.search(text, at, end + after)) and match.start() < end:
+            yield match
+            at = match.end()
+
+
+def _are_many(signs: int, chars: int) -> bool:
     """True for so many signs in so many characters that `re` alone is as fast."""
     return signs > FEW_SIGNS and signs * SIGN_CHARS > chars
 
