@@ -220,10 +220,11 @@ class Wrapped:
         return self.peak_kib()
 
     def is_idle(self) -> bool:
-        """Whether no process of the run used any time between two looks."""
-        before, end = used(self.running()), monotonic() + 0.15  # ticks are 10 ms
+        """Whether all threads of the run slept at two looks, and none ran in between."""
+        first, end = threads(self.running()), monotonic() + 0.15  # ticks are 10 ms
         until(lambda: monotonic() > end, "the second look")
-        return used(self.running()) == before
+        # A thread that is kept off a busy processor, or waits for a disk, does not sleep.
+        return threads(self.running()) == first and all(one[0] == b"S" for one in first.values())
 
 
 def stdin(wrapped: Wrapped) -> IO[bytes]:
@@ -272,11 +273,11 @@ def status_kib(process: int, name: str) -> int:
     raise AssertionError(name)
 
 
-def used(running: Sequence[int]) -> dict[int, bytes]:
-    """The processor time of each process so far (proc(5): fields 14 and 15)."""
-    times = {}
+def threads(running: Sequence[int]) -> dict[Path, list[bytes]]:
+    """Each thread's state, and what it used so far (proc(5): fields 3 to 15)."""
+    seen = {}
     for process in running:
         with suppress(FileNotFoundError, ProcessLookupError):
-            fields = Path(f"/proc/{process}/stat").read_bytes().rpartition(b")")[2].split()
-            times[process] = b" ".join(fields[11:13])
-    return times
+            for stat in Path(f"/proc/{process}/task").glob("*/stat"):
+                seen[stat] = stat.read_bytes().rpartition(b")")[2].split()[:13]
+    return seen
