@@ -81,14 +81,10 @@ def _show(result: Result) -> None:
 def _count(results: list[Result]) -> str:
     states = [result.state.name.lower() for result in results]
     wrong, notes, unknown = (states.count(word) for word in ("wrong", "note", "unknown"))
-    checks = pluralize(len(results), "check")
-    if not wrong:
-        summary = f"Nothing is wrong in {checks}."
-    else:
-        summary = f"{wrong} of {checks} found something wrong."
-    if unknown:
-        summary += f" {unknown} could not be done."
-    return summary + (f" {notes} with a note." if notes else "")
+    parts = [pluralize(wrong, "problem") if wrong else "nothing wrong"]
+    parts += [f"{unknown} not done"] if unknown else []
+    parts += [pluralize(notes, "note")] if notes else []
+    return f"{pluralize(len(results), 'check')}: {', '.join(parts)}."
 
 
 def _fields(result: Result) -> dict[str, object]:

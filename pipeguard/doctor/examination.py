@@ -46,7 +46,7 @@ def choose(names: Iterable[str]) -> tuple[InstallationCheck, ...]:
     wanted: set[str] = set()
     for name in names:
         if name not in by_id:
-            raise InputError(f"no check is named {name!r}.\n  There are: {', '.join(by_id)}")
+            raise InputError(f"no check is named {name!r}.\n  Available: {', '.join(by_id)}")
         while name:
             wanted.add(name)
             name = by_id[name].needs  # noqa: PLW2901  follows the chain of needs

@@ -75,11 +75,11 @@ def _second_wall() -> Iterable[Diagnosis]:
     """True if Landlock's rules hold in a sandbox, too."""
     landlock = try_landlock()
     if landlock.works:
-        yield good(f"Landlock's rules also hold inside a sandbox ({landlock.why})")
+        yield good(f"Landlock works inside sandboxes ({landlock.why})")
         return
     compiler = f"install one (gcc or clang), then: {reinstall_command()}"
     fix = compiler if "no C compiler" in landlock.why else LANDLOCK_FIX
-    yield note(f"sandboxes run without Landlock, the second wall: {landlock.why}", fix)
+    yield note(f"sandboxes run without Landlock as a second wall: {landlock.why}", fix)
 
 
 def learning(_case: Case) -> Iterable[Diagnosis]:

@@ -113,7 +113,7 @@ def pins(_case: Case) -> Iterable[Diagnosis]:
         waiting = held_definitions(opened)
         servers = len(opened.servers())
     if not waiting:
-        yield good(f"of {pluralize(servers, 'server')}; nothing waits for your approval")
+        yield good(f"{pluralize(servers, 'server')}; nothing waits for your approval")
         return
     names = ", ".join(entry.target for entry in waiting[:3]) + (", …" if len(waiting) > 3 else "")
     count = "1 definition waits" if len(waiting) == 1 else f"{len(waiting)} definitions wait"
@@ -151,13 +151,13 @@ def logins(case: Case) -> Iterable[Diagnosis]:
         hidden = masked_url(login.server) != login.server
         again = login_command(login.name if hidden else login.server)
         if login.has_ended(case.now):
-            yield wrong(f"the login to {where} has ended", again)
+            yield wrong(f"the login to {where} has expired", again)
         elif login.wanted:
             yield note(f"{where} asks for more than was granted: {login.wanted}", again)
     if not stored:
         yield good("none")
     elif not any(login.has_ended(case.now) for login in stored):
-        yield good(f"{len(stored)}, none of which has ended")
+        yield good(f"{pluralize(len(stored), 'login')}, none expired")
 
 
 CHECKS = (

@@ -117,9 +117,9 @@ def trust(case: Case) -> Iterable[Diagnosis]:
 
     truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # raises if the system's cannot be used
     if sys.platform in ("darwin", "win32"):
-        yield good(f"the system's own authorities, {ssl.OPENSSL_VERSION}")
+        yield good(f"the system's certificate authorities, {ssl.OPENSSL_VERSION}")
     elif authorities := _authorities():
-        yield good(f"the system's authorities in {authorities}, {ssl.OPENSSL_VERSION}")
+        yield good(f"the certificate authorities in {authorities}, {ssl.OPENSSL_VERSION}")
     else:
         yield wrong(
             "this system has no certificate authorities, so no https server is trusted",
