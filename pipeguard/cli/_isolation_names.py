@@ -35,7 +35,7 @@ def unknown_lines(name: str) -> Iterator[str]:
     if near := suggestion(name, known, listed=True, likeness=0.5, most=3):
         yield near.strip()
     elif known:
-        yield from wrap_text(f"There are: {visible(', '.join(known))}.", "")
+        yield from wrap_text(f"Available: {visible(', '.join(known))}.", "")
     else:
         yield "No server has run under PipeGuard yet, and your clients' files have none."
 

@@ -83,7 +83,7 @@ def list_rules(
     every = load_rules()
     packs = sorted({rule.pack for rule in every})
     if pack is not None and pack not in packs:
-        raise RuleError(f"no pack is called {pack!r}.\n  There are: {', '.join(packs)}")
+        raise RuleError(f"no pack is called {pack!r}.\n  Available: {', '.join(packs)}")
     chosen = [
         rule
         for rule in every

@@ -306,7 +306,7 @@ def _refuse_unknown_names(request: SetupRequest, plans: Iterable[ChangePlan]) ->
 def _refuse_missing(wanted: Iterable[str], names: Collection[str], why: str) -> None:
     missing = [name for name in wanted if name not in names]
     if missing:
-        listed = f"\n  There are: {visible(', '.join(sorted(names)))}" if names else ""
+        listed = f"\n  Available: {visible(', '.join(sorted(names)))}" if names else ""
         raise InputError(f"{why} {missing[0]!r} there.{listed}")
 
 

@@ -265,7 +265,7 @@ def _warn_of_unmatched(store: Store, globs: Sequence[str]) -> None:
     for glob in globs if known else ():
         if not any(fnmatchcase(name, glob) for name in known):
             names = ", ".join(sorted(known))
-            click.echo(f"No server is called {glob} yet. There are: {visible(names)}", err=True)
+            click.echo(f"No server is called {glob} yet. Available: {visible(names)}", err=True)
 
 
 def _warn_of_tools(store: Store, globs: Sequence[str]) -> None:

@@ -297,7 +297,7 @@ class ToolCalls:
             if server not in self.servers():
                 names = ", ".join(self.servers()) or NO_SERVER
                 return menu.content(
-                    f"There is no server {server!r}. There are: {names}", is_error=True
+                    f"There is no server {server!r}. Available: {names}", is_error=True
                 )
             only = only._replace(servers=[server])
         found = self._catalog.search(query, most, only)

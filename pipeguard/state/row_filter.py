@@ -153,7 +153,7 @@ def _parse_term(word: str) -> FilterTerm:
         near = suggestion(name, FIELDS, listed=True)
         fields = ", ".join(FIELDS)
         raise WrongFilterError(
-            f"There is no field {show(name, 40) or 'without a name'}.{near} There are: {fields}."
+            f"There is no field {show(name, 40) or 'without a name'}.{near} Available: {fields}."
             " Quotes hold a word with a colon."
         )
     parts = [part.replace('"', "") for part in re.findall(r'(?:[^,"]|"[^"]*")+', values)]

@@ -111,7 +111,7 @@ def pluralize(count: int, what: str) -> str:
 def those_there_are(names: Iterable[str]) -> str:
     """The sentence that follows a name that is not known."""
     listed = ", ".join(names)
-    return f"There are: {listed}." if listed else "There is none."
+    return f"Available: {listed}." if listed else "There are none."
 
 
 MAX_LISTED = 12  # valid words in one error: they fill a line

@@ -104,4 +104,4 @@ def test_a_taken_or_missing_name_is_told_before_anything_is_asked(
     snapshot.run("tokens create ci")
     monkeypatch.setattr(Person, "here", lambda: pytest.fail("it asked"))
     assert "ci already" in snapshot.run("tokens create ci").err
-    assert "no token nosuch. There are: ci." in snapshot.run("tokens rotate nosuch").err
+    assert "no token nosuch. Available: ci." in snapshot.run("tokens rotate nosuch").err

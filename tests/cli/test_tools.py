@@ -111,7 +111,7 @@ def test_what_no_server_has_is_an_error_with_what_is_near(tmp_path: Path) -> Non
     assert done.returncode != 0
     assert "no tool that can be called now is called one/ecko" in done.stderr
     assert machine.trace.exists(), "it could have been another server's"
-    assert "There are: one, tracing." in machine.tools("list", "--server", "none").stderr
+    assert "Available: one, tracing." in machine.tools("list", "--server", "none").stderr
 
 
 def test_a_tool_whose_change_waits_is_marked(tmp_path: Path) -> None:
@@ -245,7 +245,7 @@ def test_a_gateway_lists_only_what_a_token_may_use(tmp_path: Path) -> None:
         person["XDG_CONFIG_HOME"] = str(tmp_path / "config")
         create[-3:] = ["typo", "--server", "tow"]
         typo = subprocess.run(create, env=person, capture_output=True, text=True, check=False)
-        assert "No server is called tow yet. There are: github, one, two" in typo.stderr
+        assert "No server is called tow yet. Available: github, one, two" in typo.stderr
         listing = [*PIPEGUARD, "tools", "list", *options]
         person["CI"] = made.stdout.strip()
         done = subprocess.run(listing, env=person, capture_output=True, text=True, check=True)

@@ -57,7 +57,7 @@ def test_a_name_is_for_one_token_which_can_be_exchanged_and_ended(path: Path) ->
         assert {(entry.tool, entry.client) for entry in decided} == {("ci", "kim")}
         assert "; ".join(SCOPE.describe_limits()) in decided[0].findings
         for change in (rotate_token, revoke_token):
-            with pytest.raises(InputError, match="There is none"):
+            with pytest.raises(InputError, match="There are none"):
                 change(store, "ci")
 
 

@@ -107,7 +107,7 @@ def _find(spec: str) -> Check:
         return checks()[name]
     if name not in EXAMPLES:
         names = sorted((*checks(), *EXAMPLES))
-        near = suggestion(name, names, listed=True) or f"\n  There are: {', '.join(names)}"
+        near = suggestion(name, names, listed=True) or f"\n  Available: {', '.join(names)}"
         raise RuleError(f"unknown check `{name}`.{near}")
     try:
         return _checks_with_argument()[name](argument)
@@ -167,6 +167,6 @@ def _number(argument: str) -> Check:
         return lambda secret: to_outcome(personal_numbers.is_telling(secret))
     if argument not in personal_numbers.NUMBERS:
         near = suggestion(argument, personal_numbers.NUMBERS, listed=True)
-        kinds = near or f" There are: telling, {', '.join(personal_numbers.NUMBERS)}"
+        kinds = near or f" Available: telling, {', '.join(personal_numbers.NUMBERS)}"
         raise ValueError(f"no kind of number is called {argument}.{kinds}")
     return lambda secret: to_outcome(personal_numbers.is_number(argument, secret))

@@ -33,15 +33,15 @@ def test_a_check_is_known_by_its_name(spec: str) -> None:
 @pytest.mark.parametrize(
     ("spec", "why"),
     [
-        ("", "unknown check ``.\n  There are: around-kubernetes,"),
-        ("xylophone", "unknown check `xylophone`.\n  There are: around-kubernetes,"),
+        ("", "unknown check ``.\n  Available: around-kubernetes,"),
+        ("xylophone", "unknown check `xylophone`.\n  Available: around-kubernetes,"),
         ("entropie 3.5", "unknown check `entropie`. Did you mean `entropy`?"),
         ("entropy", "check `entropy` needs an argument, as `entropy 3.5`"),
         ("entropy high", "check `entropy high`: could not convert"),
         ("base64-bytes many", "As an example: `base64-bytes 32`"),
         ("host metdata", "a host is one of metadata,"),
         ("number us-ss", "no kind of number is called us-ss. Did you mean `us-ssn`?"),
-        ("number xylophone", "There are: telling, card, iban,"),
+        ("number xylophone", "Available: telling, card, iban,"),
         ("github-crc 3", "check `github-crc` takes no argument"),
         ("only-raise", "check `only-raise` needs an argument, as `only-raise github-crc`"),
         ("only-raise githb-crc", "unknown check `githb-crc`. Did you mean `github-crc`?"),
