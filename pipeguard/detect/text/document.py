@@ -247,10 +247,9 @@ class MessageText:
 
     def _string(self, index: int) -> str:
         """The string of a segment, which in the unkeyed layout may be a key."""
-        strings = self._compute().strings
-        if index < len(strings):
-            return strings[index]
-        return next(islice(self._keys, index - len(strings), None))
+        positions = self._compute()
+        located = len(positions.strings)
+        return positions.strings[index] if index < located else positions.keys[index - located]
 
     def _find_key(self, key: str) -> Path:
         """The first path of a key; of one that is none, that of the value itself."""
@@ -274,19 +273,19 @@ class _Positions:
         steps: the last step to each of them.
         counts: of the code points before each BYTES_COUNTED bytes of `data`.
         joined_starts: of each located string, in bytes of the joined values.
+        keys: behind them in the unkeyed layout, in their order.
         key_paths: the first of each key, once one is asked for.
         names_around: as `MessageText.names_around`.
     """
 
     __slots__ = (
         *("_containers", "_labels", "_names", "_owners", "_parents", "counts", "is_keyed"),
-        *("joined_starts", "key_paths", "names_around", "starts", "steps", "strings"),
+        *("joined_starts", "key_paths", "keys", "names_around", "starts", "steps", "strings"),
     )
 
     def __init__(self, layout: Layout, *, is_keyed: bool) -> None:
-        _, _, _, _, self.strings, self._labels, starts, self.steps, owners, self._names, parents = (
-            layout
-        )
+        self.keys, self.strings, self._labels = list(layout[2]), *layout[4:6]
+        starts, self.steps, owners, self._names, parents = layout[6:]
         self.starts, self._owners, self._parents = map(_numbers, (starts, owners, parents))
         self.is_keyed = is_keyed
         self._containers: dict[int, Path] = {0: ()}
