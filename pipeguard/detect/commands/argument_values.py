@@ -1,8 +1,8 @@
 """Lines for a value that is no command: a path, an option, a command or a quote smuggled into it.
 
 A line `OPT --x` for an option, `DASH --x` for one in place of a path or a name, `INJ text` for a
-value that goes on as a command, `VAL text` for one that may go on as a statement, and those of
-paths (detect.commands.path_normalisation). Knows no rules.
+value that goes on as a command, those of a value that may go on as a statement
+(detect.commands.sql), and those of paths (detect.commands.path_normalisation). Knows no rules.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pipeguard.detect.commands.argument_roles import is_of_database, writes
 from pipeguard.detect.commands.interpret import code_lines, command_lines
 from pipeguard.detect.commands.path_normalisation import path_lines
 from pipeguard.detect.commands.script_budget import ScriptBudget
-from pipeguard.detect.commands.sql import statements
+from pipeguard.detect.commands.sql import breakout_lines, statements
 from pipeguard.detect.words import word_set
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.unicode import folding
@@ -68,7 +68,9 @@ _PATH_SIGN = lazy_regex(r"[/\\~%.]|id_")
 _SHELL_SIGN = lazy_regex(r"[;&|`$<\n]|%0")
 # A value that goes on as a statement has a quote, an end, a comment, a sign that compares, or one
 # of a few words.
-_STATEMENT_SIGN = lazy_regex(r"['\"`;=#(<]|--|\|\||(?i:union|select|waitfor|case|having|order by)")
+_STATEMENT_SIGN = lazy_regex(
+    r"['\"`;=#(<]|--|\|\||(?i:[0-9] (?:or|and|xor) |union|select|waitfor|case|having|order by)"
+)
 
 
 # Names of programs that are no English words.
@@ -129,11 +131,6 @@ def _latin(word: re.Match[str]) -> str:
     return plain if plain.isascii() else word[0]
 
 
-def value_line(value: str) -> str:
-    """The line of a value that may go on as a statement."""
-    return f"VAL {' '.join(value.split())}"
-
-
 def value_lines(tool: str | None, key: str, value: str, budget: ScriptBudget) -> list[str]:
     """The lines of a value.
 
@@ -170,13 +167,18 @@ def _long_value_lines(
     """The lines of a long value, part by part; none of a document, which is read as one."""
     if value.count("\n") > MAX_VALUE_LINES or not any(map(str.isspace, value)):
         return
+    if not _is_program(value):  # whose quotes, and what follows them, go on as no statement
+        yield from breakout_lines(fold_value(value))[1:]
     for at in range(0, len(value), MAX_VALUE - VALUE_OVERLAP):
         part = value[at : at + MAX_VALUE]
-        # In a program on one line, quotes and what follows them go on as no statement.
-        is_program = CODE_SHARE * sum(map(part.count, "{};")) > len(part)
         for line in value_lines(tool, key, part.lstrip("-") if at else part, budget):
-            if not (is_program and line.startswith("VAL ")):
+            if not line.startswith("OUT ") and not (line.startswith("VAL ") and _is_program(part)):
                 yield line
+
+
+def _is_program(text: str) -> bool:
+    """True for a program on one line."""
+    return CODE_SHARE * sum(map(text.count, "{};")) > len(text)
 
 
 def option_lines(key: str, value: str) -> list[str]:
@@ -196,4 +198,4 @@ def _statement_lines(tool: str | None, key: str, value: str) -> list[str]:
         return []
     if STATEMENT.match(value) and is_of_database(tool):
         return statements(value)
-    return [value_line(value)]
+    return breakout_lines(value)

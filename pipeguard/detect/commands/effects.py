@@ -24,7 +24,6 @@ from pipeguard.detect.commands.argument_values import (
     STATEMENT,
     fold_value,
     option_lines,
-    value_line,
     value_lines,
 )
 from pipeguard.detect.commands.interpret import (
@@ -37,7 +36,7 @@ from pipeguard.detect.commands.path_normalisation import path_lines
 from pipeguard.detect.commands.programs import flat
 from pipeguard.detect.commands.script_budget import ScriptBudget
 from pipeguard.detect.commands.shell_command import GAP
-from pipeguard.detect.commands.sql import is_statement, statements
+from pipeguard.detect.commands.sql import breakout_lines, is_statement, statements
 from pipeguard.detect.text.document import MessageText
 from pipeguard.detect.words import word_set
 from pipeguard.firewall.lazy_regex import lazy_regex
@@ -56,7 +55,6 @@ _WRITES_STARTED_FILE = lazy_regex(
     r"\.git/hooks/[a-z-]+|\.husky/[a-z-]+|cron[a-z.]*(?:/.*)?))\Z"
 )
 # A value that is searched for and goes on as a condition.
-_CLOSES_QUOTE = lazy_regex(r"['\"].{0,200}(?:=|--|/\*|\()", re.DOTALL)
 _PROGRAM = lazy_regex(
     r"(?:/(?:usr/)?(?:local/)?s?bin/)?(?:sudo|(?:ba|z|da|k)?sh|rm|curl|wget|nc|ncat|dd|find|"
     r"python3?|perl|node|cmd|powershell|pwsh|docker|chmod|env)\Z"
@@ -315,8 +313,7 @@ class _ArgumentReader:
 
 def _lines_of_statement(value: str) -> list[str]:
     is_value = not is_statement(value) and not CONDITION.match(value)
-    is_closing = is_value and _CLOSES_QUOTE.search(value)
-    return statements(value) + ([value_line(value)] if is_closing else [])
+    return statements(value) + (breakout_lines(value) if is_value else [])
 
 
 def _words_of_json(value: str) -> list[str]:

@@ -1,7 +1,8 @@
 """Statements for databases, one a line, without comments and with `'_'` for each string.
 
 Reads no grammar: it only tells data from the rest of a statement, so that a rule takes no word in a
-text column for an order. Knows no rules.
+text column for an order. Of a value, it tells what would be outside the string that a server puts
+it in. Knows no rules.
 """
 
 from __future__ import annotations
@@ -41,12 +42,33 @@ _SCRATCH = lazy_regex(
     r"scratch|staging|stg|#)_?\w*"
 )
 _BEGINS = lazy_regex(
-    r"[\s(/*-]{0,20}(?:select|insert|update|delete|drop|truncate|alter|create|grant|revoke|copy|attach|"
-    r"exec|load|merge|replace|call|do|set|use|with|match|optional|unwind|explain|describe|desc|show|"
+    r"(?:\s*+(?:/\*(?:[^*]|\*(?!/))*+\*/|(?:--|#)[^\n]*+\n))*+[\s(/*-]{0,20}"  # comments before it
+    r"(?:select|insert|update|delete|drop|truncate|alter|create|grant|revoke|copy|attach|exec|load|"
+    r"merge|replace|call|do|set|use|with|match|optional|unwind|explain|describe|desc|show|"
     r"pragma|begin|commit|rollback|vacuum|analyze|declare|from|values|db\.|get|put|scan|hget|keys|"
     r"flush\w{2,4}|config|eval|\{|\[|query\b|mutation\b|subscription\b)",
     re.IGNORECASE,
 )
+_STRING = lazy_regex(r"'(?:[^']|'')*+'?|\"(?:[^\"]|\"\")*+\"?")
+# A value up to the quote that ends the string around it: a doubled one does not, nor does one
+# behind a backslash in some databases, and in all that have strings in double quotes.
+_CLOSINGS = [
+    (quote, lazy_regex(rf"(?:{text}|{quote}{quote})*+{quote}", re.DOTALL))
+    for quote, text in (("'", r"[^']++"), ("'", r"[^'\\]++|\\."), ('"', r'[^"\\]++|\\.'))
+]
+# What a statement does with the string before it goes on: an operator and an operand.
+_APPLIED = lazy_regex(
+    r"(?:[=<>!+*/%^|&~@:-]{1,3}\s?\(*\s?[+~-]?(?:\w*\(?'_|\d|\w+\()|::\w|is (?:not )?(?:null|'_)|"
+    r"(?:not )?(?:like|glob|regexp|rlike|similar to|between|in)\s?\(*\s?'_|(?:limit|offset) \d|'_'|"
+    r"for update|(?:order|group) by |(?:escape|collate|returning|div|mod|at time zone)\s).*?"
+    r"(?=--|#|/\*|;|\|\||&&|\b(?:or|and|xor|union|intersect|except|minus|having)\b)",
+    re.IGNORECASE,
+)
+_COMMENT = lazy_regex(r"\s*(?:--|#|/\*)")
+_TAG = lazy_regex(r"#\w")
+_JOINS = lazy_regex(r"\s*(?:or|and|\|\||&&)\s*", re.IGNORECASE)
+_BEHIND_JOINED = lazy_regex(r"\s?(?:[)&,\].]|\+\s?[A-Za-z_]|\Z)")
+_BEFORE_STRING = tuple("([{=,:>+&")
 
 
 def is_statement(text: str) -> bool:
@@ -60,6 +82,52 @@ def statements(text: str) -> list[str]:
     if "\\'" in text:  # databases differ in whether this quote ends a string
         lines += _lines(_STANDARD_TOKEN.sub(_replacement, text))
     return list(dict.fromkeys(lines))
+
+
+def breakout_lines(value: str) -> list[str]:
+    """The lines of a value that may go on as a statement.
+
+    `VAL text` is the value, and `OUT text` what would be outside the string that it is put in.
+    """
+    value = " ".join(value.split())
+    outside: list[str] = []
+    for quote, closing in _CLOSINGS:
+        end = match.end() if quote in value and (match := closing.match(value)) else len(value)
+        rest = value[end:]
+        if rest and not _is_own_string(value[: end - 1], quote, rest):
+            rest = _STRING.sub(_mask, rest).lstrip(") ")
+            at = match.end() if (match := _APPLIED.match(rest)) else 0
+            outside.append(f"OUT {rest[at : at + MAX_LINE]}")
+    return [f"VAL {value}", *dict.fromkeys(outside)]
+
+
+def _is_own_string(before: str, quote: str, rest: str) -> bool:
+    """True where a quote begins a string in the value, such as `("#top")` and `+ " or "`.
+
+    What begins so can also end a string, so it is believed of few forms, and of more of those in
+    double quotes, which few databases have strings in.
+    """
+    if quote not in rest:
+        return False
+    text, _, more = rest.partition(quote)
+    is_word = before.endswith(" ")
+    before = before.rstrip()
+    is_inside = before.endswith(_BEFORE_STRING)
+    if _COMMENT.match(rest):
+        if quote == '"':
+            return is_inside or is_word or not before
+        return before.endswith(("(", "[")) or (is_inside and _TAG.match(rest) is not None)
+    if not _JOINS.fullmatch(text) or not _BEHIND_JOINED.match(more):
+        return False
+    if quote == '"':
+        return is_inside or not before
+    return quote not in more and before.endswith(("(", "&", "+"))
+
+
+def _mask(match: re.Match[str]) -> str:
+    """`'_'` for a string, without its last quote where that is missing."""
+    text = match[0]
+    return "'_'" if len(text) > 1 and text[-1] == text[0] else "'_"
 
 
 def _lines(text: str) -> list[str]:

@@ -2,7 +2,13 @@
 
 import pytest
 
-from pipeguard.detect.commands.sql import MAX_LINE, OVERLAP, is_statement, statements
+from pipeguard.detect.commands.sql import (
+    MAX_LINE,
+    OVERLAP,
+    breakout_lines,
+    is_statement,
+    statements,
+)
 
 
 @pytest.mark.parametrize(
@@ -39,7 +45,9 @@ def test_a_long_statement_has_several_lines_that_overlap() -> None:
     assert others[-1].endswith("from a")
 
 
-@pytest.mark.parametrize("text", ["SELECT 1", " (select 1)", "/**/ drop table a", "{a: 1}"])
+@pytest.mark.parametrize(
+    "text", ["SELECT 1", "/* a */ -- b\nselect 1", " (select 1)", "/**/ drop table a", "{a: 1}"]
+)
 def test_a_statement_begins_as_one(text: str) -> None:
     assert is_statement(text)
 
@@ -47,3 +55,43 @@ def test_a_statement_begins_as_one(text: str) -> None:
 @pytest.mark.parametrize("text", ["", "red shoes", "who selects what", "'; drop table a"])
 def test_what_begins_otherwise_is_a_value(text: str) -> None:
     assert not is_statement(text)
+
+
+@pytest.mark.parametrize(
+    ("value", "outside"),
+    [
+        ("admin' -- x", ["-- x"]),
+        ("' or '1'='1", ["or '_'='_"]),
+        ("x' 'y' or 1=1", ["or 1=1"]),
+        ("O''Brien' or 1=1", ["or 1=1"]),
+        ("x') = 2 union select 'a'", ["union select '_'"]),
+        (r"\' or 1=1", ["or 1=1"]),
+        (r"x\' ' or 1=1", ["'_", "or 1=1"]),
+        ('" or ""="', ["or '_'='_"]),
+        ("it's", ["s"]),
+        ("name = 'x' or name = 'y'", ["x'_'y'_"]),
+        ("x' + '' or 1=1", ["or 1=1"]),
+        ("x' is not null -- y", ["-- y"]),
+        ("x' between 'a' and 'b' or 1=1", ["and '_' or 1=1"]),
+        ("admin '--x'", ["--x'_"]),
+        ("(' or '1", ["or '_"]),
+    ],
+)
+def test_what_is_outside_the_string_that_a_value_ends(value: str, outside: list[str]) -> None:
+    assert breakout_lines(value) == [f"VAL {value}", *(f"OUT {text}" for text in outside)]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "O''Brien",
+        'use "--force" here',
+        "select('#top')",
+        "['--force', '--all']",
+        '"/*"',
+        'A1 & " and " & B1',
+        "the boys'",
+    ],
+)
+def test_a_value_with_strings_of_its_own_ends_none(value: str) -> None:
+    assert breakout_lines(value) == [f"VAL {value}"]
