@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -20,6 +21,8 @@ from benchmarks.frames.figures import table
 COUNT, QUICK = 2400, 240
 WORKER = Path(__file__).with_name("worker.py")
 ARGUMENTS_EVERY = 4  # one document in four is measured as arguments too
+LINES = 8  # of such a document, each as a value of its own
+LINE = re.compile(r"(?=.*(?:['\";#|]|--)).{4,200}")  # with a sign that a command or SQL could need
 REPEAT = 2  # times that each document is judged; the quickest counts
 TEN_KB = 10_000
 FATES = ("block", "cut", "redact", "warn")
@@ -34,10 +37,10 @@ class Sample:
     """One document, or the definitions of one tool, in one way.
 
     Attributes:
-        way: `result`, `arguments` or `definition`.
+        way: `result`, `arguments`, `value` or `definition`.
         kind: of the document.
         name: of it.
-        body: what is judged: its text, or a list of tools.
+        body: what is judged: its text, a line of it, or a list of tools.
     """
 
     way: str
@@ -127,7 +130,7 @@ def main() -> None:
         judge_all(chosen, contenders, folders=options.folder, show=sys.stderr.isatty())
     projects = len({document.project for document in chosen})
     print(f"{len(chosen)} documents of {projects} projects; ms of CPU for each 10 KB\n")
-    for way in ("result", "arguments", "definition"):
+    for way in ("result", "arguments", "value", "definition"):
         for contender in contenders:
             outcomes = [each for each in contender.outcomes if each.sample.way == way]
             if outcomes:
@@ -192,7 +195,7 @@ def judge_all(
     """Have each contender judge each sample, in turns."""
     for number, sample in enumerate(samples(chosen, folders)):
         if show:
-            print(f"\r{number} of about {len(chosen) * 5 // 4}", end="", file=sys.stderr)
+            print(f"\r{number} of about {len(chosen) * 3}", end="", file=sys.stderr)
         order = contenders if number % 2 else contenders[::-1]
         for contender in order:
             contender.judge(sample)
@@ -210,6 +213,9 @@ def samples(chosen: Sequence[Document], folders: Sequence[Path]) -> Iterator[Sam
         yield Sample("result", document.kind.value, name, text)
         if document.order[0] % ARGUMENTS_EVERY == 0:
             yield Sample("arguments", document.kind.value, name, text)
+            lines = [line for line in map(str.strip, text.splitlines()) if LINE.fullmatch(line)]
+            for line in lines[:: len(lines) // LINES + 1]:
+                yield Sample("value", document.kind.value, name, line)
     for case in definitions(folders):
         yield Sample("definition", "real servers", case.id, case.body["tools"])
 

@@ -25,6 +25,7 @@ REVISION = "2025-11-25"
 TOOLS = [
     {"name": "read", "inputSchema": {"type": "object"}},
     {"name": "write_file", "inputSchema": {"type": "object"}},
+    {"name": "set_field", "inputSchema": {"type": "object"}},
 ]
 STAGES = {"model": "pieces", "network": "network_scores"}  # methods of a classifier
 NATIVE = ("_opener", "_network")  # extensions in detect.model
@@ -76,15 +77,19 @@ class Measured:
         return self._answer({"content": [{"type": "text", "text": text}]})
 
     def judge_arguments(self, text: str) -> tuple[Verdict, float]:
-        """Judge a text as what a client writes to a file.
+        """Judge a text as what a client writes to a file."""
+        return self._judge_call("write_file", {"path": "notes.txt", "content": text})
 
-        Not with the first call of the tool, which once reads what its definition says that it does.
-        """
+    def judge_value(self, text: str) -> tuple[Verdict, float]:
+        """Judge a line as the value of a field."""
+        return self._judge_call("set_field", {"field": "note", "value": text})
+
+    def _judge_call(self, tool: str, arguments: object) -> tuple[Verdict, float]:
+        """Judge the second call of a tool: the first reads what its definition says, once."""
         self.judge_definitions(TOOLS)
-        self._ask("tools/call", {"name": "write_file", "arguments": {}})
+        self._ask("tools/call", {"name": tool, "arguments": {}})
         self._answer({"content": []})
-        arguments = {"path": "notes.txt", "content": text}
-        judged = self._ask("tools/call", {"name": "write_file", "arguments": arguments})
+        judged = self._ask("tools/call", {"name": tool, "arguments": arguments})
         self._answer({"content": []})
         return judged
 
@@ -122,6 +127,7 @@ def main() -> None:
     ways: dict[str, Callable[[Measured, Any], tuple[Verdict, float]]] = {
         "result": Measured.judge_result,
         "arguments": Measured.judge_arguments,
+        "value": Measured.judge_value,
         "definition": Measured.judge_definitions,
     }
     for line in sys.stdin:
