@@ -177,21 +177,29 @@ def _long_value_lines(
     """
     strings = _find_strings(key, value)
     if strings is not None:
-        for name, string in strings:
-            if role(tool, (name,)) is ArgumentRole.COMMAND:
-                yield from command_lines(string, budget=budget)
-            elif len(strings) <= MANY_STRINGS:
-                yield from value_lines(tool, name.lower(), string, budget)
+        yield from _lines_of_strings(tool, strings, budget)
         return
     if value.count("\n") > MAX_VALUE_LINES or not any(map(str.isspace, value)):
         return
-    if not _is_program(value):  # whose quotes, and what follows them, go on as no statement
-        yield from breakout_lines(fold_value(value))[1:]
+    for line in _statement_lines(tool, key, fold_value(value)):
+        if line.startswith("OUT ") and not _is_program(line):
+            yield line
     for at in range(0, len(value), MAX_VALUE - VALUE_OVERLAP):
         part = value[at : at + MAX_VALUE]
         for line in value_lines(tool, key, part.lstrip("-") if at else part, budget):
             if not line.startswith("OUT ") and not (line.startswith("VAL ") and _is_program(part)):
                 yield line
+
+
+def _lines_of_strings(
+    tool: str | None, strings: list[tuple[str, str]], budget: ScriptBudget
+) -> Iterator[str]:
+    """The lines of strings with their names; of many, those of commands alone."""
+    for name, string in strings:
+        if role(tool, (name,)) is ArgumentRole.COMMAND:
+            yield from command_lines(string, budget=budget)
+        elif len(strings) <= MANY_STRINGS:
+            yield from value_lines(tool, name.lower(), string, budget)
 
 
 def _find_strings(key: str, value: str) -> list[tuple[str, str]] | None:

@@ -54,7 +54,6 @@ _WRITES_STARTED_FILE = lazy_regex(
     r"\.(?:zprofile|profile|login|xinitrc|xprofile|xsession|envrc)|config\.fish|rc\.local|"
     r"\.git/hooks/[a-z-]+|\.husky/[a-z-]+|cron[a-z.]*(?:/.*)?))\Z"
 )
-# A value that is searched for and goes on as a condition.
 _PROGRAM = lazy_regex(
     r"(?:/(?:usr/)?(?:local/)?s?bin/)?(?:sudo|(?:ba|z|da|k)?sh|rm|curl|wget|nc|ncat|dd|find|"
     r"python3?|perl|node|cmd|powershell|pwsh|docker|chmod|env)\Z"

@@ -50,24 +50,26 @@ _BEGINS = lazy_regex(
     re.IGNORECASE,
 )
 _STRING = lazy_regex(r"'(?:[^']|'')*+'?|\"(?:[^\"]|\"\")*+\"?")
-# A value up to the quote that ends the string around it: a doubled one does not, nor does one
-# behind a backslash in some databases, and in all that have strings in double quotes.
+# A value up to the quote that ends the string around it. A doubled quote ends none. Whether one
+# behind a backslash does differs by database; in double quotes, it is taken for JSON in JSON.
 _CLOSINGS = [
     (quote, lazy_regex(rf"(?:{text}|{quote}{quote})*+{quote}", re.DOTALL))
     for quote, text in (("'", r"[^']++"), ("'", r"[^'\\]++|\\."), ('"', r'[^"\\]++|\\.'))
 ]
-# What a statement does with the string before it goes on: an operator and an operand.
+# What may follow the string before the part that matters: an operator and its operand, or a clause.
 _APPLIED = lazy_regex(
-    r"(?:[=<>!+*/%^|&~@:-]{1,3}\s?\(*\s?[+~-]?(?:\w*\(?'_|\d|\w+\()|::\w|is (?:not )?(?:null|'_)|"
-    r"(?:not )?(?:like|glob|regexp|rlike|similar to|between|in)\s?\(*\s?'_|(?:limit|offset) \d|'_'|"
+    r"(?:[=<>!+*/%^|&~@:-]{1,3}\s?\(*\s?[+~-]?(?:\w*\(?'_|\d|\w+\()|::\w|(?:is|not)?null\b|"
+    r"is (?:not )?(?:null|true|false|distinct from|'_)|(?:not )?in\s?\(|(?:limit|offset) \d|'_'|"
+    r"(?:not )?(?:like|glob|match|regexp|rlike|similar to|between|in)\s?\(*\s?'_|"
     r"for update|(?:order|group) by |(?:escape|collate|returning|div|mod|at time zone)\s).*?"
     r"(?=--|#|/\*|;|\|\||&&|\b(?:or|and|xor|union|intersect|except|minus|having)\b)",
     re.IGNORECASE,
 )
 _COMMENT = lazy_regex(r"\s*(?:--|#|/\*)")
-_TAG = lazy_regex(r"#\w")
+_TAG = lazy_regex(r"#\w|#[\w-]*'")
 _JOINS = lazy_regex(r"\s*(?:or|and|\|\||&&)\s*", re.IGNORECASE)
-_BEHIND_JOINED = lazy_regex(r"\s?(?:[)&,\].]|\+\s?[A-Za-z_]|\Z)")
+_WHOLE_TAG = lazy_regex(r"#[\w-]*'")
+_BEHIND_JOINED = lazy_regex(r"\s?(?:[)&,\]]|\.[A-Za-z_]|\+\s?[A-Za-z_]|\Z)")
 _BEFORE_STRING = tuple("([{=,:>+&")
 
 
@@ -92,11 +94,14 @@ def breakout_lines(value: str) -> list[str]:
     value = " ".join(value.split())
     outside: list[str] = []
     for quote, closing in _CLOSINGS:
-        end = match.end() if quote in value and (match := closing.match(value)) else len(value)
-        rest = value[end:]
-        if rest and not _is_own_string(value[: end - 1], quote, rest):
+        closed = closing.match(value) if quote in value else None
+        if closed is None:
+            continue
+        rest = value[closed.end() :]
+        if rest and not _is_own_string(value[: closed.end() - 1], quote, rest):
             rest = _STRING.sub(_mask, rest).lstrip(") ")
-            at = match.end() if (match := _APPLIED.match(rest)) else 0
+            applied = _APPLIED.match(rest)
+            at = applied.end() if applied else 0
             outside.append(f"OUT {rest[at : at + MAX_LINE]}")
     return [f"VAL {value}", *dict.fromkeys(outside)]
 
@@ -104,24 +109,23 @@ def breakout_lines(value: str) -> list[str]:
 def _is_own_string(before: str, quote: str, rest: str) -> bool:
     """True where a quote begins a string in the value, such as `("#top")` and `+ " or "`.
 
-    What begins so can also end a string, so it is believed of few forms, and of more of those in
-    double quotes, which few databases have strings in.
+    An attacker can write these forms too, so few are believed; more in double quotes, which few
+    databases use for strings. Strings that only `or` joins are true only if they begin like a
+    number, so what follows them decides.
     """
     if quote not in rest:
         return before.endswith("!") and rest.startswith("#$%&")  # characters in their order
-    text, _, more = rest.partition(quote)
     is_word = before.endswith(" ")
     before = before.rstrip()
     is_inside = before.endswith(_BEFORE_STRING)
     if _COMMENT.match(rest):
         if quote == '"':
             return is_inside or is_word or not before
-        return before.endswith(("(", "[")) or (is_inside and _TAG.match(rest) is not None)
-    if not _JOINS.fullmatch(text) or not _BEHIND_JOINED.match(more):
-        return False
-    if quote == '"':
-        return is_inside or not before
-    return quote not in more and before.endswith(("(", "&", "+"))
+        is_tag = _TAG.match(rest) if is_inside else is_word and _WHOLE_TAG.match(rest)
+        return before.endswith(("(", "[")) or bool(is_tag)
+    parts = rest.split(quote)
+    joined, behind = parts[::2], parts[1::2]
+    return all(map(_JOINS.fullmatch, joined)) and all(map(_BEHIND_JOINED.match, behind))
 
 
 def _mask(match: re.Match[str]) -> str:

@@ -54,6 +54,7 @@ def test_a_condition_is_no_part_of_a_statement() -> None:
 def test_a_long_value_is_read_part_by_part() -> None:
     assert "$ rm -r /" in lines("a " * 2 * MAX_VALUE + "; rm -rf /")
     assert "OUT or 1=1" in lines("a ''" * MAX_VALUE + "' or 1=1")
+    assert "OUT or 1=1" in lines(";" * 100 + " a" * MAX_VALUE + "' or 1=1")
     assert lines("\n".join("a " * MAX_VALUE for _ in range(MAX_VALUE_LINES + 2))) == []
     assert lines("a" * 2 * MAX_VALUE) == []
 

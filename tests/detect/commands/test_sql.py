@@ -75,6 +75,7 @@ def test_what_begins_otherwise_is_a_value(text: str) -> None:
         ("x' between 'a' and 'b' or 1=1", ["and '_' or 1=1"]),
         ("admin '--x'", ["--x'_"]),
         ("(' or '1", ["or '_"]),
+        ("+ ' or '.5", ["or '_"]),
     ],
 )
 def test_what_is_outside_the_string_that_a_value_ends(value: str, outside: list[str]) -> None:
