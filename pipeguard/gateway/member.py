@@ -119,7 +119,7 @@ class GatewayServer:
         self._run.guard.questions = lambda: self._questions
         self._run.adjust(settings.tighten)
         self._run.detection.flows = Flows(hub.ledgers)  # of clients of its own endpoint
-        self._output = ServerOutput(self._run.guard.name, Mask(engines, self._run.guard))
+        self._output = ServerOutput(self._run.guard.name, Mask(engines))
         self._judge = TakingTurns(self._record, hub.turns, settings.name)
         notices = StuffingNotices(self._run.notice, lambda: hub.server_names)
         self._offer = ToolOffer(settings, hub.catalog, self._run.guard, self._log, notices)

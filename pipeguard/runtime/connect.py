@@ -156,7 +156,7 @@ class _LocalDialler:
                     say(shown.decode("utf-8", "replace").rstrip())
             raise ChannelClosed(str(error)) from None
         stderr = StderrCopy(child.stderr_fd, STDERR, self._mask)
-        self._run.read_stderr(stderr)
+        start_thread("stderr", stderr.run)
         lines = LineChannel(child.stdout_fd, child.stdin_fd, self._limit)
         given = self._starter.with_roots(child, lines, listens=True)
         ends = self._open.discard, self.on_exit

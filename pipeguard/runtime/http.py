@@ -184,7 +184,7 @@ class _ListeningServer:
 
     def _local_dialler(self, limit_bytes: int) -> Dialler:
         is_shared = "--shared" in self._options.flags
-        mask = Mask(self._run.engines, self._run.guard)
+        mask = Mask(self._run.engines)
         dialler = local_dialler(self._options, limit_bytes, mask, self._run, is_shared=is_shared)
         return Multiplexer(dialler) if is_shared else dialler
 

@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from threading import Lock
-from time import monotonic
 from typing import TYPE_CHECKING
 
 from pipeguard.config.directories import cache_folder
@@ -54,7 +53,6 @@ IDLE_SECONDS = 0.05  # after which most servers still boot, and we have nothing 
 SETTLED_SECONDS = 5.0  # after which a start is over, and the audit is pruned
 if TYPE_CHECKING:
     from pipeguard.state.finding_log import FindingLog
-    from pipeguard.transports.stderr import StderrCopy
 
 _COUNTED = {
     Action.BLOCK: "blocked",
@@ -264,12 +262,6 @@ class Run:
         """Hear of approvals from now on, although there is no verdict yet."""
         self._recorder.start()
 
-    def read_stderr(self, copy: StderrCopy) -> None:
-        """Copy a server's standard error in a thread, for which a failed answer waits."""
-        if self.guard.notes is not None:
-            self.guard.notes.follow(copy)
-        start_thread("stderr", copy.run)
-
     def record(self, verdict: Verdict) -> bool:
         """Record a verdict; False if it cannot be recorded, and nothing may pass then."""
         if self._loads_late and (verdict.method not in HANDSHAKE or self.clean_names.has_new):
@@ -395,22 +387,17 @@ class Mask:
 
     Args:
         compiled: the engines.
-        guard: of the server whose standard error it masks; None for any other text.
     """
 
-    def __init__(self, compiled: Engines, guard: Guard | None = None) -> None:
+    def __init__(self, compiled: Engines) -> None:
         self._engine: Engine = compiled.to_server
         self._is_cloned = False
-        self._guard = guard
 
     def __call__(self, text: bytes) -> bytes:
         """The text without secrets."""
         if not self._is_cloned:
             self._engine, self._is_cloned = self._engine.clone(), True
-        masked = self._engine.mask(IN_USE.masked_bytes(text))
-        if self._guard is not None and self._guard.notes is not None:
-            self._guard.notes.add_output(masked, monotonic())
-        return masked
+        return self._engine.mask(IN_USE.masked_bytes(text))
 
 
 def mask_verdict(verdict: Verdict) -> Verdict:

@@ -207,7 +207,7 @@ class GuardedServer:
         limit = self._run.guard.policy.limits.frame_bytes
         self._client = open_client(limit)
         self._server = _SendingChannel(server.channel(limit))
-        self._stderr = server.stderr(Mask(self._run.engines, self._run.guard))
+        self._stderr = server.stderr(Mask(self._run.engines))
         self._events: SimpleQueue[_Event] = SimpleQueue()
         self._server_ended = self.died = False
         self._client_ended = threading.Event()  # once nothing more is read of it
@@ -226,7 +226,7 @@ class GuardedServer:
         """
         self._hear_signals()
         if self._stderr is not None:
-            self._run.read_stderr(self._stderr)
+            start_thread("stderr", self._stderr.run)
         self._run.begin_loading()  # while the server boots
         ways = self._to_server, self._to_client
         carry(partial(start_thread, "frames"), self._client, self._server, ways)

@@ -286,7 +286,7 @@ def _judge(
     frame: bytes,
 ) -> Verdict:
     now = monotonic()
-    tell_obstacles(session, direction, frame)
+    tell_obstacles(session, direction)
     return receive(direction, frame, now)
 
 

@@ -18,7 +18,7 @@ from pipeguard.errors import PipeGuardError
 from pipeguard.firewall.finding import Action, Direction, Verdict
 from pipeguard.firewall.protocol.strict_json import without_value
 from pipeguard.firewall.session.session import Session
-from pipeguard.transports.both_ways import leave_turn, run_alone
+from pipeguard.transports.both_ways import run_alone
 from pipeguard.transports.channel import AsyncChannel, ChannelClosed
 
 T = TypeVar("T")
@@ -58,9 +58,7 @@ def make_judge(record: Callable[[Verdict], None]) -> Judge:
 
     async def judge(session: Session, direction: Direction, frame: bytes) -> Verdict:
         now = monotonic()
-        if session.guard.notes is not None and b"rror" in frame:
-            await leave_turn()  # `tell_obstacles` may wait
-        tell_obstacles(session, direction, frame)
+        tell_obstacles(session, direction)
         verdict = session.receive(direction, frame, now)
         record(verdict)
         return verdict
@@ -68,11 +66,11 @@ def make_judge(record: Callable[[Verdict], None]) -> Judge:
     return judge
 
 
-def tell_obstacles(session: Session, direction: Direction, frame: bytes) -> None:
+def tell_obstacles(session: Session, direction: Direction) -> None:
     """Tell a session what stood in its server's way until now, before it judges an answer."""
     notes = session.guard.notes
     if notes is not None and direction is Direction.TO_CLIENT:
-        notes.catch_up(may_have_failed=b"rror" in frame)  # `error` or `isError`
+        notes.catch_up()
 
 
 # --- calls that wait for a person -------------------------------------------------------

@@ -9,7 +9,7 @@ import os
 import select
 import sys
 from _thread import allocate_lock
-from time import monotonic, sleep
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from pipeguard.firewall.lazy_regex import lazy_regex
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 PIECE_BYTES = 64 * 1024  # a longer line is copied in pieces
 READ_BYTES = 16 * 1024  # `os.read` makes a buffer of this size for each call
 WRITE_SECONDS = 0.5  # to write what was read at the end of the grace
-SETTLE_SECONDS = 0.0005  # between two looks whether all is masked
 WORD_BYTES = 4096  # of a piece that are read beyond its cut, and in which a mark is looked for
 MARKS = b' \t",;&<>(){}[]|'  # between two words or values
 # A private key (RFC 7468) whose lines have not all come.
@@ -55,7 +54,6 @@ class StderrCopy:
         self._mask = mask
         self._rest = b""
         self._deadline: float | None = None
-        self._is_masked = self._is_settling = True
         self._running = allocate_lock()
         self._running.acquire()
         if sys.platform != "win32":
@@ -71,7 +69,6 @@ class StderrCopy:
         try:
             while data := self._receive():
                 self._copy(data)
-                self._is_masked = self._is_settling = True
             self._put(self._rest)
         finally:
             self._running.release()
@@ -89,22 +86,7 @@ class StderrCopy:
         self._running.release()
         return True
 
-    def settle(self, most_seconds: float) -> bool:
-        """Wait until the lines that the server has written are masked; False if the copy has ended.
-
-        Once a wait has timed out, it does not wait again until the copy continues: nobody is
-        reading our own standard error.
-        """
-        deadline = monotonic() + most_seconds
-        while (is_running := self._running.locked()) and self._is_settling and self._has_more():
-            self._is_settling = monotonic() < deadline
-            sleep(SETTLE_SECONDS)
-        return is_running
-
     if sys.platform == "win32":
-
-        def _has_more(self) -> bool:
-            return False  # a pipe cannot be asked
 
         def _receive(self) -> bytes:
             try:
@@ -113,12 +95,6 @@ class StderrCopy:
                 return b""
 
     else:
-
-        def _has_more(self) -> bool:
-            """True if something is written and not read, or read and not masked."""
-            poll = select.poll()
-            poll.register(self._source, select.POLLIN)
-            return any(event & select.POLLIN for _, event in poll.poll(0)) or not self._is_masked
 
         def _receive(self) -> bytes:
             """Wait for the next bytes; empty at the end, or when the grace is over."""
@@ -132,7 +108,6 @@ class StderrCopy:
                     return b""  # even if something is still writing
                 ready = poll.poll(None if left is None else left * 1000 + 1)
                 if any(descriptor == self._source for descriptor, _ in ready):
-                    self._is_masked = False
                     return os.read(self._source, READ_BYTES)
                 if ready:
                     poll.unregister(self._woken)  # `finish` was called: there is a deadline now

@@ -105,15 +105,6 @@ def proxied(what: str) -> Result:
     return text(head, isError=" 200 " not in head)
 
 
-def read_and_log(what: str) -> Result:
-    """Read a file, and fail as the Python SDK does: the reason is in the log only."""
-    read = read_text_file(what)
-    if "isError" not in read:
-        return read
-    print(read["content"][0]["text"], file=sys.stderr)
-    return text("Error executing tool read_and_log", isError=True)
-
-
 def claim(what: str) -> Result:
     """Fail with these words, whatever was done."""
     return text(what, isError=True)
@@ -129,7 +120,7 @@ def outwait(what: str) -> Result:
 
 TOOLS = (
     *(fetch, search, scan, chatter, protest, read_text_file, write_file, make_report, call_port),
-    *(proxied, outwait, claim, read_and_log, read_in_own_folders),
+    *(proxied, outwait, claim, read_in_own_folders),
 )
 
 

@@ -17,7 +17,6 @@ from pipeguard.isolation.walls.grants import PORT, READ, WRITE, Mention, Wall
 from pipeguard.isolation.walls.witness import (
     MAX_MENTIONS,
     MAX_NAMED,
-    STDERR,
     WallWitness,
     describe_walls,
     find_access,
@@ -246,24 +245,6 @@ def test_a_note_names_few_walls() -> None:
     )
     assert ours.count("event RUN1.") == MAX_NAMED
     assert "nor 6 more" in ours
-
-
-def test_of_one_client_s_call_the_standard_error_names_the_file() -> None:
-    seen = WallWitness(Given())
-    line = b"Traceback\nFileNotFoundError: [Errno 2] No such file or directory: '/srv/a'\n"
-    seen.add_output(b"INFO listening\n", 9.2)
-    seen.add_output(line, 9.5)
-    answer = failed("Error executing tool alerts")
-    note = told(seen, answer)
-    assert note is not None
-    (finding,) = note[1]
-    assert (finding.rule, finding.pointer, finding.path) == (READ, STDERR, "/srv/a")
-    assert "(event RUN1.s7)" in note[0]
-    assert told(seen, answer, 9.6, 11.0) is None, "before it was asked"
-    assert told(seen, failed("fine", isError=False)) is None
-    for name in ("RUN1.1", "RUN1.2"):
-        seen.add_caller(name)
-    assert told(seen, answer) is None, "of which client's call, nobody can tell"
 
 
 # --- the session ----------------------------------------------------------------------

@@ -379,33 +379,6 @@ def test_whole_lines_pass_at_once_and_a_part_of_one_waits() -> None:
         assert read_size(out, 8) == b"two\r33%\r"
 
 
-def test_settling_waits_until_what_was_written_is_masked() -> None:
-    may_mask, seen = threading.Event(), list[bytes]()
-
-    def mask(text: bytes) -> bytes:
-        assert may_mask.wait(PATIENCE_SECONDS)
-        seen.append(text)
-        return text
-
-    with copying(mask=mask) as (copy, server, out):
-        assert copy.settle(PATIENCE_SECONDS), "nothing is written"
-        os.write(server, b"first\n")
-        assert copy.settle(0.05), "the wait is bounded"
-        assert copy.settle(PATIENCE_SECONDS), "and not repeated while nothing goes on"
-        assert seen == []
-        may_mask.set()
-        assert read_size(out, 6) == b"first\n"
-        os.write(server, b"then\n")
-        assert read_size(out, 5) == b"then\n"
-        for number in range(100):
-            os.write(server, b"%d\n" % number)
-            assert copy.settle(PATIENCE_SECONDS)
-            assert seen[-1] == b"%d\n" % number
-        shut_writing(server)
-        while copy.settle(PATIENCE_SECONDS):
-            pass
-
-
 def test_a_secret_that_comes_in_two_writes_is_masked() -> None:
     with copying() as (_, server, out):
         os.write(server, b"key: sec")

@@ -263,32 +263,14 @@ class Grants(Protocol):
         """True where a person refused the call that waits by an event."""
 
 
-class StderrReader(Protocol):
-    """Reads and masks what a server writes on its standard error."""
-
-    def settle(self, most_seconds: float) -> bool:
-        """Wait until all that is written is masked; False once no more comes."""
-
-
 class FailureNotes(Protocol):
     """Obstacles that a server met outside its frames.
 
-    `follow`, `catch_up` and `add_output` belong to the transport; the session calls the others,
-    which do no I/O.
+    `catch_up` belongs to the transport; the session calls the others, which do no I/O.
     """
 
-    def follow(self, reader: StderrReader) -> None:
-        """Wait for this reader before a failed answer is judged."""
-
-    def catch_up(self, *, may_have_failed: bool) -> None:
-        """Learn of all obstacles until now.
-
-        Args:
-            may_have_failed: True if the reader has to have read all that the server wrote.
-        """
-
-    def add_output(self, masked: bytes, now: float) -> None:
-        """Take what the server wrote on its standard error, without secrets."""
+    def catch_up(self) -> None:
+        """Learn of all obstacles until now."""
 
     def add_caller(self, conversation: str) -> None:
         """Note that a conversation calls tools of the server."""

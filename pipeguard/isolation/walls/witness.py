@@ -20,17 +20,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from pipeguard.firewall.protocol.json_values import JsonObject
-    from pipeguard.firewall.session.guard import AnswerNote, StderrReader
+    from pipeguard.firewall.session.guard import AnswerNote
     from pipeguard.isolation.egress.recording import RefusedTarget
     from pipeguard.isolation.view import FileView
 
 MAX_REFUSED = 256  # hosts and ports that were refused last
 MAX_TIMES = 8  # when each of them was, last
-MAX_OUTPUTS = 16  # texts of standard error with a failure, last; a failed answer's is among them
-MOST_SETTLE_SECONDS = 0.5  # that a failed answer waits for the reader of standard error
 EXCERPT_CHARS = 80
 PLACE = "isolation"
-STDERR = "stderr"  # in place of a pointer into the answer
 _NOTES = {
     READ: "the server may not read it",
     WRITE: "the server may not change it",
@@ -56,9 +53,8 @@ class _Refused(NamedTuple):
 class WallWitness:
     """The walls of one server (`firewall.session.guard.FailureNotes`), for any thread.
 
-    The proxy knows which hosts and ports were refused, and when. Which file was missing, a failed
-    answer says by its path and an error code. If it does not, the server's standard error may. That
-    travels by a pipe of its own, so a failed answer waits until what was written is read.
+    The proxy knows which hosts and ports were refused, and when. A failed answer names the file
+    that was missing by its path and an error code.
 
     Args:
         server: its sandbox.
@@ -69,8 +65,6 @@ class WallWitness:
         self._lock = Lock()
         self._refused: OrderedDict[tuple[str, str], _Refused] = OrderedDict()
         self._callers: set[str] = set()  # two at most: one, or several
-        self._outputs: deque[tuple[float, str]] = deque(maxlen=MAX_OUTPUTS)
-        self._readers: tuple[StderrReader, ...] = ()
 
     def add_refused(self, target: RefusedTarget) -> None:
         """Note that a connection was refused."""
@@ -84,25 +78,9 @@ class WallWitness:
             if len(self._refused) > MAX_REFUSED:
                 self._refused.popitem(last=False)
 
-    def add_output(self, masked: bytes, now: float) -> None:
-        """Note what the server wrote on its standard error, if that tells of a failure."""
-        text = masked.decode("utf-8", "replace")
-        if _FAILURE.search(text):
-            with self._lock:
-                self._outputs.append((now, text))
-
-    def follow(self, reader: StderrReader) -> None:
-        """Wait for this reader before a failed answer is judged."""
-        with self._lock:
-            self._readers += (reader,)
-
-    def catch_up(self, *, may_have_failed: bool) -> None:
-        """Learn of all refused connections until now; after a failure, also of all output."""
+    def catch_up(self) -> None:
+        """Learn of all refused connections until now."""
         self._server.report_refused()
-        for reader in self._readers if may_have_failed else ():
-            if not reader.settle(MOST_SETTLE_SECONDS):
-                with self._lock:
-                    self._readers = tuple(each for each in self._readers if each is not reader)
 
     def add_caller(self, conversation: str) -> None:
         """Note that a conversation calls tools of the server."""
@@ -126,10 +104,6 @@ class WallWitness:
             is_told = walls and is_about_failure(whole, walls)
             return (describe_walls(walls), ()) if is_told else None
         findings = self._missing_file(texts, tool)
-        if is_alone and not (findings or walls):
-            with self._lock:
-                output = [(STDERR, text) for at, text in self._outputs if since <= at]
-            findings = self._missing_file(output, tool)
         walls += [Wall(each.rule, each.path, event) for each in findings]
         return (describe_walls(walls), tuple(findings)) if walls else None
 
