@@ -1,4 +1,4 @@
-"""A server's home: the places where something is mounted in a kept one, the files of one in memory.
+"""A server's kept home, and the places in it where something is mounted.
 
 Places are made from outside without following links. What makes the sandbox would follow a link
 that the server put there at its last run, and make folders and files wherever that leads.
@@ -9,72 +9,19 @@ from __future__ import annotations
 import os
 import stat
 from contextlib import suppress
-from itertools import islice
 from typing import TYPE_CHECKING
 
 from pipeguard.isolation.sensitive import is_inside
-from pipeguard.isolation.view import Mount, MountKind
+from pipeguard.isolation.view import Mount
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
     from pipeguard.isolation.shipped import ShippedProfile
-    from pipeguard.isolation.view import FileView
 
 IDENTITY_DIGITS = 24
-MOST_LOST = 3  # files of one run that are told
-MOST_NAMES = 2000  # that are looked at for them
-CACHES = frozenset({".cache", ".npm", "__pycache__", "node_modules"})
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
-
-
-def find_lost(engine: int, view: FileView) -> list[str]:
-    """Find files that a server made in a home in memory, and that end with it.
-
-    Args:
-        engine: the process of bwrap, whose child has the server's root folder.
-        view: the files that the server sees.
-    """
-    if Mount(MountKind.EMPTY, view.home) not in view.mounts:
-        return []
-    children = b""
-    with suppress(OSError), open(f"/proc/{engine}/task/{engine}/children", "rb") as file:
-        children = file.read()
-    roots = (f"/proc/{child.decode()}/root" for child in children.split())
-    found = [path for root in roots if _is_sandbox(root) for path in _files_in_memory(root, view)]
-    return sorted(found, key=lambda path: "/." in path)[:MOST_LOST]  # settings last
-
-
-def _is_sandbox(root: str) -> bool:
-    """True if it is not this machine's root folder, which the process has that mounts later."""
-    with suppress(OSError):
-        return os.stat(root).st_dev != os.stat("/").st_dev
-    return False
-
-
-def _files_in_memory(root: str, view: FileView) -> Iterator[str]:
-    """Files of a home that are neither mounted nor a cache."""
-    known = {mount.path for mount in view.mounts if mount.kind is not MountKind.FOLDER}
-    waiting, left = [view.home], MOST_NAMES
-    while waiting and left > 0:
-        entries = _entries(root + waiting.pop(0), left)
-        left -= len(entries)
-        for entry in entries:
-            path = entry.path.removeprefix(root)
-            if path in known or entry.name in CACHES:
-                continue
-            if entry.is_file(follow_symlinks=False):
-                yield path
-            elif entry.is_dir(follow_symlinks=False):
-                waiting.append(path)
-
-
-def _entries(folder: str, most: int) -> list[os.DirEntry[str]]:
-    """The first entries of a folder; none of one that is not ours to read, or has gone."""
-    with suppress(OSError), os.scandir(folder) as listed:
-        return [*islice(listed, most)]
-    return []
 
 
 def make_places(kept_home: str, seen_at: str, mounts: Iterable[Mount]) -> None:

@@ -17,7 +17,7 @@ from pipeguard.errors import LaunchError, PolicyError
 from pipeguard.isolation.egress.hosts import HostError, HostRules
 from pipeguard.isolation.egress.sockets import PROXY_PORT
 from pipeguard.isolation.engines import ADVICE, Isolation, no_bubblewrap
-from pipeguard.isolation.kept_homes import find_lost, make_home, make_places
+from pipeguard.isolation.kept_homes import make_home, make_places
 from pipeguard.isolation.own_arguments import starting_folder, unseen_among, with_paths
 from pipeguard.isolation.packages import NPM_HOSTS, PYPI_HOSTS, find_package
 from pipeguard.isolation.profile import Profile
@@ -73,9 +73,6 @@ class Sandbox:
         fixed: files that it may read and not change, in a folder that it may change.
         proxies: gives those of the user's own network, when a first connection is made.
 
-    Attributes:
-        lost: files that its servers made in a home in memory, which ended with them.
-
     Raises:
         PipeGuardError: its program does not exist, or what is given cannot be.
     """
@@ -92,7 +89,6 @@ class Sandbox:
         proxies: ProxiesSource | None = None,
     ) -> None:
         self.engine = engine
-        self.lost: list[str] = []
         self._name = identity.partition("\n")[0]
         self._say = say
         self._said: set[str] = set()  # what is not said at each start
@@ -195,7 +191,6 @@ class Sandbox:
             lost = 0 if doorway is None else doorway.lifeline.reason
             self._tell_limits(child, () if group is None else group.exceeded_limits(), lost)
 
-        child.on_end = lambda process: self.lost.extend(find_lost(process, self.view))
         child.on_close = close
         return child
 

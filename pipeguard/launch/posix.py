@@ -41,7 +41,6 @@ class Child:
         stdin_fd: our end of the server's standard input.
         stdout_fd: our end of its standard output.
         stderr_fd: our end of its standard error.
-        on_end: called once with the server's process, before the server is ended.
         on_close: called once, when the child is closed.
     """
 
@@ -60,7 +59,6 @@ class Child:
         self._exit: Exit | None = None
         self._gone = False
         self._closed = False
-        self.on_end: Callable[[int], None] | None = None
         self.on_close: Callable[[], None] | None = None
 
     def wait_started(self) -> None:
@@ -90,9 +88,6 @@ class Child:
         the same period again (at least half a second), SIGKILL (MCP 2025-06-18, basic/lifecycle,
         shutdown over stdio). A second call, also from another thread, can only shorten the period.
         """
-        on_end, self.on_end = self.on_end, None
-        if on_end is not None and self._server and self._exit is None:
-            on_end(self._server)
         if not self._gone:
             shut_writing(self.stdin_fd)
             self._ask(b"end %.3f\n" % grace_seconds)

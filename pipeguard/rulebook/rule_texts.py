@@ -6,8 +6,8 @@ What to do about each is in firewall.session.remedies.
 from __future__ import annotations
 
 _SAID = (
-    " The server itself named this path, in an answer that failed or in what it wrote. To look at"
-    " it here grants the server nothing."
+    " The server itself named this path in an answer that failed. To look at it here grants the"
+    " server nothing."
 )
 # By rule, in place of the text of its family. What to do is in firewall.session.remedies.
 WALLS: dict[str, str] = {
@@ -53,9 +53,8 @@ WALLS: dict[str, str] = {
     + _SAID,
     "isolation.write": (
         "An isolated server changes only what it is given to change; anything else that it sees it"
-        " may only read. Where nothing was stopped, the note says why: the server wrote a file to"
-        " its home in memory, which is lost, or made something that your programs run later: look"
-        " at it before you use that folder." + _SAID
+        " may only read. If nothing was stopped, the server made something that your programs run"
+        " later: look at it before you use that folder." + _SAID
     ),
     "isolation.port": (
         "The ports of this machine (`127.0.0.1`, `::1`, `localhost`) are services of yours, as"

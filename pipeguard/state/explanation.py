@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipeguard.firewall.session.remedies import LOST, MEMORY, Way, find_remedy, is_held
+from pipeguard.firewall.session.remedies import LOST, Way, find_remedy, is_held
 from pipeguard.rulebook.reference import find_sure_action, usual_action
 from pipeguard.rulebook.rule_texts import FAMILIES, TITLES
 from pipeguard.rulebook.samples import texts
@@ -39,17 +39,11 @@ _KINDS = {
 }
 _FAILED = "The server is isolated. What it wanted is granted, but could not be reached."
 _REFUSED = "The server is isolated, and did not get what it wanted."
-_LOST_FILE = "The server is isolated. A file that it wrote was lost when it ended."
 
 
 def is_file(finding: dict[str, str]) -> bool:
-    """True if a failed answer named a file that the server is not given, or it lost one."""
-    return is_wall(finding["rule"]) and (bool(finding.get("pointer")) or is_lost_file(finding))
-
-
-def is_lost_file(finding: dict[str, str]) -> bool:
-    """True if a server wrote the file to its home in memory."""
-    return finding.get("place") == MEMORY
+    """True if a failed answer named a file that the server is not given."""
+    return is_wall(finding["rule"]) and bool(finding.get("pointer"))
 
 
 def describe_outcome(event: AuditedEvent) -> str:
@@ -67,8 +61,6 @@ def describe_wall_outcome(event: AuditedEvent) -> str:
     """Say what became of a server's request; empty for an event that is no wall."""
     if not event.findings or not all(is_wall(each["rule"]) for each in event.findings):
         return ""
-    if all(map(is_lost_file, event.findings)):
-        return _LOST_FILE
     if all(map(is_file, event.findings)):
         return _REFUSED
     if any(each["rule"] == "egress.failed" for each in event.findings):
@@ -80,8 +72,7 @@ def describe_request(finding: dict[str, str]) -> str:
     """Describe what a server wanted, as the end of a sentence."""
     subject = finding.get("path") or finding.get("excerpt", "")
     host = finding.get("host", "")
-    kind = "to keep {}" if is_lost_file(finding) else _KINDS.get(finding["rule"], "{}")
-    text = kind.format(subject)
+    text = _KINDS.get(finding["rule"], "{}").format(subject)
     leads = host and finding["rule"] == "egress.address" and not subject.startswith(host)
     return f"{host}, whose name leads to {text}" if leads else text
 

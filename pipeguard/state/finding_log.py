@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from pipeguard.firewall.finding import Action, Severity, worst
-from pipeguard.firewall.session.remedies import MEMORY, Way, decisive_rule, find_remedy
+from pipeguard.firewall.session.remedies import Way, decisive_rule, find_remedy
 from pipeguard.firewall.session.replies import how_to_allow
 from pipeguard.state.connections import KIND
 
@@ -70,8 +70,7 @@ def log_findings(log: FindingLog, verdict: PendingVerdict, *, is_audited: bool =
 def _how_to_allow(finding: Finding, verdict: PendingVerdict, event: str) -> str:
     """The command for what stopped a message; empty if nothing was stopped."""
     # A failed answer passes, and its pointer is to the file that the server was not given.
-    is_named = bool(finding.pointer) or finding.place == MEMORY
-    is_file = is_named and find_remedy(finding.rule).way is Way.GRANT
+    is_file = bool(finding.pointer) and find_remedy(finding.rule).way is Way.GRANT
     if finding.action < Action.CUT and not is_file:
         return ""
     least = min(verdict.action, Action.CUT)

@@ -179,8 +179,7 @@ def find_why(rule: str) -> str:
 HOLDS_UP = "Holds up an agent"
 HELD = "Held until you decide"
 STOPPED = "Stopped, perhaps wrongly"
-LOST = "Lost when its server ended"
-GROUPS = (HOLDS_UP, HELD, STOPPED, LOST)
+GROUPS = (HOLDS_UP, HELD, STOPPED)
 
 
 class Waiting(NamedTuple):
@@ -328,8 +327,8 @@ def _stopped_card(dismissal: str, alike: list[AuditedEvent], wall: WallView | No
     exemptions = () if wall is not None else _exemptions(event)
     return replace(
         _call_card(event),
-        group=LOST if wall and wall.is_lost else STOPPED,
-        what=_describe_stop(event) if wall is None else wall.what,
+        group=STOPPED,
+        what=_describe_stop(event) if wall is None else "Blocked by isolation",
         since=alike[-1].time,
         last=event.time,
         count=len(alike),

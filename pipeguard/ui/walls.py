@@ -19,7 +19,6 @@ from pipeguard.isolation import (
     plan_grant,
 )
 from pipeguard.state.exceptions import stopping
-from pipeguard.state.explanation import is_lost_file
 from pipeguard.state.noted_policies import find_exempting, find_user_policy
 
 if TYPE_CHECKING:
@@ -35,25 +34,17 @@ class WallView(NamedTuple):
         grant: what would have let it through; None where nothing is offered.
         problem: why nothing is offered; or empty.
         is_settled: True if the policy gives it by now, or nobody can.
-        is_lost: True for a file that the server wrote to its home in memory.
     """
 
     given: tuple[str, ...]
     grant: WallGrant | None
     problem: str
     is_settled: bool
-    is_lost: bool
-
-    @property
-    def what(self) -> str:
-        """The heading of its card."""
-        return "A file in memory" if self.is_lost else "Blocked by isolation"
 
 
 def view_wall(store: Store, event: AuditedEvent) -> WallView:
     """Look at the policy, and at the machine, as they are now."""
     path = find_user_policy(store, event.name)
-    is_lost = all(map(is_lost_file, event.findings))
     given: tuple[str, ...] = ()
     try:
         given = tuple(f"{key} {value}" for key, value in _list_given(path, event.server))
@@ -61,9 +52,9 @@ def view_wall(store: Store, event: AuditedEvent) -> WallView:
         is_new = grant is not None and plan_grant(event.server, grant, path, today()).is_new
     except PipeGuardError as error:
         is_settled = isinstance(error, NothingThereError)
-        return WallView(given, None, str(error), is_settled=is_settled, is_lost=is_lost)
+        return WallView(given, None, str(error), is_settled=is_settled)
     is_given = grant is not None and not is_new
-    return WallView(given, grant, "", is_settled=is_given, is_lost=is_lost)
+    return WallView(given, grant, "", is_settled=is_given)
 
 
 def is_exempt(store: Store, event: AuditedEvent) -> bool:

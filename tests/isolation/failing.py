@@ -68,15 +68,6 @@ def write_file(what: str) -> Result:
     return text("written")
 
 
-def make_report(what: str) -> Result:
-    """Make a file, and fail as Python does."""
-    try:
-        Path(what).write_text("a report")
-    except OSError as error:
-        return text(str(error), isError=True)
-    return text("made")
-
-
 def call_port(what: str) -> Result:
     """Connect to a port of this machine, by one of its names."""
     host, _, port = what.rpartition(":")
@@ -119,7 +110,7 @@ def outwait(what: str) -> Result:
 
 
 TOOLS = (
-    *(fetch, search, scan, chatter, protest, read_text_file, write_file, make_report, call_port),
+    *(fetch, search, scan, chatter, protest, read_text_file, write_file, call_port),
     *(proxied, outwait, claim, read_in_own_folders),
 )
 

@@ -11,7 +11,6 @@ import pytest
 from pipeguard.config.isolate_key import IsolateEntry
 from pipeguard.config.policy_file import PolicyScope, parse_policy
 from pipeguard.errors import PolicyError
-from pipeguard.firewall.session.remedies import MEMORY
 from pipeguard.isolation.sandbox import this_host
 from pipeguard.isolation.sensitive import is_inside
 from pipeguard.isolation.view import SandboxUser
@@ -19,7 +18,6 @@ from pipeguard.isolation.walls.grants import (
     PORT,
     READ,
     WRITE,
-    NothingThereError,
     WallGrant,
     absolute,
     find_grant,
@@ -72,19 +70,6 @@ def test_what_more_may_be_needed_is_said(host: SandboxUser) -> None:
     assert "needs the folder: --write ~/other," in offered(WRITE, home / "other/b.txt", host).hint
     assert offered(READ, home / "other/b.txt", host).hint == ""
     assert offered(WRITE, home / "other", host).hint == ""
-
-
-def test_a_lost_file_is_kept_by_its_folder_or_by_a_kept_home(host: SandboxUser) -> None:
-    home = Path(host.home)
-    lost = {"rule": WRITE, "place": MEMORY}
-    grant = find_grant([lost | {"path": str(home / "other/new")}], host)
-    assert grant is not None
-    assert grant[:2] == ("write", "~/other")
-    for path in (home / "new", home / "missing/new", home / ".ssh/new"):
-        with pytest.raises(NothingThereError) as refused:
-            find_grant([lost | {"path": str(path)}], host, server="t")
-        assert '- {server: "t", keep_home: true}' in str(refused.value)
-        assert "--wide" not in str(refused.value)
 
 
 REFUSED = {

@@ -15,7 +15,6 @@ from pipeguard.records import NamedTuple
 # The beginning of the note of a granted call; the name of the event that stopped it follows.
 GRANTED_AS = "a person allowed this call once, as event "
 LOST = "protocol.peer-gone"  # no answer came, and nothing was stopped
-MEMORY = "isolation.memory"  # the place of a file that a server wrote to memory and lost
 
 
 class Way(Enum):

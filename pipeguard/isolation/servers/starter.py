@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 
 MOST_MADE = 100  # files and folders of one run that are told
 _MADE = "created while the server ran, in a folder that it may change; your programs will run it"
-_LOST = "lost when the server ended: its home is in memory, unless --keep-home keeps it"
 
 
 class GuardedRun(Protocol):
@@ -338,7 +337,7 @@ class ServerStarter:
 
 
 def _note_made(sandbox: Sandbox, since: float, notice: Callable[[Finding], None]) -> None:
-    """Record files that a server lost, and what it made that your programs run later.
+    """Record the files that a server made and that your programs run later.
 
     Args:
         sandbox: of the server, which has ended.
@@ -346,7 +345,6 @@ def _note_made(sandbox: Sandbox, since: float, notice: Callable[[Finding], None]
         notice: records a finding.
     """
     from pipeguard.firewall.finding import Action, Finding, Severity
-    from pipeguard.firewall.session.remedies import MEMORY
     from pipeguard.isolation.run_later import find_made
     from pipeguard.isolation.walls.grants import WRITE
     from pipeguard.isolation.walls.witness import PLACE, shorten
@@ -355,11 +353,9 @@ def _note_made(sandbox: Sandbox, since: float, notice: Callable[[Finding], None]
     given = [mount.path for mount in view.mounts if mount.is_changed]
     mounted = [mount.path for mount in view.mounts]
     made = islice(find_made(given, mounted, view.home, since), MOST_MADE)
-    lost, sandbox.lost = sandbox.lost, []
-    for paths, place, note in ((lost, MEMORY, _LOST), (made, PLACE, _MADE)):
-        for path in paths:
-            found = Finding(WRITE, place, severity=Severity.MEDIUM, action=Action.WARN, note=note)
-            notice(found._replace(excerpt=shorten(path), path=path))
+    found = Finding(WRITE, PLACE, severity=Severity.MEDIUM, action=Action.WARN, note=_MADE)
+    for path in made:
+        notice(found._replace(excerpt=shorten(path), path=path))
 
 
 def _stored_name(wanted: str, who: Launched) -> str:

@@ -12,7 +12,6 @@ import os
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.errors import PolicyError
-from pipeguard.firewall.session.remedies import MEMORY
 from pipeguard.isolation.egress.addresses import is_metadata
 from pipeguard.isolation.egress.hosts import (
     DEFAULT_PORTS,
@@ -126,8 +125,6 @@ def find_grant(
     """
     for finding in findings:
         rule = finding.get("rule", "")
-        if finding.get("place") == MEMORY:
-            return _lost_file(finding.get("path", ""), host, server, is_wide=is_wide)
         if rule in {READ, WRITE}:
             return _file(rule, finding.get("path", ""), host, server, is_wide=is_wide)
         if rule == PORT:
@@ -268,18 +265,6 @@ def _file(rule: str, path: str, host: SandboxUser, server: str, *, is_wide: bool
     return WallGrant(
         KINDS[rule], value, opens, is_live=False, holds=holds, hint=_hint(rule, real, host)
     )
-
-
-def _lost_file(path: str, host: SandboxUser, server: str, *, is_wide: bool) -> WallGrant:
-    """The grant of the folder of a file that a server lost, if it can be given."""
-    try:
-        return _file(WRITE, path, host, server, is_wide=is_wide)
-    except PolicyError as error:
-        by_hand = _by_hand(server, "keep_home", "true")
-        raise NothingThereError(
-            f"{visible(path)} was in the server's home in memory, and its folder on this machine"
-            f" cannot be given. PipeGuard can keep that home between runs instead.{by_hand}"
-        ) from error
 
 
 def _hint(rule: str, real: str, host: SandboxUser) -> str:
