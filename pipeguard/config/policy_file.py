@@ -147,7 +147,7 @@ def policy_text(path: str, scope: PolicyScope) -> str:
         raise PolicyError(f"{path} is not UTF-8: line {line}.") from None
 
 
-def parse_policy(  # noqa: PLR0913  the last is for who checks more than the form
+def parse_policy(
     text: str,
     source: str,
     scope: PolicyScope,

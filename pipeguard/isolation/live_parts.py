@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pipeguard.isolation.view import FileView, SandboxUser
 
 
-def live_parts(  # noqa: PLR0913, PLR0917  what one server is
+def live_parts(  # noqa: PLR0917  what one server is
     view: FileView,
     profile: Profile,
     host: SandboxUser,

@@ -85,7 +85,7 @@ class ServerView(NamedTuple):
     git_sources: tuple[str, ...] = ()
 
 
-def server_view(  # noqa: PLR0913, PLR0917  what one server is
+def server_view(  # noqa: PLR0917  what one server is
     arguments: Sequence[str],
     runtime: Runtime,
     profile: Profile,

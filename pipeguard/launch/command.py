@@ -40,7 +40,7 @@ class Confinement:
 
     __slots__ = ("argv", "descriptors", "enter", "kind", "leave", "lifeline", "why_not")
 
-    def __init__(  # noqa: PLR0913, PLR0917  what one confinement is
+    def __init__(  # noqa: PLR0917  what one confinement is
         self,
         argv: Sequence[str],
         descriptors: Sequence[int],

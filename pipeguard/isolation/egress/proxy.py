@@ -40,7 +40,7 @@ class Egress:
         proxies: gives those of the user's own network, at the first connection; none if None.
     """
 
-    def __init__(  # noqa: PLR0913, PLR0917  what one way out is
+    def __init__(  # noqa: PLR0917  what one way out is
         self,
         sockets: EgressSockets,
         rules: HostRules,

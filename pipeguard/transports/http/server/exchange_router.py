@@ -66,7 +66,7 @@ class ExchangeRouter:
         session: as it was given.
     """
 
-    def __init__(  # noqa: PLR0913  two flags of one kind
+    def __init__(
         self,
         channel: AsyncChannel,
         session: Session,
