@@ -3,36 +3,27 @@
 from __future__ import annotations
 
 import functools
-import json
-from itertools import chain
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from pipeguard.cli import _completions as completions
-from pipeguard.cli._columns import in_columns
+from pipeguard.cli._emit import Fields, columns, emit, json_option
 from pipeguard.cli._groups import CommandGroup
 from pipeguard.errors import InputError, PipeGuardError
 from pipeguard.firewall.session.remedies import is_held
-from pipeguard.state.audit import (
-    AuditEntry,
-    AuditFilter,
-    AuditRow,
-    as_fields,
-    count_pings,
-    parse_findings,
-    rows,
-)
+from pipeguard.state.audit import AuditFilter, as_fields, rows
 from pipeguard.state.export import export_lines
 from pipeguard.state.paths import store_path
 from pipeguard.state.row_filter import ACTIONS, WOULD
 from pipeguard.state.store import Store
 from pipeguard.state.timestamps import parse_moment
-from pipeguard.state.verification import compare, describe_gap, examine
+from pipeguard.state.verification import compare, examine
 from pipeguard.unicode.display import pluralize, visible
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
     from typing import TextIO
 
 LISTED = 50  # rows of `list` by default: about two screens
@@ -111,38 +102,24 @@ def command() -> None:
 @command.command("list")
 @_filters(LISTED)
 @click.option("--pings", is_flag=True, help="Also pings that passed; --json always has them.")
-@click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
+@json_option
 def list_rows(wanted: AuditFilter, *, as_json: bool) -> None:
     """List what happened, oldest first, as in `pipeguard audit list --action block`.
 
     A blocked row that only waits for your approval is shown as HELD.
     """
-    has_older = False
+    wanted = wanted._replace(pings=wanted.pings or as_json)
     with Store.open(store_path()) as store:
-        if as_json:
-            found = rows(store, wanted._replace(pings=True), by_time=True)
-            click.echo(json.dumps([as_fields(row) for row in found], indent=2))
-            return
-        one_more = wanted._replace(limit=wanted.limit + bool(wanted.limit))
-        listed = rows(store, one_more, by_time=True)
-        if wanted.limit:
-            newest = list(listed)
-            has_older, listed = len(newest) > wanted.limit, iter(newest[-wanted.limit :])
-        first = next(listed, None)
-        for line in in_columns(_TITLES, map(_cells, chain([first] if first else [], listed))):
-            click.echo(line)
-        hidden = 0 if wanted.pings else count_pings(store, wanted, first)
-    if first is None:
-        click.echo("No row of the audit matches.", err=True)
-    if has_older:
+        found: Iterable[Fields] = map(as_fields, rows(store, wanted, by_time=True))
+        found = list(found) if as_json or wanted.limit else found
+        emit(found, _table, as_json=as_json, empty="No row of the audit matches.")
+    if not as_json and isinstance(found, list) and len(found) == wanted.limit:
         click.echo(f"Only the newest {wanted.limit} rows; --limit 0 lists all.", err=True)
-    if hidden:
-        click.echo(f"{pluralize(hidden, 'ping')} not listed; --pings lists them.", err=True)
 
 
 @command.command("show")
 @click.argument("event", shell_complete=completions.events)
-@click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
+@json_option
 def show(event: str, *, as_json: bool) -> None:
     """Show all that is recorded of EVENT, as in `pipeguard audit show K7Q2M9D4.c12`."""
     with Store.open(store_path()) as store:
@@ -151,7 +128,7 @@ def show(event: str, *, as_json: bool) -> None:
         raise PipeGuardError(
             f"no event {event!r} is in the audit.\n  List the events:  pipeguard audit list"
         )
-    click.echo(json.dumps(events, indent=2) if as_json else "\n\n".join(map(_page, events)))
+    emit(events, lambda shown: "\n\n".join(map(_page, shown)), as_json=as_json)
 
 
 _CHANGED = """Another program did it: PipeGuard changes no row.
@@ -174,7 +151,7 @@ file is not as you stored it."""
     type=click.File(encoding="utf-8", errors="backslashreplace"),
     help="Also compare with heads listed earlier.",
 )
-@click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
+@json_option
 def verify_chains(*, heads: bool, against: TextIO | None, as_json: bool) -> None:
     """Check that no row was changed, moved or removed, as in `pipeguard audit verify`.
 
@@ -190,37 +167,35 @@ def verify_chains(*, heads: bool, against: TextIO | None, as_json: bool) -> None
       2  FILE is no list of heads
     """  # noqa: D301  click reads the mark
     problems, listed, gaps = examine(store_path())
-    is_consistent = not problems
+    changed = f"The audit was changed: {{}}. {_CHANGED.format(store_path())}"
     if against is not None:
+        changed = changed if problems else _DIFFERS.format(visible(against.name))
         try:
             problems += compare(store_path(), against)
         except InputError as error:
             raise InputError(f"{against.name}: {error}") from None
-    if as_json:
-        fields = {
-            "problems": [problem._asdict() for problem in problems],
-            "chains": [each._asdict() for each in listed],
-            "gaps": gaps,
-        }
-        click.echo(json.dumps(fields, indent=2))
-        raise SystemExit(1 if problems else 0)
-    if heads:
-        for each in listed:
-            click.echo(f"{each.head}  {each.length:>8}  {visible(each.chain)}")
-    for problem in problems:
-        event = f" (event {visible(problem.event)})" if problem.event else ""
-        click.echo(f"{visible(problem.chain) or 'chains'}: {problem.what}{event}")
-    for gap in gaps:
-        click.echo(f"gap: {visible(gap)}")
-    count = sum(each.length for each in listed)
-    if problems:
-        found = pluralize(len(problems), "problem")
-        text = f"The audit was changed: {found}. {_CHANGED.format(store_path())}"
-        if against is not None and is_consistent:
-            text = _DIFFERS.format(visible(against.name))
-        click.echo(text, err=True)
-        raise SystemExit(1)
-    click.echo(f"{pluralize(count, 'row')} in {pluralize(len(listed), 'chain')}, unchanged.")
+    fields: Fields = {
+        "problems": [problem._asdict() for problem in problems],
+        "chains": [each._asdict() for each in listed],
+        "gaps": gaps,
+    }
+    emit(fields, partial(_examination, has_heads=heads), as_json=as_json)
+    if problems and not as_json:
+        click.echo(changed.format(pluralize(len(problems), "problem")), err=True)
+    raise SystemExit(1 if problems else 0)
+
+
+def _examination(fields: Fields, *, has_heads: bool) -> Iterator[str]:
+    for each in fields["chains"] if has_heads else ():
+        yield f"{each['head']}  {each['length']:>8}  {visible(each['chain'])}"
+    for problem in fields["problems"]:
+        event = f" (event {visible(problem['event'])})" if problem["event"] else ""
+        yield f"{visible(problem['chain']) or 'chains'}: {problem['what']}{event}"
+    for gap in fields["gaps"]:
+        yield f"gap: {visible(gap)}"
+    if not fields["problems"]:
+        count, chains = sum(each["length"] for each in fields["chains"]), len(fields["chains"])
+        yield f"{pluralize(count, 'row')} in {pluralize(chains, 'chain')}, unchanged."
 
 
 @command.command("export")
@@ -246,52 +221,41 @@ def export(wanted: AuditFilter, *, form: str) -> None:
 _TITLES = ("time", "event", "server", "action", "what", "why, and what it took")
 
 
-def _cells(row: AuditRow) -> tuple[str, ...]:
-    entry = row.entry
-    findings = parse_findings(entry)
-    rules = ", ".join(dict.fromkeys(finding["rule"] for finding in findings))
+def _table(shown: Iterable[Fields]) -> Iterator[str]:
+    return columns(_TITLES, map(_cells, shown))
+
+
+def _cells(row: Fields) -> tuple[str, ...]:
+    findings = row["findings"]
     would = {finding["would"] for finding in findings if finding.get("would")}
     waits = is_held(each["rule"] for each in findings if each.get("action") == "block")
     most = next((action for action in ("block", "ask", "cut", "redact") if action in would), "")
-    why = (
-        _describe_decision(entry, findings)
-        or (f"{rules}: {describe_gap(row)}" if entry.kind == "gap" else rules),
-        _cost(entry),
-        f"token {entry.token}" if entry.token else "",
-    )
-    return (
-        entry.time,
-        entry.event,
-        row.server,
-        f"{'HELD' if waits else entry.action.upper()}{most and f', would: {most}'}",
-        " ".join(filter(None, (entry.method or entry.kind, entry.tool))),
-        "; ".join(filter(None, why)),
-    )
-
-
-def _describe_decision(entry: AuditEntry, findings: list[dict[str, str]]) -> str:
-    """Say who decided, on what and why; empty for rows of frames."""
-    if entry.kind not in ("approval", "proposal"):
-        return ""
+    why = ", ".join(dict.fromkeys(finding["rule"] for finding in findings))
     notes = "; ".join(visible(each["note"]) for each in findings if each.get("note"))
-    return f"{f'{visible(entry.client)}: ' if entry.client else ''}{notes}"
+    if row["kind"] in ("approval", "proposal"):  # who decided, on what and why
+        why = f"{visible(row['client'])}: {notes}" if row["client"] else notes
+    elif row["kind"] == "gap":
+        why = f"{why}: {notes}"
+    cost = ""
+    if row["duration_ms"] is not None:
+        cost = f"{row['duration_ms']:.1f} ms, {row['request_bytes']} + {row['frame_bytes']} bytes"
+    return (
+        row["time"],
+        row["event"],
+        row["server"],
+        f"{'HELD' if waits else row['action'].upper()}{most and f', would: {most}'}",
+        " ".join(filter(None, (row["method"] or row["kind"], row["tool"]))),
+        "; ".join(filter(None, (why, cost, row["token"] and f"token {row['token']}"))),
+    )
 
 
-def _cost(entry: AuditEntry) -> str:
-    """The cost of a call, at its answer; empty for other rows."""
-    if entry.duration_ms is None:
-        return ""
-    return f"{entry.duration_ms:.1f} ms, {entry.request_bytes} + {entry.frame_bytes} bytes"
-
-
-def _page(fields: dict[str, object]) -> str:
+def _page(fields: Fields) -> str:
     lines = [
         f"{name.replace('_', ' '):<13} {visible(str(value))}"
         for name, value in fields.items()
         if name != "findings" and value not in ("", None)
     ]
-    findings = fields["findings"]
-    for finding in findings if isinstance(findings, list) else ():
+    for finding in fields["findings"]:
         lines += ["", *_finding_lines(finding)]
     return "\n".join(lines)
 

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeguard.cli import _completions as completions
-from pipeguard.cli._columns import in_columns
 from pipeguard.cli._decide import match_definitions
+from pipeguard.cli._emit import columns
 from pipeguard.config.options import WrapOptions
 from pipeguard.errors import EngineError
 from pipeguard.firewall.finding import Severity
@@ -245,7 +245,7 @@ def overview(entries: Sequence[HeldDefinition]) -> list[str]:
     numbers = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
     room = max(LEAST_CHARS, get_terminal_size().columns)
     cells = [(*row, "; ".join(filter(None, (finding, words)))) for *row, finding, words in rows]
-    title, *lines = in_columns(("state", "kind", "name", "what"), cells)
+    title, *lines = columns(("state", "kind", "name", "what"), cells)
     shown = [click.style(show(title, room), bold=True)]
     for line, (state, *_, what), (*_, finding, _) in zip(lines, cells, rows, strict=True):
         colour = "red" if state == STATES[0] else None

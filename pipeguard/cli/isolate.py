@@ -416,7 +416,7 @@ def _tell_no_package(name: str | None, installed: Sequence[Installed]) -> None:
 
 
 def _server_lines(servers: Iterable[ServerHere]) -> Iterable[str]:
-    from pipeguard.cli._columns import in_columns
+    from pipeguard.cli._emit import columns
 
     rows: dict[tuple[str, str, str], str] = {}  # with the client of the first
     for each in servers:
@@ -426,7 +426,7 @@ def _server_lines(servers: Iterable[ServerHere]) -> Iterable[str]:
         (f"{name} ({client})" if names[name] > 1 else name, *rest)
         for (name, *rest), client in rows.items()
     ]
-    return _cut(in_columns(("server", "isolated by", "can touch"), sorted(shown)))
+    return _cut(columns(("server", "isolated by", "can touch"), sorted(shown)))
 
 
 def _cut(lines: Iterable[str]) -> Iterable[str]:

@@ -291,23 +291,6 @@ def rows(store: Store, where: AuditFilter, *, by_time: bool = False) -> Iterator
             yield make_row(columns)
 
 
-def count_pings(store: Store, where: AuditFilter, first: AuditRow | None) -> int:
-    """Count the pings that a selection leaves out, from its first row on.
-
-    Raises:
-        StateError: the store cannot be read.
-    """
-    condition, values = _conditions(where._replace(pings=True))
-    values += ("", 0) if first is None else (first.chain, first.seq)
-    with translated_errors(store.path):
-        ((count,),) = store.connection.execute(
-            f"SELECT count(*) FROM audit WHERE {condition} AND {_IS_PING} AND"  # noqa: S608  constants
-            " id >= coalesce((SELECT id FROM audit WHERE chain = ? AND seq = ?), 0)",
-            values,
-        )
-        return int(count)
-
-
 def _conditions(where: AuditFilter) -> tuple[str, list[str | int]]:
     """The condition of a selection in SQL, and its values."""
     conditions, values = [f"NOT ({_IS_PING})" if not where.pings else "1"], list[str | int]()
@@ -338,10 +321,10 @@ def _conditions(where: AuditFilter) -> tuple[str, list[str | int]]:
     return " AND ".join(conditions), values
 
 
-def as_fields(row: AuditRow) -> dict[str, object]:
+def as_fields(row: AuditRow) -> dict[str, Any]:
     """A row as one flat object, its findings parsed."""
     values = (*_fields(row.chain, row.seq, row.server, row.entry), row.prev_hash, row.hash)
-    fields: dict[str, object] = dict(zip(COLUMNS.split(", "), values, strict=True))
+    fields = dict(zip(COLUMNS.split(", "), values, strict=True))
     return {**fields, "findings": parse_findings(row.entry)}
 
 

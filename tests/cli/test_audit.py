@@ -65,18 +65,12 @@ def test_rows_are_in_order_of_time_also_where_processes_wrote_them_late() -> Non
     assert events("--limit", "2") == ["RUN.c3", "RUN.c4"]
 
 
-def test_pings_are_counted_and_listed_only_if_asked_for() -> None:
+def test_pings_are_listed_only_if_asked_for() -> None:
     ping = entry(6, 0, "allow", "")._replace(method="ping")
     with Store.open(store_path()) as opened:
         Audit(opened, "RUN3", "docs", "").append_many([ping, ping._replace(action="block")])
-    listed = run("list")
-    assert [line.split()[-1] for line in listed.stdout.splitlines() if "ping" in line] != []
-    assert listed.stdout.count(" ping") == 1, "one that was blocked is listed"
-    assert "1 ping not listed" in listed.stderr
-    assert "1 ping" not in run("list", "--server", "mail").stderr
-    shown = run("list", "--pings")
-    assert (shown.stdout.count(" ping"), "--pings" in shown.stderr) == (2, False)
-    assert "1 ping not" in run("list", "--server", "docs", "--action", "allow").stderr
+    assert run("list").stdout.count(" ping") == 1, "one that was blocked is listed"
+    assert run("list", "--pings").stdout.count(" ping") == 2
     assert len(events("--server", "docs")) == 2, "programs get them"
 
 
@@ -138,7 +132,6 @@ def test_the_list_is_in_columns_however_much_there_is() -> None:
         (("--since", "2020-01-01", "--action", "allow"), ["RUN.c1", "RUN.c3"]),
         (("--rule", "secrets.aws-access-key-id"), ["RUN.c2"]),
         (("--limit", "2"), ["RUN.c3", "RUN.c4"]),
-        (("--limit", "0"), ["RUN.c1", "RUN.c2", "RUN.c3", "RUN.c4"]),
     ],
 )
 def test_rows_are_found(arguments: tuple[str, ...], found: list[str]) -> None:

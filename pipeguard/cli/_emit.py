@@ -1,0 +1,67 @@
+"""The one way in which a command shows its value. Not a command itself.
+
+The value of a command is what `--json` prints. Text for people is made from that value.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any, TypeVar
+
+import click
+
+from pipeguard.unicode.display import visible
+
+_CHUNK = 500  # rows whose widths are known before the first is shown
+_MOST_CHARS = 40  # of a column; a longer cell moves its row's others
+_Value = TypeVar("_Value")
+Fields = dict[str, Any]  # one object of JSON
+
+json_option = click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
+
+
+def emit(
+    value: _Value,
+    render: Callable[[_Value], str | Iterable[str]],
+    *,
+    as_json: bool,
+    empty: str = "",
+    code: int | None = None,
+) -> None:
+    """Print a value as JSON, or as the text that a renderer makes of it.
+
+    Args:
+        value: JSON.
+        render: makes a text or lines for people.
+        as_json: print JSON.
+        empty: for people, on standard error, if the renderer makes no text.
+        code: exit with this status afterwards.
+    """
+    if as_json:
+        click.echo(json.dumps(value, indent=2))
+    else:
+        text, is_empty = render(value), True
+        for line in filter(None, (text,)) if isinstance(text, str) else text:
+            click.echo(line)
+            is_empty = False
+        if is_empty and empty:
+            click.echo(empty, err=True)
+    if code is not None:
+        raise SystemExit(code)
+
+
+def columns(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    """A line for the titles and one for each row, as they come; nothing if there is no row."""
+    widths = [len(title) for title in titles]
+    rest = iter(rows)
+    is_first = True
+    while chunk := [[visible(cell) for cell in row] for row in islice(rest, _CHUNK)]:
+        for column, cells in enumerate(zip(*chunk, strict=True)):
+            longest = max(map(len, cells))
+            widths[column] = max(widths[column], min(longest, _MOST_CHARS))
+        for row in ([list(titles)] if is_first else []) + chunk:
+            padded = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+            yield "  ".join(padded).rstrip()
+        is_first = False
