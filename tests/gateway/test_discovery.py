@@ -20,7 +20,7 @@ def test_each_file_and_folder_is_a_server(tmp_path: Path) -> None:
     write(tmp_path / "notes.py", "")
     write(tmp_path / "alone.py", "# /// script\n# ///\n")
     write(tmp_path / "entry.yaml", "\ufeffcommand: node\nargs: [a.js]\n")
-    write(tmp_path / "web" / "package.json", json.dumps({"bin": {"web": "web.js"}}))
+    write(tmp_path / "web" / "server.json", json.dumps({"command": "npx", "args": ["web"]}))
     write(tmp_path / "script" / "index.js", "")
     write(tmp_path / "run", "", 0o700)
     write(tmp_path / "_left-out.py", "")
@@ -32,19 +32,18 @@ def test_each_file_and_folder_is_a_server(tmp_path: Path) -> None:
         "notes": "python3",
         "run": str(tmp_path / "run"),
         "script": "node",
-        "web": "node",
+        "web": "npx",
     }
-    assert servers["web"].command[1] == str(tmp_path / "web" / "web.js")
 
 
 @pytest.mark.parametrize(
-    "place", ["", "entry.yaml", "script.py", "run", "web", "web/package.json", "main/main.py"]
+    "place", ["", "entry.yaml", "script.py", "run", "web", "web/server.json", "main/main.py"]
 )
 def test_what_others_could_have_written_is_not_started(tmp_path: Path, place: str) -> None:
     write(tmp_path / "entry.yaml", "command: node\n")
     write(tmp_path / "script.py", "")
     write(tmp_path / "run", "", 0o700)
-    write(tmp_path / "web" / "package.json", json.dumps({"main": "web.js"}))
+    write(tmp_path / "web" / "server.json", json.dumps({"command": "npx"}))
     write(tmp_path / "main" / "main.py", "")
     open_path = tmp_path / place
     open_path.chmod(0o777)
