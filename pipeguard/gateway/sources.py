@@ -12,8 +12,9 @@ import re
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from http import HTTPStatus
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from yarl import URL
 
@@ -43,6 +44,11 @@ from pipeguard.runtime.transports import AUTO
 from pipeguard.state.paths import existing_store
 from pipeguard.transports.channel import AsyncChannel
 from pipeguard.version import VERSION
+
+if TYPE_CHECKING:
+    from aiohttp import ClientSession
+
+    from pipeguard.transports.http.client.upstream import Remote
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,6 +292,7 @@ def _headers(entry: ServerEntry) -> dict[str, str]:
 STARTING = "starting the servers"
 # For which a person waits, who sees why: the first start of a package fetches it.
 SETTLING_SECONDS = 60.0
+MOST_BYTES = 64 * 2**20  # of a running gateway's list: a tool has some 1 KB
 
 
 class Inspector:
@@ -414,20 +421,21 @@ async def ask_gateway(url: str, token: str) -> AsyncIterator[Inspector]:
     Raises:
         PipeGuardError: it does not answer, or refuses.
     """
-    from pipeguard.gateway.scraped_activity import address_below, fetch
     from pipeguard.transports.http.client.streamable import StreamableChannel
     from pipeguard.transports.http.client.upstream import Remote, connect
 
-    try:
-        body = parse_json(await asyncio.to_thread(fetch, url, "/tools", token, SETTLING_SECONDS))
-        value: Any = body
-        tools = [CatalogTool.from_json(*each) for each in enumerate(value["tools"])]
-        servers, missing = list(map(str, value["servers"])), dict(value["missing"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise PipeGuardError(f"{url} does not list tools: {error}") from None
+    address = URL(url)
+    if address.scheme not in ("http", "https") or not address.host:
+        raise PipeGuardError(f"{url} is not an address: try http://127.0.0.1:8080.")
     headers = {"Authorization": f"Bearer {token}"} if token else {}
-    remote = Remote(URL(address_below(url, "/mcp")), headers)
+    remote = Remote(address.with_path("/mcp").with_query(None), headers)
     async with connect(remote) as http:
+        try:
+            value: Any = parse_json(await _fetch_tools(remote, http))
+            tools = [CatalogTool.from_json(*each) for each in enumerate(value["tools"])]
+            servers, missing = list(map(str, value["servers"])), dict(value["missing"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise PipeGuardError(f"{url} does not list tools: {error}") from None
         channel = StreamableChannel(remote, http)
         inspector = _RunningGateway(Catalog.of_tools(tools), channel, servers)
         inspector.missing = missing
@@ -437,6 +445,31 @@ async def ask_gateway(url: str, token: str) -> AsyncIterator[Inspector]:
             yield inspector
         finally:
             await channel.close()
+
+
+async def _fetch_tools(remote: Remote, http: ClientSession) -> bytes:
+    """The list of a gateway's tools.
+
+    Raises:
+        PipeGuardError: it does not answer, or refuses.
+    """
+    from aiohttp import ClientError
+
+    from pipeguard.transports.http.client import upstream
+    from pipeguard.transports.http.client.bodies import Unreadable, read_body
+
+    request = upstream.Request("GET", remote.url.with_path("/tools"), {})
+    try:
+        async with asyncio.timeout(SETTLING_SECONDS):
+            answer = await upstream.send_once(remote, http, request)
+            if answer.status == HTTPStatus.OK:
+                return await read_body(answer, MOST_BYTES)
+            why = await upstream.describe_answer(answer)
+    except (TimeoutError, Unreadable) as error:
+        why = str(error) or "it does not answer"
+    except (ClientError, OSError) as error:
+        why = upstream.describe_unreachable(error).partition("; see --ca")[0]
+    raise PipeGuardError(f"{request.url}: {why}")
 
 
 @asynccontextmanager

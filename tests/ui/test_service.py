@@ -272,7 +272,7 @@ def test_a_token_that_may_decide_gets_links_and_nothing_else(
             for wrong in ({}, {"Authorization": f"Bearer {client}"}):
                 assert ask(f"{at}/ui/link", wrong, "")[0] == 401
             bearer = {"Authorization": f"Bearer {token}"}
-            for path in ("tools", "metrics", "mcp"):
+            for path in ("tools", "mcp"):
                 status, why, *_ = ask(f"{at}/{path}", bearer)
                 assert (status, "only opens the page (POST /ui/link)" in why) == (403, True), path
             page = open_page(browser, ask(f"{at}/ui/link", bearer, "")[1].strip())
