@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Iterable, Mapping
-from contextlib import AbstractContextManager
 from typing import NamedTuple
 
 from pipeguard.detect.detector import Engines
@@ -20,14 +19,14 @@ from pipeguard.gateway.catalog import (
     short_name,
 )
 from pipeguard.gateway.conversation import GatewayChannel
-from pipeguard.gateway.eras import Opening, find_meta
+from pipeguard.gateway.eras import Opening
 from pipeguard.gateway.hub import SILENT, STARTING, Hub
 from pipeguard.gateway.leg import Leg, LegListener
 from pipeguard.gateway.legs import ClientRequest, ServedClient, Unavailable
 from pipeguard.gateway.life import (
     MOST_FAILURES,
     MOST_REASON_CHARS,
-    ServerState,
+    UP,
     State,
     definitions_wait,
 )
@@ -35,7 +34,7 @@ from pipeguard.gateway.member import GatewayServer
 from pipeguard.gateway.menu import DEFAULT_LIMITS, MenuLimits, ToolMode
 from pipeguard.gateway.proposed_servers import ServerManagement
 from pipeguard.gateway.server_settings import ServerSettings
-from pipeguard.gateway.telemetry import NO_SPAN, CallSpan, Figures, ReceivedCall, SentCall
+from pipeguard.gateway.telemetry import NO_SPAN, CallSpan
 from pipeguard.gateway.tool_offer import remembered_capabilities
 from pipeguard.state.tokens import TokenScope
 from pipeguard.transports.http.client.task_owners import SharingClient
@@ -358,31 +357,25 @@ class Gateway(Hub):
 
     def receiving(
         self, request: ClientRequest, tool: Callable[[ClientRequest], str], conversation: str
-    ) -> AbstractContextManager[CallSpan]:
+    ) -> CallSpan:
         """The span of a client's call.
 
         Args:
             request: of the client.
-            tool: returns the name of the tool that it names; empty where there is none of it.
+            tool: returns the name of the tool that it names; empty if there is none of it.
             conversation: names the client's conversation.
         """
         if self.telemetry is None:
             return NO_SPAN
-        opening = request.opening
-        session = "" if opening.is_stateless else conversation
-        meta = find_meta(request.params)
-        call = ReceivedCall(
-            request.method, meta, tool(request), request.token, session, opening.revision
-        )
-        return self.telemetry.receiving(call)
+        return self.telemetry.receiving(request, tool(request), conversation)
 
-    def sending(self, server: str, method: str, tool: str = "") -> AbstractContextManager[CallSpan]:
+    def sending(self, server: str, method: str, tool: str = "") -> CallSpan:
         """The span of the call to a server, of a tool or by another method."""
         if self.telemetry is None:
             return NO_SPAN
         member = self.members.get(server)
         url = "" if member is None else member.settings.url
-        return self.telemetry.sending(SentCall(method, server, url, tool))
+        return self.telemetry.sending(method, server, url, tool)
 
     def absent(self) -> dict[str, str]:
         """Why servers cannot be used now, by name."""
@@ -447,22 +440,15 @@ class Gateway(Hub):
         scope = self._scope_of(who)
         return scope is not None and scope.is_unlimited
 
-    def count(self) -> None:
-        """Count what goes through from now on."""
-        from pipeguard.gateway.telemetry import GatewayMetrics
-
-        self.metrics = GatewayMetrics(self.figures)
-
-    def figures(self) -> Figures:
-        """The present state of servers and clients, for gauges."""
-        absent = {name: ServerState(is_up=False, tools=0, waiting=0) for name in self.left_out}
-        states = absent | {
-            name: ServerState(
-                member.state in (State.READY, State.ASLEEP),
-                len(self.catalog.of(name)),
-                member.waiting,
-            )
-            for name, member in self.members.items()
+    def figures(self) -> dict[str, dict[str, float]]:
+        """The present values of gauges, by their names and by server; of all together by ""."""
+        members = self.members.items()
+        ups = {name: float(member.state in UP) for name, member in members}
+        return {
+            "server.up": dict.fromkeys(self.left_out, 0.0) | ups,
+            "tools": {name: len(self.catalog.of(name)) for name in self.members},
+            "definitions.waiting": {name: member.waiting for name, member in members},
+            "audit.rows.lost": {name: member.run.lost_rows for name, member in members},
+            "clients": {"": len(self.conversations)},
+            "flow.bytes": {"": self.ledgers.total_bytes},
         }
-        lost = {name: member.run.lost_rows for name, member in self.members.items()}
-        return Figures(states, len(self.conversations), self.ledgers.total_bytes, lost)

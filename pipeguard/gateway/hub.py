@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections import deque
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING
 
 from pipeguard.detect.flows.ledger import Flows
 from pipeguard.detect.flows.ledger_memory import LedgerMemory
-from pipeguard.firewall.finding import Verdict
+from pipeguard.firewall.finding import Direction, Verdict
+from pipeguard.firewall.session.lifecycle import WaitingRoom
+from pipeguard.firewall.session.session import Session
 from pipeguard.gateway.catalog import Catalog
 from pipeguard.gateway.conversation import GatewayChannel
 from pipeguard.gateway.menu import ToolMode
-from pipeguard.gateway.telemetry import Telemetry
+from pipeguard.transports.judging import Judge, judge_frame
 
 if TYPE_CHECKING:
-    from pipeguard.gateway.telemetry import GatewayMetrics
-
-
-from collections import deque
-from collections.abc import Callable
-
-from pipeguard.firewall.finding import Direction
-from pipeguard.firewall.session.lifecycle import WaitingRoom
-from pipeguard.firewall.session.session import Session
-from pipeguard.transports.judging import Judge, judge_frame
+    from pipeguard.gateway.opentelemetry_export import OpenTelemetry
 
 SILENT, STARTING = "it did not answer in time", "it is still starting"
 SILENT_SECONDS = 60.0  # for which a server is not asked again for a list that it did not give
@@ -41,8 +35,7 @@ class Hub:
         turns: of the servers on the loop.
         ledgers: bounds what is remembered of the flows of all clients.
         waiting_room: of all calls that wait for a person.
-        metrics: counts what goes through; None if nobody asks for that.
-        telemetry: gets traces and metrics; likewise.
+        telemetry: gets traces and metrics; None if nobody asks for them.
         mode: how agents get to the tools.
         server_names: of all servers.
         conversations: of the clients, with their flows.
@@ -53,8 +46,7 @@ class Hub:
         self.turns = Turns()
         self.ledgers = LedgerMemory()
         self.waiting_room = WaitingRoom()
-        self.metrics: GatewayMetrics | None = None
-        self.telemetry: Telemetry | None = None
+        self.telemetry: OpenTelemetry | None = None
         self.mode = mode
         self.server_names: Collection[str] = ()
         self.conversations: dict[GatewayChannel, Flows] = {}
@@ -103,15 +95,11 @@ class Hub:
 
     def count_call(self, server: str, outcome: str, seconds: float) -> None:
         """Count a call of a server's tool: `ok`, `error` or `unavailable`."""
-        if self.metrics is not None:
-            self.metrics.count_call(server, outcome, seconds)
         if self.telemetry is not None:
             self.telemetry.count_call(server, outcome, seconds)
 
     def count_verdict(self, server: str, verdict: Verdict) -> None:
         """Count a message to or from a server."""
-        if self.metrics is not None:
-            self.metrics.count_verdict(server, verdict)
         if self.telemetry is not None:
             self.telemetry.count_verdict(server, verdict)
 

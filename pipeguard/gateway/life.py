@@ -34,18 +34,7 @@ class State(StrEnum):
     STOPPED = "stopped"
 
 
-class ServerState(NamedTuple):
-    """The state of a server when it is asked.
-
-    Attributes:
-        is_up: it can be called, once it is started where it is asleep.
-        tools: that agents may find.
-        waiting: definitions that wait for approval.
-    """
-
-    is_up: bool
-    tools: int
-    waiting: int
+UP = (State.READY, State.ASLEEP)  # it can be called, once it is started if it is asleep
 
 
 def definitions_wait(count: int) -> str:
@@ -154,7 +143,7 @@ class ServerLife:
     @property
     def why(self) -> str:
         """Why it cannot be used now, for clients and models; empty where it can."""
-        if self.state in (State.READY, State.ASLEEP):
+        if self.state in UP:
             return ""
         return self._add_next_start(what_happened(self._why))
 

@@ -131,8 +131,8 @@ class GatewayListener:
     async def run(self, ended: asyncio.Future[None]) -> None:
         """Listen until a signal."""
         self._mount("", self._front.sessions, self._front.judge, partial(dial, self._gateway))
-        self._gateway.count()
-        self._routes.add([Route("GET", METRICS, without_body(self._metrics))])
+        if self._gateway.telemetry is not None and self._gateway.telemetry.has_text:
+            self._routes.add([Route("GET", METRICS, without_body(self._metrics))])
         self._routes.add([Route("GET", TOOLS, without_body(self._tools))])
         self.follow()
         refusals = Refusals(self._front.record.refusal)
@@ -160,16 +160,11 @@ class GatewayListener:
         refusals.close()
 
     async def _metrics(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Figures for Prometheus; with `ago`, those of so many seconds ago."""
-        if not self._gateway.may_see_all(request.get(WHO, "")):
+        """Figures for Prometheus."""
+        telemetry = self._gateway.telemetry
+        if telemetry is None or not self._gateway.may_see_all(request.get(WHO, "")):
             raise RequestRefused(RefusalReason.SCOPE, 403, challenge.NO_FIGURES)
-        metrics = self._gateway.metrics
-        ago = request.query.get("ago", "")
-        body = b""
-        if metrics is not None:
-            is_past = ago.isdecimal() and len(ago) < 6
-            body = metrics.past_text(float(ago)) if is_past else metrics.text()
-        return web.Response(body=body, headers={"Content-Type": METRICS_TYPE})
+        return web.Response(body=await telemetry.text(), headers={"Content-Type": METRICS_TYPE})
 
     async def _tools(self, request: web.BaseRequest) -> web.StreamResponse:
         """The tools that a client may call, and why its servers lack some, as JSON."""

@@ -12,7 +12,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 from importlib.metadata import entry_points
 from time import monotonic
 from types import TracebackType
@@ -20,29 +20,23 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from opentelemetry import context, propagate, trace
-from opentelemetry.metrics import CallbackOptions, Meter, Observation
+from opentelemetry.exporter.prometheus import PrometheusMetricReader
+from opentelemetry.metrics import CallbackOptions, Observation
 from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_VERSION, Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import SpanKind, Status, StatusCode
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import generate_latest
 
 from pipeguard.firewall.finding import Verdict
 from pipeguard.firewall.protocol.json_values import JsonObject
+from pipeguard.firewall.session.remedies import is_held_verdict
 from pipeguard.gateway.eras import find_meta
-from pipeguard.gateway.legs import Unavailable
-from pipeguard.gateway.life import ServerState
-from pipeguard.gateway.telemetry import (
-    CALL_SECONDS,
-    NO_SPAN,
-    CallSpan,
-    Figures,
-    ReceivedCall,
-    SentCall,
-    Signals,
-    counted_action,
-)
+from pipeguard.gateway.legs import ClientRequest, Unavailable
+from pipeguard.gateway.telemetry import NO_SPAN, NONE, CallSpan
 from pipeguard.log import Log
 from pipeguard.version import VERSION
 
@@ -54,7 +48,19 @@ QUIET_SECONDS = 60.0  # between two lines about a collector that cannot be reach
 MOST_CHARS = 200  # of a tool's name or an id: a peer chooses those
 DEFAULT_PROTOCOL = "http/protobuf"
 _EXPORTERS = {"http/protobuf": "otlp_proto_http", "grpc": "otlp_proto_grpc"}
+PROMETHEUS = "prometheus"  # the exporter of metrics that is read at /metrics
+CALL_SECONDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 60.0)  # bounds of a histogram
+LOST_ROWS = "audit.rows.lost"
+GAUGES = {  # and one counter: what the gateway knows of itself (`Gateway.figures`)
+    "server.up": "1 while it can be called.",
+    "tools": "Tools that agents may find.",
+    "definitions.waiting": "Definitions to approve.",
+    LOST_ROWS: "Rows missing from the audit.",
+    "clients": "Clients now.",
+    "flow.bytes": "Remembered of clients' flows.",
+}
 
+Figures = Mapping[str, Mapping[str, float]]  # by the names of gauges and by server, or ""
 Value = TypeVar("Value")
 Attributes = dict[str, str | int]
 
@@ -63,10 +69,14 @@ class OpenTelemetry:
     """Traces and metrics of one gateway. To be made on the loop where it lives.
 
     Args:
-        signals: what is exported.
+        traces: the names of their exporters, as the environment writes them.
+        metrics: likewise.
         environ: of the process; the SDK reads its own variables.
         log: gets what the exporters complain of.
         transport: of the clients: `pipe` or `tcp`.
+
+    Attributes:
+        has_text: True if the figures are to be read in Prometheus' text format.
 
     Raises:
         ImportError: an exporter is not installed.
@@ -74,26 +84,27 @@ class OpenTelemetry:
     """
 
     def __init__(
-        self, signals: Signals, environ: Mapping[str, str], log: Log, transport: str
+        self, traces: str, metrics: str, environ: Mapping[str, str], log: Log, transport: str
     ) -> None:
         _make_exporter(log)
         resource = _resource(environ)
         self._transport = transport
         self._loop = asyncio.get_running_loop()
         self._tracers = None
-        if signals.traces != "none":
+        if traces != NONE:
             self._tracers = TracerProvider(resource=resource, shutdown_on_exit=False)
-            for exporter in _exporters("traces", signals.traces, environ):
+            for exporter in _exporters("traces", traces, environ):
                 self._tracers.add_span_processor(BatchSpanProcessor(exporter))
             self._tracer = self._tracers.get_tracer(NAME, VERSION)
-        self._meters = MeterProvider(
-            [
-                PeriodicExportingMetricReader(exporter)
-                for exporter in _exporters("metrics", signals.metrics, environ)
-            ],
-            resource,
-            shutdown_on_exit=False,
-        )
+        self._registry = CollectorRegistry()
+        readers: list[MetricReader] = []
+        self.has_text = PROMETHEUS in map(str.strip, metrics.split(","))
+        if self.has_text:
+            text = PrometheusMetricReader(scope_info_enabled=False, registry=self._registry)
+            readers.append(text)
+        exporters = _exporters("metrics", metrics, environ)
+        readers += map(PeriodicExportingMetricReader, exporters)
+        self._meters = MeterProvider(readers, resource, shutdown_on_exit=False)
         self._meter = meter = self._meters.get_meter(NAME, VERSION)
         self._calls = meter.create_histogram(
             "pipeguard.call",
@@ -111,71 +122,81 @@ class OpenTelemetry:
 
     # --- spans ----------------------------------------------------------------------------
 
-    def receiving(self, call: ReceivedCall) -> AbstractContextManager[CallSpan]:
-        """The span of a client's call, part of what its `_meta` says."""
+    def receiving(self, request: ClientRequest, tool: str, session: str) -> CallSpan:
+        """The span of a client's call, part of what its `_meta` says.
+
+        Args:
+            request: of the client.
+            tool: that it names, if there is such a one; a client may send any text.
+            session: names the client's conversation.
+        """
         if self._tracers is None:
             return NO_SPAN
-        attributes = _call_attributes(call.method, call.tool)
+        attributes = _call_attributes(request.method, tool)
         attributes["network.transport"] = self._transport
-        attributes["mcp.protocol.version"] = call.revision
-        attributes["jsonrpc.request.id"] = call.request_id.strip('"')[:MOST_CHARS]
-        if call.session:
-            attributes["mcp.session.id"] = call.session
-        fields = propagate.get_global_textmap().fields
-        carrier = {field: str(call.meta[field]) for field in fields if _is_text(call.meta, field)}
+        attributes["mcp.protocol.version"] = request.opening.revision
+        attributes["jsonrpc.request.id"] = request.token.strip('"')[:MOST_CHARS]
+        if not request.opening.is_stateless:
+            attributes["mcp.session.id"] = session
+        fields, meta = propagate.get_global_textmap().fields, find_meta(request.params)
+        # A number is a str, too: Number.
+        carrier = {field: str(meta[field]) for field in fields if type(meta.get(field)) is str}
         return _Span(self._tracer, SpanKind.SERVER, attributes, propagate.extract(carrier))
 
-    def sending(self, call: SentCall) -> AbstractContextManager[CallSpan]:
-        """The span of the call to a server, within that of the client's."""
+    def sending(self, method: str, server: str, url: str, tool: str) -> CallSpan:
+        """The span of the call to a server, within that of the client's.
+
+        Args:
+            method: of the request.
+            server: the server's name.
+            url: its address; empty if it was started here.
+            tool: the tool's own name; empty if none is called.
+        """
         if self._tracers is None:
             return NO_SPAN
-        attributes = _call_attributes(call.method, call.tool)
-        attributes["pipeguard.server"] = call.server
-        attributes["network.transport"] = "tcp" if call.url else "pipe"
+        attributes = _call_attributes(method, tool)
+        attributes["pipeguard.server"] = server
+        attributes["network.transport"] = "tcp" if url else "pipe"
         with suppress(ValueError):  # a port that is none
-            address = urlsplit(call.url)
+            address = urlsplit(url)
             if address.hostname:
                 attributes["server.address"] = address.hostname
-                attributes["server.port"] = address.port or (443 if "s:" in call.url[:6] else 80)
+                attributes["server.port"] = address.port or (443 if "s:" in url[:6] else 80)
         return _Span(self._tracer, SpanKind.CLIENT, attributes, context.get_current())
 
     # --- figures ----------------------------------------------------------------------------
 
     def count_call(self, server: str, outcome: str, seconds: float) -> None:
-        """Count a call, as `GatewayMetrics.called`."""
+        """Count a call of a server's tool: `ok`, `error` or `unavailable`."""
         self._calls.record(seconds, {"server": server, "outcome": outcome})
 
     def count_verdict(self, server: str, verdict: Verdict) -> None:
-        """Count a message, as `GatewayMetrics.judged`."""
+        """Count a message; as `held` if definitions only wait."""
         place = {"server": server, "direction": verdict.direction.value}
-        self._verdicts.add(1, {**place, "action": counted_action(verdict)})
+        action = "held" if is_held_verdict(verdict) else verdict.action.name.lower()
+        self._verdicts.add(1, {**place, "action": action})
         self._bytes.add(len(verdict.frame), place)
 
     def watch(self, figures: Callable[[], Figures]) -> None:
-        """Report what a gateway knows of itself, too."""
+        """Report what a gateway knows of itself, too; asked on its loop."""
 
-        def states(value: Callable[[ServerState], float]) -> Callable[..., Iterable[Observation]]:
-            def observe(_options: CallbackOptions) -> Iterable[Observation]:
-                for name, state in self._on_loop(figures).states.items():
-                    yield Observation(value(state), {"server": name})
+        def observing(name: str) -> Callable[[CallbackOptions], Iterable[Observation]]:
+            return lambda _options: [
+                Observation(value, {"server": server} if server else {})
+                for server, value in self._on_loop(figures)[name].items()
+            ]
 
-            return observe
+        for name, description in GAUGES.items():
+            meter = self._meter
+            is_counter = name == LOST_ROWS
+            create = (
+                meter.create_observable_counter if is_counter else meter.create_observable_gauge
+            )
+            create(f"{NAME}.{name}", [observing(name)], description=description)
 
-        def clients(_options: CallbackOptions) -> Iterable[Observation]:
-            yield Observation(self._on_loop(figures).clients)
-
-        def flow_bytes(_options: CallbackOptions) -> Iterable[Observation]:
-            yield Observation(self._on_loop(figures).flow_bytes)
-
-        gauges: Meter = self._meter
-        for name, description, observe in (
-            ("server.up", "1 while it can be called.", states(lambda state: float(state.is_up))),
-            ("tools", "Tools that agents may find.", states(lambda state: state.tools)),
-            ("definitions.waiting", "Definitions to approve.", states(lambda s: s.waiting)),
-            ("clients", "Clients now.", clients),
-            ("flow.bytes", "Remembered of clients' flows.", flow_bytes),
-        ):
-            gauges.create_observable_gauge(f"{NAME}.{name}", [observe], description=description)
+    async def text(self) -> bytes:
+        """All figures, in Prometheus' text format."""
+        return await asyncio.to_thread(generate_latest, self._registry)
 
     def _on_loop(self, function: Callable[[], Value]) -> Value:
         """Call a function on the loop, from the exporter's thread."""
@@ -195,7 +216,7 @@ class OpenTelemetry:
         self._meters.shutdown()
 
 
-class _Span:
+class _Span(CallSpan):
     """A span, current for as long as it is entered."""
 
     def __init__(
@@ -255,10 +276,6 @@ _ENDINGS: dict[type[BaseException], str] = {
 }
 
 
-def _is_text(meta: JsonObject, field: str) -> bool:
-    return type(meta.get(field)) is str  # a number is a str, too: Number
-
-
 def _call_attributes(method: str, tool: str) -> Attributes:
     attributes: Attributes = {"mcp.method.name": method}
     if method == CALL:
@@ -286,7 +303,7 @@ def _exporters(signal: str, names: str, environ: Mapping[str, str]) -> list[Any]
     """
     exporters = []
     for name in map(str.strip, names.split(",")):
-        if name in ("none", ""):
+        if name in (NONE, PROMETHEUS, ""):
             continue
         wanted = _otlp(signal, environ) if name == "otlp" else name
         found = entry_points(group=f"opentelemetry_{signal}_exporter", name=wanted)

@@ -1,16 +1,14 @@
 """`pipeguard serve`, from its start to its end: over stdio, or for clients at an address.
 
 Puts the gateway behind a front, follows its sources, and ends all of it on a signal. Nothing here
-judges. `serve --check` starts no server and listens nowhere. OpenTelemetry
-is imported only if a variable of the environment asks for it (names:
-opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables).
+judges. `serve --check` starts no server and listens nowhere.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, replace
 from shutil import which
@@ -37,8 +35,7 @@ from pipeguard.gateway.proposed_servers import ServerManagement
 from pipeguard.gateway.server_settings import ServerSettings, Stamp
 from pipeguard.gateway.servers_file import ManagementSettings, ServersFile
 from pipeguard.gateway.sources import Sources
-from pipeguard.gateway.telemetry import Signals, Telemetry
-from pipeguard.installation import reinstall_command
+from pipeguard.gateway.telemetry import open_telemetry
 from pipeguard.isolation import missing_paths
 from pipeguard.log import Log, say
 from pipeguard.rulebook.policy_rules import load_wrap_policy
@@ -234,8 +231,6 @@ class _Serving:
         """Follow the sources: a broken edit changes nothing, and is reported once."""
         while True:
             await asyncio.sleep(WATCH_SECONDS)
-            if self._gateway.metrics is not None:
-                self._gateway.metrics.remember()
             following = asyncio.ensure_future(self._follow())
             try:
                 await asyncio.wait({following})
@@ -362,47 +357,3 @@ def _check_listening(options: WrapOptions, limit_bytes: int) -> None:
     server_context(options)
     read_number(options, "--max-sessions", MAX_SESSIONS)
     read_number(options, "--idle-timeout", IDLE_SECONDS)
-
-
-def requested_signals(environ: Mapping[str, str]) -> Signals:
-    """Telemetry as the environment asks for it.
-
-    A signal is asked for by its own exporter (`OTEL_TRACES_EXPORTER`), or by an endpoint of OTLP.
-    The specification would export to localhost with nothing set; a guard does not call anybody
-    whom nobody named.
-    """
-    if environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
-        return Signals("none", "none")
-    return Signals(_exporter(environ, "TRACES"), _exporter(environ, "METRICS"))
-
-
-def _exporter(environ: Mapping[str, str], signal: str) -> str:
-    endpoints = ("OTEL_EXPORTER_OTLP_ENDPOINT", f"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT")
-    usual = "otlp" if any(environ.get(name, "").strip() for name in endpoints) else "none"
-    return environ.get(f"OTEL_{signal}_EXPORTER", "").strip().lower() or usual
-
-
-def open_telemetry(
-    environ: Mapping[str, str], log: Log, transport: str, tell: Callable[[str], None] = say
-) -> Telemetry | None:
-    """Telemetry as the environment asks for it; None if it asks for none, or cannot have it.
-
-    Args:
-        environ: of the process.
-        log: gets what the exporters complain of.
-        transport: of the clients: `pipe` or `tcp`.
-        tell: tells people why there is none.
-    """
-    signals = requested_signals(environ)
-    if not signals:
-        return None
-    try:
-        from pipeguard.gateway.opentelemetry_export import OpenTelemetry
-
-        return OpenTelemetry(signals, environ, log, transport)
-    except ModuleNotFoundError as error:
-        tell(f"no traces and metrics: OTEL_ variables ask for them, and {error.name} is not"
-             f" installed: {reinstall_command('otel')}")  # fmt: skip
-    except (ImportError, ValueError) as error:
-        tell(f"no traces and metrics, since the OTEL_ variables cannot be followed: {error}")
-    return None

@@ -2,18 +2,18 @@
 
 import json
 import subprocess
+import urllib.request
 from pathlib import Path
 
 import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
-from pipeguard.gateway.serving import requested_signals
-from pipeguard.gateway.telemetry import Signals
+from pipeguard.gateway.telemetry import requested_exporters
 from pipeguard.rulebook.cache import load_engines
 from tests.gateway.collector import Collector, attributes
 from tests.gateway.served import Served, ServedAt, actor, write_servers
 from tests.gateway.several import STATEFUL
-from tests.gateway.test_serving import call_by
+from tests.gateway.test_serving import played
 from tests.wrap.wrapped import PYTHON, Json, Object
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -130,33 +130,41 @@ def test_whatever_a_client_waits_for_a_server_for_is_a_span(
     assert b"a://" not in collector.raw
 
 
-def test_the_figures_are_those_for_prometheus(tmp_path: Path) -> None:
-    config = write_servers(tmp_path, {"one": actor()}, mode="direct")
+def test_the_figures_say_what_went_through(tmp_path: Path) -> None:
+    servers = {"one": actor(), "new": actor(trust="review")}
+    config = write_servers(tmp_path, servers, mode="direct")
     with Collector() as collector:
         environment = {
             "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
+            "OTEL_METRICS_EXPORTER": "otlp, prometheus",
             "OTEL_SERVICE_NAME": "gateway-7",
             "OTEL_EXPORTER_OTLP_COMPRESSION": "gzip",
         }
         with ServedAt(tmp_path, "--config", str(config), **environment) as served:
-            call_by(served.url, "none", "one__echo")
+            calls = [["one__echo", {"text": "hello"}], ["one__echo", {"text": f"key {KEY}"}]]
+            plan: dict[str, object] = {"transport": "http", "mode": "legacy", "command": []}
+            played({**plan, "env": {}, "url": served.url, "calls": calls})
+            with urllib.request.urlopen(served.at("/metrics")) as answer:  # noqa: S310  our own address
+                lines = answer.read().decode().splitlines()
+    figures = dict(line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
+    assert figures['pipeguard_server_up{server="one"}'] == "1.0"
+    assert figures['pipeguard_tools{server="one"}'] == "1.0"
+    assert figures['pipeguard_tools{server="new"}'] == "0.0"
+    assert float(figures['pipeguard_definitions_waiting{server="new"}']) > 0
+    assert figures['pipeguard_audit_rows_lost_total{server="one"}'] == "0.0"
+    assert {"pipeguard_clients", "pipeguard_flow_bytes"} <= figures.keys()
+    counted = 'pipeguard_call_seconds_count{outcome="%s",server="one"}'
+    assert (figures[counted % "ok"], figures[counted % "error"]) == ("1.0", "1.0")
+    blocked = 'pipeguard_verdicts_total{action="block",direction="to-server",server="one"}'
+    assert figures[blocked] == "1.0"
     assert collector.resource["service.name"] == "gateway-7"
-    (calls,) = collector.metrics["pipeguard.call"].histogram.data_points
-    assert attributes(calls.attributes) == {"server": "one", "outcome": "ok"}
-    assert calls.count == 1
-    assert calls.sum > 0
-    verdicts = collector.metrics["pipeguard.verdicts"].sum.data_points
-    (asked,) = [
-        int(point.as_int)
-        for point in verdicts
-        if attributes(point.attributes)["direction"] == "to-server"
-    ]
-    assert asked >= 3  # an opening, a list and a call
-    for name in ("server.up", "tools", "definitions.waiting"):
-        (point,) = collector.metrics[f"pipeguard.{name}"].gauge.data_points
-        assert attributes(point.attributes) == {"server": "one"}
-    assert "pipeguard.clients" in collector.metrics
-    assert "pipeguard.flow.bytes" in collector.metrics
+    calls_made = collector.metrics["pipeguard.call"].histogram.data_points
+    assert {str(attributes(each.attributes)["outcome"]): each.count for each in calls_made} == {
+        "ok": 1,
+        "error": 1,
+    }
+    assert all(each.sum > 0 for each in calls_made)
+    assert "pipeguard.verdicts" in collector.metrics
     assert attributes(collector.spans[0].attributes)["network.transport"] in ("tcp", "pipe")
 
 
@@ -211,7 +219,7 @@ def test_a_collector_that_is_not_there_is_one_line_and_keeps_nobody_waiting(
 
 # --- when ---------------------------------------------------------------------------------------
 
-NOTHING, BOTH = Signals("none", "none"), Signals("otlp", "otlp")
+NOTHING, BOTH = ("none", "none"), ("otlp", "otlp")
 
 
 @pytest.mark.parametrize(
@@ -221,19 +229,20 @@ NOTHING, BOTH = Signals("none", "none"), Signals("otlp", "otlp")
         ({"OTEL_SERVICE_NAME": "x"}, NOTHING),
         ({"OTEL_EXPORTER_OTLP_ENDPOINT": " "}, NOTHING),
         ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318"}, BOTH),
-        ({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://c:4318"}, Signals("otlp", "none")),
-        ({"OTEL_METRICS_EXPORTER": "OTLP"}, Signals("none", "otlp")),
-        ({"OTEL_TRACES_EXPORTER": "console"}, Signals("console", "none")),
+        ({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://c:4318"}, ("otlp", "none")),
+        ({"OTEL_METRICS_EXPORTER": "OTLP"}, ("none", "otlp")),
+        ({"OTEL_TRACES_EXPORTER": "console"}, ("console", "none")),
         (
             {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:4318", "OTEL_METRICS_EXPORTER": "none"},
-            Signals("otlp", "none"),
+            ("otlp", "none"),
         ),
         ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c", "OTEL_SDK_DISABLED": "TRUE"}, NOTHING),
     ],
 )
-def test_the_variables_say_what_is_exported(environ: dict[str, str], signals: Signals) -> None:
-    assert requested_signals(environ) == signals
-    assert bool(signals) is (signals != NOTHING)
+def test_the_variables_say_what_is_exported(
+    environ: dict[str, str], signals: tuple[str, str]
+) -> None:
+    assert requested_exporters(environ) == signals
 
 
 def test_nothing_of_it_is_imported_where_nobody_asks_for_it() -> None:
@@ -242,7 +251,7 @@ import sys
 import pipeguard.gateway.serving
 from pipeguard.gateway.serving import open_telemetry
 assert open_telemetry({}, None, "pipe") is None
-print(sorted(name for name in sys.modules if name.startswith("opentelemetry")))
+print(sorted(name for name in sys.modules if name.startswith(("opentelemetry", "prometheus"))))
 """
     done = subprocess.run([*PYTHON, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

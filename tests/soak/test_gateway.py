@@ -210,7 +210,8 @@ def test_healthy_servers_notice_nothing_and_every_request_is_answered_once(tmp_p
     load_engines()
     config = write_servers(tmp_path, entries(), mode="direct")
     tally = Tally()
-    with ServedAt(tmp_path, "--config", str(config)) as served:
+    figures = {"OTEL_METRICS_EXPORTER": "prometheus"}
+    with ServedAt(tmp_path, "--config", str(config), **figures) as served:
         url, end = served.url, monotonic() + SECONDS
         with ThreadPoolExecutor(CLIENTS + 3) as pool:
             jobs = [pool.submit(work, url, seed, end, tally) for seed in range(CLIENTS)]
