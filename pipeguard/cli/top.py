@@ -10,7 +10,7 @@ from contextlib import suppress
 
 import click
 
-from pipeguard.cli._columns import in_columns
+from pipeguard.cli._emit import columns
 from pipeguard.state.activity import ServerActivity, recent_activity
 from pipeguard.state.paths import store_path
 from pipeguard.state.store import Store
@@ -75,5 +75,5 @@ def _table(servers: list[ServerActivity], window: float) -> str:
         for name, state, rate, *times, blocked, held, waiting in servers
         for counts in [map(str, (blocked, held, waiting))]
     ]
-    lines = in_columns(COLUMNS, rows) if rows else ["No server has been guarded yet."]
+    lines = columns(COLUMNS, rows) if rows else ["No server has been guarded yet."]
     return "\n".join([f"The last {window:g} s, by the audit", "", *lines])
