@@ -255,10 +255,6 @@ def test_reports_tell_what_is_enforced_from_what_is_only_said(tmp_path: Path) ->
     rows = {row["name"]: row for row in json.loads(report("json", found))["servers"]}
     assert [rows[name]["isolated"] for name in servers] == [True, True, False]
     assert [rows[name]["given"] for name in servers] == [["/srv/x", "api.test"], [], []]
-    markdown = report("markdown", found)
-    assert r"| guarded, isolated | cursor | only /srv/x, api\.test \(enforced\) |" in markdown
-    assert r"| no file of yours, no host \(enforced\) |" in markdown
-    assert r"| guarded | cursor | private data, your files \(by its name\) |" in markdown
     page = report("html", found)
     assert "only /srv/x, api.test (enforced)" in page
     assert "by enforcement" in page

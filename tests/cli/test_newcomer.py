@@ -186,10 +186,10 @@ def test_what_stands_badly_is_told_in_every_form(person: Person, tmp_path: Path)
     assert "$ pipeguard secrets set fetch.API_KEY" in told
     assert "a comma is missing" in told
     reports = {}
-    for form in ("json", "sarif", "junit", "markdown", "html"):
+    for form in ("json", "sarif", "junit", "html"):
         file = tmp_path / form
         assert person.types(f"pipeguard assess --format {form} --output {file}")[0] == 1
-        reports[form] = file.read_text(encoding="utf-8").replace("\\_", "_")  # as Markdown has it
+        reports[form] = file.read_text(encoding="utf-8")
     assert [form for form, text in reports.items() if SECRET in text] == []
     assert [form for form, text in reports.items() if "DEMO_TOKEN" not in text] == []
     assert json.loads(reports["json"])["grade"] == "F"
