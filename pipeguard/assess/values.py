@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import yaml
+
 from pipeguard.clients.entries import ServerEntry
 from pipeguard.firewall.finding import Severity
 
@@ -111,6 +113,15 @@ class PostureCheck:
     ) -> PostureFinding:
         """A finding in a file, or in none."""
         return PostureFinding(self.id, self.severity, message, tuple(fix), file, line, key=key)
+
+
+def read_checks(family: str) -> tuple[PostureCheck, ...]:
+    """Read the checks of a module of `checks`, in order, from the YAML file next to it."""
+    path = Path(__file__).parent / "checks" / f"{family}.yaml"
+    rows = yaml.safe_load(path.read_bytes())
+    return tuple(
+        PostureCheck(**{**row, "severity": Severity[row["severity"].upper()]}) for row in rows
+    )
 
 
 def shorten(path: Path | None, base: Path | None) -> str:

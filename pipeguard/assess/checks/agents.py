@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pipeguard.assess.checks.projects import APPROVAL_KEYS
 from pipeguard.assess.target import AssessmentTarget
-from pipeguard.assess.values import PostureCheck, PostureFinding
+from pipeguard.assess.values import PostureFinding, read_checks
 from pipeguard.clients.catalog import ConfigScope, FileSpec, clients
 from pipeguard.clients.entries import MAX_FILE_BYTES, ServerEntry
 from pipeguard.clients.machine import paths
@@ -19,20 +19,7 @@ from pipeguard.config.tree import find_line
 from pipeguard.errors import InputError
 from pipeguard.firewall.finding import Severity
 
-UNASKED = PostureCheck(
-    "agent-runs-unasked",
-    "An agent calls every tool without asking",
-    Severity.MEDIUM,
-    "What a page or a file orders, the agent does at once: no person sees a call before it runs. "
-    "PipeGuard judges calls of guarded servers; the client's own tools, such as its shell, it "
-    "does not see. A mode that is chosen in a window or by an option is in no file, so it is not "
-    "found here.",
-    "Let the client ask again, or keep this setting to a container or a virtual machine.",
-    "",
-    '{"permissions": {"defaultMode": "bypassPermissions"}}',
-    '{"permissions": {"defaultMode": "default"}}',
-)
-CHECKS = (UNASKED,)
+(UNASKED,) = CHECKS = read_checks("agents")
 
 
 def look(target: AssessmentTarget) -> Iterator[PostureFinding]:

@@ -9,33 +9,13 @@ from pipeguard.assess.cures import join_setups, setup_command
 from pipeguard.assess.gateway_file import GATEWAY
 from pipeguard.assess.reach import Enforcement, enforcement, labels
 from pipeguard.assess.target import AssessmentTarget
-from pipeguard.assess.values import PostureCheck, PostureFinding
+from pipeguard.assess.values import PostureCheck, PostureFinding, read_checks
 from pipeguard.clients.catalog import clients
 from pipeguard.clients.entries import GuardState, ServerEntry
 from pipeguard.detect.flows.tool_labels import Label
 from pipeguard.firewall.finding import Severity
 
-WAY_OUT = PostureCheck(
-    "toxic-flow",
-    "One client can read private data, take in words of strangers, and send to the outside",
-    Severity.MEDIUM,
-    "A page or a message can get a model to read what is private and to send it away. Each server "
-    "does what it is for; they leak only together. For each server that it guards, PipeGuard "
-    "watches what comes from one tool and goes to another. A server that is isolated without "
-    "network cannot send, and one without your files has none to give: that is enforced.",
-    "Guard all of them, and isolate those that need no network, or give the one that sends to a "
-    "client of its own.",
-    "pipeguard setup --all",
-)
-RUNS = PostureCheck(
-    "toxic-command",
-    "One client can take in words of strangers and run commands",
-    Severity.MEDIUM,
-    "A page or a message can get a model to run a command on this machine.",
-    "Guard both, isolate the one that runs commands, and have the client ask before each command.",
-    "pipeguard setup --all",
-)
-CHECKS = (WAY_OUT, RUNS)
+WAY_OUT, RUNS = CHECKS = read_checks("combinations")
 _ALONE = (
     " One server does all of it: give it a login with fewer rights, or fewer tools, or accept this"
     " in a baseline (`--write-baseline`)."

@@ -8,28 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipeguard.assess.target import AssessmentTarget
-from pipeguard.assess.values import PostureCheck, PostureFinding
+from pipeguard.assess.values import PostureFinding, read_checks
 from pipeguard.clients.entries import Config
 from pipeguard.clients.masking import is_secret
-from pipeguard.firewall.finding import Severity
 
-WRITABLE = PostureCheck(
-    "config-writable",
-    "Others may write a client's file",
-    Severity.HIGH,
-    "Who can write it decides which programs the client starts, as you and with your rights.",
-    "Take the right to write from group and others.",
-    "chmod go-w FILE",
-)
-READABLE = PostureCheck(
-    "config-readable",
-    "Others may read a client's file with values of variables or headers",
-    Severity.MEDIUM,
-    "Every user of the machine, and every program under another name, can read the tokens in it.",
-    "Take the right to read from group and others.",
-    "chmod go-r FILE",
-)
-CHECKS = (WRITABLE, READABLE)
+WRITABLE, READABLE = CHECKS = read_checks("files")
 
 
 def look(target: AssessmentTarget) -> Iterator[PostureFinding]:

@@ -8,46 +8,11 @@ from pathlib import Path
 
 from pipeguard.assess.gateway_file import GATEWAY, is_of_gateway
 from pipeguard.assess.target import AssessmentTarget
-from pipeguard.assess.values import PostureCheck, PostureFinding
+from pipeguard.assess.values import PostureFinding, read_checks
 from pipeguard.clients.entries import Config
 from pipeguard.detect.checks.addresses import is_loopback
-from pipeguard.firewall.finding import Severity
 
-FIRST_USE = PostureCheck(
-    "gateway-trusts-first-use",
-    "The gateway trusts a server's definitions without review",
-    Severity.LOW,
-    "Agents find and call what the server offers at first if no rule objects, before anybody"
-    " has read it.",
-    "Leave `trust` out, and approve what you have read: `pipeguard diff SERVER`.",
-    "",
-    "trust: first-use",
-    "trust: review",
-)
-PROPOSES = PostureCheck(
-    "agents-may-propose",
-    "Agents may propose servers",
-    Severity.LOW,
-    "A proposal starts nothing before you approve it. But an agent that follows somebody else's"
-    " words may ask for a harmful server again and again, until it is approved in passing.",
-    "Remove `management` from pipeguard.yaml once no agent needs it, give it only to tokens that"
-    " need it, and read all that `pipeguard servers show` shows.",
-    "",
-    "management: {add: true}",
-    "management: {add: false}",
-)
-IN_CLEAR = PostureCheck(
-    "gateway-in-clear",
-    "The gateway is reached without TLS",
-    Severity.MEDIUM,
-    "It listens on an address that other machines reach. Anybody on the way can read the tokens of"
-    " its clients, and all that they send and get.",
-    "Give it a certificate, or let it listen on 127.0.0.1 behind a proxy with TLS.",
-    "pipeguard serve --listen 0.0.0.0:8443 --tls-cert cert.pem --tls-key key.pem",
-    "pipeguard serve --listen 0.0.0.0:8080",
-    "pipeguard serve --listen 127.0.0.1:8080",
-)
-CHECKS = (FIRST_USE, PROPOSES, IN_CLEAR)
+FIRST_USE, PROPOSES, IN_CLEAR = CHECKS = read_checks("gateway")
 _PROC = Path("/proc")
 
 

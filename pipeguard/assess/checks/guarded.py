@@ -7,69 +7,14 @@ from collections.abc import Iterator
 
 from pipeguard.assess.cures import setup_command
 from pipeguard.assess.target import AssessmentTarget
-from pipeguard.assess.values import PostureCheck, PostureFinding
+from pipeguard.assess.values import PostureFinding, read_checks
 from pipeguard.clients.catalog import ConfigScope
 from pipeguard.clients.entries import Config, GuardState, ServerEntry
 from pipeguard.clients.rewrite import login_command
 from pipeguard.firewall.finding import Severity
 
-UNGUARDED = PostureCheck(
-    "server-not-guarded",
-    "A server is not guarded",
-    Severity.MEDIUM,
-    "Everything to and from this server passes as it is: secrets leave, orders in results arrive, "
-    "and tools that change after they were trusted go unnoticed.",
-    "Put the guard in front of it. `setup` changes only the entry, and `--undo` restores what was "
-    "there.",
-    "pipeguard setup CLIENT --server=NAME",
-    '{"command": "npx", "args": ["-y", "srv@1.4.2"]}',
-    '{"command": "/usr/local/bin/pipeguard", "args": ["wrap", "--", "npx", "-y", "srv@1.4.2"]}',
-)
-CANNOT = PostureCheck(
-    "server-cannot-be-guarded",
-    "A server's entry does not allow guarding it",
-    Severity.LOW,
-    "The message gives the reason. Often it is a login that the client does by itself, or a value "
-    "that the client would not replace in its new place.",
-    "Do what the reason says. For a login, let PipeGuard log in, and guard the server then.",
-    "pipeguard auth login URL",
-)
-STALE = PostureCheck(
-    "launcher-gone",
-    "A server's entry starts a pipeguard that no longer exists",
-    Severity.MEDIUM,
-    "The client cannot start the server. Somebody in a hurry then removes the guard, and does not "
-    "put it back.",
-    "Run `setup` again: it writes where pipeguard is now.",
-    "pipeguard setup CLIENT --server=NAME",
-)
-BROKEN = PostureCheck(
-    "config-unreadable",
-    "A client's file, or the gateway's, cannot be read as its client may read it",
-    Severity.HIGH,
-    "What its client starts is then not known, and not guarded: clients read what others refuse, "
-    "such as a duplicate key, values nested without end, or bytes that are not UTF-8. It is medium "
-    "if its servers could be read all the same, and are checked; low if nothing in the file "
-    "mentions servers. Some clients replace a file that they cannot read by an empty one.",
-    "Fix the file; the reason names the line.",
-)
-FLAGS = PostureCheck(
-    "guard-weakened",
-    "A guarded server's entry switches part of the guard off",
-    Severity.MEDIUM,
-    "With `--observe` nothing is stopped; with `--inherit-env` the server gets every variable of "
-    "the client, tokens too; with `--no-audit` nothing is recorded. `--isolate none` overrides a "
-    "policy that isolates the server; a server that is given your home, or every host below a "
-    "top-level domain, is hardly isolated. Where a project's file names "
-    "the policy, or sets a variable by which PipeGuard finds it, the project decides what passes.",
-    "Take the option out of the entry. If something must pass, allow it in the policy: one rule, "
-    "one tool.",
-    "pipeguard allow EVENT",
-    '{"command": "pipeguard", "args": ["wrap", "--observe", "--", "srv"]}',
-    '{"command": "pipeguard", "args": ["wrap", "--", "srv"]}',
-)
+UNGUARDED, CANNOT, STALE, BROKEN, FLAGS = CHECKS = read_checks("guarded")
 _LINE = re.compile(r"\bline (\d{1,9})\b")  # as the reason why a file cannot be read names it
-CHECKS = (UNGUARDED, CANNOT, STALE, BROKEN, FLAGS)
 _WEAK = {
     "--observe": (Severity.MEDIUM, "`--observe` lets everything through"),
     "--inherit-env": (Severity.MEDIUM, "`--inherit-env` gives it every variable of the client"),

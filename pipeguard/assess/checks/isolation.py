@@ -10,7 +10,7 @@ from pipeguard.assess.cures import setup_command
 from pipeguard.assess.gateway_file import is_of_gateway
 from pipeguard.assess.isolation import EntryIsolation, entry_isolation, holds_home
 from pipeguard.assess.target import AssessmentTarget
-from pipeguard.assess.values import PostureCheck, PostureFinding
+from pipeguard.assess.values import PostureFinding, read_checks
 from pipeguard.clients.entries import GuardState, ServerEntry
 from pipeguard.clients.guarding import ISOLATE, wrap_options
 from pipeguard.clients.isolating import obstacle
@@ -18,33 +18,7 @@ from pipeguard.errors import LaunchError
 from pipeguard.firewall.finding import Severity
 from pipeguard.isolation import Isolation, ServerCommand, choose_engine, describe_excess
 
-NOT_ISOLATED = PostureCheck(
-    "server-not-isolated",
-    "A server's own process is not isolated",
-    Severity.LOW,
-    "PipeGuard judges what a server says to its client. What its process does besides, nobody "
-    "sees: it has your rights, so it can read your keys and files, change them, and send to any "
-    "host. One bad release of a package is enough. The check applies where an engine for isolation "
-    "is installed.",
-    "Isolate it: it then sees its program, the folders among its arguments, and what you name "
-    "with `--read`, `--write` and `--connect`, or in `isolate` of your policy. Behind the gateway, "
-    "say it in the policy or in pipeguard.yaml.",
-    "pipeguard setup CLIENT --server=NAME --isolate",
-    '{"command": "pipeguard", "args": ["wrap", "--", "srv"]}',
-    '{"command": "pipeguard", "args": ["wrap", "--isolate", "auto", "--", "srv"]}',
-)
-MACHINE_GIVEN = PostureCheck(
-    "machine-given",
-    "A server is given the whole machine",
-    Severity.HIGH,
-    "A container that is privileged, that sees the processes of this machine, or that has its disk "
-    "or the socket of its engine, is no container: the server can read and change everything. So "
-    "can a server whose argument is the whole disk.",
-    "Give it the folders that it needs, and no option that opens the machine.",
-    before='{"command": "docker", "args": ["run", "-i", "--privileged", "-v", "/:/host", "srv"]}',
-    after='{"command": "docker", "args": ["run", "-i", "--rm", "-v", "./docs:/docs", "srv"]}',
-)
-CHECKS = (NOT_ISOLATED, MACHINE_GIVEN)
+NOT_ISOLATED, MACHINE_GIVEN = CHECKS = read_checks("isolation")
 _ENGINE_SOCKET = re.compile(r"/(?:docker|podman|containerd|crio)\.sock\Z")
 _DISK = re.compile(r"/|[A-Za-z]:[\\/]?")
 _TOUCHES = "Its own process may read and change your files and reach any host"

@@ -7,35 +7,12 @@ from itertools import combinations
 from typing import TypeVar
 
 from pipeguard.assess.target import AssessmentTarget
-from pipeguard.assess.values import PostureCheck, PostureFinding
+from pipeguard.assess.values import PostureFinding, read_checks
 from pipeguard.clients.entries import ServerEntry
 from pipeguard.firewall.finding import Severity
 from pipeguard.unicode.folding import fold
 
-SAME = PostureCheck(
-    "server-name-shadowed",
-    "One client has two different servers of the same name",
-    Severity.MEDIUM,
-    "The client uses one of them, mostly the project's. Permissions that were given to the name "
-    "then apply to the other server.",
-    "Give one of them another name.",
-)
-DIFFERENT = PostureCheck(
-    "server-name-reused",
-    "Two clients use the same name for different servers",
-    Severity.LOW,
-    "What a person knows of a server in one client is not true in the other.",
-    "Give one of them another name.",
-)
-ALIKE = PostureCheck(
-    "server-name-alike",
-    "Two servers have names that look the same",
-    Severity.HIGH,
-    "With letters of other alphabets, digits in place of letters or invisible characters, a person "
-    "or a model takes one name for another. This is how an impostor gets a call.",
-    "Find out where each comes from, and remove the one that you did not add.",
-)
-CHECKS = (SAME, DIFFERENT, ALIKE)
+SAME, DIFFERENT, ALIKE = CHECKS = read_checks("names")
 MOST_PAIRED = 50  # servers of one name, or of names that look alike
 _Item = TypeVar("_Item")
 _DIGITS = str.maketrans("0135", "oles")

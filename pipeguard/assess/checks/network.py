@@ -10,33 +10,13 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from pipeguard.assess.target import AssessmentTarget
-from pipeguard.assess.values import PostureCheck, PostureFinding
+from pipeguard.assess.values import PostureFinding, read_checks
 from pipeguard.clients.entries import ServerEntry
 from pipeguard.clients.masking import masked_url
 from pipeguard.detect.checks.addresses import is_loopback
 from pipeguard.firewall.finding import Severity
 
-CLEAR = PostureCheck(
-    "remote-in-clear",
-    "A remote server is called without TLS",
-    Severity.HIGH,
-    "Anybody on the way can read what the model sends, tokens too, and change what it gets back.",
-    "Use the server's https address. On a network of your own, put TLS in front of it.",
-    "",
-    '{"url": "http://mcp.example.com/mcp"}',
-    '{"url": "https://mcp.example.com/mcp"}',
-)
-LISTENS = PostureCheck(
-    "listens-to-all",
-    "A server listens on every address without authentication",
-    Severity.HIGH,
-    "Everybody on the same network can call its tools, and any web page in a browser there may.",
-    "Listen on 127.0.0.1, or let PipeGuard listen and require a token.",
-    "pipeguard wrap --listen 127.0.0.1:8000 --token-env TOKEN -- COMMAND",
-    "srv --host 0.0.0.0 --port 8000",
-    "srv --host 127.0.0.1 --port 8000",
-)
-CHECKS = (CLEAR, LISTENS)
+CLEAR, LISTENS = CHECKS = read_checks("network")
 _PROC = Path("/proc")
 _ALL = re.compile(r"(?:0\.0\.0\.0|\[::\]|::|\*)(?::\d+)?\Z")
 _HOSTING = re.compile(r"(?i)--?(?:[\w-]*host|bind|listen|address|addr|ip|interface)\Z")

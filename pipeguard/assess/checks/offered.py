@@ -7,47 +7,11 @@ from itertools import product
 
 from pipeguard.assess.connecting import find_name
 from pipeguard.assess.target import AssessmentTarget, Contents, Flagged
-from pipeguard.assess.values import PostureCheck, PostureFinding
+from pipeguard.assess.values import PostureFinding, read_checks
 from pipeguard.clients.entries import ServerEntry
 from pipeguard.firewall.finding import Action, Confidence, Severity
 
-FLAGGED = PostureCheck(
-    "definition-flagged",
-    "A rule finds something in what a server says of itself",
-    Severity.CRITICAL,
-    "A model takes the description of a tool, a parameter, a prompt or a resource for an "
-    "instruction, and the user never sees it. So an order, a secret or hidden characters in it are "
-    "an attack, or will be taken for one.",
-    "Do not use the server until you know why it says that. The guard leaves out what it would "
-    "stop, unless you approved it (`pipeguard forget`). `pipeguard explain RULE` says more.",
-    "pipeguard explain RULE",
-)
-SILENT = PostureCheck(
-    "server-not-answering",
-    "A server could not be connected to",
-    Severity.INFO,
-    "What it offers is not known. It may need a credential: without `--credentials` it gets none.",
-    "Start it by hand, and see what it says.",
-    "pipeguard wrap -- COMMAND",
-)
-SHADOW = PostureCheck(
-    "tool-name-shared",
-    "Two servers of one client offer a tool of the same name",
-    Severity.LOW,
-    "Some clients then call one for the other, and a model cannot tell them apart.",
-    "Switch off the server, or the tool, that you do not mean.",
-)
-DRIFTED = PostureCheck(
-    "definition-drifted",
-    "A server offers something else than what was approved",
-    Severity.MEDIUM,
-    "A tool that is trusted first and then changed is how a server is turned against its user. "
-    "Under the guard the model reads the approved definition, and calls of the tool are stopped.",
-    "Start its client once, so that the guard sees the change. Then look at it, and approve or "
-    "reject it.",
-    "pipeguard diff NAME",
-)
-CHECKS = (FLAGGED, SILENT, SHADOW, DRIFTED)
+FLAGGED, SILENT, SHADOW, DRIFTED = CHECKS = read_checks("offered")
 _MOST_NAMES = 5
 
 

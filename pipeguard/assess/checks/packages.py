@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pipeguard.assess.fetched import Fetch, VersionPin, find_fetched
 from pipeguard.assess.isolation import entry_isolation
 from pipeguard.assess.target import AssessmentTarget
-from pipeguard.assess.values import PostureCheck, PostureFinding
+from pipeguard.assess.values import PostureFinding, read_checks
 from pipeguard.clients.entries import ServerEntry
 from pipeguard.clients.masking import masked_text
 from pipeguard.clients.rewrite import find_piped
@@ -15,30 +15,7 @@ from pipeguard.errors import LaunchError
 from pipeguard.firewall.finding import Severity
 from pipeguard.isolation import ServerCommand
 
-UNPINNED = PostureCheck(
-    "package-not-pinned",
-    "A server's code is fetched at each start, in any version",
-    Severity.MEDIUM,
-    "Whoever takes over the package, its registry entry, a branch or a tag runs their code on this "
-    "machine the next time that the client starts. The package of an isolated server is fetched "
-    "once and stays at that version until `pipeguard isolate update`, so it is no finding.",
-    "Write the exact version, the commit or the image's digest. Then a new version is a decision.",
-    "",
-    "npx -y srv          uvx srv          docker run srv:latest",
-    "npx -y srv@1.4.2    uvx srv@1.4.2    docker run srv@sha256:…",
-)
-PIPED = PostureCheck(
-    "download-run",
-    "A command downloads something and runs it at once",
-    Severity.HIGH,
-    "The code is on no disk before it runs, it can differ from one start to the next and for each "
-    "user, and if the download breaks off, the first half runs.",
-    "Install it once, look at what was installed, and start that.",
-    "",
-    'sh -c "curl -fsSL https://example.com/server.sh | sh"',
-    "/opt/server/bin/server",
-)
-CHECKS = (UNPINNED, PIPED)
+UNPINNED, PIPED = CHECKS = read_checks("packages")
 
 
 def look(target: AssessmentTarget) -> Iterator[PostureFinding]:

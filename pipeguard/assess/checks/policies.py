@@ -9,7 +9,7 @@ from time import monotonic
 
 from pipeguard.assess.isolation import holds_home
 from pipeguard.assess.target import AssessmentTarget
-from pipeguard.assess.values import PostureCheck, PostureFinding
+from pipeguard.assess.values import PostureFinding, read_checks
 from pipeguard.config.policy_file import PolicyFile, PolicyScope, parse_policy, policy_text
 from pipeguard.errors import PolicyError
 from pipeguard.firewall.finding import Action, Severity
@@ -17,37 +17,7 @@ from pipeguard.firewall.policy import Layer, Mode
 from pipeguard.isolation import describe_excess
 from pipeguard.rulebook.policy_rules import check_actions
 
-WRONG = PostureCheck(
-    "policy-wrong",
-    "A policy file cannot be read",
-    Severity.HIGH,
-    "No guarded server starts until it is fixed, and somebody in a hurry removes the guard.",
-    "Fix the line that the message names.",
-    "pipeguard policy check FILE",
-)
-OBSERVES = PostureCheck(
-    "policy-observes",
-    "The policy stops nothing",
-    Severity.HIGH,
-    "In `mode: observe` everything is judged and recorded, and everything passes.",
-    "Remove `mode`, or set it to `enforce`.",
-    "",
-    "mode: observe",
-    "mode: enforce",
-)
-LOOSER = PostureCheck(
-    "policy-loosened",
-    "The policy lets through what would be blocked by default",
-    Severity.MEDIUM,
-    "An entry of `actions` for many rules, servers or tools, or an exception without an end, is "
-    "forgotten, and still applies when something else comes by. So is an entry of `isolate` that "
-    "gives your home, or hosts that anybody can have.",
-    "Name the rule, the tool and the server, and set an end; name folders and hosts.",
-    "pipeguard allow EVENT",
-    "actions: [{rule: 'secrets.*', action: warn}]",
-    "exceptions: [{rule: secrets.generic-assignment, tool: write_file, until: 2027-03-01, why: …}]",
-)
-CHECKS = (WRONG, OBSERVES, LOOSER)
+WRONG, OBSERVES, LOOSER = CHECKS = read_checks("policies")
 _EVERYTHING = "*"
 
 

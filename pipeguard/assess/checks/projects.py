@@ -9,46 +9,14 @@ from pathlib import Path
 
 from pipeguard.assess.fetched import find_fetched
 from pipeguard.assess.target import AssessmentTarget
-from pipeguard.assess.values import PostureCheck, PostureFinding
+from pipeguard.assess.values import PostureFinding, read_checks
 from pipeguard.clients.catalog import ConfigScope
 from pipeguard.clients.entries import MAX_FILE_BYTES, ServerEntry
 from pipeguard.clients.reading import decode
 from pipeguard.config.directories import read
 from pipeguard.errors import InputError
-from pipeguard.firewall.finding import Severity
 
-STARTS = PostureCheck(
-    "project-starts-code",
-    "A project's file starts the project's own code as a server",
-    Severity.MEDIUM,
-    "Somebody who opens a fresh clone in this client is asked once, by the server's name, and from "
-    "then on runs what the repository contains, also after the next pull.",
-    "Start an installed server in an exact version, or have each user add the server themselves.",
-    "",
-    '{"mcpServers": {"tools": {"command": "./tools/server.sh"}}}',
-    '{"mcpServers": {"tools": {"command": "uvx", "args": ["our-tools@1.4.2"]}}}',
-)
-APPROVES = PostureCheck(
-    "project-approves-itself",
-    "A project's file has its servers started, or their tools called, without asking",
-    Severity.HIGH,
-    "The repository itself answers whether its servers may run.",
-    "Remove the setting from the project's file. Users who want it set it for themselves.",
-    "",
-    '{"enableAllProjectMcpServers": true}',
-    "{}",
-)
-SHELL = PostureCheck(
-    "project-runs-shell",
-    "A value in a project's file is a command that the client runs when it reads the file",
-    Severity.HIGH,
-    "The client replaces `$(…)` by what the command prints, so opening the folder runs it.",
-    "Name a variable instead.",
-    "",
-    '{"env": {"TOKEN": "$(cat ~/.ssh/id_rsa)"}}',
-    '{"env": {"TOKEN": "$TOKEN"}}',
-)
-CHECKS = (STARTS, APPROVES, SHELL)
+STARTS, APPROVES, SHELL = CHECKS = read_checks("projects")
 _TEXT_OR_COMMENT = re.compile(r'"(?:[^"\\\n]|\\.)*+"|//[^\n]*|/\*.*?\*/', re.DOTALL)
 _LETTER = re.compile(r"\\u00([2-7][0-9a-fA-F])")
 _INTERPRETERS = re.compile(

@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, urlsplit
 from pipeguard.assess.cures import setup_command
 from pipeguard.assess.gateway_file import is_of_gateway
 from pipeguard.assess.target import AssessmentTarget
-from pipeguard.assess.values import PostureCheck, PostureFinding
+from pipeguard.assess.values import PostureFinding, read_checks
 from pipeguard.auth.secrets import find_reference
 from pipeguard.clients.catalog import ConfigScope
 from pipeguard.clients.entries import Config, ServerEntry
@@ -27,36 +27,7 @@ from pipeguard.firewall.finding import Severity
 from pipeguard.firewall.policy import Policy
 from pipeguard.state.tokens import PREFIX
 
-CLEAR = PostureCheck(
-    "secret-in-config",
-    "A secret is stored in clear in a client's file",
-    Severity.HIGH,
-    "Every program of yours can read the file, backups and synchronised folders have copies, and a "
-    "project's file goes where its repository goes. Arguments and addresses are also shown in the "
-    "list of processes, to every user of the machine.",
-    "Put it into the system's keyring with `pipeguard secrets set NAME` (without a keyring, with "
-    "`--store file`), guard the server, and write `keyring:NAME` in the entry in place of the "
-    "value: in `env`, or in a header. An argument must become a variable first. Then renew the "
-    "secret, since the file may have been copied. For a remote server with a login, `pipeguard "
-    "auth login URL` stores the token in the keyring by itself. A token of your own gateway in a "
-    "file of yours is low: it opens what its scope allows, and `pipeguard tokens revoke` ends it.",
-    "pipeguard secrets set NAME",
-    '{"command": "srv", "env": {"TOKEN": "…the token itself…"}}',
-    '{"command": "srv", "env": {"TOKEN": "keyring:TOKEN"}}',
-)
-UNREAD = PostureCheck(
-    "reference-unread",
-    "A server gets the text `keyring:NAME` and not the secret",
-    Severity.LOW,
-    "Only PipeGuard replaces the reference, and nothing of it starts or calls this server. It gets "
-    "the text itself, does not work, and somebody in a hurry writes the secret there.",
-    "Guard the server, or put it into the gateway's file.",
-    "pipeguard setup CLIENT --server=NAME",
-    '{"command": "srv", "env": {"TOKEN": "keyring:TOKEN"}}',
-    '{"command": "/usr/local/bin/pipeguard", "args": ["wrap", "--env", "TOKEN", "--", "srv"], '
-    '"env": {"TOKEN": "keyring:TOKEN"}}',
-)
-CHECKS = (CLEAR, UNREAD)
+CLEAR, UNREAD = CHECKS = read_checks("secrets")
 _OF_GATEWAY = (
     "a gateway's token. Refer to a variable instead, if the client replaces those, or to "
     "`keyring:NAME` in an entry with `pipeguard wrap --bearer-env`"

@@ -7,59 +7,14 @@ from pathlib import Path
 
 from pipeguard.assess.gateway_file import pins_name
 from pipeguard.assess.target import AssessmentTarget
-from pipeguard.assess.values import PostureCheck, PostureFinding
+from pipeguard.assess.values import PostureFinding, read_checks
 from pipeguard.clients.entries import ServerEntry
 from pipeguard.errors import StateError
-from pipeguard.firewall.finding import Severity
 from pipeguard.state.store import Store
 from pipeguard.state.verification import verify
 from pipeguard.unicode.display import pluralize
 
-DRIFTED = PostureCheck(
-    "definition-waits",
-    "A tool is new or changed, and waits for a person",
-    Severity.MEDIUM,
-    "The model still reads the approved definition, or none. Somebody should know why the server "
-    "says something else now: this is how a trusted tool is turned against its user.",
-    "Look at the change, then approve or reject it.",
-    "pipeguard diff NAME",
-)
-UNSEEN = PostureCheck(
-    "pins-missing",
-    "A guarded server has shown no definitions yet",
-    Severity.LOW,
-    "It has no pins, so the first definitions that it shows are trusted. Either it was not started "
-    "under the guard, or it did not start, could not be reached, or offers nothing.",
-    "Start its client once, and look at what was pinned. If you did, `pipeguard assess --connect` "
-    "says what is wrong.",
-    "pipeguard assess --connect",
-)
-UNREVIEWED = PostureCheck(
-    "pins-never-reviewed",
-    "A server's definitions were trusted at first sight, and no person has looked at them",
-    Severity.INFO,
-    "The rules found nothing in them; nobody said that they are what was wanted.",
-    "Look at them once and approve them, or forget a server that is gone. With `trust: review` in "
-    "the policy, new definitions wait for you.",
-    "pipeguard approve NAME --all",
-)
-BROKEN = PostureCheck(
-    "audit-broken",
-    "The audit was changed",
-    Severity.HIGH,
-    "Rows were changed or removed, so the audit no longer shows what happened.",
-    "See what is missing, and who could write the file. Store the heads of the chains elsewhere.",
-    "pipeguard audit verify",
-)
-UNREADABLE = PostureCheck(
-    "store-unreadable",
-    "Pins and audit cannot be read",
-    Severity.HIGH,
-    "Without its pins no guarded server starts.",
-    "The message says what to do.",
-    "pipeguard audit verify",
-)
-CHECKS = (DRIFTED, UNSEEN, UNREVIEWED, BROKEN, UNREADABLE)
+DRIFTED, UNSEEN, UNREVIEWED, BROKEN, UNREADABLE = CHECKS = read_checks("trust")
 _MOST_NAMES = 3
 _SHOWED_NOTHING = "It was started, and showed no definitions."
 _NOT_STARTED = "It is guarded, but has not been started under the guard yet, or does not start."
