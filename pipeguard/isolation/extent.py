@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
+from pipeguard.isolation.git_settings import PLACE
 from pipeguard.isolation.profile import WRITE_ROOTS, Profile, ResourceLimits
 from pipeguard.isolation.run_later import changed_git
 from pipeguard.isolation.sensitive import is_inside
@@ -151,7 +152,7 @@ def compute_extent(
     projects = [path for path in alone if any(_is_below(each, (path,)) for each in seen.code)]
     read = (
         *(each for each in named if not _is_below(each.what, projects)),
-        *(Given(path, OF_GIT) for path in seen.git_sources),
+        *(Given(each.path, OF_GIT) for each in mounts if each.path == PLACE),
         *(Given(path, ITS_PROJECT) for path in projects),
         *(Given(path, ITS_PROGRAM) for path in alone if path not in projects),
     )

@@ -10,7 +10,7 @@ from pipeguard.isolation.profile import Profile
 from pipeguard.isolation.run_later import find_run_later, is_held_back, is_of_git
 from pipeguard.isolation.runtimes import files_among, folders_among, leaves, read_alone
 from pipeguard.isolation.sensitive import find_holder, is_inside
-from pipeguard.isolation.view import Mount, MountKind, build_view
+from pipeguard.isolation.view import build_view
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -75,14 +75,12 @@ class ServerView(NamedTuple):
             change.
         files: all its mounts.
         code: files among its arguments, of which one is the script that runs, often.
-        git_sources: files of the user of which its configuration of git was made.
     """
 
     profile: Profile
     needed: tuple[str, ...]
     files: FileView
     code: tuple[str, ...] = ()
-    git_sources: tuple[str, ...] = ()
 
 
 def server_view(  # noqa: PLR0917  what one server is
@@ -120,15 +118,13 @@ def server_view(  # noqa: PLR0917  what one server is
     needed = (*alone, *later)
     code = (os.path.abspath(os.path.join(folder, word)) for word in arguments if "\0" not in word)
     view = build_view(whole, host, needed, folder, kept_home)
-    git_sources: tuple[str, ...] = ()
     if profile.has_git_settings:
-        from pipeguard.isolation.git_settings import read_settings  # of few servers
+        from pipeguard.isolation.git_settings import find_settings  # of few servers
 
-        settings = read_settings(host, os.environ)
-        git_sources = settings.sources
-        texts = (Mount(MountKind.TEXT, *each) for each in settings.texts.items())
-        view = view._replace(mounts=(*texts, *view.mounts))  # what the user gives is over them
-    return ServerView(whole, needed, view, tuple(filter(os.path.isfile, code)), git_sources)
+        changed = next(filter(os.path.isdir, whole.write), folder)
+        settings = find_settings(host, os.environ, changed)
+        view = view._replace(mounts=(*settings, *view.mounts))  # what the user gives is over them
+    return ServerView(whole, needed, view, tuple(filter(os.path.isfile, code)))
 
 
 def _may_change_git(path: str, profile: Profile) -> bool:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from pipeguard.isolation.git_settings import PLACE, read_settings
+from pipeguard.isolation.git_settings import IGNORED, PLACE, find_settings
 from pipeguard.isolation.sensitive import sensitive_paths
 from pipeguard.isolation.view import SandboxUser
 from tests.isolation.test_wrapped import Isolated
@@ -31,61 +32,45 @@ def made(home: Path) -> SandboxUser:
         "[credential] helper = SECRET\n[http] extraHeader = SECRET\n[commit] gpgSign = true\n"
         '[url "https://SECRET@host/"] insteadOf = https://host/\n'
     )
-    (home / "names.inc").write_text("[user]\nname = Ada\nemail = ada@home.test")
+    (home / "names.inc").write_text(
+        '[user]\nname = "Ada \\"A\\" # B"  # who\nemail = ada@home.test'
+    )
     (home / "work.inc").write_text("[user] email = ada@work.test\n[http] proxy = SECRET\n")
     text = str(home)
     return SandboxUser(text, "ada", 1000, 1000, sensitive_paths(text, ()), "/packages")
 
 
+def given(home: Path, folder: Path, **variables: str) -> tuple[str, dict[str, str]]:
+    """The file that a server is given, and the sources of what is beside it."""
+    mounts = [*find_settings(made(home), {"PATH": os.environ["PATH"], **variables}, str(folder))]
+    texts = [each.source for each in mounts if each.path == PLACE]
+    return "".join(texts), {each.path: each.source for each in mounts if each.path != PLACE}
+
+
 def test_no_secret_and_no_program_is_given(tmp_path: Path) -> None:
-    settings = read_settings(made(tmp_path), {})
-    whole = "".join(settings.texts.values())
-    assert "SECRET" not in whole
-    assert "gpg" not in whole
-    assert "autocrlf" in whole
-    assert "*.log" in whole
-    assert PLACE in settings.texts
-    assert str(tmp_path / ".gitconfig") in settings.sources
-    assert str(tmp_path / ".ssh/key") not in settings.sources
+    text, beside = given(tmp_path, tmp_path)
+    assert not re.search(r"SECRET|gpg|attributes", text)
+    assert 'name = "Ada \\"A\\" # B"\n' in text
+    assert 'email = "ada@home.test"' in text
+    assert 'autocrlf = "input"' in text
+    assert beside == {IGNORED: str(tmp_path / ".config/git/ignore")}
 
 
-def test_the_file_that_a_variable_names_is_read_in_place_of_the_others(tmp_path: Path) -> None:
-    host = made(tmp_path)
-    (tmp_path / "other").write_text("[user] name = Other\n")
-    settings = read_settings(host, {"GIT_CONFIG_GLOBAL": str(tmp_path / "other")})
-    assert "Other" in settings.texts[PLACE]
-    assert "Ada" not in "".join(settings.texts.values())
+def test_the_file_that_a_variable_names_is_read_instead_of_the_others(tmp_path: Path) -> None:
+    (tmp_path / "other").write_text("[user] name = Other\n[core] excludesFile = ~/.ssh/key")
+    text, beside = given(tmp_path, tmp_path, GIT_CONFIG_GLOBAL=str(tmp_path / "other"))
+    assert text == '[user]\n\tname = "Other"\n'
+    assert not beside, "what has to be named is no list"
 
 
-def test_a_condition_and_what_git_quotes_stay(tmp_path: Path) -> None:
-    host = made(tmp_path)
-    (tmp_path / ".gitconfig").write_text(
-        '[user] name = "Ada # \\"A\\" "  # who\n[includeIf "gitdir:./w/\\"x\\"/"] path = work.inc\n'
-    )
-    texts = read_settings(host, {"PATH": os.environ["PATH"]}).texts
-    assert '\tname = "Ada # \\"A\\" "\n' in texts[PLACE]
-    assert f'[includeIf "gitdir:{tmp_path}/w/\\"x\\"/"]' in texts[PLACE]
-    assert any("ada@work.test" in text for place, text in texts.items() if place != PLACE)
-
-
-def test_files_that_include_each_other_under_a_condition_end(tmp_path: Path) -> None:
-    host = made(tmp_path)
-    with (tmp_path / "work.inc").open("a") as file:
-        file.write('[includeIf "gitdir:~/work/"] path = work.inc\n')
-    assert "ada@work.test" in "".join(read_settings(host, {}).texts.values())
-
-
-def test_a_configuration_that_git_cannot_read_gives_nothing(tmp_path: Path) -> None:
-    host = made(tmp_path)
-    (tmp_path / ".gitconfig").write_text("[user")
-    assert "user" not in read_settings(host, {}).texts.get(PLACE, "")
-
-
-def test_a_list_that_is_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
-    host = made(tmp_path)
-    (tmp_path / ".config/git/ignore").unlink()
-    os.mkfifo(tmp_path / ".config/git/ignore")
-    read_settings(host, {})
+@pytest.mark.parametrize("broken", ["[user", "[core] excludesFile = ~/pipe"])
+def test_what_cannot_be_read_gives_nothing_and_is_not_waited_for(
+    broken: str, tmp_path: Path
+) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "other").write_text(broken)
+    text, beside = given(tmp_path, tmp_path, GIT_CONFIG_GLOBAL=str(tmp_path / "other"))
+    assert ("user" in text, len(beside)) == (False, broken.startswith("[user"))
 
 
 @pytest.mark.often("work/project-npx*")
