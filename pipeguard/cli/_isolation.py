@@ -89,8 +89,7 @@ class ServerIsolation:
         if shipped is not None:
             fields["known"] = shipped._asdict() | {"variables": dict(shipped.variables)}
         if proposal is not None and observed is not None:
-            fields["runs"] = observed.runs
-            for name in ("added", "present", "unused", "withheld"):
+            for name in ("added", "present", "withheld"):
                 fields[name] = [each._asdict() for each in getattr(proposal, name)]
         return fields
 
@@ -296,20 +295,14 @@ def format_day(seconds: int) -> str:
     return datetime.datetime.fromtimestamp(seconds).astimezone().date().isoformat()
 
 
-def count_runs(runs: int) -> str:
-    """Say in how many runs it was learned."""
-    return f"{runs} {'run' if runs == 1 else 'runs'}"
-
-
 def _proposal_lines(name: str, facts: ServerFacts) -> Iterator[str]:
     observed, proposal, _ = facts
     if proposal is None or observed is None:
         return
-    yield f"  Learned in {count_runs(observed.runs)}, beside what every isolated server has:"
+    yield f"  Learned on {format_day(observed.last)}, beyond what every isolated server has:"
     yield from (_line("+", grant, "green") for grant in proposal.added)
     yield from (_line(" ", grant, None) for grant in proposal.present)
-    yield from (_line("-", grant, "yellow") for grant in proposal.unused)
-    if not (proposal.added or proposal.present or proposal.unused):
+    if not (proposal.added or proposal.present):
         yield "    nothing"
     if observed.is_cut:
         yield "  It used more than PipeGuard has room to record."

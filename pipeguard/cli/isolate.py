@@ -17,7 +17,6 @@ from pipeguard.cli import _completions as completions
 from pipeguard.cli._groups import CommandGroup
 from pipeguard.cli._isolation import (
     MISSING,
-    count_runs,
     find_isolation,
     format_day,
     format_entry,
@@ -145,10 +144,7 @@ def list_(*, of_packages: bool, as_json: bool) -> None:
         fields = {
             "servers": [each.fields() for each in servers],
             "isolated": [each._asdict() for each in entries],
-            "learned": [
-                {"server": name, "runs": seen.runs, "last": format_day(seen.last)}
-                for name, seen in learned
-            ],
+            "learned": [{"server": name, "last": format_day(seen.last)} for name, seen in learned],
             "packages": [_package_fields(each) for each in kept.packages],
             "homes": kept.owners,
         }
@@ -160,10 +156,7 @@ def list_(*, of_packages: bool, as_json: bool) -> None:
     _section("Isolation in your policy", isolated)
     _section(
         "Learned",
-        [
-            f"{visible(name)}  {count_runs(seen.runs)}, last on {format_day(seen.last)}"
-            for name, seen in learned
-        ],
+        [f"{visible(name)}  on {format_day(seen.last)}" for name, seen in learned],
     )
     _section("Kept homes", [visible(name) for name in kept.owners])
     _section("Fetched packages", [_package_line(each) for each in kept.packages])
@@ -204,10 +197,10 @@ def show(name: str | None, words: tuple[str, ...], *, as_json: bool) -> None:
     is its name in a client, in the audit or in your policy, or a package. Without NAME it lists
     your clients' servers, and what each could touch once it is isolated.
 
-    A line with `+` is what it used and is not given: `pipeguard isolate accept` adds those. One
-    with `-` is given and was not used while it was learned. What holds keys and logins is listed
-    apart and never added. Of a whole command, after `--`, it shows what isolation would give the
-    server before it first starts; of a container, the words that are added to its own.
+    A line with `+` is what it used and is not given: `pipeguard isolate accept` adds those. What
+    holds keys and logins is listed apart and never added. For a whole command, after `--`, it shows
+    what isolation would give the server before it first starts; for a container, the words that are
+    added to its own.
 
     \b
     Examples:

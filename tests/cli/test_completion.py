@@ -22,7 +22,7 @@ from pipeguard.auth.place import Place
 from pipeguard.auth.store import LoginStore as Logins
 from pipeguard.auth.store import Registration, Secrets, StoredLogin
 from pipeguard.cli import cli
-from pipeguard.isolation.learning.observed import Observed, save_more
+from pipeguard.isolation.learning.observed import Observed, save
 from pipeguard.state.audit import Audit, AuditEntry
 from pipeguard.state.store import Store
 from tests.state.samples import held, seen
@@ -75,9 +75,9 @@ def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, st
         wanted="", obtained_at=0.0, expires_at=None,
     )  # fmt: skip
     Logins().save(login, Secrets("t"))
-    save_more("evil $(touch owned)", Observed(1))
-    save_more("by-hand", Observed(1))
-    save_more("learned-one", Observed(1))
+    save("evil $(touch owned)", Observed())
+    save("by-hand", Observed())
+    save("learned-one", Observed())
     wrapped = {"command": "pipeguard", "args": ["wrap", "--name", "notes-server", "--", "srv"]}
     (tmp_path / ".gemini").mkdir()
     servers = {"mcpServers": {"notes-server": wrapped}}

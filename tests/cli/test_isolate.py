@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 from pipeguard.cli import cli
 from pipeguard.cli.isolate import command
 from pipeguard.config.user_policy import usual_policy_path
-from pipeguard.isolation.learning.observed import READ, WRITTEN, Observed, load, save_more
+from pipeguard.isolation.learning.observed import READ, WRITTEN, Observed, load, save
 from pipeguard.isolation.packages import NPM, Package
 from pipeguard.isolation.sandbox import packages_folder
 from tests.people import be_nobody, give_token, on_terminal
@@ -38,8 +38,8 @@ def policy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (tmp_path / "notes" / name).write_text("")
     files = {str(tmp_path / "notes" / name): READ for name in "abc"}
     files |= {str(tmp_path / ".netrc"): READ, str(tmp_path / ".config" / "app" / "x"): WRITTEN}
-    save_more("files", Observed(1, files=files, hosts={"api.example.com": {443}}))
-    save_more("other", Observed(1, hosts={"api.example.com": {443}}))
+    save("files", Observed(files=files, hosts=["api.example.com"]))
+    save("other", Observed(hosts=["api.example.com"]))
     path = Path(usual_policy_path())
     path.write_text(POLICY)
     return path
@@ -376,7 +376,7 @@ def test_a_person_types_the_number(policy: Path, monkeypatch: pytest.MonkeyPatch
     assert (code, policy.read_text()) == (1, POLICY), said
     assert "isolate files with what is marked +, type" in said
     notes = Path.home() / "notes"
-    save_more("files", Observed(1, files={str(notes / "new"): WRITTEN}))
+    save("files", Observed(files={str(notes / "new"): WRITTEN}))
     code, said = on_terminal("isolate", "", "accept", "files")
     assert code == 0, said
     assert "what is marked +, so that it may change everything in ~/notes, type" in said
@@ -399,7 +399,7 @@ def test_who_is_never_isolated_is_not_isolated_by_an_entry_behind_that(
 
 
 def test_a_name_is_no_pattern(policy: Path) -> None:
-    save_more("a*[b]", Observed(1, hosts={"h.example": {443}}))
+    save("a*[b]", Observed(hosts=["h.example"]))
     assert run("accept", "a*[b]").exit_code == 0
     assert "'a[*][[]b]'" in policy.read_text() or "a[*][[]b]" in policy.read_text()
     assert "isolated by your policy:" in run("show", "a*[b]").output

@@ -22,7 +22,7 @@ from pipeguard.config.user_policy import usual_policy_path
 from pipeguard.firewall.finding import Finding
 from pipeguard.gateway.discovery import usual_file
 from pipeguard.identity.server_name import identify_server
-from pipeguard.isolation.learning.observed import Observed, save_more
+from pipeguard.isolation.learning.observed import Observed, save
 from pipeguard.runtime.start import GUARD_NAME
 from pipeguard.state import review
 from pipeguard.state.audit import Audit, AuditEntry, findings_json
@@ -146,7 +146,7 @@ def undecided(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
                        "search", "block", event, "0" * 64, 9, findings_json((finding,)))
             for event, finding in {"stopped": stopped, "walled": walled}.items()
         )  # fmt: skip
-    save_more("files", Observed(1, hosts={"api.example": {443}}))
+    save("files", Observed(hosts=["api.example"]))
     for file, text in {
         usual_file(): "servers: {one: {command: cat}}\n",
         usual_policy_path(): "isolate:\n- {server: other, hosts: [api.example]}\n",

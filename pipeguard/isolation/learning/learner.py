@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from pipeguard.errors import LaunchError, StateError
 from pipeguard.isolation.fetching import fetch_package
-from pipeguard.isolation.learning.observed import save_more
-from pipeguard.isolation.learning.tracer import OPTIONS, Had, Tracer, obstacle, strace_here
+from pipeguard.isolation.learning.observed import save
+from pipeguard.isolation.learning.tracer import OPTIONS, Tracer, obstacle, strace_here
 from pipeguard.isolation.own_arguments import starting_folder, with_paths
 from pipeguard.isolation.packages import find_package
 from pipeguard.isolation.profile import Profile
@@ -67,8 +67,7 @@ class Learner:
         folder = starting_folder(command)
         argv: tuple[str, ...] = command.argv
         needed: tuple[str, ...] = ()
-        self._package = ""
-        self._has_failed = False
+        self._package = self._problem = ""
         if (package := find_package(command.argv)) is not None:
             fetch = partial(installer, proxies=proxies)
             installed = fetch_package(package, packages_folder(), command.env, fetch, say)
@@ -80,7 +79,7 @@ class Learner:
         given, files = given_among(words, runtime.needed, Profile(), host, folder)
         system = _of_system(host, folder)
         program = (*needed, *runtime.needed, *files)
-        self._had = Had(_add_targets((*system, *given, *program)), _add_targets((*system, *given)))
+        self._had = (_add_targets((*system, *given, *program)), _add_targets((*system, *given)))
         self._command = Command((runtime.path, *argv[1:]), command.env, command.cwd)
 
     def start(self) -> Child:
@@ -107,19 +106,17 @@ class Learner:
 
     def _finish(self, tracer: Tracer) -> None:
         tracer.close()
-        if not self._has_failed:
-            name = self._name
-            self._say(f"learned what {name} uses. See it: pipeguard isolate show {name}")
+        name = self._name
+        learned = f"learned what {name} uses. See it: pipeguard isolate show {name}"
+        self._say(self._problem or learned)
 
     def _save(self, observed: Observed) -> None:
         observed.package = self._package
+        self._problem = ""
         try:
-            save_more(self._name, observed)
+            save(self._name, observed)
         except StateError as error:
-            if not self._has_failed:
-                self._say(f"what {self._name} uses is not stored: {error}")
-            self._has_failed = True
-        observed.runs = 0  # this run counts once, however often it is saved
+            self._problem = f"what {self._name} uses is not stored: {error}"
 
 
 def _of_system(host: SandboxUser, folder: str) -> tuple[str, ...]:

@@ -14,30 +14,27 @@ import socket
 import stat
 import subprocess
 from contextlib import suppress
-from ipaddress import IPv6Address, ip_address
-from itertools import islice
-from pathlib import Path
-from queue import SimpleQueue
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from threading import Thread
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from pipeguard.isolation.egress.addresses import is_private
 from pipeguard.isolation.egress.dns import DnsError, parse_question
-from pipeguard.isolation.egress.hosts import HostError, parse_host
+from pipeguard.isolation.egress.hosts import DEFAULT_PORTS, PRIVATE, parse_host, show_host
 from pipeguard.isolation.learning.observed import LISTED, READ, WRITTEN, Observed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
 COMPILED = "/__pycache__"
+MAX_HOSTS = 1_000
+DNS_PORT = 53
+CHOSEN_PORTS = range(32_768, 61_000)  # that the system chooses from, ip(7)
 USUAL_PATH = "/usr/local/bin:/usr/bin:/bin"
 MAX_SEEN = 65_536  # paths that are not looked at twice
 MAX_LINE_BYTES = 1024 * 1024
-MAX_STRINGS = 8  # of sendmmsg(2): C libraries ask for A and AAAA at once, of an address each
 IDLE_SECONDS, END_SECONDS = 1, 2.0
 READ_BYTES = 64 * 1024
-YAMA = Path("/proc/sys/kernel/yama/ptrace_scope")  # Documentation/admin-guide/LSM/Yama.rst
-OURS_TO_TRACE = 1  # the highest at which a process may trace another with its consent
 # By call, what it does with each of its paths: read, write, `-` nothing, `o` by its flags.
 PATHS = {
     **dict.fromkeys(("open", "openat", "openat2"), "o"),
@@ -64,7 +61,6 @@ _WRITING = re.compile(r"\bO_(?:WRONLY|RDWR|CREAT|TRUNC)\b")
 _NOT_TCP = re.compile(r"\d+<(?:UDP|UNIX|NETLINK|PING|RAW)")
 _PORT = re.compile(r"sin6?_port=htons\((\d+)\)")
 _ADDRESS = re.compile(rf'inet_(?:addr\(|pton\(AF_INET6, )"{_HEX}"')
-_UNIX = re.compile(rf'sun_path="{_HEX}"')
 
 
 def strace_here() -> str:
@@ -77,52 +73,41 @@ def obstacle() -> str | None:
     strace = strace_here()
     if not strace:
         return "it needs strace: install the package `strace`"
-    with suppress(OSError, ValueError):  # this kernel has no Yama
-        if (scope := int(YAMA.read_text("ascii"))) > OURS_TO_TRACE:
-            return f"kernel.yama.ptrace_scope = {scope} forbids to trace a server"
     words = [strace, *OPTIONS, os.devnull, strace, "-V"]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     return f"strace cannot trace here: {done.stderr.strip()}" if done.returncode else None
-
-
-class Had(NamedTuple):
-    """Files and folders that a server has anyway once it is isolated.
-
-    Attributes:
-        to_read: that it may read; its own program is among them.
-        to_write: that it may change, or that no server can.
-    """
-
-    to_read: tuple[str, ...]
-    to_write: tuple[str, ...]
 
 
 class Tracer:
     """Reads the calls of one server from its start to its end, in a thread of its own.
 
     Args:
-        source: the pipe that strace writes to; closed with this.
+        source: the pipe that strace writes to; the thread closes it.
         folder: that the server starts in.
-        had: what is not written down.
+        had: paths that it has anyway once it is isolated, to read, and to change.
         save: stores what was seen; called in the thread while the server does nothing, and at the
             end, each time with all of it.
     """
 
     def __init__(
-        self, source: int, folder: str, had: Had, save: Callable[[Observed], None]
+        self,
+        source: int,
+        folder: str,
+        had: tuple[tuple[str, ...], tuple[str, ...]],
+        save: Callable[[Observed], None],
     ) -> None:
-        self._observed = Observed(runs=1)
+        self._observed = Observed()
         self._save = save
         self._source = source
         self._start_folder = folder
         self._folders: dict[str, str] = {}  # current ones, by thread
         self._unfinished: dict[str, str] = {}  # calls, by thread
-        self._had = {
-            False: tuple(f"{path}/" for path in had.to_read),
-            True: tuple(f"{path}/" for path in had.to_write),
-        }
+        self._had = [tuple(f"{path}/" for path in paths) for paths in had]
         self._seen: set[tuple[str, bool]] = set()
-        self._names = _HostNames()
+        self._names: dict[str, list[str] | None] = {}  # addresses by name, once it is looked up
+        self._connected: set[tuple[IPv4Address | IPv6Address, int]] = set()
+        self._loopback: set[int] = set()
+        self._bound: set[int] = set()
         self._wake, self._waker = os.pipe()
         self._thread = Thread(target=self._run, name="learn", daemon=True)
 
@@ -133,16 +118,21 @@ class Tracer:
     def close(self) -> None:
         """Read what is left of a server that has ended, and save it."""
         self._thread.join(END_SECONDS)
-        os.write(self._waker, b"\0")
-        self._thread.join()
-        for descriptor in (self._wake, self._waker, self._source):
-            os.close(descriptor)
+        os.close(self._waker)
+        self._thread.join(END_SECONDS)
         for thread, text in self._unfinished.items():
             self._take_call(thread, text)
-        self._names.settle(self._observed, is_end=True)
-        self._save(self._observed)
+        self._report()
 
     def _run(self) -> None:
+        try:
+            self._read_lines()
+            self._look_up()
+        finally:
+            os.close(self._wake)
+            os.close(self._source)
+
+    def _read_lines(self) -> None:
         poll = select.poll()
         poll.register(self._wake, select.POLLIN)
         poll.register(self._source, select.POLLIN)
@@ -153,8 +143,8 @@ class Tracer:
                 return
             if not ready:
                 if not is_saved:  # clients kill who does not end at once
-                    self._names.settle(self._observed, is_end=False)
-                    self._save(self._observed)
+                    self._look_up()
+                    self._report()
                 is_saved = True
                 continue
             data, is_saved = os.read(self._source, READ_BYTES), False
@@ -164,6 +154,28 @@ class Tracer:
             if not data:
                 return
             rest = rest if len(rest) < MAX_LINE_BYTES else b""  # else the server would wait
+
+    def _look_up(self) -> None:
+        """Look up the names that the server asked for: an address alone is no lasting grant."""
+        for name, addresses in [*self._names.items()]:
+            if addresses is None:
+                self._names[name] = []
+                with suppress(OSError, UnicodeError):
+                    found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
+                    self._names[name] = [str(address[0]) for *_, address in found]
+
+    def _report(self) -> None:
+        known = {address: name for name, found in self._names.items() for address in found or ()}
+        hosts = set()
+        for address, port in self._connected:
+            host = known.get(str(address), address)
+            shown = show_host(host, port)
+            shown = shown.removesuffix(f":{port}") if port in DEFAULT_PORTS else shown
+            hosts.add(shown + PRIVATE * (host is not address and is_private(address)))
+        self._observed.hosts = sorted(hosts)
+        kept = (self._loopback - self._bound - {DNS_PORT}).difference(CHOSEN_PORTS)
+        self._observed.loopback = sorted(kept)
+        self._save(self._observed)
 
     def _take_line(self, line: str) -> None:
         match = _LINE.fullmatch(line)
@@ -186,17 +198,15 @@ class Tracer:
                 self._take_paths(thread, name, arguments)
             elif name in ("connect", "bind"):
                 self._take_address(name, arguments)
-            elif name in ("sendto", "sendmmsg"):
-                self._take_datagrams(arguments)
             elif name == "fchdir":
                 self._folders.clear()
+            else:
+                self._take_datagrams(arguments)
 
     def _take_paths(self, thread: str, name: str, arguments: str) -> None:
         """Take note of a call's paths, which come first among its strings."""
         for use, match in zip(PATHS[name], _PATH.finditer(arguments), strict=False):
             folder, path = (os.fsdecode(_bytes(each or "")) for each in match.groups())
-            if match[0].startswith("AT_FDCWD<"):
-                self._folders[thread] = folder
             if not path or use == "-":
                 continue  # the descriptor itself, which was opened before
             if not folder.startswith("/"):
@@ -210,9 +220,11 @@ class Tracer:
 
     def _take_datagrams(self, arguments: str) -> None:
         """Take note of questions for names; whom they are sent to does not matter."""
-        for match in islice(_STRING.finditer(arguments), MAX_STRINGS):
+        for match in _STRING.finditer(arguments):
             with suppress(DnsError):
-                self._names.take_question(parse_question(_bytes(match[1])).name)
+                name = parse_host(parse_question(_bytes(match[1])).name)
+                if isinstance(name, str) and len(self._names) < MAX_HOSTS:
+                    self._names.setdefault(name, None)
 
     def _current_folder(self, thread: str) -> str:
         if thread not in self._folders:
@@ -239,10 +251,6 @@ class Tracer:
             self._observed.add_file(path, WRITTEN)
 
     def _take_address(self, name: str, arguments: str) -> None:
-        if name == "connect" and (unix := _UNIX.search(arguments)):
-            path = os.fsdecode(_bytes(unix[1]))
-            if path.startswith("/"):
-                self._observed.add_socket(os.path.normpath(path))
         found, number = _ADDRESS.search(arguments), _PORT.search(arguments)
         if found is None or number is None:
             return
@@ -250,104 +258,14 @@ class Tracer:
         if isinstance(address, IPv6Address):
             address = address.ipv4_mapped or address
         if name == "bind":
-            self._observed.bound.add(port)
+            self._bound.add(port)
         elif port and not address.is_unspecified and not _NOT_TCP.match(arguments):
             if address.is_loopback:
-                self._observed.loopback.add(port)
-            else:
-                self._names.take_connection(str(address), port)
+                self._loopback.add(port)
+            elif len(self._connected) < MAX_HOSTS:
+                self._connected.add((address, port))
 
 
 def _bytes(text: str) -> bytes:
     r"""The bytes of a string as strace writes it: `\x2f\x61`."""
     return bytes.fromhex(text.replace(r"\x", ""))
-
-
-# --- names ------------------------------------------------------------------------------
-# The name behind an address that a server connected to.
-
-HOSTS_FILE = Path("/etc/hosts")
-MAX_NAMES = 1_000
-FINISH_SECONDS = 2.0
-_REVERSE = (".in-addr.arpa", ".ip6.arpa", ".local")
-
-
-def _sent_addresses(name: str) -> Iterable[str]:
-    found = socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)
-    return [str(address[0]) for *_, address in found]
-
-
-class _HostNames:
-    """The names and addresses of one run, for the one thread that watches it.
-
-    Args:
-        resolve: gives the addresses of a name, in a thread of its own.
-    """
-
-    def __init__(self, resolve: Callable[[str], Iterable[str]] = _sent_addresses) -> None:
-        self._resolve = resolve
-        self._asked: set[str] = set()
-        self._connected: set[tuple[str, int]] = set()
-        self._addresses: dict[str, str] = {}
-        self._queue: SimpleQueue[str | None] = SimpleQueue()
-        self._thread: Thread | None = None
-
-    def take_question(self, name: str) -> None:
-        """The server asked for the addresses of a name."""
-        try:
-            host = parse_host(name)
-        except HostError:
-            return
-        if not isinstance(host, str) or host.endswith(_REVERSE) or "." not in host:
-            return
-        if host in self._asked or len(self._asked) >= MAX_NAMES:
-            return
-        self._asked.add(host)
-        if self._thread is None:
-            self._thread = Thread(target=self._look_up, name="learn-names", daemon=True)
-            self._thread.start()
-        self._queue.put(host)
-
-    def take_connection(self, address: str, port: int) -> None:
-        """The server connected to an address."""
-        if len(self._connected) < MAX_NAMES:
-            self._connected.add((address, port))
-
-    def settle(self, observed: Observed, *, is_end: bool) -> None:
-        """Say where the server connected to.
-
-        Args:
-            observed: where to say it.
-            is_end: whether nothing more comes; until then, what has no name yet may still get one.
-        """
-        if is_end and self._thread is not None:
-            self._queue.put(None)
-            self._thread.join(FINISH_SECONDS)
-        observed.names |= self._asked
-        known = _hosts_file() | dict(self._addresses)
-        for address, port in self._connected:
-            if is_end or address in known:
-                name = known.get(address, address)
-                observed.add_host(name, port)
-                if name != address and is_private(ip_address(address)):
-                    observed.private.add(name)
-
-    def _look_up(self) -> None:
-        while (name := self._queue.get()) is not None:
-            with suppress(OSError, UnicodeError):
-                for address in self._resolve(name):
-                    self._addresses.setdefault(address, name)
-
-
-def _hosts_file() -> dict[str, str]:
-    """Host names by address, as hosts(5) has them; of several the first."""
-    try:
-        lines = HOSTS_FILE.read_text("utf-8").splitlines()
-    except (OSError, UnicodeError):
-        return {}
-    found: dict[str, str] = {}
-    for line in lines:
-        words = line.partition("#")[0].split()
-        if len(words) > 1 and not words[0].startswith(("127.", "::1")):
-            found.setdefault(words[0], words[1])
-    return found

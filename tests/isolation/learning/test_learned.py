@@ -120,17 +120,6 @@ def test_a_server_s_own_folder_is_there_with_what_it_had_before(
     assert not (own / "state").exists()
 
 
-def test_two_runs_add_up(tmp_path: Path, home: Path) -> None:
-    for name in ("a", "b"):
-        with learning(tmp_path) as run:
-            run.call("read", home / "notes" / name)
-    assert learned().runs == 2
-    assert {path for path in learned().files if "notes" in path} == {
-        str(home / "notes" / "a"),
-        str(home / "notes" / "b"),
-    }
-
-
 @pytest.mark.needs("bubblewrap")
 @each("word", ["notes", "./notes", "--root=notes"])
 def test_folders_among_arguments_are_those_that_an_isolated_server_is_given(
@@ -226,8 +215,7 @@ socket.socket(socket.AF_INET, socket.SOCK_DGRAM).connect(("192.0.2.2", 443))
 """
     with Isolated(tmp_path, *LEARN, command=(*PYTHON, code)) as run:
         assert run.code() == 0, run.said()
-    assert learned().hosts == {"192.0.2.1": {8443}}  # that name leads elsewhere; UDP is no way out
-    assert learned().names == {"localhost.localdomain"}
+    assert learned().hosts == ["192.0.2.1:8443"]  # that name leads elsewhere; UDP is no way out
 
 
 def test_the_exit_code_is_the_servers(tmp_path: Path) -> None:
@@ -315,7 +303,7 @@ if all(children):
 def test_a_client_that_kills_loses_little(tmp_path: Path, home: Path) -> None:
     with Isolated(tmp_path, *LEARN) as run:
         run.ready().call("read", home / "diary")
-        until(lambda: (load("reacher") or Observed()).runs == 1, "the run is saved meanwhile")
+        until(lambda: load("reacher") is not None, "the run is saved meanwhile")
         os.kill(run.process.pid, signal.SIGKILL)
     assert str(home / "diary") in learned().files
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import socket
 from pathlib import Path
 
 import pytest
 
 from pipeguard.isolation.learning import tracer
 from pipeguard.isolation.learning.observed import LISTED, READ, WRITTEN, Observed
-from pipeguard.isolation.learning.tracer import MAX_LINE_BYTES, Had, Tracer, obstacle
+from pipeguard.isolation.learning.tracer import MAX_LINE_BYTES, Tracer, obstacle
 from tests.each import each
 
 NOBODY = 999_999  # in front of a digit: no process has such a number (proc(5), pid_max)
@@ -23,7 +24,7 @@ def observed(folder: Path, *lines: str) -> Observed:
     """What is written down of these lines; `«text»` is a text as strace writes it."""
     source, sink = os.pipe()
     saved: list[Observed] = []
-    reader = Tracer(source, str(folder), Had(("/usr",), ()), saved.append)
+    reader = Tracer(source, str(folder), (("/usr",), ()), saved.append)
     reader.start()
     for line in lines:
         parts = line.replace("»", "«").split("«")
@@ -89,28 +90,43 @@ def test_files_are_read_out_of_calls(
     assert seen.files == {str(tmp_path / path): use for path, use in files.items()}
 
 
-def test_addresses_and_names_are_read_out_of_calls(tmp_path: Path) -> None:
+def test_addresses_are_read_out_of_calls_and_get_the_names_that_were_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def resolve(name: str, *_: object, type: int) -> list[tuple[object, ...]]:
+        if name != "api.example":
+            raise socket.gaierror(type)
+        return [(type, (address, 0)) for address in ("1.1.1.1", "10.0.0.9")]
+
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
     to = '{{sa_family=AF_INET, sin_port=htons({}), sin_addr=inet_addr("«{}»")}}, 16) = 0'
     six = (
         "{sa_family=AF_INET6, sin6_port=htons(5432), sin6_flowinfo=htonl(0),"
         ' inet_pton(AF_INET6, "«::1»", &sin6_addr), sin6_scope_id=0}, 28) = 0'
     )
-    question = (
-        "".join(map(chr, [1, 2, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 3])) + "api\x07example\0\0\1\0\1"
-    )
+
+    def question(*labels: str) -> str:
+        name = "".join(chr(len(label)) + label for label in labels)
+        head = "".join(map(chr, [1, 2, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0]))
+        return f'7 sendto(3<UDP:[1]>, "«{head}{name}\0\0\1\0\1»", 29, 0, NULL, 0) = 29'
+
     seen = observed(
         tmp_path,
         "7 connect(3<TCP:[1]>, " + to.format(8443, "192.0.2.1"),
+        "7 connect(3<TCP:[1]>, " + to.format(443, "1.1.1.1"),
+        "7 connect(3<TCP:[1]>, " + to.format(22, "10.0.0.9"),
         "7 connect(3<UDP:[1]>, " + to.format(443, "192.0.2.2"),
         "7 connect(3<TCPv6:[1]>, " + six,
+        "7 connect(3<TCP:[1]>, " + to.format(40_000, "127.0.0.1"),
+        "7 connect(3<TCP:[1]>, " + to.format(7000, "127.0.0.1"),
         "7 bind(3<TCP:[1]>, " + to.format(7000, "127.0.0.1"),
         '7 connect(3<UNIX-STREAM:[1]>, {sa_family=AF_UNIX, sun_path="«/run/x»"}, 110) = 0',
-        f'7 sendto(3<UDP:[1]>, "«{question}»", 29, 0, NULL, 0) = 29',
+        question("api", "example"),
+        question("nowhere", "example"),
         '7 connect(3<TCP:[1]>, {sa_family=AF_INET, sin_port=htons(1), sin_addr=inet_addr("«x»")}',
     )
-    assert seen.hosts == {"192.0.2.1": {8443}}
-    assert (seen.loopback, seen.bound, seen.sockets) == ({5432}, {7000}, {"/run/x"})
-    assert seen.names == {"api.example"}
+    assert seen.hosts == ["192.0.2.1:8443", "api.example", "api.example:22=private"]
+    assert seen.loopback == [5432]
 
 
 def test_a_line_without_an_end_is_dropped(tmp_path: Path) -> None:
