@@ -15,11 +15,8 @@ from pipeguard.cli import _completions as completions
 from pipeguard.cli._give import find_offer, give
 from pipeguard.cli._grant_call import grant_call, result_note
 from pipeguard.cli._person import Person
-from pipeguard.config.effective_policy import PROJECT_POLICY, USER_POLICY
 from pipeguard.config.user_policy import own_policy_path
-from pipeguard.errors import PipeGuardError
-from pipeguard.firewall.session.remedies import is_held
-from pipeguard.state.decisions import SinceThen, exception_entry, save_decision
+from pipeguard.state.decisions import exception_entry, save_decision
 from pipeguard.state.exceptions import (
     allow,
     call_mark,
@@ -27,14 +24,10 @@ from pipeguard.state.exceptions import (
     is_decided_by_call,
     narrowest,
     scopes,
-    stopping,
 )
 from pipeguard.state.exemption import Breadth, describe_opening, entries
 from pipeguard.state.grants import MINUTES
-from pipeguard.state.noted_policies import check_not_overruled, noted_policy
 from pipeguard.state.paths import store_path
-from pipeguard.state.store import Store
-from pipeguard.unicode.display import visible
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -141,8 +134,7 @@ def command(  # noqa: PLR0913  one for each option
       pipeguard allow K7Q2M9D4.c12 --dry-run
     """  # noqa: D301  click reads the mark
     stopped = find_event(store_path(), event)
-    usual = _run_policy(stopped)
-    path = path or usual or own_policy_path()
+    path = path or own_policy_path()
     if (grant := find_offer(stopped, port, is_wide=wide)) is not None:
         give(stopped, grant, path, dry_run=dry_run, as_json=as_json)
         return
@@ -151,7 +143,7 @@ def command(  # noqa: PLR0913  one for each option
         grant_call(stopped, ask_reason, dry_run=dry_run, as_json=as_json)
         return
     scope = None if by is None else Breadth(by)
-    _refuse_lasting(stopped, scope)
+    narrowest(stopped, None, "", scope)  # fails before any question if no exception helps
     person, ends = None if dry_run else Person.here(), None if forever else until
     ask_reason = partial(_reason, why, is_asked=not as_json)
     reason = _UNSAID if dry_run and why is None else ask_reason(is_later=True)
@@ -177,18 +169,6 @@ def command(  # noqa: PLR0913  one for each option
         click.echo(json.dumps(fields, indent=2, default=str))
     elif is_new and not dry_run:
         click.echo(f"Written to {path}. It applies within a second, also to running servers.")
-
-
-def _refuse_lasting(event: AuditedEvent, scope: Breadth | None) -> None:
-    """Fail before any question where no exception helps.
-
-    Raises:
-        PipeGuardError: with what does, or when a rejected definition waits again.
-    """
-    waits = is_held(finding["rule"] for finding in stopping(event))
-    if waits and (rejection := SinceThen.find(event).rejection):
-        raise PipeGuardError(f"{visible(event.tool or event.server)} was {rejection}.")
-    narrowest(event, None, "", scope)
 
 
 def _is_for_one_call(event: AuditedEvent, by: str | None) -> bool:
@@ -246,20 +226,6 @@ def _page(
         return [f"{path} allows this already."]
     heading = f"{'Would' if dry_run else 'To'} be written to {path}:"
     return [heading, "", entries(exemptions, "  "), *_what_opens(event, exemptions)]
-
-
-def _run_policy(event: AuditedEvent) -> str:
-    """The user's policy file that the event's run goes by, where it is not the usual one.
-
-    Raises:
-        PolicyError: its project's file stops the same, so that no exception helps.
-    """
-    with Store.open(store_path()) as store:
-        own = noted_policy(store, event.name, USER_POLICY)
-        project = noted_policy(store, event.name, PROJECT_POLICY)
-    if project:
-        check_not_overruled(project, event.server, stopping(event), _today())
-    return own
 
 
 def _what_opens(event: AuditedEvent, exemptions: Sequence[Exemption]) -> list[str]:

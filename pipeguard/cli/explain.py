@@ -2,61 +2,56 @@
 
 from __future__ import annotations
 
-import json
 import re
 import textwrap
 import unicodedata
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipeguard.assess.isolated_servers import stored_targets
 from pipeguard.cli import _completions as completions
+from pipeguard.cli._emit import Fields, emit, json_option
 from pipeguard.detect.rules.rule import Leaving
 from pipeguard.errors import PipeGuardError
 from pipeguard.firewall.finding import Action
 from pipeguard.firewall.protocol.methods import METHODS
 from pipeguard.firewall.protocol.places import Surface, known_places
-from pipeguard.firewall.session.remedies import LOST, Way, find_remedy
+from pipeguard.firewall.session.remedies import Way, find_remedy
 from pipeguard.rulebook.packs import load_rules, sources
 from pipeguard.rulebook.proof import sample_place
 from pipeguard.rulebook.reference import find_sure_action, list_raises, usual_action
 from pipeguard.rulebook.rule_texts import CODE_RULES, FAMILIES
 from pipeguard.rulebook.samples import texts
-from pipeguard.state.decisions import SinceThen
 from pipeguard.state.exceptions import (
     complete_advice,
     differences,
     enforced_action,
     find_event,
+    is_only_noted,
     is_wall,
     stopping,
 )
 from pipeguard.state.explanation import (
-    GIVEN_BY_NOW,
     describe_outcome,
     describe_request,
     describe_rule,
     describe_wall_outcome,
     describe_way,
-    find_changes,
     find_example,
-    list_decisions,
+    list_commands,
     merge_passages,
     rule_fields,
 )
-from pipeguard.state.paths import existing_store, store_path
-from pipeguard.state.review import find_offered
+from pipeguard.state.paths import store_path
 from pipeguard.state.row_filter import spell_event
-from pipeguard.state.store import Store
-from pipeguard.unicode.display import cut, pluralize, quote, suggestion, visible, visible_lines
+from pipeguard.unicode.display import cut, pluralize, suggestion, visible, visible_lines
 from pipeguard.version import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
     from pipeguard.detect.rules.rule import Rule
-    from pipeguard.isolation import GivenNow
     from pipeguard.state.exceptions import AuditedEvent
 
 
@@ -78,7 +73,7 @@ _USUAL = {Action.BLOCK: "blocked", Action.CUT: "cut out of a result"}
 @click.argument("what", metavar="RULE|EVENT", shell_complete=completions.rules_and_events)
 @click.option("--full", is_flag=True, help="All rules that an event matched, and where.")
 @click.option("--redacted", is_flag=True, help="What can be published of an event.")
-@click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
+@json_option
 def command(what: str, *, full: bool, redacted: bool, as_json: bool) -> None:
     """Say what a RULE finds, why that matters and what to do; or what happened at an EVENT.
 
@@ -94,47 +89,22 @@ def command(what: str, *, full: bool, redacted: bool, as_json: bool) -> None:
     rules = {rule.id: rule for rule in load_rules()}
     family = what.partition(".")[0]
     if what in rules:
-        fields = rule_fields(rules[what])
-        click.echo(json.dumps(fields, indent=2) if as_json else _rule_page(rules[what]))
+        emit(rule_fields(rules[what]), lambda _: _rule_page(rules[what]), as_json=as_json)
     elif what in CODE_RULES:
-        words = describe_rule(what, rules)
-        fields = {"rule": what, **words, **describe_way(what)}
-        click.echo(json.dumps(fields, indent=2) if as_json else _family_page(what, words))
+        fields = {"rule": what, **describe_rule(what, rules), **describe_way(what)}
+        emit(fields, _family_page, as_json=as_json)
     elif family.islower() and not spell_event(what):
         raise PipeGuardError(_explain_unknown(what, rules))
+    elif redacted:
+        event = find_event(store_path(), what, with_demo=True)
+        emit(_redacted_fields(event), _redacted_page, as_json=as_json)
     else:
         event = find_event(store_path(), what, with_demo=True)
-        fields = _redacted_fields(event) if redacted else _event_fields(event, rules)
-        if as_json:
-            click.echo(json.dumps(fields, indent=2))
-        else:
-            page = _redacted_page(fields) if redacted else _event_page(event, rules, is_full=full)
-            click.echo(page)
+        page = partial(_event_page, event, is_full=full)
+        emit(_event_fields(event, rules), page, as_json=as_json)
 
 
 def _explain_unknown(what: str, rules: dict[str, Rule]) -> str:
-    """Say where to look for what is no rule: at a server, if it is one's name."""
-    path = existing_store()
-    if path is not None:
-        with Store.open(path) as store:
-            known = store.named_servers()
-            servers = [name for name in store.servers_called(what) if name in known]
-            servers = servers or [name for name in stored_targets(store, what) if name in known]
-        if servers:
-            names = " and ".join(map(visible, servers))
-            called = "" if servers == [what] else f", called {names} in the audit"
-            return (
-                f"{what!r} is a server{called}. What was stopped or noted there:"
-                f"\n  pipeguard audit list --server {quote(servers[0])}"
-            )
-        with Store.open(path) as store:
-            tools = find_offered(store, what)
-        if tools:
-            names = " and ".join(each.target for each in tools)
-            return (
-                f"{what!r} is no rule, but {names}. What was stopped or noted of its server:"
-                f"\n  pipeguard audit list --server {quote(tools[0].server)}"
-            )
     near = suggestion(what, [*rules, *CODE_RULES])
     return f"no rule is called {what!r}.{near}\n  List them:  pipeguard rules list"
 
@@ -173,16 +143,16 @@ def _describe_exceptions(rule: Rule) -> Iterator[str]:
         yield " In what a call keeps on this machine, it is a warning."
 
 
-def _family_page(name: str, words: dict[str, str]) -> str:
-    head = f"{click.style(name, bold=True)}: {words['title']}"
-    return "\n".join([head, "", _label("What", words["why"]), _label("Do", words["fix"])])
+def _family_page(fields: Fields) -> list[str]:
+    head = f"{click.style(fields['rule'], bold=True)}: {fields['title']}"
+    return [head, "", _label("What", fields["why"]), _label("Do", fields["fix"])]
 
 
-def _event_fields(event: AuditedEvent, rules: dict[str, Rule]) -> dict[str, Any]:
-    now, since = _now(event), SinceThen.find(event)
+def _event_fields(event: AuditedEvent, rules: dict[str, Rule]) -> Fields:
+    """An event, with the words of each rule, and the commands that decide about it."""
     findings = [finding | describe_rule(finding["rule"], rules) for finding in event.findings]
     for each in findings:
-        each["fix"] = complete_advice(each["fix"], event, each["rule"])
+        each |= {key: complete_advice(each[key], event, each["rule"]) for key in ("why", "fix")}
     return {
         "event": event.name,
         "time": event.time,
@@ -190,92 +160,45 @@ def _event_fields(event: AuditedEvent, rules: dict[str, Rule]) -> dict[str, Any]
         "tool": event.tool,
         "method": event.method,
         "action": event.action,
+        "outcome": describe_outcome(event),
         "findings": findings,
-        "changes": list(find_changes(event, since).lines),
-        "given_now": now is not None,
-        "decisions": since.fields(),
-        "allowed_by": since.exempting or None,
-        "commands": [command for _, command in _decisions(event, now, since)],
+        "commands": [command for _, command in list_commands(event)],
     }
 
 
-def _head(event: AuditedEvent, now: GivenNow | None) -> list[str]:
-    """Say what happened, to what, of which server, and when."""
+def _event_page(event: AuditedEvent, fields: Fields, *, is_full: bool) -> Iterator[str]:
+    """Say what happened, on which words, and what to do next: of one rule, or of all."""
+    yield f"{click.style(event.name, bold=True)}: {fields['outcome']}"
     what = " ".join(filter(None, (event.method, event.tool)))
     unnamed = "an HTTP request" if event.kind == "refusal" else "a message"
     what = what or ("what it said" if describe_wall_outcome(event) else unnamed)
     server = f"server {event.server}" if event.server else "the gateway itself"
     about = f"{_MESSAGES.get(event.kind, '')}{what}; {server}; {event.time}"
-    return [
-        f"{click.style(event.name, bold=True)}: {describe_outcome(event)}",
-        *([] if now is None else [_wrap(now.holds)]),
-        _label("What", visible(about)),
-    ]
-
-
-def _tell_missing_answer(event: AuditedEvent) -> Iterator[str]:
-    """Say why a request that passed may have no answer, for which a client names its event."""
-    from pipeguard.gateway.server_output import servers_with_output
-
-    if event.kind == "request" and not event.findings:
-        acted = "; the call may have taken effect before that" * (event.method == "tools/call")
-        yield _label("Answer", f"If none came, the server ended before it answered{acted}.")
-        if event.server in servers_with_output():
-            yield _label("", "`pipeguard serve` starts it again.")
-            yield _label("", f"What it wrote:  pipeguard logs {quote(event.server)}")
-
-
-def _event_page(event: AuditedEvent, rules: dict[str, Rule], *, is_full: bool) -> str:
-    """Say what happened, on which words, and what to do next: of one rule, or of all."""
-    now, refused = _now(event), _why_not_given(event)
-    since, lines = SinceThen.find(event), _head(event, now)
-    lines[1:1] = [_label("Since", visible(line)) for line in since.lines()]
-    lines += [_label("Differs", visible(line)) for line in differences(event)]
-    lines += list(_tell_missing_answer(event))
+    yield _label("What", visible(about))
+    yield from (_label("Differs", visible(line)) for line in differences(event))
     leading = stopping(event) or list(event.findings)
-    all_rules = list(dict.fromkeys(each["rule"] for each in event.findings))
-    for rule in all_rules if is_full else [each["rule"] for each in leading[:1]]:
-        words = describe_rule(rule, rules)
-        lines += ["", visible(": ".join(filter(None, (rule, words["title"]))))]
+    words = {each["rule"]: each for each in fields["findings"]}
+    for rule in words if is_full else [each["rule"] for each in leading[:1]]:
+        yield from ("", visible(": ".join(filter(None, (rule, words[rule]["title"])))))
         passages = merge_passages(event.findings if is_full else leading, rule, with_places=is_full)
         for finding in passages if is_full else passages[:SHOWN_PASSAGES]:
-            lines += _passage_lines(finding, event, is_past=now is not None, is_full=is_full)
+            yield from _passage_lines(finding, event, is_full=is_full)
         if not is_full and len(passages) > SHOWN_PASSAGES:
-            lines.append(_label("", f"and {len(passages) - SHOWN_PASSAGES} more"))
-        if rule == "trust.drifted" and not since.is_settled:
-            lines += _describe_drift(event, since)
-        fix = (refused if is_wall(rule) else "") or complete_advice(words["fix"], event, rule)
-        has_commands = find_remedy(rule).way is Way.APPROVE  # which are below
-        what_to_do = GIVEN_BY_NOW if now else "" if has_commands or since.is_open else fix
-        about = (("Why", complete_advice(words["why"], event, rule)), ("Do", what_to_do))
-        lines += [_label(label, visible_lines(text)) for label, text in about if text]
-    lines += ["", *(f"{label}  {command}" for label, command in _decisions(event, now, since))]
+            yield _label("", f"and {len(passages) - SHOWN_PASSAGES} more")
+        # What was only noted needs no advice; what waits for an approval has its commands below.
+        is_advised = not is_only_noted(event, rule) and find_remedy(rule).way is not Way.APPROVE
+        fix = words[rule]["fix"] if is_advised else ""
+        texts = (("Why", words[rule]["why"]), ("Do", fix))
+        yield from (_label(label, visible_lines(text)) for label, text in texts if text)
+    if event.findings:
+        yield ""
+    yield from (f"{label}  {command}" for label, command in list_commands(event))
     if event.findings and not is_full:
-        others = len(all_rules) - 1
+        others = len(words) - 1
         more = f"All of it, with {pluralize(others, 'more rule')}:" if others else "All of it:"
-        lines.append(f"{more}  pipeguard explain {event.name} --full")
-    if leading and not event.is_of_demo and _may_be_false_alarm(leading[0]["rule"]):
-        lines.append(f"{_REPORT}  pipeguard explain {event.name} --redacted")
-    return "\n".join(lines).rstrip()
-
-
-def _describe_drift(event: AuditedEvent, since: SinceThen) -> Iterator[str]:
-    """Show in short how a definition changed, and which clients' entries share it."""
-    from pipeguard.cli.diff import sharing_notes
-
-    changes, newer = find_changes(event, since)
-    for change in changes[:SHOWN_PASSAGES]:
-        yield _label("Change", change)
-    if len(changes) > SHOWN_PASSAGES:
-        yield _label("", f"and {len(changes) - SHOWN_PASSAGES} more")
-    for each in newer:
-        yield _label("Change", f"no longer kept: another version waits, of {each}")
-    yield from (f"Shared   {visible(why)}" for why in sharing_notes([event.server]))
-
-
-def _may_be_false_alarm(rule: str) -> bool:
-    is_decided = find_remedy(rule).way in {Way.APPROVE, Way.POLICY}  # by the user, not by a rule
-    return not is_wall(rule) and rule != LOST and not is_decided
+        yield f"{more}  pipeguard explain {event.name} --full"
+    if leading and find_remedy(leading[0]["rule"]).way is Way.EXCEPTION:
+        yield f"{_REPORT}  pipeguard explain {event.name} --redacted"
 
 
 def _redacted_fields(event: AuditedEvent) -> dict[str, Any]:
@@ -332,69 +255,27 @@ def _redacted_page(fields: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _passage_lines(
-    finding: dict[str, str], event: AuditedEvent, *, is_past: bool, is_full: bool
-) -> list[str]:
+def _passage_lines(finding: dict[str, str], event: AuditedEvent, *, is_full: bool) -> Iterator[str]:
     """Describe a finding by its words, and in full also by its place."""
-    if is_wall(finding["rule"]):
-        note = "" if is_past else finding.get("note", "")
-        about = (("Wanted", describe_request(finding)), ("Note", note))
-        return [_label(label, visible(text)) for label, text in about if text]
     where = f"in {finding.get('place', '')} {finding.get('pointer', '')}".rstrip()
     level = f"severity {finding.get('severity')}, confidence {finding.get('confidence')}"
-    view = finding.get("view", "text")
+    view, action = finding.get("view", "text"), finding.get("action")
     as_view = "" if view == "text" else f", read as {view}"
-    action = finding.get("action")
     would = f" (would: {finding['would']})" if finding.get("would") else ""
-    is_command = find_remedy(finding["rule"]).way is Way.APPROVE  # `_decisions` has it
-    excerpt = "" if is_command else finding.get("excerpt", "")
+    is_command = find_remedy(finding["rule"]).way is Way.APPROVE  # which is below
+    is_walled = is_wall(finding["rule"])
     texts = (
+        ("Wanted", describe_request(finding) if is_walled else ""),
         ("Seen", f"{where}{as_view}; {level}; {action}{would}" if is_full else ""),
-        ("Cut" if event.action == action == "cut" else "Text", excerpt),
+        (
+            "Cut" if event.action == action == "cut" else "Text",
+            "" if is_command or is_walled else finding.get("excerpt", ""),
+        ),
         ("Note", finding.get("note", "")),
-        ("Passed", "" if is_full or finding["rule"] == LOST else _why_passed(finding)),
     )
-    return [
-        _label(label, visible_lines(text) if label == "Note" else visible(text))
-        for label, text in texts
-        if text
-    ]
-
-
-def _why_passed(finding: dict[str, str]) -> str:
-    """Say why a finding stopped nothing, where that is for its severity or confidence."""
-    level = finding.get("severity", ""), finding.get("confidence", "")
-    is_severe_and_sure = level[0] in {"high", "critical"} and level[1] == "high"
-    if finding.get("action") != "warn" or finding.get("would") or is_severe_and_sure:
-        return ""
-    return (
-        f"severity {level[0]}, confidence {level[1]}: unless your policy says otherwise, only what"
-        " is both severe and sure is stopped"
-    )
-
-
-def _now(event: AuditedEvent) -> GivenNow | None:
-    """The grant of what an isolated server was refused, if the policy holds it now."""
-    if not describe_wall_outcome(event):
-        return None
-    from pipeguard.isolation import GivenNow
-
-    return GivenNow.find(event)
-
-
-def _why_not_given(event: AuditedEvent) -> str:
-    if not any(is_wall(each["rule"]) for each in event.findings):
-        return ""
-    from pipeguard.isolation import why_not_given
-
-    return why_not_given(event)
-
-
-def _decisions(
-    event: AuditedEvent, now: GivenNow | None, since: SinceThen
-) -> list[tuple[str, str]]:
-    take_back = "" if now is None else now.command
-    return list_decisions(event, take_back, _why_not_given(event), since)
+    for label, text in texts:
+        if text:
+            yield _label(label, visible_lines(text) if label == "Note" else visible(text))
 
 
 def _wrap(text: str, label: str = "") -> str:

@@ -38,8 +38,6 @@ if TYPE_CHECKING:
     from pipeguard.config.strict_yaml import YamlEntry
 
 PROJECT_FILE = ".pipeguard.yaml"
-# Notes of the audit on the policy files of a run, where they are not the usual one.
-USER_POLICY, PROJECT_POLICY = "audit.user-policy", "audit.project-policy"
 
 
 def project_policy_path(folder: str) -> str | None:

@@ -14,11 +14,9 @@ if TYPE_CHECKING:
     from pipeguard.isolation.engines import Isolation as Isolation
     from pipeguard.isolation.engines import choose_engine as choose_engine
     from pipeguard.isolation.extent import Extent as Extent
-    from pipeguard.isolation.servers.changes import GivenNow as GivenNow
     from pipeguard.isolation.servers.changes import find_wall_grant as find_wall_grant
     from pipeguard.isolation.servers.changes import plan_grant as plan_grant
     from pipeguard.isolation.servers.changes import revoke_grant as revoke_grant
-    from pipeguard.isolation.servers.changes import why_not_given as why_not_given
     from pipeguard.isolation.servers.command import ServerCommand as ServerCommand
     from pipeguard.isolation.servers.engine_trial import find_engine_problem as find_engine_problem
     from pipeguard.isolation.servers.engine_trial import try_engines as try_engines
@@ -45,7 +43,6 @@ _MODULES = {
     "Isolation": "engines",
     "EngineState": "engines",
     "Extent": "extent",
-    "GivenNow": "servers.changes",
     "GrantRevocation": "walls.revocation",
     "Hardened": "docker_servers",
     "Installed": "servers.inventory",
@@ -73,7 +70,6 @@ _MODULES = {
     "try_engines": "servers.engine_trial",
     "try_landlock": "servers.engine_trial",
     "try_learning": "servers.engine_trial",
-    "why_not_given": "servers.changes",
 }
 __all__ = [*_MODULES]  # noqa: PLE0604  the names of a table are texts
 

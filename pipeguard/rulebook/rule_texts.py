@@ -173,8 +173,7 @@ FAMILIES: dict[str, str] = {
     ),
     "audit": (
         "A note of the audit about itself: something could not be recorded, or was removed for its"
-        " age, as your policy says; or where the policy files of a run are, if not where they"
-        " usually are, so that `pipeguard allow` writes to them."
+        " age, as your policy says."
     ),
     "secrets.foreign-placeholder": (
         "A placeholder in a call whose secret belongs to another server, another client, an"
@@ -210,7 +209,7 @@ _NAMES = {
     "flows": "ordered private-out secret-out untrusted-acts",
     "policy": "ask tool",
     "search": "keyword-stuffing server-name-stuffing",
-    "audit": "damaged gap project-policy pruned question user-policy",
+    "audit": "damaged gap pruned question",
     "secrets": "foreign-placeholder known put-back",
     "entrance": (
         "ending foreign-session header-mismatch host large-body large-head long-target "

@@ -16,15 +16,9 @@ from threading import Event, Lock
 from time import monotonic, time
 from typing import TYPE_CHECKING
 
-from pipeguard.config.effective_policy import (
-    PROJECT_POLICY,
-    USER_POLICY,
-    wrap_policy_paths,
-)
+from pipeguard.config.effective_policy import wrap_policy_paths
 from pipeguard.config.options import WrapOptions
-from pipeguard.config.user_policy import usual_policy_path
 from pipeguard.errors import PolicyError
-from pipeguard.firewall.finding import Action, Finding, Severity
 from pipeguard.firewall.policy import Layer, Policy
 from pipeguard.rulebook.policy_rules import load_wrap_policy
 
@@ -68,23 +62,6 @@ class PolicyWatch:
         """Adjust the policy for this server, now and after each change."""
         self._adjusted = adjusted
         self.policy = adjusted(self.policy)
-
-    def unusual_files(self) -> list[Finding]:
-        """Notes for the audit on where the policy is, so that `pipeguard allow` finds it."""
-        user, *projects = wrap_policy_paths(self._options)
-        files = [(USER_POLICY, user)] if user != usual_policy_path() else []
-        files += [(PROJECT_POLICY, path) for path in projects]
-        return [
-            Finding(
-                rule,
-                "envelope",
-                severity=Severity.INFO,
-                action=Action.ALLOW,
-                note="this run uses this policy file",
-                path=os.path.abspath(path),
-            )
-            for rule, path in files
-        ]
 
     def follow(self, adopt: Callable[[Policy], None], log: FindingLog, is_over: Event) -> None:
         """Look again and again, until the run is over.

@@ -204,8 +204,6 @@ class Run:
                 do="mode: enforce in the policy, or no --observe",
                 show="pipeguard audit list --would any",
             )
-        for finding in self._policy_watch.unusual_files():
-            self.notice(finding)
         follow = self._policy_watch.follow
         start_thread("policy", lambda: follow(self._adopt, self.log_unless_gone, self.over))
         if self.audits and self.guard.policy.audit_keep_days > 0:

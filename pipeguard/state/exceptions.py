@@ -24,7 +24,7 @@ from pipeguard.rulebook.rule_texts import CODE_RULES
 from pipeguard.state.audit import AuditFilter, parse_findings, rows
 from pipeguard.state.exemption import Breadth, Exemption, entries, flow_entry
 from pipeguard.state.missing import read_notes
-from pipeguard.state.paths import DEMO_STORE_NAME, store_path
+from pipeguard.state.paths import DEMO_STORE_NAME
 from pipeguard.state.row_filter import spell_event
 from pipeguard.state.store import Store
 from pipeguard.unicode.display import NAME_CHARS, quote, show
@@ -41,12 +41,6 @@ PAUSE_SECONDS = 0.1
 WITHHELD = ("block", "ask", "cut")  # actions that take away what no placeholder stands for
 STOPPED = (*WITHHELD, "redact")  # actions after which not all of a message goes on
 NOT_REDACTED = "protocol.not-redacted"
-_OWN_POLICY = "the file that `pipeguard policy path` names"  # in advice, for a rule
-_NOTED = (  # instead of advice to allow it
-    "PipeGuard only noted this, so there is nothing to allow. If such messages should not pass, put"
-    " `- {rule: RULE, server: NAME, action: block}` first under `actions` in the policy. To have"
-    " them no longer noted, put `action: allow` there."
-)
 DECISION = "approval"  # the kind of the rows of decisions
 
 
@@ -325,22 +319,10 @@ def decisive(stopped: Sequence[dict[str, str]]) -> str:
 
 
 def complete_advice(advice: str, event: AuditedEvent, rule: str) -> str:
-    """Advice about an event, with the event's own words in the commands, and its policy file."""
-    remedy = find_remedy(rule)
-    if advice == remedy.advice and remedy.way is Way.EXCEPTION and is_only_noted(event, rule):
-        advice = _NOTED
+    """Advice about an event, with the event's own words in the commands."""
     server, rule_name = (quote(show(name, NAME_CHARS)) for name in (event.server or "SERVER", rule))
     own = {"SERVER": server, "NAME": server, "RULE": rule_name, "EVENT": event.name}
-    completed = re.sub(rf"\b({'|'.join(own)})\b", lambda word: own[word[0]], advice)
-    if _OWN_POLICY not in advice or event.is_of_demo or not store_path().is_file():
-        return completed
-    from pipeguard.state.noted_policies import describe_refusal, find_user_policy
-
-    with Store.open(store_path()) as store:
-        refusal = (
-            describe_refusal(store, event.name, event.findings) if rule == "policy.tool" else ""
-        )
-        return refusal or completed.replace(_OWN_POLICY, find_user_policy(store, event.name))
+    return re.sub(rf"\b({'|'.join(own)})\b", lambda word: own[word[0]], advice)
 
 
 def allow(path: str, exemptions: Sequence[Exemption], today: datetime.date) -> str | None:

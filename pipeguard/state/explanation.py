@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from pipeguard.firewall.session.remedies import LOST, Way, find_remedy, is_held
 from pipeguard.rulebook.reference import find_sure_action, usual_action
 from pipeguard.rulebook.rule_texts import FAMILIES, TITLES
 from pipeguard.rulebook.samples import texts
 from pipeguard.state.exceptions import STOPPED, decisive, enforced_action, is_wall, stopping
-from pipeguard.state.paths import existing_store
-from pipeguard.state.review import HeldDefinition
 from pipeguard.state.schema import MAX_NAME_CHARS
-from pipeguard.state.store import Store
 from pipeguard.unicode.display import quote
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from pipeguard.detect.rules.rule import Rule
-    from pipeguard.state.decisions import SinceThen
     from pipeguard.state.exceptions import AuditedEvent
 
-GIVE = "Give the server exactly that:"
-GIVEN_BY_NOW = "Nothing: your policy now grants what the server wanted."
 OUTCOMES = {
     "allow": "PipeGuard let it pass.",
     "warn": "PipeGuard let it pass, with a warning.",
@@ -120,35 +114,6 @@ def describe_rule(rule: str, rules: dict[str, Rule]) -> dict[str, str]:
     return {"title": title, "why": about, "fix": find_remedy(rule).advice}
 
 
-class DriftChanges(NamedTuple):
-    """The changes that an event waited for.
-
-    Attributes:
-        lines: each in short; empty if they no longer wait.
-        newer: the definitions that changed again, each with the time since which that change waits.
-    """
-
-    lines: tuple[str, ...] = ()
-    newer: tuple[str, ...] = ()
-
-
-def find_changes(event: AuditedEvent, since: SinceThen) -> DriftChanges:
-    """Find the changes that an event waited for among those that wait now."""
-    path = existing_store()
-    names = {each.get("tool") for each in event.findings if each["rule"] == "trust.drifted"}
-    if path is None or not names or event.is_of_demo or since.is_settled:
-        return DriftChanges()
-    with Store.open(path) as store:
-        pins = store.pins(event.server).values()
-    waiting = [HeldDefinition(event.server, pin) for pin in pins if pin.name in names]
-    held = [each for each in waiting if each.pin.held_at <= event.time]
-    newer = [f"{x.target} since {x.pin.held_at}" for x in waiting if x.pin.waits and x not in held]
-    changes = [(each.target, change) for each in held for change in each.changes]
-    is_one = len({target for target, _ in changes}) == 1
-    lines = (change if is_one else f"{target}: {change}" for target, change in changes)
-    return DriftChanges(tuple(lines), tuple(newer))
-
-
 def merge_passages(
     findings: Iterable[dict[str, str]], rule: str, *, with_places: bool
 ) -> list[dict[str, str]]:
@@ -171,39 +136,29 @@ def _read_words(finding: dict[str, str]) -> str:
     return text.strip(" .,;:\n")
 
 
-def list_decisions(
-    event: AuditedEvent, take_back: str, refused: str, since: SinceThen
-) -> list[tuple[str, str]]:
-    """The commands with which a person can decide about an event; models never see them.
-
-    Args:
-        event: what happened.
-        take_back: the command that takes back what the policy now grants, or empty.
-        refused: why `pipeguard allow` would refuse it, or empty.
-        since: what was decided already.
-    """
-    if event.is_of_demo:
-        return [("There is nothing to decide: it was played by", "pipeguard demo")]
-    if take_back:
-        return [("Take it back:", take_back)]
-    if since.exempting:
-        return [("Take it back: remove the exception from", since.exempting)]
-    if not any(enforced_action(each) in STOPPED or is_file(each) for each in event.findings):
+def list_commands(event: AuditedEvent) -> list[tuple[str, str]]:
+    """The commands with which a person decides about an event, with labels; models see none."""
+    actions = {enforced_action(each) for each in event.findings}
+    if event.is_of_demo or not (actions & {*STOPPED} or any(map(is_file, event.findings))):
         return []
-    steps = []
+    commands = []
     waiting = [f for f in event.findings if find_remedy(f["rule"]).way is Way.APPROVE]
-    if waiting and not since.is_settled:
+    if waiting:
         tool = next((finding["tool"] for finding in waiting if finding.get("tool")), "")
         is_whole = 0 < len(tool) < MAX_NAME_CHARS  # the audit cuts longer ones
         target = quote(f"{event.server}/{tool}" if is_whole else event.server)
-        steps = [
+        commands = [
             ("Look at it:", f"pipeguard diff {target}"),
             ("Accept it: ", f"pipeguard approve {target}"),
             ("Reject it: ", f"pipeguard reject {target}"),
         ]
     way = find_remedy(decisive(stopping(event))).way
-    if way is Way.EXCEPTION and not since.is_open:
-        steps.append(("If you want it all the same:", f"pipeguard allow {event.name}"))
-    elif way is Way.GRANT and not refused:
-        steps.append((GIVE, f"pipeguard allow {event.name}"))
-    return steps
+    if way in (Way.EXCEPTION, Way.GRANT):
+        commands.append((_ALLOW[way], f"pipeguard allow {event.name}"))
+    return commands
+
+
+_ALLOW = {
+    Way.EXCEPTION: "If you want it all the same:",
+    Way.GRANT: "Give the server exactly that:",
+}

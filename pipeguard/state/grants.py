@@ -21,7 +21,7 @@ from pipeguard.state.timestamps import utc_text
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pipeguard.state.audit import AuditEntry, AuditRow
+    from pipeguard.state.audit import AuditEntry
 
 MINUTES = 30  # for which a call may be repeated
 BUSY_MS = 200  # that a call waits for another process to write; after that it has no grant
@@ -75,7 +75,7 @@ def make_grant(
             "INSERT OR REPLACE INTO grants VALUES (?, ?, ?, ?, ?, ?, ?)",
             (*grant, utc_text(now), expires),
         )
-        note = f"event {grant.event}, {ONCE}{_because(grant)}"
+        note = f"event {grant.event}, once{_because(grant)}"
         entry = _entry("allow", grant, note, by, excerpt=words, until=expires)
         record_decision(store, grant.server, entry._replace(time=utc_text(now)))
     return expires
@@ -123,42 +123,6 @@ def revoke_grant(store: Store, mark: str) -> bool:
         return gone.rowcount > 0
 
 
-def describe_grant(store: Store, decision: AuditRow) -> str:
-    """Say what became of a grant, in a sentence without its full stop; empty for no grant.
-
-    Args:
-        store: the store.
-        decision: a row of the audit, which `make_grant` may have written.
-
-    Raises:
-        StateError: the store cannot be read.
-    """
-    from datetime import UTC, datetime
-
-    from pipeguard.firewall.session.remedies import GRANTED_AS
-    from pipeguard.state.audit import parse_findings
-
-    until = parse_findings(decision.entry)[0].get("until", "")
-    if not until:
-        return ""
-    event, made = decision.entry.event, decision.entry.time
-    with translated_errors(store.path):
-        used = store.connection.execute(
-            "SELECT event, time FROM audit WHERE server = ? AND time >= ? AND"
-            " (instr(findings, ?) OR instr(findings, ?)) ORDER BY id LIMIT 1",
-            (decision.server, made, f'{GRANTED_AS}{event}"', f"{GRANTED_AS}{event};"),
-        ).fetchone()
-        query = "SELECT 1 FROM grants WHERE event = ? AND made = ?"
-        is_left = store.connection.execute(query, (event, made)).fetchone() is not None
-    if used is not None:
-        return f"The call passed as {used[0]} at {used[1]}"
-    if until <= utc_text(datetime.now(UTC)):
-        return f"Nobody repeated the call in time; the permission ended at {until}"
-    if not is_left:
-        return "The call passed a moment ago, or a later permission replaced this one"
-    return f"{_IS_OPEN}, until {until}: ask the agent to"
-
-
 def find_granted(store: Store, since: str) -> frozenset[tuple[str, str]]:
     """The stopped calls that a person allowed once: server and event.
 
@@ -184,15 +148,6 @@ def find_granted(store: Store, since: str) -> frozenset[tuple[str, str]]:
     return frozenset(
         (*is_open, *((server, event) for server, found in listed for event in note.findall(found)))
     )
-
-
-def is_open(description: str) -> bool:
-    """True if `describe_grant` says that the call may still be repeated."""
-    return description.startswith(_IS_OPEN)
-
-
-ONCE = "once"  # in the note of a grant
-_IS_OPEN = "The call may be repeated once"
 
 
 class StoredGrants:

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipeguard.firewall.finding import Action
-from pipeguard.firewall.policy import Mode
+from pipeguard.firewall.finding import Action, Confidence, Severity
+from pipeguard.firewall.policy import Mode, PolicyTarget
 from pipeguard.firewall.protocol.places import Surface
 from pipeguard.firewall.session.guard import EXEMPT
 from pipeguard.firewall.session.remedies import Way, find_remedy
 from pipeguard.state.audit import AuditFilter, chains, parse_findings, rows
 from pipeguard.state.decisions import EXCEPTION
 from pipeguard.state.exceptions import DECISION, STOPPED, enforced_action
-from pipeguard.state.noted_policies import make_target
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -168,3 +167,16 @@ def _stops(row: AuditRow, exempt: Exempt, policy: Policy) -> bool | None:
                 seen = target._replace(surface=surface, is_call=is_call, is_cuttable=is_cuttable)
                 found.add(policy.action(seen, 0.0) >= Action.REDACT)
     return found == {True} if len(found) < 2 else None
+
+
+def make_target(finding: dict[str, str], server: str) -> PolicyTarget:
+    """A finding of the audit as a policy sees it."""
+    return PolicyTarget(
+        finding["rule"],
+        Severity[finding["severity"].upper()],
+        Confidence[finding["confidence"].upper()],
+        *(finding["place"], server, finding.get("tool") or None, Surface.TO_CLIENT),
+        content=finding.get("content", ""),
+        paths=tuple(filter(None, [finding.get("path", "")])),
+        hosts=tuple(filter(None, [finding.get("host", "")])),
+    )

@@ -291,8 +291,8 @@ def _stopped_cards(
         is_gone = {*later, dismissal} & gone or decided & {(last.server, n) for n in later}
         if is_gone or (wanted and wanted != last.name):
             continue
-        wall = view_wall(store, last) if key[0] == "wall" else None
-        if not (is_exempt(store, last) if wall is None else wall.is_settled):
+        wall = view_wall(last) if key[0] == "wall" else None
+        if not (is_exempt(last) if wall is None else wall.is_settled):
             yield _stopped_card(dismissal, alike[place:], wall)
 
 

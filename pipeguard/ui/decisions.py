@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from markupsafe import Markup
 
 from pipeguard.config.isolate_entry import with_entry
+from pipeguard.config.user_policy import own_policy_path
 from pipeguard.errors import PipeGuardError
 from pipeguard.isolation import find_wall_grant, plan_grant
 from pipeguard.state import proposals as proposed
@@ -19,7 +20,6 @@ from pipeguard.state.dismissals import dismiss, recall
 from pipeguard.state.exceptions import allow, call_mark, narrowest, save
 from pipeguard.state.exemption import Breadth
 from pipeguard.state.grants import CallGrant, make_grant, refuse_call, revoke_grant
-from pipeguard.state.noted_policies import find_user_policy
 from pipeguard.state.review import HeldDefinition, approve, reject, restore
 from pipeguard.state.timestamps import now_text
 from pipeguard.ui.offers import make_tick
@@ -214,7 +214,7 @@ def _except(store: Store, event: AuditedEvent, chosen: ChosenAnswer) -> DoneDeci
     day, scope = today(), Breadth(chosen.answer.name.removeprefix("allow-"))
     until = chosen.until
     assert until is not None  # noqa: S101  the caller's
-    path = find_user_policy(store, event.name)
+    path = own_policy_path()
     before = read_policy(path)
     exemptions = narrowest(event, until, chosen.why, scope)
     text = allow(path, exemptions, day)
@@ -230,7 +230,7 @@ def _give(store: Store, event: AuditedEvent, by: str) -> DoneDecision:
     grant = find_wall_grant(event, None, is_wide=False)
     if grant is None:
         raise NothingDoneError("Nothing can be given for this event.")
-    day, path = today(), find_user_policy(store, event.name)
+    day, path = today(), own_policy_path()
     before = read_policy(path)
     entry, dropped, is_new = plan_grant(event.server, grant, path, day)
     if not is_new:

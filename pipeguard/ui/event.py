@@ -25,24 +25,22 @@ from pipeguard.firewall.finding import (
 from pipeguard.firewall.session import replies
 from pipeguard.rulebook.packs import load_rules
 from pipeguard.rulebook.samples import texts
-from pipeguard.state.audit import AuditFilter, rows
-from pipeguard.state.decisions import SinceThen
+from pipeguard.state.audit import AuditFilter, parse_findings, rows
 from pipeguard.state.exceptions import (
     DECISION,
     complete_advice,
     decisive,
+    is_only_noted,
     is_wall,
     stopping,
     to_event,
 )
 from pipeguard.state.explanation import (
-    GIVEN_BY_NOW,
     describe_outcome,
     describe_request,
     describe_rule,
-    describe_wall_outcome,
     find_example,
-    list_decisions,
+    list_commands,
     merge_passages,
 )
 from pipeguard.ui.cards import find_waiting
@@ -53,8 +51,7 @@ from pipeguard.ui.text import foreign, sentence, show_own
 
 if TYPE_CHECKING:
     from pipeguard.detect.rules.rule import Rule
-    from pipeguard.isolation import GivenNow
-    from pipeguard.state.audit import AuditRow
+    from pipeguard.state.audit import AuditEntry, AuditRow
     from pipeguard.state.exceptions import AuditedEvent
     from pipeguard.state.store import Store
 
@@ -102,9 +99,8 @@ class ExplainedEvent:
         differs: how they differ from the last that passed.
         reply: what the model was told; empty if that is not known.
         drawing: the way of a text that left or would have left.
-        given: a sentence, if the policy grants by now what was refused.
         commands: with which a person decides in a terminal, each with its label.
-        decisions: of persons since, a sentence each.
+        decisions: of persons about it, a line each.
         card: under which it waits; or empty.
     """
 
@@ -118,7 +114,6 @@ class ExplainedEvent:
     differs: str
     reply: str
     drawing: Markup
-    given: str
     commands: list[tuple[str, str]]
     decisions: list[str]
     card: str
@@ -141,7 +136,7 @@ def explain_event(store: Store, name: str) -> ExplainedEvent | None:
     Raises:
         StateError: the store cannot be read.
     """
-    named = rows(store, AuditFilter(event=name)) if name else ()
+    named = list(rows(store, AuditFilter(event=name))) if name else []
     row = next((each for each in named if each.entry.kind != DECISION), None)
     if row is None:
         return None
@@ -149,14 +144,12 @@ def explain_event(store: Store, name: str) -> ExplainedEvent | None:
     rules = {rule.id: rule for rule in load_rules()}
     leading = stopping(event) or list(event.findings)
     in_order = list(dict.fromkeys(each["rule"] for each in (*leading, *event.findings)))
-    now, refused = _ask_policy(event)
-    since = SinceThen.find(event)
     first = next((each for each in leading if each.get("arguments")), {})
     arguments = first.get("arguments", "")
     marks, numbers = _mark(event, arguments)
     heading = _head(event)
     blocks = [
-        _explain_rule(event, rule, rules, now, refused)._replace(mark=numbers.get(rule, 0))
+        _explain_rule(event, rule, rules)._replace(mark=numbers.get(rule, 0))
         for rule in in_order[:MOST_RULES]
     ]
     return ExplainedEvent(
@@ -170,11 +163,15 @@ def explain_event(store: Store, name: str) -> ExplainedEvent | None:
         first.get("differs", ""),
         _read_reply(row, event),
         _draw_flow(row, leading),
-        now.holds if now else "",
-        list_decisions(event, now.command if now else "", refused, since),
-        list(since.lines())[-MOST_DECISIONS:],
+        list_commands(event),
+        [_describe(each.entry) for each in named if each.entry.kind == DECISION][-MOST_DECISIONS:],
         _find_card(store, event),
     )
+
+
+def _describe(decision: AuditEntry) -> str:
+    notes = [each.get("note", "") for each in parse_findings(decision)]
+    return f"{decision.time}, {decision.client or 'somebody'}: {'; '.join(notes)}"
 
 
 def _head(event: AuditedEvent) -> Markup:
@@ -216,24 +213,10 @@ def _find_passage(finding: dict[str, str], arguments: str) -> str:
     return ""
 
 
-def _ask_policy(event: AuditedEvent) -> tuple[GivenNow | None, str]:
-    """The grant by now of what a server was refused, and why `allow` would not give it."""
-    if not any(is_wall(each["rule"]) for each in event.findings):
-        return None, ""
-    from pipeguard.isolation import GivenNow, why_not_given
-
-    now = GivenNow.find(event) if describe_wall_outcome(event) else None
-    return now, why_not_given(event)
-
-
-def _explain_rule(
-    event: AuditedEvent, rule: str, rules: dict[str, Rule], now: GivenNow | None, refused: str
-) -> RuleBlock:
+def _explain_rule(event: AuditedEvent, rule: str, rules: dict[str, Rule]) -> RuleBlock:
     words = describe_rule(rule, rules)
-    if is_wall(rule):
-        words["fix"] = GIVEN_BY_NOW if now else refused or words["fix"]
-    else:
-        words["fix"] = complete_advice(words["fix"], event, rule)
+    fix = complete_advice(words["fix"], event, rule)
+    words["fix"] = "" if is_only_noted(event, rule) else fix
     passages = merge_passages(event.findings, rule, with_places=True)
     known = rules.get(rule)
     return RuleBlock(

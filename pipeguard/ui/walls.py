@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.config.isolate_key import find_entries
 from pipeguard.config.policy_file import PolicyScope, parse_policy, policy_text
-from pipeguard.config.user_policy import user_policy_path
+from pipeguard.config.user_policy import own_policy_path, user_policy_path
 from pipeguard.errors import PipeGuardError, PolicyError
 from pipeguard.firewall.policy import DEFAULT_ASK_SECONDS
 from pipeguard.isolation import (
@@ -19,11 +19,11 @@ from pipeguard.isolation import (
     plan_grant,
 )
 from pipeguard.state.exceptions import stopping
-from pipeguard.state.noted_policies import find_exempting, find_user_policy
+from pipeguard.state.trials import make_target
 
 if TYPE_CHECKING:
+    from pipeguard.config.policy_file import PolicyFile
     from pipeguard.state.exceptions import AuditedEvent
-    from pipeguard.state.store import Store
 
 
 class WallView(NamedTuple):
@@ -42,9 +42,9 @@ class WallView(NamedTuple):
     is_settled: bool
 
 
-def view_wall(store: Store, event: AuditedEvent) -> WallView:
+def view_wall(event: AuditedEvent) -> WallView:
     """Look at the policy, and at the machine, as they are now."""
-    path = find_user_policy(store, event.name)
+    path = own_policy_path()
     given: tuple[str, ...] = ()
     try:
         given = tuple(f"{key} {value}" for key, value in _list_given(path, event.server))
@@ -57,23 +57,31 @@ def view_wall(store: Store, event: AuditedEvent) -> WallView:
     return WallView(given, grant, "", is_settled=is_given)
 
 
-def is_exempt(store: Store, event: AuditedEvent) -> bool:
-    """True if an exception of the policy lets what was stopped pass by now."""
+def is_exempt(event: AuditedEvent) -> bool:
+    """True if an exception of the user's policy now lets pass what was stopped."""
+    stopped = [finding for finding in stopping(event) if finding.get("place")]
     try:
-        return bool(find_exempting(store, event.name, event.server, stopping(event), today()))
+        layer = _read_own_policy().layer
     except PolicyError:
         return False  # it is invalid, as the page of the policy says
+    return bool(stopped) and all(
+        layer.exempts(make_target(each, event.server), 0.0) for each in stopped
+    )
 
 
 def read_ask_seconds() -> float:
     """For how long a call waits by the user's policy; the usual time if that is invalid."""
-    path = user_policy_path()
     try:
-        text = read_policy(path) if path else None
-        policy = parse_policy(text or "", path or "", PolicyScope.USER, now=0.0, today=today())
+        policy = _read_own_policy()
     except PolicyError:
         return DEFAULT_ASK_SECONDS
     return policy.ask_seconds or DEFAULT_ASK_SECONDS
+
+
+def _read_own_policy() -> PolicyFile:
+    path = user_policy_path() or ""
+    text = read_policy(path) if path else None
+    return parse_policy(text or "", path, PolicyScope.USER, now=0.0, today=today())
 
 
 def _list_given(path: str, server: str) -> list[tuple[str, str]]:

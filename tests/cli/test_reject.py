@@ -92,13 +92,9 @@ def test_what_was_never_approved_goes_with_its_rejection(snapshot: Snapshot) -> 
         diff weather/alerts  # 2
         approve weather/get_forecast --yes
         approve weather/get_forecast --yes  # 3
-        explain RUN1.c1
         allow RUN1.c1 --why w  # 1
         """,
     )
-    with Store.open(store_path()) as store:
-        store.remember("weather", [held(SECOND, "review")])
-    snapshot.commands("reject-waits-again", "explain RUN1.c1\nallow RUN1.c1 --why w  # 1")
 
 
 def test_what_is_forgotten_is_new_the_next_time(snapshot: Snapshot) -> None:

@@ -202,8 +202,6 @@ _ROWS: dict[str, Remedy] = {
         " server in `pipeguard.yaml` hide it or describe it anew.",
         "tools",
     ),
-    "audit.user-policy": Remedy(Way.NOTHING, "Nothing was stopped, so there is nothing to do."),
-    "audit.project-policy": Remedy(Way.NOTHING, "Nothing was stopped, so there is nothing to do."),
     "audit.": Remedy(
         Way.NOTHING,
         "It is a note of the audit about itself. Run `pipeguard audit verify`, and check whether"

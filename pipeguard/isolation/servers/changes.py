@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, NamedTuple
 from pipeguard.config.isolate_entry import own_entries
 from pipeguard.config.isolate_key import find_entries
 from pipeguard.config.policy_file import PolicyScope, parse_policy, policy_text
-from pipeguard.errors import PolicyError
 from pipeguard.isolation.extent import GIVEN, ITS_ARGUMENTS, ITS_OPTIONS, KNOWN
 from pipeguard.isolation.learning.reduction import show_path
 from pipeguard.isolation.sandbox import this_host
@@ -20,12 +19,8 @@ from pipeguard.isolation.walls.grants import PATHS, absolute, find_grant, is_cov
 from pipeguard.isolation.walls.revocation import (
     GrantRevocation,
     plan_revocation,
-    revocation_command,
 )
 from pipeguard.state.exceptions import is_wall
-from pipeguard.state.noted_policies import find_user_policy
-from pipeguard.state.paths import store_path
-from pipeguard.state.store import Store
 from pipeguard.unicode.display import visible
 
 if TYPE_CHECKING:
@@ -63,15 +58,6 @@ def find_wall_grant(event: AuditedEvent, port: int | None, *, is_wide: bool) -> 
     return find_grant(event.findings, this_host(), port, is_wide=is_wide, server=name)
 
 
-def why_not_given(event: AuditedEvent) -> str:
-    """Say why `pipeguard allow` would refuse what a server wanted; empty if it would not."""
-    try:
-        find_wall_grant(event, None, is_wide=False)
-    except PolicyError as error:
-        return "" if "--wide" in str(error) else str(error)
-    return ""
-
-
 class GrantChange(NamedTuple):
     """The change of a policy file that gives a server something.
 
@@ -103,35 +89,6 @@ def plan_grant(server: str, grant: WallGrant, path: str, today: datetime.date) -
     entry: dict[str, object] = {"server": name, grant.kind: [grant.value]}
     dropped = needless(grant, own, this_host())
     return GrantChange(entry, dropped, not _has(entries, server, grant))
-
-
-class GivenNow(NamedTuple):
-    """A grant of what a server did not get at an event.
-
-    Attributes:
-        holds: the grant, and from when it holds.
-        command: takes it back.
-    """
-
-    holds: str
-    command: str
-
-    @classmethod
-    def find(cls, event: AuditedEvent) -> GivenNow | None:
-        """Find the grant that the policy of an event's run holds now; None if there is none."""
-        today = datetime.date.today()  # noqa: DTZ011  the user's own calendar
-        try:
-            grant = find_grant(event.findings, this_host(), is_wide=True)
-            if grant is None or not _has(
-                _read_entries(_find_policy(event), today), event.server, grant
-            ):
-                return None
-        except PolicyError:
-            return None  # it is not offered, or whoever judges by the policy says what is wrong
-        start = f". {grant.describe_start(event.server)}"
-        holds = ", also while it runs." if grant.is_live else start
-        command = revocation_command(event.server, str(grant.value))
-        return cls(f"Your policy grants it by now{holds}", command)
 
 
 def revoke_grant(
@@ -191,8 +148,3 @@ def _has(entries: Sequence[IsolateEntry], server: str, grant: WallGrant) -> bool
     """True if a policy gives a server this."""
     host = this_host()
     return any(is_covered(each, grant, host) for each in find_entries(server, tuple(entries)))
-
-
-def _find_policy(event: AuditedEvent) -> str:
-    with Store.open(store_path()) as store:
-        return find_user_policy(store, event.name)
