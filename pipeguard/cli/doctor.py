@@ -31,9 +31,9 @@ def command(names: tuple[str, ...], *, as_json: bool) -> None:
     """Check this installation, and name the command that fixes each thing that is wrong.
 
     Without CHECK, all checks: python, packages, launcher, engine, rules, cache, policy, state,
-    store, audit, pins, keyring, logins, clients, proxies, trust, loopback, isolation, learning,
-    terminal, completion. With CHECK, that check and those that it depends on. Compiles the rules if
-    they are not compiled yet; changes nothing else, contacts no server, and shows no secret.
+    store, audit, pins, keyring, logins, clients, isolation, learning. With CHECK, that check and
+    those that it depends on. Compiles the rules if they are not compiled yet; changes nothing else,
+    contacts no server, and shows no secret.
 
     \b
     Examples:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Iterator
 from time import perf_counter
 
-from pipeguard.doctor import installation, isolating, judging, keeping, outside, terminal
+from pipeguard.doctor import clients, installation, isolating, judging, keeping
 from pipeguard.doctor.diagnosis import (
     Case,
     Diagnosis,
@@ -28,9 +28,8 @@ CHECKS: tuple[InstallationCheck, ...] = (
     *installation.CHECKS,
     *judging.CHECKS,
     *keeping.CHECKS,
-    *outside.CHECKS,
+    *clients.CHECKS,
     *isolating.CHECKS,
-    *terminal.CHECKS,
 )
 ENGINE, STORE, ANY = 3, 4, 1  # exit codes; the one that breaks most comes first
 _ADVICE = re.compile(r":  (\S.*)$")  # the command in an error's last line

@@ -13,26 +13,16 @@ from importlib import metadata
 from pathlib import Path
 
 from pipeguard.doctor.diagnosis import Case, Diagnosis, InstallationCheck, good, note, wrong
-from pipeguard.installation import (
-    EXTRAS,
-    PACKAGE,
-    find_installer,
-    install_command,
-    installed_extras,
-    reinstall_command,
-)
+from pipeguard.installation import PACKAGE, installed_extras, reinstall_command
 from pipeguard.version import VERSION
 
 START_SECONDS = 20.0  # for a launcher to print its version; half a second is usual
-_REQUIREMENT = re.compile(r"([A-Za-z0-9._-]+)(?:\[[^]]*\])?\s*([^;]*)(;.*)?")
-_BOUND = re.compile(r"(>=|<)\s*(\d+(?:\.\d+)*)")
+_NAME = re.compile(r"[A-Za-z0-9._-]*")
 
 
 def python(_case: Case) -> Iterable[Diagnosis]:
-    """The Python that runs this, and the way PipeGuard was installed."""
-    what = (
-        f"{platform.python_implementation()} {platform.python_version()} ({_program()}), {_way()}"
-    )
+    """The Python that runs this."""
+    what = f"{platform.python_implementation()} {platform.python_version()} ({sys.executable})"
     if platform.python_implementation() != "CPython":
         yield note(f"{what}; only CPython is tested", "Install PipeGuard with CPython.")
     else:
@@ -40,7 +30,7 @@ def python(_case: Case) -> Iterable[Diagnosis]:
 
 
 def packages(_case: Case) -> Iterable[Diagnosis]:
-    """True if the installation is complete, and all of one version."""
+    """Check that the installation is complete, and all of one version."""
     try:
         installed = metadata.distribution(PACKAGE)
     except metadata.PackageNotFoundError:
@@ -52,19 +42,17 @@ def packages(_case: Case) -> Iterable[Diagnosis]:
             "parts of two installations are mixed",
             reinstall_command(),
         )
-    unfit = list(_unfit(installed.requires or ()))
-    if unfit:
-        yield wrong(f"required packages are missing: {', '.join(unfit)}", reinstall_command())
+    missing = list(_missing(installed.requires or ()))
+    if missing:
+        yield wrong(f"required packages are missing: {', '.join(missing)}", reinstall_command())
     elif installed.version == VERSION:
         extras = installed_extras()
-        missing = [extra for extra in EXTRAS if extra not in extras]
         added = f", and the extras {', '.join(extras)}" if extras else ""
-        without = f"; without {', '.join(missing)}, which few need" if missing else ""
-        yield good(f"{VERSION}, with all required packages{added}{without}")
+        yield good(f"{VERSION}, with all required packages{added}")
 
 
 def launcher(case: Case) -> Iterable[Diagnosis]:
-    """True if a client's file can have a lasting path to this program, and PATH has its name."""
+    """Check that clients' files can have a lasting path to this program, and PATH its name."""
     from pipeguard.clients.launcher import LauncherError
     from pipeguard.clients.launcher import launcher as words_for
 
@@ -74,7 +62,7 @@ def launcher(case: Case) -> Iterable[Diagnosis]:
         paths = "; ".join(line.strip() for line in str(error).splitlines()[1:-2])
         yield wrong(
             f"clients need a path to pipeguard that lasts, and there is none: {paths}",
-            install_command(),
+            reinstall_command(),
         )
         return
     version = read_version(words)
@@ -87,7 +75,7 @@ def launcher(case: Case) -> Iterable[Diagnosis]:
         yield wrong(f"{shown} does not start", reinstall_command())
     programs = list(_on_path(case))
     if not programs:
-        yield note("`pipeguard` is not on your PATH, so you cannot type its commands", _path())
+        yield note("`pipeguard` is not on your PATH", "Add its folder to your PATH.")
     elif len(programs) > 1:
         first, *others = programs
         yield note(
@@ -133,34 +121,6 @@ def read_version(words: Sequence[str]) -> str:
     return match[1] if match and done.returncode == 0 else ""
 
 
-def _way() -> str:
-    """Describe how PipeGuard was installed."""
-    way = find_installer()
-    if way == "uvx":
-        return "run by uvx from a cache"
-    if way == "venv":
-        return f"in the virtual environment {sys.prefix}"
-    return "installed for this Python" if way == "pip" else f"installed by {way}"
-
-
-def _program() -> str:
-    return sys.executable or "python3"
-
-
-def _path() -> str:
-    """The command that puts the folder with the programs on the PATH."""
-    way = find_installer()
-    if way == "pipx":
-        return "pipx ensurepath"
-    if way in ("uv tool", "uvx"):
-        return "uv tool update-shell"
-    folder = Path(_program()).parent
-    linked = Path(os.path.normpath(folder / "../../../bin"))  # by `make install`
-    if (linked / "pipeguard").resolve() == (folder / "pipeguard").resolve():
-        folder = linked
-    return f'export PATH="{folder}:$PATH"'
-
-
 def _on_path(case: Case) -> Iterator[str]:
     """Each program of our name on the PATH, in order, without further links to the same file."""
     from pipeguard.clients.launcher import programs
@@ -172,33 +132,13 @@ def _on_path(case: Case) -> Iterator[str]:
             yield path
 
 
-def _unfit(requires: Iterable[str]) -> Iterator[str]:
-    """Packages that are missing, or of a version that does not fit (PEP 508)."""
+def _missing(requires: Iterable[str]) -> Iterator[str]:
+    """Required packages that are not installed (PEP 508)."""
     for line in requires:
-        name, bounds, marker = _parts(line)
-        if "extra" in marker:
-            continue
-        try:
-            version = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            if "platform" not in marker:  # what only some systems need has its own check
+        marker = line.partition(";")[2]
+        name = "".join(_NAME.findall(line)[:1])
+        if "extra" not in marker and "platform" not in marker:  # these have checks of their own
+            try:
+                metadata.version(name)
+            except metadata.PackageNotFoundError:
                 yield name
-            continue
-        if not all(_holds(version, *bound) for bound in _BOUND.findall(bounds)):
-            yield f"{name} {bounds.strip()} (there is {version})"
-
-
-def _parts(line: str) -> tuple[str, str, str]:
-    match = _REQUIREMENT.match(line)
-    return (match[1], match[2] or "", match[3] or "") if match else (line, "", "")
-
-
-def _holds(version: str, sign: str, bound: str) -> bool:
-    actual, limit = (_first_three(text) for text in (version, bound))
-    return actual >= limit if sign == ">=" else actual < limit
-
-
-def _first_three(version: str) -> tuple[int, ...]:
-    """The first three numbers of a version, filled up with zeros."""
-    numbers = tuple(map(int, re.findall(r"\d+", version)[:3]))
-    return numbers + (0,) * (3 - len(numbers))

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import errno
-import os
 import secrets
-import shlex
-import stat
 import tempfile
 import threading
 from collections.abc import Iterable
 from pathlib import Path
 
 from pipeguard.clients.masking import masked_url
+from pipeguard.config.directories import Trusted, closing_command, other_writer
 from pipeguard.doctor.diagnosis import Case, Diagnosis, InstallationCheck, good, note, wrong
 from pipeguard.errors import AuthError
 from pipeguard.installation import installed_extras, reinstall_command
@@ -21,37 +18,31 @@ from pipeguard.unicode.display import pluralize
 
 STATE_UNUSABLE = 4  # StateError.exit_code
 KEYRING_SECONDS = 10.0  # for an answer; after that, it waits for somebody to unlock it
-_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 LEAST_BYTES = 2**17  # of room: a new store has 80 KiB
 _SERVICE = "pipeguard doctor"
 
 
-def state(case: Case) -> Iterable[Diagnosis]:
-    """True if pins and audit have a folder that only we can access."""
+def state(_case: Case) -> Iterable[Diagnosis]:
+    """Check that pins and audit have a folder that only we can access."""
     folder = state_folder()  # StateError says what to do
-    fix = _owning_command(folder)
-    if fix and fix.startswith("sudo"):
-        yield wrong(f"{folder} belongs to another user, who could change its pins", fix)
-    elif fix:
-        yield note(f"others may list {folder}; its files are closed to them", fix)
+    status = folder.stat()
+    if who := other_writer(status, Trusted.ONLY_US):
+        fix = closing_command(str(folder), status, Trusted.ONLY_US)
+        yield wrong(f"{who} could change {folder}", fix)
     try:
         with tempfile.TemporaryFile(dir=folder) as file:
             file.write(bytes(LEAST_BYTES))  # a full disk takes an empty file
     except OSError as error:
-        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        way = "free some space" if is_full else f"chmod u+rwx {shlex.quote(str(folder))}"
-        yield wrong(
-            f"{folder} cannot be written: {(error.strerror or 'no reason given').lower()}",
-            f"{way}, or name another in {STATE_DIR_VARIABLE}",
-        )
+        why = (error.strerror or type(error).__name__).lower()
+        fix = f"Name a folder with some room in {STATE_DIR_VARIABLE}."
+        yield wrong(f"{folder} cannot be written: {why}", fix)
         return
-    named = f", as {STATE_DIR_VARIABLE} says" if case.environment.get(STATE_DIR_VARIABLE) else ""
-    if not fix:
-        yield good(f"{folder}{named}")
+    if not who:
+        yield good(str(folder))
 
 
 def store(_case: Case) -> Iterable[Diagnosis]:
-    """True if the store can be read and written, and is not damaged."""
+    """Check that the store can be read and written, and is not damaged."""
     from pipeguard.state.database import move_away
     from pipeguard.state.store import Store
 
@@ -59,24 +50,18 @@ def store(_case: Case) -> Iterable[Diagnosis]:
     if path is None:
         yield good("none yet: the first guarded server creates it")
         return
-    mode = stat.S_IMODE(path.stat().st_mode)
     with Store.open(path) as opened:
-        if mode & _OTHERS and stat.S_IMODE(path.stat().st_mode) & _OTHERS == 0:
-            yield note(f"others could read {path} (mode {mode:o}); that is fixed now")
         damage = opened.damage()
         if damage:
-            yield wrong(
-                f"{path} is damaged: {' '.join(damage.split())}. Its pins and audit are lost",
-                move_away(path),
-            )
+            yield wrong(f"{path} is damaged: {' '.join(damage.split())}", move_away(path))
             return
         with opened.transaction():
             pins = opened.count_pins()
-    yield good(f"{path}: {pluralize(pins, 'pin')}, {_megabytes(path)}")
+    yield good(f"{path}: {pluralize(pins, 'pin')}")
 
 
 def audit(_case: Case) -> Iterable[Diagnosis]:
-    """True if no row of the audit was changed, moved or removed."""
+    """Check that no row of the audit was changed, moved or removed."""
     from pipeguard.state.audit import chains
     from pipeguard.state.store import Store
     from pipeguard.state.verification import verify
@@ -101,7 +86,7 @@ def audit(_case: Case) -> Iterable[Diagnosis]:
 
 
 def pins(_case: Case) -> Iterable[Diagnosis]:
-    """True if a definition waits for a person."""
+    """Check whether a definition waits for a person."""
     from pipeguard.state.review import held_definitions
     from pipeguard.state.store import Store
 
@@ -116,29 +101,28 @@ def pins(_case: Case) -> Iterable[Diagnosis]:
         yield good(f"{pluralize(servers, 'server')}; nothing waits for your approval")
         return
     names = ", ".join(entry.target for entry in waiting[:3]) + (", …" if len(waiting) > 3 else "")
-    count = "1 definition waits" if len(waiting) == 1 else f"{len(waiting)} definitions wait"
-    yield note(f"{count} for your approval, and cannot be used: {names}", "pipeguard diff")
+    what = f"{pluralize(len(waiting), 'definition')} held until you approve: {names}"
+    yield note(what, "pipeguard diff")
 
 
 def keyring(_case: Case) -> Iterable[Diagnosis]:
-    """True if the system's keyring returns what is stored in it, for logins and secrets."""
+    """Check that the system's keyring returns what is stored in it, for logins and secrets."""
     from pipeguard.auth.place import Place
     from pipeguard.auth.store import LoginStore
 
     needed = any(login.place is Place.KEYRING for login in LoginStore().logins())
     problem = _try_keyring()
-    file = "pipeguard auth login URL --store file"
+    fix = "Unlock it, or give `auth login` and `secrets set` the option --store file."
     if not problem:
         yield good("it returns what was stored")
     elif needed:
-        yield wrong(f"{problem}, and logins are stored in it", f"Unlock it, or:  {file}")
+        yield wrong(f"{problem}, and logins are stored in it", fix)
     else:
-        fix = "Unlock one, or give `auth login` and `secrets set` the option --store file."
         yield note(f"{problem}; only logins and secrets need it", fix)
 
 
 def logins(case: Case) -> Iterable[Diagnosis]:
-    """True if a login has ended, cannot be renewed, or lacks what its server asks for."""
+    """Check for logins that have ended, cannot be renewed, or lack what their server asks for."""
     from pipeguard.auth.server import login_command
     from pipeguard.auth.store import LoginStore
 
@@ -172,24 +156,10 @@ CHECKS = (
 )
 
 
-def _owning_command(folder: Path) -> str:
-    """The command that makes a folder ours, and unreadable to others; empty if it is."""
-    if os.name != "posix":
-        return ""
-    status, quoted = folder.stat(), shlex.quote(str(folder))
-    if status.st_uid != os.geteuid():
-        return f"sudo chown {os.geteuid()} {quoted}"
-    return f"chmod 700 {quoted}" if status.st_mode & _OTHERS else ""
-
-
 def _store_path() -> Path | None:
     """The store, or None if there is none yet; does not create it."""
     path = state_folder() / STORE_NAME
     return path if path.exists() else None
-
-
-def _megabytes(path: Path) -> str:
-    return f"{path.stat().st_size / 2**20:.1f} MiB"
 
 
 def _try_keyring() -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import re
 from fnmatch import fnmatchcase
 from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple
@@ -25,7 +24,6 @@ from pipeguard.rulebook.policy_rules import check_actions, describe_missing
 from pipeguard.state.paths import existing_store
 from pipeguard.state.review import tool_states
 from pipeguard.state.store import Store
-from pipeguard.unicode.display import suggestion
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -54,8 +52,6 @@ _UNITS = {
     "audit_kept": "{} d",
 }
 _NOTHING = {"tools_allowed": "all", "audit_kept": "forever"}  # in words, where it is not "none"
-_NOT_OWN = re.compile("/|__")  # in a tool's name: what clients and the gateway put between
-_LIKENESS = 0.5  # to a tool's name: of a glob, much is its star
 
 
 class PolicyReport(NamedTuple):
@@ -97,10 +93,8 @@ def read_policies(files: Mapping[PolicyScope, str | None]) -> PolicyReport:
         PolicyError: at least one is invalid; the message has all that is wrong in all of them.
     """
     parsed = _read_all(files)
-    notes = {path: _notes(policy_file) for path, policy_file in parsed.values()}
+    notes = {path: list_notes(policy_file) for path, policy_file in parsed.values()}
     user, tighter = (parsed.get(scope, (None, None))[1] for scope in PolicyScope)
-    if user is not None and tighter is not None:
-        notes[parsed[PolicyScope.PROJECT][0]] += _overruled_keys(user, tighter)
     return PolicyReport(parsed, notes, combine(user, tighter))
 
 
@@ -148,7 +142,7 @@ def _check_own(root: YamlEntry) -> None:
     check_actions(root)
 
 
-def _notes(file: PolicyFile) -> list[str]:
+def list_notes(file: PolicyFile) -> list[str]:
     """Warn of what is valid but may not be what was meant."""
     layer = file.layer
     exempted = dict.fromkeys(exempt.where.rule for exempt in layer.exceptions)
@@ -171,7 +165,6 @@ def _notes(file: PolicyFile) -> list[str]:
         *(["mode: observe only records: nothing is stopped"] if file.mode is Mode.OBSERVE else []),
         *(["actions: an entry lets every finding of every rule pass"] if lets_all else []),
         *_isolation_notes(file),
-        *_asking_notes(file),
         *_name_notes(file),
         *(
             f"{what} `{rule}`: {find_remedy(rule).advice}"
@@ -180,17 +173,6 @@ def _notes(file: PolicyFile) -> list[str]:
             if find_remedy(rule).way is not Way.EXCEPTION
         ),
         *(f"an exception has no effect: {why}" for why in missing),
-    ]
-
-
-def _asking_notes(file: PolicyFile) -> list[str]:
-    """Warn of entries that ask about findings of a tool, where its calls may have been meant."""
-    asked = [each.where for each in file.layer.actions if each.action is Action.ASK]
-    named = dict.fromkeys(each.tool for each in asked if each.rule == "*" != each.tool)
-    return [
-        f"actions: `ask` for `{tool}` has you asked only where a rule finds something in a call;"
-        f" about each call: `tools: {{ask: ['{tool}']}}`"
-        for tool in named
     ]
 
 
@@ -209,24 +191,16 @@ def _name_notes(file: PolicyFile) -> list[str]:
     globs += [where.tool for where in places]
     return [
         *(
-            f"no server that ran here is called `{glob}`.{suggestion(glob, servers)}"
+            f"no server that ran here is called `{glob}`"
             for glob in named
             if servers and not any(fnmatchcase(server, glob) for server in servers)
         ),
         *(
-            f"no tool that was seen here is called `{glob}`{_tool_advice(glob, tools)}"
+            f"no tool that was seen here is called `{glob}`"
             for glob in dict.fromkeys(globs)
-            if (tools or _NOT_OWN.search(glob))
-            and not any(fnmatchcase(tool, glob) for tool in tools)
+            if tools and not any(fnmatchcase(tool, glob) for tool in tools)
         ),
     ]
-
-
-def _tool_advice(glob: str, tools: set[str]) -> str:
-    """Say what was probably meant by a glob that no tool fits, as the end of a sentence."""
-    if _NOT_OWN.search(glob):
-        return f": a server's own name for it counts, as `{_NOT_OWN.split(glob)[-1]}`"
-    return f".{suggestion(glob, sorted(tools), listed=True, likeness=_LIKENESS)}"
 
 
 def _isolation_notes(file: PolicyFile) -> list[str]:
@@ -239,24 +213,6 @@ def _isolation_notes(file: PolicyFile) -> list[str]:
     hosts = dict.fromkeys(text for entry in file.isolate for text in entry.hosts)
     excesses = {text: what for text in hosts if (what := describe_excess(text))}
     return [*missing, *(f"isolate, hosts: {text} gives {what}" for text, what in excesses.items())]
-
-
-def _overruled_keys(user: PolicyFile, project: PolicyFile) -> list[str]:
-    """Keys in which the project is looser than the user's file, which then applies."""
-    policy = combine(user, project)
-    pairs = (
-        ("limits.frame", project.frame_bytes, policy.limits.frame_bytes),
-        ("limits.pending", project.pending, policy.limits.pending),
-        ("limits.notifications", project.notifications, policy.limits.notifications),
-        ("limits.timeout", project.timeout_seconds, policy.limits.timeout_seconds),
-        ("limits.ask", project.ask_seconds, policy.limits.ask_seconds),
-        ("drift.allow", project.drift_allow, policy.drift_allow),
-    )
-    return [
-        f"{key} has no effect, or only part of one: your own policy is stricter"
-        for key, wanted, applied in pairs
-        if wanted is not None and wanted != applied
-    ]
 
 
 def describe_policy(policy: Policy) -> dict[str, object]:

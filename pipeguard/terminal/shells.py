@@ -1,4 +1,4 @@
-"""Completion of `pipeguard` in shells: how to install it, and whether it is installed."""
+"""Completion of `pipeguard` in shells: where it is installed."""
 
 from __future__ import annotations
 
@@ -24,31 +24,6 @@ _ONLY_COMPLETES = re.compile(
 # A line that the next one belongs to.
 _GOES_ON = re.compile(rb"(?:.*(?:[\\&|({]|\b(?:then|do|else|in)|<<.*)|[^(]*\))\s*", re.DOTALL)
 MOST_BYTES = 2**20  # read of a shell's settings file
-
-
-def detect_shell(environment: Mapping[str, str]) -> str | None:
-    """The user's shell, or None if completion does not exist for it."""
-    name = environment.get("SHELL", "").replace("\\", "/").rpartition("/")[2].removesuffix(".exe")
-    name = "powershell" if name == "pwsh" else name
-    return name if name in SHELLS else None
-
-
-def install_command(shell: str) -> str:
-    """The command that installs completion for every new shell; run once."""
-    if shell == "fish":
-        folder = "~/.config/fish/completions"
-        return f"mkdir -p {folder} && pipeguard completion fish > {folder}/pipeguard.fish"
-    if shell == "powershell":
-        line = "pipeguard completion powershell | Out-String | Invoke-Expression"
-        return f"Add-Content $PROFILE '{line}'"
-    return f"""echo 'eval "$(pipeguard completion {shell})"' >> ~/.{shell}rc"""
-
-
-def is_installed(shell: str, environment: Mapping[str, str], user_folder: Path) -> bool:
-    """True if a new shell would complete `pipeguard`, according to its settings and scripts."""
-    return any(path.exists() for path in _scripts(shell, environment, user_folder)) or any(
-        map(completes, map(_content, _settings(shell, environment, user_folder)))
-    )
 
 
 def find_completions(environment: Mapping[str, str], user_folder: Path) -> list[Path]:

@@ -147,9 +147,6 @@ def test_user_and_project_are_put_together(home: Path) -> None:
         usual,
         home.resolve() / "project" / ".pipeguard.yaml",
     ]
-    assert told["files"][1]["notes"] == [
-        "limits.frame has no effect, or only part of one: your own policy is stricter"
-    ]
     keys = ("frame_limit", "timeout", "trust", "drift_allowed", "tools_allowed")
     assert [told["policy"][key] for key in keys] == [2**20, 2, "review", [], [["a", "b"]]]
     assert "timeout          2 s\n" in run("check").output

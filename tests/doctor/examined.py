@@ -19,10 +19,9 @@ from pipeguard.__main__ import _run
 RUN = (sys.executable, "-E", "-P", "-m", "pipeguard", "doctor")
 # Checks of what is read anew at each look.
 HERE = {
-    *("policy", "state", "store", "audit", "pins", "logins", "clients", "proxies", "isolation"),
-    *("loopback", "completion"),
+    *("policy", "state", "store", "audit", "pins", "logins", "clients", "isolation"),
 }
-_NOT_OURS = ("PIPEGUARD", "PROXY", "SSL_CERT", "_CA_", "COVERAGE_PROCESS")
+_NOT_OURS = ("PIPEGUARD", "COVERAGE_PROCESS")
 
 
 class Told(NamedTuple):

@@ -59,11 +59,11 @@ def worst(programs: Path) -> str:
 
 def test_an_entry_whose_engine_is_a_docker_without_a_daemon_is_wrong(programs: Path) -> None:
     put(programs, "docker", "echo Cannot connect to the Docker daemon >&2; exit 1")
-    said = worst(programs)
+    said = "\n".join(each.what for each in told(programs))
     assert "its daemon is not running" in said
     assert "there is no `bwrap` in" in said
-    assert "files in " in said
-    assert "isolated by auto, which does not work" in said
+    assert "files in " in worst(programs)
+    assert "isolated by auto, which does not work" in worst(programs)
 
 
 def test_without_servers_that_are_isolated_it_is_a_note(programs: Path) -> None:
