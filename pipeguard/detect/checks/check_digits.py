@@ -37,19 +37,6 @@ def has_mod_11_10_digit(text: str) -> bool:
     return (11 - product) % 10 == int(text[-1])
 
 
-def has_brazilian_digits(text: str, weights: Sequence[Sequence[int]]) -> bool:
-    """True where the last two digits are those of a Brazilian number, and not all are the same."""
-
-    def check_digit(row: Sequence[int]) -> int:
-        rest = weighted_sum(text, row) % 11
-        return 0 if rest < 2 else 11 - rest
-
-    return len(set(text)) > 1 and all(
-        check_digit(row) == int(text[place])
-        for row, place in zip(weights, range(len(text) - 2, len(text)), strict=True)
-    )
-
-
 def has_verhoeff_digit(text: str) -> bool:
     """True where the last digit completes the others (Verhoeff, 1969)."""
     check = 0

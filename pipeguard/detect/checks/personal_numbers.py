@@ -2,93 +2,86 @@
 
 Each test says whether a number is well-formed, and none whether anybody has it. Sources: ISO 7812
 (cards), ICAO 9303 (passports), ISO 3779 (vehicles), 3GPP 23.003 (IMEI); those of states are in
-detect.checks.personal_numbers, and what documentation prints is in detect.words.published.
+detect.words.national_ids, and numbers that documentation prints are in detect.words.published.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
 
 from pipeguard.detect.checks.check_digits import (
     digits,
-    has_brazilian_digits,
     has_luhn_digit,
     has_mod_11_10_digit,
     has_verhoeff_digit,
     icao_digit,
     weighted_sum,
 )
-from pipeguard.detect.words import published
+from pipeguard.detect.words import national_ids, published
 from pipeguard.firewall.lazy_regex import lazy_regex
+from pipeguard.records import NamedTuple
 
 # --- national ids -----------------------------------------------------------------------
 # Numbers that states give to people: whether a text could be one, by its check digits and dates.
 
 IsValid = Callable[[str], bool]
+_DAYS = "(?:0[1-9]|[12]\\d|3[01])"
+_DATES = {
+    "YMMDD": rf"\d(?:[02468][1-9]|[13579][0-2]){_DAYS}",
+    "MMDD": rf"(?:0[1-9]|1[0-2]){_DAYS}",
+    "DDMM": rf"{_DAYS}(?:0[1-9]|1[0-2])",
+}
+_NAMED_CHECKS: Mapping[str, IsValid] = {
+    "": bool,
+    "luhn": has_luhn_digit,
+    "verhoeff": has_verhoeff_digit,
+}
 
 
-def _month_day(month: int, day: int) -> bool:
-    return 1 <= month <= 12 and 1 <= day <= 31
+class _Row(NamedTuple):
+    """A row of detect.words.national_ids.
+
+    Attributes:
+        form: the beginning of a text that it is for.
+        check: for the number in it.
+    """
+
+    form: re.Pattern[str]
+    check: IsValid
+
+    @classmethod
+    def read(cls, line: str) -> _Row:
+        form, *check = line.split(";")
+        for name, pattern in _DATES.items():
+            form = form.replace(name, pattern)
+        if len(check) < 2:
+            return cls(re.compile(form), _NAMED_CHECKS["".join(check)])
+        weights, modulus, ends = check
+        row = [int(weight) for weight in weights.split(",")]
+        return cls(re.compile(form), partial(_has_check, row, int(modulus), ends))
 
 
-def _date(text: str) -> bool:
-    """`YYMMDD`, of whatever century."""
-    return _month_day(int(text[2:4]), int(text[4:6]))
+def _has_check(weights: Sequence[int], modulus: int, ends: str, text: str) -> bool:
+    """True where the weighted sum of a text has the rest that is required, or its end says so."""
+    if ends.startswith("="):
+        return weighted_sum(text, weights) % modulus == int(ends[1:])
+    total = weighted_sum(text[-2 : -2 - len(weights) : -1], weights[::-1])
+    return ends[total % modulus] == text[-1]
 
 
-def _us_ssn(text: str) -> bool:
-    area, group, serial = text[:3], text[3:5], text[5:]
-    return area not in ("000", "666") and area[0] != "9" and group != "00" and serial != "0000"
+@cache
+def _rows(kind: str) -> list[_Row]:
+    return [_Row.read(line) for line in national_ids.in_order(kind)]
 
 
-def _us_itin(text: str) -> bool:
-    group = int(text[3:5])
-    return text[0] == "9" and (
-        50 <= group <= 65 or 70 <= group <= 88 or 90 <= group <= 92 or 94 <= group <= 99
+def _fits(kind: str, text: str) -> bool:
+    """True where a row of a kind fits a text, and the check of each that does holds."""
+    fitting = [(row, match) for row in _rows(kind) if (match := row.form.match(text))]
+    return bool(fitting) and all(
+        row.check(match[1] if row.form.groups else text) for row, match in fitting
     )
-
-
-def _us_aba(text: str) -> bool:
-    first = int(text[:2])
-    good = first <= 12 or 21 <= first <= 32 or 61 <= first <= 72 or first == 80
-    return good and weighted_sum(text, (3, 7, 1) * 3) % 10 == 0 and text != "000000000"
-
-
-def _us_npi(text: str) -> bool:
-    return text[0] in "12" and has_luhn_digit("80840" + text)
-
-
-def _us_dea(text: str) -> bool:
-    d = digits(text[2:])
-    return (d[0] + d[2] + d[4] + 2 * (d[1] + d[3] + d[5])) % 10 == d[6]
-
-
-def _uk_nino(text: str) -> bool:
-    return (
-        text[0] not in "DFIQUV"
-        and text[1] not in "DFIOQUV"
-        and text[:2] not in ("BG", "GB", "KN", "NK", "NT", "TN", "ZZ")
-    )
-
-
-def _uk_nhs(text: str) -> bool:
-    check = 11 - weighted_sum(text, range(10, 1, -1)) % 11
-    return check != 10 and check % 11 == int(text[9])
-
-
-def _za_id(text: str) -> bool:
-    return _date(text) and text[10] in "012" and has_luhn_digit(text)
-
-
-def _se_personnummer(text: str) -> bool:
-    text = text[-10:]
-    day = int(text[4:6])
-    return _month_day(int(text[2:4]), day - 60 if day > 60 else day) and has_luhn_digit(text)
-
-
-def _gr_amka(text: str) -> bool:
-    return _month_day(int(text[2:4]), int(text[:2])) and has_luhn_digit(text)
 
 
 def _fr_nir(text: str) -> bool:
@@ -101,17 +94,6 @@ def _de_tax_id(text: str) -> bool:
     if text[0] == "0" or counts[-1] not in (2, 3) or counts[-2:-1] == [counts[-1]]:
         return False
     return has_mod_11_10_digit(text)
-
-
-_DNI = "TRWAGMYFPDXBNJZSQVHLCKE"
-
-
-def _es_dni(text: str) -> bool:
-    return text[:8].isdigit() and _DNI[int(text[:8]) % 23] == text[8]
-
-
-def _es_nie(text: str) -> bool:
-    return _es_dni(str("XYZ".index(text[0])) + text[1:])
 
 
 _ODD = dict(
@@ -127,39 +109,9 @@ _ODD = dict(
 )
 
 
-def _even(letter: str) -> int:
-    return int(letter) if letter.isdigit() else ord(letter) - 65
-
-
 def _it_codice_fiscale(text: str) -> bool:
-    total = sum(_even(c) if place % 2 else _ODD[c] for place, c in enumerate(text[:15]))
-    return chr(65 + total % 26) == text[15]
-
-
-def _nl_bsn(text: str) -> bool:
-    return weighted_sum(text, (9, 8, 7, 6, 5, 4, 3, 2, -1)) % 11 == 0
-
-
-def _pt_nif(text: str) -> bool:
-    rest = 11 - weighted_sum(text, range(9, 1, -1)) % 11
-    return text[0] in "1235689" and (0 if rest >= 10 else rest) == int(text[8])
-
-
-def _pl_pesel(text: str) -> bool:
-    return _month_day(int(text[2:4]) % 20, int(text[4:6])) and -weighted_sum(
-        text, (1, 3, 7, 9, 1, 3, 7, 9, 1, 3)
-    ) % 10 == int(text[10])
-
-
-def _ro_cnp(text: str) -> bool:
-    check = weighted_sum(text, digits("279146358279")) % 11
-    return _date(text[1:7]) and (1 if check == 10 else check) == int(text[12])
-
-
-def _bg_egn(text: str) -> bool:
-    return _month_day(int(text[2:4]) % 20, int(text[4:6])) and weighted_sum(
-        text, (2, 4, 8, 5, 10, 9, 7, 3, 6)
-    ) % 11 % 10 == int(text[9])
+    even = sum(int(c) if c.isdigit() else ord(c) - 65 for c in text[1:15:2])
+    return chr(65 + (even + sum(_ODD[c] for c in text[:15:2])) % 26) == text[15]
 
 
 def _be_national(text: str) -> bool:
@@ -167,8 +119,8 @@ def _be_national(text: str) -> bool:
 
 
 def _cz_birth(text: str) -> bool:
-    month = int(text[2:4]) % 50
-    if not _month_day(month - 20 if month > 20 else month, int(text[4:6])):
+    month, day = int(text[2:4]) % 50, int(text[4:6])
+    if not (1 <= (month - 20 if month > 20 else month) <= 12 and 1 <= day <= 31):
         return False
     return len(text) == 9 or int(text) % 11 == 0 or (int(text[:9]) % 11 == 10 and text[9] == "0")
 
@@ -177,14 +129,10 @@ def _fi_hetu(text: str) -> bool:
     """`DDMMYY`, a sign for the century, three digits and a check."""
     number = text[:6] + text[-4:-1]
     return (
-        _month_day(int(text[2:4]), int(text[:2]))
+        re.match(_DATES["DDMM"], text) is not None
         and number.isdigit()
         and "0123456789ABCDEFHJKLMNPRSTUVWXY"[int(number) % 31] == text[-1]
     )
-
-
-def _ean13(text: str) -> bool:
-    return -weighted_sum(text, (1, 3) * 6) % 10 == int(text[12])
 
 
 def _ie_pps(text: str) -> bool:
@@ -193,68 +141,10 @@ def _ie_pps(text: str) -> bool:
     return "WABCDEFGHIJKLMNOPQRSTUV"[total % 23] == text[7]
 
 
-def _dk_cpr(text: str) -> bool:
-    return _month_day(int(text[2:4]), int(text[:2]))
-
-
-def _br_cpf(text: str) -> bool:
-    return has_brazilian_digits(text, (range(10, 1, -1), range(11, 1, -1)))
-
-
-def _br_cnpj(text: str) -> bool:
-    row = (6, 5, 4, 3, 2, 9, 8, 7, 6, 5, 4, 3, 2)
-    return has_brazilian_digits(text, (row[1:], row))
-
-
-def _ar_cuit(text: str) -> bool:
-    check = 11 - weighted_sum(text, digits("5432765432")) % 11
-    return text[:2] in ("20", "23", "24", "25", "26", "27", "30", "33", "34") and (
-        check % 11 == int(text[10])
-    )
-
-
-def _cl_rut(text: str) -> bool:
-    weights = (2, 3, 4, 5, 6, 7, 2, 3)
-    check = 11 - weighted_sum(text[:-1][::-1], weights) % 11
-    return "0123456789K0"[check] == text[-1]
-
-
 def _mx_curp(text: str) -> bool:
     letters = "0123456789ABCDEFGHIJKLMNÑOPQRSTUVWXYZ"
     total = sum(letters.index(c) * (18 - place) for place, c in enumerate(text[:17]))
-    return str(-total % 10) == text[17] and _date(text[4:10])
-
-
-def _in_aadhaar(text: str) -> bool:
-    return text[0] not in "01" and has_verhoeff_digit(text)
-
-
-def _cn_resident(text: str) -> bool:
-    weights = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
-    return (
-        _month_day(int(text[10:12]), int(text[12:14]))
-        and text[6:8] in ("18", "19", "20")
-        and "10X98765432"[weighted_sum(text[:17], weights) % 11] == text[17]
-    )
-
-
-def _jp_my_number(text: str) -> bool:
-    rest = weighted_sum(text[:11][::-1], (2, 3, 4, 5, 6, 7, 2, 3, 4, 5, 6)) % 11
-    return (0 if rest <= 1 else 11 - rest) == int(text[11])
-
-
-def _kr_rrn(text: str) -> bool:
-    """Numbers given since 2020 have no check digit."""
-    return _date(text) and text[6] in "12345678"
-
-
-def _au_tfn(text: str) -> bool:
-    return weighted_sum(text, (1, 4, 3, 7, 5, 8, 6, 9, 10)) % 11 == 0
-
-
-def _au_abn(text: str) -> bool:
-    text = str(int(text[0]) - 1) + text[1:] if text[0] != "0" else "0" * 11
-    return weighted_sum(text, (10, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19)) % 89 == 0 and int(text) > 0
+    return str(-total % 10) == text[17] and re.match(rf"\d\d{_DATES['MMDD']}", text[4:]) is not None
 
 
 def _sg_nric(text: str) -> bool:
@@ -266,73 +156,20 @@ def _sg_nric(text: str) -> bool:
     return table[total % 11] == text[8]
 
 
-def _tr_identity(text: str) -> bool:
-    d = digits(text)
-    tenth = (7 * sum(d[0:9:2]) - sum(d[1:8:2])) % 10
-    return d[0] != 0 and tenth == d[9] and sum(d[:10]) % 10 == d[10]
-
-
-def _ru_inn(text: str) -> bool:
-    weights = (3, 7, 2, 4, 10, 3, 5, 9, 4, 6, 8)
-
-    def check(row: Sequence[int]) -> int:
-        return weighted_sum(text, row) % 11 % 10
-
-    if len(text) == 10:
-        return check(weights[2:]) == int(text[9])
-    return check(weights[1:]) == int(text[10]) and check(weights) == int(text[11])
-
-
-def _ru_snils(text: str) -> bool:
-    rest = weighted_sum(text[:9], range(9, 0, -1)) % 101
-    return rest % 100 == int(text[9:])
-
-
 NATIONAL_IDS: Mapping[str, IsValid] = {
-    "us-ssn": _us_ssn,
-    "us-itin": _us_itin,
-    "us-routing": _us_aba,
-    "us-npi": _us_npi,
-    "us-dea": _us_dea,
-    "uk-nino": _uk_nino,
-    "uk-nhs": _uk_nhs,
-    "ca-sin": has_luhn_digit,
-    "il-id": has_luhn_digit,
-    "za-id": _za_id,
-    "se-personnummer": _se_personnummer,
-    "gr-amka": _gr_amka,
+    **{kind: partial(_fits, kind) for kind in national_ids.tables()},
+    "us-npi": lambda text: text[0] in "12" and has_luhn_digit("80840" + text),
     "fr-nir": _fr_nir,
     "de-tax-id": _de_tax_id,
-    "es-dni": _es_dni,
-    "es-nie": _es_nie,
+    "es-nie": lambda text: _fits("es-dni", str("XYZ".index(text[0])) + text[1:]),
     "it-codice-fiscale": _it_codice_fiscale,
-    "nl-bsn": _nl_bsn,
-    "pt-nif": _pt_nif,
-    "pl-pesel": _pl_pesel,
-    "ro-cnp": _ro_cnp,
-    "bg-egn": _bg_egn,
     "be-national": _be_national,
     "cz-birth": _cz_birth,
     "fi-hetu": _fi_hetu,
-    "ch-ahv": _ean13,
     "ie-pps": _ie_pps,
-    "dk-cpr": _dk_cpr,
-    "br-cpf": _br_cpf,
-    "br-cnpj": _br_cnpj,
-    "ar-cuit": _ar_cuit,
-    "cl-rut": _cl_rut,
     "mx-curp": _mx_curp,
-    "in-aadhaar": _in_aadhaar,
-    "in-pan": lambda text: text[3] in "ABCFGHLJPT",
-    "cn-resident": _cn_resident,
-    "jp-my-number": _jp_my_number,
-    "kr-rrn": _kr_rrn,
-    "au-tfn": _au_tfn,
-    "au-abn": _au_abn,
     "sg-nric": _sg_nric,
-    "tr-identity": _tr_identity,
-    "ru-inn": _ru_inn,
-    "ru-snils": _ru_snils,
+    "ru-snils": lambda t: weighted_sum(t[:9], range(9, 0, -1)) % 101 % 100 == int(t[9:]),
 }
 
 

@@ -5,7 +5,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeguard.detect.checks.check_digits import (
-    has_brazilian_digits,
     has_luhn_digit,
     has_mod_11_10_digit,
     has_verhoeff_digit,
@@ -15,7 +14,6 @@ from pipeguard.detect.checks.check_digits import (
 from tests.fuzz.budget import tried
 
 digits = st.text("0123456789", min_size=2, max_size=20)
-CPF = (range(10, 1, -1), range(11, 1, -1))
 
 
 def test_a_sum_ends_with_the_shorter_of_the_two() -> None:
@@ -41,12 +39,6 @@ def test_mod_11_10() -> None:
     """0794 is the example of ISO 7064."""
     assert has_mod_11_10_digit("07945")
     assert [digit for digit in "0123456789" if has_mod_11_10_digit(f"0794{digit}")] == ["5"]
-
-
-def test_a_brazilian_number_of_one_digit_is_none() -> None:
-    assert has_brazilian_digits("52998224725", CPF)
-    assert not has_brazilian_digits("52998224726", CPF)
-    assert not has_brazilian_digits("11111111111", CPF)
 
 
 @pytest.mark.parametrize(("field", "digit"), [("520727", 3), ("AB2134<<<", 5), ("L898902C<", 3)])
