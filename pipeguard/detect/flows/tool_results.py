@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
+from functools import wraps
 from math import inf
+from typing import TypeVar, cast
 
 from pipeguard.detect.flows import overlap, secret_values
 from pipeguard.detect.flows.leak import PRIVATE_OUT, UNTRUSTED_ACTS, Leak
@@ -125,6 +127,32 @@ def find_addressed(text: str) -> str:
     return text[match.start() : match.start() + ADDRESSED_CHARS] if match else ""
 
 
+Derived = TypeVar("Derived")
+
+
+def _derive_once(read: Callable[[ToolResult], Derived]) -> Callable[[ToolResult], Derived]:
+    """Compute a value of a result when it is first needed, and count its bytes."""
+    name = read.__name__
+
+    @wraps(read)
+    def derive(result: ToolResult) -> Derived:
+        value = result.values.get(name)
+        if value is None:
+            value = result.values[name] = read(result)
+            result.derived += _measure(value)
+        return cast("Derived", value)
+
+    return derive
+
+
+def _measure(value: object) -> int:
+    if isinstance(value, str):
+        return measure_text(value)
+    if isinstance(value, dict):
+        return measure_text(*value, *value.values())
+    return measure_text(*value) if isinstance(value, tuple) else 0
+
+
 class ToolResult:
     """A frame that passed: bytes until its text is needed.
 
@@ -138,14 +166,14 @@ class ToolResult:
         about: the short values of the call.
         size: bytes that all of these take in memory.
         derived: bytes that what was worked out takes, about.
+        values: what was worked out, by the names of the methods.
         takes_in: True where third parties may have written it.
         key: of the tool.
     """
 
     __slots__ = (
-        *("_addressed", "_is_marked", "_is_private", "_labels", "_letters", "_named", "_secrets"),
-        *("_has_contacts", "_has_records", "_one_time", "_pieces", "_small", "_text", "key"),
-        *("about", "derived", "frame", "number", "since", "size", "takes_in", "tool"),
+        *("about", "derived", "frame", "key", "number", "since", "size", "takes_in", "tool"),
+        "values",
     )
 
     def __init__(self, tool: Tool, frame: bytes, since: float, about: frozenset[str]) -> None:
@@ -158,70 +186,45 @@ class ToolResult:
         self.size += size_of_all(about) if about else 0
         self.derived = self.number = 0
         self.takes_in = tool.labels.meets(Label.TAKES_IN)  # asked for each call, of each result
-        self._is_marked: bool | None = None
-        self._is_private: bool | None = None
-        self._labels: Label | None = None
-        self._text: str | None = None
-        self._small: str | None = None
-        self._letters: str | None = None
-        self._addressed: str | None = None
-        self._secrets: dict[str, str] | None = None
-        self._named: tuple[str, ...] | None = None
-        self._one_time: tuple[str, ...] | None = None
-        self._pieces: tuple[str, ...] | None = None
-        self._has_records: bool | None = None
-        self._has_contacts: bool | None = None
+        self.values: dict[str, object] = {}
 
+    @_derive_once
     def is_marked(self) -> bool:
         """True if it says that it is not for everybody, and does not come from outside."""
-        marked = self._is_marked
-        if marked is None:
-            is_public = self.tool.labels & Label.OUTSIDE
-            self._is_marked = marked = not is_public and is_marked(self.text())
-        return marked
+        return not self.tool.labels & Label.OUTSIDE and is_marked(self.text())
 
+    @_derive_once
     def labels(self) -> Label:
         """The abilities of its tool, and `private` if its text says so.
 
         A text does by a mark, or by saying how people are reached or paid.
         """
-        labels = self._labels
-        if labels is None:
-            is_public = self.tool.labels & Label.OUTSIDE
-            labels = self.tool.labels
-            if self.is_marked() or (not is_public and tells_of_people(self.text())):
-                labels |= Label.READS_PRIVATE | Label.READS_PERSONAL
-            self._labels = labels
+        labels = self.tool.labels
+        is_public = labels & Label.OUTSIDE
+        if self.is_marked() or (not is_public and tells_of_people(self.text())):
+            labels |= Label.READS_PRIVATE | Label.READS_PERSONAL
         return labels
 
+    @_derive_once
     def is_private(self) -> bool:
         """True if its tool, or its text, tells what is not for everybody."""
-        private = self._is_private
-        if private is None:
-            self._is_private = private = bool(self.labels() & PRIVATE)
-        return private
+        return bool(self.labels() & PRIVATE)
 
+    @_derive_once
     def has_records(self) -> bool:
         """True if it has fields for facts about people that others need not know."""
-        if self._has_records is None:
-            self._has_records = occurs(_FACTS, self.frame[:FIELD_BYTES])
-        return self._has_records
+        return occurs(_FACTS, self.frame[:FIELD_BYTES])
 
+    @_derive_once
     def has_contacts(self) -> bool:
         """True if it has fields for how people are reached, or names with telephone numbers."""
-        if self._has_contacts is None:
-            self._has_contacts = (
-                occurs(_CONTACTS, self.frame[:FIELD_BYTES])
-                or count_reachable(self.text()[:FIELD_BYTES]) >= FEW_REACHABLE
-            )
-        return self._has_contacts
+        has_field = occurs(_CONTACTS, self.frame[:FIELD_BYTES])
+        return has_field or count_reachable(self.text()[:FIELD_BYTES]) >= FEW_REACHABLE
 
+    @_derive_once
     def text(self) -> str:
         """Its strings, with single spaces between all words."""
-        text = self._text
-        if text is None:
-            self._text = text = self._count(join_strings(self.frame))
-        return text
+        return join_strings(self.frame)
 
     def strings(self) -> str:
         """Its strings as they are, `STRING_END` between two; few calls need them, so none stay."""
@@ -233,71 +236,48 @@ class ToolResult:
         texts = (text for path, text in walk_strings(body) if path[-1:] != ("type",))
         return STRING_END.join(text.replace("\f", " ") for text in texts)
 
+    @_derive_once
     def small(self) -> str:
         """Its text in small letters."""
-        small = self._small
-        if small is None:
-            self._small = small = self._count(self.text().lower())
-        return small
+        return self.text().lower()
 
+    @_derive_once
     def letters(self) -> str:
         """Its letters and digits alone."""
-        letters = self._letters
-        if letters is None:
-            self._letters = letters = self._count(overlap.letters(plain(self.text())))
-        return letters
+        return overlap.letters(plain(self.text()))
 
+    @_derive_once
     def addressed_part(self) -> str:
         """The part that is written for a model, in small letters; may be empty."""
-        part = self._addressed
-        if part is None:
-            takes_in = self.tool.labels & Label.TAKES_IN
-            part = find_addressed(self.text()).lower() if takes_in else ""
-            self._addressed = self._count(part)
-        return part
+        return find_addressed(self.text()).lower() if self.takes_in else ""
 
     def looks_secret(self) -> Callable[[str], bool]:
         """The test of whether a token in it is a secret."""
         reads_secret = self.tool.labels & Label.READS_SECRET
         return secret_values.is_secret if reads_secret else secret_values.is_random
 
+    @_derive_once
     def secrets(self) -> dict[str, str]:
         """Tokens that look like secrets by their letters and digits only."""
-        secrets = self._secrets
-        if secrets is None:
-            secrets = secret_values.secrets(self.text(), self.looks_secret())
-            self._secrets = secrets = secrets | secret_values.by_letters(self.named_secrets())
-            self.derived += measure_text(*secrets, *secrets.values())
-        return secrets
+        secrets = secret_values.secrets(self.text(), self.looks_secret())
+        return secrets | secret_values.by_letters(self.named_secrets())
 
+    @_derive_once
     def pieces_of_secrets(self) -> tuple[str, ...]:
         """Parts of these of which a text has one if it has a secret, from whichever end."""
-        pieces = self._pieces
-        if pieces is None:
-            bare = self.secrets()
-            turned = (each[::-1][: overlap.PIECE_CHARS] for each in bare)
-            self._pieces = pieces = (
-                *turned,
-                *(piece for each in bare for piece in overlap.pieces(each)),
-            )
-            self.derived += measure_text(*pieces)
-        return pieces
+        bare = self.secrets()
+        turned = (each[::-1][: overlap.PIECE_CHARS] for each in bare)
+        return *turned, *(piece for each in bare for piece in overlap.pieces(each))
 
+    @_derive_once
     def named_secrets(self) -> tuple[str, ...]:
         """Values that it calls a secret by name."""
-        named = self._named
-        if named is None:
-            self._named = named = tuple(secret_values.named_secrets(self.text()))
-            self.derived += measure_text(*named)
-        return named
+        return tuple(secret_values.named_secrets(self.text()))
 
+    @_derive_once
     def one_time_secrets(self) -> tuple[str, ...]:
         """The codes in it that work once, and the tokens of such links."""
-        one_time = self._one_time
-        if one_time is None:
-            self._one_time = one_time = tuple(secret_values.one_time_secrets(self.text()))
-            self.derived += measure_text(*one_time)
-        return one_time
+        return tuple(secret_values.one_time_secrets(self.text()))
 
     def all_secrets(self) -> tuple[str, ...]:
         """These, and the values that look like a secret or that it calls one."""
@@ -312,14 +292,10 @@ class ToolResult:
         return address in unescaped or address in decode_percent(unescaped)
 
     def forget(self) -> None:
-        """Drop all but the frame; the rest is worked out again where it is needed."""
-        self._text = self._small = self._letters = self._addressed = None
-        self._secrets = self._named = self._one_time = self._pieces = None
+        """Drop all but the frame and what is small; the rest is worked out again when needed."""
+        values = list(self.values.items())  # at once: another thread may add to them
+        self.values = {name: value for name, value in values if not _measure(value)}
         self.derived = 0
-
-    def _count(self, text: str) -> str:
-        self.derived += measure_text(text)
-        return text
 
 
 def find_spelling(
