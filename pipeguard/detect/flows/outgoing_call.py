@@ -96,6 +96,7 @@ class Call:
         self._held: defaultdict[Kind, dict[ToolResult, list[int]]] = defaultdict(dict)
         self._looked_up: defaultdict[Kind, set[ToolResult]] = defaultdict(set)
         self._are_new: dict[str, bool] = {}
+        self._values: dict[Kind, list[str]] = {}
         self._without_secrets = set[ToolResult]()
         self._held_pieces: set[str] | None = None  # of secrets; unknown until all are searched
 
@@ -120,31 +121,23 @@ class Call:
         return "\n".join(dict.fromkeys([*self.squeezed_texts, self.torn_text]))
 
     @cached_property
-    def few(self) -> list[str]:
-        """Rows of a few words."""
-        return _each_once(overlap.shingles(self._small))
-
-    @cached_property
     def names(self) -> dict[str, list[str]]:
         """The accounts, branches and addresses that are named, by their letters alone."""
         names = defaultdict[str, list[str]](list)
-        for name in _each_once(text_values.names(self._small)):
+        for name in _each_once(text_values.names(self.small)):
             names[overlap.letters(name)].append(name)
         return names
 
     @cached_property
-    def _small(self) -> str:
+    def small(self) -> str:
+        """Its text in small letters, with single spaces."""
         return " ".join(self.text.lower().split())
 
-    @cached_property
-    def mentions(self) -> list[str]:
-        """The digests and the addresses of the web."""
-        return [*self.digests, *text_values.addresses(self.text)]
-
-    @cached_property
-    def digests(self) -> list[str]:
-        """The digests, of the usual lengths."""
-        return [*dict.fromkeys(text_values.digests(self.text))]
+    def values(self, kind: Kind) -> list[str]:
+        """The values of a kind."""
+        if kind not in self._values:
+            self._values[kind] = kind.list_values(self)
+        return self._values[kind]
 
     @cached_property
     def mailboxes(self) -> set[str]:
@@ -152,41 +145,17 @@ class Call:
         return text_values.mailboxes(self.text)
 
     @cached_property
-    def people(self) -> list[str]:
-        """The values that look like names of people."""
-        return _each_once(text_values.people(self.text))
-
-    @cached_property
-    def tokens(self) -> list[str]:
-        """The values that no two texts share by chance."""
-        return _each_once(text_values.telling_tokens("\n".join(self.readings)))
-
-    @cached_property
-    def words(self) -> list[str]:
-        """The mentions and the recipients."""
-        return [*dict.fromkeys((*self.mentions, *self.recipients))]
-
-    @cached_property
-    def plain_probes(self) -> list[str]:
-        """The parts of its plain letters, of which a source has one if it shares a passage."""
-        return [*dict.fromkeys(overlap.list_probes(self._letters[0]))]
-
-    @cached_property
-    def probes(self) -> list[str]:
-        """These, and those of all other readings."""
-        return [*self._readings_of_probes]
-
-    @cached_property
-    def _readings_of_probes(self) -> dict[str, list[int]]:
+    def readings_of_probes(self) -> dict[str, list[int]]:
         """For each probe the numbers of the readings that have it."""
         numbers = defaultdict[str, list[int]](list)
-        for number, letters in enumerate((*self._letters, *self._letters_of_pieces)):
+        for number, letters in enumerate((*self.letters, *self._letters_of_pieces)):
             for probe in overlap.list_probes(letters):
                 numbers[probe].append(number)
         return numbers
 
     @cached_property
-    def _letters(self) -> list[str]:
+    def letters(self) -> list[str]:
+        """The letters of its text as it is, and of its longest other readings."""
         return _letters(self.readings)
 
     @cached_property
@@ -195,7 +164,7 @@ class Call:
 
     @cached_property
     def _clear(self) -> str:
-        return f"{self._said_letters}\n{self._letters[0]}"
+        return f"{self._said_letters}\n{self.letters[0]}"
 
     def follow(self, before: str) -> None:
         """Read it as what comes after what was sent before, squeezed; asked before all else."""
@@ -231,7 +200,7 @@ class Call:
     @property
     def size(self) -> int:
         """The number of its letters and digits."""
-        return len(self._letters[0])
+        return len(self.letters[0])
 
     def find_repeated(self, results: list[ToolResult]) -> set[ToolResult]:
         """Find the results of which its plain text may share something."""
@@ -242,9 +211,11 @@ class Call:
         found = self._look_up(_PASSAGES, results) | self._look_up(_WORDS, results)
         found |= self._look_up(TOKENS, results)
         told = [each for each in results if each.has_records() or each.has_contacts()]
-        if len(self.people) >= MANY_NAMES or told:
-            found |= self._look_up(PEOPLE, results if len(self.people) >= MANY_NAMES else told)
-        if told and len(self.contacts) >= MANY_CONTACTS:
+        if len(self.values(PEOPLE)) >= MANY_NAMES or told:
+            found |= self._look_up(
+                PEOPLE, results if len(self.values(PEOPLE)) >= MANY_NAMES else told
+            )
+        if told and len(self.values(CONTACTS)) >= MANY_CONTACTS:
             found.update(told)
         if self.opened:
             found.update(each for each in results if any(map(each.has_address, self.opened)))
@@ -255,10 +226,10 @@ class Call:
         self, kind: Kind, results: list[ToolResult], budget: overlap.SearchBudget | None = None
     ) -> set[ToolResult]:
         """Find the results that have values of a kind, and remember which."""
-        values = kind[0](self)
-        if kind[1] is ToolResult.small:
+        values = self.values(kind)
+        if kind.read_text is ToolResult.small:
             values = [value.lower() for value in values]
-        texts = [kind[1](each) for each in results] if values else []
+        texts = [kind.read_text(each) for each in results] if values else []
         held = overlap.find_held(values, texts, budget or self._budget)
         found = {results[at]: numbers for at, numbers in held.items()}
         self._held[kind].update(found)
@@ -277,8 +248,7 @@ class Call:
 
     def find_held(self, kind: Kind, result: ToolResult) -> list[str]:
         """Find the values of a kind that a result has."""
-        values = kind[0](self)
-        return [values[at] for at in self._numbers(kind, result)]
+        return [self.values(kind)[at] for at in self._numbers(kind, result)]
 
     def look_up_orders(self, results: list[ToolResult]) -> None:
         """Look up at once what texts that are written for a model may say of it.
@@ -311,9 +281,9 @@ class Call:
 
     def shares(self, result: ToolResult, *, mentions: bool = True) -> overlap.Overlap:
         """Find its plain text that is in a result, except for digests, or all that it mentions."""
-        sent, kind = self._letters[0], _WORDS if mentions else _DIGESTS
-        for at in self._numbers(kind, result):
-            sent = sent.replace(overlap.letters(kind[0](self)[at]), "")
+        sent, kind = self.letters[0], _WORDS if mentions else _DIGESTS
+        for value in self.find_held(kind, result):
+            sent = sent.replace(overlap.letters(value), "")
         return overlap.find_shared(sent, result.letters(), self._said_letters, self._budget)
 
     def goes_back(self, result: ToolResult) -> bool:
@@ -344,12 +314,12 @@ class Call:
         sharing = {
             each
             for at in self._numbers(_PASSAGES, result)
-            for each in self._readings_of_probes[self.probes[at]]
+            for each in self.readings_of_probes[self.values(_PASSAGES)[at]]
         }
-        whole = len(self._letters)
+        whole = len(self.letters)
         if any(piece in result.text() for piece in self.pieces):
             sharing = {number for number in sharing if number < whole}
-        readings = [*self._letters, *self._letters_of_pieces]
+        readings = [*self.letters, *self._letters_of_pieces]
         shared = self._most_shared([readings[at] for at in sharing if 0 < at < whole], result)
         joined = [readings[at] for at in sharing if at >= whole]
         if not joined:
@@ -420,23 +390,12 @@ class Call:
         return repeats and overlap.in_pieces(bare, self.torn_text)
 
     @cached_property
-    def contacts(self) -> list[str]:
-        """Mail addresses and telephone numbers, other than of those who get it."""
-        found = (each for text in self.readings for each in _contacts(text))
-        return _each_once(each for each in found if each not in self.recipients)
-
-    @cached_property
-    def figures(self) -> list[str]:
-        """Numbers and dates, as the arguments have them."""
-        return _each_once(sorted(text_values.figures("\n".join(self.readings))))
-
-    @cached_property
     def _said_squeezed(self) -> str:
         return overlap.squeeze("".join([each.text for each in self._said()]))
 
 
-def _contacts(text: str) -> Iterable[str]:
-    return *text_values.mailboxes(text), *text_values.phone_numbers(text)
+def _unique(values: Iterable[str]) -> list[str]:
+    return [*dict.fromkeys(values)]
 
 
 def _each_once(values: Iterable[str]) -> list[str]:
@@ -451,19 +410,53 @@ def _letters(texts: Iterable[str]) -> list[str]:
     return [first, *nlargest(MOST_READINGS, others, key=len)]
 
 
-# The values of a call, and the text of a result that may have them; in small letters, so are they.
-Kind = tuple[Callable[[Call], list[str]], Callable[[ToolResult], str]]
-_PLAIN: Kind = (lambda call: call.plain_probes, ToolResult.letters)
-_PASSAGES: Kind = (lambda call: call.probes, ToolResult.letters)
-_DIGESTS: Kind = (lambda call: call.digests, ToolResult.text)
-_WORDS: Kind = (lambda call: call.words, ToolResult.text)
-TOKENS: Kind = (lambda call: call.tokens, ToolResult.small)
-PEOPLE: Kind = (lambda call: call.people, ToolResult.small)
-FIGURES: Kind = (lambda call: call.figures, ToolResult.text)
-CONTACTS: Kind = (lambda call: call.contacts, ToolResult.text)
-# What a text that is written for a model says of it.
-ORDERED_ROWS: Kind = (lambda call: call.few, ToolResult.addressed_part)
-ORDERED_NAMES: Kind = (
-    lambda call: [*call.names],
-    lambda result: overlap.letters(result.addressed_part()),
+class Kind(NamedTuple):
+    """A kind of values that a call and a result may both have.
+
+    Attributes:
+        list_values: lists those of a call.
+        read_text: reads the text of a result; in small letters, so are the values.
+    """
+
+    list_values: Callable[[Call], list[str]]
+    read_text: Callable[[ToolResult], str]
+
+
+# The parts of plain letters of which a result has one if it shares a passage; of all letters.
+_PLAIN = Kind(lambda call: _unique(overlap.list_probes(call.letters[0])), ToolResult.letters)
+_PASSAGES = Kind(lambda call: [*call.readings_of_probes], ToolResult.letters)
+_DIGESTS = Kind(lambda call: _unique(text_values.digests(call.text)), ToolResult.text)
+# Digests, addresses of the web, and recipients.
+_WORDS = Kind(
+    lambda call: _unique(
+        [*call.values(_DIGESTS), *text_values.addresses(call.text), *call.recipients]
+    ),
+    ToolResult.text,
+)
+# Values that no two texts share by chance.
+TOKENS = Kind(
+    lambda call: _each_once(text_values.telling_tokens("\n".join(call.readings))),
+    ToolResult.small,
+)
+PEOPLE = Kind(lambda call: _each_once(text_values.people(call.text)), ToolResult.small)
+FIGURES = Kind(
+    lambda call: _each_once(sorted(text_values.figures("\n".join(call.readings)))),
+    ToolResult.text,
+)
+# Mail addresses and telephone numbers, other than of those who get it.
+CONTACTS = Kind(
+    lambda call: _each_once(
+        each
+        for text in call.readings
+        for each in (*text_values.mailboxes(text), *text_values.phone_numbers(text))
+        if each not in call.recipients
+    ),
+    ToolResult.text,
+)
+# What a text that is written for a model says of it: rows of a few words, and names.
+ORDERED_ROWS = Kind(
+    lambda call: _each_once(overlap.shingles(call.small)), ToolResult.addressed_part
+)
+ORDERED_NAMES = Kind(
+    lambda call: [*call.names], lambda result: overlap.letters(result.addressed_part())
 )
