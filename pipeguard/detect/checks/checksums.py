@@ -13,6 +13,7 @@ from zlib import crc32
 
 from pipeguard.detect.checks.outcome import Check, Outcome, to_outcome
 from pipeguard.detect.checks.placeholders import MEASURED_BYTES
+from pipeguard.detect.words import published
 
 BASE62 = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 BASE36 = b"0123456789abcdefghijklmnopqrstuvwxyz"
@@ -21,28 +22,9 @@ BECH32 = b"qpzry9x8gf2tvdw0s3jn54khce6mua7l"
 BASE32 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
 BASE58_BYTES = 128  # an extended key has 112; decoding is quadratic, so no more
 
-# Countries and the length of their IBAN (ISO 13616, the registry of SWIFT).
 IBAN_LENGTHS = {
-    country: length
-    for length, countries in {
-        15: "NO",
-        16: "BE",
-        18: "DK FI NL",
-        19: "SI",
-        20: "AT EE LT LU",
-        21: "LV CH HR LI",
-        22: "BG DE GB IE RS BH GE",
-        23: "AE GI IL",
-        24: "AD CZ ES MD PK RO SA SE SK TN VA",
-        25: "PT",
-        26: "IS TR",
-        27: "FR GR IT MC SM",
-        28: "AL AZ CY DO HU LB PL",
-        29: "BR EG QA UA",
-        30: "JO KW",
-        31: "MT",
-    }.items()
-    for country in countries.split()
+    country: int(length)
+    for country, _, length in (each.partition("=") for each in published.in_order("IBAN_LENGTHS"))
 }
 
 

@@ -32,14 +32,7 @@ _CAMEL = lazy_regex(
     rb"(?:[a-z0-9_]{2,30}\.){0,3}_?(?:[A-Z][a-z]{0,20}){1,4}[0-9]{1,5}(?:[A-Z][a-z]{2,20}){1,4}"
 )
 _TYPE = lazy_regex(rb"[\w.]{2,80}[a-z0-9](?:Key|Token|Secret|Credential|Type|Request|Response)s?")
-# Identifiers, publishable keys and test keys by their formats: rules/secrets-public.yaml has them;
-# the fingerprint of a key as OpenSSH prints it; and what Sealed Secrets encrypted, which begins
-# with the length of a key of 4096 bits.
-_PUBLIC_FORMAT = lazy_regex(
-    rb"(?:pk|sk|rk)_test_|pk_live_|pk-lf-|pk\.eyJ|phc_|sb_publishable_|mob-|rzp_|AC[0-9a-f]{32}\Z|"
-    rb"A(?:IDA|ROA|GPA|IPA|NPA|NVA|PKA|SCA)[A-Z2-7]{16}|3MVG9|mdb_sa_id_|SCW[A-Z0-9]{17}\Z|EZTK|"
-    rb"SHA256:[A-Za-z0-9+/]{43}[.:!?*]{0,3}\Z|django-insecure-|FLW(?:PUBK|SECK_TEST)|sandbox_|NRJS-|Ag[A-D][A-Za-z0-9+/]{190}|(?:pub|sub)-c-|amzn1\.application|arn:aws|[xyzt]pub|[\w-]{22}:APA91b"
-)
+_PUBLIC_FORMAT = lazy_regex("|".join(credentials.in_order("PUBLIC_FORMATS")).encode())
 
 # A value that is sent: the value, a line that is nothing else, and its name in settings or JSON.
 _TOKEN = lazy_regex(rb"[A-Za-z0-9_+/~-]{16,}={0,2}")
@@ -53,11 +46,9 @@ _FIELD = lazy_regex(  # of a text, which is no name of the value in it
 _PARAMETER = lazy_regex(
     rb"[?&](?:q|d|data|text|msg|m|message|body|content|note|payload)=\Z", re.IGNORECASE
 )
-# Where the links of mailings lead. A link that confirms something works once, and is none of them.
+# A link that confirms something works once, and is none of a mailing.
 _MAILING = lazy_regex(
-    rb"[/.](?:un-?sub\w*|subscri\w*|opt-?out|preferences|newsletters?|abmeld\w*|abbestell\w*"
-    rb"|d(?:e|\xc3\xa9)s(?:abonn|inscri)\w*|baja|disiscri\w*|track\w*|clicks?|opens?|views?)[/.?]",
-    re.IGNORECASE,
+    f"[/.](?:{'|'.join(credentials.in_order('MAILINGS'))})[/.?]".encode(), re.IGNORECASE
 )
 _SEARCH = lazy_regex(rb"[?&]q=\Z", re.IGNORECASE)
 # A word of a search, shorter than a value; `+` is the blank between two.
@@ -68,20 +59,9 @@ FEW_BYTES = 4  # before a value that is alone in its line
 _COMMAND = lazy_regex(rb"\s*(?:command|cmd|script|code|args): (?!.*\s(?:-d|--data\S*)[ =][\"']?\Z)")
 LABEL_BYTES, FIELD_BYTES = 80, 48  # of the longest
 NAMED_BYTES = 60  # before a value, in which a word may say what it is
-# What ids, digests and public values are called, in small letters, which `re` finds sooner.
+# In small letters, which `re` finds sooner.
 _NO_SECRET = lazy_regex(
-    rb"\b(?:[a-z_-]{0,12}_?ids?|sha-?[0-9]{0,3}|md5|commit|revision|rev|digest|hash|checksum|e-?tag"
-    rb"|traces?|span|uuid|guid|cursor|page|nonce|fingerprint|integrity|public|pub|pubkey|peer|address"
-    rb"|wallet|tx|transaction|block|signature|build|deployment|version|release|image|container"
-    rb"|session|ray|cid|ipfs|ssh-[a-z0-9]+|files?|folder|document|sheet|video|channel|order|ticket"
-    rb"|reference|ref|tracking|invoice|serial|users?|customer|objects?|lock|node|item|record|samples?"
-    rb"|examples?|fixture|expected|such as|for instance|test vectors?"
-    rb"|vouchers?|coupons?|promo(?:tion)?s?|gift[ -]?cards?|rebate|discount|bookings?|reservations?"
-    rb"|(?:claim|policy|member(?:ship)?|registration|part|model|product|account|raffle|pick-?up"
-    rb"|confirmation|referral|collection|redemption|loyalty)[ -](?:codes?|numbers?|no)"
-    rb"|gutschein\w*|rabatt\w*|buchung\w*|bestell\w*|r\xc3\xa9servation|r\xc3\xa9duction|cup\xc3\xb3n"
-    rb"|descuento|reserva|prenotazione|sconto|buono)\b"
-    rb"|sha(?:256|384|512)[:/-]|@\Z"
+    rf"\b(?:{'|'.join(credentials.in_order('NO_SECRETS'))})\b|sha(?:256|384|512)[:/-]|@\Z".encode()
 )
 # UUIDs, ULIDs, Google's ids of documents, object ids with a prefix, public keys of SSH; short
 # groups of one case, as of vouchers and parts, but not those of product and recovery keys.

@@ -22,7 +22,8 @@ from pipeguard.detect.commands.interpret import code_lines, command_lines
 from pipeguard.detect.commands.path_normalisation import path_lines
 from pipeguard.detect.commands.script_budget import ScriptBudget
 from pipeguard.detect.commands.sql import breakout_lines, statements
-from pipeguard.detect.words import word_set
+from pipeguard.detect.words import arguments as lists
+from pipeguard.detect.words import programs, word_set
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.unicode import folding
 
@@ -36,31 +37,15 @@ OPTION = lazy_regex(r"--?[A-Za-z][\w-]{0,40}")
 OPTION_KEYS = word_set(
     "options option opts opt flags flag args arguments argv params extra extra_args value"
 )
-# Names of values that never begin with a dash: one that does is an option of a program behind.
-DASHLESS_KEYS = word_set(
-    "url uri repo repository remote remote_url path file filename file_path filepath dir directory "
-    "folder branch ref revision rev commit sha tag host hostname server address domain ip target "
-    "image image_name container container_id archive source src destination dest dst input "
-    "input_file output output_file package package_name module page document dbname database db "
-    "user username email to resource pod namespace device interface base head range from_ref "
-    "to_ref cwd workdir root entry target_path source_path clone_url project project_path"
-)
+DASHLESS_KEYS = lists.DASHLESS
 # A condition in a language of its own, as a tracker or a log has one.
 CONDITION = lazy_regex(
     r"\s{0,4}(?:not\s)?\(?\s{0,4}[A-Za-z_][\w.\[\]\"-]{0,60}\s{0,4}"
     r"(?:!?=|!?~|<|>|:|\b(?:in|not in|is|like|eq|ne|gt|ge|lt|le|contains|between|was)\b)",
     re.IGNORECASE,
 )
-STATEMENT = lazy_regex(
-    r"\s*(?:select|insert|update|delete|drop|truncate|alter|create|grant|revoke|copy|attach|exec|"
-    r"load|merge|replace|call|do|set|flushall|flushdb|config|eval|script|debug|slaveof|replicaof|"
-    r"module|shutdown|keys|db\.)\b",
-    re.IGNORECASE,
-)
-_CONDITION_KEYS = word_set(
-    "jql cql kql wiql lucene rsql odata filter filters where condition conditions query q search "
-    "filterexpression filter_expression expression criteria rule when predicate"
-)
+STATEMENT = lazy_regex(rf"\s*(?:{'|'.join(lists.in_order('STATEMENT_WORDS'))})\b", re.IGNORECASE)
+_CONDITION_KEYS = lists.CONDITIONS
 _PROGRAM_KEYS = word_set("code script program expression expr formula function")
 _LATER_OPTION = lazy_regex(r"(?<=\s)(--?[A-Za-z][\w-]{2,40}[= ]?\S{0,200})")
 # Dashes before an option and bars between commands, which prose needs as they are.
@@ -80,17 +65,8 @@ _STATEMENT_SIGN = lazy_regex(
 )
 
 
-# Names of programs that are no English words.
-_SURE = (
-    r"curl|wget|ncat|netcat|bash|zsh|whoami|uname|nslookup|ifconfig|netstat|printenv|base64|chmod|"
-    r"powershell|pwsh|mkfifo|telnet|tftp|scp|xargs|ipconfig|systeminfo|python3?|perl|socat|"
-    r"busybox|chown|wscript|certutil|mshta|rundll32|pwd|iptables|useradd|crontab"
-)
-# Names that need an argument that no prose has.
-_PERHAPS = (
-    r"cat|rm|sh|nc|id|ls|env|echo|touch|sleep|ping|head|tail|ssh|dig|ps|kill|reboot|shutdown|tee|"
-    r"awk|sed|find|eval|exec|source|export|node|ruby|php|cp|mv|dd|type|dir|net|cmd|host|mail|halt|"
-    r"less|more|tar|set|date|hostname|w|who|last|cd|mkdir|strings|xxd|printf|test|true|su|sudo"
+_SURE, _PERHAPS = (
+    "|".join(programs.in_order(name)) for name in ("SURELY_PROGRAMS", "PERHAPS_PROGRAMS")
 )
 _PREFIX = r"(?:sudo\s{1,4})?(?:/(?:usr/)?(?:local/)?s?bin/)?"
 _INJECTED = lazy_regex(

@@ -17,8 +17,8 @@ from pipeguard.detect.commands.argument_roles import ArgumentRole, role
 from pipeguard.detect.commands.interpret import command_lines
 from pipeguard.detect.matching.confirm import Finder, find_signed, occurs
 from pipeguard.detect.model.data_literals import FileKind, file_kind
+from pipeguard.detect.words import arguments
 from pipeguard.detect.words import programs as lists
-from pipeguard.detect.words import word_set
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.protocol.json_values import JsonValue, Number, Path
 from pipeguard.firewall.protocol.pending import NAMING
@@ -32,20 +32,8 @@ MOST_NAMES = 16  # files and hosts of one call
 MOST_CHARS = 512  # of a file's or host's name
 
 _WEB = lazy_regex(r"([A-Za-z][A-Za-z0-9+.-]{0,30})://(\S*)")
-_PATH_KEYS = word_set(
-    "path paths file files filename filenames filepath filepaths dir dirs directory directories "
-    "folder folders root source src destination dest target from to output out input uri uris cwd "
-    "location repo workspace notebook document attachment attachments"
-)
-_HOST_KEYS = word_set(
-    "host hosts hostname hostnames domain domains server servers ip ips address addresses proxy"
-)
-_ADDRESS_KEYS = word_set(
-    "url urls link links href endpoint endpoints site sites website webhook webhooks origin "
-    "callback upstream"
-)
-_NUMBERED_KEYS = _HOST_KEYS | _ADDRESS_KEYS
-_NAMING_KEYS = _PATH_KEYS | _NUMBERED_KEYS
+_NUMBERED_KEYS = arguments.NAMING_HOSTS | arguments.NAMING_ADDRESSES
+_NAMING_KEYS = arguments.NAMING_PATHS | _NUMBERED_KEYS
 _SIGNS_OF_PATH = lazy_regex(r"\S*[/\\]\S*|[~/\\].*|\.[^\s.]\S*|[A-Za-z]:(?:\S*|[/\\].*)")
 # A file or a host in one word, an address in other words, or without slashes.
 _MAY_NAME = lazy_regex(
@@ -297,11 +285,11 @@ def _collect_word(
     if len(text) > MOST_CHARS:  # prose, or nothing that is certain; the patterns are for names
         is_prose = " " in text and "://" not in text and text[0] not in "/\\~"
         return is_prose and not words & _NAMING_KEYS
-    if words & _HOST_KEYS:
+    if words & arguments.NAMING_HOSTS:
         return _collect_host(text, hosts)
-    if words & _PATH_KEYS or _SIGNS_OF_PATH.fullmatch(text):
+    if words & arguments.NAMING_PATHS or _SIGNS_OF_PATH.fullmatch(text):
         return _collect_path(text, paths)
-    return not words & _ADDRESS_KEYS and not _MAY_NAME.fullmatch(text)
+    return not words & arguments.NAMING_ADDRESSES and not _MAY_NAME.fullmatch(text)
 
 
 def _nearest_words(path: Path) -> frozenset[str]:

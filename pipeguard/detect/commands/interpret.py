@@ -75,11 +75,7 @@ _CLOUDS = ("aws", "gcloud", "az", "git", "gh", "docker", "kubectl")  # that send
 _TAKE_MANIFEST = ("kubectl", "oc", "docker", "podman", "aws", "gcloud", "az")  # as their input
 
 # A function that opens a file, the home folder before it, the path, and a mode that writes.
-_OPENING = (
-    r"\b(open|path|read_?text|read_?bytes|readfile(?:sync)?|writefile(?:sync)?|appendfile(?:sync)?|"
-    r"createreadstream|file_get_contents|file_put_contents|fopen|readlines|file\.read|io\.open|"
-    r"copy(?:file|2)?|expanduser|slurp|readalltext|filereader|load)\s{0,2}\("
-)
+_OPENING = rf"\b({'|'.join(lists.in_order('OPENING_CALLS'))})\s{{0,2}}\("
 _OPENS_FILE = lazy_regex(
     rf"{_OPENING}\s{{0,2}}"
     r"((?:process\.env\.HOME|os\.homedir\(\)|os\.environ\[['\"]HOME['\"]\]|home)\s{0,2}[+,]\s{0,2})?"
@@ -89,11 +85,7 @@ _OPENS_FILE = lazy_regex(
 _WRITERS = ("writeFileSync", "writeFile", "appendFileSync", "appendFile", "file_put_contents")
 _STRING = lazy_regex(r"'((?:[^'\\]|\\.){0,4000})'|\"((?:[^\"\\]|\\.){0,4000})\"")
 # A function that runs a script or a list of words; a script in backticks; one of AppleScript.
-_CALLING = (
-    r"\b(?:system|popen[234]?|exec(?:sync|file(?:sync)?|[lv]p?e?)?|spawn(?:sync)?|run|call|"
-    r"check_(?:call|output)|popen|shell_exec|passthru|proc_open|getoutput|getstatusoutput|"
-    r"create_subprocess_shell|command|start|invoke|sh|bash)\s{0,4}\("
-)
+_CALLING = rf"\b(?:{'|'.join(lists.in_order('RUNNING_CALLS'))})\s{{0,4}}\("
 _CALLS_SHELL = lazy_regex(
     rf"(?:{_CALLING}\s{{0,4}}[rbfu]{{0,2}}"
     r"(?:(['\"]{1,3})((?:[^'\"\\\n]|\\.|(?!\1)['\"]){1,4000}?)\1|\[([^\]\n]{1,4000})\])"

@@ -40,31 +40,13 @@ _WITH_ARGUMENTS: dict[str, re.Pattern[str]] = {
     "getent": lazy_regex(r"\bhosts\b"), "logger": lazy_regex(r"-n\b|--server"),
     "npm": lazy_regex(r"\bpublish\b"),
 }  # fmt: skip
-# Programs that do so whatever their arguments, beside `SENDERS`.
-_OTHER_SENDERS = lazy_regex(
-    r"(?:start-bitstransfer|iwr|irm|curlie|grpcurl|ghz|axel|hurl|wget2|dog|doggo|traceroute|tracepath|mtr|nmap|hping3|"
-    r"smtp-cli|mpack|telegram-send|ntfy|amqp-publish|sshpass|autossh|mosh|bitsadmin|certutil|"
-    r"invoke-(?:webrequest|restmethod)|send-mailmessage|resolve-dnsname|test-netconnection)\Z"
-)
+_OTHER_SENDERS = lazy_regex(rf"(?:{'|'.join(lists.in_order('OTHER_SENDERS'))})\Z")
 # Programs that run their arguments, on this machine or in a container on it.
 _RUNNERS = word_set(
     "eval cmd docker podman kubectl nerdctl lxc su runuser script find chroot nsenter"
 )
-_NAMES_SENDER = lazy_regex(
-    r"(?:\A|[\s/'\"(;|&])(?:curl|wget|nc|ncat|netcat|socat|ssh|scp|sftp|rsync|ftp|telnet|mail|"
-    r"sendmail|nslookup|dig|ping|https?)\s"
-)
-# Calls that talk to a network, in a program of any language.
-_IN_CODE = lazy_regex(
-    r"/inet/tcp/|\b(?:requests\.\w+\(|urlopen\(|urlretrieve\(|http\.client|httpx\.|aiohttp\.|urllib3\.|socket\.|"
-    r"create_connection\(|smtplib\.|ftplib\.|paramiko\.|fetch\(|axios[.(]|https?\.(?:get|request)\(|"
-    r"net\.(?:connect|createConnection|Socket)|dns\.(?:resolve|lookup)|gethostbyname\(|getaddrinfo\(|"
-    r"XMLHttpRequest|WebSocket\(|sendBeacon\(|Net::(?:HTTP|FTP|SMTP)|TCPSocket|LWP::|IO::Socket|"
-    r"HTTP::Tiny|curl_(?:init|exec)|fsockopen|stream_socket_client|file_get_contents\(\W?https?:|"
-    r"Invoke-(?:WebRequest|RestMethod)|Net\.(?:WebClient|Sockets|Http|Mail)|TcpClient|"
-    r"Send-MailMessage|Resolve-DnsName|open-uri|mail\(|HttpClient|net/http|http\.Post\w*\()",
-    re.IGNORECASE,
-)
+_NAMES_SENDER = lazy_regex(rf"(?:\A|[\s/'\"(;|&])(?:{'|'.join(lists.in_order('NAMED_SENDERS'))})\s")
+_IN_CODE = lazy_regex("|".join(lists.in_order("CALLS_NETWORK")), re.IGNORECASE)
 _ADDRESSED = lazy_regex(rf"[a-z]://[^\s\"']*{MARK}(?![^\s/\"']*@)")
 _DEVICE = lazy_regex(r"/dev/(?:tcp|udp)/|\\\\[\w.-]+\\")
 _HOST = lazy_regex(r"(?:-h|--host(?:name)?)[ =]?([\w.:-]+)")

@@ -43,32 +43,8 @@ FEW_REACHABLE = 3  # people with telephone numbers make a list of contacts
 FIELD_BYTES = 2**14  # of a frame that are read for names of fields
 ADDRESSED_CHARS = 4000  # of a text, from where it speaks to a model
 
-# What is written where a text is not for everybody.
-_MARKED = lazy_regex(
-    r"\b(?:confidential|embargo(?:ed)?|classified|(?:top|trade) secret|proprietary|off the record"
-    r"|in confidence|need[- ]to[- ]know|internal use|eyes only|must not leave"
-    r"|visibility\W{1,4}private"
-    r"|restricted (?:to|access)|private (?:number|address|matter)"
-    r"|(?:strictly|keep (?:this|it|that)|stays?|kept) (?:private|secret|internal|quiet|between)"
-    r"|privileged|under seal|not a word|never write|meant for (?:you|your company) only"
-    r"|(?:do not|don't|must not|may not|never|not to|not) (?:be )?(?:disclos|publish|shar(?:e|ing)"
-    r"|pass(?:ed)? (?:it )?on|forward(?:ed)?\b|distribut|circulat|leak|spread|known\b|tell\b|told\b"
-    r"|mention|writ(?:e|ten) (?:his|her|their|the) name)"
-    r"|not for (?:distribution|publication|release|sharing|the public)|nobody (?:may|must|should))",
-    re.IGNORECASE,
-)
-# The same words where a document of software describes something.
-_DESCRIBED = lazy_regex(
-    r"\b(?:confidential clients?(?:$|[):]| (?:app|auth|flow|grant|type|credential))"
-    r"|classified (?:by|into|as (?:server|client|an? (?:bug|error)))\b"
-    r"|proprietary (?:api|code|driver|extension|format|licen[cs]e|protocol|software|system)"
-    r"|(?:you|users?|callers?|developers?)(?: [a-z]{2,6})? need to know|internal user"
-    r"|(?:mainly|mostly|primarily) for internal use"
-    r"|restricted to (?:allowed|certain|specific|the (?:following|given|same))"
-    r"|(?:ipv?[46]?|rfc ?1918) private address|(?:does|did) not [a-z]+"
-    r"|(?:do not|don't|never) publish [^.\n]{0,24}\b(?:workflows?|test files|tests|to npm)\b)",
-    re.IGNORECASE,
-)
+_MARKED = lazy_regex(rf"\b(?:{'|'.join(lists.in_order('MARKED'))})", re.IGNORECASE)
+_DESCRIBED = lazy_regex(rf"\b(?:{'|'.join(lists.in_order('DESCRIBED'))})", re.IGNORECASE)
 # What a company has below each of its mails says nothing about this one.
 _DISCLAIMER = lazy_regex(
     r"\b(?:this|the|any) (?:e-?mail|message|communication|transmission|information contained)\b"

@@ -17,7 +17,7 @@ from operator import itemgetter
 from pipeguard.detect.checks.addresses import Reach
 from pipeguard.detect.commands.argument_roles import ArgumentRole, role, writes_file
 from pipeguard.detect.flows.tool_labels import Label, Tool
-from pipeguard.detect.words import word_set
+from pipeguard.detect.words import programs, word_set
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.protocol.json_values import JsonValue, Path
 from pipeguard.firewall.protocol.places import ARGUMENTS, get_value
@@ -38,13 +38,8 @@ _HOST_KEYS = word_set(
     "question remote"
 )
 _HEADER_KEYS = word_set("headers header cookies cookie authorization auth query_params")
-# Programs and calls by which a command or a program reaches a host.
 _REACHES_HOST = lazy_regex(
-    r"\b(?:curl|wget|https?|xh|httpie|nc|ncat|netcat|socat|telnet|ssh|scp|sftp|rsync|ftp|nslookup|dig|host|ping6?"
-    r"|drill|getent|traceroute|iwr|irm|invoke-webrequest|invoke-restmethod|sendmail|mailx?|mutt|swaks"
-    r"|openssl s_client|requests?\.\w|httpx|aiohttp|urllib|urlopen|fetch|axios|got|net/http"
-    r"|http\.client|smtplib|socket|websockets?|paho|boto3|xmlhttprequest|open-uri|faraday|guzzle|file_get_contents)\b",
-    re.IGNORECASE,
+    rf"\b(?:{'|'.join(programs.in_order('REACHING_CALLS'))})\b", re.IGNORECASE
 )
 _RUNS_SENDER = lazy_regex(
     r"(?:^|[\s;|&(`\"'=:])(?:curl|wget|nc|ncat|https?|xh|iwr|irm|invoke-(?:webrequest|restmethod))\s",
