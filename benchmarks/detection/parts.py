@@ -154,8 +154,8 @@ def _state(scan: Scan) -> tuple[object, ...]:
     """All of a scan that a reading can change, as far as it decides what is found."""
     return (
         *(len(scan.matches), len(scan.unread_passages)),
-        *(len(scan.to_classify), len(scan.reported_orders)),
-        *(len(scan.signs), len(scan.folded_signs), scan.has_undecoded, scan.tally.is_exhausted),
+        *(len(scan.to_classify), len(scan.signs), len(scan.folded_signs)),
+        *(scan.has_undecoded, scan.tally.is_exhausted),
     )
 
 
@@ -320,7 +320,7 @@ def _model_stages() -> Iterator[Part]:
     yield _function(
         "model.doubt", cascade.Reader, "doubts", lambda *_given, **_named: False, _gives_something
     )
-    yield _function("model.told", cascade.Reader, "_is_reported", lambda *_given: False)
+    yield _function("model.told", cascade, "unquote", lambda *_given: None)
 
 
 def _whole_text(_gate: Opener, data: bytes) -> list[Stretch]:

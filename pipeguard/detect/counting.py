@@ -1,4 +1,4 @@
-"""The worth of a match: one table, and the facts that its rows ask for.
+"""The facts about a match in its message: where it goes, and where it came from.
 
 A server is believed to keep things here if it runs here and every one of its tools says what it
 does, and none that something leaves or comes from outside. Its own promise to reach nothing
@@ -10,8 +10,7 @@ server returned and its own secrets in a wrong folder are judged as everywhere.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from enum import Enum
+from collections.abc import Sequence
 from functools import cached_property
 
 from pipeguard.detect.checks.credential_names import is_credential_name
@@ -33,9 +32,10 @@ from pipeguard.detect.flows.tool_labels import Label, Tool
 from pipeguard.detect.flows.way_out import MOST_STRINGS, WayOut, is_sent_by_line, way_out
 from pipeguard.detect.knowledge import Knowledge
 from pipeguard.detect.rules.rule import Leaving
-from pipeguard.detect.scanning.confidence import SHOWN_CHARS
+from pipeguard.detect.scanning.rating import DATA
 from pipeguard.detect.scanning.scan_budget import Match
-from pipeguard.firewall.finding import Action, Confidence, Finding
+from pipeguard.detect.scanning.surroundings import SHOWN_CHARS
+from pipeguard.firewall.finding import Action, Finding
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.protocol.json_values import JsonValue, with_strings
 from pipeguard.firewall.protocol.places import ARGUMENTS, get_value
@@ -70,17 +70,8 @@ _FIXTURE = lazy_regex(
 )
 
 
-class Worth(Enum):
-    """The worth of a match where it is."""
-
-    NOTHING = "nothing"
-    AT_MOST_LIKELY = "at most likely"
-    AS_RATED = "as rated"
-    CERTAIN = "certain"
-
-
 class LocatedMatch:
-    """One match in one message, and what the table asks about it.
+    """One match in one message, with the facts of IN_MESSAGE (detect.scanning.rating).
 
     Args:
         knowledge: of the server.
@@ -100,10 +91,7 @@ class LocatedMatch:
     ) -> None:
         self.knowledge, self.context, self.value = knowledge, context, value
         self.match, self.returning = match, returning
-
-    def asks_way(self, *leaving: Leaving) -> bool:
-        """True if the rule asks where a match goes in one of these ways."""
-        return self.match.rule.leaving in leaving
+        self.confidence = match.confidence
 
     @cached_property
     def tool(self) -> Tool | None:
@@ -130,13 +118,26 @@ class LocatedMatch:
         return string if isinstance(string, str) else ""
 
     @property
-    def is_published(self) -> bool:
-        """True for a secret that documentation prints, or that is evidently made up."""
-        return self.match.is_sample
+    def is_sent_sample(self) -> bool:
+        """True for a published or made up secret, but in a request to another host."""
+        return self.match.is_sample and self.way is not WayOut.REQUESTED
+
+    @property
+    def is_requested(self) -> bool:
+        """True in a request to another host, if the rule asks for that."""
+        leaving = self.match.rule.leaving
+        return leaving in (Leaving.RAISE, Leaving.ONLY) and self.way is WayOut.REQUESTED
+
+    @property
+    def goes_nowhere(self) -> bool:
+        """True if a match does not leave, whose rule counts nothing else."""
+        return self.match.rule.leaving is Leaving.ONLY and self.way is WayOut.NOWHERE
 
     @property
     def stays_in_tool(self) -> bool:
-        """True if what an argument says is kept on this machine, and sent nowhere."""
+        """True if a rule asks for it, and the argument is kept on this machine, sent nowhere."""
+        if self.match.rule.leaving is not Leaving.LOWER or self.match.is_sample:
+            return False
         if not self.is_argument or self.way is not WayOut.NOWHERE or not self.is_kept_here:
             return False
         return not is_sent_by_line(self.value, self.match.path, (self.match.start, self.match.end))
@@ -198,8 +199,10 @@ class LocatedMatch:
         return find_one_time_token(self.text, match.start, match.end, begin)
 
     @property
-    def is_reopened(self) -> bool:
-        """True within an address that the server gave, and that a call only requests."""
+    def works_once(self) -> bool:
+        """True for such a token, and within an address of the server that a call only requests."""
+        if self.one_time_token:
+            return True
         if self.tool is None or not (self.is_argument and self._has_no_issuer):
             return False
         address = address_around(self.text, self.match.start)
@@ -217,7 +220,7 @@ class LocatedMatch:
     @property
     def is_foreign_data(self) -> bool:
         """True for a value in data that anybody may have written: there, an order is one."""
-        if not self.match.is_data or self.tool is None:
+        if not self.match.took(DATA) or self.tool is None:
             return False
         return bool(self.tool.labels & Label.TAKES_IN) or self.context.call.fetches
 
@@ -280,57 +283,6 @@ class LocatedMatch:
         is_web = restored.text.lower().startswith("http")
         flows = self.knowledge.flows
         return restored.restored_count > 0 and not is_web and flows.has_returned(restored.text)
-
-
-_Row = tuple[Callable[[LocatedMatch], bool], Worth]
-
-# The first row that fits says what a match is worth by where it goes.
-_BY_WAY: tuple[_Row, ...] = (
-    # Whoever sends a sample leaks nothing; one in an address shows where a real one would go.
-    (lambda case: case.is_published and case.way is not WayOut.REQUESTED, Worth.NOTHING),
-    (
-        lambda case: not case.is_published and case.asks_way(Leaving.KEEP),
-        Worth.AS_RATED,
-    ),
-    (
-        lambda case: not case.is_published and case.asks_way(Leaving.LOWER) and case.stays_in_tool,
-        Worth.AT_MOST_LIKELY,
-    ),
-    (
-        lambda case: not case.is_published and case.asks_way(Leaving.LOWER),
-        Worth.AS_RATED,
-    ),
-    (
-        lambda case: case.asks_way(Leaving.RAISE, Leaving.ONLY) and case.way is WayOut.REQUESTED,
-        Worth.CERTAIN,
-    ),
-    (
-        lambda case: case.asks_way(Leaving.ONLY) and case.way is WayOut.NOWHERE,
-        Worth.NOTHING,
-    ),
-)
-# Then each row that fits changes that, in this order.
-_BY_SOURCE: tuple[_Row, ...] = (
-    (lambda case: case.is_servers_own, Worth.AT_MOST_LIKELY),
-    (lambda case: case.is_key_in_its_file, Worth.AT_MOST_LIKELY),
-    (lambda case: case.is_fixture_hash, Worth.AT_MOST_LIKELY),
-    (lambda case: case.is_foreign_data, Worth.CERTAIN),
-    (lambda case: case.one_time_token != "" or case.is_reopened, Worth.AT_MOST_LIKELY),
-)
-
-
-def rate_match(case: LocatedMatch) -> Confidence | None:
-    """Rate a match where it is; None if it does not count."""
-    confidence = case.match.confidence
-    worth = next((worth for fits, worth in _BY_WAY if fits(case)), Worth.AS_RATED)
-    if worth is Worth.NOTHING:
-        return None
-    for change in (worth, *(worth for fits, worth in _BY_SOURCE if fits(case))):
-        if change is Worth.AT_MOST_LIKELY:
-            confidence = min(confidence, Confidence.MEDIUM)
-        elif change is Worth.CERTAIN:
-            confidence = Confidence.HIGH
-    return confidence
 
 
 def pass_with_words(rated: Sequence[tuple[Match, Finding]]) -> list[Finding]:

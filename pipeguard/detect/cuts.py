@@ -10,8 +10,8 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from pipeguard.detect.scanning.confidence import EXCERPT_CHARS, shown_words
 from pipeguard.detect.scanning.scan_budget import MAX_CUTS, StringSpan
+from pipeguard.detect.scanning.surroundings import EXCERPT_CHARS, shown_words
 from pipeguard.firewall.finding import Action, Finding, observe_only, tells_private
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.policy import Mode

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pipeguard.detect.content_marks import ContentMarks
-from pipeguard.detect.counting import LocatedMatch, pass_with_words, rate_match
+from pipeguard.detect.counting import LocatedMatch, pass_with_words
 from pipeguard.detect.cuts import can_cut, cut_findings, with_words
 from pipeguard.detect.flows.leak import Leak
 from pipeguard.detect.flows.text_values import forget_addresses
 from pipeguard.detect.flows.way_out import forget_texts
 from pipeguard.detect.knowledge import Knowledge
+from pipeguard.detect.scanning.rating import describe_steps, rate_in_message
 from pipeguard.detect.scanning.scan_budget import Match, ScanResult
 from pipeguard.detect.shown_call import show_passage
 from pipeguard.firewall.finding import Action, Confidence, Finding, Severity, name_is_secret
@@ -88,11 +89,10 @@ def _to_findings(
     seen: set[tuple[object, ...]] = set()
     for case in cases:
         case.returning = returning
-        if (confidence := rate_match(case)) is None:
+        if (match := rate_in_message(case.match, case)) is None:
             continue
         if case.one_time_token and knowledge.vault is not None:
             knowledge.vault.placeholder(case.match.rule.id, case.one_time_token)  # remembers it
-        match = case.match._replace(confidence=confidence)
         content = contents.of_match(match)
         if match.cuts:
             is_cuttable = can_cut(context, surface, match.cuts)
@@ -132,6 +132,7 @@ def _to_finding(
         excerpt=match.excerpt,
         tool=context.tool,
         content=content,
+        steps=describe_steps(match),
     )
     return context.decide(bare, surface, is_cuttable=is_cuttable)
 

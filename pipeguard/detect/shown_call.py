@@ -12,7 +12,7 @@ from pipeguard.detect.flows import secret_values
 from pipeguard.detect.flows.leak import PRIVATE_OUT, SECRET_OUT, OrderPassage
 from pipeguard.detect.flows.tool_labels import Tool
 from pipeguard.detect.knowledge import Knowledge
-from pipeguard.detect.scanning.confidence import hide_long_tokens, show_visibly
+from pipeguard.detect.scanning.surroundings import hide_long_tokens, show_visibly
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.protocol.json_values import JsonValue, serialise
 from pipeguard.firewall.protocol.places import ARGUMENTS, Surface, get_value

@@ -112,6 +112,7 @@ class Finding(NamedTuple):
         call: the mark of the stopped call, by which a person can grant it once; or empty.
         arguments: of the call, masked, for the person who decides about it; or empty.
         differs: how they differ from the last calls of the tool that passed, a line each; likewise.
+        steps: by which the confidence was rated, each with the confidence after it.
     """
 
     rule: str
@@ -133,6 +134,7 @@ class Finding(NamedTuple):
     call: str = ""
     arguments: str = ""
     differs: str = ""
+    steps: tuple[str, ...] = ()
 
 
 def tells_private(rule: str) -> bool:

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.detect.matching.confirm import BRACKETS, Finder
 from pipeguard.detect.rules.rule import View, Written
-from pipeguard.detect.scanning.confidence import has_exception
+from pipeguard.detect.scanning.rating import DOUBTED
 from pipeguard.detect.scanning.rule_groups import choose_engine, squeezed_pattern
+from pipeguard.detect.scanning.surroundings import has_exception
 from pipeguard.firewall.finding import Confidence, raise_confidence
 from pipeguard.firewall.protocol.places import Surface, find_places
 from pipeguard.rulebook.samples import texts
@@ -129,7 +130,7 @@ def confidences(rule: Rule, engine: Engine, surface: Surface, text: str) -> list
         key = "text"
     seen = engine.scan(frame_value(surface, text, key), lambda _: place, surface)
     return [
-        raise_confidence(match.confidence) if match.is_doubted else match.confidence
+        raise_confidence(match.confidence) if match.took(DOUBTED) else match.confidence
         for match in seen.matches
         if match.rule.id == rule.id and not match.is_sample
     ]

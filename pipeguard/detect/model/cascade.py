@@ -80,6 +80,9 @@ _LITERALS = lazy_regex(_SQL_LITERAL)
 _OF_SEVERAL_WORDS = lazy_regex(r"[a-z0-9](?:[_.-]|(?=[A-Z]))\w")
 
 
+Steps = tuple[tuple[str, Confidence], ...]  # of a rating: words, and the confidence after it
+
+
 class Order(NamedTuple):
     """Sentences that are an order to the model.
 
@@ -87,15 +90,15 @@ class Order(NamedTuple):
         start: of the first byte.
         end: after the last byte.
         confidence: that they are an order.
-        is_reported: True if the text only reports the order, in quotes, or it is of public things.
         reach: from the first to the last byte of all sentences that belong to it.
+        steps: by which the confidence was rated (detect.scanning.rating).
     """
 
     start: int
     end: int
     confidence: Confidence
-    is_reported: bool
     reach: tuple[int, int] = (0, 0)
+    steps: Steps = ()
 
 
 class Named(NamedTuple):
@@ -188,9 +191,19 @@ class Reader:
         self._leniency = 0.0
 
     def orders(
-        self, selections: Sequence[Selection], classifier: Classifier
+        self,
+        selections: Sequence[Selection],
+        classifier: Classifier,
+        rate: Callable[[ReadOrder], tuple[Confidence, Steps]],
     ) -> Iterator[tuple[int, Order]]:
-        """The orders in the selected stretches, each with the number of its reading."""
+        """The orders in the selected stretches, each with the number of its reading.
+
+        Args:
+            selections: the stretches.
+            classifier: reads them.
+            rate: rates what it takes for an order (detect.scanning.rating).
+        """
+        self._rate = rate
         for passage in self.read(selections, classifier):
             selection = selections[passage.reading]
             order = self._order(passage, passage.pieces, selection, classifier)
@@ -229,62 +242,21 @@ class Reader:
         self, passage: Passage, pieces: list[Piece], selection: Selection, classifier: Classifier
     ) -> Order | None:
         """The likeliest order among some pieces of a passage."""
-        piece, data = find_best(pieces), selection.data
+        piece = find_best(pieces)
         if piece.score < classifier.likely - self._leniency:
             return None
-        start, end = passage.span(piece.start, piece.end)
+        found = ReadOrder(self, passage, pieces, selection, classifier)
         sure = classifier.sure + SHORT_LOGITS * max(0, ENOUGH_WORDS - piece.words)
-        sure += self._strictness - self._leniency
-        confidence = _confidence(data, start, end, piece.score - sure)
-        is_sure = confidence is Confidence.HIGH
-        is_reported = is_sure and (
-            self._is_reported(data, start, end, classifier)
-            or self._is_harmless(passage.text, classifier)
-        )
-        words = without_ai(passage.text[piece.start : piece.end])
-        is_of_law = is_sure and is_legal(data, start, end) and not classifier.names_speaker(words)
-        is_other = is_reported or is_of_law
-        if is_other or (is_sure and self._is_chance(passage, pieces, selection, classifier)):
-            confidence = Confidence.MEDIUM
+        found.excess = piece.score - (sure + self._strictness - self._leniency)
+        confidence, steps = self._rate(found)
         together = find_reach(pieces, classifier.likely - self._leniency, passage.text)
-        return Order(start, end, confidence, is_reported, passage.span(*together))
+        return Order(*found.span, confidence, passage.span(*together), steps)
 
-    def _is_reported(self, data: bytes, start: int, end: int, classifier: Classifier) -> bool:
-        """True if a sentence reports an order: without what it quotes, it is none."""
-        outside = unquote(data, start, end)
-        if outside is None or not self._budgets.read_again():
-            return False  # of what is not read, nothing counts as reported
-        return classifier.best(outside).score < classifier.likely - REPORTED_LOGITS
+    def may_read_again(self) -> bool:
+        """True if the budget covers another short text."""
+        return self._budgets.read_again()
 
-    def _is_harmless(self, text: str, classifier: Classifier) -> bool:
-        """True if a passage without what is public by its form is no order."""
-        bare = without_harmless(text)
-        return bare != text and self._reads_below(bare, classifier)
-
-    def _is_chance(
-        self, passage: Passage, pieces: list[Piece], selection: Selection, classifier: Classifier
-    ) -> bool:
-        """True if only strings read together, a tool's name, or a form make an order.
-
-        The form is that of a commit, or that of SQL, of which only the literals are read.
-        """
-        name, best = selection.own_name, max(pieces)
-        apart = [
-            piece.score
-            for piece in pieces
-            if not selection.crosses(*passage.span(piece.start, piece.end))
-        ]
-        if max(apart, default=inf) < min(best.score, classifier.likely - APART_LOGITS):
-            return True
-        text = passage.text[best.start : best.end]
-        bare = "\n".join(_LITERALS.findall(text)) if _SQL.fullmatch(text) else _COMMIT.sub("", text)
-        if _OF_SEVERAL_WORDS.search(name):
-            bare = bare.replace(name, "this tool")
-        if bare == text:
-            return False
-        return self._reads_below(bare, classifier)
-
-    def _reads_below(self, bare: str, classifier: Classifier) -> bool:
+    def reads_below(self, bare: str, classifier: Classifier) -> bool:
         """True if what is left of a passage is clearly no order."""
         least = classifier.likely - self._leniency - OWN_NAME_LOGITS
         return self._budgets.read_again() and classifier.best(bare).score < least
@@ -442,13 +414,83 @@ def _to_read(selection: Selection, classifier: Classifier) -> Iterator[Stretch]:
             yield stretch
 
 
-def _confidence(data: bytes, start: int, end: int, excess: float) -> Confidence:
-    """The confidence of an order whose score exceeds `sure` by so many logits."""
-    about = topics(data, start, end)
-    if excess < 0:
-        return Confidence.LOW if about >= FEW_TOPICS else Confidence.MEDIUM
-    if about >= MANY_TOPICS and excess < ABOUT_ATTACKS_LOGITS:
-        return Confidence.LOW
-    if about >= FEW_TOPICS and is_shown_as_example(data, start):
-        return Confidence.LOW
-    return Confidence.HIGH
+class ReadOrder:
+    """A likely order that was read, and what is asked of it.
+
+    Attributes:
+        excess: logits by which its score exceeds `sure`.
+    """
+
+    def __init__(
+        self,
+        reader: Reader,
+        passage: Passage,
+        pieces: list[Piece],
+        selection: Selection,
+        classifier: Classifier,
+    ) -> None:
+        self._reader, self._passage, self._pieces = reader, passage, pieces
+        self._selection, self._classifier, self._data = selection, classifier, selection.data
+        self._piece = find_best(pieces)
+        self.span = passage.span(self._piece.start, self._piece.end)
+        self.excess = 0.0
+        self.confidence = Confidence.HIGH
+
+    @property
+    def _is_sure(self) -> bool:
+        return self.confidence is Confidence.HIGH
+
+    def is_about_attacks(self) -> bool:
+        """True in a text about attacks that is not far beyond `sure`, or shows it as an example."""
+        about = topics(self._data, *self.span)
+        if self.excess < 0:
+            return about >= FEW_TOPICS
+        if about >= MANY_TOPICS and self.excess < ABOUT_ATTACKS_LOGITS:
+            return True
+        return about >= FEW_TOPICS and is_shown_as_example(self._data, self.span[0])
+
+    def is_reported(self) -> bool:
+        """True if a sentence reports an order: without what it quotes, it is none."""
+        outside = unquote(self._data, *self.span) if self._is_sure else None
+        if outside is None or not self._reader.may_read_again():
+            return False  # of what is not read, nothing counts as reported
+        least = self._classifier.likely - REPORTED_LOGITS
+        return self._classifier.best(outside).score < least
+
+    def is_harmless(self) -> bool:
+        """True if a passage without what is public by its form is no order."""
+        text = self._passage.text
+        bare = without_harmless(text) if self._is_sure else text
+        return bare != text and self._reader.reads_below(bare, self._classifier)
+
+    def is_of_law(self) -> bool:
+        """True in the language of law, if it names no model."""
+        if not self._is_sure or not is_legal(self._data, *self.span):
+            return False
+        words = self._passage.text[self._piece.start : self._piece.end]
+        return not self._classifier.names_speaker(without_ai(words))
+
+    def is_of_strings_apart(self) -> bool:
+        """True if only strings of a definition read together make an order."""
+        if not self._is_sure:
+            return False
+        span, crosses = self._passage.span, self._selection.crosses
+        apart = [
+            piece.score for piece in self._pieces if not crosses(*span(piece.start, piece.end))
+        ]
+        best = max(self._pieces).score
+        return max(apart, default=inf) < min(best, self._classifier.likely - APART_LOGITS)
+
+    def is_of_its_form(self) -> bool:
+        """True if only a tool's name, or the form of a commit or of SQL, makes it an order.
+
+        Of SQL only the literals are read.
+        """
+        if not self._is_sure:
+            return False
+        best, name = max(self._pieces), self._selection.own_name
+        text = self._passage.text[best.start : best.end]
+        bare = "\n".join(_LITERALS.findall(text)) if _SQL.fullmatch(text) else _COMMIT.sub("", text)
+        if _OF_SEVERAL_WORDS.search(name):
+            bare = bare.replace(name, "this tool")
+        return bare != text and self._reader.reads_below(bare, self._classifier)

@@ -12,14 +12,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import copy
 from itertools import chain, islice, pairwise
 
-from pipeguard.detect.matching.confirm import Finder, Occurrence
+from pipeguard.detect.matching.confirm import Finder
 from pipeguard.detect.matching.pattern_set import PatternSet
 from pipeguard.detect.model.classifier import Classifier
 from pipeguard.detect.model.opener import Opener, Stretch
 from pipeguard.detect.rules.rule import Rule, View
-from pipeguard.detect.scanning.confidence import confidence_by_checks, may_be_sample
 from pipeguard.detect.scanning.extents import JsonValues
-from pipeguard.detect.scanning.origin import Origin, may_apply
+from pipeguard.detect.scanning.location import may_apply
+from pipeguard.detect.scanning.origin import Origin
+from pipeguard.detect.scanning.rating import counts_by_checks
 from pipeguard.detect.scanning.rule_groups import EngineRules, in_groups, squeezed_pattern
 from pipeguard.detect.scanning.scan_budget import ScanInput
 from pipeguard.detect.text import split_literals
@@ -287,17 +288,7 @@ def _matches_in_text(
     if rule.several:
         return any(found)  # what follows a match counts, too
     rated = islice(found, FEW_MATCHES + 1)
-    return any(n == FEW_MATCHES or _counts(rule, data, m) for n, m in enumerate(rated))
-
-
-def _counts(rule: Rule, data: bytes, match: Occurrence) -> bool:
-    """False for a match in the text that its checks take for none, even as a published sample."""
-    if confidence_by_checks(rule, data, match, View.TEXT) is not None:
-        return True
-    is_sample = rule.is_private and may_be_sample(rule, data[slice(*match.secret)])
-    return (
-        is_sample and confidence_by_checks(rule, data, match, View.TEXT, samples=True) is not None
-    )
+    return any(n == FEW_MATCHES or counts_by_checks(rule, data, m) for n, m in enumerate(rated))
 
 
 def _may_do_harm(lookup: RuleLookup, source: ScanInput, *, windows: bool) -> bool:

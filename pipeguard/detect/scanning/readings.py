@@ -14,7 +14,9 @@ from pipeguard.detect.matching.confirm import Occurrence
 from pipeguard.detect.model.cascade import BRIEF_BYTES, Order
 from pipeguard.detect.rules.rule import Rule, View
 from pipeguard.detect.scanning.first_look import FEW_VALUES, LITERALS, SPACED_OUT, seam_ranges
-from pipeguard.detect.scanning.origin import Origin, locate_match
+from pipeguard.detect.scanning.location import locate_match
+from pipeguard.detect.scanning.origin import Origin
+from pipeguard.detect.scanning.rating import Rating, rate_order
 from pipeguard.detect.scanning.scan import Scan, Signs
 from pipeguard.detect.scanning.scan_budget import MAX_CUTS, StringSpan
 from pipeguard.detect.text import split_literals
@@ -23,7 +25,7 @@ from pipeguard.detect.text.document import MessageText
 from pipeguard.detect.text.encoding import Decoded, Sign
 from pipeguard.detect.text.windowing import BLOCK_BYTES
 from pipeguard.detect.vault_placeholder import MAX_NOTICE_BYTES, NOTICE, NOTICE_SIGN
-from pipeguard.firewall.finding import Confidence, lower
+from pipeguard.firewall.finding import Confidence
 from pipeguard.firewall.protocol.json_values import Path
 from pipeguard.firewall.protocol.places import Surface
 from pipeguard.records import NamedTuple
@@ -31,8 +33,6 @@ from pipeguard.unicode import folding
 
 # --- orders -----------------------------------------------------------------------------
 # Orders to the model: what classifiers find in the readings of one value.
-
-ADDRESS_BYTES = 80  # percent-encoded: no order is so short
 
 
 def read_orders(scan: Scan) -> None:
@@ -45,7 +45,7 @@ def read_orders(scan: Scan) -> None:
     for rule in scan.lookup.rules.with_classifier:
         if scan.surface not in rule.surfaces:
             continue
-        for number, order in scan.reader.orders(opened, scan.lookup.classifier(rule)):
+        for number, order in scan.reader.orders(opened, scan.lookup.classifier(rule), rate_order):
             origin = scan.to_classify[number][1]
             cuts = scan.extents.of(origin, order.reach, is_order=True)
             _report(scan, rule, opened[number].data, order, (origin, cuts))
@@ -60,7 +60,7 @@ def _note_unread(scan: Scan, rule: Rule) -> None:
             break
         data, origin = scan.to_classify[number][0].data, scan.to_classify[number][1]
         # No confidence counts: nothing has read it.
-        passage = locate_match(origin, rule, Confidence.LOW, data, (start, end))
+        passage = locate_match(origin, rule, Rating(Confidence.LOW), data, (start, end))
         if passage is not None:
             cuts = scan.extents.of(origin, (start, end), is_order=False)
             noted.append(passage._replace(cuts=cuts))
@@ -82,13 +82,10 @@ def _report(
     words = scan.counting_words(rule, confidence, occurrence, origin)
     if scan.tally.confidence_so_far(rule, words) >= confidence:
         return
-    if (match := locate_match(origin, rule, confidence, data, (start, end))) is not None:
-        if match.view == "percent" and end - start < ADDRESS_BYTES:
-            match = match._replace(confidence=lower(confidence))
+    rating = Rating(confidence, order.steps)
+    if (match := locate_match(origin, rule, rating, data, (start, end))) is not None:
         place = scan.source.place_of(match.path)
         if scan.tally.admits(rule, words, place, match.confidence):
-            if order.is_reported:
-                scan.reported_orders.add(len(scan.matches))
             scan.matches.append(match._replace(cuts=cuts))
             scan.tally.report(len(cuts))
 

@@ -14,28 +14,23 @@ from pipeguard.detect.matching.confirm import Finder, Occurrence
 from pipeguard.detect.matching.pattern_set import secret_group
 from pipeguard.detect.model.cascade import Reader, Selection
 from pipeguard.detect.rules.rule import Rule, View
-from pipeguard.detect.scanning.confidence import (
-    confidence_as_shown,
-    confidence_by_checks,
-    find_doubtful,
-    is_gravest,
-    may_be_sample,
-)
 from pipeguard.detect.scanning.extents import Extents, JsonValues, settled_cuts
+from pipeguard.detect.scanning.facts import Candidate, is_invisible
 from pipeguard.detect.scanning.first_look import FirstLook, RuleLookup
-from pipeguard.detect.scanning.origin import (
-    Origin,
-    is_invisible,
-    locate_match,
-    may_apply,
-    without_secret,
+from pipeguard.detect.scanning.location import locate_match, may_apply, without_secret
+from pipeguard.detect.scanning.origin import Origin
+from pipeguard.detect.scanning.rating import (
+    DOUBTED,
+    Rating,
+    rate_by_checks,
+    rate_candidate,
+    with_support,
 )
 from pipeguard.detect.scanning.scan_budget import (
     Match,
     ScanInput,
     ScanResult,
     Tally,
-    with_support,
     without_repeats,
     without_separators,
 )
@@ -43,7 +38,7 @@ from pipeguard.detect.text import decoders
 from pipeguard.detect.text.decoders import DecodedParts
 from pipeguard.detect.text.windowing import TAIL_BYTES, blocks
 from pipeguard.firewall.budgets import Budgets
-from pipeguard.firewall.finding import Confidence, lower
+from pipeguard.firewall.finding import Confidence
 from pipeguard.firewall.protocol.places import Surface
 from pipeguard.unicode import folding
 from pipeguard.unicode.folding import Range
@@ -75,7 +70,6 @@ class Scan:
         matches: the same, located.
         has_undecoded: True if more is encoded in it than is decoded for one message.
         unread_passages: what a classifier should have read beyond its budget.
-        reported_orders: indices of matches that report an order instead of giving one.
     """
 
     def __init__(
@@ -90,8 +84,8 @@ class Scan:
         self.source = source
         self.surface = surface
         text = source.text
-        self._json = seen.json if seen is not None else JsonValues(text)
-        self.data = self._json.data
+        self.json = seen.json if seen is not None else JsonValues(text)
+        self.data = self.json.data
         self.folded, self.changed, unfolding = folding.fold_and_back(self.data)
         self.unfolding = unfolding if self.changed else None
         self.signs: Signs = {}
@@ -104,7 +98,6 @@ class Scan:
         self.matches: list[Match] = []
         self.has_undecoded = False
         self.unread_passages: list[Match] = []
-        self.reported_orders: set[int] = set()
         self._budget = budgets
         self._seen = seen
         self._values: dict[str, set[bytes]] = {}  # by rule, if it asks for several
@@ -113,7 +106,7 @@ class Scan:
     @cached_property
     def reader(self) -> Reader:
         """The reader of what is opened, made for the few texts that need it."""
-        return Reader(self._json.length, self._budget, self.source.file_kind)
+        return Reader(self.json.length, self._budget, self.source.file_kind)
 
     def has_sign(self, name: str) -> bool:
         """True if the text contains a sign, folded or not."""
@@ -126,7 +119,7 @@ class Scan:
     def result(self) -> ScanResult:
         """The result, once all readings are read."""
         with_several = {rule for rule, values in self._values.items() if len(values) > 1}
-        matches = with_support(self.matches, with_several, self.reported_orders)
+        matches = with_support(self.matches, with_several)
         return ScanResult(
             settled_cuts(self.source.text, list(without_repeats(matches))),
             has_undecoded=self._budget.is_exceeded or self.has_undecoded,
@@ -224,7 +217,7 @@ class Scan:
             for low, high in blocks(len(data))
             for rule in self.lookup.look(data[low:high], squeezed=False)[1]
             for match in self._confirm_once(rule, data, low, high)
-            if confidence_by_checks(rule, data, match, View.TEXT) is not None
+            if rate_by_checks(Candidate(rule, data, match, View.TEXT)).confidence is not None
         ]
 
     def note_text(self) -> None:
@@ -243,7 +236,7 @@ class Scan:
                 stretch._replace(start=low + stretch.start, end=low + stretch.end)
                 for stretch in stretches
             ]
-            selection = self._json.select(data, moved, origin)
+            selection = self.json.select(data, moved, origin)
             if data is self.data:
                 selection = selection._replace(written=self.source.text.data)
             if self.surface is Surface.DEFINITIONS:
@@ -269,20 +262,19 @@ class Scan:
     ) -> None:
         tally = self.tally
         is_new = partial(self._is_new, rule, origin=origin)
-        for candidate in tally.worth_rating(rule, matches, is_new):
-            span = candidate.secret
-            confidence, is_doubted = self._confidence(rule, data, candidate, view, origin)
-            is_sample = confidence is None and rule.is_private and self._counts_samples
-            if is_sample:
-                confidence = self._confidence_as_sample(rule, data, candidate, view, origin)
-            if confidence is None:
+        for occurrence in tally.worth_rating(rule, matches, is_new):
+            span = occurrence.secret
+            rating, is_sample = self._rate(rule, data, occurrence, view, origin)
+            if rating.confidence is None:
                 continue
-            if not is_sample and self._adds_nothing(rule, confidence, candidate, view, origin):
+            if not is_sample and self._adds_nothing(
+                rule, rating.confidence, occurrence, view, origin
+            ):
                 continue
-            match = locate_match(origin, rule, confidence, data, span)
+            match = locate_match(origin, rule, rating, data, span)
             if match is None:
                 continue
-            words = self.counting_words(rule, match.confidence, candidate, origin)
+            words = self.counting_words(rule, match.confidence, occurrence, origin)
             if (key := tally.match_key(match, words)) is None:
                 continue
             if rule.several and not is_sample:
@@ -291,7 +283,6 @@ class Scan:
             if tally.admits(rule, key, self.source.place_of(match.path), match.confidence):
                 match = match._replace(
                     path=without_secret(rule, match.path, data[slice(*span)]),
-                    is_doubted=is_doubted,
                     is_sample=is_sample,
                     cuts=() if rule.is_private else self.extents.of(origin, span, is_order=True),
                 )
@@ -300,39 +291,36 @@ class Scan:
             if tally.is_exhausted:
                 return
 
-    def _confidence(
+    def _rate(
         self, rule: Rule, data: bytes, match: Occurrence, view: View, origin: Origin
-    ) -> tuple[Confidence | None, bool]:
-        """Rate a match, or None if it is no match; and whether a classifier doubts it."""
-        span = match.secret
-        confidence = confidence_by_checks(rule, data, match, view)
-        if confidence is None or origin.is_chance(rule, confidence, data, span):
-            return None, False
-        if view is View.JOINED and origin.is_part_of_word(rule, data, match):
-            confidence = lower(confidence)
-        within = self._json.around(*span, origin) if rule.quoted else None
-        confidence = confidence_as_shown(rule, confidence, data, span, within)
-        doubtful = find_doubtful(rule, confidence, data, span, view)
-        is_doubted = doubtful is not None and self._is_doubted(
-            rule, confidence, data, doubtful, within
-        )
-        if is_doubted and view is View.TEXT:
-            self._doubted.add((rule.id, origin.trace(*span)[1]))
-        if is_doubted:
-            confidence = lower(confidence)
-        is_squeezed = view is View.SQUEEZED and rule.is_private and confidence > Confidence.LOW
-        if is_squeezed and origin.is_split(*span):
-            confidence = confidence_by_checks(rule, data, match, View.JOINED) or confidence
-        return confidence, is_doubted
+    ) -> tuple[Rating, bool]:
+        """Rate a match in its reading; True if it counts only as a published sample."""
+        candidate = Candidate(rule, data, match, view)
+        candidate.origin, candidate.may_doubt = origin, self.doubts
+        candidate.within = self.json.around(*match.secret, origin) if rule.quoted else None
+        rating = rate_candidate(candidate)
+        if view is View.TEXT and any(words == DOUBTED for words, _ in rating.steps):
+            self._doubted.add((rule.id, origin.trace(*match.secret)[1]))
+        if rating.confidence is not None or not (rule.is_private and self._counts_samples):
+            return rating, False
+        sample = Candidate(rule, data, match, view, samples=True)
+        sample.origin = origin
+        rating = rate_candidate(sample)
+        so_far = self.tally.confidence_so_far(rule, match.words)
+        if rating.confidence is None or rating.confidence <= max(
+            so_far, self.confidence_there(rule, match, origin)
+        ):
+            return Rating(None), False
+        return rating, True
 
     def _is_new(self, rule: Rule, match: Occurrence, origin: Origin) -> bool:
         """False for a match of the plain text, and for a secret that was found in its string."""
         if self._doubted and (rule.id, origin.trace(*match.secret)[1]) in self._doubted:
             return False
         is_new = origin.is_new(rule, *match.secret)
-        return is_new and self._confidence_there(rule, match, origin) < Confidence.HIGH
+        return is_new and self.confidence_there(rule, match, origin) < Confidence.HIGH
 
-    def _confidence_there(self, rule: Rule, match: Occurrence, origin: Origin) -> int:
+    def confidence_there(self, rule: Rule, match: Occurrence, origin: Origin) -> int:
         """The confidence of a finding of the same secret in its string; -1 if there is none."""
         if not (rule.is_private and self.tally.is_in_a_string(rule, match.words)):
             return -1
@@ -352,7 +340,7 @@ class Scan:
             return True
         if view is View.DECODED and is_invisible(origin.trace(*match.secret)[0]):
             return False  # it may become more sure
-        return confidence <= self._confidence_there(rule, match, origin) or (
+        return confidence <= self.confidence_there(rule, match, origin) or (
             view is not View.DECODED and self.tally.has_enough(rule, confidence)
         )
 
@@ -369,32 +357,17 @@ class Scan:
         """True for a call that does not write a file: only there a sample may leave."""
         return self.source.keyed and not self.source.uses.is_of_file
 
-    def _confidence_as_sample(
-        self, rule: Rule, data: bytes, match: Occurrence, view: View, origin: Origin
-    ) -> Confidence | None:
-        """Rate a match that may be a published sample or a dummy; None if it is none."""
-        confidence = confidence_by_checks(rule, data, match, view, samples=True)
-        if confidence is None or not may_be_sample(rule, data[slice(*match.secret)]):
-            return None
-        if origin.is_chance(rule, confidence, data, match.secret):
-            return None
-        so_far = self.tally.confidence_so_far(rule, match.words)
-        is_new = confidence > max(so_far, self._confidence_there(rule, match, origin))
-        return confidence if is_new else None
-
-    def _is_doubted(
-        self, rule: Rule, confidence: Confidence, data: bytes, span: Range, within: Range | None
-    ) -> bool:
+    def doubts(self, candidate: Candidate, span: Range) -> bool:
         """True if a classifier is sure that a match of a pattern is no order."""
         doubts = self.reader.doubts
-        if is_gravest(rule, confidence):
+        if candidate.is_gravest:
             if self.surface is not Surface.TO_CLIENT:
                 return False  # a definition is written for the model
             doubts = self.reader.doubts_gravest
-        elif confidence is Confidence.HIGH:
+        elif candidate.confidence is Confidence.HIGH:
             doubts = self.reader.doubts_sure
         return any(
-            doubts(data, span, self.lookup.classifier(other), within)
+            doubts(candidate.data, span, self.lookup.classifier(other), candidate.within)
             for other in self.lookup.rules.with_classifier
             if self.surface in other.surfaces
         )

@@ -17,11 +17,12 @@ from pipeguard.detect.checks.outcome import AROUND, Outcome
 from pipeguard.detect.checks.registry import AROUND_BYTES, AROUND_CHECK, NAME_CHECK, run
 from pipeguard.detect.commands.argument_usage import Uses
 from pipeguard.detect.matching.confirm import Occurrence
+from pipeguard.detect.model.cascade import Steps
 from pipeguard.detect.model.data_literals import FileKind
 from pipeguard.detect.rules.rule import Rule
 from pipeguard.detect.text.document import MessageText
 from pipeguard.firewall.budgets import Budgets
-from pipeguard.firewall.finding import Confidence, Severity, raise_confidence
+from pipeguard.firewall.finding import Confidence, Severity
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.protocol.json_values import Path
 from pipeguard.firewall.protocol.pending import NO_CALL, Targets
@@ -275,12 +276,11 @@ class Match(NamedTuple):
         exact: True if the span is the match itself, not the whole stretch that it was decoded from.
         paths: of all strings that contain parts of the match, if there are several.
         excerpt: masked.
-        is_doubted: True if a classifier takes the words around a pattern for no order.
         is_sample: True for a secret that documentation prints, or that is evidently made up: it
             counts only where it leaves (detect.flows.way_out).
         cuts: for an order that a classifier found in plain sight, what goes if it is cut out.
-        is_data: True for a value in source code or data (detect.model.data_literals).
         secret: as the reading has it; empty for a rule that finds none.
+        steps: by which its confidence was rated (detect.scanning.rating).
     """
 
     rule: Rule
@@ -292,11 +292,14 @@ class Match(NamedTuple):
     exact: bool
     paths: tuple[Path, ...]
     excerpt: str
-    is_doubted: bool = False
     is_sample: bool = False
     cuts: tuple[StringSpan, ...] = ()
-    is_data: bool = False
     secret: bytes = b""
+    steps: Steps = ()
+
+    def took(self, *words: str) -> bool:
+        """True if one of these steps changed its confidence."""
+        return any(step in words for step, _ in self.steps)
 
 
 class ScanResult(NamedTuple):
@@ -315,43 +318,7 @@ class ScanResult(NamedTuple):
     unread_passages: list[Match]
 
 
-NEAR_CHARS = 8192  # between two signs: a longer text has both by chance
 NOTHING_FOUND = ScanResult([], has_undecoded=False, is_unfinished=False, unread_passages=[])
-
-
-def with_support(
-    matches: list[Match], rules_with_several_values: set[str], reported_orders: set[int]
-) -> list[Match]:
-    """Raise the confidence of matches that others of the same text support.
-
-    Args:
-        matches: of one text; changed in place.
-        rules_with_several_values: ids of rules that ask for several values and found them.
-        reported_orders: indices of matches that report an order instead of giving one.
-    """
-    for index, match in enumerate(matches):
-        if match.rule.id in rules_with_several_values:
-            matches[index] = match._replace(confidence=raise_confidence(match.confidence))
-        elif (
-            match.rule.model
-            and match.confidence is Confidence.MEDIUM
-            and index not in reported_orders
-            and not match.is_data
-            and _has_second_sign(match, matches)
-        ):
-            matches[index] = match._replace(confidence=Confidence.HIGH)
-    return matches
-
-
-def _has_second_sign(match: Match, matches: Sequence[Match]) -> bool:
-    """True if a pattern matched near in the same string: two weak signs are a strong one."""
-    return any(
-        other.path == match.path
-        and max(other.start - match.end, match.start - other.end) <= NEAR_CHARS
-        and other.confidence >= Confidence.MEDIUM
-        and not (other.rule.model or other.rule.is_private or other.is_doubted or other.is_data)
-        for other in matches
-    )
 
 
 def without_repeats(matches: Sequence[Match]) -> Iterator[Match]:

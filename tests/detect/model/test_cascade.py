@@ -20,6 +20,7 @@ from pipeguard.detect.model.classifier import Classifier, load
 from pipeguard.detect.model.opener import Stretch
 from pipeguard.detect.model.sentences import Piece
 from pipeguard.detect.scanning.extents import JsonValues
+from pipeguard.detect.scanning.rating import rate_order
 from pipeguard.detect.scanning.scan_budget import MAX_MATCHES_PER_RULE
 from pipeguard.detect.text.document import MessageText
 from pipeguard.firewall.budgets import BYTE_NS, READ_NS, WORK_NS, Budgets
@@ -57,7 +58,10 @@ def test_of_a_longer_text_more_is_asked() -> None:
     data = text.encode()
     selections = [Selection(data, [Stretch(0, len(data), 500)])]
     short, long = (
-        [order.confidence for _, order in Reader(length, Budgets()).orders(selections, classifier)]
+        [
+            order.confidence
+            for _, order in Reader(length, Budgets()).orders(selections, classifier, rate_order)
+        ]
         for length in (len(data), 2**18)
     )
     assert short == [Confidence.HIGH]
@@ -83,7 +87,10 @@ def test_of_a_brief_text_less_is_asked(name: str) -> None:
     data = text.encode()
     selections = [Selection(data, [Stretch(0, len(data), 500)])]
     found = [
-        [order.confidence for _, order in Reader(length, Budgets()).orders(selections, classifier)]
+        [
+            order.confidence
+            for _, order in Reader(length, Budgets()).orders(selections, classifier, rate_order)
+        ]
         for length in (1, 64, 512, 8192)
     ]
     assert found == [[Confidence.HIGH], [Confidence.HIGH], [], []]
@@ -150,7 +157,7 @@ def test_what_the_budget_does_not_cover_is_reported_as_unread() -> None:
     data = order + b"\n" + b"word " * 50
     stretches = [Stretch(0, len(order), 500), Stretch(len(order) + 1, len(data), 400)]
     reader = Reader(len(data), Spent())
-    list(reader.orders([Selection(data, stretches)], classifier))
+    list(reader.orders([Selection(data, stretches)], classifier, rate_order))
     unread = [(start, end) for _, start, end in reader.unread]
     assert unread == [(s.start, s.end) for s in stretches if s.end - s.start >= 100]
 

@@ -13,14 +13,14 @@ from pipeguard.detect.checks.readable import reads_as_words
 from pipeguard.detect.matching.confirm import Finder
 from pipeguard.detect.matching.pattern_set import secret_group
 from pipeguard.detect.rules.rule import Rule, View
-from pipeguard.detect.scanning.confidence import (
+from pipeguard.detect.scanning.scan_budget import Match, ScanResult
+from pipeguard.detect.scanning.surroundings import (
     EXCERPT_CHARS,
     hide_long_tokens,
     masked_excerpt,
     show_visibly,
     whole_words,
 )
-from pipeguard.detect.scanning.scan_budget import Match, ScanResult
 from pipeguard.detect.text.windowing import BLOCK_BYTES, OVERLAP_BYTES
 from pipeguard.firewall.finding import Confidence
 from pipeguard.firewall.protocol.json_values import JsonValue, Number

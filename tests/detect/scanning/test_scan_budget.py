@@ -6,7 +6,7 @@ import pytest
 
 from pipeguard.detect.matching.confirm import Finder, Occurrence
 from pipeguard.detect.rules.rule import Rule
-from pipeguard.detect.scanning.origin import locate_match
+from pipeguard.detect.scanning.location import locate_match
 from pipeguard.detect.scanning.scan_budget import (
     MAX_PRIVATE_PER_RULE,
     MAX_REPEATED,

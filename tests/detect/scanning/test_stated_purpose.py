@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeguard.detect.scanning.origin import serves, shows_attack
+from pipeguard.detect.scanning.facts import serves, shows_attack
 from pipeguard.firewall.protocol.json_values import JsonValue, Path
 
 ELSEWHERE: Path = ("inputSchema", "properties", "notes", "description")

@@ -1,0 +1,383 @@
+"""The facts about a match by which it is rated: its checks, its reading, and its string.
+
+What each of them does to the confidence, the tables of detect.scanning.rating say.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from functools import cached_property, lru_cache
+
+from pipeguard.detect.checks.bip39 import is_printed_phrase
+from pipeguard.detect.checks.outcome import Outcome
+from pipeguard.detect.checks.placeholders import is_placeholder, is_published, is_reference
+from pipeguard.detect.checks.registry import cheapest_first, measures_randomness
+from pipeguard.detect.commands.argument_roles import ArgumentRole
+from pipeguard.detect.matching.confirm import Occurrence
+from pipeguard.detect.model.data_literals import is_data_literal
+from pipeguard.detect.model.quotation import is_example, is_marked, topics
+from pipeguard.detect.rules.rule import Rule, View, Written
+from pipeguard.detect.scanning.origin import Origin
+from pipeguard.detect.scanning.scan_budget import run_check
+from pipeguard.detect.scanning.surroundings import (
+    SENTENCE_BYTES,
+    find_exceptions,
+    has_exception,
+    is_inside_data,
+    is_mostly_quoted,
+    is_part_of_word,
+    is_quoted,
+)
+from pipeguard.detect.text.decoders import ENCODINGS
+from pipeguard.firewall.finding import Confidence, Severity
+from pipeguard.firewall.lazy_regex import lazy_regex
+from pipeguard.firewall.protocol.json_values import JsonValue, Path
+from pipeguard.unicode.folding import Range
+from pipeguard.unicode.name_words import words_of_any_script
+
+_WITH_SPACES = (View.TEXT, View.FOLDED, View.DECODED)  # views in which words end where they ended
+_AS_WRITTEN = ("text", "folded")
+ADDRESS_BYTES = 80  # percent-encoded: no order is so short
+# Decoded bytes. Somebody who encodes a short text hides an order; a long one is a document, encoded
+# for transport.
+SHORT_BYTES = 1024
+_INVISIBLE = lazy_regex("|".join(name for name, form in ENCODINGS.items() if form.is_invisible))
+_OPEN = lazy_regex("|".join(name for name, form in ENCODINGS.items() if form.is_open) + r"\Z")
+_OPAQUE = lazy_regex("|".join(name for name, form in ENCODINGS.items() if form.is_opaque))
+
+
+class Candidate:
+    """A match of a pattern in one reading.
+
+    Args:
+        rule: whose expression matched.
+        data: the reading.
+        match: in it.
+        view: the kind of reading.
+        samples: True to rate published samples and dummies of a sure form like a real secret.
+    """
+
+    within: Range | None = None  # the string of JSON that it is in, if its rule asks for quotes
+    origin: Origin | None = None  # the way back from the reading
+
+    def __init__(
+        self, rule: Rule, data: bytes, match: Occurrence, view: View, *, samples: bool = False
+    ) -> None:
+        self.rule, self.data, self.match, self.view = rule, data, match, view
+        self.span, self.secret = match.secret, data[slice(*match.secret)]
+        self.samples, self.is_private = samples, rule.is_private
+        self.confidence = rule.confidence
+        self.may_doubt: Callable[[Candidate, Range], bool] = lambda _candidate, _span: False
+
+    @cached_property
+    def _outcomes(self) -> list[Outcome]:
+        return [self._run(spec) for spec in self.rule.check]
+
+    def _run(self, spec: str) -> Outcome:
+        return run_check(spec, self.data, self.match, self.secret)
+
+    @property
+    def is_checked(self) -> bool:
+        """True if a check holds: then no doubt but an exception counts."""
+        return Outcome.HOLDS in self._outcomes
+
+    @property
+    def is_refuted(self) -> bool:
+        """True if a check fails, and none holds."""
+        return Outcome.FAILS in self._outcomes and not self.is_checked
+
+    @property
+    def is_squeezed(self) -> bool:
+        """True for a secret that only a reading without spaces has."""
+        return self.view is View.SQUEEZED and self.is_private and not self.is_checked
+
+    @cached_property
+    def is_shown(self) -> bool:
+        """True in quotes or the like, if its rule asks for these."""
+        return self.rule.quoted and is_quoted(self.data, *self.span, self.within)
+
+    @property
+    def is_gravest(self) -> bool:
+        """True for a sure match of the gravest kind."""
+        return self.confidence is Confidence.HIGH and self.rule.severity is Severity.CRITICAL
+
+    @property
+    def topics(self) -> int:
+        """The number of different words about attacks around it."""
+        return topics(self.data, *self.span)
+
+    def is_example(self) -> bool:
+        """True for an example without quotes, if its rule asks for that."""
+        return self.rule.quoted and not self.is_shown and is_example(self.data, *self.span)
+
+    def is_published(self) -> bool:
+        """True for a secret, a number or a phrase that documentation prints."""
+        if is_published(self.secret):
+            return True
+        is_phrase, is_number = _phrase_or_number(self.rule.require)
+        if is_phrase:
+            from pipeguard.detect.checks.tokens import phrase_words
+
+            return is_printed_phrase(phrase_words(self.secret))
+        if not is_number:
+            return False
+        from pipeguard.detect.checks.personal_numbers import is_published_number
+
+        return is_published_number(self.secret)
+
+    def misses_requirement(self) -> bool:
+        """True if a check that the rule requires does not hold."""
+        is_form = self.samples and self.rule.confidence is Confidence.HIGH
+        is_by_form = is_form and is_placeholder(self.secret)
+        return any(
+            self._run(spec) is not Outcome.HOLDS
+            for spec in cheapest_first(self.rule.require)
+            if not (is_by_form and measures_randomness(spec))
+        )
+
+    def has_exception(self) -> bool:
+        """True if the rule's exception is in the sentence; of a secret, if it includes that."""
+        included = self.span if self.is_private else None
+        return has_exception(self.rule.unless, self.data, self.match.span, included)
+
+    def is_noise(self) -> bool:
+        """True for a secret in encoded data, or made of words beside each other, as in a title."""
+        if self.is_checked or not self.is_private:
+            return False
+        if self.view is View.SQUEEZED:
+            return self.is_refuted
+        return self.view in _WITH_SPACES and is_inside_data(self.data, *self.span)
+
+    def is_dummy(self) -> bool:
+        """True for a placeholder, if the rule takes none; of samples, for a reference."""
+        if self.is_checked or not self.rule.placeholders:
+            return False
+        return (is_reference if self.samples else is_placeholder)(self.secret)
+
+    def is_cut_off(self) -> bool:
+        """True if the word or token at either end goes on."""
+        is_worded = self.view in _WITH_SPACES and not self.is_checked
+        return is_worded and is_part_of_word(self.rule, self.data, self.match)
+
+    def fits_by_chance(self) -> bool:
+        """True if joined pieces may form it by chance."""
+        origin = self.origin
+        return origin is not None and origin.is_chance(
+            self.rule, self.confidence, self.data, self.span
+        )
+
+    def is_doubted(self) -> bool:
+        """True if a classifier takes its sentences for no order.
+
+        Of the gravest matches, only those are doubted with which the text has what the rule
+        requires for it; and no disguise of these.
+        """
+        start, end = self.span
+        if self.is_gravest:
+            doubted = self.rule.doubted if self.view is View.TEXT else ""
+            exceptions = find_exceptions(doubted, self.data, start, end, SENTENCE_BYTES)
+            last = next((last for _, last in exceptions), None)
+            return last is not None and self.may_doubt(self, (start, max(end, last)))
+        is_asked = self.rule.quoted and self.confidence > Confidence.LOW
+        return is_asked and self.view in _WITH_SPACES and self.may_doubt(self, self.span)
+
+    def is_cut_off_in_string(self) -> bool:
+        """True if a match over several strings begins or ends within a word of one of them."""
+        origin = self.origin if self.view is View.JOINED else None
+        return origin is not None and origin.is_part_of_word(self.rule, self.data, self.match)
+
+    def is_split(self) -> bool:
+        """True for a likely secret in pieces, with spaces that nobody writes by chance."""
+        is_likely = self.is_squeezed and self.confidence > Confidence.LOW
+        return is_likely and self.origin is not None and self.origin.is_split(*self.span)
+
+
+@lru_cache(maxsize=1024)  # asked of each match
+def _phrase_or_number(require: tuple[str, ...]) -> tuple[bool, bool]:
+    """The kinds that a rule finds by its requirements: phrases of words, numbers."""
+    return "bip39" in require, any(spec.startswith("number ") for spec in require)
+
+
+class Located:
+    """A match with the string that has it.
+
+    Args:
+        origin: the way back from the reading.
+        rule: whose expression matched.
+        data: the reading.
+        span: of the match in it, without leading space.
+    """
+
+    def __init__(self, origin: Origin, rule: Rule, data: bytes, span: Range) -> None:
+        self.rule, self.data, self.span = rule, data, span
+        self.size_bytes = span[1] - span[0]
+        self.view, self.low, self.high, self.is_exact = origin.trace(*span)
+        self.source, self.text, locate = origin.source, origin.source.text, origin.locate_joined
+        if locate is None and not rule.is_private:  # an order, which may begin in a name
+            self.low, self.high = self.text.largest_part(self.low, self.high)
+        self.paths = locate(self.low, self.high)[0] if locate is not None else []
+        self.path = self.paths[0] if self.paths else self.text.find_path(self.low)
+        self.is_joined = locate is not None
+        self.confidence = self.at_first = rule.confidence
+        self.is_anywhere = rule.written is Written.ANYWHERE
+
+    @cached_property
+    def characters(self) -> Range:
+        """The place in the string."""
+        return (0, 0) if self.is_joined else self.text.span(self.low, self.high)
+
+    @property
+    def topics(self) -> int:
+        """The number of different words about attacks around it."""
+        return topics(self.data, *self.span)
+
+    @cached_property
+    def role(self) -> ArgumentRole | None:
+        """The purpose of the argument, if the rule asks for it."""
+        written = self.rule.written
+        if self.is_anywhere or (written is Written.KEEP and View.ACTS not in self.rule.views):
+            return None
+        return self.source.uses.role_of_value(self.path, self.text.find_value(self.low))
+
+    @cached_property
+    def is_stored(self) -> bool:
+        """True in a value or a document that the tool only stores."""
+        is_value = self.role is ArgumentRole.VALUE
+        return self.role is ArgumentRole.STORED or (is_value and self.text.is_document(self.low))
+
+    @cached_property
+    def does_nothing(self) -> bool:
+        """True if the argument is only written, read by the tool or searched for."""
+        written, role, uses = self.rule.written, self.role, self.source.uses
+        is_parsed = role is ArgumentRole.PARSED
+        if role is None or self.is_stored or written is Written.KEEP:
+            return False
+        if is_parsed and written is Written.PARSED:
+            return False
+        if not is_parsed and role is not ArgumentRole.WRITTEN:
+            return role is ArgumentRole.SEARCHED
+        is_all = uses.is_alone(self.path) and self.text.is_most(self.low, self.size_bytes)
+        return uses.is_of_file or not is_all
+
+    @cached_property
+    def is_invisible(self) -> bool:
+        """True for what is in characters that nobody sees: nobody hides harmless words."""
+        return is_invisible(self.view)
+
+    @cached_property
+    def is_open(self) -> bool:
+        """True in an encoding that everybody can read, for a rule of encoded texts alone."""
+        is_asked = self.rule.views == {View.DECODED} and not self.is_invisible
+        return is_asked and _OPEN.search(self.view) is not None
+
+    def is_read_only(self) -> bool:
+        """True in a file or in quoted code, for a rule that finds attacks anywhere."""
+        uses = self.source.uses
+        if not self.is_anywhere or uses.role(self.path) is not ArgumentRole.WRITTEN:
+            return False
+        return uses.is_of_file or is_marked(self.data, *self.span)
+
+    def is_purpose(self) -> bool:
+        """True for what a definition states as its purpose, or shows because it is its topic."""
+        value, path, start = self.text.value, self.path, self.characters[0]
+        if self.rule.purpose and serves(self.rule.purpose, value, path, start):
+            return True
+        is_plain = self.view in _AS_WRITTEN and self.data[slice(*self.span)].isascii()
+        return is_plain and shows_attack(value, path, start, self.data, self.span)
+
+    def is_data(self) -> bool:
+        """True for a value in source code or data, of a sure match in a result."""
+        if self.confidence is not Confidence.HIGH or self.rule.is_private:
+            return False
+        if self.view not in _AS_WRITTEN:
+            return False
+        if not self.source.place_of(self.path).startswith("result."):
+            return False
+        data = self.text.data if self.view == "text" else self.data
+        return is_data_literal(data, *self.span, self.source.file_kind())
+
+    def is_opaque(self) -> bool:
+        """True for a short text that was encoded so that nobody can read it."""
+        if self.is_invisible or self.is_open or self.rule.is_private:
+            return False
+        return len(self.data) <= SHORT_BYTES and _OPAQUE.search(self.view) is not None
+
+    def is_short_address(self) -> bool:
+        """True for a short order of a classifier in percent-encoding, which nothing else lowers."""
+        is_address = bool(self.rule.model) and self.view == "percent"
+        is_short = is_address and self.size_bytes < ADDRESS_BYTES
+        return is_short and self.confidence is self.at_first
+
+
+def is_invisible(view: str) -> bool:
+    """True for a reading of what nobody sees."""
+    return _INVISIBLE.search(view) is not None
+
+
+# --- stated purpose ---------------------------------------------------------------------
+# What a definition says that it is for: its name, its title and its first sentence.
+
+# Tools that show attacks because they look for them, stand in for them, or explain them.
+SHOWING = (
+    *("mock*", "fixture*", "fake*", "stub*", "dummy", "canned", "simulat*", "honeypot*"),
+    *("eval*", "detect*", "lint*", "classif*", "guard*", "moderat*", "grader*", "judge*"),
+    *("redteam*", "adversar*", "benchmark*", "inject*", "jailbreak*", "poison*", "tester"),
+    *("explain*", "doc", "docs", "document*", "guide*", "help", "howto", "manual", "install*"),
+    *("training", "awareness", "tutorial*", "readme", "cheatsheet", "quiz", "security"),
+    *("validat*", "sanitiz*", "expect*", "payload*", "scanner"),
+)
+_SHOWN_KEYS = frozenset({"example", "examples", "default", "const", "enum", "sample"})
+MAX_SENTENCE_CHARS = 200  # of the first sentence: what follows no longer says what the tool is for
+_END = lazy_regex(r"[.!?\u3002\uff01\uff1f\u0964\u061f](?=\s|$)|[\u3002\uff01\uff1f\u0964]|\n")
+
+
+def serves(purposes: Iterable[str], value: JsonValue, path: Path, start: int) -> bool:
+    """True if a definition is for one of the listed purposes.
+
+    Args:
+        purposes: words in small letters; `*` at the end stands for any ending.
+        value: the definition, as a list of tools or prompts has it.
+        path: of the string in it that contains the match.
+        start: where the match begins in that string, in characters. If it is in the first
+            sentence, only the first word says what the tool is for: "Condenses the conversation".
+    """
+    if not isinstance(value, dict):
+        return False
+    texts = [text for key in ("name", "title") if type(text := value.get(key)) is str]
+    description = value.get("description")
+    if type(description) is str:
+        sentence = _first_sentence(description)
+        is_inside = path == ("description",) and start < len(sentence)
+        texts.append(sentence[:start].partition(" ")[0] if is_inside else sentence)
+    pattern = _pattern(tuple(purposes))
+    return any(pattern.fullmatch(word) for text in texts for word in words_of_any_script(text))
+
+
+def shows_attack(value: JsonValue, path: Path, start: int, data: bytes, span: Range) -> bool:
+    """True for what a definition quotes or gives as a sample, since its tool is about such texts.
+
+    Args:
+        value: the definition.
+        path: of the string in it that contains the match.
+        start: where the match begins in that string, in characters.
+        data: the reading that contains the match.
+        span: of the match in it.
+    """
+    if not isinstance(value, dict) or "name" not in value or "jsonrpc" in value:
+        return False
+    is_sample = not _SHOWN_KEYS.isdisjoint(step for step in path if isinstance(step, str))
+    if not (is_sample or is_quoted(data, *span) or is_mostly_quoted(data[slice(*span)])):
+        return False
+    return serves(SHOWING, value, path, start)
+
+
+def _first_sentence(text: str) -> str:
+    end = _END.search(text, 0, MAX_SENTENCE_CHARS)
+    return text[: end.start() if end else MAX_SENTENCE_CHARS]
+
+
+@lru_cache(maxsize=64)
+def _pattern(purposes: tuple[str, ...]) -> re.Pattern[str]:
+    parts = (re.escape(word.removesuffix("*")) + r"\w*" * word.endswith("*") for word in purposes)
+    return re.compile("|".join(parts))

@@ -1,0 +1,263 @@
+"""How sure a match is: tables of all the steps that raise, lower or drop its confidence.
+
+A step is what `pipeguard scan --why` says of it, its effect, and the fact because of which it is
+taken (detect.scanning.facts). A match goes through the tables in this order: a classifier's through
+OF_ORDER, a pattern's through BY_CHECKS and IN_READING (or AS_SAMPLE); then each through IN_STRING,
+IN_TEXT and IN_MESSAGE.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from operator import attrgetter
+from typing import Any, Protocol, TypeVar
+
+from pipeguard.detect.checks.placeholders import is_placeholder
+from pipeguard.detect.commands.argument_roles import ArgumentRole
+from pipeguard.detect.commands.argument_usage import PROGRAMS
+from pipeguard.detect.matching.confirm import Occurrence
+from pipeguard.detect.model.cascade import ReadOrder
+from pipeguard.detect.model.quotation import FEW_TOPICS, MANY_TOPICS
+from pipeguard.detect.rules.rule import Rule, View, Written
+from pipeguard.detect.scanning.facts import Candidate, Located
+from pipeguard.detect.scanning.scan_budget import Match, Steps
+from pipeguard.detect.scanning.surroundings import is_in_placeholder
+from pipeguard.firewall.finding import Confidence, lower, raise_confidence
+from pipeguard.records import NamedTuple
+
+_PROGRAMS = (*PROGRAMS, ArgumentRole.STATEMENT)
+NEAR_CHARS = 8192  # between two signs: a longer text has both by chance
+
+
+class Rating(NamedTuple):
+    """The confidence in a match; None if it is no match.
+
+    Attributes:
+        confidence: after the steps.
+        steps: that changed it.
+    """
+
+    confidence: Confidence | None
+    steps: Steps = ()
+
+
+class _Rated(Protocol):
+    """What is rated; `confidence` is that before each step."""
+
+    confidence: Confidence
+
+
+_Case = TypeVar("_Case", bound=_Rated)
+_Effect = Callable[[Confidence], Confidence | None]
+_Step = tuple[str, _Effect, Callable[[_Case], bool]]
+
+
+def _rate(case: _Case, table: Sequence[_Step[_Case]], so_far: Rating) -> Rating:
+    """Take the steps of a table whose facts are true of a case, in their order."""
+    confidence, steps = so_far
+    for words, effect, is_true in table:
+        if confidence is None:
+            break
+        case.confidence = confidence
+        if is_true(case) and (after := effect(confidence)) is not confidence:
+            confidence = after
+            steps = steps if after is None else (*steps, (words, after))
+    return Rating(confidence, steps)
+
+
+def drop(_: Confidence) -> None:
+    """No match."""
+
+
+def doubt(_: Confidence) -> Confidence:
+    """Note it, whatever the confidence was."""
+    return Confidence.LOW
+
+
+def limit(confidence: Confidence) -> Confidence:
+    """Warn at most."""
+    return min(confidence, Confidence.MEDIUM)
+
+
+def ensure(_: Confidence) -> Confidence:
+    """Be sure, whatever the confidence was."""
+    return Confidence.HIGH
+
+
+# --- orders -----------------------------------------------------------------------------
+# What a classifier takes for an order, by its score and its sentences.
+
+REPORTED = "without what it quotes it is no order"
+HARMLESS = "without what is public it is no order"
+OF_ORDER: tuple[_Step[ReadOrder], ...] = (
+    ("the classifier is not sure", limit, lambda order: order.excess < 0),
+    ("in a text about attacks, or an example", doubt, ReadOrder.is_about_attacks),
+    (REPORTED, limit, ReadOrder.is_reported),
+    (HARMLESS, limit, ReadOrder.is_harmless),
+    ("in the language of law", limit, ReadOrder.is_of_law),
+    ("only strings read together are an order", limit, ReadOrder.is_of_strings_apart),
+    ("only a name, or the form of a commit, makes it one", limit, ReadOrder.is_of_its_form),
+)
+
+
+def rate_order(order: ReadOrder) -> tuple[Confidence, Steps]:
+    """Rate what a classifier takes for an order."""
+    confidence, steps = _rate(order, OF_ORDER, Rating(Confidence.HIGH))
+    return confidence or Confidence.LOW, steps
+
+
+# --- patterns ---------------------------------------------------------------------------
+# A match of a pattern in one reading.
+
+BY_CHECKS: tuple[_Step[Candidate], ...] = (
+    ("a placeholder", drop, lambda m: m.is_private and is_in_placeholder(m.data, *m.span)),
+    ("in documentation", drop, lambda m: m.is_private and not m.samples and m.is_published()),
+    ("a check that it needs fails", drop, Candidate.misses_requirement),
+    ("a check holds", ensure, lambda m: m.is_checked),
+    ("in encoded data", drop, Candidate.is_noise),
+    ("a dummy", drop, Candidate.is_dummy),
+    ("a check fails", doubt, lambda m: m.is_refuted),
+    ("the word around it goes on", lower, Candidate.is_cut_off),
+    ("only without spaces", lower, lambda m: m.is_squeezed),
+    ("its sentence has an exception of the rule", doubt, Candidate.has_exception),
+)
+DOUBTED = "a classifier takes its sentences for no order"
+IN_READING: tuple[_Step[Candidate], ...] = (
+    ("joined pieces fit by chance", drop, Candidate.fits_by_chance),
+    ("the word around it goes on in its string", lower, Candidate.is_cut_off_in_string),
+    ("quoted, about attacks", doubt, lambda m: m.is_shown and m.topics >= FEW_TOPICS),
+    ("in quotes or code, or called an example", lower, lambda m: m.is_shown),
+    ("an example in a text about attacks", lower, Candidate.is_example),
+    (DOUBTED, lower, Candidate.is_doubted),
+    ("in pieces that nobody writes by chance", raise_confidence, Candidate.is_split),
+)
+# A published sample or a dummy in a call, which nothing else shows as something else.
+AS_SAMPLE: tuple[_Step[Candidate], ...] = (
+    ("no sample", drop, lambda m: not (m.is_published() or is_placeholder(m.secret))),
+    ("joined pieces fit by chance", drop, Candidate.fits_by_chance),
+)
+
+
+def rate_by_checks(candidate: Candidate) -> Rating:
+    """Rate a match by its checks and its sentence alone."""
+    return _rate(candidate, BY_CHECKS, Rating(candidate.rule.confidence))
+
+
+def rate_candidate(candidate: Candidate) -> Rating:
+    """Rate a match, also by its reading and by what its text shows it as."""
+    table = AS_SAMPLE if candidate.samples else IN_READING
+    return _rate(candidate, table, rate_by_checks(candidate))
+
+
+def counts_by_checks(rule: Rule, data: bytes, match: Occurrence) -> bool:
+    """False for a match in a text that its checks take for none, even as a published sample."""
+    if rate_by_checks(Candidate(rule, data, match, View.TEXT)).confidence is not None:
+        return True
+    sample = Candidate(rule, data, match, View.TEXT, samples=True)
+    return rule.is_private and rate_candidate(sample).confidence is not None
+
+
+# --- strings ----------------------------------------------------------------------------
+# A match in the string that has it.
+
+DATA = "a value in source code or data"
+_VALUES = (Written.VALUES, Written.PARSED)
+IN_STRING: tuple[_Step[Located], ...] = (
+    ("in a file, or in quoted code", drop, Located.is_read_only),
+    ("in a text about attacks", lower, lambda m: m.is_anywhere and m.topics >= MANY_TOPICS),
+    ("only stored", lower, lambda m: m.is_stored),
+    ("in a program", drop, lambda m: m.rule.written in _VALUES and m.role in _PROGRAMS),
+    ("only written", lower, lambda m: m.rule.written is Written.LOWER and m.does_nothing),
+    ("only written", drop, lambda m: m.rule.written is not Written.LOWER and m.does_nothing),
+    ("the definition says that it is for this", lower, Located.is_purpose),
+    (DATA, limit, Located.is_data),
+    ("nobody sees it", ensure, lambda m: m.is_invisible),
+    ("encoded so that everybody can read it", lower, lambda m: m.is_open),
+    ("encoded, and short", raise_confidence, Located.is_opaque),
+    ("percent-encoded, and too short for an order", lower, Located.is_short_address),
+)
+
+
+def rate_located(located: Located, rating: Rating) -> Rating:
+    """Rate a match by its string; `rating` is that in its reading."""
+    located.at_first = rating.confidence or Confidence.LOW
+    return _rate(located, IN_STRING, rating)
+
+
+# --- texts ------------------------------------------------------------------------------
+# A match among all of one text.
+
+
+class _Supported:
+    """A match among all of its text."""
+
+    def __init__(self, match: Match, others: Sequence[Match], rules_with_several: set[str]) -> None:
+        self.confidence = match.confidence
+        self.is_one_of_several = match.rule.id in rules_with_several
+        self._match, self._others = match, others
+
+    def has_second_sign(self) -> bool:
+        """True if a pattern matched near a classifier's order: two weak signs are a strong one."""
+        match = self._match
+        if not match.rule.model or self.confidence is not Confidence.MEDIUM:
+            return False
+        return not match.took(REPORTED, HARMLESS, DATA) and any(
+            other.path == match.path
+            and max(other.start - match.end, match.start - other.end) <= NEAR_CHARS
+            and other.confidence >= Confidence.MEDIUM
+            and not (other.rule.model or other.rule.is_private or other.took(DOUBTED, DATA))
+            for other in self._others
+        )
+
+
+IN_TEXT: tuple[_Step[_Supported], ...] = (
+    ("several different values", raise_confidence, lambda m: m.is_one_of_several),
+    ("a pattern matches near it", ensure, _Supported.has_second_sign),
+)
+
+
+def with_support(matches: list[Match], rules_with_several: set[str]) -> list[Match]:
+    """Raise the confidence of matches that others of the same text support.
+
+    Args:
+        matches: of one text; changed in place.
+        rules_with_several: ids of rules that ask for several values and found them.
+    """
+    for index, match in enumerate(matches):
+        supported = _Supported(match, matches, rules_with_several)
+        matches[index] = _rerate(match, supported, IN_TEXT) or match
+    return matches
+
+
+# --- messages ---------------------------------------------------------------------------
+# A match in a message: where it goes, and where it came from (detect.counting.LocatedMatch).
+
+IN_MESSAGE: tuple[_Step[Any], ...] = (
+    # Whoever sends a sample leaks nothing; one in an address shows where a real one would go.
+    ("a sample that no address has", drop, attrgetter("is_sent_sample")),
+    ("it stays on this machine", limit, attrgetter("stays_in_tool")),
+    ("in an address, or in a request to another host", ensure, attrgetter("is_requested")),
+    ("it goes nowhere", drop, attrgetter("goes_nowhere")),
+    ("it goes back to its server", limit, attrgetter("is_servers_own")),
+    ("a key in a file made for keys", limit, attrgetter("is_key_in_its_file")),
+    ("the hash of a password in a test or example", limit, attrgetter("is_fixture_hash")),
+    ("in data that anybody may have written", ensure, attrgetter("is_foreign_data")),
+    ("it works once, or opens what the server gave", limit, attrgetter("works_once")),
+)
+
+
+def rate_in_message(match: Match, case: _Rated) -> Match | None:
+    """Rate a match where it is; None if it does not count there."""
+    return _rerate(match, case, IN_MESSAGE)
+
+
+def _rerate(match: Match, case: _Case, table: Sequence[_Step[_Case]]) -> Match | None:
+    confidence, steps = _rate(case, table, Rating(match.confidence, match.steps))
+    return None if confidence is None else match._replace(confidence=confidence, steps=steps)
+
+
+def describe_steps(match: Match) -> tuple[str, ...]:
+    """The steps by which a match was rated, each with the confidence after it."""
+    first = ("the classifier", Confidence.HIGH) if match.rule.model else None
+    steps = (first or ("the pattern", match.rule.confidence), *match.steps)
+    return tuple(f"{confidence.name.lower()}: {words}" for words, confidence in steps)
