@@ -27,7 +27,7 @@ from torch.nn import functional
 
 from pipeguard.detect.model.network import tokens
 from pipeguard.detect.model.network_sums import Vocabulary
-from pipeguard.detect.model.network_weights import INSIDE, KERNEL, NUMBER, PADDING, pack_network
+from pipeguard.detect.model.network_weights import INSIDE, KERNEL, NUMBER, PADDING
 from training.labelled import (
     OUTPUTS,
     RULES,
@@ -38,6 +38,7 @@ from training.labelled import (
     results,
     unsure,
 )
+from training.packing import pack_network
 from training.teacher import Pace, Teacher, fit, labels_for_network
 from training.train import NETWORK, SEED, natural_option, served_option, write
 

@@ -30,9 +30,9 @@ from pipeguard.detect.model.opener_weights import (
     WINDOW_SEGMENTS,
     WORD_BITS,
     Weights,
-    pack_opener,
 )
 from training.corpus import definitions_of, texts_of
+from training.packing import pack_opener
 from training.train import HERE, SEED, served_option
 
 WORDS, GRAMS = 1 << WORD_BITS, 1 << GRAM_BITS

@@ -71,7 +71,7 @@ _USUAL = {Action.BLOCK: "blocked", Action.CUT: "cut out of a result"}
 
 @click.command("explain", short_help="Explain a rule or an event.")
 @click.argument("what", metavar="RULE|EVENT", shell_complete=completions.rules_and_events)
-@click.option("--full", is_flag=True, help="All rules that an event matched, and where.")
+@click.option("--full", is_flag=True, help="All rules that an event matched, where, and why.")
 @click.option("--redacted", is_flag=True, help="What can be published of an event.")
 @json_option
 def command(what: str, *, full: bool, redacted: bool, as_json: bool) -> None:
@@ -267,6 +267,7 @@ def _passage_lines(finding: dict[str, str], event: AuditedEvent, *, is_full: boo
     texts = (
         ("Wanted", describe_request(finding) if is_walled else ""),
         ("Seen", f"{where}{as_view}; {level}; {action}{would}" if is_full else ""),
+        ("Rated", finding.get("steps", "") if is_full else ""),
         (
             "Cut" if event.action == action == "cut" else "Text",
             "" if is_command or is_walled else finding.get("excerpt", ""),

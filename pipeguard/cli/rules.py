@@ -21,7 +21,7 @@ from pipeguard.cli._rules_report import (
     speed_page,
 )
 from pipeguard.config.directories import read
-from pipeguard.detect.scanning.engine import Engine, build, load_patterns
+from pipeguard.detect.scanning.engine import Engine, compile_patterns
 from pipeguard.errors import EngineError, RuleError
 from pipeguard.firewall.finding import Action, Severity
 from pipeguard.firewall.protocol.places import Surface
@@ -235,7 +235,7 @@ def _alone(rules: Sequence[Rule], packs: Sequence[PackFile]) -> list[Engine]:
     with say_if_slow(f"compiling {pluralize(len(rules), 'rule')}"):
         try:
             return [
-                Engine(rules, surface, load_patterns(build(rules, surface, model), model), model)
+                Engine(rules, surface, compile_patterns(rules, surface, model), model)
                 for surface in Surface
             ]
         except EngineError:

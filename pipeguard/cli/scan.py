@@ -90,6 +90,7 @@ _WOULD = {
     help="Exit with 1 if something would be blocked, cut out or redacted; with `warn`, also for"
     " warnings.",
 )
+@click.option("--why", is_flag=True, help="The steps by which each finding was rated.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
 def command(  # noqa: PLR0913  one for each option
     *,
@@ -100,6 +101,7 @@ def command(  # noqa: PLR0913  one for each option
     key: str,
     policy: str | None,
     fail_on: str,
+    why: bool,
     as_json: bool,
 ) -> None:
     """Judge files, or standard input (-), as `wrap` would, and say what would happen to them.
@@ -117,6 +119,7 @@ def command(  # noqa: PLR0913  one for each option
     \b
     Examples:
       pipeguard scan page.html
+      pipeguard scan page.html --why
       pipeguard scan docs 'notes/**/*.md' --fail-on warn
       git diff | pipeguard scan - --as arguments --tool write_file --key content
       pipeguard scan tools.json --as definition --json
@@ -157,7 +160,7 @@ def command(  # noqa: PLR0913  one for each option
         several = {"files": told, "skipped": [{"file": p, "why": w} for p, w in skipped.items()]}
         click.echo(json.dumps(told[0] if given.is_one else several, indent=2))
     elif given.is_one:
-        click.echo(_page(_name(given.paths[0]), trials[given.paths[0]]))
+        click.echo(_page(_name(given.paths[0]), trials[given.paths[0]], with_steps=why))
         for word in _published_words(first[given.paths[0]]):
             click.echo(f"note: {word[:4]}… is a documented example key, so it is not reported.")
     else:
@@ -279,10 +282,11 @@ def _finding_fields(located: LocatedFinding) -> dict[str, object]:
         "end": None if located.end is None else located.end._asdict(),
         "excerpt": visible(finding.excerpt),
         "note": finding.note,
+        "steps": list(finding.steps),
     }
 
 
-def _page(name: str, trial: Trial) -> str:
+def _page(name: str, trial: Trial, *, with_steps: bool) -> str:
     head = f"{visible(name)}, read as {trial.read_as}: {_WOULD[trial.action]}."
     if not trial.findings:
         return f"{head} Nothing was found."
@@ -298,6 +302,8 @@ def _page(name: str, trial: Trial) -> str:
         words = located.finding.excerpt or located.finding.note
         if words:
             lines.append(f"{'':{widths[0]}}  {visible(words)}")
+        if with_steps:
+            lines += [f"{'':{widths[0]}}  {step}" for step in located.finding.steps]
     lines += ["", "What a rule is for, and what to do:"]
     lines += [f"  pipeguard explain {rule}" for rule in dict.fromkeys(row[1] for row in rows)]
     return "\n".join(lines)

@@ -35,6 +35,7 @@ from pipeguard.detect.rules.rule import Leaving
 from pipeguard.detect.scanning.rating import DATA
 from pipeguard.detect.scanning.scan_budget import Match
 from pipeguard.detect.scanning.surroundings import SHOWN_CHARS
+from pipeguard.detect.words import topics
 from pipeguard.firewall.finding import Action, Finding
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.protocol.json_values import JsonValue, with_strings
@@ -60,14 +61,7 @@ FIXTURE_CHARS = 600  # around a hash that are read for where it belongs
 _HASH = lazy_regex(
     r"\$(?:2[aby]|[56y]|argon2id?|scrypt)\$|(?:pbkdf2|scrypt|argon2|bcrypt)[\w:]{0,16}[$:]"
 )
-_FIXTURE = lazy_regex(
-    r"(?<![a-z])(?:fixtures?|seed(?:s|ed|er|ers|ing)?|factor(?:y|ies)|conftest|demo|dummy|mock|sample"
-    r"|test (?:data|users?|accounts?)|local dev(?:elopment)?|development default)(?![a-z])"
-    r"|\bfor example\b|\bexample:|(?:^|/)(?:tests?|__tests__|specs?|examples?|docs)/"
-    r"|(?:^|/)readme(?:\.[a-z]{2,5})?\Z"
-    r"|(?:^|/)(?:test_[^/]{1,60}|[^/]{1,60}[._-](?:test|spec))\.[a-z]{1,4}\Z",
-    re.IGNORECASE,
-)
+_FIXTURE = lazy_regex(topics.alternatives("FIXTURES"), re.IGNORECASE)
 
 
 class LocatedMatch:

@@ -191,6 +191,7 @@ def findings_json(findings: Sequence[Finding]) -> str:
                 for key in ("content", "path", "host", "call", "arguments", "differs")
                 if (value := getattr(finding, key))
             },
+            **({"steps": "; ".join(finding.steps)} if len(finding.steps) > 1 else {}),
             **({"length": str(length)} if (length := finding.end - finding.start) > 0 else {}),
             **({} if finding.would is None else {"would": finding.would.name.lower()}),
         }

@@ -58,7 +58,7 @@ def test_what_is_shown(snapshot: Snapshot) -> None:
         scan fine.txt
         scan order.txt  # 1
         scan order.txt --json  # 1
-        scan mention.txt
+        scan mention.txt --why
         scan mention.txt --fail-on warn  # 1
         scan fine.txt --fail-on warn
         scan minutes.txt  # 1

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from pipeguard.detect.rules.rule import Rule, load_pack
-from pipeguard.detect.scanning.engine import Engine, build, load_patterns
+from pipeguard.detect.scanning.engine import Engine, compile_patterns
 from pipeguard.firewall.protocol.places import Surface
 from pipeguard.rulebook import benchmark
 from pipeguard.rulebook.benchmark import Cost, Share, costs, samples
@@ -28,7 +28,7 @@ rules:
 
 
 def measured(rules: Sequence[Rule]) -> dict[str, Cost]:
-    homes = [Engine(rules, one, load_patterns(build(rules, one, model)), model) for one in Surface]
+    homes = [Engine(rules, one, compile_patterns(rules, one, model), model) for one in Surface]
     return {cost.rule: cost for cost in costs(rules, homes, engines())}
 
 

@@ -19,7 +19,7 @@ from functools import lru_cache
 from pipeguard.detect.model.powerless import is_idle_talk, may_act
 from pipeguard.detect.text.diffs import changed_file, content
 from pipeguard.detect.text.long_literals import long_literals, without_long_literals
-from pipeguard.detect.words import file_names
+from pipeguard.detect.words import file_names, topics
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.unicode.name_words import words_of_any_script
 
@@ -86,31 +86,15 @@ _BLOCK = lazy_regex(
 _COMMENT = lazy_regex(
     r"^[\s+-]{0,40}(?:#(?!\[)|//|--|/\*|\*|<!--|;|%)|(?:\s|^)(?:#|//|--|/\*|<!--)\s"
 )
-_KEYWORDS = lazy_regex(
-    r"\b(?:public|private|protected|static|final|const|let|var|val|def|class|function|func|fn|fun"
-    r"|void|string|int|bool|boolean|return|async|await|yield|new|in|is|not|and|or|if|else|for|of"
-    r"|do|end|insert|into|values|select|from|where|assert|expect|readonly|export|default|type)\b",
-    re.IGNORECASE,
-)
+_KEYWORDS = lazy_regex(rf"\b(?:{topics.alternatives('KEYWORDS')})\b", re.IGNORECASE)
 _PROSE = lazy_regex(
     r"(?<![^\W\d_])[^\W\d_]++(?:[ ,;:'!]{1,3}+[^\W\d_]++){3}"
     r"|[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]{12}"
     r"|\b(?:you|your|please|dear|must|the|follow(?:s|ing)?|bitte|usted|vous|votre|por favor)\b",
     re.IGNORECASE,
 )
-_NAMES = lazy_regex(
-    r"test|assert|expect|should|attack|inject|jail_?break|payload|adversar|red_?team|guard|detect"
-    r"|flag(?=s|ged|\()|block(?=s|ed)|refus|malicious|\beval|fixture|probe|hijack|overrid|benign"
-    r"|\bexamples\b|poison|harm(?=ful|less)|strateg|label|score|reject|\bis_|must_not|\bcases?\b|mock|angriff"
-    r"|ataque|attaque|攻击|注入|測試|测试|\bpositives?\b|\bnegatives?\b",
-    re.IGNORECASE,
-)
-# Of these, the names that nothing but what is about attacks has.
-_OF_ATTACKS = lazy_regex(
-    r"attack|inject|jail_?break|adversar|red_?team|guard|malicious|hijack|overrid|benign|poison"
-    r"|harm|strateg|refus|must_not|probe|angriff|ataque|attaque|攻击|注入",
-    re.IGNORECASE,
-)
+_NAMES = lazy_regex(topics.alternatives("TESTS"), re.IGNORECASE)
+_OF_ATTACKS = lazy_regex(topics.alternatives("ATTACK_NAMES"), re.IGNORECASE)
 # What a record is labelled with once somebody saw an attack in it.
 _SEEN_AS_ATTACK = lazy_regex(
     r"['\"](?:attack|injection|jailbreak|blocked|flagged|refused|refuse|refusal|malicious|unsafe)['\"]",
@@ -136,18 +120,7 @@ _RECORD = lazy_regex(
     r"\s*+(?:- )?+(?:[\w.-]{1,60}+(?:,[\w.-]{1,60}+)*+\s{0,3}+[:=]?+)?+"
     r"(?:[\s0-9\[\]{}(),;:.+|>-]|true|false|null|None)*+"
 )
-# What speaks to whoever reads the file or works on it, in five languages.
-_SPEAKS_TO_READER = lazy_regex(
-    r"\b(?:read(?:s|ing)?|see(?:s|ing)?|process(?:es|ing)?|review(?:s|ing)?|open(?:s|ing)?"
-    r"|pars(?:e|es|ing)|index(?:es|ing)?|work(?:s|ing)?|edit(?:s|ing)?|chang(?:e|es|ing)"
-    r"|touch(?:es|ing)?|maintain(?:s|ing)?|contribut(?:e|es|ing)|analy[sz](?:e|es|ing)"
-    r"|inspect(?:s|ing)?|build(?:s|ing)?|look(?:s|ing)?)(?: (?:on|in|at|with|through|to))?"
-    r" (?:this|the (?:file|code(?:base)?|repo(?:sitory)?|page|source|project|diff|commit))\b"
-    r"|\b(?:diese\w?|die) (?:datei|zeile|seite|nachricht|text)\w* (?:lies|lesen|liest)"
-    r"|\b(?:le(?:e|es|en|a|yendo)|lis|lisez|lisant|lit) (?:este|esto|esta|ceci|ce|cette)\b"
-    r"|(?:阅读|读到|看到)(?:此|这|本)",
-    re.IGNORECASE,
-)
+_SPEAKS_TO_READER = lazy_regex(topics.alternatives("READER"), re.IGNORECASE)
 
 
 def is_data_literal(data: bytes, start: int, end: int, kind: FileKind = FileKind.OTHER) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 
+from pipeguard.detect.words import topics
 from pipeguard.firewall.lazy_regex import lazy_regex
 
 _FILE, _PAGE, _NOTICE = "LICENSE", "the page", "The page has an index."
@@ -18,16 +19,7 @@ _PUBLIC_FILE = lazy_regex(
     r"(?:[\w-]\.(?:pub|crt)|\bknown_hosts|\bfullchain\.pem)(?![\w/\\-]|\.\w)"
 )
 _ADDRESS = lazy_regex(r"https?://[^\s\"'<>()\[\]]*[\w/]|(?<![\w.+-])[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
-# What else a line may carry or change, and a model that it may command.
-_MORE = lazy_regex(
-    r"\b(?:private|passw\w*|passphrases?|secrets?|tokens?|credentials?|cookies?|env\w*|sessions?"
-    r"|conversations?|chats?|prompts?|messages?|mails|users?|instructions?|every|all|other|files"
-    r"|folders?|director(?:y|ies)|repositories|database|parameters?|arguments?|tools?|without"
-    r"|never|not|don't|ignore|delete|remove|rename|install|forward|AI|assistants?|LLMs?|models?"
-    r"|bots?|copilot|claude|chatgpt|gemini|id_\w+|privkey)\b|(?<!ssh-)\bagents?\b|\.(?:env|aws|netrc|gnupg|kube|key|p12|pfx)\b"
-    r"|\.ssh\b(?!/authorized_keys)|\.pem\b|\|\s*(?:ba|z)?sh\b",
-    re.IGNORECASE,
-)
+_MORE = lazy_regex(topics.alternatives("MORE"), re.IGNORECASE)
 # A line, or a sentence, that says where the index of a documentation is, in no other words. Each
 # word is read in one way: a row of numbers would take exponential time.
 _INDEX_NOTICE = lazy_regex(

@@ -18,7 +18,7 @@ import json
 import struct
 from array import array
 from collections.abc import Iterator, Sequence
-from itertools import accumulate, pairwise
+from itertools import pairwise
 from math import isfinite
 
 from pipeguard.records import NamedTuple
@@ -32,7 +32,6 @@ NUMBER_BITS = 20  # of a slot
 MAX_CHANNELS, MAX_LAYERS = 1024, 8
 WIDTH_STEP = 32  # the width is a multiple of it
 _SLOT_BYTES = 4
-_SPREAD, _WORD = 0x9E3779B1, (1 << 32) - 1
 
 
 class Sizes(NamedTuple):
@@ -82,40 +81,8 @@ class NetworkWeights(NamedTuple):
     outputs: tuple[str, ...]
 
 
-def pack_network(
-    parts: Sequence[str],
-    outputs: Sequence[str],
-    tensors: Sequence[tuple[float, bytes]],
-    layers: int,
-) -> bytes:
-    """The content of a network's file.
-
-    Args:
-        parts: of words, in the order of their numbers.
-        outputs: their names.
-        tensors: the step and the values of each, in the order of `Sizes.shapes`.
-        layers: convolutions.
-    """
-    letters = [part.encode() for part in parts]
-    ends = list(accumulate(map(len, letters)))
-    slots = _slots(letters)
-    header = {
-        "parts": len(parts),
-        "row": len(tensors[0][1]) // len(parts),
-        "width": len(tensors[2][1]),
-        "layers": layers,
-        "outputs": list(outputs),
-        "slots": len(slots),
-        "letters": ends[-1],
-        "steps": [step for step, _ in tensors],
-    }
-    values = [value for _, value in tensors]
-    line = json.dumps(header, separators=(",", ":")).encode()
-    return b"".join((MAGIC, line, b"\n", _bytes(slots), _bytes(ends), *letters, *values))
-
-
 def unpack_network(content: bytes | memoryview) -> NetworkWeights:
-    """The weights in a file that `packed` wrote.
+    """The weights in a file that training.packing wrote.
 
     Raises:
         ValueError, KeyError, TypeError: it is none.
@@ -159,28 +126,3 @@ def _check(sizes: Sizes, slots: int, steps: Sequence[float]) -> None:
         raise ValueError("too many outputs, or none")
     if len(steps) != len(sizes.shapes()) or not all(map(isfinite, steps)):
         raise ValueError("each tensor needs a step")
-
-
-def _slots(letters: Sequence[bytes]) -> list[int]:
-    """The table that finds a part."""
-    bits = (5 * len(letters) // 4).bit_length()
-    slots = [0] * (1 << bits)
-    for number, part in enumerate(letters):
-        if number > NUMBER:
-            found = _hash(part)
-            slot = (found * _SPREAD & _WORD) >> (32 - bits)
-            while slots[slot]:
-                slot = (slot + 1) % len(slots)
-            slots[slot] = found >> NUMBER_BITS << NUMBER_BITS | number
-    return slots
-
-
-def _hash(part: bytes) -> int:
-    found = 0x811C9DC5
-    for byte in part:
-        found = (found ^ byte) * 0x01000193 & _WORD
-    return found
-
-
-def _bytes(numbers: Sequence[int]) -> bytes:
-    return struct.pack(f"<{len(numbers)}I", *numbers)

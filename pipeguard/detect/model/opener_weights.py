@@ -36,15 +36,8 @@ class Weights(NamedTuple):
     threshold: float
 
 
-def pack_opener(weights: Weights) -> bytes:
-    """The content of an opener's file."""
-    words, grams, scale, bias, threshold = weights
-    header = {"scale": scale, "bias": bias, "threshold": threshold}
-    return b"".join((MAGIC, json.dumps(header).encode(), b"\n", words, grams))
-
-
 def unpack_opener(content: bytes | memoryview) -> Weights:
-    """The weights in a file that `packed` wrote; parts of `content`, not copies.
+    """The weights in a file that training.packing wrote; parts of `content`, not copies.
 
     Raises:
         ValueError, KeyError: it is none.

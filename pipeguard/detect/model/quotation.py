@@ -4,7 +4,7 @@ A text that discusses an attack shows it as an example, in quotes, a fenced code
 literal of a program, and has other words for its topic. Both together make a finding less sure,
 neither alone: whoever writes an order can quote it, or call it an example. A sentence can also
 report what somebody else said, and be no order itself; a licence gives its reader orders. Knows
-no rules; detect.scanning.confidence
+no rules; detect.scanning.rating
 and detect.model.cascade draw the conclusions.
 """
 
@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from functools import cache, lru_cache
 
+from pipeguard.detect import words
 from pipeguard.detect.matching.confirm import Finder
 from pipeguard.firewall.lazy_regex import lazy_regex
 
@@ -30,61 +31,13 @@ _EXAMPLE_LINE = lazy_regex(
     rb"|(?:assert|expect|const|let|var|def|return|yield|it|test|describe)\b"
     rb"|\w++[ \t]*+[=(:][ \t]*+[\"'`\[(])"
 )
-# Words for attacks, frauds, examples, and those who study or stop them, in twelve languages.
-_TOPIC_WORDS = (
-    r"prompt[ -]?injections?|jail ?breaks?|red[- ]?team\w*|adversar\w+|payloads?"
-    r"|\battack\w*|malicious|phish\w+|\bscam\w*|classifiers?"
-    r"|detect(?:s|ed|or|ors|ion)\b|test (?:suite|cases?|set)|\bexpected\b"
-    r"|\bverdict\b|\bexamples?\b|\bsamples?\b|owasp|exploit\w*|\bthreats?\b"
-    r"|guardrails?|saniti[sz]\w+|\bfilter\w*|vulnerab\w+|\bfraud\w*|\binjected\b"
-    r"|untrusted|false (?:positives?|alarms?)|\bvictims?\b|researchers?|mitigat\w+|bounty"
-    r"|post-?mortem|proofs? of concept|poison(?:ed|ing)|impersonat\w+|social engineering"
-    r"|threat model|\bsmuggl\w+|\bbenchmarks?\b|data ?sets?|defen[cs]es?\b"
-    r"|describe\(|angriff\w*|angreif\w+|beispiel\w*|betrüg\w*|opfer\b|forsch(?:er|ung)\w*"
-    r"|schwachstelle\w*|gefälscht\w*|fehlalarm\w*|datens[aä]tz\w*|vergift\w+|schadhaft\w*"
-    r"|attaqu\w+|exemples?|escroqu\w*|hameçonnage|victimes?\b|chercheu\w+|vulnérabilit\w+"
-    r"|faux positifs?|malveillant\w*|empoisonn\w+|pirat(?:e|es|age)\b|filtres?\b|jeux? de données"
-    r"|ataques?|atacante\w*|ejemplos?|exemplos?|estafa\w*|golpes?\b|v[íi]ctimas?\b|v[íi]timas?\b"
-    r"|iny\w{0,2}ecci\w+|injeç\w+|investigador\w*|pesquisador\w*|envenen\w+|malicios\w+"
-    r"|falsos? positivos?|fraude\w*|attacch?[io]\b|attaccant\w+|esemp[io]|iniezion\w+|truff\w+"
-    r"|vittim[ae]\b|ricercator\w+|атак|злоумышлен|уязвим|исследовател|инъек|пример|мошен|жертв"
-    r"|攻击|注入|攻撃|示例|例如|例えば|詐欺|诈骗|インジェクション|研究者|研究人员|漏洞|脆弱性|受害|被害"
-    r"|공격|인젝션|주입|예시|사기|연구|취약|피해|هجوم|حقن|مثال|احتيال|الباحث|ثغر|ضحي"
-    r"|हमले|इंजेक्शन|उदाहरण|धोख|शोधकर्ता|हमलावर|शिकार"
-    r"|pentest\w*|penetration test|hidden (?:text|instruction|prompt)|white text|honeypot"
-    r"|exfiltrat\w+"
-    r"|versteckte\w* (?:text|anweisung|befehl)|weiße[rn]? schrift|sicherheitsvorf\w+|schulung"
-    r"|texte (?:caché|blanc|invisible)|incident de sécurité|sensibilisation|test d.intrusion"
-    r"|texto (?:oculto|invis[ií]ble|invisível|blanco|branco)|incidente d[ei] s[ei]\w+|detec[ct]\w+"
-    r"|testo (?:nascosto|invisibile|bianco)|sensibilizzazione|скрыт\w+ текст|пентест|инцидент"
-    r"|ложн\w+ срабат|隐藏文字|白色文字|渗透测试|越狱|误报|检测|复盘|红队|钓鱼|隠し文字|白文字|検知"
-    r"|脱獄|演習|レッドチーム|フィッシング|숨겨진|흰 글씨|탐지|오탐|탈옥|모의|레드팀|피싱"
-    r"|تصيد|اختراق|توعية|छिपा|फ़िशिंग"
-)
-
-# Words of licences, contracts and statutes, which tell their reader in every sentence what to do.
-_LEGAL_WORDS = (
-    r"licen[cszç]\w*|lizenz\w*|licenc\w*|licentie\w*|copyright|raihana|manatārua"
-    r"|urheber\w*|auteursrecht\w*|diritt[oi] d.autore|droits? d.auteur|derechos? de autor"
-    r"|direitos? autora\w+|upphovsr\w+|avtorsk\w+|autorsk\w+|praw\w* autorsk\w+"
-    r"|\b(?:derivative|adapted|licensed) (?:works?|material)|\bopera\b|\bopere\b|\bœuvres?\b"
-    r"|\bobras?\b|\bwerke?s?\b|\bdiela\b|\bdela\b|\butw[oó]r\w*|\bgradiv\w+"
-    r"|\b(?:terms?|condi[tczç]i?\w{3,6}|termin[ie]|termes|términos|termos|bedingung\w*)\b"
-    r"|distribu\w+|ripro(?:dur|duz)\w+|repro(?:du[cz]|dui)\w+|verbreit\w+|vervielf\w+"
-    r"|clau(?:se|sol|sul|su)\w*|contra[ct]t?\w*|vertr[aä]g\w*|agreements?\b|hereby|herein|pursuant"
-    r"|ai sensi|gemäß|conform[ée]ment|de conformidad|in accordance|liabilit\w+|haftung"
-    r"|garan[tzc]\w+"
-    r"|responsab\w+|giurisdi\w+|jurisdi\w+|juridi\w+|regolament\w+|verordnung|reglament\w+"
-    r"|r[èe]glement\w*|лиценз|автор|договор|услови|ترخيص|مرخص|المصن|المواد|حقوق|许可|著作|条款|ライセンス"
-    r"|著作権|라이선스|저작|رخص|\bart(?:icol|icle|ikel|ícul|\.)|\bpresente licen|\bthis licen"
-)
 FEW_LEGAL, MANY_LEGAL = 2, 4  # different ones in a stretch, and with those around it
 _LEADS_ELSEWHERE = lazy_regex(rb"[\w.+-]@[\w-]|https?://|`|\$\(|[~/]\.\w")
 
 
 @cache
 def _legal() -> Finder:
-    return Finder(_LEGAL_WORDS, ignore_case=True)
+    return Finder(words.topics.alternatives("LAW"), ignore_case=True)
 
 
 def without_ai(text: str) -> str:
@@ -111,7 +64,7 @@ def is_legal(data: bytes, start: int, end: int) -> bool:
 
 @cache
 def _topics() -> Finder:
-    return Finder(_TOPIC_WORDS, ignore_case=True)
+    return Finder(words.topics.alternatives("ATTACKS"), ignore_case=True)
 
 
 def topics(data: bytes, start: int, end: int) -> int:

@@ -247,23 +247,24 @@ class Engine:
     def mask(self, data: bytes) -> bytes:
         """Replace the secrets in free text, such as a line of a log, by the rule's id."""
         text = data.decode("utf-8", "replace").encode()
-        pieces, at = [], 0
-        for start, end, rule in self._secrets(text):
-            if end > at:
-                pieces.append(text[at:start] + b"[masked:" + rule.id.encode() + b"]")
-                at = end
-        return b"".join((*pieces, text[at:])) if pieces else data
+        return self._replace(text, lambda rule, _: b"[masked:%b]" % rule.id.encode()) or data
 
     def dot_secrets(self, text: str) -> str:
         """Put a dot in place of each character of the secrets in free text."""
         data = text.encode("utf-8", "replace")
+        dotted = self._replace(
+            data, lambda _, part: "…".encode() * len(part.decode(errors="ignore"))
+        )
+        return dotted.decode() if dotted else text
+
+    def _replace(self, text: bytes, make: Callable[[Rule, bytes], bytes]) -> bytes:
+        """Free text with something made of each secret in its place; nothing without secrets."""
         pieces, at = [], 0
-        for start, end, _ in self._secrets(data):
+        for start, end, rule in self._secrets(text):
             if end > at:
-                pieces.append(data[at : max(at, start)].decode("utf-8", "ignore"))
-                pieces.append("…" * len(data[max(at, start) : end].decode("utf-8", "ignore")))
+                pieces += [text[at:start], make(rule, text[max(at, start) : end])]
                 at = end
-        return "".join((*pieces, data[at:].decode("utf-8", "ignore"))) if pieces else text
+        return b"".join((*pieces, text[at:])) if pieces else b""
 
     def _secrets(self, text: bytes) -> list[tuple[int, int, Rule]]:
         """The spans of secrets in free text, the first one first."""
@@ -294,22 +295,6 @@ class Patterns(NamedTuple):
     plain: tuple[PatternGroup, ...]
     squeezed: tuple[PatternGroup, ...]
     acts: tuple[PatternGroup, ...]
-    opener: OpenerFile | None
-
-
-class Compiled(NamedTuple):
-    """The serialised databases of one engine.
-
-    Attributes:
-        plain: for texts with their spaces.
-        squeezed: for texts without spaces.
-        acts: for what arguments do.
-        opener: the file of the opener; None if no rule has a classifier.
-    """
-
-    plain: tuple[bytes, ...]
-    squeezed: tuple[bytes, ...]
-    acts: tuple[bytes, ...]
     opener: OpenerFile | None
 
 
@@ -387,7 +372,9 @@ def _group_signs() -> Iterator[PatternGroup]:
         )
 
 
-def build(rules: Iterable[Rule], surface: Surface, models: Models | None = None) -> Compiled:
+def compile_patterns(
+    rules: Iterable[Rule], surface: Surface, models: Models | None = None
+) -> PatternSets:
     """Compile the databases of one engine, for this machine's processor.
 
     Args:
@@ -400,18 +387,8 @@ def build(rules: Iterable[Rule], surface: Surface, models: Models | None = None)
             one that its rule names.
     """
     patterns = collect_patterns(rules, surface, models)
-    plain, squeezed, acts = (tuple(map(compile_group, groups)) for groups in patterns[:3])
-    return Compiled(plain, squeezed, acts, patterns.opener)
-
-
-def load_patterns(compiled: Compiled, models: Models | None = None) -> PatternSets:
-    """Load what `build` compiled.
-
-    Raises:
-        EngineError: a database is damaged, or was compiled for another processor.
-    """
-    plain, squeezed, acts = map(PatternSet.of, compiled[:3])
-    return PatternSets(plain, squeezed, acts, make_opener(compiled.opener, models))
+    plain, squeezed, acts = (PatternSet.of(map(compile_group, some)) for some in patterns[:3])
+    return PatternSets(plain, squeezed, acts, make_opener(patterns.opener, models))
 
 
 def make_opener(file: OpenerFile | None, models: Models | None) -> Opener | None:

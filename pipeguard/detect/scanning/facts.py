@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterable
 from functools import cached_property, lru_cache
 
+from pipeguard.detect import words
 from pipeguard.detect.checks.bip39 import is_printed_phrase
 from pipeguard.detect.checks.outcome import Outcome
 from pipeguard.detect.checks.placeholders import is_placeholder, is_published, is_reference
@@ -318,15 +319,6 @@ def is_invisible(view: str) -> bool:
 # --- stated purpose ---------------------------------------------------------------------
 # What a definition says that it is for: its name, its title and its first sentence.
 
-# Tools that show attacks because they look for them, stand in for them, or explain them.
-SHOWING = (
-    *("mock*", "fixture*", "fake*", "stub*", "dummy", "canned", "simulat*", "honeypot*"),
-    *("eval*", "detect*", "lint*", "classif*", "guard*", "moderat*", "grader*", "judge*"),
-    *("redteam*", "adversar*", "benchmark*", "inject*", "jailbreak*", "poison*", "tester"),
-    *("explain*", "doc", "docs", "document*", "guide*", "help", "howto", "manual", "install*"),
-    *("training", "awareness", "tutorial*", "readme", "cheatsheet", "quiz", "security"),
-    *("validat*", "sanitiz*", "expect*", "payload*", "scanner"),
-)
 _SHOWN_KEYS = frozenset({"example", "examples", "default", "const", "enum", "sample"})
 MAX_SENTENCE_CHARS = 200  # of the first sentence: what follows no longer says what the tool is for
 _END = lazy_regex(r"[.!?\u3002\uff01\uff1f\u0964\u061f](?=\s|$)|[\u3002\uff01\uff1f\u0964]|\n")
@@ -369,7 +361,7 @@ def shows_attack(value: JsonValue, path: Path, start: int, data: bytes, span: Ra
     is_sample = not _SHOWN_KEYS.isdisjoint(step for step in path if isinstance(step, str))
     if not (is_sample or is_quoted(data, *span) or is_mostly_quoted(data[slice(*span)])):
         return False
-    return serves(SHOWING, value, path, start)
+    return serves(words.topics.in_order("SHOWING"), value, path, start)
 
 
 def _first_sentence(text: str) -> str:

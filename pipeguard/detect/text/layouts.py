@@ -48,13 +48,7 @@ LONGEST_NAMED = 600  # characters of a value that is read together with its key
 
 # Words of the names that rules ask for before a value: of credentials, then of personal numbers.
 _SENSITIVE = lazy_regex(
-    f"{'|'.join(credentials.in_order('KEYS'))}|"
-    "card|cc|pan|iban|konto|account|ssn|social|tin|tax|routing|aba|npi|dea|nino|insurance|nhs|sin|"
-    "nas|zehut|id.?n|person|pnr|amka|nir|secu|steuer|idnr|dni|nie|nif|fisc|bsn|pesel|cnp|egn|"
-    "regist|niss|insz|cislo|číslo|rč|hetu|tunnus|ahv|avs|nss|pps|cpr|cpf|cnpj|cuit|cuil|rut|run|curp|"
-    "aadh|uid|passport|mrz|vin|chassis|imei|tfn|abn|nric|fin|kimlik|tck|inn|snils|rrn|jumin|sfz|"
-    "number|身份|居民|マイナ|個人|주민|инн|снилс|егн|αμκα|ת|आधार",
-    re.IGNORECASE,
+    f"{credentials.alternatives('KEYS')}|{credentials.alternatives('NUMBERS')}", re.IGNORECASE
 )
 
 

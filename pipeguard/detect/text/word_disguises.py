@@ -13,58 +13,12 @@ from functools import cache
 from itertools import chain
 
 from pipeguard.detect.text.encoding import AROUND_BYTES, Decoded, Decoder, Encoding, runs
+from pipeguard.detect.words import disguises
 from pipeguard.firewall.budgets import DecodingBudget
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.unicode.folding import Range, extend
 
-# Every order to a model and every theft of a credential contains one of these. Reversed or in ROT13
-# none of them is a word.
-WATCHED = (
-    *("ignore", "disregard", "override", "instruct", "previous", "prompt", "assistant", "secret"),
-    *("password", "credential", "confidential", "forward", "execute", "reveal", "bypass", "upload"),
-    *("developer", "private", "attacker", "exfiltrat", "without telling", "api key", "api_key"),
-    *("token", "environment", "forget", "system", "guideline", "silently", "sudo rm", "rm -rf"),
-    *("curl http", "/etc/passwd", "id_rsa", ".aws/", "drop table"),
-)
-# Prefixes of credentials, in their own case. Reversed or in ROT13 none of them is part of a word.
-_PREFIXES = """
-    AKIA ASIA ABIA ACCA FwoGZXIv IQoJb3Jp ABSKQmVk bedrock-api-key amzn.mws amzn1.oa2 AIza AQ.Ab
-    GOCSPX- ya29. 1//0 service_account authorized_user GOOG1E :APA91b AccountKey= AccessKey= +ABa
-    ACDb +ASt +ASb +AEh +ARm AzCa +ACR AzSe AzFu JQQJ9 AZDO 8Q~ 7Q~ LTAI AKID AKLT AQVN t1.9 y0_A
-    dop_v1_ doo_v1_ dor_v1_ DO00 cfut_ cfat_ cfk_ v1.0- akab- HRKU-AA fm2_ fm1r_ fm1a_ fo1_ rnd_
-    nfp_ nfc_ nfo_ nfu_ nfb_ vcp_ vci_ vca_ vcr_ vck_ vercel_blob sbp_ sb_secret_ pscale_ napi_
-    npg_ dapi dose mdb_sa_sk_ 4b1d cflt pcsk_ .atlasv1. hvs. hvb. hvr. pul- pnu_ ico- dp.pt.
-    dp.st. dp.ct. dp.sa. dp.scim. dp.audit. ops_eyJ A3- sha256~ token- dckr_pat_ dckr_oat_ AKCp
-    cmVmdGtu ghp_ gho_ ghu_ ghs_ ghr_ github_pat_ glpat- gldt- glrt- glrtr- glft- glsoat- glffct-
-    glwt- glptt- gloas- glimt- glagent- glcbt- GR1348941 _gitlab_session ATATT3 ATCTT3 ATBB BBDC-
-    ATTA sgp_ slk_ sgd_ CCIPAT_ CCIPRJ_ bkua_ API- TCV2 snyk_ squ_ sqp_ sqa_ sqco_ npm_
-    _authToken pypi- rubygems_ cio oy2 packagist_ CLOJARS_ T3BlbkFJ sk-proj- sk-ant- sess- hf_
-    api_org_ gsk_ xai- pplx- sk-or-v1- r8_ tgp_v1_ csk- nvapi- jina_ llx- lsv2_ sk-lf-
-    sk-helicone tvly- fc- apify_api_ e2b_ bb_live_ phx_ phs_ rpa_ esecret_ xoxb- xoxp- xoxa-
-    xoxr- xoxs- xoxo- xoxe- xoxe. xoxc- xoxd- xapp- xwfp- hooks.slack discord.com webhook.office
-    hooks.zapier ntn_ secret_ lin_api_ figd_ figp_ pat- pk_ sl.u sl.B dG9rO 5Aep861 00D 1000.
-    CFPAT- tfp_ SG. md- xkeysib- xsmtpsib- NRAK- NRII- NRIQ- NRAL sntrys_ sntryu_ glsa_ glc_
-    eyJrIjoi hcaik_ hcbik_ dt0c01. PMAK- tskey- sk_live_ rk_live_ sk_test_ rk_test_ secret-live-
-    whsec_ _secret_ sq0atp- sq0csp- EAAA EAAC access_token$ access-production- shpat_ shpca_
-    shppa_ shpss_ FLWSECK- pdl_live_ ramp_sec_ bxt_ mercury_ v^1.1# EZAK shippo_live_
-    duffel_live_ RGAPI- sk.eyJ rdme_ aio_ _mmk fio-u- tk-us- dnkey- eyJ -----BEGIN PuTTY-User
-    eyJhbGci eyJ0eXAi eyJraWQi
-    p8e- AVNS_ ddp_ ddw_ ddo_ endr+ shltm_ s-s4t2 w1cDnyilFU mlsn. -NRMA nyk_v os_v2_ sk_pr_ ptr_
-    pk_prod_ sec-c- rh-api- rootly_ salad_cloud_ scp-live- sm_pat_ sm_aat_ sm_sat_ spu- VF.DM.
-    wandb_v mfa. pgt_ cloudinary:
-    AGE-SECRET-KEY AGE-PLUGIN- nsec1 xprv X-Amz-Signature Authorization Password= password=
-    _|WARNING
-"""
-PREFIXES = tuple(_PREFIXES.split())
-# Schemes of URLs that may contain a password. Two slashes alone are no sign.
-_SCHEMES = """
-    http https postgres postgresql mysql mariadb mongodb mongodb+srv redis rediss amqp amqps
-    mssql sqlserver clickhouse cockroachdb ldap ldaps ftp ftps sftp smtp smtps nats kafka
-    jdbc
-"""
-SCHEMES = tuple(_SCHEMES.split())
 MIN_PREFIX = 4  # characters: shorter ones are common in noise
-_INSIDE = frozenset(("ACDb", "AzCa", "AzSe", "AzFu", "AZDO"))  # in the middle of a token
 _LEET = {
     "a": "4@", "e": "3", "i": "1!", "o": "0", "s": "5$", "t": "7+", "b": "8", "l": "1|", "g": "9",
 }  # fmt: skip
@@ -163,7 +117,7 @@ def _read_names(data: bytes, start: int, end: int, budget: DecodingBudget) -> li
     decoded: list[Decoded] = []
     for low, high in runs(data, start, end, _NAME_KINDS, MIN_NAME):
         name = data[low:high].strip(_JOINING)
-        if _ORDER_NAME.search(name) is None or len(_SEPARATOR.findall(name)) < FEW_JOINS:
+        if _order_name().search(name) is None or len(_SEPARATOR.findall(name)) < FEW_JOINS:
             continue
         if _ADDRESS_BEFORE.search(data, max(start, low - AROUND_BYTES), low):
             continue
@@ -313,31 +267,34 @@ _UNLEET = bytes.maketrans(b"43105$7@!+89|", b"aeiossta" + b"itbgl")
 _UNLEET_L = bytes.maketrans(b"43105$7@!+89|", b"aelossta" + b"itbgl")
 
 
+def watched_words() -> list[str]:
+    """The words of which every order and every theft of a credential contains one."""
+    return [word.replace(r"\x20", " ") for word in disguises.in_order("WATCHED")]
+
+
+def _is_long(prefix: str) -> bool:
+    return len(prefix) >= MIN_PREFIX
+
+
 def _any_disguised(
-    words: tuple[str, ...],
-    spell: Callable[[str], str],
-    more: tuple[str, ...] = (),
-    *,
-    boundary_before: str = "",
-    boundary_behind: str = "",
+    spell: Callable[[str], str], *, boundary_before: str = "", boundary_behind: str = ""
 ) -> str:
-    r"""A pattern for all watched words and prefixes in a disguise.
+    r"""A pattern for all watched words, and prefixes and schemes in their own case, in a disguise.
 
     A short prefix must not match within a word: `nfu_` in ROT13 is part of `hash_`. So its token
     must begin at a boundary, before or behind it. Hyperscan's own word boundary would double the
     cost of a pass. `\z` is Hyperscan's; `re` calls it `\Z`.
 
     Args:
-        words: in any case.
         spell: disguises a word.
-        more: in their own case, like the prefixes.
         boundary_before: of a short prefix.
         boundary_behind: of a short prefix.
     """
-    plain = "|".join(re.escape(spell(word)) for word in words)
+    plain = "|".join(re.escape(spell(word)) for word in watched_words())
     exact: list[str] = []
-    for word in (*(word for word in PREFIXES if len(word) >= MIN_PREFIX), *more):
-        short = len(word) <= MIN_PREFIX and word[0].isalnum() and word not in _INSIDE
+    schemes = (f"{word}://" for word in disguises.in_order("SCHEMES"))
+    for word in (*filter(_is_long, disguises.in_order("PREFIXES")), *schemes):
+        short = len(word) <= MIN_PREFIX and word[0].isalnum() and word not in disguises.INSIDE
         pattern = re.escape(spell(word))
         if spell(word) != word:
             exact.append(f"{boundary_before}{pattern}{boundary_behind}" if short else pattern)
@@ -355,33 +312,29 @@ def _in_leet(word: str) -> str:
     return "|".join(forms)
 
 
-_URL_STARTS = tuple(f"{word}://" for word in SCHEMES)
-
-
 def _reversed_sign() -> str:
-    behind = r"(?:[^0-9A-Za-z]|\z)"
-    return _any_disguised(WATCHED, lambda word: word[::-1], _URL_STARTS, boundary_behind=behind)
+    return _any_disguised(lambda word: word[::-1], boundary_behind=r"(?:[^0-9A-Za-z]|\z)")
 
 
 def _rot13_sign() -> str:
-    before = r"(?:[^0-9A-Za-z]|\A)"
-    return _any_disguised(WATCHED, _in_rot13, _URL_STARTS, boundary_before=before)
+    return _any_disguised(_in_rot13, boundary_before=r"(?:[^0-9A-Za-z]|\A)")
 
 
 def _leet_sign() -> str:
-    words = filter(str.isalpha, (word for word in WATCHED if len(word) >= LEETABLE))
+    words = (word for word in watched_words() if len(word) >= LEETABLE and word.isalpha())
     return f"(?i:{'|'.join(map(_in_leet, words))})"
 
 
-# A word that orders begin with, and three more: of 60,000 long names of code, 900 have both.
-_OPENING = (
-    "ignore|disregard|forget|override|bypass|disobey|obey|dismiss|abandon|reveal|before|always|never"
-    "|must|you|your|hide|forward|upload|exfiltrate|leak|send|read|execute|print|show|repeat|tell"
-    "|without|stop|copy|please|do[_.-]not|act|run|call|follow|delete|transfer|important|assistant"
-    "|system"
-)
-_NAME_SIGN = f"(?:^|[^A-Za-z])(?i:{_OPENING})(?:[_.-][A-Za-z]+){{3}}"
-_ORDER_NAME = lazy_regex(rf"(?i)(?:^|[^a-z])(?:{_OPENING})(?:[_.-][a-z]+){{3}}".encode())
+def _name_sign() -> str:
+    opening = "|".join(disguises.in_order("OPENING"))
+    return f"(?:^|[^A-Za-z])(?i:{opening})(?:[_.-][A-Za-z]+){{3}}"
+
+
+@cache
+def _order_name() -> re.Pattern[bytes]:
+    return re.compile(_name_sign().encode())
+
+
 _ADDRESS_BEFORE = lazy_regex(rb"://[^\s\"'<>()]*\Z")
 # Counted repetitions would make the automata of these signs larger, and twice as slow.
 _SPELLED_SIGN = (
@@ -396,14 +349,17 @@ _PIECE = lazy_regex(  # and what separates it from the next one, with a label th
 )
 _LAST_PIECE = lazy_regex(rb"[A-Za-z0-9]{1,48}=*")
 
-_BEGINNINGS = tuple(word for word in PREFIXES if len(word) >= MIN_PREFIX and word[0].isalnum())
+
+def _beginnings() -> list[str]:
+    prefixes = disguises.in_order("PREFIXES")
+    return [word for word in prefixes if _is_long(word) and word[0].isalnum()]
 
 
 @cache
 def _by_first() -> dict[bytes, list[bytes]]:
     """The beginnings by the first word that each has in a text."""
     by_first: dict[bytes, list[bytes]] = {}
-    for beginning in _BEGINNINGS:
+    for beginning in _beginnings():
         word = beginning.encode()
         first = word[:MIN_PREFIX] + b"+" if beginning.isalnum() else _words(word)[0]
         by_first.setdefault(first, []).append(word)
@@ -416,7 +372,7 @@ def _words(data: bytes) -> list[bytes]:
 
 def _pieces_sign() -> str:
     """A pattern for the beginnings; with the pieces behind them, a pass takes ten times as long."""
-    words = "|".join(map(re.escape, _BEGINNINGS))
+    words = "|".join(map(re.escape, _beginnings()))
     return f"(?:[^A-Za-z0-9]|^)(?:{words})[A-Za-z0-9]*[^A-Za-z0-9]"
 
 
@@ -462,7 +418,7 @@ ENCODINGS: dict[str, Encoding] = {
     "reversed": Encoding(_reversed_sign, _whole_range("reversed", reverse, is_reversed=True)),
     "leet": Encoding(_leet_sign, _whole_range("leet", unleet, unleet_l)),
     "spelled": Encoding(_SPELLED_SIGN, _decode_spelled),
-    "name": Encoding(_NAME_SIGN, _read_names, is_open=True),
+    "name": Encoding(_name_sign, _read_names, is_open=True),
     "numbered": Encoding(_NUMBERED_SIGN, _join_cells, to_server_only=True),
     "pieces": Encoding(_pieces_sign, _join_pieces, to_server_only=True),
     "groups": Encoding(

@@ -33,6 +33,10 @@ class Words:
         """The words of a table in their order, to join them into an expression."""
         return self.tables()[table]
 
+    def alternatives(self, table: str) -> str:
+        """The words of a table as alternatives of an expression."""
+        return "|".join(self.tables()[table])
+
     def tables(self) -> dict[str, tuple[str, ...]]:
         """All tables by their names."""
         if not self._tables:
@@ -62,6 +66,7 @@ arguments = Words("arguments")
 benign_commands = Words("benign_commands")
 bip39 = Words("bip39")
 credentials = Words("credentials")
+disguises = Words("disguises")
 english = Words("english")
 file_names = Words("file_names")
 hosts = Words("hosts")
@@ -72,6 +77,7 @@ programs = Words("programs")
 published = Words("published")
 tool_languages = Words("tool_languages")
 tools = Words("tools")
+topics = Words("topics")
 
 
 def word_set(text: str) -> frozenset[str]:

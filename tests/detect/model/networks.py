@@ -9,9 +9,9 @@ from pipeguard.detect.model.network_weights import (
     NUMBER_BITS,
     NetworkWeights,
     Sizes,
-    pack_network,
     unpack_network,
 )
+from training.packing import pack_network
 
 ALPHABET = "abcxé語"
 PARTS = (

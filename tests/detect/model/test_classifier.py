@@ -19,12 +19,11 @@ from pipeguard.detect.model.opener import Opener
 from pipeguard.detect.model.sentences import MAX_UNITS, units
 from pipeguard.detect.rules.rule import Rule, load_pack
 from pipeguard.detect.scanning.engine import (
-    Compiled,
     Engine,
+    PatternSets,
     _network,
-    build,
     classifier,
-    load_patterns,
+    compile_patterns,
 )
 from pipeguard.errors import EngineError, RuleError
 from pipeguard.firewall.finding import Action, Direction, Verdict
@@ -248,17 +247,17 @@ def rule_for(content: bytes) -> Rule:
 
 
 @cache
-def compiled() -> tuple[Compiled, ...]:
+def compiled() -> dict[Surface, PatternSets]:
+    def models(name: str) -> bytes | memoryview:
+        return good if name == "mine.model" else model(name)
+
     good = written()
-    return tuple(build([rule_for(good)], surface, lambda _: good) for surface in Surface)
+    return {each: compile_patterns([rule_for(good)], each, models) for each in Surface}
 
 
 def reading(rule: Rule, models: Callable[[str], bytes]) -> Engines:
     """Engines with the opener of a good model; what it opens has the file read."""
-    made = {
-        surface: Engine([rule], surface, load_patterns(blobs, model), models)
-        for surface, blobs in zip(Surface, compiled(), strict=True)
-    }
+    made = {each: Engine([rule], each, sets, models) for each, sets in compiled().items()}
     return Engines(
         *(made[one] for one in (Surface.TO_SERVER, Surface.TO_CLIENT, Surface.DEFINITIONS))
     )
@@ -294,7 +293,7 @@ def test_a_file_that_is_no_model_is_an_error(content: bytes) -> None:
 @wrong
 def test_rules_do_not_compile_with_a_file_that_is_no_model(content: bytes) -> None:
     with pytest.raises(EngineError, match=r"mine\.classifier: mine\.model"):
-        build([rule_for(content)], Surface.TO_CLIENT, lambda _: content)
+        compile_patterns([rule_for(content)], Surface.TO_CLIENT, lambda _: content)
 
 
 @pytest.mark.slow
@@ -399,13 +398,8 @@ def test_another_file_than_the_rule_names_is_not_believed(
 ) -> None:
     rule = rule_for(written())
     with pytest.raises(EngineError, match=r"mine\.model is not the file that the rule names"):
-        build([rule], Surface.TO_CLIENT, models)
-    engine = Engine(
-        [rule],
-        Surface.TO_CLIENT,
-        load_patterns(compiled()[[*Surface].index(Surface.TO_CLIENT)]),
-        models,
-    )
+        compile_patterns([rule], Surface.TO_CLIENT, models)
+    engine = Engine([rule], Surface.TO_CLIENT, compiled()[Surface.TO_CLIENT], models)
     with pytest.raises(EngineError, match=r"mine\.model is not the file that the rule names"):
         engine.lookup.classifier(rule)
 

@@ -2,8 +2,9 @@
 
 import pytest
 
-from pipeguard.detect.model.opener_weights import pack_opener, unpack_opener
+from pipeguard.detect.model.opener_weights import unpack_opener
 from tests.detect.model.openers import any_weights
+from training.packing import pack_opener
 
 
 def test_what_was_packed_is_unpacked() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipeguard.detect.rules.rule import Rule, as_record, from_record, load_pack
-from pipeguard.detect.scanning.engine import Engine, build, load_patterns
+from pipeguard.detect.scanning.engine import Engine, compile_patterns
 from pipeguard.detect.scanning.rule_groups import choose_engine
 from pipeguard.errors import RuleError
 from pipeguard.firewall.finding import Confidence
@@ -118,7 +118,7 @@ def compiled(places: str) -> list[Engine]:
     """The engines of the rule, in which its samples have no part."""
     text = PACK.format(matches="xyzzy-123", passes="x", places=places, confidence="high")
     rules = load_pack(text, "mine.yaml")
-    return [Engine(rules, surface, load_patterns(build(rules, surface))) for surface in Surface]
+    return [Engine(rules, surface, compile_patterns(rules, surface)) for surface in Surface]
 
 
 @pytest.mark.slow
@@ -195,7 +195,7 @@ def test_an_expression_is_proven_in_each_view_of_its_rule(
 ) -> None:
     text = PACK.format(matches="x", passes="y", places="[]", confidence="high")
     (simple,) = load_pack(text, "mine.yaml")
-    engine = Engine([simple], Surface.TO_SERVER, load_patterns(build([simple], Surface.TO_SERVER)))
+    engine = Engine([simple], Surface.TO_SERVER, compile_patterns([simple], Surface.TO_SERVER))
     text = text.replace("xyzzy-[0-9]{3}", pattern)
     text = text.replace("  boundary:", f"  views: {views}\n  boundary:")
     (rule,) = load_pack(text, "mine.yaml")

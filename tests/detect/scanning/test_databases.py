@@ -3,7 +3,12 @@
 import pytest
 
 from pipeguard.detect.rules.rule import load_pack
-from pipeguard.detect.scanning.engine import build, classifier, collect_patterns, load_patterns
+from pipeguard.detect.scanning.engine import (
+    classifier,
+    collect_patterns,
+    compile_patterns,
+    make_opener,
+)
 from pipeguard.detect.scanning.readings import SIGNS, SIGNS_TO_SERVER, SQUEEZED_SIGNS
 from pipeguard.errors import EngineError
 from pipeguard.firewall.protocol.places import Surface
@@ -32,7 +37,7 @@ def test_signs_of_readings_are_looked_for_in_the_pass_of_the_rules() -> None:
 
 
 def test_what_was_compiled_finds_the_rule() -> None:
-    sets = load_patterns(build(RULE, Surface.DEFINITIONS))
+    sets = compile_patterns(RULE, Surface.DEFINITIONS)
     assert sets.opener is None
     assert len(sets.plain.look(b"see xyzzy there")) == 1
     assert not sets.plain.look(b"see nothing there")
@@ -46,9 +51,9 @@ def test_a_classifier_names_its_opener() -> None:
 
 
 def test_an_opener_is_the_file_that_its_classifier_names() -> None:
-    compiled = build([CLASSIFYING], Surface.TO_CLIENT, model)
+    file = collect_patterns([CLASSIFYING], Surface.TO_CLIENT, model).opener
     for models in (None, lambda _: b"", lambda name: model(name) + b" "):
-        opener = load_patterns(compiled, models).opener
+        opener = make_opener(file, models)
         assert opener is not None
         with pytest.raises(EngineError, match="is not the file that a classifier names"):
             opener.load()

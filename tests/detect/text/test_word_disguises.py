@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from pipeguard.detect.text import word_disguises
 from pipeguard.detect.text.word_disguises import ENCODINGS, reverse, rot13, unleet, unleet_l
+from pipeguard.detect.words import disguises
 from pipeguard.firewall.budgets import DecodingBudget
 from tests.detect.text.reading import readings, signs_in
 from tests.each import each
@@ -14,7 +15,7 @@ from tests.fuzz.disguises import RESPELT, Disguise
 
 
 @each("disguise", RESPELT)
-@each("text", [*word_disguises.WATCHED, *word_disguises.PREFIXES])
+@each("text", [*word_disguises.watched_words(), *disguises.in_order("PREFIXES")])
 def test_each_watched_word_is_read_in_another_spelling(text: str, disguise: Disguise) -> None:
     spelt = disguise(text)
     decoded = readings(f"well, {spelt} it is".encode())

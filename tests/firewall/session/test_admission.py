@@ -9,7 +9,7 @@ from functools import cache
 import pytest
 
 from pipeguard.detect.detector import Engines, make_guard
-from pipeguard.detect.scanning.engine import Engine, build, load_patterns
+from pipeguard.detect.scanning.engine import Engine, compile_patterns
 from pipeguard.errors import Refusal
 from pipeguard.firewall.finding import Action
 from pipeguard.firewall.pins.fingerprint import Pin, canonical, fingerprint
@@ -28,7 +28,7 @@ OBSERVE = Policy(mode=Mode.OBSERVE)
 @cache
 def engines() -> Engines:
     """Without a rule: admission looks at no text."""
-    return Engines(*(Engine([], surface, load_patterns(build([], surface))) for surface in Surface))
+    return Engines(*(Engine([], surface, compile_patterns([], surface)) for surface in Surface))
 
 
 def guard(policy: Policy | None = None, *pins: Pin) -> Guard:

@@ -9,7 +9,7 @@ import pytest
 
 from pipeguard.detect.detector import Engines, get_detection, make_guard
 from pipeguard.detect.rules.rule import load_pack
-from pipeguard.detect.scanning.engine import Engine, build, load_patterns
+from pipeguard.detect.scanning.engine import Engine, compile_patterns
 from pipeguard.errors import Refusal
 from pipeguard.firewall.finding import Action, Drift
 from pipeguard.firewall.pins.fingerprint import Pin, canonical, fingerprint
@@ -45,7 +45,7 @@ def engines() -> Engines:
     """One rule that blocks and one that warns."""
     rules = load_pack(PACK, "mine.yaml")
     return Engines(
-        *(Engine(rules, surface, load_patterns(build(rules, surface))) for surface in Surface)
+        *(Engine(rules, surface, compile_patterns(rules, surface)) for surface in Surface)
     )
 
 
@@ -53,7 +53,7 @@ def engines() -> Engines:
 def made_of(pack: str, surface: Surface) -> Engine:
     """An engine of other rules."""
     rules = load_pack(pack, "mine.yaml")
-    return Engine(rules, surface, load_patterns(build(rules, surface)))
+    return Engine(rules, surface, compile_patterns(rules, surface))
 
 
 def guard(policy: Policy | None = None, *pins: Pin) -> Guard:
