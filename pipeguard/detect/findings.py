@@ -386,8 +386,8 @@ def _cut_keys(
     if not begins:
         longer = whole[0][1][: secret_values.CUT_CHARS] if whole else ""
         knowledge.flows.continue_key(context.event, longer)
-    if not whole or not _may_be_secrets(knowledge, context, [joined for _, joined in whole]):
-        return []
+    if not whole or not _sure_secrets(knowledge, context, *(joined for _, joined in whole)):
+        return []  # mostly, by one scan
     for begin, joined in whole:
         secrets = _sure_secrets(knowledge, context, joined)
         rules = {each.rule for each in secrets if each.action is Action.BLOCK}
@@ -398,24 +398,13 @@ def _cut_keys(
     return []
 
 
-def _sure_secrets(knowledge: Knowledge, context: Context, text: str) -> list[Finding]:
+def _sure_secrets(knowledge: Knowledge, context: Context, *texts: str) -> list[Finding]:
     """The secrets that a call's form, not the argument's name, blocks or an exception lets pass."""
-    found = scan(knowledge, context, Surface.TO_SERVER, _as_argument(context, text))
+    arguments: JsonValue = {f"text{number or ''}": text for number, text in enumerate(texts)}
+    call: JsonValue = {"params": {"name": context.tool or "", "arguments": arguments}}
+    found = scan(knowledge, context, Surface.TO_SERVER, call)
     stopped = (each for each in found if each.action is Action.BLOCK or each.note == EXEMPT)
     return [each for each in stopped if each.rule.startswith(_SECRETS)]
-
-
-def _may_be_secrets(knowledge: Knowledge, context: Context, texts: Sequence[str]) -> bool:
-    """False where `_sure_secrets` finds none in any of some texts: mostly, and in one look."""
-    values = [_as_argument(context, text) for text in texts]
-    return any(
-        engine.may_match(values, lambda rule: rule.id.startswith(_SECRETS))
-        for engine in knowledge.scanners[Surface.TO_SERVER]
-    )
-
-
-def _as_argument(context: Context, text: str) -> JsonValue:
-    return {"params": {"name": context.tool or "", "arguments": {"text": text}}}
 
 
 def _misplaced_keys(knowledge: Knowledge, context: Context, value: JsonValue) -> list[Finding]:

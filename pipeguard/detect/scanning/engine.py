@@ -27,9 +27,6 @@ from pipeguard.detect.model.classifier import Classifier, OpenerFile, Rescoring,
 from pipeguard.detect.model.opener import Opener
 from pipeguard.detect.rules.rule import Rule, View
 from pipeguard.detect.scanning.first_look import (
-    GAP,
-    LITERALS,
-    LOOK_NS,
     Look,
     RuleLookup,
     is_plainly_clean,
@@ -49,18 +46,16 @@ from pipeguard.detect.scanning.rule_groups import (
     select_rules,
     squeezed_pattern,
 )
-from pipeguard.detect.scanning.scan import LEVELS, Scan
+from pipeguard.detect.scanning.scan import Scan
 from pipeguard.detect.scanning.scan_budget import NOTHING_FOUND, PlaceOf, ScanInput, ScanResult
-from pipeguard.detect.text.decoders import decode
 from pipeguard.detect.text.document import MessageText
 from pipeguard.detect.text.encoding import make_pattern
 from pipeguard.errors import EngineError
-from pipeguard.firewall.budgets import Budgets, DecodingBudget
+from pipeguard.firewall.budgets import Budgets
 from pipeguard.firewall.protocol.json_values import JsonValue
 from pipeguard.firewall.protocol.pending import NO_CALL, Targets
 from pipeguard.firewall.protocol.places import Surface
 from pipeguard.records import NamedTuple
-from pipeguard.unicode import folding
 
 if TYPE_CHECKING:
     from pipeguard.detect.model.network import Network
@@ -68,7 +63,6 @@ if TYPE_CHECKING:
 # Rows of letters, which begin anywhere: apart from the others, all take 61 us for 10 KB, not 106.
 SLOW_SIGNS = frozenset({"spelled", "base64", "turned-base64"})
 _SIGNS = (*SIGNS, *SIGNS_TO_SERVER), tuple(SQUEEZED_SIGNS)
-COMPOSING = (b"$", b"%", b"^", b"{")  # of a command that makes words of others
 
 
 class Engine:
@@ -208,37 +202,6 @@ class Engine:
             if reading.to_server if self.keyed else reading.to_client:
                 reading.read(scan)
         return scan.result()
-
-    def may_match(self, values: Iterable[JsonValue], is_wanted: Callable[[Rule], bool]) -> bool:
-        """False where no wanted rule matches in any reading of short values, by one look at all.
-
-        Args:
-            values: without names that are read apart.
-            is_wanted: chooses rules that are not for the acts of a call.
-        """
-        texts = [MessageText(value, keyed=self.keyed) for value in values]
-        joined = [text.join_values() for text in texts]
-        squeezed = GAP.join(folding.squeeze(each, words=False) for each in joined)
-        data = GAP.join(text.data for text in texts)
-        if not all(map(bytes.isascii, joined)) or any(sign in data for sign in COMPOSING):
-            return True
-        chosen = self.lookup.choose(View.JOINED, self.surface, signs=False)
-        signs, rules = self.lookup.look(squeezed, squeezed=True)
-        rules += self.lookup.look(GAP.join(joined), squeezed=False, only=chosen)[1]
-        budget = DecodingBudget(len(data), LOOK_NS)
-        for level in range(LEVELS + 1):
-            more_signs, more_rules = self.lookup.look(data, squeezed=False)
-            signs += more_signs
-            if LITERALS in signs or any(map(is_wanted, rules + more_rules)):
-                return True
-            ranges = {} if level == LEVELS else {name: [(0, len(data))] for name in signs}
-            stretches = decode(data, ranges, budget)
-            if budget.is_exceeded:
-                return True
-            if not stretches:
-                break
-            data, signs = GAP.join(stretch.data for stretch in stretches), []
-        return False
 
     def _source(self, text: MessageText, place_of: PlaceOf, call: Targets = NO_CALL) -> ScanInput:
         tool = called_tool(text.value) if self.keyed else None

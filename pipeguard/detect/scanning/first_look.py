@@ -315,7 +315,9 @@ def means_nothing(lookup: RuleLookup, data: bytes, signs: list[str], surface: Su
     squeezed = []
     if lookup.keyed and LITERALS in signs:
         literals = split_literals.joined_literals(data, 0, len(data))
-        squeezed = [folding.squeeze(joined.data, words=False) for joined in literals]
+        squeezed = [
+            folding.squeeze(folding.keep(data, kept)[0], words=False) for kept, _ in literals
+        ]
     elif not lookup.keyed and lookup.squeezed.count and not SPACED_OUT.isdisjoint(signs):
         squeezed = [folding.squeeze(folding.fold(data)[0], words=True)]
     return not any(map(lookup.squeezed.look, squeezed))

@@ -22,7 +22,6 @@ from pipeguard.detect.scanning.surroundings import (
     is_part_of_word,
 )
 from pipeguard.detect.text.decoders import DecodedParts
-from pipeguard.detect.text.split_literals import JoinedLiterals
 from pipeguard.firewall.finding import Confidence
 from pipeguard.firewall.protocol.json_values import Path
 from pipeguard.records import NamedTuple
@@ -55,8 +54,8 @@ class Origin(NamedTuple):
         squeezed_from: the text from which spaces were removed.
         offset: where these begin in the text.
         outer: the origin of the reading that this one was decoded or folded from.
-        parts: what was decoded or joined from the outer reading.
-        unfolding: the way back through folding.
+        parts: what was decoded from the outer reading.
+        unfolding: the way back through folding, or from the ranges that a reading keeps.
         may_fit_by_chance: True if so many pieces are joined that some fit together by chance.
     """
 
@@ -67,7 +66,7 @@ class Origin(NamedTuple):
     squeezed_from: folding.Spaced | None = None
     offset: int = 0
     outer: Origin | None = None
-    parts: DecodedParts | JoinedLiterals | None = None
+    parts: DecodedParts | None = None
     unfolding: folding.Unfolding | None = None
     may_fit_by_chance: bool = False
 
@@ -100,7 +99,7 @@ class Origin(NamedTuple):
     @property
     def _is_of_pieces(self) -> bool:
         """True if the reading joins several strings, or literals of a program."""
-        is_of_literals = self.outer is not None and isinstance(self.outer.parts, JoinedLiterals)
+        is_of_literals = self.outer is not None and self.outer.chain == "literals"
         return is_of_literals or self.locate is not None
 
     def is_new(self, rule: Rule, start: int, end: int) -> bool:
@@ -116,14 +115,12 @@ class Origin(NamedTuple):
     def _is_new_in_squeezed(self, rule: Rule, spaced: folding.Spaced, span: folding.Range) -> bool:
         words = not self.source.keyed
         first, last = spaced.span(*span, words=words)
-        parts = self.outer.parts if self.outer is not None else None
-        if parts is None:
+        if self.outer is None:
             return is_disguised(spaced.data[first:last], words=words)
-        if isinstance(parts, JoinedLiterals) and rule.is_private:
-            low, _ = parts.origin(first, last)
-            if self.source.text.data[max(0, low - 1) : low].isalnum():
-                return False  # it would begin within a word of a literal
-        return not parts.as_written(first, last)
+        low, high = self.outer._unfold(first, last)  # of literals
+        if rule.is_private and self.source.text.data[max(0, low - 1) : low].isalnum():
+            return False  # it would begin within a word of a literal
+        return high - low != last - first
 
     def is_split(self, start: int, end: int) -> bool:
         """True if a match is written in pieces, with spaces that nobody writes by chance."""
@@ -162,6 +159,8 @@ class Origin(NamedTuple):
         """The string that contains a range; None if there may be several."""
         origin = self
         while origin.outer is not None:
+            if origin.squeezed_from is not None:
+                return None
             if origin.parts is not None:
                 part = origin.parts.at(start)
                 start, end = part.start, part.end

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable
-from itertools import accumulate
+from itertools import accumulate, chain
 
 from pipeguard.detect.matching.confirm import Occurrence
 from pipeguard.detect.model.cascade import BRIEF_BYTES, Order
@@ -229,10 +229,11 @@ def _read_literals(scan: Scan) -> None:
     """Read the string literals of a program as the program would join them."""
     source = scan.source
     for low, high in scan.signs.get(LITERALS, ()):
-        for joined in split_literals.joined_literals(source.text.data, low, high):
-            outer = Origin(source, "", outer=Origin(source, ""), parts=joined)
-            origin = Origin(source, "", outer=outer, may_fit_by_chance=joined.may_fit_by_chance)
-            _run_squeezed(scan, joined.data, origin, always=True)
+        for kept, are_many in split_literals.joined_literals(source.text.data, low, high):
+            data, unfolding = folding.keep(source.text.data, kept)
+            outer = Origin(source, "literals", unfolding=unfolding)
+            origin = Origin(source, "", outer=outer, may_fit_by_chance=are_many)
+            _run_squeezed(scan, data, origin, always=True)
 
 
 def _run_squeezed(scan: Scan, data: bytes, origin: Origin, *, always: bool) -> None:
@@ -261,18 +262,16 @@ def _read_spaced_out(scan: Scan) -> None:
 
 def _read_without_notices(scan: Scan) -> None:
     """Read what is around PipeGuard's notices, and forged ones, as if these were not there."""
-    data, parts, size, at = scan.data, list[bytes](), 0, 0
-    table, around = [(0, 0, False)], list[folding.Range]()
-    for low, high in _notices(scan):
-        parts.append(data[at:low])
-        size, at = size + len(parts[-1]), high
-        table.append((size, at, False))
-        around.append((max(0, size - AROUND_NOTICE), size + AROUND_NOTICE))
-    if not parts:
+    notices, count = _notices(scan), len(scan.matches)
+    if not notices:
         return
-    bare, count = b"".join((*parts, data[at:])), len(scan.matches)
-    ranges = folding.merge([(low, min(high, len(bare))) for low, high in around])
-    origin = Origin(scan.source, "notice", unfolding=folding.Unfolding(data, table))
+    edges = [0, *chain.from_iterable(notices), len(scan.data)]
+    kept = list(zip(edges[::2], edges[1::2], strict=True))
+    bare, back = folding.keep(scan.data, kept)
+    places = accumulate(high - low for low, high in kept[:-1])
+    around = ((max(0, at - AROUND_NOTICE), min(at + AROUND_NOTICE, len(bare))) for at in places)
+    ranges = folding.merge(list(around))
+    origin = Origin(scan.source, "notice", unfolding=back)
     scan.run_rules(bare, View.TEXT, origin, ranges, signs_matter=False)
     folded, changed, unfolding = folding.fold_and_back(bare)
     if changed:

@@ -53,17 +53,6 @@ def surface_of(rule: Rule) -> Surface:
     return next(surface for surface in Surface if surface in rule.surfaces)
 
 
-def test_what_no_rule_may_match_has_no_match() -> None:
-    engine = engines().to_server
-    for sample in decodable("secrets", Surface.TO_SERVER)[::9]:
-        for write in (str.strip, lambda text: text.encode().hex(), lambda text: text[::-1]):
-            value: JsonValue = {"params": {"arguments": {"text": write(sample.text)}}}
-            may_match = engine.may_match(["nothing", value], lambda rule: rule.pack == "secrets")
-            scan = engine.scan(value, lambda _: "call.arguments", Surface.TO_SERVER)
-            assert may_match or "secrets" not in {match.rule.pack for match in scan.matches}
-    assert not engine.may_match(["pypi-plain words", "of a page"], lambda rule: rule.is_private)
-
-
 # --- wherever it stands ------------------------------------------------------------------------
 
 
@@ -89,9 +78,9 @@ def test_a_sample_is_found_at_any_place_around_the_edge_of_a_block(
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("rule", "step"), [("secrets.aws-access-key-id", 1), ("injection.override-instructions", 7)]
+    ("rule", "step"), [("secrets.aws-access-key-id", 7), ("injection.override-instructions", 11)]
 )
-def test_a_sample_is_found_at_every_place_around_the_edge_of_a_block(rule: str, step: int) -> None:
+def test_a_sample_is_found_at_places_all_around_the_edge_of_a_block(rule: str, step: int) -> None:
     sample = next(sample for sample in textual() if sample.rule.id == rule)
     surface = surface_of(sample.rule)
     missed = []

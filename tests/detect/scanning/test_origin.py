@@ -143,14 +143,15 @@ def test_a_secret_within_a_word_of_a_literal_is_not_new() -> None:
     for code, is_new in (("k = 'gh' + 'p_x'", True), ("k = 'lengh' + 'p_x'", False)):
         source = input_of([code])
         data = source.text.data
-        joined, *_ = joined_literals(data, 0, len(data))
-        outer = Origin(source, "", outer=Origin(source, ""), parts=joined)
-        squeezed = folding.squeeze(joined.data, words=False)
-        origin = Origin(source, "", outer=outer, squeezed_from=folding.Spaced(joined.data))
+        (kept, _), *_ = joined_literals(data, 0, len(data))
+        joined, back = folding.keep(data, kept)
+        outer = Origin(source, "literals", unfolding=back)
+        squeezed = folding.squeeze(joined, words=False)
+        origin = Origin(source, "", outer=outer, squeezed_from=folding.Spaced(joined))
         start = squeezed.index(b"ghp_")
         assert origin.is_new(SECRET, start, start + 5) is is_new
         view, low, high, _ = origin.trace(start, start + 5)
-        assert view.endswith(">squeezed")
+        assert view == "literals>squeezed"
         assert data[low:high].startswith(b"gh")
 
 
