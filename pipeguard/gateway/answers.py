@@ -123,7 +123,9 @@ class _ClientAnswers:
             raise _unknown(request.method)
         if request.method not in TRACED or request.method == "tools/call":  # which traces itself
             return await method(request)
-        with self._gateway.receiving(request, lambda _: "", self._calls.traced_as) as span:
+        with self._gateway.telemetry.receiving(
+            request, lambda _: "", self._calls.traced_as
+        ) as span:
             answer = await method(request)
             span.record_answer(answer)
             return answer
@@ -176,7 +178,7 @@ class _ClientAnswers:
 
     async def close(self) -> None:
         """Hang up on all servers."""
-        self._gateway.leave(self._conversation)
+        self._gateway.conversations.pop(self._conversation, None)
         await self._leg_subscriptions.close()
         await self._subscriptions.close()
         await self._input_calls.close()

@@ -20,9 +20,9 @@ from pipeguard.gateway.catalog import (
 )
 from pipeguard.gateway.conversation import GatewayChannel
 from pipeguard.gateway.eras import Opening
-from pipeguard.gateway.hub import SILENT, STARTING, Hub
+from pipeguard.gateway.hub import Hub
 from pipeguard.gateway.leg import Leg, LegListener
-from pipeguard.gateway.legs import ClientRequest, ServedClient, Unavailable
+from pipeguard.gateway.legs import ServedClient, Unavailable
 from pipeguard.gateway.life import (
     MOST_FAILURES,
     MOST_REASON_CHARS,
@@ -34,13 +34,14 @@ from pipeguard.gateway.member import GatewayServer
 from pipeguard.gateway.menu import DEFAULT_LIMITS, MenuLimits, ToolMode
 from pipeguard.gateway.proposed_servers import ServerManagement
 from pipeguard.gateway.server_settings import ServerSettings
-from pipeguard.gateway.telemetry import NO_SPAN, CallSpan
+from pipeguard.gateway.telemetry import CallSpan
 from pipeguard.gateway.tool_offer import remembered_capabilities
 from pipeguard.state.tokens import TokenScope
 from pipeguard.transports.http.client.task_owners import SharingClient
 from pipeguard.transports.tasks import Tasks
 from pipeguard.unicode.display import show
 
+SILENT, STARTING = "it did not answer in time", "it is still starting"
 SETTLING_SECONDS = 8.0  # after a server's start, for which clients wait for it
 # Of a server that has not answered yet: what it lacks, it answers with an empty list.
 _MAY_HAVE: JsonObject = {
@@ -122,7 +123,7 @@ class Gateway(Hub):
             leaving[name] = self._stopping.begin(self.members.pop(name).stop())
             if name in wanted:
                 self._replacing[name] = asyncio.get_running_loop().time(), asyncio.Event()
-            self.forget_silences(name)
+            super().note_restart(name)
         dropped = (*changes.removed, *changes.changed)
         if [self.catalog.drop(name) for name in dropped]:
             self.announce_lists(frozenset({"tools", "prompts", "resources"}), *dropped)
@@ -332,9 +333,8 @@ class Gateway(Hub):
         return SILENT if self.is_silent(server, method) else ""
 
     def use(self, server: str) -> bool:
-        """A server is about to be used; False where its open conversations are about to end."""
-        member = self.members.get(server)
-        return member is not None and member.use()
+        """A server is about to be used; False if its open conversations are about to end."""
+        return server in self.members and self.members[server].use()
 
     def find_remembered(self, server: str) -> Leg | None:
         """A conversation with what is known of a server that is asleep; None for all others."""
@@ -355,24 +355,8 @@ class Gateway(Hub):
             for conversation in self.conversations:
                 conversation.announce_lists(frozenset({"tools"}))
 
-    def receiving(
-        self, request: ClientRequest, tool: Callable[[ClientRequest], str], conversation: str
-    ) -> CallSpan:
-        """The span of a client's call.
-
-        Args:
-            request: of the client.
-            tool: returns the name of the tool that it names; empty if there is none of it.
-            conversation: names the client's conversation.
-        """
-        if self.telemetry is None:
-            return NO_SPAN
-        return self.telemetry.receiving(request, tool(request), conversation)
-
     def sending(self, server: str, method: str, tool: str = "") -> CallSpan:
         """The span of the call to a server, of a tool or by another method."""
-        if self.telemetry is None:
-            return NO_SPAN
         member = self.members.get(server)
         url = "" if member is None else member.settings.url
         return self.telemetry.sending(method, server, url, tool)
@@ -399,7 +383,8 @@ class Gateway(Hub):
 
     def waiting(self) -> dict[str, int]:
         """The numbers of definitions that wait for approval, by their servers."""
-        return {name: member.waiting for name, member in self.members.items() if member.waiting}
+        counts = {name: member.offer.waiting for name, member in self.members.items()}
+        return {name: count for name, count in counts.items() if count}
 
     def ask_about_waiting(self, servers: Iterable[str], conversation: GatewayChannel) -> None:
         """Ask a client's user about definitions of these servers that wait."""
@@ -414,7 +399,7 @@ class Gateway(Hub):
             command = f"pipeguard approve {self.members[name].run.guard.name} --all"
             missing.setdefault(name, f"{definitions_wait(count)} for approval: {command}")
         for name, member in self.members.items():
-            if blocked := member.describe_blocked():
+            if blocked := member.offer.describe_blocked():
                 missing[name] = f"{blocked}; {missing[name]}" if name in missing else blocked
         return missing
 
@@ -423,7 +408,7 @@ class Gateway(Hub):
         for server in servers:
             if (member := self.members.get(server)) is None:
                 continue
-            for tool in member.refused_tools:
+            for tool in member.offer.refused:
                 own = member.settings.overrides.get(tool, Override()).name or tool
                 names = [f"{server}{mark}{tool}" for mark in MARKS]
                 shown = short_name(server, own) if member.settings.is_prefixed else own
@@ -447,7 +432,7 @@ class Gateway(Hub):
         return {
             "server.up": dict.fromkeys(self.left_out, 0.0) | ups,
             "tools": {name: len(self.catalog.of(name)) for name in self.members},
-            "definitions.waiting": {name: member.waiting for name, member in members},
+            "definitions.waiting": {name: member.offer.waiting for name, member in members},
             "audit.rows.lost": {name: member.run.lost_rows for name, member in members},
             "clients": {"": len(self.conversations)},
             "flow.bytes": {"": self.ledgers.total_bytes},

@@ -1,11 +1,10 @@
-"""State that the servers and clients of a gateway share: the catalogue, figures, who is there."""
+"""State that the servers and clients of a gateway share, and turns of its servers on the loop."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
 from collections.abc import Callable, Collection
-from typing import TYPE_CHECKING
 
 from pipeguard.detect.flows.ledger import Flows
 from pipeguard.detect.flows.ledger_memory import LedgerMemory
@@ -15,12 +14,9 @@ from pipeguard.firewall.session.session import Session
 from pipeguard.gateway.catalog import Catalog
 from pipeguard.gateway.conversation import GatewayChannel
 from pipeguard.gateway.menu import ToolMode
+from pipeguard.gateway.telemetry import NO_TELEMETRY
 from pipeguard.transports.judging import Judge, judge_frame
 
-if TYPE_CHECKING:
-    from pipeguard.gateway.opentelemetry_export import OpenTelemetry
-
-SILENT, STARTING = "it did not answer in time", "it is still starting"
 SILENT_SECONDS = 60.0  # for which a server is not asked again for a list that it did not give
 
 
@@ -35,7 +31,7 @@ class Hub:
         turns: of the servers on the loop.
         ledgers: bounds what is remembered of the flows of all clients.
         waiting_room: of all calls that wait for a person.
-        telemetry: gets traces and metrics; None if nobody asks for them.
+        telemetry: gets traces and metrics.
         mode: how agents get to the tools.
         server_names: of all servers.
         conversations: of the clients, with their flows.
@@ -46,7 +42,7 @@ class Hub:
         self.turns = Turns()
         self.ledgers = LedgerMemory()
         self.waiting_room = WaitingRoom()
-        self.telemetry: OpenTelemetry | None = None
+        self.telemetry = NO_TELEMETRY
         self.mode = mode
         self.server_names: Collection[str] = ()
         self.conversations: dict[GatewayChannel, Flows] = {}
@@ -58,12 +54,8 @@ class Hub:
         if conversation not in self.conversations:
             self.conversations[conversation] = Flows(self.ledgers, conversation.token)
 
-    def leave(self, conversation: GatewayChannel) -> None:
-        """A client is gone."""
-        self.conversations.pop(conversation, None)
-
     def is_silent(self, server: str, method: str) -> bool:
-        """True if a server is not asked for a list now, since it did not give it lately."""
+        """True if a server is not asked for a list now, because it did not give it lately."""
         return self._silences.get((server, method), 0.0) > asyncio.get_running_loop().time()
 
     def was_silent(self, server: str, method: str) -> None:
@@ -71,17 +63,13 @@ class Hub:
         until = asyncio.get_running_loop().time() + SILENT_SECONDS
         self._silences[server, method] = until
 
-    def forget_silences(self, server: str) -> None:
-        """Ask a server for its lists again."""
+    def note_restart(self, server: str) -> None:
+        """A server is ready, or about to be replaced: it is asked for its lists again."""
         for key in [key for key in self._silences if key[0] == server]:
             del self._silences[key]
 
-    def note_restart(self, server: str) -> None:
-        """A server is ready, after it was not: it is asked for its lists again."""
-        self.forget_silences(server)
-
     def announce_lists(self, kinds: frozenset[str], *servers: str) -> None:
-        """Tell clients what these servers offer anew: tools, prompts or resources."""
+        """Tell clients to list tools, prompts or resources of these servers again."""
         if self.mode is ToolMode.SEARCH:
             kinds -= {"tools"}  # the menu stays the same, whatever is found by it
         for conversation in self.conversations:
@@ -93,19 +81,9 @@ class Hub:
             conversation.tell_audit_loss()
         self._has_lost_rows = True
 
-    def count_call(self, server: str, outcome: str, seconds: float) -> None:
-        """Count a call of a server's tool: `ok`, `error` or `unavailable`."""
-        if self.telemetry is not None:
-            self.telemetry.count_call(server, outcome, seconds)
-
-    def count_verdict(self, server: str, verdict: Verdict) -> None:
-        """Count a message to or from a server."""
-        if self.telemetry is not None:
-            self.telemetry.count_verdict(server, verdict)
-
 
 # --- turns ------------------------------------------------------------------------------
-# Turns on the event loop, one server after the other: nobody waits for a server with much to do.
+# Turns on the event loop, one server after the other: no server waits for one with much to do.
 
 
 class Turns:

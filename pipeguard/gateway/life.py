@@ -1,23 +1,21 @@
 """The life of one server: started, watched, started again when it falls, asleep while unused.
 
-How a server is started and ended is handed in. One that fails is started again later each time, and
-rarely once it failed often. Whether one is well shows in pings (MCP 2025-11-25,
-basic/utilities/ping): one that works may be slow to answer, so only one without work is given up.
+One that fails is started again later each time, and rarely once it failed often.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable
 from contextlib import suppress
 from enum import StrEnum
 from math import ceil, inf
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 from pipeguard.errors import PipeGuardError
 from pipeguard.firewall.session.replies import what_happened
-from pipeguard.gateway.leg import Leg
 from pipeguard.gateway.legs import Unavailable
 from pipeguard.log import Log
 from pipeguard.unicode.display import cut, visible_lines
@@ -44,10 +42,6 @@ def definitions_wait(count: int) -> str:
 
 T = TypeVar("T")
 MOST_REASON_CHARS = 300  # of why a server is down, which it may have said itself
-PING_SECONDS = 30.0  # between two pings
-ANSWER_SECONDS = 10.0  # for an answer to one
-MOST_MISSED = 3  # pings in a row
-IDLE_LOOK_SECONDS = 0.5  # between two looks whether one that is about to be idle still works
 FIRST_DELAY_SECONDS, MOST_DELAY_SECONDS = 0.5, 60.0  # between two starts of one that fails
 JITTER = 0.25  # of a delay, either way: servers that fell together do not rise together
 MOST_FAILURES = 5  # in a row, after which the circuit is open
@@ -88,57 +82,50 @@ class Circuit:
         return min(delay, MOST_DELAY_SECONDS) * jitter
 
 
-class Steps(NamedTuple):
-    """The life of a server: start, watch and end.
-
-    Attributes:
-        begin: starts it; raises Unavailable, PipeGuardError or OSError.
-        watch: waits until it is down, and returns why; empty where it has been idle.
-        end: hangs up.
-        recall: takes over what is known of it, without starting it; False if nothing is.
-        describe_end: says how it ended by itself, as `exit code 3`, and its last line; each may
-            be empty.
-    """
-
-    begin: Callable[[], Awaitable[None]]
-    watch: Callable[[], Awaitable[str]]
-    end: Callable[[], Awaitable[None]]
-    recall: Callable[[], Awaitable[bool]]
-    describe_end: Callable[[], tuple[str, str]]
-
-
-class ServerLife:
-    """Keeps one server running.
+class ServerLife(ABC):
+    """Keeps one server running; a subclass starts it, watches it and ends it.
 
     Args:
-        steps: how it is started, watched and ended.
         log: for people; it gets a line for each change of state.
-        see: the command that shows what the server wrote.
         idle_seconds: without work, after which it is put to sleep; None for one that is started
             at once, and always runs.
 
     Attributes:
-        state: how it is.
+        state: of the server.
         began: when it was first started, on the loop's clock.
-        last_line: what it wrote last before it was down, for people; the server chose it.
+        ending: how its process ended by itself, such as `exit code 3`; empty if it did not.
     """
 
-    def __init__(self, steps: Steps, log: Log, see: str, idle_seconds: float | None = None) -> None:
+    def __init__(self, log: Log, idle_seconds: float | None = None) -> None:
         self.state = State.STOPPED
         self._loop = asyncio.get_running_loop()
         self.began = self._used_at = self._loop.time()
-        self._steps = steps
+        self.ending = ""
         self._log = log
-        self._see = see
         self._idle_seconds = idle_seconds
         self._why = "it was not started yet"
-        self.last_line = ""
         self._next_start: float | None = None
         self._circuit = Circuit()
         self._settled = asyncio.Event()  # by its first start
         self._tried = asyncio.Event()  # once the start under way succeeded or failed
         self._woken = asyncio.Event()
         self._keeping: asyncio.Task[None] | None = None
+
+    @abstractmethod
+    async def _begin(self) -> None:
+        """Start the server; raises Unavailable, PipeGuardError or OSError."""
+
+    @abstractmethod
+    async def _watch(self) -> str:
+        """Wait until it is down, and return why; empty if it has been idle."""
+
+    @abstractmethod
+    async def _hang_up(self) -> None:
+        """End it."""
+
+    @abstractmethod
+    async def _recall(self) -> bool:
+        """Take over what is known of it, without starting it; False if nothing is."""
 
     @property
     def why(self) -> str:
@@ -148,12 +135,9 @@ class ServerLife:
         return self._add_next_start(what_happened(self._why))
 
     def describe_for_user(self) -> str:
-        """Say why it cannot be used now, what it wrote and what to do; never for a model."""
+        """Say why it cannot be used now and what to do; never for a model."""
         happened, line_end, commands = self._why.partition("\n")
-        why = self._add_next_start(happened)
-        if self.last_line and self.state in (State.DOWN, State.FAILING):
-            why += f"; what it wrote {self.last_line!r}, and before: {self._see}"
-        return why + line_end + commands
+        return self._add_next_start(happened) + line_end + commands
 
     def _add_next_start(self, happened: str) -> str:
         if self._next_start is None:
@@ -205,9 +189,10 @@ class ServerLife:
         if self.state is not State.READY:
             raise Unavailable(self.why)
 
-    def use(self) -> None:
-        """It has work now."""
+    def use(self) -> bool:
+        """Note that it has work now; False if its open conversations are about to end."""
         self._used_at = self._loop.time()
+        return self.state is State.READY
 
     def seconds_to_idle(self) -> float:
         """For how long it must have no work yet, to be put to sleep."""
@@ -216,7 +201,7 @@ class ServerLife:
         return self._used_at + self._idle_seconds - self._loop.time()
 
     async def _keep(self) -> None:
-        if self._idle_seconds is not None and await self._recall():
+        if self._idle_seconds is not None and await self._settle_step(self._recall()) is True:
             self._turn(State.ASLEEP)
             self._tell()
         while True:
@@ -229,16 +214,13 @@ class ServerLife:
             if why:  # one that is asleep may have been woken already, and its start is to come
                 self._after(why, self._loop.time() - began)
                 self._tell()
-            await self._settle_step(self._steps.end())
+            await self._settle_step(self._hang_up())
             if why:
                 self._note_end(before)
             if self._next_start is not None:
                 await asyncio.sleep(self._next_start - self._loop.time())
             else:
-                await self._recall()
-
-    async def _recall(self) -> bool:
-        return await self._settle_step(self._steps.recall()) is True
+                await self._settle_step(self._recall())
 
     def _tell(self) -> None:
         """The start under way is over."""
@@ -269,12 +251,13 @@ class ServerLife:
         return error
 
     async def _start_and_watch(self) -> str:
-        await self._steps.begin()
+        self.ending = ""
+        await self._begin()
         self._next_start = None
         self._turn(State.READY)
         self.use()
         self._tell()
-        why = await self._steps.watch()
+        why = await self._watch()
         if not why:  # at once, so that nobody begins to use it any more
             self._turn(State.ASLEEP)
         return why
@@ -288,10 +271,9 @@ class ServerLife:
 
     def _note_end(self, before: State) -> None:
         """Add how it ended, now that all of it has ended, and say so if it was up before."""
-        ending, self.last_line = self._steps.describe_end()
-        if ending:
+        if self.ending:
             happened, line_end, commands = self._why.partition("\n")
-            self._why = f"{happened.removesuffix('.')}: {ending}{line_end}{commands}"
+            self._why = f"{happened.removesuffix('.')}: {self.ending}{line_end}{commands}"
         if self.state is before:
             return
         event = "the server is down and is being restarted"
@@ -300,8 +282,7 @@ class ServerLife:
                 f"the server failed {MOST_FAILURES} times in a row; PipeGuard now tries once"
                 " a minute"
             )
-        wrote = {"wrote": self.last_line, "see": self._see} if self.last_line else {}
-        self._log("warning", event, why=self._why, **wrote)
+        self._log("warning", event, why=self._why)
 
     def _turn(self, state: State, why: str = "") -> None:
         """Be in a state, and say so where it is another one."""
@@ -314,47 +295,3 @@ class ServerLife:
             self._log("info", "the server is ready")
         elif state is State.ASLEEP:
             self._log("info", "the server is not running; it starts when it is needed")
-
-
-async def watch_health(
-    leg: Leg,
-    gone: asyncio.Event,
-    open_requests: Callable[[], int],
-    seconds_to_idle: Callable[[], float] = lambda: inf,
-) -> str:
-    """Wait until a server is gone, idle, or does not answer any more.
-
-    Args:
-        leg: the gateway's own conversation with it.
-        gone: set once its channel has ended.
-        open_requests: how many requests it has not answered yet, our pings included.
-        seconds_to_idle: for how long it must have no work yet to be idle.
-
-    Returns:
-        Why it is down; empty where it is idle.
-    """
-    missed = lost_pings = 0
-    loop = asyncio.get_running_loop()
-    next_ping = loop.time() + PING_SECONDS
-    while missed < MOST_MISSED:
-        left = max(seconds_to_idle(), IDLE_LOOK_SECONDS)
-        with suppress(TimeoutError):
-            async with asyncio.timeout_at(min(next_ping, loop.time() + left)):
-                await gone.wait()
-        if gone.is_set():
-            return "it ended by itself"
-        if seconds_to_idle() <= 0:
-            return ""
-        if loop.time() < next_ping:
-            continue
-        try:
-            async with asyncio.timeout(ANSWER_SECONDS):
-                await leg.request("ping")  # any answer will do
-        except TimeoutError:
-            lost_pings += 1
-            works = open_requests() > lost_pings
-            missed = 0 if works else missed + 1
-        else:
-            missed = 0
-        next_ping = loop.time() + PING_SECONDS
-    return f"it did not answer {MOST_MISSED} pings in a row"

@@ -131,7 +131,7 @@ class GatewayListener:
     async def run(self, ended: asyncio.Future[None]) -> None:
         """Listen until a signal."""
         self._mount("", self._front.sessions, self._front.judge, partial(dial, self._gateway))
-        if self._gateway.telemetry is not None and self._gateway.telemetry.has_text:
+        if self._gateway.telemetry.has_text:
             self._routes.add([Route("GET", METRICS, without_body(self._metrics))])
         self._routes.add([Route("GET", TOOLS, without_body(self._tools))])
         self.follow()
@@ -161,10 +161,10 @@ class GatewayListener:
 
     async def _metrics(self, request: web.BaseRequest) -> web.StreamResponse:
         """Figures for Prometheus."""
-        telemetry = self._gateway.telemetry
-        if telemetry is None or not self._gateway.may_see_all(request.get(WHO, "")):
+        if not self._gateway.may_see_all(request.get(WHO, "")):
             raise RequestRefused(RefusalReason.SCOPE, 403, challenge.NO_FIGURES)
-        return web.Response(body=await telemetry.text(), headers={"Content-Type": METRICS_TYPE})
+        text = await self._gateway.telemetry.text()
+        return web.Response(body=text, headers={"Content-Type": METRICS_TYPE})
 
     async def _tools(self, request: web.BaseRequest) -> web.StreamResponse:
         """The tools that a client may call, and why its servers lack some, as JSON."""

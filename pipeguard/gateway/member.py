@@ -27,7 +27,7 @@ from pipeguard.gateway.eras import Opening
 from pipeguard.gateway.hub import Hub, TakingTurns
 from pipeguard.gateway.leg import Leg, LegListener, ListedTools
 from pipeguard.gateway.legs import Refused, ServedClient, Unavailable
-from pipeguard.gateway.life import ServerLife, State, Steps, watch_health
+from pipeguard.gateway.life import ServerLife, State
 from pipeguard.gateway.menu import OURS
 from pipeguard.gateway.server_output import ServerOutput
 from pipeguard.gateway.server_settings import ServerSettings
@@ -64,6 +64,10 @@ HELD = "trust.held"
 KEY_BYTES = 32
 STOPPED = "the user stopped the gateway, or changed or removed this server, before it answered"
 RESTARTED, RECONNECTED = "PipeGuard starts it again.", "PipeGuard connects to it again."
+PING_SECONDS = 30.0  # between two pings
+ANSWER_SECONDS = 10.0  # for an answer to one
+MOST_MISSED = 3  # pings in a row
+IDLE_LOOK_SECONDS = 0.5  # between two looks whether one that is about to be idle still works
 OPENING_SECONDS = 30.0  # for a server's answer to `initialize`; npx may install it first
 
 
@@ -84,7 +88,7 @@ class _ServerLog(Log):
             super().__call__(level, event, **named, **fields)
 
 
-class GatewayServer:
+class GatewayServer(ServerLife):
     """A server of the gateway.
 
     Args:
@@ -95,34 +99,43 @@ class GatewayServer:
 
     Attributes:
         settings: what the user says of it.
+        name: as the user gave it.
         described: its answer to `initialize`.
-        remembered: a conversation with what its pins say of it; None where there is none.
+        remembered: a conversation with what its pins say of it; None if there is none.
+        run: judges and records its frames.
+        judge: judges frames to and from it, and records the verdicts.
+        offer: what it offers to agents.
     """
 
     def __init__(
-        self, settings: ServerSettings, hub: Hub, engines: Engines, common: Mapping[str, str]
+        self,
+        settings: ServerSettings,
+        hub: Hub,
+        engines: Engines,
+        common: Mapping[str, str],
     ) -> None:
         """Load its pins and policy; nothing is started.
 
         Raises:
             PipeGuardError: an option is wrong, or its state cannot be read.
         """
-        self.settings = settings
+        self._options = options = settings.options(common)
+        super().__init__(_ServerLog(settings.name, options), settings.seconds_to_sleep())
+        self.settings, self.name = settings, settings.name
         self.described: JsonObject = {}
         self._hub = hub
-        self._options = options = settings.options(common)
-        self._loop = asyncio.get_running_loop()
-        self._log = _ServerLog(settings.name, options)
-        self._run = Run(settings.parse_launch(), options, self._follow_pins, engines, self._log)
-        self._run.on_loss = lambda: self._loop.call_soon_threadsafe(hub.tell_audit_loss)
-        self._run.on_stopped, self._questions = self._ask_user, Questions(self._run)
-        self._run.guard.questions = lambda: self._questions
-        self._run.adjust(settings.tighten)
-        self._run.detection.flows = Flows(hub.ledgers)  # of clients of its own endpoint
-        self._output = ServerOutput(self._run.guard.name, Mask(engines))
-        self._judge = TakingTurns(self._record, hub.turns, settings.name)
-        notices = StuffingNotices(self._run.notice, lambda: hub.server_names)
-        self._offer = ToolOffer(settings, hub.catalog, self._run.guard, self._log, notices)
+        self.run = run = Run(
+            settings.parse_launch(), options, self._follow_pins, engines, self._log
+        )
+        run.on_loss = lambda: self._loop.call_soon_threadsafe(hub.tell_audit_loss)
+        run.on_stopped, self._questions = self._ask_user, Questions(run)
+        run.guard.questions = lambda: self._questions
+        run.adjust(settings.tighten)
+        run.detection.flows = Flows(hub.ledgers)  # of clients of its own endpoint
+        self._output = ServerOutput(run.guard.name, Mask(engines))
+        self.judge = TakingTurns(self._record, hub.turns, settings.name)
+        notices = StuffingNotices(run.notice, lambda: hub.server_names)
+        self.offer = ToolOffer(settings, hub.catalog, run.guard, self._log, notices)
         self._relist_own: Callable[[frozenset[str]], None] | None = None
         self._count, self._tasks = 0, Tasks()
         self._relisting = Relisting(lambda: self._leg, self._list_tools_again, self._tasks)
@@ -134,92 +147,27 @@ class GatewayServer:
         self._gone, self._is_told_late = asyncio.Event(), False
         self._own_channels = self._opening = 0
         self._legs: WeakSet[Leg] = WeakSet()
-        self._see = f"pipeguard logs {self._run.guard.name}"
-        self._life = ServerLife(
-            Steps(self._begin, self._watch, self._hang_up, self._recall, self._output.describe_end),
-            self._log,
-            self._see,
-            settings.seconds_to_sleep(),
-        )
-
-    @property
-    def name(self) -> str:
-        """The server's name, as the user gave it."""
-        return self.settings.name
-
-    @property
-    def state(self) -> State:
-        """The server's state."""
-        return self._life.state
-
-    @property
-    def why(self) -> str:
-        """Why it cannot be used now, also for models; empty where it can."""
-        return self._life.why
-
-    def describe_for_user(self) -> str:
-        """Say why it cannot be used now, what it wrote and what to do; never for a model."""
-        return self._life.describe_for_user()
-
-    @property
-    def waiting(self) -> int:
-        """The number of its definitions that wait for approval."""
-        return self._offer.waiting
-
-    @property
-    def refused_tools(self) -> tuple[str, ...]:
-        """The names of its tools that the policy blocks."""
-        return self._offer.refused
-
-    def describe_blocked(self) -> str:
-        """Say which of its tools agents do not get, and which file says so; or empty."""
-        return self._offer.describe_blocked()
-
-    @property
-    def began(self) -> float:
-        """The time of its first start, on the loop's clock."""
-        return self._life.began
-
-    @property
-    def has_settled(self) -> bool:
-        """True once its first start succeeded or failed."""
-        return self._life.has_settled
 
     def start(self) -> None:
         """Start it, and keep it running; a lazy one that is known is started when it is needed."""
-        self._run.begin()
-        self._life.start()
-
-    def use(self) -> bool:
-        """It is about to be used; False where its open conversations are about to end."""
-        self._life.use()
-        return self.state is State.READY
-
-    async def settle(self) -> None:
-        """Wait until its first start succeeded or failed."""
-        await self._life.settle()
+        self.run.begin()
+        super().start()
 
     def tell_if_late(self) -> None:
         """Say once that clients are answered without it, if its first start takes that long."""
         if not (self.has_settled or self._is_told_late):
             self._is_told_late = True
-            event = "the server is still starting; clients are answered without it"
-            self._log("warning", event, **self._what_it_wrote())
-
-    def _what_it_wrote(self) -> dict[str, str]:
-        """The last line of its output and the command that shows all; empty if it wrote nothing."""
-        line = self._output.last_line
-        return {"wrote": line, "see": self._see} if line else {}
+            self._log("warning", "the server is still starting; clients are answered without it")
 
     async def stop(self) -> None:
         """End it."""
         for leg in self._legs:
             leg.loss, leg.again = STOPPED, ""
-        await self._life.stop()
+        await super().stop()
         await self._tasks.end()
         await self._hang_up()
         await self._remember(None)
-        await asyncio.to_thread(self._run.close)
+        await asyncio.to_thread(self.run.close)
 
     async def open(self, listener: LegListener, opening: Opening, client: ServedClient) -> Leg:
         """A client's conversation with it.
@@ -237,7 +185,7 @@ class GatewayServer:
             return await self._open(listener, opening, client)
         finally:
             self._opening -= 1
-            self._life.use()  # whoever opened it has not asked anything yet
+            self.use()  # whoever opened it has not asked anything yet
 
     async def _open(self, listener: LegListener, opening: Opening, client: ServedClient) -> Leg:
         dialler = await self._ready()
@@ -268,7 +216,7 @@ class GatewayServer:
 
     async def _ready(self) -> OwnedDialler:
         """Wait for the dialler of its channels; raises Unavailable."""
-        await self._life.wake()
+        await self.wake()
         assert self._dialler is not None  # noqa: S101  it is ready
         return self._dialler
 
@@ -276,30 +224,57 @@ class GatewayServer:
         dialler = None if self._dialler is None else self._dialler.inner
         return dialler.open_requests if isinstance(dialler, Multiplexer) else 0
 
-    def _seconds_to_idle(self) -> float:
+    def _seconds_left(self) -> float:
+        """The time for which it must have no work yet to be idle."""
         is_busy = any(leg.is_busy for leg in self._legs) or self._open_requests()
         tasks = self._stateless.has_tasks or (self._dialler is not None and self._dialler.has_tasks)
         if is_busy or tasks or self._opening or self._own_channels:
-            self._life.use()
-        return self._life.seconds_to_idle()
+            self.use()
+        return self.seconds_to_idle()
 
     async def _watch(self) -> str:
+        """Wait until it is gone, idle, or does not answer any more; empty if it is idle.
+
+        Whether it is well shows in pings (MCP 2025-11-25, basic/utilities/ping). One that works
+        may be slow to answer, so only one without work is given up.
+        """
         assert self._leg is not None  # noqa: S101  it has begun
-        return await watch_health(self._leg, self._gone, self._open_requests, self._seconds_to_idle)
+        missed = lost_pings = 0
+        next_ping = self._loop.time() + PING_SECONDS
+        while missed < MOST_MISSED:
+            left = max(self._seconds_left(), IDLE_LOOK_SECONDS)
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(min(next_ping, self._loop.time() + left)):
+                    await self._gone.wait()
+            if self._gone.is_set():
+                return "it ended by itself"
+            if self._seconds_left() <= 0:
+                return ""
+            if self._loop.time() < next_ping:
+                continue
+            try:
+                async with asyncio.timeout(ANSWER_SECONDS):
+                    await self._leg.request("ping")  # any answer will do
+                missed = 0
+            except TimeoutError:
+                lost_pings += 1
+                missed = 0 if self._open_requests() > lost_pings else missed + 1
+            next_ping = self._loop.time() + PING_SECONDS
+        return f"it did not answer {MOST_MISSED} pings in a row"
 
     async def _recall(self) -> bool:
         """Take over what its pins say that it offers, without starting it; False if nothing."""
-        pins = self._run.guard.pins.values()
+        pins = self.run.guard.pins.values()
         if not remembers(pins):
             return False
-        self._run.follow_approvals()
-        session = Session(self._run.guard.part(token_bytes(KEY_BYTES)), f"{self._run.name}.pins")
+        self.run.follow_approvals()
+        session = Session(self.run.guard.part(token_bytes(KEY_BYTES)), f"{self.run.name}.pins")
         channel, listener = RememberedServer(self.name, pins), OwnListener(self.relist, self._tasks)
         leg = Leg(self.name, session, channel, Judge(lambda _: None), listener)
         opened = await self._open_leg(leg, OUR_OPENING)
         self.described = self.described or opened
-        self._offer.put((await leg.list_tools()).definitions)
-        self._offer.count_waiting()
+        self.offer.put((await leg.list_tools()).definitions)
+        self.offer.count_waiting()
         await self._remember(leg)
         return True
 
@@ -316,8 +291,7 @@ class GatewayServer:
             PipeGuardError: it cannot be started.
         """
         self._gone = asyncio.Event()
-        self._output.begin()
-        self._run.guard.start_anew()
+        self.run.guard.start_anew()
         self._dialler = await self._make_dialler()
         listener = OwnListener(self.relist, self._tasks, self._gone.set)
         leg = self._leg = await self._dial(self._dialler, listener, ServedClient(Flows()))
@@ -331,7 +305,7 @@ class GatewayServer:
             self.described = leg.described
             self._tasks.begin(listen_for_tools(leg))
         await self._list_tools(leg)
-        await list_at_start(leg, self._tasks, self._offer.count_waiting)
+        await list_at_start(leg, self._tasks, self.offer.count_waiting)
         self._hub.note_restart(self.name)
 
     async def _hang_up(self) -> None:
@@ -348,17 +322,17 @@ class GatewayServer:
         self, dialler: OwnedDialler, listener: LegListener, client: ServedClient
     ) -> Leg:
         self._count += 1
-        guard = self._run.guard.part(token_bytes(KEY_BYTES))
+        guard = self.run.guard.part(token_bytes(KEY_BYTES))
         get_detection(guard).flows = client.flows
-        session = Session(guard, f"{self._run.name}.{self._count}")
+        session = Session(guard, f"{self.run.name}.{self._count}")
         session.waiting_room = self._hub.waiting_room
         if client.token:
-            self._run.name_token(session.run, client.token)
+            self.run.name_token(session.run, client.token)
         try:
             channel = await dialler.dial_client(client.sharing)
         except ChannelClosed as error:
             raise Unavailable(str(error)) from None
-        leg = Leg(self.name, session, channel, self._judge, listener)
+        leg = Leg(self.name, session, channel, self.judge, listener)
         leg.again = RESTARTED if self._options.command else RECONNECTED
         self._legs.add(leg)
         return leg
@@ -366,10 +340,10 @@ class GatewayServer:
     def ask_about_waiting(self, conversation: GatewayChannel) -> None:
         """Ask a client's user about definitions that wait, if the client opens links."""
         leg, opening = self._leg or self.remembered, conversation.opening
-        if leg is None or self._run.guard.policy.mode is Mode.OBSERVE:
+        if leg is None or self.run.guard.policy.mode is Mode.OBSERVE:
             return
         peers = Peers.read_client(opening.revision, opening.capabilities)
-        if params := self._questions.ask_for_approval(self._offer.find_waiting(), peers):
+        if params := self._questions.ask_for_approval(self.offer.find_waiting(), peers):
             conversation.ask_user(leg, params)
 
     def _ask_user(self, verdict: Verdict) -> None:
@@ -417,20 +391,20 @@ class GatewayServer:
         Raises:
             PipeGuardError: an option is wrong, or a secret is missing.
         """
-        options, limit = self._options, self._run.guard.policy.limits.frame_bytes
+        options, limit = self._options, self.run.guard.policy.limits.frame_bytes
         if not options.command:
             return OwnedDialler(await remote_dialler(options, limit))
         # In a thread: an isolated server's package may be fetched, and others are served meanwhile.
-        made = partial(local_dialler, options, limit, self._output, self._run, is_shared=True)
+        made = partial(local_dialler, options, limit, self._output, self.run, is_shared=True)
         local = await in_own_thread("make", made)
-        local.on_exit = on_exit or self._output.end
+        local.on_exit = on_exit or partial(setattr, self, "ending")
         return OwnedDialler(Multiplexer(local))
 
     def _tell_end(self, ending: str) -> None:
         """Say that the process for clients without handshakes ended by itself."""
         if self._stateless.is_used:
             event = "the server ended, and is started again when it is called"
-            self._log("warning", event, why=ending, **self._what_it_wrote())
+            self._log("warning", event, why=ending)
 
     def relist(self) -> None:
         """List its tools again."""
@@ -444,13 +418,13 @@ class GatewayServer:
         """
         listed = await leg.list_tools() if leg.offers("tools") else ListedTools([])
         if leg is self._leg and leg.is_open:
-            self._offer.take(listed)
+            self.offer.take(listed)
 
     async def _list_tools_again(self, leg: Leg) -> None:
         """Refresh them and have clients list again; what it does not list stays as it was."""
         with suppress(Unavailable):  # the offer says so
             await self._list_tools(leg)
-        self._offer.count_waiting()
+        self.offer.count_waiting()
         self._hub.announce_lists(frozenset({"tools"}), self.name)
 
     def on_relist(self, relist: Callable[[frozenset[str]], None]) -> None:
@@ -483,17 +457,7 @@ class GatewayServer:
             StateError: it cannot be recorded, and the policy says that nothing passes then.
         """
         if verdict.kind is MessageKind.REQUEST and verdict.method != "ping":
-            self._life.use()
-        self._hub.count_verdict(self.name, verdict)
-        if not self._run.record(verdict):
+            self.use()
+        self._hub.telemetry.count_verdict(self.name, verdict)
+        if not self.run.record(verdict):
             raise StateError("the audit cannot be written, and the policy says to stop.")
-
-    @property
-    def run(self) -> Run:
-        """The judge and recorder of its frames."""
-        return self._run
-
-    @property
-    def judge(self) -> Judge:
-        """Judges frames to and from it, and records the verdicts."""
-        return self._judge

@@ -36,7 +36,7 @@ from pipeguard.firewall.protocol.json_values import JsonObject
 from pipeguard.firewall.session.remedies import is_held_verdict
 from pipeguard.gateway.eras import find_meta
 from pipeguard.gateway.legs import ClientRequest, Unavailable
-from pipeguard.gateway.telemetry import NO_SPAN, NONE, CallSpan
+from pipeguard.gateway.telemetry import NO_SPAN, NONE, CallSpan, Figures, Telemetry
 from pipeguard.log import Log
 from pipeguard.version import VERSION
 
@@ -60,12 +60,11 @@ GAUGES = {  # and one counter: what the gateway knows of itself (`Gateway.figure
     "flow.bytes": "Remembered of clients' flows.",
 }
 
-Figures = Mapping[str, Mapping[str, float]]  # by the names of gauges and by server, or ""
 Value = TypeVar("Value")
 Attributes = dict[str, str | int]
 
 
-class OpenTelemetry:
+class OpenTelemetry(Telemetry):
     """Traces and metrics of one gateway. To be made on the loop where it lives.
 
     Args:
@@ -74,9 +73,6 @@ class OpenTelemetry:
         environ: of the process; the SDK reads its own variables.
         log: gets what the exporters complain of.
         transport: of the clients: `pipe` or `tcp`.
-
-    Attributes:
-        has_text: True if the figures are to be read in Prometheus' text format.
 
     Raises:
         ImportError: an exporter is not installed.
@@ -122,17 +118,14 @@ class OpenTelemetry:
 
     # --- spans ----------------------------------------------------------------------------
 
-    def receiving(self, request: ClientRequest, tool: str, session: str) -> CallSpan:
-        """The span of a client's call, part of what its `_meta` says.
-
-        Args:
-            request: of the client.
-            tool: that it names, if there is such a one; a client may send any text.
-            session: names the client's conversation.
-        """
+    def receiving(
+        self, request: ClientRequest, find_tool: Callable[[ClientRequest], str], session: str
+    ) -> CallSpan:
+        """The span of a client's call, part of what its `_meta` says."""
         if self._tracers is None:
             return NO_SPAN
-        attributes = _call_attributes(request.method, tool)
+        # Only the name of a tool that there is: a client may send any text.
+        attributes = _call_attributes(request.method, find_tool(request))
         attributes["network.transport"] = self._transport
         attributes["mcp.protocol.version"] = request.opening.revision
         attributes["jsonrpc.request.id"] = request.token.strip('"')[:MOST_CHARS]
@@ -144,14 +137,7 @@ class OpenTelemetry:
         return _Span(self._tracer, SpanKind.SERVER, attributes, propagate.extract(carrier))
 
     def sending(self, method: str, server: str, url: str, tool: str) -> CallSpan:
-        """The span of the call to a server, within that of the client's.
-
-        Args:
-            method: of the request.
-            server: the server's name.
-            url: its address; empty if it was started here.
-            tool: the tool's own name; empty if none is called.
-        """
+        """The span of the call to a server, within that of the client's."""
         if self._tracers is None:
             return NO_SPAN
         attributes = _call_attributes(method, tool)

@@ -14,8 +14,7 @@ from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, serialise
 from pipeguard.gateway.conversation import GatewayChannel
 from pipeguard.gateway.eras import INVALID_PARAMS, Declined
-from pipeguard.gateway.gateway import Gateway
-from pipeguard.gateway.hub import SILENT, STARTING
+from pipeguard.gateway.gateway import SILENT, STARTING, Gateway
 from pipeguard.gateway.leg import Leg
 from pipeguard.gateway.legs import ClientRequest, Legs, Unavailable
 

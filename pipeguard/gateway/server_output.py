@@ -20,8 +20,6 @@ from pipeguard.transports.stderr import neutralise
 
 MOST_BYTES = 2 * 2**20  # of one file; there are two of them for a server
 LOOK_SECONDS = 0.2  # between two looks for new lines
-MOST_LINE_CHARS = 200  # of a last line that is shown
-_ERROR = re.compile(r"error|not found", re.IGNORECASE)
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
 
 
@@ -38,10 +36,6 @@ class ServerOutput:
     Args:
         server: the server's name.
         mask: takes secrets out.
-
-    Attributes:
-        ending: how the server ended by itself, as `exit code 3`; empty if it did not.
-        last_line: of what it wrote before, for people; empty if it wrote nothing.
     """
 
     def __init__(self, server: str, mask: Callable[[bytes], bytes]) -> None:
@@ -49,37 +43,17 @@ class ServerOutput:
         self._mask = mask
         self._lock = Lock()
         self._is_line_open = False
-        self.ending = self.last_line = ""
         self._path.parent.mkdir(mode=0o700, exist_ok=True)
 
     def __call__(self, text: bytes) -> bytes:
         """Write a text down; nothing of it is for our own standard error."""
         clean = neutralise(self._mask(text))
         with self._lock:
-            self._note_line(clean)
             try:
                 self._append(clean)
             except OSError:  # the disk is full: a server does not stop for that
                 self._is_line_open = False
         return b""
-
-    def begin(self) -> None:
-        """Forget the server before: another one is started."""
-        self.ending = self.last_line = ""
-
-    def end(self, ending: str) -> None:
-        """Note how the server ended by itself."""
-        self.ending = ending
-
-    def describe_end(self) -> tuple[str, str]:
-        """Say how the server ended by itself, and what it wrote last."""
-        return self.ending, self.last_line
-
-    def _note_line(self, text: bytes) -> None:
-        """Keep the last line, or the last with an error: Node and Python add more after it."""
-        for line in text.decode("utf-8", "replace").splitlines():
-            if line.strip() and (_ERROR.search(line) or not _ERROR.search(self.last_line)):
-                self.last_line = line.strip()[:MOST_LINE_CHARS]
 
     def _append(self, text: bytes) -> None:
         file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)

@@ -1,14 +1,15 @@
 """`pipeguard serve`, from its start to its end: over stdio, or for clients at an address.
 
 Puts the gateway behind a front, follows its sources, and ends all of it on a signal. Nothing here
-judges. `serve --check` starts no server and listens nowhere.
+judges. `serve --check` starts no server and listens nowhere. OpenTelemetry is imported only if a
+variable asks for it (opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables).
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, replace
 from shutil import which
@@ -35,7 +36,8 @@ from pipeguard.gateway.proposed_servers import ServerManagement
 from pipeguard.gateway.server_settings import ServerSettings, Stamp
 from pipeguard.gateway.servers_file import ManagementSettings, ServersFile
 from pipeguard.gateway.sources import Sources
-from pipeguard.gateway.telemetry import open_telemetry
+from pipeguard.gateway.telemetry import NO_TELEMETRY, NONE, Telemetry
+from pipeguard.installation import reinstall_command
 from pipeguard.isolation import missing_paths
 from pipeguard.log import Log, say
 from pipeguard.rulebook.policy_rules import load_wrap_policy
@@ -152,11 +154,9 @@ class _Serving:
         self._gateway = Gateway(engines, mode, options.common(), self._find_scope)
         self._gateway.is_read_only = options.is_read_only
         self._gateway.limits = file.limits
-        self._gateway.telemetry = telemetry = open_telemetry(
-            os.environ, self._log, "tcp" if client_fd is None else "pipe"
-        )
-        if telemetry is not None:
-            telemetry.watch(self._gateway.figures)
+        transport = "tcp" if client_fd is None else "pipe"
+        self._gateway.telemetry = open_telemetry(os.environ, self._log, transport)
+        self._gateway.telemetry.watch(self._gateway.figures)
         sessions = FrontSessions(guard, record.run, self._gateway.find_definition)
         self._front = Front(sessions, FrontJudge(record.verdict), record)
         if self._tokens is not None:
@@ -178,8 +178,7 @@ class _Serving:
             finally:
                 watching.cancel()
                 await self._gateway.close()
-                if telemetry is not None:
-                    await asyncio.to_thread(telemetry.close)
+                await asyncio.to_thread(self._gateway.telemetry.close)
                 if self._tokens is not None:
                     self._tokens.close()
                 await asyncio.to_thread(record.close)
@@ -357,3 +356,47 @@ def _check_listening(options: WrapOptions, limit_bytes: int) -> None:
     server_context(options)
     read_number(options, "--max-sessions", MAX_SESSIONS)
     read_number(options, "--idle-timeout", IDLE_SECONDS)
+
+
+def requested_exporters(environ: Mapping[str, str]) -> tuple[str, str]:
+    """The names of the exporters of traces and of metrics.
+
+    A signal is asked for by its own exporter (`OTEL_TRACES_EXPORTER`), or by an endpoint of OTLP.
+    The specification would export to localhost with nothing set; a guard does not call anybody
+    whom nobody named.
+    """
+    if environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+        return NONE, NONE
+    return _exporter(environ, "TRACES"), _exporter(environ, "METRICS")
+
+
+def _exporter(environ: Mapping[str, str], signal: str) -> str:
+    endpoints = ("OTEL_EXPORTER_OTLP_ENDPOINT", f"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT")
+    usual = "otlp" if any(environ.get(name, "").strip() for name in endpoints) else NONE
+    return environ.get(f"OTEL_{signal}_EXPORTER", "").strip().lower() or usual
+
+
+def open_telemetry(
+    environ: Mapping[str, str], log: Log, transport: str, tell: Callable[[str], None] = say
+) -> Telemetry:
+    """Telemetry as the environment asks for it, unless it cannot have it.
+
+    Args:
+        environ: of the process.
+        log: gets what the exporters complain of.
+        transport: of the clients: `pipe` or `tcp`.
+        tell: tells people why there is none.
+    """
+    traces, metrics = requested_exporters(environ)
+    if traces == metrics == NONE:
+        return NO_TELEMETRY
+    try:
+        from pipeguard.gateway.opentelemetry_export import OpenTelemetry
+
+        return OpenTelemetry(traces, metrics, environ, log, transport)
+    except ModuleNotFoundError as error:
+        tell(f"no traces and metrics: OTEL_ variables ask for them, and {error.name} is not"
+             f" installed: {reinstall_command('otel')}")  # fmt: skip
+    except (ImportError, ValueError) as error:
+        tell(f"no traces and metrics, because the OTEL_ variables are wrong: {error}")
+    return NO_TELEMETRY

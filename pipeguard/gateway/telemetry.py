@@ -1,8 +1,4 @@
-"""Traces and metrics of the gateway, as the environment asks for them.
-
-OpenTelemetry is imported only if a variable asks for it (names:
-opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables).
-"""
+"""Traces and metrics of the gateway if nobody asks for any; no OpenTelemetry here."""
 
 from __future__ import annotations
 
@@ -12,14 +8,14 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from pipeguard.firewall.protocol.json_values import JsonObject
-from pipeguard.installation import reinstall_command
-from pipeguard.log import Log, say
 
 if TYPE_CHECKING:
-    from pipeguard.gateway.opentelemetry_export import OpenTelemetry
+    from pipeguard.firewall.finding import Verdict
+    from pipeguard.gateway.legs import ClientRequest
 
 # What a client waits for while a server works. Lists are ours, and a subscription has no end.
 TRACED = frozenset({"tools/call", "resources/read", "prompts/get", "completion/complete"})
+Figures = Mapping[str, Mapping[str, float]]  # by the names of gauges and by server, or ""
 NONE = "none"  # the exporter of a signal that nobody asks for
 
 
@@ -45,45 +41,53 @@ class CallSpan(AbstractContextManager["CallSpan"]):
 NO_SPAN = CallSpan()
 
 
-def requested_exporters(environ: Mapping[str, str]) -> tuple[str, str]:
-    """The names of the exporters of traces and of metrics.
+class Telemetry:
+    """The destination of traces and metrics; this one if nobody asks for any.
 
-    A signal is asked for by its own exporter (`OTEL_TRACES_EXPORTER`), or by an endpoint of OTLP.
-    The specification would export to localhost with nothing set; a guard does not call anybody
-    whom nobody named.
+    Attributes:
+        has_text: True if the figures are to be read in Prometheus' text format.
     """
-    if environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
-        return NONE, NONE
-    return _exporter(environ, "TRACES"), _exporter(environ, "METRICS")
+
+    has_text = False
+
+    def receiving(
+        self, request: ClientRequest, find_tool: Callable[[ClientRequest], str], session: str
+    ) -> CallSpan:
+        """The span of a client's call: entered when it is taken, left when it is answered.
+
+        Args:
+            request: of the client.
+            find_tool: returns the name of the tool that it names; empty if there is none of it.
+            session: names the client's conversation.
+        """
+        return NO_SPAN
+
+    def sending(self, method: str, server: str, url: str, tool: str) -> CallSpan:
+        """The span of the call to a server, within the span of the client's.
+
+        Args:
+            method: of the request.
+            server: the server's name.
+            url: its address; empty if it was started here.
+            tool: the tool's own name; empty if none is called.
+        """
+        return NO_SPAN
+
+    def count_call(self, server: str, outcome: str, seconds: float) -> None:
+        """Count a call of a server's tool: `ok`, `error` or `unavailable`."""
+
+    def count_verdict(self, server: str, verdict: Verdict) -> None:
+        """Count a message to or from a server; as `held` if definitions only wait."""
+
+    def watch(self, figures: Callable[[], Figures]) -> None:
+        """Report what a gateway knows of itself, too; asked on its loop."""
+
+    async def text(self) -> bytes:
+        """All figures, in Prometheus' text format."""
+        return b""
+
+    def close(self) -> None:
+        """Send what is left, in some seconds at most."""
 
 
-def _exporter(environ: Mapping[str, str], signal: str) -> str:
-    endpoints = ("OTEL_EXPORTER_OTLP_ENDPOINT", f"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT")
-    usual = "otlp" if any(environ.get(name, "").strip() for name in endpoints) else NONE
-    return environ.get(f"OTEL_{signal}_EXPORTER", "").strip().lower() or usual
-
-
-def open_telemetry(
-    environ: Mapping[str, str], log: Log, transport: str, tell: Callable[[str], None] = say
-) -> OpenTelemetry | None:
-    """Telemetry as the environment asks for it; None if it asks for none, or cannot have it.
-
-    Args:
-        environ: of the process.
-        log: gets what the exporters complain of.
-        transport: of the clients: `pipe` or `tcp`.
-        tell: tells people why there is none.
-    """
-    traces, metrics = requested_exporters(environ)
-    if traces == metrics == NONE:
-        return None
-    try:
-        from pipeguard.gateway.opentelemetry_export import OpenTelemetry
-
-        return OpenTelemetry(traces, metrics, environ, log, transport)
-    except ModuleNotFoundError as error:
-        tell(f"no traces and metrics: OTEL_ variables ask for them, and {error.name} is not"
-             f" installed: {reinstall_command('otel')}")  # fmt: skip
-    except (ImportError, ValueError) as error:
-        tell(f"no traces and metrics, because the OTEL_ variables are wrong: {error}")
-    return None
+NO_TELEMETRY = Telemetry()

@@ -144,7 +144,8 @@ class ToolCalls:
         Raises:
             Declined: the request names no tool.
         """
-        with self._gateway.receiving(request, self._find_tool_name, self.traced_as) as span:
+        traces = self._gateway.telemetry
+        with traces.receiving(request, self._find_tool_name, self.traced_as) as span:
             answer = await self._answer(request)
             span.record_answer(answer)
             return answer
@@ -223,7 +224,7 @@ class ToolCalls:
             text = f"The server {tool.server} of {tool.public} is not available: {why}"
             return {"result": menu.content(text, is_error=True)}
         finally:
-            self._gateway.count_call(tool.server, outcome, monotonic() - began)
+            self._gateway.telemetry.count_call(tool.server, outcome, monotonic() - began)
         if not isinstance(result, dict):
             return answer
         return with_task(tool.server, {"result": self._cut(result)})

@@ -550,9 +550,9 @@ def test_a_lazy_server_without_a_handshake_runs_while_a_client_hears_of_a_resour
         await client.shake_hands()
         await client.result("resources/subscribe", uri="test://watched-resource")
         new = gateway.members["new"]
-        while new._life.seconds_to_idle() > 0 and new.state is State.READY:  # noqa: ASYNC110  no event tells
+        while new.seconds_to_idle() > 0 and new.state is State.READY:  # noqa: ASYNC110  no event tells
             await asyncio.sleep(0.01)
-        while new._life.seconds_to_idle() < 0 and new.state is State.READY:  # noqa: ASYNC110  no event tells
+        while new.seconds_to_idle() < 0 and new.state is State.READY:  # noqa: ASYNC110  no event tells
             await asyncio.sleep(0.01)  # until it was looked at
         assert new.state is State.READY
 

@@ -34,7 +34,7 @@ def test_all_definitions_wait_at_once() -> None:
         member = gateway.members["new"]
         held = {key for key, pin in member.run.guard.pins.items() if pin.held_definition}
         assert {kind for kind, _ in held} == {"tool", "prompt", "resource", "template"}
-        assert member.waiting == len(held) == 5
+        assert member.offer.waiting == len(held) == 5
 
     new = rogue(
         "new",
@@ -52,7 +52,7 @@ def test_a_list_without_end_is_left_and_the_next_one_read(tmp_path: Path) -> Non
 
     async def scenario(_: Client, gateway: Gateway) -> None:
         member = gateway.members["endless"]
-        await wait_until(lambda: member.waiting == 1)
+        await wait_until(lambda: member.offer.waiting == 1)
         assert log.read_text().count("resources/list") == MOST_PAGES
 
     talk(

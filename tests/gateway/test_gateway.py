@@ -183,7 +183,7 @@ def test_tools_of_a_new_server_are_not_found_before_a_person_approves_them() -> 
         answer = await client.text("call_tool_destructive", name="new__echo", arguments={})
         assert "There is no tool 'new__echo' here." in answer
         waiting = " for the user's approval. Tell the user."
-        assert f"{definitions_wait(new.waiting)}{waiting}" in answer
+        assert f"{definitions_wait(new.offer.waiting)}{waiting}" in answer
         assert waiting not in await client.text("retrieve_tools", query="echo"), "it was told"
         assert waiting in await client.text("retrieve_tools", query="zzyzx"), "nothing was found"
         alone = await client.text("retrieve_tools", query="echo", server="everything")

@@ -105,8 +105,8 @@ def test_one_with_a_subscription_or_a_call_under_way_is_not_stopped(tmp_path: Pa
     async def scenario(client: Client, gateway: Gateway) -> None:
         await client.result("resources/subscribe", uri="x://r")
         member = gateway.members["b"]
-        await until(lambda: member._life.seconds_to_idle() < 0)
-        await until(lambda: member._life.seconds_to_idle() > 0)  # it was looked at
+        await until(lambda: member.seconds_to_idle() < 0)
+        await until(lambda: member.seconds_to_idle() > 0)  # it was looked at
         assert member.state is State.READY
         assert not log.read_text().endswith("ended\n")
 
@@ -119,8 +119,8 @@ def test_one_with_a_task_that_a_client_may_ask_for_is_not_stopped(tmp_path: Path
     async def scenario(client: Client, gateway: Gateway) -> None:
         called = await client.result("tools/call", name="b__run", arguments={}, task={})
         member = gateway.members["b"]
-        await until(lambda: member._life.seconds_to_idle() < 0)
-        await until(lambda: member._life.seconds_to_idle() > 0)  # it was looked at
+        await until(lambda: member.seconds_to_idle() < 0)
+        await until(lambda: member.seconds_to_idle() > 0)  # it was looked at
         assert member.state is State.READY
         task = called["task"]
         assert isinstance(task, dict)
@@ -136,7 +136,7 @@ def test_what_is_held_is_not_found_before_it_is_approved_though_nothing_runs(
     server = lazy(log, trust="review")
 
     async def read(_: Client, gateway: Gateway) -> None:
-        await until(lambda: gateway.members["b"].waiting > 0)
+        await until(lambda: gateway.members["b"].offer.waiting > 0)
 
     async def scenario(client: Client, gateway: Gateway) -> None:
         assert gateway.members["b"].state is State.ASLEEP

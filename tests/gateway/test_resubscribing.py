@@ -74,8 +74,8 @@ def test_a_lazy_server_falls_asleep_once_nobody_is_subscribed(*, leaves: bool) -
         agent = await room.agent()
         await agent.result("resources/subscribe", uri="a://a")
         member = room.gateway.members["a"]
-        await until(lambda: member._life.seconds_to_idle() < 0)
-        await until(lambda: member._life.seconds_to_idle() > 0)  # it was looked at
+        await until(lambda: member.seconds_to_idle() < 0)
+        await until(lambda: member.seconds_to_idle() > 0)  # it was looked at
         assert member.state is State.READY
         if leaves:
             await agent.close()

@@ -9,7 +9,7 @@ import pytest
 
 from pipeguard.gateway import gateway as gateway_module
 from pipeguard.gateway import gateway as gateways
-from pipeguard.gateway import hub, leg, pages
+from pipeguard.gateway import leg, pages
 from pipeguard.gateway.answers import dial
 from pipeguard.gateway.gateway import Gateway
 from pipeguard.gateway.life import State
@@ -113,7 +113,7 @@ def test_mute_servers_are_waited_for_together_and_once(
         for listed in (first, again):
             assert [prompt["name"] for prompt in objects(listed["prompts"])] == ["z__p"]
             meta = listed["_meta"]
-            assert meta == {pages.UNAVAILABLE: dict.fromkeys("abc", hub.SILENT)}
+            assert meta == {pages.UNAVAILABLE: dict.fromkeys("abc", gateways.SILENT)}
         # Once by the gateway itself, as it starts, and once for this client.
         assert [log.read_text().count("prompts/list") for log in logs] == [2, 2, 2]
         assert "prompt of z" in str(await client.result("prompts/get", name="z__p"))

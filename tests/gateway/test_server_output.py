@@ -36,24 +36,6 @@ def test_lines_have_the_time_and_no_secret_and_no_escape() -> None:
     assert output_path("git").stat().st_mode & 0o077 == 0
 
 
-@pytest.mark.parametrize(
-    ("wrote", "last"),
-    [
-        (b"loading\nready\n\n", "ready"),
-        (b"Error: no module x\n    at load\n", "Error: no module x"),
-        (b"Traceback:\n  File\nOSError: full\n", "OSError: full"),
-        (b"sh: 1: x: not found\n", "sh: 1: x: not found"),
-        (b"y" * 9000 + b"\n", "y" * server_output.MOST_LINE_CHARS),
-    ],
-)
-def test_the_last_line_is_the_error_if_there_is_one(wrote: bytes, last: str) -> None:
-    output = ServerOutput("git", bytes)
-    output(wrote)
-    assert output.last_line == last
-    output.begin()
-    assert output.last_line == ""
-
-
 def test_what_a_terminal_would_hide_or_obey_is_shown() -> None:
     output_path("git").parent.mkdir(parents=True)
     output_path("git").write_text("a\u202eb\x1b[2J\tc \u05d0\n")
