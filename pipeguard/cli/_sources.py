@@ -12,14 +12,13 @@ import click
 
 from pipeguard.cli._groups import RefusedError
 from pipeguard.errors import InputError
-from pipeguard.unicode.display import quote, visible
+from pipeguard.unicode.display import visible
 
 if TYPE_CHECKING:
     from pipeguard.gateway.sources import Sources
     from pipeguard.runtime.start import RunningGuard
 
 Command = Callable[..., Any]
-_OF_SOURCES = ("config", "folder", "imports", "url", "token_env")
 
 
 def source_options(command: Command) -> Command:
@@ -64,41 +63,24 @@ def url_options(command: Command) -> Command:
     @click.option("--token-env", metavar="NAME", help="The variable with a token for --url.")
     @wraps(command)
     def with_url(*arguments: object, url: str, token_env: str | None, **options: object) -> object:
-        token = read_token(url, token_env)
+        if token_env and not url:
+            raise click.UsageError("--token-env is for --url.")
+        token = os.environ.get(token_env, "") if token_env else ""
+        if token_env and not token:
+            raise RefusedError(f"--token-env {token_env}: there is no such variable.")
         return command(*arguments, url=url, token=token, **options)
 
     return with_url
 
 
-def read_token(url: str | None, token_env: str | None) -> str:
-    """The token in a variable; empty if none is named.
-
-    Raises:
-        UsageError: there is no address for it.
-        RefusedError: there is no such variable.
-    """
-    if token_env and not url:
-        raise click.UsageError("--token-env is for --url.")
-    token = os.environ.get(token_env, "") if token_env else ""
-    if token_env and not token:
-        raise RefusedError(f"--token-env {token_env}: there is no such variable.")
-    return token
-
-
-def running_gateways(file: str = "") -> list[tuple[str, str]]:
-    """The addresses of the gateways that run here, and their processes.
-
-    Args:
-        file: only of those that take their servers from it; empty for all.
-    """
-    from pipeguard.assess.gateway_file import serves_file
+def running_gateways() -> list[tuple[str, str]]:
+    """The addresses of the gateways that run here, and their processes."""
     from pipeguard.runtime.start import running_guards
 
     return sorted(
         (f"{_find_scheme(guard)}://{visible(guard.address)}", guard.describe())
         for guard in running_guards()
         if guard.verb == "serve" and ":" in guard.address and not guard.address.endswith(":0")
-        if not file or serves_file(guard, Path(file))
     )
 
 
@@ -106,50 +88,17 @@ def _find_scheme(guard: RunningGuard) -> str:
     return "https" if any(word.startswith("--tls-cert") for word in guard.words) else "http"
 
 
-def spell_sources() -> str:
-    """The options for servers and gateways of the command that runs, to repeat them in a hint."""
-    context = click.get_current_context()
-    given = (
-        f" {option.opts[0]} {quote(value)}"
-        for option in context.command.params
-        if f"{option.name}" in _OF_SOURCES
-        for value in _list_values(context.params.get(f"{option.name}"))
-    )
-    return "".join(given)
-
-
-def _list_values(value: object) -> tuple[str, ...]:
-    return value if isinstance(value, tuple) else (str(value),) if value else ()
-
-
 def _sources(config: str | None, folder: str | None, imports: tuple[str, ...]) -> Sources:
     from pipeguard.gateway.discovery import usual_file
     from pipeguard.gateway.sources import Sources
 
-    file = _find_file(config, usual_file(), is_needed=not folder and not imports)
+    usual = usual_file()
+    file = config or (usual if Path(usual).is_file() else "")
+    if not (file or folder or imports):
+        raise InputError(
+            f"nothing says which servers there are. Write them to {usual}, as\n\n"
+            "  servers:\n    memory:\n      command: npx\n"
+            '      args: ["-y", "@modelcontextprotocol/server-memory"]\n\n'
+            "  or name a client whose servers you want:  pipeguard serve --import claude-code"
+        )
     return Sources(file, folder or "", imports)
-
-
-def _find_file(config: str | None, usual: str, *, is_needed: bool) -> str:
-    """The file of servers; empty where there is none and none is needed.
-
-    Raises:
-        InputError: there is none, and nothing else says which servers there are.
-    """
-    if config is not None:
-        return config
-    if Path(usual).is_file():
-        return usual
-    if not is_needed:
-        return ""
-    running = "".join(
-        f"\n  or ask the gateway that runs:  --url {url}  (with --token-env NAME, if it needs one)"
-        for url, _ in running_gateways()
-    )
-    raise InputError(
-        f"nothing says which servers there are. Write them to {usual}, as\n\n"
-        "  servers:\n    memory:\n      command: npx\n"
-        '      args: ["-y", "@modelcontextprotocol/server-memory"]\n\n'
-        "  or name a client whose servers you want:  pipeguard serve --import claude-code"
-        f"{running}"
-    )

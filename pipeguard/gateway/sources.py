@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from yarl import URL
 
@@ -30,8 +30,14 @@ from pipeguard.gateway import menu
 from pipeguard.gateway.answers import dial
 from pipeguard.gateway.catalog import Catalog, CatalogTool
 from pipeguard.gateway.conversation import GatewayChannel
-from pipeguard.gateway.discovery import check_own, discovered_servers, read_own_text, watched_files
-from pipeguard.gateway.eras import REVISIONS
+from pipeguard.gateway.discovery import (
+    UNNAMEABLE,
+    check_own,
+    discovered_servers,
+    read_own_text,
+    watched_files,
+)
+from pipeguard.gateway.eras import Opening, as_object
 from pipeguard.gateway.gateway import Gateway
 from pipeguard.gateway.menu import ToolMode
 from pipeguard.gateway.proposed_servers import approved_fingerprints, approved_servers
@@ -141,23 +147,10 @@ class Sources:
 _VARIABLE = re.compile(
     r"\$\{(?P<env>env:)?(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>[^}]*))?\}"
 )
-_UNNAMED = re.compile(r"[^A-Za-z0-9._-]+")
 
 
-class Imported(NamedTuple):
-    """The servers of a client.
-
-    Attributes:
-        servers: those that are switched on.
-        notes: what became of entries whose names are none for the gateway, for the user.
-    """
-
-    servers: tuple[ServerSettings, ...]
-    notes: tuple[str, ...] = ()
-
-
-def imported_servers(source: str, variables: Mapping[str, str]) -> Imported:
-    """The servers of a client, or of a file with `mcpServers`.
+def imported_servers(source: str, variables: Mapping[str, str]) -> ServersFile:
+    """The servers of a client, or of a file with `mcpServers`, with notes for the user.
 
     Args:
         source: a client's id, as `pipeguard setup` takes it, or a path.
@@ -169,13 +162,11 @@ def imported_servers(source: str, variables: Mapping[str, str]) -> Imported:
     """
     if _is_path(source):
         parsed = parse_client_file(read_own_text(source), source, variables)
-        return Imported(tuple(map(_without_guard, parsed.servers)))
+        return replace(parsed, servers=tuple(map(_without_guard, parsed.servers)))
     reader = _Reader(variables)
     files = _files(source)
     if not files:
-        raise InputError(
-            f"--import {source}: this client has no file with servers on this machine."
-        )
+        raise InputError(f"--import {source}: this client has no file with servers here.")
     for file in files:
         check_own(file.path)
         config = read_config(file)
@@ -183,7 +174,7 @@ def imported_servers(source: str, variables: Mapping[str, str]) -> Imported:
             raise PolicyError(f"{file.path}: {config.problem}")
         for entry in config.servers:
             reader.add(entry)
-    return Imported(tuple(reader.servers.values()), tuple(reader.notes))
+    return ServersFile(tuple(reader.servers.values()), notes=tuple(reader.notes))
 
 
 def imported_files(source: str) -> Iterator[str]:
@@ -231,7 +222,7 @@ class _Reader:
             return
         if not words and not url:
             raise PolicyError(f"{_where(entry)} has no `command` and no `url`.")
-        name = _UNNAMED.sub("-", entry.name).strip("-._")[:50]
+        name = UNNAMEABLE.sub("-", entry.name).strip("-._")[:50]
         if not NAME.match(name):
             self.notes.append(f"{_where(entry)} is left out: give it a name with a letter or digit")
             return
@@ -304,15 +295,10 @@ class Inspector:
         servers: the names of all.
 
     Attributes:
-        callable: which tools are found here.
         catalog: as it was given.
         servers: likewise.
-        missing: why servers have no tools, or not all, by name.
-        nowhere: says that there is no server, and what to do.
+        missing: why servers have no tools, or wait, by name.
     """
-
-    callable = "that can be called now"
-    nowhere = "The gateway has no server."
 
     def __init__(self, catalog: Catalog, channel: AsyncChannel, servers: Sequence[str]) -> None:
         self.catalog = catalog
@@ -322,24 +308,22 @@ class Inspector:
         self._count = 0
 
     async def start_all(self) -> bool:
-        """Start the servers that were not; True where there were some."""
+        """Start the servers that were not; True if there were some."""
         return False
 
-    async def open(self) -> None:
-        """Open the conversation."""
-        opening: JsonObject = {
-            "protocolVersion": REVISIONS[0],
-            "capabilities": {},
-            "clientInfo": {"name": "pipeguard", "version": VERSION},
-        }
-        await self.request("initialize", opening)
-
     async def call(self, tool: CatalogTool, arguments: JsonObject) -> JsonObject:
-        """Call a tool; the answer has `result` or `error`."""
-        return await self.request("tools/call", {"name": tool.public, "arguments": arguments})
+        """Call a tool by itself, or as the gateway's menu has it; its `result` or `error`."""
+        opening = Opening({}, {"name": "pipeguard", "version": VERSION})
+        await self._request("initialize", opening.params())
+        await self._write({"method": "notifications/initialized"})
+        tools = as_object((await self._request("tools/list", {})).get("result")).get("tools")
+        listed = tools if isinstance(tools, list) else []
+        params: JsonObject = {"name": tool.public, "arguments": arguments}
+        if any(isinstance(each, dict) and each.get("name") == menu.RETRIEVE for each in listed):
+            params = {"name": menu.CALL_OF[tool.effect], "arguments": params}
+        return await self._request("tools/call", params)
 
-    async def request(self, method: str, params: JsonObject) -> JsonObject:
-        """Ask something; the answer has `result` or `error`."""
+    async def _request(self, method: str, params: JsonObject) -> JsonObject:
         self._count += 1
         await self._write({"id": self._count, "method": method, "params": params})
         while (frame := await self._channel.read()) is not None:
@@ -369,7 +353,7 @@ class _StartedServers(Inspector):
         self._settings = settings
 
     async def start_all(self) -> bool:
-        """Start the servers that were not; True where there were some."""
+        """Start the servers that were not; True if there were some."""
         if len(self._gateway.members) == len(self.servers):
             return False
         await self._gateway.apply(self._settings)
@@ -381,33 +365,6 @@ class _StartedServers(Inspector):
         with say_if_slow(STARTING):
             await self._gateway.settle(SETTLING_SECONDS)
         self.missing = self._gateway.describe_missing()
-
-
-class _RunningGateway(Inspector):
-    """A gateway at an address, whose client we are."""
-
-    callable = "that this client may call now"
-
-    async def open(self) -> None:
-        """Open the conversation."""
-        await super().open()
-        await self._write({"method": "notifications/initialized"})
-
-    async def call(self, tool: CatalogTool, arguments: JsonObject) -> JsonObject:
-        """Call a tool by itself, or as the gateway's menu has it."""
-        await self.open()
-        result = (await self.request("tools/list", {})).get("result")
-        tools = result.get("tools") if isinstance(result, dict) else None
-        listed = tools if isinstance(tools, list) else []
-        names = [each.get("name") for each in listed if isinstance(each, dict)]
-        if menu.RETRIEVE not in names:
-            return await super().call(tool, arguments)
-        params: JsonObject = {"name": tool.public, "arguments": arguments}
-        variant = menu.CALL_OF[tool.effect]
-        return await self.request("tools/call", {"name": variant, "arguments": params})
-
-
-_NO_SERVER = "This token reaches no server of the gateway. What it may use:  pipeguard tokens list"
 
 
 @asynccontextmanager
@@ -437,10 +394,8 @@ async def ask_gateway(url: str, token: str) -> AsyncIterator[Inspector]:
         except (ValueError, KeyError, TypeError) as error:
             raise PipeGuardError(f"{url} does not list tools: {error}") from None
         channel = StreamableChannel(remote, http)
-        inspector = _RunningGateway(Catalog.of_tools(tools), channel, servers)
+        inspector = Inspector(Catalog.of_tools(tools), channel, servers)
         inspector.missing = missing
-        if token:
-            inspector.nowhere = _NO_SERVER
         try:
             yield inspector
         finally:
@@ -499,7 +454,6 @@ async def inspect_tools(
     inspector = _StartedServers(gateway, channel, file.servers)
     try:
         await inspector.settle()
-        await inspector.open()
         yield inspector
     finally:
         await channel.close()

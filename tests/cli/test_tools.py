@@ -195,7 +195,7 @@ def test_a_gateway_that_listens_is_asked_and_starts_nothing(tmp_path: Path, mode
         )
 
     commands = (
-        ("list", "-o", "json"),
+        ("list", "--json"),
         ("search", "echo", "--json"),
         ("describe", "echo"),
         ("call", "one/echo", '{"text": "hello"}', "--json"),
@@ -215,10 +215,6 @@ def test_a_gateway_that_listens_is_asked_and_starts_nothing(tmp_path: Path, mode
         assert (refused.returncode, "refuses this token" in refused.stderr) == (1, True)
         assert tools("list", "--url", url, "--config", str(config)).returncode == 2
         started = [tools(*words, "--config", str(config)) for words in commands]
-        assert f"A gateway runs at {address} (process " in started[0].stderr
-        assert f"say only --url http://{address}" in started[0].stderr
-        another = write_servers(tmp_path / "another", {})
-        assert "A gateway runs" not in tools("list", "--config", str(another)).stderr
     assert "connection refused" in tools("list", "--url", url).stderr
     assert trace.read_text() == "started " * 5
     assert [each.stdout for each in asked] == [each.stdout for each in started]
@@ -232,14 +228,13 @@ def test_a_gateway_lists_only_what_a_token_may_use(tmp_path: Path) -> None:
     create[-3:] = ["nowhere", "--server", "gone"]
     idle = subprocess.run(create, env=person, capture_output=True, text=True, check=True)
     with ServedAt(tmp_path, "--config", str(config)) as served:
-        options = ("--url", served.url, "--token-env", "CI", "-o", "json")
+        options = ("--url", served.url, "--token-env", "CI", "--json")
         person["CI"] = idle.stdout.strip()
         for words, code in ((["list"], 0), (["search", "echo"], 1)):
-            asking = [*PIPEGUARD, "tools", *words, *options[:-2]]
+            asking = [*PIPEGUARD, "tools", *words, *options[:-1]]
             told = subprocess.run(asking, env=person, capture_output=True, text=True, check=False)
             assert (told.returncode, told.stdout) == (code, "")
-            assert told.stderr.startswith("This token reaches no server of the gateway. ")
-            assert "matches" not in told.stderr
+            assert told.stderr.startswith("There is no server.")
         write_servers(tmp_path / "config" / "pipeguard", {"github": actor()})
         person["XDG_CONFIG_HOME"] = str(tmp_path / "config")
         create[-3:] = ["typo", "--server", "tow"]
@@ -248,8 +243,7 @@ def test_a_gateway_lists_only_what_a_token_may_use(tmp_path: Path) -> None:
         listing = [*PIPEGUARD, "tools", "list", *options]
         person["CI"] = made.stdout.strip()
         done = subprocess.run(listing, env=person, capture_output=True, text=True, check=True)
-        calling = [*PIPEGUARD, "tools", "call", "one__echo", *options[:-2]]
+        calling = [*PIPEGUARD, "tools", "call", "one__echo", *options[:-1]]
         called = subprocess.run(calling, env=person, capture_output=True, text=True, check=False)
-    assert "no tool that this client may call now is called one__echo" in called.stderr
-    assert f"pipeguard tools list --url {served.url} --token-env CI\n" in called.stderr
+    assert "no tool that can be called now is called one__echo" in called.stderr
     assert {tool["server"] for tool in json.loads(done.stdout)} == {"two"}
