@@ -91,7 +91,7 @@ async def _answer(calls: ToolCalls, ask: str) -> str:
     frame = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
     message = parse(json.dumps(frame).encode())
     assert isinstance(message, Message)
-    answer = await calls.call(ClientRequest(message, Opening({}, {})))
+    answer = await calls.call(ClientRequest.read(message, Opening({}, {})))
     result = answer["result"]
     assert isinstance(result, dict)
     content = result["content"]

@@ -15,7 +15,7 @@ from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
 from pipeguard.firewall.protocol.message import Message
 from pipeguard.gateway import eras
 from pipeguard.gateway.conversation import GatewayChannel, show_task_ids
-from pipeguard.gateway.eras import REVISIONS, Declined, Opening
+from pipeguard.gateway.eras import REVISIONS, Declined, Opening, as_object
 from pipeguard.gateway.gateway import Gateway
 from pipeguard.gateway.input_calls import InputCalls
 from pipeguard.gateway.leg import Leg, LegListener
@@ -161,8 +161,7 @@ class _ClientAnswers:
         """A server's notification as the client may read it; None where it is not for it."""
         if not self.may_hear(leg, message):
             return None
-        params = message.value.get("params")
-        body = params if isinstance(params, dict) else {}
+        body = as_object(message.value.get("params"))
         if leg.is_stateless:
             body = eras.without_envelope(body)  # the subscription is ours
         if message.method in _UNASKED:
@@ -233,34 +232,33 @@ class _ClientAnswers:
 
     async def _initialize(self, request: ClientRequest) -> JsonObject:
         params = request.params
-        wanted, declared = params.get("protocolVersion"), params.get("capabilities")
-        info = params.get("clientInfo")
+        wanted = params.get("protocolVersion")
         revision = wanted if type(wanted) is str and wanted in REVISIONS else REVISIONS[0]
-        self._conversation.opening = Opening(
-            declared if isinstance(declared, dict) else {},
-            info if isinstance(info, dict) else {"name": "unknown", "version": "0"},
-            revision,
-        )
+        info = as_object(params.get("clientInfo")) or eras.UNKNOWN
+        self._conversation.opening = Opening(as_object(params.get("capabilities")), info, revision)
         self._knows_of_handshake = True
         self._gateway.join(self._conversation)
-        result: JsonObject = {
-            "protocolVersion": revision,
-            "capabilities": self._capabilities(),
-            "serverInfo": _SERVER_INFO,
-        }
-        if self._gateway.mode is not ToolMode.DIRECT:
-            result["instructions"] = INSTRUCTIONS
-        return {"result": result}
+        return self._describe(
+            {
+                "protocolVersion": revision,
+                "capabilities": self._capabilities(),
+                "serverInfo": _SERVER_INFO,
+            }
+        )
 
     async def _discover(self, request: ClientRequest) -> JsonObject:
-        result: JsonObject = {
-            "supportedVersions": [eras.STATELESS, *REVISIONS],
-            "capabilities": _announcing(self._capabilities()),
-            "_meta": {eras.SERVER: _SERVER_INFO},
-        }
-        if self._gateway.mode is not ToolMode.DIRECT:
-            result["instructions"] = INSTRUCTIONS
-        return {"result": result}
+        return self._describe(
+            {
+                "supportedVersions": [eras.STATELESS, *REVISIONS],
+                "capabilities": _announcing(self._capabilities()),
+                "_meta": {eras.SERVER: _SERVER_INFO},
+            }
+        )
+
+    def _describe(self, result: JsonObject) -> JsonObject:
+        """The answer to an opening, with what a model has to know of the menu."""
+        is_direct = self._gateway.mode is ToolMode.DIRECT
+        return {"result": result if is_direct else {**result, "instructions": INSTRUCTIONS}}
 
     def _capabilities(self) -> JsonObject:
         """Capabilities of all servers together (MCP 2025-11-25, basic/lifecycle).
@@ -272,10 +270,10 @@ class _ClientAnswers:
             declared = self._gateway.capabilities(server)
             for name, method in _CAPABILITIES.items():
                 detail = declared.get(name)
-                so_far = together.get(name)
                 if isinstance(detail, dict) and self._access.may_use(server, method):
-                    base = so_far if isinstance(so_far, dict) else {}
-                    together[name] = {**base, **_true(detail)}
+                    base = as_object(together.get(name))
+                    given = {key: each for key, each in detail.items() if each not in (None, False)}
+                    together[name] = {**base, **given}
         return together
 
     async def _listen(self, request: ClientRequest) -> JsonObject:
@@ -305,11 +303,6 @@ def _announcing(capabilities: JsonObject) -> JsonObject:
 
 def _unknown(method: str) -> Declined:
     return Declined(codes.METHOD_NOT_FOUND, f"Method not found: {method}")
-
-
-def _true(detail: JsonObject) -> JsonObject:
-    """The declared details of a capability."""
-    return {name: value for name, value in detail.items() if value not in (None, False)}
 
 
 _SERVER_INFO: dict[str, JsonValue] = {

@@ -15,7 +15,7 @@ from enum import StrEnum
 from fnmatch import fnmatchcase
 from functools import cached_property
 from hashlib import sha256
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeguard.detect.flows.tool_labels import NOUNS, SINKS, Label, Tool, only_looks
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
@@ -67,29 +67,21 @@ class CatalogTool(NamedTuple):
 
     def to_json(self) -> JsonObject:
         """All of it but its number, from which `from_json` makes the same."""
-        return {
-            "public": self.public,
-            "server": self.server,
-            "name": self.name,
-            "definition": self.definition,
-            "effect": self.effect.value,
-            "tags": [*self.tags],
-            "held": self.is_held,
-        }
+        value: JsonObject = {**self._asdict(), "effect": self.effect.value, "tags": [*self.tags]}
+        del value["key"]
+        return value
 
     @classmethod
-    def from_json(cls, key: int, value: JsonObject) -> CatalogTool:
+    def from_json(cls, key: int, value: dict[str, Any]) -> CatalogTool:
         """A tool of another gateway's catalogue, under a number of ours.
 
         Raises:
             ValueError: it is none; KeyError and TypeError likewise.
         """
-        tags, definition = value["tags"], value["definition"]
-        if not isinstance(tags, list) or not isinstance(definition, dict):
+        tool = cls(**{**value, "key": key, "effect": Effect(value["effect"])})
+        if not isinstance(tool.definition, dict):
             raise TypeError("the gateway lists something other than tools")
-        public, server, name = (str(value[member]) for member in ("public", "server", "name"))
-        effect, is_held = Effect(str(value["effect"])), value["held"] is True
-        return cls(key, public, server, name, definition, effect, tuple(map(str, tags)), is_held)
+        return tool._replace(tags=tuple(map(str, tool.tags)))
 
     @property
     def title(self) -> str:

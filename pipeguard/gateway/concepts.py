@@ -49,6 +49,7 @@ DETERMINERS = frozenset(
 
 Term = tuple[str, ...]  # the stems of a term's words
 Terms = tuple[Term, ...]
+Match = tuple[tuple[int, ...], Terms]  # places of a phrase in a request, and what it may stand for
 
 
 class _Phrase(NamedTuple):
@@ -65,18 +66,6 @@ class _Phrase(NamedTuple):
     terms: Terms
     stems: frozenset[str]
     beside: str
-
-
-class _PhraseMatch(NamedTuple):
-    """A phrase in a request.
-
-    Attributes:
-        places: of its words in the request.
-        terms: for which it may stand.
-    """
-
-    places: tuple[int, ...]
-    terms: Terms
 
 
 class _Everyday:
@@ -98,7 +87,7 @@ class _Everyday:
             by_last = self._phrases.setdefault(parts[0][0], {})
             by_last.setdefault(parts[-1][-1], []).append(entry)
 
-    def matches(self, words: Sequence[str], stems: Sequence[str]) -> list[_PhraseMatch]:
+    def matches(self, words: Sequence[str], stems: Sequence[str]) -> list[Match]:
         """The phrases of a request, none of which overlap.
 
         Of those that would, the one with more words is taken, then the one with fewer gaps.
@@ -125,7 +114,7 @@ class _Everyday:
         for _, _, _, places, terms in found:
             if taken.isdisjoint(places):
                 taken.update(places)
-                chosen.append(_PhraseMatch(places, terms))
+                chosen.append((places, terms))
         return sorted(chosen)
 
 
@@ -248,13 +237,13 @@ class Concepts:
     def _of_words(self, words: list[str]) -> list[Concept]:
         """The concepts of words; no two share a term that is one's own word."""
         matches = self._everyday.matches(words, [self._stems[word] for word in words])
-        starts = {match.places[0]: match for match in matches}
-        taken = {place for match in matches for place in match.places}
+        starts = {places[0]: (places, meant) for places, meant in matches}
+        taken = {place for places, _ in matches for place in places}
         parts: dict[tuple[str, ...], Terms] = {}
         for place, word in enumerate(words):
             match = starts.get(place)
             if match:
-                parts.setdefault(tuple(words[at] for at in match.places), match.terms)
+                parts.setdefault(tuple(words[at] for at in match[0]), match[1])
             elif place not in taken and word not in STOP_WORDS:
                 parts.setdefault((word,), ())
         parts = parts or {(word,): () for word in words}

@@ -23,7 +23,7 @@ from pipeguard.firewall.protocol.methods import LISTEN
 from pipeguard.firewall.protocol.strict_json import ParsedFrame
 from pipeguard.firewall.session.replies import audit_loss
 from pipeguard.gateway import eras
-from pipeguard.gateway.eras import Declined, Opening
+from pipeguard.gateway.eras import Declined, Opening, as_object
 from pipeguard.gateway.leg import Leg
 from pipeguard.gateway.legs import ClientRequest
 from pipeguard.transports.bounded import Outbox
@@ -85,8 +85,8 @@ class _Question(NamedTuple):
     @property
     def progress(self) -> JsonValue:
         """The token under which the server wants to hear of progress; None where it does not."""
-        params = self.message.value.get("params")
-        return eras.find_meta(params).get("progressToken") if isinstance(params, dict) else None
+        params = as_object(self.message.value.get("params"))
+        return eras.find_meta(params).get("progressToken")
 
     def has_ended(self) -> bool:
         """True where nobody waits for the answer any more: the request was cancelled."""
@@ -109,7 +109,7 @@ class GatewayChannel:
     def __init__(self, answers: Callable[[GatewayChannel], Answers], token: str = "") -> None:
         self.token = token
         self.owner: Hashable = token or object()
-        self.opening = Opening({}, {"name": "unknown", "version": "0"})
+        self.opening = Opening({}, eras.UNKNOWN)
         self._inbox = Outbox(INBOX_BYTES)
         self._tasks = Tasks()
         self._under_way: dict[str, tuple[ClientRequest, asyncio.Task[None]]] = {}
@@ -277,7 +277,7 @@ class GatewayChannel:
 
     async def _take(self, message: Message) -> None:
         if message.kind is MessageKind.REQUEST:
-            request = ClientRequest(message, self.opening)
+            request = ClientRequest.read(message, self.opening)
             task = self._tasks.begin(self._serve(request))
             self._under_way[request.token] = request, task
         elif message.kind is MessageKind.NOTIFICATION:
@@ -319,8 +319,7 @@ class GatewayChannel:
             self._inbox.put(frame)
 
     async def _hear(self, message: Message) -> None:
-        params = message.value.get("params")
-        body = params if isinstance(params, dict) else {}
+        body = as_object(message.value.get("params"))
         if message.method == "notifications/cancelled":
             token = write_id(body.get("requestId"))
             request, task = self._under_way.pop(token or "", (None, None))
@@ -366,8 +365,7 @@ class GatewayChannel:
 
     def receive_notification(self, leg: Leg, message: Message) -> None:
         """A server says something: to the client under the tokens that it knows."""
-        params = message.value.get("params")
-        body = params if isinstance(params, dict) else {}
+        body = as_object(message.value.get("params"))
         if message.method == "notifications/progress":
             key = leg, write_id(body.get("progressToken")) or ""
             token = self._progress.get(key, self._task_progress.get(key))
@@ -425,9 +423,9 @@ def restore_task_ids(server: str, body: JsonObject) -> JsonObject:
 
 
 def _rename_task(body: JsonObject, rename: Callable[[str], str]) -> JsonObject:
-    meta = body.get("_meta")
-    related = meta.get(RELATED_TASK) if isinstance(meta, dict) else None
-    task_id: JsonValue = related.get("taskId") if isinstance(related, dict) else None
-    if not isinstance(meta, dict) or not isinstance(related, dict) or type(task_id) is not str:
+    meta = eras.find_meta(body)
+    related = as_object(meta.get(RELATED_TASK))
+    task_id = related.get("taskId")
+    if type(task_id) is not str:
         return body
     return {**body, "_meta": {**meta, RELATED_TASK: {**related, "taskId": rename(task_id)}}}

@@ -7,6 +7,8 @@ basic/index, basic/versioning, basic/patterns/mrtr, server/utilities/caching, se
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from pipeguard.firewall.protocol import codes, peers
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number
 from pipeguard.transports.http import request_headers
@@ -29,18 +31,14 @@ CACHED = {
 }
 _WITHOUT_HANDSHAKE = {"server/discover", "subscriptions/listen"}
 _ASKED = frozenset(peers.CAPABILITIES.values())  # capabilities without which nothing is asked
-_UNKNOWN: JsonObject = {"name": "unknown", "version": "0"}
+UNKNOWN: JsonObject = {"name": "unknown", "version": "0"}
 _OF_RESULTS = ("resultType", "ttlMs", "cacheScope")
 _OF_RETRIES = ("inputResponses", "requestState")
 
 
+@dataclass(slots=True, eq=False)
 class Opening:
     """A client's description of itself when a server is opened for it.
-
-    Args:
-        capabilities: that it declares.
-        client_info: its name and version.
-        revision: of MCP that it speaks.
 
     Attributes:
         capabilities: that it declares.
@@ -49,15 +47,10 @@ class Opening:
         log_level: from which on it wants to read logs, as `logging/setLevel` said; None before.
     """
 
-    __slots__ = ("capabilities", "client_info", "log_level", "revision")
-
-    def __init__(
-        self, capabilities: JsonObject, client_info: JsonObject, revision: str = REVISIONS[0]
-    ) -> None:
-        self.capabilities = capabilities
-        self.client_info = client_info
-        self.revision = revision
-        self.log_level: JsonValue = None
+    capabilities: JsonObject
+    client_info: JsonObject
+    revision: str = REVISIONS[0]
+    log_level: JsonValue = None
 
     @property
     def is_stateless(self) -> bool:
@@ -74,7 +67,7 @@ class Opening:
         if name not in self.capabilities:
             return False
         detail = self.capabilities[name]
-        mode = params.get("mode") if isinstance(params, dict) else None
+        mode = as_object(params).get("mode")
         return mode != "url" or (isinstance(detail, dict) and mode in detail)
 
     def params(self) -> JsonObject:
@@ -108,10 +101,14 @@ class Declined(Exception):  # noqa: N818  becomes the answer to one request
 # --- requests -------------------------------------------------------------------------------
 
 
+def as_object(value: JsonValue) -> JsonObject:
+    """A value that is an object; an empty one for any other."""
+    return value if isinstance(value, dict) else {}
+
+
 def find_meta(params: JsonObject) -> JsonObject:
-    """The `_meta` of params; empty where there is none."""
-    meta = params.get("_meta")
-    return meta if isinstance(meta, dict) else {}
+    """The `_meta` of params; empty if there is none."""
+    return as_object(params.get("_meta"))
 
 
 def find_opening(method: str, params: JsonObject) -> Opening | None:
@@ -119,12 +116,8 @@ def find_opening(method: str, params: JsonObject) -> Opening | None:
     meta = find_meta(params)
     if VERSION not in meta and method not in _WITHOUT_HANDSHAKE:
         return None
-    declared, info = meta.get(CAPABILITIES), meta.get(CLIENT)
-    return Opening(
-        declared if isinstance(declared, dict) else {},
-        info if isinstance(info, dict) else _UNKNOWN,
-        STATELESS,
-    )
+    info = as_object(meta.get(CLIENT)) or UNKNOWN
+    return Opening(as_object(meta.get(CAPABILITIES)), info, STATELESS)
 
 
 def check_envelope(params: JsonObject) -> None:

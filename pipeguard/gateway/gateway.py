@@ -19,12 +19,11 @@ from pipeguard.gateway.catalog import (
     short_name,
 )
 from pipeguard.gateway.conversation import GatewayChannel
-from pipeguard.gateway.eras import Opening
+from pipeguard.gateway.eras import Opening, as_object
 from pipeguard.gateway.hub import Hub
 from pipeguard.gateway.leg import Leg, LegListener
 from pipeguard.gateway.legs import ServedClient, Unavailable
 from pipeguard.gateway.life import (
-    MOST_FAILURES,
     MOST_REASON_CHARS,
     UP,
     State,
@@ -321,7 +320,7 @@ class Gateway(Hub):
                 for name, detail in _MAY_HAVE.items()
                 if name in kinds or name not in ("prompts", "resources")
             }
-        return declared if isinstance(declared, dict) else {}
+        return as_object(declared)
 
     def why_silent(self, server: str, method: str) -> str:
         """Why an answer to a list is not to be waited for now; empty where it is."""
@@ -368,16 +367,13 @@ class Gateway(Hub):
 
     def describe_absent(self) -> str:
         """Say how many servers are starting, and how many are down; empty if all can be used."""
-        states = [member.state for member in self.members.values()]
-        failing = states.count(State.FAILING)
-        absent = len(self.absent()) - states.count(State.STARTING)
-        which = "it" if absent == failing == 1 else failing
-        often = f"; {which} failed {MOST_FAILURES} times in a row" if failing else ""
-        starting = states.count(State.STARTING) + len(self._replacing)
+        starting = [member.state for member in self.members.values()].count(State.STARTING)
+        absent = len(self.absent()) - starting
+        starting += len(self._replacing)
         total = len(self.members) + len(self.left_out) + len(self._replacing)
         return "; ".join(
             f"{count} of {total} servers {'is' if count == 1 else 'are'} {what}"
-            for count, what in ((starting, "starting"), (absent, f"down{often}"))
+            for count, what in ((starting, "starting"), (absent, "down"))
             if count
         )
 
@@ -392,15 +388,12 @@ class Gateway(Hub):
             member.ask_about_waiting(conversation)
 
     def describe_missing(self) -> dict[str, str]:
-        """Say why servers have no tools here, or not all, by name; never for a model."""
+        """Say why servers have no tools here, or wait, by name; never for a model."""
         down = {name: each.describe_for_user() for name, each in self.members.items() if each.why}
         missing = down | self.left_out
         for name, count in self.waiting().items():
             command = f"pipeguard approve {self.members[name].run.guard.name} --all"
             missing.setdefault(name, f"{definitions_wait(count)} for approval: {command}")
-        for name, member in self.members.items():
-            if blocked := member.offer.describe_blocked():
-                missing[name] = f"{blocked}; {missing[name]}" if name in missing else blocked
         return missing
 
     def find_refused(self, name: str, servers: Iterable[str]) -> CatalogTool | None:
@@ -415,10 +408,6 @@ class Gateway(Hub):
                 if name in (*names, shown):
                     return CatalogTool(-1, name, server, tool, {}, Effect.READ)
         return None
-
-    def find_refusal(self, tool: CatalogTool) -> str:
-        """The origin of what does not allow calls of a tool, for people; empty if all do."""
-        return self.members[tool.server].run.guard.policy.find_refusal(tool.name)
 
     def may_see_all(self, who: str) -> bool:
         """True for a token without limits, but for its rate."""

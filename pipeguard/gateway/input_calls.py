@@ -18,7 +18,7 @@ from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Numbe
 from pipeguard.firewall.protocol.message import Message
 from pipeguard.firewall.protocol.peers import CAPABILITIES
 from pipeguard.gateway.conversation import GatewayChannel
-from pipeguard.gateway.eras import INVALID_PARAMS, Declined, Opening, without_envelope
+from pipeguard.gateway.eras import INVALID_PARAMS, Declined, Opening, as_object, without_envelope
 from pipeguard.gateway.leg import Leg, LegListener
 from pipeguard.gateway.legs import ClientRequest
 from pipeguard.transports.tasks import Tasks
@@ -80,8 +80,7 @@ class _Line(LegListener):
         if message.method != "notifications/cancelled":
             self._heard(leg, message)
             return
-        params = message.value.get("params")
-        token = write_id(params.get("requestId")) if isinstance(params, dict) else None
+        token = write_id(as_object(message.value.get("params")).get("requestId"))
         for key, question in list(self.questions.items()):
             if question.id_token == token:
                 del self.questions[key]
@@ -266,8 +265,7 @@ class InputCalls:
         call.request = request
         if call.number is not None:
             self._conversation.begin_call(request, call.leg, call.number)
-        responses = request.params.get("inputResponses")
-        for key, response in responses.items() if isinstance(responses, dict) else ():
+        for key, response in as_object(request.params.get("inputResponses")).items():
             question = call.line.questions.get(key)
             if question is not None and isinstance(response, dict):
                 del call.line.questions[key]
@@ -308,7 +306,6 @@ def _essence(server: str, request: ClientRequest, params: JsonObject) -> JsonObj
 
 
 def _input_request(question: Message) -> JsonObject:
-    params = question.value.get("params")
-    params = params if isinstance(params, dict) else {}
+    params = as_object(question.value.get("params"))
     shown: JsonObject = {name: value for name, value in params.items() if name != "_meta"}
     return {"method": question.method, "params": shown}

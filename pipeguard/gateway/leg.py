@@ -8,7 +8,7 @@ no tools and no menu.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from itertools import count
 from typing import NamedTuple, Protocol
@@ -23,7 +23,7 @@ from pipeguard.firewall.session.lifecycle import NEVER_OVERDUE
 from pipeguard.firewall.session.replies import MARK, MAY_HAVE_ACTED
 from pipeguard.firewall.session.session import Session
 from pipeguard.gateway import eras
-from pipeguard.gateway.eras import Opening
+from pipeguard.gateway.eras import Opening, as_object
 from pipeguard.transports.channel import AsyncChannel, ChannelClosed
 from pipeguard.transports.http.client.shared_settings import SUBSCRIBE, UNSUBSCRIBE
 from pipeguard.transports.judging import (
@@ -59,12 +59,12 @@ class ListedTools(NamedTuple):
 
     Attributes:
         definitions: of the tools.
-        lacks: why some are missing; empty where none is.
-        is_late: it did not give them all in time.
+        is_whole: True if none is missing.
+        is_late: True if the server did not list them all in time.
     """
 
     definitions: list[JsonValue]
-    lacks: str = ""
+    is_whole: bool = True
     is_late: bool = False
 
 
@@ -267,33 +267,35 @@ class Leg:
     async def list_tools(self) -> ListedTools:
         """The definitions of all tools, page by page, as far as bytes and time allow."""
         definitions: list[JsonValue] = []
+        before: str | None = None
+        after: str | None = ""
         try:
             async with asyncio.timeout(LISTING_SECONDS):
-                return ListedTools(definitions, await self._list_pages(definitions))
+                async for result in self.read_list("tools/list", MOST_PAGES, MOST_LISTED_BYTES):
+                    tools = result.get("tools")
+                    definitions += tools if isinstance(tools, list) else []
+                    before, after = after, _next_cursor(result)
         except TimeoutError:
-            lacks = f"it did not list its tools within {LISTING_SECONDS:.0f} s"
-            return ListedTools(definitions, lacks, is_late=True)
+            return ListedTools(definitions, is_whole=False, is_late=True)
+        is_whole = after in (None, before)
+        self.has_listed_tools |= is_whole
+        return ListedTools(definitions, is_whole)
 
-    async def _list_pages(self, definitions: list[JsonValue]) -> str:
-        """Add the tools of all pages; say why some are missing."""
+    async def read_list(
+        self, method: str, most_pages: int, most_bytes: int
+    ) -> AsyncIterator[JsonObject]:
+        """The results of a list, page by page, as far as the limits and the server allow."""
         cursor: JsonValue = None
-        size = 0
-        for _ in range(MOST_PAGES):
-            answer = await self.request("tools/list", {} if cursor is None else {"cursor": cursor})
+        for _ in range(most_pages):
+            answer = await self.request(method, {} if cursor is None else {"cursor": cursor})
             result = answer.get("result")
-            if not isinstance(result, dict):
-                return "it answered tools/list with an error"
-            tools = result.get("tools")
-            size += len(await to_frame(tools))
-            if size > MOST_LISTED_BYTES:
-                return f"its list of tools is longer than {MOST_LISTED_BYTES // 2**20} MiB"
-            definitions += tools if isinstance(tools, list) else []
-            after = result.get("nextCursor")
-            if type(after) is not str or after == cursor:
-                self.has_listed_tools = True
-                return ""
-            cursor = after
-        return f"its list of tools has more than {MOST_PAGES} pages"
+            most_bytes -= len(await to_frame(result))
+            if not isinstance(result, dict) or most_bytes < 0:
+                return
+            yield result
+            before, cursor = cursor, _next_cursor(result)
+            if cursor is None or cursor == before:
+                return
 
     async def notify(self, method: str, params: JsonObject | None = None) -> None:
         """Tell the server something."""
@@ -434,7 +436,11 @@ class Leg:
         return {"jsonrpc": "2.0", "id": Number(token), "error": error}
 
 
+def _next_cursor(result: JsonObject) -> str | None:
+    after = result.get("nextCursor")
+    return after if type(after) is str else None
+
+
 def _names_resources(params: JsonObject | None) -> bool:
     """True for a subscription to single resources (MCP 2026-07-28, server/utilities)."""
-    notifications = (params or {}).get("notifications")
-    return isinstance(notifications, dict) and "resourceSubscriptions" in notifications
+    return "resourceSubscriptions" in as_object((params or {}).get("notifications"))

@@ -17,7 +17,7 @@ from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
 from pipeguard.firewall.protocol.message import Message, readdress
 from pipeguard.firewall.protocol.strict_json import ParsedFrame
 from pipeguard.gateway import eras
-from pipeguard.gateway.eras import Opening
+from pipeguard.gateway.eras import Opening, as_object
 from pipeguard.gateway.leg import Leg
 from pipeguard.transports.http.client.task_owners import SharingClient
 from pipeguard.transports.judging import LARGE_BYTES, SMALL_BYTES
@@ -38,22 +38,27 @@ class ClientRequest:
 
     __slots__ = ("_number", "answer", "is_unsent", "leg", "method", "opening", "params", "token")
 
-    def __init__(self, message: Message, agreed: Opening) -> None:
-        """Read a request.
-
-        Args:
-            message: the request.
-            agreed: what a handshake has said of the client, where the request itself says nothing.
-        """
-        params = message.value.get("params")
-        self.method = message.method or ""
-        self.params: JsonObject = params if isinstance(params, dict) else {}
-        self.token = message.id_token or ""
-        self.opening = eras.find_opening(self.method, self.params) or agreed
+    def __init__(self, method: str, params: JsonObject, token: str, opening: Opening) -> None:
+        self.method = method
+        self.params = params
+        self.token = token
+        self.opening = opening
         self.leg: Leg | None = None
         self.is_unsent = False
         self.answer: Message | None = None
         self._number: JsonValue = None
+
+    @classmethod
+    def read(cls, message: Message, agreed: Opening) -> ClientRequest:
+        """Read a request.
+
+        Args:
+            message: the request.
+            agreed: what a handshake has said of the client, if the request itself says nothing.
+        """
+        method, params = message.method or "", as_object(message.value.get("params"))
+        opening = eras.find_opening(method, params) or agreed
+        return cls(method, params, message.id_token or "", opening)
 
     @property
     def progress(self) -> JsonValue:
@@ -69,14 +74,10 @@ class ClientRequest:
     @classmethod
     def like(cls, other: ClientRequest) -> ClientRequest:
         """A request of ours in the course of a client's: with its `_meta`, but for its progress."""
-        request = cls.__new__(cls)
         meta = eras.find_meta(other.params)
         kept: JsonObject = {key: meta[key] for key in meta if key != "progressToken"}
         params: JsonObject = {"_meta": kept} if kept else {}
-        request.method, request.params, request.token = other.method, params, other.token
-        request.opening, request.leg, request._number = other.opening, None, None
-        request.answer, request.is_unsent = None, False
-        return request
+        return cls(other.method, params, other.token, other.opening)
 
     def went(self, leg: Leg, number: JsonValue) -> None:
         """It was sent to a server, under an id of ours."""

@@ -23,7 +23,7 @@ from pipeguard.firewall.protocol.json_values import JsonObject
 from pipeguard.firewall.protocol.peers import Peers
 from pipeguard.firewall.session.session import Session
 from pipeguard.gateway.conversation import GatewayChannel
-from pipeguard.gateway.eras import Opening
+from pipeguard.gateway.eras import Opening, as_object
 from pipeguard.gateway.hub import Hub, TakingTurns
 from pipeguard.gateway.leg import Leg, LegListener, ListedTools
 from pipeguard.gateway.legs import Refused, ServedClient, Unavailable
@@ -47,7 +47,7 @@ from pipeguard.gateway.tool_offer import (
     RememberedServer,
     ToolOffer,
     list_at_start,
-    remembers,
+    remembered_capabilities,
 )
 from pipeguard.log import Log
 from pipeguard.runtime.connect import in_own_thread, local_dialler, remote_dialler
@@ -265,7 +265,7 @@ class GatewayServer(ServerLife):
     async def _recall(self) -> bool:
         """Take over what its pins say that it offers, without starting it; False if nothing."""
         pins = self.run.guard.pins.values()
-        if not remembers(pins):
+        if not remembered_capabilities(pins):
             return False
         self.run.follow_approvals()
         session = Session(self.run.guard.part(token_bytes(KEY_BYTES)), f"{self.run.name}.pins")
@@ -374,10 +374,10 @@ class GatewayServer(ServerLife):
         except asyncio.CancelledError:  # the client is gone meanwhile
             await leg.close()
             raise
-        result, error = answer.get("result"), answer.get("error")
+        result = answer.get("result")
         if not isinstance(result, dict):
             await leg.close()
-            message = error.get("message") if isinstance(error, dict) else "it refused its opening"
+            message = as_object(answer.get("error")).get("message", "it refused its opening")
             why = str(message).removeprefix(f"{OURS}: ")
             raise Refused(why) if is_refusal(answer) else Unavailable(why)
         return result

@@ -156,10 +156,8 @@ def _tool(
 
 def results(hits: Sequence[tuple[CatalogTool, SearchHit]]) -> str:
     """Search results, as a model reads them."""
-    from pipeguard.gateway.fit import LEAST_FIT
-
     shown = [_result(tool, hit) for tool, hit in hits]
-    if all(hit.fit < LEAST_FIT for _, hit in hits):
+    if all(hit.is_doubtful for _, hit in hits):
         shown.insert(0, NO_FIT)
     return "\n".join(shown)
 
@@ -279,38 +277,22 @@ def result_text(result: JsonObject) -> str:
 
 
 def wrong_variant(tool: CatalogTool) -> str:
-    """The answer to a call by a variant that is not enough."""
+    """The answer to a call by a variant that is not enough, or by the tool's own name."""
     return (
-        f"Nothing was called: use {CALL_OF[tool.effect]} instead, with the same name and"
-        f" arguments, since {tool.public} {_EFFECT_WORDS[tool.effect]}."
-    )
-
-
-def name_variant(tool: CatalogTool) -> str:
-    """The answer to a call of a tool by its own name where only the menu can be called."""
-    return (
-        f"Nothing was called: call {tool.public} through {CALL_OF[tool.effect]}, with this name and"
-        " its arguments."
+        f"Nothing was called: use {CALL_OF[tool.effect]} instead, with the name {tool.public} and"
+        f" its arguments, since it {_EFFECT_WORDS[tool.effect]}."
     )
 
 
 def unknown_tool(name: str, near: Iterable[CatalogTool], *, has_search: bool) -> str:
     """The answer to a call of an unknown tool, with what may have been meant."""
-    shown = [f"{tool.public}({signature(tool.definition)})" for tool in near]
-    hint = f" Search with {RETRIEVE}." if has_search else ""
-    if not shown:
-        return f"There is no tool {name!r} here.{hint}"
-    return "\n".join([f"There is no tool {name!r} here.{hint} Perhaps it is one of these:", *shown])
+    hint = f"There is no tool {name!r} here.{f' Search with {RETRIEVE}.' if has_search else ''}"
+    shown = _usages(near)
+    return "\n".join([f"{hint} Perhaps it is one of these:", *shown]) if shown else hint
 
 
-def refused_tool(name: str, origin: str) -> str:
-    """The answer to a request about a tool that no list shows, since the policy blocks it."""
-    return f"{origin} does not allow the tool {name!r} to be called."
-
-
-def still_starting(name: str, servers: Iterable[str]) -> str:
-    """The answer to a call of a tool that a server may have once it has started."""
-    return f"There is no tool {name!r} yet: {ask_again(servers)}"
+def _usages(tools: Iterable[CatalogTool]) -> list[str]:
+    return [f"{tool.public}({signature(tool.definition)})" for tool in tools]
 
 
 def ask_again(servers: Iterable[str]) -> str:
@@ -340,8 +322,8 @@ def own_usage(name: str) -> str:
 
 def several_tools(name: str, tools: Iterable[CatalogTool]) -> str:
     """The answer to a call whose name means several tools."""
-    shown = [f"{tool.public}({signature(tool.definition)})" for tool in tools]
-    return "\n".join([f"{name!r} is the name of several tools. Take one of these:", *shown])
+    told = f"{name!r} is the name of several tools. Take one of these:"
+    return "\n".join([told, *_usages(tools)])
 
 
 def input_schema(tool: CatalogTool) -> str:

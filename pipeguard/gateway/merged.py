@@ -24,7 +24,7 @@ from pipeguard.gateway.conversation import (
     show_task_id,
     show_task_ids,
 )
-from pipeguard.gateway.eras import INVALID_PARAMS, RESOURCE_NOT_FOUND, Declined
+from pipeguard.gateway.eras import INVALID_PARAMS, RESOURCE_NOT_FOUND, Declined, as_object
 from pipeguard.gateway.gateway import Gateway
 from pipeguard.gateway.leg import Leg
 from pipeguard.gateway.legs import ClientRequest, Legs, Unavailable
@@ -137,9 +137,9 @@ class Merged:
         shown = request.params.get("uri")
         server, own = await self.find_home(request, shown)
         answer = await self._send(server, request, {**request.params, "uri": own})
-        result = answer.get("result")
-        contents = result.get("contents") if isinstance(result, dict) else None
-        if own == shown or not isinstance(result, dict) or not isinstance(contents, list):
+        result = as_object(answer.get("result"))
+        contents = result.get("contents")
+        if own == shown or not isinstance(contents, list):
             return answer
         renamed: list[JsonValue] = [
             {**item, "uri": shown} if isinstance(item, dict) and item.get("uri") == own else item
@@ -149,8 +149,7 @@ class Merged:
 
     async def completion(self, request: ClientRequest) -> JsonObject:
         """`completion/complete`, for a prompt or a template."""
-        ref = request.params.get("ref")
-        ref = ref if isinstance(ref, dict) else {}
+        ref = as_object(request.params.get("ref"))
         if ref.get("type") == "ref/prompt":
             server, own = await self._find_prompt(request, ref.get("name"))
             ref = {**ref, "name": own}

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, serialise
 from pipeguard.gateway.conversation import GatewayChannel
-from pipeguard.gateway.eras import INVALID_PARAMS, Declined
+from pipeguard.gateway.eras import INVALID_PARAMS, Declined, as_object
 from pipeguard.gateway.gateway import SILENT, STARTING, Gateway
 from pipeguard.gateway.leg import Leg
 from pipeguard.gateway.legs import ClientRequest, Legs, Unavailable
@@ -209,9 +209,8 @@ class Pages:
         answer = await self._conversation.ask(leg, request, params, kind.method)
         if why := _find_failure(answer):
             return _Page([], why=why)
-        result = answer.get("result")
-        items = result.get(kind.member) if isinstance(result, dict) else None
-        after = result.get("nextCursor") if isinstance(result, dict) else None
+        result = as_object(answer.get("result"))
+        items, after = result.get(kind.member), result.get("nextCursor")
         if type(after) is not str or after == cursor:
             after = None
         return _Page(items if isinstance(items, list) else [], after)
@@ -259,9 +258,9 @@ class _MergedPage:
 
 def _find_failure(answer: JsonObject) -> str:
     """Why a server's answer did not come; empty where it is its own."""
-    error = answer.get("error")
-    is_ours = isinstance(error, dict) and str(error.get("code")) in map(str, codes.OURS)
-    return str(error.get("message")) if isinstance(error, dict) and is_ours else ""
+    error = as_object(answer.get("error"))
+    is_ours = str(error.get("code")) in map(str, codes.OURS)
+    return str(error.get("message")) if is_ours else ""
 
 
 def _deadline() -> float:

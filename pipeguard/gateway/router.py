@@ -20,7 +20,7 @@ from pipeguard.firewall.protocol.message import Message, parse
 from pipeguard.firewall.protocol.strict_json import ParsedFrame
 from pipeguard.gateway import eras
 from pipeguard.gateway.conversation import GatewayChannel
-from pipeguard.gateway.eras import INVALID_PARAMS, Declined
+from pipeguard.gateway.eras import INVALID_PARAMS, Declined, as_object
 from pipeguard.gateway.input_calls import InputCalls, may_ask
 from pipeguard.gateway.leg import Leg
 from pipeguard.gateway.legs import ClientRequest, Legs, Unavailable
@@ -208,9 +208,8 @@ class Router:
             result = answer.get("result")
             if not isinstance(result, dict) or result.get("resultType") != "input_required":
                 return answer
-            asked = result.get("inputRequests")
             responses: JsonObject = {}
-            for key, question in asked.items() if isinstance(asked, dict) else ():
+            for key, question in as_object(result.get("inputRequests")).items():
                 response = await self._response(leg, question)
                 if response is None:
                     return _refusal("the client does not answer what the server asks for")
@@ -223,14 +222,13 @@ class Router:
 
     async def _response(self, leg: Leg, question: JsonValue) -> JsonObject | None:
         """The client's answer; None if it gives none."""
-        method = question.get("method") if isinstance(question, dict) else None
-        if not isinstance(question, dict) or type(method) is not str:
-            return None
-        if not self._conversation.opening.answers(method, question.get("params")):
+        asked = as_object(question)
+        method, params = asked.get("method"), asked.get("params")
+        if type(method) is not str or not self._conversation.opening.answers(method, params):
             return None
         value: JsonObject = {"jsonrpc": "2.0", "id": Number("0"), "method": method}
-        if isinstance(question.get("params"), dict):
-            value["params"] = question["params"]
+        if isinstance(params, dict):
+            value["params"] = params
         message = parse(ParsedFrame.write(value))
         if not isinstance(message, Message):
             return None

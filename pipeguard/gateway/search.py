@@ -55,7 +55,7 @@ from pipeguard.gateway.concepts import (
     stemmer,
     without_clones,
 )
-from pipeguard.gateway.fit import NAMED_FIT, Wish, find_fit, make_wish, without_values
+from pipeguard.gateway.fit import LEAST_FIT, NAMED_FIT, Wish, find_fit, make_wish, without_values
 from pipeguard.gateway.neighbours import (
     STOP_WORDS,
     distinct_words,
@@ -145,6 +145,11 @@ class SearchHit(NamedTuple):
     score: float
     why: tuple[WordMatch, ...]
     fit: float
+
+    @property
+    def is_doubtful(self) -> bool:
+        """True if perhaps not this tool is meant."""
+        return self.fit < LEAST_FIT
 
 
 class ToolIndex:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from hashlib import sha256
@@ -25,17 +25,14 @@ Stamp = tuple[tuple[str, int, int, int], ...]
 
 def stamp_files(files: Iterable[str]) -> Stamp:
     """A fingerprint of the files and their modes: path, time, size, number of each."""
-    return tuple(_stamps(files))
-
-
-def _stamps(files: Iterable[str]) -> Iterator[tuple[str, int, int, int]]:
+    stamp = []
     for path in files:
         try:
             status = Path(path).stat()
+            stamp.append((path, status.st_ctime_ns, status.st_size, status.st_ino))
         except OSError:
-            yield path, 0, 0, 0
-        else:
-            yield path, status.st_ctime_ns, status.st_size, status.st_ino
+            stamp.append((path, 0, 0, 0))
+    return tuple(stamp)
 
 
 class Start(StrEnum):
@@ -96,11 +93,6 @@ class ServerSettings:
         """True where it is started when it is first needed."""
         return self.start is Start.LAZY
 
-    @property
-    def tools_key(self) -> str:
-        """The key that says which of its tools agents get, and the file."""
-        return f"`tools` of {self.name} in pipeguard.yaml"
-
     def seconds_to_sleep(self) -> float | None:
         """Without work, after which it is stopped; None where it is not lazy.
 
@@ -135,7 +127,7 @@ class ServerSettings:
                 tools_allow=self.allow,
                 tools_block=self.block,
                 defaults=False,
-                origin=self.tools_key,
+                origin=f"`tools` of {self.name} in pipeguard.yaml",
             )
             policy = policy._replace(layers=(*policy.layers, layer))
         if self.timeout_seconds is None:

@@ -334,16 +334,7 @@ def _missing(server: ServerSettings) -> Iterator[str]:
         program = server.command[0]
         path = os.path.join(server.cwd, program) if os.path.dirname(program) else program
         if which(path, path=server.env.get("PATH")) is None:
-            yield f"{program}: {_why_not_run(path)}"
-
-
-def _why_not_run(program: str) -> str:
-    """Say why a program that the system does not find, or not as one, cannot be started."""
-    if not os.path.dirname(program):
-        return "command not found in the server's PATH"
-    if os.path.isdir(program):
-        return "it is a directory, not a program"
-    return "it is not executable" if os.path.exists(program) else "there is no such file"
+            yield f"{program}: there is no such program"
 
 
 def _check_listening(options: WrapOptions, limit_bytes: int) -> None:

@@ -18,7 +18,7 @@ from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.json_values import JsonObject
 from pipeguard.firewall.protocol.message import Message
 from pipeguard.gateway import eras
-from pipeguard.gateway.eras import Opening, find_opening
+from pipeguard.gateway.eras import Opening, as_object, find_opening
 from pipeguard.gateway.leg import Leg, LegListener
 from pipeguard.gateway.legs import ServedClient, Unavailable
 from pipeguard.transports.channel import AsyncChannel, ChannelClosed
@@ -203,18 +203,17 @@ async def discover(leg: Leg, opening: Opening) -> bool:
     with suppress(TimeoutError):
         async with asyncio.timeout(ANSWER_SECONDS):
             answer = await leg.discover(opening)
-    result, error = answer.get("result"), answer.get("error")
-    if isinstance(error, dict) and not is_refusal(answer):
+    error = as_object(answer.get("error"))
+    if error and not is_refusal(answer):
         raise Unavailable(str(error.get("message")))
-    versions = result.get("supportedVersions") if isinstance(result, dict) else None
+    versions = as_object(answer.get("result")).get("supportedVersions")
     return isinstance(versions, list) and eras.STATELESS in versions
 
 
 def is_refusal(answer: JsonObject) -> bool:
     """True for an error of the server's own."""
-    error = answer.get("error")
-    code = str(error.get("code")) if isinstance(error, dict) else ""
-    return bool(code) and code not in {str(own) for own in codes.OURS}
+    error = as_object(answer.get("error"))
+    return bool(error) and str(error.get("code")) not in map(str, codes.OURS)
 
 
 class _EraChannel:
@@ -301,7 +300,5 @@ async def dial_by_era(
 
 
 async def _is_stateless(frame: bytes) -> bool:
-    value = await parse_value(frame)  # it was judged, so it is JSON
-    method = value.get("method") if isinstance(value, dict) else None
-    params = value.get("params") if isinstance(value, dict) else None
-    return find_opening(str(method), params if isinstance(params, dict) else {}) is not None
+    value = as_object(await parse_value(frame))  # it was judged, so it is JSON
+    return find_opening(str(value.get("method")), as_object(value.get("params"))) is not None

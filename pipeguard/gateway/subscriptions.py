@@ -19,7 +19,7 @@ from pipeguard.firewall.protocol.message import Message
 from pipeguard.firewall.protocol.methods import ACKNOWLEDGED, SUBSCRIPTION_META
 from pipeguard.gateway import eras
 from pipeguard.gateway.conversation import GatewayChannel
-from pipeguard.gateway.eras import INVALID_PARAMS, Declined
+from pipeguard.gateway.eras import INVALID_PARAMS, Declined, as_object
 from pipeguard.gateway.leg import Leg
 from pipeguard.gateway.legs import ClientRequest, Legs, Unavailable
 from pipeguard.gateway.merged import Merged
@@ -156,8 +156,7 @@ class Subscriptions:
         """Listen to all servers that may have something to say; wait for them, but not for long."""
         ready = []
         for server, described in self._servers().items():
-            declared = described.get("capabilities")
-            offered = declared if isinstance(declared, dict) else {}
+            offered = as_object(described.get("capabilities"))
             flags = {name for name in subscription.flags if _KINDS[name] in offered} - {_TOOLS}
             uris = tuple(uri for home, uri in subscription.uris.values() if home == server)
             if flags or uris:
@@ -232,8 +231,7 @@ class Subscriptions:
 
     def receive_notification(self, leg: Leg, message: Message) -> None:
         """A server says something: to those whose requests it is about."""
-        params = message.value.get("params")
-        body = params if isinstance(params, dict) else {}
+        body = as_object(message.value.get("params"))
         method = message.method or ""
         if method == "notifications/progress":
             self._conversation.receive_notification(leg, message)

@@ -20,7 +20,7 @@ from pipeguard.gateway import menu
 from pipeguard.gateway.access import ScopedAccess
 from pipeguard.gateway.catalog import CatalogTool, may_be_tool, tools_of_server
 from pipeguard.gateway.conversation import GatewayChannel
-from pipeguard.gateway.eras import INVALID_PARAMS, Declined
+from pipeguard.gateway.eras import INVALID_PARAMS, Declined, as_object
 from pipeguard.gateway.gateway import Gateway
 from pipeguard.gateway.legs import ClientRequest, Unavailable
 from pipeguard.gateway.life import definitions_wait
@@ -265,18 +265,17 @@ class ToolCalls:
         tool = self._tool(name)
         if tool is None and (refused := self._find_refused(name)):
             return await self._call_tool(request, refused, request.params.get("arguments"))
-        text = menu.name_variant(tool) if tool is not None else self._nearest(name)
+        text = menu.wrong_variant(tool) if tool is not None else self._nearest(name)
         return {"result": menu.content(text, is_error=True)}
 
     def _nearest(self, name: str) -> str:
-        from pipeguard.gateway.fit import LEAST_FIT  # with the first search
-
         if tool := self._find_refused(name):
-            return menu.refused_tool(name, self._gateway.find_refusal(tool))
+            origin = self._gateway.members[tool.server].run.guard.policy.find_refusal(tool.name)
+            return f"{origin} does not allow the tool {name!r} to be called."
         if starting := self._starting(name):
-            return menu.still_starting(name, starting)
+            return f"There is no tool {name!r} yet: {menu.ask_again(starting)}"
         near = self._catalog.search(name, 3, self._access.finds())
-        tools = [tool for tool, hit in near if hit.fit >= LEAST_FIT]
+        tools = [tool for tool, hit in near if not hit.is_doubtful]
         text = menu.unknown_tool(name, tools, has_search=not self._is_direct())
         return "\n".join([text, *self._missing(lambda server: may_be_tool(name, server))])
 
@@ -398,8 +397,8 @@ class ToolCalls:
         if not is_wrong and not isinstance(error, dict):
             return answer
         if not isinstance(result, dict):
-            message = error.get("message") if isinstance(error, dict) else ""
-            result = {**menu.content(str(message)), "isError": True}
+            message = str(as_object(error).get("message"))
+            result = {**menu.content(message), "isError": True}
         if is_refusal(result) or menu.result_text(result).startswith(menu.OURS):
             return {"result": result}
         usage = f"Usage: {tool.public}({menu.signature(tool.definition)})"
@@ -492,9 +491,7 @@ def find_object(value: JsonValue, key: str) -> JsonObject:
 
 
 def _parameters(tool: CatalogTool) -> JsonObject:
-    schema = tool.definition.get("inputSchema")
-    properties = schema.get("properties") if isinstance(schema, dict) else None
-    return properties if isinstance(properties, dict) else {}
+    return as_object(as_object(tool.definition.get("inputSchema")).get("properties"))
 
 
 def _quote_list(keys: Iterable[str]) -> str:

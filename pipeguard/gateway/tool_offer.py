@@ -7,7 +7,7 @@ what a Session sees listed is pinned, or waits for approval. Clients list them f
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 
@@ -19,7 +19,8 @@ from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Numbe
 from pipeguard.firewall.protocol.places import LISTS
 from pipeguard.firewall.protocol.strict_json import parse_json
 from pipeguard.firewall.session.guard import Guard
-from pipeguard.gateway.catalog import Catalog, Listing, is_shown, to_text
+from pipeguard.gateway.catalog import Catalog, Listing, to_text
+from pipeguard.gateway.eras import as_object
 from pipeguard.gateway.leg import Leg, ListedTools
 from pipeguard.gateway.legs import Unavailable
 from pipeguard.gateway.life import definitions_wait
@@ -27,9 +28,7 @@ from pipeguard.gateway.server_settings import ServerSettings, given_names
 from pipeguard.gateway.stuffing import StuffingNotices
 from pipeguard.log import Log
 from pipeguard.transports.channel import ChannelClosed
-from pipeguard.transports.judging import to_frame
 from pipeguard.transports.tasks import Tasks
-from pipeguard.unicode.display import show
 
 _AT_START = (  # the capability, and the method
     ("prompts", "prompts/list"),
@@ -37,9 +36,8 @@ _AT_START = (  # the capability, and the method
     ("resources", "resources/templates/list"),
 )
 MOST_PAGES = 20  # of each list
-MOST_BYTES = 8 * 2**20  # of all pages; a definition that a person reads has some 500
+MOST_BYTES = 8 * 2**20  # of its pages; a definition that a person reads has some 500
 MOST_SECONDS = 30.0
-MOST_NAMES_CHARS = 500  # of blocked tools that are named to a person
 START_SECONDS = 1.0  # for which a server's start waits
 PAUSE_SECONDS = 0.05  # in which further changes are covered by one listing
 MOST_PAUSE_SECONDS = 2.0  # while a server says without end that its tools have changed
@@ -98,7 +96,6 @@ class ToolOffer:
     Attributes:
         waiting: how many of its definitions wait for approval.
         refused: names of tools that the policy blocks, or its entry in the file of servers.
-        left_out: those that its entry blocks.
     """
 
     def __init__(
@@ -111,14 +108,12 @@ class ToolOffer:
     ) -> None:
         self._counted = 0
         self.refused: tuple[str, ...] = ()
-        self.left_out: tuple[str, ...] = ()
         self._settings = settings
         self._catalog = catalog
         self._guard = guard
         self._log = log
         self._notices = notices
-        self._lacks = ""
-        self._taken: dict[str, str] = {}
+        self._is_whole = True
 
     def take(self, listed: ListedTools) -> None:
         """Let agents find the tools that the server listed.
@@ -126,11 +121,11 @@ class ToolOffer:
         Raises:
             Unavailable: it listed none in time; those that it had stay as they were.
         """
-        if listed.lacks and listed.lacks != self._lacks:
-            self._log("warning", "some of its tools are missing", why=listed.lacks)
-        self._lacks = listed.lacks
+        if self._is_whole and not listed.is_whole:
+            self._log("warning", "some of its tools are missing: it does not list them all")
+        self._is_whole = listed.is_whole
         if listed.is_late and not listed.definitions:
-            raise Unavailable(listed.lacks)
+            raise Unavailable("it did not list its tools in time")
         self.put(listed.definitions)
 
     def put(self, definitions: Sequence[JsonValue]) -> None:
@@ -140,11 +135,7 @@ class ToolOffer:
         # The list of a session has none of them, but each has a pin.
         known = {pin.name for pin in self._guard.pins.values() if pin.kind == "tool"}.union(names)
         self.refused = tuple(sorted(filter(self._guard.policy.hides, known)))
-        self.left_out = tuple(
-            name for name in sorted(known) if not is_shown(name, settings.allow, settings.block)
-        )
         given = given_names(settings.overrides, partial(has_tool, self._guard))
-        self._tell_taken(given)
         listing = Listing(
             settings.name,
             [each for each in definitions if self._is_shown(each)],
@@ -170,19 +161,6 @@ class ToolOffer:
         name = definition.get("name") if isinstance(definition, dict) else None
         return type(name) is not str or not self._guard.policy.hides(name)
 
-    def _tell_taken(self, given: Mapping[str, str]) -> None:
-        """Say which tools keep their names, since the server has others of the names given."""
-        taken = {
-            own: override.name
-            for own, override in self._settings.overrides.items()
-            if override.name not in ("", own) and given.get(own) != override.name
-        }
-        if taken and taken != self._taken:
-            names = ", ".join(f"{own} (not {name})" for own, name in sorted(taken.items()))
-            why = "the server has tools of the names that `tools.overrides` gives them"
-            self._log("warning", "some tools keep their own names", tools=names, why=why)
-        self._taken = taken
-
     @property
     def waiting(self) -> int:
         """The number of definitions that wait for approval; what a person rejected does not."""
@@ -199,18 +177,6 @@ class ToolOffer:
             for pin in self._guard.pins.values()
             if pin.held_definition is not None and not self._guard.is_rejected(pin.kind, pin.name)
         ]
-
-    def describe_blocked(self) -> str:
-        """Say which tools agents do not get, and which file says so; empty if they get all."""
-        parts = (
-            ([each for each in self.refused if each not in self.left_out], "`tools` in the policy"),
-            (self.left_out, self._settings.tools_key),
-        )
-        return "; ".join(
-            f"blocked by {where}: {show(', '.join(names), MOST_NAMES_CHARS)}"
-            for names, where in parts
-            if names
-        )
 
     def count_waiting(self) -> None:
         """Say how many definitions wait for approval, whenever that changes."""
@@ -242,31 +208,16 @@ async def list_at_start(leg: Leg, tasks: Tasks, when_listed: Callable[[], None])
 
 
 async def _list_all(leg: Leg, when_listed: Callable[[], None]) -> None:
-    methods = [method for capability, method in _AT_START if leg.offers(capability)]
-    left = MOST_BYTES
     with suppress(TimeoutError):
         async with asyncio.timeout(MOST_SECONDS):
-            for method in methods:
-                left = await _list(leg, method, left)
+            for method in [method for capability, method in _AT_START if leg.offers(capability)]:
+                await _see_all(leg, method)
     when_listed()
 
 
-async def _list(leg: Leg, method: str, left: int) -> int:
-    """Go through the pages of a list; return how many bytes are left for others."""
-    cursor: JsonValue = None
-    for _ in range(MOST_PAGES):
-        if left <= 0 or not leg.is_open:
-            break
-        params: JsonObject = {} if cursor is None else {"cursor": cursor}
-        result = (await leg.request(method, params)).get("result")
-        if not isinstance(result, dict):
-            break
-        left -= len(await to_frame(result))
-        after = result.get("nextCursor")
-        if type(after) is not str or after == cursor:
-            break
-        cursor = after
-    return left
+async def _see_all(leg: Leg, method: str) -> None:
+    async for _ in leg.read_list(method, MOST_PAGES, MOST_BYTES):
+        pass  # its Session has seen it
 
 
 PAGE_BYTES = 2**20
@@ -276,11 +227,6 @@ _CAPABILITIES = {
     "resource": "resources",
     "template": "resources",
 }
-
-
-def remembers(pins: Iterable[Pin]) -> bool:
-    """True where pins say what a server offers."""
-    return bool(remembered_capabilities(pins))
 
 
 def remembered_capabilities(pins: Iterable[Pin]) -> set[str]:
@@ -320,8 +266,7 @@ class RememberedServer:
             raise ChannelClosed("closed")
         message = parse_json(frame)
         if isinstance(message, dict) and "id" in message and "method" in message:
-            params = message.get("params")
-            body = params if isinstance(params, dict) else {}
+            body = as_object(message.get("params"))
             answer = self._answer(str(message["method"]), body)
             self._answers.put_nowait(serialise({"jsonrpc": "2.0", "id": message["id"], **answer}))
 

@@ -187,7 +187,7 @@ def answered(own: Object, size: int, **members: object) -> tuple[ClientRequest, 
     told = parse(json.dumps({"jsonrpc": "2.0", "id": 7, "result": result}).encode())
     assert isinstance(asked, Message)
     assert isinstance(told, Message)
-    request = ClientRequest(asked, Opening({}, {}))
+    request = ClientRequest.read(asked, Opening({}, {}))
     request.note_answer(told)
     return request, told.value["result"]
 

@@ -20,7 +20,7 @@ WORDS = sorted({word for terms in table() for term in terms for word in split_wo
 def found(request: str) -> list[str]:
     words = request.split()
     matches = EVERYDAY.matches(words, [STEMS[word] for word in words])
-    return [" ".join(words[place] for place in match.places) for match in matches]
+    return [" ".join(words[place] for place in places) for places, _ in matches]
 
 
 def test_each_row_has_terms_and_phrases_of_plain_words() -> None:
@@ -65,6 +65,6 @@ def test_phrases_do_not_overlap_and_the_longer_one_is_taken() -> None:
 @given(st.lists(st.sampled_from([*WORDS, "throw", "away", "the", "out", "of"]), max_size=12))
 def test_each_word_is_in_one_phrase_at_most(words: list[str]) -> None:
     matches = EVERYDAY.matches(words, [STEMS[word] for word in words])
-    places = [place for match in matches for place in match.places]
+    places = [place for found, _ in matches for place in found]
     assert len(places) == len(set(places))
     assert all(0 <= place < len(words) for place in places)

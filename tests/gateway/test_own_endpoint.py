@@ -40,8 +40,6 @@ def test_a_blocked_tool_is_not_called_at_its_servers_own_address(tmp_path: Path)
         says = "`tools` of one in pipeguard.yaml"
         assert f"PipeGuard: {says} does not allow the tool 'echo'" in answer
         assert "was run" not in answer
-        with urllib.request.urlopen(served.at("/tools")) as told:  # noqa: S310  our own address
-            assert json.loads(told.read())["missing"] == {"one": f"blocked by {says}: echo"}
 
 
 def tools_of(served: ServedAt, session: str) -> list[Object]:
@@ -62,7 +60,7 @@ def test_a_blocked_tool_is_not_listed_at_its_servers_own_address(tmp_path: Path)
         assert "echo" not in names
 
 
-def test_a_name_that_another_tool_of_the_server_has_is_not_given_and_that_is_told(
+def test_a_name_that_another_tool_of_the_server_has_is_not_given(
     tmp_path: Path,
 ) -> None:
     overrides: Object = {"log": {"name": "echo"}}
@@ -84,8 +82,6 @@ def test_a_name_that_another_tool_of_the_server_has_is_not_given_and_that_is_tol
                 url, session, "tools/call", name=own.format("echo"), arguments=arguments
             )
             assert "it is the real one" in answer
-        assert "some tools keep their own names" in served.said()
-        assert "log (not echo)" in served.said()
 
 
 def test_a_tool_that_the_policy_blocks_is_not_shown_until_the_policy_lets_it_be_called(
@@ -123,7 +119,4 @@ def found(served: ServedAt) -> set[str]:
     """The tools that agents find."""
     with urllib.request.urlopen(served.at("/tools")) as answer:  # noqa: S310  our own address
         told = json.loads(answer.read())
-    names = {tool["name"] for tool in told["tools"]}
-    is_told = "blocked by `tools` in the policy: echo" in str(told["missing"])
-    assert is_told is ("echo" not in names)
-    return names
+    return {tool["name"] for tool in told["tools"]}

@@ -17,7 +17,6 @@ from pipeguard.cli._person import TOKEN_VARIABLE, new_token
 from pipeguard.rulebook.cache import load_engines
 from tests import tools
 from tests.gateway.served import (
-    ACTOR,
     Served,
     ServedAt,
     actor,
@@ -93,20 +92,6 @@ def test_a_secret_goes_to_no_server_and_the_audit_has_the_server_and_tool(tmp_pa
     assert [(row["server"], row["tool"]) for row in rows] == [("one", "echo")]
 
 
-def test_a_new_servers_tools_are_found_once_a_person_approves_them(tmp_path: Path) -> None:
-    with serve(tmp_path, new=actor(trust="review")) as client:
-        client.initialize()
-        first, second = client.call("retrieve_tools", query="return text").splitlines()
-        assert first.startswith("new: "), "the reason comes first"
-        assert second.startswith("No tool matches")
-        assert "pipeguard approve new --all" in client.said()
-        assert decide(tmp_path / "state", "approve", "new", "--all", "--yes")[0] == 0
-        until(
-            lambda: "new__echo" in client.call("retrieve_tools", query="return text"),
-            "the approved tool is found",
-        )
-
-
 def test_edits_take_effect_and_a_wrong_one_changes_nothing(tmp_path: Path) -> None:
     with serve(tmp_path, one=actor()) as client:
         client.initialize()
@@ -141,11 +126,6 @@ def test_each_server_has_an_address_of_its_own(tmp_path: Path) -> None:
         assert played(alone)["tools"] == ["echo"]
         events = {**plan, "transport": "sse", "url": served.at("/servers/two/sse"), "calls": []}
         assert played(events)["tools"] == ["echo"]
-        with urllib.request.urlopen(served.at("/readyz")) as ready:  # noqa: S310  our own address
-            assert ready.status == 200
-        write_servers(tmp_path, {"one": actor()}, mode="direct")
-        until(lambda: "removed" in served.said(), "two is gone")
-        assert played({**plan, "url": served.url, "calls": []})["tools"] == ["one__echo"]
 
 
 def test_a_token_is_needed_where_one_is_asked_for(tmp_path: Path) -> None:
@@ -304,26 +284,16 @@ def test_the_first_token_is_asked_for_at_once_in_open_sessions_too(tmp_path: Pat
         assert "one__echo" not in answered(post(served.url, token, listing, session))
 
 
-@pytest.mark.parametrize(
-    ("text", "told"),
-    [
-        ("servers: [", "line 1"),
-        ("servers:\n  a:\n    command: x\n    url: http://localhost/\n", "`command` or a `url`"),
-        ("servers:\n  a:\n    command: ${env:NOT_SET_ANYWHERE}\n", "NOT_SET_ANYWHERE"),
-    ],
-)
-def test_a_wrong_file_is_told_to_the_client_and_on_the_terminal(
-    tmp_path: Path, text: str, told: str
-) -> None:
+def test_a_wrong_file_is_told_to_the_client_and_on_the_terminal(tmp_path: Path) -> None:
     path = tmp_path / "pipeguard.yaml"
-    path.write_text(text)
+    path.write_text("servers: [")
     path.chmod(0o600)
     with Served(tmp_path, "--config", str(path)) as client:
         answer = client.ask("initialize", protocolVersion="2025-06-18", capabilities={})
         assert "error" in answer
         client.hang_up()
         assert client.code() == 2
-        assert told in client.said()
+        assert "line 1" in client.said()
 
 
 def test_a_file_that_others_may_write_starts_nothing(tmp_path: Path) -> None:
@@ -408,44 +378,3 @@ def played(plan: dict[str, object]) -> dict[str, list[object]]:
     assert done.returncode == 0, done.stderr.decode()
     seen: dict[str, list[object]] = json.loads(done.stdout)
     return seen
-
-
-def test_two_gateways_with_other_settings_of_one_server_leave_each_other_alone(
-    tmp_path: Path,
-) -> None:
-    script = tmp_path / "varied.py"
-    script.write_text(SERVER.read_text().replace('"Returns its text."', 'os.environ["SAYS"]'))
-    entry: Object = {"command": ACTOR[0], "args": [*ACTOR[1:-1], str(script)]}
-    files = [
-        str(write_servers(tmp_path / says, {"new": {**entry, "env": {"SAYS": says}}}))
-        for says in ("Few.", "Many.")
-    ]
-    person = {**environment_of_state(tmp_path), TOKEN_VARIABLE: new_token()[0]}
-
-    def approve() -> None:
-        assert decide(tmp_path / "state", "approve", "new", "--all", "--yes")[0] == 0
-
-    def diff() -> str:
-        shown = subprocess.run(
-            [*PIPEGUARD, "diff", "--json"], env=person, capture_output=True, check=False
-        )
-        return shown.stdout.decode()
-
-    def finds(client: Served) -> bool:
-        return "new__echo" in client.call("retrieve_tools", query="echo")
-
-    with Served(tmp_path, "--config", files[0]) as few:
-        few.initialize()
-        until(lambda: "Few." in diff(), "the first waits")
-        with Served(tmp_path, "--config", files[1]) as many:
-            many.initialize()
-            until(lambda: "Many." in diff(), "the newest waits")
-            approve()
-            until(lambda: finds(many), "the second has what was approved")
-            until(lambda: "Few." in diff(), "the first waits for its turn")
-            approve()
-            until(lambda: finds(few), "the first has it now")
-            until(lambda: "Many." in diff(), "and the second waits again")
-            for client in (few, many):
-                client.hang_up()
-                assert client.code() == 0
