@@ -69,8 +69,8 @@ def test_a_description_of_a_held_tool_says_so_and_why() -> None:
 def test_a_wrong_variant_is_told_the_right_one() -> None:
     told = menu.wrong_variant(TOOL._replace(effect=Effect.DESTRUCTIVE))
     assert told == (
-        f"Nothing was called: use call_tool_destructive instead, with the name {TOOL.public} and its"
-        " arguments, since it deletes, overwrites, pays or runs code."
+        f"Nothing was called: use call_tool_destructive instead, with the name {TOOL.public} and"
+        " its arguments, since it deletes, overwrites, pays or runs code."
     )
 
 
