@@ -2,82 +2,29 @@
 
 from __future__ import annotations
 
-import json
 import time
 from shutil import get_terminal_size
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import click
 
+from pipeguard.cli._emit import Fields, emit, json_option
 from pipeguard.errors import PolicyError
 from pipeguard.unicode.display import pluralize, show, visible
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from pipeguard.runtime.start import RunningGuard
-    from pipeguard.state.totals import ServerTotals
+    from pipeguard.state.store import Store
 
 MOST_BLOCKED = 200  # of the newest rows, among which one that does not wait is looked for
 LEAST_CHARS = 12  # of a server's name, on a terminal however narrow
 COLUMNS = ("server", "blocked", "held", "cut", "noted", "would block", "waits")
 
 
-class ClientServers(NamedTuple):
-    """The servers of one client.
-
-    Attributes:
-        client: the client's id.
-        guarded: how many of its entries are guarded.
-        open: how many are not, and could be.
-        cannot: how many cannot be.
-    """
-
-    client: str
-    guarded: int
-    open: int
-    cannot: int
-
-
-class Status(NamedTuple):
-    """All that the screen shows.
-
-    Attributes:
-        mode: of the policy that applies here, or empty where that is invalid.
-        problem: what is wrong with the policy, or empty.
-        clients: that have servers.
-        unread: files of clients that cannot be read, each with the reason.
-        servers: that were ever guarded.
-        renamed: why servers have another name than they asked for.
-        waits: how many things wait for a decision, as the page counts them.
-        waiting: the same in a sentence.
-        proposed: the names of servers that agents proposed, which wait for a decision.
-        asking: the events of calls that wait for a decision, with their servers and tools.
-        gateways: that run, as this system tells: only Linux does.
-        behind: how many servers are in the gateway's file.
-        gaps: how often in 7 days something could not be recorded.
-        blocked: the newest event of 7 days that was blocked, and does not wait for a decision; with
-            its server, tool and rule. None if there is none.
-    """
-
-    mode: str
-    problem: str
-    clients: list[ClientServers]
-    unread: list[str]
-    servers: list[ServerTotals]
-    renamed: list[str]
-    waits: int
-    waiting: str
-    proposed: list[str]
-    asking: list[dict[str, str]]
-    gateways: list[str]
-    behind: int = 0
-    gaps: int = 0
-    blocked: dict[str, str] | None = None
-
-
 @click.command("status", short_help="Show what is guarded, what happened, and what waits.")
-@click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
+@json_option
 def command(*, as_json: bool) -> None:
     """Show on one screen what is guarded, what happened today and in 7 days, and what waits.
 
@@ -91,96 +38,86 @@ def command(*, as_json: bool) -> None:
       pipeguard status
       pipeguard status --json
     """  # noqa: D301  click reads the mark
-    status = _status()
-    click.echo(json.dumps(_fields(status), indent=2) if as_json else "\n".join(_screen(status)))
+    emit(_find_status(), _screen, as_json=as_json)
 
 
-def _status() -> Status:
+def _find_status() -> Fields:
     from pipeguard.assess.gateway_file import gateway_configs
     from pipeguard.runtime.start import running_guards
     from pipeguard.state.paths import existing_store
+    from pipeguard.state.store import Store
 
-    mode, problem = "", ""
+    status: Fields = {"mode": "", "policy_problem": ""}
     try:
-        mode = _mode()
+        status["mode"] = _mode()
     except PolicyError as error:
-        problem = str(error)
-    stored = _read_store() if existing_store() is not None else ([], [], 0, "", [], [])
+        status["policy_problem"] = str(error)
+    status["clients"], status["unread"] = _clients()
+    status |= {"servers": [], "renamed": [], "waits": 0, "proposed": [], "asking": []}
+    status |= {"gaps": 0, "blocked": None}
+    path = existing_store()
+    if path is not None:
+        from pipeguard.state.missing import read_notes
+
+        with Store.open(path) as store:
+            status |= _read_store(store) | _read_audit(store)
+        status["gaps"] += len(read_notes(path))
     guards = [*running_guards()]
-    behind = sum(len(each.servers) for each in gateway_configs(guards=guards))
-    return Status(
-        *(mode, problem, *_clients(), *stored),
-        find_gateways(guards),
-        behind,
-        _count_gaps(),
-        _find_blocked(),
-    )
+    status["gateways"] = find_gateways(guards)
+    status["behind_gateway"] = sum(len(each.servers) for each in gateway_configs(guards=guards))
+    return status
 
 
-def _find_blocked() -> dict[str, str] | None:
-    """Find the newest event of 7 days that was blocked; None if none was."""
+def _read_audit(store: Store) -> Fields:
+    """The gaps of 7 days, and the newest event that was blocked and does not wait."""
     from pipeguard.firewall.session.remedies import is_held
     from pipeguard.state.audit import AuditFilter, rows
     from pipeguard.state.exceptions import decisive, stopping, to_event
-    from pipeguard.state.paths import existing_store
-    from pipeguard.state.store import Store
     from pipeguard.state.timestamps import to_utc_text
 
-    if (path := existing_store()) is None:
-        return None
     since = to_utc_text(time.time() - 7 * 86_400)
+    gaps = sum(1 for _ in rows(store, AuditFilter(rule="audit.gap", since=since)))
     wanted = AuditFilter(action="block", since=since, limit=MOST_BLOCKED)
-    with Store.open(path) as store:
-        events = [to_event(row) for row in rows(store, wanted, by_time=True) if row.server]
-    for event in reversed(events):
-        stopped = stopping(event)
-        if event.name and stopped and not is_held(each["rule"] for each in stopped):
-            names = {"event": event.name, "server": event.server, "tool": event.tool}
-            return {**names, "rule": decisive(stopped)}
-    return None
+    blocked = None
+    for row in rows(store, wanted, by_time=True):
+        event = to_event(row)
+        stopped = stopping(event) if row.server and event.name else ()
+        if stopped and not is_held(each["rule"] for each in stopped):
+            blocked = {
+                "event": event.name,
+                "server": event.server,
+                "tool": event.tool,
+                "rule": decisive(stopped),
+            }
+    return {"gaps": gaps, "blocked": blocked}
 
 
-def _count_gaps() -> int:
-    """Count what could not be recorded in 7 days, as on a full disk."""
-    from pipeguard.state.audit import AuditFilter, rows
-    from pipeguard.state.missing import read_notes
-    from pipeguard.state.paths import existing_store
-    from pipeguard.state.store import Store
-    from pipeguard.state.timestamps import to_utc_text
-
-    if (path := existing_store()) is None:
-        return 0
-    since = to_utc_text(time.time() - 7 * 86_400)
-    with Store.open(path) as store:
-        told = sum(1 for _ in rows(store, AuditFilter(rule="audit.gap", since=since)))
-    return told + len(read_notes(path))
-
-
-def _read_store() -> tuple[
-    list[ServerTotals], list[str], int, str, list[str], list[dict[str, str]]
-]:
-    """The fields from `servers` to `asking`."""
+def _read_store(store: Store) -> Fields:
+    """What the store has of each server, and what waits for a person."""
     from datetime import date
 
     from pipeguard.config.policy_file import find_beginning
-    from pipeguard.state.paths import store_path
-    from pipeguard.state.store import Store
     from pipeguard.state.totals import totals
     from pipeguard.ui.cards import HOLDS_UP, find_waiting
 
     today = date.today()  # noqa: DTZ011  the user's own calendar
-    with Store.open(store_path()) as store:
-        servers = totals(store, time.time(), find_beginning(today))
-        named = ((each.server, store.find_namesake(each.server)) for each in servers)
-        renamed = [namesake.describe(server) for server, namesake in named if namesake]
-        waiting = find_waiting(store)
-    undecided = [card.proposal.name for card in waiting.cards if card.proposal]
-    asking = [
-        {"event": card.event.name, "server": card.server, "tool": card.event.tool}
-        for card in reversed(waiting.cards)
-        if card.group == HOLDS_UP and card.event
-    ]
-    return servers, renamed, len(waiting.cards), waiting.describe(), undecided, asking
+    servers = totals(store, time.time(), find_beginning(today))
+    named = ((each.server, store.find_namesake(each.server)) for each in servers)
+    waiting = find_waiting(store).cards
+    return {
+        "servers": [
+            {**each._asdict(), "today": each.today._asdict(), "week": each.week._asdict()}
+            for each in servers
+        ],
+        "renamed": [namesake.describe(server) for server, namesake in named if namesake],
+        "waits": len(waiting),
+        "proposed": [card.proposal.name for card in waiting if card.proposal],
+        "asking": [
+            {"event": card.event.name, "server": card.server, "tool": card.event.tool}
+            for card in reversed(waiting)
+            if card.group == HOLDS_UP and card.event
+        ],
+    }
 
 
 def find_gateways(guards: Iterable[RunningGuard] | None = None) -> list[str]:
@@ -206,7 +143,7 @@ def _mode() -> str:
     return load_wrap_policy(WrapOptions((), {}, {}, [])).mode.value
 
 
-def _clients() -> tuple[list[ClientServers], list[str]]:
+def _clients() -> tuple[list[Fields], list[str]]:
     """The clients that have servers, and the files that cannot be read."""
     from pipeguard.clients.entries import GuardState, read_config
     from pipeguard.clients.machine import Machine, find
@@ -214,12 +151,13 @@ def _clients() -> tuple[list[ClientServers], list[str]]:
     from pipeguard.doctor.diagnosis import Case
     from pipeguard.gateway.discovery import describe_mistakes, usual_file
 
-    columns = (
-        (GuardState.GUARDED,),
-        (GuardState.OPEN, GuardState.STALE),
-        (GuardState.CANNOT,),
-    )
-    counts: dict[str, list[int]] = {}
+    columns = {
+        GuardState.GUARDED: "guarded",
+        GuardState.OPEN: "open",
+        GuardState.STALE: "open",
+        GuardState.CANNOT: "cannot",
+    }
+    counts: dict[str, Fields] = {}
     unread: list[str] = []
     options = GuardOptions()
     for file in find(Machine.here(Case.here().folder)):
@@ -227,90 +165,67 @@ def _clients() -> tuple[list[ClientServers], list[str]]:
         if config.is_unread or (config.problem and not config.servers):
             unread.append(f"{config.path}: {config.problem}")
         for server in config.servers:
-            state = judge(server, options).state
-            count = counts.setdefault(server.client, [0] * len(columns))
-            for index, states in enumerate(columns):
-                count[index] += state in states
+            row = {"client": server.client, "guarded": 0, "open": 0, "cannot": 0}
+            count = counts.setdefault(server.client, row)
+            if column := columns.get(judge(server, options).state):
+                count[column] += 1
     if mistakes := describe_mistakes(usual_file()):
         unread.append(" ".join(mistakes.split()))
-    return [ClientServers(client, *count) for client, count in sorted(counts.items())], unread
+    return [counts[client] for client in sorted(counts)], unread
 
 
-def _fields(status: Status) -> dict[str, object]:
-    return {
-        "mode": status.mode,
-        "policy_problem": status.problem,
-        "clients": [client._asdict() for client in status.clients],
-        "unread": status.unread,
-        "servers": [
-            {
-                **server._asdict(),
-                "today": server.today._asdict(),
-                "week": server.week._asdict(),
-            }
-            for server in status.servers
-        ],
-        "renamed": status.renamed,
-        "waits": status.waits,
-        "proposed": status.proposed,
-        "asking": status.asking,
-        "gateways": status.gateways,
-        "behind_gateway": status.behind,
-        "gaps": status.gaps,
-        "blocked": status.blocked,
-    }
-
-
-def _screen(status: Status) -> list[str]:
-    lines = [_policy_line(status), *_client_lines(status)]
-    if not status.servers and any(client.guarded for client in status.clients):
-        lines.append(
-            "No guarded server has run yet. Restart your clients. If you did:"
-            "  pipeguard assess --connect"
-        )
-    elif not status.servers:
-        lines.append("No server was guarded yet.  pipeguard setup")
+def _screen(status: Fields) -> Iterator[str]:
+    yield _policy_line(status)
+    yield from _client_lines(status)
+    servers: list[Fields] = status["servers"]
+    if not servers:
+        is_guarded = any(client["guarded"] for client in status["clients"])
+        yield "No guarded server has run yet." if is_guarded else "No server was guarded yet."
     else:
-        today = [(s.server, *s.today, s.waiting) for s in status.servers]
-        week = [(s.server, *s.week, s.waiting) for s in status.servers]
+        today, week = (
+            [(each["server"], *each[days].values(), each["waiting"]) for each in servers]
+            for days in ("today", "week")
+        )
         tables = [("Today", today), ("Last 7 days", week)]
         if today == week:
             tables = [("Today, as in the last 7 days", today)]
         for title, rows in tables:
-            lines += ["", click.style(title, bold=True), *_table(rows)]
-        lines += [f"{visible(why)}." for why in status.renamed]
-    return [*lines, "", *_next_steps(status)]
+            yield from ("", click.style(title, bold=True), *_table(rows))
+        yield from (f"{visible(why)}." for why in status["renamed"])
+    yield ""
+    yield from _list_waiting(status) or ["Nothing waits for you."]
 
 
-def _policy_line(status: Status) -> str:
-    if status.problem:
-        return (
-            f"The policy is invalid, so nothing starts:  pipeguard policy check\n{status.problem}"
-        )
-    if status.mode == "observe":
+def _policy_line(status: Fields) -> str:
+    if status["policy_problem"]:
+        return f"The policy is invalid, so nothing starts:\n{status['policy_problem']}"
+    if status["mode"] == "observe":
         return "Your policy only observes: it records what it finds, and stops nothing."
-    if status.clients and not status.gateways and not any(c.guarded for c in status.clients):
+    clients = status["clients"]
+    if clients and not status["gateways"] and not any(each["guarded"] for each in clients):
         return "No server of your clients is guarded, so nothing of theirs is stopped."
     return "Your policy is enforced: what it blocks is stopped."
 
 
-def _client_lines(status: Status) -> list[str]:
-    lines = [f"Not read: {visible(file)}  pipeguard doctor clients" for file in status.unread]
-    clients = status.clients
-    lines += [f"A gateway runs ({visible(gateway)})." for gateway in status.gateways]
-    if status.behind:
-        lines.append(f"{pluralize(status.behind, 'server')} in the gateway's file, all guarded.")
-    if not clients:
-        if status.behind and not status.gateways:
-            return ["No client has the gateway's entry yet.  pipeguard serve --check", *lines]
-        return lines or ["No client on this machine has an MCP server yet."]
-    guarded, others, unfit = (sum(column) for column in zip(*(c[1:] for c in clients), strict=True))
-    names = ", ".join(f"{c.client} {c.guarded}/{c.guarded + c.open + c.cannot}" for c in clients)
-    cannot = f"; {unfit} cannot be" if unfit else ""
-    advice = "  pipeguard setup" if others or unfit else ""
-    total = guarded + others + unfit
-    count = f"{guarded} of {total} servers in clients guarded{cannot} ({visible(names)}).{advice}"
-    return [count, *lines]
+def _client_lines(status: Fields) -> Iterator[str]:
+    clients = status["clients"]
+    if clients:
+        guarded, is_open, unfit = (
+            sum(each[column] for each in clients) for column in ("guarded", "open", "cannot")
+        )
+        names = ", ".join(
+            f"{each['client']} {each['guarded']}/{each['guarded'] + each['open'] + each['cannot']}"
+            for each in clients
+        )
+        cannot = f"; {unfit} cannot be" if unfit else ""
+        total = guarded + is_open + unfit
+        yield f"{guarded} of {total} servers in clients guarded{cannot} ({visible(names)})."
+    elif not status["behind_gateway"]:
+        yield "No client on this machine has an MCP server yet."
+    yield from (f"Not read: {visible(file)}" for file in status["unread"])
+    yield from (f"A gateway runs ({visible(gateway)})." for gateway in status["gateways"])
+    if behind := status["behind_gateway"]:
+        yield f"{pluralize(behind, 'server')} in the gateway's file, all guarded."
 
 
 def _table(rows: Iterable[tuple[object, ...]]) -> list[str]:
@@ -327,28 +242,26 @@ def _table(rows: Iterable[tuple[object, ...]]) -> list[str]:
     ]
 
 
-def _next_steps(status: Status) -> list[str]:
-    """List what waits for a decision, and what shows it."""
-    steps = [f"{status.waiting}:  pipeguard ui"] if status.waits else []
+def _list_waiting(status: Fields) -> list[str]:
+    """List what waits for a decision or was stopped, and what shows it."""
+    asking: list[dict[str, str]] = status["asking"]
+    blocked: dict[str, str] | None = status["blocked"]
+    waits = pluralize(status["waits"], "decision")
+    steps = [f"{waits} for you:  pipeguard ui"] if status["waits"] else []
     steps += [
         f"A call of {visible(call['tool'])} of {visible(call['server'])} waits for you: "
         f" pipeguard allow {call['event']}"
-        for call in status.asking
+        for call in asking
     ]
-    if any(server.waiting for server in status.servers):
-        steps.append("The new and changed definitions among them:  pipeguard diff")
-    if status.proposed:
-        steps.append("The proposed servers among them:  pipeguard servers list")
-    if blocked := status.blocked:
+    if any(server["waiting"] for server in status["servers"]):
+        steps.append("New and changed definitions wait:  pipeguard diff")
+    if status["proposed"]:
+        steps.append("Proposed servers wait:  pipeguard servers list")
+    if blocked:
         what = visible(" of ".join(filter(None, (blocked["tool"], blocked["server"]))))
         steps.append(
             f"The newest block ({what}, {blocked['rule']}):  pipeguard explain {blocked['event']}"
         )
-    if any(server.week.blocked for server in status.servers):
-        steps.append("All that was blocked:  pipeguard audit list --action block --since 7d")
-    if any(server.week.would for server in status.servers):
-        steps.append("What would have been stopped:  pipeguard audit list --would any --since 7d")
-    if status.gaps:
-        gaps = pluralize(status.gaps, "gap")
-        steps.append(f"{gaps} of the audit in 7 days, not recorded:  pipeguard audit verify")
-    return steps or ["Nothing waits for you."]
+    if status["gaps"]:
+        steps.append(f"{pluralize(status['gaps'], 'gap')} of the audit in 7 days")
+    return steps
