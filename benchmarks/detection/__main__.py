@@ -153,11 +153,8 @@ def run(split: Split, options: argparse.Namespace, rules: Engines) -> Report:
     disguised = [case for case in cases if "text" not in case.views and not case.innocent]
     views = [(case, view) for case in cases for view in case.views]
     views += [(case, "text") for case in disguised]
-    played: list[Play] = []
-    with say_if_slow(f"playing {len(views)} cases", "all are played") as count:
-        for each in play_all(starmap(variant, views), rules):
-            played.append(each)
-            count(len(played), len(views))
+    with say_if_slow(f"playing {len(views)} cases"):
+        played = list(play_all(starmap(variant, views), rules))
     plays = played[: len(views) - len(disguised)]
     figures = report(split.value, plays, played[len(plays) :])
     show(figures)

@@ -15,7 +15,7 @@ from compileall import compile_dir
 from importlib.util import find_spec
 from pathlib import Path
 
-from pipeguard.config.directories import cache_folder, usual_cache_folder
+from pipeguard.config.directories import usual_cache_folder
 from pipeguard.config.options import WrapOptions
 from pipeguard.runtime.progress import COMPILING, wait_for_engines
 
@@ -39,12 +39,11 @@ def make_ready() -> None:
     Raises:
         EngineError: there is no scan engine, so no guarded server would start.
     """
-    from pipeguard.rulebook.cache import write_cache
+    from pipeguard.rulebook.cache import load_engines
 
     wait_for_engines(what=FIRST)
     _compile_modules()
-    if cache_folder() != usual_cache_folder():
-        write_cache(usual_cache_folder())
+    load_engines(folder=usual_cache_folder())
 
 
 def _compile_modules() -> None:

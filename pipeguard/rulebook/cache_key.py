@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pipeguard.rulebook.packs import PackFile
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-_RULEBOOK_MODULES = ("packs.py", "compiler.py", "cache_files.py")
+_RULEBOOK_MODULES = ("packs.py", "compiler.py", "compiled_file.py")
 
 
 def cache_key(packs: Sequence[PackFile]) -> bytes:

@@ -1,4 +1,4 @@
-"""Compile rules in one process at a time, for which the caller waits.
+"""Compiles rules in one process at a time, for which the others wait.
 
 The process that compiles inherits the lock and outlives the one that started it. So when a client
 gives up on a server that takes long to start, the next start finds the rules compiled or nearly so.
@@ -6,156 +6,123 @@ gives up on a server that takes long to start, the next start finds the rules co
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
-import tempfile
-from contextlib import suppress
-from time import sleep, time
+from contextlib import contextmanager, suppress
+from time import monotonic, sleep
 from typing import TYPE_CHECKING
 
 from pipeguard import _isolate
-from pipeguard.errors import EngineError
-from pipeguard.log import say
-from pipeguard.rulebook.cache_files import (
-    LOCK_NAME,
-    CachedRules,
-    CacheFile,
+from pipeguard.rulebook.compiled_file import (
+    CompiledRules,
+    file_name,
     make_folder,
-    open_index,
+    open_compiled,
+    prune,
+    write,
 )
-from pipeguard.rulebook.compiler import compile_rules, encode
+from pipeguard.rulebook.compiler import compile_rules
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Iterator, Sequence
 
     from pipeguard.rulebook.packs import PackFile
 
 POLL_SECONDS = 0.05
-STUCK_SECONDS = 120.0  # without another database; the longest takes 5 s of a core
+STUCK_SECONDS = 300.0  # of waiting for another process; all rules take 20 s of a core
 
 
-def compile_packs(
-    packs: Sequence[PackFile],
-    folder: str,
-    key: bytes,
-    is_enough: Callable[[CachedRules], bool],
-    reader: int = 0,
-) -> CachedRules:
+def compile_packs(packs: Sequence[PackFile], folder: str, key: bytes) -> CompiledRules:
     """Wait for the rules to be compiled by another process, or by one of ours.
+
+    They are compiled here, for this process alone, if the folder cannot be written.
 
     Args:
         packs: of the rules.
         folder: of the cache.
         key: of the compiled rules.
-        is_enough: true of compiled rules that need not be waited for, although more will follow.
-            It is asked again and again about those that there are by now.
-        reader: the id of the only process that reads the folder; 0 for a cache.
 
     Raises:
         RuleError: a pack is wrong.
         EngineError: Hyperscan is missing, or rejects a pattern.
-        OSError: the folder cannot be written, or somebody else could write to it.
     """
-    make_folder(folder)
-    has_started = False
-    while True:
-        lock = _lock(folder)
-        try:
-            opened = _open(folder, key)
-            if opened and (opened.is_complete or (lock is None and is_enough(opened))):
-                return opened
-            if lock is not None and has_started:  # it failed: here, the same error can be raised
-                compile_rules(packs, folder, key)
-                return open_index(folder, key)
-            if lock is not None:
-                _start(packs, folder, (key.hex(), str(reader)), lock)
-                has_started = True
-        finally:
-            if lock is not None:
-                os.close(lock)
-        sleep(POLL_SECONDS)
-
-
-def _open(folder: str, key: bytes) -> CachedRules | None:
-    """The rules compiled by now; None before there is an index."""
+    content = b""
     with suppress(OSError):
-        return open_index(folder, key)
-    return None
+        make_folder(folder)
+        with _locked(folder) as lock:
+            with suppress(OSError):
+                return open_compiled(folder, key)
+            _start(packs, folder, key, lock)
+        with _locked(folder):
+            with suppress(OSError):
+                return open_compiled(folder, key)
+            content = compile_rules(packs, folder, key)  # it failed: here, the error is raised
+            store(content, folder, key)
+    content = content or compile_rules(packs, folder, key)
+    return CompiledRules(lambda offset, size: content[offset : offset + size])
 
 
-def compiled_privately(packs: Sequence[PackFile], key: bytes) -> CachedRules:
-    """Rules compiled for this process alone: the folder is removed, its open files stay readable.
-
-    Raises:
-        RuleError: a pack is wrong.
-        EngineError: Hyperscan is missing or rejects a pattern, or no folder can be written.
-    """
-    try:
-        with tempfile.TemporaryDirectory(prefix="pipeguard-", ignore_cleanup_errors=True) as folder:
-            return compile_packs(packs, folder, key, lambda _: False, os.getpid())
-    except OSError as error:
-        raise EngineError(
-            "compiled rules can be written neither to the cache nor to a temporary folder:"
-            f" {error.strerror or error}.\n  Make room, or name a folder in TMPDIR."
-        ) from None
-
-
-def _start(packs: Sequence[PackFile], folder: str, arguments: Sequence[str], lock: int) -> None:
-    """Start the compiler with a copy of the lock; on Windows, wait for it.
+def store(content: bytes, folder: str, key: bytes) -> None:
+    """Write what was compiled to the cache, and remove what is older.
 
     Raises:
         OSError: the folder cannot be written.
     """
-    with tempfile.TemporaryFile(dir=folder) as text:  # a pipe could keep us waiting
-        text.write(encode(packs))
-        text.seek(0)
-        # Where no process can be started, the lock is free at once, and the caller compiles.
-        with suppress(OSError, subprocess.TimeoutExpired):
-            subprocess.run(
-                [*_isolate.command("pipeguard.rulebook.compiler_process"), folder, *arguments],
-                stdin=text,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                cwd=os.sep,
-                pass_fds=() if os.name == "nt" else (lock,),
-                start_new_session=True,
-                timeout=None if os.name == "nt" else STUCK_SECONDS,
-                check=False,
-            )
+    write(folder, file_name(key), content)
+    prune(folder, file_name(key))
 
 
-def _lock(folder: str) -> int | None:
-    """A descriptor that holds the lock until it and its copies are closed; None if another does.
+def _start(packs: Sequence[PackFile], folder: str, key: bytes, lock: int | None) -> None:
+    """Start the compiler with a copy of the lock; without one, wait for it."""
+    text = [(pack.path, pack.content.decode("latin-1"), pack.shipped) for pack in packs]
+    # If no process can be started, the lock is free at once, and the caller compiles.
+    with suppress(OSError, subprocess.TimeoutExpired):
+        subprocess.run(
+            [*_isolate.command("pipeguard.rulebook.compiler_process"), folder, key.hex()],
+            input=json.dumps(text).encode(),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd=os.sep,
+            pass_fds=() if lock is None else (lock,),
+            start_new_session=True,
+            timeout=STUCK_SECONDS,
+            check=False,
+        )
 
-    The lock is taken away from a holder that has made no progress for long, such as a stopped one.
-    Where there are no locks, as on Windows and some network file systems, each compiles for itself.
+
+@contextmanager
+def _locked(folder: str) -> Iterator[int | None]:
+    """Hold the lock on a folder until the descriptor and its copies are closed.
+
+    There is none on Windows and some network file systems: there, each process compiles.
 
     Raises:
-        OSError: the folder cannot be written.
+        OSError: the folder cannot be opened, or another process holds the lock for too long.
     """
-    path = os.path.join(folder, LOCK_NAME)
-    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
-    try:
-        descriptor = os.open(path, flags, 0o600)
-    except OSError:  # a link, or root's since it ran here: our folder need not keep it
-        os.unlink(path)
-        descriptor = os.open(path, flags, 0o600)
     if sys.platform == "win32":
-        return descriptor
+        yield None
+        return
+    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        _acquire(descriptor)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _acquire(descriptor: int) -> None:
     import fcntl
 
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        holder = CacheFile(path, descriptor)
-        idle = time() - os.fstat(descriptor).st_mtime
-        if idle > STUCK_SECONDS:
-            say(f"the compiler of the rules has been stuck for {idle:.0f} s: starting another")
-            holder.remove()
-        return None
-    except OSError:
-        return descriptor
-    with suppress(OSError):
-        os.utime(path)
-    return descriptor
+    until = monotonic() + STUCK_SECONDS
+    while monotonic() < until:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            sleep(POLL_SECONDS)
+        except OSError:
+            return
+        else:
+            return
+    raise TimeoutError

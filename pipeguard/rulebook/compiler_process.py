@@ -7,36 +7,24 @@ faster.
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 
 
 def main() -> None:
-    """Compile the packs on standard input, for the folder, key and reader in the arguments.
-
-    The reader is the id of the only process that reads the folder, or 0: without it, the folder is
-    of no use and is removed.
-    """
+    """Compile the packs on standard input, for the folder and key in the arguments."""
     if hasattr(os, "fork") and os.fork():
         os._exit(0)  # the child has init for its parent
-    from pipeguard.rulebook import compiler
+    from pipeguard.rulebook import compilation
+    from pipeguard.rulebook.packs import PackFile
 
-    folder, key, reader = sys.argv[1], bytes.fromhex(sys.argv[2]), int(sys.argv[3])
-    try:
-        compiler.compile_rules(compiler.decode(sys.stdin.buffer.read()), folder, key)
-    finally:
-        if reader and os.name == "posix" and not _is_running(reader):
-            from shutil import rmtree
-
-            rmtree(folder, ignore_errors=True)
-
-
-def _is_running(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except OSError as error:
-        return not isinstance(error, ProcessLookupError)
-    return True
+    folder, key = sys.argv[1], bytes.fromhex(sys.argv[2])
+    packs = [
+        PackFile(path, content.encode("latin-1"), shipped)
+        for path, content, shipped in json.load(sys.stdin)
+    ]
+    compilation.store(compilation.compile_rules(packs, folder, key), folder, key)
 
 
 if __name__ == "__main__":

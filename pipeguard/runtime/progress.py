@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 import threading
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from pipeguard.log import STDERR, say
+from pipeguard.log import say
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from pipeguard.detect.detector import Engines
     from pipeguard.rulebook.packs import PackFile
@@ -25,49 +24,21 @@ def wait_for_engines(packs: Sequence[PackFile] | None = None, what: str = COMPIL
     """Load the rules as `rulebook.cache.load_engines` does, and tell the person who waits."""
     from pipeguard.rulebook.cache import load_engines
 
-    with say_if_slow(what) as count:
-        return load_engines(packs, on_progress=count)
+    with say_if_slow(what):
+        return load_engines(packs)
 
 
 @contextmanager
-def say_if_slow(
-    what: str, done: str = "the rules are ready"
-) -> Iterator[Callable[[int, int], None]]:
-    """Say on stderr what is being done if it takes more than a second; in the main thread only.
-
-    It gives a function to call with the parts that are done and all parts. On a terminal, a line
-    shows these, and `done` is said at the end.
-    """
-    parts = (0, 0)
-
-    def count(number: int, of: int) -> None:
-        nonlocal parts
-        parts = number, of
-
+def say_if_slow(what: str) -> Iterator[None]:
+    """Say on stderr what is being done if it takes more than a second; in the main thread only."""
     if sys.platform == "win32" or threading.current_thread() is not threading.main_thread():
-        yield count
+        yield
         return
-    is_said = False
-    is_terminal = os.isatty(STDERR)
-
-    def tell(_number: int, _frame: object) -> None:
-        nonlocal is_said
-        if not is_said:
-            say(what)
-        elif is_terminal and parts[1]:
-            with suppress(OSError):
-                os.write(STDERR, "\r  part {} of {} ".format(*parts).encode())
-        is_said = True
-
     # By an alarm, which needs no thread.
-    before = signal.signal(signal.SIGALRM, tell)
-    signal.setitimer(signal.ITIMER_REAL, PATIENCE_SECONDS, PATIENCE_SECONDS)
+    before = signal.signal(signal.SIGALRM, lambda _number, _frame: say(what))
+    signal.setitimer(signal.ITIMER_REAL, PATIENCE_SECONDS)
     try:
-        yield count
+        yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before or signal.SIG_DFL)
-        if is_said and parts[1]:
-            with suppress(OSError):
-                os.write(STDERR, b"\n" if is_terminal else b"")
-            say(done)

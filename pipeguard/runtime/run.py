@@ -35,7 +35,7 @@ from pipeguard.firewall.session.guard import Guard
 from pipeguard.firewall.session.remedies import is_held_verdict
 from pipeguard.identity.server_name import Launched
 from pipeguard.log import Log, Trace, make_say
-from pipeguard.rulebook.cache_files import CleanNames
+from pipeguard.rulebook.compiled_file import CleanNames
 from pipeguard.runtime.policy_watch import PolicyWatch
 from pipeguard.runtime.progress import wait_for_engines
 from pipeguard.secrets_in_use import IN_USE

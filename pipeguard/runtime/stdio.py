@@ -27,11 +27,8 @@ from pipeguard.firewall.session import replies
 from pipeguard.firewall.session.lifecycle import WaitingRoom
 from pipeguard.firewall.session.session import Session
 from pipeguard.launch.child import Child, Exit
-from pipeguard.log import say
-from pipeguard.rulebook.cache import load_engines
 from pipeguard.runtime.declining import DECLINE_SECONDS
 from pipeguard.runtime.numbers import read_number
-from pipeguard.runtime.progress import COMPILING
 from pipeguard.runtime.run import IDLE_SECONDS, LAST_SECONDS, Mask, Run, start_thread
 from pipeguard.transports.both_ways import LineBased, carry, leave_turn
 from pipeguard.transports.channel import AsyncChannel, Channel, ChannelClosed
@@ -194,8 +191,7 @@ class GuardedServer:
         self._target = server
         self._grace_seconds = read_number(options, "--grace", GRACE_SECONDS, MOST_GRACE_SECONDS)
         self._last_seconds = LAST_SECONDS
-        engines = load_engines(on_compiling=lambda: say(COMPILING))
-        self._run = Run(launched, options, self._relist, engines)
+        self._run = Run(launched, options, self._relist)
         self._run.on_loss = lambda: self._asking.append(start_thread("loss", self._tell_loss))
         server.attach(self._run)
         self._session = Session(self._run.guard, self._run.name)

@@ -16,7 +16,7 @@ from pipeguard.demo.client import DemoClient, DemoError
 from pipeguard.demo.play import SCENES, leaked_key, play
 from pipeguard.rulebook import compilation
 from pipeguard.rulebook.cache import load_engines
-from pipeguard.rulebook.cache_files import LOCK_NAME
+from pipeguard.rulebook.compiled_file import COMPILED_PATTERN
 from pipeguard.runtime.progress import COMPILING
 from pipeguard.state.store import Store
 from tests.people import on_terminal
@@ -112,21 +112,17 @@ def test_the_first_time_it_says_why_it_takes_longer(
 ) -> None:
     """It waits for another process that compiles at the time: to do it here takes half a minute."""
     load_engines()
-    cached = [file for file in Path(cache_folder()).iterdir() if file.name != LOCK_NAME]
+    cached = list(Path(cache_folder()).glob(COMPILED_PATTERN))
     monkeypatch.setenv("PIPEGUARD_CACHE_DIR", str(tmp_path))
     tmp_path.chmod(0o700)
-    lock = compilation._lock(str(tmp_path))
-    assert lock is not None
-    try:
+    with compilation._locked(str(tmp_path)):
         first = subprocess.Popen(
             [*PIPEGUARD, "demo"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8"
         )
         assert first.stderr is not None
         told = first.stderr.readline()
-        for file in sorted(cached):  # the index comes last
+        for file in cached:
             shutil.copy2(file, tmp_path)
-    finally:
-        os.close(lock)
     first.communicate()
     assert COMPILING in told
     assert first.returncode == 0

@@ -13,7 +13,7 @@ from pipeguard.clients.readiness import check_policy, make_ready
 from pipeguard.config.directories import usual_cache_folder
 from pipeguard.errors import PolicyError
 from pipeguard.rulebook.cache import load_engines
-from pipeguard.rulebook.cache_files import INDEX_PATTERN
+from pipeguard.rulebook.compiled_file import COMPILED_PATTERN
 
 
 def test_the_rules_are_ready_where_a_client_passes_no_variables(
@@ -22,7 +22,7 @@ def test_the_rules_are_ready_where_a_client_passes_no_variables(
     make_ready()
     folder = Path(usual_cache_folder())
     assert home in folder.parents
-    (index,) = folder.glob(INDEX_PATTERN)
+    (index,) = folder.glob(COMPILED_PATTERN)
     before = {file: file.stat().st_mtime_ns for file in folder.iterdir()}
     monkeypatch.delenv("XDG_CACHE_HOME")
     load_engines()  # as the server's own start: it trusts what it finds

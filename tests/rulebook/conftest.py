@@ -23,9 +23,9 @@ def compiles(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The folders that were compiled into, in this process, as where no program can be started."""
     folders: list[str] = []
 
-    def counting(packs: Sequence[PackFile], folder: str, key: bytes) -> None:
+    def counting(packs: Sequence[PackFile], folder: str, key: bytes) -> bytes:
         folders.append(folder)
-        compile_rules(packs, folder, key)
+        return compile_rules(packs, folder, key)
 
     monkeypatch.setattr(compilation, "compile_rules", counting)
     for signs in (

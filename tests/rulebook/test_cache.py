@@ -15,42 +15,31 @@ from pipeguard.detect.matching.pattern_set import PatternGroup, compile_group
 from pipeguard.errors import EngineError, RuleError
 from pipeguard.firewall.protocol.json_values import JsonValue
 from pipeguard.firewall.protocol.places import Surface
-from pipeguard.rulebook import cache, cache_files, cache_key, compiler
+from pipeguard.rulebook import cache, cache_key, compiled_file, compiler
 from pipeguard.rulebook.cache import load_engines
-from pipeguard.rulebook.cache_files import _UnusableFileError, open_index
+from pipeguard.rulebook.compiled_file import open_compiled, serialize
 from pipeguard.rulebook.packs import PackFile
-from tests.rulebook.words import contents_of, finds, index_of, packs
+from tests.rulebook.words import file_of, finds, packs
 
 posix = pytest.mark.skipif(os.name != "posix", reason="rights of POSIX files")
 
 
 def test_rules_are_compiled_once(folder: Path, compiles: list[str]) -> None:
-    assert finds(load_engines(packs(), str(folder)))
-    assert finds(load_engines(packs(), str(folder)))
+    load_engines(packs(), str(folder))
+    engines = load_engines(packs(), str(folder))
+    assert finds(engines)
     assert compiles == [str(folder)]
-
-
-def test_what_is_cached_is_the_rules_without_what_only_people_read(
-    folder: Path, compiles: list[str]
-) -> None:
-    (rule,) = load_engines(packs(), str(folder)).to_server.rules
-    assert compiles
+    (rule,) = engines.to_server.rules
     assert (rule.id, rule.pattern) == ("mine.xyzzy", "xyzzy-[0-9]{3}")
     assert (rule.matches, rule.passes, rule.title, rule.why, rule.fix) == ((), (), "", "", "")
-    assert not any(b"xyzzy-123" in file.read_bytes() for file in folder.iterdir())
+    assert b"xyzzy-123" not in file_of(folder).read_bytes(), "nothing that only people read"
 
 
-def test_another_rule_is_another_index(folder: Path, compiles: list[str]) -> None:
-    load_engines(packs(), str(folder))
-    assert finds(load_engines(packs("plugh"), str(folder)), "plugh-123")
-    assert len(compiles) == 2
-    assert len(list(folder.glob("rules-*.index"))) == 2
-
-
-def test_another_version_of_the_engine_or_of_us_is_another_index(
+def test_other_rules_or_another_version_of_the_engine_or_of_us_are_another_file(
     folder: Path, compiles: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     load_engines(packs(), str(folder))
+    assert finds(load_engines(packs("plugh"), str(folder)), "plugh-123")
     for name, value in (
         ("VERSION", "0.0.0"),
         ("_engine", lambda: ("9.9.9", "Version: 9 Features: AVX512")),
@@ -59,21 +48,12 @@ def test_another_version_of_the_engine_or_of_us_is_another_index(
         with monkeypatch.context() as patch:
             patch.setattr(cache_key, name, value)
             load_engines(packs(), str(folder))
-    assert len(compiles) == 4
-
-
-def test_databases_that_two_indexes_name_are_there_once(folder: Path, compiles: list[str]) -> None:
-    load_engines(packs(), str(folder))
-    before = contents_of(folder)
-    load_engines(packs("plugh"), str(folder))
-    assert len(compiles) == 2
-    assert len(before) < len(contents_of(folder)) < 2 * len(before)
+    assert len(compiles) == 5
 
 
 def test_an_edit_of_a_rule_of_ones_own_compiles_no_other_database(
     folder: Path, compiles: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One that is shipped or in the cache is taken, if it loads."""
     made: list[PatternGroup] = []
 
     def counting(group: PatternGroup) -> bytes:
@@ -87,24 +67,10 @@ def test_an_edit_of_a_rule_of_ones_own_compiles_no_other_database(
     made.clear()
     own = [file._replace(content=file.content.replace(b"mine", b"own")) for file in packs("frotz")]
     engines = load_engines([shipped, *own], str(folder))
+    assert len(compiles) == 2
     assert finds(engines)
     assert finds(engines, "frotz-123")
     assert {pattern for group in made for pattern, _ in group.patterns} == {"frotz-[0-9]{3}"}
-    made.clear()
-    for file in contents_of(folder):
-        file.write_bytes(b"none")
-    assert finds(load_engines([shipped], str(folder)))
-    assert made
-
-
-def loaded(some: list[PackFile], folder: Path) -> Engines:
-    """Engines of which every file has been read."""
-    engines = load_engines(some, str(folder))
-    assert engines.to_server.rules
-    for engine in engines:
-        for patterns in (engine.lookup.plain, engine.lookup.squeezed, engine.lookup.acts):
-            patterns.load()
-    return engines
 
 
 def flip(at: int) -> Callable[[Path], None]:
@@ -116,8 +82,8 @@ def flip(at: int) -> Callable[[Path], None]:
     return change
 
 
-def cut(file: Path) -> None:
-    file.write_bytes(file.read_bytes()[:-1])
+def cut_in_head(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:100])
 
 
 def empty(file: Path) -> None:
@@ -126,64 +92,66 @@ def empty(file: Path) -> None:
 
 def grow(file: Path) -> None:
     """More than there is memory, and nothing in it."""
+    file.write_bytes(b"")
     os.truncate(file, 2**40)
 
 
-def remove(file: Path) -> None:
+def become_pipe(file: Path) -> None:
     file.unlink()
+    os.mkfifo(file, 0o600)
 
 
-def make_folder(file: Path) -> None:
-    file.unlink()
-    file.mkdir()
+def become_link(file: Path) -> None:
+    file.rename(file.parent.parent / "elsewhere")
+    file.symlink_to(file.parent.parent / "elsewhere")
 
 
-DAMAGES = [
-    *(pytest.param(flip(at), id=f"byte-{at}") for at in (0, 10, 30, 70, 100, 400, 2000, -1)),
-    *(cut, empty, grow, remove),
+UNUSABLE: list[Callable[[Path], None]] = [
+    *(flip(at) for at in (0, 10, 30, 70, 100, 400)),
+    *(cut_in_head, empty, grow, Path.unlink, become_pipe, become_link),
+    *(lambda file, mode=mode: file.chmod(mode) for mode in (0o620, 0o602, 0o666)),
 ]
 
 
-@pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_index_is_made_anew(
-    folder: Path, compiles: list[str], damage: Callable[[Path], None]
+@posix
+@pytest.mark.parametrize("change", UNUSABLE)
+def test_a_file_that_cannot_be_trusted_is_compiled_again(
+    folder: Path, compiles: list[str], change: Callable[[Path], None]
 ) -> None:
     load_engines(packs(), str(folder))
-    damage(index_of(folder))
+    change(file_of(folder))
     for _ in range(2):
         assert finds(load_engines(packs(), str(folder)))
         assert len(compiles) == 2
+    assert file_of(folder).stat().st_mode & 0o777 == 0o600
+    assert not file_of(folder).is_symlink()
 
 
-@pytest.mark.parametrize("damage", DAMAGES)
-def test_each_damaged_file_is_made_anew_and_all_at_once(
-    folder: Path, compiles: list[str], damage: Callable[[Path], None]
+def cut(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[:-1])
+
+
+def load_all(engines: Engines) -> None:
+    for engine in engines:
+        for patterns in (engine.lookup.plain, engine.lookup.squeezed, engine.lookup.acts):
+            patterns.load()
+
+
+@pytest.mark.parametrize("damage", [flip(-1), cut])
+@pytest.mark.parametrize("is_open", [False, True])
+def test_a_damaged_part_stops_everything_once(
+    folder: Path, compiles: list[str], damage: Callable[[Path], None], *, is_open: bool
 ) -> None:
-    load_engines(packs(), str(folder))
-    for file in contents_of(folder):
-        damage(file)
-    for _ in range(2):
-        assert finds(loaded(packs(), folder))
-        assert len(compiles) == 2
-
-
-@pytest.mark.parametrize("number", range(14))
-def test_any_damaged_file_is_made_anew(folder: Path, compiles: list[str], number: int) -> None:
-    load_engines(packs(), str(folder))
-    assert len(contents_of(folder)) == 14
-    flip(-1)(contents_of(folder)[number])
-    assert finds(loaded(packs(), folder))
-    assert len(compiles) == 2
-
-
-def test_what_is_damaged_after_it_was_opened_is_made_anew(
-    folder: Path, compiles: list[str]
-) -> None:
+    """Nothing passes by rules that are not whole. The next start compiles them."""
     load_engines(packs(), str(folder))
     engines = load_engines(packs(), str(folder))
-    for file in contents_of(folder):
-        file.write_bytes(bytes(file.stat().st_size))
-    assert finds(engines)
+    damage(file_of(folder))
+    if not is_open:
+        engines = load_engines(packs(), str(folder))
+    with pytest.raises(EngineError, match="damaged"):
+        load_all(engines)
+    assert len(compiles) == 1
+    assert finds(load_engines(packs(), str(folder)))
     assert len(compiles) == 2
 
 
@@ -192,107 +160,21 @@ def test_what_is_replaced_or_removed_after_it_was_opened_does_not_matter(
 ) -> None:
     load_engines(packs(), str(folder))
     engines = load_engines(packs(), str(folder))
-    for file in folder.iterdir():
-        file.unlink()
+    file_of(folder).unlink()
     folder.rmdir()
     assert finds(engines)
     assert len(compiles) == 1
 
 
-def test_what_is_made_anew_and_is_another_thing_is_refused(
-    folder: Path, compiles: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As where the user's packs are changed meanwhile, which are read once more."""
-    current = packs()
-    monkeypatch.setattr(cache, "sources", lambda: current)
-    load_engines(None, str(folder))
-    engines = load_engines(None, str(folder))
-    current = packs("plugh")
-    for file in contents_of(folder):
-        file.write_bytes(b"")
-    for _ in range(2):
-        with pytest.raises(EngineError, match="damaged"):
-            engines.to_server.scan("xyzzy-123", str, Surface.TO_SERVER)
-    assert len(compiles) == 1
-
-
-def test_a_database_of_another_processor_is_made_anew(
-    folder: Path, compiles: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Or of one that has the right hash, and is none."""
-    monkeypatch.setattr(cache_files, "crc32", lambda _: 0)
+def test_a_database_of_another_processor_is_refused(folder: Path, compiles: list[str]) -> None:
+    """Or a part that has the right checksum, and is none."""
     load_engines(packs(), str(folder))
-    for file in contents_of(folder):
-        if not file.read_bytes().startswith(b"["):
-            file.write_bytes(file.read_bytes()[:-9])
-    for _ in range(2):
-        assert finds(load_engines(packs(), str(folder)))
-        assert len(compiles) == 2
-
-
-@posix
-@pytest.mark.parametrize("mode", [0o620, 0o602, 0o666])
-@pytest.mark.parametrize("part", ["rules-*.index", "*.db"])
-def test_a_file_that_others_may_write_is_not_used(
-    folder: Path, compiles: list[str], mode: int, part: str
-) -> None:
-    load_engines(packs(), str(folder))
-    for file in folder.glob(part):
-        file.chmod(mode)
-    assert finds(load_engines(packs(), str(folder)))
-    assert len(compiles) == 2
-    assert {file.stat().st_mode & 0o777 for file in folder.iterdir()} == {0o600}
-
-
-@posix
-@pytest.mark.parametrize(("mode", "count"), [(0o600, 1), (0o644, 1), (0o666, 2), (0o620, 2)])
-@pytest.mark.parametrize("part", ["rules-*.index", "*.db"])
-def test_what_is_not_used_in_one_folder_is_not_copied_to_another(
-    folder: Path,
-    compiles: list[str],
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-    mode: int,
-    count: int,
-    part: str,
-) -> None:
-    monkeypatch.setattr(cache, "cache_folder", lambda: str(folder))
-    monkeypatch.setattr(cache, "sources", packs)
-    load_engines(packs(), str(folder))
-    for file in folder.glob(part):
-        file.chmod(mode)
-    other = tmp_path / "other"
-    cache.write_cache(str(other))
-    assert len(compiles) == count
-    before = {file: file.stat().st_ino for file in other.iterdir()}
-    cache.write_cache(str(other))
-    assert finds(load_engines(packs(), str(other)))
-    assert len(compiles) == count
-    assert {file: file.stat().st_ino for file in other.iterdir()} == before, "left as it is"
-    assert {file.stat().st_mode & 0o777 for file in other.iterdir()} == {0o600}
-
-
-def test_what_is_damaged_in_one_folder_is_not_copied_to_another(
-    folder: Path, compiles: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setattr(cache, "cache_folder", lambda: str(folder))
-    monkeypatch.setattr(cache, "sources", packs)
-    load_engines(packs(), str(folder))
-    flip(-1)(contents_of(folder)[-1])
-    other = tmp_path / "other"
-    cache.write_cache(str(other))
-    assert len(compiles) == 1
-    assert not list(other.glob("*.index"))
-
-
-def test_a_folder_is_asked_whether_it_has_the_rules_and_nothing_is_compiled(
-    folder: Path, compiles: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(cache, "cache_folder", lambda: str(folder))
-    assert not cache.is_cached(packs())
-    load_engines(packs())
-    assert cache.is_cached(packs())
-    assert not cache.is_cached(packs("plugh"))
+    compiled = open_compiled(str(folder), cache_key.cache_key(packs()))
+    databases = [(str(number), b"none") for number in range(len(compiled._parts) - 1)]
+    content = serialize(compiled.key, compiled.rules(), databases, compiled.engines)
+    file_of(folder).write_bytes(content)
+    with pytest.raises(EngineError, match="do not load"):
+        finds(load_engines(packs(), str(folder)))
     assert len(compiles) == 1
 
 
@@ -303,24 +185,10 @@ def test_a_folder_that_others_may_write_is_not_used(
 ) -> None:
     load_engines(packs(), str(folder))
     folder.chmod(mode)
-    before = sorted(folder.iterdir())
+    before = file_of(folder).stat()
     assert finds(load_engines(packs(), str(folder)))
     assert len(compiles) == 2
-    assert sorted(folder.iterdir()) == before
-
-
-@posix
-@pytest.mark.parametrize("part", ["rules-*.index", "*.db"])
-def test_a_link_is_not_followed(
-    folder: Path, compiles: list[str], tmp_path: Path, part: str
-) -> None:
-    load_engines(packs(), str(folder))
-    for number, file in enumerate(sorted(folder.glob(part))):
-        file.rename(tmp_path / f"elsewhere-{number}")
-        file.symlink_to(tmp_path / f"elsewhere-{number}")
-    assert finds(load_engines(packs(), str(folder)))
-    assert len(compiles) == 2
-    assert not any(file.is_symlink() for file in folder.iterdir())
+    assert file_of(folder).stat() == before
 
 
 @posix
@@ -337,81 +205,52 @@ def test_of_a_link_to_a_folder_the_folder_counts(
 
 
 @posix
-@pytest.mark.parametrize("part", ["rules-*.index", "*.db"])
-def test_a_pipe_in_its_place_does_not_hang(folder: Path, compiles: list[str], part: str) -> None:
-    load_engines(packs(), str(folder))
-    for file in sorted(folder.glob(part)):
-        file.unlink()
-        os.mkfifo(file, 0o600)
-    assert finds(load_engines(packs(), str(folder)))
-    assert len(compiles) == 2
-
-
-def test_a_folder_in_the_place_of_the_index_is_no_error(folder: Path, compiles: list[str]) -> None:
-    load_engines(packs(), str(folder))
-    make_folder(index_of(folder))
-    assert finds(load_engines(packs(), str(folder)))
-    assert compiles[1:] == [str(folder), compiles[-1]]
-    assert not Path(compiles[-1]).exists()
-
-
-@posix
+@pytest.mark.parametrize("part", ["folder", "file"])
 def test_what_belongs_to_another_user_is_not_used(
-    folder: Path, compiles: list[str], monkeypatch: pytest.MonkeyPatch
+    folder: Path, compiles: list[str], monkeypatch: pytest.MonkeyPatch, part: str
 ) -> None:
     load_engines(packs(), str(folder))
     assert len(compiles) == 1
     key = cache_key.cache_key(packs())
-    open_index(str(folder), key)
-    monkeypatch.setattr(os, "geteuid", lambda: 12345)
-    with pytest.raises(_UnusableFileError):
-        open_index(str(folder), key)
+    open_compiled(str(folder), key)
+    if os.geteuid() == 0:  # only root gives files away
+        os.chown(folder if part == "folder" else file_of(folder), 12345, -1)
+    else:
+        monkeypatch.setattr(os, "geteuid", lambda: 12345)
+    with pytest.raises(OSError, match="somebody else"):
+        open_compiled(str(folder), key)
 
 
-@posix
-@pytest.mark.parametrize("part", [".", "rules-*.index", "*.db"])
-def test_what_root_gave_to_another_user_is_not_used(
-    folder: Path, compiles: list[str], part: str
-) -> None:
-    if os.geteuid() != 0:
-        pytest.skip("only root gives files away")
-    load_engines(packs(), str(folder))
-    for path in [folder] if part == "." else list(folder.glob(part)):
-        os.chown(path, 12345, -1)
-    assert finds(load_engines(packs(), str(folder)))
-    assert len(compiles) == 2
-    assert folder.stat().st_uid == (12345 if part == "." else 0)
-    assert {file.stat().st_uid for file in folder.iterdir()} == {0}
-
-
+@pytest.mark.parametrize("in_the_way", ["no folder", "a folder as the file"])
 def test_a_cache_that_cannot_be_written_is_no_error(
-    tmp_path: Path, compiles: list[str], monkeypatch: pytest.MonkeyPatch
+    folder: Path, compiles: list[str], in_the_way: str
 ) -> None:
-    (tmp_path / "file").touch()
-    private = tmp_path / "private"
-    private.mkdir()
-    monkeypatch.setenv("TMPDIR", str(private))
-    monkeypatch.setattr("tempfile.tempdir", None)
-    for _ in range(2):
-        assert finds(load_engines(packs(), str(tmp_path / "file" / "cache")))
-    assert [Path(folder).parent for folder in compiles] == [private] * 2
-    assert list(private.iterdir()) == []
-
-
-def test_where_nothing_can_be_written_an_error_says_so(
-    tmp_path: Path, compiles: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "file").touch()
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "none"))
-    with pytest.raises(EngineError, match=r"nor to a temporary folder: No such file"):
-        load_engines(packs(), str(tmp_path / "file" / "cache"))
-    assert compiles == []
+    if in_the_way == "no folder":
+        folder.touch()
+    else:
+        name = compiled_file.file_name(cache_key.cache_key(packs()))
+        (folder / name).mkdir(parents=True, mode=0o700)
+        folder.chmod(0o700)
+    for number in (1, 2):
+        assert finds(load_engines(packs(), str(folder)))
+        assert len(compiles) == number
 
 
 def test_a_wrong_pack_is_an_error(folder: Path, compiles: list[str]) -> None:
     with pytest.raises(RuleError, match=r"mine\.yaml"):
         load_engines([PackFile("mine.yaml", b"rules: no", shipped=False)], str(folder))
     assert compiles == []
+
+
+def test_a_folder_is_asked_whether_it_has_the_rules_and_nothing_is_compiled(
+    folder: Path, compiles: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache, "cache_folder", lambda: str(folder))
+    assert not cache.is_cached(packs())
+    load_engines(packs())
+    assert cache.is_cached(packs())
+    assert not cache.is_cached(packs("plugh"))
+    assert len(compiles) == 1
 
 
 def test_a_clone_scans_in_another_thread_at_the_same_time(

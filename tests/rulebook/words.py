@@ -37,12 +37,7 @@ def finds(engines: Engines, text: str = "xyzzy-123") -> bool:
     return all(engine.scan({"a": text}, str, surface).matches for surface, engine in pairs)
 
 
-def index_of(folder: Path) -> Path:
-    """The only index in a cache."""
-    (index,) = folder.glob("rules-*.index")
-    return index
-
-
-def contents_of(folder: Path) -> list[Path]:
-    """The content files in a cache."""
-    return sorted(folder.glob("*.db"))
+def file_of(folder: Path) -> Path:
+    """The only compiled rules in a cache."""
+    (file,) = folder.glob("rules-*.compiled")
+    return file

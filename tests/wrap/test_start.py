@@ -53,8 +53,9 @@ def test_the_server_runs_while_the_rules_are_being_waited_for(tmp_path: Path) ->
     # A cache whose lock somebody else holds stands for rules that take long to load.
     cache = tmp_path / "cache"
     cache.mkdir(mode=0o700)
-    lock = cache / "lock"
-    hold = f"import fcntl, sys; f = open({str(lock)!r}, 'w'); fcntl.flock(f, fcntl.LOCK_EX); "
+    hold = (
+        f"import fcntl, os, sys; fcntl.flock(os.open({str(cache)!r}, os.O_RDONLY), fcntl.LOCK_EX); "
+    )
     hold += "print(flush=True); sys.stdin.read()"
     with subprocess.Popen(
         [sys.executable, "-I", "-c", hold], stdin=subprocess.PIPE, stdout=subprocess.PIPE

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from copy import copy
 from functools import partial
 from threading import Lock
@@ -83,23 +82,13 @@ def compile_group(group: PatternGroup) -> bytes:
 class Database:
     """A compiled database, loaded when it is first needed; threads may share it."""
 
-    __slots__ = ("_loaded", "_lock", "_reads")
+    __slots__ = ("_loaded", "_lock", "_read")
 
-    def __init__(self, read: Callable[[], bytes], recompile: Callable[[], bytes]) -> None:
-        """Remember where the database comes from.
-
-        Args:
-            read: returns the serialised database.
-            recompile: returns it where what `read` returned does not load.
-        """
-        self._reads: tuple[Callable[[], bytes], Callable[[], bytes]] | None = read, recompile
+    def __init__(self, read: Callable[[], bytes]) -> None:
+        """Take a function that returns the serialised database."""
+        self._read: Callable[[], bytes] | None = read
         self._lock = Lock()
         self._loaded: Any = None
-
-    @classmethod
-    def of(cls, blob: bytes) -> Database:
-        """A database that is in memory."""
-        return cls(partial(bytes, blob), partial(bytes, blob))
 
     def handle(self) -> Any:
         """Hyperscan's own object.
@@ -108,31 +97,16 @@ class Database:
             EngineError: the database is damaged, or was compiled for another processor.
         """
         with self._lock:
-            if self._reads is not None:
-                read, recompile = self._reads
+            if self._read is not None:
+                hyperscan = binding()
                 try:
-                    self._loaded = _load(read())
-                except EngineError:
-                    self._loaded = _load(recompile())
-                self._reads = None
+                    database = hyperscan.loadb(self._read(), hyperscan.HS_MODE_BLOCK)
+                    database.scratch = hyperscan.Scratch()  # not the one the binding would make
+                except hyperscan.HyperscanError as error:
+                    name = type(error).__name__
+                    raise EngineError(f"compiled rules do not load: {name}") from None
+                self._loaded, self._read = database, None
             return self._loaded
-
-
-def _load(blob: bytes) -> Any:
-    hyperscan = binding()
-    try:
-        database = hyperscan.loadb(blob, hyperscan.HS_MODE_BLOCK)
-        database.scratch = hyperscan.Scratch()  # in place of one that the binding makes to scan
-    except hyperscan.HyperscanError as error:
-        raise EngineError(f"compiled rules do not load: {type(error).__name__}") from None
-    return database
-
-
-def loads(blob: bytes) -> bool:
-    """True for a serialised database that this processor can search with."""
-    with suppress(EngineError):
-        return _load(blob) is not None
-    return False
 
 
 class PatternSet:
@@ -152,7 +126,7 @@ class PatternSet:
         Raises:
             EngineError: one is damaged, or was compiled for another processor.
         """
-        patterns = cls([*map(Database.of, blobs)])
+        patterns = cls([Database(partial(bytes, blob)) for blob in blobs])
         patterns.load()
         return patterns
 

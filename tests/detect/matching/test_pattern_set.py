@@ -10,7 +10,6 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from pipeguard.detect.matching.pattern_set import (
-    Database,
     PatternGroup,
     PatternSet,
     compile_group,
@@ -199,24 +198,6 @@ def test_a_database_with_a_bit_turned_is_an_error() -> None:
     blob[len(blob) // 2] ^= 1
     with pytest.raises(EngineError, match="do not load"):
         PatternSet.of([bytes(blob)])
-
-
-def test_a_database_that_does_not_load_is_compiled_anew_once() -> None:
-    blob = compile_group(PatternGroup((0,), (("abc", False),)))
-    calls: list[str] = []
-
-    def read() -> bytes:
-        calls.append("read")
-        return blob[:-1]
-
-    def recompile() -> bytes:
-        calls.append("recompile")
-        return blob
-
-    patterns = PatternSet([Database(read, recompile)])
-    assert calls == []
-    assert patterns.look(b"abc") == patterns.share().look(b"abc") == [0]
-    assert calls == ["read", "recompile"]
 
 
 def test_a_failure_of_the_engine_is_an_error() -> None:

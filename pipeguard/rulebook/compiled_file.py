@@ -1,0 +1,389 @@
+"""The files of the cache: their form, who may have written them, how they are read and removed.
+
+::
+
+    rules-KEY.compiled   all that a set of rules is compiled to: a head, the rules' records in JSON,
+                         and the databases, each by a hash of what it was compiled from
+    clean-KEY.names      hashes of texts in which these rules find nothing, with which runs begin
+
+A compiled database is much like code. So a file is used only if it is a regular file of ours that
+nobody else may write, in a folder of which the same is true. Of the rules, the head is read when
+the file is opened and each part when it is needed, so that the file may be replaced or removed in
+between. A file is written whole and put in place by a rename.
+
+What the package's build compiled has the same form. It is part of the package, and trusted like its
+code and its packs: it may also be root's.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import sys
+from contextlib import suppress
+from functools import cached_property
+from hashlib import sha256
+from importlib.util import find_spec
+from itertools import accumulate
+from threading import Lock
+from typing import TYPE_CHECKING
+from zlib import crc32
+
+from pipeguard.config.directories import Trusted, other_writer
+from pipeguard.errors import EngineError
+from pipeguard.records import NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+MAGIC = b"pipeguard compiled rules 13 "
+NAMES_MAGIC = b"clean names of pipeguard 1\n"
+NAME_BYTES = 32
+MOST_NAMES = 4096  # in a file; a run adds as many at most
+MOST_FILES = 4  # one for each version, engine and set of rules in use at once
+MAX_HEAD_BYTES = 2**16
+MAX_NAMES_BYTES = 2 * MOST_NAMES * NAME_BYTES
+_SUFFIX = ".compiled"
+COMPILED_PATTERN = f"rules-*{_SUFFIX}"
+_PREFIX, _DRAFT_PREFIX, _NAMES_PREFIX = "rules-", ".rules-", "clean-"
+_NATIVE = os.path.join(
+    os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "detect", "model"
+)
+
+
+class EngineParts(NamedTuple):
+    """The databases of one engine, by their numbers.
+
+    Attributes:
+        surfaces: all that any of its rules is run over.
+        plain: databases for texts as they are.
+        squeezed: databases for texts without spaces.
+        acts: databases for what arguments do.
+        opener: name and SHA-256 of the opener's file, which is shipped; empty if there is none.
+    """
+
+    surfaces: Sequence[str]
+    plain: Sequence[int]
+    squeezed: Sequence[int]
+    acts: Sequence[int]
+    opener: Sequence[str]
+
+
+def serialize(
+    key: bytes, rules: bytes, databases: Sequence[tuple[str, bytes]], engines: Sequence[EngineParts]
+) -> bytes:
+    """The content of a file of compiled rules.
+
+    Args:
+        key: of the compiled rules (rulebook.cache_key).
+        rules: their records.
+        databases: each with a hash of what it was compiled from.
+        engines: the databases of each.
+    """
+    named = [("", rules), *databases]
+    parts = [(name, len(content), crc32(content)) for name, content in named]
+    head = _head_line(json.dumps((key.hex(), parts, engines), separators=(",", ":")).encode())
+    return b"".join((head, *(content for _, content in named)))
+
+
+def _head_line(head: bytes) -> bytes:
+    return MAGIC + sha256(head).hexdigest().encode() + head + b"\n"
+
+
+class CompiledRules:
+    """Compiled rules, of which each part is read when it is needed.
+
+    Attributes:
+        key: of the compiled rules.
+        engines: the databases of each engine.
+    """
+
+    def __init__(self, read: Callable[[int, int], bytes], path: str = "") -> None:
+        """Read the head.
+
+        Args:
+            read: returns as many bytes from an offset of the file, or fewer at its end.
+            path: of the file, which is removed once it is found to be damaged; empty to keep it.
+
+        Raises:
+            OSError: it is damaged, or of another version.
+        """
+        line, end, _ = read(0, MAX_HEAD_BYTES).partition(b"\n")
+        head = line[len(MAGIC) + 2 * sha256().digest_size :]
+        if line + end != _head_line(head):
+            raise OSError("of another version, or damaged")
+        key, self._parts, engines = json.loads(head)
+        self.key = bytes.fromhex(key)
+        self.engines = [EngineParts(*engine) for engine in engines]
+        self._starts = [*accumulate((size for _, size, _ in self._parts), initial=len(line) + 1)]
+        self._read = read
+        self._path = path
+
+    def rules(self) -> bytes:
+        """The records of the rules."""
+        return self._part(0)
+
+    def database(self, number: int) -> bytes:
+        """A database, by its number."""
+        return self._part(number + 1)
+
+    def find_database(self, name: str) -> bytes | None:
+        """The database compiled from what has this hash; None if there is none that is whole."""
+        with suppress(EngineError):
+            for number, (other, _, _) in enumerate(self._parts):
+                if other == name:
+                    return self._part(number)
+        return None
+
+    def read_all(self) -> None:
+        """Read every part.
+
+        Raises:
+            EngineError: one is damaged.
+        """
+        for number in range(len(self._parts)):
+            self._part(number)
+
+    def _part(self, number: int) -> bytes:
+        """Read a part.
+
+        Raises:
+            EngineError: it is damaged.
+        """
+        _, size, checksum = self._parts[number]
+        with suppress(OSError):
+            content = self._read(self._starts[number], size)
+            if len(content) == size and crc32(content) == checksum:
+                return content
+        if self._path:
+            with suppress(OSError):
+                os.unlink(self._path)
+        raise EngineError("the compiled rules are damaged, so nothing can be judged.")
+
+
+def open_compiled(folder: str, key: bytes, *, is_shipped: bool = False) -> CompiledRules:
+    """Open the compiled rules of a folder.
+
+    Args:
+        folder: of the cache, or in the package.
+        key: of the compiled rules.
+        is_shipped: True for the folder in the package.
+
+    Raises:
+        OSError: they are not there, are damaged, or somebody else could have written them.
+    """
+    compiled = _open(folder, file_name(key), is_shipped=is_shipped)
+    if compiled.key != key:
+        raise OSError("of other rules")
+    return compiled
+
+
+def open_all(folders: Sequence[str]) -> list[CompiledRules]:
+    """All compiled rules that can be trusted, of folders and shipped."""
+    from glob import glob  # here, since no usual start needs it
+
+    found = []
+    for folder in (shipped_folder(), *folders):
+        for path in glob(COMPILED_PATTERN, root_dir=folder):
+            with suppress(OSError):
+                found.append(_open(folder, path, is_shipped=folder == shipped_folder()))
+    return found
+
+
+def _open(folder: str, name: str, *, is_shipped: bool) -> CompiledRules:
+    trusted = Trusted.ANY_GROUP if is_shipped else Trusted.ONLY_US
+    path = "" if is_shipped else os.path.join(folder, name)
+    return CompiledRules(_TrustedFile(folder, name, trusted).read, path)
+
+
+def shipped_folder() -> str:
+    """The folder of what the package's build compiled; it need not exist."""
+    return os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "databases")
+
+
+def file_name(key: bytes) -> str:
+    """The name of the file of compiled rules."""
+    return f"{_PREFIX}{key.hex()[:16]}{_SUFFIX}"
+
+
+def make_folder(folder: str) -> None:
+    """Make the folder where it does not exist.
+
+    Raises:
+        OSError: it cannot be made, or somebody else could write to it.
+    """
+    os.makedirs(folder, mode=0o700, exist_ok=True)
+    if os.name == "posix":
+        os.close(_open_trusted(folder, stat.S_IFDIR, Trusted.ONLY_US))
+
+
+def write(folder: str, name: str, content: bytes) -> None:
+    """Put a file in place as a whole, or not at all.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    import tempfile
+
+    descriptor, draft = tempfile.mkstemp(prefix=_DRAFT_PREFIX, dir=folder)  # 0600
+    try:
+        with open(descriptor, "wb") as file:
+            file.write(content)
+        os.replace(draft, os.path.join(folder, name))
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(draft)
+        raise
+
+
+def prune(folder: str, kept: str) -> None:
+    """Remove the oldest compiled rules but those of a name, and drafts of killed processes.
+
+    Raises:
+        OSError: a file cannot be removed.
+    """
+    for name in os.listdir(folder):
+        if name.startswith(_DRAFT_PREFIX):
+            os.unlink(os.path.join(folder, name))
+    remove_oldest(folder, _PREFIX, kept)
+
+
+def remove_oldest(folder: str, prefix: str, kept: str) -> None:
+    """Remove all files with a prefix but some: the one that is kept, and the newest.
+
+    Raises:
+        OSError: a file cannot be removed.
+    """
+    names = [name for name in os.listdir(folder) if name.startswith(prefix) and name != kept]
+    names.sort(key=lambda name: os.lstat(os.path.join(folder, name)).st_mtime, reverse=True)
+    for name in names[MOST_FILES - 1 :]:
+        os.unlink(os.path.join(folder, name))
+
+
+class CleanNames:
+    """Names of texts in which compiled rules find nothing, of this run and of earlier ones.
+
+    They are trusted as the rules are: whoever can write them could also write compiled rules that
+    find nothing. Once a rule, a module or an engine changes, the key changes, and no name counts.
+    """
+
+    def __init__(self, folder: str, key: bytes) -> None:
+        """Take the folder of the cache and the key of the rules; nothing is read yet."""
+        self._folder, self._key = folder, key
+        self._new: dict[bytes, None] = {}
+
+    @cached_property
+    def _body_key(self) -> bytes:
+        """A hash of the rules' key and of Python, RE2 and the extensions, which read texts, too."""
+        spec = find_spec("re2")
+        folders = [_NATIVE, *((spec.submodule_search_locations or ()) if spec is not None else ())]
+        places = [entry.path for folder in folders for entry in os.scandir(folder)]
+        files = sorted(place for place in places if place.endswith((".so", ".pyd")))
+        seen = [(path, (status := os.stat(path)).st_size, status.st_mtime_ns) for path in files]
+        return sha256(self._key + repr((sys.version, seen)).encode()).digest()
+
+    @cached_property
+    def _old(self) -> dict[bytes, None]:
+        return self._read()
+
+    def _read(self) -> dict[bytes, None]:
+        with suppress(OSError):
+            file = _TrustedFile(self._folder, self._file_name, Trusted.ONLY_US)
+            content = file.read(0, MAX_NAMES_BYTES)
+            head = NAMES_MAGIC + self._body_key
+            if content.startswith(head) and (len(content) - len(head)) % NAME_BYTES == 0:
+                at = range(len(head), len(content), NAME_BYTES)
+                return dict.fromkeys(content[start : start + NAME_BYTES] for start in at)
+        return {}
+
+    @property
+    def _file_name(self) -> str:
+        return f"{_NAMES_PREFIX}{self._body_key.hex()[:16]}.names"
+
+    @property
+    def has_new(self) -> bool:
+        """True once this run has added one."""
+        return bool(self._new)
+
+    def __bool__(self) -> bool:
+        """True if there are any."""
+        return bool(self._new or self._old)
+
+    def __contains__(self, name: bytes) -> bool:
+        """True for the name of such a text."""
+        return name in self._old or name in self._new
+
+    def add(self, name: bytes) -> None:
+        """Remember one for later runs."""
+        if len(self._new) < MOST_NAMES and name not in self._old:
+            self._new[name] = None
+
+    def save(self) -> None:
+        """Write them, with what other runs wrote meanwhile; the oldest are dropped if need be.
+
+        Raises:
+            OSError: they cannot be written.
+        """
+        if not self._new or not self._key:
+            return
+        make_folder(self._folder)
+        names = [*(self._read() | self._new)][-MOST_NAMES:]
+        write(self._folder, self._file_name, NAMES_MAGIC + self._body_key + b"".join(names))
+        remove_oldest(self._folder, _NAMES_PREFIX, self._file_name)
+
+
+class _TrustedFile:
+    """A file that nobody else could have written. It is closed when nothing refers to it any more.
+
+    It is not mapped: Hyperscan takes nothing but a copy, and a mapped file that is cut short ends
+    the process (SIGBUS).
+    """
+
+    def __init__(self, folder: str, name: str, trusted: Trusted) -> None:
+        """Open a file of a folder, after a check of both.
+
+        Raises:
+            OSError: one cannot be opened, or somebody else could have written it.
+        """
+        self._lock = Lock()
+        if os.name != "posix":  # there the access list of the user's own folder keeps others out
+            flags = os.O_RDONLY | getattr(os, "O_BINARY", 0)
+            self._descriptor = os.open(os.path.join(folder, name), flags)
+            return
+        parent = _open_trusted(folder, stat.S_IFDIR, trusted)
+        try:
+            self._descriptor = _open_trusted(name, stat.S_IFREG, trusted, parent)
+        finally:
+            os.close(parent)
+
+    def __del__(self, close: Callable[[int], None] = os.close) -> None:
+        if hasattr(self, "_descriptor"):
+            close(self._descriptor)  # at shutdown `os` may be gone
+
+    def read(self, offset: int, size: int) -> bytes:
+        """As many bytes from an offset, or fewer at the end of the file.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        with self._lock, open(self._descriptor, "rb", buffering=0, closefd=False) as file:
+            file.seek(offset)
+            return file.read(size) or b""
+
+
+def _open_trusted(path: str, kind: int, trusted: Trusted, parent: int | None = None) -> int:
+    """A descriptor of a file or folder that nobody else could have written.
+
+    Raises:
+        OSError: it cannot be opened, is of another kind, or somebody else could have written it.
+    """
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
+    if parent is not None:
+        flags |= os.O_NOFOLLOW
+    descriptor = os.open(path, flags, dir_fd=parent)
+    status = os.fstat(descriptor)
+    if stat.S_IFMT(status.st_mode) == kind and not other_writer(status, trusted):
+        return descriptor
+    os.close(descriptor)
+    raise OSError("not a regular file or folder, or somebody else could have written it")
