@@ -15,7 +15,7 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from copy import copy
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -27,9 +27,11 @@ from click.testing import CliRunner
 from pipeguard.assess.checking import checks, page
 from pipeguard.cli import cli
 from pipeguard.clients.catalog import FileSpec, clients
+from pipeguard.detect.rules.rule import Rule, Sample
+from pipeguard.firewall.finding import Action
 from pipeguard.firewall.protocol.places import known_places
 from pipeguard.firewall.session.remedies import Way, advised_rules, find_remedy
-from pipeguard.rulebook import reference
+from pipeguard.rulebook.actions import usual_action
 from pipeguard.rulebook.packs import load_rules, sources
 from pipeguard.transports.http.server.refusals import RefusalReason
 
@@ -77,6 +79,14 @@ several rules stopped one message, the strictest row decides.
 | rule | what lets it pass | what to do |
 |---|---|---|
 """
+SHOWN_CHARS = 300  # of a sample: a few are whole pages
+MADE_FROM_PACK = "<!-- Made from rules/{pack}.yaml by `make docs`. -->"
+
+TOLD_BY = (
+    "- Told by: a [classifier](../detection.md#classifiers) whose weights are in `rules/{model}`,"
+    " not by a pattern. How sure it is goes with the passage; the confidence above is that of a"
+    " sure one."
+)
 WAYS = {
     Way.EXCEPTION: "an exception: `pipeguard allow EVENT`",
     Way.GRANT: "a grant: `pipeguard allow EVENT`",
@@ -205,10 +215,100 @@ def render_commands() -> str:
 
 
 def render_rules() -> dict[str, str]:
-    """Render a page for each shipped pack, and their index."""
-    shipped = [pack for pack in sources() if pack.shipped]
-    pages = reference.pages(load_rules(shipped))
+    """Render a page for each shipped pack, and their index.
+
+    A sample that is a recipe is shown as a recipe: no page contains a live-looking token.
+    """
+    packs: dict[str, list[Rule]] = {}
+    for rule in load_rules(pack for pack in sources() if pack.shipped):
+        packs.setdefault(rule.pack, []).append(rule)
+    pages = {pack: render_pack(pack, rules) for pack, rules in sorted(packs.items())}
+    pages["index"] = render_pack_index(packs)
     return {f"rules/{name}.md": text for name, text in pages.items()}
+
+
+def render_pack_index(packs: dict[str, list[Rule]]) -> str:
+    """Render the list of packs."""
+    lines = [
+        MADE_FROM_PACK.format(pack="*"),
+        "# Rules",
+        "",
+        (
+            "Each rule with the samples that prove it. How to read and write one:"
+            " [rules](../rules.md)."
+        ),
+        "",
+        "| pack | rules | of which block or cut by default |",
+        "|---|---|---|",
+    ]
+    for pack, rules in sorted(packs.items()):
+        blocking = sum(usual_action(rule) >= Action.CUT for rule in rules)
+        lines.append(f"| [{pack}]({pack}.md) | {len(rules)} | {blocking} |")
+    return "\n".join(lines) + "\n"
+
+
+def render_pack(pack: str, rules: list[Rule]) -> str:
+    """Render the page of a pack."""
+    lines = [MADE_FROM_PACK.format(pack=pack), f"# Rules: {pack}", ""]
+    lines += ["| rule | finds | severity | confidence | by default |", "|---|---|---|---|---|"]
+    for rule in rules:
+        name, title = rule.id.partition(".")[2], rule.title.replace("|", "\\|")
+        lines.append(
+            f"| [{name}](#{rule.id.replace('.', '')}) | {title}"
+            f" | {rule.severity.name.lower()} | {rule.confidence.name.lower()}"
+            f" | {usual_action(rule).name.lower()} |"
+        )
+    for rule in rules:
+        lines += ["", *render_rule(rule)]
+    return "\n".join(lines) + "\n"
+
+
+def render_rule(rule: Rule) -> list[str]:
+    """Render the section of a rule."""
+    looks = ", ".join(sorted(surface.value for surface in rule.surfaces))
+    at = f" ({', '.join(f'`{place}`' for place in rule.places)})" if rule.places else ""
+    views = ", ".join(sorted(view.value for view in rule.views))
+    lines = [
+        f"## {rule.id}",
+        "",
+        f"{rule.title}. {rule.why}",
+        "",
+        f"- What to do: {rule.fix}",
+        f"- Looks at: {looks}{at}; read as {views}.",
+    ]
+    if rule.model:
+        lines.append(TOLD_BY.format(model=rule.model))
+    checks = [f"`{spec}`" for spec in (*rule.require, *rule.check)]
+    if checks:
+        lines.append(f"- Checked by: {', '.join(checks)}.")
+    if rule.owasp:
+        lines.append(f"- OWASP: {rule.owasp}.")
+    lines += [
+        "",
+        "Finds:",
+        "",
+        *render_samples(rule.matches),
+        "",
+        "Lets by:",
+        "",
+        *render_samples(rule.passes),
+    ]
+    return lines
+
+
+def render_samples(samples: Iterable[Sample]) -> list[str]:
+    """One line for each sample, whose own line ends are shown as `↵`."""
+    lines = []
+    for sample in samples:
+        text = sample if isinstance(sample, str) else sample["gen"]
+        shown = text if len(text) <= SHOWN_CHARS else text[: SHOWN_CHARS - 1] + "…"
+        lines.append(make_printable(shown.replace("\n", "↵")))
+    return ["~~~~text", *lines, "~~~~"]
+
+
+def make_printable(line: str) -> str:
+    """Show what nobody sees by its code point."""
+    return "".join(c if c.isprintable() else f"⟨U+{ord(c):04X}⟩" for c in line)
 
 
 def render_clients() -> str:

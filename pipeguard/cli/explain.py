@@ -20,7 +20,6 @@ from pipeguard.firewall.protocol.places import Surface, known_places
 from pipeguard.firewall.session.remedies import Way, find_remedy
 from pipeguard.rulebook.packs import load_rules, sources
 from pipeguard.rulebook.proof import sample_place
-from pipeguard.rulebook.reference import find_sure_action, list_raises, usual_action
 from pipeguard.rulebook.rule_texts import CODE_RULES, FAMILIES
 from pipeguard.rulebook.samples import texts
 from pipeguard.state.exceptions import (

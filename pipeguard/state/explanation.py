@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pipeguard.firewall.session.remedies import LOST, Way, find_remedy, is_held
-from pipeguard.rulebook.reference import find_sure_action, usual_action
+from pipeguard.rulebook.actions import find_sure_action, usual_action
 from pipeguard.rulebook.rule_texts import FAMILIES, TITLES
 from pipeguard.rulebook.samples import texts
 from pipeguard.state.exceptions import STOPPED, decisive, enforced_action, is_wall, stopping

@@ -8,7 +8,6 @@ from click.testing import CliRunner, Result
 
 from pipeguard.cli.rules import command
 from pipeguard.rulebook.packs import load_rules
-from pipeguard.rulebook.reference import pages
 from tests.rulebook.test_packs import pack
 from tests.snapshot import Snapshot
 
@@ -119,47 +118,3 @@ def test_what_fails_is_listed(snapshot: Snapshot, tmp_path: Path) -> None:
         .replace("passes: [xyzzy-12]", "passes: [xyzzy-123]")
     )
     snapshot.commands("rules-failures", f"rules test {file}  # 1\nrules test --json {file}  # 1")
-
-
-def test_the_reference_names_every_rule_and_no_invisible_character() -> None:
-    made = pages(load_rules())
-    missing = [
-        rule.id
-        for rule in load_rules()
-        if f"\n## {rule.id}\n" not in made[rule.pack] or rule.fix not in made[rule.pack]
-    ]
-    assert missing == []
-    lines = [line for text in made.values() for line in text.split("\n")]
-    assert [line for line in lines if not line.isprintable()] == []
-
-
-def test_what_matches_when_a_little_is_changed_is_told(snapshot: Snapshot, tmp_path: Path) -> None:
-    file = tmp_path / "mine.yaml"
-    file.write_text(pack().replace("passes: [xyzzy-12]", "passes: [xyzzy-12, xyzzy -456]"))
-    snapshot.commands(
-        "rules-near-miss",
-        f"""
-        rules test --near-miss --json {file}
-        rules test --near-miss {file}
-        """,
-    )
-
-
-def test_near_misses_fail_nothing_and_may_be_none(tmp_path: Path) -> None:
-    result = run("test", "--near-miss", "--rule", "*.classifier", "--json")
-    rules = json.loads(result.output)["near_miss"]
-    assert rules
-    assert all(rule["matches"]["case"]["tried"] for rule in rules)
-
-
-def test_what_rules_cost_is_told(tmp_path: Path) -> None:
-    file = tmp_path / "mine.yaml"
-    file.write_text(pack())
-    told = json.loads(run("test", "--speed", "--json", str(file)).output)
-    (rule,) = told["speed"]
-    assert rule["rule"] == "mine.magic-word"
-    assert rule.keys() == {"rule", "prose", "code", "json", "warnings"}
-    assert rule["prose"].keys() >= {"share", "false", "candidates", "blocks"}
-    output = run("test", "--speed", str(file)).output
-    assert "the slowest 1 of 1:" in output
-    assert output.endswith(" s\n")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.rules.expressions import slowness
 from pipeguard.detect.rules.rule import Rule, as_record, from_record, load_pack
 from pipeguard.detect.scanning.engine import Engine, compile_patterns
 from pipeguard.detect.scanning.rule_groups import choose_engine
@@ -14,13 +15,10 @@ from pipeguard.firewall.protocol.json_values import JsonValue
 from pipeguard.firewall.protocol.places import PLACES, Surface, known_places
 from pipeguard.rulebook.packs import PackFile, load_rules, sources
 from pipeguard.rulebook.proof import (
-    AMBIGUOUS,
-    TOO_LARGE,
     frame_value,
     prove,
     prove_all,
     sample_place,
-    splits_runs,
 )
 from pipeguard.rulebook.samples import texts
 from tests.each import each
@@ -44,6 +42,11 @@ def homes() -> dict[Surface, Engine]:
 @each("rule, surface", SURFACES)
 def test_a_rules_samples_hold(rule: Rule, surface: Surface) -> None:
     assert list(prove(rule, homes()[choose_engine(rule, surface)], surface)) == []
+
+
+@each("rule", RULES)
+def test_a_rules_expressions_are_not_slow(rule: Rule) -> None:
+    assert list(slowness(rule)) == []
 
 
 @each("rule", RULES)
@@ -151,56 +154,6 @@ def test_a_match_with_less_confidence_is_told() -> None:
     assert failures(matches="sayxyzzy-123") == [
         f"{surface.value}: confidence: expected high, found medium" for surface in SORTED
     ]
-
-
-@pytest.mark.parametrize(
-    ("pattern", "is_split"),
-    [
-        ("ignore(?:[a-z]{1,9}){0,3}all", True),
-        ("ignore[a-z]{0,27}all", False),
-        ("(?:[\\s_-]{1,2}[\\w-]{1,9}){0,4}", True),
-        ("(?:[\\s_]{1,2}[a-z]{1,9}){0,4}", False),
-        ("(?:a*)*", True),
-        ("(?:a|b{2,3})+c", True),
-        ("(?:[0-9]{1,3}[.]){3}", False),
-        ("(?:[0-9a-f]{2}|\\x41){3,6}[]}]+", False),
-        ("(?:é{1,3}){2}", False),
-        (r"HERON\x{2d}(?:\x{61}{1,2}){2}", True),
-        (r"(?i)HERON(?-i)(?:\pL{1,9}){2}", True),
-        (r"(?m)^(?U:a{1,2}-){2}", False),
-        (r"(?:[^\p{L}\s]{1,2}){2}", True),
-        (r"(?<secret>[[:digit:]-]{1,2}\p{Greek}?){2}", True),
-        (r"(?:\Q(a\E{1,2}){2}", False),
-        (r"(?:\C?){2}", True),
-        (r"(?:\101\N{1,2}){2}", False),  # RE2 has no \N: of no bytes
-    ],
-)
-def test_a_group_that_splits_a_run_is_told(pattern: str, is_split: bool) -> None:
-    assert splits_runs(pattern) is is_split
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("pattern", "views", "failing"),
-    [
-        ("ignore(?: [a-z]{1,9}){0,3} all", "[text]", []),
-        # Without its blanks, it repeats what can begin where it ends.
-        ("ignore(?: [a-z]{1,9}){0,3} all", "[text, squeezed]", [AMBIGUOUS]),
-        ("row(?:[A-Za-z0-9 ,;_.]+[=:]){1,9}end", "[text]", []),
-        ("row(?:[A-Za-z0-9 ,;_.]{1,110}[=:]){1,9}end", "[text]", [TOO_LARGE]),
-    ],
-)
-def test_an_expression_is_proven_in_each_view_of_its_rule(
-    pattern: str, views: str, failing: list[str]
-) -> None:
-    text = PACK.format(matches="x", passes="y", places="[]", confidence="high")
-    (simple,) = load_pack(text, "mine.yaml")
-    engine = Engine([simple], Surface.TO_SERVER, compile_patterns([simple], Surface.TO_SERVER))
-    text = text.replace("xyzzy-[0-9]{3}", pattern)
-    text = text.replace("  boundary:", f"  views: {views}\n  boundary:")
-    (rule,) = load_pack(text, "mine.yaml")
-    failures = [one.what for one in prove(rule, engine, Surface.TO_SERVER)]
-    assert [what for what in failures if what in (AMBIGUOUS, TOO_LARGE)] == failing
 
 
 def test_the_first_error_of_each_rule_is_listed_up_to_a_limit() -> None:

@@ -1,10 +1,10 @@
 """How near samples are to a rule's border."""
 
+from benchmarks.rules.nearness import MOST_CLOSE, Mutation, NearMisses, near, near_all
 from pipeguard.detect.rules.rule import Rule
 from pipeguard.detect.scanning.rule_groups import choose_engine
 from pipeguard.firewall.finding import Confidence
 from pipeguard.firewall.protocol.places import Surface
-from pipeguard.rulebook.nearness import MOST_CLOSE, Mutation, NearMisses, near, near_all
 from tests.fuzz.rulebook import ALL as RULES
 from tests.fuzz.rulebook import engines
 

@@ -1,68 +1,55 @@
-"""The output of `pipeguard rules test`, for people and for programs. Not a command."""
+"""`python -m benchmarks.rules`: what rules cost, and how near samples are to their borders."""
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from fnmatch import fnmatchcase
+from pathlib import Path
 
-import click
-
-from pipeguard.rulebook.benchmark import KINDS
-from pipeguard.rulebook.nearness import Mutation
+from benchmarks.rules.cost import KINDS, Cost, costs
+from benchmarks.rules.expressions import slowness
+from benchmarks.rules.nearness import Mutation, NearMisses, Nearness, near_all
+from pipeguard.detect.scanning.engine import Engine, build, load_patterns
+from pipeguard.firewall.protocol.places import Surface
+from pipeguard.rulebook.packs import PackFile, load_rules, model
+from pipeguard.runtime.progress import wait_for_engines
 from pipeguard.unicode.display import cut, visible
-
-if TYPE_CHECKING:
-    from pipeguard.rulebook.benchmark import Cost
-    from pipeguard.rulebook.nearness import NearMisses, Nearness
-    from pipeguard.rulebook.proof import SampleFailure
 
 SAMPLE_CHARS = 100  # shown of a sample
 SLOWEST = 10  # rules listed
 
 
-def failure_fields(failures: Iterable[SampleFailure]) -> list[dict[str, str]]:
-    """The samples that fail, for programs."""
-    return [
-        {
-            "rule": failure.rule,
-            "surface": failure.surface.value,
-            "sample": failure.sample,
-            "what": failure.what,
-        }
-        for failure in failures
-    ]
+def main() -> None:
+    """Measure the rules that the arguments name."""
+    options = arguments()
+    packs = [PackFile(options.file, Path(options.file).read_bytes(), shipped=False)]
+    every = load_rules(packs if options.file else None)
+    rules = [rule for rule in every if fnmatchcase(rule.id, options.rule)]
+    engines = wait_for_engines()
+    homes: Sequence[Engine] = engines
+    if options.file:
+        homes = [
+            Engine(every, surface, load_patterns(build(every, surface, model)), model)
+            for surface in Surface
+        ]
+    if not options.speed:
+        print(near_page(list(near_all(rules, homes))))
+    if not options.near_miss:
+        print(speed_page(list(costs(rules, homes, engines))))
+        for rule in rules:
+            for pattern, what in slowness(rule):
+                print(f"{rule.id}: {pattern} {what}.")
 
 
-def failures_page(failures: Iterable[SampleFailure]) -> str:
-    """The samples that fail, each with what was expected."""
-    lines = []
-    for failure in failures:
-        rule = click.style(failure.rule, fg="red")
-        lines.append(f"{rule} ({failure.surface.value}): {failure.what}")
-        lines.append(f"  {_sample(failure.sample)}")
-    return _page(lines)
-
-
-def near_fields(nearness: Iterable[Nearness]) -> list[dict[str, object]]:
-    """Report what still matches after a small change, as JSON."""
-    return [
-        {
-            "rule": row.rule,
-            "matches": {
-                mutation.value: {
-                    "tried": misses.tried,
-                    "matched": misses.matched,
-                    "confidence": _confidence(misses) or None,
-                }
-                for mutation, misses in row.mutated.items()
-            },
-            "passes": [
-                {"sample": close.sample, "mutation": close.mutation.value, "matches": close.text}
-                for close in row.close_misses
-            ],
-        }
-        for row in nearness
-    ]
+def arguments() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.rules", description=__doc__)
+    parser.add_argument("file", nargs="?", default="", help="a pack; without it, all packs")
+    parser.add_argument("--rule", metavar="GLOB", default="*", help="only rules of these ids")
+    parser.add_argument("--speed", action="store_true", help="only measure what rules cost")
+    parser.add_argument("--near-miss", action="store_true", help="only change samples")
+    return parser.parse_args()
 
 
 def near_page(nearness: Sequence[Nearness]) -> str:
@@ -86,18 +73,6 @@ def near_page(nearness: Sequence[Nearness]) -> str:
     return _page([*(line.rstrip() for line in lines), ""])
 
 
-def speed_fields(costs: Iterable[Cost]) -> list[dict[str, object]]:
-    """Report what rules cost, as JSON; slowest first."""
-    return [
-        {
-            "rule": cost.rule,
-            **{kind.lower(): share._asdict() for kind, share in cost.kinds.items()},
-            "warnings": list(cost.warnings),
-        }
-        for cost in sorted(costs, key=lambda cost: -cost.worst)
-    ]
-
-
 def speed_page(costs: Sequence[Cost]) -> str:
     """Report what the slowest rules cost, and which cost too much."""
     if not costs:
@@ -119,7 +94,7 @@ def speed_page(costs: Sequence[Cost]) -> str:
     warnings = [(cost.rule, warning) for cost in costs for warning in cost.warnings]
     if warnings:
         lines.append("")
-    lines += [f"{click.style('warning', fg='yellow')}: {rule} {what}." for rule, what in warnings]
+    lines += [f"warning: {rule} {what}." for rule, what in warnings]
     return _page([*lines, ""])
 
 
@@ -139,3 +114,7 @@ def _sample(text: str) -> str:
 
 def _page(lines: Iterable[str]) -> str:
     return "".join(f"{line}\n" for line in lines)
+
+
+if __name__ == "__main__":
+    main()

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeguard.rulebook.nearness import LONGEST, MOST_MUTANTS, Mutation, mutate_span, mutate_words
+from benchmarks.rules.nearness import LONGEST, MOST_MUTANTS, Mutation, mutate_span, mutate_words
 
 
 def mutants(text: str, start: int = 0, end: int | None = None) -> dict[Mutation, str]:

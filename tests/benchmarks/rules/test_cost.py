@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 import pytest
 
+from benchmarks.rules import cost
+from benchmarks.rules.cost import Cost, Share, costs, samples
 from pipeguard.detect.rules.rule import Rule, load_pack
 from pipeguard.detect.scanning.engine import Engine, compile_patterns
 from pipeguard.firewall.protocol.places import Surface
-from pipeguard.rulebook import benchmark
-from pipeguard.rulebook.benchmark import Cost, Share, costs, samples
 from pipeguard.rulebook.packs import load_rules, model
 from tests.fuzz.rulebook import engines
 
@@ -38,13 +38,13 @@ def own() -> dict[str, Cost]:
 
 
 def test_the_texts_are_there_and_innocent_of_size() -> None:
-    assert list(samples()) == list(benchmark.KINDS)
+    assert list(samples()) == list(cost.KINDS)
     sizes = {kind: sum(map(len, blocks)) for kind, blocks in samples().items()}
-    assert [kind for kind, size in sizes.items() if size <= benchmark.TEXT_BYTES // 2] == []
+    assert [kind for kind, size in sizes.items() if size <= cost.TEXT_BYTES // 2] == []
 
 
 def test_every_rule_is_measured_over_every_kind(own: dict[str, Cost]) -> None:
-    kinds = list(benchmark.KINDS)
+    kinds = list(cost.KINDS)
     assert {rule: list(cost.kinds) for rule, cost in own.items()} == dict.fromkeys(own, kinds)
     times = {(rule, name): kind for rule, cost in own.items() for name, kind in cost.kinds.items()}
     assert [key for key, kind in times.items() if not 0 < kind.confirming < kind.seconds] == []
@@ -84,8 +84,8 @@ def test_rules_of_what_arguments_do_are_left_out() -> None:
 def test_what_is_slow_is_told_with_what_to_do(confirming: float, is_model: bool, told: str) -> None:
     rule = load_pack(PACK, "mine.yaml")[0]._replace(model="a.model" if is_model else "")
     kinds = {"prose": Share(1.0, confirming, 0.9, 0, 0, 16)}
-    warnings = list(benchmark._warnings(rule, kinds))
+    warnings = list(cost._warnings(rule, kinds))
     assert len(warnings) == 1
     assert warnings[0].startswith("takes 90% over prose of a pass: ")
     assert told in warnings[0]
-    assert list(benchmark._warnings(rule, {"prose": Share(1.0, 0.0, 0.01, 0, 0, 16)})) == []
+    assert list(cost._warnings(rule, {"prose": Share(1.0, 0.0, 0.01, 0, 0, 16)})) == []
