@@ -20,7 +20,8 @@ from pipeguard.firewall.protocol.places import Surface, known_places
 from pipeguard.firewall.session.remedies import Way, find_remedy
 from pipeguard.rulebook.packs import load_rules, sources
 from pipeguard.rulebook.proof import sample_place
-from pipeguard.rulebook.rule_texts import CODE_RULES, FAMILIES
+from pipeguard.rulebook.actions import find_sure_action, list_raises, usual_action
+from pipeguard.rulebook.rule_texts import code_rules, find_text
 from pipeguard.rulebook.samples import texts
 from pipeguard.state.exceptions import (
     complete_advice,
@@ -89,7 +90,7 @@ def command(what: str, *, full: bool, redacted: bool, as_json: bool) -> None:
     family = what.partition(".")[0]
     if what in rules:
         emit(rule_fields(rules[what]), lambda _: _rule_page(rules[what]), as_json=as_json)
-    elif what in CODE_RULES:
+    elif what in code_rules():
         fields = {"rule": what, **describe_rule(what, rules), **describe_way(what)}
         emit(fields, _family_page, as_json=as_json)
     elif family.islower() and not spell_event(what):
@@ -104,7 +105,7 @@ def command(what: str, *, full: bool, redacted: bool, as_json: bool) -> None:
 
 
 def _explain_unknown(what: str, rules: dict[str, Rule]) -> str:
-    near = suggestion(what, [*rules, *CODE_RULES])
+    near = suggestion(what, [*rules, *code_rules()])
     return f"no rule is called {what!r}.{near}\n  List them:  pipeguard rules list"
 
 
@@ -229,7 +230,7 @@ def _redacted_fields(event: AuditedEvent) -> dict[str, Any]:
 
 
 def _is_ours(rule: str, shipped: Collection[str]) -> bool:
-    return rule in shipped or rule in FAMILIES or rule.partition(".")[0] in FAMILIES
+    return rule in shipped or find_text(rule) is not None
 
 
 def _scripts(text: str) -> list[str]:

@@ -28,7 +28,7 @@ from pipeguard.rulebook.packs import (
     try_patterns,
 )
 from pipeguard.rulebook.proof import prove_all
-from pipeguard.rulebook.rule_texts import CODE_RULES
+from pipeguard.rulebook.rule_texts import code_rules
 from pipeguard.rulebook.samples import texts
 from pipeguard.runtime.progress import say_if_slow, wait_for_engines
 from pipeguard.state.explanation import rule_fields
@@ -124,9 +124,9 @@ def show(name: str, *, as_json: bool) -> None:
 
 def _not_in_a_pack(name: str, rules: Collection[str]) -> str:
     """Why there is nothing to show of a name: it is no rule's, or that of a rule in the code."""
-    if name in CODE_RULES:
+    if name in code_rules():
         return f"{name} has no pattern to show.\n  Read about it:  pipeguard explain {name}"
-    near = suggestion(name, [*rules, *CODE_RULES])
+    near = suggestion(name, [*rules, *code_rules()])
     return f"no rule is called {name!r}.{near}{_LIST_THEM}"
 
 

@@ -58,10 +58,10 @@ def describe_missing(glob: str, ids: Collection[str]) -> str:
         glob: of an entry.
         ids: of all rules of packs.
     """
-    from pipeguard.rulebook.rule_texts import CODE_RULES
+    from pipeguard.rulebook.rule_texts import code_rules
     from pipeguard.unicode.display import suggestion
 
-    ids = [*ids, *CODE_RULES]
+    ids = [*ids, *code_rules()]
     if any(fnmatchcase(id_, glob) for id_ in ids):
         return ""
     if glob.partition(".")[0] == "tools":
@@ -72,10 +72,10 @@ def describe_missing(glob: str, ids: Collection[str]) -> str:
 
 
 def _check_pack(entry: YamlEntry, ids: Collection[str]) -> None:
-    from pipeguard.rulebook.rule_texts import FAMILIES
+    from pipeguard.rulebook.rule_texts import code_rules
     from pipeguard.unicode.display import suggestion
 
     pack = entry.text()
-    packs = dict.fromkeys(id_.partition(".")[0] for id_ in ids) | FAMILIES
+    packs = dict.fromkeys(id_.partition(".")[0] for id_ in (*ids, *code_rules()))
     if pack is not None and not any(fnmatchcase(name, pack) for name in packs):
         entry.wrong(f"no pack is called `{pack}`.{suggestion(pack, packs)}")

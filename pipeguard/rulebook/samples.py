@@ -30,7 +30,9 @@ import binascii
 import json
 import re
 from collections.abc import Callable, Mapping
+from functools import cache
 from math import log2
+from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -61,7 +63,6 @@ _CHARSETS: Mapping[str, str] = {
     "base58": checksums.BASE58.decode(),
 }
 _RANGES = re.compile(r"(\w-\w)+[\w-]*")
-_QUANTIFIER = re.compile(r"([0-9]+)(,[0-9]*)?")
 _DOUBLED = "A literal brace is doubled: {{"
 _TRIES = 200  # until a run has every kind of character, and no word
 
@@ -150,26 +151,16 @@ class _Draft:
             except (ValueError, LookupError):
                 raise RuleError(f"{{{spec}}} lacks what {name} needs, in {self.recipe!r}") from None
         charset, _, count = spec.rpartition(":")
-        if ":" not in spec or not count.isdigit():
-            return self._word(spec)
+        if not spec:
+            return ""
+        if not charset or not count.isdigit():
+            near = suggestion(name, (*_TOKENS, *_CHECKSUMS, *_ENCODINGS, "start"))
+            raise RuleError(f"no generator is called {spec!r}, in {self.recipe!r}.{near}")
         if charset == "bytes":
             return _base64(self.random.randbytes(int(count)))
         if charset == "bytes-url":
             return _base64url(self.random.randbytes(int(count)))
         return _run(self.random, _charset(charset, self.recipe), int(count))
-
-    def _word(self, spec: str) -> str:
-        if spec == "":
-            return ""
-        if count := _QUANTIFIER.fullmatch(spec):
-            what = f"this is a recipe, no regular expression: write `{{d:{count[1]}}}` for digits"
-            raise RuleError(f"{what}, not `{{{spec}}}`, in {self.recipe!r}")
-        charset = spec.partition(":")[0]
-        if charset in (*_CHARSETS, "bytes", "bytes-url") or _RANGES.fullmatch(charset):
-            what = f"`{{{spec}}}` lacks `:COUNT`, as `{{{charset}:16}}`"
-            raise RuleError(f"{what}, in {self.recipe!r}")
-        near = suggestion(spec.partition(" ")[0], (*_TOKENS, *_CHECKSUMS, *_ENCODINGS, "start"))
-        raise RuleError(f"no generator is called {spec!r}, in {self.recipe!r}.{near}")
 
 
 def _charset(name: str, recipe: str) -> str:
@@ -256,68 +247,28 @@ def _stellar(random: Random, _: str) -> str:
     return "".join(_CHARSETS["b32"][number >> 5 * (55 - place) & 31] for place in range(56))
 
 
-# `#` stands for a digit and `@` for an upper-case letter.
-_NUMBER_SHAPES: Mapping[str, str] = {
-    "card": "4###############",
-    "us-ssn": "#########",
-    "us-itin": "9##7#####",
-    "us-routing": "12#######",
-    "us-npi": "1#########",
-    "us-dea": "B@#######",
-    "uk-nino": "A@######B",
-    "uk-nhs": "##########",
-    "ca-sin": "#########",
-    "il-id": "#########",
-    "za-id": "8#0#1####00##",
-    "se-personnummer": "8#0#1#####",
-    "gr-amka": "1#0########",
-    "fr-nir": "18#0##########0",
-    "de-tax-id": "###########",
-    "es-dni": "########@",
-    "es-nie": "X#######@",
-    "it-codice-fiscale": "@@@@@@8#A1#@###@",
-    "nl-bsn": "#########",
-    "pt-nif": "2########",
-    "pl-pesel": "8#0#1######",
-    "ro-cnp": "18#0#1#######",
-    "bg-egn": "8#0#1#####",
-    "be-national": "8#0#1######",
-    "cz-birth": "7#0#1#####",
-    "fi-hetu": "1#0#8#-###@",
-    "ch-ahv": "756##########",
-    "ie-pps": "#######@",
-    "dk-cpr": "1#0#######",
-    "br-cpf": "###########",
-    "br-cnpj": "########0001##",
-    "ar-cuit": "20#########",
-    "cl-rut": "1########",
-    "mx-curp": "@E@@8#0#1#HDFRRL0#",
-    "in-aadhaar": "3###########",
-    "in-pan": "@@@P@####@",
-    "cn-resident": "11010#198#0#1#####",
-    "jp-my-number": "############",
-    "kr-rrn": "8#0#1#1######",
-    "au-tfn": "#########",
-    "au-abn": "5##########",
-    "sg-nric": "S#######@",
-    "tr-identity": "1##########",
-    "ru-inn": "7#########",
-    "ru-snils": "1##########",
-    "passport-mrz": "@@#######" + "#UTO8#0#1##F3#0#1##<<<<<<<<<<<<<<<#",
-    "vin": "WVWZZZ1K#7W######",
-    "imei": "35#############",
-}
+@cache
+def _read_number_shapes() -> dict[str, str]:
+    import yaml  # here, since few samples are numbers
+
+    shapes: dict[str, str] = yaml.safe_load(
+        Path(__file__).with_name("number_shapes.yaml").read_bytes()
+    )
+    return shapes
+
+
 _NUMBER_TRIES = 200_000
 
 
 def _number(random: Random, kind: str) -> str:
-    if kind not in _NUMBER_SHAPES:
-        near = suggestion(kind, _NUMBER_SHAPES)
+    shapes = _read_number_shapes()
+    if kind not in shapes:
+        near = suggestion(kind, shapes)
         raise RuleError(f"no kind of number is called {kind!r}.{near}")
     for _ in range(_NUMBER_TRIES):
         letters = (
             random.choice(_DIGITS if shape == "#" else _UPPER) if shape in "#@" else shape
-            for shape in _NUMBER_SHAPES[kind]
+            for shape in shapes[kind]
         )
         text = "".join(letters)
         if could_be(kind, text.replace("-", "")) and not is_published_number(text.encode()):

@@ -20,7 +20,7 @@ from pipeguard.errors import PipeGuardError, PolicyError
 from pipeguard.firewall.policy import ASKED
 from pipeguard.firewall.session.remedies import Way, decisive_rule, find_remedy
 from pipeguard.rulebook.packs import load_rules
-from pipeguard.rulebook.rule_texts import CODE_RULES
+from pipeguard.rulebook.rule_texts import code_rules
 from pipeguard.state.audit import AuditFilter, parse_findings, rows
 from pipeguard.state.exemption import Breadth, Exemption, entries, flow_entry
 from pipeguard.state.missing import read_notes
@@ -157,7 +157,7 @@ def _likeness(name: str) -> str:
     """Say what was given instead of an event's name, if that is clear."""
     if spell_event(name):
         return ""
-    is_rule = name in CODE_RULES or name in {rule.id for rule in load_rules()}
+    is_rule = name in code_rules() or name in {rule.id for rule in load_rules()}
     return f"{' That is a rule.' * is_rule} Event names look like K7Q2M9D4.c12 or K7Q2M9D4.3.c12."
 
 

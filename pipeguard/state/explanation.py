@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pipeguard.firewall.session.remedies import LOST, Way, find_remedy, is_held
 from pipeguard.rulebook.actions import find_sure_action, usual_action
-from pipeguard.rulebook.rule_texts import FAMILIES, TITLES
+from pipeguard.rulebook.rule_texts import find_text
 from pipeguard.rulebook.samples import texts
 from pipeguard.state.exceptions import STOPPED, decisive, enforced_action, is_wall, stopping
 from pipeguard.state.schema import MAX_NAME_CHARS
@@ -107,11 +107,10 @@ def describe_rule(rule: str, rules: dict[str, Rule]) -> dict[str, str]:
     """The title of a rule, why it matters, and what to do."""
     if rule in rules:
         return {"title": rules[rule].title, "why": rules[rule].why, "fix": rules[rule].fix}
-    about = FAMILIES.get(rule) or FAMILIES.get(rule.partition(".")[0])
-    if about is None:
+    text = find_text(rule)
+    if text is None:
         return {"title": "", "why": "This rule is no longer installed.", "fix": ""}
-    title = TITLES.get(rule) or TITLES[rule.partition(".")[0]]
-    return {"title": title, "why": about, "fix": find_remedy(rule).advice}
+    return {**text._asdict(), "fix": find_remedy(rule).advice}
 
 
 def merge_passages(

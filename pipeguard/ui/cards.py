@@ -20,7 +20,7 @@ from pipeguard.errors import PipeGuardError
 from pipeguard.firewall.session.remedies import Way, find_remedy
 from pipeguard.firewall.session.replies import REFUSED_WAIT
 from pipeguard.rulebook.packs import load_rules, sources
-from pipeguard.rulebook.rule_texts import FAMILIES
+from pipeguard.rulebook.rule_texts import find_text
 from pipeguard.state.dismissals import dismissals
 from pipeguard.state.exceptions import (
     AuditedEvent,
@@ -169,8 +169,8 @@ _BLANK = dict.fromkeys(("excerpt", "note", "arguments", "differs", "place"), "")
 def find_why(rule: str) -> str:
     """Why a rule matters: reads the files of its pack, and no other."""
     pack = rule.partition(".")[0]
-    if text := FAMILIES.get(rule) or FAMILIES.get(pack):
-        return text
+    if text := find_text(rule):
+        return text.why
     files = [each for each in sources() if f"{Path(each.path).stem}-".startswith(f"{pack}-")]
     rules = (each for file in files for each in load_rules([file]))
     return next((each.why for each in rules if each.id == rule), "")

@@ -75,8 +75,6 @@ def test_what_is_shown(snapshot: Snapshot) -> None:
         scan null.txt  # 2
         scan utf-16.txt  # 2
         scan none  # 2
-        scan "Who is it? Don't say."  # 2
-        scan https://example.com/page  # 2
         scan empty  # 2
         scan *.md  # 2
         scan docs docs/image.png  # 2
