@@ -16,7 +16,7 @@ import click
 from pipeguard.cli._page_host import is_running
 from pipeguard.cli._person import Person
 from pipeguard.errors import InputError
-from pipeguard.installation import find_installer, install_command
+from pipeguard.installation import INSTALL, is_in_cache
 from pipeguard.state.paths import STATE_DIR_VARIABLE
 from pipeguard.unicode.display import visible
 
@@ -63,10 +63,8 @@ def install(port: int | None) -> None:
         PipeGuardError: an agent asks, systemd does not run it, or the page runs elsewhere.
     """
     Person.at_terminal()
-    if find_installer() == "uvx":
-        raise InputError(
-            f"this PipeGuard is in a cache, which is emptied.\n  Install it:  {install_command()}"
-        )
+    if is_in_cache():
+        raise InputError(f"this PipeGuard is in a cache, which is emptied.\n  {INSTALL}")
     path = unit_path()
     if not path.exists() and is_running():
         raise InputError("another process has the page.\n  Open that one:  pipeguard ui")

@@ -34,7 +34,7 @@ from pipeguard.clients.setting import (
     describe_missing,
     describe_sharing,
 )
-from pipeguard.installation import install_command
+from pipeguard.installation import INSTALL
 from pipeguard.unicode.display import pluralize, printable_json, show, visible
 
 _COLOURS = {
@@ -223,8 +223,9 @@ def what_next(again: str, missing: LauncherError | None, plans: Sequence[ChangeP
         what = "Move" if any(plan.move is not None for plan in plans) else "Guard"
         if any(judged.is_to_isolate for plan in plans for judged in plan.servers):
             what = "Guard and isolate"
-        install = f"{install_command()} && " if missing and not missing.path else ""
-        click.echo(f"{what} {them}:  {install}pipeguard setup {again} --yes{which}")
+        if missing and not missing.path:
+            click.echo(INSTALL)
+        click.echo(f"{what} {them}:  pipeguard setup {again} --yes{which}")
 
 
 def other_scopes(plans: Iterable[ChangePlan], command: str) -> None:

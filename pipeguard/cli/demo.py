@@ -13,7 +13,7 @@ import click
 
 from pipeguard.demo.play import SCENES, play
 from pipeguard.errors import StateError
-from pipeguard.installation import find_installer, install_command, own_command
+from pipeguard.installation import own_command
 from pipeguard.runtime.progress import wait_for_engines
 from pipeguard.state.paths import DEMO_STORE_NAME, store_path
 
@@ -59,7 +59,7 @@ def command(*, as_json: bool) -> None:
         last = f"\n{good} of {len(SCENES)} scenes went as expected, in {seconds:.1f} s."
         click.echo(last)
         if good == len(SCENES):
-            click.echo("\n".join(_next_steps()))
+            click.echo(f"Guard your own servers:  {own_command()} setup")
     raise SystemExit(0 if good == len(SCENES) else 1)
 
 
@@ -70,15 +70,6 @@ def _file_of_events() -> Path | None:
     except StateError as error:
         click.echo(f"`explain` will not find these events: {error}", err=True)
         return None
-
-
-def _next_steps() -> list[str]:
-    """The commands that install what was tried, if it is not, and guard servers with it."""
-    command, way = own_command(), find_installer()
-    if way == "make" or (command == "pipeguard" and way != "uvx"):
-        return [f"Guard your own servers:  {command} setup"]
-    installs = f"Install what you just tried:  {install_command()}"
-    return [installs, "Then guard your own servers:  pipeguard setup"]
 
 
 def as_text(number: int, scene: Scene) -> str:

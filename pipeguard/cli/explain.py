@@ -18,9 +18,9 @@ from pipeguard.firewall.finding import Action
 from pipeguard.firewall.protocol.methods import METHODS
 from pipeguard.firewall.protocol.places import Surface, known_places
 from pipeguard.firewall.session.remedies import Way, find_remedy
+from pipeguard.rulebook.actions import find_sure_action, list_raises, usual_action
 from pipeguard.rulebook.packs import load_rules, sources
 from pipeguard.rulebook.proof import sample_place
-from pipeguard.rulebook.actions import find_sure_action, list_raises, usual_action
 from pipeguard.rulebook.rule_texts import code_rules, find_text
 from pipeguard.rulebook.samples import texts
 from pipeguard.state.exceptions import (

@@ -23,7 +23,7 @@ from pipeguard.clients.undoing import UndoMethod
 from pipeguard.config.directories import cache_folder, usual_cache_folder
 from pipeguard.config.user_policy import usual_policy_path
 from pipeguard.errors import InputError
-from pipeguard.installation import uninstall_command
+from pipeguard.installation import PACKAGE
 from pipeguard.state.page_address import page_address
 from pipeguard.state.paths import existing_state_folder
 from pipeguard.terminal.shells import completes, find_completions, without_completion
@@ -157,6 +157,6 @@ def _list_left(*, is_removed: bool) -> Iterator[str]:
     if is_removed and (address := page_address()):
         yield f"A page still runs at {address}: end it first, with Ctrl-C in its terminal."
     if is_removed:
-        yield f"Then remove the program:  {uninstall_command()}"
+        yield f"Then uninstall the package {PACKAGE}, the way it was installed."
     if _SERVICE in left:
         yield f"And its service:  {_REMOVE_SERVICE}"

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from pipeguard.errors import InputError
-from pipeguard.installation import install_command
+from pipeguard.installation import INSTALL
 
 _NAMES = ("pipeguard", "pipeguard.exe")
 # Environments that a tool installs for commands, and does not delete.
@@ -70,8 +70,8 @@ def launcher(given: str | None, environment: Mapping[str, str]) -> tuple[str, ..
     error = LauncherError(
         "no permanent path to pipeguard was found, for a client's file:\n"
         f"  {reasons}\n"
-        f"  Install it permanently:  {install_command()}\n"
-        f"  or say that it stays where it is:  --launcher {choice}"
+        f"  {INSTALL}\n"
+        f"  Or say that it stays where it is:  --launcher {choice}"
     )
     error.path = usable
     raise error

@@ -20,7 +20,7 @@ from pipeguard.doctor.diagnosis import (
     wrong,
 )
 from pipeguard.errors import InputError, PipeGuardError
-from pipeguard.installation import reinstall_command
+from pipeguard.installation import INSTALL_AGAIN
 from pipeguard.runtime.progress import say_if_slow
 
 # The rules come before the keyring: they are compiled by forks, which a thread would forbid.
@@ -85,7 +85,7 @@ def _diagnose(check: InstallationCheck, case: Case) -> Iterator[Diagnosis]:
         yield _of_error(str(error))
     except ImportError as error:
         name = error.name or "a module"
-        yield wrong(f"{name} cannot be imported", reinstall_command())
+        yield wrong(f"{name} cannot be imported", INSTALL_AGAIN)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         why = (error.strerror or type(error).__name__).lower()

@@ -13,7 +13,7 @@ from importlib import metadata
 from pathlib import Path
 
 from pipeguard.doctor.diagnosis import Case, Diagnosis, InstallationCheck, good, note, wrong
-from pipeguard.installation import PACKAGE, installed_extras, reinstall_command
+from pipeguard.installation import INSTALL_AGAIN, PACKAGE, installed_extras
 from pipeguard.version import VERSION
 
 START_SECONDS = 20.0  # for a launcher to print its version; half a second is usual
@@ -34,17 +34,17 @@ def packages(_case: Case) -> Iterable[Diagnosis]:
     try:
         installed = metadata.distribution(PACKAGE)
     except metadata.PackageNotFoundError:
-        yield note(f"{VERSION}, run from its folder and not installed", reinstall_command())
+        yield note(f"{VERSION}, run from its folder and not installed", INSTALL_AGAIN)
         return
     if installed.version != VERSION:
         yield wrong(
             f"the package says version {installed.version}, the code {VERSION}: "
             "parts of two installations are mixed",
-            reinstall_command(),
+            INSTALL_AGAIN,
         )
     missing = list(_missing(installed.requires or ()))
     if missing:
-        yield wrong(f"required packages are missing: {', '.join(missing)}", reinstall_command())
+        yield wrong(f"required packages are missing: {', '.join(missing)}", INSTALL_AGAIN)
     elif installed.version == VERSION:
         extras = installed_extras()
         added = f", and the extras {', '.join(extras)}" if extras else ""
@@ -62,7 +62,7 @@ def launcher(case: Case) -> Iterable[Diagnosis]:
         paths = "; ".join(line.strip() for line in str(error).splitlines()[1:-2])
         yield wrong(
             f"clients need a path to pipeguard that lasts, and there is none: {paths}",
-            reinstall_command(),
+            INSTALL_AGAIN,
         )
         return
     version = read_version(words)
@@ -70,9 +70,9 @@ def launcher(case: Case) -> Iterable[Diagnosis]:
     if version == VERSION:
         yield good(f"clients get {shown}")
     elif version:
-        yield wrong(f"{shown} is version {version}, and this is {VERSION}", reinstall_command())
+        yield wrong(f"{shown} is version {version}, and this is {VERSION}", INSTALL_AGAIN)
     else:
-        yield wrong(f"{shown} does not start", reinstall_command())
+        yield wrong(f"{shown} does not start", INSTALL_AGAIN)
     programs = list(_on_path(case))
     if not programs:
         yield note("`pipeguard` is not on your PATH", "Add its folder to your PATH.")

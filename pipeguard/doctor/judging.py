@@ -24,7 +24,7 @@ from pipeguard.doctor.policies import find_policies, list_notes, read_policy
 from pipeguard.errors import PolicyError
 from pipeguard.firewall.policy import Mode
 from pipeguard.firewall.protocol import json_values
-from pipeguard.installation import reinstall_command
+from pipeguard.installation import INSTALL_AGAIN
 from pipeguard.rulebook.packs import load_rules, sources
 from pipeguard.runtime.progress import wait_for_engines
 from pipeguard.unicode.display import pluralize
@@ -49,7 +49,7 @@ def engine(_case: Case) -> Iterable[Diagnosis]:
         yield wrong(
             "the scan engine (hyperscan) is missing, so nothing can be judged and nothing passes; "
             "it has wheels for Linux and macOS on x86-64 and ARM, and for Windows on x86-64",
-            reinstall_command(),
+            INSTALL_AGAIN,
         )
         return
     database = hyperscan.Database()
@@ -59,12 +59,12 @@ def engine(_case: Case) -> Iterable[Diagnosis]:
     if seen == [7]:
         yield good(f"hyperscan {getattr(hyperscan, '__version__', '')}")
     else:
-        yield wrong("the scan engine misses a word in a test text", reinstall_command())
+        yield wrong("the scan engine misses a word in a test text", INSTALL_AGAIN)
     if slow := [part for part, form in NATIVE.items() if not form()]:
         yield note(
             f"not compiled, so slower: {', '.join(slow)}. There was no C compiler when PipeGuard"
             " was installed",
-            reinstall_command(),
+            INSTALL_AGAIN,
         )
 
 

@@ -12,7 +12,7 @@ from pipeguard.clients.masking import masked_url
 from pipeguard.config.directories import Trusted, closing_command, other_writer
 from pipeguard.doctor.diagnosis import Case, Diagnosis, InstallationCheck, good, note, wrong
 from pipeguard.errors import AuthError
-from pipeguard.installation import installed_extras, reinstall_command
+from pipeguard.installation import INSTALL_AGAIN, installed_extras
 from pipeguard.state.paths import STATE_DIR_VARIABLE, STORE_NAME, state_folder
 from pipeguard.unicode.display import pluralize
 
@@ -128,7 +128,7 @@ def logins(case: Case) -> Iterable[Diagnosis]:
 
     stored = LoginStore().logins()
     if stored and "oauth" not in installed_extras():
-        yield wrong("no login can be renewed without the extra 'oauth'", reinstall_command("oauth"))
+        yield wrong("no login can be renewed without the extra 'oauth'", INSTALL_AGAIN)
     for login in stored:
         where = f"{login.name} ({masked_url(login.server)})"
         # An address with a secret is not shown; the login's name means the same.

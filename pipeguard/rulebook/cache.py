@@ -155,11 +155,8 @@ def _import_numpy() -> None:
     try:
         import numpy  # noqa: F401  loads it
     except ModuleNotFoundError:
-        from pipeguard.installation import reinstall_command
-
         raise EngineError(
-            "PipeGuard was installed with neither a C compiler nor numpy, and needs one of them.\n"
-            f"  Install it again:  {reinstall_command()}"
+            "PipeGuard was installed with neither a C compiler nor numpy, and needs one of them."
         ) from None
     finally:
         if not is_set:

@@ -185,7 +185,6 @@ def test_uninstalling_removes_the_guard_and_the_completion(
     for name in ("CONFIG", "DATA", "STATE"):
         monkeypatch.delenv(f"XDG_{name}_HOME", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(home / "caches"))
-    monkeypatch.setattr("pipeguard.cli.uninstall.uninstall_command", lambda: "UNINSTALL")
     before = contents(home)
     (home / ".bashrc").write_text('alias a=b\neval "$(pipeguard completion bash)"\n')
     (home / ".zshrc").write_text('true; eval "$(pipeguard completion zsh)"\n')

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from pipeguard.cli import cli
 from pipeguard.clients.launcher import LauncherError
-from pipeguard.installation import install_command
+from pipeguard.installation import INSTALL
 from tests.cli.test_setup import home, launcher
 from tests.cli.test_setup import run as setup
 
@@ -99,9 +99,9 @@ def test_without_a_launcher_the_advised_command_can_succeed(
     monkeypatch.setattr("pipeguard.clients.launcher.launcher", find_none)
     shown = setup(*shown_by)
     assert shown.exit_code == 1, "some can be guarded"
-    line = shown.output.splitlines()[-1]
-    install = "" if path else f"{install_command()} && "
-    assert line.endswith(f":  {install}pipeguard setup --all --yes{path and f' --launcher {path}'}")
+    *_, before, line = shown.output.splitlines()
+    assert (before == INSTALL) is not bool(path)
+    assert line.endswith(f":  pipeguard setup --all --yes{path and f' --launcher {path}'}")
 
 
 @pytest.mark.needs("git")

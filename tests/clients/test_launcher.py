@@ -10,7 +10,7 @@ import pytest
 
 from pipeguard.clients import launcher as module
 from pipeguard.clients.launcher import LauncherError, isolate_launcher, launcher, unstable
-from pipeguard.installation import install_command
+from pipeguard.installation import INSTALL
 
 
 def program(path: Path) -> Path:
@@ -72,7 +72,7 @@ def test_where_nothing_lasts_it_says_what_to_do(
     with pytest.raises(LauncherError, match="temporary folder") as told:
         launcher(None, {"PATH": str(path.parent)})
     assert "--launcher PATH" in str(told.value)
-    assert install_command() in str(told.value)
+    assert INSTALL in str(told.value)
 
 
 def test_in_a_home_that_is_temporary_the_files_last_no_longer(
