@@ -16,7 +16,8 @@ def main() -> None:
     """Compile the packs on standard input, for the folder and key in the arguments."""
     if hasattr(os, "fork") and os.fork():
         os._exit(0)  # the child has init for its parent
-    from pipeguard.rulebook import compilation
+    from pipeguard.rulebook.compilation import store
+    from pipeguard.rulebook.compiler import compile_rules
     from pipeguard.rulebook.packs import PackFile
 
     folder, key = sys.argv[1], bytes.fromhex(sys.argv[2])
@@ -24,7 +25,7 @@ def main() -> None:
         PackFile(path, content.encode("latin-1"), shipped)
         for path, content, shipped in json.load(sys.stdin)
     ]
-    compilation.store(compilation.compile_rules(packs, folder, key), folder, key)
+    store(compile_rules(packs, folder, key), folder, key)
 
 
 if __name__ == "__main__":

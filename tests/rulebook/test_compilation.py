@@ -23,13 +23,13 @@ COMPILER = """
 import os
 from pathlib import Path
 from pipeguard.detect.scanning import engine
-from pipeguard.rulebook import compilation, compiler_process
+from pipeguard.rulebook import compiler, compiler_process
 
 folder = Path({folder!r})
 engine.SIGNS = {{name: f"no sign {{name}}" for name in engine.SIGNS}}
 engine.SIGNS_TO_SERVER = {{name: f"no sign {{name}}" for name in engine.SIGNS_TO_SERVER}}
 engine.SQUEEZED_SIGNS = {{name: f"no sign {{name}}" for name in engine.SQUEEZED_SIGNS}}
-compile_rules = compilation.compile_rules
+compile_rules = compiler.compile_rules
 
 def held_up(*arguments):
     with open(folder / "compilers", "a") as file:
@@ -38,7 +38,7 @@ def held_up(*arguments):
         (folder / "gate").read_bytes()
     return compile_rules(*arguments)
 
-compilation.compile_rules = held_up
+compiler.compile_rules = held_up
 compiler_process.main()
 """
 # A start of PipeGuard that has its rules compiled by the program above. Its files do not grow
