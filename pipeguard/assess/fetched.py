@@ -70,7 +70,7 @@ def _fetches(starter: Starter) -> Iterator[Fetch]:
     is_run = "run" in starter.verbs and "compose" not in starter.verbs
     if not is_run if program in _NEEDS_RUN else starter.registry != "npm" and program != "uvx":
         return
-    naming = PACKAGES.get(program, "").split()
+    naming = PACKAGES.get(program, ())
     named = [value or "" for name, value in starter.options if name in naming]
     words = {name for name, value in starter.options if name in naming or value is None}
     if program == "uv" and "tool" in starter.verbs:

@@ -148,7 +148,7 @@ def _add_starter(launch: Launch, starter: Starter, words: deque[str]) -> None:
         starter.verbs.append("compose")
     while starter.program == "timeout" and words:
         word = words.popleft()
-        if word in launchers.STARTERS["timeout"].split():
+        if word in launchers.STARTERS["timeout"]:
             _next(words)
         elif not word.startswith("-"):  # the duration
             return
@@ -156,13 +156,13 @@ def _add_starter(launch: Launch, starter: Starter, words: deque[str]) -> None:
 
 def _read_inline(launch: Launch, program: str, word: str, words: deque[str]) -> bool:
     """Read a module, a script or code, with the option that says so; False for other words."""
-    if word in launchers.MODULES and word not in launchers.STARTERS[program].split():
+    if word in launchers.MODULES and word not in launchers.STARTERS[program]:
         launch.form, launch.word = Form.MODULE, _next(words, word)
     elif program in launchers.SHELLS and word.startswith("-") and word.endswith("c"):
         launch.form, launch.word = Form.SCRIPT, _next(words)
     elif program in launchers.SHELLS_OF_WINDOWS and " " in word:
         launch.form, launch.word = Form.SCRIPT, word
-    elif word in launchers.CODE.get(program, "").split():
+    elif word in launchers.CODE.get(program, ()):
         launch.form, launch.word = Form.CODE, _next(words)
     return launch.form is not Form.NOTHING
 
@@ -172,16 +172,16 @@ def _read_option(
 ) -> tuple[str, str] | None:
     """Read an option and its value; None if the tables do not say that it has one."""
     name, equals, value = word.partition("=")
-    folders = launchers.FOLDERS.get(starter.program, "").split()
+    folders = launchers.FOLDERS.get(starter.program, ())
     attached = word[1:2] != "-" and len(word) > 2 and word[:2]
     if attached and (attached in folders or attached in launchers.MOUNTS):
         name, equals, value = attached, "=", word[2:].removeprefix("=")
     is_composed = "compose" in starter.verbs
     is_folder = name in folders and (starter.program not in launchers.CONTAINERS or is_composed)
-    is_source = name in launchers.SOURCES.get(starter.program, "").split()
+    is_source = name in launchers.SOURCES.get(starter.program, ())
     is_source |= starter.verbs == ["compose"] and name in ("-p", "--project-name")
     tables = (launchers.STARTERS, launchers.PACKAGES)
-    is_known = any(name in table.get(starter.program, "").split() for table in tables)
+    is_known = any(name in table.get(starter.program, ()) for table in tables)
     if not (is_folder or is_source or is_known):
         return None
     if not equals:

@@ -179,7 +179,7 @@ def _read(shown: str, runner: str, starter: Starter) -> Package:
     python = ""
     for place, (name, value) in enumerate(starter.options, 1):
         word = name if value is None else f"{name}={value}"
-        if name in PACKAGES[starter.program].split():
+        if name in PACKAGES[starter.program]:
             (beside if name in ("--with", "-w") else specs).append(value or "")
         elif name in _PYTHONS and runner != "npx":
             python = value or ""

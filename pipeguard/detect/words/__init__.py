@@ -7,7 +7,6 @@ recognised, add a word. Begin with `credentials.txt`, whose head says who uses w
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, cast
 
 
@@ -17,8 +16,8 @@ class Words:
     It is loaded as the modules of the package are, by what imported this one.
     """
 
-    def __init__(self, name: str) -> None:
-        self._path = f"{__path__[0]}/{name}.txt"
+    def __init__(self, name: str, folder: str = "") -> None:
+        self._path = f"{folder or __path__[0]}/{name}.txt"
         self._tables: dict[str, tuple[str, ...]] = {}
 
     def __getattr__(self, table: str) -> frozenset[str]:
@@ -40,25 +39,25 @@ class Words:
     def tables(self) -> dict[str, tuple[str, ...]]:
         """All tables by their names."""
         if not self._tables:
-            tables: dict[str, list[str]] = {}
-            for table, word in self._words():
-                words = tables.setdefault(table, [])
-                words += tables[word[1:]] if word[0] == "@" else [word]
-            self._tables = {name: tuple(words) for name, words in tables.items()}
+            self._tables = {name: tuple(words) for name, words in self._read().items()}
         return self._tables
 
-    def _words(self) -> Iterator[tuple[str, str]]:
-        """Each word of the file, with the name of its table."""
-        table = ""
+    def _read(self) -> dict[str, list[str]]:
+        tables: dict[str, list[str]] = {}
+        words: list[str] = []
         text: bytes = cast("Any", __spec__).loader.get_data(self._path)
         for line in text.decode().splitlines():
-            words = line.split()
-            if not words or words[0].startswith("#"):
+            entries = line.split() or ["#"]
+            if entries[0][0] == "#":
                 continue
-            if line[0].isspace():
-                yield from ((table, word) for word in words)
+            if not line[0].isspace():
+                words = tables.setdefault(entries[0], [])
+            elif "@" not in line:
+                words += entries
             else:
-                table = words[0]
+                for entry in entries:
+                    words += tables[entry[1:]] if entry[0] == "@" else [entry]
+        return tables
 
 
 acts = Words("acts")
