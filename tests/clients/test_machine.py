@@ -12,8 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeguard.clients.catalog import Client, ConfigScope, client, clients
-from pipeguard.clients.catalog_errors import SYSTEMS
+from pipeguard.clients.catalog import SYSTEMS, Client, ConfigScope, client, clients
 from pipeguard.clients.entries import read_config
 from pipeguard.clients.machine import Machine, find, find_in_repository, is_present, user_path
 from tests.each import each
