@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pipeguard.detect.checks.registry import find_spec_error
@@ -266,57 +266,55 @@ def _rules(document: object, errors: list[RuleError], *, proven: bool) -> tuple[
 
 
 _Choice = TypeVar("_Choice", bound=Enum)
+# The kinds of fields, and what stands for a field that is not there.
+_ENUMS: dict[str, type[Enum]] = {
+    "severity": Severity,
+    "confidence": Confidence,
+    "boundary": Boundary,
+    "written": Written,
+    "leaving": Leaving,
+}
+_SETS: dict[str, type[Enum]] = {"surfaces": Surface, "views": View}
+_FLAGS: dict[str, tuple[object, object]] = {  # off, on
+    "ignore_case": (False, True),
+    "placeholders": (False, True),
+    "quoted": ("keep", "lower"),
+    "several": ("keep", "raise"),
+}
+_TUPLES = ("places", "require", "check", "purpose", "matches", "passes")
+_USUAL: dict[str, object] = {
+    "boundary": "word",
+    "written": "keep",
+    "leaving": "keep",
+    "views": ["text", "folded", "decoded"],
+}
+
+
+@cache
+def _words(kind: type[_Choice]) -> dict[str, _Choice]:
+    """The members of an enumeration by the words for them in packs and records."""
+    return {item.value if isinstance(item.value, str) else item.name.lower(): item for item in kind}
 
 
 def as_record(rule: Rule) -> dict[str, object]:
     """The rule as JSON values, for the cache of compiled rules."""
-    record: dict[str, object] = {}
-    for name in rule._fields:
-        value = getattr(rule, name)
-        if isinstance(value, frozenset):
-            record[name] = sorted(item.value for item in value)
-        elif isinstance(value, Severity | Confidence):
-            record[name] = value.name.lower()
-        elif isinstance(value, Boundary | Written | Leaving):
-            record[name] = value.value
-        else:
-            record[name] = value
+    record = rule._asdict()
+    for name, kind in _ENUMS.items():
+        record[name] = next(word for word, item in _words(kind).items() if item is record[name])
+    for name in _SETS:
+        record[name] = sorted(item.value for item in record[name])
     return record
 
 
 def from_record(record: dict[str, Any]) -> Rule:
-    """The reverse of `as_record`, for a record that this program wrote."""
-    return Rule(
-        id=record["id"],
-        title=record["title"],
-        severity=Severity[record["severity"].upper()],
-        confidence=Confidence[record["confidence"].upper()],
-        surfaces=_set(Surface, tuple(record["surfaces"])),
-        places=tuple(record["places"]),
-        views=_set(View, tuple(record["views"])),
-        pattern=record["pattern"],
-        model=record["model"],
-        sha256=record["sha256"],
-        sign=record["sign"],
-        ignore_case=record["ignore_case"],
-        boundary=Boundary(record["boundary"]),
-        require=tuple(record["require"]),
-        check=tuple(record["check"]),
-        placeholders=record["placeholders"],
-        written=Written(record["written"]),
-        quoted=record["quoted"],
-        leaving=Leaving(record["leaving"]),
-        several=record["several"],
-        unless=record["unless"],
-        doubted=record["doubted"],
-        purpose=tuple(record["purpose"]),
-        why=record["why"],
-        fix=record["fix"],
-        owasp=record["owasp"],
-        matches=tuple(record["matches"]),
-        passes=tuple(record["passes"]),
-        own=record["own"],
-    )
+    """The reverse of `as_record`, for a record that this program wrote; changes the record."""
+    for name, kind in _ENUMS.items():
+        record[name] = _words(kind)[record[name]]
+    for name, kind in _SETS.items():
+        record[name] = _set(kind, tuple(record[name]))
+    for name in _TUPLES:
+        record[name] = tuple(record[name])
+    return Rule(**record)
 
 
 @lru_cache(maxsize=64)  # hundreds of rules have a dozen sets between them
@@ -344,33 +342,16 @@ def _rule(pack: str, entry: dict[str, Any], *, proven: bool) -> Rule:
     model = _model(where, entry)
     if not model and not entry.get("pattern"):
         raise RuleError(f"{where}: `pattern` is missing")
-    written = {field: str(entry.get(field) or "") for field in FIELDS}
+    values = _read_fields(where, entry)
     if not proven:
-        _try(where, written)
+        for field in FIELDS:
+            _try(where, field, values[field])
     return Rule(
+        **values,
+        model=model,
         id=f"{pack}.{name}",
         title=str(entry["title"]),
-        severity=_choice(where, "severity", Severity, entry["severity"]),
-        confidence=_choice(where, "confidence", Confidence, entry["confidence"]),
-        surfaces=_choices(where, "surfaces", Surface, entry.get("surfaces")),
-        places=_places(where, entry),
-        views=_choices(where, "views", View, entry.get("views", ["text", "folded", "decoded"])),
-        pattern=written["pattern"],
-        model=model,
         sha256=str(entry.get("sha256", "")),
-        sign=written["sign"],
-        ignore_case=_flag(where, entry, "ignore_case", off=False, on=True),
-        boundary=_choice(where, "boundary", Boundary, entry.get("boundary", "word")),
-        require=_checks(where, entry, "require"),
-        check=_checks(where, entry, "check"),
-        placeholders=_flag(where, entry, "placeholders", off=False, on=True),
-        written=_choice(where, "written", Written, entry.get("written", "keep")),
-        quoted=_flag(where, entry, "quoted", off="keep", on="lower"),
-        leaving=_choice(where, "leaving", Leaving, entry.get("leaving", "keep")),
-        several=_flag(where, entry, "several", off="keep", on="raise"),
-        unless=written["unless"],
-        doubted=written["doubted"],
-        purpose=_strings(where, entry, "purpose"),
         why=" ".join(str(entry["why"]).split()),
         fix=" ".join(str(entry["fix"]).split()),
         owasp=_owasp(where, entry),
@@ -378,6 +359,21 @@ def _rule(pack: str, entry: dict[str, Any], *, proven: bool) -> Rule:
         passes=_samples(where, entry, "passes"),
         own=False,  # until it is known whose pack it is
     )
+
+
+def _read_fields(where: str, entry: dict[str, Any]) -> dict[str, Any]:
+    """The fields whose values are words or expressions."""
+    values: dict[str, Any] = {field: str(entry.get(field) or "") for field in FIELDS}
+    for field, kind in _ENUMS.items():
+        values[field] = _choice(where, field, kind, entry.get(field, _USUAL.get(field)))
+    for field, kind in _SETS.items():
+        values[field] = _choices(where, field, kind, entry.get(field, _USUAL.get(field)))
+    for field, (off, on) in _FLAGS.items():
+        words = {str(word).lower(): word == on for word in (off, on)}
+        values[field] = _find_word(where, field, words, str(entry.get(field, off)).lower())
+    for field in _TUPLES[:4]:
+        values[field] = _strings(where, entry, field)
+    return values
 
 
 def _model(where: str, entry: dict[str, Any]) -> str:
@@ -401,18 +397,14 @@ def _owasp(where: str, entry: dict[str, Any]) -> str:
     return owasp
 
 
-def _try(where: str, written: Mapping[str, str]) -> None:
-    """Try the expressions of a rule.
+def _try(where: str, field: str, pattern: str) -> None:
+    """Try an expression.
 
     Raises:
         RuleError: naming the rule and what is wrong.
     """
-    for field, pattern in written.items():
-        if pattern:
-            _expression(where, field, pattern)
-
-
-def _expression(where: str, field: str, pattern: str) -> None:
+    if not pattern:
+        return
     what = f"{where}: `{field}`"
     if len(pattern.encode()) > MAX_PATTERN_BYTES:
         raise RuleError(f"{what} is longer than {MAX_PATTERN_BYTES} bytes", field)
@@ -429,31 +421,15 @@ def _expression(where: str, field: str, pattern: str) -> None:
 
 def _strings(where: str, entry: dict[str, Any], field: str) -> tuple[str, ...]:
     items = entry.get(field) or []
-    if not isinstance(items, list):
-        raise RuleError(f"{where}: `{field}` is a list", field)
+    if not isinstance(items, list) or any(isinstance(item, dict | list) for item in items):
+        raise RuleError(f"{where}: `{field}` is a list of texts", field)
     for item in items:
-        if isinstance(item, dict | list):
-            pairs = item.items() if isinstance(item, dict) else ()
-            near = "".join(f": write `{key} {value}`" for key, value in pairs)
-            raise RuleError(f"{where}: `{field}` is a list of texts{near}", field)
-    return tuple(str(item) for item in items)
-
-
-def _places(where: str, entry: dict[str, Any]) -> tuple[str, ...]:
-    globs = _strings(where, entry, "places")
-    for glob in globs:
-        if not find_places(glob):
-            near = suggestion(glob, known_places(), listed=True)
-            raise RuleError(f"{where}: no place matches `{glob}`.{near}", "places")
-    return globs
-
-
-def _checks(where: str, entry: dict[str, Any], field: str) -> tuple[str, ...]:
-    specs = _strings(where, entry, field)
-    for spec in specs:
-        if wrong := find_spec_error(spec):
+        if field == "places" and not find_places(item):
+            near = suggestion(item, known_places(), listed=True)
+            raise RuleError(f"{where}: no place matches `{item}`.{near}", field)
+        if field in ("require", "check") and (wrong := find_spec_error(item)):
             raise RuleError(f"{where}: {wrong}", field)
-    return specs
+    return tuple(map(str, items))
 
 
 def _samples(where: str, entry: dict[str, Any], field: str) -> tuple[Sample, ...]:
@@ -470,22 +446,16 @@ def _is_recipe(sample: object) -> bool:
     return isinstance(sample, dict) and [*sample] == ["gen"] and isinstance(sample["gen"], str)
 
 
-def _flag(where: str, entry: dict[str, Any], field: str, *, off: object, on: object) -> bool:
-    value = entry.get(field, off)
-    if value not in (off, on):
-        words = [str(word).lower() for word in (off, on)]
-        near = suggestion(str(value), words, listed=True)
-        raise RuleError(f"{where}: {field}: `{value}` is none of {', '.join(words)}.{near}", field)
-    return bool(value == on)
+def _find_word(where: str, field: str, words: Mapping[str, Any], word: object) -> Any:
+    if isinstance(word, str) and word in words:
+        return words[word]
+    near = suggestion(str(word), words, listed=True)
+    raise RuleError(f"{where}: {field}: `{word}` is none of {', '.join(words)}.{near}", field)
 
 
 def _choice(where: str, field: str, kind: type[_Choice], word: object) -> _Choice:
-    for choice in kind:
-        if word in (choice.value, choice.name.lower()) and not isinstance(word, int):
-            return choice
-    words = _words(kind)
-    near = suggestion(str(word), words, listed=True)
-    raise RuleError(f"{where}: {field}: `{word}` is none of {', '.join(words)}.{near}", field)
+    choice: _Choice = _find_word(where, field, _words(kind), word)
+    return choice
 
 
 def _choices(where: str, field: str, kind: type[_Choice], words: object) -> frozenset[_Choice]:
@@ -493,7 +463,3 @@ def _choices(where: str, field: str, kind: type[_Choice], words: object) -> froz
         are = f"`{field}` is missing" if words is None else f"{field}: expected"
         raise RuleError(f"{where}: {are}: a list of {', '.join(_words(kind))}", field)
     return frozenset(_choice(where, field, kind, word) for word in words)
-
-
-def _words(kind: type[Enum]) -> list[str]:
-    return [item.value if isinstance(item.value, str) else item.name.lower() for item in kind]
