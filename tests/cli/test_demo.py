@@ -79,7 +79,7 @@ def test_what_it_prints_works_as_it_is_printed(
         )
         assert re.match(r"\S+: PipeGuard (blocked it|held it for your approval)\.", shown.stdout)
         assert "pipeguard allow" not in shown.stdout
-    assert re.search(r"Install what you just tried:  \S+.* install", done.stdout)
+    assert re.search(r"\nGuard your own servers:  \S*pipeguard setup\n\Z", done.stdout)
     with Store.open(tmp_path / "pipeguard.db") as store:
         assert store.named_servers() == ()  # it is no server of the user's
 

@@ -131,7 +131,7 @@ def test_what_is_no_rule(old: str, new: str) -> None:
 @pytest.mark.parametrize(
     ("field", "what"),
     [
-        ("surfaces: [to-server]\n  require: [entropy: 3.5]", "list of texts: write `entropy 3.5`"),
+        ("surfaces: [to-server]\n  require: [entropy: 3.5]", "`require` is a list of texts"),
         ("surfaces: [to-server]\n  purpose: [[x]]", "`purpose` is a list of texts"),
         ("surfaces: [to-server]\n  unless: 'a %{drop'", "`%{drop` is no part, as `%{name}`"),
         ("surfaces: [to-server]\n  doubted: 'a%{Drop}'", "`%{Drop}` is no part"),
