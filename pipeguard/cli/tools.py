@@ -225,8 +225,9 @@ def _run(
 
     async def inspecting() -> int:
         prepare_threads(asyncio.get_running_loop())
-        is_running = sources is None
-        opened = ask_gateway(url, token) if is_running else inspect_tools(sources, "error", only)
+        opened = (
+            ask_gateway(url, token) if sources is None else inspect_tools(sources, "error", only)
+        )
         async with opened as inspector:
             return await work(inspector)
 

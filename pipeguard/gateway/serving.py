@@ -37,7 +37,6 @@ from pipeguard.gateway.server_settings import ServerSettings, Stamp
 from pipeguard.gateway.servers_file import ManagementSettings, ServersFile
 from pipeguard.gateway.sources import Sources
 from pipeguard.gateway.telemetry import NO_TELEMETRY, NONE, Telemetry
-from pipeguard.installation import reinstall_command
 from pipeguard.isolation import missing_paths
 from pipeguard.log import Log, say
 from pipeguard.rulebook.policy_rules import load_wrap_policy
@@ -387,7 +386,7 @@ def open_telemetry(
         return OpenTelemetry(traces, metrics, environ, log, transport)
     except ModuleNotFoundError as error:
         tell(f"no traces and metrics: OTEL_ variables ask for them, and {error.name} is not"
-             f" installed: {reinstall_command('otel')}")  # fmt: skip
+             " installed (the extra otel)")  # fmt: skip
     except (ImportError, ValueError) as error:
         tell(f"no traces and metrics, because the OTEL_ variables are wrong: {error}")
     return NO_TELEMETRY

@@ -229,8 +229,8 @@ def _card(text: str) -> bool:
     )
 
 
-_ISSUERS = [
-    (*first.split("-"), {int(length) for length in lengths.split(",")})
+_ISSUERS: list[tuple[str, str, set[int]]] = [
+    (first.split("-")[0], first.split("-")[1], {int(length) for length in lengths.split(",")})
     for first, _, lengths in (line.partition("=") for line in published.in_order("CARD_ISSUERS"))
 ]
 

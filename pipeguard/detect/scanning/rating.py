@@ -16,11 +16,11 @@ from pipeguard.detect.checks.placeholders import is_placeholder
 from pipeguard.detect.commands.argument_roles import ArgumentRole
 from pipeguard.detect.commands.argument_usage import PROGRAMS
 from pipeguard.detect.matching.confirm import Occurrence
-from pipeguard.detect.model.cascade import ReadOrder
+from pipeguard.detect.model.cascade import ReadOrder, Steps
 from pipeguard.detect.model.quotation import FEW_TOPICS, MANY_TOPICS
 from pipeguard.detect.rules.rule import Rule, View, Written
 from pipeguard.detect.scanning.facts import Candidate, Located
-from pipeguard.detect.scanning.scan_budget import Match, Steps
+from pipeguard.detect.scanning.scan_budget import Match
 from pipeguard.detect.scanning.surroundings import is_in_placeholder
 from pipeguard.firewall.finding import Confidence, lower, raise_confidence
 from pipeguard.records import NamedTuple
