@@ -38,7 +38,7 @@ from pipeguard.detect.commands.script_budget import ScriptBudget
 from pipeguard.detect.commands.shell_command import GAP
 from pipeguard.detect.commands.sql import breakout_lines, is_statement, statements
 from pipeguard.detect.text.document import MessageText
-from pipeguard.detect.words import word_set
+from pipeguard.detect.words import file_names, programs, word_set
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.protocol.json_values import JsonValue, Number, Path
 from pipeguard.firewall.protocol.places import ARGUMENTS
@@ -47,16 +47,10 @@ MAX_CHARS = 4 * 2**20  # of all strings of one message that are read, at most 3 
 MAX_TOKEN = 300  # characters of a path or an option in an argument for text
 MAX_PROGRAM_NAME = 200  # characters
 
-# A file that is written so is run later: a shell's start-up file, a hook, a job, a service.
-_WRITES_STARTED_FILE = lazy_regex(
-    r"> (?:.*\.(?:service|desktop|timer)|(?:.*/)?(?:\.zshenv|"
-    r"\.(?:bash|zsh|ksh|csh|tcsh)(?:rc|_profile|_login|_logout|_aliases)|"
-    r"\.(?:zprofile|profile|login|xinitrc|xprofile|xsession|envrc)|config\.fish|rc\.local|"
-    r"\.git/hooks/[a-z-]+|\.husky/[a-z-]+|cron[a-z.]*(?:/.*)?))\Z"
-)
+# A file that is written so is run later.
+_WRITES_STARTED_FILE = lazy_regex(rf"> (?:{'|'.join(file_names.in_order('STARTED_FILES'))})\Z")
 _PROGRAM = lazy_regex(
-    r"(?:/(?:usr/)?(?:local/)?s?bin/)?(?:sudo|(?:ba|z|da|k)?sh|rm|curl|wget|nc|ncat|dd|find|"
-    r"python3?|perl|node|cmd|powershell|pwsh|docker|chmod|env)\Z"
+    rf"(?:/(?:usr/)?(?:local/)?s?bin/)?(?:{'|'.join(programs.in_order('NAMED_PROGRAMS'))})\Z"
 )
 _PROGRAM_KEYS = word_set("command cmd program executable binary bin path file tool exe")
 # Programs that reach files, hosts and machines by their arguments alone.
@@ -65,10 +59,8 @@ _REACHING = word_set("curl wget docker podman nerdctl kubectl oc helm aws gcloud
 _RUNNING_OTHERS = word_set("git hg find fd tar rsync ssh scp sftp zip rg grep man ffmpeg")
 # A line that no program in another language has: a tool that runs code may well run it.
 _SHELL_LINE = lazy_regex(
-    r"(?:^|[|;&\n]|&&)[ \t]{0,8}(?:sudo[ \t]+)?(?:/[\w/]{1,40}/)?"
-    r"(?:curl|wget|rm|chmod|chown|chattr|dd|scp|rsync|tar|cat|ssh|nc|ncat|socat|find|mkfs[.\w]*"
-    r"|crontab|openssl|bash|sh|zsh|python3?|perl|node|base64|eval|git|npm|pip|npx|aws|gcloud"
-    r"|kubectl|docker|`|\$\()[ \t`]+(?![=(.])\S"
+    r"(?:^|[|;&\n]|&&)[ \t]{0,8}(?:sudo[ \t]+)?(?:/[\w/]{1,40}/)?(?:"
+    rf"{'|'.join(programs.in_order('LINE_PROGRAMS'))})[ \t`]+(?![=(.])\S"
 )
 _PARAMS = ("params",)
 _NAME_WORD = lazy_regex(r"[a-z]+")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from pipeguard.detect.words import programs
 from pipeguard.firewall.lazy_regex import lazy_regex
 
 MAX_LINE = 1500  # characters; a longer statement has several lines
@@ -43,10 +44,7 @@ _SCRATCH = lazy_regex(
 )
 _BEGINS = lazy_regex(
     r"(?:\s*+(?:/\*(?:[^*]|\*(?!/))*+\*/|(?:--|#)[^\n]*+\n))*+[\s(/*-]{0,20}"  # comments before it
-    r"(?:select|insert|update|delete|drop|truncate|alter|create|grant|revoke|copy|attach|exec|load|"
-    r"merge|replace|call|do|set|use|with|match|optional|unwind|explain|describe|desc|show|"
-    r"pragma|begin|commit|rollback|vacuum|analyze|declare|from|values|db\.|get|put|scan|hget|keys|"
-    r"flush\w{2,4}|config|eval|\{|\[|query\b|mutation\b|subscription\b)",
+    rf"(?:{'|'.join(programs.in_order('SQL_BEGINS'))})",
     re.IGNORECASE,
 )
 _STRING = lazy_regex(r"'(?:[^']|'')*+'?|\"(?:[^\"]|\"\")*+\"?")

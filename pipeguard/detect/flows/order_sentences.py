@@ -63,25 +63,6 @@ _FORWARDED = lazy_regex(
 _PAUSES = frozenset(':,;()*"“')
 _OF_MONEY = ToolAct.PAY | ToolAct.CHANGE
 _OBJECTS = frozenset({"it", "this", "that", "these", "those"})
-_IRREGULAR = {
-    "send": "sent",
-    "write": "written",
-    "pay": "paid",
-    "put": "put",
-    "give": "given",
-    "make": "made",
-    "buy": "bought",
-    "set": "set",
-    "take": "taken",
-    "get": "got",
-    "run": "run",
-    "withdraw": "withdrawn",
-    "tell": "told",
-    "let": "let",
-    "bring": "brought",
-    "go": "gone",
-    "choose": "chosen",
-}
 
 
 class _Verbs(NamedTuple):
@@ -154,9 +135,15 @@ def _third_person(verb: str) -> str:
     return f"{verb}{'es' if re.search('(?:s|x|z|ch|sh|o)$', verb) else 's'}"
 
 
+@cache
+def _irregular() -> dict[str, str]:
+    pairs = (pair.partition("=") for pair in tables.in_order("irregular"))
+    return {verb: participle for verb, _, participle in pairs}
+
+
 def _participle(verb: str) -> str:
-    if verb in _IRREGULAR:
-        return _IRREGULAR[verb]
+    if verb in _irregular():
+        return _irregular()[verb]
     if verb.endswith("e"):
         return f"{verb}d"
     return f"{verb[:-1]}ied" if re.search("[^aeiou]y$", verb) else f"{_double(verb)}ed"

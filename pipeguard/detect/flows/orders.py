@@ -34,6 +34,7 @@ from pipeguard.detect.flows.tool_results import STRING_END, ToolResult, find_spe
 from pipeguard.detect.flows.value_places import Place, SearchedText, plain
 from pipeguard.detect.matching.confirm import occurs
 from pipeguard.detect.words import acts as tables
+from pipeguard.detect.words import orders as order_words
 from pipeguard.detect.words import tools as lists
 from pipeguard.firewall.finding import Confidence, Severity
 from pipeguard.firewall.lazy_regex import lazy_regex
@@ -55,41 +56,18 @@ DATA_CHARS = 8  # of an address that is visited: fewer say nothing
 _TIME = lazy_regex(r"[\d\s:.,/TZ+-]*|\d{4}-\d{2}-\d{2}.{0,20}")
 _COMMANDS = lists.CODE
 _PATHS = lists.PATHS | {"files", "paths"}
-# Commands that send, delete, publish or let somebody in; not those that install or build.
 _ACTS = lazy_regex(
-    r"(?<![\w-])(?:rm|rmdir|unlink|shred|dd|truncate|mv|chmod|chown|scp|rsync|sftp|ftp|nc|ncat|sendmail"
-    r"|mail|mutt|ssh-copy-id|useradd|adduser|usermod|passwd|crontab|twine|publish|upload|push"
-    r"|remote (?:add|set-url)|delete|destroy|drop|revoke|--delete[\w-]*|--data[\w-]*|--form"
-    r"|--upload-file|-[dFT]|git config|(?:kubectl|oc) (?:apply|create|scale|patch|edit|exec|cp)"
-    r"|(?:helm|terraform|tofu) (?:install|upgrade|apply|import)|(?:npm|pip|yarn) config"
-    r"|(?:gh|glab) (?:api|auth|secret|variable|release|(?:repo|pr|mr) (?:edit|merge|review))"
-    r"|--force|--no-verify|--admin|DROP|DELETE|TRUNCATE|GRANT|UPDATE)(?![\w-])|authorized_keys|>>?\s?~"
-    # What was downloaded and is run, and packages of another index.
-    r"|[|]\s{0,4}(?:sudo )?(?:(?:ba|z|da)?sh|python3?|node|perl|ruby|iex)\b|<\(\s?(?:curl|wget)"
-    r"|[$]\(\s?(?:curl|wget)|(?:index-url|registry|trusted-host|--index)\b"
-    # Secrets that are shown.
-    r"|\bprintenv\b|\b(?:auth|print-access)[- ]token\b|\bsecrets?\b"
-    r"|[$][{]?\w{0,40}(?:TOKEN|KEY|SECRET|PASS)"
-    r"|\.(?:netrc|npmrc|pypirc|pgpass|aws|ssh|kube|gnupg)\b|\bcredentials?\b|\bid_(?:rsa|ed25519)\b"
-    r"|\b(?:cat|less|head|tail|base64) [^|;&]{0,80}\.env\b"
+    "|".join(
+        (
+            rf"(?<![\w-])(?:{'|'.join(order_words.in_order('ACTING_COMMANDS'))})(?![\w-])",
+            *order_words.in_order("ACTING_SIGNS"),
+        )
+    )
 )
-# Between commands; and those of every day, which a text may tell to run.
-_JOINT = lazy_regex(r"&&|[|]{2}|[;\n]")
-_DAILY = lazy_regex(
-    r"(?:sudo )?(?:rm|rmdir|mv|cp|dd|truncate|chmod|chown)\b|(?:apt|apt-get) |git (?:merge|rm)\b"
-    r"|git push(?: (?:-u|--set-upstream|--(?:follow-)?tags))?(?: [\w./][\w./-]*)*\Z"
-    r"|docker (?:build|run|compose|ps|logs)\b|[\w.-]+ (?:get|describe|logs|list|plan|version)\b"
-)
+_JOINT = lazy_regex(r"&&|[|]{2}|[;\n]")  # between commands
+_DAILY = lazy_regex("|".join(order_words.in_order("DAILY_COMMANDS")))
 MOST_COMMANDS = 8  # of a call
-# Files that run or are obeyed by themselves, or that say who may change what.
-_OBEYED = lazy_regex(
-    r"(?:^|/)(?:\.github/(?!ISSUE_TEMPLATE)|\.gitlab-ci|\.circleci/|\.git/|\.husky/|\.vscode/|\.cursor"
-    r"|\.claude/|\.mcp\.json|\.ssh/|\.aws/|codeowners\b|jenkinsfile\b|azure-pipelines|bitbucket-pipelines"
-    r"|(?:claude|agents?|gemini|memory)\.md\b|\.(?:bash|zsh)\w{0,10}\b|\.profile\b|\.netrc\b|\.npmrc\b"
-    r"|\.pypirc\b|pip\.conf\b|\.git(?:config|modules|attributes)\b|\.envrc\b|cron\w{0,8}\b|sudoers\b"
-    r"|systemd/|authorized_keys\b|\.pre-commit|\.windsurfrules|\.clinerules)",
-    re.IGNORECASE,
-)
+_OBEYED = lazy_regex(rf"(?:^|/)(?:{'|'.join(order_words.in_order('OBEYED_FILES'))})", re.IGNORECASE)
 _PATH = lazy_regex(r"(?<![\w./~-])(?:~|/)(?:/?[\w.@-]{1,64}){1,12}/?")  # outside the work's folder
 
 
