@@ -8,7 +8,7 @@ detect.words.benign_commands.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from pipeguard.detect.checks.outcome import AROUND, Check, Outcome, to_outcome
 from pipeguard.detect.words import benign_commands as words
@@ -73,11 +73,6 @@ def is_installer(text: bytes) -> bool:
     )
 
 
-def is_disposable(line: bytes) -> bool:
-    """True where what is destroyed is named as a test, a draft or the like."""
-    return _DISPOSABLE.search(line) is not None
-
-
 def is_login(command: bytes, lines: bytes) -> bool:
     """True where a command's output goes nowhere but into a header, an option or a variable.
 
@@ -127,44 +122,21 @@ def has_usual_index(command: bytes, lines: bytes) -> bool:
     )
 
 
-def _not_usual_index(text: bytes) -> Outcome:
-    """FAILS where a package manager is given the index that it uses anyway."""
-    command, _, around = text.partition(AROUND)
-    return to_outcome(not has_usual_index(command, around))
+def _lacks(holds: Callable[[bytes, bytes], bool]) -> Check:
+    """Make a check of a match and its surroundings, which FAILS where a test holds of them."""
 
+    def check(text: bytes) -> Outcome:
+        command, _, around = text.partition(AROUND)
+        return to_outcome(not holds(command, around))
 
-def _not_installer(text: bytes) -> Outcome:
-    """FAILS where every address is of an installer that its project publishes."""
-    return to_outcome(not is_installer(text))
-
-
-def _not_disposable(line: bytes) -> Outcome:
-    """FAILS where what is destroyed is named as a test, a draft or the like."""
-    return to_outcome(not is_disposable(line))
-
-
-def _not_login(text: bytes) -> Outcome:
-    """FAILS where the command's output only logs in; run on a match and its surroundings."""
-    command, _, around = text.partition(AROUND)
-    return to_outcome(not is_login(command, around))
-
-
-def _shows_values(text: bytes) -> Outcome:
-    """FAILS where the command prints only names or its help; run on a match and what is around."""
-    command, _, around = text.partition(AROUND)
-    return to_outcome(not shows_names(command, around))
-
-
-def _installer(text: bytes) -> Outcome:
-    """HOLDS where every address is of an installer that its project publishes."""
-    return to_outcome(is_installer(text))
+    return check
 
 
 CHECKS: Mapping[str, Check] = {
-    "around-not-login": _not_login,
-    "around-not-usual-index": _not_usual_index,
-    "around-shows-values": _shows_values,
-    "installer": _installer,
-    "not-disposable": _not_disposable,
-    "not-installer": _not_installer,
+    "around-not-login": _lacks(is_login),
+    "around-not-usual-index": _lacks(has_usual_index),
+    "around-shows-values": _lacks(shows_names),
+    "installer": lambda text: to_outcome(is_installer(text)),
+    "not-disposable": lambda line: to_outcome(_DISPOSABLE.search(line) is None),
+    "not-installer": lambda text: to_outcome(not is_installer(text)),
 }

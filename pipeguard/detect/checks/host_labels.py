@@ -13,7 +13,7 @@ from binascii import Error as Base64Error
 from binascii import unhexlify
 from collections.abc import Iterator, Mapping
 
-from pipeguard.detect.checks.outcome import Check, Outcome, to_outcome
+from pipeguard.detect.checks.outcome import Check, to_outcome
 from pipeguard.firewall.lazy_regex import lazy_regex
 
 MAX_HOST_BYTES = 255  # RFC 1035, 2.3.4
@@ -71,8 +71,8 @@ def _decode(label: str) -> Iterator[bytes]:
     for alphabet, text, decode in (
         (_HEX, small, unhexlify),
         (_BASE32, small, _from_base32),
-        (_BASE32_HEX, small, _from_base32_hex),
-        (_BASE64, label, _from_base64),
+        (_BASE32_HEX, small, lambda text: _from_base32(text.translate(_FROM_BASE32_HEX))),
+        (_BASE64, label, lambda text: urlsafe_b64decode(text + "=" * (-len(text) % 4))),
     ):
         if alphabet.fullmatch(text):
             try:
@@ -87,14 +87,6 @@ def _from_base32(text: str) -> bytes:
     if len(rest) not in (0, 2, 4, 5, 7):
         raise ValueError
     return b32decode(text.upper() + "=" * (-len(text) % 8))
-
-
-def _from_base32_hex(text: str) -> bytes:
-    return _from_base32(text.translate(_FROM_BASE32_HEX))
-
-
-def _from_base64(text: str) -> bytes:
-    return urlsafe_b64decode(text + "=" * (-len(text) % 4))
 
 
 def _is_text(plain: bytes, least: int) -> bool:
@@ -132,9 +124,6 @@ def _is_dense(piece: str) -> bool:
     return digits >= len(piece) // 16 + 1 and piece.count("-") <= len(piece) // 24
 
 
-def _carries_data(secret: bytes) -> Outcome:
-    """HOLDS for a host name that takes data out by its labels."""
-    return to_outcome(carries_data(secret.decode("latin-1")))
-
-
-CHECKS: Mapping[str, Check] = {"host-carries-data": _carries_data}
+CHECKS: Mapping[str, Check] = {
+    "host-carries-data": lambda secret: to_outcome(carries_data(secret.decode("latin-1")))
+}

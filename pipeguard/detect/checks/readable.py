@@ -11,6 +11,7 @@ from functools import cache, lru_cache
 from itertools import islice, pairwise
 
 from pipeguard.detect.checks.outcome import AROUND, Check, Outcome, to_outcome
+from pipeguard.detect.words import orders
 from pipeguard.firewall.lazy_regex import lazy_regex
 
 # Builds and commits in paths, which are public: `_next/static/ID/`, `app-HASH.js`, `commit/ID`.
@@ -71,41 +72,17 @@ _EARLIER = (
 )
 _RULES = "commands?|rules?|polic(?:y|ies)|prompts?|constraints?|restrictions?|orders?"
 _NOUNS = f"{_RULES}|instructions?|guidelines?|guidance|training"
-# What an order to a model drops: its own instructions, its user's, or everything.
-_OWN = "your|safety|developer|above|user|everything|anything|instructions?|guid(?:elines?|ance)"
+_OWN = "|".join(orders.in_order("OWN_OF_MODEL"))
 # "discard requests while an old command": what runs is named in a clause, and not dropped.
 _CLAUSE = lazy_regex(
     rf"(?i)(?:(?!\b(?:{_EARLIER}|{_OWN}|{_RULES})\b)[^.!?])*"
     r"\b(?:while|when|whenever|until|if|once|after|before)\s+(?:the\s+|an?\s+)?"
     rf"(?:{_EARLIER})\s+(?:{_RULES})".encode()
 )
-_MODEL = (
-    "assistants?|agents?|ais?|llms?|models?|(?:chat ?|ro)?bots?|copilots?|claude|chatgpt"
-    "|gpt[\\w.-]*|gemini"
-    "|instances?|personas?|helpers?"
-)
-_OF_MODEL = (
-    f"{_OWN}|{_MODEL}|you|system|security|operators?|hidden|initial|secrets?|core|own|conversation|chat"
-    "|context|content|moderation|messages?|texts?|pages?|questions?|tasks?|answers?|requests?|turns?"
-    "|prompts?|ethic\\w*|privacy|tools?|all|any|every|each|whatever"
-)
-# Parts of programs and papers: "the old prompt template" is one of these.
-_PARTS = (
-    "files?|folder|director(?:y|ies)|paths?|templates?|engine|caches?|tables?|dialogs?|windows?|panels?"
-    "|pages?|ind(?:ex|exes|ices)|buffers?|histor(?:y|ies)|lines?|lists?|queues?|snapshots?|drafts?"
-    "|documents?|versions?|numbers?|tokens?|matri(?:x|ces)|width|length|sizes?|counts?|values?|ids?"
-    "|names?|keys?|palette|box(?:es)?|views?|widgets?|buttons?|menus?|fields?|columns?|rows?|cells?"
-    "|blocks?|entr(?:y|ies)|records?|sets?|maps?|trees?|nodes?|objects?|types?|class(?:es)?|parsers?"
-    "|loaders?|handlers?|builders?|strings?|labels?|titles?|icons?|formats?|headers?|sections?|states?"
-    "|status|flags?|options?|settings?|config|parameters?|arguments?|variables?|results?|output|errors?"
-    "|logs?|data|items?|checks?|hooks?|events?|stack|pool|store|bundles?|chains?|groups?|lookups?"
-)
-# Verbs of programs for their own prompts, rules and commands, seldom of orders to a model.
-_UPKEEP = (
-    "reset|clear|reload|refresh|re-?build|update|flush|show|print|display|re-?draw|restore|retry|parse"
-    "|load|save|skip|start|restart|rewrite|replace|close|check|validate|sort|count|log|render|draw|set"
-    "|unset|remove"
-)
+_MODEL = "|".join(orders.in_order("MODELS"))
+_OF_MODEL = f"{_OWN}|{_MODEL}|{'|'.join(orders.in_order('OF_MODEL'))}"
+_PARTS = "|".join(orders.in_order("PARTS_OF_THINGS"))
+_UPKEEP = "|".join(orders.in_order("UPKEEP"))
 # A clause without an order, and a number, as subjects of commits have them.
 _TAIL = (
     r"(?:\s+(?:when|while|if|on|in|after|before|during|until|unless|at|for|from|beyond|without|with|by|of"

@@ -93,11 +93,6 @@ def _is_picture(character: str) -> bool:
     return unicodedata.category(character) in ("So", "Sk", "Sc")
 
 
-def _unseen_without_need(secret: bytes) -> Outcome:
-    """HOLDS where a text has a character that shows nothing and that nothing beside it needs."""
-    return to_outcome(has_unneeded(secret.decode("utf-8", "ignore")))
-
-
 def _without_right_to_left(text: bytes) -> Outcome:
     """HOLDS where no letter is written from the right; run on a match and its surroundings."""
     around = _DIRECTION_MARKS.sub(b"", text.partition(AROUND)[2])
@@ -106,5 +101,7 @@ def _without_right_to_left(text: bytes) -> Outcome:
 
 CHECKS: Mapping[str, Check] = {
     "around-without-right-to-left": _without_right_to_left,
-    "unseen-without-need": _unseen_without_need,
+    "unseen-without-need": lambda secret: to_outcome(
+        has_unneeded(secret.decode("utf-8", "ignore"))
+    ),
 }

@@ -16,6 +16,7 @@ from pipeguard.detect.checks.checksums import (
     double_sha256,
 )
 from pipeguard.detect.checks.outcome import AROUND, Check, Outcome, to_outcome
+from pipeguard.detect.words import hosts
 from pipeguard.firewall.lazy_regex import lazy_regex
 
 _XRP = b"rpshnaf39wBUDNEGHJKLM4PQRST7VWXYZ2bcdeCg65jkm8oFqi1tuvAxyz"
@@ -26,9 +27,7 @@ _HEX = lazy_regex(rb"0x[0-9A-Fa-f]{40}")
 _BECH32 = lazy_regex(rb"[a-z]{2,8}1[02-9ac-hj-np-z]{30,110}")
 # Whoever builds with wallets asks these, with addresses that everybody may read.
 _PUBLIC_LEDGERS = lazy_regex(
-    rb"(?i)//[^\s/\"'<>]{0,80}(?:scan\.|explorer|infura|alchemy|quicknode|ankr\.|\brpc|rpc\.|mainnet|testnet|sepolia"
-    rb"|blockchain|blockstream|blockchair|blockcypher|mempool\.|moralis|opensea|thegraph|trongrid|ripple|xrpl"
-    rb"|coingecko|coinbase|binance|kraken|uniswap|zerion|zapper|debank)"
+    rf"(?i)//[^\s/\"'<>]{{0,80}}(?:{'|'.join(hosts.in_order('PUBLIC_LEDGERS'))})".encode()
 )
 
 
@@ -61,11 +60,6 @@ def _has_checksum(address: bytes) -> bool:
     return double_sha256(data[:-4])[:4] == data[-4:]
 
 
-def _wallet(secret: bytes) -> Outcome:
-    """HOLDS for the address of a wallet."""
-    return to_outcome(is_wallet(secret))
-
-
 def _not_asked_of_ledger(text: bytes) -> Outcome:
     """HOLDS where no public ledger is asked; run on a match and its surroundings."""
     return to_outcome(_PUBLIC_LEDGERS.search(text.partition(AROUND)[2]) is None)
@@ -73,5 +67,5 @@ def _not_asked_of_ledger(text: bytes) -> Outcome:
 
 CHECKS: Mapping[str, Check] = {
     "around-not-asked-of-ledger": _not_asked_of_ledger,
-    "wallet": _wallet,
+    "wallet": lambda secret: to_outcome(is_wallet(secret)),
 }

@@ -7,7 +7,7 @@ put `MARK` in their place.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from pipeguard.detect.commands.posix_shell import Shell
 from pipeguard.detect.commands.programs import (
@@ -94,7 +94,7 @@ class _Sending:
             if any(self._surely_sends(pipeline) for pipeline in [*pipelines, *nested]):
                 return Confidence.HIGH
         is_cut = self._budget.is_exceeded or len(self._scripts) > MAX_SCRIPTS
-        if is_cut or (self._surest is None and _is_networked_code(script)):
+        if is_cut or (self._surest is None and (_IN_CODE.search(script) or _DEVICE.search(script))):
             return Confidence.HIGH
         # A variable or a file may be what another line of it sends.
         is_likely = self._surest is None and self._is_networked
@@ -102,29 +102,22 @@ class _Sending:
 
     def _surely_sends(self, pipeline: Pipeline) -> bool:
         """True where a pipeline sends the secret; else notes what it does with it."""
-        lines = [_line(command.words) for command in pipeline]
+        lines = [" ".join(command.words) for command in pipeline]
         text = "\n".join([*lines, *(command.stdin or "" for command in pipeline)])
-        talks = any(_talks(command.words) for command in pipeline) or _reaches(pipeline)
+        targets = [target for command in pipeline for _, target in command.redirects]
+        talks = any(_talks(command.words) for command in pipeline) or any(
+            map(_DEVICE.search, targets)
+        )
         self._is_networked = self._is_networked or talks
         if _ADDRESSED.search(text) or (talks and any(file in text for file in self._files)):
             return True
         if MARK in text:
-            self._files.update(
-                file for command in pipeline for _, file in command.redirects if file
-            )
+            self._files.update(filter(None, targets))
             self._scripts += filter(None, map(_inner_script, pipeline))
             if talks:
                 confidence = _confidence_of_sent(text, self._logs_in)
                 self._surest = max(self._surest or confidence, confidence)
         return False
-
-
-def _is_networked_code(script: str) -> bool:
-    return bool(_IN_CODE.search(script) or _DEVICE.search(script))
-
-
-def _line(words: Sequence[str]) -> str:
-    return " ".join(words)
 
 
 def _inner_script(command: ShellCommand) -> str:
@@ -138,7 +131,7 @@ def _talks(words: list[str]) -> bool:
     words = unwrap(words)[0]
     if not words:
         return False
-    name, line = program_name(words[0]), _line(words[1:])
+    name, line = program_name(words[0]), " ".join(words[1:])
     if name in CLIENTS or name == "redis-cli":
         host = _HOST.search(line)
         return "://" in line or (host is not None and _LOCAL.fullmatch(host[1]) is None)
@@ -149,11 +142,6 @@ def _talks(words: list[str]) -> bool:
     if INTERPRETERS.match(name) or name in ("powershell", "pwsh", "cmd"):
         return _IN_CODE.search(line) is not None
     return SENDERS.match(name) is not None or _OTHER_SENDERS.match(name) is not None
-
-
-def _reaches(pipeline: Pipeline) -> bool:
-    """True where a redirect goes to another machine."""
-    return any(_DEVICE.search(target) for command in pipeline for _, target in command.redirects)
 
 
 def _confidence_of_sent(text: str, logs_in: Callable[[str], object]) -> Confidence:

@@ -3,12 +3,13 @@
 import pytest
 
 from pipeguard.detect.checks.benign_commands import (
+    CHECKS,
     has_usual_index,
-    is_disposable,
     is_installer,
     is_login,
     shows_names,
 )
+from pipeguard.detect.checks.outcome import Outcome
 
 
 @pytest.mark.parametrize(
@@ -21,7 +22,7 @@ from pipeguard.detect.checks.benign_commands import (
     ],
 )
 def test_what_is_made_to_be_thrown_away_is_known(line: bytes) -> None:
-    assert is_disposable(line)
+    assert CHECKS["not-disposable"](line) is Outcome.FAILS
 
 
 @pytest.mark.parametrize(
@@ -35,7 +36,7 @@ def test_what_is_made_to_be_thrown_away_is_known(line: bytes) -> None:
     ],
 )
 def test_what_others_live_on_is_none_of_it(line: bytes) -> None:
-    assert not is_disposable(line)
+    assert CHECKS["not-disposable"](line) is Outcome.HOLDS
 
 
 def test_an_installer_is_one_only_where_all_that_is_fetched_is() -> None:
