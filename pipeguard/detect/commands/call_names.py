@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator
-from functools import cache, lru_cache
+from functools import cache
 from itertools import islice
 
 from pipeguard.detect.checks.addresses import Reach
@@ -96,6 +96,12 @@ MEMORY_RATIO = 10  # bytes that a byte of a frame takes, once it is parsed
 KEPT_BYTES = 4096  # of a request's frame; the names in a longer one are looked for at once
 
 
+class _Facts(NamedTuple):
+    names: CallNames = UNNAMED
+    fetches: bool = False
+    file_kind: FileKind = FileKind.OTHER
+
+
 class NamedCall:
     """A request that may name files and hosts, which are looked for when somebody asks.
 
@@ -103,39 +109,33 @@ class NamedCall:
     it is short; `forget` drops them.
     """
 
-    __slots__ = ("_fetches", "_file_kind", "_names", "_source", "size_bytes")
+    __slots__ = ("_facts", "_source", "size_bytes")
 
     def __init__(
         self, method: str | None, tool: str | None, params: JsonValue | bytes, frame_bytes: int
     ) -> None:
         """Note a request, by its params or by its frame, from which they are read when needed."""
-        self._names: CallNames | None = None
-        self._fetches = False
-        self._file_kind = FileKind.OTHER
+        self._facts = _Facts()
         self._source: tuple[str | None, str | None, JsonValue | bytes] | None
         self._source = method, tool, params
         self.size_bytes = MEMORY_RATIO * frame_bytes
         if frame_bytes > KEPT_BYTES:
-            names = self.names
-            self.size_bytes = sum(len(name) for each in names for name in each)
+            self.size_bytes = sum(len(name) for each in self.names for name in each)
 
     @property
     def names(self) -> CallNames:
         """The files and hosts that it names."""
-        self._read()
-        return self._names or UNNAMED
+        return self._read().names
 
     @property
     def fetches(self) -> bool:
-        """True where a command or an address asks another machine for what comes back."""
-        self._read()
-        return self._fetches
+        """True if a command or an address asks another machine for what comes back."""
+        return self._read().fetches
 
     @property
     def file_kind(self) -> FileKind:
         """The kind of the files that it reads, by their names."""
-        self._read()
-        return self._file_kind
+        return self._read().file_kind
 
     @property
     def is_read(self) -> bool:
@@ -144,21 +144,21 @@ class NamedCall:
 
     def forget(self) -> None:
         """Name nothing from now on."""
-        self._names, self._source, self._fetches = UNNAMED, None, False
-        self._file_kind = FileKind.OTHER
+        self._facts, self._source = _Facts(), None
 
-    def _read(self) -> None:
+    def _read(self) -> _Facts:
         source = self._source
         if source is not None:
             method, tool, params = source
             if isinstance(params, bytes):
                 params = get_value(parse_json(params), ("params",))
             strings, is_call = _list_strings(method, params), method == "tools/call"
-            self._names = _collect_names(tool, strings)
-            self._fetches = is_call and _is_fetching(tool, strings)
-            files = _files_read(tool, strings, self._names) if is_call else ()
-            self._file_kind = file_kind(files)
+            names = _find_names(tool, strings)
+            files = _files_read(tool, strings, names) if is_call else ()
+            is_fetching = is_call and _is_fetching(tool, strings)
+            self._facts = _Facts(names, is_fetching, file_kind(files))
             self._source = None
+        return self._facts
 
 
 def _list_strings(method: str | None, params: JsonValue) -> list[tuple[Path, str]]:
@@ -169,38 +169,24 @@ def _list_strings(method: str | None, params: JsonValue) -> list[tuple[Path, str
     return list(islice(_strings(value), MOST_STRINGS + 1))
 
 
-def _collect_names(tool: str | None, strings: list[tuple[Path, str]]) -> CallNames:
-    paths: dict[str, None] = {}
-    hosts: dict[str, None] = {}
-    if len(strings) > MOST_STRINGS:
-        return UNNAMED
-    uses: dict[Path, tuple[ArgumentRole, frozenset[str]]] = {}  # items of a list have the same
+def _find_names(tool: str | None, strings: list[tuple[Path, str]]) -> CallNames:
+    found: list[CallNames] = []
     for path, text in strings:
-        if path not in uses:
-            uses[path] = role(tool, path), _nearest_words(path)
-        if not _collect(*uses[path], text, paths, hosts):
+        names = _read_names(role(tool, path), _nearest_words(path), text)
+        if names is None:
             return UNNAMED
-    if len(paths) + len(hosts) > MOST_NAMES:
-        return UNNAMED
-    return CallNames(tuple(paths), tuple(hosts))
-
-
-def fetches(method: str | None, tool: str | None, params: JsonValue) -> bool:
-    """True if a call asks another machine for what comes back, by a command or an address.
-
-    Also where it has so many strings that it is not looked through.
-    """
-    return method == "tools/call" and _is_fetching(tool, _list_strings(method, params))
+        found.append(names)
+    paths, hosts = (tuple({name: None for each in found for name in each[at]}) for at in (0, 1))
+    is_certain = len(strings) <= MOST_STRINGS and len(paths) + len(hosts) <= MOST_NAMES
+    return CallNames(paths, hosts) if is_certain else UNNAMED
 
 
 def _is_fetching(tool: str | None, strings: list[tuple[Path, str]]) -> bool:
-    roles: dict[Path, ArgumentRole] = {}
+    """True if a call asks another machine for what comes back, or has too many strings to tell."""
     if len(strings) > MOST_STRINGS:
         return True
-    for names, text in strings:
-        use = roles.get(names)
-        if use is None:
-            use = roles[names] = role(tool, names)
+    for path, text in strings:
+        use = role(tool, path)
         if use is ArgumentRole.COMMAND and occurs(_FETCHES, text):
             return True
         if "://" in text and use not in _TEXT:
@@ -257,74 +243,60 @@ def _strings(value: JsonValue) -> Iterator[tuple[Path, str]]:
     yield from ((path, "") for path, _ in left[:1] * (MOST_STRINGS + 1))  # too many: not certain
 
 
-def _collect(
-    use: ArgumentRole,
-    words: frozenset[str],
-    text: str,
-    paths: dict[str, None],
-    hosts: dict[str, None],
-) -> bool:
-    """Add what one string names, by the words of its key; False where that is not certain."""
+def _read_names(use: ArgumentRole, words: frozenset[str], text: str) -> CallNames | None:
+    """The names in one string, by the words of its key; None if they are not certain."""
     if use in _ACTED_ON:
-        return False
+        return None
     if use in _TEXT:
-        return use is not ArgumentRole.SEARCHED or not _ELSEWHERE.match(text)
+        is_searched = use is ArgumentRole.SEARCHED and _ELSEWHERE.match(text)
+        return None if is_searched else UNNAMED
     web = _WEB.fullmatch(text)
     if web is None:
-        return _collect_word(words, text, paths, hosts)
+        return _read_word(words, text)
     if web[1].lower() != "file":
-        return _collect_host(web[2], hosts)
+        return _read_host(web[2])
     rest = web[2].removeprefix("localhost")  # any other host is another machine's
-    return rest.startswith("/") and _collect_path(rest, paths)
+    return _read_path(rest) if rest.startswith("/") else None
 
 
-def _collect_word(
-    words: frozenset[str], text: str, paths: dict[str, None], hosts: dict[str, None]
-) -> bool:
-    """Add what a string that is no address names, by the words of its key."""
+def _read_word(words: frozenset[str], text: str) -> CallNames | None:
+    """The name that a string is that is no address, by the words of its key."""
     if len(text) > MOST_CHARS:  # prose, or nothing that is certain; the patterns are for names
         is_prose = " " in text and "://" not in text and text[0] not in "/\\~"
-        return is_prose and not words & _NAMING_KEYS
+        return UNNAMED if is_prose and not words & _NAMING_KEYS else None
     if words & arguments.NAMING_HOSTS:
-        return _collect_host(text, hosts)
+        return _read_host(text)
     if words & arguments.NAMING_PATHS or _SIGNS_OF_PATH.fullmatch(text):
-        return _collect_path(text, paths)
-    return not words & arguments.NAMING_ADDRESSES and not _MAY_NAME.fullmatch(text)
+        return _read_path(text)
+    may_name = words & arguments.NAMING_ADDRESSES or _MAY_NAME.fullmatch(text)
+    return None if may_name else UNNAMED
 
 
 def _nearest_words(path: Path) -> frozenset[str]:
     """The words of the nearest name around a value."""
-    name = str(path[-1]) if path else ""
-    return _split(name) if len(name) <= MOST_CHARS else frozenset(name_words(name))
+    return frozenset(name_words(str(path[-1]))) if path else frozenset()
 
 
-@lru_cache(maxsize=256)  # a list has the same names again and again
-def _split(name: str) -> frozenset[str]:
-    return frozenset(name_words(name))
-
-
-def _collect_host(rest: str, hosts: dict[str, None]) -> bool:
+def _read_host(rest: str) -> CallNames | None:
     from pipeguard.detect.checks.url_hosts import hosts as hosts_in  # 4 ms, which few calls need
 
     readings = hosts_in(rest)
     names = {reading.name for reading in readings}
     if len(names) != 1 or any(reading.odd for reading in readings):
-        return False
+        return None
     (name,) = names
-    hosts[name] = None
-    return _HOST_NAME.fullmatch(name) is not None
+    return CallNames(hosts=(name,)) if _HOST_NAME.fullmatch(name) else None
 
 
-def _collect_path(text: str, paths: dict[str, None]) -> bool:
-    """Add a path; False where a program could read it as another one, or as several."""
+def _read_path(text: str) -> CallNames | None:
+    """A path; None if a program could read it as another one, or as several."""
     if not 0 < len(text) <= MOST_CHARS:
-        return False
+        return None
     plain = text if text.isascii() else unicodedata.normalize("NFKC", text)
     if ".." in plain or "%" in plain or not text.isprintable():
-        return False
+        return None
     steps = text.replace("\\", "/")
     if steps.startswith("//") or _SEVERAL_PATHS.search(text):  # the first is another machine's
-        return False
+        return None
     kept = [step for step in steps.split("/") if step not in ("", ".")]
-    paths["/" * steps.startswith("/") + "/".join(kept) or "."] = None
-    return True
+    return CallNames(("/" * steps.startswith("/") + "/".join(kept) or ".",))
