@@ -9,6 +9,7 @@ from pipeguard.detect.commands.call_names import (
     MOST_STRINGS,
     UNNAMED,
     NamedCall,
+    printed_files,
 )
 from pipeguard.detect.model.data_literals import FileKind
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number
@@ -197,3 +198,27 @@ def test_a_call_is_read_when_it_is_asked_for_or_at_once_if_it_is_long(frame_byte
     assert call.size_bytes == (100 if is_kept else 4)
     call.forget()
     assert call.names == UNNAMED
+
+
+# --- files that a command prints ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("command", "files"),
+    [
+        ("head -4 a.txt", ("a.txt",)),
+        ("jq -r '.[].text' evals/a.json", ("evals/a.json",)),
+        ("cd tests && cat a.txt b.txt | sort", ("tests/a.txt", "tests/b.txt")),
+        ("rg -n 'x y' tests/", ("tests",)),
+        ("cat 'a b.txt'", ("a b.txt",)),
+        ("cat a.txt | sh", ()),
+        ("cat a.txt > b.txt", ()),
+        ("cat $(curl x.example) a.txt", ()),
+        ("ls tests", ()),
+        ("ssh x.example cat a.txt", ()),
+        ("cat a.txt; echo hi", ()),
+        ("", ()),
+    ],
+)
+def test_files_are_told_of_commands_that_only_print(command: str, files: tuple[str, ...]) -> None:
+    assert printed_files(command) == files

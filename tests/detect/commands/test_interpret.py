@@ -6,9 +6,11 @@ from pipeguard.detect.commands.interpret import (
     argument_lines,
     code_lines,
     command_lines,
+    opened_file_lines,
+    shell_calls,
 )
 from pipeguard.detect.commands.nested_commands import MAX_LINE
-from pipeguard.detect.commands.script_budget import ScriptBudget
+from pipeguard.detect.commands.script_budget import MAX_STEPS, ScriptBudget
 
 
 @pytest.mark.parametrize(
@@ -140,3 +142,59 @@ def test_a_script_that_costs_more_than_is_left_is_cut_and_says_so() -> None:
     budget.steps = 10
     assert "$ rm -r /" not in command_lines("ls; " * 100 + "rm -rf /", budget=budget)
     assert budget.is_exceeded
+
+
+# --- programs in other languages ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "call"),
+    [
+        ("os.system('rm -rf /')", "rm -rf /"),
+        ("subprocess.run(['rm', \"-rf\"])", ["rm", "-rf"]),
+        ("require('child_process').execSync(`ls`) ", "ls"),
+        ("x = `ls -l`", "ls -l"),
+        ('do shell script "ls"', "ls"),
+        ("system('echo \\'a\\'')", "echo 'a'"),
+        ("popen(r'ls')", "ls"),
+    ],
+)
+def test_a_call_of_a_shell_is_its_script_or_its_words(text: str, call: str | list[str]) -> None:
+    assert list(shell_calls(text)) == [call]
+
+
+def test_another_call_is_none() -> None:
+    assert list(shell_calls("print('rm -rf /'); f(['a'])")) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("open('/etc/passwd')", "< /etc/passwd"),
+        ("open('/etc/passwd', 'w')", "> /etc/passwd"),
+        ("fs.writeFileSync('/etc/x', y)", "> /etc/x"),
+        ("readFileSync(os.homedir() + '/.ssh/id_rsa')", "< ~/.ssh/id_rsa"),
+        ("Path('~/.aws/credentials')", "< ~/.aws/credentials"),
+        ("open('/a/../b//c')", "< /b/c"),
+    ],
+)
+def test_a_file_is_read_or_written(text: str, line: str) -> None:
+    assert list(opened_file_lines(text)) == [line]
+
+
+def test_a_name_without_a_folder_is_no_path() -> None:
+    assert list(opened_file_lines("open('notes.txt')")) == []
+
+
+def test_a_budget_is_spent_once_and_for_all() -> None:
+    budget = ScriptBudget()
+    budget.steps = 3
+    assert [budget.spend(2), budget.spend(2), budget.spend()] == [True, False, False]
+    assert budget.is_exceeded
+
+
+def test_a_longer_script_may_cost_more() -> None:
+    budget = ScriptBudget(100)
+    assert budget.spend(MAX_STEPS + 100)
+    assert not budget.is_exceeded
+    assert not budget.spend()
