@@ -133,10 +133,6 @@ def _gitlab_crc(secret: bytes) -> Outcome:
     return to_outcome(length == parts[2] and gitlab_crc(secret[:-7]) == secret[-7:])
 
 
-def _atlassian_crc(secret: bytes) -> Outcome:
-    return to_outcome(len(secret) > 20 and atlassian_crc(secret[:-8]) == secret[-8:])
-
-
 def _grafana_crc(secret: bytes) -> Outcome:
     token, _, crc = secret.rpartition(b"_")
     return to_outcome(grafana_crc(token) == crc)
@@ -191,7 +187,7 @@ def _stellar(secret: bytes) -> Outcome:
 
 
 CHECKS: Mapping[str, Check] = {
-    "atlassian-crc": _atlassian_crc,
+    "atlassian-crc": lambda s: to_outcome(len(s) > 20 and atlassian_crc(s[:-8]) == s[-8:]),
     "base58check": _base58check,
     "bech32": _bech32,
     "cloudflare-crc": _cloudflare_crc,

@@ -144,11 +144,6 @@ _EARLIER_AT = lazy_regex(rf"(?i)(?=((?:{_EARLIER}|above|your|developer|safety|al
 _IN_WORDS = lazy_regex(rb"(?i)all|old(?:er)?|past|prior|former|initial|first")
 
 
-def _not_clause(text: bytes) -> Outcome:
-    """FAILS where an earlier command or rule is only named in a clause of time or condition."""
-    return to_outcome(_CLAUSE.fullmatch(text) is None)
-
-
 def _orders_reader(text: bytes) -> Outcome:
     """FAILS where only a thing is dropped, or others are told; run on a match and its surroundings.
 
@@ -197,5 +192,5 @@ def _is_in_camel_words(name: bytes) -> bool:
 
 CHECKS: Mapping[str, Check] = {
     "around-orders-reader": _orders_reader,
-    "not-clause": _not_clause,
+    "not-clause": lambda text: to_outcome(_CLAUSE.fullmatch(text) is None),
 }

@@ -64,22 +64,16 @@ def _jwt(secret: bytes) -> Outcome:
     return to_outcome((bool(claims) and len(parts[2]) >= 20) or "enc" in header)
 
 
-def _jwt_claim(argument: str) -> Check:
+def _jwt_claim(argument: str, *, is_there: bool = True) -> Check:
     """`role=admin`: a claim with that value; `kubernetes.io`: a claim of that name or under it."""
     name, equals, value = argument.partition("=")
 
     def check(secret: bytes) -> Outcome:
         claims = _claims(secret)
-        if equals:
-            return to_outcome(claims.get(name) == value)
-        return to_outcome(any(key.partition("/")[0] == name for key in claims))
+        has_name = any(key.partition("/")[0] == name for key in claims)
+        return to_outcome((claims.get(name) == value if equals else has_name) is is_there)
 
     return check
-
-
-def _jwt_not(argument: str) -> Check:
-    check = _jwt_claim(argument)
-    return lambda secret: to_outcome(check(secret) is Outcome.FAILS)
 
 
 # -- other encodings -----------------------------------------------------------------------------
@@ -235,11 +229,6 @@ def _discord(secret: bytes) -> Outcome:
     return to_outcome(int(snowflake) >> 22 < 20 * 365 * 86_400_000)  # milliseconds since 2015
 
 
-def _telegram(secret: bytes) -> Outcome:
-    """A bot's id and a dense body (Telegram, Bot API, Authorizing your bot)."""
-    return to_outcome(entropy(secret.partition(b":")[2]) >= 4)
-
-
 def _pypi_macaroon(secret: bytes) -> Outcome:
     """A macaroon, version 2: location, then identifier (libmacaroons, doc/format.txt)."""
     body = secret.partition(b"-")[2]
@@ -247,11 +236,6 @@ def _pypi_macaroon(secret: bytes) -> Outcome:
     if not raw.startswith(b"\x02\x01") or len(raw) < 40 or raw[2] > 64:
         return Outcome.FAILS
     return to_outcome(raw[3 + raw[2]] == 2)
-
-
-def _aws_account(secret: bytes) -> Outcome:
-    """The 12-digit account inside a key id made since 2019; no checksum, so it proves little."""
-    return Outcome.UNKNOWN if aws_account(secret) is None else Outcome.HOLDS
 
 
 def aws_account(secret: bytes) -> str | None:
@@ -266,7 +250,8 @@ def aws_account(secret: bytes) -> str | None:
 
 
 CHECKS: Mapping[str, Check] = {
-    "aws-account": _aws_account,
+    # It has no checksum, so it proves little.
+    "aws-account": lambda secret: Outcome.HOLDS if aws_account(secret) else Outcome.UNKNOWN,
     "bip39": _bip39,
     "discord": _discord,
     "jira": _jira,
@@ -275,12 +260,12 @@ CHECKS: Mapping[str, Check] = {
     "pem": _pem,
     "private-key": _private_key,
     "pypi-macaroon": _pypi_macaroon,
-    "telegram": _telegram,
+    "telegram": lambda secret: to_outcome(entropy(secret.partition(b":")[2]) >= 4),
 }
 WITH_ARGUMENT: Mapping[str, Callable[[str], Check]] = {
     "base64-bytes": _base64_bytes,
     "base64-prefix": _base64_prefix,
     "json-keys": _json_keys,
     "jwt-claim": _jwt_claim,
-    "jwt-not": _jwt_not,
+    "jwt-not": lambda argument: _jwt_claim(argument, is_there=False),
 }

@@ -15,7 +15,7 @@ from pipeguard.detect.checks.checksums import (
     bech32m_checksum,
     double_sha256,
 )
-from pipeguard.detect.checks.outcome import AROUND, Check, Outcome, to_outcome
+from pipeguard.detect.checks.outcome import AROUND, Check, to_outcome
 from pipeguard.detect.words import hosts
 from pipeguard.firewall.lazy_regex import lazy_regex
 
@@ -60,12 +60,9 @@ def _has_checksum(address: bytes) -> bool:
     return double_sha256(data[:-4])[:4] == data[-4:]
 
 
-def _not_asked_of_ledger(text: bytes) -> Outcome:
-    """HOLDS where no public ledger is asked; run on a match and its surroundings."""
-    return to_outcome(_PUBLIC_LEDGERS.search(text.partition(AROUND)[2]) is None)
-
-
 CHECKS: Mapping[str, Check] = {
-    "around-not-asked-of-ledger": _not_asked_of_ledger,
+    "around-not-asked-of-ledger": lambda text: to_outcome(
+        _PUBLIC_LEDGERS.search(text.partition(AROUND)[2]) is None
+    ),
     "wallet": lambda secret: to_outcome(is_wallet(secret)),
 }

@@ -9,13 +9,12 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator
-from functools import cache
 from itertools import islice
 
 from pipeguard.detect.checks.addresses import Reach
 from pipeguard.detect.commands.argument_roles import ArgumentRole, role
 from pipeguard.detect.commands.interpret import command_lines
-from pipeguard.detect.matching.confirm import Finder, find_signed, occurs
+from pipeguard.detect.matching.confirm import find_signed, occurs, sign_finder
 from pipeguard.detect.model.data_literals import FileKind, file_kind
 from pipeguard.detect.words import arguments
 from pipeguard.detect.words import programs as lists
@@ -190,15 +189,10 @@ def _is_fetching(tool: str | None, strings: list[tuple[Path, str]]) -> bool:
         if use is ArgumentRole.COMMAND and occurs(_FETCHES, text):
             return True
         if "://" in text and use not in _TEXT:
-            addresses = find_signed(_ADDRESS, _scheme(), text)
+            addresses = find_signed(_ADDRESS, sign_finder(_SCHEME), text)
             if any(_is_elsewhere(address[1]) for address in addresses):
                 return True
     return False
-
-
-@cache
-def _scheme() -> Finder:
-    return Finder(_SCHEME, ignore_case=True)
 
 
 def _files_read(

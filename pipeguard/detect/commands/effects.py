@@ -195,7 +195,8 @@ def _groups(uses: Uses, *, only_idle: bool = False) -> Iterator[list[_String]]:
         if is_left_out:
             continue
         path = text.path_of_segment(segment)
-        if not _is_argument(path, is_call=is_call):
+        is_of_params = path[:1] == _PARAMS
+        if is_call if not is_of_params else path[1:2] in (("name",), ("_meta",)):
             continue
         string = _String(path, value, segment)
         if group and _belongs(group, string):
@@ -208,12 +209,6 @@ def _groups(uses: Uses, *, only_idle: bool = False) -> Iterator[list[_String]]:
         yield group
 
 
-def _is_argument(path: Path, *, is_call: bool) -> bool:
-    if path[:1] == _PARAMS:
-        return len(path) == 1 or path[1] not in ("name", "_meta")
-    return not is_call
-
-
 def _belongs(group: list[_String], string: _String) -> bool:
     """True for another item of a list, and the first one after its program's name."""
     last = group[-1]
@@ -223,14 +218,9 @@ def _belongs(group: list[_String], string: _String) -> bool:
         return last.path[:-1] == string.path[:-1]
     # `command: rm` and then `args: [...]`, side by side
     is_beside = last.path[:-1] == string.path[:-2] and len(group) == 1
-    return is_beside and _is_program(last)
-
-
-def _is_program(string: _String) -> bool:
-    name = str(string.path[-1]).lower() if string.path else ""
-    return (
-        name in _PROGRAM_KEYS and len(string.value) < MAX_PROGRAM_NAME and " " not in string.value
-    )
+    name = str(last.path[-1]).lower() if last.path else ""
+    is_short = len(last.value) < MAX_PROGRAM_NAME and " " not in last.value
+    return is_beside and name in _PROGRAM_KEYS and is_short
 
 
 # -- lines of a group ----------------------------------------------------------------------------
@@ -258,7 +248,8 @@ class _ArgumentReader:
         if role is ArgumentRole.CODE:
             return self._lines_of_code(value)
         if role is ArgumentRole.STATEMENT:
-            return _lines_of_statement(value)
+            is_value = not is_statement(value) and not CONDITION.match(value)
+            return statements(value) + (breakout_lines(value) if is_value else [])
         if role in IDLE:
             options = [f"OPT {value}"] if OPTION.match(value) else []
             return options + path_lines(group[0].value, value, writes=False)
@@ -300,11 +291,6 @@ class _ArgumentReader:
         for string in group:
             lines += value_lines(self._tool, string.key, string.value, self.budget)
         return lines
-
-
-def _lines_of_statement(value: str) -> list[str]:
-    is_value = not is_statement(value) and not CONDITION.match(value)
-    return statements(value) + (breakout_lines(value) if is_value else [])
 
 
 def _words_of_json(value: str) -> list[str]:

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from functools import cache
 
 from pipeguard.detect.commands.file_access import FileAccess
 from pipeguard.detect.commands.nested_commands import (
@@ -51,7 +50,7 @@ from pipeguard.detect.commands.shell_command import GAP, Pipeline, ShellCommand,
 from pipeguard.detect.commands.shell_output import output
 from pipeguard.detect.commands.sql import statements
 from pipeguard.detect.commands.word_expansion import MAX_WORDS
-from pipeguard.detect.matching.confirm import Finder, find_signed
+from pipeguard.detect.matching.confirm import find_signed, sign_finder
 from pipeguard.detect.words import programs as lists
 from pipeguard.firewall.lazy_regex import lazy_regex
 
@@ -96,7 +95,7 @@ _CALLS_SHELL = lazy_regex(
 
 def shell_calls(text: str) -> Iterator[str | list[str]]:
     """Each script, or list of words, that a program has run."""
-    for match in find_signed(_CALLS_SHELL, _calling(), text):
+    for match in find_signed(_CALLS_SHELL, sign_finder(rf"{_CALLING}|`|\bdo shell script\b"), text):
         script = match[2] or match[4] or match[5]
         if match[3] is not None:
             yield [single or double for single, double in _STRING.findall(match[3])]
@@ -106,20 +105,10 @@ def shell_calls(text: str) -> Iterator[str | list[str]]:
 
 def opened_file_lines(text: str) -> Iterator[str]:
     """A line `< path` or `> path` for each file that a program opens by its name."""
-    for match in find_signed(_OPENS_FILE, _opening(), text):
+    for match in find_signed(_OPENS_FILE, sign_finder(_OPENING.replace("(", "(?:", 1)), text):
         function, home, name, mode = match.groups()
         is_writing = function in _WRITERS or bool(mode)
         yield f"{'>' if is_writing else '<'} {tidy(('~' if home else '') + name)}"
-
-
-@cache
-def _calling() -> Finder:
-    return Finder(rf"{_CALLING}|`|\bdo shell script\b", ignore_case=True)
-
-
-@cache
-def _opening() -> Finder:
-    return Finder(_OPENING.replace("(open", "(?:open", 1), ignore_case=True)
 
 
 def command_lines(
@@ -298,7 +287,9 @@ class _Interpreter:
             for nested in find_nested(name, words, self._budget):
                 self._run_nested(nested)
         self._files.follow(name, words)
-        self._follow_decoded(name, words)
+        is_inline = name == "eval" or (name in lists.SHELLS and bool(find_script(words)))
+        if is_inline and self._is_decoding:
+            self.lines.append("RUN decoded")
         self._files.run(name, words)
         self._is_sending = self._is_sending or _sends(name, command)
         if command.stdin and name in _TAKE_MANIFEST:
@@ -321,11 +312,6 @@ class _Interpreter:
                 self.lines.append(f"$ rm -r {flat(self._files.resolve(nested.text))}")
             case NestedKind.SQL:
                 self.lines.append(nested.text)
-
-    def _follow_decoded(self, name: str, words: list[str]) -> None:
-        is_inline = name == "eval" or (name in lists.SHELLS and bool(find_script(words)))
-        if is_inline and self._is_decoding:
-            self.lines.append("RUN decoded")
 
     def _removal_line(self, words: list[str]) -> str:
         """The line of `rm`, after a line for each thing that it removes is added."""

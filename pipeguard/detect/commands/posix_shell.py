@@ -57,6 +57,7 @@ _QUOTED = {ord(plain): chr(0xE000 + at) for at, plain in enumerate("{},*?[]~= \t
 _UNQUOTED = {ord(quoted): chr(plain) for plain, quoted in _QUOTED.items()}
 _UNSPECIAL = lazy_regex(r"[^\s'\"\\$`;|&()<>#]+|#")
 _UNSPECIAL_IN_QUOTES = lazy_regex(r'[^"\\$`]+')
+_ANSI_QUOTED = lazy_regex(r"(?:[^'\\]|\\.?)*+", re.DOTALL)
 _NAME = lazy_regex(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -196,7 +197,7 @@ class WordReader:
         text, at = self.text, self.at
         following = text[at + 1 : at + 2]
         if following == "'":
-            end = _end_of_ansi_quote(text, at + 2)
+            end = _ANSI_QUOTED.match(text, at + 2).end()  # type: ignore[union-attr]  fits any text
             self.at = end + 1
             return escapes(text[at + 2 : end]).translate(_QUOTED)
         if following == '"':
@@ -244,12 +245,6 @@ def _closing(text: str, start: int, opening: str, closing: str) -> int:
             if depth == 0:
                 return match.start()
     return len(text)
-
-
-def _end_of_ansi_quote(text: str, at: int) -> int:
-    while at < len(text) and text[at] != "'":
-        at += 2 if text[at] == "\\" else 1
-    return min(at, len(text))
 
 
 class Shell:

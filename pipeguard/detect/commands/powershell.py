@@ -75,10 +75,6 @@ def _undisguise(text: str) -> str:
     return text
 
 
-def _without_carets(text: str) -> str:
-    return re.sub(r"\^(?=\S)", "", text) if re.search(r"\w\^\w", text) else text
-
-
 def _with_environment(text: str) -> str:
     """Variables of cmd and parts of them, as `%COMSPEC:~0,1%`, and `$env:NAME`, by their values."""
     written, assigned = text, [*_CMD_SET.finditer(text)]
@@ -132,7 +128,7 @@ def _undo_if(sign: str, undo: Callable[[str], str]) -> Callable[[str], str]:
 
 # Each makes a text without one disguise; all are tried again while any changes something.
 DISGUISES: dict[str, Callable[[str], str]] = {
-    "carets": _without_carets,
+    "carets": lambda text: re.sub(r"\^(?=\S)", "", text) if re.search(r"\w\^\w", text) else text,
     "backticks": _undo_if("`", partial(lazy_regex(r"(?<=[\w-])`(?=\w)|`\n").sub, "")),
     "environment": _with_environment,
     "chars": _undo_if("]", partial(_CHAR.sub, _letter)),

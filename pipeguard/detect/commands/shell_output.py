@@ -77,27 +77,19 @@ def _xxd(arguments: list[str], stdin: str | None) -> str | None:
     return unhexlify(digits[: len(digits) // 2 * 2]).decode("latin-1")
 
 
-def _rev(_arguments: list[str], stdin: str | None) -> str | None:
-    return None if stdin is None else "".join(f"{line[::-1]}\n" for line in stdin.splitlines())
-
-
 def _tr(arguments: list[str], stdin: str | None) -> str | None:
     if stdin is None or len(arguments) != 2 or arguments[0] not in ("-d", "--delete"):
         return None
     return stdin.translate(dict.fromkeys(map(ord, escapes(arguments[1]))))
 
 
-def _pass_input(_arguments: list[str], stdin: str | None) -> str | None:
-    return stdin
-
-
 # By name: what each prints for its arguments and its input; None where the script does not say.
 PRINTING_PROGRAMS: dict[str, Callable[[list[str], str | None], str | None]] = {
     "echo": _echo,
     "printf": _printf,
-    "cat": _pass_input,
-    "tee": _pass_input,
-    "rev": _rev,
+    "cat": lambda _, stdin: stdin,
+    "tee": lambda _, stdin: stdin,
+    "rev": lambda _, stdin: stdin and "".join(f"{line[::-1]}\n" for line in stdin.splitlines()),
     "base64": _base64,
     "xxd": _xxd,
     "tr": _tr,

@@ -302,7 +302,11 @@ class Flows:
             if not text_values.OBEYED_FILES.search(text):
                 return []
             tool = tool._replace(labels=tool.labels | Label.KEEPS)
-        leaks = self._lost_leaks(tool, text, now) if self._forgotten else []
+        leaks: list[Leak] = []
+        if self._forgotten:
+            chars = len(overlap.letters(text.decode("utf-8", "ignore")))
+            with self._lock:
+                leaks = self._forgotten.find_leaks(tool, chars, now)
         if not results:
             return leaks
         about = (
@@ -318,13 +322,6 @@ class Flows:
         if worked_out != sum(result.derived for result in results):
             self._bound_derived(results)
         return leaks
-
-    def _lost_leaks(self, tool: Tool, text: bytes, now: float) -> list[Leak]:
-        """Find what a call may take of results that were forgotten for want of memory."""
-        chars = len(overlap.letters(text.decode("utf-8", "ignore")))
-        with self._lock:
-            source = self._forgotten.find_source(tool, chars, now)
-        return [] if source is None else [source.rate_call(tool)]
 
     def _follow(self, call: Call, event: str) -> None:
         """Read a call after those that sent something before; of two at a time, one is the second.

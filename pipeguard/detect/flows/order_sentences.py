@@ -11,7 +11,7 @@ from functools import cache, lru_cache
 from pipeguard.detect.flows import overlap
 from pipeguard.detect.flows.tool_labels import ToolAct
 from pipeguard.detect.flows.value_places import plain
-from pipeguard.detect.matching.confirm import Finder, find_near_signs
+from pipeguard.detect.matching.confirm import find_near_signs, sign_finder
 from pipeguard.detect.words import acts as tables
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.records import NamedTuple
@@ -77,12 +77,7 @@ class _Verbs(NamedTuple):
 
 def find_strong(text: str) -> Iterator[re.Match[str]]:
     """Find what STRONG does, beside signs of it."""
-    return find_near_signs(STRONG, _strong_sign(), text, 0, STRONG_CHARS)
-
-
-@cache
-def _strong_sign() -> Finder:
-    return Finder(_STRONG_SIGN, ignore_case=True)
+    return find_near_signs(STRONG, sign_finder(_STRONG_SIGN), text, 0, STRONG_CHARS)
 
 
 @cache
@@ -331,7 +326,9 @@ def _is_asked(words: Sequence[str], at: int) -> bool:
     if before in _PAUSES:
         return not tables.determined & near
     if before in tables.links or before.endswith("ly"):  # "once done, also send"
-        return not tables.subjects & near or _ends_an_order(words[:at])
+        # Who does it is not said behind "cancel it and".
+        ends_order = at > 2 and words[at - 2] in _OBJECTS and words[at - 3] in _all_verbs()
+        return not tables.subjects & near or ends_order
     if before == "to":
         obliges = at > 1 and words[at - 2] in {"has", "have", "is", "are"}
         return bool(obliges or tables.obliging & far) and not {"i", "we", "i'd"} & {
@@ -339,11 +336,6 @@ def _is_asked(words: Sequence[str], at: int) -> bool:
         }
     excluded = tables.conditions if before == "you" else frozenset({"i", "we", "they"})
     return before in tables.before_order and not excluded & near
-
-
-def _ends_an_order(words: Sequence[str]) -> bool:
-    """True for "cancel it and": who does it is not said there."""
-    return len(words) > 2 and words[-2] in _OBJECTS and words[-3] in _all_verbs()
 
 
 @cache

@@ -386,7 +386,9 @@ class Call:
             return True
         # Where all of it was sent before, this call has to repeat a part.
         was_sent = overlap.in_pieces(bare, self._before)
-        repeats = not was_sent or overlap.has_piece(bare, self.squeezed_texts[0])
+        repeats = not was_sent or any(
+            piece in self.squeezed_texts[0] for piece in overlap.pieces(bare)
+        )
         return repeats and overlap.in_pieces(bare, self.torn_text)
 
     @cached_property

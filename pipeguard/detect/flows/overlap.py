@@ -194,11 +194,6 @@ def in_pieces(bare: str, whole: str) -> bool:
     return count >= 2 and 5 * count >= 3 * len(parts)
 
 
-def has_piece(bare: str, whole: str) -> bool:
-    """True where a piece of a value is in a text."""
-    return any(piece in whole for piece in pieces(bare))
-
-
 def pieces(bare: str) -> list[str]:
     """Divide a value, up to its end."""
     starts = [*range(0, len(bare) - PIECE_CHARS, PIECE_CHARS), len(bare) - PIECE_CHARS]

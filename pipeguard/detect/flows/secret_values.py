@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import cache, lru_cache
+from functools import lru_cache
 from itertools import islice
 
 from pipeguard.detect.checks.credential_names import is_secret_setting
 from pipeguard.detect.checks.placeholders import entropy
 from pipeguard.detect.flows.overlap import squeeze
 from pipeguard.detect.flows.text_values import TOKEN_CHARS, decode_percent, tokens, unescape
-from pipeguard.detect.matching.confirm import Finder, find_near_signs, find_signed, occurs
+from pipeguard.detect.matching.confirm import find_near_signs, find_signed, occurs, sign_finder
 from pipeguard.detect.words import credentials, word_set
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.records import NamedTuple
@@ -57,13 +57,8 @@ def is_random(token: str) -> bool:
 
 def named_secrets(text: str) -> list[str]:
     """The values that a text calls a password, a token or the like."""
-    found = find_signed(_NAMED, _finder(f"{_NAMES_SECRET}(?:[=:]|\\bis\\b)"), text)
+    found = find_signed(_NAMED, sign_finder(f"{_NAMES_SECRET}(?:[=:]|\\bis\\b)"), text)
     return [each[2] for each in found if each[1] == "=" or not _WORD.match(each[2])]
-
-
-@cache
-def _finder(sign: str) -> Finder:
-    return Finder(sign, ignore_case=True)
 
 
 def by_letters(values: Iterable[str]) -> dict[str, str]:
@@ -163,7 +158,7 @@ def find_one_time_token(text: str, start: int, end: int, begin: str = "") -> str
 @lru_cache(maxsize=2)  # rules may have many matches in one text
 def _one_time_links(text: str) -> tuple[_OneTimeLink, ...]:
     links, last = list[_OneTimeLink](), 0
-    for match in find_signed(_LINK, _finder("https?:"), text[:LINK_TEXT]):
+    for match in find_signed(_LINK, sign_finder("https?:"), text[:LINK_TEXT]):
         before = text[max(last, match.start() - BESIDE_CHARS) : match.start()]
         button, last = _BUTTON.match(text, match.end()), match.end()
         parts = [*_PART.finditer(text, *match.span(1))]
@@ -175,15 +170,11 @@ def _one_time_links(text: str) -> tuple[_OneTimeLink, ...]:
             if admits or ends:
                 is_bare = not any(map(_is_credential, parts))
                 links.append(_OneTimeLink(*match.span(), tokens, admits is not None, is_bare))
-    for told in filter(_is_told, find_signed(_TOLD, _finder(_TELLS), text[:LINK_TEXT])):
+    for told in find_signed(_TOLD, sign_finder(_TELLS), text[:LINK_TEXT]):
         token = *told.span(2), told[2]
-        links.append(_OneTimeLink(*told.span(2), (token,), admits=True, is_bare=True))
+        if _ADMITS.search(told[1].lower()) and _is_dense(told[2]):  # it is for one time
+            links.append(_OneTimeLink(*told.span(2), (token,), admits=True, is_bare=True))
     return tuple(links)
-
-
-def _is_told(match: re.Match[str]) -> bool:
-    """True for a token that a sentence says is for one time."""
-    return _ADMITS.search(match[1].lower()) is not None and _is_dense(match[2])
 
 
 def _words(address: str) -> str:
@@ -271,8 +262,8 @@ def one_time_secrets(text: str) -> list[str]:
 
 def _codes(text: str) -> Iterator[str]:
     small = text.replace("İ", "I").lower()  # of the same length
-    all_called = [*find_signed(_CALLED, _finder(_CALLED.pattern), small)]
-    leading = find_near_signs(_BEFORE, _finder(_LEADING), text, CODE_CHARS, SAID_CHARS)
+    all_called = [*find_signed(_CALLED, sign_finder(_CALLED.pattern), small)]
+    leading = find_near_signs(_BEFORE, sign_finder(_LEADING), text, CODE_CHARS, SAID_CHARS)
     for match in leading if all_called else ():
         said = match[2].lower()
         if _CALLED.search(said) and _KIND.search(said):

@@ -226,14 +226,9 @@ def _acts(words: DefinitionWords, labels: Label) -> ToolAct:
     is_made = verbs & lists.PLAN and name & lists.BOOKED
     if verbs & lists.BOOK or is_made:
         acts |= ToolAct.BOOK
-    return acts | _file_acts(words, labels, acts)
-
-
-def _file_acts(words: DefinitionWords, labels: Label, acts: ToolAct) -> ToolAct:
-    """The acts by which something runs, at once or as a file that is written."""
     writes = labels & Label.WRITES or (acts and words.parameters & lists.PATHS and _writes(words))
     written = ToolAct.WRITE if writes else ToolAct.NONE
-    return written | (ToolAct.RUN if labels & Label.RUNS else ToolAct.NONE)
+    return acts | written | (ToolAct.RUN if labels & Label.RUNS else ToolAct.NONE)
 
 
 def _alters(words: DefinitionWords) -> bool:

@@ -31,7 +31,6 @@ from pipeguard.firewall.finding import Confidence, Severity
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.protocol.json_values import JsonValue, Number, walk_strings
 from pipeguard.firewall.protocol.strict_json import parse_json
-from pipeguard.records import NamedTuple
 
 OBJECT_BYTES = 512  # of a result in memory without its frame
 STRING_END = "\n\f\n"  # between its strings
@@ -349,25 +348,6 @@ OTHER_TOOLS = "other tools"
 LEAST_CHARS = 16  # letters and digits that leave in all, or act, before that may be a leak
 
 
-class ForgottenSource(NamedTuple):
-    """The part of what was forgotten that a call may repeat.
-
-    Attributes:
-        tool: the name of the tool that gave it.
-        is_private: True where it may be private; else a third party may have written it.
-    """
-
-    tool: str
-    is_private: bool
-
-    def rate_call(self, tool: Tool) -> Leak:
-        """Rate a call of a tool: sure, if the tool's abilities are known."""
-        rule = PRIVATE_OUT if self.is_private else UNTRUSTED_ACTS
-        confidence = Confidence.HIGH if tool.labels else Confidence.MEDIUM
-        note = f"what {self.tool!r} gave is forgotten for want of memory, and this may be of it"
-        return Leak(rule, Severity.HIGH, confidence, self.tool, note)
-
-
 class ForgottenResults:
     """The tools whose results were forgotten while they still mattered.
 
@@ -391,8 +371,8 @@ class ForgottenResults:
             self._tools[key] = self._tools.get(key, Label.NONE) | labels
             self._until = max(self._until, result.since + seconds)
 
-    def find_source(self, tool: Tool, chars: int, now: float) -> ForgottenSource | None:
-        """Find what a call may repeat; None if it is nothing that matters, or too little.
+    def find_leaks(self, tool: Tool, chars: int, now: float) -> list[Leak]:
+        """Find the result that a call may repeat; none if it does not matter, or is too little.
 
         Args:
             tool: that is called.
@@ -402,25 +382,28 @@ class ForgottenResults:
         if now > self._until:
             self._tools.clear()
             self._passed_chars = 0
-            return None
-        source = self._relevant_source(tool)
+        source = self._find_source(tool)
         if source is None:
-            return None
+            return []
         if self._passed_chars + chars < LEAST_CHARS:
             self._passed_chars += chars
-            return None
-        return source
+            return []
+        rule, name = source
+        confidence = Confidence.HIGH if tool.labels else Confidence.MEDIUM  # known abilities
+        note = f"what {name!r} gave is forgotten for want of memory, and this may be of it"
+        return [Leak(rule, Severity.HIGH, confidence, name, note)]
 
-    def _relevant_source(self, tool: Tool) -> ForgottenSource | None:
+    def _find_source(self, tool: Tool) -> tuple[str, str] | None:
+        """The rule for a call, and the name of the tool that gave it the text it may repeat."""
         others = [(key[1], labels) for key, labels in self._tools.items() if key != tool.key]
         if tool.labels & Label.SENDS:
             private = [name for name, labels in others if labels & PRIVATE]
             if private:
-                return ForgottenSource(private[0], is_private=True)
+                return PRIVATE_OUT, private[0]
         if not tool.labels or tool.labels & (CHANGES | Label.SENDS):
             foreign = [name for name, labels in others if labels & Label.TAKES_IN]
             if foreign:
-                return ForgottenSource(foreign[0], is_private=False)
+                return UNTRUSTED_ACTS, foreign[0]
         return None
 
 

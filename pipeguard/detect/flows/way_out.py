@@ -90,13 +90,9 @@ def _is_requested(
     last = bisect_left(addresses, span[1], key=itemgetter(0))
     for start, _, rest in addresses[first:last]:
         if not _is_local(rest):
-            return not is_read or _begins_picture(text, start)
+            picture = _PICTURE.search(text, max(0, start - PICTURE_CHARS), start)
+            return not is_read or picture is not None
     return _is_host(path, text) or _is_header(path) or not hosts <= {path}
-
-
-def _begins_picture(text: str, start: int) -> bool:
-    """True for the address of a picture, or of what a page loads."""
-    return _PICTURE.search(text, max(0, start - PICTURE_CHARS), start) is not None
 
 
 @lru_cache(maxsize=1)  # a call with many secrets asks for each of them

@@ -238,3 +238,9 @@ def _in_re2(token: re.Match[bytes]) -> bytes:
     if token[0].startswith(b"["):
         return token[0].replace(rb"\s", rb"\s\v")
     return _IN_RE2.get(token[0], token[0])
+
+
+@cache
+def sign_finder(sign: str) -> Finder:
+    """The finder of a sign, in any case."""
+    return Finder(sign, ignore_case=True)

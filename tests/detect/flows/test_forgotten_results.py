@@ -10,7 +10,6 @@ from pipeguard.detect.flows.tool_results import (
     MOST_TOOLS,
     OTHER_TOOLS,
     ForgottenResults,
-    ForgottenSource,
     ToolResult,
 )
 from pipeguard.firewall.finding import Confidence
@@ -87,17 +86,19 @@ def test_what_came_back_since_then_is_looked_up_as_ever() -> None:
 
 def test_after_the_time_for_which_it_would_have_been_remembered_it_is_over() -> None:
     made = forgotten(FILE, since=5.0)
-    assert made.find_source(POST, 99, 5.0 + RESULT_SECONDS)
-    assert made.find_source(POST, 99, 5.1 + RESULT_SECONDS) is None
+    assert made.find_leaks(POST, 99, 5.0 + RESULT_SECONDS)
+    assert made.find_leaks(POST, 99, 5.1 + RESULT_SECONDS) == []
     assert not made
 
 
 def test_a_little_may_leave_once_and_not_in_many_pieces() -> None:
     made = forgotten(FILE)
-    assert made.find_source(POST, LEAST_CHARS - 1, 0.0) is None
-    assert made.find_source(POST, 1, 0.0) == ForgottenSource(FILE.name, is_private=True)
+    assert made.find_leaks(POST, LEAST_CHARS - 1, 0.0) == []
+    (leak,) = made.find_leaks(POST, 1, 0.0)
+    assert (leak.rule, leak.source) == (PRIVATE_OUT, FILE.name)
 
 
 def test_of_very_many_tools_no_names_are_kept() -> None:
     made = forgotten(*(Tool(f"page_{number}", PAGE.labels) for number in range(MOST_TOOLS)), FILE)
-    assert made.find_source(POST, 99, 0.0) == ForgottenSource(OTHER_TOOLS, is_private=True)
+    (leak,) = made.find_leaks(POST, 99, 0.0)
+    assert (leak.rule, leak.source) == (PRIVATE_OUT, OTHER_TOOLS)
