@@ -11,7 +11,6 @@ import functools
 import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from glob import escape
 from typing import TYPE_CHECKING
 
 import click
@@ -29,8 +28,6 @@ NEWEST_EVENTS = 40  # of each action: more than fit on a screen
 # No character that bash, zsh or fish treats specially or splits a word at. A leading dash would
 # be an option, a leading dot a path.
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+/-]{0,99}")
-
-_GRANT = re.compile(r"(?:~?/)?[A-Za-z0-9_][A-Za-z0-9_.+/:=-]{0,199}")  # a path, host or port
 
 
 def _ignore_errors(complete: Complete) -> Complete:
@@ -303,33 +300,6 @@ def isolation_kept(_context: click.Context, _parameter: click.Parameter, incompl
     from pipeguard.isolation import Inventory
 
     return _items(((name, "") for name in Inventory.read().names), incomplete)
-
-
-def complete_granted(
-    _context: click.Context, _parameter: click.Parameter, incomplete: str
-) -> Items:
-    """Servers that an entry of the policy gives something, by their names alone."""
-    return _items(((name, "") for name in _grants_by_server()), incomplete)
-
-
-def grants(context: click.Context, _parameter: click.Parameter, incomplete: str) -> Items:
-    """Complete the grants of the named server."""
-    pairs = _grants_by_server().get(context.params.get("name") or "", [])
-    return _items(((value, key) for key, value in pairs), incomplete, _GRANT)
-
-
-def _grants_by_server() -> dict[str, list[tuple[str, str]]]:
-    """By the name of a server: what the policy gives it alone."""
-    from pipeguard.cli._isolation_names import entries_now
-    from pipeguard.isolation import list_grants
-
-    found: dict[str, list[tuple[str, str]]] = {}
-    with suppress(PipeGuardError, OSError):
-        for entry in entries_now():
-            name = re.sub(r"\[([*?[])\]", r"\1", entry.server)  # as glob.escape writes it
-            if escape(name) == entry.server and not entry.tag:
-                found.setdefault(name, []).extend(list_grants([entry]))
-    return found
 
 
 def complete_fetched(

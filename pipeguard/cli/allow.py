@@ -122,7 +122,7 @@ def command(  # noqa: PLR0913  one for each option
     terminal, or takes a token (`pipeguard policy ci-token`). For what an isolated server was not
     given, a host, a file or a port of this machine, it gives the server exactly that, under
     `isolate`, and says when that takes effect; for a file that does not exist yet, the folder. To
-    take that back: `pipeguard isolate revoke`.
+    take that back, delete the line.
 
     \b
     Examples:

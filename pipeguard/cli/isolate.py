@@ -23,7 +23,6 @@ from pipeguard.cli._isolation import (
 )
 from pipeguard.cli._isolation_names import entries_now
 from pipeguard.cli._person import Person
-from pipeguard.cli._revoke import revoke
 from pipeguard.errors import PipeGuardError, PolicyError
 from pipeguard.unicode.display import cut, visible
 
@@ -102,7 +101,6 @@ def command() -> None:
       pipeguard isolate list
       pipeguard isolate show files
       pipeguard isolate accept files
-      pipeguard isolate revoke files ~/notes
       pipeguard isolate update --all
     """  # noqa: D301  click reads the mark
     if sys.platform != "linux":
@@ -351,7 +349,6 @@ def _say_when(name: str, unheld: Sequence[ServerHere]) -> None:
     click.echo("\n".join(line for each in unheld for line in each.to_isolate()))
 
 
-command.add_command(revoke)
 command.add_command(forget)
 LEARN_FIRST = "Run it once with: pipeguard wrap --isolate learn --name {} -- COMMAND"
 

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from pipeguard.isolation.extent import Extent as Extent
     from pipeguard.isolation.servers.changes import find_wall_grant as find_wall_grant
     from pipeguard.isolation.servers.changes import plan_grant as plan_grant
-    from pipeguard.isolation.servers.changes import revoke_grant as revoke_grant
     from pipeguard.isolation.servers.command import ServerCommand as ServerCommand
     from pipeguard.isolation.servers.engine_trial import find_engine_problem as find_engine_problem
     from pipeguard.isolation.servers.engine_trial import try_engines as try_engines
@@ -36,14 +35,12 @@ if TYPE_CHECKING:
     from pipeguard.isolation.shipped import all_shipped as all_shipped
     from pipeguard.isolation.walls.grants import NothingThereError as NothingThereError
     from pipeguard.isolation.walls.grants import WallGrant as WallGrant
-    from pipeguard.isolation.walls.revocation import GrantRevocation as GrantRevocation
-    from pipeguard.isolation.walls.revocation import list_grants as list_grants
+    from pipeguard.isolation.walls.grants import list_grants as list_grants
 
 _MODULES = {
     "Isolation": "engines",
     "EngineState": "engines",
     "Extent": "extent",
-    "GrantRevocation": "walls.revocation",
     "Hardened": "docker_servers",
     "Installed": "servers.inventory",
     "Inventory": "servers.inventory",
@@ -61,12 +58,11 @@ _MODULES = {
     "describe_excess": "egress.addresses",
     "find_engine_problem": "servers.engine_trial",
     "find_wall_grant": "servers.changes",
-    "list_grants": "walls.revocation",
+    "list_grants": "walls.grants",
     "missing_paths": "servers.entry_check",
     "package_updater": "servers.inventory",
     "plan_grant": "servers.changes",
     "preview_server": "servers.preview",
-    "revoke_grant": "servers.changes",
     "try_engines": "servers.engine_trial",
     "try_landlock": "servers.engine_trial",
     "try_learning": "servers.engine_trial",

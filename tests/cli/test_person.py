@@ -108,7 +108,7 @@ DECISIONS = (
     ("forget", "docs", "--launch", "--yes"),
     *(("allow", "stopped", "--why", "x"), ("allow", "walled")),
     *(("servers", "approve", "a"), ("servers", "reject", "b"), ("servers", "remove", "a")),
-    *(("isolate", "accept", "files"), ("isolate", "revoke", "other", "api.example")),
+    ("isolate", "accept", "files"),
     *(("tokens", "create", "t"), ("tokens", "rotate", "old"), ("tokens", "reset")),
     ("policy", "ci-token"),
 )

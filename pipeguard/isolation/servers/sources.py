@@ -60,17 +60,12 @@ def granted_path(entry: IsolateEntry, text: str, home_folder: str) -> str:
     """The absolute path that an entry of the policy grants.
 
     Raises:
-        PolicyError: it cannot be given; the message has the command that takes it back.
+        PolicyError: it cannot be given.
     """
     try:
         return parse_path(text, home_folder, home_folder)
     except PolicyError as error:
-        way = "It is named under `isolate`."
-        if not any(sign in entry.server for sign in "*?["):
-            from pipeguard.isolation.walls.revocation import revocation_command
-
-            way = f"If your policy gives it: {revocation_command(entry.server, text)}"
-        raise PolicyError(f"{error} {way}") from None
+        raise PolicyError(f"{error} It is under `isolate`, for {entry.server}.") from None
 
 
 def named_profile(options: WrapOptions, entries: Iterable[IsolateEntry], folder: str) -> Profile:

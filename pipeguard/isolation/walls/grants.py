@@ -70,6 +70,8 @@ class Wall(NamedTuple):
 
 Needless = dict[str, list[str]]
 PATHS = ("read", "write")
+LISTS = (*PATHS, "hosts", "loopback")
+FLAGS = ("roots", "keep_home")
 KINDS = {READ: "read", WRITE: "write", PORT: "loopback"}
 
 
@@ -204,6 +206,16 @@ def needless(grant: WallGrant, entries: Iterable[IsolateEntry], host: SandboxUse
             if is_same or (is_in_it and os.path.realpath(path) == path):
                 found.setdefault(kind, []).append(text)
     return found
+
+
+def list_grants(entries: Sequence[IsolateEntry]) -> list[tuple[str, str]]:
+    """List all that entries give, each with its key."""
+    found: dict[tuple[str, str], None] = {}
+    for entry in entries:
+        for key in LISTS:
+            found |= dict.fromkeys((key, value) for value in getattr(entry, key))
+        found |= dict.fromkeys((key, key) for key in FLAGS if getattr(entry, key))
+    return list(found)
 
 
 def is_covered(entry: IsolateEntry, grant: WallGrant, host: SandboxUser) -> bool:
