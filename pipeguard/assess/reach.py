@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pipeguard.assess.entry_extent import entry_extent
-from pipeguard.assess.extent_report import short_path
+from pipeguard.assess.extent_report import CHANGES, OWN, REACHES, READS, extent_rows, named
 from pipeguard.assess.isolation import entry_isolation
 from pipeguard.assess.target import AssessmentTarget
 from pipeguard.clients.entries import GuardState, ServerEntry
@@ -17,7 +17,7 @@ from pipeguard.clients.masking import command_line
 from pipeguard.detect.flows.tool_labels import Label
 from pipeguard.detect.words import word_set
 from pipeguard.identity.server_name import server_name
-from pipeguard.isolation import Extent, Isolation, ServerPreview
+from pipeguard.isolation import Isolation, ServerPreview
 from pipeguard.unicode.display import visible
 
 _SECRETS = Label.READS_SECRET
@@ -209,23 +209,16 @@ def given_in_words(target: AssessmentTarget, server: ServerEntry) -> tuple[str, 
     if not target.is_repository and target.problem_with_engine(isolation.engine):
         return None
     touches = _enforce(target, server)
-    extent = touches.extent if touches is not None else None
-    return isolation.given if extent is None else tuple(_in_words(extent, target.machine.home))
+    if touches is None or touches.extent is None:
+        return isolation.given
+    return tuple(_in_words(touches))
 
 
-def _in_words(extent: Extent, home_folder: Path) -> Iterator[str]:
+def _in_words(touches: ServerPreview) -> Iterator[str]:
     """List the grants, files first; without the installations of runtimes."""
-    for each in extent.write:
-        yield short_path(each.what, str(home_folder))
-    for each in extent.read:
-        if not each.is_of_program:
-            yield f"{short_path(each.what, str(home_folder))}, to read"
-    if extent.roots:
-        yield f"open projects{', to read' * (not extent.changes_roots)}"
-    if extent.kept_home:
-        yield "a kept home of its own"
-    yield from (each.what for each in extent.hosts)
-    yield from (f"port {each.what} here" for each in extent.loopback)
+    rows = extent_rows(touches)
+    for label in (CHANGES, READS, OWN, REACHES):
+        yield from (f"{what}{', to read' * (label == READS)}" for what in named(rows, label))
 
 
 def _sees_files(touches: ServerPreview) -> bool:

@@ -279,7 +279,7 @@ def complete_isolated(
     _context: click.Context, _parameter: click.Parameter, incomplete: str
 ) -> Items:
     """Servers of clients, and all others of which isolation knows something."""
-    from pipeguard.cli._isolation_names import known_names
+    from pipeguard.cli._isolation import known_names
 
     return _items(((name, "") for name in known_names()), incomplete)
 

@@ -14,9 +14,8 @@ from pathlib import Path
 import click
 
 from pipeguard.assess.entry_extent import extent_if_isolated
-from pipeguard.assess.isolated_servers import summarise
+from pipeguard.assess.extent_report import summarise
 from pipeguard.auth.secrets import set_command
-from pipeguard.cli._isolation import otherwise_named
 from pipeguard.clients.catalog import Client, ConfigScope, clients
 from pipeguard.clients.entries import Config, GuardState, ServerEntry
 from pipeguard.clients.gateway_entry import Snippet
@@ -379,7 +378,7 @@ def _line(judged: JudgedServer, width: int, what: str, machine: Machine, why: st
         )
     if judged.chosen and judged.isolates:
         touched = summarise(extent_if_isolated(judged.server, machine))
-        notes += [f"will be isolated: {touched}", otherwise_named(judged.server)]
+        notes.append(f"will be isolated: {touched}")
     for note in filter(None, notes):
         line += "\n" + _indent(visible(note), width + _STATE_CHARS + 6)
     return line

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pipeguard.isolation.engines import EngineState as EngineState
     from pipeguard.isolation.engines import Isolation as Isolation
     from pipeguard.isolation.engines import choose_engine as choose_engine
+    from pipeguard.isolation.extent import ITS_PROGRAM as ITS_PROGRAM
     from pipeguard.isolation.extent import Extent as Extent
     from pipeguard.isolation.servers.changes import find_wall_grant as find_wall_grant
     from pipeguard.isolation.servers.changes import plan_grant as plan_grant
@@ -41,6 +42,7 @@ _MODULES = {
     "Isolation": "engines",
     "EngineState": "engines",
     "Extent": "extent",
+    "ITS_PROGRAM": "extent",
     "Hardened": "docker_servers",
     "Installed": "servers.inventory",
     "Inventory": "servers.inventory",

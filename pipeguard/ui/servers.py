@@ -18,15 +18,13 @@ from aiohttp import web
 from markupsafe import Markup
 
 from pipeguard.assess.entry_extent import extent_if_isolated
-from pipeguard.assess.extent_report import extent_parts, short_path
+from pipeguard.assess.extent_report import extent_rows, short_path, summarise
 from pipeguard.assess.gateway_file import is_of_gateway, pins_name
 from pipeguard.assess.isolated_servers import (
     RunningProcesses,
-    hardening,
     machine_here,
     read_configs,
     servers_here,
-    summarise,
 )
 from pipeguard.auth.store import has_login
 from pipeguard.clients import files, setting
@@ -39,6 +37,7 @@ from pipeguard.clients.rewrite import NOT_ISOLATED, GuardOptions, judge
 from pipeguard.config.effective_policy import wrap_isolation
 from pipeguard.config.options import WrapOptions
 from pipeguard.errors import InputError
+from pipeguard.isolation import Isolation
 from pipeguard.state.activity import (
     KnownServer,
     ServerHistory,
@@ -227,9 +226,11 @@ def find_servers(store: Store, now: float) -> list[ShownServer]:
 
 def list_reach(touches: ServerPreview) -> list[tuple[str, list[str]]]:
     """All that an isolated server can touch, by labels."""
-    if touches.extent is None:
-        return [("", [words])] if (words := summarise(touches)) else []
-    return [part for part in extent_parts(touches.extent) if part[1]]
+    rows = extent_rows(touches)
+    return [
+        (label, [f"{what}  ({why})" if why else what for what, why in row])
+        for label, row in rows.items()
+    ]
 
 
 def find_isolate_paths(store: Store) -> dict[str, str]:
@@ -324,12 +325,10 @@ def _list_enforced(
 def _describe_isolation(here: ServerHere) -> Iterator[Markup]:
     touches = here.touches
     if not here.isolation.is_held:
-        is_learning = here.isolated_how.startswith("learning")
+        is_learning = here.isolation.engine == Isolation.LEARN
         yield Markup("Learning: PipeGuard refuses it nothing") if is_learning else WITH_YOUR_RIGHTS
     elif touches.problem:
         yield Markup("It does not start: {}").format(foreign(touches.problem, 500))
-    elif touches.container is not None:
-        yield Markup("{}").format(hardening(touches.container))
     else:
         words = summarise(touches)
         yield Markup("{}. Nothing else of yours").format(words[:1].upper() + words[1:])

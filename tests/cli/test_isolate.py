@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import shlex
 import sys
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
-from pipeguard.cli import cli
 from pipeguard.cli.isolate import command
 from pipeguard.config.user_policy import usual_policy_path
 from pipeguard.isolation.learning.observed import READ, WRITTEN, Observed, load, save
@@ -96,18 +94,6 @@ def entries(tmp_path: Path) -> Path:
     file.parent.mkdir()
     file.write_text(json.dumps({"mcpServers": servers}))
     return file
-
-
-def test_servers_of_one_entry_name_are_listed_by_the_names_that_setup_gave(entries: Path) -> None:
-    wrap = [["wrap", "--name", name, "--", "srv"] for name in ("files", "files-cursor")]
-    for file, words in zip(
-        (entries, entries.parents[1] / ".gemini/settings.json"), wrap, strict=True
-    ):
-        file.parent.mkdir(exist_ok=True)
-        server = {"command": "pipeguard", "args": words}
-        file.write_text(json.dumps({"mcpServers": {"files": server}}))
-    rows = [line.split()[0] for line in run("list").output.splitlines()]
-    assert {"files", "files-cursor"} <= {*rows}
 
 
 @pytest.mark.needs("bubblewrap")
@@ -230,12 +216,11 @@ def test_a_name_that_not_every_client_isolates_is_no_promise(tmp_path: Path) -> 
         path.parent.mkdir()
         path.write_text(json.dumps({"mcpServers": {"mine": entry}}))
     listed = run("list").output
-    assert [name in listed for name in ("mine (Cursor) ", "mine (Gemini CLI) ")] == [True, True]
+    assert [name in listed for name in ("mine (cursor) ", "mine (gemini-cli) ")] == [True, True]
     said = " ".join(run("show", "mine").output.split())
-    assert "mine is isolated by some entries, and NOT by others:" in said
-    assert "nothing else of yours" not in said
-    assert "not there ~/.cursor" in said
-    assert "read-only ~/.cursor" not in said, "it is not there at all"
+    assert "mine: NOT isolated" in said
+    assert "does not see ~/.cursor" in said
+    assert "only reads ~/.cursor" not in said, "it is not there at all"
 
 
 @pytest.mark.needs("bubblewrap")
@@ -245,8 +230,6 @@ def test_a_server_behind_the_gateway_is_shown_too(policy: Path, snapshot: Snapsh
     (policy.parent / "pipeguard.yaml").write_text(
         f"servers:\n  box: {box}\n  held: {held}\n  open: {{command: sh}}\n"
     )
-    # Of another gateway that this user happens to run.
-    snapshot.varies[r"\n +It has run since (.|\n)*?of your policy\."] = ""
     snapshot.commands(
         "isolate-gateway",
         """
@@ -270,7 +253,6 @@ def test_what_cannot_be_given_is_told_where_it_is_listed(
     snapshot.commands("isolate-gone", "isolate list")
     said = " ".join(run("show", "held").output.split())
     assert "notes: there is no such file or folder to give the server" in said
-    assert "enforced" not in said
 
 
 def test_paths_are_shown_in_one_form(policy: Path, tmp_path: Path) -> None:
@@ -308,14 +290,13 @@ def test_what_is_added_to_a_container_is_shown(snapshot: Snapshot) -> None:
 
 @pytest.mark.needs("bubblewrap")
 def test_what_a_server_would_get_is_shown_before_it_first_starts(
-    entries: Path, tmp_path: Path, snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "docs").mkdir()
     snapshot.commands(
         "isolate-would",
         """
-        isolate show
         isolate show -- npx -y @modelcontextprotocol/server-filesystem docs
         isolate show -- npx -y @bytebase/dbhub --dsn postgres://me@localhost/db
         isolate show -- npx -y @modelcontextprotocol/server-github
@@ -323,10 +304,6 @@ def test_what_a_server_would_get_is_shown_before_it_first_starts(
         isolate show -- bunx some-server  # 2
         """,
     )
-    told = json.loads(run("show", "--json").stdout)["servers"]
-    assert {each["server"]: bool(each["if_isolated"]["extent"]) for each in told}["open"]
-    entries.unlink()
-    snapshot.commands("isolate-show-none", "isolate show")
 
 
 def test_what_is_accepted_is_written_and_nothing_else_changes(
@@ -339,26 +316,6 @@ def test_what_is_accepted_is_written_and_nothing_else_changes(
     assert policy.read_text() == accepted
     snapshot.commands("isolate-accepted", "isolate show files\nisolate accept files")
     assert policy.read_text() == accepted
-
-
-@pytest.mark.needs("bubblewrap")
-def test_a_server_that_learns_is_isolated_by_the_command_that_accept_names(
-    entries: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    wrap = ["wrap", "--name", "files", "--isolate", "learn", "--", "srv"]
-    entries.write_text(json.dumps({"mcpServers": {"f": {"command": "pipeguard", "args": wrap}}}))
-    monkeypatch.chdir(tmp_path)
-    told = run("accept", "files").output
-    assert "It holds" not in told
-    change, line = told.splitlines()[-2:]
-    assert change.strip().endswith("`--isolate learn` in ~/.cursor/mcp.json):")
-    assert run("show", "files").output.splitlines()[-2:] == [change, line]
-    assert line in run("accept", "files").output
-    words = shlex.split(line)[1:]
-    assert CliRunner().invoke(cli, [*words, "--yes", "--launcher", sys.executable]).exit_code == 0
-    assert '"--isolate", "auto"' in entries.read_text()
-    assert "files is isolated:" in run("show", "files").output
-    assert "It holds from the next start of files." in run("accept", "files").output
 
 
 def test_nothing_is_accepted_without_a_person(
@@ -402,7 +359,7 @@ def test_a_name_is_no_pattern(policy: Path) -> None:
     save("a*[b]", Observed(hosts=["h.example"]))
     assert run("accept", "a*[b]").exit_code == 0
     assert "'a[*][[]b]'" in policy.read_text() or "a[*][[]b]" in policy.read_text()
-    assert "isolated by your policy:" in run("show", "a*[b]").output
+    assert "a*[b]: isolated" in run("show", "a*[b]").output
 
 
 def test_a_file_that_is_damaged_does_not_hide_the_others(tmp_path: Path) -> None:

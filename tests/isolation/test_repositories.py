@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeguard.assess.extent_report import extent_lines
-from pipeguard.isolation import run_later
+from pipeguard.assess.extent_report import extent_rows
+from pipeguard.isolation import ServerPreview, run_later
 from pipeguard.isolation.engines import Isolation
 from pipeguard.isolation.extent import compute_extent
 from pipeguard.isolation.profile import WRITE_ROOTS, Profile
@@ -304,7 +304,7 @@ def test_it_is_told_where_a_server_may_have_git_run_programs(server: str, home: 
     extent = compute_extent(
         Isolation.BUBBLEWRAP, Sandbox("git", command, profiles[server]).seen, ()
     )
-    text = " ".join(" ".join(extent_lines(extent)).split())
-    told = "~/projects/one/.git among it: so it can have programs run at your next git command"
-    assert (told in text) == (server != "other")
-    assert ("read-only ~/projects/one/.git " in text) == (server == "other")
+    rows = extent_rows(ServerPreview(extent))
+    told = ("~/projects/one/.git", "run at your next git command")
+    assert (told in rows.get("changes in git", ())) == (server != "other")
+    assert (("~/projects/one/.git", "") in rows.get("only reads", ())) == (server == "other")

@@ -190,7 +190,7 @@ def test_a_new_server_is_isolated_before_anybody_approves_what_it_offers(
     first = page.get_by_role("link", name="Isolate it first…: guarded offers 1 tool")
     first.click()
     reach = page.get_by_role("region", name="All that it can touch then")
-    expect(reach).to_contain_text("none: no host, no port of this machine")
+    expect(reach).to_contain_text("no host, and no port of this machine")
     expect_clean(page)
     page.get_by_role("button", name="Isolate…").click()
     page.get_by_label("Number").fill(terminal.number())
