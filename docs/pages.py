@@ -8,7 +8,6 @@ README.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -19,10 +18,9 @@ from collections.abc import Iterable, Iterator
 from copy import copy
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import click
-from click.testing import CliRunner
 
 from pipeguard.assess.checking import checks, page
 from pipeguard.cli import cli
@@ -31,6 +29,7 @@ from pipeguard.detect.rules.rule import Rule, Sample
 from pipeguard.firewall.finding import Action
 from pipeguard.firewall.protocol.places import known_places
 from pipeguard.firewall.session.remedies import Way, advised_rules, find_remedy
+from pipeguard.isolation.shipped import ShippedProfile, all_shipped
 from pipeguard.rulebook.actions import usual_action
 from pipeguard.rulebook.packs import load_rules, sources
 from pipeguard.transports.http.server.refusals import RefusalReason
@@ -170,8 +169,7 @@ SERVERS_HEAD = """
 ## Servers that isolation knows
 
 With `--isolate` these packages get what the table says, and you add the rest
-([isolation](isolation.md)). `pipeguard isolate list --known` prints the same. A kept home begins
-empty; `setup --isolate` and the first start name the file that held the server's state before.
+([isolation](isolation.md)). A kept home begins empty.
 
 | package | gets | you add |
 |---|---|---|
@@ -462,7 +460,7 @@ def render_lists() -> str:
     places: dict[str, list[str]] = {}
     for name in known_places():
         places.setdefault(name.partition(".")[0], []).append(f"`{name}`")
-    listed = CliRunner().invoke(cli, ["isolate", "list", "--known", "--json"]).stdout
+    known = sorted((key.partition(":")[2], each) for each in all_shipped() for key in each.packages)
     return "".join(
         [
             LISTS_HEAD,
@@ -471,18 +469,18 @@ def render_lists() -> str:
             REFUSALS_HEAD,
             *(f"| `{reason.rule}` | {reason.words} |\n" for reason in RefusalReason),
             SERVERS_HEAD,
-            *map(_render_server, json.loads(listed)),
+            *(_render_server(name, each) for name, each in known),
         ]
     )
 
 
-def _render_server(server: dict[str, Any]) -> str:
-    gets = [f"`{host}`" for host in server["hosts"]]
-    gets += ["a kept home"] if server["keeps_home"] else []
-    gets += ["changes to `.git` in its folders"] if server["changes_git"] else []
-    gets += ["your git identity and settings"] if server["has_git_settings"] else []
-    gets += [f"`{name}={value}`" for name, value in server["variables"].items()]
-    return f"| `{server['package']}` | {', '.join(gets) or 'nothing'} | {server['needs']} |\n"
+def _render_server(package: str, server: ShippedProfile) -> str:
+    gets = [f"`{host}`" for host in server.hosts]
+    gets += ["a kept home"] if server.keeps_home else []
+    gets += ["changes to `.git` in its folders"] if server.changes_git else []
+    gets += ["your git identity and settings"] if server.has_git_settings else []
+    gets += [f"`{name}={value}`" for name, value in server.variables]
+    return f"| `{package}` | {', '.join(gets) or 'nothing'} | {server.needs} |\n"
 
 
 def render_site() -> dict[str, str]:

@@ -71,7 +71,7 @@ def _extent_rows(extent: Extent) -> Rows:
     }
 
 
-def named(rows: Rows, label: str) -> list[str]:
+def list_named(rows: Rows, label: str) -> list[str]:
     """The things of a label that somebody named: neither its program nor what every server has."""
     return [what for what, why in rows.get(label, ()) if why not in ("", ITS_PROGRAM, _IN_MEMORY)]
 
@@ -80,7 +80,7 @@ def summarise(touches: ServerPreview) -> str:
     """Summarise it on one line."""
     rows, parts = extent_rows(touches), []
     for label in (STARTS, "runs in", CHANGES, REACHES, READS, OWN):
-        things = named(rows, label)
+        things = list_named(rows, label)
         more = f" and {len(things) - NAMED} more" if len(things) > NAMED else ""
         if things or (label == REACHES and rows.get(label)):
             parts.append(f"{label} {', '.join(things[:NAMED]) or 'nothing'}{more}")

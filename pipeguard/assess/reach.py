@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pipeguard.assess.entry_extent import entry_extent
-from pipeguard.assess.extent_report import CHANGES, OWN, REACHES, READS, extent_rows, named
+from pipeguard.assess.extent_report import CHANGES, OWN, REACHES, READS, extent_rows, list_named
 from pipeguard.assess.isolation import entry_isolation
 from pipeguard.assess.target import AssessmentTarget
 from pipeguard.clients.entries import GuardState, ServerEntry
@@ -218,7 +218,7 @@ def _in_words(touches: ServerPreview) -> Iterator[str]:
     """List the grants, files first; without the installations of runtimes."""
     rows = extent_rows(touches)
     for label in (CHANGES, READS, OWN, REACHES):
-        yield from (f"{what}{', to read' * (label == READS)}" for what in named(rows, label))
+        yield from (f"{what}{', to read' * (label == READS)}" for what in list_named(rows, label))
 
 
 def _sees_files(touches: ServerPreview) -> bool:

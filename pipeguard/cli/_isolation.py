@@ -1,4 +1,4 @@
-"""What is known of the isolation of servers, as values. Not a command itself."""
+"""The known facts about the isolation of servers, as values. Not a command itself."""
 
 from __future__ import annotations
 

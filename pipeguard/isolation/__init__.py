@@ -8,9 +8,7 @@ is loaded when it is first used, since a server is waiting.
 
 TYPE_CHECKING = False  # as typing.TYPE_CHECKING: a server is waiting
 if TYPE_CHECKING:
-    from pipeguard.isolation.docker_servers import Hardened as Hardened
     from pipeguard.isolation.egress.addresses import describe_excess as describe_excess
-    from pipeguard.isolation.engines import EngineState as EngineState
     from pipeguard.isolation.engines import Isolation as Isolation
     from pipeguard.isolation.engines import choose_engine as choose_engine
     from pipeguard.isolation.extent import ITS_PROGRAM as ITS_PROGRAM
@@ -33,17 +31,14 @@ if TYPE_CHECKING:
     from pipeguard.isolation.servers.preview import ServerPreview as ServerPreview
     from pipeguard.isolation.servers.preview import preview_server as preview_server
     from pipeguard.isolation.servers.starter import ServerStarter as ServerStarter
-    from pipeguard.isolation.shipped import all_shipped as all_shipped
     from pipeguard.isolation.walls.grants import NothingThereError as NothingThereError
     from pipeguard.isolation.walls.grants import WallGrant as WallGrant
     from pipeguard.isolation.walls.grants import list_grants as list_grants
 
 _MODULES = {
     "Isolation": "engines",
-    "EngineState": "engines",
     "Extent": "extent",
     "ITS_PROGRAM": "extent",
-    "Hardened": "docker_servers",
     "Installed": "servers.inventory",
     "Inventory": "servers.inventory",
     "NothingThereError": "walls.grants",
@@ -52,7 +47,6 @@ _MODULES = {
     "ServerPreview": "servers.preview",
     "ServerStarter": "servers.starter",
     "WallGrant": "walls.grants",
-    "all_shipped": "shipped",
     "check_entry": "servers.entry_check",
     "check_policy": "servers.entry_check",
     "check_proxy": "servers.entry_check",

@@ -11,14 +11,11 @@ import stat
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from pipeguard.isolation.sensitive import is_inside
 from pipeguard.isolation.view import Mount
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable
     from pathlib import Path
-
-    from pipeguard.isolation.shipped import ShippedProfile
 
 IDENTITY_DIGITS = 24
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
@@ -88,63 +85,3 @@ def make_home(folder: Path, identity: str, name_file: str) -> str:
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
     (home.parent / name_file).write_text(identity.partition("\n")[0], "utf-8")
     return str(home)
-
-
-def old_home_warning(
-    shipped: ShippedProfile,
-    variables: Mapping[str, str],
-    home_folder: str,
-    given: Sequence[str] = (),
-) -> str:
-    """The warning before the first isolated start; empty where nothing is left behind.
-
-    Args:
-        shipped: the server's profile.
-        variables: of the server's entry, or of its environment.
-        home_folder: of the user.
-        given: paths that it may change.
-    """
-    if not shipped.keeps_home:
-        return ""
-    said = "Its home starts empty: what it stored until now stays where it is"
-    path = next(filter(None, (variables.get(name) for name, _ in shipped.variables)), "")
-    if path:
-        path = os.path.join(home_folder, path)
-        folder = os.path.dirname(path)
-        if any(is_inside(os.path.realpath(folder), each) for each in given):
-            return ""
-        said = "It begins empty: what it stored until now stays where it is"
-        if _has_nothing_else(folder, path, home_folder):
-            return f"{said}, in {path}. To go on with that: --write {folder}"
-    path = path or _newest(shipped.kept_before, home_folder)
-    if not path:
-        return f"{said}."
-    name, folder = shipped.variables[0][0], os.path.join(home_folder, "kept")
-    return (
-        f"{said}, in {path}. To go on with that, copy it into a folder, as {folder}, give it that"
-        f" folder, --write {folder}, and set {name}={os.path.join(folder, os.path.basename(path))}"
-        " in its entry."
-    )
-
-
-def _has_nothing_else(folder: str, path: str, home_folder: str) -> bool:
-    """True if a folder may be given as a whole for the sake of one file."""
-    if is_inside(os.path.realpath(home_folder), os.path.realpath(folder)):
-        return False
-    try:
-        return all(name.startswith(os.path.basename(path)) for name in os.listdir(folder))
-    except OSError:
-        return True  # none is there yet
-
-
-def _newest(patterns: Sequence[str], home_folder: str) -> str:
-    import glob
-
-    found = []
-    for pattern in patterns:
-        for path in glob.glob(glob.escape(home_folder) + pattern.removeprefix("~")):
-            try:
-                found.append((os.path.getmtime(path), path))
-            except OSError:
-                continue  # it was removed meanwhile
-    return max(found)[1] if found else ""

@@ -31,8 +31,6 @@ class ShippedProfile(NamedTuple):
         npm_parts: folders of a package of PyPI, as patterns, that it has npm install packages in
             when it first runs, which it cannot: they are fetched with it.
         has_git_settings: whether it is given the user's name and settings of git.
-        kept_before: patterns of the files, `~` the user's home, in which it keeps what it keeps
-            where it is not isolated and its variables name no place.
         changes_git: whether it is a server of git, which changes repositories that it is given.
         needs: what is left for the user to name, or what does not work; or empty.
     """
@@ -43,7 +41,6 @@ class ShippedProfile(NamedTuple):
     variables: tuple[tuple[str, str], ...] = ()
     npm_parts: tuple[str, ...] = ()
     has_git_settings: bool = False
-    kept_before: tuple[str, ...] = ()
     changes_git: bool = False
     needs: str = ""
 
@@ -106,7 +103,6 @@ def _read(text: str) -> Iterable[ShippedProfile]:
             tuple(entry.get("variables", {}).items()),
             tuple(entry.get("npm_parts", ())),
             bool(entry.get("git_settings")),
-            tuple(entry.get("kept_before", ())),
             bool(entry.get("changes_git")),
             entry.get("needs", ""),
         )

@@ -8,9 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
-from pipeguard.cli.isolate import command
 from pipeguard.isolation.egress.hosts import HostRules
 from pipeguard.isolation.packages import find_package
 from pipeguard.isolation.sandbox import packages_folder
@@ -27,7 +25,6 @@ FIELDS = {
     "variables",
     "npm_parts",
     "git_settings",
-    "kept_before",
     "changes_git",
     "needs",
 }
@@ -54,16 +51,6 @@ def test_each_profile_says_what_can_be_given() -> None:
         assert not profile.npm_parts or all(key.startswith("pypi:") for key in profile.packages)
         of_home = [name for name, value in profile.variables if value.startswith("~/")]
         assert not of_home or profile.keeps_home
-
-
-def test_known_packages_are_listed() -> None:
-    lines = CliRunner().invoke(command, ["list", "--known"]).output.splitlines()
-    assert len(lines) == 2 + sum(len(each.packages) for each in all_shipped())
-    rows = [line.split(maxsplit=1) for line in lines]
-    assert ["@modelcontextprotocol/server-github", "hosts api.github.com"] in rows
-    assert ["mcp-server-fetch", "no host and no home"] in rows
-    listed = json.loads(CliRunner().invoke(command, ["list", "--known", "--json"]).output)
-    assert [each["package"] for each in listed] == [row[0] for row in rows[1:-1]]
 
 
 @pytest.mark.parametrize("command_line", ["npx -y @modelcontextprotocol/server-memory@1.2 x"])
@@ -103,35 +90,6 @@ def test_a_profile_counts_with_every_engine(tmp_path: Path, words: tuple[str, ..
     options = ("--isolate", "auto", "--env", "MEMORY_FILE_PATH=/tmp/mine")
     with Isolated(tmp_path, *options, command=words) as run:
         assert run.ready().call("environment", "MEMORY_FILE_PATH") == "/tmp/mine"
-
-
-@pytest.mark.needs("bubblewrap")
-def test_what_a_server_kept_before_is_told_at_its_first_isolated_start(
-    tmp_path: Path, words: tuple[str, ...]
-) -> None:
-    home = tmp_path.resolve() / "home"
-    folder = home / ".npm/_npx/3f/node_modules/@modelcontextprotocol/server-memory/dist"
-    folder.mkdir(parents=True)
-    (folder / "memory.jsonl").write_text("{}")
-    said = []
-    for _ in range(2):
-        with Isolated(tmp_path, "--isolate", "auto", command=words) as run:
-            run.ready()
-            said.append(run.said())
-    assert f"stays where it is, in {folder}/memory.jsonl. To go on with that, copy it" in said[0]
-    assert "begins empty" not in said[1]
-    place = home / "kept"
-    place.mkdir()
-    variable = ("--env", f"MEMORY_FILE_PATH={place}/memory.jsonl")
-    cases: list[tuple[str, ...]] = [(), ("--write", str(place))]
-    for number, given in enumerate(cases):
-        expected = "" if given else f"--write {place}"
-        options = ("--isolate", "auto", *variable, *given, "--name", f"other{number}")
-        with Isolated(tmp_path, *options, command=words) as run:
-            wrote = run.ready().call("write", place / "memory.jsonl")
-            assert (wrote == "written") is bool(given)
-            assert ("begins empty" in run.said()) is not bool(given)
-            assert expected in run.said()
 
 
 @pytest.mark.needs("bubblewrap")

@@ -72,8 +72,6 @@ def plan_grant(server: str, grant: WallGrant, path: str, today: datetime.date) -
     return GrantChange(entry, dropped, not _has(entries, server, grant))
 
 
-
-
 def _read_entries(path: str, today: datetime.date) -> tuple[IsolateEntry, ...]:
     """The entries of a policy file, which need not exist."""
     if not Path(path).exists():

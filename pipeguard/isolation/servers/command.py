@@ -12,7 +12,6 @@ from pipeguard.detect.checks.addresses import is_loopback
 from pipeguard.errors import PolicyError
 from pipeguard.identity.server_name import identify_server
 from pipeguard.isolation.docker_words import is_of_containers, parse_run
-from pipeguard.isolation.kept_homes import old_home_warning
 from pipeguard.isolation.packages import find_package
 from pipeguard.isolation.shipped import find_profile, package_key
 from pipeguard.unicode.display import visible
@@ -126,8 +125,7 @@ class ServerCommand(NamedTuple):
         if shipped is None:
             needed = _describe_databases((*self.argv, *variables.values()))
             return " ".join(filter(None, (held, needed)))
-        before = old_home_warning(shipped, variables, home_folder)
-        return " ".join(filter(None, (held, shipped.needs, before)))
+        return " ".join(filter(None, (held, shipped.needs)))
 
     def harden(self, entries: Iterable[IsolateEntry], name: str = "") -> Hardened:
         """The command of a container as isolation starts it here.

@@ -24,7 +24,7 @@ from pipeguard.isolation.profile import (
 from pipeguard.isolation.shipped import find_profile, package_key
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     from pipeguard.config.isolate_key import IsolateEntry
     from pipeguard.config.options import WrapOptions
@@ -168,18 +168,6 @@ def check_roots(name: str, engine: str, *, is_shared: bool, is_container: bool) 
             f"{name} cannot be given the client's roots: {why}. Leave out `--roots` (or `roots` in"
             f" the policy), and name the folders: {named}."
         )
-
-
-def what_is_left(
-    identity: str, shipped: ShippedProfile, variables: Mapping[str, str], profile: Profile
-) -> str:
-    """Warn of what a known server without a kept home does not find; empty if it has one."""
-    from pipeguard.isolation.kept_homes import home_path, old_home_warning
-    from pipeguard.isolation.sandbox import home_folder, homes_folder
-
-    if home_path(homes_folder(), identity).exists():
-        return ""
-    return old_home_warning(shipped, variables, home_folder(), profile.write)
 
 
 def _paths(texts: Iterable[str], folder: str, home_folder: str) -> tuple[str, ...]:

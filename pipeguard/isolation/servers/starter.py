@@ -237,7 +237,6 @@ class ServerStarter:
             find_shipped,
             list_sources,
             named_profile,
-            what_is_left,
             whole_profile,
         )
 
@@ -262,8 +261,6 @@ class ServerStarter:
         identity = self._name if entries else self._wanted_name
         if profile.keeps_home:
             identity = f"{self._name}\n{self._who.identity}"
-            if shipped and (left := what_is_left(identity, shipped, self._command.env, profile)):
-                _say(f"{self._name}: {left}", "warning")
         report, proxies = self._connections.report, outer_proxies(options)
         return Sandbox(identity, command, profile, report, _say, engine, proxies=proxies)
 
