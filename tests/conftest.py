@@ -1,6 +1,7 @@
 """Hold every test apart from the settings of whoever runs it, and skip what has no program here."""
 
 import gc
+import inspect
 import os
 import re
 import shutil
@@ -10,7 +11,8 @@ import sys
 from collections.abc import Iterator
 from ctypes.util import find_library
 from fnmatch import fnmatchcase
-from functools import cache
+from functools import cache, partial
+from inspect import iscoroutinefunction
 from pathlib import Path
 
 import pytest
@@ -118,6 +120,18 @@ def _mark_rare(items: list[pytest.Item]) -> None:
     never = [test for test, named in variants.items() if len(named) > 1 and not any(named)]
     if never:
         raise pytest.UsageError(f"`often` names no variant of {', '.join(never)}")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Run a test that is a coroutine on a loop of its own (tests.transports.wire.run)."""
+    if not iscoroutinefunction(pyfuncitem.obj):
+        return None
+    from tests.transports.wire import run
+
+    names = inspect.signature(pyfuncitem.obj).parameters
+    run(partial(pyfuncitem.obj, **{name: pyfuncitem.funcargs[name] for name in names}))
+    return True
 
 
 @pytest.hookimpl(trylast=True)

@@ -15,7 +15,7 @@ from pipeguard.transports.bounded import (
     Outbox,
     ThreadAllowance,
 )
-from tests.transports.wire import PATIENCE_SECONDS, run
+from tests.transports.wire import PATIENCE_SECONDS
 
 
 async def is_waiting(task: asyncio.Task[None]) -> bool:
@@ -24,59 +24,47 @@ async def is_waiting(task: asyncio.Task[None]) -> bool:
     return not task.done()
 
 
-def test_a_queue_is_full_by_the_number_of_its_frames() -> None:
-    async def work() -> None:
-        queue = FrameQueue(most_frames=2, most_bytes=100)
-        await queue.put(b"a")
-        await queue.put(b"b")
-        waiting = asyncio.create_task(queue.put(b"c"))
-        assert await is_waiting(waiting)
-        assert await queue.get() == b"a"
-        await waiting
-        assert [await queue.get(), await queue.get()] == [b"b", b"c"]
-        assert queue.empty()
-
-    run(work)
+async def test_a_queue_is_full_by_the_number_of_its_frames() -> None:
+    queue = FrameQueue(most_frames=2, most_bytes=100)
+    await queue.put(b"a")
+    await queue.put(b"b")
+    waiting = asyncio.create_task(queue.put(b"c"))
+    assert await is_waiting(waiting)
+    assert await queue.get() == b"a"
+    await waiting
+    assert [await queue.get(), await queue.get()] == [b"b", b"c"]
+    assert queue.empty()
 
 
-def test_a_queue_is_full_by_its_bytes_and_a_single_frame_always_fits() -> None:
-    async def work() -> None:
-        queue = FrameQueue(most_frames=10, most_bytes=4)
-        await queue.put(b"x" * 100)
-        waiting = asyncio.create_task(queue.put(b"y"))
-        assert await is_waiting(waiting)
-        assert await queue.get() == b"x" * 100
-        await waiting
-
-    run(work)
+async def test_a_queue_is_full_by_its_bytes_and_a_single_frame_always_fits() -> None:
+    queue = FrameQueue(most_frames=10, most_bytes=4)
+    await queue.put(b"x" * 100)
+    waiting = asyncio.create_task(queue.put(b"y"))
+    assert await is_waiting(waiting)
+    assert await queue.get() == b"x" * 100
+    await waiting
 
 
-def test_after_its_end_a_queue_lets_writers_go() -> None:
-    async def work() -> None:
-        queue = FrameQueue(most_frames=1)
-        await queue.put(b"a")
-        waiting = asyncio.create_task(queue.put(b"b"))
-        assert await is_waiting(waiting)
-        queue.end()
-        await waiting
-        assert await queue.get() == b"a"
-
-    run(work)
+async def test_after_its_end_a_queue_lets_writers_go() -> None:
+    queue = FrameQueue(most_frames=1)
+    await queue.put(b"a")
+    waiting = asyncio.create_task(queue.put(b"b"))
+    assert await is_waiting(waiting)
+    queue.end()
+    await waiting
+    assert await queue.get() == b"a"
 
 
-def test_who_gives_up_waiting_for_room_lets_the_next_one_in() -> None:
-    async def work() -> None:
-        allowance = Allowance(most_frames=3, most_bytes=10)
-        await allowance.enter(6)
-        large = asyncio.create_task(allowance.enter(8))
-        small = asyncio.create_task(allowance.enter(2))
-        assert await is_waiting(large)
-        assert await is_waiting(small), "room is given in the order of the requests"
-        large.cancel()
-        await small
-        assert large.cancelled()
-
-    run(work)
+async def test_who_gives_up_waiting_for_room_lets_the_next_one_in() -> None:
+    allowance = Allowance(most_frames=3, most_bytes=10)
+    await allowance.enter(6)
+    large = asyncio.create_task(allowance.enter(8))
+    small = asyncio.create_task(allowance.enter(2))
+    assert await is_waiting(large)
+    assert await is_waiting(small), "room is given in the order of the requests"
+    large.cancel()
+    await small
+    assert large.cancelled()
 
 
 def test_a_thread_waits_for_room_until_a_frame_leaves_or_all_may_enter() -> None:
@@ -92,48 +80,39 @@ def test_a_thread_waits_for_room_until_a_frame_leaves_or_all_may_enter() -> None
         assert not thread.is_alive()
 
 
-def test_an_outbox_takes_more_than_it_should_and_says_so() -> None:
-    async def work() -> None:
-        outbox = Outbox(most_bytes=4)
-        outbox.put(b"abcd")
-        assert not outbox.is_full
-        assert not outbox.fits(b"e")
-        outbox.put(b"e")
-        assert (outbox.is_full, outbox.size_bytes, len(outbox)) == (True, 5, 2)
-        waiting = asyncio.create_task(outbox.wait_taken())
-        assert await is_waiting(waiting)
-        assert await outbox.get() == b"abcd"
-        await waiting
-        outbox.end()
-        assert [await outbox.get(), await outbox.get()] == [b"e", None]
-
-    run(work)
+async def test_an_outbox_takes_more_than_it_should_and_says_so() -> None:
+    outbox = Outbox(most_bytes=4)
+    outbox.put(b"abcd")
+    assert not outbox.is_full
+    assert not outbox.fits(b"e")
+    outbox.put(b"e")
+    assert (outbox.is_full, outbox.size_bytes, len(outbox)) == (True, 5, 2)
+    waiting = asyncio.create_task(outbox.wait_taken())
+    assert await is_waiting(waiting)
+    assert await outbox.get() == b"abcd"
+    await waiting
+    outbox.end()
+    assert [await outbox.get(), await outbox.get()] == [b"e", None]
 
 
-def test_of_the_frames_of_an_outbox_one_short_one_keeps_its_value() -> None:
-    async def work() -> None:
-        outbox = Outbox(most_bytes=2**20)
-        frame = ParsedFrame.of(b'{"a":1}')
-        for queued in (frame, frame, ParsedFrame.of(b'"%b"' % (b"a" * MOST_PARSED_BYTES))):
-            outbox.put(queued)
-        assert await outbox.get() is frame
-        assert type(await outbox.get()) is bytes
-        outbox.put(await outbox.get() or b"")
-        assert type(await outbox.get()) is bytes
-
-    run(work)
+async def test_of_the_frames_of_an_outbox_one_short_one_keeps_its_value() -> None:
+    outbox = Outbox(most_bytes=2**20)
+    frame = ParsedFrame.of(b'{"a":1}')
+    for queued in (frame, frame, ParsedFrame.of(b'"%b"' % (b"a" * MOST_PARSED_BYTES))):
+        outbox.put(queued)
+    assert await outbox.get() is frame
+    assert type(await outbox.get()) is bytes
+    outbox.put(await outbox.get() or b"")
+    assert type(await outbox.get()) is bytes
 
 
-def test_all_frames_of_an_outbox_are_taken_back_at_once() -> None:
-    async def work() -> None:
-        outbox = Outbox(most_bytes=1)
-        outbox.put(b"a")
-        outbox.put(b"b")
-        outbox.end()
-        waiting = asyncio.create_task(outbox.wait_taken())
-        assert await is_waiting(waiting)
-        assert outbox.clear() == [b"a", b"b"]
-        assert (outbox.size_bytes, len(outbox)) == (0, 0)
-        await waiting
-
-    run(work)
+async def test_all_frames_of_an_outbox_are_taken_back_at_once() -> None:
+    outbox = Outbox(most_bytes=1)
+    outbox.put(b"a")
+    outbox.put(b"b")
+    outbox.end()
+    waiting = asyncio.create_task(outbox.wait_taken())
+    assert await is_waiting(waiting)
+    assert outbox.clear() == [b"a", b"b"]
+    assert (outbox.size_bytes, len(outbox)) == (0, 0)
+    await waiting

@@ -17,7 +17,7 @@ from pipeguard.transports.bounded import MOST_BYTES
 from pipeguard.transports.bridge import INBOX_FRAMES, AsyncAdapter, BlockingAdapter
 from pipeguard.transports.channel import ChannelClosed
 from pipeguard.transports.stdio import LineChannel
-from tests.transports.wire import PATIENCE_SECONDS, eventually, run
+from tests.transports.wire import PATIENCE_SECONDS, eventually
 
 
 def begin(name: str, work: Callable[[], object]) -> Thread:
@@ -73,39 +73,32 @@ def pipes() -> Pipes:
     return Pipes()
 
 
-def test_frames_go_both_ways_in_their_order(pipes: Pipes) -> None:
+async def test_frames_go_both_ways_in_their_order(pipes: Pipes) -> None:
     frames = [b'{"n":%d}' % number for number in range(3 * INBOX_FRAMES)]
-
-    async def work() -> None:
-        looped = AsyncAdapter(pipes.channel, begin)
-        os.write(pipes.writes, b"".join(frame + b"\n" for frame in frames))
-        assert [await looped.read() for _ in frames] == frames
-        for frame in frames:
-            await looped.write(frame)
-        told = b""
-        while told.count(b"\n") < len(frames):
-            told += await asyncio.to_thread(os.read, pipes.reads, 65536)
-        assert told.split() == frames
-        os.close(pipes.writes)
-        assert await looped.read() is None
-        await looped.close()
-
-    run(work)
+    looped = AsyncAdapter(pipes.channel, begin)
+    os.write(pipes.writes, b"".join(frame + b"\n" for frame in frames))
+    assert [await looped.read() for _ in frames] == frames
+    for frame in frames:
+        await looped.write(frame)
+    told = b""
+    while told.count(b"\n") < len(frames):
+        told += await asyncio.to_thread(os.read, pipes.reads, 65536)
+    assert told.split() == frames
+    os.close(pipes.writes)
+    assert await looped.read() is None
+    await looped.close()
     pipes.close()
 
 
-def test_the_last_words_of_a_peer_are_heard_before_its_end(pipes: Pipes) -> None:
-    async def work() -> None:
-        looped = AsyncAdapter(pipes.channel, begin)
-        os.write(pipes.writes, b"".join(b"%d\n" % number for number in range(200)))
-        os.close(pipes.writes)
-        heard = []
-        while (frame := await looped.read()) is not None:
-            heard.append(frame)
-        assert heard == [b"%d" % number for number in range(200)]
-        await looped.close()
-
-    run(work)
+async def test_the_last_words_of_a_peer_are_heard_before_its_end(pipes: Pipes) -> None:
+    looped = AsyncAdapter(pipes.channel, begin)
+    os.write(pipes.writes, b"".join(b"%d\n" % number for number in range(200)))
+    os.close(pipes.writes)
+    heard = []
+    while (frame := await looped.read()) is not None:
+        heard.append(frame)
+    assert heard == [b"%d" % number for number in range(200)]
+    await looped.close()
     pipes.close()
 
 
@@ -113,49 +106,42 @@ def refuse_thread(name: str, work: Callable[[], object]) -> Thread:
     raise AssertionError(f"a thread to {name} with {work}")
 
 
-def test_the_loop_itself_reads_pipes_and_writes_what_they_take(pipes: Pipes) -> None:
-    async def work() -> None:
-        looped = AsyncAdapter(pipes.channel, refuse_thread)
-        os.write(pipes.writes, b"one\ntwo\nth")
-        assert [await looped.read(), await looped.read()] == [b"one", b"two"]
-        reading = asyncio.create_task(looped.read())
-        os.write(pipes.writes, b"ree\nrest")
-        assert await reading == b"three"
-        await looped.write(b"answer")
-        assert os.read(pipes.reads, 100) == b"answer\n"
-        os.close(pipes.writes)
-        assert [await looped.read(), await looped.read()] == [b"rest", None]
-        os.close(pipes.reads)
-        with pytest.raises(ChannelClosed):
-            await looped.write(b"nobody reads this")
-        await looped.finish()
-        await looped.close()
-
-    run(work)
+async def test_the_loop_itself_reads_pipes_and_writes_what_they_take(pipes: Pipes) -> None:
+    looped = AsyncAdapter(pipes.channel, refuse_thread)
+    os.write(pipes.writes, b"one\ntwo\nth")
+    assert [await looped.read(), await looped.read()] == [b"one", b"two"]
+    reading = asyncio.create_task(looped.read())
+    os.write(pipes.writes, b"ree\nrest")
+    assert await reading == b"three"
+    await looped.write(b"answer")
+    assert os.read(pipes.reads, 100) == b"answer\n"
+    os.close(pipes.writes)
+    assert [await looped.read(), await looped.read()] == [b"rest", None]
+    os.close(pipes.reads)
+    with pytest.raises(ChannelClosed):
+        await looped.write(b"nobody reads this")
+    await looped.finish()
+    await looped.close()
     pipes.close()
 
 
-def test_frames_that_a_pipe_cannot_take_at_once_keep_their_order(pipes: Pipes) -> None:
+async def test_frames_that_a_pipe_cannot_take_at_once_keep_their_order(pipes: Pipes) -> None:
     frames = [b"%d" % number * (1 if number % 3 else 5_000) for number in range(40)]
-
-    async def work() -> None:
-        looped = AsyncAdapter(pipes.channel, begin)
-        writing = asyncio.gather(*(looped.write(frame) for frame in frames))
-        told = b""
-        while told.count(b"\n") < len(frames):
-            told += await asyncio.to_thread(os.read, pipes.reads, 65536)
-        await writing
-        assert told.split() == frames
-        await looped.write(b"last")
-        await looped.finish()
-        assert os.read(pipes.reads, 100) == b"last\n"
-        await looped.close()
-
-    run(work)
+    looped = AsyncAdapter(pipes.channel, begin)
+    writing = asyncio.gather(*(looped.write(frame) for frame in frames))
+    told = b""
+    while told.count(b"\n") < len(frames):
+        told += await asyncio.to_thread(os.read, pipes.reads, 65536)
+    await writing
+    assert told.split() == frames
+    await looped.write(b"last")
+    await looped.finish()
+    assert os.read(pipes.reads, 100) == b"last\n"
+    await looped.close()
     pipes.close()
 
 
-def test_a_pipe_is_not_read_faster_than_it_is_heard(pipes: Pipes) -> None:
+async def test_a_pipe_is_not_read_faster_than_it_is_heard(pipes: Pipes) -> None:
     line = b"x" * 1_000  # which a pipe takes whole or not at all
     os.set_blocking(pipes.writes, False)
 
@@ -166,137 +152,113 @@ def test_a_pipe_is_not_read_faster_than_it_is_heard(pipes: Pipes) -> None:
                 taken += os.write(pipes.writes, line + b"\n")
         return taken
 
-    async def work() -> None:
-        looped = AsyncAdapter(pipes.channel, refuse_thread)
-        taken = 0
-        while more := fill():
-            taken += more
-            await asyncio.sleep(0.01)
-        assert taken < MOST_BYTES
-        for _ in range(INBOX_FRAMES):
-            assert await looped.read() == line
-        await eventually(lambda: fill() > 0, "and again")
-        await looped.close()
-        assert await looped.read() is None
-
-    run(work)
+    looped = AsyncAdapter(pipes.channel, refuse_thread)
+    taken = 0
+    while more := fill():
+        taken += more
+        await asyncio.sleep(0.01)
+    assert taken < MOST_BYTES
+    for _ in range(INBOX_FRAMES):
+        assert await looped.read() == line
+    await eventually(lambda: fill() > 0, "and again")
+    await looped.close()
+    assert await looped.read() is None
     pipes.close()
 
 
-def test_closing_a_pipe_wakes_whoever_waits_for_a_frame(pipes: Pipes) -> None:
-    async def work() -> None:
-        looped = AsyncAdapter(pipes.channel, refuse_thread)
-        reading = asyncio.create_task(looped.read())
-        await asyncio.sleep(0)
-        await asyncio.to_thread(looped.join)
-        assert await reading is None
-        with pytest.raises(ChannelClosed):
-            await looped.write(b"late")
-        looped.abort()
-
-    run(work)
+async def test_closing_a_pipe_wakes_whoever_waits_for_a_frame(pipes: Pipes) -> None:
+    looped = AsyncAdapter(pipes.channel, refuse_thread)
+    reading = asyncio.create_task(looped.read())
+    await asyncio.sleep(0)
+    await asyncio.to_thread(looped.join)
+    assert await reading is None
+    with pytest.raises(ChannelClosed):
+        await looped.write(b"late")
+    looped.abort()
     pipes.close()
 
 
-def test_hanging_up_on_a_pipe_wakes_whoever_waits_for_a_frame(pipes: Pipes) -> None:
-    async def work() -> None:
-        looped = AsyncAdapter(pipes.channel, refuse_thread)
-        reading = asyncio.create_task(looped.read())
-        await asyncio.sleep(0)
-        looped.abort()
-        assert await asyncio.wait_for(reading, PATIENCE_SECONDS) is None
-
-    run(work)
+async def test_hanging_up_on_a_pipe_wakes_whoever_waits_for_a_frame(pipes: Pipes) -> None:
+    looped = AsyncAdapter(pipes.channel, refuse_thread)
+    reading = asyncio.create_task(looped.read())
+    await asyncio.sleep(0)
+    looped.abort()
+    assert await asyncio.wait_for(reading, PATIENCE_SECONDS) is None
     pipes.close()
 
 
-def test_nobody_waits_for_a_writing_thread_that_does_not_start(pipes: Pipes) -> None:
-    async def work() -> None:
-        looped = AsyncAdapter(pipes.channel, refuse_thread)
-        with pytest.raises(AssertionError, match="a thread to write"):
-            await looped.write(b"x" * 100_000)  # more than the pipe holds
-        with pytest.raises(ChannelClosed):
-            await looped.write(b"{}")
-        await asyncio.wait_for(looped.finish(), PATIENCE_SECONDS)
-        await looped.close()
-
-    run(work)
+async def test_nobody_waits_for_a_writing_thread_that_does_not_start(pipes: Pipes) -> None:
+    looped = AsyncAdapter(pipes.channel, refuse_thread)
+    with pytest.raises(AssertionError, match="a thread to write"):
+        await looped.write(b"x" * 100_000)  # more than the pipe holds
+    with pytest.raises(ChannelClosed):
+        await looped.write(b"{}")
+    await asyncio.wait_for(looped.finish(), PATIENCE_SECONDS)
+    await looped.close()
     pipes.close()
 
 
-def test_a_peer_that_does_not_read_holds_writers_up_and_then_lets_all_go() -> None:
-    async def work() -> None:
-        peer = Blocked()
-        looped = AsyncAdapter(peer, begin)
-        writers = [
-            asyncio.create_task(looped.write(b"%d" % number)) for number in range(2 * INBOX_FRAMES)
-        ]
-        await eventually(lambda: sum(one.done() for one in writers) >= INBOX_FRAMES, "it is full")
-        assert sum(one.done() for one in writers) <= INBOX_FRAMES + 1, "back-pressure"
-        peer.let.set()
-        await asyncio.gather(*writers)
-        await eventually(lambda: len(peer.wait_taken) == len(writers), "all of it is taken")
-        assert peer.wait_taken == [b"%d" % number for number in range(2 * INBOX_FRAMES)]
-        await looped.close()
-
-    run(work)
+async def test_a_peer_that_does_not_read_holds_writers_up_and_then_lets_all_go() -> None:
+    peer = Blocked()
+    looped = AsyncAdapter(peer, begin)
+    writers = [
+        asyncio.create_task(looped.write(b"%d" % number)) for number in range(2 * INBOX_FRAMES)
+    ]
+    await eventually(lambda: sum(one.done() for one in writers) >= INBOX_FRAMES, "it is full")
+    assert sum(one.done() for one in writers) <= INBOX_FRAMES + 1, "back-pressure"
+    peer.let.set()
+    await asyncio.gather(*writers)
+    await eventually(lambda: len(peer.wait_taken) == len(writers), "all of it is taken")
+    assert peer.wait_taken == [b"%d" % number for number in range(2 * INBOX_FRAMES)]
+    await looped.close()
 
 
-def test_what_waits_to_be_written_is_written_before_the_end() -> None:
-    async def work() -> None:
-        peer = Blocked()
-        channel = AsyncAdapter(peer, begin)
-        frames = [b"%d" % number for number in range(5)]
-        for frame in frames:
-            await channel.write(frame)
-        finishing = asyncio.create_task(channel.finish())
-        await asyncio.sleep(0)
-        peer.let.set()
-        await finishing
-        assert peer.wait_taken == frames
-        with pytest.raises(ChannelClosed):
-            await channel.write(b"late")
-
-    run(work)
+async def test_what_waits_to_be_written_is_written_before_the_end() -> None:
+    peer = Blocked()
+    channel = AsyncAdapter(peer, begin)
+    frames = [b"%d" % number for number in range(5)]
+    for frame in frames:
+        await channel.write(frame)
+    finishing = asyncio.create_task(channel.finish())
+    await asyncio.sleep(0)
+    peer.let.set()
+    await finishing
+    assert peer.wait_taken == frames
+    with pytest.raises(ChannelClosed):
+        await channel.write(b"late")
 
 
-def test_closing_wakes_everybody_who_waits() -> None:
-    async def work() -> None:
-        peer = Blocked()
-        looped = AsyncAdapter(peer, begin)
-        writers = [
-            asyncio.create_task(looped.write(b"%d" % number)) for number in range(2 * INBOX_FRAMES)
-        ]
-        reading = asyncio.create_task(looped.read())
-        await eventually(lambda: sum(one.done() for one in writers) >= INBOX_FRAMES, "it is full")
-        await looped.close()
-        assert await reading is None
-        told = await asyncio.gather(*writers, return_exceptions=True)
-        refused = [one for one in told if isinstance(one, ChannelClosed)]
-        assert len(refused) >= INBOX_FRAMES - 1
-        with pytest.raises(ChannelClosed):
-            await looped.write(b"late")
-        assert await looped.read() is None
-        await looped.close()
-
-    run(work)
+async def test_closing_wakes_everybody_who_waits() -> None:
+    peer = Blocked()
+    looped = AsyncAdapter(peer, begin)
+    writers = [
+        asyncio.create_task(looped.write(b"%d" % number)) for number in range(2 * INBOX_FRAMES)
+    ]
+    reading = asyncio.create_task(looped.read())
+    await eventually(lambda: sum(one.done() for one in writers) >= INBOX_FRAMES, "it is full")
+    await looped.close()
+    assert await reading is None
+    told = await asyncio.gather(*writers, return_exceptions=True)
+    refused = [one for one in told if isinstance(one, ChannelClosed)]
+    assert len(refused) >= INBOX_FRAMES - 1
+    with pytest.raises(ChannelClosed):
+        await looped.write(b"late")
+    assert await looped.read() is None
+    await looped.close()
 
 
-def test_a_peer_that_is_gone_is_told_to_all_writers() -> None:
-    async def work() -> None:
-        peer = Blocked()
-        looped = AsyncAdapter(peer, begin)
-        writers = [
-            asyncio.create_task(looped.write(b"%d" % number)) for number in range(2 * INBOX_FRAMES)
-        ]
-        await eventually(lambda: sum(one.done() for one in writers) >= INBOX_FRAMES, "it is full")
-        peer._closed.set()  # the next write fails, as to a pipe that nobody reads
-        peer.let.set()
-        told = await asyncio.gather(*writers, return_exceptions=True)
-        assert sum(isinstance(one, ChannelClosed) for one in told) >= INBOX_FRAMES - 1
-        await looped.close()
-
-    run(work)
+async def test_a_peer_that_is_gone_is_told_to_all_writers() -> None:
+    peer = Blocked()
+    looped = AsyncAdapter(peer, begin)
+    writers = [
+        asyncio.create_task(looped.write(b"%d" % number)) for number in range(2 * INBOX_FRAMES)
+    ]
+    await eventually(lambda: sum(one.done() for one in writers) >= INBOX_FRAMES, "it is full")
+    peer._closed.set()  # the next write fails, as to a pipe that nobody reads
+    peer.let.set()
+    told = await asyncio.gather(*writers, return_exceptions=True)
+    assert sum(isinstance(one, ChannelClosed) for one in told) >= INBOX_FRAMES - 1
+    await looped.close()
 
 
 class Broken:
@@ -321,63 +283,53 @@ class Broken:
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 @pytest.mark.parametrize("reads", [False, True])
-def test_a_thread_that_fails_ends_the_channel(
+async def test_a_thread_that_fails_ends_the_channel(
     *, reads: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bridge, "LAST_FRAMES_SECONDS", 0.01)
-
-    async def work() -> None:
-        looped = AsyncAdapter(Broken(reads=reads), begin)
-        with suppress(ChannelClosed):
+    looped = AsyncAdapter(Broken(reads=reads), begin)
+    with suppress(ChannelClosed):
+        await looped.write(b"{}")
+    assert await looped.read() is None
+    assert await looped.read() is None
+    if reads:
+        with pytest.raises(ChannelClosed):
             await looped.write(b"{}")
-        assert await looped.read() is None
-        assert await looped.read() is None
-        if reads:
-            with pytest.raises(ChannelClosed):
-                await looped.write(b"{}")
-        await looped.close()
-
-    run(work)
+    await looped.close()
 
 
-def test_few_large_frames_wait_and_the_next_is_not_read() -> None:
-    async def work() -> None:
-        peer = Blocked()
-        looped = AsyncAdapter(peer, begin)
-        for _ in range(9):
-            peer.said.put(b"x" * 400_000)
-        await eventually(lambda: peer.asked >= 3, "it was read")
-        await asyncio.sleep(0.02)
-        assert peer.asked == 3, "two fit, and a third waits to be handed over"
-        for _ in range(9):
-            assert len(await looped.read() or b"") == 400_000
-        writers = [asyncio.create_task(looped.write(b"y" * 400_000)) for _ in range(9)]
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
-        assert sum(one.done() for one in writers) == 2
-        writers[5].cancel()
-        peer.let.set()
-        await asyncio.gather(*writers, return_exceptions=True)
-        await eventually(lambda: len(peer.wait_taken) == 8, "all but the one that was given up")
-        await looped.close()
-
-    run(work)
+async def test_few_large_frames_wait_and_the_next_is_not_read() -> None:
+    peer = Blocked()
+    looped = AsyncAdapter(peer, begin)
+    for _ in range(9):
+        peer.said.put(b"x" * 400_000)
+    await eventually(lambda: peer.asked >= 3, "it was read")
+    await asyncio.sleep(0.02)
+    assert peer.asked == 3, "two fit, and a third waits to be handed over"
+    for _ in range(9):
+        assert len(await looped.read() or b"") == 400_000
+    writers = [asyncio.create_task(looped.write(b"y" * 400_000)) for _ in range(9)]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert sum(one.done() for one in writers) == 2
+    writers[5].cancel()
+    peer.let.set()
+    await asyncio.gather(*writers, return_exceptions=True)
+    await eventually(lambda: len(peer.wait_taken) == 8, "all but the one that was given up")
+    await looped.close()
 
 
-def test_a_peer_is_not_read_faster_than_it_is_heard() -> None:
-    async def work() -> None:
-        peer = Blocked()
-        looped = AsyncAdapter(peer, begin)
-        for number in range(3 * INBOX_FRAMES):
-            peer.said.put(b"%d" % number)
-        await eventually(lambda: peer.asked > INBOX_FRAMES, "it was read")
-        await asyncio.sleep(0.02)
-        assert peer.asked == INBOX_FRAMES + 1
-        assert [await looped.read() for _ in range(5)] == [b"%d" % number for number in range(5)]
-        await eventually(lambda: peer.asked == INBOX_FRAMES + 6, "and again")
-        await looped.close()
-
-    run(work)
+async def test_a_peer_is_not_read_faster_than_it_is_heard() -> None:
+    peer = Blocked()
+    looped = AsyncAdapter(peer, begin)
+    for number in range(3 * INBOX_FRAMES):
+        peer.said.put(b"%d" % number)
+    await eventually(lambda: peer.asked > INBOX_FRAMES, "it was read")
+    await asyncio.sleep(0.02)
+    assert peer.asked == INBOX_FRAMES + 1
+    assert [await looped.read() for _ in range(5)] == [b"%d" % number for number in range(5)]
+    await eventually(lambda: peer.asked == INBOX_FRAMES + 6, "and again")
+    await looped.close()
 
 
 # --- a loop's channel in threads ------------------------------------------------------------------

@@ -46,37 +46,31 @@ class Ready:
         pass
 
 
-def test_others_have_their_turn_while_a_source_has_its_next_frame_ready() -> None:
-    async def work() -> None:
-        session, records, sink = make_sessions().new("2025-06-18"), Records(), Ready()
-        task = asyncio.create_task(pump(session, TO_SERVER, Ready(100), sink, Judge(records)))
-        turns = 0
-        while not task.done():
-            await asyncio.sleep(0)
-            turns += 1
-        assert turns >= 100
-        assert sink.to_bytes == [NOTIFICATION] * 100
-        assert len(records) == 100
-
-    run(work)
+async def test_others_have_their_turn_while_a_source_has_its_next_frame_ready() -> None:
+    session, records, sink = make_sessions().new("2025-06-18"), Records(), Ready()
+    task = asyncio.create_task(pump(session, TO_SERVER, Ready(100), sink, Judge(records)))
+    turns = 0
+    while not task.done():
+        await asyncio.sleep(0)
+        turns += 1
+    assert turns >= 100
+    assert sink.to_bytes == [NOTIFICATION] * 100
+    assert len(records) == 100
 
 
 @pytest.mark.parametrize("size", [SMALL_BYTES, LARGE_BYTES, HUGE_BYTES])
-def test_a_large_frame_is_judged_while_others_have_their_turn(size: int) -> None:
-    async def work() -> None:
-        session = make_sessions().new("2025-06-18")
-        await judge_frame(session, TO_SERVER, NOTIFICATION)  # loads what the first one needs
-        frame = json.dumps(call(1, "word " * (size // 5))).encode()
-        large = asyncio.create_task(judge_frame(session, TO_SERVER, frame))
-        await asyncio.sleep(0)
-        assert not large.done()
-        small = await judge_frame(session.fork(), TO_SERVER, NOTIFICATION)
-        assert small.forward is NOTIFICATION
-        verdict = await large
-        assert verdict.action is Action.ALLOW
-        assert verdict.forward is frame
-
-    run(work)
+async def test_a_large_frame_is_judged_while_others_have_their_turn(size: int) -> None:
+    session = make_sessions().new("2025-06-18")
+    await judge_frame(session, TO_SERVER, NOTIFICATION)  # loads what the first one needs
+    frame = json.dumps(call(1, "word " * (size // 5))).encode()
+    large = asyncio.create_task(judge_frame(session, TO_SERVER, frame))
+    await asyncio.sleep(0)
+    assert not large.done()
+    small = await judge_frame(session.fork(), TO_SERVER, NOTIFICATION)
+    assert small.forward is NOTIFICATION
+    verdict = await large
+    assert verdict.action is Action.ALLOW
+    assert verdict.forward is frame
 
 
 class Watched(Session):
@@ -113,15 +107,12 @@ def sized(id_: int, size: int) -> bytes:
     return json.dumps(call(id_, "word " * (size // 5))).encode()
 
 
-def test_only_small_frames_are_judged_on_the_loop() -> None:
-    async def work() -> None:
-        session, own = watched(), threading.get_ident()
-        for number, size in enumerate([10, SMALL_BYTES, 10, LARGE_BYTES, HUGE_BYTES, 10]):
-            await judge_frame(session, TO_SERVER, sized(number, size))
-        on_loop = [thread == own for thread in session.threads]
-        assert on_loop == [True, False, True, False, False, True]
-
-    run(work)
+async def test_only_small_frames_are_judged_on_the_loop() -> None:
+    session, own = watched(), threading.get_ident()
+    for number, size in enumerate([10, SMALL_BYTES, 10, LARGE_BYTES, HUGE_BYTES, 10]):
+        await judge_frame(session, TO_SERVER, sized(number, size))
+    on_loop = [thread == own for thread in session.threads]
+    assert on_loop == [True, False, True, False, False, True]
 
 
 @pytest.mark.parametrize("waits", ["tools/call", "resources/read", ""])
@@ -146,85 +137,73 @@ def test_a_known_result_is_judged_on_the_loop_only_where_it_need_not_be_read(wai
 
 
 @pytest.mark.parametrize("keeps_values", [False, True])
-def test_a_large_frame_has_its_value_only_for_who_reads_it_at_once(*, keeps_values: bool) -> None:
-    async def work() -> None:
-        session = watched()
-        session.keeps_values = keeps_values
-        asked = sized(1, LARGE_BYTES)
-        told = json.dumps(text_result(1, "word " * LARGE_BYTES)).encode()
-        verdict = await judge_frame(session, TO_SERVER, asked)
-        assert not isinstance(verdict.forward, ParsedFrame)
-        broken = await judge_frame(session, Direction.TO_CLIENT, told[:-1])
-        assert broken.action is Action.BLOCK
-        await judge_frame(session, TO_SERVER, asked)
-        verdict = await judge_frame(session, Direction.TO_CLIENT, told)
-        assert verdict.forward == told
-        assert isinstance(verdict.forward, ParsedFrame) is keeps_values
-
-    run(work)
+async def test_a_large_frame_has_its_value_only_if_read_at_once(*, keeps_values: bool) -> None:
+    session = watched()
+    session.keeps_values = keeps_values
+    asked = sized(1, LARGE_BYTES)
+    told = json.dumps(text_result(1, "word " * LARGE_BYTES)).encode()
+    verdict = await judge_frame(session, TO_SERVER, asked)
+    assert not isinstance(verdict.forward, ParsedFrame)
+    broken = await judge_frame(session, Direction.TO_CLIENT, told[:-1])
+    assert broken.action is Action.BLOCK
+    await judge_frame(session, TO_SERVER, asked)
+    verdict = await judge_frame(session, Direction.TO_CLIENT, told)
+    assert verdict.forward == told
+    assert isinstance(verdict.forward, ParsedFrame) is keeps_values
 
 
-def test_the_first_frame_waits_in_a_thread_for_what_any_text_needs() -> None:
-    async def work() -> None:
-        session = watched()
-        was_loaded = session.guard.is_loaded
-        first = asyncio.create_task(judge_frame(session, TO_SERVER, NOTIFICATION))
-        await asyncio.sleep(0)
-        assert not first.done()
-        await first
-        assert (was_loaded, session.guard.is_loaded) == (False, True)
-        again = asyncio.create_task(judge_frame(session, TO_SERVER, NOTIFICATION))
-        await asyncio.sleep(0)
-        assert again.done(), "any other is judged at once"
-
-    run(work)
+async def test_the_first_frame_waits_in_a_thread_for_what_any_text_needs() -> None:
+    session = watched()
+    was_loaded = session.guard.is_loaded
+    first = asyncio.create_task(judge_frame(session, TO_SERVER, NOTIFICATION))
+    await asyncio.sleep(0)
+    assert not first.done()
+    await first
+    assert (was_loaded, session.guard.is_loaded) == (False, True)
+    again = asyncio.create_task(judge_frame(session, TO_SERVER, NOTIFICATION))
+    await asyncio.sleep(0)
+    assert again.done(), "any other is judged at once"
 
 
 @pytest.mark.parametrize("size", [SMALL_BYTES, LARGE_BYTES, HUGE_BYTES])
-def test_a_cancellation_comes_after_the_request_that_it_cancels(size: int) -> None:
-    async def work() -> None:
-        session = watched()
-        await judge_frame(session, TO_SERVER, NOTIFICATION)
-        cancelled = notification("notifications/cancelled", requestId=1)
-        done: list[str] = []
+async def test_a_cancellation_comes_after_the_request_that_it_cancels(size: int) -> None:
+    session = watched()
+    await judge_frame(session, TO_SERVER, NOTIFICATION)
+    cancelled = notification("notifications/cancelled", requestId=1)
+    done: list[str] = []
 
-        async def judge(name: str, frame: bytes) -> Verdict:
-            verdict = await judge_frame(session.fork(), TO_SERVER, frame)
-            done.append(name)
-            return verdict
+    async def judge(name: str, frame: bytes) -> Verdict:
+        verdict = await judge_frame(session.fork(), TO_SERVER, frame)
+        done.append(name)
+        return verdict
 
-        large = asyncio.create_task(judge("request", sized(1, size)))
-        await asyncio.sleep(0)
-        after = asyncio.create_task(judge("cancellation", json.dumps(cancelled).encode()))
-        other = asyncio.create_task(judge("other", json.dumps(call(2)).encode()))
-        assert (await after).forward is not None
-        assert (await other).forward is not None
-        assert (await large).forward is not None
-        assert [name for name in done if name != "other"] == ["request", "cancellation"]
-        assert done[0] == "other", "a request waits for none"
-
-    run(work)
+    large = asyncio.create_task(judge("request", sized(1, size)))
+    await asyncio.sleep(0)
+    after = asyncio.create_task(judge("cancellation", json.dumps(cancelled).encode()))
+    other = asyncio.create_task(judge("other", json.dumps(call(2)).encode()))
+    assert (await after).forward is not None
+    assert (await other).forward is not None
+    assert (await large).forward is not None
+    assert [name for name in done if name != "other"] == ["request", "cancellation"]
+    assert done[0] == "other", "a request waits for none"
 
 
-def test_who_leaves_while_it_is_judged_leaves_a_record_and_nothing_else() -> None:
-    async def work() -> None:
-        session, records = watched(), Records()
-        judge = Judge(records)
-        await judge(session, TO_SERVER, NOTIFICATION)
-        for number in range(1, 9):
-            exchange = session.fork()
-            large = asyncio.create_task(judge(exchange, TO_SERVER, sized(number, HUGE_BYTES)))
-            assert await asyncio.to_thread(session.began.wait, PATIENCE_SECONDS)
-            session.began.clear()
-            large.cancel()
-            with suppress(asyncio.CancelledError):
-                await large
-            exchange.leave()
-            assert session.at_once[1] == 1, "a thread is counted until it is done"
-            last = await judge(session.fork(), TO_SERVER, sized(99 + number, HUGE_BYTES))
-            session.began.clear()
-            assert last.forward is not None
-        assert [record.kind for record in records] == [records[0].kind, *[REQUEST] * 16]
-        assert session.waiting() == [f"{99 + number}" for number in range(1, 9)]
-
-    run(work)
+async def test_who_leaves_while_it_is_judged_leaves_a_record_and_nothing_else() -> None:
+    session, records = watched(), Records()
+    judge = Judge(records)
+    await judge(session, TO_SERVER, NOTIFICATION)
+    for number in range(1, 9):
+        exchange = session.fork()
+        large = asyncio.create_task(judge(exchange, TO_SERVER, sized(number, HUGE_BYTES)))
+        assert await asyncio.to_thread(session.began.wait, PATIENCE_SECONDS)
+        session.began.clear()
+        large.cancel()
+        with suppress(asyncio.CancelledError):
+            await large
+        exchange.leave()
+        assert session.at_once[1] == 1, "a thread is counted until it is done"
+        last = await judge(session.fork(), TO_SERVER, sized(99 + number, HUGE_BYTES))
+        session.began.clear()
+        assert last.forward is not None
+    assert [record.kind for record in records] == [records[0].kind, *[REQUEST] * 16]
+    assert session.waiting() == [f"{99 + number}" for number in range(1, 9)]

@@ -94,24 +94,21 @@ async def heard(link: _SseLink) -> object:
     return json.loads(frame)
 
 
-def test_messages_go_where_the_server_says_and_answers_come_on_the_stream() -> None:
-    async def work() -> None:
-        server = Older()
-        async with linked(server, Authorization="Bearer ours") as link:
-            await link.send(json.dumps(request(1)).encode())
-            server.says.put_nowait(b": awake\n\nevent: other\ndata: x\n\n" + event(result(1)))
-            assert await heard(link) == result(1)
-            server.says.put_nowait(event(result(2)) + event(result(3)))
-            assert [await heard(link), await heard(link)] == [result(2), result(3)]
-        await server.ended.wait()
-        get, post = server.asked
-        assert (get.method, get.path) == ("GET", "/sse")
-        assert (post.method, post.path) == ("POST", "/messages?session=abc")
-        assert post.message == request(1)
-        assert {get.headers["authorization"], post.headers["authorization"]} == {"Bearer ours"}
-        assert get.headers["accept"] == "text/event-stream"
-
-    run(work)
+async def test_messages_go_where_the_server_says_and_answers_come_on_the_stream() -> None:
+    server = Older()
+    async with linked(server, Authorization="Bearer ours") as link:
+        await link.send(json.dumps(request(1)).encode())
+        server.says.put_nowait(b": awake\n\nevent: other\ndata: x\n\n" + event(result(1)))
+        assert await heard(link) == result(1)
+        server.says.put_nowait(event(result(2)) + event(result(3)))
+        assert [await heard(link), await heard(link)] == [result(2), result(3)]
+    await server.ended.wait()
+    get, post = server.asked
+    assert (get.method, get.path) == ("GET", "/sse")
+    assert (post.method, post.path) == ("POST", "/messages?session=abc")
+    assert post.message == request(1)
+    assert {get.headers["authorization"], post.headers["authorization"]} == {"Bearer ours"}
+    assert get.headers["accept"] == "text/event-stream"
 
 
 @pytest.mark.parametrize(
@@ -123,7 +120,7 @@ def test_messages_go_where_the_server_says_and_answers_come_on_the_stream() -> N
         *(b"http://{host}.evil.example/m", b"ftp://{host}/m", b"\\\\evil.example/m"),
     ],
 )
-def test_an_address_that_is_not_the_servers_own_is_refused_and_the_stream_ended(
+async def test_an_address_that_is_not_the_servers_own_is_refused_and_the_stream_ended(
     address: bytes,
 ) -> None:
     server = Older()
@@ -133,32 +130,26 @@ def test_an_address_that_is_not_the_servers_own_is_refused_and_the_stream_ended(
         server.first += b"\n\n"
         return await server(asked, told)
 
-    async def work() -> None:
-        if address in (b"", b"\\\\evil.example/m"):  # these are places of its own
-            async with linked(answering):
-                return
-        with pytest.raises(LinkLost, match="not its own"):
-            async with linked(answering):
-                pass
-        await server.ended.wait()
-
-    run(work)
+    if address in (b"", b"\\\\evil.example/m"):  # these are places of its own
+        async with linked(answering):
+            return
+    with pytest.raises(LinkLost, match="not its own"):
+        async with linked(answering):
+            pass
+    await server.ended.wait()
     assert [asked.method for asked in server.asked] == ["GET"]
 
 
-def test_a_second_address_ends_the_connection() -> None:
-    async def work() -> None:
-        server = Older()
-        async with linked(server) as link:
-            server.says.put_nowait(ENDPOINT)
-            assert await link.receive() is None
-        both = Older(ENDPOINT + ENDPOINT)
-        with pytest.raises(LinkLost, match="a second address"):
-            async with linked(both):
-                pass
-        await both.ended.wait()
-
-    run(work)
+async def test_a_second_address_ends_the_connection() -> None:
+    server = Older()
+    async with linked(server) as link:
+        server.says.put_nowait(ENDPOINT)
+        assert await link.receive() is None
+    both = Older(ENDPOINT + ENDPOINT)
+    with pytest.raises(LinkLost, match="a second address"):
+        async with linked(both):
+            pass
+    await both.ended.wait()
 
 
 @pytest.mark.parametrize(
@@ -218,49 +209,40 @@ class Locked(Older):
         return web.Response(status=401, headers={"WWW-Authenticate": CHALLENGE})
 
 
-def test_a_login_is_renewed_for_the_stream_and_for_a_message() -> None:
-    async def work() -> None:
-        server, login = Locked(), Login("Bearer new")
-        async with linked(server, login) as link:
-            await asyncio.gather(*(link.send(b"{}") for _ in range(5)))
-            assert login.challenges == [(401, CHALLENGE)]
-            server.token, login.new = "Bearer newer", "Bearer newer"
-            await asyncio.gather(*(link.send(b"{}") for _ in range(5)))
-            assert set(login.challenges) == {(401, CHALLENGE)}
-        taken = [one for one in server.asked if one.headers.get("authorization") == "Bearer newer"]
-        assert len(taken) == 5, "each of them once"
-
-    run(work)
+async def test_a_login_is_renewed_for_the_stream_and_for_a_message() -> None:
+    server, login = Locked(), Login("Bearer new")
+    async with linked(server, login) as link:
+        await asyncio.gather(*(link.send(b"{}") for _ in range(5)))
+        assert login.challenges == [(401, CHALLENGE)]
+        server.token, login.new = "Bearer newer", "Bearer newer"
+        await asyncio.gather(*(link.send(b"{}") for _ in range(5)))
+        assert set(login.challenges) == {(401, CHALLENGE)}
+    taken = [one for one in server.asked if one.headers.get("authorization") == "Bearer newer"]
+    assert len(taken) == 5, "each of them once"
 
 
 @pytest.mark.parametrize(("new", "why"), [(None, "asks for a login"), ("Bearer bad", "HTTP 401")])
-def test_a_login_that_cannot_be_renewed_is_told(new: str | None, why: str) -> None:
-    async def work() -> None:
-        server = Locked()
-        with pytest.raises(LinkLost, match=why) as caught:
-            async with linked(server, Login(new)):
-                pass
-        assert caught.value.is_final == (new is None)
-        assert len(server.asked) <= 2
-
-    run(work)
+async def test_a_login_that_cannot_be_renewed_is_told(new: str | None, why: str) -> None:
+    server = Locked()
+    with pytest.raises(LinkLost, match=why) as caught:
+        async with linked(server, Login(new)):
+            pass
+    assert caught.value.is_final == (new is None)
+    assert len(server.asked) <= 2
 
 
-def test_a_channel_does_not_try_again_where_a_person_must_log_in() -> None:
-    async def work() -> None:
-        server = Locked()
-        async with serving(Odd(server)) as address:
-            remote = Remote(URL(f"{address}/sse"), {}, Login(None))
-            async with connect(remote) as http:
-                channel = ReconnectingChannel(lambda: _SseLink.open(remote, http))
-                await channel.write(json.dumps(request(1)).encode())
-                lost = await channel.read()
-                assert isinstance(lost, Lost)
-                assert "asks for a login" in lost.why
-                await channel.close()
-        assert len(server.asked) == 1
-
-    run(work)
+async def test_a_channel_does_not_try_again_where_a_person_must_log_in() -> None:
+    server = Locked()
+    async with serving(Odd(server)) as address:
+        remote = Remote(URL(f"{address}/sse"), {}, Login(None))
+        async with connect(remote) as http:
+            channel = ReconnectingChannel(lambda: _SseLink.open(remote, http))
+            await channel.write(json.dumps(request(1)).encode())
+            lost = await channel.read()
+            assert isinstance(lost, Lost)
+            assert "asks for a login" in lost.why
+            await channel.close()
+    assert len(server.asked) == 1
 
 
 def test_a_stream_that_names_no_address_is_told() -> None:
@@ -276,27 +258,21 @@ def test_a_server_that_never_names_one_is_not_waited_for(monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize("status", [301, 307, 400, 401, 404, 500])
-def test_a_message_that_was_not_taken_is_lost(status: int) -> None:
-    async def work() -> None:
-        server = Older(taken=status)
-        async with linked(server) as link:
-            with pytest.raises(LinkLost, match=f"HTTP {status}"):
-                await link.send(b"{}")
-        assert [asked.path for asked in server.asked][1:] == ["/messages?session=abc"]
-
-    run(work)
+async def test_a_message_that_was_not_taken_is_lost(status: int) -> None:
+    server = Older(taken=status)
+    async with linked(server) as link:
+        with pytest.raises(LinkLost, match=f"HTTP {status}"):
+            await link.send(b"{}")
+    assert [asked.path for asked in server.asked][1:] == ["/messages?session=abc"]
 
 
 @pytest.mark.parametrize(
     "rest", [b"", b"data: half", b"data: " + b"x" * 2 * LIMIT, b"event: endpoint\ndata: /x\n\n"]
 )
-def test_what_ends_a_stream_ends_the_connection(rest: bytes) -> None:
-    async def work() -> None:
-        server = Older()
-        async with linked(server) as link:
-            server.says.put_nowait(event(notification("notifications/message")) + rest)
-            server.says.put_nowait(None)
-            assert await heard(link) == notification("notifications/message"), "it was whole"
-            assert await link.receive() is None
-
-    run(work)
+async def test_what_ends_a_stream_ends_the_connection(rest: bytes) -> None:
+    server = Older()
+    async with linked(server) as link:
+        server.says.put_nowait(event(notification("notifications/message")) + rest)
+        server.says.put_nowait(None)
+        assert await heard(link) == notification("notifications/message"), "it was whole"
+        assert await link.receive() is None

@@ -37,7 +37,7 @@ from tests.transports.wire import run
 # --- answers ------------------------------------------------------------------------------------
 
 
-def test_answers_come_as_one_or_as_events_with_what_goes_before_them() -> None:
+async def test_answers_come_as_one_or_as_events_with_what_goes_before_them() -> None:
     async def answering(asked: web.BaseRequest, told: Asked) -> web.StreamResponse:
         if told.message["id"] == 1:
             return await echo(asked, told)
@@ -49,13 +49,10 @@ def test_answers_come_as_one_or_as_events_with_what_goes_before_them() -> None:
             event(NOTE),
         )
 
-    async def work() -> None:
-        async with talking(Odd(answering)) as client:
-            assert await client.ask(call(1)) == text_result(1, "fine")
-            assert await client.ask(call(2)) == NOTE
-            assert await client.hear() == text_result(2, "fine")
-
-    run(work)
+    async with talking(Odd(answering)) as client:
+        assert await client.ask(call(1)) == text_result(1, "fine")
+        assert await client.ask(call(2)) == NOTE
+        assert await client.hear() == text_result(2, "fine")
 
 
 ODD_ANSWERS: list[tuple[int, str, bytes]] = [
@@ -80,7 +77,7 @@ ODD_ANSWERS: list[tuple[int, str, bytes]] = [
 
 
 @pytest.mark.parametrize(("status", "kind", "body"), ODD_ANSWERS)
-def test_what_is_no_answer_is_lost_and_told_once(status: int, kind: str, body: bytes) -> None:
+async def test_what_is_no_answer_is_lost_and_told_once(status: int, kind: str, body: bytes) -> None:
     async def answering(_: web.BaseRequest, asked: Asked) -> web.StreamResponse:
         if asked.says == "ping":
             return await echo(_, asked)
@@ -88,31 +85,24 @@ def test_what_is_no_answer_is_lost_and_told_once(status: int, kind: str, body: b
         return web.Response(status=status, body=None if status == 204 else body, headers=headers)
 
     odd = Odd(answering)
-
-    async def work() -> None:
-        async with talking(odd) as client:
-            await client.send(request(1))
-            while not isinstance(told := await client.channel.read(), Lost):
-                assert told is not None, "the Session refuses it"
-            assert told.id_token == "1"
-            assert told.why
-            assert told.sent is (status != 401), "it was let in"
-            assert await client.ask(request(2, "ping")) == text_result(2, "fine"), "and only once"
-
-    run(work)
+    async with talking(odd) as client:
+        await client.send(request(1))
+        while not isinstance(told := await client.channel.read(), Lost):
+            assert told is not None, "the Session refuses it"
+        assert told.id_token == "1"
+        assert told.why
+        assert told.sent is (status != 401), "it was let in"
+        assert await client.ask(request(2, "ping")) == text_result(2, "fine"), "and only once"
     assert len(odd.asked) == 2, "nothing is sent twice"
 
 
-def test_a_gateways_reason_for_a_refusal_is_repeated() -> None:
+async def test_a_gateways_reason_for_a_refusal_is_repeated() -> None:
     async def answering(_: web.BaseRequest, asked: Asked) -> web.StreamResponse:
         return web.Response(status=403, text=challenge.write_reason(challenge.NOT_OUR_NAME))
 
-    async def work() -> None:
-        async with talking(Odd(answering)) as client:
-            told = await client.ask(request(1))
-            assert "see --allow-host" in str(told), told
-
-    run(work)
+    async with talking(Odd(answering)) as client:
+        told = await client.ask(request(1))
+        assert "see --allow-host" in str(told), told
 
 
 def test_http_to_tls_and_the_reverse_name_the_other_scheme(tmp_path: Path) -> None:
@@ -128,73 +118,60 @@ def test_http_to_tls_and_the_reverse_name_the_other_scheme(tmp_path: Path) -> No
         assert "is its address http://?" in run(lambda: refused(f"{url}/mcp"))
 
 
-def test_an_answer_to_another_request_does_not_stand_for_this_one() -> None:
+async def test_an_answer_to_another_request_does_not_stand_for_this_one() -> None:
     async def answering(asked: web.BaseRequest, told: Asked) -> web.StreamResponse:
         if told.message["id"] == 1:
             return as_json(result(2))
         return await as_events(asked, event(result("02")), event(result(3)))
 
-    async def work() -> None:
-        async with talking(Odd(answering)) as client:
-            assert await client.ask(request(1)) == result(2)
-            told = await client.hear()
-            assert isinstance(told, dict)
-            assert told["lost"] == 1
-            assert await client.ask(request(2)) == result("02")
-            assert await client.hear() == result(3)
-            told = await client.hear()
-            assert isinstance(told, dict)
-            assert told["lost"] == 2
-
-    run(work)
+    async with talking(Odd(answering)) as client:
+        assert await client.ask(request(1)) == result(2)
+        told = await client.hear()
+        assert isinstance(told, dict)
+        assert told["lost"] == 1
+        assert await client.ask(request(2)) == result("02")
+        assert await client.hear() == result(3)
+        told = await client.hear()
+        assert isinstance(told, dict)
+        assert told["lost"] == 2
 
 
-def test_a_batch_is_lost_for_what_is_not_answered() -> None:
+async def test_a_batch_is_lost_for_what_is_not_answered() -> None:
     async def answering(_: web.BaseRequest, asked: Asked) -> web.StreamResponse:
         return as_json([result(1)])
 
-    async def work() -> None:
-        async with talking(Odd(answering)) as client:
-            await client.send([request(1), request(2), INITIALIZED])
-            assert await client.hear() == [result(1)]
-            told = await client.hear()
-            assert isinstance(told, dict)
-            assert told["lost"] == 2
-
-    run(work)
+    async with talking(Odd(answering)) as client:
+        await client.send([request(1), request(2), INITIALIZED])
+        assert await client.hear() == [result(1)]
+        told = await client.hear()
+        assert isinstance(told, dict)
+        assert told["lost"] == 2
 
 
-def test_a_server_that_cannot_be_reached_is_tried_again_and_then_told() -> None:
-    async def work() -> None:
-        async with talking(Odd(echo), "http://127.0.0.1:9/mcp") as client:
-            told = await client.ask(request(1))
-            assert told == {"lost": 1, "why": "the server cannot be reached: connection refused"}
-
-    run(work)
+async def test_a_server_that_cannot_be_reached_is_tried_again_and_then_told() -> None:
+    async with talking(Odd(echo), "http://127.0.0.1:9/mcp") as client:
+        told = await client.ask(request(1))
+        assert told == {"lost": 1, "why": "the server cannot be reached: connection refused"}
 
 
-def test_a_connection_that_breaks_after_a_request_was_sent_is_not_used_again() -> None:
+async def test_a_connection_that_breaks_after_a_request_was_sent_is_not_used_again() -> None:
     async def answering(asked: web.BaseRequest, _: Asked) -> web.StreamResponse:
         assert asked.transport is not None
         asked.transport.abort()
         return web.Response()
 
     odd = Odd(answering)
-
-    async def work() -> None:
-        async with talking(odd) as client:
-            told = await client.ask(call(1))
-            assert isinstance(told, dict)
-            assert told["lost"] == 1
-
-    run(work)
+    async with talking(odd) as client:
+        told = await client.ask(call(1))
+        assert isinstance(told, dict)
+        assert told["lost"] == 1
     assert len(odd.asked) == 1, "the server may have acted"
 
 
 # --- broken streams -----------------------------------------------------------------------------
 
 
-def test_a_broken_stream_is_taken_up_where_it_broke() -> None:
+async def test_a_broken_stream_is_taken_up_where_it_broke() -> None:
     cursors: list[str] = []
 
     async def answering(asked: web.BaseRequest, told: Asked) -> web.StreamResponse:
@@ -215,14 +192,10 @@ def test_a_broken_stream_is_taken_up_where_it_broke() -> None:
         return await as_events(asked, event(text_result(1, "late")))
 
     odd = in_sessions(answering)
-
-    async def work() -> None:
-        async with talking(odd) as client:
-            await client.open()
-            assert await client.ask(call(1)) == NOTE
-            assert await client.hear() == text_result(1, "late")
-
-    run(work)
+    async with talking(odd) as client:
+        await client.open()
+        assert await client.ask(call(1)) == NOTE
+        assert await client.hear() == text_result(1, "late")
     assert cursors == ["1", "2", "2", "2", "2"]
     assert said(odd).count("tools/call") == 1, "it is asked once"
 
@@ -230,23 +203,20 @@ def test_a_broken_stream_is_taken_up_where_it_broke() -> None:
 @pytest.mark.parametrize(
     ("first", "status"), [(b"id: 1\ndata:\n\n", 405), (b"data:\n\n", 200), (b"id: 1\nid\n\n", 200)]
 )
-def test_a_broken_stream_that_cannot_be_taken_up_is_lost(first: bytes, status: int) -> None:
+async def test_a_broken_stream_that_cannot_be_taken_up_is_lost(first: bytes, status: int) -> None:
     async def answering(asked: web.BaseRequest, told: Asked) -> web.StreamResponse:
         if told.says == "tools/call":
             return await as_events(asked, first)
         return web.Response(status=status)
 
-    async def work() -> None:
-        async with talking(in_sessions(answering)) as client:
-            await client.open()
-            told = await client.ask(call(1))
-            assert isinstance(told, dict)
-            assert told["lost"] == 1
-
-    run(work)
+    async with talking(in_sessions(answering)) as client:
+        await client.open()
+        told = await client.ask(call(1))
+        assert isinstance(told, dict)
+        assert told["lost"] == 1
 
 
-def test_a_stream_that_stays_broken_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_stream_that_stays_broken_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(streamable, "RESUME_SECONDS", 0.05)
 
     async def answering(asked: web.BaseRequest, told: Asked) -> web.StreamResponse:
@@ -254,26 +224,19 @@ def test_a_stream_that_stays_broken_is_given_up(monkeypatch: pytest.MonkeyPatch)
             return await as_events(asked, b"id: 1\ndata:\n\n")
         return web.Response(status=503)
 
-    async def work() -> None:
-        async with talking(in_sessions(answering)) as client:
-            await client.open()
-            told = await client.ask(call(1))
-            assert isinstance(told, dict)
-            assert told["lost"] == 1
-
-    run(work)
+    async with talking(in_sessions(answering)) as client:
+        await client.open()
+        told = await client.ask(call(1))
+        assert isinstance(told, dict)
+        assert told["lost"] == 1
 
 
-def test_an_event_over_the_limit_is_not_asked_for_again() -> None:
+async def test_an_event_over_the_limit_is_not_asked_for_again() -> None:
     async def answering(asked: web.BaseRequest, told: Asked) -> web.StreamResponse:
         return await as_events(asked, b"id: 1\ndata:\n\n", b"data: " + b"x" * 2 * LIMIT)
 
     odd = in_sessions(answering)
-
-    async def work() -> None:
-        async with talking(odd) as client:
-            await client.open()
-            told = await client.ask(call(1))
-            assert told == {"lost": 1, "why": "the answer is larger than the limit"}
-
-    run(work)
+    async with talking(odd) as client:
+        await client.open()
+        told = await client.ask(call(1))
+        assert told == {"lost": 1, "why": "the answer is larger than the limit"}

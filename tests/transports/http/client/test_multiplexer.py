@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 import pytest
 
@@ -25,7 +26,7 @@ from tests.transports.talking import (
     result,
     text_result,
 )
-from tests.transports.wire import PATIENCE_SECONDS, eventually, run
+from tests.transports.wire import PATIENCE_SECONDS, eventually
 
 
 class Server:
@@ -78,21 +79,19 @@ async def send(port: AsyncChannel, message: Json) -> None:
     await port.write(json.dumps(message).encode())
 
 
-def sharing(work: Callable[[Multiplexer, Source], object]) -> None:
-    async def all_of_it() -> None:
-        source = Source()
-        shared = Multiplexer(source)
-        await work(shared, source)  # type: ignore[misc]
-        await shared.close()
-
-    run(all_of_it)
+@asynccontextmanager
+async def sharing() -> AsyncIterator[tuple[Multiplexer, Source]]:
+    source = Source()
+    shared = Multiplexer(source)
+    yield shared, source
+    await shared.close()
 
 
 @pytest.mark.parametrize("respell", [str, float])
-def test_an_answer_with_the_digits_of_an_id_reaches_its_client(
+async def test_an_answer_with_the_digits_of_an_id_reaches_its_client(
     respell: Callable[[str], str | float],
 ) -> None:
-    async def work(shared: Multiplexer, source: Source) -> None:
+    async with sharing() as (shared, source):
         one, two = await shared.dial(), await shared.dial()
         for port in (one, two):
             await send(port, call(1, "a"))
@@ -104,11 +103,9 @@ def test_an_answer_with_the_digits_of_an_id_reaches_its_client(
             assert {**answer, "id": 1} == text_result(1, "a")
             assert float(str(answer["id"])) == 1  # the Session respells it
 
-    sharing(work)
 
-
-def test_equal_ids_and_tokens_reach_the_server_as_different_ones() -> None:
-    async def work(shared: Multiplexer, source: Source) -> None:
+async def test_equal_ids_and_tokens_reach_the_server_as_different_ones() -> None:
+    async with sharing() as (shared, source):
         one, two = await shared.dial(), await shared.dial()
         for port, text in ((one, "a"), (two, "b")):
             await send(port, call(1, text, _meta={"progressToken": 1}))
@@ -128,11 +125,9 @@ def test_equal_ids_and_tokens_reach_the_server_as_different_ones() -> None:
             assert progress["params"] == {"progressToken": 1, "progress": 1}
             assert answer == text_result(1, text)
 
-    sharing(work)
 
-
-def test_the_server_is_opened_once_and_described_to_all() -> None:
-    async def work(shared: Multiplexer, source: Source) -> None:
+async def test_the_server_is_opened_once_and_described_to_all() -> None:
+    async with sharing() as (shared, source):
         one, two = await shared.dial(), await shared.dial()
         await send(one, initialize("x"))
         waiting = asyncio.create_task(send(two, initialize(7)))
@@ -148,17 +143,15 @@ def test_the_server_is_opened_once_and_described_to_all() -> None:
             "notifications/initialized",
         ]
 
-    sharing(work)
-
 
 @pytest.mark.parametrize(
     ("asked", "told_version"),
     [("2024-11-05", "2024-11-05"), ("2026-07-28", "2025-06-18"), ("0", "2025-06-18")],
 )
-def test_a_server_is_described_in_the_revision_that_is_asked_for(
+async def test_a_server_is_described_in_the_revision_that_is_asked_for(
     asked: str, told_version: str
 ) -> None:
-    async def work(shared: Multiplexer, source: Source) -> None:
+    async with sharing() as (shared, source):
         one, two = await shared.dial(), await shared.dial()
         await send(one, request(1, "initialize", protocolVersion="2025-06-18"))
         [server] = source.servers
@@ -169,11 +162,9 @@ def test_a_server_is_described_in_the_revision_that_is_asked_for(
         assert isinstance(described, dict)
         assert described["protocolVersion"] == told_version
 
-    sharing(work)
 
-
-def test_an_opening_that_fails_is_told_and_the_next_one_tries_again() -> None:
-    async def work(shared: Multiplexer, source: Source) -> None:
+async def test_an_opening_that_fails_is_told_and_the_next_one_tries_again() -> None:
+    async with sharing() as (shared, source):
         one, two = await shared.dial(), await shared.dial()
         await send(one, initialize(1))
         waiting = asyncio.create_task(send(two, initialize(2)))
@@ -190,11 +181,9 @@ def test_an_opening_that_fails_is_told_and_the_next_one_tries_again() -> None:
         server.say(opened(server.heard[1]["id"]))
         assert await told(two) == opened(3)
 
-    sharing(work)
 
-
-def test_a_cancellation_names_the_request_as_it_went_up_and_nobody_elses() -> None:
-    async def work(shared: Multiplexer, source: Source) -> None:
+async def test_a_cancellation_names_the_request_as_it_went_up_and_nobody_elses() -> None:
+    async with sharing() as (shared, source):
         one, two = await shared.dial(), await shared.dial()
         await send(one, call(5))
         await send(two, notification("notifications/cancelled", requestId=5))
@@ -203,11 +192,9 @@ def test_a_cancellation_names_the_request_as_it_went_up_and_nobody_elses() -> No
         asked, cancelled = server.heard
         assert cancelled["params"] == {"requestId": asked["id"]}
 
-    sharing(work)
 
-
-def test_what_the_server_asks_goes_to_a_client_only_while_there_is_one() -> None:
-    async def work(shared: Multiplexer, source: Source) -> None:
+async def test_what_the_server_asks_goes_to_a_client_only_while_there_is_one() -> None:
+    async with sharing() as (shared, source):
         one = await shared.dial()
         [server] = source.servers
         server.say(request("r", "roots/list"))
@@ -223,11 +210,9 @@ def test_what_the_server_asks_goes_to_a_client_only_while_there_is_one() -> None
         assert isinstance(refused["error"], dict)
         assert (refused["id"], refused["error"]["code"]) == ("s", -32601)
 
-    sharing(work)
 
-
-def test_what_the_server_asks_goes_to_the_one_client_that_it_works_for() -> None:
-    async def work(shared: Multiplexer, source: Source) -> None:
+async def test_what_the_server_asks_goes_to_the_one_client_that_it_works_for() -> None:
+    async with sharing() as (shared, source):
         one, two = await shared.dial(), await shared.dial()
         [server] = source.servers
         await send(two, request(7, "tools/call", name="ask"))
@@ -240,11 +225,9 @@ def test_what_the_server_asks_goes_to_the_one_client_that_it_works_for() -> None
             assert (await told(port))["method"] == "notifications/tools/list_changed"
         assert server.heard[-1]["id"] == "s"
 
-    sharing(work)
 
-
-def test_who_leaves_gives_up_what_it_asked_and_the_server_stays() -> None:
-    async def work(shared: Multiplexer, source: Source) -> None:
+async def test_who_leaves_gives_up_what_it_asked_and_the_server_stays() -> None:
+    async with sharing() as (shared, source):
         one, two = await shared.dial(), await shared.dial()
         await send(one, call(1))
         await one.close()
@@ -258,11 +241,9 @@ def test_who_leaves_gives_up_what_it_asked_and_the_server_stays() -> None:
         with pytest.raises(ChannelClosed):
             await send(one, call(2))
 
-    sharing(work)
 
-
-def test_a_server_that_dies_ends_all_and_the_next_one_starts_another() -> None:
-    async def work(shared: Multiplexer, source: Source) -> None:
+async def test_a_server_that_dies_ends_all_and_the_next_one_starts_another() -> None:
+    async with sharing() as (shared, source):
         one, two = await shared.dial(), await shared.dial()
         source.servers[0].frames.put_nowait(None)
         assert await one.read() is None
@@ -271,8 +252,6 @@ def test_a_server_that_dies_ends_all_and_the_next_one_starts_another() -> None:
         await send(three, call(1))
         assert len(source.servers) == 2
         assert len(source.servers[1].heard) == 1
-
-    sharing(work)
 
 
 @pytest.mark.parametrize(
@@ -285,8 +264,8 @@ def test_a_server_that_dies_ends_all_and_the_next_one_starts_another() -> None:
     ],
     ids=["nan", "twice", "batch", "broken batch"],
 )
-def test_an_answer_that_cannot_be_read_is_told_to_whom_it_was_for(answer: bytes) -> None:
-    async def work(shared: Multiplexer, source: Source) -> None:
+async def test_an_answer_that_cannot_be_read_is_told_to_whom_it_was_for(answer: bytes) -> None:
+    async with sharing() as (shared, source):
         one, other = await shared.dial(), await shared.dial()
         for port in (one, other):
             await send(port, request(2, "ping"))
@@ -300,11 +279,9 @@ def test_an_answer_that_cannot_be_read_is_told_to_whom_it_was_for(answer: bytes)
         assert frame.id_token == "2"
         assert await told(one) == result(2)
 
-    sharing(work)
 
-
-def test_text_that_is_no_message_is_recorded_once_and_answers_nobody() -> None:
-    async def work(shared: Multiplexer, source: Source) -> None:
+async def test_text_that_is_no_message_is_recorded_once_and_answers_nobody() -> None:
+    async with sharing() as (shared, source):
         one, other = await shared.dial(), await shared.dial()
         await send(other, request("a"))
         source.servers[0].frames.put_nowait(b'{"id": 1, "no": "message')
@@ -312,11 +289,9 @@ def test_text_that_is_no_message_is_recorded_once_and_answers_nobody() -> None:
         assert await one.read() == b'{"id": 1, "no": "message'
         assert await told(other) == result("a")
 
-    sharing(work)
 
-
-def test_a_subscription_is_told_to_its_client_alone_under_its_own_id() -> None:
-    async def work(shared: Multiplexer, source: Source) -> None:
+async def test_a_subscription_is_told_to_its_client_alone_under_its_own_id() -> None:
+    async with sharing() as (shared, source):
         one, other = await shared.dial(), await shared.dial()
         for port in (one, other):
             await send(port, request("s", LISTEN))
@@ -330,15 +305,13 @@ def test_a_subscription_is_told_to_its_client_alone_under_its_own_id() -> None:
         assert await told(other) == result("s", _meta=meta)
         assert await told(one) == result("s")
 
-    sharing(work)
-
 
 # --- a client that does not read ------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("size", [1, 2**19])
-def test_one_who_does_not_read_misses_what_nobody_asked_for_and_no_answer(size: int) -> None:
-    async def work(shared: Multiplexer, source: Source) -> None:
+async def test_one_who_does_not_read_misses_what_nobody_asked_for_and_no_answer(size: int) -> None:
+    async with sharing() as (shared, source):
         idle, busy = await shared.dial(), await shared.dial()
         await send(idle, call(1))
         [server] = source.servers
@@ -354,8 +327,6 @@ def test_one_who_does_not_read_misses_what_nobody_asked_for_and_no_answer(size: 
         assert got[-1] == text_result(1, "a")
         assert len(got) <= INBOX_FRAMES + 1
         assert size * (len(got) - 1) <= INBOX_BYTES + size
-
-    sharing(work)
 
 
 async def overfilled(
@@ -374,23 +345,21 @@ async def overfilled(
     return idle, other, server.heard[2]
 
 
-def test_a_server_is_read_on_once_a_client_takes_its_answers() -> None:
-    async def work(shared: Multiplexer, source: Source) -> None:
+async def test_a_server_is_read_on_once_a_client_takes_its_answers() -> None:
+    async with sharing() as (shared, source):
         idle, other, _ = await overfilled(shared, source)
         waiting = asyncio.create_task(told(other))
         assert (await told(idle))["id"] == 0
         assert await waiting == text_result(9, "b")
         assert (await told(idle))["id"] == 1
 
-    sharing(work)
 
-
-def test_one_who_takes_no_answer_for_long_has_no_server_and_the_others_go_on(
+async def test_one_who_takes_no_answer_for_long_has_no_server_and_the_others_go_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(shared_module, "UNTAKEN_SECONDS", 0.01)
 
-    async def work(shared: Multiplexer, source: Source) -> None:
+    async with sharing() as (shared, source):
         idle, other, left = await overfilled(shared, source)
         assert await told(other) == text_result(9, "b")
         assert await idle.read() is None
@@ -402,15 +371,13 @@ def test_one_who_takes_no_answer_for_long_has_no_server_and_the_others_go_on(
         assert isinstance(params, dict)
         assert params["requestId"] == left["id"]
 
-    sharing(work)
 
-
-def test_one_who_takes_a_little_now_and_then_holds_up_the_others_no_longer(
+async def test_one_who_takes_a_little_now_and_then_holds_up_the_others_no_longer(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(shared_module, "UNTAKEN_SECONDS", 0.5)
 
-    async def work(shared: Multiplexer, source: Source) -> None:
+    async with sharing() as (shared, source):
         idle, other = await shared.dial(), await shared.dial()
         note = notification("notifications/message", data="x")
         await send(idle, call(1))
@@ -431,11 +398,9 @@ def test_one_who_takes_a_little_now_and_then_holds_up_the_others_no_longer(
         assert await waiting == text_result(9, "b")
         assert taken < INBOX_FRAMES - 1, "it was given up before it had taken its answer"
 
-    sharing(work)
 
-
-def test_progress_that_nobody_asked_for_reaches_nobody() -> None:
-    async def work(shared: Multiplexer, source: Source) -> None:
+async def test_progress_that_nobody_asked_for_reaches_nobody() -> None:
+    async with sharing() as (shared, source):
         one, other = await shared.dial(), await shared.dial()
         await send(other, call(1, "b", _meta={"progressToken": 1}))
         [server] = source.servers
@@ -446,11 +411,9 @@ def test_progress_that_nobody_asked_for_reaches_nobody() -> None:
         for port in (one, other):
             assert (await told(port))["method"] == "notifications/tools/list_changed"
 
-    sharing(work)
 
-
-def test_progress_of_a_task_goes_on_after_the_answer_that_created_it() -> None:
-    async def work(shared: Multiplexer, source: Source) -> None:
+async def test_progress_of_a_task_goes_on_after_the_answer_that_created_it() -> None:
+    async with sharing() as (shared, source):
         one, other = await shared.dial(), await shared.dial()
         for port in (one, other):
             await send(port, call(1, "b", _meta={"progressToken": 1}))
@@ -467,11 +430,9 @@ def test_progress_of_a_task_goes_on_after_the_answer_that_created_it() -> None:
         await one.close()
         assert not shared._ids._task_progress.get(str(token))
 
-    sharing(work)
 
-
-def test_a_question_about_a_task_goes_to_who_waits_for_its_result() -> None:
-    async def work(shared: Multiplexer, source: Source) -> None:
+async def test_a_question_about_a_task_goes_to_who_waits_for_its_result() -> None:
+    async with sharing() as (shared, source):
         one, other = await shared.dial(), await shared.dial()
         await send(other, call(1, "b"))
         await send(one, {**request(1, "tasks/result"), "params": {"taskId": "t1"}})
@@ -481,11 +442,9 @@ def test_a_question_about_a_task_goes_to_who_waits_for_its_result() -> None:
         server.say(question)
         assert await told(one) == question
 
-    sharing(work)
 
-
-def test_each_notification_of_a_batch_goes_to_those_who_want_it() -> None:
-    async def work(shared: Multiplexer, source: Source) -> None:
+async def test_each_notification_of_a_batch_goes_to_those_who_want_it() -> None:
+    async with sharing() as (shared, source):
         one, other = await shared.dial(), await shared.dial()
         params: Object = {"uri": "x://a"}
         await send(one, {**request(1, "resources/subscribe"), "params": params})
@@ -496,11 +455,9 @@ def test_each_notification_of_a_batch_goes_to_those_who_want_it() -> None:
         assert await told(one) == changed
         assert await told(other) == changed
 
-    sharing(work)
 
-
-def test_who_leaves_before_the_server_has_opened_keeps_nobody_waiting() -> None:
-    async def work(shared: Multiplexer, source: Source) -> None:
+async def test_who_leaves_before_the_server_has_opened_keeps_nobody_waiting() -> None:
+    async with sharing() as (shared, source):
         one, two = await shared.dial(), await shared.dial()
         await send(one, initialize(1))
         waiting = asyncio.create_task(send(two, initialize(2)))
@@ -513,12 +470,10 @@ def test_who_leaves_before_the_server_has_opened_keeps_nobody_waiting() -> None:
         await send(two, INITIALIZED)
         assert server.heard[-1]["method"] == "notifications/initialized"
 
-    sharing(work)
-
 
 @pytest.mark.parametrize("answer", [b"NaN", b'{"x":1,"x":1}'])
-def test_an_opening_that_cannot_be_read_keeps_nobody_waiting(answer: bytes) -> None:
-    async def work(shared: Multiplexer, source: Source) -> None:
+async def test_an_opening_that_cannot_be_read_keeps_nobody_waiting(answer: bytes) -> None:
+    async with sharing() as (shared, source):
         one, two = await shared.dial(), await shared.dial()
         await send(one, initialize(1))
         waiting = asyncio.create_task(send(two, initialize(2)))
@@ -528,11 +483,9 @@ def test_an_opening_that_cannot_be_read_keeps_nobody_waiting(answer: bytes) -> N
         await asyncio.wait_for(waiting, PATIENCE_SECONDS)
         assert isinstance(await two.read(), Lost)
 
-    sharing(work)
 
-
-def test_a_request_that_was_cancelled_is_neither_answered_nor_waited_for() -> None:
-    async def work(shared: Multiplexer, source: Source) -> None:
+async def test_a_request_that_was_cancelled_is_neither_answered_nor_waited_for() -> None:
+    async with sharing() as (shared, source):
         one = await shared.dial()
         await send(one, call(5, "first"))
         await send(one, notification("notifications/cancelled", requestId=5))
@@ -545,11 +498,9 @@ def test_a_request_that_was_cancelled_is_neither_answered_nor_waited_for() -> No
         assert cancelled["params"] == {"requestId": first["id"]}
         assert shared.open_requests == 0
 
-    sharing(work)
 
-
-def test_a_second_request_of_an_id_is_cancelled_itself() -> None:
-    async def work(shared: Multiplexer, source: Source) -> None:
+async def test_a_second_request_of_an_id_is_cancelled_itself() -> None:
+    async with sharing() as (shared, source):
         one = await shared.dial()
         for _ in range(2):
             await send(one, call(5))
@@ -559,5 +510,3 @@ def test_a_second_request_of_an_id_is_cancelled_itself() -> None:
         sent = [message["id"] for message in server.heard if "id" in message]
         cancelled = [message["params"] for message in server.heard if "id" not in message]
         assert cancelled == [{"requestId": own} for own in sent]
-
-    sharing(work)

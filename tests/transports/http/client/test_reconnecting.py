@@ -98,186 +98,157 @@ async def open_(channel: ReconnectingChannel) -> None:
     await send(channel, INITIALIZED)
 
 
-def test_a_connection_that_breaks_loses_what_waits_once_and_is_opened_as_before() -> None:
-    async def work() -> None:
-        exchange = Exchange()
-        channel = ReconnectingChannel(exchange)
-        await open_(channel)
-        for id_ in (1, "1", 2):
-            await send(channel, request(id_))
-        await eventually(lambda: len(exchange.wires[0].sent) == 5, "all went up")
-        exchange.wires[0].say([result(2)])
-        exchange.wires[0].break_()
-        assert await hear(channel) == [result(2)]
-        told = [await hear(channel) for _ in range(2)]
-        assert told == [{"lost": "1"}, {"lost": 1}]
-        await eventually(lambda: len(exchange.wires) == 2, "it came back by itself")
-        again = exchange.wires[1]
-        await eventually(lambda: len(again.sent) == 2, "the opening was said again")
-        assert again.sent == [initialize(), INITIALIZED]
-        await send(channel, request(3))
-        again.say(result(3))
-        assert await hear(channel) == result(3), "and its answer was not told again"
-        await channel.close()
-
-    run(work)
+async def test_a_connection_that_breaks_loses_what_waits_once_and_is_opened_as_before() -> None:
+    exchange = Exchange()
+    channel = ReconnectingChannel(exchange)
+    await open_(channel)
+    for id_ in (1, "1", 2):
+        await send(channel, request(id_))
+    await eventually(lambda: len(exchange.wires[0].sent) == 5, "all went up")
+    exchange.wires[0].say([result(2)])
+    exchange.wires[0].break_()
+    assert await hear(channel) == [result(2)]
+    told = [await hear(channel) for _ in range(2)]
+    assert told == [{"lost": "1"}, {"lost": 1}]
+    await eventually(lambda: len(exchange.wires) == 2, "it came back by itself")
+    again = exchange.wires[1]
+    await eventually(lambda: len(again.sent) == 2, "the opening was said again")
+    assert again.sent == [initialize(), INITIALIZED]
+    await send(channel, request(3))
+    again.say(result(3))
+    assert await hear(channel) == result(3), "and its answer was not told again"
+    await channel.close()
 
 
-def test_nothing_is_said_before_the_conversation_is_open_again() -> None:
-    async def work() -> None:
-        silent = Wire(opens=False)
-        exchange = Exchange(Wire(), silent)
-        channel = ReconnectingChannel(exchange)
-        await open_(channel)
-        exchange.wires[0].break_()
-        await send(channel, request(1))
-        await eventually(lambda: silent.sent, "it is being opened")
-        for _ in range(10):
-            await asyncio.sleep(0)
-        assert silent.sent == [initialize()]
-        silent.say(opened())
-        await eventually(lambda: len(silent.sent) == 3, "it goes on")
-        assert silent.sent == [initialize(), INITIALIZED, request(1)]
-        await channel.close()
-
-    run(work)
+async def test_nothing_is_said_before_the_conversation_is_open_again() -> None:
+    silent = Wire(opens=False)
+    exchange = Exchange(Wire(), silent)
+    channel = ReconnectingChannel(exchange)
+    await open_(channel)
+    exchange.wires[0].break_()
+    await send(channel, request(1))
+    await eventually(lambda: silent.sent, "it is being opened")
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert silent.sent == [initialize()]
+    silent.say(opened())
+    await eventually(lambda: len(silent.sent) == 3, "it goes on")
+    assert silent.sent == [initialize(), INITIALIZED, request(1)]
+    await channel.close()
 
 
 @pytest.mark.parametrize("fault", ["refuses", "breaks", "silent"])
-def test_a_conversation_that_was_not_opened_again_is_not_spoken_in(
+async def test_a_conversation_that_was_not_opened_again_is_not_spoken_in(
     fault: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reconnecting, "REOPEN_SECONDS", 0.05)
-
-    async def work() -> None:
-        bad = Wire(opens=False)
-        bad.refuses = fault == "refuses"
-        exchange = Exchange(Wire(), bad)
-        channel = ReconnectingChannel(exchange)
-        await open_(channel)
-        exchange.wires[0].break_()
-        await eventually(lambda: len(exchange.wires) == 2, "it came back")
-        if fault == "breaks":
-            bad.break_()
-        await eventually(lambda: len(exchange.wires) == 3, "it came back again")
-        await send(channel, request(1))
-        good = exchange.wires[2]
-        await eventually(lambda: len(good.sent) == 3, "it was opened")
-        assert good.sent == [initialize(), INITIALIZED, request(1)]
-        assert request(1) not in bad.sent
-        assert bad.closed
-        await channel.close()
-
-    run(work)
+    bad = Wire(opens=False)
+    bad.refuses = fault == "refuses"
+    exchange = Exchange(Wire(), bad)
+    channel = ReconnectingChannel(exchange)
+    await open_(channel)
+    exchange.wires[0].break_()
+    await eventually(lambda: len(exchange.wires) == 2, "it came back")
+    if fault == "breaks":
+        bad.break_()
+    await eventually(lambda: len(exchange.wires) == 3, "it came back again")
+    await send(channel, request(1))
+    good = exchange.wires[2]
+    await eventually(lambda: len(good.sent) == 3, "it was opened")
+    assert good.sent == [initialize(), INITIALIZED, request(1)]
+    assert request(1) not in bad.sent
+    assert bad.closed
+    await channel.close()
 
 
-def test_a_request_is_lost_where_nobody_can_be_reached() -> None:
-    async def work() -> None:
-        exchange = Exchange(*[None] * ATTEMPTS)
-        channel = ReconnectingChannel(exchange)
-        await send(channel, request(1))
-        assert await hear(channel) == {"lost": 1}
-        assert exchange.tries == ATTEMPTS
-        await send(channel, request(2))
-        await eventually(lambda: exchange.wires, "the next request tries again")
-        await channel.close()
-
-    run(work)
+async def test_a_request_is_lost_where_nobody_can_be_reached() -> None:
+    exchange = Exchange(*[None] * ATTEMPTS)
+    channel = ReconnectingChannel(exchange)
+    await send(channel, request(1))
+    assert await hear(channel) == {"lost": 1}
+    assert exchange.tries == ATTEMPTS
+    await send(channel, request(2))
+    await eventually(lambda: exchange.wires, "the next request tries again")
+    await channel.close()
 
 
-def test_a_server_that_hangs_up_at_once_is_not_called_in_a_storm(
+async def test_a_server_that_hangs_up_at_once_is_not_called_in_a_storm(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(tasks, "FIRST_PAUSE_SECONDS", 0.02)
     monkeypatch.setattr(tasks, "MOST_PAUSE_SECONDS", 30.0)
 
-    async def work() -> None:
-        async def rude() -> Wire:
-            wire = await exchange()
-            if exchange.tries > 1:
-                wire.opens = False
-                wire.break_()
-            return wire
+    async def rude() -> Wire:
+        wire = await exchange()
+        if exchange.tries > 1:
+            wire.opens = False
+            wire.break_()
+        return wire
 
-        exchange = Exchange()
-        channel = ReconnectingChannel(rude)
-        await open_(channel)
-        exchange.wires[0].break_()
-        await eventually(lambda: exchange.tries >= 2, "it is tried again")
-        await asyncio.sleep(0.3)
-        assert exchange.tries <= 8
-        await channel.close()
-
-    run(work)
+    exchange = Exchange()
+    channel = ReconnectingChannel(rude)
+    await open_(channel)
+    exchange.wires[0].break_()
+    await eventually(lambda: exchange.tries >= 2, "it is tried again")
+    await asyncio.sleep(0.3)
+    assert exchange.tries <= 8
+    await channel.close()
 
 
-def test_what_waits_for_a_new_connection_is_not_lost_with_the_old_one() -> None:
+async def test_what_waits_for_a_new_connection_is_not_lost_with_the_old_one() -> None:
     """It was told as lost, and then sent all the same."""
+    exchange = Exchange(Wire(), None, None)
+    channel = ReconnectingChannel(exchange)
+    await open_(channel)
+    first = exchange.wires[0]
+    await eventually(lambda: len(first.sent) == 2, "it is open")
+    await send(channel, request(1))
+    await eventually(lambda: len(first.sent) == 3, "it went up")
+    first.break_()
+    await eventually(lambda: channel._link is None, "it broke")
+    await send(channel, request(2))
+    assert await hear(channel) == {"lost": 1}
+    await eventually(lambda: len(exchange.wires) == 2, "there is a new one")
+    again = exchange.wires[1]
+    await eventually(lambda: request(2) in again.sent, "it goes up there")
+    again.say(result(2))
+    assert await hear(channel) == result(2)
+    await channel.close()
 
-    async def work() -> None:
-        exchange = Exchange(Wire(), None, None)
-        channel = ReconnectingChannel(exchange)
-        await open_(channel)
-        first = exchange.wires[0]
-        await eventually(lambda: len(first.sent) == 2, "it is open")
+
+async def test_an_answer_that_cannot_be_read_waits_for_nothing_more() -> None:
+    exchange = Exchange()
+    channel = ReconnectingChannel(exchange)
+    await open_(channel)
+    await send(channel, request(1))
+    await eventually(lambda: len(exchange.wires[0].sent) == 3, "it went up")
+    broken = b'{"jsonrpc":"2.0","id":1,"result":{"a":1,"a":2}}'
+    exchange.wires[0].say(broken)
+    assert await channel.read() == broken, "the Session answers it"
+    assert channel._sent == set()
+    await channel.close()
+
+
+async def test_closing_ends_it_for_readers_and_writers() -> None:
+    exchange = Exchange()
+    channel = ReconnectingChannel(exchange)
+    await open_(channel)
+    reading = asyncio.create_task(channel.read())
+    await asyncio.sleep(0)
+    await channel.close()
+    assert await reading is None
+    assert await channel.read() is None
+    with pytest.raises(ChannelClosed):
         await send(channel, request(1))
-        await eventually(lambda: len(first.sent) == 3, "it went up")
-        first.break_()
-        await eventually(lambda: channel._link is None, "it broke")
-        await send(channel, request(2))
-        assert await hear(channel) == {"lost": 1}
-        await eventually(lambda: len(exchange.wires) == 2, "there is a new one")
-        again = exchange.wires[1]
-        await eventually(lambda: request(2) in again.sent, "it goes up there")
-        again.say(result(2))
-        assert await hear(channel) == result(2)
-        await channel.close()
-
-    run(work)
+    await channel.close()
+    assert exchange.tries == 1
 
 
-def test_an_answer_that_cannot_be_read_waits_for_nothing_more() -> None:
-    async def work() -> None:
-        exchange = Exchange()
-        channel = ReconnectingChannel(exchange)
-        await open_(channel)
-        await send(channel, request(1))
-        await eventually(lambda: len(exchange.wires[0].sent) == 3, "it went up")
-        broken = b'{"jsonrpc":"2.0","id":1,"result":{"a":1,"a":2}}'
-        exchange.wires[0].say(broken)
-        assert await channel.read() == broken, "the Session answers it"
-        assert channel._sent == set()
-        await channel.close()
-
-    run(work)
-
-
-def test_closing_ends_it_for_readers_and_writers() -> None:
-    async def work() -> None:
-        exchange = Exchange()
-        channel = ReconnectingChannel(exchange)
-        await open_(channel)
-        reading = asyncio.create_task(channel.read())
-        await asyncio.sleep(0)
-        await channel.close()
-        assert await reading is None
-        assert await channel.read() is None
-        with pytest.raises(ChannelClosed):
-            await send(channel, request(1))
-        await channel.close()
-        assert exchange.tries == 1
-
-    run(work)
-
-
-def test_a_first_connection_that_fails_says_so_at_once() -> None:
-    async def work() -> None:
-        channel = ReconnectingChannel(Exchange(None))
-        with pytest.raises(LinkLost, match="nobody is there"):
-            await channel.open()
-        await channel.close()
-
-    run(work)
+async def test_a_first_connection_that_fails_says_so_at_once() -> None:
+    channel = ReconnectingChannel(Exchange(None))
+    with pytest.raises(LinkLost, match="nobody is there"):
+        await channel.open()
+    await channel.close()
 
 
 @tried(30)

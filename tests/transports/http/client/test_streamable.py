@@ -35,12 +35,12 @@ from tests.transports.talking import (
     result,
     text_result,
 )
-from tests.transports.wire import eventually, run
+from tests.transports.wire import eventually
 
 # --- a conversation -----------------------------------------------------------------------------
 
 
-def test_a_request_waits_for_the_notification_before_it_and_for_nothing_else() -> None:
+async def test_a_request_waits_for_the_notification_before_it_and_for_nothing_else() -> None:
     release, slow = asyncio.Event(), asyncio.Event()
 
     async def answering(_: web.BaseRequest, asked: Asked) -> web.StreamResponse:
@@ -54,38 +54,30 @@ def test_a_request_waits_for_the_notification_before_it_and_for_nothing_else() -
         return await echo(_, asked) if asked.body else web.Response(status=405)
 
     odd = Odd(answering)
-
-    async def work() -> None:
-        async with talking(odd) as client:
-            await client.open()
-            await client.send(request(1, "slow"))
-            await client.send(request(2, "fast"))
-            await eventually(lambda: len(odd.asked) == 2, "initialized is under way")
-            assert said(odd)[-1] == "notifications/initialized"
-            release.set()
-            told = await client.hear()
-            assert isinstance(told, dict)
-            assert told["id"] == 2, "one request does not delay another"
-            slow.set()
-            await client.hear()
-
-    run(work)
+    async with talking(odd) as client:
+        await client.open()
+        await client.send(request(1, "slow"))
+        await client.send(request(2, "fast"))
+        await eventually(lambda: len(odd.asked) == 2, "initialized is under way")
+        assert said(odd)[-1] == "notifications/initialized"
+        release.set()
+        told = await client.hear()
+        assert isinstance(told, dict)
+        assert told["id"] == 2, "one request does not delay another"
+        slow.set()
+        await client.hear()
 
 
-def test_frames_go_up_as_the_bytes_that_they_are() -> None:
+async def test_frames_go_up_as_the_bytes_that_they_are() -> None:
     frame = b'{"jsonrpc":"2.0" , "id":1,"method":"x/y","params":{"n":1.50}}'
-
-    async def work() -> None:
-        odd = Odd(echo)
-        async with talking(odd) as client:
-            await client.channel.write(frame)
-            await client.hear()
-        assert odd.asked[0].body == frame
-
-    run(work)
+    odd = Odd(echo)
+    async with talking(odd) as client:
+        await client.channel.write(frame)
+        await client.hear()
+    assert odd.asked[0].body == frame
 
 
-def test_what_the_server_says_unasked_comes_as_long_as_it_offers_a_stream() -> None:
+async def test_what_the_server_says_unasked_comes_as_long_as_it_offers_a_stream() -> None:
     streams = 0
 
     async def answering(asked: web.BaseRequest, told: Asked) -> web.StreamResponse:
@@ -104,14 +96,11 @@ def test_what_the_server_says_unasked_comes_as_long_as_it_offers_a_stream() -> N
             return await as_events(asked, b": nothing new\n\n")
         return await as_events(asked, event(NOTE, "7" if streams == 1 else None))
 
-    async def work() -> None:
-        async with talking(Odd(answering)) as client:
-            await client.open()
-            for _ in range(3):
-                assert await client.hear() == NOTE
-            await eventually(lambda: streams == 6, "it offers none any more")
-
-    run(work)
+    async with talking(Odd(answering)) as client:
+        await client.open()
+        for _ in range(3):
+            assert await client.hear() == NOTE
+        await eventually(lambda: streams == 6, "it offers none any more")
 
 
 # --- a session that is forgotten ------------------------------------------------------------------
@@ -128,16 +117,12 @@ def forgetting(*gone: str, ids: tuple[str, ...] = ("one", "two")) -> Odd:
     return in_sessions(answering, *ids)
 
 
-def test_a_forgotten_session_is_opened_anew_and_the_request_sent_again() -> None:
+async def test_a_forgotten_session_is_opened_anew_and_the_request_sent_again() -> None:
     odd = forgetting("one")
-
-    async def work() -> None:
-        async with talking(odd) as client:
-            await client.open()
-            for number in range(1, 4):
-                assert await client.ask(call(number)) == text_result(number, "fine")
-
-    run(work)
+    async with talking(odd) as client:
+        await client.open()
+        for number in range(1, 4):
+            assert await client.ask(call(number)) == text_result(number, "fine")
     told = [(a.says, a.headers.get(SESSION.lower())) for a in odd.asked if a.method == "POST"]
     assert told == [
         ("initialize", None),
@@ -151,36 +136,28 @@ def test_a_forgotten_session_is_opened_anew_and_the_request_sent_again() -> None
     assert openings[0] == openings[1]
 
 
-def test_many_requests_at_once_open_one_session_anew() -> None:
+async def test_many_requests_at_once_open_one_session_anew() -> None:
     odd = forgetting("one")
-
-    async def work() -> None:
-        async with talking(odd) as client:
-            await client.open()
-            for number in range(1, 6):
-                await client.send(call(number))
-            told = [await client.hear() for _ in range(5)]
-            assert sorted(one["id"] for one in told if isinstance(one, dict)) == [1, 2, 3, 4, 5]  # type: ignore[type-var]
-
-    run(work)
+    async with talking(odd) as client:
+        await client.open()
+        for number in range(1, 6):
+            await client.send(call(number))
+        told = [await client.hear() for _ in range(5)]
+        assert sorted(one["id"] for one in told if isinstance(one, dict)) == [1, 2, 3, 4, 5]  # type: ignore[type-var]
     assert said(odd).count("initialize") == 2
 
 
-def test_a_server_that_forgets_each_session_at_once_is_not_asked_for_ever() -> None:
+async def test_a_server_that_forgets_each_session_at_once_is_not_asked_for_ever() -> None:
     odd = forgetting("one", "two", "three", ids=("one", "two", "three"))
-
-    async def work() -> None:
-        async with talking(odd) as client:
-            await client.open()
-            told = await client.ask(call(1))
-            assert isinstance(told, dict)
-            assert told["lost"] == 1
-
-    run(work)
+    async with talking(odd) as client:
+        await client.open()
+        told = await client.ask(call(1))
+        assert isinstance(told, dict)
+        assert told["lost"] == 1
     assert said(odd).count("tools/call") == 2
 
 
-def test_a_session_that_could_not_be_opened_anew_is_tried_again_with_the_next_request() -> None:
+async def test_a_session_that_could_not_be_opened_is_tried_with_the_next_request() -> None:
     openings = 0
 
     async def answering(_: web.BaseRequest, asked: Asked) -> web.StreamResponse:
@@ -197,69 +174,57 @@ def test_a_session_that_could_not_be_opened_anew_is_tried_again_with_the_next_re
         status = 202 if asked.says == INITIALIZED["method"] else 404
         return web.Response(status=status if asked.method == "POST" else 405)
 
-    async def work() -> None:
-        async with talking(Odd(answering)) as client:
-            await client.open()
-            for number in (1, 2):
-                told = await client.ask(call(number))
-                assert isinstance(told, dict)
-                assert told["lost"] == number
-                assert "no new session" in str(told["why"])
-            assert await client.ask(call(3)) == text_result(3, "fine")
-
-    run(work)
+    async with talking(Odd(answering)) as client:
+        await client.open()
+        for number in (1, 2):
+            told = await client.ask(call(number))
+            assert isinstance(told, dict)
+            assert told["lost"] == number
+            assert "no new session" in str(told["why"])
+        assert await client.ask(call(3)) == text_result(3, "fine")
 
 
-def test_a_404_without_a_session_is_an_answer() -> None:
+async def test_a_404_without_a_session_is_an_answer() -> None:
     error: Object = {"jsonrpc": "2.0", "id": 1, "error": {"code": -32601, "message": "no"}}
 
     async def answering(_: web.BaseRequest, asked: Asked) -> web.StreamResponse:
         return as_json(error, status=404)
 
-    async def work() -> None:
-        odd = Odd(answering)
-        async with talking(odd) as client:
-            assert await client.ask(request(1, _meta=STATELESS)) == error
-        assert len(odd.asked) == 1
-
-    run(work)
+    odd = Odd(answering)
+    async with talking(odd) as client:
+        assert await client.ask(request(1, _meta=STATELESS)) == error
+    assert len(odd.asked) == 1
 
 
 @pytest.mark.parametrize("session_id", ["a b", "x" * 2000, "\u00e9"])
-def test_what_is_no_session_id_is_never_sent_back(session_id: str) -> None:
+async def test_what_is_no_session_id_is_never_sent_back(session_id: str) -> None:
     async def answering(_: web.BaseRequest, asked: Asked) -> web.StreamResponse:
         if asked.says == "initialize":
             return as_json(opened(), headers={SESSION: session_id})
         assert SESSION.lower() not in asked.headers
         return await echo(_, asked)
 
-    async def work() -> None:
-        async with talking(Odd(answering)) as client:
-            assert await client.ask(initialize()) == opened()
-            assert await client.ask(call(1)) == text_result(1, "fine")
-
-    run(work)
+    async with talking(Odd(answering)) as client:
+        assert await client.ask(initialize()) == opened()
+        assert await client.ask(call(1)) == text_result(1, "fine")
 
 
-def test_a_version_that_no_header_can_hold_is_not_repeated() -> None:
+async def test_a_version_that_no_header_can_hold_is_not_repeated() -> None:
     async def answering(_: web.BaseRequest, asked: Asked) -> web.StreamResponse:
         if asked.says == "initialize":
             return as_json(opened(version="2025\r\nX-Evil: y"))
         assert not {"x-evil", VERSION.lower()} & asked.headers.keys()
         return await echo(_, asked)
 
-    async def work() -> None:
-        async with talking(Odd(answering)) as client:
-            await client.ask(initialize())
-            assert await client.ask(call(1)) == text_result(1, "fine")
-
-    run(work)
+    async with talking(Odd(answering)) as client:
+        await client.ask(initialize())
+        assert await client.ask(call(1)) == text_result(1, "fine")
 
 
 # --- 2026-07-28 -----------------------------------------------------------------------------------
 
 
-def test_a_stateless_request_is_sent_with_what_its_headers_repeat() -> None:
+async def test_a_stateless_request_is_sent_with_what_its_headers_repeat() -> None:
     schema: Object = {
         "type": "object",
         "properties": {
@@ -278,13 +243,9 @@ def test_a_stateless_request_is_sent_with_what_its_headers_repeat() -> None:
     asked = request(
         2, "tools/call", name="echo", arguments={"region": "\u00e9", "evil": "x"}, _meta=STATELESS
     )
-
-    async def work() -> None:
-        async with talking(odd) as client:
-            await client.ask(request(1, "tools/list", _meta=STATELESS))
-            assert await client.ask(asked) == text_result(2, "fine")
-
-    run(work)
+    async with talking(odd) as client:
+        await client.ask(request(1, "tools/list", _meta=STATELESS))
+        assert await client.ask(asked) == text_result(2, "fine")
     headers = odd.asked[1].headers
     assert headers["mcp-method"] == "tools/call"
     assert headers["mcp-name"] == "echo"
@@ -293,7 +254,7 @@ def test_a_stateless_request_is_sent_with_what_its_headers_repeat() -> None:
     assert not [name for name in headers if "evil" in name or name == "mcp-param-a"]
 
 
-def test_a_stateless_request_is_given_up_by_ending_its_stream() -> None:
+async def test_a_stateless_request_is_given_up_by_ending_its_stream() -> None:
     ended = asyncio.Event()
 
     async def answering(asked: web.BaseRequest, told: Asked) -> web.StreamResponse:
@@ -307,19 +268,15 @@ def test_a_stateless_request_is_given_up_by_ending_its_stream() -> None:
         return response
 
     odd = Odd(answering)
-
-    async def work() -> None:
-        async with talking(odd) as client:
-            assert await client.ask(call(1, _meta=STATELESS)) == NOTE
-            await client.send(notification("notifications/cancelled", requestId=1))
-            await ended.wait()
-            assert await client.ask(call(2, _meta=STATELESS)) == text_result(2, "fine")
-
-    run(work)
+    async with talking(odd) as client:
+        assert await client.ask(call(1, _meta=STATELESS)) == NOTE
+        await client.send(notification("notifications/cancelled", requestId=1))
+        await ended.wait()
+        assert await client.ask(call(2, _meta=STATELESS)) == text_result(2, "fine")
     assert said(odd) == ["tools/call", "tools/call"], "nothing is sent of it, and nothing told"
 
 
-def test_in_a_session_a_cancellation_is_a_message() -> None:
+async def test_in_a_session_a_cancellation_is_a_message() -> None:
     odd = in_sessions(echo)
 
     async def answering(asked: web.BaseRequest, told: Asked) -> web.StreamResponse:
@@ -328,41 +285,33 @@ def test_in_a_session_a_cancellation_is_a_message() -> None:
         return await as_events(asked, event(result(1)))
 
     odd = in_sessions(answering)
-
-    async def work() -> None:
-        async with talking(odd) as client:
-            await client.open()
-            await client.send(notification("notifications/cancelled", requestId=1))
-            assert await client.ask(call(1)) == result(1)
-
-    run(work)
+    async with talking(odd) as client:
+        await client.open()
+        await client.send(notification("notifications/cancelled", requestId=1))
+        assert await client.ask(call(1)) == result(1)
     assert "notifications/cancelled" in said(odd)
 
 
 # --- the end --------------------------------------------------------------------------------------
 
 
-def test_closing_ends_the_session_and_what_is_under_way() -> None:
+async def test_closing_ends_the_session_and_what_is_under_way() -> None:
     async def answering(asked: web.BaseRequest, _: Asked) -> web.StreamResponse:
         response = await as_events(asked, event(NOTE))
         await asyncio.Event().wait()
         return response
 
     odd = in_sessions(answering)
-
-    async def work() -> None:
-        async with talking(odd) as client:
-            await client.open()
-            assert await client.ask(call(1)) == NOTE
-            reading = asyncio.create_task(client.channel.read())
-            await asyncio.sleep(0)
-            await client.channel.close()
-            assert await reading is None
-            assert await client.channel.read() is None
-            with pytest.raises(ChannelClosed):
-                await client.channel.write(b"{}")
-            await client.channel.close()
-
-    run(work)
+    async with talking(odd) as client:
+        await client.open()
+        assert await client.ask(call(1)) == NOTE
+        reading = asyncio.create_task(client.channel.read())
+        await asyncio.sleep(0)
+        await client.channel.close()
+        assert await reading is None
+        assert await client.channel.read() is None
+        with pytest.raises(ChannelClosed):
+            await client.channel.write(b"{}")
+        await client.channel.close()
     assert said(odd)[-1] == "DELETE"
     assert odd.asked[-1].headers[SESSION.lower()] == "s"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from pipeguard.firewall.protocol.framing import Lost
 from pipeguard.firewall.protocol.json_values import JsonObject, Number
@@ -13,7 +15,7 @@ from pipeguard.transports.http.client.task_owners import OwnedDialler, SharingCl
 from pipeguard.transports.judging import LARGE_BYTES
 from tests.transports.http.client.test_multiplexer import Server, Source, send, told
 from tests.transports.talking import Object
-from tests.transports.wire import PATIENCE_SECONDS, run
+from tests.transports.wire import PATIENCE_SECONDS
 
 
 def a_task(name: str, ttl: str | None = None) -> JsonObject:
@@ -59,14 +61,12 @@ def test_an_id_that_is_used_again_is_of_the_last_who_got_it() -> None:
     assert tasks.owns("two", "a")
 
 
-def owning(work: object) -> None:
-    async def all_of_it() -> None:
-        source = Source()
-        dialler = OwnedDialler(source)
-        await work(dialler, source)  # type: ignore[operator]
-        await dialler.close()
-
-    run(all_of_it)
+@asynccontextmanager
+async def owning() -> AsyncIterator[tuple[OwnedDialler, Source]]:
+    source = Source()
+    dialler = OwnedDialler(source)
+    yield dialler, source
+    await dialler.close()
 
 
 def creation(number: int, task: str) -> Object:
@@ -80,8 +80,8 @@ async def create(port: AsyncChannel, server: Server, task: str) -> None:
     await told(port)
 
 
-def test_what_a_client_escapes_is_read_as_the_server_reads_it() -> None:
-    async def work(dialler: OwnedDialler, source: Source) -> None:
+async def test_what_a_client_escapes_is_read_as_the_server_reads_it() -> None:
+    async with owning() as (dialler, source):
         one, two = await dialler.dial(), await dialler.dial()
         first, second = source.servers
         await create(one, first, "t1")
@@ -92,11 +92,9 @@ def test_what_a_client_escapes_is_read_as_the_server_reads_it() -> None:
         assert first.heard[-1]["params"] == {"taskId": "t1"}
         assert second.heard[-1]["params"] != {"taskId": "t1"}
 
-    owning(work)
 
-
-def test_tasks_of_the_later_revision_have_owners_too() -> None:
-    async def work(dialler: OwnedDialler, source: Source) -> None:
+async def test_tasks_of_the_later_revision_have_owners_too() -> None:
+    async with owning() as (dialler, source):
         one, two = [await dialler.dial_client(SharingClient(name)) for name in ("one", "two")]
         first, second = source.servers
         made: Object = {"resultType": "task", "taskId": "t1", "ttlMs": 60000}
@@ -116,11 +114,9 @@ def test_tasks_of_the_later_revision_have_owners_too() -> None:
         assert (await told(one))["method"] == "notifications/tasks"
         assert (await told(two))["method"] == "notifications/message"
 
-    owning(work)
 
-
-def test_a_long_answer_of_a_task_passes_and_so_does_one_that_is_lost() -> None:
-    async def work(dialler: OwnedDialler, source: Source) -> None:
+async def test_a_long_answer_of_a_task_passes_and_so_does_one_that_is_lost() -> None:
+    async with owning() as (dialler, source):
         port = await dialler.dial()
         [server] = source.servers
         text = "task " * LARGE_BYTES
@@ -132,11 +128,9 @@ def test_a_long_answer_of_a_task_passes_and_so_does_one_that_is_lost() -> None:
         server.frames.put_nowait(b"task {")
         assert await asyncio.wait_for(port.read(), PATIENCE_SECONDS) == b"task {"
 
-    owning(work)
 
-
-def test_of_a_batch_the_messages_about_other_tasks_are_left_out() -> None:
-    async def work(dialler: OwnedDialler, source: Source) -> None:
+async def test_of_a_batch_the_messages_about_other_tasks_are_left_out() -> None:
+    async with owning() as (dialler, source):
         port = await dialler.dial()
         [server] = source.servers
         about: Object = {"taskId": "t1"}
@@ -147,5 +141,3 @@ def test_of_a_batch_the_messages_about_other_tasks_are_left_out() -> None:
         server.say([status, creation(1, "t1")])
         frame = await asyncio.wait_for(port.read(), PATIENCE_SECONDS)
         assert json.loads(frame or b"") == [creation(1, "t1")]
-
-    owning(work)

@@ -35,7 +35,7 @@ from tests.transports.talking import (
     result,
     text_result,
 )
-from tests.transports.wire import eventually, run
+from tests.transports.wire import eventually
 
 pytestmark = pytest.mark.usefixtures("_compiled_rules")
 
@@ -43,25 +43,22 @@ pytestmark = pytest.mark.usefixtures("_compiled_rules")
 # --- one id, many requests ------------------------------------------------------------------------
 
 
-def test_requests_with_one_id_at_once_get_each_its_own_answer() -> None:
+async def test_requests_with_one_id_at_once_get_each_its_own_answer() -> None:
     def reversed_(child: Child, message: Object) -> None:
         if message.get("method") == "tools/call" and len(child.asked("tools/call")) == 5:
             for one in reversed(child.asked("tools/call")):
                 child.say(text_result(one["id"], one["params"]["arguments"]["text"]))  # type: ignore[index,call-overload,arg-type]
 
-    async def work() -> None:
-        async with hosting(reversed_) as host:
-            named = await host.open()
-            many = [host.ask(call(1, f"n{n}"), **named) for n in range(5)]
-            assert await asyncio.gather(*many) == [text_result(1, f"n{n}") for n in range(5)]
-            ids = [one["id"] for one in host.children[0].asked("tools/call")]
-            assert ids[0] == 1
-            assert len(set(map(str, ids))) == 5
-
-    run(work)
+    async with hosting(reversed_) as host:
+        named = await host.open()
+        many = [host.ask(call(1, f"n{n}"), **named) for n in range(5)]
+        assert await asyncio.gather(*many) == [text_result(1, f"n{n}") for n in range(5)]
+        ids = [one["id"] for one in host.children[0].asked("tools/call")]
+        assert ids[0] == 1
+        assert len(set(map(str, ids))) == 5
 
 
-def test_progress_of_two_that_use_one_token_reaches_each_its_own() -> None:
+async def test_progress_of_two_that_use_one_token_reaches_each_its_own() -> None:
     def progressing(child: Child, message: Object) -> None:
         asked = child.asked("tools/call")
         if message.get("method") != "tools/call" or len(asked) < 2:
@@ -73,83 +70,71 @@ def test_progress_of_two_that_use_one_token_reaches_each_its_own() -> None:
         for one in asked:
             child.say(text_result(one["id"], "fine"))
 
-    async def work() -> None:
-        async with hosting(progressing) as host:
-            meta: Object = {**STATELESS, "progressToken": "p"}
-            many = [host.ask(call(1, f"n{n}", _meta=meta), **R5_HEADERS) for n in range(2)]
-            for number, told in enumerate(await asyncio.gather(*many)):
-                assert isinstance(told, list)
-                assert [one.get("params") for one in told if isinstance(one, dict)] == [
-                    {"progressToken": "p", "progress": number, "message": f"n{number}"},
-                    None,
-                ]
-
-    run(work)
+    async with hosting(progressing) as host:
+        meta: Object = {**STATELESS, "progressToken": "p"}
+        many = [host.ask(call(1, f"n{n}", _meta=meta), **R5_HEADERS) for n in range(2)]
+        for number, told in enumerate(await asyncio.gather(*many)):
+            assert isinstance(told, list)
+            assert [one.get("params") for one in told if isinstance(one, dict)] == [
+                {"progressToken": "p", "progress": number, "message": f"n{number}"},
+                None,
+            ]
 
 
 @pytest.mark.parametrize("respell", [str, float])
-def test_an_answer_with_the_digits_of_an_id_reaches_its_exchange(
+async def test_an_answer_with_the_digits_of_an_id_reaches_its_exchange(
     respell: Callable[[str], str | float],
 ) -> None:
-    async def work() -> None:
-        async with hosting(None) as host:
-            named = await host.open()
-            child = host.children[0]
-            asking = asyncio.create_task(host.post(request(7), **named))
-            await eventually(lambda: len(child.asked("x/y")) == 1, "it")
-            child.say({**result(7), "id": respell(str(child.asked("x/y")[0]["id"]))})
-            assert (await asking)[1] == result(7)
-
-    run(work)
+    async with hosting(None) as host:
+        named = await host.open()
+        child = host.children[0]
+        asking = asyncio.create_task(host.post(request(7), **named))
+        await eventually(lambda: len(child.asked("x/y")) == 1, "it")
+        child.say({**result(7), "id": respell(str(child.asked("x/y")[0]["id"]))})
+        assert (await asking)[1] == result(7)
 
 
-def test_a_cancellation_names_the_request_as_it_went_up() -> None:
-    async def work() -> None:
-        async with hosting(None) as host:
-            named = await host.open()
-            child = host.children[0]
-            first = asyncio.create_task(host.post(request(1), **named))
-            await eventually(lambda: len(child.asked("x/y")) == 1, "the first")
-            second = asyncio.create_task(host.post(request(1), **named))
-            await eventually(lambda: len(child.asked("x/y")) == 2, "the second")
-            cancel = notification("notifications/cancelled", requestId=1, reason="late")
-            for task in (first, second):
-                await host.post(cancel, **named)
-                assert (await task)[1] == []
-            ids = [one["id"] for one in child.asked("x/y")]
-            told = [one["params"] for one in child.asked("notifications/cancelled")]
-            assert [one["requestId"] for one in told if isinstance(one, dict)] == ids
-            child.say(result(ids[0]))
-            child.say(result(ids[1]))
-            echoing = asyncio.create_task(host.post(request(2), **named))
-            await eventually(lambda: len(child.asked("x/y")) == 3, "the third")
-            child.say(result(2))
-            assert (await echoing)[1] == result(2)
-            assert "protocol.unknown-answer" not in host.records.rules, "they were expected"
-            again = asyncio.create_task(host.post(request(1), **named))
-            await eventually(lambda: len(child.asked("x/y")) == 4, "the fourth")
-            child.say(result(child.asked("x/y")[3]["id"]))
-            assert (await again)[1] == result(1)
-
-    run(work)
+async def test_a_cancellation_names_the_request_as_it_went_up() -> None:
+    async with hosting(None) as host:
+        named = await host.open()
+        child = host.children[0]
+        first = asyncio.create_task(host.post(request(1), **named))
+        await eventually(lambda: len(child.asked("x/y")) == 1, "the first")
+        second = asyncio.create_task(host.post(request(1), **named))
+        await eventually(lambda: len(child.asked("x/y")) == 2, "the second")
+        cancel = notification("notifications/cancelled", requestId=1, reason="late")
+        for task in (first, second):
+            await host.post(cancel, **named)
+            assert (await task)[1] == []
+        ids = [one["id"] for one in child.asked("x/y")]
+        told = [one["params"] for one in child.asked("notifications/cancelled")]
+        assert [one["requestId"] for one in told if isinstance(one, dict)] == ids
+        child.say(result(ids[0]))
+        child.say(result(ids[1]))
+        echoing = asyncio.create_task(host.post(request(2), **named))
+        await eventually(lambda: len(child.asked("x/y")) == 3, "the third")
+        child.say(result(2))
+        assert (await echoing)[1] == result(2)
+        assert "protocol.unknown-answer" not in host.records.rules, "they were expected"
+        again = asyncio.create_task(host.post(request(1), **named))
+        await eventually(lambda: len(child.asked("x/y")) == 4, "the fourth")
+        child.say(result(child.asked("x/y")[3]["id"]))
+        assert (await again)[1] == result(1)
 
 
 @pytest.mark.parametrize("method", ["notifications\\/cancelled", "notifications/\\u0063ancelled"])
-def test_a_cancellation_may_be_spelt_otherwise(method: str) -> None:
-    async def work() -> None:
-        async with hosting(None) as host:
-            named = await host.open()
-            asking = [asyncio.create_task(host.post(request(1), **named)) for _ in range(2)]
-            child = host.children[0]
-            await eventually(lambda: len(child.asked("x/y")) == 2, "both")
-            for _ in asking:
-                body = f'{{"jsonrpc":"2.0","method":"{method}","params":{{"requestId":1}}}}'
-                await host.post(body.encode(), **named)
-            await asyncio.gather(*asking)
-            told = [one["params"]["requestId"] for one in child.asked("notifications/cancelled")]  # type: ignore[index,call-overload]
-            assert sorted(map(str, told)) == sorted(str(one["id"]) for one in child.asked("x/y"))
-
-    run(work)
+async def test_a_cancellation_may_be_spelt_otherwise(method: str) -> None:
+    async with hosting(None) as host:
+        named = await host.open()
+        asking = [asyncio.create_task(host.post(request(1), **named)) for _ in range(2)]
+        child = host.children[0]
+        await eventually(lambda: len(child.asked("x/y")) == 2, "both")
+        for _ in asking:
+            body = f'{{"jsonrpc":"2.0","method":"{method}","params":{{"requestId":1}}}}'
+            await host.post(body.encode(), **named)
+        await asyncio.gather(*asking)
+        told = [one["params"]["requestId"] for one in child.asked("notifications/cancelled")]  # type: ignore[index,call-overload]
+        assert sorted(map(str, told)) == sorted(str(one["id"]) for one in child.asked("x/y"))
 
 
 # --- odd answers ----------------------------------------------------------------------------------
@@ -169,121 +154,97 @@ def test_a_cancellation_may_be_spelt_otherwise(method: str) -> None:
     ],
 )
 @pytest.mark.parametrize("at_once", [1, 2])
-def test_an_answer_that_is_none_is_told_to_whom_it_was_for(answer: str, at_once: int) -> None:
+async def test_an_answer_that_is_none_is_told_to_whom_it_was_for(answer: str, at_once: int) -> None:
     def odd(child: Child, message: Object) -> None:
         asked = child.asked("x/y")
         if message.get("method") == "x/y" and len(asked) == at_once:
             for one in asked:
                 child.say(answer.replace("ID", json.dumps(one["id"])).encode())
 
-    async def work() -> None:
-        async with hosting(odd) as host:
-            named = await host.open()
-            for told in await asyncio.gather(
-                *(host.ask(request(1), **named) for _ in range(at_once))
-            ):
-                one = told[0] if isinstance(told, list) else told
-                assert isinstance(one, dict)
-                assert one["id"] == 1
-                assert "error" in one
-            assert not next(iter(host.known.guard.pins), None)
-
-    run(work)
+    async with hosting(odd) as host:
+        named = await host.open()
+        for told in await asyncio.gather(*(host.ask(request(1), **named) for _ in range(at_once))):
+            one = told[0] if isinstance(told, list) else told
+            assert isinstance(one, dict)
+            assert one["id"] == 1
+            assert "error" in one
+        assert not next(iter(host.known.guard.pins), None)
 
 
 @pytest.mark.parametrize("behind", ["", ",NaN"], ids=["whole", "broken"])
-def test_an_array_of_answers_to_several_is_told_to_each(behind: str) -> None:
+async def test_an_array_of_answers_to_several_is_told_to_each(behind: str) -> None:
     def odd(child: Child, message: Object) -> None:
         asked = [json.dumps(result(one["id"])) for one in child.asked("x/y")]
         if len(asked) == 3:
             child.say(f"[{','.join(asked)}{behind}]".encode())
 
-    async def work() -> None:
-        async with hosting(odd) as host:
-            named = await host.open()
-            asking = [host.ask(request(id_), **named) for id_ in (1, 2, 2)]
-            told = [
-                in_one(one if isinstance(one, list) else [one])
-                for one in await asyncio.gather(*asking)
-            ]
-            assert [[one["id"] for one in each] for each in told] == [[1], [2], [2]]
-            assert all("error" in one for each in told for one in each)
-
-    run(work)
+    async with hosting(odd) as host:
+        named = await host.open()
+        asking = [host.ask(request(id_), **named) for id_ in (1, 2, 2)]
+        told = [
+            in_one(one if isinstance(one, list) else [one]) for one in await asyncio.gather(*asking)
+        ]
+        assert [[one["id"] for one in each] for each in told] == [[1], [2], [2]]
+        assert all("error" in one for each in told for one in each)
 
 
-def test_an_answer_to_nothing_is_dropped_and_the_rest_goes_on() -> None:
+async def test_an_answer_to_nothing_is_dropped_and_the_rest_goes_on() -> None:
     def odd(child: Child, message: Object) -> None:
         if message.get("method") == "x/y":
             for id_ in ("1", 2, "pipeguard-1", 1, 1):
                 child.say(result(id_))
 
-    async def work() -> None:
-        async with hosting(odd) as host:
-            named = await host.open()
-            assert await host.ask(request(1), **named) == result(1)
-            await eventually(
-                lambda: host.records.rules.count("protocol.unknown-answer") == 4, "four dropped"
-            )
-
-    run(work)
+    async with hosting(odd) as host:
+        named = await host.open()
+        assert await host.ask(request(1), **named) == result(1)
+        await eventually(
+            lambda: host.records.rules.count("protocol.unknown-answer") == 4, "four dropped"
+        )
 
 
 # --- batches --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("answering", [batching, echo])
-def test_a_batch_is_answered_whole_whether_in_one_or_in_many(answering: Answering) -> None:
-    async def work() -> None:
-        async with hosting(answering) as host:
-            named = await host.open("2025-03-26")
-            batch: Json = [call(1), INITIALIZED, call("a", SECRET), call(2)]
-            told = in_one(await host.ask(batch, **named))
-            assert sorted(str(one["id"]) for one in told) == ["1", "2", "a"]
-
-    run(work)
+async def test_a_batch_is_answered_whole_whether_in_one_or_in_many(answering: Answering) -> None:
+    async with hosting(answering) as host:
+        named = await host.open("2025-03-26")
+        batch: Json = [call(1), INITIALIZED, call("a", SECRET), call(2)]
+        told = in_one(await host.ask(batch, **named))
+        assert sorted(str(one["id"]) for one in told) == ["1", "2", "a"]
 
 
 @pytest.mark.parametrize("answering", [batching, echo])
-def test_batches_with_the_same_ids_at_once_are_answered_apart(answering: Answering) -> None:
-    async def work() -> None:
-        async with hosting(answering) as host:
-            named = await host.open("2025-03-26")
-            batch: Json = [call(1), call(2)]
-            for told in await asyncio.gather(*(host.ask(batch, **named) for _ in range(3))):
-                assert sorted(one["id"] for one in in_one(told)) == [1, 2]  # type: ignore[type-var]
-
-    run(work)
+async def test_batches_with_the_same_ids_at_once_are_answered_apart(answering: Answering) -> None:
+    async with hosting(answering) as host:
+        named = await host.open("2025-03-26")
+        batch: Json = [call(1), call(2)]
+        for told in await asyncio.gather(*(host.ask(batch, **named) for _ in range(3))):
+            assert sorted(one["id"] for one in in_one(told)) == [1, 2]  # type: ignore[type-var]
 
 
-def test_a_batch_that_asks_nothing_is_taken() -> None:
-    async def work() -> None:
-        async with hosting() as host:
-            named = await host.open("2025-03-26")
-            assert (await host.post([INITIALIZED, INITIALIZED], **named))[0] == 202
-            status, told, _ = await host.post([INITIALIZED, call(1, SECRET)], **named)
-            assert status == 200
-            assert [one["id"] for one in in_one(told)] == [1]
-            status, told, _ = await host.post([call(1, SECRET)], **named)
-            assert status == 200
-            assert [one["id"] for one in in_one(told)] == [1]
-
-    run(work)
+async def test_a_batch_that_asks_nothing_is_taken() -> None:
+    async with hosting() as host:
+        named = await host.open("2025-03-26")
+        assert (await host.post([INITIALIZED, INITIALIZED], **named))[0] == 202
+        status, told, _ = await host.post([INITIALIZED, call(1, SECRET)], **named)
+        assert status == 200
+        assert [one["id"] for one in in_one(told)] == [1]
+        status, told, _ = await host.post([call(1, SECRET)], **named)
+        assert status == 200
+        assert [one["id"] for one in in_one(told)] == [1]
 
 
-def test_an_array_for_exchanges_of_several_is_taken_apart() -> None:
+async def test_an_array_for_exchanges_of_several_is_taken_apart() -> None:
     def at_once(child: Child, message: Object) -> None:
         asked = child.asked("x/y")
         if message.get("method") == "x/y" and len(asked) == 3:
             child.say([result(one["id"]) for one in asked])
 
-    async def work() -> None:
-        async with hosting(at_once) as host:
-            named = await host.open("2025-03-26")
-            for told in await asyncio.gather(*(host.ask(request(1), **named) for _ in range(3))):
-                assert in_one(told) == [result(1)]
-
-    run(work)
+    async with hosting(at_once) as host:
+        named = await host.open("2025-03-26")
+        for told in await asyncio.gather(*(host.ask(request(1), **named) for _ in range(3))):
+            assert in_one(told) == [result(1)]
 
 
 class EndedServer:

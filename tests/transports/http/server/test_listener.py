@@ -40,13 +40,10 @@ pytestmark = pytest.mark.usefixtures("_compiled_rules")
         ("GET", "/ws", UPGRADE, b"socket"),
     ],
 )
-def test_each_path_has_its_answer(method: str, path: str, head: str, said: bytes) -> None:
-    async def work() -> None:
-        async with fronted() as at:
-            answer = await at.ask(method, path, head, b"{}" if method == "POST" else b"")
-            assert (answer.status, answer.body) == (200, said)
-
-    run(work)
+async def test_each_path_has_its_answer(method: str, path: str, head: str, said: bytes) -> None:
+    async with fronted() as at:
+        answer = await at.ask(method, path, head, b"{}" if method == "POST" else b"")
+        assert (answer.status, answer.body) == (200, said)
 
 
 @pytest.mark.parametrize(
@@ -61,68 +58,53 @@ def test_each_path_has_its_answer(method: str, path: str, head: str, said: bytes
         *(("POST", "/healthz", 405),),
     ],
 )
-def test_what_is_not_there_is_told(method: str, path: str, status: int) -> None:
-    async def work() -> None:
-        async with fronted() as at:
-            answer = await at.ask(method, path)
-            assert answer.status == status
-            assert (status == 405) == ("allow" in answer.headers)
-
-    run(work)
+async def test_what_is_not_there_is_told(method: str, path: str, status: int) -> None:
+    async with fronted() as at:
+        answer = await at.ask(method, path)
+        assert answer.status == status
+        assert (status == 405) == ("allow" in answer.headers)
 
 
-def test_no_other_upgrade_is_made() -> None:
-    async def work() -> None:
-        async with fronted() as at:
-            head = "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: a\r\n"
-            answer = await at.ask("GET", "/mcp", head)
-            assert answer.status == 400
-            assert (await at.ask("POST", "/mcp", UPGRADE + JSON, b"{}")).status in (200, 400)
-
-    run(work)
+async def test_no_other_upgrade_is_made() -> None:
+    async with fronted() as at:
+        head = "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: a\r\n"
+        answer = await at.ask("GET", "/mcp", head)
+        assert answer.status == 400
+        assert (await at.ask("POST", "/mcp", UPGRADE + JSON, b"{}")).status in (200, 400)
 
 
-def test_health_is_told_to_everybody_and_readiness_as_it_is() -> None:
-    async def work() -> None:
-        async with fronted(Tokens(lambda: {"ci": "t"})) as at:
-            assert (await at.ask("GET", "/mcp")).status == 401
-            assert (await at.ask("GET", "/healthz")).body == b"ok\n"
-            assert (await at.ask("GET", "/readyz")).status == 200
-            at.is_ready = False
-            assert (await at.ask("GET", "/readyz")).status == 503
-            assert (await at.ask("GET", "/healthz")).status == 200
-
-    run(work)
+async def test_health_is_told_to_everybody_and_readiness_as_it_is() -> None:
+    async with fronted(Tokens(lambda: {"ci": "t"})) as at:
+        assert (await at.ask("GET", "/mcp")).status == 401
+        assert (await at.ask("GET", "/healthz")).body == b"ok\n"
+        assert (await at.ask("GET", "/readyz")).status == 200
+        at.is_ready = False
+        assert (await at.ask("GET", "/readyz")).status == 503
+        assert (await at.ask("GET", "/healthz")).status == 200
 
 
-def test_nobody_comes_in_unasked_by_any_path() -> None:
-    async def work() -> None:
-        async with fronted(Tokens(lambda: {"ci": "t"})) as at:
-            for method, path, head in (
-                *(("POST", "/mcp", JSON), ("GET", "/mcp", ""), ("DELETE", "/mcp", "")),
-                *(("GET", "/sse", ""), ("POST", "/messages", JSON), ("GET", "/nothing", "")),
-                *(("GET", "/ws", UPGRADE), ("GET", "/mcp", UPGRADE)),
-            ):
-                assert (await at.ask(method, path, head)).status == 401
-                bad = f"Authorization: Bearer t\r\nOrigin: https://evil.example\r\n{head}"
-                assert (await at.ask(method, path, bad)).status == 403
-                rebound = f"{method} {path} HTTP/1.1\r\nHost: evil.example\r\n{head}\r\n"
-                assert (await exchange(at.port, rebound.encode())).status == 403
-
-    run(work)
+async def test_nobody_comes_in_unasked_by_any_path() -> None:
+    async with fronted(Tokens(lambda: {"ci": "t"})) as at:
+        for method, path, head in (
+            *(("POST", "/mcp", JSON), ("GET", "/mcp", ""), ("DELETE", "/mcp", "")),
+            *(("GET", "/sse", ""), ("POST", "/messages", JSON), ("GET", "/nothing", "")),
+            *(("GET", "/ws", UPGRADE), ("GET", "/mcp", UPGRADE)),
+        ):
+            assert (await at.ask(method, path, head)).status == 401
+            bad = f"Authorization: Bearer t\r\nOrigin: https://evil.example\r\n{head}"
+            assert (await at.ask(method, path, bad)).status == 403
+            rebound = f"{method} {path} HTTP/1.1\r\nHost: evil.example\r\n{head}\r\n"
+            assert (await exchange(at.port, rebound.encode())).status == 403
 
 
-def test_requests_on_one_connection_are_answered_in_their_order() -> None:
-    async def work() -> None:
-        async with fronted() as at:
-            reader, writer = await asyncio.open_connection("127.0.0.1", at.port)
-            for path in ("/mcp", "/sse", "/healthz"):
-                writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
-            told = [(await read_answer(reader)).body for _ in range(3)]
-            assert told == [b"get", b"events", b"ok\n"]
-            writer.close()
-
-    run(work)
+async def test_requests_on_one_connection_are_answered_in_their_order() -> None:
+    async with fronted() as at:
+        reader, writer = await asyncio.open_connection("127.0.0.1", at.port)
+        for path in ("/mcp", "/sse", "/healthz"):
+            writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        told = [(await read_answer(reader)).body for _ in range(3)]
+        assert told == [b"get", b"events", b"ok\n"]
+        writer.close()
 
 
 # --- what the audit hears -------------------------------------------------------------------------
@@ -220,34 +202,27 @@ def test_what_is_no_request_is_told_shortly_and_prints_nothing(
     assert capfd.readouterr().err == ""
 
 
-def test_an_address_of_some_length_is_too_long() -> None:
-    async def work() -> None:
-        async with fronted() as at:
-            assert (await at.ask("GET", "/mcp?" + "x" * 8000)).status == 200
-            assert (await at.ask("GET", "/mcp?" + "x" * 9000)).status == 414
-
-    run(work)
+async def test_an_address_of_some_length_is_too_long() -> None:
+    async with fronted() as at:
+        assert (await at.ask("GET", "/mcp?" + "x" * 8000)).status == 200
+        assert (await at.ask("GET", "/mcp?" + "x" * 9000)).status == 414
 
 
-def test_a_fault_of_ours_is_a_500_and_one_line_in_the_log(
+async def test_a_fault_of_ours_is_a_500_and_one_line_in_the_log(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.INFO)
-
-    async def work() -> None:
-        async with fronted() as at:
-            at.answers.fault = StateError("the audit cannot be written")
-            assert (await at.ask("GET", "/mcp")).status == 500
-            assert caplog.records == []
-            async with aiohttp.ClientSession() as http:
-                with pytest.raises(aiohttp.ClientError):
-                    async with http.get(f"http://127.0.0.1:{at.port}/mcp?stream") as stream:
-                        await stream.read()
-            assert caplog.records == []
-            at.answers.fault = ZeroDivisionError("of a secret")
-            assert (await at.ask("GET", "/mcp")).status == 500
-
-    run(work)
+    async with fronted() as at:
+        at.answers.fault = StateError("the audit cannot be written")
+        assert (await at.ask("GET", "/mcp")).status == 500
+        assert caplog.records == []
+        async with aiohttp.ClientSession() as http:
+            with pytest.raises(aiohttp.ClientError):
+                async with http.get(f"http://127.0.0.1:{at.port}/mcp?stream") as stream:
+                    await stream.read()
+        assert caplog.records == []
+        at.answers.fault = ZeroDivisionError("of a secret")
+        assert (await at.ask("GET", "/mcp")).status == 500
     told = [r for r in caplog.records if r.name == "pipeguard.listener"]
     assert [r.getMessage() for r in told] == ["pipeguard: a request failed: ZeroDivisionError"]
     assert told[0].exc_info is None
@@ -256,27 +231,24 @@ def test_a_fault_of_ours_is_a_500_and_one_line_in_the_log(
 # --- the end --------------------------------------------------------------------------------------
 
 
-def test_at_the_end_nothing_more_comes_in_and_what_is_under_way_is_answered() -> None:
-    async def work() -> None:
-        async with fronted() as at, aiohttp.ClientSession() as http:
-            url = f"http://127.0.0.1:{at.port}"
-            async with http.get(f"{url}/mcp") as answer:
-                assert answer.status == 200
-            waiting = asyncio.create_task(at.ask("POST", "/mcp", JSON, b'"wait"'))
-            await eventually(lambda: at.answers.under_way, "it is under way")
-            at.front.refuse()
-            async with http.get(f"{url}/mcp") as answer:  # on the connection that is open
-                assert answer.status == 503
-            async with http.get(f"{url}/readyz") as answer:
-                assert answer.status == 503
-            closing = asyncio.create_task(at.front.close())
-            at.answers.release.set()
-            assert (await waiting).body == b"post 6"
-            await closing
-            with pytest.raises(OSError, match="Connect"):
-                await asyncio.open_connection("127.0.0.1", at.port)
-
-    run(work)
+async def test_at_the_end_nothing_more_comes_in_and_what_is_under_way_is_answered() -> None:
+    async with fronted() as at, aiohttp.ClientSession() as http:
+        url = f"http://127.0.0.1:{at.port}"
+        async with http.get(f"{url}/mcp") as answer:
+            assert answer.status == 200
+        waiting = asyncio.create_task(at.ask("POST", "/mcp", JSON, b'"wait"'))
+        await eventually(lambda: at.answers.under_way, "it is under way")
+        at.front.refuse()
+        async with http.get(f"{url}/mcp") as answer:  # on the connection that is open
+            assert answer.status == 503
+        async with http.get(f"{url}/readyz") as answer:
+            assert answer.status == 503
+        closing = asyncio.create_task(at.front.close())
+        at.answers.release.set()
+        assert (await waiting).body == b"post 6"
+        await closing
+        with pytest.raises(OSError, match="Connect"):
+            await asyncio.open_connection("127.0.0.1", at.port)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1"])
@@ -285,14 +257,11 @@ def test_a_listener_takes_names_and_addresses_of_both_families(host: str) -> Non
         assert urlsplit(f"//x:{listening.getsockname()[1]}").port
 
 
-def test_a_session_is_for_the_token_that_opened_it() -> None:
-    async def work() -> None:
-        async with fronted(Tokens(lambda: {"ann": "a" * 8, "bob": "b" * 8})) as at:
-            ann, bob = (f"Authorization: Bearer {letter * 8}\r\n" for letter in "ab")
-            session = "Mcp-Session-Id: one\r\n"
-            assert (await at.ask("POST", "/mcp", JSON + bob + session, b"{}")).status == 404
-            assert (await at.ask("GET", "/mcp", bob + session)).status == 404
-            assert [finding.rule for finding, _ in at.told] == ["entrance.foreign-session"]
-            assert (await at.ask("POST", "/mcp", JSON + ann + session, b"{}")).status == 200
-
-    run(work)
+async def test_a_session_is_for_the_token_that_opened_it() -> None:
+    async with fronted(Tokens(lambda: {"ann": "a" * 8, "bob": "b" * 8})) as at:
+        ann, bob = (f"Authorization: Bearer {letter * 8}\r\n" for letter in "ab")
+        session = "Mcp-Session-Id: one\r\n"
+        assert (await at.ask("POST", "/mcp", JSON + bob + session, b"{}")).status == 404
+        assert (await at.ask("GET", "/mcp", bob + session)).status == 404
+        assert [finding.rule for finding, _ in at.told] == ["entrance.foreign-session"]
+        assert (await at.ask("POST", "/mcp", JSON + ann + session, b"{}")).status == 200

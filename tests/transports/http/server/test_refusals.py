@@ -20,19 +20,15 @@ class Told(list[tuple[str, str, str]]):
         self.append((finding.rule, finding.note, peer))
 
 
-def test_the_first_is_told_at_once_and_a_million_more_in_one_row() -> None:
+async def test_the_first_is_told_at_once_and_a_million_more_in_one_row() -> None:
     told = Told()
-
-    async def work() -> None:
-        refusals = Refusals(told, NEVER)
-        for number in range(20_000):
-            refusals.add(RefusalReason.WRONG_TOKEN, "POST /mcp", f"10.0.0.{number % 3}")
-        assert [note for _, note, _ in told] == [
-            "1 request: the bearer token is not ours, or has ended (POST /mcp)"
-        ]
-        refusals.close()
-
-    run(work)
+    refusals = Refusals(told, NEVER)
+    for number in range(20_000):
+        refusals.add(RefusalReason.WRONG_TOKEN, "POST /mcp", f"10.0.0.{number % 3}")
+    assert [note for _, note, _ in told] == [
+        "1 request: the bearer token is not ours, or has ended (POST /mcp)"
+    ]
+    refusals.close()
     (_, (rule, note, peer)) = told
     assert (rule, peer) == ("entrance.wrong-token", "10.0.0.1")
     assert note == (
@@ -41,18 +37,14 @@ def test_the_first_is_told_at_once_and_a_million_more_in_one_row() -> None:
     )
 
 
-def test_each_kind_has_a_row_of_its_own_and_what_does_not_come_again_has_one() -> None:
+async def test_each_kind_has_a_row_of_its_own_and_what_does_not_come_again_has_one() -> None:
     told = Told()
-
-    async def work() -> None:
-        refusals = Refusals(told, SOON)
-        for ground in RefusalReason:
-            refusals.add(ground, "", "10.0.0.1")
-        assert len(told) == len(RefusalReason)
-        await eventually(lambda: not refusals._counts, "the intervals are over")
-        refusals.close()
-
-    run(work)
+    refusals = Refusals(told, SOON)
+    for ground in RefusalReason:
+        refusals.add(ground, "", "10.0.0.1")
+    assert len(told) == len(RefusalReason)
+    await eventually(lambda: not refusals._counts, "the intervals are over")
+    refusals.close()
     assert [rule for rule, _, _ in told] == [ground.rule for ground in RefusalReason]
 
 

@@ -36,7 +36,7 @@ from tests.transports.talking import (
     result,
     text_result,
 )
-from tests.transports.wire import eventually, exchange, run, serving
+from tests.transports.wire import eventually, exchange, serving
 
 pytestmark = pytest.mark.usefixtures("_compiled_rules")
 
@@ -44,7 +44,7 @@ pytestmark = pytest.mark.usefixtures("_compiled_rules")
 # --- what passes --------------------------------------------------------------------------------
 
 
-def test_bytes_pass_as_they_are_both_ways() -> None:
+async def test_bytes_pass_as_they_are_both_ways() -> None:
     sent = b' {"jsonrpc":"2.0", "id":"\\u0031", "method":"x/y","params":{"n":1.50}}\r'
     back = b'{ "id":"1","jsonrpc":"2.0","result":{"n":1e2} } '
 
@@ -52,12 +52,9 @@ def test_bytes_pass_as_they_are_both_ways() -> None:
         assert asked.body == sent
         return as_json(back)
 
-    async def work() -> None:
-        async with between(Odd(answering)) as client:
-            _, body, _ = await posted(client.http, client.url, sent)
-            assert body == back
-
-    run(work)
+    async with between(Odd(answering)) as client:
+        _, body, _ = await posted(client.http, client.url, sent)
+        assert body == back
 
 
 def test_headers_go_up_and_down_that_should_and_no_others() -> None:
@@ -103,14 +100,10 @@ def test_a_clients_credential_stays_here_where_it_was_for_us() -> None:
     assert "authorization" not in odd.asked[0].headers
 
 
-def test_our_own_credential_takes_the_place_of_a_clients() -> None:
+async def test_our_own_credential_takes_the_place_of_a_clients() -> None:
     odd = Odd(echo)
-
-    async def work() -> None:
-        async with between(odd, headers={"Authorization": "Bearer ours"}) as client:
-            await client.post(request(1), Authorization="Bearer client")
-
-    run(work)
+    async with between(odd, headers={"Authorization": "Bearer ours"}) as client:
+        await client.post(request(1), Authorization="Bearer client")
     assert odd.asked[0].headers["authorization"] == "Bearer ours"
 
 
@@ -180,44 +173,38 @@ def test_what_is_no_message_is_a_400_and_never_sent(body: bytes) -> None:
     assert odd.asked == []
 
 
-def test_a_stopped_message_leaves_no_exchange_behind() -> None:
-    async def work() -> None:
-        async def answering(_: web.BaseRequest, asked: Asked) -> web.StreamResponse:
-            if asked.says == "initialize":
-                return as_json(opened(asked.message["id"]), headers={SESSION: "s"})
-            return web.Response(status=202)
+async def test_a_stopped_message_leaves_no_exchange_behind() -> None:
+    async def answering(_: web.BaseRequest, asked: Asked) -> web.StreamResponse:
+        if asked.says == "initialize":
+            return as_json(opened(asked.message["id"]), headers={SESSION: "s"})
+        return web.Response(status=202)
 
-        async with between(Odd(answering)) as client:
-            await client.post(initialize())
-            session = client.known.of("s", None)
-            for message in (INITIALIZED, call(1, SECRET), request(2), b"{"):
-                await client.post(message, Mcp_Session_Id="s")
-            pending = next(iter(session.state.pending.values()))
-            assert not pending._exchanges
-
-    run(work)
+    async with between(Odd(answering)) as client:
+        await client.post(initialize())
+        session = client.known.of("s", None)
+        for message in (INITIALIZED, call(1, SECRET), request(2), b"{"):
+            await client.post(message, Mcp_Session_Id="s")
+        pending = next(iter(session.state.pending.values()))
+        assert not pending._exchanges
 
 
 @pytest.mark.parametrize("status", [200, 404])
-def test_it_is_known_whose_a_session_is_until_the_server_ends_it(status: int) -> None:
+async def test_it_is_known_whose_a_session_is_until_the_server_ends_it(status: int) -> None:
     async def answering(_: web.BaseRequest, asked: Asked) -> web.StreamResponse:
         if asked.says == "initialize":
             return as_json(opened(asked.message["id"]), headers={SESSION: "s"})
         return web.Response(status=status if asked.method == "DELETE" else 202)
 
-    async def work() -> None:
-        async with between(Odd(answering)) as client:
-            owners = client.known.owners
-            await client.post(initialize(), Who="ann")
-            assert not owners.allow("s", "bob")
-            client.known.forget("s")
-            await client.post(INITIALIZED, Mcp_Session_Id="s", Who="ann")
-            assert not owners.allow("s", "bob"), "the server's session outlives ours"
-            async with client.http.delete(client.url, headers={SESSION: "s"}) as answer:
-                assert answer.status == status
-            assert not len(owners)
-
-    run(work)
+    async with between(Odd(answering)) as client:
+        owners = client.known.owners
+        await client.post(initialize(), Who="ann")
+        assert not owners.allow("s", "bob")
+        client.known.forget("s")
+        await client.post(INITIALIZED, Mcp_Session_Id="s", Who="ann")
+        assert not owners.allow("s", "bob"), "the server's session outlives ours"
+        async with client.http.delete(client.url, headers={SESSION: "s"}) as answer:
+            assert answer.status == status
+        assert not len(owners)
 
 
 # --- logins -------------------------------------------------------------------------------------
@@ -239,48 +226,37 @@ def test_a_clients_own_login_is_between_it_and_the_server() -> None:
 
 
 @pytest.mark.parametrize("status", [405, 500, 502, 503])
-def test_a_stream_that_the_server_fails_to_give_is_for_the_audit(status: int) -> None:
+async def test_a_stream_that_the_server_fails_to_give_is_for_the_audit(status: int) -> None:
     async def answering(_: web.BaseRequest, asked: Asked) -> web.StreamResponse:
         return web.Response(status=status, headers={"Retry-After": "7"})
 
-    async def work() -> None:
-        async with between(Odd(answering)) as client:
-            async with client.http.get(client.url) as answer:
-                assert (answer.status, answer.headers["Retry-After"]) == (status, "7")
-            offers_none = status == 405  # it need not (MCP 2025-06-18, basic/transports)
-            assert client.refused == ([] if offers_none else [RefusalReason.NO_STREAM])
-
-    run(work)
+    async with between(Odd(answering)) as client:
+        async with client.http.get(client.url) as answer:
+            assert (answer.status, answer.headers["Retry-After"]) == (status, "7")
+        offers_none = status == 405  # it need not (MCP 2025-06-18, basic/transports)
+        assert client.refused == ([] if offers_none else [RefusalReason.NO_STREAM])
 
 
-def test_a_login_of_ours_that_is_refused_starts_none_at_the_client() -> None:
+async def test_a_login_of_ours_that_is_refused_starts_none_at_the_client() -> None:
     status, told, headers, _, _ = through(locked, request(1), passes_credentials=False)
     assert (status, code(told)) == (200, GONE)
     assert "www-authenticate" not in headers
     status, _, headers, _, _ = through(locked, INITIALIZED, passes_credentials=False)
     assert status == 502
     assert "www-authenticate" not in headers
-
-    async def work() -> None:
-        async with between(Odd(locked), passes_credentials=False) as client:
-            for method in ("GET", "DELETE"):
-                async with client.http.request(method, client.url) as answer:
-                    assert answer.status == 502
-                    assert "WWW-Authenticate" not in answer.headers
-
-    run(work)
+    async with between(Odd(locked), passes_credentials=False) as client:
+        for method in ("GET", "DELETE"):
+            async with client.http.request(method, client.url) as answer:
+                assert answer.status == 502
+                assert "WWW-Authenticate" not in answer.headers
 
 
-def test_a_login_of_ours_is_renewed_and_the_request_sent_again() -> None:
+async def test_a_login_of_ours_is_renewed_and_the_request_sent_again() -> None:
     login = Login("Bearer new")
     odd = Odd(locked)
-
-    async def work() -> None:
-        async with between(odd, authorization=login, passes_credentials=False) as client:
-            assert (await client.post(request(1)))[1] == result(1)
-            assert (await client.post(request(1)))[1] == result(1)
-
-    run(work)
+    async with between(odd, authorization=login, passes_credentials=False) as client:
+        assert (await client.post(request(1)))[1] == result(1)
+        assert (await client.post(request(1)))[1] == result(1)
     assert login.challenges == [(401, CHALLENGE)]
     assert len(odd.asked) == 3
 
@@ -288,18 +264,14 @@ def test_a_login_of_ours_is_renewed_and_the_request_sent_again() -> None:
 @pytest.mark.parametrize(
     ("new", "why"), [(None, "asks for a login"), ("Bearer bad", "no such login")]
 )
-def test_a_login_that_cannot_be_renewed_is_told(new: str | None, why: str) -> None:
+async def test_a_login_that_cannot_be_renewed_is_told(new: str | None, why: str) -> None:
     odd = Odd(locked)
-
-    async def work() -> None:
-        login = Login(new)
-        async with between(odd, authorization=login, passes_credentials=False) as client:
-            status, told, _ = await client.post(request(1))
-            assert (status, code(told)) == (200, GONE)
-            assert why in json.dumps(told)
-            assert "pipeguard auth" not in json.dumps(told)
-
-    run(work)
+    login = Login(new)
+    async with between(odd, authorization=login, passes_credentials=False) as client:
+        status, told, _ = await client.post(request(1))
+        assert (status, code(told)) == (200, GONE)
+        assert why in json.dumps(told)
+        assert "pipeguard auth" not in json.dumps(told)
     assert len(odd.asked) <= 3
 
 
@@ -307,50 +279,42 @@ def test_a_login_that_cannot_be_renewed_is_told(new: str | None, why: str) -> No
 
 
 @pytest.mark.parametrize("status", [307, 308])
-def test_a_redirection_within_the_origin_is_followed_and_remembered(status: int) -> None:
+async def test_a_redirection_within_the_origin_is_followed_and_remembered(status: int) -> None:
     async def answering(_: web.BaseRequest, asked: Asked) -> web.StreamResponse:
         if asked.path == "/mcp":
             return web.Response(status=status, headers={"Location": "/mcp/"})
         return await echo(_, asked)
 
     odd = Odd(answering)
-
-    async def work() -> None:
-        async with between(odd, headers={"X-Api-Key": "k"}) as client:
-            for _ in range(2):
-                assert (await client.post(request(1)))[0] == 200
-
-    run(work)
+    async with between(odd, headers={"X-Api-Key": "k"}) as client:
+        for _ in range(2):
+            assert (await client.post(request(1)))[0] == 200
     assert [asked.path for asked in odd.asked] == ["/mcp", "/mcp/", "/mcp/"]
     assert all(asked.headers["x-api-key"] == "k" for asked in odd.asked)
     assert all(asked.message == request(1) for asked in odd.asked)
 
 
-def test_no_redirection_to_another_origin_is_followed() -> None:
+async def test_no_redirection_to_another_origin_is_followed() -> None:
     thief = Odd(echo)
+    async with serving(thief) as foreign:
+        addresses = [
+            *(
+                f"{foreign}/mcp",
+                foreign.replace("http:", ""),
+                f"{foreign}@127.0.0.1/",
+                "ftp://a/",
+            ),
+            *("http://[", "javascript:alert(1)", "http://localhost/mcp", "mailto:a@b", ""),
+        ]
 
-    async def work() -> None:
-        async with serving(thief) as foreign:
-            addresses = [
-                *(
-                    f"{foreign}/mcp",
-                    foreign.replace("http:", ""),
-                    f"{foreign}@127.0.0.1/",
-                    "ftp://a/",
-                ),
-                *("http://[", "javascript:alert(1)", "http://localhost/mcp", "mailto:a@b", ""),
-            ]
+        async def answering(_: web.BaseRequest, asked: Asked) -> web.StreamResponse:
+            address = addresses[int(asked.headers["x-n"])]
+            return web.Response(status=307, headers={"Location": address})
 
-            async def answering(_: web.BaseRequest, asked: Asked) -> web.StreamResponse:
-                address = addresses[int(asked.headers["x-n"])]
-                return web.Response(status=307, headers={"Location": address})
-
-            async with between(Odd(answering)) as client:
-                for number in range(len(addresses)):
-                    _, told, _ = await client.post(request(1), X_N=str(number))
-                    assert code(told) == BROKE
-
-    run(work)
+        async with between(Odd(answering)) as client:
+            for number in range(len(addresses)):
+                _, told, _ = await client.post(request(1), X_N=str(number))
+                assert code(told) == BROKE
     assert thief.asked == []
 
 
@@ -416,18 +380,15 @@ def test_a_header_that_repeats_nothing_of_the_body_is_judged(name: str, message:
     assert name.lower() not in odd.asked[0].headers
 
 
-def test_a_header_that_comes_twice_repeats_nothing() -> None:
-    async def work() -> None:
-        odd = Odd(echo)
-        async with between(odd) as client:
-            named = [("Mcp-Name", "echo"), ("Mcp-Name", "other")]
-            headers = CIMultiDict([(VERSION, R5), ("Mcp-Method", "tools/call"), *named])
-            body = json.dumps(call(1, _meta=STATELESS))
-            async with client.http.post(client.url, data=body, headers=headers) as answer:
-                assert answer.status == 400
-        assert odd.asked == []
-
-    run(work)
+async def test_a_header_that_comes_twice_repeats_nothing() -> None:
+    odd = Odd(echo)
+    async with between(odd) as client:
+        named = [("Mcp-Name", "echo"), ("Mcp-Name", "other")]
+        headers = CIMultiDict([(VERSION, R5), ("Mcp-Method", "tools/call"), *named])
+        body = json.dumps(call(1, _meta=STATELESS))
+        async with client.http.post(client.url, data=body, headers=headers) as answer:
+            assert answer.status == 400
+    assert odd.asked == []
 
 
 def test_the_body_alone_makes_a_message_stateless() -> None:
@@ -435,21 +396,18 @@ def test_the_body_alone_makes_a_message_stateless() -> None:
     assert (status, code(answer), odd.asked) == (400, -32020, [])
 
 
-def test_a_stateless_message_belongs_to_no_session() -> None:
-    async def work() -> None:
-        async def answering(_: web.BaseRequest, asked: Asked) -> web.StreamResponse:
-            if asked.says == "initialize":
-                return as_json(opened(), headers={SESSION: "s"})
-            return await echo(_, asked)
+async def test_a_stateless_message_belongs_to_no_session() -> None:
+    async def answering(_: web.BaseRequest, asked: Asked) -> web.StreamResponse:
+        if asked.says == "initialize":
+            return as_json(opened(), headers={SESSION: "s"})
+        return await echo(_, asked)
 
-        async with between(Odd(answering)) as client:
-            await client.post(initialize())
-            before = client.known.of("s", None)
-            await client.post(call(1, _meta=STATELESS), Mcp_Session_Id="s", MCP_Protocol_Version=R5)
-            assert client.known.of("s", None) is before
-            assert len(client.records) == 4
-
-    run(work)
+    async with between(Odd(answering)) as client:
+        await client.post(initialize())
+        before = client.known.of("s", None)
+        await client.post(call(1, _meta=STATELESS), Mcp_Session_Id="s", MCP_Protocol_Version=R5)
+        assert client.known.of("s", None) is before
+        assert len(client.records) == 4
 
 
 def test_stateless_batches_are_refused() -> None:
@@ -463,74 +421,59 @@ def test_stateless_batches_are_refused() -> None:
 # --- sessions -----------------------------------------------------------------------------------
 
 
-def test_a_session_ends_with_its_delete() -> None:
-    async def work() -> None:
-        async def answering(_: web.BaseRequest, asked: Asked) -> web.StreamResponse:
-            if asked.method == "DELETE":
-                return web.Response(status=405 if asked.headers[SESSION.lower()] == "x" else 204)
+async def test_a_session_ends_with_its_delete() -> None:
+    async def answering(_: web.BaseRequest, asked: Asked) -> web.StreamResponse:
+        if asked.method == "DELETE":
+            return web.Response(status=405 if asked.headers[SESSION.lower()] == "x" else 204)
+        return as_json(opened(), headers={SESSION: "s"})
+
+    async with between(Odd(answering)) as client:
+        await client.post(initialize())
+        assert len(client.known) == 1
+        async with client.http.delete(client.url, headers={SESSION: "x"}) as answer:
+            assert answer.status == 405
+        assert len(client.known) == 1
+        async with client.http.delete(client.url, headers={SESSION: "s"}) as answer:
+            assert answer.status == 204
+        assert len(client.known) == 0
+
+
+async def test_requests_with_one_id_at_once_get_each_its_own_answer() -> None:
+    release = asyncio.Event()
+
+    async def answering(_: web.BaseRequest, asked: Asked) -> web.StreamResponse:
+        if asked.says == "initialize":
             return as_json(opened(), headers={SESSION: "s"})
+        if len(odd.asked) < 11:
+            await release.wait()
+        release.set()
+        return as_json(text_result(1, asked.headers["x-n"]))
 
-        async with between(Odd(answering)) as client:
-            await client.post(initialize())
-            assert len(client.known) == 1
-            async with client.http.delete(client.url, headers={SESSION: "x"}) as answer:
-                assert answer.status == 405
-            assert len(client.known) == 1
-            async with client.http.delete(client.url, headers={SESSION: "s"}) as answer:
-                assert answer.status == 204
-            assert len(client.known) == 0
-
-    run(work)
-
-
-def test_requests_with_one_id_at_once_get_each_its_own_answer() -> None:
-    async def work() -> None:
-        release = asyncio.Event()
-
-        async def answering(_: web.BaseRequest, asked: Asked) -> web.StreamResponse:
-            if asked.says == "initialize":
-                return as_json(opened(), headers={SESSION: "s"})
-            if len(odd.asked) < 11:
-                await release.wait()
-            release.set()
-            return as_json(text_result(1, asked.headers["x-n"]))
-
-        odd = Odd(answering)
-        async with between(odd) as client:
-            await client.post(initialize())
-            many = [
-                client.post(call(1), Mcp_Session_Id="s", X_N=str(number)) for number in range(10)
-            ]
-            for number, (_, told, _) in enumerate(await asyncio.gather(*many)):
-                assert told == text_result(1, str(number))
-
-    run(work)
+    odd = Odd(answering)
+    async with between(odd) as client:
+        await client.post(initialize())
+        many = [client.post(call(1), Mcp_Session_Id="s", X_N=str(number)) for number in range(10)]
+        for number, (_, told, _) in enumerate(await asyncio.gather(*many)):
+            assert told == text_result(1, str(number))
 
 
-def test_what_cannot_be_recorded_does_not_pass() -> None:
+async def test_what_cannot_be_recorded_does_not_pass() -> None:
     def full(_: object) -> None:
         raise StateError("the audit cannot be written")
 
     odd = Odd(echo)
-
-    async def work() -> None:
-        async with between(odd, record=full) as client:
-            status, _, _ = await posted(client.http, client.url, request(1))
-            assert status == 500
-
-    run(work)
+    async with between(odd, record=full) as client:
+        status, _, _ = await posted(client.http, client.url, request(1))
+        assert status == 500
     assert odd.asked == []
 
 
-def test_a_broken_request_is_not_sent_on() -> None:
-    async def work() -> None:
-        odd = Odd(echo)
-        async with between(odd) as client:
-            port = URL(client.url).port or 0
-            bad = b"POST /mcp HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n{}"
-            task = asyncio.create_task(exchange(port, bad))
-            await eventually(lambda: not client.records, "nothing is judged")
-            task.cancel()
-            assert odd.asked == []
-
-    run(work)
+async def test_a_broken_request_is_not_sent_on() -> None:
+    odd = Odd(echo)
+    async with between(odd) as client:
+        port = URL(client.url).port or 0
+        bad = b"POST /mcp HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n{}"
+        task = asyncio.create_task(exchange(port, bad))
+        await eventually(lambda: not client.records, "nothing is judged")
+        task.cancel()
+        assert odd.asked == []

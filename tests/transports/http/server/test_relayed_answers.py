@@ -41,7 +41,7 @@ from tests.transports.talking import (
     result,
     text_result,
 )
-from tests.transports.wire import run, serving
+from tests.transports.wire import serving
 
 pytestmark = pytest.mark.usefixtures("_compiled_rules")
 
@@ -169,58 +169,52 @@ def test_a_packed_answer_is_unpacked_however_it_is_cut(coding: str) -> None:
     assert through(answering, request(1))[1] == text_result(1, "fine")
 
 
-def test_while_much_is_unpacked_others_have_their_turn() -> None:
+async def test_while_much_is_unpacked_others_have_their_turn() -> None:
     async def handle(_: web.BaseRequest) -> web.StreamResponse:
         packed = gzip.compress(bytes(2**22))
         return web.Response(body=packed, headers={"Content-Encoding": "gzip"})
 
-    async def work() -> None:
-        turns = 0
+    turns = 0
 
-        async def beside() -> None:
-            nonlocal turns
-            while True:
-                turns += 1
-                await asyncio.sleep(0)
+    async def beside() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
 
-        async with (
-            serving(handle) as url,
-            connect(Remote(URL(url), {})) as http,
-            http.get(url) as answer,
-        ):
-            other = asyncio.create_task(beside())
-            seen = [turns async for _ in body_pieces(answer)]
-            other.cancel()
-        assert len(set(seen)) == len(seen) >= 2**22 // 2**16
-
-    run(work)
+    async with (
+        serving(handle) as url,
+        connect(Remote(URL(url), {})) as http,
+        http.get(url) as answer,
+    ):
+        other = asyncio.create_task(beside())
+        seen = [turns async for _ in body_pieces(answer)]
+        other.cancel()
+    assert len(set(seen)) == len(seen) >= 2**22 // 2**16
 
 
-def test_between_events_others_have_their_turn() -> None:
+async def test_between_events_others_have_their_turn() -> None:
     many = [notification("notifications/x", number=number) for number in range(200)]
 
     async def answering(asked: web.BaseRequest, _: Asked) -> web.StreamResponse:
         return await as_events(asked, b"".join(map(event, [*many, text_result(1, "fine")])))
 
-    async def work() -> None:
-        turns, seen = 0, []
+    turns, seen = 0, []
 
-        async def beside() -> None:
-            nonlocal turns
-            while True:
-                turns += 1
-                await asyncio.sleep(0)
+    async def beside() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
 
-        async with between(
-            Odd(answering), limit_bytes=100_000, record=lambda _: seen.append(turns)
-        ) as client:
-            other = asyncio.create_task(beside())
-            _, told, _ = await client.post(request(1))
-            other.cancel()
-        assert told == [*many, text_result(1, "fine")]
-        assert len(set(seen)) == len(seen) == 202
-
-    run(work)
+    async with between(
+        Odd(answering), limit_bytes=100_000, record=lambda _: seen.append(turns)
+    ) as client:
+        other = asyncio.create_task(beside())
+        _, told, _ = await client.post(request(1))
+        other.cancel()
+    assert told == [*many, text_result(1, "fine")]
+    assert len(set(seen)) == len(seen) == 202
 
 
 def test_an_event_over_the_limit_ends_the_stream_and_what_waits_is_told() -> None:
@@ -234,19 +228,16 @@ def test_an_event_over_the_limit_ends_the_stream_and_what_waits_is_told() -> Non
     assert [code(message) for message in told] == [UNSCANNABLE]
 
 
-def test_a_server_that_cannot_be_reached_is_told() -> None:
-    async def work() -> None:
-        async with between(Odd(echo), upstream="http://127.0.0.1:9/mcp") as client:
-            status, told, _ = await client.post(request(1))
-            assert (status, code(told)) == (200, GONE)
-            assert (await client.post(INITIALIZED))[0] == 502
-            async with client.http.get(client.url) as answer:
-                assert answer.status == 502
-            assert client.refused == [RefusalReason.NO_STREAM]
-            async with client.http.delete(client.url) as answer:
-                assert answer.status == 502
-
-    run(work)
+async def test_a_server_that_cannot_be_reached_is_told() -> None:
+    async with between(Odd(echo), upstream="http://127.0.0.1:9/mcp") as client:
+        status, told, _ = await client.post(request(1))
+        assert (status, code(told)) == (200, GONE)
+        assert (await client.post(INITIALIZED))[0] == 502
+        async with client.http.get(client.url) as answer:
+            assert answer.status == 502
+        assert client.refused == [RefusalReason.NO_STREAM]
+        async with client.http.delete(client.url) as answer:
+            assert answer.status == 502
 
 
 @pytest.mark.parametrize(
@@ -332,7 +323,7 @@ def test_a_batch_over_a_stream_that_breaks_is_told_for_what_is_left() -> None:
 # --- streams ------------------------------------------------------------------------------------
 
 
-def test_a_stream_passes_one_for_one_with_its_cursors_and_comments() -> None:
+async def test_a_stream_passes_one_for_one_with_its_cursors_and_comments() -> None:
     stream = (
         b"\xef\xbb\xbf: hello\n\nid: 1\ndata:\n\nretry: 50\n\n"
         b"event: message\r\nid: 2\r\ndata: "
@@ -343,43 +334,37 @@ def test_a_stream_passes_one_for_one_with_its_cursors_and_comments() -> None:
         + b"\n\n"
     )
 
-    async def work() -> None:
-        async def answering(asked: web.BaseRequest, _: Asked) -> web.StreamResponse:
-            return await as_events(asked, *(stream[i : i + 1] for i in range(len(stream))))
+    async def answering(asked: web.BaseRequest, _: Asked) -> web.StreamResponse:
+        return await as_events(asked, *(stream[i : i + 1] for i in range(len(stream))))
 
-        async with between(Odd(answering)) as client:
-            _, body, headers = await posted(client.http, client.url, request(1))
-        assert headers["content-type"] == "text/event-stream"
-        fields = [line for line in body.decode().split("\n") if line and "{" not in line]
-        assert fields == [
-            *(":", "id: 1", "data: ", "retry: 50", "event: message", "id: 2"),
-            *("id: 3", "data: ", "event: message"),
-        ]
-        assert [m.get("id") for m in events(body) if isinstance(m, dict)] == [None, 1]
-
-    run(work)
+    async with between(Odd(answering)) as client:
+        _, body, headers = await posted(client.http, client.url, request(1))
+    assert headers["content-type"] == "text/event-stream"
+    fields = [line for line in body.decode().split("\n") if line and "{" not in line]
+    assert fields == [
+        *(":", "id: 1", "data: ", "retry: 50", "event: message", "id: 2"),
+        *("id: 3", "data: ", "event: message"),
+    ]
+    assert [m.get("id") for m in events(body) if isinstance(m, dict)] == [None, 1]
 
 
-def test_events_reach_the_client_at_once() -> None:
-    async def work() -> None:
-        told = asyncio.Event()
+async def test_events_reach_the_client_at_once() -> None:
+    told = asyncio.Event()
 
-        async def answering(asked: web.BaseRequest, _: Asked) -> web.StreamResponse:
-            note = notification("notifications/message", level="info", data="first")
-            response = await as_events(asked, event(note))
-            await told.wait()
-            await response.write(event(result(1)))
-            return response
+    async def answering(asked: web.BaseRequest, _: Asked) -> web.StreamResponse:
+        note = notification("notifications/message", level="info", data="first")
+        response = await as_events(asked, event(note))
+        await told.wait()
+        await response.write(event(result(1)))
+        return response
 
-        async with (
-            between(Odd(answering)) as client,
-            client.http.post(client.url, json=request(1)) as answer,
-        ):
-            assert b"first" in await answer.content.readuntil(b"\n\n")
-            told.set()
-            assert events(await answer.read()) == [result(1)]
-
-    run(work)
+    async with (
+        between(Odd(answering)) as client,
+        client.http.post(client.url, json=request(1)) as answer,
+    ):
+        assert b"first" in await answer.content.readuntil(b"\n\n")
+        told.set()
+        assert events(await answer.read()) == [result(1)]
 
 
 def test_a_stream_that_ends_without_the_answer_tells_so() -> None:
@@ -391,26 +376,23 @@ def test_a_stream_that_ends_without_the_answer_tells_so() -> None:
     assert [code(message) for message in told] == [GONE]
 
 
-def test_a_stream_that_can_be_taken_up_again_is_left_to_the_client() -> None:
-    async def work() -> None:
-        async def answering(asked: web.BaseRequest, told: Asked) -> web.StreamResponse:
-            if told.method == "GET":
-                assert told.headers["last-event-id"] == "7"
-                return await as_events(asked, event(result(1), "8"))
-            if told.says == "initialize":
-                return as_json(opened(), headers={SESSION: "s"})
-            return await as_events(asked, b"id: 7\ndata:\n\n")
+async def test_a_stream_that_can_be_taken_up_again_is_left_to_the_client() -> None:
+    async def answering(asked: web.BaseRequest, told: Asked) -> web.StreamResponse:
+        if told.method == "GET":
+            assert told.headers["last-event-id"] == "7"
+            return await as_events(asked, event(result(1), "8"))
+        if told.says == "initialize":
+            return as_json(opened(), headers={SESSION: "s"})
+        return await as_events(asked, b"id: 7\ndata:\n\n")
 
-        async with between(Odd(answering)) as client:
-            await client.post(initialize())
-            _, told, _ = await client.post(request(1), Mcp_Session_Id="s")
-            assert told == []
-            headers = {SESSION: "s", "Last-Event-ID": "7", "Accept": "text/event-stream"}
-            async with client.http.get(client.url, headers=headers) as again:
-                assert events(await again.read()) == [result(1)]
-            assert not next(iter(client.known.of("s", None).state.pending.values()))._exchanges
-
-    run(work)
+    async with between(Odd(answering)) as client:
+        await client.post(initialize())
+        _, told, _ = await client.post(request(1), Mcp_Session_Id="s")
+        assert told == []
+        headers = {SESSION: "s", "Last-Event-ID": "7", "Accept": "text/event-stream"}
+        async with client.http.get(client.url, headers=headers) as again:
+            assert events(await again.read()) == [result(1)]
+        assert not next(iter(client.known.of("s", None).state.pending.values()))._exchanges
 
 
 def test_a_stateless_stream_cannot_be_taken_up_again() -> None:
@@ -424,113 +406,99 @@ def test_a_stateless_stream_cannot_be_taken_up_again() -> None:
     assert [code(message) for message in told] == [GONE]
 
 
-def test_a_client_that_leaves_ends_the_stream_upstream() -> None:
+async def test_a_client_that_leaves_ends_the_stream_upstream() -> None:
     """Without sessions that is how a request is given up (2026-07-28)."""
+    ended = asyncio.Event()
 
-    async def work() -> None:
-        ended = asyncio.Event()
+    async def answering(asked: web.BaseRequest, _: Asked) -> web.StreamResponse:
+        response = await as_events(asked, b": wait\n\n")
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+        return response
 
-        async def answering(asked: web.BaseRequest, _: Asked) -> web.StreamResponse:
-            response = await as_events(asked, b": wait\n\n")
-            try:
-                await asyncio.Event().wait()
-            finally:
-                ended.set()
-            return response
-
-        async with between(Odd(answering)) as client:
-            async with client.http.post(client.url, json=request(1)) as answer:
-                await answer.content.readuntil(b"\n\n")
-                answer.close()
-            await ended.wait()
-            assert [v.forward is not None for v in client.records] == [True, True], "told as lost"
-
-    run(work)
+    async with between(Odd(answering)) as client:
+        async with client.http.post(client.url, json=request(1)) as answer:
+            await answer.content.readuntil(b"\n\n")
+            answer.close()
+        await ended.wait()
+        assert [v.forward is not None for v in client.records] == [True, True], "told as lost"
 
 
-def test_a_servers_request_that_is_stopped_is_answered_by_a_post_of_ours() -> None:
-    async def work() -> None:
-        declined = asyncio.Event()
+async def test_a_servers_request_that_is_stopped_is_answered_by_a_post_of_ours() -> None:
+    declined = asyncio.Event()
 
-        async def answering(asked: web.BaseRequest, told: Asked) -> web.StreamResponse:
-            if told.says == "initialize":
-                return as_json(opened(), headers={SESSION: "s"})
-            if told.says != "x/y":
-                assert told.headers["mcp-session-id"] == "s"
-                assert code(told.message) == -32601
-                declined.set()
-                return web.Response(status=202)
-            asking = request("q", "sampling/createMessage", messages=[], maxTokens=1)
-            response = await as_events(asked, event(asking))
-            await declined.wait()
+    async def answering(asked: web.BaseRequest, told: Asked) -> web.StreamResponse:
+        if told.says == "initialize":
+            return as_json(opened(), headers={SESSION: "s"})
+        if told.says != "x/y":
+            assert told.headers["mcp-session-id"] == "s"
+            assert code(told.message) == -32601
+            declined.set()
+            return web.Response(status=202)
+        asking = request("q", "sampling/createMessage", messages=[], maxTokens=1)
+        response = await as_events(asked, event(asking))
+        await declined.wait()
+        await response.write(event(result(1)))
+        return response
+
+    async with between(Odd(answering)) as client:
+        await client.post(initialize())
+        _, told, _ = await client.post(request(1), Mcp_Session_Id="s")
+        assert told == [result(1)], "the client had not declared it"
+
+
+async def test_what_changed_is_told_on_one_stream_of_a_conversation() -> None:
+    done = asyncio.Event()
+
+    async def answering(asked: web.BaseRequest, told: Asked) -> web.StreamResponse:
+        if told.says == "initialize":
+            return as_json(opened(tools={"listChanged": True}), headers={SESSION: "s"})
+        response = await as_events(asked, b": here\n\n")
+        await done.wait()
+        if told.method == "POST":
             await response.write(event(result(1)))
-            return response
+        return response
 
-        async with between(Odd(answering)) as client:
-            await client.post(initialize())
-            _, told, _ = await client.post(request(1), Mcp_Session_Id="s")
-            assert told == [result(1)], "the client had not declared it"
-
-    run(work)
-
-
-def test_what_changed_is_told_on_one_stream_of_a_conversation() -> None:
-    async def work() -> None:
-        done = asyncio.Event()
-
-        async def answering(asked: web.BaseRequest, told: Asked) -> web.StreamResponse:
-            if told.says == "initialize":
-                return as_json(opened(tools={"listChanged": True}), headers={SESSION: "s"})
-            response = await as_events(asked, b": here\n\n")
-            await done.wait()
-            if told.method == "POST":
-                await response.write(event(result(1)))
-            return response
-
-        async with between(Odd(answering)) as client:
-            await client.post(initialize())
-            headers = {SESSION: "s"}
-            async with (
-                client.http.get(client.url, headers=headers) as listening,
-                client.http.post(client.url, json=request(1), headers=headers) as asking,
-            ):
-                await listening.content.readuntil(b"\n\n")
-                await asking.content.readuntil(b"\n\n")
-                client.known.relist({"tool"})
-                done.set()
-                told = events(await listening.read()) + events(await asking.read())
-        changed = [m for m in told if isinstance(m, dict) and "method" in m]
-        assert [m["method"] for m in changed] == ["notifications/tools/list_changed"]
-
-    run(work)
+    async with between(Odd(answering)) as client:
+        await client.post(initialize())
+        headers = {SESSION: "s"}
+        async with (
+            client.http.get(client.url, headers=headers) as listening,
+            client.http.post(client.url, json=request(1), headers=headers) as asking,
+        ):
+            await listening.content.readuntil(b"\n\n")
+            await asking.content.readuntil(b"\n\n")
+            client.known.relist({"tool"})
+            done.set()
+            told = events(await listening.read()) + events(await asking.read())
+    changed = [m for m in told if isinstance(m, dict) and "method" in m]
+    assert [m["method"] for m in changed] == ["notifications/tools/list_changed"]
 
 
-def test_what_changed_is_told_on_the_subscription_that_asked_for_it() -> None:
+async def test_what_changed_is_told_on_the_subscription_that_asked_for_it() -> None:
     meta: Object = {SUBSCRIPTION_META: 7}
+    done = asyncio.Event()
+    wanted: Object = {"toolsListChanged": True}
+    granted = notification(ACKNOWLEDGED, notifications=wanted, _meta=meta)
 
-    async def work() -> None:
-        done = asyncio.Event()
-        wanted: Object = {"toolsListChanged": True}
-        granted = notification(ACKNOWLEDGED, notifications=wanted, _meta=meta)
+    async def answering(asked: web.BaseRequest, _: Asked) -> web.StreamResponse:
+        response = await as_events(asked, event(granted))
+        await done.wait()
+        await response.write(event(result(7, _meta=meta)))
+        return response
 
-        async def answering(asked: web.BaseRequest, _: Asked) -> web.StreamResponse:
-            response = await as_events(asked, event(granted))
-            await done.wait()
-            await response.write(event(result(7, _meta=meta)))
-            return response
-
-        async with between(Odd(answering)) as client:
-            listen = request(7, LISTEN, notifications=wanted, _meta=STATELESS)
-            headers = {"MCP-Protocol-Version": "2026-07-28", "Mcp-Method": LISTEN}
-            async with client.http.post(client.url, json=listen, headers=headers) as stream:
-                first = events(await stream.content.readuntil(b"\n\n"))
-                client.known.relist({"tool", "prompt"})
-                told = events(await stream.content.readuntil(b"\n\n"))
-                done.set()
-                last = events(await stream.read())
-        assert first == [granted]
-        assert told == [notification("notifications/tools/list_changed", _meta=meta)]
-        assert last == [result(7, _meta=meta)]
-        assert not client.known._with_subscribers
-
-    run(work)
+    async with between(Odd(answering)) as client:
+        listen = request(7, LISTEN, notifications=wanted, _meta=STATELESS)
+        headers = {"MCP-Protocol-Version": "2026-07-28", "Mcp-Method": LISTEN}
+        async with client.http.post(client.url, json=listen, headers=headers) as stream:
+            first = events(await stream.content.readuntil(b"\n\n"))
+            client.known.relist({"tool", "prompt"})
+            told = events(await stream.content.readuntil(b"\n\n"))
+            done.set()
+            last = events(await stream.read())
+    assert first == [granted]
+    assert told == [notification("notifications/tools/list_changed", _meta=meta)]
+    assert last == [result(7, _meta=meta)]
+    assert not client.known._with_subscribers
