@@ -78,7 +78,7 @@ def running_gateways() -> list[tuple[str, str]]:
     from pipeguard.runtime.start import running_guards
 
     return sorted(
-        (f"{_find_scheme(guard)}://{visible(guard.address)}", guard.describe())
+        (f"{_find_scheme(guard)}://{visible(guard.address)}", f"process {guard.process}")
         for guard in running_guards()
         if guard.verb == "serve" and ":" in guard.address and not guard.address.endswith(":0")
     )

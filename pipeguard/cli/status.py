@@ -129,7 +129,7 @@ def find_gateways(guards: Iterable[RunningGuard] | None = None) -> list[str]:
     from pipeguard.runtime.start import running_guards
 
     return sorted(
-        f"{guard.describe()}, {guard.address or 'stdio'}"
+        f"process {guard.process}, {guard.address or 'stdio'}"
         for guard in (running_guards() if guards is None else guards)
         if guard.verb == "serve"
     )

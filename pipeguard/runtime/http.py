@@ -6,13 +6,10 @@ Everything runs on one event loop, in the main thread. Nothing here judges.
 from __future__ import annotations
 
 import asyncio
-import errno
 import os
 import socket
 import ssl
 from collections.abc import Awaitable
-from contextlib import suppress
-from pathlib import Path
 from typing import NamedTuple
 
 from pipeguard.config.options import WrapOptions
@@ -230,8 +227,6 @@ def _login_metadata(dialler: RemoteDialler) -> LoginMetadata | None:
 # --- listening --------------------------------------------------------------------------
 # The address of a listener, and what a person is told of it.
 
-_LISTENERS = ("serve", "wrap")
-
 
 def bind(option: str, host: str, port: int) -> socket.socket:
     """A socket at the address that `--listen` names.
@@ -243,35 +238,7 @@ def bind(option: str, host: str, port: int) -> socket.socket:
         return listen(host, port)
     except OSError as error:
         why = f"--listen {option}: {error.strerror or error}."
-        if error.errno == errno.EADDRINUSE:
-            holder = _find_holder(port)
-            by = f" by {holder}" if holder else ""
-            other = "Choose another port, or 0 for any free one:"
-            why = f"--listen {option}: the address is in use{by}.\n  {other}  --listen {host}:0"
         raise LaunchError(why, 1) from None
-
-
-def _find_holder(port: int) -> str:
-    """The process that listens at a port, as `python (process 71)`; empty if Linux does not say.
-
-    A guard's own name means nothing to a user: its command is shown instead (`mark_guard`).
-    """
-    sockets = set[str]()
-    for table in ("tcp", "tcp6"):
-        with suppress(OSError):
-            rows = Path("/proc/net", table).read_text("ascii").splitlines()[1:]
-            fields = (row.split() for row in rows)
-            sockets |= {f"socket:[{row[9]}]" for row in fields if row[1].endswith(f":{port:04X}")}
-    for descriptor in Path("/proc").glob("[0-9]*/fd/*") if sockets else ():
-        with suppress(OSError):
-            if str(descriptor.readlink()) in sockets:
-                process = descriptor.parent.parent
-                words = process.joinpath("cmdline").read_text(errors="replace").split("\0")
-                ours = next((f"pipeguard {word}" for word in words if word in _LISTENERS), "")
-                comm = process.joinpath("comm").read_text().strip()
-                shown = ours if comm.startswith("pipeguard") and ours else comm
-                return f"{shown} (process {process.name})"
-    return ""
 
 
 def say_listening(listening: socket.socket, *, tls: bool) -> str:

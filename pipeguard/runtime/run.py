@@ -87,14 +87,8 @@ class _RunTally:
         """Say what the run came to, where it came to anything."""
         counts = dict(self._counts)
         if counts:
-            is_quiet = counts.keys() <= {"warned"}
-            level = "info" if is_quiet else "warning"
-            log(
-                level,
-                "the session has ended",
-                **counts,
-                show="pipeguard status",
-            )
+            level = "info" if counts.keys() <= {"warned"} else "warning"
+            log(level, "the session has ended", **counts)
 
 
 class Run:
@@ -179,8 +173,6 @@ class Run:
 
     def _warn_of_other_name(self, wanted: str, server: NamedServer, launched: Launched) -> None:
         """Say that the wanted name belongs to another server."""
-        from pipeguard.unicode.display import quote
-
         is_alike = server.holder == launched.description
         what = ", the same program with other arguments or in another folder," if is_alike else ""
         with suppress(OSError, ValueError):  # standard error is closed
@@ -191,8 +183,6 @@ class Run:
                 has_the_name=server.holder,
                 since=server.since[:10],
                 this_one=launched.description,
-                do="nothing, or give it a --name of its own; if nothing starts the other one any"
-                f" more: pipeguard forget {quote(wanted)} --launch",
             )
 
     def begin(self) -> None:
@@ -201,8 +191,6 @@ class Run:
             self.log_unless_gone(
                 "warning",
                 "observing: no rule stops anything; the audit says what would have been stopped",
-                do="mode: enforce in the policy, or no --observe",
-                show="pipeguard audit list --would any",
             )
         follow = self._policy_watch.follow
         start_thread("policy", lambda: follow(self._adopt, self.log_unless_gone, self.over))

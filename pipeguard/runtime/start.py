@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import gc
 import os
-import time
 from typing import TYPE_CHECKING
 
 from pipeguard.config.user_policy import mentions_isolation
@@ -123,19 +122,6 @@ class RunningGuard(NamedTuple):
     verb: str
     address: str
     words: tuple[str, ...]
-
-    def describe(self) -> str:
-        """Its number, for people, and whether its program is another one now."""
-        return f"process {self.process}{' of an earlier installation' * self.is_outdated()}"
-
-    def is_outdated(self) -> bool:
-        """True if it started before this PipeGuard was installed (proc(5), `stat`)."""
-        try:
-            ticks = _read_parts(self.process, "stat")[0].rpartition(")")[2].split()[19]
-        except OSError:  # it has ended
-            return False
-        seconds = int(ticks) / os.sysconf("SC_CLK_TCK") - time.clock_gettime(time.CLOCK_BOOTTIME)
-        return time.time() + seconds < os.stat(__file__).st_ctime
 
 
 def running_guards() -> Iterator[RunningGuard]:

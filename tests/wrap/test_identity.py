@@ -81,7 +81,6 @@ def test_a_name_that_another_server_has_is_told_and_not_shared(tmp_path: Path, o
     first, second = known(tmp_path)
     assert first == "demo"
     assert f"another server already has the name demo; this one is recorded as {second}" in said
-    assert "pipeguard forget demo --launch" in said
     assert str(SERVER) in said
     with Wrapped(tmp_path, command=(*PYTHON, str(SERVER), "other")) as wrapped:
         description(wrapped)
