@@ -59,7 +59,7 @@ def give(event: AuditedEvent, grant: WallGrant, path: str, *, dry_run: bool, as_
     from pipeguard.isolation import plan_grant
 
     today = datetime.date.today()  # noqa: DTZ011  the user's own calendar
-    entry, dropped, is_new = plan_grant(event.server, grant, path, today)
+    entry, is_new = plan_grant(event.server, grant, path, today)
     person = None if dry_run else Person.here()
     if not as_json or (is_new and person is not None and not person.has_token):
         heading = f"{'Would' if dry_run else 'To'} be written to {path}, under `isolate`:"
@@ -67,18 +67,13 @@ def give(event: AuditedEvent, grant: WallGrant, path: str, *, dry_run: bool, as_
         page = [heading, "", entry_lines(entry, "  "), opens]
         if grant.holds:
             page.append(f"These stay covered in it: {', '.join(map(visible, grant.holds))}.")
-        if grant.hint:
-            page.append(grant.hint)
-        if dropped:
-            gone = ", ".join(f"{kind} {visible(p)}" for kind, ps in dropped.items() for p in ps)
-            page.append(f"It makes these lines redundant, and they go: {gone}.")
         given = f"{path} grants it already. {grant.describe_start(event.server)}"
         click.echo("\n".join(page) if is_new else given, err=as_json)
     if is_new and person is not None:
         if not person.confirms(f"allow {event.name}"):
             raise SystemExit(NOT_DONE)
         decision = wall_entry(event, grant.opens, path, person.name)
-        save_decision(path, with_entry(path, entry, today, dropped), event.server, decision)
+        save_decision(path, with_entry(path, entry, today), event.server, decision)
     written = is_new and not dry_run
     if as_json:
         holds = "now" if grant.is_live else "next start"

@@ -232,10 +232,10 @@ def _give(store: Store, event: AuditedEvent, by: str) -> DoneDecision:
         raise NothingDoneError("Nothing can be given for this event.")
     day, path = today(), own_policy_path()
     before = read_policy(path)
-    entry, dropped, is_new = plan_grant(event.server, grant, path, day)
+    entry, is_new = plan_grant(event.server, grant, path, day)
     if not is_new:
         raise NothingDoneError(f"{path} grants it already.")
-    text = with_entry(path, entry, day, dropped)
+    text = with_entry(path, entry, day)
     save_decision(path, text, event.server, wall_entry(event, grant.opens, path, by))
     sentence = Markup("{} may now {}: it is in {}. {}").format(
         show_own(event.server), foreign(grant.opens), path, grant.describe_start(event.server)

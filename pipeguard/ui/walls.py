@@ -49,7 +49,7 @@ def view_wall(event: AuditedEvent) -> WallView:
     try:
         given = tuple(f"{key} {value}" for key, value in _list_given(path, event.server))
         grant = find_wall_grant(event, None, is_wide=False)
-        is_new = grant is not None and plan_grant(event.server, grant, path, today()).is_new
+        is_new = grant is not None and plan_grant(event.server, grant, path, today())[1]
     except PipeGuardError as error:
         is_settled = isinstance(error, NothingThereError)
         return WallView(given, None, str(error), is_settled=is_settled)

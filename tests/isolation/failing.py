@@ -26,12 +26,6 @@ def fetch(what: str) -> Result:
     return text("fetched")
 
 
-def search(what: str) -> Result:
-    """Search at a host; a failure is a result like any other."""
-    failed = fetch(what).get("isError")
-    return text("No results were found." if failed else "one", structuredContent={"found": 0})
-
-
 def chatter(what: str) -> Result:
     """Reach for a host beside a call that works."""
     fetch(what)
@@ -110,7 +104,7 @@ def outwait(what: str) -> Result:
 
 
 TOOLS = (
-    *(fetch, search, scan, chatter, protest, read_text_file, write_file, call_port),
+    *(fetch, scan, chatter, protest, read_text_file, write_file, call_port),
     *(proxied, outwait, claim, read_in_own_folders),
 )
 

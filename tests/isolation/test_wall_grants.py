@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import datetime
 import os
 from pathlib import Path
 
 import pytest
 
 from pipeguard.config.isolate_key import IsolateEntry
-from pipeguard.config.policy_file import PolicyScope, parse_policy
 from pipeguard.errors import PolicyError
 from pipeguard.isolation.sandbox import this_host
-from pipeguard.isolation.sensitive import is_inside
 from pipeguard.isolation.view import SandboxUser
 from pipeguard.isolation.walls.grants import (
     PORT,
     READ,
     WRITE,
     WallGrant,
-    absolute,
     find_grant,
     is_covered,
-    needless,
 )
 from tests.each import each
 
@@ -64,14 +59,6 @@ def test_a_file_is_given_by_itself_and_a_folder_as_such(host: SandboxUser) -> No
     assert not offered(READ, home / "other", host).is_live
 
 
-def test_what_more_may_be_needed_is_said(host: SandboxUser) -> None:
-    home = Path(host.home)
-    assert "--write ~/other," in offered(READ, home / "other", host).hint
-    assert "needs the folder: --write ~/other," in offered(WRITE, home / "other/b.txt", host).hint
-    assert offered(READ, home / "other/b.txt", host).hint == ""
-    assert offered(WRITE, home / "other", host).hint == ""
-
-
 REFUSED = {
     "a key": (READ, ".ssh/id_rsa", "named by hand"),
     "the folder of keys": (READ, ".ssh", "named by hand"),
@@ -101,16 +88,8 @@ def test_what_has_to_be_named_is_not_offered(case: str, host: SandboxUser) -> No
     if not link.is_symlink():
         link.symlink_to(home / ".ssh")
     rule, path, why = REFUSED[case]
-    with pytest.raises(PolicyError, match=why) as refused:
+    with pytest.raises(PolicyError, match=why):
         offered(rule, home / path, host)
-    text, _, line = str(refused.value).partition("\n")
-    assert bool(line) == ("If you want that" in text), "an entry to copy, if one gives it"
-    if line:
-        policy = f"isolate:\n{line}\n"
-        day = datetime.date(2026, 1, 1)
-        (entry,) = parse_policy(policy, "p", PolicyScope.USER, now=0.0, today=day).isolate
-        (given,) = entry.read or entry.write
-        assert is_inside(os.path.realpath(home / path), os.path.realpath(absolute(given, host)))
 
 
 WIDE = {
@@ -134,41 +113,11 @@ def test_a_folder_that_holds_keys_is_given_if_that_is_said(case: str, host: Sand
             find_grant([{"rule": WRITE, "path": never}], host, is_wide=True)
 
 
-def test_a_name_that_may_be_private_makes_its_plain_one_needless(host: SandboxUser) -> None:
-    entry = IsolateEntry(hosts=("Git.example", "git.example:22", "*.example"))
-    assert needless(WallGrant("hosts", "git.example=private", ""), [entry], host) == {
-        "hosts": ["Git.example"]
-    }
-    assert needless(WallGrant("hosts", "git.example", ""), [entry], host) == {}
-    assert needless(WallGrant("hosts", "other.example=private", ""), [entry], host) == {}
-
-
-def test_a_folder_makes_needless_what_it_gives_and_no_more(host: SandboxUser) -> None:
-    entry = IsolateEntry(
-        read=(
-            "~/other/b.txt",
-            f"{host.home}/other/b.txt",
-            "~/notes",
-            "~/notes/.vscode",
-            "~/other/../notes/x",
-        ),
-        write=("~/notes/one", "~/notes/.vscode", "~/notes/.git/hooks", "~/notesbook", "~/notes"),
-    )
-    home = Path(host.home)
-    (home / "notes" / "link").symlink_to(home / "other")
-    entry = entry._replace(write=(*entry.write, "~/notes/link"))
-    written = WallGrant("write", "~/notes", "")
-    assert needless(written, [entry], host) == {
-        "read": ["~/notes", "~/other/../notes/x"],
-        "write": ["~/notes/one"],
-    }
-    assert needless(WallGrant("read", "~/other", ""), [entry], host) == {
-        "read": ["~/other/b.txt", f"{host.home}/other/b.txt"]
-    }
+def test_a_folder_covers_what_it_gives_and_no_more(host: SandboxUser) -> None:
+    entry = IsolateEntry(read=("~/notes",), write=("~/notes",))
     assert is_covered(entry, WallGrant("read", "~/notes/x/y", ""), host)
     assert not is_covered(entry, WallGrant("write", "~/other/b.txt", ""), host)
-    only = IsolateEntry(write=("~/notes",))
-    assert not is_covered(only, WallGrant("write", "~/notes/.vscode/x", ""), host)
+    assert not is_covered(entry, WallGrant("write", "~/notes/.vscode/x", ""), host)
 
 
 def test_what_a_link_leads_to_is_shown_and_given(host: SandboxUser) -> None:
@@ -216,7 +165,7 @@ def test_the_port_of_a_host_may_be_named_where_the_event_has_none(host: SandboxU
 @pytest.mark.parametrize("subject", ["169.254.169.254:80", "metadata.google.internal"])
 def test_what_gives_out_credentials_is_named_by_hand(host: SandboxUser, subject: str) -> None:
     for rule in ("egress.host", "egress.address"):
-        with pytest.raises(PolicyError, match=r"(?s)credentials.*\n- \{server: .*, hosts: \["):
+        with pytest.raises(PolicyError, match=r"credentials\. It has to be named by hand"):
             find_grant([{"rule": rule, "excerpt": subject}], host)
 
 

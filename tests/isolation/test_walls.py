@@ -62,14 +62,6 @@ def test_an_answer_that_failed_at_a_refused_host_says_so(tmp_path: Path) -> None
         assert re.search(r"the session has ended\b.* blocked=[12] ", run.said())
 
 
-def test_a_failure_that_is_no_error_gets_a_text_and_keeps_its_structure(tmp_path: Path) -> None:
-    with failing(tmp_path, *AUTO) as run:
-        answer = call(run.ready(), "search", "api.example.com")
-        assert result(answer)["structuredContent"] == {"found": 0}
-        assert texts(answer)[0] == "No results were found."
-        assert "api.example.com" in texts(answer)[1]
-
-
 def test_an_error_of_the_protocol_gets_a_sentence(tmp_path: Path) -> None:
     with failing(tmp_path, *AUTO) as run:
         error = call(run.ready(), "protest", "api.example.com")["error"]

@@ -68,15 +68,12 @@ class RefusedTarget(NamedTuple):
         rule: of the event.
         subject: the host, with its port unless that is one of the web's; of this machine the port.
         event: tells of it.
-        entry: what would allow it, of a policy's `hosts`, or of `loopback` for a port of this
-            machine; empty where no event does.
         at: when it was refused, on `time.monotonic`'s clock.
     """
 
     rule: str
     subject: str
     event: str
-    entry: str
     at: float
 
 
@@ -174,14 +171,13 @@ class ConnectionRecorder:
             return None
         at = self._now() if record.at is None else record.at
         if finding.rule == _OWN_PORT:
-            return RefusedTarget(_OWN_PORT, finding.excerpt, event, finding.excerpt, at)
+            return RefusedTarget(_OWN_PORT, finding.excerpt, event, at)
         if finding.rule not in _ALLOWABLE:
             return None
         fields = {"rule": finding.rule, "excerpt": finding.excerpt, "host": finding.host}
-        entry = allowing_entry(fields) or ""
-        if not entry and not _is_host(record.host):
+        if allowing_entry(fields) is None and not _is_host(record.host):
             return None
-        return RefusedTarget(finding.rule, shown_target(record), event, entry, at)
+        return RefusedTarget(finding.rule, shown_target(record), event, at)
 
     def _write(self, record: EgressRecord, more: str = "") -> str | None:
         host = shown_target(record, always=True)

@@ -5,13 +5,12 @@ from __future__ import annotations
 import datetime
 from glob import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from pipeguard.config.isolate_entry import own_entries
 from pipeguard.config.isolate_key import find_entries
 from pipeguard.config.policy_file import PolicyScope, parse_policy, policy_text
 from pipeguard.isolation.sandbox import this_host
-from pipeguard.isolation.walls.grants import find_grant, is_covered, needless
+from pipeguard.isolation.walls.grants import find_grant, is_covered
 from pipeguard.state.exceptions import is_wall
 
 if TYPE_CHECKING:
@@ -35,26 +34,13 @@ def find_wall_grant(event: AuditedEvent, port: int | None, *, is_wide: bool) -> 
     """
     if not any(is_wall(finding.get("rule", "")) for finding in event.findings):
         return None
-    name = escape(event.server)
-    return find_grant(event.findings, this_host(), port, is_wide=is_wide, server=name)
+    return find_grant(event.findings, this_host(), port, is_wide=is_wide)
 
 
-class GrantChange(NamedTuple):
-    """The change of a policy file that gives a server something.
-
-    Attributes:
-        entry: what is added under `isolate`.
-        dropped: by key, what becomes redundant, and goes.
-        is_new: whether the policy does not give it already.
-    """
-
-    entry: dict[str, object]
-    dropped: dict[str, list[str]]
-    is_new: bool
-
-
-def plan_grant(server: str, grant: WallGrant, path: str, today: datetime.date) -> GrantChange:
-    """Plan the change that gives a server something.
+def plan_grant(
+    server: str, grant: WallGrant, path: str, today: datetime.date
+) -> tuple[dict[str, object], bool]:
+    """Plan the change of a policy file that gives a server something.
 
     Args:
         server: its name.
@@ -62,14 +48,14 @@ def plan_grant(server: str, grant: WallGrant, path: str, today: datetime.date) -
         path: the policy file, which need not exist.
         today: by the user's own calendar.
 
+    Returns:
+        The entry to add under `isolate`, and True if the policy does not give it already.
+
     Raises:
         PolicyError: the file is invalid.
     """
-    entries, name = _read_entries(path, today), escape(server)
-    own = [entries[at] for at in own_entries(name, entries)]
-    entry: dict[str, object] = {"server": name, grant.kind: [grant.value]}
-    dropped = needless(grant, own, this_host())
-    return GrantChange(entry, dropped, not _has(entries, server, grant))
+    entry: dict[str, object] = {"server": escape(server), grant.kind: [grant.value]}
+    return entry, not _has(_read_entries(path, today), server, grant)
 
 
 def _read_entries(path: str, today: datetime.date) -> tuple[IsolateEntry, ...]:

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from pipeguard.firewall.finding import Action, Finding, Severity
 from pipeguard.firewall.lazy_regex import lazy_regex
-from pipeguard.isolation.egress.hosts import PRIVATE
 from pipeguard.isolation.sensitive import is_inside
 from pipeguard.isolation.view import MountKind
-from pipeguard.isolation.walls.grants import ADDRESS, PORT, READ, WRITE, Mention, Wall
+from pipeguard.isolation.walls.grants import PORT, READ, WRITE
 from pipeguard.unicode.display import cut, visible
 
 if TYPE_CHECKING:
@@ -28,10 +27,37 @@ MAX_REFUSED = 256  # hosts and ports that were refused last
 MAX_TIMES = 8  # when each of them was, last
 EXCERPT_CHARS = 80
 PLACE = "isolation"
+ADDRESS = "egress.address"
 _NOTES = {
     READ: "the server may not read it",
     WRITE: "the server may not change it",
 }
+
+
+class Mention(NamedTuple):
+    """A file that a failed answer names.
+
+    Attributes:
+        rule: READ or WRITE.
+        path: absolute.
+    """
+
+    rule: str
+    path: str
+
+
+class Wall(NamedTuple):
+    """A wall that a server hit.
+
+    Attributes:
+        rule: READ, WRITE, or the rule of a refused connection.
+        subject: a path, a port, or a host with its port unless that is one of the web's.
+        event: names it in the audit.
+    """
+
+    rule: str
+    subject: str
+    event: str
 
 
 class WitnessedServer(Protocol):
@@ -69,7 +95,7 @@ class WallWitness:
     def add_refused(self, target: RefusedTarget) -> None:
         """Note that a connection was refused."""
         key = target.rule, target.subject
-        wall = Wall(target.rule, target.subject, target.event, target.entry)
+        wall = Wall(target.rule, target.subject, target.event)
         with self._lock:
             before = self._refused.pop(key, None)
             times = deque([] if before is None else before.times, MAX_TIMES)
@@ -101,8 +127,8 @@ class WallWitness:
         is_alone = len(self._callers) < 2
         walls = [wall for wall in refused if is_alone or is_named(wall, whole)]
         if not has_failed:
-            is_told = walls and is_about_failure(whole, walls)
-            return (describe_walls(walls), ()) if is_told else None
+            is_named_there = any(is_named(wall, whole) for wall in walls)
+            return (describe_walls(walls), ()) if is_named_there else None
         findings = self._missing_file(texts, tool)
         walls += [Wall(each.rule, each.path, event) for each in findings]
         return (describe_walls(walls), tuple(findings)) if walls else None
@@ -247,12 +273,6 @@ MAX_NAMED = 3  # walls in one answer
 MAX_SUBJECT_CHARS = 200
 MAX_WORDS = 6  # of a host; more of them are a sentence
 UNNAMED = "that its event names"
-MAX_FAILURE_CHARS = 2000  # a longer result without `isError` is about something else
-# A count of errors is a page's ("Console: 1 errors"): browsers call home while they show it.
-_NAMES_FAILURE = lazy_regex(
-    r"(?i)(?<!\d )\berror|\b(?:fail|refused|time(?:d )?-?out|unreachable|unable|cannot"
-    r"|could ?n[o']t|no results?|enotfound|eai_|not (?:be )?(?:found|reach|resolve))"
-)
 _WORD = lazy_regex(r"[^\W\d_]{2,}")
 _FILES = {READ: "the file that it named", WRITE: "the right to change the file that it named"}
 
@@ -272,13 +292,6 @@ def iterate_texts(answer: JsonObject) -> Iterator[tuple[str, str]]:
                 yield f"/result/content/{index}/text", text
 
 
-def is_about_failure(text: str, walls: Sequence[Wall]) -> bool:
-    """True if a result without `isError` tells that something failed."""
-    if len(text) > MAX_FAILURE_CHARS:
-        return False
-    return bool(_NAMES_FAILURE.search(text)) or any(is_named(wall, text) for wall in walls)
-
-
 def is_named(wall: Wall, text: str) -> bool:
     """True if a text contains the subject of a wall."""
     return (f":{wall.subject}" if wall.rule == PORT else wall.subject) in text
@@ -286,14 +299,12 @@ def is_named(wall: Wall, text: str) -> bool:
 
 def describe_walls(walls: Sequence[Wall]) -> str:
     """Tell a model of walls."""
-    named = [f"{_show_wall(wall)} ({_event(wall)})" for wall in walls[:MAX_NAMED]]
+    named = [f"{_show_wall(wall)} (event {wall.event})" for wall in walls[:MAX_NAMED]]
     named += [f"{len(walls) - MAX_NAMED} more"] if len(walls) > MAX_NAMED else []
-    allowable = sum(wall.event != "" and wall.entry != "" for wall in walls)
-    events = "these events" if allowable > 1 else "the event"
-    who = f", who alone can allow {events}" if allowable else ", who alone decides about it"
     return (
         f"PipeGuard: this server is isolated, and does not get {', nor '.join(named)}. If"
-        f" that is what was missing, tell the user{who}; do not work around it."
+        " that is what was missing, tell the user, who alone decides about it; do not work"
+        " around it."
     )
 
 
@@ -302,28 +313,7 @@ def _show_wall(wall: Wall) -> str:
         return _FILES[wall.rule]
     if wall.rule == PORT:
         return f"port {wall.subject} of this machine"
-    subject = _quote_subject(wall.subject) if _is_short(wall) else UNNAMED
-    if wall.rule != ADDRESS:
-        return f"the host {subject}"
-    if not wall.entry:
-        return f"the local address that the name of its host {subject} leads to"
-    is_private = wall.entry.endswith(PRIVATE)
-    where = "the private network" if is_private else "the address of this machine"
-    return f"{where} that the name of its host {subject} leads to"
-
-
-def _event(wall: Wall) -> str:
-    """The event's name, and the entry that it gives if the wall does not say that."""
-    if wall.entry == "":
-        return f"event {wall.event}, for which no such address is given"
-    entry = wall.entry if wall.rule == ADDRESS and _is_short(wall) else None
-    gives = f", for exactly {_quote_subject(entry)}" if entry else ""
-    return f"event {wall.event}{gives}"
-
-
-def _is_short(wall: Wall) -> bool:
-    return len(_WORD.findall(wall.subject)) <= MAX_WORDS
-
-
-def _quote_subject(text: str) -> str:
-    return json.dumps(cut(visible(text), MAX_SUBJECT_CHARS), ensure_ascii=False)
+    is_short = len(_WORD.findall(wall.subject)) <= MAX_WORDS
+    shown = json.dumps(cut(visible(wall.subject), MAX_SUBJECT_CHARS), ensure_ascii=False)
+    host = f"the host {shown if is_short else UNNAMED}"
+    return f"the local address of {host}" if wall.rule == ADDRESS else host
