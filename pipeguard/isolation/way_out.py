@@ -8,7 +8,7 @@ from threading import Event, Lock, Thread
 from typing import TYPE_CHECKING
 
 from pipeguard.isolation.egress.proxy import Egress
-from pipeguard.isolation.egress.sockets import TAKEN_PORTS, receive_sockets
+from pipeguard.isolation.egress.sockets import receive_sockets
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,9 +44,6 @@ class SandboxExit:
         self._report = report
         self._proxies = proxies
         self._lock = Lock()
-        self._ports_lock = Lock()
-        self._ports: frozenset[int] = frozenset()  # that are listened at
-        self._namespace: tuple[int, ...] = ()
         self._egress: Egress | None = None
         self._came = Event()  # the sockets, or the end of the wait for them
         self._is_closed = False
@@ -62,7 +59,6 @@ class SandboxExit:
             self._rules = rules
             if self._egress is not None:
                 self._egress.update(rules)
-        self._listen_more()
 
     def report_refused(self) -> None:
         """Report what the kernel has refused to a server that has begun to run."""
@@ -81,9 +77,8 @@ class SandboxExit:
         with suppress(OSError):  # the sandbox ended before it sent anything
             self._channel.shutdown(socket.SHUT_RDWR)
         self._thread.join()
-        with self._ports_lock:
-            if egress is not None:
-                egress.close()
+        if egress is not None:
+            egress.close()
         self._channel.close()
 
     def _take(self) -> None:
@@ -91,7 +86,6 @@ class SandboxExit:
             self._open()
         finally:
             self._came.set()
-        self._listen_more()
 
     def _open(self) -> None:
         try:
@@ -104,23 +98,3 @@ class SandboxExit:
                 return
             self._egress = Egress(sockets, self._rules, self._report, proxies=self._proxies)
             self._egress.start()
-            self._ports = TAKEN_PORTS.union(sock.getsockname()[1] for sock in sockets.direct)
-            self._namespace = sockets.namespace
-
-    def _listen_more(self) -> None:
-        """Listen at ports that rules have and the sandbox did not start with."""
-        with self._ports_lock:
-            with self._lock:
-                egress, ports = self._egress, self._rules.ports - self._ports
-            if egress is None or self._is_closed or not ports or not self._namespace:
-                return
-            from subprocess import TimeoutExpired
-
-            from pipeguard.isolation.egress.later_listeners import open_later
-
-            try:
-                opened = open_later(self._namespace, ports)
-            except (OSError, TimeoutExpired):
-                return  # they can be reached through the proxy
-            self._ports |= {sock.getsockname()[1] for sock in opened}
-            egress.add(opened)

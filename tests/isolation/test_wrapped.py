@@ -92,6 +92,14 @@ def test_a_server_reads_and_writes_what_it_was_given(tmp_path: Path, notes: Path
     assert not Path("/tmp/own").exists()
 
 
+def test_an_address_that_is_written_out_is_told_at_any_port(tmp_path: Path) -> None:
+    with isolated(tmp_path, "--isolate", "auto") as run:
+        for target in ("93.184.215.14:25", "10.0.0.5:6000", "1.1.1.1:53", "localhost:5432"):
+            assert run.call("connect", target) == "ConnectionRefusedError"
+            told = f"excerpt={target.removeprefix('localhost:')} "
+            until(lambda told=told: told in run.said(), f"{target} is told")  # type: ignore[misc]
+
+
 def test_what_it_made_that_is_run_later_is_told_at_its_end(tmp_path: Path, notes: Path) -> None:
     app = notes / "app"
     (app / ".vscode").mkdir(parents=True)

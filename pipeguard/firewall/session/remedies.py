@@ -177,11 +177,6 @@ _ROWS: dict[str, Remedy] = {
         " too, or the address itself where it is this machine's. Else ask whoever answers for the"
         " name. What gives out credentials is not offered.",
     ),
-    "egress.withdrawn": Remedy(
-        Way.NOTHING,
-        "Your policy, or an option, no longer gives the server this host. If it needs it still,"
-        " give it again, under `isolate`.",
-    ),
     "isolation.read": _give(
         "may read", "`read`", " To have it make files in a folder, give that under `write`."
     ),
@@ -189,7 +184,7 @@ _ROWS: dict[str, Remedy] = {
     "isolation.port": Remedy(
         Way.GRANT,
         "If the server needs what listens at this port, allow the event: that adds the port to"
-        " `loopback` of the server in your policy, under `isolate`, and holds within a second.",
+        " `loopback` of the server in your policy, under `isolate`, and holds from its next start.",
     ),
     "egress.failed": Remedy(
         Way.NOTHING,

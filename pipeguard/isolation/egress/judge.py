@@ -38,7 +38,6 @@ class EgressReason(Enum):
     UNSUPPORTED = "unsupported"  # another version, command or scheme
     SLOW = "slow"  # the head did not come in time
     TOO_MANY = "too-many"  # connections at once, or names
-    WITHDRAWN = "withdrawn"  # the rules changed while it was open
 
 
 class EgressRecord(NamedTuple):

@@ -63,17 +63,8 @@ class Egress:
         self._thread.start()
 
     def update(self, rules: HostRules) -> None:
-        """Judge by other rules from now on; open connections that they do not allow are ended."""
+        """Judge new connections by other rules from now on."""
         self._state.rules = rules
-        self._notify()
-
-    def add(self, sockets: Iterable[socket.socket]) -> None:
-        """Accept direct connections on these, too."""
-        for sock in sockets:
-            sock.setblocking(False)  # noqa: FBT003  a positional parameter
-            self._sockets.direct += (sock,)  # closed with the others
-            self._state.added.append(sock)
-        self._notify()
 
     def report_refused(self) -> None:
         """Report what the kernel has refused, which whoever connected knows."""
@@ -82,12 +73,9 @@ class Egress:
     def close(self) -> None:
         """End all connections, and wait until they are reported; to be called once started."""
         self._state.is_closed = True
-        self._notify()
-        self._thread.join(CLOSE_SECONDS)
-
-    def _notify(self) -> None:
-        with self._lock, suppress(OSError):  # full: it will wake; closed: it has ended
+        with self._lock, suppress(OSError):  # it has ended
             self._waker.send(b"\0")
+        self._thread.join(CLOSE_SECONDS)
 
     def _run(self) -> None:
         try:
@@ -113,7 +101,3 @@ class Egress:
                 ready = {key.fileobj for key, _ in selector.select()}
                 if ready - heard or self._refused.report():
                     return
-                with suppress(BlockingIOError):
-                    self._wake.recv(4096)
-                while self._state.added:  # `serve` opens all that there are
-                    selector.register(self._state.added.popleft(), selectors.EVENT_READ)

@@ -41,10 +41,9 @@ _WORDS = {
     EgressReason.UNSUPPORTED: "the request is for what is not passed on",
     EgressReason.SLOW: "the request did not come in time",
     EgressReason.TOO_MANY: "too many connections are open, or names in use",
-    EgressReason.WITHDRAWN: "the rules changed while it was open",
 }
 # What a program does by mistake, or asks for as well.
-_LOW = {EgressReason.SLOW, EgressReason.TOO_MANY, EgressReason.WITHDRAWN}
+_LOW = {EgressReason.SLOW, EgressReason.TOO_MANY}
 _OWN_PORT = "isolation.port"  # as where the server's own words name it: `--loopback` gives it
 _OWN_PORT_WORDS = "this port of this machine is not given to the server"
 _ADDRESS = f"egress.{EgressReason.ADDRESS.value}"

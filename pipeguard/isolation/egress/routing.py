@@ -167,24 +167,13 @@ class HostRoute(NamedTuple):
 
     Attributes:
         host: its end here.
-        addresses: what was checked: the address that it leads to, or for a tunnel through a proxy
-            those that the name has here.
+        address: that was connected to; empty if a proxy chose it.
         proxy: the host and port of the proxy; empty without one.
     """
 
     host: TunnelEnd
-    addresses: tuple[Address, ...]
+    address: str
     proxy: str = ""
-
-    @property
-    def address(self) -> str:
-        """The address that was connected to; empty where a proxy chose it."""
-        return "" if self.proxy else str(self.addresses[0])
-
-    def is_usable(self, target: HostAndPort, rules: HostRules) -> bool:
-        """True if all that was checked is still allowed."""
-        host, port = target
-        return all(is_usable(address, port, rules, host) for address in self.addresses)
 
 
 def advise(error: str, target: HostAndPort, proxies: OuterProxies) -> str:
@@ -222,7 +211,7 @@ async def open_route(owner: RouteOwner, target: HostAndPort) -> HostRoute:
         return (await owner.loop.create_connection(make, str(address), target.port))[1]
 
     address, host = await connect_first(addresses, dial)
-    return HostRoute(host, (address,))
+    return HostRoute(host, str(address))
 
 
 async def _usable(owner: RouteOwner, target: HostAndPort) -> list[Address]:
@@ -241,7 +230,7 @@ async def _usable(owner: RouteOwner, target: HostAndPort) -> list[Address]:
 
 async def _through(owner: RouteOwner, target: HostAndPort, proxy: OuterProxy) -> HostRoute:
     """Connect through a proxy, which is given the name and resolves it."""
-    checked = await _screen_addresses(owner, target)
+    await _screen_addresses(owner, target)
     tls, name = (
         (_trusted_authorities(), str(proxy.at.host)) if proxy.kind == HTTPS else (None, None)
     )
@@ -264,7 +253,7 @@ async def _through(owner: RouteOwner, target: HostAndPort, proxy: OuterProxy) ->
         raise
     except OSError as error:
         raise OuterTunnelError(f"PROXY_{error_name(error)}") from None
-    return HostRoute(host, checked, str(proxy.at))
+    return HostRoute(host, "", str(proxy.at))
 
 
 @cache
@@ -275,8 +264,8 @@ def _trusted_authorities() -> ssl.SSLContext:
     return ssl.create_default_context()
 
 
-async def _screen_addresses(owner: RouteOwner, target: HostAndPort) -> tuple[Address, ...]:
-    """The addresses that a target has here; none where its name is not known here.
+async def _screen_addresses(owner: RouteOwner, target: HostAndPort) -> None:
+    """Check the addresses that a target has here, if its name is known here.
 
     Raises:
         RouteRefusedError: one of them, or the name, is not to be connected to.
@@ -285,11 +274,9 @@ async def _screen_addresses(owner: RouteOwner, target: HostAndPort) -> tuple[Add
     host = target.host
     if isinstance(host, str) and is_metadata(host):
         raise RouteRefusedError("")
-    addresses = tuple(all_addresses(await owner.resolve_if_known(target)))
-    for address in addresses:
+    for address in all_addresses(await owner.resolve_if_known(target)):
         if not is_usable(address, target.port, owner.rules, host):
             raise RouteRefusedError(str(address))
-    return addresses
 
 
 # --- lookups ----------------------------------------------------------------------------

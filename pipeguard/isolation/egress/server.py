@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import socket
 import sys
-from contextlib import suppress
 from functools import partial
 from ipaddress import IPv6Address, ip_address
 from typing import TYPE_CHECKING
@@ -57,7 +56,6 @@ class _EgressServer:
         self._state = state
         self._lookups = NameLookups(loop, state.resolve or resolve_by_system)
         self._sessions: set[EgressSession] = set()
-        self._direct: set[socket.socket] = set()
         self._servers: list[asyncio.AbstractServer] = []
         self._responder = DnsResponder(state, state.names, self.now)
         self._full = OncePerMinute()
@@ -76,20 +74,13 @@ class _EgressServer:
         for sock in sockets.proxy:
             await self._accept(partial(EgressSession, self, is_direct=False), sock)
         for sock in sockets.direct:
-            await self.open_direct(sock)
+            await self._accept(partial(EgressSession, self, is_direct=True), sock)
         for sock in sockets.dns:
             if sock.type == socket.SOCK_DGRAM:
                 datagrams = partial(DnsDatagrams, responder)
                 await self.loop.create_datagram_endpoint(datagrams, sock=sock)
             else:
                 await self._accept(partial(DnsStream, responder, self.loop), sock)
-
-    async def open_direct(self, sock: socket.socket) -> None:
-        """Accept direct connections on one more socket."""
-        if sock in self._direct:
-            return
-        self._direct.add(sock)
-        await self._accept(partial(EgressSession, self, is_direct=True), sock)
 
     async def _accept(
         self, protocol: Callable[[], asyncio.BaseProtocol], sock: socket.socket
@@ -121,11 +112,6 @@ class _EgressServer:
             session.check(now)
         again = bool(self._sessions)
         self._timer = self.loop.call_later(CHECK_SECONDS, self._check) if again else None
-
-    def apply(self) -> None:
-        """End what the rules, which changed, do not allow any more."""
-        for session in tuple(self._sessions):
-            session.judge_again(self.rules)
 
     def request_by_address(self, sockname: tuple[str, int]) -> EgressRequest:
         """The target of a direct connection: the name that its address was given out for."""
@@ -201,14 +187,14 @@ def serve(
         sockets: of the sandbox.
         refused: reads those of them that hear of what the kernel refused.
         state: shared with the threads that change it.
-        wake: readable when it changed.
+        wake: readable when it is closed.
     """
     loop = _new_loop()
     loop.set_exception_handler(_report_error)
     try:
         server = _EgressServer(loop, state)
         loop.run_until_complete(server.open(sockets, refused))
-        loop.add_reader(wake, partial(_swap_state, server, state, wake))
+        loop.add_reader(wake, loop.stop)
         if not state.is_closed:
             loop.run_forever()
         loop.remove_reader(wake)
@@ -221,17 +207,6 @@ def _report_error(loop: asyncio.AbstractEventLoop, context: dict[str, object]) -
     """Show what is a mistake of ours; that a peer is gone is not."""
     if not isinstance(context.get("exception"), OSError):
         loop.default_exception_handler(context)
-
-
-def _swap_state(server: _EgressServer, state: EgressState, wake: socket.socket) -> None:
-    with suppress(BlockingIOError):
-        wake.recv(4096)
-    if state.is_closed:
-        server.loop.stop()
-        return
-    while state.added:
-        server.loop.create_task(server.open_direct(state.added.popleft()))
-    server.apply()
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:

@@ -28,7 +28,6 @@ from pipeguard.isolation.egress.tunnel import RequestEnd, TunnelEnd, reset
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pipeguard.isolation.egress.hosts import HostRules
     from pipeguard.isolation.egress.judge import Report
     from pipeguard.isolation.egress.state import EgressLimits
 
@@ -164,9 +163,6 @@ class EgressSession(asyncio.BufferedProtocol):
         else:
             if route.host.transport.is_closing():
                 self._fail("ECONNRESET")
-            elif not route.is_usable(target, server.rules):
-                route.host.abort()
-                self._refuse(EgressReason.WITHDRAWN)
             else:
                 self._join(route)
 
@@ -254,24 +250,6 @@ class EgressSession(asyncio.BufferedProtocol):
             seconds=self._server.now() - self._started,
         )
         self._server.report(record)
-
-    def judge_again(self, rules: HostRules) -> None:
-        """End what new rules do not allow."""
-        if self._state not in {_State.CONNECTING, _State.JOINED}:
-            return
-        target = self._request.target
-        is_allowed = find_refusal(rules, target) is None
-        if is_allowed and self._state is _State.JOINED:
-            is_allowed = self._route.is_usable(target, rules)
-        if not is_allowed:
-            self._withdraw()
-
-    def _withdraw(self) -> None:
-        if self._state is _State.JOINED:
-            self._end_joined(EgressOutcome.REFUSED, EgressReason.WITHDRAWN)
-        elif self._task is not None:
-            self._task.cancel()
-            self._refuse(EgressReason.WITHDRAWN)
 
     def check(self, now: float) -> None:
         """End what took too long; called about once a second."""

@@ -26,7 +26,7 @@ PROXY_PORT = 3128  # of 127.0.0.1 in the namespace; nobody else is there
 DNS_ADDRESS = ("127.0.0.53", 53)
 TAKEN_PORTS = frozenset({PROXY_PORT, DNS_ADDRESS[1]})
 BACKLOG = 1024
-_PARTS = 5  # kinds of descriptors, each with its count
+_PARTS = 4  # kinds of descriptors, each with its count
 MAX_SOCKETS = 250  # one message between processes has at most 253 (SCM_MAX_FD, Linux)
 ETH_P_IP, ETH_P_IPV6 = 0x0800, 0x86DD  # linux/if_ether.h
 SO_ATTACH_FILTER, SO_TIMESTAMPNS = 26, 35  # asm-generic/socket.h
@@ -73,11 +73,9 @@ class EgressSockets:
         direct: TCP, on all addresses; one for each port that a rule names.
         dns: UDP, TCP or both.
         refused: hears of direct connections that nobody listens for; none where it cannot be made.
-        namespace: descriptors of the user and the network namespace that they are in, to make more
-            of them later; none where they cannot be had.
     """
 
-    __slots__ = ("direct", "dns", "namespace", "proxy", "refused")
+    __slots__ = ("direct", "dns", "proxy", "refused")
 
     def __init__(
         self,
@@ -85,13 +83,11 @@ class EgressSockets:
         direct: tuple[socket.socket, ...] = (),
         dns: tuple[socket.socket, ...] = (),
         refused: tuple[socket.socket, ...] = (),
-        namespace: tuple[int, ...] = (),
     ) -> None:
         self.proxy = proxy
         self.direct = direct
         self.dns = dns
         self.refused = refused
-        self.namespace = namespace
 
     def __iter__(self) -> Iterator[socket.socket]:
         return iter((*self.proxy, *self.direct, *self.dns, *self.refused))
@@ -100,9 +96,6 @@ class EgressSockets:
         """Close them all."""
         for sock in self:
             sock.close()
-        for descriptor in self.namespace:
-            os.close(descriptor)
-        self.namespace = ()
 
 
 def open_sockets(ports: Iterable[int], *, dns: bool = True) -> EgressSockets:
@@ -124,22 +117,7 @@ def open_sockets(ports: Iterable[int], *, dns: bool = True) -> EgressSockets:
         datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         datagrams.bind(DNS_ADDRESS)
         names = [datagrams, _listener(*DNS_ADDRESS)]
-    return EgressSockets((proxy,), tuple(direct), tuple(names), open_refused(), _namespaces())
-
-
-def _namespaces() -> tuple[int, ...]:
-    """Descriptors of the user and the network namespace of this process."""
-    if sys.platform != "linux":
-        return ()
-    opened: list[int] = []
-    try:
-        for path in ("/proc/self/ns/user", "/proc/self/ns/net"):
-            opened += [os.open(path, os.O_RDONLY | os.O_CLOEXEC)]
-    except OSError:
-        for descriptor in opened:
-            os.close(descriptor)
-        return ()
-    return tuple(opened)
+    return EgressSockets((proxy,), tuple(direct), tuple(names), open_refused())
 
 
 def _listener_at_all(port: int) -> socket.socket:
@@ -171,9 +149,8 @@ def send_sockets(channel: socket.socket, sockets: EgressSockets) -> None:
         ValueError: there are more than one message has room for.
         OSError: the other process is gone.
     """
-    parts = (sockets.proxy, sockets.direct, sockets.dns, sockets.refused, sockets.namespace)
-    counts = bytes(map(len, parts))
-    descriptors = array.array("i", [*(sock.fileno() for sock in sockets), *sockets.namespace])
+    counts = bytes(map(len, (sockets.proxy, sockets.direct, sockets.dns, sockets.refused)))
+    descriptors = array.array("i", [sock.fileno() for sock in sockets])
     if len(descriptors) > MAX_SOCKETS:
         raise ValueError(f"{len(descriptors)} sockets: at most {MAX_SOCKETS}")
     channel.sendmsg([counts], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, descriptors)])
@@ -192,10 +169,8 @@ def receive_sockets(channel: socket.socket) -> EgressSockets:
         for descriptor in descriptors:
             os.close(descriptor)
         raise OSError("the sandbox sent no sockets")
-    last = len(descriptors) - counts[-1]
-    receive = iter([socket.socket(fileno=descriptor) for descriptor in descriptors[:last]])
-    proxy, direct, dns, refused = (tuple(islice(receive, count)) for count in counts[:-1])
-    return EgressSockets(proxy, direct, dns, refused, tuple(descriptors[last:]))
+    received = iter([socket.socket(fileno=descriptor) for descriptor in descriptors])
+    return EgressSockets(*(tuple(islice(received, count)) for count in counts))
 
 
 def open_refused() -> tuple[socket.socket, ...]:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.isolation.egress.dns import NameAddresses
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable, Iterable
 
     from pipeguard.isolation.egress.hosts import HostRules
@@ -91,11 +89,10 @@ class EgressState:
         limits: do not change.
         proxies: gives those of the user's own network; none if None.
         names: the addresses that names have in the sandbox.
-        added: sockets for direct connections that are to be accepted on, too.
         is_closed: whether all is to end.
     """
 
-    __slots__ = ("added", "is_closed", "limits", "names", "proxies", "report", "resolve", "rules")
+    __slots__ = ("is_closed", "limits", "names", "proxies", "report", "resolve", "rules")
 
     def __init__(
         self,
@@ -111,5 +108,4 @@ class EgressState:
         self.limits = limits
         self.proxies = proxies
         self.names = NameAddresses()
-        self.added: deque[socket.socket] = deque()
         self.is_closed = False

@@ -90,7 +90,8 @@ def find_grant(
             return _grant_file(rule, finding.get("path", ""), host, is_wide=is_wide)
         if rule == PORT:
             number = parse_port(excerpt)
-            return WallGrant("loopback", number, f"connect to port {number} of this machine")
+            opens = f"connect to port {number} of this machine"
+            return WallGrant("loopback", number, opens, is_live=False)
         if rule.startswith("egress.") and (entry := allowing_entry(finding)) is not None:
             return _grant_host(entry, port)
         if rule.startswith("egress.") and _gives_out_credentials(excerpt):

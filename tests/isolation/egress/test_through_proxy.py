@@ -20,7 +20,7 @@ from tests.isolation.egress.company_proxy import (
     listening,
 )
 from tests.isolation.egress.sandbox import port_of, running
-from tests.isolation.egress.test_proxy import all_of, connected, exchange, host, is_reset
+from tests.isolation.egress.test_proxy import all_of, connected, exchange, host
 
 ALLOWED, FAILED, REFUSED = EgressOutcome.ALLOWED, EgressOutcome.FAILED, EgressOutcome.REFUSED
 RULES = HostRules.parse(["good.example", "10.1.2.3:443", "metadata.google.internal:80"])
@@ -354,16 +354,3 @@ def test_without_a_proxy_a_name_that_is_not_known_is_told_with_what_to_do() -> N
         (record,) = records.wait(1)
     assert record.error == "EAI_NONAME"
     assert "egress.proxy" in record.advice
-
-
-@each("left", [["good.example"], ["10.9.9.9:443"], []])
-def test_a_tunnel_ends_when_the_rules_do_not_allow_it_any_more(left: list[str]) -> None:
-    """Also where only the address that its name has here is not allowed any more."""
-    rules = HostRules.parse(["good.example", "10.9.9.9:443"])
-    with host() as (port, _), company({"good.example:443": port}) as outer:
-        proxies = proxy_at(outer.port)
-        with running(rules, lambda _: ["10.9.9.9"], proxies=proxies) as (proxy, records, egress):
-            sock = connected(proxy, "good.example", 443)
-            egress.update(HostRules.parse(left))
-            assert is_reset(sock)
-            assert records.wait(1)[0].reason is EgressReason.WITHDRAWN
