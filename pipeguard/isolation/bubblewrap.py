@@ -48,14 +48,12 @@ class Surroundings(NamedTuple):
         ports: TCP ports that it may connect to.
         channel: a descriptor of the Unix socket that its sockets are sent through.
         group: the control group that bounds it; None where none can be made.
-        roots: how the client's roots are given (isolation.profile), or empty.
-        doorway: to what mounts while it runs, or None.
+        doorway: to what covers again while it runs, or None.
     """
 
     ports: tuple[int, ...]
     channel: int
     group: ControlGroup | None
-    roots: str = ""
     doorway: Doorway | None = None
 
 
@@ -139,7 +137,7 @@ def confine(
         inherited += (*doorway.watched_descriptors, doorway.info, doorway.said)
         inherited += doorway.lifeline.ends
         started += ["--info-fd", str(doorway.said)]
-    started += ["--", *_through_landlock(view, around.roots, inherited), *command.argv]
+    started += ["--", *_through_landlock(view, inherited), *command.argv]
 
     def prepare() -> None:
         entrances = around.group.entrances() if around.group is not None else ()
@@ -160,12 +158,12 @@ def confine(
     return Confinement(started, descriptors, prepare, leave, ENGINE, forbidden, lifeline)
 
 
-def _through_landlock(view: FileView, roots: str, inherited: list[int]) -> list[str]:
+def _through_landlock(view: FileView, inherited: list[int]) -> list[str]:
     """The words before a command that have it take on Landlock's rules, where that works."""
     if landlock.obstacle() is not None:
         return []
     rules, program = (
-        _seal_content(landlock.write_rules(view, landlock.version(), roots)),
+        _seal_content(landlock.write_rules(view, landlock.version())),
         landlock.open_program(),
     )
     inherited += [rules, program]

@@ -22,7 +22,7 @@ from pipeguard.isolation.staging import STAGE, stage_view
 from pipeguard.isolation.view import MountKind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from pipeguard.isolation.staging import Staged
     from pipeguard.isolation.view import FileView
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 # linux/inotify.h
 CREATED, MOVED_TO, ONLY_FOLDERS, NO_LINKS, OVERFLOWN = 0x100, 0x80, 0x01000000, 0x02000000, 0x4000
 NONE_LEFT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.ENOMEM})  # inotify(7)
-_SETTINGS = {errno.EMFILE: "max_user_instances", errno.ENOSPC: "max_user_watches"}
 HEAD_BYTES = 16
 MOST_BYTES = 65536
 UNCOVERED = 2  # the exit code of what mounts, if something could not be covered again
@@ -53,17 +52,12 @@ class Cover(NamedTuple):
     pins: tuple[str, ...]
 
 
-def find_covers(staged: Iterable[Staged]) -> tuple[Cover, ...]:
-    """Paths to keep covered in the folders that are given, outer ones first."""
-    return tuple(cover for each in staged for cover in folder_covers(each))
-
-
 def covers_in_view(view: FileView) -> tuple[Cover, ...]:
     """Paths to keep covered in what a view gives."""
-    return find_covers(stage_view(view)[1])
+    return tuple(cover for staged in stage_view(view)[1] for cover in _folder_covers(staged))
 
 
-def folder_covers(staged: Staged) -> Iterator[Cover]:
+def _folder_covers(staged: Staged) -> Iterator[Cover]:
     """Paths to keep covered in one folder that is given."""
     outer = staged.outer
     if outer.source != outer.path:
@@ -78,18 +72,12 @@ def folder_covers(staged: Staged) -> Iterator[Cover]:
 
 
 def unwatched_message(number: int) -> str:
-    """The message for covered names that cannot be watched.
-
-    Args:
-        number: of the error.
-    """
-    setting = _SETTINGS.get(number)
-    raised = f" or raise the limit: sudo sysctl fs.inotify.{setting}=1048576" if setting else ""
+    """The message for covered names that cannot be watched, by the number of the error."""
     return (
-        f"what is covered in the folders that this server is given cannot be watched"
-        f" (inotify: {os.strerror(number)}). Where a program of yours replaces a file there that"
-        " the server must not read or change, as git does with .git/config, the new one is not"
-        f" covered until the server is started again. End programs that watch many files,{raised}"
+        "PipeGuard cannot watch what is covered in the folders that this server is given (inotify:"
+        f" {os.strerror(number)}). If a program of yours replaces a file there that the server must"
+        " not read or change, as git does with .git/config, the new one is not covered until the"
+        " server is started again."
     )
 
 

@@ -23,8 +23,7 @@ _SIGNALS = {"SIGXCPU": "cpu", "SIGXFSZ": "file-size"}  # that the kernel sends f
 _OUT_OF_MEMORY = ("SIGABRT", "SIGTRAP", "SIGILL", "SIGSEGV")  # how runtimes end without memory
 # Why a server was ended for what must stay covered in its sandbox (isolation.covers).
 WHY_ENDED = {
-    LOST: "PipeGuard's process that keeps covered what it must not read or change, and mounts the"
-    " client's roots, was ended",
+    LOST: "PipeGuard's process that keeps covered what it must not read or change was ended",
     UNCOVERED: "what it must not read or change was replaced, and could not be covered again",
 }
 

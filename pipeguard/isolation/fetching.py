@@ -5,19 +5,16 @@ from __future__ import annotations
 import json
 import os
 import re
-import socket
 import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from shutil import which
-from threading import Thread
-from time import monotonic
+from threading import Lock
 from typing import IO, TYPE_CHECKING, NamedTuple
 
 from pipeguard.errors import LaunchError
-from pipeguard.isolation.egress.addresses import all_addresses, is_public
-from pipeguard.isolation.egress.hosts import HostAndPort
-from pipeguard.isolation.fetch_messages import find_reason, plain
+from pipeguard.isolation.egress.hosts import PRIVATE
+from pipeguard.isolation.egress.judge import EgressOutcome
 from pipeguard.isolation.packages import (
     NPM,
     NPM_HOSTS,
@@ -37,55 +34,11 @@ from pipeguard.launch.command import Command
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from pipeguard.isolation.egress.judge import EgressRecord
     from pipeguard.isolation.packages import Package
     from pipeguard.launch.child import Child
 
 REGISTRY_PORT = 443
-SECONDS = 5.0  # for all names together; a name that takes longer has no private address here
-
-
-def resolve_name(name: str) -> tuple[str, ...]:
-    """The addresses of a name, by the system's resolver.
-
-    Raises:
-        OSError: it has none.
-    """
-    found = socket.getaddrinfo(name, REGISTRY_PORT, type=socket.SOCK_STREAM)
-    return tuple(str(address[0]) for *_, address in found)
-
-
-def mirrors(
-    names: Iterable[str],
-    resolve: Callable[[str], Iterable[str]] = resolve_name,
-    seconds: float = SECONDS,
-) -> tuple[str, ...]:
-    """The addresses of registries that are not public, as entries of `hosts`.
-
-    None of a name that is not known soon.
-
-    Args:
-        names: of the registries.
-        resolve: gives the addresses of a name; it may wait, and raise OSError.
-        seconds: to wait for all of them.
-    """
-    wanted = tuple(names)
-    found: dict[str, tuple[str, ...]] = {}
-
-    def ask(name: str) -> None:
-        with suppress(OSError):  # the installer says that it cannot be found
-            found[name] = tuple(resolve(name))
-
-    threads = [Thread(target=ask, args=(name,), name="mirror", daemon=True) for name in wanted]
-    for thread in threads:
-        thread.start()
-    end = monotonic() + seconds
-    for thread in threads:
-        thread.join(max(0.0, end - monotonic()))
-    texts = dict.fromkeys(text for name in wanted for text in found.get(name, ()))
-    addresses = [address for address in all_addresses(texts) if not is_public(address)]
-    return tuple(str(HostAndPort(address, REGISTRY_PORT)) for address in addresses)
-
-
 GIBIBYTE = 1024**3
 MOST_BYTES = 16 * GIBIBYTE  # the largest packages that servers use have a third of it
 MOST_FILES = 2_000_000
@@ -126,6 +79,8 @@ DONE = "pipeguard.json"  # stands in a folder of a package, and is empty until t
 FETCH_SECONDS = 600.0
 BUDGET_SECONDS = 0.5  # how often the disk is looked at
 MAX_SAID_BYTES = 4000
+MOST_CHARS = 600  # of an installer, told: npm gives its reason and then advice
+MOST_HOSTS = 10  # told of one installer: a package may ask for any number
 MAX_VERSION_CHARS = 256  # as npm's own (semver, MAX_LENGTH)
 BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt")
 FETCH_LIMITS = ResourceLimits(memory=8192 * MEBIBYTE, processes=4096, scratch=4096 * MEBIBYTE)
@@ -310,7 +265,8 @@ def _run(
     what: str,
     start: Callable[[Command, Profile], Child],
 ) -> None:
-    reached = (*(f"{host}:{REGISTRY_PORT}" for host in hosts), *mirrors(hosts))
+    # A company's network may lead the name to a mirror of its own.
+    reached = tuple(f"{host}:{REGISTRY_PORT}{PRIVATE}" for host in hosts)
     folder = str(command.cwd)
     budget = _DiskBudget(Path(folder))
     child = start(command, Profile(write=(folder,), hosts=reached, limits=FETCH_LIMITS))
@@ -331,7 +287,7 @@ def _run(
         # In quotes: the package may have chosen the words, and they are no advice of ours.
         raise LaunchError(
             f"{what} could not be fetched: {command.argv[0]} {ended}."
-            f" It said: {find_reason(said)!r}"
+            f" It ended with: {plain(' '.join(said.split()))[-MOST_CHARS:]!r}"
         )
 
 
@@ -355,6 +311,38 @@ def _output(child: Child, budget: _DiskBudget) -> tuple[str, str | None]:
             said = (said + data)[-MAX_SAID_BYTES:]
         excess = budget.excess()
     return said.decode("utf-8", "replace"), excess
+
+
+def plain(text: str) -> str:
+    """A text without what a terminal obeys or what hides in it."""
+    return "".join(character for character in text if character.isprintable())
+
+
+class RefusedHosts:
+    """Tells the user which hosts an installer asked for and did not reach, each once.
+
+    Args:
+        say: tells the user.
+    """
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+        self._lock = Lock()
+        self._told: set[str] = set()
+
+    def add(self, record: EgressRecord) -> None:
+        """One connection that ended or was refused."""
+        host = record.host
+        if record.outcome is not EgressOutcome.REFUSED or not host:
+            return
+        with self._lock:
+            if host in self._told or len(self._told) >= MOST_HOSTS:
+                return
+            self._told.add(host)
+        self._say(
+            f"what is installed asked for {plain(host)} and did not reach it: an installer may"
+            " reach only its registry"
+        )
 
 
 def _environment(variables: Mapping[str, str]) -> dict[str, str]:

@@ -18,7 +18,6 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from pipeguard.isolation.profile import READ_ROOTS, WRITE_ROOTS
 from pipeguard.isolation.view import MountKind
 
 if TYPE_CHECKING:
@@ -65,7 +64,6 @@ _BY_KIND = {
     MountKind.FOLDER: READ,  # where it starts
     MountKind.BARE: READ,  # the same
 }
-_OF_ROOTS = {READ_ROOTS: (("/", READ),), WRITE_ROOTS: (("/", WRITE),)}
 # What the engine makes beside the view. Folders are listed from the root on.
 _ALWAYS = (
     ("/", LandlockAccess.READ_FOLDER),
@@ -101,14 +99,12 @@ def open_program() -> int:
     return os.open(PROGRAM, os.O_PATH)
 
 
-def write_rules(view: FileView, kernel: int, roots: str = "") -> bytes:
+def write_rules(view: FileView, kernel: int) -> bytes:
     """The rules of a view, as `_landlock.c` reads them.
 
     Args:
         view: what the server sees.
         kernel: the version of the kernel's Landlock; what it does not know is not ruled.
-        roots: how the client's roots are given (isolation.profile). Where they will be is not known
-            yet, so that all of the sandbox's own files are; what is outside it is still not.
     """
     ruled = WRITE | LandlockAccess.MAKE_DEVICE | LandlockAccess.IOCTL_OF_DEVICE
     if kernel < 3:
@@ -117,7 +113,7 @@ def write_rules(view: FileView, kernel: int, roots: str = "") -> bytes:
         ruled &= ~LandlockAccess.IOCTL_OF_DEVICE
     scopes = SCOPES if kernel >= LEAST_WITH_SCOPES else 0
     fields = [f"{ruled:x}", f"{scopes:x}"]
-    for path, access in (*_granted_paths(view), *_OF_ROOTS.get(roots, ())):
+    for path, access in _granted_paths(view):
         fields += [f"{access & ruled:x}", path]
     return os.fsencode("".join(f"{field}\0" for field in fields))
 

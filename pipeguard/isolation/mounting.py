@@ -13,11 +13,10 @@ import errno
 import os
 import stat
 import sys
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    pass
 
 assert sys.platform == "linux"  # noqa: S101  tells mypy which system's names to look up
 
@@ -119,37 +118,11 @@ def make_read_only(place: int) -> None:
     _mount(None, place, None, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_RELATIME | kept, None)
 
 
-@contextmanager
-def writable(path: str) -> Iterator[None]:
-    """Let a mount be changed for a moment; what is mounted in it stays as it is.
-
-    By descriptors alone: in a sandbox's mounts, `/proc` is of its own processes.
-
-    Args:
-        path: where it is mounted, read-only.
-
-    Raises:
-        OSError: the kernel refuses.
-    """
-    place = os.open(path, LINK_FREE)
-    try:
-        _change(place, _Attributes(0, MS_RDONLY, 0, 0), AT_EMPTY_PATH)
-        try:
-            yield
-        finally:
-            _change(place, _Attributes(MS_RDONLY, 0, 0, 0), AT_EMPTY_PATH)
-    finally:
-        os.close(place)
-
-
 def _set(place: int, flags: int) -> None:
     """Add flags to a mount, and to all that is mounted in it."""
-    _change(place, _Attributes(flags, 0, 0, 0), AT_EMPTY_PATH | AT_RECURSIVE)
-
-
-def _change(place: int, wanted: _Attributes, flags: int) -> None:
-    size = ctypes.c_size_t(ctypes.sizeof(wanted))
-    if _LIBRARY.syscall(MOUNT_SETATTR, place, b"", flags, ctypes.byref(wanted), size):
+    wanted = _Attributes(flags, 0, 0, 0)
+    to_all, size = AT_EMPTY_PATH | AT_RECURSIVE, ctypes.c_size_t(ctypes.sizeof(wanted))
+    if _LIBRARY.syscall(MOUNT_SETATTR, place, b"", to_all, ctypes.byref(wanted), size):
         raise OSError(ctypes.get_errno(), "mount_setattr")
 
 

@@ -1,4 +1,4 @@
-"""The client's roots: which of them a sandbox is given, once, when the client first says them.
+"""The client's roots: the folders that a server is given at its next start.
 
 Roots are what the client answers to `roots/list`; nothing that a server says is one. They are
 refused as folders among a server's arguments are: the home, what holds other users' or the system's
@@ -10,28 +10,24 @@ from __future__ import annotations
 import errno
 import json
 import os
-import socket
+from contextlib import suppress
+from hashlib import sha256
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from pipeguard.errors import PolicyError
-from pipeguard.isolation.live_mounts import MAX_REQUEST_BYTES, UNWATCHED, encode_staged
 from pipeguard.isolation.profile import WRITE_ROOTS, Profile
 from pipeguard.isolation.run_later import is_of_git
 from pipeguard.isolation.runtimes import folders_among, may_be_meant
 from pipeguard.isolation.sensitive import is_inside
-from pipeguard.isolation.staging import Staged, stage_view
-from pipeguard.isolation.view import Mount, build_view
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from pipeguard.isolation.view import FileView, SandboxUser
+    from pipeguard.isolation.view import SandboxUser
 
 MOST_ROOTS = 64
 MOST_BYTES = 3 * 4096  # of an address: the longest path (PATH_MAX), each byte as %XX
 SHOWN = 200  # characters of one that is refused
-ANSWER_SECONDS = 5.0
 
 
 def root_addresses(answer: object) -> tuple[str, ...]:
@@ -41,111 +37,78 @@ def root_addresses(answer: object) -> tuple[str, ...]:
     return tuple(each for each in found if isinstance(each, str))
 
 
-class SandboxRoots:
-    """Gives one running sandbox the roots of its client.
+class StoredRoots:
+    """The roots of one server's client, in a file from one start to the next.
 
     Args:
-        channel: to what mounts (isolation.live_mounts).
+        place: the folder of these files.
+        identity: of the server, and the folder that it starts in.
         profile: what the server is given anyway; how roots are given is in it.
         host: this machine and its user.
-        needed: what the server's program needs, which stays read-only.
-        say: tells the user what is refused.
+        say: tells the user what is refused, and when the rest is given.
 
     Attributes:
-        on_unwatched: told the number of the error for which covers in roots are not watched.
+        given: the accepted folders, as they are at this start.
     """
 
     def __init__(
         self,
-        channel: socket.socket,
+        place: str,
+        identity: str,
         profile: Profile,
         host: SandboxUser,
-        needed: Sequence[str],
         say: Callable[[str], None],
     ) -> None:
-        self._channel = channel
-        self._channel.settimeout(ANSWER_SECONDS)
+        self._path = os.path.join(place, sha256(identity.encode()).hexdigest())
         self._profile = profile
         self._host = host
-        self._needed = tuple(needed)
         self._say = say
-        self._given: frozenset[str] = frozenset()
-        self._has_told_change = False
-        self._mounts: tuple[Mount, ...] = ()
         self._refused: set[str] = set()
-        self.on_unwatched: Callable[[int], object] = _ignore
+        stored: list[str] = []
+        with suppress(OSError, ValueError), open(self._path, encoding="utf-8") as file:
+            stored = json.load(file)
+        self._folders = self._accept(stored)
+        self.given = Profile(read=self._folders)
+        if profile.roots == WRITE_ROOTS:
+            self.given = Profile(write=self._folders)
 
-    def extend_view(self, view: FileView) -> FileView:
-        """A view with the roots that the server sees."""
-        return view._replace(mounts=(*view.mounts, *self._mounts))
-
-    def give(self, addresses: Iterable[str]) -> None:
-        """Mount the first roots that the client says; a later change holds from the next start."""
-        wanted = frozenset(self._accepted_folders(addresses))
-        if self._given:
-            if wanted != self._given and not self._has_told_change:
-                self._has_told_change = True
-                self._say(
-                    "the client's roots have changed: the server has those that it was given first"
-                    " until it is started again."
-                )
-            return
-        self._given = wanted
-        for path in sorted(wanted):
-            staged = self._stage_root(path)
-            why = None if staged is None else self._mount(staged)
-            if why is not None:
-                self._refuse(path, why)
-
-    def _mount(self, staged: Staged) -> str | None:
-        """Mount a root; return the reason if that failed."""
-        request = json.dumps(encode_staged(staged)).encode()
-        if len(request) > MAX_REQUEST_BYTES:
-            return "too much stands in it"
-        try:
-            self._channel.send(request)
-            answer: dict[str, str] = json.loads(self._channel.recv(MAX_REQUEST_BYTES))
-        except (OSError, ValueError) as error:
-            # An answer that comes too late would be taken for the next one's.
-            self._channel.close()
-            return f"what mounts it did not answer ({error})"
-        if UNWATCHED in answer:
-            self.on_unwatched(int(answer[UNWATCHED]))
-        why = answer.get(staged.outer.path)
-        if why is None:
-            self._mounts += (staged.outer, *staged.inside)
-        return why
-
-    def close(self) -> None:
-        """Nothing is given any more."""
-        self._channel.close()
-
-    def _accepted_folders(self, addresses: Iterable[str]) -> Iterable[str]:
-        """The folders that are given, outermost alone where one is in another."""
-        written = []
-        for count, address in enumerate(addresses):
-            path = _local_path(address)
-            if path is None:
+    def note(self, addresses: Iterable[str]) -> None:
+        """Store the folders of an answer, if they are others than before."""
+        paths = []
+        for address in addresses:
+            if (path := _local_path(address)) is None:
                 self._refuse(address, "it is not a folder of this machine")
-            elif count >= MOST_ROOTS:
-                self._refuse(path, f"there are more than {MOST_ROOTS}")
             else:
-                written.append(path)
+                paths.append(path)
+        folders = self._accept(paths)
+        if folders != self._folders:
+            self._folders = folders
+            os.makedirs(os.path.dirname(self._path), mode=0o700, exist_ok=True)
+            with open(f"{self._path}.new", "w", encoding="utf-8") as file:
+                json.dump(folders, file)
+            os.replace(f"{self._path}.new", self._path)
+            self._say("the client's roots apply to this server from its next start.")
+
+    def _accept(self, paths: Sequence[str]) -> tuple[str, ...]:
+        """The folders that are given, only the outermost if one is in another."""
+        for path in paths[MOST_ROOTS:]:
+            self._refuse(path, f"there are more than {MOST_ROOTS}")
+        named = paths[:MOST_ROOTS]
         changeable = self._profile.write
         if self._profile.roots == WRITE_ROOTS:  # a link in one may be the server's, of another run
-            changeable += tuple(filter(None, (self._folder(path, ()) for path in written)))
-        paths = []
-        for path in written:
-            given = self._folder(path, changeable)
-            if given is None:
+            changeable += tuple(filter(None, (self._folder(path, ()) for path in named)))
+        accepted = set()
+        for path in named:
+            folder = self._folder(path, changeable)
+            if folder is None:
                 self._refuse(path, "it is a folder that must be granted by name")
-            elif not self._is_given(given):
-                paths.append(given)
-        return [
+            else:
+                accepted.add(folder)
+        return tuple(
             path
-            for path in paths
-            if not any(path != each and is_inside(path, each) for each in paths)
-        ]
+            for path in sorted(accepted)
+            if not any(path != each and is_inside(path, each) for each in accepted)
+        )
 
     def _folder(self, path: str, changeable: Sequence[str]) -> str | None:
         """The folder that is given for a path, as for one among a server's arguments."""
@@ -156,31 +119,6 @@ class SandboxRoots:
         except OSError:
             return None  # it becomes a link, and none, all the time
 
-    def _is_given(self, path: str) -> bool:
-        writes = self._profile.roots == WRITE_ROOTS
-        given = self._profile.write if writes else (*self._profile.read, *self._profile.write)
-        return any(is_inside(path, each) for each in given)
-
-    def _stage_root(self, path: str) -> Staged | None:
-        """A root, with what is given, needed and covered in it; None where it is refused."""
-        profile = self._profile
-        inner = Profile(
-            tuple(each for each in profile.read if is_inside(each, path)),
-            tuple(each for each in profile.write if is_inside(each, path)),
-            changes_git=profile.changes_git,
-        )
-        root = Profile(write=(path,)) if profile.roots == WRITE_ROOTS else Profile(read=(path,))
-        needed = tuple(each for each in self._needed if is_inside(each, path))
-        try:
-            view = build_view(inner.with_more(root), self._host, needed, path, None)
-        except (PolicyError, OSError) as error:
-            self._refuse(path, str(error))
-            return None
-        found = next((each for each in stage_view(view)[1] if each.outer.path == path), None)
-        if found is None:
-            self._refuse(path, "it became a link")
-        return found
-
     def _refuse(self, what: str, why: str) -> None:
         shown = what[:SHOWN]
         if shown not in self._refused and len(self._refused) < MOST_ROOTS:
@@ -189,10 +127,6 @@ class SandboxRoots:
                 f"the client's root {shown!r} is not given to the server: {why}."
                 " To give a folder: --read PATH or --write PATH."
             )
-
-
-def _ignore(_number: int) -> None:
-    """For a server that nobody watches over."""
 
 
 def _local_path(address: str) -> str | None:

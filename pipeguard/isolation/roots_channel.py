@@ -1,4 +1,4 @@
-"""A channel to a server that is given its client's roots: hears them before the server does.
+"""A channel to a server that is given its client's roots: hears them on their way.
 
 They are what the client answers to `roots/list`, as a message of its own, or in `inputResponses`
 under a key that the server asked them under (MCP 2025-06-18, client/roots; 2026-07-28,
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from pipeguard.transports.channel import Channel
 
-METHOD, RESPONSES, HANDSHAKE = "roots/list", "inputResponses", "initialize"
+METHOD, RESPONSES = "roots/list", "inputResponses"
 MOST_ASKED = 64  # that wait for an answer; of more, the oldest are forgotten
 
 
@@ -28,23 +28,14 @@ class RootsChannel:
 
     Args:
         channel: to the server, of judged frames.
-        give: called with the addresses that the client answered, before the server gets them.
-        refuse: called in its place in a conversation that did not begin with a handshake, where
-            those have several clients; None where each has one.
+        note: called with the addresses that the client answered.
     """
 
-    def __init__(
-        self,
-        channel: Channel,
-        give: Callable[[tuple[str, ...]], None],
-        refuse: Callable[[], None] | None = None,
-    ) -> None:
+    def __init__(self, channel: Channel, note: Callable[[tuple[str, ...]], None]) -> None:
         self._channel = channel
         self._lined = channel if isinstance(channel, LineBased) else None
         self.lines = None if self._lined is None else self._lined.lines
-        self._give = give
-        self._refuse = refuse
-        self._has_begun = refuse is None
+        self._on_roots = note
         self._lock = Lock()
         self._asked: dict[str, None] = {}  # ids, as JSON
         self._keys: dict[str, None] = {}
@@ -57,27 +48,21 @@ class RootsChannel:
         return frame
 
     def write(self, frame: bytes) -> None:
-        """Send the server one frame, once it is given the roots in it.
+        """Send the server one frame, once the roots in it are noted.
 
         Raises:
             ChannelClosed: the peer is gone, or this side was closed.
         """
-        if not self._has_begun:
-            self._has_begun = True
-            if _read(frame).get("method") == HANDSHAKE:
-                self._refuse = None
         with self._lock:
             is_waiting = bool(self._asked or (self._keys and RESPONSES.encode() in frame))
         found = self._answered_roots(_read(frame)) if is_waiting else None
-        if found is not None and self._refuse is not None:
-            self._refuse()
-        elif found is not None:
-            self._give(found)
+        if found is not None:
+            self._on_roots(found)
         self._channel.write(frame)
 
     def write_ready(self, frame: bytes) -> bool:
         """Send the server one frame if it takes it at once, and the frame has no roots."""
-        if not self._has_begun or self._asked or self._keys:
+        if self._asked or self._keys:
             return False
         return self._lined is not None and self._lined.write_ready(frame)
 

@@ -36,13 +36,12 @@ if TYPE_CHECKING:
     from pipeguard.isolation.cgroups import ControlGroup
     from pipeguard.isolation.egress.judge import Report
     from pipeguard.isolation.live_mounts import Doorway
-    from pipeguard.isolation.roots import SandboxRoots
+    from pipeguard.isolation.roots import StoredRoots
     from pipeguard.isolation.runtimes import Runtime
-    from pipeguard.isolation.view import FileView
     from pipeguard.isolation.way_out import ProxiesSource
     from pipeguard.launch.child import Child
 
-HOMES, PACKAGES = "isolation", "packages"  # in the state folder, and in that one
+HOMES, PACKAGES, ROOTS = "isolation", "packages", "roots"  # in the state folder, and in that one
 NAME_FILE = "server"  # beside a kept home: whose it is
 WEB_PORTS = frozenset({80, 443})  # connections to these are refused by name and told
 
@@ -97,7 +96,6 @@ class Sandbox:
         self._proxies = proxies
         self._lock = Lock()
         self._ways_out: set[SandboxExit] = set()
-        self._roots: dict[Child, SandboxRoots] = {}  # of each server that runs
         try:
             self._look(identity, command, profile, fixed)
         except OSError as error:
@@ -114,14 +112,23 @@ class Sandbox:
         folder = starting_folder(command)
         argv, runtime = self._program(command, folder)
         words = with_paths(argv[0], argv[1:], folder)
+        self._roots: StoredRoots | None = None
+        if profile.roots:
+            from pipeguard.isolation.roots import StoredRoots
+
+            place = os.path.join(isolation_folder(), ROOTS)
+            self._roots = StoredRoots(
+                place, f"{identity}\n{folder}", profile, self._host, self._say
+            )
+            profile = profile.with_more(self._roots.given)
         kept_home = make_home(homes_folder(), identity, NAME_FILE) if profile.keeps_home else None
         seen = server_view(words, runtime, profile, self._host, folder, kept_home, fixed)
         self.seen = seen
-        self.profile, self._needed, self._view = seen.profile, seen.needed, seen.files
+        self.profile, self.view = seen.profile, seen.files
         if kept_home is not None:
-            make_places(kept_home, self._host.home, self._view.mounts)
-        variables = with_own_proxy(filter_environment(command.env, self._view), self._rules)
-        self.unseen = unseen_among(words, folder, self._view)
+            make_places(kept_home, self._host.home, self.view.mounts)
+        variables = with_own_proxy(filter_environment(command.env, self.view), self._rules)
+        self.unseen = unseen_among(words, folder, self.view)
         self._variables = without_retries(variables, self._rules)
         self._argv = (runtime.path, *argv[1:])
 
@@ -152,22 +159,18 @@ class Sandbox:
 
         group = self._group()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        roots, doorway = self._live_parts()
+        doorway = self._doorway()
         confinement = bubblewrap.confine(
             Command(self._argv, self._variables),
-            self._view,
+            self.view,
             self._host,
             self.profile.limits,
-            bubblewrap.Surroundings(
-                self._ports(), theirs.fileno(), group, self.profile.roots, doorway
-            ),
+            bubblewrap.Surroundings(self._ports(), theirs.fileno(), group, doorway),
         )
         try:
             child = start(Command(self._argv, {}, None, confinement))
         except BaseException:
             ours.close()
-            if roots is not None:
-                roots.close()
             if group is not None:
                 group.remove()
             raise
@@ -176,16 +179,9 @@ class Sandbox:
             for descriptor in confinement.descriptors:
                 os.close(descriptor)
         way_out = self._way_out(ours)
-        if roots is not None:
-            with self._lock:
-                self._roots[child] = roots
 
         def close() -> None:
             self._forget(way_out)
-            with self._lock:
-                self._roots.pop(child, None)
-            if roots is not None:
-                roots.close()
             if group is not None:
                 group.close()
             lost = 0 if doorway is None else doorway.lifeline.reason
@@ -194,23 +190,24 @@ class Sandbox:
         child.on_close = close
         return child
 
-    def give_roots(self, child: Child, addresses: tuple[str, ...]) -> None:
-        """Show one server the roots of its client, where they are granted.
+    def note_roots(self, addresses: tuple[str, ...]) -> None:
+        """Store the roots that the client answered, for the server's next start."""
+        if self._roots is not None:
+            self._roots.note(addresses)
 
-        Args:
-            child: the server, as `start` returned it.
-            addresses: what the client answered to `roots/list`.
-        """
-        with self._lock:
-            roots = self._roots.get(child)
-        if roots is not None:
-            roots.give(addresses)
+    def _doorway(self) -> Doorway | None:
+        from pipeguard.isolation.covers import covers_in_view  # Linux alone has what it imports
 
-    def _live_parts(self) -> tuple[SandboxRoots | None, Doorway | None]:
-        from pipeguard.isolation.live_parts import live_parts  # Linux alone has what it imports
+        if not (covers := covers_in_view(self.view)):
+            return None
+        from pipeguard.isolation.live_mounts import Doorway
 
-        profile = self.profile
-        return live_parts(self._view, profile, self._host, self._needed, self._say, self._said)
+        return Doorway.make(covers, self._say_once)
+
+    def _say_once(self, text: str) -> None:
+        if text not in self._said:
+            self._said.add(text)
+            self._say(text)
 
     def _start_contained(self) -> Child:
         from pipeguard.isolation.container import Contained, start_contained
@@ -227,7 +224,7 @@ class Sandbox:
         server = Contained(
             self._argv,
             self._variables,
-            self._view,
+            self.view,
             self._host,
             self.profile.limits,
             self._ports(),
@@ -285,16 +282,6 @@ class Sandbox:
         for way_out in ways_out:
             way_out.update(rules)
 
-    @property
-    def view(self) -> FileView:
-        """The files that its servers see, roots of the client among them."""
-        view = self._view
-        with self._lock:
-            given = tuple(self._roots.values())
-        for roots in given:
-            view = roots.extend_view(view)
-        return view
-
     def report_refused(self) -> None:
         """Report which connections of its servers were refused until now."""
         with self._lock:
@@ -347,8 +334,7 @@ def installer(
     say: Callable[[str], None] = _unheard,
 ) -> Child:
     """Start an installer isolated, that cannot say itself that it installed everything."""
-    from pipeguard.isolation.fetch_messages import RefusedHosts
-    from pipeguard.isolation.fetching import DONE
+    from pipeguard.isolation.fetching import DONE, RefusedHosts
 
     fixed = tuple(os.path.join(folder, DONE) for folder in profile.write)
     report = RefusedHosts(say).add

@@ -158,9 +158,8 @@ class _LocalDialler:
         stderr = StderrCopy(child.stderr_fd, STDERR, self._mask)
         start_thread("stderr", stderr.run)
         lines = LineChannel(child.stdout_fd, child.stdin_fd, self._limit)
-        given = self._starter.with_roots(child, lines, listens=True)
         ends = self._open.discard, self.on_exit
-        channel = _ChildChannel(child, given, stderr, self._grace_seconds, ends)
+        channel = _ChildChannel(child, lines, stderr, self._grace_seconds, ends)
         self._open.add(channel)
         return channel
 

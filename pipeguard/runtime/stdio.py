@@ -118,7 +118,7 @@ class LocalServer:
     def channel(self, limit_bytes: int) -> Channel:
         """A channel over its standard input and output."""
         lines = LineChannel(self._child.stdout_fd, self._child.stdin_fd, limit_bytes)
-        return lines if self._starter is None else self._starter.with_roots(self._child, lines)
+        return lines if self._starter is None else self._starter.with_roots(lines)
 
     def stderr(self, mask: Callable[[bytes], bytes]) -> StderrCopy | None:
         """A copy of its standard error to ours."""

@@ -162,11 +162,9 @@ def test_git_runs_nothing_that_an_isolated_server_leaves(
 def test_git_runs_nothing_that_a_server_leaves_in_roots(home: Path) -> None:
     projects = made(home)
     with shell(Profile(roots=WRITE_ROOTS)) as server:
-        server.give(*projects.values())
+        server.note(projects["settings"] / ".git", *projects.values())
+    with shell(Profile(roots=WRITE_ROOTS)) as server:
         said = server.run(f"( {script(projects)} )")
-        server.give(projects["settings"] / ".git")
-        server.give(home / "given")
-        said += server.run(f"( {script(projects)} )")
         assert "Read-only" in server.run(f"echo > {projects['settings']}/.git/new")
         server.run(f"echo new > {projects['settings']}/file")
     assert "Read-only file system" in said
@@ -205,7 +203,8 @@ def test_what_is_run_later_in_roots_below_is_only_read(home: Path) -> None:
     app = home / "work" / "app"
     (app / ".claude").mkdir(parents=True)
     with shell(Profile(roots=WRITE_ROOTS)) as server:
-        server.give(home / "work")
+        server.note(home / "work")
+    with shell(Profile(roots=WRITE_ROOTS)) as server:
         assert "Read-only" in server.run(f"echo > {app}/.claude/settings.json")
         assert "Read-only" not in server.run(f"echo > {app}/file")
 

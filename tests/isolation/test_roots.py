@@ -1,13 +1,11 @@
-"""The client's roots in a sandbox that runs. isolation/roots.py, isolation/live_mounts.py."""
+"""The client's roots, which a server is given at its next start. isolation/roots.py."""
 
 from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -15,7 +13,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from pipeguard.errors import PolicyError
+from pipeguard.errors import LaunchError, PolicyError
 from pipeguard.isolation.profile import READ_ROOTS, WRITE_ROOTS, Profile, roots_mode
 from pipeguard.isolation.roots import root_addresses
 from pipeguard.isolation.sandbox import Sandbox
@@ -67,10 +65,10 @@ class Shell:
             printed += more
         return printed.partition(END)[0]
 
-    def give(self, *roots: object) -> None:
+    def note(self, *roots: object) -> None:
         """The client answers with these roots."""
         uris = [each if isinstance(each, dict) else {"uri": f"file://{each}"} for each in roots]
-        self.sandbox.give_roots(self.child, root_addresses({"roots": uris}))
+        self.sandbox.note_roots(root_addresses({"roots": uris}))
 
 
 @contextmanager
@@ -83,76 +81,68 @@ def shell(profile: Profile, *argv: str) -> Iterator[Shell]:
         made.sandbox.hang_up()
 
 
-def test_the_first_roots_are_given_and_a_change_is_told_once(home: Path) -> None:
+def note(profile: Profile, *roots: object) -> list[str]:
+    """A run whose client answers with these roots; what the user is told."""
+    with shell(profile) as server:
+        server.note(*roots)
+    return server.said
+
+
+def test_roots_are_given_from_the_next_start(home: Path) -> None:
     app, private = home / "app", home / "private"
+    for roots, own, other in (((app,), False, False), ((app, private), True, False), ((), 1, 1)):
+        with shell(Profile(roots=WRITE_ROOTS)) as server:
+            assert server.said == []
+            assert ("own" in server.run(f"cat {app}/own")) is bool(own)
+            assert (CANARY in server.run(f"cat {private}/id")) is bool(other)
+            server.note(*roots)
+            server.note(*roots)
+            (said,) = server.said
+            assert "from its next start" in said
     with shell(Profile(roots=WRITE_ROOTS)) as server:
         assert "No such file" in server.run(f"cat {app}/own")
-        server.give()
-        server.give(app)
-        assert server.run(f"cat {app}/own; echo x > {app}/made; cat /proc/mounts | grep -c {app}")
-        assert (app / "made").read_text() == "x\n"
-        server.give(app)
-        assert server.said == []
-        for roots in ((app, private), (private,), ()):
-            server.give(*roots)
-            assert "own" in server.run(f"cat {app}/own")
-            assert CANARY not in server.run(f"cat {private}/id")
-    (said,) = server.said
-    assert "until it is started again" in said
-    with shell(Profile(roots=WRITE_ROOTS)) as server:
-        server.give(app, private)
-        assert CANARY in server.run(f"cat {private}/id")
 
 
 @pytest.mark.skipif(not os.access("/srv", os.W_OK), reason="no folder may be made outside a home")
 def test_a_root_that_is_in_no_folder_of_the_server_s_own_is_given(home: Path) -> None:
-    with TemporaryDirectory(dir="/srv") as folder, shell(Profile(roots=WRITE_ROOTS)) as server:
+    with TemporaryDirectory(dir="/srv") as folder:
         root = Path(folder)
         (root / "own").write_text("own")
-        server.give(root)
-        assert server.run(f"cat {root}/own; touch {root}/made") == "own"
-        assert (root / "made").exists()
-        said = server.run("mkdir /made /srv/made; touch /srv/x")
-        assert said.count("Read-only") == 3  # what is around it is as it was
+        note(Profile(roots=WRITE_ROOTS), root)
+        with shell(Profile(roots=WRITE_ROOTS)) as server:
+            assert server.run(f"cat {root}/own; touch {root}/made") == "own"
+            assert (root / "made").exists()
+            assert server.run("mkdir /made /srv/made; touch /srv/x").count("Read-only") == 3
 
 
 def test_roots_that_may_be_read_cannot_be_changed(home: Path) -> None:
     app = home / "app"
+    note(Profile(roots=READ_ROOTS), app)
     with shell(Profile(roots=READ_ROOTS)) as server:
-        server.give(app)
         said = server.run(f"cat {app}/own; echo x > {app}/made; mkdir {app}/sub/x; rm {app}/own")
     assert said.startswith("own")
     assert said.count("Read-only") == 3
-    assert not (app / "made").exists()
 
 
 def test_a_root_gives_no_more_than_a_folder_that_is_named(home: Path) -> None:
     app = home / "app"
-    (home / "app" / "dotfiles").mkdir()
-    (home / ".ssh").rename(app / "dotfiles" / "ssh")
-    (home / ".ssh").symlink_to(app / "dotfiles" / "ssh")
-    with shell(Profile(roots=WRITE_ROOTS)) as server:
-        server.give(app)
-        said = server.run(
-            f"cd {app}; cat dotfiles/ssh/id; mv dotfiles moved; echo > .git/hooks/pre-commit;"
-            " mv .git moved; ls"
-        )
-        assert "own" in said, server.said
-        assert CANARY not in said
-        assert said.count("busy") == 2
-    assert not list((app / ".git" / "hooks").iterdir())
-
-
-def test_a_program_in_a_root_stays_as_it_is(home: Path) -> None:
-    program = home / "app" / "sub" / "server"
+    program = app / "sub" / "server"
     program.write_text("#!/bin/sh\nexec /bin/sh\n")
     program.chmod(0o755)
-    with shell(Profile(roots=WRITE_ROOTS), str(program)) as server:
-        server.give(home / "app")
-        said = server.run(f"cd {home}/app; echo y >> sub/server; mv sub other; echo x > new; ls")
-    assert "new" in said
-    assert "Read-only" in said
-    assert "busy" in said
+    (app / "dotfiles").mkdir()
+    (home / ".ssh").rename(app / "dotfiles" / "ssh")
+    (home / ".ssh").symlink_to(app / "dotfiles" / "ssh")
+    for _ in range(2):
+        with shell(Profile(roots=WRITE_ROOTS), str(program)) as server:
+            server.note(app)
+            said = server.run(
+                f"cd {app}; cat dotfiles/ssh/id; mv dotfiles moved; echo > .git/hooks/pre-commit;"
+                " mv .git moved; echo y >> sub/server; mv sub other; ls"
+            )
+    assert "own" in said, server.said
+    assert CANARY not in said
+    assert said.count("busy") == 3
+    assert not list((app / ".git" / "hooks").iterdir())
     assert program.read_text() == "#!/bin/sh\nexec /bin/sh\n"
 
 
@@ -161,33 +151,15 @@ def test_what_no_argument_gives_is_no_root(home: Path) -> None:
     refused: list[object] = [home, home.parent, "/", "/etc", "/usr", home / ".ssh", home / "link"]
     refused += [home / "none", home / "private" / "id", f"{home}/app/../.ssh"]
     refused += [f"{home}/%2essh", {"uri": f"http://x{home}/app"}, {"uri": f"file://x{home}/app"}]
-    refused += [
-        {"uri": f"{home}/app"},
-        {"uri": f"file://{home}/app%00"},
-        f"{home}/app?x",
-        {"uri": 3},
-    ]
-    with shell(Profile(roots=WRITE_ROOTS)) as server:
-        before = server.run("cat /proc/mounts")
-        for root in refused:
-            server.give(root)
-            assert server.run("cat /proc/mounts") == before, root
-        server.give(home / "app", home / ".config")
-        assert CANARY not in server.run(f"cat {home}/.ssh/id {home}/link/id {home}/.config/*/id")
-        assert "own" in server.run(f"cat {home}/app/own")
-    assert len(server.said) >= len(refused) - 4
-    assert all("is not given" in text for text in server.said)
-
-
-def test_a_link_that_the_server_made_is_no_root(home: Path) -> None:
-    with shell(Profile(write=(f"{home}/given",), roots=WRITE_ROOTS)) as server:
-        server.run(f"ln -s {home}/private {home}/given/out")
-        server.give(home / "given" / "out")
-        assert CANARY not in server.run(f"cat {home}/private/id {home}/given/out/id")
-        server.run(f"mkdir /tmp/trap; ln -s /tmp/trap {home}/app")
-        server.give(home / "app")
-        assert server.run("ls /tmp/trap") == ""
-    assert len(server.said) == 2
+    refused += [{"uri": f"{home}/app"}, {"uri": f"file://{home}/app%00"}, f"{home}/app?x"]
+    for mode in (READ_ROOTS, WRITE_ROOTS):
+        said = note(Profile(roots=mode), *refused, {"uri": 3}, home / "app", home / ".config")
+        assert len(said) >= len(refused) - 3
+        assert all("is not given" in text for text in said[:-1])
+        with shell(Profile(roots=mode)) as server:
+            seen = server.run(f"cat {home}/.ssh/id {home}/link/id {home}/.config/*/id; ls {home}")
+            assert CANARY not in seen
+            assert seen.splitlines()[-1:] == ["app"]
 
 
 def test_a_link_of_another_run_is_no_root(home: Path) -> None:
@@ -198,15 +170,16 @@ def test_a_link_of_another_run_is_no_root(home: Path) -> None:
             f"cd {home}/given; mkdir deep; ln -s {home}/private out; ln -s ../../private deep/out;"
             " ln -s deep/out chain"
         )
+    links = [
+        home / each
+        for each in ("given/out", "given/deep/out", "given/out/sub", "front/out", "given/chain")
+    ]
     for mode in (READ_ROOTS, WRITE_ROOTS):
-        for link in ("given/out", "given/deep/out", "given/out/sub", "front/out", "given/chain"):
-            path = home / link
-            assert path.is_dir()
-            with shell(Profile(roots=mode)) as server:
-                server.give(path)
-                assert CANARY not in server.run(f"cat {home}/private/id {path}/id {path}/../id")
-            assert str(path) in server.said[0]
-            assert "--read" in server.said[0]
+        said = note(Profile(roots=mode), *links)
+        assert len(said) == len(links)
+        assert all("is not given" in text for text in said)
+        with shell(Profile(roots=mode)) as server:
+            assert CANARY not in server.run(f"cat {home}/private/id {links[0]}/id")
 
 
 def test_a_link_that_no_server_can_have_made_is_followed(home: Path) -> None:
@@ -214,46 +187,46 @@ def test_a_link_that_no_server_can_have_made_is_followed(home: Path) -> None:
     (home / "app" / "current").symlink_to("sub")
     (home / "app" / "sub" / "own").write_text("own")
     for link in ("work", "work/sub", "app/current", "work/current"):
+        note(Profile(roots=READ_ROOTS), home / link)
         with shell(Profile(roots=READ_ROOTS)) as server:
-            server.give(home / link)
             assert server.run(f"cat {(home / link).resolve()}/own") == "own"
-        assert server.said == []
 
 
 def test_a_link_that_the_server_made_in_a_root_is_no_root(home: Path) -> None:
     app = home / "app"
+    note(Profile(roots=WRITE_ROOTS), app)
     with shell(Profile(roots=WRITE_ROOTS)) as server:
-        server.give(app, app / "sub")
+        server.note(app / "sub")  # and then it is replaced
         server.run(f"mv {app}/sub {app}/old; ln -s {home}/private {app}/sub")
     for roots in ((app, app / "sub"), (app / "sub",), (app / "sub" / "..",)):
         with shell(Profile(roots=WRITE_ROOTS)) as server:
-            server.give(*roots)
             assert CANARY not in server.run(f"cat {home}/private/id {app}/sub/id")
-        assert all("is not given" in said for said in server.said)
+            server.note(*roots)
 
 
-def test_addresses_that_are_too_long_are_no_root(home: Path) -> None:
+def test_many_and_long_addresses_are_told_in_short(home: Path) -> None:
+    said = note(Profile(roots=WRITE_ROOTS), "/a" * 500_000, *["/b" * 500_000] * 100, home / "app")
+    assert max(map(len, said)) < MOST_SAID
     with shell(Profile(roots=WRITE_ROOTS)) as server:
-        server.give("/a" * 500_000, *["/b" * 500_000] * 100, home / "app")
-        server.give(home / "app")
         assert server.run(f"cat {home}/app/own") == "own"
-    assert max(map(len, server.said)) < MOST_SAID
 
 
 @each("mode", [READ_ROOTS, WRITE_ROOTS])
 def test_a_root_that_becomes_a_link_gives_nothing(mode: str, home: Path) -> None:
     folder, trap = home / "app" / "sub", home / "app" / f"trap-{mode}"
     trap.symlink_to(home / ".ssh")
+    note(Profile(roots=mode), folder)
     with swapped(folder, trap):
         for _ in range(GIVES):
-            with shell(Profile(roots=mode)) as server:
-                server.give(folder)
+            with suppress(LaunchError), shell(Profile(roots=mode)) as server:
                 assert CANARY not in server.run(f"cat {folder}/id {home}/.ssh/id; ls {folder}")
+                server.note(folder)
 
 
 def test_without_the_option_no_root_is_given(home: Path) -> None:
+    note(Profile(roots=WRITE_ROOTS), home / "app")
     with shell(Profile()) as server:
-        server.give(home / "app")
+        server.note(home / "app")
         assert "No such file" in server.run(f"cat {home}/app/own")
 
 
@@ -333,7 +306,7 @@ def test_a_server_says_no_root(home: Path) -> None:
 def wrapped(home: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """`wrap` with a client that has one root; what its server says of it."""
     script = home.parent / "served" / "server.py"
-    script.parent.mkdir()
+    script.parent.mkdir(exist_ok=True)
     script.write_text(SERVER)
     words = [sys.executable, "-m", "pipeguard", "wrap", "--no-audit", *options]
     words += ["--", "/usr/bin/python3", str(script)]
@@ -365,32 +338,20 @@ def wrapped(home: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str], 
     [
         (("--isolate", "auto", "--roots", "read"), "own"),
         (("--isolate", "auto"), "No such file or directory"),
+        (("--policy", "policy.yaml"), "own"),
     ],
 )
-def test_a_server_reads_a_root_once_it_hears_of_it(
-    options: tuple[str, ...], said: str, home: Path
+def test_a_server_reads_a_root_at_its_next_start(
+    options: tuple[str, ...], said: str, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(home.parent)
+    (home.parent / "policy.yaml").write_text(
+        "isolate:\n- server: '*'\n  roots: read\n- server: 'other'\n  roots: write\n"
+    )
+    with wrapped(home, *options) as (_, heard):
+        assert heard == "No such file or directory"
     with wrapped(home, *options) as (_, heard):
         assert heard == said
-
-
-def test_a_policy_gives_roots(home: Path) -> None:
-    policy = home.parent / "policy.yaml"
-    policy.write_text("isolate:\n- server: '*'\n  roots: read\n- server: 'other'\n  roots: write\n")
-    with wrapped(home, "--policy", str(policy)) as (_, heard):
-        assert heard == "own"
-
-
-def test_nothing_stays_after_a_kill(home: Path) -> None:
-    marker = str(home.parent / "served" / "server.py").encode()
-    with wrapped(home, "--isolate", "auto", "--roots", "write") as (process, heard):
-        assert heard == "own"
-        assert len(holders(marker)) > 2
-        process.send_signal(signal.SIGKILL)
-        deadline = time.monotonic() + ENDED_SECONDS
-        while holders(marker):
-            assert time.monotonic() < deadline, holders(marker)
-            time.sleep(0.05)
 
 
 def mounting_process(warden: int) -> int:
@@ -411,14 +372,4 @@ def children(parent: int) -> set[int]:
         with suppress(OSError):
             if int(path.read_text().rpartition(")")[2].split()[1]) == parent:
                 found.add(int(path.parent.name))
-    return found
-
-
-def holders(marker: bytes) -> list[str]:
-    """Processes that have these bytes among their words."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        with suppress(OSError):
-            if marker in path.read_bytes():
-                found.append(path.parent.name)
     return found

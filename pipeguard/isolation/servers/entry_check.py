@@ -13,7 +13,6 @@ from pipeguard.config.isolate_key import LIMITS, entry_fields
 from pipeguard.errors import PolicyError
 from pipeguard.isolation.egress.hosts import HostError, HostRules
 from pipeguard.isolation.egress.outer_proxy import NO_PROXY, OuterProxy, OuterProxyError
-from pipeguard.isolation.engines import Isolation
 from pipeguard.isolation.profile import ResourceLimits, parse_limits, parse_port
 from pipeguard.isolation.servers.sources import granted_path
 from pipeguard.launch.environment import refers
@@ -64,12 +63,6 @@ def check_entry(entry: YamlEntry) -> None:
     limits = keys["limits"] if "limits" in keys and keys["limits"].is_mapping else None
     for name, item in limits.known_fields(LIMITS).items() if limits else ():
         _check(item, item.text(), partial(_limit, name))
-    engine = keys["engine"].text() if "engine" in keys else ""
-    if engine == Isolation.CONTAINER and "roots" in keys:
-        keys["roots"].wrong(
-            "nothing can be mounted into a container while it runs, so it cannot be given the"
-            " client's roots: name the folders under `read` or `write`"
-        )
 
 
 def missing_paths(entry: IsolateEntry) -> Iterator[str]:

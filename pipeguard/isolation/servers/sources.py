@@ -144,14 +144,13 @@ def find_shipped(engine: str, command: Sequence[str]) -> ShippedProfile | None:
     return find_profile(package_key(package)) if package is not None else None
 
 
-def check_roots(name: str, engine: str, *, is_shared: bool, is_container: bool) -> None:
+def check_roots(name: str, *, is_shared: bool, is_container: bool) -> None:
     """Refuse what cannot be given, before anything is started.
 
     Args:
         name: of the server, which is to be given the client's roots.
-        engine: that isolates it.
-        is_shared: whether several clients share it.
-        is_container: whether it is one by its own words.
+        is_shared: True if several clients may share it.
+        is_container: True if it is one by its own words.
 
     Raises:
         PolicyError: the client's roots cannot be given here.
@@ -160,9 +159,9 @@ def check_roots(name: str, engine: str, *, is_shared: bool, is_container: bool) 
     if is_container:
         named = "-v PATH:PATH:ro among its own words"
     if is_shared:
-        why = "several clients share it, and each would get the folders of the others"
-    elif engine == Isolation.CONTAINER or is_container:
-        why = "it runs in a container, into which nothing can be mounted while it runs"
+        why = "several clients may share it, and each would get the folders of the others"
+    elif is_container:
+        why = "its own words start a container"
     if why:
         raise PolicyError(
             f"{name} cannot be given the client's roots: {why}. Leave out `--roots` (or `roots` in"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from functools import cached_property, partial
+from functools import cached_property
 from itertools import islice
 from threading import Lock
 from time import monotonic, time
@@ -77,7 +77,6 @@ class ServerStarter:
         self._options = options
         self._restart = restart
         self._is_shared = is_shared
-        self._has_refused_roots = False
         self._command = Command(options.command, variables, options.values.get("--cwd"))
         self._connections = _IsolatedConnections()
         self._below = Profile()  # of a known server, below what the user names
@@ -132,31 +131,13 @@ class ServerStarter:
         """The files and folders that its arguments name and that it is not given."""
         return () if self._sandbox is None else self._sandbox.unseen
 
-    def with_roots(self, child: Child, channel: Channel, *, listens: bool = False) -> Channel:
-        """The channel to a server, by which it is given the roots of its one client.
-
-        Args:
-            child: the server.
-            channel: to it.
-            listens: whether clients come in at an address, where those without a session share it.
-        """
+    def with_roots(self, channel: Channel) -> Channel:
+        """The channel to a server, which notes the roots of its one client."""
         if self._sandbox is None or not self._sandbox.profile.roots:
             return channel
         from pipeguard.isolation.roots_channel import RootsChannel
 
-        give = partial(self._sandbox.give_roots, child)
-        return RootsChannel(channel, give, self._refuse_roots if listens else None)
-
-    def _refuse_roots(self) -> None:
-        """Say once why a client's roots are not given."""
-        if not self._has_refused_roots:
-            self._has_refused_roots = True
-            _say(
-                f"{self._name} is not given the roots of clients without a session, as those of"
-                " 2026-07-28: they share one server, and each would get the folders of the others."
-                " Name the folders: --read PATH or --write PATH.",
-                "warning",
-            )
+        return RootsChannel(channel, self._sandbox.note_roots)
 
     def update(self) -> None:
         """Read the policy again: hosts and ports apply at once, the rest when the server starts.
@@ -243,7 +224,8 @@ class ServerStarter:
         command, folder = self._command, self._folder()
         named = named_profile(options, entries, folder)
         if named.roots:
-            check_roots(self._name, engine, is_shared=self._is_shared, is_container=is_container)
+            is_shared = self._is_shared or "--listen" in options.values
+            check_roots(self._name, is_shared=is_shared, is_container=is_container)
         if is_container:
             self._harden(named)
             return None
