@@ -53,7 +53,7 @@ class Profile(NamedTuple):
         loopback: TCP ports of this machine's loopback that it may connect to.
         keeps_home: whether its home is kept between runs, in a folder of PipeGuard's.
         limits: what it may use up.
-        roots: READ_ROOTS or WRITE_ROOTS where it is given the client's roots, while it runs.
+        roots: READ_ROOTS or WRITE_ROOTS where it is given the client's roots.
         links: of files and folders to which a link leads, the path as written, and theirs.
         has_git_settings: whether it is given the user's name and settings of git.
         changes_git: whether it may change repositories in what it may change (run_later).

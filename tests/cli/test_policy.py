@@ -57,7 +57,6 @@ WRONG = {
     "proxy": "egress: {proxy: ftp://proxy.example}",
     "size": ISOLATED.format("limits: {memory: much}"),
     "many": ISOLATED.format(f"hosts: [{', '.join(f'a:{n}' for n in range(1, 300))}]"),
-    "roots": ISOLATED.format("engine: container, roots: read"),
     "rule": "exceptions:\n- {rule: secrets.githb-token, server: docs, why: mistyped}\n"
     "actions: [{pack: secret, action: block}, {rule: 'injction.*', action: block}]\n",
     "tools": "actions:\n- {rule: 'tools.*', action: ask}\n",

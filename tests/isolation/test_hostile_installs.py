@@ -196,7 +196,7 @@ def test_what_a_package_says_is_shown_as_text_and_as_its_own(home: Path) -> None
         install(OF_PYPI, f"printf '{said}\\n' >&2; exit 1")
     message = str(caught.value)
     assert message.isprintable()
-    assert "It said: '" in message
+    assert "It ended with: '" in message
 
 
 def test_a_version_hides_no_package(home: Path) -> None:
