@@ -1,4 +1,4 @@
-"""The engine `container`: a server in a container of podman or docker, from an empty image.
+"""The engine `container`: a server in a container of podman, from an empty image.
 
 It sees the same files as under bubblewrap, as mounts of this machine's; its network is one that
 only PipeGuard listens in. Its words and variables reach it through its input
@@ -23,7 +23,7 @@ from pipeguard.isolation.container_attendant import (
     is_process,
     remove_stale,
 )
-from pipeguard.isolation.container_engines import LABEL, PODMAN, environment
+from pipeguard.isolation.container_engines import LABEL, environment
 from pipeguard.isolation.container_files import (
     COMMAND,
     Instructions,
@@ -36,7 +36,7 @@ from pipeguard.isolation.container_files import (
 from pipeguard.isolation.seccomp import profile_text
 from pipeguard.isolation.view import Mount, MountKind
 from pipeguard.launch.child import Child, Command, start
-from pipeguard.launch.command import ENGINE, PATIENT_ENGINE, Confinement
+from pipeguard.launch.command import PATIENT_ENGINE, Confinement
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -62,7 +62,6 @@ class Contained(NamedTuple):
         host: this machine and its user.
         limits: what it may use up.
         ports: TCP ports that it may connect to.
-        is_offline: whether it is given no host or port.
     """
 
     argv: tuple[str, ...]
@@ -71,7 +70,6 @@ class Contained(NamedTuple):
     host: SandboxUser
     limits: ResourceLimits
     ports: tuple[int, ...]
-    is_offline: bool
 
 
 class _RunningContainer(NamedTuple):
@@ -97,14 +95,8 @@ def start_contained(engine: ContainerEngine, server: Contained, folder: str) -> 
         folder: of PipeGuard's, for what containers are made from.
 
     Raises:
-        LaunchError: a container cannot be made, or cannot be given the hosts that are asked for.
+        LaunchError: a container cannot be made.
     """
-    if not engine.joins and not server.is_offline:
-        raise LaunchError(
-            f"{engine.program} runs containers as root's daemon, whose network PipeGuard cannot"
-            " enter: it can grant no host or port. Leave out --connect and --loopback, or use"
-            " rootless podman, or --isolate bubblewrap."
-        )
     remove_stale(folder, partial(_is_removed, engine))
     files = _with_rules(sort_files(server.view, submounts_here()), server.view, folder)
     image = engine.image(files.image)
@@ -115,7 +107,7 @@ def start_contained(engine: ContainerEngine, server: Contained, folder: str) -> 
     child: Child | None = None
     try:
         child = start(Command(server.argv, environment(), "/", confinement))
-        _tell(child, engine, server, files)
+        _tell(child, server, files)
     except BaseException:
         ours.close()
         if child is not None:
@@ -155,7 +147,7 @@ def _is_removed(engine: ContainerEngine, record: ContainerRecord) -> bool:
 def _run(
     engine: ContainerEngine, server: Contained, files: Files, folder: str, record: ContainerRecord
 ) -> Iterator[str]:
-    """The words of `podman run` or `docker run` up to the image."""
+    """The words of `podman run` up to the image."""
     filtered = store_content(folder, profile_text(os.uname().machine).encode())
     yield from ("run", "--rm", "--interactive", "--pull", "never", "--name", record.name)
     yield from ("--label", f"{LABEL}=container", "--label", f"{LABEL}.folder={folder}")
@@ -166,11 +158,11 @@ def _run(
     yield from ("--shm-size", str(server.view.scratch), *HIDDEN_SYSTEM)
     yield from engine.user(server.host)
     yield from engine.limits(server.limits)
-    yield from engine.own_options()
-    if engine.kind == PODMAN:
-        yield from ("--pidfile", record.process_file)
-    copied = ",notmpcopyup" if engine.kind == PODMAN else ""
-    yield from mount_arguments(files.mounts, folder, server.view.scratch, copied)
+    # The server gets our pipes themselves: nobody copies or logs what it says.
+    yield from ("--log-driver", "passthrough", "--http-proxy=false", "--no-hosts")
+    yield from ("--read-only-tmpfs=false", "--image-volume", "ignore", "--systemd", "false")
+    yield from ("--sdnotify", "ignore", "--passwd=false", "--pidfile", record.process_file)
+    yield from mount_arguments(files.mounts, folder, server.view.scratch)
 
 
 def _confinement(
@@ -187,8 +179,6 @@ def _confinement(
         if not is_owner:  # this is the attendant
             record.join_owners()
             is_owner = True
-        if engine.kind != PODMAN:
-            return engine.process(record.name)
         process = record.process()
         if process is None or (identity := record.note_identity(process)):
             return process
@@ -200,17 +190,16 @@ def _confinement(
                 record.remove()
 
     def enter() -> None:
-        attend(find, remove, server.ports, channel.fileno() if engine.joins else None)
+        attend(find, remove, server.ports, channel.fileno())
         nothing = os.open(os.devnull, os.O_RDONLY)
         os.dup2(nothing, channel.fileno())  # so that no process of the engine holds it open
         os.close(nothing)
 
     # podman that is killed while it makes a container leaves what nobody finds again.
-    kind = PATIENT_ENGINE if engine.kind == PODMAN else ENGINE
-    return Confinement(argv, (channel.fileno(),), enter, remove, kind)
+    return Confinement(argv, (channel.fileno(),), enter, remove, PATIENT_ENGINE)
 
 
-def _tell(child: Child, engine: ContainerEngine, server: Contained, files: Files) -> None:
+def _tell(child: Child, server: Contained, files: Files) -> None:
     """Tell the shell in the container what to run."""
     has_rules = any(mount.path in RULES for mount in files.mounts)
     instructions = Instructions(
@@ -218,7 +207,6 @@ def _tell(child: Child, engine: ContainerEngine, server: Contained, files: Files
         server.variables,
         server.view.folder,
         files.links,
-        engine.joins,
         RULES if has_rules else (),
     )
     rest = memoryview(preamble(instructions))

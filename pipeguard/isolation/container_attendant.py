@@ -150,7 +150,7 @@ def attend(
     find: Callable[[], int | None],
     remove: Callable[[], None],
     ports: Iterable[int],
-    channel: int | None,
+    channel: int,
 ) -> None:
     """Fork the attendant of the container that this process is about to start.
 
@@ -160,7 +160,7 @@ def attend(
         find: the process of the container once it is there.
         remove: removes what is left of the container; called where the warden cannot.
         ports: TCP ports that it may connect to.
-        channel: a descriptor that its sockets are sent through; None leaves it without a way out.
+        channel: a descriptor that its sockets are sent through.
 
     Raises:
         OSError: there is no process left.
@@ -183,7 +183,7 @@ def _attend(
     find: Callable[[], int | None],
     remove: Callable[[], None],
     ports: Sequence[int],
-    channel: int | None,
+    channel: int,
     watched: Sequence[int],
 ) -> NoReturn:
     try:
@@ -192,7 +192,7 @@ def _attend(
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        _close_all_but((*watched, *([] if channel is None else [channel])))
+        _close_all_but((*watched, channel))
         process = _await_process(find, watched)
         if process is not None:
             _watch(process, ports, channel, watched)
@@ -204,15 +204,14 @@ def _attend(
         os._exit(0)
 
 
-def _watch(process: int, ports: Sequence[int], channel: int | None, watched: Sequence[int]) -> None:
+def _watch(process: int, ports: Sequence[int], channel: int, watched: Sequence[int]) -> None:
     """Make the container's network, and kill it once the engine or the warden has ended."""
     try:
         container = os.pidfd_open(process)
     except ProcessLookupError:
         return  # it ended at once
-    if channel is not None:
-        _make_network(process, ports, channel)
-        os.close(channel)
+    _make_network(process, ports, channel)
+    os.close(channel)
     if container in _wait_for_end((container, *watched), None):
         return
     try:

@@ -1,8 +1,8 @@
-"""Programs that run containers here: podman and docker, and how each is called.
+"""The program that runs containers here, podman, and how it is called.
 
-Which one works, and what this system makes it do without, is found by trying
-(`isolation.container_trial`). Nothing of the user's own settings for containers is read, except
-where images are stored: what contains a server is said on the command line alone.
+What this system makes it do without is found by trying (`isolation.container_trial`). Nothing of
+the user's own settings for containers is read, except where images are stored: what contains a
+server is on the command line.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from pipeguard.isolation.profile import ResourceLimits
     from pipeguard.isolation.view import SandboxUser
 
-PODMAN, DOCKER = "podman", "docker"
 RUNTIMES = ("crun", "runc")
 CALL_SECONDS = 60.0
 LABEL = "pipeguard"
@@ -37,22 +36,16 @@ class ContainerEngine(NamedTuple):
     """One way to run containers.
 
     Attributes:
-        kind: PODMAN or DOCKER.
-        program: the path of its client.
+        program: the path of podman.
         options: before its command, as `--runtime runc`.
-        socket: of docker's daemon; empty for podman, which has none.
-        is_rootless: whether its containers' root is this user.
-        is_limited: whether it can bound the memory and processes of a container together.
-        joins: whether we may enter the network of its containers, to give them a way out.
+        is_rootless: True if its containers' root is this user.
+        is_limited: True if it can bound the memory and processes of a container together.
     """
 
-    kind: str
     program: str
     options: tuple[str, ...] = ()
-    socket: str = ""
     is_rootless: bool = False
     is_limited: bool = True
-    joins: bool = True
 
     @property
     def name(self) -> str:
@@ -60,14 +53,11 @@ class ContainerEngine(NamedTuple):
         parts = [" ".join((self.program, *self.options))]
         parts += ["rootless"] if self.is_rootless else []
         parts += [] if self.is_limited else ["without limits of memory and processes together"]
-        parts += [] if self.joins else ["without hosts: its daemon is root's"]
         return ", ".join(parts)
 
     def words(self, *words: str) -> tuple[str, ...]:
         """A command of it."""
-        if self.kind == PODMAN:
-            return (self.program, "--remote=false", "--log-level=error", *self.options, *words)
-        return (self.program, "--host", f"unix://{self.socket}", *self.options, *words)
+        return (self.program, "--remote=false", "--log-level=error", *self.options, *words)
 
     def call(self, *words: str, content: bytes = b"") -> subprocess.CompletedProcess[bytes]:
         """Run a command of it.
@@ -112,11 +102,10 @@ class ContainerEngine(NamedTuple):
             identity: that podman gave it, where that is known; where podman or its runtime was
                 killed while it made the container, the runtime has it still, and podman does not.
         """
-        if self.kind == PODMAN and not identity:
+        if not identity:
             found = self.call("container", "inspect", "--format", "{{.Id}}", name).stdout
             identity = found.decode().strip()
-        ignore = ("--ignore", "--time", "0") if self.kind == PODMAN else ()
-        removed = self.call("rm", "--force", "--volumes", *ignore, name)
+        removed = self.call("rm", "--force", "--volumes", "--ignore", "--time", "0", name)
         for folder in (runtime_folder(), "/run") if identity else ():
             for runtime in RUNTIMES:
                 if os.path.exists(os.path.join(folder, runtime, identity)):
@@ -129,19 +118,12 @@ class ContainerEngine(NamedTuple):
                     )
         if identity:
             remove_container_group(identity)
-        return removed.returncode == 0 or b"o such container" in removed.stderr
-
-    def process(self, name: str) -> int | None:
-        """The number of a container's process, once docker has started it."""
-        found = self.call("inspect", "--format", "{{.State.Pid}}", name).stdout.strip()
-        return int(found) if found.isdigit() and found != b"0" else None
+        return removed.returncode == 0
 
     def user(self, host: SandboxUser) -> tuple[str, ...]:
         """Options that make the server's user the one that PipeGuard has."""
         own = ("--user", f"{host.uid}:{host.gid}")
-        if not self.is_rootless:
-            return own
-        return ("--userns", "keep-id", *own) if self.kind == PODMAN else ("--user", "0:0")
+        return ("--userns", "keep-id", *own) if self.is_rootless else own
 
     def limits(self, limits: ResourceLimits) -> Iterator[str]:
         """Options that bound what a container uses."""
@@ -149,53 +131,28 @@ class ContainerEngine(NamedTuple):
             yield from ("--memory", str(MEMORY_FACTOR * limits.memory))
         if self.is_limited and limits.processes is not None:
             yield from ("--pids-limit", str(limits.processes))
-        # docker's containers share the user's count of processes with all else that it runs.
-        counted = limits.processes if self.kind == PODMAN else None
         for name, number, value in (
             ("nofile", resource.RLIMIT_NOFILE, limits.files),
-            ("nproc", resource.RLIMIT_NPROC, counted),
+            ("nproc", resource.RLIMIT_NPROC, limits.processes),
             ("data", resource.RLIMIT_DATA, limits.memory),
             ("fsize", resource.RLIMIT_FSIZE, limits.file_size),
             ("cpu", resource.RLIMIT_CPU, limits.cpu),
             ("core", resource.RLIMIT_CORE, 0),
         ):
             # podman raises these two unless they are said, which not every root may.
-            is_needed = self.kind == PODMAN and name in ("nofile", "nproc")
-            if value is not None or is_needed:
+            if value is not None or name in ("nofile", "nproc"):
                 most = _bound_limit(number, value)
                 hard = most + 1 if name == "cpu" else most  # as under bubblewrap
                 yield from ("--ulimit", f"{name}={most}:{hard}")
 
-    def own_options(self) -> Iterator[str]:
-        """Options that only it has, or names its own way."""
-        if self.kind == DOCKER:
-            yield from ("--log-driver", "none")  # as podman's `passthrough`, but for its output
-            return
-        # The server gets our pipes themselves: nobody copies or logs what it says.
-        yield from ("--log-driver", "passthrough", "--http-proxy=false", "--no-hosts")
-        yield from ("--read-only-tmpfs=false", "--image-volume", "ignore", "--systemd", "false")
-        yield from ("--sdnotify", "ignore", "--passwd=false")
 
-
-def find_client(kind: str) -> str | None:
-    """The path of a client, where it is installed; never one that a server's environment names."""
+def find_podman() -> str | None:
+    """The path of podman, if it is installed; never one that a server's environment names."""
     for folder in FOLDERS:
-        path = os.path.join(folder, kind)
+        path = os.path.join(folder, "podman")
         if os.access(path, os.X_OK):
             return path
     return None
-
-
-def sockets() -> Iterator[str]:
-    """Addresses of docker's daemon, in this order: the user's choice, the user's own, root's."""
-    chosen = os.environ.get("DOCKER_HOST", "")
-    if chosen:  # of another machine, or through a network: its files are not this machine's
-        path = chosen.removeprefix("unix://")
-        if chosen.startswith("unix://") and os.path.exists(path):
-            yield path
-        return
-    own = os.path.join(runtime_folder(), "docker.sock")
-    yield from (path for path in (own, "/var/run/docker.sock") if os.path.exists(path))
 
 
 def runtime_folder() -> str:

@@ -1,4 +1,4 @@
-"""A view as the mounts of a container: arguments of `podman run` and `docker run`.
+"""A view as the mounts of a container: arguments of `podman run`.
 
 What stands in the root folder itself, which nothing is mounted on, is in an image made here from
 nothing: links and folders, no file. Containers sort their mounts by depth, so that of two at one
@@ -50,7 +50,6 @@ class Instructions(NamedTuple):
         variables: its environment.
         folder: that it starts in.
         links: path and target of links that it makes first.
-        waits: whether it waits for PipeGuard's sockets.
         rules: where Landlock's program is and its rules are; empty where there are none.
     """
 
@@ -58,7 +57,6 @@ class Instructions(NamedTuple):
     variables: Mapping[str, str]
     folder: str
     links: Sequence[tuple[str, str]]
-    waits: bool
     rules: tuple[str, ...] = ()
 
 
@@ -77,8 +75,7 @@ def unsettable(variables: Mapping[str, str]) -> list[str]:
 def _lines(instructions: Instructions) -> Iterator[str]:
     yield "unset text line end PWD OLDPWD SHLVL"
     yield "PATH=/usr/bin:/bin"
-    if instructions.waits:
-        yield from _waiting()
+    yield from _waiting()
     for path, target in instructions.links:
         yield f"mkdir -p -- {_quote_word(os.path.dirname(path))}"
         yield f"ln -s -- {_quote_word(target)} {_quote_word(path)}"
@@ -163,21 +160,18 @@ def submounts_here() -> tuple[str, ...]:
     return tuple(os.fsdecode(field.decode("unicode_escape").encode("latin-1")) for field in fields)
 
 
-def mount_arguments(
-    mounts: Sequence[Mount], folder: str, scratch: int, tmpfs: str
-) -> Iterator[str]:
+def mount_arguments(mounts: Sequence[Mount], folder: str, scratch: int) -> Iterator[str]:
     """The mounts, as words of a command line.
 
     Args:
         mounts: of `files_of`.
         folder: of PipeGuard's, for the files that are made.
         scratch: bytes of each folder in memory.
-        tmpfs: further options of a folder in memory, of the engine's own.
     """
     for mount in mounts:
         if mount.kind is MountKind.EMPTY:
             mode = "1777" if mount.path.endswith("tmp") else "0777"  # nobody else is there
-            yield from ("--tmpfs", f"{mount.path}:rw,exec,size={scratch},mode={mode}{tmpfs}")
+            yield from ("--tmpfs", f"{mount.path}:rw,exec,size={scratch},mode={mode},notmpcopyup")
             continue
         words = ["type=bind", f"source={_source(mount, folder)}", f"destination={mount.path}"]
         if mount.kind is not MountKind.WRITE:

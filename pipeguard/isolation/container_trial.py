@@ -1,4 +1,4 @@
-"""The trial of container engines on this machine: running `true` in each.
+"""The trial of podman on this machine: running `true` in a container.
 
 What was found is kept until the system starts again or the program changes, since trying takes
 longer than starting a server.
@@ -8,27 +8,18 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeguard.errors import LaunchError
 from pipeguard.isolation.container import Contained, start_contained
-from pipeguard.isolation.container_engines import (
-    DOCKER,
-    PODMAN,
-    ContainerEngine,
-    find_client,
-    sockets,
-)
+from pipeguard.isolation.container_engines import ContainerEngine, find_podman
 from pipeguard.isolation.profile import Profile, ResourceLimits
 from pipeguard.isolation.view import build_view
 from pipeguard.launch.command import NOT_RUNNABLE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from pipeguard.isolation.view import SandboxUser
     from pipeguard.launch.child import Child
 
@@ -37,24 +28,6 @@ TRIAL_SECONDS = 20.0
 MAX_SAID_BYTES = 4000
 MOST_SAID = 300
 _TRUE = ("/bin/true",)
-_GIVE_RANGE = (
-    "sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 $USER,"
-    " then podman system migrate"
-)
-# A part of what an engine says, and what that means and needs. The first that is found counts.
-_MEANINGS = (
-    (
-        ("subuid", "subgid", "newuidmap", "cannot set up namespace"),
-        f"your user has no range of subordinate user numbers. Give it one: {_GIVE_RANGE}",
-    ),
-    (("permission denied while trying to connect",), "its daemon is root's and not open to you"),
-    (
-        ("Cannot connect to the Docker daemon", "Is the docker daemon running", "dial unix"),
-        "its daemon is not running",
-    ),
-    (("cgroup",), "its runtime cannot use this system's control groups"),
-    (("user namespace", "clone: operation not permitted"), "user namespaces are off here"),
-)
 
 
 def find_engine(host: SandboxUser, folder: str, *, is_new_trial: bool = False) -> ContainerEngine:
@@ -66,65 +39,31 @@ def find_engine(host: SandboxUser, folder: str, *, is_new_trial: bool = False) -
         is_new_trial: try, whatever was found before.
 
     Raises:
-        LaunchError: none does; the message says for each why not.
+        LaunchError: none does; the message says why.
     """
     path = Path(folder, FOUND)
     if not is_new_trial and (kept := _read_cached(path)) is not None:
         return kept
-    problems: list[str] = []
-    for candidates in _candidates(problems):
-        said_of: dict[str, str] = {}  # the same for several settings is told once
-        for engine in candidates:
+    if (program := find_podman()) is None:
+        raise LaunchError("podman is not installed.", NOT_RUNNABLE)
+    problem = ""
+    for is_limited in (True, False):
+        for runtime in ((), ("--runtime", "runc"), ("--runtime", "crun")):
+            engine = ContainerEngine(program, runtime, os.getuid() != 0, is_limited)
             said = _trial(engine, host, folder)
             if said is None:
                 _cache(path, engine)
                 return engine
-            said_of.setdefault(_explain_failure(said), " ".join((engine.kind, *engine.options)))
-        problems += [f"{name}: {said}" for said, name in said_of.items()]
+            problem = problem or said[:MOST_SAID]
     with suppress(FileNotFoundError):
         path.unlink()
-    why = "; ".join(problems)
-    raise LaunchError(f"no engine for containers works here{_inside()}. {why}", NOT_RUNNABLE)
-
-
-def _candidates(problems: list[str]) -> Iterator[Iterator[ContainerEngine]]:
-    """The engines that are installed, each with what it may have to do without, best first."""
-    if sys.platform != "linux":
-        problems.append("servers run from this machine's files, which needs Linux")
-        return
-    if (program := find_client(PODMAN)) is not None:
-        yield _podman(program)
-    else:
-        problems.append("podman is not installed")
-    if (program := find_client(DOCKER)) is None:
-        problems.append("docker is not installed")
-        return
-    found = list(sockets())
-    if not found:
-        problems.append("docker: its daemon is not running, or on another machine")
-    for socket in found:
-        yield _docker(program, socket)
-
-
-def _podman(program: str) -> Iterator[ContainerEngine]:
-    is_rootless = os.getuid() != 0
-    for is_limited in (True, False):
-        for runtime in ((), ("--runtime", "runc"), ("--runtime", "crun")):
-            yield ContainerEngine(PODMAN, program, runtime, "", is_rootless, is_limited)
-
-
-def _docker(program: str, socket: str) -> Iterator[ContainerEngine]:
-    owner = os.stat(socket).st_uid
-    is_rootless = owner == os.getuid() and owner != 0
-    for joins in (True, False) if owner == os.getuid() else (False,):
-        for is_limited in (True, False):
-            yield ContainerEngine(DOCKER, program, (), socket, is_rootless, is_limited, joins)
+    raise LaunchError(f"podman does not work here: {problem}", NOT_RUNNABLE)
 
 
 def _trial(engine: ContainerEngine, host: SandboxUser, folder: str) -> str | None:
     """Run `true` in a container; returns what was wrong."""
     view = build_view(Profile(), host, (), "/", None)
-    server = Contained(_TRUE, {}, view, host, ResourceLimits(), (), is_offline=True)
+    server = Contained(_TRUE, {}, view, host, ResourceLimits(), ())
     try:
         running = start_contained(engine, server, folder)
     except (LaunchError, OSError) as error:
@@ -151,19 +90,6 @@ def _ending(child: Child, engine: ContainerEngine) -> str | None:
     return printed or f"the program {ended or 'did not end'}"
 
 
-def _explain_failure(message: str) -> str:
-    for marks, meaning in _MEANINGS:
-        if any(mark.lower() in message.lower() for mark in marks):
-            return f"{meaning} ({message[:MOST_SAID]})"
-    return message[:MOST_SAID]
-
-
-def _inside() -> str:
-    """Said where this is a container already, which most do not let run another."""
-    marks = ("/.dockerenv", "/run/.containerenv")
-    return ", inside a container" if any(os.path.exists(mark) for mark in marks) else ""
-
-
 def _key(engine: ContainerEngine) -> dict[str, object]:
     """The conditions under which an earlier trial still counts."""
     boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
@@ -172,7 +98,7 @@ def _key(engine: ContainerEngine) -> dict[str, object]:
         "boot": boot,
         "changed": changed,
         "user": os.getuid(),
-        "engine": [*engine[:2], list(engine.options), *engine[3:]],
+        "engine": [engine.program, list(engine.options), *engine[2:]],
     }
 
 
@@ -184,8 +110,8 @@ def _cache(path: Path, engine: ContainerEngine) -> None:
 def _read_cached(path: Path) -> ContainerEngine | None:
     try:
         kept = json.loads(path.read_text("utf-8"))
-        kind, program, options, *rest = kept["engine"]
-        engine = ContainerEngine(kind, program, tuple(options), *rest)
+        program, options, *rest = kept["engine"]
+        engine = ContainerEngine(program, tuple(options), *rest)
         is_same = _key(engine) == kept
     except (OSError, ValueError, KeyError, TypeError):
         return None

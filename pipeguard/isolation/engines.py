@@ -75,7 +75,7 @@ def container_state(find: Callable[[], str]) -> EngineState:
     """Test containers on this machine.
 
     Args:
-        find: tries podman and docker and returns what works (isolation.servers.engine_trial).
+        find: tries podman and returns what works (isolation.servers.engine_trial).
     """
     try:
         return EngineState(Isolation.CONTAINER, works=True, why=find())
@@ -102,11 +102,11 @@ def choose_engine(requested: str) -> str:
     from pipeguard.isolation.bubblewrap import describe_search, find, forbidding_setting
 
     is_here, others = find() is not None, requested == Isolation.AUTO
-    if is_here and not (others and forbidding_setting() and _has_containers()):
+    if is_here and not (others and forbidding_setting() and _has_podman()):
         return Isolation.BUBBLEWRAP
-    if others and _has_containers():
+    if others and _has_podman():
         return Isolation.CONTAINER
-    also = ", nor is podman or docker" if others else ""
+    also = ", nor is podman" if others else ""
     raise LaunchError(
         f"bubblewrap is not installed here{also}, so the server was not started:"
         f" {describe_search()}. Install the package `bubblewrap` of your distribution.",
@@ -115,16 +115,7 @@ def choose_engine(requested: str) -> str:
     )
 
 
-def no_bubblewrap() -> str:
-    """The program to install where containers do not work; empty where it is there."""
-    from pipeguard.isolation.bubblewrap import find
+def _has_podman() -> bool:
+    from pipeguard.isolation.container_engines import find_podman
 
-    if find() is not None:
-        return ""
-    return " bubblewrap, which needs no daemon, is not installed: install the package `bubblewrap`."
-
-
-def _has_containers() -> bool:
-    from pipeguard.isolation.container_engines import DOCKER, PODMAN, find_client
-
-    return any(find_client(kind) is not None for kind in (PODMAN, DOCKER))
+    return find_podman() is not None

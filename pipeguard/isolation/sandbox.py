@@ -16,7 +16,7 @@ from pipeguard.config.directories import cache_folder, config_folder
 from pipeguard.errors import LaunchError, PolicyError
 from pipeguard.isolation.egress.hosts import HostError, HostRules
 from pipeguard.isolation.egress.sockets import PROXY_PORT
-from pipeguard.isolation.engines import ADVICE, Isolation, no_bubblewrap
+from pipeguard.isolation.engines import ADVICE, Isolation
 from pipeguard.isolation.kept_homes import make_home, make_places
 from pipeguard.isolation.own_arguments import starting_folder, unseen_among, with_paths
 from pipeguard.isolation.packages import NPM_HOSTS, PYPI_HOSTS, find_package
@@ -218,7 +218,7 @@ class Sandbox:
         try:
             engine = find_engine(self._host, folder)
         except LaunchError as error:
-            raise LaunchError(f"{error}.{no_bubblewrap()}", error.exit_code, ADVICE) from None
+            raise LaunchError(str(error), error.exit_code, ADVICE) from None
         if left_out := unsettable(self._variables):
             self._say(f"a container's shell cannot set {', '.join(left_out)}, which is left out")
         server = Contained(
@@ -228,7 +228,6 @@ class Sandbox:
             self._host,
             self.profile.limits,
             self._ports(),
-            self.profile.is_offline,
         )
         running = start_contained(engine, server, folder)
         way_out = self._way_out(running.channel)

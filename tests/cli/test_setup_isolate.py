@@ -209,12 +209,12 @@ def test_without_an_engine_that_works_nothing_is_written(
     engine.write_text("#!/bin/sh\necho no namespaces >&2; exit 1\n")
     snapshot.commands("setup-isolate-broken-engine", guards)
     monkeypatch.setenv("PATH", "/nowhere")
-    engine.rename(engine.with_name("docker"))
+    engine.rename(engine.with_name("podman"))
     monkeypatch.setenv("DOCKER_HOST", f"unix://{file.parent}/none.sock")
     daemon = "#!/bin/sh\necho Cannot connect to the Docker daemon >&2; exit 1\n"
-    engine.with_name("docker").write_text(daemon)
+    engine.with_name("podman").write_text(daemon)
     snapshot.commands("setup-isolate-no-daemon", guards)
-    engine.with_name("docker").unlink()
+    engine.with_name("podman").unlink()
     snapshot.commands("setup-isolate-no-engine", guards)
     assert file.read_bytes() == before
 

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import os
-import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from pipeguard.errors import LaunchError
-from pipeguard.isolation import container_trial
-from pipeguard.isolation.container_engines import DOCKER, PODMAN, ContainerEngine, find_client
+from pipeguard.isolation.container_engines import ContainerEngine
 from pipeguard.isolation.container_trial import find_engine
 from pipeguard.isolation.sandbox import this_host
-from tests.launch.processes import until
 
 ON_CI = bool(os.environ.get("PIPEGUARD_CI"))
 
@@ -28,41 +23,6 @@ def engine_here(folder: Path) -> ContainerEngine:
         if ON_CI:
             raise
         pytest.skip(str(error))
-
-
-@contextmanager
-def daemon(folder: Path) -> Iterator[str]:
-    """The socket of a docker daemon for this test alone, without a network; else a skip."""
-    program = next((p for p in ("/usr/sbin/dockerd", "/usr/bin/dockerd") if Path(p).exists()), None)
-    if program is None or find_client(DOCKER) is None or os.getuid() != 0:
-        pytest.skip("docker, its daemon, or the right to run it is not here")
-    socket = str(folder / "docker.sock")
-    command = [
-        *(program, "--iptables=false", "--bridge=none", "--storage-driver=vfs"),
-        *("--data-root", str(folder / "data"), "--exec-root", str(folder / "run")),
-        *("--pidfile", str(folder / "pid"), "--host", f"unix://{socket}"),
-    ]
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
-    client = ContainerEngine(DOCKER, str(find_client(DOCKER)), socket=socket)
-    try:
-        until(
-            lambda: process.poll() is not None or client.call("info").returncode == 0, "it answers"
-        )
-        if process.poll() is not None:
-            pytest.skip(f"dockerd does not run here: {(folder / 'log').read_text()[-300:]}")
-        yield socket
-    finally:
-        process.terminate()
-        process.wait(60)
-
-
-def only_docker(socket: str, patch: pytest.MonkeyPatch) -> None:
-    """Have the search for an engine find docker at this socket, and no podman."""
-    patch.setattr(
-        container_trial, "find_client", lambda kind: None if kind == PODMAN else find_client(kind)
-    )
-    patch.setattr(container_trial, "sockets", lambda: iter([socket]))
 
 
 def left_of(engine: ContainerEngine, folder: Path) -> list[str]:

@@ -8,28 +8,25 @@ import random
 import signal
 import socket
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from time import sleep
 
 import pytest
 
-from pipeguard.errors import LaunchError
 from pipeguard.isolation import landlock
-from pipeguard.isolation.container import Contained, start_contained
 from pipeguard.isolation.container_attendant import PREFIX, RECORDS
-from pipeguard.isolation.container_engines import DOCKER, ContainerEngine, find_client
+from pipeguard.isolation.container_engines import ContainerEngine
 from pipeguard.isolation.container_files import sort_files
 from pipeguard.isolation.egress.judge import EgressOutcome
 from pipeguard.isolation.engines import Isolation
-from pipeguard.isolation.profile import Profile, ResourceLimits
+from pipeguard.isolation.profile import Profile
 from pipeguard.isolation.sandbox import HOMES, Sandbox, this_host
 from pipeguard.isolation.view import build_view
 from pipeguard.launch.child import Child, Command
 from pipeguard.transports.descriptors import shut_writing
-from tests.isolation.containers import daemon, engine_here, left_of, only_docker
+from tests.isolation.containers import engine_here, left_of
 from tests.isolation.test_escapes import CANARY, LIMITS, Records, answer, answering, tried
 from tests.isolation.test_escapes import home as home
 from tests.isolation.test_registries import RETRIES
@@ -52,20 +49,9 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "state" / HOMES
 
 
-@pytest.fixture(scope="module")
-def docker() -> Iterator[str]:
-    """A daemon; its folder has a short name, since sockets do (unix(7))."""
-    with TemporaryDirectory(prefix="docker-") as folder, daemon(Path(folder)) as socket_path:
-        yield socket_path
-
-
-@pytest.fixture(params=["podman", pytest.param("docker", marks=pytest.mark.engine)])
-def engine(
-    request: pytest.FixtureRequest, state: Path, monkeypatch: pytest.MonkeyPatch
-) -> ContainerEngine:
-    """Each engine that works here, which every sandbox of the test then finds."""
-    if request.param == "docker":
-        only_docker(request.getfixturevalue("docker"), monkeypatch)
+@pytest.fixture
+def engine(state: Path) -> ContainerEngine:
+    """The engine that works here, which every sandbox of the test then finds."""
     return engine_here(state)
 
 
@@ -186,16 +172,6 @@ def test_a_port_of_this_machine_is_given_by_number(engine: ContainerEngine) -> N
             assert answer(child) == b"b'reached'\n"
         finally:
             child.close()
-    assert engine.joins
-
-
-def test_a_daemon_of_others_gives_no_host(state: Path) -> None:
-    host = this_host()
-    view = build_view(Profile(), host, (), "/", None)
-    server = Contained(("/bin/true",), {}, view, host, ResourceLimits(), (80,), is_offline=False)
-    engine = ContainerEngine("docker", "/usr/bin/docker", joins=False)
-    with pytest.raises(LaunchError, match="can grant no host or port"):
-        start_contained(engine, server, str(state))
 
 
 def test_wrap_runs_a_server_in_a_container(tmp_path: Path, state: Path) -> None:
@@ -212,15 +188,13 @@ def test_wrap_runs_a_server_in_a_container(tmp_path: Path, state: Path) -> None:
     assert (notes / "two").read_text() == "written"
 
 
-@pytest.mark.engine
-def test_a_server_that_is_a_container_is_hardened(tmp_path: Path, docker: str) -> None:
-    """Its own words are run by a real daemon, with what was added to them."""
-    client = ContainerEngine(DOCKER, str(find_client(DOCKER)), socket=docker)
+def test_a_server_that_is_a_container_is_hardened(tmp_path: Path, engine: ContainerEngine) -> None:
+    """Its own words are run, with what was added to them."""
     view = build_view(Profile(), this_host(), (), "/", None)
-    image = client.image(sort_files(view, ()).image)
+    image = engine.image(sort_files(view, ()).image)
     folders = dict.fromkeys(("/usr", sys.base_prefix, str(Path(REACHER[-1]).parent)))
     mounts = (word for path in folders for word in ("-v", f"{path}:{path}:ro"))
-    words = (client.program, "--host", f"unix://{docker}", "run", "-i", *mounts, image)
+    words = (*("podman", *engine.options, "run", "-i"), *mounts, image)
     command = (*words, os.path.realpath(sys.executable), *REACHER[1:])
     with Isolated(tmp_path, "--isolate", "auto", command=command) as run:
         run.ready()
@@ -229,7 +203,7 @@ def test_a_server_that_is_a_container_is_hardened(tmp_path: Path, docker: str) -
         assert run.call("write", "/new") == "OSError"
         assert run.call("write", "/tmp/own") == "written"
         assert run.call("connect", "192.0.2.1:80") == "OSError"
-    with Isolated(tmp_path, "--isolate", "auto", command=(*words[:4], "-v", "/:/x", "y")) as run:
+    with Isolated(tmp_path, "--isolate", "auto", command=(*words[:2], "-v", "/:/x", "y")) as run:
         assert "-v /:/x" in str(run.initialize()["error"])
 
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeguard.errors import PolicyError
-from pipeguard.isolation.container_engines import PODMAN, find_client
+from pipeguard.isolation.container_engines import find_podman
 from pipeguard.isolation.docker_servers import Hardened, harden
 from pipeguard.isolation.docker_words import FLAGS, SHORT, VALUES, is_of_containers, parse_run
 from pipeguard.isolation.profile import MEBIBYTE, Profile, ResourceLimits
@@ -252,7 +252,7 @@ def test_programs_of_containers_are_recognised(program: str) -> None:
 @pytest.mark.needs("podman")
 def test_the_options_are_those_of_podman() -> None:
     """Each that podman has is read as it reads it, or refused."""
-    program = find_client(PODMAN)
+    program = find_podman()
     assert program is not None
     text = subprocess.run([program, "run", "--help"], capture_output=True, text=True, check=True)
     for line in text.stdout.splitlines():
