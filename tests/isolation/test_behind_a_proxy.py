@@ -95,26 +95,6 @@ def test_a_login_that_is_missing_is_told_with_what_to_do(tmp_path: Path) -> None
             until(lambda: "demands a login" in run.said(), "the failure is told")
 
 
-def test_a_network_without_a_way_out_is_told_with_what_to_do(tmp_path: Path) -> None:
-    hosts = ("--connect", "service.test", "--connect", "other.test")
-    with behind(tmp_path, *hosts) as run:
-        for host in (HOST, HOST, "other.test:443", "other.test:443"):
-            assert "set HTTPS_PROXY" in run.call("proxied", host)
-        until(lambda: "excerpt=other.test:443" in run.said(), "the failure is told")
-    assert run.said().count("egress.failed") == 2, "once of each host"
-
-
-def test_a_port_of_this_machine_where_nobody_listens_is_told_as_that(tmp_path: Path) -> None:
-    with socket.socket() as held:  # so that nobody else listens there meanwhile
-        held.bind(("127.0.0.1", 0))
-        port = held.getsockname()[1]
-        with behind(tmp_path, "--loopback", str(port)) as run:
-            assert run.call("connect", f"127.0.0.1:{port}") == "ConnectionResetError"
-            assert "(nobody listens" in run.call("proxied", f"127.0.0.1:{port}")
-            until(lambda: "nobody listens at this port" in run.said(), "the failure is told")
-    assert "PROXY" not in run.said()
-
-
 @pytest.mark.parametrize("proxy", ["socks4://user:p%40ss@h:1", "http://user:p%40ss@a b:1"])
 def test_a_policy_with_a_proxy_that_cannot_be_used_starts_no_server(
     tmp_path: Path, proxy: str

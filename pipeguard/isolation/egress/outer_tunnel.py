@@ -39,35 +39,24 @@ def connect_request(target: HostAndPort, proxy: OuterProxy) -> bytes:
     return b"\r\n".join((*lines, b"", b""))
 
 
-class _ConnectResponse:
-    """A proxy's answer, taken as it comes. No I/O."""
+def read_answer(data: bytes) -> bytes | None:
+    """The bytes behind a proxy's answer that opens the tunnel; None while it is not whole.
 
-    def __init__(self) -> None:
-        self._data = b""
-        self._length = 0
-
-    def feed(self, data: bytes) -> bytes | None:
-        """The bytes after a whole answer that opens the tunnel; else None.
-
-        Raises:
-            OuterTunnelError: it does not open it, or cannot be read.
-        """
-        self._data += data
-        while True:
-            end = self._data.find(END_OF_HEAD)
-            length = self._length + (len(self._data) if end < 0 else end + len(END_OF_HEAD))
-            if length > MAX_HEAD_BYTES or b"\n\n" in self._data[: None if end < 0 else end]:
-                raise OuterTunnelError("PROXY_MALFORMED")
-            if end < 0:
-                return None
-            head, self._data = self._data[:end], self._data[end + len(END_OF_HEAD) :]
-            self._length = length
-            status = _status(head)
-            if status >= 200:
-                break
+    Raises:
+        OuterTunnelError: it does not open it, or cannot be read.
+    """
+    rest = data
+    while True:
+        head, end, rest = rest.partition(END_OF_HEAD)
+        if len(data) - len(rest) > MAX_HEAD_BYTES or b"\n\n" in head:
+            raise OuterTunnelError("PROXY_MALFORMED")
+        if not end:
+            return None
+        status = _status(head)
         if status >= 300:
             raise OuterTunnelError(f"PROXY_{status}")
-        return self._data
+        if status >= 200:
+            return rest
 
 
 def _status(head: bytes) -> int:
@@ -84,7 +73,7 @@ class OuterTunnelEnd(TunnelEnd):
     def __init__(self, buffer: ReadBuffer, loop: asyncio.AbstractEventLoop, request: bytes) -> None:
         super().__init__(buffer)
         self._request = request
-        self._response = _ConnectResponse()
+        self._answer = b""
         self._opened: asyncio.Future[None] = loop.create_future()
 
     async def open(self) -> None:
@@ -105,8 +94,9 @@ class OuterTunnelEnd(TunnelEnd):
         if self._opened.done():
             super().buffer_updated(nbytes)
             return
+        self._answer += self._buffer.contents(nbytes)
         try:
-            rest = self._response.feed(self._buffer.contents(nbytes))
+            rest = read_answer(self._answer)
         except OuterTunnelError as error:
             self._fail(error)
             return

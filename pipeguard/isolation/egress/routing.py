@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
 from functools import cache, partial
 from ipaddress import IPv4Address
 from itertools import chain, zip_longest
+from threading import Thread
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 from pipeguard.isolation.egress.addresses import (
@@ -16,7 +19,7 @@ from pipeguard.isolation.egress.addresses import (
     is_usable,
     usable_addresses,
 )
-from pipeguard.isolation.egress.hosts import HostAndPort, is_own_port
+from pipeguard.isolation.egress.hosts import HostAndPort
 from pipeguard.isolation.egress.judge import EgressReason
 from pipeguard.isolation.egress.outer_proxy import HTTPS, OuterProxyError
 from pipeguard.isolation.egress.outer_tunnel import (
@@ -34,11 +37,6 @@ if TYPE_CHECKING:
     from pipeguard.isolation.egress.state import ReadBuffer
 
 
-import errno
-from collections.abc import Iterable
-from contextlib import suppress
-from threading import Thread
-
 DELAY_SECONDS = 0.25  # RFC 8305, 5
 
 End = TypeVar("End", bound=TunnelEnd)
@@ -55,24 +53,19 @@ async def connect_first(addresses: Sequence[Address], dial: Dial[End]) -> tuple[
     Raises:
         OSError: none can be connected to; the last one's error.
     """
-    if len(addresses) == 1:
-        return addresses[0], await dial(addresses[0])
     tasks: dict[asyncio.Future[End], Address] = {}
-    connected: End | None = None
     try:
-        task = await _first_connected(_by_turns(addresses), dial, tasks)
-        connected = task.result()
-        return tasks[task], connected
+        return await _first_connected(_by_turns(addresses), dial, tasks)
     finally:
         for task in tasks:
-            task.add_done_callback(lambda task: _drop(task, connected))
+            task.add_done_callback(_drop)
             task.cancel()
 
 
 async def _first_connected(
     waiting: list[Address], dial: Dial[End], tasks: dict[asyncio.Future[End], Address]
-) -> asyncio.Future[End]:
-    """The first task that connected; those under way are in `tasks`."""
+) -> tuple[Address, End]:
+    """The first that connected; those under way are in `tasks`."""
     error: BaseException = OSError()
     pending: set[asyncio.Future[End]] = set()
     while waiting or pending:
@@ -85,18 +78,15 @@ async def _first_connected(
             pending, timeout=seconds, return_when=asyncio.FIRST_COMPLETED
         )
         for task in done:
-            failure = task.exception()
-            if failure is None:
-                return task
+            if (failure := task.exception()) is None:
+                return tasks.pop(task), task.result()
             error = failure
     raise error
 
 
-def _drop(task: asyncio.Future[End], connected: End | None) -> None:
+def _drop(task: asyncio.Future[End]) -> None:
     """Close a connection that came too late."""
-    if task.cancelled() or task.exception() is not None:
-        return
-    if task.result() is not connected:
+    if not task.cancelled() and task.exception() is None:
         task.result().abort()
 
 
@@ -109,18 +99,10 @@ def _by_turns(addresses: Sequence[Address]) -> list[Address]:
     return [address for address in turns if address is not None]
 
 
-# What connecting fails with where a network lets nothing through but its proxy.
-_NO_WAY = frozenset(
-    {
-        *("ETIMEDOUT", "ENETUNREACH", "EHOSTUNREACH", "ECONNREFUSED", "EACCES", "EPERM"),
-        *("EAI_NONAME", "EAI_NODATA", "EAI_AGAIN", "EAI_FAIL"),
-    }
-)
-_NOBODY = "nobody listens at this port of this machine"
 _LOGIN = "your network's proxy demands a login: write it as http://USER:PASSWORD@HOST:PORT"
 _TLS = (
-    "your network's proxy speaks no TLS, or shows a certificate that is not trusted here:"
-    " SSL_CERT_FILE names a file with those that are"
+    "Your proxy does not speak TLS, or its certificate is not trusted. Set SSL_CERT_FILE to a file"
+    " with its CA"
 )
 _ADVICE = {
     "PROXY_407": _LOGIN,
@@ -176,19 +158,13 @@ class HostRoute(NamedTuple):
     proxy: str = ""
 
 
-def advise(error: str, target: HostAndPort, proxies: OuterProxies) -> str:
-    """Advice about a failure to reach a target; may be empty."""
-    if is_own_port(str(target.host)):  # no proxy is ever asked for it
-        return _NOBODY if error == "ECONNREFUSED" else ""
+def advise(error: str, proxies: OuterProxies) -> str:
+    """Advice about a proxy that a target could not be reached through; may be empty."""
     if error == "PROXY_UNSUPPORTED":
         return proxies.wrong
-    if error.startswith("PROXY_"):
-        return _ADVICE.get(error) or _ADVICE.get(error[: len("PROXY_4")]) or _ADVICE[""]
-    if error not in _NO_WAY:
+    if not error.startswith("PROXY_"):
         return ""
-    if proxies.is_set:
-        return "no proxy is used for it: NO_PROXY has it, or none is set for its port"
-    return "where your network demands a proxy, set HTTPS_PROXY, or egress.proxy in your own policy"
+    return _ADVICE.get(error) or _ADVICE.get(error[: len("PROXY_4")]) or _ADVICE[""]
 
 
 async def open_route(owner: RouteOwner, target: HostAndPort) -> HostRoute:

@@ -194,7 +194,7 @@ def serve(
     try:
         server = _EgressServer(loop, state)
         loop.run_until_complete(server.open(sockets, refused))
-        loop.add_reader(wake, loop.stop)
+        loop.add_reader(wake, partial(_end, loop, wake))
         if not state.is_closed:
             loop.run_forever()
         loop.remove_reader(wake)
@@ -207,6 +207,11 @@ def _report_error(loop: asyncio.AbstractEventLoop, context: dict[str, object]) -
     """Show what is a mistake of ours; that a peer is gone is not."""
     if not isinstance(context.get("exception"), OSError):
         loop.default_exception_handler(context)
+
+
+def _end(loop: asyncio.AbstractEventLoop, wake: socket.socket) -> None:
+    wake.recv(4096)  # once: a loop that is told twice would stop again while it closes
+    loop.stop()
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:

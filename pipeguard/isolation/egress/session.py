@@ -211,7 +211,7 @@ class EgressSession(asyncio.BufferedProtocol):
 
     def _fail(self, error: str) -> None:
         request = self._request
-        advice = advise(error, request.target, self._server.proxies)
+        advice = advise(error, self._server.proxies)
         self._report(EgressOutcome.FAILED, None, error, advice=advice)
         self._say_and_close(handshake.failure_reply(request.way, request.target, error, advice))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.isolation.egress.dns import NameAddresses
@@ -78,6 +79,7 @@ class EgressLimits(NamedTuple):
     idle_seconds: float = 600.0
 
 
+@dataclass(slots=True)
 class EgressState:
     """The state that the connections' thread shares with its writers; each field is swapped.
 
@@ -89,23 +91,13 @@ class EgressState:
         limits: do not change.
         proxies: gives those of the user's own network; none if None.
         names: the addresses that names have in the sandbox.
-        is_closed: whether all is to end.
+        is_closed: True if all is to end.
     """
 
-    __slots__ = ("is_closed", "limits", "names", "proxies", "report", "resolve", "rules")
-
-    def __init__(
-        self,
-        rules: HostRules,
-        report: Report,
-        resolve: Callable[[str], Iterable[str]] | None,
-        limits: EgressLimits,
-        proxies: Callable[[], OuterProxies] | None,
-    ) -> None:
-        self.rules = rules
-        self.report = report
-        self.resolve = resolve
-        self.limits = limits
-        self.proxies = proxies
-        self.names = NameAddresses()
-        self.is_closed = False
+    rules: HostRules
+    report: Report
+    resolve: Callable[[str], Iterable[str]] | None
+    limits: EgressLimits
+    proxies: Callable[[], OuterProxies] | None
+    names: NameAddresses = field(default_factory=NameAddresses)
+    is_closed: bool = False

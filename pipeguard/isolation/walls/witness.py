@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import OrderedDict, deque
+from collections import deque
 from os.path import dirname, normpath
 from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple, Protocol
@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     from pipeguard.isolation.egress.recording import RefusedTarget
     from pipeguard.isolation.view import FileView
 
-MAX_REFUSED = 256  # hosts and ports that were refused last
-MAX_TIMES = 8  # when each of them was, last
+MAX_REFUSED = 1024  # connections that were refused last
 EXCERPT_CHARS = 80
 PLACE = "isolation"
 ADDRESS = "egress.address"
@@ -71,11 +70,6 @@ class WitnessedServer(Protocol):
         """Report the connections that were refused until now."""
 
 
-class _Refused(NamedTuple):
-    wall: Wall
-    times: deque[float]
-
-
 class WallWitness:
     """The walls of one server (`firewall.session.guard.FailureNotes`), for any thread.
 
@@ -89,20 +83,13 @@ class WallWitness:
     def __init__(self, server: WitnessedServer) -> None:
         self._server = server
         self._lock = Lock()
-        self._refused: OrderedDict[tuple[str, str], _Refused] = OrderedDict()
+        self._refused: deque[tuple[float, Wall]] = deque(maxlen=MAX_REFUSED)
         self._callers: set[str] = set()  # two at most: one, or several
 
     def add_refused(self, target: RefusedTarget) -> None:
         """Note that a connection was refused."""
-        key = target.rule, target.subject
-        wall = Wall(target.rule, target.subject, target.event)
         with self._lock:
-            before = self._refused.pop(key, None)
-            times = deque([] if before is None else before.times, MAX_TIMES)
-            times.append(target.at)
-            self._refused[key] = _Refused(wall, times)
-            if len(self._refused) > MAX_REFUSED:
-                self._refused.popitem(last=False)
+            self._refused.append((target.at, Wall(target.rule, target.subject, target.event)))
 
     def catch_up(self) -> None:
         """Learn of all refused connections until now."""
@@ -134,14 +121,9 @@ class WallWitness:
         return (describe_walls(walls), tuple(findings)) if walls else None
 
     def _refusals_during(self, since: float, until: float) -> list[Wall]:
-        if not self._refused:
-            return []
         with self._lock:
-            return [
-                wall
-                for wall, times in self._refused.values()
-                if any(since <= at <= until for at in times)
-            ]
+            walls = {(w.rule, w.subject): w for at, w in self._refused if since <= at <= until}
+        return list(walls.values())
 
     def _missing_file(self, texts: Sequence[tuple[str, str]], tool: str) -> list[Finding]:
         """Find the first file that an answer names and the server is not given."""

@@ -17,11 +17,7 @@ from pipeguard.isolation.egress.outer_proxy import (
     ProxyExceptions,
     merge_proxies,
 )
-from pipeguard.isolation.egress.outer_tunnel import (
-    OuterTunnelError,
-    _ConnectResponse,
-    connect_request,
-)
+from pipeguard.isolation.egress.outer_tunnel import OuterTunnelError, connect_request, read_answer
 from tests.each import each
 from tests.isolation.egress.company_proxy import company
 from tests.isolation.egress.sandbox import port_of
@@ -208,11 +204,10 @@ def test_any_text_is_a_list_of_exceptions(text: str, target: str) -> None:
 
 def fed(pieces: list[bytes]) -> tuple[bytes | None, str]:
     """What came behind an answer, and its error; the pieces after that are not fed."""
-    response = _ConnectResponse()
     try:
-        for number, piece in enumerate(pieces):
-            if (rest := response.feed(piece)) is not None:
-                return rest + b"".join(pieces[number + 1 :]), ""
+        for number in range(1, len(pieces) + 1):
+            if (rest := read_answer(b"".join(pieces[:number]))) is not None:
+                return rest + b"".join(pieces[number:]), ""
     except OuterTunnelError as error:
         return None, error.name
     return None, "unfinished"
