@@ -7,10 +7,12 @@ import os
 import random
 import signal
 import socket
+import subprocess
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from time import sleep
 
 import pytest
@@ -26,7 +28,7 @@ from pipeguard.isolation.sandbox import HOMES, Sandbox, this_host
 from pipeguard.isolation.view import build_view
 from pipeguard.launch.child import Child, Command
 from pipeguard.transports.descriptors import shut_writing
-from tests.isolation.containers import engine_here, left_of
+from tests.isolation.containers import daemon, engine_here, left_of
 from tests.isolation.test_escapes import CANARY, LIMITS, Records, answer, answering, tried
 from tests.isolation.test_escapes import home as home
 from tests.isolation.test_registries import RETRIES
@@ -188,23 +190,29 @@ def test_wrap_runs_a_server_in_a_container(tmp_path: Path, state: Path) -> None:
     assert (notes / "two").read_text() == "written"
 
 
-def test_a_server_that_is_a_container_is_hardened(tmp_path: Path, engine: ContainerEngine) -> None:
-    """Its own words are run, with what was added to them."""
-    view = build_view(Profile(), this_host(), (), "/", None)
-    image = engine.image(sort_files(view, ()).image)
-    folders = dict.fromkeys(("/usr", sys.base_prefix, str(Path(REACHER[-1]).parent)))
-    mounts = (word for path in folders for word in ("-v", f"{path}:{path}:ro"))
-    words = (*("podman", *engine.options, "run", "-i"), *mounts, image)
-    command = (*words, os.path.realpath(sys.executable), *REACHER[1:])
-    with Isolated(tmp_path, "--isolate", "auto", command=command) as run:
-        run.ready()
-        assert "--network none --cap-drop ALL --security-opt no-new-privileges" in run.said()
-        assert run.call("read", tmp_path / "home" / "diary") == "FileNotFoundError"
-        assert run.call("write", "/new") == "OSError"
-        assert run.call("write", "/tmp/own") == "written"
-        assert run.call("connect", "192.0.2.1:80") == "OSError"
-    with Isolated(tmp_path, "--isolate", "auto", command=(*words[:2], "-v", "/:/x", "y")) as run:
-        assert "-v /:/x" in str(run.initialize()["error"])
+@pytest.mark.engine
+def test_a_server_that_is_a_container_is_hardened(tmp_path: Path) -> None:
+    """Its own words are run by a real daemon of docker's, with what was added to them."""
+    with TemporaryDirectory(prefix="docker-") as short, daemon(Path(short)) as at:
+        client = ("docker", "--host", f"unix://{at}")
+        view = build_view(Profile(), this_host(), (), "/", None)
+        archive = sort_files(view, ()).image
+        subprocess.run((*client, "import", "-", "empty"), input=archive, check=True)
+        folders = dict.fromkeys(("/usr", sys.base_prefix, str(Path(REACHER[-1]).parent)))
+        mounts = (word for path in folders for word in ("-v", f"{path}:{path}:ro"))
+        words = (*client, "run", "-i", *mounts, "empty")
+        command = (*words, os.path.realpath(sys.executable), *REACHER[1:])
+        with Isolated(tmp_path, "--isolate", "auto", command=command) as run:
+            run.ready()
+            assert "--network none --cap-drop ALL --security-opt no-new-privileges" in run.said()
+            assert run.call("read", tmp_path / "home" / "diary") == "FileNotFoundError"
+            assert run.call("write", "/new") == "OSError"
+            assert run.call("write", "/tmp/own") == "written"
+            assert run.call("connect", "192.0.2.1:80") == "OSError"
+        with Isolated(
+            tmp_path, "--isolate", "auto", command=(*words[:4], "-v", "/:/x", "y")
+        ) as run:
+            assert "-v /:/x" in str(run.initialize()["error"])
 
 
 def test_a_server_that_starts_in_its_home_keeps_it(home: Path, engine: ContainerEngine) -> None:

@@ -158,7 +158,6 @@ def test_a_file_that_is_not_given_is_told_explained_and_allowed(tmp_path: Path) 
         code, shown = explain(tmp_path, event)
         assert "did not get what it wanted" in shown
         assert f"pipeguard allow {event}" in shown
-        assert "to `read` of the server" in shown
         code, shown = allowed(tmp_path, event)
         assert code == 0, shown
         assert 'reacher may then read "~/diary".' in shown
@@ -260,10 +259,6 @@ def test_a_port_of_this_machine_is_one_event_however_it_is_reached(
         code, shown = allowed(tmp_path, event)
         assert code == 0, shown
         assert "connect to port 5433 of this machine" in shown
-        environment = {"PIPEGUARD_POLICY": str(tmp_path / "policy.yaml")}
-        code, shown = decide(tmp_path / "state", "explain", event, environment=environment)
-        assert (code, "allow" in shown, "is not given" in shown) == (0, False, False)
-        assert "Your policy grants it by now, also while it runs." in shown
     assert "loopback: [5433]" in (tmp_path / "policy.yaml").read_text()
 
 
