@@ -13,10 +13,11 @@ from benchmarks.search.servers import HERE, Definitions
 from pipeguard.detect.detector import Engines
 from pipeguard.firewall.protocol.message import Message, parse
 from pipeguard.gateway.access import ScopedAccess
+from pipeguard.gateway.client import GatewayClient
 from pipeguard.gateway.conversation import GatewayChannel
 from pipeguard.gateway.eras import Opening
 from pipeguard.gateway.gateway import Gateway
-from pipeguard.gateway.legs import ClientRequest
+from pipeguard.gateway.legs import ClientRequest, Legs
 from pipeguard.gateway.router import Router
 from pipeguard.gateway.tool_calls import ToolCalls
 from pipeguard.state.tokens import TokenScope
@@ -63,11 +64,11 @@ def texts_read(definitions: Definitions, asks: list[str]) -> tuple[str, list[str
     """What an agent reads: the menu, and the answer to each query."""
     catalog = catalog_of(definitions)
     access = ScopedAccess(catalog, lambda: definitions, TokenScope)
-    no_router = cast(Router, None)  # nothing is called on a server
     gateway = Gateway(cast(Engines, None))  # nothing is judged
     gateway.catalog = catalog
     nobody = cast(GatewayChannel, SimpleNamespace(token=""))
-    calls = ToolCalls(gateway, no_router, access, nobody)
+    client = GatewayClient(gateway, nobody, access, cast(Legs, None))
+    calls = ToolCalls(client, cast(Router, None))  # nothing is called on a server
     return _json(calls.list_tools()), [asyncio.run(_answer(calls, ask)) for ask in asks]
 
 

@@ -14,6 +14,7 @@ from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
 from pipeguard.firewall.protocol.message import Message
 from pipeguard.gateway import eras
+from pipeguard.gateway.client import GatewayClient
 from pipeguard.gateway.conversation import GatewayChannel, show_task_ids
 from pipeguard.gateway.eras import REVISIONS, Declined, Opening, as_object
 from pipeguard.gateway.gateway import Gateway
@@ -74,18 +75,17 @@ class _ClientAnswers:
     """
 
     def __init__(self, gateway: Gateway, conversation: GatewayChannel) -> None:
-        self._gateway = gateway
-        self._conversation = conversation
-        self._access = access = gateway.access(conversation.token)
-        self._legs = legs = Legs(self._open, gateway.use)
+        legs = Legs(self._open, gateway.use)
+        client = GatewayClient(gateway, conversation, gateway.access(conversation.token), legs)
+        self._gateway, self._conversation, self._access, self._legs = client
         self._input_calls = InputCalls(conversation, self._open_leg, self._hear)
         self._leg_subscriptions = LegSubscriptions(
             lambda server: legs.to(server, conversation.opening), self._pass_update
         )
-        router = Router(conversation, legs, self._input_calls, self._leg_subscriptions)
-        self._calls = ToolCalls(gateway, router, access, conversation)
-        self._merged = Merged(legs, router, conversation, access, gateway)
-        self._subscriptions = Subscriptions(conversation, legs, self._servers, self._merged)
+        router = Router(client, self._input_calls, self._leg_subscriptions)
+        self._calls = ToolCalls(client, router)
+        self._merged = Merged(client, router)
+        self._subscriptions = Subscriptions(client, self._servers, self._merged)
         self._knows_of_handshake = self._has_settled = False
         self._methods: dict[str, Callable[[ClientRequest], Awaitable[JsonObject]]] = {
             "initialize": self._initialize,

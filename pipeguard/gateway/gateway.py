@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from pipeguard.detect.detector import Engines
 from pipeguard.errors import PipeGuardError
-from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
+from pipeguard.firewall.protocol.json_values import JsonObject
 from pipeguard.gateway.access import ScopedAccess, may_use_alone
 from pipeguard.gateway.catalog import (
     MARKS,
@@ -105,7 +105,6 @@ class Gateway(Hub):
         self._scope_of = scope_of
         self._access: dict[str, ScopedAccess] = {}  # by the names of tokens
         self._stopping, self._announcing = Tasks(), Tasks()
-        self._replacing: dict[str, tuple[float, asyncio.Event]] = {}  # since when, set at the end
         self._ready: list[str] = []  # servers whose start clients are to hear of
         self._has_answered = False  # a client, once it needed no server that was starting
 
@@ -120,36 +119,29 @@ class Gateway(Hub):
                 continue
             (changes.changed if name in wanted else changes.removed).append(name)
             leaving[name] = self._stopping.begin(self.members.pop(name).stop())
-            if name in wanted:
-                self._replacing[name] = asyncio.get_running_loop().time(), asyncio.Event()
             super().note_restart(name)
         dropped = (*changes.removed, *changes.changed)
         if [self.catalog.drop(name) for name in dropped]:
             self.announce_lists(frozenset({"tools", "prompts", "resources"}), *dropped)
-        starting = (self._start(each, leaving.get(each.name), changes) for each in wanted.values())
-        await asyncio.gather(*starting)
+        for each in wanted.values():
+            self._start(each, leaving.get(each.name), changes)
         if leaving:
             await asyncio.wait(leaving.values())
         self.left_out = changes.failed
         return changes
 
-    async def _start(
+    def _start(
         self, settings: ServerSettings, before: asyncio.Task[None] | None, changes: Changes
     ) -> None:
-        """Start a server, once the one before it of this name has ended; note what became of it."""
-        if before is not None:
-            await asyncio.wait({before})
+        """Start a server, once the one before it of this name has ended."""
         try:
             member = GatewayServer(settings, self, self._engines, self._common)
         except PipeGuardError as error:
             changes.failed[settings.name] = show(str(error), MOST_REASON_CHARS)
             return
-        finally:
-            if settings.name in self._replacing:
-                self._replacing.pop(settings.name)[1].set()
         self.members[settings.name] = member
         self.left_out.pop(settings.name, None)
-        member.start()
+        member.start(before)
         if before is None:
             changes.added.append(settings.name)
 
@@ -162,7 +154,7 @@ class Gateway(Hub):
         if who not in self._access:
             self._access[who] = ScopedAccess(
                 self.catalog,
-                lambda: {*self.members, *self.left_out, *self._replacing},
+                lambda: {*self.members, *self.left_out},
                 lambda: self._client_scope(who),
             )
         return self._access[who]
@@ -210,8 +202,6 @@ class Gateway(Hub):
         Raises:
             Unavailable: the server does not answer.
         """
-        if server in self._replacing:
-            await self._replacing[server][1].wait()
         member = self.members.get(server)
         if member is None:
             raise Unavailable(self.left_out.get(server, "this server no longer exists"))
@@ -236,14 +226,11 @@ class Gateway(Hub):
         Args:
             tool: only those that may have a tool of this name.
         """
-        late = [member for member in self.members.values() if not member.has_settled]
         return [
-            *(name for name in self._replacing if tool is None or may_be_tool(tool, name)),
-            *(
-                member.name
-                for member in late
-                if tool is None or may_be_tool(tool, member.name) or not member.settings.is_prefixed
-            ),
+            name
+            for name, member in self.members.items()
+            if not member.has_settled
+            if tool is None or may_be_tool(tool, name) or not member.settings.is_prefixed
         ]
 
     def is_ready(self) -> bool:
@@ -262,29 +249,15 @@ class Gateway(Hub):
         limit_seconds = SETTLING_SECONDS if limit_seconds is None else limit_seconds
         late = [name for name in self.starting() if only is None or name in only]
         if late:
-            deadline = max(map(self._find_start, late)) + limit_seconds
-            settling = [asyncio.ensure_future(self._settle(name)) for name in late]
+            deadline = max(self.members[name].began for name in late) + limit_seconds
+            settling = [asyncio.ensure_future(self.members[name].settle()) for name in late]
             left = max(deadline - asyncio.get_running_loop().time(), 0)
             await asyncio.wait(settling, timeout=left)
             for task in settling:
                 task.cancel()
-            for name in late:
-                if name in self.members:
-                    self.members[name].tell_if_late()
+            for member in filter(None, map(self.members.get, late)):
+                member.tell_if_late()
         self._has_answered = True
-
-    async def _settle(self, name: str) -> None:
-        if name in self._replacing:
-            await self._replacing[name][1].wait()
-            await asyncio.sleep(0)  # whoever set it starts the new one
-        if name in self.members:
-            await self.members[name].settle()
-
-    def _find_start(self, name: str) -> float:
-        """The time at which a server that is starting began to, on the loop's clock."""
-        if name in self._replacing:
-            return self._replacing[name][0]
-        return self.members[name].began
 
     def note_restart(self, server: str) -> None:
         """A server is ready: clients list again, once for all that are starting beside it.
@@ -306,26 +279,20 @@ class Gateway(Hub):
 
     def capabilities(self, server: str) -> JsonObject:
         """The capabilities of a server; of one that has not answered yet, all that it may have."""
-        member = self.members.get(server)
-        declared: JsonValue = _MAY_HAVE
-        if member is not None and member.described:
-            declared = member.described.get("capabilities")
-        elif member is not None and member.has_settled:
-            declared = {}
-        elif member is not None and (
-            kinds := remembered_capabilities(member.run.guard.pins.values())
-        ):
-            declared = {
-                name: detail
-                for name, detail in _MAY_HAVE.items()
-                if name in kinds or name not in ("prompts", "resources")
-            }
-        return as_object(declared)
+        member = self.members[server]
+        if member.described:
+            return as_object(member.described.get("capabilities"))
+        if member.has_settled:
+            return {}
+        kinds = remembered_capabilities(member.run.guard.pins.values())
+        return {
+            name: detail
+            for name, detail in _MAY_HAVE.items()
+            if not kinds or name in kinds or name not in ("prompts", "resources")
+        }
 
     def why_silent(self, server: str, method: str) -> str:
         """Why an answer to a list is not to be waited for now; empty where it is."""
-        if server in self._replacing:
-            return ""
         member, now = self.members.get(server), asyncio.get_running_loop().time()
         if member is not None and not member.has_settled:
             return STARTING if now > member.began + SETTLING_SECONDS else ""
@@ -338,8 +305,7 @@ class Gateway(Hub):
     def find_remembered(self, server: str) -> Leg | None:
         """A conversation with what is known of a server that is asleep; None for all others."""
         member = self.members.get(server)
-        is_asleep = member is not None and member.state is State.ASLEEP
-        return member.remembered if member is not None and is_asleep else None
+        return member.remembered if member and member.state is State.ASLEEP else None
 
     def offer(self, management: ServerManagement | None) -> None:
         """Let agents propose what a user allows from now on."""
@@ -369,8 +335,7 @@ class Gateway(Hub):
         """Say how many servers are starting, and how many are down; empty if all can be used."""
         starting = [member.state for member in self.members.values()].count(State.STARTING)
         absent = len(self.absent()) - starting
-        starting += len(self._replacing)
-        total = len(self.members) + len(self.left_out) + len(self._replacing)
+        total = len(self.members) + len(self.left_out)
         return "; ".join(
             f"{count} of {total} servers {'is' if count == 1 else 'are'} {what}"
             for count, what in ((starting, "starting"), (absent, "down"))

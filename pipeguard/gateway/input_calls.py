@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from secrets import token_urlsafe
 
 from pipeguard.firewall.protocol import codes
@@ -90,35 +91,29 @@ class _Line(LegListener):
         self.questions.clear()
 
 
+@dataclass(eq=False)
 class _Call:
     """A call that a server works on, for longer than one request of the client's.
 
     Attributes:
         leg: its own.
         line: what the server asks on it.
+        key: of the lines that another such call may use.
         essence: what each request of this call says alike.
+        request: of the client's, the latest one.
         answer: of the server, once it is there.
         number: the id that the server knows it by; None while it waits for a person.
-        request: of the client's, the latest one.
+        timer: ends it if its client does not come back.
     """
 
-    answer: asyncio.Task[JsonObject]
-
-    def __init__(
-        self,
-        leg: Leg,
-        line: _Line,
-        key: tuple[str, str],
-        essence: JsonObject,
-        request: ClientRequest,
-    ) -> None:
-        self.leg = leg
-        self.request = request
-        self.line = line
-        self.key = key
-        self.essence = essence
-        self.number: Number | None = None
-        self.timer: asyncio.TimerHandle | None = None
+    leg: Leg
+    line: _Line
+    key: tuple[str, str]
+    essence: JsonObject
+    request: ClientRequest
+    answer: asyncio.Task[JsonObject] = field(init=False)
+    number: Number | None = None
+    timer: asyncio.TimerHandle | None = None
 
 
 class InputCalls:

@@ -152,12 +152,16 @@ class ServerLife(ABC):
         """True once its first start succeeded or failed."""
         return self._settled.is_set()
 
-    def start(self) -> None:
-        """Start it, or have it started when it is first needed; and keep it running."""
+    def start(self, after: asyncio.Task[None] | None = None) -> None:
+        """Start it, or have it started when it is first needed; and keep it running.
+
+        Args:
+            after: ends the one before it of its name.
+        """
         if self._keeping is None:
             self.began = self._loop.time()
             self._turn(State.STARTING, "it is starting")
-            self._keeping = asyncio.create_task(self._keep())
+            self._keeping = asyncio.create_task(self._keep(after))
 
     async def stop(self) -> None:
         """End it for good."""
@@ -200,7 +204,9 @@ class ServerLife(ABC):
             return inf
         return self._used_at + self._idle_seconds - self._loop.time()
 
-    async def _keep(self) -> None:
+    async def _keep(self, after: asyncio.Task[None] | None) -> None:
+        if after is not None:
+            await asyncio.wait({after})
         if self._idle_seconds is not None and await self._settle_step(self._recall()) is True:
             self._turn(State.ASLEEP)
             self._tell()

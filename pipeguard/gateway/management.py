@@ -12,8 +12,7 @@ from math import ceil
 from pipeguard.errors import PipeGuardError
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
 from pipeguard.gateway import menu
-from pipeguard.gateway.access import ScopedAccess
-from pipeguard.gateway.gateway import Gateway
+from pipeguard.gateway.client import GatewayClient
 from pipeguard.gateway.proposed_servers import PROPOSE, ServerManagement
 
 REMOVE, LIST = "remove_server", "list_servers"
@@ -27,15 +26,12 @@ class ClientManagement:
     """The management tools of one client.
 
     Args:
-        gateway: all servers.
-        access: of the client.
-        who: the name of its token, or empty.
+        client: who may call them.
     """
 
-    def __init__(self, gateway: Gateway, access: ScopedAccess, who: str) -> None:
-        self._gateway = gateway
-        self._access = access
-        self._who = who
+    def __init__(self, client: GatewayClient) -> None:
+        self._gateway, self._access = client.gateway, client.access
+        self._who = client.conversation.token
 
     def definitions(self) -> list[JsonValue]:
         """The definitions of those that the client may call."""

@@ -38,7 +38,6 @@ from pipeguard.gateway.stateless_server import (
     dial_by_era,
     discover,
     is_refusal,
-    listen_for_tools,
     speaks_newest,
 )
 from pipeguard.gateway.stuffing import StuffingNotices
@@ -148,10 +147,10 @@ class GatewayServer(ServerLife):
         self._own_channels = self._opening = 0
         self._legs: WeakSet[Leg] = WeakSet()
 
-    def start(self) -> None:
+    def start(self, after: asyncio.Task[None] | None = None) -> None:
         """Start it, and keep it running; a lazy one that is known is started when it is needed."""
         self.run.begin()
-        super().start()
+        super().start(after)
 
     def tell_if_late(self) -> None:
         """Say once that clients are answered without it, if its first start takes that long."""
@@ -303,7 +302,7 @@ class GatewayServer(ServerLife):
             if not await discover(leg, OUR_OPENING):
                 raise
             self.described = leg.described
-            self._tasks.begin(listen_for_tools(leg))
+            self._tasks.begin(leg.listen({"toolsListChanged": True}))
         await self._list_tools(leg)
         await list_at_start(leg, self._tasks, self.offer.count_waiting)
         self._hub.note_restart(self.name)

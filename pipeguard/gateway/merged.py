@@ -16,18 +16,16 @@ from contextlib import suppress
 
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
-from pipeguard.gateway.access import ScopedAccess
 from pipeguard.gateway.catalog import hashed_name, public_name, short_hash
+from pipeguard.gateway.client import GatewayClient
 from pipeguard.gateway.conversation import (
     TASK_SEPARATOR,
-    GatewayChannel,
     show_task_id,
     show_task_ids,
 )
 from pipeguard.gateway.eras import INVALID_PARAMS, RESOURCE_NOT_FOUND, Declined, as_object
-from pipeguard.gateway.gateway import Gateway
 from pipeguard.gateway.leg import Leg
-from pipeguard.gateway.legs import ClientRequest, Legs, Unavailable
+from pipeguard.gateway.legs import ClientRequest, Unavailable
 from pipeguard.gateway.pages import PROMPTS, RESOURCES, TASKS, TEMPLATES, Kind, Pages
 from pipeguard.gateway.router import Router
 from pipeguard.gateway.telemetry import TRACED
@@ -44,28 +42,15 @@ class Merged:
     """Answers for one client what is about prompts, resources and tasks.
 
     Args:
-        legs: to the servers.
-        router: sends requests to them.
-        conversation: the client's.
-        access: what the client may do.
-        gateway: all servers.
+        client: whom it answers.
+        router: sends requests to servers.
     """
 
-    def __init__(
-        self,
-        legs: Legs,
-        router: Router,
-        conversation: GatewayChannel,
-        access: ScopedAccess,
-        gateway: Gateway,
-    ) -> None:
-        self._legs = legs
+    def __init__(self, client: GatewayClient, router: Router) -> None:
+        self._gateway, self._conversation, self._access, self._legs = client
         self._router = router
-        self._conversation = conversation
-        self._access = access
-        self._gateway = gateway
-        self._public_name = gateway.catalog.public_name
-        self._pages = Pages(legs, conversation, access.servers, gateway, self._show_all)
+        self._public_name = self._gateway.catalog.public_name
+        self._pages = Pages(client, self._show_all)
         self._prompts: dict[str, tuple[str, str]] = {}  # server and name, by the public name
         self._homes: dict[str, tuple[str, str]] = {}  # server and address, by the address shown
         self._addresses: dict[tuple[str, str], str] = {}  # shown, by server and address there

@@ -18,10 +18,10 @@ from pipeguard.clients.rewrite import GuardOptions, Judgement, judge
 from pipeguard.clients.setting import OWN_GUARD
 from pipeguard.config.tree import Value
 from pipeguard.errors import PipeGuardError
+from pipeguard.gateway.discovery import UNNAMEABLE
 from pipeguard.state.tokens import PREFIX
 
 NAME_CHARS = 50
-_UNNAMED = re.compile(r"[^A-Za-z0-9._-]+")
 _OURS = re.compile(r"\$\{env:[A-Za-z_]\w*\}")  # a variable in pipeguard.yaml
 # Fields by which clients restrict a server's tools; ["*"] is all of them.
 _RESTRICTS = re.compile(
@@ -89,7 +89,7 @@ def _judgements(server: ServerEntry, options: GuardOptions) -> Iterator[Judgemen
 
 def gateway_name(server: ServerEntry) -> str:
     """A server's name in the gateway's file, where names are more restricted than in clients."""
-    return _UNNAMED.sub("-", server.name).strip("-._")[:NAME_CHARS] or "server"
+    return UNNAMEABLE.sub("-", server.name).strip("-._")[:NAME_CHARS] or "server"
 
 
 def server_fields(server: ServerEntry) -> dict[str, Value]:

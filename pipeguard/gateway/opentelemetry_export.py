@@ -15,7 +15,6 @@ from concurrent.futures import Future
 from contextlib import suppress
 from importlib.metadata import entry_points
 from time import monotonic
-from types import TracebackType
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -222,13 +221,9 @@ class _Span(CallSpan):
         self._token = context.attach(self._context)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if kind is not None:
+    def __exit__(self, *raised: object) -> None:
+        kind = raised[0]
+        if isinstance(kind, type):
             self._fail(_ENDINGS.get(kind, kind.__name__))
         self._span.end()
         context.detach(self._token)
@@ -256,7 +251,7 @@ class _Span(CallSpan):
         self._span.set_status(Status(StatusCode.ERROR))
 
 
-_ENDINGS: dict[type[BaseException], str] = {
+_ENDINGS: dict[type, str] = {
     Unavailable: "unavailable",
     asyncio.CancelledError: "cancelled",
 }

@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, serialise
-from pipeguard.gateway.conversation import GatewayChannel
+from pipeguard.gateway.client import GatewayClient
 from pipeguard.gateway.eras import INVALID_PARAMS, Declined, as_object
-from pipeguard.gateway.gateway import SILENT, STARTING, Gateway
+from pipeguard.gateway.gateway import SILENT, STARTING
 from pipeguard.gateway.leg import Leg
-from pipeguard.gateway.legs import ClientRequest, Legs, Unavailable
+from pipeguard.gateway.legs import ClientRequest, Unavailable
 
 MOST_ITEMS = 1000  # of one page: many clients never ask for a second one
 MOST_PAGE_BYTES = 2**20
@@ -66,25 +66,14 @@ class Pages:
     """Reads lists of all servers for one client.
 
     Args:
-        legs: to the servers.
-        conversation: the client's.
-        servers: returns the names of those that it may ask for a list by a method, in their order.
-        gateway: all servers.
+        client: whose lists they are.
         shown: an item of a server under the name by which clients ask for it.
     """
 
     def __init__(
-        self,
-        legs: Legs,
-        conversation: GatewayChannel,
-        servers: Callable[[str], list[str]],
-        gateway: Gateway,
-        shown: Callable[[Kind, str, JsonObject], JsonObject],
+        self, client: GatewayClient, shown: Callable[[Kind, str, JsonObject], JsonObject]
     ) -> None:
-        self._legs = legs
-        self._conversation = conversation
-        self._servers = servers
-        self._gateway = gateway
+        self._gateway, self._conversation, self._access, self._legs = client
         self._shown = shown
 
     async def result(self, request: ClientRequest, kind: Kind) -> JsonObject:
@@ -93,7 +82,7 @@ class Pages:
         Raises:
             Declined: the cursor is not ours.
         """
-        servers = self._servers(kind.method)
+        servers = self._access.servers(kind.method)
         start, cursor = _find_place(request.params.get("cursor"), servers)
         deadline = _deadline()
         # Of the first pages, all but those of servers behind the last one of this page are used.
@@ -141,7 +130,7 @@ class Pages:
         walks = [
             (kind, server, asyncio.create_task(self._walk(request, kind, server, deadline)))
             for kind in kinds
-            for server in self._servers(kind.method)
+            for server in self._access.servers(kind.method)
         ]
         try:
             for kind, server, walk in walks:

@@ -19,11 +19,11 @@ from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Numbe
 from pipeguard.firewall.protocol.message import Message, parse
 from pipeguard.firewall.protocol.strict_json import ParsedFrame
 from pipeguard.gateway import eras
-from pipeguard.gateway.conversation import GatewayChannel
+from pipeguard.gateway.client import GatewayClient
 from pipeguard.gateway.eras import INVALID_PARAMS, Declined, as_object
 from pipeguard.gateway.input_calls import InputCalls, may_ask
 from pipeguard.gateway.leg import Leg
-from pipeguard.gateway.legs import ClientRequest, Legs, Unavailable
+from pipeguard.gateway.legs import ClientRequest, Unavailable
 from pipeguard.transports.http.client.shared_settings import SUBSCRIBE, UNSUBSCRIBE
 from pipeguard.transports.http.request_headers import find_mirrored
 from pipeguard.transports.tasks import Tasks, backoff
@@ -55,7 +55,7 @@ class LegSubscriptions:
             flag: True for name, flag in lists.items() if leg.offers(name, "listChanged")
         }
         if wanted:
-            self._tasks.begin(_listen(leg, wanted))
+            self._tasks.begin(leg.listen(wanted))
 
     def answer(self, leg: Leg, method: str, uri: JsonValue) -> JsonObject:
         """Answer `resources/subscribe` or `resources/unsubscribe`, for a server without handshakes.
@@ -107,7 +107,7 @@ class LegSubscriptions:
     async def _is_lost(self, leg: Leg, uri: str) -> bool:
         """Wait for the end of a subscription; False where the server has ended it."""
         if leg.is_stateless:
-            await _listen(leg, {"resourceSubscriptions": [uri]})
+            await leg.listen({"resourceSubscriptions": [uri]})
             return not leg.is_open
         await leg.ended.wait()
         return True
@@ -121,10 +121,6 @@ class LegSubscriptions:
                 return await self._opens(server)
 
 
-async def _listen(leg: Leg, notifications: JsonObject) -> None:
-    await leg.listen(notifications)
-
-
 async def _is_subscribed(leg: Leg, uri: str) -> bool:
     return "error" not in await leg.request(SUBSCRIBE, {"uri": uri})
 
@@ -133,21 +129,15 @@ class Router:
     """Sends the requests of one client.
 
     Args:
-        conversation: the client's.
-        legs: to the servers.
+        client: whose requests they are.
         input_calls: those in the course of which a server asks the client.
         subscriptions: of a client with a handshake.
     """
 
     def __init__(
-        self,
-        conversation: GatewayChannel,
-        legs: Legs,
-        input_calls: InputCalls,
-        subscriptions: LegSubscriptions,
+        self, client: GatewayClient, input_calls: InputCalls, subscriptions: LegSubscriptions
     ) -> None:
-        self._conversation = conversation
-        self._legs = legs
+        self._conversation, self._legs = client.conversation, client.legs
         self._input_calls = input_calls
         self._subscriptions = subscriptions
 

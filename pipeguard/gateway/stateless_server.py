@@ -67,11 +67,6 @@ class OwnListener:
             self._fallen()
 
 
-async def listen_for_tools(leg: Leg) -> None:
-    """Ask a server without handshakes to say when its tools change, while it answers."""
-    await leg.listen({"toolsListChanged": True})
-
-
 class StatelessServer:
     """The channels of one server on which no handshake is made.
 
@@ -173,7 +168,7 @@ class StatelessServer:
             if await discover(leg, self._opening):
                 self._dialler, self._leg, self._described = dialler, leg, leg.described
                 if leg.offers("tools", "listChanged"):
-                    self._tasks.begin(listen_for_tools(leg))
+                    self._tasks.begin(leg.listen({"toolsListChanged": True}))
             self._is_certain = True
         except (Unavailable, PipeGuardError):
             pass  # it is asked again later

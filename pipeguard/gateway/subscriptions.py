@@ -8,9 +8,9 @@ announces what it likes, and is subscribed to for single resources.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.ids import read_id, write_id
@@ -18,10 +18,10 @@ from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Numbe
 from pipeguard.firewall.protocol.message import Message
 from pipeguard.firewall.protocol.methods import ACKNOWLEDGED, SUBSCRIPTION_META
 from pipeguard.gateway import eras
-from pipeguard.gateway.conversation import GatewayChannel
+from pipeguard.gateway.client import GatewayClient
 from pipeguard.gateway.eras import INVALID_PARAMS, Declined, as_object
 from pipeguard.gateway.leg import Leg
-from pipeguard.gateway.legs import ClientRequest, Legs, Unavailable
+from pipeguard.gateway.legs import ClientRequest, Unavailable
 from pipeguard.gateway.merged import Merged
 from pipeguard.transports.tasks import Tasks, backoff
 
@@ -69,21 +69,18 @@ class Subscriptions:
     Hears the legs for requests without a handshake (`LegListener`).
 
     Args:
-        conversation: the client's.
-        legs: to the servers.
+        client: whose they are.
         servers: names of those that the client may use, with what they offer.
         addresses: of resources.
     """
 
     def __init__(
         self,
-        conversation: GatewayChannel,
-        legs: Legs,
+        client: GatewayClient,
         servers: Callable[[], dict[str, JsonObject]],
         addresses: Merged,
     ) -> None:
-        self._conversation = conversation
-        self._legs = legs
+        self._conversation, self._legs = client.conversation, client.legs
         self._servers = servers
         self._addresses = addresses
         self._open: dict[str, _Subscription] = {}  # by the id of the request
@@ -214,20 +211,18 @@ class Subscriptions:
         finally:
             for uri in follower.uris if leg.is_open else ():
                 if not self._is_wanted(follower.server, uri):
-                    self._begin(_unsubscribe(leg, uri))
+                    unsubscribing = leg.request("resources/unsubscribe", {"uri": uri})
+                    self._tasks.begin(unsubscribing)
         return True
 
     def _is_wanted(self, server: str, uri: str) -> bool:
         return any((server, uri) in open_.uris.values() for open_ in self._open.values())
 
-    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
-        self._tasks.begin(work)
-
     # --- what servers say: LegListener ----------------------------------------------------------
 
     def receive_request(self, leg: Leg, message: Message) -> None:
         """A server asks on a leg that is not of one call, so nobody can be asked."""
-        self._begin(leg.decline(message, "the client does not answer this"))
+        self._tasks.begin(leg.decline(message, "the client does not answer this"))
 
     def receive_notification(self, leg: Leg, message: Message) -> None:
         """A server says something: to those whose requests it is about."""
@@ -297,7 +292,3 @@ class _Follower(NamedTuple):
     flags: frozenset[str]
     uris: tuple[str, ...]
     is_ready: asyncio.Event
-
-
-async def _unsubscribe(leg: Leg, uri: str) -> None:
-    await leg.request("resources/unsubscribe", {"uri": uri})

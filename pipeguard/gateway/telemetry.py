@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 from pipeguard.firewall.protocol.json_values import JsonObject
@@ -22,12 +21,7 @@ NONE = "none"  # the exporter of a signal that nobody asks for
 class CallSpan(AbstractContextManager["CallSpan"]):
     """The span of one call, as long as the call takes; this one of a call that nobody traces."""
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
         """End the span."""
 
     def carry(self, params: JsonObject) -> JsonObject:

@@ -17,11 +17,9 @@ from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, seria
 from pipeguard.firewall.protocol.strict_json import parse_json
 from pipeguard.firewall.session.replies import is_refusal
 from pipeguard.gateway import menu
-from pipeguard.gateway.access import ScopedAccess
 from pipeguard.gateway.catalog import CatalogTool, may_be_tool, tools_of_server
-from pipeguard.gateway.conversation import GatewayChannel
+from pipeguard.gateway.client import GatewayClient
 from pipeguard.gateway.eras import INVALID_PARAMS, Declined, as_object
-from pipeguard.gateway.gateway import Gateway
 from pipeguard.gateway.legs import ClientRequest, Unavailable
 from pipeguard.gateway.life import definitions_wait
 from pipeguard.gateway.management import ClientManagement
@@ -65,28 +63,18 @@ class ToolCalls:
     """Answers `tools/list` and `tools/call` for one client.
 
     Args:
-        gateway: all servers.
-        router: sends requests to them.
-        access: of the client.
-        conversation: the client's.
+        client: whom it answers.
+        router: sends requests to servers.
 
     Attributes:
         traced_as: names the client's conversation in traces.
     """
 
-    def __init__(
-        self,
-        gateway: Gateway,
-        router: Router,
-        access: ScopedAccess,
-        conversation: GatewayChannel,
-    ) -> None:
-        self._gateway = gateway
-        self._conversation = conversation
-        self._management = ClientManagement(gateway, access, conversation.token)
-        self._catalog = gateway.catalog
+    def __init__(self, client: GatewayClient, router: Router) -> None:
+        self._gateway, self._conversation, self._access, self._legs = client
+        self._management = ClientManagement(client)
+        self._catalog = self._gateway.catalog
         self._router = router
-        self._access = access
         self._rest = _Rest()
         self._told: dict[str, int] = {}  # how many definitions of each server wait
         self.traced_as = token_hex(8)  # in traces: a session's own id would let others in

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Coroutine, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
+T = TypeVar("T")
 FIRST_PAUSE_SECONDS = 0.2
 MOST_PAUSE_SECONDS = 30.0
 
 
-class Tasks(set[asyncio.Task[None]]):
+class Tasks(set[asyncio.Task[Any]]):
     """The running tasks; an event loop keeps weak references only (asyncio.create_task).
 
     Args:
@@ -22,14 +23,14 @@ class Tasks(set[asyncio.Task[None]]):
         super().__init__()
         self._failed = failed
 
-    def begin(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def begin(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Start a task; it is removed when it is done."""
         task = asyncio.create_task(work)
         self.add(task)
         task.add_done_callback(self._remove)
         return task
 
-    def _remove(self, task: asyncio.Task[None]) -> None:
+    def _remove(self, task: asyncio.Task[Any]) -> None:
         self.discard(task)
         if task.cancelled() or (error := task.exception()) is None:
             return

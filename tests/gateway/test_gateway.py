@@ -69,7 +69,7 @@ def test_a_call_that_is_not_written_by_the_schema_is_understood_or_explained() -
         assert "There is no tool 'get-sum' here" in nearest
         assert "everything__get-sum(a: number" in nearest
         directly = await client.result("tools/call", name=sum_, arguments={"a": 2, "b": 3})
-        assert f"call {sum_} through call_tool_read" in str(directly)
+        assert f"use call_tool_read instead, with the name {sum_}" in str(directly)
         secret = json.dumps({"message": SECRET})
         refused = await client.text(call, name="everything__echo", arguments=secret)
         assert refused.startswith("PipeGuard stopped this call")

@@ -204,7 +204,7 @@ def test_a_call_waits_for_a_server_that_is_started_with_other_settings(mode: Too
         assert tools_of(await client.result("tools/list"))
         replacing = asyncio.ensure_future(gateway.apply([rogue("a", tools=["run", "walk"])]))
         await asyncio.sleep(0)  # it ends the old one
-        assert "a" not in gateway.members
+        assert not gateway.members["a"].has_settled
         if mode is ToolMode.DIRECT:
             ran = await client.text("a__walk")
         else:
