@@ -8,11 +8,12 @@ from copy import copy
 from functools import cache
 from threading import Lock
 
-from pipeguard.detect import findings, plain
+from pipeguard.detect import plain
+from pipeguard.detect.findings import Findings
 from pipeguard.detect.flows.known_secrets import KnownSecrets, without_known_secrets
 from pipeguard.detect.flows.tool_labels import Label, Tool, make_tool
 from pipeguard.detect.flows.vault import Vault
-from pipeguard.detect.knowledge import NO_NAMES, Knowledge, LastingNames, Scanners
+from pipeguard.detect.knowledge import LastingNames, Scanners
 from pipeguard.detect.restoring import put_back
 from pipeguard.detect.scanning.engine import Engine
 from pipeguard.firewall.finding import Direction, Finding, Verdict, tells_private
@@ -23,7 +24,7 @@ from pipeguard.firewall.protocol.json_values import JsonValue
 from pipeguard.firewall.protocol.message import Message, PlainOutline
 from pipeguard.firewall.protocol.pending import NAMING, NO_CALL, PendingRequest, Targets
 from pipeguard.firewall.protocol.places import ARGUMENTS, Surface, get_value
-from pipeguard.firewall.session.guard import Context, Guard, ReadPart
+from pipeguard.firewall.session.guard import Guard
 from pipeguard.firewall.session.rewrite import placeholder
 from pipeguard.records import NamedTuple
 
@@ -56,7 +57,7 @@ class _Loading:
         self.spare_scanners: list[Scanners] = []  # of no thread now
 
 
-class Detection(Knowledge):
+class Detection(Findings):
     """Detection for one server and client.
 
     Args:
@@ -72,11 +73,10 @@ class Detection(Knowledge):
         engines: Engines,
         key: bytes = b"",
         known_secrets: KnownSecrets | None = None,
-        lasting: LastingNames = NO_NAMES,
+        lasting: LastingNames | None = None,
     ) -> None:
-        if known_secrets is None:
-            known_secrets = KnownSecrets()
-        super().__init__(_scanners(engines), key, known_secrets, lasting)
+        own = KnownSecrets() if known_secrets is None else known_secrets
+        super().__init__(_scanners(engines), key, own, lasting)
         self._shared = _Loading(engines)
 
     @contextmanager
@@ -145,26 +145,6 @@ class Detection(Knowledge):
 
     # --- what the firewall asks ---------------------------------------------------------
 
-    def read(self, context: Context, surface: Surface, value: JsonValue) -> list[Finding]:
-        """Run the rules of a surface over a value."""
-        return findings.scan(self, context, surface, value)
-
-    def look_ahead(self, context: Context, values: Sequence[JsonValue]) -> ReadPart:
-        """Look at definitions before one is judged; what reads each as `read` does."""
-        return findings.look_ahead(self, context, values)
-
-    def read_message(
-        self, context: Context, direction: Direction, message: Message
-    ) -> list[Finding]:
-        """Find what is in a message outside definitions."""
-        return findings.message_findings(self, context, direction, message)
-
-    def find_leaks(
-        self, context: Context, message: Message, values: frozenset[str]
-    ) -> list[Finding]:
-        """Find results of other tools and secrets that would leave with a request."""
-        return findings.leak_findings(self, context, message, values)
-
     def outline(self, direction: Direction, frame: bytes) -> PlainOutline | None:
         """Outline a short tool call, or a result; None for any frame that needs its value."""
         return plain.outline(self, frame, keyed=direction is Direction.TO_SERVER)
@@ -195,10 +175,6 @@ class Detection(Knowledge):
     ) -> Targets:
         """Name the files and hosts that a request is about, by its params or by its frame."""
         return load_named_call()(method, tool, params, frame_bytes) if method in NAMING else NO_CALL
-
-    def extract_values(self, message: Message) -> frozenset[str]:
-        """Extract the short values among a call's arguments: ids, names, addresses."""
-        return findings.call_values(message)
 
     def record_request(
         self,

@@ -70,62 +70,6 @@ _MISPLACED_NOTE = (
 )
 
 
-def message_findings(
-    knowledge: Knowledge, context: Context, direction: Direction, message: Message
-) -> list[Finding]:
-    """The findings in a message, without those in definitions (firewall.session.definitions).
-
-    Args:
-        knowledge: of the server.
-        context: where the message is.
-        direction: which way it travels.
-        message: the message.
-
-    Raises:
-        Refusal: it could not be judged.
-    """
-    vault = knowledge.vault
-    value: JsonValue = message.value
-    if direction is Direction.TO_SERVER:
-        findings = _scan_message(knowledge, context, Surface.TO_SERVER, message)
-        if may_hold_placeholder(message.frame):
-            if has_foreign_placeholder(vault, value):
-                findings.append(make_block(replies.FOREIGN_PLACEHOLDER, FOREIGN_NOTE))
-            findings += _misplaced_keys(knowledge, context, value)
-        return findings
-    if message.kind is MessageKind.RESULT and context.method in LISTS:
-        value = _without(message.value, LISTS[context.method][0], list)
-    elif message.kind is MessageKind.RESULT and context.method in OPENINGS:
-        value = _without(message.value, "instructions", str)
-    if value is message.value:
-        findings = _scan_message(knowledge, context, Surface.TO_CLIENT, message)
-    else:
-        name = _name_without_id(context, Surface.TO_CLIENT, message, value)
-        findings = _scan_named(knowledge, context, Surface.TO_CLIENT, value, name)
-    if b"pipeguard" in message.frame.lower() or b"\\u00" in message.frame:
-        from pipeguard.detect.cuts import forged_lines  # most runs see no such line
-
-        forged = forged_lines(context, value, knowledge.sign)
-        if any(tells_private(finding.rule) for finding in findings):
-            forged = [finding._replace(excerpt="") for finding in forged]
-        findings += forged
-    sent = vault.sent_secrets() if vault is not None else {}
-    if sent and context.guard.policy.mode is not Mode.OBSERVE:
-        findings += echoes(sent, message.frame, context, value)
-    return findings
-
-
-def _scan_message(
-    knowledge: Knowledge, context: Context, surface: Surface, message: Message
-) -> list[Finding]:
-    """Run the rules of one surface over a message, unless it was clean lately with any id."""
-    if context.method in HANDSHAKE:
-        name = _name_without_id(context, surface, message, message.value)
-    else:
-        name = _name(context, surface, message)
-    return _scan_named(knowledge, context, surface, message.value, name)
-
-
 class _Name(NamedTuple):
     """The hash of a value and of where it is; empty if it has none.
 
@@ -174,77 +118,6 @@ def _has_number(message: Message) -> bool:
     return token is not None and len(token) < MIN_NUMBER_DIGITS and token.isdecimal()
 
 
-def _name_without_id(
-    context: Context, surface: Surface, message: Message, value: JsonValue
-) -> _Name:
-    """The name of a message of the handshake, or of what of it is no definition."""
-    if _has_number(message) and isinstance(value, dict):
-        value = {key: item for key, item in value.items() if key != "id"}
-    return _name_value(context, surface, value)
-
-
-def scan(
-    knowledge: Knowledge, context: Context, surface: Surface, value: JsonValue
-) -> list[Finding]:
-    """Run the rules of one surface over a value.
-
-    Args:
-        knowledge: of the server.
-        context: where the value is.
-        surface: what it is judged for.
-        value: a whole message, or a part of one.
-
-    Raises:
-        Refusal: it could not be judged.
-    """
-    is_listed = surface is Surface.DEFINITIONS  # as often as a client asks
-    name = _name_value(context, surface, value) if is_listed else _Name()
-    return _scan_named(knowledge, context, surface, value, name)
-
-
-def look_ahead(knowledge: Knowledge, context: Context, values: Iterable[JsonValue]) -> ReadPart:
-    """Look at some definitions before one is judged, since that takes less of the processor.
-
-    An engine finds its tables in the processor's memory as it goes from text to text; by the time
-    that a definition is judged, they are gone.
-
-    Args:
-        knowledge: of the server.
-        context: where one of them is; in the same list as all.
-        values: the definitions.
-
-    Returns:
-        What judges a definition as `scan` does, and goes on from the looks at one of these.
-    """
-    surface = Surface.DEFINITIONS
-    named = {id(value): (value, _name_value(context, surface, value)) for value in values}
-    new = [
-        (value, name)
-        for value, name in named.values()
-        if 0 < name.size_bytes <= AHEAD_BYTES and not _is_clean(knowledge, context, name)
-    ]
-    looks = _look(knowledge, surface, [value for value, _ in new]) if new else []
-    for (value, name), seen in zip(new, looks, strict=True):
-        named[id(value)] = value, name._replace(looks=seen)
-
-    def read(context: Context, value: JsonValue) -> list[Finding]:
-        known = named.get(id(value))  # which keeps the value, so no other has its id
-        if known is None:
-            return scan(knowledge, context, surface, value)
-        return _scan_named(knowledge, context, surface, value, known[1])
-
-    return read
-
-
-def _look(knowledge: Knowledge, surface: Surface, values: Sequence[JsonValue]) -> list[list[Look]]:
-    """The looks of the engines of one surface at each of some values, one engine's in a row."""
-    seen: list[list[Look]] = [[] for _ in values]
-    for engine in knowledge.scanners[surface]:
-        for value, looks in zip(values, seen, strict=True):
-            looks.append(engine.look(value, surface, looks[-1] if looks else None))
-    return seen
-
-
 def _name_value(context: Context, surface: Surface, value: JsonValue) -> _Name:
     names: list[JsonValue] = [step for step in context.prefix if isinstance(step, str)]
     try:
@@ -252,89 +125,6 @@ def _name_value(context: Context, surface: Surface, value: JsonValue) -> _Name:
     except UnicodeEncodeError:
         return _Name()
     return _Name(blake2b(text, digest_size=32).digest(), len(text), lasts=True)
-
-
-def _is_clean(knowledge: Knowledge, context: Context, name: _Name) -> bool:
-    return knowledge.clean_texts.has(name.digest, context.call, lasts=name.lasts)
-
-
-def _scan_named(
-    knowledge: Knowledge, context: Context, surface: Surface, value: JsonValue, name: _Name
-) -> list[Finding]:
-    """Run the rules over a value unless one of its name, if it has one, was clean lately."""
-    if name.digest and _is_clean(knowledge, context, name):
-        if context.budgets is not None:
-            context.budgets.grow(name.size_bytes)
-        return []
-    results = _run_rules(knowledge, context, surface, value, name.looks)
-    if results:
-        from pipeguard.detect.matched import list_findings  # most runs find nothing
-
-        return list_findings(knowledge, context, surface, value, results)
-    if name.digest:
-        knowledge.clean_texts.add(name.digest, context.call, lasts=name.lasts)
-    return []
-
-
-def _run_rules(
-    knowledge: Knowledge,
-    context: Context,
-    surface: Surface,
-    value: JsonValue,
-    looks: Sequence[Look],
-) -> list[ScanResult]:
-    """The results of the engines of one surface that found anything in a value."""
-    results: list[ScanResult] = []
-    look: Look | None = None
-    try:
-        for number, engine in enumerate(knowledge.scanners[surface]):
-            look = looks[number] if looks else engine.look(value, surface, look)
-            result = engine.read(look, context.place, context.budgets, context.call)
-            if result is not NOTHING_FOUND and result != NOTHING_FOUND:
-                results.append(result)
-    except UnicodeEncodeError:
-        raise _refuse_half_character() from None
-    return results
-
-
-def _refuse_half_character() -> Refusal:
-    why = "a string contains a lone surrogate, which is half a character"
-    return Refusal("protocol.lone-surrogate", why, codes.INVALID_REQUEST)
-
-
-# --- leaks ----------------------------------------------------------------------------------
-
-
-def leak_findings(
-    knowledge: Knowledge, context: Context, message: Message, values: frozenset[str]
-) -> list[Finding]:
-    """The leaks through a request: results of other tools, and secrets of the server's.
-
-    Args:
-        knowledge: of the server.
-        context: where the request is, with the tool that it calls.
-        message: the request.
-        values: of the call, from `call_values`.
-    """
-    findings = _secret_leaks(knowledge, context, message)
-    if context.tool is None:
-        return findings
-    flows, tool = knowledge.flows, knowledge.tool(context.guard, context.tool)
-    arguments = _arguments(message)
-    strings = named_strings(arguments)
-    known = KnownCall(context.event, values, strings)
-    leaks = flows.leaks(tool, arguments, context.now, known)
-    leaks += _cut_keys(knowledge, context, strings[:MOST_STRINGS])
-    if not leaks:
-        return findings
-    from pipeguard.detect.matched import list_leaks  # most runs find none
-
-    return findings + list_leaks(knowledge, context, message, leaks)
-
-
-def call_values(message: Message) -> frozenset[str]:
-    """The short values among a call's arguments: ids, names, addresses."""
-    return short_values(_arguments(message))
 
 
 def _without(value: JsonObject, member: str, kind: type) -> JsonObject:
@@ -345,81 +135,256 @@ def _without(value: JsonObject, member: str, kind: type) -> JsonObject:
     return {**value, "result": {key: item for key, item in result.items() if key != member}}
 
 
-def _secret_leaks(knowledge: Knowledge, context: Context, message: Message) -> list[Finding]:
-    """A secret of the server's that would leave with a request in which secrets are put back."""
-    vault, flows = knowledge.vault, knowledge.flows
-    if vault is None or vault.is_empty:
-        return []
-    part, params = RESTORED.get(message.method or ""), message.value.get("params")
-    if part is None or not isinstance(params, dict):
-        return []
-    labels = (
-        knowledge.tool(context.guard, context.tool).labels
-        if context.tool is not None
-        else Label.NONE
-    )
-    given: JsonValue = {part: params.get(part)}
-    confidence = secret_egress(vault, labels, given, flows.has_returned)
-    forget_addresses()
-    if confidence is None:
-        return []
-    place = context.place(("params", part))
-    from pipeguard.detect.content_marks import ContentMarks  # most runs find none
-
-    content = ContentMarks(context.guard.contents_key, given).of_part(SECRET_OUT, ())
-    finding = context.finding(SECRET_OUT, place, (Severity.CRITICAL, confidence), content)
-    note = "a secret that was taken out of what this server said would leave with this request"
-    return [finding._replace(note=finding.note or note)]
-
-
-def _cut_keys(
-    knowledge: Knowledge, context: Context, strings: Sequence[tuple[str, str]]
-) -> list[Leak]:
-    """The key that calls before began, and of which this one has the rest."""
-    texts = [text for _, text in strings]
-    begins = secret_values.begun_key(texts)
-    before = knowledge.flows.begin_key(context.event, begins)
-    if not before:
-        return []
-    ends = secret_values.last_values(texts)
-    whole = [(each, each + end) for each in before for end in ends]
-    if not begins:
-        longer = whole[0][1][: secret_values.CUT_CHARS] if whole else ""
-        knowledge.flows.continue_key(context.event, longer)
-    if not whole or not _sure_secrets(knowledge, context, *(joined for _, joined in whole)):
-        return []  # mostly, by one scan
-    for begin, joined in whole:
-        secrets = _sure_secrets(knowledge, context, joined)
-        rules = {each.rule for each in secrets if each.action is Action.BLOCK}
-        if rules and not _sure_secrets(knowledge, context, begin):
-            note = f"the pieces of recent calls make a key ({min(rules)})"
-            tool = context.tool or ""
-            return [Leak(SECRET_OUT, Severity.CRITICAL, Confidence.HIGH, tool, note)]
-    return []
-
-
-def _sure_secrets(knowledge: Knowledge, context: Context, *texts: str) -> list[Finding]:
-    """The secrets that a call's form, not the argument's name, blocks or an exception lets pass."""
-    arguments: JsonValue = {f"text{number or ''}": text for number, text in enumerate(texts)}
-    call: JsonValue = {"params": {"name": context.tool or "", "arguments": arguments}}
-    found = scan(knowledge, context, Surface.TO_SERVER, call)
-    stopped = (each for each in found if each.action is Action.BLOCK or each.note == EXEMPT)
-    return [each for each in stopped if each.rule.startswith(_SECRETS)]
-
-
-def _misplaced_keys(knowledge: Knowledge, context: Context, value: JsonValue) -> list[Finding]:
-    """Keys of the server that a call would write to another folder than they were read from."""
-    from pipeguard.detect.counting import restored_file  # most runs put nothing back
-
-    restored = restored_file(knowledge, context, value)
-    if restored is None or restored == value:
-        return []
-    return [
-        finding._replace(start=0, end=0, note=_MISPLACED_NOTE)
-        for finding in scan(knowledge, context, Surface.TO_SERVER, restored)
-        if finding.rule.startswith(_SECRETS) and finding.action is Action.BLOCK
-    ]
-
-
 def _arguments(message: Message) -> JsonValue:
     return get_value(message.value, ARGUMENTS)
+
+
+class Findings(Knowledge):
+    """The findings in what a server and its client say, by what is known of the server."""
+
+    def read_message(
+        self, context: Context, direction: Direction, message: Message
+    ) -> list[Finding]:
+        """The findings in a message, without those in definitions (firewall.session.definitions).
+
+        Args:
+            context: where the message is.
+            direction: which way it travels.
+            message: the message.
+
+        Raises:
+            Refusal: it could not be judged.
+        """
+        vault = self.vault
+        value: JsonValue = message.value
+        if direction is Direction.TO_SERVER:
+            findings = self._scan_message(context, Surface.TO_SERVER, message, value)
+            if may_hold_placeholder(message.frame):
+                if has_foreign_placeholder(vault, value):
+                    findings.append(make_block(replies.FOREIGN_PLACEHOLDER, FOREIGN_NOTE))
+                findings += self._misplaced_keys(context, value)
+            return findings
+        if message.kind is MessageKind.RESULT and context.method in LISTS:
+            value = _without(message.value, LISTS[context.method][0], list)
+        elif message.kind is MessageKind.RESULT and context.method in OPENINGS:
+            value = _without(message.value, "instructions", str)
+        findings = self._scan_message(context, Surface.TO_CLIENT, message, value)
+        if b"pipeguard" in message.frame.lower() or b"\\u00" in message.frame:
+            from pipeguard.detect.cuts import forged_lines  # most runs see no such line
+
+            forged = forged_lines(context, value, self.sign)
+            if any(tells_private(finding.rule) for finding in findings):
+                forged = [finding._replace(excerpt="") for finding in forged]
+            findings += forged
+        sent = vault.sent_secrets() if vault is not None else {}
+        if sent and context.guard.policy.mode is not Mode.OBSERVE:
+            findings += echoes(sent, message.frame, context, value)
+        return findings
+
+    def _scan_message(
+        self, context: Context, surface: Surface, message: Message, value: JsonValue
+    ) -> list[Finding]:
+        """Run the rules of one surface over a message, unless it was clean lately with any id.
+
+        Of the handshake, `value` is what of the message is no definition.
+        """
+        if context.method not in HANDSHAKE:
+            name = _name(context, surface, message)
+        elif _has_number(message) and isinstance(value, dict):
+            without_id = {key: item for key, item in value.items() if key != "id"}
+            name = _name_value(context, surface, without_id)
+        else:
+            name = _name_value(context, surface, value)
+        return self._scan_named(context, surface, value, name)
+
+    def read(self, context: Context, surface: Surface, value: JsonValue) -> list[Finding]:
+        """Run the rules of one surface over a value.
+
+        Args:
+            context: where the value is.
+            surface: what it is judged for.
+            value: a whole message, or a part of one.
+
+        Raises:
+            Refusal: it could not be judged.
+        """
+        is_listed = surface is Surface.DEFINITIONS  # as often as a client asks
+        name = _name_value(context, surface, value) if is_listed else _Name()
+        return self._scan_named(context, surface, value, name)
+
+    def look_ahead(self, context: Context, values: Iterable[JsonValue]) -> ReadPart:
+        """Look at some definitions before one is judged, since that takes less of the processor.
+
+        An engine finds its tables in the processor's memory as it goes from text to text; they are
+        gone when a definition is judged.
+
+        Args:
+            context: where one of them is; in the same list as all.
+            values: the definitions.
+
+        Returns:
+            What judges a definition as `read` does, and goes on from the looks at one of these.
+        """
+        surface = Surface.DEFINITIONS
+        named = {id(value): (value, _name_value(context, surface, value)) for value in values}
+        new = [
+            (value, name)
+            for value, name in named.values()
+            if 0 < name.size_bytes <= AHEAD_BYTES and not self._is_clean(context, name)
+        ]
+        looks = self._look(surface, [value for value, _ in new]) if new else []
+        for (value, name), seen in zip(new, looks, strict=True):
+            named[id(value)] = value, name._replace(looks=seen)
+
+        def read(context: Context, value: JsonValue) -> list[Finding]:
+            known = named.get(id(value))  # which keeps the value, so no other has its id
+            if known is None:
+                return self.read(context, surface, value)
+            return self._scan_named(context, surface, value, known[1])
+
+        return read
+
+    def _look(self, surface: Surface, values: Sequence[JsonValue]) -> list[list[Look]]:
+        """The looks of the engines of one surface at each of some values, one engine's in a row."""
+        seen: list[list[Look]] = [[] for _ in values]
+        for engine in self.scanners[surface]:
+            for value, looks in zip(values, seen, strict=True):
+                looks.append(engine.look(value, surface, looks[-1] if looks else None))
+        return seen
+
+    def _is_clean(self, context: Context, name: _Name) -> bool:
+        return self.clean_texts.has(name.digest, context.call, lasts=name.lasts)
+
+    def _scan_named(
+        self, context: Context, surface: Surface, value: JsonValue, name: _Name
+    ) -> list[Finding]:
+        """Run the rules over a value unless one of its name, if it has one, was clean lately."""
+        if name.digest and self._is_clean(context, name):
+            if context.budgets is not None:
+                context.budgets.grow(name.size_bytes)
+            return []
+        results = self._run_rules(context, surface, value, name.looks)
+        if results:
+            from pipeguard.detect.matched import list_findings  # most runs find nothing
+
+            return list_findings(self, context, surface, value, results)
+        if name.digest:
+            self.clean_texts.add(name.digest, context.call, lasts=name.lasts)
+        return []
+
+    def _run_rules(
+        self,
+        context: Context,
+        surface: Surface,
+        value: JsonValue,
+        looks: Sequence[Look],
+    ) -> list[ScanResult]:
+        """The results of the engines of one surface that found anything in a value."""
+        results: list[ScanResult] = []
+        look: Look | None = None
+        try:
+            for number, engine in enumerate(self.scanners[surface]):
+                look = looks[number] if looks else engine.look(value, surface, look)
+                result = engine.read(look, context.place, context.budgets, context.call)
+                if result is not NOTHING_FOUND and result != NOTHING_FOUND:
+                    results.append(result)
+        except UnicodeEncodeError:
+            why = "a string contains a lone surrogate, which is half a character"
+            raise Refusal("protocol.lone-surrogate", why, codes.INVALID_REQUEST) from None
+        return results
+
+    def find_leaks(
+        self, context: Context, message: Message, values: frozenset[str]
+    ) -> list[Finding]:
+        """The leaks through a request: results of other tools, and secrets of the server's.
+
+        Args:
+            context: where the request is, with the tool that it calls.
+            message: the request.
+            values: of the call, from `extract_values`.
+        """
+        findings = self._secret_leaks(context, message)
+        if context.tool is None:
+            return findings
+        flows, tool = self.flows, self.tool(context.guard, context.tool)
+        arguments = _arguments(message)
+        strings = named_strings(arguments)
+        known = KnownCall(context.event, values, strings)
+        leaks = flows.leaks(tool, arguments, context.now, known)
+        leaks += self._cut_keys(context, strings[:MOST_STRINGS])
+        if not leaks:
+            return findings
+        from pipeguard.detect.matched import list_leaks  # most runs find none
+
+        return findings + list_leaks(self, context, message, leaks)
+
+    def extract_values(self, message: Message) -> frozenset[str]:
+        """The short values among a call's arguments: ids, names, addresses."""
+        return short_values(_arguments(message))
+
+    def _secret_leaks(self, context: Context, message: Message) -> list[Finding]:
+        """A secret of the server's that would leave with a request that gets secrets back."""
+        vault, flows = self.vault, self.flows
+        if vault is None or vault.is_empty:
+            return []
+        part, params = RESTORED.get(message.method or ""), message.value.get("params")
+        if part is None or not isinstance(params, dict):
+            return []
+        tool = None if context.tool is None else self.tool(context.guard, context.tool)
+        labels = Label.NONE if tool is None else tool.labels
+        given: JsonValue = {part: params.get(part)}
+        confidence = secret_egress(vault, labels, given, flows.has_returned)
+        forget_addresses()
+        if confidence is None:
+            return []
+        place = context.place(("params", part))
+        from pipeguard.detect.content_marks import ContentMarks  # most runs find none
+
+        content = ContentMarks(context.guard.contents_key, given).of_part(SECRET_OUT, ())
+        finding = context.finding(SECRET_OUT, place, (Severity.CRITICAL, confidence), content)
+        note = "a secret that was taken out of what this server said would leave with this request"
+        return [finding._replace(note=finding.note or note)]
+
+    def _cut_keys(self, context: Context, strings: Sequence[tuple[str, str]]) -> list[Leak]:
+        """The key that calls before began, and of which this one has the rest."""
+        texts = [text for _, text in strings]
+        begins = secret_values.begun_key(texts)
+        before = self.flows.begin_key(context.event, begins)
+        if not before:
+            return []
+        ends = secret_values.last_values(texts)
+        whole = [(each, each + end) for each in before for end in ends]
+        if not begins:
+            longer = whole[0][1][: secret_values.CUT_CHARS] if whole else ""
+            self.flows.continue_key(context.event, longer)
+        if not whole or not self._sure_secrets(context, *(joined for _, joined in whole)):
+            return []  # mostly, by one scan
+        for begin, joined in whole:
+            secrets = self._sure_secrets(context, joined)
+            rules = {each.rule for each in secrets if each.action is Action.BLOCK}
+            if rules and not self._sure_secrets(context, begin):
+                note = f"the pieces of recent calls make a key ({min(rules)})"
+                tool = context.tool or ""
+                return [Leak(SECRET_OUT, Severity.CRITICAL, Confidence.HIGH, tool, note)]
+        return []
+
+    def _sure_secrets(self, context: Context, *texts: str) -> list[Finding]:
+        """The secrets that are blocked by their form, or that an exception lets pass."""
+        arguments: JsonValue = {f"text{number or ''}": text for number, text in enumerate(texts)}
+        call: JsonValue = {"params": {"name": context.tool or "", "arguments": arguments}}
+        found = self.read(context, Surface.TO_SERVER, call)
+        stopped = (each for each in found if each.action is Action.BLOCK or each.note == EXEMPT)
+        return [each for each in stopped if each.rule.startswith(_SECRETS)]
+
+    def _misplaced_keys(self, context: Context, value: JsonValue) -> list[Finding]:
+        """Keys of the server that a call would write to another folder than they were read from."""
+        from pipeguard.detect.counting import restored_file  # most runs put nothing back
+
+        restored = restored_file(self, context, value)
+        if restored is None or restored == value:
+            return []
+        return [
+            finding._replace(start=0, end=0, note=_MISPLACED_NOTE)
+            for finding in self.read(context, Surface.TO_SERVER, restored)
+            if finding.rule.startswith(_SECRETS) and finding.action is Action.BLOCK
+        ]

@@ -32,17 +32,6 @@ class LastingNames(Protocol):
         """Remember one."""
 
 
-class _NoNames:
-    def __contains__(self, name: bytes) -> bool:
-        return False
-
-    def add(self, name: bytes) -> None:
-        """Remember nothing."""
-
-
-NO_NAMES = _NoNames()
-
-
 class Knowledge:
     """The memory of one server's texts.
 
@@ -56,7 +45,11 @@ class Knowledge:
     """
 
     def __init__(
-        self, scanners: Scanners, key: bytes, known_secrets: KnownSecrets, lasting: LastingNames
+        self,
+        scanners: Scanners,
+        key: bytes,
+        known_secrets: KnownSecrets,
+        lasting: LastingNames | None,
     ) -> None:
         self.scanners = scanners
         self.vault = Vault(key) if key else None
@@ -92,7 +85,7 @@ class _CleanTexts:
 
     MOST = 512  # of one half: all names take 0.2 MB
 
-    def __init__(self, lasting: LastingNames) -> None:
+    def __init__(self, lasting: LastingNames | None) -> None:
         self._lasting = lasting
         self._new: dict[bytes, int | None] = {}
         self._old: dict[bytes, int | None] = {}
@@ -101,12 +94,12 @@ class _CleanTexts:
         """True for such a text, as the result of a call; `lasts` if earlier runs count."""
         kind = self._new.get(name, self._old.get(name, _UNKNOWN))
         if kind is _UNKNOWN:
-            return lasts and name in self._lasting
+            return lasts and self._lasting is not None and name in self._lasting
         return kind is None or kind == call.file_kind
 
     def add(self, name: bytes, call: Targets, *, lasts: bool) -> None:
         """Remember one, with the kind of its call's files if somebody asked for that."""
-        if lasts:
+        if lasts and self._lasting is not None:
             self._lasting.add(name)
         if len(self._new) >= self.MOST:
             self._old, self._new = self._new, {}

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Sequence
 from itertools import accumulate
 from operator import itemgetter
 
@@ -208,16 +208,11 @@ def _fold_block(block: bytes) -> bytes:
     return text.encode("utf-8")
 
 
-def keep(data: bytes, ranges: Iterable[Range]) -> tuple[bytes, Unfolding]:
+def keep(data: bytes, ranges: Sequence[Range]) -> tuple[bytes, Unfolding]:
     """The ranges of a text that remain of it, with the way back from these."""
-    parts: list[bytes] = []
-    table: list[tuple[int, int, bool]] = []
-    size = 0
-    for low, high in ranges:
-        parts.append(data[low:high])
-        table.append((size, low, False))
-        size += high - low
-    return b"".join(parts), Unfolding(data, table)
+    sizes = accumulate((high - low for low, high in ranges), initial=0)
+    table = [(size, low, False) for size, (low, _) in zip(sizes, ranges, strict=False)]
+    return b"".join([data[low:high] for low, high in ranges]), Unfolding(data, table)
 
 
 _BETWEEN_SECRETS = bytes(range(0x21)) + b"\"'`,;|\\\x7f"

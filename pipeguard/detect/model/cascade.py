@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from enum import Enum
 from math import inf, log2
 
 from pipeguard.detect.model.classifier import Classifier
@@ -49,10 +50,6 @@ REPORTED_LOGITS = 0.5  # below `likely`: what a sentence without its quotes scor
 # that only together look like an order, each by itself. Of 484 attacks of the benchmark that only
 # the classifier finds, none has strings that score less than 4.8 logits below.
 OWN_NAME_LOGITS, APART_LOGITS = 1.0, 5.5
-# Logits below `likely` at which a pattern's match is doubted. Where the pattern is sure, the words
-# that it matched must score as low as the sentences around them. Where it is also of the gravest
-# kind, those words score high; its sentences must be low, and so must the ones beside them.
-DOUBT_LOGITS, DOUBT_SURE_LOGITS, DOUBT_GRAVEST_LOGITS = 3.0, 9.0, 5.0
 FEW_WORDS = 7  # too few to doubt a match
 BESIDE = 2  # sentences on each side that are read with a match of the gravest kind
 MOST_COUNTED = 256  # stretches whose words are counted once
@@ -80,6 +77,19 @@ _LITERALS = lazy_regex(_SQL_LITERAL)
 _OF_SEVERAL_WORDS = lazy_regex(r"[a-z0-9](?:[_.-]|(?=[A-Z]))\w")
 
 
+class Doubt(Enum):
+    """The kinds of a pattern's matches: logits below `likely` at which each is doubted.
+
+    Where the pattern is sure, the words that it matched must score as low as the sentences around
+    them. Where it is also of the gravest kind, those words score high; its sentences must be low,
+    and so must the ones beside them.
+    """
+
+    LIKELY = 3.0
+    SURE = 9.0
+    GRAVEST = 5.0
+
+
 Steps = tuple[tuple[str, Confidence], ...]  # of a rating: words, and the confidence after it
 
 
@@ -101,25 +111,14 @@ class Order(NamedTuple):
     steps: Steps = ()
 
 
-class Named(NamedTuple):
-    """A stretch with names in it, such as keys of JSON, which say who speaks or to whom.
-
-    Attributes:
-        stretch: with its names.
-        names: without the rest.
-    """
-
-    stretch: Stretch
-    names: str
-
-
 class Selection(NamedTuple):
     """The stretches of one reading of a text that the opener opened.
 
     Attributes:
         data: the reading.
         stretches: of it.
-        named: further ones, read if their names are of the model or of roles.
+        named: further ones, each with the names in it, such as keys of JSON, which say who speaks
+            or to whom; read if these are of the model or of roles.
         own_name: of a definition, the name of what it defines; empty for another text.
         crosses: of a definition, True for a range that is in several of its strings.
         written: the reading with the escapes that are replaced in it; empty if there are none.
@@ -127,7 +126,7 @@ class Selection(NamedTuple):
 
     data: bytes
     stretches: Sequence[Stretch]
-    named: Sequence[Named] = ()
+    named: Sequence[tuple[Stretch, str]] = ()
     own_name: str = ""
     crosses: Callable[[int, int], bool] = lambda _start, _end: False
     written: bytes = b""
@@ -262,7 +261,13 @@ class Reader:
         return self._budgets.read_again() and classifier.best(bare).score < least
 
     def doubts(
-        self, data: bytes, span: Range, classifier: Classifier, within: Range | None = None
+        self,
+        data: bytes,
+        span: Range,
+        classifier: Classifier,
+        within: Range | None = None,
+        *,
+        kind: Doubt = Doubt.LIKELY,
     ) -> bool:
         """True if a pattern's match and the sentences around it are clearly no order.
 
@@ -271,29 +276,19 @@ class Reader:
             span: of the match.
             classifier: scores the sentences.
             within: the string of JSON that the match is in, if it is in one.
+            kind: of the match. Of a sure one, its own words are scored too; of a sure one of the
+                gravest kind, the sentences beside it.
         """
-        text = _text_around(data, span, within)
-        return self._scores_below(text, classifier, DOUBT_LOGITS)
-
-    def doubts_sure(
-        self, data: bytes, span: Range, classifier: Classifier, within: Range | None = None
-    ) -> bool:
-        """True if a sure match, its sentences and its own words alike, is clearly no order."""
-        text, matched = _text_around(data, span, within), data[slice(*span)]
-        least = classifier.likely - DOUBT_SURE_LOGITS
-        return (
-            self._scores_below(text, classifier, DOUBT_SURE_LOGITS)
-            and self._doubt_score(matched.decode("utf-8", "replace"), classifier) < least
-        )
-
-    def doubts_gravest(
-        self, data: bytes, span: Range, classifier: Classifier, within: Range | None = None
-    ) -> bool:
-        """True if the sentences of a sure, critical match, and those beside them, are no order."""
-        text, wide = _text_around(data, span, within), _text_around(data, span, within, BESIDE)
-        return self._scores_below(text, classifier, DOUBT_GRAVEST_LOGITS) and (
-            self._scores_below(wide, classifier, DOUBT_LOGITS)
-        )
+        text, logits = _text_around(data, span, within), float(kind.value)
+        if not self._scores_below(text, classifier, logits):
+            return False
+        if kind is Doubt.GRAVEST:
+            wide = _text_around(data, span, within, BESIDE)
+            return self._scores_below(wide, classifier, Doubt.LIKELY.value)
+        if kind is Doubt.SURE:
+            matched = data[slice(*span)].decode("utf-8", "replace")
+            return self._doubt_score(matched, classifier) < classifier.likely - logits
+        return True
 
     def _scores_below(self, text: str, classifier: Classifier, logits: float) -> bool:
         """True if a text has enough words, and scores so many logits below `likely`."""
@@ -401,17 +396,13 @@ def _rank(
     ranked = (
         (-rank, -score, number, start, end)
         for number, selection in enumerate(selections)
-        for start, end, score in _to_read(selection, classifier)
+        for start, end, score in (
+            *selection.stretches,
+            *(each for each, names in selection.named if classifier.names_speaker(names)),
+        )
         if (rank := classifier.rank(selection.data[start:end])) is not None
     )
     return sorted(ranked)
-
-
-def _to_read(selection: Selection, classifier: Classifier) -> Iterator[Stretch]:
-    yield from selection.stretches
-    for stretch, names in selection.named:
-        if classifier.names_speaker(names):
-            yield stretch
 
 
 class ReadOrder:

@@ -179,19 +179,6 @@ _QUOTED = lazy_regex(
 _BEFORE_VALUE = lazy_regex(r"(?:[\"'`\]}]\s*[:,]|[=({\[])\s*$")
 _SENTENCE_END = lazy_regex(r"[.!?\u3002\uff01\uff1f]\s*|\n")
 _REPORTING = lazy_regex(
-    r"\b(?:sa(?:id|ys)|wrote|writes|reads|asked|asks|typed|stated|states|contain(?:s|ed)"
-    r"|includ(?:es|ed)|claim(?:s|ed)|posted|pasted|tried|hid|smuggled|injected|planted"
-    r"|(?:told|instructed) (?:the|it|our|my|him|her)|warned|quoted|replied|such as"
-    r"|something like|for example|e\.g\.|went|goes"
-    r"|sagt\w*|schr(?:ieb|eib)\w*|steht|stand|hie(?:ß|ss)|hei(?:ß|ss)t|lautet\w*|bat|fragte\w*"
-    r"|enth(?:ält|ielt)\w*|behauptet\w*|etwa|beispielsweise|zum beispiel|z\. ?b\."
-    r"|dit|disait|disant|écri(?:t|vait|vent)|demandait|contient|contenait|indiqu(?:e|ait)|lisait"
-    r"|affirm(?:e|ait)|par exemple|du genre|dec[ií]a\w*|dice|dijo|escrib(?:e|i[óo]|[ií]a)|ped[ií]a"
-    r"|conten[ií]a|contiene|rezaba|pon[ií]a|por ejemplo|dizia|diz|disse|escrev(?:e|eu|ia)|pedia"
-    r"|continha|contém|por exemplo|diceva|scri(?:ve|tto|sse|veva)|chiede(?:va)?|conteneva"
-    r"|recita(?:va)?|per esempio|написал\w*|писал\w*|говорит\w*|сказал\w*|просил\w*|содержал\w*"
-    r"|гласи\w*|например|вроде)\b"
-    r"|写道|写着|说道|要求|包含|例如|比如|写的是|と(?:書|言|述|あ|い[うっ]|の)|例えば|라(?:고|는)|다(?:고|는)"
-    r"|قال|كتب|يقول|تقول|ورد|مثل|يحتوي|جاء|लिखा|कहा|कहता|जैसे|बोला",
+    rf"\b(?:{words.topics.alternatives('REPORTING')})\b|{words.topics.alternatives('REPORTING_PARTS')}",
     re.IGNORECASE,
 )

@@ -16,7 +16,7 @@ from itertools import pairwise
 from operator import eq, itemgetter
 from unicodedata import category, normalize
 
-from pipeguard.detect.model.cascade import Named, Selection
+from pipeguard.detect.model.cascade import Selection
 from pipeguard.detect.model.opener import Stretch, in_whole_characters
 from pipeguard.detect.scanning.origin import Origin
 from pipeguard.detect.scanning.scan_budget import Match, StringSpan
@@ -69,8 +69,11 @@ class Extents:
         room = PARAGRAPH_CHARS if is_order else 0
         _, low, high, _ = origin.trace(*reach)
         written = self._text.data[low:high]
-        if origin.parts is not None and not _read_alike(origin.parts.data[slice(*reach)], written):
-            return ()
+        if origin.parts is not None:
+            decoded = origin.parts.data[slice(*reach)]
+            same = sum(map(eq, decoded, written))  # so little is changed that it is read as it is
+            if len(decoded) != len(written) or READ_ALIKE * same < (READ_ALIKE - 1) * len(decoded):
+                return ()
         low, high = in_whole_characters(self._text.data, low, high)
         cuts = [
             StringSpan(path, start, end)
@@ -96,14 +99,9 @@ class Extents:
         for bounds, (low, high) in zip(within, parts, strict=True):
             if high - low >= min(longest, VALUE_CHARS):
                 around = _paragraph(string, (low, high), bounds, room, _ESCAPED_LINE_END)
-                whole = _whole_escapes(string, around, bounds[0])
-                yield _trim(string, whole, _ESCAPED_WORD)
-
-
-def _read_alike(decoded: bytes, written: bytes) -> bool:
-    """True if a reading changed so little of a passage that it can be read as it is."""
-    same = sum(map(eq, decoded, written))
-    return len(decoded) == len(written) and READ_ALIKE * same >= (READ_ALIKE - 1) * len(decoded)
+                start = _find_escape(string, around[0], bounds[0])[0]
+                end = _find_escape(string, around[1], bounds[0])[1]
+                yield _trim(string, (start, end), _ESCAPED_WORD)
 
 
 def settled_cuts(text: MessageText, matches: Sequence[Match]) -> list[Match]:
@@ -198,11 +196,6 @@ def _is_json(string: str) -> bool:
         lines = string.strip().split("\n")
         return len(lines) > 1 and all(map(_is_json, filter(str.strip, lines)))
     return True
-
-
-def _whole_escapes(string: str, reach: Range, start: int) -> Range:
-    """A range of a string in JSON that begins at `start`, widened to end within no escape."""
-    return _find_escape(string, reach[0], start)[0], _find_escape(string, reach[1], start)[1]
 
 
 def _find_escape(string: str, at: int, start: int) -> Range:
@@ -341,7 +334,7 @@ class JsonValues:
         if not _is_plain(origin) or not self.are_there:
             return Selection(data, stretches)
         parts: dict[Stretch, None] = {}
-        wholes: list[Named] = []
+        wholes: list[tuple[Stretch, str]] = []
         for stretch in stretches:
             _, low, high, _ = origin.trace(stretch.start, stretch.end)
             within = self.within(low, high)
@@ -349,7 +342,7 @@ class JsonValues:
             parts |= dict.fromkeys(Stretch(*span, stretch.score) for span in spans)
             names = self.names(low, high)
             if within and not may_continue(within, names):
-                wholes.append(Named(stretch, b" ".join(names).decode("utf-8", "ignore")))
+                wholes.append((stretch, b" ".join(names).decode("utf-8", "ignore")))
             else:
                 parts[stretch] = None
         return Selection(data, [*parts], wholes)

@@ -56,20 +56,26 @@ class Candidate:
         data: the reading.
         match: in it.
         view: the kind of reading.
-        samples: True to rate published samples and dummies of a sure form like a real secret.
+        origin: the way back from it.
     """
 
+    samples = False  # True to rate published samples and dummies of a sure form like real secrets
     within: Range | None = None  # the string of JSON that it is in, if its rule asks for quotes
-    origin: Origin | None = None  # the way back from the reading
 
     def __init__(
-        self, rule: Rule, data: bytes, match: Occurrence, view: View, *, samples: bool = False
+        self, rule: Rule, data: bytes, match: Occurrence, view: View, *, origin: Origin
     ) -> None:
         self.rule, self.data, self.match, self.view = rule, data, match, view
+        self.origin, self.is_private = origin, rule.is_private
         self.span, self.secret = match.secret, data[slice(*match.secret)]
-        self.samples, self.is_private = samples, rule.is_private
         self.confidence = rule.confidence
         self.may_doubt: Callable[[Candidate, Range], bool] = lambda _candidate, _span: False
+
+    def as_sample(self) -> Candidate:
+        """The match, rated as a published sample or a dummy of a sure form."""
+        sample = Candidate(self.rule, self.data, self.match, self.view, origin=self.origin)
+        sample.samples = True
+        return sample
 
     @cached_property
     def _outcomes(self) -> list[Outcome]:
@@ -163,10 +169,7 @@ class Candidate:
 
     def fits_by_chance(self) -> bool:
         """True if joined pieces may form it by chance."""
-        origin = self.origin
-        return origin is not None and origin.is_chance(
-            self.rule, self.confidence, self.data, self.span
-        )
+        return self.origin.is_chance(self.rule, self.confidence, self.data, self.span)
 
     def is_doubted(self) -> bool:
         """True if a classifier takes its sentences for no order.
@@ -185,13 +188,13 @@ class Candidate:
 
     def is_cut_off_in_string(self) -> bool:
         """True if a match over several strings begins or ends within a word of one of them."""
-        origin = self.origin if self.view is View.JOINED else None
-        return origin is not None and origin.is_part_of_word(self.rule, self.data, self.match)
+        is_joined = self.view is View.JOINED
+        return is_joined and self.origin.is_part_of_word(self.rule, self.data, self.match)
 
     def is_split(self) -> bool:
         """True for a likely secret in pieces, with spaces that nobody writes by chance."""
         is_likely = self.is_squeezed and self.confidence > Confidence.LOW
-        return is_likely and self.origin is not None and self.origin.is_split(*self.span)
+        return is_likely and self.origin.is_split(*self.span)
 
 
 @lru_cache(maxsize=1024)  # asked of each match

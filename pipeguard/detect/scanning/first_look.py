@@ -18,6 +18,7 @@ from pipeguard.detect.model.classifier import Classifier
 from pipeguard.detect.model.opener import Opener, Stretch
 from pipeguard.detect.rules.rule import Rule, View
 from pipeguard.detect.scanning.extents import JsonValues
+from pipeguard.detect.scanning.facts import Candidate
 from pipeguard.detect.scanning.location import may_apply
 from pipeguard.detect.scanning.origin import Origin
 from pipeguard.detect.scanning.rating import counts_by_checks
@@ -273,22 +274,22 @@ def _matches(lookup: RuleLookup, source: ScanInput, seen: FirstLook, rules: Sequ
         return True  # other parts of them are read together than what was looked at
     origin = Origin(source, "text")
     return any(
-        _matches_in_text(lookup, rule, data, origin.active_ranges(rule, 0, len(data)))
+        _matches_in_text(lookup, rule, data, origin)
         or any(any(lookup.finder(rule, squeezed=False).finditer(p, 0, len(p))) for p in parts)
         for rule in rules
     )
 
 
-def _matches_in_text(
-    lookup: RuleLookup, rule: Rule, data: bytes, ranges: list[folding.Range]
-) -> bool:
+def _matches_in_text(lookup: RuleLookup, rule: Rule, data: bytes, origin: Origin) -> bool:
     """True if a match of a rule in the text counts, or if there are too many to tell."""
     find = lookup.finder(rule, squeezed=False).finditer
+    ranges = origin.active_ranges(rule, 0, len(data))
     found = chain.from_iterable(find(data, low, high) for low, high in ranges)
     if rule.several:
         return any(found)  # what follows a match counts, too
-    rated = islice(found, FEW_MATCHES + 1)
-    return any(n == FEW_MATCHES or counts_by_checks(rule, data, m) for n, m in enumerate(rated))
+    matches = (Candidate(rule, data, match, View.TEXT, origin=origin) for match in found)
+    rated = islice(matches, FEW_MATCHES + 1)
+    return any(n == FEW_MATCHES or counts_by_checks(m) for n, m in enumerate(rated))
 
 
 def _may_do_harm(lookup: RuleLookup, source: ScanInput, *, windows: bool) -> bool:
@@ -315,9 +316,8 @@ def means_nothing(lookup: RuleLookup, data: bytes, signs: list[str], surface: Su
     squeezed = []
     if lookup.keyed and LITERALS in signs:
         literals = split_literals.joined_literals(data, 0, len(data))
-        squeezed = [
-            folding.squeeze(folding.keep(data, kept)[0], words=False) for kept, _ in literals
-        ]
+        joined = (b"".join([data[low:high] for low, high in kept]) for kept, _ in literals)
+        squeezed = [folding.squeeze(each, words=False) for each in joined]
     elif not lookup.keyed and lookup.squeezed.count and not SPACED_OUT.isdisjoint(signs):
         squeezed = [folding.squeeze(folding.fold(data)[0], words=True)]
     return not any(map(lookup.squeezed.look, squeezed))

@@ -15,10 +15,9 @@ from typing import Any, Protocol, TypeVar
 from pipeguard.detect.checks.placeholders import is_placeholder
 from pipeguard.detect.commands.argument_roles import ArgumentRole
 from pipeguard.detect.commands.argument_usage import PROGRAMS
-from pipeguard.detect.matching.confirm import Occurrence
 from pipeguard.detect.model.cascade import ReadOrder, Steps
 from pipeguard.detect.model.quotation import FEW_TOPICS, MANY_TOPICS
-from pipeguard.detect.rules.rule import Rule, View, Written
+from pipeguard.detect.rules.rule import Written
 from pipeguard.detect.scanning.facts import Candidate, Located
 from pipeguard.detect.scanning.scan_budget import Match
 from pipeguard.detect.scanning.surroundings import is_in_placeholder
@@ -149,12 +148,11 @@ def rate_candidate(candidate: Candidate) -> Rating:
     return _rate(candidate, table, rate_by_checks(candidate))
 
 
-def counts_by_checks(rule: Rule, data: bytes, match: Occurrence) -> bool:
+def counts_by_checks(candidate: Candidate) -> bool:
     """False for a match in a text that its checks take for none, even as a published sample."""
-    if rate_by_checks(Candidate(rule, data, match, View.TEXT)).confidence is not None:
+    if rate_by_checks(candidate).confidence is not None:
         return True
-    sample = Candidate(rule, data, match, View.TEXT, samples=True)
-    return rule.is_private and rate_candidate(sample).confidence is not None
+    return candidate.is_private and rate_candidate(candidate.as_sample()).confidence is not None
 
 
 # --- strings ----------------------------------------------------------------------------

@@ -189,7 +189,7 @@ def _read_acts(scan: Scan) -> None:
         acts = [Decoded(effect.data, "acts", effect.start, effect.end) for effect in effects]
         parts = DecodedParts(acts, scan.source.text.data)
         origin = Origin(scan.source, "", outer=Origin(scan.source, ""), parts=parts)
-        scan.run_rules_over_acts(parts.data, origin)
+        scan.run_rules(parts.data, View.ACTS, origin, signs_matter=False)
     composed = (effect for effect in effects if effect.composed)
     if made := [Decoded(each.composed, "shell", each.start, each.end) for each in composed]:
         parts = DecodedParts(made, scan.source.text.data)

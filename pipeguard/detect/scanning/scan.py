@@ -12,7 +12,7 @@ from itertools import islice
 
 from pipeguard.detect.matching.confirm import Finder, Occurrence
 from pipeguard.detect.matching.pattern_set import secret_group
-from pipeguard.detect.model.cascade import Reader, Selection
+from pipeguard.detect.model.cascade import Doubt, Reader, Selection
 from pipeguard.detect.rules.rule import Rule, View
 from pipeguard.detect.scanning.extents import Extents, JsonValues, settled_cuts
 from pipeguard.detect.scanning.facts import Candidate, is_invisible
@@ -31,6 +31,7 @@ from pipeguard.detect.scanning.scan_budget import (
     ScanInput,
     ScanResult,
     Tally,
+    path_key,
     without_repeats,
     without_separators,
 )
@@ -149,7 +150,6 @@ class Scan:
             The signs of encodings and of further readings.
         """
         signs: Signs = {}
-        squeezed = view is View.SQUEEZED
         for low, high in blocks(len(data), ranges):
             if self.tally.is_exhausted:
                 break
@@ -161,10 +161,14 @@ class Scan:
                     continue
                 if not may_apply(rule, self.source):
                     continue
-                for first, last in origin.active_ranges(rule, low, high):
-                    tail = TAIL_BYTES if last == high else 0
-                    matches = self._confirm(rule, data, first, last + tail, squeezed=squeezed)
-                    self._match(rule, data, matches, view, origin)
+                is_act = view is View.ACTS
+                active = [(low, high)] if is_act else origin.active_ranges(rule, low, high)
+                for first, last in active:
+                    end = last + TAIL_BYTES if last == high else last
+                    matches = self._confirm(rule, data, first, end, view)
+                    self._match(
+                        Candidate(rule, data, match, view, origin=origin) for match in matches
+                    )
         if view in _CLASSIFIED:
             parts = origin.parts
             whole = parts.sections() if isinstance(parts, DecodedParts) else [(0, len(data))]
@@ -178,6 +182,8 @@ class Scan:
         """The signs in a block, and the rules that could match in it."""
         if view is View.SQUEEZED:
             return self.lookup.look(block, squeezed=True)
+        if view is View.ACTS:
+            return [], self.lookup.look_at_acts(block)
         if self._seen is not None:
             text, joined = self._seen.texts
             if view is View.TEXT and block == text:
@@ -186,14 +192,6 @@ class Scan:
                 return self.lookup.sort_hits(self._seen.joined_hits)
         only = self.lookup.choose(view, self.surface, signs=signs_matter)
         return ([], []) if only == () else self.lookup.look(block, squeezed=False, only=only)
-
-    def run_rules_over_acts(self, data: bytes, origin: Origin) -> None:
-        """Run the rules over the lines that say what arguments do."""
-        for low, high in blocks(len(data)):
-            for rule in self.lookup.look_at_acts(data[low:high]):
-                if self.surface in rule.surfaces and not self.tally.is_exhausted:
-                    matches = self._confirm(rule, data, low, high + TAIL_BYTES, squeezed=False)
-                    self._match(rule, data, matches, View.ACTS, origin)
 
     def decode(self, data: bytes, signs: Signs, origin: Origin, levels: int = LEVELS) -> None:
         """Run the rules over what is encoded in a reading, and in that again."""
@@ -212,12 +210,16 @@ class Scan:
 
     def spans(self, data: bytes) -> list[tuple[int, int, Rule]]:
         """The matches in a text as it is: start, end, rule."""
+        plain = Origin(self.source, "text")
         return [
             (*match.secret, rule)
             for low, high in blocks(len(data))
             for rule in self.lookup.look(data[low:high], squeezed=False)[1]
-            for match in self._confirm_once(rule, data, low, high)
-            if rate_by_checks(Candidate(rule, data, match, View.TEXT)).confidence is not None
+            for match in dict.fromkeys(  # what follows several of them once
+                self._confirm(rule, data, low, high + TAIL_BYTES, View.TEXT)
+            )
+            if rate_by_checks(Candidate(rule, data, match, View.TEXT, origin=plain)).confidence
+            is not None
         ]
 
     def note_text(self) -> None:
@@ -252,37 +254,28 @@ class Scan:
         _, low, high, _ = origin.trace(start, end)
         return len(list(islice(self.source.text.segments(low, high), 2))) > 1
 
-    def _match(
-        self,
-        rule: Rule,
-        data: bytes,
-        matches: Iterable[Occurrence],
-        view: View,
-        origin: Origin,
-    ) -> None:
+    def _match(self, candidates: Iterable[Candidate]) -> None:
+        """Rate and locate matches of one rule in a block, and note those that count."""
         tally = self.tally
-        is_new = partial(self._is_new, rule, origin=origin)
-        for occurrence in tally.worth_rating(rule, matches, is_new):
-            span = occurrence.secret
-            rating, is_sample = self._rate(rule, data, occurrence, view, origin)
+        for candidate in tally.worth_rating(candidates, self._is_new):
+            rule, origin, secret = candidate.rule, candidate.origin, candidate.secret
+            rating, is_sample = self._rate(candidate)
             if rating.confidence is None:
                 continue
-            if not is_sample and self._adds_nothing(
-                rule, rating.confidence, occurrence, view, origin
-            ):
+            if not is_sample and self._adds_nothing(candidate, rating.confidence):
                 continue
-            match = locate_match(origin, rule, rating, data, span)
+            match = locate_match(origin, rule, rating, candidate.data, candidate.span)
             if match is None:
                 continue
-            words = self.counting_words(rule, match.confidence, occurrence, origin)
+            words = self.counting_words(rule, match.confidence, candidate.match, origin)
             if (key := tally.match_key(match, words)) is None:
                 continue
             if rule.several and not is_sample:
-                value = without_separators(data[slice(*span)])
-                self._values.setdefault(rule.id, set()).add(value)
+                self._values.setdefault(rule.id, set()).add(without_separators(secret))
             if tally.admits(rule, key, self.source.place_of(match.path), match.confidence):
+                span = candidate.span
                 match = match._replace(
-                    path=without_secret(rule, match.path, data[slice(*span)]),
+                    path=without_secret(rule, match.path, secret),
                     is_sample=is_sample,
                     cuts=() if rule.is_private else self.extents.of(origin, span, is_order=True),
                 )
@@ -291,57 +284,55 @@ class Scan:
             if tally.is_exhausted:
                 return
 
-    def _rate(
-        self, rule: Rule, data: bytes, match: Occurrence, view: View, origin: Origin
-    ) -> tuple[Rating, bool]:
+    def _rate(self, candidate: Candidate) -> tuple[Rating, bool]:
         """Rate a match in its reading; True if it counts only as a published sample."""
-        candidate = Candidate(rule, data, match, view)
-        candidate.origin, candidate.may_doubt = origin, self.doubts
-        candidate.within = self.json.around(*match.secret, origin) if rule.quoted else None
+        rule, span, origin = candidate.rule, candidate.span, candidate.origin
+        candidate.may_doubt = self.doubts
+        candidate.within = self.json.around(*span, origin) if rule.quoted else None
         rating = rate_candidate(candidate)
-        if view is View.TEXT and any(words == DOUBTED for words, _ in rating.steps):
-            self._doubted.add((rule.id, origin.trace(*match.secret)[1]))
-        if rating.confidence is not None or not (rule.is_private and self._counts_samples):
+        if candidate.view is View.TEXT and any(words == DOUBTED for words, _ in rating.steps):
+            self._doubted.add((rule.id, origin.trace(*span)[1]))
+        if rating.confidence is not None or not rule.is_private:
             return rating, False
-        sample = Candidate(rule, data, match, view, samples=True)
-        sample.origin = origin
-        rating = rate_candidate(sample)
-        so_far = self.tally.confidence_so_far(rule, match.words)
+        if not self.source.keyed or self.source.uses.is_of_file:
+            return rating, False  # only in a call that writes no file a sample may leave
+        rating = rate_candidate(candidate.as_sample())
+        so_far = self.tally.confidence_so_far(rule, candidate.match.words)
         if rating.confidence is None or rating.confidence <= max(
-            so_far, self.confidence_there(rule, match, origin)
+            so_far, self._confidence_there(candidate)
         ):
             return Rating(None), False
         return rating, True
 
-    def _is_new(self, rule: Rule, match: Occurrence, origin: Origin) -> bool:
+    def _is_new(self, candidate: Candidate) -> bool:
         """False for a match of the plain text, and for a secret that was found in its string."""
-        if self._doubted and (rule.id, origin.trace(*match.secret)[1]) in self._doubted:
+        rule, span, origin = candidate.rule, candidate.span, candidate.origin
+        if self._doubted and (rule.id, origin.trace(*span)[1]) in self._doubted:
             return False
-        is_new = origin.is_new(rule, *match.secret)
-        return is_new and self.confidence_there(rule, match, origin) < Confidence.HIGH
+        return origin.is_new(rule, *span) and self._confidence_there(candidate) < Confidence.HIGH
 
-    def confidence_there(self, rule: Rule, match: Occurrence, origin: Origin) -> int:
+    def _confidence_there(self, candidate: Candidate) -> int:
         """The confidence of a finding of the same secret in its string; -1 if there is none."""
-        if not (rule.is_private and self.tally.is_in_a_string(rule, match.words)):
+        rule, words, origin = candidate.rule, candidate.match.words, candidate.origin
+        if not (rule.is_private and self.tally.is_in_a_string(rule, words)):
             return -1
         if origin.outermost.chain == "squeezed":
             return Confidence.HIGH  # it is not reported again for a row of several strings
         if origin.locate_joined is not None:
             return -1
-        path = self.source.text.find_path(origin.trace(*match.secret)[1])
-        return self.tally.secret_confidence(rule, match.words, path)
+        path = self.source.text.find_path(origin.trace(*candidate.span)[1])
+        return self.tally.confidence_so_far(rule, words + path_key(path))
 
-    def _adds_nothing(
-        self, rule: Rule, confidence: Confidence, match: Occurrence, view: View, origin: Origin
-    ) -> bool:
+    def _adds_nothing(self, candidate: Candidate, confidence: Confidence) -> bool:
         """True for a match that adds nothing to the findings."""
-        words = self.counting_words(rule, confidence, match, origin)
+        rule, origin, is_decoded = candidate.rule, candidate.origin, candidate.view is View.DECODED
+        words = self.counting_words(rule, confidence, candidate.match, origin)
         if confidence <= self.tally.confidence_so_far(rule, words):
             return True
-        if view is View.DECODED and is_invisible(origin.trace(*match.secret)[0]):
+        if is_decoded and is_invisible(origin.trace(*candidate.span)[0]):
             return False  # it may become more sure
-        return confidence <= self.confidence_there(rule, match, origin) or (
-            view is not View.DECODED and self.tally.has_enough(rule, confidence)
+        return confidence <= self._confidence_there(candidate) or (
+            not is_decoded and self.tally.has_enough(rule, confidence)
         )
 
     def counting_words(
@@ -352,41 +343,31 @@ class Scan:
             return match.words
         return b"%b\n%d" % (match.words, origin.trace(*match.span)[1])
 
-    @property
-    def _counts_samples(self) -> bool:
-        """True for a call that does not write a file: only there a sample may leave."""
-        return self.source.keyed and not self.source.uses.is_of_file
-
     def doubts(self, candidate: Candidate, span: Range) -> bool:
         """True if a classifier is sure that a match of a pattern is no order."""
-        doubts = self.reader.doubts
+        kind = Doubt.SURE if candidate.confidence is Confidence.HIGH else Doubt.LIKELY
         if candidate.is_gravest:
             if self.surface is not Surface.TO_CLIENT:
                 return False  # a definition is written for the model
-            doubts = self.reader.doubts_gravest
-        elif candidate.confidence is Confidence.HIGH:
-            doubts = self.reader.doubts_sure
+            kind = Doubt.GRAVEST
+        data, within, classifier = candidate.data, candidate.within, self.lookup.classifier
         return any(
-            doubts(candidate.data, span, self.lookup.classifier(other), candidate.within)
+            self.reader.doubts(data, span, classifier(other), within, kind=kind)
             for other in self.lookup.rules.with_classifier
             if self.surface in other.surfaces
         )
 
     def _confirm(
-        self, rule: Rule, data: bytes, low: int, high: int, *, squeezed: bool
+        self, rule: Rule, data: bytes, low: int, high: int, view: View
     ) -> Iterator[Occurrence]:
         """The matches of a rule's own expression in a block where Hyperscan found its pattern."""
         high = min(len(data), high)
         if not self.tally.spend(high - low):
             return iter(())
-        finder = self.lookup.finder(rule, squeezed=squeezed)
+        finder = self.lookup.finder(rule, squeezed=view is View.SQUEEZED)
         if rule.several:
             return self._with_following(rule, finder, data, low, high)
         return finder.finditer(data, low, high)
-
-    def _confirm_once(self, rule: Rule, data: bytes, low: int, high: int) -> Iterable[Occurrence]:
-        """The matches in a block; what follows several of them once."""
-        return dict.fromkeys(self._confirm(rule, data, low, high + TAIL_BYTES, squeezed=False))
 
     def _with_following(
         self, rule: Rule, finder: Finder, data: bytes, low: int, high: int

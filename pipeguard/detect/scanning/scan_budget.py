@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from hashlib import sha256
+from typing import Protocol, TypeVar
 
 from pipeguard.detect.checks.outcome import AROUND, Outcome
 from pipeguard.detect.checks.registry import AROUND_BYTES, AROUND_CHECK, NAME_CHECK, run
@@ -32,6 +33,16 @@ from pipeguard.records import NamedTuple
 MAX_REPEATED = 32  # matches in one block that repeat a sure finding
 MAX_CUTS = 256  # of a message; one with more is blocked
 MORE_THAN_CUT = MAX_CUTS + 1  # sure matches of one rule
+
+
+class _Candidate(Protocol):
+    """A match of a rule in a reading."""
+
+    rule: Rule
+    match: Occurrence
+
+
+_Found = TypeVar("_Found", bound=_Candidate)
 
 
 class Tally:
@@ -77,29 +88,28 @@ class Tally:
 
     def worth_rating(
         self,
-        rule: Rule,
-        matches: Iterable[Occurrence],
-        is_new: Callable[[Occurrence], bool] = bool,
-    ) -> Iterator[Occurrence]:
-        """The matches in one block that may add something to the findings.
+        candidates: Iterable[_Found],
+        is_new: Callable[[_Found], bool],
+    ) -> Iterator[_Found]:
+        """The matches of one rule in a block that may add something to the findings.
 
         Args:
-            rule: whose expression matched.
-            matches: of it.
-            is_new: False for a match that is or was found elsewhere.
+            candidates: the matches.
+            is_new: False for one that is or was found elsewhere.
         """
         repeated, budgets = 0, self._budgets
-        for match in matches:
+        for found in candidates:
+            rule = found.rule
             if not self._may_continue(is_paid=budgets.find()) or self.has_enough(
                 rule, Confidence.HIGH
             ):
                 return
-            if self.confidence_so_far(rule, match.words) < Confidence.HIGH:
-                if not is_new(match):
+            if self.confidence_so_far(rule, found.match.words) < Confidence.HIGH:
+                if not is_new(found):
                     continue
                 if not self._may_continue(is_paid=budgets.rate(reads_around=rule.quoted)):
                     return
-                yield match
+                yield found
             elif rule.id in self._sure:
                 repeated += 1
                 if repeated >= MAX_REPEATED:
@@ -117,10 +127,6 @@ class Tally:
         """True for a secret that one string contains whole, if it is reported by its strings."""
         return (rule.id, words) in self._in_one_string
 
-    def secret_confidence(self, rule: Rule, words: bytes, path: Path) -> int:
-        """The highest confidence of a finding of a secret in a string; -1 if there is none."""
-        return self.confidence_so_far(rule, words + _path_key(path))
-
     def match_key(self, match: Match, words: bytes) -> bytes | None:
         """The key of a located match for `admits`; None if it adds nothing.
 
@@ -129,7 +135,7 @@ class Tally:
         rule = match.rule
         key = words
         if self._by_string and rule.is_private:
-            key += _path_key(match.path)
+            key += path_key(match.path)
             if not match.view.startswith("squeezed"):
                 self._in_one_string.add((rule.id, words))
             elif (rule.id, words) in self._in_one_string:
@@ -159,7 +165,8 @@ class Tally:
 
 
 @lru_cache(maxsize=16)  # many matches have the same path, whose names may be long
-def _path_key(path: Path) -> bytes:
+def path_key(path: Path) -> bytes:
+    """What tells the words of a secret in one string from those in others."""
     return sha256(repr(path).encode("utf-8", "surrogatepass")).digest()
 
 

@@ -126,12 +126,9 @@ def _decode_dump(data: bytes, start: int, end: int, budget: DecodingBudget) -> l
 
 def _tags(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decoded]:
     text = _FLAGS.sub("", data[start:end].decode("utf-8", "ignore"))
-    lines = [_from_tags(run[0]) for run in _TAGS.finditer(text) if budget.call()]
+    runs = (run[0] for run in _TAGS.finditer(text) if budget.call())
+    lines = ["".join(chr(ord(character) - 0xE0000) for character in run) for run in runs]
     return [Decoded("\n".join(lines).encode(), "tags", start, end)] if lines else []
-
-
-def _from_tags(run: str) -> str:
-    return "".join(chr(ord(character) - 0xE0000) for character in run)
 
 
 def _selectors(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decoded]:

@@ -45,7 +45,10 @@ def decode(data: bytes, signs: Mapping[str, list[Range]], budget: DecodingBudget
     return [
         stretch
         if stretch.data.isascii() and b"\0" not in stretch.data
-        else stretch._replace(data=_as_utf_8(stretch.data))
+        # Valid UTF-8 without zero bytes, which UTF-16 has between letters.
+        else stretch._replace(
+            data=stretch.data.replace(b"\0", b"").decode("utf-8", "replace").encode()
+        )
         for stretch in stretches
         if budget.admits(stretch.data)
     ]
@@ -61,11 +64,6 @@ def common_prefix(first: AnyStr, second: AnyStr) -> int:
         else:
             high = middle - 1
     return low
-
-
-def _as_utf_8(data: bytes) -> bytes:
-    """Valid UTF-8 without zero bytes, which UTF-16 has between letters."""
-    return data.replace(b"\0", b"").decode("utf-8", "replace").encode("utf-8")
 
 
 class DecodedParts:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from binascii import a2b_qp, unhexlify
+from functools import partial
 
 from pipeguard.detect.text.encoding import Decoded, Encoding, in_windows, windows
 from pipeguard.firewall.budgets import DecodingBudget
@@ -37,20 +38,12 @@ _SIMPLE_ESCAPES = (  # each with its character
 
 
 def _percent(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decoded]:
-    return [
-        Decoded(
-            budget.replace(_PERCENT, _unpercent, data[low:high]),
-            "percent",
-            low,
-            high,
-            _plain_of_percent,
-        )
-        for low, high in windows(_PERCENT, data, start, end, budget)
-    ]
-
-
-def _plain_of_percent(block: bytes) -> bytes:
-    return _PERCENT.sub(_unpercent, block)
+    plain = partial(_PERCENT.sub, _unpercent)
+    decoded = []
+    for low, high in windows(_PERCENT, data, start, end, budget):
+        text = budget.replace(_PERCENT, _unpercent, data[low:high])
+        decoded.append(Decoded(text, "percent", low, high, plain))
+    return decoded
 
 
 def _unpercent(match: re.Match[bytes]) -> bytes:
@@ -105,10 +98,6 @@ def _plain_of_entities(block: bytes) -> bytes:
     return text.encode("utf-8", "replace")
 
 
-def _plain_of_quoted_printable(block: bytes) -> bytes:
-    return a2b_qp(block)
-
-
 def _without_markup(block: bytes) -> bytes:
     return _MARKUP.sub(b"", block)
 
@@ -129,6 +118,6 @@ ENCODINGS: dict[str, Encoding] = {
     "markup": Encoding(_MARKUP_SIGN, in_windows("markup", _MARKUP_SIGN, _without_markup)),
     "quoted-printable": Encoding(
         _QUOTED_PRINTABLE_SIGN,
-        in_windows("quoted-printable", _QUOTED_PRINTABLE_SIGN, _plain_of_quoted_printable),
+        in_windows("quoted-printable", _QUOTED_PRINTABLE_SIGN, a2b_qp),
     ),
 }

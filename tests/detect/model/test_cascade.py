@@ -12,7 +12,6 @@ from pipeguard.detect.model.cascade import (
     BRIEF_BYTES,
     FEW_WORDS,
     NEAR_LOGITS,
-    Named,
     Reader,
     Selection,
 )
@@ -189,7 +188,7 @@ def test_what_has_names_of_the_model_or_of_roles_is_read_with_them() -> None:
     data = max(samples("injection"), key=len).encode()
     stretch = Stretch(0, len(data), 500)
     for names, is_read in (("note_to_llm", True), ('"role":', True), ("body, id", False)):
-        selections = [Selection(data, [], [Named(stretch, names)])]
+        selections = [Selection(data, [], [(stretch, names)])]
         assert bool(Reader(len(data), Budgets()).read(selections, classifier)) is is_read
 
 

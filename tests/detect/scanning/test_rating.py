@@ -2,10 +2,14 @@
 
 import pytest
 
+from pipeguard.detect.commands.argument_usage import Uses
 from pipeguard.detect.matching.confirm import Finder
 from pipeguard.detect.rules.rule import Rule, View, load_pack
 from pipeguard.detect.scanning.facts import Candidate
+from pipeguard.detect.scanning.origin import Origin
 from pipeguard.detect.scanning.rating import DOUBTED, rate_by_checks, rate_candidate
+from pipeguard.detect.scanning.scan_budget import ScanInput
+from pipeguard.detect.text.document import MessageText
 from pipeguard.firewall.finding import Confidence
 from tests.fuzz.rulebook import ALL as RULES
 
@@ -28,7 +32,9 @@ def rule_with(more: str) -> Rule:
 def candidate(rule: Rule, text: str, view: View = View.TEXT) -> Candidate:
     data = text.encode()
     match = next(Finder(rule.pattern, ignore_case=rule.ignore_case).finditer(data, 0, len(data)))
-    return Candidate(rule, data, match, view)
+    in_call = MessageText({"text": text}, keyed=True)
+    source = ScanInput(in_call, lambda _: "call.arguments", keyed=True, uses=Uses(in_call, None))
+    return Candidate(rule, data, match, view, origin=Origin(source, "text"))
 
 
 VALID, WRONG = "4111111111111111", "4111111111111112"

@@ -1,6 +1,6 @@
 """Each rule reports words once, counted by confidence; a slow text is not scanned to its end."""
 
-from collections.abc import Iterator
+from dataclasses import dataclass
 
 import pytest
 
@@ -34,23 +34,32 @@ SECRET = next(rule for rule in RULES if rule.is_private)
 TEXT, NAME = "result.text", "call.name"
 
 
-def words(*each: bytes) -> Iterator[Occurrence]:
+@dataclass
+class Found:
+    rule: Rule
+    match: Occurrence
+
+
+def rated(tally: Tally, rule: Rule, *each: bytes) -> list[bytes]:
+    """The words that are worth rating, of so many matches of a rule."""
     text = b" ".join(each)
-    return Finder(r"\S+", ignore_case=False).finditer(text, 0, len(text))
+    matches = Finder(r"\S+", ignore_case=False).finditer(text, 0, len(text))
+    found = (Found(rule, match) for match in matches)
+    return [each.match.words for each in tally.worth_rating(found, lambda _: True)]
 
 
 @pytest.mark.parametrize("rule", [ORDER, SECRET])
 def test_words_of_a_sure_finding_are_not_rated_again(rule: Rule) -> None:
     tally = Tally(Budgets())
     tally.admits(rule, b"one", TEXT, Confidence.HIGH)
-    assert [match.words for match in tally.worth_rating(rule, words(b"one", b"two"))] == [b"two"]
+    assert rated(tally, rule, b"one", b"two") == [b"two"]
 
 
 def test_words_of_a_less_sure_finding_are_rated_however_often_they_come() -> None:
     tally = Tally(Budgets())
     tally.admits(ORDER, b"one", TEXT, Confidence.MEDIUM)
     for _ in range(4 * MAX_REPEATED):
-        assert [match.words for match in tally.worth_rating(ORDER, words(b"one"))] == [b"one"]
+        assert rated(tally, ORDER, b"one") == [b"one"]
 
 
 def test_repetitions_end_a_block_only_where_the_rule_stops_the_message() -> None:
@@ -58,7 +67,7 @@ def test_repetitions_end_a_block_only_where_the_rule_stops_the_message() -> None
     for rule, expected in ((ORDER, []), (ODD, [b"two"]), (SECRET, [b"two"])):
         tally = Tally(Budgets())
         tally.admits(rule, b"one", TEXT, Confidence.HIGH)
-        assert [match.words for match in tally.worth_rating(rule, words(*many, b"two"))] == expected
+        assert rated(tally, rule, *many, b"two") == expected
 
 
 @pytest.mark.parametrize("rule", [ORDER, SECRET])
@@ -94,8 +103,7 @@ def test_the_scan_ends_with_its_budget_and_says_so() -> None:
 def test_matches_of_more_than_their_budget_stop_the_message() -> None:
     tally = Tally(Budgets())
     many = (b"%d" % number for number in range(2 * MATCHES_NS // FOUND_NS))
-    rated = len(list(tally.worth_rating(SECRET, words(*many))))
-    assert rated == MATCHES_NS // (FOUND_NS + RATED_NS)
+    assert len(rated(tally, SECRET, *many)) == MATCHES_NS // (FOUND_NS + RATED_NS)
     assert tally.is_exhausted
 
 
