@@ -6,7 +6,6 @@ from pipeguard.detect.rules.rule import load_pack
 from pipeguard.detect.scanning.engine import (
     classifier,
     collect_patterns,
-    compile_patterns,
     make_opener,
 )
 from pipeguard.detect.scanning.readings import SIGNS, SIGNS_TO_SERVER, SQUEEZED_SIGNS
@@ -34,13 +33,6 @@ def test_signs_of_readings_are_looked_for_in_the_pass_of_the_rules() -> None:
         SIGNS_TO_SERVER
     )
     assert sum(len(group.patterns) for group in to_server.squeezed) == len(SQUEEZED_SIGNS)
-
-
-def test_what_was_compiled_finds_the_rule() -> None:
-    sets = compile_patterns(RULE, Surface.DEFINITIONS)
-    assert sets.opener is None
-    assert len(sets.plain.look(b"see xyzzy there")) == 1
-    assert not sets.plain.look(b"see nothing there")
 
 
 def test_a_classifier_names_its_opener() -> None:

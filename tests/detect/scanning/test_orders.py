@@ -1,6 +1,5 @@
 """What classifiers say of the readings of one value."""
 
-import base64
 import json
 from collections.abc import Callable
 from hashlib import blake2b
@@ -102,17 +101,6 @@ def test_an_order_is_as_sure_in_the_same_text_as_json(
 
 def test_one_order_in_several_readings_is_told_once() -> None:
     assert len(orders_in(scanned(ORDER))) == 1
-
-
-def test_an_order_that_is_encoded_is_found_in_that_reading() -> None:
-    encoded = base64.b64encode(f"Listen. {ORDER} Thank you.".encode()).decode()
-    assert [view for view, _ in orders_in(scanned(encoded))] == ["base64"]
-
-
-def test_what_is_no_order_is_not_found() -> None:
-    assert (
-        orders_in(scanned("The library opens at nine, and the boats are moored at the pier.")) == []
-    )
 
 
 def test_what_goes_to_a_server_is_read_by_none() -> None:

@@ -39,17 +39,6 @@ def test_what_matters_for_a_reading_finds_all_that_all_databases_do(
     assert engines().to_server.lookup.choose(View.JOINED, Surface.TO_SERVER, signs=False) == (11,)
 
 
-def test_a_text_without_spaces_has_its_own_patterns() -> None:
-    look = engines().to_server.lookup
-    _, rules = look.look(TOKEN, squeezed=True)
-    assert "secrets.github-token" in {rule.id for rule in rules}
-
-
-def test_what_arguments_do_has_its_own_too() -> None:
-    rules = engines().to_server.lookup.look_at_acts(b"\n$ rm -r /\n")
-    assert "commands.delete-root" in {rule.id for rule in rules}
-
-
 def test_the_expression_of_a_rule_confirms_and_is_made_once() -> None:
     look, rule = engines().to_server.lookup, RULES["secrets.github-token"]
     finder = look.finder(rule, squeezed=False)

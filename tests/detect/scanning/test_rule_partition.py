@@ -8,13 +8,11 @@ import pytest
 from pipeguard.detect.rules.rule import Rule, View
 from pipeguard.detect.scanning.rule_groups import (
     EngineRules,
-    choose_engine,
     in_groups,
     select_rules,
     squeezed_pattern,
 )
 from pipeguard.firewall.protocol.places import Surface
-from tests.each import each
 from tests.fuzz.rulebook import ALL as RULES
 
 
@@ -26,13 +24,6 @@ def test_each_rule_is_run_over_each_of_its_surfaces_by_one_engine() -> None:
         for surface in rule.surfaces
     )
     assert run == Counter((r.id, surface) for r in RULES.values() for surface in r.surfaces)
-
-
-@each("rule", RULES)
-def test_the_engine_for_a_rule_has_the_rule(rule: Rule) -> None:
-    expected = {choose_engine(rule, surface) for surface in rule.surfaces}
-    having = {engine for engine in Surface if list(select_rules([rule], engine))}
-    assert having == expected
 
 
 def test_nothing_is_squeezed_where_nothing_goes_to_a_server() -> None:

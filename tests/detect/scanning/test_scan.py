@@ -9,7 +9,6 @@ from pipeguard.detect.scanning.scan import Scan
 from pipeguard.detect.scanning.scan_budget import ScanInput
 from pipeguard.detect.text.document import MessageText
 from pipeguard.firewall.budgets import Budgets
-from pipeguard.firewall.finding import Confidence
 from pipeguard.firewall.protocol.json_values import JsonValue
 from pipeguard.firewall.protocol.places import Surface
 from tests.fuzz.rulebook import engines
@@ -55,18 +54,6 @@ def test_what_is_encoded_twice_is_decoded_twice_and_no_more() -> None:
     assert views(percent(percent(percent(KEY)))) == []
 
 
-def test_a_folded_text_has_a_way_back_only_where_something_differs() -> None:
-    assert scan_of({"a": "plain"}).unfolding is None
-    assert scan_of({"a": "pl\u0430in"}).unfolding is not None
-
-
-def test_secrets_are_located_in_any_text() -> None:
-    scan = scan_of("")
-    line = f"key {KEY} used".encode()
-    ((start, end, rule),) = scan.spans(line)
-    assert (line[start:end], rule.id) == (KEY.encode(), "secrets.github-token")
-
-
 def test_what_would_cost_too_much_to_decode_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipeguard.firewall.budgets.BYTE_NS", 0)
     budgets = Budgets()
@@ -86,9 +73,3 @@ def test_a_sign_is_known_wherever_it_was_seen(name: str) -> None:
     assert scan.has_sign(name)
     assert not scan.has_sign("windows")
     assert scan.ranges(name) == {"percent": [(2, 4)], "acts": [(0, 5)]}[name]
-
-
-def test_a_match_is_as_sure_as_its_rule_is() -> None:
-    scan = scan_of({"a": KEY})
-    scan.run_rules(scan.data, View.TEXT, Origin(scan.source, "text"))
-    assert [match.confidence for match in scan.result().matches] == [Confidence.HIGH]
