@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
 from functools import cache
@@ -181,14 +181,14 @@ class Detection(Findings):
         guard: Guard,
         tool: str,
         frame: bytes,
-        findings: Iterable[Finding],
+        findings: Sequence[Finding],
         *,
         is_granted: bool,
     ) -> None:
         """Remember a call that goes on."""
         if not is_granted:  # what a text ordered is no client's own word for the next call
             self.flows.record_request(frame)
-        is_private = any(tells_private(finding.rule) for finding in findings)
+        is_private = bool(findings) and any(tells_private(finding.rule) for finding in findings)
         self.flows.record_passed(self.tool(guard, tool), b"" if is_private else frame)
 
     def settle_call(self, event: str, *, went_on: bool) -> None:

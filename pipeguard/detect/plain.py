@@ -6,20 +6,15 @@ frame is judged in full.
 
 from __future__ import annotations
 
+from functools import partial
 from types import ModuleType
 
 from pipeguard.detect.flows.secret_values import begun_key
 from pipeguard.detect.flows.text_values import add_short_value, has_amount_name
 from pipeguard.detect.knowledge import Knowledge
-from pipeguard.detect.scanning.first_look import (
-    SIGNS,
-    RuleLookup,
-    glance,
-    means_nothing,
-    reads_clean,
-)
+from pipeguard.detect.scanning.first_look import RuleLookup, are_idle, glance, reads_clean
 from pipeguard.detect.text.layouts import is_sensitive
-from pipeguard.detect.text.windowing import BLOCK_BYTES, OVERLAP_BYTES
+from pipeguard.detect.text.windowing import OVERLAP_BYTES
 from pipeguard.detect.vault_placeholder import may_hold_placeholder
 from pipeguard.firewall.protocol.message import PlainOutline
 from pipeguard.firewall.protocol.places import FIXED_VALUE_KEYS, Surface
@@ -93,38 +88,31 @@ def sees_nothing(knowledge: Knowledge, surface: Surface, outline: PlainOutline) 
         if outline.may_be_json:
             return False  # the escapes in its strings are read as what they mean
         outline = outline._replace(data=folding.soften(outline.data))
-    lookups = (engine.lookup for engine in knowledge.scanners[surface])
-    return all(_finds_nothing(lookup, surface, outline) for lookup in lookups)
+    return all(
+        _finds_nothing(engine.lookup, surface, outline) for engine in knowledge.scanners[surface]
+    )
 
 
 def _finds_nothing(lookup: RuleLookup, surface: Surface, outline: PlainOutline) -> bool:
     data, joined, seam = outline.data, outline.joined, outline.seam
     parts = b"" if seam < 0 else joined[: seam + OVERLAP_BYTES]  # as `first_look`
     hits, joined_hits, opened = glance(lookup, (data, parts, surface))
-    if joined_hits or opened or (hits and not _are_idle(lookup, surface, outline, hits)):
+    if joined_hits or opened:
+        return False
+    question = data, surface, hits
+    if hits and not are_idle(lookup, question, bool, partial(_find_acts, outline)):
         return False
     return reads_clean(lookup, (data, joined), surface, is_several=seam >= 0)
 
 
-def _are_idle(lookup: RuleLookup, surface: Surface, outline: PlainOutline, hits: list[int]) -> bool:
-    """True if all that could match are signs of nothing, as `is_plainly_clean` tells of a value."""
-    signs, rules = lookup.sort_hits(hits)
-    if rules or not SIGNS[lookup.keyed].issuperset(signs):
-        return False
-    if "acts" in signs and _may_do_harm(lookup, outline, windows="windows" in signs):
-        return False
-    return means_nothing(lookup, outline.data, signs, surface)
-
-
-def _may_do_harm(lookup: RuleLookup, outline: PlainOutline, *, windows: bool) -> bool:
-    """True if a rule matches in what arguments do, or if they have to be read together."""
+def _find_acts(outline: PlainOutline, windows: bool) -> bytes | None:  # noqa: FBT001  a callback
+    """The lines that say what arguments do; None if they have to be read together."""
     from pipeguard.detect.commands.effects import flat_effects  # here, as in `first_look`
 
     arguments, _ = read_json(outline.arguments) if outline.arguments else ({}, b"")
     if not isinstance(arguments, dict):
-        return True
-    lines = flat_effects(outline.tool, arguments, len(outline.data), windows=windows)
-    return lines is None or len(lines) > BLOCK_BYTES or bool(lines and lookup.acts.look(lines))
+        return None
+    return flat_effects(outline.tool, arguments, len(outline.data), windows=windows)
 
 
 def _describe(name: str) -> int:

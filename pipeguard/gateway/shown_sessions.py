@@ -10,7 +10,6 @@ from pipeguard.firewall.protocol.json_values import JsonValue, serialise
 from pipeguard.firewall.protocol.pending import PendingRequest
 from pipeguard.firewall.protocol.strict_json import parse_json
 from pipeguard.firewall.session.guard import Guard
-from pipeguard.firewall.session.refusals import Refuser
 from pipeguard.firewall.session.session import Session
 from pipeguard.gateway.server_settings import ShownTools
 from pipeguard.transports.http.server.sessions import Mirrored, Sessions
@@ -65,14 +64,13 @@ class _ShownSession(Session):
 
     def _refuse(self, frame: bytes, refusal: Refusal, now: float) -> Verdict:
         """The verdict on a call of a tool that is not here, as on one that the policy blocks."""
-        event = f"{self.run}.c{self.state.count_frame(Direction.TO_SERVER)}"
-        refuser = Refuser(self.state, Direction.TO_SERVER, event, now)
-        verdict = refuser.refuse(frame, refusal)
+        judge = self._make_judge(Direction.TO_SERVER, frame, now)
+        verdict = judge.refuse(refusal)
         if refusal.id_token is None or verdict.reply is None or verdict.reply.startswith(b"["):
             return verdict
         called = PendingRequest(refusal.id_token, "tools/call", None, now)
         findings = list(verdict.findings)
-        reply = refuser.answer(called, refusal.code, findings, replaces_answer=False)
+        reply = judge.answer(called, refusal.code, findings, replaces_answer=False)
         return verdict._replace(reply=reply, kind=MessageKind.REQUEST, method=called.method)
 
     def _with_own_names(self, frame: bytes) -> bytes:

@@ -349,8 +349,10 @@ class Sides:
         open_now = self.open(event.direction)
         for token in cancelled if verdict.forward is not None else ():
             # Its id may have been taken again by a later member of the same batch.
-            if self.waiting[event.direction][token] > open_now[token]:
-                self.waiting[event.direction][token] -= 1
+            for id_ in spell_answered(token):
+                if self.waiting[event.direction][id_] > open_now[id_]:
+                    self.waiting[event.direction][id_] -= 1
+                    break
         self.hold()
         return verdict
 

@@ -8,7 +8,7 @@ whether they do. A text of which anything remains is read in all ways (detect.sc
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from copy import copy
 from itertools import chain, islice, pairwise
 
@@ -182,13 +182,42 @@ def is_plainly_clean(
         surface: what it is judged as.
         seen: the first look at it.
     """
-    hits = {*seen.hits, *seen.joined_hits}
-    signs, rules = lookup.sort_hits(hits) if hits else ([], [])
-    if (signs or rules) and not _are_in_vain(lookup, source, surface, seen, (signs, rules)):
+    return are_idle(
+        lookup,
+        (seen.texts[0], surface, {*seen.hits, *seen.joined_hits}),
+        lambda rules: _matches(lookup, source, seen, _applying(source, surface, rules)),
+        lambda windows: _find_acts(source, windows=windows),
+    ) and _reads_clean(lookup, source.text, seen, surface)
+
+
+def are_idle(
+    lookup: RuleLookup,
+    question: tuple[bytes, Surface, Collection[int]],
+    matches: Callable[[list[Rule]], bool],
+    find_acts: Callable[[bool], bytes | None],
+) -> bool:
+    """True if nothing matches that could, and no sign means anything.
+
+    Args:
+        lookup: the rules.
+        question: a text; what it is judged as; the patterns that could match in it.
+        matches: True if some rules match, or if there are too many to tell.
+        find_acts: the lines that say what the arguments do; None if that is too much to tell. It
+            is asked whether they have anything for PowerShell or cmd.
+    """
+    data, surface, hits = question
+    if not hits:
+        return True
+    signs, rules = lookup.sort_hits(hits)
+    if not (_SIGNS_TO_SERVER if lookup.keyed else _SIGNS_TO_CLIENT).issuperset(signs):
         return False
-    if not _reads_clean(lookup, source.text, seen, surface):
+    if rules and matches(rules):
         return False
-    return not signs or means_nothing(lookup, seen.texts[0], signs, surface)
+    if "acts" in signs and surface is Surface.TO_SERVER:  # only a call does anything
+        lines = find_acts("windows" in signs)
+        if lines is None or len(lines) > BLOCK_BYTES or (lines and lookup.acts.look(lines)):
+            return False
+    return not signs or _mean_nothing(lookup, data, signs, surface)
 
 
 def may_order(lookup: RuleLookup, seen: FirstLook, surface: Surface) -> bool:
@@ -226,26 +255,7 @@ def reads_clean(
     return not (is_new and lookup.squeezed.look(squeezed))
 
 
-def _are_in_vain(
-    lookup: RuleLookup,
-    source: ScanInput,
-    surface: Surface,
-    seen: FirstLook,
-    hits: tuple[list[str], list[Rule]],
-) -> bool:
-    """True if no rule matches that could, and all signs are such that `means_nothing` tells."""
-    signs, rules = hits
-    if not SIGNS[source.keyed].issuperset(signs):
-        return False
-    if rules and _matches(lookup, source, seen, _applying(source, surface, rules)):
-        return False
-    if "acts" not in signs or surface is not Surface.TO_SERVER:  # only a call does anything
-        return True
-    return not _may_do_harm(lookup, source, windows="windows" in signs)
-
-
 _UNDECODED = {View.TEXT, View.JOINED}  # what is folded has a look of its own
-SIGNS = {False: _SIGNS_TO_CLIENT, True: _SIGNS_TO_SERVER}  # by whether the text is keyed
 
 
 def _applying(source: ScanInput, surface: Surface, rules: Iterable[Rule]) -> list[Rule]:
@@ -292,17 +302,17 @@ def _matches_in_text(lookup: RuleLookup, rule: Rule, data: bytes, origin: Origin
     return any(n == FEW_MATCHES or counts_by_checks(m) for n, m in enumerate(rated))
 
 
-def _may_do_harm(lookup: RuleLookup, source: ScanInput, *, windows: bool) -> bool:
-    """True if a rule could match in what the arguments of a call do, or it is too much to tell."""
+def _find_acts(source: ScanInput, *, windows: bool) -> bytes | None:
+    """The lines that say what the arguments of a call do; None if it is too much to tell."""
     from pipeguard.detect.commands.effects import find_effects  # here, since it costs a start 11 ms
 
     effects, is_over = find_effects(source.uses, windows=windows)
-    lines = b"\n".join(effect.data for effect in effects)
-    is_over = is_over or len(lines) > BLOCK_BYTES or any(effect.composed for effect in effects)
-    return is_over or bool(lines and lookup.acts.look(lines))
+    if is_over or any(effect.composed for effect in effects):
+        return None
+    return b"\n".join(effect.data for effect in effects)
 
 
-def means_nothing(lookup: RuleLookup, data: bytes, signs: list[str], surface: Surface) -> bool:
+def _mean_nothing(lookup: RuleLookup, data: bytes, signs: list[str], surface: Surface) -> bool:
     """True if what signs stand for contains no pattern, and nothing that is decoded again."""
     # Of its own: if this is in vain, nothing was spent; so it is small, and many texts cost little.
     budget = DecodingBudget(len(data), LOOK_NS)

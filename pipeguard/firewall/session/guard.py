@@ -206,7 +206,7 @@ class Detector(Protocol):
         guard: Guard,
         tool: str,
         frame: bytes,
-        findings: Iterable[Finding],
+        findings: Sequence[Finding],
         *,
         is_granted: bool,
     ) -> None:
@@ -379,14 +379,14 @@ class Guard:
         """Actions for findings, and limits."""
         return self._fixed or self._shared.policy
 
-    def snapshot(self) -> Guard:
-        """A snapshot of the guard: one policy per message.
+    def snapshot(self, policy: Policy) -> Guard:
+        """The guard with one policy, which it has now, for all of a message.
 
         What one policy stops by its tools and another by its rules would else pass a message that
         is judged while the one replaces the other.
         """
         twin = object.__new__(Guard)  # as `copy` does, in a third of the time
-        twin.__dict__.update(self.__dict__, _fixed=self._shared.policy)
+        twin.__dict__.update(self.__dict__, _fixed=policy)
         return twin
 
     @property

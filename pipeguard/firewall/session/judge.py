@@ -1,4 +1,8 @@
-"""From one message to its verdict: what is found in it, what goes on, what goes back."""
+"""One frame on its way: what is found in it, what is forwarded, what goes back.
+
+One look tells of most calls and results that nothing is in them (`Judge.pass_at_once`). Of the
+others the frame is parsed, once, and judged in full; what the look found out is not asked again.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,7 @@ from pipeguard.firewall.finding import (
     Direction,
     Finding,
     MessageKind,
+    PinChange,
     Verdict,
     greatest,
     make_block,
@@ -22,57 +27,170 @@ from pipeguard.firewall.finding import (
     worst,
     worst_first,
 )
+from pipeguard.firewall.policy import Policy
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.answers import check_answer, creates_task
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
-from pipeguard.firewall.protocol.message import Message, rewritten, with_id
+from pipeguard.firewall.protocol.message import (
+    Message,
+    PlainOutline,
+    envelope,
+    parse,
+    rewritten,
+    with_id,
+)
 from pipeguard.firewall.protocol.methods import (
     ESSENTIAL,
     TASK_STATUS,
     check_method,
     without_free_text,
 )
-from pipeguard.firewall.protocol.pending import NO_CALL, PendingRequest, Targets, pending_request
+from pipeguard.firewall.protocol.pending import NO_CALL, PendingRequest, pending_request
 from pipeguard.firewall.protocol.places import LISTS, OPENINGS, PARTS
+from pipeguard.firewall.protocol.strict_json import parse_json
 from pipeguard.firewall.session import admission, replies, rewrite
 from pipeguard.firewall.session.definitions import ReviewedResult, review
 from pipeguard.firewall.session.guard import AnswerNote, Context, Guard
 from pipeguard.firewall.session.lifecycle import ConversationState, WaitingRoom
-from pipeguard.firewall.session.refusals import RefusedAnswer, Refuser, end_wait, name_wait
-from pipeguard.firewall.session.remedies import GRANTED_AS, Way, find_remedy
-from pipeguard.records import NamedTuple
+from pipeguard.firewall.session.refusals import (
+    Arrival,
+    RefusedAnswer,
+    Refuser,
+    end_wait,
+    name_wait,
+)
+from pipeguard.firewall.session.remedies import GRANTED_AS, Way, find_way
 
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 LITTLE_LEFT = "without it more than half of the result would be gone, so all of it was withheld"
 _NOTHING_LEFT = "what remained after the cut could not pass either"
 MAX_REDACTIONS = 3  # rounds; a message that still has something to redact is blocked
+CALL = "tools/call"
 TO_SERVER, TO_CLIENT = Direction.TO_SERVER, Direction.TO_CLIENT
 READING = frozenset({"resources/read", "tasks/result"})  # as tools do
 
 
-class MessageJudge(NamedTuple):
-    """Judges one message.
+class Judge(Refuser):
+    """Judges one frame: all that is known of it, and its verdict.
 
     Attributes:
         guard: what is known of the server.
-        state: of the conversation.
-        direction: which way the message travels.
-        now: seconds on the session's clock.
-        event: names the verdict.
+        policy: by which all of the message is judged.
         budgets: what judging may still cost; those of a batch are of all its members.
         is_member: True for a message of a batch.
         waiting_room: where a call may wait until a person decides; None if it may not.
         waiting_call: that is judged again, having waited until a person decided; else None.
+        outline: of an ordinary call that policy and pins allow, or of a result; else None.
+        sees_nothing: True if the look told that `Detector.read_message` finds nothing.
+        message: the frame, parsed, as it is forwarded if nothing more is found.
+        kind: of the message.
+        request: that is sent, or answered; None for a notification.
+        is_closed: True once `request` was looked up for an answer.
+        is_late: True if an answer without a request was expected all the same.
+        extra: findings that do not decide about the rest of the message.
+        removed: findings about what was taken out of the frame before it was judged.
+        pins: definitions to remember.
     """
 
-    guard: Guard
-    state: ConversationState
-    direction: Direction
-    now: float
-    event: str
+    message: Message
     budgets: Budgets
-    is_member: bool = False
+    policy: Policy
+    kind = MessageKind.REQUEST
     waiting_room: WaitingRoom | None = None
     waiting_call: PendingRequest | None = None
+    outline: PlainOutline | None = None
+    request: PendingRequest | None = None
+    is_member = sees_nothing = is_closed = is_late = False
+    extra: tuple[Finding, ...] = ()
+    removed: tuple[Finding, ...] = ()
+    pins: tuple[PinChange, ...] = ()
+
+    def __init__(self, guard: Guard, state: ConversationState, arrival: Arrival) -> None:
+        self.guard, self.state = guard, state
+        self.direction, self.frame, self.now, self.event = arrival
+
+    # --- one look -----------------------------------------------------------------------
+
+    def pass_at_once(self) -> Verdict | None:
+        """The verdict on a call or a result in which one look sees nothing; else None.
+
+        Raises:
+            Refusal: the call may not be sent now.
+        """
+        outline = self.guard.detector.outline(self.direction, self.frame)
+        if outline is None:
+            return None
+        look = self._look_at_call if self.direction is TO_SERVER else self._look_at_result
+        return look(outline)
+
+    def _look_at_call(self, outline: PlainOutline) -> Verdict | None:
+        tool, detector, size = outline.tool or "", self.guard.detector, len(self.frame)
+        pin = self.guard.pin("tool", tool)
+        if pin is None or pin.held_definition is not None:
+            return None
+        self.policy = policy = self.guard.policy
+        if policy.find_refusal(tool) or policy.asks_user(tool):
+            return None
+        request = PendingRequest(outline.id_token, CALL, tool, self.now, outline.progress_token)
+        request.frame_bytes, request.call_values = size, outline.values
+        request.call = detector.name_targets(CALL, tool, self.frame, size)
+        self.outline, self.request = outline, request
+        self.sees_nothing = detector.sees_nothing(TO_SERVER, outline)
+        if not self.sees_nothing or detector.may_leak(self.guard, outline):
+            return None
+        verdict = self._verdict([], self.frame)
+        self.state.send_call(request)
+        try:
+            self._record_call(request, verdict)
+        except Exception as error:
+            if self.state.drop(TO_SERVER, request):
+                raise
+            why = f"judging it failed ({type(error).__name__})"  # and the server has answered it
+            raise Refusal("protocol.internal", why, codes.INTERNAL) from None
+        return verdict
+
+    def _look_at_result(self, outline: PlainOutline) -> Verdict | None:
+        self.kind, request = MessageKind.RESULT, self._find_call(outline.id_token)
+        if request is None or self.guard.notes is not None:
+            return None
+        if not self.guard.detector.sees_nothing(TO_CLIENT, outline):
+            self.outline = outline
+            return None
+        self.guard.detector.record_result(self.guard, request, self.frame, self.now)
+        return self._verdict([], self.frame)
+
+    def _find_call(self, id_token: str | None) -> PendingRequest | None:
+        """Close the request that an answer belongs to; return it if it is a call with this id."""
+        request, self.is_late = self.state.close(self.direction, id_token, self.now)
+        self.request, self.is_closed = request, True
+        if request is None or request.tool is None or request.take_answer is not None:
+            return None
+        return request if request.id_token == id_token else None
+
+    def refuse(self, refusal: Refusal) -> Verdict:
+        """The verdict on a frame that does not go on; each request in it is answered once."""
+        if self.is_closed and self.request is not None and not isinstance(refusal, RefusedAnswer):
+            self.state.reopen(self.direction, self.request)  # closed by the refusal of this answer
+        return super().refuse(refusal)
+
+    # --- one message --------------------------------------------------------------------
+
+    def read(self) -> Message | list[JsonValue]:
+        """Parse the frame; a batch as its members.
+
+        Raises:
+            Refusal: it is not a message that every parser reads alike.
+        """
+        if self.is_member:
+            return envelope(self.frame, parse_json(self.frame))
+        if self.outline is None or self.kind is MessageKind.RESULT:
+            self.policy = self.guard.policy
+        self.guard, self.budgets = self.guard.snapshot(self.policy), Budgets()
+        if self.frame.startswith(BYTE_ORDER_MARK) and self.event.endswith(".s1"):
+            why = "a byte order mark was removed"
+            self.removed = (make_warning("protocol.byte-order-mark", why),)
+            return parse(self.frame[len(BYTE_ORDER_MARK) :])
+        return parse(self.frame)
 
     def judge(self, message: Message) -> Verdict:
         """The verdict on a message.
@@ -80,38 +198,48 @@ class MessageJudge(NamedTuple):
         Raises:
             Refusal: it breaks the protocol, or could not be judged.
         """
-        if self.direction is TO_SERVER:
-            return self._judge_kind(message)
-        clean, finding = self.guard.detector.mask_own(self.guard.policy, message)
-        verdict = self._judge_kind(clean)
-        return verdict if finding is None else verdict.with_findings(message.frame, [finding])
-
-    def _judge_kind(self, message: Message) -> Verdict:
-        if message.method is not None:
+        self.message, self.kind = self._mask(message), message.kind
+        if message.method is not None and self.outline is None:
             check_method(message)
         if message.kind is MessageKind.REQUEST:
-            return self._judge_request(message)
-        if message.kind is MessageKind.NOTIFICATION:
-            return self._restore(self._judge_notification(message))
-        return self._judge_answer(message)
+            verdict = self._judge_request()
+        elif message.kind is MessageKind.NOTIFICATION:
+            verdict = self._restore(self._judge_notification())
+        else:
+            verdict = self._judge_answer()
+        if self.extra or self.removed or self.pins:
+            return verdict.with_findings(self.frame, (*self.extra, *self.removed), self.pins)
+        return verdict
+
+    def _mask(self, message: Message) -> Message:
+        """A message of the server without PipeGuard's own secrets."""
+        if self.direction is TO_SERVER or self.outline is not None:
+            return message
+        masked, finding = self.guard.detector.mask_own(self.guard.policy, message)
+        if finding is not None:
+            self.removed = (finding, *self.removed)
+        return masked
+
+    def _restore(self, verdict: Verdict) -> Verdict:
+        """Put back what was masked for the client, before anything is taken as sent."""
+        return self.guard.detector.restore(verdict) if self.direction is TO_SERVER else verdict
 
     # --- requests and notifications -----------------------------------------------------
 
-    def _judge_request(self, message: Message) -> Verdict:
-        verdict: Verdict | None = None
-        request, early = self.waiting_call, None
-        waited = "" if request is None else request.held_event
-        if request is None:
-            request = pending_request(message, self.now)
-            early = self.state.admit(self.direction, message, request)
+    def _judge_request(self) -> Verdict:
+        waiting, early, went_on = self.waiting_call, None, False
+        request = self.request = waiting or self.request or pending_request(self.message, self.now)
+        waited = "" if waiting is None else waiting.held_event
+        if waiting is None:
+            early = self.state.admit(self.direction, self.message, request)
         try:
-            findings = self._request_findings(message, request)
+            findings = self._request_findings(request)
             findings += [] if early is None else [early]
             is_granted = False
             if greatest(findings) >= Action.ASK:
                 if request.tool is not None:  # a call that names none can be granted to nobody
-                    findings, is_granted = self._use_grant(message, request.tool, findings)
-                held = self._hold(message, request, findings)
+                    findings, is_granted = self._use_grant(request.tool, findings)
+                held = self._hold(request, findings)
                 if held is not None:
                     return name_wait(held, waited)
                 seconds = self.now - request.since
@@ -119,90 +247,82 @@ class MessageJudge(NamedTuple):
                     request.wait_outcome = f"Nobody allowed it within {seconds:.0f} s."
                 why = f"nobody allowed it within {seconds:.0f} s while it waited"
                 findings = end_wait(findings, why, waited)
-            verdict = self._restore(self._settle(message, request, findings))
+            verdict = self._restore(self._settle(findings))
             if verdict.forward is not None:
                 if waited:
                     request.since = self.now
-                self._record_request(message, request, verdict, is_granted=is_granted)
-                params = message.value.get("params")
+                self._record_call(request, verdict, is_granted=is_granted)
+                params = self.message.value.get("params")
                 # Last: nothing may fail once it counts as sent.
                 if not self.state.request_sent(self.direction, request, params) and waited:
-                    verdict = self._verdict(message, request, [*findings, *_GONE], None)
+                    verdict = self._verdict([*findings, *_GONE], None)
+                went_on = verdict.forward is not None
         finally:
-            went_on = bool(verdict and verdict.forward)
             self.guard.detector.settle_call(self.event, went_on=went_on)
             if not request.forwarded:
                 self.state.drop(self.direction, request)
         return name_wait(verdict, waited)
 
-    def _restore(self, verdict: Verdict) -> Verdict:
-        """Put back what was masked for the client, before anything is taken as sent."""
-        return self.guard.detector.restore(verdict) if self.direction is TO_SERVER else verdict
-
-    def _record_request(
-        self, message: Message, request: PendingRequest, verdict: Verdict, *, is_granted: bool
+    def _record_call(
+        self, request: PendingRequest, verdict: Verdict, *, is_granted: bool = False
     ) -> None:
         """Remember a call of the client; a server's would pass for the client's own words."""
-        if request.tool is None or self.direction is TO_CLIENT:
+        tool, guard = request.tool, self.guard
+        if tool is None or self.direction is TO_CLIENT:
             return
-        call, found = (self.guard, request.tool, message.frame), verdict.findings
-        self.guard.detector.record_request(*call, found, is_granted=is_granted)
-        if self.guard.notes is not None:
-            self.guard.notes.add_caller(self.event.partition(".c")[0])
+        found = verdict.findings
+        guard.detector.record_request(guard, tool, self.frame, found, is_granted=is_granted)
+        if guard.notes is not None:
+            guard.notes.add_caller(self.event.partition(".c")[0])
 
-    def _request_findings(self, message: Message, request: PendingRequest) -> list[Finding]:
-        detector, call = self.guard.detector, NO_CALL
-        findings, values = list[Finding](), frozenset[str]()
-        if self.direction is TO_SERVER:
-            params = message.value.get("params")
-            call = detector.name_targets(request.method, request.tool, params, request.frame_bytes)
+    def _request_findings(self, request: PendingRequest) -> list[Finding]:
+        detector, message, asked = self.guard.detector, self.message, list[Finding]()
+        is_sent = self.direction is TO_SERVER and self.outline is None
+        findings = list[Finding]()
+        if is_sent:
+            params, size = message.value.get("params"), request.frame_bytes
+            request.call = detector.name_targets(request.method, request.tool, params, size)
             findings = admission.obstacles(self.guard, message)
-        if request.tool is not None:
-            values = detector.extract_values(message)
-        context = self._context(message, request, call=call)
+        context = self._context()
+        if self.outline is None and request.tool is not None:
+            request.call_values = detector.extract_values(message)
+            asked = admission.find_asked(context, request.tool) if is_sent else asked
         findings += self._findings(context, message)
-        findings += detector.find_leaks(context, message, values)
-        if request.tool is not None and self.direction is TO_SERVER:
-            findings += admission.find_asked(context, request.tool)
+        findings += detector.find_leaks(context, message, request.call_values)
+        findings += asked
         if findings and any(tells_private(finding.rule) for finding in findings):
-            call.forget()  # a name may hold the secret, which is written down nowhere
+            context.call.forget()  # a name may hold the secret, which is written down nowhere
             findings = [f._replace(path="", host="") for f in findings]
             request.is_method_secret = method_is_secret(findings)
             request.is_tool_secret = name_is_secret(findings)
             if request.is_tool_secret:
                 findings = [admission.without_name(self.guard, finding) for finding in findings]
-        if call is not NO_CALL or request.tool is not None:
-            request.call, request.call_values = call, values
         return findings
 
-    def _use_grant(
-        self, message: Message, tool: str, findings: list[Finding]
-    ) -> tuple[list[Finding], bool]:
-        """The findings of a stopped call: marked, or allowed where a person granted it.
+    def _use_grant(self, tool: str, findings: list[Finding]) -> tuple[list[Finding], bool]:
+        """The findings of a stopped call: marked, or allowed if a person granted it.
 
-        Neither in a batch, nor where the call would be changed.
+        Neither in a batch, nor if the call would be changed.
         """
         stopped = [f for f in findings if f.action >= Action.ASK]
         others = [f for f in findings if f not in stopped]
         is_changed = any(f.action in (Action.REDACT, Action.CUT) for f in findings)
-        is_final = any(find_remedy(f.rule).way is not Way.EXCEPTION for f in stopped)
+        is_final = any(find_way(f.rule) is not Way.EXCEPTION for f in stopped)
         if self.is_member or is_changed or is_final:
             return findings, False
-        mark = self.guard.mark_call(tool, message.value.get("params"), stopped)
-        event = self.guard.grants.take(mark) if mark and self.guard.grants is not None else ""
+        guard, message = self.guard, self.message
+        mark = guard.mark_call(tool, message.value.get("params"), stopped)
+        event = guard.grants.take(mark) if mark and guard.grants is not None else ""
         if event:
             note = f"{GRANTED_AS}{event}"
             return [f._replace(action=Action.ALLOW, note=note) for f in stopped] + others, True
-        is_private = any(tells_private(finding.rule) for finding in findings)
         shown, new = ("", "")
-        if not is_private:
-            shown, new = self.guard.detector.show_call(self.guard, tool, message, findings)
+        if not any(tells_private(finding.rule) for finding in findings):
+            shown, new = guard.detector.show_call(guard, tool, message, findings)
         marked = [f._replace(call=mark, arguments=shown, differs=new) for f in stopped]
         return marked + others, False
 
-    def _hold(
-        self, message: Message, request: PendingRequest, findings: list[Finding]
-    ) -> Verdict | None:
+    def _hold(self, request: PendingRequest, findings: list[Finding]) -> Verdict | None:
         """Let a call wait until a person decides; None if it does not wait."""
         is_call = self.direction is TO_SERVER  # where `Session.decide` looks
         if not is_call or self.waiting_room is None or greatest(findings) is not Action.ASK:
@@ -211,28 +331,25 @@ class MessageJudge(NamedTuple):
         if others or not mark:
             return None
         event = request.held_event if mark == request.held_mark else self.event
-        waits = self._verdict(message, request, findings, None)  # before it counts as waiting
-        held = waits._replace(event=event)
-        if not self.state.hold(self.direction, request, event, self.guard.policy):
+        held = self._verdict(findings, None)._replace(event=event)  # before it counts as waiting
+        if not self.state.hold(self.direction, request, event, self.policy):
             return None
         request.held_mark = mark
         if self.waiting_call is not None or self.waiting_room.admit(request):
             return held
         if self.state.release(self.direction, request):
             return None
-        return self._verdict(message, request, [*findings, *_GONE], None)
+        return self._verdict([*findings, *_GONE], None)
 
-    def _judge_notification(self, message: Message) -> Verdict:
-        expected = self.state.with_open_id(self.direction, message)
-        if expected is not message:
-            return self._judge_notification(expected).with_findings(message.frame, ())
+    def _judge_notification(self) -> Verdict:
+        self.message = message = self.state.with_open_id(self.direction, self.message)
         reasons = self.state.admit_notification(self.direction, message, self.now)
         if reasons is not None:
-            return self._verdict(message, None, reasons, None)
-        verdict = self._settle(message, None, self._findings(self._context(message), message))
+            return self._verdict(reasons, None)
+        verdict = self._settle(self._findings(self._context(), message))
         if verdict.forward is None and message.method in ESSENTIAL:
             bare = rewritten(message, without_free_text(message.value))
-            is_clean = not self._findings(self._context(bare), bare)
+            is_clean = not self._findings(self._context(), bare)
             return verdict._replace(forward=bare.frame) if is_clean else verdict
         if message.method == TASK_STATUS:
             self._record_input_requests(message.value.get("params"), verdict)
@@ -240,62 +357,67 @@ class MessageJudge(NamedTuple):
 
     # --- answers ------------------------------------------------------------------------
 
-    def _judge_answer(self, message: Message) -> Verdict:
-        request, is_late = self.state.close(self.direction, message.id_token, self.now)
+    def _judge_answer(self) -> Verdict:
+        if not self.is_closed:
+            self._find_call(self.message.id_token)
+        request = self.request
         if request is None:
             why = "an answer to no open request was dropped"
-            findings = [] if is_late else [make_block("protocol.unknown-answer", why)]
-            return self._verdict(message, None, findings, None)
+            findings = [] if self.is_late else [make_block("protocol.unknown-answer", why)]
+            return self._verdict(findings, None)
         if request.take_answer is not None:  # PipeGuard asked; the server never sees the answer
-            request.take_answer(message.value.get("result"))
-            return self._verdict(message, request, [], None)
-        expected = with_id(message, request.id_token)
+            request.take_answer(self.message.value.get("result"))
+            return self._verdict([], None)
         try:
-            check_answer(expected.value, request.id_token)
-            verdict = self._restore(self._judge_expected_answer(expected, request))
-            return verdict if expected is message else verdict.with_findings(message.frame, ())
+            if self.outline is not None:
+                return self._judge_result(request)
+            self.message = with_id(self.message, request.id_token)
+            check_answer(self.message.value, request.id_token)
+            return self._restore(self._judge_expected_answer(request))
         except Refusal as refusal:
             raise RefusedAnswer(request, refusal) from None
-        except Exception:
-            self.state.reopen(self.direction, request)  # closed by the refusal of this answer
-            raise
 
-    def _judge_expected_answer(self, original: Message, request: PendingRequest) -> Verdict:
-        message, extra = original, list[Finding]()
-        if replies.is_forged(original.value):
-            message = rewritten(original, replies.without_forgery(original.value))
+    def _judge_result(self, request: PendingRequest) -> Verdict:
+        """Judge an ordinary result: its frame was outlined."""
+        verdict = self._settle(self._findings(self._context(), self.message))
+        self.guard.detector.record_result(self.guard, request, self.frame, self.now)
+        return verdict
+
+    def _judge_expected_answer(self, request: PendingRequest) -> Verdict:
+        if replies.is_forged(self.message.value):
+            self.message = rewritten(self.message, replies.without_forgery(self.message.value))
             why = "a mark that only PipeGuard sets was removed"
-            extra.append(make_warning("protocol.forged-mark", why))
-        result = message.value.get("result")
+            self.extra = (make_warning("protocol.forged-mark", why),)
+        result = self.message.value.get("result")
         if isinstance(result, dict):
             self._note_answer(request, result)
         reviewed = self._review(request, result)
         if reviewed is not None:
-            extra += reviewed.findings
+            self.extra += reviewed.findings
             if reviewed.stopped:
-                return self._settle(original, request, extra)
+                findings, self.extra = [*self.extra], ()
+                return self._settle(findings)
+            self.pins = reviewed.pins
             if reviewed.result is not result:
-                message = rewritten(message, {**message.value, "result": reviewed.result})
-        said, note = message, self._explain(message, request)
-        message = rewritten(message, replies.add_note(message.value, note[0])) if note else message
-        context = self._context(message, request)
-        verdict = self._settle(message, request, self._findings(context, message))
-        extra += _note_findings(note, verdict)
+                value: JsonObject = {**self.message.value, "result": reviewed.result}
+                self.message = rewritten(self.message, value)
+        said, note = self.message, self._explain(request)
+        if note is not None:
+            self.message = rewritten(said, replies.add_note(said.value, note[0]))
+        verdict = self._settle(self._findings(self._context(), self.message))
+        self.extra += _note_findings(note, verdict)
         if request.tool is not None or request.method in READING:  # also if it was blocked
             self.guard.detector.record_result(self.guard, request, said.frame, self.now)
         self._record_input_requests(result, verdict)
-        pins = () if reviewed is None else reviewed.pins
-        if extra or pins or note:
-            return verdict.with_findings(original.frame, extra, pins)
         return verdict
 
-    def _explain(self, message: Message, request: PendingRequest) -> AnswerNote | None:
+    def _explain(self, request: PendingRequest) -> AnswerNote | None:
         """Explain an answer of the server that failed, before it is judged."""
         notes = self.guard.notes if self.direction is TO_CLIENT else None
-        if notes is None or (request.tool is None and message.kind is not MessageKind.ERROR):
+        if notes is None or (request.tool is None and self.kind is not MessageKind.ERROR):
             return None
         tool, since = request.tool or "", request.since
-        return notes.explain_failure(message.value, tool, self.event, since, self.now)
+        return notes.explain_failure(self.message.value, tool, self.event, since, self.now)
 
     def _review(self, request: PendingRequest, result: JsonValue) -> ReviewedResult | None:
         """Review the definitions that a server sent; None if the result has none."""
@@ -321,59 +443,49 @@ class MessageJudge(NamedTuple):
 
     # --- from findings to a verdict -----------------------------------------------------
 
-    def _context(
-        self,
-        message: Message,
-        request: PendingRequest | None = None,
-        call: Targets | None = None,
-    ) -> Context:
-        method, tool = (request.method, request.tool) if request else (message.method, None)
-        if call is None:
-            call = NO_CALL if request is None or request.call is None else request.call
-        place = self.guard, PARTS[message.kind], method, self.now, tool, ()
-        return Context(*place, self.budgets, call, None, self.event)
+    def _context(self, original: JsonValue = None) -> Context:
+        method, tool, call = self.message.method, None, NO_CALL
+        if self.request is not None:
+            method, tool = self.request.method, self.request.tool
+            call = self.request.call or NO_CALL
+        at = self.guard, PARTS[self.kind], method, self.now, tool, ()
+        return Context(*at, self.budgets, call, original, self.event)
 
     def _findings(self, context: Context, message: Message) -> list[Finding]:
-        odd = admission.find_oddities(self.direction, message, self.state.input_requests)
-        return [*odd, *self.guard.detector.read_message(context, self.direction, message)]
+        if self.sees_nothing:
+            return []
+        found = self.guard.detector.read_message(context, self.direction, message)
+        return found if self.outline is not None else [*self._find_oddities(message), *found]
 
-    def _settle(
-        self, message: Message, request: PendingRequest | None, findings: list[Finding]
-    ) -> Verdict:
+    def _find_oddities(self, message: Message) -> tuple[Finding, ...]:
+        return admission.find_oddities(self.direction, message, self.state.input_requests)
+
+    def _settle(self, findings: list[Finding]) -> Verdict:
         """From findings to what goes on and what goes back."""
-        action = greatest(findings) if findings else Action.ALLOW
+        action = greatest(findings)
         if action in (Action.REDACT, Action.CUT):
-            return self._redact(message, request, findings)
+            return self._redact(findings)
         if action is not Action.BLOCK:
-            return self._verdict(message, request, findings, message.frame)
+            return self._verdict(findings, self.message.frame)
         code = codes.APPROVAL if worst(findings).rule.startswith("trust.") else codes.BLOCKED
-        return self._block(message, request, findings, code)
+        return self._block(findings, code)
 
-    def _block(
-        self,
-        message: Message,
-        request: PendingRequest | None,
-        findings: list[Finding],
-        code: int,
-    ) -> Verdict:
+    def _block(self, findings: list[Finding], code: int = codes.BLOCKED) -> Verdict:
         """A request is answered to its sender; an answer is replaced; a notification is dropped."""
-        if request is None:
-            return self._verdict(message, None, findings, None)
-        is_answer = message.kind in (MessageKind.RESULT, MessageKind.ERROR)
-        refuser = Refuser(self.state, self.direction, self.event, self.now)
-        answer = refuser.answer(request, code, findings, replaces_answer=is_answer)
-        if is_answer:
-            return self._verdict(message, request, findings, answer)
-        return self._verdict(message, request, findings, None)._replace(reply=answer)
+        verdict = self._verdict(findings, None)
+        if self.request is None:
+            return verdict
+        is_answer = self.kind is not MessageKind.REQUEST
+        answer = self.answer(self.request, code, findings, replaces_answer=is_answer)
+        return verdict._replace(forward=answer) if is_answer else verdict._replace(reply=answer)
 
-    def _redact(
-        self, original: Message, request: PendingRequest | None, findings: list[Finding]
-    ) -> Verdict:
+    def _redact(self, findings: list[Finding]) -> Verdict:
         """Rewrite the message without what was found, and judge it again."""
         detector = self.guard.detector
         make_placeholder = detector.make_placeholder if self.direction is TO_CLIENT else None
         make_line = partial(rewrite.cut_line, event=self.event, sign=detector.sign)
-        message, remaining, is_cut = original, findings, False
+        original, message, remaining, is_cut = self.message.value, self.message, findings, False
+        self.outline, self.sees_nothing = None, False  # which were of the frame as it came
         for _ in range(MAX_REDACTIONS):
             private = (f for f in remaining if f.action is Action.REDACT)
             if any(finding.pointer in rewrite.NEVER_REDACTED for finding in private):
@@ -382,33 +494,23 @@ class MessageJudge(NamedTuple):
             redacted = rewrite.redact(message.value, remaining, make_placeholder, make_line)
             marked = replies.mark_changed(redacted, self.direction, self.event, is_cut=is_cut)
             message = rewritten(message, marked)
-            context = self._context(message, request)._replace(original=original.value)
-            remaining = self._findings(context, message)
+            remaining = self._findings(self._context(original), message)
             if greatest(remaining) < Action.REDACT:
-                is_order = rewrite.has_orders(findings)
-                if is_order and not rewrite.leaves_enough(original.value, message.value):
-                    findings = rewrite.withheld(findings, LITTLE_LEFT)
-                    return self._block(original, request, findings, codes.BLOCKED)
-                return self._verdict(original, request, findings, message.frame)
+                if rewrite.has_orders(findings) and not rewrite.leaves_enough(original, marked):
+                    return self._block(rewrite.withheld(findings, LITTLE_LEFT))
+                return self._verdict(findings, message.frame)
             if greatest(remaining) is Action.BLOCK:
                 break
-            findings = [*findings, *rewrite.later_cuts(remaining, message.value, original.value)]
+            findings = [*findings, *rewrite.later_cuts(remaining, marked, original)]
         if is_cut:
-            findings = rewrite.withheld(findings, _NOTHING_LEFT)
-            return self._block(original, request, findings, codes.BLOCKED)
+            return self._block(rewrite.withheld(findings, _NOTHING_LEFT))
         failed = make_block("protocol.not-redacted", "it could not be redacted")
-        return self._block(original, request, [*findings, failed], codes.BLOCKED)
+        return self._block([*findings, failed])
 
-    def _verdict(
-        self,
-        message: Message,
-        request: PendingRequest | None,
-        findings: list[Finding],
-        forward: bytes | None,
-    ) -> Verdict:
+    def _verdict(self, findings: list[Finding], forward: bytes | None) -> Verdict:
         """The verdict on a message, its most serious finding first."""
-        method, tool = request.record_names if request else (message.method, None)
-        action = Action.ALLOW
+        request, action, seconds = self.request, Action.ALLOW, None
+        method, tool = request.record_names if request else (self.message.method, None)
         if findings:
             if request is not None and request.is_tool_secret:
                 findings = [finding._replace(tool=None) for finding in findings]
@@ -416,21 +518,12 @@ class MessageJudge(NamedTuple):
             action = findings[0].action
             method = None if method_is_secret(findings) else method
             tool = None if name_is_secret(findings) else tool
-        answered = None if message.kind is MessageKind.REQUEST else request
-        return Verdict(
-            self.direction,
-            message.frame,
-            action,
-            forward,
-            None,
-            tuple(findings),
-            self.event,
-            message.kind,
-            method,
-            tool,
-            request_bytes=None if answered is None else answered.frame_bytes,
-            answer_seconds=None if answered is None else self.now - answered.since,
-        )
+        size, kind = None, self.kind
+        if request is not None and kind is not MessageKind.REQUEST:
+            size, seconds = request.frame_bytes, self.now - request.since
+        frame, found, event, pins = self.frame, tuple(findings), self.event, ()
+        given = self.direction, frame, action, forward, None, found, event, kind, method, tool
+        return Verdict(*given, pins, size, seconds)
 
 
 _GONE = make_drop(
@@ -438,53 +531,10 @@ _GONE = make_drop(
 )
 
 
-def _note_findings(note: AnswerNote | None, verdict: Verdict) -> list[Finding]:
+def _note_findings(note: AnswerNote | None, verdict: Verdict) -> tuple[Finding, ...]:
     """The findings of a note, if the answer passes; without a path that may hold a secret."""
     if note is None or verdict.action is Action.BLOCK:
-        return []
+        return ()
     if any(tells_private(finding.rule) for finding in verdict.findings):
-        return [finding._replace(excerpt="", path="") for finding in note[1]]
-    return list(note[1])
-
-
-# --- protocol judge ---------------------------------------------------------------------
-# Judges only how messages follow each other, where others judge what they say.
-
-
-class ProtocolJudge(MessageJudge):
-    """Judges one message by the protocol alone; finds nothing in texts and pins nothing."""
-
-    __slots__ = ()
-
-    def judge(self, message: Message) -> Verdict:
-        """The verdict on a message.
-
-        Raises:
-            Refusal: it breaks the protocol.
-        """
-        return self._judge_kind(message)
-
-    def _restore(self, verdict: Verdict) -> Verdict:
-        return verdict
-
-    def _request_findings(self, message: Message, request: PendingRequest) -> list[Finding]:
-        return self._oddities(message)
-
-    def _record_request(
-        self, message: Message, request: PendingRequest, verdict: Verdict, *, is_granted: bool
-    ) -> None:
-        pass
-
-    def _findings(self, context: Context, message: Message) -> list[Finding]:
-        return self._oddities(message)
-
-    def _judge_expected_answer(self, original: Message, request: PendingRequest) -> Verdict:
-        result = original.value.get("result")
-        if isinstance(result, dict):
-            self._note_answer(request, result)
-        verdict = self._settle(original, request, self._findings(self._context(original), original))
-        self._record_input_requests(result, verdict)
-        return verdict
-
-    def _oddities(self, message: Message) -> list[Finding]:
-        return [*admission.find_oddities(self.direction, message, self.state.input_requests)]
+        return tuple(finding._replace(excerpt="", path="") for finding in note[1])
+    return note[1]

@@ -136,14 +136,16 @@ class ConversationState:
                 request.requested_lists = subscriptions.read_lists(message.value)
         return finding
 
-    def admit_call(self, request: PendingRequest) -> None:
-        """Add a tool call of the client's to those that wait for an answer.
+    def send_call(self, request: PendingRequest) -> None:
+        """Admit a tool call of the client's, and record that it was forwarded.
 
         Raises:
             Refusal: as of `admit`.
         """
         with self._lock:
             self._open(Direction.TO_SERVER, request)
+            self._note_sent(self.pending[Direction.TO_SERVER], request)
+            self.peers.begun = True
 
     def _open(self, direction: Direction, request: PendingRequest) -> None:
         pending = self.pending[direction]
@@ -167,18 +169,22 @@ class ConversationState:
         Returns:
             False if it is not open any more: it was cancelled or answered, or its exchange is over.
         """
-        pending = self.pending[direction]
         with self._lock:
-            if pending.is_over:
-                pending.drop(request)
-            if not pending.has(request):
+            if not self._note_sent(self.pending[direction], request):
                 return False
-            request.forwarded, request.held_policy = True, None
-            pending.keep_call(request)
             if direction is Direction.TO_SERVER:
                 self.peers.begun = True
                 if request.method == "initialize":
                     self.peers.begin_handshake(params)
+        return True
+
+    def _note_sent(self, pending: Pending, request: PendingRequest) -> bool:
+        if pending.is_over:
+            pending.drop(request)
+        if not pending.has(request):
+            return False
+        request.forwarded, request.held_policy = True, None
+        pending.keep_call(request)
         return True
 
     def hold(
@@ -277,13 +283,15 @@ class ConversationState:
         pending = self.pending[direction.back]
         with self._lock:
             token = pending.match_answer(id_token)
-            is_late = pending.was_cancelled(token, now)
-            return pending.close(token), is_late
+            request = pending.close(token)
+            return request, request is None and pending.was_cancelled(token, now)
 
-    def find(self, id_token: str) -> PendingRequest | None:
-        """The client's request that an answer with this very id belongs to, or None."""
+    def find_call(self, id_token: str) -> PendingRequest | None:
+        """The tool call of the client's that a result with this very id answers, or None."""
         with self._lock:
-            return self.pending[Direction.TO_SERVER].find(id_token)
+            request = self.pending[Direction.TO_SERVER].find(id_token)
+        is_call = request is not None and request.tool is not None and request.take_answer is None
+        return request if is_call else None
 
     def close_all(self, direction: Direction, id_tokens: Iterable[str]) -> list[PendingRequest]:
         """Remove and return the requests of a peer that several answers belong to."""

@@ -71,37 +71,50 @@ def _may_ask(frame: bytes) -> bool:
     return bool(frame.head and frame.tail and is_request_shaped(frame))
 
 
-class Refuser(NamedTuple):
-    """Refuses one frame.
+class Arrival(NamedTuple):
+    """One frame that arrived.
+
+    Attributes:
+        direction: which way it travels.
+        frame: one message.
+        now: seconds on the session's clock.
+        event: names the verdict on it.
+    """
+
+    direction: Direction
+    frame: bytes
+    now: float
+    event: str
+
+
+class Refuser:
+    """Refuses one frame, and answers everyone who waits for it.
 
     Attributes:
         state: of the conversation.
-        direction: which way the frame travelled.
-        event: names its verdict.
-        now: seconds on the session's clock.
+        direction, frame, now, event: as of `Arrival`.
     """
 
-    state: ConversationState
-    direction: Direction
-    event: str
-    now: float
+    def __init__(self, state: ConversationState, arrival: Arrival) -> None:
+        self.state = state
+        self.direction, self.frame, self.now, self.event = arrival
 
-    def refuse(self, frame: bytes, refusal: Refusal) -> Verdict:
+    def refuse(self, refusal: Refusal) -> Verdict:
         """The verdict on a frame that does not go on; each request in it is answered once."""
         is_lost = refusal.code == codes.PEER_GONE  # nobody stopped it
         findings = [(make_warning if is_lost else make_block)(refusal.rule, refusal.why)]
         if isinstance(refusal, RefusedAnswer):
-            return self._withhold(frame, refusal.request, refusal.code, findings)
-        ids = batch.collect_ids(refusal, frame)
+            return self._withhold(refusal.request, refusal.code, findings)
+        ids = batch.collect_ids(refusal, self.frame)
         if ids is not None:
-            return self._refuse_batch(frame, ids, refusal.code, findings)
+            return self._refuse_batch(ids, refusal.code, findings)
         if refusal.id_token is not None:
-            return self._refuse_identified(frame, refusal, refusal.id_token, findings)
+            return self._refuse_identified(refusal, refusal.id_token, findings)
         reply = None
-        is_answerable = self.state.may_answer_without_id(refusal.rule) and _may_ask(frame)
+        is_answerable = self.state.may_answer_without_id(refusal.rule) and _may_ask(self.frame)
         if self.direction is TO_SERVER and is_answerable:
             reply = replies.error(None, refusal.code, f"PipeGuard: {refusal.why}")
-        return self._blocking(frame, findings, None, reply)
+        return self._blocking(findings, None, reply)
 
     def answer(
         self,
@@ -136,41 +149,38 @@ class Refuser(NamedTuple):
             )
         return replies.refusal_to_server(request.method, request.id_token, code, self.event)
 
-    def _refuse_batch(
-        self, frame: bytes, ids: batch.Ids, code: int, findings: list[Finding]
-    ) -> Verdict:
+    def _refuse_batch(self, ids: batch.Ids, code: int, findings: list[Finding]) -> Verdict:
         # Whoever sends a batch reads one (JSON-RPC 2.0, section 6), whatever was agreed.
         reply = batch.array([self._to_sender(token, code, findings) for token in ids.requests])
         closed = self.state.close_all(self.direction, ids.answers)
         # Each answer goes alone, since few peers read a batch.
-        answers = self._withheld(closed, codes.PEER_BROKE_PROTOCOL, findings)
+        code = codes.PEER_BROKE_PROTOCOL
+        answers = [self.answer(each, code, findings, replaces_answer=True) for each in closed]
         forward = answers[0] if len(answers) == 1 else batch.array(answers)
-        verdict = self._blocking(frame, findings, forward, reply)
+        verdict = self._blocking(findings, forward, reply)
         return verdict._replace(apart=tuple(answers)) if len(answers) > 1 else verdict
 
     def _refuse_identified(
-        self, frame: bytes, refusal: Refusal, id_token: str, findings: list[Finding]
+        self, refusal: Refusal, id_token: str, findings: list[Finding]
     ) -> Verdict:
         """Refuse a frame whose id could be read; it is a request, an answer, or either."""
-        asks = is_request_shaped(frame)
+        asks = is_request_shaped(self.frame)
         request = reply = None
-        if not asks and (self.direction is TO_SERVER or is_answer(frame, refusal, asks=asks)):
+        if not asks and (self.direction is TO_SERVER or is_answer(self.frame, refusal, asks=asks)):
             request = next(iter(self.state.close_all(self.direction, [id_token])), None)
         if asks or (asks is None and request is None and self.direction is TO_SERVER):
             reply = self._to_sender(id_token, refusal.code, findings)
         if request is None:
-            return self._blocking(frame, findings, None, reply)
-        return self._withhold(frame, request, refusal.code, findings)
+            return self._blocking(findings, None, reply)
+        return self._withhold(request, refusal.code, findings)
 
-    def _withhold(
-        self, frame: bytes, request: PendingRequest, code: int, findings: list[Finding]
-    ) -> Verdict:
+    def _withhold(self, request: PendingRequest, code: int, findings: list[Finding]) -> Verdict:
         """Replace the answer to a request by ours."""
         if code in (codes.PARSE_ERROR, codes.INVALID_REQUEST):  # the one who asked is not at fault
             code = codes.PEER_BROKE_PROTOCOL
-        executed = not isinstance(frame, Lost) or frame.sent
+        executed = not isinstance(self.frame, Lost) or self.frame.sent
         forward = self.answer(request, code, findings, replaces_answer=True, executed=executed)
-        verdict = self._blocking(frame, findings, forward, None)
+        verdict = self._blocking(findings, forward, None)
         method, tool = request.record_names
         return verdict._replace(
             method=method,
@@ -180,21 +190,15 @@ class Refuser(NamedTuple):
         )
 
     def _blocking(
-        self, frame: bytes, findings: list[Finding], forward: bytes | None, reply: bytes | None
+        self, findings: list[Finding], forward: bytes | None, reply: bytes | None
     ) -> Verdict:
-        return Verdict(
-            self.direction, frame, greatest(findings), forward, reply, tuple(findings), self.event
-        )
+        action, found = greatest(findings), tuple(findings)
+        return Verdict(self.direction, self.frame, action, forward, reply, found, self.event)
 
     def _to_sender(self, id_token: str, code: int, findings: list[Finding]) -> bytes:
         """The answer to a request that could not be read. Its id is used for this alone."""
         request = PendingRequest(id_token, "", None, 0.0)
         return self.answer(request, code, findings, replaces_answer=False)
-
-    def _withheld(
-        self, requests: list[PendingRequest], code: int, findings: list[Finding]
-    ) -> list[bytes]:
-        return [self.answer(request, code, findings, replaces_answer=True) for request in requests]
 
 
 # --- calls that waited ------------------------------------------------------------------

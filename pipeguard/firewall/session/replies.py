@@ -14,7 +14,7 @@ from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number, serialise
 from pipeguard.firewall.protocol.methods import LOG_MESSAGE, SUBSCRIPTION_META
 from pipeguard.firewall.protocol.strict_json import parse_json
-from pipeguard.firewall.session.remedies import LOST, Way, find_remedy
+from pipeguard.firewall.session.remedies import LOST, Way, find_way
 
 MARK = "pipeguard"  # in `data.source` and in `_meta`: only PipeGuard may use it
 STATE = f"{MARK}-"  # begins each `requestState` of ours; the run's name follows
@@ -214,7 +214,7 @@ def words(finding: Finding, event: str, *, executed: bool, wait_outcome: str = "
     return (
         f"{what} ({finding.place}).{wait} Do not try to get the same through in another form;"
         f" go on without it, and tell the user of event {event}."
-        f" {_WHO_DECIDES[find_remedy(finding.rule).way]}"
+        f" {_WHO_DECIDES[find_way(finding.rule)]}"
     )
 
 
@@ -293,7 +293,7 @@ def _is_ours(code: JsonValue) -> bool:
 def _data(finding: Finding, event: str, *, executed: bool) -> JsonObject:
     how = (
         f"Nobody can allow it; event {event} tells why."
-        if find_remedy(finding.rule).way is Way.NOTHING
+        if find_way(finding.rule) is Way.NOTHING
         else f"Only the user can allow it: tell them of event {event}."
     )
     is_lost = finding.action is Action.WARN
@@ -323,7 +323,7 @@ def how_to_allow(finding: Finding, event: str) -> str:
     Returns:
         The command; empty where nobody can allow it.
     """
-    way = find_remedy(finding.rule).way
+    way = find_way(finding.rule)
     if way is Way.APPROVE:
         return finding.excerpt or "pipeguard diff"
     if way in {Way.NOTHING, Way.OPTION}:

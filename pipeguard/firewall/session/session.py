@@ -39,28 +39,20 @@ from pipeguard.firewall.finding import (
     Verdict,
     greatest,
     make_block,
-    make_warning,
 )
 from pipeguard.firewall.protocol import batch, codes
 from pipeguard.firewall.protocol.framing import KnownResult, Lost, legible_id, one_line
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, serialise
-from pipeguard.firewall.protocol.message import Message, envelope, parse, rewritten
+from pipeguard.firewall.protocol.message import Message, rewritten
 from pipeguard.firewall.protocol.pending import PendingRequest, TakesAnswer, pending_request
 from pipeguard.firewall.protocol.places import Surface
-from pipeguard.firewall.protocol.strict_json import parse_json
 from pipeguard.firewall.session import replies
 from pipeguard.firewall.session.guard import Context, Guard
-from pipeguard.firewall.session.judge import MessageJudge, ProtocolJudge
+from pipeguard.firewall.session.judge import BYTE_ORDER_MARK, CALL, Judge
 from pipeguard.firewall.session.lifecycle import ConversationState, WaitingRoom
-from pipeguard.firewall.session.plain import (
-    Arrival,
-    find_call,
-    pass_by_protocol,
-    pass_plainly,
-)
-from pipeguard.firewall.session.refusals import Refuser, as_refusal, end_wait
+from pipeguard.firewall.session.protocol_judge import ProtocolJudge
+from pipeguard.firewall.session.refusals import Arrival, as_refusal, end_wait
 
-BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 TO_SERVER, TO_CLIENT = Direction.TO_SERVER, Direction.TO_CLIENT
 _GONE = "it was cancelled or answered"
 
@@ -97,9 +89,7 @@ class Session:
         Returns:
             The verdict (JSON-RPC 2.0, sections 4 and 5). What cannot be judged is refused.
         """
-        number = self.state.count_frame(direction)
-        event = f"{self.run}.{'c' if direction is TO_SERVER else 's'}{number}"
-        return self._judge_or_refuse(direction, Arrival(frame, now, event))
+        return self._judge_or_refuse(self._make_judge(direction, frame, now))
 
     def receive_concurrently(self, direction: Direction, frame: bytes, now: float) -> Verdict:
         """Judge as `receive` does, in another thread: for frames that may take long."""
@@ -161,14 +151,13 @@ class Session:
             now: seconds on the session's clock.
             why: what happened, for the audit.
         """
-        event = f"{self.run}.c{self.state.count_frame(TO_SERVER)}"
+        judge = self._make_judge(TO_SERVER, verdict.frame, now)
         findings = end_wait(verdict.findings, f"{why} while it waited", verdict.event)
         request, reply = self.state.find_held(TO_SERVER, verdict.event), None
         if request is not None and self.state.drop(TO_SERVER, request):
-            refuser = Refuser(self.state, TO_SERVER, event, now)
-            reply = refuser.answer(request, codes.BLOCKED, findings, replaces_answer=False)
+            reply = judge.answer(request, codes.BLOCKED, findings, replaces_answer=False)
         action, found = Action.BLOCK, tuple(findings)
-        return verdict._replace(action=action, findings=found, event=event, reply=reply)
+        return verdict._replace(action=action, findings=found, event=judge.event, reply=reply)
 
     def refuse(self, verdict: Verdict) -> None:
         """End the wait of a call, if it still waits: the user refused it.
@@ -240,7 +229,7 @@ class Session:
 
     def passes_known(self, result: KnownResult) -> bool:
         """True for a result of the server's that passes without being read."""
-        return not self.guard.inspects and find_call(self.state, result.id_token) is not None
+        return not self.guard.inspects and self.state.find_call(result.id_token) is not None
 
     def has_received(self, direction: Direction) -> bool:
         """True once anything came that goes this way."""
@@ -309,8 +298,8 @@ class Session:
             that it answers this.
         """
         event = f"{self.run}.s{self.state.count_frame(TO_CLIENT)}"
-        judge = ProtocolJudge(self.guard.snapshot(), self.state, TO_CLIENT, now, event, Budgets())
-        verdict = self._judge_or_refuse(TO_CLIENT, Arrival(frame, now, event), judge)
+        arrival = Arrival(TO_CLIENT, frame, now, event)
+        verdict = self._judge_or_refuse(ProtocolJudge(self.guard, self.state, arrival))
         if verdict.forward is not None and (id_token := legible_id(frame)) is not None:
             self.state.make_own(id_token, take_answer)
         return verdict._replace(reply=None)
@@ -322,61 +311,41 @@ class Session:
 
     # --- one frame ----------------------------------------------------------------------
 
-    def _judge_or_refuse(
-        self, direction: Direction, arrival: Arrival, judge: MessageJudge | None = None
-    ) -> Verdict:
-        """Judge a frame: at once if it is plain, unless a judge is given."""
-        frame, now, event = arrival
+    def _make_judge(self, direction: Direction, frame: bytes, now: float) -> Judge:
+        side, number = "c" if direction is TO_SERVER else "s", self.state.count_frame(direction)
+        arrival = Arrival(direction, frame, now, f"{self.run}.{side}{number}")
+        return (Judge if self.guard.inspects else ProtocolJudge)(self.guard, self.state, arrival)
+
+    def _judge_or_refuse(self, judge: Judge) -> Verdict:
+        """Judge a frame: at once if it is plain."""
         try:
-            if judge is None and self.waiting_call is None:
-                passed = self._pass_at_once(direction, arrival)
+            if self.waiting_call is None and not judge.is_member:
+                passed = judge.pass_at_once()
                 if passed is not None:
                     return passed
-            return self._judge(judge or self._make_judge(direction, arrival), frame)
+            return self._judge(judge)
         except Exception as error:  # noqa: BLE001  the only one: a check that breaks must refuse
-            why = as_refusal(frame, error)
-            if isinstance(frame, Lost):  # whoever lost it does not know whom it serves
+            why = as_refusal(judge.frame, error)
+            if isinstance(judge.frame, Lost):  # whoever lost it does not know whom it serves
                 why.why = why.why.replace("the server", f"the server {self.guard.name}", 1)
-        return Refuser(self.state, direction, event, now).refuse(frame, why)
+        return judge.refuse(why)
 
-    def _pass_at_once(self, direction: Direction, arrival: Arrival) -> Verdict | None:
-        if self.guard.inspects:
-            return pass_plainly(self.guard, self.state, direction, arrival)
-        return pass_by_protocol(self.state, direction, arrival)
-
-    def _make_judge(self, direction: Direction, arrival: Arrival) -> MessageJudge:
-        judge = MessageJudge if self.guard.inspects else ProtocolJudge
-        given = self.guard.snapshot(), self.state, direction, arrival.now, arrival.event, Budgets()
-        return judge(*given, waiting_room=self.waiting_room, waiting_call=self.waiting_call)
-
-    def _judge(self, judge: MessageJudge, frame: bytes) -> Verdict:
-        if judge.is_member:
-            return judge.judge(envelope(frame, parse_json(frame)))
-        text = frame
-        findings: tuple[Finding, ...] = ()
-        if frame.startswith(BYTE_ORDER_MARK) and judge.event == f"{self.run}.s1":
-            text = frame[len(BYTE_ORDER_MARK) :]
-            why = "a byte order mark was removed"
-            findings = (make_warning("protocol.byte-order-mark", why),)
-        parsed = parse(text)
+    def _judge(self, judge: Judge) -> Verdict:
+        parsed = judge.read()
         if isinstance(parsed, list):
-            line = one_line(text, text.decode("utf-8"))
-            verdict = self._judge_batch(judge, line, parsed)
-        else:
-            bare, judge = self._resume(parsed, judge)
-            frame, parsed = (frame if bare is parsed else bare.frame), bare
-            verdict = judge.judge(parsed)
-        return verdict if verdict.frame is frame else verdict.with_findings(frame, findings)
+            return self._judge_batch(judge, parsed)
+        judge.waiting_room, judge.waiting_call = self.waiting_room, self.waiting_call
+        return judge.judge(self._resume(parsed, judge))
 
-    def _resume(self, message: Message, judge: MessageJudge) -> tuple[Message, MessageJudge]:
+    def _resume(self, message: Message, judge: Judge) -> Message:
         """Take out of a repeated call what it answers to a question of PipeGuard's."""
         params = message.value.get("params") if judge.direction is TO_SERVER else None
         state = params.get("requestState") if isinstance(params, dict) else None
         if self.guard.questions is None or not isinstance(params, dict) or type(state) is not str:
-            return message, judge
+            return message
         if not state.startswith(f"{replies.STATE}{self.run.partition('.')[0]}-"):
-            return message, judge
-        is_call = message.kind is MessageKind.REQUEST and message.method == "tools/call"
+            return message
+        is_call = message.kind is MessageKind.REQUEST and message.method == CALL
         repeated = self.guard.questions().resume(self.run, params) if is_call else None
         if repeated is None:
             why = "requestState belongs to no call that waits"
@@ -387,25 +356,30 @@ class Session:
         self.state.admit(TO_SERVER, bare, request)
         if self.waiting_room is not None:
             self.waiting_room.admit(request)
-        return bare, judge._replace(waiting_call=request)
+        judge.frame, judge.waiting_call = bare.frame, request
+        return bare
 
-    def _judge_batch(self, judge: MessageJudge, frame: bytes, members: list[JsonValue]) -> Verdict:
+    def _judge_batch(self, judge: Judge, members: list[JsonValue]) -> Verdict:
         """Judge each member alone (MCP 2025-03-26, basic/index, "Batching")."""
         batch.check(members, self.state.peers.revision)
-        shared = judge._replace(budgets=Budgets(), is_member=True)
+        budgets, verdicts = Budgets(), []
         frames = [serialise(member) for member in members]  # before any of them is judged
-        verdicts = []
-        for index, member in enumerate(frames):
-            arrival = Arrival(member, judge.now, f"{judge.event}.{index}")
-            alone = shared._replace(event=arrival.event)
-            verdicts.append(self._judge_or_refuse(judge.direction, arrival, alone))
+        for index, frame in enumerate(frames):
+            event = f"{judge.event}.{index}"
+            alone = type(judge)(
+                judge.guard, self.state, Arrival(judge.direction, frame, judge.now, event)
+            )
+            alone.budgets, alone.is_member = budgets, True
+            verdicts.append(self._judge_or_refuse(alone))
+        text = judge.frame.removeprefix(BYTE_ORDER_MARK)
         try:
-            verdict = batch.together(judge.direction, frame, verdicts, judge.event)
+            line = one_line(text, text.decode("utf-8"))
+            verdict = batch.together(judge.direction, line, verdicts, judge.event)
         except Exception:
             sent = [v.frame for v in verdicts if v.kind is MessageKind.REQUEST and v.forward]
             self.state.withdraw_sent(judge.direction, map(legible_id, sent))  # the refusal answers
             raise
-        return verdict
+        return verdict.with_findings(judge.frame, judge.removed)
 
 
 # --- client headers ---------------------------------------------------------------------

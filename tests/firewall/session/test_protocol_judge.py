@@ -10,8 +10,8 @@ from pipeguard.errors import Refusal
 from pipeguard.firewall.finding import Action, Direction, Verdict
 from pipeguard.firewall.policy import Policy
 from pipeguard.firewall.protocol.framing import KnownResult
-from pipeguard.firewall.protocol.pending import PendingRequest
 from pipeguard.firewall.protocol.strict_json import ParsedFrame
+from pipeguard.firewall.session.protocol_judge import ProtocolJudge
 from pipeguard.firewall.session.session import Session
 from tests.firewall.session.talk import (
     KEY,
@@ -125,7 +125,7 @@ def test_what_passes_at_once_is_what_the_judge_of_the_protocol_passes(
     seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     at_once = play(seed)
-    monkeypatch.setattr("pipeguard.firewall.session.session.pass_by_protocol", lambda *_: None)
+    monkeypatch.setattr(ProtocolJudge, "pass_at_once", lambda _: None)
     assert at_once == play(seed)
     assert {verdict.action for verdict in at_once[0]} >= {Action.ALLOW, Action.WARN, Action.BLOCK}
 
@@ -136,33 +136,18 @@ def test_a_known_result_is_told_by_its_id_alone(
     told = KnownResult.of(answer(1, ORDER), "1")
     assert session.receive(TO_CLIENT, told, 0.0).forward is None
     session.receive(TO_SERVER, call(1, "a"), 0.0)
-    monkeypatch.setattr("pipeguard.firewall.session.session.parse", None)
+    monkeypatch.setattr("pipeguard.firewall.session.protocol_judge.parse", None)
     assert session.receive(TO_CLIENT, told, 0.0).forward is told
     assert session.waiting() == []
 
 
-def test_a_call_and_its_result_need_no_judge(
+def test_a_call_and_its_result_are_not_judged_in_full(
     session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Session, "_make_judge", None)
+    monkeypatch.setattr(ProtocolJudge, "read", None)
     for said, direction in ((call(1, KEY), TO_SERVER), (answer(1, ORDER), TO_CLIENT)):
         parsed = ParsedFrame.of(said)
         assert session.receive(direction, parsed, 0.0).forward is parsed
-
-
-def test_a_result_that_comes_as_its_call_is_answered_does_not_pass(
-    session: Session, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    find = session.state.find
-
-    def find_and_answer(token: str) -> PendingRequest | None:
-        found = find(token)
-        session.abandon()
-        return found
-
-    monkeypatch.setattr(session.state, "find", find_and_answer)
-    session.receive(TO_SERVER, call(1, "a"), 0.0)
-    assert session.receive(TO_CLIENT, ParsedFrame.of(answer(1, "b")), 0.0).forward is None
 
 
 def test_what_passes_at_once_is_one_line(session: Session) -> None:

@@ -142,7 +142,7 @@ def test_a_check_that_breaks_refuses(direction: object, monkeypatch: pytest.Monk
         raise ZeroDivisionError
 
     session = new_session()
-    monkeypatch.setattr("pipeguard.firewall.session.session.parse", broken)
+    monkeypatch.setattr("pipeguard.firewall.session.judge.parse", broken)
     verdict = session.receive(TO_SERVER, call(1, "a"), 0.0)
     assert (verdict.action, verdict.forward) == (Action.BLOCK, None)
     assert rules(verdict) == ["protocol.internal"]
