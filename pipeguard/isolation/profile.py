@@ -85,23 +85,6 @@ class Profile(NamedTuple):
             self.changes_git or other.changes_git,
         )
 
-    def list_differences(self, other: Profile) -> tuple[str, ...]:
-        """The grants of this profile that another lacks, as text.
-
-        Hosts and ports are not among it: they hold for a server that runs.
-        """
-        paths = [
-            *(f"read {path}" for path in self.read if path not in other.read),
-            *(f"write {path}" for path in self.write if path not in other.write),
-        ]
-        if self.keeps_home and not other.keeps_home:
-            paths.append("keep_home")
-        if self.roots != other.roots and self.roots:
-            paths.append(f"roots: {self.roots}")
-        pairs = zip(self.limits._fields, self.limits, other.limits, strict=True)
-        changed = (name for name, ours, others in pairs if ours != others)
-        return (*paths, *(f"limits: {name.replace('_', '-')}" for name in changed))
-
     @property
     def is_offline(self) -> bool:
         """True if it may connect to nothing at all."""

@@ -63,8 +63,6 @@ def in_own_thread(name: str, work: Callable[[], _Result]) -> asyncio.Future[_Res
 
 
 # What starts a server anew that has many clients, for a person who changed what it is given.
-RESTART_WRAP = "restart this `pipeguard wrap`"
-RESTART_SERVER = "change its entry in pipeguard.yaml, or restart `pipeguard serve`"
 
 
 class RemoteDialler:
@@ -227,8 +225,7 @@ def local_dialler(
         from pipeguard.auth.secrets import all_resolved
 
         variables = all_resolved(variables)
-    restart = RESTART_WRAP if "--listen" in options.values else RESTART_SERVER
-    starter = ServerStarter(options, variables, restart, is_shared=is_shared)
+    starter = ServerStarter(options, variables, is_shared=is_shared)
     starter.attach(run)
     grace = read_number(options, "--grace", GRACE_SECONDS, MOST_GRACE_SECONDS)
     return _LocalDialler(starter, limit_bytes, grace, mask, run)

@@ -59,7 +59,7 @@ def test_an_answer_that_failed_at_a_refused_host_says_so(tmp_path: Path) -> None
         until(lambda: f"pipeguard allow {event}" in run.said(), "the person is told the command")
         run.hang_up()
         assert run.code() == 0
-        assert re.search(r"the session has ended\b.* blocked=[12] ", run.said())
+        assert re.search(r"the session has ended\b.* blocked=[12]\b", run.said())
 
 
 def test_an_error_of_the_protocol_gets_a_sentence(tmp_path: Path) -> None:
@@ -162,9 +162,6 @@ def test_a_file_that_is_not_given_is_told_explained_and_allowed(tmp_path: Path) 
         assert code == 0, shown
         assert 'reacher may then read "~/diary".' in shown
         assert "applies from the next start of reacher" in shown
-        until(lambda: "not_given_yet" in run.said(), "the log says that it waits")
-        assert f"not_given_yet='read {diary}'" in run.said()
-        assert "do='restart reacher in its client'" in run.said()
     written = (tmp_path / "policy.yaml").read_text()
     assert written == POLICY.replace("reacher}", "reacher, read: [~/diary]}")
     with failing(tmp_path, policy=written) as run:

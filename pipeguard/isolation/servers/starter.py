@@ -59,7 +59,6 @@ class ServerStarter:
     Args:
         options: of `wrap`.
         variables: the server's environment.
-        restart: what a person does to have it started anew; empty for `wrap` itself.
         is_shared: whether several clients share each server that is started.
 
     Raises:
@@ -70,20 +69,16 @@ class ServerStarter:
         self,
         options: WrapOptions,
         variables: Mapping[str, str],
-        restart: str = "",
         *,
         is_shared: bool = False,
     ) -> None:
         self._options = options
-        self._restart = restart
         self._is_shared = is_shared
         self._command = Command(options.command, variables, options.values.get("--cwd"))
         self._connections = _IsolatedConnections()
         self._below = Profile()  # of a known server, below what the user names
         self._sandbox: Sandbox | None = None
         self._run: GuardedRun | None = None
-        self._started = Profile()  # what it got when it started, and gets until it ends
-        self._waiting: tuple[tuple[str, ...], tuple[str, ...]] = (), ()
         self._learner: Learner | None = None
         self._began = time()
         if options.values.get("--isolate") == Isolation.LEARN:
@@ -156,35 +151,10 @@ class ServerStarter:
             profile = self._below.with_more(named_profile(self._options, entries, self._folder()))
             self._sandbox.update(profile)
         except PipeGuardError as error:
-            what = (
-                "the policy's new grants for this server cannot be applied; it keeps the"
-                " earlier ones"
-            )
-            self._log("error", what, why=str(error))
-            return
-        self._tell_what_waits(profile)
-
-    def _tell_what_waits(self, profile: Profile) -> None:
-        """Say what of a changed policy holds from the next start, whenever that changes."""
-        given = profile.list_differences(self._started)
-        taken = self._started.list_differences(profile)
-        taken = tuple(each for each in taken if not each.startswith("limits"))
-        if (given, taken) == self._waiting:
-            return
-        self._waiting = given, taken
-        if given or taken:
-            self._log(
-                "warning",
-                "the policy has changed; part of it applies to this server only after a restart",
-                not_given_yet=", ".join(given),
-                not_taken_yet=", ".join(taken),
-                do=self._restart or f"restart {self._name} in its client",
-            )
-
-    def _log(self, level: str, event: str, **fields: object) -> None:
-        if self._run is not None:
-            with suppress(OSError, ValueError):  # standard error is closed
-                self._run.log(level, event, **fields)
+            if self._run is not None:
+                with suppress(OSError, ValueError):  # standard error is closed
+                    what = "the policy's new grants for this server cannot be applied"
+                    self._run.log("error", f"{what}; it keeps the earlier ones", why=str(error))
 
     def hang_up(self) -> None:
         """End all connections, and have all of them written; the servers have ended."""
@@ -234,7 +204,6 @@ class ServerStarter:
             self._below = shipped.profile
             variables = shipped.resolve_variables(home_folder()) | command.env
             command = Command(command.argv, variables, command.cwd)
-        self._started = profile
         for entry in profile.hosts:
             if what := describe_excess(entry):
                 _say(f"{self._name} may reach {what}: {entry}. Name the hosts it needs.", "warning")
