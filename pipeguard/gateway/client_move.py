@@ -148,34 +148,29 @@ def carry_out_move(planned: ChangePlan, machine: Machine, gateway: GatewayFile) 
         return
     before = gateway.text()
     servers = [
-        _Described(
-            item.server.name,
-            gateway_name(item.server),
-            server_fields(item.server),
-        )
+        item
         for item in planned.servers
         if item.is_to_do and not gateway_launcher(item.server.words)
     ]
     try:
-        added = with_servers(before, servers)
-        parse_servers(added.text, str(gateway.path), gateway.variables)
+        text, frame, added = with_servers(before, servers)
+        parse_servers(text, str(gateway.path), gateway.variables)
     except (UneditableError, UnreadableError, PolicyError) as error:
         raise files.FileError(f"{gateway.path}: {error}") from None
     earlier = _find_move(gateway.path)
     move = replace(
         planned.move,
-        frame=added.frame or next((move.frame for move in earlier if move.frame), ""),
+        frame=frame or next((move.frame for move in earlier if move.frame), ""),
         servers=tuple(
-            replace(server, text=server.text or _read_text(server, earlier))
-            for server in added.servers
+            replace(server, text=server.text or _read_text(server, earlier)) for server in added
         ),
     )
-    if added.text != before:
-        gateway.write(added.text)
+    if text != before:
+        gateway.write(text)
     try:
         setting.carry_out(replace(planned, move=move), machine)
     except PipeGuardError:
-        if added.text != before:
+        if text != before:
             gateway.write(before)
         raise
 
@@ -261,38 +256,14 @@ _KEYS = ("servers", "mcpServers")
 _YAML = Yaml()
 
 
-@dataclass(frozen=True, slots=True)
-class _Described:
-    """A server to add.
-
-    Attributes:
-        entry: its name in the client.
-        name: the name that it should get.
-        fields: its fields in the file.
-    """
-
-    entry: str
-    name: str
-    fields: Mapping[str, Value]
-
-
-@dataclass(frozen=True, slots=True)
-class _Added:
-    """A text with added servers.
-
-    Attributes:
-        text: the new text.
-        frame: what was written around them; empty where the text had servers before.
-        servers: the servers; one that the text had before has no text of its own.
-    """
-
-    text: str
-    frame: str
-    servers: tuple[MovedServer, ...]
-
-
-def with_servers(text: str, servers: Iterable[_Described]) -> _Added:
+def with_servers(
+    text: str, servers: Iterable[JudgedServer]
+) -> tuple[str, str, tuple[MovedServer, ...]]:
     """Add servers to a text; one that describes the same server under the same name is shared.
+
+    Returns:
+        The new text; what was written around the servers, empty if the text had some before; and
+        the servers, of which one that the text had before has no text of its own.
 
     Raises:
         UneditableError: the text is written in a way that cannot be edited.
@@ -301,17 +272,17 @@ def with_servers(text: str, servers: Iterable[_Described]) -> _Added:
     frame = _frame(text)
     text += frame
     moved = []
-    for server in servers:
-        present = _find_servers(text)
-        for name in _candidates(server.name):
+    for server in (judged.server for judged in servers):
+        present, fields = _find_servers(text), server_fields(server)
+        for name in _candidates(gateway_name(server)):
             if name not in present:
-                text, piece = _with_server(text, name, server.fields)
-                moved.append(MovedServer(server.entry, name, piece))
+                text, piece = _with_server(text, name, fields)
+                moved.append(MovedServer(server.name, name, piece))
                 break
-            if is_described(server.fields, present[name]):
-                moved.append(MovedServer(server.entry, name, ""))
+            if is_described(fields, present[name]):
+                moved.append(MovedServer(server.name, name, ""))
                 break
-    return _Added(text, frame, tuple(moved))
+    return text, frame, tuple(moved)
 
 
 def without_servers(text: str, servers: Sequence[MovedServer], frame: str) -> str:

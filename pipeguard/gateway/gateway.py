@@ -255,8 +255,6 @@ class Gateway(Hub):
             await asyncio.wait(settling, timeout=left)
             for task in settling:
                 task.cancel()
-            for member in filter(None, map(self.members.get, late)):
-                member.tell_if_late()
         self._has_answered = True
 
     def note_restart(self, server: str) -> None:
@@ -354,7 +352,7 @@ class Gateway(Hub):
 
     def describe_missing(self) -> dict[str, str]:
         """Say why servers have no tools here, or wait, by name; never for a model."""
-        down = {name: each.describe_for_user() for name, each in self.members.items() if each.why}
+        down = {name: each.reason for name, each in self.members.items() if each.why}
         missing = down | self.left_out
         for name, count in self.waiting().items():
             command = f"pipeguard approve {self.members[name].run.guard.name} --all"

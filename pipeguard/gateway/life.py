@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable
 from contextlib import suppress
 from enum import StrEnum
-from math import ceil, inf
+from math import inf
 from typing import TypeVar
 
 from pipeguard.errors import PipeGuardError
@@ -28,7 +28,6 @@ class State(StrEnum):
     READY = "ready"
     ASLEEP = "asleep"  # it is started when it is needed
     DOWN = "down"  # it is started again after a while
-    FAILING = "failing"  # down, several times in a row: its circuit is open
     STOPPED = "stopped"
 
 
@@ -44,15 +43,14 @@ T = TypeVar("T")
 MOST_REASON_CHARS = 300  # of why a server is down, which it may have said itself
 FIRST_DELAY_SECONDS, MOST_DELAY_SECONDS = 0.5, 60.0  # between two starts of one that fails
 JITTER = 0.25  # of a delay, either way: servers that fell together do not rise together
-MOST_FAILURES = 5  # in a row, after which the circuit is open
+MOST_FAILURES = 5  # in a row, after which a server is tried rarely
 STEADY_SECONDS = 60.0  # that a server runs before its failures are forgotten
 
 
 class Circuit:
     """The failures in a row of one server.
 
-    The circuit opens with the last of `MOST_FAILURES`: the server is tried once in
-    `MOST_DELAY_SECONDS` from then on, and the circuit closes once it has run for
+    After `MOST_FAILURES`, the server is tried once in `MOST_DELAY_SECONDS`, until it has run for
     `STEADY_SECONDS`.
 
     Attributes:
@@ -61,11 +59,6 @@ class Circuit:
 
     def __init__(self) -> None:
         self.failures = 0
-
-    @property
-    def is_open(self) -> bool:
-        """True where it failed too often in a row."""
-        return self.failures >= MOST_FAILURES
 
     def fail(self, ran_seconds: float) -> float:
         """Count a failure; how long to wait before the next start.
@@ -77,7 +70,7 @@ class Circuit:
             self.failures = 0
         self.failures += 1
         doubled: float = FIRST_DELAY_SECONDS * 2 ** (self.failures - 1)
-        delay = MOST_DELAY_SECONDS if self.is_open else doubled
+        delay = MOST_DELAY_SECONDS if self.failures >= MOST_FAILURES else doubled
         jitter = random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311  no secret
         return min(delay, MOST_DELAY_SECONDS) * jitter
 
@@ -92,6 +85,7 @@ class ServerLife(ABC):
 
     Attributes:
         state: of the server.
+        reason: why it cannot be used now and what to do; never for a model.
         began: when it was first started, on the loop's clock.
         ending: how its process ended by itself, such as `exit code 3`; empty if it did not.
     """
@@ -103,7 +97,7 @@ class ServerLife(ABC):
         self.ending = ""
         self._log = log
         self._idle_seconds = idle_seconds
-        self._why = "it was not started yet"
+        self.reason = "it was not started yet"
         self._next_start: float | None = None
         self._circuit = Circuit()
         self._settled = asyncio.Event()  # by its first start
@@ -129,23 +123,8 @@ class ServerLife(ABC):
 
     @property
     def why(self) -> str:
-        """Why it cannot be used now, for clients and models; empty where it can."""
-        if self.state in UP:
-            return ""
-        return self._add_next_start(what_happened(self._why))
-
-    def describe_for_user(self) -> str:
-        """Say why it cannot be used now and what to do; never for a model."""
-        happened, line_end, commands = self._why.partition("\n")
-        return self._add_next_start(happened) + line_end + commands
-
-    def _add_next_start(self, happened: str) -> str:
-        if self._next_start is None:
-            return happened
-        seconds = max(ceil(self._next_start - self._loop.time()), 0)
-        often = f" (it failed {self._circuit.failures} times in a row)"
-        again = f"; the next try is in {seconds} s" if seconds else "; it is being started again"
-        return happened.removesuffix(".") + (often if self._circuit.is_open else "") + again
+        """Why it cannot be used now, for clients and models; empty if it can."""
+        return "" if self.state in UP else what_happened(self.reason)
 
     @property
     def has_settled(self) -> bool:
@@ -273,29 +252,23 @@ class ServerLife(ABC):
         delay = self._circuit.fail(ran_seconds)
         self._next_start = self._loop.time() + delay
         reason = cut(visible_lines(why[: MOST_REASON_CHARS + 1]), MOST_REASON_CHARS)
-        self._turn(State.FAILING if self._circuit.is_open else State.DOWN, reason)
+        self._turn(State.DOWN, reason)
 
     def _note_end(self, before: State) -> None:
         """Add how it ended, now that all of it has ended, and say so if it was up before."""
         if self.ending:
-            happened, line_end, commands = self._why.partition("\n")
-            self._why = f"{happened.removesuffix('.')}: {self.ending}{line_end}{commands}"
+            happened, line_end, commands = self.reason.partition("\n")
+            self.reason = f"{happened.removesuffix('.')}: {self.ending}{line_end}{commands}"
         if self.state is before:
             return
-        event = "the server is down and is being restarted"
-        if self.state is State.FAILING:
-            event = (
-                f"the server failed {MOST_FAILURES} times in a row; PipeGuard now tries once"
-                " a minute"
-            )
-        self._log("warning", event, why=self._why)
+        self._log("warning", "the server is down and is started again", why=self.reason)
 
     def _turn(self, state: State, why: str = "") -> None:
         """Be in a state, and say so where it is another one."""
-        before, self.state, self._why = self.state, state, why
+        before, self.state, self.reason = self.state, state, why
         if state is before or State.STOPPED in (state, before):
             return
-        if state is State.READY and before in (State.DOWN, State.FAILING):
+        if state is State.READY and before is State.DOWN:
             self._log("warning", "the server is ready again")
         elif state is State.READY:
             self._log("info", "the server is ready")

@@ -33,9 +33,9 @@ from pipeguard.gateway.server_output import ServerOutput
 from pipeguard.gateway.server_settings import ServerSettings
 from pipeguard.gateway.stateless_server import (
     OUR_OPENING,
+    EraChannel,
     OwnListener,
     StatelessServer,
-    dial_by_era,
     discover,
     is_refusal,
     speaks_newest,
@@ -141,9 +141,9 @@ class GatewayServer(ServerLife):
         self._dialler: OwnedDialler | None = None
         self._leg: Leg | None = None
         makes, dials = partial(self._make_dialler, self._tell_end), self._dial
-        self._stateless = StatelessServer(OUR_OPENING, makes, dials, self.relist)
+        self._stateless = StatelessServer(makes, dials, self.relist)
         self.remembered: Leg | None = None
-        self._gone, self._is_told_late = asyncio.Event(), False
+        self._gone = asyncio.Event()
         self._own_channels = self._opening = 0
         self._legs: WeakSet[Leg] = WeakSet()
 
@@ -151,12 +151,6 @@ class GatewayServer(ServerLife):
         """Start it, and keep it running; a lazy one that is known is started when it is needed."""
         self.run.begin()
         super().start(after)
-
-    def tell_if_late(self) -> None:
-        """Say once that clients are answered without it, if its first start takes that long."""
-        if not (self.has_settled or self._is_told_late):
-            self._is_told_late = True
-            self._log("warning", "the server is still starting; clients are answered without it")
 
     async def stop(self) -> None:
         """End it."""
@@ -205,10 +199,20 @@ class GatewayServer(ServerLife):
         Raises:
             ChannelClosed: it does not answer.
         """
-        reach = self._ready, self._stateless.dial, client
-        channel = await dial_by_era(self.name, *reach, self._close_own)
+        await self._reach()
         self._own_channels += 1
-        return channel
+        return EraChannel(partial(self._dial_own, client), self._close_own)
+
+    async def _dial_own(self, client: SharingClient, is_stateless: bool) -> AsyncChannel:  # noqa: FBT001  a callback's
+        dialler = await self._reach()
+        channel = await self._stateless.dial(client) if is_stateless else None
+        return channel or await dialler.dial_client(client)
+
+    async def _reach(self) -> OwnedDialler:
+        try:
+            return await self._ready()
+        except Unavailable as why:
+            raise ChannelClosed(f"the server {self.name} is not available: {why}") from None
 
     def _close_own(self) -> None:
         self._own_channels -= 1

@@ -71,7 +71,6 @@ class StatelessServer:
     """The channels of one server on which no handshake is made.
 
     Args:
-        opening: what the gateway says of itself.
         make: makes what opens channels; raises PipeGuardError.
         dials: opens legs over them.
         relist: called when the server's tools have changed.
@@ -82,13 +81,11 @@ class StatelessServer:
 
     def __init__(
         self,
-        opening: Opening,
         make: Callable[[], Awaitable[OwnedDialler]],
         dials: Callable[[OwnedDialler, LegListener, ServedClient], Awaitable[Leg]],
         relist: Callable[[], None],
     ) -> None:
         self.may_exist = False
-        self._opening = opening
         self._make = make
         self._dials = dials
         self._relist = relist
@@ -165,7 +162,7 @@ class StatelessServer:
             dialler = await self._make()
             listener = OwnListener(self._relist, self._tasks)
             leg = await self._dials(dialler, listener, ServedClient(Flows()))
-            if await discover(leg, self._opening):
+            if await discover(leg, OUR_OPENING):
                 self._dialler, self._leg, self._described = dialler, leg, leg.described
                 if leg.offers("tools", "listChanged"):
                     self._tasks.begin(leg.listen({"toolsListChanged": True}))
@@ -211,7 +208,7 @@ def is_refusal(answer: JsonObject) -> bool:
     return bool(error) and str(error.get("code")) not in map(str, codes.OURS)
 
 
-class _EraChannel:
+class EraChannel:
     """A channel that is opened by its first frame.
 
     Args:
@@ -257,41 +254,6 @@ class _EraChannel:
             self._is_decided.set()
             if self._channel is not None:
                 await self._channel.close()
-
-
-async def dial_by_era(
-    name: str,
-    ready: Callable[[], Awaitable[OwnedDialler]],
-    dial_stateless: Callable[[SharingClient], Awaitable[AsyncChannel | None]],
-    client: SharingClient,
-    closed: Callable[[], None],
-) -> AsyncChannel:
-    """A channel to a server whose era is open.
-
-    Args:
-        name: of the server, for people.
-        ready: returns what opens channels for a handshake; raises Unavailable.
-        dial_stateless: opens one without a handshake, if the server has both.
-        client: of the endpoint.
-        closed: called once the channel is closed.
-
-    Raises:
-        ChannelClosed: it does not answer.
-    """
-
-    async def reach() -> OwnedDialler:
-        try:
-            return await ready()
-        except Unavailable as why:
-            raise ChannelClosed(f"the server {name} is not available: {why}") from None
-
-    async def dial(is_stateless: bool) -> AsyncChannel:  # noqa: FBT001  a callback of one argument
-        dialler = await reach()
-        channel = await dial_stateless(client) if is_stateless else None
-        return channel or await dialler.dial_client(client)
-
-    await reach()
-    return _EraChannel(dial, closed)
 
 
 async def _is_stateless(frame: bytes) -> bool:
