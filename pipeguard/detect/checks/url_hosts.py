@@ -56,6 +56,14 @@ def hosts(rest: str) -> list[Host]:
     return list(readings)
 
 
+def is_local(rest: str) -> bool:
+    """True for what follows `//` in an address of this machine, or of a private network."""
+    readings = hosts(rest)
+    return bool(readings) and all(
+        host.reach is not Reach.PUBLIC or "." not in host.name for host in readings
+    )
+
+
 def reaches(rest: bytes, question: str) -> bool:
     """Say whether a URL leads to a kind of host.
 

@@ -11,7 +11,6 @@ import unicodedata
 from collections.abc import Iterator
 from itertools import islice
 
-from pipeguard.detect.checks.addresses import Reach
 from pipeguard.detect.commands.argument_roles import ArgumentRole, role
 from pipeguard.detect.commands.interpret import command_lines
 from pipeguard.detect.matching.confirm import find_signed, occurs, sign_finder
@@ -19,7 +18,7 @@ from pipeguard.detect.model.data_literals import FileKind, file_kind
 from pipeguard.detect.words import arguments
 from pipeguard.detect.words import programs as lists
 from pipeguard.firewall.lazy_regex import lazy_regex
-from pipeguard.firewall.protocol.json_values import JsonValue, Number, Path
+from pipeguard.firewall.protocol.json_values import JsonValue, Number, Path, walk_values
 from pipeguard.firewall.protocol.pending import NAMING
 from pipeguard.firewall.protocol.places import get_value
 from pipeguard.firewall.protocol.strict_json import parse_json
@@ -189,8 +188,10 @@ def _is_fetching(tool: str | None, strings: list[tuple[Path, str]]) -> bool:
         if use is ArgumentRole.COMMAND and occurs(_FETCHES, text):
             return True
         if "://" in text and use not in _TEXT:
+            from pipeguard.detect.checks.url_hosts import is_local  # as below
+
             addresses = find_signed(_ADDRESS, sign_finder(_SCHEME), text)
-            if any(_is_elsewhere(address[1]) for address in addresses):
+            if not all(is_local(address[1]) for address in addresses):
                 return True
     return False
 
@@ -207,34 +208,20 @@ def _files_read(
     return printed_files(commands[0]) if is_short else ()
 
 
-def _is_elsewhere(rest: str) -> bool:
-    """True for what follows `//` in an address of another machine."""
-    from pipeguard.detect.checks.url_hosts import hosts as hosts_in  # as below
-
-    readings = hosts_in(rest)
-    return not readings or any(host.reach is Reach.PUBLIC and "." in host.name for host in readings)
-
-
 def _strings(value: JsonValue) -> Iterator[tuple[Path, str]]:
     """The strings of a value that may name something, each with the names around it."""
-    left: list[tuple[Path, JsonValue]] = [((), value)]
-    for _ in range(4 * MOST_STRINGS):
-        if not left:
-            return
-        path, item = left.pop()
-        if type(item) is str:
-            yield path, item
-        elif type(item) is Number:
-            if not _NUMBERED_KEYS.isdisjoint(_nearest_words(path)):
-                yield path, item  # 2130706433 is an address, too
-        elif type(item) is dict:
-            left += [((*path, key), inner) for key, inner in item.items()]
-            left += [
-                (path, key) for key in item if not (key.isidentifier() or _WORD.fullmatch(key))
-            ]
-        elif type(item) is list:
-            left += [(path, inner) for inner in item]
-    yield from ((path, "") for path, _ in left[:1] * (MOST_STRINGS + 1))  # too many: not certain
+    values = walk_values(value)
+    for path, item in islice(values, 4 * MOST_STRINGS):
+        names = tuple(step for step in path if isinstance(step, str))
+        if type(item) is dict:
+            yield from (
+                (names, key) for key in item if not (key.isidentifier() or _WORD.fullmatch(key))
+            )
+        elif type(item) is str:
+            yield names, item
+        elif type(item) is Number and not _NUMBERED_KEYS.isdisjoint(_nearest_words(names)):
+            yield names, item  # 2130706433 is an address, too
+    yield from (((), "") for _ in [*islice(values, 1)] * (MOST_STRINGS + 1))  # not certain
 
 
 def _read_names(use: ArgumentRole, words: frozenset[str], text: str) -> CallNames | None:

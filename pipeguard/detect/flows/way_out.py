@@ -12,14 +12,14 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from enum import IntEnum
 from functools import lru_cache
+from itertools import islice
 from operator import itemgetter
 
-from pipeguard.detect.checks.addresses import Reach
 from pipeguard.detect.commands.argument_roles import ArgumentRole, role, writes_file
 from pipeguard.detect.flows.tool_labels import Label, Tool
 from pipeguard.detect.words import programs, word_set
 from pipeguard.firewall.lazy_regex import lazy_regex
-from pipeguard.firewall.protocol.json_values import JsonValue, Path
+from pipeguard.firewall.protocol.json_values import JsonValue, Path, walk_values
 from pipeguard.firewall.protocol.places import ARGUMENTS, get_value
 from pipeguard.unicode.name_words import name_words
 
@@ -128,18 +128,9 @@ def is_sent_by_line(value: JsonValue, path: Path, span: tuple[int, int]) -> bool
 
 
 def _arguments(value: JsonValue) -> Iterator[tuple[Path, str]]:
-    """The first strings among a call's arguments, with their paths."""
-    left: list[tuple[Path, JsonValue]] = [(ARGUMENTS, get_value(value, ARGUMENTS))]
-    seen = 0
-    while left and seen < MOST_STRINGS:
-        path, item = left.pop()
-        seen += 1
-        if isinstance(item, str):
-            yield path, item
-        elif isinstance(item, dict):
-            left += [((*path, key), inner) for key, inner in [*item.items()][:MOST_STRINGS]]
-        elif isinstance(item, list):
-            left += [((*path, index), inner) for index, inner in enumerate(item[:MOST_STRINGS])]
+    """The strings among the first values of a call's arguments, with their paths."""
+    values = islice(walk_values(get_value(value, ARGUMENTS), ARGUMENTS), MOST_STRINGS)
+    return ((path, item) for path, item in values if isinstance(item, str))
 
 
 def _is_in_request(text: str, span: tuple[int, int], *, by_line: bool) -> bool:
@@ -208,12 +199,9 @@ def _is_foreign_address(text: str) -> bool:
 
 def _is_local(rest: str) -> bool:
     """True for what follows `//` in an address of this machine, or of a private network."""
-    from pipeguard.detect.checks.url_hosts import hosts  # 4 ms, which few calls need
+    from pipeguard.detect.checks.url_hosts import is_local  # 4 ms, which few calls need
 
-    readings = hosts(rest.replace("%2F", "/").replace("%2f", "/"))
-    return bool(readings) and all(
-        host.reach is not Reach.PUBLIC or "." not in host.name for host in readings
-    )
+    return is_local(rest.replace("%2F", "/").replace("%2f", "/"))
 
 
 def _key(path: Path) -> str:
