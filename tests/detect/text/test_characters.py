@@ -21,28 +21,6 @@ def test_flags_are_no_hidden_text() -> None:
     assert readings(scotland.encode()) == []
 
 
-@pytest.mark.parametrize(
-    "written",
-    [
-        ", ".join(str(ord(letter)) for letter in PLAIN),
-        "+".join(f"chr({ord(letter)})" for letter in PLAIN),
-        " ".join(f"{ord(letter):03o}" for letter in PLAIN),
-        " ".join(f"{ord(letter):08b}" for letter in PLAIN),
-        "".join(f"{ord(letter):08b}" for letter in PLAIN),
-        " ".join(f"{ord(letter):07b}" for letter in PLAIN),
-        ", ".join(bin(ord(letter)) for letter in PLAIN),
-        ", ".join(f"{ord(letter)}.0" for letter in PLAIN),
-        " ".join(f"U+{ord(letter):04X}" for letter in PLAIN),
-    ],
-    ids=[
-        *("decimal", "calls", "octal", "binary", "bits", "seven bits", "prefixed bits"),
-        *("fractions", "code points"),
-    ],
-)
-def test_numbers_of_characters_are_read(written: str) -> None:
-    assert any(PLAIN.encode() in decoded for decoded in readings(f"say {written}".encode()))
-
-
 @each("between", ["-----char---", ") + character_code.(", f" + - +{'c' * 16}((- "])
 def test_numbers_of_a_row_may_be_as_far_apart_as_calls_write_them(between: str) -> None:
     row = between.join(str(ord(letter)) for letter in PLAIN)

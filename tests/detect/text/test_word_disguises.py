@@ -15,24 +15,19 @@ from tests.fuzz.disguises import RESPELT, Disguise
 
 
 @each("disguise", RESPELT)
-@each("text", [*word_disguises.watched_words(), *disguises.in_order("PREFIXES")])
-def test_each_watched_word_is_read_in_another_spelling(text: str, disguise: Disguise) -> None:
-    spelt = disguise(text)
-    decoded = readings(f"well, {spelt} it is".encode())
-    is_decoded = any(text.encode() in item for item in decoded)
-    assert is_decoded or spelt == text or len(text) < word_disguises.MIN_PREFIX
+def test_each_watched_word_is_read_in_another_spelling(disguise: Disguise) -> None:
+    missed = []
+    for text in (*word_disguises.watched_words(), *disguises.in_order("PREFIXES")):
+        spelt = disguise(text)
+        if len(text) >= word_disguises.MIN_PREFIX and spelt != text:
+            decoded = readings(f"well, {spelt} it is".encode())
+            missed += [] if any(text.encode() in item for item in decoded) else [text]
+    assert missed == []
 
 
 @pytest.mark.parametrize("text", ["the hash_ of", "contract_ and act", "INDIA", "AISAK", "_unpack"])
 def test_part_of_a_word_is_no_prefix_in_another_spelling(text: str) -> None:
     assert not {"rot13", "reversed"} & signs_in(text.encode()).keys()
-
-
-@pytest.mark.parametrize("text", ["1gn0r3 all", "Pr3v10u5 rules", "ign0re", "p@ssword", "SY5TEM"])
-def test_digits_are_read_as_letters(text: str) -> None:
-    decoded = b"|".join(readings(text.encode())).lower()
-    words = (b"ignore", b"previous", b"password", b"system")
-    assert any(word in decoded for word in words)
 
 
 @tried(100)
