@@ -14,7 +14,6 @@ from pipeguard.assess.gateway_file import (
     GATEWAY,
     gateway_configs,
     is_of_gateway,
-    pins_name,
     reads_file,
 )
 from pipeguard.assess.isolation import EntryIsolation, entry_isolation
@@ -29,7 +28,6 @@ from pipeguard.gateway.servers_file import parse_servers
 from pipeguard.identity.server_name import identify_server
 from pipeguard.isolation import ServerCommand, ServerPreview
 from pipeguard.runtime.start import running_guards
-from pipeguard.state.store import Store
 
 START_FIELD = 19  # of /proc/PID/stat, behind the name: the time after boot (proc(5))
 
@@ -162,14 +160,6 @@ def machine_here() -> Machine:
     """This machine, with the project that the user is in."""
     folder = Path.cwd()
     return Machine.here(None if folder == Path.home() else folder)
-
-
-def stored_targets(store: Store, target: str) -> Iterator[str]:
-    """A target with the stored name of a server in place of its entry's."""
-    for config in read_configs(machine_here()):
-        for server in config.servers:
-            if target == server.name or target.startswith(f"{server.name}/"):
-                yield f"{pins_name(store, server)}{target[len(server.name) :]}"
 
 
 def read_configs(machine: Machine) -> list[Config]:

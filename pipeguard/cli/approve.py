@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
-from pipeguard.cli._decide import Decision, DecisionRequest, decide, options
-from pipeguard.cli.diff import find_reviewable, overview, page, read_first, tell_nothing_waits
+from pipeguard.cli._decide import Decision, decide, options
+from pipeguard.cli.diff import NOTHING_WAITS, find_reviewable, overview, page, read_first
 from pipeguard.state.review import approve
 
 DECISION = Decision(
@@ -15,14 +17,14 @@ DECISION = Decision(
     page,
     overview,
     approve,
-    tell_nothing_waits,
-    read_first=read_first,
+    NOTHING_WAITS,
+    read_first,
 )
 
 
 @click.command("approve", short_help="Accept definitions that wait for approval.")
 @options
-def command(request: DecisionRequest) -> None:
+def command(**request: Any) -> None:
     """Accept what a server offers now: show it, ask, and trust it from then on.
 
     With --all, each definition is one line, what is flagged first; `pipeguard diff` shows it whole.
@@ -46,4 +48,4 @@ def command(request: DecisionRequest) -> None:
       2  wrong usage, or no such server or tool
       3  nothing waits for approval
     """  # noqa: D301  click reads the mark
-    decide(DECISION, request)
+    decide(DECISION, **request)

@@ -6,10 +6,9 @@ import difflib
 import json
 import os
 import re
-import textwrap
 from collections import Counter
 from collections.abc import Iterable
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from shutil import get_terminal_size
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -17,13 +16,12 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeguard.cli import _completions as completions
-from pipeguard.cli._decide import match_definitions
-from pipeguard.cli._emit import columns
+from pipeguard.cli._decide import match_definitions, tell_nothing
+from pipeguard.cli._emit import Fields, columns, emit, json_option
 from pipeguard.config.options import WrapOptions
 from pipeguard.errors import EngineError
 from pipeguard.firewall.finding import Severity
 from pipeguard.firewall.pins.fingerprint import canonical
-from pipeguard.firewall.protocol.json_values import JsonValue, Number
 from pipeguard.firewall.protocol.places import LISTS
 from pipeguard.firewall.protocol.strict_json import parse_json
 from pipeguard.rulebook.policy_rules import load_wrap_policy
@@ -34,20 +32,20 @@ from pipeguard.state.review import (
     KINDS,
     HeldDefinition,
     held_definitions,
-    rejected_definitions,
     reviewable_definitions,
 )
 from pipeguard.state.store import Store
-from pipeguard.unicode.display import quote, show, visible
+from pipeguard.unicode.display import show, visible
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Sequence
 
     from pipeguard.detect.detector import Engines
     from pipeguard.firewall.finding import Finding
     from pipeguard.firewall.policy import Policy
 
 LINE_CHARS = 80  # a longer text is shown one sentence a line, so that a diff finds the sentence
+NOTHING_WAITS = "Nothing waits for approval"
 STATES = ("flagged", "changed", "new", "unreviewed")  # the last: trusted at first sight until now
 LEAST_CHARS = 60  # of a line of the overview, on a terminal however narrow
 DIFF_LINES = 5000  # of one definition: difflib takes quadratic time
@@ -58,7 +56,7 @@ DIFF_LINES = 5000  # of one definition: difflib takes quadratic time
     "target", metavar="[SERVER[/TOOL]]", required=False, shell_complete=completions.targets
 )
 @click.option("--kind", type=click.Choice(KINDS), help="Only definitions of this kind.")
-@click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
+@json_option
 def command(target: str | None, kind: str | None, *, as_json: bool) -> None:
     """Show what a server offers now next to what was approved, or first seen.
 
@@ -84,31 +82,33 @@ def command(target: str | None, kind: str | None, *, as_json: bool) -> None:
     if proposed:
         names = ", ".join(proposed)
         click.echo(f"Agents ask about servers ({names}):  pipeguard servers list", err=True)
-    if as_json:
-        rows = [
-            {
-                **as_fields(entry),
-                "findings": finding_fields(definition_findings(entry)) if _is_scanned() else None,
-                "search": _stuffing(entry, servers),
-            }
-            for entry in waiting
-        ]
-        click.echo(json.dumps(rows, indent=2))
-    elif not waiting:
-        tell_nothing_waits(target)
-    else:
-        for number, entry in enumerate(waiting):
-            found = (click.style(f"  {note}\n", fg="yellow") for note in _stuffing(entry, servers))
-            lines = f"{page(entry)}\n{''.join(found)}{_next_steps(entry)}"
-            click.echo(lines if number == 0 else f"\n{lines}")
-    raise SystemExit(1 if any(entry.waits for entry in waiting) else 0)
+    fields = [
+        {
+            **as_fields(entry),
+            "findings": finding_fields(definition_findings(entry)) if _is_scanned() else None,
+            "search": _stuffing(entry, servers),
+        }
+        for entry in waiting
+    ]
+    code = 1 if any(entry.waits for entry in waiting) else 0
+    nothing = tell_nothing(NOTHING_WAITS, target)
+    if waiting or as_json:
+        emit(fields, partial(_pages, waiting), as_json=as_json, code=code)
+    click.echo(nothing)
+
+
+def _pages(waiting: list[HeldDefinition], fields: list[Fields]) -> str:
+    pages = []
+    for entry, shown in zip(waiting, fields, strict=True):
+        found = (click.style(f"  {note}\n", fg="yellow") for note in shown["search"])
+        pages.append(f"{page(entry)}\n{''.join(found)}{_next_steps(entry)}")
+    return "\n\n".join(pages)
 
 
 def _next_steps(entry: HeldDefinition) -> str:
     """The commands that decide; where a finding is severe, the one that refuses comes first."""
     if not entry.waits and not entry.pin.is_withdrawn:
-        other = f"  Another version was {entry.rejection}.\n" if entry.rejection else ""
-        return f"{other}  Nothing waits: it is trusted.  Say that you saw it:  {entry.command}"
+        return f"  Nothing waits: it is trusted.  Say that you saw it:  {entry.command}"
     if not is_severe(definition_findings(entry)):
         return f"  Accept it:  {entry.command}\n  Reject it:  {entry.reject_command}"
     return f"  Reject it:  {entry.reject_command}\n  Accept it all the same:  {entry.command}"
@@ -153,18 +153,6 @@ def find_reviewable(store: Store, target: str | None, kind: str | None) -> list[
     return match_definitions(reviewable_definitions, store, target, kind)
 
 
-def tell_nothing_waits(target: str | None) -> None:
-    """Say that nothing waits for approval."""
-    click.echo(f"Nothing waits for approval{f' of {target}' if target else ''}.")
-    if target:
-        with Store.open(store_path()) as store:
-            rejected = match_definitions(rejected_definitions, store, target, None)
-        for each in rejected:
-            click.echo(f"  A version of {each.target} was {each.rejection}.")
-        if not rejected:
-            click.echo(f"  To take an approval back:  pipeguard forget {quote(target)}")
-
-
 def as_fields(entry: HeldDefinition) -> dict[str, object]:
     """One held definition for programs; both versions as canonical JSON."""
     pin = entry.pin
@@ -196,7 +184,6 @@ def page(entry: HeldDefinition) -> str:
         state = ", ".join(filter(None, (pin.kind, "never approved", entry.since)))
     lines = [click.style(entry.target, bold=True) + f"  {state}"]
     lines += [f"  {entry.name_note}"] if entry.name_note else []
-    lines += _sharing_lines([entry])
     if pin.is_withdrawn:
         back = f"the version {entry.since} is back since {pin.held_at[:10]}; nothing waits"
         lines += [f"  withdrawn: {back}"]
@@ -214,64 +201,27 @@ def page(entry: HeldDefinition) -> str:
     return "\n".join(lines)
 
 
-def _sharing_lines(entries: Iterable[HeldDefinition]) -> list[str]:
-    servers = {entry.server for entry in entries if entry.trusted_version is not None}
-    notes = sharing_notes(servers) if servers else ()
-    return [click.style(f"  {visible(why)}", fg="yellow") for why in notes]
-
-
-def sharing_notes(servers: Collection[str]) -> list[str]:
-    """Clients' entries due to which what changed is another entry's, and changes back and forth."""
-    from pipeguard.assess.gateway_file import pins_name
-    from pipeguard.assess.isolated_servers import machine_here, read_configs
-    from pipeguard.clients.setting import find_shared_pins
-
-    with Store.open(store_path()) as store:
-        return [
-            why
-            for server, why in find_shared_pins(read_configs(machine_here()))
-            if pins_name(store, server) in servers
-        ]
-
-
 def overview(entries: Sequence[HeldDefinition]) -> list[str]:
     """Definitions that wait, one a line: flagged ones first, then what changed; and their counts.
 
-    A finding that the line has no room for follows below it, and is never cut. What differs from
-    a version that nobody approved has changed since it was first seen.
+    What differs from a version that nobody approved has changed since it was first seen.
     """
     rows = sorted((_overview_row(entry) for entry in entries), key=lambda row: STATES.index(row[0]))
     counts = Counter(state for state, *_ in rows)
     numbers = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
     room = max(LEAST_CHARS, get_terminal_size().columns)
-    cells = [(*row, "; ".join(filter(None, (finding, words)))) for *row, finding, words in rows]
-    title, *lines = columns(("state", "kind", "name", "what"), cells)
+    title, *lines = columns(("state", "kind", "name", "what"), rows)
     shown = [click.style(show(title, room), bold=True)]
-    for line, (state, *_, what), (*_, finding, _) in zip(lines, cells, rows, strict=True):
-        colour = "red" if state == STATES[0] else None
-        begin = len(line) - len(visible(what).rstrip())
-        shown += [click.style(part, fg=colour) for part in _fit(line, begin, finding, room)]
+    for line, (state, *_) in zip(lines, rows, strict=True):
+        shown.append(click.style(show(line, room), fg="red" if state == STATES[0] else None))
     first = sum(counts[state] for state in STATES[:1])
     hint = "Read the flagged ones first" if first else "Read one in full"
     example = next(entry for entry in entries if entry.target == rows[0][2])
-    notes = _sharing_lines(entries)
-    return [*shown, "", f"{numbers}.  {hint}:  {example.diff_command}", *notes]
+    return [*shown, "", f"{numbers}.  {hint}:  {example.diff_command}"]
 
 
-def _fit(line: str, begin: int, finding: str, room: int) -> list[str]:
-    """A line of the overview cut to the terminal, but never within its finding at `begin`."""
-    if not finding or begin + len(finding) <= room:
-        return [show(line, room)]
-    indent = " " * 4
-    whole = textwrap.wrap(
-        finding, room, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False
-    )
-    last = whole.pop() + line[begin + len(finding) :]
-    return [show(line[:begin].rstrip(), room), *whole, show(last, room)]
-
-
-def _overview_row(entry: HeldDefinition) -> tuple[str, str, str, str, str]:
-    """State, kind, name, the worst finding, and in a few words what it is or how it changed."""
+def _overview_row(entry: HeldDefinition) -> tuple[str, str, str, str]:
+    """State, kind, name; the worst finding, and in a few words what it is or how it changed."""
     findings = definition_findings(entry)
     definition = parse_json((entry.pin.held_definition or "null").encode())
     text = definition.get("description") if isinstance(definition, dict) else None
@@ -284,7 +234,7 @@ def _overview_row(entry: HeldDefinition) -> tuple[str, str, str, str, str]:
         finding = f"{findings[0].severity.name.lower()}: {visible(findings[0].rule)}"
     if read_first(entry):
         state, finding = STATES[0], finding or visible(entry.pin.reason)
-    return state, entry.pin.kind, entry.target, finding, words
+    return state, entry.pin.kind, entry.target, "; ".join(filter(None, (finding, words)))
 
 
 def unified_diff(trusted: str | None, seen: str, origin: str) -> list[str]:
@@ -300,45 +250,21 @@ def unified_diff(trusted: str | None, seen: str, origin: str) -> list[str]:
 
 def pretty(text: str) -> list[str]:
     """A definition in lines: one a member, long texts one a sentence, every character visible."""
-    return _pretty(parse_json(_canonical(text).encode("utf-8")), "", "")
-
-
-def _canonical(text: str) -> str:
-    """The canonical form, in which only differences that matter remain."""
-    return canonical(parse_json(text.encode("utf-8"))).decode("utf-8")
-
-
-def _pretty(value: JsonValue, indent: str, key: str) -> list[str]:
-    if isinstance(value, dict) and value:
-        members = [
-            _pretty(item, f"{indent}  ", f"{_quote(name)}: ") for name, item in value.items()
-        ]
-        return [f"{indent}{key}{{", *_with_commas(members), f"{indent}}}"]
-    if isinstance(value, list) and value:
-        items = [_pretty(item, f"{indent}  ", "") for item in value]
-        return [f"{indent}{key}[", *_with_commas(items), f"{indent}]"]
-    if isinstance(value, Number):
-        return [f"{indent}{key}{value}"]
-    if not isinstance(value, str):
-        return [f"{indent}{key}{json.dumps(value)}"]
-    text = _quote(value)
-    if len(text) <= LINE_CHARS:
-        return [f"{indent}{key}{text}"]
-    first, *rest = _SENTENCE_END.split(text)
-    return [f"{indent}{key}{first}", *(f"{indent}    {piece}" for piece in rest)]
+    value = json.loads(_canonical(text))
+    lines = []
+    for line in json.dumps(value, indent=2, ensure_ascii=False).split("\n"):
+        first, *rest = _SENTENCE_END.split(line) if len(line) > LINE_CHARS else [line]
+        indent = " " * (len(line) - len(line.lstrip()) + 4)
+        lines += [visible(first), *(f"{indent}{visible(piece)}" for piece in rest)]
+    return lines
 
 
 _SENTENCE_END = re.compile(r"(?<=\\n)|(?<=[.!?] )")
 
 
-def _quote(text: str) -> str:
-    return visible(json.dumps(text, ensure_ascii=False))
-
-
-def _with_commas(parts: list[list[str]]) -> list[str]:
-    for part in parts[:-1]:
-        part[-1] += ","
-    return [line for part in parts for line in part]
+def _canonical(text: str) -> str:
+    """The canonical form, in which only differences that matter remain."""
+    return canonical(parse_json(text.encode("utf-8"))).decode("utf-8")
 
 
 def _colour(line: str) -> str:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 
@@ -12,7 +11,6 @@ from pipeguard.cli._decide import (
     NOT_DONE,
     NOTHING_THERE,
     Decision,
-    DecisionRequest,
     decide,
     match_definitions,
     options,
@@ -32,7 +30,7 @@ from pipeguard.unicode.display import visible
 @click.command("forget", short_help="Forget what is trusted and held of a server.")
 @click.option("--launch", is_flag=True, help=("Forget only what starts the server; keep the pins."))
 @options
-def command(request: DecisionRequest, *, launch: bool) -> None:
+def command(*, launch: bool, take_all: bool, **request: Any) -> None:
     """Forget what a server has shown, including approvals: the next time it is new.
 
     For a server that is gone, or whose name another server uses now. What it shows then is trusted
@@ -60,10 +58,10 @@ def command(request: DecisionRequest, *, launch: bool) -> None:
       3  nothing of the kind is stored
     """  # noqa: D301  click reads the mark
     if launch:
-        _forget_launch(request.target, yes=request.yes)
-    if request.target is not None and not request.yes:
-        request = replace(request, take_all=True)  # one question about all that is listed
-    decide(DECISION, request)
+        _forget_launch(request["target"], yes=request["yes"])
+    # One question about all that is listed.
+    take_all = take_all or (request["target"] is not None and not request["yes"])
+    decide(DECISION, take_all=take_all, **request)
 
 
 def _forget_launch(name: str | None, *, yes: bool) -> NoReturn:
@@ -104,8 +102,12 @@ def _page(entry: StoredDefinition) -> str:
     return f"{click.style(entry.target, bold=True)}  {pin.kind}, {state}{note}"
 
 
-def _tell_nothing(target: str | None) -> None:
-    click.echo(f"Nothing of that kind is stored{f' for {target}' if target else ''}.")
-
-
-DECISION = Decision("forget", "forgotten", _find, _page, partial(map, _page), forget, _tell_nothing)
+DECISION = Decision(
+    "forget",
+    "forgotten",
+    _find,
+    _page,
+    partial(map, _page),
+    forget,
+    "Nothing of that kind is stored",
+)

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
-from pipeguard.cli._decide import Decision, DecisionRequest, decide, options
-from pipeguard.cli.diff import find_held, overview, page, tell_nothing_waits
+from pipeguard.cli._decide import Decision, decide, options
+from pipeguard.cli.diff import NOTHING_WAITS, find_held, overview, page
 from pipeguard.state.review import reject
 
-AFTER = (
-    "What a running server still offers stays held, and waits for you again after the server's next"
-    " start.\nIf its author does not take it back, stop using the server, or name the tool under"
-    " `tools.block` in your policy:  pipeguard policy path"
-)
-DECISION = Decision(
-    "reject", "rejected", find_held, page, overview, reject, tell_nothing_waits, AFTER
-)
+DECISION = Decision("reject", "rejected", find_held, page, overview, reject, NOTHING_WAITS)
 
 
 @click.command("reject", short_help="Discard definitions that wait for approval.")
 @options
-def command(request: DecisionRequest) -> None:
+def command(**request: Any) -> None:
     """Discard what waits for approval, for example after the author took a change back.
 
     What was approved stays approved. What a running server still offers stays held, and waits for
@@ -40,4 +35,4 @@ def command(request: DecisionRequest) -> None:
       2  wrong usage, or no such server or tool
       3  nothing waits for approval
     """  # noqa: D301  click reads the mark
-    decide(DECISION, request)
+    decide(DECISION, **request)

@@ -6,7 +6,7 @@ Knows the store and what a drift is called; asks nobody and prints nothing.
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
@@ -17,13 +17,11 @@ from pipeguard.state.audit import (
     COLUMNS,
     Audit,
     AuditEntry,
-    chains,
     decision_entry,
     make_row,
     record_decision,
 )
 from pipeguard.state.database import translated_errors
-from pipeguard.state.row_filter import spell_event
 from pipeguard.state.schema import MAX_NAME_CHARS
 from pipeguard.state.timestamps import utc_text
 from pipeguard.unicode.display import quote, visible
@@ -51,13 +49,11 @@ class StoredDefinition:
         server: the server's name.
         pin: its trusted form and its held form.
         namesake: the server that has the name which this one asked for; None if it has it.
-        rejection: who rejected another version of it last, in words; empty if nobody did.
     """
 
     server: str
     pin: Pin
     namesake: Namesake | None = None
-    rejection: str = ""
 
     @property
     def target(self) -> str:
@@ -184,27 +180,7 @@ def reviewable_definitions(
     if held or target is None:
         return held
     unreviewed = _find(store, target, kind, lambda pin, _: not pin.is_reviewed)
-    return [
-        HeldDefinition(each.server, _to_review(each.pin), each.namesake, _describe(store, each))
-        for each in unreviewed
-    ]
-
-
-def rejected_definitions(
-    store: Store, target: str | None = None, kind: str | None = None
-) -> list[StoredDefinition]:
-    """The definitions in the store of which a person rejected another version.
-
-    Raises:
-        UnknownTargetError: nothing in the store has that name.
-    """
-    stored = stored_definitions(store, target, kind)
-    described = (replace(each, rejection=_describe(store, each)) for each in stored)
-    return [each for each in described if each.rejection]
-
-
-def _describe(store: Store, stored: StoredDefinition) -> str:
-    return describe_rejection(store, stored.server, stored.pin.kind, stored.pin.name)
+    return [HeldDefinition(each.server, _to_review(each.pin), each.namesake) for each in unreviewed]
 
 
 def _to_review(pin: Pin) -> Pin:
@@ -293,29 +269,6 @@ def pin_history(store: Store, server: str, kind: str, name: str) -> list[AuditEn
             (server, kind, name[:MAX_NAME_CHARS], MOST_DECISIONS),
         )
         return [make_row(columns).entry for columns in found]
-
-
-def describe_rejection(store: Store, server: str, kind: str, name: str) -> str:
-    """Say that a definition was rejected, and when it waits again; empty if it was not."""
-    approved: set[str] = set()
-    for entry in pin_history(store, server, kind, name):
-        if entry.action == "approve":
-            approved.add(entry.frame_sha256)
-        elif entry.action != "reject" or entry.frame_sha256 in approved:
-            break
-        else:
-            return (
-                f"rejected by {entry.client or 'somebody'} at {entry.time}; what the server still"
-                " offers\n  waits for you again after its next start"
-            )
-    return ""
-
-
-def find_rejection(store: Store, server: str, name: str) -> str:
-    """Say that a definition was rejected, and when it waits again; empty if it waits by now."""
-    if any(pin.name == name and pin.held_definition for pin in store.pins(server).values()):
-        return ""
-    return next(filter(None, (describe_rejection(store, server, kind, name) for kind in KINDS)), "")
 
 
 def tool_states(store: Store) -> dict[str, list[ToolState]]:
@@ -436,44 +389,26 @@ def _servers_and_name(store: Store, target: str) -> list[list[tuple[str, str | N
         if offering:
             return [[(server, name) for server in group] for group in (offering[:1], offering[1:])]
         if servers:
-            how = find_rejection(store, servers[0], name or "")
-            past = f"{name!r} of {visible(own)} was {how}" if how else ""
-            never = f"the server {visible(own)} has offered nothing called {name!r}"
-            raise UnknownTargetError(past or never)
+            raise UnknownTargetError(
+                f"the server {visible(own)} has offered nothing called {name!r}"
+            )
     *_, own = (own for own, _ in _splits(target) if "/" in own or own == target or own[0] != "@")
     raise UnknownTargetError(_describe_unknown(store, own, target))
 
 
 def _describe_unknown(store: Store, own: str, target: str) -> str:
-    """Say why nothing has a name, and what was probably meant."""
-    if own in store.named_servers():
-        return (
-            f"the server {visible(own)} has not started yet: there is nothing to decide.\n  Start"
-            f" it with a client or `pipeguard serve`; `pipeguard logs {quote(own)}` has its output"
-            f"\n  and `pipeguard forget {quote(own)} --launch` removes its name"
-        )
-    if any(chain.server == own for chain in chains(store)):
-        return (
-            f"of {own!r} only rows of the audit are left, for `audit.keep`, and `status` counts"
-            " those of seven days; there is nothing to decide or to forget"
-        )
-    known = sorted({*store.servers(), *store.named_servers()})
-    if not known:
-        return "no guarded server has run yet, so there is nothing to decide"
-    if event := spell_event(target):
-        return f"{event} is no server, but an event: `pipeguard explain {event}` says what to do"
-    meant = find_offered(store, target)
-    but = f", but {' and '.join(each.target for each in meant)}" if meant else ""
-    return f"there is no server {own!r}{but}; known servers: {', '.join(map(visible, known))}"
-
-
-def find_offered(store: Store, name: str) -> list[StoredDefinition]:
-    """The first few definitions that have a name, which a slash or a dot may join to a server's."""
-    return [
-        each
+    """Say that nothing has a name, and what was probably meant."""
+    named = store.named_servers()
+    if own in named:
+        return f"the server {visible(own)} has not started yet: there is nothing to decide"
+    meant = [
+        each.target
         for each in stored_definitions(store)
-        if name in {each.pin.name, each.target, f"{each.server}.{each.pin.name}"}
+        if target in {each.pin.name, each.target, f"{each.server}.{each.pin.name}"}
     ][:MOST_MEANT]
+    but = f", but {' and '.join(meant)}" if meant else ""
+    known = ", ".join(map(visible, sorted({*store.servers(), *named}))) or "none"
+    return f"there is no server {own!r}{but}; known servers: {known}"
 
 
 def _splits(target: str) -> Iterable[tuple[str, str | None]]:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import re
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
-from pipeguard.cli import cli
 from pipeguard.cli.approve import command
-from pipeguard.identity.server_name import Launched
 from pipeguard.state import review
 from pipeguard.state.audit import AuditFilter, rows
 from pipeguard.state.paths import store_path
@@ -107,7 +103,6 @@ def test_what_is_flagged_is_approved_by_its_own_name_alone(target: list[str]) ->
         assert f"Not approved {name}, which is flagged:  pipeguard diff {name}" in done.output
         assert run(name, "--yes", "--all").exit_code == 0
     assert waiting() <= {"mail/alerts"}
-    assert "pipeguard forget weather/alert" in run("weather/alert").output
 
 
 def test_what_cannot_be_done_is_refused_in_words(snapshot: Snapshot) -> None:
@@ -124,38 +119,9 @@ def test_what_cannot_be_done_is_refused_in_words(snapshot: Snapshot) -> None:
         approve weather/nothing --yes  # 2
         approve get_forecast --yes  # 2
         approve weather.get_forecast --yes  # 2
-        approve k7q2m9d4.c1 --yes  # 2
         """,
     )
     assert waiting() == before
-
-
-def test_a_server_that_never_ran_is_removed_as_is_said() -> None:
-    with Store.open(store_path()) as store:
-        store.name_server("brokn", Launched("brokn", "npm", "npx brokn"))
-    assert "known servers: brokn, mail, weather" in str(run("wether").output)
-    output = run("brokn").output
-    assert "with a client or `pipeguard serve`" in output
-    (told,) = re.findall("`pipeguard (forget brokn --launch)` removes", output)
-    assert CliRunner().invoke(cli, told.split()).exit_code == 0
-    assert "brokn" not in CliRunner().invoke(cli, ["status"]).output
-    told = str(run("brokn").output)
-    assert "of 'brokn' only rows of the audit are left, for `audit.keep`" in told
-
-
-def test_a_server_that_is_only_in_a_file_is_not_called_unknown(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    file = tmp_path / ".cursor" / "mcp.json"
-    file.parent.mkdir()
-    file.write_text(json.dumps({"mcpServers": {"notes": {"command": "npx", "args": ["notes"]}}}))
-    output = run("notes").output
-    assert "its definitions wait here once PipeGuard has started it" in output
-    assert "A client's file" not in run("nots").output
-    with Store.open(store_path()) as store:
-        store.name_server("notes", Launched("notes", "npm", "npx notes"))
-    assert "A client's file" not in run("notes").output, "one hint is enough"
 
 
 def test_programs_get_json(snapshot: Snapshot) -> None:
@@ -184,23 +150,6 @@ def test_all_are_one_line_each_with_what_is_flagged_first_and_counts() -> None:
         store.remember("weather", [held({"name": "radar", "description": "Rain, snow, hail."})])
     output = run("--all", "--yes").output
     assert "since it was approved on" in output
-
-
-@pytest.mark.parametrize("columns", [60, 80, 140])
-def test_no_terminal_is_too_narrow_for_a_finding(
-    columns: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("COLUMNS", str(columns))
-    target, words = "weather/get_forecast_of_a_city_and_all_its_suburbs", "Of use, really. " * 20
-    with Store.open(store_path()) as store:
-        text = f"{POISONED['description']} {words}"
-        poisoned = {"name": target.partition("/")[2], "description": text}
-        store.remember("weather", [held(poisoned)])
-    output = run("weather", "--all", "--yes").output
-    assert output.count("critical: poisoning.credential-file-wanted; ") == 2, output
-    table = output.partition("\n\n")[0].splitlines()
-    assert all(len(line) <= columns for line in table), output
-    assert target[: columns - 16] in output
 
 
 @pytest.fixture

@@ -39,34 +39,23 @@ def run(*arguments: str) -> Result:
 def test_a_name_leads_to_each_server_that_has_it_or_asked_for_it(
     snapshot: Snapshot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The same server by `npx` and by its path; and an entry of another name than `--name` has."""
+    """The same server by `npx` and by its path."""
     give_token(monkeypatch)
-    folder = tmp_path / "home"
-    folder.mkdir()
-    entry = {"command": "pipeguard", "args": ["wrap", "--name", "other", "--", "npx", "other"]}
-    (folder / ".claude.json").write_text(json.dumps({"mcpServers": {"mine": entry}}))
-    monkeypatch.setenv("HOME", str(folder))
-    monkeypatch.chdir(folder)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
     tool = {"name": "echo", "description": "Echoes."}
     with Store.open(store_path()) as store:
         store.name_server("everything", identify_server(["npx", "server-everything"]))
         store.remember("everything", [seen(tool)])
         path = identify_server(["/opt/everything/server-everything.js"])
         store.remember(store.name_server("everything", path).server, [held(tool, "review")])
-        other = identify_server(["npx", "other"])
-        store.remember(store.name_server("other", other).server, [held(tool, "review")])
     snapshot.commands(
         "diff-names",
         """
         diff everything  # 1
         diff everything/echo  # 1
-        diff mine/echo  # 1
-        explain everything  # 1
-        explain mine  # 1
         status
         approve everything --all --yes  # 2
-        approve mine --yes  # 2
-        approve other --yes
         forget everything --yes
         forget everything --yes  # 2
         """,
