@@ -12,7 +12,6 @@ from typing import Generic, TypeVar
 
 import click
 
-from pipeguard.cli import _completions as completions
 from pipeguard.cli._emit import emit, json_option
 from pipeguard.cli._groups import RefusedError
 from pipeguard.cli._person import Person
@@ -80,9 +79,7 @@ def options(command: _Command) -> _Command:
         click.option("--yes", is_flag=True, help="Do not ask about each; --json needs it."),
         click.option("--all", "take_all", is_flag=True, help="All that match, with one question."),
         click.option("--kind", type=click.Choice(KINDS), help="Only definitions of this kind."),
-        click.argument(
-            "target", metavar="[SERVER[/TOOL]]", required=False, shell_complete=completions.targets
-        ),
+        click.argument("target", metavar="[SERVER[/TOOL]]", required=False),
     ):
         command = add(command)
     return command

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeguard.cli import _completions as completions
 from pipeguard.cli._give import find_offer, give
 from pipeguard.cli._grant_call import grant_call, result_note
 from pipeguard.cli._person import Person
@@ -70,7 +69,7 @@ def _refuse_yes(context: click.Context, option: click.Parameter, value: object) 
 
 
 @click.command("allow", short_help="Allow a false alarm, or one call, as narrowly as possible.")
-@click.argument("event", shell_complete=completions.complete_stopped)
+@click.argument("event")
 @click.option(
     "--why", help="Your reason, for the policy file or the audit; asked for if not given."
 )

@@ -46,9 +46,7 @@ def _since(context: click.Context, option: click.Parameter, value: str | None) -
 def _filters(limit: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Add the options that choose rows to a command, which gets them as `AuditFilter`."""
     options = (
-        click.option(
-            "--server", default="", shell_complete=completions.servers, help="Only of this server."
-        ),
+        click.option("--server", default="", help="Only of this server."),
         click.option("--token", default="", help="Only of clients with this bearer token."),
         click.option("--since", callback=_since, help="As 2h, 7d or 2026-03-02 (UTC)."),
         click.option("--action", type=click.Choice(ACTIONS), help="Only with this action."),
@@ -118,7 +116,7 @@ def list_rows(wanted: AuditFilter, *, as_json: bool) -> None:
 
 
 @command.command("show")
-@click.argument("event", shell_complete=completions.events)
+@click.argument("event")
 @json_option
 def show(event: str, *, as_json: bool) -> None:
     """Show all that is recorded of EVENT, as in `pipeguard audit show K7Q2M9D4.c12`."""

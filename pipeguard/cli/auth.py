@@ -14,7 +14,6 @@ import click
 from pipeguard.auth.place import Place
 from pipeguard.auth.server import canonical, is_url, login_command
 from pipeguard.auth.store import LoginStore, StoredLogin
-from pipeguard.cli import _completions as completions
 from pipeguard.cli._groups import CommandGroup
 from pipeguard.errors import AuthError, InputError
 from pipeguard.installation import require_extra
@@ -61,7 +60,7 @@ def command() -> None:
 
 
 @command.command("login")
-@click.argument("server", metavar="URL|NAME", shell_complete=completions.logins)
+@click.argument("server", metavar="URL|NAME")
 @click.option(
     "--name", default="", metavar="NAME", help="A name for the server; by default its host."
 )
@@ -168,7 +167,7 @@ def status(*, as_json: bool) -> None:
 
 
 @command.command("logout")
-@click.argument("server", metavar="URL|NAME", shell_complete=completions.logins)
+@click.argument("server", metavar="URL|NAME")
 def logout(server: str) -> None:
     """Revoke and forget a server's tokens, as in `pipeguard auth logout example`.
 

@@ -1,4 +1,4 @@
-"""`pipeguard completion`: the script with which a shell completes commands, names and events."""
+"""`pipeguard completion`: the script with which a shell completes commands and rules."""
 
 from __future__ import annotations
 
@@ -10,16 +10,14 @@ from pipeguard.terminal.shells import SHELLS
 _ZSH_READY = "(( $+functions[compdef] )) || { autoload -Uz compinit && compinit }\n"
 
 
-@click.command("completion", short_help="Complete commands and names in your shell.")
+@click.command("completion", short_help="Complete commands and rules in your shell.")
 @click.argument("shell", type=click.Choice(SHELLS))
 def command(shell: str) -> None:
     """Print the script with which SHELL completes `pipeguard`.
 
     SHELL is bash (4.4 or later), zsh, fish or powershell (5.1 or later).
 
-    It completes commands and options, servers, tools that wait for approval, rules, events,
-    clients, logins and checks. A name that a server chose is offered only if every shell reads it
-    as a plain word.
+    It completes commands and options, rules, clients and files.
 
     \b
     Examples; run once what is for your shell:

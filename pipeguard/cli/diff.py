@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeguard.cli import _completions as completions
 from pipeguard.cli._decide import match_definitions, tell_nothing
 from pipeguard.cli._emit import Fields, columns, emit, json_option
 from pipeguard.config.options import WrapOptions
@@ -52,9 +51,7 @@ DIFF_LINES = 5000  # of one definition: difflib takes quadratic time
 
 
 @click.command("diff", short_help="Show definitions that changed and wait for approval.")
-@click.argument(
-    "target", metavar="[SERVER[/TOOL]]", required=False, shell_complete=completions.targets
-)
+@click.argument("target", metavar="[SERVER[/TOOL]]", required=False)
 @click.option("--kind", type=click.Choice(KINDS), help="Only definitions of this kind.")
 @json_option
 def command(target: str | None, kind: str | None, *, as_json: bool) -> None:

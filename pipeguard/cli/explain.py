@@ -70,7 +70,7 @@ _USUAL = {Action.BLOCK: "blocked", Action.CUT: "cut out of a result"}
 
 
 @click.command("explain", short_help="Explain a rule or an event.")
-@click.argument("what", metavar="RULE|EVENT", shell_complete=completions.rules_and_events)
+@click.argument("what", metavar="RULE|EVENT", shell_complete=completions.rules)
 @click.option("--full", is_flag=True, help="All rules that an event matched, where, and why.")
 @click.option("--redacted", is_flag=True, help="What can be published of an event.")
 @json_option

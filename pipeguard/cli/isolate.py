@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeguard.cli import _completions as completions
 from pipeguard.cli._emit import columns, emit, json_option
 from pipeguard.cli._groups import CommandGroup
 from pipeguard.cli._isolation import (
@@ -143,7 +142,7 @@ def _state(server: ServerHere) -> str:
 
 
 @command.command("show", short_help="Show all that a server can touch.")
-@click.argument("name", shell_complete=completions.complete_isolated)
+@click.argument("name")
 @click.argument("words", nargs=-1, type=click.UNPROCESSED)
 @json_option
 def show(name: str, words: tuple[str, ...], *, as_json: bool) -> None:
@@ -265,7 +264,7 @@ def _show_lines(
 
 
 @command.command("accept", short_help=("Grant a server what was learned about it, and isolate it."))
-@click.argument("name", shell_complete=completions.complete_learned)
+@click.argument("name")
 @click.option("--policy", "path", metavar="FILE", help="Write to FILE, not to your own policy.")
 @click.option("--dry-run", is_flag=True, help="Show what would be written; write nothing.")
 def accept(name: str, *, path: str | None, dry_run: bool) -> None:
@@ -328,7 +327,7 @@ def accept(name: str, *, path: str | None, dry_run: bool) -> None:
 
 
 @command.command("update", short_help="Fetch the packages of isolated servers again.")
-@click.argument("name", required=False, shell_complete=completions.complete_fetched)
+@click.argument("name", required=False)
 @click.option("--all", "everything", is_flag=True, help="All packages.")
 def update(name: str | None, *, everything: bool) -> None:
     """Fetch the package NAME anew, at the version that its command asks for.
@@ -373,7 +372,7 @@ def update(name: str | None, *, everything: bool) -> None:
 
 
 @command.command("forget", short_help="Remove what was learned, kept or fetched.")
-@click.argument("name", shell_complete=completions.isolation_kept)
+@click.argument("name")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def forget(name: str, *, yes: bool) -> None:
     """Remove what was learned of the server NAME and its kept home, or the fetched package NAME.

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeguard.cli import _completions as completions
 from pipeguard.cli._emit import Fields, emit, json_option
 from pipeguard.cli._setup_request import must_have_effect
 from pipeguard.config.options import WrapOptions
@@ -65,7 +64,6 @@ _WOULD = {
 @click.option(
     "--server",
     metavar="NAME",
-    shell_complete=completions.servers,
     help="The server, for a policy that names servers.",
 )
 @click.option(

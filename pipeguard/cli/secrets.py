@@ -10,7 +10,6 @@ from pathlib import Path
 import click
 
 from pipeguard.auth.place import Place
-from pipeguard.cli import _completions as completions
 from pipeguard.cli._groups import CommandGroup
 from pipeguard.errors import InputError
 from pipeguard.unicode.display import visible
@@ -41,7 +40,7 @@ def command() -> None:
 
 
 @command.command("set")
-@click.argument("name", shell_complete=completions.secrets)
+@click.argument("name")
 @click.option(
     "--store",
     "place",
@@ -79,7 +78,7 @@ def set_(name: str, place: str | None) -> None:
 
 
 @command.command("get")
-@click.argument("name", shell_complete=completions.secrets)
+@click.argument("name")
 def get(name: str) -> None:
     """Show a secret on a terminal, as in `pipeguard secrets get GITHUB_TOKEN`.
 
@@ -139,7 +138,7 @@ def list_(*, as_json: bool) -> None:
 
 
 @command.command("delete")
-@click.argument("name", shell_complete=completions.secrets)
+@click.argument("name")
 def delete(name: str) -> None:
     """Forget a secret, as in `pipeguard secrets delete GITHUB_TOKEN`.
 

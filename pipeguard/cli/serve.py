@@ -35,7 +35,7 @@ def _options(command: click.Command) -> click.Command:
                     [name],
                     metavar=metavar,
                     multiple=bool(many),
-                    shell_complete=completions.of_wrap(name, metavar),
+                    shell_complete=completions.files(metavar),
                     help=text,
                 )
             )

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeguard.cli import _completions as completions
 from pipeguard.cli._groups import CommandGroup
 from pipeguard.cli._person import Person
 from pipeguard.errors import InputError
@@ -36,7 +35,7 @@ def command() -> None:
     """  # noqa: D301  click reads the mark
 
 
-_name = click.argument("name", shell_complete=completions.complete_proposed)
+_name = click.argument("name")
 _json_option = click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
 
 

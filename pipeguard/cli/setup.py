@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeguard.cli import _completions as completions
 from pipeguard.errors import InputError, PipeGuardError
 from pipeguard.unicode.display import pluralize, visible
 
@@ -41,7 +40,6 @@ def _complete(context: click.Context, parameter: click.Parameter, incomplete: st
     "names",
     metavar="NAME",
     multiple=True,
-    shell_complete=completions.client_servers,
     help="Only this server; may be repeated.",
 )
 @click.option("--all", "take_all", is_flag=True, help="Every client that is found.")

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeguard.cli import _completions as completions
 from pipeguard.cli._groups import CommandGroup
 from pipeguard.cli._person import Person, find_account
 from pipeguard.cli._sources import running_gateways
@@ -130,7 +129,7 @@ def create(  # noqa: PLR0913  one for each option
 
 
 @command.command("rotate")
-@click.argument("name", shell_complete=completions.tokens)
+@click.argument("name")
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
 def rotate(name: str, *, as_json: bool) -> None:
     """Exchange a token for a new one with the same scope; the old one ends at once.
@@ -155,7 +154,7 @@ def rotate(name: str, *, as_json: bool) -> None:
 
 
 @command.command("revoke")
-@click.argument("name", shell_complete=completions.tokens)
+@click.argument("name")
 def revoke(name: str) -> None:
     """End a token: its client is refused from the next request on, and its streams end.
 

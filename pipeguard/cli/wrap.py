@@ -19,7 +19,7 @@ def _options(command: click.Command) -> click.Command:
                 metavar=metavar or None,
                 is_flag=not metavar or None,  # False would make its value optional
                 multiple=bool(many),
-                shell_complete=completions.of_wrap(name, metavar),
+                shell_complete=completions.files(metavar),
                 help=text.replace("{transports}", described),
             )
         )
@@ -46,7 +46,7 @@ missing, 4 if the store cannot be used.""",
     metavar="COMMAND [ARGS]...",
     nargs=-1,
     type=click.UNPROCESSED,
-    shell_complete=completions.command_words,
+    shell_complete=completions.files("FILE"),
 )
 @click.pass_context
 def command(ctx: click.Context, /, server_command: tuple[str, ...], **options: object) -> None:
