@@ -3,44 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import time
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, TypedDict, Unpack
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from pipeguard.auth.place import Place
 from pipeguard.auth.server import canonical, is_url, login_command
 from pipeguard.auth.store import LoginStore, StoredLogin
+from pipeguard.cli._emit import emit, json_option
 from pipeguard.cli._groups import CommandGroup
 from pipeguard.errors import AuthError, InputError
 from pipeguard.installation import require_extra
 from pipeguard.unicode.display import visible
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from pipeguard.auth.callback import Callback
 
 TIMEOUT_SECONDS = 300.0
 STDIN = 0
-
-
-class _LoginOptions(TypedDict):
-    """The options of `login`, as click passes them."""
-
-    name: str
-    scope: str
-    client_id: str
-    client_secret_env: str
-    client_metadata_url: str
-    redirect_uri: str
-    browser: bool
-    timeout: float
-    store: str | None
-    ca: str
-    token_host: str
-    legacy: bool
 
 
 @click.group(
@@ -66,14 +52,19 @@ def command() -> None:
 )
 @click.option("--scope", default="", help="Ask for exactly this, as 'read write'.")
 @click.option("--client-id", default="", help="A client that you registered by hand.")
-@click.option("--client-secret-env", default="", metavar="VAR", help="The variable of its secret.")
-@click.option("--client-metadata-url", default="", metavar="URL", help="A client id document.")
+@click.option(
+    "--client-secret-env", "variable", default="", metavar="VAR", help="The variable of its secret."
+)
+@click.option(
+    "--client-metadata-url", "document", default="", metavar="URL", help="A client id document."
+)
 @click.option(
     "--redirect-uri", default="", metavar="URI", help="As http://127.0.0.1:8765/callback."
 )
 @click.option("--browser/--no-browser", default=True, help="Only print the address to open.")
 @click.option(
     "--timeout",
+    "timeout_seconds",
     type=click.FloatRange(1),
     default=TIMEOUT_SECONDS,
     show_default=True,
@@ -94,7 +85,9 @@ def command() -> None:
     help="Send the code to a token endpoint at this host.",
 )
 @click.option("--legacy", is_flag=True, help="Accept a server of 2025-03-26 without metadata.")
-def login(server: str, **options: Unpack[_LoginOptions]) -> None:
+def login(
+    server: str, *, store: str | None, ca: str, variable: str, browser: bool, **options: Any
+) -> None:
     """Log in to a server, as in `pipeguard auth login https://mcp.example.com/mcp`.
 
     Your browser opens the authorization server's page, and returns to a port of this machine. If
@@ -110,34 +103,25 @@ def login(server: str, **options: Unpack[_LoginOptions]) -> None:
       pipeguard auth login https://mcp.example.com/mcp --client-id abc --client-secret-env SECRET
     """  # noqa: D301  click reads the mark
     require_extra("oauth", "logins", AuthError)
-    store = LoginStore()
-    last = _find_login(store, server)
-    uri = last.server if last else canonical(server)
-    place = Place(options["store"]) if options["store"] else last.place if last else Place.KEYRING
-    ca = os.path.abspath(options["ca"]) if options["ca"] else last.ca if last else ""
-    secret = _secret(options)
+    logins = LoginStore()
+    last = _find_login(logins, server)
+    place = Place(store) if store else last.place if last else Place.KEYRING
+    secret = _secret(variable, options["client_id"])
     # A second to import, so only once the options are right.
     from pipeguard.auth.login import LoginRequest, run_login
 
     request = LoginRequest(
-        uri,
-        name=options["name"],
+        last.server if last else canonical(server),
         place=place,
-        scope=options["scope"],
-        client_id=options["client_id"],
         client_secret=secret,
-        document=options["client_metadata_url"],
-        redirect_uri=options["redirect_uri"],
-        ca=ca,
-        timeout_seconds=options["timeout"],
-        token_host=options["token_host"],
-        legacy=options["legacy"],
+        ca=os.path.abspath(ca) if ca else last.ca if last else "",
+        **options,
     )
 
     def show(url: str, callback: Callback) -> None:
-        _show(url, callback, opens=options["browser"])
+        _show(url, callback, opens=browser)
 
-    granted = asyncio.run(run_login(store, request, show))
+    granted = asyncio.run(run_login(logins, request, show))
     where = "the system's keyring" if granted.place is Place.KEYRING else "a file of mode 0600"
     click.echo(f"Logged in to {granted.server} as {visible(granted.name)!r}.")
     click.echo(f"  scope      {visible(granted.scope) or 'none named'}")
@@ -146,7 +130,7 @@ def login(server: str, **options: Unpack[_LoginOptions]) -> None:
 
 
 @command.command("status")
-@click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
+@json_option
 def status(*, as_json: bool) -> None:
     """List the servers that you are logged in to, as in `pipeguard auth status`.
 
@@ -154,16 +138,17 @@ def status(*, as_json: bool) -> None:
     """
     now = time.time()
     logins = LoginStore().logins()
-    if as_json:
-        click.echo(json.dumps([_fields(login, now) for login in logins], indent=2))
-        return
-    if not logins:
-        click.echo("You are not logged in to any server.", err=True)
+    lines = partial(_lines, logins, now)
+    none = "You are not logged in to any server."
+    emit([_fields(login, now) for login in logins], lines, as_json=as_json, empty=none)
+
+
+def _lines(logins: list[StoredLogin], now: float, _fields: object) -> Iterator[str]:
     for login in logins:
-        click.echo(f"{visible(login.name)}  {login.server}  {_state(login, now)}")
+        yield f"{visible(login.name)}  {login.server}  {_state(login, now)}"
         if login.wanted:
-            click.echo(f"  asks for more: {visible(login.wanted)}")
-            click.echo(f"  Grant it:  {login_command(login.server)}")
+            yield f"  asks for more: {visible(login.wanted)}"
+            yield f"  Grant it:  {login_command(login.server)}"
 
 
 @command.command("logout")
@@ -218,11 +203,10 @@ def _find_login(store: LoginStore, server: str) -> StoredLogin | None:
     return matching[0]
 
 
-def _secret(options: _LoginOptions) -> str:
-    variable = options["client_secret_env"]
+def _secret(variable: str, client_id: str) -> str:
     if not variable:
         return ""
-    if not options["client_id"]:
+    if not client_id:
         raise InputError("--client-secret-env needs --client-id.")
     secret = os.environ.get(variable, "")
     if not secret:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
+from pipeguard.cli._emit import Fields, emit, json_option
 from pipeguard.cli._groups import CommandGroup
 from pipeguard.cli._person import Person, new_token, token_path
 from pipeguard.config.effective_policy import PROJECT_FILE
@@ -137,7 +138,7 @@ def ci_token(*, revoke: bool) -> None:
 @command.command("check")
 @click.argument("file", required=False, type=click.Path(exists=True, dir_okay=False))
 @click.option("--project", is_flag=True, help="Read FILE as a project's, which can only tighten.")
-@click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
+@json_option
 def check(file: str | None, *, project: bool, as_json: bool) -> None:
     """Check FILE, or by default your policy and that of the project you are in.
 
@@ -159,33 +160,29 @@ def check(file: str | None, *, project: bool, as_json: bool) -> None:
     """  # noqa: D301  click reads the mark
     load_rules()  # without its rules no server starts, whatever the policy says
     wait_for_engines()
-    files: dict[PolicyScope, str | None]
-    if file is not None:
-        project = project or Path(file).name == PROJECT_FILE
-        files = {PolicyScope.PROJECT if project else PolicyScope.USER: file}
-    else:
-        files = find_policies(Path.cwd())
+    project = project or (file is not None and Path(file).name == PROJECT_FILE)
+    scope = PolicyScope.PROJECT if project else PolicyScope.USER
     try:
-        report = read_policies(files)
+        report = read_policies(find_policies(Path.cwd()) if file is None else {scope: file})
     except PolicyError as error:
         if as_json:
-            click.echo(json.dumps({"errors": str(error).splitlines()}, indent=2))
+            emit({"errors": str(error).splitlines()}, str, as_json=True)
         raise
     isolated = [entry.server for _, read in report.files.values() for entry in read.isolate]
     settings = {**describe_policy(report.policy), "isolate": isolated}
-    if as_json:
-        fields = {"files": [{"path": path, "notes": noted} for path, noted in report.notes.items()]}
-        click.echo(json.dumps({**fields, "policy": settings}, indent=2))
-        return
-    for path, noted in report.notes.items():
-        click.echo(f"{path}: {click.style('valid', fg='green')}")
-        for note in noted:
-            click.echo(f"  note: {note}")
-    if not report.notes:
-        click.echo(
+    files = [{"path": path, "notes": noted} for path, noted in report.notes.items()]
+    emit({"files": files, "policy": settings}, _lines, as_json=as_json)
+
+
+def _lines(fields: Fields) -> Iterator[str]:
+    for file in fields["files"]:
+        yield f"{file['path']}: {click.style('valid', fg='green')}"
+        yield from (f"  note: {note}" for note in file["notes"])
+    if not fields["files"]:
+        yield (
             f"There is no policy file; `pipeguard policy init` starts {usual_policy_path()}."
             " The defaults apply:"
         )
-    for key, value in settings.items():
+    for key, value in fields["policy"].items():
         more = "; behind `serve` as each server's entry says, else review" * (key == "trust")
-        click.echo(f"  {key.replace('_', ' '):<16} {visible(word_setting(key, value))}{more}")
+        yield f"  {key.replace('_', ' '):<16} {visible(word_setting(key, value))}{more}"

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import click
 
 from pipeguard.auth.place import Place
+from pipeguard.cli._emit import Fields, emit, json_option
 from pipeguard.cli._groups import CommandGroup
 from pipeguard.errors import InputError
 from pipeguard.unicode.display import visible
@@ -95,7 +97,7 @@ def get(name: str) -> None:
 
 
 @command.command("list")
-@click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
+@json_option
 def list_(*, as_json: bool) -> None:
     """List the names of stored secrets and what uses them, as in `pipeguard secrets list`.
 
@@ -110,7 +112,7 @@ def list_(*, as_json: bool) -> None:
 
     here = Path.cwd()
     uses = find_uses(read_configs(Machine.here(None if here == Path.home() else here)))
-    fields = [
+    fields: list[Fields] = [
         {
             "name": secret.name,
             "reference": f"keyring:{secret.name}",
@@ -122,19 +124,19 @@ def list_(*, as_json: bool) -> None:
         }
         for secret in secrets.stored_secrets()
     ]
-    if as_json:
-        click.echo(json.dumps(fields, indent=2))
-        return
-    if not fields:
-        click.echo("No secret is stored. Store one:  pipeguard secrets set NAME", err=True)
-        click.echo("  Without a keyring:  pipeguard secrets set NAME --store file", err=True)
-    width = max((len(str(secret["name"])) for secret in fields), default=0)
+    names = {key: client.name for key, client in clients().items()}
+    none = "No secret is stored. Store one:  pipeguard secrets set NAME"
+    emit(fields, partial(_lines, names), as_json=as_json, empty=none)
+
+
+def _lines(clients: dict[str, str], fields: list[Fields]) -> Iterator[str]:
+    width = max((len(secret["name"]) for secret in fields), default=0)
     for secret in fields:
-        click.echo(f"{secret['name']:{width}}  {secret['place']:7}  stored {secret['kept_at']}")
-        for use in uses.get(str(secret["name"]), ()):
-            place = use.place[0].lower() + use.place[1:]
-            client = clients()[use.client].name if use.client in clients() else use.client
-            click.echo(f"  {visible(use.server)} ({client}): {visible(place)}")
+        yield f"{secret['name']:{width}}  {secret['place']:7}  stored {secret['kept_at']}"
+        for use in secret["used_by"]:
+            place = use["place"][0].lower() + use["place"][1:]
+            client = clients.get(use["client"], use["client"])
+            yield f"  {visible(use['server'])} ({client}): {visible(place)}"
 
 
 @command.command("delete")

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Sequence
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
 
+from pipeguard.cli._emit import Fields, emit, json_option
 from pipeguard.cli._groups import CommandGroup
 from pipeguard.cli._person import Person, find_account
 from pipeguard.cli._sources import running_gateways
-from pipeguard.errors import InputError, PipeGuardError
-from pipeguard.unicode.display import visible
+from pipeguard.errors import InputError
 
 if TYPE_CHECKING:
     from pipeguard.state.store import Store
@@ -82,7 +80,7 @@ def command() -> None:
     is_flag=True,
     help="It gets links to the page of the gateway (POST /ui/link), and calls nothing.",
 )
-@click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
+@json_option
 def create(  # noqa: PLR0913  one for each option
     name: str,
     servers: tuple[str, ...],
@@ -117,8 +115,6 @@ def create(  # noqa: PLR0913  one for each option
     scope = TokenScope(servers or ("*",), tools or ("*",), limit, per_minute or 0, manage)
     with _store() as store:
         check_name(store, name)
-        _warn_of_unmatched(store, scope.servers)
-        _warn_of_tools(store, tools)
     what = f"create the token {name}{', which opens the page' if decide else ''}"
     person = _find_decider(is_for_page=decide)
     if not person.confirms(what):
@@ -130,7 +126,7 @@ def create(  # noqa: PLR0913  one for each option
 
 @command.command("rotate")
 @click.argument("name")
-@click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
+@json_option
 def rotate(name: str, *, as_json: bool) -> None:
     """Exchange a token for a new one with the same scope; the old one ends at once.
 
@@ -190,7 +186,7 @@ def reset() -> None:
 
 
 @command.command("list")
-@click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
+@json_option
 def list_(*, as_json: bool) -> None:
     """List the tokens and their scopes, not the tokens themselves.
 
@@ -203,37 +199,34 @@ def list_(*, as_json: bool) -> None:
 
     now = now_text()
     with _store() as store:
-        tokens = stored_tokens(store)
-    fields = [
-        {
-            "name": token.name,
-            "servers": token.scope.servers,
-            "tools": token.scope.tools,
-            "effect": token.scope.effect,
-            "per_minute": token.scope.per_minute or None,
-            "manages": token.scope.manages,
-            "created": token.created,
-            "expires": token.expires or None,
-            "is_expired": token.is_expired(now),
-        }
-        for token in tokens
-    ]
-    if as_json:
-        click.echo(json.dumps(fields, indent=2))
-        return
-    if not tokens:
-        click.echo("There is no token. Make one:  pipeguard tokens create NAME", err=True)
-    for token in tokens:
-        scope = token.scope
-        names = [f"servers {', '.join(scope.servers)}", f"tools {', '.join(scope.tools)}"]
-        parts = [
-            *([] if scope.decides else names),
-            *scope.describe_limits(),
-            f"made {token.created[:10]}",
+        fields: list[Fields] = [
+            {
+                "name": token.name,
+                "servers": token.scope.servers,
+                "tools": token.scope.tools,
+                "effect": token.scope.effect,
+                "per_minute": token.scope.per_minute or None,
+                "manages": token.scope.manages,
+                "created": token.created,
+                "expires": token.expires or None,
+                "is_expired": token.is_expired(now),
+            }
+            for token in stored_tokens(store)
         ]
-        if token.expires:
-            parts.append(f"{'ended' if token.is_expired(now) else 'ends'} {token.expires[:16]}Z")
-        click.echo(f"{token.name}: {'; '.join(parts)}")
+    none = "There is no token. Make one:  pipeguard tokens create NAME"
+    emit(fields, partial(map, _line), as_json=as_json, empty=none)
+
+
+def _line(token: Fields) -> str:
+    from pipeguard.state.tokens import TokenScope
+
+    scope = TokenScope((), (), token["effect"], token["per_minute"] or 0, token["manages"])
+    names = [f"servers {', '.join(token['servers'])}", f"tools {', '.join(token['tools'])}"]
+    limits = [*([] if scope.decides else names), *scope.describe_limits()]
+    limits.append(f"made {token['created'][:10]}")
+    if token["expires"]:
+        limits.append(f"{'ended' if token['is_expired'] else 'ends'} {token['expires'][:16]}Z")
+    return f"{token['name']}: {'; '.join(limits)}"
 
 
 def _find_decider(*, is_for_page: bool) -> Person:
@@ -248,45 +241,6 @@ def _store() -> Store:
     return Store.open(store_path())
 
 
-def _warn_of_unmatched(store: Store, globs: Sequence[str]) -> None:
-    """Say which globs match no server that is known, as far as any is."""
-    import os
-    from fnmatch import fnmatchcase
-
-    from pipeguard.assess.gateway_file import gateway_configs
-    from pipeguard.gateway.sources import Sources
-
-    known = set[str]()
-    for config in gateway_configs():
-        with suppress(PipeGuardError):  # whoever starts the gateway is told what is wrong with it
-            known |= {server.name for server in Sources(str(config.path)).read(os.environ).servers}
-    known = known or {*store.servers()}
-    for glob in globs if known else ():
-        if not any(fnmatchcase(name, glob) for name in known):
-            names = ", ".join(sorted(known))
-            click.echo(f"No server is called {glob} yet. Available: {visible(names)}", err=True)
-
-
-def _warn_of_tools(store: Store, globs: Sequence[str]) -> None:
-    """Say which globs match no tool that a server has offered yet, as far as any is known."""
-    from pipeguard.detect.flows.tool_labels import Label, Tool
-    from pipeguard.firewall.protocol.json_values import JsonValue
-    from pipeguard.gateway.catalog import Catalog, Listing, tool_globs
-
-    catalog = Catalog()
-    for server in store.servers() if globs else ():
-        pins = (pin for pin in store.pins(server).values() if pin.kind == "tool")
-        offered: list[JsonValue] = [{"name": pin.name} for pin in pins]
-        catalog.put(Listing(server, offered), lambda name: Tool(name, Label.NONE))
-    for glob in globs if len(catalog) else ():
-        if not tool_globs(catalog, [glob]):
-            click.echo(
-                f"No tool that is known yet matches {visible(glob)}. The names:"
-                "  pipeguard tools list",
-                err=True,
-            )
-
-
 def _span(text: str) -> timedelta:
     match = _SPAN.fullmatch(text)
     if match is None or int(match[1]) == 0:
@@ -295,13 +249,12 @@ def _span(text: str) -> timedelta:
 
 
 def _print_token(name: str, token: str, *, is_for_page: bool, as_json: bool) -> None:
+    emit({"name": name, "token": token}, lambda fields: str(fields["token"]), as_json=as_json)
     if as_json:
-        click.echo(json.dumps({"name": name, "token": token}))
         return
     is_tls = any(url.startswith("https:") for url, _ in running_gateways())
     address = f"{'https' if is_tls else 'http'}://HOST:PORT"
-    click.echo(f"The token of {name}; it is shown once:", err=True)
-    click.echo(token)
+    click.echo("It is shown once.", err=True)
     if is_for_page:
         link = f"curl -X POST -H 'Authorization: Bearer TOKEN' {address}/ui/link"
         click.echo(f"  It gets a link to the page:  {link}", err=True)
