@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import datetime
-import json
 from typing import TYPE_CHECKING
 
 import click
 
+from pipeguard.cli._emit import emit
 from pipeguard.cli._person import Person
 from pipeguard.state.decisions import save_decision, wall_entry
 from pipeguard.unicode.display import visible
@@ -75,9 +75,7 @@ def give(event: AuditedEvent, grant: WallGrant, path: str, *, dry_run: bool, as_
         decision = wall_entry(event, grant.opens, path, person.name)
         save_decision(path, with_entry(path, entry, today), event.server, decision)
     written = is_new and not dry_run
-    if as_json:
-        holds = "now" if grant.is_live else "next start"
-        fields = {"policy": path, "written": written, "isolate": [entry], "holds": holds}
-        click.echo(json.dumps(fields, indent=2))
-    elif written:
-        click.echo(f"Written to {path}. {grant.describe_start(event.server)}")
+    holds = "now" if grant.is_live else "next start"
+    fields = {"policy": path, "written": written, "isolate": [entry], "holds": holds}
+    done = f"Written to {path}. {grant.describe_start(event.server)}"
+    emit(fields, lambda _: done if written else "", as_json=as_json)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 import click
 
+from pipeguard.cli._emit import emit
 from pipeguard.cli._person import Person
 from pipeguard.errors import PipeGuardError
 from pipeguard.firewall.finding import tells_private
@@ -56,23 +56,17 @@ def grant_call(
         with Store.open(store_path()) as store:
             words = next((item.get("excerpt", "") for item in stopping(event)), "")
             expires = make_grant(store, grant, person.name, words)
-    if as_json:
-        click.echo(
-            json.dumps(
-                {
-                    **grant._asdict(),
-                    "differs": differences(event),
-                    "granted": bool(expires),
-                    "expires": expires,
-                },
-                indent=2,
-            )
-        )
-    elif expires:
-        repeat = "Ask the agent to repeat the call."
-        if is_held(event):
-            repeat = "If the call still waits, it goes on now; else ask the agent to repeat it."
-        click.echo(f"Allowed once, until {expires}. {repeat}")
+    fields = {
+        **grant._asdict(),
+        "differs": differences(event),
+        "granted": bool(expires),
+        "expires": expires,
+    }
+    repeat = "Ask the agent to repeat the call."
+    if is_held(event):
+        repeat = "If the call still waits, it is sent now; else ask the agent to repeat it."
+    done = f"Allowed once, until {expires}. {repeat}"
+    emit(fields, lambda _: done if expires else "", as_json=as_json)
 
 
 def _page(event: AuditedEvent) -> list[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import json
 import sys
 from dataclasses import asdict
 from functools import partial
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pipeguard.cli._emit import emit
 from pipeguard.cli._give import find_offer, give
 from pipeguard.cli._grant_call import grant_call, result_note
 from pipeguard.cli._person import Person
@@ -59,15 +59,6 @@ def _day(context: click.Context, option: click.Parameter, value: str | None) -> 
 _UNSAID = "(your reason)"  # the reason, before the person is asked for it
 
 
-def _refuse_yes(context: click.Context, option: click.Parameter, value: object) -> None:
-    if value:
-        raise click.UsageError(
-            "there is no --yes: a person decides what may pass, on a terminal. In CI, a token does:"
-            " pipeguard policy ci-token --help",
-            context,
-        )
-
-
 @click.command("allow", short_help="Allow a false alarm, or one call, as narrowly as possible.")
 @click.argument("event")
 @click.option(
@@ -94,7 +85,6 @@ def _refuse_yes(context: click.Context, option: click.Parameter, value: object) 
 @click.option("--policy", "path", metavar="FILE", help="Write to FILE, not to your own policy.")
 @click.option("--dry-run", is_flag=True, help="Show what would be written; write nothing.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON, for programs; needs --why.")
-@click.option("--yes", is_flag=True, hidden=True, expose_value=False, callback=_refuse_yes)
 def command(  # noqa: PLR0913  one for each option
     event: str,
     *,
@@ -150,7 +140,9 @@ def command(  # noqa: PLR0913  one for each option
     is_new = allow(path, exemptions, _today()) is not None
     is_asked = is_new and person is not None and not person.has_token
     if not as_json or is_asked:
-        page = _page(stopped, exemptions, path, is_new=is_new, dry_run=dry_run)
+        heading = f"{'Would' if dry_run else 'To'} be written to {path}:"
+        page = [heading, "", entries(exemptions, "  "), *_what_opens(stopped, exemptions)]
+        page = page if is_new else [f"{path} allows this already."]
         click.echo("\n".join(page), err=as_json)
     if is_new and person is not None:
         reason = ask_reason()
@@ -161,13 +153,17 @@ def command(  # noqa: PLR0913  one for each option
         if text is not None:
             decision = exception_entry(stopped, exemptions, f"{path} ({reason})", person.name)
             save_decision(path, text, stopped.server, decision)
-    if as_json:
-        values = [asdict(exemption) for exemption in exemptions]
-        fields = {"policy": path, "written": is_new and not dry_run, "exceptions": values}
-        fields["scopes"] = [other.value for other in scopes(stopped)]
-        click.echo(json.dumps(fields, indent=2, default=str))
-    elif is_new and not dry_run:
-        click.echo(f"Written to {path}. It applies within a second, also to running servers.")
+    written = is_new and not dry_run
+    fields = {
+        "policy": path,
+        "written": written,
+        "exceptions": [
+            asdict(each) | {"until": each.until and str(each.until)} for each in exemptions
+        ],
+        "scopes": [other.value for other in scopes(stopped)],
+    }
+    done = f"Written to {path}. It applies within a second, also to running servers."
+    emit(fields, lambda _: done if written else "", as_json=as_json)
 
 
 def _is_for_one_call(event: AuditedEvent, by: str | None) -> bool:
@@ -210,21 +206,6 @@ def _require_reason(text: str) -> str:
     if not text.strip():
         raise click.UsageError("a reason is required (Ctrl-C to cancel).")
     return text
-
-
-def _page(
-    event: AuditedEvent,
-    exemptions: Sequence[Exemption],
-    path: str,
-    *,
-    is_new: bool,
-    dry_run: bool,
-) -> list[str]:
-    """Preview the exception and what passes with it, before a person confirms it."""
-    if not is_new:
-        return [f"{path} allows this already."]
-    heading = f"{'Would' if dry_run else 'To'} be written to {path}:"
-    return [heading, "", entries(exemptions, "  "), *_what_opens(event, exemptions)]
 
 
 def _what_opens(event: AuditedEvent, exemptions: Sequence[Exemption]) -> list[str]:

@@ -19,13 +19,9 @@ from pipeguard.config.policy_file import PolicyScope, parse_policy, policy_text
 from pipeguard.errors import PipeGuardError, PolicyError
 from pipeguard.firewall.policy import ASKED
 from pipeguard.firewall.session.remedies import Way, decisive_rule, find_remedy
-from pipeguard.rulebook.packs import load_rules
-from pipeguard.rulebook.rule_texts import code_rules
 from pipeguard.state.audit import AuditFilter, parse_findings, rows
 from pipeguard.state.exemption import Breadth, Exemption, entries, flow_entry
-from pipeguard.state.missing import read_notes
 from pipeguard.state.paths import DEMO_STORE_NAME
-from pipeguard.state.row_filter import spell_event
 from pipeguard.state.store import Store
 from pipeguard.unicode.display import NAME_CHARS, quote, show
 
@@ -85,7 +81,12 @@ def find_event(store: Path, name: str, *, with_demo: bool = False) -> AuditedEve
         StateError: the store cannot be read.
         PipeGuardError: no such event is in it.
     """
-    if (event := _find_written(store, name)) is not None:
+    until = monotonic() + WRITTEN_SECONDS  # of a run that the audit knows it may come yet
+    while (event := _look_up(store, name)) is None and monotonic() < until:
+        if not _knows_run(store, name):
+            break
+        sleep(PAUSE_SECONDS)
+    if event is not None:
         return event
     if (event := _look_up(store.with_name(DEMO_STORE_NAME), name)) is not None:
         if with_demo:
@@ -94,19 +95,8 @@ def find_event(store: Path, name: str, *, with_demo: bool = False) -> AuditedEve
             f"event {name} is of `pipeguard demo`: nothing is left to decide about it."
         )
     raise PipeGuardError(
-        f"no event {name!r} is in the audit.{_likeness(name)}{_describe_loss(store, name)}"
-        "\n  List those that are:  pipeguard audit list"
+        f"no event {name!r} is in the audit.\n  List those that are:  pipeguard audit list"
     )
-
-
-def _find_written(store: Path, name: str) -> AuditedEvent | None:
-    """Look an event up; of a run that the audit knows it may be written a moment later."""
-    until = monotonic() + WRITTEN_SECONDS
-    while (event := _look_up(store, name)) is None and monotonic() < until:
-        if not _knows_run(store, name):
-            break
-        sleep(PAUSE_SECONDS)
-    return event
 
 
 def _knows_run(store: Path, name: str) -> bool:
@@ -116,19 +106,6 @@ def _knows_run(store: Path, name: str) -> bool:
         return False
     with Store.open(store) as opened:
         return any(rows(opened, AuditFilter(chain=run, limit=1)))
-
-
-def _describe_loss(store: Path, name: str) -> str:
-    """Say that rows of an event's run are missing, as after a full disk; empty if none are."""
-    run = name.partition(".")[0]
-    is_lossy = any(note.run == run for note in read_notes(store))
-    if not is_lossy and store.is_file():
-        with Store.open(store) as opened:
-            own = AuditFilter(rule="audit.gap", chain=run, limit=1)
-            by_others = AuditFilter(rule="audit.gap", note=f"of the run {run}", limit=1)
-            is_lossy = any(any(rows(opened, each)) for each in (own, by_others))
-    what = "\n  Rows of its run could not be written:  pipeguard audit verify"
-    return what if is_lossy else ""
 
 
 def _look_up(store: Path, name: str) -> AuditedEvent | None:
@@ -151,14 +128,6 @@ def to_event(row: AuditRow) -> AuditedEvent:
     entry = row.entry
     names = entry.event, entry.time, row.server, entry.tool, entry.method, entry.action
     return AuditedEvent(*names, tuple(parse_findings(entry)), entry.kind, entry.frame_bytes)
-
-
-def _likeness(name: str) -> str:
-    """Say what was given instead of an event's name, if that is clear."""
-    if spell_event(name):
-        return ""
-    is_rule = name in code_rules() or name in {rule.id for rule in load_rules()}
-    return f"{' That is a rule.' * is_rule} Event names look like K7Q2M9D4.c12 or K7Q2M9D4.3.c12."
 
 
 def stopping(event: AuditedEvent) -> list[dict[str, str]]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import glob
 import json
-from dataclasses import dataclass, replace
+from collections import Counter
+from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from pipeguard.firewall.finding import tells_private
 from pipeguard.firewall.policy import Selector
@@ -88,17 +89,9 @@ class Exemption:
 
 
 def describe_opening(exemptions: Iterable[Exemption]) -> list[str]:
-    """Say in sentences what else passes with exceptions: each rule, place and content is named."""
-    rules = _group((replace(each, rule="", why=""), each.rule) for each in exemptions)
-    places = _group(((replace(like, place=""), which), like.place) for like, which in rules.items())
-    contents = _group(
-        ((replace(like, content=""), which, where), like.content)
-        for (like, which), where in places.items()
-    )
-    return [
-        _describe(like, which, where, count=0 if "" in found else len(found))
-        for (like, which, where), found in contents.items()
-    ]
+    """Say in a sentence each what else passes with exceptions."""
+    sentences = Counter(map(_describe, dict.fromkeys(exemptions)))
+    return [f"{text} ({n} of them)" if n > 1 else text for text, n in sentences.items()]
 
 
 def describe_place(place: str) -> str:
@@ -107,45 +100,17 @@ def describe_place(place: str) -> str:
     return f"the {part} {message}" if part == "structured" else f"the {message} {part}".rstrip()
 
 
-_Key = TypeVar("_Key")
-
-
-def _group(pairs: Iterable[tuple[_Key, str]]) -> dict[_Key, tuple[str, ...]]:
-    groups: dict[_Key, dict[str, None]] = {}
-    for key, value in pairs:
-        groups.setdefault(key, {})[value] = None
-    return {key: tuple(values) for key, values in groups.items()}
-
-
-def _describe(like: Exemption, rules: Sequence[str], places: Sequence[str], *, count: int) -> str:
-    """One sentence for exceptions that differ in their rules, places and contents alone.
-
-    Args:
-        like: what they have in common.
-        rules: theirs.
-        places: likewise.
-        count: of the contents that they are for; 0 for any content.
-    """
-    of = f"calls of {quote(like.tool)}" if like.tool else "messages"
-    which, find = _join(map(visible, rules)), "finds" if len(rules) == 1 else "find"
-    place = _join(map(describe_place, places))
-    if not count:
-        named = quote(like.path or like.host) if like.path or like.host else ""
-        what = f"{which} {find} in {place} of"
-        if named:
-            return f"what {what} {of} that name {named} and no other file or host"
-        return f"anything that {what} all {of}"
-    if any(map(tells_private, rules)):
-        this, it = ("this value", "it") if count == 1 else (f"these {count} values", "them")
-        return f"{this} again, wherever {which} {find} {it} in {place} of {of}"
-    this = "this text" if count == 1 else f"these {count} texts"
-    it = "it" if count == 1 else "them"
-    return f"{this} again, unchanged, where {which} {find} {it} in {place} of {of}"
-
-
-def _join(words: Iterable[str]) -> str:
-    *first, last = words
-    return f"{', '.join(first)} and {last}" if first else last
+def _describe(exemption: Exemption) -> str:
+    of = f"calls of {quote(exemption.tool)}" if exemption.tool else "messages"
+    rule, place = visible(exemption.rule), describe_place(exemption.place)
+    if exemption.content and tells_private(exemption.rule):
+        return f"this value again, wherever {rule} finds it in {place} of {of}"
+    if exemption.content:
+        return f"this text again, unchanged, where {rule} finds it in {place} of {of}"
+    if named := exemption.path or exemption.host:
+        only = f"that name {quote(named)} and no other file or host"
+        return f"what {rule} finds in {place} of {of} {only}"
+    return f"anything that {rule} finds in {place} of all {of}"
 
 
 def entries(exemptions: Sequence[Exemption], indent: str = "") -> str:
