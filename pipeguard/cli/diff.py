@@ -127,9 +127,9 @@ def _stuffing(entry: HeldDefinition, servers: Iterable[str]) -> list[str]:
 
 def _asking_servers(store: Store) -> list[str]:
     """The servers about which an agent asks something."""
-    from pipeguard.state.proposals import ProposalState, proposals
+    from pipeguard.state.proposals import proposals
 
-    return [each.name for each in proposals(store) if each.state is not ProposalState.APPROVED]
+    return [each.name for each in proposals(store) if each.waits]
 
 
 def find_held(store: Store, target: str | None, kind: str | None) -> list[HeldDefinition]:

@@ -119,7 +119,7 @@ _DEFINITIONS: dict[str, JsonObject] = {
     ),
     REMOVE: _tool(
         REMOVE,
-        "Withdraw a server that you proposed. A running one is removed once the user approves.",
+        "Withdraw a server that you proposed and that waits for the user.",
         {"name": _NAME},
         "name",
         readOnlyHint=False,

@@ -17,14 +17,7 @@ from pipeguard.gateway.access import RateLimit
 from pipeguard.gateway.server_settings import ServerSettings, runs_gateway
 from pipeguard.gateway.servers_file import ManagementSettings, parse_server
 from pipeguard.log import say
-from pipeguard.state.proposals import (
-    MOST_BYTES,
-    Proposal,
-    ProposalState,
-    proposals,
-    propose,
-    withdraw,
-)
+from pipeguard.state.proposals import MOST_BYTES, Proposal, proposals, propose, withdraw
 from pipeguard.state.store import Store
 
 PROPOSE = "propose_server"
@@ -114,7 +107,7 @@ def _approved_proposals(path: Path | None) -> list[Proposal]:
     if path is None:
         return []
     with Store.open(path) as store:
-        return [each for each in proposals(store) if each.state is not ProposalState.WAITING]
+        return [each for each in proposals(store) if not each.waits]
 
 
 def _read_settings(name: str, definition: str) -> ServerSettings:
@@ -198,14 +191,12 @@ class ServerManagement:
         given = arguments.get("name")
         name = given if isinstance(given, str) else ""
 
-        def store() -> ProposalState | None:
+        def store() -> None:
             with Store.open(self._store) as opened:
-                return withdraw(opened, name, who)
+                withdraw(opened, name, who)
 
-        if await asyncio.to_thread(store) is None:
-            return f"The proposal of {name} is withdrawn."
-        say(f"an agent asks to remove the server {name}: pipeguard servers show {name}")
-        return f"The server {name} is removed once the user approves that: tell the user."
+        await asyncio.to_thread(store)
+        return f"The proposal of {name} is withdrawn."
 
     async def list_proposals(self, who: str) -> list[str]:
         """A line for each proposal of a token that a person has not approved."""
@@ -215,7 +206,7 @@ class ServerManagement:
                 return [
                     f"{each.name}: you proposed it, and it waits for the user"
                     for each in proposals(opened)
-                    if each.proposed_by == who and each.state is ProposalState.WAITING
+                    if each.proposed_by == who and each.waits
                 ]
 
         return await asyncio.to_thread(lines)

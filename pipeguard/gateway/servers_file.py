@@ -54,7 +54,7 @@ class ManagementSettings:
 
     Attributes:
         add: new servers.
-        remove: that servers that they proposed go again.
+        remove: withdrawals of what they proposed.
     """
 
     add: bool = False

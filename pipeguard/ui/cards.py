@@ -37,7 +37,7 @@ from pipeguard.state.exceptions import (
 from pipeguard.state.exemption import describe_opening
 from pipeguard.state.grants import find_granted
 from pipeguard.state.page_address import definition_card, new_card
-from pipeguard.state.proposals import Proposal, ProposalState, proposals
+from pipeguard.state.proposals import Proposal, proposals
 from pipeguard.state.review import HeldDefinition, held_definitions
 from pipeguard.state.timestamps import to_utc_text
 from pipeguard.ui.evidence import compare_definitions, read_call
@@ -233,7 +233,7 @@ def _cards(store: Store, wanted: str = "") -> Iterator[Card]:
         yield _call_card(event)
     yield from _definition_cards(store, wanted)
     for proposal in proposals(store):
-        if proposal.state is not ProposalState.APPROVED:
+        if proposal.waits:
             yield _proposal_card(proposal)
     since = to_utc_text(now - STOPPED_DAYS * 86_400)
     decided = {(event.server, event.name) for event in waiting} | find_granted(store, since)
@@ -474,25 +474,22 @@ def _new_card(server: str, definitions: list[HeldDefinition], launched: str) -> 
 
 def _proposal_card(proposal: Proposal) -> Card:
     name = foreign(proposal.name)
-    leaving = proposal.state is ProposalState.LEAVING
-    words = "An agent wants {name} removed" if leaving else "An agent proposes the server {name}"
-    heading = sentence(words, name=name)
     return Card(
         id=f"proposal-{proposal.fingerprint[:12]}",
         group=HELD,
         server=proposal.name,
-        heading=heading,
+        heading=sentence("An agent proposes the server {name}", name=name),
         what="A proposal",
         since=proposal.proposed,
         answers=(
-            CardAnswer("reject", "Reject", "It stays." if leaving else "Nothing is started."),
+            CardAnswer("reject", "Reject", "Nothing is started."),
             CardAnswer(
                 "approve",
-                "Remove it" if leaving else "Approve",
-                opens="its removal" if leaving else "starting it. Its tools then wait here",
-                spares="" if leaving else "its tools: no agent sees them before you approve them",
+                "Approve",
+                opens="starting it. Its tools then wait here",
+                spares="its tools: no agent sees them before you approve them",
             ),
         ),
-        bound=(proposal.fingerprint, proposal.state.value),
+        bound=(proposal.fingerprint,),
         proposal=proposal,
     )

@@ -107,7 +107,7 @@ DECISIONS = (
     *(("approve", TARGET, "--yes"), ("reject", "weather/b", "--yes"), ("forget", TARGET, "--yes")),
     ("forget", "docs", "--launch", "--yes"),
     *(("allow", "stopped", "--why", "x"), ("allow", "walled")),
-    *(("servers", "approve", "a"), ("servers", "reject", "b"), ("servers", "remove", "a")),
+    *(("servers", "approve", "a"), ("servers", "reject", "b")),
     ("isolate", "accept", "files"),
     *(("tokens", "create", "t"), ("tokens", "rotate", "old"), ("tokens", "reset")),
     ("policy", "ci-token"),

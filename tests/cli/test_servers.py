@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipeguard.state.paths import store_path
-from pipeguard.state.proposals import propose, withdraw
+from pipeguard.state.proposals import propose
 from pipeguard.state.store import Store
 from tests.people import be_nobody, give_token
 from tests.snapshot import Snapshot
@@ -26,7 +26,7 @@ def proposed(name: str = "new") -> None:
         propose(store, name, ENTRY, "ci", "It helps.\x1b[2J")
 
 
-def test_a_person_approves_rejects_and_removes(snapshot: Snapshot) -> None:
+def test_a_person_approves_and_rejects(snapshot: Snapshot) -> None:
     snapshot.commands("servers-none", "servers list")
     proposed()
     shown = snapshot.run("servers show new")
@@ -43,15 +43,11 @@ def test_a_person_approves_rejects_and_removes(snapshot: Snapshot) -> None:
         servers approve new  # 1
         """,
     )
-    with Store.open(store_path()) as store:
-        withdraw(store, "new", "ci")
     proposed("other")
     snapshot.commands(
         "servers-withdrawn",
         """
-        servers list
         servers reject new --json
-        servers remove new
         servers reject other
         servers show other  # 2
         """,
@@ -66,7 +62,6 @@ def test_an_agent_decides_nothing(snapshot: Snapshot, monkeypatch: pytest.Monkey
         """
         servers approve new  # 2
         servers reject new  # 2
-        servers remove new  # 2
         servers list
         """,
     )

@@ -19,7 +19,7 @@ from playwright.sync_api import Browser, Error, Locator, Page, expect
 from pipeguard.firewall.protocol.json_values import JsonObject
 from pipeguard.identity.server_name import Launched
 from pipeguard.rulebook.cache import load_engines
-from pipeguard.state.proposals import approve, propose, withdraw
+from pipeguard.state.proposals import propose
 from pipeguard.state.store import Store
 from tests.assess.test_page import Scheme, violations
 from tests.ui.conftest import TIMEOUT_MS, PageTerminal
@@ -28,7 +28,7 @@ from tests.ui.samples import AFTER, BEFORE, ORDER, SECRET, SERVER, WALL, new_too
 DOCS = Path(__file__).parents[2] / "docs"
 IS_DRAWN = bool(os.environ.get("PIPEGUARD_PICTURES"))
 QUALITY = 0.8
-CARDS = 8
+CARDS = 7
 SHARE = 3  # of the answers, every third is given on one screen, and all of them on three
 # What the page says after each answer.
 SAID = {
@@ -72,8 +72,6 @@ def fill(store: Path) -> None:
         opened.remember("notes", [new_tool(name, text, reads) for name, text in tools.items()])
         entry = json.dumps({"command": "npx", "args": ["-y", "linear-mcp"]})
         propose(opened, "linear", entry, "builder", "for issues")
-        approve(opened, propose(opened, "jira", entry, "builder", "for tickets"), "a person")
-        withdraw(opened, "jira", "builder")
     stop(store, "AAAAAAAA.c1", SECRET)
     stop(store, "BBBBBBBB.c1", ORDER)
     stop(store, "CCCCCCCC.x1", WALL)

@@ -20,7 +20,7 @@ from pipeguard.rulebook.cache import load_engines
 from pipeguard.state.audit import AuditFilter, rows
 from pipeguard.state.grants import CallGrant, StoredGrants, make_grant
 from pipeguard.state.page_address import definition_card, new_card, page_address
-from pipeguard.state.proposals import ProposalState, proposals, propose
+from pipeguard.state.proposals import proposals, propose
 from pipeguard.state.review import held_definitions
 from pipeguard.state.store import Store
 from pipeguard.ui.cards import find_waiting
@@ -222,11 +222,11 @@ def test_a_proposal_is_approved_and_taken_back(
     press(page, terminal, "proposes the server", "Approve…")
     expect_count(page, CARDS - 1)
     with Store.open(store) as opened:
-        assert [each.state for each in proposals(opened)] == [ProposalState.APPROVED]
+        assert [each.waits for each in proposals(opened)] == [False]
     page.get_by_role("button", name="Undo").click()
     expect_count(page, CARDS)
     with Store.open(store) as opened:
-        assert [each.state for each in proposals(opened)] == [ProposalState.WAITING]
+        assert [each.waits for each in proposals(opened)] == [True]
 
 
 def test_what_changed_after_it_was_shown_is_not_approved(
