@@ -5,16 +5,16 @@ Reads the newest rows alone, so that a look costs the same whatever the audit's 
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from functools import partial
 from math import ceil
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pipeguard.firewall.session.remedies import is_held
-from pipeguard.state.audit import COLUMNS, AuditEntry, make_row
-from pipeguard.state.database import translated_errors
+from pipeguard.state.audit import COLUMNS, AuditEntry, make_row, select
 from pipeguard.state.schema import MAX_NAME_CHARS
 from pipeguard.state.store import Store
 from pipeguard.state.timestamps import from_utc_text, to_utc_text
@@ -88,7 +88,7 @@ def recent_activity(store: Store, now: float, window_seconds: float) -> list[Ser
     waiting = waiting_definitions(store)
     return [
         _activity(name, seen[name], waiting.get(name, 0), window_seconds)
-        for name in sorted({*seen, *waiting, *named_servers(store)})
+        for name in sorted({*seen, *waiting, *store.named_servers()})
     ]
 
 
@@ -203,12 +203,10 @@ def guarded_servers(store: Store) -> dict[str, KnownServer]:
     Raises:
         StateError: the store cannot be read.
     """
-    with translated_errors(store.path):
-        rows = store.connection.execute(
-            "SELECT server, launched, since, coalesce(last, '') FROM servers LEFT JOIN"
-            " (SELECT server, max(started) AS last FROM chains GROUP BY server) USING (server)"
-        )
-        return {name: KnownServer(*fields) for name, *fields in rows}
+    last = "(SELECT server, max(started) AS last FROM chains GROUP BY server)"
+    servers = f"servers LEFT JOIN {last} USING (server)"
+    rows = select(store, "server, launched, since, coalesce(last, '')", "", table=servers)
+    return {name: KnownServer(*fields) for name, *fields in rows}
 
 
 def tool_calls(
@@ -226,19 +224,15 @@ def tool_calls(
     Raises:
         StateError: the store cannot be read.
     """
-    with translated_errors(store.path):
-        found = store.connection.execute(
-            f"SELECT {COLUMNS} FROM audit WHERE server = ? AND time >= ? AND"  # noqa: S608  a constant
-            " (tool = ? AND method = 'tools/call'"
-            " OR method = 'tools/list' AND instr(findings, ?) > 0)"
-            " AND (? = '' OR substr(client, 1, length(?)) = ?) ORDER BY id DESC LIMIT ?",
-            (
-                *(server, to_utc_text(since), tool[:MAX_NAME_CHARS]),
-                *(f'"tool":{json.dumps(tool[:MAX_NAME_CHARS])}', client, client, client),
-                MOST_MESSAGES,
-            ),
-        )
-        return [make_row(columns).entry for columns in found]
+    name = tool[:MAX_NAME_CHARS]
+    condition = (
+        "WHERE server = ? AND time >= ? AND (tool = ? AND method = 'tools/call'"
+        " OR method = 'tools/list' AND instr(findings, ?) > 0)"
+        " AND (? = '' OR substr(client, 1, length(?)) = ?) ORDER BY id DESC LIMIT ?"
+    )
+    values = (server, to_utc_text(since), name, f'"tool":{json.dumps(name)}')
+    rows = select(store, COLUMNS, condition, (*values, *[client] * 3, MOST_MESSAGES))
+    return [make_row(columns).entry for columns in rows]
 
 
 def quantile(ordered: Sequence[float], share: float) -> float | None:
@@ -246,33 +240,15 @@ def quantile(ordered: Sequence[float], share: float) -> float | None:
     return ordered[ceil(share * len(ordered)) - 1] if ordered else None
 
 
-def _rows(
-    store: Store, since: float
-) -> Iterable[tuple[str, str, str, str, str, float | None, str]]:
+def _rows(store: Store, since: float) -> Iterable[tuple[Any, ...]]:
     enough = to_utc_text(since - LATE_SECONDS)
-    with translated_errors(store.path):
-        for row in store.connection.execute(
-            f"SELECT time, server, method, direction, action, duration_ms, {RULES} FROM audit"  # noqa: S608  a constant
-            " WHERE kind <> 'approval' AND server <> '' ORDER BY id DESC LIMIT ?",
-            (MOST_ROWS,),
-        ):
-            if row[0] < enough:
-                return
-            yield row
-
-
-def named_servers(store: Store) -> list[str]:
-    """The servers that were ever guarded, whether they could be started or not."""
-    with translated_errors(store.path):
-        return [server for (server,) in store.connection.execute("SELECT server FROM servers")]
+    columns = f"time, server, method, direction, action, duration_ms, {RULES}"
+    condition = "WHERE kind <> 'approval' AND server <> '' ORDER BY id DESC LIMIT ?"
+    rows = select(store, columns, condition, (MOST_ROWS,))
+    return itertools.takewhile(lambda row: row[0] >= enough, rows)
 
 
 def waiting_definitions(store: Store) -> dict[str, int]:
     """The number of each server's definitions that wait for a decision."""
-    with translated_errors(store.path):
-        return dict(
-            store.connection.execute(
-                "SELECT server, count(*) FROM pins WHERE held IS NOT NULL AND reason <> 'withdrawn'"
-                " GROUP BY server"
-            )
-        )
+    condition = "WHERE held IS NOT NULL AND reason <> 'withdrawn' GROUP BY server"
+    return dict(select(store, "server, count(*)", condition, table="pins"))

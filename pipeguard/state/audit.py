@@ -14,6 +14,7 @@ the heads that `pipeguard audit verify` prints in another place.
 
 from __future__ import annotations
 
+import itertools
 import json
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
@@ -281,15 +282,28 @@ def rows(store: Store, where: AuditFilter, *, by_time: bool = False) -> Iterator
     values += [where.limit + LATE_ROWS if where.limit and by_time else where.limit or -1]
     values.append(where.limit or -1)
     latest, order = ("time DESC, id DESC", "time, id") if by_time else ("id DESC", "id")
-    newest = f"SELECT * FROM audit WHERE {condition} ORDER BY id DESC LIMIT ?"  # noqa: S608  constants
+    newest = f"(SELECT * FROM audit WHERE {condition} ORDER BY id DESC LIMIT ?)"  # noqa: S608  constants
+    newest = f"(SELECT * FROM {newest} ORDER BY {latest} LIMIT ?)"  # noqa: S608  constants
+    yield from map(make_row, select(store, COLUMNS, f"ORDER BY {order}", values, newest))
+
+
+def select(
+    store: Store, columns: str, condition: str, values: Sequence[object] = (), table: str = "audit"
+) -> Iterator[tuple[Any, ...]]:
+    """Read columns of rows of the audit, as the caller takes them.
+
+    Args:
+        store: the store.
+        columns: in SQL.
+        condition: in SQL, with WHERE or ORDER BY.
+        values: of the condition.
+        table: of the audit, or a selection of it.
+
+    Raises:
+        StateError: the store cannot be read.
+    """
     with translated_errors(store.path):
-        selected = store.connection.execute(
-            f"SELECT {COLUMNS} FROM (SELECT * FROM ({newest})"  # noqa: S608  constants
-            f" ORDER BY {latest} LIMIT ?) ORDER BY {order}",
-            values,
-        )
-        for columns in selected:
-            yield make_row(columns)
+        yield from store.connection.execute(f"SELECT {columns} FROM {table} {condition}", values)  # noqa: S608  constants
 
 
 def _conditions(where: AuditFilter) -> tuple[str, list[str | int]]:
@@ -369,13 +383,8 @@ def chains(store: Store) -> Iterator[Chain]:
     Raises:
         StateError: the store cannot be read.
     """
-    with translated_errors(store.path):
-        selected = store.connection.execute(
-            "SELECT number, chain, server, started, previous, first, head, length"
-            " FROM chains ORDER BY number"
-        )
-        for columns in selected:
-            yield Chain(*columns)
+    columns = ", ".join(Chain._fields)
+    return itertools.starmap(Chain, select(store, columns, "ORDER BY number", table="chains"))
 
 
 _ENTRY = AuditEntry._fields

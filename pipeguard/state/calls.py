@@ -12,13 +12,7 @@ from collections import Counter, defaultdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipeguard.state.audit import (
-    COLUMNS,
-    AuditRow,
-    list_findings,
-    make_row,
-)
-from pipeguard.state.database import translated_errors
+from pipeguard.state.audit import COLUMNS, AuditRow, list_findings, make_row, select
 from pipeguard.state.search import MOST_LOOKED_AT, find_rows, last_number
 from pipeguard.state.timestamps import to_utc_text
 
@@ -177,14 +171,13 @@ def _look_up(store: Store, number: int, row: AuditRow) -> _Row | None:
     is_answer = row.entry.duration_ms is not None
     if not is_answer and (not _is_request(row) or row.entry.action == "block"):
         return None
-    with translated_errors(store.path):
-        found = store.connection.execute(
-            f"SELECT id, {COLUMNS} FROM audit WHERE chain = ? AND seq BETWEEN ? AND ?"  # noqa: S608  constants
-            " AND method = ? AND tool = ? AND iif(kind = 'request', frame_bytes, request_bytes) = ?"
-            " ORDER BY id DESC",
-            (row.chain, row.seq - _REACH_ROWS, row.seq + _REACH_ROWS, *_key(row)[1:]),
-        ).fetchall()
-    return _match((number, make_row(columns)) for number, *columns in found).get(number)
+    condition = (
+        "WHERE chain = ? AND seq BETWEEN ? AND ? AND method = ? AND tool = ?"
+        " AND iif(kind = 'request', frame_bytes, request_bytes) = ? ORDER BY id DESC"
+    )
+    values = (row.chain, row.seq - _REACH_ROWS, row.seq + _REACH_ROWS, *_key(row)[1:])
+    near = select(store, f"id, {COLUMNS}", condition, values)
+    return _match((at, make_row(columns)) for at, *columns in near).get(number)
 
 
 def is_busy(store: Store, now: float) -> bool:
@@ -193,10 +186,7 @@ def is_busy(store: Store, now: float) -> bool:
     Raises:
         StateError: the store cannot be read.
     """
-    with translated_errors(store.path):
-        row = store.connection.execute(
-            "SELECT time FROM audit ORDER BY id DESC LIMIT 1 OFFSET ?", (BUSY_ROWS,)
-        ).fetchone()
+    row = next(select(store, "time", "ORDER BY id DESC LIMIT 1 OFFSET ?", (BUSY_ROWS,)), None)
     return row is not None and row[0] > to_utc_text(now - BUSY_SECONDS)
 
 
@@ -228,15 +218,15 @@ class HourCounts:
             return [self._bins.get(at, Counter()) for at in span]
 
     def _add(self, store: Store, after: int, first: int) -> None:
-        with translated_errors(store.path):
-            for moment, *counts in store.connection.execute(
-                "SELECT substr(time, 1, 17) || iif(substr(time, 18, 1) < '3', '00Z', '30Z') AS bin,"  # noqa: S608  constants
-                f" sum({_COUNTED}), sum(action = 'block'), sum(action = 'ask'),"
-                " sum(action IN ('redact', 'cut')), sum(action = 'warn'),"
-                " sum(coalesce(duration_ms, 0) >= ?)"
-                f" FROM audit WHERE id > ? AND time >= ? AND {_SHOWN} GROUP BY bin",
-                (SLOW_MS, after, to_utc_text(first * BIN_SECONDS)),
-            ):
-                at = int(_seconds(moment)) // BIN_SECONDS
-                added = Counter(dict(zip(self.NAMES, counts, strict=True)))
-                self._bins[at] = self._bins.get(at, Counter()) + added
+        columns = (
+            "substr(time, 1, 17) || iif(substr(time, 18, 1) < '3', '00Z', '30Z') AS bin,"
+            f" sum({_COUNTED}), sum(action = 'block'), sum(action = 'ask'),"
+            " sum(action IN ('redact', 'cut')), sum(action = 'warn'),"
+            f" sum(coalesce(duration_ms, 0) >= {SLOW_MS})"
+        )
+        condition = f"WHERE id > ? AND time >= ? AND {_SHOWN} GROUP BY bin"
+        values = (after, to_utc_text(first * BIN_SECONDS))
+        for moment, *counts in select(store, columns, condition, values):
+            at = int(_seconds(moment)) // BIN_SECONDS
+            added = Counter(dict(zip(self.NAMES, counts, strict=True)))
+            self._bins[at] = self._bins.get(at, Counter()) + added

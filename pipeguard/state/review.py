@@ -20,8 +20,8 @@ from pipeguard.state.audit import (
     decision_entry,
     make_row,
     record_decision,
+    select,
 )
-from pipeguard.state.database import translated_errors
 from pipeguard.state.schema import MAX_NAME_CHARS
 from pipeguard.state.timestamps import utc_text
 from pipeguard.unicode.display import quote, visible
@@ -262,13 +262,11 @@ def pin_history(store: Store, server: str, kind: str, name: str) -> list[AuditEn
         StateError: the store cannot be read.
     """
     chains = " OR ".join(f"chain GLOB '{action.upper()}-*'" for action in _DECISIONS)
-    with translated_errors(store.path):
-        found = store.connection.execute(
-            f"SELECT {COLUMNS} FROM audit WHERE ({chains}) AND server = ? AND method = ?"  # noqa: S608  constants
-            " AND tool = ? ORDER BY id DESC LIMIT ?",
-            (server, kind, name[:MAX_NAME_CHARS], MOST_DECISIONS),
-        )
-        return [make_row(columns).entry for columns in found]
+    condition = (
+        f"WHERE ({chains}) AND server = ? AND method = ? AND tool = ? ORDER BY id DESC LIMIT ?"
+    )
+    values = (server, kind, name[:MAX_NAME_CHARS], MOST_DECISIONS)
+    return [make_row(row).entry for row in select(store, COLUMNS, condition, values)]
 
 
 def tool_states(store: Store) -> dict[str, list[ToolState]]:
@@ -278,12 +276,13 @@ def tool_states(store: Store) -> dict[str, list[ToolState]]:
         StateError: the store cannot be read.
     """
     states: dict[str, list[ToolState]] = {}
-    with translated_errors(store.path):
-        for server, *fields in store.connection.execute(
-            "SELECT server, name, coalesce(approved, held), is_reviewed, held IS NOT NULL"
-            " AND reason <> 'withdrawn' FROM pins WHERE kind = 'tool' ORDER BY server, name"
-        ):
-            states.setdefault(server, []).append(ToolState(*fields))
+    columns = (
+        "server, name, coalesce(approved, held), is_reviewed, held IS NOT NULL"
+        " AND reason <> 'withdrawn'"
+    )
+    condition = "WHERE kind = 'tool' ORDER BY server, name"
+    for server, *fields in select(store, columns, condition, table="pins"):
+        states.setdefault(server, []).append(ToolState(*fields))
     return states
 
 

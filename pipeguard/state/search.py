@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipeguard.state.audit import COLUMNS, LATE_ROWS, AuditRow, make_row
-from pipeguard.state.database import translated_errors
+from pipeguard.state.audit import COLUMNS, LATE_ROWS, AuditRow, make_row, select
 from pipeguard.state.timestamps import parse_moment
 
 if TYPE_CHECKING:
@@ -46,17 +45,13 @@ def find_rows(
         StateError: the store cannot be read.
     """
     condition, values = where.to_sql()
-    with translated_errors(store.path):
-        top = before or last_number(store) + 1
-        floor = max(0, top - 1 - MOST_LOOKED_AT)
-        for moment in where.find_values("since"):
-            floor = max(floor, _find_number(store, moment, floor, top))
-        selected = store.connection.execute(
-            f"SELECT id, {COLUMNS} FROM audit WHERE id > ? AND id < ? AND {only}"  # noqa: S608  constants
-            f" AND {condition} ORDER BY id DESC LIMIT ?",
-            (floor, top, *values, limit),
-        )
-        found = [(number, make_row(columns)) for number, *columns in selected]
+    top = before or last_number(store) + 1
+    floor = max(0, top - 1 - MOST_LOOKED_AT)
+    for moment in where.find_values("since"):
+        floor = max(floor, _find_number(store, moment, floor, top))
+    condition = f"WHERE id > ? AND id < ? AND {only} AND {condition} ORDER BY id DESC LIMIT ?"
+    selected = select(store, f"id, {COLUMNS}", condition, (floor, top, *values, limit))
+    found = [(number, make_row(columns)) for number, *columns in selected]
     if len(found) == limit:
         return FoundRows(found, found[-1][0])
     return FoundRows(found, floor + 1 if floor == top - 1 - MOST_LOOKED_AT else 0)
@@ -64,17 +59,14 @@ def find_rows(
 
 def last_number(store: Store) -> int:
     """The number of the newest row; 0 if there is none."""
-    with translated_errors(store.path):
-        ((number,),) = store.connection.execute("SELECT coalesce(max(id), 0) FROM audit")
-        return int(number)
+    ((number,),) = select(store, "coalesce(max(id), 0)", "")
+    return int(number)
 
 
 def _find_number(store: Store, moment: str, floor: int, top: int) -> int:
     """A number below which all rows are older than a moment, as far as rows are in order."""
-    older = store.connection.execute(
-        "SELECT id FROM audit WHERE id > ? AND id < ? AND time < ? ORDER BY id DESC LIMIT 1",
-        (floor, top, parse_moment(moment)),
-    ).fetchone()
+    condition = "WHERE id > ? AND id < ? AND time < ? ORDER BY id DESC LIMIT 1"
+    older = next(select(store, "id", condition, (floor, top, parse_moment(moment))), None)
     return max(0, older[0] - LATE_ROWS) if older else 0
 
 
@@ -85,16 +77,10 @@ def stream_rows(store: Store, where: RowFilter) -> Iterator[AuditRow]:
         StateError: the store cannot be read.
     """
     condition, values = where.to_sql()
-    number = 0
-    while True:
-        with translated_errors(store.path):
-            batch = store.connection.execute(
-                f"SELECT id, {COLUMNS} FROM audit WHERE id > ? AND {condition}"  # noqa: S608  constants
-                " ORDER BY id LIMIT ?",
-                (number, *values, BATCH_ROWS),
-            ).fetchall()
-        for columns in batch:
-            yield make_row(columns[1:])
-        if len(batch) < BATCH_ROWS:
-            return
-        number = batch[-1][0]
+    condition = f"WHERE id > ? AND {condition} ORDER BY id LIMIT ?"
+    number, is_more = 0, True
+    while is_more:
+        batch = [*select(store, f"id, {COLUMNS}", condition, (number, *values, BATCH_ROWS))]
+        yield from (make_row(columns) for _, *columns in batch)
+        is_more = len(batch) == BATCH_ROWS
+        number = batch[-1][0] if batch else 0

@@ -11,13 +11,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from pipeguard.firewall.session.remedies import is_held
-from pipeguard.state.activity import (
-    LATE_SECONDS,
-    RULES,
-    named_servers,
-    waiting_definitions,
-)
-from pipeguard.state.database import translated_errors
+from pipeguard.state.activity import LATE_SECONDS, RULES, waiting_definitions
+from pipeguard.state.audit import select
 from pipeguard.state.store import Store
 from pipeguard.state.timestamps import to_utc_text
 
@@ -85,7 +80,7 @@ def totals(store: Store, now: float, day_began: float) -> list[ServerTotals]:
     waiting = waiting_definitions(store)
     return [
         ServerTotals(name, today[name], week[name], waiting.get(name, 0))
-        for name in sorted({*week, *waiting, *named_servers(store)})
+        for name in sorted({*week, *waiting, *store.named_servers()})
     ]
 
 
@@ -102,19 +97,17 @@ def _with(count: Totals, action: str, *, would: bool) -> Totals:
 
 def _rows(store: Store, since: float) -> Iterator[tuple[str, str, str, bool]]:
     """Time, server, action, and whether more would have been done, the newest first."""
-    enough = to_utc_text(since - LATE_SECONDS)
-    old = 0
-    with translated_errors(store.path):
-        # A text in a finding has its quotes escaped, so that none looks like a member.
-        for time, server, action, would, rules in store.connection.execute(
-            'SELECT time, server, action, instr(findings, \'"would":"\') > 0,'  # noqa: S608  a constant
-            f" {RULES} FROM audit"
-            " WHERE action IN ('block', 'cut', 'redact', 'warn') AND server <> ''"
-            # Every list has what the policy leaves out of it.
-            " AND NOT (method = 'tools/list' AND json_array_length(findings) = 1"
-            " AND json_extract(findings, '$[0].rule') = 'policy.tool') ORDER BY id DESC"
-        ):
-            old = old + 1 if time < enough else 0
-            if old > MOST_OLD:
-                return
-            yield time, server, HELD if is_held(json.loads(rules)) else action, bool(would)
+    enough, old = to_utc_text(since - LATE_SECONDS), 0
+    # A text in a finding has its quotes escaped, so that none looks like a member.
+    columns = f'time, server, action, instr(findings, \'"would":"\') > 0, {RULES}'
+    condition = (
+        "WHERE action IN ('block', 'cut', 'redact', 'warn') AND server <> ''"
+        # Every list has what the policy leaves out of it.
+        " AND NOT (method = 'tools/list' AND json_array_length(findings) = 1"
+        " AND json_extract(findings, '$[0].rule') = 'policy.tool') ORDER BY id DESC"
+    )
+    for time, server, action, would, rules in select(store, columns, condition):
+        old = old + 1 if time < enough else 0
+        if old > MOST_OLD:
+            return
+        yield time, server, HELD if is_held(json.loads(rules)) else action, bool(would)

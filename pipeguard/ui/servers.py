@@ -43,7 +43,6 @@ from pipeguard.state.activity import (
     ServerHistory,
     activity_history,
     guarded_servers,
-    named_servers,
 )
 from pipeguard.state.timestamps import from_utc_text, to_utc_text
 from pipeguard.ui.decisions import DoneDecision, NothingDoneError
@@ -198,7 +197,7 @@ def find_servers(store: Store, now: float) -> list[ShownServer]:
     hours, minutes = activity_history(store, now, ((60, HOURS), (1, MINUTES)))
     tools = count_tools(store)
     shown = []
-    for name in sorted({*named_servers(store), *tools, *hours, *entries.guarded}):
+    for name in sorted({*store.named_servers(), *tools, *hours, *entries.guarded}):
         starting = entries.guarded.get(name, [])
         quiet = QUIET_HOUR if name in hours else None
         server = ShownServer(
