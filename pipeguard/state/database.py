@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from pipeguard.config.atomic_write import FREE_SPACE, is_full
 from pipeguard.errors import StateError
 from pipeguard.state.paths import believe
-from pipeguard.state.schema import migrate, rollback
+from pipeguard.state.schema import create_tables, rollback
 
 if TYPE_CHECKING:
     import sqlite3
@@ -27,7 +27,7 @@ CACHE_KIB = 512  # of pages per connection, in place of SQLite's 2000: rows are 
 
 
 class StateDatabase:
-    """One open SQLite file in this version's form.
+    """One open SQLite file.
 
     Belongs to the thread that opened it.
 
@@ -43,11 +43,11 @@ class StateDatabase:
 
     @classmethod
     def open(cls, path: Path | str) -> Self:
-        """Open a file, create it if it is missing, and migrate it to this version's form.
+        """Open a file, and create it if it is missing.
 
         Raises:
-            StateError: it cannot be read or written, another user could have written it, or a
-                newer PipeGuard wrote it.
+            StateError: it cannot be read or written, another user could have written it, or
+                another version of PipeGuard wrote it.
         """
         import sqlite3
 
@@ -60,7 +60,7 @@ class StateDatabase:
                 connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
                 # With WAL, a power cut can cost the last transactions but never damages the file.
                 connection.execute("PRAGMA synchronous = NORMAL")
-                migrate(connection, path, BUSY_SECONDS)
+                create_tables(connection, path, BUSY_SECONDS)
             except BaseException:
                 connection.close()
                 raise

@@ -1,4 +1,4 @@
-"""The tables of the store, and the migrations between their versions; knows SQL alone."""
+"""The tables of the store; knows only SQL."""
 
 from __future__ import annotations
 
@@ -18,168 +18,127 @@ IS_STOPPED = "action IN ('block', 'ask', 'cut', 'redact')"
 # A file that an isolated server did not get: its answer failed and passed, with a finding.
 IS_TO_DECIDE = f"({IS_STOPPED} OR (action = 'warn' AND instr(findings, '\"rule\":\"isolation.')))"
 
-# Each entry brings a file from version i to i + 1 (PRAGMA user_version). Never change one.
-MIGRATIONS: tuple[tuple[str, ...], ...] = (
-    (
-        """CREATE TABLE pins (
-            server TEXT NOT NULL,
-            kind TEXT NOT NULL,
-            name TEXT NOT NULL,
-            approved TEXT,
-            approved_fingerprint TEXT,
-            approved_at TEXT NOT NULL DEFAULT '',
-            held TEXT,
-            held_fingerprint TEXT,
-            held_at TEXT NOT NULL DEFAULT '',
-            reason TEXT NOT NULL DEFAULT '',
-            PRIMARY KEY (server, kind, name),
-            CHECK (approved IS NOT NULL OR held IS NOT NULL)
-        ) STRICT""",
-        """CREATE TABLE chains (
-            number INTEGER PRIMARY KEY AUTOINCREMENT,
-            chain TEXT NOT NULL UNIQUE,
-            server TEXT NOT NULL,
-            started TEXT NOT NULL,
-            previous TEXT NOT NULL,
-            first TEXT NOT NULL,
-            head TEXT NOT NULL,
-            length INTEGER NOT NULL
-        ) STRICT""",
-        """CREATE TABLE audit (
-            id INTEGER PRIMARY KEY,
-            chain TEXT NOT NULL,
-            seq INTEGER NOT NULL,
-            time TEXT NOT NULL,
-            server TEXT NOT NULL,
-            client TEXT NOT NULL,
-            direction TEXT NOT NULL,
-            kind TEXT NOT NULL,
-            method TEXT NOT NULL,
-            tool TEXT NOT NULL,
-            action TEXT NOT NULL,
-            event TEXT NOT NULL,
-            frame_sha256 TEXT NOT NULL,
-            frame_bytes INTEGER NOT NULL,
-            findings TEXT NOT NULL,
-            prev_hash TEXT NOT NULL,
-            hash TEXT NOT NULL,
-            UNIQUE (chain, seq)
-        ) STRICT""",
-        "CREATE INDEX audit_event ON audit (event) WHERE event <> ''",
-    ),
-    (
-        # Which server has which name. A name with pins and no server goes to the first to start.
-        """CREATE TABLE servers (
-            server TEXT NOT NULL PRIMARY KEY,
-            name TEXT NOT NULL,
-            identity TEXT NOT NULL,
-            launched TEXT NOT NULL,
-            since TEXT NOT NULL,
-            UNIQUE (name, identity)
-        ) STRICT""",
-    ),
-    (
-        # Bearer tokens of the gateway's clients, by their digests alone.
-        """CREATE TABLE tokens (
-            name TEXT NOT NULL PRIMARY KEY,
-            sha256 BLOB NOT NULL,
-            servers TEXT NOT NULL,
-            tools TEXT NOT NULL,
-            effect TEXT NOT NULL,
-            per_minute INTEGER NOT NULL,
-            created TEXT NOT NULL,
-            expires TEXT NOT NULL
-        ) STRICT""",
-    ),
-    (
-        # Servers that agents proposed for the gateway, and who may propose any.
-        """CREATE TABLE proposals (
-            name TEXT NOT NULL PRIMARY KEY,
-            definition TEXT NOT NULL,
-            fingerprint TEXT NOT NULL,
-            state TEXT NOT NULL,
-            proposed_by TEXT NOT NULL,
-            reason TEXT NOT NULL,
-            proposed TEXT NOT NULL,
-            decided TEXT NOT NULL
-        ) STRICT""",
-        "ALTER TABLE tokens ADD COLUMN manages INTEGER NOT NULL DEFAULT 0",
-    ),
-    (
-        # Whose client a frame is of, and what a call cost, at its answer; NULL in older rows.
-        "ALTER TABLE audit ADD COLUMN token TEXT",
-        "ALTER TABLE audit ADD COLUMN request_bytes INTEGER",
-        "ALTER TABLE audit ADD COLUMN duration_ms REAL",
-    ),
-    (
-        # If a person approved what is trusted. Of older pins only the audit tells, as far as it
-        # goes back; a pin that was forgotten since, and pinned again, is approved no more.
-        "ALTER TABLE pins ADD COLUMN is_reviewed INTEGER NOT NULL DEFAULT 0",
-        """UPDATE pins SET is_reviewed = 1 WHERE
-            (server, kind, substr(name, 1, 200), approved_fingerprint) IN (
-                SELECT server, method, tool, frame_sha256 FROM audit approval
-                WHERE chain GLOB 'APPROVE-*' AND kind = 'approval' AND action = 'approve'
-                AND NOT EXISTS (
-                    SELECT 1 FROM audit later
-                    WHERE later.chain GLOB 'FORGET-*' AND later.action = 'forget'
-                    AND later.id > approval.id AND later.server = approval.server
-                    AND later.method = approval.method AND later.tool = approval.tool
-                )
-            )""",
-    ),
-    (
-        # Calls that a person allowed for one time, by their marks (firewall.session.guard).
-        """CREATE TABLE grants (
-            mark TEXT NOT NULL PRIMARY KEY,
-            event TEXT NOT NULL,
-            server TEXT NOT NULL,
-            tool TEXT NOT NULL,
-            why TEXT NOT NULL,
-            made TEXT NOT NULL,
-            expires TEXT NOT NULL
-        ) STRICT""",
-    ),
-    (
-        # What a person wants to hear no more of, by the keys of its cards (ui.cards).
-        """CREATE TABLE dismissals (
-            key TEXT NOT NULL PRIMARY KEY,
-            made TEXT NOT NULL
-        ) STRICT""",
-    ),
-    (
-        # The few rows that stopped or changed something, for the page. The newest row with a name
-        # of an event is found by `audit_event`.
-        f"CREATE INDEX audit_stopped ON audit (id) WHERE {IS_STOPPED}",
-    ),
-    (
-        # With the files that isolated servers did not get.
-        "DROP INDEX audit_stopped",
-        f"CREATE INDEX audit_stopped ON audit (id) WHERE {IS_TO_DECIDE}",
-    ),
+VERSION = 10  # of the tables (PRAGMA user_version)
+TABLES = (
+    """CREATE TABLE pins (
+        server TEXT NOT NULL,
+        kind TEXT NOT NULL,
+        name TEXT NOT NULL,
+        approved TEXT,
+        approved_fingerprint TEXT,
+        approved_at TEXT NOT NULL DEFAULT '',
+        held TEXT,
+        held_fingerprint TEXT,
+        held_at TEXT NOT NULL DEFAULT '',
+        reason TEXT NOT NULL DEFAULT '',
+        is_reviewed INTEGER NOT NULL DEFAULT 0,
+        PRIMARY KEY (server, kind, name),
+        CHECK (approved IS NOT NULL OR held IS NOT NULL)
+    ) STRICT""",
+    """CREATE TABLE chains (
+        number INTEGER PRIMARY KEY AUTOINCREMENT,
+        chain TEXT NOT NULL UNIQUE,
+        server TEXT NOT NULL,
+        started TEXT NOT NULL,
+        previous TEXT NOT NULL,
+        first TEXT NOT NULL,
+        head TEXT NOT NULL,
+        length INTEGER NOT NULL
+    ) STRICT""",
+    """CREATE TABLE audit (
+        id INTEGER PRIMARY KEY,
+        chain TEXT NOT NULL,
+        seq INTEGER NOT NULL,
+        time TEXT NOT NULL,
+        server TEXT NOT NULL,
+        client TEXT NOT NULL,
+        direction TEXT NOT NULL,
+        kind TEXT NOT NULL,
+        method TEXT NOT NULL,
+        tool TEXT NOT NULL,
+        action TEXT NOT NULL,
+        event TEXT NOT NULL,
+        frame_sha256 TEXT NOT NULL,
+        frame_bytes INTEGER NOT NULL,
+        findings TEXT NOT NULL,
+        prev_hash TEXT NOT NULL,
+        hash TEXT NOT NULL,
+        token TEXT,
+        request_bytes INTEGER,
+        duration_ms REAL,
+        UNIQUE (chain, seq)
+    ) STRICT""",
+    "CREATE INDEX audit_event ON audit (event) WHERE event <> ''",
+    # The few rows that stopped or changed something, with the files that isolated servers did not
+    # get, for the page.
+    f"CREATE INDEX audit_stopped ON audit (id) WHERE {IS_TO_DECIDE}",
+    # Which server has which name. A name with pins and no server goes to the first to start.
+    """CREATE TABLE servers (
+        server TEXT NOT NULL PRIMARY KEY,
+        name TEXT NOT NULL,
+        identity TEXT NOT NULL,
+        launched TEXT NOT NULL,
+        since TEXT NOT NULL,
+        UNIQUE (name, identity)
+    ) STRICT""",
+    # Bearer tokens of the gateway's clients, by their digests alone.
+    """CREATE TABLE tokens (
+        name TEXT NOT NULL PRIMARY KEY,
+        sha256 BLOB NOT NULL,
+        servers TEXT NOT NULL,
+        tools TEXT NOT NULL,
+        effect TEXT NOT NULL,
+        per_minute INTEGER NOT NULL,
+        created TEXT NOT NULL,
+        expires TEXT NOT NULL,
+        manages INTEGER NOT NULL DEFAULT 0
+    ) STRICT""",
+    # Servers that agents proposed for the gateway.
+    """CREATE TABLE proposals (
+        name TEXT NOT NULL PRIMARY KEY,
+        definition TEXT NOT NULL,
+        fingerprint TEXT NOT NULL,
+        state TEXT NOT NULL,
+        proposed_by TEXT NOT NULL,
+        reason TEXT NOT NULL,
+        proposed TEXT NOT NULL,
+        decided TEXT NOT NULL
+    ) STRICT""",
+    # Calls that a person allowed for one time, by their marks (firewall.session.guard).
+    """CREATE TABLE grants (
+        mark TEXT NOT NULL PRIMARY KEY,
+        event TEXT NOT NULL,
+        server TEXT NOT NULL,
+        tool TEXT NOT NULL,
+        why TEXT NOT NULL,
+        made TEXT NOT NULL,
+        expires TEXT NOT NULL
+    ) STRICT""",
+    # Cards that a person dismissed, by their keys (ui.cards).
+    "CREATE TABLE dismissals (key TEXT NOT NULL PRIMARY KEY, made TEXT NOT NULL) STRICT",
 )
 
 
-def migrate(connection: sqlite3.Connection, path: Path | str, wait_seconds: float) -> None:
-    """Bring a store to this version's form, even while another process does the same.
+def create_tables(connection: sqlite3.Connection, path: Path | str, wait_seconds: float) -> None:
+    """Create the tables in a new file, even while another process does the same.
 
     Raises:
-        StateError: a newer PipeGuard wrote the file, or SQLite is too old.
+        StateError: another version of PipeGuard wrote the file, or SQLite is too old.
     """
     _use_wal(connection, wait_seconds)
-    if _version(connection) == len(MIGRATIONS):
+    if _version(connection) == VERSION:
         return
     connection.execute("BEGIN IMMEDIATE")
     try:
         version = _version(connection)
-        if version > len(MIGRATIONS):
+        if version not in (0, VERSION):
             raise StateError(
-                f"the store {path} was written by a newer PipeGuard (form {version}).\n"
-                "  Upgrade this one, or name another folder in PIPEGUARD_STATE_DIR."
+                f"the store {path} was written by another version of PipeGuard (form {version}).\n"
+                "  Use that one, or name another folder in PIPEGUARD_STATE_DIR."
             )
-        for statements in MIGRATIONS[version:]:
-            for statement in statements:
-                connection.execute(statement)
-        connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+        for statement in TABLES if version == 0 else ():
+            connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {VERSION}")
         connection.execute("COMMIT")
     finally:
         rollback(connection)

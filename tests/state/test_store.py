@@ -193,7 +193,7 @@ def test_a_file_of_a_newer_version_is_left_alone(path: Path) -> None:
     connection = sqlite3.connect(path)
     connection.execute("PRAGMA user_version = 99")
     connection.close()
-    with pytest.raises(StateError, match="newer PipeGuard"):
+    with pytest.raises(StateError, match="another version"):
         Store.open(path)
 
 
