@@ -129,13 +129,7 @@ def show(event: str, *, as_json: bool) -> None:
     emit(events, lambda shown: "\n\n".join(map(_page, shown)), as_json=as_json)
 
 
-_CHANGED = """Another program did it: PipeGuard changes no row.
-  Do not trust what such a row says. `pipeguard audit show EVENT` shows it as it is now.
-  Keep a copy of {}, and find out who can write it.
-  PipeGuard repairs nothing. This is reported until `audit.keep` removes those runs; the same file
-  has your pins."""
-
-
+_CHANGED = "Another program did it: PipeGuard changes no row. Do not trust what such a row says."
 _DIFFERS = """\
 The rows are consistent, but they are not those of {}: either the audit was rewritten since, or that
 file is not as you stored it."""
@@ -165,7 +159,7 @@ def verify_chains(*, heads: bool, against: TextIO | None, as_json: bool) -> None
       2  FILE is no list of heads
     """  # noqa: D301  click reads the mark
     problems, listed, gaps = examine(store_path())
-    changed = f"The audit was changed: {{}}. {_CHANGED.format(store_path())}"
+    changed = f"The audit was changed: {{}}. {_CHANGED}"
     if against is not None:
         changed = changed if problems else _DIFFERS.format(visible(against.name))
         try:

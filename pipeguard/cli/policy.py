@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib import resources
 from pathlib import Path
 
 import click
@@ -20,51 +21,7 @@ from pipeguard.runtime.progress import wait_for_engines
 from pipeguard.state.exceptions import save
 from pipeguard.unicode.display import visible
 
-EXAMPLE = """\
-# PipeGuard's policy. All of it may be left out; lines without a # are the defaults.
-mode: enforce            # observe: judge and record; no rule stops anything
-trust: first-use         # review: a tool that was never seen waits for `pipeguard approve`; the
-                         # default behind `pipeguard serve`, whose entries may have first-use
-
-# Changes of an approved definition that pass with a warning. Others wait for approval.
-# drift: {allow: [wording, name-only]}
-
-# What to do about findings; the first entry that fits decides. All parts of an entry must fit;
-# severity and confidence mean "at least". If no entry fits: block what is severe and sure.
-# actions:
-# - {pack: secrets, place: call.arguments, action: redact}
-# - {rule: injection.classifier, action: block}   # by default, passages are cut out of results
-# - {rule: injection.*, confidence: medium, server: web-*, action: block}
-# - {rule: commands.*, severity: low, tool: run_*, action: warn}
-# - {rule: flows.ordered, action: ask}            # what a text ordered waits until you allow it
-
-# Tools that may be called, and tools that may not. Globs of the names that servers give them.
-# tools: {allow: ["read_*", "list_*"], block: ["delete_*"]}
-
-# False alarms. `pipeguard allow EVENT` writes these. Each names a rule and a reason, and a
-# server, a tool or a place; `content`, `path` or `host` make it narrower.
-# exceptions:
-# - rule: injection.forged-turn-after-result
-#   server: docs
-#   tool: search
-#   place: result.text
-#   path: /srv/docs/*      # of calls that name such a file
-#   until: 2027-01-31
-#   why: our documentation quotes attacks
-
-limits:
-  frame: 16 MiB          # of one message
-  pending: 10000         # requests without an answer, in each direction
-  notifications: 10000   # in a second; beyond, progress and log messages are dropped
-  # timeout: 300 s       # after which PipeGuard answers a request in place of the server
-  ask: 50 s              # for which a call waits until you allow it; most clients wait for 60 s
-
-ask_in_client: url       # form: a form in the client decides, too; never: nothing is asked there
-
-audit:
-  on_failure: continue   # stop: the session ends once a record cannot be written
-  keep: 90 d             # older rows are removed when a server starts; forever: none is
-"""
+EXAMPLE = resources.files("pipeguard.config").joinpath("example.yaml").read_text("utf-8")
 
 
 @click.group("policy", cls=CommandGroup, short_help="Check the policy file, or start one.")

@@ -152,7 +152,6 @@ class AuditFilter(NamedTuple):
             such rows are found by an index.
         from_event: only from the row of this event on.
         chain: only of this run.
-        last_seq: only up to this number in the run's chain; 0 for all.
     """
 
     server: str = ""
@@ -168,7 +167,6 @@ class AuditFilter(NamedTuple):
     is_stopped: bool = False
     from_event: str = ""
     chain: str = ""
-    last_seq: int = 0
 
 
 def findings_json(findings: Sequence[Finding]) -> str:
@@ -315,7 +313,6 @@ def _conditions(where: AuditFilter) -> tuple[str, list[str | int]]:
         ("event = ?", spell_event(where.event) or where.event),
         ("token = ?", where.token),
         ("chain = ?", where.chain),
-        ("seq <= ?", where.last_seq),
         ("id >= (SELECT min(id) FROM audit WHERE event = ? AND event <> '')", where.from_event),
         ("instr(findings, ?)", where.note),
     ):
