@@ -72,16 +72,16 @@ class AuditEntry(NamedTuple):
     """
 
     time: str
-    client: str
-    direction: str
-    kind: str
-    method: str
-    tool: str
-    action: str
-    event: str
-    frame_sha256: str
-    frame_bytes: int
-    findings: str
+    client: str = ""
+    direction: str = ""
+    kind: str = ""
+    method: str = ""
+    tool: str = ""
+    action: str = ""
+    event: str = ""
+    frame_sha256: str = ""
+    frame_bytes: int = 0
+    findings: str = "[]"
     token: str | None = None
     request_bytes: int | None = None
     duration_ms: float | None = None
@@ -431,19 +431,9 @@ def decision_entry(action: str, moment: str, *, note: str, by: str, **words: str
             holds.
     """
     finding = {"rule": f"trust.{DONE[action]}", "note": note, **words}
-    return AuditEntry(
-        time=moment,
-        client=by[:MAX_NAME_CHARS],
-        direction="",
-        kind="approval",
-        method="server",
-        tool="",
-        action=action,
-        event="",
-        frame_sha256="",
-        frame_bytes=0,
-        findings=json.dumps([finding], separators=(",", ":")),
-    )
+    findings = json.dumps([finding], separators=(",", ":"))
+    by = by[:MAX_NAME_CHARS]
+    return AuditEntry(moment, by, "", "approval", "server", action=action, findings=findings)
 
 
 def record_decision(store: Store, server: str, entry: AuditEntry) -> None:

@@ -70,7 +70,7 @@ def gap_entry(note: str, when: str, event: str = "") -> AuditEntry:
     from pipeguard.state.audit import AuditEntry, findings_json
 
     findings = findings_json((Finding("audit.gap", "audit", action=Action.WARN, note=note),))
-    return AuditEntry(when, "", "", "gap", "", "", "warn", event, "", 0, findings)
+    return AuditEntry(when, kind="gap", action="warn", event=event, findings=findings)
 
 
 def write_note(store: Path | str, missing: MissingVerdicts) -> bool:

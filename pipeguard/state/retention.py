@@ -64,22 +64,10 @@ def _last_time(store: Store, chain: Chain) -> str:
 
 def _announce(store: Store, old: list[Chain], keep_days: int, moment: str) -> None:
     last = old[-1]
-    finding = {
-        "rule": "audit.pruned",
-        "note": f"chains up to number {last.number} were removed: kept for {keep_days} days",
-    }
+    note = f"chains up to number {last.number} were removed: kept for {keep_days} days"
+    findings = json.dumps([{"rule": "audit.pruned", "note": note}], separators=(",", ":"))
     entry = AuditEntry(
-        time=moment,
-        client="",
-        direction="",
-        kind=PRUNED,
-        method="",
-        tool="",
-        action="prune",
-        event="",
-        frame_sha256=last.first,
-        frame_bytes=0,
-        findings=json.dumps([finding], separators=(",", ":")),
+        moment, kind=PRUNED, action="prune", frame_sha256=last.first, findings=findings
     )
     Audit(store, f"PRUNE-{os.urandom(4).hex().upper()}", "", moment).append_many([entry])
 
