@@ -17,8 +17,15 @@ from pathlib import Path
 
 import pytest
 
-from pipeguard.cli._person import AGENT_VARIABLES, TOKEN_VARIABLE, new_token, token_path
+from pipeguard.cli._person import (
+    AGENT_VARIABLES,
+    TOKEN_VARIABLE,
+    new_token,
+    refuse_agent,
+    token_path,
+)
 from pipeguard.config.user_policy import usual_policy_path
+from pipeguard.errors import PipeGuardError
 from pipeguard.firewall.finding import Finding
 from pipeguard.gateway.discovery import usual_file
 from pipeguard.identity.server_name import identify_server
@@ -69,9 +76,8 @@ def piped(*words: str, typed: bytes = b"", token: str = "") -> subprocess.Comple
 
 @pytest.mark.parametrize("words", [("approve", TARGET), ("reject", TARGET), ("forget", TARGET),
                                    ("forget", "weather", "--launch")], ids=" ".join)  # fmt: skip
-@pytest.mark.parametrize("typed", [b"", b"y\n" * 50])
-def test_without_a_terminal_nothing_is_decided(words: tuple[str, ...], typed: bytes) -> None:
-    done = piped(*words, "--yes", typed=typed)
+def test_without_a_terminal_nothing_is_decided(words: tuple[str, ...]) -> None:
+    done = piped(*words, "--yes", typed=b"y\n" * 50)
     assert done.returncode == 2
     assert b"no terminal to ask on" in done.stderr
     assert b"a terminal of your own" in done.stderr
@@ -84,7 +90,7 @@ def test_a_person_types_the_number() -> None:
     assert not waits()
 
 
-@pytest.mark.parametrize("number", ["0000", "", "y", "yes"])
+@pytest.mark.parametrize("number", ["0000", "y"])
 def test_another_number_decides_nothing(number: str) -> None:
     code, shown = on_terminal("approve", "", TARGET, "--yes", number=number)
     assert code == 1
@@ -92,12 +98,14 @@ def test_another_number_decides_nothing(number: str) -> None:
     assert waits()
 
 
-@pytest.mark.parametrize("name", AGENT_VARIABLES)
-def test_an_agent_s_shell_is_no_person_s(name: str) -> None:
-    code, shown = on_terminal("approve", "y", TARGET, environment={name: "1"})
-    assert code == 2
-    assert f"{name} is set" in shown
-    assert waits()
+def test_an_agent_s_shell_is_no_person_s() -> None:
+    code, shown = on_terminal("approve", "y", TARGET, environment={AGENT_VARIABLES[0]: "1"})
+    assert (code, f"{AGENT_VARIABLES[0]} is set" in shown, waits()) == (2, True, True)
+    for name in AGENT_VARIABLES:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv(name, "1")
+            with pytest.raises(PipeGuardError, match=f"{name} is set"):
+                refuse_agent()
 
 
 # --- below a guard, and below its client ---------------------------------------------------------

@@ -128,12 +128,6 @@ def test_a_value_is_typed_unseen_and_shown_on_a_terminal_alone() -> None:
     assert "keyring:demo-token" in piped.stderr
 
 
-def test_without_a_keyring_nothing_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "keyring.backends.fail.Keyring")
-    done = run("set", "demo-token", given=SECRET)
-    assert (done.returncode, "no keyring" in done.stderr) == (5, True)
-
-
 @pytest.mark.parametrize("how", ["entry", "option"])
 def test_a_server_gets_the_value_and_nobody_else(tmp_path: Path, how: str) -> None:
     keep()

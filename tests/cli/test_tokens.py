@@ -7,13 +7,10 @@ from click.testing import CliRunner
 
 from pipeguard.cli import cli
 from pipeguard.cli._person import Person
-from pipeguard.gateway.discovery import usual_file
 from pipeguard.runtime import start
 from pipeguard.state.paths import store_path
-from pipeguard.state.store import Store
 from tests.people import be_nobody, give_token
 from tests.snapshot import Snapshot
-from tests.state.samples import seen
 
 
 @pytest.fixture(autouse=True)
@@ -32,13 +29,10 @@ def test_a_token_is_printed_alone_on_stdout(snapshot: Snapshot) -> None:
 
 
 def test_what_is_shown(snapshot: Snapshot) -> None:
-    snapshot.commands("tokens-early", "tokens list\ntokens create early --server typo")
-    file = Path(usual_file())
-    file.write_text("servers: {github: {command: x}}\n")
-    file.chmod(0o600)
     snapshot.commands(
         "tokens",
         """
+        tokens list
         tokens create ci --server githb --server git*
         tokens create do --server git* --tool git/get_* --effect read --expires 30d --per-minute 60
         tokens create json --json
@@ -87,15 +81,6 @@ def test_an_agent_makes_none_and_may_end_one(
         "tokens-agent",
         "tokens create b  # 2\ntokens rotate ci  # 2\ntokens reset  # 2\ntokens revoke ci",
     )
-
-
-def test_a_tool_that_nobody_knows_is_told_and_the_token_is_made(snapshot: Snapshot) -> None:
-    with Store.open(store_path()) as store:
-        store.remember("weather", [seen({"name": "get.forecast"})])
-    made = snapshot.run("tokens create ci --tool weather__get_* --tool weather/send_*")
-    assert "weather/send_*" in made.err
-    assert "weather__get_*" not in made.err
-    assert made.out.startswith("pgt_")
 
 
 def test_a_taken_or_missing_name_is_told_before_anything_is_asked(
