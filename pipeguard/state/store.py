@@ -105,15 +105,15 @@ class Store(StateDatabase):
 
     def servers(self) -> tuple[str, ...]:
         """The servers that have pins, by name."""
-        with translated_errors(self.path):
-            rows = self.connection.execute("SELECT DISTINCT server FROM pins ORDER BY server")
-            return tuple(server for (server,) in rows)
+        return self._read_names("SELECT DISTINCT server FROM pins ORDER BY server")
 
     def named_servers(self) -> tuple[str, ...]:
         """The servers that were started or called, by the name that each is stored under."""
+        return self._read_names("SELECT server FROM servers ORDER BY server")
+
+    def _read_names(self, query: str, *values: str) -> tuple[str, ...]:
         with translated_errors(self.path):
-            rows = self.connection.execute("SELECT server FROM servers ORDER BY server")
-            return tuple(server for (server,) in rows)
+            return tuple(name for (name,) in self.connection.execute(query, values))
 
     def count_pins(self) -> int:
         """The number of all servers' pins."""
@@ -164,11 +164,8 @@ class Store(StateDatabase):
 
     def _usual_name(self, name: str, identity: str) -> str:
         """The only name that a server was requested by before; else the given one."""
-        with translated_errors(self.path):
-            rows = self.connection.execute(
-                "SELECT name FROM servers WHERE identity = ?", (identity,)
-            ).fetchall()
-        return str(rows[0][0]) if len(rows) == 1 else name
+        names = self._read_names("SELECT name FROM servers WHERE identity = ?", identity)
+        return names[0] if len(names) == 1 else name
 
     def _stored_name(self, name: str, identity: str) -> NamedServer | None:
         row = self.connection.execute(
@@ -182,12 +179,8 @@ class Store(StateDatabase):
 
     def servers_called(self, name: str) -> tuple[str, ...]:
         """The servers that have a name or asked for it, the one that has it first."""
-        with translated_errors(self.path):
-            rows = self.connection.execute(
-                "SELECT server FROM servers WHERE name = ? AND server <> ? ORDER BY server",
-                (name, name),
-            ).fetchall()
-        return (name, *(server for (server,) in rows))
+        query = "SELECT server FROM servers WHERE name = ? AND server <> ? ORDER BY server"
+        return (name, *self._read_names(query, name, name))
 
     def find_namesake(self, server: str) -> Namesake | None:
         """Find the server that has the name which another asked for; None if there is none."""
@@ -202,10 +195,7 @@ class Store(StateDatabase):
 
     def find_launch(self, server: str) -> str:
         """The command or address behind a server's name, in words; empty if it is not known."""
-        with translated_errors(self.path):
-            query = "SELECT launched FROM servers WHERE server = ?"
-            row = self.connection.execute(query, (server,)).fetchone()
-        return str(row[0]) if row else ""
+        return "".join(self._read_names("SELECT launched FROM servers WHERE server = ?", server))
 
     def release_name(self, name: str) -> tuple[str, ...]:
         """Forget what has a name, and keep its pins: the next server to start under it gets them.
@@ -213,11 +203,9 @@ class Store(StateDatabase):
         Returns:
             What had the name, as descriptions.
         """
+        query = "DELETE FROM servers WHERE name = ? OR server = ? RETURNING launched"
         with self.transaction():
-            rows = self.connection.execute(
-                "DELETE FROM servers WHERE name = ? OR server = ? RETURNING launched", (name, name)
-            ).fetchall()
-        return tuple(launched for (launched,) in rows)
+            return self._read_names(query, name, name)
 
     def pins(self, server: str) -> dict[tuple[str, str], Pin]:
         """The pins of a server, by kind and name."""
