@@ -67,7 +67,7 @@ class Bearer:
         return f"Bearer({self.server!r})"
 
     async def header(self) -> str | None:
-        """The header's value for a request that is sent now; None where nobody logged in.
+        """The header's value for a request that is sent now; None if nobody logged in.
 
         A token that is about to expire is renewed first, once for all concurrent callers. One that
         cannot be renewed is sent as it is: the server's clock decides.
@@ -106,7 +106,7 @@ class Bearer:
                 be given where requests overlap: this one may have been sent before a renewal.
 
         Returns:
-            True where the request may be sent again, once, with a new header. False where the
+            True if the request may be sent again, once, with a new header. False where the
             answer is about something else and goes on as it is.
 
         Raises:

@@ -60,7 +60,7 @@ def is_own_peer(peer: tuple[str, int], ours: tuple[str, int]) -> bool | None:
         ours: address and port of our end.
 
     Returns:
-        None where the system does not say.
+        None if the system does not say.
     """
     there, here = _table_entry(*peer), _table_entry(*ours)
     has_table = False
@@ -99,7 +99,7 @@ class Answer(NamedTuple):
 
 
 def parse_answer(query: str, state: str) -> Answer | None:
-    """The answer in a URL's query; None where it does not answer the request with this state."""
+    """The answer in a URL's query; None if it does not answer the request with this state."""
     try:
         pairs = parse_qsl(query, keep_blank_values=True, max_num_fields=50)
     except ValueError:
@@ -224,7 +224,7 @@ class Callback:
 
         Args:
             target: the request's path and query.
-            is_own: whether this user's program sent it; None where that is unknown.
+            is_own: whether this user's program sent it; None if that is unknown.
         """
         path, _, query = target.partition("?")
         if is_own is False:
@@ -239,7 +239,7 @@ class Callback:
         return _Page(200, _DONE) if self._take(query) else _Page(400, _STRAY)
 
     def _take(self, query: str) -> bool:
-        """Pass an answer to the event loop, from any thread; False where it is not this login's."""
+        """Pass an answer to the event loop, from any thread; False if it is not this login's."""
         if self._state is None or (answer := parse_answer(query, self._state)) is None:
             return False
         loop, waiting = self._loop, self._answer
@@ -264,7 +264,7 @@ def port_of_last(login: StoredLogin | None) -> int:
 
 
 def open_browser(url: str) -> bool:
-    """Open the user's browser; False where there is none, or only one in the terminal."""
+    """Open the user's browser; False if there is none, or only one in the terminal."""
     if sys.platform not in ("win32", "darwin") and not os.environ.get("BROWSER"):
         if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
             return False

@@ -78,7 +78,7 @@ def replace(service: str, account: str, text: str) -> None:
 
 
 def read_text(service: str, accounts: Sequence[str]) -> str | None:
-    """The text in these entries; None where one of them is missing.
+    """The text in these entries; None if one of them is missing.
 
     Raises:
         AuthError: the keyring did not answer.
@@ -103,7 +103,7 @@ def drop(service: str, accounts: Sequence[str]) -> None:
 
 
 def drop_if_it_answers(service: str, accounts: Sequence[str]) -> bool:
-    """Delete entries whose texts are elsewhere by now; False where the keyring did not delete them.
+    """Delete entries whose texts are elsewhere by now; False if the keyring did not delete them.
 
     Who moves to a file often has no keyring any more, and could not move if that were an error.
     """

@@ -301,7 +301,7 @@ def _must_be_one_party(server: str, login: str, tokens: str, token_host: str) ->
     """Refuse a login page and a token endpoint of different parties (RFC 9700, 4.4).
 
     A hostile server could name an honest server's login page, and receive the code that it issues.
-    An answer with `iss` (RFC 9207) would reveal that; where none is promised, the hosts must be the
+    An answer with `iss` (RFC 9207) would reveal that; if none is promised, the hosts must be the
     same.
 
     Raises:

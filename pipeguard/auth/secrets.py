@@ -62,7 +62,7 @@ def store(name: str, value: str, place: Place = Place.KEYRING) -> bool:
         place: where to store it; a file has it in clear, closed to other users.
 
     Returns:
-        False where the keyring did not answer, so that the last value stays there.
+        False if the keyring did not answer, so that the last value stays there.
 
     Raises:
         InputError: the name is invalid, or a variable cannot have the value.

@@ -43,7 +43,7 @@ def canonical(url: str) -> str:
 
 
 def is_url(text: str) -> bool:
-    """True where a text is a server's URL and not its name."""
+    """True if a text is a server's URL and not its name."""
     return "://" in text
 
 

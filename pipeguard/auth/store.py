@@ -65,7 +65,7 @@ class StoredLogin:
     Attributes:
         server: the canonical URI of the only server that the tokens are for.
         name: what a person calls it.
-        issuer: the authorization server's issuer; "" where it has no metadata.
+        issuer: the authorization server's issuer; "" if it has no metadata.
         place: where the secrets are.
         client: our registration there (RFC 7591, 3.2.1), without its secret.
         registration: how we were registered.
@@ -74,7 +74,7 @@ class StoredLogin:
         scope: the granted scopes, separated by spaces.
         wanted: scopes that the server has asked for since and that were not granted.
         obtained_at: when the access token was issued, in seconds since the epoch.
-        expires_at: when it expires; None where the server did not say.
+        expires_at: when it expires; None if the server did not say.
         ca: a file of certificate authorities to trust instead of the system's, or "".
         has_access: whether there is an access token, known without opening the keyring.
         has_refresh: the same for a refresh token.
@@ -97,7 +97,7 @@ class StoredLogin:
     has_refresh: bool = False
 
     def has_ended(self, now: float) -> bool:
-        """True where only a person can renew the login; `now` in seconds since the epoch."""
+        """True if only a person can renew the login; `now` in seconds since the epoch."""
         return not self.has_refresh and self.expires_at is not None and self.expires_at <= now
 
 
@@ -123,7 +123,7 @@ class LoginStore:
         return sorted(logins, key=lambda login: (login.name, login.server))
 
     def stamp(self, server: str) -> tuple[int, int, int] | None:
-        """A value that changes when a login is saved; None where there is none. Does not block."""
+        """A value that changes when a login is saved; None if there is none. Does not block."""
         try:
             status = os.stat(self._path(server))
         except OSError:
@@ -131,7 +131,7 @@ class LoginStore:
         return status.st_ino, status.st_mtime_ns, status.st_size
 
     def holds(self, server: str) -> bool:
-        """True where there is a login for a server; its secrets are not read.
+        """True if there is a login for a server; its secrets are not read.
 
         Args:
             server: a URL; False for one where tokens would be sent unencrypted.
@@ -191,7 +191,7 @@ class LoginStore:
             ring.drop_if_it_answers(service, before)
 
     def forget(self, server: str) -> bool:
-        """Delete a login and its secrets; False where there was none.
+        """Delete a login and its secrets; False if there was none.
 
         Raises:
             StateError: it cannot be removed.

@@ -87,7 +87,7 @@ class Revocation(NamedTuple):
     """The result of revoking a login's tokens.
 
     Attributes:
-        why_not: why the tokens are still valid, in a sentence; "" where they are revoked.
+        why_not: why the tokens are still valid, in a sentence; "" if they are revoked.
         failed: whether the authorization server could have revoked them.
     """
 

@@ -53,7 +53,7 @@ class _AllowedAddresses:
         self._allowed: frozenset[Reach] | None = None
 
     async def resolve(self, url: str) -> list[str]:
-        """The addresses of a URL's host; empty where a proxy is used for it.
+        """The addresses of a URL's host; empty if a proxy is used for it.
 
         Raises:
             AuthError: it leads to a network that this server must not send us to.

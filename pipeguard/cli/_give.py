@@ -25,7 +25,7 @@ def find_offer(event: AuditedEvent, port: int | None, *, is_wide: bool) -> WallG
 
     Args:
         event: that was stopped.
-        port: of the host, where the event does not say it.
+        port: of the host, if the event does not say it.
         is_wide: whether a folder may hold what has to be named by itself.
 
     Raises:

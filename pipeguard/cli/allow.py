@@ -167,7 +167,7 @@ def command(  # noqa: PLR0913  one for each option
 
 
 def _is_for_one_call(event: AuditedEvent, by: str | None) -> bool:
-    """True where the call is granted once, and no exception is written.
+    """True if the call is granted once, and no exception is written.
 
     Raises:
         UsageError: the options are for both.
@@ -181,7 +181,7 @@ def _is_for_one_call(event: AuditedEvent, by: str | None) -> bool:
 
 
 def _reason(why: str | None, *, is_asked: bool, is_later: bool = False) -> str:
-    """The person's reason, on one line; asked for on a terminal where none was given.
+    """The person's reason, on one line; asked for on a terminal if none was given.
 
     Args:
         why: as it was given.

@@ -103,7 +103,7 @@ def _pages(waiting: list[HeldDefinition], fields: list[Fields]) -> str:
 
 
 def _next_steps(entry: HeldDefinition) -> str:
-    """The commands that decide; where a finding is severe, the one that refuses comes first."""
+    """The commands that decide; if a finding is severe, the one that refuses comes first."""
     if not entry.waits and not entry.pin.is_withdrawn:
         return f"  Nothing waits: it is trusted.  Say that you saw it:  {entry.command}"
     if not is_severe(definition_findings(entry)):
@@ -281,7 +281,7 @@ _MEMBERS = {kind: member for member, kind, _ in LISTS.values()}
 def definition_findings(entry: HeldDefinition) -> tuple[Finding, ...]:
     """Findings in the definition as it is now, the most serious first.
 
-    Nothing where the scan engine is missing: a definition can be compared without it.
+    Nothing if the scan engine is missing: a definition can be compared without it.
     """
     definition = entry.pin.held_definition
     if definition is None:
@@ -323,7 +323,7 @@ def finding_fields(findings: Sequence[Finding]) -> list[dict[str, object]]:
 
 
 def is_severe(findings: Sequence[Finding]) -> bool:
-    """True where a person should rather reject a definition."""
+    """True if a person should rather reject a definition."""
     return any(finding.severity >= Severity.HIGH for finding in findings)
 
 
@@ -337,7 +337,7 @@ def read_first(entry: HeldDefinition) -> str:
 
 
 def _is_scanned() -> bool:
-    """False where the scan engine is missing, so that no findings mean nothing."""
+    """False if the scan engine is missing, so that no findings mean nothing."""
     try:
         _judge()
     except EngineError:

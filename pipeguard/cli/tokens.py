@@ -73,7 +73,7 @@ def command() -> None:
 @click.option(
     "--manage",
     is_flag=True,
-    help="It may propose servers, where the gateway's file allows that.",
+    help="It may propose servers, if the gateway's file allows that.",
 )
 @click.option(
     "--decide",

@@ -37,9 +37,9 @@ class ServerActivity(NamedTuple):
 
     Attributes:
         server: its name.
-        state: how it is, in a word or a few; empty where nobody knows.
+        state: how it is, in a word or a few; empty if nobody knows.
         calls_per_second: answered calls of tools, over the while.
-        p50_ms: the median time of a call, in milliseconds; None where there was none.
+        p50_ms: the median time of a call, in milliseconds; None if there was none.
         p99_ms: the time that 99 of 100 calls took at most; likewise.
         blocked: messages to and from it that were blocked.
         held: calls and lists that were not passed on since definitions wait.
@@ -112,7 +112,7 @@ class ServerHistory(NamedTuple):
     Attributes:
         calls: answered calls of tools.
         blocked: messages that were blocked, apart from those that wait.
-        p50_ms: the median time of a call, in milliseconds; None where there was none.
+        p50_ms: the median time of a call, in milliseconds; None if there was none.
         median_ms: likewise, of all steps together.
         last: when its newest message came (ISO 8601, UTC); empty if none did.
         unanswered: when it was started last, if it has sent nothing since (ISO 8601, UTC).
@@ -236,7 +236,7 @@ def tool_calls(
 
 
 def quantile(ordered: Sequence[float], share: float) -> float | None:
-    """The value that this share of the values reaches at most; None where there are none."""
+    """The value that this share of the values reaches at most; None if there are none."""
     return ordered[ceil(share * len(ordered)) - 1] if ordered else None
 
 

@@ -50,7 +50,7 @@ class AuditEntry(NamedTuple):
         client: the client's name and version; for a refusal, its address; for a decision, who
             made it and where; or empty.
         direction: `to-server`, `to-client`, or empty.
-        kind: what the message is, as `request`; where there is no message: `unreadable`,
+        kind: what the message is, as `request`; if there is no message: `unreadable`,
             `refusal`, `notice`, `connection`, `approval`, `proposal`, `gap` or `retention`.
         method: the method, or empty; for a connection, how and where to, as
             `connect api.example.com:443`.
@@ -61,7 +61,7 @@ class AuditEntry(NamedTuple):
             about; or empty.
         frame_sha256: HMAC-SHA-256 of the frame with the installation's key, 64 hex digits: a short
             frame could else be guessed. For a decision, the fingerprint of the definition. Empty
-            where there is none.
+            if there is none.
         frame_bytes: its length; for a connection, the bytes that the server received.
         findings: a JSON list of objects.
         token: the name of the client's bearer token, or None.
@@ -98,7 +98,7 @@ class AuditRow(NamedTuple):
         prev_hash: the hash of the row before, or the chain's first.
         hash: SHA-256 over all other fields, written as an ASCII JSON array without spaces, in the
             order of `COLUMNS`; no other fields give the same text. The last three fields of the
-            entry are left out where all are None, as in rows older than they are.
+            entry are left out if all are None, as in rows older than they are.
     """
 
     chain: str

@@ -21,7 +21,7 @@ _PAUSE_SECONDS = 0.02
 
 
 def contents_key(store: str) -> bytes:
-    """The key beside a store, made where there is none.
+    """The key next to a store, made if there is none.
 
     Raises:
         StateError: it cannot be read or written, another user could have written it, or it is not

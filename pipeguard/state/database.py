@@ -138,7 +138,7 @@ class StateDatabase:
 
 
 def _inode(path: Path | str) -> tuple[int, int] | None:
-    """Device and inode, which identify a file whatever its path; None where there is no file."""
+    """Device and inode, which identify a file whatever its path; None if there is no file."""
     try:
         status = os.stat(path)
     except OSError:
@@ -223,7 +223,7 @@ def _has_no_room(path: Path | str) -> bool:
 
 
 def is_about_a_row(error: StateError) -> bool:
-    """True where the row is to blame and not the store: another row may be written."""
+    """True if the row is to blame and not the store: another row may be written."""
     import sqlite3
 
     kinds = (

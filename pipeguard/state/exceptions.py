@@ -253,7 +253,7 @@ def is_held(event: AuditedEvent) -> bool:
 
 
 def call_mark(event: AuditedEvent) -> str:
-    """The mark by which a stopped call can be granted once; empty where none can."""
+    """The mark by which a stopped call can be granted once; empty if none can."""
     marks = {item.get("call", "") for item in stopping(event)}
     return marks.pop() if len(marks) == 1 else ""
 
@@ -303,7 +303,7 @@ def allow(path: str, exemptions: Sequence[Exemption], today: datetime.date) -> s
         today: the date.
 
     Returns:
-        The new text; None where all of them are in the file already.
+        The new text; None if all of them are in the file already.
 
     Raises:
         PolicyError: the file is invalid, or its layout leaves no safe place to insert them.
@@ -347,7 +347,7 @@ def save(path: str, text: str) -> None:
 
 
 def _has_one_difference(added: Sequence[Exemption], before: PolicyFile, after: PolicyFile) -> bool:
-    """True where the new file is the old one with the added exceptions at its end."""
+    """True if the new file is the old one with the added exceptions at its end."""
     old = before.layer.exceptions
     new = after.layer.exceptions[len(old) :]
     layer = before.layer._replace(exceptions=old + new)

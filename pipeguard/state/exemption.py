@@ -35,7 +35,7 @@ class Exemption:
     Attributes:
         rule: the rule's id.
         server: the server's name.
-        tool: the tool, or empty where it is about none.
+        tool: the tool, or empty if it is about none.
         place: the place of the finding.
         until: the last day on which it applies, or None.
         why: the person's reason.

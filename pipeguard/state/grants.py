@@ -1,7 +1,7 @@
 """Calls that a person allowed, each for one time and a while, and those that wait and were refused.
 
 A grant is bound by the call's mark to the server, the tool as it was defined, the arguments, the
-policy and the reasons: where any of them is another, it is no grant. Whoever decides makes one
+policy and the reasons: if any of them differs, it is no grant. Whoever decides makes one
 with `make_grant`; the process that judges the repeated call takes it. A refusal is bound to the
 event by which a call waits, and ends that wait.
 """
@@ -113,7 +113,7 @@ def _entry(action: str, grant: CallGrant, note: str, by: str, **words: str) -> A
 
 
 def revoke_grant(store: Store, mark: str) -> bool:
-    """Take back a grant; False where it was used or has ended.
+    """Take back a grant; False if it was used or has ended.
 
     Raises:
         StateError: the store cannot be written.
@@ -176,13 +176,13 @@ class StoredGrants:
         return ""
 
     def has(self, mark: str) -> bool:
-        """True where a call is granted, which only `take` makes sure."""
+        """True if a call is granted, which only `take` makes sure."""
         with suppress(StateError), Store.open(self._store) as store:
             return _is_granted(store, mark)
         return False
 
     def has_refused(self, event: str) -> bool:
-        """True where a person refused the call that waits by an event."""
+        """True if a person refused the call that waits by an event."""
         with suppress(StateError), Store.open(self._store) as store, translated_errors(store.path):
             query = "SELECT 1 FROM dismissals WHERE key = ?"
             return store.connection.execute(query, (event,)).fetchone() is not None

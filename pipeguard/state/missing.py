@@ -46,7 +46,7 @@ class MissingVerdicts(NamedTuple):
         verdicts: how many are missing.
         since: when the store could not be written for the first time (ISO 8601, UTC).
         until: when it could not be written for the last time (ISO 8601, UTC).
-        is_over: True where the run has ended.
+        is_over: True if the run has ended.
     """
 
     run: str
@@ -74,7 +74,7 @@ def gap_entry(note: str, when: str, event: str = "") -> AuditEntry:
 
 
 def write_note(store: Path | str, missing: MissingVerdicts) -> bool:
-    """Write a run's file beside the store, replacing its last one; False where that fails."""
+    """Write a run's file beside the store, replacing its last one; False if that fails."""
     from pipeguard.config.atomic_write import replace_file
 
     path = f"{store}.{missing.run}{SUFFIX}"
@@ -86,7 +86,7 @@ def write_note(store: Path | str, missing: MissingVerdicts) -> bool:
 
 
 def _write_link(path: str, missing: MissingVerdicts) -> bool:
-    """Write the file as a link, for a disk without room; False where that fails."""
+    """Write the file as a link, for a disk without room; False if that fails."""
     times = (moment[:SECOND_CHARS] for moment in (missing.since, missing.until))
     draft = f"{path}.new"
     try:
@@ -120,7 +120,7 @@ def read_notes(store: Path | str) -> list[MissingVerdicts]:
 
 
 def _read(path: str, run: str) -> MissingVerdicts | None:
-    """The file of a run that is over; None for any other file, and where the run goes on."""
+    """The file of a run that is over; None for any other file, and while the run goes on."""
     flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
     try:
         if os.path.islink(path):

@@ -188,7 +188,7 @@ class Recorder:
             self._thread.wake.set()
 
     def flush(self, timeout_seconds: float = CLOSE_SECONDS) -> bool:
-        """Wait until everything recorded so far is written; False where that fails."""
+        """Wait until everything recorded so far is written; False if that fails."""
         if not self._has_begun:
             return True
         marker = threading.Event()
@@ -213,7 +213,7 @@ class Recorder:
                 self._has_begun = True
 
     def _make_room(self, verdict: PendingVerdict) -> bool:
-        """Wait for room in the backlog; False where there is none and the verdict is lost."""
+        """Wait for room in the backlog; False if there is none and the verdict is lost."""
         chars = verdict.chars()
         with self._room:
             while self.healthy and not self.is_closing and self._is_full():
@@ -352,7 +352,7 @@ class Recorder:
         self._changed_pins = self._changed_pins if changed is None else changed
 
     def _report_pins(self) -> None:
-        """Hand changed pins to the listener; where it fails, again at the next look."""
+        """Hand changed pins to the listener; if it fails, again at the next look."""
         changed, listener = self._changed_pins, self._listener
         if changed is None or listener is None:
             return
@@ -406,7 +406,7 @@ class _RecordingThread:
     def begin(self, recorder: Recorder) -> None:
         """Write for a recorder until it is closed."""
         with self._lock:
-            if not self._recorders:  # where no thread can be started, the next one tries again
+            if not self._recorders:  # if no thread can be started, the next one tries again
                 threading.Thread(target=self._run, name="recorder", daemon=True).start()
             self._recorders.append(recorder)
 

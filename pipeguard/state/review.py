@@ -109,14 +109,14 @@ class HeldDefinition(StoredDefinition):
 
     @property
     def drift(self) -> tuple[Drift, ...]:
-        """The classes of its drift; empty where it was never approved."""
+        """The classes of its drift; empty if it was never approved."""
         if self.trusted_version is None or self.pin.held_definition is None:
             return ()
         return classify(self.trusted_version, self.pin.held_definition, self.pin.kind)
 
     @property
     def changes(self) -> tuple[str, ...]:
-        """Its drift in short lines; empty where it was never approved."""
+        """Its drift in short lines; empty if it was never approved."""
         if self.trusted_version is None or self.pin.held_definition is None:
             return ()
         return describe(self.trusted_version, self.pin.held_definition)
@@ -242,7 +242,7 @@ def restore(store: Store, decided: Iterable[HeldDefinition], by: str, *, is_appr
         is_approval: whether they were approved; False if they were rejected.
 
     Returns:
-        False where one of them has changed since; then nothing is taken back.
+        False if one of them has changed since; then nothing is taken back.
     """
     moment = utc_text(datetime.now(UTC))
     decided = list(decided)
@@ -357,7 +357,7 @@ def _decide(
         store: the store.
         shown: what the person was shown.
         decision: its action, and who decides.
-        apply: does it to one definition; False where another process was faster.
+        apply: does it to one definition; False if another process was faster.
     """
     action, by = decision
     moment = utc_text(datetime.now(UTC))

@@ -69,7 +69,7 @@ class NamedServer(NamedTuple):
 
     Attributes:
         server: the name of its pins, its audit and its policy.
-        holder: what has the requested name, where that is another server; else empty.
+        holder: what has the requested name, if that is another server; else empty.
         since: when that server got the name.
     """
 

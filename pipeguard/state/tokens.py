@@ -38,7 +38,7 @@ class TokenScope(NamedTuple):
         effect: the most that a tool may do: `read`, `write` or `destructive`; `decide` for a token
             that opens the page instead, and calls nothing.
         per_minute: calls; 0 for any number.
-        manages: whether it may propose servers, where the gateway's settings allow that.
+        manages: whether it may propose servers, if the gateway's settings allow that.
     """
 
     servers: tuple[str, ...] = ("*",)
@@ -69,7 +69,7 @@ class TokenScope(NamedTuple):
 
     @property
     def is_unlimited(self) -> bool:
-        """True where it limits nothing but the rate."""
+        """True if it limits nothing but the rate."""
         return self == TokenScope(per_minute=self.per_minute, manages=self.manages)
 
 
@@ -91,7 +91,7 @@ class StoredToken(NamedTuple):
     expires: str = ""
 
     def is_expired(self, now: str) -> bool:
-        """True where it has ended at a moment (ISO 8601, UTC)."""
+        """True if it has ended at a moment (ISO 8601, UTC)."""
         return bool(self.expires) and self.expires <= now
 
 
@@ -297,12 +297,12 @@ class TokenReader:
         return next((f"the token {each.name} ended at {each.expires}" for each in found), "")
 
     def are_required(self) -> bool:
-        """True where clients need a token, also where the store cannot tell."""
+        """True if clients need a token, also if the store cannot tell."""
         self._follow()
         return self._is_required or not self._is_readable
 
     def _follow(self) -> None:
-        """Read the store again where it has changed."""
+        """Read the store again if it has changed."""
         try:
             if not self._store.is_in_place():
                 self._store, self._version = self._store.reopen(), -1

@@ -1,6 +1,6 @@
 """A change of the policy, tried against what the audit recorded, before it is made.
 
-The audit has the findings of each message, not the message: where an action depends on more than
+The audit has the findings of each message, not the message: if an action depends on more than
 they tell, the outcome is unknown.
 """
 

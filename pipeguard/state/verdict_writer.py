@@ -96,7 +96,7 @@ class VerdictWriter:
         opened: the store.
         server: the server's name.
         run: the name of this run's chain in the audit; None to keep pins and no audit.
-        pins: the pins that the Guard has; None where it starts with those in the store.
+        pins: the pins that the Guard has; None if it starts with those in the store.
 
     Attributes:
         needs_review: what another process pins at first sight waits for a person.
@@ -113,14 +113,14 @@ class VerdictWriter:
         self._is_first, self._is_replaced, self._again = True, False, False
 
     def write(self, batch: list[PendingVerdict], lost: int) -> Pins | None:
-        """Write audit entries, where an audit is kept, and pins in one transaction.
+        """Write audit entries, if an audit is kept, and pins in one transaction.
 
         Args:
             batch: the verdicts to write.
             lost: how many verdicts found no room and are lost; an entry says so.
 
         Returns:
-            All pins of the server where another process has changed any.
+            All pins of the server if another process has changed any.
         """
         store = self._open()
         path = self._opened.path
@@ -186,7 +186,7 @@ class VerdictWriter:
             Audit(store, self._run, self._server, entries[0].time).append_many(entries)
 
     def watch(self) -> Pins | None:
-        """All pins of the server, where another process has changed any."""
+        """All pins of the server, if another process has changed any."""
         store = self._open()
         if self._is_replaced:
             self.write([], 0)

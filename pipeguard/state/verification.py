@@ -39,7 +39,7 @@ class Problem(NamedTuple):
     """Something that is not as it was written.
 
     Attributes:
-        chain: the chain; empty where the table of chains itself is wrong.
+        chain: the chain; empty if the table of chains itself is wrong.
         seq: the row, or 0; in the table of chains, the chain's number.
         what: what is wrong, for people.
         event: of the row, as it says now; empty if there is none.
