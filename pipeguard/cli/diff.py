@@ -75,10 +75,6 @@ def command(target: str | None, kind: str | None, *, as_json: bool) -> None:
     with Store.open(store_path()) as store:
         waiting = find_reviewable(store, target, kind)
         servers = store.servers()
-        proposed = _asking_servers(store) if target is None else []
-    if proposed:
-        names = ", ".join(proposed)
-        click.echo(f"Agents ask about servers ({names}):  pipeguard servers list", err=True)
     fields = [
         {
             **as_fields(entry),
@@ -123,13 +119,6 @@ def _stuffing(entry: HeldDefinition, servers: Iterable[str]) -> list[str]:
         f"{finding.rule}: {visible(finding.note)}"
         for finding in stuffing(definition, entry.server, others)
     ]
-
-
-def _asking_servers(store: Store) -> list[str]:
-    """The servers about which an agent asks something."""
-    from pipeguard.state.proposals import proposals
-
-    return [each.name for each in proposals(store) if each.waits]
 
 
 def find_held(store: Store, target: str | None, kind: str | None) -> list[HeldDefinition]:

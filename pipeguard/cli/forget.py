@@ -58,29 +58,21 @@ def command(*, launch: bool, take_all: bool, **request: Any) -> None:
       3  nothing of the kind is stored
     """  # noqa: D301  click reads the mark
     if launch:
-        _forget_launch(request["target"], yes=request["yes"])
+        _forget_launch(request["target"])
     # One question about all that is listed.
     take_all = take_all or (request["target"] is not None and not request["yes"])
     decide(DECISION, take_all=take_all, **request)
 
 
-def _forget_launch(name: str | None, *, yes: bool) -> NoReturn:
+def _forget_launch(name: str | None) -> NoReturn:
     if name is None:
         raise click.UsageError("name the server whose launch is to be forgotten.")
     with Store.open(store_path()) as store:
         is_recorded = not {*store.servers_called(name)}.isdisjoint(store.named_servers())
-        has_pins = name in store.servers()
     if not is_recorded:
         click.echo(f"PipeGuard has no record of what starts {visible(name)}.")
         raise SystemExit(NOTHING_THERE)
     person = Person.here()
-    question = (
-        f"Let the next server that starts as {visible(name)} take over its pins?"
-        if has_pins
-        else f"Forget what starts {visible(name)}? It has no pins."
-    )
-    if not yes and not person.has_token and not click.confirm(question):
-        raise SystemExit(NOT_DONE)
     if not person.confirms(f"forget what starts {visible(name)}"):
         raise SystemExit(NOT_DONE)
     with Store.open(store_path()) as store:

@@ -74,9 +74,6 @@ def set_(name: str, place: str | None) -> None:
     click.echo(f"{'Replaced' if before else 'Stored'} {name} in {_PLACES[to]}.")
     if not is_alone:
         click.echo("The keyring does not answer, so the earlier value stays in it.", err=True)
-    click.echo(f'  In the env of an entry:  "VARIABLE": "keyring:{name}"')
-    click.echo(f'  In its headers:          "Authorization": "keyring:{name}"  (the whole value)')
-    click.echo(f"  On a command line:       pipeguard wrap --env VARIABLE=keyring:{name} -- …")
 
 
 @command.command("get")

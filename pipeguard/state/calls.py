@@ -72,22 +72,13 @@ class AuditedCall(NamedTuple):
         return (request, answer) if asks else (answer, request)
 
 
-class CallPage(NamedTuple):
-    """Calls, the newest first.
-
-    Attributes:
-        calls: the calls.
-        older: as in `FoundRows`.
-    """
-
-    calls: list[AuditedCall]
-    older: int
-
-
 def find_calls(
     store: Store, where: RowFilter, *, limit: int, before: int = 0, hides_passed: bool = False
-) -> CallPage:
+) -> tuple[list[AuditedCall], int]:
     """Find the newest calls of which a row fits a filter.
+
+    Returns:
+        The calls, the newest first; and the number below which more may fit, or 0.
 
     Raises:
         StateError: the store cannot be read.
@@ -104,7 +95,7 @@ def find_calls(
             calls.append(AuditedCall(number, decided, request, answer))
     if len(calls) > limit:
         calls, older = calls[:limit], calls[limit - 1].number
-    return CallPage(calls, older)
+    return calls, older
 
 
 def _gravity(row: AuditRow) -> int:

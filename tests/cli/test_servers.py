@@ -37,7 +37,6 @@ def test_a_person_approves_and_rejects(snapshot: Snapshot) -> None:
         servers list
         servers list --json
         servers show new
-        diff
         servers approve new
         servers list
         servers approve new  # 1
