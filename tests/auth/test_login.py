@@ -96,16 +96,6 @@ def test_a_login_is_kept_shown_and_given_back(site: Sites) -> None:
     assert [secret for secret in secrets.all() if secret in everything] == []
 
 
-def test_no_secret_is_in_the_state_folder_of_a_keyring_s_login(site: Sites) -> None:
-    place = site()
-    url = place.server()
-    place.login(url)
-    secrets = kept(place, url)
-    assert secrets.access_token.count(".") == 2
-    everything = files(place.state) + "".join(place.said)
-    assert [secret for secret in secrets.all() if secret in everything] == []
-
-
 def test_a_file_is_for_its_owner_alone_and_only_where_it_is_asked_for(site: Sites) -> None:
     place = site()
     url = place.server()
