@@ -8,7 +8,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Generic, TypeVar
 
 import click
 
@@ -22,13 +21,12 @@ from pipeguard.unicode.display import visible
 
 NOT_DONE = 1
 NOTHING_THERE = 3
-_Stored = TypeVar("_Stored", bound=StoredDefinition)
-_Find = Callable[[Store, str | None, str | None], list[_Stored]]
+_Find = Callable[[Store, str | None, str | None], list[StoredDefinition]]
 _Command = Callable[..., None]
 
 
 @dataclass(frozen=True, slots=True)
-class Decision(Generic[_Stored]):
+class Decision:
     """One of these commands.
 
     Attributes:
@@ -45,17 +43,17 @@ class Decision(Generic[_Stored]):
 
     verb: str
     participle: str
-    find: _Find[_Stored]
-    page: Callable[[_Stored], str]
-    overview: Callable[[list[_Stored]], Iterable[str]]
-    take: Callable[[Store, list[_Stored], str], list[_Stored]]
+    find: _Find
+    page: Callable[[StoredDefinition], str]
+    overview: Callable[[list[StoredDefinition]], Iterable[str]]
+    take: Callable[[Store, list[StoredDefinition], str], list[StoredDefinition]]
     nothing: str
-    read_first: Callable[[_Stored], str] = lambda _: ""
+    read_first: Callable[[StoredDefinition], str] = lambda _: ""
 
 
 def match_definitions(
-    find: _Find[_Stored], store: Store, target: str | None, kind: str | None
-) -> list[_Stored]:
+    find: _Find, store: Store, target: str | None, kind: str | None
+) -> list[StoredDefinition]:
     """Find definitions by a server's name.
 
     Raises:
@@ -86,7 +84,7 @@ def options(command: _Command) -> _Command:
 
 
 def decide(
-    decision: Decision[_Stored],
+    decision: Decision,
     target: str | None,
     *,
     kind: str | None,
@@ -124,7 +122,7 @@ def decide(
 
 
 def _find_decider(
-    matching: list[_Stored], target: str | None, *, take_all: bool, yes: bool
+    matching: list[StoredDefinition], target: str | None, *, take_all: bool, yes: bool
 ) -> Person | None:
     """The person who decides; None if nothing matches.
 
@@ -145,13 +143,13 @@ def _find_decider(
 
 
 def _choose(
-    decision: Decision[_Stored],
-    matching: list[_Stored],
-    chosen: list[_Stored],
+    decision: Decision,
+    matching: list[StoredDefinition],
+    chosen: list[StoredDefinition],
     person: Person | None,
     *,
     is_list: bool,
-) -> list[_Stored]:
+) -> list[StoredDefinition]:
     """Show what matches, and have the person choose.
 
     Args:
@@ -180,16 +178,16 @@ def _choose(
     return [] if is_open and not click.confirm(f"{verb} all {len(chosen)}?") else chosen
 
 
-def _describe(decision: Decision[_Stored], chosen: list[_Stored]) -> str:
+def _describe(decision: Decision, chosen: list[StoredDefinition]) -> str:
     count = len(chosen)
     return f"{decision.verb} {chosen[0].target if count == 1 else f'{count} definitions'}"
 
 
 def _report(
-    decision: Decision[_Stored],
-    chosen: list[_Stored],
-    done: list[_Stored],
-    flagged: list[_Stored],
+    decision: Decision,
+    chosen: list[StoredDefinition],
+    done: list[StoredDefinition],
+    flagged: list[StoredDefinition],
     *,
     is_list: bool,
 ) -> Iterator[str]:

@@ -29,7 +29,7 @@ from pipeguard.runtime.progress import wait_for_engines
 from pipeguard.state.paths import store_path
 from pipeguard.state.review import (
     KINDS,
-    HeldDefinition,
+    StoredDefinition,
     held_definitions,
     reviewable_definitions,
 )
@@ -90,7 +90,7 @@ def command(target: str | None, kind: str | None, *, as_json: bool) -> None:
     click.echo(nothing)
 
 
-def _pages(waiting: list[HeldDefinition], fields: list[Fields]) -> str:
+def _pages(waiting: list[StoredDefinition], fields: list[Fields]) -> str:
     pages = []
     for entry, shown in zip(waiting, fields, strict=True):
         found = (click.style(f"  {note}\n", fg="yellow") for note in shown["search"])
@@ -98,16 +98,17 @@ def _pages(waiting: list[HeldDefinition], fields: list[Fields]) -> str:
     return "\n\n".join(pages)
 
 
-def _next_steps(entry: HeldDefinition) -> str:
+def _next_steps(entry: StoredDefinition) -> str:
     """The commands that decide; if a finding is severe, the one that refuses comes first."""
+    accept, reject = entry.spell_command("approve"), entry.spell_command("reject")
     if not entry.waits and not entry.pin.is_withdrawn:
-        return f"  Nothing waits: it is trusted.  Say that you saw it:  {entry.command}"
+        return f"  Nothing waits: it is trusted.  Say that you saw it:  {accept}"
     if not is_severe(definition_findings(entry)):
-        return f"  Accept it:  {entry.command}\n  Reject it:  {entry.reject_command}"
-    return f"  Reject it:  {entry.reject_command}\n  Accept it all the same:  {entry.command}"
+        return f"  Accept it:  {accept}\n  Reject it:  {reject}"
+    return f"  Reject it:  {reject}\n  Accept it all the same:  {accept}"
 
 
-def _stuffing(entry: HeldDefinition, servers: Iterable[str]) -> list[str]:
+def _stuffing(entry: StoredDefinition, servers: Iterable[str]) -> list[str]:
     """Text in a held tool that is written for the gateway's search."""
     from pipeguard.gateway.stuffing import stuffing
 
@@ -121,25 +122,12 @@ def _stuffing(entry: HeldDefinition, servers: Iterable[str]) -> list[str]:
     ]
 
 
-def find_held(store: Store, target: str | None, kind: str | None) -> list[HeldDefinition]:
-    """The definitions that wait for approval.
-
-    Raises:
-        RefusedError: no such server or tool.
-    """
-    return match_definitions(held_definitions, store, target, kind)
+# The definitions that wait for approval; and with a target, those trusted at first sight.
+find_held = partial(match_definitions, held_definitions)
+find_reviewable = partial(match_definitions, reviewable_definitions)
 
 
-def find_reviewable(store: Store, target: str | None, kind: str | None) -> list[HeldDefinition]:
-    """The definitions that wait for approval, or of a target that were trusted at first sight.
-
-    Raises:
-        RefusedError: no such server or tool.
-    """
-    return match_definitions(reviewable_definitions, store, target, kind)
-
-
-def as_fields(entry: HeldDefinition) -> dict[str, object]:
+def as_fields(entry: StoredDefinition) -> dict[str, object]:
     """One held definition for programs; both versions as canonical JSON."""
     pin = entry.pin
     return {
@@ -156,12 +144,12 @@ def as_fields(entry: HeldDefinition) -> dict[str, object]:
         "held": None if pin.held_definition is None else _canonical(pin.held_definition),
         "held_fingerprint": pin.held_fingerprint,
         "held_at": pin.held_at,
-        "approve": entry.command,
-        "reject": entry.reject_command,
+        "approve": entry.spell_command("approve"),
+        "reject": entry.spell_command("reject"),
     }
 
 
-def page(entry: HeldDefinition) -> str:
+def page(entry: StoredDefinition) -> str:
     """One held definition for people: what changed, and the diff."""
     pin = entry.pin
     if entry.trusted_version is not None:
@@ -187,7 +175,7 @@ def page(entry: HeldDefinition) -> str:
     return "\n".join(lines)
 
 
-def overview(entries: Sequence[HeldDefinition]) -> list[str]:
+def overview(entries: Sequence[StoredDefinition]) -> list[str]:
     """Definitions that wait, one a line: flagged ones first, then what changed; and their counts.
 
     What differs from a version that nobody approved has changed since it was first seen.
@@ -203,10 +191,10 @@ def overview(entries: Sequence[HeldDefinition]) -> list[str]:
     first = sum(counts[state] for state in STATES[:1])
     hint = "Read the flagged ones first" if first else "Read one in full"
     example = next(entry for entry in entries if entry.target == rows[0][2])
-    return [*shown, "", f"{numbers}.  {hint}:  {example.diff_command}"]
+    return [*shown, "", f"{numbers}.  {hint}:  {example.spell_command('diff')}"]
 
 
-def _overview_row(entry: HeldDefinition) -> tuple[str, str, str, str]:
+def _overview_row(entry: StoredDefinition) -> tuple[str, str, str, str]:
     """State, kind, name; the worst finding, and in a few words what it is or how it changed."""
     findings = definition_findings(entry)
     definition = parse_json((entry.pin.held_definition or "null").encode())
@@ -267,7 +255,7 @@ _MEMBERS = {kind: member for member, kind, _ in LISTS.values()}
 
 
 @lru_cache(maxsize=1000)  # a page and its next steps ask for the same
-def definition_findings(entry: HeldDefinition) -> tuple[Finding, ...]:
+def definition_findings(entry: StoredDefinition) -> tuple[Finding, ...]:
     """Findings in the definition as it is now, the most serious first.
 
     Nothing if the scan engine is missing: a definition can be compared without it.
@@ -316,13 +304,13 @@ def is_severe(findings: Sequence[Finding]) -> bool:
     return any(finding.severity >= Severity.HIGH for finding in findings)
 
 
-def read_first(entry: HeldDefinition) -> str:
+def read_first(entry: StoredDefinition) -> str:
     """The command that shows a flagged definition; empty for others.
 
     It is flagged if a rule finds something severe in it, or if it is easily taken for another one.
     """
     is_flagged = entry.pin.reason.startswith(_ALARMING) or is_severe(definition_findings(entry))
-    return entry.diff_command if is_flagged else ""
+    return entry.spell_command("diff") if is_flagged else ""
 
 
 def _is_scanned() -> bool:

@@ -82,10 +82,6 @@ def _forget_launch(name: str | None) -> NoReturn:
     raise SystemExit(0 if forgotten else NOT_DONE)  # somebody else was faster
 
 
-def _find(store: Store, target: str | None, kind: str | None) -> list[StoredDefinition]:
-    return match_definitions(stored_definitions, store, target, kind)
-
-
 def _page(entry: StoredDefinition) -> str:
     pin = entry.pin
     waiting = f"held: {visible(pin.reason) or 'review'}" if pin.held_definition is not None else ""
@@ -97,7 +93,7 @@ def _page(entry: StoredDefinition) -> str:
 DECISION = Decision(
     "forget",
     "forgotten",
-    _find,
+    partial(match_definitions, stored_definitions),
     _page,
     partial(map, _page),
     forget,

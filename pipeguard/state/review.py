@@ -6,9 +6,9 @@ Knows the store and what a drift is called; asks nobody and prints nothing.
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.firewall.finding import Drift
 from pipeguard.firewall.pins.drift import classify, describe
@@ -71,34 +71,15 @@ class StoredDefinition:
         is_trusted = self.pin.approved_definition is not None
         return f"{self.pin.origin} on {self.pin.approved_at[:10]}" if is_trusted else ""
 
-
-@dataclass(frozen=True, slots=True)
-class HeldDefinition(StoredDefinition):
-    """A definition for a person to decide on, as the held form of its pin."""
-
     @property
     def waits(self) -> bool:
         """True if it is held until then; else it was trusted at first sight."""
         return bool(self.pin.held_at) and not self.pin.is_withdrawn
 
-    @property
-    def command(self) -> str:
-        """The command that approves it."""
-        return f"pipeguard approve {self._words}"
-
-    @property
-    def reject_command(self) -> str:
-        """The command that discards it."""
-        return f"pipeguard reject {self._words}"
-
-    @property
-    def diff_command(self) -> str:
-        """The command that shows it whole."""
-        return f"pipeguard diff {self._words}"
-
-    @property
-    def _words(self) -> str:
-        return quote(self.target) + ("" if self.pin.kind == "tool" else f" --kind {self.pin.kind}")
+    def spell_command(self, verb: str) -> str:
+        """The command that does something with it, as `approve`."""
+        kind = "" if self.pin.kind == "tool" else f" --kind {self.pin.kind}"
+        return f"pipeguard {verb} {quote(self.target)}{kind}"
 
     @property
     def trusted_version(self) -> str | None:
@@ -156,19 +137,18 @@ def stored_definitions(
 
 def held_definitions(
     store: Store, target: str | None = None, kind: str | None = None
-) -> list[HeldDefinition]:
+) -> list[StoredDefinition]:
     """The definitions that wait for a person, and a withdrawn one that the target names.
 
     Raises:
         UnknownTargetError: nothing in the store has that name.
     """
-    found = _find(store, target, kind, lambda pin, name: pin.waits or (name and pin.is_withdrawn))
-    return [HeldDefinition(each.server, each.pin, each.namesake) for each in found]
+    return _find(store, target, kind, lambda pin, name: pin.waits or (name and pin.is_withdrawn))
 
 
 def reviewable_definitions(
     store: Store, target: str | None = None, kind: str | None = None
-) -> list[HeldDefinition]:
+) -> list[StoredDefinition]:
     """The definitions that wait for a person; of a target where none does, those to look at.
 
     These were trusted at first sight, and no person has approved them.
@@ -180,7 +160,7 @@ def reviewable_definitions(
     if held or target is None:
         return held
     unreviewed = _find(store, target, kind, lambda pin, _: not pin.is_reviewed)
-    return [HeldDefinition(each.server, _to_review(each.pin), each.namesake) for each in unreviewed]
+    return [replace(each, pin=_to_review(each.pin)) for each in unreviewed]
 
 
 def _to_review(pin: Pin) -> Pin:
@@ -212,7 +192,7 @@ def _find(
     return []
 
 
-def approve(store: Store, shown: Iterable[HeldDefinition], by: str) -> list[HeldDefinition]:
+def approve(store: Store, shown: Iterable[StoredDefinition], by: str) -> list[StoredDefinition]:
     """Trust exactly the definitions shown to a person, and record that in the audit.
 
     Returns:
@@ -221,7 +201,7 @@ def approve(store: Store, shown: Iterable[HeldDefinition], by: str) -> list[Held
     return _decide(store, shown, ("approve", by), _as_shown(store.approve))
 
 
-def reject(store: Store, shown: Iterable[HeldDefinition], by: str) -> list[HeldDefinition]:
+def reject(store: Store, shown: Iterable[StoredDefinition], by: str) -> list[StoredDefinition]:
     """Discard exactly the definitions shown to a person, and record that in the audit.
 
     What was approved before stays approved.
@@ -232,7 +212,9 @@ def reject(store: Store, shown: Iterable[HeldDefinition], by: str) -> list[HeldD
     return _decide(store, shown, ("reject", by), _as_shown(store.reject))
 
 
-def restore(store: Store, decided: Iterable[HeldDefinition], by: str, *, is_approval: bool) -> bool:
+def restore(
+    store: Store, decided: Iterable[StoredDefinition], by: str, *, is_approval: bool
+) -> bool:
     """Take back a decision, and record that in the audit.
 
     Args:
@@ -286,7 +268,7 @@ def tool_states(store: Store) -> dict[str, list[ToolState]]:
     return states
 
 
-def _is_as_left(store: Store, definition: HeldDefinition, *, is_approval: bool) -> bool:
+def _is_as_left(store: Store, definition: StoredDefinition, *, is_approval: bool) -> bool:
     """True if a pin is as a decision left it."""
     before = definition.pin
     now = store.pins(definition.server).get((before.kind, before.name))
@@ -300,10 +282,10 @@ def _is_as_left(store: Store, definition: HeldDefinition, *, is_approval: bool) 
 
 def _as_shown(
     decide: Callable[[str, str, str, str | None], object],
-) -> Callable[[HeldDefinition], bool]:
+) -> Callable[[StoredDefinition], bool]:
     """A decision of the store, applied to exactly the definition that was shown."""
 
-    def apply(definition: HeldDefinition) -> bool:
+    def apply(definition: StoredDefinition) -> bool:
         pin = definition.pin
         return bool(decide(definition.server, pin.kind, pin.name, pin.held_fingerprint))
 
@@ -342,15 +324,12 @@ def forget_launch(store: Store, name: str, by: str) -> tuple[str, ...]:
     return forgotten
 
 
-_Definition = TypeVar("_Definition", bound=StoredDefinition)
-
-
 def _decide(
     store: Store,
-    shown: Iterable[_Definition],
+    shown: Iterable[StoredDefinition],
     decision: tuple[str, str],
-    apply: Callable[[_Definition], bool],
-) -> list[_Definition]:
+    apply: Callable[[StoredDefinition], bool],
+) -> list[StoredDefinition]:
     """Apply a person's decision and record it in the audit, in one transaction.
 
     Args:

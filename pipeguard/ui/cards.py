@@ -38,7 +38,7 @@ from pipeguard.state.exemption import describe_opening
 from pipeguard.state.grants import find_granted
 from pipeguard.state.page_address import definition_card, new_card
 from pipeguard.state.proposals import Proposal, proposals
-from pipeguard.state.review import HeldDefinition, held_definitions
+from pipeguard.state.review import StoredDefinition, held_definitions
 from pipeguard.state.timestamps import to_utc_text
 from pipeguard.ui.evidence import compare_definitions, read_call
 from pipeguard.ui.headings import POISONED, find_subject, make_heading
@@ -122,7 +122,7 @@ class Card:
     last: str = ""
     count: int = 1
     event: AuditedEvent | None = None
-    definitions: tuple[HeldDefinition, ...] = ()
+    definitions: tuple[StoredDefinition, ...] = ()
     proposal: Proposal | None = None
     dismissal: str = ""
     wall: WallView | None = None
@@ -391,7 +391,7 @@ def _openings(event: AuditedEvent) -> Iterator[CardAnswer]:
 
 
 def _definition_cards(store: Store, wanted: str) -> Iterator[Card]:
-    new: defaultdict[str, list[HeldDefinition]] = defaultdict(list)
+    new: defaultdict[str, list[StoredDefinition]] = defaultdict(list)
     for definition in held_definitions(store):
         if definition.trusted_version is None:
             new[definition.server].append(definition)
@@ -403,11 +403,11 @@ def _definition_cards(store: Store, wanted: str) -> Iterator[Card]:
             yield replace(card, more=len(offered[MOST_OFFERS:]))
 
 
-def _changed_id(definition: HeldDefinition) -> str:
+def _changed_id(definition: StoredDefinition) -> str:
     return definition_card(definition.server, definition.pin.kind, definition.pin.name)
 
 
-def _changed_card(definition: HeldDefinition) -> Card:
+def _changed_card(definition: StoredDefinition) -> Card:
     name, changed = foreign(definition.pin.name), Markup("{} of {} changed since it was {}")
     return Card(
         id=_changed_id(definition),
@@ -436,7 +436,7 @@ def _changed_card(definition: HeldDefinition) -> Card:
     )
 
 
-def _new_card(server: str, definitions: list[HeldDefinition], launched: str) -> Card:
+def _new_card(server: str, definitions: list[StoredDefinition], launched: str) -> Card:
     count = len(definitions)
     kinds = {definition.pin.kind for definition in definitions}
     what = pluralize(count, kinds.pop() if len(kinds) == 1 else "definition")

@@ -20,7 +20,7 @@ from pipeguard.state.dismissals import dismiss, recall
 from pipeguard.state.exceptions import allow, call_mark, narrowest, save
 from pipeguard.state.exemption import Breadth
 from pipeguard.state.grants import CallGrant, make_grant, refuse_call, revoke_grant
-from pipeguard.state.review import HeldDefinition, approve, reject, restore
+from pipeguard.state.review import StoredDefinition, approve, reject, restore
 from pipeguard.state.timestamps import now_text
 from pipeguard.ui.offers import make_tick
 from pipeguard.ui.scans import make_key
@@ -147,7 +147,7 @@ def _decide_event(store: Store, chosen: ChosenAnswer) -> DoneDecision:
 
 def _decide_definitions(store: Store, chosen: ChosenAnswer) -> DoneDecision:
     is_approval = chosen.answer.name == "approve"
-    meant: Sequence[HeldDefinition] = chosen.card.definitions
+    meant: Sequence[StoredDefinition] = chosen.card.definitions
     if is_approval and len(meant) > 1:
         meant = [each for each in meant if make_tick(each) in chosen.ticked]
     if not meant:

@@ -11,7 +11,7 @@ from pipeguard.ui.scans import make_key
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pipeguard.state.review import HeldDefinition
+    from pipeguard.state.review import StoredDefinition
     from pipeguard.ui.scans import Finding, Scans
 
 KEY_CHARS = 16
@@ -53,18 +53,18 @@ class OfferedDefinition(NamedTuple):
         return self.findings == []
 
 
-def make_tick(definition: HeldDefinition) -> str:
+def make_tick(definition: StoredDefinition) -> str:
     """The value of the checkbox of exactly this version of a definition."""
     return sha256("\0".join(make_key(definition)).encode()).hexdigest()[:KEY_CHARS]
 
 
-def list_offers(definitions: Sequence[HeldDefinition], scans: Scans) -> list[OfferedDefinition]:
+def list_offers(definitions: Sequence[StoredDefinition], scans: Scans) -> list[OfferedDefinition]:
     """The definitions of one server, those with findings first."""
     offers = [_read(each, scans) for each in definitions]
     return sorted(offers, key=lambda offer: not offer.findings)
 
 
-def _read(definition: HeldDefinition, scans: Scans) -> OfferedDefinition:
+def _read(definition: StoredDefinition, scans: Scans) -> OfferedDefinition:
     pin, key = definition.pin, make_key(definition)
     try:
         value = json.loads(pin.held_definition or "null")

@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from pipeguard.state.review import HeldDefinition
+    from pipeguard.state.review import StoredDefinition
 
 PIPEGUARD = (sys.executable, "-E", "-P", "-m", "pipeguard")
 Key = tuple[str, str, str, str]  # server, kind, name, fingerprint
 Finding = dict[str, str]
 
 
-def make_key(definition: HeldDefinition) -> Key:
+def make_key(definition: StoredDefinition) -> Key:
     """The key of one version of a definition."""
     pin = definition.pin
     return definition.server, pin.kind, pin.name, pin.held_fingerprint or ""
@@ -42,7 +42,7 @@ class Scans:
     found: dict[Key, list[Finding] | None] = field(default_factory=dict)
     _task: asyncio.Task[None] | None = None
 
-    def want(self, definitions: Iterable[HeldDefinition]) -> None:
+    def want(self, definitions: Iterable[StoredDefinition]) -> None:
         """Start a process that looks at definitions, unless all is known or one does so already."""
         wanted = {make_key(each) for each in definitions}
         self.found = {key: found for key, found in self.found.items() if key in wanted}

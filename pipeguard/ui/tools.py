@@ -19,7 +19,7 @@ from pipeguard.firewall.protocol.json_values import serialise
 from pipeguard.gateway import menu
 from pipeguard.state.activity import tool_calls
 from pipeguard.state.audit import parse_findings
-from pipeguard.state.review import HeldDefinition, pin_history
+from pipeguard.state.review import StoredDefinition, pin_history
 from pipeguard.ui.decisions import NothingDoneError
 from pipeguard.ui.headings import describe_reason
 from pipeguard.ui.page import OpeningAnswer, ask_number, draw, with_store
@@ -220,7 +220,7 @@ _DECIDED = {
 def _list_steps(store: Store, stored: StoredTool) -> Iterator[PinStep]:
     pin = stored.pin
     if pin.held_definition is not None:
-        changes = HeldDefinition(stored.server, pin).changes or (describe_reason(pin.reason),)
+        changes = StoredDefinition(stored.server, pin).changes or (describe_reason(pin.reason),)
         lines = tuple(foreign(line, NOTE_CHARS) for line in changes if line)
         mark, heading = ("asks", stored.state) if pin.waits else ("down", "A change was withdrawn")
         yield PinStep(mark, heading, pin.held_at, lines, pin.held_fingerprint or "")

@@ -11,7 +11,7 @@ import pytest
 from pipeguard.cli._person import TOKEN_VARIABLE, new_token
 from pipeguard.gateway.gateway import Gateway
 from pipeguard.gateway.tool_offer import MOST_PAGES
-from pipeguard.state.review import HeldDefinition, approve, held_definitions, reject
+from pipeguard.state.review import StoredDefinition, approve, held_definitions, reject
 from pipeguard.state.store import Store
 from pipeguard.ui.cards import find_waiting
 from tests.gateway.rogues import Client, rogue, talk
@@ -127,7 +127,7 @@ class Home:
         )
         return done.stdout
 
-    def decide(self, decide: Callable[[Store, list[HeldDefinition], str], object]) -> None:
+    def decide(self, decide: Callable[[Store, list[StoredDefinition], str], object]) -> None:
         """Decide on all that waits, as a person elsewhere: here is a guarded server's client."""
         with Store.open(self.folder / "state" / "pipeguard.db") as store:
             decide(store, held_definitions(store), "kim")

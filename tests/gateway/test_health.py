@@ -13,7 +13,7 @@ from pipeguard.gateway.life import State
 from pipeguard.gateway.server_output import last_lines, output_path
 from pipeguard.gateway.server_settings import ServerSettings
 from pipeguard.state.paths import store_path
-from pipeguard.state.review import HeldDefinition, held_definitions, reject
+from pipeguard.state.review import StoredDefinition, held_definitions, reject
 from pipeguard.state.store import Store
 from tests.gateway.rogues import Client, talk
 from tests.transports.wire import eventually
@@ -93,7 +93,7 @@ def test_what_was_rejected_waits_again_once_its_server_was_started_anew() -> Non
     async def scenario(_: Client, gateway: Gateway) -> None:
         before, server = await process_of(gateway, "one"), gateway.members["one"]
 
-        def waiting() -> list[HeldDefinition]:
+        def waiting() -> list[StoredDefinition]:
             with Store.open(store_path()) as store:
                 return held_definitions(store)
 
