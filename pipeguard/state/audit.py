@@ -301,7 +301,9 @@ def select(
         StateError: the store cannot be read.
     """
     with translated_errors(store.path):
-        yield from store.connection.execute(f"SELECT {columns} FROM {table} {condition}", values)  # noqa: S608  constants
+        selected = store.connection.execute(f"SELECT {columns} FROM {table} {condition}", values)  # noqa: S608  constants
+        for row in selected:  # noqa: UP028  which would close the cursor after its store
+            yield row
 
 
 def _conditions(where: AuditFilter) -> tuple[str, list[str | int]]:
