@@ -130,10 +130,11 @@ def _find_decider(
         RefusedError: without a question, and it is not clear what is meant.
         NotAPersonError: an agent, or no terminal.
     """
-    for server in {entry.server for entry in matching} if yes and target is not None else ():
-        if target != server and not target.startswith(f"{server}/"):
+    named = target or ""
+    for server in {entry.server for entry in matching} if yes and named else ():
+        if named != server and not named.startswith(f"{server}/"):
             raise RefusedError(
-                f"{visible(target)} leads to {visible(server)}: type that name, or leave out --yes."
+                f"{visible(named)} leads to {visible(server)}: type that name, or leave out --yes."
             )
     person = Person.here() if matching else None
     if yes and len(matching) > 1 and not take_all:
