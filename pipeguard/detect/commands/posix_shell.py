@@ -197,7 +197,7 @@ class WordReader:
         text, at = self.text, self.at
         following = text[at + 1 : at + 2]
         if following == "'":
-            end = _ANSI_QUOTED.match(text, at + 2).end()  # type: ignore[union-attr]  fits any text
+            end = _ANSI_QUOTED.match(text, at + 2).end()  # type: ignore[union-attr]
             self.at = end + 1
             return escapes(text[at + 2 : end]).translate(_QUOTED)
         if following == '"':
