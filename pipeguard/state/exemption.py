@@ -65,7 +65,7 @@ class Exemption:
             ("path", _quote(_as_glob(self.path)) if self.path else ""),
             ("host", _quote(_as_glob(self.host)) if self.host else ""),
             ("until", str(self.until or "")),
-            ("why", _quote(_one_line(self.why))),
+            ("why", _quote("".join(c if c.isprintable() else " " for c in self.why))),  # one line
         ]
         return [(key, value) for key, value in pairs if value]
 
@@ -127,11 +127,6 @@ def entries(exemptions: Sequence[Exemption], indent: str = "") -> str:
 def flow_entry(exemption: Exemption) -> str:
     """An exception as an entry of a flow sequence (YAML 1.2, section 7.4)."""
     return "{" + ", ".join(f"{key}: {value}" for key, value in exemption.fields()) + "}"
-
-
-def _one_line(text: str) -> str:
-    """A text as a policy can have it, on one line."""
-    return "".join(letter if letter.isprintable() else " " for letter in text)
 
 
 def _as_glob(name: str, cut_chars: int = 0) -> str:

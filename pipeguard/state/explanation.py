@@ -120,19 +120,11 @@ def merge_passages(
     passages: dict[tuple[str, ...], dict[str, str]] = {}
     for finding in findings:
         if finding["rule"] == rule:
-            place = _read_place(finding) if with_places else ()
-            passages.setdefault((*place, _read_words(finding)), finding)
+            keys = ("place", "pointer", "action") if with_places else ()
+            words = finding.get("excerpt", "") or finding.get("note", "")
+            words = words.strip(" .,;:\n")  # readings of it may begin at another blank
+            passages.setdefault((*(finding.get(key, "") for key in keys), words), finding)
     return list(passages.values())
-
-
-def _read_place(finding: dict[str, str]) -> tuple[str, ...]:
-    return finding.get("place", ""), finding.get("pointer", ""), finding.get("action", "")
-
-
-def _read_words(finding: dict[str, str]) -> str:
-    """The words of a passage: readings of it may begin at another blank."""
-    text = finding.get("excerpt", "") or finding.get("note", "")
-    return text.strip(" .,;:\n")
 
 
 def list_commands(event: AuditedEvent) -> list[tuple[str, str]]:
