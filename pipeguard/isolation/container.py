@@ -26,7 +26,6 @@ from pipeguard.isolation.container_attendant import (
 from pipeguard.isolation.container_engines import LABEL, environment
 from pipeguard.isolation.container_files import (
     COMMAND,
-    Instructions,
     mount_arguments,
     preamble,
     sort_files,
@@ -201,15 +200,10 @@ def _confinement(
 
 def _tell(child: Child, server: Contained, files: Files) -> None:
     """Tell the shell in the container what to run."""
-    has_rules = any(mount.path in RULES for mount in files.mounts)
-    instructions = Instructions(
-        server.argv,
-        server.variables,
-        server.view.folder,
-        files.links,
-        RULES if has_rules else (),
-    )
-    rest = memoryview(preamble(instructions))
+    rules = RULES if any(mount.path in RULES for mount in files.mounts) else ()
+    view, variables = server.view, server.variables
+    told = preamble(server.argv, variables, view.folder, links=files.links, rules=rules)
+    rest = memoryview(told)
     with suppress(BrokenPipeError):  # the engine did not start it, and says why
         while rest:
             rest = rest[os.write(child.stdin_fd, rest) :]

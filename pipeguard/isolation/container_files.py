@@ -42,29 +42,32 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _OF_SHELL = {"PPID", "UID", "EUID", "BASHOPTS", "SHELLOPTS"}  # that a shell lets nobody set
 
 
-class Instructions(NamedTuple):
-    """The shell's instructions.
+def preamble(
+    argv: Sequence[str],
+    variables: Mapping[str, str],
+    folder: str,
+    *,
+    links: Sequence[tuple[str, str]],
+    rules: Sequence[str] = (),
+) -> bytes:
+    """The bytes that are written to the container's input before anything else.
 
-    Attributes:
+    Args:
         argv: the server's command.
         variables: its environment.
         folder: that it starts in.
-        links: path and target of links that it makes first.
-        rules: where Landlock's program is and its rules are; empty where there are none.
+        links: path and target of links that the shell makes first.
+        rules: the paths of Landlock's program and of its rules, if there are any.
     """
-
-    argv: tuple[str, ...]
-    variables: Mapping[str, str]
-    folder: str
-    links: Sequence[tuple[str, str]]
-    rules: tuple[str, ...] = ()
-
-
-def preamble(instructions: Instructions) -> bytes:
-    """The bytes that are written to the container's input before anything else."""
+    command = " ".join(map(_quote_word, argv))
+    if rules:
+        # Opened for it by their numbers, which it closes (isolation/_landlock.c). The shell itself
+        # has no rules: a server cannot reach what is outside its own.
+        program, content = map(_quote_word, rules)
+        command = f"{program} 3 4 {command} 3<{content} 4</dev/null"
     end = secrets.token_hex(16)
-    lines = [end, *_lines(instructions), end, ""]
-    return b"\n".join(os.fsencode(line) for line in lines)
+    lines = [*_lines(variables, folder, links), command, "exit $?"]
+    return b"\n".join(os.fsencode(line) for line in (end, *lines, end, ""))
 
 
 def unsettable(variables: Mapping[str, str]) -> list[str]:
@@ -72,28 +75,22 @@ def unsettable(variables: Mapping[str, str]) -> list[str]:
     return [name for name in variables if not _NAME.fullmatch(name) or name in _OF_SHELL]
 
 
-def _lines(instructions: Instructions) -> Iterator[str]:
+def _lines(
+    variables: Mapping[str, str], folder: str, links: Sequence[tuple[str, str]]
+) -> Iterator[str]:
     yield "unset text line end PWD OLDPWD SHLVL"
     yield "PATH=/usr/bin:/bin"
     yield from _waiting()
-    for path, target in instructions.links:
+    for path, target in links:
         yield f"mkdir -p -- {_quote_word(os.path.dirname(path))}"
         yield f"ln -s -- {_quote_word(target)} {_quote_word(path)}"
-    yield f"mkdir -p -- {_quote_word(instructions.folder)}"  # in its own home or /tmp
-    yield f"cd -- {_quote_word(instructions.folder)} || exit {NOT_STARTED}"
+    yield f"mkdir -p -- {_quote_word(folder)}"  # in its own home or /tmp
+    yield f"cd -- {_quote_word(folder)} || exit {NOT_STARTED}"
     yield "unset PATH PWD OLDPWD n"
-    left_out = unsettable(instructions.variables)
-    for name, value in instructions.variables.items():
+    left_out = unsettable(variables)
+    for name, value in variables.items():
         if name not in left_out:
             yield f"export {name}={_quote_word(value)}"
-    command = " ".join(_quote_word(word) for word in instructions.argv)
-    if instructions.rules:
-        # Opened for it by their numbers, which it closes (isolation/_landlock.c). The shell itself
-        # has no rules: a server cannot reach what is outside its own.
-        program, rules = map(_quote_word, instructions.rules)
-        command = f"{program} 3 4 {command} 3<{rules} 4</dev/null"
-    yield command
-    yield "exit $?"
 
 
 def _waiting() -> Iterator[str]:

@@ -1,14 +1,9 @@
-"""An MCP server whose tool asks for the client's roots, and says what it reads in the first one.
-
-It asks in the way of the newest revision where the client's requests have no session, by the first
-word of its arguments; else by a request of its own.
-"""
+"""An MCP server whose tool asks for the client's roots, and says what it reads in the first one."""
 
 import json
 import sys
 from typing import Any
 
-STATELESS = sys.argv[1:] == ["stateless"]
 SCHEMA = {"type": "object", "properties": {}}
 INFO = {"name": "rooted", "version": "1"}
 
@@ -56,13 +51,7 @@ def answer(method: str, params: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-CALLS: list[Any] = []
 for line in sys.stdin:
     asked = json.loads(line)
-    if asked.get("id") == "roots":
-        send({"id": CALLS.pop(), "result": seen_in(asked["result"])})
-    elif asked.get("method") == "tools/call" and not STATELESS:
-        CALLS.append(asked["id"])
-        send({"id": "roots", "method": "roots/list"})
-    elif "id" in asked:
+    if "id" in asked:
         send({"id": asked["id"], "result": answer(asked["method"], asked["params"])})

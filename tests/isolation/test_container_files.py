@@ -14,7 +14,6 @@ import pytest
 from pipeguard.isolation import container_files
 from pipeguard.isolation.container_files import (
     COMMAND,
-    Instructions,
     mount_arguments,
     preamble,
     sort_files,
@@ -139,16 +138,14 @@ def test_the_shell_runs_what_it_is_told_and_leaves_the_input(
 ) -> None:
     variables = {"A": "it's\n$(id) `id` \\ \"", "B": bytes(range(1, 256)).decode("latin-1")}
     link = tmp_path / "made" / "here"
-    instructions = Instructions(
+    monkeypatch.setattr(container_files, "_waiting", lambda: iter(()))
+    told = preamble(
         ("/bin/sh", "-c", 'printf "%s|" "$A" "$B" "$@"; pwd; readlink here; cat', "sh", "a'b", ""),
         variables,
         str(tmp_path / "made"),
-        [(str(link), "/some where")],
+        links=[(str(link), "/some where")],
     )
-    monkeypatch.setattr(container_files, "_waiting", lambda: iter(()))
-    done = subprocess.run(
-        COMMAND, input=preamble(instructions) + b"a frame\n", capture_output=True, check=True
-    )
+    done = subprocess.run(COMMAND, input=told + b"a frame\n", capture_output=True, check=True)
     first = "|".join((*variables.values(), "a'b", ""))
     expected = f"{first}|{tmp_path}/made\n/some where\na frame\n"
     assert done.stdout == os.fsencode(expected)

@@ -48,10 +48,9 @@ def called(answers: Json = None) -> Object:
 
 
 def test_roots_in_a_request_itself_are_heard(home: Path, tmp_path: Path) -> None:
-    command = (*SERVER, "stateless")
     options = ("--name", "demo", *ROOTED)
     for said in (UNSEEN, "own"):
-        with Wrapped(tmp_path / "run", options=options, command=command) as run:
+        with Wrapped(tmp_path / "run", options=options, command=SERVER) as run:
             run.ask("tools/list", **modern("tools/list", {}))
             asked = run.ask("tools/call", **called())["result"]
             assert isinstance(asked, dict)
