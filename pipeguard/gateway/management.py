@@ -7,7 +7,9 @@ server, and takes back only what it proposed itself.
 
 from __future__ import annotations
 
+from functools import cache
 from math import ceil
+from pathlib import Path
 
 from pipeguard.errors import PipeGuardError
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
@@ -16,10 +18,6 @@ from pipeguard.gateway.client import GatewayClient
 from pipeguard.gateway.proposed_servers import PROPOSE, ServerManagement
 
 REMOVE, LIST = "remove_server", "list_servers"
-
-_TEXT: JsonObject = {"type": "string"}
-_TEXTS: JsonObject = {"type": "array", "items": _TEXT}
-_PAIRS: JsonObject = {"type": "object", "additionalProperties": _TEXT}
 
 
 class ClientManagement:
@@ -35,7 +33,7 @@ class ClientManagement:
 
     def definitions(self) -> list[JsonValue]:
         """The definitions of those that the client may call."""
-        return [_DEFINITIONS[name] for name in self._names()]
+        return [_definitions()[name] for name in self._names()]
 
     def has(self, name: str) -> bool:
         """True for the name of one that the client may call."""
@@ -79,51 +77,9 @@ class ClientManagement:
         )
 
 
-def _tool(
-    name: str, description: str, properties: JsonObject, *required: str, **hints: bool
-) -> JsonObject:
-    return {
-        "name": name,
-        "description": description,
-        "inputSchema": {
-            "type": "object",
-            "properties": properties,
-            "required": list(required),
-            "additionalProperties": False,
-        },
-        "annotations": {**hints},
-    }
+@cache
+def _definitions() -> dict[str, JsonObject]:
+    import yaml  # here: most gateways let agents propose nothing
 
-
-_NAME: JsonObject = {**_TEXT, "description": "Letters, digits, `.`, `_` and `-`."}
-_DEFINITIONS: dict[str, JsonObject] = {
-    PROPOSE: _tool(
-        PROPOSE,
-        "Propose an MCP server to the user: either a `command` to start or a `url`. Nothing starts"
-        " before the user approves it. No secrets.",
-        {
-            "name": _NAME,
-            "reason": {**_TEXT, "description": "What the user gets by it, in a sentence."},
-            "command": _TEXT,
-            "args": _TEXTS,
-            "env": _PAIRS,
-            "cwd": _TEXT,
-            "url": _TEXT,
-            "headers": _PAIRS,
-            "transport": _TEXT,
-        },
-        "name",
-        "reason",
-        readOnlyHint=False,
-        destructiveHint=False,
-    ),
-    REMOVE: _tool(
-        REMOVE,
-        "Withdraw a server that you proposed and that waits for the user.",
-        {"name": _NAME},
-        "name",
-        readOnlyHint=False,
-        destructiveHint=True,
-    ),
-    LIST: _tool(LIST, "List the servers and your proposals.", {}, readOnlyHint=True),
-}
+    found: dict[str, JsonObject] = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_bytes())
+    return found
