@@ -1,11 +1,20 @@
 """What is evidently no secret, and what must not be taken for it."""
 
+import base64
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeguard.detect.checks.placeholders import _without_fillers, is_placeholder
+from pipeguard.detect.checks.placeholders import (
+    MEASURED_BYTES,
+    _without_fillers,
+    base64_decoded,
+    entropy,
+    is_placeholder,
+)
 from pipeguard.rulebook.samples import expand
+from tests.fuzz.budget import tried
 
 
 @pytest.mark.parametrize(
@@ -139,3 +148,27 @@ def test_fillers_are_taken_out_in_any_case_and_the_rest_stays_as_it_is(
 
 def test_a_megabyte_costs_no_more_than_its_first_kilobytes() -> None:
     assert is_placeholder(b"<" * 2**20)
+
+
+@pytest.mark.parametrize(
+    ("text", "bits"), [(b"", 0.0), (b"aaaa", 0.0), (b"abab", 1.0), (bytes(range(256)), 8.0)]
+)
+def test_entropy_is_measured_in_bits_for_each_byte(text: bytes, bits: float) -> None:
+    assert entropy(text) == pytest.approx(bits)
+
+
+def test_only_the_first_kilobytes_are_measured() -> None:
+    start = b"kZ8q" * (MEASURED_BYTES // 4)
+    assert entropy(start + b"x" * 2**20) == entropy(start)
+
+
+@tried(100)
+@given(st.binary(max_size=60), st.booleans(), st.booleans())
+def test_either_alphabet_is_read_padded_or_not(data: bytes, safe: bool, padded: bool) -> None:
+    text = base64.urlsafe_b64encode(data) if safe else base64.b64encode(data)
+    assert base64_decoded(text if padded else text.rstrip(b"=")) == data
+
+
+@pytest.mark.parametrize("text", [b"a", b"ab c", b"a.b", b"ab=c", b"\xff\xff\xff\xff", b"abcde"])
+def test_what_is_no_base64_is_none(text: bytes) -> None:
+    assert base64_decoded(text) is None

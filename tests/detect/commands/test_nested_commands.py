@@ -24,42 +24,30 @@ def nested(*words: str) -> list[tuple[NestedKind, str]]:
 
 
 @pytest.mark.parametrize(
-    ("words", "script"),
+    ("line", "kind", "text"),
     [
-        (["eval", "rm", "-rf"], "rm -rf"),
-        (["sh", "-c", "ls"], "ls"),
-        (["su", "-c", "ls", "root"], "ls"),
-        (["sudo", "-u", "a", "bash", "-lc", "ls"], "ls"),
-        (["ssh", "-p", "22", "h", "ls", "-l"], "ls -l"),
+        ("eval rm -rf", NestedKind.SCRIPT, "rm -rf"),
+        ("sh -c ls", NestedKind.SCRIPT, "ls"),
+        ("su -c ls root", NestedKind.SCRIPT, "ls"),
+        ("sudo -u a bash -lc ls", NestedKind.SCRIPT, "ls"),
+        ("ssh -p 22 h ls -l", NestedKind.SCRIPT, "ls -l"),
+        ("python3 -c code", NestedKind.CODE, "code"),
+        ("node -e code", NestedKind.CODE, "code"),
+        ("perl -ne code", NestedKind.CODE, "code"),
+        ("awk code f", NestedKind.CODE, "code"),
+        ("redis-cli -h h flushall", NestedKind.SQL, "SQL flushall"),
     ],
 )
-def test_a_script_in_an_argument(words: list[str], script: str) -> None:
-    assert nested(*words) == [(NestedKind.SCRIPT, script)]
+def test_a_script_a_program_or_a_statement_in_an_argument(
+    line: str, kind: NestedKind, text: str
+) -> None:
+    assert nested(*line.split()) == [(kind, text)]
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
-        ["python3", "-c", "code"],
-        ["node", "-e", "code"],
-        ["perl", "-ne", "code"],
-        ["awk", "code", "f"],
-    ],
-)
-def test_a_program_in_an_argument(words: list[str]) -> None:
-    assert nested(*words) == [(NestedKind.CODE, "code")]
-
-
-@pytest.mark.parametrize(
-    ("words", "line"),
-    [
-        (["psql", "-c", "drop table a"], "SQL drop table a"),
-        (["sqlite3", "f.db", "drop table a"], "SQL drop table a"),
-        (["redis-cli", "-h", "h", "flushall"], "SQL flushall"),
-    ],
-)
-def test_a_statement_in_an_argument(words: list[str], line: str) -> None:
-    assert nested(*words) == [(NestedKind.SQL, line)]
+def test_a_statement_for_a_client_is_one_argument() -> None:
+    statement = "drop table a"
+    for words in (("psql", "-c", statement), ("sqlite3", "f.db", statement)):
+        assert nested(*words) == [(NestedKind.SQL, f"SQL {statement}")]
 
 
 @pytest.mark.parametrize(

@@ -145,12 +145,6 @@ def test_what_was_sent_before_is_read_with_it() -> None:
     assert "kx82mqz71lpt04vb" in second.whole
 
 
-def test_what_goes_to_what_a_result_is_about_goes_back() -> None:
-    about = frozenset({"T-311"})
-    assert call("x", about=about).goes_back(result("x", about))
-    assert not call("x", about=about).goes_back(result("x", frozenset({"T-312"})))
-
-
 def test_a_mail_may_be_answered_to_those_who_stand_in_it() -> None:
     few = " ".join(f"u{number}@in.example" for number in range(FEW_MAILBOXES))
     mail = call("u0@in.example", tool="send_mail")
