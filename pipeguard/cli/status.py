@@ -98,7 +98,8 @@ def _read_store(store: Store) -> Fields:
 
     from pipeguard.config.policy_file import find_beginning
     from pipeguard.state.totals import totals
-    from pipeguard.ui.cards import HOLDS_UP, find_waiting
+    from pipeguard.ui.card import HOLDS_UP
+    from pipeguard.ui.cards import ProposalCard, find_waiting
 
     today = date.today()  # noqa: DTZ011  the user's own calendar
     servers = totals(store, time.time(), find_beginning(today))
@@ -111,7 +112,7 @@ def _read_store(store: Store) -> Fields:
         ],
         "renamed": [namesake.describe(server) for server, namesake in named if namesake],
         "waits": len(waiting),
-        "proposed": [card.proposal.name for card in waiting if card.proposal],
+        "proposed": [card.server for card in waiting if isinstance(card, ProposalCard)],
         "asking": [
             {"event": card.event.name, "server": card.server, "tool": card.event.tool}
             for card in reversed(waiting)

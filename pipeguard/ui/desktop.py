@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
     from pathlib import Path
 
-    from pipeguard.ui.cards import Card, Waiting
+    from pipeguard.ui.card import Card
+    from pipeguard.ui.cards import Waiting
 
 TRAY = (sys.executable, "-E", "-P", "-m", "pipeguard.ui.tray")
 LOOK_SECONDS = 0.5
@@ -178,7 +179,7 @@ class Desktop:
 def write_notification(cards: Sequence[Card]) -> tuple[str, str]:
     """The title and the text of a notification of things that wait, the most urgent first."""
     first, more = cards[0], len(cards) - 1
-    name = "" if first.proposal else f": {show(first.server, NAME_CHARS).translate(_PLAIN)}"
+    name = "" if not first.names_server else f": {show(first.server, NAME_CHARS).translate(_PLAIN)}"
     others = f", and {more} more" if more else ""
     return "PipeGuard needs your decision", f"{first.what}{name}\n{first.group}{others}"
 

@@ -9,14 +9,10 @@ from time import monotonic
 from aiohttp import web
 from markupsafe import Markup
 
-from pipeguard.ui.cards import GROUPS, find_card, find_waiting, find_why
-from pipeguard.ui.decisions import (
-    ChosenAnswer,
-    DoneDecision,
-    NothingDoneError,
-    carry_out_all,
-    choose_opening,
-)
+from pipeguard.ui.card import GROUPS, ChosenAnswer
+from pipeguard.ui.cards import carry_out_all, find_card, find_waiting
+from pipeguard.ui.decisions import DoneDecision, NothingDoneError
+from pipeguard.ui.event_cards import find_why
 from pipeguard.ui.headings import describe_reason
 from pipeguard.ui.offers import list_offers, make_tick
 from pipeguard.ui.page import PAGE, VISITOR, OpeningAnswer, ask_number, draw, with_store
@@ -104,7 +100,7 @@ async def _decide_several(request: web.Request) -> web.StreamResponse:
     cards = [shown[item] for item in items]
     decided = [ChosenAnswer(card, card.answers[0], page.by) for card in cards]
     if form.get("answer") == "allow":
-        decided = [each for card in cards if (each := choose_opening(card, page.scans, page.by))]
+        decided = [each for card in cards if (each := card.choose_opening(page.scans, page.by))]
         left = [card.heading for card in cards if card not in [each.card for each in decided]]
         if not decided:
             raise NothingDoneError("None of these can be allowed from the list: use their cards.")

@@ -1,0 +1,280 @@
+"""Cards of events: a call that waits, what was stopped, and a wall that a server met."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from markupsafe import Markup
+
+from pipeguard.config.isolate_entry import with_entry
+from pipeguard.config.user_policy import own_policy_path
+from pipeguard.errors import PipeGuardError
+from pipeguard.isolation import find_wall_grant, plan_grant
+from pipeguard.rulebook.packs import load_rules, sources
+from pipeguard.rulebook.rule_texts import find_text
+from pipeguard.state.audit import decision_entry
+from pipeguard.state.decisions import exception_entry, save_decision, wall_entry
+from pipeguard.state.dismissals import dismiss, recall
+from pipeguard.state.exceptions import (
+    allow,
+    call_mark,
+    decisive,
+    is_decided_by_call,
+    narrowest,
+    scopes,
+    stopping,
+)
+from pipeguard.state.exemption import Breadth, describe_opening
+from pipeguard.state.grants import CallGrant, make_grant, refuse_call, revoke_grant
+from pipeguard.state.timestamps import now_text
+from pipeguard.ui.card import HOLDS_UP, STOPPED, Card, CardAnswer
+from pipeguard.ui.decisions import DoneDecision, NothingDoneError, restore_file
+from pipeguard.ui.evidence import read_call
+from pipeguard.ui.headings import make_heading
+from pipeguard.ui.text import foreign, sentence, show_own, when
+from pipeguard.ui.walls import read_policy, today
+from pipeguard.unicode.display import visible
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pipeguard.state.exceptions import AuditedEvent
+    from pipeguard.state.store import Store
+    from pipeguard.ui.card import ChosenAnswer
+    from pipeguard.ui.evidence import CallEvidence
+    from pipeguard.ui.walls import WallView
+
+MOST_FINDINGS = 5  # of an event, that a card shows
+_BLANK = dict.fromkeys(("excerpt", "note", "arguments", "differs", "place"), "")
+_CHANGED = frozenset({"redact", "cut"})  # actions after which the rest goes on
+_REFUSE = CardAnswer(
+    "refuse",
+    "Refuse",
+    "The model is told no, and goes on without it. Nothing leaves.",
+    is_main=True,
+)
+
+
+def _allow_once(when: str) -> CardAnswer:
+    return CardAnswer(
+        "once",
+        "Allow this call once",
+        opens=f"this call with these arguments, once: {when}",
+        spares="any other call, or the same one again",
+    )
+
+
+@lru_cache(maxsize=256)
+def find_why(rule: str) -> str:
+    """Why a rule matters: reads the files of its pack, and no other."""
+    if text := find_text(rule):
+        return text.why
+    pack = rule.partition(".")[0]
+    files = [each for each in sources() if f"{Path(each.path).stem}-".startswith(f"{pack}-")]
+    rules = (each for file in files for each in load_rules([file]))
+    return next((each.why for each in rules if each.id == rule), "")
+
+
+class CallCard(Card):
+    """A call that waits."""
+
+    kind = "event"
+    group = HOLDS_UP
+    event: AuditedEvent
+
+    def __init__(self, event: AuditedEvent, what: str = "A call asks") -> None:
+        heading = make_heading(event, decisive(stopping(event)))
+        super().__init__(event.name, event.server, heading, what, event.time)
+        self.event = event
+        self.bound = (call_mark(event),)
+
+    @property
+    def answers(self) -> tuple[CardAnswer, ...]:
+        """Refuse it, or allow it once."""
+        return _REFUSE, _allow_once("it goes on at once")
+
+    def carry_out(self, store: Store, chosen: ChosenAnswer) -> DoneDecision:
+        """Tell the run that waits."""
+        event = self.event
+        grant = CallGrant(call_mark(event), event.name, event.server, event.tool, chosen.why)
+        if chosen.answer.name == "refuse":
+            refuse_call(store, grant, chosen.by)
+            words = Markup("You refused the call of {}: the model is told so within a second.")
+            return DoneDecision(words.format(foreign(event.tool)))
+        expires = make_grant(store, grant, chosen.by)
+        words = Markup("You allowed one call of {} until {}.")
+        done = words.format(foreign(event.tool), when(expires))
+        return DoneDecision(done, lambda store: revoke_grant(store, grant.mark))
+
+    def findings(self) -> list[dict[str, str]]:
+        """The findings that stopped the event, one for each rule, each with why it matters."""
+        shown: dict[str, dict[str, str]] = {}
+        for finding in stopping(self.event):
+            shown.setdefault(
+                finding["rule"], {**_BLANK, **finding, "why": find_why(finding["rule"])}
+            )
+        return list(shown.values())[:MOST_FINDINGS]
+
+    def call(self) -> CallEvidence:
+        """The evidence about a stopped call."""
+        return read_call(stopping(self.event))
+
+
+def describe_stop(event: AuditedEvent) -> str:
+    """Say what was done about a call or a result."""
+    noun = "A result" if event.kind in {"result", "error"} else "A call"
+    return f"{noun} was {'changed' if event.action in _CHANGED else 'stopped'}"
+
+
+class StoppedCard(CallCard):
+    """What was stopped, as often as it happened.
+
+    Args:
+        dismissal: the key of all that is like it.
+        alike: the events, the newest first.
+    """
+
+    group = STOPPED
+
+    def __init__(self, dismissal: str, alike: list[AuditedEvent]) -> None:
+        super().__init__(alike[0], describe_stop(alike[0]))
+        self.since, self.last, self.count = alike[-1].time, alike[0].time, len(alike)
+        self.dismissal = dismissal
+        self.bound = (*self.bound, *map(str, self._find_exemptions()))
+
+    @property
+    def answers(self) -> tuple[CardAnswer, ...]:
+        """Keep it stopped, let this or the like of it pass, or never see it again."""
+        shut = self._describe_shut()
+        effect = "This card goes away. If it happens again, you get a new one."
+        keep = CardAnswer("keep", f"Keep it {shut}", effect, is_main=True)
+        gone = "This card goes away for good, even if it happens again."
+        never = CardAnswer("never", f"Keep it {shut}, never ask again", gone, is_small=True)
+        return keep, *self._openings(), never
+
+    def carry_out(self, store: Store, chosen: ChosenAnswer) -> DoneDecision:
+        """Dismiss it, allow the call once, or make an exception."""
+        match chosen.answer.name:
+            case "once":
+                return super().carry_out(store, chosen)
+            case "keep" | "never":
+                return self._dismiss(store, chosen)
+        return self._except(chosen)
+
+    def _describe_shut(self) -> str:
+        return "hidden" if self.event.action in _CHANGED else "blocked"
+
+    def _find_exemptions(self) -> tuple[object, ...]:
+        try:
+            return narrowest(self.event, None, "")
+        except PipeGuardError:
+            return ()
+
+    def _openings(self) -> Iterator[CardAnswer]:
+        """The answers that let something pass."""
+        event = self.event
+        if call_mark(event):
+            yield _allow_once("when the agent repeats it within 30 minutes")
+        if not is_decided_by_call(event) and self._find_exemptions():
+            for scope in scopes(event):
+                opened = describe_opening(narrowest(event, None, "", scope))
+                what = "all calls of the" if scope.value == "tool" else "this"
+                yield CardAnswer(
+                    f"allow-{scope.value}",
+                    f"Allow {what} {scope.value}",
+                    opens="; ".join(opened),
+                    spares="what any other rule finds",
+                    is_small=scope is not scopes(event)[0],
+                    needs_reason=True,
+                )
+
+    def _dismiss(self, store: Store, chosen: ChosenAnswer) -> DoneDecision:
+        is_lasting = chosen.answer.name == "never"
+        key = self.dismissal if is_lasting else self.id
+        note = f"event {self.event.name}{', and what is like it' if is_lasting else ''}"
+        entry = decision_entry("dismiss", now_text(), note=note, by=chosen.by)
+        dismiss(store, key, self.server, entry)
+
+        def undo(store: Store) -> bool:
+            recall(store, key)
+            return True
+
+        words = Markup("You kept it {}. If it happens again, you get {} card.")
+        cards = "no" if is_lasting else "a new"
+        return DoneDecision(words.format(self._describe_shut(), cards), undo)
+
+    def _except(self, chosen: ChosenAnswer) -> DoneDecision:
+        event, until = self.event, chosen.until
+        assert until is not None  # noqa: S101  the caller's
+        scope = Breadth(chosen.answer.name.removeprefix("allow-"))
+        path = own_policy_path()
+        before = read_policy(path)
+        exemptions = narrowest(event, until, chosen.why, scope)
+        text = allow(path, exemptions, today())
+        if text is None:
+            raise NothingDoneError(f"{path} allows this already.")
+        entry = exception_entry(event, exemptions, f"{path} ({chosen.why})", chosen.by)
+        save_decision(path, text, event.server, entry)
+        done = Markup("You allowed it until {}: it is in {}.").format(until, path)
+        return DoneDecision(done, restore_file(path, before, text))
+
+
+class WallCard(StoppedCard):
+    """A wall of isolation that a server met.
+
+    Args:
+        dismissal: the key of all that is like it.
+        alike: the events, the newest first.
+        wall: what would open it.
+    """
+
+    kind = "wall"
+
+    def __init__(self, dismissal: str, alike: list[AuditedEvent], wall: WallView) -> None:
+        super().__init__(dismissal, alike)
+        self.what, self.wall = "Blocked by isolation", wall
+        grant = wall.grant
+        shown = "" if grant is None else f"{grant.kind} {grant.value}"
+        self.bound = (call_mark(self.event), shown)
+
+    def carry_out(self, store: Store, chosen: ChosenAnswer) -> DoneDecision:
+        """Dismiss it, or give the server exactly that."""
+        return (
+            self._give(chosen.by) if chosen.answer.name == "give" else self._dismiss(store, chosen)
+        )
+
+    def _describe_shut(self) -> str:
+        return "shut"
+
+    def _find_exemptions(self) -> tuple[object, ...]:
+        return ()
+
+    def _openings(self) -> Iterator[CardAnswer]:
+        if (grant := self.wall.grant) is not None:
+            opens = sentence(
+                "{server} may {what}. {start}",
+                server=show_own(self.server),
+                what=foreign(grant.opens, 300),
+                start=visible(grant.describe_start(self.server)),
+            )
+            spares = "another host, another file, or another server"
+            yield CardAnswer("give", "Give it exactly that", opens=opens, spares=spares)
+
+    def _give(self, by: str) -> DoneDecision:
+        event = self.event
+        grant = find_wall_grant(event, None, is_wide=False)
+        if grant is None:
+            raise NothingDoneError("Nothing can be given for this event.")
+        day, path = today(), own_policy_path()
+        before = read_policy(path)
+        entry, is_new = plan_grant(event.server, grant, path, day)
+        if not is_new:
+            raise NothingDoneError(f"{path} grants it already.")
+        text = with_entry(path, entry, day)
+        save_decision(path, text, event.server, wall_entry(event, grant.opens, path, by))
+        done = Markup("{} may now {}: it is in {}. {}").format(
+            show_own(event.server), foreign(grant.opens), path, grant.describe_start(event.server)
+        )
+        return DoneDecision(done, restore_file(path, before, text))
