@@ -333,7 +333,7 @@ def _missing(server: ServerSettings) -> Iterator[str]:
         program = server.command[0]
         path = os.path.join(server.cwd, program) if os.path.dirname(program) else program
         if which(path, path=server.env.get("PATH")) is None:
-            yield f"{program}: there is no such program"
+            yield f"{program}: not found, or not executable"
 
 
 def _check_listening(options: WrapOptions, limit_bytes: int) -> None:

@@ -125,8 +125,7 @@ def test_logs_and_updates_of_two_servers_reach_who_wants_them(mode: ToolMode) ->
     gather(scenario, *map(stateful, SERVERS), mode=mode)
 
 
-@MODES
-def test_completion_goes_to_the_server_whose_prompt_it_is_of(mode: ToolMode) -> None:
+def test_completion_goes_to_the_server_whose_prompt_it_is_of() -> None:
     async def scenario(room: Room) -> None:
         agent = await room.agent()
         for name in SERVERS:
@@ -137,7 +136,7 @@ def test_completion_goes_to_the_server_whose_prompt_it_is_of(mode: ToolMode) -> 
             )
             assert result["completion"] == {"values": [f"Al at {name}"]}
 
-    gather(scenario, *map(stateful, SERVERS), mode=mode)
+    gather(scenario, *map(stateful, SERVERS))
 
 
 @MODES
