@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from itertools import zip_longest
 from json import JSONDecoder
 from typing import TYPE_CHECKING, Final, Literal
 
 from pipeguard.firewall.pins.fingerprint import canonical
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number, serialise
-from pipeguard.firewall.protocol.places import get_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,21 +24,6 @@ class Absent(Enum):
 ABSENT: Final[Literal[Absent.ABSENT]] = Absent.ABSENT
 Side = JsonValue | Absent
 Path = tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """One difference between two definitions.
-
-    Attributes:
-        path: the keys that lead to it, with list indexes as digits.
-        old: the value in the approved definition.
-        new: the value in the definition seen now.
-    """
-
-    path: Path
-    old: Side
-    new: Side
 
 
 class SchemaRole(Enum):
@@ -57,11 +42,66 @@ class SchemaPlace:
         role: what it is.
         label: the parameter, as people write it: `options.note`, `points[].x`; empty at the top.
         keyword: the keyword that it is under, as `enum`.
+        schemas: in both definitions, the schema that has this parameter or keyword.
     """
 
-    role: SchemaRole
-    label: str
-    keyword: str
+    role: SchemaRole = SchemaRole.SUBSCHEMA
+    label: str = ""
+    keyword: str = ""
+    schemas: tuple[Side, Side] = (ABSENT, ABSENT)
+
+    def enter(self, key: str, old: Side, new: Side) -> SchemaPlace:
+        """The place of a member; a parameter may itself be named `properties`.
+
+        Args:
+            key: of the member.
+            old: the value at this place in the approved definition.
+            new: in the definition seen now.
+        """
+        keyword, role, label = self.keyword, self.role, self.label
+        if role is SchemaRole.KEYWORD and keyword == "properties":
+            parameter = f"{label}.{key}".lstrip(".")
+            return SchemaPlace(SchemaRole.PARAMETER, parameter, keyword, self.schemas)
+        if role is SchemaRole.KEYWORD:
+            part = f".{keyword}.{key}" if keyword in _WITH_NAMED_SCHEMAS else ""
+            part = f".{keyword}[{key}]" if keyword in _WITH_LISTED_SCHEMAS else part
+        else:
+            keyword, part = key, "[]" if key == "items" else f".{key}"
+            if key not in _WITH_ONE_SCHEMA:
+                return SchemaPlace(SchemaRole.KEYWORD, label, key, (old, new))
+        return SchemaPlace(label=f"{label}{part}".lstrip("."), keyword=keyword) if part else self
+
+    @property
+    def required(self) -> tuple[frozenset[str], frozenset[str]]:
+        """The names that are required in both definitions."""
+        before, after = (_names(schema, "required", list) for schema in self.schemas)
+        return before, after
+
+    @property
+    def required_anew(self) -> tuple[list[str], list[str]]:
+        """The parameters of both sides that became required, and those that became optional."""
+        before, after = self.required
+        both = frozenset.intersection(
+            *(_names(schema, "properties", dict) for schema in self.schemas)
+        )
+        return sorted((after - before) & both), sorted((before - after) & both)
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One difference between two definitions.
+
+    Attributes:
+        path: the keys that lead to it, with list indexes as digits.
+        old: the value in the approved definition.
+        new: the value in the definition seen now.
+        place: where it is in the schema that the first key names.
+    """
+
+    path: Path
+    old: Side
+    new: Side
+    place: SchemaPlace
 
 
 INPUTS = frozenset({"inputSchema", "arguments"})  # of a tool; of a prompt, as a schema
@@ -101,88 +141,38 @@ def read(text: str) -> JsonObject:
     return value
 
 
-def differences(old: Side, new: Side, path: Path = ()) -> Iterator[Difference]:
+def differences(
+    old: Side, new: Side, path: Path = (), place: SchemaPlace = SchemaPlace()
+) -> Iterator[Difference]:
     """Each difference between two values, in the order of the old one's keys."""
-    if (old is ABSENT or new is ABSENT) and _is_by_member(path):
+    is_keyword = place.role is SchemaRole.KEYWORD and path[-1] == "properties"
+    if is_keyword or (len(path) == 1 and path[0] in _BY_MEMBER):
         # What was added or removed as a whole is reported by its members.
         if new is ABSENT and isinstance(old, dict) and old:
             new = {}
         elif old is ABSENT and isinstance(new, dict) and new:
             old = {}
+    members: list[tuple[str, Side, Side]] = []
     if isinstance(old, dict) and isinstance(new, dict):
-        for key in (*old, *(key for key in new if key not in old)):
-            yield from differences(old.get(key, ABSENT), new.get(key, ABSENT), (*path, key))
+        keys = (*old, *(key for key in new if key not in old))
+        members = [(key, old.get(key, ABSENT), new.get(key, ABSENT)) for key in keys]
     elif isinstance(old, list) and isinstance(new, list) and (_has_nested(old) or _has_nested(new)):
-        for i in range(max(len(old), len(new))):
-            before: Side = old[i] if i < len(old) else ABSENT
-            after: Side = new[i] if i < len(new) else ABSENT
-            yield from differences(before, after, (*path, str(i)))
+        pairs = enumerate(zip_longest(old, new, fillvalue=ABSENT))
+        members = [(str(number), before, after) for number, (before, after) in pairs]
     elif old is ABSENT or new is ABSENT or serialise(old) != serialise(new):
-        yield Difference(path, old, new)
+        yield Difference(path, old, new, place)
+    for key, before, after in members:
+        inner = place.enter(key, old, new) if path else place
+        yield from differences(before, after, (*path, key), inner)
 
 
-def schema_place(path: Path) -> SchemaPlace:
-    """Find the role of a place in a schema; a parameter may itself be named `properties`.
-
-    Args:
-        path: the keys below the schema's own.
-    """
-    label, keyword, role = "", "", SchemaRole.SUBSCHEMA
-    rest = list(path)
-    while rest:
-        keyword, role = rest.pop(0), SchemaRole.SUBSCHEMA
-        if keyword == "properties" and rest:
-            label, role = f"{label}.{rest.pop(0)}", SchemaRole.PARAMETER
-        elif keyword in _WITH_NAMED_SCHEMAS and rest:
-            label = f"{label}.{keyword}.{rest.pop(0)}"
-        elif keyword in _WITH_LISTED_SCHEMAS and rest:
-            label = f"{label}.{keyword}[{rest.pop(0)}]"
-        elif keyword == "items":
-            label = f"{label}[]"
-        elif keyword in _WITH_ONE_SCHEMA:
-            label = f"{label}.{keyword}"
-        else:
-            role = SchemaRole.KEYWORD
-            break
-    return SchemaPlace(role, label.lstrip("."), keyword)
-
-
-class Parameters:
-    """The parameters of a definition; each schema in it is looked up once."""
-
-    def __init__(self, definition: JsonObject) -> None:
-        self._definition = definition
-        self._required: dict[Path, frozenset[str]] = {}
-
-    def required_names(self, schema: Path) -> frozenset[str]:
-        """The names that the schema at a path lists as required."""
-        required = self._required.get(schema)
-        if required is None:
-            names = get_value(self._definition, (*schema, "required"))
-            listed = names if isinstance(names, list) else []
-            required = frozenset(name for name in listed if isinstance(name, str))
-            self._required[schema] = required
-        return required
-
-    def names(self, schema: Path) -> frozenset[str]:
-        """The names of all parameters in the schema at a path."""
-        properties = get_value(self._definition, (*schema, "properties"))
-        return frozenset(properties if isinstance(properties, dict) else ())
-
-
-def required_anew(
-    old: Parameters, new: Parameters, schema: Path
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The parameters of both sides that became required, and those that became optional."""
-    before, after = old.required_names(schema), new.required_names(schema)
-    both = old.names(schema) & new.names(schema)
-    return tuple(sorted((after - before) & both)), tuple(sorted((before - after) & both))
-
-
-def _is_by_member(path: Path) -> bool:
-    if len(path) <= 1 or path[-1] != "properties":
-        return len(path) == 1 and path[0] in _BY_MEMBER
-    return schema_place(path[1:]).role is SchemaRole.KEYWORD
+def _names(
+    schema: Side, keyword: str, kind: type[list[JsonValue]] | type[JsonObject]
+) -> frozenset[str]:
+    """The names in a keyword of a schema."""
+    names = schema.get(keyword) if isinstance(schema, dict) else None
+    listed = names if isinstance(names, kind) else ()
+    return frozenset(name for name in listed if isinstance(name, str))
 
 
 def _has_nested(values: list[JsonValue]) -> bool:

@@ -16,13 +16,10 @@ from pipeguard.firewall.pins.definition_diff import (
     ABSENT,
     INPUTS,
     Difference,
-    Parameters,
     SchemaRole,
     Side,
     differences,
     read,
-    required_anew,
-    schema_place,
 )
 from pipeguard.firewall.protocol.json_values import JsonObject, Number, serialise, walk_texts
 from pipeguard.unicode.display import cut, is_hidden, show, visible
@@ -53,8 +50,7 @@ def classify(approved_json: str, seen_json: str, kind: str) -> tuple[Drift, ...]
     if approved_json == seen_json:
         return ()
     old, new = read(approved_json), read(seen_json)
-    before, after = Parameters(old), Parameters(new)
-    seen = {drift for change in differences(old, new) for drift in _classes(change, before, after)}
+    seen = {drift for change in differences(old, new) for drift in _classes(change)}
     if Drift.NAME_ONLY in seen and len(seen) > 1:
         seen = (seen - {Drift.NAME_ONLY}) | {Drift.WORDING}
     if Drift.NAME_ONLY in seen and kind == "server":
@@ -78,12 +74,8 @@ def describe(approved: str, seen: str) -> tuple[str, ...]:
     if approved == seen:
         return ()
     old, new = read(approved), read(seen)
-    before, after = Parameters(old), Parameters(new)
-    lines = [
-        cut(line, LINE_CHARS)
-        for change in differences(old, new)
-        for line in _describe_change(change, before, after)
-    ]
+    changes = differences(old, new)
+    lines = [cut(line, LINE_CHARS) for change in changes for line in _describe_change(change)]
     if len(lines) > LINES:
         lines[LINES - 1 :] = [f"… and {len(lines) - LINES + 1} more differences"]
     return tuple(lines) or ("changed in a way that has no description",)
@@ -119,10 +111,10 @@ _RESTRAINTS = frozenset(
 )
 
 
-def _classes(change: Difference, old: Parameters, new: Parameters) -> Iterator[Drift]:
+def _classes(change: Difference) -> Iterator[Drift]:
     top, last = change.path[0], change.path[-1]
     if top in INPUTS:
-        yield from _input_classes(change, old, new)
+        yield from _input_classes(change)
     elif top == "outputSchema":
         yield Drift.OUTPUT_SCHEMA
     elif last in _NAMES and (len(change.path) == 1 or top == "annotations"):
@@ -139,17 +131,17 @@ def _present(change: Difference) -> Side:
     return change.old if change.new is ABSENT else change.new
 
 
-def _input_classes(change: Difference, old: Parameters, new: Parameters) -> Iterator[Drift]:
-    place = schema_place(change.path[1:])
+def _input_classes(change: Difference) -> Iterator[Drift]:
+    place = change.place
     if place.role is SchemaRole.PARAMETER and change.old is ABSENT:
-        needed = change.path[-1] in new.required_names(change.path[:-2])
+        needed = change.path[-1] in place.required[1]
         yield Drift.REQUIRED_PARAMETER_ADDED if needed else Drift.PARAMETER_ADDED
     elif place.role is SchemaRole.PARAMETER and change.new is ABSENT:
         yield Drift.PARAMETER_REMOVED
     elif place.keyword in _WORDS:
         yield Drift.WORDING
     elif place.keyword == "required":
-        began, ceased = required_anew(old, new, change.path[:-1])
+        began, ceased = place.required_anew
         if began:
             yield Drift.PARAMETER_CHANGED
         if ceased:
@@ -232,22 +224,22 @@ def _cues(text: str) -> Counter[str]:
 # --- describing -------------------------------------------------------------------------------
 
 
-def _describe_change(change: Difference, old: Parameters, new: Parameters) -> Iterator[str]:
+def _describe_change(change: Difference) -> Iterator[str]:
     top, last = change.path[0], change.path[-1]
     if top not in INPUTS and top != "outputSchema":
         yield from _describe_value(_name(change.path), change)
         return
-    place = schema_place(change.path[1:])
+    place = change.place
     noun = "parameter" if top in INPUTS else "output"
     label = show(place.label, VALUE_CHARS)
     if place.role is SchemaRole.PARAMETER and change.old is ABSENT:
-        needed = " (required)" if last in new.required_names(change.path[:-2]) else ""
+        needed = " (required)" if last in place.required[1] else ""
         yield f"{noun} added: {label}{needed}"
         yield from _describe_new_texts(f"{noun} {label}", change.new)
     elif place.role is SchemaRole.PARAMETER and change.new is ABSENT:
         yield f"{noun} removed: {label}"
     elif place.keyword == "required":
-        began, ceased = required_anew(old, new, change.path[:-1])
+        began, ceased = place.required_anew
         prefix = f"{label}." if label else ""
         yield from (f"{noun} {prefix}{show(name, VALUE_CHARS)}: now required" for name in began)
         yield from (f"{noun} {prefix}{show(name, VALUE_CHARS)}: now optional" for name in ceased)

@@ -138,7 +138,7 @@ def _obstacle_to_reference(guard: Guard, kind: str, name: JsonValue) -> Finding 
 
 def _obstacle_without_pin(guard: Guard, kind: str, name: str) -> Finding | None:
     """The finding that stops the use of a name that no definition is known by, or None."""
-    if not guard.knows_all(kind):
+    if guard.are_full(kind):
         finding = _held_finding(guard, kind, name, "", "trust.full")
         return finding._replace(note=f"PipeGuard holds the {kind}: {NO_ROOM}", excerpt="")
     first = guard.names.first(kind, name)

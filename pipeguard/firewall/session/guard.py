@@ -292,11 +292,10 @@ class FailureNotes(Protocol):
 class _Shared:
     """State that all guards of a server share."""
 
-    __slots__ = ("grants", "notes", "pins", "policy")
+    __slots__ = ("grants", "notes", "policy")
 
-    def __init__(self, policy: Policy, pins: Pins) -> None:
+    def __init__(self, policy: Policy) -> None:
         self.policy = policy
-        self.pins = pins
         self.notes: FailureNotes | None = None
         self.grants: Grants | None = None
 
@@ -320,6 +319,7 @@ class Guard:
             no exception holds for a content.
         inspects: False if others judge what the messages say, and only the protocol is checked.
         questions: loads what asks the user in results; None if nothing asks there.
+        pin, learn, confirm, are_full, start_anew, is_unstored, is_rejected: of the server's `Pins`.
     """
 
     def __init__(
@@ -331,7 +331,11 @@ class Guard:
         self.contents_key = b""
         self.inspects = True
         self.questions: Callable[[], QuestionsInResults] | None = None
-        self._shared = _Shared(policy, Pins(_trust(pins, policy)))
+        self._shared = _Shared(policy)
+        self._pins = known = Pins(_trust(pins, policy))
+        self.pin, self.learn, self.confirm = known.of, known.learn, known.confirm
+        self.are_full, self.start_anew = known.are_full, known.start_anew
+        self.is_unstored, self.is_rejected = known.is_unstored, known.is_rejected
         self._fixed: Policy | None = None  # in place of the one that is shared
 
     @property
@@ -392,7 +396,7 @@ class Guard:
     @property
     def pins(self) -> Mapping[PinKey, Pin]:
         """All pins as they are now, by kind and name; the mapping does not change afterwards."""
-        return self._shared.pins.all()
+        return self._pins.all()
 
     @contextmanager
     def spare(self) -> Iterator[Guard]:
@@ -433,44 +437,12 @@ class Guard:
         Returns:
             The kinds that changed, which a client should list again.
         """
-        return self._shared.pins.replace(_trust(pins, self.policy))
-
-    def pin(self, kind: str, name: str) -> Pin | None:
-        """The pin of one definition, or None."""
-        return self._shared.pins.of(kind, name)
-
-    def knows_all(self, kind: str) -> bool:
-        """False once there was no room for a definition of a kind."""
-        return not self._shared.pins.are_full(kind)
+        return self._pins.replace(_trust(pins, self.policy))
 
     @property
     def names(self) -> Names:
         """The names of the pins, by how they look."""
-        return self._shared.pins.names
-
-    def learn(self, pin: Pin) -> Pin | None:
-        """Remember a definition for this run; the store learns it from the Verdict.
-
-        Returns:
-            What is remembered, or None if there is no room for it.
-        """
-        return self._shared.pins.learn(pin)
-
-    def confirm(self, pin: Pin) -> bool:
-        """Note that the server offers a definition as it is approved (`Pins.confirm`)."""
-        return self._shared.pins.confirm(pin)
-
-    def is_unstored(self, kind: str, name: str) -> bool:
-        """True for a hold that the store lacks, though no person has decided on it."""
-        return self._shared.pins.is_unstored(kind, name)
-
-    def is_rejected(self, kind: str, name: str) -> bool:
-        """True for a definition that a person rejected, while the server still offers it."""
-        return self._shared.pins.is_rejected(kind, name)
-
-    def start_anew(self) -> None:
-        """Let what a person rejected wait again: the server was started anew, and may offer it."""
-        self._shared.pins.start_anew()
+        return self._pins.names
 
 
 def _trust(pins: Mapping[PinKey, Pin], policy: Policy) -> dict[PinKey, Pin]:

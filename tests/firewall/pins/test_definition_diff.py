@@ -6,13 +6,10 @@ import pytest
 
 from pipeguard.firewall.pins.definition_diff import (
     ABSENT,
-    Difference,
-    Parameters,
+    SchemaPlace,
     SchemaRole,
     differences,
     read,
-    required_anew,
-    schema_place,
 )
 from pipeguard.firewall.protocol.json_values import JsonValue, Number
 
@@ -88,22 +85,19 @@ def test_the_arguments_of_a_prompt_are_read_as_a_schema() -> None:
     ],
 )
 def test_a_path_of_a_schema_is_read(path: str, role: SchemaRole, label: str, keyword: str) -> None:
-    place = schema_place(tuple(filter(None, path.split("/"))))
+    place = SchemaPlace()
+    for key in filter(None, path.split("/")):
+        place = place.enter(key, ABSENT, ABSENT)
     assert (place.role, place.label, place.keyword) == (role, label, keyword)
 
 
 def test_of_the_parameters_on_both_sides_those_are_told_that_became_required() -> None:
-    def parameters(required: list[JsonValue], *names: str) -> Parameters:
-        properties: dict[str, JsonValue] = {name: {} for name in names}
-        return Parameters({"inputSchema": {"properties": properties, "required": required}})
+    def schema(required: list[JsonValue], *names: str) -> JsonValue:
+        return {"properties": {name: {} for name in names}, "required": required}
 
     old, new = (
-        parameters(["a", "c", Number("1")], "a", "b", "c"),
-        parameters(["b", "c", "d"], "a", "b", "c", "d"),
+        schema(["a", "c", Number("1")], "a", "b", "c"),
+        schema(["b", "c", "d"], "a", "b", "c", "d"),
     )
-    assert required_anew(old, new, ("inputSchema",)) == (("b",), ("a",))
-    assert required_anew(Parameters({}), new, ("inputSchema",)) == ((), ())
-
-
-def test_a_difference_is_a_value() -> None:
-    assert Difference(("a",), "x", ABSENT) == Difference(("a",), "x", ABSENT)
+    assert SchemaPlace(schemas=(old, new)).required_anew == (["b"], ["a"])
+    assert SchemaPlace(schemas=(ABSENT, new)).required_anew == ([], [])
