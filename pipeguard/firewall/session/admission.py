@@ -18,7 +18,6 @@ from pipeguard.firewall.finding import (
     Severity,
     observe_only,
 )
-from pipeguard.firewall.pins.fingerprint import Pin
 from pipeguard.firewall.pins.store import is_same
 from pipeguard.firewall.policy import ASKED, Mode, Trust
 from pipeguard.firewall.protocol import codes
@@ -87,7 +86,11 @@ def obstacle(guard: Guard, kind: str, name: str) -> Finding | None:
     if pin.held_definition is None:
         return None
     rule = "trust.held" if pin.approved_definition is None else "trust.drifted"
-    return _held_finding(guard, kind, name, _why_held(pin), rule)
+    # In our words alone: `pipeguard diff` shows the server's.
+    why = f"it changed since it was {pin.origin} ({pin.reason})"
+    if pin.approved_definition is None:
+        why = "it was never approved" + (f" ({pin.reason})" if pin.reason else "")
+    return _held_finding(guard, kind, name, why, rule)
 
 
 def find_asked(context: Context, tool: str) -> list[Finding]:
@@ -150,7 +153,10 @@ def _obstacle_without_pin(guard: Guard, kind: str, name: str) -> Finding | None:
     if kind == "template":
         return obstacle(guard, "resource", name)
     if guard.policy.trust is Trust.REVIEW:
-        return _obstacle_under_review(guard, kind, name)
+        is_covered = kind == "resource" and _is_covered(guard, name)
+        why = "under review only what was offered can be approved"
+        why = "no approved template covers it" if kind == "resource" else why
+        return None if is_covered else _not_offered(guard, kind, name, why)
     # An unlisted resource may be one of a template, or of a link. Who observes pins not all.
     others = guard.names.kinds if guard.policy.mode is Mode.ENFORCE else ()
     return _note_unlisted(kind, name) if kind != "resource" and kind in others else None
@@ -169,16 +175,6 @@ def _note_unlisted(kind: str, name: str) -> Finding:
     )
 
 
-def _obstacle_under_review(guard: Guard, kind: str, name: str) -> Finding | None:
-    """Under review, what was never offered may be used only if an approved template covers it."""
-    why = "under review only what was offered can be approved"
-    if kind == "resource":
-        if _is_covered(guard, name):
-            return None
-        why = "no approved template covers it"
-    return _not_offered(guard, kind, name, why)
-
-
 def _is_covered(guard: Guard, uri: str) -> bool:
     from pipeguard.firewall.protocol.uris import covers  # 2 ms, and only under review
 
@@ -187,13 +183,6 @@ def _is_covered(guard: Guard, uri: str) -> bool:
         if pin is not None and pin.held_definition is None and covers(template, uri):
             return True
     return False
-
-
-def _why_held(pin: Pin) -> str:
-    """Why it is held, in our words alone: `pipeguard diff` shows the server's."""
-    if pin.approved_definition is None:
-        return f"it was never approved ({pin.reason})" if pin.reason else "it was never approved"
-    return f"it changed since it was {pin.origin} ({pin.reason})"
 
 
 def _not_offered(guard: Guard, kind: str, name: str, why: str) -> Finding:

@@ -374,30 +374,26 @@ class ConversationState:
             already reported.
         """
         with self._lock:
-            return self._admit_notification(direction, message, now)
-
-    def _admit_notification(
-        self, direction: Direction, message: Message, now: float
-    ) -> list[Finding] | None:
-        method = message.method or ""
-        if method in REQUESTS_ONLY:
-            return make_drop("protocol.request-without-id", "a request without an id was dropped")
-        if direction is Direction.TO_SERVER:
-            self.peers.begun = True
-            self.peers.initialized = self.peers.initialized or method == INITIALIZED
-        elif not self.peers.begun and method != LOG_MESSAGE:
-            return make_drop("protocol.too-early", "the server spoke before the client did")
-        excess = self._quotas[direction].take(now, is_expendable=method in EXPENDABLE)
-        if excess is not None:
-            return excess
-        if method == subscriptions.ACKNOWLEDGED and direction is Direction.TO_CLIENT:
-            subscriptions.acknowledge(self.pending[Direction.TO_SERVER].all(), message.value)
-        params = message.value.get("params")
-        if method == CANCELLED:
-            return self._cancel(direction, params, now)
-        if method == PROGRESS:
-            return self._progress(direction, params)
-        return None
+            method = message.method or ""
+            if method in REQUESTS_ONLY:
+                why = "a request without an id was dropped"
+                return make_drop("protocol.request-without-id", why)
+            if direction is Direction.TO_SERVER:
+                self.peers.begun = True
+                self.peers.initialized = self.peers.initialized or method == INITIALIZED
+            elif not self.peers.begun and method != LOG_MESSAGE:
+                return make_drop("protocol.too-early", "the server spoke before the client did")
+            excess = self._quotas[direction].take(now, is_expendable=method in EXPENDABLE)
+            if excess is not None:
+                return excess
+            if method == subscriptions.ACKNOWLEDGED and direction is Direction.TO_CLIENT:
+                subscriptions.acknowledge(self.pending[Direction.TO_SERVER].all(), message.value)
+            params = message.value.get("params")
+            if method == CANCELLED:
+                return self._cancel(direction, params, now)
+            if method == PROGRESS:
+                return self._progress(direction, params)
+            return None
 
     def announcements(self, kinds: Iterable[str]) -> list[bytes]:
         """The notifications that tell the client to list again.

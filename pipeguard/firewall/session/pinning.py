@@ -120,17 +120,12 @@ class DefinitionScope(NamedTuple):
             return "the text of the server's instructions"
         return f"the {self.kind} {cut(name, NAME_CHARS)!r}"
 
-    def trust_change(self, name: str, fingerprint: str, text: str) -> PinChange:
-        """The change that trusts a definition from now on."""
-        return PinChange(
-            self.kind, name, fingerprint, text, is_held=False, reason="", is_pinned=True
-        )
-
-    def hold_change(self, name: str, fingerprint: str, text: str, reason: str) -> PinChange:
-        """The change that holds a definition until a person decides."""
-        return PinChange(
-            self.kind, name, fingerprint, text, is_held=True, reason=reason, is_pinned=False
-        )
+    def change(
+        self, name: str, fingerprint: str, text: str, reason: str | None = None
+    ) -> PinChange:
+        """The change that holds a definition for a reason, or without one trusts it."""
+        is_held = reason is not None
+        return PinChange(self.kind, name, fingerprint, text, is_held, reason or "", not is_held)
 
     def finding(self, rule: str, note: str, name: str | None, action: Action) -> Finding:
         """A finding about the definition as a whole."""
@@ -239,14 +234,14 @@ def _end_of_hold(scope: DefinitionScope, pin: Pin) -> PinChange | None:
     """The change that ends the hold of this run on a definition that passes now, if any."""
     if not scope.guard.confirm(pin) or not pin.approved_fingerprint or not pin.approved_definition:
         return None
-    return scope.trust_change(pin.name, pin.approved_fingerprint, pin.approved_definition)
+    return scope.change(pin.name, pin.approved_fingerprint, pin.approved_definition)
 
 
 def _withdraw(scope: DefinitionScope, pin: Pin) -> PinChange | None:
     """The change that withdraws the hold of an earlier run, whose version is no longer offered."""
     if pin.held_definition is None or pin.held_fingerprint is None:
         return None
-    return scope.hold_change(pin.name, pin.held_fingerprint, pin.held_definition, WITHDRAWN)
+    return scope.change(pin.name, pin.held_fingerprint, pin.held_definition, WITHDRAWN)
 
 
 def _first_use(scope: DefinitionScope, pin: Pin | None, seen: _Seen) -> ReviewedDefinition:
@@ -257,7 +252,7 @@ def _first_use(scope: DefinitionScope, pin: Pin | None, seen: _Seen) -> Reviewed
         and pin.held_fingerprint == seen.fingerprint
     ):
         return _held_again(scope, pin, seen, pin.reason)
-    change = scope.trust_change(seen.name, seen.fingerprint, seen.text)
+    change = scope.change(seen.name, seen.fingerprint, seen.text)
     if _learn(scope.guard, change, None) is None:
         return _beyond_room(scope, seen)
     return ReviewedDefinition(seen.definition, seen.findings, change)
@@ -296,16 +291,14 @@ def _review_drifted(
         change_back = _end_of_hold(scope, pin)
         return ReviewedDefinition(seen.definition, (*seen.findings, finding), change_back)
     is_stored = not scope.guard.is_unstored(pin.kind, pin.name)
-    change = scope.hold_change(pin.name, seen.fingerprint, seen.text, reason)
+    change = scope.change(pin.name, seen.fingerprint, seen.text, reason)
     stored = _learn(scope.guard, change, pin)
     if (
         stored is not None
         and stored.held_definition is not None
         and stored.held_fingerprint is not None
     ):
-        change = scope.hold_change(
-            pin.name, stored.held_fingerprint, stored.held_definition, reason
-        )
+        change = scope.change(pin.name, stored.held_fingerprint, stored.held_definition, reason)
     is_remembered = pin.held_fingerprint == change.fingerprint and is_stored
     finding = scope.finding("trust.drifted", note, seen.shown_name, Action.BLOCK)
     approved: JsonValue = _LENIENT.decode(approved_text)
@@ -323,7 +316,7 @@ def _held_again(
         and pin.held_fingerprint == seen.fingerprint
         and not scope.guard.is_unstored(pin.kind, pin.name)
     )
-    change = scope.hold_change(seen.name, seen.fingerprint, seen.text, reason)
+    change = scope.change(seen.name, seen.fingerprint, seen.text, reason)
     if _learn(scope.guard, change, pin) is None:
         return _beyond_room(scope, seen)
     hidden = _hide(scope, seen, reason)
@@ -346,19 +339,12 @@ def _beyond_room(scope: DefinitionScope, seen: _Seen) -> ReviewedDefinition:
 
 def _learn(guard: Guard, change: PinChange, pin: Pin | None) -> Pin | None:
     """Remember a definition; return what is stored of it, or None if there is no room."""
-    approved = change.definition if change.is_pinned else pin.approved_definition if pin else None
-    approved_fingerprint = (
-        change.fingerprint if change.is_pinned else pin.approved_fingerprint if pin else None
-    )
+    seen: tuple[str | None, str | None] = (change.definition, change.fingerprint)
+    trusted: tuple[str | None, str | None] = (None, None)
+    if pin is not None:
+        trusted = pin.approved_definition, pin.approved_fingerprint
+    texts = (*trusted, *seen) if change.is_held else (*seen, None, None)
+    is_reviewed = pin is not None and pin.is_reviewed
     return guard.learn(
-        Pin(
-            change.kind,
-            change.name,
-            approved,
-            approved_fingerprint,
-            change.definition if change.is_held else None,
-            change.fingerprint if change.is_held else None,
-            change.reason,
-            is_reviewed=pin is not None and pin.is_reviewed,
-        )
+        Pin(change.kind, change.name, *texts, change.reason, is_reviewed=is_reviewed)
     )
