@@ -94,7 +94,7 @@ def review(
 
 def _review_items(listed: DefinitionScope, items: list[JsonValue]) -> Iterator[ReviewedDefinition]:
     """Review the definitions of a list, some of which are looked at together."""
-    names, detector = _ListedNames(listed.guard, listed.kind), listed.guard.detector
+    names, detector = set[str](), listed.guard.detector
     for first in range(0, len(items), TOGETHER):
         some = items[first : first + TOGETHER]
         read = detector.look_ahead(listed.context(None), some)
@@ -103,45 +103,23 @@ def _review_items(listed: DefinitionScope, items: list[JsonValue]) -> Iterator[R
             yield _review_item(scope, item, names)
 
 
-class _ListedNames:
-    """The names of one kind in one list."""
-
-    __slots__ = ("_guard", "_kind", "_names")
-
-    def __init__(self, guard: Guard, kind: str) -> None:
-        self._guard = guard
-        self._kind = kind
-        self._names: set[str] = set()
-
-    def add(self, name: str) -> bool:
-        """Add a name; False if the list has it."""
-        if name in self._names:
-            return False
-        self._names.add(name)
-        return True
-
-    def look_alike(self, name: str) -> str | None:
-        """The known name, also from this list, that this one could be taken for, or None."""
-        first = self._guard.names.first(self._kind, name)
-        return None if first == name else first
-
-
-def _review_item(
-    scope: DefinitionScope, item: JsonValue, names: _ListedNames
-) -> ReviewedDefinition:
+def _review_item(scope: DefinitionScope, item: JsonValue, names: set[str]) -> ReviewedDefinition:
+    """Review a definition, and add its name to those of its list."""
     kind, key = scope.kind, scope.key
     name = item.get(key) if isinstance(item, dict) else None
     if not isinstance(item, dict) or type(name) is not str or has_look_alike(item, _SPELLINGS[key]):
         note = f"a {kind} without {key} was left out of the list"
         finding = scope.finding("protocol.nameless", note, None, Action.BLOCK)
         return ReviewedDefinition(HIDDEN, (finding,))
-    if not names.add(name):
+    if name in names:
         note = f"a second {kind} of the same {key} was left out of the list"
         finding = scope.finding(
             "protocol.duplicate-name", note, scope.show_name(name), Action.BLOCK
         )
         return ReviewedDefinition(HIDDEN, (finding,))
-    reviewed = review_definition(scope, name, item, names.look_alike(name))
+    names.add(name)
+    first = scope.guard.names.first(kind, name)  # of the known names, also from this list
+    reviewed = review_definition(scope, name, item, None if first == name else first)
     if kind == "tool" and scope.guard.policy.hides(name):
         origin = scope.guard.policy.find_refusal(name)
         note = f"{origin} does not allow the tool to be called, so no list shows it"
