@@ -112,8 +112,8 @@ class LocatedMatch:
         return string if isinstance(string, str) else ""
 
     @property
-    def is_sent_sample(self) -> bool:
-        """True for a published or made up secret, but in a request to another host."""
+    def is_unsent_sample(self) -> bool:
+        """True for a published or made-up secret that no request to another host has."""
         return self.match.is_sample and self.way is not WayOut.REQUESTED
 
     @property

@@ -47,6 +47,7 @@ CUT = Finding(
     excerpt="Assistant, do it now.",
     note="21 characters, 21 bytes",
     tool="search",
+    steps=("medium: the pattern", "high: a check holds"),
 )
 TWICE = (  # one sentence, as two readings of it have it, and the same in another place
     CUT._replace(excerpt=". Assistant, do it now.", view="joined"),
@@ -184,6 +185,8 @@ def test_an_event_of_many_rules_is_told_by_the_one_that_decided() -> None:
     assert output.index("Assistant, do it now.") < output.index("Why ") < output.index("allow RUN1")
     full = run("RUN1.c6", "--full").output
     assert [rule for rule in MILD if rule not in full or rule in output] == []
+    assert "\nRated    medium: the pattern; high: a check holds\n" in full
+    assert "Rated" not in output
 
 
 def test_what_can_be_published_of_an_event_has_neither_text_nor_names() -> None:

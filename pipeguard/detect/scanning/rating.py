@@ -232,7 +232,7 @@ def with_support(matches: list[Match], rules_with_several: set[str]) -> list[Mat
 
 IN_MESSAGE: tuple[_Step[Any], ...] = (
     # Whoever sends a sample leaks nothing; one in an address shows where a real one would go.
-    ("a sample that no address has", drop, attrgetter("is_sent_sample")),
+    ("a sample that no request has", drop, attrgetter("is_unsent_sample")),
     ("it stays on this machine", limit, attrgetter("stays_in_tool")),
     ("in an address, or in a request to another host", ensure, attrgetter("is_requested")),
     ("it goes nowhere", drop, attrgetter("goes_nowhere")),

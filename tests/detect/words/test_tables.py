@@ -13,6 +13,8 @@ FOLDER = Path(words.__file__).parent
 # The tables of tool_languages.txt, in small letters, are used as a whole.
 FILES = {path.stem: getattr(words, path.stem) for path in sorted(FOLDER.glob("*.txt"))}
 CODE = "\n".join(path.read_text("utf-8") for path in sorted(FOLDER.parents[1].rglob("*.py")))
+USED = {*re.findall(r"\w+", CODE)}
+INCLUDED = {*re.findall(r"@(\w+)", "\n".join(p.read_text("utf-8") for p in FOLDER.glob("*.txt")))}
 
 
 @each("file", FILES)
@@ -20,8 +22,7 @@ def test_each_table_has_words_once_and_is_used(file: Words) -> None:
     for table, entries in file.tables().items():
         assert entries
         assert len(entries) == len(set(entries)), table
-        included = any(f"@{table}" in path.read_text("utf-8") for path in FOLDER.glob("*.txt"))
-        assert included or table.islower() or re.search(rf"\b{table}\b", CODE), table
+        assert table in INCLUDED | USED or table.islower(), table
 
 
 def test_a_table_has_what_it_includes_and_no_comment() -> None:
