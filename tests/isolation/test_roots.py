@@ -136,14 +136,15 @@ def test_a_root_gives_no_more_than_a_folder_that_is_named(home: Path) -> None:
     (app / "dotfiles").mkdir()
     (home / ".ssh").rename(app / "dotfiles" / "ssh")
     (home / ".ssh").symlink_to(app / "dotfiles" / "ssh")
-    for _ in range(2):
-        with shell(Profile(roots=WRITE_ROOTS), str(program)) as server:
-            server.note(app)
-            said = server.run(
-                f"cd {app}; cat dotfiles/ssh/id; mv dotfiles moved; echo > .git/hooks/pre-commit;"
-                " mv .git moved; echo y >> sub/server; mv sub other; ls"
-            )
-    assert "own" in said, server.said
+    profile = Profile(roots=WRITE_ROOTS)
+    with shell(profile, str(program)) as server:
+        server.note(app)
+    with shell(profile, str(program)) as server:
+        said = server.run(
+            f"cd {app}; cat dotfiles/ssh/id; mv dotfiles moved; echo > .git/hooks/pre-commit;"
+            " mv .git moved; echo y >> sub/server; mv sub other; ls"
+        )
+        assert "own" in said, server.said
     assert CANARY not in said
     assert said.count("busy") == 3
     assert not list((app / ".git" / "hooks").iterdir())

@@ -20,7 +20,7 @@ from pipeguard.runtime.questions import HOUR_SECONDS, QUESTIONS_PER_HOUR
 from pipeguard.state.proposals import propose
 from pipeguard.state.recorder import Recorder
 from pipeguard.state.store import Store
-from pipeguard.ui.cards import find_waiting
+from pipeguard.ui.cards import ProposalCard, find_waiting
 from pipeguard.ui.desktop import LOOK_SECONDS, Desktop, write_notification
 from tests.launch.processes import PATIENCE_SECONDS, is_running, until
 from tests.state.samples import silent, verdict
@@ -185,7 +185,7 @@ def test_a_notification_has_neither_markup_nor_a_text_of_a_server_or_an_agent(
     assert "⟨U+202E⟩" in name
     with Store.open(store) as opened:
         propose(opened, "<b>linear</b>", '{"command": "npx"}', "builder", "https://evil.example")
-        cards = [each for each in find_waiting(opened).cards if each.proposal]
+        cards = [each for each in find_waiting(opened).cards if isinstance(each, ProposalCard)]
     assert write_notification(cards)[1] == "A proposal\nHeld until you decide"
 
 
