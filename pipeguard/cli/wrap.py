@@ -56,25 +56,16 @@ def command(ctx: click.Context, /, server_command: tuple[str, ...], **options: o
     command in your client's configuration, and change nothing else. With --upstream the server is
     at an address; with --listen clients connect to one.
     """
-    for name, metavar, _, _ in TABLE:
-        if metavar:
-            _refuse_no_value(name, options[name.removeprefix("--").replace("-", "_")], ctx)
+    given = {name: options[name.removeprefix("--").replace("-", "_")] for name, *_ in TABLE}
+    for name, value in given.items():
+        _refuse_no_value(name, value, ctx)
     if not server_command and not options["upstream"]:
         raise click.UsageError("give the server's command after --, or its --upstream URL", ctx)
     if server_command and options["upstream"]:
         raise click.UsageError("give a command or --upstream, not both", ctx)
-    values: dict[str, str] = {}
-    lists: dict[str, tuple[str, ...]] = {}
-    flags: list[str] = []
-    for name, metavar, many, _ in TABLE:
-        value = options[name.removeprefix("--").replace("-", "_")]
-        if many and isinstance(value, tuple):
-            if value:
-                lists[name] = value
-        elif not metavar and value:
-            flags.append(name)
-        elif isinstance(value, str):
-            values[name] = value
+    values = {name: value for name, value in given.items() if isinstance(value, str)}
+    lists = {name: value for name, value in given.items() if isinstance(value, tuple) and value}
+    flags = [name for name, value in given.items() if value is True]
     from pipeguard.runtime.start import run
 
     ctx.exit(run(WrapOptions(server_command, values, lists, flags)))

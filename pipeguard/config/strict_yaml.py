@@ -22,24 +22,6 @@ _YAML = "tag:yaml.org,2002:"
 _SCALARS = frozenset(_YAML + name for name in ("str", "int", "float", "bool", "timestamp"))
 NO_KEYS: Mapping[str, str] = MappingProxyType({})
 _Choice = TypeVar("_Choice")
-# Syntax errors as PyYAML words them, and as a person who wrote the line needs them.
-_UNQUOTED = "text that begins with this character goes in quotes"
-_PROBLEMS = (
-    ("mapping values are not allowed", "this `:` cannot be here: put text that holds it in quotes"),
-    ("while scanning an alias", _UNQUOTED),
-    ("undefined alias", _UNQUOTED),
-    ("while scanning an anchor", _UNQUOTED),
-    ("'\\t' that cannot start", "this line is indented with a tab: use spaces"),
-    ("that cannot start any token", _UNQUOTED),
-    ("while scanning a quoted scalar", "the quote that opens in line {line} is never closed"),
-    ("while parsing a flow sequence", "the `[` in line {line} is not closed before this"),
-    ("while parsing a flow mapping", "the `{` in line {line} is not closed before this"),
-    ("while parsing a flow node", "a `[` or `{` before this is not closed"),
-    ("could not find expected ':'", "line {line} has no `:` behind its key"),
-    ("but found '-'", "this `-` is not indented like the entries above it"),
-    ("while parsing a block", "this line is not indented like the lines from line {line} on"),
-    ("expected a single document", "`---` begins a second document"),
-)
 
 
 class Document:
@@ -240,14 +222,10 @@ class YamlEntry:
 
 
 def describe_problem(error: yaml.MarkedYAMLError) -> str:
-    """The line of a syntax error and what is wrong there, in a user's words instead of YAML's."""
+    """The place of a syntax error, and the reason."""
     mark = error.problem_mark or error.context_mark
-    begun = error.context_mark or mark
-    problem = error.problem or ""
-    texts = (text for pattern, text in _PROBLEMS if pattern in f"{error.context or ''}: {problem}")
-    what = next(texts, problem or "it cannot be read")
     where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-    return where + what.replace("{line}", str(begun.line + 1 if begun else 0))
+    return where + (error.problem or error.context or "it cannot be read")
 
 
 def _cut(text: str) -> str:

@@ -9,9 +9,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import suppress
 from enum import Enum
 from typing import NamedTuple
 
+from pipeguard.config.json_text import Json
+from pipeguard.config.tree import Node, UnreadableError
 from pipeguard.detect.detector import Engines, make_guard
 from pipeguard.firewall.finding import Action, Direction, Finding, Verdict, greatest, worst_first
 from pipeguard.firewall.pins.fingerprint import Pin, canonical
@@ -315,7 +318,6 @@ def _in_json(text: str, finding: Finding, value: Range) -> LocatedFinding:
 
 Range = tuple[int, int]
 
-_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s{}\[\],:"]+', re.DOTALL)
 _LETTER = re.compile(
     r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u[0-9a-fA-F]{4}|\\.|[^\\]",
     re.DOTALL,
@@ -337,38 +339,24 @@ def spot(text: str, offset: int) -> Spot:
 def value_ranges(text: str, wanted: Collection[str]) -> dict[str, Range]:
     """The ranges of the values at some JSON pointers, quotes included.
 
-    Of two members of the same name, the first counts.
+    Of two members of the same name, the first counts. A text that is nested too deeply has none.
 
     Args:
         text: JSON.
         wanted: pointers as findings have them (firewall.protocol.places).
     """
     ranges: dict[str, Range] = {}
-    around: list[tuple[str, int]] = []  # the open objects and arrays: pointer and start of each
-    # The step in each: the index of an item or the name of a member, None before a name is read.
-    steps: list[str | int | None] = []
-    for token in _TOKEN.finditer(text):
-        sign = token[0]
-        if sign == ":":
-            continue
-        if sign == ",":
-            last = steps[-1]
-            steps[-1] = last + 1 if isinstance(last, int) else None
-        elif sign in ("}", "]"):
-            steps.pop()
-            at, start = around.pop()
-            if at in wanted:
-                ranges.setdefault(at, (start, token.end()))
-        elif steps and steps[-1] is None:
-            steps[-1] = _find_text(sign)
-        else:
-            step = steps[-1] if steps else None
-            at = "" if step is None else around[-1][0] + pointer_step(step)
-            if sign in ("{", "["):
-                around.append((at, token.start()))
-                steps.append(None if sign == "{" else 0)
-            elif at in wanted:
-                ranges.setdefault(at, token.span())
+
+    def visit(node: Node, at: str) -> None:
+        if at in wanted:
+            ranges.setdefault(at, (node.start, node.end))
+        for member in node.members:
+            visit(member.value, at + pointer_step(member.key))
+        for index, item in enumerate(node.items):
+            visit(item, at + pointer_step(index))
+
+    with suppress(UnreadableError):
+        visit(Json(comments=False, trailing_commas=False).read(text), "")
     return ranges
 
 
@@ -381,7 +369,3 @@ def text_offset(text: str, string: Range, offset: int) -> int:
             break
         at = letter.end()
     return at
-
-
-def _find_text(token: str) -> str:
-    return str(json.loads(token, strict=False))
