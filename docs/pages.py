@@ -228,16 +228,9 @@ def render_rules() -> dict[str, str]:
 def render_pack_index(packs: dict[str, list[Rule]]) -> str:
     """Render the list of packs."""
     lines = [
-        MADE_FROM_PACK.format(pack="*"),
-        "# Rules",
-        "",
-        (
-            "Each rule with the samples that prove it. How to read and write one:"
-            " [rules](../rules.md)."
-        ),
-        "",
-        "| pack | rules | of which block or cut by default |",
-        "|---|---|---|",
+        f"{MADE_FROM_PACK.format(pack='*')}\n# Rules\n",
+        "Each rule with its samples. How to read and write one: [rules](../rules.md).\n",
+        "| pack | rules | of which block or cut by default |\n|---|---|---|",
     ]
     for pack, rules in sorted(packs.items()):
         blocking = sum(usual_action(rule) >= Action.CUT for rule in rules)
@@ -267,11 +260,7 @@ def render_rule(rule: Rule) -> list[str]:
     at = f" ({', '.join(f'`{place}`' for place in rule.places)})" if rule.places else ""
     views = ", ".join(sorted(view.value for view in rule.views))
     lines = [
-        f"## {rule.id}",
-        "",
-        f"{rule.title}. {rule.why}",
-        "",
-        f"- What to do: {rule.fix}",
+        f"## {rule.id}\n\n{rule.title}. {rule.why}\n\n- What to do: {rule.fix}",
         f"- Looks at: {looks}{at}; read as {views}.",
     ]
     if rule.model:
@@ -281,17 +270,8 @@ def render_rule(rule: Rule) -> list[str]:
         lines.append(f"- Checked by: {', '.join(checks)}.")
     if rule.owasp:
         lines.append(f"- OWASP: {rule.owasp}.")
-    lines += [
-        "",
-        "Finds:",
-        "",
-        *render_samples(rule.matches),
-        "",
-        "Lets by:",
-        "",
-        *render_samples(rule.passes),
-    ]
-    return lines
+    lines += ["\nFinds:\n", *render_samples(rule.matches)]
+    return [*lines, "\nLets by:\n", *render_samples(rule.passes)]
 
 
 def render_samples(samples: Iterable[Sample]) -> list[str]:
@@ -300,13 +280,9 @@ def render_samples(samples: Iterable[Sample]) -> list[str]:
     for sample in samples:
         text = sample if isinstance(sample, str) else sample["gen"]
         shown = text if len(text) <= SHOWN_CHARS else text[: SHOWN_CHARS - 1] + "…"
-        lines.append(make_printable(shown.replace("\n", "↵")))
+        line = shown.replace("\n", "↵")
+        lines.append("".join(c if c.isprintable() else f"⟨U+{ord(c):04X}⟩" for c in line))
     return ["~~~~text", *lines, "~~~~"]
-
-
-def make_printable(line: str) -> str:
-    """Show what nobody sees by its code point."""
-    return "".join(c if c.isprintable() else f"⟨U+{ord(c):04X}⟩" for c in line)
 
 
 def render_clients() -> str:

@@ -51,11 +51,11 @@ def compile_packs(packs: Sequence[PackFile], folder: str, key: bytes) -> Compile
     content = b""
     with suppress(OSError):
         make_folder(folder)
-        with _locked(folder) as lock:
+        with _hold_lock(folder) as lock:
             with suppress(OSError):
                 return open_compiled(folder, key)
             _start(packs, folder, key, lock)
-        with _locked(folder):
+        with _hold_lock(folder):
             with suppress(OSError):
                 return open_compiled(folder, key)
             content = compile_rules(packs, folder, key)  # it failed: here, the error is raised
@@ -93,7 +93,7 @@ def _start(packs: Sequence[PackFile], folder: str, key: bytes, lock: int | None)
 
 
 @contextmanager
-def _locked(folder: str) -> Iterator[int | None]:
+def _hold_lock(folder: str) -> Iterator[int | None]:
     """Hold the lock on a folder until the descriptor and its copies are closed.
 
     There is none on Windows and some network file systems: there, each process compiles.

@@ -237,7 +237,7 @@ def write(folder: str, name: str, content: bytes) -> None:
         raise
 
 
-def prune(folder: str, kept: str) -> None:
+def prune(folder: str, newest: str) -> None:
     """Remove the oldest compiled rules but those of a name, and drafts of killed processes.
 
     Raises:
@@ -246,16 +246,16 @@ def prune(folder: str, kept: str) -> None:
     for name in os.listdir(folder):
         if name.startswith(_DRAFT_PREFIX):
             os.unlink(os.path.join(folder, name))
-    remove_oldest(folder, _PREFIX, kept)
+    remove_oldest(folder, _PREFIX, newest)
 
 
-def remove_oldest(folder: str, prefix: str, kept: str) -> None:
-    """Remove all files with a prefix but some: the one that is kept, and the newest.
+def remove_oldest(folder: str, prefix: str, newest: str) -> None:
+    """Remove all files with a prefix but the newest few, of which one is named.
 
     Raises:
         OSError: a file cannot be removed.
     """
-    names = [name for name in os.listdir(folder) if name.startswith(prefix) and name != kept]
+    names = [name for name in os.listdir(folder) if name.startswith(prefix) and name != newest]
     names.sort(key=lambda name: os.lstat(os.path.join(folder, name)).st_mtime, reverse=True)
     for name in names[MOST_FILES - 1 :]:
         os.unlink(os.path.join(folder, name))
@@ -362,7 +362,7 @@ class _TrustedFile:
             close(self._descriptor)  # at shutdown `os` may be gone
 
     def read(self, offset: int, size: int) -> bytes:
-        """As many bytes from an offset, or fewer at the end of the file.
+        """Read up to `size` bytes from an offset.
 
         Raises:
             OSError: it cannot be read.

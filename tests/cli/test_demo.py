@@ -115,7 +115,7 @@ def test_the_first_time_it_says_why_it_takes_longer(
     cached = list(Path(cache_folder()).glob(COMPILED_PATTERN))
     monkeypatch.setenv("PIPEGUARD_CACHE_DIR", str(tmp_path))
     tmp_path.chmod(0o700)
-    with compilation._locked(str(tmp_path)):
+    with compilation._hold_lock(str(tmp_path)):
         first = subprocess.Popen(
             [*PIPEGUARD, "demo"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8"
         )

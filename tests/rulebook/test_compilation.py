@@ -181,7 +181,6 @@ def test_a_compiler_that_is_stopped_does_not_hold_up_others(starts: Starts) -> N
     until(lambda: not is_running(compiler), "it ends")
     assert ended(starts.start()) == (0, "")
     assert file_of(starts.cache).exists()
-    assert len(starts.compilers()) == 1
 
 
 def test_a_compiler_that_is_killed_is_done_without(starts: Starts) -> None:
