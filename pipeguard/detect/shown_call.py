@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import islice
 
@@ -78,10 +77,11 @@ class _Cover(NamedTuple):
     def cut(self, masked: str, limit_chars: int) -> str:
         """The start of a masked text; a person needs to see accounts, addresses and hosts whole."""
         if PRIVATE_OUT in self.rules:
-            masked = _LONG_VALUE.sub(_begin_value, masked)
+            # The beginning of a long value, and the hosts in its rest.
+            masked = _LONG_VALUE.sub(lambda v: " ".join((f"{v[1]}…", *_HOST.findall(v[2]))), masked)
         telling, hide = _TELLING, hide_long_tokens
         if SECRET_OUT in self.rules:
-            telling, hide = _TARGET, _hide_pieces
+            telling, hide = _TARGET, lambda text: _PIECE.sub(r"\1…", text)
         parts = telling.split(_DOTS.sub("…", masked[: 4 * limit_chars]))
         shown = "".join(part if index % 2 else hide(part) for index, part in enumerate(parts))
         return show_visibly(shown, limit_chars)
@@ -122,15 +122,6 @@ def _shortest_first(value: JsonValue) -> JsonValue:
         return value
     pairs = [(k, "…" if is_credential_name(k) else _shortest_first(v)) for k, v in value.items()]
     return dict(sorted(pairs, key=lambda pair: len(serialise(pair[1]))))
-
-
-def _begin_value(value: re.Match[str]) -> str:
-    """The beginning of a long value, and the hosts in its rest."""
-    return " ".join((f"{value[1]}…", *_HOST.findall(value[2])))
-
-
-def _hide_pieces(text: str) -> str:
-    return _PIECE.sub(r"\1…", text)
 
 
 # --- differences ----------------------------------------------------------------------------

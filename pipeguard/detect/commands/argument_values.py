@@ -105,13 +105,10 @@ def fold_value(value: str) -> str:
     plain = folding.fold(value.encode("utf-8", "replace"))[0].decode()
     if plain.isascii() or not any(letter in plain for letter in _LOOKS_LATIN):
         return plain
-    return _FOREIGN_WORD.sub(_latin, plain)
-
-
-def _latin(word: re.Match[str]) -> str:
-    """A word that can be read as one of ASCII letters; else the word itself."""
-    plain = word[0].translate(_LATIN)
-    return plain if plain.isascii() else word[0]
+    # A word that can be read as one of ASCII letters is one.
+    return _FOREIGN_WORD.sub(
+        lambda word: read if (read := word[0].translate(_LATIN)).isascii() else word[0], plain
+    )
 
 
 def value_lines(tool: str | None, key: str, value: str, budget: ScriptBudget) -> list[str]:

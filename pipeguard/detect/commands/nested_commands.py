@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from enum import Enum
+from itertools import takewhile
 
 from pipeguard.detect.commands.programs import (
     CLIENTS,
@@ -128,7 +129,7 @@ def _actions_of_find(words: list[str], budget: ScriptBudget) -> Iterator[Nested]
     roots = _roots_of_find(words)[:MAX_ROOTS]
     for at, word in enumerate(words):
         if word in ("-exec", "-execdir", "-ok", "-okdir"):
-            command = _up_to_end(words[at + 1 :])
+            command = [*takewhile(lambda word: word not in (";", "+"), words[at + 1 :])]
             if is_narrow:
                 yield Nested(NestedKind.COMMAND, "", tuple(command))
             else:
@@ -143,11 +144,6 @@ def _roots_of_find(words: list[str]) -> list[str]:
         return words[1:first_option]
     named = (word for word in words[1:] if not word.startswith(("-", "(", "!")))
     return [next(named, ".")]
-
-
-def _up_to_end(words: list[str]) -> list[str]:
-    end = next((at for at, word in enumerate(words) if word in (";", "+")), len(words))
-    return words[:end]
 
 
 def _on_folder(command: list[str], root: str) -> Nested:

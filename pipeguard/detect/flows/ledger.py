@@ -227,7 +227,8 @@ class Flows:
         if urls:
             # A client that renders what the tool is given requests the addresses in it.
             sender = tool._replace(labels=Label.SENDS | Label.OUTSIDE)
-            posted = text_values.find_posted(strings) if tool.labels.meets(Label.RUNS) else ()
+            commands = [text for _, text in strings] if tool.labels.meets(Label.RUNS) else []
+            posted = (data for text in commands for data in text_values.POSTED.findall(text))
             shown = " ".join((*urls, *posted))
             leaks += self._looked_up(sender, shown, now, known_call._replace(about=None))
         if not leaks and bare != arguments and tool.labels.meets(Label.OUTSIDE):

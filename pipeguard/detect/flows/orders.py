@@ -110,7 +110,9 @@ def find_values(arguments: JsonValue, acts: ToolAct) -> list[Value]:
             continue
         is_prose = bool(keys & _COMMANDS or (keys & tables.prose and not keys & tables.ids))
         names_it = not is_prose and bool(acts & ~ToolAct.SEND or keys & to_whom)
-        read = _without_data(text) if acts is ToolAct.VISIT else text
+        where, sign, data = text.partition("?")  # what is before may be visited without the data
+        has_data = bool(sign) and len(data) >= DATA_CHARS
+        read = text if acts is not ToolAct.VISIT else where if has_data else ""
         for spelt, is_address in _find_strong(read, names_it=names_it):
             strong[spelt] = is_address and not is_prose
         if keys & _COMMANDS:
@@ -150,12 +152,6 @@ def _find_names(command: str) -> Iterator[str]:
         is_name = VALUE_CHARS[0] <= len(name) or name.isdigit()
         if is_name and name[0] not in "-$<>|&" and name not in tables.common:
             yield name
-
-
-def _without_data(address: str) -> str:
-    """The part of an address that is visited before what may be data; empty without any."""
-    where, sign, data = address.partition("?")
-    return where if sign and len(data) >= DATA_CHARS else ""
 
 
 def _is_name(keys: frozenset[str], text: str) -> bool:
@@ -447,8 +443,11 @@ class ActingCall:
         for each in carried:
             if not each.ordered & acts:
                 continue
+            text = self._text(each.result)
             new = [
-                v for v in self._new_values(each.result) if not self._names_sender(each.result, v)
+                value
+                for value in self._new_values(each.result)
+                if not any(_is_sender(text.text, place) for place in value.find(text))
             ]
             passage = SearchedText(each.passage)
             if any(next(value.find(passage), None) for value in new):
@@ -458,10 +457,6 @@ class ActingCall:
             if is_new and (unnamed or not self._values):
                 return each
         return None
-
-    def _names_sender(self, result: ToolResult, value: Value) -> bool:
-        text = self._text(result)
-        return any(_is_sender(text.text, place) for place in value.find(text))
 
     def _is_field_anywhere(self, value: Value, results: Iterable[ToolResult]) -> bool:
         if value not in self._fields:

@@ -309,7 +309,7 @@ _ADDRESS = lazy_regex(
 _OPENERS = word_set("curl wget open xdg-open start lynx w3m links firefox chromium google-chrome")
 _OPTION = lazy_regex(r"-[cfgikLnNoOPqsSvIJR46]{1,12}|--[a-z-]{2,40}")
 _FILE = lazy_regex(r"[\w./-]{1,200}")
-_POSTED = lazy_regex(  # by curl, wget and PowerShell
+POSTED = lazy_regex(  # by curl, wget and PowerShell
     r"\s(?:-[dF]|--(?:data|form|json|post-data)[a-z-]*|-body)[ =]?"
     r"('[^']*'|\"(?:[^\"\\]|\\.)*\"|[^\s'\"]+)",
     re.IGNORECASE,
@@ -433,11 +433,6 @@ def find_opened(labels: Label, strings: Sequence[tuple[str, str]]) -> frozenset[
         return frozenset()
     found = {_opened_address(labels, key, text) for key, text in strings} - {""}
     return frozenset(each for each in found if sum(text.count(each) for _, text in strings) == 1)
-
-
-def find_posted(strings: Sequence[tuple[str, str]]) -> list[str]:
-    """The data that the commands of a call send with a request."""
-    return [data for _, text in strings for data in _POSTED.findall(text)]
 
 
 def _opened_address(labels: Label, key: str, text: str) -> str:
