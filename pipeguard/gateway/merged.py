@@ -26,7 +26,7 @@ from pipeguard.gateway.conversation import (
 from pipeguard.gateway.eras import INVALID_PARAMS, RESOURCE_NOT_FOUND, Declined, as_object
 from pipeguard.gateway.leg import Leg
 from pipeguard.gateway.legs import ClientRequest, Unavailable
-from pipeguard.gateway.pages import PROMPTS, RESOURCES, TASKS, TEMPLATES, Kind, Pages
+from pipeguard.gateway.pages import PROMPTS, RESOURCES, TASKS, TEMPLATES, ListKind, Pages
 from pipeguard.gateway.router import Router
 from pipeguard.gateway.telemetry import TRACED
 
@@ -86,7 +86,7 @@ class Merged:
         """A page of all servers' items, in the order of the servers."""
         return {"result": await self._pages.result(request, LISTS[request.method])}
 
-    def _show_all(self, kind: Kind, server: str, item: JsonObject) -> JsonObject:
+    def _show_all(self, kind: ListKind, server: str, item: JsonObject) -> JsonObject:
         """An item under the name by which it is asked for through us."""
         if kind is TASKS:
             return _task_shown(server, item)

@@ -26,7 +26,7 @@ PAGE_SECONDS = 8.0  # for one answer, however many servers there are
 UNAVAILABLE = "pipeguard/unavailable"  # in `_meta` of a list: servers without an answer, and why
 
 
-class Kind(NamedTuple):
+class ListKind(NamedTuple):
     """A kind of list.
 
     Attributes:
@@ -42,10 +42,10 @@ class Kind(NamedTuple):
     key: str
 
 
-PROMPTS = Kind("prompts/list", "prompts", "prompts", "name")
-RESOURCES = Kind("resources/list", "resources", "resources", "uri")
-TEMPLATES = Kind("resources/templates/list", "resources", "resourceTemplates", "uriTemplate")
-TASKS = Kind("tasks/list", "tasks", "tasks", "taskId")
+PROMPTS = ListKind("prompts/list", "prompts", "prompts", "name")
+RESOURCES = ListKind("resources/list", "resources", "resources", "uri")
+TEMPLATES = ListKind("resources/templates/list", "resources", "resourceTemplates", "uriTemplate")
+TASKS = ListKind("tasks/list", "tasks", "tasks", "taskId")
 
 
 class _Page(NamedTuple):
@@ -71,12 +71,12 @@ class Pages:
     """
 
     def __init__(
-        self, client: GatewayClient, shown: Callable[[Kind, str, JsonObject], JsonObject]
+        self, client: GatewayClient, shown: Callable[[ListKind, str, JsonObject], JsonObject]
     ) -> None:
         self._gateway, self._conversation, self._access, self._legs = client
         self._shown = shown
 
-    async def result(self, request: ClientRequest, kind: Kind) -> JsonObject:
+    async def result(self, request: ClientRequest, kind: ListKind) -> JsonObject:
         """A page of all servers' items, in the order of the servers.
 
         Raises:
@@ -103,7 +103,7 @@ class Pages:
         self,
         merged: _MergedPage,
         request: ClientRequest,
-        kind: Kind,
+        kind: ListKind,
         first: Mapping[str, asyncio.Task[_Page]],
         deadline: float,
     ) -> str | None:
@@ -123,7 +123,7 @@ class Pages:
         return None
 
     async def search(
-        self, request: ClientRequest, kinds: Iterable[Kind], is_found: Callable[[], bool]
+        self, request: ClientRequest, kinds: Iterable[ListKind], is_found: Callable[[], bool]
     ) -> None:
         """Learn the names of all servers' items, as far as they are bounded, until one is found."""
         deadline = _deadline()
@@ -141,7 +141,7 @@ class Pages:
             await _end(walk for _, _, walk in walks)
 
     async def _walk(
-        self, request: ClientRequest, kind: Kind, server: str, deadline: float
+        self, request: ClientRequest, kind: ListKind, server: str, deadline: float
     ) -> list[JsonValue]:
         """The names of a server's items."""
         named: list[JsonValue] = []
@@ -156,14 +156,19 @@ class Pages:
         return named
 
     def _under_public_names(
-        self, kind: Kind, server: str, items: Iterable[JsonValue]
+        self, kind: ListKind, server: str, items: Iterable[JsonValue]
     ) -> list[JsonValue]:
         return [
             self._shown(kind, server, item) if isinstance(item, dict) else item for item in items
         ]
 
     async def _page(
-        self, request: ClientRequest, kind: Kind, server: str, deadline: float, cursor: str | None
+        self,
+        request: ClientRequest,
+        kind: ListKind,
+        server: str,
+        deadline: float,
+        cursor: str | None,
     ) -> _Page:
         """One page of one server; nothing of one that does not answer, or has no such list."""
         if why := self._gateway.why_silent(server, kind.method):
@@ -190,7 +195,7 @@ class Pages:
             raise
 
     async def _read_page(
-        self, leg: Leg, request: ClientRequest, kind: Kind, cursor: str | None
+        self, leg: Leg, request: ClientRequest, kind: ListKind, cursor: str | None
     ) -> _Page:
         if not leg.offers(kind.capability):
             return _Page([])
@@ -235,7 +240,7 @@ class _MergedPage:
         if page.why:
             self.unavailable[server] = page.why
 
-    def result(self, kind: Kind, cursor: str | None) -> JsonObject:
+    def result(self, kind: ListKind, cursor: str | None) -> JsonObject:
         """The result of a list, as MCP has it."""
         result: JsonObject = {kind.member: self.items}
         if cursor is not None:
