@@ -8,9 +8,9 @@ again, and then all that it remembers; what was lost is for `detect.flows.tool_r
 from __future__ import annotations
 
 from collections import Counter, OrderedDict, defaultdict, deque
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from threading import Lock
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeVar
 from weakref import ref
 
 from pipeguard.detect.flows.tool_results import ToolResult
@@ -28,6 +28,7 @@ MAX_NAME_CHARS = 256  # of a tool's, under which its calls are remembered
 CALL_BYTES = 2**14  # of one call that a later one of its tool is compared with
 DERIVED_BYTES = 16 * 2**20  # in memory, of what was worked out of results, for the next call
 SHARE_LEFT = 7 / 8  # of these after room was made, so that it is not made for each result
+_Counted = TypeVar("_Counted", str, tuple[str, str])
 
 
 class Remembering(Protocol):
@@ -147,6 +148,10 @@ class RememberedResults(Collection[ToolResult]):
         self._seconds = seconds
         self._results: deque[ToolResult] = deque()
         self.taken_in: deque[ToolResult] = deque()
+        self._counts: dict[str, int] = {}  # by server
+        self._sizes: dict[str, int] = {}  # likewise
+        self._keys: dict[tuple[str, str], int] = {}  # of the tools, and of those taken in:
+        self._keys_in: dict[tuple[str, str], int] = {}
         self.bytes = 0
 
     def __len__(self) -> int:
@@ -160,10 +165,13 @@ class RememberedResults(Collection[ToolResult]):
 
     def has_others(self, own: tuple[str, str], *, taken_in: bool = False) -> bool:
         """True if a result, or one taken in, is of another tool than this."""
-        return any(each.key != own for each in (self.taken_in if taken_in else self._results))
+        keys = self._keys_in if taken_in else self._keys
+        return len(keys) > (own in keys)
 
     def list_of_others(self, own: tuple[str, str], *, taken_in: bool) -> list[ToolResult]:
-        """List the results, or those taken in, that are not of this tool."""
+        """List the results, or those taken in, that are not of this tool; mostly at once."""
+        if not self.has_others(own, taken_in=taken_in):
+            return []
         return [each for each in (self.taken_in if taken_in else self._results) if each.key != own]
 
     def add(self, result: ToolResult, now: float) -> None:
@@ -172,34 +180,50 @@ class RememberedResults(Collection[ToolResult]):
         results.append(result)
         if result.takes_in:
             self.taken_in.append(result)
-        self.bytes += result.size
+        self._note(result, 1)
         while results and now - results[0].since > self._seconds:
             self._drop(results[0])
         while self.bytes > self._most_bytes:
-            self._drop_oldest(lambda each: each.size)
+            self._drop_oldest(self._sizes)
         while len(results) > self._most:
-            self._drop_oldest(lambda _: 1)
+            self._drop_oldest(self._counts)
 
     def clear(self) -> None:
         """Forget all."""
         self._results.clear()
         self.taken_in.clear()
+        for counts in (self._counts, self._sizes):
+            counts.clear()
+        for keys in (self._keys, self._keys_in):
+            keys.clear()
         self.bytes = 0
 
-    def _drop_oldest(self, measure: Callable[[ToolResult], int]) -> None:
+    def _note(self, result: ToolResult, sign: int) -> None:
+        key, size = result.key, sign * result.size
+        self.bytes += size
+        _change(self._keys, key, sign)
+        if result.takes_in:
+            _change(self._keys_in, key, sign)
+        server = key[0]
+        if _change(self._counts, server, sign):
+            self._sizes[server] = self._sizes.get(server, 0) + size
+        else:
+            del self._sizes[server]
+
+    def _drop_oldest(self, taken: dict[str, int]) -> None:
         """Forget the oldest result of the server that takes the most."""
-        taken = Counter[str]()
-        for result in self._results:
-            taken[result.key[0]] += measure(result)
-        server, _ = taken.most_common(1)[0]
-        self._drop(next(result for result in self._results if result.key[0] == server))
+        oldest = self._results[0]
+        if len(taken) > 1:
+            server = max(taken, key=taken.__getitem__)
+            oldest = next(result for result in self._results if result.key[0] == server)
+        self._drop(oldest)
 
     def _drop(self, result: ToolResult) -> None:
         """Forget one of the oldest, which are found at once."""
         self._results.remove(result)
         if result.takes_in:
             self.taken_in.remove(result)
-        self.bytes -= result.size
+        self._note(result, -1)
 
 
 def forget_derived(results: Sequence[ToolResult]) -> None:
@@ -211,6 +235,16 @@ def forget_derived(results: Sequence[ToolResult]) -> None:
         total += result.derived
         if total > DERIVED_BYTES:
             result.forget()
+
+
+def _change(counts: dict[_Counted, int], key: _Counted, by: int) -> int:
+    """Count more or less of something, which is forgotten at 0; how many there are now."""
+    count = counts.get(key, 0) + by
+    if count:
+        counts[key] = count
+    else:
+        del counts[key]
+    return count
 
 
 # --- remembered calls --------------------------------------------------------------------
