@@ -293,11 +293,6 @@ def render_clients() -> str:
         rows.append(f"  \nLooked up {client.checked}; {SOURCES[client.source]}.")
         rows.append(f"  \n{client.after}" if client.after else "")
         rows.append(f"  \nIts own list: `{client.list_command}`" if client.list_command else "")
-        if client.private:
-            command = client.private.replace("{name}", "NAME").replace("{entry}", "ENTRY")
-            rows.append(f"  \nAn entry of your own takes precedence over a project's: `{command}`")
-        if client.link:
-            rows.append(f"  \nA link that installs a server: `{client.link.partition('?')[0]}?…`")
         rows.append("\n")
         if client.paste:
             rows.append(f"\nNo file: {client.paste}\n")

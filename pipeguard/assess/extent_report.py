@@ -83,7 +83,8 @@ def summarise(touches: ServerPreview) -> str:
         things = list_named(rows, label)
         more = f" and {len(things) - NAMED} more" if len(things) > NAMED else ""
         if things or (label == REACHES and rows.get(label)):
-            parts.append(f"{label} {', '.join(things[:NAMED]) or 'nothing'}{more}")
+            colon = ":" if label == STARTS else ""
+            parts.append(f"{label}{colon} {', '.join(things[:NAMED]) or 'nothing'}{more}")
     return "; ".join(parts)
 
 

@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import re
 import shlex
-import shutil
-import sys
-import textwrap
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import click
 
 from pipeguard.assess.entry_extent import extent_if_isolated
 from pipeguard.assess.extent_report import summarise
-from pipeguard.auth.secrets import set_command
-from pipeguard.clients.catalog import Client, ConfigScope, clients
-from pipeguard.clients.entries import Config, GuardState, ServerEntry
-from pipeguard.clients.gateway_entry import Snippet
+from pipeguard.clients.catalog import Client, clients
+from pipeguard.clients.entries import Config, GuardState
 from pipeguard.clients.isolating import CANNOT_ISOLATE, is_isolated, needs
 from pipeguard.clients.launcher import LauncherError
 from pipeguard.clients.machine import Machine, is_present
 from pipeguard.clients.masking import command_line, diff, exchange_diff
-from pipeguard.clients.private import own_copy
 from pipeguard.clients.rewrite import NOT_ISOLATED
 from pipeguard.clients.setting import (
     OWN_GUARD,
@@ -34,7 +26,7 @@ from pipeguard.clients.setting import (
     describe_sharing,
 )
 from pipeguard.installation import INSTALL
-from pipeguard.unicode.display import pluralize, printable_json, show, visible
+from pipeguard.unicode.display import printable_json, show, visible
 
 _COLOURS = {
     GuardState.GUARDED: "green",
@@ -43,21 +35,7 @@ _COLOURS = {
     GuardState.CANNOT: "yellow",
     GuardState.LEFT: "bright_black",
 }
-ISOLATED = (
-    "An isolated server has its program, a home and /tmp of its own, and what is listed here"
-    " below it; no other file of yours, and no other host."
-)
-LOST = (
-    "Its home and /tmp are in memory. What it stores in them is lost at each stop, unless its entry"
-    " has --write FOLDER or --keep-home."
-)
-MISSED = (
-    "If it asks for a host or port that it was not given, or its answer or log names such a file,"
-    " PipeGuard says so, and `pipeguard allow EVENT` grants it. To find out what else it needs,"
-    " write `--isolate learn` in its entry, which refuses nothing, and use it for a while. Then run"
-    " `pipeguard isolate accept NAME` and write"
-    " `--isolate auto` again. Options such as --connect HOST go there, too, before the `--`."
-)
+LOST = "The home and /tmp of an isolated server are in memory, and are lost when it stops."
 _WORDS = {GuardState.CANNOT: "cannot be", GuardState.STALE: "stale guard"}
 _TO_MOVE, _TO_ISOLATE = "to move", "to isolate"
 _NEVER_ISOLATED = "cannot be isolated"
@@ -66,10 +44,6 @@ _COMMAND_CHARS = 60
 _STATE_CHARS = 11
 LONG_CHARS = 100  # of a reason that is not repeated
 TAB_CHARS = 4  # columns to which a tab expands at most
-_LEAST_CHARS = 30  # of a wrapped line, however narrow the terminal is
-# What a person may copy: in backticks, or to the end of its clause.
-_IN_ONE = re.compile(r"`pipeguard [^`]*`|(?<!`)\bpipeguard .*\Z", re.DOTALL)
-_BLANK = "\N{NO-BREAK SPACE}"  # at which no line is broken
 NAME_CHARS = (6, 24)  # least and greatest width of the column of names
 
 
@@ -91,21 +65,9 @@ def table(plans: Sequence[ChangePlan], machine: Machine) -> None:
                 why = f"as for {name}"
             click.echo(_line(judged, width, _word(plan, judged), machine, why))
         click.echo()
-    _isolation_notes((judged for plan in plans for judged in plan.servers), str(machine.home))
+    if any(judged.is_to_isolate for plan in plans for judged in plan.servers):
+        click.echo(LOST)
     click.echo(_count(plans))
-
-
-def _isolation_notes(servers: Iterable[JudgedServer], home_folder: str) -> None:
-    """Explain isolation for all servers that would be isolated, and what each still needs."""
-    chosen = [judged.server for judged in servers if judged.chosen and judged.is_to_isolate]
-    if not chosen:
-        return
-    for line in (ISOLATED, LOST, MISSED):
-        click.echo(_indent(line, 0))
-    told = dict.fromkeys((server.name, needs(server, home_folder)) for server in chosen)
-    for name, text in ((name, text) for name, text in told if text):
-        click.echo(_indent(f"  {visible(name)}: {text}", 0))
-    click.echo()
 
 
 def without_servers(machine: Machine, configs: Iterable[Config]) -> None:
@@ -190,22 +152,8 @@ def outcome(
         if client.list_command:
             click.echo(f"  {client.name} shows its servers with: {client.list_command}")
     if done:
-        _what_now(is_moved=any(plan.move is not None for plan in done))
+        click.echo("Restart the clients that run.")
         click.echo(f"Undo it:  {undo_command}")
-
-
-def _what_now(*, is_moved: bool) -> None:
-    if not is_moved:
-        click.echo("Restart the clients that run, so that they start their servers anew.")
-        return
-    click.echo("Next:")
-    for command, what in (
-        ("pipeguard serve --check", "which servers there are now"),
-        ("pipeguard tools list", "what they offer, and what waits for you"),
-        ("pipeguard approve SERVER --all", "let agents find a server's tools"),
-    ):
-        click.echo(f"  {command:<32}{what}")
-    click.echo("  and restart the clients.")
 
 
 def what_next(again: str, missing: LauncherError | None, plans: Sequence[ChangePlan]) -> None:
@@ -225,83 +173,6 @@ def what_next(again: str, missing: LauncherError | None, plans: Sequence[ChangeP
         if missing and not missing.path:
             click.echo(INSTALL)
         click.echo(f"{what} {them}:  pipeguard setup {again} --yes{which}")
-
-
-def other_scopes(plans: Iterable[ChangePlan], command: str) -> None:
-    """Servers that are not guarded in files of a scope that was not chosen.
-
-    Args:
-        plans: of all files that were looked at.
-        command: includes those files.
-    """
-    open_ = (GuardState.OPEN, GuardState.STALE)
-    left = [
-        judged.server.scope
-        for plan in plans
-        for judged in plan.servers
-        if judged.judgement.state in open_
-        and judged.judgement.code != NOT_ISOLATED
-        and not judged.chosen
-    ]
-    if left:
-        whose = "this project" if ConfigScope.PROJECT in left else "your own"
-        are = "is" if len(left) == 1 else "are"
-        servers = pluralize(len(left), "server")
-        click.echo(f"{servers} of {whose} {are} not included; to add them:  {command}")
-
-
-def own_copies(
-    plans: Iterable[ChangePlan], launcher: Sequence[str], names: Sequence[str], flags: Sequence[str]
-) -> None:
-    """Explain how to guard a private copy of servers whose file is in git, in any scope.
-
-    Args:
-        plans: of all files that were looked at.
-        launcher: the words that start PipeGuard.
-        names: of the servers that are meant; none for all.
-        flags: of this `setup`, for another one that is advised.
-    """
-    lines = []
-    guarded = [each.server for plan in plans for each in plan.servers if each.server.guard]
-    for plan in plans:
-        private = [
-            clients()[spec.client] for spec in plan.config.specs if clients()[spec.client].private
-        ]
-        shared = [
-            judged
-            for judged in plan.servers
-            if judged.judgement.code == SHARED_FILE
-            and (not names or judged.server.name in names)
-            and not any(_is_copy(other, judged.server) for other in guarded)
-        ]
-        for client in private[:1]:
-            for judged in shared:
-                lines += _copy_steps(judged, client, launcher, flags)
-    if lines:
-        lead = "A guarded copy of your own, which takes precedence; in the project's folder:"
-        click.echo("\n  ".join((lead, *dict.fromkeys(lines))))
-
-
-def _is_copy(other: ServerEntry, server: ServerEntry) -> bool:
-    """True for an entry in a file of the user's own that takes precedence in the same folder."""
-    is_namesake = (other.client, other.name) == (server.client, server.name)
-    return is_namesake and os.path.realpath(server.file.parent) in other.path
-
-
-def _copy_steps(
-    judged: JudgedServer, client: Client, launcher: Sequence[str], flags: Sequence[str]
-) -> list[str]:
-    server, isolate = judged.server, "--isolate" in flags
-    copy = own_copy(server, client, launcher, isolate=isolate, name=judged.renamed)
-    if copy is None:
-        return []
-    if copy.command:
-        secrets = [set_command(name) for name in copy.secrets]
-        return [*secrets, visible(copy.command)]
-    return [
-        f"copy {visible(server.name)} into {copy.file}, which git ignores",
-        f"pipeguard setup {shlex.join((client.id, *flags))}",
-    ]
 
 
 def as_json(
@@ -324,18 +195,6 @@ def as_json(
         for plan in plans
     ]
     click.echo(printable_json({"files": files, "exit_code": code}))
-
-
-def snippet(client: Client, made: Snippet) -> None:
-    """A new server, for the user to add by hand."""
-    click.echo(click.style(client.name, bold=True))
-    if made.paste:
-        click.echo(f"  {made.paste}\n  The whole command: {' '.join(made.command)}")
-    if made.text:
-        click.echo(made.text)
-    if made.link:
-        click.echo(f"Or open this link:  {made.link}")
-    click.echo()
 
 
 def file_heading(config: Config, machine: Machine) -> str:
@@ -378,43 +237,15 @@ def _line(judged: JudgedServer, width: int, what: str, machine: Machine, why: st
         )
     if judged.chosen and judged.isolates:
         touched = summarise(extent_if_isolated(judged.server, machine))
-        notes.append(f"will be isolated: {touched}")
-    for note in filter(None, notes):
-        line += "\n" + _indent(visible(note), width + _STATE_CHARS + 6)
-    return line
+        notes += [f"will be isolated: {touched}", needs(judged.server, str(machine.home))]
+    indent = " " * (width + _STATE_CHARS + 6)
+    return "\n".join([line, *(indent + visible(note) for note in notes if note)])
 
 
 def name_width(names: Iterable[str]) -> int:
     """The width of a column of servers' names."""
     longest = max(map(len, names), default=0)
     return min(max(longest, NAME_CHARS[0]), NAME_CHARS[1])
-
-
-def _indent(text: str, indent_chars: int) -> str:
-    """A sentence below a row: wrapped on a terminal, where a command stays in one piece to copy."""
-    indent = " " * indent_chars
-    if not sys.stdout.isatty():
-        return indent + text
-    room = max(shutil.get_terminal_size().columns - indent_chars, _LEAST_CHARS)
-    lead = " " * (len(text) - len(text.lstrip()))
-    wrapper = textwrap.TextWrapper(
-        room, subsequent_indent=lead, break_long_words=False, break_on_hyphens=False
-    )
-    lines = (line for sentence in _sentences(text) for line in wrapper.wrap(sentence))
-    return "\n".join(indent + line.replace(_BLANK, " ") for line in lines)
-
-
-def _sentences(text: str) -> Iterator[str]:
-    """A text with commands as one word each; what a command ends is ended, without its `;`."""
-    current = ""
-    for clause in text.split("; "):
-        current += _IN_ONE.sub(lambda command: command[0].replace(" ", _BLANK), clause)
-        if any(command[0][0] != "`" for command in _IN_ONE.finditer(clause)):
-            yield current
-            current = ""
-        else:
-            current += "; "
-    yield current.removesuffix("; ")
 
 
 def _count(plans: Iterable[ChangePlan]) -> str:

@@ -19,9 +19,8 @@ if TYPE_CHECKING:
 
 from click.core import ParameterSource
 
-# Options that say what may be guarded, and those that say what may be changed.
-_OF_GUARDING = ("no_login", "disabled", "expose_urls", "shared", "isolate")
-_OF_CHANGING = ("undo", "check", "dry_run", "yes", "names", "scope", "project", "file")
+# Options that say what may be guarded.
+_OF_GUARDING = ("no_login", "shared", "isolate", "launcher")
 
 
 class SetupRequest:
@@ -44,11 +43,8 @@ class SetupRequest:
         self.yes = bool(options["yes"])
         self.as_json = bool(options["as_json"])
         self.no_login = bool(options["no_login"])
-        self.disabled = bool(options["disabled"])
-        self.expose_urls = bool(options["expose_urls"])
         self.shared = bool(options["shared"])
         self.launcher = str(options["launcher"]) if options["launcher"] else None
-        self.snippet = str(options["snippet"] or "")
         self._refuse_nonsense()
 
     def _read_clients(self, names: tuple[str, ...]) -> list[Client]:
@@ -72,23 +68,18 @@ class SetupRequest:
 
     def _refuse_nonsense(self) -> None:
         if self.undo:
-            must_have_effect(*_OF_GUARDING, "launcher", need="--undo only removes guards")
-        if self.snippet:
-            shows = "--snippet only shows an entry"
-            must_have_effect(*_OF_GUARDING, *_OF_CHANGING, need=shows)
+            must_have_effect(*_OF_GUARDING, need="--undo only removes guards")
         if self.take_all and self.clients:
             raise click.UsageError("name clients or use --all, not both.")
         if self.file and len(self.clients) != 1:
             raise click.UsageError("--file needs the CLIENT whose file it is.")
         if self.check and (self.undo or self.yes):
             raise click.UsageError("--check changes nothing: leave out --undo and --yes.")
-        if self.gateway and (self.shared or self.snippet):
-            raise click.UsageError("--gateway moves your own servers: no --shared, no --snippet.")
+        if self.gateway and self.shared:
+            raise click.UsageError("--gateway moves your own servers: no --shared.")
         if self.gateway:
             behind = "servers behind the gateway are isolated by `isolate` in your policy"
             must_have_effect("isolate", need=behind)
-        if self.snippet and not self.clients:
-            raise click.UsageError("--snippet needs the CLIENT to add the server to.")
         if self.yes and not (self.clients or self.take_all):
             raise click.UsageError("--yes needs a CLIENT, or --all for every client.")
 
@@ -113,8 +104,6 @@ class SetupRequest:
             scopes=self.scopes(),
             shared=self.shared,
             no_login=self.no_login,
-            off=self.disabled,
-            expose_urls=self.expose_urls,
             isolate=self.isolate,
             entries=entries_now() if self.isolate else None,
             is_logged_in=has_login,
@@ -207,16 +196,10 @@ class SetupRequest:
         words = [] if self.clients else ["--all"]
         return shlex.join([*words, *self._chosen_options(), *self.flags()])
 
-    def in_all_scopes(self) -> str:
-        """The command that also includes the files of other scopes."""
-        words = [*(client.id for client in self.clients), "--scope", "all", *self.flags()]
-        return shlex.join(["pipeguard", "setup", *words])
-
     def flags(self) -> list[str]:
         """The options that say how to guard, for a command that is advised."""
-        chosen = {"gateway": self.gateway, "no-login": self.no_login, "disabled": self.disabled}
-        chosen |= {"expose-urls": self.expose_urls, "shared": self.shared}
-        chosen |= {"isolate": self.isolate}
+        chosen = {"gateway": self.gateway, "no-login": self.no_login}
+        chosen |= {"shared": self.shared, "isolate": self.isolate}
         flags = [f"--{name}" for name, is_chosen in chosen.items() if is_chosen]
         return [*flags, f"--launcher={self.launcher}"] if self.launcher else flags
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import click
@@ -16,9 +16,7 @@ from pipeguard.cli._setup_report import (
     short_file,
     show_diff,
 )
-from pipeguard.cli.status import find_gateways
 from pipeguard.clients.entries import parse_config
-from pipeguard.clients.history import GatewayMove
 from pipeguard.clients.machine import Machine
 from pipeguard.clients.masking import diff, exchange_diff
 from pipeguard.clients.undoing import UndoMethod, UndoPlan
@@ -57,10 +55,6 @@ def undo_table(plans: Iterable[UndoPlan], machine: Machine) -> None:
             click.echo(f"  {name:<{width}}  {words[undone.method]}{why}")
         for line in _unread_references(plan):
             click.echo(click.style(f"  {line}", fg="yellow"))
-        moved = any(record.move is not None for record in plan.used)
-        for gateway in find_gateways() if moved else ():
-            line = f"  a gateway runs ({visible(gateway)}): its clients lose what moves back"
-            click.echo(click.style(line, fg="yellow"))
         click.echo()
 
 
@@ -95,19 +89,6 @@ def undo_outcome(
     for path in others:
         why = f"Not changed: {short_file(path, machine)}: {visible(failed[path])}"
         click.echo(click.style(why, fg="red"), err=True)
-    if not again:
-        records = [record for plan in plans for record in plan.used]
-        _tell_staying([record.move for record in records if record.move is not None], machine)
-
-
-def _tell_staying(moves: Sequence[GatewayMove], machine: Machine) -> None:
-    """Name what stays in the gateway's file when no client is left that `setup` put before it."""
-    from pipeguard.gateway.client_move import find_staying
-
-    for file, names in find_staying(moves).items():
-        what = f"{short_file(file, machine)} keeps {visible(', '.join(names))}"
-        others = ", but a gateway runs, whose clients do" if find_gateways() else ""
-        click.echo(f"{what}; setup left no client that reaches it{others}.")
 
 
 def _tell_restored(plan: UndoPlan, file: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeguard.errors import InputError, PipeGuardError
+from pipeguard.errors import InputError
 from pipeguard.unicode.display import pluralize, visible
 
 if TYPE_CHECKING:
@@ -78,12 +77,6 @@ def _complete(context: click.Context, parameter: click.Parameter, incomplete: st
     is_flag=True,
     help="Also guard remote servers without credentials, which need no login.",
 )
-@click.option("--disabled", is_flag=True, help="Also guard servers that are switched off.")
-@click.option(
-    "--expose-urls",
-    is_flag=True,
-    help="Also guard servers with a secret in their address; process lists will show it.",
-)
 @click.option(
     "--shared",
     is_flag=True,
@@ -93,11 +86,6 @@ def _complete(context: click.Context, parameter: click.Parameter, incomplete: st
     "--launcher",
     metavar="PATH",
     help="The path to write for this program, instead of the one found.",
-)
-@click.option(
-    "--snippet",
-    metavar="COMMAND",
-    help="Show how to add a new server to CLIENT by hand; COMMAND may be an address.",
 )
 def command(clients: tuple[str, ...], **options: object) -> None:
     """Find the servers of every MCP client on this machine, and put the guard in front of them.
@@ -121,7 +109,6 @@ def command(clients: tuple[str, ...], **options: object) -> None:
       pipeguard setup cursor --gateway --dry-run
       pipeguard setup --all --gateway --yes
       pipeguard setup --undo --all --yes
-      pipeguard setup cursor --snippet "npx -y @modelcontextprotocol/server-memory"
 
     \b
     Exit codes:
@@ -137,11 +124,7 @@ def command(clients: tuple[str, ...], **options: object) -> None:
     from pipeguard.cli._setup_request import SetupRequest
 
     request = SetupRequest(clients, options)
-    if request.snippet:
-        raise SystemExit(_show_snippets(request))
-    if request.undo:
-        raise SystemExit(_undo(request))
-    raise SystemExit(_set_up(request))
+    raise SystemExit(undo(request) if request.undo else _set_up(request))
 
 
 def _set_up(request: SetupRequest) -> int:
@@ -171,10 +154,6 @@ def _set_up(request: SetupRequest) -> int:
         return code
     if done or failed:
         report.outcome(done, failed, machine, request.undo_command())
-    if not request.check and not request.gateway:
-        report.own_copies(plans, words, request.names, request.flags())
-        if not request.names:
-            report.other_scopes(plans, request.in_all_scopes())
     if to_do and not done and not failed:
         report.what_next(request.again(), no_launcher, to_do)
     return code
@@ -212,8 +191,6 @@ def _show_plans(
     report.table(plans, machine)
     if not request.clients and not request.file:
         report.without_servers(machine, configs)
-        if not plans:
-            click.echo("To add a guarded one:  pipeguard setup CLIENT --snippet COMMAND")
     for client in request.clients:
         report.without_file(client, plans, launcher)
     if request.dry_run:
@@ -308,12 +285,13 @@ def _refuse_missing(wanted: Iterable[str], names: Collection[str], why: str) -> 
         raise InputError(f"{why} {missing[0]!r} there.{listed}")
 
 
-def _undo(request: SetupRequest) -> int:
+def undo(request: SetupRequest, *, everything: bool = False) -> int:
+    """Undo what `setup` did; with `everything` also where its record is gone."""
     from pipeguard.cli import _undo_report as report
     from pipeguard.cli._setup_report import before_change
 
     machine = request.machine()
-    plans = undo_plans(request, machine)
+    plans = _undo_plans(request, machine, everything=everything)
     if not plans:
         if request.as_json:
             report.undo_as_json([], {}, NOTHING)
@@ -341,9 +319,7 @@ def _undo(request: SetupRequest) -> int:
     return code
 
 
-def undo_plans(
-    request: SetupRequest, machine: Machine, *, everything: bool = False
-) -> list[UndoPlan]:
+def _undo_plans(request: SetupRequest, machine: Machine, *, everything: bool) -> list[UndoPlan]:
     """Plan the undoing of each file in which something is guarded, or may be."""
     from pipeguard.clients import undoing
 
@@ -437,23 +413,3 @@ def _undo_code(plans: Iterable[UndoPlan], failed: dict[Path, str], *, may: bool)
         return OPEN
     is_any_left = any(undone.method is UndoMethod.LEFT for plan in plans for undone in plan.undone)
     return CANNOT if is_any_left else DONE
-
-
-def _show_snippets(request: SetupRequest) -> int:
-    from pipeguard.cli import _setup_report as report
-    from pipeguard.clients.gateway_entry import snippet
-    from pipeguard.clients.launcher import launcher
-    from pipeguard.identity.server_name import server_name
-
-    url = request.snippet if request.snippet.startswith(("http://", "https://", "ws")) else ""
-    try:
-        command_words = [] if url else shlex.split(request.snippet)
-    except ValueError as error:
-        raise PipeGuardError(f"--snippet is not a command line: {error}.") from None
-    name = (request.names or (server_name(command_words) if command_words else "remote",))[0]
-    words = launcher(request.launcher, request.machine().environment)
-    for client in request.clients:
-        report.snippet(client, snippet(client, name, words, command=command_words, url=url))
-    if url:
-        click.echo("With a token: --bearer-env NAME before --upstream, and NAME in the variables.")
-    return DONE

@@ -20,9 +20,6 @@ A file has these keys. `name` is required, and the tests demand `checked`, `sour
     servers     key paths to the servers, each tried; `*` is every key; [] the whole file
     named       the key of the name, where servers are a list
     shape       how an entry is written: fields of Shape
-    link        a link that installs a server, with {name}, {json}, {base64}, {arguments}
-    private     how a user's own entry overrides a project's of the same name: a command with
-                {name} and {entry}, or the file for it
     paste       for a client without a file: what a person pastes, and where
     unasked     settings with which the agent calls every tool without asking: each with `at`,
                 `scope` and `format` as a file, `setting` (the path to it) and `value`
@@ -195,10 +192,8 @@ class Client:
         present: places that show that it is installed.
         managed: an administrator's files that replace its servers.
         files: the kinds of files that have its servers.
-        link: a link that installs a server.
         unasked: settings with which the agent calls every tool without asking: the file, the
             path to the setting as its `servers`, and the value.
-        private: how a user's own entry overrides one of a project.
         paste: what to do where there is no file.
         samples: texts before and after, which the tests run.
     """
@@ -214,9 +209,7 @@ class Client:
     present: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     managed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     files: tuple[FileSpec, ...] = ()
-    link: str = ""
     unasked: tuple[tuple[FileSpec, object], ...] = ()
-    private: str = ""
     paste: str = ""
     samples: Sequence[Mapping[str, Any]] = ()
 
@@ -260,7 +253,7 @@ def read_client(path: Path) -> Client:
     data: Mapping[str, Any] = yaml.load(path.read_bytes(), loader)  # noqa: S506  a safe loader
     name = path.stem
     common = {key: data[key] for key in FILE_KEYS if key in data}
-    usual = ("name", "checked", "source", "before", "after", "link", "private", "paste")
+    usual = ("name", "checked", "source", "before", "after", "paste")
     return Client(
         id=name,
         **{key: data[key] for key in usual if key in data},

@@ -213,7 +213,7 @@ def _judgements(server: ServerEntry, options: GuardOptions) -> Iterator[Judgemen
     if server.odd:
         yield Judgement(GuardState.CANNOT, "odd", server.odd)
     if server.off and not options.off:
-        yield Judgement(GuardState.LEFT, "off", "switched off; --disabled guards it, too")
+        yield Judgement(GuardState.LEFT, "off", "switched off")
     if server.command is not None:
         yield from _of_command(server, server.command)
         if is_to_isolate(server, options):
@@ -309,7 +309,7 @@ def _of_address(server: ServerEntry, url: str, options: GuardOptions) -> Iterato
     elif not options.expose_urls and has_secret(url, shape):
         why = (
             "its address contains a secret, which the list of processes would show: put it into a "
-            "header, or add --expose-urls"
+            "header, or move the server by --gateway"
         )
         yield Judgement(GuardState.CANNOT, "secret-in-url", why)
     if shape.personal and re.search(shape.personal, " ".join((url, *server.headers.values()))):

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeguard.clients import files, history
-from pipeguard.clients.catalog import Client, ConfigScope, client
+from pipeguard.clients.catalog import ConfigScope, client
 from pipeguard.clients.edit import EntryChange, edit_entries
 from pipeguard.clients.entries import (
     MAX_ENTRIES_CHARS,
@@ -25,7 +25,7 @@ from pipeguard.clients.entries import (
 )
 from pipeguard.clients.guarding import SHARED_LAUNCHER
 from pipeguard.clients.launcher import programs
-from pipeguard.clients.machine import Machine, managing_file, user_path
+from pipeguard.clients.machine import Machine, managing_file
 from pipeguard.clients.reading import BOM
 from pipeguard.clients.rewrite import (
     NOT_ISOLATED,
@@ -148,7 +148,7 @@ def plan(
     options = replace(options, off=options.off or bool(options.names))
     in_git = _in_git(config, machine)
     held = "" if options.shared else in_git
-    servers = tuple(_judge(server, options, held, machine) for server in config.servers)
+    servers = tuple(_judge(server, options, held) for server in config.servers)
     if problem or not any(server.is_to_do for server in servers):
         return ChangePlan(config, servers, problem=problem)
     words = SHARED_LAUNCHER if in_git else tuple(launcher)
@@ -329,9 +329,7 @@ def _find_excess(config: Config, content: bytes) -> str:
     return "with these servers guarded it would be too large to read: choose some by --server NAME."
 
 
-def _judge(
-    server: ServerEntry, options: GuardOptions, in_git: str, machine: Machine
-) -> JudgedServer:
+def _judge(server: ServerEntry, options: GuardOptions, in_git: str) -> JudgedServer:
     judgement = judge(server, options)
     if in_git and judgement.state in _TO_DO and server.scope is ConfigScope.PROJECT:
         why = (
@@ -339,7 +337,6 @@ def _judge(
             if judgement.code == NOT_ISOLATED
             else f"{in_git}, and a path from this machine won't work on others: `pipeguard setup"
             " --shared` writes the word `pipeguard`, which all who have the repository must install"
-            + _own_entry(client(server.client), machine)
         )
         judgement = Judgement(GuardState.CANNOT, SHARED_FILE, why)
     named = not options.names or server.name in options.names
@@ -347,20 +344,6 @@ def _judge(
     chosen = named and server.scope in options.scopes
     renamed = options.renamed.get((server.file, server.path), "")
     return JudgedServer(server, judgement, chosen, is_to_do, renamed)
-
-
-def _own_entry(client: Client, machine: Machine) -> str:
-    """Explain how to guard a copy of a project's server; empty if the client has no way."""
-    add, has_command, _ = client.private.partition(" {name}")
-    if has_command:
-        return f"; or guard a copy of your own by `{add}`: `pipeguard setup` prints the command"
-    if client.private:
-        return f"; or guard a copy of your own, in {client.private}"
-    own = user_path(machine, client)
-    return own and (
-        f"; or copy it into your own file of {client.name}, {own}, guard that by `pipeguard setup"
-        f" {client.id}`, and do not start the project's"
-    )
 
 
 def _in_git(config: Config, machine: Machine) -> str:

@@ -223,17 +223,6 @@ def find_edited(move: history.GatewayMove) -> dict[str, str]:
     }
 
 
-def find_staying(moves: Sequence[history.GatewayMove]) -> dict[Path, list[str]]:
-    """The servers that stay in each gateway's file, where no client is moved behind it any more."""
-    staying = {}
-    for path in {move.file for move in moves}:
-        with suppress(UneditableError, UnreadableError, InputError, PolicyError):
-            names = _find_servers(read_own_text(str(path))) if path.exists() else {}
-            if names and not _find_move(path):
-                staying[path] = list(names)
-    return staying
-
-
 def _find_move(path: Path) -> list[history.GatewayMove]:
     return [
         record.move

@@ -75,7 +75,7 @@ def _judgements(server: ServerEntry, options: GuardOptions) -> Iterator[Judgemen
     if server.odd:
         yield Judgement(GuardState.CANNOT, "odd", server.odd)
     if server.off and not options.off:
-        yield Judgement(GuardState.LEFT, "off", "switched off; --disabled moves it, too")
+        yield Judgement(GuardState.LEFT, "off", "switched off")
     if judged.state not in (GuardState.OPEN, GuardState.GUARDED, GuardState.STALE):
         yield judged
     try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,12 +16,6 @@ _SETTINGS = {
     "powershell": (f".config/powershell/{_PROFILE}", f"Documents/PowerShell/{_PROFILE}"),
 }
 _MARKS = (b"pipeguard completion", b"_PIPEGUARD_COMPLETE")
-_ONLY_COMPLETES = re.compile(
-    rb"(?:eval \"\$\(|source <\()?pipeguard completion \w+"
-    rb"(?:\)\"?| \| Out-String \| Invoke-Expression)\s*"
-)
-# A line that the next one belongs to.
-_GOES_ON = re.compile(rb"(?:.*(?:[\\&|({]|\b(?:then|do|else|in)|<<.*)|[^(]*\))\s*", re.DOTALL)
 MOST_BYTES = 2**20  # read of a shell's settings file
 
 
@@ -38,20 +31,6 @@ def completes(settings: bytes) -> bool:
     """True if a line of a shell's settings that is no comment completes `pipeguard`."""
     lines = (line for line in settings.splitlines() if not line.lstrip().startswith(b"#"))
     return any(mark in line for line in lines for mark in _MARKS)
-
-
-def without_completion(settings: bytes) -> bytes:
-    """A shell's settings without the lines that only complete `pipeguard`.
-
-    A line stays if it is of a block or continues another: an empty `if` is an error in a shell.
-    """
-    kept, before = list[bytes](), b""
-    for line in settings.splitlines(keepends=True):
-        if _GOES_ON.fullmatch(before) or not _ONLY_COMPLETES.fullmatch(line):
-            kept.append(line)
-            if line.strip() and not line.lstrip().startswith(b"#"):
-                before = line
-    return b"".join(kept)
 
 
 def _scripts(shell: str, environment: Mapping[str, str], user_folder: Path) -> list[Path]:

@@ -24,13 +24,7 @@ def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("setup cursor --undo --shared", "--shared"),
         ("setup cursor --undo --no-login", "--no-login"),
-        ("setup cursor --undo --disabled", "--disabled"),
-        ("setup cursor --undo --expose-urls", "--expose-urls"),
         ("setup cursor --undo --launcher /bin/true", "--launcher"),
-        ("setup cursor --snippet srv --shared", "--shared"),
-        ("setup cursor --snippet srv --yes", "--yes"),
-        ("setup cursor --snippet srv --undo", "--undo"),
-        ("setup cursor --snippet srv --server a", "--server"),
         ("scan - --key x", "--key"),
         ("scan - --as definition --key input", "--key"),
         ("assess --limit 30", "--limit"),

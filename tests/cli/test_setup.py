@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from pipeguard.auth.place import Place
-from pipeguard.auth.secrets import set_command, store
+from pipeguard.auth.secrets import store
 from pipeguard.cli import cli
 from pipeguard.cli.setup import command
 from pipeguard.clients import files, undoing
@@ -150,17 +150,6 @@ def test_without_records_all_entries_are_opened_at_once(
     assert path.read_text().count('{"command": "srv", "args": ["a"]}') == 300
 
 
-def test_without_any_server_it_says_how_to_add_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "empty").mkdir()
-    monkeypatch.setenv("HOME", str(tmp_path / "empty"))
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "empty"))
-    monkeypatch.chdir(tmp_path / "empty")
-    done = run()
-    assert (done.exit_code, "pipeguard setup CLIENT --snippet COMMAND" in done.output) == (7, True)
-
-
 def test_a_client_that_writes_its_guard_back_is_noticed(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -179,7 +168,7 @@ def test_a_client_that_writes_its_guard_back_is_noticed(
     assert "Restored" not in done.output
 
 
-def test_uninstalling_removes_the_guard_and_the_completion(
+def test_uninstalling_removes_the_guard_and_names_what_is_left(
     home: Path, launcher: str, snapshot: Snapshot, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("CONFIG", "DATA", "STATE"):
@@ -187,7 +176,6 @@ def test_uninstalling_removes_the_guard_and_the_completion(
     monkeypatch.setenv("XDG_CACHE_HOME", str(home / "caches"))
     before = contents(home)
     (home / ".bashrc").write_text('alias a=b\neval "$(pipeguard completion bash)"\n')
-    (home / ".zshrc").write_text('true; eval "$(pipeguard completion zsh)"\n')
     run("--all", "--yes", "--launcher", launcher)
     guarded = contents(home)
     token = Path(usual_policy_path()).with_name("approval-token")
@@ -195,31 +183,8 @@ def test_uninstalling_removes_the_guard_and_the_completion(
     token.write_text("its hash")
     snapshot.commands("uninstall-dry", "uninstall --dry-run  # 1\nuninstall  # 1")
     assert contents(home) == guarded
-    snapshot.commands("uninstall", "uninstall --yes  # 5\nuninstall --yes  # 5")
+    snapshot.commands("uninstall", "uninstall --yes\nuninstall --yes")
     assert contents(home) == before
-    assert (home / ".bashrc").read_text() == "alias a=b\n"
-    (home / ".zshrc").unlink()
-    snapshot.commands("uninstall-nothing", "uninstall")
-
-
-@pytest.mark.parametrize(
-    "block",
-    [
-        "if true; then\n{}\nfi\n",
-        "if true; then\n  {}\nfi\n",
-        "f() {{\n# ours\n\n{}\n}}\n",
-        "true && \\\n{}\nalias b=c\n",
-        "case a in a)\n{}\n;; esac\n",
-    ],
-)
-def test_uninstalling_leaves_settings_that_a_shell_reads(home: Path, block: str) -> None:
-    line = 'eval "$(pipeguard completion bash)"'
-    settings = home / ".bashrc"
-    settings.write_text(f"{line}\nalias a=b\n{block.format(line)}")
-    done = CliRunner().invoke(cli, ["uninstall", "--yes"])
-    assert "by hand" in done.output
-    assert done.exit_code == 5
-    assert settings.read_text() == f"alias a=b\n{block.format(line)}"
 
 
 def test_what_only_pipeguard_can_read_is_told_before_the_guard_is_removed(
@@ -231,13 +196,7 @@ def test_what_only_pipeguard_can_read_is_told_before_the_guard_is_removed(
     store("demo", SECRET, Place.FILE)
     told = CliRunner().invoke(cli, ["uninstall", "--dry-run"]).output
     assert "it: the variable TOKEN is `keyring:demo`, which only PipeGuard reads: put its" in told
-    assert "These secrets stay stored: demo." in told
-
-
-def test_a_comment_completes_nothing(home: Path) -> None:
-    (home / ".bashrc").write_text('# eval "$(pipeguard completion bash)"\n')
-    done = CliRunner().invoke(cli, ["uninstall", "--yes"])
-    assert (done.exit_code, "no shell completes" in done.output) == (0, True)
+    assert "the secrets demo" in told
 
 
 def test_what_could_not_be_read_and_undone_is_not_written(home: Path, launcher: str) -> None:
@@ -309,7 +268,6 @@ def test_what_cannot_be_is_refused(home: Path, launcher: str, snapshot: Snapshot
         setup --yes  # 2
         setup --check --yes --all  # 2
         setup --file .  # 2
-        setup --snippet srv  # 2
         setup cursr  # 2
         setup claud  # 2
         setup nothing-like-it  # 2
@@ -407,54 +365,6 @@ def test_what_is_only_shown_makes_no_folder(home: Path, launcher: str) -> None:
 
 
 @pytest.mark.needs("git")
-def test_a_copy_of_one_s_own_is_told_with_every_command_for_it(home: Path, launcher: str) -> None:
-    folder = project(home, ignored=False)
-    (folder / ".mcp.json").write_text(
-        '{"mcpServers": {"it is": {"command": "srv", "args": ["a b"], '
-        f'"env": {{"API_KEY": "{SECRET}", "B_KEY": "${{B}}", "LEVEL": "debug"}}}}, '
-        '"api": {"type": "http", "url": "https://x.test/mcp", '
-        f'"headers": {{"Authorization": "Bearer {SECRET}"}}}}}}}}'
-    )
-    before = (folder / ".mcp.json").read_bytes()
-    where = ("claude-code", "--project", str(folder), "--launcher", launcher)
-    shown = run(*where).output  # in no scope that is asked
-    assert shown.count("`pipeguard setup --shared` writes the word `pipeguard`, which all") == 1
-    assert "  as for it is\n" in shown
-    assert "claude mcp add-json --scope local" in shown
-    result = run(*where, "--scope", "project", "--yes")
-    assert result.exit_code == 6
-    assert SECRET not in result.output
-    lines = [line.strip() for line in result.output.splitlines()]
-    kept, added, kept_too, added_too = lines[lines.index(next(filter(is_secrets, lines))) :][:4]
-    assert [kept, kept_too] == [set_command("it_is.API_KEY"), set_command("api.H1")]
-    *words, name, entry = shlex.split(added)
-    assert (words, name) == (["claude", "mcp", "add-json", "--scope", "local"], "it is")
-    told = json.loads(entry)
-    assert told["command"] == launcher
-    assert told["args"][-3:] == ["--", "srv", "a b"]
-    assert told["env"] == {"API_KEY": "keyring:it_is.API_KEY", "B_KEY": "${B}", "LEVEL": "debug"}
-    told = json.loads(shlex.split(added_too)[-1])
-    assert told["env"] == {"PIPEGUARD_H1": "Bearer keyring:api.H1"}
-    assert (folder / ".mcp.json").read_bytes() == before
-    run(*where, "--shared", "--yes")
-    assert (folder / ".mcp.json").read_text().count('"pipeguard"') == 2
-
-
-def is_secrets(line: str) -> bool:
-    return line.startswith("pipeguard secrets set ")
-
-
-@pytest.mark.needs("git")
-def test_what_is_open_in_the_project_is_told(home: Path, launcher: str) -> None:
-    folder = project(home, ignored=True)
-    where = ("cursor", "--project", str(folder), "--launcher", launcher, "--no-login", "--yes")
-    told = "1 server of this project is not included; to add them:  pipeguard setup cursor"
-    options = f"--scope all --no-login --launcher={launcher}"
-    assert f"{told} {options}\n" in run(*where).output
-    assert "wrap" not in (folder / ".cursor" / "mcp.json").read_text()
-
-
-@pytest.mark.needs("git")
 def test_a_file_that_git_ignores_is_one_s_own(home: Path, launcher: str) -> None:
     folder = project(home, ignored=True)
     where = ("cursor", "--scope", "project", "--project", str(folder), "--launcher", launcher)
@@ -477,14 +387,6 @@ def test_wishes_are_granted(home: Path, launcher: str) -> None:
     result = run("cursor", "--no-login", "--yes", "--launcher", launcher)
     assert result.exit_code == 0
     assert '"login", "--upstream", "https://x.test/mcp"' in (home / ".cursor/mcp.json").read_text()
-
-
-def test_a_snippet_and_a_link_are_made(home: Path, launcher: str, snapshot: Snapshot) -> None:
-    clients = "cursor codex goose opencode cherry-studio"
-    snapshot.varies[r"(?<=config=)[\w%+/=-]+|(?<=cmd=)%2F[^&]+"] = "LAUNCHER"
-    snapshot.commands(
-        "setup-snippet", f"setup {clients} --snippet 'npx -y srv' --launcher {launcher}"
-    )
 
 
 def test_an_invalid_policy_is_told_before_a_question(home: Path, launcher: str) -> None:
@@ -517,16 +419,6 @@ def test_a_guarded_entry_whose_program_is_gone_is_told(home: Path, launcher: str
         assert (checked.exit_code, note in checked.output) == (0, program is None)
 
 
-def test_a_service_of_the_system_is_told_with_the_command_that_removes_it(
-    home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    service = home / "pipeguard.service"
-    service.touch()
-    monkeypatch.setattr("pipeguard.cli.uninstall._SERVICE", str(service))
-    told = CliRunner().invoke(cli, ["uninstall", "--dry-run"]).output
-    assert "sudo systemctl disable --now pipeguard && sudo rm /etc/systemd/system/" in told
-
-
 def test_two_clients_that_share_a_file_by_a_link_have_one_change(home: Path, launcher: str) -> None:
     link = home / ".cursor" / "mcp.json"
     link.unlink()
@@ -546,7 +438,7 @@ def test_a_person_is_asked(home: Path, launcher: str) -> None:
     told, question, _ = output.partition("Guard 8 servers in 7 files? [y/N]")
     assert question
     assert "Claude Code: Close running sessions first" in told
-    assert "pipeguard auth login https://x.test/mcp\r\n" in output  # in one piece
+    assert "pipeguard auth login https://x.test/mcp" in output
     code, output = on_terminal("setup", "y", "--launcher", launcher)
     assert code == 6
     assert "Undo it:  pipeguard setup --undo" in output

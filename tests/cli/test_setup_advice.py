@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 import subprocess
 from pathlib import Path
 
@@ -29,50 +28,6 @@ def shared_project(home: Path) -> Path:
 
 
 @pytest.mark.needs("git")
-def test_a_copy_of_one_s_own_gets_the_name_that_setup_would_give(home: Path, launcher: str) -> None:
-    def names(*arguments: str) -> list[str]:
-        where = ("--project", str(shared), "--launcher", launcher, "--scope", "project")
-        output = setup("claude-code", *where, *arguments).output
-        added = [
-            shlex.split(line)
-            for line in output.splitlines()
-            if line.strip().startswith("claude mcp add-json")
-        ]
-        return [words[words.index("--name") + 1] for words in map(args_of, added)]
-
-    def args_of(words: list[str]) -> list[str]:
-        return list(map(str, json.loads(words[-1])["args"]))
-
-    shared = shared_project(home)
-    setup("claude-code", "--scope", "user", "--server", "files", "--yes", "--launcher", launcher)
-    assert names() == ["files-claude-code"]
-    where = ("--project", str(shared), "--scope", "project", "--launcher", launcher)
-    setup("claude-code", *where, "--shared", "--yes")
-    guarded = json.loads((shared / ".mcp.json").read_text())["mcpServers"]["files"]["args"]
-    assert guarded[:3] == ["wrap", "--name", "files-claude-code"]
-
-
-@pytest.mark.needs("git")
-def test_a_copy_that_is_there_is_not_advised_again(home: Path, launcher: str) -> None:
-    def advised() -> list[str]:
-        where = ("--project", str(shared), "--launcher", launcher)
-        lines = setup("claude-code", "--scope", "all", *where).output.splitlines()
-        return [line for line in lines if line.strip().startswith("claude mcp add-json")]
-
-    shared = shared_project(home)
-    (copy,) = advised()
-    entry = json.loads(shlex.split(copy)[-1])
-    settings = home / ".claude.json"
-    whole = json.loads(settings.read_text())
-    whole["projects"] = {str(shared): {"mcpServers": {"files": entry}}}
-    settings.write_text(json.dumps(whole))
-    assert advised() == []
-    whole["projects"] = {str(home): {"mcpServers": {"files": entry}}}
-    settings.write_text(json.dumps(whole))
-    assert advised() == [copy]
-
-
-@pytest.mark.needs("git")
 def test_every_command_that_setup_advises_has_the_launcher_that_was_given(
     home: Path, launcher: str
 ) -> None:
@@ -80,10 +35,8 @@ def test_every_command_that_setup_advises_has_the_launcher_that_was_given(
     (folder / ".gitignore").write_text(".mcp.json\n")
     where = ("--project", str(folder), "--launcher", launcher)
     output = setup(*where).output
-    advised = [line for line in output.splitlines() if ":  pipeguard setup " in line]
-    assert len(advised) == 2, output
-    for line in advised:
-        assert f"--launcher={launcher}" in line
+    (advised,) = (line for line in output.splitlines() if ":  pipeguard setup " in line)
+    assert f"--launcher={launcher}" in advised
 
 
 @pytest.mark.parametrize("path", ["", "/tmp/bin/pipeguard"])
@@ -133,8 +86,7 @@ def test_uninstalling_names_a_guarded_file_that_was_moved(
     assert "VS Code  ~/shop/.vscode/mcp.json  (project)" in uninstall()
     moved = (home / "shop").rename(home / "store")
     shown = uninstall()
-    assert f"are no longer there:\n  {file}\n" in shown
-    assert "in its new folder:  pipeguard setup --undo --all --yes --scope all\n" in shown
+    assert f"guards in {file}, which is no longer there" in shown
     monkeypatch.chdir(moved)
     setup("--undo", "--all", "--yes", "--scope", "all")
     assert (moved / ".vscode" / "mcp.json").read_text() == before

@@ -14,10 +14,8 @@ from pipeguard.cli.setup import command
 from pipeguard.cli.uninstall import command as uninstall
 from pipeguard.clients.history import records
 from pipeguard.errors import PolicyError
-from pipeguard.firewall.finding import Finding
 from pipeguard.gateway.discovery import usual_file
 from pipeguard.gateway.sources import Sources
-from pipeguard.state.audit import Audit, AuditEntry, findings_json
 from pipeguard.state.paths import store_path
 from pipeguard.state.store import Store
 from tests.cli.test_setup import FILES, SECRET, contents, home, launcher, run
@@ -51,7 +49,6 @@ def test_every_client_gets_one_entry_and_all_is_given_back(home: Path, launcher:
     before = contents(home)
     result = run("--all", "--gateway", "--yes", "--launcher", launcher)
     assert result.exit_code == 6  # the one that logs in cannot move
-    assert "pipeguard approve SERVER --all" in result.output
     file = Path(usual_file())
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert SECRET in file.read_text()
@@ -445,13 +442,9 @@ def test_equal_names_with_other_arguments_are_told_apart(
     with Store.open(store_path()) as store:
         store.remember("time", [seen({"name": "now", "description": "The time."}), held(changed)])
         store.remember("other", [seen(changed), held(changed | {"title": "Now"})])
-        found = findings_json((Finding("trust.drifted", "call.name", tool="now"),))
-        event = "RUN1.c0", "0" * 64, 9, found
-        when = "2026-11-20T10:00:00.000Z", "", "to-server", "request", "tools/call", "now", "block"
-        Audit(store, "RUN1", "time", "").append_many([AuditEntry(*when, *event)])
     told = f"time in {path} {why}: write --name time-cursor in this one"
     assert why not in CliRunner().invoke(cli, ["diff", "other"]).output
-    for words in ("explain RUN1.c0", "doctor clients", "diff time", "approve --all --yes"):
+    for words in ("doctor clients", "diff time", "approve --all --yes"):
         output = CliRunner().invoke(cli, words.split()).output
         assert told in " ".join(output.split()), words
     path.write_text(path.read_text().replace('"--name", "time"', '"--name", "time-cursor"'))

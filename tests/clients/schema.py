@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
 from functools import partial
-from string import Formatter
 
 from pipeguard.clients.catalog import ALLOWED, SYSTEMS, ConfigScope, Shape, Transport
 from pipeguard.config.strict_yaml import Document, YamlEntry
@@ -48,8 +47,6 @@ def check(text: str, source: str) -> None:
         **dict.fromkeys(("name", "before", "after", "list", "paste"), _text),
         "checked": _month,
         "source": _word("client", "agreed", "reported"),
-        "link": _braces("{name}", "{json}", "{base64}", "{arguments}"),
-        "private": _braces("{name}", "{entry}"),
         "folders": _members(place),
         "present": place,
         "managed": place,
@@ -117,19 +114,6 @@ def _expression(entry: YamlEntry) -> None:
         re.compile(entry.text() or "")
     except re.error as error:
         entry.wrong(f"this is not a regular expression: {error}")
-
-
-def _braces(*words: str) -> Kind:
-    def check_braces(entry: YamlEntry) -> None:
-        try:
-            for _, name, spec, conversion in Formatter().parse(entry.text() or ""):
-                more = f"!{conversion}" * bool(conversion) + f":{spec}" * bool(spec)
-                if name is not None and f"{{{name}{more}}}" not in words:
-                    entry.wrong(f"`{{{name}{more}}}` is not one of {', '.join(words)}")
-        except ValueError:
-            entry.wrong("a brace has no partner")
-
-    return check_braces
 
 
 def _place(folders: Iterable[str], entry: YamlEntry) -> None:

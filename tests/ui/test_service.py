@@ -105,8 +105,7 @@ def test_a_page_whose_program_is_removed_says_so_and_prints_no_traceback(
         try:
             until(lambda: bool(page_address()), "it runs")
             words = [*PIPEGUARD, "uninstall", "--yes"]
-            told = subprocess.run(words, capture_output=True, text=True, check=False).stdout
-            assert f"A page still runs at {page_address()}: end it first" in told
+            subprocess.run(words, capture_output=True, check=True)
             shutil.rmtree(copy)
             status, text, _ = ask(f"{page_address()}/static/page.css")
             assert (status, "PipeGuard was removed or replaced" in text) == (503, True)

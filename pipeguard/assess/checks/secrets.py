@@ -20,7 +20,6 @@ from pipeguard.clients.catalog import ConfigScope
 from pipeguard.clients.entries import Config, ServerEntry
 from pipeguard.clients.guarding import runs_pipeguard
 from pipeguard.clients.masking import is_secret
-from pipeguard.clients.private import secret_name
 from pipeguard.detect.checks.credential_names import is_secret_setting
 from pipeguard.detect.words import credentials
 from pipeguard.firewall.finding import Severity
@@ -35,6 +34,7 @@ _OF_GATEWAY = (
 _TOKEN = re.compile(rf"{PREFIX}[\w-]{{20,}}")
 _KEY_BYTES = 32
 _LEAST_CHARS = 8
+_NAME_CHARS = 48  # of each half of a secret's name, which has a hundred
 _RANDOM_CHARS = 12  # 62 bits of letters and digits in one case
 _REFERENCE = re.compile(
     r"\$\{[^}]*\}|\$\([^)]*\)|\{\{.*?\}\}|\$[A-Za-z_]\w*|%[A-Za-z_]\w*%|<[^<>]*>|\[[^\[\]]*\]|"
@@ -132,7 +132,7 @@ def look(target: AssessmentTarget) -> Iterator[PostureFinding]:
             if severity is None:
                 continue
             what = "a secret" if is_sure else "what looks like a secret"
-            words = ("secrets", "set", secret_name(server.name, named.get(value.name, value.name)))
+            words = ("secrets", "set", _name_secret(server.name, named.get(value.name, value.name)))
             fix: tuple[str, ...] = ("pipeguard", *words)
             if is_token and server.scope is not ConfigScope.PROJECT:
                 severity, what = Severity.LOW, _OF_GATEWAY
@@ -233,3 +233,9 @@ def _find_suspects(candidate: _Value) -> Severity | None:
 
 def _bare(value: str) -> str:
     return _SCHEME.sub("", value.strip(), count=1)
+
+
+def _name_secret(server: str, name: str) -> str:
+    """A name for a secret in the keyring, with the server's: two servers may have an API_KEY."""
+    parts = (re.sub(r"[^A-Za-z0-9_-]+", "_", part).strip("_-") for part in (server, name))
+    return ".".join(part[:_NAME_CHARS] for part in parts if part) or "TOKEN"
