@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -187,14 +187,6 @@ def plan_all(
         options = replace(options, renamed=names)
         plans = [plan(config, machine, launcher, options) for config in configs]
     return plans
-
-
-def find_shared_pins(everywhere: Sequence[Config]) -> Iterator[tuple[ServerEntry, str]]:
-    """The guarded entries that share their pins with one that differs, and what to do about it."""
-    names = _distinct_names((), everywhere)
-    for server in (server for config in everywhere for server in config.servers):
-        if name := names.get((server.file, server.path)):
-            yield server, f"{server.name} in {server.file} {describe_sharing(name)}"
 
 
 def describe_sharing(name: str) -> str:

@@ -9,19 +9,14 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from pipeguard.cli import cli
 from pipeguard.cli.setup import command
 from pipeguard.cli.uninstall import command as uninstall
 from pipeguard.clients.history import records
 from pipeguard.errors import PolicyError
 from pipeguard.gateway.discovery import usual_file
 from pipeguard.gateway.sources import Sources
-from pipeguard.state.paths import store_path
-from pipeguard.state.store import Store
 from tests.cli.test_setup import FILES, SECRET, contents, home, launcher, run
-from tests.people import give_token
 from tests.snapshot import Snapshot
-from tests.state.samples import held, seen
 
 __all__ = ("home", "launcher")
 MOVED = {
@@ -412,9 +407,7 @@ def test_one_script_with_other_arguments_is_named_apart(home: Path, launcher: st
     assert "shares its pins" not in run().output
 
 
-def test_equal_names_with_other_arguments_are_told_apart(
-    home: Path, launcher: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_equal_names_with_other_arguments_are_told_apart(home: Path, launcher: str) -> None:
     """Approving the words of one would hold those of the other, and so on in a circle."""
     wanted = {
         ".config/Claude/claude_desktop_config.json": (["mcp-server-time"], "time"),
@@ -437,15 +430,5 @@ def test_equal_names_with_other_arguments_are_told_apart(
     path.write_text(path.read_text().replace("time-cursor", "time"))  # as it was before
     why = "shares its pins with another entry, which starts it with other arguments"
     assert f"it {why}" in run().output
-    give_token(monkeypatch)
-    changed = {"name": "now", "description": "The time in UTC."}
-    with Store.open(store_path()) as store:
-        store.remember("time", [seen({"name": "now", "description": "The time."}), held(changed)])
-        store.remember("other", [seen(changed), held(changed | {"title": "Now"})])
-    told = f"time in {path} {why}: write --name time-cursor in this one"
-    assert why not in CliRunner().invoke(cli, ["diff", "other"]).output
-    for words in ("doctor clients", "diff time", "approve --all --yes"):
-        output = CliRunner().invoke(cli, words.split()).output
-        assert told in " ".join(output.split()), words
     path.write_text(path.read_text().replace('"--name", "time"', '"--name", "time-cursor"'))
     assert why not in run().output
