@@ -357,8 +357,6 @@ class Findings(Knowledge):
         if not begins:
             longer = whole[0][1][: secret_values.CUT_CHARS] if whole else ""
             self.flows.continue_key(context.event, longer)
-        if not whole or not self._sure_secrets(context, *(joined for _, joined in whole)):
-            return []  # mostly, by one scan
         for begin, joined in whole:
             secrets = self._sure_secrets(context, joined)
             rules = {each.rule for each in secrets if each.action is Action.BLOCK}
@@ -368,10 +366,9 @@ class Findings(Knowledge):
                 return [Leak(SECRET_OUT, Severity.CRITICAL, Confidence.HIGH, tool, note)]
         return []
 
-    def _sure_secrets(self, context: Context, *texts: str) -> list[Finding]:
+    def _sure_secrets(self, context: Context, text: str) -> list[Finding]:
         """The secrets that are blocked by their form, or that an exception lets pass."""
-        arguments: JsonValue = {f"text{number or ''}": text for number, text in enumerate(texts)}
-        call: JsonValue = {"params": {"name": context.tool or "", "arguments": arguments}}
+        call: JsonValue = {"params": {"name": context.tool or "", "arguments": {"text": text}}}
         found = self.read(context, Surface.TO_SERVER, call)
         stopped = (each for each in found if each.action is Action.BLOCK or each.note == EXEMPT)
         return [each for each in stopped if each.rule.startswith(_SECRETS)]
