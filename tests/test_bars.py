@@ -20,25 +20,25 @@ BARS = PROJECT["mcp-pipeguard"]["bars"]
 # The most code lines of Python (no comments, docstrings or blank lines) of each room, which may be
 # several packages. Nobody raises one: a commit that needs room deletes something in the same room.
 CAPS = {
-    (".", "terminal", "unicode"): 1_000,
-    ("firewall",): 5_600,
-    ("detect",): 16_600,
-    ("rulebook",): 2_200,
-    ("identity",): 800,
-    ("config", "state", "auth"): 8_300,
+    (".", "terminal", "unicode"): 900,
+    ("firewall",): 5_300,
+    ("detect",): 15_800,
+    ("rulebook",): 1_300,
+    ("identity",): 700,
+    ("config", "state", "auth"): 7_700,
     ("transports",): 6_500,
-    ("launch", "isolation"): 11_200,
-    ("runtime",): 2_200,
-    ("gateway",): 8_400,
-    ("clients", "assess", "doctor", "demo"): 8_800,
+    ("launch", "isolation"): 9_800,
+    ("runtime",): 2_100,
+    ("gateway",): 7_700,
+    ("clients", "assess", "doctor", "demo"): 7_400,
     ("ui",): 3_500,
-    ("cli",): 7_200,
-    ("tests",): 83_000,
+    ("cli",): 5_500,
+    ("tests",): 79_600,
 }
-PYTHON_CAP = 82_000  # of all rooms but the tests
+PYTHON_CAP = 73_600  # of all rooms but the tests
 C_CAP = 4_400
 # Of every language: Python once, C twice, templates, style sheets and our own JavaScript once.
-WHOLE_CAP = 92_300
+WHOLE_CAP = 83_800
 FOREIGN = {"pipeguard/ui/static/idiomorph.js"}
 COMMENTS = {
     ".c": re.compile(r"/\*.*?\*/|//[^\n]*", re.DOTALL),
