@@ -154,14 +154,9 @@ def command(  # noqa: PLR0913  one for each option
             decision = exception_entry(stopped, exemptions, f"{path} ({reason})", person.name)
             save_decision(path, text, stopped.server, decision)
     written = is_new and not dry_run
-    fields = {
-        "policy": path,
-        "written": written,
-        "exceptions": [
-            asdict(each) | {"until": each.until and str(each.until)} for each in exemptions
-        ],
-        "scopes": [other.value for other in scopes(stopped)],
-    }
+    listed = [asdict(each) | {"until": each.until and str(each.until)} for each in exemptions]
+    fields = {"policy": path, "written": written, "exceptions": listed}
+    fields["scopes"] = [other.value for other in scopes(stopped)]
     done = f"Written to {path}. It applies within a second, also to running servers."
     emit(fields, lambda _: done if written else "", as_json=as_json)
 

@@ -93,7 +93,7 @@ def _read_audit(store: Store) -> Fields:
 
 
 def _read_store(store: Store) -> Fields:
-    """What the store has of each server, and what waits for a person."""
+    """Read the counts of each server, and the things that wait for a person."""
     from datetime import date
 
     from pipeguard.config.policy_file import find_beginning

@@ -129,7 +129,7 @@ def describe_stop(event: AuditedEvent) -> str:
 
 
 class StoppedCard(CallCard):
-    """What was stopped, as often as it happened.
+    """A call or a result that was stopped, as often as it happened.
 
     Args:
         dismissal: the key of all that is like it.

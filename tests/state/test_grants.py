@@ -18,7 +18,7 @@ from pipeguard.firewall.pins.fingerprint import Pin
 from pipeguard.firewall.policy import ActionEntry, Layer, Mode, Policy, Selector
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number, serialise
 from pipeguard.firewall.protocol.pending import PendingRequest
-from pipeguard.firewall.session.judge import Judge
+from pipeguard.firewall.session.judge import FrameJudge
 from pipeguard.firewall.session.lifecycle import MAX_HELD, WaitingRoom
 from pipeguard.firewall.session.session import Session
 from pipeguard.rulebook.cache import load_engines
@@ -380,7 +380,7 @@ def test_a_call_is_answered_once_if_its_verdict_breaks_before_it_waits(
         raise ZeroDivisionError
 
     with monkeypatch.context() as patch:
-        patch.setattr("pipeguard.firewall.session.judge.Judge._verdict", broken)
+        patch.setattr("pipeguard.firewall.session.judge.FrameJudge._verdict", broken)
         refused = asking.order()
     assert refused.reply is not None
     assert asking.session.abandon() == [], "it is not answered again at the end"
@@ -504,13 +504,13 @@ def test_a_call_that_finds_no_room_is_not_answered_twice(asking: Conversation) -
 
 def test_a_verdict_is_made_once(asking: Conversation, monkeypatch: pytest.MonkeyPatch) -> None:
     made = list[str]()
-    make = Judge._verdict
+    make = FrameJudge._verdict
 
-    def count(judge: Judge, *parts: Any) -> Verdict:
+    def count(judge: FrameJudge, *parts: Any) -> Verdict:
         made.append(judge.event)
         return make(judge, *parts)
 
-    monkeypatch.setattr(Judge, "_verdict", count)
+    monkeypatch.setattr(FrameJudge, "_verdict", count)
     asking.session.guard.adopt(combine(None, None))
     verdict = asking.order()
     assert verdict.action is Action.BLOCK

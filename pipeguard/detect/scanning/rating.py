@@ -1,4 +1,4 @@
-"""How sure a match is: tables of all the steps that raise, lower or drop its confidence.
+"""The confidence in a match: tables of all the steps that raise, lower or drop it.
 
 A step is what `pipeguard scan --why` says of it, its effect, and the fact because of which it is
 taken (detect.scanning.facts). A match goes through the tables in this order: a classifier's through
@@ -41,7 +41,7 @@ class Rating(NamedTuple):
 
 
 class _Rated(Protocol):
-    """What is rated; `confidence` is that before each step."""
+    """A match that is rated; `confidence` is that before each step."""
 
     confidence: Confidence
 

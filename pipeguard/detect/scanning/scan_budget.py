@@ -166,7 +166,7 @@ class Tally:
 
 @lru_cache(maxsize=16)  # many matches have the same path, whose names may be long
 def path_key(path: Path) -> bytes:
-    """What tells the words of a secret in one string from those in others."""
+    """A key that tells the words of a secret in one string from those in others."""
     return sha256(repr(path).encode("utf-8", "surrogatepass")).digest()
 
 

@@ -72,7 +72,7 @@ class SchemaPlace:
         return SchemaPlace(label=f"{label}{part}".lstrip("."), keyword=keyword) if part else self
 
     @property
-    def required(self) -> tuple[frozenset[str], frozenset[str]]:
+    def required_names(self) -> tuple[frozenset[str], frozenset[str]]:
         """The names that are required in both definitions."""
         before, after = (_names(schema, "required", list) for schema in self.schemas)
         return before, after
@@ -80,7 +80,7 @@ class SchemaPlace:
     @property
     def required_anew(self) -> tuple[list[str], list[str]]:
         """The parameters of both sides that became required, and those that became optional."""
-        before, after = self.required
+        before, after = self.required_names
         both = frozenset.intersection(
             *(_names(schema, "properties", dict) for schema in self.schemas)
         )

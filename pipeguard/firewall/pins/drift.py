@@ -134,7 +134,7 @@ def _present(change: Difference) -> Side:
 def _input_classes(change: Difference) -> Iterator[Drift]:
     place = change.place
     if place.role is SchemaRole.PARAMETER and change.old is ABSENT:
-        needed = change.path[-1] in place.required[1]
+        needed = change.path[-1] in place.required_names[1]
         yield Drift.REQUIRED_PARAMETER_ADDED if needed else Drift.PARAMETER_ADDED
     elif place.role is SchemaRole.PARAMETER and change.new is ABSENT:
         yield Drift.PARAMETER_REMOVED
@@ -233,7 +233,7 @@ def _describe_change(change: Difference) -> Iterator[str]:
     noun = "parameter" if top in INPUTS else "output"
     label = show(place.label, VALUE_CHARS)
     if place.role is SchemaRole.PARAMETER and change.old is ABSENT:
-        needed = " (required)" if last in place.required[1] else ""
+        needed = " (required)" if last in place.required_names[1] else ""
         yield f"{noun} added: {label}{needed}"
         yield from _describe_new_texts(f"{noun} {label}", change.new)
     elif place.role is SchemaRole.PARAMETER and change.new is ABSENT:

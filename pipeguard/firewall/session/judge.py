@@ -1,6 +1,6 @@
 """One frame on its way: what is found in it, what is forwarded, what goes back.
 
-One look tells of most calls and results that nothing is in them (`Judge.pass_at_once`). Of the
+One look tells of most calls and results that nothing is in them (`FrameJudge.pass_at_once`). Of the
 others the frame is parsed, once, and judged in full; what the look found out is not asked again.
 """
 
@@ -59,7 +59,7 @@ TO_SERVER, TO_CLIENT = Direction.TO_SERVER, Direction.TO_CLIENT
 READING = frozenset({"resources/read", "tasks/result"})  # as tools do
 
 
-class Judge(JudgedFrame):
+class FrameJudge(JudgedFrame):
     """Judges one frame."""
 
     # --- one look -----------------------------------------------------------------------
@@ -331,7 +331,7 @@ class Judge(JudgedFrame):
             raise RefusedAnswer(request, refusal) from None
 
     def _judge_result(self, request: PendingRequest) -> Verdict:
-        """Judge an ordinary result: its frame was outlined."""
+        """FrameJudge an ordinary result: its frame was outlined."""
         verdict = self._settle(self._findings(self._context(), self.message))
         self.guard.detector.record_result(self.guard, request, self.frame, self.now)
         return verdict

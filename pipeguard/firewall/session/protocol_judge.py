@@ -9,10 +9,10 @@ from pipeguard.firewall.protocol.message import Message, parse, with_id
 from pipeguard.firewall.protocol.pending import PendingRequest, pending_request
 from pipeguard.firewall.protocol.strict_json import ParsedFrame
 from pipeguard.firewall.session.guard import Context
-from pipeguard.firewall.session.judge import CALL, Judge
+from pipeguard.firewall.session.judge import CALL, FrameJudge
 
 
-class ProtocolJudge(Judge):
+class ProtocolJudge(FrameJudge):
     """Judges one frame by the protocol alone; finds nothing in texts and pins nothing."""
 
     def pass_at_once(self) -> Verdict | None:

@@ -48,7 +48,7 @@ from pipeguard.firewall.protocol.pending import PendingRequest, TakesAnswer, pen
 from pipeguard.firewall.protocol.places import Surface
 from pipeguard.firewall.session import replies
 from pipeguard.firewall.session.guard import Context, Guard
-from pipeguard.firewall.session.judge import BYTE_ORDER_MARK, CALL, Judge
+from pipeguard.firewall.session.judge import BYTE_ORDER_MARK, CALL, FrameJudge
 from pipeguard.firewall.session.lifecycle import ConversationState, WaitingRoom
 from pipeguard.firewall.session.protocol_judge import ProtocolJudge
 from pipeguard.firewall.session.refusals import Arrival, as_refusal, end_wait
@@ -79,7 +79,7 @@ class Session:
         self.keeps_values = False
 
     def receive(self, direction: Direction, frame: bytes, now: float) -> Verdict:
-        """Judge one frame and say what to do with it.
+        """FrameJudge one frame and say what to do with it.
 
         Args:
             direction: which way the frame travels.
@@ -92,7 +92,7 @@ class Session:
         return self._judge_or_refuse(self._make_judge(direction, frame, now))
 
     def receive_concurrently(self, direction: Direction, frame: bytes, now: float) -> Verdict:
-        """Judge as `receive` does, in another thread: for frames that may take long."""
+        """FrameJudge as `receive` does, in another thread: for frames that may take long."""
         with self.guard.spare() as guard:
             return self._twin(guard, self.state).receive(direction, frame, now)
 
@@ -112,7 +112,7 @@ class Session:
         return grants is not None and (grants.has(mark) or grants.has_refused(verdict.event))
 
     def decide(self, verdict: Verdict, now: float, *, is_last: bool) -> Verdict:
-        """Judge a call again.
+        """FrameJudge a call again.
 
         Args:
             verdict: the verdict by which it waits.
@@ -282,11 +282,11 @@ class Session:
         return self.state.announcements(kinds)
 
     def tell_audit_loss(self, now: float) -> Verdict:
-        """Judge the notice that rows of the audit are lost, as if the server had sent it."""
+        """FrameJudge the notice that rows of the audit are lost, as if the server had sent it."""
         return self.receive_concurrently(TO_CLIENT, serialise(replies.audit_loss()), now)
 
     def ask_client(self, frame: bytes, take_answer: TakesAnswer, now: float) -> Verdict:
-        """Judge a request of PipeGuard's own to the client, by the protocol alone.
+        """FrameJudge a request of PipeGuard's own to the client, by the protocol alone.
 
         Args:
             frame: the request. A server can neither guess its id nor use it meanwhile.
@@ -311,13 +311,15 @@ class Session:
 
     # --- one frame ----------------------------------------------------------------------
 
-    def _make_judge(self, direction: Direction, frame: bytes, now: float) -> Judge:
+    def _make_judge(self, direction: Direction, frame: bytes, now: float) -> FrameJudge:
         side, number = "c" if direction is TO_SERVER else "s", self.state.count_frame(direction)
         arrival = Arrival(direction, frame, now, f"{self.run}.{side}{number}")
-        return (Judge if self.guard.inspects else ProtocolJudge)(self.guard, self.state, arrival)
+        return (FrameJudge if self.guard.inspects else ProtocolJudge)(
+            self.guard, self.state, arrival
+        )
 
-    def _judge_or_refuse(self, judge: Judge) -> Verdict:
-        """Judge a frame: at once if it is plain."""
+    def _judge_or_refuse(self, judge: FrameJudge) -> Verdict:
+        """FrameJudge a frame: at once if it is plain."""
         try:
             if self.waiting_call is None and not judge.is_member:
                 passed = judge.pass_at_once()
@@ -330,14 +332,14 @@ class Session:
                 why.why = why.why.replace("the server", f"the server {self.guard.name}", 1)
         return judge.refuse(why)
 
-    def _judge(self, judge: Judge) -> Verdict:
+    def _judge(self, judge: FrameJudge) -> Verdict:
         parsed = judge.read()
         if isinstance(parsed, list):
             return self._judge_batch(judge, parsed)
         judge.waiting_room, judge.waiting_call = self.waiting_room, self.waiting_call
         return judge.judge(self._resume(parsed, judge))
 
-    def _resume(self, message: Message, judge: Judge) -> Message:
+    def _resume(self, message: Message, judge: FrameJudge) -> Message:
         """Take out of a repeated call what it answers to a question of PipeGuard's."""
         params = message.value.get("params") if judge.direction is TO_SERVER else None
         state = params.get("requestState") if isinstance(params, dict) else None
@@ -359,8 +361,8 @@ class Session:
         judge.frame, judge.waiting_call = bare.frame, request
         return bare
 
-    def _judge_batch(self, judge: Judge, members: list[JsonValue]) -> Verdict:
-        """Judge each member alone (MCP 2025-03-26, basic/index, "Batching")."""
+    def _judge_batch(self, judge: FrameJudge, members: list[JsonValue]) -> Verdict:
+        """FrameJudge each member alone (MCP 2025-03-26, basic/index, "Batching")."""
         batch.check(members, self.state.peers.revision)
         budgets, verdicts = Budgets(), []
         frames = [serialise(member) for member in members]  # before any of them is judged
@@ -389,7 +391,7 @@ class Session:
 def judge_headers(
     guard: Guard, headers: Sequence[tuple[str, str]], now: float, event: str
 ) -> tuple[frozenset[str], Verdict]:
-    """Judge the headers of one request (RFC 9110, section 5).
+    """FrameJudge the headers of one request (RFC 9110, section 5).
 
     Args:
         guard: whose rules and policy apply.
