@@ -13,7 +13,6 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from itertools import chain
 from operator import itemgetter
 from pathlib import Path
 
@@ -196,15 +195,6 @@ def paths(machine: Machine, client: Client, spec: FileSpec) -> list[Path]:
         for folder in _upwards(machine.project)
         for path in _existing(_places(machine, client, spec, folder), spec)
     ]
-
-
-def user_path(machine: Machine, client: Client) -> str:
-    """The client's user-level file on this system, which need not exist; empty if it has none."""
-    specs = [spec for spec in client.files if spec.scope is ConfigScope.USER]
-    existing = (str(path) for spec in specs for path in paths(machine, client, spec))
-    places = (place for spec in specs for place in spec.places.get(machine.system, ()))
-    usual = (_resolve(machine, client, place, None) for place in places if "*" not in place)
-    return next(filter(None, chain(existing, usual)), "")
 
 
 def repository(folder: Path) -> Path | None:

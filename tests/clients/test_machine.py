@@ -14,7 +14,7 @@ import pytest
 
 from pipeguard.clients.catalog import SYSTEMS, Client, ConfigScope, client, clients
 from pipeguard.clients.entries import read_config
-from pipeguard.clients.machine import Machine, find, find_in_repository, is_present, user_path
+from pipeguard.clients.machine import Machine, find, find_in_repository, is_present
 from tests.each import each
 
 PLACES = {
@@ -211,10 +211,3 @@ def test_the_client_whose_file_it_is_comes_first(tmp_path: Path) -> None:
     found = {file.path.parent.name: file.specs for file in find_in_repository(tmp_path)}
     assert [spec.client for spec in found[".vscode"]] == ["vscode", "visual-studio"]
     assert [spec.client for spec in found[".cursor"]] == ["cursor", "visual-studio"]
-
-
-def test_a_user_s_file_is_that_of_the_system(tmp_path: Path) -> None:
-    linux, windows = (Machine(name, tmp_path, {}) for name in ("linux", "windows"))
-    assert user_path(linux, client("cursor")) == str(tmp_path / ".cursor/mcp.json")
-    assert user_path(linux, client("visual-studio")) == ""
-    assert user_path(windows, client("visual-studio")) == str(tmp_path / ".mcp.json")
