@@ -106,6 +106,8 @@ def examine(name: str, text: str) -> _Report:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             if (length := lines_of(node)) > (most := BARS["function-lines"]):
                 too_long.append(f"{node.name}: {length} lines, of {most}")
+            if has_many_positional(node.args):
+                too_long.append(f"{node.name}: more than 3 of over 5 arguments are positional")
             catching += [node.name] * sum(map(catches_all, ast.walk(node)))
     threads = [
         node.lineno
@@ -122,6 +124,13 @@ def lines_of(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
     return len(
         {*range(function.lineno, (function.end_lineno or 0) + 1)} - docstring_lines(function)
     )
+
+
+def has_many_positional(arguments: ast.arguments) -> bool:
+    """True if a function has more than five arguments, and more than three are positional."""
+    positional = [*arguments.posonlyargs, *arguments.args]
+    own = positional[bool(positional) and positional[0].arg in {"self", "cls"} :]
+    return len(own) > 3 and len(own) + len(arguments.kwonlyargs) > 5
 
 
 def docstring_lines(node: ast.AST) -> set[int]:
@@ -213,7 +222,7 @@ def test_the_bars_are_what_contributors_are_told() -> None:
         f"A file has at most {BARS['file-lines']} lines (of tests {BARS['test-file-lines']}), a "
         f"function {BARS['function-lines']} without its docstring, {pylint['max-branches']} "
         f"branches, {pylint['max-nested-blocks']} levels of nesting and {pylint['max-args']} "
-        "arguments."
+        "arguments: of more than five, three are positional."
     ) in text
 
 

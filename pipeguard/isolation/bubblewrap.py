@@ -17,7 +17,7 @@ from pipeguard.isolation.namespace import enter, pass_sockets
 from pipeguard.isolation.seccomp import filter_program
 from pipeguard.isolation.staging import stage, stage_view
 from pipeguard.isolation.view import MAX_FILE_BYTES, MountKind
-from pipeguard.launch.command import ENGINE, Confinement
+from pipeguard.launch.command import Confinement
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -155,7 +155,9 @@ def confine(
     descriptors = (read_from, *inherited, around.channel)
     leave = around.group.leave if around.group is not None else None
     lifeline = doorway.lifeline if doorway is not None else None
-    return Confinement(started, descriptors, prepare, leave, ENGINE, forbidden, lifeline)
+    return Confinement(
+        started, descriptors, prepare, leave=leave, why_not=forbidden, lifeline=lifeline
+    )
 
 
 def _through_landlock(view: FileView, inherited: list[int]) -> list[str]:

@@ -45,6 +45,8 @@ if TYPE_CHECKING:
     from pipeguard.isolation.profile import ResourceLimits
     from pipeguard.isolation.view import FileView, SandboxUser
 
+    StartedContainer = tuple[Child, socket.socket, Callable[[], None]]
+
 REMOVAL_SECONDS = 3 * ORPHAN_SECONDS
 NO_ESCALATION = ("--cap-drop", "ALL", "--security-opt", "no-new-privileges")
 RULES = ("/.pipeguard-landlock", "/.pipeguard-rules")  # its program, and what it reads
@@ -71,27 +73,17 @@ class Contained(NamedTuple):
     ports: tuple[int, ...]
 
 
-class _RunningContainer(NamedTuple):
-    """A container that is starting.
-
-    Attributes:
-        child: its engine's client, whose pipes are the server's.
-        channel: where its sockets come.
-        clean_up: to be called when it has ended, and its channel is closed.
-    """
-
-    child: Child
-    channel: socket.socket
-    clean_up: Callable[[], None]
-
-
-def start_contained(engine: ContainerEngine, server: Contained, folder: str) -> _RunningContainer:
+def start_contained(engine: ContainerEngine, server: Contained, folder: str) -> StartedContainer:
     """Start a server in a container; returns before it runs.
 
     Args:
         engine: that runs it.
         server: what is run.
         folder: of PipeGuard's, for what containers are made from.
+
+    Returns:
+        Its engine's client, whose pipes are the server's; the channel where its sockets come; a
+        function to call when it has ended, and its channel is closed.
 
     Raises:
         LaunchError: a container cannot be made.
@@ -124,7 +116,7 @@ def start_contained(engine: ContainerEngine, server: Contained, folder: str) -> 
         if record.exists() and _is_removed(engine, record):
             record.remove()
 
-    return _RunningContainer(child, ours, clean_up)
+    return child, ours, clean_up
 
 
 def _with_rules(files: Files, view: FileView, folder: str) -> Files:
@@ -195,7 +187,7 @@ def _confinement(
         os.close(nothing)
 
     # podman that is killed while it makes a container leaves what nobody finds again.
-    return Confinement(argv, (channel.fileno(),), enter, remove, PATIENT_ENGINE)
+    return Confinement(argv, (channel.fileno(),), enter, leave=remove, kind=PATIENT_ENGINE)
 
 
 def _tell(child: Child, server: Contained, files: Files) -> None:

@@ -65,17 +65,17 @@ def _trial(engine: ContainerEngine, host: SandboxUser, folder: str) -> str | Non
     view = build_view(Profile(), host, (), "/", None)
     server = Contained(_TRUE, {}, view, host, ResourceLimits(), ())
     try:
-        running = start_contained(engine, server, folder)
+        child, channel, clean_up = start_contained(engine, server, folder)
     except (LaunchError, OSError) as error:
         return str(error)
     try:
-        return _ending(running.child, engine)
+        return _ending(child, engine)
     except LaunchError as error:
         return str(error)
     finally:
-        running.child.close()
-        running.channel.close()
-        running.clean_up()
+        child.close()
+        channel.close()
+        clean_up()
 
 
 def _ending(child: Child, engine: ContainerEngine) -> str | None:

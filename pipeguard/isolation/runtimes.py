@@ -76,10 +76,11 @@ def find_runtime(
     return Runtime(path, tuple(dict.fromkeys(each for each in needed if not _is_of_system(each))))
 
 
-def runtime_of_package(  # noqa: PLR0917  what is known of a package
+def runtime_of_package(
     name: str,
     argv: Sequence[str],
     given: Sequence[str],
+    *,
     env: Mapping[str, str],
     folder: str,
     host: SandboxUser,

@@ -76,11 +76,12 @@ class Sandbox:
         PipeGuardError: its program does not exist, or what is given cannot be.
     """
 
-    def __init__(  # noqa: PLR0913, PLR0917  what one server is
+    def __init__(  # noqa: PLR0913  what one server is
         self,
         identity: str,
         command: Command,
         profile: Profile,
+        *,
         report: Report = _unheard,
         say: Callable[[str], None] = _unheard,
         engine: str = Isolation.BUBBLEWRAP,
@@ -122,7 +123,15 @@ class Sandbox:
             )
             profile = profile.with_more(self._roots.given)
         kept_home = make_home(homes_folder(), identity, NAME_FILE) if profile.keeps_home else None
-        seen = server_view(words, runtime, profile, self._host, folder, kept_home, fixed)
+        seen = server_view(
+            words,
+            runtime,
+            profile,
+            host=self._host,
+            folder=folder,
+            kept_home=kept_home,
+            fixed=fixed,
+        )
         self.seen = seen
         self.profile, self.view = seen.profile, seen.files
         if kept_home is not None:
@@ -145,7 +154,9 @@ class Sandbox:
         argv = (installed.program, *package.arguments)
         given = (installed.folder, *installed.needs)
         name = package.program_name
-        return argv, runtime_of_package(name, argv, given, command.env, folder, self._host)
+        return argv, runtime_of_package(
+            name, argv, given, env=command.env, folder=folder, host=self._host
+        )
 
     def start(self) -> Child:
         """Start the server; returns at once.
@@ -229,22 +240,21 @@ class Sandbox:
             self.profile.limits,
             self._ports(),
         )
-        running = start_contained(engine, server, folder)
-        way_out = self._way_out(running.channel)
+        child, channel, clean_up = start_contained(engine, server, folder)
+        way_out = self._way_out(channel)
 
         def close() -> None:
             self._forget(way_out)
-            running.clean_up()
-            self._tell_limits(running.child, ())
+            clean_up()
+            self._tell_limits(child, ())
 
-        running.child.on_close = close
-        return running.child
+        child.on_close = close
+        return child
 
     def _tell_limits(self, child: Child, exceeded: tuple[str, ...], lost: int = 0) -> None:
         from pipeguard.isolation.ended_by_limit import limits_told
 
-        ended = child.wait(0)
-        for text in limits_told(self._name, ended, self.profile.limits, exceeded, lost):
+        for text in limits_told(self._name, child.wait(0), self.profile.limits, exceeded, lost):
             self._say(text)
 
     def _way_out(self, channel: socket.socket) -> SandboxExit:
@@ -338,7 +348,14 @@ def installer(
     fixed = tuple(os.path.join(folder, DONE) for folder in profile.write)
     report = RefusedHosts(say).add
     return Sandbox(
-        "installer", command, profile, report, say, engine=engine, fixed=fixed, proxies=proxies
+        "installer",
+        command,
+        profile,
+        report=report,
+        say=say,
+        engine=engine,
+        fixed=fixed,
+        proxies=proxies,
     ).start()
 
 

@@ -83,10 +83,11 @@ class ServerView(NamedTuple):
     code: tuple[str, ...] = ()
 
 
-def server_view(  # noqa: PLR0917  what one server is
+def server_view(
     arguments: Sequence[str],
     runtime: Runtime,
     profile: Profile,
+    *,
     host: SandboxUser,
     folder: str,
     kept_home: str | None,

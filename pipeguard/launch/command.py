@@ -40,11 +40,12 @@ class Confinement:
 
     __slots__ = ("argv", "descriptors", "enter", "kind", "leave", "lifeline", "why_not")
 
-    def __init__(  # noqa: PLR0917  what one confinement is
+    def __init__(
         self,
         argv: Sequence[str],
         descriptors: Sequence[int],
         enter: Callable[[], None],
+        *,
         leave: Callable[[], object] | None = None,
         kind: str = ENGINE,
         why_not: Callable[[], str | None] | None = None,

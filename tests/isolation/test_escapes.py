@@ -95,7 +95,7 @@ def tried(
             {"PATH": os.environ["PATH"]},
             str(facts["folder"]),
         )
-        child = Sandbox("test", command, profile, records.add, engine=engine).start()
+        child = Sandbox("test", command, profile, report=records.add, engine=engine).start()
         try:
             outcomes: dict[str, str] = json.loads(answer(child))
         finally:

@@ -227,5 +227,7 @@ def test_a_program_that_is_named_as_an_interpreter_gives_no_project(home: Path) 
     given = (str(installed.folder),)
     argv = (installed.program, str(home / "work" / "x"))
     assert Path(installed.program).name == "node"
-    runtime = runtime_of_package(NAME, argv, given, {"PATH": os.environ["PATH"]}, "/", this_host())
+    runtime = runtime_of_package(
+        NAME, argv, given, env={"PATH": os.environ["PATH"]}, folder="/", host=this_host()
+    )
     assert not [path for path in runtime.needed if path.startswith(str(home))]

@@ -39,7 +39,9 @@ def times_asked(project: Path, variables: dict[str, str]) -> int:
     wheel = node().parents[1]
     npm = wheel / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
     command = Command([str(node()), str(npm), "install"], variables, str(project))
-    child = Sandbox("npm", command, Profile((str(wheel),), (str(project),)), records.add).start()
+    child = Sandbox(
+        "npm", command, Profile((str(wheel),), (str(project),)), report=records.add
+    ).start()
     try:
         child.wait_started()
         assert b"ENOTFOUND" in read_all(child.stderr_fd)

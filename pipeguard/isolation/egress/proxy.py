@@ -40,11 +40,12 @@ class Egress:
         proxies: gives those of the user's own network, at the first connection; none if None.
     """
 
-    def __init__(  # noqa: PLR0917  what one way out is
+    def __init__(
         self,
         sockets: EgressSockets,
         rules: HostRules,
         report: Report,
+        *,
         limits: EgressLimits | None = None,
         resolve: Callable[[str], Iterable[str]] | None = None,
         proxies: Callable[[], OuterProxies] | None = None,

@@ -112,7 +112,12 @@ def preview(
     home = str(home_path(homes_folder(), f"{name}\n{who.identity}")) if profile.keeps_home else ""
     try:
         seen = server_view(
-            with_paths(argv[0], argv[1:], start), runtime, profile, host, start, home or None
+            with_paths(argv[0], argv[1:], start),
+            runtime,
+            profile,
+            host=host,
+            folder=start,
+            kept_home=home or None,
         )
     except OSError as error:
         raise LaunchError(f"{error.filename}: {error.strerror}.") from None
@@ -135,5 +140,5 @@ def _program(
     needs = json.loads((there / DONE).read_text("utf-8")).get("needs", ())
     given = (str(there), *map(str, needs))
     name = package.program_name
-    runtime = runtime_of_package(name, argv, given, command.env, folder, host)
+    runtime = runtime_of_package(name, argv, given, env=command.env, folder=folder, host=host)
     return argv, runtime, str(there)

@@ -213,7 +213,9 @@ class ServerStarter:
         if profile.keeps_home:
             identity = f"{self._name}\n{self._who.identity}"
         report, proxies = self._connections.report, outer_proxies(options)
-        return Sandbox(identity, command, profile, report, _say, engine, proxies=proxies)
+        return Sandbox(
+            identity, command, profile, report=report, say=_say, engine=engine, proxies=proxies
+        )
 
     def _engine(self, entries: Sequence[IsolateEntry]) -> str:
         """The engine that the policy names; a server kept apart from a namesake has none less.

@@ -42,13 +42,17 @@ def read(frame: bytes) -> Answer:
 
 def told(finding: Finding, *, method: str | None = "tools/list", executed: bool = False) -> Answer:
     return read(
-        replies.refusal_to_client(method, "7", codes.BLOCKED, finding, "RUN.c1", executed=executed)
+        replies.refusal_to_client(
+            method, "7", codes.BLOCKED, finding=finding, event="RUN.c1", executed=executed
+        )
     )
 
 
 @pytest.mark.parametrize("code", [codes.BLOCKED, codes.APPROVAL, codes.UNSCANNABLE])
 def test_a_model_reads_why_its_call_did_not_pass(code: int) -> None:
-    frame = replies.refusal_to_client("tools/call", '"a"', code, SECRET, "RUN.c1", executed=False)
+    frame = replies.refusal_to_client(
+        "tools/call", '"a"', code, finding=SECRET, event="RUN.c1", executed=False
+    )
     answer = read(frame)
     assert answer["id"] == "a"
     assert answer["result"]["isError"] is True
@@ -71,7 +75,9 @@ def test_a_model_reads_why_its_call_did_not_pass(code: int) -> None:
 
 @pytest.mark.parametrize("code", [codes.PEER_BROKE_PROTOCOL, codes.OVERLOADED, codes.INTERNAL])
 def test_a_call_that_failed_otherwise_is_an_error(code: int) -> None:
-    frame = replies.refusal_to_client("tools/call", "7", code, BROKEN, "RUN.c1", executed=False)
+    frame = replies.refusal_to_client(
+        "tools/call", "7", code, finding=BROKEN, event="RUN.c1", executed=False
+    )
     assert read(frame)["error"]["code"] == code
 
 
@@ -115,7 +121,9 @@ def test_what_a_model_reads_holds_no_command(
     finding: Finding, method: str, *, executed: bool
 ) -> None:
     for code in (codes.BLOCKED, codes.APPROVAL, codes.UNSCANNABLE, codes.INTERNAL):
-        frame = replies.refusal_to_client(method, "1", code, finding, "RUN.c1", executed=executed)
+        frame = replies.refusal_to_client(
+            method, "1", code, finding=finding, event="RUN.c1", executed=executed
+        )
         assert b"RUN.c1" in frame
         assert b"pipeguard " not in frame.replace(b"pipeguard {", b"")
 
@@ -134,7 +142,7 @@ def test_the_command_that_helps_is_named_in_the_log() -> None:
 def test_a_name_that_is_the_secret_is_not_repeated() -> None:
     named = Finding("secrets.some-token", "call.name", tool="the secret")
     assert b"the secret" not in replies.refusal_to_client(
-        "tools/call", "7", codes.BLOCKED, named, "RUN.c1", executed=False
+        "tools/call", "7", codes.BLOCKED, finding=named, event="RUN.c1", executed=False
     )
     assert told(DRIFT)["error"]["data"] == {
         "source": "pipeguard",
@@ -230,7 +238,13 @@ def test_what_is_no_forgery_stays(text: str) -> None:
 def test_a_result_says_of_which_type_it_is_where_there_are_types() -> None:
     for typed, wanted in ((False, None), (True, "complete")):
         frame = replies.refusal_to_client(
-            "tools/call", "7", codes.BLOCKED, SECRET, "RUN.c1", executed=True, typed=typed
+            "tools/call",
+            "7",
+            codes.BLOCKED,
+            finding=SECRET,
+            event="RUN.c1",
+            executed=True,
+            typed=typed,
         )
         assert read(frame)["result"].get("resultType") == wanted
 

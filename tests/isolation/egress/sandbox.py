@@ -71,7 +71,14 @@ def running(
     proxy = listener()
     port, records = port_of(proxy), Records()
     source = None if proxies is None else lambda: proxies
-    egress = Egress(sockets or EgressSockets((proxy,)), rules, records, limits, resolve, source)
+    egress = Egress(
+        sockets or EgressSockets((proxy,)),
+        rules,
+        records,
+        limits=limits,
+        resolve=resolve,
+        proxies=source,
+    )
     if sockets is not None:
         proxy.close()
     egress.start()
@@ -119,7 +126,7 @@ def run_inside(
         theirs.close()
         with process, ours:
             records = Records()
-            egress = Egress(receive_sockets(ours), rules, records, None, resolve)
+            egress = Egress(receive_sockets(ours), rules, records, resolve=resolve)
             egress.start()
             ours.send(b"g")
             out, err = process.communicate(timeout=SECONDS)

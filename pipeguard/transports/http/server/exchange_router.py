@@ -71,8 +71,8 @@ class ExchangeRouter:
         channel: AsyncChannel,
         session: Session,
         judge: Judge,
-        backlog: Backlog,
         *,
+        backlog: Backlog,
         is_shared: bool = False,
         waits: bool = True,
     ) -> None:

@@ -266,7 +266,7 @@ class StreamableEndpoint:
         session = self._sessions.new(request_headers.STATELESS if is_shared else None, who)
         waits = self._backend.waits and not is_shared
         return ExchangeRouter(
-            channel, session, self._judge, self._backlog, is_shared=is_shared, waits=waits
+            channel, session, self._judge, backlog=self._backlog, is_shared=is_shared, waits=waits
         )
 
     def _begin(self, router: ExchangeRouter, forget: Callable[[], object]) -> None:

@@ -268,7 +268,7 @@ class EndedServer:
 def test_what_is_sent_to_a_server_that_has_ended_does_not_wait_for_an_answer() -> None:
     async def scenario() -> None:
         server, session = EndedServer(), make_sessions().new(None)
-        router = ExchangeRouter(server, session, Judge(Records()), Backlog())
+        router = ExchangeRouter(server, session, Judge(Records()), backlog=Backlog())
         router.begin(lambda: None)
         await server.closing.wait()
         with pytest.raises(ChannelClosed):
