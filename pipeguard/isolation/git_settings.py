@@ -52,12 +52,14 @@ def find_settings(host: SandboxUser, variables: Mapping[str, str], folder: str) 
 def _read_value(key: str, environment: Mapping[str, str], folder: str) -> str:
     """The value that git finds in the user's own files; empty if there is none."""
     kind = ("--type", "path") if key == EXCLUDES else ()
-    command = ("git", "config", "--global", "--includes", *kind, "--null", "--get", key)
+    # By -C: a relative entry of PATH must not lead into a folder that the server changes.
+    options = ("--global", "--includes", *kind, "--null", "--get")
+    command = ("git", "-C", folder, "config", *options, key)
     try:
         found = subprocess.run(
             command,
             env=environment,
-            cwd=folder,
+            cwd="/",
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=GIT_SECONDS,

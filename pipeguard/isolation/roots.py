@@ -15,6 +15,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
+from pipeguard.config.atomic_write import replace_file
 from pipeguard.isolation.profile import WRITE_ROOTS, Profile
 from pipeguard.isolation.run_later import is_of_git
 from pipeguard.isolation.runtimes import folders_among, may_be_meant
@@ -59,21 +60,24 @@ class StoredRoots:
         host: SandboxUser,
         say: Callable[[str], None],
     ) -> None:
-        self._path = os.path.join(place, sha256(identity.encode()).hexdigest())
-        self._profile = profile
-        self._host = host
-        self._say = say
+        self._path = os.path.join(place, sha256(os.fsencode(identity)).hexdigest())
+        self._profile, self._host, self._say = profile, host, say
         self._refused: set[str] = set()
         stored: list[str] = []
         with suppress(OSError, ValueError), open(self._path, encoding="utf-8") as file:
             stored = json.load(file)
+            os.unlink(self._path)  # it is of one client, which names them again in this run
         self._folders = self._accept(stored)
         self.given = Profile(read=self._folders)
         if profile.roots == WRITE_ROOTS:
             self.given = Profile(write=self._folders)
 
     def note(self, addresses: Iterable[str]) -> None:
-        """Store the folders of an answer, if they are others than before."""
+        """Store the folders of an answer, for the next start.
+
+        Raises:
+            OSError: they cannot be stored.
+        """
         paths = []
         for address in addresses:
             if (path := _local_path(address)) is None:
@@ -81,12 +85,10 @@ class StoredRoots:
             else:
                 paths.append(path)
         folders = self._accept(paths)
-        if folders != self._folders:
-            self._folders = folders
-            os.makedirs(os.path.dirname(self._path), mode=0o700, exist_ok=True)
-            with open(f"{self._path}.new", "w", encoding="utf-8") as file:
-                json.dump(folders, file)
-            os.replace(f"{self._path}.new", self._path)
+        is_new, self._folders = folders != self._folders, folders
+        os.makedirs(os.path.dirname(self._path), mode=0o700, exist_ok=True)
+        replace_file(self._path, json.dumps(folders).encode())
+        if is_new:
             self._say("the client's roots apply to this server from its next start.")
 
     def _accept(self, paths: Sequence[str]) -> tuple[str, ...]:

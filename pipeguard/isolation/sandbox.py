@@ -118,10 +118,9 @@ class Sandbox:
             from pipeguard.isolation.roots import StoredRoots
 
             place = os.path.join(isolation_folder(), ROOTS)
-            self._roots = StoredRoots(
-                place, f"{identity}\n{folder}", profile, self._host, self._say
-            )
-            profile = profile.with_more(self._roots.given)
+            whose = f"{identity}\n{folder}"
+            self._roots = StoredRoots(place, whose, profile, self._host, self._say)
+            profile = self._roots.given.with_more(profile)  # whose limits count
         kept_home = make_home(homes_folder(), identity, NAME_FILE) if profile.keeps_home else None
         seen = server_view(
             words,
@@ -132,8 +131,7 @@ class Sandbox:
             kept_home=kept_home,
             fixed=fixed,
         )
-        self.seen = seen
-        self.profile, self.view = seen.profile, seen.files
+        self.seen, self.profile, self.view = seen, seen.profile, seen.files
         if kept_home is not None:
             make_places(kept_home, self._host.home, self.view.mounts)
         variables = with_own_proxy(filter_environment(command.env, self.view), self._rules)
@@ -204,7 +202,10 @@ class Sandbox:
     def note_roots(self, addresses: tuple[str, ...]) -> None:
         """Store the roots that the client answered, for the server's next start."""
         if self._roots is not None:
-            self._roots.note(addresses)
+            try:
+                self._roots.note(addresses)
+            except OSError as error:
+                self._say(f"the client's roots could not be stored for the next start: {error}")
 
     def _doorway(self) -> Doorway | None:
         from pipeguard.isolation.covers import covers_in_view  # Linux alone has what it imports

@@ -101,7 +101,7 @@ def load(name: str) -> Observed | None:
         raise StateError(f"{path} cannot be read: {error.strerror}.") from None
     except (ValueError, TypeError, AttributeError):
         raise StateError(
-            f"{path} was changed by something else. Remove it, and learn again: pipeguard"
+            f"{path} was changed, or is of another version. Remove it, and learn again: pipeguard"
             f" isolate forget {name}"
         ) from None
     return observed
