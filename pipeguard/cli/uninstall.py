@@ -51,7 +51,7 @@ def command(*, dry_run: bool, yes: bool) -> None:
     options = unset | {"undo": True, "take_all": True, "yes": yes, "dry_run": dry_run}
     request = SetupRequest((), options)
     code = undo(request, everything=True)
-    code = DONE if code == NOTHING and yes else code
+    code = DONE if code == NOTHING and yes and not dry_run else code
     try:
         if code == DONE and _page_service.remove():
             click.echo("Service removed: the page no longer runs.")

@@ -381,7 +381,10 @@ async def ask_gateway(url: str, token: str) -> AsyncIterator[Inspector]:
     from pipeguard.transports.http.client.streamable import StreamableChannel
     from pipeguard.transports.http.client.upstream import Remote, connect
 
-    address = URL(url)
+    try:
+        address = URL(url)
+    except ValueError:
+        address = URL()
     if address.scheme not in ("http", "https") or not address.host:
         raise PipeGuardError(f"{url} is not an address: try http://127.0.0.1:8080.")
     headers = {"Authorization": f"Bearer {token}"} if token else {}
