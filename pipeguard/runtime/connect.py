@@ -62,9 +62,6 @@ def in_own_thread(name: str, work: Callable[[], _Result]) -> asyncio.Future[_Res
     return asyncio.wrap_future(done)
 
 
-# What starts a server anew that has many clients, for a person who changed what it is given.
-
-
 class RemoteDialler:
     """Opens channels to a server at an address.
 

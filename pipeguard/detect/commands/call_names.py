@@ -169,8 +169,11 @@ def _list_strings(method: str | None, params: JsonValue) -> list[tuple[Path, str
 
 def _find_names(tool: str | None, strings: list[tuple[Path, str]]) -> CallNames:
     found: list[CallNames] = []
+    uses: dict[Path, tuple[ArgumentRole, frozenset[str]]] = {}  # items of a list have the same
     for path, text in strings:
-        names = _read_names(role(tool, path), _nearest_words(path), text)
+        if path not in uses:
+            uses[path] = role(tool, path), _nearest_words(path)
+        names = _read_names(*uses[path], text)
         if names is None:
             return UNNAMED
         found.append(names)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left, bisect_right
+from collections import deque
 from collections.abc import Iterator
 from enum import IntEnum
 from functools import lru_cache
@@ -19,7 +20,7 @@ from pipeguard.detect.commands.argument_roles import ArgumentRole, role, writes_
 from pipeguard.detect.flows.tool_labels import Label, Tool
 from pipeguard.detect.words import programs, word_set
 from pipeguard.firewall.lazy_regex import lazy_regex
-from pipeguard.firewall.protocol.json_values import JsonValue, Path, walk_values
+from pipeguard.firewall.protocol.json_values import JsonValue, Path
 from pipeguard.firewall.protocol.places import ARGUMENTS, get_value
 from pipeguard.unicode.name_words import name_words
 
@@ -128,9 +129,18 @@ def is_sent_by_line(value: JsonValue, path: Path, span: tuple[int, int]) -> bool
 
 
 def _arguments(value: JsonValue) -> Iterator[tuple[Path, str]]:
-    """The strings among the first values of a call's arguments, with their paths."""
-    values = islice(walk_values(get_value(value, ARGUMENTS), ARGUMENTS), MOST_STRINGS)
-    return ((path, item) for path, item in values if isinstance(item, str))
+    """The strings among a call's first arguments; outer ones first: no list hides an address."""
+    left: deque[tuple[Path, JsonValue]] = deque([(ARGUMENTS, get_value(value, ARGUMENTS))])
+    for _ in range(MOST_STRINGS):
+        if not left:
+            return
+        path, item = left.popleft()
+        if isinstance(item, str):
+            yield path, item
+        elif isinstance(item, dict):
+            left.extend(((*path, key), each) for key, each in islice(item.items(), MOST_STRINGS))
+        elif isinstance(item, list):
+            left.extend(((*path, at), each) for at, each in enumerate(item[:MOST_STRINGS]))
 
 
 def _is_in_request(text: str, span: tuple[int, int], *, by_line: bool) -> bool:

@@ -218,7 +218,7 @@ class Engine:
         dotted = self._replace(
             data, lambda _, part: "…".encode() * len(part.decode(errors="ignore"))
         )
-        return dotted.decode() if dotted else text
+        return dotted.decode("utf-8", "ignore") if dotted else text
 
     def _replace(self, text: bytes, make: Callable[[Rule, bytes], bytes]) -> bytes:
         """Free text with something made of each secret in its place; nothing without secrets."""

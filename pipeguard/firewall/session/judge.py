@@ -331,7 +331,7 @@ class FrameJudge(JudgedFrame):
             raise RefusedAnswer(request, refusal) from None
 
     def _judge_result(self, request: PendingRequest) -> Verdict:
-        """FrameJudge an ordinary result: its frame was outlined."""
+        """Judge an ordinary result: its frame was outlined."""
         verdict = self._settle(self._findings(self._context(), self.message))
         self.guard.detector.record_result(self.guard, request, self.frame, self.now)
         return verdict

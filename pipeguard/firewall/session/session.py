@@ -79,7 +79,7 @@ class Session:
         self.keeps_values = False
 
     def receive(self, direction: Direction, frame: bytes, now: float) -> Verdict:
-        """FrameJudge one frame and say what to do with it.
+        """Judge one frame and say what to do with it.
 
         Args:
             direction: which way the frame travels.
@@ -92,7 +92,7 @@ class Session:
         return self._judge_or_refuse(self._make_judge(direction, frame, now))
 
     def receive_concurrently(self, direction: Direction, frame: bytes, now: float) -> Verdict:
-        """FrameJudge as `receive` does, in another thread: for frames that may take long."""
+        """Judge as `receive` does, in another thread: for frames that may take long."""
         with self.guard.spare() as guard:
             return self._twin(guard, self.state).receive(direction, frame, now)
 
@@ -112,7 +112,7 @@ class Session:
         return grants is not None and (grants.has(mark) or grants.has_refused(verdict.event))
 
     def decide(self, verdict: Verdict, now: float, *, is_last: bool) -> Verdict:
-        """FrameJudge a call again.
+        """Judge a call again.
 
         Args:
             verdict: the verdict by which it waits.
@@ -282,11 +282,11 @@ class Session:
         return self.state.announcements(kinds)
 
     def tell_audit_loss(self, now: float) -> Verdict:
-        """FrameJudge the notice that rows of the audit are lost, as if the server had sent it."""
+        """Judge the notice that rows of the audit are lost, as if the server had sent it."""
         return self.receive_concurrently(TO_CLIENT, serialise(replies.audit_loss()), now)
 
     def ask_client(self, frame: bytes, take_answer: TakesAnswer, now: float) -> Verdict:
-        """FrameJudge a request of PipeGuard's own to the client, by the protocol alone.
+        """Judge a request of PipeGuard's own to the client, by the protocol alone.
 
         Args:
             frame: the request. A server can neither guess its id nor use it meanwhile.
@@ -319,7 +319,7 @@ class Session:
         )
 
     def _judge_or_refuse(self, judge: FrameJudge) -> Verdict:
-        """FrameJudge a frame: at once if it is plain."""
+        """Judge a frame: at once if it is plain."""
         try:
             if self.waiting_call is None and not judge.is_member:
                 passed = judge.pass_at_once()
@@ -362,7 +362,7 @@ class Session:
         return bare
 
     def _judge_batch(self, judge: FrameJudge, members: list[JsonValue]) -> Verdict:
-        """FrameJudge each member alone (MCP 2025-03-26, basic/index, "Batching")."""
+        """Judge each member alone (MCP 2025-03-26, basic/index, "Batching")."""
         batch.check(members, self.state.peers.revision)
         budgets, verdicts = Budgets(), []
         frames = [serialise(member) for member in members]  # before any of them is judged
@@ -391,7 +391,7 @@ class Session:
 def judge_headers(
     guard: Guard, headers: Sequence[tuple[str, str]], now: float, event: str
 ) -> tuple[frozenset[str], Verdict]:
-    """FrameJudge the headers of one request (RFC 9110, section 5).
+    """Judge the headers of one request (RFC 9110, section 5).
 
     Args:
         guard: whose rules and policy apply.

@@ -33,6 +33,8 @@ def goes(
         ("call_api", {"authorization": MARK}, ("authorization",)),
         ("http_post", {"url": URL, "json": {"a": [{"b": MARK}]}}, ("json", "a", 0, "b")),
         ("ping", {"host": f"{MARK}.collect.example"}, ("host",)),
+        ("report", {"key": MARK, "rows": [{"a": "1"}] * 300, "webhook_url": URL}, ("key",)),
+        ("report", {"webhook_url": URL, "rows": [["1"] * 9] * 99, "key": MARK}, ("key",)),
         ("kafka", {"bootstrap": "k.collect.example:9092", "value": MARK}, ("value",)),
         ("run_command", {"command": f"curl -d {MARK} {URL}"}, ("command",)),
         ("run_command", {"command": f"echo {MARK} | nc collect.example 99"}, ("command",)),
