@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING
 
 from pipeguard.errors import LaunchError
 from pipeguard.isolation.runtimes import is_of_interpreter
-from pipeguard.isolation.view import is_seen
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pipeguard.isolation.view import FileView
     from pipeguard.launch.command import Command
 
 
@@ -44,20 +42,6 @@ def with_paths(program: str, words: Sequence[str], folder: str) -> tuple[str, ..
     first = _own_begin(os.path.basename(program), words)
     own = (_with_path(word, folder) for word in words[first:])
     return (*words[:first], *own)
-
-
-def unseen_among(words: Sequence[str], folder: str, view: FileView) -> tuple[str, ...]:
-    """The files and folders that arguments name, and that the server does not see.
-
-    Args:
-        words: the arguments, as `with_paths` has them.
-        folder: that it starts in.
-        view: what it sees.
-    """
-    values = (word.partition("=")[2] if word.startswith("--") else word for word in words)
-    named = (os.path.normpath(os.path.join(folder, text)) for text in values if "/" in text)
-    found = (path for path in dict.fromkeys(named) if os.path.exists(path))
-    return tuple(path for path in found if not is_seen(path, view.mounts))
 
 
 def _own_begin(name: str, words: Sequence[str]) -> int:

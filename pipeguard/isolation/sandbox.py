@@ -18,7 +18,7 @@ from pipeguard.isolation.egress.hosts import HostError, HostRules
 from pipeguard.isolation.egress.sockets import PROXY_PORT
 from pipeguard.isolation.engines import ADVICE, Isolation
 from pipeguard.isolation.kept_homes import make_home, make_places
-from pipeguard.isolation.own_arguments import starting_folder, unseen_among, with_paths
+from pipeguard.isolation.own_arguments import starting_folder, with_paths
 from pipeguard.isolation.packages import NPM_HOSTS, PYPI_HOSTS, find_package
 from pipeguard.isolation.profile import Profile
 from pipeguard.isolation.runtimes import find_runtime, runtime_of_package
@@ -135,7 +135,6 @@ class Sandbox:
         if kept_home is not None:
             make_places(kept_home, self._host.home, self.view.mounts)
         variables = with_own_proxy(filter_environment(command.env, self.view), self._rules)
-        self.unseen = unseen_among(words, folder, self.view)
         self._variables = without_retries(variables, self._rules)
         self._argv = (runtime.path, *argv[1:])
 

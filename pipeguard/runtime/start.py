@@ -17,15 +17,13 @@ from pipeguard.launch.environment import child_environment, parent_environment, 
 from pipeguard.records import NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from pipeguard.config.options import WrapOptions
     from pipeguard.isolation import ServerStarter
     from pipeguard.launch.child import Child
     from pipeguard.launch.environment import Environment
 
-DYING_SECONDS = 5.0  # a server that ends sooner may lack a variable
-MOST_HINTS = 8
 STDIN, STDOUT, STDERR = range(3)
 GUARD_NAME = "pipeguard-guard"  # of a process that guards servers; at most 15 bytes
 _OF_THE_STATE = ("PIPEGUARD_STATE_DIR", "XDG_STATE_HOME", "HOME")
@@ -79,13 +77,7 @@ def run(options: WrapOptions) -> int:
         raise
     for missing in environment.missing:
         say(f"--env {missing}: this variable is not set.")
-    code = guarded.run()
-    died_young = guarded.died and guarded.seconds < DYING_SECONDS
-    unseen = () if starter is None else starter.unseen
-    advice = hint(environment, code, unseen) if died_young else None
-    if advice is not None:
-        say(advice)
-    return code
+    return guarded.run()
 
 
 def mark_guard(*, listens: bool) -> None:
@@ -170,37 +162,6 @@ def _environment(options: WrapOptions) -> Environment:
         extra=options.lists.get("--env", ()),
         inherit_all=inherits,
     )
-
-
-def hint(environment: Environment, code: int, unseen: Sequence[str] = ()) -> str | None:
-    """Advice for a server that died young: what it may lack; None if nothing is known.
-
-    Args:
-        environment: what it got of ours.
-        code: that it ended with.
-        unseen: files and folders that its arguments name and that it was not given.
-    """
-    if code and unseen:
-        from pipeguard.unicode.display import visible
-
-        named = ", ".join(map(visible, unseen[:MOST_HINTS]))
-        return (
-            f"the server ended with {code}. It is isolated, and is not given what its arguments"
-            f" name: {named}. To give that: --read PATH, or --write PATH to have it changed."
-        )
-    names = [name for name in environment.withheld if _may_be_needed(name)][:MOST_HINTS]
-    if not code or not names:
-        return None
-    return (
-        f"the server ended with {code}. These variables were not passed to it: {', '.join(names)}."
-        " Pass one with --env NAME, all with --inherit-env."
-    )
-
-
-def _may_be_needed(name: str) -> bool:
-    from pipeguard.detect.words import credentials
-
-    return any(part in name.lower() for part in credentials.in_order("VARIABLES"))
 
 
 def _tune_memory() -> None:

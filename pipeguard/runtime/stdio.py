@@ -162,12 +162,7 @@ class _SendingChannel:
 
 
 class GuardedServer:
-    """One server, guarded from its start to its end.
-
-    Attributes:
-        died: True once the server has ended by itself.
-        seconds: how long it ran.
-    """
+    """One server, guarded from its start to its end."""
 
     def __init__(
         self,
@@ -187,7 +182,6 @@ class GuardedServer:
         Raises:
             PipeGuardError: rules, policy or store do not load.
         """
-        self._began = monotonic()
         self._target = server
         self._grace_seconds = read_number(options, "--grace", GRACE_SECONDS, MOST_GRACE_SECONDS)
         self._last_seconds = LAST_SECONDS
@@ -205,14 +199,13 @@ class GuardedServer:
         self._server = _SendingChannel(server.channel(limit))
         self._stderr = server.stderr(Mask(self._run.engines))
         self._events: SimpleQueue[_Event] = SimpleQueue()
-        self._server_ended = self.died = False
+        self._server_ended = False
         self._client_ended = threading.Event()  # once nothing more is read of it
         self._drained = threading.Event()  # once the server's last frame is passed on
         self._failure: StateError | None = None
         self._asking: list[threading.Thread] = []  # of calls that wait for a person, or of a loss
         self._asks_nobody = threading.Event()  # set once the run ends
         self._ending = ""  # why the server ends, if not by itself
-        self.seconds = 0.0
 
     def run(self) -> int:
         """Pump frames until a side is gone, then end the server; return its exit code.
@@ -231,11 +224,10 @@ class GuardedServer:
             start_thread("expire", self._expire)
         self._run.begin()
         first = self._first_event()
-        self.died = first is _Event.SERVER
         self._ending = "PipeGuard was told to stop" if first is _Event.SIGNAL else ""
         self._hurry_at_start(first)
         start_thread("end", self._end_child)
-        if not self._wait_for_the_end(hurried=not self.died):
+        if not self._wait_for_the_end(hurried=first is not _Event.SERVER):
             self._wait_for_latecomers()
         self._client.finish_reading()  # what it asked while that thread waited is answered, too
         self._client_ended.wait(self._last_seconds)
@@ -251,7 +243,6 @@ class GuardedServer:
             self._stderr.finish(STDERR_SECONDS)
         self._target.hang_up()
         self._run.close()
-        self.seconds = monotonic() - self._began
         ended = self._target.end(0)
         is_over = self._drained.is_set() and self._client_ended.is_set()
         if is_over and not any(thread.is_alive() for thread in self._asking):

@@ -9,7 +9,6 @@ import pytest
 from tests.each import each
 from tests.isolation.test_walls import AUTO, FAILING, call, texts
 from tests.isolation.test_wrapped import Isolated
-from tests.launch.processes import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.needs("bubblewrap")
 
@@ -20,13 +19,3 @@ def test_a_folder_among_arguments_needs_no_slash(word: str, tmp_path: Path) -> N
     one = tmp_path / "home" / "notes" / "one"
     with Isolated(tmp_path, *options, command=(*FAILING, word, "notes")) as run:
         assert texts(call(run.ready(), "read_in_own_folders", one)) == ["first note"]
-
-
-def test_a_server_that_ends_without_a_folder_among_its_arguments_is_told(tmp_path: Path) -> None:
-    (tmp_path / "home" / ".ssh").mkdir(parents=True)
-    with Isolated(tmp_path, *AUTO, "--cwd", "home", command=(*FAILING, ".ssh")) as run:
-        assert run.process.wait(PATIENCE_SECONDS) == 1
-        said = run.said()
-    assert "is not given what its arguments name" in said
-    assert "--read PATH" in said
-    assert "--inherit-env" not in said

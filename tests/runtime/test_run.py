@@ -9,9 +9,7 @@ import pytest
 
 from pipeguard.detect.detector import Detection
 from pipeguard.firewall.protocol.places import Surface
-from pipeguard.launch.environment import Environment
 from pipeguard.runtime import run
-from pipeguard.runtime.start import hint
 from tests.fuzz.rulebook import engines
 
 
@@ -43,13 +41,3 @@ def test_the_two_directions_share_no_engine() -> None:
     for surface in (Surface.TO_CLIENT, Surface.DEFINITIONS):
         assert guard.scanners[surface]
         assert not to_server & set(map(id, guard.scanners[surface]))
-
-
-def test_a_withheld_variable_is_hinted_at_only_after_a_failure() -> None:
-    environment = Environment({}, ["DEMO_API_KEY", "EDITOR", "MAIL_PASSWORD"], [])
-    told = hint(environment, 3)
-    assert told is not None
-    assert "DEMO_API_KEY, MAIL_PASSWORD." in told
-    assert "EDITOR" not in told
-    assert hint(environment, 0) is None
-    assert hint(Environment({}, ["EDITOR"], []), 3) is None

@@ -26,7 +26,6 @@ from tests.wrap.deciding import decide
 from tests.wrap.server import KEY
 from tests.wrap.wrapped import (
     INTERNAL,
-    PIPEGUARD,
     PYTHON,
     SERVER,
     SMALL_BACKLOG,
@@ -101,19 +100,6 @@ def test_the_server_starts_in_the_directory_that_was_given(tmp_path: Path) -> No
     folder.mkdir()
     with Wrapped(tmp_path, options=("--cwd", str(folder))) as wrapped:
         assert result(wrapped.ask("do/directory"))["directory"] == str(folder.resolve())
-
-
-def test_a_server_that_dies_young_is_told_which_variables_it_may_miss(tmp_path: Path) -> None:
-    # A client between us that has the variable itself, so that it was not put there for the entry.
-    client = "import subprocess, sys; sys.exit(subprocess.call(sys.argv[1:]))"
-    between = (sys.executable, "-I", "-c", client, *PIPEGUARD)
-    environment = {"DEMO_TOKEN": "of-the-client"}
-    with Wrapped(tmp_path, "exit=3", pipeguard=between, environment=environment) as wrapped:
-        assert wrapped.frames_to_the_end() == []
-        assert wrapped.code() == 3
-        assert wrapped.said().startswith("pipeguard: the server ended with 3. These variables were")
-        assert "DEMO_TOKEN" in wrapped.said()
-        assert "of-the-client" not in wrapped.said()
 
 
 def test_a_server_that_was_ended_is_not_said_to_miss_anything(tmp_path: Path) -> None:

@@ -121,11 +121,6 @@ class ServerStarter:
         self._connections.attach(run.connect, witness.add_refused)
         run.on_policy.append(self.update)
 
-    @property
-    def unseen(self) -> tuple[str, ...]:
-        """The files and folders that its arguments name and that it is not given."""
-        return () if self._sandbox is None else self._sandbox.unseen
-
     def with_roots(self, channel: Channel) -> Channel:
         """The channel to a server, which notes the roots of its one client."""
         if self._sandbox is None or not self._sandbox.profile.roots:
