@@ -31,7 +31,7 @@ VARIES = {
     r"\(event \w{1,8}…": "(event…",  # cut at the width of a scene
     # The program by its path, unless it is on the PATH; in a temporary folder, to install it first.
     r" --launcher \S+/pipeguard\b": "",
-    r"\bmake -C \S+ install && ": "",
+    r"\bInstall PipeGuard to stay, as its README says\.\n": "",
     r"(?<![\w/.~])[\w/.~-]*\.venv[\w-]*/bin/pipeguard\b": "pipeguard",
     re.escape(str(FOLDER.parents[1])): "CODE",
     re.escape(sys.executable): "PYTHON",

@@ -132,12 +132,12 @@ def confine(
     arguments += [w for name, value in command.env.items() for w in ("--setenv", name, value)]
     read_from = _seal_content(os.fsencode("".join(f"{argument}\0" for argument in arguments)))
 
-    started = [find() or PROGRAM, "--args", str(read_from)]
+    argv = [find() or PROGRAM, "--args", str(read_from)]
     if (doorway := around.doorway) is not None:
         inherited += (*doorway.watched_descriptors, doorway.info, doorway.said)
         inherited += doorway.lifeline.ends
-        started += ["--info-fd", str(doorway.said)]
-    started += ["--", *_through_landlock(view, inherited), *command.argv]
+        argv += ["--info-fd", str(doorway.said)]
+    argv += ["--", *_through_landlock(view, inherited), *command.argv]
 
     def prepare() -> None:
         entrances = around.group.entrances() if around.group is not None else ()
@@ -152,12 +152,10 @@ def confine(
         for number, value in _limits(limits):
             _limit(number, value)
 
-    descriptors = (read_from, *inherited, around.channel)
+    fds = (read_from, *inherited, around.channel)
     leave = around.group.leave if around.group is not None else None
     lifeline = doorway.lifeline if doorway is not None else None
-    return Confinement(
-        started, descriptors, prepare, leave=leave, why_not=forbidden, lifeline=lifeline
-    )
+    return Confinement(argv, fds, prepare, leave=leave, why_not=forbidden, lifeline=lifeline)
 
 
 def _through_landlock(view: FileView, inherited: list[int]) -> list[str]:

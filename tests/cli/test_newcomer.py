@@ -198,5 +198,5 @@ def test_what_stands_badly_is_told_in_every_form(person: Person, tmp_path: Path)
     code, told = person.types("pipeguard doctor")
     assert code in (0, 1)  # a pipeguard in a project's folder is found wanting
     assert "a comma is missing" in told
-    assert f"{OPEN} of them not guarded" in told
+    assert f"{OPEN} not guarded" in told
     assert contents(person.home) == person.before

@@ -238,9 +238,6 @@ def test_a_gateway_lists_only_what_a_token_may_use(tmp_path: Path) -> None:
             assert told.stderr.startswith("There is no server.")
         write_servers(tmp_path / "config" / "pipeguard", {"github": actor()})
         person["XDG_CONFIG_HOME"] = str(tmp_path / "config")
-        create[-3:] = ["typo", "--server", "tow"]
-        typo = subprocess.run(create, env=person, capture_output=True, text=True, check=False)
-        assert "No server is called tow yet. Available: github, one, two" in typo.stderr
         listing = [*PIPEGUARD, "tools", "list", *options]
         person["CI"] = made.stdout.strip()
         done = subprocess.run(listing, env=person, capture_output=True, text=True, check=True)

@@ -40,16 +40,13 @@ def test_a_token_that_has_ended_still_closes_the_door(tmp_path: Path) -> None:
                 urlopen(post(served.url, given, {}))  # noqa: S310  our own address
             with refused.value as answer:
                 assert why in answer.read().decode()
-        for given, why in (
-            (token, ": it ended at 2026-01-01T00:00:00Z."),
-            ("x", ".\n  Its tokens"),
-        ):
+        for given, why in ((token, ": it ended at 2026-01-01T00:00:00Z"), ("x", "")):
             listing = [*PIPEGUARD, "tools", "list", "--url", served.url, "--token-env", "CI"]
             environment = {**environment_of_state(tmp_path), "CI": given}
             done = subprocess.run(
                 listing, env=environment, capture_output=True, text=True, check=False
             )
-            assert f"it refuses this token{why}" in done.stderr
+            assert f"refuses this token{why}" in done.stderr
         with pytest.raises(HTTPError) as unnamed:
             urlopen(served.url)  # noqa: S310  our own address
         unnamed.value.close()

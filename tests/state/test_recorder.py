@@ -419,7 +419,7 @@ def test_what_a_run_could_not_write_is_told_by_the_next(
         recorder.close()
         assert [(one.run, one.verdicts) for one in read_notes(path)] == [("RUN1", 2)]
         assert all(len(os.readlink(link)) < 60 for link in path.parent.glob("*.missing") if is_full)
-    with pytest.raises(PipeGuardError, match="Rows of its run could not be written"):
+    with pytest.raises(PipeGuardError, match="is in the audit"):
         find_event(path, "RUN1.c1")
     following = Recorder(path, "mail", "RUN2", silent)
     following.record(verdict("RUN2.c1"))
@@ -429,7 +429,7 @@ def test_what_a_run_could_not_write_is_told_by_the_next(
     of_server = "" if is_full else " of weather"
     assert f"verdicts missing of the run RUN1{of_server}: 2" in gap.entry.findings
     assert read_notes(path) == []
-    with pytest.raises(PipeGuardError, match="Rows of its run could not be written"):
+    with pytest.raises(PipeGuardError, match="is in the audit"):
         find_event(path, "RUN1.c1")
     with pytest.raises(PipeGuardError, match=r"is in the audit[^R]*List those"):
         find_event(path, "RUN3.c1")

@@ -185,7 +185,9 @@ def test_a_card_says_all_that_its_exceptions_open(store: Path, page: Page) -> No
         f"this value again, wherever {SECRET.rule} finds it in the call arguments of calls of"
         " send_note; this value again, wherever secrets.database-url finds it in"
     )
-    both = f"anything that {SECRET.rule} and secrets.database-url find in the call arguments of all"
+    both = (
+        "anything that secrets.database-url finds in the call arguments of all calls of send_note"
+    )
     expect(stopped).to_contain_text(both)
     stopped.get_by_label("Why").fill("made up")
     stopped.get_by_role("button", name="Allow all calls of the tool…").click()
@@ -323,7 +325,7 @@ def test_what_was_decided_in_a_terminal_leaves_and_status_counts_what_the_page_d
         assert waiting_cards(store) == left
         Path(usual_policy_path()).write_text(PATIENT)
     status = CliRunner().invoke(cli, ["status"]).output
-    assert f"{len(left)} things wait for you (holds up an agent: 1;" in status
+    assert f"{len(left)} decisions for you" in status
     assert json.loads(CliRunner().invoke(cli, ["status", "--json"]).output)["waits"] == len(left)
 
 

@@ -1,6 +1,6 @@
 """The confidence in a match: tables of all the steps that raise, lower or drop it.
 
-A step is what `pipeguard scan --why` says of it, its effect, and the fact because of which it is
+A step is what `scan --why` says of it, its effect, and the fact because of which it is
 taken (detect.scanning.facts). A match goes through the tables in this order: a classifier's through
 OF_ORDER, a pattern's through BY_CHECKS and IN_READING (or AS_SAMPLE); then each through IN_STRING,
 IN_TEXT and IN_MESSAGE.

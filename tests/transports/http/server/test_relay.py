@@ -237,13 +237,16 @@ async def test_a_stream_that_the_server_fails_to_give_is_for_the_audit(status: i
         assert client.refused == ([] if offers_none else [RefusalReason.NO_STREAM])
 
 
-async def test_a_login_of_ours_that_is_refused_starts_none_at_the_client() -> None:
+def test_a_login_of_ours_that_is_refused_asks_no_client_for_one() -> None:
     status, told, headers, _, _ = through(locked, request(1), passes_credentials=False)
     assert (status, code(told)) == (200, GONE)
     assert "www-authenticate" not in headers
     status, _, headers, _, _ = through(locked, INITIALIZED, passes_credentials=False)
     assert status == 502
     assert "www-authenticate" not in headers
+
+
+async def test_a_login_of_ours_that_is_refused_starts_none_at_the_client() -> None:
     async with between(Odd(locked), passes_credentials=False) as client:
         for method in ("GET", "DELETE"):
             async with client.http.request(method, client.url) as answer:
