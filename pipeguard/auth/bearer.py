@@ -67,7 +67,7 @@ class Bearer:
         return f"Bearer({self.server!r})"
 
     async def header(self) -> str | None:
-        """The header's value for a request that is sent now; None if nobody logged in.
+        """The value of the Authorization header to send now, or None without a login.
 
         A token that is about to expire is renewed first, once for all concurrent callers. One that
         cannot be renewed is sent as it is: the server's clock decides.

@@ -157,7 +157,7 @@ def _choose(
         decision: about them.
         matching: all that match.
         chosen: those that may be decided on.
-        person: whom to ask; None for nobody.
+        person: the person to ask, or None to ask nobody.
         is_list: whether there is one question about all.
     """
     if person is not None and not sys.stdin.isatty():

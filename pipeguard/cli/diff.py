@@ -178,7 +178,7 @@ def page(entry: StoredDefinition) -> str:
 def overview(entries: Sequence[StoredDefinition]) -> list[str]:
     """Definitions that wait, one a line: flagged ones first, then what changed; and their counts.
 
-    What differs from a version that nobody approved has changed since it was first seen.
+    If no version was approved, changes are counted from the one that was first seen.
     """
     rows = sorted((_overview_row(entry) for entry in entries), key=lambda row: STATES.index(row[0]))
     counts = Counter(state for state, *_ in rows)
