@@ -17,81 +17,24 @@ from typing import TYPE_CHECKING, NamedTuple
 from pipeguard.errors import LaunchError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
-Rule = dict[str, object]
-
-LOWER_HALF = 0xFFFFFFFF
-TOP_BIT = 1 << 31
-HIGHEST_FAMILY = 63  # AF_MAX of Linux 6.12 is 46, and the kernel refuses what is higher
-_NAMES = {"x86_64": "SCMP_ARCH_X86_64", "aarch64": "SCMP_ARCH_AARCH64"}
-
-
-def profile_text(machine: str) -> str:
-    """The profile for a machine.
-
-    Args:
-        machine: as `uname -m` names it.
-
-    Raises:
-        LaunchError: its system calls are not known here.
-    """
-    found = find_architecture(machine)
-    plain = [name for name in sorted(found.calls) if name not in BY_ARGUMENT]
-    rules = [
-        _refusal_rule([name for name in plain if name not in REPLACEABLE], EPERM),
-        _refusal_rule([name for name in plain if name in REPLACEABLE], ENOSYS),
-        *_json_by_argument(),
-    ]
-    profile = {
-        "defaultAction": "SCMP_ACT_ALLOW",
-        "architectures": [_NAMES[machine]],  # of another, the call ends the process
-        "syscalls": rules,
-    }
-    return json.dumps(profile)
-
-
-def _json_by_argument() -> Iterator[Rule]:
-    for bit in _bits(NEW_NAMESPACES_OF_CLONE):
-        yield _refusal_rule(["clone"], EPERM, (0, bit, bit))
-    for request in (TIOCSTI, TIOCLINUX):
-        yield _refusal_rule(["ioctl"], EPERM, (1, LOWER_HALF, request))
-    for family in range(HIGHEST_FAMILY + 1):
-        if family not in (*FAMILIES, AF_NETLINK):
-            yield _refusal_rule(["socket"], EAFNOSUPPORT, (0, LOWER_HALF, family))
-    for bit in _bits(LOWER_HALF ^ NETLINK_ROUTE):
-        arguments = (0, LOWER_HALF, AF_NETLINK), (2, bit, bit)
-        yield _refusal_rule(["socket"], EPROTONOSUPPORT, *arguments)
-    # All but 0 and all ones: a lower bit is set and the top one is not, or the other way round.
-    for bit in _bits(LOWER_HALF ^ TOP_BIT):
-        yield _refusal_rule(["personality"], EPERM, (0, bit | TOP_BIT, bit))
-        yield _refusal_rule(["personality"], EPERM, (0, bit | TOP_BIT, TOP_BIT))
-
-
-def _refusal_rule(names: Iterable[str], error: int, *arguments: tuple[int, int, int]) -> Rule:
-    """A rule; each argument is its place, a mask and what it is equal to under that mask."""
-    rule: Rule = {"names": list(names), "action": "SCMP_ACT_ERRNO", "errnoRet": error}
-    rule["args"] = [
-        {"index": place, "value": mask, "valueTwo": value, "op": "SCMP_CMP_MASKED_EQ"}
-        for place, mask, value in arguments
-    ]
-    return rule
-
-
-def _bits(number: int) -> Iterator[int]:
-    return (1 << place for place in range(number.bit_length()) if number >> place & 1)
-
+    Instruction = tuple[int, int, int, int]  # code, jumps if true and if false, value
+    Condition = tuple[int, int, int]  # the place of an argument, a mask, its value under that
 
 # linux/seccomp.h, linux/bpf_common.h, linux/audit.h, linux/sched.h
 ALLOW, ERRNO, KILL = 0x7FFF0000, 0x00050000, 0x80000000
-LOAD, JUMP_EQUAL, JUMP_GREATER_OR_EQUAL, JUMP_SET, RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
+LOAD, MASK, JUMP, JUMP_EQUAL, JUMP_GREATER_OR_EQUAL, RETURN = 0x20, 0x54, 0x05, 0x15, 0x35, 0x06
+FARTHEST = 255  # of a conditional jump
 NUMBER_AT, ARCHITECTURE_AT, ARGUMENTS_AT = 0, 4, 16  # struct seccomp_data
 EPERM, ENOSYS, EPROTONOSUPPORT, EAFNOSUPPORT = 1, 38, 93, 97
 X32_BIT = 0x40000000
 NEW_NAMESPACES = 0x7E020080  # CLONE_NEW{TIME, NS, CGROUP, UTS, IPC, USER, PID, NET}
 NEW_NAMESPACES_OF_CLONE = NEW_NAMESPACES & ~0x80  # there the lowest bits are a signal
 TIOCSTI, TIOCLINUX = 0x5412, 0x541C  # types into the terminal; asm-generic/ioctls.h
+LOWER_HALF, TOP_BIT = 0xFFFFFFFF, 1 << 31
 FAMILIES = (1, 2, 10)  # AF_UNIX, AF_INET, AF_INET6
+HIGHEST_FAMILY = 63  # AF_MAX of Linux 6.12 is 46, and the kernel refuses what is higher
 # Which interfaces there are is asked by it, getifaddrs(3). Its other protocols configure filters,
 # watch processes and devices, and have opened kernels.
 AF_NETLINK, NETLINK_ROUTE = 16, 0
@@ -134,7 +77,6 @@ _EVERYWHERE = (
     " open_tree_attr 467"
 )
 REPLACEABLE = ("clone3", "io_uring_setup", "io_uring_enter", "io_uring_register", "userfaultfd")
-BY_ARGUMENT = ("clone", "ioctl", "socket", "personality")
 
 
 def _numbers(text: str) -> dict[str, int]:
@@ -148,11 +90,36 @@ ARCHITECTURES = {
 }
 
 
-class _Instruction(NamedTuple):
-    code: int
-    if_true: int
-    if_false: int
-    value: int
+def _refused_arguments() -> Iterator[tuple[str, int, tuple[Condition, ...]]]:
+    """Calls that are refused for the lower halves of arguments: name, error and conditions."""
+    for bit in _bits(NEW_NAMESPACES_OF_CLONE):
+        yield "clone", EPERM, ((0, bit, bit),)
+    for request in (TIOCSTI, TIOCLINUX):
+        yield "ioctl", EPERM, ((1, LOWER_HALF, request),)
+    for family in range(HIGHEST_FAMILY + 1):
+        if family not in (*FAMILIES, AF_NETLINK):
+            yield "socket", EAFNOSUPPORT, ((0, LOWER_HALF, family),)
+    for bit in _bits(LOWER_HALF ^ NETLINK_ROUTE):
+        yield "socket", EPROTONOSUPPORT, ((0, LOWER_HALF, AF_NETLINK), (2, bit, bit))
+    # 0 is Linux, and all ones asks what it is; others change how memory is laid out: a lower bit
+    # is set and the top one is not, or the other way round.
+    for bit in _bits(LOWER_HALF ^ TOP_BIT):
+        yield "personality", EPERM, ((0, bit | TOP_BIT, bit),)
+        yield "personality", EPERM, ((0, bit | TOP_BIT, TOP_BIT),)
+
+
+def _bits(number: int) -> Iterator[int]:
+    return (1 << place for place in range(number.bit_length()) if number >> place & 1)
+
+
+def _refusals(machine: str) -> dict[str, list[tuple[int, tuple[Condition, ...]]]]:
+    """The errors of each call, with the conditions under which it gets them; none is always."""
+    found: dict[str, list[tuple[int, tuple[Condition, ...]]]] = {}
+    for name, error, conditions in _refused_arguments():
+        found.setdefault(name, []).append((error, conditions))
+    for name in find_architecture(machine).calls:
+        found.setdefault(name, [(ENOSYS if name in REPLACEABLE else EPERM, ())])
+    return found
 
 
 def find_architecture(machine: str) -> _Architecture:
@@ -174,6 +141,34 @@ def find_architecture(machine: str) -> _Architecture:
     return found
 
 
+def profile_text(machine: str) -> str:
+    """The filter for a machine, as containers read it (OCI runtime specification, seccomp).
+
+    Args:
+        machine: as `uname -m` names it.
+
+    Raises:
+        LaunchError: its system calls are not known here.
+    """
+    rules = [
+        {
+            "names": [name],
+            "action": "SCMP_ACT_ERRNO",
+            "errnoRet": error,
+            "args": [
+                {"index": place, "value": mask, "valueTwo": value, "op": "SCMP_CMP_MASKED_EQ"}
+                for place, mask, value in conditions
+            ],
+        }
+        for name, refusals in _refusals(machine).items()
+        for error, conditions in refusals
+    ]
+    # Of another architecture, the call ends the process.
+    architectures = [f"SCMP_ARCH_{machine.upper()}"]
+    profile = {"defaultAction": "SCMP_ACT_ALLOW", "architectures": architectures, "syscalls": rules}
+    return json.dumps(profile)
+
+
 def filter_program(machine: str) -> bytes:
     """The filter for a machine, as an array of `struct sock_filter`.
 
@@ -185,68 +180,30 @@ def filter_program(machine: str) -> bytes:
     """
     found = find_architecture(machine)
     program = [
-        _Instruction(LOAD, 0, 0, ARCHITECTURE_AT),
-        _Instruction(JUMP_EQUAL, 1, 0, found.audit),
-        _Instruction(RETURN, 0, 0, KILL),  # a 32-bit call, whose numbers mean something else
-        _Instruction(LOAD, 0, 0, NUMBER_AT),
+        (LOAD, 0, 0, ARCHITECTURE_AT),
+        (JUMP_EQUAL, 1, 0, found.audit),
+        (RETURN, 0, 0, KILL),  # a 32-bit call, whose numbers mean something else
+        (LOAD, 0, 0, NUMBER_AT),
     ]
     if machine == "x86_64":
-        program += [
-            _Instruction(JUMP_GREATER_OR_EQUAL, 0, 1, X32_BIT),
-            _Instruction(RETURN, 0, 0, KILL),
-        ]
-    for name, number in sorted(found.calls.items()):
-        if name not in BY_ARGUMENT:
-            error = ENOSYS if name in REPLACEABLE else EPERM
-            program += [
-                _Instruction(JUMP_EQUAL, 0, 1, number),
-                _Instruction(RETURN, 0, 0, ERRNO | error),
-            ]
-    for name in BY_ARGUMENT:
-        program += _by_argument(found.calls[name], _ASKED[name])
-    program.append(_Instruction(RETURN, 0, 0, ALLOW))
+        program += [(JUMP_GREATER_OR_EQUAL, 0, 1, X32_BIT), (RETURN, 0, 0, KILL)]
+    for name, refusals in sorted(_refusals(machine).items(), key=lambda each: len(each[1])):
+        body = [one for error, conditions in refusals for one in _refuse(error, conditions)]
+        if body[0][0] == LOAD:
+            body.append((LOAD, 0, 0, NUMBER_AT))
+        is_far = len(body) > FARTHEST
+        program.append((JUMP_EQUAL, is_far, 0 if is_far else len(body), found.calls[name]))
+        program += [(JUMP, 0, 0, len(body))] * is_far
+        program += body
+    program.append((RETURN, 0, 0, ALLOW))
     return b"".join(struct.pack("=HBBI", *instruction) for instruction in program)
 
 
-def _by_argument(number: int, questions: list[_Instruction]) -> list[_Instruction]:
-    """The questions about one call; the number is there again after them."""
-    body = [*questions, _Instruction(LOAD, 0, 0, NUMBER_AT)]
-    return [_Instruction(JUMP_EQUAL, 0, len(body), number), *body]
-
-
-def _argument(place: int) -> _Instruction:
-    return _Instruction(LOAD, 0, 0, ARGUMENTS_AT + 8 * place)  # its lower half
-
-
-_ASKED: dict[str, list[_Instruction]] = {
-    "clone": [
-        _argument(0),
-        _Instruction(JUMP_SET, 0, 1, NEW_NAMESPACES_OF_CLONE),
-        _Instruction(RETURN, 0, 0, ERRNO | EPERM),
-    ],
-    "ioctl": [
-        _argument(1),
-        _Instruction(JUMP_EQUAL, 1, 0, TIOCSTI),
-        _Instruction(JUMP_EQUAL, 0, 1, TIOCLINUX),
-        _Instruction(RETURN, 0, 0, ERRNO | EPERM),
-    ],
-    "socket": [
-        _argument(0),
-        *(
-            _Instruction(JUMP_EQUAL, len(FAMILIES) + 4 - place, 0, family)
-            for place, family in enumerate(FAMILIES)
-        ),
-        _Instruction(JUMP_EQUAL, 1, 0, AF_NETLINK),
-        _Instruction(RETURN, 0, 0, ERRNO | EAFNOSUPPORT),
-        _argument(2),
-        _Instruction(JUMP_EQUAL, 1, 0, NETLINK_ROUTE),
-        _Instruction(RETURN, 0, 0, ERRNO | EPROTONOSUPPORT),
-    ],
-    # 0 is Linux, and all ones asks what it is; others change how memory is laid out.
-    "personality": [
-        _argument(0),
-        _Instruction(JUMP_EQUAL, 2, 0, 0),
-        _Instruction(JUMP_EQUAL, 1, 0, 0xFFFFFFFF),
-        _Instruction(RETURN, 0, 0, ERRNO | EPERM),
-    ],
-}
+def _refuse(error: int, conditions: tuple[Condition, ...]) -> Iterator[Instruction]:
+    """Return an error under all of these conditions; else go on behind that."""
+    size = 3 * len(conditions)
+    for done, (place, mask, value) in enumerate(conditions, 1):
+        yield LOAD, 0, 0, ARGUMENTS_AT + 8 * place  # its lower half
+        yield MASK, 0, 0, mask
+        yield JUMP_EQUAL, 0, size - 3 * done + 1, value
+    yield RETURN, 0, 0, ERRNO | error
