@@ -13,8 +13,15 @@ from hypothesis import strategies as st
 
 from pipeguard.errors import PolicyError
 from pipeguard.isolation.container_engines import find_podman
-from pipeguard.isolation.docker_servers import Hardened, harden
-from pipeguard.isolation.docker_words import FLAGS, SHORT, VALUES, is_of_containers, parse_run
+from pipeguard.isolation.docker_servers import (
+    FLAGS,
+    SHORT,
+    VALUES,
+    Hardened,
+    harden,
+    is_of_containers,
+    parse_run,
+)
 from pipeguard.isolation.profile import MEBIBYTE, Profile, ResourceLimits
 from pipeguard.isolation.sensitive import sensitive_paths
 from pipeguard.isolation.view import SandboxUser
@@ -34,7 +41,7 @@ def judged(words: str, folder: Path | None = None, profile: Profile | None = Non
     home = "/home/ada"
     host = SandboxUser(home, "ada", 1000, 1000, sensitive_paths(home, ()), "/packages")
     given_files = profile or Profile(limits=LIMITS)
-    return harden(shlex.split(words), str(folder or "/work"), given_files, host)
+    return harden(shlex.split(words), str(folder or "/work"), given_files, host, {})
 
 
 def test_what_is_not_said_is_closed() -> None:
@@ -226,7 +233,7 @@ def test_a_secret_in_a_folder_is_found(tmp_path: Path) -> None:
     )
     words = shlex.split(f"docker run -v {tmp_path}/all/.ssh/..:/x {IMAGE}")
     with pytest.raises(PolicyError, match="exposes"):
-        harden(words, "/", Profile(), host)
+        harden(words, "/", Profile(), host, {})
 
 
 @given(st.lists(st.sampled_from([*SHORT, *sorted(FLAGS), "--env", "-e", "x", "-it", "--", "a=b"])))

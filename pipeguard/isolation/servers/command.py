@@ -7,11 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
-from pipeguard.config.isolate_key import find_entries
 from pipeguard.detect.checks.addresses import is_loopback
-from pipeguard.errors import PolicyError
-from pipeguard.identity.server_name import identify_server
-from pipeguard.isolation.docker_words import is_of_containers, parse_run
+from pipeguard.isolation.docker_servers import is_of_containers, parse_run
 from pipeguard.isolation.packages import find_package
 from pipeguard.isolation.shipped import find_profile, package_key
 from pipeguard.unicode.display import visible
@@ -19,8 +16,6 @@ from pipeguard.unicode.display import visible
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from pipeguard.config.isolate_key import IsolateEntry
-    from pipeguard.isolation.docker_servers import Hardened
     from pipeguard.isolation.shipped import ShippedProfile
 
 
@@ -126,29 +121,6 @@ class ServerCommand(NamedTuple):
             needed = _describe_databases((*self.argv, *variables.values()))
             return " ".join(filter(None, (held, needed)))
         return " ".join(filter(None, (held, shipped.needs)))
-
-    def harden(self, entries: Iterable[IsolateEntry], name: str = "") -> Hardened:
-        """The command of a container as isolation starts it here.
-
-        Args:
-            entries: what the user's policy says about isolation.
-            name: of the server; empty for that of its image.
-
-        Raises:
-            PolicyError: it starts no container, or gives away what no isolated server is given.
-        """
-        from pipeguard.isolation.docker_servers import harden
-        from pipeguard.isolation.sandbox import this_host
-        from pipeguard.isolation.servers.sources import combine_grants
-
-        if not self.is_container:
-            raise PolicyError(
-                f"{visible(self.argv[0])} starts no container. Name the server alone, or a command"
-                " as docker run IMAGE after `--`."
-            )
-        name = name or identify_server(self.argv, None).name
-        own = find_entries(name, tuple(entries))
-        return harden(self.argv, str(Path.cwd()), combine_grants(own), this_host())
 
 
 def _holds(word: str, home_folder: str) -> bool:

@@ -11,8 +11,7 @@ from pipeguard.config.effective_policy import wrap_isolation
 from pipeguard.config.isolate_key import find_entries
 from pipeguard.errors import LaunchError, PipeGuardError
 from pipeguard.identity.server_name import identify_server
-from pipeguard.isolation.docker_servers import Hardened, harden
-from pipeguard.isolation.docker_words import is_of_containers
+from pipeguard.isolation.docker_servers import Hardened, harden, is_of_containers
 from pipeguard.isolation.engines import Isolation, choose_engine
 from pipeguard.isolation.extent import Extent, compute_extent
 from pipeguard.isolation.fetching import DONE, newest

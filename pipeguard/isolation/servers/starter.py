@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from pipeguard.config.user_policy import mentions_isolation
 from pipeguard.errors import PipeGuardError, PolicyError
-from pipeguard.isolation.docker_words import is_of_containers
+from pipeguard.isolation.docker_servers import is_of_containers
 from pipeguard.isolation.engines import Isolation, choose_engine
 from pipeguard.isolation.profile import Profile
 from pipeguard.isolation.servers.outer_proxies import outer_proxies
