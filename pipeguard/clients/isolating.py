@@ -45,7 +45,7 @@ def obstacle(server: ServerEntry, entries: Iterable[IsolateEntry] | None = None)
     try:
         command.check()
         if entries is not None and command.is_container:
-            command.harden(entries, server.name)
+            command.check_hardened(entries, server.name)
     except PipeGuardError as error:
         why = _TO_START_IT.sub("", str(error)).rstrip(".")
         return f"it cannot be isolated: {why}"

@@ -9,27 +9,32 @@ from __future__ import annotations
 
 import os
 import resource
+import socket
 import stat
-from typing import TYPE_CHECKING, NamedTuple
+from itertools import count
+from typing import TYPE_CHECKING
 
 from pipeguard.isolation import cgroups, landlock
+from pipeguard.isolation.covers import covers_in_view
+from pipeguard.isolation.live_mounts import Doorway
 from pipeguard.isolation.namespace import enter, pass_sockets
 from pipeguard.isolation.seccomp import filter_program
 from pipeguard.isolation.staging import stage, stage_view
 from pipeguard.isolation.view import MAX_FILE_BYTES, MountKind
+from pipeguard.launch.child import Child, Command, start
 from pipeguard.launch.command import Confinement
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from pipeguard.isolation.cgroups import ControlGroup
-    from pipeguard.isolation.live_mounts import Doorway
+    from pipeguard.isolation.ended_by_limit import Ended
     from pipeguard.isolation.profile import ResourceLimits
-    from pipeguard.isolation.view import FileView, Mount, SandboxUser
-    from pipeguard.launch.command import Command
+    from pipeguard.isolation.view import FileView, Mount, SandboxedCommand
 
 
 PROGRAM = "bwrap"
+_NUMBERS = count()  # of control groups
 FOLDERS = ("/usr/bin", "/bin", "/usr/local/bin", "/run/current-system/sw/bin")
 _BINDS = {MountKind.READ: "--ro-bind", MountKind.WRITE: "--bind", MountKind.LINK: "--symlink"}
 _NAMESPACES = ("--unshare-user", "--unshare-ipc", "--unshare-pid", "--unshare-uts")
@@ -39,22 +44,6 @@ _SYSCTLS_OF_USERS = {  # that do not hold for root
     "/proc/sys/kernel/unprivileged_userns_clone": "0",  # Debian's patch of the kernel
     "/proc/sys/kernel/apparmor_restrict_unprivileged_userns": "1",  # Ubuntu since 23.10
 }
-
-
-class Surroundings(NamedTuple):
-    """The inputs that start a sandbox.
-
-    Attributes:
-        ports: TCP ports that it may connect to.
-        channel: a descriptor of the Unix socket that its sockets are sent through.
-        group: the control group that bounds it; None where none can be made.
-        doorway: to what covers again while it runs, or None.
-    """
-
-    ports: tuple[int, ...]
-    channel: int
-    group: ControlGroup | None
-    doorway: Doorway | None = None
 
 
 def find() -> str | None:
@@ -94,26 +83,64 @@ def _is_of_root(path: str) -> bool:
         path = os.path.dirname(path)
 
 
-def confine(
-    command: Command,
-    view: FileView,
-    host: SandboxUser,
-    limits: ResourceLimits,
-    around: Surroundings,
-) -> Confinement:
-    """Wrap a command so that it runs isolated.
+def start_confined(
+    server: SandboxedCommand, say: Callable[[str], None]
+) -> tuple[Child, socket.socket, Ended]:
+    """Start a server isolated; returns before it runs.
 
     Args:
-        command: of the server. Its environment is set inside: bwrap itself runs outside, where
-            `LD_PRELOAD` would have it load what the server may write.
-        view: the files that it sees.
-        host: this machine and its user.
-        limits: what it may use up.
-        around: what it is started with.
+        server: what is run.
+        say: tells the user what cannot be kept covered.
+
+    Returns:
+        The server; the channel where its sockets come; a function to call when it has ended.
 
     Raises:
-        LaunchError: no filter of system calls is known for this machine.
+        LaunchError: no filter of system calls is known for this machine, or the system has no
+            descriptors or processes left.
     """
+    group = None
+    if server.host.uid == 0:  # there resource limits do not bound processes
+        cgroups.remove_stale()
+        group = cgroups.make_group(server.limits, next(_NUMBERS))
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    covers = covers_in_view(server.view)
+    doorway = Doorway.make(covers, say) if covers else None
+    confinement = _confine(server, theirs.fileno(), group, doorway)
+    try:
+        child = start(Command(server.argv, {}, None, confinement))
+    except BaseException:
+        ours.close()
+        if group is not None:
+            group.remove()
+        raise
+    finally:
+        theirs.detach()
+        for descriptor in confinement.descriptors:
+            os.close(descriptor)
+
+    def end() -> tuple[tuple[str, ...], int]:
+        if group is not None:
+            group.close()
+        exceeded = () if group is None else group.exceeded_limits()
+        return exceeded, 0 if doorway is None else doorway.lifeline.reason
+
+    return child, ours, end
+
+
+def _confine(
+    server: SandboxedCommand, channel: int, group: ControlGroup | None, doorway: Doorway | None
+) -> Confinement:
+    """The start of a server's engine.
+
+    Args:
+        server: what is run. Its environment is set inside: bwrap itself runs outside, where
+            `LD_PRELOAD` would have it load what the server may write.
+        channel: a descriptor of the Unix socket that its sockets are sent through.
+        group: the control group that bounds it; None if none can be made.
+        doorway: to what covers again while it runs, or None.
+    """
+    host, view = server.host, server.view
     inherited = [_seal_content(filter_program(os.uname().machine))]
     arguments = [
         *_NAMESPACES,
@@ -129,32 +156,32 @@ def confine(
     arguments += ["--perms", "1777", "--size", str(view.scratch), "--tmpfs", "/dev/shm"]  # noqa: S108  its own
     # What is not given and no scratch is refused, not lost: the folders between are in the root.
     arguments += ["--remount-ro", "/dev", "--remount-ro", "/", "--chdir", view.folder]
-    arguments += [w for name, value in command.env.items() for w in ("--setenv", name, value)]
+    arguments += [w for name, value in server.variables.items() for w in ("--setenv", name, value)]
     read_from = _seal_content(os.fsencode("".join(f"{argument}\0" for argument in arguments)))
 
     argv = [find() or PROGRAM, "--args", str(read_from)]
-    if (doorway := around.doorway) is not None:
+    if doorway is not None:
         inherited += (*doorway.watched_descriptors, doorway.info, doorway.said)
         inherited += doorway.lifeline.ends
         argv += ["--info-fd", str(doorway.said)]
-    argv += ["--", *_through_landlock(view, inherited), *command.argv]
+    argv += ["--", *_through_landlock(view, inherited), *server.argv]
 
     def prepare() -> None:
-        entrances = around.group.entrances() if around.group is not None else ()
+        entrances = group.entrances() if group is not None else ()
         enter(host.uid, host.gid)
         stage(staged)
-        pass_sockets(around.ports, around.channel)
-        os.close(around.channel)  # whoever has it could send other sockets
+        pass_sockets(server.ports, channel)
+        os.close(channel)  # whoever has it could send other sockets
         if doorway is not None:
             doorway.open()  # late: each page that is written after a fork is copied
         # After that: what covers must not be ended by what the server uses up.
         cgroups.enter(entrances)
-        for number, value in _limits(limits):
-            _limit(number, value)
+        for _, number, soft, hard in process_limits(server.limits):
+            resource.setrlimit(number, (soft, hard))
 
-    fds = (read_from, *inherited, around.channel)
-    leave = around.group.leave if around.group is not None else None
+    leave = group.leave if group is not None else None
     lifeline = doorway.lifeline if doorway is not None else None
+    fds = (read_from, *inherited, channel)
     return Confinement(argv, fds, prepare, leave=leave, why_not=forbidden, lifeline=lifeline)
 
 
@@ -223,25 +250,21 @@ def _content(path: str) -> bytes:
         return b""  # not ours to read, so not the server's either
 
 
-def _limits(limits: ResourceLimits) -> Iterator[tuple[int, int | None]]:
-    yield resource.RLIMIT_DATA, limits.memory
-    yield resource.RLIMIT_NPROC, limits.processes
-    yield resource.RLIMIT_NOFILE, limits.files
-    yield resource.RLIMIT_FSIZE, limits.file_size
-    yield resource.RLIMIT_CPU, None if limits.cpu is None else limits.cpu + 1
-    yield resource.RLIMIT_CORE, 0
-
-
-def _limit(number: int, value: int | None) -> None:
-    """Lower a limit; one that is lower already stays."""
-    if value is None:
-        return
-    _, most = resource.getrlimit(number)
-    if most != resource.RLIM_INFINITY:
-        value = min(value, most)
-    # A process that used up its seconds is told by a signal of its own, and killed a second later.
-    soft = max(1, value - 1) if number == resource.RLIMIT_CPU else value
-    resource.setrlimit(number, (soft, value))
+def process_limits(limits: ResourceLimits) -> Iterator[tuple[str, int, int, int]]:
+    """The limits of one process, none above our own: name, number, soft, hard (setrlimit(2))."""
+    for name, number, value in (
+        ("data", resource.RLIMIT_DATA, limits.memory),
+        ("nproc", resource.RLIMIT_NPROC, limits.processes),
+        ("nofile", resource.RLIMIT_NOFILE, limits.files),
+        ("fsize", resource.RLIMIT_FSIZE, limits.file_size),
+        # A process that used up its seconds gets a signal of its own, and is killed a second later.
+        ("cpu", resource.RLIMIT_CPU, None if limits.cpu is None else limits.cpu + 1),
+        ("core", resource.RLIMIT_CORE, 0),
+    ):
+        if value is not None:
+            _, most = resource.getrlimit(number)
+            hard = value if most == resource.RLIM_INFINITY else min(value, most)
+            yield name, number, max(1, hard - 1) if name == "cpu" else hard, hard
 
 
 def _seal_content(content: bytes) -> int:

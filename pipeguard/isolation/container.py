@@ -10,9 +10,8 @@ from __future__ import annotations
 import os
 import socket
 from contextlib import suppress
-from functools import partial
 from time import monotonic, sleep
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from pipeguard.errors import LaunchError
 from pipeguard.isolation import landlock
@@ -20,8 +19,7 @@ from pipeguard.isolation.container_attendant import (
     ORPHAN_SECONDS,
     ContainerRecord,
     attend,
-    is_process,
-    remove_stale,
+    stale_records,
 )
 from pipeguard.isolation.container_engines import LABEL, environment
 from pipeguard.isolation.container_files import (
@@ -38,14 +36,12 @@ from pipeguard.launch.child import Child, Command, start
 from pipeguard.launch.command import PATIENT_ENGINE, Confinement
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from pipeguard.isolation.container_engines import ContainerEngine
     from pipeguard.isolation.container_files import Files
-    from pipeguard.isolation.profile import ResourceLimits
-    from pipeguard.isolation.view import FileView, SandboxUser
-
-    StartedContainer = tuple[Child, socket.socket, Callable[[], None]]
+    from pipeguard.isolation.ended_by_limit import Ended
+    from pipeguard.isolation.view import FileView, SandboxedCommand
 
 REMOVAL_SECONDS = 3 * ORPHAN_SECONDS
 NO_ESCALATION = ("--cap-drop", "ALL", "--security-opt", "no-new-privileges")
@@ -53,27 +49,9 @@ RULES = ("/.pipeguard-landlock", "/.pipeguard-rules")  # its program, and what i
 HIDDEN_SYSTEM = ("--tmpfs", "/sys:ro,size=4k,mode=0")  # no engine leaves it out
 
 
-class Contained(NamedTuple):
-    """The command and files that run in a container.
-
-    Attributes:
-        argv: the server's command.
-        variables: its environment.
-        view: the files that it sees.
-        host: this machine and its user.
-        limits: what it may use up.
-        ports: TCP ports that it may connect to.
-    """
-
-    argv: tuple[str, ...]
-    variables: Mapping[str, str]
-    view: FileView
-    host: SandboxUser
-    limits: ResourceLimits
-    ports: tuple[int, ...]
-
-
-def start_contained(engine: ContainerEngine, server: Contained, folder: str) -> StartedContainer:
+def start_contained(
+    engine: ContainerEngine, server: SandboxedCommand, folder: str
+) -> tuple[Child, socket.socket, Ended]:
     """Start a server in a container; returns before it runs.
 
     Args:
@@ -88,13 +66,14 @@ def start_contained(engine: ContainerEngine, server: Contained, folder: str) -> 
     Raises:
         LaunchError: a container cannot be made.
     """
-    remove_stale(folder, partial(_is_removed, engine))
+    for stale in stale_records(folder):
+        _remove(engine, stale)
     files = _with_rules(sort_files(server.view, submounts_here()), server.view, folder)
     image = engine.image(files.image)
     record = ContainerRecord.make(folder)
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    words = [*_run(engine, server, files, folder, record), image, *COMMAND]
-    confinement = _confinement(engine, server, record, engine.words(*words), theirs)
+    words = engine.words(*_run(engine, server, files, folder, record), image, *COMMAND)
+    confinement = _confinement(engine, record, server.ports, words, theirs.fileno())
     child: Child | None = None
     try:
         child = start(Command(server.argv, environment(), "/", confinement))
@@ -108,15 +87,17 @@ def start_contained(engine: ContainerEngine, server: Contained, folder: str) -> 
     finally:
         theirs.close()
 
-    def clean_up() -> None:
-        # Where the warden was killed, the attendant removes it, unless that was killed too.
+    def end() -> tuple[tuple[str, ...], int]:
+        # If the warden was killed, the attendant removes it, unless that was killed too.
         give_up = monotonic() + REMOVAL_SECONDS
         while record.exists() and monotonic() < give_up:
             sleep(0.02)
-        if record.exists() and _is_removed(engine, record):
-            record.remove()
+        if record.exists():
+            _remove(engine, record)
+        os.close(record.lock)
+        return (), 0
 
-    return child, ours, clean_up
+    return child, ours, end
 
 
 def _with_rules(files: Files, view: FileView, folder: str) -> Files:
@@ -131,12 +112,17 @@ def _with_rules(files: Files, view: FileView, folder: str) -> Files:
     return files._replace(mounts=(*mounts, *files.mounts))
 
 
-def _is_removed(engine: ContainerEngine, record: ContainerRecord) -> bool:
-    return engine.remove(record.name, record.identity())
+def _remove(engine: ContainerEngine, record: ContainerRecord) -> None:
+    if engine.remove(record.name, record.identity()):
+        record.remove()
 
 
 def _run(
-    engine: ContainerEngine, server: Contained, files: Files, folder: str, record: ContainerRecord
+    engine: ContainerEngine,
+    server: SandboxedCommand,
+    files: Files,
+    folder: str,
+    record: ContainerRecord,
 ) -> Iterator[str]:
     """The words of `podman run` up to the image."""
     filtered = store_content(folder, profile_text(os.uname().machine).encode())
@@ -153,44 +139,32 @@ def _run(
     yield from ("--log-driver", "passthrough", "--http-proxy=false", "--no-hosts")
     yield from ("--read-only-tmpfs=false", "--image-volume", "ignore", "--systemd", "false")
     yield from ("--sdnotify", "ignore", "--passwd=false", "--pidfile", record.process_file)
+    yield from ("--cidfile", record.identity_file)
     yield from mount_arguments(files.mounts, folder, server.view.scratch)
 
 
 def _confinement(
     engine: ContainerEngine,
-    server: Contained,
     record: ContainerRecord,
+    ports: Sequence[int],
     argv: Sequence[str],
-    channel: socket.socket,
+    channel: int,
 ) -> Confinement:
-    identity, is_owner = "", False
-
-    def find() -> int | None:
-        nonlocal identity, is_owner
-        if not is_owner:  # this is the attendant
-            record.join_owners()
-            is_owner = True
-        process = record.process()
-        if process is None or (identity := record.note_identity(process)):
-            return process
-        return None if is_process(process) else process  # its parent changed meanwhile: look again
-
     def remove() -> None:
         with suppress(LaunchError):  # the next start tries again
-            if engine.remove(record.name, identity or record.identity()):
-                record.remove()
+            _remove(engine, record)
 
     def enter() -> None:
-        attend(find, remove, server.ports, channel.fileno())
-        nothing = os.open(os.devnull, os.O_RDONLY)
-        os.dup2(nothing, channel.fileno())  # so that no process of the engine holds it open
-        os.close(nothing)
+        attend(record, remove, ports, channel)
+        for descriptor in (channel, record.lock):  # no process of the engine may hold them open
+            os.close(descriptor)
 
     # podman that is killed while it makes a container leaves what nobody finds again.
-    return Confinement(argv, (channel.fileno(),), enter, leave=remove, kind=PATIENT_ENGINE)
+    descriptors = (channel, record.lock)
+    return Confinement(argv, descriptors, enter, leave=remove, kind=PATIENT_ENGINE)
 
 
-def _tell(child: Child, server: Contained, files: Files) -> None:
+def _tell(child: Child, server: SandboxedCommand, files: Files) -> None:
     """Tell the shell in the container what to run."""
     rules = RULES if any(mount.path in RULES for mount in files.mounts) else ()
     view, variables = server.view, server.variables

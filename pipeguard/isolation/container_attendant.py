@@ -3,7 +3,7 @@
 A container's processes belong to its engine, not to the warden. So a process that is forked before
 the engine starts waits for the container, enters its namespaces to make the way out, and then
 watches: when the engine's client or the warden has died and the container has not, it is killed.
-The attendant is a child of the warden, which ends it last.
+The warden ends the attendant last.
 
 It runs in a fork of PipeGuard without threads, and never returns.
 """
@@ -11,84 +11,84 @@ It runs in a fork of PipeGuard without threads, and never returns.
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import os
-import re
 import secrets
 import select
 import shutil
 import signal
 import sys
 from contextlib import suppress
+from math import inf
 from time import monotonic, sleep
 from typing import TYPE_CHECKING
 
 from pipeguard.isolation.namespace import CLONE_NEWNET, CLONE_NEWUSER, open_network, pass_sockets
+from pipeguard.launch.warden import stay_behind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
     from typing import NoReturn
 
 RECORDS = "containers"  # in the folder of isolation
 PREFIX = "pipeguard-"
-OWNERS, PROCESS, IDENTITY = "owners", "process", "identity"
-_IDENTITY = re.compile("[0-9a-f]{64}")  # as podman makes it
+PAUSE_SECONDS = 0.005
+JOIN_SECONDS = 10.0
+ORPHAN_SECONDS = 5.0  # for a container to appear that an engine began to make before it ended
+
+assert sys.platform == "linux"  # noqa: S101  tells mypy which system's names to look up
 
 
 class ContainerRecord:
-    """The record of one container.
+    """The record of one container: a folder, locked by PipeGuard and by the attendant.
 
     Attributes:
         name: of the container.
         process_file: where podman writes the number of its process.
+        identity_file: where podman writes its own name for it.
+        lock: a descriptor that holds the lock; -1 in a process that does not own the container.
     """
 
     def __init__(self, folder: str, name: str) -> None:
         self.name = name
         self._folder = os.path.join(folder, RECORDS, name)
-        self.process_file = os.path.join(self._folder, PROCESS)
+        self.process_file = os.path.join(self._folder, "process")
+        self.identity_file = os.path.join(self._folder, "identity")
+        self.lock = -1
 
     @classmethod
     def make(cls, folder: str) -> ContainerRecord:
         """A record of a container that this process is about to start."""
         record = cls(folder, PREFIX + secrets.token_hex(8))
-        os.makedirs(record._folder, mode=0o700)
-        record.join_owners()
+        made = os.path.join(folder, RECORDS, f"new-{record.name}")
+        os.makedirs(made, mode=0o700)
+        record.lock = os.open(made, os.O_RDONLY | os.O_CLOEXEC)
+        fcntl.flock(record.lock, fcntl.LOCK_SH)
+        os.rename(made, record._folder)  # others look at it from here on
         return record
-
-    def join_owners(self) -> None:
-        """Own the container too: it is nobody's once all of its owners are gone."""
-        path = os.path.join(self._folder, OWNERS)
-        with suppress(FileNotFoundError), open(path, "a", encoding="ascii") as file:
-            file.write(f"{os.getpid()} {_start_ticks(os.getpid())}\n")
 
     def process(self) -> int | None:
         """The number of the container's process, once podman has written it."""
         text = _content(self.process_file)
         return int(text) if text.isdigit() else None
 
-    def note_identity(self, process: int) -> str:
-        """Note, and return, what podman calls the container whose process this is."""
-        parent = _stat(process)[1:2]
-        words = _content(f"/proc/{parent[0]}/cmdline").split("\0") if parent else []
-        found = next((word for word in words if _IDENTITY.fullmatch(word)), "")
-        path = os.path.join(self._folder, IDENTITY)
-        with suppress(FileNotFoundError), open(path, "w", encoding="ascii") as file:
-            file.write(found)  # a folder that is gone was removed because PipeGuard ended
-        return found
-
     def identity(self) -> str:
-        """The identity that podman gave the container; empty where it is not known."""
-        found = _content(os.path.join(self._folder, IDENTITY))
-        return found if _IDENTITY.fullmatch(found) else ""
+        """The identity that podman gave the container; empty before."""
+        return _content(self.identity_file)
 
     def is_stale(self) -> bool:
         """True if all processes that own the container are gone."""
-        lines = _content(os.path.join(self._folder, OWNERS)).splitlines()
-        owners = (line.partition(" ") for line in lines)
-        return not any(
-            number.isdigit() and _start_ticks(int(number)) == started
-            for number, _, started in owners
-        )
+        try:
+            folder = os.open(self._folder, os.O_RDONLY)
+        except OSError:  # another process removed it
+            return False
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        finally:
+            os.close(folder)
+        return True
 
     def exists(self) -> bool:
         """True unless the container is known to be gone."""
@@ -99,66 +99,37 @@ class ContainerRecord:
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
-def remove_stale(folder: str, remove: Callable[[ContainerRecord], bool]) -> None:
-    """Remove the containers of processes that were killed.
+def stale_records(folder: str) -> list[ContainerRecord]:
+    """The containers of processes that were killed.
 
     Args:
         folder: of isolation.
-        remove: removes a container; whether it is gone.
     """
     names: list[str] = []
     with suppress(FileNotFoundError):
         names = os.listdir(os.path.join(folder, RECORDS))
-    for name in names:
-        record = ContainerRecord(folder, name)
-        if record.is_stale() and remove(record):
-            record.remove()
-
-
-def is_process(number: int) -> bool:
-    """True if a process with this number exists."""
-    return bool(_stat(number))
-
-
-def _start_ticks(process: int) -> str:
-    """The start of a process, in ticks since the system's (proc(5), field 22 of stat)."""
-    fields = _stat(process)
-    return fields[19] if fields else ""
-
-
-def _stat(process: int) -> list[str]:
-    """The fields of a process after its name, which may contain anything (proc(5), stat)."""
-    return _content(f"/proc/{process}/stat").rpartition(")")[2].split()
+    records = (ContainerRecord(folder, name) for name in names if name.startswith(PREFIX))
+    return [record for record in records if record.is_stale()]
 
 
 def _content(path: str) -> str:
     try:
-        with open(path, encoding="utf-8", errors="replace") as file:
+        with open(path, encoding="ascii", errors="replace") as file:
             return file.read().strip()
     except OSError:
         return ""
 
 
-assert sys.platform == "linux"  # noqa: S101  tells mypy which system's names to look up
-
-PAUSE_SECONDS = 0.005
-JOIN_SECONDS = 10.0
-ORPHAN_SECONDS = 5.0  # for a container to appear that an engine began to make before it ended
-
-
 def attend(
-    find: Callable[[], int | None],
-    remove: Callable[[], None],
-    ports: Iterable[int],
-    channel: int,
+    record: ContainerRecord, remove: Callable[[], None], ports: Sequence[int], channel: int
 ) -> None:
     """Fork the attendant of the container that this process is about to start.
 
     To be called in the process that becomes the engine's client.
 
     Args:
-        find: the process of the container once it is there.
-        remove: removes what is left of the container; called where the warden cannot.
+        record: of the container.
+        remove: removes what is left of the container; called if the warden cannot.
         ports: TCP ports that it may connect to.
         channel: a descriptor that its sockets are sent through.
 
@@ -166,34 +137,22 @@ def attend(
         OSError: there is no process left.
     """
     watched = [os.pidfd_open(os.getpid()), os.pidfd_open(os.getppid())]
-    first = os.fork()
-    if first:
-        for descriptor in watched:
-            os.close(descriptor)
-        os.waitpid(first, 0)
-        return
-    try:
-        if os.fork() == 0:  # its parent ends at once, so that the warden becomes its parent
-            _attend(find, remove, tuple(ports), channel, watched)
-    finally:
-        os._exit(0)
+    if os.fork() == 0:
+        _attend(record, remove, ports, channel, watched)
+    for descriptor in watched:
+        os.close(descriptor)
 
 
 def _attend(
-    find: Callable[[], int | None],
+    record: ContainerRecord,
     remove: Callable[[], None],
     ports: Sequence[int],
     channel: int,
     watched: Sequence[int],
 ) -> NoReturn:
     try:
-        os.setsid()
-        signal.set_wakeup_fd(-1)
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, signal.SIG_IGN)
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        _close_all_but((*watched, channel))
-        process = _await_process(find, watched)
+        stay_behind((*watched, channel, record.lock))
+        process = _await_process(record, watched)
         if process is not None:
             _watch(process, ports, channel, watched)
         engine, warden = watched
@@ -221,19 +180,16 @@ def _watch(process: int, ports: Sequence[int], channel: int, watched: Sequence[i
     _wait_for_end((container,), ORPHAN_SECONDS)
 
 
-def _await_process(find: Callable[[], int | None], watched: Sequence[int]) -> int | None:
-    """The container's process; None where the engine ended without it."""
+def _await_process(record: ContainerRecord, watched: Sequence[int]) -> int | None:
+    """The container's process; None if the engine ended without it."""
     engine, warden = watched
-    give_up = None
-    while (process := find()) is None:
-        if give_up is None and engine in _wait_for_end((engine,), PAUSE_SECONDS):
-            if not _wait_for_end((warden,), 0):
-                return find()  # what the engine left is the warden's child, and ended by it
-            give_up = monotonic() + ORPHAN_SECONDS
-        elif give_up is not None:
-            if monotonic() > give_up:
-                return None
+    give_up = inf
+    while (process := record.process()) is None and monotonic() <= give_up:
+        if give_up < inf:
             sleep(PAUSE_SECONDS)
+        elif _wait_for_end((engine,), PAUSE_SECONDS):
+            # While the warden lives, what the engine left is its child, and ended by it.
+            give_up = monotonic() + (ORPHAN_SECONDS if _wait_for_end((warden,), 0) else 0)
     return process
 
 
@@ -253,52 +209,32 @@ def _make_network(process: int, ports: Sequence[int], channel: int) -> None:
         os.waitpid(maker, 0)
         return
     try:
-        _enter(process)
+        give_up = monotonic() + JOIN_SECONDS
+        while not _enter(process):
+            if monotonic() > give_up:
+                return
+            sleep(PAUSE_SECONDS)
         open_network()
         pass_sockets(ports, channel)
     finally:
         os._exit(0)
 
 
-def _enter(process: int) -> None:
-    """Enter the user and network namespaces of a process.
-
-    Raises:
-        OSError: they are not ours.
-    """
-    give_up = monotonic() + JOIN_SECONDS
-    library = ctypes.CDLL(None, use_errno=True)
-    while True:
-        try:
-            _enter_once(process, library)
-        except PermissionError:
-            # While its engine prepares it, a container's process is nobody's to look into.
-            if monotonic() > give_up:
-                raise
-            sleep(PAUSE_SECONDS)
-        else:
-            return
+def _enter(process: int) -> bool:
+    """Enter the user and network namespaces of a process; False if that is not possible yet."""
+    try:
+        return _join(process, "user", CLONE_NEWUSER) and _join(process, "net", CLONE_NEWNET)
+    except PermissionError:
+        return False  # while its engine prepares it, nobody may look into it
 
 
-def _enter_once(process: int, library: ctypes.CDLL) -> None:
-    for name, kind in (("user", CLONE_NEWUSER), ("net", CLONE_NEWNET)):
-        path = f"/proc/{process}/ns/{name}"
-        if os.stat(path).st_ino == os.stat(f"/proc/self/ns/{name}").st_ino:
-            if name == "net":
-                raise PermissionError("the container has no network of its own yet")
-            continue
-        descriptor = os.open(path, os.O_RDONLY)
-        if library.setns(descriptor, kind):
-            raise OSError(ctypes.get_errno(), "setns")
-        os.close(descriptor)
-
-
-def _close_all_but(descriptors: Sequence[int]) -> None:
-    """Close every other descriptor; 0, 1 and 2 become /dev/null."""
-    null = os.open(os.devnull, os.O_RDWR)
-    for descriptor in range(3):
-        os.dup2(null, descriptor, inheritable=False)
-    remaining = sorted({0, 1, 2, *descriptors})
-    names = os.listdir("/proc/self/fd")
-    for before, after in zip(remaining, [*remaining[1:], max(map(int, names)) + 1], strict=True):
-        os.closerange(before + 1, after)
+def _join(process: int, name: str, kind: int) -> bool:
+    """Enter one namespace; False if the process has no network of its own yet."""
+    path = f"/proc/{process}/ns/{name}"
+    if os.stat(path).st_ino == os.stat(f"/proc/self/ns/{name}").st_ino:
+        return kind != CLONE_NEWNET
+    descriptor = os.open(path, os.O_RDONLY)
+    if ctypes.CDLL(None, use_errno=True).setns(descriptor, kind):
+        raise OSError(ctypes.get_errno(), "setns")
+    os.close(descriptor)
+    return True

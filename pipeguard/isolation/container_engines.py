@@ -8,13 +8,12 @@ server is on the command line.
 from __future__ import annotations
 
 import os
-import resource
 import subprocess
 from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.errors import LaunchError
-from pipeguard.isolation.bubblewrap import FOLDERS
+from pipeguard.isolation.bubblewrap import FOLDERS, process_limits
 from pipeguard.isolation.cgroups import MEMORY_FACTOR, remove_container_group
 
 if TYPE_CHECKING:
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
 RUNTIMES = ("crun", "runc")
 CALL_SECONDS = 60.0
 LABEL = "pipeguard"
-MOST_PROCESSES = 2**22  # PID_MAX_LIMIT of Linux: as good as none
 IMAGE_DIGITS = 16
 _KEPT = ("LANG", "XDG_RUNTIME_DIR", "XDG_DATA_HOME", "XDG_CONFIG_HOME", "DBUS_SESSION_BUS_ADDRESS")
 _SBIN = ("/usr/sbin", "/sbin", "/usr/local/sbin")  # where runtimes are
@@ -94,17 +92,14 @@ class ContainerEngine(NamedTuple):
                 raise LaunchError(f"{self.program} import: {read_output(made)}")
         return name
 
-    def remove(self, name: str, identity: str = "") -> bool:
+    def remove(self, name: str, identity: str) -> bool:
         """Kill and remove a container; whether it is gone.
 
         Args:
             name: of the container.
-            identity: that podman gave it, where that is known; where podman or its runtime was
+            identity: that podman gave it; empty if it gave none. If podman or its runtime was
                 killed while it made the container, the runtime has it still, and podman does not.
         """
-        if not identity:
-            found = self.call("container", "inspect", "--format", "{{.Id}}", name).stdout
-            identity = found.decode().strip()
         removed = self.call("rm", "--force", "--volumes", "--ignore", "--time", "0", name)
         for folder in (runtime_folder(), "/run") if identity else ():
             for runtime in RUNTIMES:
@@ -131,19 +126,9 @@ class ContainerEngine(NamedTuple):
             yield from ("--memory", str(MEMORY_FACTOR * limits.memory))
         if self.is_limited and limits.processes is not None:
             yield from ("--pids-limit", str(limits.processes))
-        for name, number, value in (
-            ("nofile", resource.RLIMIT_NOFILE, limits.files),
-            ("nproc", resource.RLIMIT_NPROC, limits.processes),
-            ("data", resource.RLIMIT_DATA, limits.memory),
-            ("fsize", resource.RLIMIT_FSIZE, limits.file_size),
-            ("cpu", resource.RLIMIT_CPU, limits.cpu),
-            ("core", resource.RLIMIT_CORE, 0),
-        ):
-            # podman raises these two unless they are said, which not every root may.
-            if value is not None or name in ("nofile", "nproc"):
-                most = _bound_limit(number, value)
-                hard = most + 1 if name == "cpu" else most  # as under bubblewrap
-                yield from ("--ulimit", f"{name}={most}:{hard}")
+        # podman raises "nofile" and "nproc" unless they are said, which not every root may.
+        for name, _, soft, hard in process_limits(limits):
+            yield from ("--ulimit", f"{name}={soft}:{hard}")
 
 
 def find_podman() -> str | None:
@@ -178,10 +163,3 @@ def environment() -> dict[str, str]:
 def read_output(ended: subprocess.CompletedProcess[bytes]) -> str:
     """The client's output, as one line."""
     return " ".join((ended.stderr or ended.stdout).decode("utf-8", "replace").split())
-
-
-def _bound_limit(number: int, value: int | None) -> int:
-    """A limit that is not above our own."""
-    _, most = resource.getrlimit(number)
-    known = (each for each in (value, most) if each is not None)
-    return min((each for each in known if each != resource.RLIM_INFINITY), default=MOST_PROCESSES)

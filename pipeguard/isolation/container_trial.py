@@ -6,24 +6,23 @@ longer than starting a server.
 
 from __future__ import annotations
 
-import json
 import os
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeguard.errors import LaunchError
-from pipeguard.isolation.container import Contained, start_contained
+from pipeguard.isolation.container import start_contained
 from pipeguard.isolation.container_engines import ContainerEngine, find_podman
 from pipeguard.isolation.profile import Profile, ResourceLimits
-from pipeguard.isolation.view import build_view
+from pipeguard.isolation.view import SandboxedCommand, build_view
 from pipeguard.launch.command import NOT_RUNNABLE
 
 if TYPE_CHECKING:
     from pipeguard.isolation.view import SandboxUser
     from pipeguard.launch.child import Child
 
-FOUND = "container.json"  # in the folder of isolation
+FOUND = "container"  # in the folder of isolation
 TRIAL_SECONDS = 20.0
 MAX_SAID_BYTES = 4000
 MOST_SAID = 300
@@ -41,31 +40,39 @@ def find_engine(host: SandboxUser, folder: str, *, is_new_trial: bool = False) -
     Raises:
         LaunchError: none does; the message says why.
     """
-    path = Path(folder, FOUND)
-    if not is_new_trial and (kept := _read_cached(path)) is not None:
-        return kept
     if (program := find_podman()) is None:
         raise LaunchError("podman is not installed.", NOT_RUNNABLE)
+    ways = [
+        ContainerEngine(program, runtime, os.getuid() != 0, is_limited)
+        for is_limited in (True, False)
+        for runtime in ((), ("--runtime", "runc"), ("--runtime", "crun"))
+    ]
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+    here = f"{boot} {os.stat(program).st_mtime_ns} {os.getuid()}"  # while a trial counts
+    path = Path(folder, FOUND)
+    if not is_new_trial:
+        with suppress(OSError, ValueError, IndexError):
+            known, chosen = path.read_text("utf-8").splitlines()
+            if known == here:
+                return ways[int(chosen)]
     problem = ""
-    for is_limited in (True, False):
-        for runtime in ((), ("--runtime", "runc"), ("--runtime", "crun")):
-            engine = ContainerEngine(program, runtime, os.getuid() != 0, is_limited)
-            said = _trial(engine, host, folder)
-            if said is None:
-                _cache(path, engine)
-                return engine
-            problem = problem or said[:MOST_SAID]
-    with suppress(FileNotFoundError):
-        path.unlink()
+    for number, engine in enumerate(ways):
+        said = _trial(engine, host, folder)
+        if said is None:
+            path.parent.mkdir(parents=True, mode=0o700, exist_ok=True)
+            path.write_text(f"{here}\n{number}\n", "utf-8")
+            return engine
+        problem = problem or said[:MOST_SAID]
+    path.unlink(missing_ok=True)
     raise LaunchError(f"podman does not work here: {problem}", NOT_RUNNABLE)
 
 
 def _trial(engine: ContainerEngine, host: SandboxUser, folder: str) -> str | None:
     """Run `true` in a container; returns what was wrong."""
     view = build_view(Profile(), host, (), "/", None)
-    server = Contained(_TRUE, {}, view, host, ResourceLimits(), ())
+    server = SandboxedCommand(_TRUE, {}, view, host, ResourceLimits(), ())
     try:
-        child, channel, clean_up = start_contained(engine, server, folder)
+        child, channel, end = start_contained(engine, server, folder)
     except (LaunchError, OSError) as error:
         return str(error)
     try:
@@ -75,7 +82,7 @@ def _trial(engine: ContainerEngine, host: SandboxUser, folder: str) -> str | Non
     finally:
         child.close()
         channel.close()
-        clean_up()
+        end()
 
 
 def _ending(child: Child, engine: ContainerEngine) -> str | None:
@@ -88,31 +95,3 @@ def _ending(child: Child, engine: ContainerEngine) -> str | None:
     if ended is not None and ended.code == 0 and not (printed and engine.is_limited):
         return None
     return printed or f"the program {ended or 'did not end'}"
-
-
-def _key(engine: ContainerEngine) -> dict[str, object]:
-    """The conditions under which an earlier trial still counts."""
-    boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
-    changed = os.stat(engine.program).st_mtime_ns
-    return {
-        "boot": boot,
-        "changed": changed,
-        "user": os.getuid(),
-        "engine": [engine.program, list(engine.options), *engine[2:]],
-    }
-
-
-def _cache(path: Path, engine: ContainerEngine) -> None:
-    path.parent.mkdir(parents=True, mode=0o700, exist_ok=True)
-    path.write_text(json.dumps(_key(engine)) + "\n", "utf-8")
-
-
-def _read_cached(path: Path) -> ContainerEngine | None:
-    try:
-        kept = json.loads(path.read_text("utf-8"))
-        program, options, *rest = kept["engine"]
-        engine = ContainerEngine(program, tuple(options), *rest)
-        is_same = _key(engine) == kept
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return engine if is_same else None

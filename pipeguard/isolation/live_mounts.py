@@ -26,6 +26,7 @@ from pipeguard.isolation.covers import (
     unwatched_message,
 )
 from pipeguard.launch.lifeline import Lifeline
+from pipeguard.launch.warden import stay_behind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -96,13 +97,7 @@ class Doorway(NamedTuple):
 
 def _wait(doorway: Doorway, watched: Sequence[int]) -> NoReturn:
     try:
-        os.setsid()
-        signal.set_wakeup_fd(-1)
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, signal.SIG_IGN)
-        _close_all_but(
-            (*doorway.watched_descriptors, doorway.info, doorway.lifeline.held, *watched)
-        )
+        stay_behind((*doorway.watched_descriptors, doorway.info, doorway.lifeline.held, *watched))
         _serve(doorway, watched)
     finally:
         os._exit(0)
@@ -187,14 +182,3 @@ class _SandboxMounts:
             sleep(PAUSE_SECONDS)
             mounting.enter_mounts(self._theirs)
         self._is_ready = True
-
-
-def _close_all_but(wanted: Sequence[int]) -> None:
-    """Close every other descriptor; 0, 1 and 2 become /dev/null."""
-    null = os.open(os.devnull, os.O_RDWR)
-    for descriptor in range(3):
-        os.dup2(null, descriptor, inheritable=False)
-    for name in os.listdir("/proc/self/fd"):
-        if int(name) > 2 and int(name) not in wanted:
-            with suppress(OSError):  # the one that lists them
-                os.close(int(name))

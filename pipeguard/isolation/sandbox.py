@@ -6,10 +6,7 @@ The parts decide nothing about messages: those are judged as without isolation.
 from __future__ import annotations
 
 import os
-import socket
 from functools import partial
-from itertools import count
-from threading import Lock
 from typing import TYPE_CHECKING
 
 from pipeguard.config.directories import cache_folder, config_folder
@@ -24,18 +21,18 @@ from pipeguard.isolation.profile import Profile
 from pipeguard.isolation.runtimes import find_runtime, runtime_of_package
 from pipeguard.isolation.sensitive import sensitive_paths, session_sockets
 from pipeguard.isolation.server_view import server_view
-from pipeguard.isolation.view import SandboxUser, filter_environment
+from pipeguard.isolation.view import SandboxedCommand, SandboxUser, filter_environment
 from pipeguard.isolation.way_out import SandboxExit
-from pipeguard.launch.child import Command, start
+from pipeguard.launch.child import Command
 from pipeguard.state.paths import state_folder_text
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    from pipeguard.isolation.cgroups import ControlGroup
     from pipeguard.isolation.egress.judge import Report
-    from pipeguard.isolation.live_mounts import Doorway
+    from pipeguard.isolation.ended_by_limit import Ended
     from pipeguard.isolation.roots import StoredRoots
     from pipeguard.isolation.runtimes import Runtime
     from pipeguard.isolation.way_out import ProxiesSource
@@ -45,7 +42,6 @@ HOMES, PACKAGES, ROOTS = "isolation", "packages", "roots"  # in the state folder
 NAME_FILE = "server"  # beside a kept home: whose it is
 WEB_PORTS = frozenset({80, 443})  # connections to these are refused by name and told
 
-_NUMBERS = count()
 PROXY_VARIABLES = frozenset({"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"})
 OWN_PROXY = f"http://127.0.0.1:{PROXY_PORT}"
 # From the documentation of npm ("config"), uv ("environment variables") and pip ("configuration").
@@ -91,11 +87,9 @@ class Sandbox:
         self.engine = engine
         self._name = identity.partition("\n")[0]
         self._say = say
-        self._said: set[str] = set()  # what is not said at each start
         self._rules = _host_rules(profile)
         self._report = report
         self._proxies = proxies
-        self._lock = Lock()
         self._ways_out: set[SandboxExit] = set()
         try:
             self._look(identity, command, profile, fixed)
@@ -161,67 +155,33 @@ class Sandbox:
         Raises:
             LaunchError: the system has no descriptors or processes left, or no container works.
         """
-        if self.engine == Isolation.CONTAINER:
-            return self._start_contained()
-        from pipeguard.isolation import bubblewrap  # Linux alone has what it imports
-
-        group = self._group()
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        doorway = self._doorway()
-        confinement = bubblewrap.confine(
-            Command(self._argv, self._variables),
-            self.view,
-            self._host,
-            self.profile.limits,
-            bubblewrap.Surroundings(self._ports(), theirs.fileno(), group, doorway),
+        ports = tuple(sorted(self._rules.ports | WEB_PORTS))
+        child, channel, end = self._start_engine(
+            SandboxedCommand(
+                self._argv, self._variables, self.view, self._host, self.profile.limits, ports
+            )
         )
-        try:
-            child = start(Command(self._argv, {}, None, confinement))
-        except BaseException:
-            ours.close()
-            if group is not None:
-                group.remove()
-            raise
-        finally:
-            theirs.detach()
-            for descriptor in confinement.descriptors:
-                os.close(descriptor)
-        way_out = self._way_out(ours)
+        way_out = SandboxExit(channel, self._rules, self._report, self._proxies)
+        self._ways_out.add(way_out)
+        way_out.update(self._rules)  # if they were changed in between
+        way_out.start()
 
         def close() -> None:
             self._forget(way_out)
-            if group is not None:
-                group.close()
-            lost = 0 if doorway is None else doorway.lifeline.reason
-            self._tell_limits(child, () if group is None else group.exceeded_limits(), lost)
+            from pipeguard.isolation.ended_by_limit import limits_told
+
+            for text in limits_told(self._name, child.wait(0), self.profile.limits, *end()):
+                self._say(text)
 
         child.on_close = close
         return child
 
-    def note_roots(self, addresses: tuple[str, ...]) -> None:
-        """Store the roots that the client answered, for the server's next start."""
-        if self._roots is not None:
-            try:
-                self._roots.note(addresses)
-            except OSError as error:
-                self._say(f"the client's roots could not be stored for the next start: {error}")
+    def _start_engine(self, server: SandboxedCommand) -> tuple[Child, socket.socket, Ended]:
+        if self.engine != Isolation.CONTAINER:
+            from pipeguard.isolation.bubblewrap import start_confined  # only Linux has its imports
 
-    def _doorway(self) -> Doorway | None:
-        from pipeguard.isolation.covers import covers_in_view  # Linux alone has what it imports
-
-        if not (covers := covers_in_view(self.view)):
-            return None
-        from pipeguard.isolation.live_mounts import Doorway
-
-        return Doorway.make(covers, self._say_once)
-
-    def _say_once(self, text: str) -> None:
-        if text not in self._said:
-            self._said.add(text)
-            self._say(text)
-
-    def _start_contained(self) -> Child:
-        from pipeguard.isolation.container import Contained, start_contained
+            return start_confined(server, self._say)
+        from pipeguard.isolation.container import start_contained
         from pipeguard.isolation.container_files import unsettable
         from pipeguard.isolation.container_trial import find_engine
 
@@ -232,49 +192,15 @@ class Sandbox:
             raise LaunchError(str(error), error.exit_code, ADVICE) from None
         if left_out := unsettable(self._variables):
             self._say(f"a container's shell cannot set {', '.join(left_out)}, which is left out")
-        server = Contained(
-            self._argv,
-            self._variables,
-            self.view,
-            self._host,
-            self.profile.limits,
-            self._ports(),
-        )
-        child, channel, clean_up = start_contained(engine, server, folder)
-        way_out = self._way_out(channel)
+        return start_contained(engine, server, folder)
 
-        def close() -> None:
-            self._forget(way_out)
-            clean_up()
-            self._tell_limits(child, ())
-
-        child.on_close = close
-        return child
-
-    def _tell_limits(self, child: Child, exceeded: tuple[str, ...], lost: int = 0) -> None:
-        from pipeguard.isolation.ended_by_limit import limits_told
-
-        for text in limits_told(self._name, child.wait(0), self.profile.limits, exceeded, lost):
-            self._say(text)
-
-    def _way_out(self, channel: socket.socket) -> SandboxExit:
-        way_out = SandboxExit(channel, self._rules, self._report, self._proxies)
-        way_out.start()
-        with self._lock:
-            self._ways_out.add(way_out)
-        return way_out
-
-    def _ports(self) -> tuple[int, ...]:
-        return tuple(sorted(self._rules.ports | WEB_PORTS))
-
-    def _group(self) -> ControlGroup | None:
-        """A control group where we are root, since there resource limits do not bound processes."""
-        if self._host.uid != 0:
-            return None
-        from pipeguard.isolation.cgroups import make_group, remove_stale
-
-        remove_stale()
-        return make_group(self.profile.limits, next(_NUMBERS))
+    def note_roots(self, addresses: tuple[str, ...]) -> None:
+        """Store the roots that the client answered, for the server's next start."""
+        if self._roots is not None:
+            try:
+                self._roots.note(addresses)
+            except OSError as error:
+                self._say(f"the client's roots could not be stored for the next start: {error}")
 
     def update(self, profile: Profile) -> None:
         """Judge connections by another profile from now on.
@@ -284,31 +210,23 @@ class Sandbox:
         Raises:
             PolicyError: a host cannot be read.
         """
-        rules = _host_rules(profile)
-        with self._lock:
-            self._rules = rules
-            ways_out = tuple(self._ways_out)
-        for way_out in ways_out:
-            way_out.update(rules)
+        self._rules = _host_rules(profile)
+        for way_out in tuple(self._ways_out):
+            way_out.update(self._rules)
 
     def report_refused(self) -> None:
         """Report which connections of its servers were refused until now."""
-        with self._lock:
-            ways_out = tuple(self._ways_out)
-        for way_out in ways_out:
+        for way_out in tuple(self._ways_out):
             way_out.report_refused()
 
     def hang_up(self) -> None:
         """End all connections of its servers, and wait until they are reported."""
-        with self._lock:
-            ways_out = tuple(self._ways_out)
-        for way_out in ways_out:
+        for way_out in tuple(self._ways_out):
             self._forget(way_out)
 
     def _forget(self, way_out: SandboxExit) -> None:
         way_out.close()
-        with self._lock:
-            self._ways_out.discard(way_out)
+        self._ways_out.discard(way_out)
 
 
 def _host_rules(profile: Profile) -> HostRules:

@@ -18,7 +18,7 @@ from pipeguard.isolation.sensitive import find_hidden, find_holder, is_inside
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from pipeguard.isolation.profile import Profile
+    from pipeguard.isolation.profile import Profile, ResourceLimits
 
 
 class MountKind(Enum):
@@ -122,6 +122,26 @@ class SandboxUser(NamedTuple):
     gid: int
     sensitive: tuple[str, ...]
     packages: str
+
+
+class SandboxedCommand(NamedTuple):
+    """A command and all that an engine runs it with.
+
+    Attributes:
+        argv: the server's program and its arguments.
+        variables: its environment.
+        view: the files that it sees.
+        host: this machine and its user.
+        limits: what it may use up.
+        ports: TCP ports that it may connect to.
+    """
+
+    argv: tuple[str, ...]
+    variables: Mapping[str, str]
+    view: FileView
+    host: SandboxUser
+    limits: ResourceLimits
+    ports: tuple[int, ...]
 
 
 def build_view(

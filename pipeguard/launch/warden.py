@@ -56,7 +56,7 @@ def run_warden(command: Command, stdio: tuple[int, int, int], life: int, status:
         # closes it in the next one by its number alone, which would now be another's (signal.c).
         failure = os.pipe()
         inside = command.confinement.descriptors if command.confinement is not None else ()
-        _close_all_but((*stdio, life, status, *failure, *inside))
+        close_all_but((*stdio, life, status, *failure, *inside))
         warden = Warden(life, status, _load_prctl())
         if warden.start(command, stdio, failure):
             warden.watch()
@@ -301,7 +301,17 @@ def _reset(number: int) -> None:
         return  # the C library reserves some real-time signals
 
 
-def _close_all_but(descriptors: tuple[int, ...]) -> None:
+def stay_behind(descriptors: tuple[int, ...]) -> None:
+    """Make a fork of this process live until it ends itself, with these descriptors only."""
+    os.setsid()
+    signal.set_wakeup_fd(-1)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    close_all_but(descriptors)
+
+
+def close_all_but(descriptors: tuple[int, ...]) -> None:
     """Close every other descriptor; 0, 1 and 2 become /dev/null."""
     null = os.open(os.devnull, os.O_RDWR)
     for descriptor in range(3):

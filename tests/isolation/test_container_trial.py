@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 
@@ -22,18 +21,19 @@ def test_without_podman_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         find_engine(this_host(), str(tmp_path))
 
 
-def test_what_was_found_is_kept_until_something_changes(tmp_path: Path) -> None:
+def test_what_was_found_is_kept_until_something_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     engine = engine_here(tmp_path)
     found = tmp_path / FOUND
-    kept = json.loads(found.read_text())
+    kept = found.read_text()
+    monkeypatch.setattr(container_trial, "_trial", lambda *_: "tried again")
     assert find_engine(this_host(), str(tmp_path)) == engine
-    found.write_text(json.dumps(kept | {"boot": "another"}))
-    assert container_trial._read_cached(found) is None
-    found.write_text(json.dumps(kept | {"changed": 1}))
-    assert container_trial._read_cached(found) is None
-    for broken in ("", "{}", "[]", '{"engine": ["podman"]}'):
-        found.write_text(broken)
-        assert container_trial._read_cached(found) is None
+    for other in (f"another {kept}", "", "{}", kept.replace("\n", " "), f"{kept}x", f"{kept}\n9"):
+        found.write_text(other)
+        with pytest.raises(LaunchError, match="tried again"):
+            find_engine(this_host(), str(tmp_path))
+        assert not found.exists()
 
 
 def test_a_rootless_engine_says_so() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
+from pipeguard.config.isolate_key import find_entries
 from pipeguard.detect.checks.addresses import is_loopback
 from pipeguard.isolation.docker_servers import is_of_containers, parse_run
 from pipeguard.isolation.packages import find_package
@@ -16,6 +17,7 @@ from pipeguard.unicode.display import visible
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from pipeguard.config.isolate_key import IsolateEntry
     from pipeguard.isolation.shipped import ShippedProfile
 
 
@@ -121,6 +123,23 @@ class ServerCommand(NamedTuple):
             needed = _describe_databases((*self.argv, *variables.values()))
             return " ".join(filter(None, (held, needed)))
         return " ".join(filter(None, (held, shipped.needs)))
+
+    def check_hardened(self, entries: Iterable[IsolateEntry], name: str) -> None:
+        """Check that isolation would start the container here.
+
+        Args:
+            entries: what the user's policy says about isolation.
+            name: of the server.
+
+        Raises:
+            PolicyError: its words give away what no isolated server is given.
+        """
+        from pipeguard.isolation.docker_servers import harden
+        from pipeguard.isolation.sandbox import this_host
+        from pipeguard.isolation.servers.sources import combine_grants
+
+        given = combine_grants(find_entries(name, tuple(entries)))
+        harden(self.argv, str(Path.cwd()), given, this_host(), {})
 
 
 def _holds(word: str, home_folder: str) -> bool:
