@@ -142,7 +142,7 @@ def _describe_fault(error: Exception) -> str:
         missing = f"the module {error.name}" if error.name else "a module"
         return (
             f"{missing} could not be loaded: PipeGuard was updated while this ran, or is not"
-            " installed completely. Run it again; if it fails again, install PipeGuard anew."
+            " installed completely. Run it again; if it fails again, reinstall PipeGuard."
         )
     frames = extract_tb(error.__traceback__)
     places = " < ".join(f"{frame.name} ({frame.filename}:{frame.lineno})" for frame in frames[::-1])

@@ -198,7 +198,7 @@ class Bearer:
             self._take((login, secrets))
             self._stamp = self._store.stamp(self.server)
         if secrets.access_token == refused and not login.has_refresh:
-            raise self._make_error("needs a new login, since the last one has expired")
+            raise self._make_error("needs a new login, because the last one has expired")
 
     async def _remember_scope(self, scope: str) -> None:
         """Store the scopes that the server asks for, for the next login to request (step-up).

@@ -98,4 +98,4 @@ def result_note(event: AuditedEvent) -> list[str]:
     stopped = stopping(event)
     if not stopped or not all(item.get("place", "").startswith("call.") for item in stopped):
         return []
-    return ["Its result is still judged: what it repeats of this may be cut out of it."]
+    return ["Its result is still judged, and anything it repeats of this may be cut."]

@@ -243,7 +243,7 @@ class PageHost:
         self._page.door.forget_numbers()
         is_open = True
         while is_open:
-            end = "Press Enter for another link, Ctrl-C to end: the page goes on."
+            end = "Press Enter for another link, Ctrl-C to end: the page keeps running."
             _write(terminal, f"{LINK}{self.make_link()}\n{end}\n")
             is_open = bool(await reader.readline())
         self._page.door.forget_numbers()

@@ -88,7 +88,7 @@ def without_file(client: Client, plans: Sequence[ChangePlan], launcher: Sequence
         steps = client.paste.replace("LAUNCHER", launcher[0])
         click.echo(f"\n{client.name} stores its servers in no file that can be edited.\n  {steps}")
     elif not any(spec.client == client.id for plan in plans for spec in plan.config.specs):
-        click.echo(f"\n{client.name}: none of its files has a server.")
+        click.echo(f"\n{client.name}: its files name no server.")
 
 
 def diffs(plans: Iterable[ChangePlan]) -> None:

@@ -213,7 +213,7 @@ def _what_opens(event: AuditedEvent, exemptions: Sequence[Exemption]) -> list[st
     if others or is_call:
         lines.append("Or choose what it is for:")
         if is_call:
-            lines.append(f"  --by {ONE_CALL:<8} this call alone, once, within {MINUTES} minutes")
+            lines.append(f"  --by {ONE_CALL:<8} only this call, once, within {MINUTES} minutes")
         for scope in others:
             heading = f"  --by {scope.value:<8} "
             opened = describe_opening(narrowest(event, None, "", scope))

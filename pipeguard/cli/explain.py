@@ -140,7 +140,7 @@ def _describe_exceptions(rule: Rule) -> Iterator[str]:
     if sure is not usual_action(rule):
         yield f" It is {_USUAL[sure]} if {' or '.join(list_raises(rule))}."
     if rule.leaving is Leaving.LOWER and sure is Action.BLOCK:
-        yield " In what a call keeps on this machine, it is a warning."
+        yield " In data that a call keeps on this machine, it is a warning."
 
 
 def _family_page(fields: Fields) -> list[str]:

@@ -74,7 +74,7 @@ if the scan engine is missing, 4 if the store cannot be used.""",
     "--check",
     is_flag=True,
     help="Check the files and options, list the servers, and start nothing. A server that would"
-    " not start is a note, since serve goes on without it.",
+    " not start is a note, because serve continues without it.",
 )
 @click.pass_context
 def command(

@@ -167,7 +167,7 @@ class Container:
         """The text before each entry on its line: the indentation, and in a list the dash."""
         first = next(iter(self._members.values()), None)
         if first is None:
-            raise UneditableError("there is no entry whose form a new one could take.")
+            raise UneditableError("no entry shows the form that a new one should have.")
         return self.text[line_start(self.text, first.start) : first.start]
 
     def _spans(self, key: str | int) -> list[Span]:

@@ -148,7 +148,7 @@ def read(path: str, limit_bytes: int, error: type[PipeGuardError]) -> tuple[byte
     """Read a small file; return its content and its status.
 
     Raises:
-        PipeGuardError: of the given type: it cannot be read, is too large, or is no regular file.
+        PipeGuardError: of the given type: it cannot be read, is too large, or not a regular file.
     """
     flags = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
     try:
@@ -156,7 +156,7 @@ def read(path: str, limit_bytes: int, error: type[PipeGuardError]) -> tuple[byte
         try:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
-                raise error(f"{path} is no regular file.")
+                raise error(f"{path} is not a regular file.")
             chunks = []
             left = limit_bytes + 1
             while left and (chunk := os.read(descriptor, left)):

@@ -75,7 +75,7 @@ def _change(text: str, at: int, kind: str, value: Value) -> str:
     """The text with more in a key of an entry."""
     entry = _YAML.read(text).at((_KEY, at))
     if entry is None or entry.shared or not entry.members:
-        raise UneditableError("the entry cannot be changed alone.")
+        raise UneditableError("the entry cannot be changed on its own.")
     member = entry.member(kind)
     if isinstance(value, list):
         is_port = kind == "loopback"

@@ -380,5 +380,5 @@ class _JsonReader:
             raise UnreadableError(f"{place}: {what}.")
         brackets = "1 bracket is" if len(self._open) == 1 else f"{len(self._open)} brackets are"
         raise UnreadableError(
-            f"the file ends before it is complete: {brackets} open, the last one since {place}."
+            f"the file ends before it is complete: {brackets} open, the last one from {place}."
         )

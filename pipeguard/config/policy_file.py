@@ -63,7 +63,7 @@ HARMFUL: Mapping[Drift, str] = {
     Drift.SCHEMA_WIDENED: "it accepts values that it did not accept when a person approved it",
     Drift.PARAMETER_ADDED: "a new parameter can carry data away",
     Drift.PARAMETER_CHANGED: "a parameter with a new meaning takes other data",
-    Drift.OTHER: "nobody knows what it does",
+    Drift.OTHER: "its effect is unknown",
 }
 
 

@@ -91,7 +91,7 @@ class Toml(Json):
         if node.style is Style.BRACKETS:
             return ", ".join(pairs)
         if member.value.regions:
-            raise UneditableError("a table of its own is where a line must go.")
+            raise UneditableError("a line cannot be added inside a separate table.")
         indent = text[line_start(text, member.start) : member.start]
         return f"{newline(text)}{indent}{node.prefix}".join((node.prefix + pairs[0], *pairs[1:]))
 

@@ -175,7 +175,7 @@ def parse_count(text: str) -> int:
         PolicyError: it is none.
     """
     if not text.isascii() or not text.isdigit() or len(text) > DIGITS or not int(text):
-        raise PolicyError(f"{text!r} is no positive number.")
+        raise PolicyError(f"{text!r} is not a positive number.")
     return _bound_number(int(text), text)
 
 
@@ -215,7 +215,7 @@ def parse_limits(settings: Sequence[str], base: ResourceLimits) -> ResourceLimit
         limit = reader(value)
         if limit < LEAST.get(name, 1):
             is_bare = reader is parse_size and value.isdigit()
-            unit = " bytes, since it has no unit" if is_bare else ""
+            unit = " bytes, because it has no unit" if is_bare else ""
             least = format_limit(name, LEAST[name])
             raise PolicyError(f"the limit {name}={value}{unit}: a server needs {least} or more.")
         base = base._replace(**{name.replace("-", "_"): limit})

@@ -122,7 +122,7 @@ def _check_absent(outer: int, path: str) -> None:
         os.close(open_below(outer, path))
     except OSError:
         return
-    raise OSError(errno.ESTALE, "it was put there meanwhile", path)
+    raise OSError(errno.ESTALE, "something else put it there in the meantime", path)
 
 
 def _mount_inside(outer: int, top: Mount, mount: Mount) -> None:

@@ -117,7 +117,7 @@ def start(command: Command) -> Child:
     # CreateProcess finds only .exe; npx, npm and yarn are .cmd files, found through PATHEXT.
     path = shutil.which(program, path=command.env.get("PATH"))
     if path is None and os.path.dirname(program):
-        raise LaunchError(f"{program}: there is no such file, or it is no program.", NOT_FOUND)
+        raise LaunchError(f"{program}: there is no such file, or it is not a program.", NOT_FOUND)
     if path is None:
         raise LaunchError(
             f"{program}: command not found in the server's PATH.",

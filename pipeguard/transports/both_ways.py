@@ -139,7 +139,7 @@ class _Way:
     """A coroutine that carries frames one way, with what it waits for.
 
     Attributes:
-        channel: that has to be readable before it goes on; None if it goes on at once.
+        channel: that has to be readable before it goes on; None if it continues at once.
         has_ended: True once it is over.
     """
 
@@ -151,7 +151,7 @@ class _Way:
         self.has_ended = False
 
     def has_left_turn(self) -> bool:
-        """True if it goes on at once, in a thread without the turn."""
+        """True if it continues at once, in a thread without the turn."""
         return self.channel is None and not self.has_ended
 
     def proceed(self) -> None:

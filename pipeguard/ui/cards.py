@@ -210,13 +210,13 @@ class _DefinitionsCard(Card):
             raise NothingDoneError("Nothing is ticked, so nothing was approved.")
         done = (approve if is_approval else reject)(store, meant, by)
         if not done:
-            raise NothingDoneError("The server changed it meanwhile, or it was decided elsewhere.")
+            raise NothingDoneError("The server has changed it since, or it was decided elsewhere.")
         verb = "approved" if is_approval else "rejected"
         what = foreign(done[0].pin.name) if len(done) == 1 else f"{len(done)} definitions"
         words = Markup("You {} {} of {}.").format(verb, what, show_own(self.server))
         if len(done) < len(meant):
             left = len(meant) - len(done)
-            words += Markup(" {} changed meanwhile and still wait.").format(left)
+            words += Markup(" {} changed in the meantime and still wait.").format(left)
         return DoneDecision(words, lambda store: restore(store, done, by, is_approval=is_approval))
 
 

@@ -167,7 +167,7 @@ class Desktop:
             with suppress(ProcessLookupError):
                 tray.kill()
             await tray.wait()
-        self._say("The tray icon has ended. The page goes on.")
+        self._say("The tray icon has ended. The page keeps running.")
         await asyncio.Event().wait()
 
     def _tell_tray(self) -> None:

@@ -52,7 +52,7 @@ _CHANGED = frozenset({"redact", "cut"})  # actions after which the rest goes on
 _REFUSE = CardAnswer(
     "refuse",
     "Refuse",
-    "The model is told no, and goes on without it. Nothing leaves.",
+    "The model is told no, and continues without it. Nothing leaves.",
     is_main=True,
 )
 
@@ -93,7 +93,7 @@ class CallCard(Card):
     @property
     def answers(self) -> tuple[CardAnswer, ...]:
         """Refuse it, or allow it once."""
-        return _REFUSE, _allow_once("it goes on at once")
+        return _REFUSE, _allow_once("it continues at once")
 
     def carry_out(self, store: Store, chosen: ChosenAnswer) -> DoneDecision:
         """Tell the run that waits."""

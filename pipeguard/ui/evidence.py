@@ -135,7 +135,7 @@ _DRAWS_NOTHING = "invisible. It can keep a filter from finding the word that it 
 # By category and by direction (UAX 44 and 9).
 _BY_KIND = {
     "Zs": "an unusual space.",
-    "Co": "a character of private use: no standard says what it is.",
+    "Co": "a private-use character: no standard defines it.",
     "Cc": "a control character, which is invisible.",
     **dict.fromkeys(
         ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"),

@@ -76,7 +76,7 @@ def make_heading(event: AuditedEvent, rule: str) -> Markup:
 
 # Why a definition is held (firewall.finding.PinChange), as far as its difference does not say it.
 _REASONS = {
-    "review": "your policy holds what is new (trust: review)",
+    "review": "your policy holds new definitions (trust: review)",
     "instruction-added": "it now tells the model to do something",
     "required-parameter-added": "a parameter was added that each call must fill",
     "annotation-flipped": "the server now claims something else about what it does",

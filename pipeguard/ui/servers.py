@@ -271,7 +271,7 @@ def _find_health(
     if last:
         return Health("asleep", Markup("Idle"), Markup("last seen at {}").format(when(last)))
     if record is not None and record.last_run:
-        return Health("unknown", Markup("Not known since {}").format(when(record.last_run)))
+        return Health("unknown", Markup("Unknown since {}").format(when(record.last_run)))
     return Health("unknown", Markup("Not known"), Markup("it has not run under PipeGuard yet"))
 
 

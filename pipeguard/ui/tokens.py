@@ -37,5 +37,5 @@ def _find(store: Store) -> tuple[list[StoredToken], dict[str, str]]:
 async def _revoke(request: web.Request) -> web.StreamResponse:
     name = str((await request.post()).get("name", ""))
     await with_store(request, lambda store: revoke_token(store, name, request.app[PAGE].by))
-    done = sentence("You revoked the token {name}. Nobody gets in with it.", name=foreign(name))
+    done = sentence("You revoked the token {name}. It is no longer accepted.", name=foreign(name))
     raise request.app[PAGE].finish(DoneDecision(done), PATH)

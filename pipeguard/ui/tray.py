@@ -18,7 +18,7 @@ from PySide6.QtWidgets import QApplication, QMenu, QSystemTrayIcon
 
 SIZE = 64  # pixels, of which a panel shows a third
 _BADGE = QRect(24, 24, 40, 40)
-_WORDS = {-1: "What waits is not known", 0: "Nothing waits", 1: "1 thing waits"}
+_WORDS = {-1: "What waits is unknown", 0: "Nothing waits", 1: "1 thing waits"}
 _RED = QColor("#b3261e")
 
 

@@ -96,7 +96,7 @@ async def _decide_several(request: web.Request) -> web.StreamResponse:
     if not items:
         raise NothingDoneError("Nothing is ticked in the list.")
     if not shown.keys() >= set(items):
-        raise NothingDoneError("One of them changed meanwhile, or was decided elsewhere.")
+        raise NothingDoneError("One of them changed in the meantime, or was decided elsewhere.")
     cards = [shown[item] for item in items]
     decided = [ChosenAnswer(card, card.answers[0], page.by) for card in cards]
     if form.get("answer") == "allow":

@@ -55,6 +55,6 @@ def test_a_file_that_cannot_be_read_whole_is_refused(tmp_path: Path) -> None:
     large = write(tmp_path / "large.yaml", "#" * (MOST_BYTES + 1))
     latin = write(tmp_path / "latin.yaml", "")
     latin.write_bytes("command: Grüße".encode("latin-1"))
-    for path, why in ((large, "larger than"), (latin, "UTF-8"), (tmp_path, "no regular file")):
+    for path, why in ((large, "larger than"), (latin, "UTF-8"), (tmp_path, "not a regular file")):
         with pytest.raises(PolicyError, match=why):
             read_own_text(str(path))

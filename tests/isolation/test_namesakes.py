@@ -68,4 +68,4 @@ def test_a_namesake_is_isolated_and_gets_nothing_of_the_other(
         (name,) = set(re.findall(r"recorded as (reacher-[0-9a-f]{6})", second.said()))
         shown = " ".join(CliRunner().invoke(command, ["show", name]).output.split())
         assert shown.startswith(name)
-    assert ("is given nothing of what" in second.said()) == (not option)
+    assert ("is given nothing that" in second.said()) == (not option)

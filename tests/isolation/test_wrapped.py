@@ -135,7 +135,7 @@ def test_a_policy_that_cannot_be_read_starts_no_server(tmp_path: Path) -> None:
     mark = tmp_path / "started"
     command = ("/bin/sh", "-c", f"touch {mark}; exec cat")
     with Isolated(tmp_path, "--policy", str(tmp_path / "policy.yaml"), command=command) as run:
-        assert "no regular file" in str(run.initialize()["error"])
+        assert "not a regular file" in str(run.initialize()["error"])
         assert run.process.wait(60) == 2
     assert not mark.exists()
 

@@ -66,9 +66,9 @@ def _open(target: AssessmentTarget, server: ServerEntry) -> Iterator[PostureFind
 def _because(isolation: EntryIsolation) -> str:
     """Why a server is not held that something is said of."""
     if isolation.engine == Isolation.LEARN:
-        return ", since `--isolate learn` refuses it nothing"
+        return ", because `--isolate learn` refuses it nothing"
     return (
-        ", since your policy says `engine: none`" if isolation.by_policy == Isolation.NONE else ""
+        ", because your policy says `engine: none`" if isolation.by_policy == Isolation.NONE else ""
     )
 
 

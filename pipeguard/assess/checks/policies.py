@@ -47,7 +47,7 @@ def _of(target: AssessmentTarget, path: Path, scope: PolicyScope) -> Iterator[Po
 
 def _find_loosened(path: Path, file: PolicyFile) -> Iterator[PostureFinding]:
     if not file.layer.defaults:
-        yield LOOSER.at(path, "What no entry names is let through.", key="defaults")
+        yield LOOSER.at(path, "Anything that no entry names passes.", key="defaults")
     yield from _actions(path, file.layer)
     for exempt in file.layer.exceptions:
         where = exempt.where

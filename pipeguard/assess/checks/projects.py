@@ -116,7 +116,7 @@ def _settings(root: Path) -> Iterator[PostureFinding]:
         for match in pattern.finditer(text):
             what = json.dumps(match[0].split(":")[0].strip().strip('"')).strip('"')
             line = text.count("\n", 0, match.start()) + 1
-            message = f"With `{what}` nobody is asked."
+            message = f"With `{what}`, calls run without a question."
             yield APPROVES.at(path, message, line=line, key=what)
             break
 

@@ -154,7 +154,7 @@ def _obstacle_without_pin(guard: Guard, kind: str, name: str) -> Finding | None:
         return obstacle(guard, "resource", name)
     if guard.policy.trust is Trust.REVIEW:
         is_covered = kind == "resource" and _is_covered(guard, name)
-        why = "under review only what was offered can be approved"
+        why = "under review, only an offered definition can be approved"
         why = "no approved template covers it" if kind == "resource" else why
         return None if is_covered else _not_offered(guard, kind, name, why)
     # An unlisted resource may be one of a template, or of a link. Who observes pins not all.

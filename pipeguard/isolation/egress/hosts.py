@@ -276,7 +276,7 @@ def parse_entry(entry: str) -> tuple[Host, frozenset[int]]:
     if text == "*":
         raise HostError("'*' is every host: name hosts, or do not restrict the network")
     if "/" in text or "@" in text:
-        raise HostError(f"{_show(text)} is not a host alone, as api.example.com is")
+        raise HostError(f"{_show(text)} is not a bare host name such as api.example.com")
     wildcard, domain = ("*.", text[2:]) if text.startswith("*.") else ("", text)
     if domain.count(":") > 1 and not domain.startswith("["):
         return parse_host(domain), DEFAULT_PORTS

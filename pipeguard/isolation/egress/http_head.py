@@ -229,7 +229,7 @@ def _head(request_line: bytes, fields: list[tuple[bytes, bytes]]) -> bytes:
         for option in value.split(b",")
     }
     if named & _MUST_STAY:
-        raise HeadError("the Connection header names what the message needs")
+        raise HeadError("the Connection header names a header that the message needs")
     dropped = _ONE_HOP | named
     kept = [b": ".join(item) for item in fields if item[0].lower() not in dropped]
     return b"\r\n".join((request_line, *kept, b"Connection: close", b"", b""))

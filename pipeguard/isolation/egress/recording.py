@@ -38,7 +38,7 @@ _WORDS = {
     EgressReason.PORT: "no rule names this port of the host",
     EgressReason.ADDRESS: "its addresses are private, local or of this machine",
     EgressReason.MALFORMED: "the request cannot be read, or could be read in two ways",
-    EgressReason.UNSUPPORTED: "the request is for what is not passed on",
+    EgressReason.UNSUPPORTED: "the request is for something that is not forwarded",
     EgressReason.SLOW: "the request did not come in time",
     EgressReason.TOO_MANY: "too many connections are open, or names in use",
 }

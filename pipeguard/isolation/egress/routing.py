@@ -109,7 +109,7 @@ _ADVICE = {
     "PROXY_TLS": _TLS,
     "PROXY_4": "your network's proxy refuses this host or port",
     "PROXY_5": "your network's proxy cannot reach it",
-    "PROXY_MALFORMED": "what your network's proxy answered cannot be read",
+    "PROXY_MALFORMED": "the answer of your network's proxy cannot be read",
     "": "your network's proxy cannot be reached",
 }
 

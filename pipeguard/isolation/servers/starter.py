@@ -222,8 +222,8 @@ class ServerStarter:
         engine = next((each.engine for each in self._entries(self._wanted_name)), Isolation.NONE)
         if engine != Isolation.NONE:
             _say(
-                f"{self._name} is isolated as {self._wanted_name} is, and is given nothing of what"
-                f" your policy gives {self._wanted_name}: that is another server. Give it its own"
+                f"{self._name} is isolated as {self._wanted_name} is, and is given nothing that"
+                f" your policy gives {self._wanted_name}, which is another server. Give it its own"
                 " entry under `isolate`, or another --name.",
                 "warning",
             )

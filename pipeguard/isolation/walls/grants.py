@@ -167,7 +167,7 @@ def _grant_file(rule: str, path: str, host: SandboxUser, *, is_wide: bool) -> Wa
         why = f"leads through a link that cannot be followed ({error.strerror})"
         raise PolicyError(f"{visible(path)} {why}.{BY_HAND}") from None
     if not os.path.isabs(path) or not path.isprintable() or not real.isprintable():
-        raise PolicyError(f"{visible(path)!r} is no path that a policy can have.")
+        raise PolicyError(f"{visible(path)!r} is not a path that a policy can hold.")
     if not os.path.exists(real):
         real = os.path.dirname(real)
         if rule == READ or not os.path.isdir(real):

@@ -53,7 +53,7 @@ async def _decompress(decompressor: zlib._Decompress, piece: bytes) -> AsyncIter
         if plain:  # a header, or half a block, gives nothing yet
             yield plain
         if decompressor.unused_data:  # zlib would keep all of it
-            raise Unreadable("the answer goes on behind its compressed part")
+            raise Unreadable("the answer continues after its compressed part")
         piece = decompressor.unconsumed_tail
         await asyncio.sleep(0)  # a few bytes may expand to megabytes: others have their turn
 
