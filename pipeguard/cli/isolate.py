@@ -37,7 +37,7 @@ COLUMNS = 80
 NOT_DONE, WRONG, NOTHING_THERE = 1, 2, 3
 MEBIBYTE = 1024 * 1024
 WIDTH = 10  # of a kind: keep_home is the longest
-UNHELD = "whatever its command can"
+UNLIMITED = "everything that you can"
 
 
 @click.group(
@@ -118,7 +118,7 @@ def _server_lines(servers: Iterable[ServerHere]) -> Iterable[str]:
 
     rows: dict[tuple[str, str, str], str] = {}  # with the client of the first
     for each in servers:
-        touched = summarise(each.touches) if each.isolation.is_held else UNHELD
+        touched = summarise(each.touches) if each.isolation.is_held else UNLIMITED
         rows.setdefault((each.name, _state(each), touched), each.server.client)
     names = Counter(name for name, *_ in rows)
     shown = [
@@ -239,7 +239,7 @@ def _show_lines(
     for each in servers:
         where = visible(short_path(str(each.server.file)))
         yield f"  {visible(each.server.name)} in {where}, isolation: {_state(each)}"
-        rows = extent_rows(each.touches) or {"can touch": [(UNHELD, "")]}
+        rows = extent_rows(each.touches) or {"can touch": [(UNLIMITED, "")]}
         if variables := sorted({*each.server.env, *each.server.env_names}):
             rows["variables"] = [(visible(", ".join(variables)), "its entry")]
         yield from row_lines(rows)

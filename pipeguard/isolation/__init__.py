@@ -35,34 +35,21 @@ if TYPE_CHECKING:
     from pipeguard.isolation.walls.grants import WallGrant as WallGrant
     from pipeguard.isolation.walls.grants import list_grants as list_grants
 
-_MODULES = {
-    "Isolation": "engines",
-    "Extent": "extent",
-    "ITS_PROGRAM": "extent",
-    "Installed": "servers.inventory",
-    "Inventory": "servers.inventory",
-    "NothingThereError": "walls.grants",
-    "ServerFacts": "servers.facts",
-    "ServerCommand": "servers.command",
-    "ServerPreview": "servers.preview",
-    "ServerStarter": "servers.starter",
-    "WallGrant": "walls.grants",
-    "check_entry": "servers.entry_check",
-    "check_policy": "servers.entry_check",
-    "check_proxy": "servers.entry_check",
-    "choose_engine": "engines",
-    "describe_excess": "egress.addresses",
-    "find_engine_problem": "servers.engine_trial",
-    "find_wall_grant": "servers.changes",
-    "list_grants": "walls.grants",
-    "missing_paths": "servers.entry_check",
-    "package_updater": "servers.inventory",
-    "plan_grant": "servers.changes",
-    "preview_server": "servers.preview",
-    "try_engines": "servers.engine_trial",
-    "try_landlock": "servers.engine_trial",
-    "try_learning": "servers.engine_trial",
+_NAMES = {
+    "egress.addresses": "describe_excess",
+    "engines": "Isolation choose_engine",
+    "extent": "Extent ITS_PROGRAM",
+    "servers.changes": "find_wall_grant plan_grant",
+    "servers.command": "ServerCommand",
+    "servers.engine_trial": "find_engine_problem try_engines try_landlock try_learning",
+    "servers.entry_check": "check_entry check_policy check_proxy missing_paths",
+    "servers.facts": "ServerFacts",
+    "servers.inventory": "Installed Inventory package_updater",
+    "servers.preview": "ServerPreview preview_server",
+    "servers.starter": "ServerStarter",
+    "walls.grants": "NothingThereError WallGrant list_grants",
 }
+_MODULES = {name: module for module, names in _NAMES.items() for name in names.split()}
 __all__ = [*_MODULES]  # noqa: PLE0604  the names of a table are texts
 
 

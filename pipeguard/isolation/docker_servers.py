@@ -363,5 +363,5 @@ def _elsewhere(word: str) -> PolicyError:
     )
 
 
-def _refuse(words: str, why: str = "is not known to be harmless") -> PolicyError:
+def _refuse(words: str, why: str = "may give more than a container has") -> PolicyError:
     return PolicyError(f"{words}: it {why}, so an isolated server is not started with it.")

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from shutil import which
 from threading import Lock
-from typing import IO, TYPE_CHECKING, NamedTuple
+from typing import IO, TYPE_CHECKING
 
 from pipeguard.errors import LaunchError
 from pipeguard.isolation.egress.hosts import PRIVATE
@@ -22,20 +22,23 @@ from pipeguard.isolation.packages import (
     find_program,
     install_commands,
     npm_install,
-    package_name,
     read_facts,
     registry_hosts,
 )
 from pipeguard.isolation.profile import MEBIBYTE, Profile, ResourceLimits
 from pipeguard.isolation.removal import remove_what_can_be
+from pipeguard.isolation.runtimes import find_runtime, runtime_of_package
+from pipeguard.isolation.sensitive import sensitive_paths
 from pipeguard.isolation.shipped import find_profile, package_key
+from pipeguard.isolation.view import SandboxUser
 from pipeguard.launch.command import Command
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from pipeguard.isolation.egress.judge import EgressRecord
+    from pipeguard.isolation.egress.judge import EgressRecord, Report
     from pipeguard.isolation.packages import Package
+    from pipeguard.isolation.runtimes import Runtime
     from pipeguard.launch.child import Child
 
 REGISTRY_PORT = 443
@@ -43,36 +46,6 @@ GIBIBYTE = 1024**3
 MOST_BYTES = 16 * GIBIBYTE  # the largest packages that servers use have a third of it
 MOST_FILES = 2_000_000
 LEAST_FREE_BYTES = GIBIBYTE // 2  # for all others
-
-
-class _DiskBudget:
-    """Watches the disk that a folder is on.
-
-    What others write at the same time counts as well: only their sum can be asked for cheaply.
-
-    Args:
-        folder: what is filled.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._free, self._files = self._measure_free()
-
-    def excess(self) -> str | None:
-        """Name the limit that is exceeded; None where none is."""
-        free, files = self._measure_free()
-        if self._free - free > MOST_BYTES:
-            return f"more than {MOST_BYTES / GIBIBYTE:g} GiB were written"
-        if self._files - files > MOST_FILES:
-            return f"more than {MOST_FILES:,} files were made"
-        if free < min(self._free // 2, LEAST_FREE_BYTES):
-            return f"the disk of {self._folder.parent} is full"
-        return None
-
-    def _measure_free(self) -> tuple[int, int]:
-        """Bytes and files (statvfs(3)); no files where the file system does not count them."""
-        found = os.statvfs(self._folder)
-        return found.f_bavail * found.f_frsize, found.f_favail
 
 
 DONE = "pipeguard.json"  # stands in a folder of a package, and is empty until that is complete
@@ -86,29 +59,13 @@ BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.c
 FETCH_LIMITS = ResourceLimits(memory=8192 * MEBIBYTE, processes=4096, scratch=4096 * MEBIBYTE)
 
 
-class Fetched(NamedTuple):
-    """A package that is installed.
-
-    Attributes:
-        folder: that it is in.
-        program: the path of its program.
-        needs: what its interpreter needs, as it was before anything of the package had run.
-        in_use: an open file; while it is open, nobody removes the folder.
-    """
-
-    folder: str
-    program: str
-    needs: tuple[str, ...]
-    in_use: IO[str]
-
-
 def fetch_package(
     package: Package,
     root: Path,
     variables: Mapping[str, str],
     start: Callable[[Command, Profile], Child],
     say: Callable[[str], None],
-) -> Fetched:
+) -> tuple[Path, IO[str]]:
     """Install a package, unless that was done before.
 
     Args:
@@ -117,6 +74,9 @@ def fetch_package(
         variables: an environment, of which PATH and settings of certificates are used.
         start: starts a command isolated.
         say: tells the user what takes time.
+
+    Returns:
+        The folder that it is in, and an open file: while that is open, nobody removes the folder.
 
     Raises:
         LaunchError: it cannot be installed, or has no such program; the message says why.
@@ -131,9 +91,30 @@ def fetch_package(
             except LaunchError:
                 remove_what_can_be(folder)  # nothing can run from it
                 raise
-        in_use = use(folder)
-    needs = tuple(map(str, json.load(in_use).get("needs", ())))
-    return Fetched(str(folder), find_program(str(folder), package), needs, in_use)
+        return folder, use(folder)
+
+
+def fetched_runtime(
+    folder: Path, package: Package, command: Command, start: str, host: SandboxUser
+) -> tuple[tuple[str, ...], Runtime]:
+    """The words that run a fetched package, and what its program needs.
+
+    Args:
+        folder: that the package is in.
+        package: as the command names it.
+        command: of the server.
+        start: the folder that the server starts in.
+        host: this machine and its user.
+
+    Raises:
+        LaunchError: the package has no such program, or it cannot be run.
+    """
+    argv = (find_program(str(folder), package), *package.arguments)
+    # As its interpreter was before anything of the package had run.
+    needs = json.loads((folder / DONE).read_text("utf-8")).get("needs", ())
+    given = (str(folder), *map(str, needs))
+    name = package.program_name
+    return argv, runtime_of_package(name, argv, given, env=command.env, folder=start, host=host)
 
 
 def newest(root: Path, identity: str) -> Path | None:
@@ -203,14 +184,9 @@ def install(
 
 def _needs_of_interpreter(folder: Path) -> tuple[str, ...]:
     """The files of a new Python environment, which only `venv` has written."""
-    from pipeguard.isolation.runtimes import find_runtime
-    from pipeguard.isolation.sensitive import sensitive_paths
-    from pipeguard.isolation.view import SandboxUser
-
     home = os.path.realpath(os.path.expanduser("~"))
-    host = SandboxUser(
-        home, "", os.getuid(), os.getgid(), sensitive_paths(home, ()), str(folder.parent)
-    )
+    sensitive = sensitive_paths(home, ())
+    host = SandboxUser(home, "", os.getuid(), os.getgid(), sensitive, str(folder.parent))
     return find_runtime((str(folder / "bin" / "python"),), {}, str(folder), host).needed
 
 
@@ -268,15 +244,15 @@ def _run(
     # A company's network may lead the name to a mirror of its own.
     reached = tuple(f"{host}:{REGISTRY_PORT}{PRIVATE}" for host in hosts)
     folder = str(command.cwd)
-    budget = _DiskBudget(Path(folder))
+    free = _measure_free(folder)
     child = start(command, Profile(write=(folder,), hosts=reached, limits=FETCH_LIMITS))
     try:
         child.wait_started()
-        said, excess = _output(child, budget)
+        said, excess = _output(child, lambda: _excess(folder, free))
         ended = child.wait(0)
     finally:
         child.close()
-    if excess is not None:
+    if excess:
         raise LaunchError(f"{what} could not be fetched: {excess} while it was, so it was ended.")
     if ended is None:
         raise LaunchError(
@@ -291,7 +267,7 @@ def _run(
         )
 
 
-def _output(child: Child, budget: _DiskBudget) -> tuple[str, str | None]:
+def _output(child: Child, find_excess: Callable[[], str]) -> tuple[str, str]:
     """Collect a child's output until it ends, of much the end; and what it filled the disk with."""
     import select
 
@@ -299,8 +275,8 @@ def _output(child: Child, budget: _DiskBudget) -> tuple[str, str | None]:
     os.set_blocking(child.stdout_fd, False)
     said, open_fds = b"", {child.stdout_fd, child.stderr_fd}
     deadline = time.monotonic() + FETCH_SECONDS
-    excess = None
-    while excess is None and (left := deadline - time.monotonic()) > 0:
+    excess = ""
+    while not excess and (left := deadline - time.monotonic()) > 0:
         pause = min(left, BUDGET_SECONDS)
         if not open_fds and child.wait(pause) is not None:
             break
@@ -309,8 +285,28 @@ def _output(child: Child, budget: _DiskBudget) -> tuple[str, str | None]:
             if not data:
                 open_fds.discard(descriptor)
             said = (said + data)[-MAX_SAID_BYTES:]
-        excess = budget.excess()
+        excess = find_excess()
     return said.decode("utf-8", "replace"), excess
+
+
+def _measure_free(folder: str) -> tuple[int, int]:
+    """Bytes and files of a disk (statvfs(3)); no files if the file system does not count them."""
+    found = os.statvfs(folder)
+    return found.f_bavail * found.f_frsize, found.f_favail
+
+
+def _excess(folder: str, before: tuple[int, int]) -> str:
+    """Name the limit that is exceeded since a measurement; empty if none is.
+
+    What others write at the same time counts too: only their sum can be asked for cheaply.
+    """
+    free, files = _measure_free(folder)
+    if before[0] - free > MOST_BYTES:
+        return f"more than {MOST_BYTES / GIBIBYTE:g} GiB were written"
+    if before[1] - files > MOST_FILES:
+        return f"more than {MOST_FILES:,} files were made"
+    is_full = free < min(before[0] // 2, LEAST_FREE_BYTES)
+    return f"the disk of {os.path.dirname(folder)} is full" if is_full else ""
 
 
 def plain(text: str) -> str:
@@ -318,31 +314,25 @@ def plain(text: str) -> str:
     return "".join(character for character in text if character.isprintable())
 
 
-class RefusedHosts:
-    """Tells the user which hosts an installer asked for and did not reach, each once.
+def refusal_reporter(say: Callable[[str], None]) -> Report:
+    """A function that tells the user of hosts that an installer did not reach, each once."""
+    told: set[str] = set()
+    lock = Lock()
 
-    Args:
-        say: tells the user.
-    """
-
-    def __init__(self, say: Callable[[str], None]) -> None:
-        self._say = say
-        self._lock = Lock()
-        self._told: set[str] = set()
-
-    def add(self, record: EgressRecord) -> None:
-        """One connection that ended or was refused."""
+    def report(record: EgressRecord) -> None:
         host = record.host
         if record.outcome is not EgressOutcome.REFUSED or not host:
             return
-        with self._lock:
-            if host in self._told or len(self._told) >= MOST_HOSTS:
+        with lock:
+            if host in told or len(told) >= MOST_HOSTS:
                 return
-            self._told.add(host)
-        self._say(
+            told.add(host)
+        say(
             f"what is installed asked for {plain(host)} and did not reach it: an installer may"
             " reach only its registry"
         )
+
+    return report
 
 
 def _environment(variables: Mapping[str, str]) -> dict[str, str]:
@@ -359,21 +349,15 @@ def _environment(variables: Mapping[str, str]) -> dict[str, str]:
 
 
 def _facts(package: Package, folder: Path) -> dict[str, object]:
+    find_version = _npm_version if package.registry == NPM else _pypi_version
     return {
         "registry": package.registry,
         "specs": list(package.specs),
         "program": package.program,
         "python": package.python,
         "fetched": int(time.time()),
-        "versions": dict(_versions(package, folder)),
+        "version": plain(find_version(folder, package.name))[:MAX_VERSION_CHARS],
     }
-
-
-def _versions(package: Package, folder: Path) -> Iterator[tuple[str, str]]:
-    for spec in package.specs:
-        name = package_name(package.registry, spec)
-        found = _npm_version if package.registry == NPM else _pypi_version
-        yield name, plain(found(folder, name))[:MAX_VERSION_CHARS]
 
 
 def _npm_version(folder: Path, name: str) -> str:

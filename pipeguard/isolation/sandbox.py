@@ -18,7 +18,7 @@ from pipeguard.isolation.kept_homes import make_home, make_places
 from pipeguard.isolation.own_arguments import starting_folder, with_paths
 from pipeguard.isolation.packages import NPM_HOSTS, PYPI_HOSTS, find_package
 from pipeguard.isolation.profile import Profile
-from pipeguard.isolation.runtimes import find_runtime, runtime_of_package
+from pipeguard.isolation.runtimes import find_runtime
 from pipeguard.isolation.sensitive import sensitive_paths, session_sockets
 from pipeguard.isolation.server_view import server_view
 from pipeguard.isolation.view import SandboxedCommand, SandboxUser, filter_environment
@@ -137,17 +137,13 @@ class Sandbox:
         package = find_package(command.argv)
         if package is None:
             return command.argv, find_runtime(command.argv, command.env, folder, self._host)
-        from pipeguard.isolation.fetching import fetch_package
+        from pipeguard.isolation.fetching import fetch_package, fetched_runtime
 
         install = partial(installer, engine=self.engine, proxies=self._proxies, say=self._say)
-        installed = fetch_package(package, packages_folder(), command.env, install, self._say)
-        self._in_use = installed.in_use
-        argv = (installed.program, *package.arguments)
-        given = (installed.folder, *installed.needs)
-        name = package.program_name
-        return argv, runtime_of_package(
-            name, argv, given, env=command.env, folder=folder, host=self._host
+        package_folder, self._in_use = fetch_package(
+            package, packages_folder(), command.env, install, self._say
         )
+        return fetched_runtime(package_folder, package, command, folder, self._host)
 
     def start(self) -> Child:
         """Start the server; returns at once.
@@ -261,15 +257,14 @@ def installer(
     say: Callable[[str], None] = _unheard,
 ) -> Child:
     """Start an installer isolated, that cannot say itself that it installed everything."""
-    from pipeguard.isolation.fetching import DONE, RefusedHosts
+    from pipeguard.isolation.fetching import DONE, refusal_reporter
 
     fixed = tuple(os.path.join(folder, DONE) for folder in profile.write)
-    report = RefusedHosts(say).add
     return Sandbox(
         "installer",
         command,
         profile,
-        report=report,
+        report=refusal_reporter(say),
         say=say,
         engine=engine,
         fixed=fixed,

@@ -55,7 +55,7 @@ def put_package(version: str = "1.0.0") -> Path:
         "registry": NPM,
         "specs": ["some-server"],
         "fetched": 1,
-        "versions": {"some-server": version},
+        "version": version,
     }
     (folder / "pipeguard.json").write_text(json.dumps(facts))
     return folder
@@ -382,7 +382,7 @@ def test_a_package_is_fetched_anew() -> None:
     package = Package(NPM, (name,), "", ())
     folder = packages_folder() / package.identity
     folder.mkdir(parents=True)
-    facts = {"registry": NPM, "specs": [name], "fetched": 1, "versions": {name: "0.0.1"}}
+    facts = {"registry": NPM, "specs": [name], "fetched": 1, "version": "0.0.1"}
     (folder / "pipeguard.json").write_text(json.dumps(facts))
     result = run("update", name)
     assert result.exit_code == 0, result.output

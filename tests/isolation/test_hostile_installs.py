@@ -14,7 +14,7 @@ import pytest
 from pipeguard.errors import LaunchError
 from pipeguard.isolation.engines import Isolation
 from pipeguard.isolation.fetching import DONE, fetch_package, newest
-from pipeguard.isolation.packages import NPM, PYPI, Package
+from pipeguard.isolation.packages import NPM, PYPI, Package, find_program
 from pipeguard.isolation.profile import Profile
 from pipeguard.isolation.runtimes import runtime_of_package
 from pipeguard.isolation.sandbox import installer, packages_folder, this_host
@@ -86,9 +86,9 @@ def install(
             return installer(said, given, engine, say=told.append)
 
         variables = {"PATH": os.environ["PATH"], "TOKEN": CANARY}
-        found = fetch_package(package, packages_folder(), variables, start, print)
-    found.in_use.close()
-    return Installation(Path(found.folder), found.program, told)
+        folder, in_use = fetch_package(package, packages_folder(), variables, start, print)
+    in_use.close()
+    return Installation(folder, find_program(str(folder), package), told)
 
 
 def running(marker: str) -> list[str]:

@@ -44,9 +44,11 @@ def install(script: str, package: Package = PACKAGE, before: str = "") -> Path:
         said = Command(["/bin/sh", "-c", scripts.pop(0)], command.env, command.cwd)
         return installer(said, profile)
 
-    found = fetch_package(package, packages_folder(), {"PATH": os.defpath}, start, lambda _: None)
-    found.in_use.close()
-    return Path(found.folder)
+    folder, in_use = fetch_package(
+        package, packages_folder(), {"PATH": os.defpath}, start, lambda _: None
+    )
+    in_use.close()
+    return folder
 
 
 def ran(*argv: str) -> str:

@@ -49,7 +49,7 @@ def put(root: Path, name: str, version: str, when: int = 1) -> Path:
         "registry": NPM,
         "specs": list(PACKAGE.specs),
         "fetched": when,
-        "versions": {"some-server": version},
+        "version": version,
     }
     (folder / DONE).write_text(json.dumps(facts))
     return folder
@@ -131,7 +131,7 @@ def test_a_server_that_runs_keeps_the_old_one(root: Path) -> None:
         assert not remove(only())
         assert old.exists()
         server.communicate()
-    assert remove(Installed(PACKAGE, old, 1, {}))
+    assert remove(Installed(PACKAGE, old, 1, ""))
     assert packages() == ()
 
 
@@ -141,9 +141,9 @@ def test_what_is_there_is_not_fetched_again(root: Path) -> None:
     def never(_command: Command, _profile: Profile) -> Child:
         raise AssertionError("nothing is to be fetched")
 
-    found = fetch_package(PACKAGE, root, os.environ, never, print)
-    assert found.folder == str(root / PACKAGE.identity)
-    found.in_use.close()
+    folder, in_use = fetch_package(PACKAGE, root, os.environ, never, print)
+    assert folder == root / PACKAGE.identity
+    in_use.close()
 
 
 @pytest.mark.needs("bubblewrap")

@@ -76,7 +76,7 @@ def words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
     monkeypatch.setenv("PATH", f"{python.parent}:{os.environ['PATH']}")
     program.write_text(f"#!/usr/bin/env {python.name}\n{server}")
     program.chmod(0o755)
-    facts = {"registry": "npm", "specs": list(package.specs), "fetched": 1, "versions": {}}
+    facts = {"registry": "npm", "specs": list(package.specs), "fetched": 1, "version": ""}
     (folder / "pipeguard.json").write_text(json.dumps(facts))
     return command
 

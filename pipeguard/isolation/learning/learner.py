@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from pipeguard.errors import LaunchError, StateError
-from pipeguard.isolation.fetching import fetch_package
+from pipeguard.isolation.fetching import fetch_package, fetched_runtime
 from pipeguard.isolation.learning.observed import save
 from pipeguard.isolation.learning.tracer import OPTIONS, Tracer, obstacle, strace_here
 from pipeguard.isolation.own_arguments import starting_folder, with_paths
@@ -65,20 +65,18 @@ class Learner:
         self._say = say
         host = this_host()
         folder = starting_folder(command)
-        argv: tuple[str, ...] = command.argv
-        needed: tuple[str, ...] = ()
         self._package = self._problem = ""
         if (package := find_package(command.argv)) is not None:
             fetch = partial(installer, proxies=proxies)
-            installed = fetch_package(package, packages_folder(), command.env, fetch, say)
-            self._in_use = installed.in_use
+            there, self._in_use = fetch_package(package, packages_folder(), command.env, fetch, say)
             self._package = package_key(package)
-            argv, needed = (installed.program, *package.arguments), (installed.folder,)
-        runtime = find_runtime(argv, command.env, folder, host)
+            argv, runtime = fetched_runtime(there, package, command, folder, host)
+        else:
+            argv, runtime = command.argv, find_runtime(command.argv, command.env, folder, host)
         words = with_paths(argv[0], argv[1:], folder)
         given, files = given_among(words, runtime.needed, Profile(), host, folder)
         system = _of_system(host, folder)
-        program = (*needed, *runtime.needed, *files)
+        program = (*runtime.needed, *files)
         self._had = (_add_targets((*system, *given, *program)), _add_targets((*system, *given)))
         self._command = Command((runtime.path, *argv[1:]), command.env, command.cwd)
 

@@ -4,15 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import NamedTuple
 
 from pipeguard.errors import LaunchError
-from pipeguard.isolation.engines import (
-    EngineState,
-    Isolation,
-    bubblewrap_state,
-    choose_engine,
-    container_state,
-)
+from pipeguard.isolation.engines import Isolation, choose_engine
 from pipeguard.isolation.profile import Profile
 from pipeguard.launch.child import Command
 
@@ -20,21 +15,56 @@ TRIAL_SECONDS = 5.0
 MAX_SAID_BYTES = 300
 
 
-def try_bubblewrap() -> EngineState:
+class EngineState(NamedTuple):
+    """The state of an engine on this machine.
+
+    Attributes:
+        name: of the engine.
+        works: whether it does.
+        why: what it lacks and what would give it that; if it works, what it is.
+    """
+
+    name: str
+    works: bool
+    why: str
+
+
+def _try_bubblewrap() -> EngineState:
     """Run a program isolated, and say whether that works here."""
-    return bubblewrap_state(_trial)
+    from pipeguard.isolation.bubblewrap import describe_search, find, forbidden
+
+    program = find()
+    if program is None:
+        why = f"it is not installed: {describe_search()}. Install the package `bubblewrap`"
+        return EngineState(Isolation.BUBBLEWRAP, works=False, why=f"{why} of your distribution.")
+    try:
+        problem = _trial()
+    except LaunchError as error:
+        problem = str(error)
+    if problem is None:
+        return EngineState(Isolation.BUBBLEWRAP, works=True, why=program)
+    reason = forbidden() or "the trial failed"
+    why = problem if reason in problem else f"{reason}: {problem}"
+    return EngineState(Isolation.BUBBLEWRAP, works=False, why=why)
 
 
-def try_container() -> EngineState:
+def _try_container() -> EngineState:
     """Run a program in a container, and say whether and how that works here."""
-    return container_state(_container_engine)
+    from pipeguard.isolation.container_trial import find_engine
+    from pipeguard.isolation.sandbox import isolation_folder, this_host
+
+    try:
+        found = find_engine(this_host(), isolation_folder(), is_new_trial=True).name
+    except LaunchError as error:
+        return EngineState(Isolation.CONTAINER, works=False, why=str(error))
+    return EngineState(Isolation.CONTAINER, works=True, why=found)
 
 
 def try_engines() -> tuple[EngineState, ...]:
     """Run a program isolated by each engine, and say which works here."""
     if sys.platform != "linux":
         return (EngineState("isolation", works=False, why="it needs Linux"),)
-    return try_bubblewrap(), try_container()
+    return _try_bubblewrap(), _try_container()
 
 
 def try_landlock() -> EngineState:
@@ -67,15 +97,8 @@ def find_engine_problem(requested: str) -> str:
         engine = choose_engine(requested)
     except LaunchError as error:
         return str(error)
-    state = try_container() if engine == Isolation.CONTAINER else try_bubblewrap()
+    state = _try_container() if engine == Isolation.CONTAINER else _try_bubblewrap()
     return "" if state.works else f"{state.name}: {state.why}"
-
-
-def _container_engine() -> str:
-    from pipeguard.isolation.container_trial import find_engine
-    from pipeguard.isolation.sandbox import isolation_folder, this_host
-
-    return find_engine(this_host(), isolation_folder(), is_new_trial=True).name
 
 
 def _trial() -> str | None:

@@ -42,13 +42,13 @@ class Installed(NamedTuple):
         package: what was installed; it has no arguments.
         folder: that it is in.
         fetched: when, in seconds since 1970.
-        versions: by package.
+        version: of the package whose program runs.
     """
 
     package: Package
     folder: Path
     fetched: int
-    versions: Mapping[str, str]
+    version: str
 
     @property
     def key(self) -> str:
@@ -59,11 +59,6 @@ class Installed(NamedTuple):
     def name(self) -> str:
         """The package's name, without its version."""
         return self.package.name
-
-    @property
-    def version(self) -> str:
-        """The package's version."""
-        return self.versions.get(self.name, "")
 
     def size_bytes(self) -> int:
         """The size of its files."""
@@ -155,8 +150,7 @@ def _read(folder: Path) -> Installed | None:
             (),
             str(fields.get("python", "")),
         )
-        versions = {str(name): str(version) for name, version in fields["versions"].items()}
-        found = Installed(package, folder, int(fields["fetched"]), versions)
+        found = Installed(package, folder, int(fields["fetched"]), str(fields["version"]))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     return found if package.specs and folder.name.startswith(package.identity) else None

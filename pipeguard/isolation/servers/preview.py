@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from typing import TYPE_CHECKING, NamedTuple
@@ -14,11 +13,11 @@ from pipeguard.identity.server_name import identify_server
 from pipeguard.isolation.docker_servers import Hardened, harden, is_of_containers
 from pipeguard.isolation.engines import Isolation, choose_engine
 from pipeguard.isolation.extent import Extent, compute_extent
-from pipeguard.isolation.fetching import DONE, newest
+from pipeguard.isolation.fetching import fetched_runtime, newest
 from pipeguard.isolation.kept_homes import home_path
 from pipeguard.isolation.own_arguments import starting_folder, with_paths
-from pipeguard.isolation.packages import find_package, find_program
-from pipeguard.isolation.runtimes import Runtime, find_runtime, runtime_of_package
+from pipeguard.isolation.packages import find_package
+from pipeguard.isolation.runtimes import Runtime, find_runtime
 from pipeguard.isolation.sandbox import homes_folder, packages_folder, this_host
 from pipeguard.isolation.server_view import server_view
 from pipeguard.isolation.servers.sources import list_sources, whole_profile
@@ -135,9 +134,4 @@ def _program(
     there = newest(packages_folder(), package.identity)
     if there is None:
         return ("", *package.arguments), Runtime("", ()), ""
-    argv = (find_program(str(there), package), *package.arguments)
-    needs = json.loads((there / DONE).read_text("utf-8")).get("needs", ())
-    given = (str(there), *map(str, needs))
-    name = package.program_name
-    runtime = runtime_of_package(name, argv, given, env=command.env, folder=folder, host=host)
-    return argv, runtime, str(there)
+    return *fetched_runtime(there, package, command, folder, host), str(there)
