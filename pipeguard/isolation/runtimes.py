@@ -11,14 +11,18 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.errors import LaunchError
 from pipeguard.firewall.lazy_regex import lazy_regex
+from pipeguard.identity.launch import Form, parse
+from pipeguard.identity.launchers import STARTERS
 from pipeguard.isolation.sensitive import is_inside
 from pipeguard.isolation.view import SYSTEM
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from pipeguard.identity.launch import Launch
     from pipeguard.isolation.profile import Profile
     from pipeguard.isolation.view import SandboxUser
+    from pipeguard.launch.command import Command
 
 MARKERS = (
     *("package.json", "pyproject.toml", "setup.py", "setup.cfg", "deno.json", "go.mod"),
@@ -27,12 +31,9 @@ MARKERS = (
 MOST_LINKS = 6  # of a first line that names a script with a first line
 FIRST_LINE_BYTES = 256  # of which the kernel reads no more either (binfmt_script(5))
 _PYTHON = lazy_regex(r"(?:python|pypy)[\d.]*")
-# An interpreter's options that take the next word; what follows is no script.
-_WITH_VALUE = {
-    "node": {"-r", "--require", "--import", "--loader", "--experimental-loader", "-C"},
-    "python": {"-W", "-X", "--check-hash-based-pycs"},
-    "java": {"-cp", "-classpath", "--class-path", "-p", "--module-path", "--add-modules"},
-}
+# An interpreter's options whose value is code that it loads before its script.
+_LOADING = {"-r", "--require", "--import", "--loader", "--experimental-loader"}
+_LOADING |= {"-cp", "-classpath", "--class-path", "-p", "--module-path"}
 # That no argument gives: what holds folders of others, and the settings and data of the machine.
 _OF_OTHERS = ("/", "/opt", "/srv", "/var", "/home", "/Users", "/mnt", "/media")
 _OF_MACHINE = ("/etc", "/boot", "/proc", "/sys", "/dev", "/run", "/var/lib", "/var/spool", "/snap")
@@ -40,7 +41,6 @@ _OF_MACHINE = ("/etc", "/boot", "/proc", "/sys", "/dev", "/run", "/var/lib", "/v
 _RUN_FOLDERS = {"node", "python", "deno", "bun"}
 _INTERPRETERS = _RUN_FOLDERS | {"sh", "bash", "dash", "ash", "zsh", "ksh", "fish", "dotnet"}
 _INTERPRETERS |= {"java", "ruby", "perl", "php", "lua", "Rscript", "tsx", "ts-node", "osascript"}
-_CODE = {"-c", "-e", "--eval", "-p", "--print", "-m"}
 
 
 class Runtime(NamedTuple):
@@ -53,6 +53,20 @@ class Runtime(NamedTuple):
 
     path: str
     needed: tuple[str, ...]
+
+
+def starting_folder(command: Command) -> str:
+    """The folder that a command starts in.
+
+    Raises:
+        LaunchError: it is ours, and was removed.
+    """
+    try:
+        return os.path.abspath(command.cwd or os.getcwd())
+    except FileNotFoundError:
+        raise LaunchError(
+            "the current folder was removed. Start in another one, or give one with --cwd."
+        ) from None
 
 
 def find_runtime(
@@ -70,10 +84,9 @@ def find_runtime(
         LaunchError: its program does not exist or cannot be run.
     """
     path = _program(argv[0], env, folder)
-    needed = list(_of_program(path, env, folder, host, MOST_LINKS))
-    name = os.path.basename(path)
-    needed += _of_arguments(name, argv[1:], folder, host)
-    return Runtime(path, tuple(dict.fromkeys(each for each in needed if not _is_of_system(each))))
+    needed = [*_of_program(path, env, folder, host, MOST_LINKS)]
+    needed += _of_arguments(os.path.basename(path), argv[1:], folder, host)
+    return _runtime(path, needed)
 
 
 def runtime_of_package(
@@ -109,6 +122,10 @@ def runtime_of_package(
     found = _on_path(word, env) if is_known else None
     if found is not None:
         needed += _of_program(os.path.abspath(found), env, folder, host, MOST_LINKS)
+    return _runtime(path, needed)
+
+
+def _runtime(path: str, needed: Sequence[str]) -> Runtime:
     return Runtime(path, tuple(dict.fromkeys(each for each in needed if not _is_of_system(each))))
 
 
@@ -299,47 +316,61 @@ def _linked_folders(environment: str, host: SandboxUser) -> Iterator[str]:
                 yield os.path.realpath(line)
 
 
-def is_of_interpreter(name: str) -> bool:
-    """True if a program's first words say what it runs."""
-    return bool(_PYTHON.fullmatch(name)) or name in _INTERPRETERS or name == "uv"
+def _read_line(program: str, words: Sequence[str], folder: str) -> Launch | None:
+    """The command line of an interpreter or of uv; None for a program whose words are its own."""
+    name = "python" if _PYTHON.fullmatch(program) else program
+    if name not in _INTERPRETERS | {"uv"}:
+        return None
+    return parse((name if name in STARTERS else "sh", *words), folder)
+
+
+def with_paths(program: str, words: Sequence[str], folder: str) -> tuple[str, ...]:
+    """A command's arguments, in which the name of a file or folder becomes a path: `./notes`.
+
+    Only behind what an interpreter or `uv run` runs: before it, such a name is a command or a
+    module.
+
+    Args:
+        program: that is run.
+        words: its arguments.
+        folder: that it starts in.
+    """
+    own = len(words)
+    if (launch := _read_line(os.path.basename(program), words, folder)) is not None:
+        starter = launch.starters[0]
+        own = len(starter.rest or ("", *launch.rest)) - 1
+        own = 0 if starter.program == "uv" and not starter.verbs else own
+    first = len(words) - own
+    return (*words[:first], *(_with_path(word, folder) for word in words[first:]))
+
+
+def _with_path(word: str, folder: str) -> str:
+    option, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
+    is_name = value and "/" not in value and not value.startswith("-")
+    if is_name and os.path.exists(os.path.join(folder, value)):
+        return f"{option}{equals}./{value}"
+    return word
 
 
 def _of_arguments(name: str, words: Sequence[str], folder: str, host: SandboxUser) -> Iterator[str]:
     """The script among an interpreter's arguments, with the project that it is in."""
     if name == "java":
         yield from (f"/etc/{each}" for each in os.listdir("/etc") if each.startswith("java-"))
-    if name == "uv":
-        yield from _uv_projects(words, folder, host)
-    kind = "python" if _PYTHON.fullmatch(name) else name
-    if kind not in _INTERPRETERS:
+    if (launch := _read_line(name, words, folder)) is None:
         return  # its arguments are no program: `files_among`
-    with_value = _WITH_VALUE.get(kind, set())
-    rest = iter(words)
-    for word in rest:
-        if word in _CODE:
-            if word == "-m" and _may_be_given(folder, host):
-                yield folder  # where Python looks first
-            return
-        if word in with_value:
-            value = next(rest, "")
-            for each in value.split(":"):
-                yield from _code(each, folder, host, may_be_folder=True)
-        elif not word.startswith("-"):
-            yield from _code(word, folder, host, may_be_folder=kind in _RUN_FOLDERS)
-            return
-
-
-def _uv_projects(words: Sequence[str], folder: str, host: SandboxUser) -> Iterator[str]:
-    """The folders that `uv run` is told to run in, to be read: uv --directory, uv run --project."""
-    for place, word in enumerate(words):
-        option, is_joined, value = word.partition("=")
-        if option in ("--directory", "--project"):
-            text = value if is_joined else next(iter(words[place + 1 :]), "")
-            path = os.path.realpath(os.path.join(folder, text))
-            if os.path.isdir(path) and _may_be_given(path, host):
-                yield path
-        elif word == "--":
-            return
+    starter = launch.starters[0]
+    if starter.program == "uv":
+        project = os.path.realpath(launch.folder)
+        if launch.folder != folder and os.path.isdir(project) and _may_be_given(project, host):
+            yield project  # that `uv run` is told to run in
+        return
+    for option, value in starter.options:
+        for each in (value or "").split(":") if option in _LOADING else ():
+            yield from _code(each, folder, host, may_be_folder=True)
+    if launch.form is Form.MODULE and _may_be_given(folder, host):
+        yield folder  # where Python looks first
+    if launch.form is Form.WORD and len(launch.starters) == 1:
+        yield from _code(launch.word, folder, host, may_be_folder=starter.program in _RUN_FOLDERS)
 
 
 def _code(word: str, folder: str, host: SandboxUser, *, may_be_folder: bool) -> Iterator[str]:

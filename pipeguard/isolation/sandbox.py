@@ -15,10 +15,9 @@ from pipeguard.isolation.egress.hosts import HostError, HostRules
 from pipeguard.isolation.egress.sockets import PROXY_PORT
 from pipeguard.isolation.engines import ADVICE, Isolation
 from pipeguard.isolation.kept_homes import make_home, make_places
-from pipeguard.isolation.own_arguments import starting_folder, with_paths
 from pipeguard.isolation.packages import NPM_HOSTS, PYPI_HOSTS, find_package
 from pipeguard.isolation.profile import Profile
-from pipeguard.isolation.runtimes import find_runtime
+from pipeguard.isolation.runtimes import find_runtime, starting_folder, with_paths
 from pipeguard.isolation.sensitive import sensitive_paths, session_sockets
 from pipeguard.isolation.server_view import server_view
 from pipeguard.isolation.view import SandboxedCommand, SandboxUser, filter_environment

@@ -96,7 +96,7 @@ def server_view(
     """The view of a server.
 
     Args:
-        arguments: of its program, as own_arguments.with_paths has them.
+        arguments: of its program, as runtimes.with_paths has them.
         runtime: its program.
         profile: what it is given by name.
         host: this machine and its user.
@@ -144,7 +144,7 @@ def given_among(
     """The folders among a server's arguments, and the files, which it may only read.
 
     Args:
-        arguments: of its program, as own_arguments.with_paths has them.
+        arguments: of its program, as runtimes.with_paths has them.
         needed: what its program needs, which none of them may have changed.
         profile: what it is given by name.
         host: this machine and its user.

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeguard.errors import LaunchError
-from pipeguard.isolation.own_arguments import with_paths
-from pipeguard.isolation.runtimes import files_among, find_runtime, folders_among
+from pipeguard.isolation.runtimes import files_among, find_runtime, folders_among, with_paths
 from pipeguard.isolation.sensitive import sensitive_paths
 from pipeguard.isolation.view import SandboxUser
 from tests.each import each
@@ -120,7 +119,7 @@ def test_the_project_that_uv_runs_in_is_read(host: SandboxUser, home: Path) -> N
         assert app in needed(host, uv, *words, folder=str(home)), words
     after = ("run", "server", "--", "--directory", app)
     assert app not in needed(host, uv, *after, folder=str(home))
-    assert needed(host, uv, "--directory", "~", folder=str(home)) == needed(host, uv)
+    assert needed(host, uv, "--directory", str(home)) == needed(host, uv)
 
 
 def test_a_script_without_a_project_is_given_with_its_folder(host: SandboxUser, home: Path) -> None:

@@ -10,10 +10,9 @@ from pipeguard.errors import LaunchError, StateError
 from pipeguard.isolation.fetching import fetch_package, fetched_runtime
 from pipeguard.isolation.learning.observed import save
 from pipeguard.isolation.learning.tracer import OPTIONS, Tracer, obstacle, strace_here
-from pipeguard.isolation.own_arguments import starting_folder, with_paths
 from pipeguard.isolation.packages import find_package
 from pipeguard.isolation.profile import Profile
-from pipeguard.isolation.runtimes import find_runtime
+from pipeguard.isolation.runtimes import find_runtime, starting_folder, with_paths
 from pipeguard.isolation.sandbox import installer, packages_folder, this_host
 from pipeguard.isolation.sensitive import is_inside
 from pipeguard.isolation.server_view import given_among

@@ -97,8 +97,7 @@ class ServerCommand(NamedTuple):
             folder: that it starts in.
             home_folder: of the user.
         """
-        from pipeguard.isolation.own_arguments import with_paths
-        from pipeguard.isolation.runtimes import folders_among
+        from pipeguard.isolation.runtimes import folders_among, with_paths
         from pipeguard.isolation.view import SandboxUser
 
         host = SandboxUser(home_folder, "", 0, 0, (), "")

@@ -15,9 +15,8 @@ from pipeguard.isolation.engines import Isolation, choose_engine
 from pipeguard.isolation.extent import Extent, compute_extent
 from pipeguard.isolation.fetching import fetched_runtime, newest
 from pipeguard.isolation.kept_homes import home_path
-from pipeguard.isolation.own_arguments import starting_folder, with_paths
 from pipeguard.isolation.packages import find_package
-from pipeguard.isolation.runtimes import Runtime, find_runtime
+from pipeguard.isolation.runtimes import Runtime, find_runtime, starting_folder, with_paths
 from pipeguard.isolation.sandbox import homes_folder, packages_folder, this_host
 from pipeguard.isolation.server_view import server_view
 from pipeguard.isolation.servers.sources import list_sources, whole_profile

@@ -276,7 +276,7 @@ class ServerStarter:
         return Learner(self._name, self._command, _say, outer_proxies(self._options))
 
     def _folder(self) -> str:
-        from pipeguard.isolation.own_arguments import starting_folder
+        from pipeguard.isolation.runtimes import starting_folder
 
         return starting_folder(self._command)
 
