@@ -36,7 +36,7 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
 
-from pipeguard.detect.checks import bip39, checksums
+from pipeguard.detect.checks import checksums, tokens
 from pipeguard.detect.checks.personal_numbers import could_be, is_published_number
 from pipeguard.detect.checks.placeholders import entropy, is_placeholder
 from pipeguard.errors import RuleError
@@ -312,7 +312,7 @@ _SEPARATORS = {"comma": ", ", "hyphen": "-", "line": "\n"}
 
 def _seed_phrase(random: Random, argument: str) -> str:
     size, _, written = argument.partition(" ")
-    words = bip39.phrase(random.randbytes(int(size)))
+    words = tokens.seed_phrase(random.randbytes(int(size)))
     if written == "numbered":
         words = [f"{number}. {word}" for number, word in enumerate(words, 1)]
     elif written == "json":

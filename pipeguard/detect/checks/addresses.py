@@ -7,10 +7,16 @@ addresses), inet_aton(3).
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from enum import Enum
-from functools import lru_cache
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from functools import cache, lru_cache
+from ipaddress import (
+    IPv4Address,
+    IPv4Network,
+    IPv6Address,
+    IPv6Network,
+    ip_address,
+    ip_network,
+)
 
 from pipeguard.detect.words import hosts
 
@@ -35,10 +41,9 @@ def find_reach(address: str) -> Reach:
         ValueError: it is no address.
     """
     ip = ip_address(address.partition("%")[0])
-    if isinstance(ip, IPv4Address):
-        return reach_v4(ip)
-    inner = None if ip.is_loopback or ip.is_unspecified else inner_address(ip)
-    return reach_v6(ip) if inner is None else reach_v4(inner)
+    if isinstance(ip, IPv4Address) or ip.is_loopback or ip.is_unspecified:
+        return reach_of(ip)
+    return reach_of(inner_address(ip) or ip)
 
 
 @lru_cache(256)
@@ -109,40 +114,17 @@ _CARRIERS = (
     IPv6Network("64:ff9b:1::/48"),
     IPv6Network("::ffff:0:0:0/96"),  # translated, RFC 2765
 )
-_METADATA_V4 = frozenset(map(IPv4Address, hosts.METADATA_ADDRESSES))
-_METADATA_V6 = frozenset(map(IPv6Address, hosts.METADATA_ADDRESSES_V6))
-_SHARED = IPv4Network("100.64.0.0/10")  # RFC 6598
-_DOCUMENTATION = (  # RFC 5737
-    *(IPv4Network("192.0.2.0/24"), IPv4Network("198.51.100.0/24")),
-    IPv4Network("203.0.113.0/24"),
-)
-# The first that fits says what an address is.
-_REACH_V4: tuple[tuple[Callable[[IPv4Address], bool], Reach], ...] = (
-    (lambda address: address in _METADATA_V4, Reach.METADATA),
-    (lambda address: address.is_loopback, Reach.LOOPBACK),
-    (lambda address: int(address) >> 24 == 0, Reach.ANY),
-    (lambda address: address.is_link_local, Reach.LINK),
-    (lambda address: address in _SHARED, Reach.SHARED),
-    (lambda address: address.is_multicast or address.is_reserved, Reach.RESERVED),
-    (lambda address: any(address in network for network in _DOCUMENTATION), Reach.PUBLIC),
-    (lambda address: address.is_private, Reach.PRIVATE),
-)
-_REACH_V6: tuple[tuple[Callable[[IPv6Address], bool], Reach], ...] = (
-    (lambda address: address in _METADATA_V6, Reach.METADATA),
-    (lambda address: address.is_loopback, Reach.LOOPBACK),
-    (lambda address: address.is_unspecified, Reach.ANY),
-    (lambda address: address.is_link_local, Reach.LINK),
-    (lambda address: address.is_site_local, Reach.PRIVATE),
-    (lambda address: int(address) >> 121 == 0b1111110, Reach.PRIVATE),  # fc00::/7
-    (lambda address: address.is_multicast, Reach.RESERVED),
-)
 
 
-def reach_v4(address: IPv4Address) -> Reach:
-    """Find the reach of an IPv4 address."""
-    return next((reach for fits, reach in _REACH_V4 if fits(address)), Reach.PUBLIC)
+@cache
+def _networks() -> list[tuple[IPv4Network | IPv6Network, Reach]]:
+    rows = (row.partition("=") for row in hosts.in_order("REACHES"))
+    return [(ip_network(network), Reach(reach)) for network, _, reach in rows]
 
 
-def reach_v6(address: IPv6Address) -> Reach:
-    """Find the reach of an IPv6 address that has no IPv4 address inside it."""
-    return next((reach for fits, reach in _REACH_V6 if fits(address)), Reach.PUBLIC)
+def reach_of(address: IPv4Address | IPv6Address) -> Reach:
+    """Find the reach of an address that has no IPv4 address inside it."""
+    for network, reach in _networks():
+        if address in network:
+            return reach
+    return Reach.PRIVATE if address.version == 4 and address.is_private else Reach.PUBLIC

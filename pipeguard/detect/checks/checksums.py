@@ -1,7 +1,9 @@
-"""Checksums that issuers put into tokens: their arithmetic, and the checks that ask for them.
+"""Checksums in tokens and in addresses of wallets, and the checks that ask for them.
 
-Pure functions over bytes; no check raises, and each takes time linear in them but for base58, whose
-length is limited.
+Pure functions over bytes; no check raises, and each takes time linear in them except for base58,
+whose length is limited. Sources for wallets: BIP-173 and BIP-350 (bech32, bech32m), Bitcoin's
+base58check, XRP Ledger's base58 (its own alphabet), ERC-55 (an address of Ethereum has no checksum
+but its case, which is not read here).
 """
 
 from __future__ import annotations
@@ -11,14 +13,16 @@ import re
 from collections.abc import Mapping
 from zlib import crc32
 
-from pipeguard.detect.checks.outcome import Check, Outcome, to_outcome
+from pipeguard.detect.checks.outcome import AROUND, Check, Outcome, to_outcome
 from pipeguard.detect.checks.placeholders import MEASURED_BYTES
-from pipeguard.detect.words import published
+from pipeguard.detect.words import hosts, published
+from pipeguard.firewall.lazy_regex import lazy_regex
 
 BASE62 = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 BASE36 = b"0123456789abcdefghijklmnopqrstuvwxyz"
 BASE58 = b"123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 BECH32 = b"qpzry9x8gf2tvdw0s3jn54khce6mua7l"
+BECH32M = 0x2BC830A3  # the constant of its checksum
 BASE32 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
 BASE58_BYTES = 128  # an extended key has 112; decoding is quadratic, so no more
 
@@ -78,6 +82,13 @@ def base58check(payload: bytes) -> bytes:
     return b"1" * zeros + digits(int.from_bytes(data, "big"), BASE58, 0)
 
 
+def _from_base58(text: bytes) -> int:
+    number = 0
+    for letter in text:
+        number = number * 58 + BASE58.index(letter)
+    return number
+
+
 def double_sha256(data: bytes) -> bytes:
     """SHA-256 of SHA-256."""
     from hashlib import sha256
@@ -85,17 +96,14 @@ def double_sha256(data: bytes) -> bytes:
     return sha256(sha256(data).digest()).digest()
 
 
-def bech32_checksum(prefix: bytes, body: bytes) -> bytes:
-    """The six characters that complete a bech32 text (BIP-173), all in lower case."""
-    return _bech32_end(prefix, body, 1)
+def bech32_checksum(prefix: bytes, body: bytes, constant: int = 1) -> bytes:
+    """The six characters that complete a bech32 text (BIP-173), all in lower case.
 
-
-def bech32m_checksum(prefix: bytes, body: bytes) -> bytes:
-    """Check bech32m (BIP-350)."""
-    return _bech32_end(prefix, body, 0x2BC830A3)
-
-
-def _bech32_end(prefix: bytes, body: bytes, constant: int) -> bytes:
+    Args:
+        prefix: before the last `1`.
+        body: after it.
+        constant: 1, or BECH32M for a bech32m text (BIP-350).
+    """
     values = [b >> 5 for b in prefix] + [0] + [b & 31 for b in prefix]
     values += [BECH32.index(b) for b in body] + [0] * 6
     check = 1
@@ -162,9 +170,7 @@ def _iban(secret: bytes) -> Outcome:
 def _base58check(secret: bytes) -> Outcome:
     if not re.fullmatch(rb"[1-9A-HJ-NP-Za-km-z]{20,%d}" % BASE58_BYTES, secret):
         return Outcome.FAILS
-    number = 0
-    for letter in secret:
-        number = number * 58 + BASE58.index(letter)
+    number = _from_base58(secret)
     ones = len(secret) - len(secret.lstrip(b"1"))
     data = bytes(ones) + number.to_bytes((number.bit_length() + 7) // 8, "big")
     return to_outcome(double_sha256(data[:-4])[:4] == data[-4:])
@@ -186,7 +192,51 @@ def _stellar(secret: bytes) -> Outcome:
     return to_outcome(binascii.crc_hqx(raw[:33], 0).to_bytes(2, "little") == raw[33:])
 
 
+# -- wallets -------------------------------------------------------------------------------------
+
+_XRP = b"rpshnaf39wBUDNEGHJKLM4PQRST7VWXYZ2bcdeCg65jkm8oFqi1tuvAxyz"
+_TO_BITCOIN = bytes.maketrans(_XRP, BASE58)
+_VERSION_BYTES = 25  # of an address in base58: version, hash, checksum
+_BASE58 = lazy_regex(rb"[1-9A-HJ-NP-Za-km-z]{25,36}")
+_HEX = lazy_regex(rb"0x[0-9A-Fa-f]{40}")
+_BECH32 = lazy_regex(rb"[a-z]{2,8}1[02-9ac-hj-np-z]{30,110}")
+# Whoever builds with wallets asks these, with addresses that everybody may read.
+_PUBLIC_LEDGERS = lazy_regex(
+    rf"(?i)//[^\s/\"'<>]{{0,80}}(?:{'|'.join(hosts.in_order('PUBLIC_LEDGERS'))})".encode()
+)
+
+
+def is_wallet(address: bytes) -> bool:
+    """Say whether a text is the address of a wallet, with its checksum where it has one."""
+    if _HEX.fullmatch(address):
+        return len(set(address[2:].lower())) > 6
+    small = address.lower()
+    if _BECH32.fullmatch(small):
+        prefix, _, body = small.rpartition(b"1")
+        if prefix and len(body) > 6 and not body.translate(None, BECH32):
+            rest, check = body[:-6], body[-6:]
+            if any(check == bech32_checksum(prefix, rest, each) for each in (1, BECH32M)):
+                return True
+    if not _BASE58.fullmatch(address):
+        return False
+    return _has_checksum(address) or (
+        address.startswith(b"r") and _has_checksum(address.translate(_TO_BITCOIN))
+    )
+
+
+def _has_checksum(address: bytes) -> bool:
+    """True for 21 bytes in base58 and their checksum."""
+    number = _from_base58(address)
+    if number.bit_length() > 8 * _VERSION_BYTES:
+        return False
+    data = number.to_bytes(_VERSION_BYTES, "big")
+    return double_sha256(data[:-4])[:4] == data[-4:]
+
+
 CHECKS: Mapping[str, Check] = {
+    "around-not-asked-of-ledger": lambda text: to_outcome(
+        _PUBLIC_LEDGERS.search(text.partition(AROUND)[2]) is None
+    ),
     "atlassian-crc": lambda s: to_outcome(len(s) > 20 and atlassian_crc(s[:-8]) == s[-8:]),
     "base58check": _base58check,
     "bech32": _bech32,
@@ -197,4 +247,5 @@ CHECKS: Mapping[str, Check] = {
     "iban": _iban,
     "luhn": _luhn,
     "stellar": _stellar,
+    "wallet": lambda secret: to_outcome(is_wallet(secret)),
 }

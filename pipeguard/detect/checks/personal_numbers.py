@@ -3,6 +3,7 @@
 Each test says whether a number is well-formed, and none whether anybody has it. Sources: ISO 7812
 (cards), ICAO 9303 (passports), ISO 3779 (vehicles), 3GPP 23.003 (IMEI); those of states are in
 detect.words.national_ids, and numbers that documentation prints are in detect.words.published.
+Check digits: weighted sums, Luhn, ISO 7064, Verhoeff.
 """
 
 from __future__ import annotations
@@ -11,17 +12,63 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 
-from pipeguard.detect.checks.check_digits import (
-    digits,
-    has_luhn_digit,
-    has_mod_11_10_digit,
-    has_verhoeff_digit,
-    icao_digit,
-    weighted_sum,
-)
+from pipeguard.detect.checks.checksums import luhn_digit
 from pipeguard.detect.words import national_ids, published
 from pipeguard.firewall.lazy_regex import lazy_regex
-from pipeguard.records import NamedTuple
+
+# --- check digits -----------------------------------------------------------------------
+# Arithmetic over texts of digits; ValueError if a letter is in one.
+
+_DIHEDRAL_STEP = (1, 5, 7, 6, 2, 8, 3, 0, 9, 4)
+_ICAO_WEIGHTS = (7, 3, 1)
+
+
+def digits(text: str) -> list[int]:
+    """The digits of a text, as numbers."""
+    return [int(digit) for digit in text]
+
+
+def weighted_sum(text: str, weights: Sequence[int]) -> int:
+    """The sum of each digit times its weight; ends with the shorter of the two."""
+    return sum(digit * weight for digit, weight in zip(digits(text), weights, strict=False))
+
+
+def has_luhn_digit(text: str) -> bool:
+    """True where the last digit completes the others (ISO/IEC 7812-1, annex B)."""
+    return text.isdigit() and luhn_digit(text[:-1].encode()) == text[-1:].encode()
+
+
+def has_mod_11_10_digit(text: str) -> bool:
+    """True where the last digit completes the others (ISO 7064, MOD 11,10)."""
+    product = 10
+    for digit in digits(text[:-1]):
+        total = (digit + product) % 10 or 10
+        product = 2 * total % 11
+    return (11 - product) % 10 == int(text[-1])
+
+
+def has_verhoeff_digit(text: str) -> bool:
+    """True where the last digit completes the others (Verhoeff, 1969)."""
+    check = 0
+    for place, digit in enumerate(reversed(digits(text))):
+        for _ in range(place % 8):
+            digit = _DIHEDRAL_STEP[digit]  # noqa: PLW2901  the permutation, place times
+        check = _dihedral_product(check, digit)
+    return check == 0
+
+
+def _dihedral_product(a: int, b: int) -> int:
+    """The product in the group of a pentagon's symmetries."""
+    turned = a >= 5
+    side = (a - b) % 5 if turned else (a + b) % 5
+    return side + 5 * (turned != (b >= 5))
+
+
+def icao_digit(text: str) -> int:
+    """The digit that completes a field of a machine-readable passport (ICAO 9303, part 3, 4.9)."""
+    values = (0 if letter == "<" else int(letter, 36) for letter in text)
+    return sum(value * _ICAO_WEIGHTS[place % 3] for place, value in enumerate(values)) % 10
+
 
 # --- national ids -----------------------------------------------------------------------
 # Numbers that states give to people: whether a text could be one, by its check digits and dates.
@@ -33,34 +80,23 @@ _DATES = {
     "MMDD": rf"(?:0[1-9]|1[0-2]){_DAYS}",
     "DDMM": rf"{_DAYS}(?:0[1-9]|1[0-2])",
 }
-_NAMED_CHECKS: Mapping[str, IsValid] = {
+_NAMED_CHECKS: dict[str, IsValid] = {
     "": bool,
     "luhn": has_luhn_digit,
     "verhoeff": has_verhoeff_digit,
 }
 
 
-class _Row(NamedTuple):
-    """A row of detect.words.national_ids.
-
-    Attributes:
-        form: the beginning of a text that it is for.
-        check: for the number in it.
-    """
-
-    form: re.Pattern[str]
-    check: IsValid
-
-    @classmethod
-    def read(cls, line: str) -> _Row:
-        form, *check = line.split(";")
-        for name, pattern in _DATES.items():
-            form = form.replace(name, pattern)
-        if len(check) < 2:
-            return cls(re.compile(form), _NAMED_CHECKS["".join(check)])
-        weights, modulus, ends = check
-        row = [int(weight) for weight in weights.split(",")]
-        return cls(re.compile(form), partial(_has_check, row, int(modulus), ends))
+def _read_row(line: str) -> tuple[re.Pattern[str], IsValid]:
+    """A row of detect.words.national_ids: the beginning of a text, and the check of its number."""
+    form, *check = line.split(";")
+    for name, pattern in _DATES.items():
+        form = form.replace(name, pattern)
+    if len(check) < 2:
+        return re.compile(form), _NAMED_CHECKS["".join(check)]
+    weights, modulus, ends = check
+    row = [int(weight) for weight in weights.split(",")]
+    return re.compile(form), partial(_has_check, row, int(modulus), ends)
 
 
 def _has_check(weights: Sequence[int], modulus: int, ends: str, text: str) -> bool:
@@ -72,15 +108,15 @@ def _has_check(weights: Sequence[int], modulus: int, ends: str, text: str) -> bo
 
 
 @cache
-def _rows(kind: str) -> list[_Row]:
-    return [_Row.read(line) for line in national_ids.in_order(kind)]
+def _rows(kind: str) -> list[tuple[re.Pattern[str], IsValid]]:
+    return [*map(_read_row, national_ids.in_order(kind))]
 
 
 def _fits(kind: str, text: str) -> bool:
     """True where a row of a kind fits a text, and the check of each that does holds."""
-    fitting = [(row, match) for row in _rows(kind) if (match := row.form.match(text))]
+    fitting = [(check, match) for form, check in _rows(kind) if (match := form.match(text))]
     return bool(fitting) and all(
-        row.check(match[1] if row.form.groups else text) for row, match in fitting
+        check(match[1] if match.re.groups else text) for check, match in fitting
     )
 
 
@@ -96,22 +132,13 @@ def _de_tax_id(text: str) -> bool:
     return has_mod_11_10_digit(text)
 
 
-_ODD = dict(
-    zip(
-        "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ",
-        (
-            *(1, 0, 5, 7, 9, 13, 15, 17, 19, 21),
-            *(1, 0, 5, 7, 9, 13, 15, 17, 19, 21),
-            *(2, 4, 18, 20, 11, 3, 6, 8, 12, 14, 16, 10, 22, 25, 24, 23),
-        ),
-        strict=True,
-    )
-)
+_ODD = b"BAFHJNPRTVCESULDGIMOQKWZYX"  # the value of a letter at an odd place, as a letter
 
 
 def _it_codice_fiscale(text: str) -> bool:
-    even = sum(int(c) if c.isdigit() else ord(c) - 65 for c in text[1:15:2])
-    return chr(65 + (even + sum(_ODD[c] for c in text[:15:2])) % 26) == text[15]
+    values = [int(c) if c.isdigit() else "ABCDEFGHIJKLMNOPQRSTUVWXYZ".index(c) for c in text[:15]]
+    odd = sum(_ODD[value] - 65 for value in values[::2])
+    return chr(65 + (odd + sum(values[1::2])) % 26) == text[15]
 
 
 def _be_national(text: str) -> bool:
@@ -127,12 +154,8 @@ def _cz_birth(text: str) -> bool:
 
 def _fi_hetu(text: str) -> bool:
     """`DDMMYY`, a sign for the century, three digits and a check."""
-    number = text[:6] + text[-4:-1]
-    return (
-        re.match(_DATES["DDMM"], text) is not None
-        and number.isdigit()
-        and "0123456789ABCDEFHJKLMNPRSTUVWXY"[int(number) % 31] == text[-1]
-    )
+    check = "0123456789ABCDEFHJKLMNPRSTUVWXY"[int(text[:6] + text[-4:-1]) % 31]
+    return re.match(_DATES["DDMM"], text) is not None and check == text[-1]
 
 
 def _ie_pps(text: str) -> bool:
@@ -147,15 +170,6 @@ def _mx_curp(text: str) -> bool:
     return str(-total % 10) == text[17] and re.match(rf"\d\d{_DATES['MMDD']}", text[4:]) is not None
 
 
-def _sg_nric(text: str) -> bool:
-    total = weighted_sum(text[1:8], digits("2765432")) + (4 if text[0] in "TG" else 0)
-    table = "JZIHGFEDCBA" if text[0] in "ST" else "XWUTRQPNMLK"
-    if text[0] == "M":
-        table, total = "KLJNPQRTUWX", total + 3
-        return table[10 - total % 11] == text[8]
-    return table[total % 11] == text[8]
-
-
 NATIONAL_IDS: Mapping[str, IsValid] = {
     **{kind: partial(_fits, kind) for kind in national_ids.tables()},
     "us-npi": lambda text: text[0] in "12" and has_luhn_digit("80840" + text),
@@ -168,7 +182,6 @@ NATIONAL_IDS: Mapping[str, IsValid] = {
     "fi-hetu": _fi_hetu,
     "ie-pps": _ie_pps,
     "mx-curp": _mx_curp,
-    "sg-nric": _sg_nric,
     "ru-snils": lambda t: weighted_sum(t[:9], range(9, 0, -1)) % 101 % 100 == int(t[9:]),
 }
 
@@ -219,20 +232,15 @@ def could_be(kind: str, text: str) -> bool:
 
 def _card(text: str) -> bool:
     """ISO 7812: the issuer's range and length, and Luhn."""
-    return (
-        text.isdigit()
-        and any(
-            len(text) in lengths and int(low) <= int(text[: len(low)]) <= int(high)
-            for low, high, lengths in _ISSUERS
-        )
-        and has_luhn_digit(text)
+    return has_luhn_digit(text) and any(
+        str(len(text)) in lengths.split(",") and low <= text[: len(low)] <= high
+        for low, high, lengths in _issuers()
     )
 
 
-_ISSUERS: list[tuple[str, str, set[int]]] = [
-    (first.split("-")[0], first.split("-")[1], {int(length) for length in lengths.split(",")})
-    for first, _, lengths in (line.partition("=") for line in published.in_order("CARD_ISSUERS"))
-]
+@cache
+def _issuers() -> list[list[str]]:
+    return [re.split("[-=]", line) for line in published.in_order("CARD_ISSUERS")]
 
 
 def _passport_mrz(text: str) -> bool:
@@ -248,12 +256,9 @@ _VIN = dict(zip("ABCDEFGHJKLMNPRSTUVWXYZ", digits("12345678123457923456789"), st
 
 
 def _vin(text: str) -> bool:
-    total = sum(
-        (_VIN[c] if c in _VIN else int(c)) * weight
-        for c, weight in zip(
-            text, (8, 7, 6, 5, 4, 3, 2, 10, 0, 9, 8, 7, 6, 5, 4, 3, 2), strict=True
-        )
-    )
+    values = [_VIN[c] if c in _VIN else int(c) for c in text]
+    weights = (*range(8, 1, -1), 10, 0, *range(9, 1, -1))
+    total = sum(value * weight for value, weight in zip(values, weights, strict=True))
     return "0123456789X"[total % 11] == text[8]
 
 

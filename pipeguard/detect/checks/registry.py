@@ -126,18 +126,16 @@ def checks() -> Mapping[str, Check]:
         benign_commands,
         checksums,
         host_labels,
-        kubernetes,
         passwords,
         randomness,
         readable,
         tokens,
         unseen,
-        wallets,
     )
 
     modules = (
-        *(benign_commands, checksums, host_labels, kubernetes, passwords),
-        *(randomness, readable, tokens, unseen, wallets),
+        *(benign_commands, checksums, host_labels, passwords),
+        *(randomness, readable, tokens, unseen),
     )
     return {name: check for module in modules for name, check in module.CHECKS.items()}
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 
 from pipeguard.detect.checks.checksums import BASE32
 from pipeguard.detect.checks.outcome import Check, Outcome, to_outcome
 from pipeguard.detect.checks.placeholders import MEASURED_BYTES, base64_decoded, entropy
+from pipeguard.detect.words import bip39
 from pipeguard.firewall.lazy_regex import lazy_regex
 
 JSON_BYTES = 24 * 1024  # a token's parts: 8 KiB of header and 16 KiB of claims
@@ -55,7 +57,7 @@ def _jwt(secret: bytes) -> Outcome:
     if not isinstance(header.get("alg"), str) or header["alg"] == "none":
         return Outcome.FAILS
     if len(parts) == 2:
-        start = base64_decoded(parts[1][: len(parts[1]) // 4 * 4]) or b""
+        start = _whole_quads(parts[1])
         return to_outcome(len(start) >= 60 and start.startswith(b"{") and not _claims(secret))
     claims = _claims(secret)
     until = claims.get("exp")
@@ -81,11 +83,11 @@ def _jwt_claim(argument: str, *, is_there: bool = True) -> Check:
 
 def _json_keys(argument: str) -> Check:
     """A JSON object with these keys, plain or as base64."""
-    keys = argument.split()
+    keys = {*argument.split()}
 
     def check(secret: bytes) -> Outcome:
         text = secret if secret.startswith(b"{") else base64_decoded(secret)
-        return to_outcome(set(keys) <= _json(text).keys())
+        return to_outcome(keys <= _json(text).keys())
 
     return check
 
@@ -93,23 +95,18 @@ def _json_keys(argument: str) -> Check:
 def _base64_bytes(argument: str) -> Check:
     """Base64 of exactly so many bytes, as keys of a fixed size are."""
     size = int(argument)
-
-    def check(secret: bytes) -> Outcome:
-        raw = base64_decoded(secret)
-        return to_outcome(raw is not None and len(raw) == size)
-
-    return check
+    return lambda secret: to_outcome(len(base64_decoded(secret) or b"") == size)
 
 
 def _base64_prefix(argument: str) -> Check:
     """Base64 of bytes that begin so."""
     prefix = argument.encode()
+    return lambda secret: to_outcome(_whole_quads(secret).startswith(prefix))
 
-    def check(secret: bytes) -> Outcome:
-        raw = base64_decoded(secret[: len(secret) // 4 * 4])
-        return to_outcome(raw is not None and raw.startswith(prefix))
 
-    return check
+def _whole_quads(text: bytes) -> bytes:
+    """The bytes under base64 that may be cut off; empty for other text."""
+    return base64_decoded(text[: len(text) // 4 * 4]) or b""
 
 
 def _jira(secret: bytes) -> Outcome:
@@ -160,7 +157,7 @@ def _private_key(secret: bytes) -> Outcome:
 def _key_body(text: bytes) -> bytes:
     if text[:2] in (b"30", b"6f", b"6F") and not text.strip(b"0123456789abcdefABCDEF"):
         return bytes.fromhex(text[: len(text) // 2 * 2].decode())
-    return base64_decoded(text[: len(text) // 4 * 4]) or b""
+    return _whole_quads(text)
 
 
 def _is_private_der(body: bytes) -> bool:
@@ -206,11 +203,73 @@ def _key_bytes(secret: bytes) -> Outcome:
     return to_outcome(len(numbers) == 64 and max(numbers) < 256 and len(set(numbers)) > 30)
 
 
-def _bip39(secret: bytes) -> Outcome:
-    """Words of a seed phrase, numbered or not, one a line or not (BIP-39)."""
-    from pipeguard.detect.checks.bip39 import has_phrase
+# -- seed phrases --------------------------------------------------------------------------------
+# 12 to 24 of 2,048 words in a row, with a checksum in the last (BIP-39, "Generating the mnemonic").
+# Only the English list is known: a phrase in another of the standard's languages is not seen.
 
-    return to_outcome(has_phrase(phrase_words(secret)))
+LENGTHS = (24, 21, 18, 15, 12)  # words of a phrase, the longest first
+_SHORTEST = b"\1" * LENGTHS[-1]  # so many words in a row that are on the list
+
+
+@cache
+def _word_numbers() -> dict[bytes, int]:
+    return {word.encode(): number for number, word in enumerate(bip39.in_order("WORDS"))}
+
+
+def has_phrase(words: list[bytes]) -> bool:
+    """Say whether some of these words, next to each other, are a phrase with its checksum.
+
+    A stretch of the standard's list is none.
+    """
+    return any(True for _ in _phrases(words))
+
+
+def is_printed_phrase(words: list[bytes]) -> bool:
+    """Say whether the only phrases among these words are those that the standard prints."""
+    return all(len(set(entropy)) == 1 for entropy in _phrases(words))
+
+
+def _phrases(words: list[bytes]) -> Iterator[bytes]:
+    """The entropy of each phrase among some words."""
+    known_numbers = _word_numbers()
+    known = bytes([word in known_numbers for word in words])
+    if known.find(_SHORTEST) < 0:
+        return  # before any stretch is looked at: most words in a row are those of a sentence
+    numbers = [known_numbers.get(word, -1) for word in words]
+    for length in LENGTHS:
+        for start in range(len(numbers) - length + 1):
+            entropy = _phrase_entropy(numbers[start : start + length])
+            if entropy is not None:
+                yield entropy
+
+
+def _phrase_entropy(numbers: list[int]) -> bytes | None:
+    """The bytes that the words of a phrase stand for; None if they are no phrase."""
+    if min(numbers) < 0 or numbers == sorted(numbers):
+        return None
+    if 3 * len(set(numbers)) < 2 * len(numbers):
+        return None  # so repetitive are no random words
+    bits = 0
+    for number in numbers:
+        bits = bits << 11 | number
+    check_bits = len(numbers) // 3
+    entropy = (bits >> check_bits).to_bytes(check_bits * 4, "big")
+    is_phrase = _phrase_checksum(entropy) == bits & (1 << check_bits) - 1
+    return entropy if is_phrase else None
+
+
+def _phrase_checksum(entropy: bytes) -> int:
+    from hashlib import sha256
+
+    return sha256(entropy).digest()[0] >> 8 - len(entropy) // 4
+
+
+def seed_phrase(entropy: bytes) -> list[str]:
+    """The words for 16 to 32 random bytes, in steps of four."""
+    words = bip39.in_order("WORDS")
+    check_bits = len(entropy) // 4
+    bits = int.from_bytes(entropy, "big") << check_bits | _phrase_checksum(entropy)
+    return [words[bits >> 11 * place & 2047] for place in reversed(range(3 * check_bits))]
 
 
 def phrase_words(secret: bytes) -> list[bytes]:
@@ -231,8 +290,7 @@ def _discord(secret: bytes) -> Outcome:
 
 def _pypi_macaroon(secret: bytes) -> Outcome:
     """A macaroon, version 2: location, then identifier (libmacaroons, doc/format.txt)."""
-    body = secret.partition(b"-")[2]
-    raw = base64_decoded(body[: len(body) // 4 * 4]) or b""
+    raw = _whole_quads(secret.partition(b"-")[2])
     if not raw.startswith(b"\x02\x01") or len(raw) < 40 or raw[2] > 64:
         return Outcome.FAILS
     return to_outcome(raw[3 + raw[2]] == 2)
@@ -252,7 +310,7 @@ def aws_account(secret: bytes) -> str | None:
 CHECKS: Mapping[str, Check] = {
     # It has no checksum, so it proves little.
     "aws-account": lambda secret: Outcome.HOLDS if aws_account(secret) else Outcome.UNKNOWN,
-    "bip39": _bip39,
+    "bip39": lambda secret: to_outcome(has_phrase(phrase_words(secret))),
     "discord": _discord,
     "jira": _jira,
     "jwt": _jwt,

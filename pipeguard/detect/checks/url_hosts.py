@@ -10,17 +10,12 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator
+from functools import cache
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from typing import NamedTuple
 
-from pipeguard.detect.checks.addresses import (
-    Reach,
-    inner_address,
-    parse_inet_aton,
-    reach_v4,
-    reach_v6,
-)
+from pipeguard.detect.checks.addresses import Reach, inner_address, parse_inet_aton, reach_of
 from pipeguard.detect.words import hosts as words
 from pipeguard.firewall.lazy_regex import lazy_regex
 
@@ -64,6 +59,10 @@ def is_local(rest: str) -> bool:
     )
 
 
+# What a rule can ask, as `host metadata`.
+QUESTIONS = ("metadata", "disguised", "suspicious", "inside", "exposed", "local")
+
+
 def reaches(rest: bytes, question: str) -> bool:
     """Say whether a URL leads to a kind of host.
 
@@ -72,43 +71,25 @@ def reaches(rest: bytes, question: str) -> bool:
         question: one of QUESTIONS.
     """
     text = rest[: 4 * MAX_URL_CHARACTERS].decode("utf-8", "replace")
-    return QUESTIONS[question](hosts(text), text)
-
-
-def _reaches(readings: Iterable[Host], *wanted: Reach) -> bool:
-    return any(host.reach in wanted for host in readings)
-
-
-def _is_disguised(readings: Iterable[Host]) -> bool:
-    return any(host.odd and host.reach is not Reach.PUBLIC for host in readings)
-
-
-def _inside(readings: Iterable[Host]) -> set[Reach]:
-    return {host.reach for host in readings} - {Reach.PUBLIC, Reach.LOOPBACK}
-
-
-def _is_exposed(readings: Iterable[Host], text: str) -> bool:
-    inside = _inside(readings)
-    if inside & {Reach.LINK, Reach.RESERVED}:
-        return True  # no service that anybody means is there
-    is_local = _reaches(readings, Reach.LOOPBACK)
-    return bool(inside and _ADMINISTERS.search(text)) or bool(
-        is_local and _ADMINISTERS_LOCALLY.search(text)
-    )
-
-
-# What a rule can ask, as `host metadata`; of the hosts, and of the whole text.
-QUESTIONS: Mapping[str, Callable[[list[Host], str], bool]] = {
-    "metadata": lambda readings, _: _reaches(readings, Reach.METADATA),
-    # This machine or a private network, in an odd spelling.
-    "disguised": lambda readings, _: _is_disguised(readings),
-    "suspicious": lambda readings, _: _reaches(readings, Reach.METADATA) or _is_disguised(readings),
+    readings = hosts(text)
+    found = {host.reach for host in readings}
     # A private network, or this machine as 0.0.0.0.
-    "inside": lambda readings, _: bool(_inside(readings)),
-    # The same, with a port or a path by which machines are administered.
-    "exposed": _is_exposed,
-    "local": lambda readings, _: _reaches(readings, Reach.LOOPBACK),
-}
+    inside = found - {Reach.PUBLIC, Reach.LOOPBACK}
+    # This machine or a private network, in an odd spelling.
+    is_disguised = any(host.odd and host.reach is not Reach.PUBLIC for host in readings)
+    answers: dict[str, object] = {
+        "metadata": Reach.METADATA in found,
+        "disguised": is_disguised,
+        "suspicious": is_disguised or Reach.METADATA in found,
+        "inside": inside,
+        # With a port or a path by which machines are administered, or where no service is meant.
+        "exposed": inside & {Reach.LINK, Reach.RESERVED}
+        or (inside and _ADMINISTERS.search(text))
+        or (Reach.LOOPBACK in found and _ADMINISTERS_LOCALLY.search(text)),
+        "local": Reach.LOOPBACK in found,
+    }
+    return bool(answers[question])
+
 
 # -- which part is the host ------------------------------------------------------------------------
 
@@ -158,7 +139,7 @@ def _host(text: str) -> Host | None:
     address = parse_inet_aton(name)
     if address is not None:
         unusual = address.is_loopback and str(address) != "127.0.0.1"
-        return Host(str(address), reach_v4(address), odd or unusual or str(address) != name)
+        return Host(str(address), reach_of(address), odd or unusual or str(address) != name)
     return _host_of_name(name, odd=odd)
 
 
@@ -190,25 +171,22 @@ def _host_v6(text: str, *, odd: bool) -> Host | None:
         return None
     inner = inner_address(address)
     if inner is not None:
-        return Host(str(inner), reach_v4(inner), odd=True)
+        return Host(str(inner), reach_of(inner), odd=True)
     odd = odd or bool(zone) or address.is_unspecified or (address.is_loopback and plain != "::1")
-    return Host(str(address), reach_v6(address), odd)
+    return Host(str(address), reach_of(address), odd)
 
 
 # -- names -----------------------------------------------------------------------------------------
 
 
-def _either(names: Iterable[str]) -> str:
-    return f"(?:{'|'.join(names)})"
-
-
-_METADATA_NAME = lazy_regex(rf"(?:.+\.)?{_either(words.in_order('METADATA_NAMES'))}")
-_LOCAL_NAME = lazy_regex(rf"(?:.+\.)?{_either(words.in_order('LOCAL_NAMES'))}")
-_LOCAL_PUBLIC_NAME = lazy_regex(rf"(?:.+\.)?{_either(words.in_order('LOCAL_PUBLIC_NAMES'))}")
-_INSIDE_NAME = lazy_regex(
-    rf"(?:.+\.)?{_either(words.in_order('INSIDE_NAMES'))}|{_either(words.in_order('INSIDE_HOSTS'))}"
-)
-_WILDCARD = lazy_regex(rf"(.+)\.{_either(words.in_order('WILDCARD_DNS'))}")
+# Tables of names, and what these reach; the first that has a name counts.
+_NAMES = {
+    "METADATA_NAMES": Reach.METADATA,
+    "LOCAL_NAMES": Reach.LOOPBACK,
+    "LOCAL_PUBLIC_NAMES": Reach.LOOPBACK,
+    "INSIDE_NAMES": Reach.PRIVATE,
+}
+_WILDCARD = lazy_regex(rf"(.+)\.(?:{words.alternatives('WILDCARD_DNS')})")
 _DOTTED = lazy_regex(r"(?:^|[^0-9])(\d{1,3})[.-](\d{1,3})[.-](\d{1,3})[.-](\d{1,3})(?:$|[^0-9])")
 _HEX = lazy_regex(r"(?:^|[.-])([0-9a-f]{8})(?:$|[.-])")
 
@@ -217,16 +195,18 @@ def _host_of_name(name: str, *, odd: bool) -> Host:
     wildcard = _WILDCARD.fullmatch(name)
     if wildcard:
         for address in _embedded_addresses(wildcard[1]):
-            reach = reach_v4(address)
+            reach = reach_of(address)
             if reach is not Reach.PUBLIC:
                 return Host(str(address), reach, odd=True)
-    if _METADATA_NAME.fullmatch(name):
-        return Host(name, Reach.METADATA, odd)
-    if _LOCAL_NAME.fullmatch(name):
-        return Host(name, Reach.LOOPBACK, odd)
-    if _LOCAL_PUBLIC_NAME.fullmatch(name):
-        return Host(name, Reach.LOOPBACK, odd=True)
-    return Host(name, Reach.PRIVATE if _INSIDE_NAME.fullmatch(name) else Reach.PUBLIC, odd)
+    for table, reach in _NAMES.items():
+        if _pattern(table).fullmatch(name):
+            return Host(name, reach, odd or table == "LOCAL_PUBLIC_NAMES")
+    return Host(name, Reach.PUBLIC, odd)
+
+
+@cache
+def _pattern(table: str) -> re.Pattern[str]:
+    return re.compile(rf"(?:.+\.)?(?:{words.alternatives(table)})")
 
 
 def _embedded_addresses(labels: str) -> Iterator[IPv4Address]:
@@ -242,10 +222,10 @@ def _embedded_addresses(labels: str) -> Iterator[IPv4Address]:
 
 
 _ADMINISTERS = lazy_regex(
-    rf":{_either(words.in_order('PORTS'))}(?:[/?#\s]|$)|[/=]{_either(words.in_order('PATHS'))}(?:[/?#=.&\s]|$)",
+    rf":(?:{words.alternatives('PORTS')})(?:[/?#\s]|$)|[/=](?:{words.alternatives('PATHS')})(?:[/?#=.&\s]|$)",
     re.IGNORECASE,
 )
 _ADMINISTERS_LOCALLY = lazy_regex(
-    rf":{_either(words.in_order('LOCAL_PORTS'))}(?:[/?#\s]|$)|/{_either(words.in_order('LOCAL_PATHS'))}",
+    rf":(?:{words.alternatives('LOCAL_PORTS')})(?:[/?#\s]|$)|/(?:{words.alternatives('LOCAL_PATHS')})",
     re.IGNORECASE,
 )

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable
 from functools import cached_property, lru_cache
 
 from pipeguard.detect import words
-from pipeguard.detect.checks.bip39 import is_printed_phrase
 from pipeguard.detect.checks.outcome import Outcome
 from pipeguard.detect.checks.placeholders import is_placeholder, is_published, is_reference
 from pipeguard.detect.checks.registry import cheapest_first, measures_randomness
@@ -124,7 +123,7 @@ class Candidate:
             return True
         is_phrase, is_number = _phrase_or_number(self.rule.require)
         if is_phrase:
-            from pipeguard.detect.checks.tokens import phrase_words
+            from pipeguard.detect.checks.tokens import is_printed_phrase, phrase_words
 
             return is_printed_phrase(phrase_words(self.secret))
         if not is_number:

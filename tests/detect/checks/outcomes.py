@@ -1,8 +1,14 @@
-"""What a check must answer, also where a rule asks it in another way."""
+"""The answer that a check must give, also where a rule asks it in another way."""
+
+from collections.abc import Iterable
+
+import pytest
 
 from pipeguard.detect.checks.outcome import Outcome
 from pipeguard.detect.checks.registry import run
 from pipeguard.rulebook.samples import expand
+
+Rows = Iterable[tuple[str, str]]
 
 
 def made(recipe: str, seed: int = 1) -> bytes:
@@ -10,21 +16,17 @@ def made(recipe: str, seed: int = 1) -> bytes:
     return expand({"gen": recipe}, seed).encode()
 
 
-def assert_holds(spec: str, recipe: str) -> None:
+def rows(holds: Rows, fails: Rows, unknown: Rows = ()) -> pytest.MarkDecorator:
+    """Run a test with each check and recipe, and the outcome that it must have."""
+    tables = (Outcome.HOLDS, holds), (Outcome.FAILS, fails), (Outcome.UNKNOWN, unknown)
+    cases = [(*row, outcome) for outcome, table in tables for row in table]
+    return pytest.mark.parametrize(("spec", "recipe", "outcome"), cases)
+
+
+def assert_outcome(spec: str, recipe: str, outcome: Outcome) -> None:
     secret = made(recipe)
-    assert run(spec, secret) is Outcome.HOLDS
-    assert run(f"only-raise {spec}", secret) is Outcome.HOLDS
-    assert run(f"not-fails {spec}", secret) is Outcome.HOLDS
-
-
-def assert_fails(spec: str, recipe: str) -> None:
-    secret = made(recipe)
-    assert run(spec, secret) is Outcome.FAILS
-    assert run(f"only-raise {spec}", secret) is Outcome.UNKNOWN
-    assert run(f"not-fails {spec}", secret) is Outcome.FAILS
-
-
-def assert_unknown(spec: str, recipe: str) -> None:
-    secret = made(recipe)
-    assert run(spec, secret) is Outcome.UNKNOWN
-    assert run(f"not-fails {spec}", secret) is Outcome.HOLDS
+    assert run(spec, secret) is outcome
+    holds = outcome is Outcome.HOLDS
+    assert run(f"only-raise {spec}", secret) is (Outcome.HOLDS if holds else Outcome.UNKNOWN)
+    fails = outcome is Outcome.FAILS
+    assert run(f"not-fails {spec}", secret) is (Outcome.FAILS if fails else Outcome.HOLDS)

@@ -3,7 +3,9 @@
 import pytest
 
 from pipeguard.detect.checks import checksums
-from tests.detect.checks.outcomes import assert_fails, assert_holds, assert_unknown
+from pipeguard.detect.checks.outcome import AROUND, Outcome
+from pipeguard.detect.checks.registry import run
+from tests.detect.checks.outcomes import assert_outcome, rows
 
 
 def test_github_writes_its_crc_in_six_base62_digits() -> None:
@@ -98,16 +100,40 @@ UNKNOWN = [
 ]
 
 
-@pytest.mark.parametrize(("spec", "recipe"), HOLDS)
-def test_a_check_holds(spec: str, recipe: str) -> None:
-    assert_holds(spec, recipe)
+@rows(HOLDS, FAILS, UNKNOWN)
+def test_a_check_has_its_answer(spec: str, recipe: str, outcome: Outcome) -> None:
+    assert_outcome(spec, recipe, outcome)
 
 
-@pytest.mark.parametrize(("spec", "recipe"), FAILS)
-def test_a_check_fails(spec: str, recipe: str) -> None:
-    assert_fails(spec, recipe)
+WALLETS = [
+    b"bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4",  # BIP-173
+    b"bc1p0xlxvlhemja6c4dqv22uapctqupfhlxm9h8z3k2e72q4k9hcz7vqzk5jj0",  # BIP-350
+    b"1A1zP1eP5QGefi2DMPTfTL5SLmv7DivfNa",  # the first block's
+    b"TR7NHqjeKQxGTCi8q8ZY4pL8otSzgjLj6t",
+    b"rHb9CJAWyB4rj91VRWn96DkukG4bwdtyTh",
+    b"0x52908400098527886E0F7030069857D2E4169EE7",  # ERC-55
+]
 
 
-@pytest.mark.parametrize(("spec", "recipe"), UNKNOWN)
-def test_a_check_cannot_tell(spec: str, recipe: str) -> None:
-    assert_unknown(spec, recipe)
+@pytest.mark.parametrize("address", WALLETS)
+def test_an_address_of_a_wallet_has_its_checksum(address: bytes) -> None:
+    assert run("wallet", address) is Outcome.HOLDS
+    last = b"2" if address[-1:] != b"2" else b"3"
+    assert address[:2] == b"0x" or not checksums.is_wallet(address[:-1] + last)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [b"0x" + b"0" * 40, b"da39a3ee5e6b4b0d3255bfef95601890afd80709", b"z" * 36, b"bc1q", b""],
+)
+def test_other_text_is_no_address_of_a_wallet(address: bytes) -> None:
+    assert not checksums.is_wallet(address)
+
+
+def test_a_public_ledger_is_asked_about_addresses_that_all_may_read() -> None:
+    asked = b"url: https://api.etherscan.io/api?address=0x52908400098527886E0F7030069857D2E4169EE7"
+    for around, outcome in (
+        (asked, Outcome.FAILS),
+        (b"url: https://collect.example/0x5", Outcome.HOLDS),
+    ):
+        assert run("around-not-asked-of-ledger", WALLETS[5] + AROUND + around) is outcome

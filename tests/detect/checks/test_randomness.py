@@ -4,7 +4,7 @@ import pytest
 
 from pipeguard.detect.checks.outcome import AROUND, Outcome
 from pipeguard.detect.checks.registry import run
-from tests.detect.checks.outcomes import assert_fails, assert_holds
+from tests.detect.checks.outcomes import assert_outcome, rows
 
 VALUE = b"kg7DTkQN7Finto3DSR7CkA83jd02"
 
@@ -44,14 +44,9 @@ FAILS = [
 ]
 
 
-@pytest.mark.parametrize(("spec", "recipe"), HOLDS)
-def test_a_check_holds(spec: str, recipe: str) -> None:
-    assert_holds(spec, recipe)
-
-
-@pytest.mark.parametrize(("spec", "recipe"), FAILS)
-def test_a_check_fails(spec: str, recipe: str) -> None:
-    assert_fails(spec, recipe)
+@rows(HOLDS, FAILS)
+def test_a_check_has_its_answer(spec: str, recipe: str, outcome: Outcome) -> None:
+    assert_outcome(spec, recipe, outcome)
 
 
 UNLABELLED = [

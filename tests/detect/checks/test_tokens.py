@@ -1,12 +1,21 @@
 """Formats that issuers write: of published vectors, and of near misses."""
 
+import hashlib
+
 import pytest
 
 from pipeguard.detect.checks.outcome import Outcome
 from pipeguard.detect.checks.registry import run
-from pipeguard.detect.checks.tokens import aws_account
+from pipeguard.detect.checks.tokens import (
+    aws_account,
+    has_phrase,
+    is_printed_phrase,
+    seed_phrase,
+)
+from pipeguard.detect.words import bip39
 from pipeguard.rulebook.samples import expand
-from tests.detect.checks.outcomes import assert_fails, assert_holds, assert_unknown, made
+from tests.detect.checks.outcomes import assert_outcome, made, rows
+from tests.each import each
 
 HOLDS = [
     ("jwt", "{jwt}"),
@@ -79,19 +88,9 @@ UNKNOWN = [
 ]
 
 
-@pytest.mark.parametrize(("spec", "recipe"), HOLDS)
-def test_a_check_holds(spec: str, recipe: str) -> None:
-    assert_holds(spec, recipe)
-
-
-@pytest.mark.parametrize(("spec", "recipe"), FAILS)
-def test_a_check_fails(spec: str, recipe: str) -> None:
-    assert_fails(spec, recipe)
-
-
-@pytest.mark.parametrize(("spec", "recipe"), UNKNOWN)
-def test_a_check_cannot_tell(spec: str, recipe: str) -> None:
-    assert_unknown(spec, recipe)
+@rows(HOLDS, FAILS, UNKNOWN)
+def test_a_check_has_its_answer(spec: str, recipe: str, outcome: Outcome) -> None:
+    assert_outcome(spec, recipe, outcome)
 
 
 def test_nesting_that_no_parser_follows_is_no_token() -> None:
@@ -125,3 +124,40 @@ def test_the_account_is_read_from_a_key_id() -> None:
     assert aws_account(b"AKIA" + b"7" * 16) is None  # thirteen digits
     assert aws_account(b"AKIA" + b"ABCDEFGHIJKLMNOP") is None  # made before accounts stood in them
     assert aws_account(b"no key") is None
+
+
+LIST = "2f5eed53a4727b4bf8880d8f3f199efc90e58503646d9ff8eff3a2ed3b24dbda"  # bip-0039/english.txt
+
+
+def test_the_words_are_those_of_the_standard() -> None:
+    lines = "".join(f"{word}\n" for word in bip39.in_order("WORDS"))
+    assert hashlib.sha256(lines.encode()).hexdigest() == LIST
+
+
+@each("size", [16, 20, 24, 28, 32])
+def test_a_phrase_is_found_among_other_words(size: int) -> None:
+    words = [word.encode() for word in seed_phrase(bytes(range(7, 7 + size)))]
+    assert len(words) == size * 3 // 4
+    assert has_phrase([b"my", b"words", b"are", *words, b"xyzzy"])
+    assert not has_phrase(words[:-1])
+
+
+def test_a_wrong_checksum_is_no_seed_phrase() -> None:
+    words = [word.encode() for word in seed_phrase(bytes(range(16)))]
+    others = [word.encode() for word in bip39.in_order("WORDS") if word.encode() not in words]
+    assert sum(has_phrase([*words[:-1], word]) for word in others) < len(others) // 10
+
+
+def test_what_the_standard_prints_is_known() -> None:
+    assert not has_phrase([word.encode() for word in seed_phrase(bytes(16))])
+    assert not has_phrase([word.encode() for word in bip39.in_order("WORDS")[:24]])
+    printed = [word.encode() for word in seed_phrase(b"\x7f" * 16)]
+    assert has_phrase(printed)
+    assert is_printed_phrase([b"x", *printed])
+    assert not is_printed_phrase([word.encode() for word in seed_phrase(bytes(range(16)))])
+
+
+def test_names_that_repeat_their_words_are_no_seed_phrase() -> None:
+    words = [bip39.in_order("WORDS")[at] for at in (205, 929, 1700, 363)]
+    names = [word.encode() for word in words for _ in range(2)] * 6
+    assert not has_phrase(names)
