@@ -12,7 +12,6 @@ from typing import Any
 from pipeguard.detect.matching.confirm import BRACKETS
 from pipeguard.errors import RuleError
 from pipeguard.firewall.lazy_regex import lazy_regex
-from pipeguard.records import NamedTuple
 
 FIELDS = ("pattern", "sign", "unless", "doubted")
 _PART = lazy_regex(r"%\{([a-z-]+)\}")
@@ -32,20 +31,6 @@ _TOKEN = lazy_regex(
 _OPTIONAL = lazy_regex(r"\)(?:[?*]|\{0?,)")
 
 
-class _Group(NamedTuple):
-    """The contents of a group.
-
-    Attributes:
-        pattern: all of it, without marks.
-        sign: what each match of it contains; empty where nothing is marked.
-        close: the bracket that ends it, with its quantifier; empty at the end of the pattern.
-    """
-
-    pattern: str
-    sign: str
-    close: str
-
-
 def strip_marks(pattern: str) -> tuple[str, str]:
     """A pattern without its marks, and the sign that they make; empty where there is none.
 
@@ -54,12 +39,14 @@ def strip_marks(pattern: str) -> tuple[str, str]:
     """
     if BEGIN not in pattern:
         return pattern, ""
-    whole = _group(match[0] for match in _TOKEN.finditer(pattern))
-    return whole.pattern, whole.sign
+    return _group(match[0] for match in _TOKEN.finditer(pattern))[:2]
 
 
-def _group(tokens: Iterator[str]) -> _Group:
-    """Read the alternatives of a group, and the bracket that ends it."""
+def _group(tokens: Iterator[str]) -> tuple[str, str, str]:
+    """Read a group: all of it without marks, its sign if it has one, and the bracket that ends it.
+
+    The bracket has its quantifier; it is empty at the end of the pattern.
+    """
     patterns: list[str] = []
     signs: list[str] = []
     end = BAR
@@ -68,8 +55,7 @@ def _group(tokens: Iterator[str]) -> _Group:
         patterns.append(pattern)
         signs.append(sign)
     chosen = [sign or whole for sign, whole in zip(signs, patterns, strict=True)]
-    sign = f"(?:{BAR.join(chosen)})" if any(signs) else ""
-    return _Group(BAR.join(patterns), sign, end)
+    return BAR.join(patterns), f"(?:{BAR.join(chosen)})" if any(signs) else "", end
 
 
 def _alternative(tokens: Iterator[str]) -> tuple[str, str, str]:
@@ -85,21 +71,16 @@ def _alternative(tokens: Iterator[str]) -> tuple[str, str, str]:
         elif token == END and begin is not None:
             sign, begin = pattern[begin:], None
         elif token.startswith("("):
-            inner = _group(tokens)
-            pattern += token + inner.pattern + inner.close
-            sign = _find_sign(token, inner) or sign
+            inner, inner_sign, close = _group(tokens)
+            if inner_sign and _OPTIONAL.match(close):
+                raise ValueError("a part is marked that may be absent")
+            pattern += token + inner + close
+            sign = f"{token}{inner_sign})" if inner_sign else sign
         else:
             pattern += token
     if begin is not None:
         raise ValueError(f"`{BEGIN}` has no `{END}` in its alternative")
     return pattern, sign, end
-
-
-def _find_sign(opening: str, group: _Group) -> str:
-    """The sign of a group within an alternative, with the flags of the group."""
-    if group.sign and _OPTIONAL.match(group.close):
-        raise ValueError("a part is marked that may be absent")
-    return f"{opening}{group.sign})" if group.sign else ""
 
 
 class Expressions:
@@ -123,7 +104,7 @@ class Expressions:
         if not isinstance(parts, dict):
             raise RuleError("`parts` are expressions by their names", "parts")
         for name, text in parts.items():
-            self._parts[str(name)] = self._expand(f"part {name}", str(text), "parts", name)
+            self._parts[str(name)] = self._expand(str(text), "parts", name, where=f"part {name}: ")
 
     def written_out(self, entry: dict[str, Any]) -> dict[str, Any]:
         """A rule with its expressions as the engine takes them.
@@ -135,28 +116,25 @@ class Expressions:
         before, part, _ = expressions.get("pattern", "").partition(self._sign_before)
         if part and BEGIN not in expressions["pattern"]:
             expressions.setdefault("sign", before)
-        where = str(entry.get("id", "?"))
-        written = {
-            field: self._expand(where, text, field) for field, text in expressions.items() if text
-        }
+        written = {field: self._expand(text, field) for field, text in expressions.items() if text}
         if "pattern" in written:
             try:
                 written["pattern"], sign = strip_marks(written["pattern"])
             except ValueError as error:
-                raise RuleError(f"{where}: {error}", "pattern") from None
+                raise RuleError(str(error), "pattern") from None
             if sign:
                 written.setdefault("sign", sign)
         return entry | written
 
-    def _expand(self, where: str, text: str, *keys: str) -> str:
+    def _expand(self, text: str, *keys: str, where: str = "") -> str:
         if "\n" in text:
             text = "".join(line.strip() for line in text.splitlines())
         missing = sorted(set(_PART.findall(text)) - set(self._parts))
         if missing:
-            raise RuleError(f"{where}: the pack has no part `{missing[0]}`", *keys)
+            raise RuleError(f"{where}the pack has no part `{missing[0]}`", *keys)
         for match in _NO_PART.finditer(text) if "%{" in _PART.sub("", text) else ():
             if match[0].startswith("%{"):
-                raise RuleError(f"{where}: `{match[0]}` is no part, as `%{{name}}`", *keys)
+                raise RuleError(f"{where}`{match[0]}` is no part, as `%{{name}}`", *keys)
         if self._blanks:  # parts have theirs already
             text = _BLANK.sub(lambda match: _ANY_BLANK if match[0] == " " else match[0], text)
         text = _GROUP_NAME.sub(lambda match: "(?P<" if match[0] == "(?<" else match[0], text)

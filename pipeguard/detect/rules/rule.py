@@ -8,7 +8,7 @@ nothing is loaded.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import Enum
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pipeguard.detect.checks.registry import find_spec_error
 from pipeguard.detect.matching.confirm import NAMED_GROUP, Finder
 from pipeguard.detect.rules.expressions import FIELDS, Expressions
-from pipeguard.detect.rules.pack_keys import check_outer, find_repeated
 from pipeguard.errors import RuleError
 from pipeguard.firewall.finding import Confidence, Severity, tells_private
 from pipeguard.firewall.protocol.places import Surface, find_places, known_places
@@ -171,20 +170,20 @@ def load_pack(text: str, source: str, *, proven: bool = False) -> tuple[Rule, ..
     """
     import yaml
 
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        reader = loader(text)  # a safe one
+        reader = _loader()(text)  # a safe one
         root = reader.get_single_node()
-        errors = [] if proven else [*find_repeated(root)]
+        errors = [] if proven else [*_find_repeated(root)]
         document = reader.construct_document(root) if root is not None else None
     except yaml.YAMLError as error:
         mark = _describe_mark(getattr(error, "problem_mark", None))
         what = getattr(error, "problem", None) or " ".join(str(error).split())
         raise RuleError(f"{source}{mark}: not valid YAML: {what}") from None
+    rules: tuple[Rule, ...] = ()
     try:
         rules = _rules(document, errors, proven=proven)
     except RuleError as error:
-        raise locate([error], text, source) from None
+        errors = [error]
     if errors:
         raise locate(errors, text, source)
     return rules
@@ -194,13 +193,18 @@ def locate(errors: Sequence[RuleError], text: str, source: str) -> RuleError:
     """The errors of a pack, each after the file, line and column to which its keys lead."""
     import yaml
 
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    root = yaml.compose(text, loader)
+    root = yaml.compose(text, _loader())
     shown = errors[:MOST_ERRORS]
     lines = [f"{source}{_describe_mark(_find_mark(root, each.keys))}: {each}" for each in shown]
     if len(errors) > MOST_ERRORS:
         lines.append(f"… and {len(errors) - MOST_ERRORS} more")
     return RuleError("\n  ".join(lines))
+
+
+def _loader() -> Any:
+    import yaml
+
+    return getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def _describe_mark(mark: yaml.Mark | None) -> str:
@@ -241,7 +245,7 @@ def _rules(document: object, errors: list[RuleError], *, proven: bool) -> tuple[
         raise RuleError("`pack` must be a short lower-case name", "pack")
     if not document["rules"]:
         raise RuleError("`rules` is empty", "rules")
-    check_outer(document)
+    _check_outer(document)
     defaults = document.get("defaults") or {}
     entries = enumerate(document["rules"])
     for keys, entry in ((("defaults",), defaults), *((("rules", i), each) for i, each in entries)):
@@ -257,12 +261,50 @@ def _rules(document: object, errors: list[RuleError], *, proven: bool) -> tuple[
             path = ("defaults",) if is_default else ("rules", index)
             keys = (*path, *error.keys)
             if not is_default or all(each.keys != keys for each in errors):
-                errors.append(RuleError(str(error), *keys))
+                errors.append(RuleError(f"{entry.get('id', '?')}: {error}", *keys))
             continue
         if rule.id in rules:
             errors.append(RuleError(f"{rule.id} is there twice", "rules", index))
         rules[rule.id] = rule
     return tuple(rules.values())
+
+
+def _find_repeated(node: yaml.Node | None, *keys: str | int) -> Iterator[RuleError]:
+    """Find the repeated keys of a document. YAML itself would silently take the last."""
+    values = node.value if node is not None and not isinstance(node.value, str) else []
+    lines: dict[str, int] = {}
+    for index, value in enumerate(values):
+        if not isinstance(value, tuple):
+            yield from _find_repeated(value, *keys, index)
+            continue
+        key, child = value
+        if not isinstance(key.value, str):
+            continue
+        if key.value in lines:
+            what = f"`{key.value}` is repeated; first in line {lines[key.value]}"
+            yield RuleError(what, *keys, key.value)
+        lines.setdefault(key.value, key.start_mark.line + 1)
+        yield from _find_repeated(child, *keys, key.value)
+
+
+_OUTER = ("pack", "about", "defaults", "blanks", "parts", "sign_before", "rules")
+
+
+def _check_outer(document: dict[str, object]) -> None:
+    """Check the keys of a pack beside its rules.
+
+    Raises:
+        RuleError: one is unknown, missing or has a wrong value.
+    """
+    for key in map(str, document):
+        if key not in _OUTER:
+            raise RuleError(f"unknown key `{key}`.{suggestion(key, _OUTER, listed=True)}", key)
+    about = document.get("about")
+    if not isinstance(about, str) or not about.strip():
+        what = "`about` is a text" if "about" in document else "`about` is missing"
+        raise RuleError(f"{what}: one sentence on what the pack finds", "about")
+    if document.get("blanks") not in (None, "any"):
+        raise RuleError(f"blanks: `{document['blanks']}` is not `any`, its only value", "blanks")
 
 
 _Choice = TypeVar("_Choice", bound=Enum)
@@ -327,139 +369,116 @@ _FIELDS = frozenset(Rule._fields) - {"own"}
 
 
 def _rule(pack: str, entry: dict[str, Any], *, proven: bool) -> Rule:
-    where = name = str(entry.get("id", "?"))
-    unknown = sorted(set(entry) - _FIELDS)
-    if unknown:
+    name = str(entry.get("id", "?"))
+    if unknown := sorted(entry.keys() - _FIELDS):
         near = suggestion(unknown[0], sorted(_FIELDS), listed=True)
-        raise RuleError(f"{where}: unknown field `{unknown[0]}`.{near}", unknown[0])
+        raise RuleError(f"unknown field `{unknown[0]}`.{near}", unknown[0])
     if not re.fullmatch(r"[a-z0-9][a-z0-9-]{1,60}", name):
-        raise RuleError(
-            f"{where}: `id` must be 2 to 61 lower-case letters, digits and hyphens", "id"
-        )
+        raise RuleError("`id` must be 2 to 61 lower-case letters, digits and hyphens", "id")
     if missing := [f"`{field}`" for field in _NEEDED if not entry.get(field)]:
-        are = "is" if len(missing) == 1 else "are"
-        raise RuleError(f"{where}: {', '.join(missing)} {are} missing")
-    model = _model(where, entry)
-    if not model and not entry.get("pattern"):
-        raise RuleError(f"{where}: `pattern` is missing")
-    values = _read_fields(where, entry)
+        raise RuleError(f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing")
+    if not entry.get("model") and not entry.get("pattern"):
+        raise RuleError("`pattern` is missing")
+    _check_model(entry)
+    values = _read_fields(entry)
     if not proven:
         for field in FIELDS:
-            _try(where, field, values[field])
+            _try(field, values[field])
+    owasp = str(entry.get("owasp") or "")
+    if owasp and not re.fullmatch(r"(LLM|MCP|ASI)(0[1-9]|10)", owasp):
+        lists = "LLM01 to LLM10, MCP01 to MCP10 and ASI01 to ASI10"
+        raise RuleError(f"owasp: `{owasp}` is none of {lists}", "owasp")
     return Rule(
         **values,
-        model=model,
+        model=str(entry.get("model", "")),
         id=f"{pack}.{name}",
         title=str(entry["title"]),
         sha256=str(entry.get("sha256", "")),
         why=" ".join(str(entry["why"]).split()),
         fix=" ".join(str(entry["fix"]).split()),
-        owasp=_owasp(where, entry),
-        matches=_samples(where, entry, "matches"),
-        passes=_samples(where, entry, "passes"),
+        owasp=owasp,
+        matches=_samples(entry, "matches"),
+        passes=_samples(entry, "passes"),
         own=False,  # until it is known whose pack it is
     )
 
 
-def _read_fields(where: str, entry: dict[str, Any]) -> dict[str, Any]:
+def _read_fields(entry: dict[str, Any]) -> dict[str, Any]:
     """The fields whose values are words or expressions."""
     values: dict[str, Any] = {field: str(entry.get(field) or "") for field in FIELDS}
     for field, kind in _ENUMS.items():
-        values[field] = _choice(where, field, kind, entry.get(field, _USUAL.get(field)))
+        values[field] = _find_word(field, _words(kind), entry.get(field, _USUAL.get(field)))
     for field, kind in _SETS.items():
-        values[field] = _choices(where, field, kind, entry.get(field, _USUAL.get(field)))
+        listed = entry.get(field, _USUAL.get(field))
+        if not isinstance(listed, list) or not listed:
+            are = f"`{field}` is missing" if listed is None else f"{field}: expected"
+            raise RuleError(f"{are}: a list of {', '.join(_words(kind))}", field)
+        values[field] = frozenset(_find_word(field, _words(kind), word) for word in listed)
     for field, (off, on) in _FLAGS.items():
         words = {str(word).lower(): word == on for word in (off, on)}
-        values[field] = _find_word(where, field, words, str(entry.get(field, off)).lower())
+        values[field] = _find_word(field, words, str(entry.get(field, off)).lower())
     for field in _TUPLES[:4]:
-        values[field] = _strings(where, entry, field)
+        values[field] = _strings(entry, field)
     return values
 
 
-def _model(where: str, entry: dict[str, Any]) -> str:
+def _check_model(entry: dict[str, Any]) -> None:
     model = str(entry.get("model", ""))
     if model and not re.fullmatch(r"[a-z][a-z-]{1,30}\.model", model):
-        raise RuleError(f"{where}: `model` is the name of a file that ends in .model", "model")
+        raise RuleError("`model` is the name of a file that ends in .model", "model")
     if model and not re.fullmatch(r"[0-9a-f]{64}", str(entry.get("sha256", ""))):
-        raise RuleError(
-            f"{where}: `sha256` is missing: a model is only used if it is that file", "sha256"
-        )
+        raise RuleError("`sha256` is missing: a model is only used if it is that file", "sha256")
     if model and "pattern" in entry:
-        raise RuleError(f"{where}: a rule has a `model` or a `pattern`, not both", "model")
-    return model
+        raise RuleError("a rule has a `model` or a `pattern`, not both", "model")
 
 
-def _owasp(where: str, entry: dict[str, Any]) -> str:
-    owasp = str(entry.get("owasp") or "")
-    if owasp and not re.fullmatch(r"(LLM|MCP|ASI)(0[1-9]|10)", owasp):
-        lists = "LLM01 to LLM10, MCP01 to MCP10 and ASI01 to ASI10"
-        raise RuleError(f"{where}: owasp: `{owasp}` is none of {lists}", "owasp")
-    return owasp
-
-
-def _try(where: str, field: str, pattern: str) -> None:
+def _try(field: str, pattern: str) -> None:
     """Try an expression.
 
     Raises:
-        RuleError: naming the rule and what is wrong.
+        RuleError: naming what is wrong.
     """
     if not pattern:
         return
-    what = f"{where}: `{field}`"
     if len(pattern.encode()) > MAX_PATTERN_BYTES:
-        raise RuleError(f"{what} is longer than {MAX_PATTERN_BYTES} bytes", field)
+        raise RuleError(f"`{field}` is longer than {MAX_PATTERN_BYTES} bytes", field)
     try:
         finder = Finder(pattern, ignore_case=False)
         finder.compile()
     except ValueError as error:
-        raise RuleError(f"{what} is not a regular expression for RE2: {error}", field) from None
+        raise RuleError(f"`{field}` is not a regular expression for RE2: {error}", field) from None
     if len(NAMED_GROUP.findall(pattern)) > 1:
-        raise RuleError(f"{what} names several groups; only one can be the secret", field)
+        raise RuleError(f"`{field}` names several groups; only one can be the secret", field)
     if any(finder.finditer(b"", 0, 0)):
-        raise RuleError(f"{what} matches the empty text", field)
+        raise RuleError(f"`{field}` matches the empty text", field)
 
 
-def _strings(where: str, entry: dict[str, Any], field: str) -> tuple[str, ...]:
+def _strings(entry: dict[str, Any], field: str) -> tuple[str, ...]:
     items = entry.get(field) or []
     if not isinstance(items, list) or any(isinstance(item, dict | list) for item in items):
-        raise RuleError(f"{where}: `{field}` is a list of texts", field)
+        raise RuleError(f"`{field}` is a list of texts", field)
     for item in items:
         if field == "places" and not find_places(item):
             near = suggestion(item, known_places(), listed=True)
-            raise RuleError(f"{where}: no place matches `{item}`.{near}", field)
+            raise RuleError(f"no place matches `{item}`.{near}", field)
         if field in ("require", "check") and (wrong := find_spec_error(item)):
-            raise RuleError(f"{where}: {wrong}", field)
+            raise RuleError(wrong, field)
     return tuple(map(str, items))
 
 
-def _samples(where: str, entry: dict[str, Any], field: str) -> tuple[Sample, ...]:
+def _samples(entry: dict[str, Any], field: str) -> tuple[Sample, ...]:
     samples = entry[field]
-    if isinstance(samples, list):
-        wrong = [s for s in samples if not isinstance(s, str) and not _is_recipe(s)]
-        if not wrong:
-            return tuple(samples)
-        raise RuleError(f"{where}: a sample is a text or {{gen: recipe}}, not `{wrong[0]}`", field)
-    raise RuleError(f"{where}: `{field}` is a list", field)
+    if not isinstance(samples, list):
+        raise RuleError(f"`{field}` is a list", field)
+    for sample in samples:
+        is_recipe = isinstance(sample, dict) and [*sample] == ["gen"]
+        if not isinstance(sample["gen"] if is_recipe else sample, str):
+            raise RuleError(f"a sample is a text or {{gen: recipe}}, not `{sample}`", field)
+    return tuple(samples)
 
 
-def _is_recipe(sample: object) -> bool:
-    return isinstance(sample, dict) and [*sample] == ["gen"] and isinstance(sample["gen"], str)
-
-
-def _find_word(where: str, field: str, words: Mapping[str, Any], word: object) -> Any:
+def _find_word(field: str, words: Mapping[str, Any], word: object) -> Any:
     if isinstance(word, str) and word in words:
         return words[word]
     near = suggestion(str(word), words, listed=True)
-    raise RuleError(f"{where}: {field}: `{word}` is none of {', '.join(words)}.{near}", field)
-
-
-def _choice(where: str, field: str, kind: type[_Choice], word: object) -> _Choice:
-    choice: _Choice = _find_word(where, field, _words(kind), word)
-    return choice
-
-
-def _choices(where: str, field: str, kind: type[_Choice], words: object) -> frozenset[_Choice]:
-    if not isinstance(words, list) or not words:
-        are = f"`{field}` is missing" if words is None else f"{field}: expected"
-        raise RuleError(f"{where}: {are}: a list of {', '.join(_words(kind))}", field)
-    return frozenset(_choice(where, field, kind, word) for word in words)
+    raise RuleError(f"{field}: `{word}` is none of {', '.join(words)}.{near}", field)
