@@ -11,7 +11,7 @@ from functools import cache, lru_cache
 from pipeguard.detect.flows import overlap
 from pipeguard.detect.flows.tool_labels import ToolAct
 from pipeguard.detect.flows.value_places import plain
-from pipeguard.detect.matching.confirm import find_near_signs, sign_finder
+from pipeguard.detect.matching.confirm import find_signed, sign_finder
 from pipeguard.detect.words import acts as tables
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.records import NamedTuple
@@ -77,7 +77,7 @@ class _Verbs(NamedTuple):
 
 def find_strong(text: str) -> Iterator[re.Match[str]]:
     """Find what STRONG does, beside signs of it."""
-    return find_near_signs(STRONG, sign_finder(_STRONG_SIGN), text, 0, STRONG_CHARS)
+    return find_signed(STRONG, sign_finder(_STRONG_SIGN), text, after=STRONG_CHARS)
 
 
 @cache

@@ -15,7 +15,7 @@ from pipeguard.detect.checks.credential_names import is_secret_setting
 from pipeguard.detect.checks.placeholders import entropy
 from pipeguard.detect.flows.overlap import squeeze
 from pipeguard.detect.flows.text_values import TOKEN_CHARS, decode_percent, tokens, unescape
-from pipeguard.detect.matching.confirm import find_near_signs, find_signed, occurs, sign_finder
+from pipeguard.detect.matching.confirm import find_signed, occurs, sign_finder
 from pipeguard.detect.words import credentials, word_set
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.records import NamedTuple
@@ -263,7 +263,7 @@ def one_time_secrets(text: str) -> list[str]:
 def _codes(text: str) -> Iterator[str]:
     small = text.replace("İ", "I").lower()  # of the same length
     all_called = [*find_signed(_CALLED, sign_finder(_CALLED.pattern), small)]
-    leading = find_near_signs(_BEFORE, sign_finder(_LEADING), text, CODE_CHARS, SAID_CHARS)
+    leading = find_signed(_BEFORE, sign_finder(_LEADING), text, before=CODE_CHARS, after=SAID_CHARS)
     for match in leading if all_called else ():
         said = match[2].lower()
         if _CALLED.search(said) and _KIND.search(said):

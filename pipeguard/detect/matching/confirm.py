@@ -130,40 +130,22 @@ def as_ascii(text: str) -> bytes | None:
     return None if is_letter else text.encode("ascii", "replace")
 
 
-def find_signed(expression: re.Pattern[str], sign: Finder, text: str) -> Iterator[re.Match[str]]:
-    """Find what an expression of `re` does; but it is tried only in its signs, where those are few.
-
-    Args:
-        expression: to find.
-        sign: of ASCII; each match of the expression begins with one, which may be in another.
-        text: of any signs.
-    """
-    data, at = as_ascii(text), 0
-    if data is None:
-        yield from expression.finditer(text)
-        return
-    for number, found in enumerate(sign.finditer(data, 0, len(data))):
-        start, end = found.span
-        if _are_many(number, start):
-            yield from expression.finditer(text, max(at, start))
-            return
-        for place in range(max(at, start), end):
-            if place >= at and (match := expression.match(text, place)):
-                yield match
-                at = match.end()
-
-
-def find_near_signs(
-    expression: re.Pattern[str], sign: Finder, text: str, before: int, after: int
+def find_signed(
+    expression: re.Pattern[str],
+    sign: Finder,
+    text: str,
+    *,
+    before: int = 0,
+    after: int | None = None,
 ) -> Iterator[re.Match[str]]:
-    """Find what an expression of `re` does; but it is tried only beside signs, where those are few.
+    """Find what an expression of `re` does; but it is tried only at its signs, where those are few.
 
     Args:
         expression: to find.
-        sign: of ASCII, which each match has or begins in.
+        sign: of ASCII; each match of the expression begins in one, or has one.
         text: of any signs.
         before: characters from the beginning of a match to its sign, at most.
-        after: characters from the end of the sign to that of the match, at most.
+        after: characters from the end of the sign to that of the match, at most; None for any.
     """
     data, at = as_ascii(text), 0
     if data is None:
@@ -175,9 +157,20 @@ def find_near_signs(
         if _are_many(number, start):
             yield from expression.finditer(text, at)
             return
-        while (match := expression.search(text, at, end + after)) and match.start() < end:
+        while match := _match_within(expression, text, (at, end), after):
             yield match
             at = match.end()
+
+
+def _match_within(
+    expression: re.Pattern[str], text: str, span: tuple[int, int], after: int | None
+) -> re.Match[str] | None:
+    """The first match that begins in a range, and ends no further behind it than `after`."""
+    start, end = span
+    if after is None:
+        return next(filter(None, (expression.match(text, at) for at in range(start, end))), None)
+    match = expression.search(text, start, end + after)
+    return match if match and match.start() < end else None
 
 
 def _are_many(signs: int, chars: int) -> bool:

@@ -7,7 +7,7 @@ Knows patterns; what a match means is decided in detect.scanning.engine.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import copy
 from functools import partial
 from threading import Lock
@@ -21,7 +21,7 @@ MISSING = (
     "the scan engine (hyperscan) is not installed: it has wheels for Linux and macOS on x86-64 and "
     "arm64, and for Windows on x86-64. Nothing passes unjudged, so nothing runs."
 )
-_QUANTIFIER = lazy_regex(r"(?:[?*+]|\{\d*,?\d*\})?\??")
+_PART = lazy_regex(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\)(?:[?*+]|\{\d*,?\d*\})?\??|.", re.DOTALL)
 _SECRET = "(?P<secret>"  # noqa: S105  opens the group that is a secret
 _CONTEXT = r"(?:\A|"  # opens the group that matches what precedes a match: start of text, or others
 
@@ -250,18 +250,7 @@ _OPTIONAL = lazy_regex(r"\)(?:\?|\*|\{0,\d*\})\??$")
 
 def _has_alternatives(pattern: str) -> bool:
     """True if a pattern has a bar outside of all groups."""
-    at = 0
-    while at < len(pattern):
-        character = pattern[at]
-        if character == "|":
-            return True
-        if character == "(":
-            at = _group_end(pattern, at)
-        elif character == "[":
-            at = _class_end(pattern, at) + 1
-        else:
-            at += 2 if character == "\\" else 1
-    return False
+    return any(part == "|" and depth == 0 for part, _, depth in _parts(pattern))
 
 
 def _without_context(pattern: str) -> str:
@@ -275,30 +264,15 @@ def _without_context(pattern: str) -> str:
 
 def _group_end(pattern: str, start: int) -> int:
     """The index after the group that opens at `start`, and after its quantifier."""
-    depth, at = 0, start
-    while True:
-        character = pattern[at]
-        if character == "\\":
-            at += 1
-        elif character == "[":
-            at = _class_end(pattern, at)
-        elif character == "(":
-            depth += 1
-        elif character == ")":
-            depth -= 1
-            if depth == 0:
-                quantifier = _QUANTIFIER.match(pattern, at + 1)
-                return quantifier.end() if quantifier else at + 1
-        at += 1
+    return next(end for _, end, depth in _parts(pattern, start) if depth == 0)
 
 
-def _class_end(pattern: str, start: int) -> int:
-    """The index of the bracket that closes the class that opens at `start`."""
-    at = start + 2 if pattern[start + 1] == "^" else start + 1
-    at += pattern[at] == "]"
-    while pattern[at] != "]":
-        at += 2 if pattern[at] == "\\" else 1
-    return at
+def _parts(pattern: str, start: int = 0) -> Iterator[tuple[str, int, int]]:
+    """Signs, classes and brackets: each with its end, and the number of groups that it is in."""
+    depth = 0
+    for part in _PART.finditer(pattern, start):
+        depth += (part[0] == "(") - (part[0][0] == ")")
+        yield part[0], part.end(), depth
 
 
 def binding() -> Any:
