@@ -22,8 +22,7 @@ from torch.nn import functional
 from transformers import AutoModel, AutoTokenizer
 
 from pipeguard.detect.model.classifier import Classifier
-from pipeguard.detect.model.network import tokens
-from pipeguard.detect.model.network_weights import UNKNOWN
+from pipeguard.detect.model.network import UNKNOWN, tokens
 from training.corpus import installed, like_attacks
 from training.labelled import DOUBTFUL, OUTPUTS, LabelledText, mixed
 from training.train import SEED

@@ -29,8 +29,7 @@ from sklearn.linear_model import LogisticRegression
 
 from pipeguard.detect.model.classifier import Classifier, Ranking, Rescoring
 from pipeguard.detect.model.features import LEAST_FEATURES, WEIGHTS, Features, Lexicon, features
-from pipeguard.detect.model.normal_form import plain
-from pipeguard.detect.model.sentences import units
+from pipeguard.detect.model.sentences import plain, units
 from training.corpus import (
     MINED_SCORE,
     Text,

@@ -209,7 +209,7 @@ def _reading(rule: Rule, engine: Engine) -> _Work:
 
     def work(blocks: Sequence[bytes]) -> _RunResult:
         data = b"".join(blocks)
-        stretches = engine.opener.stretches(data) if engine.opener is not None else []
+        stretches = engine.lookup.opener.stretches(data) if engine.lookup.opener is not None else []
         began = perf_counter()
         budgets = Budgets(len(data))
         read = Reader(len(data), budgets).read([Selection(data, stretches)], classifier)

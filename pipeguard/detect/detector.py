@@ -8,12 +8,11 @@ from copy import copy
 from functools import cache
 from threading import Lock
 
-from pipeguard.detect import plain
-from pipeguard.detect.findings import Findings
 from pipeguard.detect.flows.known_secrets import KnownSecrets, without_known_secrets
 from pipeguard.detect.flows.tool_labels import Label, Tool, make_tool
 from pipeguard.detect.flows.vault import Vault
 from pipeguard.detect.knowledge import LastingNames, Scanners
+from pipeguard.detect.plain import PlainLook
 from pipeguard.detect.restoring import put_back
 from pipeguard.detect.scanning.engine import Engine
 from pipeguard.firewall.finding import Direction, Finding, Verdict, tells_private
@@ -21,7 +20,7 @@ from pipeguard.firewall.pins.fingerprint import Pin
 from pipeguard.firewall.pins.store import PinKey
 from pipeguard.firewall.policy import Policy
 from pipeguard.firewall.protocol.json_values import JsonValue
-from pipeguard.firewall.protocol.message import Message, PlainOutline
+from pipeguard.firewall.protocol.message import Message
 from pipeguard.firewall.protocol.pending import NAMING, NO_CALL, PendingRequest, Targets
 from pipeguard.firewall.protocol.places import ARGUMENTS, Surface, get_value
 from pipeguard.firewall.session.guard import Guard
@@ -57,7 +56,7 @@ class _Loading:
         self.spare_scanners: list[Scanners] = []  # of no thread now
 
 
-class Detection(Findings):
+class Detection(PlainLook):
     """Detection for one server and client.
 
     Args:
@@ -144,21 +143,6 @@ class Detection(Findings):
                 self._shared.is_done = True
 
     # --- what the firewall asks ---------------------------------------------------------
-
-    def outline(self, direction: Direction, frame: bytes) -> PlainOutline | None:
-        """Outline a short tool call, or a result; None for any frame that needs its value."""
-        return plain.outline(self, frame, keyed=direction is Direction.TO_SERVER)
-
-    def sees_nothing(self, direction: Direction, outline: PlainOutline) -> bool:
-        """True if one look tells that nothing is found in a call or in a result."""
-        is_call = direction is Direction.TO_SERVER
-        return plain.sees_nothing(
-            self, Surface.TO_SERVER if is_call else Surface.TO_CLIENT, outline
-        )
-
-    def may_leak(self, guard: Guard, outline: PlainOutline) -> bool:
-        """False where `find_leaks` finds nothing in a call, and remembers nothing of it."""
-        return plain.may_leak(self, guard, outline)
 
     def show_call(
         self, guard: Guard, tool: str, message: Message, findings: Sequence[Finding]

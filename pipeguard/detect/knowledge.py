@@ -56,11 +56,25 @@ class Knowledge:
         self.flows = Flows()
         self.known_secrets = known_secrets
         self.clean_texts = _CleanTexts(lasting)
-        self._tools = _Tools()
+        self._lock = Lock()
+        self._tools: dict[str, tuple[Pin | None, Tool]] = {}  # by name, as their pins describe them
 
     def tool(self, guard: Guard, name: str) -> Tool:
         """Tell what a tool does, by its trusted definition."""
-        return self._tools.describe(guard, name)
+        pin = guard.pin("tool", name)
+        labelled = self._tools.get(name)
+        if labelled is not None and labelled[0] is pin:
+            return labelled[1]
+        text = pin.approved_definition or pin.held_definition if pin is not None else None
+        definition = parse_json(text.encode()) if text else None
+        tool = make_tool(name, definition if isinstance(definition, dict) else None)
+        tool = tool._replace(server=guard.name)
+        if len(name) <= MAX_TOOL_CHARS:
+            with self._lock:
+                while len(self._tools) >= MAX_TOOLS:
+                    del self._tools[next(iter(self._tools))]
+                self._tools[name] = (pin, tool)
+        return tool
 
     def stays_here(self, guard: Guard) -> bool:
         """True if the server runs here and none of its tools reaches beyond this machine."""
@@ -107,27 +121,3 @@ class _CleanTexts:
 
 
 _UNKNOWN = -1  # no kind of files
-
-
-class _Tools:
-    """The tools of one server, by name, as their pins describe them. For all threads."""
-
-    def __init__(self) -> None:
-        self._lock = Lock()
-        self._tools: dict[str, tuple[Pin | None, Tool]] = {}
-
-    def describe(self, guard: Guard, name: str) -> Tool:
-        pin = guard.pin("tool", name)
-        labelled = self._tools.get(name)
-        if labelled is not None and labelled[0] is pin:
-            return labelled[1]
-        text = pin.approved_definition or pin.held_definition if pin is not None else None
-        definition = parse_json(text.encode()) if text else None
-        tool = make_tool(name, definition if isinstance(definition, dict) else None)
-        tool = tool._replace(server=guard.name)
-        if len(name) <= MAX_TOOL_CHARS:
-            with self._lock:
-                while len(self._tools) >= MAX_TOOLS:
-                    del self._tools[next(iter(self._tools))]
-                self._tools[name] = (pin, tool)
-        return tool

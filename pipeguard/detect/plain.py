@@ -9,13 +9,14 @@ from __future__ import annotations
 from functools import partial
 from types import ModuleType
 
+from pipeguard.detect.findings import Findings
 from pipeguard.detect.flows.secret_values import begun_key
 from pipeguard.detect.flows.text_values import add_short_value, has_amount_name
-from pipeguard.detect.knowledge import Knowledge
 from pipeguard.detect.scanning.first_look import RuleLookup, are_idle, glance, reads_clean
 from pipeguard.detect.text.layouts import is_sensitive
 from pipeguard.detect.text.windowing import OVERLAP_BYTES
 from pipeguard.detect.vault_placeholder import may_hold_placeholder
+from pipeguard.firewall.finding import Direction
 from pipeguard.firewall.protocol.message import PlainOutline
 from pipeguard.firewall.protocol.places import FIXED_VALUE_KEYS, Surface
 from pipeguard.firewall.protocol.strict_json import ParsedFrame, read_json
@@ -26,71 +27,53 @@ _IS_FIXED, _IS_SENSITIVE, _IS_AMOUNT = 1, 2, 4  # as in `_outline.c`
 _FRAMES = frozenset({bytes, ParsedFrame})  # a stand-in for a lost answer is neither
 
 
-def outline(knowledge: Knowledge, frame: bytes, *, keyed: bool) -> PlainOutline | None:
-    """Outline a short tool call, or a result; None for any frame that needs its value.
+class PlainLook(Findings):
+    """The first look at what a server and its client say."""
 
-    Its value is needed wherever what a frame holds could be taken out of it or put back into it.
+    def outline(self, direction: Direction, frame: bytes) -> PlainOutline | None:
+        """Outline a short tool call, or a result; None for any frame that needs its value.
 
-    Args:
-        knowledge: of the server.
-        frame: as it came.
-        keyed: True for a call, False for a result.
-    """
-    if NATIVE is None or type(frame) not in _FRAMES:
-        return None
-    may_change = _may_be_restored if keyed else _may_be_masked
-    if may_change(knowledge, frame):
-        return None
-    fields = NATIVE.outline_frame(frame, keyed, _READERS)
-    return None if fields is None else _make(PlainOutline, fields)
+        Its value is needed if what the frame holds could be taken out of it or put back into it.
+        """
+        if NATIVE is None or type(frame) not in _FRAMES:
+            return None
+        is_call = direction is Direction.TO_SERVER
+        if self._may_be_restored(frame) if is_call else self._may_be_masked(frame):
+            return None
+        fields = NATIVE.outline_frame(frame, is_call, _READERS)
+        return None if fields is None else _make(PlainOutline, fields)
 
+    def _may_be_restored(self, frame: bytes) -> bool:
+        return may_hold_placeholder(frame) or not (self.vault is None or self.vault.is_empty)
 
-def _may_be_restored(knowledge: Knowledge, frame: bytes) -> bool:
-    vault = knowledge.vault
-    return may_hold_placeholder(frame) or not (vault is None or vault.is_empty)
+    def _may_be_masked(self, frame: bytes) -> bool:
+        if b"\\u00" in frame or b"pipeguard" in frame.lower():
+            return True
+        is_sent = self.vault is not None and self.vault.sent_secrets() != {}
+        return is_sent or self.known_secrets.may_occur(frame)
 
+    def may_leak(self, guard: Guard, outline: PlainOutline) -> bool:
+        """False if `find_leaks` finds nothing in a call, and remembers nothing of it."""
+        tool = self.tool(guard, outline.tool or "")
+        if self.flows.concern(tool, may_hold_address=outline.may_hold_address):
+            return True
+        return bool(outline.ends and begun_key(outline.ends))
 
-def _may_be_masked(knowledge: Knowledge, frame: bytes) -> bool:
-    if b"\\u00" in frame or b"pipeguard" in frame.lower():
-        return True
-    vault = knowledge.vault
-    return knowledge.known_secrets.may_occur(frame) or (
-        vault is not None and vault.sent_secrets() != {}
-    )
+    def sees_nothing(self, direction: Direction, outline: PlainOutline) -> bool:
+        """True if one look tells that no rule matches in any reading of a call or of a result.
 
-
-def may_leak(knowledge: Knowledge, guard: Guard, outline: PlainOutline) -> bool:
-    """False where `findings.leak_findings` finds nothing in a call, and remembers nothing of it.
-
-    Args:
-        knowledge: of the server.
-        guard: of the server.
-        outline: of the call.
-    """
-    tool = knowledge.tool(guard, outline.tool or "")
-    if knowledge.flows.concern(tool, may_hold_address=outline.may_hold_address):
-        return True
-    return bool(outline.ends and begun_key(outline.ends))
-
-
-def sees_nothing(knowledge: Knowledge, surface: Surface, outline: PlainOutline) -> bool:
-    """True if one look tells that no rule of a surface matches in any reading of a message.
-
-    Args:
-        knowledge: of the server.
-        surface: what the message is judged as.
-        outline: of the message.
-
-    Raises:
-        EngineError: an engine failed.
-    """
-    if surface is Surface.TO_CLIENT and b"\\" in outline.data:
-        if outline.may_be_json:
-            return False  # the escapes in its strings are read as what they mean
-        outline = outline._replace(data=folding.soften(outline.data))
-    return all(
-        _finds_nothing(engine.lookup, surface, outline) for engine in knowledge.scanners[surface]
-    )
+        Raises:
+            EngineError: an engine failed.
+        """
+        is_call = direction is Direction.TO_SERVER
+        surface = Surface.TO_SERVER if is_call else Surface.TO_CLIENT
+        if not is_call and b"\\" in outline.data:
+            if outline.may_be_json:
+                return False  # the escapes in its strings are read as what they mean
+            outline = outline._replace(data=folding.soften(outline.data))
+        return all(
+            _finds_nothing(engine.lookup, surface, outline) for engine in self.scanners[surface]
+        )
 
 
 def _finds_nothing(lookup: RuleLookup, surface: Surface, outline: PlainOutline) -> bool:

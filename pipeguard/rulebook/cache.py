@@ -20,7 +20,7 @@ from pipeguard.detect.detector import Engines
 from pipeguard.detect.matching.pattern_set import MISSING, Database, PatternSet
 from pipeguard.detect.model.classifier import OpenerFile
 from pipeguard.detect.rules.rule import from_record
-from pipeguard.detect.scanning.engine import Engine, PatternSets, make_opener
+from pipeguard.detect.scanning.engine import Engine, make_opener
 from pipeguard.detect.scanning.rule_groups import EngineRules
 from pipeguard.errors import EngineError
 from pipeguard.firewall.protocol.places import Surface
@@ -115,8 +115,7 @@ def _engines(compiled: CompiledRules) -> Engines:
         opener = make_opener(OpenerFile(*parts.opener) if parts.opener else None, _model)
         numbers = (parts.plain, parts.squeezed, parts.acts)
         plain, squeezed, acts = (PatternSet([*map(database, some)]) for some in numbers)
-        sets = PatternSets(plain, squeezed, acts, opener)
-        engines.append(Engine(rules, surface, sets, _model))
+        engines.append(Engine(rules, surface, (plain, squeezed, acts, opener), _model))
         engines[-1].key = compiled.key
     return Engines(*engines)
 

@@ -23,7 +23,7 @@ def test_labels_of_tools_that_are_only_called_are_bounded() -> None:
     for number in range(MAX_TOOLS + 100):
         detection.tool(guard, f"invented_{number}")
     detection.tool(guard, "x" * 10**6)
-    names = detection._tools._tools
+    names = detection._tools
     assert len(names) == MAX_TOOLS
     assert max(map(len, names)) < 100
 

@@ -68,7 +68,7 @@ KNOWLEDGE = Detection(engines())
 
 def outline(frame: bytes, *, keyed: bool) -> PlainOutline | None:
     """The outline of a frame for a server of which nothing is known."""
-    return plain.outline(KNOWLEDGE, frame, keyed=keyed)
+    return KNOWLEDGE.outline(Direction.TO_SERVER if keyed else Direction.TO_CLIENT, frame)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -246,11 +246,11 @@ def test_a_result_that_needs_its_value_is_not_outlined(result: object) -> None:
 
 def test_what_could_be_put_back_into_a_call_needs_its_value() -> None:
     knowledge = Detection(engines(), b"k" * 32)
-    assert plain.outline(knowledge, CALL, keyed=True) is not None
+    assert knowledge.outline(Direction.TO_SERVER, CALL) is not None
     held = CALL.replace(b"{}", b'{"text":"[secret:x:1:%b]"}' % (b"01234567" * 2))
-    assert plain.outline(knowledge, held, keyed=True) is None
+    assert knowledge.outline(Direction.TO_SERVER, held) is None
     knowledge.make_placeholder("secrets.x", "a secret")
-    assert plain.outline(knowledge, CALL, keyed=True) is None
+    assert knowledge.outline(Direction.TO_SERVER, CALL) is None
 
 
 @pytest.mark.parametrize(
@@ -266,17 +266,17 @@ def test_what_could_be_taken_out_of_a_result_needs_its_value(
     text: bytes, secrets: list[str]
 ) -> None:
     knowledge = Detection(engines(), known_secrets=KnownSecrets(secrets))
-    assert plain.outline(knowledge, RESULT, keyed=False) is not None
-    assert plain.outline(knowledge, RESULT.replace(b"ok", text), keyed=False) is None
+    assert knowledge.outline(Direction.TO_CLIENT, RESULT) is not None
+    assert knowledge.outline(Direction.TO_CLIENT, RESULT.replace(b"ok", text)) is None
 
 
 def test_an_echo_of_what_was_put_back_needs_its_value() -> None:
     knowledge = Detection(engines(), b"k" * 32)
     placeholder = knowledge.make_placeholder("secrets.x", "a secret")
-    assert plain.outline(knowledge, RESULT, keyed=False) is not None
+    assert knowledge.outline(Direction.TO_CLIENT, RESULT) is not None
     assert knowledge.vault is not None
     knowledge.vault.restore(placeholder, is_sent=True)
-    assert plain.outline(knowledge, RESULT, keyed=False) is None
+    assert knowledge.outline(Direction.TO_CLIENT, RESULT) is None
 
 
 def sees_nothing(frame: bytes, *, keyed: bool) -> bool:

@@ -60,7 +60,7 @@ def decoys(size: int) -> str:
     """Sentences that the opener opens, none of which is likely to be an order."""
     engine = engines().to_client
     (rule,) = engine.lookup.rules.with_classifier
-    classifier, opener = engine.lookup.classifier(rule), engine.opener
+    classifier, opener = engine.lookup.classifier(rule), engine.lookup.opener
     assert opener is not None
     words = sorted({word for text in samples("injection") for word in text.split()})
     dice = random.Random(3)  # noqa: S311  the same on every run
@@ -148,10 +148,10 @@ class Work:
         passages, scores = Reader._passages, Network.scores
 
         def count_look(
-            lookup: RuleLookup, data: bytes, *, squeezed: bool, only: Iterable[int] | None = None
+            lookup: RuleLookup, data: bytes, only: Iterable[int] | None = None
         ) -> object:
             self.passes += len(data)
-            return looked(lookup, data, squeezed=squeezed, only=only)
+            return looked(lookup, data, only)
 
         def count_decode(*given: object) -> object:
             stretches = decode(*given)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-/* The sentences of a text and their words, as in sentences.py and normal_form.py.
+/* The sentences of a text and their words, as in sentences.py.
  *
  * Python says of each character what it is, once in a process: so both forms know the same letters.
  */

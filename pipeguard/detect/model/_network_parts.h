@@ -1,6 +1,6 @@
 /* The parts of the words of a text: of each word, from its beginning on the longest that are known.
  *
- * As Vocabulary in network_sums.py; network_weights.py says what the tables contain.
+ * As Vocabulary in network_sums.py; network.py says what the tables contain.
  */
 
 static uint32_t number_at(const uint8_t *table, size_t index)

@@ -15,7 +15,6 @@ from math import inf, log2
 
 from pipeguard.detect.model.classifier import Classifier
 from pipeguard.detect.model.data_literals import FileKind, is_data_literal
-from pipeguard.detect.model.harmless import without_harmless
 from pipeguard.detect.model.opener import Stretch, in_whole_characters, widen
 from pipeguard.detect.model.quotation import (
     FEW_TOPICS,
@@ -33,6 +32,7 @@ from pipeguard.detect.model.sentences import (
     read_together,
     units,
 )
+from pipeguard.detect.words import topics as topic_words
 from pipeguard.firewall.budgets import Budgets
 from pipeguard.firewall.finding import Confidence
 from pipeguard.firewall.lazy_regex import lazy_regex
@@ -67,10 +67,8 @@ _COMMIT = lazy_regex(
 # Statements of SQL: keywords in capitals, literals, and names of which no two are neighbours.
 _SQL_LITERAL = r"'(?:[^']|'')*+'"
 _SQL = lazy_regex(
-    r"(?:\s*+(?:UPDATE|DELETE|INSERT|SELECT|ALTER|CREATE|DROP|TRUNCATE|GRANT|REVOKE|BEGIN|COMMIT)\b"
-    rf"(?:\s++|{_SQL_LITERAL}"
-    r"|(?:SET|FROM|INTO|VALUES|WHERE|AND|OR|NOT|NULL|IS|IN|LIKE|AS|ON|BY|TABLE|COLUMN|ADD|IF|EXISTS"
-    r"|ORDER|GROUP|HAVING|LIMIT|JOIN|LEFT|INNER|TO|TRUE|FALSE|ASC|DESC|INTERVAL|RETURNING)\b"
+    rf"(?:\s*+(?:{topic_words.alternatives('SQL_STATEMENTS')})\b(?:\s++|{_SQL_LITERAL}"
+    rf"|(?:{topic_words.alternatives('SQL_KEYWORDS')})\b"
     r"|[a-z_][\w.]*+(?!\s+[a-z_])|[0-9(),.=<>*+%-])*+(?:;|\Z))++\s*+"
 )
 _LITERALS = lazy_regex(_SQL_LITERAL)
@@ -160,6 +158,8 @@ class Reader:
     """Reads one text with classifiers, within the budget of its message.
 
     Attributes:
+        leniency: logits that a brief text is required less; none if it asks a person to do
+            something.
         unread: stretches that the budget did not cover: reading, first byte, end.
     """
 
@@ -180,14 +180,10 @@ class Reader:
         self._kind = kind
         self._strictness = LONG_LOGITS * log2(max(length, LONG_BYTES) / LONG_BYTES)
         brief = min(max(length, BRIEFEST_BYTES), BRIEF_BYTES)
-        self._leniency = BRIEF_LOGITS * log2(BRIEF_BYTES / brief)
+        self.leniency = BRIEF_LOGITS * log2(BRIEF_BYTES / brief)
         self._enough_words: dict[str, bool] = {}
         self._copies: dict[str, list[tuple[int, int, int]]] = {}  # of a stretch, by its text
         self.unread: list[tuple[int, int, int]] = []
-
-    def drop_leniency(self) -> None:
-        """Require as much of a brief text as of any other: it asks a person to do something."""
-        self._leniency = 0.0
 
     def orders(
         self,
@@ -242,22 +238,17 @@ class Reader:
     ) -> Order | None:
         """The likeliest order among some pieces of a passage."""
         piece = find_best(pieces)
-        if piece.score < classifier.likely - self._leniency:
+        if piece.score < classifier.likely - self.leniency:
             return None
         found = ReadOrder(self, passage, pieces, selection, classifier)
         sure = classifier.sure + SHORT_LOGITS * max(0, ENOUGH_WORDS - piece.words)
-        found.excess = piece.score - (sure + self._strictness - self._leniency)
+        found.excess = piece.score - (sure + self._strictness - self.leniency)
         confidence, steps = self._rate(found)
-        together = find_reach(pieces, classifier.likely - self._leniency, passage.text)
+        together = find_reach(pieces, classifier.likely - self.leniency, passage.text)
         return Order(*found.span, confidence, passage.span(*together), steps)
 
-    def may_read_again(self) -> bool:
-        """True if the budget covers another short text."""
-        return self._budgets.read_again()
-
-    def reads_below(self, bare: str, classifier: Classifier) -> bool:
-        """True if what is left of a passage is clearly no order."""
-        least = classifier.likely - self._leniency - OWN_NAME_LOGITS
+    def reads_below(self, bare: str, classifier: Classifier, least: float) -> bool:
+        """True if what is left of a passage scores less; of what is not read, nothing does."""
         return self._budgets.read_again() and classifier.best(bare).score < least
 
     def doubts(
@@ -337,7 +328,7 @@ class Reader:
                 self.unread.append((number, start, end))
             elif is_new:
                 text = data.decode("utf-8", "replace")
-                pieces = classifier.pieces(text, self._leniency)
+                pieces = classifier.pieces(text, self.leniency)
                 passages.append(Passage(number, start, end, text, pieces))
             elif len(copies := self._copies.setdefault(data.decode("utf-8", "replace"), [])) < (
                 MOST_COUNTED
@@ -351,11 +342,11 @@ class Reader:
             (
                 (passage.pieces[at].score, number, at)
                 for number, passage in enumerate(passages)
-                for at in classifier.borderline(passage.pieces, self._leniency)
+                for at in classifier.borderline(passage.pieces, self.leniency)
             ),
             reverse=True,
         )
-        near = classifier.likely - self._leniency - NEAR_LOGITS
+        near = classifier.likely - self.leniency - NEAR_LOGITS
         scores, network = self._budgets.network_scores, classifier.network_id
         covered: list[tuple[Passage, int, str]] = []
         new: dict[str, None] = {}
@@ -427,10 +418,6 @@ class ReadOrder:
         self.excess = 0.0
         self.confidence = Confidence.HIGH
 
-    @property
-    def _is_sure(self) -> bool:
-        return self.confidence is Confidence.HIGH
-
     def is_about_attacks(self) -> bool:
         """True in a text about attacks that is not far beyond `sure`, or shows it as an example."""
         about = topics(self._data, *self.span)
@@ -442,29 +429,23 @@ class ReadOrder:
 
     def is_reported(self) -> bool:
         """True if a sentence reports an order: without what it quotes, it is none."""
-        outside = unquote(self._data, *self.span) if self._is_sure else None
-        if outside is None or not self._reader.may_read_again():
-            return False  # of what is not read, nothing counts as reported
+        outside = unquote(self._data, *self.span)
         least = self._classifier.likely - REPORTED_LOGITS
-        return self._classifier.best(outside).score < least
+        return outside is not None and self._reader.reads_below(outside, self._classifier, least)
 
     def is_harmless(self) -> bool:
         """True if a passage without what is public by its form is no order."""
-        text = self._passage.text
-        bare = without_harmless(text) if self._is_sure else text
-        return bare != text and self._reader.reads_below(bare, self._classifier)
+        return self._is_none_without(self._passage.text, without_harmless(self._passage.text))
 
     def is_of_law(self) -> bool:
         """True in the language of law, if it names no model."""
-        if not self._is_sure or not is_legal(self._data, *self.span):
+        if not is_legal(self._data, *self.span):
             return False
         words = self._passage.text[self._piece.start : self._piece.end]
         return not self._classifier.names_speaker(without_ai(words))
 
     def is_of_strings_apart(self) -> bool:
         """True if only strings of a definition read together make an order."""
-        if not self._is_sure:
-            return False
         span, crosses = self._passage.span, self._selection.crosses
         apart = [
             piece.score for piece in self._pieces if not crosses(*span(piece.start, piece.end))
@@ -477,11 +458,53 @@ class ReadOrder:
 
         Of SQL only the literals are read.
         """
-        if not self._is_sure:
-            return False
         best, name = max(self._pieces), self._selection.own_name
         text = self._passage.text[best.start : best.end]
         bare = "\n".join(_LITERALS.findall(text)) if _SQL.fullmatch(text) else _COMMIT.sub("", text)
         if _OF_SEVERAL_WORDS.search(name):
             bare = bare.replace(name, "this tool")
-        return bare != text and self._reader.reads_below(bare, self._classifier)
+        return self._is_none_without(text, bare)
+
+    def _is_none_without(self, text: str, bare: str) -> bool:
+        """True if what is left of a text is clearly no order."""
+        least = self._classifier.likely - self._reader.leniency - OWN_NAME_LOGITS
+        return bare != text and self._reader.reads_below(bare, self._classifier, least)
+
+
+# --- harmless ---------------------------------------------------------------------------
+# A text without what is public by its form, so that the classifier reads what is left. A public key
+# is made to be copied, pasted and sent; a line of documentation that says where its index is,
+# llms.txt, asks for nothing. An order uses the same words, so a classifier takes both for one.
+
+_FILE, _PAGE, _NOTICE = "LICENSE", "the page", "The page has an index."
+# A path of a file with a public key or a certificate, and no address.
+_PUBLIC_FILE = lazy_regex(
+    r"(?<![\w/\\:.~$%-])(?:(?<!@)|(?=[~/]))(?:[A-Za-z]:)?[\w/\\.~$%-]{0,120}?"
+    r"(?:[\w-]\.(?:pub|crt)|\bknown_hosts|\bfullchain\.pem)(?![\w/\\-]|\.\w)"
+)
+_ADDRESS = lazy_regex(r"https?://[^\s\"'<>()\[\]]*[\w/]|(?<![\w.+-])[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
+_MORE = lazy_regex(topic_words.alternatives("MORE"), re.IGNORECASE)
+# A line, or a sentence, that says where the index of a documentation is, in no other words. Each
+# word is read in one way: a row of numbers would take exponential time.
+_INDEX_NOTICE = lazy_regex(
+    rf"^[ \t>#*]*(?>(?:{topic_words.alternatives('INDEX_NOTICE')})\b[ \t,:;()*_-]*){{4,40}}"
+    r"[\[(<`]{0,2}(?:https?://[^\s?#<>()\[\]`]*)?/?llms(?:-full)?\.txt[\])>`]{0,2}"
+    r"(?:\(https?://[^\s?#<>()\[\]`]*/llms(?:-full)?\.txt\))?(?:,? in (?:markdown|plain text))?"
+    r"[.!]?[ \t]*$",
+    re.IGNORECASE | re.MULTILINE,
+)
+
+
+def without_harmless(text: str) -> str:
+    """A text with other words for what is public in it; the same text if nothing is."""
+    if "llms" in text:
+        text = _INDEX_NOTICE.sub(_NOTICE, text)
+    if _PUBLIC_FILE.search(text) is None:
+        return text
+    return "".join(map(_without_public_file, text.splitlines(keepends=True)))
+
+
+def _without_public_file(line: str) -> str:
+    bare, count = _PUBLIC_FILE.subn(_FILE, line)
+    bare = _ADDRESS.sub(_PAGE, bare)
+    return bare if count and _MORE.search(bare) is None else line

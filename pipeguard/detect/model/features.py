@@ -19,8 +19,14 @@ from operator import or_
 from typing import TypeAlias
 from zlib import crc32
 
-from pipeguard.detect.model.normal_form import FIRST_IDEOGRAPH, IDEOGRAPH, plain, words
-from pipeguard.detect.model.sentences import read_together, units
+from pipeguard.detect.model.sentences import (
+    FIRST_IDEOGRAPH,
+    IDEOGRAPH,
+    plain,
+    read_together,
+    units,
+    words,
+)
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.records import NamedTuple
 

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from pipeguard.detect.model.network_weights import (
+from pipeguard.detect.model.network import (
     INSIDE,
     KERNEL,
     MAX_PARTS,

@@ -1,14 +1,46 @@
-"""The sentences of a text, alone and up to three together, as a classifier reads them."""
+"""A text as models read it: its form and its words, and its sentences, alone or together.
+
+Knows no model.
+"""
 
 from __future__ import annotations
 
 import math
+import unicodedata
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from operator import attrgetter
 
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.records import NamedTuple
+
+# Vowel signs of Devanagari are letters of their words; `\w` does not know them.
+LETTERS = r"[^\W\d_](?:[^\W\d_]|[\u0900-\u0903\u093a-\u094f\u0955-\u0957\u0962\u0963])*"
+IDEOGRAPH = lazy_regex(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
+FIRST_IDEOGRAPH = "\u3040"
+LETTERS_READ = 256  # of a word; a longer one is no real word, and would fill the memory
+_TOKEN = lazy_regex(LETTERS + r"|\d+|[<>\[\]{}#:!?`\"|=*_-]")
+_DROPPED = lazy_regex("[\u0300-\u036f\u0640\u064b-\u0652]")
+
+
+def plain(text: str) -> str:
+    """The text in lower case, without accents and without the marks of Arabic."""
+    text = text.lower()
+    if text.isascii():
+        return text
+    return unicodedata.normalize("NFC", _DROPPED.sub("", unicodedata.normalize("NFD", text)))
+
+
+def words(text: str) -> list[str]:
+    """The words, numbers and significant signs of a text; a word ends after LETTERS_READ."""
+    tokens = _TOKEN.findall(text)
+    if len(text) > LETTERS_READ:
+        return [word[:LETTERS_READ] for word in tokens]
+    return tokens
+
+
+# --- sentences --------------------------------------------------------------------------
+# Alone and up to three together, as a classifier reads them.
 
 MAX_WORDS = 50  # of sentences that are read together
 MAX_UNITS = 3  # sentences that are read together

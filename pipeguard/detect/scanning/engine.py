@@ -100,16 +100,6 @@ class Engine:
         self.keyed = surface is Surface.TO_SERVER
         self.lookup = RuleLookup(rules, patterns, _SIGNS, partial(classifier, models=models))
 
-    @property
-    def rules(self) -> tuple[Rule, ...]:
-        """Its rules, in the order in which they are read."""
-        return self.lookup.rules.all
-
-    @property
-    def opener(self) -> Opener | None:
-        """The opener of the stretches that a classifier reads; None without a classifier."""
-        return self.lookup.opener
-
     def load(self) -> None:
         """Load the databases that any text needs, so that the first text need not wait for them.
 
@@ -117,8 +107,8 @@ class Engine:
             EngineError: a database is damaged, or was compiled for another processor.
         """
         self.lookup.plain.load()
-        if self.opener is not None:
-            self.opener.load()
+        if self.lookup.opener is not None:
+            self.lookup.opener.load()
         if self.keyed:
             self.lookup.squeezed.load()
 
@@ -130,8 +120,8 @@ class Engine:
         """
         self.lookup.plain.prepare()
         _ = self.lookup.rules.plain
-        if self.opener is not None:
-            self.opener.load()
+        if self.lookup.opener is not None:
+            self.lookup.opener.load()
 
     def load_models(self) -> None:
         """Load the models that its rules name, which some texts need, in any thread.
@@ -261,20 +251,9 @@ class Patterns(NamedTuple):
     opener: OpenerFile | None
 
 
-class PatternSets(NamedTuple):
-    """The databases of one engine, ready to run.
-
-    Attributes:
-        plain: for texts with their spaces.
-        squeezed: for texts without spaces.
-        acts: for what arguments do.
-        opener: says what the classifier reads; None if no rule has one.
-    """
-
-    plain: PatternSet
-    squeezed: PatternSet
-    acts: PatternSet
-    opener: Opener | None
+# The databases of one engine, ready to run, as those of `Patterns`; the opener of what a classifier
+# reads, or None if no rule has one.
+PatternSets = tuple[PatternSet, PatternSet, PatternSet, Opener | None]
 
 
 def collect_patterns(
@@ -351,7 +330,7 @@ def compile_patterns(
     """
     patterns = collect_patterns(rules, surface, models)
     plain, squeezed, acts = (PatternSet.of(map(compile_group, some)) for some in patterns[:3])
-    return PatternSets(plain, squeezed, acts, make_opener(patterns.opener, models))
+    return plain, squeezed, acts, make_opener(patterns.opener, models)
 
 
 def make_opener(file: OpenerFile | None, models: Models | None) -> Opener | None:

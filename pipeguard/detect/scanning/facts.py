@@ -291,9 +291,7 @@ class Located:
 
     def is_data(self) -> bool:
         """True for a value in source code or data, of a sure match in a result."""
-        if self.confidence is not Confidence.HIGH or self.rule.is_private:
-            return False
-        if self.view not in _AS_WRITTEN:
+        if self.rule.is_private or self.view not in _AS_WRITTEN:
             return False
         if not self.source.place_of(self.path).startswith("result."):
             return False

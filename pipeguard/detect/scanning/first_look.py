@@ -19,9 +19,8 @@ from pipeguard.detect.model.opener import Opener, Stretch
 from pipeguard.detect.rules.rule import Rule, View
 from pipeguard.detect.scanning.extents import JsonValues
 from pipeguard.detect.scanning.facts import Candidate
-from pipeguard.detect.scanning.location import may_apply
 from pipeguard.detect.scanning.origin import Origin
-from pipeguard.detect.scanning.rating import counts_by_checks
+from pipeguard.detect.scanning.rating import counts_by_checks, may_apply
 from pipeguard.detect.scanning.rule_groups import EngineRules, in_groups, squeezed_pattern
 from pipeguard.detect.scanning.scan_budget import ScanInput
 from pipeguard.detect.text import split_literals
@@ -388,19 +387,14 @@ class RuleLookup:
         other.acts = self.acts.share()
         return other
 
-    def look(
-        self, data: bytes, *, squeezed: bool, only: Iterable[int] | None = None
-    ) -> tuple[list[str], list[Rule]]:
+    def look(self, data: bytes, only: Iterable[int] | None = None) -> tuple[list[str], list[Rule]]:
         """The signs in a block, and the rules that could match in it.
 
         Args:
             data: the block.
-            squeezed: True for one without spaces.
             only: the databases of `plain` that matter, from `choose`; None for all.
         """
-        return (
-            self._look_squeezed(data) if squeezed else self.sort_hits(self.plain.look(data, only))
-        )
+        return self.sort_hits(self.plain.look(data, only))
 
     def choose(self, view: View, surface: Surface, *, signs: bool = True) -> tuple[int, ...] | None:
         """Choose the databases of `plain` for a reading; None for all, while rules are unread.
@@ -434,7 +428,8 @@ class RuleLookup:
         signs = [self._signs[index] for index in in_order if index < count]
         return signs, [self.rules.plain[index - count] for index in in_order if index >= count]
 
-    def _look_squeezed(self, data: bytes) -> tuple[list[str], list[Rule]]:
+    def look_squeezed(self, data: bytes) -> tuple[list[str], list[Rule]]:
+        """The signs in a block without spaces, and the rules that could match in it."""
         count, hits = len(self._squeezed_signs), sorted(self.squeezed.look(data))
         signs = [self._squeezed_signs[index] for index in hits if index < count]
         return signs, [self.rules.squeezed_rules[index - count] for index in hits if index >= count]

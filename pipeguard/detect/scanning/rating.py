@@ -9,6 +9,7 @@ IN_TEXT and IN_MESSAGE.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from fnmatch import fnmatchcase
 from operator import attrgetter
 from typing import Any, Protocol, TypeVar
 
@@ -17,12 +18,16 @@ from pipeguard.detect.commands.argument_roles import ArgumentRole
 from pipeguard.detect.commands.argument_usage import PROGRAMS
 from pipeguard.detect.model.cascade import ReadOrder, Steps
 from pipeguard.detect.model.quotation import FEW_TOPICS, MANY_TOPICS
-from pipeguard.detect.rules.rule import Written
+from pipeguard.detect.rules.rule import Rule, Written
 from pipeguard.detect.scanning.facts import Candidate, Located
-from pipeguard.detect.scanning.scan_budget import Match
-from pipeguard.detect.scanning.surroundings import is_in_placeholder
+from pipeguard.detect.scanning.origin import Origin
+from pipeguard.detect.scanning.scan_budget import Match, ScanInput
+from pipeguard.detect.scanning.surroundings import is_in_placeholder, masked_excerpt, whole_words
 from pipeguard.firewall.finding import Confidence, lower, raise_confidence
+from pipeguard.firewall.protocol.json_values import Path
+from pipeguard.firewall.protocol.places import MASKED_STEP
 from pipeguard.records import NamedTuple
+from pipeguard.unicode.folding import Range
 
 _PROGRAMS = (*PROGRAMS, ArgumentRole.STATEMENT)
 NEAR_CHARS = 8192  # between two signs: a longer text has both by chance
@@ -58,7 +63,7 @@ def _rate(case: _Case, table: Sequence[_Step[_Case]], so_far: Rating) -> Rating:
         if confidence is None:
             break
         case.confidence = confidence
-        if is_true(case) and (after := effect(confidence)) is not confidence:
+        if (after := effect(confidence)) is not confidence and is_true(case):
             confidence = after
             steps = steps if after is None else (*steps, (words, after))
     return Rating(confidence, steps)
@@ -176,10 +181,83 @@ IN_STRING: tuple[_Step[Located], ...] = (
 )
 
 
-def rate_located(located: Located, rating: Rating) -> Rating:
-    """Rate a match by its string; `rating` is that in its reading."""
+# --- location ---------------------------------------------------------------------------
+# From a match in a reading to the string and span that it is reported by.
+
+FEW_STRINGS = 32  # in a value whose places are looked up before a rule is run
+
+
+def locate_match(
+    origin: Origin, rule: Rule, rating: Rating, data: bytes, span: Range
+) -> Match | None:
+    """Find the string of a match, and rate it there; None if the rule does not apply there.
+
+    Args:
+        origin: the way back from the reading.
+        rule: whose expression matched.
+        rating: of the match in the reading.
+        data: the reading.
+        span: of the match in it.
+    """
+    start, end = span
+    while start < end - 1 and data[start] in b" \t\r\n":
+        start += 1  # so that the match is in its own line
+    if rule.places and not _may_apply(origin, rule, (start, end)):
+        return None
+    located = Located(origin, rule, data, (start, end))
+    if rule.places and not applies(rule, located.source.place_of(located.path)):
+        return None
+    located.size_bytes = len(matched := data[slice(*span)])
     located.at_first = rating.confidence or Confidence.LOW
-    return _rate(located, IN_STRING, rating)
+    rating = _rate(located, IN_STRING, rating)
+    if rating.confidence is None:
+        return None
+    first, last = located.characters
+    is_exact = located.is_exact and not located.is_joined and not origin.whole
+    words = whole_words(located.text.find_value(located.low), first, last) if is_exact else ""
+    return Match(
+        rule,
+        rating.confidence,
+        located.view,
+        located.path,
+        first,
+        last,
+        is_exact,
+        tuple(located.paths),
+        masked_excerpt(rule, matched, words),
+        secret=matched if rule.is_private else b"",
+        steps=rating.steps,
+    )
+
+
+def _may_apply(origin: Origin, rule: Rule, span: Range) -> bool:
+    """False if a range is within one string for sure, and the rule does not apply to it."""
+    if origin.locate_joined is not None or origin.squeezed_from is not None:
+        return True
+    path = origin.find_path(*span)
+    return path is None or applies(rule, origin.source.place_of(path))
+
+
+def may_apply(rule: Rule, source: ScanInput) -> bool:
+    """False if a rule is for no place of a value's strings, unless there are many of these."""
+    text = source.text
+    if not rule.places or not 0 < text.segment_count <= FEW_STRINGS:
+        return True
+    strings = text.segments(0, len(text.data))
+    return any(applies(rule, source.place_of(path)) for *_, path in strings)
+
+
+def applies(rule: Rule, place: str) -> bool:
+    """True if a rule is for a place."""
+    return any(fnmatchcase(place, pattern) for pattern in rule.places)
+
+
+def without_secret(rule: Rule, path: Path, matched: bytes) -> Path:
+    """A path in which keys that contain what a private rule matched are masked."""
+    if not rule.is_private:
+        return path
+    secret = matched.decode("utf-8", "replace")
+    return tuple(MASKED_STEP if isinstance(step, str) and secret in step else step for step in path)
 
 
 # --- texts ------------------------------------------------------------------------------
@@ -190,21 +268,23 @@ class _Supported:
     """A match among all of its text."""
 
     def __init__(self, match: Match, others: Sequence[Match], rules_with_several: set[str]) -> None:
-        self.confidence = match.confidence
+        self.match, self.others, self.confidence = match, others, match.confidence
         self.is_one_of_several = match.rule.id in rules_with_several
-        self._match, self._others = match, others
 
     def has_second_sign(self) -> bool:
         """True if a pattern matched near a classifier's order: two weak signs are a strong one."""
-        match = self._match
-        if not match.rule.model or self.confidence is not Confidence.MEDIUM:
-            return False
-        return not match.took(REPORTED, HARMLESS, DATA) and any(
-            other.path == match.path
-            and max(other.start - match.end, match.start - other.end) <= NEAR_CHARS
-            and other.confidence >= Confidence.MEDIUM
-            and not (other.rule.model or other.rule.is_private or other.took(DOUBTED, DATA))
-            for other in self._others
+        match = self.match
+        is_weak = bool(match.rule.model) and self.confidence is Confidence.MEDIUM
+        return (
+            is_weak
+            and not match.took(REPORTED, HARMLESS, DATA)
+            and any(
+                other.path == match.path
+                and max(other.start - match.end, match.start - other.end) <= NEAR_CHARS
+                and other.confidence >= Confidence.MEDIUM
+                and not (other.rule.model or other.rule.is_private or other.took(DOUBTED, DATA))
+                for other in self.others
+            )
         )
 
 

@@ -14,9 +14,8 @@ from pipeguard.detect.matching.confirm import Occurrence
 from pipeguard.detect.model.cascade import BRIEF_BYTES, Order
 from pipeguard.detect.rules.rule import Rule, View
 from pipeguard.detect.scanning.first_look import FEW_VALUES, LITERALS, SPACED_OUT, seam_ranges
-from pipeguard.detect.scanning.location import locate_match
 from pipeguard.detect.scanning.origin import Origin
-from pipeguard.detect.scanning.rating import Rating, rate_order
+from pipeguard.detect.scanning.rating import Rating, locate_match, rate_order
 from pipeguard.detect.scanning.scan import Scan, Signs
 from pipeguard.detect.scanning.scan_budget import MAX_CUTS, StringSpan
 from pipeguard.detect.text import split_literals
@@ -40,7 +39,7 @@ def read_orders(scan: Scan) -> None:
     if not scan.to_classify or scan.tally.is_exhausted:
         return  # before a rule or a model is loaded
     if len(scan.source.text.data) < BRIEF_BYTES and scan.source.asks_the_user(scan.surface):
-        scan.reader.drop_leniency()
+        scan.reader.leniency = 0.0  # it asks a person to do something
     opened = [each for each, _ in scan.to_classify]
     for rule in scan.lookup.rules.with_classifier:
         if scan.surface not in rule.surfaces:
@@ -185,16 +184,13 @@ def _read_acts(scan: Scan) -> None:
     from pipeguard.detect.commands.effects import find_effects  # here, since it costs a start 11 ms
 
     effects, scan.has_undecoded = find_effects(scan.source.uses, windows=scan.has_sign("windows"))
-    if effects:
-        acts = [Decoded(effect.data, "acts", effect.start, effect.end) for effect in effects]
-        parts = DecodedParts(acts, scan.source.text.data)
-        origin = Origin(scan.source, "", outer=Origin(scan.source, ""), parts=parts)
-        scan.run_rules(parts.data, View.ACTS, origin, signs_matter=False)
-    composed = (effect for effect in effects if effect.composed)
-    if made := [Decoded(each.composed, "shell", each.start, each.end) for each in composed]:
-        parts = DecodedParts(made, scan.source.text.data)
-        origin = Origin(scan.source, "", outer=Origin(scan.source, ""), parts=parts)
-        scan.run_rules(parts.data, View.DECODED, origin, signs_matter=False)
+    acts = [Decoded(each.data, "acts", each.start, each.end) for each in effects]
+    made = [Decoded(e.composed, "shell", e.start, e.end) for e in effects if e.composed]
+    for stretches, view in ((acts, View.ACTS), (made, View.DECODED)):
+        if stretches:
+            parts = DecodedParts(stretches, scan.source.text.data)
+            origin = Origin(scan.source, "", outer=Origin(scan.source, ""), parts=parts)
+            scan.run_rules(parts.data, view, origin, signs_matter=False)
 
 
 def _read_joined(scan: Scan) -> None:

@@ -17,14 +17,16 @@ from pipeguard.detect.rules.rule import Rule, View
 from pipeguard.detect.scanning.extents import Extents, JsonValues, settled_cuts
 from pipeguard.detect.scanning.facts import Candidate, is_invisible
 from pipeguard.detect.scanning.first_look import FirstLook, RuleLookup
-from pipeguard.detect.scanning.location import locate_match, may_apply, without_secret
 from pipeguard.detect.scanning.origin import Origin
 from pipeguard.detect.scanning.rating import (
     DOUBTED,
     Rating,
+    locate_match,
+    may_apply,
     rate_by_checks,
     rate_candidate,
     with_support,
+    without_secret,
 )
 from pipeguard.detect.scanning.scan_budget import (
     Match,
@@ -181,7 +183,7 @@ class Scan:
     ) -> tuple[list[str], list[Rule]]:
         """The signs in a block, and the rules that could match in it."""
         if view is View.SQUEEZED:
-            return self.lookup.look(block, squeezed=True)
+            return self.lookup.look_squeezed(block)
         if view is View.ACTS:
             return [], self.lookup.look_at_acts(block)
         if self._seen is not None:
@@ -191,7 +193,7 @@ class Scan:
             if view is View.JOINED and block == joined:
                 return self.lookup.sort_hits(self._seen.joined_hits)
         only = self.lookup.choose(view, self.surface, signs=signs_matter)
-        return ([], []) if only == () else self.lookup.look(block, squeezed=False, only=only)
+        return ([], []) if only == () else self.lookup.look(block, only)
 
     def decode(self, data: bytes, signs: Signs, origin: Origin, levels: int = LEVELS) -> None:
         """Run the rules over what is encoded in a reading, and in that again."""
@@ -214,7 +216,7 @@ class Scan:
         return [
             (*match.secret, rule)
             for low, high in blocks(len(data))
-            for rule in self.lookup.look(data[low:high], squeezed=False)[1]
+            for rule in self.lookup.look(data[low:high])[1]
             for match in dict.fromkeys(  # what follows several of them once
                 self._confirm(rule, data, low, high + TAIL_BYTES, View.TEXT)
             )

@@ -44,7 +44,7 @@ def is_seen(rule: Rule, data: bytes) -> bool:
     if View.ACTS in rule.views:
         hits = engine.lookup.look_at_acts(data)
     else:
-        hits = engine.lookup.look(data, squeezed=False)[1]
+        hits = engine.lookup.look(data)[1]
     return [seen.id for seen in hits].count(rule.id) == 1
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeguard.detect.model.harmless import without_harmless
+from pipeguard.detect.model.cascade import without_harmless
 from pipeguard.firewall.finding import Action
 from tests.detect.text.messages import judge_result
 

@@ -4,7 +4,7 @@ import pytest
 
 from pipeguard.detect.model import features as module
 from pipeguard.detect.model.features import CompiledLexicon, Lexicon, features, shared_lexicon
-from pipeguard.detect.model.normal_form import plain
+from pipeguard.detect.model.sentences import plain
 from tests.detect.model.samples import NAMES, samples, stems_of
 
 STEMS = {

@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeguard.detect.model.classifier import Rescoring, load
-from pipeguard.detect.model.network import Network, tokens
-from pipeguard.detect.model.network_weights import MAGIC
+from pipeguard.detect.model.network import MAGIC, Network, tokens
 from pipeguard.detect.rules.rule import Rule
 from pipeguard.detect.scanning import engine
 from pipeguard.detect.scanning.engine import classifier

@@ -2,8 +2,7 @@
 
 from struct import unpack
 
-from pipeguard.detect.model.network import Network
-from pipeguard.detect.model.network_weights import NUMBER, NUMBER_BITS, list_parts, unpack_network
+from pipeguard.detect.model.network import NUMBER, NUMBER_BITS, Network, list_parts, unpack_network
 from tests.detect.model.networks import PARTS, any_file
 
 

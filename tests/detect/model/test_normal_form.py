@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 
 from pipeguard.detect.model.features import tokens
-from pipeguard.detect.model.normal_form import LETTERS_READ, plain, words
+from pipeguard.detect.model.sentences import LETTERS_READ, plain, words
 from tests.detect.model.samples import any_texts
 from tests.fuzz.budget import tried
 

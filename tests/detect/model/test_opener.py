@@ -12,10 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeguard.detect.model.opener import LEAST_SCORE, Opener, portable
-from pipeguard.detect.model.opener_weights import (
+from pipeguard.detect.model.opener import (
+    LEAST_SCORE,
     MOST_BYTES,
     MOST_STRETCHES,
+    Opener,
+    portable,
     unpack_opener,
 )
 from pipeguard.rulebook.packs import model
@@ -157,10 +159,10 @@ def test_what_the_classifier_is_sure_of_is_opened() -> None:
 
 @both
 def test_there_is_an_opener_where_a_classifier_reads(name: str) -> None:
-    assert engine_of(name).opener is not None
+    assert engine_of(name).lookup.opener is not None
     assert RULE_OF[name].id in {rule.id for rule in engine_of(name).lookup.rules.with_classifier}
 
 
 def test_what_goes_to_a_server_is_read_by_no_classifier() -> None:
-    assert engines().to_server.opener is None
+    assert engines().to_server.lookup.opener is None
     assert engines().to_server.lookup.rules.with_classifier == ()

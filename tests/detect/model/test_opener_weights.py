@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeguard.detect.model.opener_weights import unpack_opener
+from pipeguard.detect.model.opener import unpack_opener
 from tests.detect.model.openers import any_weights
 from training.packing import pack_opener
 

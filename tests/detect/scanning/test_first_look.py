@@ -184,7 +184,7 @@ def test_it_settles_a_definition_of_many_strings_which_no_rule_for_definitions_j
     engine = engines().definitions
     fields: JsonValue = {f"field_{n}": {"description": f"The text of {n}."} for n in range(80)}
     value: JsonValue = {"name": "fill", "inputSchema": {"properties": fields}}
-    assert engine.rules  # read, so that it is known what they are for
+    assert engine.lookup.rules.all  # read, so that it is known what they are for
     source = source_of(engine, value, "tool.schema")
     seen = first_look(engine.lookup, source.text, Surface.DEFINITIONS)
     assert seen is not None
@@ -203,7 +203,7 @@ def test_an_engine_sees_what_another_one_saw_in_the_same_text(text: str) -> None
     value: JsonValue = {"name": "a", "description": text}
     before: Look | None = None
     for engine in engines():
-        assert engine.rules  # read, so that signs are looked for once
+        assert engine.lookup.rules.all  # read, so that signs are looked for once
         alone = engine.clone().look(value, Surface.DEFINITIONS)
         before = engine.clone().look(value, Surface.DEFINITIONS, before)
         assert before.text.is_keyed is engine.keyed
@@ -261,7 +261,7 @@ def test_a_long_text_is_read_in_blocks_instead() -> None:
 
 def test_a_remembered_look_is_for_the_same_texts_on_the_same_surface() -> None:
     engine = engines().to_client.clone()
-    assert engine.rules, "which are read, so that their groups are chosen by surface"
+    assert engine.lookup.rules.all, "which are read, so that their groups are chosen by surface"
     card = b"card_number: 4519961983914549"
     asked = [
         (card, b"", Surface.DEFINITIONS),

@@ -12,11 +12,11 @@ TOKEN = b"ghp_" + b"Z7QX4M2N5P6R3STV" * 2 + b"abcd"
 
 def test_signs_and_rules_of_a_block_are_told_apart() -> None:
     look = engines().to_server.lookup
-    signs, rules = look.look(b"text: see " + TOKEN + b" and %41%42", squeezed=False)
+    signs, rules = look.look(b"text: see " + TOKEN + b" and %41%42")
     assert "percent" in signs
     assert set(signs) <= {*SIGNS, *SIGNS_TO_SERVER, "acts", "windows", "literals", "labels"}
     assert "secrets.github-token" in {rule.id for rule in rules}
-    assert look.look(b"text: a fine day", squeezed=False)[1] == []
+    assert look.look(b"text: a fine day")[1] == []
 
 
 @pytest.mark.parametrize("surface", Surface)
@@ -27,15 +27,15 @@ def test_what_matters_for_a_reading_finds_all_that_all_databases_do(
     data = "\n".join(dict.fromkeys(sample.text for sample in samples())).encode()
     for engine in engines().over(surface):
         look = engine.lookup
-        signs, rules = look.look(data, squeezed=False)
+        signs, rules = look.look(data)
         wanted = [rule for rule in rules if view in rule.views and surface in rule.surfaces]
         chosen = look.choose(view, surface)
         assert chosen is not None
-        signs_there, rules_there = look.look(data, squeezed=False, only=chosen)
+        signs_there, rules_there = look.look(data, only=chosen)
         assert signs_there == signs
         assert [rule for rule in rules_there if rule in wanted] == wanted
         without_signs = look.choose(view, surface, signs=False)
-        assert look.look(data, squeezed=False, only=without_signs)[0] == []
+        assert look.look(data, only=without_signs)[0] == []
     assert engines().to_server.lookup.choose(View.JOINED, Surface.TO_SERVER, signs=False) == (11,)
 
 
@@ -51,4 +51,4 @@ def test_a_clone_has_databases_for_its_own_thread() -> None:
     other = look.clone()
     assert other.rules is look.rules
     assert other.plain is not look.plain
-    assert other.look(TOKEN, squeezed=False) == look.look(TOKEN, squeezed=False)
+    assert other.look(TOKEN) == look.look(TOKEN)

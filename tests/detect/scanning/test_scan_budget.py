@@ -6,7 +6,7 @@ import pytest
 
 from pipeguard.detect.matching.confirm import Finder, Occurrence
 from pipeguard.detect.rules.rule import Rule
-from pipeguard.detect.scanning.location import locate_match
+from pipeguard.detect.scanning.rating import locate_match
 from pipeguard.detect.scanning.scan_budget import (
     MAX_PRIVATE_PER_RULE,
     MAX_REPEATED,
@@ -27,7 +27,7 @@ from pipeguard.rulebook.samples import expand
 from tests.detect.text.messages import KEY, judge_call, judge_result, look_alike
 from tests.fuzz.rulebook import engines
 
-RULES = [rule for engine in engines() for rule in engine.rules]
+RULES = [rule for engine in engines() for rule in engine.lookup.rules.all]
 ORDER = next(rule for rule in RULES if not rule.is_private and rule.severity >= Severity.HIGH)
 ODD = next(rule for rule in RULES if not rule.is_private and rule.severity < Severity.HIGH)
 SECRET = next(rule for rule in RULES if rule.is_private)

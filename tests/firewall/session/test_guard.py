@@ -28,7 +28,7 @@ def test_every_rule_for_a_surface_is_run_over_it_once(surface: Surface) -> None:
     held = [
         rule.id
         for engine in get_detection(guard()).scanners[surface]
-        for rule in engine.rules
+        for rule in engine.lookup.rules.all
         if surface in rule.surfaces
     ]
     assert len(held) == len(set(held))
