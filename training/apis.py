@@ -58,7 +58,7 @@ def _tools(provider: Path, chance: random.Random) -> list[Object]:
 
 
 def _operations(document: Object) -> Iterator[tuple[str, Object]]:
-    """Each operation, with a name in case it has none of its own."""
+    """Each operation, with a default name."""
     for path, item in document.get("paths", {}).items():
         for method in METHODS:
             if isinstance(item, dict) and isinstance(item.get(method), dict):

@@ -1,4 +1,4 @@
-"""What classifiers learn from: the texts written for it, and pieces of what is installed.
+"""Training texts of classifiers: texts written for it, and pieces of installed files.
 
 A text is read from training/texts.tar.xz. Installed documentation, manual pages and code are read
 as text without orders to a model.
@@ -180,7 +180,7 @@ def spans(text: str) -> Iterator[tuple[int, int]]:
 
 
 def as_read(text: str) -> list[tuple[int, int]]:
-    """A text piece by piece; if it is no longer than a page's part, also whole."""
+    """A text piece by piece; if it fits into a page's part, also whole."""
     sentences = units(text)
     pieces = list(spans(text)) if len(sentences) > 1 else []
     if sum(length for *_, length in sentences) <= PAGE_WORDS:

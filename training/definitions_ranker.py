@@ -1,4 +1,4 @@
-"""What the ranker of definitions learns: how sure the classifier and its network are of a piece.
+"""Training data of the definitions' ranker: confidence of classifier and network in a piece.
 
 Almost every definition tells a model what to do, so that real ones differ from attacks in what a
 sum of words hardly sees. So this learns from pieces as the classifier reads them, how likely the
@@ -51,7 +51,7 @@ class Label(NamedTuple):
 
     @property
     def sure(self) -> float:
-        """How sure one may be that it is an order."""
+        """The confidence that it is an order."""
         taught = 1 / (1 + math.exp(-FLAT * self.score))
         if self.is_attack and not self.is_best:
             return taught
@@ -59,7 +59,7 @@ class Label(NamedTuple):
 
     @property
     def weight(self) -> float:
-        """How much it counts."""
+        """Its weight."""
         if self.is_attack and not self.is_best:
             return HALF * (DEFINITION if "definitions" in self.file else 1.0)
         if self.file.startswith("definitions-"):
@@ -68,7 +68,7 @@ class Label(NamedTuple):
 
 
 def of_definitions(served: Path | None, stored: Path | None) -> Fitted:
-    """What ranks the stretches of definitions.
+    """The ranker of stretches of definitions.
 
     Args:
         served: the folder with definitions of real servers; None without them.

@@ -1,4 +1,4 @@
-"""Texts with how sure one may be that each is an order: what the network and its teacher learn.
+"""Texts with the confidence that each is an order: training data of network and teacher.
 
 An order is judged in two places: where a result says it, and where a definition does, which speaks
 to the model by nature.
@@ -32,7 +32,7 @@ TEACHER_SHARE = (
 
 
 class LabelledText(NamedTuple):
-    """A text, and how sure one may be that it is an order.
+    """A text, and the confidence that it is an order.
 
     Attributes:
         text: the text.
@@ -46,7 +46,7 @@ class LabelledText(NamedTuple):
 
     @property
     def order(self) -> float:
-        """How sure, in the place that its author chose."""
+        """The confidence that its author chose."""
         return self.definition if math.isnan(self.result) else self.result
 
 
@@ -84,13 +84,13 @@ def examples(
 
 
 def results(language: str, guard: Classifier) -> list[LabelledText]:
-    """What results say, in one language or, with `*`, in all of them."""
+    """Texts of results, in one language or, with `*`, in all of them."""
     pairs = examples(*texts_of("injection", language), guard)
     return [LabelledText(text, order, order) for text, order in pairs]
 
 
 def definitions(served: Path | None, guard: Classifier) -> list[LabelledText]:
-    """What definitions say, including those of real servers."""
+    """Texts of definitions, including those of real servers."""
     attacks, innocent = read("attacks-definitions-*.jsonl"), read("innocent-definitions-*.jsonl")
     if served is not None:
         innocent += definitions_of(served)
@@ -99,12 +99,12 @@ def definitions(served: Path | None, guard: Classifier) -> list[LabelledText]:
 
 
 def is_foreign(text: str) -> bool:
-    """Whether a text has letters that English does not have."""
+    """True if a text has letters that English does not have."""
     return any(letter.isalpha() and not letter.isascii() for letter in text)
 
 
 def mixed(label: LabelledText, taught: LabelledText) -> LabelledText:
-    """What the network learns of a text: partly its author's label, partly the teacher's."""
+    """The label of a text for the network: partly its author's, partly the teacher's."""
     result, definition = (
         TEACHER_SHARE * b + (1 - TEACHER_SHARE) * a
         for a, b in zip(label[1:], taught[1:], strict=True)

@@ -65,7 +65,7 @@ class Small(nn.Module):
         self.drop = nn.Dropout(0.1)
 
     def forward(self, numbers: Tensor) -> Tensor:
-        """How sure it is, in logits."""
+        """The confidence, in logits."""
         there = (numbers != PADDING).float()[:, None]
         state = self.drop(self.words(numbers)).transpose(1, 2) * there
         for index, layer in enumerate(self.layers):

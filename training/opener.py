@@ -141,7 +141,7 @@ def fit(
 
 
 def tell(fitted: Fitted, attacks: Sequence[TextFeatures], apart: Sequence[TextFeatures]) -> None:
-    """Print which share of attacks opens where some documents do; nothing of them was learned."""
+    """Print the share of attacks that opens at the rate of some documents, all unseen."""
     best = np.sort([fitted.scores(text)[0].max() for text in apart])[::-1]
     found = np.array([fitted.scores(text)[0].max() for text in attacks])
     for share in SHARES:

@@ -56,7 +56,7 @@ def main(name: str, folders: tuple[Path, ...], served: Path | None, labels: Path
 
 
 def of_results(folders: Sequence[Path]) -> Fitted:
-    """What ranks the stretches of results."""
+    """The ranker of stretches of results."""
     opener = Opener((RULES / "injection.opener").read_bytes)
     attacks, innocent = texts_of("injection")
     loud = [best for text in attacks if (best := opened(text.text, opener))]

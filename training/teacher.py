@@ -40,7 +40,7 @@ DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 class Pace(NamedTuple):
-    """How a model learns.
+    """The training settings of a model.
 
     Attributes:
         rate: of learning, at full speed; it falls to almost nothing.
@@ -68,7 +68,7 @@ class Teacher(nn.Module):
         self.head = nn.Linear(2 * self.body.config.hidden_size, len(OUTPUTS))
 
     def forward(self, numbers: Tensor) -> Tensor:
-        """How sure it is, in logits."""
+        """The confidence, in logits."""
         there = (numbers != self.split.pad_token_id).long()
         seen = self.body(input_ids=numbers, attention_mask=there).last_hidden_state.float()
         mean = (seen * there[..., None]).sum(1) / there.sum(1, keepdim=True)
@@ -140,7 +140,7 @@ def _rows(batch: Sequence[Sequence[int]], padding: int) -> Tensor:
 
 @torch.no_grad()
 def ask(teacher: Teacher, texts: Sequence[str]) -> list[LabelledText]:
-    """How sure the teacher is of each text."""
+    """The teacher's confidence in each text."""
     numbers = teacher.numbers(texts)
     order = sorted(range(len(texts)), key=lambda index: len(numbers[index]))
     answers: dict[int, list[float]] = {}
@@ -169,7 +169,7 @@ def labels_for_network(
     guard: Classifier,
     base: Path | None = None,
 ) -> list[LabelledText]:
-    """What the network learns of English, and of what is installed."""
+    """Training texts of the network in English, and from installed files."""
     quiet = like_attacks(folders, guard, random.Random(SEED), DOUBTFUL)
     hard = [LabelledText(text, 0.0, 0.0) for text in random.sample(quiet, min(HARD, len(quiet)))]
     teacher = teach([*english, *hard], base)

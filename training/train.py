@@ -68,7 +68,7 @@ DEFINITION_WEIGHT = 8.0  # or texts that speak to the model by nature would drow
 
 
 class Examples(NamedTuple):
-    """What a classifier learns from: a row for each text.
+    """Training data of a classifier: a row for each text.
 
     Attributes:
         x: the features.
@@ -185,7 +185,7 @@ def _examples(
     lexicon: Lexicon,
     chance: random.Random,
 ) -> Examples:
-    """Attacks, alone and beside other words; pieces of innocent texts and of what is installed."""
+    """Attacks, bare and among other words; pieces of innocent texts and of installed files."""
     others = [text.text for text, _ in innocent] + list(natural[:4000])
     mixed = with_other_words(attacks, others, chance)
     quiet = [(text, text.text[a:b]) for text, spans in innocent for a, b in spans]
@@ -252,7 +252,7 @@ def fold_of(text: Text) -> int:
 
 
 def weight_of(text: Text) -> float:
-    """How much a text counts."""
+    """The weight of a text."""
     return DEFINITION_WEIGHT if "definitions" in text.file else 1.0
 
 

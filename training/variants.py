@@ -19,7 +19,7 @@ LIKE = 8  # words that are exchanged for each other
 def varied(
     labels: Sequence[LabelledText], rows: Tensor, names: dict[str, int], natural: Sequence[str]
 ) -> list[str]:
-    """Texts made of others: words exchanged, two halves, a few words, one beside a natural one."""
+    """Texts made of others: words exchanged, two halves, a few words, one next to a natural one."""
     alike = _alike(
         rows, {word: at for word, at in names.items() if re.fullmatch("[a-z]{2,}", word)}
     )
@@ -54,7 +54,7 @@ def _exchanged(word: re.Match[str], alike: dict[str, list[str]], odds: float) ->
 
 
 def _alike(rows: Tensor, words: dict[str, int]) -> dict[str, list[str]]:
-    """The words whose rows point where a word's own does, for each word."""
+    """The words whose rows point in the same direction as a word's own, for each word."""
     names = list(words)
     unit = functional.normalize(rows[list(words.values())], dim=1)
     similar = {}

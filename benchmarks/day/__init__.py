@@ -1,1 +1,1 @@
-"""What happens to the actions of a developer's day, and to attacks that resemble them."""
+"""Outcomes of the actions of a developer's day, and of attacks that resemble them."""

@@ -69,7 +69,7 @@ def rows(plays: Iterable[Play]) -> Iterable[list[str]]:
 
 
 def figures_of(plays: Sequence[Play]) -> dict[str, dict[str, int]]:
-    """The same numbers by kind, for JSON."""
+    """The numbers by kind, for JSON."""
     heads = HEADS[1:]
     return {
         line[0]: dict(zip(heads, map(int, line[1:]), strict=True))

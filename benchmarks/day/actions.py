@@ -27,7 +27,7 @@ _OWN = frozenset({"result", "expect", "language"})  # members of an action that 
 
 
 class Expect(Enum):
-    """What a person would expect to happen."""
+    """The outcome that a person would expect."""
 
     PASS = "pass"
     WARN = "warn"  # a live key in a place of its own: passes, and a warning is right

@@ -12,7 +12,7 @@ from pipeguard.firewall.finding import Verdict
 
 
 class Outcome(IntEnum):
-    """What happened to an action, the mildest first."""
+    """The outcomes of an action, mildest first."""
 
     PASSED = 0
     WARNED = 1
@@ -34,7 +34,7 @@ CALL_OUTCOMES = {**RESULT_OUTCOMES, finding.Action.BLOCK: Outcome.BLOCKED}
 
 @dataclass(frozen=True, slots=True)
 class Play:
-    """What happened to one action.
+    """The outcome of one action.
 
     Attributes:
         action: that was played.

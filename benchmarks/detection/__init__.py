@@ -1,4 +1,4 @@
-"""What PipeGuard finds, and what it leaves alone: recall, false blocks and precision of the rules.
+"""Recall, false blocks and precision of the rules.
 
 Cases are data in cases/, in two splits: `tuned` is for work on rules, `held` only measures. Nothing
 here knows a rule: formats, disguises and cases are made from what issuers and standards publish, so

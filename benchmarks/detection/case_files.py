@@ -35,7 +35,7 @@ class _Loader(yaml.SafeLoader):
 
 
 class _FastLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """The same in C, by libyaml, which accepts no tab where indentation is possible."""
+    """A loader in C, by libyaml, which accepts no tab in a place where indentation is possible."""
 
     yaml_implicit_resolvers = _Loader.yaml_implicit_resolvers
 

@@ -7,7 +7,7 @@ from benchmarks.detection.json_tree import Object
 
 
 class Split(Enum):
-    """What a case may be used for."""
+    """The uses of a case."""
 
     TUNED = "tuned"  # rules may be worked on with it
     HELD = "held"  # only measures

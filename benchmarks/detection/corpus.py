@@ -1,4 +1,4 @@
-"""What is blocked of documents and noise, in which there is no attack."""
+"""False blocks of documents and noise, which hold no attack."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence

@@ -63,7 +63,7 @@ def hex_spaced(text: str) -> str:
 
 
 def percent_all(text: str) -> str:
-    """Every byte escaped, even where a URL need not."""
+    """Every byte escaped, even if a URL does not need it."""
     return "".join(f"%{byte:02X}" for byte in text.encode())
 
 

@@ -113,7 +113,7 @@ def candidates(folders: Iterable[Path]) -> Iterator[Candidate]:
 
 
 def text_of(path: Path) -> str | None:
-    """The text of a file; None if it is no text, or cannot be read."""
+    """The text of a file; None if it is not text, or cannot be read."""
     try:
         if path.stat().st_size > FILE_BYTES:
             return None

@@ -1,4 +1,4 @@
-"""What generators share: alphabets, encodings, check digits and dates; nothing of one format."""
+"""Parts that generators share: alphabets, encodings, check digits and dates."""
 
 import base64
 from collections.abc import Callable, Sequence

@@ -30,7 +30,7 @@ _GENERATORS = {**credentials.GENERATORS, **numbers.GENERATORS}
 
 
 class Use(Enum):
-    """Whether a value of a format is a secret."""
+    """True if a value of a format is a secret."""
 
     ALONE = "A"  # a secret by its form
     CHECKED = "C"  # a secret if its checksum, decoding or entropy passes

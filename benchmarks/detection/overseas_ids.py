@@ -22,7 +22,7 @@ VERHOEFF_STEP = (1, 5, 7, 6, 2, 8, 3, 0, 9, 4)
 
 
 def us_ssn(dice: Random, _: str) -> str:
-    """Area, group and serial, none of them void."""
+    """Area, group and serial, all of them valid."""
     area = dice.choice([*range(130, 660), *range(667, 730)])
     return f"{area:03d}-{dice.randint(10, 99)}-{dice.randint(1000, 9998)}"
 

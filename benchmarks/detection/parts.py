@@ -88,7 +88,7 @@ def parts() -> dict[str, Part]:
 
 
 def part_of(name: str) -> Part:
-    """The part of a name, which may be its own name alone.
+    """The part of a name, which may be only its own name.
 
     Raises:
         PartError: there is none, or there are several.
@@ -104,7 +104,7 @@ def part_of(name: str) -> Part:
 
 @contextmanager
 def without(names: Iterable[str]) -> Iterator[None]:
-    """Take out several parts for a while.
+    """Take several parts out for a while.
 
     Raises:
         PartError: one of the names is no part's.
@@ -212,7 +212,7 @@ def _always(_given: tuple[Any, ...], _result: object) -> bool:
 
 
 def _command_readers() -> Iterator[Part]:
-    """What reads the arguments of a call as commands, statements and paths."""
+    """Parts that read the arguments of a call as commands, statements and paths."""
     for program in PRINTING_PROGRAMS:
         yield _entry(f"command.output-of-{program}", PRINTING_PROGRAMS, program, _watched_printing)
     for disguise in DISGUISES:
@@ -230,7 +230,7 @@ def _command_readers() -> Iterator[Part]:
 
 
 def _command_interpreters() -> Iterator[Part]:
-    """What the programs of a command line do with their arguments."""
+    """Parts that read what programs of a command line do with their arguments."""
     yield _function("command.powershell-lines", interpret, "is_windows", lambda _text: False)
     yield _function("command.globs", interpret, "match_file", lambda word: word)
     yield _function("command.wrappers", interpret, "unwrap", lambda words: (words, False))
@@ -253,7 +253,7 @@ def _first_line(commands: list[str]) -> list[str]:
 
 
 def _value_readers() -> Iterator[Part]:
-    """What a value that is no command is read for."""
+    """Parts that read a value that is not a command."""
     yield _function(
         "command.paths", argument_values, "path_lines", lambda *_, **__: [], _gives_something
     )
@@ -274,7 +274,7 @@ def _watched_undoing(disguise: Any, note: Note) -> Any:
 
 
 def _flow_heuristics() -> Iterator[Part]:
-    """What flows tell a leak by, what they read of a call, and what excuses it."""
+    """Parts of flows: signs of a leak, values of a call, and excuses."""
     follow = Call.follow
 
     def follow_nothing(call: Call, _before: str) -> None:

@@ -1,11 +1,11 @@
-"""Puts the pieces of a text that is split where a client reads them together."""
+"""Puts the pieces of a split text into places that a client reads together."""
 
 from benchmarks.detection.cases import Way
 from benchmarks.detection.json_tree import Json, JsonPath, Object, put, value_at
 
 
 def lay_out(body: Object, way: Way, path: JsonPath, pieces: list[str], view: str) -> None:
-    """Put the pieces of a text in its place, or where a client reads them together.
+    """Put the pieces of a text in its place, or in places that a client reads together.
 
     Args:
         body: of the case, which is changed.

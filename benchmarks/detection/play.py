@@ -39,7 +39,7 @@ REQUEST_PARAMS: dict[str, Object] = {
 
 
 class Outcome(IntEnum):
-    """What happened to a case."""
+    """The outcomes of a case."""
 
     QUIET = 0
     WARNED = 1
@@ -50,7 +50,7 @@ class Outcome(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Play:
-    """What happened to one case in one view.
+    """The outcome of one case in one view.
 
     Attributes:
         id: of the case.
@@ -241,7 +241,7 @@ def _is_caught(variant: Variant, outcome: Outcome) -> bool:
 
 
 def leaves_order(verdict: Verdict, rules: Engines) -> bool:
-    """Whether what is left around a cut, read alone, still looks like an order to a model.
+    """True if the text left around a cut, read on its own, still looks like an order to a model.
 
     A short text is judged more strictly than the same sentences in a long one, and what would be
     only a warning counts as well.
@@ -260,7 +260,7 @@ def leaves_order(verdict: Verdict, rules: Engines) -> bool:
 
 
 def leaks(verdict: Verdict, secrets: Sequence[str]) -> bool:
-    """Whether what goes on contains one of the secrets."""
+    """True if the forwarded text contains one of the secrets."""
     if verdict.forward is None:
         return False
     text = json.dumps(json.loads(verdict.forward), ensure_ascii=False)
@@ -291,7 +291,7 @@ def _outcome(judged: _Judged, way: Way) -> Outcome:
 
 
 def _left_out(verdict: Verdict) -> bool:
-    """Whether a tool or the server's instructions are withheld."""
+    """True if a tool or the server's instructions are withheld."""
     sent, passed = _result_of(verdict.frame), _result_of(verdict.forward or b"{}")
     if "tools" in sent:
         return _names(passed) != _names(sent)

@@ -56,7 +56,7 @@ STARTS = {
 
 
 class Recipe(NamedTuple):
-    """How a text is made.
+    """A recipe for a text.
 
     Attributes:
         units: texts that are repeated.
@@ -83,7 +83,7 @@ class Recipe(NamedTuple):
 
     @property
     def bound_ms(self) -> float:
-        """What judging it may cost."""
+        """The most that judging a text may cost."""
         small, large = BOUND_MS
         if self.way.startswith("tool"):
             return LIST_MS
@@ -94,7 +94,7 @@ class Recipe(NamedTuple):
 
     @property
     def direction(self) -> str:
-        """Which way the text travels, or that it defines tools."""
+        """The direction of a text, or a definition of tools."""
         if self.way.startswith("tool"):
             return "definitions"
         return "to the server" if "argument" in self.way else "to the client"

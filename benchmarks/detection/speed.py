@@ -1,4 +1,4 @@
-"""How long a Session takes to judge one frame: small and large, ordinary and hostile."""
+"""Time a Session takes to judge one frame: small and large, ordinary and hostile."""
 
 import json
 from collections.abc import Callable, Iterator, Sequence

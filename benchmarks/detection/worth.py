@@ -53,7 +53,7 @@ Zero attacks means that no case needs the part, not that no attack does.
 
 @dataclass(slots=True)
 class Worth:
-    """What changes without a part.
+    """The changes without a part.
 
     Attributes:
         caught: attacks that are caught only with it.
@@ -88,7 +88,7 @@ class Worth:
 
 @dataclass(slots=True)
 class Measured:
-    """What was played.
+    """The texts that were played.
 
     Attributes:
         plays: with all parts.
@@ -159,7 +159,7 @@ _work: tuple[Sequence[Variant], Sequence[Part], Engines]  # for processes that a
 
 
 def measure(texts: Sequence[Variant], chosen: Sequence[Part], rules: Engines) -> Measured:
-    """Play texts with all parts, and without each where it changed anything."""
+    """Play texts with all parts, and without each part that changed anything."""
     global _work  # noqa: PLW0603  what a forked process starts from
     _work = texts, chosen, rules
     count = os.cpu_count() or 1

@@ -1,1 +1,1 @@
-"""What judging real documents costs, and what happens to them, by kind of document."""
+"""Cost and outcome of judging real documents, by kind of document."""

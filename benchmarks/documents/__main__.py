@@ -51,7 +51,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What one contender did with one sample.
+    """The outcome of one sample with one contender.
 
     Attributes:
         sample: that was judged.
@@ -192,7 +192,7 @@ def judge_all(
     folders: Sequence[Path],
     show: bool,
 ) -> None:
-    """Have each contender judge each sample, in turns."""
+    """Let each contender judge each sample, in turns."""
     for number, sample in enumerate(samples(chosen, folders)):
         if show:
             print(f"\r{number} of about {len(chosen) * 3}", end="", file=sys.stderr)

@@ -45,7 +45,7 @@ class Document:
         return sha256(f"{self.project}/{self.name}".encode()).digest()
 
     def text(self) -> str | None:
-        """Its text; None if it is no UTF-8 text, or too short."""
+        """Its text; None if it is not UTF-8, or too short."""
         try:
             if self.path.stat().st_size > FILE_BYTES:
                 return None

@@ -1,11 +1,11 @@
-"""The kinds of documents, told by where a file is."""
+"""The kinds of documents, by a file's place."""
 
 import re
 from enum import StrEnum
 
 
 class Kind(StrEnum):
-    """What a document is, to whoever reads it."""
+    """A kind of document."""
 
     AGENT_RULES = "agents' rules"
     PROMPT = "prompts, evals"
@@ -73,5 +73,5 @@ _KINDS = tuple((kind, re.compile("|".join(forms), re.IGNORECASE)) for kind, form
 
 
 def kind_of(path: str) -> Kind | None:
-    """The kind of the document at a path; None if it is none that is measured."""
+    """The kind of the document at a path; None if it is not measured."""
     return next((kind for kind, form in _KINDS if form.search(path)), None)

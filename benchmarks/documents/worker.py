@@ -33,7 +33,7 @@ ACTIONS = {action: action.name.lower() for action in Action}
 
 
 class Stages:
-    """Which stages of reading a text reaches.
+    """The stages of reading that a text reaches.
 
     Attributes:
         reached: of the last text.
@@ -113,7 +113,7 @@ class Measured:
 
 
 def leave_out_native() -> None:
-    """Have imports of the extensions fail, so that numpy and Python take their place."""
+    """Make imports of the extensions fail, so that numpy and Python take their place."""
     for name in NATIVE:
         sys.modules[f"pipeguard.detect.model.{name}"] = None  # type: ignore[assignment]  # no import
     strict_json._NATIVE = None  # imported by now

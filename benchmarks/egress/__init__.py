@@ -1,1 +1,1 @@
-"""What a sandbox's way out costs: connections a second, one stream, memory of idle tunnels."""
+"""Cost of a sandbox's way out: connections a second, one stream, memory of idle tunnels."""

@@ -42,7 +42,7 @@ class Route:
     pid: int | None = None
 
     def opening(self, port: int) -> tuple[bytes, int]:
-        """What to send first, and how many bytes come back."""
+        """The first bytes to send, and the number of bytes that come back."""
         if self.name == "connect":
             return f"CONNECT {HOST}:{port} HTTP/1.1\r\nHost: {HOST}:{port}\r\n\r\n".encode(), 39
         if self.name == "socks5":
@@ -116,7 +116,7 @@ async def timed(route: Route, work: Callable[[], Awaitable[None]]) -> tuple[floa
 
 
 async def idle_memory(route: Route, port: int) -> list[list[str]]:
-    """Memory with idle tunnels, after much has passed beside them, and after all is closed."""
+    """Memory with idle tunnels, after other traffic, and after all are closed."""
     assert route.pid is not None
     rows = [("none", memory_kib(route.pid))]
     socks = [await opened(route, port) for _ in range(IDLE)]

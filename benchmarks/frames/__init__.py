@@ -1,4 +1,4 @@
-"""What a wrapper costs in a session: time for each frame, start-up, memory.
+"""Cost of a wrapper in a session: time for each frame, start-up, memory.
 
 A direct connection, PipeGuard and any other wrapper take turns in one run.
 """

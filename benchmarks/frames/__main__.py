@@ -183,7 +183,7 @@ def show_memory(used: Mapping[str, Mapping[str, Memory]]) -> None:
 
 
 def show_kinds(rows: Sequence[Row], wrappers: Sequence[str]) -> None:
-    """What a megabyte of each kind adds, compared with prose in the same direction."""
+    """Time added for a megabyte of each kind, compared with prose in the same direction."""
     for name in wrappers:
         prose = {row.name.split()[0]: row.added(name).median for row in rows if is_prose(row)}
         lines = []
@@ -196,7 +196,7 @@ def show_kinds(rows: Sequence[Row], wrappers: Sequence[str]) -> None:
 
 
 def is_prose(row: Row) -> bool:
-    """Whether a row is the one that others in its direction are compared with."""
+    """True if the other rows in its direction are compared with this row."""
     return row.name.endswith(" prose")
 
 

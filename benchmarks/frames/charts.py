@@ -42,7 +42,7 @@ def wrappers(figures: Any) -> list[str]:
 
 
 def trips(figures: Any) -> Iterator[tuple[str, dict[str, float]]]:
-    """What each wrapper adds to a round trip in ms, by direction, size and kind of text."""
+    """Milliseconds each wrapper adds to a round trip, by direction, size and kind of text."""
     for row in figures["round_trip_us"]:
         side, size, kind, form = row["name"].split()
         if form == "text":

@@ -31,7 +31,7 @@ class Row:
     fate: Mapping[str, str]
 
     def added(self, contender: str) -> Figure:
-        """How much a contender's figure is above the direct connection's."""
+        """The difference between a contender's figure and the direct connection's."""
         own, direct = self.figures[contender], self.figures[DIRECT]
         return Figure(own.median - direct.median, own.p99 - direct.p99, own.samples)
 

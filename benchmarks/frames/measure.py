@@ -32,7 +32,7 @@ MICROSECOND = 1_000
 
 @dataclass(frozen=True)
 class Bench:
-    """What all measurements share."""
+    """Settings that all measurements share."""
 
     contenders: Sequence[Contender]
     environment: dict[str, str]
@@ -174,13 +174,13 @@ def _alternate(connections: Sequence[Connection], workload: Workload, rounds: in
 
 
 def _fates(answers: Sequence[bytes], direct: Sequence[bytes]) -> str:
-    """What happened to answers on their way, with the number of those that it happened to."""
+    """Changes to answers on their way, with the number of answers."""
     fates = Counter(starmap(_fate, zip(answers, direct, strict=True)))
     return next(iter(fates)) if len(fates) == 1 else ", ".join(f"{n} {f}" for f, n in fates.items())
 
 
 def _fate(answer: bytes, direct: bytes) -> str:
-    """What happened to an answer on its way, compared with the direct one."""
+    """Changes to an answer on its way, compared with the direct one."""
     if answer == direct:
         return "same"
     try:

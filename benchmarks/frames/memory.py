@@ -85,7 +85,7 @@ def adopt() -> None:
 
 
 def reap() -> None:
-    """Wait for all processes that we adopted, so that none runs beside what is measured next."""
+    """Wait for all adopted processes, so that none runs during the next measurement."""
     end = monotonic() + MOST_SECONDS
     try:
         while monotonic() < end:

@@ -1,1 +1,1 @@
-"""What `pipeguard serve` costs: calls through it against calls of a server itself."""
+"""Cost of `pipeguard serve`: calls through it against calls of a server itself."""

@@ -165,7 +165,7 @@ async def alternately(
 
 
 async def rate(client: Client, count: int | None, seconds: float) -> float:
-    """Calls a second with `CLIENTS` in flight; direct where there is no count of servers."""
+    """Calls a second with `CLIENTS` in flight; direct if `count` is None."""
     end = perf_counter() + seconds
     done = 0
 
@@ -186,7 +186,7 @@ async def rate(client: Client, count: int | None, seconds: float) -> float:
 async def beside_load(
     client: Client, count: int, seconds: float
 ) -> tuple[Figure | None, Figure | None]:
-    """Milliseconds of calls of one server, alone and while another gets all the load it takes."""
+    """Milliseconds of calls of one server, unloaded and while another is saturated."""
     if count < 2:
         return None, None
 

@@ -1,4 +1,4 @@
-"""What a hop costs in a session over HTTP: time for each call, calls a second, memory, streams.
+"""Cost of a hop in an HTTP session: time for each call, calls a second, memory, streams.
 
 A direct connection, PipeGuard and any other proxy take turns in one run.
 """

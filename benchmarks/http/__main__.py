@@ -118,7 +118,7 @@ def rate_rows(rows: Sequence[Row]) -> list[list[str]]:
 
 
 def show_streams(streams: dict[str, measure.Streamed]) -> None:
-    """How the long stream arrived."""
+    """Arrival of the long stream."""
     lines = [
         [
             name,

@@ -78,7 +78,7 @@ def server() -> Iterator[str]:
 def start_hop(
     name: str, command: Sequence[str], url: str, environment: Mapping[str, str], log: Path
 ) -> Iterator[Hop]:
-    """A hop in front of the address; it writes to stderr where it listens."""
+    """A hop in front of the address; it writes its own address to stderr."""
     words = [*command, "--listen", "127.0.0.1:0", "--upstream", url]
     with log.open("wb") as file:
         process = subprocess.Popen(
@@ -193,13 +193,13 @@ def collected() -> Iterator[None]:
 
 
 def fates(answers: Mapping[str, bytes]) -> dict[str, str]:
-    """What happened to the answer on its way."""
+    """Changes to the answer on its way."""
     direct = answers[DIRECT]
     return {name: fate(answer, direct) for name, answer in answers.items() if name != DIRECT}
 
 
 def fate(answer: bytes, direct: bytes) -> str:
-    """Whether an answer has the same bytes, or at least the same value."""
+    """Compare an answer's bytes, or at least its value."""
     if answer == direct:
         return "same"
     return "re-written" if json.loads(answer) == json.loads(direct) else "changed"
@@ -210,7 +210,7 @@ def fate(answer: bytes, direct: bytes) -> str:
 
 @dataclass(frozen=True)
 class Streamed:
-    """How a stream of events arrived."""
+    """Arrival of a stream of events."""
 
     first_ms: float  # from the request to the first event, while the others are not yet sent
     rate: float  # of the other events, a second
@@ -260,7 +260,7 @@ class Usage:
     after_descriptors: int
 
     def per_connection_kib(self, count: int) -> float:
-        """What each of this many connections costs at the height."""
+        """Peak memory of each of this many connections."""
         return (self.height_kib - self.before_kib) / count
 
 

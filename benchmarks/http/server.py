@@ -98,7 +98,7 @@ class Connection(asyncio.Protocol):
         self.transport = transport
 
     def connection_lost(self, _error: Exception | None) -> None:
-        """Give up a stream that nobody reads."""
+        """Give up a stream without a reader."""
         if self.task is not None:
             self.task.cancel()
 

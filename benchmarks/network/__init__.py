@@ -1,1 +1,1 @@
-"""What a sentence costs the neural network, in C and in numpy."""
+"""Cost of a sentence in the neural network, in C and in numpy."""

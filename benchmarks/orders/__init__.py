@@ -1,1 +1,1 @@
-"""Orders: whether planted acts are held, and honest work goes on."""
+"""Orders: planted acts that are held, and honest work that is not."""

@@ -15,7 +15,7 @@ _READS = {"get", "list", "read", "search", "find", "fetch", "view", "show", "que
 
 
 class Outcome(IntEnum):
-    """What happened to a session, the mildest first."""
+    """The outcomes of a session, mildest first."""
 
     PASSED = 0
     WARNED = 1  # a rule other than that of orders warned, of a call
@@ -26,7 +26,7 @@ class Outcome(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Play:
-    """What happened to one session.
+    """The outcome of one session.
 
     Attributes:
         session: that was played.
@@ -108,6 +108,6 @@ def is_read(step: Step) -> bool:
 
 
 def arrives(order: str, forwarded: str) -> bool:
-    """True if most words of an order are in what goes on."""
+    """True if most words of an order are in the forwarded text."""
     words = order.split()
     return sum(word.strip("\"'.,") in forwarded for word in words) >= SHARE_READ * len(words)

@@ -1,4 +1,4 @@
-"""Plays sessions with real servers behind `pipeguard`, and looks at what really happened.
+"""Plays sessions with real servers behind `pipeguard`, and checks the effects.
 
 Each session is played three times: from its written results, with the servers behind PipeGuard, and
 with the servers alone, which shows what its acts do if nobody holds them. A step that no real
@@ -38,7 +38,7 @@ DIFFERENCE = ("id", "written", "real", "rules", "alone", "behind wrap", "error")
 
 @dataclass(frozen=True, slots=True)
 class Real:
-    """What became of one session.
+    """The outcome of one session.
 
     Attributes:
         session: as it was played.
@@ -66,7 +66,7 @@ class Real:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came of one call: the text that a model reads, and who stopped it."""
+    """The outcome of one call: the text that a model reads, and who stopped it."""
 
     outcome: Outcome
     text: str
@@ -76,7 +76,7 @@ class Answer:
 
 @dataclass
 class Desk:
-    """The servers of one session: alone, each behind a `wrap`, or all behind one `serve`."""
+    """The servers of one session: bare, each behind a `wrap`, or all behind one `serve`."""
 
     world: World
     mail: MailServers
@@ -142,7 +142,7 @@ class Desk:
 
 
 def shorten(session: Session) -> Session | None:
-    """The session without what real servers cannot do; None if nothing is left to see."""
+    """The session without acts that real servers cannot do; None if nothing is left."""
     place = Place(Path("/"))
     steps = tuple(step for step in session.steps if place.calls(step))
     acts = tuple(act for act in session.acts if place.calls(act))

@@ -23,7 +23,7 @@ _PLANTED = frozenset({"carrier", "step", "text", "where", "replace", "acts"})
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One call, and the text that the server answers; None for an act, which nobody answers."""
+    """One call, and the server's text; None for an act, which has no answer."""
 
     tool: str
     arguments: Object
@@ -32,7 +32,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """What an agent does in one session.
+    """The calls of an agent in one session.
 
     Attributes:
         id: unique.

@@ -49,7 +49,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Place:
-    """Where files lie, and which numbers a mailbox gave to messages.
+    """The places of files, and the numbers of a mailbox's messages.
 
     Attributes:
         root: the folder of all files; `~` and absolute paths lie in it, too.
@@ -128,7 +128,7 @@ class MailServers:
 
 
 class World:
-    """What one session finds, and what it leaves. Its servers' home lies beside its files."""
+    """The files of one session, before and after. Its servers' home is next to them."""
 
     def __init__(self, folder: Path, session: Session, mail: MailServers) -> None:
         """Write files that no commit has yet, and fill the mailbox, as the session's texts say."""
@@ -254,7 +254,7 @@ def _message(text: str) -> bytes:
 
 
 def fill_in(name: str, values: Mapping[str, object]) -> str:
-    """A file beside this module, with values for its names."""
+    """A file next to this module, with values for its names."""
     return Template(Path(__file__).with_name(name).read_text("utf-8")).substitute(values)
 
 

@@ -1,1 +1,1 @@
-"""What each rule costs, and how near its samples are to its border: for authors of rules."""
+"""Cost of each rule, and distance of its samples from its border: for authors of rules."""

@@ -1,4 +1,4 @@
-"""The cost of each rule over texts that it should find nothing in.
+"""The cost of each rule over texts without a match.
 
 A rule is measured alone: its pattern in Hyperscan, then its own expression on the blocks where
 Hyperscan says that it could match. Its share is of a pass over all rules, which costs less than the
@@ -99,7 +99,7 @@ _Work = Callable[[Sequence[bytes]], _RunResult]
 
 
 def costs(rules: Iterable[Rule], homes: Iterable[Engine], engines: Engines) -> Iterator[Cost]:
-    """Measure rules one after the other, but for those that only read what arguments do.
+    """Measure rules one after the other, except rules that only read the effects of arguments.
 
     What arguments do is a few lines, so such a rule costs nothing.
 
@@ -184,7 +184,7 @@ def _passes(engines: Engines, surface: Surface) -> dict[str, float]:
 
 
 def _matching(rule: Rule) -> _Work:
-    """The work of a pattern: a pass of Hyperscan, then the rule's own expression where it hits."""
+    """The work of a pattern: a pass of Hyperscan, then the rule's own expression at each hit."""
     group = PatternGroup((0,), ((rule.sign or rule.pattern, rule.ignore_case),))
     patterns = PatternSet.of([compile_group(group)])
     finder = Finder(rule.pattern, ignore_case=rule.ignore_case)

@@ -108,7 +108,7 @@ def _repeat(part: _Runs, piece: re.Match[bytes]) -> _Runs:
 
 @lru_cache(maxsize=1024)
 def _to_bytes(atom: bytes) -> int:
-    """The bytes that an atom matches, each a bit of a number; none if RE2 cannot read it alone."""
+    """The bytes that an atom matches, each a bit of a number; 0 if RE2 cannot read it."""
     if len(atom) == 1 and atom != b".":
         return 1 << atom[0]
     try:

@@ -1,1 +1,1 @@
-"""How well a tool is found by a query, over what real servers offer."""
+"""Quality of the search over the tools of real servers."""

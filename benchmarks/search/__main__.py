@@ -83,12 +83,12 @@ def arguments() -> argparse.Namespace:
 
 
 def is_chosen(query: Query, options: argparse.Namespace) -> bool:
-    """True where a query is in the part and the half that were asked for."""
+    """True if a query is in the part and the half that were asked for."""
     return options.part in (None, query.part) and options.split in (None, query.split)
 
 
 def check() -> int:
-    """Print what the set holds and what is wrong with it: 1 where something is."""
+    """Print the contents and faults of the set: return 1 if it has a fault."""
     loaded, listed = queries.load(), definitions()
     wrong = list(queries.problems(loaded, listed))
     counts = Counter(query.part.value for query in loaded)
@@ -147,7 +147,7 @@ def gate(listed: Definitions, chosen: Sequence[Query]) -> int:
 
 
 def doubt(search: PipeGuardSearch, chosen: Sequence[Query]) -> None:
-    """Print how often an answer says that perhaps no tool fits, where that is so and where not."""
+    """Print how often an answer says that perhaps no tool fits, rightly and wrongly."""
     for split in Split:
         told: dict[bool, list[bool]] = {True: [], False: []}
         for query in chosen:
@@ -163,7 +163,7 @@ def doubt(search: PipeGuardSearch, chosen: Sequence[Query]) -> None:
 
 
 def ranked(search: Search, chosen: Sequence[Query]) -> list[list[str]]:
-    """What a contender finds for each query."""
+    """The tools that a contender finds for each query."""
     return [search.find(query.ask, scores.DEEPEST) for query in chosen]
 
 

@@ -32,7 +32,7 @@ class Search(Protocol):
 
 
 class ToolTexts(NamedTuple):
-    """What the peers index of a tool.
+    """The text of a tool that peers index.
 
     Attributes:
         key: `server/tool`.
@@ -48,7 +48,7 @@ class ToolTexts(NamedTuple):
 
 
 class PipeGuardSearch:
-    """What `retrieve_tools` answers from."""
+    """The index behind `retrieve_tools`."""
 
     def __init__(self, definitions: Definitions, *, is_labelled: bool = True) -> None:
         self._catalog = catalog_of(definitions, is_labelled=is_labelled)
@@ -118,7 +118,7 @@ TIMED = CONTENDERS | {"pipeguard": partial(PipeGuardSearch, is_labelled=False)}
 
 
 def catalog_of(definitions: Definitions, *, is_labelled: bool = True) -> Catalog:
-    """A catalogue that has all tools, as the gateway's has; with labels of what each does or none.
+    """A catalogue of all tools like the gateway's, with or without labels of their effects.
 
     A Session labels a tool once, when it judges its definition: that is no cost of the search.
     """

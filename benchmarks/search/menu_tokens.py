@@ -1,4 +1,4 @@
-"""What an agent reads of the gateway, in tokens of `o200k_base`: the menu, and answers."""
+"""Tokens (`o200k_base`) that an agent reads of the gateway: the menu, and answers."""
 
 import asyncio
 import json
@@ -61,7 +61,7 @@ def measured(definitions: Definitions, queries: list[Query]) -> MenuTokens:
 
 
 def texts_read(definitions: Definitions, asks: list[str]) -> tuple[str, list[str]]:
-    """What an agent reads: the menu, and the answer to each query."""
+    """The texts an agent reads: the menu, and the answer to each query."""
     catalog = catalog_of(definitions)
     access = ScopedAccess(catalog, lambda: definitions, TokenScope)
     gateway = Gateway(cast(Engines, None))  # nothing is judged

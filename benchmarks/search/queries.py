@@ -35,7 +35,7 @@ FUNCTION_WORDS = frozenset(_FUNCTION_WORDS.split())
 
 
 class Part(StrEnum):
-    """How a query is worded."""
+    """The wording of a query."""
 
     PLAIN = "plain"  # as people ask
     PARAPHRASE = "paraphrase"  # in no word of what it looks for
@@ -57,7 +57,7 @@ class Part(StrEnum):
 
 
 class Split(StrEnum):
-    """Which half a query is in, by its hash."""
+    """The half that a query is in, by its hash."""
 
     TRAIN = "train"
     TEST = "test"
@@ -86,7 +86,7 @@ class Query(NamedTuple):
         return Split.TEST if sha256(self.ask.encode()).digest()[0] % 2 else Split.TRAIN
 
     def grade(self, tool: str) -> int:
-        """How well a tool answers it, from 0 to 2."""
+        """The grade of a tool as an answer, from 0 to 2."""
         return 2 if tool in self.best else int(tool in self.also)
 
 
@@ -119,7 +119,7 @@ def families() -> Iterator[Query]:
 
 
 def problems(queries: list[Query], definitions: Definitions) -> Iterator[str]:
-    """What is wrong with the queries, each as one line."""
+    """The faults of the queries, one a line."""
     tools = by_name(definitions)
     counts = Counter(query.ask for query in queries)
     yield from (f"{ask!r} is there {count} times" for ask, count in counts.items() if count > 1)

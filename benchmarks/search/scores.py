@@ -1,4 +1,4 @@
-"""How good rankings are: one row of figures for each query, and their means with intervals."""
+"""Quality of rankings: one row of figures for each query, and their means with intervals."""
 
 from collections.abc import Sequence
 from math import log2
@@ -24,7 +24,7 @@ class Mean(NamedTuple):
 
 
 def rank(query: Query, ranking: Sequence[str]) -> int | None:
-    """The place of the first tool of grade 2, from 1; None where there is none."""
+    """The rank of the first tool of grade 2, from 1; None without such a tool."""
     places = (place for place, tool in enumerate(ranking, 1) if query.grade(tool) == len(GAINS) - 1)
     return next(places, None)
 

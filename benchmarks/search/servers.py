@@ -1,4 +1,4 @@
-"""The tools that real servers list: each server is installed at its locked version and asked once.
+"""The tools of real servers: each is installed at its locked version and queried once.
 
 None needs an account to list its tools; tokens are dummies and nothing is called. What was listed
 is stored under `.tools/`, under a name that holds the hash of every lock and of this file.
@@ -156,7 +156,7 @@ def _digest() -> str:
 
 
 def tools_of(server: Server) -> Iterator[Definition]:
-    """What a server lists, page by page.
+    """The tools of a server, page by page.
 
     Raises:
         ServerError: if it did not list anything.

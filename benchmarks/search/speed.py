@@ -1,4 +1,4 @@
-"""How long an index takes to build and a query to answer, at up to 100,000 tools."""
+"""Time to build an index and to answer a query, at up to 100,000 tools."""
 
 import random
 import time

@@ -1,1 +1,1 @@
-"""What starting a guarded server costs: until the first answers, in CPU and in memory."""
+"""Cost of starting a guarded server: until the first answers, in CPU and in memory."""

@@ -184,7 +184,7 @@ def contenders(
 
 
 def wrapped(name: str, folder: Path, server: Sequence[str], *more: str) -> Contender:
-    """PipeGuard from a checkout, by its console script where its environment has one."""
+    """PipeGuard from a checkout, by its console script if its environment has one."""
     script = folder / SCRIPT
     words = [str(script)] if script.exists() else [sys.executable, "-P", "-m", "pipeguard"]
     return Contender(name, (*words, "wrap", "--name", "start", *more, "--", *server))
@@ -248,7 +248,7 @@ def at_once(bench: Bench, rounds: int) -> list[dict[str, object]]:
 
 
 def memory(bench: Bench, texts: Sequence[str]) -> list[dict[str, object]]:
-    """The memory of a wrapper alone, and of one of two that share pages."""
+    """The memory of a single wrapper, and of one of two that share pages."""
     rows: list[list[str]] = []
     report: list[dict[str, object]] = []
     for contender in bench.contenders:
