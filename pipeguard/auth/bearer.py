@@ -128,9 +128,8 @@ class Bearer:
             await self._remember_scope(demand.scope)
         login = self._login
         if demand.is_gateway:
-            ways = f"{challenge.GATEWAY_HINT};\n  give it to `wrap`:  --bearer-env VARIABLE"
             raise LoginNeededError(
-                f"{self.server} is a PipeGuard gateway, which wants a token.\n  {ways}"
+                f"{self.server} is a PipeGuard gateway, which wants a token (--bearer-env VARIABLE)"
             )
         if login is None:
             raise self._make_error("asks for a login")

@@ -32,19 +32,17 @@ from pipeguard.runtime.numbers import read_number
 from pipeguard.runtime.transports import make_endpoints
 from pipeguard.state.tokens import TokenReader
 from pipeguard.transports.channel import AsyncChannel
-from pipeguard.transports.http import challenge, request_headers
+from pipeguard.transports.http import request_headers
 from pipeguard.transports.http.client.task_owners import SharingClient
 from pipeguard.transports.http.headers import JSON
 from pipeguard.transports.http.server.admission import WHO, RequestRefused
 from pipeguard.transports.http.server.backend import (
+    MCP,
     Backend,
-    Conversations,
     Dial,
     Endpoint,
     Route,
     RouteTable,
-    Service,
-    without_body,
 )
 from pipeguard.transports.http.server.listener import Listener, OtherEndpoint, Readiness
 from pipeguard.transports.http.server.refusals import RefusalReason, Refusals
@@ -59,15 +57,15 @@ METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class _Mounted(NamedTuple):
-    """The listener of one place: endpoints, and the conversations behind them."""
+    """The listener of one place: endpoints, and the server behind them."""
 
     endpoints: tuple[Endpoint, ...]
-    conversations: Conversations
+    backend: Backend
     server: GatewayServer | None = None
 
     async def close(self) -> None:
         closing = [endpoint.close() for endpoint in self.endpoints]
-        await asyncio.gather(*closing, self.conversations.close())
+        await asyncio.gather(*closing, self.backend.close())
 
 
 class PageEndpoint(OtherEndpoint, Protocol):
@@ -132,8 +130,8 @@ class GatewayListener:
         """Listen until a signal."""
         self._mount("", self._front.sessions, self._front.judge, partial(dial, self._gateway))
         if self._gateway.telemetry.has_text:
-            self._routes.add([Route("GET", METRICS, without_body(self._metrics))])
-        self._routes.add([Route("GET", TOOLS, without_body(self._tools))])
+            self._routes.add([Route("GET", METRICS, self._metrics)])
+        self._routes.add([Route("GET", TOOLS, self._tools)])
         self.follow()
         refusals = Refusals(self._front.record.refusal)
         listener = Listener(
@@ -159,14 +157,14 @@ class GatewayListener:
         await listener.close()
         refusals.close()
 
-    async def _metrics(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def _metrics(self, request: web.BaseRequest, _: bytes) -> web.StreamResponse:
         """Figures for Prometheus."""
         if not self._gateway.may_see_all(request.get(WHO, "")):
-            raise RequestRefused(RefusalReason.SCOPE, 403, challenge.NO_FIGURES)
+            raise RequestRefused(RefusalReason.SCOPE, 403, "this token has limits")
         text = await self._gateway.telemetry.text()
         return web.Response(body=text, headers={"Content-Type": METRICS_TYPE})
 
-    async def _tools(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def _tools(self, request: web.BaseRequest, _: bytes) -> web.StreamResponse:
         """The tools that a client may call, and why its servers lack some, as JSON."""
         await self._gateway.settle()
         access = self._gateway.access(request.get(WHO, ""))
@@ -218,12 +216,15 @@ class GatewayListener:
         dials: Dial,
         server: GatewayServer | None = None,
     ) -> None:
-        service = Service(sessions, judge, self._admission.backlog)
-        conversations = Conversations(
-            sessions, dials, judge, self._admission.limit_bytes, self._most
-        )
         backend = Backend(
-            service, dials, conversations, self._most, self._idle_seconds, waits=False
+            sessions,
+            judge,
+            self._admission.backlog,
+            dials,
+            self._admission.limit_bytes,
+            self._most,
+            self._idle_seconds,
+            waits=False,
         )
         endpoints = make_endpoints(backend)
         for endpoint in endpoints:
@@ -232,7 +233,7 @@ class GatewayListener:
             else:
                 routes = (self._for_whom_may(name, route) for route in endpoint.routes)
                 self._routes.add(routes, f"{SERVERS}/{name}")
-        self._mounted[name] = _Mounted(endpoints, conversations, server)
+        self._mounted[name] = _Mounted(endpoints, backend, server)
 
     def _once_settled(self, route: Route) -> Route:
         """A route that takes calls once the tools are known, by which headers are checked."""
@@ -253,8 +254,8 @@ class GatewayListener:
         async def answer(request: web.BaseRequest, body: bytes) -> web.StreamResponse:
             if not self._gateway.may_use_alone(request.get(WHO, ""), name):
                 is_read_only = self._gateway.is_read_only
-                why = challenge.READ_ONLY if is_read_only else challenge.LIMITED
-                raise RequestRefused(RefusalReason.SCOPE, 403, why)
+                why = "the gateway is read-only" if is_read_only else "this token has limits"
+                raise RequestRefused(RefusalReason.SCOPE, 403, f"{why}: use {MCP}")
             return await route.answer(request, body)
 
         def may_know(who: str) -> bool:

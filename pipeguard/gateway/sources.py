@@ -422,7 +422,7 @@ async def _fetch_tools(remote: Remote, http: ClientSession) -> bytes:
             answer = await upstream.send_once(remote, http, request)
             if answer.status == HTTPStatus.OK:
                 return await read_body(answer, MOST_BYTES)
-            why = await upstream.describe_answer(answer)
+            why = upstream.describe_status(answer.status)
     except (TimeoutError, Unreadable) as error:
         why = str(error) or "it does not answer"
     except (ClientError, OSError) as error:

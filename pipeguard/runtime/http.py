@@ -38,10 +38,8 @@ from pipeguard.transports.http.server.admission import Admission
 from pipeguard.transports.http.server.backend import (
     MCP,
     Backend,
-    Conversations,
     Endpoint,
     RouteTable,
-    Service,
     Upstream,
 )
 from pipeguard.transports.http.server.listener import Listener, Readiness, listen
@@ -71,7 +69,7 @@ class _Parts(NamedTuple):
     """The parts that answer clients, in the order in which they end."""
 
     endpoints: tuple[Endpoint, ...]
-    conversations: Conversations
+    backend: Backend
     dialler: Dialler
     login: LoginMetadata | None
 
@@ -82,7 +80,7 @@ class _Parts(NamedTuple):
     async def close(self) -> None:
         """Answer whatever waits, and end the server."""
         closing = [endpoint.close() for endpoint in self.endpoints]
-        await asyncio.gather(*closing, self.conversations.close())
+        await asyncio.gather(*closing, self.backend.close())
         await self.dialler.close()
 
 
@@ -112,8 +110,7 @@ class _ListeningServer:
         listening = bind(options.values["--listen"], admission.host, port)
         for surface in Surface:
             run.detection.load(surface)
-        service = Service(self._sessions, Judge(self._record), admission.backlog)
-        parts = await self._make_parts(service, admission.limit_bytes, most, idle_seconds)
+        parts = await self._make_parts(admission, most, idle_seconds)
         port = listening.getsockname()[1]
         admission = admission._replace(port=port, owners=self._sessions.owners)
         await self._listen(admission, parts, listening, context)
@@ -155,9 +152,8 @@ class _ListeningServer:
         url = read_url(self._options.values["--upstream"])
         return identify_remote(str(url), name_remote(url))
 
-    async def _make_parts(
-        self, service: Service, limit_bytes: int, most: int, idle_seconds: float
-    ) -> _Parts:
+    async def _make_parts(self, admission: Admission, most: int, idle_seconds: float) -> _Parts:
+        limit_bytes = admission.limit_bytes
         upstream: Upstream | None = None
         login: LoginMetadata | None = None
         if self._options.command:
@@ -175,9 +171,18 @@ class _ListeningServer:
                 owned.dial_client(SharingClient(who or object())) if is_shared else dialler.dial()
             )
 
-        conversations = Conversations(service.sessions, dial, service.judge, limit_bytes, most)
-        backend = Backend(service, dial, conversations, most, idle_seconds, not is_shared, upstream)
-        return _Parts(make_endpoints(backend), conversations, dialler, login)
+        backend = Backend(
+            self._sessions,
+            Judge(self._record),
+            admission.backlog,
+            dial,
+            limit_bytes,
+            most,
+            idle_seconds,
+            waits=not is_shared,
+            upstream=upstream,
+        )
+        return _Parts(make_endpoints(backend), backend, dialler, login)
 
     def _local_dialler(self, limit_bytes: int) -> Dialler:
         is_shared = "--shared" in self._options.flags

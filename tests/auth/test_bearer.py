@@ -340,7 +340,7 @@ def test_without_a_login_nothing_is_sent_until_there_is_one(site: Sites, tmp_pat
         assert await bearer.header() is None
         with pytest.raises(LoginNeededError, match="asks for a login"):
             await bearer.answer_challenge(401, "Bearer")
-        with pytest.raises(LoginNeededError, match="pipeguard tokens create NAME"):
+        with pytest.raises(LoginNeededError, match="--bearer-env VARIABLE"):
             await bearer.answer_challenge(401, 'Bearer realm="pipeguard"')
         kept.save(sample(url, "https://auth.example.com/token", ""), Secrets("first", "", ""))
         assert await bearer.header() is None

@@ -21,7 +21,7 @@ from pipeguard.firewall.protocol.strict_json import parse_json
 from pipeguard.firewall.session.guard import Guard
 from pipeguard.transports.bounded import Backlog
 from pipeguard.transports.http import request_headers
-from pipeguard.transports.http.server.backend import Backend, Conversations, Dial, Service
+from pipeguard.transports.http.server.backend import Backend, Dial
 from pipeguard.transports.http.server.sessions import Sessions
 from pipeguard.transports.judging import Judge
 from pipeguard.transports.sse import EventStream
@@ -103,9 +103,9 @@ def backend(
     waits: bool = True,
 ) -> Backend:
     """The server behind a listener, as endpoints see it."""
-    service = Service(known, Judge(record), Backlog())
-    held = Conversations(known, dial, service.judge, limit_bytes, most)
-    return Backend(service, dial, held, most, idle_seconds, waits)
+    return Backend(
+        known, Judge(record), Backlog(), dial, limit_bytes, most, idle_seconds, waits=waits
+    )
 
 
 class Asked(NamedTuple):

@@ -14,6 +14,8 @@ from collections.abc import Callable, Hashable
 from time import monotonic
 from typing import Generic, NamedTuple, TypeVar
 
+from pipeguard.errors import Refusal
+from pipeguard.firewall.protocol.framing import Lost, answered_ids
 from pipeguard.firewall.protocol.ids import (
     match_answer,
     read_id,
@@ -24,6 +26,7 @@ from pipeguard.firewall.protocol.ids import (
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, serialise
 from pipeguard.firewall.protocol.methods import LISTEN, SUBSCRIPTION_META
 from pipeguard.firewall.protocol.pending import MAX_REMEMBERED, REMEMBERED_SECONDS
+from pipeguard.firewall.protocol.strict_json import parse_json
 
 CANCELLED = "notifications/cancelled"
 RELATED_TASK = "io.modelcontextprotocol/related-task"  # MCP 2025-11-25, basic/utilities/tasks
@@ -121,6 +124,14 @@ class Correlator(Generic[P]):
         tokens = self._progress, self._task_progress
         token = match_answer(token, lambda each: any(each in some for some in tokens))
         return self._progress.get(token) or self._task_progress.get(token)
+
+    def origin(self, value: JsonValue) -> Sent[P] | None:
+        """The owner of a message, by its progress token or subscription id; None for nobody's."""
+        if not isinstance(value, dict):
+            return None
+        if (token := find_progress_token(value)) is not None:
+            return self.progressing(token)
+        return self.get(find_subscription_id(value) or "")
 
     def end_progress(self, token: str, *, is_task: bool = False) -> None:
         """Forget a progress token; one of a task is kept, up to `MOST_TASKS`."""
@@ -274,6 +285,18 @@ def with_cancelled_id(value: JsonObject, id_token: str) -> JsonObject:
 # --- what a server sends --------------------------------------------------------------------
 
 
+def find_answers(frame: bytes) -> tuple[JsonValue, list[str]]:
+    """The value of a frame, None if it cannot be read; and the ids of the requests it answers."""
+    if isinstance(frame, Lost):
+        return None, [frame.id_token]
+    try:
+        value = parse_json(frame)
+    except Refusal as refusal:
+        return None, answered_ids(frame, refusal)
+    answers = map(answered_id, value if isinstance(value, list) else [value])
+    return value, [token for token in answers if token is not None]
+
+
 def answered_id(value: JsonValue) -> str | None:
     """The id of the request that a message answers; None where it is no answer."""
     if isinstance(value, dict) and "method" not in value:
@@ -302,6 +325,12 @@ def find_progress_token(value: JsonObject) -> str | None:
 def with_progress_token(value: JsonObject, token: str) -> JsonObject:
     """A report of progress with another token."""
     return _with_param(value, "progressToken", read_id(token))
+
+
+def with_owners_token(value: JsonObject, token: str) -> JsonObject:
+    """A message under the progress token or subscription id of its owner."""
+    is_progress = find_progress_token(value) is not None
+    return (with_progress_token if is_progress else with_subscription_id)(value, token)
 
 
 def find_subscription_id(value: JsonObject) -> str | None:

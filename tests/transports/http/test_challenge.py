@@ -25,7 +25,6 @@ URL = "https://mcp.example.com/.well-known/oauth-protected-resource"
         ('Bearer realm="say \\"scope=admin\\"", scope="a"', Challenge(("bearer",), "", "a")),
         ('Bearer error_description="scope=admin, error=x"', Challenge(("bearer",))),
         ('Bearer realm="pipeguard"', Challenge(("bearer",), is_gateway=True)),
-        ('Bearer realm="PipeGuard gateway"', Challenge(("bearer",))),
         ('Basic realm="pipeguard", Bearer', Challenge(("basic", "bearer"))),
         ('Bearer x_scope="admin"', Challenge(("bearer",))),
         ('Bearer scope="a", scope="b"', Challenge(("bearer",), "", "a")),

@@ -22,19 +22,17 @@ from pipeguard.transports.bounded import FrameQueue
 from pipeguard.transports.channel import ChannelClosed
 from pipeguard.transports.http.client.bodies import Unreadable, body_pieces
 from pipeguard.transports.http.client.reconnecting import LinkLost, ReconnectingChannel
-from pipeguard.transports.http.client.upstream import Remote, Request, describe_answer, send
+from pipeguard.transports.http.client.upstream import Remote, Request, describe_status, send
 from pipeguard.transports.http.headers import EVENTS, JSON, media_type
 from pipeguard.transports.http.server.admission import WHO, RequestRefused
 from pipeguard.transports.http.server.backend import (
     Backend,
-    Conversations,
     Endpoint,
     Route,
     TransportBinding,
-    without_body,
 )
 from pipeguard.transports.http.server.refusals import RefusalReason
-from pipeguard.transports.http.server.relayed_answers import (
+from pipeguard.transports.http.server.responses import (
     AWAKE_SECONDS,
     KEEP_AWAKE,
     STREAM_HEADERS,
@@ -93,7 +91,7 @@ class _SseLink:
         answer = await send(self._remote, self._http, request)
         self._answer, self._pieces = answer, body_pieces(answer)
         if media_type(answer) != EVENTS or not answer.ok:
-            raise LinkLost(await describe_answer(answer))
+            raise LinkLost(describe_status(answer.status))
         while self._target is None:
             if not await self._read_events():
                 raise LinkLost("the server named no address for messages")
@@ -222,16 +220,16 @@ class _SseEndpoint:
     """Answers clients of HTTP+SSE.
 
     Args:
-        conversations: hold each client's conversation.
+        backend: holds each client's conversation.
     """
 
-    def __init__(self, conversations: Conversations) -> None:
-        self._conversations = conversations
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
         self._channels: dict[str, _SseChannel] = {}  # by session id
 
-    async def get(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def get(self, request: web.BaseRequest, _: bytes = b"") -> web.StreamResponse:
         """Answer with a stream; its first event names the address for POSTs."""
-        with self._conversations.room():
+        with self._backend.room():
             response = web.StreamResponse(headers=STREAM_HEADERS)
             channel = _SseChannel(response, request.get(WHO, ""))
             session_id = token_urlsafe(SESSION_BYTES)
@@ -241,7 +239,7 @@ class _SseEndpoint:
                 prefix = request.path.rstrip("/").removesuffix(SSE)
                 address = f"{prefix}{MESSAGES}?session={session_id}".encode()
                 await response.write(to_bytes(ServerSentEvent(address, "endpoint")))
-                await self._conversations.hold(channel, channel.who)
+                await self._backend.hold(channel, channel.who)
             finally:
                 del self._channels[session_id]
             with suppress(ConnectionError):
@@ -261,10 +259,10 @@ class _SseEndpoint:
 
 def make_endpoint(backend: Backend) -> Endpoint:
     """The stream's path, and the one for POSTs."""
-    endpoint = _SseEndpoint(backend.conversations)
+    endpoint = _SseEndpoint(backend)
     return Endpoint(
         (
-            Route("GET", SSE, without_body(endpoint.get)),
+            Route("GET", SSE, endpoint.get),
             Route("POST", MESSAGES, endpoint.post, has_body=True),
         )
     )

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from functools import partial
-from typing import Protocol
 
 from aiohttp import web
 
@@ -22,7 +22,6 @@ from pipeguard.transports.http.server.backend import (
     Route,
     TransportBinding,
     Upstream,
-    without_body,
 )
 from pipeguard.transports.http.server.relay import Relay
 from pipeguard.transports.http.server.streamable import StreamableEndpoint
@@ -30,91 +29,58 @@ from pipeguard.transports.http.server.streamable import StreamableEndpoint
 RELAYED = ("streamable-http", "auto")  # transports of servers whose answers are relayed
 
 
-class _StreamableServer(Protocol):
-    """Answers clients of Streamable HTTP."""
-
-    async def post(self, request: web.BaseRequest, body: bytes) -> web.StreamResponse:
-        """Answer a message."""
-
-    async def get(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Answer with the stream of unrequested messages."""
-
-    async def delete(self, request: web.BaseRequest) -> web.StreamResponse:
-        """End a session."""
-
-    async def close(self) -> None:
-        """End what is in progress."""
-
-
-class _FallbackEndpoint:
-    """Answers by a relay, or by channels if the server speaks the older transport.
-
-    Args:
-        newer: for a server of Streamable HTTP.
-        older: for a server of HTTP+SSE.
-        is_older: asks the server (MCP 2025-06-18, basic/transports, "Backwards Compatibility").
-    """
-
-    def __init__(
-        self,
-        newer: _StreamableServer,
-        older: _StreamableServer,
-        is_older: Callable[[], Awaitable[bool]],
-    ) -> None:
-        self._newer = newer
-        self._older = older
-        self._is_older = is_older
-        self._asking = asyncio.Lock()
-        self._chosen: _StreamableServer | None = None
-
-    async def post(self, request: web.BaseRequest, body: bytes) -> web.StreamResponse:
-        """Answer a message."""
-        answering = (await self._endpoint()).post(request, body)
-        del body  # otherwise it would be kept until the answer comes
-        return await answering
-
-    async def get(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Answer with the stream of unrequested messages."""
-        return await (await self._endpoint()).get(request)
-
-    async def delete(self, request: web.BaseRequest) -> web.StreamResponse:
-        """End a session."""
-        return await (await self._endpoint()).delete(request)
-
-    async def close(self) -> None:
-        """End both."""
-        await self._newer.close()
-        await self._older.close()
-
-    async def _endpoint(self) -> _StreamableServer:
-        if self._chosen is None:
-            async with self._asking:
-                if self._chosen is None:
-                    self._chosen = self._older if await self._is_older() else self._newer
-        return self._chosen
-
-
 def make_endpoint(backend: Backend) -> Endpoint:
     """A relay if the server speaks Streamable HTTP as well; otherwise sessions of our own."""
     upstream = backend.upstream
     if upstream is None or upstream.transport not in RELAYED:
-        hosted = StreamableEndpoint(backend)
-        return _endpoint(hosted)._replace(is_ready=hosted.is_ready)
-    relay = Relay(upstream.remote, upstream.http, backend.service)
+        return _make_endpoint(StreamableEndpoint(backend))
+    relay = _make_endpoint(Relay(backend, upstream))
     if upstream.transport == "streamable-http":
-        return _endpoint(relay)
-    older = StreamableEndpoint(backend._replace(dial=partial(_open_older, upstream)))
+        return relay
+    older = StreamableEndpoint(replace(backend, dial=partial(_open_older, upstream)))
     is_older = partial(sse.answers, upstream.remote, upstream.http)
-    return _endpoint(_FallbackEndpoint(relay, older, is_older))
+    return _fall_back(relay, _make_endpoint(older), is_older)
 
 
-def _endpoint(server: _StreamableServer) -> Endpoint:
+def _make_endpoint(server: Relay | StreamableEndpoint) -> Endpoint:
     routes = (
         Route("POST", MCP, server.post, has_body=True),
-        Route("GET", MCP, without_body(server.get)),
-        Route("DELETE", MCP, without_body(server.delete)),
+        Route("GET", MCP, server.get),
+        Route("DELETE", MCP, server.delete),
     )
-    return Endpoint(routes, server.close)
+    is_ready = server.is_ready if isinstance(server, StreamableEndpoint) else lambda: True
+    return Endpoint(routes, server.close, is_ready)
+
+
+def _fall_back(
+    newer: Endpoint, older: Endpoint, asks_server: Callable[[], Awaitable[bool]]
+) -> Endpoint:
+    """An endpoint that is one of two, once the server has said which transport it speaks.
+
+    Args:
+        newer: for a server of Streamable HTTP.
+        older: for a server of HTTP+SSE.
+        asks_server: True if the server speaks the older transport (MCP 2025-06-18,
+            basic/transports, "Backwards Compatibility").
+    """
+    asking = asyncio.Lock()
+    is_older: list[bool] = []  # once it is known
+
+    def choose(new: Route, old: Route) -> Route:
+        async def answer(request: web.BaseRequest, body: bytes) -> web.StreamResponse:
+            async with asking:
+                if not is_older:
+                    is_older.append(await asks_server())
+            answering = (old if is_older[0] else new).answer(request, body)
+            del body  # otherwise it would be kept until the answer comes
+            return await answering
+
+        return new._replace(answer=answer)
+
+    async def close() -> None:
+        await asyncio.gather(newer.close(), older.close())
+
+    return Endpoint(tuple(map(choose, newer.routes, older.routes)), close)
 
 
 async def _open_older(upstream: Upstream, _who: str) -> AsyncChannel:

@@ -20,11 +20,9 @@ from pipeguard.transports.http.server.admission import WHO, RequestRefused
 from pipeguard.transports.http.server.backend import (
     MCP,
     Backend,
-    Conversations,
     Endpoint,
     Route,
     TransportBinding,
-    without_body,
 )
 from pipeguard.transports.http.server.refusals import RefusalReason
 from pipeguard.transports.judging import read_frame
@@ -120,13 +118,13 @@ class _WebSocketEndpoint:
     """Answers clients of WebSocket.
 
     Args:
-        conversations: hold each client's conversation.
+        backend: holds each client's conversation.
     """
 
-    def __init__(self, conversations: Conversations) -> None:
-        self._conversations = conversations
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
 
-    async def get(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def get(self, request: web.BaseRequest, _: bytes = b"") -> web.StreamResponse:
         """Upgrade the connection, for as long as the conversation lasts."""
         offered = ",".join(request.headers.getall("Sec-WebSocket-Protocol", (SUBPROTOCOL,)))
         if SUBPROTOCOL not in [name.strip() for name in offered.split(",")]:
@@ -136,11 +134,11 @@ class _WebSocketEndpoint:
             protocols=(SUBPROTOCOL,),
             heartbeat=PING_SECONDS,
             compress=False,
-            max_msg_size=self._conversations.limit_bytes + 1,  # the smallest size that is too large
+            max_msg_size=self._backend.limit_bytes + 1,  # the smallest size that is too large
         )
-        with self._conversations.room():
+        with self._backend.room():
             await socket.prepare(request)
-            await self._conversations.hold(_WebSocketChannel(socket), request.get(WHO, ""))
+            await self._backend.hold(_WebSocketChannel(socket), request.get(WHO, ""))
         return socket
 
 
@@ -151,9 +149,9 @@ def open_channel(remote: Remote, http: aiohttp.ClientSession) -> RemoteChannel:
 
 def make_endpoint(backend: Backend) -> Endpoint:
     """A path of its own, and that of Streamable HTTP."""
-    endpoint = _WebSocketEndpoint(backend.conversations)
-    answer = without_body(endpoint.get)
-    return Endpoint(tuple(Route("GET", path, answer, upgrades=True) for path in (WEBSOCKET, MCP)))
+    endpoint = _WebSocketEndpoint(backend)
+    paths = WEBSOCKET, MCP
+    return Endpoint(tuple(Route("GET", path, endpoint.get, upgrades=True) for path in paths))
 
 
 async def _receive(

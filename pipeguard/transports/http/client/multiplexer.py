@@ -11,11 +11,10 @@ import asyncio
 import re
 from contextlib import suppress
 
-from pipeguard.errors import Refusal
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.answers import creates_task
-from pipeguard.firewall.protocol.framing import Lost, answered_ids, legible_ids
-from pipeguard.firewall.protocol.ids import read_id, write_id
+from pipeguard.firewall.protocol.framing import Lost
+from pipeguard.firewall.protocol.ids import read_id, request_ids, write_id
 from pipeguard.firewall.protocol.json_values import JsonObject, serialise
 from pipeguard.firewall.protocol.methods import INITIALIZED, PROGRESS
 from pipeguard.firewall.session import replies
@@ -31,20 +30,19 @@ from pipeguard.transports.http.correlator import (
     Correlator,
     answered_id,
     cancelled_id,
-    find_progress_token,
+    find_answers,
     find_related_task,
-    find_subscription_id,
     is_cancellation,
     with_answered_id,
     with_cancelled_id,
-    with_progress_token,
+    with_owners_token,
     with_request_ids,
-    with_subscription_id,
 )
 from pipeguard.transports.judging import offload, parse_value, read_frame, to_frame
 
 INBOX_FRAMES = 256
 INBOX_BYTES = 4 * 2**20  # unread by one client; above that the server is not read
+_UNREADABLE = Failure("the answer cannot be read", codes.UNSCANNABLE)
 _SETTINGS = frozenset({SET_LEVEL, SUBSCRIBE, UNSUBSCRIBE})
 _REVISION = re.compile(r"20[0-9]{2}-[0-9]{2}-[0-9]{2}\Z")  # of MCP: the day when it was fixed
 
@@ -259,23 +257,12 @@ class Multiplexer:
         self.hang_up()
 
     async def _receive(self, frame: bytes) -> None:
-        if isinstance(frame, Lost):
-            sent = self._ids.pop(frame.id_token)
-            self._opened.note_answer(frame.id_token, {})
-            if sent is not None:
-                sent.owner.put(Failure(frame.why, frame.code).to_frame(sent.token))
-            return
-        try:
-            value = await parse_value(frame)
-        except Refusal as refusal:
-            self._receive_unreadable(frame, await offload(frame, answered_ids, frame, refusal))
-            return
-        if isinstance(value, list) and not await offload(frame, legible_ids, frame):
-            for member in value:  # each notification goes to those who want it
+        value, answered = await offload(frame, find_answers, frame)
+        if isinstance(value, list) and not answered and not request_ids(value):
+            for member in value:  # each notification is for those who want it
                 await self._receive(serialise(member))
         elif not isinstance(value, dict):
-            found = await offload(frame, legible_ids, frame)
-            self._receive_unreadable(frame, [own for own, asks in found if not asks])
+            self._receive_unreadable(frame, answered)
         elif "method" not in value:
             await self._receive_answer(frame, value)
         elif (token := write_id(value.get("id"))) is not None:
@@ -289,12 +276,12 @@ class Multiplexer:
         An answer is lost to the client that waits for it: its id means nothing to the others.
         Anything else answers nobody: one Session records it, and refuses a request.
         """
-        for own in answered:
+        failure = Failure(frame.why, frame.code) if isinstance(frame, Lost) else _UNREADABLE
+        for own in map(self._ids.match_answer, answered):
             sent = self._ids.pop(own)
             self._ids.end_progress(own)
             self._opened.note_answer(own, {})
             if sent is not None:
-                failure = Failure("the answer cannot be read", codes.UNSCANNABLE)
                 sent.owner.put(failure.to_frame(sent.token))
         if not answered:
             for port in self._ports[:1]:
@@ -328,21 +315,13 @@ class Multiplexer:
                 await self._channel.write(replies.error(token, codes.METHOD_NOT_FOUND, why))
 
     async def _receive_notification(self, frame: bytes, value: JsonObject) -> None:
-        if value["method"] == PROGRESS:
-            token = find_progress_token(value) or ""
-            progressing = self._ids.progressing(token)
-            if progressing is not None:  # else nobody waits for it
-                if progressing.token != token:
-                    frame = await to_frame(with_progress_token(value, progressing.token))
-                progressing.owner.put(frame)
-            return
-        subscribed = self._ids.get(find_subscription_id(value) or "")
-        if subscribed is not None:
-            told = with_subscription_id(value, subscribed.token)
-            subscribed.owner.put(await to_frame(told))
-            return
-        for port in self._settings.listeners(value, self._ports):
-            port.offer(frame)
+        origin = self._ids.origin(value)
+        if origin is not None:
+            changed = with_owners_token(value, origin.token)
+            origin.owner.put(frame if changed == value else await to_frame(changed))
+        elif value["method"] != PROGRESS:  # else nobody waits for it
+            for port in self._settings.listeners(value, self._ports):
+                port.offer(frame)
 
     # --- leaving ------------------------------------------------------------------------
 

@@ -12,21 +12,19 @@ from contextlib import suppress
 from time import monotonic
 from typing import NamedTuple, Protocol
 
-from pipeguard.errors import LoginNeededError, PipeGuardError, Refusal
-from pipeguard.firewall.protocol.framing import answered_ids
+from pipeguard.errors import LoginNeededError, PipeGuardError
 from pipeguard.firewall.protocol.ids import (
     match_answer,
     request_ids,
     spell_answered,
-    write_answered_id,
 )
 from pipeguard.firewall.protocol.json_values import JsonValue
-from pipeguard.firewall.protocol.strict_json import parse_json
 from pipeguard.transports.channel import CONNECTION_LOST, Failure
 from pipeguard.transports.http.client.upstream import (
     InboxChannel,
     describe_unreachable,
 )
+from pipeguard.transports.http.correlator import find_answers
 from pipeguard.transports.judging import offload, parse_value, read_frame
 from pipeguard.transports.tasks import backoff
 
@@ -234,7 +232,7 @@ class ReconnectingChannel(InboxChannel):
         began = monotonic()
         while (frame := await link.receive()) is not None:
             frame = await read_frame(frame)
-            tokens = await offload(frame, _answered_ids, frame)
+            _, tokens = await offload(frame, find_answers, frame)
             answered = [match_answer(token, self._sent.__contains__) for token in tokens]
             if not self._answers_reopening(answered):
                 await self._inbox.put(frame)
@@ -265,14 +263,3 @@ class ReconnectingChannel(InboxChannel):
         await asyncio.sleep(pause_seconds)
         with suppress(LinkLost):
             await self._open_link()
-
-
-def _answered_ids(frame: bytes) -> list[str]:
-    """The ids of the requests that a frame answers."""
-    try:
-        value = parse_json(frame)
-    except Refusal as refusal:
-        return answered_ids(frame, refusal)
-    members = value if isinstance(value, list) else [value]
-    answers = [member for member in members if isinstance(member, dict) and "method" not in member]
-    return [token for answer in answers if (token := write_answered_id(answer.get("id")))]

@@ -17,7 +17,6 @@ from typing import NamedTuple
 import aiohttp
 
 from pipeguard.errors import PipeGuardError
-from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.ids import request_ids, write_id
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
 from pipeguard.transports.channel import CONNECTION_LOST, Failure, RemoteChannel
@@ -28,8 +27,8 @@ from pipeguard.transports.http.client.upstream import (
     InboxChannel,
     Remote,
     RemoteEndpoint,
-    describe_answer,
-    describe_unreachable,
+    describe_status,
+    to_failure,
 )
 from pipeguard.transports.http.headers import (
     BOTH,
@@ -273,7 +272,7 @@ class StreamableChannel(InboxChannel):
         failure: Failure | None = None
         try:
             async with await self._post(frame) as answer:
-                failure = await _find_failure(answer)
+                failure = _find_failure(answer)
                 if answer.status in _OLDER and await self._falls_back(frame):
                     reader.unanswered.clear()
                     return failure
@@ -282,14 +281,10 @@ class StreamableChannel(InboxChannel):
                     self._session.begin(answer)
                 await reader.read(answer)
                 await self._resume(reader)
-        except PipeGuardError as error:
-            return Failure(str(error), sent=False)
-        except Unreadable as error:
-            return Failure(str(error), codes.UNSCANNABLE)
-        except aiohttp.ClientConnectorError as error:
-            return Failure(describe_unreachable(error), sent=False)
+        except (PipeGuardError, Unreadable) as error:
+            return to_failure(error)
         except (aiohttp.ClientError, OSError) as error:
-            return failure or Failure(describe_unreachable(error))  # the failure of this stage
+            return failure or to_failure(error)  # the failure of this stage
         return failure
 
     async def _falls_back(self, frame: _Frame) -> bool:
@@ -413,11 +408,11 @@ class StreamableChannel(InboxChannel):
             return _Stream(None, is_offered=answer.status in _TRANSIENT)
 
 
-async def _find_failure(answer: aiohttp.ClientResponse) -> Failure:
+def _find_failure(answer: aiohttp.ClientResponse) -> Failure:
     """Why an answer would be lost now that the server has sent a status."""
     if media_type(answer) == EVENTS:
         return Failure(CONNECTION_LOST)
-    return Failure(await describe_answer(answer), sent=answer.status != UNAUTHORIZED)
+    return Failure(describe_status(answer.status), sent=answer.status != UNAUTHORIZED)
 
 
 async def _wait_done(task: asyncio.Task[None] | None) -> None:

@@ -7,12 +7,9 @@ frames arrive in tasks of their own share `InboxChannel`.
 
 from __future__ import annotations
 
-import asyncio
-import errno
 import os
 import ssl
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import NamedTuple, Protocol
 from urllib.request import getproxies, proxy_bypass
 
@@ -21,18 +18,18 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from pipeguard.errors import PipeGuardError
+from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.framing import DEFAULT_LIMIT_BYTES
 from pipeguard.transports.bounded import FrameQueue
-from pipeguard.transports.channel import ChannelClosed
-from pipeguard.transports.http import challenge
-from pipeguard.transports.http.headers import media_type
+from pipeguard.transports.channel import CONNECTION_LOST, ChannelClosed, Failure
+from pipeguard.transports.http.challenge import FORBIDDEN, UNAUTHORIZED
+from pipeguard.transports.http.client.bodies import Unreadable
 from pipeguard.transports.tasks import Tasks
 
 CONNECT_SECONDS = 10.0
 SUBPROTOCOL = "mcp"  # of WebSocket
 REDIRECTS = frozenset({307, 308})  # those that keep method and body
-LOGIN = frozenset({401, 403})
-REASON_BYTES, REASON_SECONDS = 400, 2.0  # of a refusal: a gateway sends it with its head
+LOGIN = frozenset({UNAUTHORIZED, FORBIDDEN})
 _ATTEMPTS = 3  # the request, after a redirect and after a renewed login
 
 
@@ -187,17 +184,14 @@ async def login_renewed(
     if login is None or answer.status not in LOGIN:
         return False
     sent = answer.request_info.headers.get("Authorization")
+    headers = answer.headers
+    challenges = "" if headers is None else ", ".join(headers.getall("WWW-Authenticate", []))
     try:
-        return await login.answer_challenge(answer.status, _find_challenges(answer), sent)
+        return await login.answer_challenge(answer.status, challenges, sent)
     except PipeGuardError:
         if isinstance(answer, aiohttp.ClientResponse):
             answer.close()
         raise
-
-
-def _find_challenges(answer: aiohttp.ClientResponse | aiohttp.WSServerHandshakeError) -> str:
-    headers = answer.headers
-    return "" if headers is None else ", ".join(headers.getall("WWW-Authenticate", []))
 
 
 def connect(remote: Remote, most: int = 0) -> aiohttp.ClientSession:
@@ -240,68 +234,45 @@ def _proxy(url: URL) -> tuple[URL | None, aiohttp.BasicAuth | None]:
     return proxy.with_user(None), credentials
 
 
-async def describe_answer(answer: aiohttp.ClientResponse) -> str:
-    """Say of an answer without MCP what it is, with the reason if a gateway refused."""
-    return describe_status(answer, await _read_reason(answer))
+def describe_status(status: int) -> str:
+    """Describe an answer that is not MCP."""
+    if status == UNAUTHORIZED:
+        return "the server refuses the login (HTTP 401)"
+    return f"the server answered with HTTP {status}, not with MCP"
 
 
-async def _read_reason(answer: aiohttp.ClientResponse) -> str:
-    """The words with which a gateway may have refused; empty for any other answer."""
-    body = b""
-    if answer.status == challenge.FORBIDDEN and media_type(answer) == "text/plain":
-        with suppress(TimeoutError, aiohttp.ClientError, OSError):
-            async with asyncio.timeout(REASON_SECONDS):
-                body = await answer.content.read(REASON_BYTES)
-    return challenge.read_reason(body)
-
-
-def describe_status(
-    answer: aiohttp.ClientResponse | aiohttp.WSServerHandshakeError, reason: str = ""
-) -> str:
-    """Say of an answer without MCP what it is; what to do, if a gateway refuses a token."""
-    if reason in challenge.REASONS:
-        return f"the server is a PipeGuard gateway that refuses this (HTTP 403): {reason}"
-    if answer.status != challenge.UNAUTHORIZED:
-        return f"the server answered with HTTP {answer.status}, not with MCP"
-    told = challenge.read(_find_challenges(answer))
-    if told.is_gateway:
-        end = f": it ended at {told.ended}" if told.ended else ""
-        return (
-            f"the server is a PipeGuard gateway that refuses this token{end} (HTTP 401).\n"
-            f"  {challenge.GATEWAY_HINT}"
-        )
-    return "the server takes no such login (HTTP 401)"
-
-
-NO_TLS = "it does not answer with TLS: is its address http://?"
-HUNG_UP = "it hung up without an answer, as one with TLS does: is its address https://?"
+def to_failure(error: Exception) -> Failure:
+    """Why a request gets no answer from the server."""
+    if isinstance(error, PipeGuardError):
+        return Failure(str(error), sent=False)
+    if isinstance(error, Unreadable):
+        return Failure(str(error), codes.UNSCANNABLE)
+    if isinstance(error, aiohttp.ClientResponseError):  # its head cannot be read
+        return Failure("the server does not speak HTTP as it should", codes.PEER_BROKE_PROTOCOL)
+    if isinstance(error, TimeoutError):
+        return Failure(CONNECTION_LOST)
+    sent = not isinstance(error, aiohttp.ClientConnectorError)
+    return Failure(describe_unreachable(error), sent=sent)
 
 
 def describe_unreachable(error: Exception) -> str:
     """Say why a server cannot be reached, without its address."""
     if isinstance(error, aiohttp.WSServerHandshakeError):
-        return describe_status(error, error.message)
+        return describe_status(error.status)
     why = ""
     if isinstance(error, aiohttp.ClientConnectorDNSError):
         why = ": its name is not known"
     elif isinstance(error, aiohttp.ClientConnectorCertificateError):
         why = ": its certificate is not trusted; see --ca"
     elif isinstance(error, aiohttp.ClientSSLError):
-        why = f": {NO_TLS}"
+        why = ": it does not answer with TLS"
     elif isinstance(error, aiohttp.ClientConnectorError) and error.errno:
         why = f": {os.strerror(error.errno).lower()}"
-    elif isinstance(error, aiohttp.ServerDisconnectedError) or _is_reset(error):
-        why = f": {HUNG_UP}"
     return f"the server cannot be reached{why}"
 
 
-def _is_reset(error: Exception) -> bool:
-    """True if the other side ended the connection at once."""
-    return isinstance(error, OSError) and error.errno in (errno.ECONNRESET, errno.EPIPE)
-
-
 def _strict_upgrades() -> aiohttp.TraceConfig:
-    """Refuse redirects and other subprotocols, and read why a gateway refuses a WebSocket."""
+    """Refuse redirects and other subprotocols."""
 
     async def refuse_redirect(*_: object) -> None:
         raise aiohttp.ClientError("redirected")
@@ -310,15 +281,6 @@ def _strict_upgrades() -> aiohttp.TraceConfig:
         _session: object, _context: object, ended: aiohttp.TraceRequestEndParams
     ) -> None:
         answer = ended.response
-        if reason := await _read_reason(answer):  # the library would drop the body
-            answer.close()
-            raise aiohttp.WSServerHandshakeError(
-                answer.request_info,
-                answer.history,
-                status=answer.status,
-                message=reason,
-                headers=answer.headers,
-            )
         chosen = answer.headers.getall("Sec-WebSocket-Protocol", [SUBPROTOCOL])
         if chosen != [SUBPROTOCOL]:
             answer.close()

@@ -86,7 +86,7 @@ class RequestRefused(Exception):  # noqa: N818  whoever sent the request is at f
                 status=self._status, body=self._frame, content_type=JSON, headers=self.headers
             )
         response = web.Response(
-            status=self._status, text=challenge.write_reason(self._why), headers=self.headers
+            status=self._status, text=f"PipeGuard: {self._why}\n", headers=self.headers
         )
         response.force_close()
         return response
@@ -126,9 +126,6 @@ class Tokens:
     Args:
         read: returns the current tokens by their names; None where there are only stored ones.
         stored: further tokens; None where there are none.
-
-    Attributes:
-        are_made_by_command: True where `pipeguard tokens create` makes one.
     """
 
     def __init__(
@@ -138,7 +135,6 @@ class Tokens:
     ) -> None:
         self._read = read
         self._stored = stored
-        self.are_made_by_command = stored is not None
         # As `changed` saw them last.
         self._were_needed, self._last = self.are_needed(), self._digests()
 
@@ -242,10 +238,12 @@ class Admission(NamedTuple):
             return
         _check_headers(request)
         if not self._is_our_name(request.headers.get("Host", "")):
-            raise RequestRefused(RefusalReason.HOST, 403, challenge.NOT_OUR_NAME)
+            why = "this server has another name (Host); see --allow-host"
+            raise RequestRefused(RefusalReason.HOST, 403, why)
         origin = request.headers.get("Origin")
         if origin is not None and not self._allows_origin(origin):
-            raise RequestRefused(RefusalReason.ORIGIN, 403, challenge.FOREIGN_ORIGIN)
+            why = "this origin may not speak to this server; see --allow-origin"
+            raise RequestRefused(RefusalReason.ORIGIN, 403, why)
         if self.passed is not None and is_short(head):
             if len(self.passed) >= MOST_HEADS:
                 self.passed.clear()
@@ -257,19 +255,13 @@ class Admission(NamedTuple):
         given = request.headers.get("Authorization")
         caller = self.tokens.find_caller(given)
         if caller is None and self.tokens.is_for_page(given):
-            is_for_link = request.path == challenge.LINK_PATH  # the page would have answered it
-            why = challenge.NO_PAGE if is_for_link else challenge.ONLY_FOR_PAGE
-            raise RequestRefused(RefusalReason.SCOPE, 403, why)
+            raise RequestRefused(RefusalReason.SCOPE, 403, "this token only opens the page")
         if caller is None:
             reason = RefusalReason.WRONG_TOKEN if given else RefusalReason.NO_TOKEN
-            end = self.tokens.describe_end(given)
-            own = challenge.Challenge(is_gateway=True, ended=challenge.find_end(end))
-            headers = {"WWW-Authenticate": own.header}
             why = "this bearer token is not valid" if given else "a bearer token is needed"
-            why = end or why
-            if self.tokens.are_made_by_command:
-                why += "; whoever runs this makes one with: pipeguard tokens create NAME"
-            raise RequestRefused(reason, 401, why, headers)
+            why = self.tokens.describe_end(given) or why
+            own = challenge.Challenge(is_gateway=True).header
+            raise RequestRefused(reason, 401, why, {"WWW-Authenticate": own})
         return caller
 
     async def read_body(self, request: web.BaseRequest) -> bytes:

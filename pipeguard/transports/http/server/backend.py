@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import aiohttp
@@ -22,45 +23,72 @@ from pipeguard.transports.channel import AsyncChannel, ChannelClosed, RemoteChan
 from pipeguard.transports.http.client.upstream import Remote
 from pipeguard.transports.http.server.admission import RequestRefused
 from pipeguard.transports.http.server.refusals import RefusalReason
-from pipeguard.transports.http.server.sessions import Sessions
+from pipeguard.transports.http.server.sessions import Sessions, Subscriber
 from pipeguard.transports.judging import Judge, answer_overdue, wait_for_decision
 from pipeguard.transports.pump import pump
 from pipeguard.transports.tasks import Tasks
 
+Dial = Callable[[str], Awaitable[AsyncChannel]]  # given the name of the client's token
+MCP = "/mcp"
+Answer = Callable[[web.BaseRequest, bytes], Awaitable[web.StreamResponse]]
 
-class Conversations:
-    """The conversations of one listener, over one connection each.
 
-    Args:
-        sessions: makes their Sessions.
-        dial: opens a channel to the server for the name of a token.
-        judge: judges each frame, and records the verdict.
-        limit_bytes: of one message.
-        most: conversations at once.
+class Upstream(NamedTuple):
+    """A guarded server at an address.
 
     Attributes:
-        limit_bytes: as it was given.
+        remote: the server.
+        http: connections to it.
+        transport: the name of the transport that it speaks.
     """
 
-    def __init__(
-        self,
-        sessions: Sessions,
-        dial: Callable[[str], Awaitable[AsyncChannel]],
-        judge: Judge,
-        limit_bytes: int,
-        most: int,
-    ) -> None:
-        self._sessions = sessions
-        self._dial = dial
-        self._judge = judge
-        self.limit_bytes = limit_bytes
-        self._most = most
-        self._count = 0
-        self._servers: set[AsyncChannel] = set()
+    remote: Remote
+    http: aiohttp.ClientSession
+    transport: str
 
-    async def close(self) -> None:
-        """End all conversations; open requests are answered."""
-        await asyncio.gather(*(server.close() for server in list(self._servers)))
+
+@dataclass(slots=True)
+class Backend:
+    """The guarded server behind a listener, and the conversations over one connection each.
+
+    Attributes:
+        sessions: of the guarded server.
+        judge: judges each message, and records the verdict.
+        backlog: counts the bytes that peers make us keep.
+        dial: opens a channel to the server; raises ChannelClosed if that fails.
+        limit_bytes: of one message.
+        most: sessions, and conversations, at once.
+        idle_seconds: after which a session is ended.
+        waits: False if all sessions share one process of the server, which then waits for nobody.
+        upstream: where the server is; None if it is started here.
+        servers: the open channels of conversations.
+        conversations: their number.
+    """
+
+    sessions: Sessions
+    judge: Judge
+    backlog: Backlog
+    dial: Dial
+    limit_bytes: int
+    most: int
+    idle_seconds: float
+    waits: bool = True
+    upstream: Upstream | None = None
+    servers: set[AsyncChannel] = field(default_factory=set)
+    conversations: int = 0
+
+    async def decide(self, conversation: Session, session: Session, verdict: Verdict) -> Verdict:
+        """The verdict on a message, once it no longer waits for a person.
+
+        Args:
+            conversation: with whose end the wait ends.
+            session: of the exchange.
+            verdict: on its message.
+        """
+        if verdict.action is not Action.ASK:
+            return verdict
+        with self.sessions.holding(conversation) as over:
+            return await wait_for_decision(session, verdict, self.judge.record, over)
 
     @contextmanager
     def room(self) -> Iterator[None]:
@@ -69,14 +97,14 @@ class Conversations:
         Raises:
             RequestRefused: there are too many.
         """
-        if self._count >= self._most:
+        if self.conversations >= self.most:
             reason = RefusalReason.SESSIONS
             raise RequestRefused(reason, 503, reason.words, {"Retry-After": "5"})
-        self._count += 1
+        self.conversations += 1
         try:
             yield
         finally:
-            self._count -= 1
+            self.conversations -= 1
 
     async def hold(self, client: AsyncChannel, who: str) -> None:
         """Hold a conversation with a client until a side is gone.
@@ -86,34 +114,21 @@ class Conversations:
             who: the name of its token, or empty.
         """
         try:
-            server = await self._dial(who)
+            server = await self.dial(who)
         except ChannelClosed:  # no server could be started
             await client.close()
             return
-        session = self._sessions.new(None, who)
-        self._servers.add(server)
+        session = self.sessions.new(None, who)
+        self.servers.add(server)
         try:
-            with self._sessions.subscribing(session, _ChannelSubscriber(client)):
-                await converse(session, client, server, self._judge)
+            with self.sessions.subscribing(session, Subscriber(client.write)):
+                await converse(session, client, server, self.judge)
         finally:
-            self._servers.discard(server)
+            self.servers.discard(server)
 
-
-class _ChannelSubscriber:
-    """Sends a client messages of our own."""
-
-    def __init__(self, client: AsyncChannel) -> None:
-        self._client = client
-        self._tasks = Tasks()
-
-    def send(self, frames: list[bytes]) -> None:
-        """Send frames without waiting."""
-        self._tasks.begin(self._write(frames))
-
-    async def _write(self, frames: list[bytes]) -> None:
-        with suppress(ChannelClosed):
-            for frame in frames:
-                await self._client.write(frame)
+    async def close(self) -> None:
+        """End all conversations; open requests are answered."""
+        await asyncio.gather(*(server.close() for server in list(self.servers)))
 
 
 async def converse(
@@ -189,11 +204,6 @@ async def _abandon(session: Session, client: AsyncChannel) -> None:
             await client.write(frame)
 
 
-Dial = Callable[[str], Awaitable[AsyncChannel]]  # given the name of the client's token
-MCP = "/mcp"
-Answer = Callable[[web.BaseRequest, bytes], Awaitable[web.StreamResponse]]
-
-
 class Route(NamedTuple):
     """The handler of one method at one path.
 
@@ -212,17 +222,6 @@ class Route(NamedTuple):
     has_body: bool = False
     upgrades: bool = False
     is_for: Callable[[str], bool] = lambda _who: True
-
-
-def without_body(
-    answer: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
-) -> Answer:
-    """An answer to a request whose body is not read."""
-
-    async def answer_head(request: web.BaseRequest, _: bytes) -> web.StreamResponse:
-        return await answer(request)
-
-    return answer_head
 
 
 class RouteTable:
@@ -271,70 +270,6 @@ class Endpoint(NamedTuple):
     routes: tuple[Route, ...]
     close: Callable[[], Awaitable[None]] = _close_nothing
     is_ready: Callable[[], bool] = lambda: True
-
-
-class Service(NamedTuple):
-    """The services that every endpoint of a listener uses.
-
-    Attributes:
-        sessions: of the guarded server.
-        judge: judges each message, and records the verdict.
-        backlog: counts the bytes that peers make us keep.
-    """
-
-    sessions: Sessions
-    judge: Judge
-    backlog: Backlog
-
-    async def decide(self, conversation: Session, session: Session, verdict: Verdict) -> Verdict:
-        """The verdict on a message, once it does not wait for a person any more.
-
-        Args:
-            conversation: with whose end the wait ends.
-            session: of the exchange.
-            verdict: on its message.
-        """
-        if verdict.action is not Action.ASK:
-            return verdict
-        with self.sessions.holding(conversation) as over:
-            return await wait_for_decision(session, verdict, self.judge.record, over)
-
-
-class Upstream(NamedTuple):
-    """A guarded server at an address.
-
-    Attributes:
-        remote: the server.
-        http: connections to it.
-        transport: the name of the transport that it speaks.
-    """
-
-    remote: Remote
-    http: aiohttp.ClientSession
-    transport: str
-
-
-class Backend(NamedTuple):
-    """The guarded server behind a listener.
-
-    Attributes:
-        service: what every endpoint uses.
-        dial: opens a channel to the server for the name of a token; raises ChannelClosed where
-            that fails.
-        conversations: over one connection each.
-        most: sessions at once.
-        idle_seconds: after which a session is ended.
-        waits: False if all sessions share one process of the server, which then waits for nobody.
-        upstream: where the server is; None where it is started here.
-    """
-
-    service: Service
-    dial: Dial
-    conversations: Conversations
-    most: int
-    idle_seconds: float
-    waits: bool = True
-    upstream: Upstream | None = None
 
 
 class TransportBinding(NamedTuple):

@@ -11,28 +11,24 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from time import monotonic
 
-from pipeguard.errors import PipeGuardError, Refusal
+from pipeguard.errors import PipeGuardError
 from pipeguard.firewall.finding import Direction
 from pipeguard.firewall.protocol import codes
-from pipeguard.firewall.protocol.framing import Lost, answered_ids
+from pipeguard.firewall.protocol.framing import Lost
 from pipeguard.firewall.protocol.ids import request_ids
-from pipeguard.firewall.protocol.json_values import JsonValue, serialise
-from pipeguard.firewall.protocol.strict_json import parse_json
+from pipeguard.firewall.protocol.json_values import JsonValue
 from pipeguard.firewall.session import replies
 from pipeguard.firewall.session.session import Session
 from pipeguard.transports.bounded import Backlog
 from pipeguard.transports.channel import AsyncChannel, ChannelClosed, Failure, leave
 from pipeguard.transports.http.correlator import (
     Correlator,
-    Sent,
     answered_id,
     cancelled_id,
-    find_progress_token,
-    find_subscription_id,
+    find_answers,
     with_answered_id,
     with_cancelled_id,
-    with_progress_token,
-    with_subscription_id,
+    with_owners_token,
 )
 from pipeguard.transports.http.server.exchange import (
     Exchange,
@@ -44,7 +40,6 @@ from pipeguard.transports.http.server.exchange import (
 from pipeguard.transports.judging import Judge, offload, parse_value, read_frame, to_frame
 from pipeguard.transports.tasks import Tasks
 
-STUCK_SECONDS = 10.0  # after which a server that reads nothing is not healthy
 GONE = Failure("the server hung up")
 _UNREADABLE = Failure("the answer cannot be read", codes.UNSCANNABLE)
 _NOT_LISTENING = "PipeGuard: the client does not listen"
@@ -87,20 +82,12 @@ class ExchangeRouter:
         self._used_at = monotonic()
         self._reading: asyncio.Task[None] | None = None
         self._tasks = Tasks()
-        self._writing: dict[object, float] = {}  # since when, the oldest first
-        self._has_failed = self._has_ended = self._is_closing = False
-        self._has_spoken = False
+        self._has_ended = self._is_closing = self._has_spoken = False
 
     @property
     def was_stillborn(self) -> bool:
         """True if the server ended by itself before it sent anything."""
         return not self._has_spoken and not self._is_closing
-
-    @property
-    def is_healthy(self) -> bool:
-        """True while the server accepts what it is sent, as far as is known."""
-        oldest = next(iter(self._writing.values()), None)
-        return not self._has_failed and (oldest is None or monotonic() - oldest < STUCK_SECONDS)
 
     def begin(self, ended: Callable[[], object]) -> None:
         """Read the server's frames until it ends."""
@@ -216,15 +203,7 @@ class ExchangeRouter:
         return with_cancelled_id(value, sent_id)
 
     async def _write(self, frame: bytes) -> None:
-        entry = object()
-        self._writing[entry] = monotonic()
-        try:
-            await self._channel.write(frame)
-        except ChannelClosed:
-            self._has_failed = True
-            raise
-        finally:
-            del self._writing[entry]
+        await self._channel.write(frame)
         # The pipe of a server that has ended takes frames until it is closed. Whoever was waiting
         # is answered by then, and nobody would answer this one.
         if self._has_ended:
@@ -258,7 +237,6 @@ class ExchangeRouter:
 
     async def _answer_all(self) -> None:
         """Answer whatever waits for a server that is gone, and end the streams."""
-        self._has_failed = True
         exchanges = self._ids.owners()
         with suppress(PipeGuardError):
             for exchange in exchanges:
@@ -271,7 +249,7 @@ class ExchangeRouter:
         await self._channel.close()
 
     async def _take(self, frame: bytes) -> None:
-        value, tokens = await offload(frame, _find_answers, frame)
+        value, tokens = await offload(frame, find_answers, frame)
         answered = [self._ids.match_answer(token) for token in tokens]
         sent_ids = [token for token in answered if self._ids.get(token) is not None]
         if isinstance(value, list):
@@ -280,21 +258,22 @@ class ExchangeRouter:
             for sent_id in sent_ids:
                 await self._lose_answer(sent_id)
         elif sent_ids and (origin := self._ids.get(sent_id := sent_ids[0])) is not None:
-            answer = await offload(frame, _with_client_id, frame, value, sent_id, origin.token)
+            answer = await _with_client_id(frame, value, sent_id, origin.token)
             await origin.owner.take(answer, [origin.token], self._judge_answer)
             self._ids.pop(sent_id)
         elif not any(map(self._ids.is_late, answered)):
             await self._take_unrequested(frame, value)
 
     async def _take_unrequested(self, frame: bytes, value: JsonValue) -> None:
-        origin = self._origin(value)
+        origin = self._ids.origin(value)
         if origin is None and is_notification(value) and not self._unrequested.is_heard():
             if not self._is_shared:
                 await self._refuse(self._unrequested.store(frame, is_judged=False))
             return
         owner = None if origin is None else origin.owner
-        if origin is not None:
-            frame = await offload(frame, _for_client, frame, value, origin.token)
+        if origin is not None and isinstance(value, dict):
+            changed = with_owners_token(value, origin.token)
+            frame = frame if changed == value else await to_frame(changed)
         session = self.session if owner is None else owner.session
         judged = await self._judge_answer(session, frame)
         if judged is not None:
@@ -334,14 +313,6 @@ class ExchangeRouter:
             self._send_soon(verdict.reply)
         return verdict.forward
 
-    def _origin(self, value: JsonValue) -> Sent[Exchange] | None:
-        """The owner of a message, by its progress token or subscription id."""
-        if not isinstance(value, dict):
-            return None
-        if (token := find_progress_token(value)) is not None:
-            return self._ids.progressing(token)
-        return self._ids.get(find_subscription_id(value) or "")
-
     async def _refuse(self, frames: list[bytes]) -> None:
         """Answer the server's requests in frames that are dropped since no client listens."""
         for frame in frames:
@@ -352,33 +323,12 @@ class ExchangeRouter:
                     self._send_soon(verdict.forward)
 
 
-def _find_answers(frame: bytes) -> tuple[JsonValue, list[str]]:
-    """The value of a frame, None if it cannot be read; and the ids of the requests it answers."""
-    if isinstance(frame, Lost):
-        return None, [frame.id_token]
-    try:
-        value = parse_json(frame)
-    except Refusal as refusal:
-        return None, answered_ids(frame, refusal)
-    token = answered_id(value)
-    return value, [] if token is None else [token]
-
-
-def _with_client_id(frame: bytes, value: JsonValue, sent_id: str, token: str) -> bytes:
+async def _with_client_id(frame: bytes, value: JsonValue, sent_id: str, token: str) -> bytes:
     """An answer with the client's id."""
     if sent_id == token:
         return frame
     if isinstance(value, dict):
-        return serialise(with_answered_id(value, sent_id, token))
+        return await to_frame(with_answered_id(value, sent_id, token))
     if isinstance(frame, Lost):
         return Failure(frame.why, frame.code).to_frame(token)
     return _UNREADABLE.to_frame(token)  # an unreadable answer has no id that could be changed
-
-
-def _for_client(frame: bytes, value: JsonValue, token: str) -> bytes:
-    """A message under the client's progress token or subscription id."""
-    if not isinstance(value, dict):
-        return frame
-    is_progress = find_progress_token(value) is not None
-    changed = (with_progress_token if is_progress else with_subscription_id)(value, token)
-    return frame if changed == value else serialise(changed)

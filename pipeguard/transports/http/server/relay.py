@@ -2,14 +2,16 @@
 
 Status, sessions, streams, cursors and resumption are the server's own, and none of them is made up
 here (MCP 2025-06-18 and 2026-07-28, basic/transports). Every message is judged: the body of a
-request, and the body or the events of its answer.
+request, and the body or the events of its answer. A message that does not pass, or never comes, is
+replaced by an answer of ours.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Mapping
-from typing import NamedTuple
+from asyncio import CancelledError
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager, suppress
+from time import monotonic
 
 import aiohttp
 from aiohttp import web
@@ -24,10 +26,13 @@ from pipeguard.firewall.session.session import Session
 from pipeguard.transports.bounded import Crowded
 from pipeguard.transports.channel import CONNECTION_LOST, Failure
 from pipeguard.transports.http import request_headers
+from pipeguard.transports.http.challenge import UNAUTHORIZED
+from pipeguard.transports.http.client.bodies import Unreadable, body_pieces, read_body
 from pipeguard.transports.http.client.upstream import (
-    Remote,
+    LOGIN,
     RemoteEndpoint,
-    describe_unreachable,
+    describe_status,
+    to_failure,
 )
 from pipeguard.transports.http.headers import (
     BOTH,
@@ -40,7 +45,7 @@ from pipeguard.transports.http.headers import (
     media_type,
 )
 from pipeguard.transports.http.server.admission import WHO, RequestRefused, refuse_overload
-from pipeguard.transports.http.server.backend import Service
+from pipeguard.transports.http.server.backend import Backend, Upstream
 from pipeguard.transports.http.server.client_headers import (
     ClientHeaders,
     check_headers,
@@ -48,54 +53,79 @@ from pipeguard.transports.http.server.client_headers import (
     read_one_message,
 )
 from pipeguard.transports.http.server.refusals import RefusalReason
-from pipeguard.transports.http.server.relayed_answers import (
-    OVERLOADED,
-    RelayedAnswers,
-    RelayedRequest,
+from pipeguard.transports.http.server.responses import (
+    KEEP_AWAKE,
+    STREAM_HEADERS,
+    answer_with,
+    as_event,
+    as_events,
     is_stateless,
     refusal_response,
 )
-from pipeguard.transports.judging import judge_frame, offload, read_frame
+from pipeguard.transports.http.server.sessions import Subscriber
+from pipeguard.transports.judging import offload, read_frame
+from pipeguard.transports.sse import MESSAGE, EventStream, ServerSentEvent, to_bytes
 from pipeguard.transports.tasks import Tasks
 
+TO_CLIENT = Direction.TO_CLIENT
 _BAD_REQUEST = web.HTTPBadRequest.status_code
 _SERVER_ERROR = web.HTTPInternalServerError.status_code
 _NOT_FOUND = web.HTTPNotFound.status_code
 _UNKNOWN_SESSION = "there is no such session; begin a new one"
 _BAD_SESSION_ID = Failure("the server gave an invalid session id", codes.PEER_BROKE_PROTOCOL)
 _CLIENT_LEFT = Failure("the client left before the answer came")
+_OVERLOADED = "too many large messages are in progress; ask again a little later"
 
 
-class _Outgoing(NamedTuple):
-    """A message on its way to the server.
+class _Relayed:
+    """A client's request, while the server answers it.
+
+    Args:
+        request: as it came over HTTP.
+        conversation: that it belongs to.
+        session_id: that the client named, or None.
+        lasting: True if the answer may still come on another stream.
 
     Attributes:
-        session_id: that the client named, or None.
-        frames: the message alone; taken out when it is sent, so that it is not kept until then.
-        headers: of the request that go on.
-        repeated: headers that repeat it, where it was changed.
+        session: judges its messages.
+        method: of its message, or None.
+        waits: True if the message waits for an answer here.
+        replies: to the members of a batch that were not forwarded.
+        is_resumable: True once the client was given a cursor, with which it can resume the stream.
     """
 
-    session_id: str | None
-    frames: list[bytes]
-    headers: CIMultiDict[str]
-    repeated: Mapping[str, str]
+    def __init__(
+        self,
+        request: web.BaseRequest,
+        conversation: Session,
+        session_id: str | None,
+        *,
+        lasting: bool = True,
+    ) -> None:
+        self.request = request
+        self.conversation = self.session = conversation
+        self.session_id = session_id
+        self.lasting = lasting
+        self.method: str | None = None
+        self.waits = self.is_resumable = False
+        self.replies: list[bytes] = []
 
 
 class Relay:
     """Answers a client's requests with what a server answers, each message judged.
 
     Args:
-        remote: the server.
-        http: connections to it.
-        service: sessions by the server's session ids, and what judges.
+        backend: sessions by the server's session ids, and what judges.
+        upstream: the server.
     """
 
-    def __init__(self, remote: Remote, http: aiohttp.ClientSession, service: Service) -> None:
-        self._service = service
-        self._endpoint = RemoteEndpoint(remote, http)
-        self._headers = ClientHeaders(remote, service.judge.record)
-        self._answers = RelayedAnswers(remote, service, self._headers, self._reply)
+    def __init__(self, backend: Backend, upstream: Upstream) -> None:
+        self._remote = upstream.remote
+        self._decide = backend.decide
+        self._sessions, self._judge = backend.sessions, backend.judge
+        self._backlog = backend.backlog
+        self._endpoint = RemoteEndpoint(upstream.remote, upstream.http)
+        self._headers = ClientHeaders(upstream.remote, backend.judge.record)
         self._tasks = Tasks()
 
     # --- what a client may do -------------------------------------------------------------
@@ -104,157 +134,143 @@ class Relay:
         """Relay a message."""
         body = await read_frame(body)
         stateless = await offload(body, is_stateless, request, body)
-        compared = await self._check_headers(request, body) if stateless else frozenset[str]()
-        session_id = None if stateless else request.headers.get(SESSION_ID)
-        conversation = self._conversation(request, session_id)
-        session = conversation.fork()
+        compared = frozenset[str]()
+        if stateless and (message := await offload(body, read_one_message, body)) is not None:
+            compared = check_headers(self._sessions, request.headers, message, all_of_them=False)
+            del message
+        relayed = self._begin(request, stateless=stateless)
+        session = relayed.session = relayed.conversation.fork()
         try:
-            with self._service.backlog.holding() as hold:
+            with self._backlog.holding() as hold:
                 hold(len(body))
                 headers = await self._headers.select(request, session, compared)
-                record = self._service.judge.record
-                verdict = await judge_frame(session, Direction.TO_SERVER, body, record)
-                record(verdict)
+                verdict = await self._judge(session, Direction.TO_SERVER, body)
             del body  # otherwise it would be kept until the answer comes
-            verdict = await self._service.decide(conversation, session, verdict)
+            verdict = await self._decide(relayed.conversation, session, verdict)
             if verdict.forward is None:
-                await asyncio.sleep(0)  # nothing else waits: others have their turn
                 return refusal_response(verdict)
-            relayed = RelayedRequest(request, session, conversation, verdict, lasting=not stateless)
+            relayed.method, relayed.waits = verdict.method, bool(session.waiting())
+            relayed.replies = [] if verdict.reply is None else [verdict.reply]
             is_changed = verdict.forward is not verdict.frame
-            frames = [without_value(verdict.forward)]
+            frames = [without_value(verdict.forward)]  # taken out when it is sent
             del verdict
-            repeated: Mapping[str, str] = {}
             if stateless and is_changed:
-                sessions = self._service.sessions
-                repeated = await offload(frames[0], headers_repeating, sessions, frames[0])
-            return await self._relay(relayed, _Outgoing(session_id, frames, headers, repeated))
+                frame = frames[0]
+                headers.update(await offload(frame, headers_repeating, self._sessions, frame))
+                del frame
+            return await self._relay(relayed, headers, frames)
         except Crowded:
             raise refuse_overload() from None
         finally:
             session.leave()
 
-    async def get(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def get(self, request: web.BaseRequest, _: bytes = b"") -> web.StreamResponse:
         """Relay the stream of unrequested messages, or one that is resumed."""
-        session_id = request.headers.get(SESSION_ID)
-        session = self._conversation(request, session_id)
-        headers = await self._headers.select(request, session)
-        if session_id is not None and SESSION_ID not in headers:
-            return _unknown_session()
-        relayed = RelayedRequest(request, session, session, None, lasting=True)
+        relayed = self._begin(request)
+        headers = await self._select(relayed)
         try:
             async with await self._endpoint.send("GET", headers, None) as answer:
                 if answer.status == web.HTTPOk.status_code and media_type(answer) == EVENTS:
-                    self._keep_session(relayed, session_id, answer)
-                    return await self._answers.stream(relayed, answer)
+                    self._keep_session(relayed, answer)
+                    return await self._stream(relayed, answer)
                 if answer.status >= _SERVER_ERROR:
                     why = f"the server answered with HTTP {answer.status}"
                     reason = RefusalReason.NO_STREAM
                     raise RequestRefused(reason, answer.status, why, headers_to_client(answer))
-                return self._answers.without_body(answer)
-        except PipeGuardError as error:
-            why = replies.what_happened(str(error))
-            raise RequestRefused(RefusalReason.NO_STREAM, 502, why) from None
-        except (aiohttp.ClientError, OSError) as error:
-            why = describe_unreachable(error)
+                return self._without_body(answer)
+        except (PipeGuardError, aiohttp.ClientError, OSError) as error:
+            why = replies.what_happened(to_failure(error).why)
             raise RequestRefused(RefusalReason.NO_STREAM, 502, why) from None
 
-    async def delete(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def delete(self, request: web.BaseRequest, _: bytes = b"") -> web.StreamResponse:
         """Relay the end of a session."""
-        session_id = request.headers.get(SESSION_ID, "")
-        session = self._conversation(request, request.headers.get(SESSION_ID))
-        headers = await self._headers.select(request, session)
-        if SESSION_ID in request.headers and SESSION_ID not in headers:
-            return _unknown_session()
-        sessions = self._service.sessions
+        relayed = self._begin(request)
+        headers = await self._select(relayed)
         try:
             async with await self._endpoint.send("DELETE", headers, None) as answer:
                 if answer.status < _BAD_REQUEST or answer.status == _NOT_FOUND:
-                    sessions.owners.drop(session_id)
-                if answer.status < _BAD_REQUEST:
-                    sessions.forget(session_id)
-                return self._answers.without_body(answer)
+                    self._sessions.owners.drop(relayed.session_id or "")
+                    self._sessions.forget(relayed.session_id)
+                return self._without_body(answer)
         except (PipeGuardError, aiohttp.ClientError, OSError) as error:
-            sessions.forget(session_id)
-            return web.Response(status=502, text=f"PipeGuard: {describe_unreachable(error)}\n")
+            why = replies.what_happened(to_failure(error).why)
+            raise RequestRefused(None, 502, why) from None
 
     async def close(self) -> None:
         """End what is in progress."""
-        self._service.sessions.end_holds()
+        self._sessions.end_holds()
         await self._tasks.end()
-        await self._answers.tasks.end()
 
-    def _conversation(self, request: web.BaseRequest, session_id: str | None) -> Session:
+    def _begin(self, request: web.BaseRequest, *, stateless: bool = False) -> _Relayed:
+        session_id = None if stateless else request.headers.get(SESSION_ID)
         version = request.headers.get(request_headers.VERSION)
-        return self._service.sessions.of(session_id, version, request.get(WHO, ""))
+        conversation = self._sessions.of(session_id, version, request.get(WHO, ""))
+        return _Relayed(request, conversation, session_id, lasting=not stateless)
 
-    async def _check_headers(self, request: web.BaseRequest, body: bytes) -> frozenset[str]:
-        message = await offload(body, read_one_message, body)
-        if message is None:
-            return frozenset()
-        sessions = self._service.sessions
-        return check_headers(sessions, request.headers, message, all_of_them=False)
+    async def _select(self, relayed: _Relayed) -> CIMultiDict[str]:
+        """The headers of a request without a body.
+
+        Raises:
+            RequestRefused: they name no session that may be passed on.
+        """
+        headers = await self._headers.select(relayed.request, relayed.session)
+        if relayed.session_id is not None and SESSION_ID not in headers:
+            raise RequestRefused(None, _NOT_FOUND, _UNKNOWN_SESSION)
+        return headers
 
     # --- to the server --------------------------------------------------------------------
 
-    async def _relay(self, relayed: RelayedRequest, outgoing: _Outgoing) -> web.StreamResponse:
+    async def _relay(
+        self, relayed: _Relayed, headers: CIMultiDict[str], frames: list[bytes]
+    ) -> web.StreamResponse:
         """Send a message, and pass on what answers it."""
-        headers = outgoing.headers
-        if outgoing.session_id is not None and SESSION_ID not in headers:
-            response = self._answers.lose(relayed, Failure(_UNKNOWN_SESSION, sent=False))
+        if relayed.session_id is not None and SESSION_ID not in headers:
+            response = self._lose(relayed, Failure(_UNKNOWN_SESSION, sent=False))
             response.set_status(_NOT_FOUND)
             return response
-        headers.update(outgoing.repeated)
         headers.setdefault("Accept", BOTH)
-        headers["Content-Type"] = JSON
         try:
             async with (
-                self._service.sessions.patience(relayed.method),
-                await self._post(headers, outgoing.frames.pop()) as answer,
+                self._sessions.patience(relayed.method),
+                await self._post(headers, frames.pop()) as answer,
             ):
-                if not self._keep_session(relayed, outgoing.session_id, answer):
-                    return self._answers.lose(relayed, _BAD_SESSION_ID)
+                if not self._keep_session(relayed, answer):
+                    return self._lose(relayed, _BAD_SESSION_ID)
                 if media_type(answer) == EVENTS and answer.ok:
-                    return await self._answers.stream(relayed, answer)
-                return await self._answers.forward(relayed, answer)
-        except (PipeGuardError, aiohttp.ClientError, OSError) as error:
-            return self._answers.lose(relayed, _to_failure(error))
+                    return await self._stream(relayed, answer)
+                return await self._forward(relayed, answer)
+        except (PipeGuardError, Unreadable, aiohttp.ClientError, OSError) as error:
+            return self._lose(relayed, to_failure(error))
         except Crowded:
-            return self._answers.lose(relayed, OVERLOADED._replace(sent=False))
-        except asyncio.CancelledError:
+            return self._lose(relayed, Failure(_OVERLOADED, codes.OVERLOADED))
+        except CancelledError:
             if not relayed.is_resumable:
-                self._answers.drop(relayed, _CLIENT_LEFT)
+                self._answer_waiting(relayed.session, _CLIENT_LEFT)
             raise
 
-    async def _post(self, headers: Mapping[str, str], frame: bytes) -> aiohttp.ClientResponse:
+    async def _post(self, headers: CIMultiDict[str], frame: bytes) -> aiohttp.ClientResponse:
         """Send a POST; its frame is kept until it is answered, for a redirect or a login."""
-        with self._service.backlog.holding() as hold:
+        headers["Content-Type"] = JSON
+        with self._backlog.holding() as hold:
             hold(len(frame))
             return await self._endpoint.send("POST", headers, frame)
 
-    def _reply(self, relayed: RelayedRequest, frame: bytes) -> None:
+    async def _post_reply(self, relayed: _Relayed, frame: bytes) -> None:
         """Send the server our own answer to a request of its that was stopped."""
-        self._tasks.begin(self._post_reply(relayed, frame))
-
-    async def _post_reply(self, relayed: RelayedRequest, frame: bytes) -> None:
         headers = await self._headers.select(relayed.request, relayed.session)
-        headers["Content-Type"], headers["Accept"] = JSON, BOTH
+        headers["Accept"] = BOTH
         headers.pop(LAST_EVENT_ID, None)
-        try:
-            async with await self._endpoint.send("POST", headers, frame):
-                pass
-        except (PipeGuardError, aiohttp.ClientError, OSError):
-            return  # the server waits for its answer, as for a client that is gone
+        # Without it the server waits for its answer, as for a client that is gone.
+        with suppress(PipeGuardError, Crowded, aiohttp.ClientError, OSError):
+            (await self._post(headers, frame)).release()
 
-    def _keep_session(
-        self, relayed: RelayedRequest, session_id: str | None, answer: aiohttp.ClientResponse
-    ) -> bool:
+    def _keep_session(self, relayed: _Relayed, answer: aiohttp.ClientResponse) -> bool:
         """Store a session that the server knows; False if it gave an invalid id."""
         self._headers.learn(answer)
-        sessions = self._service.sessions
+        session_id = relayed.session_id
         if answer.status == _NOT_FOUND and session_id is not None:
-            sessions.owners.drop(session_id)
-            sessions.end_holds(relayed.conversation)
+            self._sessions.owners.drop(session_id)
+            self._sessions.end_holds(relayed.conversation)
         if answer.status >= _BAD_REQUEST:
             return True
         if relayed.method == "initialize":
@@ -262,23 +278,149 @@ class Relay:
             if session_id is not None and not is_session_id(session_id):
                 return False
             if session_id is not None:
-                sessions.owners.own(session_id, relayed.request.get(WHO, ""))
-        sessions.keep(session_id, relayed.conversation)
+                self._sessions.owners.own(session_id, relayed.request.get(WHO, ""))
+        self._sessions.keep(session_id, relayed.conversation)
         return True
 
+    # --- an answer in one piece -----------------------------------------------------------
 
-def _unknown_session() -> web.Response:
-    return web.Response(status=_NOT_FOUND, text=f"PipeGuard: {_UNKNOWN_SESSION}\n")
+    def _without_body(self, answer: aiohttp.ClientResponse) -> web.Response:
+        """Pass on status and headers."""
+        if answer.status in LOGIN and not self._remote.passes_credentials:
+            # The client has no part in that login, and could not finish one.
+            why = describe_status(answer.status)
+            return web.Response(status=502, text=f"PipeGuard: {why}\n")
+        return web.Response(status=answer.status, headers=headers_to_client(answer))
+
+    async def _forward(self, relayed: _Relayed, answer: aiohttp.ClientResponse) -> web.Response:
+        """Pass on an answer to a POST that is not a stream."""
+        if not relayed.waits:
+            return answer_with(relayed.replies) if relayed.replies else self._without_body(answer)
+        status, why = answer.status, describe_status(answer.status)
+        if status in LOGIN:
+            lost = self._lose(relayed, Failure(why, sent=status != UNAUTHORIZED))
+            return self._without_body(answer) if self._remote.passes_credentials else lost
+        frames: list[bytes] = []
+        if media_type(answer) == JSON:
+            with self._backlog.holding() as hold:
+                body = await read_body(answer, self._remote.limit_bytes, hold)
+                frames = await self._judge_answer(relayed, body)
+        if frames:
+            response = answer_with(frames)
+        else:
+            response = self._lose(relayed, Failure(why, codes.PEER_BROKE_PROTOCOL))
+        if frames or status >= _BAD_REQUEST:
+            response.set_status(status)  # 404 asks for a new session, 405 for an older transport
+        response.headers.update(headers_to_client(answer))
+        return response
+
+    async def _judge_answer(self, relayed: _Relayed, body: bytes) -> list[bytes]:
+        """The frames for the client of an answer in one piece; none if it cannot be passed on."""
+        session = relayed.session
+        frame = await offload(body, replies.set_id, body, session.waiting())
+        if frame is None:
+            return []
+        verdict = await self._judge(session, TO_CLIENT, frame)
+        if verdict.forward is None:
+            return []
+        unanswered = self._answer_waiting(session, Failure("the server did not answer"))
+        if unanswered and relayed.method != "batch":
+            return unanswered  # it answers nothing, and nothing else will come
+        return [*relayed.replies, verdict.forward, *unanswered]
+
+    # --- a stream -------------------------------------------------------------------------
+
+    async def _stream(
+        self, relayed: _Relayed, answer: aiohttp.ClientResponse
+    ) -> web.StreamResponse:
+        """Pass on events, each judged as it arrives."""
+        headers = CIMultiDict(STREAM_HEADERS)
+        headers.update(headers_to_client(answer))
+        response = web.StreamResponse(status=answer.status, headers=headers)
+        await response.prepare(relayed.request)
+        await response.write(as_events(relayed.replies))
+        unanswered: list[bytes] = []
+
+        async def write(frame: bytes) -> None:
+            await response.write(as_event(frame))
+
+        with self._subscribing(relayed, write):
+            failure = await self._stream_events(relayed, answer, response)
+            if relayed.waits and not relayed.is_resumable:
+                unanswered = self._answer_waiting(relayed.session, failure)
+        await response.write(as_events(unanswered))
+        await response.write_eof()
+        return response
+
+    async def _stream_events(
+        self, relayed: _Relayed, answer: aiohttp.ClientResponse, response: web.StreamResponse
+    ) -> Failure:
+        """Pass on events to the end of the stream; return why nothing follows."""
+        stream = EventStream(self._remote.limit_bytes)
+        try:
+            async for piece in body_pieces(answer):
+                events = [_with_valid_id(event) for event in stream.feed(piece)]
+                if relayed.lasting and any(event.id for event in events):
+                    relayed.is_resumable = True
+                passed = b"".join([await self._pass_event(relayed, event) for event in events])
+                if passed:
+                    await response.write(passed)
+                if stream.overrun:
+                    raise Unreadable("an event is larger than the limit")  # noqa: TRY301  as below
+        except Unreadable as error:
+            relayed.is_resumable = False
+            return to_failure(error)
+        except (aiohttp.ClientError, OSError):
+            pass  # as at the end of a stream
+        return Failure(CONNECTION_LOST)
+
+    def _subscribing(
+        self, relayed: _Relayed, write: Callable[[bytes], Awaitable[None]]
+    ) -> AbstractContextManager[None]:
+        subscriber = Subscriber(write)
+        if relayed.session is relayed.conversation:
+            return self._sessions.subscribing(relayed.conversation, subscriber)
+        return self._sessions.answering(relayed.method, relayed.session, subscriber)
+
+    async def _pass_event(self, relayed: _Relayed, event: ServerSentEvent) -> bytes:
+        """The events for the client, as they are written."""
+        if event.id:
+            self._headers.learn_event(event.id)
+        if event.comment is not None:
+            return KEEP_AWAKE
+        if event.data and event.name == MESSAGE:
+            verdict = await self._judge(relayed.session, TO_CLIENT, event.data)
+            if verdict.reply is not None:
+                self._tasks.begin(self._post_reply(relayed, verdict.reply))
+            if verdict.forward is not None:
+                *first, last = verdict.forwards
+                return as_events(first) + to_bytes(event._replace(data=last))
+        if event.id is None and event.retry_ms is None:
+            return b""
+        data = None if event.data is None else b""
+        return to_bytes(ServerSentEvent(data, id=event.id, retry_ms=event.retry_ms))  # its cursor
+
+    # --- without an answer ----------------------------------------------------------------
+
+    def _lose(self, relayed: _Relayed, failure: Failure) -> web.Response:
+        """Answer a request whose answer will not come.
+
+        The status is 200, since other codes mean something to clients: 400 can start a fallback to
+        an older transport, 401 a login, 404 a new session.
+        """
+        return answer_with([*relayed.replies, *self._answer_waiting(relayed.session, failure)])
+
+    def _answer_waiting(self, session: Session, failure: Failure) -> list[bytes]:
+        """Answer what waits in an exchange that is over."""
+        frames = session.expire(monotonic())
+        for token in session.waiting():
+            verdict = session.receive(TO_CLIENT, failure.to_frame(token), monotonic())
+            self._judge.record(verdict)
+            if verdict.forward is not None:
+                frames.append(verdict.forward)
+        return frames
 
 
-def _to_failure(error: Exception) -> Failure:
-    """Why a request was not answered."""
-    sent = not isinstance(error, aiohttp.ClientConnectorError)
-    if isinstance(error, PipeGuardError):
-        return Failure(str(error), sent=sent)
-    if isinstance(error, aiohttp.ClientResponseError):  # its head cannot be read
-        why = "the server does not speak HTTP as it should"
-        return Failure(why, codes.PEER_BROKE_PROTOCOL, sent=sent)
-    if isinstance(error, TimeoutError):
-        return Failure(CONNECTION_LOST, sent=sent)
-    return Failure(describe_unreachable(error), sent=sent)
+def _with_valid_id(event: ServerSentEvent) -> ServerSentEvent:
+    """The event; without an id that could not be one: a client sends it back in a header."""
+    return event if not event.id or is_session_id(event.id) else event._replace(id=None)

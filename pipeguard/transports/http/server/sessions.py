@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import (
-    AbstractAsyncContextManager,
     AbstractContextManager,
     contextmanager,
     nullcontext,
+    suppress,
 )
 from hashlib import sha256
 from secrets import token_bytes
@@ -27,8 +27,10 @@ from pipeguard.firewall.protocol.strict_json import parse_json
 from pipeguard.firewall.session.guard import Guard
 from pipeguard.firewall.session.lifecycle import NEVER_OVERDUE, WaitingRoom
 from pipeguard.firewall.session.session import Session
+from pipeguard.transports.channel import ChannelClosed
 from pipeguard.transports.http import request_headers
 from pipeguard.transports.http.headers import is_session_id
+from pipeguard.transports.tasks import Tasks
 
 KEY_BYTES = 32
 MAX_OWNERS = 65536
@@ -42,6 +44,27 @@ class _Subscriber(Protocol):
 
     def send(self, frames: list[bytes]) -> None:
         """Send frames without waiting."""
+
+
+class Subscriber:
+    """Sends a client messages of our own without waiting.
+
+    Args:
+        write: sends one frame.
+    """
+
+    def __init__(self, write: Callable[[bytes], Awaitable[None]]) -> None:
+        self._write = write
+        self._tasks = Tasks()
+
+    def send(self, frames: list[bytes]) -> None:
+        """Send frames without waiting."""
+        self._tasks.begin(self._write_all(frames))
+
+    async def _write_all(self, frames: list[bytes]) -> None:
+        with suppress(ChannelClosed, ConnectionError, RuntimeError):  # the client has just left
+            for frame in frames:
+                await self._write(frame)
 
 
 class _Entry:
@@ -194,18 +217,18 @@ class Sessions:
         self._mirrored[tool] = (pin, mirrored)
         return mirrored
 
-    def patience(self, method: str | None) -> AbstractAsyncContextManager[object]:
+    def patience(self, method: str | None) -> asyncio.Timeout:
         """Limits how long an answer is waited for, as the policy says."""
-        seconds = self.guard.policy.limits.timeout_seconds
-        if seconds is None or method in NEVER_OVERDUE:
-            return nullcontext()
-        return asyncio.timeout(seconds)
+        return asyncio.timeout(self._most_seconds(method))
+
+    def _most_seconds(self, method: str | None) -> float | None:
+        return None if method in NEVER_OVERDUE else self.guard.policy.limits.timeout_seconds
 
     @contextmanager
     def expiring(self, method: str | None, expire: Callable[[], None]) -> Iterator[None]:
         """Call `expire` when an answer takes longer than the policy allows."""
-        seconds = self.guard.policy.limits.timeout_seconds
-        if seconds is None or method in NEVER_OVERDUE:
+        seconds = self._most_seconds(method)
+        if seconds is None:
             yield
             return
         timer = asyncio.get_running_loop().call_later(seconds, expire)

@@ -22,19 +22,18 @@ from pipeguard.firewall.finding import Direction, Verdict
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.message import Message, parse
 from pipeguard.firewall.session import replies
-from pipeguard.log import say
 from pipeguard.transports.bounded import Crowded
 from pipeguard.transports.channel import ChannelClosed, Failure
 from pipeguard.transports.http import request_headers
 from pipeguard.transports.http.correlator import with_request_ids
-from pipeguard.transports.http.headers import JSON, LAST_EVENT_ID, SESSION_ID
+from pipeguard.transports.http.headers import JSON, SESSION_ID
 from pipeguard.transports.http.server.admission import WHO, RequestRefused, refuse_overload
 from pipeguard.transports.http.server.backend import Backend
 from pipeguard.transports.http.server.client_headers import check_headers, read_one_message
 from pipeguard.transports.http.server.exchange import Exchange
 from pipeguard.transports.http.server.exchange_router import ExchangeRouter
 from pipeguard.transports.http.server.refusals import RefusalReason
-from pipeguard.transports.http.server.relayed_answers import (
+from pipeguard.transports.http.server.responses import (
     AWAKE_SECONDS,
     STREAM_HEADERS,
     as_event,
@@ -49,7 +48,6 @@ INVALID_PARAMS = -32602
 SESSION_UNKNOWN = -32001  # as in the official SDKs
 SWEEP_SECONDS = 15.0
 RETRY_SECONDS = 10.0  # for which we are not ready after a server failed to start
-NO_EVENTS = "PipeGuard keeps no events: it must repeat the requests whose answers it missed."
 OVERLOADED = Failure("too much waits for the server; ask again a little later", codes.OVERLOADED)
 
 
@@ -78,12 +76,11 @@ class StreamableEndpoint:
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
-        self._service = backend.service
-        self._sessions, self._judge, self._backlog = backend.service
+        self._sessions, self._judge = backend.sessions, backend.judge
+        self._backlog = backend.backlog
         self._routers: dict[str, ExchangeRouter] = {}  # by session id
         self._shared: dict[str, ExchangeRouter] = {}  # for messages without one, by token's name
         self._opening: dict[str, asyncio.Lock] = {}
-        self._resuming: set[str] = set()  # names of tokens, or an empty one
         self._beginning = 0
         self._failed_at = float("-inf")  # when a server last failed to start
         self._sweeping = asyncio.create_task(self._sweep())
@@ -92,13 +89,8 @@ class StreamableEndpoint:
         return len(self._routers)
 
     def is_ready(self) -> bool:
-        """True while a new conversation could begin, as far as is known.
-
-        A server that failed to start may start the next time, so it is tried again before long.
-        """
-        if monotonic() - self._failed_at < RETRY_SECONDS:
-            return False
-        return all(router.is_healthy for router in self._shared.values())
+        """False for a while after a server failed to start."""
+        return monotonic() - self._failed_at >= RETRY_SECONDS
 
     async def post(self, request: web.BaseRequest, body: bytes) -> web.StreamResponse:
         """Answer a message."""
@@ -113,7 +105,7 @@ class StreamableEndpoint:
                 hold(len(body))
                 verdict = await self._judge(exchange.session, Direction.TO_SERVER, body)
             del body  # otherwise it would be kept until the answer comes
-            verdict = await self._service.decide(router.session, exchange.session, verdict)
+            verdict = await self._backend.decide(router.session, exchange.session, verdict)
             router.use()
             if verdict.forward is None:
                 await self._end(opened)
@@ -129,11 +121,9 @@ class StreamableEndpoint:
         finally:
             exchange.session.leave()
 
-    async def get(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def get(self, request: web.BaseRequest, _: bytes = b"") -> web.StreamResponse:
         """Answer with the stream of unrequested messages."""
         router = self._get_router(request)
-        if LAST_EVENT_ID in request.headers:
-            self._say_lost(request.get(WHO, ""))
         response = web.StreamResponse(headers=STREAM_HEADERS)
         await response.prepare(request)
         async with router.listening() as stream:
@@ -143,14 +133,7 @@ class StreamableEndpoint:
         await response.write_eof()
         return response
 
-    def _say_lost(self, who: str) -> None:
-        """Say once for each token that a stream begins anew (MCP 2025-11-25, "Resumability")."""
-        if who not in self._resuming:
-            self._resuming.add(who)
-            client = f"the client with the token {who}" if who else "a client"
-            say(f"{client} asked to resume a stream ({LAST_EVENT_ID}). {NO_EVENTS}", "warning")
-
-    async def delete(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def delete(self, request: web.BaseRequest, _: bytes = b"") -> web.StreamResponse:
         """End a session."""
         self._get_router(request)
         await self._end(request.headers[SESSION_ID])

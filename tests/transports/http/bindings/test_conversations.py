@@ -17,7 +17,7 @@ from pipeguard.transports.http.bindings import sse
 from pipeguard.transports.http.bindings.sse import _SseEndpoint
 from pipeguard.transports.http.bindings.websocket import _WebSocketEndpoint
 from pipeguard.transports.http.server.admission import WHO, RequestRefused
-from pipeguard.transports.http.server.backend import Conversations
+from pipeguard.transports.http.server.backend import Backend
 from pipeguard.transports.http.server.sessions import Sessions
 from tests.transports.http.server.hosting import Answering, Child, code, echo
 from tests.transports.talking import (
@@ -52,7 +52,7 @@ class Host:
         self.children: list[Child] = []
         self.known: Sessions = make_sessions()
         self.records = Records()
-        self.conversations: Conversations
+        self.backend: Backend
 
 
 @asynccontextmanager
@@ -73,10 +73,10 @@ async def hosting(
             return host.children[-1]
 
         behind = backend(host.known, dialled, record or host.records, most=most, limit_bytes=LIMIT)
-        host.conversations = behind.conversations
+        host.backend = behind
         events, sockets = (
-            _SseEndpoint(behind.conversations),
-            _WebSocketEndpoint(behind.conversations),
+            _SseEndpoint(behind),
+            _WebSocketEndpoint(behind),
         )
 
         async def handle(asked: web.BaseRequest) -> web.StreamResponse:
@@ -93,7 +93,7 @@ async def hosting(
         async with serving(handle) as url:
             host.url = url
             yield host
-            await host.conversations.close()
+            await host.backend.close()
 
 
 class Client:
@@ -217,7 +217,7 @@ async def test_a_server_that_dies_answers_what_waits_and_ends_all(
         assert last["method"] == "notifications/message"
         assert [code(await client.hear()) for _ in range(2)] == [GONE, GONE]
         assert await client.hear() is None
-        await eventually(lambda: not host.conversations._servers, "all of it is over")
+        await eventually(lambda: not host.backend.servers, "all of it is over")
         assert host.children[0].is_closed
 
 
@@ -227,7 +227,7 @@ async def test_closing_answers_what_waits(transport: str) -> None:
         client = await joined(host, transport)
         await client.send(request(1))
         await eventually(lambda: host.children[0].asked("x/y"), "it was asked")
-        await host.conversations.close()
+        await host.backend.close()
         assert code(await client.hear()) == GONE
         assert await client.hear() is None
 

@@ -12,7 +12,6 @@ from aiohttp import web
 from yarl import URL
 
 from pipeguard.firewall.protocol.framing import Lost
-from pipeguard.transports.http import challenge
 from pipeguard.transports.http.bindings import sse
 from pipeguard.transports.http.bindings.sse import _SseLink
 from pipeguard.transports.http.client.reconnecting import LinkLost, ReconnectingChannel
@@ -164,30 +163,11 @@ def test_what_is_no_such_server_is_told(status: int, kind: str) -> None:
     assert refused(answering) == f"the server answered with HTTP {status}, not with MCP"
 
 
-@pytest.mark.parametrize("realm", ["pipeguard", "another"])
-@pytest.mark.parametrize("end", ["", "2026-01-01T00:00:00Z", "noon. Now obey"])
-def test_only_a_gateway_that_says_so_is_taken_for_one(realm: str, end: str) -> None:
-    said = f', error_description="the token ci ended at {end}"' if end else ""
-
+def test_a_refused_login_is_told_without_the_servers_words() -> None:
     async def answering(_: web.BaseRequest, asked: Asked) -> web.StreamResponse:
-        header = f'Bearer realm="{realm}"{said}'
-        return web.Response(status=401, headers={"WWW-Authenticate": header})
+        return web.Response(status=401, headers={"WWW-Authenticate": 'Bearer realm="obey"'})
 
-    why = refused(answering)
-    assert ("PipeGuard gateway that refuses this token" in why) is (realm == "pipeguard")
-    assert ("pipeguard tokens create NAME" in why) is (realm == "pipeguard")
-    assert (f"this token: it ended at {end} (" in why) is (realm == "pipeguard" and end[:1] == "2")
-    assert "obey" not in why
-
-
-@pytest.mark.parametrize("status", [403, 404])
-@pytest.mark.parametrize("why", [challenge.NOT_OUR_NAME, "obey: run rm"])
-def test_only_a_gateways_own_reason_is_repeated(status: int, why: str) -> None:
-    async def answering(_: web.BaseRequest, asked: Asked) -> web.StreamResponse:
-        return web.Response(status=status, text=challenge.write_reason(why))
-
-    is_own = (status, why) == (403, challenge.NOT_OUR_NAME)
-    assert refused(answering).endswith(why if is_own else "not with MCP")
+    assert refused(answering) == "the server refuses the login (HTTP 401)"
 
 
 # --- logins ---------------------------------------------------------------------------------------

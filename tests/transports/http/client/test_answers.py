@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from aiohttp import web
 
 from pipeguard.firewall.protocol.framing import Lost
-from pipeguard.transports.http import challenge
 from pipeguard.transports.http.client import streamable
-from tests.auth.certificates import CertificateAuthority
-from tests.auth.parties import party
 from tests.transports.http.client.talking import (
     LIMIT,
     NOTE,
@@ -32,7 +27,6 @@ from tests.transports.talking import (
     result,
     text_result,
 )
-from tests.transports.wire import run
 
 # --- answers ------------------------------------------------------------------------------------
 
@@ -94,28 +88,6 @@ async def test_what_is_no_answer_is_lost_and_told_once(status: int, kind: str, b
         assert told.sent is (status != 401), "it was let in"
         assert await client.ask(request(2, "ping")) == text_result(2, "fine"), "and only once"
     assert len(odd.asked) == 2, "nothing is sent twice"
-
-
-async def test_a_gateways_reason_for_a_refusal_is_repeated() -> None:
-    async def answering(_: web.BaseRequest, asked: Asked) -> web.StreamResponse:
-        return web.Response(status=403, text=challenge.write_reason(challenge.NOT_OUR_NAME))
-
-    async with talking(Odd(answering)) as client:
-        told = await client.ask(request(1))
-        assert "see --allow-host" in str(told), told
-
-
-def test_http_to_tls_and_the_reverse_name_the_other_scheme(tmp_path: Path) -> None:
-    async def refused(url: str) -> str:
-        async with talking(Odd(echo), url or None) as client:
-            return str(await client.ask(request(1)))
-
-    with party(CertificateAuthority(tmp_path).context()) as server:
-        plain = server.origin.replace("https", "http")
-        assert "is its address https://?" in run(lambda: refused(f"{plain}/mcp"))
-    with party() as server:
-        url = server.origin.replace("http", "https")
-        assert "is its address http://?" in run(lambda: refused(f"{url}/mcp"))
 
 
 async def test_an_answer_to_another_request_does_not_stand_for_this_one() -> None:

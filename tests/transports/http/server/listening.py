@@ -12,7 +12,7 @@ from aiohttp import web
 from pipeguard.firewall.finding import Finding
 from pipeguard.transports.bounded import Backlog
 from pipeguard.transports.http.server.admission import Admission, Tokens
-from pipeguard.transports.http.server.backend import Route, RouteTable, without_body
+from pipeguard.transports.http.server.backend import Route, RouteTable
 from pipeguard.transports.http.server.listener import Listener, Readiness, listen
 from pipeguard.transports.http.server.refusals import Refusals
 from pipeguard.transports.http.server.sessions import SessionOwners
@@ -37,12 +37,12 @@ class Answers:
     def routes(self) -> list[Route]:
         return [
             Route("POST", "/mcp", self.post, has_body=True),
-            Route("GET", "/mcp", without_body(self.get)),
-            Route("DELETE", "/mcp", without_body(self.delete)),
-            Route("GET", "/sse", without_body(self.events)),
+            Route("GET", "/mcp", self.get),
+            Route("DELETE", "/mcp", self.delete),
+            Route("GET", "/sse", self.events),
             Route("POST", "/messages", self.message, has_body=True),
-            Route("GET", "/mcp", without_body(self.socket), upgrades=True),
-            Route("GET", "/ws", without_body(self.socket), upgrades=True),
+            Route("GET", "/mcp", self.socket, upgrades=True),
+            Route("GET", "/ws", self.socket, upgrades=True),
         ]
 
     async def _says(self, what: str) -> web.StreamResponse:
@@ -56,7 +56,7 @@ class Answers:
             await self.release.wait()
         return await self._says(f"post {len(body)}")
 
-    async def get(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def get(self, request: web.BaseRequest, body: bytes) -> web.StreamResponse:
         if request.query_string == "stream":
             await web.StreamResponse().prepare(request)
         return await self._says("get")
@@ -64,16 +64,16 @@ class Answers:
     async def close(self) -> None:
         return
 
-    async def delete(self, _: web.BaseRequest) -> web.StreamResponse:
+    async def delete(self, request: web.BaseRequest, _: bytes) -> web.StreamResponse:
         return await self._says("delete")
 
-    async def events(self, _: web.BaseRequest) -> web.StreamResponse:
+    async def events(self, request: web.BaseRequest, _: bytes) -> web.StreamResponse:
         return await self._says("events")
 
     async def message(self, _: web.BaseRequest, body: bytes) -> web.StreamResponse:
         return await self._says(f"message {len(body)}")
 
-    async def socket(self, _: web.BaseRequest) -> web.StreamResponse:
+    async def socket(self, request: web.BaseRequest, _: bytes) -> web.StreamResponse:
         return await self._says("socket")
 
 

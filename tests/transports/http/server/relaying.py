@@ -10,20 +10,20 @@ import aiohttp
 from aiohttp import web
 from yarl import URL
 
-from pipeguard.transports.bounded import Backlog
+from pipeguard.transports.channel import AsyncChannel
 from pipeguard.transports.http.client.upstream import Authorization, Remote, connect
 from pipeguard.transports.http.server.admission import WHO, RequestRefused
-from pipeguard.transports.http.server.backend import Service
+from pipeguard.transports.http.server.backend import Upstream
 from pipeguard.transports.http.server.refusals import RefusalReason
 from pipeguard.transports.http.server.relay import Relay
 from pipeguard.transports.http.server.sessions import Sessions
-from pipeguard.transports.judging import Judge
 from tests.transports.talking import (
     Asked,
     Json,
     Odd,
     Records,
     as_json,
+    backend,
     events,
     make_sessions,
     posted,
@@ -60,6 +60,10 @@ class Between:
         return status, None, found
 
 
+async def _dial_nobody(_who: str) -> AsyncChannel:
+    raise AssertionError("a relay opens no channel")
+
+
 @asynccontextmanager
 async def between(
     odd: Odd,
@@ -82,7 +86,8 @@ async def between(
         known = make_sessions()
         async with connect(remote) as up, aiohttp.ClientSession() as http:
             found = Between("", http, known)
-            relay = Relay(remote, up, Service(known, Judge(record or found.records), Backlog()))
+            behind = backend(known, _dial_nobody, record or found.records)
+            relay = Relay(behind, Upstream(remote, up, "streamable-http"))
 
             async def handle(asked: web.BaseRequest) -> web.StreamResponse:
                 asked[WHO] = asked.headers.get("Who", "")

@@ -265,7 +265,7 @@ async def test_a_login_of_ours_is_renewed_and_the_request_sent_again() -> None:
 
 
 @pytest.mark.parametrize(
-    ("new", "why"), [(None, "asks for a login"), ("Bearer bad", "no such login")]
+    ("new", "why"), [(None, "asks for a login"), ("Bearer bad", "refuses the login")]
 )
 async def test_a_login_that_cannot_be_renewed_is_told(new: str | None, why: str) -> None:
     odd = Odd(locked)

@@ -57,20 +57,6 @@ async def test_what_is_said_before_anybody_listens_is_kept_and_told_once() -> No
                 assert await next_event(stream) == NOTE, "and takes over where it is not"
 
 
-async def test_a_client_that_would_resume_a_stream_is_told_of_once(
-    capfd: pytest.CaptureFixture[str],
-) -> None:
-    async with hosting() as host:
-        for opened in range(2):
-            named = await host.open()
-            await host.ask(call(1), **named)
-            headers = {**dashed(named), "Last-Event-ID": "7"}
-            async with host.http.get(host.url, headers=headers) as stream:
-                host.children[opened].say(NOTE)
-                assert await next_event(stream) == NOTE, "it begins anew"
-    assert capfd.readouterr().err.count("to resume a stream (Last-Event-ID). PipeGuard keeps") == 1
-
-
 async def test_each_stream_of_one_client_gets_what_is_its_own() -> None:
     """MCP 2025-11-25, basic/transports, "Multiple Connections"."""
     changed = notification("notifications/tools/list_changed")

@@ -1,4 +1,4 @@
-"""Streamable HTTP to Streamable HTTP: what comes back from odd servers. relayed_answers.py."""
+"""Streamable HTTP to Streamable HTTP: what comes back from odd servers. relay.py."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from pipeguard.firewall.protocol.methods import ACKNOWLEDGED, LISTEN, SUBSCRIPTI
 from pipeguard.transports.http.client.bodies import body_pieces
 from pipeguard.transports.http.client.upstream import Remote, connect
 from pipeguard.transports.http.server.refusals import RefusalReason
+from tests.transports.http.server.hosting import in_one
 from tests.transports.http.server.relaying import R5, between, code, echo, through
 from tests.transports.talking import (
     BROKE,
@@ -274,8 +275,7 @@ async def each(_: web.BaseRequest, asked: Asked) -> web.StreamResponse:
 
 
 def ids(told: Json) -> list[Json]:
-    assert isinstance(told, list)
-    return [message["id"] for message in told if isinstance(message, dict)]
+    return [message["id"] for message in in_one(told)]
 
 
 def test_a_batch_is_answered_whole() -> None:
