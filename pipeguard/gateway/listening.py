@@ -160,7 +160,9 @@ class GatewayListener:
     async def _metrics(self, request: web.BaseRequest, _: bytes) -> web.StreamResponse:
         """Figures for Prometheus."""
         if not self._gateway.may_see_all(request.get(WHO, "")):
-            raise RequestRefused(RefusalReason.SCOPE, 403, "this token has limits")
+            raise RequestRefused(
+                RefusalReason.SCOPE, 403, "only a token without limits may read the figures"
+            )
         text = await self._gateway.telemetry.text()
         return web.Response(body=text, headers={"Content-Type": METRICS_TYPE})
 

@@ -206,7 +206,7 @@ class GatewayServer(ServerLife):
     async def _dial_own(self, client: SharingClient, is_stateless: bool) -> AsyncChannel:  # noqa: FBT001  a callback's
         dialler = await self._reach()
         channel = await self._stateless.dial(client) if is_stateless else None
-        return channel or await dialler.dial_client(client)
+        return channel or await dialler.dial(client)
 
     async def _reach(self) -> OwnedDialler:
         try:
@@ -332,7 +332,7 @@ class GatewayServer(ServerLife):
         if client.token:
             self.run.name_token(session.run, client.token)
         try:
-            channel = await dialler.dial_client(client.sharing)
+            channel = await dialler.dial(client.sharing)
         except ChannelClosed as error:
             raise Unavailable(str(error)) from None
         leg = Leg(self.name, session, channel, self.judge, listener)

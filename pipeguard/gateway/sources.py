@@ -416,10 +416,10 @@ async def _fetch_tools(remote: Remote, http: ClientSession) -> bytes:
     from pipeguard.transports.http.client import upstream
     from pipeguard.transports.http.client.bodies import Unreadable, read_body
 
-    request = upstream.Request("GET", remote.url.with_path("/tools"), {})
+    url = remote.url.with_path("/tools")
     try:
         async with asyncio.timeout(SETTLING_SECONDS):
-            answer = await upstream.send_once(remote, http, request)
+            answer = await upstream.RemoteEndpoint(remote, http, url).send("GET", {})
             if answer.status == HTTPStatus.OK:
                 return await read_body(answer, MOST_BYTES)
             why = upstream.describe_status(answer.status)
@@ -427,7 +427,7 @@ async def _fetch_tools(remote: Remote, http: ClientSession) -> bytes:
         why = str(error) or "it does not answer"
     except (ClientError, OSError) as error:
         why = upstream.describe_unreachable(error).partition("; see --ca")[0]
-    raise PipeGuardError(f"{request.url}: {why}")
+    raise PipeGuardError(f"{url}: {why}")
 
 
 @asynccontextmanager

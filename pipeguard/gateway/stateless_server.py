@@ -129,7 +129,7 @@ class StatelessServer:
             ChannelClosed: it does not answer.
         """
         dialler = await self._find_dialler()
-        return None if dialler is None else await dialler.dial_client(client)
+        return None if dialler is None else await dialler.dial(client)
 
     async def close(self) -> None:
         """Hang up, and find out anew when it is needed again."""

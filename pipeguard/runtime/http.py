@@ -167,9 +167,7 @@ class _ListeningServer:
         owned = OwnedDialler(dialler)
 
         def dial(who: str) -> Awaitable[AsyncChannel]:
-            return (
-                owned.dial_client(SharingClient(who or object())) if is_shared else dialler.dial()
-            )
+            return owned.dial(SharingClient(who or object())) if is_shared else dialler.dial()
 
         backend = Backend(
             self._sessions,

@@ -137,55 +137,23 @@ class ThreadAllowance:
             self._changed.notify_all()
 
 
-class FrameQueue:
-    """A queue of frames on an event loop; whoever adds to a full one waits. None marks its end.
-
-    Args:
-        most_frames: in the queue.
-        most_bytes: of them together, where there is more than one.
-    """
-
-    def __init__(self, most_frames: int = MOST_FRAMES, most_bytes: int = MOST_BYTES) -> None:
-        self._allowance = Allowance(most_frames, most_bytes)
-        self._queue: asyncio.Queue[bytes | None] = asyncio.Queue()
-
-    async def put(self, frame: bytes) -> None:
-        """Add a frame; waits while the queue is full. Of several frames, one keeps its value."""
-        await self._allowance.enter(len(frame))
-        self._queue.put_nowait(frame if self._queue.empty() else without_value(frame))
-
-    def end(self) -> None:
-        """Mark the end; whoever still adds a frame does not wait."""
-        self._allowance.open()
-        self._queue.put_nowait(None)
-
-    def empty(self) -> bool:
-        """True where the queue holds nothing."""
-        return self._queue.empty()
-
-    async def get(self) -> bytes | None:
-        """Take the next frame, None at the end."""
-        frame = await self._queue.get()
-        if frame is not None:
-            self._allowance.leave(len(frame))
-        return frame
-
-
 class Outbox:
-    """Frames for a reader that may be slow; whoever adds to a full one need not wait.
+    """Frames on an event loop for a reader that may be slow. None marks their end.
 
     Args:
         most_bytes: above which it is full.
+        most_frames: above which `add` waits.
 
     Attributes:
         size_bytes: of all frames in it.
     """
 
-    def __init__(self, most_bytes: int) -> None:
-        self._most_bytes = most_bytes
+    def __init__(self, most_bytes: int = MOST_BYTES, most_frames: int = MOST_FRAMES) -> None:
+        self._most_bytes, self._most_frames = most_bytes, most_frames
         self._queue: asyncio.Queue[bytes | None] = asyncio.Queue()
         self.size_bytes = 0
         self._taken = asyncio.Event()
+        self._has_ended = False
 
     def __len__(self) -> int:
         return self._queue.qsize()
@@ -199,6 +167,14 @@ class Outbox:
         """True where it would not be full with this frame."""
         return self.size_bytes + len(frame) <= self._most_bytes
 
+    async def add(self, frame: bytes) -> None:
+        """Add a frame once there is room for it; at once after the end."""
+        while len(self) and not self._has_ended:
+            if len(self) < self._most_frames and self.fits(frame):
+                break
+            await self.wait_taken()
+        self.put(frame)
+
     def put(self, frame: bytes) -> None:
         """Add a frame, whether it is full or not. Of several frames, one keeps its value."""
         keeps = self._queue.empty() and len(frame) < MOST_PARSED_BYTES
@@ -207,6 +183,8 @@ class Outbox:
 
     def end(self) -> None:
         """Mark the end."""
+        self._has_ended = True
+        self._taken.set()
         self._queue.put_nowait(None)
 
     async def get(self) -> bytes | None:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.frames import charts, corpus
+from benchmarks.frames import corpus
 from benchmarks.frames.client import Connection, Contender, server_command
-from benchmarks.frames.figures import DIRECT, Figure, Row
+from benchmarks.frames.figures import DIRECT
 
 PUMP = Path(corpus.__file__).with_name("pump.py")
 MOST_NODES, DEEPEST = 100_000, 64  # of one frame, for a strict peer
@@ -33,14 +33,6 @@ def test_a_kind_is_json_within_the_limits(kind: str) -> None:
     assert len(written) <= LARGEST
     assert nodes < MOST_NODES
     assert depth + 3 <= DEEPEST  # message, params, arguments lie above it
-
-
-@pytest.mark.parametrize("shape", ["text", "items"])
-@pytest.mark.parametrize("kind", ["prose", "code", "json"])
-@pytest.mark.parametrize("size_bytes", corpus.SIZES.values())
-def test_a_realistic_result_has_about_its_size(kind: str, shape: str, size_bytes: int) -> None:
-    written = corpus.compact(corpus.realistic(kind, shape, size_bytes))
-    assert 0.6 * size_bytes <= len(written) <= 1.2 * size_bytes + 100
 
 
 def test_a_wrapper_that_changes_nothing_gives_the_same_answers(tmp_path: Path) -> None:
@@ -72,39 +64,3 @@ def test_a_wrapper_takes_the_servers_command_in_its_place_or_at_its_end() -> Non
         "-c",
         "exec python server.py 'a folder'",
     )
-
-
-def test_what_is_added_is_the_difference_to_direct() -> None:
-    row = Row("one", {DIRECT: Figure.of([1, 2, 3]), "w": Figure.of([4, 6, 8])}, {})
-    assert row.added("w").median == 4
-    assert row.added("w").p99 == pytest.approx(7.96 - 2.98)
-
-
-def test_the_page_gets_its_tables_and_its_drawing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    two = {DIRECT: Figure.of([1.0]), "pipeguard": Figure.of([1001.0])}
-    row = Row("result 10KB prose text", two, {}).as_json()
-    figures = {
-        "machine": {"platform": "Linux-6", "python": "3.12.1"},
-        "contenders": {name: name for name in two},
-        "start_up_ms": [row],
-        "round_trip_us": [row],
-        "conversation_us": [row | {"name": "first"}, row | {"name": "after 10000"}],
-        "in_flight_us_a_call": row,
-        "memory": {"pipeguard": {"at rest": {"proportional_kib": 2048}}},
-    }
-    (tmp_path / "figures.json").write_text(json.dumps(figures))
-    page = tmp_path / "page.md"
-    page.write_text(f"before\n{charts.BEGIN}old\n{charts.END}after\n")
-    monkeypatch.setattr("sys.argv", ["charts", str(tmp_path / "figures.json"), str(page)])
-    charts.main()
-    text = page.read_text()
-    assert text.startswith("before\n")
-    assert text.endswith("after\n")
-    assert "| result, 10 KB of prose | 1.00 |" in text
-    assert "| PSS at rest, MiB | 2 |" in text
-    assert "| after 10,000, ms added | 1.00 |" in text
-    assert "| first, ms added" not in text
-    assert "old" not in text
-    assert page.with_suffix(".svg").read_text().count("<rect") == 3

@@ -78,7 +78,7 @@ class Inventive:
 
 
 @pytest.mark.parametrize(
-    ("least", "most_mib"), [(600, 12), pytest.param(3000, 50, marks=pytest.mark.exhaustive)]
+    ("least", "most_mib"), [(300, 12), pytest.param(3000, 50, marks=pytest.mark.exhaustive)]
 )
 def test_what_is_invented_is_bounded_and_given_back(least: int, most_mib: int) -> None:
     Inventive().round()  # what is loaded once

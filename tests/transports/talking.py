@@ -6,7 +6,8 @@ It knows MCP's envelope and PipeGuard's guard, and no socket but through tests.t
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from functools import cache
 from typing import NamedTuple
 
@@ -21,11 +22,16 @@ from pipeguard.firewall.protocol.strict_json import parse_json
 from pipeguard.firewall.session.guard import Guard
 from pipeguard.transports.bounded import Backlog
 from pipeguard.transports.http import request_headers
+from pipeguard.transports.http.server.admission import WHO, RequestRefused
 from pipeguard.transports.http.server.backend import Backend, Dial
+from pipeguard.transports.http.server.refusals import RefusalReason
+from pipeguard.transports.http.server.relay import Relay
 from pipeguard.transports.http.server.sessions import Sessions
+from pipeguard.transports.http.server.streamable import StreamableEndpoint
 from pipeguard.transports.judging import Judge
 from pipeguard.transports.sse import EventStream
 from tests.fuzz.rulebook import engines
+from tests.transports.wire import serving
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 Object = dict[str, Json]
@@ -179,6 +185,67 @@ async def posted(
     async with http.post(url, data=body, headers=told) as answer:
         found = {name.lower(): value for name, value in answer.headers.items()}
         return answer.status, await answer.read(), found
+
+
+def at(message: Json, *path: str | int) -> Json:
+    """A value within a message."""
+    for step in path:
+        message = message[step]  # type: ignore[index]
+    return message
+
+
+def code(message: Json) -> Json:
+    return at(message, "error", "code")
+
+
+class Poster:
+    """A client of an endpoint of Streamable HTTP.
+
+    Attributes:
+        url: of the endpoint.
+        http: the client's connections.
+        known: the sessions behind.
+        records: what was recorded.
+        refused: why requests were refused.
+    """
+
+    def __init__(self, http: aiohttp.ClientSession, known: Sessions) -> None:
+        self.url = ""
+        self.http = http
+        self.known = known
+        self.records = Records()
+        self.refused: list[RefusalReason | None] = []
+
+    async def post(self, message: Json | bytes, **headers: str) -> tuple[int, Json, dict[str, str]]:
+        """POST; the answer's status, messages and headers."""
+        status, body, found = await posted(self.http, self.url, message, **headers)
+        if found.get("content-type") == "text/event-stream":
+            return status, events(body), found
+        is_json = found.get("content-type") == "application/json"
+        return status, json.loads(body) if body and is_json else None, found
+
+    async def ask(self, message: Json, **headers: str) -> Json:
+        return (await self.post(message, **headers))[1]
+
+    @asynccontextmanager
+    async def served(self, endpoint: Relay | StreamableEndpoint) -> AsyncIterator[None]:
+        """Answer by an endpoint, as a listener does."""
+
+        async def handle(asked: web.BaseRequest) -> web.StreamResponse:
+            asked[WHO] = asked.headers.get("Who", "")
+            answer = {"GET": endpoint.get, "DELETE": endpoint.delete}.get(asked.method)
+            try:
+                return await (answer or endpoint.post)(asked, await asked.read())
+            except RequestRefused as refusal:
+                self.refused.append(refusal.reason)
+                return refusal.response
+
+        async with serving(handle) as url:
+            self.url = f"{url}/mcp"
+            try:
+                yield
+            finally:
+                await endpoint.close()
 
 
 class Records(list[Verdict]):

@@ -7,11 +7,12 @@ from collections.abc import Callable
 from functools import partial
 from threading import Thread
 
+import pytest
+
 from pipeguard.firewall.protocol.strict_json import ParsedFrame
 from pipeguard.transports.bounded import (
     MOST_PARSED_BYTES,
     Allowance,
-    FrameQueue,
     Outbox,
     ThreadAllowance,
 )
@@ -24,35 +25,19 @@ async def is_waiting(task: asyncio.Task[None]) -> bool:
     return not task.done()
 
 
-async def test_a_queue_is_full_by_the_number_of_its_frames() -> None:
-    queue = FrameQueue(most_frames=2, most_bytes=100)
-    await queue.put(b"a")
-    await queue.put(b"b")
-    waiting = asyncio.create_task(queue.put(b"c"))
-    assert await is_waiting(waiting)
-    assert await queue.get() == b"a"
-    await waiting
-    assert [await queue.get(), await queue.get()] == [b"b", b"c"]
-    assert queue.empty()
-
-
-async def test_a_queue_is_full_by_its_bytes_and_a_single_frame_always_fits() -> None:
-    queue = FrameQueue(most_frames=10, most_bytes=4)
-    await queue.put(b"x" * 100)
-    waiting = asyncio.create_task(queue.put(b"y"))
-    assert await is_waiting(waiting)
-    assert await queue.get() == b"x" * 100
-    await waiting
-
-
-async def test_after_its_end_a_queue_lets_writers_go() -> None:
-    queue = FrameQueue(most_frames=1)
-    await queue.put(b"a")
-    waiting = asyncio.create_task(queue.put(b"b"))
-    assert await is_waiting(waiting)
-    queue.end()
-    await waiting
-    assert await queue.get() == b"a"
+@pytest.mark.parametrize(("most_frames", "most_bytes"), [(1, 1000), (10, 4)])
+async def test_whoever_adds_waits_for_room_unless_nothing_is_in_it_or_all_is_over(
+    most_frames: int, most_bytes: int
+) -> None:
+    outbox = Outbox(most_bytes, most_frames)
+    await outbox.add(b"x" * 100)
+    waiting = [asyncio.create_task(outbox.add(frame)) for frame in (b"y", b"zzzz")]
+    assert await is_waiting(waiting[0])
+    assert await outbox.get() == b"x" * 100
+    await waiting[0]
+    assert await is_waiting(waiting[1])
+    outbox.end()
+    await waiting[1]
 
 
 async def test_who_gives_up_waiting_for_room_lets_the_next_one_in() -> None:

@@ -90,18 +90,6 @@ async def test_frames_go_both_ways_in_their_order(pipes: Pipes) -> None:
     pipes.close()
 
 
-async def test_the_last_words_of_a_peer_are_heard_before_its_end(pipes: Pipes) -> None:
-    looped = AsyncAdapter(pipes.channel, begin)
-    os.write(pipes.writes, b"".join(b"%d\n" % number for number in range(200)))
-    os.close(pipes.writes)
-    heard = []
-    while (frame := await looped.read()) is not None:
-        heard.append(frame)
-    assert heard == [b"%d" % number for number in range(200)]
-    await looped.close()
-    pipes.close()
-
-
 def refuse_thread(name: str, work: Callable[[], object]) -> Thread:
     raise AssertionError(f"a thread to {name} with {work}")
 
@@ -178,15 +166,6 @@ async def test_closing_a_pipe_wakes_whoever_waits_for_a_frame(pipes: Pipes) -> N
     pipes.close()
 
 
-async def test_hanging_up_on_a_pipe_wakes_whoever_waits_for_a_frame(pipes: Pipes) -> None:
-    looped = AsyncAdapter(pipes.channel, refuse_thread)
-    reading = asyncio.create_task(looped.read())
-    await asyncio.sleep(0)
-    looped.abort()
-    assert await asyncio.wait_for(reading, PATIENCE_SECONDS) is None
-    pipes.close()
-
-
 async def test_nobody_waits_for_a_writing_thread_that_does_not_start(pipes: Pipes) -> None:
     looped = AsyncAdapter(pipes.channel, refuse_thread)
     with pytest.raises(AssertionError, match="a thread to write"):
@@ -228,7 +207,10 @@ async def test_what_waits_to_be_written_is_written_before_the_end() -> None:
         await channel.write(b"late")
 
 
-async def test_closing_wakes_everybody_who_waits() -> None:
+@pytest.mark.parametrize("is_gone", [False, True])
+async def test_whoever_waits_wakes_when_this_side_closes_or_the_peer_is_gone(
+    *, is_gone: bool
+) -> None:
     peer = Blocked()
     looped = AsyncAdapter(peer, begin)
     writers = [
@@ -236,7 +218,10 @@ async def test_closing_wakes_everybody_who_waits() -> None:
     ]
     reading = asyncio.create_task(looped.read())
     await eventually(lambda: sum(one.done() for one in writers) >= INBOX_FRAMES, "it is full")
-    await looped.close()
+    if is_gone:
+        peer.close()  # the next write fails, as to a pipe that nobody reads
+    else:
+        await looped.close()
     assert await reading is None
     told = await asyncio.gather(*writers, return_exceptions=True)
     refused = [one for one in told if isinstance(one, ChannelClosed)]
@@ -244,20 +229,6 @@ async def test_closing_wakes_everybody_who_waits() -> None:
     with pytest.raises(ChannelClosed):
         await looped.write(b"late")
     assert await looped.read() is None
-    await looped.close()
-
-
-async def test_a_peer_that_is_gone_is_told_to_all_writers() -> None:
-    peer = Blocked()
-    looped = AsyncAdapter(peer, begin)
-    writers = [
-        asyncio.create_task(looped.write(b"%d" % number)) for number in range(2 * INBOX_FRAMES)
-    ]
-    await eventually(lambda: sum(one.done() for one in writers) >= INBOX_FRAMES, "it is full")
-    peer._closed.set()  # the next write fails, as to a pipe that nobody reads
-    peer.let.set()
-    told = await asyncio.gather(*writers, return_exceptions=True)
-    assert sum(isinstance(one, ChannelClosed) for one in told) >= INBOX_FRAMES - 1
     await looped.close()
 
 

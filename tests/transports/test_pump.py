@@ -99,21 +99,19 @@ def test_a_frame_that_passes_goes_on_as_the_object_that_came() -> None:
     assert diary == ["read source", "judge", "record", "write sink", "read source"]
 
 
-def test_a_frame_that_is_answered_goes_back_and_not_on() -> None:
-    source, sink, recorded, _ = run([b"answered"])
-    assert (source.written, sink.written) == ([b"no: answered"], [])
-    assert len(recorded) == 1
-
-
-def test_of_one_frame_a_part_may_go_on_and_an_answer_back() -> None:
-    source, sink, _, _ = run([b"both"])
-    assert (source.written, sink.written) == ([b"no: both"], [b"both"])
-
-
-def test_a_frame_that_is_dropped_is_recorded_all_the_same() -> None:
-    source, sink, recorded, _ = run([b"dropped"])
-    assert (source.written, sink.written) == ([], [])
-    assert len(recorded) == 1
+@pytest.mark.parametrize(
+    ("frame", "back", "on"),
+    [
+        (b"answered", [b"no: answered"], []),
+        (b"both", [b"no: both"], [b"both"]),
+        (b"dropped", [], []),
+    ],
+)
+def test_a_frame_is_recorded_wherever_it_goes(
+    frame: bytes, back: list[bytes], on: list[bytes]
+) -> None:
+    source, sink, recorded, _ = run([frame])
+    assert (source.written, sink.written, len(recorded)) == (back, on, 1)
 
 
 def test_a_peer_that_is_gone_ends_it_after_the_record() -> None:

@@ -66,29 +66,12 @@ def test_frames_split_anywhere_come_whole(position: int) -> None:
         assert [channel.read() for _ in FRAMES[complete:]] == FRAMES[complete:]
 
 
-def test_frames_that_come_byte_by_byte_come_whole() -> None:
-    with wire() as (channel, to_channel, _), ThreadPoolExecutor(1) as pool:
-        reading = pool.submit(drain, channel)
-        for byte in STREAM:
-            os.write(to_channel, bytes([byte]))
-        shut_writing(to_channel)
-        assert reading.result(PATIENCE_SECONDS) == FRAMES
-
-
 def test_many_frames_in_one_read_keep_their_order() -> None:
     frames = [b"%d" % number for number in range(5000)]
     with wire() as (channel, to_channel, _):
         os.write(to_channel, b"\n".join(frames) + b"\n")
         shut_writing(to_channel)
         assert drain(channel) == frames
-
-
-def test_an_unfinished_line_at_the_end_counts() -> None:
-    with wire() as (channel, to_channel, _):
-        os.write(to_channel, b"{}\n[]")
-        shut_writing(to_channel)
-        assert drain(channel) == [b"{}", b"[]"]
-        assert channel.read() is None
 
 
 def test_a_frame_of_16_mib_passes_a_server_both_ways() -> None:
@@ -250,13 +233,6 @@ def test_what_was_read_but_not_asked_for_is_dropped_by_close() -> None:
         assert channel.read() is None
 
 
-def test_writing_to_a_peer_that_is_gone_is_told() -> None:
-    with wire() as (channel, _, from_channel):
-        shut_reading(from_channel)
-        with pytest.raises(ChannelClosed):
-            channel.write(b"{}")
-
-
 def test_a_peer_that_goes_away_frees_a_waiting_writer() -> None:
     with wire() as (channel, _, from_channel), ThreadPoolExecutor(1) as pool:
         writing = pool.submit(channel.write, b"x" * 2**20)
@@ -328,12 +304,6 @@ def test_a_channel_frees_what_only_it_knows() -> None:
         for descriptor in own:
             with pytest.raises(OSError, match="Bad file"):
                 os.fstat(descriptor)
-
-
-def test_widening_what_is_no_pipe_changes_nothing() -> None:
-    with open(os.devnull, "rb") as file:
-        widen(file.fileno())
-        assert file.read() == b""
 
 
 # --- the server's standard error ---

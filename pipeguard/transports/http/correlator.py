@@ -322,27 +322,18 @@ def find_progress_token(value: JsonObject) -> str | None:
     return write_id(params.get("progressToken")) if isinstance(params, dict) else None
 
 
-def with_progress_token(value: JsonObject, token: str) -> JsonObject:
-    """A report of progress with another token."""
-    return _with_param(value, "progressToken", read_id(token))
-
-
 def with_owners_token(value: JsonObject, token: str) -> JsonObject:
     """A message under the progress token or subscription id of its owner."""
-    is_progress = find_progress_token(value) is not None
-    return (with_progress_token if is_progress else with_subscription_id)(value, token)
+    if find_progress_token(value) is not None:
+        return _with_param(value, "progressToken", read_id(token))
+    meta = _meta(value.get("params")) or {}
+    return _with_param(value, "_meta", {**meta, SUBSCRIPTION_META: read_id(token)})
 
 
 def find_subscription_id(value: JsonObject) -> str | None:
     """The id of the request that subscribed to a notification (MCP 2026-07-28), or None."""
     meta = _meta(value.get("params"))
     return None if meta is None else _subscription(meta)
-
-
-def with_subscription_id(value: JsonObject, id_token: str) -> JsonObject:
-    """A notification with another subscription id."""
-    meta = _meta(value.get("params")) or {}
-    return _with_param(value, "_meta", {**meta, SUBSCRIPTION_META: read_id(id_token)})
 
 
 def find_related_task(value: JsonObject) -> JsonValue:

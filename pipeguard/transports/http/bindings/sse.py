@@ -18,11 +18,11 @@ from aiohttp import web
 from yarl import URL
 
 from pipeguard.errors import PipeGuardError
-from pipeguard.transports.bounded import FrameQueue
+from pipeguard.transports.bounded import Outbox
 from pipeguard.transports.channel import ChannelClosed
-from pipeguard.transports.http.client.bodies import Unreadable, body_pieces
+from pipeguard.transports.http.client.bodies import Unreadable, read_events
 from pipeguard.transports.http.client.reconnecting import LinkLost, ReconnectingChannel
-from pipeguard.transports.http.client.upstream import Remote, Request, describe_status, send
+from pipeguard.transports.http.client.upstream import Remote, RemoteEndpoint, describe_status
 from pipeguard.transports.http.headers import EVENTS, JSON, media_type
 from pipeguard.transports.http.server.admission import WHO, RequestRefused
 from pipeguard.transports.http.server.backend import (
@@ -39,7 +39,7 @@ from pipeguard.transports.http.server.responses import (
     as_event,
 )
 from pipeguard.transports.judging import read_frame
-from pipeguard.transports.sse import MESSAGE, EventStream, ServerSentEvent, to_bytes
+from pipeguard.transports.sse import MESSAGE, ServerSentEvent, to_bytes
 
 SSE, MESSAGES = "/sse", "/messages"
 ENDPOINT_SECONDS = 10.0  # for a server to name the address for POSTs
@@ -57,10 +57,9 @@ class _SseLink:
         self._remote = remote
         self._http = http
         self._answer: aiohttp.ClientResponse | None = None
-        self._pieces: AsyncIterator[bytes] | None = None
+        self._events: AsyncIterator[list[ServerSentEvent]] | None = None
         self._frames: deque[bytes] = deque()
-        self._stream = EventStream(remote.limit_bytes)
-        self._target: URL | None = None
+        self._target: RemoteEndpoint | None = None
 
     @classmethod
     async def open(
@@ -87,23 +86,23 @@ class _SseLink:
         return link
 
     async def _begin(self) -> None:
-        request = Request("GET", self._remote.url, {"Accept": EVENTS})
-        answer = await send(self._remote, self._http, request)
-        self._answer, self._pieces = answer, body_pieces(answer)
+        endpoint = RemoteEndpoint(self._remote, self._http)
+        answer = await endpoint.send("GET", {"Accept": EVENTS})
+        self._answer, self._events = answer, read_events(answer, self._remote.limit_bytes)
         if media_type(answer) != EVENTS or not answer.ok:
             raise LinkLost(describe_status(answer.status))
         while self._target is None:
             if not await self._read_events():
                 raise LinkLost("the server named no address for messages")
 
-    async def receive(self) -> bytes | None:
+    async def read(self) -> bytes | None:
         """Wait for the next frame; None at the end."""
         with suppress(aiohttp.ClientError, OSError, LinkLost, Unreadable):  # the stream ends here
             while not self._frames and await self._read_events():
                 pass
-        return self._frames.popleft() if self._frames else None
+        return await read_frame(self._frames.popleft()) if self._frames else None
 
-    async def send(self, frame: bytes) -> None:
+    async def write(self, frame: bytes) -> None:
         """Send a frame in a POST.
 
         Raises:
@@ -111,9 +110,9 @@ class _SseLink:
         """
         if self._target is None:
             raise LinkLost("closed")
-        request = Request("POST", self._target, {"Content-Type": JSON}, frame)
         try:
-            async with await send(self._remote, self._http, request) as answer:
+            headers = {"Content-Type": JSON}
+            async with await self._target.send("POST", headers, frame) as answer:
                 if not 200 <= answer.status < 300:
                     raise LinkLost(f"the server answered with HTTP {answer.status}")
         except (aiohttp.ClientError, OSError, PipeGuardError) as error:
@@ -126,15 +125,13 @@ class _SseLink:
 
     async def _read_events(self) -> bool:
         """Read the next events; False at the end of the stream."""
-        if self._pieces is None:
-            return False
-        piece = await anext(self._pieces, b"")
-        for event in self._stream.feed(piece):
+        events = None if self._events is None else await anext(self._events, None)
+        for event in events or ():
             if event.name == "endpoint":
                 self._set_target(event.data or b"")
             elif event.name == MESSAGE and event.data:
                 self._frames.append(event.data)
-        return bool(piece) and not self._stream.overrun
+        return events is not None
 
     def _set_target(self, address: bytes) -> None:
         """Set the address for POSTs.
@@ -147,7 +144,7 @@ class _SseLink:
         try:
             target = self._remote.url.join(URL(address.decode()))
             if target.origin() == self._remote.url.origin() and target.user is None:
-                self._target = target
+                self._target = RemoteEndpoint(self._remote, self._http, target)
         except ValueError:
             pass  # not a URL
         if self._target is None:
@@ -182,11 +179,11 @@ class _SseChannel:
     def __init__(self, response: web.StreamResponse, who: str) -> None:
         self.who = who
         self._response = response
-        self._inbox = FrameQueue()
+        self._inbox = Outbox()
 
     async def take(self, frame: bytes) -> None:
         """Take the message of a POST."""
-        await self._inbox.put(await read_frame(frame))
+        await self._inbox.add(await read_frame(frame))
 
     async def read(self) -> bytes | None:
         """Wait for the next message; None once closed."""

@@ -7,6 +7,7 @@ up to its version 1. Binary frames, other subprotocols and compressed frames are
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from functools import partial
 
 import aiohttp
@@ -32,86 +33,66 @@ PING_SECONDS = 30.0
 UNSUPPORTED = 1003  # RFC 6455, section 7.4.1
 
 
-class _WebSocketLink:
-    """One connection to a server."""
-
-    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
-        self._socket = socket
-
-    @classmethod
-    async def open(cls, remote: Remote, http: aiohttp.ClientSession) -> _WebSocketLink:
-        """Connect.
-
-        Raises:
-            LinkLost: the server cannot be reached, or speaks another subprotocol.
-        """
-        try:
-            try:
-                return await cls._upgrade(remote, http)
-            except aiohttp.WSServerHandshakeError as error:
-                if not await login_renewed(remote, error):
-                    raise
-            return await cls._upgrade(remote, http)
-        except (aiohttp.ClientError, OSError, PipeGuardError) as error:
-            raise LinkLost.of(error) from None
-
-    @classmethod
-    async def _upgrade(cls, remote: Remote, http: aiohttp.ClientSession) -> _WebSocketLink:
-        socket = await http.ws_connect(
-            remote.url,
-            protocols=(SUBPROTOCOL,),
-            headers=await remote.add_headers({}),
-            max_msg_size=remote.limit_bytes + 1,  # the smallest size that is too large
-            heartbeat=PING_SECONDS,
-            compress=0,
-        )
-        return cls(socket)
-
-    async def receive(self) -> bytes | None:
-        """Wait for the next frame; None at the end."""
-        return await _receive(self._socket)
-
-    async def send(self, frame: bytes) -> None:
-        """Send a frame.
-
-        Raises:
-            LinkLost: it was not accepted.
-        """
-        try:
-            await self._socket.send_str(frame.decode())
-        except (aiohttp.ClientError, OSError):
-            raise LinkLost("the connection to the server was lost") from None
-
-    async def close(self) -> None:
-        """Hang up."""
-        await self._socket.close()
-
-
 class _WebSocketChannel:
-    """A client's connection, as a channel."""
+    """One connection, to a server or a client."""
 
-    def __init__(self, socket: web.WebSocketResponse) -> None:
+    def __init__(self, socket: aiohttp.ClientWebSocketResponse | web.WebSocketResponse) -> None:
         self._socket = socket
 
     async def read(self) -> bytes | None:
         """Wait for the next frame; None at the end."""
-        frame = await _receive(self._socket)
-        return None if frame is None else await read_frame(frame)
+        with suppress(aiohttp.ClientError, OSError, asyncio.IncompleteReadError):
+            message = await self._socket.receive()
+            if message.type is aiohttp.WSMsgType.TEXT:
+                text: str = message.data
+                return await read_frame(text.encode())
+            if message.type is aiohttp.WSMsgType.BINARY:
+                await self._socket.close(code=UNSUPPORTED)
+        return None
 
     async def write(self, frame: bytes) -> None:
         """Send a frame.
 
         Raises:
-            ChannelClosed: the client is gone.
+            ChannelClosed: the other side is gone.
         """
         try:
             await self._socket.send_str(frame.decode())
         except (aiohttp.ClientError, OSError):
-            raise ChannelClosed("the client hung up") from None
+            raise ChannelClosed("the connection was lost") from None
 
     async def close(self) -> None:
         """Hang up."""
         await self._socket.close()
+
+
+async def _connect(remote: Remote, http: aiohttp.ClientSession) -> _WebSocketChannel:
+    """Connect to a server.
+
+    Raises:
+        LinkLost: the server cannot be reached, or speaks another subprotocol.
+    """
+    try:
+        try:
+            return await _upgrade(remote, http)
+        except aiohttp.WSServerHandshakeError as error:
+            if not await login_renewed(remote, error):
+                raise
+        return await _upgrade(remote, http)
+    except (aiohttp.ClientError, OSError, PipeGuardError) as error:
+        raise LinkLost.of(error) from None
+
+
+async def _upgrade(remote: Remote, http: aiohttp.ClientSession) -> _WebSocketChannel:
+    socket = await http.ws_connect(
+        remote.url,
+        protocols=(SUBPROTOCOL,),
+        headers=await remote.add_headers({}),
+        max_msg_size=remote.limit_bytes + 1,  # the smallest size that is too large
+        heartbeat=PING_SECONDS,
+        compress=0,
+    )
+    return _WebSocketChannel(socket)
 
 
 class _WebSocketEndpoint:
@@ -144,7 +125,7 @@ class _WebSocketEndpoint:
 
 def open_channel(remote: Remote, http: aiohttp.ClientSession) -> RemoteChannel:
     """A channel to a server."""
-    return ReconnectingChannel(partial(_WebSocketLink.open, remote, http))
+    return ReconnectingChannel(partial(_connect, remote, http))
 
 
 def make_endpoint(backend: Backend) -> Endpoint:
@@ -152,21 +133,6 @@ def make_endpoint(backend: Backend) -> Endpoint:
     endpoint = _WebSocketEndpoint(backend)
     paths = WEBSOCKET, MCP
     return Endpoint(tuple(Route("GET", path, endpoint.get, upgrades=True) for path in paths))
-
-
-async def _receive(
-    socket: aiohttp.ClientWebSocketResponse | web.WebSocketResponse,
-) -> bytes | None:
-    try:
-        message = await socket.receive()
-    except (aiohttp.ClientError, OSError, asyncio.IncompleteReadError):
-        return None
-    if message.type is aiohttp.WSMsgType.TEXT:
-        text: str = message.data
-        return text.encode()
-    if message.type is aiohttp.WSMsgType.BINARY:
-        await socket.close(code=UNSUPPORTED)
-    return None
 
 
 BINDING = TransportBinding(

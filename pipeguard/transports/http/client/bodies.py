@@ -105,6 +105,28 @@ async def read_body(
     return b"".join(pieces)
 
 
+async def read_events(
+    answer: aiohttp.ClientResponse, limit_bytes: int
+) -> AsyncIterator[list[ServerSentEvent]]:
+    """Yield the events of a stream, as many as arrive at once.
+
+    Raises:
+        Unreadable: an event exceeds the limit, or the body cannot be decompressed.
+        aiohttp.ClientError: the connection was lost.
+    """
+    stream = EventStream(limit_bytes)
+    try:
+        async for piece in body_pieces(answer):
+            yield stream.feed(piece)
+            if stream.overrun:
+                break
+    except (aiohttp.ClientError, OSError):
+        if not stream.is_too_large:
+            raise
+    if stream.is_too_large:
+        raise Unreadable("the answer is larger than the limit")
+
+
 # --- answers ----------------------------------------------------------------------------
 # Reads a server's answers out of HTTP bodies: one JSON text, or a stream of events.
 
@@ -166,16 +188,11 @@ class AnswerReader:
         Raises:
             Unreadable: an event exceeds the limit, and would again.
         """
-        stream = EventStream(self._limit)
         self.retry_seconds = 0.0
         with suppress(aiohttp.ClientError, OSError):  # the stream ends here
-            async for piece in body_pieces(answer):
-                if await self._take_events(stream.feed(piece)):
+            async for events in read_events(answer, self._limit):
+                if await self._take_events(events):
                     return
-                if stream.overrun:
-                    break
-        if stream.is_too_large:
-            raise Unreadable("the answer is larger than the limit")
 
     async def _take_events(self, events: Iterable[ServerSentEvent]) -> bool:
         """Deliver the messages; True once the last awaited answer is among them."""

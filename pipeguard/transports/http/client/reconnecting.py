@@ -1,7 +1,7 @@
 """A server behind one lasting connection, as a channel: HTTP+SSE and WebSocket.
 
 The conversation lives as long as the connection. Where that breaks, open requests are lost, and a
-new connection is opened as the client opened the first. A Link knows the protocol on the wire.
+new connection is opened as the client opened the first. A link is a channel over one connection.
 """
 
 from __future__ import annotations
@@ -10,22 +10,21 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from time import monotonic
-from typing import NamedTuple, Protocol
 
-from pipeguard.errors import LoginNeededError, PipeGuardError
+from pipeguard.errors import LoginNeededError
 from pipeguard.firewall.protocol.ids import (
     match_answer,
-    request_ids,
     spell_answered,
 )
-from pipeguard.firewall.protocol.json_values import JsonValue
-from pipeguard.transports.channel import CONNECTION_LOST, Failure
+from pipeguard.firewall.protocol.methods import INITIALIZED
+from pipeguard.transports.channel import CONNECTION_LOST, AsyncChannel, ChannelClosed, Failure
 from pipeguard.transports.http.client.upstream import (
     InboxChannel,
+    SentFrame,
     describe_unreachable,
 )
 from pipeguard.transports.http.correlator import find_answers
-from pipeguard.transports.judging import offload, parse_value, read_frame
+from pipeguard.transports.judging import offload
 from pipeguard.transports.tasks import backoff
 
 ATTEMPTS = 5
@@ -33,7 +32,7 @@ STEADY_SECONDS = 1.0  # a connection that lasted longer is taken for healthy
 REOPEN_SECONDS = 30.0  # for a server to answer our own opening
 
 
-class LinkLost(Exception):  # noqa: N818  a peer that hangs up is no error
+class LinkLost(ChannelClosed):
     """The connection broke, or could not be opened; `str(error)` says why.
 
     Args:
@@ -48,33 +47,7 @@ class LinkLost(Exception):  # noqa: N818  a peer that hangs up is no error
     @classmethod
     def of(cls, error: Exception) -> LinkLost:
         """The meaning of a network or login error for the connection."""
-        if isinstance(error, PipeGuardError):
-            return cls(str(error), is_final=isinstance(error, LoginNeededError))
-        return cls(describe_unreachable(error))
-
-
-class Link(Protocol):
-    """One connection."""
-
-    async def receive(self) -> bytes | None:
-        """Wait for the next frame; None at the end."""
-
-    async def send(self, frame: bytes) -> None:
-        """Send a frame.
-
-        Raises:
-            LinkLost: it was not accepted.
-        """
-
-    async def close(self) -> None:
-        """Hang up."""
-
-
-class _Opening(NamedTuple):
-    """The client's `initialize`."""
-
-    frame: bytes
-    id_token: str
+        return cls(describe_unreachable(error), is_final=isinstance(error, LoginNeededError))
 
 
 class ReconnectingChannel(InboxChannel):
@@ -84,19 +57,16 @@ class ReconnectingChannel(InboxChannel):
         connect: opens a connection; raises LinkLost.
     """
 
-    def __init__(self, connect: Callable[[], Awaitable[Link]]) -> None:
+    def __init__(self, connect: Callable[[], Awaitable[AsyncChannel]]) -> None:
         super().__init__()
         self._connect = connect
-        self._link: Link | None = None
+        self._link: AsyncChannel | None = None
         self._connecting = asyncio.Lock()
         self._sent: set[str] = set()  # ids that wait for answers over this connection
         self._unanswered: set[str] = set()
         self._all_answered = asyncio.Event()  # set while nothing is unanswered
         self._all_answered.set()
-        self._opening: _Opening | None = None
-        self._initialized: bytes | None = None
         self._reopened: asyncio.Event | None = None  # while our own opening is under way
-        self._last_notified: asyncio.Task[None] | None = None
         self._pauses = backoff()  # before reconnecting after a connection that did not last
 
     async def open(self) -> None:
@@ -114,14 +84,12 @@ class ReconnectingChannel(InboxChannel):
         Raises:
             ChannelClosed: this side was closed.
         """
-        self._check_open()
-        value = await parse_value(frame)
-        ids = request_ids(value)
-        if ids:
-            self._unanswered.update(ids)
+        sent = await self._parse(frame)
+        if sent.ids:
+            self._unanswered.update(sent.ids)
             self._all_answered.clear()
-        task = self._tasks.begin(self._send(frame, value, ids, self._last_notified))
-        if not ids:
+        task = self._tasks.begin(self._send(sent))
+        if not sent.ids:
             self._last_notified = task
 
     async def drain(self) -> None:
@@ -142,35 +110,28 @@ class ReconnectingChannel(InboxChannel):
         super()._fail()
         self._all_answered.set()
 
-    async def _send(
-        self, frame: bytes, value: JsonValue, ids: list[str], before: asyncio.Task[None] | None
-    ) -> None:
-        if before is not None:
-            await asyncio.wait([before])
+    async def _send(self, frame: SentFrame) -> None:
+        await frame.wait_turn()
+        link = None
         try:
             link = await self._open_link()
-        except LinkLost as error:
-            self._sent.update(ids)
-            await self._lose(ids, Failure(str(error), sent=False))
+            self._sent.update(frame.ids)  # from here on they are lost with the connection
+            if frame.method == INITIALIZED:
+                self._initialized = frame  # if it is lost now, the next connection begins with it
+            await link.write(frame.data)
+        except ChannelClosed as error:
+            self._sent.update(frame.ids)
+            await self._lose(frame.ids, Failure(str(error), sent=link is not None))
             return
-        self._sent.update(ids)  # from here on they are lost with the connection
-        method = value.get("method") if isinstance(value, dict) else None
-        if method == "notifications/initialized":
-            self._initialized = frame  # if it is lost now, the next connection begins with it
-        try:
-            await link.send(frame)
-        except LinkLost as error:
-            await self._lose(ids, Failure(str(error)))
-            return
-        if method == "initialize":
-            self._opening = _Opening(frame, ids[0])
+        if frame.method == "initialize":
+            self._opening = frame
 
     async def _lose(self, ids: Iterable[str], failure: Failure) -> None:
         """Answer those of the requests that still wait, each once."""
         for token in ids:
             if token in self._sent:
                 self._sent.discard(token)
-                await self._inbox.put(failure.to_frame(token))
+                await self._inbox.add(failure.to_frame(token))
                 self._note_answered([token])
 
     def _note_answered(self, ids: list[str]) -> None:
@@ -181,7 +142,7 @@ class ReconnectingChannel(InboxChannel):
 
     # --- the connection -----------------------------------------------------------------
 
-    async def _open_link(self) -> Link:
+    async def _open_link(self) -> AsyncChannel:
         async with self._connecting:
             if self._link is not None:
                 return self._link
@@ -189,13 +150,13 @@ class ReconnectingChannel(InboxChannel):
             self._use(link)
             try:
                 await self._reopen(link)
-            except LinkLost:
+            except ChannelClosed:
                 self._link = None  # nothing is sent over it before the conversation is open
                 await link.close()
                 raise
             return link
 
-    async def _connect_patiently(self) -> Link:
+    async def _connect_patiently(self) -> AsyncChannel:
         pauses = backoff()
         for _ in range(ATTEMPTS - 1):
             try:
@@ -206,16 +167,16 @@ class ReconnectingChannel(InboxChannel):
             await asyncio.sleep(next(pauses))
         return await self._connect()
 
-    def _use(self, link: Link) -> None:
+    def _use(self, link: AsyncChannel) -> None:
         self._link = link
         self._tasks.begin(self._read_all(link))
 
-    async def _reopen(self, link: Link) -> None:
+    async def _reopen(self, link: AsyncChannel) -> None:
         """Open the conversation again as the client did, which has the first answer already."""
         if self._opening is None:
             return
         self._reopened = asyncio.Event()
-        await link.send(self._opening.frame)
+        await link.write(self._opening.data)
         try:
             async with asyncio.timeout(REOPEN_SECONDS):
                 await self._reopened.wait()
@@ -226,16 +187,15 @@ class ReconnectingChannel(InboxChannel):
         if self._link is not link:
             raise LinkLost(CONNECTION_LOST)
         if self._initialized is not None:
-            await link.send(self._initialized)
+            await link.write(self._initialized.data)
 
-    async def _read_all(self, link: Link) -> None:
+    async def _read_all(self, link: AsyncChannel) -> None:
         began = monotonic()
-        while (frame := await link.receive()) is not None:
-            frame = await read_frame(frame)
+        while (frame := await link.read()) is not None:
             _, tokens = await offload(frame, find_answers, frame)
             answered = [match_answer(token, self._sent.__contains__) for token in tokens]
             if not self._answers_reopening(answered):
-                await self._inbox.put(frame)
+                await self._inbox.add(frame)
                 self._note_answered(answered)
         lost = sorted(self._sent)
         if self._link is link:
@@ -253,7 +213,7 @@ class ReconnectingChannel(InboxChannel):
         """True for the answer to our own opening, which is not passed on."""
         if self._reopened is None or self._opening is None:
             return False
-        if not any(self._opening.id_token in spell_answered(token) for token in ids):
+        if not any(self._opening.ids[0] in spell_answered(token) for token in ids):
             return False
         self._reopened.set()
         return True
@@ -261,5 +221,5 @@ class ReconnectingChannel(InboxChannel):
     async def _reconnect(self, pause_seconds: float) -> None:
         """Connect again without being asked: the server may have something to send."""
         await asyncio.sleep(pause_seconds)
-        with suppress(LinkLost):
+        with suppress(ChannelClosed):
             await self._open_link()

@@ -12,13 +12,13 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from http import HTTPStatus
 from time import monotonic
-from typing import NamedTuple
 
 import aiohttp
 
 from pipeguard.errors import PipeGuardError
-from pipeguard.firewall.protocol.ids import request_ids, write_id
+from pipeguard.firewall.protocol.ids import write_id
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
+from pipeguard.firewall.protocol.methods import INITIALIZED
 from pipeguard.transports.channel import CONNECTION_LOST, Failure, RemoteChannel
 from pipeguard.transports.http import request_headers
 from pipeguard.transports.http.challenge import UNAUTHORIZED
@@ -27,6 +27,7 @@ from pipeguard.transports.http.client.upstream import (
     InboxChannel,
     Remote,
     RemoteEndpoint,
+    SentFrame,
     describe_status,
     to_failure,
 )
@@ -39,7 +40,6 @@ from pipeguard.transports.http.headers import (
     is_session_id,
     media_type,
 )
-from pipeguard.transports.judging import parse_value
 from pipeguard.transports.tasks import backoff
 
 CONNECT_ATTEMPTS = 5
@@ -47,7 +47,6 @@ STEADY_SECONDS = 1.0  # a stream that lasted longer is taken for healthy
 RESUME_SECONDS = 120.0  # for which a broken stream is resumed
 GOODBYE_SECONDS = 2.0
 REOPEN_SECONDS = 30.0  # for a server to answer our own opening
-_INITIALIZED = "notifications/initialized"
 _CANCELLED = "notifications/cancelled"
 _OLDER = frozenset({400, 404, 405})  # with which a server of the older transport answers
 _TRANSIENT = frozenset({429, 500, 502, 503, 504})  # the server may offer the stream a little later
@@ -117,30 +116,6 @@ class _StreamableSession:
         self._mirrored[tool] = mirrored
 
 
-class _Frame(NamedTuple):
-    """A frame to send."""
-
-    data: bytes
-    value: JsonValue
-    ids: list[str]
-
-    @property
-    def method(self) -> JsonValue:
-        return self.value.get("method") if isinstance(self.value, dict) else None
-
-
-class _Stream(NamedTuple):
-    """The outcome of reading a stream.
-
-    Attributes:
-        lasted_seconds: until it ended; None if there was none.
-        is_offered: False if the server will never offer it.
-    """
-
-    lasted_seconds: float | None
-    is_offered: bool = True
-
-
 class StreamableChannel(InboxChannel):
     """One conversation with a server over Streamable HTTP.
 
@@ -165,9 +140,6 @@ class StreamableChannel(InboxChannel):
         self._limit = remote.limit_bytes
         self._session = _StreamableSession()
         self._requests: dict[str, asyncio.Task[None]] = {}  # by id
-        self._last_notified: asyncio.Task[None] | None = None
-        self._opening: _Frame | None = None
-        self._initialized: _Frame | None = None
         self._reopening = asyncio.Lock()
         self._listening: asyncio.Task[None] | None = None
 
@@ -179,17 +151,15 @@ class StreamableChannel(InboxChannel):
         Raises:
             ChannelClosed: this side was closed.
         """
-        self._check_open()
+        sent = await self._parse(frame)
         if self._older is not None:
             await self._older.write(frame)
             return
-        value = await parse_value(frame)  # it was judged, so it is JSON
-        sent = _Frame(frame, value, request_ids(value))
         if not sent.ids:
             if not self._cancels(sent):
-                self._last_notified = self._tasks.begin(self._notify(sent, self._last_notified))
+                self._last_notified = self._tasks.begin(self._notify(sent))
             return
-        task = self._tasks.begin(self._request(sent, self._last_notified))
+        task = self._tasks.begin(self._request(sent))
         for token in sent.ids:
             self._requests[token] = task
 
@@ -216,13 +186,13 @@ class StreamableChannel(InboxChannel):
         with suppress(PipeGuardError, aiohttp.ClientError, OSError, TimeoutError):
             async with (
                 asyncio.timeout(GOODBYE_SECONDS),
-                await self._endpoint.send("DELETE", self._session.headers(None), None),
+                await self._endpoint.send("DELETE", self._session.headers(None)),
             ):
                 pass
 
     # --- sending ------------------------------------------------------------------------
 
-    def _cancels(self, frame: _Frame) -> bool:
+    def _cancels(self, frame: SentFrame) -> bool:
         """Cancel a request by ending its stream, where there is no session (2026-07-28)."""
         if self._session.revision is not None or not isinstance(frame.value, dict):
             return False
@@ -235,23 +205,23 @@ class StreamableChannel(InboxChannel):
         task.cancel()
         return True
 
-    async def _notify(self, frame: _Frame, before: asyncio.Task[None] | None) -> None:
+    async def _notify(self, frame: SentFrame) -> None:
         """Send what needs no answer, after the one before it."""
-        await _wait_done(before)
+        await frame.wait_turn()
         with suppress(PipeGuardError, Unreadable, aiohttp.ClientError, OSError):
             async with await self._post(frame) as answer:
                 is_accepted = answer.status < HTTPStatus.BAD_REQUEST
-            if is_accepted and frame.method == _INITIALIZED:
+            if is_accepted and frame.method == INITIALIZED:
                 self._initialized = frame
                 if self._listening is None:
                     self._listening = self._tasks.begin(self._listen())
 
-    async def _request(self, frame: _Frame, before: asyncio.Task[None] | None) -> None:
+    async def _request(self, frame: SentFrame) -> None:
         """Send requests, and read until all of them are answered or lost."""
         reader = self._reader(frame)
         failure = Failure("the server cannot be reached")
         try:
-            await _wait_done(before)
+            await frame.wait_turn()
             failure = await self._exchange(frame, reader)
         except asyncio.CancelledError:
             reader.unanswered.clear()  # the client cancelled it, or is gone
@@ -260,14 +230,14 @@ class StreamableChannel(InboxChannel):
             for token in frame.ids:
                 self._requests.pop(token, None)
             for token in sorted(reader.unanswered):
-                await self._inbox.put(failure.to_frame(token))
+                await self._inbox.add(failure.to_frame(token))
 
-    def _reader(self, frame: _Frame) -> AnswerReader:
+    def _reader(self, frame: SentFrame) -> AnswerReader:
         return AnswerReader(
-            frame.value, frame.ids, self._session.learn, self._inbox.put, self._limit
+            frame.value, frame.ids, self._session.learn, self._inbox.add, self._limit
         )
 
-    async def _exchange(self, frame: _Frame, reader: AnswerReader) -> Failure:
+    async def _exchange(self, frame: SentFrame, reader: AnswerReader) -> Failure:
         """Send requests and read their answers; return why the rest of them is lost."""
         failure: Failure | None = None
         try:
@@ -287,7 +257,7 @@ class StreamableChannel(InboxChannel):
             return failure or to_failure(error)  # the failure of this stage
         return failure
 
-    async def _falls_back(self, frame: _Frame) -> bool:
+    async def _falls_back(self, frame: SentFrame) -> bool:
         """True if the server speaks the older transport, which then takes over the opening."""
         if frame.method != "initialize" or self._open_older is None or self._opening is not None:
             return False
@@ -300,10 +270,10 @@ class StreamableChannel(InboxChannel):
 
     async def _copy(self, source: RemoteChannel) -> None:
         while (frame := await source.read()) is not None:
-            await self._inbox.put(frame)
+            await self._inbox.add(frame)
         self._inbox.end()
 
-    async def _post(self, frame: _Frame) -> aiohttp.ClientResponse:
+    async def _post(self, frame: SentFrame) -> aiohttp.ClientResponse:
         """Send a POST; again only if the server certainly did not accept it."""
         answer = await self._connect_and_post(frame)
         session_id = answer.request_info.headers.get(SESSION_ID)
@@ -314,7 +284,7 @@ class StreamableChannel(InboxChannel):
         await self._reopen(self._opening, session_id)
         return await self._connect_and_post(frame)
 
-    async def _connect_and_post(self, frame: _Frame) -> aiohttp.ClientResponse:
+    async def _connect_and_post(self, frame: SentFrame) -> aiohttp.ClientResponse:
         pauses = backoff()
         for _ in range(CONNECT_ATTEMPTS - 1):
             try:
@@ -328,7 +298,7 @@ class StreamableChannel(InboxChannel):
 
     # --- the session --------------------------------------------------------------------
 
-    async def _reopen(self, opening: _Frame, forgotten: str | None) -> None:
+    async def _reopen(self, opening: SentFrame, forgotten: str | None) -> None:
         """Open another session as the client did: the server has forgotten this one.
 
         MCP 2025-06-18, basic/transports, "Session Management": after 404 a client MUST start anew.
@@ -352,7 +322,7 @@ class StreamableChannel(InboxChannel):
                 self._listening.cancel()
                 self._listening = self._tasks.begin(self._listen())
 
-    async def _send_opening(self, opening: _Frame) -> None:
+    async def _send_opening(self, opening: SentFrame) -> None:
         reader = AnswerReader(
             opening.value, opening.ids[:1], self._session.learn, _drop, self._limit
         )
@@ -368,15 +338,15 @@ class StreamableChannel(InboxChannel):
 
     async def _listen(self) -> None:
         """Read the stream of unrequested messages, for as long as the server offers one."""
-        reader = AnswerReader(None, (), self._session.learn, self._inbox.put, self._limit)
+        reader = AnswerReader(None, (), self._session.learn, self._inbox.add, self._limit)
         pauses = backoff()
         while not self._closed:
             reader.retry_seconds = 0.0
             with suppress(PipeGuardError, Unreadable, aiohttp.ClientError, OSError):
-                stream = await self._read_stream(reader)
-                if not stream.is_offered:
+                lasted_seconds = await self._read_stream(reader)
+                if lasted_seconds is None:
                     return
-                if (stream.lasted_seconds or 0.0) > STEADY_SECONDS:
+                if lasted_seconds > STEADY_SECONDS:
                     pauses = backoff()
             await asyncio.sleep(max(reader.retry_seconds, next(pauses)))
 
@@ -387,25 +357,29 @@ class StreamableChannel(InboxChannel):
         while reader.unanswered and reader.cursor is not None and self._session.revision:
             await asyncio.sleep(max(reader.retry_seconds, next(pauses)))
             with suppress(aiohttp.ClientError, OSError):
-                stream = await self._read_stream(reader)
-                if not stream.is_offered:
+                lasted_seconds = await self._read_stream(reader)
+                if lasted_seconds is None:
                     return
-                if stream.lasted_seconds is not None:
+                if lasted_seconds:
                     deadline = monotonic() + RESUME_SECONDS
             if monotonic() > deadline:
                 return
 
-    async def _read_stream(self, reader: AnswerReader) -> _Stream:
-        """Read a stream of events once, to its end."""
+    async def _read_stream(self, reader: AnswerReader) -> float | None:
+        """Read a stream of events once, to its end.
+
+        Returns:
+            How many seconds it lasted, 0 if there was none; None if the server never offers it.
+        """
         headers = self._session.headers(None) | {"Accept": EVENTS}
         if reader.cursor is not None:
             headers[LAST_EVENT_ID] = reader.cursor
-        async with await self._endpoint.send("GET", headers, None) as answer:
+        async with await self._endpoint.send("GET", headers) as answer:
             if media_type(answer) == EVENTS and answer.ok:
                 began = monotonic()
                 await reader.read_events(answer)
-                return _Stream(monotonic() - began)
-            return _Stream(None, is_offered=answer.status in _TRANSIENT)
+                return monotonic() - began
+            return 0.0 if answer.status in _TRANSIENT else None
 
 
 def _find_failure(answer: aiohttp.ClientResponse) -> Failure:
@@ -413,11 +387,6 @@ def _find_failure(answer: aiohttp.ClientResponse) -> Failure:
     if media_type(answer) == EVENTS:
         return Failure(CONNECTION_LOST)
     return Failure(describe_status(answer.status), sent=answer.status != UNAUTHORIZED)
-
-
-async def _wait_done(task: asyncio.Task[None] | None) -> None:
-    if task is not None:
-        await asyncio.wait([task])
 
 
 async def _drop(_: bytes) -> None:

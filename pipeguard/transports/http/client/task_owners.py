@@ -95,30 +95,21 @@ class _TaskOwners:
 
     def update(self, task: JsonObject) -> None:
         """A server describes a task: it may say for how long it remembers it."""
-        task_id = task.get("taskId")
-        if type(task_id) is str and task_id in self._tasks and ("ttl" in task or "ttlMs" in task):
+        task_id = str(task.get("taskId"))
+        if task_id in self._tasks and ("ttl" in task or "ttlMs" in task):
             self._tasks[task_id] = self._tasks[task_id]._replace(ttl_seconds=_ttl_seconds(task))
-
-    def owns(self, owner: Hashable, task_id: JsonValue) -> bool:
-        """True for a task that this client's call created."""
-        task = self._task(task_id)
-        return task is not None and task.owner == owner
-
-    def find_tool(self, task_id: JsonValue) -> str | None:
-        """The tool whose call created a task; None if there is no such task."""
-        task = self._task(task_id)
-        return None if task is None else task.tool
 
     def are_left(self) -> bool:
         """True while the server remembers a task that a client may still ask for."""
-        return any(self._task(task_id) is not None for task_id in list(self._tasks))
+        return any(self.find(task_id) is not None for task_id in list(self._tasks))
 
     def clear(self) -> None:
         """Forget all tasks: the server is gone, and may use their ids again."""
         self._tasks.clear()
         self._of.clear()
 
-    def _task(self, task_id: JsonValue) -> _Task | None:
+    def find(self, task_id: JsonValue) -> _Task | None:
+        """The task with an id; None if the server has none, or may have forgotten it."""
         if type(task_id) is not str:
             return None
         task = self._tasks.get(task_id)
@@ -169,15 +160,7 @@ class OwnedDialler:
         """True while the server remembers a task that a client may still ask for."""
         return self.tasks.are_left()
 
-    async def dial(self) -> AsyncChannel:
-        """Open a channel for a client that is known by nothing else.
-
-        Raises:
-            ChannelClosed: the server cannot be started.
-        """
-        return await self.dial_client(SharingClient(object()))
-
-    async def dial_client(self, client: SharingClient) -> AsyncChannel:
+    async def dial(self, client: SharingClient) -> AsyncChannel:
         """Open a channel for a client.
 
         Raises:
@@ -230,9 +213,10 @@ class _OwnTasks:
 
     def _owns(self, task_id: JsonValue) -> bool:
         """True for a task of this client's that it may use now."""
-        tool = self._tasks.find_tool(task_id)
-        is_own = self._tasks.owns(self._client.owner, task_id)
-        return is_own and tool is not None and self._client.may_use(tool)
+        task = self._tasks.find(task_id)
+        if task is None or task.owner != self._client.owner:
+            return False
+        return self._client.may_use(task.tool)
 
     # --- to the server ------------------------------------------------------------------
 
@@ -302,12 +286,10 @@ class _OwnTasks:
         listed = result.get("tasks")
         if not isinstance(listed, list):
             return value
-        own = [item for item in listed if self._is_own(item)]
+        own: list[JsonValue] = [
+            item for item in listed if isinstance(item, dict) and self._owns(item.get("taskId"))
+        ]
         return {**value, "result": {**result, "tasks": own}}
-
-    def _is_own(self, item: JsonValue) -> bool:
-        task_id = item.get("taskId") if isinstance(item, dict) else None
-        return self._owns(task_id)
 
 
 async def _change_frame(

@@ -7,6 +7,7 @@ frames arrive in tasks of their own share `InboxChannel`.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import ssl
 from collections.abc import Mapping
@@ -20,10 +21,13 @@ from yarl import URL
 from pipeguard.errors import PipeGuardError
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.framing import DEFAULT_LIMIT_BYTES
-from pipeguard.transports.bounded import FrameQueue
+from pipeguard.firewall.protocol.ids import request_ids
+from pipeguard.firewall.protocol.json_values import JsonValue
+from pipeguard.transports.bounded import Outbox
 from pipeguard.transports.channel import CONNECTION_LOST, ChannelClosed, Failure
 from pipeguard.transports.http.challenge import FORBIDDEN, UNAUTHORIZED
 from pipeguard.transports.http.client.bodies import Unreadable
+from pipeguard.transports.judging import parse_value
 from pipeguard.transports.tasks import Tasks
 
 CONNECT_SECONDS = 10.0
@@ -85,64 +89,22 @@ class Remote(NamedTuple):
         return headers
 
 
-class Request(NamedTuple):
-    """An HTTP request to a server."""
-
-    method: str
-    url: URL
-    headers: Mapping[str, str]
-    body: bytes | None = None
-
-
-async def send_once(
-    remote: Remote, http: aiohttp.ClientSession, request: Request
-) -> aiohttp.ClientResponse:
-    """Send a request with the server's headers and our login; follow nothing.
-
-    Raises:
-        PipeGuardError: a person must log in.
-        aiohttp.ClientError: the connection failed.
-    """
-    return await http.request(
-        request.method,
-        request.url,
-        data=request.body,
-        headers=await remote.add_headers(request.headers),
-        allow_redirects=False,
-    )
-
-
-async def send(
-    remote: Remote, http: aiohttp.ClientSession, request: Request
-) -> aiohttp.ClientResponse:
-    """Send a request; once more if our login was renewed.
-
-    Raises:
-        PipeGuardError: a person must log in.
-        aiohttp.ClientError: the connection failed.
-    """
-    answer = await send_once(remote, http, request)
-    if not await login_renewed(remote, answer):
-        return answer
-    answer.release()
-    return await send_once(remote, http, request)
-
-
 class RemoteEndpoint:
-    """The MCP endpoint of a server; remembers where it has moved to.
+    """An address of a server; remembers where it has moved to.
 
     Args:
         remote: the server.
         http: connections to it.
+        url: the address; None for the MCP endpoint.
     """
 
-    def __init__(self, remote: Remote, http: aiohttp.ClientSession) -> None:
+    def __init__(self, remote: Remote, http: aiohttp.ClientSession, url: URL | None = None) -> None:
         self._remote = remote
         self._http = http
-        self._url = remote.url
+        self._url = remote.url if url is None else url
 
     async def send(
-        self, method: str, headers: Mapping[str, str], body: bytes | None
+        self, method: str, headers: Mapping[str, str], body: bytes | None = None
     ) -> aiohttp.ClientResponse:
         """Send a request; again only if the server certainly did not accept it.
 
@@ -151,8 +113,13 @@ class RemoteEndpoint:
             aiohttp.ClientError: the connection failed.
         """
         for attempt in range(_ATTEMPTS):
-            request = Request(method, self._url, headers, body)
-            answer = await send_once(self._remote, self._http, request)
+            answer = await self._http.request(
+                method,
+                self._url,
+                data=body,
+                headers=await self._remote.add_headers(headers),
+                allow_redirects=False,
+            )
             target = self._redirect_target(answer)
             if target is not None and target != self._url:
                 self._url = target  # as from /mcp to /mcp/: later requests go there, too
@@ -257,6 +224,8 @@ def to_failure(error: Exception) -> Failure:
 
 def describe_unreachable(error: Exception) -> str:
     """Say why a server cannot be reached, without its address."""
+    if isinstance(error, PipeGuardError):
+        return str(error)
     if isinstance(error, aiohttp.WSServerHandshakeError):
         return describe_status(error.status)
     why = ""
@@ -292,25 +261,57 @@ def _strict_upgrades() -> aiohttp.TraceConfig:
     return config
 
 
+class SentFrame(NamedTuple):
+    """A frame for a server, with its value and the ids of its requests.
+
+    Attributes:
+        before: the notification that is sent before it, or None.
+    """
+
+    data: bytes
+    value: JsonValue
+    ids: list[str]
+    before: asyncio.Task[None] | None
+
+    @property
+    def method(self) -> JsonValue:
+        """The method of a single message."""
+        return self.value.get("method") if isinstance(self.value, dict) else None
+
+    async def wait_turn(self) -> None:
+        """Wait until the notification before it is sent."""
+        if self.before is not None:
+            await asyncio.wait([self.before])
+
+
 class InboxChannel:
-    """A channel that is read from a queue.
+    """A conversation with a server whose frames arrive in tasks, and wait in an inbox.
 
     An unexpected error in one of its tasks ends the channel, so that nobody waits for an answer.
     """
 
     def __init__(self) -> None:
-        self._inbox = FrameQueue()
+        self._inbox = Outbox()
         self._tasks = Tasks(self._fail)
         self._closed = False
+        self._opening: SentFrame | None = None  # the client's `initialize`, once it was sent
+        self._initialized: SentFrame | None = None
+        self._last_notified: asyncio.Task[None] | None = None
 
     async def read(self) -> bytes | None:
         """Wait for the server's next frame; a Lost in place of an answer that will not come."""
-        return None if self._closed and self._inbox.empty() else await self._inbox.get()
+        return None if self._closed and not len(self._inbox) else await self._inbox.get()
 
-    def _check_open(self) -> None:
-        """Raise ChannelClosed if this side was closed."""
+    async def _parse(self, frame: bytes) -> SentFrame:
+        """Parse a frame that was judged.
+
+        Raises:
+            ChannelClosed: this side was closed.
+        """
         if self._closed:
             raise ChannelClosed("closed")
+        value = await parse_value(frame)
+        return SentFrame(frame, value, request_ids(value), self._last_notified)
 
     def _fail(self) -> None:
         self._closed = True

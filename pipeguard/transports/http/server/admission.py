@@ -36,11 +36,11 @@ _LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 # A repeated header of these could be read in two ways.
 _SINGLE = frozenset(
     {
-        *("host", "authorization", "content-type", "content-length", "content-encoding"),
-        *("origin", "last-event-id"),
+        *(b"host", b"authorization", b"content-type", b"content-length", b"content-encoding"),
+        *(b"origin", b"last-event-id"),
     }
 )
-_MIRRORS = "mcp-"
+_MIRRORS = b"mcp-"
 _LENGTH = b"Content-Length"
 MOST_HEADS, SHORT_HEAD_BYTES = 256, 4096
 Head = tuple[tuple[bytes, bytes], ...]
@@ -81,14 +81,12 @@ class RequestRefused(Exception):  # noqa: N818  whoever sent the request is at f
     @property
     def response(self) -> web.Response:
         """The answer; the connection is closed if the request's body was not read."""
+        response = web.Response(status=self._status, headers=self.headers)
         if self._frame is not None:
-            return web.Response(
-                status=self._status, body=self._frame, content_type=JSON, headers=self.headers
-            )
-        response = web.Response(
-            status=self._status, text=f"PipeGuard: {self._why}\n", headers=self.headers
-        )
-        response.force_close()
+            response.body, response.content_type = self._frame, JSON
+        else:
+            response.text = f"PipeGuard: {self._why}\n"
+            response.force_close()
         return response
 
 
@@ -144,26 +142,20 @@ class Tokens:
 
     def find_caller(self, authorization: str | None) -> Caller | None:
         """The owner of a request's token, or None; a wrong one takes as long as a right one."""
-        scheme, _, token = (authorization or "").partition(" ")
-        given, caller = _digest(token), None
+        given, caller = _digest_bearer(authorization), None
         for name, digest in self._digests().items():
             if hmac.compare_digest(digest, given):
                 caller = Caller(name, given)
-        return caller if scheme.lower() == "bearer" and token.strip() else None
+        return caller
 
     def is_for_page(self, authorization: str | None) -> bool:
         """True for a request's token that opens the page, and nothing else."""
-        scheme, _, token = (authorization or "").partition(" ")
-        if self._stored is None or scheme.lower() != "bearer":
-            return False
-        return self._stored.may_decide(_digest(token))
+        return self._stored is not None and self._stored.may_decide(_digest_bearer(authorization))
 
     def describe_end(self, authorization: str | None) -> str:
         """Say when a request's token ended, as its owner may know; empty if it is none of ours."""
-        scheme, _, token = (authorization or "").partition(" ")
-        if self._stored is None or scheme.lower() != "bearer":
-            return ""
-        return self._stored.describe_end(_digest(token))
+        stored = self._stored
+        return "" if stored is None else stored.describe_end(_digest_bearer(authorization))
 
     def reload_changed(self) -> bool:
         """True if the tokens are others than at the last call."""
@@ -360,19 +352,16 @@ def _check_headers(request: web.BaseRequest) -> None:
         raise RequestRefused(RefusalReason.MANY_HEADERS, 431, RefusalReason.MANY_HEADERS.words)
     if not all(map(is_text, request.headers.values())):
         raise RequestRefused(RefusalReason.HEADERS, 400, "a header is not in UTF-8")
-    names = [name.lower() for name, _ in request.raw_headers]
-    if len(set(names)) != len(names):
-        _check_repeated([name.decode("latin-1") for name in names])
+    seen = set[bytes]()
+    for name in [name.lower() for name, _ in request.raw_headers]:
+        if name in seen and (name in _SINGLE or name.startswith(_MIRRORS)):
+            why = f"there is more than one {name.decode('latin-1')}"
+            raise RequestRefused(RefusalReason.HEADERS, 400, why)
+        seen.add(name)
     session_id = request.headers.get(SESSION_ID)
     if session_id is not None and not is_session_id(session_id):
         why = f"{SESSION_ID} is not visible ASCII, or too long"
         raise RequestRefused(RefusalReason.HEADERS, 400, why)
-
-
-def _check_repeated(names: list[str]) -> None:
-    for name in names:
-        if (name in _SINGLE or name.startswith(_MIRRORS)) and names.count(name) > 1:
-            raise RequestRefused(RefusalReason.HEADERS, 400, f"there is more than one {name}")
 
 
 def refuse_overload() -> RequestRefused:
@@ -408,5 +397,9 @@ def _is_address(name: str) -> bool:
     return True
 
 
-def _digest(token: str) -> bytes:
+def _digest_bearer(authorization: str | None) -> bytes:
+    """SHA-256 of a bearer token; nothing for any other credential."""
+    scheme, _, token = (authorization or "").partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        return b""
     return sha256(token.strip().encode("utf-8", "surrogateescape")).digest()

@@ -183,16 +183,13 @@ class Connections:
         if len(self._strangers) > min(MAX_STRANGERS, max(self._most // 2, 1)):
             self._most_crowded().turn_away(RefusalReason.CONNECTIONS)
         elif len(self._open) + len(self._handshakes) > self._most:
-            (self._oldest_idle() or stranger).turn_away(RefusalReason.CONNECTIONS)
+            next(iter(self._idle), stranger).turn_away(RefusalReason.CONNECTIONS)
 
     def _most_crowded(self) -> Connection | _Handshake:
         """The oldest stranger of the address with the most; the newcomer is one of them."""
         strangers = Counter(stranger.address for stranger in self._strangers)
         address, _ = strangers.most_common(1)[0]
         return next(stranger for stranger in self._strangers if stranger.address == address)
-
-    def _oldest_idle(self) -> Connection | None:
-        return next(iter(self._idle), None)
 
 
 class _Handshake:
@@ -226,13 +223,14 @@ class Connection(asyncio.Protocol):
         address: the peer's network address.
     """
 
+    _transport: asyncio.Transport
+
     def __init__(self, handler: asyncio.Protocol, connections: Connections) -> None:
         self.handler = handler
         self.caller: Caller | None = None
         self.address = ""
         self._connections = connections
         self._timer: asyncio.TimerHandle | None = None
-        self._transport: asyncio.Transport | None = None
         self._masks: _FrameMasks | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -265,7 +263,6 @@ class Connection(asyncio.Protocol):
 
     def turn_away(self, reason: RefusalReason) -> None:
         """Close it: a stranger's at once, any other once the peer has read its answers."""
-        assert self._transport is not None  # noqa: S101  a connection was made
         self._connections.note_refusal(reason, self.address)
         self._connections.remove(self)
         self._transport.close()
@@ -276,7 +273,6 @@ class Connection(asyncio.Protocol):
 
     def cut(self, reason: RefusalReason) -> None:
         """Close it at once, without flushing what the peer has not read."""
-        assert self._transport is not None  # noqa: S101  a connection was made
         self.turn_away(reason)
         self._transport.abort()
 
@@ -287,7 +283,6 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Pass bytes on, unless they break the rules for WebSocket frames."""
         if self._masks is not None and not self._masks.allow(data, monotonic()):
-            assert self._transport is not None  # noqa: S101  a connection was made
             self._transport.write(CLOSE_UNMASKED)
             self._transport.close()
             self._connections.note_refusal(RefusalReason.HTTP, self.address)
@@ -300,7 +295,6 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """Count what the peer does not read."""
-        assert self._transport is not None  # noqa: S101  a connection was made
         self.handler.pause_writing()
         self._connections.backlog.note(self, self._transport.get_write_buffer_size(), self._give_up)
 

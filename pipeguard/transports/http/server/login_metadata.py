@@ -75,12 +75,9 @@ class LoginMetadata:
             return web.Response(status=answer.status)
         if request.path.startswith(RESOURCE) and answer.status == web.HTTPOk.status_code:
             document = _with_resource(document, _own_address(request, self._path))
-        return web.Response(
-            status=answer.status,
-            body=document,
-            headers=headers_to_client(answer),
-            content_type=JSON,
-        )
+        headers = headers_to_client(answer)
+        headers["Cache-Control"] = "no-store"  # a token may be in it (RFC 6749, section 5.1)
+        return web.Response(status=answer.status, body=document, headers=headers, content_type=JSON)
 
     def _headers(self, request: web.BaseRequest) -> dict[str, str]:
         given = headers_to_server(

@@ -14,7 +14,6 @@ from enum import Enum
 from pipeguard.firewall.finding import Finding, Severity
 
 INTERVAL_SECONDS = 60.0
-MAX_PEERS = 1000  # counted as different ones in one interval
 PLACE = "http.request"
 
 
@@ -55,21 +54,18 @@ class RefusalReason(Enum):
 
 
 class _Count:
-    """Refusals for one reason that are not recorded yet."""
+    """Refusals for one reason that are not recorded yet.
+
+    Attributes:
+        timer: ends the interval.
+        requests: how many.
+        peer: the address of the first.
+    """
 
     def __init__(self, timer: asyncio.TimerHandle) -> None:
         self.timer = timer
         self.requests = 0
-        self.first_route = ""
-        self.first_peer = ""
-        self.peers: set[str] = set()
-
-    def add(self, route: str, peer: str) -> None:
-        if not self.requests:
-            self.first_route, self.first_peer = route, peer
-        self.requests += 1
-        if len(self.peers) < MAX_PEERS:
-            self.peers.add(peer)
+        self.peer = ""
 
 
 class Refusals:
@@ -97,7 +93,8 @@ class Refusals:
         """
         count = self._counts.get(reason)
         if count is not None:
-            count.add(route, peer)
+            count.peer = count.peer or peer
+            count.requests += 1
             return
         self._begin_interval(reason)
         where = f" ({route})" if route else ""
@@ -122,15 +119,10 @@ class Refusals:
             self._sum_up(reason, count)
 
     def _sum_up(self, reason: RefusalReason, count: _Count) -> None:
-        if not count.requests:
-            return
-        more = "" if len(count.peers) < MAX_PEERS else " or more"
-        peers = f"{len(count.peers)}{more} addresses" if len(count.peers) > 1 else "1 address"
-        first = f", first {count.first_route}" if count.first_route else ""
-        requests = f"{count.requests} more request{'s' if count.requests > 1 else ''}"
-        when = f"within {self._interval_seconds:g} s"
-        note = f"{requests} {when}, from {peers}: {reason.words}{first}"
-        self._write(reason, note, count.first_peer)
+        if count.requests:
+            requests = f"{count.requests} more request{'s' if count.requests > 1 else ''}"
+            note = f"{requests} within {self._interval_seconds:g} s: {reason.words}"
+            self._write(reason, note, count.peer)
 
     def _write(self, reason: RefusalReason, note: str, peer: str) -> None:
         self._record(Finding(reason.rule, PLACE, severity=reason.severity, note=note), peer)

@@ -27,7 +27,7 @@ from pipeguard.transports.bounded import Crowded
 from pipeguard.transports.channel import CONNECTION_LOST, Failure
 from pipeguard.transports.http import request_headers
 from pipeguard.transports.http.challenge import UNAUTHORIZED
-from pipeguard.transports.http.client.bodies import Unreadable, body_pieces, read_body
+from pipeguard.transports.http.client.bodies import Unreadable, read_body, read_events
 from pipeguard.transports.http.client.upstream import (
     LOGIN,
     RemoteEndpoint,
@@ -64,7 +64,7 @@ from pipeguard.transports.http.server.responses import (
 )
 from pipeguard.transports.http.server.sessions import Subscriber
 from pipeguard.transports.judging import offload, read_frame
-from pipeguard.transports.sse import MESSAGE, EventStream, ServerSentEvent, to_bytes
+from pipeguard.transports.sse import MESSAGE, ServerSentEvent, to_bytes
 from pipeguard.transports.tasks import Tasks
 
 TO_CLIENT = Direction.TO_CLIENT
@@ -169,7 +169,7 @@ class Relay:
         relayed = self._begin(request)
         headers = await self._select(relayed)
         try:
-            async with await self._endpoint.send("GET", headers, None) as answer:
+            async with await self._endpoint.send("GET", headers) as answer:
                 if answer.status == web.HTTPOk.status_code and media_type(answer) == EVENTS:
                     self._keep_session(relayed, answer)
                     return await self._stream(relayed, answer)
@@ -187,7 +187,7 @@ class Relay:
         relayed = self._begin(request)
         headers = await self._select(relayed)
         try:
-            async with await self._endpoint.send("DELETE", headers, None) as answer:
+            async with await self._endpoint.send("DELETE", headers) as answer:
                 if answer.status < _BAD_REQUEST or answer.status == _NOT_FOUND:
                     self._sessions.owners.drop(relayed.session_id or "")
                     self._sessions.forget(relayed.session_id)
@@ -356,17 +356,14 @@ class Relay:
         self, relayed: _Relayed, answer: aiohttp.ClientResponse, response: web.StreamResponse
     ) -> Failure:
         """Pass on events to the end of the stream; return why nothing follows."""
-        stream = EventStream(self._remote.limit_bytes)
         try:
-            async for piece in body_pieces(answer):
-                events = [_with_valid_id(event) for event in stream.feed(piece)]
+            async for read in read_events(answer, self._remote.limit_bytes):
+                events = [_with_valid_id(event) for event in read]
                 if relayed.lasting and any(event.id for event in events):
                     relayed.is_resumable = True
                 passed = b"".join([await self._pass_event(relayed, event) for event in events])
                 if passed:
                     await response.write(passed)
-                if stream.overrun:
-                    raise Unreadable("an event is larger than the limit")  # noqa: TRY301  as below
         except Unreadable as error:
             relayed.is_resumable = False
             return to_failure(error)

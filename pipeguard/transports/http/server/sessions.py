@@ -75,6 +75,11 @@ class _Entry:
         self.used_at = monotonic()
         self.subscribers: list[_Subscriber] = []
 
+    def send(self, frames: list[bytes]) -> None:
+        """Send frames to the latest subscriber, if there is one: each goes to one stream only."""
+        if frames and self.subscribers:
+            self.subscribers[-1].send(frames)
+
 
 class SessionOwners:
     """The token that opened each session: no other token may use it.
@@ -295,9 +300,7 @@ class Sessions:
         """Tell each conversation's latest subscriber to list again what changed."""
         changed = frozenset(kinds)
         for entry in list(self._with_subscribers.values()):
-            frames = entry.session.relist(changed)
-            if frames and entry.subscribers:
-                entry.subscribers[-1].send(frames)  # a message goes to one stream only
+            entry.send(entry.session.relist(changed))
 
     def find_subscribed(self, run: str) -> Session | None:
         """The Session with this name, if its client listens for what it did not ask for."""
@@ -307,9 +310,8 @@ class Sessions:
 
     def send(self, session: Session, frames: list[bytes]) -> None:
         """Send frames to the latest subscriber of a conversation, if it has one."""
-        entry = self._with_subscribers.get(session)
-        if entry is not None and entry.subscribers:
-            entry.subscribers[-1].send(frames)
+        if session in self._with_subscribers:
+            self._with_subscribers[session].send(frames)
 
     def tell_audit_loss(self) -> list[Verdict]:
         """Tell each conversation's latest subscriber that rows of the audit are lost."""
@@ -317,8 +319,7 @@ class Sessions:
         for entry in list(self._with_subscribers.values()):
             verdict = entry.session.tell_audit_loss(monotonic())
             verdicts.append(verdict)
-            if entry.subscribers:
-                entry.subscribers[-1].send(list(verdict.forwards))
+            entry.send(list(verdict.forwards))
         return verdicts
 
     def _make_room(self) -> None:

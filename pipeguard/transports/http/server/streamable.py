@@ -8,19 +8,14 @@ to 2026-07-28, basic/transports.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 from secrets import token_urlsafe
 from time import monotonic
-from typing import NamedTuple
 
 from aiohttp import web
 
-from pipeguard.errors import Refusal
 from pipeguard.firewall.finding import Direction, Verdict
 from pipeguard.firewall.protocol import codes
-from pipeguard.firewall.protocol.message import Message, parse
 from pipeguard.firewall.session import replies
 from pipeguard.transports.bounded import Crowded
 from pipeguard.transports.channel import ChannelClosed, Failure
@@ -30,8 +25,7 @@ from pipeguard.transports.http.headers import JSON, SESSION_ID
 from pipeguard.transports.http.server.admission import WHO, RequestRefused, refuse_overload
 from pipeguard.transports.http.server.backend import Backend
 from pipeguard.transports.http.server.client_headers import check_headers, read_one_message
-from pipeguard.transports.http.server.exchange import Exchange
-from pipeguard.transports.http.server.exchange_router import ExchangeRouter
+from pipeguard.transports.http.server.exchange_router import Exchange, ExchangeRouter
 from pipeguard.transports.http.server.refusals import RefusalReason
 from pipeguard.transports.http.server.responses import (
     AWAKE_SECONDS,
@@ -41,6 +35,7 @@ from pipeguard.transports.http.server.responses import (
     is_stateless,
     refusal_response,
 )
+from pipeguard.transports.http.server.sessions import Sessions
 from pipeguard.transports.judging import offload, parse_value, read_frame
 
 SESSION_BYTES = 24
@@ -48,23 +43,8 @@ INVALID_PARAMS = -32602
 SESSION_UNKNOWN = -32001  # as in the official SDKs
 SWEEP_SECONDS = 15.0
 RETRY_SECONDS = 10.0  # for which we are not ready after a server failed to start
+_Routers = dict[str, ExchangeRouter]
 OVERLOADED = Failure("too much waits for the server; ask again a little later", codes.OVERLOADED)
-
-
-class _Answering(NamedTuple):
-    """A request that went through, on its way to the server.
-
-    Attributes:
-        router: to the server.
-        exchange: in which it is answered.
-        verdict: on it.
-        opened: the id of the session that it begins, or None.
-    """
-
-    router: ExchangeRouter
-    exchange: Exchange
-    verdict: Verdict
-    opened: str | None
 
 
 class StreamableEndpoint:
@@ -78,8 +58,8 @@ class StreamableEndpoint:
         self._backend = backend
         self._sessions, self._judge = backend.sessions, backend.judge
         self._backlog = backend.backlog
-        self._routers: dict[str, ExchangeRouter] = {}  # by session id
-        self._shared: dict[str, ExchangeRouter] = {}  # for messages without one, by token's name
+        self._routers: _Routers = {}  # by session id
+        self._shared: _Routers = {}  # for messages without one, by token's name
         self._opening: dict[str, asyncio.Lock] = {}
         self._beginning = 0
         self._failed_at = float("-inf")  # when a server last failed to start
@@ -97,7 +77,7 @@ class StreamableEndpoint:
         body = await read_frame(body)
         stateless = await offload(body, is_stateless, request, body)
         if stateless:
-            await self._check_stateless(request, body)
+            await _check_stateless(self._sessions, request, body)
         opened, router = await self._find_router(request, body, stateless=stateless)
         exchange = self._exchange(request, router, stateless=stateless)
         try:
@@ -108,15 +88,15 @@ class StreamableEndpoint:
             verdict = await self._backend.decide(router.session, exchange.session, verdict)
             router.use()
             if verdict.forward is None:
-                await self._end(opened)
+                await self._end(self._routers, opened)
                 return refusal_response(verdict)
             if not exchange.session.waiting():
                 return await _notify(router, verdict)
-            answering = self._answer(request, _Answering(router, exchange, verdict, opened))
+            answering = self._answer(request, router, exchange, verdict=verdict, opened=opened)
             del verdict
             return await answering
         except Crowded:
-            await self._end(opened)
+            await self._end(self._routers, opened)
             raise refuse_overload() from None
         finally:
             exchange.session.leave()
@@ -136,7 +116,7 @@ class StreamableEndpoint:
     async def delete(self, request: web.BaseRequest, _: bytes = b"") -> web.StreamResponse:
         """End a session."""
         self._get_router(request)
-        await self._end(request.headers[SESSION_ID])
+        await self._end(self._routers, request.headers[SESSION_ID])
         return web.Response(status=204)
 
     async def close(self) -> None:
@@ -146,14 +126,6 @@ class StreamableEndpoint:
         routers = [*self._routers.values(), *self._shared.values()]
         await asyncio.gather(*(router.close() for router in routers))
         self._routers.clear()
-
-    async def _check_stateless(self, request: web.BaseRequest, body: bytes) -> None:
-        """Check that a message without a session has the revision and headers that it needs."""
-        message = await offload(body, read_one_message, body)
-        if message is not None:
-            await _check_revision(message, body)
-            who = request.get(WHO, "")
-            check_headers(self._sessions, request.headers, message, who=who, all_of_them=True)
 
     def _exchange(
         self, request: web.BaseRequest, router: ExchangeRouter, *, stateless: bool
@@ -185,25 +157,26 @@ class StreamableEndpoint:
 
     async def _find_router(
         self, request: web.BaseRequest, body: bytes, *, stateless: bool
-    ) -> tuple[str | None, ExchangeRouter]:
-        """The destination of a message, and the id of the session that it begins.
+    ) -> tuple[str, ExchangeRouter]:
+        """The destination of a message, and the id of the session that it begins, or nothing.
 
         Raises:
             RequestRefused: there is no such session, or none can begin.
         """
         session_id = request.headers.get(SESSION_ID)
         if stateless:
-            return None, await self._shared_router(request.get(WHO, ""), body)
+            return "", await self._shared_router(request.get(WHO, ""), body)
         if session_id is None:
             return await self._begin_session(request.get(WHO, ""), body)
         router = self._routers.get(session_id)
         if router is None:
             why = "Session not found"
             raise await _refusal(RefusalReason.NO_SESSION, 404, body, SESSION_UNKNOWN, why)
-        return None, router
+        return "", router
 
     async def _begin_session(self, who: str, body: bytes) -> tuple[str, ExchangeRouter]:
-        if await offload(body, _read_method, body) != "initialize":
+        message = await offload(body, read_one_message, body)
+        if message is None or message.method != "initialize":
             why = f"{SESSION_ID} is missing"
             raise await _refusal(RefusalReason.NO_SESSION, 400, body, codes.INVALID_REQUEST, why)
         if self._is_full():
@@ -211,18 +184,15 @@ class StreamableEndpoint:
         if self._is_full():
             reason = RefusalReason.SESSIONS
             why = f"PipeGuard: {reason.words}"
-            refusal = await _refusal(reason, 503, body, codes.OVERLOADED, why)
-            refusal.headers["Retry-After"] = "5"
-            raise refusal
+            raise await _refusal(reason, 503, body, codes.OVERLOADED, why)
         self._beginning += 1
         try:
             router = await self._open_router(who, body)
         finally:
             self._beginning -= 1
         session_id = token_urlsafe(SESSION_BYTES)
-        self._routers[session_id] = router
         self._sessions.owners.own(session_id, who)
-        self._begin(router, partial(self._forget, session_id))
+        self._begin(self._routers, session_id, router)
         return session_id, router
 
     def _is_full(self) -> bool:
@@ -233,8 +203,8 @@ class StreamableEndpoint:
         async with self._opening.setdefault(who, asyncio.Lock()):
             router = self._shared.get(who)
             if router is None:
-                router = self._shared[who] = await self._open_router(who, body, is_shared=True)
-                self._begin(router, partial(self._forget_shared, who, router))
+                router = await self._open_router(who, body, is_shared=True)
+                self._begin(self._shared, who, router)
             router.use()
             return router
 
@@ -252,30 +222,27 @@ class StreamableEndpoint:
             channel, session, self._judge, backlog=self._backlog, is_shared=is_shared, waits=waits
         )
 
-    def _begin(self, router: ExchangeRouter, forget: Callable[[], object]) -> None:
+    def _begin(self, routers: _Routers, key: str, router: ExchangeRouter) -> None:
         def end_session() -> None:
-            forget()
+            self._forget(routers, key, router)
             if router.was_stillborn:
                 self._failed_at = monotonic()
 
+        routers[key] = router
         router.begin(end_session)
 
-    def _forget_shared(self, who: str, router: ExchangeRouter) -> None:
-        self._sessions.end_conversation(router.session)
-        if self._shared.get(who) is router:
-            del self._shared[who]
-
-    def _forget(self, session_id: str) -> ExchangeRouter | None:
-        self._sessions.owners.drop(session_id)
-        router = self._routers.pop(session_id, None)
-        if router is not None:
+    def _forget(self, routers: _Routers, key: str, router: ExchangeRouter) -> None:
+        if routers.get(key) is router:
+            del routers[key]
             self._sessions.end_conversation(router.session)
-        return router
+            if routers is self._routers:
+                self._sessions.owners.drop(key)
 
-    async def _end(self, session_id: str | None) -> None:
-        """End a session; does nothing without one."""
-        router = None if session_id is None else self._forget(session_id)
+    async def _end(self, routers: _Routers, key: str) -> None:
+        """End the server of a session, or of messages without one."""
+        router = routers.get(key)
         if router is not None:
+            self._forget(routers, key, router)
             await router.close()
 
     async def _sweep(self) -> None:
@@ -285,25 +252,27 @@ class StreamableEndpoint:
 
     async def _end_idle(self) -> None:
         now, most = monotonic(), self._backend.idle_seconds
-        for session_id, router in list(self._routers.items()):
-            if self._idle_seconds(router, now) > most:
-                await self._end(session_id)
-        for who, router in list(self._shared.items()):
-            if self._idle_seconds(router, now) > most:
-                self._forget_shared(who, router)
-                await router.close()
-
-    def _idle_seconds(self, router: ExchangeRouter, now: float) -> float:
-        return 0.0 if self._sessions.holds(router.session) else router.idle_seconds(now)
+        for routers in (self._routers, self._shared):
+            for key, router in list(routers.items()):
+                is_held = self._sessions.holds(router.session)
+                if not is_held and router.idle_seconds(now) > most:
+                    await self._end(routers, key)
 
     # --- answers ------------------------------------------------------------------------
 
-    async def _answer(self, request: web.BaseRequest, answering: _Answering) -> web.StreamResponse:
+    async def _answer(
+        self,
+        request: web.BaseRequest,
+        router: ExchangeRouter,
+        exchange: Exchange,
+        *,
+        verdict: Verdict,
+        opened: str,
+    ) -> web.StreamResponse:
         """Send a request to the server, and answer it: in one JSON text, or in a stream."""
-        router, exchange, verdict, opened = answering
         method, reply = verdict.method, verdict.reply
         frame = verdict.forward or b""
-        del answering, verdict
+        del verdict
         try:
             value = await parse_value(frame)
         except asyncio.CancelledError:
@@ -318,7 +287,7 @@ class StreamableEndpoint:
             del value
             await self._send(router, exchange, frame)
             del frame  # otherwise it would be kept until the answer comes
-            headers = {} if opened is None else {SESSION_ID: opened}
+            headers = {SESSION_ID: opened} if opened else {}
             first = await exchange.next(AWAKE_SECONDS)
             if first and exchange.is_answered and method != "batch":
                 status = 200 if exchange.lasting else await offload(first, choose_status, first)
@@ -363,37 +332,27 @@ async def _notify(router: ExchangeRouter, verdict: Verdict) -> web.Response:
     return web.Response(status=202)
 
 
-async def _check_revision(message: Message, body: bytes) -> None:
-    """Check that a message without a session says of which revision it is.
+async def _check_stateless(sessions: Sessions, request: web.BaseRequest, body: bytes) -> None:
+    """Check that a message without a session has the revision and headers that it needs.
 
-    The server behind would take one that does not for the opening of a session, and all clients
-    share that server.
+    The server behind would take a message without a revision for the opening of a session, and all
+    clients share that server.
 
     Raises:
-        RequestRefused: it does not, or opens a session; with -32602 or -32601 (MCP 2026-07-28,
-            basic/index, "Meta").
+        RequestRefused: it has no revision, or opens a session; with -32602 or -32601 (MCP
+            2026-07-28, basic/index, "Meta"). Or its headers differ from it.
     """
+    message = await offload(body, read_one_message, body)
+    if message is None:
+        return  # the Session refuses it
     if message.method == "initialize":
         why = "this revision has no initialize"
         raise await _refusal(RefusalReason.BODY, 404, body, codes.METHOD_NOT_FOUND, why)
     if request_headers.find_revision(message.value) is None:
         why = f"_meta lacks {request_headers.VERSION_META}"
         raise await _refusal(RefusalReason.BODY, 400, body, INVALID_PARAMS, why)
-
-
-def _read_method(body: bytes) -> str | None:
-    """The method of a message.
-
-    Raises:
-        RequestRefused: the body is not a message.
-    """
-    try:
-        message = parse(body)
-    except Refusal as refusal:
-        why = f"PipeGuard: {refusal.why}"
-        frame = replies.error(refusal.id_token, refusal.code, why)
-        raise RequestRefused(RefusalReason.BODY, 400, why, frame=frame) from None
-    return message.method if isinstance(message, Message) else None
+    who = request.get(WHO, "")
+    check_headers(sessions, request.headers, message, who=who, all_of_them=True)
 
 
 async def _refusal(
@@ -402,4 +361,5 @@ async def _refusal(
     """A refusal whose body is a JSON-RPC error, under the id of the message in the request."""
     message = await offload(body, read_one_message, body)
     frame = replies.error(None if message is None else message.id_token, code, why)
-    return RequestRefused(reason, status, why, frame=frame)
+    headers = {"Retry-After": "5"} if code == codes.OVERLOADED else None
+    return RequestRefused(reason, status, why, headers, frame)

@@ -19,7 +19,7 @@ from pipeguard.transports.http.bindings.websocket import _WebSocketEndpoint
 from pipeguard.transports.http.server.admission import WHO, RequestRefused
 from pipeguard.transports.http.server.backend import Backend
 from pipeguard.transports.http.server.sessions import Sessions
-from tests.transports.http.server.hosting import Answering, Child, code, echo
+from tests.transports.http.server.hosting import Answering, Child, echo
 from tests.transports.talking import (
     GONE,
     INITIALIZED,
@@ -29,6 +29,7 @@ from tests.transports.talking import (
     Records,
     backend,
     call,
+    code,
     events,
     initialize,
     make_sessions,
@@ -188,20 +189,6 @@ async def test_a_conversation_is_judged_both_ways(transport: str) -> None:
 
 
 @both
-async def test_each_connection_has_a_server_of_its_own(transport: str) -> None:
-    async with hosting() as host:
-        clients = [await joined(host, transport) for _ in range(3)]
-        for number, client in enumerate(clients):
-            assert await client.ask(request(1)) == text_result(1, "fine")
-            assert len(host.children) == max(3, number + 1)
-        await clients[0].leave()
-        await eventually(lambda: host.children[0].is_closed, "one ended")
-        assert await clients[1].ask(request(2)) == text_result(2, "fine")
-        for client in clients[1:]:
-            await client.leave()
-
-
-@both
 async def test_a_server_that_dies_answers_what_waits_and_ends_all(
     transport: str,
 ) -> None:
@@ -219,17 +206,6 @@ async def test_a_server_that_dies_answers_what_waits_and_ends_all(
         assert await client.hear() is None
         await eventually(lambda: not host.backend.servers, "all of it is over")
         assert host.children[0].is_closed
-
-
-@both
-async def test_closing_answers_what_waits(transport: str) -> None:
-    async with hosting(None) as host:
-        client = await joined(host, transport)
-        await client.send(request(1))
-        await eventually(lambda: host.children[0].asked("x/y"), "it was asked")
-        await host.backend.close()
-        assert code(await client.hear()) == GONE
-        assert await client.hear() is None
 
 
 @both
@@ -268,25 +244,6 @@ async def test_a_message_needs_a_stream() -> None:
         await client.leave()
         await eventually(lambda: host.children[0].is_closed, "it ended")
         assert await client.send(request(1)) == 404
-
-
-async def test_a_protocol_that_is_not_spoken_is_refused() -> None:
-    async with hosting() as host:
-        with pytest.raises(aiohttp.WSServerHandshakeError, match="400"):
-            await host.http.ws_connect(f"{host.url}/ws", protocols=("graphql-ws",))
-        assert host.children == []
-        for protocols in ((), ("other", "mcp")):
-            async with host.http.ws_connect(f"{host.url}/ws", protocols=protocols) as socket:
-                assert socket.protocol == ("mcp" if protocols else None)
-
-
-async def test_a_binary_frame_ends_the_conversation() -> None:
-    async with hosting() as host, host.http.ws_connect(f"{host.url}/ws") as socket:
-        await socket.send_bytes(json.dumps(request(1)).encode())
-        await socket.receive()
-        assert socket.close_code == 1003
-        await eventually(lambda: host.children[0].is_closed, "its server ended")
-        assert host.children[0].heard == []
 
 
 async def test_what_changed_is_told_to_those_who_were_promised_it() -> None:

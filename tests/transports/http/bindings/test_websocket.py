@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -13,7 +12,7 @@ from aiohttp import web
 from yarl import URL
 
 from pipeguard.transports.channel import ChannelClosed
-from pipeguard.transports.http.bindings.websocket import _WebSocketChannel, _WebSocketLink
+from pipeguard.transports.http.bindings.websocket import _connect, _WebSocketChannel
 from pipeguard.transports.http.client.reconnecting import LinkLost
 from pipeguard.transports.http.client.upstream import Remote, connect
 from tests.transports.talking import Login, request, result
@@ -31,11 +30,11 @@ def remote(address: str, login: Login | None = None, **headers: str) -> Remote:
 @asynccontextmanager
 async def linked(
     handler: Handler, login: Login | None = None, **headers: str
-) -> AsyncIterator[_WebSocketLink]:
+) -> AsyncIterator[_WebSocketChannel]:
     async with serving(handler) as address:
         at = remote(address, login, **headers)
         async with connect(at) as http:
-            link = await _WebSocketLink.open(at, http)
+            link = await _connect(at, http)
             try:
                 yield link
             finally:
@@ -63,14 +62,14 @@ async def echo(socket: web.WebSocketResponse) -> None:
 
 async def test_messages_go_both_ways_as_text() -> None:
     async with linked(talking(lambda socket: socket.send_str("x" * LIMIT))) as link:
-        assert await link.receive() == b"x" * LIMIT
+        assert await link.read() == b"x" * LIMIT
     async with linked(talking(echo)) as link:
-        await link.send(json.dumps(request(1)).encode())
-        assert json.loads(await link.receive() or b"") == result(1)
+        await link.write(json.dumps(request(1)).encode())
+        assert json.loads(await link.read() or b"") == result(1)
         await link.close()
-        assert await link.receive() is None
-        with pytest.raises(LinkLost):
-            await link.send(b"{}")
+        assert await link.read() is None
+        with pytest.raises(ChannelClosed):
+            await link.write(b"{}")
 
 
 async def test_a_server_that_chooses_no_protocol_is_taken() -> None:
@@ -84,8 +83,8 @@ async def test_a_server_that_chooses_no_protocol_is_taken() -> None:
         return socket
 
     async with linked(handler, X_Api_Key="k") as link:
-        await link.send(json.dumps(request(1)).encode())
-        assert await link.receive() is not None
+        await link.write(json.dumps(request(1)).encode())
+        assert await link.read() is not None
 
 
 async def test_a_server_that_chooses_another_protocol_is_not_spoken_to() -> None:
@@ -99,7 +98,7 @@ async def test_a_server_that_chooses_another_protocol_is_not_spoken_to() -> None
 
     with pytest.raises(LinkLost):
         async with linked(handler) as link:
-            await link.send(b"{}")
+            await link.write(b"{}")
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
@@ -147,8 +146,8 @@ class Locked:
 async def test_a_login_is_renewed_for_the_upgrade() -> None:
     login, locked = Login("Bearer new"), Locked()
     async with linked(locked, login) as link:
-        await link.send(json.dumps(request(1)).encode())
-        assert json.loads(await link.receive() or b"") == result(1)
+        await link.write(json.dumps(request(1)).encode())
+        assert json.loads(await link.read() or b"") == result(1)
     assert locked.asked == [None, "Bearer new"]
     assert login.challenges == [(401, "Bearer a, Basic b")]
 
@@ -189,62 +188,6 @@ async def test_what_is_no_message_ends_the_connection(kind: str) -> None:
         codes.append(socket.close_code)
 
     async with linked(talking(odd)) as link:
-        assert await link.receive() is None
+        assert await link.read() is None
     if kind in ("binary", "large"):
         assert codes == [{"binary": 1003, "large": 1009}[kind]]
-
-
-# --- clients --------------------------------------------------------------------------------------
-
-
-@asynccontextmanager
-async def client_of(
-    talk: Callable[[_WebSocketChannel], Awaitable[None]],
-) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
-    done = asyncio.Event()
-
-    async def handler(asked: web.BaseRequest) -> web.StreamResponse:
-        socket = web.WebSocketResponse(protocols=("mcp",), max_msg_size=LIMIT + 1)
-        await socket.prepare(asked)
-        try:
-            await talk(_WebSocketChannel(socket))
-        finally:
-            done.set()
-        return socket
-
-    async with serving(handler) as address, aiohttp.ClientSession() as http:
-        async with http.ws_connect(address, protocols=("mcp",)) as socket:
-            yield socket
-        await done.wait()
-
-
-async def test_a_client_is_a_channel() -> None:
-    async def talk(channel: _WebSocketChannel) -> None:
-        while (frame := await channel.read()) is not None:
-            await channel.write(frame)
-        with pytest.raises(ChannelClosed):
-            await channel.write(b"{}")
-        await channel.close()
-
-    async with client_of(talk) as socket:
-        for text in ("{}", '{"a":"\u00e9"}', "x" * LIMIT):
-            await socket.send_str(text)
-            assert await socket.receive_str() == text
-
-
-@pytest.mark.parametrize(("kind", "code"), [("binary", 1003), ("large", 1009), ("utf8", 1007)])
-async def test_what_a_client_may_not_send_ends_its_connection(kind: str, code: int) -> None:
-    async def talk(channel: _WebSocketChannel) -> None:
-        assert await channel.read() is None
-        assert await channel.read() is None
-
-    async with client_of(talk) as socket:
-        match kind:
-            case "binary":
-                await socket.send_bytes(b"{}")
-            case "large":
-                await socket.send_str("x" * (LIMIT + 1))
-            case "utf8":
-                await socket.send_frame(b"\xff", aiohttp.WSMsgType.TEXT)
-        await socket.receive()
-        assert socket.close_code == code

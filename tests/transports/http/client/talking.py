@@ -20,6 +20,7 @@ from tests.transports.talking import (
     Object,
     Odd,
     as_json,
+    at,
     initialize,
     notification,
     opened,
@@ -94,6 +95,11 @@ def in_sessions(answering: Answering, *ids: str) -> Odd:
 
 async def echo(_: web.BaseRequest, asked: Asked) -> web.StreamResponse:
     return as_json(text_result(asked.message["id"], "fine"))
+
+
+def lost(told: Json) -> Json:
+    """The id of a request whose answer is lost."""
+    return at(told, "lost")
 
 
 def said(odd: Odd) -> list[Json]:

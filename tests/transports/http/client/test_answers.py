@@ -12,6 +12,7 @@ from tests.transports.http.client.talking import (
     NOTE,
     echo,
     in_sessions,
+    lost,
     said,
     talking,
 )
@@ -98,14 +99,10 @@ async def test_an_answer_to_another_request_does_not_stand_for_this_one() -> Non
 
     async with talking(Odd(answering)) as client:
         assert await client.ask(request(1)) == result(2)
-        told = await client.hear()
-        assert isinstance(told, dict)
-        assert told["lost"] == 1
+        assert lost(await client.hear()) == 1
         assert await client.ask(request(2)) == result("02")
         assert await client.hear() == result(3)
-        told = await client.hear()
-        assert isinstance(told, dict)
-        assert told["lost"] == 2
+        assert lost(await client.hear()) == 2
 
 
 async def test_a_batch_is_lost_for_what_is_not_answered() -> None:
@@ -115,9 +112,7 @@ async def test_a_batch_is_lost_for_what_is_not_answered() -> None:
     async with talking(Odd(answering)) as client:
         await client.send([request(1), request(2), INITIALIZED])
         assert await client.hear() == [result(1)]
-        told = await client.hear()
-        assert isinstance(told, dict)
-        assert told["lost"] == 2
+        assert lost(await client.hear()) == 2
 
 
 async def test_a_server_that_cannot_be_reached_is_tried_again_and_then_told() -> None:
@@ -134,9 +129,7 @@ async def test_a_connection_that_breaks_after_a_request_was_sent_is_not_used_aga
 
     odd = Odd(answering)
     async with talking(odd) as client:
-        told = await client.ask(call(1))
-        assert isinstance(told, dict)
-        assert told["lost"] == 1
+        assert lost(await client.ask(call(1))) == 1
     assert len(odd.asked) == 1, "the server may have acted"
 
 
@@ -183,9 +176,7 @@ async def test_a_broken_stream_that_cannot_be_taken_up_is_lost(first: bytes, sta
 
     async with talking(in_sessions(answering)) as client:
         await client.open()
-        told = await client.ask(call(1))
-        assert isinstance(told, dict)
-        assert told["lost"] == 1
+        assert lost(await client.ask(call(1))) == 1
 
 
 async def test_a_stream_that_stays_broken_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -198,9 +189,7 @@ async def test_a_stream_that_stays_broken_is_given_up(monkeypatch: pytest.Monkey
 
     async with talking(in_sessions(answering)) as client:
         await client.open()
-        told = await client.ask(call(1))
-        assert isinstance(told, dict)
-        assert told["lost"] == 1
+        assert lost(await client.ask(call(1))) == 1
 
 
 async def test_an_event_over_the_limit_is_not_asked_for_again() -> None:

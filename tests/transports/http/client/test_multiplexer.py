@@ -87,15 +87,20 @@ async def sharing() -> AsyncIterator[tuple[Multiplexer, Source]]:
     await shared.close()
 
 
+@asynccontextmanager
+async def two_clients() -> AsyncIterator[tuple[Multiplexer, Server, AsyncChannel, AsyncChannel]]:
+    async with sharing() as (shared, source):
+        ports = await shared.dial(), await shared.dial()
+        yield shared, source.servers[0], *ports
+
+
 @pytest.mark.parametrize("respell", [str, float])
 async def test_an_answer_with_the_digits_of_an_id_reaches_its_client(
     respell: Callable[[str], str | float],
 ) -> None:
-    async with sharing() as (shared, source):
-        one, two = await shared.dial(), await shared.dial()
+    async with two_clients() as (_, server, one, two):
         for port in (one, two):
             await send(port, call(1, "a"))
-        [server] = source.servers
         for asked in server.heard:
             server.say({**text_result(1, "a"), "id": respell(str(asked["id"]))})
         for port in (one, two):
@@ -105,11 +110,9 @@ async def test_an_answer_with_the_digits_of_an_id_reaches_its_client(
 
 
 async def test_equal_ids_and_tokens_reach_the_server_as_different_ones() -> None:
-    async with sharing() as (shared, source):
-        one, two = await shared.dial(), await shared.dial()
+    async with two_clients() as (_, server, one, two):
         for port, text in ((one, "a"), (two, "b")):
             await send(port, call(1, text, _meta={"progressToken": 1}))
-        [server] = source.servers
         first, second = server.heard
         assert first["id"] != second["id"]
         for asked in (second, first):
@@ -127,11 +130,9 @@ async def test_equal_ids_and_tokens_reach_the_server_as_different_ones() -> None
 
 
 async def test_the_server_is_opened_once_and_described_to_all() -> None:
-    async with sharing() as (shared, source):
-        one, two = await shared.dial(), await shared.dial()
+    async with two_clients() as (_, server, one, two):
         await send(one, initialize("x"))
         waiting = asyncio.create_task(send(two, initialize(7)))
-        [server] = source.servers
         server.say(opened(server.heard[0]["id"]))
         assert await told(one) == opened("x")
         await waiting
@@ -151,10 +152,8 @@ async def test_the_server_is_opened_once_and_described_to_all() -> None:
 async def test_a_server_is_described_in_the_revision_that_is_asked_for(
     asked: str, told_version: str
 ) -> None:
-    async with sharing() as (shared, source):
-        one, two = await shared.dial(), await shared.dial()
+    async with two_clients() as (_, server, one, two):
         await send(one, request(1, "initialize", protocolVersion="2025-06-18"))
-        [server] = source.servers
         server.say(result(server.heard[0]["id"], protocolVersion="2025-06-18"))
         await told(one)
         await send(two, request(1, "initialize", protocolVersion=asked))
@@ -164,12 +163,10 @@ async def test_a_server_is_described_in_the_revision_that_is_asked_for(
 
 
 async def test_an_opening_that_fails_is_told_and_the_next_one_tries_again() -> None:
-    async with sharing() as (shared, source):
-        one, two = await shared.dial(), await shared.dial()
+    async with two_clients() as (_, server, one, two):
         await send(one, initialize(1))
         waiting = asyncio.create_task(send(two, initialize(2)))
         await asyncio.sleep(0)  # so that it waits for the first one
-        [server] = source.servers
         error: Object = {"code": -32603, "message": "no"}
         server.say({"jsonrpc": "2.0", "id": server.heard[0]["id"], "error": error})
         assert (await told(one))["error"] == error
@@ -183,38 +180,16 @@ async def test_an_opening_that_fails_is_told_and_the_next_one_tries_again() -> N
 
 
 async def test_a_cancellation_names_the_request_as_it_went_up_and_nobody_elses() -> None:
-    async with sharing() as (shared, source):
-        one, two = await shared.dial(), await shared.dial()
+    async with two_clients() as (_, server, one, two):
         await send(one, call(5))
         await send(two, notification("notifications/cancelled", requestId=5))
         await send(one, notification("notifications/cancelled", requestId=5))
-        [server] = source.servers
         asked, cancelled = server.heard
         assert cancelled["params"] == {"requestId": asked["id"]}
 
 
-async def test_what_the_server_asks_goes_to_a_client_only_while_there_is_one() -> None:
-    async with sharing() as (shared, source):
-        one = await shared.dial()
-        [server] = source.servers
-        server.say(request("r", "roots/list"))
-        assert (await told(one))["id"] == "r"
-        await send(one, result("r", roots=[]))
-        two = await shared.dial()
-        server.say(request("s", "roots/list"))
-        server.say(notification("notifications/tools/list_changed"))
-        for port in (one, two):
-            assert (await told(port))["method"] == "notifications/tools/list_changed"
-        answered, refused = server.heard
-        assert answered == result("r", roots=[])
-        assert isinstance(refused["error"], dict)
-        assert (refused["id"], refused["error"]["code"]) == ("s", -32601)
-
-
 async def test_what_the_server_asks_goes_to_the_one_client_that_it_works_for() -> None:
-    async with sharing() as (shared, source):
-        one, two = await shared.dial(), await shared.dial()
-        [server] = source.servers
+    async with two_clients() as (_, server, one, two):
         await send(two, request(7, "tools/call", name="ask"))
         server.say(request("r", "elicitation/create"))
         assert (await told(two))["id"] == "r"
@@ -227,11 +202,9 @@ async def test_what_the_server_asks_goes_to_the_one_client_that_it_works_for() -
 
 
 async def test_who_leaves_gives_up_what_it_asked_and_the_server_stays() -> None:
-    async with sharing() as (shared, source):
-        one, two = await shared.dial(), await shared.dial()
+    async with two_clients() as (_, server, one, two):
         await send(one, call(1))
         await one.close()
-        [server] = source.servers
         assert server.heard[1]["method"] == "notifications/cancelled"
         server.say(text_result(server.heard[0]["id"], "late"))
         await send(two, call(1))
@@ -244,14 +217,11 @@ async def test_who_leaves_gives_up_what_it_asked_and_the_server_stays() -> None:
 
 async def test_a_server_that_dies_ends_all_and_the_next_one_starts_another() -> None:
     async with sharing() as (shared, source):
-        one, two = await shared.dial(), await shared.dial()
+        ports = [await shared.dial() for _ in range(2)]
         source.servers[0].frames.put_nowait(None)
-        assert await one.read() is None
-        assert await two.read() is None
-        three = await shared.dial()
-        await send(three, call(1))
-        assert len(source.servers) == 2
-        assert len(source.servers[1].heard) == 1
+        assert [await port.read() for port in ports] == [None, None]
+        await send(await shared.dial(), call(1))
+        assert [len(server.heard) for server in source.servers] == [0, 1]
 
 
 @pytest.mark.parametrize(
@@ -265,11 +235,9 @@ async def test_a_server_that_dies_ends_all_and_the_next_one_starts_another() -> 
     ids=["nan", "twice", "batch", "broken batch"],
 )
 async def test_an_answer_that_cannot_be_read_is_told_to_whom_it_was_for(answer: bytes) -> None:
-    async with sharing() as (shared, source):
-        one, other = await shared.dial(), await shared.dial()
+    async with two_clients() as (_, server, one, other):
         for port in (one, other):
             await send(port, request(2, "ping"))
-        server = source.servers[0]
         second = server.heard[1]["id"]
         assert second != 2
         server.frames.put_nowait(answer % second)
@@ -281,21 +249,18 @@ async def test_an_answer_that_cannot_be_read_is_told_to_whom_it_was_for(answer: 
 
 
 async def test_text_that_is_no_message_is_recorded_once_and_answers_nobody() -> None:
-    async with sharing() as (shared, source):
-        one, other = await shared.dial(), await shared.dial()
+    async with two_clients() as (_, server, one, other):
         await send(other, request("a"))
-        source.servers[0].frames.put_nowait(b'{"id": 1, "no": "message')
-        source.servers[0].say(result(source.servers[0].heard[0]["id"]))
+        server.frames.put_nowait(b'{"id": 1, "no": "message')
+        server.say(result(server.heard[0]["id"]))
         assert await one.read() == b'{"id": 1, "no": "message'
         assert await told(other) == result("a")
 
 
 async def test_a_subscription_is_told_to_its_client_alone_under_its_own_id() -> None:
-    async with sharing() as (shared, source):
-        one, other = await shared.dial(), await shared.dial()
+    async with two_clients() as (_, server, one, other):
         for port in (one, other):
             await send(port, request("s", LISTEN))
-        server = source.servers[0]
         second = server.heard[1]["id"]
         server.say(notification(ACKNOWLEDGED, _meta={SUBSCRIPTION_META: second}))
         server.say(result(second, _meta={SUBSCRIPTION_META: second}))
@@ -311,10 +276,8 @@ async def test_a_subscription_is_told_to_its_client_alone_under_its_own_id() -> 
 
 @pytest.mark.parametrize("size", [1, 2**19])
 async def test_one_who_does_not_read_misses_what_nobody_asked_for_and_no_answer(size: int) -> None:
-    async with sharing() as (shared, source):
-        idle, busy = await shared.dial(), await shared.dial()
+    async with two_clients() as (_, server, idle, busy):
         await send(idle, call(1))
-        [server] = source.servers
         count = 2 * INBOX_FRAMES if size == 1 else 2 * INBOX_BYTES // size
         note = notification("notifications/message", data="x" * size)
         for _ in range(count):
@@ -377,12 +340,10 @@ async def test_one_who_takes_a_little_now_and_then_holds_up_the_others_no_longer
 ) -> None:
     monkeypatch.setattr(shared_module, "UNTAKEN_SECONDS", 0.5)
 
-    async with sharing() as (shared, source):
-        idle, other = await shared.dial(), await shared.dial()
+    async with two_clients() as (_, server, idle, other):
         note = notification("notifications/message", data="x")
         await send(idle, call(1))
         await send(other, call(9))
-        [server] = source.servers
         for _ in range(INBOX_FRAMES - 1):
             server.say(note)
         server.say(text_result(server.heard[0]["id"], "x" * (INBOX_BYTES + 1)))
@@ -400,10 +361,8 @@ async def test_one_who_takes_a_little_now_and_then_holds_up_the_others_no_longer
 
 
 async def test_progress_that_nobody_asked_for_reaches_nobody() -> None:
-    async with sharing() as (shared, source):
-        one, other = await shared.dial(), await shared.dial()
+    async with two_clients() as (_, server, one, other):
         await send(other, call(1, "b", _meta={"progressToken": 1}))
-        [server] = source.servers
         server.say(text_result(server.heard[0]["id"], "b"))
         assert (await told(other))["id"] == 1
         server.say(notification("notifications/progress", progressToken=1, progress=1))
@@ -413,11 +372,9 @@ async def test_progress_that_nobody_asked_for_reaches_nobody() -> None:
 
 
 async def test_progress_of_a_task_goes_on_after_the_answer_that_created_it() -> None:
-    async with sharing() as (shared, source):
-        one, other = await shared.dial(), await shared.dial()
+    async with two_clients() as (shared, server, one, other):
         for port in (one, other):
             await send(port, call(1, "b", _meta={"progressToken": 1}))
-        [server] = source.servers
         for number, asked in enumerate(server.heard):
             server.say(result(asked["id"], task={"taskId": f"t{number}"}))
         for port in (one, other):
@@ -432,11 +389,9 @@ async def test_progress_of_a_task_goes_on_after_the_answer_that_created_it() -> 
 
 
 async def test_a_question_about_a_task_goes_to_who_waits_for_its_result() -> None:
-    async with sharing() as (shared, source):
-        one, other = await shared.dial(), await shared.dial()
+    async with two_clients() as (_, server, one, other):
         await send(other, call(1, "b"))
         await send(one, {**request(1, "tasks/result"), "params": {"taskId": "t1"}})
-        [server] = source.servers
         about: Object = {"io.modelcontextprotocol/related-task": {"taskId": "t1"}}
         question: Object = {**request(9, "elicitation/create"), "params": {"_meta": about}}
         server.say(question)
@@ -444,11 +399,9 @@ async def test_a_question_about_a_task_goes_to_who_waits_for_its_result() -> Non
 
 
 async def test_each_notification_of_a_batch_goes_to_those_who_want_it() -> None:
-    async with sharing() as (shared, source):
-        one, other = await shared.dial(), await shared.dial()
+    async with two_clients() as (_, server, one, other):
         params: Object = {"uri": "x://a"}
         await send(one, {**request(1, "resources/subscribe"), "params": params})
-        [server] = source.servers
         changed = notification("notifications/tools/list_changed")
         server.say([notification("notifications/resources/updated", uri="x://a"), changed])
         assert (await told(one))["params"] == params
@@ -457,12 +410,10 @@ async def test_each_notification_of_a_batch_goes_to_those_who_want_it() -> None:
 
 
 async def test_who_leaves_before_the_server_has_opened_keeps_nobody_waiting() -> None:
-    async with sharing() as (shared, source):
-        one, two = await shared.dial(), await shared.dial()
+    async with two_clients() as (_, server, one, two):
         await send(one, initialize(1))
         waiting = asyncio.create_task(send(two, initialize(2)))
         await one.close()
-        [server] = source.servers
         assert [message["method"] for message in server.heard] == ["initialize"]
         server.say(opened(server.heard[0]["id"]))
         await asyncio.wait_for(waiting, PATIENCE_SECONDS)
@@ -473,12 +424,10 @@ async def test_who_leaves_before_the_server_has_opened_keeps_nobody_waiting() ->
 
 @pytest.mark.parametrize("answer", [b"NaN", b'{"x":1,"x":1}'])
 async def test_an_opening_that_cannot_be_read_keeps_nobody_waiting(answer: bytes) -> None:
-    async with sharing() as (shared, source):
-        one, two = await shared.dial(), await shared.dial()
+    async with two_clients() as (_, server, one, two):
         await send(one, initialize(1))
         waiting = asyncio.create_task(send(two, initialize(2)))
         await asyncio.sleep(0)  # so that it waits for the first one
-        [server] = source.servers
         server.frames.put_nowait(b'{"jsonrpc":"2.0","id":%s,"result":%s}' % (b"1", answer))
         await asyncio.wait_for(waiting, PATIENCE_SECONDS)
         assert isinstance(await two.read(), Lost)
@@ -497,16 +446,3 @@ async def test_a_request_that_was_cancelled_is_neither_answered_nor_waited_for()
         assert await told(one) == text_result(5, "fine")
         assert cancelled["params"] == {"requestId": first["id"]}
         assert shared.open_requests == 0
-
-
-async def test_a_second_request_of_an_id_is_cancelled_itself() -> None:
-    async with sharing() as (shared, source):
-        one = await shared.dial()
-        for _ in range(2):
-            await send(one, call(5))
-            await send(one, notification("notifications/cancelled", requestId=5))
-        await one.close()
-        [server] = source.servers
-        sent = [message["id"] for message in server.heard if "id" in message]
-        cancelled = [message["params"] for message in server.heard if "id" not in message]
-        assert cancelled == [{"requestId": own} for own in sent]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import pytest
 from hypothesis import given
@@ -36,10 +38,10 @@ class Wire:
         self.closed = False
         self._frames: asyncio.Queue[bytes | None] = asyncio.Queue()
 
-    async def receive(self) -> bytes | None:
+    async def read(self) -> bytes | None:
         return await self._frames.get()
 
-    async def send(self, frame: bytes) -> None:
+    async def write(self, frame: bytes) -> None:
         await asyncio.sleep(0)
         if self.closed or self.refuses:
             raise LinkLost("it was not taken")
@@ -98,43 +100,46 @@ async def open_(channel: ReconnectingChannel) -> None:
     await send(channel, INITIALIZED)
 
 
-async def test_a_connection_that_breaks_loses_what_waits_once_and_is_opened_as_before() -> None:
-    exchange = Exchange()
+@asynccontextmanager
+async def conversing(*wires: Wire | None) -> AsyncIterator[tuple[ReconnectingChannel, Exchange]]:
+    exchange = Exchange(*wires)
     channel = ReconnectingChannel(exchange)
     await open_(channel)
-    for id_ in (1, "1", 2):
-        await send(channel, request(id_))
-    await eventually(lambda: len(exchange.wires[0].sent) == 5, "all went up")
-    exchange.wires[0].say([result(2)])
-    exchange.wires[0].break_()
-    assert await hear(channel) == [result(2)]
-    told = [await hear(channel) for _ in range(2)]
-    assert told == [{"lost": "1"}, {"lost": 1}]
-    await eventually(lambda: len(exchange.wires) == 2, "it came back by itself")
-    again = exchange.wires[1]
-    await eventually(lambda: len(again.sent) == 2, "the opening was said again")
-    assert again.sent == [initialize(), INITIALIZED]
-    await send(channel, request(3))
-    again.say(result(3))
-    assert await hear(channel) == result(3), "and its answer was not told again"
+    yield channel, exchange
     await channel.close()
+
+
+async def test_a_connection_that_breaks_loses_what_waits_once_and_is_opened_as_before() -> None:
+    async with conversing() as (channel, exchange):
+        for id_ in (1, "1", 2):
+            await send(channel, request(id_))
+        await eventually(lambda: len(exchange.wires[0].sent) == 5, "all went up")
+        exchange.wires[0].say([result(2)])
+        exchange.wires[0].break_()
+        assert await hear(channel) == [result(2)]
+        told = [await hear(channel) for _ in range(2)]
+        assert told == [{"lost": "1"}, {"lost": 1}]
+        await eventually(lambda: len(exchange.wires) == 2, "it came back by itself")
+        again = exchange.wires[1]
+        await eventually(lambda: len(again.sent) == 2, "the opening was said again")
+        assert again.sent == [initialize(), INITIALIZED]
+        await send(channel, request(3))
+        again.say(result(3))
+        assert await hear(channel) == result(3), "and its answer was not told again"
 
 
 async def test_nothing_is_said_before_the_conversation_is_open_again() -> None:
     silent = Wire(opens=False)
-    exchange = Exchange(Wire(), silent)
-    channel = ReconnectingChannel(exchange)
-    await open_(channel)
-    exchange.wires[0].break_()
-    await send(channel, request(1))
-    await eventually(lambda: silent.sent, "it is being opened")
-    for _ in range(10):
-        await asyncio.sleep(0)
-    assert silent.sent == [initialize()]
-    silent.say(opened())
-    await eventually(lambda: len(silent.sent) == 3, "it goes on")
-    assert silent.sent == [initialize(), INITIALIZED, request(1)]
-    await channel.close()
+    async with conversing(Wire(), silent) as (channel, exchange):
+        exchange.wires[0].break_()
+        await send(channel, request(1))
+        await eventually(lambda: silent.sent, "it is being opened")
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert silent.sent == [initialize()]
+        silent.say(opened())
+        await eventually(lambda: len(silent.sent) == 3, "it goes on")
+        assert silent.sent == [initialize(), INITIALIZED, request(1)]
 
 
 @pytest.mark.parametrize("fault", ["refuses", "breaks", "silent"])
@@ -144,21 +149,18 @@ async def test_a_conversation_that_was_not_opened_again_is_not_spoken_in(
     monkeypatch.setattr(reconnecting, "REOPEN_SECONDS", 0.05)
     bad = Wire(opens=False)
     bad.refuses = fault == "refuses"
-    exchange = Exchange(Wire(), bad)
-    channel = ReconnectingChannel(exchange)
-    await open_(channel)
-    exchange.wires[0].break_()
-    await eventually(lambda: len(exchange.wires) == 2, "it came back")
-    if fault == "breaks":
-        bad.break_()
-    await eventually(lambda: len(exchange.wires) == 3, "it came back again")
-    await send(channel, request(1))
-    good = exchange.wires[2]
-    await eventually(lambda: len(good.sent) == 3, "it was opened")
-    assert good.sent == [initialize(), INITIALIZED, request(1)]
-    assert request(1) not in bad.sent
-    assert bad.closed
-    await channel.close()
+    async with conversing(Wire(), bad) as (channel, exchange):
+        exchange.wires[0].break_()
+        await eventually(lambda: len(exchange.wires) == 2, "it came back")
+        if fault == "breaks":
+            bad.break_()
+        await eventually(lambda: len(exchange.wires) == 3, "it came back again")
+        await send(channel, request(1))
+        good = exchange.wires[2]
+        await eventually(lambda: len(good.sent) == 3, "it was opened")
+        assert good.sent == [initialize(), INITIALIZED, request(1)]
+        assert request(1) not in bad.sent
+        assert bad.closed
 
 
 async def test_a_request_is_lost_where_nobody_can_be_reached() -> None:
@@ -197,36 +199,30 @@ async def test_a_server_that_hangs_up_at_once_is_not_called_in_a_storm(
 
 async def test_what_waits_for_a_new_connection_is_not_lost_with_the_old_one() -> None:
     """It was told as lost, and then sent all the same."""
-    exchange = Exchange(Wire(), None, None)
-    channel = ReconnectingChannel(exchange)
-    await open_(channel)
-    first = exchange.wires[0]
-    await eventually(lambda: len(first.sent) == 2, "it is open")
-    await send(channel, request(1))
-    await eventually(lambda: len(first.sent) == 3, "it went up")
-    first.break_()
-    await eventually(lambda: channel._link is None, "it broke")
-    await send(channel, request(2))
-    assert await hear(channel) == {"lost": 1}
-    await eventually(lambda: len(exchange.wires) == 2, "there is a new one")
-    again = exchange.wires[1]
-    await eventually(lambda: request(2) in again.sent, "it goes up there")
-    again.say(result(2))
-    assert await hear(channel) == result(2)
-    await channel.close()
+    async with conversing(Wire(), None, None) as (channel, exchange):
+        first = exchange.wires[0]
+        await eventually(lambda: len(first.sent) == 2, "it is open")
+        await send(channel, request(1))
+        await eventually(lambda: len(first.sent) == 3, "it went up")
+        first.break_()
+        await eventually(lambda: channel._link is None, "it broke")
+        await send(channel, request(2))
+        assert await hear(channel) == {"lost": 1}
+        await eventually(lambda: len(exchange.wires) == 2, "there is a new one")
+        again = exchange.wires[1]
+        await eventually(lambda: request(2) in again.sent, "it goes up there")
+        again.say(result(2))
+        assert await hear(channel) == result(2)
 
 
 async def test_an_answer_that_cannot_be_read_waits_for_nothing_more() -> None:
-    exchange = Exchange()
-    channel = ReconnectingChannel(exchange)
-    await open_(channel)
-    await send(channel, request(1))
-    await eventually(lambda: len(exchange.wires[0].sent) == 3, "it went up")
-    broken = b'{"jsonrpc":"2.0","id":1,"result":{"a":1,"a":2}}'
-    exchange.wires[0].say(broken)
-    assert await channel.read() == broken, "the Session answers it"
-    assert channel._sent == set()
-    await channel.close()
+    async with conversing() as (channel, exchange):
+        await send(channel, request(1))
+        await eventually(lambda: len(exchange.wires[0].sent) == 3, "it went up")
+        broken = b'{"jsonrpc":"2.0","id":1,"result":{"a":1,"a":2}}'
+        exchange.wires[0].say(broken)
+        assert await channel.read() == broken, "the Session answers it"
+        assert channel._sent == set()
 
 
 async def test_closing_ends_it_for_readers_and_writers() -> None:

@@ -28,11 +28,11 @@ def test_a_task_is_forgotten_once_the_server_may_have() -> None:
     tasks.add(a_task("a", "1000"), "one", "run")
     tasks.add(a_task("b"), "one", "run")
     now[0] = 1.5
-    assert not tasks.owns("one", "a")
-    assert tasks.owns("one", "b")
-    assert tasks.find_tool("b") == "run"
+    assert tasks.find("a") is None
+    assert (kept := tasks.find("b")) is not None
+    assert (kept.owner, kept.tool) == ("one", "run")
     tasks.update(a_task("b", "1000"))
-    assert tasks.find_tool("b") is None
+    assert tasks.find("b") is None
     assert len(tasks) == 0
 
 
@@ -41,7 +41,7 @@ def test_one_client_with_many_tasks_takes_the_room_of_no_other() -> None:
     tasks.add(a_task("mine"), "one", "run")
     for number in range(2 * task_owners.MOST_TASKS_OF_ONE):
         tasks.add(a_task(f"t{number}"), "two", "run")
-    assert tasks.owns("one", "mine")
+    assert tasks.find("mine") is not None
     assert len(tasks) == 1 + task_owners.MOST_TASKS_OF_ONE
 
 
@@ -50,15 +50,15 @@ def test_many_clients_with_tasks_fill_no_memory() -> None:
     for number in range(task_owners.MOST_TASKS + 10):
         tasks.add(a_task(f"t{number}"), number, "run")
     assert len(tasks) == task_owners.MOST_TASKS
-    assert not tasks.owns(0, "t0")
+    assert tasks.find("t0") is None
 
 
 def test_an_id_that_is_used_again_is_of_the_last_who_got_it() -> None:
     tasks = _TaskOwners()
     tasks.add(a_task("a"), "one", "run")
     tasks.add(a_task("a"), "two", "run")
-    assert not tasks.owns("one", "a")
-    assert tasks.owns("two", "a")
+    assert (found := tasks.find("a")) is not None
+    assert found.owner == "two"
 
 
 @asynccontextmanager
@@ -82,7 +82,10 @@ async def create(port: AsyncChannel, server: Server, task: str) -> None:
 
 async def test_what_a_client_escapes_is_read_as_the_server_reads_it() -> None:
     async with owning() as (dialler, source):
-        one, two = await dialler.dial(), await dialler.dial()
+        one, two = (
+            await dialler.dial(SharingClient(object())),
+            await dialler.dial(SharingClient(object())),
+        )
         first, second = source.servers
         await create(one, first, "t1")
         escaped = rb'"method":"\u0074asks/get","params":{"t\u0061skId":"t1"'
@@ -95,7 +98,7 @@ async def test_what_a_client_escapes_is_read_as_the_server_reads_it() -> None:
 
 async def test_tasks_of_the_later_revision_have_owners_too() -> None:
     async with owning() as (dialler, source):
-        one, two = [await dialler.dial_client(SharingClient(name)) for name in ("one", "two")]
+        one, two = [await dialler.dial(SharingClient(name)) for name in ("one", "two")]
         first, second = source.servers
         made: Object = {"resultType": "task", "taskId": "t1", "ttlMs": 60000}
         first.say({"jsonrpc": "2.0", "id": 1, "result": made})
@@ -117,7 +120,7 @@ async def test_tasks_of_the_later_revision_have_owners_too() -> None:
 
 async def test_a_long_answer_of_a_task_passes_and_so_does_one_that_is_lost() -> None:
     async with owning() as (dialler, source):
-        port = await dialler.dial()
+        port = await dialler.dial(SharingClient(object()))
         [server] = source.servers
         text = "task " * LARGE_BYTES
         long: Object = {"jsonrpc": "2.0", "id": 1, "result": {"content": text}}
@@ -131,7 +134,7 @@ async def test_a_long_answer_of_a_task_passes_and_so_does_one_that_is_lost() -> 
 
 async def test_of_a_batch_the_messages_about_other_tasks_are_left_out() -> None:
     async with owning() as (dialler, source):
-        port = await dialler.dial()
+        port = await dialler.dial(SharingClient(object()))
         [server] = source.servers
         about: Object = {"taskId": "t1"}
         status: Object = {"method": "notifications/tasks/status", "params": about}

@@ -9,30 +9,26 @@ from contextlib import asynccontextmanager
 
 import aiohttp
 import pytest
-from aiohttp import web
 
 from pipeguard.transports.channel import ChannelClosed
 from pipeguard.transports.http.server import exchange_router as router_module
 from pipeguard.transports.http.server import streamable as posted_module
-from pipeguard.transports.http.server.admission import WHO, RequestRefused
-from pipeguard.transports.http.server.sessions import Sessions
 from pipeguard.transports.http.server.streamable import StreamableEndpoint
 from tests.transports.talking import (
     INITIALIZED,
     SESSION,
     Json,
     Object,
-    Records,
+    Poster,
     backend,
     events,
     initialize,
     make_sessions,
     notification,
     opened,
-    posted,
     text_result,
 )
-from tests.transports.wire import PATIENCE_SECONDS, serving
+from tests.transports.wire import PATIENCE_SECONDS
 
 IDLE_SECONDS = 60.0
 R5 = "2026-07-28"
@@ -105,26 +101,14 @@ def echo(child: Child, message: Object) -> None:
         child.say(text_result(message["id"], "fine"))
 
 
-class Host:
+class Host(Poster):
     """An endpoint over children, and a client of it."""
 
+    posted: StreamableEndpoint
+
     def __init__(self, http: aiohttp.ClientSession) -> None:
-        self.http = http
-        self.url = ""
+        super().__init__(http, make_sessions())
         self.children: list[Child] = []
-        self.known: Sessions = make_sessions()
-        self.records = Records()
-        self.posted: StreamableEndpoint
-
-    async def post(self, message: Json | bytes, **headers: str) -> tuple[int, Json, dict[str, str]]:
-        status, body, found = await posted(self.http, self.url, message, **headers)
-        if found.get("content-type") == "text/event-stream":
-            return status, events(body), found
-        is_json = found.get("content-type") == "application/json"
-        return status, json.loads(body) if body and is_json else None, found
-
-    async def ask(self, message: Json, **headers: str) -> Json:
-        return (await self.post(message, **headers))[1]
 
     async def open(self, version: str = "2025-06-18", **capabilities: Json) -> dict[str, str]:
         """A session; the header that names it."""
@@ -166,30 +150,8 @@ async def hosting(
             )
         )
 
-        async def handle(asked: web.BaseRequest) -> web.StreamResponse:
-            asked[WHO] = asked.headers.get("Who", "")
-            try:
-                if asked.method == "GET":
-                    return await host.posted.get(asked)
-                if asked.method == "DELETE":
-                    return await host.posted.delete(asked)
-                return await host.posted.post(asked, await asked.read())
-            except RequestRefused as refused:
-                return refused.response
-
-        async with serving(handle) as url:
-            host.url = f"{url}/mcp"
-            try:
-                yield host
-            finally:
-                await host.posted.close()
-
-
-def code(message: Json) -> Json:
-    assert isinstance(message, dict)
-    error = message["error"]
-    assert isinstance(error, dict)
-    return error["code"]
+        async with host.served(host.posted):
+            yield host
 
 
 def dashed(headers: dict[str, str]) -> dict[str, str]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gzip
-import logging
 import tracemalloc
 from collections.abc import Iterable, Mapping
 from urllib.parse import urlsplit
@@ -14,11 +12,9 @@ from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeguard.detect.checks.addresses import is_loopback
 from pipeguard.transports.bounded import Backlog
 from pipeguard.transports.http.server import admission
 from pipeguard.transports.http.server.admission import (
-    MAX_TARGET_CHARS,
     Admission,
     RequestRefused,
     Tokens,
@@ -153,29 +149,6 @@ def test_a_page_of_ours_may_speak_to_us_and_none_of_another_program(origin: str)
         assert ask(allowed, ("Origin", other), host="localhost:3000").status == 200
 
 
-@pytest.mark.parametrize(
-    "origin",
-    [
-        *("null", "", "https://evil.example", "http://localhost.evil", "http://evil@localhost"),
-        *(
-            "http://localhost@evil",
-            "http://localhost/x",
-            "file://",
-            "file://localhost",
-            "localhost",
-        ),
-        *("chrome-extension://localhost", "javascript:alert(1)", "http://", "http://[", "\xc3\xa9"),
-        *("http://localhost:99999", "http://localhost:x", "http://127.0.0.1.nip.io"),
-    ],
-)
-def test_a_foreign_origin_is_turned_away_before_the_body_is_read(origin: str) -> None:
-    # No body ever comes: whoever waited for it would wait in vain.
-    head = [("Origin", origin), ("Content-Length", "10")]
-    answer = run(lambda: asked(LOCAL, head, b""))
-    assert answer.status == 403
-    assert answer.headers["connection"] == "close"
-
-
 def test_origins_are_let_in_by_name_and_on_a_reachable_address_only_so() -> None:
     at = LOCAL._replace(origins=frozenset({"https://app.example"}))
     assert ask(at, ("Origin", "https://app.example")).status == 200
@@ -244,15 +217,8 @@ def test_the_last_token_taken_away_before_the_first_look_is_seen() -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("Host", "localhost"),
-        ("Authorization", "Bearer x"),
         ("Origin", "http://localhost"),
         ("Content-Type", "application/json"),
-        ("Mcp-Session-Id", "x"),
-        ("MCP-Protocol-Version", "2025-06-18"),
-        ("Mcp-Method", "ping"),
-        ("mcp-name", "x"),
-        ("Mcp-Param-Region", "eu"),
         ("mcp-param-REGION", "eu"),
         ("Last-Event-ID", "1"),
         ("Content-Encoding", "identity"),
@@ -260,8 +226,7 @@ def test_the_last_token_taken_away_before_the_first_look_is_seen() -> None:
 )
 def test_two_of_what_is_said_once_are_refused(name: str, value: str) -> None:
     twice = [(name, value), (name.swapcase(), value)]
-    answer = run(lambda: asked(LOCAL, twice, host=None if name == "Host" else "localhost"))
-    assert answer.status == 400
+    assert run(lambda: asked(LOCAL, twice)).status == 400
 
 
 def test_a_header_that_cannot_be_sent_on_is_refused() -> None:
@@ -270,43 +235,7 @@ def test_a_header_that_cannot_be_sent_on_is_refused() -> None:
     assert ask(guarded({"ci": TOKEN}), ("Authorization", "Bearer \xff")).status == 400
 
 
-def test_an_address_that_is_too_long_is_refused() -> None:
-    assert ask(LOCAL, target="/" + "x" * MAX_TARGET_CHARS).status in (400, 414)
-    assert ask(LOCAL, target="/mcp?" + "x" * (MAX_TARGET_CHARS - 200)).status == 200
-
-
 # --- bodies -----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "kind",
-    [
-        *("application/json", "Application/JSON", "application/json; charset=utf-8"),
-        *('application/json;charset="UTF-8"', "application/json; charset=utf8; x=y"),
-    ],
-)
-def test_json_in_utf8_is_taken(kind: str) -> None:
-    assert ask(LOCAL, ("Content-Type", kind)).status == 200
-
-
-@pytest.mark.parametrize(
-    "kind",
-    [
-        *("", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data"),
-        *("application/json; charset=utf-16", "application/json; charset=latin-1", "json"),
-        *("text/json", "application/jsonp", "application/json-rpc", "application/json, text/plain"),
-        *("\xc3\xa9", "application/json; charset=\xc3\xa9", "*/*"),
-    ],
-)
-def test_what_a_form_could_send_is_not(kind: str) -> None:
-    assert ask(LOCAL, ("Content-Type", kind)).status == 415
-
-
-@pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "zstd", "gzip, gzip", "x"])
-def test_a_packed_body_is_refused(coding: str) -> None:
-    packed = gzip.compress(b"{}")
-    answer = ask(LOCAL, ("Content-Encoding", coding), body=packed)
-    assert answer.status in (400, 415)
 
 
 def test_a_body_has_a_limit_whether_its_length_is_told_or_not() -> None:
@@ -318,31 +247,6 @@ def test_a_body_has_a_limit_whether_its_length_is_told_or_not() -> None:
     assert ask(LOCAL, chunked, body=chunk + b"0\r\n\r\n").status == 200
     assert ask(LOCAL, chunked, body=chunk + b"1\r\nx\r\n0\r\n\r\n").status == 413
     assert ask(LOCAL, chunked, body=chunk * 100).status == 413, "without reading to the end"
-
-
-def test_a_declared_length_is_believed_before_anything_is_read() -> None:
-    assert run(lambda: asked(LOCAL, [("Content-Length", str(2**40))], b"")).status == 413
-
-
-@pytest.mark.parametrize(
-    "head",
-    [
-        [("Content-Length", "2"), ("Transfer-Encoding", "chunked")],
-        [("Content-Length", "2"), ("Content-Length", "3")],
-        [("Content-Length", "-1")],
-        [("Content-Length", "2x")],
-        [("Transfer-Encoding", "xchunked")],
-        [("Transfer-Encoding", "chunked, chunked")],
-        [("X", "a\r\n folded")],
-        [("X ", "a")],
-        [("X", "a\0b")],
-    ],
-)
-def test_what_two_readers_would_read_differently_is_no_request(
-    head: list[tuple[str, str]], caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.CRITICAL)
-    assert run(lambda: asked(LOCAL, head, b"{}")).status == 400
 
 
 def test_a_body_that_never_ends_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -413,14 +317,3 @@ def test_a_client_that_leaves_in_the_middle_of_a_body_breaks_nothing() -> None:
             await ended.wait()
 
     run(leave)
-
-
-@pytest.mark.parametrize(
-    ("host", "loops"),
-    [
-        *(("localhost", True), ("127.0.0.1", True), ("127.9.9.9", True), ("::1", True)),
-        *(("0.0.0.0", False), ("::", False), ("10.0.0.1", False), ("localhost.evil", False)),  # noqa: S104  nothing is bound
-    ],
-)
-def test_only_this_machine_reaches_a_loopback_address(host: str, loops: bool) -> None:
-    assert is_loopback(host) is loops

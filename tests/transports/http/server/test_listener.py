@@ -21,7 +21,7 @@ from tests.transports.http.server.listening import (
     UPGRADE,
     fronted,
 )
-from tests.transports.wire import Answer, eventually, exchange, read_answer, run
+from tests.transports.wire import Answer, eventually, exchange, run
 
 pytestmark = pytest.mark.usefixtures("_compiled_rules")
 
@@ -65,14 +65,6 @@ async def test_what_is_not_there_is_told(method: str, path: str, status: int) ->
         assert (status == 405) == ("allow" in answer.headers)
 
 
-async def test_no_other_upgrade_is_made() -> None:
-    async with fronted() as at:
-        head = "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: a\r\n"
-        answer = await at.ask("GET", "/mcp", head)
-        assert answer.status == 400
-        assert (await at.ask("POST", "/mcp", UPGRADE + JSON, b"{}")).status in (200, 400)
-
-
 async def test_health_is_told_to_everybody_and_readiness_as_it_is() -> None:
     async with fronted(Tokens(lambda: {"ci": "t"})) as at:
         assert (await at.ask("GET", "/mcp")).status == 401
@@ -95,16 +87,6 @@ async def test_nobody_comes_in_unasked_by_any_path() -> None:
             assert (await at.ask(method, path, bad)).status == 403
             rebound = f"{method} {path} HTTP/1.1\r\nHost: evil.example\r\n{head}\r\n"
             assert (await exchange(at.port, rebound.encode())).status == 403
-
-
-async def test_requests_on_one_connection_are_answered_in_their_order() -> None:
-    async with fronted() as at:
-        reader, writer = await asyncio.open_connection("127.0.0.1", at.port)
-        for path in ("/mcp", "/sse", "/healthz"):
-            writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
-        told = [(await read_answer(reader)).body for _ in range(3)]
-        assert told == [b"get", b"events", b"ok\n"]
-        writer.close()
 
 
 # --- what the audit hears -------------------------------------------------------------------------
@@ -200,12 +182,6 @@ def test_what_is_no_request_is_told_shortly_and_prints_nothing(
     assert answer.status in (0, 400, 414, 431)
     assert caplog.records == []
     assert capfd.readouterr().err == ""
-
-
-async def test_an_address_of_some_length_is_too_long() -> None:
-    async with fronted() as at:
-        assert (await at.ask("GET", "/mcp?" + "x" * 8000)).status == 200
-        assert (await at.ask("GET", "/mcp?" + "x" * 9000)).status == 414
 
 
 async def test_a_fault_of_ours_is_a_500_and_one_line_in_the_log(

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 
 import pytest
 from aiohttp import web
-from multidict import CIMultiDict
-from yarl import URL
 
 from pipeguard.errors import StateError
 from pipeguard.transports.http.server.refusals import RefusalReason
-from tests.transports.http.server.relaying import R5, between, code, echo, through
+from tests.transports.http.server.relaying import R5, between, echo, through
 from tests.transports.talking import (
     BROKE,
     GONE,
@@ -20,14 +17,15 @@ from tests.transports.talking import (
     SECRET,
     SESSION,
     STATELESS,
-    VERSION,
     Asked,
     Json,
     Login,
     Object,
     Odd,
     as_json,
+    at,
     call,
+    code,
     initialize,
     notification,
     opened,
@@ -36,7 +34,7 @@ from tests.transports.talking import (
     result,
     text_result,
 )
-from tests.transports.wire import eventually, exchange, serving
+from tests.transports.wire import serving
 
 pytestmark = pytest.mark.usefixtures("_compiled_rules")
 
@@ -146,8 +144,7 @@ def test_a_stopped_call_is_answered_with_200_and_never_sent() -> None:
     status, told, headers, odd, _ = through(echo, call(1, f"key {SECRET}"))
     assert status == 200
     assert headers["content-type"] == "application/json"
-    assert isinstance(told, dict)
-    assert told["result"]["isError"] is True  # type: ignore[index,call-overload]
+    assert at(told, "result", "isError") is True
     assert odd.asked == []
 
 
@@ -162,15 +159,6 @@ def test_a_stopped_result_is_answered_in_its_place() -> None:
     assert "previous instructions" not in json.dumps(told)
     assert told["result"]["isError"] is True  # type: ignore[index,call-overload]
     assert len(records) == 2
-
-
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"1", b'{"a":1,"a":2}', b"\xff", b'"x"'])
-def test_what_is_no_message_is_a_400_and_never_sent(body: bytes) -> None:
-    status, told, _, odd, _ = through(echo, body)
-    assert status == 400
-    assert isinstance(told, dict)
-    assert "error" in told
-    assert odd.asked == []
 
 
 async def test_a_stopped_message_leaves_no_exchange_behind() -> None:
@@ -244,14 +232,6 @@ def test_a_login_of_ours_that_is_refused_asks_no_client_for_one() -> None:
     status, _, headers, _, _ = through(locked, INITIALIZED, passes_credentials=False)
     assert status == 502
     assert "www-authenticate" not in headers
-
-
-async def test_a_login_of_ours_that_is_refused_starts_none_at_the_client() -> None:
-    async with between(Odd(locked), passes_credentials=False) as client:
-        for method in ("GET", "DELETE"):
-            async with client.http.request(method, client.url) as answer:
-                assert answer.status == 502
-                assert "WWW-Authenticate" not in answer.headers
 
 
 async def test_a_login_of_ours_is_renewed_and_the_request_sent_again() -> None:
@@ -338,34 +318,6 @@ def stateless(headers: dict[str, str], message: Object) -> tuple[int, Json, Odd]
     return status, told, odd
 
 
-def test_headers_that_say_as_the_body_says_pass() -> None:
-    message = call(1, _meta=STATELESS)
-    status, _, odd = stateless({"Mcp_Method": "tools/call", "Mcp_Name": "echo"}, message)
-    assert status == 200
-    up = odd.asked[0].headers
-    assert (up["mcp-method"], up["mcp-name"], up[VERSION.lower()]) == ("tools/call", "echo", R5)
-
-
-@pytest.mark.parametrize(
-    "headers",
-    [
-        {"Mcp_Method": "tools/list"},
-        {"Mcp_Name": "other"},
-        {"Mcp_Name": "=?base64?!!?="},
-        {"MCP_Protocol_Version": "2027-01-01"},
-    ],
-)
-def test_a_header_that_says_otherwise_is_refused_before_the_server_sees_it(
-    headers: dict[str, str],
-) -> None:
-    told = {"MCP_Protocol_Version": R5, **headers}
-    status, answer, _, odd, _ = through(echo, call("a", _meta=STATELESS), headers=told)
-    assert (status, code(answer)) == (400, -32020)
-    assert isinstance(answer, dict)
-    assert answer["id"] == "a"
-    assert odd.asked == []
-
-
 @pytest.mark.parametrize(
     ("name", "message"),
     [
@@ -381,22 +333,6 @@ def test_a_header_that_repeats_nothing_of_the_body_is_judged(name: str, message:
         told["Mcp-Name"] = "echo"
     _, _, odd = stateless(told, message)
     assert name.lower() not in odd.asked[0].headers
-
-
-async def test_a_header_that_comes_twice_repeats_nothing() -> None:
-    odd = Odd(echo)
-    async with between(odd) as client:
-        named = [("Mcp-Name", "echo"), ("Mcp-Name", "other")]
-        headers = CIMultiDict([(VERSION, R5), ("Mcp-Method", "tools/call"), *named])
-        body = json.dumps(call(1, _meta=STATELESS))
-        async with client.http.post(client.url, data=body, headers=headers) as answer:
-            assert answer.status == 400
-    assert odd.asked == []
-
-
-def test_the_body_alone_makes_a_message_stateless() -> None:
-    status, answer, _, odd, _ = through(echo, call(1, _meta=STATELESS), Mcp_Name="other")
-    assert (status, code(answer), odd.asked) == (400, -32020, [])
 
 
 async def test_a_stateless_message_belongs_to_no_session() -> None:
@@ -441,25 +377,6 @@ async def test_a_session_ends_with_its_delete() -> None:
         assert len(client.known) == 0
 
 
-async def test_requests_with_one_id_at_once_get_each_its_own_answer() -> None:
-    release = asyncio.Event()
-
-    async def answering(_: web.BaseRequest, asked: Asked) -> web.StreamResponse:
-        if asked.says == "initialize":
-            return as_json(opened(), headers={SESSION: "s"})
-        if len(odd.asked) < 11:
-            await release.wait()
-        release.set()
-        return as_json(text_result(1, asked.headers["x-n"]))
-
-    odd = Odd(answering)
-    async with between(odd) as client:
-        await client.post(initialize())
-        many = [client.post(call(1), Mcp_Session_Id="s", X_N=str(number)) for number in range(10)]
-        for number, (_, told, _) in enumerate(await asyncio.gather(*many)):
-            assert told == text_result(1, str(number))
-
-
 async def test_what_cannot_be_recorded_does_not_pass() -> None:
     def full(_: object) -> None:
         raise StateError("the audit cannot be written")
@@ -469,14 +386,3 @@ async def test_what_cannot_be_recorded_does_not_pass() -> None:
         status, _, _ = await posted(client.http, client.url, request(1))
         assert status == 500
     assert odd.asked == []
-
-
-async def test_a_broken_request_is_not_sent_on() -> None:
-    odd = Odd(echo)
-    async with between(odd) as client:
-        port = URL(client.url).port or 0
-        bad = b"POST /mcp HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n{}"
-        task = asyncio.create_task(exchange(port, bad))
-        await eventually(lambda: not client.records, "nothing is judged")
-        task.cancel()
-        assert odd.asked == []

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
-import zlib
 
 import pytest
 from aiohttp import web
@@ -16,7 +15,7 @@ from pipeguard.transports.http.client.bodies import body_pieces
 from pipeguard.transports.http.client.upstream import Remote, connect
 from pipeguard.transports.http.server.refusals import RefusalReason
 from tests.transports.http.server.hosting import in_one
-from tests.transports.http.server.relaying import R5, between, code, echo, through
+from tests.transports.http.server.relaying import R5, between, echo, through
 from tests.transports.talking import (
     BROKE,
     GONE,
@@ -31,13 +30,14 @@ from tests.transports.talking import (
     Odd,
     as_events,
     as_json,
+    at,
     call,
+    code,
     event,
     events,
     initialize,
     notification,
     opened,
-    posted,
     request,
     result,
     text_result,
@@ -77,32 +77,6 @@ def test_a_status_that_clients_go_by_passes_though_its_body_is_no_mcp(
 
 
 @pytest.mark.parametrize(
-    ("status", "kind", "body"),
-    [
-        (200, "text/html", b"<h1>Welcome</h1>"),
-        (200, "text/plain", b'{"jsonrpc":"2.0","id":1,"result":{}}'),
-        (200, "application/json", b""),
-        (200, "application/json", b"[]"),
-        (200, "application/json", b'"x"'),
-        (200, "application/json", b'{"id":1,"result":{}}'),
-        (202, "", b""),
-        (204, "", b""),
-        (301, "text/html", b"moved"),
-        (303, "text/html", b"moved"),
-    ],
-)
-def test_what_is_no_answer_is_told_in_one_of_ours(status: int, kind: str, body: bytes) -> None:
-    async def answering(_: web.BaseRequest, asked: Asked) -> web.StreamResponse:
-        headers = {"Content-Type": kind or "x/y", "Location": "http://127.0.0.1:1/"}
-        return web.Response(status=status, body=None if status == 204 else body, headers=headers)
-
-    got, told, _, odd, _ = through(answering, request(1))
-    assert got == 200
-    assert code(told) in (GONE, -32600, -37107)
-    assert len(odd.asked) == 1, "nothing is sent twice"
-
-
-@pytest.mark.parametrize(
     "body",
     [
         json.dumps(result(2)),
@@ -121,20 +95,8 @@ def test_a_request_is_answered_once_whatever_comes_for_it(body: str) -> None:
         return as_json(body.encode())
 
     _, told, _, _, _ = through(answering, request(1))
-    assert isinstance(told, dict)
-    assert told["id"] == 1
-    assert "error" in told
-
-
-def test_an_answer_over_the_limit_is_not_read_to_its_end() -> None:
-    async def answering(asked: web.BaseRequest, _: Asked) -> web.StreamResponse:
-        response = web.StreamResponse(headers={"Content-Type": "application/json"})
-        await response.prepare(asked)
-        while True:  # until nobody reads it
-            await response.write(b" " * 1000)
-
-    _, told, _, _, _ = through(answering, request(1), limit_bytes=5000)
-    assert code(told) == UNSCANNABLE
+    assert at(told, "id") == 1
+    assert code(told)
 
 
 @pytest.mark.parametrize("kind", ["application/json", "text/event-stream"])
@@ -152,22 +114,6 @@ def test_what_stands_behind_a_packed_answer_is_not_kept(kind: str) -> None:
 
     _, told, _, _, _ = through(answering, request(1))
     assert code(told[0] if isinstance(told, list) else told) == UNSCANNABLE
-
-
-@pytest.mark.parametrize("coding", ["gzip", "deflate"])
-def test_a_packed_answer_is_unpacked_however_it_is_cut(coding: str) -> None:
-    body = json.dumps(text_result(1, "fine")).encode()
-    packed = gzip.compress(body) if coding == "gzip" else zlib.compress(body)
-
-    async def answering(asked: web.BaseRequest, _: Asked) -> web.StreamResponse:
-        headers = {"Content-Type": "application/json", "Content-Encoding": coding}
-        response = web.StreamResponse(headers=headers)
-        await response.prepare(asked)
-        for at in range(len(packed)):
-            await response.write(packed[at : at + 1])
-        return response
-
-    assert through(answering, request(1))[1] == text_result(1, "fine")
 
 
 async def test_while_much_is_unpacked_others_have_their_turn() -> None:
@@ -216,17 +162,6 @@ async def test_between_events_others_have_their_turn() -> None:
         other.cancel()
     assert told == [*many, text_result(1, "fine")]
     assert len(set(seen)) == len(seen) == 202
-
-
-def test_an_event_over_the_limit_ends_the_stream_and_what_waits_is_told() -> None:
-    async def answering(asked: web.BaseRequest, _: Asked) -> web.StreamResponse:
-        response = await as_events(asked, b"data: ")
-        while True:
-            await response.write(b"x" * 1000)
-
-    _, told, _, _, _ = through(answering, request(1), limit_bytes=5000)
-    assert isinstance(told, list)
-    assert [code(message) for message in told] == [UNSCANNABLE]
 
 
 async def test_a_server_that_cannot_be_reached_is_told() -> None:
@@ -278,11 +213,6 @@ def ids(told: Json) -> list[Json]:
     return [message["id"] for message in in_one(told)]
 
 
-def test_a_batch_is_answered_whole() -> None:
-    _, told, _, _, _ = through(each, [call(1), call("a"), call(2)], headers=OLD)
-    assert ids(told) == [1, "a", 2]
-
-
 def test_of_a_batch_what_is_stopped_is_answered_beside_the_rest() -> None:
     _, told, _, odd, _ = through(each, [call(1), call(2, SECRET), call(3)], headers=OLD)
     assert sorted(map(str, ids(told))) == ["1", "2", "3"]
@@ -323,31 +253,6 @@ def test_a_batch_over_a_stream_that_breaks_is_told_for_what_is_left() -> None:
 # --- streams ------------------------------------------------------------------------------------
 
 
-async def test_a_stream_passes_one_for_one_with_its_cursors_and_comments() -> None:
-    stream = (
-        b"\xef\xbb\xbf: hello\n\nid: 1\ndata:\n\nretry: 50\n\n"
-        b"event: message\r\nid: 2\r\ndata: "
-        + json.dumps(notification("notifications/message", level="info", data="x")).encode()
-        + b"\r\n\r\n"
-        + b"event: other\rid: 3\rdata: x\r\rdata: "
-        + json.dumps(result(1)).encode()
-        + b"\n\n"
-    )
-
-    async def answering(asked: web.BaseRequest, _: Asked) -> web.StreamResponse:
-        return await as_events(asked, *(stream[i : i + 1] for i in range(len(stream))))
-
-    async with between(Odd(answering)) as client:
-        _, body, headers = await posted(client.http, client.url, request(1))
-    assert headers["content-type"] == "text/event-stream"
-    fields = [line for line in body.decode().split("\n") if line and "{" not in line]
-    assert fields == [
-        *(":", "id: 1", "data: ", "retry: 50", "event: message", "id: 2"),
-        *("id: 3", "data: ", "event: message"),
-    ]
-    assert [m.get("id") for m in events(body) if isinstance(m, dict)] == [None, 1]
-
-
 async def test_events_reach_the_client_at_once() -> None:
     told = asyncio.Event()
 
@@ -365,15 +270,6 @@ async def test_events_reach_the_client_at_once() -> None:
         assert b"first" in await answer.content.readuntil(b"\n\n")
         told.set()
         assert events(await answer.read()) == [result(1)]
-
-
-def test_a_stream_that_ends_without_the_answer_tells_so() -> None:
-    async def answering(asked: web.BaseRequest, _: Asked) -> web.StreamResponse:
-        return await as_events(asked, event(result(2)), b"data: half")
-
-    _, told, _, _, _ = through(answering, request(1))
-    assert isinstance(told, list)
-    assert [code(message) for message in told] == [GONE]
 
 
 async def test_a_stream_that_can_be_taken_up_again_is_left_to_the_client() -> None:

@@ -8,12 +8,11 @@ import json
 import pytest
 
 from pipeguard.transports.bounded import LIMIT_BYTES
-from pipeguard.transports.http.server.exchange import UNHEARD_BYTES, UNHEARD_FRAMES
+from pipeguard.transports.http.server.exchange_router import UNHEARD_BYTES, UNHEARD_FRAMES
 from tests.transports.http.server.hosting import (
     NOTE,
     R5_HEADERS,
     Child,
-    code,
     dashed,
     hosting,
     next_event,
@@ -24,6 +23,7 @@ from tests.transports.talking import (
     Json,
     Object,
     call,
+    code,
     events,
     notification,
     request,
