@@ -137,7 +137,7 @@ def may_hold_a_secret(text: str) -> bool:
     return any(
         rule.id.startswith("secrets.")
         for low, high in blocks(len(data))
-        for rule in engine.lookup.look(data[low:high])[1]
+        for rule in engine.look_plain(data[low:high])[1]
     )
 
 
@@ -160,7 +160,7 @@ def test_no_case_of_a_benchmark_holds_a_secret_but_by_its_name() -> None:
 
 def names_of_secrets() -> set[str]:
     """The rules that know a secret only by its name, such as a password's."""
-    return {rule.id for rule in rules().to_server.lookup.rules.all if rule.leaving is Leaving.LOWER}
+    return {rule.id for rule in rules().to_server.rules.all if rule.leaving is Leaving.LOWER}
 
 
 def test_no_action_of_a_day_holds_a_key_by_its_form() -> None:

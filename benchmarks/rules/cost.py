@@ -205,11 +205,11 @@ def _matching(rule: Rule) -> _Work:
 
 def _reading(rule: Rule, engine: Engine) -> _Work:
     """The work of a classifier: the opener over the text, then as much as of one message."""
-    classifier = engine.lookup.classifier(rule)
+    classifier = engine.classifier(rule)
 
     def work(blocks: Sequence[bytes]) -> _RunResult:
         data = b"".join(blocks)
-        stretches = engine.lookup.opener.stretches(data) if engine.lookup.opener is not None else []
+        stretches = engine.opener.stretches(data) if engine.opener is not None else []
         began = perf_counter()
         budgets = Budgets(len(data))
         read = Reader(len(data), budgets).read([Selection(data, stretches)], classifier)

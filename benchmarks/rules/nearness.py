@@ -111,7 +111,7 @@ def _close(rule: Rule, engine: Engine, surface: Surface) -> Iterator[CloseMiss]:
 def _span(rule: Rule, engine: Engine, text: str) -> tuple[int, int]:
     """Find a pattern's match in a sample; the whole sample if it matches in another view."""
     data = text.encode("utf-8")
-    finder = engine.lookup.finder(rule, squeezed=False) if rule.pattern else None
+    finder = engine.finder(rule, squeezed=False) if rule.pattern else None
     match = next(finder.finditer(data, 0, len(data)), None) if finder else None
     if match is None:
         return 0, len(text)

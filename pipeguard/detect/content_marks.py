@@ -50,7 +50,8 @@ class ContentMarks:
         if digest is None:
             return ""
         key = match.path[-1] if match.path else 0
-        if isinstance(key, str) and (self._is_of_key(match.path) or len(_WORD.findall(key)) > 2):
+        is_of_key = not isinstance(get_value(self._whole, match.path), str)  # the value is none
+        if isinstance(key, str) and (is_of_key or len(_WORD.findall(key)) > 2):
             digest += key.encode("utf-8", "surrogatepass")  # in which the match may be
         return self._sign(match.rule.id, b"text", digest)
 
@@ -58,10 +59,6 @@ class ContentMarks:
         """The fingerprint of all at a path, for a rule that matches nowhere in it."""
         digest = self._digest(path) if self._key else None
         return "" if digest is None else self._sign(rule, b"part", digest)
-
-    def _is_of_key(self, path: Path) -> bool:
-        """True if a match at a path can only be in its last key, since the value is no string."""
-        return not isinstance(get_value(self._whole, path), str)
 
     def _digest(self, path: Path) -> bytes | None:
         """The digest of what is at a path; None for a key that a placeholder replaced."""

@@ -47,13 +47,10 @@ def can_cut(context: Context, surface: Surface, spans: Sequence[StringSpan]) -> 
     if len(spans) > MAX_CUTS:
         return False
     places = [context.place(span.path) for span in spans]
-    if not all(map(_is_content, places, (span.path[-1] for span in spans))):
-        return False
+    for place, span in zip(places, spans, strict=True):
+        if place != _STRUCTURED and not (place in _PLACES and span.path[-1] in _TEXTS):
+            return False
     return _STRUCTURED not in places or not _has_strict_schema(context)
-
-
-def _is_content(place: str, key: str | int) -> bool:
-    return place == _STRUCTURED or (place in _PLACES and key in _TEXTS)
 
 
 def _has_strict_schema(context: Context) -> bool:
@@ -190,24 +187,19 @@ def forged_lines(context: Context, value: JsonValue, sign: Sign) -> list[Finding
         for match in _CLAIMED.finditer(text):
             if len(findings) <= MAX_CUTS and not is_own_line(match[0], context.event, sign):
                 is_cut = can_cut(context, Surface.TO_CLIENT, [StringSpan(path, *match.span())])
-                findings.append(
-                    Finding(
-                        *(
-                            FORGED,
-                            context.place(path),
-                            pointer(context.prefix + path),
-                            *match.span(),
-                        ),
-                        excerpt=shown_words(match[0], KEPT_CHARS),
-                        action=Action.CUT if is_cut else Action.REDACT,
-                        note="a notice that PipeGuard did not write here was removed",
-                        tool=context.tool,
-                    )
+                finding = Finding(
+                    FORGED,
+                    context.place(path),
+                    pointer(context.prefix + path),
+                    *match.span(),
+                    excerpt=shown_words(match[0], KEPT_CHARS),
+                    action=Action.CUT if is_cut else Action.REDACT,
+                    note="a notice that PipeGuard did not write here was removed",
+                    tool=context.tool,
                 )
+                findings.append(finding)
     if context.guard.policy.mode is Mode.OBSERVE:
         return [observe_only(finding) for finding in findings]
-    return (
-        findings
-        if len(findings) <= MAX_CUTS
-        else [f._replace(action=Action.BLOCK) for f in findings[:1]]
-    )
+    if len(findings) > MAX_CUTS:
+        return [findings[0]._replace(action=Action.BLOCK)]
+    return findings

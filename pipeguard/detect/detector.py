@@ -43,7 +43,7 @@ class Engines(NamedTuple):
 
     def over(self, surface: Surface) -> list[Engine]:
         """The engines that have rules for a surface."""
-        return [engine for engine in self if surface in engine.surfaces]
+        return [engine for engine in self if surface in engine.rules.surfaces]
 
 
 class _Loading:
@@ -242,7 +242,6 @@ def _scanners(engines: Engines) -> Scanners:
     """
     back = Engines(engines.to_server.clone(), engines.to_client, engines.definitions)
     return {
-        Surface.TO_SERVER: tuple(engines.over(Surface.TO_SERVER)),
-        Surface.TO_CLIENT: tuple(back.over(Surface.TO_CLIENT)),
-        Surface.DEFINITIONS: tuple(back.over(Surface.DEFINITIONS)),
+        surface: tuple((engines if surface is Surface.TO_SERVER else back).over(surface))
+        for surface in Surface
     }

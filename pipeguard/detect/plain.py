@@ -71,9 +71,7 @@ class PlainLook(Findings):
             if outline.may_be_json:
                 return False  # the escapes in its strings are read as what they mean
             outline = outline._replace(data=folding.soften(outline.data))
-        return all(
-            _finds_nothing(engine.lookup, surface, outline) for engine in self.scanners[surface]
-        )
+        return all(_finds_nothing(engine, surface, outline) for engine in self.scanners[surface])
 
 
 def _finds_nothing(lookup: RuleLookup, surface: Surface, outline: PlainOutline) -> bool:

@@ -6,7 +6,7 @@ address of a resource. Anywhere else a placeholder of this server goes on as it 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 from pipeguard.detect.flows.vault import RESTORED, Vault
 from pipeguard.detect.vault_placeholder import PLACEHOLDER, may_hold_placeholder
@@ -14,7 +14,6 @@ from pipeguard.firewall.finding import Action, Finding, Severity, Verdict
 from pipeguard.firewall.protocol.json_values import (
     JsonObject,
     JsonValue,
-    Path,
     serialise,
     walk_strings,
     walk_texts,
@@ -86,35 +85,22 @@ def echoes(
         for secret, placeholder in sent.items()
         if serialise(secret)[1:-1] in frame or secret.encode("utf-8", "replace") in frame
     }
-    if not repeated:
-        return []
-    return [
-        finding
-        for path, text in walk_strings(value)
-        for finding in _find_echoes(repeated, context, path, text)
-    ]
-
-
-def _find_echoes(
-    repeated: dict[str, str], context: Context, path: Path, text: str
-) -> Iterator[Finding]:
-    for secret, placeholder in repeated.items():
-        start = text.find(secret)
-        if start >= 0:
+    findings: list[Finding] = []
+    for path, text in walk_strings(value) if repeated else ():
+        for secret, placeholder in repeated.items():
             kind, name, *_ = placeholder.strip("[]").split(":")
-            rule, place = (
-                f"{'personal' if kind == 'personal' else 'secrets'}.{name}",
-                context.place(path),
-            )
-            if context.exempts(rule, place):
-                continue
-            yield Finding(
-                rule,
-                place,
-                pointer(context.prefix + path),
-                start,
-                start + len(secret),
-                action=Action.REDACT,
-                note="the server repeated a secret that was put back for it",
-                tool=context.tool,
-            )
+            rule = f"{'personal' if kind == 'personal' else 'secrets'}.{name}"
+            start, place = text.find(secret), context.place(path)
+            if start >= 0 and not context.exempts(rule, place):
+                finding = Finding(
+                    rule,
+                    place,
+                    pointer(context.prefix + path),
+                    start,
+                    start + len(secret),
+                    action=Action.REDACT,
+                    note="the server repeated a secret that was put back for it",
+                    tool=context.tool,
+                )
+                findings.append(finding)
+    return findings

@@ -59,8 +59,8 @@ SIZE = 120_000
 def decoys(size: int) -> str:
     """Sentences that the opener opens, none of which is likely to be an order."""
     engine = engines().to_client
-    (rule,) = engine.lookup.rules.with_classifier
-    classifier, opener = engine.lookup.classifier(rule), engine.lookup.opener
+    (rule,) = engine.rules.with_classifier
+    classifier, opener = engine.classifier(rule), engine.opener
     assert opener is not None
     words = sorted({word for text in samples("injection") for word in text.split()})
     dice = random.Random(3)  # noqa: S311  the same on every run
@@ -144,7 +144,7 @@ class Work:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.decoded = self.passes = self.read = self.sentences = 0
-        looked, decode = RuleLookup.look, decoders.decode
+        looked, decode = RuleLookup.look_plain, decoders.decode
         passages, scores = Reader._passages, Network.scores
 
         def count_look(
@@ -167,7 +167,7 @@ class Work:
             self.sentences += len(texts)
             return scores(network, texts, output)
 
-        monkeypatch.setattr(RuleLookup, "look", count_look)
+        monkeypatch.setattr(RuleLookup, "look_plain", count_look)
         monkeypatch.setattr(decoders, "decode", count_decode)
         monkeypatch.setattr(first_look, "decode", count_decode)
         monkeypatch.setattr(Reader, "_passages", count_passages)

@@ -29,7 +29,7 @@ def test_rules_are_compiled_once(folder: Path, compiles: list[str]) -> None:
     engines = load_engines(packs(), str(folder))
     assert finds(engines)
     assert compiles == [str(folder)]
-    (rule,) = engines.to_server.lookup.rules.all
+    (rule,) = engines.to_server.rules.all
     assert (rule.id, rule.pattern) == ("mine.xyzzy", "xyzzy-[0-9]{3}")
     assert (rule.matches, rule.passes, rule.title, rule.why, rule.fix) == ((), (), "", "", "")
     assert b"xyzzy-123" not in file_of(folder).read_bytes(), "nothing that only people read"
@@ -133,7 +133,7 @@ def cut(file: Path) -> None:
 
 def load_all(engines: Engines) -> None:
     for engine in engines:
-        for patterns in (engine.lookup.plain, engine.lookup.squeezed, engine.lookup.acts):
+        for patterns in (engine.plain, engine.squeezed, engine.acts):
             patterns.load()
 
 
@@ -261,7 +261,7 @@ def test_a_clone_scans_in_another_thread_at_the_same_time(
         str(number): "plain words " * 200 + "xyzzy-123" for number in range(20)
     }
     other = engine.clone()
-    assert (other.surface, other.lookup.rules.all) == (engine.surface, engine.lookup.rules.all)
+    assert (other.surface, other.rules.all) == (engine.surface, engine.rules.all)
     seen: list[int] = []
 
     def scan() -> None:

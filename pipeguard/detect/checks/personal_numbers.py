@@ -14,7 +14,6 @@ from functools import cache, partial
 
 from pipeguard.detect.checks.checksums import luhn_digit
 from pipeguard.detect.words import national_ids, published
-from pipeguard.firewall.lazy_regex import lazy_regex
 
 # --- check digits -----------------------------------------------------------------------
 # Arithmetic over texts of digits; ValueError if a letter is in one.
@@ -202,7 +201,7 @@ def is_number(kind: str, secret: bytes) -> bool:
 def is_telling(secret: bytes) -> bool:
     """Say whether a text could be a number of one of the kinds that are known by their form."""
     text = _plain(secret)
-    return any(form.fullmatch(text) and could_be(kind, text) for form, kind in _TELLING)
+    return any(form.fullmatch(text) and could_be(kind, text) for form, kind in _telling())
 
 
 def is_published_number(secret: bytes) -> bool:
@@ -262,16 +261,10 @@ def _vin(text: str) -> bool:
     return "0123456789X"[total % 11] == text[8]
 
 
-# Of which a number says by its own form what it is, without a name beside it.
-_TELLING = (
-    (lazy_regex("[A-Z]{6}[0-9A-Z]{9}[A-Z]"), "it-codice-fiscale"),
-    (lazy_regex("[A-Z]{4}[0-9]{6}[A-Z]{6}[0-9A-Z]{2}"), "mx-curp"),
-    (lazy_regex("[0-9]{17}[0-9X]"), "cn-resident"),
-    (lazy_regex("[0-9]{13}"), "kr-rrn"),
-    (lazy_regex("[0-9]{9}"), "us-ssn"),
-    (lazy_regex("[0-9]{11}"), "br-cpf"),
-    (lazy_regex("[0-9+]{10,13}"), "se-personnummer"),
-)
+@cache
+def _telling() -> list[tuple[re.Pattern[str], str]]:
+    rows = (row.partition("=") for row in published.in_order("TELLING"))
+    return [(re.compile(form), kind) for kind, _, form in rows]
 
 
 NUMBERS: Mapping[str, IsValid] = {

@@ -73,12 +73,7 @@ def is_reference(secret: bytes) -> bool:
 
 def is_weak_password(secret: bytes) -> bool:
     """True for what people type first, and for what is in every example."""
-    return secret.lower() in _weak_passwords()
-
-
-@cache
-def _weak_passwords() -> frozenset[bytes]:
-    return frozenset(map(str.encode, words.WEAK_PASSWORDS))
+    return secret.lower().decode("latin-1") in words.WEAK_PASSWORDS
 
 
 def _without_fillers(body: bytes) -> bytes:
@@ -116,21 +111,11 @@ def _references() -> re.Pattern[bytes]:
 
     Manuals name in capitals what is to be put there: KEYSTONE_DBPASS.
     """
+    objects, vaults, endings = map(words.alternatives, ("OBJECTS", "VAULTS", "NAME_ENDINGS"))
     return re.compile(
-        rb"""(?xs) \s* (?:
-            \$?\{{1,2} [^{}]{0,200} \}{1,2} | \$\(? [A-Za-z_][\w.]* \)? | %%\w+%%
-          | <[^<>]{0,200}> | \[[^\[\]]{0,200}\] | \{%%.{0,200}%%\} | <%%.{0,200}%%>
-          | (?: %s ) [.\[] .{0,200}
-          | (?:os\.)?getenv\(? .{0,200} | \w+\( .{0,200}
-          | (?: %s ) ://? .{0,200}
-          | vault: .{0,200} | arn:aws[\w-]*: .{0,300} | ENC\[ .{0,600} | !vault .{0,600}
-          | @Microsoft\.KeyVault .{0,300}
-          | (?:[A-Z]{2,16}_){1,4} (?: [A-Z]{0,6} (?: %s ) | HERE )
-        ) \s*"""
-        % tuple(
-            "|".join(words.in_order(table)).encode()
-            for table in ("OBJECTS", "VAULTS", "NAME_ENDINGS")
-        )
+        rf"(?s)\s*(?:{words.alternatives('REFERENCES')}|(?:{objects})[.\[].{{0,200}}"
+        rf"|(?:{vaults})://?.{{0,200}}"
+        rf"|(?:[A-Z]{{2,16}}_){{1,4}}(?:[A-Z]{{0,6}}(?:{endings})|HERE))\s*".encode()
     )
 
 

@@ -63,15 +63,7 @@ NAMED_BYTES = 60  # before a value, in which a word may say what it is
 _NO_SECRET = lazy_regex(
     rf"\b(?:{'|'.join(credentials.in_order('NO_SECRETS'))})\b|sha(?:256|384|512)[:/-]|@\Z".encode()
 )
-# UUIDs, ULIDs, Google's ids of documents, object ids with a prefix, public keys of SSH; short
-# groups of one case, as of vouchers and parts, but not those of product and recovery keys.
-_KNOWN_ID = lazy_regex(
-    rb".*[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}.*|[0-7][0-9A-HJKMNP-TV-Z]{25}"
-    rb"|1[A-Za-z0-9_-]{32}(?:[A-Za-z0-9_-]{11})?|[a-z]{2,6}_\w{8,}|AAAA[BC]3Nz\S+"
-    rb"|(?!(?:[A-Z0-9]{4}-){5}|(?:[A-Z0-9]{5}-){4})"
-    rb"(?:[A-Z0-9]{1,12}([-/_])[A-Z0-9]{1,12}(?:\1[A-Z0-9]{1,12})*"
-    rb"|[a-z0-9]{1,12}([-/_])[a-z0-9]{1,12}(?:\2[a-z0-9]{1,12})*)"
-)
+_KNOWN_ID = lazy_regex(credentials.alternatives("KNOWN_IDS").encode())
 # The fingerprint of a key in hexadecimal (RFC 9580, 5.5.4; RFC 4716, 4), and what says that it is
 # one: the name of a key that signs what is published, in which GPG prints capitals; words beside.
 _FINGERPRINT = lazy_regex(
@@ -230,13 +222,8 @@ def _is_unlabelled(text: bytes) -> Outcome:
 def _is_no_known_id(secret: bytes) -> Outcome:
     """Neither an id of a known form nor base64 of a text or a file."""
     is_known = _KNOWN_ID.fullmatch(secret) is not None or encodes_words(secret)
-    return to_outcome(not is_known and not _encodes_file(secret))
-
-
-def _encodes_file(secret: bytes) -> bool:
-    """True for base64 of a file, of which the first digits are enough."""
-    head = base64_decoded(secret[:12])
-    return head is not None and _FILE.match(head) is not None
+    head = base64_decoded(secret[:12]) or b""
+    return to_outcome(not is_known and _FILE.match(head) is None)
 
 
 def _not_commit(text: bytes) -> Outcome:

@@ -67,22 +67,19 @@ def has_date(body: bytes) -> bool:
 
 
 _DATE_OR_TIME = lazy_regex(rb"(?:19|20)[0-9]{2}-[01][0-9]-[0-3][0-9]|[0-9]{2}:[0-9]{2}:[0-9]{2}")
-_EARLIER = (
-    "previous(?:ly)?|prior|earlier|preceding|former|past|existing|original|initial|old|older|first"
+_EARLIER, _RULES, _NOUNS, _OWN, _MODEL, _OF_MODEL, _PARTS, _UPKEEP, _READERS, _READING = map(
+    orders.alternatives,
+    (
+        *("EARLIER", "RULES", "NOUNS", "OWN_OF_MODEL", "MODELS", "OF_MODEL", "PARTS_OF_THINGS"),
+        *("UPKEEP", "READERS", "READING"),
+    ),
 )
-_RULES = "commands?|rules?|polic(?:y|ies)|prompts?|constraints?|restrictions?|orders?"
-_NOUNS = f"{_RULES}|instructions?|guidelines?|guidance|training"
-_OWN = "|".join(orders.in_order("OWN_OF_MODEL"))
 # "discard requests while an old command": what runs is named in a clause, and not dropped.
 _CLAUSE = lazy_regex(
     rf"(?i)(?:(?!\b(?:{_EARLIER}|{_OWN}|{_RULES})\b)[^.!?])*"
     r"\b(?:while|when|whenever|until|if|once|after|before)\s+(?:the\s+|an?\s+)?"
     rf"(?:{_EARLIER})\s+(?:{_RULES})".encode()
 )
-_MODEL = "|".join(orders.in_order("MODELS"))
-_OF_MODEL = f"{_OWN}|{_MODEL}|{'|'.join(orders.in_order('OF_MODEL'))}"
-_PARTS = "|".join(orders.in_order("PARTS_OF_THINGS"))
-_UPKEEP = "|".join(orders.in_order("UPKEEP"))
 # A clause without an order, and a number, as subjects of commits have them.
 _TAIL = (
     r"(?:\s+(?:when|while|if|on|in|after|before|during|until|unless|at|for|from|beyond|without|with|by|of"
@@ -109,13 +106,6 @@ _THING = _thing_pattern(rf"\b(?:{_TAIL}|[(\[{{)\]}}\"'`>]|\s*=|;\s*(?:\n|\Z))")
 _NAMED_THING = _thing_pattern(r"\b[^\w\s]|\Z|\B(?!and|then|you|the|in|to|ed|en)[a-z0-9]")
 _SHOWING = lazy_regex(rb"(?i)\band\s+(?:show|print|display)\b")  # may also ask a model for its own
 _NAME = lazy_regex(rb"[A-Za-z0-9 ]+")  # a long name, read as words
-_READERS = (
-    f"{_MODEL}|readers?|recipients?|systems?|programs?|process\\w*|servers?|machines?|summar\\w*"
-)
-_READING = (
-    f"{_OF_MODEL}|this|here|read\\w*|sees?|seen|pars\\w*|answer\\w*|handl\\w*|open\\w*|receiv\\w*"
-    "|translat\\w*|should|must"
-)
 # "Users who upgrade should forget the earlier delivery rules": an order to others.
 _OTHERS = lazy_regex(
     rf"(?is)[\s*#>•-]*(?:(?:the|our|all|any|new|most|some)\s+)?(?!(?:{_READERS})\b)"

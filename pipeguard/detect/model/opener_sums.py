@@ -54,20 +54,8 @@ class TextFeatures(NamedTuple):
     starts: Integers
 
 
-class Sums(NamedTuple):
-    """Sum the weights of each segment, and count them.
-
-    Attributes:
-        words: of stems and pairs.
-        word_count: of them.
-        grams: of grams.
-        gram_count: of them.
-    """
-
-    words: Integers
-    word_count: Integers
-    grams: Integers
-    gram_count: Integers
+# For each segment: the weights of its words (stems and pairs) and their number; those of its grams.
+Sums: TypeAlias = tuple[Integers, Integers, Integers, Integers]
 
 
 def windows(data: bytes, weights: Weights) -> list[tuple[int, int, float]]:
@@ -119,12 +107,9 @@ def sums(text: TextFeatures, words: Steps, grams: Steps) -> Sums:
     """The sums of weights of each segment."""
     of_words = words[text.stems].astype(np.int64) + words[text.pairs]
     of_grams = grams[text.grams].astype(np.int64)
-    return Sums(
-        _between(of_words, text.first),
-        2 * np.diff(text.first),
-        _between(of_grams, text.first_gram),
-        np.diff(text.first_gram),
-    )
+    counts = 2 * np.diff(text.first), np.diff(text.first_gram)
+    sums_of_grams = _between(of_grams, text.first_gram)
+    return _between(of_words, text.first), counts[0], sums_of_grams, counts[1]
 
 
 def best_windows(segments: Sums, scale: float, bias: float) -> tuple[Any, Integers]:
@@ -132,7 +117,7 @@ def best_windows(segments: Sums, scale: float, bias: float) -> tuple[Any, Intege
 
     What only repeats what came just before it ends none.
     """
-    count = len(segments.words)
+    count = len(segments[0])
     best, begin = np.full(count, -np.inf), np.arange(count)
     total = [part.copy() for part in segments]
     for back in range(min(WINDOW_SEGMENTS, count)):
@@ -144,7 +129,7 @@ def best_windows(segments: Sums, scale: float, bias: float) -> tuple[Any, Intege
         scores = bias + scale * (means + grams / np.sqrt(np.maximum(gram_count, FEWEST)))
         better = np.flatnonzero(scores[back:] > best[back:]) + back
         best[better], begin[better] = scores[better], better - back
-    best[segments.word_count == 0] = -np.inf
+    best[segments[1] == 0] = -np.inf
     return best, begin
 
 

@@ -123,7 +123,12 @@ def _add_unit(text: str, start: int, end: int, sentences: list[tuple[int, int, i
 def find_best(pieces: Sequence[Piece]) -> Piece:
     """The piece with the highest score, at the place of its smallest part that scores almost so."""
     best = max(pieces, default=Piece(-math.inf, 0, 0, 0))
-    cores = (piece for piece in pieces if _is_core(piece, best))
+    cores = (
+        piece
+        for piece in pieces
+        if best.start <= piece.start and piece.end <= best.end
+        if piece.score >= best.score - ALMOST_LOGITS
+    )
     core = min(cores, key=attrgetter("words"), default=best)
     return best._replace(start=core.start, end=core.end)
 
@@ -186,8 +191,3 @@ def _only_together(pieces: Sequence[Piece], likely: float) -> Iterator[Piece]:
             parts += [p for p in by_end[piece.end] if p.start > piece.start]
             if all(part.score < piece.score for part in parts):
                 yield piece
-
-
-def _is_core(piece: Piece, best: Piece) -> bool:
-    inside = best.start <= piece.start and piece.end <= best.end
-    return inside and piece.score >= best.score - ALMOST_LOGITS

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from copy import copy
 from functools import cache, partial
 from hashlib import sha256
 from operator import itemgetter
@@ -65,15 +64,12 @@ SLOW_SIGNS = frozenset({"spelled", "base64", "turned-base64"})
 _SIGNS = (*SIGNS, *SIGNS_TO_SERVER), tuple(SQUEEZED_SIGNS)
 
 
-class Engine:
+class Engine(RuleLookup):
     """The rules of one surface, ready to run. One thread at a time may use it.
 
     Attributes:
         surface: the surface that the engine is for (detect.scanning.first_look).
-        surfaces: all surfaces that any of its rules is run over.
         key: identifies what its rules and their code are compiled from; empty if nothing does.
-        keyed: True if texts are read as `key: value`, as those that go to a server.
-        lookup: the rules.
     """
 
     def __init__(
@@ -94,11 +90,9 @@ class Engine:
         if not isinstance(rules, EngineRules):
             all_rules = tuple(rules)
             rules = EngineRules(lambda: all_rules, surface)
+        super().__init__(rules, patterns, _SIGNS, partial(classifier, models=models))
         self.surface = surface
-        self.surfaces = rules.surfaces
         self.key = b""
-        self.keyed = surface is Surface.TO_SERVER
-        self.lookup = RuleLookup(rules, patterns, _SIGNS, partial(classifier, models=models))
 
     def load(self) -> None:
         """Load the databases that any text needs, so that the first text need not wait for them.
@@ -106,11 +100,11 @@ class Engine:
         Raises:
             EngineError: a database is damaged, or was compiled for another processor.
         """
-        self.lookup.plain.load()
-        if self.lookup.opener is not None:
-            self.lookup.opener.load()
+        self.plain.load()
+        if self.opener is not None:
+            self.opener.load()
         if self.keyed:
-            self.lookup.squeezed.load()
+            self.squeezed.load()
 
     def prepare(self) -> None:
         """Read the rules and load the database that are shared with all clones, in any thread.
@@ -118,10 +112,10 @@ class Engine:
         Raises:
             EngineError: the database is damaged, or was compiled for another processor.
         """
-        self.lookup.plain.prepare()
-        _ = self.lookup.rules.plain
-        if self.lookup.opener is not None:
-            self.lookup.opener.load()
+        self.plain.prepare()
+        _ = self.rules.plain
+        if self.opener is not None:
+            self.opener.load()
 
     def load_models(self) -> None:
         """Load the models that its rules name, which some texts need, in any thread.
@@ -129,14 +123,8 @@ class Engine:
         Raises:
             EngineError: a file is missing, or is not the one that its rule names.
         """
-        for rule in self.lookup.rules.with_classifier:
-            self.lookup.classifier(rule).load()
-
-    def clone(self) -> Engine:
-        """Clone the rules for another thread."""
-        other = copy(self)
-        other.lookup = self.lookup.clone()
-        return other
+        for rule in self.rules.with_classifier:
+            self.classifier(rule).load()
 
     def scan(self, value: JsonValue, place_of: PlaceOf, surface: Surface) -> ScanResult:
         """Look at a whole message, and read it."""
@@ -150,8 +138,8 @@ class Engine:
             EngineError: the engine failed.
         """
         if before is None or before.text.is_keyed is not self.keyed:
-            return Look.take(self.lookup, MessageText(value, keyed=self.keyed), surface)
-        return Look.take(self.lookup, before.text, surface, before)
+            return Look.take(self, MessageText(value, keyed=self.keyed), surface)
+        return Look.take(self, before.text, surface, before)
 
     def read(
         self,
@@ -179,11 +167,11 @@ class Engine:
         if is_silent:
             return NOTHING_FOUND  # most texts
         source = self._source(text, cache(place_of), call)
-        is_clean = seen is not None and is_plainly_clean(self.lookup, source, surface, seen)
-        if seen is not None and is_clean and not may_order(self.lookup, seen, surface):
+        is_clean = seen is not None and is_plainly_clean(self, source, surface, seen)
+        if seen is not None and is_clean and not may_order(self, seen, surface):
             return NOTHING_FOUND
         budgets.is_exceeded = False
-        scan = Scan(self.lookup, source, surface, budgets, seen)
+        scan = Scan(self, source, surface, budgets, seen)
         if is_clean:
             scan.note_text()
             read_orders(scan)
@@ -223,7 +211,7 @@ class Engine:
         """The spans of secrets in free text, the first one first."""
         nothing = MessageText("", keyed=self.keyed)
         source = self._source(nothing, lambda _: "log.message")
-        scan = Scan(self.lookup, source, self.surface, Budgets(len(text)))
+        scan = Scan(self, source, self.surface, Budgets(len(text)))
         secrets = (span for span in scan.spans(text) if span[2].is_private)
         return sorted(secrets, key=lambda span: (span[0], -span[1]))
 
@@ -346,7 +334,7 @@ def classifier(rule: Rule, models: Models | None) -> Classifier:
     Raises:
         EngineError: its file is missing, is not the one that the rule names, or is no classifier.
     """
-    content = _read_named(rule, models, rule.model, rule.sha256, "the rule")
+    content = _read_file(f"{rule.id}: {rule.model}", rule.model, rule.sha256, models, "the rule")
     with _parsing(f"{rule.id}: {rule.model} is no classifier"):
         ranker = partial(make_opener, models=models)
         return load(bytes(content), partial(_network, rule, models), ranker)
@@ -356,11 +344,12 @@ def _network(rule: Rule, models: Models | None, second: Rescoring) -> Network:
     """The network that a classifier names."""
     network = _last_network.get(second.sha256)
     if network is None:
-        content = _read_named(rule, models, second.network, second.sha256, rule.model)
+        what = f"{rule.id}: {second.network}"
+        content = _read_file(what, second.network, second.sha256, models, rule.model)
         # Imported after the file is read: without the form in C, `models` sets numpy up first.
         from pipeguard.detect.model.network import Network
 
-        with _parsing(f"{rule.id}: {second.network} is no network"):
+        with _parsing(f"{what} is no network"):
             network = Network(content)
         _last_network.clear()
         _last_network[second.sha256] = network
@@ -372,16 +361,10 @@ def _network(rule: Rule, models: Models | None, second: Rescoring) -> Network:
 _last_network: dict[str, Network] = {}  # at most one, by its hash: several classifiers share it
 
 
-def _read_named(
-    rule: Rule, models: Models | None, name: str, digest: str, by: str
-) -> bytes | memoryview:
-    """Read a file that a rule, or its model, names by its hash."""
-    return _read_file(f"{rule.id}: {name}", name, digest, models, by)
-
-
 def _read_file(
     what: str, name: str, digest: str, models: Models | None, by: str = "a classifier"
 ) -> bytes | memoryview:
+    """Read a file that a rule, or its model, names by its hash."""
     content = models(name) if models is not None else b""
     if sha256(content).hexdigest() != digest:
         raise EngineError(f"{what} is not the file that {by} names")

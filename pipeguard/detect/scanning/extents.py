@@ -179,9 +179,8 @@ def _is_disguised(text: MessageText, cut: StringSpan) -> bool:
 
 def json_values(string: str) -> list[Range] | None:
     """Find the strings of JSON text, without quotes and keys; None for other text."""
-    if string[:BLANK_CHARS].lstrip()[:1] not in _ENDS or len(string) > MAX_JSON_CHARS:
-        return None
-    if not _is_json(string):
+    may_be_json = string[:BLANK_CHARS].lstrip()[:1] in _ENDS and len(string) <= MAX_JSON_CHARS
+    if not may_be_json or not _is_json(string):
         return None
     return [match.span(1) for match in _STRING.finditer(string) if match[2] is None]
 
@@ -235,9 +234,9 @@ def _paragraph(
         number += 1
     end = lines[number]
     if first - start > room:
-        start = _first_end(string, first - room, first)
+        start = (_sentence_ends(string, first - room, first) or [first])[0]
     if end - last > room:
-        end = _last_end(string, last, last + room)
+        end = (_sentence_ends(string, last, last + room) or [last])[-1]
     return start, end
 
 
@@ -263,16 +262,9 @@ def _ends(pattern: re.Pattern[str], string: str, low: int, high: int) -> Iterato
     return (match.end() for match in pattern.finditer(string, low, high))
 
 
-def _first_end(string: str, low: int, at: int) -> int:
-    """The first end of a sentence in a range, or else of a word."""
-    found = _SENTENCE.search(string, low, at) or _SPACE.search(string, low, at)
-    return found.end() if found else at
-
-
-def _last_end(string: str, at: int, high: int) -> int:
-    """The last end of a sentence in a range, or else of a word."""
-    ends = [*_ends(_SENTENCE, string, at, high)] or [*_ends(_SPACE, string, at, high)]
-    return ends[-1] if ends else at
+def _sentence_ends(string: str, low: int, high: int) -> list[int]:
+    """The ends of sentences in a range, or else of words."""
+    return [*_ends(_SENTENCE, string, low, high)] or [*_ends(_SPACE, string, low, high)]
 
 
 def _trim(string: str, reach: Range, word: re.Pattern[str]) -> Range:

@@ -339,7 +339,8 @@ def serves(purposes: Iterable[str], value: JsonValue, path: Path, start: int) ->
     texts = [text for key in ("name", "title") if type(text := value.get(key)) is str]
     description = value.get("description")
     if type(description) is str:
-        sentence = _first_sentence(description)
+        end = _END.search(description, 0, MAX_SENTENCE_CHARS)
+        sentence = description[: end.start() if end else MAX_SENTENCE_CHARS]
         is_inside = path == ("description",) and start < len(sentence)
         texts.append(sentence[:start].partition(" ")[0] if is_inside else sentence)
     pattern = _pattern(tuple(purposes))
@@ -362,11 +363,6 @@ def shows_attack(value: JsonValue, path: Path, start: int, data: bytes, span: Ra
     if not (is_sample or is_quoted(data, *span) or is_mostly_quoted(data[slice(*span)])):
         return False
     return serves(words.topics.in_order("SHOWING"), value, path, start)
-
-
-def _first_sentence(text: str) -> str:
-    end = _END.search(text, 0, MAX_SENTENCE_CHARS)
-    return text[: end.start() if end else MAX_SENTENCE_CHARS]
 
 
 @lru_cache(maxsize=64)

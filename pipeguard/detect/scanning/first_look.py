@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from copy import copy
 from itertools import chain, islice, pairwise
+from typing import TYPE_CHECKING
 
 from pipeguard.detect.matching.confirm import Finder
 from pipeguard.detect.matching.pattern_set import PatternSet
@@ -31,6 +32,9 @@ from pipeguard.firewall.budgets import DecodingBudget
 from pipeguard.firewall.protocol.places import Surface
 from pipeguard.records import NamedTuple
 from pipeguard.unicode import folding
+
+if TYPE_CHECKING:
+    from typing import Self
 
 SPACED_OUT = frozenset({"spelled", "run-together"})  # the first is also the sign of an encoding
 LITERALS = "literals"
@@ -184,7 +188,7 @@ def is_plainly_clean(
     return are_idle(
         lookup,
         (seen.texts[0], surface, {*seen.hits, *seen.joined_hits}),
-        lambda rules: _matches(lookup, source, seen, _applying(source, surface, rules)),
+        lambda rules: _matches(lookup, source, seen, surface, rules),
         lambda windows: _find_acts(source, windows=windows),
     ) and _reads_clean(lookup, source.text, seen, surface)
 
@@ -254,24 +258,20 @@ def reads_clean(
     return not (is_new and lookup.squeezed.look(squeezed))
 
 
-_UNDECODED = {View.TEXT, View.JOINED}  # what is folded has a look of its own
-
-
-def _applying(source: ScanInput, surface: Surface, rules: Iterable[Rule]) -> list[Rule]:
-    """Those of some rules that are for this value, and for a text that is not decoded."""
-    return [
-        rule
-        for rule in rules
-        if surface in rule.surfaces and rule.views & _UNDECODED and may_apply(rule, source)
-    ]
-
-
-def _matches(lookup: RuleLookup, source: ScanInput, seen: FirstLook, rules: Sequence[Rule]) -> bool:
+def _matches(
+    lookup: RuleLookup, source: ScanInput, seen: FirstLook, surface: Surface, rules: Iterable[Rule]
+) -> bool:
     """True if some rules match in what was looked at, or if there are too many to tell.
 
     Each is searched for where the readings of the whole text search for it (`Scan.run_rules`), and
     its matches in the text are rated by the same checks.
     """
+    undecoded = {View.TEXT, View.JOINED}  # what is folded has a look of its own
+    rules = [
+        rule
+        for rule in rules
+        if surface in rule.surfaces and rule.views & undecoded and may_apply(rule, source)
+    ]
     if not rules:
         return False
     data, joined = seen.texts
@@ -378,7 +378,7 @@ class RuleLookup:
         self._chosen: dict[tuple[View, Surface, bool], tuple[int, ...]] = {}
         self.glanced: tuple[Question, Glance] | None = None
 
-    def clone(self) -> RuleLookup:
+    def clone(self) -> Self:
         """Clone the rules for another thread."""
         other = copy(self)
         other.glanced = None
@@ -387,7 +387,9 @@ class RuleLookup:
         other.acts = self.acts.share()
         return other
 
-    def look(self, data: bytes, only: Iterable[int] | None = None) -> tuple[list[str], list[Rule]]:
+    def look_plain(
+        self, data: bytes, only: Iterable[int] | None = None
+    ) -> tuple[list[str], list[Rule]]:
         """The signs in a block, and the rules that could match in it.
 
         Args:

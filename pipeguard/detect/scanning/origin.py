@@ -74,8 +74,10 @@ class Origin(NamedTuple):
         self, rule: Rule, confidence: Confidence, data: bytes, span: folding.Range
     ) -> bool:
         """True for a match that joined pieces may form by chance: values of a table, literals."""
-        is_token = self._is_of_pieces and rule.is_private and not _has_strict_check(rule)
-        if is_token and reads_as_words(data[slice(*span)], rule.pattern):
+        is_of_literals = self.outer is not None and self.outer.chain == "literals"
+        is_strict = bool(rule.require) or any("only-raise" not in spec for spec in rule.check)
+        is_token = (is_of_literals or self.locate is not None) and rule.is_private
+        if is_token and not is_strict and reads_as_words(data[slice(*span)], rule.pattern):
             return True
         if not self.may_fit_by_chance:
             return False
@@ -95,12 +97,6 @@ class Origin(NamedTuple):
         first = start if start == 0 or self.locate(start - 1, start + 1)[1] else start - 1
         last = end if end == len(data) or self.locate(end - 1, end + 1)[1] else end + 1
         return is_part_of_word(rule, data, match, (first, last))
-
-    @property
-    def _is_of_pieces(self) -> bool:
-        """True if the reading joins several strings, or literals of a program."""
-        is_of_literals = self.outer is not None and self.outer.chain == "literals"
-        return is_of_literals or self.locate is not None
 
     def is_new(self, rule: Rule, start: int, end: int) -> bool:
         """False for a match that is also one in the plain text."""
@@ -202,8 +198,3 @@ class Origin(NamedTuple):
 
     def _unfold(self, start: int, end: int) -> folding.Range:
         return (start, end) if self.unfolding is None else self.unfolding.span(start, end)
-
-
-def _has_strict_check(rule: Rule) -> bool:
-    """True if a rule asks more of a match than its form."""
-    return bool(rule.require) or any("only-raise" not in spec for spec in rule.check)

@@ -11,13 +11,13 @@ from collections.abc import Callable
 from itertools import accumulate, chain
 
 from pipeguard.detect.matching.confirm import Occurrence
-from pipeguard.detect.model.cascade import BRIEF_BYTES, Order
+from pipeguard.detect.model.cascade import BRIEF_BYTES, Order, Selection
 from pipeguard.detect.rules.rule import Rule, View
 from pipeguard.detect.scanning.first_look import FEW_VALUES, LITERALS, SPACED_OUT, seam_ranges
 from pipeguard.detect.scanning.origin import Origin
 from pipeguard.detect.scanning.rating import Rating, locate_match, rate_order
 from pipeguard.detect.scanning.scan import Scan, Signs
-from pipeguard.detect.scanning.scan_budget import MAX_CUTS, StringSpan
+from pipeguard.detect.scanning.scan_budget import MAX_CUTS
 from pipeguard.detect.text import split_literals
 from pipeguard.detect.text.decoders import ENCODINGS, DecodedParts
 from pipeguard.detect.text.document import MessageText
@@ -45,9 +45,7 @@ def read_orders(scan: Scan) -> None:
         if scan.surface not in rule.surfaces:
             continue
         for number, order in scan.reader.orders(opened, scan.lookup.classifier(rule), rate_order):
-            origin = scan.to_classify[number][1]
-            cuts = scan.extents.of(origin, order.reach, is_order=True)
-            _report(scan, rule, opened[number].data, order, (origin, cuts))
+            _report(scan, rule, order, *scan.to_classify[number])
         _note_unread(scan, rule)
 
 
@@ -66,27 +64,21 @@ def _note_unread(scan: Scan, rule: Rule) -> None:
     scan.reader.unread.clear()
 
 
-def _report(
-    scan: Scan,
-    rule: Rule,
-    data: bytes,
-    order: Order,
-    located_in: tuple[Origin, tuple[StringSpan, ...]],
-) -> None:
+def _report(scan: Scan, rule: Rule, order: Order, selection: Selection, origin: Origin) -> None:
     """Make a match of an order, found in a reading with this origin; with what goes with it."""
-    origin, cuts = located_in
-    start, end = order.start, order.end
+    data, span = selection.data, (order.start, order.end)
     confidence = min(order.confidence, rule.confidence)
-    occurrence = Occurrence((start, end), None, data[start:end])
+    occurrence = Occurrence(span, None, data[slice(*span)])
     words = scan.counting_words(rule, confidence, occurrence, origin)
     if scan.tally.confidence_so_far(rule, words) >= confidence:
         return
-    rating = Rating(confidence, order.steps)
-    if (match := locate_match(origin, rule, rating, data, (start, end))) is not None:
-        place = scan.source.place_of(match.path)
-        if scan.tally.admits(rule, words, place, match.confidence):
-            scan.matches.append(match._replace(cuts=cuts))
-            scan.tally.report(len(cuts))
+    match = locate_match(origin, rule, Rating(confidence, order.steps), data, span)
+    if match is None:
+        return
+    if scan.tally.admits(rule, words, scan.source.place_of(match.path), match.confidence):
+        cuts = scan.extents.of(origin, order.reach, is_order=True)
+        scan.matches.append(match._replace(cuts=cuts))
+        scan.tally.report(len(cuts))
 
 
 # --- edges ------------------------------------------------------------------------------
@@ -195,16 +187,16 @@ def _read_acts(scan: Scan) -> None:
 
 def _read_joined(scan: Scan) -> None:
     """Read all strings joined: a secret may be split over them."""
-    text = scan.source.text
-    if text.is_several:
-        origin = Origin(scan.source, "joined", locate=text.locate_joined)
-        _run_over_seams(scan, text.join_values(), origin)
+    if scan.source.text.is_several:
+        _run_over_seams(scan)
 
 
-def _run_over_seams(scan: Scan, joined: bytes, origin: Origin) -> None:
+def _run_over_seams(scan: Scan) -> None:
     """Run the rules where strings meet: what is in one of them is found there."""
+    text = scan.source.text
+    joined, origin = text.join_values(), Origin(scan.source, "joined", locate=text.locate_joined)
     whole = len(joined) <= BLOCK_BYTES  # in one block, which may have been looked at before
-    ranges = None if whole else seam_ranges(scan.source.text)
+    ranges = None if whole else seam_ranges(text)
     scan.run_rules(joined, View.JOINED, origin, ranges, signs_matter=False)
 
 
@@ -212,12 +204,8 @@ def _read_squeezed(scan: Scan) -> None:
     """Read the strings without spaces and quotes, and what is encoded in that."""
     text = scan.source.text
     folded, changed, unfolding = folding.fold_and_back(text.join_values())
-    origin = Origin(
-        scan.source,
-        "squeezed",
-        locate=text.locate_joined,
-        unfolding=unfolding if changed else None,
-    )
+    back = unfolding if changed else None
+    origin = Origin(scan.source, "squeezed", locate=text.locate_joined, unfolding=back)
     _run_squeezed(scan, folded, origin, always=text.is_several)
 
 
@@ -300,24 +288,17 @@ def _read_joined_values(scan: Scan) -> None:
     if not text.is_several:
         return
     if text.count <= FEW_VALUES and len(text.data) <= JOINED_BYTES:
-        origin = Origin(scan.source, "joined", locate=text.locate_joined)
-        _run_over_seams(scan, text.join_values(), origin)
+        _run_over_seams(scan)
     else:  # of many or long values only their edges
         row = _EdgeRow(text)
         origin = Origin(scan.source, "joined", locate=row.locate, may_fit_by_chance=True)
         scan.run_rules(row.data, View.JOINED, origin, signs_matter=False)
 
 
-def _acts_sign() -> str:
-    from pipeguard.detect.commands.powershell import ACTS_SIGN
+def _signs_of_acts() -> tuple[str, str]:
+    from pipeguard.detect.commands.powershell import ACTS_SIGN, WINDOWS_SIGN
 
-    return ACTS_SIGN
-
-
-def _windows_sign() -> str:
-    from pipeguard.detect.commands.powershell import WINDOWS_SIGN
-
-    return WINDOWS_SIGN
+    return ACTS_SIGN, WINDOWS_SIGN
 
 
 # In the order in which they are read. A new reading is an entry here.
@@ -328,7 +309,7 @@ READINGS: dict[str, TextReading] = {
     "acts": TextReading(
         _read_acts,
         to_client=False,
-        signs={"acts": _acts_sign, "windows": _windows_sign},
+        signs={"acts": lambda: _signs_of_acts()[0], "windows": lambda: _signs_of_acts()[1]},
     ),
     "joined": TextReading(_read_joined, to_client=False),
     "squeezed": TextReading(_read_squeezed, to_client=False),

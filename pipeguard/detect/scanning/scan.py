@@ -13,6 +13,7 @@ from itertools import islice
 from pipeguard.detect.matching.confirm import Finder, Occurrence
 from pipeguard.detect.matching.pattern_set import secret_group
 from pipeguard.detect.model.cascade import Doubt, Reader, Selection
+from pipeguard.detect.model.opener import Stretch
 from pipeguard.detect.rules.rule import Rule, View
 from pipeguard.detect.scanning.extents import Extents, JsonValues, settled_cuts
 from pipeguard.detect.scanning.facts import Candidate, is_invisible
@@ -193,7 +194,7 @@ class Scan:
             if view is View.JOINED and block == joined:
                 return self.lookup.sort_hits(self._seen.joined_hits)
         only = self.lookup.choose(view, self.surface, signs=signs_matter)
-        return ([], []) if only == () else self.lookup.look(block, only)
+        return ([], []) if only == () else self.lookup.look_plain(block, only)
 
     def decode(self, data: bytes, signs: Signs, origin: Origin, levels: int = LEVELS) -> None:
         """Run the rules over what is encoded in a reading, and in that again."""
@@ -212,17 +213,18 @@ class Scan:
 
     def spans(self, data: bytes) -> list[tuple[int, int, Rule]]:
         """The matches in a text as it is: start, end, rule."""
-        plain = Origin(self.source, "text")
-        return [
-            (*match.secret, rule)
+        plain, spans = Origin(self.source, "text"), list[tuple[int, int, Rule]]()
+        found = (
+            (rule, self._confirm(rule, data, low, high + TAIL_BYTES, View.TEXT))
             for low, high in blocks(len(data))
-            for rule in self.lookup.look(data[low:high])[1]
-            for match in dict.fromkeys(  # what follows several of them once
-                self._confirm(rule, data, low, high + TAIL_BYTES, View.TEXT)
-            )
-            if rate_by_checks(Candidate(rule, data, match, View.TEXT, origin=plain)).confidence
-            is not None
-        ]
+            for rule in self.lookup.look_plain(data[low:high])[1]
+        )
+        for rule, matches in found:
+            for match in dict.fromkeys(matches):  # what follows several of them once
+                candidate = Candidate(rule, data, match, View.TEXT, origin=plain)
+                if rate_by_checks(candidate).confidence is not None:
+                    spans.append((*match.secret, rule))
+        return spans
 
     def note_text(self) -> None:
         """Note what of the text as it is could be an order to the model."""
@@ -236,10 +238,7 @@ class Scan:
         else:
             stretches = self.lookup.find_opened(part, self.surface)
         if stretches:
-            moved = [
-                stretch._replace(start=low + stretch.start, end=low + stretch.end)
-                for stretch in stretches
-            ]
+            moved = [Stretch(low + start, low + end, score) for start, end, score in stretches]
             selection = self.json.select(data, moved, origin)
             if data is self.data:
                 selection = selection._replace(written=self.source.text.data)
@@ -300,9 +299,8 @@ class Scan:
             return rating, False  # only in a call that writes no file a sample may leave
         rating = rate_candidate(candidate.as_sample())
         so_far = self.tally.confidence_so_far(rule, candidate.match.words)
-        if rating.confidence is None or rating.confidence <= max(
-            so_far, self._confidence_there(candidate)
-        ):
+        so_far = max(so_far, self._confidence_there(candidate))
+        if rating.confidence is None or rating.confidence <= so_far:
             return Rating(None), False
         return rating, True
 
@@ -362,19 +360,17 @@ class Scan:
     def _confirm(
         self, rule: Rule, data: bytes, low: int, high: int, view: View
     ) -> Iterator[Occurrence]:
-        """The matches of a rule's own expression in a block where Hyperscan found its pattern."""
+        """The matches of a rule's own expression in a block where Hyperscan found its pattern.
+
+        If the rule asks for several values, each match with those that follow it without a name.
+        """
         high = min(len(data), high)
         if not self.tally.spend(high - low):
-            return iter(())
+            return
         finder = self.lookup.finder(rule, squeezed=view is View.SQUEEZED)
-        if rule.several:
-            return self._with_following(rule, finder, data, low, high)
-        return finder.finditer(data, low, high)
-
-    def _with_following(
-        self, rule: Rule, finder: Finder, data: bytes, low: int, high: int
-    ) -> Iterator[Occurrence]:
-        """Each match, and the values of its kind that follow it without a name."""
+        if not rule.several:
+            yield from finder.finditer(data, low, high)
+            return
         value = Finder(secret_group(rule.pattern), ignore_case=rule.ignore_case, whole_words=True)
         for match in finder.finditer(data, low, high):
             yield match

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from string import ascii_letters, digits
 
 from pipeguard.detect.checks.readable import BUILD_ID
 from pipeguard.detect.matching.confirm import Finder, Occurrence
@@ -105,13 +106,10 @@ def is_part_of_word(
 
 
 def _is_of_word(code: int, with_dash: bool) -> bool:  # noqa: FBT001  called for each byte
-    return (
-        0x30 <= code <= 0x39
-        or 0x41 <= code <= 0x5A
-        or 0x61 <= code <= 0x7A
-        or code == 0x5F
-        or (with_dash and code == 0x2D)
-    )
+    return code in _WORD_BYTES or (with_dash and code == 0x2D)
+
+
+_WORD_BYTES = frozenset(f"{ascii_letters}{digits}_".encode())
 
 
 # --- encoded data and placeholders ---------------------------------------------------------

@@ -77,7 +77,8 @@ class _Automaton:
         self.start = self._add()
         tree = parser.parse(pattern.pattern, pattern.flags)
         self.end = self._append(tree, tree.state.flags, self.start)
-        self.reach = cache(self._reach)
+        self.reach, self.reach_all = cache(self._reach), cache(self._reach_all)
+        self.step = cache(self._step)
 
     def _add(self, *, after: int | None = None) -> int:
         self.free.append([])
@@ -164,11 +165,15 @@ class _Automaton:
             seen |= new
         return frozenset(state for state in seen if self.over[state] or state == self.end)
 
+    def _reach_all(self, states: States, at: _Neighbours) -> States:
+        """The same of several states, and of the start."""
+        return self.reach(self.start, at).union(*(self.reach(state, at) for state in states))
+
     def classes(self) -> set[States]:
         """The sets of bytes that a step takes."""
         return {step[0] for step in self.over if step}
 
-    def step(self, states: States | set[int], byte: int) -> States:
+    def _step(self, states: States, byte: int) -> States:
         """The states after one byte."""
         taken = (self.over[state] for state in states)
         return frozenset(step[1] for step in taken if step and byte in step[0])
@@ -203,7 +208,7 @@ def escape(pattern: re.Pattern[bytes], sign: re.Pattern[bytes]) -> bytes | None:
     first, second = _Automaton(pattern), _Automaton(sign)
     bytes_by_kind = _representatives(first.classes() | second.classes())
     waiting = [_Run(first.start, frozenset(), (kind,)) for kind in KINDS]
-    seen: dict[tuple[int, int], list[States]] = {}
+    seen: dict[tuple[int, int], list[int]] = {}  # sets of states of the second, as bits
     for _ in range(LIMIT):
         if not waiting:
             return None
@@ -214,11 +219,16 @@ def escape(pattern: re.Pattern[bytes], sign: re.Pattern[bytes]) -> bytes | None:
             for byte in bytes_by_kind.get(after, ()):
                 reached = second.step(others, byte)
                 for state in first.step(states, byte):
-                    known = seen.setdefault((state, _kind(byte)), [])
-                    if not any(fewer <= reached for fewer in known):
-                        known.append(reached)
+                    known, bits = seen.setdefault((state, _kind(byte)), []), _bits(reached)
+                    if not any(fewer & bits == fewer for fewer in known):
+                        known[:] = [more for more in known if more & bits != bits] + [bits]
                         waiting.append(_Run(state, reached, (*run.text, byte)))
     raise RuntimeError("no proof")
+
+
+@cache
+def _bits(states: States) -> int:
+    return sum(1 << state for state in states)
 
 
 def _begins_with(pattern: re.Pattern[bytes], sign: re.Pattern[bytes]) -> bool:
@@ -237,9 +247,7 @@ def _places(
     """
     for after in KINDS:
         at = _Neighbours(_kind(run.text[-1]), after)
-        others = second.reach(second.start, at).union(
-            *(second.reach(state, at) for state in run.others)
-        )
+        others = second.reach_all(run.others, at)
         if second.end not in others:
             yield others, first.reach(run.state, at), after
 

@@ -41,10 +41,7 @@ def is_seen(rule: Rule, data: bytes) -> bool:
     """Whether the engine tells a rule that `re` finds, once."""
     assert expression(rule).search(data) is not None
     engine = engine_of(rule.id)
-    if View.ACTS in rule.views:
-        hits = engine.lookup.look_at_acts(data)
-    else:
-        hits = engine.lookup.look(data)[1]
+    hits = engine.look_at_acts(data) if View.ACTS in rule.views else engine.look_plain(data)[1]
     return [seen.id for seen in hits].count(rule.id) == 1
 
 

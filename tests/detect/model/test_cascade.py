@@ -270,7 +270,7 @@ def test_no_more_of_a_message_is_read_than_its_share(part: str, read: list[str])
 
 
 def test_the_likeliest_of_much_is_read_first(read: list[str]) -> None:
-    opener = engine_of("injection").lookup.opener
+    opener = engine_of("injection").opener
     assert opener is not None
     light = light_line() + "\n"
     most = max(each.score for each in opener.stretches(ORDER.encode()))
@@ -283,7 +283,7 @@ def test_the_likeliest_of_much_is_read_first(read: list[str]) -> None:
 
 def light_line() -> str:
     """A sentence that is opened, if hardly."""
-    opener = engine_of("injection").lookup.opener
+    opener = engine_of("injection").opener
     assert opener is not None
     words = sorted({word for _, text in SAMPLES for word in text.split() if word.isalpha()})
     dice = random.Random(5)  # noqa: S311  the same on every run

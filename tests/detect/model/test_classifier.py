@@ -401,7 +401,7 @@ def test_another_file_than_the_rule_names_is_not_believed(
         compile_patterns([rule], Surface.TO_CLIENT, models)
     engine = Engine([rule], Surface.TO_CLIENT, compiled()[Surface.TO_CLIENT], models)
     with pytest.raises(EngineError, match=r"mine\.model is not the file that the rule names"):
-        engine.lookup.classifier(rule)
+        engine.classifier(rule)
 
 
 def test_a_model_that_was_changed_blocks_and_a_line_says_so(tmp_path: Path) -> None:
@@ -430,5 +430,5 @@ def test_threads_share_what_was_read() -> None:
     engine = engine_of("injection")
     other = engine.clone()
     rule = RULE_OF["injection"]
-    assert engine.lookup.classifier(rule) is other.lookup.classifier(rule)
+    assert engine.classifier(rule) is other.classifier(rule)
     assert matches("injection", ORDER, other)

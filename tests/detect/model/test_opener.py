@@ -159,10 +159,10 @@ def test_what_the_classifier_is_sure_of_is_opened() -> None:
 
 @both
 def test_there_is_an_opener_where_a_classifier_reads(name: str) -> None:
-    assert engine_of(name).lookup.opener is not None
-    assert RULE_OF[name].id in {rule.id for rule in engine_of(name).lookup.rules.with_classifier}
+    assert engine_of(name).opener is not None
+    assert RULE_OF[name].id in {rule.id for rule in engine_of(name).rules.with_classifier}
 
 
 def test_what_goes_to_a_server_is_read_by_no_classifier() -> None:
-    assert engines().to_server.lookup.opener is None
-    assert engines().to_server.lookup.rules.with_classifier == ()
+    assert engines().to_server.opener is None
+    assert engines().to_server.rules.with_classifier == ()

@@ -264,7 +264,7 @@ def test_a_match_tells_where_it_stands(sample: Sample, before: str, after: str) 
         is_told = match.exact and match.path == (1, "words") and match.view == "text"
         if is_told and match.rule.pattern:
             stretch = text[match.start : match.end].encode()
-            lookup = engine_of(match.rule.id).lookup
+            lookup = engine_of(match.rule.id)
             finder, data = lookup.finder(match.rule, squeezed=False), text.encode()
             expected = list(finder.finditer(data, 0, len(data)))
             if match.rule.several:  # also further values, without their name

@@ -96,13 +96,13 @@ def test_what_is_cut_in_two_is_found_between_long_strings(place: int) -> None:
 def test_a_short_text_is_passed_over_once() -> None:
     engine = engines().to_client.clone()
     looked: list[bytes] = []
-    look = engine.lookup.plain.look
+    look = engine.plain.look
 
     def counted(data: bytes, only: Iterable[int] | None = None) -> list[int]:
         looked.append(data)
         return look(data, only)
 
-    engine.lookup.plain.look = counted  # type: ignore[method-assign]
+    engine.plain.look = counted  # type: ignore[method-assign]
     text = f"see {KEY} there"
     found = engine.scan({"content": [{"text": text}]}, lambda _: "result.text", Surface.TO_CLIENT)
     assert {match.rule.id for match in found.matches} == {RULE}

@@ -11,12 +11,12 @@ TOKEN = b"ghp_" + b"Z7QX4M2N5P6R3STV" * 2 + b"abcd"
 
 
 def test_signs_and_rules_of_a_block_are_told_apart() -> None:
-    look = engines().to_server.lookup
-    signs, rules = look.look(b"text: see " + TOKEN + b" and %41%42")
+    look = engines().to_server
+    signs, rules = look.look_plain(b"text: see " + TOKEN + b" and %41%42")
     assert "percent" in signs
     assert set(signs) <= {*SIGNS, *SIGNS_TO_SERVER, "acts", "windows", "literals", "labels"}
     assert "secrets.github-token" in {rule.id for rule in rules}
-    assert look.look(b"text: a fine day")[1] == []
+    assert look.look_plain(b"text: a fine day")[1] == []
 
 
 @pytest.mark.parametrize("surface", Surface)
@@ -26,29 +26,29 @@ def test_what_matters_for_a_reading_finds_all_that_all_databases_do(
 ) -> None:
     data = "\n".join(dict.fromkeys(sample.text for sample in samples())).encode()
     for engine in engines().over(surface):
-        look = engine.lookup
-        signs, rules = look.look(data)
+        look = engine
+        signs, rules = look.look_plain(data)
         wanted = [rule for rule in rules if view in rule.views and surface in rule.surfaces]
         chosen = look.choose(view, surface)
         assert chosen is not None
-        signs_there, rules_there = look.look(data, only=chosen)
+        signs_there, rules_there = look.look_plain(data, only=chosen)
         assert signs_there == signs
         assert [rule for rule in rules_there if rule in wanted] == wanted
         without_signs = look.choose(view, surface, signs=False)
-        assert look.look(data, only=without_signs)[0] == []
-    assert engines().to_server.lookup.choose(View.JOINED, Surface.TO_SERVER, signs=False) == (11,)
+        assert look.look_plain(data, only=without_signs)[0] == []
+    assert engines().to_server.choose(View.JOINED, Surface.TO_SERVER, signs=False) == (11,)
 
 
 def test_the_expression_of_a_rule_confirms_and_is_made_once() -> None:
-    look, rule = engines().to_server.lookup, RULES["secrets.github-token"]
+    look, rule = engines().to_server, RULES["secrets.github-token"]
     finder = look.finder(rule, squeezed=False)
     assert look.finder(rule, squeezed=False) is finder
     assert look.finder(rule, squeezed=True) is not finder
 
 
 def test_a_clone_has_databases_for_its_own_thread() -> None:
-    look = engines().to_server.lookup
+    look = engines().to_server
     other = look.clone()
     assert other.rules is look.rules
     assert other.plain is not look.plain
-    assert other.look(TOKEN) == look.look(TOKEN)
+    assert other.look_plain(TOKEN) == look.look_plain(TOKEN)

@@ -21,7 +21,7 @@ def scan_of(value: JsonValue, budgets: Budgets | None = None) -> Scan:
     budgets = budgets or Budgets()
     budgets.grow(len(text.data))
     source = ScanInput(text, lambda _: "call.arguments", keyed=True, uses=Uses(text, None))
-    return Scan(engines().to_server.lookup, source, Surface.TO_SERVER, budgets)
+    return Scan(engines().to_server, source, Surface.TO_SERVER, budgets)
 
 
 def test_rules_are_run_over_a_reading_and_say_which_signs_are_in_it() -> None:

@@ -27,7 +27,7 @@ from pipeguard.rulebook.samples import expand
 from tests.detect.text.messages import KEY, judge_call, judge_result, look_alike
 from tests.fuzz.rulebook import engines
 
-RULES = [rule for engine in engines() for rule in engine.lookup.rules.all]
+RULES = [rule for engine in engines() for rule in engine.rules.all]
 ORDER = next(rule for rule in RULES if not rule.is_private and rule.severity >= Severity.HIGH)
 ODD = next(rule for rule in RULES if not rule.is_private and rule.severity < Severity.HIGH)
 SECRET = next(rule for rule in RULES if rule.is_private)

@@ -28,7 +28,7 @@ def test_every_rule_for_a_surface_is_run_over_it_once(surface: Surface) -> None:
     held = [
         rule.id
         for engine in get_detection(guard()).scanners[surface]
-        for rule in engine.lookup.rules.all
+        for rule in engine.rules.all
         if surface in rule.surfaces
     ]
     assert len(held) == len(set(held))
@@ -201,7 +201,7 @@ def test_what_is_prepared_has_read_the_rules_for_definitions_and_judges_as_befor
     one = guard()
     get_detection(one).prepare()
     for engine in get_detection(one).scanners[Surface.DEFINITIONS]:
-        assert "plain" in vars(engine.lookup.rules)
+        assert "plain" in vars(engine.rules)
     frame = call(1, "ls")
     prepared, plain = (
         Session(each, "RUN").receive(TO_SERVER, frame, 1.0) for each in (one, guard())
