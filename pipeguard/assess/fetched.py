@@ -13,7 +13,7 @@ from enum import Enum
 from itertools import dropwhile
 
 from pipeguard.identity.launch import Form, Starter, parse
-from pipeguard.identity.launchers import CONTAINERS, PACKAGES
+from pipeguard.identity.launchers import PACKAGES, WORDS
 
 
 class VersionPin(Enum):
@@ -41,7 +41,7 @@ class Fetch:
     example: str
 
 
-_NEEDS_RUN = frozenset({"pipx", "uv", "deno", "go", *CONTAINERS})
+_NEEDS_RUN = frozenset({"pipx", "uv", "deno", "go", *WORDS.CONTAINERS})
 _PYTHON = frozenset({"uvx", "pipx", "uv"})
 # Options after which the first word is a program in a package, or a shell's line.
 _BEFORE_NO_PACKAGE = frozenset({"-p", "--package", "--from", "--spec", "-c", "--call"})
@@ -85,7 +85,7 @@ def _fetches(starter: Starter) -> Iterator[Fetch]:
 def _fetch(program: str, what: str) -> Fetch | None:
     if not what or what.startswith((".", "/", "~", "file:", "$", "%")) or "\\" in what:
         return None
-    if program in CONTAINERS:
+    if program in WORDS.CONTAINERS:
         return _image(program, what)
     return _package(program, what)
 

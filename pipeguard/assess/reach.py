@@ -16,7 +16,7 @@ from pipeguard.clients.entries import GuardState, ServerEntry
 from pipeguard.clients.masking import command_line
 from pipeguard.detect.flows.tool_labels import Label
 from pipeguard.detect.words import word_set
-from pipeguard.identity.server_name import server_name
+from pipeguard.identity.server_name import identify_server
 from pipeguard.isolation import Isolation, ServerPreview
 from pipeguard.unicode.display import visible
 
@@ -107,7 +107,7 @@ def labels(target: AssessmentTarget, server: ServerEntry) -> tuple[Label, bool]:
     if offered is not None and not offered.problem:
         return offered.labels, True
     address = (server.own_url or "").partition("://")[2]
-    name = address or server_name(server.own_words)
+    name = address or identify_server(server.own_words).name
     words = set(re.findall(r"[a-z0-9]+", f"{server.name} {name}".lower()))
     union = Label.NONE
     for names, label in _WORDS:

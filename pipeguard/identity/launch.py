@@ -12,6 +12,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from pipeguard.identity import launchers
+from pipeguard.identity.launchers import WORDS
 from pipeguard.identity.words import absolute, program_name, source_name
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def parse(argv: Sequence[str], folder: str = "/", *, in_project: bool = False) -
     if launch.form is Form.WORD and launch.starters:
         starter = launch.starters[-1]
         starter.rest = [launch.word, *launch.rest]
-        if starter.program in launchers.SCRIPTS | launchers.TARGETS:
+        if starter.program in WORDS.SCRIPTS | WORDS.TARGETS:
             launch.rest = _take_options(launch, starter)
     return launch
 
@@ -106,7 +107,7 @@ def _read(launch: Launch, word: str, words: deque[str]) -> None:
     """Read one word, with the words that belong to it."""
     program = program_name(word)
     starter = launch.starters[-1] if launch.starters else None
-    if starter is None and program in launchers.ELSEWHERE:
+    if starter is None and program in WORDS.ELSEWHERE:
         launch.form, launch.word = Form.ELSEWHERE, program
     elif program in launchers.STARTERS and not (starter and _is_no_starter(launch, starter, word)):
         if starter:
@@ -116,7 +117,7 @@ def _read(launch: Launch, word: str, words: deque[str]) -> None:
         launch.form, launch.word = Form.WORD, word
     elif _read_inline(launch, starter.program, word, words):
         return
-    elif word.startswith("-") and word not in launchers.VERBS:
+    elif word.startswith("-") and word not in WORDS.VERBS:
         name, equals, value = word.partition("=")
         option = _read_option(launch, starter, word, words)
         starter.options.append(option or (name, value if equals else None))
@@ -129,19 +130,19 @@ def _read(launch: Launch, word: str, words: deque[str]) -> None:
 def _is_no_starter(launch: Launch, starter: Starter, word: str) -> bool:
     """True for a package, image, task or script, although a starter has its name too."""
     first, blank, _ = word.partition(" ")
-    if blank and starter.program in launchers.SHELLS_OF_WINDOWS:
+    if blank and starter.program in WORDS.SHELLS_OF_WINDOWS:
         return program_name(first) in launchers.STARTERS
-    is_container = starter.program in launchers.CONTAINERS
-    if starter.program in launchers.TARGETS or (is_container and starter.verbs):
+    is_container = starter.program in WORDS.CONTAINERS
+    if starter.program in WORDS.TARGETS or (is_container and starter.verbs):
         return True
-    if word in launchers.TARGETS or word == "mcp":
-        return is_container or starter.program in launchers.SCRIPTS
+    if word in WORDS.TARGETS or word == "mcp":
+        return is_container or starter.program in WORDS.SCRIPTS
     return len(launch.starters) >= MOST_STARTERS or bool(starter.registry and "/" in word)
 
 
 def _add_starter(launch: Launch, starter: Starter, words: deque[str]) -> None:
     launch.starters.append(starter)
-    launch.in_project |= starter.program in launchers.PROJECTS
+    launch.in_project |= starter.program in WORDS.PROJECTS
     if starter.registry:
         launch.in_project = False
     if starter.program == "docker-compose":
@@ -156,11 +157,11 @@ def _add_starter(launch: Launch, starter: Starter, words: deque[str]) -> None:
 
 def _read_inline(launch: Launch, program: str, word: str, words: deque[str]) -> bool:
     """Read a module, a script or code, with the option that says so; False for other words."""
-    if word in launchers.MODULES and word not in launchers.STARTERS[program]:
+    if word in WORDS.MODULES and word not in launchers.STARTERS[program]:
         launch.form, launch.word = Form.MODULE, _next(words, word)
-    elif program in launchers.SHELLS and word.startswith("-") and word.endswith("c"):
+    elif program in WORDS.SHELLS and word.startswith("-") and word.endswith("c"):
         launch.form, launch.word = Form.SCRIPT, _next(words)
-    elif program in launchers.SHELLS_OF_WINDOWS and " " in word:
+    elif program in WORDS.SHELLS_OF_WINDOWS and " " in word:
         launch.form, launch.word = Form.SCRIPT, word
     elif word in launchers.CODE.get(program, ()):
         launch.form, launch.word = Form.CODE, _next(words)
@@ -174,10 +175,10 @@ def _read_option(
     name, equals, value = word.partition("=")
     folders = launchers.FOLDERS.get(starter.program, ())
     attached = word[1:2] != "-" and len(word) > 2 and word[:2]
-    if attached and (attached in folders or attached in launchers.MOUNTS):
+    if attached and (attached in folders or attached in WORDS.MOUNTS):
         name, equals, value = attached, "=", word[2:].removeprefix("=")
     is_composed = "compose" in starter.verbs
-    is_folder = name in folders and (starter.program not in launchers.CONTAINERS or is_composed)
+    is_folder = name in folders and (starter.program not in WORDS.CONTAINERS or is_composed)
     is_source = name in launchers.SOURCES.get(starter.program, ())
     is_source |= starter.verbs == ["compose"] and name in ("-p", "--project-name")
     tables = (launchers.STARTERS, launchers.PACKAGES)
@@ -188,7 +189,7 @@ def _read_option(
         value = _next(words)
     if is_folder:
         launch.folder = absolute(value, launch.folder)
-    elif name in launchers.MOUNTS:
+    elif name in WORDS.MOUNTS:
         launch.mounts.append(value)
     elif is_source:
         launch.sources.append(source_name(value, launch.folder))
@@ -196,16 +197,16 @@ def _read_option(
 
 
 def _is_verb(launch: Launch, starter: Starter, word: str) -> bool:
-    if starter.program in launchers.CONTAINERS:
+    if starter.program in WORDS.CONTAINERS:
         if not starter.verbs:
             return True
-        return starter.verbs in (["compose"], ["container"]) and word in launchers.CONTAINER_VERBS
+        return starter.verbs in (["compose"], ["container"]) and word in WORDS.CONTAINER_VERBS
     if starter.program == "nix":
         return not starter.verbs
     if starter.registry:  # the next word is the package, whatever it is called
         runs = starter.verbs[-1:] == ["tool"] or (starter.program == "pipx" and not starter.verbs)
         return runs and word == "run"
-    return word in launchers.VERBS or (launch.in_project and word in launchers.PROJECT_VERBS)
+    return word in WORDS.VERBS or (launch.in_project and word in WORDS.PROJECT_VERBS)
 
 
 def _add_verb(launch: Launch, starter: Starter, word: str) -> None:

@@ -1,4 +1,7 @@
-"""Tables of the programs that start servers in clients' configurations: launchers.txt."""
+"""Tables of the programs that start servers in clients' configurations: launchers.txt.
+
+`WORDS` has the tables that are sets of words; those by program are below.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +9,14 @@ from os.path import dirname
 
 from pipeguard.detect.words import Words
 
-_WORDS = Words("launchers", dirname(__file__))
+WORDS = Words("launchers", dirname(__file__))
 _BY_PROGRAM: dict[str, dict[str, tuple[str, ...]]] = {}  # the words of the tables `KIND:PROGRAM`
-for _name, _words in _WORDS.tables().items():
-    _kind, _colon, _program = _name.partition(":")
-    if _colon:
-        _BY_PROGRAM.setdefault(_kind, {})[_program] = _words
+for _name, _words in WORDS.tables().items():
+    _kind, _, _program = _name.partition(":")
+    _BY_PROGRAM.setdefault(_kind, {})[_program] = _words
 
 # The programs, with their options whose value is not the server.
-STARTERS = {**dict.fromkeys(_WORDS.in_order("STARTERS"), ()), **_BY_PROGRAM["values"]}
+STARTERS = {**dict.fromkeys(WORDS.in_order("STARTERS"), ()), **_BY_PROGRAM["values"]}
 FOLDERS = _BY_PROGRAM["folders"]
 SOURCES = _BY_PROGRAM["sources"]
 PACKAGES = _BY_PROGRAM["packages"]
@@ -30,24 +32,3 @@ FETCHING = {
     for program_and_verb in programs
 }
 STARTED_BY_PATH = {"npx-cli.js": "npx", "npm-cli.js": "npm"}
-MOUNTS = _WORDS.MOUNTS
-PROJECTS = _WORDS.PROJECTS
-TARGETS = _WORDS.TARGETS
-SCRIPTS = _WORDS.SCRIPTS
-CONTAINERS = _WORDS.CONTAINERS
-ELSEWHERE = _WORDS.ELSEWHERE
-SHELLS = _WORDS.SHELLS
-VERBS = _WORDS.VERBS
-CONTAINER_VERBS = _WORDS.CONTAINER_VERBS
-PROJECT_VERBS = _WORDS.PROJECT_VERBS
-MODULES = _WORDS.MODULES
-PROGRAM_ENDINGS = _WORDS.PROGRAM_ENDINGS
-SCRIPT_ENDINGS = _WORDS.SCRIPT_ENDINGS
-INTERPRETERS = _WORDS.INTERPRETERS
-SHELLS_OF_WINDOWS = _WORDS.SHELLS_OF_WINDOWS
-BASES = _WORDS.BASES
-LEADING = _WORDS.LEADING
-TRANSPARENT = _WORDS.TRANSPARENT
-TOOLS_OF_A_PROJECT = _WORDS.TOOLS_OF_A_PROJECT
-SETTINGS = _WORDS.SETTINGS
-SAY_LITTLE = _WORDS.SAY_LITTLE

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.identity import launchers
 from pipeguard.identity.launch import Form, Launch, parse
+from pipeguard.identity.launchers import WORDS
 from pipeguard.identity.words import (
     URL,
     absolute,
@@ -25,6 +26,7 @@ from pipeguard.identity.words import (
     source_name,
     strip_versions,
 )
+from pipeguard.records import NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,15 +37,15 @@ DIGITS = 6  # hex digits that do so
 MOST_LAYERS = 8  # of commands that start commands
 _LOOPBACK = lazy_regex(r"(?:localhost|127(?:\.[0-9]{1,3}){3}|\[::1\])(?::[0-9]{1,5})?")
 # Starters that are recognised among a program's arguments too: their names are no common words.
-_STARTING_ANYWHERE = launchers.STARTERS.keys() - launchers.TARGETS - {"mcp", "go", "env", "nice"}
+_STARTING_ANYWHERE = launchers.STARTERS.keys() - WORDS.TARGETS - {"mcp", "go", "env", "nice"}
 # Kinds whose names are local to a folder, so that they say nothing: files and tasks.
 _LOCAL_KINDS = frozenset(
-    {"path", *(f"{starter} project" for starter in launchers.SCRIPTS | launchers.TARGETS)}
+    {"path", *(f"{starter} project" for starter in WORDS.SCRIPTS | WORDS.TARGETS)}
 )
 _REGISTRY_KINDS = frozenset({"npm", "pypi", "nuget", "image"})
 
 
-class Launched:
+class Launched(NamedTuple):
     """The server that a command launches.
 
     Attributes:
@@ -56,20 +58,17 @@ class Launched:
             scope; a store that has it keeps it. Empty for all others.
     """
 
-    __slots__ = ("description", "former", "identity", "name")
-
-    def __init__(self, name: str, identity: str, description: str, former: str = "") -> None:
-        self.former = former
-        self.name = name
-        self.identity = identity
-        self.description = description
+    name: str
+    identity: str
+    description: str
+    former: str = ""
 
     @property
     def is_elsewhere(self) -> bool:
         """True for a server that is, or may be, on another machine."""
         kind, _, rest = self.identity.partition("\n")
         host = rest.partition("/")[0].partition("?")[0]
-        return kind in launchers.ELSEWHERE or (kind == "url" and _LOOPBACK.fullmatch(host) is None)
+        return kind in WORDS.ELSEWHERE or (kind == "url" and _LOOPBACK.fullmatch(host) is None)
 
 
 def identify_server(command: Sequence[str], folder: str | None = None) -> Launched:
@@ -105,15 +104,6 @@ def identify_remote(url: str, name: str = "") -> Launched:
     target = _remote_target(url)
     identity = "\n".join((target.kind, *target.parts))
     return Launched(name or _clean(target.stem), identity, _description(target))
-
-
-def server_name(command: Sequence[str]) -> str:
-    """A name for a command, as `server-filesystem` for `npx -y @scope/server-filesystem /dir`.
-
-    A short name that other servers could have too gets a few hex digits: `index.js`, `server.py`
-    and `make mcp` exist in many folders.
-    """
-    return identify_server(command).name
 
 
 def _description(target: _Target) -> str:
@@ -175,7 +165,7 @@ def _is_server(target: _Target) -> bool:
 
 def _leads_elsewhere(stem: str) -> bool:
     """True for the name of a proxy, launcher or the like, which leads to another server."""
-    return not launchers.LEADING.isdisjoint(stem.lower().replace("_", "-").split("-"))
+    return not WORDS.LEADING.isdisjoint(stem.lower().replace("_", "-").split("-"))
 
 
 class _Reader:
@@ -209,7 +199,7 @@ class _Reader:
         return self._read_unnamed()
 
     def _read_named(self, word: str, rest: list[str]) -> _Target:
-        if self._starter in launchers.CONTAINERS:
+        if self._starter in WORDS.CONTAINERS:
             return self._container(word, rest)
         if is_url(word) and self._starter:
             return _remote_target(word)
@@ -217,7 +207,7 @@ class _Reader:
         if file in launchers.STARTED_BY_PATH:
             return self._inside([launchers.STARTED_BY_PATH[file], *rest])
         file, colon, attribute = word.rpartition(":")  # `server.py:app`
-        if colon and not self._registry and ending(file) in launchers.SCRIPT_ENDINGS:
+        if colon and not self._registry and ending(file) in WORDS.SCRIPT_ENDINGS:
             word, rest = file, [attribute, *rest]
         if self._is_path(word):
             return self._path(word, rest)
@@ -247,10 +237,10 @@ class _Reader:
     def _program(self, word: str, rest: list[str]) -> _Target:
         """A program that is in no table, by its name: it may be the server, or start one."""
         stem = find_stem(word)
-        if stem in launchers.TRANSPARENT and "--" in rest[:-1]:
+        if stem in WORDS.TRANSPARENT and "--" in rest[:-1]:
             return self._inside(rest[rest.index("--") + 1 :])
         target = _Target(stem, "program", stem, is_unique=True)
-        if stem in launchers.TOOLS_OF_A_PROJECT:
+        if stem in WORDS.TOOLS_OF_A_PROJECT:
             target = _Target(stem, "program", stem, strip_versions(self._folder))
         return self._with_rest(target, rest)
 
@@ -303,32 +293,26 @@ class _Reader:
         return target
 
     def _container(self, word: str, rest: list[str]) -> _Target:
-        verb = self._verbs[-1]
+        verb, sources = self._verbs[-1], self._launch.sources
         more = distinguishing_words(rest, self._folder)
         if self._verbs[0] == "compose":
-            where = (strip_versions(self._folder), *self._launch.sources)
+            where = (strip_versions(self._folder), *sources)
             return _Target(word, "compose", word, *where, *more)
         if verb in ("exec", "start"):
-            parts = (*self._launch.sources, *more)
-            return _Target(word, "container", word, *parts, is_unique=not parts)
+            return _Target(
+                word, "container", word, *sources, *more, is_unique=not (sources or more)
+            )
         if verb != "run":
             words = " ".join([*self._verbs, word])
-            return _Target(word, "docker", words, *self._launch.sources, *more, is_unique=not more)
+            return _Target(word, "docker", words, *sources, *more, is_unique=not more)
         image = image_name(word)
         stem = image.rpartition("/")[2]
-        if stem in launchers.BASES or (rest and program_name(rest[0]) in launchers.STARTERS):
+        if stem in WORDS.BASES or (rest and program_name(rest[0]) in launchers.STARTERS):
             inside = self._inside(rest, "/")
-            parts = (
-                image,
-                *sorted(self._launch.mounts),
-                *self._launch.sources,
-                inside.kind,
-                *inside.parts,
-            )
+            mounts = sorted(self._launch.mounts)
+            parts = image, *mounts, *sources, inside.kind, *inside.parts
             return _Target(inside.stem if rest else stem, "image", *parts)
-        target = _Target(
-            stem, "image", image, *self._launch.sources, is_unique=not self._launch.sources
-        )
+        target = _Target(stem, "image", image, *sources, is_unique=not sources)
         return self._with_rest(target, rest)
 
     def _read_unnamed(self) -> _Target:
@@ -388,9 +372,9 @@ class _Reader:
             return True
         if not self._starter:
             return "/" in word
-        if self._starter in launchers.INTERPRETERS:
+        if self._starter in WORDS.INTERPRETERS:
             return True
-        return not self._registry and ending(word) in launchers.SCRIPT_ENDINGS
+        return not self._registry and ending(word) in WORDS.SCRIPT_ENDINGS
 
 
 def _is_alone(words: list[str], place: int) -> bool:

@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING
 
 from pipeguard.detect.words import credentials
-from pipeguard.identity import launchers
+from pipeguard.identity.launchers import WORDS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,13 +52,15 @@ def distinguishing_words(
             is_skipped = False
         elif re.search(_NAME_OF_A_KEY, name):
             is_skipped = bool(option) and not behind.startswith("-")
-        elif option in launchers.SETTINGS or (option == "p" and behind.isdigit()):
+        elif option in WORDS.SETTINGS or (option == "p" and behind.isdigit()):
             is_skipped = True
-        elif launchers.SAY_LITTLE.isdisjoint((word, option)):
-            text = _normalize(value if equals else word, folder)
-            distinguishing.append(f"{name}={text}" if equals else text)
-            if not with_folders and _is_folder(value if equals else word):
-                distinguishing[-1] = name if equals else ""
+        elif WORDS.SAY_LITTLE.isdisjoint((word, option)):
+            own = value if equals else word
+            if with_folders or not own.startswith((".", "/", "~")) or is_file(own):
+                text = _normalize(own, folder)
+                distinguishing.append(f"{name}={text}" if equals else text)
+            elif equals:
+                distinguishing.append(name)
     return [word for word in distinguishing if word]
 
 
@@ -68,13 +70,9 @@ def _normalize(word: str, folder: str) -> str:
         return identity_of_url(word)
     if re.fullmatch(_KEY, word):
         return ""
-    if word.startswith((".", "~")) or is_file(word) or ending(word) in launchers.SCRIPT_ENDINGS:
+    if word.startswith((".", "~")) or is_file(word) or ending(word) in WORDS.SCRIPT_ENDINGS:
         word = absolute(word, folder)
     return strip_versions(re.sub(r"(?<![^:])\d+\Z", "#", word))
-
-
-def _is_folder(word: str) -> bool:
-    return word.startswith((".", "/", "~")) and not is_file(word)
 
 
 # --- paths and programs ---
@@ -111,14 +109,14 @@ def ending(word: str) -> str:
 def program_name(word: str) -> str:
     """The program that a word names: `python` for `/usr/bin/python3.12`, `npx` for `npx.cmd`."""
     name = base(word)
-    if ending(name) in launchers.PROGRAM_ENDINGS:
+    if ending(name) in WORDS.PROGRAM_ENDINGS:
         name = name.rpartition(".")[0] or name
     return "python" if name.rstrip("0123456789.") == "python" else name
 
 
 def find_stem(word: str) -> str:
     """The last part of a path, without the ending of a script or program."""
-    is_known = ending(word) in launchers.SCRIPT_ENDINGS | launchers.PROGRAM_ENDINGS
+    is_known = ending(word) in WORDS.SCRIPT_ENDINGS | WORDS.PROGRAM_ENDINGS
     return base(word).rpartition(".")[0] if is_known else base(word)
 
 
@@ -186,10 +184,6 @@ def is_url(word: str) -> bool:
     return word[:8].lower().startswith(_SCHEMES)
 
 
-def _is_secret(name: str) -> bool:
-    return any(part in name.lower() for part in credentials.in_order("IN_URLS"))
-
-
 def identity_of_url(url: str) -> str:
     """Host, path and the query without values that look like keys."""
     matched = re.match(URL, url)
@@ -200,9 +194,11 @@ def identity_of_url(url: str) -> str:
     for ending in ("mcp", "sse", "ws"):
         path = path.removesuffix(ending).rstrip("/")
     pairs = [pair for pair in (matched[3] or "").split("&") if pair]
+    of_keys = credentials.in_order("IN_URLS")
     public = [
         pair
         for pair in sorted(pairs)
-        if not _is_secret(pair.partition("=")[0]) and len(pair.partition("=")[2]) < LONG_VALUE
+        if not any(part in pair.partition("=")[0].lower() for part in of_keys)
+        and len(pair.partition("=")[2]) < LONG_VALUE
     ]
     return "?".join(filter(None, (f"{host}/{path}", "&".join(public))))

@@ -19,7 +19,7 @@ from pipeguard.config.directories import cache_folder
 from pipeguard.firewall.finding import PinChange, Severity
 from pipeguard.firewall.pins.fingerprint import canonical
 from pipeguard.firewall.policy import Policy
-from pipeguard.identity.server_name import server_name
+from pipeguard.identity.server_name import identify_server
 from pipeguard.state.store import Store
 from tests import tools
 from tests.assess.places import Entry, machine, of, repository
@@ -184,10 +184,10 @@ def test_a_server_that_changed_since_it_was_approved(tmp_path: Path) -> None:
     text = canonical(json.loads(old)).decode()
     change = PinChange("tool", "echo", sha256(text.encode()).hexdigest(), text, False, "", True)
     with Store.open(state / "pipeguard.db") as store:
-        store.remember(server_name(command), [change])
+        store.remember(identify_server(command).name, [change])
     again = machine(tmp_path, {"one": bad("clean")})
     (found,) = of(asked(again), "definition-drifted")
-    assert found.fix == ("pipeguard", "diff", f"{server_name(command)}/echo")
+    assert found.fix == ("pipeguard", "diff", f"{identify_server(command).name}/echo")
 
 
 @pytest.mark.parametrize("count", [30, pytest.param(100, marks=pytest.mark.exhaustive)])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeguard.identity.server_name import identify_remote, identify_server, server_name
+from pipeguard.identity.server_name import identify_remote, identify_server
 
 NAMES = [
     # Node
@@ -118,28 +118,28 @@ def words(command: str) -> list[str]:
 
 @pytest.mark.parametrize(("command", "name"), NAMES, ids=[command for command, _ in NAMES])
 def test_a_command_has_the_name_that_a_person_would_give_it(command: str, name: str) -> None:
-    found = server_name(words(command))
+    found = identify_server(words(command)).name
     pattern = re.escape(name).replace(r"\*", "[0-9a-f]{6}")
     assert re.fullmatch(pattern, found), found
 
 
 def test_the_same_command_has_the_same_name_and_another_path_another() -> None:
     one, other = ["node", "/srv/a/index.js"], ["node", "/srv/b/index.js"]
-    assert server_name(one) == server_name([*one, "--port", "1"])
-    assert server_name(one) != server_name(other)
+    assert identify_server(one).name == identify_server([*one, "--port", "1"]).name
+    assert identify_server(one).name != identify_server(other).name
 
 
 def test_where_it_is_started_does_not_change_the_name_of_an_absolute_path(
     tmp_path: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = server_name(["node", "/srv/a/index.js"])
+    before = identify_server(["node", "/srv/a/index.js"]).name
     monkeypatch.chdir(str(tmp_path))
-    assert server_name(["node", "/srv/a/index.js"]) == before
+    assert identify_server(["node", "/srv/a/index.js"]).name == before
 
 
 def test_a_name_is_short_and_harmless_in_a_shell_and_a_file() -> None:
     for word in ("a" * 300, "$(x);`y`|\n\x1b[1m", "-rf", "..", "é漢字\u202e", "a/../../b"):
-        assert re.fullmatch(r"\w[\w.-]{0,59}", server_name([word]), re.UNICODE), word
+        assert re.fullmatch(r"\w[\w.-]{0,59}", identify_server([word]).name, re.UNICODE), word
 
 
 # Each row is one server, however it is started.
@@ -386,7 +386,9 @@ def test_strange_words_are_read_all_the_same() -> None:
 
 
 def test_a_word_that_no_encoding_has_is_named_too() -> None:
-    assert server_name(["npx", "@", "\ud800"]) != server_name(["npx", "@", "\udc80"])
+    assert (
+        identify_server(["npx", "@", "\ud800"]).name != identify_server(["npx", "@", "\udc80"]).name
+    )
 
 
 @pytest.mark.parametrize(
