@@ -11,29 +11,19 @@ import stat
 import sys
 from enum import Enum
 
-from pipeguard.config.xdg import in_home, xdg_folder
-from pipeguard.errors import PipeGuardError
+from pipeguard.errors import PipeGuardError, StateError
 
 CACHE_DIR_VARIABLE = "PIPEGUARD_CACHE_DIR"
-_LINUX = sys.platform == "linux"
 
 
 def config_folder() -> str:
     """The folder of the user's policy and own rule packs; it need not exist."""
-    if _LINUX:
-        return xdg_folder("XDG_CONFIG_HOME", "~/.config")
-    from platformdirs import user_config_dir
-
-    return user_config_dir("pipeguard", appauthor=False)
+    return _find_folder("XDG_CONFIG_HOME", "~/.config", "config")
 
 
 def usual_state_folder() -> str:
     """The system's own folder for pins and audit; it need not exist."""
-    if _LINUX:
-        return xdg_folder("XDG_STATE_HOME", "~/.local/state")
-    from platformdirs import user_state_dir
-
-    return user_state_dir("pipeguard", appauthor=False)
+    return _find_folder("XDG_STATE_HOME", "~/.local/state", "state")
 
 
 def cache_folder() -> str:
@@ -44,20 +34,35 @@ def cache_folder() -> str:
     override = os.environ.get(CACHE_DIR_VARIABLE)
     if override:
         return os.path.abspath(os.path.expanduser(override))
-    if _LINUX:
-        return xdg_folder("XDG_CACHE_HOME", "~/.cache")
-    from platformdirs import user_cache_dir
-
-    return user_cache_dir("pipeguard", appauthor=False)
+    return _find_folder("XDG_CACHE_HOME", "~/.cache", "cache")
 
 
 def usual_cache_folder() -> str:
     """The cache folder of a server whose client passes no variables on but HOME and PATH."""
-    if _LINUX:
-        return os.path.join(in_home("~/.cache"), "pipeguard")
-    from platformdirs import user_cache_dir
+    return _find_folder("", "~/.cache", "cache")
 
-    return user_cache_dir("pipeguard", appauthor=False)
+
+def _find_folder(variable: str, usual: str, kind: str) -> str:
+    """PipeGuard's folder of a kind, in the one that a variable names, or else in the usual one.
+
+    Raises:
+        StateError: no home folder is known. The path would be relative to the current folder, where
+            a cloned repository could have put a policy and pins.
+    """
+    if sys.platform != "linux":
+        import platformdirs
+
+        folder: str = getattr(platformdirs, f"user_{kind}_dir")("pipeguard", appauthor=False)
+        return folder
+    folder = os.environ.get(variable, "").strip()
+    if not os.path.isabs(folder):
+        folder = os.path.expanduser(usual)
+    if not os.path.isabs(folder):
+        raise StateError(
+            "no home folder is known, so there is no place for pins and settings: HOME is not set,"
+            " or no absolute path.\n  Set it, as HOME=/home/you, and start again."
+        )
+    return os.path.join(folder, "pipeguard")
 
 
 class Trusted(Enum):

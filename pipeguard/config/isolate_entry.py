@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from pipeguard.config.container import with_items
-from pipeguard.config.policy_file import PolicyScope, parse_policy, policy_text
-from pipeguard.config.tree import Edit, UneditableError, UnreadableError, Value, apply_edits
+from pipeguard.config.policy_edit import prove, read_policy, says
+from pipeguard.config.policy_file import PolicyScope, parse_policy
+from pipeguard.config.tree import Edit, UneditableError, Value, apply_edits
 from pipeguard.config.yaml_text import Yaml
 from pipeguard.errors import PolicyError
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from pipeguard.config.isolate_key import IsolateEntry
-    from pipeguard.config.policy_file import PolicyFile
 
 _KEY = "isolate"
 LISTS = ("read", "write", "hosts", "loopback")
@@ -41,29 +40,34 @@ def with_entry(path: str, entry: Mapping[str, object], today: datetime.date) -> 
     Raises:
         PolicyError: the file is invalid, or its layout leaves no safe place to insert it.
     """
-    text = policy_text(path, PolicyScope.USER) if Path(path).exists() else ""
-    before = parse_policy(text, path, PolicyScope.USER, now=0.0, today=today)
-    own = own_entries(str(entry["server"]), before.isolate)
-    with suppress(UneditableError, UnreadableError):
-        if own:
-            changed, wanted = _extend(text, before, own[-1], entry)
-            if _says(changed, path, wanted, today):
-                return changed
-    return _with_another(path, text, before, entry, today)
+    text, before = read_policy(path, today)
+    for at in own_entries(str(entry["server"]), before.isolate)[-1:]:
+        merged = _merge(before.isolate[at], entry)
+        isolate = (*before.isolate[:at], merged, *before.isolate[at + 1 :])
+        change = partial(_extend, text, at, before.isolate[at], merged)
+        changed = prove(path, today, change, says(before._replace(isolate=isolate)))
+        if changed is not None:
+            return changed
+    block = partial(entry_lines, entry)
+    alone = parse_policy(f"isolate:\n{block()}", path, PolicyScope.USER, now=0.0, today=today)
+    wanted = before._replace(isolate=(*before.isolate, *alone.isolate))
+    insert = partial(with_items, text, _YAML, (_KEY,), [_flow(entry)], block)
+    changed = prove(path, today, insert, says(wanted))
+    if changed is not None:
+        return changed
+    raise PolicyError(
+        f"{path} is written so that nothing can be inserted safely. Add this to its `isolate`:\n"
+        f"{block('  ')}".rstrip()
+    )
 
 
-def _extend(
-    text: str, before: PolicyFile, at: int, entry: Mapping[str, object]
-) -> tuple[str, PolicyFile]:
-    """The text with more in an entry, and what it should say."""
-    given = before.isolate[at]
-    merged = _merge(given, {kind: value for kind, value in entry.items() if kind != "server"})
+def _extend(text: str, at: int, given: IsolateEntry, merged: IsolateEntry) -> str:
+    """The text with more in an entry."""
     for kind in (*LISTS, *FLAGS):
         value = getattr(merged, kind)
         if value != getattr(given, kind):
             text = _change(text, at, kind, [*value] if kind in LISTS else value)
-    isolate = (*before.isolate[:at], merged, *before.isolate[at + 1 :])
-    return text, before._replace(isolate=isolate)
+    return text
 
 
 def own_entries(server: str, entries: Sequence[IsolateEntry]) -> list[int]:
@@ -94,45 +98,11 @@ def _lines(items: Iterable[str], indent: str) -> str:
 
 
 def _merge(entry: IsolateEntry, more: Mapping[str, object]) -> IsolateEntry:
-    changes: dict[str, Any] = {}
-    for kind, value in more.items():
+    changes: dict[str, Any] = {kind: value for kind, value in more.items() if kind != "server"}
+    for kind, value in changes.items():
         if isinstance(value, (list, tuple)):
-            texts = dict.fromkeys((*getattr(entry, kind), *map(str, value)))
-            changes[kind] = tuple(texts)
-        else:
-            changes[kind] = value
+            changes[kind] = tuple(dict.fromkeys((*getattr(entry, kind), *map(str, value))))
     return entry._replace(**changes)
-
-
-def _with_another(
-    path: str,
-    text: str,
-    before: PolicyFile,
-    entry: Mapping[str, object],
-    today: datetime.date,
-) -> str:
-    def block(indent: str) -> str:
-        return entry_lines(entry, indent)
-
-    alone = parse_policy(f"isolate:\n{block('')}", path, PolicyScope.USER, now=0.0, today=today)
-    wanted = before._replace(isolate=(*before.isolate, *alone.isolate))
-    with suppress(UneditableError, UnreadableError):
-        changed = with_items(text, _YAML, (_KEY,), [_flow(entry)], block)
-        if _says(changed, path, wanted, today):
-            return changed
-    raise PolicyError(
-        f"{path} is written so that nothing can be inserted safely. Add this to its `isolate`:\n"
-        f"{block('  ')}".rstrip()
-    )
-
-
-def _says(text: str, path: str, wanted: PolicyFile, today: datetime.date) -> bool:
-    """True for a text that is read as what is wanted."""
-    try:
-        after = parse_policy(text, path, PolicyScope.USER, now=0.0, today=today)
-    except PolicyError:
-        return False
-    return after == wanted._replace(notes=after.notes)
 
 
 def entry_lines(entry: Mapping[str, object], indent: str = "") -> str:

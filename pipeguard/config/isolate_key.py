@@ -22,20 +22,6 @@ ENGINES = ("auto", "bubblewrap", "container", "none")
 OF_ONE_SERVER = (*ENGINES, "learn")  # in the servers' own file: what is learned is of one server
 LIMITS = ("memory", "processes", "files", "file-size", "cpu", "scratch")
 ROOTS = ("read", "write")
-_ENTRY = (
-    *(
-        "server",
-        "tag",
-        "engine",
-        "read",
-        "write",
-        "roots",
-        "hosts",
-        "loopback",
-        "keep_home",
-        "limits",
-    ),
-)
 MAX_ITEMS = 1000
 
 
@@ -44,27 +30,30 @@ class IsolateEntry(NamedTuple):
 
     Attributes:
         server: a glob of servers' names.
+        tag: a glob of servers' tags, one of which has to fit too; empty if none has to.
         engine: one of `ENGINES`, or of `OF_ONE_SERVER`.
         read: paths of files and folders that they may read.
         write: likewise, that they may change.
+        roots: one of `ROOTS` if the client's roots are given, else empty.
         hosts: that they may connect to.
         loopback: ports of this machine that they may connect to.
         keep_home: whether their home is kept between runs.
         limits: `NAME=VALUE`, with the names in `LIMITS`.
-        roots: one of `ROOTS` where the client's roots are given, else empty.
-        tag: a glob of servers' tags, one of which has to fit too; empty where none has to.
     """
 
     server: str = "*"
+    tag: str = ""
     engine: str = "auto"
     read: tuple[str, ...] = ()
     write: tuple[str, ...] = ()
+    roots: str = ""
     hosts: tuple[str, ...] = ()
     loopback: tuple[str, ...] = ()
     keep_home: bool = False
     limits: tuple[str, ...] = ()
-    roots: str = ""
-    tag: str = ""
+
+
+_KEYS = IsolateEntry._fields
 
 
 def isolate_entries(entry: YamlEntry | None, *, is_own: bool) -> tuple[IsolateEntry, ...]:
@@ -125,7 +114,7 @@ def find_entries(
 
 def read_isolate_entry(name: str, entry: YamlEntry) -> IsolateEntry:
     """Read the entry of one server, which is named elsewhere."""
-    known = tuple(key for key in _ENTRY if key not in ("server", "tag"))
+    known = tuple(key for key in _KEYS if key not in ("server", "tag"))
     keys = entry.fields(known)
     if "roots" in keys:
         keys["roots"].wrong(
@@ -137,11 +126,11 @@ def read_isolate_entry(name: str, entry: YamlEntry) -> IsolateEntry:
 
 def entry_fields(entry: YamlEntry) -> dict[str, YamlEntry]:
     """The values of one entry by key."""
-    return entry.known_fields(_ENTRY)
+    return entry.known_fields(_KEYS)
 
 
 def _of_policy(entry: YamlEntry) -> IsolateEntry:
-    keys = entry.fields(_ENTRY)
+    keys = entry.fields(_KEYS)
     if not keys.keys() & {"server", "tag"}:
         entry.wrong("`server` is missing, or `tag`")
     return _read(keys)
@@ -154,15 +143,15 @@ def _read(keys: Mapping[str, YamlEntry], engines: tuple[str, ...] = ENGINES) -> 
     limits = keys["limits"].fields(LIMITS) if "limits" in keys else {}
     return IsolateEntry(
         parse_glob(keys.get("server")),
+        parse_glob(keys["tag"]) if "tag" in keys else "",
         engine or "auto",
         _texts(keys.get("read")),
         _texts(keys.get("write")),
+        roots or "",
         _texts(keys.get("hosts")),
         _texts(keys.get("loopback")),
         bool(keep),
         tuple(f"{name}={value.text() or ''}" for name, value in limits.items()),
-        roots or "",
-        parse_glob(keys["tag"]) if "tag" in keys else "",
     )
 
 

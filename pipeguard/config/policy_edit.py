@@ -10,7 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeguard.config.container import Container
-from pipeguard.config.policy_file import PolicyScope, parse_policy, policy_text, written_exceptions
+from pipeguard.config.policy_file import (
+    PolicyFile,
+    PolicyScope,
+    parse_policy,
+    policy_text,
+    written_exceptions,
+)
 from pipeguard.config.tree import (
     Edit,
     Node,
@@ -25,8 +31,45 @@ from pipeguard.firewall.policy import Mode
 
 if TYPE_CHECKING:
     import datetime
+    from collections.abc import Callable
 
 _KEY = "exceptions"
+
+
+def read_policy(path: str, today: datetime.date) -> tuple[str, PolicyFile]:
+    """Read the user's policy file, which need not exist: its text, and what that says.
+
+    Raises:
+        PolicyError: the file is invalid.
+    """
+    text = policy_text(path, PolicyScope.USER) if Path(path).exists() else ""
+    return text, parse_policy(text, path, PolicyScope.USER, now=0.0, today=today)
+
+
+def prove(
+    path: str, today: datetime.date, change: Callable[[], str], means: Callable[[PolicyFile], bool]
+) -> str | None:
+    """Make a change, and read the text that it makes.
+
+    Args:
+        path: of the file.
+        today: the date.
+        change: makes the text.
+        means: True for what the text must say.
+
+    Returns:
+        The text; None if it says something else, or the file's layout leaves no safe way.
+    """
+    with suppress(UneditableError, UnreadableError, PolicyError):
+        changed = change()
+        if means(parse_policy(changed, path, PolicyScope.USER, now=0.0, today=today)):
+            return changed
+    return None
+
+
+def says(wanted: PolicyFile) -> Callable[[PolicyFile], bool]:
+    """Compare what a file says with what is wanted, for `prove`."""
+    return lambda file: file == wanted._replace(notes=file.notes)
 
 
 def without_exception(path: str, position: int, today: datetime.date) -> str:
@@ -40,17 +83,18 @@ def without_exception(path: str, position: int, today: datetime.date) -> str:
     Raises:
         PolicyError: the file is invalid, or its layout leaves no safe way to remove it.
     """
-    text = policy_text(path, PolicyScope.USER)
-    before = parse_policy(text, path, PolicyScope.USER, now=0.0, today=today)
+    text, before = read_policy(path, today)
     written = written_exceptions(text, path, today)
     left = [each.exempt for each in written if each.position != position]
     active = [each for each in left if each.until is None or each.until > 0.0]
     wanted = before._replace(layer=before.layer._replace(exceptions=tuple(active)))
-    with suppress(UneditableError, UnreadableError, PolicyError):
-        changed = _without(text, position) if left else _without_key(text, _KEY)
-        after = parse_policy(changed, path, PolicyScope.USER, now=0.0, today=today)
-        if after == wanted._replace(notes=after.notes):
-            return changed
+
+    def remove() -> str:
+        container = Container(text, Yaml(), (_KEY,))
+        return container.replace_entries([position], []) if left else _without_key(text, _KEY)
+
+    if (changed := prove(path, today, remove, says(wanted))) is not None:
+        return changed
     line = next((each.line for each in written if each.position == position), 0)
     raise PolicyError(
         f"{path} is written so that nothing can be removed safely.\n"
@@ -69,13 +113,10 @@ def with_mode(path: str, mode: Mode, today: datetime.date) -> str:
     Raises:
         PolicyError: the file is invalid, or its layout leaves no safe way to change it.
     """
-    text = policy_text(path, PolicyScope.USER) if Path(path).exists() else ""
-    before = parse_policy(text, path, PolicyScope.USER, now=0.0, today=today)
-    with suppress(UneditableError, UnreadableError, PolicyError):
-        changed = _with_mode(text, mode)
-        after = parse_policy(changed, path, PolicyScope.USER, now=0.0, today=today)
-        if after == before._replace(mode=mode, notes=after.notes):
-            return changed
+    text, before = read_policy(path, today)
+    changed = prove(path, today, lambda: _with_mode(text, mode), says(before._replace(mode=mode)))
+    if changed is not None:
+        return changed
     raise PolicyError(
         f"{path} is written so that its mode cannot be changed safely.\n"
         f"  Write `mode: {mode.value}` into it by hand."
@@ -90,10 +131,6 @@ def _with_mode(text: str, mode: Mode) -> str:
     start = root.members[0].start if root.members else len(text)
     gap = "" if not text[:start] or text[:start].endswith("\n") else "\n"
     return apply_edits(text, [Edit(start, start, f"{gap}mode: {mode.value}\n")])
-
-
-def _without(text: str, position: int) -> str:
-    return Container(text, Yaml(), (_KEY,)).replace_entries([position], [])
 
 
 def _without_key(text: str, key: str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import Enum
 from functools import lru_cache
+from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeVar
 
 from pipeguard.config.directories import read, read_own
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 MAX_FILE_BYTES = 1024 * 1024
 DAY_SECONDS = 86_400
 _T = TypeVar("_T")
+_E = TypeVar("_E", bound=Enum)
 
 # A frame must have room for an `initialize`; parsed, it takes about ten times its size in memory.
 FRAME_BYTES = (4 * 1024, 2**30)
@@ -242,6 +244,7 @@ _NUMBER = lazy_regex(r"(\d{1,12}(?:\.\d{1,6})?)\s*([A-Za-z]*)")
 _SIZES: Mapping[str, int] = {
     "": 1, "B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "KB": 10**3, "MB": 10**6, "GB": 10**9,
 }  # fmt: skip
+_SIZE_EXPECTED = "a size such as 16 MiB or 512 KiB, or a number of bytes"
 _DAYS: Mapping[str, int] = {"d": 1, "w": 7}
 _TIMES: Mapping[str, int] = {"": 1, "s": 1, "min": 60, "h": 3600}
 
@@ -270,14 +273,10 @@ class _PolicyReader:
             defaults=self.scope is PolicyScope.USER,
         )
         return PolicyFile(
-            mode=self._choice(
-                keys.get("mode"), {mode.value: mode for mode in Mode}, loose=Mode.OBSERVE
-            ),
-            trust=self._choice(
-                keys.get("trust"), {trust.value: trust for trust in Trust}, loose=Trust.FIRST_USE
-            ),
+            mode=self._choice(keys.get("mode"), _words(Mode), loose=Mode.OBSERVE),
+            trust=self._choice(keys.get("trust"), _words(Trust), loose=Trust.FIRST_USE),
             layer=layer,
-            frame_bytes=_size(limits.get("frame")),
+            frame_bytes=_count(limits.get("frame"), FRAME_BYTES, _SIZES, _SIZE_EXPECTED),
             pending=_count(limits.get("pending"), PENDING),
             notifications=_count(limits.get("notifications"), NOTIFICATIONS),
             timeout_seconds=read_seconds(limits.get("timeout")),
@@ -288,9 +287,7 @@ class _PolicyReader:
             ),
             audit_keep_days=self._keep_days(audit.get("keep")),
             ask_in_client=self._choice(
-                keys.get("ask_in_client"),
-                {choice.value: choice for choice in InClient},
-                loose=InClient.FORM,
+                keys.get("ask_in_client"), _words(InClient), loose=InClient.FORM
             ),
             isolate=isolate_entries(keys.get("isolate"), is_own=self.scope is PolicyScope.USER),
             egress_proxy=egress_proxy(keys.get("egress"), is_own=self.scope is PolicyScope.USER),
@@ -395,18 +392,18 @@ class _PolicyReader:
             return None
         if entry is not None and entry.text() == "forever":
             return 0
-        number = _number(entry, _DAYS, "a time such as 90 d or 12 w, or forever")
-        return (
-            None
-            if entry is None or number is None
-            else int(_within(entry, number, KEEP_DAYS, _DAYS))
-        )
+        return _count(entry, KEEP_DAYS, _DAYS, "a time such as 90 d or 12 w, or forever")
 
     def _tools(self, entry: YamlEntry | None) -> tuple[str, ...]:
         globs = _each(entry, parse_glob)
         if entry is not None and entry.key == "tools.allow" and not globs:
             entry.wrong("an empty list would allow all tools. To block all: `block: ['*']`.")
         return globs
+
+
+def _words(kind: type[_E]) -> dict[str, _E]:
+    """The members of an enum by the words that a policy has for them."""
+    return {member.value: member for member in kind}
 
 
 def find_beginning(day: datetime.date) -> float:
@@ -435,30 +432,28 @@ def _drift(entry: YamlEntry) -> Drift | None:
     return drift
 
 
-def _size(entry: YamlEntry | None) -> int | None:
-    number = _number(entry, _SIZES, "a size such as 16 MiB or 512 KiB, or a number of bytes")
-    return (
-        None
-        if entry is None or number is None
-        else int(_within(entry, number, FRAME_BYTES, _SIZES))
-    )
-
-
-def _count(entry: YamlEntry | None, bounds: tuple[int, int]) -> int | None:
-    number = _number(entry, {"": 1}, "a whole number, as 10000")
-    return None if entry is None or number is None else int(_within(entry, number, bounds, {"": 1}))
+def _count(
+    entry: YamlEntry | None,
+    bounds: tuple[int, int],
+    units: Mapping[str, int] = MappingProxyType({"": 1}),
+    expected: str = "a whole number, as 10000",
+) -> int | None:
+    number = _measure(entry, bounds, units, expected)
+    return None if number is None else int(number)
 
 
 def read_seconds(
     entry: YamlEntry | None, bounds: tuple[float, float] = TIMEOUT_SECONDS
 ) -> float | None:
     """Read a time between two bounds, in seconds; None, and noted at its entry, if it is wrong."""
-    number = _number(entry, _TIMES, "a time such as 300 s, 5 min or 1 h, or a number of seconds")
-    return None if entry is None or number is None else _within(entry, number, bounds, _TIMES)
+    expected = "a time such as 300 s, 5 min or 1 h, or a number of seconds"
+    return _measure(entry, bounds, _TIMES, expected)
 
 
-def _number(entry: YamlEntry | None, units: Mapping[str, int], expected: str) -> float | None:
-    """A positive number in the smallest of some units; anything else is wrong."""
+def _measure(
+    entry: YamlEntry | None, bounds: tuple[float, float], units: Mapping[str, int], expected: str
+) -> float | None:
+    """A number between two bounds in the smallest of some units; anything else is wrong."""
     text = entry.text() if entry is not None else None
     if entry is None or text is None:
         return None
@@ -467,12 +462,6 @@ def _number(entry: YamlEntry | None, units: Mapping[str, int], expected: str) ->
     if not number or (units is not _TIMES and number != int(number)):
         entry.wrong(f"expected {expected}")
         return None
-    return number
-
-
-def _within(
-    entry: YamlEntry, number: float, bounds: tuple[float, float], units: Mapping[str, int]
-) -> float:
     if not bounds[0] <= number <= bounds[1]:
         least, most = (_in_largest_unit(bound, units) for bound in bounds)
         entry.wrong(f"expected at least {least} and at most {most}")

@@ -104,16 +104,6 @@ class YamlEntry:
         """True if it has keys and values."""
         return isinstance(self._node, yaml.MappingNode)
 
-    @property
-    def is_null(self) -> bool:
-        """True if there is nothing, or `null`."""
-        return bool(self._node.tag == f"{_YAML}null")
-
-    @property
-    def is_list(self) -> bool:
-        """True if it is a list."""
-        return isinstance(self._node, yaml.SequenceNode)
-
     def wrong(self, what: str) -> None:
         """Note that this value is wrong."""
         self.document.wrong(self._node, self.key, what)
@@ -192,17 +182,6 @@ class YamlEntry:
         else:
             return str(node.value)
         return None
-
-    def expect_text(self) -> None:
-        """Note what YAML reads as no text, but as a number or a truth value: this value, or keys.
-
-        A policy takes such words as they are written; other readers of the file would not.
-        """
-        node = self._node
-        for each in [key for key, _ in node.value] if self.is_mapping else [node]:
-            if each.tag in _SCALARS - {f"{_YAML}str"}:
-                what = f'YAML reads `{_cut(each.value)}` as no text: quote it: "{_cut(each.value)}"'
-                self.document.wrong(each, self.key, what)
 
     def choice(self, words: Mapping[str, _Choice]) -> _Choice | None:
         """The value of one of some words; any other word is wrong."""

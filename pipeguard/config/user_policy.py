@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-import sys
 
-from pipeguard.config.xdg import xdg_folder
+from pipeguard.config.directories import config_folder
 
 POLICY_VARIABLE = "PIPEGUARD_POLICY"
 POLICY_FILE = "policy.yaml"
@@ -23,23 +22,12 @@ def user_policy_path() -> str | None:
 
 def usual_policy_path() -> str:
     """The usual place of the user's policy file, which need not exist."""
-    if sys.platform == "linux":
-        folder = xdg_folder("XDG_CONFIG_HOME", "~/.config")
-    else:
-        from pipeguard.config.directories import config_folder
-
-        folder = config_folder()
-    return os.path.join(folder, POLICY_FILE)
+    return os.path.join(config_folder(), POLICY_FILE)
 
 
 def own_policy_path() -> str:
     """The user's policy file, which need not exist: where a change is written."""
     return user_policy_path() or usual_policy_path()
-
-
-def mentions_isolation(path: str | None) -> bool:
-    """True if the policy mentions the key `isolate`."""
-    return mentions(path, "isolate")
 
 
 def mentions(path: str | None, key: str) -> bool:

@@ -10,7 +10,7 @@ import gc
 import os
 from typing import TYPE_CHECKING
 
-from pipeguard.config.user_policy import mentions_isolation
+from pipeguard.config.user_policy import mentions
 from pipeguard.errors import LaunchError, PipeGuardError, PolicyError
 from pipeguard.launch.child import Command, start
 from pipeguard.launch.environment import child_environment, parent_environment, refers
@@ -185,7 +185,7 @@ def may_be_isolated(options: WrapOptions) -> bool:
     """True if an option or the policy says something about isolation."""
     if options.values.get("--isolate", "none") != "none" or options.isolation():
         return True
-    return mentions_isolation(options.values.get("--policy"))
+    return mentions(options.values.get("--policy"), "isolate")
 
 
 def _start(options: WrapOptions, variables: dict[str, str]) -> tuple[ServerStarter | None, Child]:

@@ -7,7 +7,6 @@ again, and only then replaces the file.
 from __future__ import annotations
 
 import re
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -15,7 +14,6 @@ from time import monotonic, sleep
 from typing import TYPE_CHECKING
 
 from pipeguard.config.atomic_write import FREE_SPACE, OWNER_ONLY, is_full, replace_file
-from pipeguard.config.policy_file import PolicyScope, parse_policy, policy_text
 from pipeguard.errors import PipeGuardError, PolicyError
 from pipeguard.firewall.policy import ASKED
 from pipeguard.firewall.session.remedies import Way, decisive_rule, find_remedy
@@ -309,20 +307,19 @@ def allow(path: str, exemptions: Sequence[Exemption], today: datetime.date) -> s
         PolicyError: the file is invalid, or its layout leaves no safe place to insert them.
     """
     from pipeguard.config.container import with_items  # here: `explain` writes no policy
+    from pipeguard.config.policy_edit import prove, read_policy
     from pipeguard.config.yaml_text import Yaml
 
-    text = policy_text(path, PolicyScope.USER) if Path(path).exists() else ""
-    before = parse_policy(text, path, PolicyScope.USER, now=0.0, today=today)
+    text, before = read_policy(path, today)
     present = {exempt.where for exempt in before.layer.exceptions}
     added = [exemption for exemption in exemptions if exemption.where not in present]
     if not added:
         return None
     lines, flow = partial(entries, added), list(map(flow_entry, added))
-    with suppress(PipeGuardError):  # its layout, or the new text, is not safe
-        changed = with_items(text, Yaml(), ("exceptions",), flow, lines)
-        after = parse_policy(changed, path, PolicyScope.USER, now=0.0, today=today)
-        if _has_one_difference(added, before, after):
-            return changed
+    insert = partial(with_items, text, Yaml(), ("exceptions",), flow, lines)
+    changed = prove(path, today, insert, partial(_has_one_difference, added, before))
+    if changed is not None:
+        return changed
     raise PolicyError(
         f"PipeGuard cannot edit {path} safely, because of its layout."
         " Add this to its `exceptions`:\n"

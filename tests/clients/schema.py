@@ -7,12 +7,16 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
 from functools import partial
 
+import yaml
+
 from pipeguard.clients.catalog import ALLOWED, SYSTEMS, ConfigScope, Shape, Transport
 from pipeguard.config.strict_yaml import Document, YamlEntry
 
 # The folders that are the same for all clients, as Machine.folder resolves them; and the project.
 FOLDERS = ("home", "config", "xdg", "unix", "appdata", "localappdata", "project")
 _START = re.compile(r"\{[^{}]+\}|\$[A-Z_][A-Z0-9_]*|/|[A-Z]:/")
+_YAML = "tag:yaml.org,2002:"
+_NO_TEXTS = frozenset(_YAML + name for name in ("int", "float", "bool", "timestamp"))
 Kind = Callable[[YamlEntry], object]
 
 
@@ -58,14 +62,27 @@ def check(text: str, source: str) -> None:
     document.finish()
 
 
+def _is_list(entry: YamlEntry) -> bool:
+    return isinstance(entry._node, yaml.SequenceNode)
+
+
+def _expect_text(entry: YamlEntry) -> None:
+    """Note what YAML reads as a number or a truth value: this value, or its keys."""
+    node = entry._node
+    for each in [key for key, _ in node.value] if entry.is_mapping else [node]:
+        if each.tag in _NO_TEXTS:
+            what = f'YAML reads `{each.value}` as no text: quote it: "{each.value}"'
+            entry.document.wrong(each, entry.key, what)
+
+
 def _any(_entry: YamlEntry) -> None:
     pass
 
 
 def _text(entry: YamlEntry) -> None:
-    if entry.is_mapping or entry.is_list:
+    if entry.is_mapping or _is_list(entry):
         entry.wrong("expected text")
-    entry.expect_text()
+    _expect_text(entry)
 
 
 def _month(entry: YamlEntry) -> None:
@@ -84,7 +101,7 @@ def _each(kind: Kind) -> Kind:
 def _keys(schema: Mapping[str, Kind], *required: str) -> Kind:
     def check_keys(entry: YamlEntry) -> None:
         if entry.is_mapping:
-            entry.expect_text()  # its keys
+            _expect_text(entry)  # its keys
         for key, value in entry.fields(schema, required).items():
             schema[key](value)
 
@@ -93,7 +110,7 @@ def _keys(schema: Mapping[str, Kind], *required: str) -> Kind:
 
 def _members(kind: Kind) -> Kind:
     def check_members(entry: YamlEntry) -> None:
-        entry.expect_text()
+        _expect_text(entry)
         for value in entry.members().values():
             kind(value)
 
@@ -103,10 +120,10 @@ def _members(kind: Kind) -> Kind:
 def _paths(entry: YamlEntry) -> None:
     """One key path or a list of them."""
     keys = entry.items()
-    for path in keys if any(each.is_list for each in keys) else [entry]:
+    for path in keys if any(_is_list(each) for each in keys) else [entry]:
         for each in path.items():
             each.text()
-            each.expect_text()
+            _expect_text(each)
 
 
 def _expression(entry: YamlEntry) -> None:
@@ -120,7 +137,7 @@ def _place(folders: Iterable[str], entry: YamlEntry) -> None:
     if entry.is_mapping:
         _keys(dict.fromkeys(SYSTEMS, partial(_place, folders)))(entry)
         return
-    for each in entry.items() if entry.is_list else [entry]:
+    for each in entry.items() if _is_list(entry) else [entry]:
         place = each.text() or "/"
         for name in re.findall(r"\{([^{}]*)\}", place):
             if name not in folders:
@@ -130,7 +147,7 @@ def _place(folders: Iterable[str], entry: YamlEntry) -> None:
 
 
 def _transport(entry: YamlEntry) -> None:
-    if not entry.is_null:
+    if entry._node.tag != f"{_YAML}null":
         _word(*(transport.value for transport in Transport))(entry)
 
 

@@ -37,14 +37,15 @@ def test_an_entry_has_all_that_is_given() -> None:
     first, second = parse(WHOLE)
     assert first == IsolateEntry(
         "files-*",
+        "",
         "bubblewrap",
         ("~/a", "/b"),
         ("~/c d",),
+        "write",
         ("api.example.com", "*.example.org:8443"),
         ("5432", "8080"),
         True,
         ("memory=1GiB", "file-size=2 MiB", "processes=20"),
-        "write",
     )
     assert second == IsolateEntry()
 

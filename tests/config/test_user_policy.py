@@ -6,7 +6,7 @@ import pytest
 
 from pipeguard.config.effective_policy import wrap_isolation
 from pipeguard.config.options import WrapOptions
-from pipeguard.config.user_policy import MAX_READ_BYTES, mentions_isolation
+from pipeguard.config.user_policy import MAX_READ_BYTES, mentions
 from pipeguard.errors import PolicyError
 
 
@@ -18,13 +18,13 @@ def _written(folder: Path, content: bytes) -> str:
 
 
 def test_a_policy_without_the_word_is_not_read_before_a_start(tmp_path: Path) -> None:
-    assert not mentions_isolation(_written(tmp_path, b"mode: observe  # \xc3\xa4\n"))
+    assert not mentions(_written(tmp_path, b"mode: observe  # \xc3\xa4\n"), "isolate")
 
 
 @pytest.mark.parametrize("key", ["isolate", '"iso\\u006cate"', '"\\x69solate"', '"iso\\\nlate"'])
 def test_the_key_is_found_as_yaml_may_write_it(tmp_path: Path, key: str) -> None:
     path = _written(tmp_path, f"? {key}\n: - server: files\n".encode())
-    assert mentions_isolation(path)
+    assert mentions(path, "isolate")
     entries = wrap_isolation(WrapOptions(("server",), {"--policy": path}, {}, ()))
     assert [entry.server for entry in entries] == ["files"]
 
@@ -35,13 +35,13 @@ def test_the_key_is_found_as_yaml_may_write_it(tmp_path: Path, key: str) -> None
 )
 def test_what_cannot_be_searched_is_read_before_a_start(tmp_path: Path, content: bytes) -> None:
     path = _written(tmp_path, content)
-    assert mentions_isolation(path)
+    assert mentions(path, "isolate")
     with pytest.raises(PolicyError):
         wrap_isolation(WrapOptions(("server",), {"--policy": path}, {}, ()))
 
 
 def test_one_that_cannot_be_opened_is_read_before_a_start(tmp_path: Path) -> None:
     path = str(tmp_path / "none.yaml")
-    assert mentions_isolation(path)
+    assert mentions(path, "isolate")
     with pytest.raises(PolicyError, match="cannot be read"):
         wrap_isolation(WrapOptions(("server",), {"--policy": path}, {}, ()))

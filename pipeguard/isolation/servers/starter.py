@@ -9,7 +9,7 @@ from threading import Lock
 from time import monotonic, time
 from typing import TYPE_CHECKING, Protocol
 
-from pipeguard.config.user_policy import mentions_isolation
+from pipeguard.config.user_policy import mentions
 from pipeguard.errors import PipeGuardError, PolicyError
 from pipeguard.isolation.docker_servers import is_of_containers
 from pipeguard.isolation.engines import Isolation, choose_engine
@@ -231,7 +231,7 @@ class ServerStarter:
 
     def _entries(self, name: str = "") -> tuple[IsolateEntry, ...]:
         """The policy's grants for the server; one without the word is not read before it starts."""
-        if not mentions_isolation(self._options.values.get("--policy")):
+        if not mentions(self._options.values.get("--policy"), "isolate"):
             return ()
         from pipeguard.config.effective_policy import wrap_isolation
         from pipeguard.config.isolate_key import find_entries
