@@ -78,11 +78,6 @@ def rule_ids() -> tuple[str, ...]:
     return tuple(rule.id for rule in load_rules(packs))
 
 
-def is_cached(packs: Sequence[PackFile]) -> bool:
-    """True if these packs are compiled, in files that can be trusted."""
-    return _find_stored(cache_folder(), cache_key(packs)) is not None
-
-
 def is_shipped(packs: Sequence[PackFile]) -> bool:
     """True if the package's build compiled these packs, for this kind of machine."""
     with suppress(OSError):

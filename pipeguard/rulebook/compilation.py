@@ -20,8 +20,7 @@ from pipeguard.rulebook.compiled_file import (
     file_name,
     make_folder,
     open_compiled,
-    prune,
-    write,
+    put,
 )
 from pipeguard.rulebook.compiler import compile_rules
 
@@ -59,19 +58,9 @@ def compile_packs(packs: Sequence[PackFile], folder: str, key: bytes) -> Compile
             with suppress(OSError):
                 return open_compiled(folder, key)
             content = compile_rules(packs, folder, key)  # it failed: here, the error is raised
-            store(content, folder, key)
+            put(folder, file_name(key), content)
     content = content or compile_rules(packs, folder, key)
     return CompiledRules(lambda offset, size: content[offset : offset + size])
-
-
-def store(content: bytes, folder: str, key: bytes) -> None:
-    """Write what was compiled to the cache, and remove what is older.
-
-    Raises:
-        OSError: the folder cannot be written.
-    """
-    write(folder, file_name(key), content)
-    prune(folder, file_name(key))
 
 
 def _start(packs: Sequence[PackFile], folder: str, key: bytes, lock: int | None) -> None:

@@ -30,6 +30,7 @@ from threading import Lock
 from typing import TYPE_CHECKING
 from zlib import crc32
 
+from pipeguard.config.atomic_write import replace_file
 from pipeguard.config.directories import Trusted, other_writer
 from pipeguard.errors import EngineError
 from pipeguard.records import NamedTuple
@@ -46,7 +47,6 @@ MAX_HEAD_BYTES = 2**16
 MAX_NAMES_BYTES = 2 * MOST_NAMES * NAME_BYTES
 _SUFFIX = ".compiled"
 COMPILED_PATTERN = f"rules-*{_SUFFIX}"
-_PREFIX, _DRAFT_PREFIX, _NAMES_PREFIX = "rules-", ".rules-", "clean-"
 _NATIVE = os.path.join(
     os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "detect", "model"
 )
@@ -136,15 +136,6 @@ class CompiledRules:
                     return self._part(number)
         return None
 
-    def read_all(self) -> None:
-        """Read every part.
-
-        Raises:
-            EngineError: one is damaged.
-        """
-        for number in range(len(self._parts)):
-            self._part(number)
-
     def _part(self, number: int) -> bytes:
         """Read a part.
 
@@ -204,7 +195,7 @@ def shipped_folder() -> str:
 
 def file_name(key: bytes) -> str:
     """The name of the file of compiled rules."""
-    return f"{_PREFIX}{key.hex()[:16]}{_SUFFIX}"
+    return f"rules-{key.hex()[:16]}{_SUFFIX}"
 
 
 def make_folder(folder: str) -> None:
@@ -218,47 +209,22 @@ def make_folder(folder: str) -> None:
         os.close(_open_trusted(folder, stat.S_IFDIR, Trusted.ONLY_US))
 
 
-def write(folder: str, name: str, content: bytes) -> None:
-    """Put a file in place as a whole, or not at all.
+def put(folder: str, name: str, content: bytes) -> None:
+    """Put a file in place whole, or not at all; remove the oldest of its kind, and lost drafts.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: it cannot be written, or another file cannot be removed.
     """
-    import tempfile
-
-    descriptor, draft = tempfile.mkstemp(prefix=_DRAFT_PREFIX, dir=folder)  # 0600
-    try:
-        with open(descriptor, "wb") as file:
-            file.write(content)
-        os.replace(draft, os.path.join(folder, name))
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(draft)
-        raise
-
-
-def prune(folder: str, newest: str) -> None:
-    """Remove the oldest compiled rules but those of a name, and drafts of killed processes.
-
-    Raises:
-        OSError: a file cannot be removed.
-    """
-    for name in os.listdir(folder):
-        if name.startswith(_DRAFT_PREFIX):
-            os.unlink(os.path.join(folder, name))
-    remove_oldest(folder, _PREFIX, newest)
-
-
-def remove_oldest(folder: str, prefix: str, newest: str) -> None:
-    """Remove all files with a prefix but the newest few, of which one is named.
-
-    Raises:
-        OSError: a file cannot be removed.
-    """
-    names = [name for name in os.listdir(folder) if name.startswith(prefix) and name != newest]
-    names.sort(key=lambda name: os.lstat(os.path.join(folder, name)).st_mtime, reverse=True)
-    for name in names[MOST_FILES - 1 :]:
-        os.unlink(os.path.join(folder, name))
+    replace_file(os.path.join(folder, name), content)
+    prefix = name.partition("-")[0]
+    listed = os.listdir(folder)
+    for draft in listed:
+        if draft.startswith(f".{prefix}-"):  # of a killed process
+            os.unlink(os.path.join(folder, draft))
+    others = [other for other in listed if other.startswith(f"{prefix}-") and other != name]
+    others.sort(key=lambda other: os.lstat(os.path.join(folder, other)).st_mtime, reverse=True)
+    for other in others[MOST_FILES - 1 :]:
+        os.unlink(os.path.join(folder, other))
 
 
 class CleanNames:
@@ -299,7 +265,7 @@ class CleanNames:
 
     @property
     def _file_name(self) -> str:
-        return f"{_NAMES_PREFIX}{self._body_key.hex()[:16]}.names"
+        return f"clean-{self._body_key.hex()[:16]}.names"
 
     @property
     def has_new(self) -> bool:
@@ -329,8 +295,7 @@ class CleanNames:
             return
         make_folder(self._folder)
         names = [*(self._read() | self._new)][-MOST_NAMES:]
-        write(self._folder, self._file_name, NAMES_MAGIC + self._body_key + b"".join(names))
-        remove_oldest(self._folder, _NAMES_PREFIX, self._file_name)
+        put(self._folder, self._file_name, NAMES_MAGIC + self._body_key + b"".join(names))
 
 
 class _TrustedFile:

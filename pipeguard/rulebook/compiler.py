@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 from shutil import rmtree
 from typing import TYPE_CHECKING
@@ -26,8 +27,8 @@ from pipeguard.rulebook.compiled_file import (
     make_folder,
     open_all,
     open_compiled,
+    put,
     serialize,
-    write,
 )
 from pipeguard.rulebook.packs import PackFile, load_rules, model, shipped_sources
 
@@ -101,22 +102,15 @@ def compile_shipped(folder: str) -> None:
     """
     packs = shipped_sources()
     key = cache_key(packs)
-    if _is_compiled(folder, key):
-        return
+    with suppress(OSError):
+        open_compiled(folder, key, is_shipped=True)
+        if os.listdir(folder) == [file_name(key)]:
+            return
     rmtree(folder, ignore_errors=True)
     make_folder(folder)
-    write(folder, file_name(key), compile_rules(packs, folder, key))
+    put(folder, file_name(key), compile_rules(packs, folder, key))
     Path(folder).chmod(0o755)  # all who run what is installed read it
     Path(folder, file_name(key)).chmod(0o644)
-
-
-def _is_compiled(folder: str, key: bytes) -> bool:
-    """True if a folder holds what would be compiled, undamaged, and nothing else."""
-    try:
-        open_compiled(folder, key, is_shipped=True).read_all()
-    except (OSError, PipeGuardError):
-        return False
-    return os.listdir(folder) == [file_name(key)]
 
 
 def main() -> int:

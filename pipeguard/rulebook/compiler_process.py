@@ -16,7 +16,7 @@ def main() -> None:
     """Compile the packs on standard input, for the folder and key in the arguments."""
     if hasattr(os, "fork") and os.fork():
         os._exit(0)  # the child has init for its parent
-    from pipeguard.rulebook.compilation import store
+    from pipeguard.rulebook.compiled_file import file_name, put
     from pipeguard.rulebook.compiler import compile_rules
     from pipeguard.rulebook.packs import PackFile
 
@@ -25,7 +25,7 @@ def main() -> None:
         PackFile(path, content.encode("latin-1"), shipped)
         for path, content, shipped in json.load(sys.stdin)
     ]
-    store(compile_rules(packs, folder, key), folder, key)
+    put(folder, file_name(key), compile_rules(packs, folder, key))
 
 
 if __name__ == "__main__":

@@ -40,15 +40,17 @@ def check_actions(root: YamlEntry) -> None:
     if not any(fields):
         return
     from pipeguard.rulebook.cache import rule_ids
+    from pipeguard.rulebook.rule_texts import code_rules
+    from pipeguard.unicode.display import suggestion
 
     ids = rule_ids()
     for field in fields:
-        if "rule" in field:
-            glob = field["rule"]
-            if missing := describe_missing(glob.text() or "*", ids):
-                glob.wrong(missing)
-        if "pack" in field:
-            _check_pack(field["pack"], ids)
+        if "rule" in field and (missing := describe_missing(field["rule"].text() or "*", ids)):
+            field["rule"].wrong(missing)
+        if "pack" in field and (pack := field["pack"].text()) is not None:
+            packs = dict.fromkeys(id_.partition(".")[0] for id_ in (*ids, *code_rules()))
+            if not any(fnmatchcase(name, pack) for name in packs):
+                field["pack"].wrong(f"no pack is called `{pack}`.{suggestion(pack, packs)}")
 
 
 def describe_missing(glob: str, ids: Collection[str]) -> str:
@@ -69,13 +71,3 @@ def describe_missing(glob: str, ids: Collection[str]) -> str:
     whole = {f"{id_.partition('.')[0]}.*" for id_ in ids} if "*" in glob else set[str]()
     near = suggestion(glob, [*ids, *sorted(whole)])
     return f"no rule matches `{glob}`.{near or ' List them:  pipeguard rules list'}"
-
-
-def _check_pack(entry: YamlEntry, ids: Collection[str]) -> None:
-    from pipeguard.rulebook.rule_texts import code_rules
-    from pipeguard.unicode.display import suggestion
-
-    pack = entry.text()
-    packs = dict.fromkeys(id_.partition(".")[0] for id_ in (*ids, *code_rules()))
-    if pack is not None and not any(fnmatchcase(name, pack) for name in packs):
-        entry.wrong(f"no pack is called `{pack}`.{suggestion(pack, packs)}")

@@ -63,6 +63,10 @@ _CHARSETS: Mapping[str, str] = {
     "base58": checksums.BASE58.decode(),
 }
 _RANGES = re.compile(r"(\w-\w)+[\w-]*")
+_PART = re.compile(
+    r"(?P<text>[^{}]+)|(?P<pair>\{\{|\}\})"
+    r"|\{(?P<encoding>base64url|base64|upper) |\{(?P<spec>[^{}]*)\}|\}"
+)
 _DOUBLED = "A literal brace is doubled: {{"
 _TRIES = 200  # until a run has every kind of character, and no word
 
@@ -84,62 +88,44 @@ def expand(sample: str | Mapping[str, str], seed: int) -> str:
         return sample
     if set(sample) != {"gen"}:
         raise RuleError(f"a sample is a string or {{gen: recipe}}, not {dict(sample)!r}")
-    draft = _Draft(sample["gen"], Random(seed))  # noqa: S311  for samples, not for secrets
-    text = draft.expand()
-    if draft.at != len(draft.recipe):
-        where = f"in {draft.recipe!r} at {draft.at}"
-        raise RuleError(f"a brace closes that never opened, {where}. {_DOUBLED}")
-    return text
+    return _Draft(sample["gen"], Random(seed)).expand()[0]  # noqa: S311  for samples, not secrets
 
 
 class _Draft:
     """A recipe that is read once, from left to right."""
 
-    def __init__(self, recipe: str, random: Random, at: int = 0) -> None:
-        self.recipe = recipe
-        self.random = random
-        self.at = at
+    def __init__(self, recipe: str, random: Random) -> None:
+        self._recipe, self._random = recipe, random
 
-    def expand(self) -> str:
-        """The text of all up to the brace that closes this recipe, or to the end."""
-        text = ""
-        start = 0
-        while self.at < len(self.recipe):
-            here = self.recipe[self.at]
-            if self.recipe[self.at : self.at + 2] in ("{{", "}}"):
-                text += here
-                self.at += 2
-            elif here == "{":
-                made = self._generate(text[start:])
-                start = len(text) if made is None else start
-                text += made or ""
-            elif here == "}":
+    def expand(self, at: int = 0, *, is_inner: bool = False) -> tuple[str, int]:
+        """The text up to the end, or to the brace that closes an inner recipe; and where that is.
+
+        Raises:
+            RuleError: as of `expand`.
+        """
+        text, start = "", 0
+        while at < len(self._recipe):
+            part = _PART.match(self._recipe, at)
+            if part is None:
                 break
+            if part[0] == "}" and not is_inner:
+                where = f"in {self._recipe!r} at {at}"
+                raise RuleError(f"a brace closes that never opened, {where}. {_DOUBLED}")
+            at = part.end()
+            if part[0] == "}":
+                return text, at
+            if part["encoding"]:
+                inner, at = self.expand(at, is_inner=True)
+                text += _ENCODINGS[part["encoding"]](inner)
+            elif part["spec"] == "start":
+                start = len(text)
+            elif part["spec"] is not None:
+                text += self._make(part["spec"], text[start:])
             else:
-                text += here
-                self.at += 1
-        return text
-
-    def _generate(self, before: str) -> str | None:
-        """The text of the generator at the brace; None for the mark where a token starts."""
-        encoding = re.compile(r"\{(base64url|base64|upper) ").match(self.recipe, self.at)
-        if encoding:
-            self.at = encoding.end()
-            inner = self.expand()
-            self._close()
-            return _ENCODINGS[encoding[1]](inner)
-        generator = re.compile(r"\{([^{}]*)").match(self.recipe, self.at)
-        spec = generator[1] if generator else ""
-        self.at += 1 + len(spec)
-        self._close()
-        if spec == "start":
-            return None
-        return self._make(spec, before)
-
-    def _close(self) -> None:
-        if self.recipe[self.at : self.at + 1] != "}":
-            raise RuleError(f"a brace never closes in {self.recipe!r}. {_DOUBLED}")
-        self.at += 1
+                text += part["text"] or part["pair"][0]
+        if at < len(self._recipe) or is_inner:
+            raise RuleError(f"a brace never closes in {self._recipe!r}. {_DOUBLED}")
+        return text, at
 
     def _make(self, spec: str, before: str) -> str:
         if spec in _CHECKSUMS:
@@ -147,20 +133,21 @@ class _Draft:
         name, _, argument = spec.partition(" ")
         if name in _TOKENS:
             try:
-                return _TOKENS[name](self.random, argument)
+                return _TOKENS[name](self._random, argument)
             except (ValueError, LookupError):
-                raise RuleError(f"{{{spec}}} lacks what {name} needs, in {self.recipe!r}") from None
+                why = f"{{{spec}}} lacks what {name} needs, in {self._recipe!r}"
+                raise RuleError(why) from None
         charset, _, count = spec.rpartition(":")
         if not spec:
             return ""
         if not charset or not count.isdigit():
             near = suggestion(name, (*_TOKENS, *_CHECKSUMS, *_ENCODINGS, "start"))
-            raise RuleError(f"no generator is called {spec!r}, in {self.recipe!r}.{near}")
+            raise RuleError(f"no generator is called {spec!r}, in {self._recipe!r}.{near}")
         if charset == "bytes":
-            return _base64(self.random.randbytes(int(count)))
+            return _base64(self._random.randbytes(int(count)))
         if charset == "bytes-url":
-            return _base64url(self.random.randbytes(int(count)))
-        return _run(self.random, _charset(charset, self.recipe), int(count))
+            return _base64url(self._random.randbytes(int(count)))
+        return _run(self._random, _charset(charset, self._recipe), int(count))
 
 
 def _charset(name: str, recipe: str) -> str:

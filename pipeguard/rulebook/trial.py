@@ -16,7 +16,7 @@ from typing import NamedTuple
 from pipeguard.config.json_text import Json
 from pipeguard.config.tree import Node, UnreadableError
 from pipeguard.detect.detector import Engines, make_guard
-from pipeguard.firewall.finding import Action, Direction, Finding, Verdict, greatest, worst_first
+from pipeguard.firewall.finding import Action, Direction, Finding, greatest, worst_first
 from pipeguard.firewall.pins.fingerprint import Pin, canonical
 from pipeguard.firewall.policy import Policy, Trust
 from pipeguard.firewall.protocol.places import LISTS, pointer_step
@@ -135,8 +135,11 @@ def judge(
         guard.contents_key = key  # with it, and with room, a call waits for a person
         session = Session(guard, RUN)
         session.waiting_room = WaitingRoom()
-        found = _verdict(session, framed, now).findings
-        return worst_first(each for each in found if not each.rule.startswith("trust."))
+        verdict = session.receive(Direction.TO_SERVER, framed.request.encode(), now)
+        if framed.answer and verdict.forward is not None:  # a call that is refused has no result
+            verdict = session.receive(Direction.TO_CLIENT, framed.answer.encode(), now)
+        found = (each for each in verdict.findings if not each.rule.startswith("trust."))
+        return worst_first(found)
 
     findings = find()
     action = kept = greatest(findings)
@@ -146,33 +149,23 @@ def judge(
     return Trial(action, located, framed.read_as, kept)
 
 
-def _verdict(session: Session, framed: _Framed, now: float) -> Verdict:
-    verdict = session.receive(Direction.TO_SERVER, framed.request.encode(), now)
-    if not framed.answer or verdict.forward is None:
-        return verdict  # a call that is refused has no result
-    return session.receive(Direction.TO_CLIENT, framed.answer.encode(), now)
-
-
 # --- frames -----------------------------------------------------------------------------
 
 
 def _as_result(trial_input: TrialInput, shape: object, tool: str) -> _Framed:
     params = f'{{"name": {json.dumps(tool)}, "arguments": {{}}}}'
+    text = trial_input.text
     if _is_answer(shape):
-        request = _request("tools/call", params, _id(trial_input.text))
-        return _Framed(
-            request, trial_input.text, "", plain=False, read_as="a message with a result"
-        )
+        request = _request("tools/call", params, _id(text))
+        return _Framed(request, text, "", plain=False, read_as="a message with a result")
     request = _request("tools/call", params)
     if isinstance(shape, dict) and (
         isinstance(shape.get("content"), list) or "structuredContent" in shape
     ):
-        answer = _answer(trial_input.text)
-        return _Framed(request, answer, "/result", plain=False, read_as="a tool's result")
-    answer = _answer(f'{{"content": [{{"type": "text", "text": {_quote(trial_input.text)}}}]}}')
-    return _Framed(
-        request, answer, "/result/content/0/text", plain=True, read_as="text of a result"
-    )
+        return _Framed(request, _answer(text), "/result", plain=False, read_as="a tool's result")
+    answer = _answer(f'{{"content": [{{"type": "text", "text": {_quote(text)}}}]}}')
+    prefix, read_as = "/result/content/0/text", "text of a result"
+    return _Framed(request, answer, prefix, plain=True, read_as=read_as)
 
 
 def _as_arguments(trial_input: TrialInput, shape: object, tool: str) -> _Framed:
@@ -189,29 +182,24 @@ def _as_arguments(trial_input: TrialInput, shape: object, tool: str) -> _Framed:
 
 
 def _as_definition(trial_input: TrialInput, shape: object, tool: str) -> _Framed:
-    text = trial_input.text
+    text, method, id_token, plain = trial_input.text, "tools/list", "1", False
     if isinstance(shape, list):
-        answer = _answer(f'{{"tools": {text}}}')
+        answer, prefix = _answer(f'{{"tools": {text}}}'), "/result/tools"
         read_as = f"{len(shape)} tools"
-        return _Framed(
-            _request("tools/list"), answer, "/result/tools", plain=False, read_as=read_as
-        )
-    if not isinstance(shape, dict):
+    elif not isinstance(shape, dict):
         made = f'{{"name": {json.dumps(tool)}, "description": {_quote(text)}, "inputSchema": {{}}}}'
         answer, prefix = _answer(f'{{"tools": [{made}]}}'), "/result/tools/0/description"
-        read_as = "a tool's description"
-        return _Framed(_request("tools/list"), answer, prefix, plain=True, read_as=read_as)
-    result = shape["result"] if _is_answer(shape) else shape
-    id_token, answer, prefix = "1", _answer(text), "/result"
-    if result is not shape:
-        id_token, answer, prefix = _id(text), text, ""
-    method_and_kind = _list_message(result)
-    if method_and_kind is None:
+        read_as, plain = "a tool's description", True
+    elif (listed := _list_message(shape["result"] if _is_answer(shape) else shape)) is None:
         answer, prefix = _answer(f'{{"tools": [{text}]}}'), "/result/tools/0"
-        return _Framed(_request("tools/list"), answer, prefix, plain=False, read_as="one tool")
-    method, read_as = method_and_kind
+        read_as = "one tool"
+    else:
+        method, read_as = listed
+        answer, prefix = _answer(text), "/result"
+        if _is_answer(shape):
+            id_token, answer, prefix = _id(text), text, ""
     request = _request(method, _OPENING if method == "initialize" else "{}", id_token)
-    return _Framed(request, answer, prefix, plain=False, read_as=read_as)
+    return _Framed(request, answer, prefix, plain, read_as)
 
 
 _OPENING = '{"protocolVersion": "2025-11-25", "capabilities": {}}'
@@ -285,12 +273,16 @@ def _locate(text: str, framed: _Framed, findings: Sequence[Finding]) -> Iterator
     if findings and not framed.plain:
         ranges = value_ranges(text, {pointer for pointer in pointers if pointer is not None})
     for finding, pointer in zip(findings, pointers, strict=True):
+        offsets: tuple[int, ...] = ()
+        span = (finding.start, finding.end)[: 1 + (finding.end > finding.start)]
         if framed.plain and pointer == "":
-            yield _in_text(text, finding)
+            offsets = span
         elif pointer is not None and pointer in ranges:
-            yield _in_json(text, finding, ranges[pointer])
-        else:
-            yield LocatedFinding(finding, None, None)
+            value = ranges[pointer]
+            is_text = text[value[0]] == '"' and len(span) > 1
+            offsets = tuple(text_offset(text, value, at) for at in span) if is_text else value[:1]
+        start, end = (*(spot(text, at) for at in offsets), None, None)[:2]
+        yield LocatedFinding(finding, start, end)
 
 
 def _pointer(framed: _Framed, finding: Finding) -> str | None:
@@ -298,19 +290,6 @@ def _pointer(framed: _Framed, finding: Finding) -> str | None:
     rest = finding.pointer.removeprefix(framed.prefix)
     is_within = finding.pointer.startswith(framed.prefix) and (not rest or rest.startswith("/"))
     return rest if is_within and finding.place != "envelope" else None
-
-
-def _in_text(text: str, finding: Finding) -> LocatedFinding:
-    end = spot(text, finding.end) if finding.end > finding.start else None
-    return LocatedFinding(finding, spot(text, finding.start), end)
-
-
-def _in_json(text: str, finding: Finding, value: Range) -> LocatedFinding:
-    start, _ = value
-    if text[start] != '"' or finding.end <= finding.start:
-        return LocatedFinding(finding, spot(text, start), None)
-    start, end = (text_offset(text, value, offset) for offset in (finding.start, finding.end))
-    return LocatedFinding(finding, spot(text, start), spot(text, end))
 
 
 # --- spots ------------------------------------------------------------------------------

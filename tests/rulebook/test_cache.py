@@ -15,7 +15,7 @@ from pipeguard.detect.matching.pattern_set import PatternGroup, compile_group
 from pipeguard.errors import EngineError, RuleError
 from pipeguard.firewall.protocol.json_values import JsonValue
 from pipeguard.firewall.protocol.places import Surface
-from pipeguard.rulebook import cache, cache_key, compiled_file, compiler
+from pipeguard.rulebook import cache_key, compiled_file, compiler
 from pipeguard.rulebook.cache import load_engines
 from pipeguard.rulebook.compiled_file import open_compiled, serialize
 from pipeguard.rulebook.packs import PackFile
@@ -240,17 +240,6 @@ def test_a_wrong_pack_is_an_error(folder: Path, compiles: list[str]) -> None:
     with pytest.raises(RuleError, match=r"mine\.yaml"):
         load_engines([PackFile("mine.yaml", b"rules: no", shipped=False)], str(folder))
     assert compiles == []
-
-
-def test_a_folder_is_asked_whether_it_has_the_rules_and_nothing_is_compiled(
-    folder: Path, compiles: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(cache, "cache_folder", lambda: str(folder))
-    assert not cache.is_cached(packs())
-    load_engines(packs())
-    assert cache.is_cached(packs())
-    assert not cache.is_cached(packs("plugh"))
-    assert len(compiles) == 1
 
 
 def test_a_clone_scans_in_another_thread_at_the_same_time(

@@ -36,7 +36,6 @@ def test_what_is_shipped_is_used_and_nothing_is_written(
 ) -> None:
     assert finds(load_engines(own_packs(), str(folder)))
     assert (compiles, folder.exists()) == ([], False)
-    assert cache.is_cached(own_packs())
     assert {file.stat().st_mode & 0o777 for file in shipped.iterdir()} == {0o644}
 
 
@@ -48,9 +47,6 @@ def test_a_later_build_takes_what_an_earlier_one_compiled(
         compiler.compile_shipped(str(shipped))
         return before != {file.name: file.stat().st_mtime_ns for file in shipped.iterdir()}
 
-    assert not builds_anew()
-    flip(file_of(shipped))
-    assert builds_anew()
     assert not builds_anew()
     (shipped / "stranger").touch()
     assert builds_anew()
