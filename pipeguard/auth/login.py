@@ -25,7 +25,7 @@ from pydantic import AnyUrl
 from pipeguard.auth import ring, sdk
 from pipeguard.auth.callback import Callback, port_of_last
 from pipeguard.auth.place import Place
-from pipeguard.auth.server import SHOWN_CHARS, origin, usual_name
+from pipeguard.auth.server import SHOWN_CHARS, origin
 from pipeguard.auth.store import LoginStore, Registration, Secrets, StoredLogin
 from pipeguard.auth.tokens import revoke
 from pipeguard.auth.wire import Wire, mask
@@ -123,7 +123,7 @@ class _Attempt:
             request.server,
             callback.uri,
             sdk.FlowStorage(client),
-            sdk.BrowserSteps(self._open_page, self._wait_for_answer),
+            (self._open_page, self._wait_for_answer),
             request.document or None,
         )
         self._probe = sdk.probe(request.server)
@@ -227,7 +227,7 @@ class _Attempt:
         )
         login = StoredLogin(
             server=request.server,
-            name=request.name or (last.name if last else usual_name(request.server)),
+            name=request.name or (last.name if last else urlsplit(request.server).netloc),
             issuer=str(context.oauth_metadata.issuer) if context.oauth_metadata else "",
             place=request.place,
             client=sdk.client_fields(client),

@@ -1,8 +1,18 @@
-"""The place where secrets are stored, as a person chooses."""
+"""The place where secrets are stored, as a person chooses; and their files, of mode 0600."""
 
 from __future__ import annotations
 
+import os
+import stat
 from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from pipeguard.config.atomic_write import replace_file
+from pipeguard.config.directories import read_own
+from pipeguard.errors import StateError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class Place(StrEnum):
@@ -10,3 +20,48 @@ class Place(StrEnum):
 
     KEYRING = "keyring"
     FILE = "file"
+
+
+def read_private(path: Path, limit_bytes: int, *, holds: str, advice: str) -> bytes:
+    """Read a file that only its owner may read.
+
+    Args:
+        path: of the file.
+        limit_bytes: of its size.
+        holds: names its content.
+        advice: what to do if others could read it.
+
+    Raises:
+        StateError: it cannot be read, or others may read or write it.
+    """
+    content = read_own(str(path), limit_bytes, StateError)
+    if os.name == "posix" and stat.S_IMODE(path.stat().st_mode) & 0o077:
+        raise StateError(
+            f"others may read {path}, so they may know the {holds}.\n  {advice}  chmod 600 {path}"
+        )
+    return content
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Write a file, and make its folder.
+
+    Raises:
+        StateError: it cannot be written.
+    """
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        replace_file(path, content)
+    except OSError as error:
+        raise StateError(f"{path} cannot be written: {error.strerror}.") from None
+
+
+def remove_file(path: Path) -> None:
+    """Remove a file; a missing one is no error.
+
+    Raises:
+        StateError: it cannot be removed.
+    """
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise StateError(f"{path} cannot be removed: {error.strerror}.") from None

@@ -12,7 +12,7 @@ import json
 import logging
 import shlex
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
 
 import httpx2
@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
 
     from mcp.shared.auth import AuthorizationCodeResult
+
+    OpenPage = Callable[[str], Awaitable[None]]
+    WaitForAnswer = Callable[[], Awaitable[AuthorizationCodeResult]]
 
 CLIENT_NAME = "PipeGuard"
 # From 2025-06-18 on, the SDK sends RFC 8707's `resource` even to a server without metadata.
@@ -84,23 +87,11 @@ class FlowStorage:
         self.client = client_info
 
 
-class BrowserSteps(NamedTuple):
-    """The steps of a login that need a person.
-
-    Attributes:
-        open_page: gets the URL that a person's browser must open.
-        wait_for_answer: waits for the browser's answer.
-    """
-
-    open_page: Callable[[str], Awaitable[None]]
-    wait_for_answer: Callable[[], Awaitable[AuthorizationCodeResult]]
-
-
 def provider(
     server: str,
     redirect_uri: str,
     storage: FlowStorage,
-    browser: BrowserSteps | None = None,
+    browser: tuple[OpenPage, WaitForAnswer] | None = None,
     document: str | None = None,
 ) -> OAuthClientProvider:
     """The SDK's flow for one server.
@@ -109,19 +100,21 @@ def provider(
         server: its canonical URI.
         redirect_uri: the URL that the browser returns to.
         storage: registration and tokens, if there are any.
-        browser: how a person logs in; None for a flow that only renews.
+        browser: opens a URL in a person's browser, and waits for its answer; None for a flow that
+            only renews.
         document: the URL of a client id metadata document, if there is one.
 
     Raises:
         AuthError: that URL is not valid for such a document.
     """
+    open_page, wait_for_answer = browser or (None, None)
     try:
         return OAuthClientProvider(
             server,
             OAuthClientMetadata(redirect_uris=[AnyUrl(redirect_uri)], client_name=CLIENT_NAME),
             storage,
-            browser.open_page if browser else None,
-            browser.wait_for_answer if browser else None,
+            open_page,
+            wait_for_answer,
             document,
         )
     except ValueError:  # the SDK raises it for this reason alone

@@ -8,17 +8,14 @@ state folder has the names, since no keyring lists its entries. Knows no server 
 from __future__ import annotations
 
 import hashlib
-import os
 import re
-import stat
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipeguard.auth import ring
-from pipeguard.auth.place import Place
-from pipeguard.config.atomic_write import replace_file
+from pipeguard.auth.place import Place, read_private, remove_file, write_private
 from pipeguard.config.directories import read_own
 from pipeguard.errors import AuthError, InputError, StateError
 from pipeguard.launch.environment import REFERENCE
@@ -78,12 +75,12 @@ def store(name: str, value: str, place: Place = Place.KEYRING) -> bool:
     if place is Place.KEYRING:
         ring.must_work()
         ring.replace(SERVICE, name, value)
-        _remove(_file(name))
+        remove_file(_file(name))
     else:
-        _write(_file(name), value)
+        write_private(_file(name), value.encode("utf-8", "surrogateescape"))
         if before is Place.KEYRING:
             is_alone = ring.drop_if_it_answers(SERVICE, [name])
-    _write(_note(name), name)
+    write_private(_note(name), name.encode())
     return is_alone
 
 
@@ -97,7 +94,9 @@ def read_value(name: str) -> str:
     """
     _must_be_name(name)
     if _file(name).exists():
-        return in_use(_text(_file(name)))
+        advice = "Replace the secret; to close the file:"
+        content = read_private(_file(name), _LIMIT_BYTES, holds="secret", advice=advice)
+        return in_use(content.decode("utf-8", "surrogateescape"))
     has_keyring = ring.is_there()
     value = ring.read_text(SERVICE, [name]) if has_keyring else None
     if value is None:
@@ -130,8 +129,8 @@ def drop(name: str) -> None:
         ring.drop_if_it_answers(SERVICE, [name])  # it may have one from before
     else:
         ring.drop(SERVICE, [name])
-    _remove(_file(name))
-    _remove(_note(name))
+    remove_file(_file(name))
+    remove_file(_note(name))
 
 
 def stored_secrets() -> list[StoredSecret]:
@@ -215,28 +214,3 @@ def _note(name: str) -> Path:
 def _file(name: str) -> Path:
     """The file with a secret's value, where a person wanted one."""
     return _note(name).with_suffix(".secret")
-
-
-def _text(path: Path) -> str:
-    content = read_own(str(path), _LIMIT_BYTES, StateError)
-    if os.name == "posix" and stat.S_IMODE(path.stat().st_mode) & 0o077:
-        raise StateError(
-            f"others may read {path}, so they may know the secret.\n"
-            f"  Replace the secret; to close the file:  chmod 600 {path}"
-        )
-    return content.decode("utf-8", "surrogateescape")
-
-
-def _remove(path: Path) -> None:
-    try:
-        path.unlink(missing_ok=True)
-    except OSError as error:
-        raise StateError(f"{path} cannot be removed: {error.strerror}.") from None
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        replace_file(path, text.encode("utf-8", "surrogateescape"))
-    except OSError as error:
-        raise StateError(f"{path} cannot be written: {error.strerror}.") from None

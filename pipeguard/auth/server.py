@@ -42,11 +42,6 @@ def canonical(url: str) -> str:
     return f"{scheme}://{authority}{path}" + (f"?{parts.query}" if parts.query else "")
 
 
-def is_url(text: str) -> bool:
-    """True if a text is a server's URL and not its name."""
-    return "://" in text
-
-
 def must_be_safe(url: str, server: str) -> None:
     """Refuse a URL that must not be requested on a server's behalf.
 
@@ -76,11 +71,6 @@ def must_be_safe(url: str, server: str) -> None:
 def login_command(server: str) -> str:
     """The command to log in to a server, safe to paste into a shell."""
     return f"pipeguard auth login {shlex.quote(server)}"
-
-
-def usual_name(server: str) -> str:
-    """The default name of a server: its host, with the port if it has one."""
-    return urlsplit(server).netloc
 
 
 def origin(server: str) -> str:

@@ -10,7 +10,6 @@ import hashlib
 import json
 import os
 import sqlite3
-import stat
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, fields, replace
 from enum import StrEnum
@@ -18,10 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeguard.auth import ring
-from pipeguard.auth.place import Place
+from pipeguard.auth.place import Place, read_private, remove_file, write_private
 from pipeguard.auth.server import canonical, login_command
-from pipeguard.config.atomic_write import replace_file
-from pipeguard.config.directories import read_own
 from pipeguard.errors import InputError, LoginNeededError, StateError
 from pipeguard.state.paths import existing_state_folder, state_folder
 
@@ -184,7 +181,8 @@ class LoginStore:
             content["secrets"] = ring.put(service, json.dumps(values), self._part_chars)
         else:
             content["secrets"] = values
-        self._write(self._path(login.server), {"version": _VERSION, **content})
+        written = json.dumps({"version": _VERSION, **content}, indent=1).encode()
+        write_private(self._path(login.server), written)
         if login.place is Place.KEYRING:
             ring.drop(service, before)
         elif before:
@@ -201,10 +199,7 @@ class LoginStore:
         if not path.exists():
             return False
         ring.drop(_service(server), self._earlier_accounts(server))
-        try:
-            path.unlink(missing_ok=True)
-        except OSError as error:
-            raise StateError(f"{path} cannot be removed: {error.strerror}.") from None
+        remove_file(path)
         return True
 
     @contextmanager
@@ -238,12 +233,8 @@ class LoginStore:
             raise StateError(f"{self._folder} cannot be created: {error.strerror}.") from None
 
     def _load(self, path: Path) -> tuple[StoredLogin, object]:
-        content = read_own(str(path), LIMIT_BYTES, StateError)
-        if os.name == "posix" and stat.S_IMODE(path.stat().st_mode) & 0o077:
-            raise StateError(
-                f"others may read {path}, so they may know the login.\n"
-                f"  Close the file, and log in again:  chmod 600 {path}"
-            )
+        advice = "Close the file, and log in again:"
+        content = read_private(path, LIMIT_BYTES, holds="login", advice=advice)
         login, secrets = None, None
         try:
             values = json.loads(content)
@@ -264,13 +255,6 @@ class LoginStore:
             return []
         login, secrets = self._load(path)
         return _accounts(secrets, path) if login.place is Place.KEYRING else []
-
-    def _write(self, path: Path, content: dict[str, object]) -> None:
-        self._make_folder()
-        try:
-            replace_file(path, json.dumps(content, indent=1).encode())
-        except OSError as error:
-            raise StateError(f"{path} cannot be written: {error.strerror}.") from None
 
 
 def has_login(server: str) -> bool:

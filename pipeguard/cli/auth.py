@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipeguard.auth.place import Place
-from pipeguard.auth.server import canonical, is_url, login_command
+from pipeguard.auth.server import canonical, login_command
 from pipeguard.auth.store import LoginStore, StoredLogin
 from pipeguard.cli._emit import emit, json_option
 from pipeguard.cli._groups import CommandGroup
@@ -187,7 +187,7 @@ def _find_login(store: LoginStore, server: str) -> StoredLogin | None:
         InputError: neither a URL nor the name of a login, or the name of several.
     """
     logins = store.logins()
-    if is_url(server):
+    if "://" in server:
         uri = canonical(server)
         return next((login for login in logins if login.server == uri), None)
     matching = [login for login in logins if login.name == server]

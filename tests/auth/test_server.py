@@ -6,7 +6,7 @@ import shlex
 
 import pytest
 
-from pipeguard.auth.server import canonical, login_command, must_be_safe, usual_name
+from pipeguard.auth.server import canonical, login_command, must_be_safe
 from pipeguard.errors import AuthError, InputError
 
 
@@ -84,4 +84,3 @@ def test_a_server_sends_us_only_to_what_it_may(url: str, server: str, is_safe: b
 def test_the_command_can_be_pasted() -> None:
     url = canonical("https://mcp.example.com/mcp?a=1&b=$(x)")
     assert shlex.split(login_command(url)) == ["pipeguard", "auth", "login", url]
-    assert usual_name(url) == "mcp.example.com"
