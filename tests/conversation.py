@@ -330,8 +330,8 @@ class _Play:
     def _approve(self, names: Json) -> None:
         """A person accepts what waits; the store's new pins come to the guard."""
         assert isinstance(names, list)
-        pins = dict(self.guard.pins)
-        for key, pin in self.guard.pins.items():
+        pins = dict(self.guard.pins.all())
+        for key, pin in self.guard.pins.all().items():
             if pin.name in names:
                 assert pin.held_definition is not None, f"{pin.name} does not wait"
                 pins[key] = Pin(*key, pin.held_definition, pin.held_fingerprint, None, None, "")

@@ -66,7 +66,7 @@ def _stored_name(server: ServerEntry, folder: str) -> str:
     with suppress(PipeGuardError):
         if path is not None:
             with Store.open(path) as store:
-                return store.name_server(wanted, who, register=False).server
+                return store.name_server(wanted, who, register=False)
     return wanted or who.name
 
 

@@ -100,9 +100,7 @@ def pins_name(store: Store | None, server: ServerEntry) -> str:
     name = (server.guard.name if server.guard else None) or ""
     if is_of_gateway(server):
         name = server.name
-    return (
-        (name or who.name) if store is None else store.name_server(name, who, register=False).server
-    )
+    return (name or who.name) if store is None else store.name_server(name, who, register=False)
 
 
 def _to_launched(server: ServerEntry) -> Launched:

@@ -80,7 +80,7 @@ class Knowledge:
         """True if the server runs here and none of its tools reaches beyond this machine."""
         if guard.is_remote:
             return False
-        names = [name for kind, name in guard.pins if kind == "tool"]
+        names = [name for kind, name in guard.pins.all() if kind == "tool"]
         if not 0 < len(names) <= MAX_TOOLS:
             return False
         return not any(self.tool(guard, name).reaches_out for name in names)

@@ -162,10 +162,10 @@ class PinChange(NamedTuple):
         name: the definition's own key: name, uri, uriTemplate, or `instructions`.
         fingerprint: SHA-256 of its canonical JSON, 64 hex digits.
         definition: its JSON text, with its keys in the order in which it was judged.
-        is_held: True if it may not be used until a person approves it.
+        is_held: True if it may not be used until a person approves it; False if it is trusted from
+            now on (trust on first use).
         reason: why it is held: `drift: wording`, `review`, `poisoned: <rule>`, `withdrawn`; or
             empty.
-        is_pinned: True if it is trusted from now on (trust on first use).
     """
 
     kind: str
@@ -174,7 +174,6 @@ class PinChange(NamedTuple):
     definition: str
     is_held: bool
     reason: str
-    is_pinned: bool
 
 
 class Verdict(NamedTuple):  # a tuple, since there is one for each frame: it is made in 0.5 us

@@ -282,7 +282,7 @@ class Gateway(Hub):
             return as_object(member.described.get("capabilities"))
         if member.has_settled:
             return {}
-        kinds = remembered_capabilities(member.run.guard.pins.values())
+        kinds = remembered_capabilities(member.run.guard.pins.all().values())
         return {
             name: detail
             for name, detail in _MAY_HAVE.items()

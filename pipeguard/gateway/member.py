@@ -267,7 +267,7 @@ class GatewayServer(ServerLife):
 
     async def _recall(self) -> bool:
         """Take over what its pins say that it offers, without starting it; False if nothing."""
-        pins = self.run.guard.pins.values()
+        pins = self.run.guard.pins.all().values()
         if not remembered_capabilities(pins):
             return False
         self.run.follow_approvals()
@@ -294,7 +294,7 @@ class GatewayServer(ServerLife):
             PipeGuardError: it cannot be started.
         """
         self._gone = asyncio.Event()
-        self.run.guard.start_anew()
+        self.run.guard.pins.start_anew()
         self._dialler = await self._make_dialler()
         listener = OwnListener(self.relist, self._tasks, self._gone.set)
         leg = self._leg = await self._dial(self._dialler, listener, ServedClient(Flows()))

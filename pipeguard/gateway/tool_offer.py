@@ -133,7 +133,9 @@ class ToolOffer:
         settings = self._settings
         names = [to_text(each.get("name")) for each in definitions if isinstance(each, dict)]
         # The list of a session has none of them, but each has a pin.
-        known = {pin.name for pin in self._guard.pins.values() if pin.kind == "tool"}.union(names)
+        known = {pin.name for pin in self._guard.pins.all().values() if pin.kind == "tool"}.union(
+            names
+        )
         self.refused = tuple(sorted(filter(self._guard.policy.hides, known)))
         given = given_names(settings.overrides, partial(has_tool, self._guard))
         listing = Listing(
@@ -149,7 +151,7 @@ class ToolOffer:
             settings.is_prefixed,
             frozenset(
                 pin.name
-                for pin in self._guard.pins.values()
+                for pin in self._guard.pins.all().values()
                 if pin.kind == "tool" and pin.held_definition is not None
             ),
         )
@@ -174,8 +176,9 @@ class ToolOffer:
                 f"{pin.kind}.name",
                 tool=pin.name,
             )
-            for pin in self._guard.pins.values()
-            if pin.held_definition is not None and not self._guard.is_rejected(pin.kind, pin.name)
+            for pin in self._guard.pins.all().values()
+            if pin.held_definition is not None
+            and not self._guard.pins.is_rejected(pin.kind, pin.name)
         ]
 
     def count_waiting(self) -> None:

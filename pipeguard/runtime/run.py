@@ -45,7 +45,7 @@ from pipeguard.state.grants import StoredGrants
 from pipeguard.state.paths import store_file
 from pipeguard.state.recorder import PinsListener, Recorder
 from pipeguard.state.schema import MAX_NAME_CHARS
-from pipeguard.state.store import NamedServer, Store
+from pipeguard.state.store import Namesake, Store
 
 MOST_CLIENTS = 4096  # whose names are remembered
 LAST_SECONDS = 2.0  # for a thread to end
@@ -141,21 +141,21 @@ class Run:
         with Store.open(self.store) as opened:
             server = opened.name_server(wanted, launched)
             if needs_review := policy.trust is Trust.REVIEW:
-                opened.hold_unreviewed(server.server)
-            pins = opened.pins(server.server)
-        if server.holder:
-            self._warn_of_other_name(wanted or launched.name, server, launched)
-        self.log.server = server.server
+                opened.hold_unreviewed(server)
+            pins, namesake = opened.pins(server), opened.find_namesake(server)
+        if namesake is not None:
+            self._warn_of_other_name(namesake, server, launched)
+        self.log.server = server
         self.name = make_run_id()
         self.clean_names = CleanNames(cache_folder(), self.engines.definitions.key)
         self.detection = Detection(self.engines, os.urandom(32), IN_USE, self.clean_names)
-        self.guard = Guard(server.server, self.detection, policy, pins)
+        self.guard = Guard(server, self.detection, policy, pins)
         self.guard.is_remote = launched.is_elsewhere
         self.guard.contents_key = contents_key(self.store)
-        self.guard.grants = StoredGrants(self.store)
+        self.guard.shared.grants = StoredGrants(self.store)
         self._recorder = Recorder(
             self.store,
-            server.server,
+            server,
             self.name if self.audits else None,
             self.log,
             PinsListener(pins, lambda pins: changed(self.guard.repin(pins)), needs_review),
@@ -171,17 +171,17 @@ class Run:
         self.on_policy, self._changed = list[Callable[[], None]](), changed
         self._pruning: threading.Thread | None = None
 
-    def _warn_of_other_name(self, wanted: str, server: NamedServer, launched: Launched) -> None:
+    def _warn_of_other_name(self, namesake: Namesake, server: str, launched: Launched) -> None:
         """Say that the wanted name belongs to another server."""
-        is_alike = server.holder == launched.description
+        is_alike = namesake.launched == launched.description
         what = ", the same program with other arguments or in another folder," if is_alike else ""
         with suppress(OSError, ValueError):  # standard error is closed
             self.log(
                 "warning",
-                f"another server already has the name {wanted}; this one{what} is recorded as "
-                f"{server.server}",
-                has_the_name=server.holder,
-                since=server.since[:10],
+                f"another server already has the name {namesake.name}; this one{what} is recorded"
+                f" as {server}",
+                has_the_name=namesake.launched,
+                since=namesake.since[:10],
                 this_one=launched.description,
             )
 

@@ -64,20 +64,6 @@ _PUT_BACK = """
 _DELETE = "DELETE FROM pins WHERE server = ? AND kind = ? AND name = ?"
 
 
-class NamedServer(NamedTuple):
-    """The name that a server is stored under.
-
-    Attributes:
-        server: the name of its pins, its audit and its policy.
-        holder: what has the requested name, if that is another server; else empty.
-        since: when that server got the name.
-    """
-
-    server: str
-    holder: str = ""
-    since: str = ""
-
-
 class Namesake(NamedTuple):
     """The server that has the name which another one asked for.
 
@@ -121,7 +107,7 @@ class Store(StateDatabase):
             (count,) = self.connection.execute("SELECT count(*) FROM pins").fetchone()
         return int(count)
 
-    def name_server(self, name: str, launched: Launched, *, register: bool = True) -> NamedServer:
+    def name_server(self, name: str, launched: Launched, *, register: bool = True) -> str:
         """Find the name that a server is stored under: the requested one, unless another has it.
 
         One that is stored under its former name keeps it. If another has the name, a few digits of
@@ -137,15 +123,13 @@ class Store(StateDatabase):
 
         identity = sha256(launched.identity.encode("utf-8", "surrogateescape")).hexdigest()
         if launched.former and name in {"", launched.name}:
-            with translated_errors(self.path):
-                known = self._stored_name(launched.former, identity)
+            known = self._stored_name(launched.former, identity)
             if known is not None:
                 return known
         name = name or self._usual_name(launched.name, identity)
-        with translated_errors(self.path):
-            stored = self._stored_name(name, identity)
+        stored = self._stored_name(name, identity)
         if stored is not None or not register:
-            return stored or NamedServer(name)
+            return stored or name
         with self.transaction():
             stored = self._stored_name(name, identity)  # another process may have been faster
             if stored is not None:
@@ -160,22 +144,18 @@ class Store(StateDatabase):
                 " VALUES (?, ?, ?, ?, ?)",
                 (server, name, identity, launched.description, now_text()),
             )
-            return self._stored_name(name, identity) or NamedServer(server)
+            return server
 
     def _usual_name(self, name: str, identity: str) -> str:
         """The only name that a server was requested by before; else the given one."""
         names = self._read_names("SELECT name FROM servers WHERE identity = ?", identity)
         return names[0] if len(names) == 1 else name
 
-    def _stored_name(self, name: str, identity: str) -> NamedServer | None:
-        row = self.connection.execute(
-            "SELECT own.server, coalesce(other.launched, ''), coalesce(other.since, '')"
-            " FROM servers own LEFT JOIN servers other"
-            " ON other.server = own.name AND other.server <> own.server"
-            " WHERE own.name = ? AND own.identity = ?",
-            (name, identity),
-        ).fetchone()
-        return NamedServer(*row) if row else None
+    def _stored_name(self, name: str, identity: str) -> str | None:
+        names = self._read_names(
+            "SELECT server FROM servers WHERE name = ? AND identity = ?", name, identity
+        )
+        return names[0] if names else None
 
     def servers_called(self, name: str) -> tuple[str, ...]:
         """The servers that have a name or asked for it, the one that has it first."""
@@ -186,7 +166,7 @@ class Store(StateDatabase):
         """Find the server that has the name which another asked for; None if there is none."""
         with translated_errors(self.path):
             row = self.connection.execute(
-                "SELECT other.server, other.launched, other.since FROM servers own"
+                "SELECT own.name, other.launched, other.since FROM servers own"
                 " JOIN servers other ON other.server = own.name AND other.server <> own.server"
                 " WHERE own.server = ?",
                 (server,),
@@ -232,10 +212,10 @@ class Store(StateDatabase):
         now = when or now_text()
         with self.transaction():
             for change in changes:
-                if change.is_pinned:
-                    self._pin(server, change, now)
-                elif change.is_held:
+                if change.is_held:
                     self._hold(server, change, change.reason, now)
+                else:
+                    self._pin(server, change, now)
 
     def hold_unreviewed(self, server: str) -> None:
         """Hold what was pinned at first sight, for a run under review."""

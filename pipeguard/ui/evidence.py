@@ -14,8 +14,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from markupsafe import Markup
 
-from pipeguard.firewall.pins.definition_diff import ABSENT, INPUTS, Side, read
-from pipeguard.firewall.protocol.json_values import JsonObject, Number, serialise, walk_texts
+from pipeguard.firewall.pins.definition_diff import INPUTS, Side, read
+from pipeguard.firewall.protocol.json_values import (
+    ABSENT,
+    JsonObject,
+    Number,
+    serialise,
+    walk_texts,
+)
 from pipeguard.ui.text import foreign_text
 from pipeguard.unicode.display import visible
 from pipeguard.unicode.folding import fold

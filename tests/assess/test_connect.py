@@ -182,7 +182,7 @@ def test_a_server_that_changed_since_it_was_approved(tmp_path: Path) -> None:
     assert of(asked(target), "definition-drifted") == []
     old = b'{"name": "echo", "description": "Echo it.", "inputSchema": {"type": "object"}}'
     text = canonical(json.loads(old)).decode()
-    change = PinChange("tool", "echo", sha256(text.encode()).hexdigest(), text, False, "", True)
+    change = PinChange("tool", "echo", sha256(text.encode()).hexdigest(), text, False, "")
     with Store.open(state / "pipeguard.db") as store:
         store.remember(identify_server(command).name, [change])
     again = machine(tmp_path, {"one": bad("clean")})

@@ -48,7 +48,7 @@ def test_a_name_leads_to_each_server_that_has_it_or_asked_for_it(
         store.name_server("everything", identify_server(["npx", "server-everything"]))
         store.remember("everything", [seen(tool)])
         path = identify_server(["/opt/everything/server-everything.js"])
-        store.remember(store.name_server("everything", path).server, [held(tool, "review")])
+        store.remember(store.name_server("everything", path), [held(tool, "review")])
     snapshot.commands(
         "diff-names",
         """
@@ -66,7 +66,7 @@ def test_a_name_leads_to_each_server_that_has_it_or_asked_for_it(
 def test_what_is_shown(snapshot: Snapshot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with Store.open(store_path()) as store:
         store.remember("clock", [held({"name": "now", "description": "The time."}, "review")])
-        store.remember("clock", [seen(POISONED, kind="prompt", held=True, pinned=False)])
+        store.remember("clock", [seen(POISONED, kind="prompt", held=True)])
     snapshot.commands(
         "diff",
         """

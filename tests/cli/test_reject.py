@@ -174,7 +174,7 @@ def test_a_launch_is_forgotten_and_pins_stay(snapshot: Snapshot) -> None:
     assert verify(store_path()) == []
     with Store.open(store_path()) as store:
         name = store.name_server("weather", identify_server(["uvx", "mcp-weather"]))
-    assert name.server == "weather"
+    assert name == "weather"
 
 
 def test_a_launch_is_asked_about_only_where_there_is_one() -> None:

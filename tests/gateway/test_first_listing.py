@@ -32,7 +32,7 @@ def _state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_all_definitions_wait_at_once() -> None:
     async def scenario(_: Client, gateway: Gateway) -> None:
         member = gateway.members["new"]
-        held = {key for key, pin in member.run.guard.pins.items() if pin.held_definition}
+        held = {key for key, pin in member.run.guard.pins.all().items() if pin.held_definition}
         assert {kind for kind, _ in held} == {"tool", "prompt", "resource", "template"}
         assert member.offer.waiting == len(held) == 5
 

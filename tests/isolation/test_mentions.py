@@ -249,7 +249,7 @@ def judged(text: str, *, tells: bool = True, **more: object) -> Verdict:
     """The verdict on a failed answer to a call, of a server whose walls are told or not."""
     session = new_session()
     if tells:
-        session.guard.notes = WallWitness(Given())
+        session.guard.shared.notes = WallWitness(Given())
     session.receive(TO_SERVER, call(1, "x", "read_text_file"), 9.0)
     result = {"content": [{"type": "text", "text": text}], "isError": True, **more}
     frame = json.dumps({"jsonrpc": "2.0", "id": 1, "result": result}).encode()

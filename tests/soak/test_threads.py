@@ -163,7 +163,7 @@ class Round:
         more = approved({"name": "more", "description": "Counts more."})
         while not self.is_over:
             self.guard.repin({**approved(PLAIN), **(more if done % 2 else {})})
-            assert ("tool", "echo") in self.guard.pins
+            assert ("tool", "echo") in self.guard.pins.all()
             done += 1
         return done
 
@@ -182,7 +182,7 @@ class Round:
 def begun(path: Path, seconds: float) -> Round:
     with Store.open(path) as store:
         text, name = canonical(PLAIN).decode(), str(PLAIN["name"])
-        change = PinChange("tool", name, fingerprint(PLAIN), text, False, "", True)
+        change = PinChange("tool", name, fingerprint(PLAIN), text, False, "")
         store.remember("demo", [change])
         pins = store.pins("demo")
     guard = make_guard("demo", engines(), Policy(), pins, b"k" * 32)
@@ -192,7 +192,7 @@ def begun(path: Path, seconds: float) -> Round:
     def take_over(pins: Mapping[PinKey, Pin]) -> None:
         session.relist(guard.repin(pins))
 
-    recorder = Recorder(path, "demo", "RUN", silent, PinsListener(guard.pins, take_over))
+    recorder = Recorder(path, "demo", "RUN", silent, PinsListener(guard.pins.all(), take_over))
     return Round(path, guard, session, recorder, monotonic() + seconds)
 
 
@@ -248,7 +248,7 @@ def check(one: Round) -> None:
     found = [(r.entry.event, f["rule"]) for r in kept for f in json.loads(r.entry.findings)]
     assert Counter(found) == Counter(one.findings)
     assert {key: pin.held_definition for key, pin in pins.items() if pin.held_definition} == {
-        key: pin.held_definition for key, pin in one.guard.pins.items() if pin.held_definition
+        key: pin.held_definition for key, pin in one.guard.pins.all().items() if pin.held_definition
     }
     assert verify(one.path) == []
     one.path.unlink()

@@ -21,18 +21,17 @@ def seen(
     *,
     kind: str = "tool",
     held: bool = False,
-    pinned: bool = True,
     reason: str = "",
 ) -> PinChange:
     """A definition as a Session hands it to the store."""
     value = definition or FORECAST
     text = canonical(value).decode()
-    return PinChange(kind, value["name"], fingerprint(value), text, held, reason, pinned)
+    return PinChange(kind, value["name"], fingerprint(value), text, held, reason)
 
 
 def held(definition: dict[str, str] | None = None, reason: str = "drift: wording") -> PinChange:
     """One that waits for a person."""
-    return seen(definition or POISONED, held=True, pinned=False, reason=reason)
+    return seen(definition or POISONED, held=True, reason=reason)
 
 
 def verdict(

@@ -52,7 +52,7 @@ class Conversation:
             for name, text in (("send_email", definition), ("get_inbox", '{"name":"get_inbox"}'))
         }
         guard = make_guard("mail", load_engines(), policy or combine(None, None), pins, b"x")
-        guard.contents_key, guard.grants = KEY, StoredGrants(store)
+        guard.contents_key, guard.shared.grants = KEY, StoredGrants(store)
         self.session = Session(guard, "TEST")
         self.session.resume(revision)
         self.number = 0
@@ -473,7 +473,7 @@ def test_a_call_that_is_cancelled_while_it_is_judged_again_is_not_sent(
             assert told.forward is None
             return super().take(mark)
 
-    asking.session.guard.grants = _Cancelling(store)
+    asking.session.guard.shared.grants = _Cancelling(store)
     decided = asking.session.decide(held, 3.0, is_last=False)
     assert (decided.forward, decided.reply) == (None, None)
     assert asking.session.waiting() == []
@@ -543,7 +543,7 @@ class _Threads(StoredGrants):
 def test_a_loop_is_not_blocked_by_a_decision(store: Path, asking: Conversation, words: int) -> None:
     held = asking.order({**CALL, "body": "word " * words})
     grant(store, held)
-    grants = asking.session.guard.grants = _Threads(store)
+    grants = asking.session.guard.shared.grants = _Threads(store)
     recorded: list[Verdict] = []
 
     async def wait() -> Verdict:

@@ -286,50 +286,52 @@ ONE, TWO = (
 
 
 def test_a_name_is_that_of_the_first_and_another_is_kept_beside_it(store: Store) -> None:
-    assert store.name_server("x", ONE) == ("x", "", "")
+    assert (store.name_server("x", ONE), store.find_namesake("x")) == ("x", None)
     other = store.name_server("x", TWO)
-    assert (other.server[:2], len(other.server), other.holder) == ("x-", 8, "npm @one/mcp-x")
-    assert other.since.startswith("20")
-    assert store.name_server("x", identify_server(["bunx", "@one/mcp-x@2"])) == ("x", "", "")
+    namesake = store.find_namesake(other)
+    assert namesake is not None
+    assert (other[:2], len(other), namesake[:2]) == ("x-", 8, ("x", "npm @one/mcp-x"))
+    assert namesake.since.startswith("20")
+    assert store.name_server("x", identify_server(["bunx", "@one/mcp-x@2"])) == "x"
     assert store.name_server("x", TWO) == other
-    assert store.name_server("y", TWO).server == "y"
+    assert store.name_server("y", TWO) == "y"
 
 
 def test_a_server_without_a_requested_name_has_its_only_stored_one(store: Store) -> None:
-    assert store.name_server("", ONE, register=False).server == ONE.name
+    assert store.name_server("", ONE, register=False) == ONE.name
     store.name_server("mine", ONE)
-    assert store.name_server("", ONE).server == "mine"
-    assert store.name_server("", TWO).server == TWO.name
+    assert store.name_server("", ONE) == "mine"
+    assert store.name_server("", TWO) == TWO.name
     store.name_server("yours", ONE)
-    assert store.name_server("", ONE).server not in ("mine", "yours")
+    assert store.name_server("", ONE) not in ("mine", "yours")
 
 
 def test_pins_without_a_command_are_taken_over_by_the_first(store: Store) -> None:
     store.remember("weather", [seen()])
-    assert store.name_server("weather", ONE).server == "weather"
-    assert store.name_server("weather", TWO).server != "weather"
+    assert store.name_server("weather", ONE) == "weather"
+    assert store.name_server("weather", TWO) != "weather"
     assert TOOL in store.pins("weather")
 
 
 def test_what_is_only_looked_up_is_not_kept(store: Store) -> None:
-    assert store.name_server("x", ONE, register=False).server == "x"
-    assert store.name_server("x", TWO).server == "x"
+    assert store.name_server("x", ONE, register=False) == "x"
+    assert store.name_server("x", TWO) == "x"
 
 
 def test_a_name_that_was_made_up_for_another_is_not_given_twice(store: Store) -> None:
     store.name_server("x", ONE)
-    made = store.name_server("x", TWO).server
-    assert store.name_server(made, ONE).server not in ("x", made)
+    made = store.name_server("x", TWO)
+    assert store.name_server(made, ONE) not in ("x", made)
 
 
 def test_a_name_is_free_once_nothing_is_kept_of_its_server(store: Store) -> None:
     store.name_server("weather", ONE)
     store.remember("weather", [seen()])
     store.forget("weather", "tool", "nothing")
-    assert store.name_server("weather", TWO).server != "weather"
+    assert store.name_server("weather", TWO) != "weather"
     store.forget("weather")
     three = identify_server(["uvx", "mcp-x"])
-    assert store.name_server("weather", three).server == "weather"
+    assert store.name_server("weather", three) == "weather"
 
 
 def test_a_launch_is_forgotten_and_pins_stay(store: Store) -> None:
@@ -337,7 +339,7 @@ def test_a_launch_is_forgotten_and_pins_stay(store: Store) -> None:
     store.remember("weather", [seen()])
     store.name_server("weather", TWO)
     assert store.release_name("weather") == ("npm @one/mcp-x", "npm @two/mcp-x")
-    assert store.name_server("weather", TWO).server == "weather"
+    assert store.name_server("weather", TWO) == "weather"
     assert TOOL in store.pins("weather")
 
 
@@ -345,10 +347,10 @@ def test_a_name_that_was_given_before_names_changed_stays(store: Store) -> None:
     identity = "npm\n@one/mcp"
     old, now = Launched("mcp", identity, "npm"), Launched("one", identity, "npm", "mcp")
     other = Launched("two", "npm\n@two/mcp", "npm", "mcp")
-    assert store.name_server("mcp", old).server == "mcp"
-    assert store.name_server("one", now).server == "mcp"
-    assert store.name_server("two", other).server == "two"
-    assert store.name_server("mine", now).server == "mine", "whoever names it, has it so"
+    assert store.name_server("mcp", old) == "mcp"
+    assert store.name_server("one", now) == "mcp"
+    assert store.name_server("two", other) == "two"
+    assert store.name_server("mine", now) == "mine", "whoever names it, has it so"
 
 
 def test_what_is_launched_is_kept_as_a_hash(store: Store, path: Path) -> None:

@@ -10,9 +10,9 @@ from pipeguard.firewall.budgets import Budgets
 from pipeguard.firewall.finding import Drift, PinChange
 from pipeguard.firewall.pins.fingerprint import WITHDRAWN
 from pipeguard.firewall.policy import Policy, Trust
-from pipeguard.firewall.protocol.json_values import JsonObject
+from pipeguard.firewall.protocol.json_values import ABSENT, JsonObject
 from pipeguard.firewall.session.admission import obstacle
-from pipeguard.firewall.session.pinning import HIDDEN, DefinitionScope, review_definition
+from pipeguard.firewall.session.definitions import DefinitionScope, review_definition
 from pipeguard.state.store import Store
 from tests.fuzz.rulebook import engines
 
@@ -35,7 +35,7 @@ class Run:
         scope = DefinitionScope(self.guard, "tools/list", path, "tool", "name", 0.0, Budgets())
         tool: JsonObject = {"name": "list", "description": self.text}
         reviewed = review_definition(scope, "list", tool)
-        self.is_hidden = reviewed.shown is HIDDEN
+        self.is_hidden = reviewed.shown is ABSENT
         if reviewed.pin is not None:
             self.store.remember("demo", [reviewed.pin])
         return reviewed.pin

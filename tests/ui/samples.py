@@ -96,7 +96,7 @@ def seen_tool(definition: JsonObject, *, held: bool = False) -> PinChange:
     """A tool as a Session hands it to the store."""
     text, name = canonical(definition).decode(), str(definition["name"])
     reason = "drift: wording" if held else ""
-    return PinChange("tool", name, fingerprint(definition), text, held, reason, not held)
+    return PinChange("tool", name, fingerprint(definition), text, held, reason)
 
 
 def new_tool(name: str, description: str, annotations: JsonObject) -> PinChange:

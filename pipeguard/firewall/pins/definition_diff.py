@@ -6,23 +6,23 @@ from dataclasses import dataclass
 from enum import Enum
 from itertools import zip_longest
 from json import JSONDecoder
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING
 
 from pipeguard.firewall.pins.fingerprint import canonical
-from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number, serialise
+from pipeguard.firewall.protocol.json_values import (
+    ABSENT,
+    Absent,
+    JsonObject,
+    JsonValue,
+    Number,
+    serialise,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-class Absent(Enum):
-    """A stand-in for a value that one of the two definitions lacks."""
-
-    ABSENT = "absent"
-
-
-ABSENT: Final[Literal[Absent.ABSENT]] = Absent.ABSENT
-Side = JsonValue | Absent
+Side = JsonValue | Absent  # ABSENT if one of the two definitions lacks it
 Path = tuple[str, ...]
 
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator
+from itertools import chain
 
 from pipeguard.firewall.finding import Drift
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.pins.definition_diff import (
-    ABSENT,
     INPUTS,
     Difference,
     SchemaRole,
@@ -21,11 +21,14 @@ from pipeguard.firewall.pins.definition_diff import (
     differences,
     read,
 )
-from pipeguard.firewall.protocol.json_values import JsonObject, Number, serialise, walk_texts
+from pipeguard.firewall.protocol.json_values import (
+    ABSENT,
+    JsonObject,
+    Number,
+    serialise,
+    walk_texts,
+)
 from pipeguard.unicode.display import cut, is_hidden, show, visible
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 LINE_CHARS = 200  # of one described difference: two lines of a terminal
 VALUE_CHARS = 70  # of a value in it: two values and a label fit in a line
@@ -50,7 +53,7 @@ def classify(approved_json: str, seen_json: str, kind: str) -> tuple[Drift, ...]
     if approved_json == seen_json:
         return ()
     old, new = read(approved_json), read(seen_json)
-    seen = {drift for change in differences(old, new) for drift in _classes(change)}
+    seen = {drift for change in differences(old, new) for drift, _ in _judge(change)}
     if Drift.NAME_ONLY in seen and len(seen) > 1:
         seen = (seen - {Drift.NAME_ONLY}) | {Drift.WORDING}
     if Drift.NAME_ONLY in seen and kind == "server":
@@ -74,8 +77,8 @@ def describe(approved: str, seen: str) -> tuple[str, ...]:
     if approved == seen:
         return ()
     old, new = read(approved), read(seen)
-    changes = differences(old, new)
-    lines = [cut(line, LINE_CHARS) for change in changes for line in _describe_change(change)]
+    told = (lines for change in differences(old, new) for _, lines in _judge(change))
+    lines = [cut(line, LINE_CHARS) for line in chain.from_iterable(told)]
     if len(lines) > LINES:
         lines[LINES - 1 :] = [f"… and {len(lines) - LINES + 1} more differences"]
     return tuple(lines) or ("changed in a way that has no description",)
@@ -111,45 +114,60 @@ _RESTRAINTS = frozenset(
 )
 
 
-def _classes(change: Difference) -> Iterator[Drift]:
+# A class, and lines that describe the difference, which are made when they are read.
+_Judged = tuple[Drift, Iterable[str]]
+
+
+def _judge(change: Difference) -> Iterator[_Judged]:
+    """Classify and describe a difference, which may be of several classes."""
     top, last = change.path[0], change.path[-1]
     if top in INPUTS:
-        yield from _input_classes(change)
-    elif top == "outputSchema":
-        yield Drift.OUTPUT_SCHEMA
-    elif last in _NAMES and (len(change.path) == 1 or top == "annotations"):
-        yield Drift.NAME_ONLY
-    elif top == "annotations" and isinstance(_present(change), bool):
-        yield Drift.ANNOTATION_FLIPPED
+        yield from _judge_schema(change, "parameter")
+        return
+    if top == "outputSchema":
+        told = chain.from_iterable(lines for _, lines in _judge_schema(change, "output"))
+        yield Drift.OUTPUT_SCHEMA, told
+        return
+    present = change.old if change.new is ABSENT else change.new
+    drift = Drift.OTHER
+    if last in _NAMES and (len(change.path) == 1 or top == "annotations"):
+        drift = Drift.NAME_ONLY
+    elif top == "annotations" and isinstance(present, bool):
+        drift = Drift.ANNOTATION_FLIPPED
     elif top in {"description", "instructions"}:
-        yield Drift.WORDING
-    else:
-        yield Drift.OTHER
+        drift = Drift.WORDING
+    is_hint = top == "annotations" and len(change.path) > 1
+    name = show(".".join(change.path[1:] if is_hint else change.path), VALUE_CHARS)
+    yield drift, _describe_value(name, change)
 
 
-def _present(change: Difference) -> Side:
-    return change.old if change.new is ABSENT else change.new
-
-
-def _input_classes(change: Difference) -> Iterator[Drift]:
-    place = change.place
+def _judge_schema(change: Difference, noun: str) -> Iterator[_Judged]:
+    place, last = change.place, change.path[-1]
+    label = show(place.label, VALUE_CHARS)
     if place.role is SchemaRole.PARAMETER and change.old is ABSENT:
-        needed = change.path[-1] in place.required_names[1]
-        yield Drift.REQUIRED_PARAMETER_ADDED if needed else Drift.PARAMETER_ADDED
+        needed = last in place.required_names[1]
+        drift = Drift.REQUIRED_PARAMETER_ADDED if needed else Drift.PARAMETER_ADDED
+        yield drift, (f"{noun} added: {label}{' (required)' if needed else ''}",)
+        yield drift, _describe_new_texts(f"{noun} {label}", change.new)
     elif place.role is SchemaRole.PARAMETER and change.new is ABSENT:
-        yield Drift.PARAMETER_REMOVED
-    elif place.keyword in _WORDS:
-        yield Drift.WORDING
+        yield Drift.PARAMETER_REMOVED, (f"{noun} removed: {label}",)
     elif place.keyword == "required":
-        began, ceased = place.required_anew
-        if began:
-            yield Drift.PARAMETER_CHANGED
-        if ceased:
-            yield Drift.SCHEMA_WIDENED
-    elif _widens(place.keyword, change.old, change.new):
-        yield Drift.SCHEMA_WIDENED
+        started = (Drift.PARAMETER_CHANGED, "required"), (Drift.SCHEMA_WIDENED, "optional")
+        for (drift, word), names in zip(started, place.required_anew, strict=True):
+            whole = f"{noun} {label}." if label else f"{noun} "
+            if names:
+                yield drift, [f"{whole}{show(each, VALUE_CHARS)}: now {word}" for each in names]
     else:
-        yield Drift.PARAMETER_CHANGED
+        where = f"{noun} {label}" if label else f"{noun} schema"
+        is_keyword = place.role is SchemaRole.KEYWORD
+        keyword = show(place.keyword, VALUE_CHARS) if is_keyword else "schema"
+        lines = (f"{where}: {line}" for line in _describe_value(keyword, change))
+        if place.keyword in _WORDS:
+            yield Drift.WORDING, lines
+        elif _widens(place.keyword, change.old, change.new):
+            yield Drift.SCHEMA_WIDENED, lines
+        else:
+            yield Drift.PARAMETER_CHANGED, lines
 
 
 def _widens(keyword: str, old: Side, new: Side) -> bool:
@@ -222,38 +240,6 @@ def _cues(text: str) -> Counter[str]:
 
 
 # --- describing -------------------------------------------------------------------------------
-
-
-def _describe_change(change: Difference) -> Iterator[str]:
-    top, last = change.path[0], change.path[-1]
-    if top not in INPUTS and top != "outputSchema":
-        yield from _describe_value(_name(change.path), change)
-        return
-    place = change.place
-    noun = "parameter" if top in INPUTS else "output"
-    label = show(place.label, VALUE_CHARS)
-    if place.role is SchemaRole.PARAMETER and change.old is ABSENT:
-        needed = " (required)" if last in place.required_names[1] else ""
-        yield f"{noun} added: {label}{needed}"
-        yield from _describe_new_texts(f"{noun} {label}", change.new)
-    elif place.role is SchemaRole.PARAMETER and change.new is ABSENT:
-        yield f"{noun} removed: {label}"
-    elif place.keyword == "required":
-        began, ceased = place.required_anew
-        prefix = f"{label}." if label else ""
-        yield from (f"{noun} {prefix}{show(name, VALUE_CHARS)}: now required" for name in began)
-        yield from (f"{noun} {prefix}{show(name, VALUE_CHARS)}: now optional" for name in ceased)
-    else:
-        where = f"{noun} {label}" if label else f"{noun} schema"
-        keyword = (
-            "schema" if place.role is not SchemaRole.KEYWORD else show(place.keyword, VALUE_CHARS)
-        )
-        yield from (f"{where}: {line}" for line in _describe_value(keyword, change))
-
-
-def _name(path: tuple[str, ...]) -> str:
-    hints = path[0] == "annotations" and len(path) > 1
-    return show(".".join(path[1:] if hints else path), VALUE_CHARS)
 
 
 def _describe_new_texts(where: str, schema: Side) -> Iterator[str]:

@@ -26,6 +26,18 @@ NOT_KEPT = (
 _NOT_KEPT_FINGERPRINT = "68d1848157596f24b480bae681a8ab28fd1c14e37e5efd25a70962896acd11fc"
 
 
+PinKey = tuple[str, str]  # kind and name
+REVIEW = "review"  # why a definition waits that nothing else is wrong with
+
+
+class _HoldState(Enum):
+    """The state of a definition that this run holds."""
+
+    STORED = "stored"
+    DISPLACED = "displaced"  # the store has the hold of another run
+    REJECTED = "rejected"  # a person discarded it, and the server still offers it
+
+
 class Pins:
     """The pins of one server. Any thread may call any method.
 
@@ -41,7 +53,11 @@ class Pins:
         self._now = dict(pins)
         self.names = Names(pins.values())
         self._learned: dict[PinKey, Pin] = {}
-        self._holds = Holds()
+        # Definitions last listed in this run: held, or as approved.
+        self._states: dict[PinKey, _HoldState] = {}
+        self._as_approved: set[PinKey] = set()
+        self._unstored: set[PinKey] = set()
+        self._restored: set[PinKey] = set()  # stored again since what is trusted has last changed
         self._bytes = sum(map(_size, pins.values()))
         self._full: frozenset[str] = frozenset()
         self._shown: Mapping[PinKey, Pin] | None = None
@@ -80,10 +96,10 @@ class Pins:
                     return None
                 pin = pin._replace(held_definition=NOT_KEPT, held_fingerprint=_NOT_KEPT_FINGERPRINT)
             if pin.held_definition is None:
-                self._holds.approve(key)
+                self._approve(key)
             else:
                 seen = current.held_fingerprint if current is not None else None
-                self._holds.hold(key, is_same=seen == pin.held_fingerprint)
+                self._hold(key, is_same=seen == pin.held_fingerprint)
             self._put(key, pin)
         return pin
 
@@ -95,24 +111,25 @@ class Pins:
         """
         key = (pin.kind, pin.name)
         with self._lock:
-            is_over = self._holds.approve(key)
+            is_over = self._approve(key)
             if pin.held_definition is not None and self._now.get(key) == pin:
                 self._put(key, without_hold(pin))
         return is_over
 
     def is_unstored(self, kind: str, name: str) -> bool:
         """True for a hold that the store lacks, though no person has decided on it."""
-        return self._holds.is_unstored((kind, name))
+        return (kind, name) in self._unstored
 
     def is_rejected(self, kind: str, name: str) -> bool:
         """True for a hold that a person discarded, while the server still offers it."""
-        with self._lock:
-            return self._holds.is_rejected((kind, name))
+        return self._states.get((kind, name)) is _HoldState.REJECTED
 
     def start_anew(self) -> None:
         """Let what was rejected wait again, once the server, which was started anew, offers it."""
         with self._lock:
-            self._holds.start_anew()
+            for key, state in self._states.items():
+                if state is _HoldState.REJECTED:
+                    self._unstored.add(key)
 
     def _put(self, key: PinKey, pin: Pin) -> None:
         self._bytes += _size(pin) - _size(self._now.get(key))
@@ -135,69 +152,18 @@ class Pins:
             learned = {key: pin for key, pin in self._learned.items() if key not in stored}
             new = {**learned, **stored}
             for key, pin in old.items():
-                settled = self._holds.settle(key, pin, stored.get(key))
+                settled = self._settle(key, pin, stored.get(key))
                 if settled is not None:
                     new[key] = settled
             self._now, self._learned, self._shown = new, learned, None
             self.names = Names(new.values())
             self._bytes = sum(map(_size, new.values()))
-            unstored = {key for key in new if self._holds.is_unstored(key)}
+            unstored = new.keys() & self._unstored
         changed = {key for key in old.keys() | new.keys() if old.get(key) != new.get(key)}
         changed |= unstored
         return frozenset(kind for kind, _ in changed)
 
-    def _has_room(self, pin: Pin, current: Pin | None) -> bool:
-        """True if there is room for a pin in place of the current one; always if it is smaller."""
-        growth = _size(pin) - _size(current)
-        return growth <= 0 or self._bytes + growth <= MAX_PINS_BYTES
-
-
-def _merge(pin: Pin, current: Pin | None) -> Pin:
-    """Merge a learned pin without replacing what was approved meanwhile."""
-    if current is None or current.approved_fingerprint in {None, pin.approved_fingerprint}:
-        return pin
-    seen = pin.held_fingerprint or pin.approved_fingerprint
-    if seen == current.approved_fingerprint:
-        return current
-    return current._replace(
-        held_definition=pin.held_definition or pin.approved_definition,
-        held_fingerprint=seen,
-        reason=pin.reason or OTHERWISE,
-    )
-
-
-def _size(pin: Pin | None) -> int:
-    """The bytes that a pin takes in memory."""
-    if pin is None:
-        return 0
-    return PIN_BYTES + measure_text(pin.name, pin.approved_definition, pin.held_definition)
-
-
-# --- holds ------------------------------------------------------------------------------
-# What this run's server offers, where that is not what the store holds.
-
-PinKey = tuple[str, str]  # kind and name
-REVIEW = "review"  # why a definition waits that nothing else is wrong with
-
-
-class _HoldState(Enum):
-    """The state of a definition that this run holds."""
-
-    STORED = "stored"
-    DISPLACED = "displaced"  # the store has the hold of another run
-    REJECTED = "rejected"  # a person discarded it, and the server still offers it
-
-
-class Holds:
-    """Definitions last listed in this run: held, or as approved. For the owner of its lock."""
-
-    def __init__(self) -> None:
-        self._states: dict[PinKey, _HoldState] = {}
-        self._as_approved: set[PinKey] = set()
-        self._unstored: set[PinKey] = set()
-        self._restored: set[PinKey] = set()  # stored again since what is trusted has last changed
-
-    def hold(self, key: PinKey, *, is_same: bool) -> None:
+    def _hold(self, key: PinKey, *, is_same: bool) -> None:
         """The server offers a definition that waits: the same as before, or another."""
         self._as_approved.discard(key)
         if not is_same or key in self._unstored or key not in self._states:
@@ -206,26 +172,14 @@ class Holds:
             self._restored.discard(key)
         self._unstored.discard(key)
 
-    def approve(self, key: PinKey) -> bool:
+    def _approve(self, key: PinKey) -> bool:
         """The server offers what is trusted; True where the store has a hold of this run."""
         self._as_approved.add(key)
         self._unstored.discard(key)
         self._restored.discard(key)
         return self._states.pop(key, None) is _HoldState.STORED
 
-    def is_unstored(self, key: PinKey) -> bool:
-        """True for a hold that the store lacks, though no person has decided on it."""
-        return key in self._unstored
-
-    def is_rejected(self, key: PinKey) -> bool:
-        """True for a hold that a person discarded."""
-        return self._states.get(key) is _HoldState.REJECTED
-
-    def start_anew(self) -> None:
-        """Let what was rejected be stored again, once the server offers it."""
-        self._unstored.update(filter(self.is_rejected, self._states))
-
-    def settle(self, key: PinKey, pin: Pin, stored: Pin | None) -> Pin | None:
+    def _settle(self, key: PinKey, pin: Pin, stored: Pin | None) -> Pin | None:
         """Settle a pin of this run once the store has changed.
 
         Args:
@@ -278,6 +232,32 @@ class Holds:
             reason=pin.reason,
             held_at=pin.held_at,
         )
+
+    def _has_room(self, pin: Pin, current: Pin | None) -> bool:
+        """True if there is room for a pin in place of the current one; always if it is smaller."""
+        growth = _size(pin) - _size(current)
+        return growth <= 0 or self._bytes + growth <= MAX_PINS_BYTES
+
+
+def _merge(pin: Pin, current: Pin | None) -> Pin:
+    """Merge a learned pin without replacing what was approved meanwhile."""
+    if current is None or current.approved_fingerprint in {None, pin.approved_fingerprint}:
+        return pin
+    seen = pin.held_fingerprint or pin.approved_fingerprint
+    if seen == current.approved_fingerprint:
+        return current
+    return current._replace(
+        held_definition=pin.held_definition or pin.approved_definition,
+        held_fingerprint=seen,
+        reason=pin.reason or OTHERWISE,
+    )
+
+
+def _size(pin: Pin | None) -> int:
+    """The bytes that a pin takes in memory."""
+    if pin is None:
+        return 0
+    return PIN_BYTES + measure_text(pin.name, pin.approved_definition, pin.held_definition)
 
 
 def as_trusted(pin: Pin, *, needs_review: bool) -> Pin:

@@ -5,14 +5,12 @@ Only the revision 2025-03-26 has batches (basic/index, "Batching"). Knows no tex
 
 from __future__ import annotations
 
-from typing import TypeGuard
-
 from pipeguard.errors import Refusal
 from pipeguard.firewall.finding import Direction, Verdict, greatest
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.framing import answered_ids, legible_ids
 from pipeguard.firewall.protocol.ids import write_id
-from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
+from pipeguard.firewall.protocol.json_values import JsonValue
 from pipeguard.firewall.protocol.strict_json import parse_json
 from pipeguard.records import NamedTuple
 
@@ -96,13 +94,10 @@ def check(members: list[JsonValue], revision: str | None) -> None:
     if any(asks) and not all(asks):
         why = "a batch has requests or answers, not both"
         raise _RefusedBatch("protocol.batch-mixed", why, members)
-    ids = [write_id(member.get("id")) for member in members if _asks(member)]
+    asking = (m for m in members if isinstance(m, dict) and m.keys() >= {"method", "id"})
+    ids = [write_id(member["id"]) for member in asking]
     if len(set(ids)) < len(ids):
         raise _RefusedBatch("protocol.batch-ids", "two requests in a batch have one id", members)
-
-
-def _asks(member: JsonValue) -> TypeGuard[JsonObject]:
-    return isinstance(member, dict) and "method" in member and "id" in member
 
 
 def together(direction: Direction, frame: bytes, verdicts: list[Verdict], event: str) -> Verdict:

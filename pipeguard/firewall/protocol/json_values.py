@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from enum import Enum
 from json.encoder import encode_basestring
 from types import ModuleType
+from typing import Final, Literal
 
 
 class Number(str):
@@ -16,6 +18,13 @@ class Number(str):
     __slots__ = ()
 
 
+class Absent(Enum):
+    """A stand-in for a value that is not there."""
+
+    ABSENT = "absent"
+
+
+ABSENT: Final[Literal[Absent.ABSENT]] = Absent.ABSENT
 JsonValue = None | bool | Number | str | list["JsonValue"] | dict[str, "JsonValue"]
 JsonObject = dict[str, JsonValue]
 Path = tuple[str | int, ...]

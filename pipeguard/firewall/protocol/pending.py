@@ -98,26 +98,14 @@ class PendingRequest:
         take_answer: of a request of PipeGuard's own, what takes its result; None for a peer's.
     """
 
-    __slots__ = (
-        *(
-            "announced_lists",
-            "call",
-            "call_bytes",
-            "call_values",
-            "forwarded",
-            "frame_bytes",
-            "held_event",
-            "held_mark",
-            "held_policy",
-            "id_token",
-            "is_method_secret",
-            "is_refused",
-            "is_tool_secret",
-            "method",
-        ),
-        *("progress", "progress_token", "requested_lists", "since", "size", "take_answer", "tool"),
-        "wait_outcome",
-    )
+    progress = float("-inf")
+    forwarded = is_method_secret = is_tool_secret = is_refused = False
+    held_event = held_mark = wait_outcome = ""
+    held_policy: object = None
+    call: Targets | None = None
+    call_values = requested_lists = announced_lists = _NONE
+    frame_bytes = call_bytes = 0
+    take_answer: TakesAnswer | None = None
 
     def __init__(
         self,
@@ -127,21 +115,8 @@ class PendingRequest:
         since: float,
         progress_token: str | None = None,
     ) -> None:
-        self.id_token = id_token
-        self.method = method
-        self.tool = tool
-        self.since = since
-        self.progress_token = progress_token
-        self.progress = float("-inf")
-        self.forwarded = False
-        self.held_event = self.held_mark = ""
-        self.held_policy: object = None
-        self.wait_outcome = ""
-        self.call_values = self.requested_lists = self.announced_lists = _NONE
-        self.call: Targets | None = None
-        self.frame_bytes = self.call_bytes = 0
-        self.is_method_secret = self.is_tool_secret = self.is_refused = False
-        self.take_answer: TakesAnswer | None = None
+        self.id_token, self.method, self.tool = id_token, method, tool
+        self.since, self.progress_token = since, progress_token
         self.size = REQUEST_BYTES + measure_text(id_token, method, tool, progress_token)
 
     @property
@@ -349,21 +324,13 @@ class Pending:
         """The id of the request that an answer's id matches; its own if none does."""
         if id_token is None or id_token in self._open:
             return id_token
-        return match_answer(
-            id_token,
-            lambda token: any(
-                token in each._open or token in each._cancelled for each in self._all()
-            ),
-        )
+        known = [some for each in self._all() for some in (each._open, each._cancelled)]
+        return match_answer(id_token, lambda token: any(token in some for some in known))
 
     def match_progress(self, token: str) -> str:
         """The progress token of the request that a report's token matches, as `match_answer`."""
-        return match_answer(
-            token,
-            lambda token: any(
-                token in each._by_progress or token in each._tasks for each in self._all()
-            ),
-        )
+        known = [some for each in self._all() for some in (each._by_progress, each._tasks)]
+        return match_answer(token, lambda token: any(token in some for some in known))
 
     def close_all(self, id_tokens: Iterable[str]) -> list[PendingRequest]:
         """Remove and return the forwarded requests that several answers belong to."""

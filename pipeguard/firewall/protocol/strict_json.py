@@ -10,7 +10,6 @@ so is everything where it was not built: only this refuses.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from json import JSONDecodeError, JSONDecoder
 from typing import NoReturn
 
@@ -144,10 +143,10 @@ def read_text(frame: bytes, text: str) -> JsonValue:
         why = f"the frame has more than {MAX_NODES} values"
         raise Refusal("protocol.too-many-values", why, codes.UNSCANNABLE, legible_id(frame))
     try:
-        value: JsonValue = _decode(text)
+        value: JsonValue = _DECODER.decode(text)
     except RecursionError:  # the parser counts its own depth: see STACK_BYTES
         raise _too_deep(frame) from None
-    except (JSONDecodeError, StopIteration):
+    except JSONDecodeError:
         why = "the frame is not valid JSON"
         raise Refusal("protocol.invalid-json", why, codes.PARSE_ERROR, legible_id(frame)) from None
     except _BadKeys as error:
@@ -245,21 +244,6 @@ _DECODER = JSONDecoder(
     parse_int=Number,
     parse_constant=_refuse_constant,
 )
-_scan_once: Callable[[str, int], tuple[JsonValue, int]] = _DECODER.scan_once  # type: ignore[attr-defined]  # not in typeshed
-_WHITE_SPACE = " \t\r\n"  # RFC 8259, section 2
-
-
-def _decode(text: str) -> JsonValue:
-    if text[:1] not in ("{", "["):
-        value: JsonValue = _DECODER.decode(text)
-        return value
-    # As `decode`, without its two searches for white space, which is rarely there.
-    value, end = _scan_once(text, 0)
-    if end != len(text) and text[end:].strip(_WHITE_SPACE):
-        raise JSONDecodeError("more than one value", text, end)
-    return value
-
-
 _NATIVE = native()
 _WHOLE = frozenset({bytes, KnownResult})
 

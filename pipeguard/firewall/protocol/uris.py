@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import NamedTuple
 
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.unicode.display import is_hidden
@@ -113,7 +112,19 @@ def covers(template: str, uri: str) -> bool:
     parsed = _parse(template)
     if parsed is None or hides(uri) or _leads_up(uri):
         return False
-    return parsed.covers(normal(uri))
+    parts, named = parsed
+    uri, ends = normal(uri), [0]
+    for part in parts:  # each takes time linear in the URI
+        if isinstance(part, str):
+            ends = [end + len(part) for end in ends if uri.startswith(part, end)]
+        else:
+            ends = _after(part, uri, ends)
+    if len(uri) not in ends[-1:]:
+        return False
+    query = uri.partition("#")[0].partition("?")[2]
+    if named is None or not query:
+        return True
+    return all(pair.partition("=")[0] in named for pair in query.split("&"))
 
 
 def _leads_up(text: str) -> bool:
@@ -133,47 +144,22 @@ def _leads_up(text: str) -> bool:
     return True  # only somebody who hides something encodes so often
 
 
-class _Expression(NamedTuple):
-    """The output of one expression: its first character, and those that may follow."""
-
-    prefix: str
-    run: re.Pattern[str]
-
-
-class _Template(NamedTuple):
-    """A parsed template: its literals and expressions, and the query parameters that it names.
-
-    `query` is None if it can write parameters of any name.
-    """
-
-    parts: tuple[str | _Expression, ...]
-    query: frozenset[str] | None
-
-    def covers(self, uri: str) -> bool:
-        """True if it expands to the URI. Takes time linear in the URI for each part."""
-        ends = [0]
-        for part in self.parts:
-            if isinstance(part, str):
-                ends = [end + len(part) for end in ends if uri.startswith(part, end)]
-            else:
-                ends = _after(part, uri, ends)
-        if len(uri) not in ends[-1:]:
-            return False
-        query = uri.partition("#")[0].partition("?")[2]
-        if self.query is None or not query:
-            return True
-        return all(pair.partition("=")[0] in self.query for pair in query.split("&"))
+# The output of one expression: its first character, and those that may follow.
+_Expression = tuple[str, re.Pattern[str]]
+# A parsed template: its literals and expressions, and the query parameters that it names; None for
+# parameters of any name.
+_Template = tuple[list[str | _Expression], set[str] | None]
 
 
 def _after(part: _Expression, uri: str, starts: list[int]) -> list[int]:
     """Positions at which the next part may begin, sorted; a variable may write nothing."""
-    ends = set(starts)
-    reached = -1
+    prefix, run = part
+    ends, reached = set(starts), -1
     for start in starts:
-        begin = start + len(part.prefix)
-        if begin <= reached or not uri.startswith(part.prefix, start):
+        begin = start + len(prefix)
+        if begin <= reached or not uri.startswith(prefix, start):
             continue  # an earlier start reached all that this one would
-        match = part.run.match(uri, begin)
+        match = run.match(uri, begin)
         reached = match.end() if match else begin
         ends.update(range(begin, reached + 1))
     return sorted(ends)
@@ -214,7 +200,7 @@ def _parse(template: str) -> _Template | None:
         elif named is not None and operator in ("?", "&"):
             named |= names
         run = _SEGMENTS if explodes and operator == "" else _RUNS[operator]
-        expressions.append(_Expression(operator.strip("+"), re.compile(run, re.DOTALL)))
+        expressions.append((operator.strip("+"), re.compile(run, re.DOTALL)))
     numbers = iter(range(len(written)))
     plain = normal(_EXPRESSION.sub(lambda _: f"{{{next(numbers)}}}", template))
     pieces = _NUMBERED.split(plain)
@@ -226,4 +212,4 @@ def _parse(template: str) -> _Template | None:
     if named is not None:
         query = literal.partition("#")[0].partition("?")[2]
         named |= {pair.partition("=")[0] for pair in query.split("&")}
-    return _Template(tuple(parts), None if named is None else frozenset(named))
+    return parts, named

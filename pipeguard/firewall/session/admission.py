@@ -90,7 +90,11 @@ def obstacle(guard: Guard, kind: str, name: str) -> Finding | None:
     why = f"it changed since it was {pin.origin} ({pin.reason})"
     if pin.approved_definition is None:
         why = "it was never approved" + (f" ({pin.reason})" if pin.reason else "")
-    return _held_finding(guard, kind, name, why, rule)
+    end = "It cannot be used until the user has reviewed it and accepted it."
+    if guard.pins.is_rejected(kind, name):
+        end = "The user rejected it. It cannot be used while the server offers it like that."
+    note = f"PipeGuard holds the {kind} {cut(name, NAME_CHARS)!r}: {why}. {end}"
+    return _hold(guard, name, rule, note, show_command(guard.name, name))
 
 
 def find_asked(context: Context, tool: str) -> list[Finding]:
@@ -134,17 +138,15 @@ def _obstacle_to_reference(guard: Guard, kind: str, name: JsonValue) -> Finding 
         raise Refusal("protocol.nameless", why, codes.INVALID_REQUEST)
     if kind == "tool" and (origin := guard.policy.find_refusal(name)):
         note = f"{origin} does not allow the tool {cut(name, NAME_CHARS)!r} to be called"
-        finding = Finding("policy.tool", "call.name", "/params/name", note=note, tool=name)
-        return observe_only(finding) if guard.policy.mode is Mode.OBSERVE else finding
+        return _hold(guard, name, "policy.tool", note)
     return obstacle(guard, kind, name)
 
 
 def _obstacle_without_pin(guard: Guard, kind: str, name: str) -> Finding | None:
     """The finding that stops the use of a name that no definition is known by, or None."""
-    if guard.are_full(kind):
-        finding = _held_finding(guard, kind, name, "", "trust.full")
-        return finding._replace(note=f"PipeGuard holds the {kind}: {NO_ROOM}", excerpt="")
-    first = guard.names.first(kind, name)
+    if guard.pins.are_full(kind):
+        return _hold(guard, name, "trust.full", f"PipeGuard holds the {kind}: {NO_ROOM}")
+    first = guard.pins.names.first(kind, name)
     if first is not None and first != name:
         if is_same(kind, name):
             return obstacle(guard, kind, first)
@@ -158,27 +160,21 @@ def _obstacle_without_pin(guard: Guard, kind: str, name: str) -> Finding | None:
         why = "no approved template covers it" if kind == "resource" else why
         return None if is_covered else _not_offered(guard, kind, name, why)
     # An unlisted resource may be one of a template, or of a link. Who observes pins not all.
-    others = guard.names.kinds if guard.policy.mode is Mode.ENFORCE else ()
-    return _note_unlisted(kind, name) if kind != "resource" and kind in others else None
+    others = guard.pins.names.kinds if guard.policy.mode is Mode.ENFORCE else ()
+    return _note_unlisted(guard, kind, name) if kind != "resource" and kind in others else None
 
 
-def _note_unlisted(kind: str, name: str) -> Finding:
+def _note_unlisted(guard: Guard, kind: str, name: str) -> Finding:
     """The warning that a request uses what is in no list of a server that lists others."""
-    return Finding(
-        NOT_OFFERED,
-        "call.name",
-        "/params/name",
-        severity=Severity.MEDIUM,
-        action=Action.WARN,
-        note=f"no list that the server sent has this {kind}: nothing judged or pinned it",
-        tool=name,
-    )
+    note = f"no list that the server sent has this {kind}: nothing judged or pinned it"
+    finding = _hold(guard, name, NOT_OFFERED, note)
+    return finding._replace(severity=Severity.MEDIUM, action=Action.WARN)
 
 
 def _is_covered(guard: Guard, uri: str) -> bool:
     from pipeguard.firewall.protocol.uris import covers  # 2 ms, and only under review
 
-    for template in guard.names.templates():
+    for template in guard.pins.names.templates():
         pin = guard.pin("template", template)
         if pin is not None and pin.held_definition is None and covers(template, uri):
             return True
@@ -190,22 +186,12 @@ def _not_offered(guard: Guard, kind: str, name: str, why: str) -> Finding:
         f"PipeGuard holds the {kind} {cut(name, NAME_CHARS)!r}:"
         f" the server has not offered it, and {why}."
     )
-    finding = _held_finding(guard, kind, name, "", NOT_OFFERED)
-    return finding._replace(note=note, excerpt="")
+    return _hold(guard, name, NOT_OFFERED, note)
 
 
-def _held_finding(guard: Guard, kind: str, name: str, why: str, rule: str) -> Finding:
-    end = "It cannot be used until the user has reviewed it and accepted it."
-    if guard.is_rejected(kind, name):
-        end = "The user rejected it. It cannot be used while the server offers it like that."
-    finding = Finding(
-        rule=rule,
-        place="call.name",
-        pointer="/params/name",
-        note=f"PipeGuard holds the {kind} {cut(name, NAME_CHARS)!r}: {why}. {end}",
-        excerpt=show_command(guard.name, name),
-        tool=name,
-    )
+def _hold(guard: Guard, name: str, rule: str, note: str, excerpt: str = "") -> Finding:
+    place, pointer = "call.name", "/params/name"
+    finding = Finding(rule, place, pointer, note=note, excerpt=excerpt, tool=name)
     return observe_only(finding) if guard.policy.mode is Mode.OBSERVE else finding
 
 

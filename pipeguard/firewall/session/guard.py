@@ -15,7 +15,7 @@ from typing import Protocol
 from pipeguard.firewall.budgets import Budgets
 from pipeguard.firewall.finding import Action, Confidence, Direction, Finding, Severity, Verdict
 from pipeguard.firewall.pins.fingerprint import Pin, canonical
-from pipeguard.firewall.pins.store import Names, PinKey, Pins, as_trusted
+from pipeguard.firewall.pins.store import PinKey, Pins, as_trusted
 from pipeguard.firewall.policy import Mode, Policy, PolicyTarget, Trust
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Path
 from pipeguard.firewall.protocol.message import Message, PlainOutline
@@ -289,15 +289,20 @@ class FailureNotes(Protocol):
         """
 
 
-class _Shared:
-    """State that all guards of a server share."""
+class Shared:
+    """State that all guards of a server share.
 
-    __slots__ = ("grants", "notes", "policy")
+    Attributes:
+        policy: actions for findings, and limits.
+        notes: on failed answers of the server; None for most servers.
+        grants: calls that a person allowed; None if nobody can.
+    """
+
+    notes: FailureNotes | None = None
+    grants: Grants | None = None
 
     def __init__(self, policy: Policy) -> None:
         self.policy = policy
-        self.notes: FailureNotes | None = None
-        self.grants: Grants | None = None
 
 
 class Guard:
@@ -319,7 +324,9 @@ class Guard:
             no exception holds for a content.
         inspects: False if others judge what the messages say, and only the protocol is checked.
         questions: loads what asks the user in results; None if nothing asks there.
-        pin, learn, confirm, are_full, start_anew, is_unstored, is_rejected: of the server's `Pins`.
+        shared: with all guards of the server.
+        pins: of the server.
+        pin: looks one up by kind and name.
     """
 
     def __init__(
@@ -331,30 +338,10 @@ class Guard:
         self.contents_key = b""
         self.inspects = True
         self.questions: Callable[[], QuestionsInResults] | None = None
-        self._shared = _Shared(policy)
-        self._pins = known = Pins(_trust(pins, policy))
-        self.pin, self.learn, self.confirm = known.of, known.learn, known.confirm
-        self.are_full, self.start_anew = known.are_full, known.start_anew
-        self.is_unstored, self.is_rejected = known.is_unstored, known.is_rejected
+        self.shared = Shared(policy)
+        self.pins = Pins(_trust(pins, policy))
+        self.pin = self.pins.of
         self._fixed: Policy | None = None  # in place of the one that is shared
-
-    @property
-    def notes(self) -> FailureNotes | None:
-        """Notes on failed answers of the server, for all clients; None for most servers."""
-        return self._shared.notes
-
-    @notes.setter
-    def notes(self, notes: FailureNotes) -> None:
-        self._shared.notes = notes
-
-    @property
-    def grants(self) -> Grants | None:
-        """Calls that a person allowed; None where nobody can."""
-        return self._shared.grants
-
-    @grants.setter
-    def grants(self, grants: Grants) -> None:
-        self._shared.grants = grants
 
     def mark_call(self, tool: str, params: JsonValue, stopped: Iterable[Finding]) -> str:
         """The mark of one exact call under this policy, of a tool as it is defined now.
@@ -381,7 +368,7 @@ class Guard:
     @property
     def policy(self) -> Policy:
         """Actions for findings, and limits."""
-        return self._fixed or self._shared.policy
+        return self._fixed or self.shared.policy
 
     def snapshot(self, policy: Policy) -> Guard:
         """The guard with one policy, which it has now, for all of a message.
@@ -392,11 +379,6 @@ class Guard:
         twin = object.__new__(Guard)  # as `copy` does, in a third of the time
         twin.__dict__.update(self.__dict__, _fixed=policy)
         return twin
-
-    @property
-    def pins(self) -> Mapping[PinKey, Pin]:
-        """All pins as they are now, by kind and name; the mapping does not change afterwards."""
-        return self._pins.all()
 
     @contextmanager
     def spare(self) -> Iterator[Guard]:
@@ -420,7 +402,7 @@ class Guard:
 
     def adopt(self, policy: Policy) -> None:
         """Replace the policy."""
-        self._shared.policy = policy
+        self.shared.policy = policy
 
     @property
     def is_loaded(self) -> bool:
@@ -437,12 +419,7 @@ class Guard:
         Returns:
             The kinds that changed, which a client should list again.
         """
-        return self._pins.replace(_trust(pins, self.policy))
-
-    @property
-    def names(self) -> Names:
-        """The names of the pins, by how they look."""
-        return self._pins.names
+        return self.pins.replace(_trust(pins, self.policy))
 
 
 def _trust(pins: Mapping[PinKey, Pin], policy: Policy) -> dict[PinKey, Pin]:

@@ -80,7 +80,7 @@ def redact(
         make = make_line if finding.action is Action.CUT else make_placeholder
         if not tells_private(finding.rule) and finding.action is not Action.CUT:
             make = None  # no secret, so it is never put back
-        return (make or _nameless)(finding.rule, text)
+        return make(finding.rule, text) if make else placeholder(finding.rule)
 
     spans: dict[str, list[Finding]] = defaultdict(list)
     for finding in findings:
@@ -98,10 +98,6 @@ def redact(
 def placeholder(rule: str) -> str:
     """The placeholder of a secret that is never put back: it names the rule and nothing else."""
     return f"[redacted:{rule}]"
-
-
-def _nameless(rule: str, _text: str) -> str:
-    return placeholder(rule)
 
 
 class _Redaction:
@@ -169,7 +165,7 @@ def _cut(text: str, findings: list[Finding], replacement: _Replace) -> str:
     for finding in sorted(findings, key=lambda f: (f.start, -f.end, -f.severity)):
         if spans and finding.start < spans[-1][1]:
             first, last, other = spans[-1]
-            spans[-1] = (first, max(last, finding.end), max(other, finding, key=_gravity))
+            spans[-1] = (first, max(last, finding.end), max(other, finding, key=lambda f: f.action))
         else:
             spans.append((finding.start, finding.end, finding))
     parts: list[str] = []
@@ -178,10 +174,6 @@ def _cut(text: str, findings: list[Finding], replacement: _Replace) -> str:
         parts += (text[done:first], replacement(finding, text[first:last]))
         done = last
     return "".join(parts) + text[done:]
-
-
-def _gravity(finding: Finding) -> Action:
-    return finding.action
 
 
 def _unused_name(name: str, value: JsonObject, copied: JsonObject) -> str:

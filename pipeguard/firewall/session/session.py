@@ -108,7 +108,7 @@ class Session:
         if request is None or request.held_policy is not self.guard.policy or request.is_refused:
             return True
         mark = next(finding.call for finding in verdict.findings if finding.call)
-        grants = self.guard.grants
+        grants = self.guard.shared.grants
         return grants is not None and (grants.has(mark) or grants.has_refused(verdict.event))
 
     def decide(self, verdict: Verdict, now: float, *, is_last: bool) -> Verdict:
@@ -127,7 +127,9 @@ class Session:
         request = self.state.find_held(TO_SERVER, verdict.event)
         if request is None:
             return self.end_wait(verdict, now)
-        if self.guard.grants is not None and self.guard.grants.has_refused(verdict.event):
+        if self.guard.shared.grants is not None and self.guard.shared.grants.has_refused(
+            verdict.event
+        ):
             request.wait_outcome = replies.REFUSED
             return self.end_wait(verdict, now, replies.REFUSED_WAIT)
         if request.is_refused:

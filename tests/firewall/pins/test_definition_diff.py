@@ -5,13 +5,12 @@ import json
 import pytest
 
 from pipeguard.firewall.pins.definition_diff import (
-    ABSENT,
     SchemaPlace,
     SchemaRole,
     differences,
     read,
 )
-from pipeguard.firewall.protocol.json_values import JsonValue, Number
+from pipeguard.firewall.protocol.json_values import ABSENT, JsonValue, Number
 
 Places = list[tuple[str, object, object]]
 

@@ -91,7 +91,7 @@ def test_what_goes_beyond_the_room_is_left_out_held_and_told_once_a_list() -> No
     assert len(full) == 1
     assert "(11 of them here)" in full[0].note
     assert verdict.pins == ()
-    assert sum(map(pins_module._size, talk.guard.pins.values())) <= ROOM
+    assert sum(map(pins_module._size, talk.guard.pins.all().values())) <= ROOM
     assert talk.may_call("first")
     assert not talk.may_call("tool_19_0")
     assert not talk.may_call("bad_19")

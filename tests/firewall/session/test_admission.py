@@ -370,7 +370,7 @@ def test_what_is_held_says_why_and_what_to_do(
 
 def test_what_the_user_rejected_says_so_while_the_server_offers_it() -> None:
     made = guard(None)
-    made.learn(DRIFTED)
+    made.pins.learn(DRIFTED)
     made.repin({("tool", "a"): without_hold(DRIFTED)})
     finding = obstacle(made, "tool", "a")
     assert finding is not None

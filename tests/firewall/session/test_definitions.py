@@ -101,7 +101,7 @@ def rules(reviewed: ReviewedResult) -> list[str]:
 
 def state(made: Guard, kind: str = "tool", name: str = "a") -> tuple[bool, bool, str]:
     """Of a pin: whether anything is approved, whether anything waits, and why."""
-    pin = made.pins[kind, name]
+    pin = made.pins.all()[kind, name]
     return pin.approved_definition is not None, pin.held_definition is not None, pin.reason
 
 
@@ -112,7 +112,7 @@ def test_what_is_seen_first_and_clean_is_pinned() -> None:
     made = guard()
     reviewed = listed(made, tool())
     assert shown(reviewed) == [tool()]
-    assert [(pin.name, pin.is_pinned, pin.is_held) for pin in reviewed.pins] == [("a", True, False)]
+    assert [(pin.name, pin.is_held) for pin in reviewed.pins] == [("a", False)]
     assert state(made) == (True, False, "")
     again = listed(made, tool())
     assert (again.findings, again.pins) == ((), ())
@@ -142,7 +142,7 @@ def test_what_is_poisoned_in_a_long_list_is_left_out_where_it_is() -> None:
 def test_what_only_looks_odd_is_pinned_with_a_warning() -> None:
     reviewed = listed(guard(), tool(description="plugh"))
     assert [finding.action for finding in reviewed.findings] == [Action.WARN]
-    assert reviewed.pins[0].is_pinned
+    assert not reviewed.pins[0].is_held
 
 
 def test_what_is_no_longer_poisoned_is_pinned() -> None:
@@ -175,7 +175,7 @@ def test_who_observes_holds_nothing() -> None:
     assert reviewed.pins == (), "what enforcing would hold is not trusted"
     held_back = guard(Policy(mode=Mode.OBSERVE, trust=Trust.REVIEW))
     assert shown(listed(held_back, tool())) == [tool()]
-    assert held_back.pins == {}
+    assert held_back.pins.all() == {}
 
 
 def test_nothing_is_redacted_in_a_definition() -> None:
@@ -207,7 +207,7 @@ def test_what_changed_back_waits_no_longer() -> None:
     made = guard(None, pinned(tool()))
     listed(made, tool(description="Sends mail."))
     back = listed(made, tool())
-    assert [(pin.is_pinned, pin.is_held) for pin in back.pins] == [(True, False)]
+    assert [pin.is_held for pin in back.pins] == [False]
     assert state(made) == (True, False, "")
 
 
@@ -480,7 +480,7 @@ def test_instructions_that_are_no_text_are_judged_with_the_rest(value: object) -
 def test_an_opening_without_instructions_passes(more: dict[str, object]) -> None:
     made = guard()
     reviewed = opening(made, serverInfo={"name": "plugh"}, **more)
-    assert (rules(reviewed), reviewed.stopped, made.pins) == (["mine.odd"], False, {})
+    assert (rules(reviewed), reviewed.stopped, made.pins.all()) == (["mine.odd"], False, {})
 
 
 def test_instructions_in_another_spelling_are_refused() -> None:

@@ -37,10 +37,10 @@ def test_every_rule_for_a_surface_is_run_over_it_once(surface: Surface) -> None:
 
 def test_what_changed_in_the_store_is_told_by_kind() -> None:
     one = guard(pin("a"), pin("b"), pin("c", kind="prompt"))
-    assert one.repin(dict(one.pins)) == frozenset()
-    changed: dict[PinKey, Pin] = {**one.pins, ("tool", "a"): pin("a", "Says more.")}
+    assert one.repin(dict(one.pins.all())) == frozenset()
+    changed: dict[PinKey, Pin] = {**one.pins.all(), ("tool", "a"): pin("a", "Says more.")}
     assert one.repin(changed) == {"tool"}
-    assert one.pins == changed
+    assert one.pins.all() == changed
     del changed[("prompt", "c")]
     changed[("resource", "d")] = pin("d", kind="resource")
     assert one.repin(changed) == {"prompt", "resource"}
@@ -49,23 +49,23 @@ def test_what_changed_in_the_store_is_told_by_kind() -> None:
 def test_names_are_those_of_the_pins_for_every_client() -> None:
     one = guard(pin("a"))
     other = one.part(b"")
-    one.learn(pin("b"))
-    assert [other.names.first("tool", name) for name in ("A", "B ", "c")] == ["a", "b", None]
+    one.pins.learn(pin("b"))
+    assert [other.pins.names.first("tool", name) for name in ("A", "B ", "c")] == ["a", "b", None]
     one.repin({("tool", "C"): pin("C")})
     for made in (one, other):
-        assert made.names.first("tool", "c") == "C"
+        assert made.pins.names.first("tool", "c") == "C"
         assert made.pin("tool", "C") == pin("C")
         assert made.pin("tool", "c") is None
 
 
 def test_what_was_learned_stays_until_the_store_has_it() -> None:
     one = guard()
-    one.learn(pin("a"))
-    assert one.pins == {("tool", "a"): pin("a")}
+    one.pins.learn(pin("a"))
+    assert one.pins.all() == {("tool", "a"): pin("a")}
     one.repin({("tool", "b"): pin("b")})
-    assert one.pins == {("tool", "a"): pin("a"), ("tool", "b"): pin("b")}
+    assert one.pins.all() == {("tool", "a"): pin("a"), ("tool", "b"): pin("b")}
     one.repin({("tool", "a"): pin("a", "As a person approved it.")})
-    assert one.pins == {("tool", "a"): pin("a", "As a person approved it.")}
+    assert one.pins.all() == {("tool", "a"): pin("a", "As a person approved it.")}
 
 
 def holding(name: str, said: str) -> Pin:
@@ -80,24 +80,24 @@ def holding(name: str, said: str) -> Pin:
 
 def test_what_is_held_stays_so_until_it_is_accepted() -> None:
     one = guard(holding("a", "Says more."))
-    before = one.pins
+    before = one.pins.all()
     assert one.repin({("tool", "a"): pin("a")}) == frozenset(), "it was rejected"
     assert one.repin({}) == frozenset(), "it was forgotten"
-    assert one.pins == before
+    assert one.pins.all() == before
     assert one.repin({("tool", "a"): pin("a", "Says more.")}) == {"tool"}
-    assert one.pins == {("tool", "a"): pin("a", "Says more.")}
+    assert one.pins.all() == {("tool", "a"): pin("a", "Says more.")}
 
 
 def test_what_is_held_by_now_is_what_the_store_says() -> None:
     one = guard(holding("a", "Says more."))
     assert one.repin({("tool", "a"): holding("a", "Says less.")}) == {"tool"}
-    assert one.pins == {("tool", "a"): holding("a", "Says less.")}
+    assert one.pins.all() == {("tool", "a"): holding("a", "Says less.")}
 
 
 def test_a_guard_keeps_its_own_pins() -> None:
     given: dict[PinKey, Pin] = {("tool", "a"): pin("a")}
     one = make_guard("demo", engines(), Policy(), given)
-    one.learn(pin("b"))
+    one.pins.learn(pin("b"))
     assert given == {("tool", "a"): pin("a")}
 
 
@@ -111,10 +111,10 @@ def test_a_part_has_its_own_secrets_and_flows_and_shares_the_rest() -> None:
     assert anns.vault.restore(told).restored_count == 1
     assert bobs.vault.restore(told).restored_count == 0
     assert anns.flows is not bobs.flows
-    bob.learn(pin("b"))
-    assert set(ann.pins) == set(one.pins) == {("tool", "a"), ("tool", "b")}
+    bob.pins.learn(pin("b"))
+    assert set(ann.pins.all()) == set(one.pins.all()) == {("tool", "a"), ("tool", "b")}
     one.repin({("tool", "a"): pin("a", "As a person approved it.")})
-    assert ann.pins == bob.pins == one.pins
+    assert ann.pins.all() == bob.pins.all() == one.pins.all()
     stricter = Policy()
     one.adopt(stricter)
     assert ann.policy is bob.policy is one.policy is stricter
@@ -137,11 +137,11 @@ def test_what_is_learned_by_a_spare_is_known_to_all_whatever_the_store_says_mean
     part = one.part(b"a" * 32)
     with one.spare() as spare:
         one.repin({("tool", "a"): pin("a")})
-        spare.learn(poisoned("b"))
+        spare.pins.learn(poisoned("b"))
         spare.adopt(stricter := Policy())
     with part.spare() as other:
         one.repin({("tool", "a"): pin("a")})
-        other.learn(poisoned("c"))
+        other.pins.learn(poisoned("c"))
     for each in (one, part, spare, other):
         assert each.pin("tool", "b") == poisoned("b")
         assert each.pin("tool", "c") == poisoned("c")
@@ -150,17 +150,17 @@ def test_what_is_learned_by_a_spare_is_known_to_all_whatever_the_store_says_mean
 
 def test_what_is_shown_does_not_change_any_more() -> None:
     one = guard(pin("a"))
-    shown = one.pins
-    one.learn(pin("b"))
+    shown = one.pins.all()
+    one.pins.learn(pin("b"))
     assert set(shown) == {("tool", "a")}
-    assert one.pins is one.pins
+    assert one.pins.all() is one.pins.all()
 
 
 def test_of_two_first_sights_at_once_the_second_is_held() -> None:
     one = guard()
     first, second = pin("a"), pin("a", "Says something else.")
-    assert one.learn(first)
-    assert one.learn(second)
+    assert one.pins.learn(first)
+    assert one.pins.learn(second)
     known = one.pin("tool", "a")
     assert known is not None
     assert (known.approved_definition, known.held_definition) == (
@@ -172,7 +172,7 @@ def test_of_two_first_sights_at_once_the_second_is_held() -> None:
 
 def test_what_a_person_approved_meanwhile_is_not_held_again() -> None:
     one = guard(pin("a", "Says more."))
-    one.learn(holding("a", "Says more."))
+    one.pins.learn(holding("a", "Says more."))
     assert one.pin("tool", "a") == pin("a", "Says more.")
 
 

@@ -201,7 +201,8 @@ def remember() -> list[object]:
         request = session.state.find_call(str(number))
         assert request is not None
         assert request.call is not None
-        written = {name: getattr(request, name) for name in request.__slots__ if name != "call"}
+        fields = [name for name in dir(request) if name[0] != "_" and name != "call"]
+        written = {name: getattr(request, name) for name in fields}
         stays += [written, request.call.names, flows.size()]
     answered = session.receive(TO_CLIENT, answer(0, "Ask ada@example.org."), 5.0)
     tool = get_detection(session.guard).tool(session.guard, "send_message")
@@ -269,7 +270,7 @@ def test_an_answer_to_no_call_is_not_passed_by_one_look() -> None:
 def test_the_caller_of_a_plain_call_is_noted() -> None:
     session, callers = new_session(), list[str]()
     list_tools(session)
-    session.guard.notes = cast(FailureNotes, SimpleNamespace(add_caller=callers.append))
+    session.guard.shared.notes = cast(FailureNotes, SimpleNamespace(add_caller=callers.append))
     assert session.receive(TO_SERVER, call(1, "week", "lookup"), 0.0).forward
     assert callers == ["RUN"]
 

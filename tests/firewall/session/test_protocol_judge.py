@@ -52,7 +52,7 @@ def test_definitions_are_neither_pinned_nor_held(session: Session) -> None:
     session.receive(TO_SERVER, frame(id=1, method="tools/list"), 0.0)
     told = frame(id=1, result=tools)
     assert session.receive(TO_CLIENT, told, 0.0).forward is told
-    assert session.guard.pins == {}
+    assert session.guard.pins.all() == {}
 
 
 def test_an_answer_to_nothing_a_wrong_frame_and_an_open_id_are_refused(session: Session) -> None:
