@@ -5,10 +5,9 @@ Reads the newest rows alone, so that a look costs the same whatever the audit's 
 
 from __future__ import annotations
 
-import itertools
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from math import ceil
 from typing import Any, NamedTuple
@@ -28,8 +27,12 @@ RULES = (
 )
 _MINUTE_CHARS = len("2026-01-01T00:00")
 OPENINGS = ("initialize", "server/discover")  # with which a client opens a conversation
+HELD = "held"  # in place of the action of what waits for a person
 MOST_MESSAGES = 60  # of one tool
 MOST_ROWS = 200_000  # of one look: a second, and more than an hour of a busy gateway
+
+
+_Row = tuple[Any, ...]  # time, server, method, direction, outcome, duration in milliseconds
 
 
 class ServerActivity(NamedTuple):
@@ -64,6 +67,18 @@ class _Seen:
         self.blocked = self.held = 0
         self.last = self.heard = self.opened = ""
 
+    def add(self, row: _Row) -> None:
+        time, _, method, direction, outcome, duration_ms = row
+        self.last = max(self.last, time)
+        if direction == "to-client":
+            self.heard = max(self.heard, time)
+        elif method in OPENINGS:
+            self.opened = max(self.opened, time)
+        self.blocked += outcome == "block"
+        self.held += outcome == HELD
+        if method == "tools/call" and duration_ms is not None:
+            self.times_ms.append(duration_ms)
+
 
 def recent_activity(store: Store, now: float, window_seconds: float) -> list[ServerActivity]:
     """The activity of each server in the seconds before now, including none.
@@ -73,18 +88,9 @@ def recent_activity(store: Store, now: float, window_seconds: float) -> list[Ser
     """
     seen: defaultdict[str, _Seen] = defaultdict(_Seen)
     since = to_utc_text(now - window_seconds)
-    for time, server, method, _, action, duration_ms, blocking in _rows(
-        store, now - window_seconds
-    ):
-        if time < since:
-            continue
-        found = seen[server]
-        found.last = max(found.last, time)
-        waits = is_held(json.loads(blocking))
-        found.held += waits
-        found.blocked += action == "block" and not waits
-        if method == "tools/call" and duration_ms is not None:
-            found.times_ms.append(duration_ms)
+    for row in _rows(store, now - window_seconds):
+        if row[0] >= since:
+            seen[row[1]].add(row)
     waiting = waiting_definitions(store)
     return [
         _activity(name, seen[name], waiting.get(name, 0), window_seconds)
@@ -143,8 +149,8 @@ def activity_history(
     this_minute = int(now // 60)
     longest = max(minutes * steps for minutes, steps in periods)
     written, places = "", list[tuple[dict[str, list[_Seen]], int]]()
-    rows = _rows(store, now - 60 * longest)
-    for time, server, method, direction, action, duration_ms, blocking in rows:
+    for row in _rows(store, now - 60 * longest):
+        time, server, *_ = row
         if time[:_MINUTE_CHARS] != written:  # parsing each time would take longer than the rest
             written = time[:_MINUTE_CHARS]
             ago = this_minute - int(from_utc_text(time) // 60)
@@ -153,17 +159,8 @@ def activity_history(
                 for each, (minutes, steps) in zip(seen, periods, strict=True)
                 if 0 <= ago // minutes < steps
             ]
-        is_blocked = action == "block" and not is_held(json.loads(blocking))
         for each, index in places:
-            step = each[server][index]
-            step.last = max(step.last, time)
-            if direction == "to-client":
-                step.heard = max(step.heard, time)
-            elif method in OPENINGS:
-                step.opened = max(step.opened, time)
-            step.blocked += is_blocked
-            if duration_ms is not None and method == "tools/call":
-                step.times_ms.append(duration_ms)
+            each[server][index].add(row)
     return [{server: _history(steps) for server, steps in each.items()} for each in seen]
 
 
@@ -240,12 +237,20 @@ def quantile(ordered: Sequence[float], share: float) -> float | None:
     return ordered[ceil(share * len(ordered)) - 1] if ordered else None
 
 
-def _rows(store: Store, since: float) -> Iterable[tuple[Any, ...]]:
+def _rows(store: Store, since: float) -> Iterator[_Row]:
+    """The rows since a moment, the newest first."""
     enough = to_utc_text(since - LATE_SECONDS)
-    columns = f"time, server, method, direction, action, duration_ms, {RULES}"
+    columns = f"time, server, method, direction, duration_ms, action, {RULES}"
     condition = "WHERE kind <> 'approval' AND server <> '' ORDER BY id DESC LIMIT ?"
-    rows = select(store, columns, condition, (MOST_ROWS,))
-    return itertools.takewhile(lambda row: row[0] >= enough, rows)
+    for *fields, duration_ms, action, rules in select(store, columns, condition, (MOST_ROWS,)):
+        if fields[0] < enough:
+            return
+        yield *fields, find_outcome(action, rules), duration_ms
+
+
+def find_outcome(action: str, rules: str) -> str:
+    """The action of a row, or that it is held, by its `RULES`."""
+    return HELD if action == "block" and is_held(json.loads(rules)) else action
 
 
 def waiting_definitions(store: Store) -> dict[str, int]:

@@ -306,32 +306,32 @@ def select(
             yield row
 
 
+# By field of a filter, the condition; every `?` is the value.
+_CONDITIONS = {
+    "since": "time >= ?",
+    "action": "action = ?",
+    "event": "event = ?",
+    "token": "token = ?",
+    "chain": "chain = ?",
+    "from_event": "id >= (SELECT min(id) FROM audit WHERE event = ? AND event <> '')",
+    "note": "instr(findings, ?)",
+    "is_stopped": IS_TO_DECIDE,
+    # What a person calls so, also if another server has the name.
+    "server": "server IN (SELECT ? UNION SELECT server FROM servers WHERE name = ?)",
+    "rule": HAS_RULE,
+    "would": HAS_WOULD,
+}
+
+
 def _conditions(where: AuditFilter) -> tuple[str, list[str | int]]:
     """The condition of a selection in SQL, and its values."""
-    conditions, values = [f"NOT ({_IS_PING})" if not where.pings else "1"], list[str | int]()
-    for condition, value in (
-        ("time >= ?", where.since),
-        ("action = ?", where.action),
-        ("event = ?", spell_event(where.event) or where.event),
-        ("token = ?", where.token),
-        ("chain = ?", where.chain),
-        ("id >= (SELECT min(id) FROM audit WHERE event = ? AND event <> '')", where.from_event),
-        ("instr(findings, ?)", where.note),
-    ):
-        if value:
+    event = spell_event(where.event) or where.event
+    where = where._replace(event=event, rule=where.rule.removesuffix(".*"))  # as a policy names it
+    conditions, values = ["1" if where.pings else f"NOT ({_IS_PING})"], list[str | int]()
+    for field, condition in _CONDITIONS.items():
+        if value := getattr(where, field):
             conditions.append(condition)
-            values.append(value)
-    if where.is_stopped:
-        conditions.append(IS_TO_DECIDE)
-    if where.server:  # what a person calls so, also if another server has the name
-        conditions.append("server IN (SELECT ? UNION SELECT server FROM servers WHERE name = ?)")
-        values += [where.server] * 2
-    if where.rule:
-        conditions.append(HAS_RULE)
-        values += [where.rule.removesuffix(".*")] * 3  # as a policy names a pack
-    if where.would:
-        conditions.append(HAS_WOULD)
-        values.append(where.would)
+            values += [value] * condition.count("?")
     return " AND ".join(conditions), values
 
 
@@ -438,12 +438,12 @@ def decision_entry(action: str, moment: str, *, note: str, by: str, **words: str
     return AuditEntry(moment, by, "", "approval", "server", action=action, findings=findings)
 
 
-def record_decision(store: Store, server: str, entry: AuditEntry) -> None:
-    """Append a decision about a server to the audit, in a chain of its own."""
+def record_decision(store: Store, server: str, *entries: AuditEntry) -> None:
+    """Append decisions about a server to the audit, in a chain of their own."""
     import secrets  # a server waits for what is imported at the top
 
-    chain = f"{entry.action.upper()}-{secrets.token_hex(8).upper()}"
-    Audit(store, chain, server, entry.time).append_many([entry])
+    chain = f"{entries[0].action.upper()}-{secrets.token_hex(8).upper()}"
+    Audit(store, chain, server, entries[0].time).append_many(entries)
 
 
 DONE = {

@@ -5,12 +5,11 @@ A proposal is started by nobody. Knows the store; not what a server's entry mean
 
 from __future__ import annotations
 
-import secrets
 from hashlib import sha256
 from typing import NamedTuple
 
 from pipeguard.errors import InputError
-from pipeguard.state.audit import Audit, decision_entry
+from pipeguard.state.audit import decision_entry, record_decision
 from pipeguard.state.database import translated_errors
 from pipeguard.state.store import Store
 from pipeguard.state.timestamps import now_text
@@ -163,5 +162,4 @@ def _record(store: Store, proposal: Proposal, action: str, client: str) -> None:
         frame_sha256=proposal.fingerprint,
         frame_bytes=len(proposal.definition.encode()),
     )
-    chain = f"{action.upper()}-{secrets.token_hex(4).upper()}-{proposal.name}"
-    Audit(store, chain, proposal.name, entry.time).append_many([entry])
+    record_decision(store, proposal.name, entry)

@@ -5,7 +5,6 @@ Knows the store and what a drift is called; asks nobody and prints nothing.
 
 from __future__ import annotations
 
-import secrets
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
@@ -15,7 +14,6 @@ from pipeguard.firewall.pins.drift import classify, describe
 from pipeguard.firewall.pins.fingerprint import Pin
 from pipeguard.state.audit import (
     COLUMNS,
-    Audit,
     AuditEntry,
     decision_entry,
     make_row,
@@ -312,7 +310,6 @@ def forget_launch(store: Store, name: str, by: str) -> tuple[str, ...]:
         What had the name, as descriptions.
     """
     moment = utc_text(datetime.now(UTC))
-    chain = f"FORGET-{secrets.token_hex(4).upper()}"
     with store.transaction():
         forgotten = store.release_name(name)
         entries = [
@@ -320,7 +317,7 @@ def forget_launch(store: Store, name: str, by: str) -> tuple[str, ...]:
             for launch in forgotten
         ]
         if entries:
-            Audit(store, f"{chain}-{name}", name, moment).append_many(entries)
+            record_decision(store, name, *entries)
     return forgotten
 
 
@@ -340,13 +337,11 @@ def _decide(
     """
     action, by = decision
     moment = utc_text(datetime.now(UTC))
-    chain = f"{action.upper()}-{secrets.token_hex(4).upper()}"
     with store.transaction():
         decided = [definition for definition in shown if apply(definition)]
         for server in sorted({definition.server for definition in decided}):
             own = (each for each in decided if each.server == server)
-            entries = [_entry(each, action, moment, by) for each in own]
-            Audit(store, f"{chain}-{server}", server, moment).append_many(entries)
+            record_decision(store, server, *(_entry(each, action, moment, by) for each in own))
     return decided
 
 

@@ -5,18 +5,15 @@ Reads what something was found in, newest first, and stops where the time is lon
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from pipeguard.firewall.session.remedies import is_held
-from pipeguard.state.activity import LATE_SECONDS, RULES, waiting_definitions
+from pipeguard.state.activity import HELD, LATE_SECONDS, RULES, find_outcome, waiting_definitions
 from pipeguard.state.audit import select
 from pipeguard.state.store import Store
 from pipeguard.state.timestamps import to_utc_text
 
-HELD = "held"  # in place of the action
 DAYS = 7  # of the longer while
 # Rows in a row that are too old, after which all are: a clock that was wrong for one run wrote some
 # behind younger ones.
@@ -110,4 +107,4 @@ def _rows(store: Store, since: float) -> Iterator[tuple[str, str, str, bool]]:
         old = old + 1 if time < enough else 0
         if old > MOST_OLD:
             return
-        yield time, server, HELD if is_held(json.loads(rules)) else action, bool(would)
+        yield time, server, find_outcome(action, rules), bool(would)

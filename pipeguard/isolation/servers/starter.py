@@ -315,7 +315,7 @@ def _stored_name(wanted: str, who: Launched) -> str:
     from pipeguard.state.store import Store
 
     with Store.open(store_file()) as store:
-        return store.name_server(wanted, who).server
+        return store.name_server(wanted, who)
 
 
 def _say(text: str, level: str = "info") -> None:
