@@ -160,6 +160,13 @@ class Site:
         self.said += [done.stdout, done.stderr]
         return done
 
+    def fails(self, *arguments: str, says: str, code: int = 5, **others: Any) -> str:
+        """Run `pipeguard auth`, which must fail and say so; what it says."""
+        done = self.auth(*arguments, **others)
+        assert done.returncode == code, done.stderr
+        assert says in done.stderr
+        return done.stderr
+
     def login(self, url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Log in with the scripted browser; it must work."""
         done = self.auth("login", url, *arguments)

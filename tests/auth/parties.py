@@ -77,9 +77,16 @@ def metadata(origin: str, **changed: object) -> dict[str, object]:
     } | changed
 
 
-def protected(told: Party, authorization_server: str) -> str:
-    """Make a party a server that wants a login; its URL."""
+def protected(told: Party, authorization_server: str, **changed: object) -> str:
+    """Make a party a server that wants a login; its URL.
+
+    If it is its own authorization server, it says so of itself, with some of it `changed`.
+    """
     url = f"{told.origin}/mcp"
+    if authorization_server == told.origin:
+        described = metadata(told.origin, **changed)
+        told.answers["GET /.well-known/oauth-authorization-server"] = (200, {}, described)
+        told.answers["POST /reg"] = (201, {}, {"client_id": "c"})
     where = f"{told.origin}/.well-known/oauth-protected-resource/mcp"
     told.answers["POST /mcp"] = (
         401,

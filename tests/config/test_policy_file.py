@@ -15,9 +15,7 @@ from hypothesis import strategies as st
 
 from pipeguard.cli.policy import EXAMPLE
 from pipeguard.config import policy_file
-from pipeguard.config.effective_policy import (
-    combine,
-)
+from pipeguard.config.effective_policy import combine
 from pipeguard.config.policy_file import (
     DAY_SECONDS,
     HARMFUL,
@@ -29,7 +27,18 @@ from pipeguard.config.policy_file import (
 )
 from pipeguard.errors import PolicyError
 from pipeguard.firewall.finding import Action, Confidence, Drift, Severity
-from pipeguard.firewall.policy import InClient, Layer, Mode, Policy, PolicyTarget, Selector, Trust
+from pipeguard.firewall.policy import (
+    ActionEntry,
+    Exempt,
+    InClient,
+    Layer,
+    Limits,
+    Mode,
+    Policy,
+    PolicyTarget,
+    Selector,
+    Trust,
+)
 from pipeguard.rulebook.cache import rule_ids
 from pipeguard.rulebook.policy_rules import check_actions, describe_missing
 from tests.people import share
@@ -107,29 +116,23 @@ ask_in_client: form
 """
     )
     policy = combine(file, None)
-    assert policy.mode is Mode.OBSERVE
-    assert policy.trust is Trust.REVIEW
-    assert policy.drift_allow == {Drift.WORDING, Drift.NAME_ONLY}
-    assert policy.limits.frame_bytes == 3 * 2**19
-    assert policy.limits.pending == 12
-    assert policy.limits.notifications == 34
-    assert policy.limits.timeout_seconds == 300.0
-    assert policy.stop_without_audit
-    assert policy.audit_keep_days == 84
-    assert policy.ask_in_client is InClient.FORM
+    drifts = frozenset({Drift.WORDING, Drift.NAME_ONLY})
+    limits = Limits(3 * 2**19, 12, 34, 300.0)
     (layer,) = policy.layers
-    assert layer.actions[0].where == Selector(
+    assert policy == Policy(
+        Mode.OBSERVE, Trust.REVIEW, (layer,), limits, drifts, True, 84, InClient.FORM
+    )
+    secrets = Selector(
         "secrets.*", "call.arguments", severity=Severity.HIGH, confidence=Confidence.MEDIUM
     )
-    assert layer.actions[0].action is Action.REDACT
-    assert layer.actions[1].where == Selector("injection.*", server="web-*", tool="fetch")
-    assert layer.exceptions[0].where == Selector(
-        "injection.forged-turn", "result.text", "docs", "search"
+    injected = Selector("injection.*", server="web-*", tool="fetch")
+    assert layer.actions == (
+        ActionEntry(secrets, Action.REDACT),
+        ActionEntry(injected, Action.BLOCK),
     )
-    assert layer.exceptions[0].why == "they quote"
-    assert layer.exceptions[0].until is None
-    assert not layer.calls("delete_all")
-    assert layer.calls("read_file")
+    quoted = Selector("injection.forged-turn", "result.text", "docs", "search")
+    assert layer.exceptions == (Exempt(quoted, "they quote"),)
+    assert (layer.calls("delete_all"), layer.calls("read_file")) == (False, True)
 
 
 @pytest.mark.parametrize(
@@ -206,57 +209,8 @@ def test_an_exception_that_ended_is_left_out_and_told() -> None:
 # --- what is wrong with it -------------------------------------------------------------------
 
 
-ONE_ERROR = (
-    "mod: enforce",
-    "mode: off-ish",
-    "actions:\n- {rule: secrets.*, acton: block, action: warn}",
-    "actions: [{place: call.argument, action: warn}]",
-    "mode: enforce\nmode: observe",
-    "actions: {}",
-    "trust:",
-    "actions: [{pack: secrets, rule: secrets.jwt, action: warn}]",
-    "tools: {block: ['[a']}",
-    "exceptions:\n- {rule: secrets.jwt, why: w, server: docs, content: zz}",
-    "exceptions:\n- {rule: secrets.jwt, why: w, server: docs, path: '*'}",
-    "exceptions:\n- {rule: secrets.jwt, why: w, server: docs, path: /a/../b}",
-    "exceptions:\n- {rule: secrets.jwt, why: w, server: docs, host: 'https://a.b'}",
-    "exceptions:\n- {rule: secrets.jwt, why: w, path: /srv/a}",
-    "- mode",
-    "limits: {frame: 16 Mb}",
-    "limits: {frame: 1.3}",
-    "limits: {frame: 1 KiB}",
-    "limits: {frame: 5 GiB}",
-    "limits: {pending: 1.5}",
-    "limits: {pending: -1}",
-    "limits: {timeout: 5 m}",
-    "limits: {timeout: 0}",
-    "limits: {timeout: 0 s}",
-    "limits: {timeout: 48 h}",
-    "tools: {allow: []}",
-    "tools: {allow: ['']}",
-    "tools: {allow: [' a']}",
-    'tools: {allow: ["a\\nb"]}',
-    "tools: {allow: [!!binary aGk=]}",
-    "? [mode]\n: enforce",
-    "<<: {mode: enforce}",
-    "mode: [enforce]",
-    "exceptions: [{rule: secrets.jwt, why: w}]",
-    "exceptions: [{rule: secrets.jwt, server: '*', why: w}]",
-    "exceptions: [{rule: '*', server: docs, why: w}]",
-    "exceptions: [{rule: '*.*', server: docs, why: w}]",
-    "exceptions: [{server: docs, why: w}]",
-    "exceptions: [{rule: secrets.jwt, server: docs}]",
-    "exceptions: [{rule: secrets.jwt, server: docs, why: ''}]",
-    "exceptions: [{rule: secrets.jwt, server: docs, why: w, until: 2027-02-30}]",
-    "actions: [{rule: Secrets JWT, action: warn}]",
-    "servers: {a: {command: x}}",
-    "rules: []",
-    "egrets: {}",
-)
-SEVERAL = (
-    "actions:\n- {rule: secrets.*, acton: block}",
-    "mode: a\ntrust: b\nlimits: {frame: c, pending: 0}\naudit: []",
-)
+WRONG = yaml.safe_load(Path(__file__).with_name("wrong_policies.yaml").read_bytes())
+ONE_ERROR, SEVERAL = WRONG["one"], WRONG["several"]
 
 
 def test_an_error_names_line_column_and_key(snapshot: Snapshot) -> None:
@@ -304,18 +258,7 @@ KEYS = st.sampled_from(
     [
         *("mode", "trust", "drift", "actions", "tools", "exceptions", "limits", "audit"),
         *("rule", "pack", "place", "server", "tool", "severity", "confidence", "action"),
-        *(
-            "allow",
-            "block",
-            "until",
-            "why",
-            "frame",
-            "pending",
-            "timeout",
-            "on_failure",
-            "keep",
-            "x",
-        ),
+        *("allow", "block", "until", "why", "frame", "pending", "timeout", "on_failure", "keep"),
     ]
 )
 SCALARS = st.one_of(
@@ -402,16 +345,15 @@ def test_a_projects_file_tightens_everything() -> None:
         PolicyScope.PROJECT,
     )
     policy = combine(user, project)
-    assert policy.mode is Mode.ENFORCE
-    assert policy.trust is Trust.REVIEW
-    assert policy.limits.frame_bytes == 2**20
-    assert policy.limits.pending == 5
-    assert policy.limits.notifications == 7
-    assert policy.limits.timeout_seconds == 9.0
+    assert (policy.mode, policy.trust, policy.ask_in_client) == (
+        Mode.ENFORCE,
+        Trust.REVIEW,
+        InClient.URL,
+    )
+    assert policy.limits == Limits(2**20, 5, 7, 9.0)
     assert policy.drift_allow == {Drift.WORDING}
     assert policy.stop_without_audit
     assert not policy.calls("rm")
-    assert policy.ask_in_client is InClient.URL
 
 
 @pytest.mark.parametrize(
@@ -474,17 +416,8 @@ PAGE = (TOP / "docs" / "policy.md").read_text(encoding="utf-8")
 
 def test_the_page_has_every_key_and_every_drift() -> None:
     keys = ["mode", "trust", "drift.allow", "actions", "tools.allow", "tools.block", "exceptions"]
-    keys += [
-        "limits.frame",
-        "limits.pending",
-        "limits.notifications",
-        "limits.timeout",
-        "audit.on_failure",
-        "audit.keep",
-        "isolate",
-        "egress.proxy",
-        "ask_in_client",
-    ]
+    keys += [f"limits.{name}" for name in ("frame", "pending", "notifications", "timeout")]
+    keys += ["audit.on_failure", "audit.keep", "isolate", "egress.proxy", "ask_in_client"]
     assert {key.partition(".")[0] for key in keys} == set(policy_file.POLICY_KEYS)
     rows = [f"\n| `{key}` |" for key in keys]
     rows += [f"\n| `{drift.value}` |" for drift in HARMLESS]

@@ -1,8 +1,5 @@
 """Proposed servers: bounded, decided exactly as shown, recorded."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from pipeguard.errors import InputError
@@ -22,12 +19,6 @@ from pipeguard.state.store import Store
 
 ENTRY = '{"command":"node"}'
 BY = "kim at /dev/pts/3"
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with Store.open(tmp_path / "pipeguard.db") as opened:
-        yield opened
 
 
 def only(store: Store) -> Proposal:

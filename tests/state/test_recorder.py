@@ -53,11 +53,6 @@ class Heard:
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "pipeguard.db"
-
-
-@pytest.fixture
 def recorder(path: Path) -> Iterator[Recorder]:
     recorder = Recorder(path, "weather", "RUN", silent)
     yield recorder

@@ -24,11 +24,6 @@ SERVERS = ("weather", "mail", "files")
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "pipeguard.db"
-
-
-@pytest.fixture
 def recorders(path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Recorder]]:
     monkeypatch.setattr(database, "BUSY_SECONDS", 0.1)
     recorders = [Recorder(path, server, server.upper(), silent) for server in SERVERS]

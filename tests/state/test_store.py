@@ -7,7 +7,6 @@ import sqlite3
 import stat
 import subprocess
 import sys
-from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -24,17 +23,6 @@ from tests.state.samples import FORECAST, POISONED, held, seen
 ROOT = Path(__file__).parents[2]
 TOOL = ("tool", "get_forecast")
 OTHER = {"name": "other", "description": "x"}
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "pipeguard.db"
-
-
-@pytest.fixture
-def store(path: Path) -> Iterator[Store]:
-    with Store.open(path) as opened:
-        yield opened
 
 
 def test_first_use_is_trusted_and_outlives_the_process(store: Store, path: Path) -> None:

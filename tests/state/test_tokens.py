@@ -25,11 +25,6 @@ from pipeguard.state.tokens import (
 SCOPE = TokenScope(("git*",), ("git__get_*", "git/list"), "read", 60, manages=True)
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "pipeguard.db"
-
-
 def test_a_token_is_shown_once_and_stored_by_its_digest(path: Path) -> None:
     with Store.open(path) as store:
         token = create_token(store, "ci", SCOPE)

@@ -1,8 +1,5 @@
 """Two runs of one server with other settings: each keeps its own holds, and a person sees both."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from pipeguard.detect.detector import make_guard
@@ -58,12 +55,6 @@ def waiting(store: Store) -> str | None:
     pin = store.pins("demo").get(("tool", "list"))
     text = pin.held_definition if pin is not None and pin.waits else None
     return None if text is None else next(each for each in (FEW, MANY) if each in text)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with Store.open(tmp_path / "pipeguard.db") as opened:
-        yield opened
 
 
 def test_two_holds_do_not_replace_each_other_without_end_and_both_are_decided(

@@ -1,10 +1,17 @@
 """A session between two peers, written as what each sends."""
 
 import json
+from functools import cache
 
-from pipeguard.detect.detector import make_guard
+from pipeguard.detect.detector import Engines, make_guard
+from pipeguard.detect.rules.rule import load_pack
+from pipeguard.detect.scanning.engine import Engine, compile_patterns
 from pipeguard.firewall.finding import Direction, Verdict
-from pipeguard.firewall.policy import Policy
+from pipeguard.firewall.pins.fingerprint import Pin, canonical, fingerprint
+from pipeguard.firewall.policy import Mode, Policy, Trust
+from pipeguard.firewall.protocol.message import Message, parse
+from pipeguard.firewall.protocol.places import Surface
+from pipeguard.firewall.session.guard import Guard
 from pipeguard.firewall.session.session import Session
 from tests.fuzz.rulebook import engines
 
@@ -43,3 +50,50 @@ def member(written: bytes | None, *keys: str) -> object:
 
 def rules(verdict: Verdict) -> list[str]:
     return [finding.rule for finding in verdict.findings]
+
+
+def message(**members: object) -> Message:
+    made = parse(frame(**members))
+    assert isinstance(made, Message)
+    return made
+
+
+# --- definitions and their pins ---------------------------------------------------------------
+
+PACK = """\
+pack: mine
+about: For a test.
+defaults: {surfaces: [definitions], severity: high, views: [text], boundary: none, why: w, fix: f}
+rules:
+- {id: bad, title: t, confidence: high, pattern: xyzzy, matches: [xyzzy], passes: [xyz]}
+- {id: odd, title: t, confidence: medium, pattern: plugh, matches: [plugh], passes: [plu]}
+"""
+REVIEW = Policy(trust=Trust.REVIEW)
+OBSERVE = Policy(mode=Mode.OBSERVE)
+
+
+@cache
+def made_of(pack: str, surface: Surface) -> Engine:
+    """An engine of other rules."""
+    rules = load_pack(pack, "mine.yaml")
+    return Engine(rules, surface, compile_patterns(rules, surface))
+
+
+def guard(policy: Policy | None = None, *pins: Pin) -> Guard:
+    """A guard with one rule that blocks and one that warns."""
+    engines = Engines(*(made_of(PACK, surface) for surface in Surface))
+    return make_guard("demo", engines, policy or Policy(), {(p.kind, p.name): p for p in pins})
+
+
+def tool(name: str = "a", description: str = "Adds.", **more: object) -> dict[str, object]:
+    return {"name": name, "description": description, **more}
+
+
+def pinned(definition: object, kind: str = "tool", name: str = "a") -> Pin:
+    text = canonical(definition).decode()
+    return Pin(kind, name, text, fingerprint(definition), None, None, "")
+
+
+def waits(definition: object, reason: str, kind: str = "tool", name: str = "a") -> Pin:
+    text = canonical(definition).decode()
+    return Pin(kind, name, None, None, text, fingerprint(definition), reason)

@@ -2,61 +2,31 @@
 
 from __future__ import annotations
 
-import json
 import shlex
-from functools import cache
 
 import pytest
 
-from pipeguard.detect.detector import Engines, make_guard
-from pipeguard.detect.scanning.engine import Engine, compile_patterns
 from pipeguard.errors import Refusal
 from pipeguard.firewall.finding import Action
-from pipeguard.firewall.pins.fingerprint import Pin, canonical, fingerprint
+from pipeguard.firewall.pins.fingerprint import Pin
 from pipeguard.firewall.pins.store import without_hold
 from pipeguard.firewall.policy import Layer, Mode, Policy, Trust
-from pipeguard.firewall.protocol.message import Message, parse
-from pipeguard.firewall.protocol.places import Surface
 from pipeguard.firewall.session.admission import obstacle, obstacles
 from pipeguard.firewall.session.guard import Guard
 from pipeguard.unicode.display import visible
-
-REVIEW = Policy(trust=Trust.REVIEW)
-OBSERVE = Policy(mode=Mode.OBSERVE)
-
-
-@cache
-def engines() -> Engines:
-    """Without a rule: admission looks at no text."""
-    return Engines(*(Engine([], surface, compile_patterns([], surface)) for surface in Surface))
-
-
-def guard(policy: Policy | None = None, *pins: Pin) -> Guard:
-    return make_guard("demo", engines(), policy or Policy(), {(p.kind, p.name): p for p in pins})
-
-
-def tool(name: str = "a", description: str = "Adds.", **more: object) -> dict[str, object]:
-    return {"name": name, "description": description, **more}
-
-
-def pinned(definition: object, kind: str = "tool", name: str = "a") -> Pin:
-    text = canonical(definition).decode()
-    return Pin(kind, name, text, fingerprint(definition), None, None, "")
-
-
-def waits(definition: object, reason: str, kind: str = "tool", name: str = "a") -> Pin:
-    text = canonical(definition).decode()
-    return Pin(kind, name, None, None, text, fingerprint(definition), reason)
+from tests.firewall.session.talk import (
+    OBSERVE,
+    REVIEW,
+    guard,
+    message,
+    pinned,
+    tool,
+    waits,
+)
 
 
 def drifted(kind: str, name: str) -> Pin:
     return Pin(kind, name, "{}", "00", "{}", "11", "drift: wording")
-
-
-def message(**members: object) -> Message:
-    made = parse(json.dumps({"jsonrpc": "2.0", **members}).encode())
-    assert isinstance(made, Message)
-    return made
 
 
 # --- requests ---------------------------------------------------------------------------

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import json
-from functools import cache
 
 import pytest
 
-from pipeguard.detect.detector import Engines, get_detection, make_guard
-from pipeguard.detect.rules.rule import load_pack
-from pipeguard.detect.scanning.engine import Engine, compile_patterns
+from pipeguard.detect.detector import get_detection
 from pipeguard.errors import Refusal
 from pipeguard.firewall.finding import Action, Drift
-from pipeguard.firewall.pins.fingerprint import Pin, canonical, fingerprint
 from pipeguard.firewall.policy import ActionEntry, Layer, Mode, Policy, Selector, Trust
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
 from pipeguard.firewall.protocol.places import Surface
@@ -20,58 +16,24 @@ from pipeguard.firewall.protocol.strict_json import parse_json
 from pipeguard.firewall.session.admission import obstacle
 from pipeguard.firewall.session.definitions import TOGETHER, ReviewedResult, review
 from pipeguard.firewall.session.guard import Guard
+from tests.firewall.session.talk import (
+    OBSERVE,
+    PACK,
+    REVIEW,
+    guard,
+    made_of,
+    pinned,
+    tool,
+    waits,
+)
 
-PACK = """\
-pack: mine
-about: For a test.
-defaults: {surfaces: [definitions], severity: high, views: [text], boundary: none, why: w, fix: f}
-rules:
-- {id: bad, title: t, confidence: high, pattern: xyzzy, matches: [xyzzy], passes: [xyz]}
-- {id: odd, title: t, confidence: medium, pattern: plugh, matches: [plugh], passes: [plu]}
-"""
 PACK_OF_NUMBERS = PACK.replace(
     "pattern: xyzzy, matches: [xyzzy]", "pattern: '123', matches: ['123']"
 )
 PACK_OF_LINES = PACK.replace(
     "pattern: xyzzy, matches: [xyzzy]", r'pattern: "xy\\s+zz", matches: ["xy zz"]'
 )
-REVIEW = Policy(trust=Trust.REVIEW)
-OBSERVE = Policy(mode=Mode.OBSERVE)
 LENIENT = Policy(drift_allow=frozenset({Drift.WORDING}))
-
-
-@cache
-def engines() -> Engines:
-    """One rule that blocks and one that warns."""
-    rules = load_pack(PACK, "mine.yaml")
-    return Engines(
-        *(Engine(rules, surface, compile_patterns(rules, surface)) for surface in Surface)
-    )
-
-
-@cache
-def made_of(pack: str, surface: Surface) -> Engine:
-    """An engine of other rules."""
-    rules = load_pack(pack, "mine.yaml")
-    return Engine(rules, surface, compile_patterns(rules, surface))
-
-
-def guard(policy: Policy | None = None, *pins: Pin) -> Guard:
-    return make_guard("demo", engines(), policy or Policy(), {(p.kind, p.name): p for p in pins})
-
-
-def tool(name: str = "a", description: str = "Adds.", **more: object) -> dict[str, object]:
-    return {"name": name, "description": description, **more}
-
-
-def pinned(definition: object, kind: str = "tool", name: str = "a") -> Pin:
-    text = canonical(definition).decode()
-    return Pin(kind, name, text, fingerprint(definition), None, None, "")
-
-
-def waits(definition: object, reason: str, kind: str = "tool", name: str = "a") -> Pin:
-    text = canonical(definition).decode()
-    return Pin(kind, name, None, None, text, fingerprint(definition), reason)
 
 
 def as_object(value: object) -> JsonObject:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import cast
 
 import pytest
@@ -16,14 +15,9 @@ from pipeguard.firewall.protocol.message import Message, parse
 from pipeguard.firewall.protocol.pending import PendingRequest, pending_request
 from pipeguard.firewall.protocol.strict_json import parse_json
 from pipeguard.firewall.session.lifecycle import ConversationState
+from tests.firewall.session.talk import message
 
 TO_SERVER, TO_CLIENT = Direction.TO_SERVER, Direction.TO_CLIENT
-
-
-def message(**members: object) -> Message:
-    made = parse(json.dumps({"jsonrpc": "2.0", **members}).encode())
-    assert isinstance(made, Message)
-    return made
 
 
 def value(text: str) -> JsonValue:

@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
 from pipeguard.firewall.finding import Action, Direction
 from pipeguard.firewall.protocol.answers import InputRequests
-from pipeguard.firewall.protocol.message import Message, parse
 from pipeguard.firewall.session.admission import find_oddities
+from tests.firewall.session.talk import message
 
 TO_SERVER, TO_CLIENT = Direction.TO_SERVER, Direction.TO_CLIENT
-
-
-def message(**members: object) -> Message:
-    made = parse(json.dumps({"jsonrpc": "2.0", **members}).encode())
-    assert isinstance(made, Message)
-    return made
 
 
 @pytest.mark.parametrize(

@@ -40,21 +40,31 @@ def read(frame: bytes) -> Answer:
     return answer
 
 
-def told(finding: Finding, *, method: str | None = "tools/list", executed: bool = False) -> Answer:
-    return read(
-        replies.refusal_to_client(
-            method, "7", codes.BLOCKED, finding=finding, event="RUN.c1", executed=executed
-        )
+def refuse(
+    finding: Finding,
+    method: str | None = "tools/list",
+    code: int = codes.BLOCKED,
+    *,
+    executed: bool = False,
+    typed: bool = False,
+) -> bytes:
+    return replies.refusal_to_client(
+        *(method, "7", code),
+        finding=finding,
+        event="RUN.c1",
+        executed=executed,
+        typed=typed,
     )
+
+
+def told(finding: Finding, *, method: str | None = "tools/list", executed: bool = False) -> Answer:
+    return read(refuse(finding, method, executed=executed))
 
 
 @pytest.mark.parametrize("code", [codes.BLOCKED, codes.APPROVAL, codes.UNSCANNABLE])
 def test_a_model_reads_why_its_call_did_not_pass(code: int) -> None:
-    frame = replies.refusal_to_client(
-        "tools/call", '"a"', code, finding=SECRET, event="RUN.c1", executed=False
-    )
-    answer = read(frame)
-    assert answer["id"] == "a"
+    answer = read(refuse(SECRET, "tools/call", code))
+    assert answer["id"] == 7
     assert answer["result"]["isError"] is True
     assert "the user of event RUN.c1" in str(answer["result"]["content"])
     assert "before the server saw it" in str(answer["result"]["content"])
@@ -75,10 +85,7 @@ def test_a_model_reads_why_its_call_did_not_pass(code: int) -> None:
 
 @pytest.mark.parametrize("code", [codes.PEER_BROKE_PROTOCOL, codes.OVERLOADED, codes.INTERNAL])
 def test_a_call_that_failed_otherwise_is_an_error(code: int) -> None:
-    frame = replies.refusal_to_client(
-        "tools/call", "7", code, finding=BROKEN, event="RUN.c1", executed=False
-    )
-    assert read(frame)["error"]["code"] == code
+    assert read(refuse(BROKEN, "tools/call", code))["error"]["code"] == code
 
 
 def test_a_client_is_told_whether_the_server_acted() -> None:
@@ -89,15 +96,14 @@ def test_a_client_is_told_whether_the_server_acted() -> None:
 
 
 def test_an_error_is_one_sentence() -> None:
-    assert told(SECRET)["error"]["message"] == (
-        "PipeGuard blocked tools/list: secrets.some-token in call.arguments"
-    )
-    assert told(SECRET, executed=True)["error"]["message"] == (
-        "PipeGuard blocked tools/list result: secrets.some-token in call.arguments"
-    )
-    assert told(SECRET, method=None)["error"]["message"] == (
-        "PipeGuard blocked message: secrets.some-token in call.arguments"
-    )
+    for method, executed, what in (
+        ("tools/list", False, "tools/list"),
+        ("tools/list", True, "tools/list result"),
+        (None, False, "message"),
+    ):
+        answer = told(SECRET, method=method, executed=executed)
+        wanted = f"PipeGuard blocked {what}: secrets.some-token in call.arguments"
+        assert answer["error"]["message"] == wanted
     assert told(BROKEN)["error"]["message"] == "PipeGuard: the id is in use"
     assert told(DRIFT, method="prompts/get")["error"]["message"] == DRIFT.note
 
@@ -121,9 +127,7 @@ def test_what_a_model_reads_holds_no_command(
     finding: Finding, method: str, *, executed: bool
 ) -> None:
     for code in (codes.BLOCKED, codes.APPROVAL, codes.UNSCANNABLE, codes.INTERNAL):
-        frame = replies.refusal_to_client(
-            method, "1", code, finding=finding, event="RUN.c1", executed=executed
-        )
+        frame = refuse(finding, method, code, executed=executed)
         assert b"RUN.c1" in frame
         assert b"pipeguard " not in frame.replace(b"pipeguard {", b"")
 
@@ -141,20 +145,7 @@ def test_the_command_that_helps_is_named_in_the_log() -> None:
 
 def test_a_name_that_is_the_secret_is_not_repeated() -> None:
     named = Finding("secrets.some-token", "call.name", tool="the secret")
-    assert b"the secret" not in replies.refusal_to_client(
-        "tools/call", "7", codes.BLOCKED, finding=named, event="RUN.c1", executed=False
-    )
-    assert told(DRIFT)["error"]["data"] == {
-        "source": "pipeguard",
-        "event": "RUN.c1",
-        "verdict": "block",
-        "rule": "trust.drifted",
-        "place": "call.name",
-        "direction": "to-server",
-        "executed": False,
-        "how_to_allow": "Only the user can allow it: tell them of event RUN.c1.",
-        "tool": "a",
-    }
+    assert b"the secret" not in refuse(named, "tools/call")
 
 
 @pytest.mark.parametrize(
@@ -237,16 +228,8 @@ def test_what_is_no_forgery_stays(text: str) -> None:
 
 def test_a_result_says_of_which_type_it_is_where_there_are_types() -> None:
     for typed, wanted in ((False, None), (True, "complete")):
-        frame = replies.refusal_to_client(
-            "tools/call",
-            "7",
-            codes.BLOCKED,
-            finding=SECRET,
-            event="RUN.c1",
-            executed=True,
-            typed=typed,
-        )
-        assert read(frame)["result"].get("resultType") == wanted
+        answer = read(refuse(SECRET, "tools/call", executed=True, typed=typed))
+        assert answer["result"].get("resultType") == wanted
 
 
 @pytest.mark.parametrize(
