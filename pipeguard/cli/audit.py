@@ -14,9 +14,9 @@ from pipeguard.cli._groups import CommandGroup
 from pipeguard.errors import InputError, PipeGuardError
 from pipeguard.firewall.session.remedies import is_held
 from pipeguard.state.audit import AuditFilter, as_fields, rows
-from pipeguard.state.export import export_lines
 from pipeguard.state.paths import store_path
 from pipeguard.state.row_filter import ACTIONS, WOULD
+from pipeguard.state.search import export_lines
 from pipeguard.state.store import Store
 from pipeguard.state.timestamps import parse_moment
 from pipeguard.state.verification import compare, examine

@@ -97,7 +97,7 @@ def _read_store(store: Store) -> Fields:
     from datetime import date
 
     from pipeguard.config.policy_file import find_beginning
-    from pipeguard.state.totals import totals
+    from pipeguard.state.activity import totals
     from pipeguard.ui.card import HOLDS_UP
     from pipeguard.ui.cards import ProposalCard, find_waiting
 

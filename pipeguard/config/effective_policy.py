@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipeguard.config.policy_file import (
     PolicyFile,
@@ -160,22 +160,12 @@ def combine(user: PolicyFile | None, project: PolicyFile | None) -> Policy:
     if user is None and project is None:
         return Policy()
     user, project = user or PolicyFile(), project or PolicyFile()
-    both = (project, user)
-    timeouts = [file.timeout_seconds for file in both if file.timeout_seconds is not None]
-    waits = [file.ask_seconds for file in both if file.ask_seconds is not None]
-    usual = Limits()
     drift = user.drift_allow or frozenset()
     return Policy(
         mode=project.mode or user.mode or Mode.ENFORCE,
         trust=project.trust or user.trust or Trust.FIRST_USE,
         layers=(user.layer,) if project.layer == Layer() else (user.layer, project.layer),
-        limits=Limits(
-            _least(user.frame_bytes, project.frame_bytes, usual.frame_bytes),
-            _least(user.pending, project.pending, usual.pending),
-            _least(user.notifications, project.notifications, usual.notifications),
-            min(timeouts, default=None),
-            min(waits, default=usual.ask_seconds),
-        ),
+        limits=Limits(*(_least(name, user, project) for name in Limits._fields)),
         drift_allow=drift if project.drift_allow is None else drift & project.drift_allow,
         stop_without_audit=bool(project.stop_without_audit or user.stop_without_audit),
         audit_keep_days=(
@@ -191,7 +181,10 @@ def _narrower(user: InClient, project: InClient | None) -> InClient:
     return user if project is None else min(user, project, key=order.index)
 
 
-def _least(user: int | None, project: int | None, usual: int) -> int:
+def _least(name: str, user: PolicyFile, project: PolicyFile) -> Any:
     """The user's limit, or else the usual one; a project's applies if it is lower."""
-    limit = usual if user is None else user
-    return limit if project is None else min(limit, project)
+    usual = getattr(Limits(), name)
+    given = [file.limits[name] for file in (user, project) if name in file.limits]
+    if name not in user.limits and not name.endswith("_seconds"):
+        given.append(usual)
+    return min(given, default=usual)

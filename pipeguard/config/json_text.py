@@ -125,7 +125,15 @@ class Json:
 
     def prepend(self, node: Node, text: str, new: Sequence[Value]) -> list[Edit]:
         """Implement `Syntax`: in the list's layout, on one line or with a line for each item."""
-        return [in_brackets(node, text, [self.literal(item) for item in new])]
+        items = [self.literal(item) for item in new]
+        start = node.start + 1
+        if not node.items:
+            return [Edit(start, start, ", ".join(items))]
+        first = node.items[0].start
+        begin, gap = line_start(text, first), " "
+        if begin > start and not text[begin:first].strip():  # a line for each item
+            gap = ("\r\n" if text[begin - 2 : begin] == "\r\n" else "\n") + text[begin:first]
+        return [Edit(first, first, "".join(f"{item},{gap}" for item in items))]
 
     def _pairs(self, new: Mapping[str, Value], text: str, like: Member | None) -> list[str]:
         colon = _colon(text, like) if like else ": "
@@ -142,19 +150,6 @@ def _document(
     """The tree of a text, which nobody changes, and the ranges that JSON does not have."""
     reader = _JsonReader(text, comments=comments, trailing_commas=trailing_commas)
     return reader.document(), reader.extras
-
-
-def in_brackets(node: Node, text: str, items: Sequence[str]) -> Edit:
-    """Insert literals before the items of a list in brackets."""
-    start = node.start + 1
-    if not node.items:
-        return Edit(start, start, ", ".join(items))
-    first = node.items[0].start
-    begin = line_start(text, first)
-    if begin > start and not text[begin:first].strip():  # a line for each item
-        gap = ("\r\n" if text[begin - 2 : begin] == "\r\n" else "\n") + text[begin:first]
-        return Edit(first, first, "".join(f"{item},{gap}" for item in items))
-    return Edit(first, first, "".join(f"{item}, " for item in items))
 
 
 def _cut(text: str, start: int, end: int, comma: int | None) -> list[Edit]:
@@ -245,9 +240,9 @@ class _JsonReader:
             return self._skipped_value()
         character = self._text[self._position : self._position + 1]
         if character == "{":
-            return self._map(depth)
+            return self._container(NodeKind.MAP, "}", depth)
         if character == "[":
-            return self._list(depth)
+            return self._container(NodeKind.LIST, "]", depth)
         start = self._position
         if character == '"':
             value = self._string()
@@ -273,45 +268,30 @@ class _JsonReader:
             depth += -count if token[0][0] in "]}" else count
         return Node(NodeKind.OTHER, start, self._position)
 
-    def _map(self, depth: int) -> Node:
-        node = Node(NodeKind.MAP, self._position, 0)
+    def _container(self, kind: NodeKind, closing: str, depth: int) -> Node:
+        node, comma = Node(kind, self._position, 0), None
         self._open.append(self._position)
         self._position += 1
         while True:
             self._skip()
-            if self._take("}"):
+            if self._take(closing):
                 break
-            if node.members and node.members[-1].comma is None:
+            if comma is None and (node.members or node.items):
                 self._wrong("a comma is missing")
-            start = self._position
-            key = self._string()
-            self._skip()
-            if not self._take(":"):
-                self._wrong("a colon is missing")
-            self._skip()
+            start, key = self._position, ""
+            if kind is NodeKind.MAP:
+                key = self._string()
+                self._skip()
+                if not self._take(":"):
+                    self._wrong("a colon is missing")
+                self._skip()
             value = self._value(depth + 1)
             self._skip()
             comma = self._comma()
-            node.members.append(Member(key, start, value.end, value, comma))
-        self._trailing(node.members[-1].comma if node.members else None)
-        self._open.pop()
-        node.end = self._position
-        return node
-
-    def _list(self, depth: int) -> Node:
-        node = Node(NodeKind.LIST, self._position, 0)
-        comma: int | None = None
-        self._open.append(self._position)
-        self._position += 1
-        while True:
-            self._skip()
-            if self._take("]"):
-                break
-            if node.items and comma is None:
-                self._wrong("a comma is missing")
-            node.items.append(self._value(depth + 1))
-            self._skip()
-            comma = self._comma()
+            if kind is NodeKind.MAP:
+                node.members.append(Member(key, start, value.end, value, comma))
+            else:
+                node.items.append(value)
         self._trailing(comma)
         self._open.pop()
         node.end = self._position

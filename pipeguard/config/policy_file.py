@@ -83,11 +83,7 @@ class PolicyFile(NamedTuple):
         mode: as in Policy.
         trust: as in Policy.
         layer: its actions, exceptions and tools.
-        frame_bytes: as in Limits.
-        pending: as in Limits.
-        notifications: as in Limits.
-        timeout_seconds: as in Limits.
-        ask_seconds: as in Limits.
+        limits: by their names in Limits.
         drift_allow: as in Policy.
         stop_without_audit: as in Policy.
         audit_keep_days: as in Policy.
@@ -100,11 +96,7 @@ class PolicyFile(NamedTuple):
     mode: Mode | None = None
     trust: Trust | None = None
     layer: Layer = Layer()
-    frame_bytes: int | None = None
-    pending: int | None = None
-    notifications: int | None = None
-    timeout_seconds: float | None = None
-    ask_seconds: float | None = None
+    limits: Mapping[str, float] = MappingProxyType({})
     drift_allow: frozenset[Drift] | None = None
     stop_without_audit: bool | None = None
     audit_keep_days: int | None = None
@@ -272,15 +264,18 @@ class _PolicyReader:
             tools_ask=self._tools(tools.get("ask")),
             defaults=self.scope is PolicyScope.USER,
         )
+        read = {
+            "frame_bytes": _count(limits.get("frame"), FRAME_BYTES, _SIZES, _SIZE_EXPECTED),
+            "pending": _count(limits.get("pending"), PENDING),
+            "notifications": _count(limits.get("notifications"), NOTIFICATIONS),
+            "timeout_seconds": read_seconds(limits.get("timeout")),
+            "ask_seconds": read_seconds(limits.get("ask")),
+        }
         return PolicyFile(
             mode=self._choice(keys.get("mode"), _words(Mode), loose=Mode.OBSERVE),
             trust=self._choice(keys.get("trust"), _words(Trust), loose=Trust.FIRST_USE),
             layer=layer,
-            frame_bytes=_count(limits.get("frame"), FRAME_BYTES, _SIZES, _SIZE_EXPECTED),
-            pending=_count(limits.get("pending"), PENDING),
-            notifications=_count(limits.get("notifications"), NOTIFICATIONS),
-            timeout_seconds=read_seconds(limits.get("timeout")),
-            ask_seconds=read_seconds(limits.get("ask")),
+            limits={name: value for name, value in read.items() if value is not None},
             drift_allow=frozenset(_each(drift["allow"], _drift)) if "allow" in drift else None,
             stop_without_audit=self._choice(
                 audit.get("on_failure"), {"continue": False, "stop": True}, loose=False

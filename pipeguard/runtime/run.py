@@ -39,13 +39,13 @@ from pipeguard.rulebook.compiled_file import CleanNames
 from pipeguard.runtime.policy_watch import PolicyWatch
 from pipeguard.runtime.progress import wait_for_engines
 from pipeguard.secrets_in_use import IN_USE
-from pipeguard.state.connections import EndedConnection
 from pipeguard.state.contents_key import contents_key
 from pipeguard.state.grants import StoredGrants
 from pipeguard.state.paths import store_file
 from pipeguard.state.recorder import PinsListener, Recorder
 from pipeguard.state.schema import MAX_NAME_CHARS
 from pipeguard.state.store import Namesake, Store
+from pipeguard.state.verdict_writer import EndedConnection
 
 MOST_CLIENTS = 4096  # whose names are remembered
 LAST_SECONDS = 2.0  # for a thread to end

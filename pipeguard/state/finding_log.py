@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 from pipeguard.firewall.finding import Action, Severity, worst
 from pipeguard.firewall.session.remedies import Way, decisive_rule, find_remedy
 from pipeguard.firewall.session.replies import how_to_allow
-from pipeguard.state.connections import KIND
+from pipeguard.state.verdict_writer import CONNECTION
 
 if TYPE_CHECKING:
     from pipeguard.firewall.finding import Finding
@@ -49,7 +49,7 @@ def log_findings(log: FindingLog, verdict: PendingVerdict, *, is_audited: bool =
         f"{finding.action.name.lower()} {finding.rule}",
         event_id=verdict.event,
         token=verdict.token,
-        direction="" if verdict.kind == KIND else verdict.direction.value,
+        direction="" if verdict.kind == CONNECTION else verdict.direction.value,
         method=verdict.method,
         tool=finding.tool or verdict.tool,
         place=finding.place,

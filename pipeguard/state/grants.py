@@ -16,7 +16,7 @@ from pipeguard.records import NamedTuple
 from pipeguard.state.database import translated_errors
 from pipeguard.state.schema import MAX_NAME_CHARS
 from pipeguard.state.store import Store
-from pipeguard.state.timestamps import utc_text
+from pipeguard.state.timestamps import now_text, utc_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -105,7 +105,6 @@ def _because(grant: CallGrant) -> str:
 def _entry(action: str, grant: CallGrant, note: str, by: str, **words: str) -> AuditEntry:
     """A decision about a call: by whom, and for which words."""
     from pipeguard.state.audit import decision_entry
-    from pipeguard.state.timestamps import now_text
 
     entry = decision_entry(action, now_text(), note=note, by=by, **words)
     tool = grant.tool[:MAX_NAME_CHARS]
@@ -132,7 +131,6 @@ def find_granted(store: Store, since: str) -> frozenset[tuple[str, str]]:
         StateError: the store cannot be read.
     """
     import re
-    from datetime import UTC, datetime
 
     from pipeguard.firewall.session.remedies import GRANTED_AS
 
@@ -143,7 +141,7 @@ def find_granted(store: Store, since: str) -> frozenset[tuple[str, str]]:
             (GRANTED_AS, since),
         ).fetchall()
         query = "SELECT server, event FROM grants WHERE expires > ?"
-        is_open = store.connection.execute(query, (utc_text(datetime.now(UTC)),)).fetchall()
+        is_open = store.connection.execute(query, (now_text("milliseconds"),)).fetchall()
     note = re.compile(rf'"note": ?"{re.escape(GRANTED_AS)}([\w.]+)[";]')  # not as text of a value
     return frozenset(
         (*is_open, *((server, event) for server, found in listed for event in note.findall(found)))
@@ -162,8 +160,6 @@ class StoredGrants:
 
     def take(self, mark: str) -> str:
         """Use up the grant of a call, of several processes in one alone; its event, or empty."""
-        from datetime import UTC, datetime
-
         with suppress(StateError), Store.open(self._store) as store:
             if not _is_granted(store, mark):  # without waiting for the lock of a writer
                 return ""
@@ -171,7 +167,7 @@ class StoredGrants:
                 row = store.connection.execute(
                     "DELETE FROM grants WHERE mark = ? RETURNING event, expires", (mark,)
                 ).fetchone()
-            if row is not None and row[1] > utc_text(datetime.now(UTC)):
+            if row is not None and row[1] > now_text("milliseconds"):
                 return str(row[0])
         return ""
 
@@ -190,11 +186,9 @@ class StoredGrants:
 
 
 def _is_granted(store: Store, mark: str) -> bool:
-    from datetime import UTC, datetime
-
     with translated_errors(store.path):
         store.connection.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
-        moment = utc_text(datetime.now(UTC))
+        moment = now_text("milliseconds")
         query = "SELECT 1 FROM grants WHERE mark = ? AND expires > ?"
         found = store.connection.execute(query, (mark, moment))
         return found.fetchone() is not None

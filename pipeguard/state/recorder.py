@@ -14,24 +14,22 @@ from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
 from pipeguard.errors import StateError
-from pipeguard.firewall.finding import Direction
+from pipeguard.firewall.finding import Action, Direction
 from pipeguard.records import NamedTuple
-from pipeguard.state.connections import pending_connection
 from pipeguard.state.contents_key import KeyedHash, contents_key
 from pipeguard.state.database import is_about_a_row
 from pipeguard.state.missing import MissingVerdicts, remove_note, write_note
 from pipeguard.state.schema import MAX_NAME_CHARS
 from pipeguard.state.timestamps import to_utc_text
-from pipeguard.state.verdict_writer import OpenStore, PendingVerdict, VerdictWriter
+from pipeguard.state.verdict_writer import CONNECTION, OpenStore, PendingVerdict, VerdictWriter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from pipeguard.firewall.finding import Finding, Verdict
-    from pipeguard.state.connections import EndedConnection
     from pipeguard.state.finding_log import FindingLog
-    from pipeguard.state.verdict_writer import Pins
+    from pipeguard.state.verdict_writer import EndedConnection, Pins
 
 BATCH_SECONDS = 0.05  # between two writes: +1 us on a round trip, where a write for each costs +12
 WATCH_SECONDS = 0.5  # between two looks for approvals, which take effect within a second
@@ -165,7 +163,15 @@ class Recorder:
             connection: which, and what became of it.
             event: the event's name; empty for one that nothing was found in.
         """
-        self._take(pending_connection(connection, event))
+        finding = connection.finding
+        self._take(
+            PendingVerdict(
+                time.time(), "", Direction.TO_CLIENT, CONNECTION, _short(connection.target), None,
+                Action.ALLOW if finding is None else finding.action, event, "",
+                connection.bytes_received, () if finding is None else (finding,), (), "",
+                connection.bytes_sent, connection.seconds,
+            )
+        )  # fmt: skip
 
     def _take_finding(
         self, kind: str, direction: Direction, finding: Finding, client: str, event: str

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 from datetime import timedelta
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from pipeguard.state.audit import PRUNED, Audit, AuditEntry, Chain, chains
@@ -37,21 +38,13 @@ def prune(store: Store, keep_days: int, now: datetime) -> int:
     Raises:
         StateError: the store could not be written; the remaining chains are removed next time.
     """
-    old = _old_chains(store, utc_text(now - timedelta(days=keep_days)))
+    before = utc_text(now - timedelta(days=keep_days))
+    old = list(takewhile(lambda chain: _last_time(store, chain) < before, chains(store)))
     if old:
         _announce(store, old, keep_days, utc_text(now))
     for chain in old:
         _remove(store, chain)
     return len(old)
-
-
-def _old_chains(store: Store, before: str) -> list[Chain]:
-    old = []
-    for chain in chains(store):
-        if _last_time(store, chain) >= before:
-            break
-        old.append(chain)
-    return old
 
 
 def _last_time(store: Store, chain: Chain) -> str:

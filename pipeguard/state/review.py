@@ -6,7 +6,6 @@ Knows the store and what a drift is called; asks nobody and prints nothing.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.firewall.finding import Drift
@@ -21,7 +20,7 @@ from pipeguard.state.audit import (
     select,
 )
 from pipeguard.state.schema import MAX_NAME_CHARS
-from pipeguard.state.timestamps import utc_text
+from pipeguard.state.timestamps import now_text
 from pipeguard.unicode.display import quote, visible
 
 if TYPE_CHECKING:
@@ -224,7 +223,7 @@ def restore(
     Returns:
         False if one of them has changed since; then nothing is taken back.
     """
-    moment = utc_text(datetime.now(UTC))
+    moment = now_text("milliseconds")
     decided = list(decided)
     with store.transaction():
         if not all(_is_as_left(store, each, is_approval=is_approval) for each in decided):
@@ -309,7 +308,7 @@ def forget_launch(store: Store, name: str, by: str) -> tuple[str, ...]:
     Returns:
         What had the name, as descriptions.
     """
-    moment = utc_text(datetime.now(UTC))
+    moment = now_text("milliseconds")
     with store.transaction():
         forgotten = store.release_name(name)
         entries = [
@@ -336,7 +335,7 @@ def _decide(
         apply: does it to one definition; False if another process was faster.
     """
     action, by = decision
-    moment = utc_text(datetime.now(UTC))
+    moment = now_text("milliseconds")
     with store.transaction():
         decided = [definition for definition in shown if apply(definition)]
         for server in sorted({definition.server for definition in decided}):

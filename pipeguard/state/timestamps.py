@@ -30,11 +30,11 @@ def _to_the_second(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
-def now_text() -> str:
-    """The current time, to the second."""
+def now_text(timespec: str = "seconds") -> str:
+    """The current time, to the second or to the given precision."""
     from datetime import UTC, datetime
 
-    return utc_text(datetime.now(UTC), "seconds")
+    return utc_text(datetime.now(UTC), timespec)
 
 
 def parse_moment(text: str) -> str:

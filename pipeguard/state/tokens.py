@@ -9,7 +9,7 @@ import hmac
 import json
 import secrets
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from hashlib import sha256
 from typing import NamedTuple
 
@@ -273,7 +273,7 @@ class TokenReader:
     def valid(self) -> Mapping[str, StoredToken]:
         """Those that have not ended, by name."""
         self._follow()
-        now = utc_text(datetime.now(UTC), "seconds")
+        now = now_text()
         return {name: token for name, token in self._tokens.items() if not token.is_expired(now)}
 
     def digests(self) -> Mapping[str, bytes]:

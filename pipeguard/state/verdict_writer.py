@@ -54,6 +54,27 @@ class PendingVerdict(NamedTuple):
         return pins + sum(len(text) for four in texts for text in four)
 
 
+CONNECTION = "connection"  # the kind of the rows of connections
+
+
+class EndedConnection(NamedTuple):
+    """A connection of a sandboxed server that ended, or was refused.
+
+    Attributes:
+        target: how and where to, as `connect api.example.com:443`.
+        finding: why it was refused, or why it failed; None if it was neither.
+        bytes_sent: from the server to the host.
+        bytes_received: from the host to the server.
+        seconds: from its beginning to its end.
+    """
+
+    target: str
+    finding: Finding | None
+    bytes_sent: int
+    bytes_received: int
+    seconds: float
+
+
 class OpenStore:
     """The store, opened late and once for all that write in one thread.
 

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from pipeguard.state.audit import list_findings
-from pipeguard.state.export import export_lines
-from pipeguard.state.search import find_rows, stream_rows
+from pipeguard.state.search import export_lines, find_rows, stream_rows
 from pipeguard.state.store import Store
 from pipeguard.state.timestamps import now_text
 from pipeguard.state.verification import Examination, examine

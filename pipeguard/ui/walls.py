@@ -75,7 +75,7 @@ def read_ask_seconds() -> float:
         policy = _read_own_policy()
     except PolicyError:
         return DEFAULT_ASK_SECONDS
-    return policy.ask_seconds or DEFAULT_ASK_SECONDS
+    return policy.limits.get("ask_seconds", DEFAULT_ASK_SECONDS)
 
 
 def _read_own_policy() -> PolicyFile:

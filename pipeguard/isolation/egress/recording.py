@@ -25,7 +25,7 @@ from pipeguard.isolation.egress.hosts import (
     show_host,
 )
 from pipeguard.isolation.egress.judge import EgressOutcome, EgressReason, EgressRecord, EgressWay
-from pipeguard.state.connections import EndedConnection
+from pipeguard.state.verdict_writer import EndedConnection
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pipeguard.isolation.sandbox import Sandbox
     from pipeguard.launch.child import Child
     from pipeguard.log import Log
-    from pipeguard.state.connections import EndedConnection
+    from pipeguard.state.verdict_writer import EndedConnection
     from pipeguard.transports.channel import Channel
 
 MOST_MADE = 100  # files and folders of one run that are told

@@ -20,7 +20,7 @@ from pipeguard.isolation.profile import Profile
 from pipeguard.isolation.sandbox import this_host
 from pipeguard.isolation.servers.starter import _IsolatedConnections
 from pipeguard.isolation.walls.witness import Wall, describe_walls
-from pipeguard.state.connections import EndedConnection
+from pipeguard.state.verdict_writer import EndedConnection
 from tests.each import each
 from tests.isolation.egress.sandbox import running
 

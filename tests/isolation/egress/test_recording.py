@@ -9,11 +9,11 @@ from pipeguard.isolation.egress.hosts import HostRules
 from pipeguard.isolation.egress.judge import EgressOutcome, EgressReason, EgressRecord, EgressWay
 from pipeguard.isolation.egress.recording import ConnectionRecorder, allowing_entry
 from pipeguard.state.audit import AuditFilter, rows
-from pipeguard.state.connections import EndedConnection
 from pipeguard.state.exceptions import find_event
 from pipeguard.state.paths import store_path
 from pipeguard.state.recorder import Recorder
 from pipeguard.state.store import Store
+from pipeguard.state.verdict_writer import EndedConnection
 from tests.each import each
 
 
