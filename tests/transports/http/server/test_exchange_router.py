@@ -169,7 +169,7 @@ async def test_an_answer_that_is_none_is_told_to_whom_it_was_for(answer: str, at
             one = told[0] if isinstance(told, list) else told
             assert at(one, "id") == 1
             assert code(one)
-        assert not next(iter(host.known.guard.pins), None)
+        assert not next(iter(host.known.guard.pins.all()), None)
 
 
 @pytest.mark.parametrize("behind", ["", ",NaN"], ids=["whole", "broken"])
