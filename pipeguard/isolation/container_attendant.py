@@ -24,7 +24,7 @@ from time import monotonic, sleep
 from typing import TYPE_CHECKING
 
 from pipeguard.isolation.namespace import CLONE_NEWNET, CLONE_NEWUSER, open_network, pass_sockets
-from pipeguard.launch.warden import stay_behind
+from pipeguard.launch.warden import outlive_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -151,7 +151,7 @@ def _attend(
     watched: Sequence[int],
 ) -> NoReturn:
     try:
-        stay_behind((*watched, channel, record.lock))
+        outlive_run((*watched, channel, record.lock))
         process = _await_process(record, watched)
         if process is not None:
             _watch(process, ports, channel, watched)

@@ -26,7 +26,7 @@ from pipeguard.isolation.covers import (
     unwatched_message,
 )
 from pipeguard.launch.lifeline import Lifeline
-from pipeguard.launch.warden import stay_behind
+from pipeguard.launch.warden import outlive_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -97,7 +97,7 @@ class Doorway(NamedTuple):
 
 def _wait(doorway: Doorway, watched: Sequence[int]) -> NoReturn:
     try:
-        stay_behind((*doorway.watched_descriptors, doorway.info, doorway.lifeline.held, *watched))
+        outlive_run((*doorway.watched_descriptors, doorway.info, doorway.lifeline.held, *watched))
         _serve(doorway, watched)
     finally:
         os._exit(0)

@@ -301,7 +301,7 @@ def _reset(number: int) -> None:
         return  # the C library reserves some real-time signals
 
 
-def stay_behind(descriptors: tuple[int, ...]) -> None:
+def outlive_run(descriptors: tuple[int, ...]) -> None:
     """Make a fork of this process live until it ends itself, with these descriptors only."""
     os.setsid()
     signal.set_wakeup_fd(-1)

@@ -318,7 +318,7 @@ def totals(store: Store, now: float, day_began: float) -> list[ServerTotals]:
     week: defaultdict[str, Totals] = defaultdict(Totals)
     since = now - DAYS * 86_400
     first, first_today = to_utc_text(since), to_utc_text(day_began)
-    for time, server, action, would in _noticed(store, since):
+    for time, server, action, would in _find_noticed(store, since):
         if time >= first:
             week[server] = _with(week[server], action, would=would)
         if time >= first_today:
@@ -341,7 +341,7 @@ def _with(count: Totals, action: str, *, would: bool) -> Totals:
     )
 
 
-def _noticed(store: Store, since: float) -> Iterator[tuple[str, str, str, bool]]:
+def _find_noticed(store: Store, since: float) -> Iterator[tuple[str, str, str, bool]]:
     """Time, server, action, and whether more would have been done, the newest first."""
     enough, old = to_utc_text(since - LATE_SECONDS), 0
     # A text in a finding has its quotes escaped, so that none looks like a member.

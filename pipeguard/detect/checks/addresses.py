@@ -42,8 +42,8 @@ def find_reach(address: str) -> Reach:
     """
     ip = ip_address(address.partition("%")[0])
     if isinstance(ip, IPv4Address) or ip.is_loopback or ip.is_unspecified:
-        return reach_of(ip)
-    return reach_of(inner_address(ip) or ip)
+        return classify_ip(ip)
+    return classify_ip(inner_address(ip) or ip)
 
 
 @lru_cache(256)
@@ -122,7 +122,7 @@ def _networks() -> list[tuple[IPv4Network | IPv6Network, Reach]]:
     return [(ip_network(network), Reach(reach)) for network, _, reach in rows]
 
 
-def reach_of(address: IPv4Address | IPv6Address) -> Reach:
+def classify_ip(address: IPv4Address | IPv6Address) -> Reach:
     """Find the reach of an address that has no IPv4 address inside it."""
     for network, reach in _networks():
         if address in network:

@@ -15,7 +15,7 @@ from functools import cache
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from typing import NamedTuple
 
-from pipeguard.detect.checks.addresses import Reach, inner_address, parse_inet_aton, reach_of
+from pipeguard.detect.checks.addresses import Reach, classify_ip, inner_address, parse_inet_aton
 from pipeguard.detect.words import hosts as words
 from pipeguard.firewall.lazy_regex import lazy_regex
 
@@ -139,7 +139,7 @@ def _host(text: str) -> Host | None:
     address = parse_inet_aton(name)
     if address is not None:
         unusual = address.is_loopback and str(address) != "127.0.0.1"
-        return Host(str(address), reach_of(address), odd or unusual or str(address) != name)
+        return Host(str(address), classify_ip(address), odd or unusual or str(address) != name)
     return _host_of_name(name, odd=odd)
 
 
@@ -171,9 +171,9 @@ def _host_v6(text: str, *, odd: bool) -> Host | None:
         return None
     inner = inner_address(address)
     if inner is not None:
-        return Host(str(inner), reach_of(inner), odd=True)
+        return Host(str(inner), classify_ip(inner), odd=True)
     odd = odd or bool(zone) or address.is_unspecified or (address.is_loopback and plain != "::1")
-    return Host(str(address), reach_of(address), odd)
+    return Host(str(address), classify_ip(address), odd)
 
 
 # -- names -----------------------------------------------------------------------------------------
@@ -195,7 +195,7 @@ def _host_of_name(name: str, *, odd: bool) -> Host:
     wildcard = _WILDCARD.fullmatch(name)
     if wildcard:
         for address in _embedded_addresses(wildcard[1]):
-            reach = reach_of(address)
+            reach = classify_ip(address)
             if reach is not Reach.PUBLIC:
                 return Host(str(address), reach, odd=True)
     for table, reach in _NAMES.items():

@@ -157,12 +157,12 @@ def find_signed(
         if _are_many(number, start):
             yield from expression.finditer(text, at)
             return
-        while match := _match_within(expression, text, (at, end), after):
+        while match := _match_span(expression, text, (at, end), after):
             yield match
             at = match.end()
 
 
-def _match_within(
+def _match_span(
     expression: re.Pattern[str], text: str, span: tuple[int, int], after: int | None
 ) -> re.Match[str] | None:
     """The first match that begins in a range, and ends no further behind it than `after`."""

@@ -435,7 +435,7 @@ class ReadOrder:
 
     def is_harmless(self) -> bool:
         """True if a passage without what is public by its form is no order."""
-        return self._is_none_without(self._passage.text, without_harmless(self._passage.text))
+        return self._reads_harmless(self._passage.text, without_harmless(self._passage.text))
 
     def is_of_law(self) -> bool:
         """True in the language of law, if it names no model."""
@@ -463,9 +463,9 @@ class ReadOrder:
         bare = "\n".join(_LITERALS.findall(text)) if _SQL.fullmatch(text) else _COMMIT.sub("", text)
         if _OF_SEVERAL_WORDS.search(name):
             bare = bare.replace(name, "this tool")
-        return self._is_none_without(text, bare)
+        return self._reads_harmless(text, bare)
 
-    def _is_none_without(self, text: str, bare: str) -> bool:
+    def _reads_harmless(self, text: str, bare: str) -> bool:
         """True if what is left of a text is clearly no order."""
         least = self._classifier.likely - self._reader.leniency - OWN_NAME_LOGITS
         return bare != text and self._reader.reads_below(bare, self._classifier, least)

@@ -12,7 +12,7 @@ import socket
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from typing import TYPE_CHECKING
 
-from pipeguard.detect.checks.addresses import Reach, find_reach, reach_of
+from pipeguard.detect.checks.addresses import Reach, classify_ip, find_reach
 from pipeguard.detect.words import hosts as host_words
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.isolation.egress.hosts import PRIVATE, HostError, parse_entry
@@ -120,7 +120,7 @@ def is_private(address: Address) -> bool:
         return False
     if int(address) >> 8 in {int(_RELAYS) >> 8, int(_PROTOCOLS) >> 8}:
         return False
-    return reach_of(address) in {Reach.PRIVATE, Reach.SHARED, Reach.PUBLIC}
+    return classify_ip(address) in {Reach.PRIVATE, Reach.SHARED, Reach.PUBLIC}
 
 
 def is_public(address: Address) -> bool:
@@ -137,7 +137,7 @@ def is_public(address: Address) -> bool:
 def _is_public_v4(address: IPv4Address) -> bool:
     if not address.is_global or int(address) >> 8 == int(_RELAYS) >> 8:
         return False
-    return reach_of(address) is Reach.PUBLIC and not address.is_multicast
+    return classify_ip(address) is Reach.PUBLIC and not address.is_multicast
 
 
 def is_own(address: Address) -> bool:

@@ -56,7 +56,7 @@ from pipeguard.transports.http.server.refusals import RefusalReason
 from pipeguard.transports.http.server.responses import (
     KEEP_AWAKE,
     STREAM_HEADERS,
-    answer_with,
+    answer_frames,
     as_event,
     as_events,
     is_stateless,
@@ -295,7 +295,7 @@ class Relay:
     async def _forward(self, relayed: _Relayed, answer: aiohttp.ClientResponse) -> web.Response:
         """Pass on an answer to a POST that is not a stream."""
         if not relayed.waits:
-            return answer_with(relayed.replies) if relayed.replies else self._without_body(answer)
+            return answer_frames(relayed.replies) if relayed.replies else self._without_body(answer)
         status, why = answer.status, describe_status(answer.status)
         if status in LOGIN:
             lost = self._lose(relayed, Failure(why, sent=status != UNAUTHORIZED))
@@ -306,7 +306,7 @@ class Relay:
                 body = await read_body(answer, self._remote.limit_bytes, hold)
                 frames = await self._judge_answer(relayed, body)
         if frames:
-            response = answer_with(frames)
+            response = answer_frames(frames)
         else:
             response = self._lose(relayed, Failure(why, codes.PEER_BROKE_PROTOCOL))
         if frames or status >= _BAD_REQUEST:
@@ -405,7 +405,7 @@ class Relay:
         The status is 200, since other codes mean something to clients: 400 can start a fallback to
         an older transport, 401 a login, 404 a new session.
         """
-        return answer_with([*relayed.replies, *self._answer_waiting(relayed.session, failure)])
+        return answer_frames([*relayed.replies, *self._answer_waiting(relayed.session, failure)])
 
     def _answer_waiting(self, session: Session, failure: Failure) -> list[bytes]:
         """Answer what waits in an exchange that is over."""

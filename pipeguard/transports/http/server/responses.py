@@ -37,7 +37,7 @@ def as_events(frames: list[bytes]) -> bytes:
     return b"".join([to_bytes(ServerSentEvent(frame)) for frame in frames])
 
 
-def answer_with(frames: list[bytes]) -> web.Response:
+def answer_frames(frames: list[bytes]) -> web.Response:
     """The response with these frames: JSON for one, events for several, 502 for none."""
     if len(frames) == 1:
         return web.Response(body=frames[0], content_type=JSON)
