@@ -212,16 +212,6 @@ def test_a_peer_that_left_is_told_to_the_way_that_writes() -> None:
         assert talk.client.hear() == b"last words"
 
 
-def test_reading_that_is_finished_or_closed_ends_a_way() -> None:
-    for end in (LineChannel.finish_reading, LineChannel.close_reading):
-        with conversation(copy) as talk:
-            talk.client.say(b"1")
-            assert talk.server.hear() == b"1"
-            end(talk.client.channel)
-            talk.server.end()
-            talk.join()
-
-
 def test_channels_without_descriptors_have_a_thread_each() -> None:
     class Plain:
         """A channel of which nobody knows the descriptors."""

@@ -66,14 +66,6 @@ def test_frames_split_anywhere_come_whole(position: int) -> None:
         assert [channel.read() for _ in FRAMES[complete:]] == FRAMES[complete:]
 
 
-def test_many_frames_in_one_read_keep_their_order() -> None:
-    frames = [b"%d" % number for number in range(5000)]
-    with wire() as (channel, to_channel, _):
-        os.write(to_channel, b"\n".join(frames) + b"\n")
-        shut_writing(to_channel)
-        assert drain(channel) == frames
-
-
 def test_a_frame_of_16_mib_passes_a_server_both_ways() -> None:
     child = launch(["cat"])
     try:
@@ -85,13 +77,6 @@ def test_a_frame_of_16_mib_passes_a_server_both_ways() -> None:
             writing.result(PATIENCE_SECONDS)
     finally:
         child.close()
-
-
-def test_a_line_over_the_limit_is_told_and_the_next_works() -> None:
-    with wire() as (channel, to_channel, _), ThreadPoolExecutor(1) as pool:
-        pool.submit(os.write, to_channel, b"x" * (LIMIT + 1) + b"\n{}\n")
-        assert isinstance(channel.read(), Oversized)
-        assert channel.read() == b"{}"
 
 
 def test_a_line_without_end_is_told_and_the_stream_goes_on() -> None:
@@ -439,13 +424,6 @@ def test_a_standard_error_that_nobody_reads_does_not_hold_the_end() -> None:
         shut_reading(unread)
     os.close(unread)
     os.close(full)
-
-
-def test_escapes_are_made_visible_in_a_file_too() -> None:
-    with copying() as (_, server, out):
-        os.write(server, b"\x1b[31mred\x1b[0m \x1b]0;title\x07 50 %\r100 %\r\n")
-        wanted = b"^[[31mred^[[0m ^[]0;title^G 50 %\r100 %\r\n"
-        assert read_size(out, len(wanted)) == wanted
 
 
 def test_a_control_character_in_two_pieces_is_made_visible() -> None:

@@ -33,6 +33,7 @@ RELATED_TASK = "io.modelcontextprotocol/related-task"  # MCP 2025-11-25, basic/u
 MOST_TASKS = 1_024  # of which progress is passed on
 MOST_AHEAD = 1_000_000  # by which a number may exceed the last one: clients choose their ids
 P = TypeVar("P", bound=Hashable)
+OwnIds = tuple[str | None, str | None]  # of a request; None for what a message has not
 
 
 class Sent(NamedTuple, Generic[P]):
@@ -71,18 +72,19 @@ class Correlator(Generic[P]):
 
     # --- to the server ------------------------------------------------------------------
 
-    def add(self, owner: P, value: JsonValue) -> tuple[list[str], list[str]]:
-        """Add the requests of a message or a batch; return the ids and progress tokens to send."""
-        ids, tokens = list[str](), list[str]()
-        for member in value if isinstance(value, list) else [value]:
-            for token in request_ids(member):
-                ids.append(own := self._choose(token, self._sent))
-                self._sent[own] = _make_sent(owner, token, member)
-            for token in find_progress_tokens(member):
-                own = ids[-1] if self._is_unique else self._choose(token, self._progress)
-                tokens.append(own)
-                self._progress[own] = Sent(owner, token)
-        return ids, tokens
+    def add(self, owner: P, value: JsonValue) -> OwnIds:
+        """Add a message; return the id and the progress token under which it is sent."""
+        ids = request_ids(value)
+        if not ids:
+            return None, None
+        own = self._choose(ids[0], self._sent)
+        self._sent[own] = _make_sent(owner, ids[0], value)
+        token = find_requested_token(value)
+        if token is None:
+            return own, None
+        own_token = own if self._is_unique else self._choose(token, self._progress)
+        self._progress[own_token] = Sent(owner, token)
+        return own, own_token
 
     def make_id(self) -> str:
         """Make an id for a request of our own."""
@@ -220,48 +222,29 @@ def _make_sent(owner: P, token: str, request: JsonValue) -> Sent[P]:
 # --- requests -----------------------------------------------------------------------------
 
 
-def with_request_ids(
-    frame: bytes, value: JsonValue, ids: list[str], progress_tokens: list[str]
-) -> bytes:
-    """A message or batch with other ids and progress tokens, in their order.
+def with_request_ids(frame: bytes, value: JsonValue, own: OwnIds) -> bytes:
+    """A message under another id and progress token.
 
     Args:
-        frame: returned as it is where nothing changes.
+        frame: returned as it is if nothing changes.
         value: of the frame.
-        ids: as many as `request_ids` finds.
-        progress_tokens: as many as `progress_tokens_in` finds.
+        own: from `Correlator.add`.
     """
-    if ids == request_ids(value) and progress_tokens == find_progress_tokens(value):
+    token, progress_token = own
+    is_same = [token] == request_ids(value) and progress_token == find_requested_token(value)
+    if token is None or is_same or not isinstance(value, dict):
         return frame
-    next_ids, next_tokens = iter(ids), iter(progress_tokens)
-
-    def change(member: JsonValue) -> JsonValue:
-        if not isinstance(member, dict):
-            return member
-        copied = dict(member)
-        if request_ids(member):
-            copied["id"] = read_id(next(next_ids))
-        params = member.get("params")
-        meta = _meta(params)
-        if find_progress_tokens(member) and isinstance(params, dict) and meta is not None:
-            own: JsonObject = {**meta, "progressToken": read_id(next(next_tokens))}
-            copied["params"] = {**params, "_meta": own}
-        return copied
-
-    members = value if isinstance(value, list) else [value]
-    copies = [change(member) for member in members]
-    return serialise(copies if isinstance(value, list) else copies[0])
+    changed = {**value, "id": read_id(token)}
+    if progress_token is not None:
+        meta = _meta(value.get("params")) or {}
+        changed = _with_param(changed, "_meta", {**meta, "progressToken": read_id(progress_token)})
+    return serialise(changed)
 
 
-def find_progress_tokens(value: JsonValue) -> list[str]:
-    """The progress tokens of the requests in a message or a batch."""
-    tokens = []
-    for member in value if isinstance(value, list) else [value]:
-        params = member.get("params") if isinstance(member, dict) and "id" in member else None
-        token = write_id((_meta(params) or {}).get("progressToken"))
-        if token is not None:
-            tokens.append(token)
-    return tokens
+def find_requested_token(value: JsonValue) -> str | None:
+    """The token under which a request wants to hear of progress, or None."""
+    params = value.get("params") if isinstance(value, dict) and "id" in value else None
+    return write_id((_meta(params) or {}).get("progressToken"))
 
 
 def is_cancellation(value: JsonValue) -> bool:

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from datetime import UTC
-from email.utils import format_datetime, parsedate_to_datetime
 from typing import TYPE_CHECKING
 
 from multidict import CIMultiDict
@@ -43,8 +41,7 @@ _COOKIE = re.compile(
     r'(?P<quote>"?)[\x21\x23-\x2b\x2d-\x3a\x3c-\x5b\x5d-\x7e]{0,4096}(?P=quote)\Z'  # as Envoy's
 )
 _ATTRIBUTE = re.compile(
-    r"(?:Secure|HttpOnly|Partitioned|SameSite=(?:Strict|Lax|None)|Max-Age=-?[0-9]{1,10}|Path=/"
-    r"|Expires=(?P<date>.{1,40}))\Z",
+    r"(?:Secure|HttpOnly|Partitioned|SameSite=(?:Strict|Lax|None)|Max-Age=-?[0-9]{1,10}|Path=/)\Z",
     re.IGNORECASE,
 )
 
@@ -85,29 +82,10 @@ def headers_to_client(answer: aiohttp.ClientResponse) -> CIMultiDict[str]:
     return passed
 
 
-def _rewrite_retry(value: str) -> str:
-    """A number of seconds, or a date (RFC 9110, section 10.2.3)."""
-    return value if re.fullmatch("[0-9]{1,10}", value) else _rewrite_date(value)
-
-
-def _rewrite_date(value: str) -> str:
-    try:
-        when = parsedate_to_datetime(value).astimezone(UTC)
-    except (ValueError, OverflowError):
-        return ""
-    return format_datetime(when, usegmt=True)
-
-
 def _rewrite_cookie(value: str) -> str:
     cookie, *attributes = [part.strip() for part in value.split(";")]
-    kept = [match for each in attributes if (match := _ATTRIBUTE.match(each))]
-    dated = [_rewrite_date(match["date"]) if match["date"] else match[0] for match in kept]
-    rewritten = [
-        f"Expires={text}" if match["date"] else text
-        for match, text in zip(kept, dated, strict=True)
-        if text
-    ]
-    return "; ".join([cookie, *rewritten]) if _COOKIE.match(cookie) else ""
+    known = filter(_ATTRIBUTE.match, attributes)
+    return "; ".join([cookie, *known]) if _COOKIE.match(cookie) else ""
 
 
 def _rewrite_challenge(value: str) -> str:
@@ -123,7 +101,7 @@ def _rewrite_challenge(value: str) -> str:
 _TO_CLIENT: dict[str, Callable[[str], str]] = {
     SESSION_ID: lambda value: value if is_session_id(value) else "",
     "WWW-Authenticate": _rewrite_challenge,
-    "Retry-After": _rewrite_retry,
+    "Retry-After": lambda value: value if re.fullmatch("[0-9]{1,10}", value) else "",
     "Allow": lambda value: value if _METHODS.match(value) else "",
     "Set-Cookie": _rewrite_cookie,
 }

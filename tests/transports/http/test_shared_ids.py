@@ -26,7 +26,9 @@ def read(message: Json) -> JsonObject:
 
 def test_a_message_that_keeps_its_ids_is_sent_as_it_came() -> None:
     frame = json.dumps(call(1, _meta={"progressToken": 1})).encode()
-    assert with_request_ids(frame, parse_json(frame), ["1"], ["1"]) is frame
+    assert with_request_ids(frame, parse_json(frame), ("1", "1")) is frame
+    sent = json.loads(with_request_ids(frame, parse_json(frame), ('"a"', "7")))
+    assert sent == {**call(1, _meta={"progressToken": 7}), "id": "a"}
 
 
 def test_an_answer_comes_under_the_clients_id_also_as_its_subscription() -> None:

@@ -224,10 +224,10 @@ class Multiplexer:
         if "method" not in value:
             return frame
         if "id" in value:
-            ids, tokens = self._ids.add(port, value)
-            if value["method"] == "initialize" and ids:
-                self._opened.send(ids[0])
-            return with_request_ids(frame, value, ids, tokens)
+            own = self._ids.add(port, value)
+            if value["method"] == "initialize" and own[0] is not None:
+                self._opened.send(own[0])
+            return with_request_ids(frame, value, own)
         if not is_cancellation(value):
             return frame
         token = cancelled_id(value)

@@ -22,7 +22,7 @@ from pipeguard.firewall.protocol.methods import INITIALIZED
 from pipeguard.transports.channel import CONNECTION_LOST, Failure, RemoteChannel
 from pipeguard.transports.http import request_headers
 from pipeguard.transports.http.challenge import UNAUTHORIZED
-from pipeguard.transports.http.client.bodies import AnswerReader, Unreadable
+from pipeguard.transports.http.client.bodies import AnswerReader, Deliver, Unreadable
 from pipeguard.transports.http.client.upstream import (
     InboxChannel,
     Remote,
@@ -179,16 +179,11 @@ class StreamableChannel(InboxChannel):
             await self._older.close()
         await self._tasks.end()
         if self._session.id is not None:
-            await self._say_goodbye()
+            with suppress(PipeGuardError, aiohttp.ClientError, OSError):
+                async with asyncio.timeout(GOODBYE_SECONDS):
+                    headers = self._session.headers(None)
+                    (await self._endpoint.send("DELETE", headers)).release()
         self._inbox.end()
-
-    async def _say_goodbye(self) -> None:
-        with suppress(PipeGuardError, aiohttp.ClientError, OSError, TimeoutError):
-            async with (
-                asyncio.timeout(GOODBYE_SECONDS),
-                await self._endpoint.send("DELETE", self._session.headers(None)),
-            ):
-                pass
 
     # --- sending ------------------------------------------------------------------------
 
@@ -218,7 +213,7 @@ class StreamableChannel(InboxChannel):
 
     async def _request(self, frame: SentFrame) -> None:
         """Send requests, and read until all of them are answered or lost."""
-        reader = self._reader(frame)
+        reader = self._reader(frame.value, frame.ids)
         failure = Failure("the server cannot be reached")
         try:
             await frame.wait_turn()
@@ -232,10 +227,11 @@ class StreamableChannel(InboxChannel):
             for token in sorted(reader.unanswered):
                 await self._inbox.add(failure.to_frame(token))
 
-    def _reader(self, frame: SentFrame) -> AnswerReader:
-        return AnswerReader(
-            frame.value, frame.ids, self._session.learn, self._inbox.add, self._limit
-        )
+    def _reader(
+        self, request: JsonValue, ids: list[str], deliver: Deliver | None = None
+    ) -> AnswerReader:
+        learn = self._session.learn
+        return AnswerReader(request, ids, learn, deliver or self._inbox.add, self._limit)
 
     async def _exchange(self, frame: SentFrame, reader: AnswerReader) -> Failure:
         """Send requests and read their answers; return why the rest of them is lost."""
@@ -323,9 +319,7 @@ class StreamableChannel(InboxChannel):
                 self._listening = self._tasks.begin(self._listen())
 
     async def _send_opening(self, opening: SentFrame) -> None:
-        reader = AnswerReader(
-            opening.value, opening.ids[:1], self._session.learn, _drop, self._limit
-        )
+        reader = self._reader(opening.value, opening.ids[:1], _drop)
         async with await self._endpoint.send("POST", PLAIN_HEADERS, opening.data) as answer:
             if not answer.ok:
                 raise PipeGuardError(f"the server accepts no new session (HTTP {answer.status})")
@@ -338,7 +332,7 @@ class StreamableChannel(InboxChannel):
 
     async def _listen(self) -> None:
         """Read the stream of unrequested messages, for as long as the server offers one."""
-        reader = AnswerReader(None, (), self._session.learn, self._inbox.add, self._limit)
+        reader = self._reader(None, [])
         pauses = backoff()
         while not self._closed:
             reader.retry_seconds = 0.0

@@ -78,7 +78,6 @@ class _TaskOwners:
     def __init__(self, now: Callable[[], float] = monotonic) -> None:
         self._now = now
         self._tasks: dict[str, _Task] = {}
-        self._of: dict[Hashable, dict[str, None]] = {}  # ids by owner, the oldest first
 
     def __len__(self) -> int:
         return len(self._tasks)
@@ -89,9 +88,8 @@ class _TaskOwners:
         if type(task_id) is not str or len(task_id) > MAX_ID_BYTES:
             return  # nobody can ask for it
         self._forget_old(owner)
-        self._drop(task_id)
+        self._tasks.pop(task_id, None)
         self._tasks[task_id] = _Task(owner, tool, self._now(), _ttl_seconds(task))
-        self._of.setdefault(owner, {})[task_id] = None
 
     def update(self, task: JsonObject) -> None:
         """A server describes a task: it may say for how long it remembers it."""
@@ -106,7 +104,6 @@ class _TaskOwners:
     def clear(self) -> None:
         """Forget all tasks: the server is gone, and may use their ids again."""
         self._tasks.clear()
-        self._of.clear()
 
     def find(self, task_id: JsonValue) -> _Task | None:
         """The task with an id; None if the server has none, or may have forgotten it."""
@@ -114,7 +111,7 @@ class _TaskOwners:
             return None
         task = self._tasks.get(task_id)
         if task is not None and task.has_expired(self._now()):
-            self._drop(task_id)
+            del self._tasks[task_id]
             return None
         return task
 
@@ -125,18 +122,10 @@ class _TaskOwners:
             oldest = next(iter(self._tasks))
             if len(self._tasks) < MOST_TASKS and not self._tasks[oldest].has_expired(now):
                 break
-            self._drop(oldest)
-        own = self._of.get(owner, {})
+            del self._tasks[oldest]
+        own = [task_id for task_id, task in self._tasks.items() if task.owner == owner]
         if len(own) >= MOST_TASKS_OF_ONE:
-            self._drop(next(iter(own)))
-
-    def _drop(self, task_id: str) -> None:
-        task = self._tasks.pop(task_id, None)
-        if task is not None:
-            own = self._of[task.owner]
-            del own[task_id]
-            if not own:
-                del self._of[task.owner]
+            del self._tasks[own[0]]
 
 
 class OwnedDialler:

@@ -28,6 +28,7 @@ from pipeguard.transports.bounded import UNTAKEN_SECONDS, Backlog, Outbox
 from pipeguard.transports.channel import AsyncChannel, ChannelClosed, Failure, leave
 from pipeguard.transports.http.correlator import (
     Correlator,
+    OwnIds,
     answered_id,
     cancelled_id,
     find_answers,
@@ -205,90 +206,6 @@ class _Unheard(NamedTuple):
     is_judged: bool
 
 
-class UnrequestedMessages:
-    """Delivers unrequested messages to the clients of one channel.
-
-    Args:
-        ids: the requests in progress.
-        is_shared: True if the clients know nothing of each other.
-        waits: True if the server waits for a client that does not read.
-
-    Attributes:
-        streams: of clients that listen to unrequested messages, the latest last.
-        unheard_bytes: of the stored frames.
-    """
-
-    def __init__(self, ids: Correlator[Exchange], *, is_shared: bool, waits: bool) -> None:
-        self._ids = ids
-        self._is_shared = is_shared
-        self._waits = waits
-        self.streams: list[Stream] = []
-        self._unheard: deque[_Unheard] = deque()
-        self.unheard_bytes = 0
-
-    def deliver(self, frame: bytes, exchange: Exchange | None) -> list[bytes]:
-        """Send a message, or store it; return the frames that were dropped for it.
-
-        Args:
-            frame: was judged.
-            exchange: that it certainly belongs to, or None.
-        """
-        stream = self._choose_stream(frame, exchange)
-        if stream is not None:
-            self._send(stream, frame)
-        elif not self._is_shared:
-            return self.store(frame, is_judged=True)
-        return []  # of a shared server's message nobody can tell whose it is
-
-    def is_heard(self) -> bool:
-        """True if somebody gets at once a message that belongs to no request."""
-        if self._is_shared:  # nobody can tell to which of several it belongs
-            return bool(self.streams) or len(present(self._ids)) == 1
-        return bool(self.streams or present(self._ids))
-
-    def store(self, frame: bytes, *, is_judged: bool) -> list[bytes]:
-        """Store a frame that nobody hears yet; return the oldest ones where there are too many.
-
-        A notification is judged when somebody hears it: a server may have many clients, and what
-        it sends to all of them costs nothing while nobody listens.
-        """
-        self._unheard.append(_Unheard(without_value(frame), is_judged))
-        self.unheard_bytes += len(frame)
-        dropped = []
-        while len(self._unheard) > UNHEARD_FRAMES or self.unheard_bytes > UNHEARD_BYTES:
-            dropped.append(self._take_oldest().frame)
-        return dropped
-
-    def take_unheard(self) -> _Unheard | None:
-        """Take the oldest stored frame, None where there is none."""
-        return self._take_oldest() if self._unheard else None
-
-    def _take_oldest(self) -> _Unheard:
-        oldest = self._unheard.popleft()
-        self.unheard_bytes -= len(oldest.frame)
-        return oldest
-
-    def _choose_stream(self, frame: bytes, exchange: Exchange | None) -> Stream | None:
-        if exchange is not None:
-            return exchange
-        waiting = present(self._ids)
-        if not self._is_shared and len(waiting) == 1 and _may_belong_to_a_request(frame):
-            return waiting[0]  # with two, nobody could tell to which
-        if self.streams:
-            return self.streams[-1]  # an older stream's connection may be lost
-        if self._is_shared and len(waiting) != 1:
-            return None
-        return waiting[-1] if waiting else None
-
-    def _send(self, stream: Stream, frame: bytes) -> None:
-        """Send a message; a full stream misses notifications, if the server does not wait.
-
-        They would fill it until it is cut, together with the answer behind them.
-        """
-        if self._waits or not stream.is_full or not is_notification(parse_json(frame)):
-            stream.send([frame])
-
-
 def present(ids: Correlator[Exchange]) -> list[Exchange]:
     """The exchanges that wait for answers and whose clients are there, the latest last."""
     return [exchange for exchange in ids.owners() if exchange.is_present]
@@ -324,6 +241,8 @@ class ExchangeRouter:
 
     Attributes:
         session: as it was given.
+        streams: of clients that listen to unrequested messages, the latest last.
+        unheard_bytes: of the stored frames.
     """
 
     def __init__(
@@ -343,7 +262,9 @@ class ExchangeRouter:
         self._judge = judge
         self._is_shared = is_shared
         self._ids: Correlator[Exchange] = Correlator(is_unique=False)
-        self._unrequested = UnrequestedMessages(self._ids, is_shared=is_shared, waits=waits)
+        self.streams: list[Stream] = []
+        self._unheard: deque[_Unheard] = deque()
+        self.unheard_bytes = 0
         self._used_at = monotonic()
         self._reading: asyncio.Task[None] | None = None
         self._tasks = Tasks()
@@ -360,7 +281,7 @@ class ExchangeRouter:
 
     def idle_seconds(self, now: float) -> float:
         """For how long nobody has used it."""
-        is_used = self._unrequested.streams or present(self._ids)
+        is_used = self.streams or present(self._ids)
         return 0.0 if is_used else now - self._used_at
 
     def use(self) -> None:
@@ -377,13 +298,12 @@ class ExchangeRouter:
     # --- exchanges ----------------------------------------------------------------------
 
     @contextmanager
-    def answering(
-        self, exchange: Exchange, value: JsonValue
-    ) -> Iterator[tuple[list[str], list[str]]]:
-        """Route answers to an exchange; yields the ids and progress tokens to send for it."""
+    def answering(self, exchange: Exchange, value: JsonValue) -> Iterator[list[OwnIds]]:
+        """Route answers to an exchange; yields the ids under which each message is sent."""
         exchange.begin(request_ids(value))
-        sent = self._ids.add(exchange, value)
-        del value  # otherwise it would be kept until the answer comes
+        members = value if isinstance(value, list) else [value]
+        sent = [self._ids.add(exchange, member) for member in members]
+        del value, members  # otherwise it would be kept until the answer comes
         try:
             yield sent
         finally:
@@ -414,23 +334,23 @@ class ExchangeRouter:
         """A stream for unrequested messages, while a client reads it."""
         stream = Stream(self._backlog)
         try:
-            while (unheard := self._unrequested.take_unheard()) is not None:
+            while (unheard := self._take_unheard()) is not None:
                 judged: bytes | None = unheard.frame
                 if not unheard.is_judged:
                     judged = await self._judge_answer(self.session, unheard.frame)
                 stream.send([] if judged is None else [judged])
-            self._unrequested.streams.append(stream)
+            self.streams.append(stream)
             yield stream
         finally:
-            if stream in self._unrequested.streams:
-                self._unrequested.streams.remove(stream)
+            if stream in self.streams:
+                self.streams.remove(stream)
             if unsent := stream.untaken():
                 self._tasks.begin(self._deliver_again(unsent))
             self._used_at = monotonic()
 
     async def _deliver_again(self, frames: list[bytes]) -> None:
         for frame in frames:
-            await self._refuse(self._unrequested.deliver(frame, None))
+            await self._refuse(self._deliver(frame, None))
 
     # --- to the server ------------------------------------------------------------------
 
@@ -451,11 +371,9 @@ class ExchangeRouter:
         """
         self._used_at = monotonic()
         value = await parse_value(frame)
-        if isinstance(value, list):
-            changed: JsonValue = [self._cancelling(member) for member in value]
-        else:
-            changed = self._cancelling(value)
-        await self._write(frame if changed == value else await to_frame(changed))
+        for member in value if isinstance(value, list) else [value]:
+            changed = self._cancelling(member)
+            await self._write(frame if changed is value else await to_frame(changed))
 
     def _cancelling(self, value: JsonValue) -> JsonValue:
         """A cancellation with the id that was sent; nobody waits for that answer any more."""
@@ -497,7 +415,7 @@ class ExchangeRouter:
 
     async def _wait_for_clients(self) -> None:
         if self._waits:
-            for stream in [*self._unrequested.streams, *present(self._ids)]:
+            for stream in [*self.streams, *present(self._ids)]:
                 await stream.make_room()
 
     async def _answer_all(self) -> None:
@@ -509,7 +427,7 @@ class ExchangeRouter:
         for exchange in exchanges:
             exchange.abandon()
         self._ids.clear()
-        for stream in self._unrequested.streams:
+        for stream in self.streams:
             stream.end()
         await self._channel.close()
 
@@ -531,9 +449,9 @@ class ExchangeRouter:
 
     async def _take_unrequested(self, frame: bytes, value: JsonValue) -> None:
         origin = self._ids.origin(value)
-        if origin is None and is_notification(value) and not self._unrequested.is_heard():
+        if origin is None and is_notification(value) and not self._is_heard():
             if not self._is_shared:
-                await self._refuse(self._unrequested.store(frame, is_judged=False))
+                await self._refuse(self._store(frame, is_judged=False))
             return
         owner = None if origin is None else origin.owner
         if origin is not None and isinstance(value, dict):
@@ -542,7 +460,7 @@ class ExchangeRouter:
         session = self.session if owner is None else owner.session
         judged = await self._judge_answer(session, frame)
         if judged is not None:
-            await self._refuse(self._unrequested.deliver(judged, owner))
+            await self._refuse(self._deliver(judged, owner))
 
     async def _lose_answer(self, sent_id: str) -> None:
         """Tell a client that its answer cannot be read."""
@@ -569,7 +487,71 @@ class ExchangeRouter:
                 for sent_id in tokens:
                     self._ids.pop(sent_id)
             elif (judged := await self._judge_answer(self.session, part)) is not None:
-                await self._refuse(self._unrequested.deliver(judged, None))
+                await self._refuse(self._deliver(judged, None))
+
+    # --- unrequested messages -----------------------------------------------------------
+
+    def _deliver(self, frame: bytes, exchange: Exchange | None) -> list[bytes]:
+        """Send a message, or store it; return the frames that were dropped for it.
+
+        Args:
+            frame: was judged.
+            exchange: that it certainly belongs to, or None.
+        """
+        stream = self._choose_stream(frame, exchange)
+        if stream is not None:
+            self._send_on(stream, frame)
+        elif not self._is_shared:
+            return self._store(frame, is_judged=True)
+        return []  # of a shared server's message nobody can tell whose it is
+
+    def _is_heard(self) -> bool:
+        """True if somebody gets at once a message that belongs to no request."""
+        if self._is_shared:  # nobody can tell to which of several it belongs
+            return bool(self.streams) or len(present(self._ids)) == 1
+        return bool(self.streams or present(self._ids))
+
+    def _store(self, frame: bytes, *, is_judged: bool) -> list[bytes]:
+        """Store a frame that nobody hears yet; return the oldest ones where there are too many.
+
+        A notification is judged when somebody hears it: a server may have many clients, and what
+        it sends to all of them costs nothing while nobody listens.
+        """
+        self._unheard.append(_Unheard(without_value(frame), is_judged))
+        self.unheard_bytes += len(frame)
+        dropped = []
+        while len(self._unheard) > UNHEARD_FRAMES or self.unheard_bytes > UNHEARD_BYTES:
+            dropped.append(self._take_oldest().frame)
+        return dropped
+
+    def _take_unheard(self) -> _Unheard | None:
+        """Take the oldest stored frame, None where there is none."""
+        return self._take_oldest() if self._unheard else None
+
+    def _take_oldest(self) -> _Unheard:
+        oldest = self._unheard.popleft()
+        self.unheard_bytes -= len(oldest.frame)
+        return oldest
+
+    def _choose_stream(self, frame: bytes, exchange: Exchange | None) -> Stream | None:
+        if exchange is not None:
+            return exchange
+        waiting = present(self._ids)
+        if not self._is_shared and len(waiting) == 1 and _may_belong_to_a_request(frame):
+            return waiting[0]  # with two, nobody could tell to which
+        if self.streams:
+            return self.streams[-1]  # an older stream's connection may be lost
+        if self._is_shared and len(waiting) != 1:
+            return None
+        return waiting[-1] if waiting else None
+
+    def _send_on(self, stream: Stream, frame: bytes) -> None:
+        """Send a message; a full stream misses notifications, if the server does not wait.
+
+        They would fill it until it is cut, together with the answer behind them.
+        """
+        if self._waits or not stream.is_full or not is_notification(parse_json(frame)):
+            stream.send([frame])
 
     async def _judge_answer(self, session: Session, frame: bytes) -> bytes | None:
         """Judge a frame of the server's; return what goes on to the client."""

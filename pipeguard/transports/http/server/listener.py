@@ -10,6 +10,7 @@ import logging
 import socket
 import ssl
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple, Protocol
 
 from aiohttp import HttpVersion11, StreamReader, web
@@ -111,7 +112,7 @@ class Listener:
             request_factory=_request,
             handler_cancellation=True,
             access_log=None,
-            logger=_quiet_logger(self._count_malformed),
+            logger=_quiet_logger(partial(self._refusals.add, RefusalReason.HTTP, "")),
             keepalive_timeout=KEEPALIVE_SECONDS,
             lingering_time=LINGER_SECONDS,
             auto_decompress=False,
@@ -170,9 +171,6 @@ class Listener:
             await asyncio.sleep(RECHECK_SECONDS)
             if tokens.reload_changed():
                 self._connections.recheck(tokens.still_admit)
-
-    def _count_malformed(self, peer: str) -> None:
-        self._refusals.add(RefusalReason.HTTP, "", peer)
 
     # --- requests -----------------------------------------------------------------------
 
@@ -302,7 +300,7 @@ def _wants_upgrade(request: web.BaseRequest) -> bool:
     return bool(upgrade)
 
 
-def _quiet_logger(count_malformed: Callable[[str], None]) -> logging.Logger:
+def _quiet_logger(count_malformed: Callable[[str], object]) -> logging.Logger:
     """A logger for the library that drops what clients did wrong, and shortens our own errors.
 
     Args:

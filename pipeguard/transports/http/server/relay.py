@@ -8,7 +8,7 @@ replaced by an answer of ours.
 
 from __future__ import annotations
 
-from asyncio import CancelledError
+from asyncio import CancelledError, timeout
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager, suppress
 from time import monotonic
@@ -231,7 +231,7 @@ class Relay:
         headers.setdefault("Accept", BOTH)
         try:
             async with (
-                self._sessions.patience(relayed.method),
+                timeout(self._sessions.most_seconds(relayed.method)),
                 await self._post(headers, frames.pop()) as answer,
             ):
                 if not self._keep_session(relayed, answer):

@@ -222,17 +222,14 @@ class Sessions:
         self._mirrored[tool] = (pin, mirrored)
         return mirrored
 
-    def patience(self, method: str | None) -> asyncio.Timeout:
-        """Limits how long an answer is waited for, as the policy says."""
-        return asyncio.timeout(self._most_seconds(method))
-
-    def _most_seconds(self, method: str | None) -> float | None:
+    def most_seconds(self, method: str | None) -> float | None:
+        """How long an answer is waited for, as the policy says; None for no limit."""
         return None if method in NEVER_OVERDUE else self.guard.policy.limits.timeout_seconds
 
     @contextmanager
     def expiring(self, method: str | None, expire: Callable[[], None]) -> Iterator[None]:
         """Call `expire` when an answer takes longer than the policy allows."""
-        seconds = self._most_seconds(method)
+        seconds = self.most_seconds(method)
         if seconds is None:
             yield
             return

@@ -16,11 +16,12 @@ from aiohttp import web
 
 from pipeguard.firewall.finding import Direction, Verdict
 from pipeguard.firewall.protocol import codes
+from pipeguard.firewall.protocol.json_values import JsonValue, serialise
 from pipeguard.firewall.session import replies
 from pipeguard.transports.bounded import Crowded
 from pipeguard.transports.channel import ChannelClosed, Failure
 from pipeguard.transports.http import request_headers
-from pipeguard.transports.http.correlator import with_request_ids
+from pipeguard.transports.http.correlator import OwnIds, with_request_ids
 from pipeguard.transports.http.headers import JSON, SESSION_ID
 from pipeguard.transports.http.server.admission import WHO, RequestRefused, refuse_overload
 from pipeguard.transports.http.server.backend import Backend
@@ -279,14 +280,13 @@ class StreamableEndpoint:
             exchange.session.withdraw()
             raise
         with (
-            router.answering(exchange, value) as (ids, tokens),
+            router.answering(exchange, value) as sent,
             self._sessions.expiring(method, exchange.expire),
             self._sessions.answering(method, exchange.session, exchange),
         ):
-            frame = await offload(frame, with_request_ids, frame, value, ids, tokens)
-            del value
-            await self._send(router, exchange, frame)
-            del frame  # otherwise it would be kept until the answer comes
+            frames = await offload(frame, _split, frame, value, sent)
+            del frame, value  # otherwise they would be kept until the answer comes
+            await self._send(router, exchange, frames)
             headers = {SESSION_ID: opened} if opened else {}
             first = await exchange.next(AWAKE_SECONDS)
             if first and exchange.is_answered and method != "batch":
@@ -302,15 +302,24 @@ class StreamableEndpoint:
             await response.write_eof()
             return response
 
-    async def _send(self, router: ExchangeRouter, exchange: Exchange, frame: bytes) -> None:
+    async def _send(self, router: ExchangeRouter, exchange: Exchange, frames: list[bytes]) -> None:
         try:
-            with self._backlog.holding() as hold:
-                hold(len(frame))
-                await router.send(frame)
+            while frames:
+                with self._backlog.holding() as hold:
+                    hold(len(frames[0]))
+                    await router.send(frames.pop(0))
         except ChannelClosed:
             await router.lose(exchange)
         except Crowded:
             await router.lose(exchange, OVERLOADED)
+
+
+def _split(frame: bytes, value: JsonValue, sent: list[OwnIds]) -> list[bytes]:
+    """The frames of a message or of each member of a batch, under the ids that are sent."""
+    if not isinstance(value, list):
+        return [with_request_ids(frame, value, sent[0])]
+    pairs = zip(value, sent, strict=True)
+    return [with_request_ids(serialise(member), member, own) for member, own in pairs]
 
 
 async def _write_all(response: web.StreamResponse, exchange: Exchange, frame: bytes | None) -> None:

@@ -360,17 +360,6 @@ async def test_one_who_takes_a_little_now_and_then_holds_up_the_others_no_longer
         assert taken < INBOX_FRAMES - 1, "it was given up before it had taken its answer"
 
 
-async def test_progress_that_nobody_asked_for_reaches_nobody() -> None:
-    async with two_clients() as (_, server, one, other):
-        await send(other, call(1, "b", _meta={"progressToken": 1}))
-        server.say(text_result(server.heard[0]["id"], "b"))
-        assert (await told(other))["id"] == 1
-        server.say(notification("notifications/progress", progressToken=1, progress=1))
-        server.say(notification("notifications/tools/list_changed"))
-        for port in (one, other):
-            assert (await told(port))["method"] == "notifications/tools/list_changed"
-
-
 async def test_progress_of_a_task_goes_on_after_the_answer_that_created_it() -> None:
     async with two_clients() as (shared, server, one, other):
         for port in (one, other):

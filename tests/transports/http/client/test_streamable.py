@@ -20,7 +20,6 @@ from tests.transports.talking import (
     INITIALIZED,
     SESSION,
     STATELESS,
-    VERSION,
     Asked,
     Json,
     Object,
@@ -67,15 +66,6 @@ async def test_a_request_waits_for_the_notification_before_it_and_for_nothing_el
         assert told["id"] == 2, "one request does not delay another"
         slow.set()
         await client.hear()
-
-
-async def test_frames_go_up_as_the_bytes_that_they_are() -> None:
-    frame = b'{"jsonrpc":"2.0" , "id":1,"method":"x/y","params":{"n":1.50}}'
-    odd = Odd(echo)
-    async with talking(odd) as client:
-        await client.channel.write(frame)
-        await client.hear()
-    assert odd.asked[0].body == frame
 
 
 async def test_what_the_server_says_unasked_comes_as_long_as_it_offers_a_stream() -> None:
@@ -205,18 +195,6 @@ async def test_what_is_no_session_id_is_never_sent_back(session_id: str) -> None
 
     async with talking(Odd(answering)) as client:
         assert await client.ask(initialize()) == opened()
-        assert await client.ask(call(1)) == text_result(1, "fine")
-
-
-async def test_a_version_that_no_header_can_hold_is_not_repeated() -> None:
-    async def answering(_: web.BaseRequest, asked: Asked) -> web.StreamResponse:
-        if asked.says == "initialize":
-            return as_json(opened(version="2025\r\nX-Evil: y"))
-        assert not {"x-evil", VERSION.lower()} & asked.headers.keys()
-        return await echo(_, asked)
-
-    async with talking(Odd(answering)) as client:
-        await client.ask(initialize())
         assert await client.ask(call(1)) == text_result(1, "fine")
 
 

@@ -7,6 +7,8 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import pytest
+
 from pipeguard.firewall.protocol.framing import Lost
 from pipeguard.firewall.protocol.json_values import JsonObject, Number
 from pipeguard.transports.channel import AsyncChannel
@@ -45,7 +47,8 @@ def test_one_client_with_many_tasks_takes_the_room_of_no_other() -> None:
     assert len(tasks) == 1 + task_owners.MOST_TASKS_OF_ONE
 
 
-def test_many_clients_with_tasks_fill_no_memory() -> None:
+def test_many_clients_with_tasks_fill_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(task_owners, "MOST_TASKS", 100)
     tasks = _TaskOwners()
     for number in range(task_owners.MOST_TASKS + 10):
         tasks.add(a_task(f"t{number}"), number, "run")

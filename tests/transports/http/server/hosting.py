@@ -165,11 +165,10 @@ def quiet(child: Child, message: Object) -> None:
 
 
 def batching(child: Child, message: Object) -> None:
-    """Answers a batch as one, as JSON-RPC 2.0 says (section 6)."""
-    last = child.heard[-1]
-    if isinstance(last, list) and message is last[-1]:
-        asked = [one for one in last if isinstance(one, dict) and "id" in one]
-        child.say([text_result(one["id"], "fine") for one in asked])
+    """Answers the first two calls as one batch."""
+    asked = child.asked("tools/call")
+    if message.get("method") == "tools/call" and len(asked) % 2 == 0:
+        child.say([text_result(one["id"], "fine") for one in asked[-2:]])
 
 
 def in_one(told: Json) -> list[Object]:

@@ -81,14 +81,6 @@ def ask(
 
 @pytest.mark.parametrize(
     "host",
-    ["localhost", "LOCALHOST", "localhost:1", "127.0.0.1", "127.0.0.1:65535", "[::1]", "[::1]:80"],
-)
-def test_a_loopback_listener_has_the_names_of_this_machine(host: str) -> None:
-    assert ask(LOCAL, host=host).status == 200
-
-
-@pytest.mark.parametrize(
-    "host",
     [
         *("attacker.example", "127.0.0.1.evil", "127.0.0.1.evil:80", "localhost.evil", ""),
         *("localhost@evil", "evil@localhost", "localhost/", "localhost/evil", "evil#localhost"),
@@ -190,15 +182,6 @@ def test_an_empty_token_that_is_held_lets_nobody_in() -> None:
     assert ask(guarded({})).status == 401
 
 
-def test_tokens_are_read_anew_for_each_request() -> None:
-    held = {"ci": "old"}
-    at = guarded(held)
-    assert ask(at, ("Authorization", "Bearer old")).status == 200
-    held["ci"] = "new"
-    assert ask(at, ("Authorization", "Bearer old")).status == 401
-    assert ask(at, ("Authorization", "Bearer new")).status == 200
-
-
 def test_the_last_token_taken_away_before_the_first_look_is_seen() -> None:
     held = {"ci": "t"}
     tokens = Tokens(lambda: dict(held))
@@ -212,21 +195,6 @@ def test_the_last_token_taken_away_before_the_first_look_is_seen() -> None:
 
 
 # --- headers ----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("Origin", "http://localhost"),
-        ("Content-Type", "application/json"),
-        ("mcp-param-REGION", "eu"),
-        ("Last-Event-ID", "1"),
-        ("Content-Encoding", "identity"),
-    ],
-)
-def test_two_of_what_is_said_once_are_refused(name: str, value: str) -> None:
-    twice = [(name, value), (name.swapcase(), value)]
-    assert run(lambda: asked(LOCAL, twice)).status == 400
 
 
 def test_a_header_that_cannot_be_sent_on_is_refused() -> None:
@@ -295,25 +263,3 @@ def test_what_stands_behind_a_chunk_size_takes_no_room_and_is_given_up(
     assert b" 408 " in answers[0]
     assert sent > 4 * ROOM_BYTES
     assert peak < ROOM_BYTES
-
-
-def test_a_client_that_leaves_in_the_middle_of_a_body_breaks_nothing() -> None:
-    async def leave() -> None:
-        ended = asyncio.Event()
-
-        async def handler(request: web.BaseRequest) -> web.StreamResponse:
-            try:
-                await LOCAL.read_body(request)
-            finally:
-                ended.set()
-            return web.Response()
-
-        async with serving(handler) as address:
-            _, writer = await asyncio.open_connection("127.0.0.1", urlsplit(address).port)
-            writer.write(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n")
-            writer.write(b"Content-Type: application/json\r\n\r\n{")
-            await writer.drain()
-            writer.close()
-            await ended.wait()
-
-    run(leave)

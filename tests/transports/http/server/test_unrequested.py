@@ -52,7 +52,7 @@ async def test_what_is_said_before_anybody_listens_is_kept_and_told_once() -> No
                 assert await next_event(other) == NOTE, "the first may be lost by then"
                 other.close()
                 hosted = host.posted._routers[named["Mcp_Session_Id"]]
-                await eventually(lambda: len(hosted._unrequested.streams) == 1, "it was noticed")
+                await eventually(lambda: len(hosted.streams) == 1, "it was noticed")
                 child.say(NOTE)
                 assert await next_event(stream) == NOTE, "and takes over where it is not"
 
@@ -119,7 +119,7 @@ async def test_of_what_nobody_hears_only_so_many_bytes_are_kept() -> None:
         await eventually(lambda: child.heard[-1].get("id") == "q", "the request is answered")  # type: ignore[union-attr]
         hosted = host.posted._routers[named["Mcp_Session_Id"]]
         await host.ask(call(1), **named)
-        unheard = hosted._unrequested
+        unheard = hosted
         assert unheard.unheard_bytes <= UNHEARD_BYTES
         assert sum(len(frame) for frame, _ in unheard._unheard) == unheard.unheard_bytes
 
@@ -154,7 +154,7 @@ async def test_of_what_nobody_hears_only_so_many_frames_are_kept() -> None:
         hosted = host.posted._routers[named["Mcp_Session_Id"]]
         await eventually(child._frames.empty, "all of it was read")
         await host.ask(call(1), **named)
-        assert [json.loads(frame) for frame, _ in hosted._unrequested._unheard] == notes[9:]
+        assert [json.loads(frame) for frame, _ in hosted._unheard] == notes[9:]
 
 
 async def test_a_notification_is_judged_once_somebody_hears_it() -> None:
@@ -165,7 +165,7 @@ async def test_a_notification_is_judged_once_somebody_hears_it() -> None:
         for note in (first, notification("notifications/x", text=f"key {SECRET}"), last):
             host.children[0].say(note)
         hosted = host.posted._routers[named["Mcp_Session_Id"]]
-        await eventually(lambda: len(hosted._unrequested._unheard) == 3, "all of it was read")
+        await eventually(lambda: len(hosted._unheard) == 3, "all of it was read")
         assert len(host.records) == before
         async with host.http.get(host.url, headers=dashed(named)) as stream:
             told = [await next_event(stream) for _ in range(3)]
