@@ -1,8 +1,6 @@
 """What many sessions, many streams and one long stream leave of `wrap --listen`."""
 
 import asyncio
-import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -68,21 +66,3 @@ def test_an_idle_stream_costs_little(idle: Usage) -> None:
 @pytest.mark.exhaustive
 def test_closed_streams_leave_no_descriptor(idle: Usage) -> None:
     assert idle.after_descriptors - idle.before_descriptors <= SPARE_DESCRIPTORS
-
-
-@pytest.mark.exhaustive  # all that it measures, with the functions that the tests above call
-def test_the_benchmark_measures_a_hop_that_changes_nothing(tmp_path: Path) -> None:
-    forward = f"{sys.executable} {Path(measure.__file__).with_name('forward.py')}"
-    options = ["--without-pipeguard", "--peer", forward, "--rounds", "1"]
-    report = tmp_path / "report.json"
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.http", *options, "--few", "--json", str(report)],
-        cwd=Path(measure.__file__).parent.parent.parent,
-        capture_output=True,
-        text=True,
-        env=dict(os.environ),
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "peer1:forward" in done.stdout
-    assert '"frame": "same"' in report.read_text()

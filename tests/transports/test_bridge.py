@@ -192,21 +192,6 @@ async def test_a_peer_that_does_not_read_holds_writers_up_and_then_lets_all_go()
     await looped.close()
 
 
-async def test_what_waits_to_be_written_is_written_before_the_end() -> None:
-    peer = Blocked()
-    channel = AsyncAdapter(peer, begin)
-    frames = [b"%d" % number for number in range(5)]
-    for frame in frames:
-        await channel.write(frame)
-    finishing = asyncio.create_task(channel.finish())
-    await asyncio.sleep(0)
-    peer.let.set()
-    await finishing
-    assert peer.wait_taken == frames
-    with pytest.raises(ChannelClosed):
-        await channel.write(b"late")
-
-
 @pytest.mark.parametrize("is_gone", [False, True])
 async def test_whoever_waits_wakes_when_this_side_closes_or_the_peer_is_gone(
     *, is_gone: bool
@@ -287,19 +272,6 @@ async def test_few_large_frames_wait_and_the_next_is_not_read() -> None:
     peer.let.set()
     await asyncio.gather(*writers, return_exceptions=True)
     await eventually(lambda: len(peer.wait_taken) == 8, "all but the one that was given up")
-    await looped.close()
-
-
-async def test_a_peer_is_not_read_faster_than_it_is_heard() -> None:
-    peer = Blocked()
-    looped = AsyncAdapter(peer, begin)
-    for number in range(3 * INBOX_FRAMES):
-        peer.said.put(b"%d" % number)
-    await eventually(lambda: peer.asked > INBOX_FRAMES, "it was read")
-    await asyncio.sleep(0.02)
-    assert peer.asked == INBOX_FRAMES + 1
-    assert [await looped.read() for _ in range(5)] == [b"%d" % number for number in range(5)]
-    await eventually(lambda: peer.asked == INBOX_FRAMES + 6, "and again")
     await looped.close()
 
 

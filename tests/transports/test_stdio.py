@@ -210,14 +210,6 @@ def test_a_signal_handler_may_close_the_reading_that_it_interrupts() -> None:
             signal.signal(signal.SIGALRM, before)
 
 
-def test_what_was_read_but_not_asked_for_is_dropped_by_close() -> None:
-    with wire() as (channel, to_channel, _):
-        os.write(to_channel, b"1\n2\n")
-        assert channel.read() == b"1"
-        channel.close()
-        assert channel.read() is None
-
-
 def test_a_peer_that_goes_away_frees_a_waiting_writer() -> None:
     with wire() as (channel, _, from_channel), ThreadPoolExecutor(1) as pool:
         writing = pool.submit(channel.write, b"x" * 2**20)
@@ -277,18 +269,6 @@ def test_a_server_that_dies_mid_frame_ends_the_stream() -> None:
             channel.write(b"{}")
     finally:
         child.close()
-
-
-def test_a_channel_frees_what_only_it_knows() -> None:
-    with wire() as (_, to_channel, from_channel):
-        channel = LineChannel(from_channel, to_channel)
-        own = channel._own
-        assert len(own) == 2
-        channel.close()
-        del channel
-        for descriptor in own:
-            with pytest.raises(OSError, match="Bad file"):
-                os.fstat(descriptor)
 
 
 # --- the server's standard error ---

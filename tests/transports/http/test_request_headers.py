@@ -130,14 +130,9 @@ def test_headers_that_say_the_same_pass_and_so_do_missing_ones() -> None:
 @pytest.mark.parametrize(
     ("header", "text"),
     [
-        ("Mcp-Method", "tools/list"),
-        ("Mcp-Method", "Tools/call"),
         ("Mcp-Method", ""),
-        ("Mcp-Name", "other"),
         ("Mcp-Name", "find "),
         ("Mcp-Name", "=?base64?b3RoZXI=?="),
-        ("MCP-Protocol-Version", "2025-11-25"),
-        ("Mcp-Param-Region", "us"),
         ("Mcp-Param-Region", "EU"),
         ("Mcp-Param-Deep", "12.51"),
         ("Mcp-Param-Deep", "NaN"),

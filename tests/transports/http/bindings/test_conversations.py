@@ -11,7 +11,6 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from pipeguard.errors import StateError
 from pipeguard.transports.channel import ChannelClosed
 from pipeguard.transports.http.bindings import sse
 from pipeguard.transports.http.bindings.sse import _SseEndpoint
@@ -264,17 +263,3 @@ async def test_a_silent_stream_is_kept_awake(monkeypatch: pytest.MonkeyPatch) ->
     async with hosting() as host, host.http.get(f"{host.url}/sse") as stream:
         await stream.content.readuntil(b"\n\n")
         assert await stream.content.readuntil(b"\n\n") == b":\n\n"
-
-
-@both
-async def test_what_cannot_be_recorded_ends_the_conversation_and_its_server(transport: str) -> None:
-    def full(_: object) -> None:
-        raise StateError("the audit cannot be written")
-
-    async with hosting(record=full) as host:
-        client = await joined(host, transport)
-        await client.send(request(1))
-        assert await client.hear() is None
-        await eventually(lambda: host.children[0].is_closed, "its server ended")
-        assert host.children[0].heard == []
-        await client.leave()

@@ -152,16 +152,6 @@ async def test_a_login_is_renewed_for_the_upgrade() -> None:
     assert login.challenges == [(401, "Bearer a, Basic b")]
 
 
-@pytest.mark.parametrize(("new", "why"), [(None, "asks for a login"), ("Bearer bad", "HTTP 401")])
-async def test_a_login_that_cannot_be_renewed_is_told(new: str | None, why: str) -> None:
-    locked = Locked()
-    with pytest.raises(LinkLost, match=why) as caught:
-        async with linked(locked, Login(new)):
-            pass
-    assert caught.value.is_final == (new is None)
-    assert len(locked.asked) == (1 if new is None else 2)
-
-
 @pytest.mark.parametrize("kind", ["binary", "large", "close", "abort", "fragment"])
 async def test_what_is_no_message_ends_the_connection(kind: str) -> None:
     codes: list[int | None] = []

@@ -197,34 +197,6 @@ async def test_a_server_that_hangs_up_at_once_is_not_called_in_a_storm(
     await channel.close()
 
 
-async def test_what_waits_for_a_new_connection_is_not_lost_with_the_old_one() -> None:
-    """It was told as lost, and then sent all the same."""
-    async with conversing(Wire(), None, None) as (channel, exchange):
-        first = exchange.wires[0]
-        await eventually(lambda: len(first.sent) == 2, "it is open")
-        await send(channel, request(1))
-        await eventually(lambda: len(first.sent) == 3, "it went up")
-        first.break_()
-        await eventually(lambda: channel._link is None, "it broke")
-        await send(channel, request(2))
-        assert await hear(channel) == {"lost": 1}
-        await eventually(lambda: len(exchange.wires) == 2, "there is a new one")
-        again = exchange.wires[1]
-        await eventually(lambda: request(2) in again.sent, "it goes up there")
-        again.say(result(2))
-        assert await hear(channel) == result(2)
-
-
-async def test_an_answer_that_cannot_be_read_waits_for_nothing_more() -> None:
-    async with conversing() as (channel, exchange):
-        await send(channel, request(1))
-        await eventually(lambda: len(exchange.wires[0].sent) == 3, "it went up")
-        broken = b'{"jsonrpc":"2.0","id":1,"result":{"a":1,"a":2}}'
-        exchange.wires[0].say(broken)
-        assert await channel.read() == broken, "the Session answers it"
-        assert channel._sent == set()
-
-
 async def test_closing_ends_it_for_readers_and_writers() -> None:
     exchange = Exchange()
     channel = ReconnectingChannel(exchange)

@@ -40,16 +40,6 @@ async def test_a_connection_that_does_not_speak_is_closed(
         assert [finding.rule for finding, _ in at.told] == ["entrance.silent"]
 
 
-async def test_a_connection_that_speaks_lives_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections_module, "HEADER_SECONDS", 0.4)
-    async with fronted() as at:
-        waiting = asyncio.create_task(at.ask("POST", "/mcp", JSON, b'"wait"'))
-        await eventually(lambda: at.answers.under_way, "it is under way")
-        await asyncio.sleep(0.6)
-        at.answers.release.set()
-        assert (await waiting).status == 200
-
-
 async def opened(port: int, sent: bytes = b"") -> asyncio.StreamReader:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     OPEN.append(writer)

@@ -224,18 +224,6 @@ async def test_batches_with_the_same_ids_at_once_are_answered_apart(answering: A
             assert sorted(one["id"] for one in in_one(told)) == [1, 2]  # type: ignore[type-var]
 
 
-async def test_an_array_for_exchanges_of_several_is_taken_apart() -> None:
-    def at_once(child: Child, message: Object) -> None:
-        asked = child.asked("x/y")
-        if message.get("method") == "x/y" and len(asked) == 3:
-            child.say([result(one["id"]) for one in asked])
-
-    async with hosting(at_once) as host:
-        named = await host.open("2025-03-26")
-        for told in await asyncio.gather(*(host.ask(request(1), **named) for _ in range(3))):
-            assert in_one(told) == [result(1)]
-
-
 class EndedServer:
     """A server that has ended: its pipe takes frames until it is closed, which takes a while."""
 

@@ -115,17 +115,6 @@ def test_the_status_of_a_notification_passes_without_a_body(status: int) -> None
     assert len(odd.asked) == 1
 
 
-@pytest.mark.parametrize("status", [400, 404, 500])
-def test_an_error_of_json_rpc_passes_with_its_status(status: int) -> None:
-    error: Object = {"jsonrpc": "2.0", "id": 1, "error": {"code": -32022, "message": "no"}}
-
-    async def answering(_: web.BaseRequest, asked: Asked) -> web.StreamResponse:
-        return as_json(error, status=status)
-
-    got, body, _, _, _ = through(answering, request(1))
-    assert (got, body) == (status, error)
-
-
 def test_an_error_without_an_id_is_an_answer() -> None:
     error: Object = {"jsonrpc": "2.0", "id": None, "error": {"code": -32600, "message": "no"}}
 
@@ -347,14 +336,6 @@ async def test_a_stateless_message_belongs_to_no_session() -> None:
         await client.post(call(1, _meta=STATELESS), Mcp_Session_Id="s", MCP_Protocol_Version=R5)
         assert client.known.of("s", None) is before
         assert len(client.records) == 4
-
-
-def test_stateless_batches_are_refused() -> None:
-    status, told, _, odd, _ = through(echo, [call(1, _meta=STATELESS)], MCP_Protocol_Version=R5)
-    assert status == 400
-    assert isinstance(told, list)
-    assert [code(one) for one in told] == [-32600]
-    assert odd.asked == []
 
 
 # --- sessions -----------------------------------------------------------------------------------

@@ -345,34 +345,6 @@ async def test_a_servers_request_that_is_stopped_is_answered_by_a_post_of_ours()
         assert told == [result(1)], "the client had not declared it"
 
 
-async def test_what_changed_is_told_on_one_stream_of_a_conversation() -> None:
-    done = asyncio.Event()
-
-    async def answering(asked: web.BaseRequest, told: Asked) -> web.StreamResponse:
-        if told.says == "initialize":
-            return as_json(opened(tools={"listChanged": True}), headers={SESSION: "s"})
-        response = await as_events(asked, b": here\n\n")
-        await done.wait()
-        if told.method == "POST":
-            await response.write(event(result(1)))
-        return response
-
-    async with between(Odd(answering)) as client:
-        await client.post(initialize())
-        headers = {SESSION: "s"}
-        async with (
-            client.http.get(client.url, headers=headers) as listening,
-            client.http.post(client.url, json=request(1), headers=headers) as asking,
-        ):
-            await listening.content.readuntil(b"\n\n")
-            await asking.content.readuntil(b"\n\n")
-            client.known.relist({"tool"})
-            done.set()
-            told = events(await listening.read()) + events(await asking.read())
-    changed = [m for m in told if isinstance(m, dict) and "method" in m]
-    assert [m["method"] for m in changed] == ["notifications/tools/list_changed"]
-
-
 async def test_what_changed_is_told_on_the_subscription_that_asked_for_it() -> None:
     meta: Object = {SUBSCRIPTION_META: 7}
     done = asyncio.Event()
