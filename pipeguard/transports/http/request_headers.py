@@ -11,10 +11,14 @@ import binascii
 from collections.abc import Iterator, Mapping
 from decimal import Decimal, InvalidOperation
 from itertools import islice
+from typing import TYPE_CHECKING
 
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number, serialise
 from pipeguard.firewall.protocol.places import get_value
+
+if TYPE_CHECKING:
+    from multidict import MultiMapping
 
 VERSION = "MCP-Protocol-Version"
 METHOD = "Mcp-Method"
@@ -57,12 +61,12 @@ def make_headers(value: JsonObject, mirrored: Mapping[str, tuple[str, ...]]) -> 
 
 def disagreement(
     value: JsonObject,
-    headers: Mapping[str, str],
+    headers: MultiMapping[str],
     mirrored: Mapping[str, tuple[str, ...]],
     *,
     all_required: bool = False,
 ) -> str | None:
-    """Say which header differs from the body; None if they agree.
+    """Say which header is missing, comes twice or differs from the body; None if they agree.
 
     Names are compared without case, values as they are, numbers by value.
 
@@ -70,17 +74,19 @@ def disagreement(
         value: the body.
         headers: of the request.
         mirrored: of the tool that it calls, from `find_mirrored`.
-        all_required: True if a missing header is a difference; otherwise the server notices it.
-            So is a header that could repeat what the body lacks; others are not looked at.
+        all_required: False if the server notices missing headers of parameters. A header that
+            could repeat what the body lacks is a difference; others are not looked at.
     """
     repeated = _repeat_values(value, mirrored)
     for name in _list_repeating(value, mirrored):
-        given = headers.get(name)
-        if given is None:
-            if all_required and name in repeated:
+        given = headers.getall(name, ())
+        if not given:
+            if name in repeated and (all_required or not name.startswith(PARAM)):
                 return f"{name} is missing"
             continue
-        decoded = decode_header(given)
+        if len(given) > 1:
+            return f"{name} comes twice"
+        decoded = decode_header(given[0])
         if decoded is None:
             return f"{name} cannot be decoded"
         wanted = repeated.get(name)
@@ -93,15 +99,6 @@ def disagreement(
 def list_compared(value: JsonObject, mirrored: Mapping[str, tuple[str, ...]]) -> frozenset[str]:
     """The names, in lower case, of the headers in which `disagreement` looks for differences."""
     return frozenset(map(str.lower, _list_repeating(value, mirrored)))
-
-
-def missing(value: JsonObject, headers: Mapping[str, str]) -> str | None:
-    """The first header that every such message needs and that is missing, or None."""
-    repeated = _repeat_values(value, {})
-    return next(
-        (name for name in (VERSION, METHOD, NAME) if name in repeated and name not in headers),
-        None,
-    )
 
 
 def find_mirrored(definition: JsonValue) -> dict[str, tuple[str, ...]]:

@@ -202,11 +202,11 @@ class Multiplexer:
             return
         if token is not None and method in _SETTINGS:
             relayed = self._settings.relay(port, value)
-            if relayed.request is None:
-                port.put(serialise({"jsonrpc": "2.0", "id": read_id(token), **relayed.answer}))
+            if "method" not in relayed:
+                port.put(serialise({"jsonrpc": "2.0", "id": read_id(token), **relayed}))
                 return
-            if relayed.request is not value:
-                value, frame = relayed.request, serialise(relayed.request)
+            if relayed is not value:
+                value, frame = relayed, serialise(relayed)
         sent = self._with_own_ids(port, frame, value)
         if sent is not None:
             await self._channel.write(sent)
@@ -230,11 +230,8 @@ class Multiplexer:
             return with_request_ids(frame, value, own)
         if not is_cancellation(value):
             return frame
-        token = cancelled_id(value)
-        cancelled = None if token is None else self._ids.cancel(port, token)
-        if cancelled is None:
-            return None
-        return serialise(with_cancelled_id(value, cancelled))
+        cancelled = self._ids.cancel(port, cancelled_id(value) or "")
+        return None if cancelled is None else serialise(with_cancelled_id(value, cancelled))
 
     # --- from the server ----------------------------------------------------------------
 

@@ -8,7 +8,7 @@ server/utilities/logging, server/resources).
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number
@@ -22,18 +22,6 @@ LEVELS = ("debug", "info", "notice", "warning", "error", "critical", "alert", "e
 USUAL_LEVEL = "info"  # of a client that sets none, where another one sets one
 _UPDATED, _LOG = "notifications/resources/updated", "notifications/message"
 C = TypeVar("C", bound=Hashable)
-
-
-class _Relayed(NamedTuple):
-    """The fate of a client's request.
-
-    Attributes:
-        request: as the server is to read it; None where it need not.
-        answer: what the client is answered instead, with `result` or `error`.
-    """
-
-    request: JsonObject | None
-    answer: JsonObject
 
 
 class SharedSettings:
@@ -62,27 +50,27 @@ class SharedSettings:
         self._levels.clear()
         self._level = ""
 
-    def relay(self, client: Hashable, request: JsonObject) -> _Relayed:
-        """The fate of a client's request."""
+    def relay(self, client: Hashable, request: JsonObject) -> JsonObject:
+        """The request as the server is to read it, or the `result` or `error` of our own answer."""
         params = request.get("params")
         body = params if isinstance(params, dict) else {}
         method, uri, level = request.get("method"), body.get("uri"), body.get("level")
         if method == SET_LEVEL and type(level) is str and level in LEVELS:
             self._levels[client] = level
             self._level = self._most_verbose()
-            return _relay_once({**request, "params": {**body, "level": self._level}})
+            return {**request, "params": {**body, "level": self._level}}
         own = self._clients.get(client)
         if own is None or type(uri) is not str:
-            return _relay_once(request)
+            return request
         if method == SUBSCRIBE:
             if len(own) >= MOST_SUBSCRIPTIONS and uri not in own:
-                return _Relayed(None, _TOO_MANY)
+                return _TOO_MANY
             own[uri] = None
         elif method == UNSUBSCRIBE:
             own.pop(uri, None)
             if self._is_wanted(uri):
-                return _Relayed(None, {"result": {}})
-        return _relay_once(request)
+                return {"result": {}}
+        return request
 
     def listeners(self, notification: JsonObject, clients: Iterable[C]) -> list[C]:
         """Those of the clients that want what the server announces to nobody in particular."""
@@ -140,10 +128,6 @@ def _with_parents(uri: JsonValue) -> list[str]:
         addresses += [uri[:end], uri[: end + 1]]
         end = uri.rfind("/", 0, end)
     return addresses
-
-
-def _relay_once(request: JsonObject) -> _Relayed:
-    return _Relayed(request, {})
 
 
 def _request(method: str, params: dict[str, JsonValue]) -> JsonObject:

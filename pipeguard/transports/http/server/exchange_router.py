@@ -45,7 +45,6 @@ JudgeAnswer = Callable[[Session, bytes], Awaitable[bytes | None]]
 STREAM_BYTES = 2**18  # unsent to one client; above that its server is not read
 GONE = Failure("the server hung up")
 _UNREADABLE = Failure("the answer cannot be read", codes.UNSCANNABLE)
-_NOT_LISTENING = "PipeGuard: the client does not listen"
 
 
 class Stream:
@@ -564,7 +563,8 @@ class ExchangeRouter:
         """Answer the server's requests in frames that are dropped since no client listens."""
         for frame in frames:
             for token in request_ids(await parse_value(frame)):
-                answer = replies.error(token, codes.METHOD_NOT_FOUND, _NOT_LISTENING)
+                why = "PipeGuard: the client does not listen"
+                answer = replies.error(token, codes.METHOD_NOT_FOUND, why)
                 verdict = await self._judge(self.session, Direction.TO_SERVER, answer)
                 if verdict.forward is not None:
                     self._send_soon(verdict.forward)

@@ -31,9 +31,9 @@ def two_clients() -> SharedSettings:
 
 def test_what_no_client_may_decide_for_others_is_decided_for_all() -> None:
     settings = two_clients()
-    sent = settings.relay("one", request("logging/setLevel", level="error")).request
+    sent = settings.relay("one", request("logging/setLevel", level="error"))
     assert sent == request("logging/setLevel", level="info")
-    sent = settings.relay("two", request("logging/setLevel", level="warning")).request
+    sent = settings.relay("two", request("logging/setLevel", level="warning"))
     assert sent == request("logging/setLevel", level="warning")
     [told] = settings.leave("two")
     assert told["params"] == {"level": "error"}
@@ -54,7 +54,7 @@ def test_a_new_server_knows_nothing_of_what_was_set() -> None:
     settings.relay("one", request(SUBSCRIBE, uri="a"))
     settings.clear()
     assert settings.leave("one") == []
-    assert settings.relay("two", request(UNSUBSCRIBE, uri="a")).request is not None
+    assert "method" in settings.relay("two", request(UNSUBSCRIBE, uri="a"))
 
 
 def test_an_address_that_nobody_subscribed_to_goes_to_all_with_subscriptions() -> None:
@@ -74,12 +74,11 @@ def test_an_address_that_nobody_subscribed_to_goes_to_all_with_subscriptions() -
 def test_one_clients_subscriptions_are_bounded() -> None:
     settings = two_clients()
     for number in range(shared_settings.MOST_SUBSCRIPTIONS):
-        assert settings.relay("one", request(SUBSCRIBE, uri=f"x://{number}")).request is not None
-    assert settings.relay("one", request(SUBSCRIBE, uri="x://0")).request is not None
+        assert "method" in settings.relay("one", request(SUBSCRIBE, uri=f"x://{number}"))
+    assert "method" in settings.relay("one", request(SUBSCRIBE, uri="x://0"))
     refused = settings.relay("one", request(SUBSCRIBE, uri="y"))
-    assert refused.request is None
-    assert "error" in refused.answer
-    assert settings.relay("two", request(SUBSCRIBE, uri="y")).request is not None
+    assert [*refused] == ["error"]
+    assert "method" in settings.relay("two", request(SUBSCRIBE, uri="y"))
 
 
 def test_what_is_not_well_formed_is_for_the_server_to_refuse() -> None:
@@ -91,7 +90,7 @@ def test_what_is_not_well_formed_is_for_the_server_to_refuse() -> None:
         request("logging/setLevel", level="loud"),
         without_params,
     ):
-        assert settings.relay("one", odd).request is odd
+        assert settings.relay("one", odd) is odd
     assert settings.leave("one") == []
 
 
