@@ -38,13 +38,13 @@ class LineBased(Channel, Protocol):
     """A channel over descriptors that a thread can watch.
 
     Attributes:
-        lines: over the same descriptors; None where no thread can watch them, as on Windows.
+        lines: over the same descriptors; None if no thread can watch them, as on Windows.
     """
 
     lines: LineChannel | None
 
     def write_ready(self, frame: bytes) -> bool:
-        """Send one frame if that cannot block; False where it could.
+        """Send one frame if that cannot block; False if it could.
 
         Raises:
             ChannelClosed: the peer is gone, or this side was closed.
@@ -58,7 +58,7 @@ def _wait(channel: LineChannel | None) -> Generator[LineChannel | None, None, No
 
 
 async def leave_turn() -> None:
-    """Let the other way go on meanwhile: what follows may take long."""
+    """Let the other way continue: the next step may take long."""
     await _wait(None)
 
 
@@ -125,7 +125,7 @@ class TurnChannel(BlockingChannel):
         return frame
 
     async def write(self, frame: bytes) -> None:
-        """Send a frame, without the turn where the peer does not take it at once.
+        """Send a frame, without the turn if the peer does not take it at once.
 
         Raises:
             ChannelClosed: the peer is gone, or this side was closed.
@@ -136,7 +136,7 @@ class TurnChannel(BlockingChannel):
 
 
 class _Way:
-    """A coroutine that carries frames one way, with what it waits for.
+    """A coroutine that carries frames one way, and the channel that it waits for.
 
     Attributes:
         channel: that has to be readable before it goes on; None if it continues at once.
@@ -238,7 +238,7 @@ class BothWays:
             os.write(self._bell, b"\0")
 
     def _settle(self, way: _Way) -> None:
-        """Watch what a way waits for, or count it as ended."""
+        """Watch the channel that a way waits for, or count the way as ended."""
         if way.channel is not None:
             for descriptor in way.channel.awaited:
                 self._watched[descriptor] = way
@@ -258,7 +258,7 @@ def carry(
     server: Channel,
     ways: tuple[Way, Way],
 ) -> None:
-    """Carry frames between two channels in two threads: by turns where that is possible.
+    """Carry frames between two channels in two threads: by turns if that is possible.
 
     Args:
         begin: starts a thread with its work.

@@ -17,7 +17,7 @@ from typing import Self
 from pipeguard.firewall.protocol.framing import DEFAULT_LIMIT_BYTES
 from pipeguard.firewall.protocol.strict_json import without_value
 
-SPARE_BYTES = 4 * 2**20  # beside one message of the greatest size
+SPARE_BYTES = 4 * 2**20  # in addition to one message of the greatest size
 LIMIT_BYTES = DEFAULT_LIMIT_BYTES + SPARE_BYTES
 SMALL_BYTES = 2**16  # so much of a body is not counted: a small message is never in the way
 MOST_FRAMES = 64
@@ -164,7 +164,7 @@ class Outbox:
         return self.size_bytes > self._most_bytes
 
     def fits(self, frame: bytes) -> bool:
-        """True where it would not be full with this frame."""
+        """True if it would not be full with this frame."""
         return self.size_bytes + len(frame) <= self._most_bytes
 
     async def add(self, frame: bytes) -> None:
@@ -216,7 +216,7 @@ class Crowded(Exception):  # noqa: N818  whoever sent so much is at fault
 
 
 class Backlog:
-    """Counts waiting bytes, and gives up what has waited longest.
+    """Counts waiting bytes, and gives up those that have waited longest.
 
     Args:
         limit_bytes: of everything that waits.

@@ -75,14 +75,14 @@ class Judge:
 
 
 async def offload(frame: bytes, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Do what reads a frame; in a thread, unless the frame is small or has its value."""
+    """Run work that reads a frame; in a thread, unless the frame is small or has its value."""
     if len(frame) < SMALL_BYTES or isinstance(frame, ParsedFrame):
         return work(*args, **kwargs)
     return await in_thread(len(frame), partial(work, *args, **kwargs))
 
 
 async def in_thread(size: int, work: Callable[[], T]) -> T:
-    """Do what reads so many bytes in a thread."""
+    """Run work that reads so many bytes in a thread."""
     lane = _choose_lane(size)
     await lane.enter(size)
     return await _begin(lane, size, work)
@@ -107,7 +107,7 @@ def _begin(
         end: called afterwards, with what is returned and the work itself.
 
     Returns:
-        What to wait for. Whoever waits for it goes on before anything that `end` wakes.
+        The future to wait for. Its waiter continues before anything that `end` wakes.
     """
     working = asyncio.get_running_loop().run_in_executor(None, work)
     caller = asyncio.shield(working)
@@ -124,9 +124,9 @@ def _begin(
 
 
 def with_value(frame: bytes) -> bytes:
-    """The frame with its value, for all who read it; the frame alone if it is large or unreadable.
+    """The frame with its value, for all who read it; only the frame if it is large or unreadable.
 
-    A large frame is parsed where it is judged, so that its value is freed at once.
+    A large frame is parsed in the thread that judges it, so that its value is freed at once.
     """
     if len(frame) >= LARGE_BYTES or isinstance(frame, ParsedFrame):
         return frame
@@ -160,7 +160,7 @@ async def read_message(frame: bytes) -> Message | list[JsonValue]:
 
 
 async def to_frame(value: JsonValue) -> bytes:
-    """The frame of a value; a short one has its value, so that nobody parses it."""
+    """The frame of a value; a short one has its value, so that it is not parsed again."""
     short = ParsedFrame.write_short(value, LARGE_BYTES)
     if short is not None:
         return short
@@ -296,7 +296,7 @@ def _read_and_judge(
     direction: Direction,
     frame: bytes,
 ) -> Verdict:
-    """Judge a frame; what passes of it has its value."""
+    """Judge a frame; the frame that passes has its value."""
     with suppress(Refusal):  # the Session says why
         frame = frame if isinstance(frame, ParsedFrame) else ParsedFrame.of(frame)
     return _judge(receive, session, direction, frame)

@@ -67,7 +67,7 @@ def make_judge(record: Callable[[Verdict], None]) -> Judge:
 
 
 def tell_obstacles(session: Session, direction: Direction) -> None:
-    """Tell a session what stood in its server's way until now, before it judges an answer."""
+    """Report to a session the obstacles that its server met, before it judges an answer."""
     notes = session.guard.shared.notes
     if notes is not None and direction is Direction.TO_CLIENT:
         notes.catch_up()

@@ -21,7 +21,7 @@ _LINE_END = lazy_regex(rb"\r\n|\n|\r")
 
 
 class ServerSentEvent(NamedTuple):
-    """One event, or a comment alone.
+    """One event, or only a comment.
 
     Attributes:
         data: its data lines joined by LF; None if it has none, and so no message. If they exceed
@@ -90,7 +90,7 @@ class EventStream:
 
     def _clear(self) -> None:
         self._data: bytes | bytearray | None = None
-        self._head: bytes | None = None  # of data over the limit, of which the end alone is stored
+        self._head: bytes | None = None  # of data over the limit, of which only the end is stored
         self._dropped = 0  # bytes of it
         self._name = MESSAGE
         self._id: str | None = None

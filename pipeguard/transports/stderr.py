@@ -139,7 +139,7 @@ class StderrCopy:
     def _put(self, text: bytes) -> None:
         if not text or self._sink is None:
             return  # our standard error is closed; the server's is still drained
-        # Even where this is no terminal: a log file is read on one later.
+        # Even if this is not a terminal: a log file is read on one later.
         rest = memoryview(neutralise(self._mask(text)))
         self._is_masked = True
         while rest and self._sink is not None:
@@ -151,7 +151,7 @@ class StderrCopy:
                 self._sink = None
 
     def _await_reader(self, sink: int) -> None:
-        """Wait for room where another process made our standard error non-blocking."""
+        """Wait for room if another process made our standard error non-blocking."""
         if sys.platform != "win32":
             poll = select.poll()
             poll.register(sink, select.POLLOUT)

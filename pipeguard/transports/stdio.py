@@ -122,7 +122,7 @@ class LineChannel:
         return None if self._closed or (self._ended and not lines) else lines
 
     def write_ready(self, frame: bytes) -> bool:
-        """Write one line if that cannot block; False where it could.
+        """Write one line if that cannot block; False if it could.
 
         Raises:
             ChannelClosed: the peer reads no more, or this channel was closed.
@@ -228,7 +228,7 @@ class LineChannel:
             return self._room_bytes == select.PIPE_BUF and size <= free_bytes(self._write_fd)
 
         def _receive(self) -> bytes | None:
-            """Wait for the next bytes; empty at the end, None where no more are to be read."""
+            """Wait for the next bytes; empty at the end, None if no more are to be read."""
             while True:
                 ready = self._poll.poll()
                 is_over = self._finishing and all(found == self._woken for found, _ in ready)

@@ -211,7 +211,7 @@ class Correlator(Generic[P]):
 
 
 def _make_sent(owner: P, token: str, request: JsonValue) -> Sent[P]:
-    """A request, with what it says of itself."""
+    """A request, with its lifetime and its task."""
     body: JsonObject = request if isinstance(request, dict) else {}
     method, params = body.get("method"), body.get("params")
     waits = method == "tasks/result" and isinstance(params, dict)
@@ -253,7 +253,7 @@ def is_cancellation(value: JsonValue) -> bool:
 
 
 def cancelled_id(value: JsonValue) -> str | None:
-    """The id of the request that a message cancels; None where it cancels none."""
+    """The id of the request that a message cancels; None if it cancels none."""
     params = value.get("params") if isinstance(value, dict) else None
     if not is_cancellation(value) or not isinstance(params, dict):
         return None
@@ -281,7 +281,7 @@ def find_answers(frame: bytes) -> tuple[JsonValue, list[str]]:
 
 
 def answered_id(value: JsonValue) -> str | None:
-    """The id of the request that a message answers; None where it is no answer."""
+    """The id of the request that a message answers; None if it is not an answer."""
     if isinstance(value, dict) and "method" not in value:
         return write_answered_id(value.get("id"))
     return None
@@ -320,7 +320,7 @@ def find_subscription_id(value: JsonObject) -> str | None:
 
 
 def find_related_task(value: JsonObject) -> JsonValue:
-    """The id of the task that a message is about; None where it is about none."""
+    """The id of the task that a message is about; None if it is about none."""
     related = (_meta(value.get("params")) or {}).get(RELATED_TASK)
     return related.get("taskId") if isinstance(related, dict) else None
 

@@ -21,7 +21,7 @@ SESSION_ID = "Mcp-Session-Id"
 LAST_EVENT_ID = "Last-Event-ID"
 JSON, EVENTS = "application/json", "text/event-stream"
 BOTH = f"{JSON}, {EVENTS}"
-# Hop-by-hop (RFC 9110, section 7.6.1), set anew for the next hop, or checked already.
+# Hop-by-hop (RFC 9110, section 7.6.1), set again for the next hop, or checked already.
 _NOT_TO_SERVER = frozenset(
     {
         *("host", "content-length", "accept-encoding", "origin", "connection", "keep-alive"),
@@ -49,11 +49,11 @@ _ATTRIBUTE = re.compile(
 def headers_to_server(
     headers: Iterable[tuple[str, str]], *, passes_credentials: bool
 ) -> CIMultiDict[str]:
-    """Select the client's headers that go on to the server.
+    """Select the client's headers that are forwarded to the server.
 
     Args:
         headers: of the client's request.
-        passes_credentials: False where `Authorization` is meant for us.
+        passes_credentials: False if `Authorization` is meant for us.
     """
     passed: list[tuple[str, str]] = []
     of_connection = ""
@@ -73,7 +73,7 @@ def headers_to_server(
 
 
 def headers_to_client(answer: aiohttp.ClientResponse) -> CIMultiDict[str]:
-    """Write anew what clients need of the server's headers, our secrets masked; no free text."""
+    """Rewrite the server's headers that clients need: our secrets masked, no free text."""
     passed: CIMultiDict[str] = CIMultiDict()
     for name, rewrite in _TO_CLIENT.items():
         for given in answer.headers.getall(name, ()):
@@ -89,7 +89,7 @@ def _rewrite_cookie(value: str) -> str:
 
 
 def _rewrite_challenge(value: str) -> str:
-    """A challenge with what a login needs, and without its words for a person."""
+    """A challenge with the fields that a login needs, and without its words for a person."""
     found = challenge.read(value)
     if "bearer" not in found.schemes:
         return ""  # no client of MCP knows another

@@ -1,4 +1,4 @@
-"""Bodies of a server's answers: decompressed where necessary, and bounded in size."""
+"""Bodies of a server's answers: decompressed if necessary, and bounded in size."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ class AnswerReader:
 
     Attributes:
         unanswered: the ids whose answers have not come.
-        cursor: the id of the last event; None where a stream cannot be resumed.
+        cursor: the id of the last event; None if a stream cannot be resumed.
         retry_seconds: how long the server wants us to wait before we resume.
     """
 

@@ -268,7 +268,7 @@ class Multiplexer:
             await self._receive_notification(frame, value)
 
     def _receive_unreadable(self, frame: bytes, answered: list[str]) -> None:
-        """Deliver what no Session can read.
+        """Deliver a frame that no Session can read.
 
         An answer is lost to the client that waits for it: its id means nothing to the others.
         Anything else answers nobody: one Session records it, and refuses a request.
@@ -354,7 +354,7 @@ class _Port:
                 self._shared.full.add(self)
 
     def offer(self, frame: bytes) -> None:
-        """Deliver what was not asked for; a client that does not read misses it."""
+        """Deliver an unrequested frame; a client that does not read misses it."""
         unread = len(self._inbox)
         has_room = unread < INBOX_FRAMES and self._inbox.fits(frame)
         if not self._closed and (has_room or not unread):

@@ -19,7 +19,7 @@ MOST_SUBSCRIPTIONS = 1_024  # of one client at one server
 MOST_PATH_CHARS = 2_048  # of an address that others are below
 # The levels of a log, from RFC 5424, the most verbose first (MCP, server/utilities/logging).
 LEVELS = ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")
-USUAL_LEVEL = "info"  # of a client that sets none, where another one sets one
+USUAL_LEVEL = "info"  # of a client that sets no level, if another one sets one
 _UPDATED, _LOG = "notifications/resources/updated", "notifications/message"
 C = TypeVar("C", bound=Hashable)
 
@@ -33,12 +33,12 @@ class SharedSettings:
         self._level = ""  # of the server; empty while no client has set one
 
     def join(self, client: Hashable) -> list[JsonObject]:
-        """A client is there that hears what the server announces; what to tell the server."""
+        """Add a client that hears announcements; return requests for the server."""
         self._clients[client] = {}
         return self._level_changed()
 
     def leave(self, client: Hashable) -> list[JsonObject]:
-        """A client is gone; requests that tell the server, without ids."""
+        """Remove a client; return requests for the server, without ids."""
         own = self._clients.pop(client, {})
         self._levels.pop(client, None)
         left = [_request(UNSUBSCRIBE, {"uri": uri}) for uri in own if not self._is_wanted(uri)]
@@ -73,7 +73,7 @@ class SharedSettings:
         return request
 
     def listeners(self, notification: JsonObject, clients: Iterable[C]) -> list[C]:
-        """Those of the clients that want what the server announces to nobody in particular."""
+        """The clients that want an announcement of the server."""
         params = notification.get("params")
         body = params if isinstance(params, dict) else {}
         method = notification.get("method")
@@ -113,7 +113,7 @@ class SharedSettings:
 
 
 def is_logged(level: str, least: str | None) -> bool:
-    """True where a line of a log is at least of a level; False where no level was asked for."""
+    """True if a line of a log is at least of a level; False if no level was asked for."""
     if least not in LEVELS:
         return False
     return level not in LEVELS or LEVELS.index(level) >= LEVELS.index(least)

@@ -188,7 +188,7 @@ class StreamableChannel(InboxChannel):
     # --- sending ------------------------------------------------------------------------
 
     def _cancels(self, frame: SentFrame) -> bool:
-        """Cancel a request by ending its stream, where there is no session (2026-07-28)."""
+        """Cancel a request by ending its stream, if there is no session (2026-07-28)."""
         if self._session.revision is not None or not isinstance(frame.value, dict):
             return False
         params = frame.value.get("params")
@@ -201,7 +201,7 @@ class StreamableChannel(InboxChannel):
         return True
 
     async def _notify(self, frame: SentFrame) -> None:
-        """Send what needs no answer, after the one before it."""
+        """Send a notification, after the one before it."""
         await frame.wait_turn()
         with suppress(PipeGuardError, Unreadable, aiohttp.ClientError, OSError):
             async with await self._post(frame) as answer:
@@ -297,7 +297,7 @@ class StreamableChannel(InboxChannel):
     async def _reopen(self, opening: SentFrame, forgotten: str | None) -> None:
         """Open another session as the client did: the server has forgotten this one.
 
-        MCP 2025-06-18, basic/transports, "Session Management": after 404 a client MUST start anew.
+        MCP 2025-06-18, basic/transports, "Session Management": after 404 a client MUST start again.
 
         Raises:
             PipeGuardError: the server accepts no new session.
@@ -384,4 +384,4 @@ def _find_failure(answer: aiohttp.ClientResponse) -> Failure:
 
 
 async def _drop(_: bytes) -> None:
-    """Deliver a frame to nobody."""
+    """Drop a frame."""

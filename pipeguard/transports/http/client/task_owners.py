@@ -27,7 +27,7 @@ from pipeguard.transports.http.correlator import find_related_task
 from pipeguard.transports.judging import parse_value, to_frame
 
 MOST_TASKS = 10_000  # of one server; the oldest are dropped
-MOST_TASKS_OF_ONE = 1_000  # clients' tasks of one server; likewise
+MOST_TASKS_OF_ONE = 1_000  # of one client at one server; the oldest are dropped
 MOST_ASKED = 1_024  # requests of one conversation that wait for a task
 UNKNOWN_BYTES = 16  # of an id that no task has
 _BY_ID = frozenset({"tasks/get", "tasks/result", "tasks/cancel", "tasks/update"})
@@ -248,7 +248,7 @@ class _OwnTasks:
     # --- from the server ----------------------------------------------------------------
 
     def _receive(self, value: JsonObject) -> JsonObject | None:
-        """A server's message as this client may read it; None where it is not for this one."""
+        """A server's message as this client may read it; None if it is not for this one."""
         if "method" not in value:
             return self._receive_answer(value)
         params = value.get("params")

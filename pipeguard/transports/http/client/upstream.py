@@ -41,7 +41,7 @@ class Authorization(Protocol):
     """Our credential for a server."""
 
     async def header(self) -> str | None:
-        """The current value of `Authorization`; None where there is no credential yet."""
+        """The current value of `Authorization`; None if there is no credential yet."""
 
     async def answer_challenge(
         self, status: int, www_authenticate: str, sent: str | None = None

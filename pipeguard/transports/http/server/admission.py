@@ -56,7 +56,7 @@ class RequestRefused(Exception):  # noqa: N818  whoever sent the request is at f
     """A request that may not come in; `response` is the answer.
 
     Args:
-        reason: for the audit; None where that need not know.
+        reason: for the audit; None if that need not know.
         status: of HTTP.
         why: in a few words.
         headers: of the answer.
@@ -109,7 +109,7 @@ class StoredTokens(Protocol):
         """The SHA-256 of each valid token, by name."""
 
     def are_required(self) -> bool:
-        """True where clients need a token, also where none is valid."""
+        """True if clients need a token, also if none is valid."""
 
     def describe_end(self, digest: bytes) -> str:
         """Say when the token with a SHA-256 ended; empty if it is not known."""
@@ -122,8 +122,8 @@ class Tokens:
     """The bearer tokens that clients may use; their source may change.
 
     Args:
-        read: returns the current tokens by their names; None where there are only stored ones.
-        stored: further tokens; None where there are none.
+        read: returns the current tokens by their names; None if there are only stored ones.
+        stored: further tokens; None if there are none.
     """
 
     def __init__(
@@ -137,7 +137,7 @@ class Tokens:
         self._were_needed, self._last = self.are_needed(), self._digests()
 
     def are_needed(self) -> bool:
-        """True where a request must have a token: always, but before the first stored one."""
+        """True if a request must have a token: always, but before the first stored one."""
         return self._read is not None or self._stored is None or self._stored.are_required()
 
     def find_caller(self, authorization: str | None) -> Caller | None:
@@ -186,11 +186,11 @@ class Admission(NamedTuple):
         host: where we listen, as an address or a name.
         hosts: further names that clients may use for us.
         origins: web origins that may speak to us, as `https://app.example`.
-        tokens: of which a request must have one; None where everybody on this machine may come.
+        tokens: of which a request must have one; None if everybody on this machine may come.
         limit_bytes: of one body.
         backlog: counts the bytes that peers make us keep.
         port: where we listen; 0 while that is not known.
-        owners: which token opened which session; None where there are no sessions yet.
+        owners: which token opened which session; None if there are no sessions yet.
         passed: heads that passed `check_head`, so that one that comes again is not checked anew.
     """
 

@@ -1,4 +1,4 @@
-"""The backend of endpoints: the guarded server, and what a listener's transports share.
+"""The backend of endpoints: the guarded server, and the parts that a listener's transports share.
 
 A transport of MCP over a network is a `Binding`: how it opens channels to servers, and answers
 clients.
@@ -159,7 +159,7 @@ async def converse(
 
 
 class _Asking:
-    """Judges the client's frames; what waits for a person holds up no other frame."""
+    """Judges the client's frames; a call that waits for a person delays no other frame."""
 
     def __init__(self, client: AsyncChannel, server: AsyncChannel, judge: Judge) -> None:
         self.tasks = Tasks()
@@ -190,7 +190,7 @@ class _Asking:
 def _is_server_gone(to_server: asyncio.Task[None], to_client: asyncio.Task[None]) -> bool:
     """True if the server's last frame was passed on, or it accepts no more.
 
-    False where a verdict could not be recorded: then nothing may pass.
+    False if a verdict could not be recorded: then nothing may pass.
     """
     if to_client.done():
         return True
@@ -279,7 +279,7 @@ class TransportBinding(NamedTuple):
         help: one line for people.
         schemes: of the addresses of servers that speak it.
         open_channel: opens a channel to a server; nothing is sent before its first frame.
-        make_endpoint: makes what answers clients that speak it; None where there are none.
+        make_endpoint: makes what answers clients that speak it; None if there are none.
     """
 
     help: str

@@ -1,4 +1,4 @@
-"""Client's HTTP headers: which go on to a server, and whether they repeat the body.
+"""Client's HTTP headers: which are forwarded to a server, and whether they repeat the body.
 
 Their text is judged like a message's. A login is not judged: `Authorization`, headers named for a
 credential; nor are cookies, session ids and event ids that the server itself gave. Where we log in
@@ -45,7 +45,7 @@ _Pairs = tuple[tuple[str, str], ...]
 
 
 class ClientHeaders:
-    """Selects the headers of each request that go on.
+    """Selects the headers of each request that are forwarded.
 
     Args:
         remote: the server.
@@ -57,7 +57,7 @@ class ClientHeaders:
         self._record = record
         self._count = 0
         self._judged: OrderedDict[_Pairs, tuple[Policy, frozenset[str]]] = OrderedDict()
-        # What goes on of a head, and what of it is judged, until the server gives something new.
+        # By head: the forwarded headers and their judged texts, until the server gives new ones.
         self._split: dict[tuple[Head, frozenset[str]], tuple[CIMultiDict[str], _Pairs]] = {}
         self._given = _GivenValues()
         self._given_events = _GivenValues()  # apart: there are many of them
@@ -65,7 +65,7 @@ class ClientHeaders:
     async def select(
         self, request: web.BaseRequest, session: Session, compared: frozenset[str] = frozenset()
     ) -> CIMultiDict[str]:
-        """The headers of a request that go on.
+        """The headers of a request that are forwarded.
 
         Args:
             request: the client's.
@@ -91,7 +91,7 @@ class ClientHeaders:
     def _split_headers(
         self, request: web.BaseRequest, compared: frozenset[str]
     ) -> tuple[CIMultiDict[str], _Pairs]:
-        """The headers that may go on, and the texts of them that are judged."""
+        """The headers that may be forwarded, and their texts that are judged."""
         headers = headers_to_server(
             request.headers.items(), passes_credentials=self._remote.passes_credentials
         )
@@ -118,7 +118,7 @@ class ClientHeaders:
             self._split.clear()
 
     def _text_to_judge(self, name: str, value: str) -> str:
-        """The part of a header that is judged; empty for none."""
+        """The part of a header that is judged; may be empty."""
         low = name.lower()
         if low in _GIVEN_BY_SERVER:
             return "" if value in self._given or value in self._given_events else value
@@ -133,7 +133,7 @@ class ClientHeaders:
         return "; ".join(part for part in parts if part in self._given)
 
     async def _drop_headers(self, pairs: _Pairs, session: Session) -> frozenset[str]:
-        """The names of the headers that do not go on, in lower case."""
+        """The names of the headers that are not forwarded, in lower case."""
         policy = session.guard.policy
         judged = self._judged.get(pairs)
         if judged is not None and judged[0] is policy:
@@ -187,7 +187,7 @@ def _digest(value: str) -> bytes:
 
 
 def read_one_message(body: bytes) -> Message | None:
-    """The message in a body; None where it is none, which the Session refuses."""
+    """The message in a body; None if there is none; the Session refuses the body."""
     with suppress(Refusal):
         message = parse(body)
         return message if isinstance(message, Message) else None
@@ -209,7 +209,7 @@ def check_headers(
         headers: of the request.
         message: its body.
         who: the name of the client's token, or empty.
-        all_of_them: False where the server sees the headers, too, and asks for missing ones.
+        all_of_them: False if the server sees the headers, too, and asks for missing ones.
 
     Returns:
         The names, in lower case, of the headers that were compared: they say what the body says.

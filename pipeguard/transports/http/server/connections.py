@@ -36,7 +36,7 @@ _MASKED, _LENGTH = 0x80, 0x7F
 _SHORT, _LONG = 126, 127  # two or eight bytes of length follow (section 5.2)
 _KEY_BYTES = 4
 _WHOLE = frozenset({0x81, 0x82})  # a message in one frame: FIN, and text or binary
-MESSAGE_BYTES = 24  # a shorter text is no JSON-RPC message
+MESSAGE_BYTES = 24  # a shorter text is not a JSON-RPC message
 PART_BYTES = 1024  # a shorter part of a message is small; so is every ping and pong
 MOST_SMALL, SMALL_A_SECOND = 1024, 64.0  # in a burst, and sustained
 
@@ -109,7 +109,7 @@ class Connections:
         return len(self._open)
 
     def of(self, request: web.BaseRequest) -> Connection | None:
-        """The connection of a request; None where it is closed."""
+        """The connection of a request; None if it is closed."""
         return self._open.get(request.protocol)
 
     def watch(self, handler: asyncio.Protocol) -> asyncio.Protocol:
@@ -129,7 +129,7 @@ class Connections:
     async def secure(
         self, peer: socket.socket, handler: Callable[[], asyncio.Protocol], context: ssl.SSLContext
     ) -> None:
-        """Finish the TLS handshake with a new peer, which may be turned away meanwhile."""
+        """Finish the TLS handshake with a new peer, which may be turned away before that."""
         handshake = _Handshake(peer, self)
         self._handshakes.add(handshake)
         self._add_stranger(handshake)

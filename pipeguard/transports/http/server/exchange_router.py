@@ -149,7 +149,7 @@ class Exchange(Stream):
         self.is_present = True
 
     def leave(self) -> None:
-        """Drop what is unsent: the client waits no more."""
+        """Drop the unsent frames: the client no longer waits."""
         self.is_present = False
         self.untaken()
 
@@ -194,7 +194,7 @@ class Exchange(Stream):
 
 
 class _Unheard(NamedTuple):
-    """A frame that nobody has heard yet.
+    """A frame that no client has heard yet.
 
     Attributes:
         frame: as the server sent it, or as it was judged.
@@ -216,9 +216,9 @@ def is_notification(value: JsonValue) -> bool:
 
 
 def _may_belong_to_a_request(frame: bytes) -> bool:
-    """True for what a server sends while it handles a request: its own requests, and its log.
+    """True for messages of a server while it handles a request: its own requests, and its log.
 
-    Anything else unrequested goes on the stream for that (MCP 2025-11-25, basic/transports,
+    Anything else unrequested is sent on the stream for that (MCP 2025-11-25, basic/transports,
     "Sending Messages to the Server" and "Listening for Messages from the Server").
     """
     value = parse_json(frame)
@@ -279,7 +279,7 @@ class ExchangeRouter:
         self._reading = asyncio.create_task(self._read(ended))
 
     def idle_seconds(self, now: float) -> float:
-        """For how long nobody has used it."""
+        """The seconds since it was last used."""
         is_used = self.streams or present(self._ids)
         return 0.0 if is_used else now - self._used_at
 
@@ -511,7 +511,7 @@ class ExchangeRouter:
         return bool(self.streams or present(self._ids))
 
     def _store(self, frame: bytes, *, is_judged: bool) -> list[bytes]:
-        """Store a frame that nobody hears yet; return the oldest ones where there are too many.
+        """Store a frame that no client hears yet; return the oldest ones if there are too many.
 
         A notification is judged when somebody hears it: a server may have many clients, and what
         it sends to all of them costs nothing while nobody listens.
@@ -524,7 +524,7 @@ class ExchangeRouter:
         return dropped
 
     def _take_unheard(self) -> _Unheard | None:
-        """Take the oldest stored frame, None where there is none."""
+        """Take the oldest stored frame, None if there is none."""
         return self._take_oldest() if self._unheard else None
 
     def _take_oldest(self) -> _Unheard:
@@ -553,14 +553,14 @@ class ExchangeRouter:
             stream.send([frame])
 
     async def _judge_answer(self, session: Session, frame: bytes) -> bytes | None:
-        """Judge a frame of the server's; return what goes on to the client."""
+        """Judge a frame of the server's; return the frame for the client."""
         verdict = await self._judge(session, Direction.TO_CLIENT, frame)
         if verdict.reply is not None:
             self._send_soon(verdict.reply)
         return verdict.forward
 
     async def _refuse(self, frames: list[bytes]) -> None:
-        """Answer the server's requests in frames that are dropped since no client listens."""
+        """Answer the server's requests in frames that are dropped because no client listens."""
         for frame in frames:
             for token in request_ids(await parse_value(frame)):
                 why = "PipeGuard: the client does not listen"

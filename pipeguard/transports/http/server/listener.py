@@ -1,4 +1,4 @@
-"""The address that clients come to: admits each request, and routes it to what answers it.
+"""The address that clients come to: admits each request, and routes it to its endpoint.
 
 Knows paths and methods, and no frames.
 """
@@ -58,7 +58,7 @@ class Readiness(NamedTuple):
     """True if a new conversation could begin.
 
     Attributes:
-        is_ready: True where it could.
+        is_ready: True if it could.
         detail: for people who look after it, without names; may be empty.
     """
 
@@ -74,10 +74,10 @@ class Listener:
         routes: of all endpoints.
         readiness: whether a new conversation could begin.
         refusals: counts the refused requests.
-        login: answers a client's login; None where clients do not log in.
+        login: answers a client's login; None if clients do not log in.
 
     Attributes:
-        page: answers browsers, and admits them itself; None where there is no page.
+        page: answers browsers, and admits them itself; None if there is no page.
     """
 
     def __init__(
@@ -132,7 +132,7 @@ class Listener:
             self._rechecking = asyncio.create_task(self._recheck(self._admission.tokens))
 
     def refuse(self) -> None:
-        """Refuse new requests; those in progress go on."""
+        """Refuse new requests; those in progress continue."""
         self._is_closing = True
 
     async def close(self) -> None:
@@ -190,7 +190,7 @@ class Listener:
         except PipeGuardError:  # a verdict cannot be recorded, so nothing may pass
             if request.writer.output_size:
                 raise ConnectionAbortedError from None  # a stream has begun: end it
-            return web.Response(status=500, text="PipeGuard: it cannot go on\n")
+            return web.Response(status=500, text="PipeGuard: the request cannot be recorded\n")
         finally:
             if connection is not None:
                 connection.end_request()

@@ -112,7 +112,7 @@ class _Relayed:
 
 
 class Relay:
-    """Answers a client's requests with what a server answers, each message judged.
+    """Answers a client's requests with a server's answers, each message judged.
 
     Args:
         backend: sessions by the server's session ids, and what judges.
@@ -128,7 +128,7 @@ class Relay:
         self._headers = ClientHeaders(upstream.remote, backend.judge.record)
         self._tasks = Tasks()
 
-    # --- what a client may do -------------------------------------------------------------
+    # --- requests of a client -------------------------------------------------------------
 
     async def post(self, request: web.BaseRequest, body: bytes) -> web.StreamResponse:
         """Relay a message."""
@@ -223,7 +223,7 @@ class Relay:
     async def _relay(
         self, relayed: _Relayed, headers: CIMultiDict[str], frames: list[bytes]
     ) -> web.StreamResponse:
-        """Send a message, and pass on what answers it."""
+        """Send a message, and pass on its answer."""
         if relayed.session_id is not None and SESSION_ID not in headers:
             response = self._lose(relayed, Failure(_UNKNOWN_SESSION, sent=False))
             response.set_status(_NOT_FOUND)
@@ -402,8 +402,8 @@ class Relay:
     def _lose(self, relayed: _Relayed, failure: Failure) -> web.Response:
         """Answer a request whose answer will not come.
 
-        The status is 200, since other codes mean something to clients: 400 can start a fallback to
-        an older transport, 401 a login, 404 a new session.
+        The status is 200, because other codes mean something to clients: 400 can start a fallback
+        to an older transport, 401 a login, 404 a new session.
         """
         return answer_frames([*relayed.replies, *self._answer_waiting(relayed.session, failure)])
 

@@ -95,7 +95,7 @@ class SessionOwners:
         return len(self._names)
 
     def own(self, session_id: str, who: str) -> None:
-        """Note the token's name for a new session; nothing where no token is required."""
+        """Note the token's name for a new session; nothing if no token is required."""
         if not who:
             return
         while len(self._names) >= MAX_OWNERS:
@@ -178,7 +178,7 @@ class Sessions:
         return Session(guard, run)
 
     def of(self, session_id: str | None, version: str | None, who: str = "") -> Session:
-        """The Session of a session id; a new one where the id is not known.
+        """The Session of a session id; a new one if the id is not known.
 
         The server says whether there is such a session: it may have outlived us.
         """

@@ -332,7 +332,7 @@ async def _write_all(response: web.StreamResponse, exchange: Exchange, frame: by
 
 
 async def _notify(router: ExchangeRouter, verdict: Verdict) -> web.Response:
-    """Pass on notifications; what does not go on of a batch is answered."""
+    """Pass on notifications; answer the stopped members of a batch."""
     if verdict.forward is not None:
         with suppress(ChannelClosed):
             await router.notify(verdict.forward)
