@@ -270,12 +270,12 @@ def read_admission(
 def _listening(text: str) -> tuple[str, int]:
     from pipeguard.transports.http.server.admission import parse_host  # likewise
 
-    host, (_, colon, port) = parse_host(text), text.rpartition(":")
-    if host is None or not colon or not port.isdigit():
+    host, port = parse_host(text)
+    if host is None or port is None:
         raise PolicyError(
             f"--listen {text}: give HOST:PORT, such as 127.0.0.1:8080; port 0 is any."
         )
-    return host, int(port)
+    return host, port
 
 
 def is_own_address(url: str, listen: str) -> bool:

@@ -11,7 +11,6 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from threading import Condition
 from typing import Self
 
 from pipeguard.firewall.protocol.framing import DEFAULT_LIMIT_BYTES
@@ -26,38 +25,6 @@ MOST_PARSED_BYTES = 2**16  # of a frame whose value, ten times that size, waits 
 UNTAKEN_SECONDS = 10.0  # after which a reader that takes nothing is given up
 
 
-class _Usage:
-    """The frames and bytes let in, and their limits.
-
-    Args:
-        most_frames: at once.
-        most_bytes: of them together, where there is more than one.
-
-    Attributes:
-        frames: that are in.
-        is_open: True once everything is let in.
-    """
-
-    def __init__(self, most_frames: int, most_bytes: int) -> None:
-        self._most_frames = most_frames
-        self._most_bytes = most_bytes
-        self.frames = self._bytes = 0
-        self.is_open = False
-
-    def fits(self, size: int) -> bool:
-        if self.is_open or not self.frames:
-            return True
-        return self.frames < self._most_frames and self._bytes + size <= self._most_bytes
-
-    def add(self, size: int) -> None:
-        self.frames += 1
-        self._bytes += size
-
-    def remove(self, size: int) -> None:
-        self.frames -= 1
-        self._bytes -= size
-
-
 class Allowance:
     """Room for frames on an event loop, given out in the order of the requests.
 
@@ -67,13 +34,15 @@ class Allowance:
     """
 
     def __init__(self, most_frames: int = MOST_FRAMES, most_bytes: int = MOST_BYTES) -> None:
-        self._usage = _Usage(most_frames, most_bytes)
+        self._most_frames, self._most_bytes = most_frames, most_bytes
+        self._frames = self._bytes = 0
+        self._is_open = False
         self._waiting: deque[tuple[asyncio.Future[None], int]] = deque()
 
     async def enter(self, size: int) -> None:
         """Wait until there is room for a frame of so many bytes."""
-        if not self._waiting and self._usage.fits(size):
-            self._usage.add(size)
+        if not self._waiting and self._fits(size):
+            self._add(size)
             return
         entry = asyncio.get_running_loop().create_future(), size
         self._waiting.append(entry)
@@ -90,51 +59,34 @@ class Allowance:
 
     def has_one(self) -> bool:
         """True while a single frame has room here."""
-        return self._usage.frames == 1
+        return self._frames == 1
 
     def leave(self, size: int) -> None:
         """Free the room of a frame of so many bytes."""
-        self._usage.remove(size)
+        self._frames -= 1
+        self._bytes -= size
         self._admit()
 
     def open(self) -> None:
         """Let everything in from now on: nothing is stored any more."""
-        self._usage.is_open = True
+        self._is_open = True
         self._admit()
+
+    def _fits(self, size: int) -> bool:
+        if self._is_open or not self._frames:
+            return True
+        return self._frames < self._most_frames and self._bytes + size <= self._most_bytes
+
+    def _add(self, size: int) -> None:
+        self._frames += 1
+        self._bytes += size
 
     def _admit(self) -> None:
-        while self._waiting and self._usage.fits(self._waiting[0][1]):
+        while self._waiting and self._fits(self._waiting[0][1]):
             waiter, size = self._waiting.popleft()
             if not waiter.done():
-                self._usage.add(size)
+                self._add(size)
                 waiter.set_result(None)
-
-
-class ThreadAllowance:
-    """Room for frames between threads; a single thread enters."""
-
-    def __init__(self, most_frames: int = MOST_FRAMES, most_bytes: int = MOST_BYTES) -> None:
-        self._usage = _Usage(most_frames, most_bytes)
-        self._changed = Condition()
-
-    def enter(self, size: int) -> None:
-        """Wait until there is room for a frame of so many bytes."""
-        with self._changed:
-            while not self._usage.fits(size):
-                self._changed.wait()
-            self._usage.add(size)
-
-    def leave(self, size: int) -> None:
-        """Free the room of a frame of so many bytes."""
-        with self._changed:
-            self._usage.remove(size)
-            self._changed.notify_all()
-
-    def open(self) -> None:
-        """Let everything in from now on: nothing is stored any more."""
-        with self._changed:
-            self._usage.is_open = True
-            self._changed.notify_all()
 
 
 class Outbox:

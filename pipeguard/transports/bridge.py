@@ -13,7 +13,7 @@ from queue import SimpleQueue
 from threading import Event, Thread
 
 from pipeguard.firewall.protocol.strict_json import without_value
-from pipeguard.transports.bounded import MOST_BYTES, MOST_FRAMES, Allowance, ThreadAllowance
+from pipeguard.transports.bounded import MOST_BYTES, MOST_FRAMES, Allowance
 from pipeguard.transports.channel import AsyncChannel, Channel, ChannelClosed
 from pipeguard.transports.stdio import LineChannel
 
@@ -40,8 +40,9 @@ class AsyncAdapter:
         self._loop = asyncio.get_running_loop()
         self._inbox: asyncio.Queue[bytes | None] = asyncio.Queue()
         self._outbox: SimpleQueue[bytes | None] = SimpleQueue()
-        self._unread = ThreadAllowance()
-        self._unread_bytes = 0  # of a pipe that the loop reads
+        # Of frames and bytes, counted apart where they come in and where they are taken.
+        self._came = self._came_bytes = self._went = self._went_bytes = 0
+        self._taken = Event()
         self._unsent = Allowance()
         self._closed = self._writer_ended = self._reader_ended = False
         self._written = asyncio.Event()
@@ -59,12 +60,13 @@ class AsyncAdapter:
         if self._closed or (self._reader_ended and self._inbox.empty()):
             return None
         frame = await self._inbox.get()
-        if frame is not None and self._pipe is not None:
-            self._unread_bytes -= len(frame)
-            if not self._watches and not self._reader_ended and self._has_room():
-                self._watch(self._pipe)
-        elif frame is not None:
-            self._unread.leave(len(frame))
+        if frame is not None:
+            self._went += 1
+            self._went_bytes += len(frame)
+            self._taken.set()
+        waits = not (self._watches or self._reader_ended)
+        if self._pipe is not None and waits and self._has_room():
+            self._watch(self._pipe)
         return frame
 
     async def write(self, frame: bytes) -> None:
@@ -108,7 +110,7 @@ class AsyncAdapter:
         self._closed = True
         self._end_reading()
         self._channel.close()
-        self._unread.open()
+        self._taken.set()
         self._unsent.open()
 
     def join(self) -> None:
@@ -122,7 +124,7 @@ class AsyncAdapter:
             stopped.wait(CLOSE_SECONDS)
         self._channel.close()
         self._outbox.put(None)
-        self._unread.open()  # for a thread that waits for room in the inbox
+        self._taken.set()  # for a thread that waits for room in the inbox
         for thread in self._threads:
             thread.join(CLOSE_SECONDS)
 
@@ -138,7 +140,13 @@ class AsyncAdapter:
             self._loop.remove_reader(self._pipe.read_fd)
 
     def _has_room(self) -> bool:
-        return self._inbox.qsize() < INBOX_FRAMES and self._unread_bytes < MOST_BYTES
+        unread_bytes = self._came_bytes - self._went_bytes
+        is_full = self._came - self._went >= INBOX_FRAMES or unread_bytes >= MOST_BYTES
+        return self._closed or not is_full
+
+    def _count(self, frame: bytes) -> None:
+        self._came += 1
+        self._came_bytes += len(frame)
 
     def _read_ready(self, pipe: LineChannel) -> None:
         frames: list[bytes] | None = None
@@ -148,7 +156,7 @@ class AsyncAdapter:
             if frames is None:
                 self._end_reading()
         for frame in frames or ():
-            self._unread_bytes += len(frame)
+            self._count(frame)
             self._inbox.put_nowait(frame)
         if not self._has_room():
             self._unwatch()
@@ -175,8 +183,11 @@ class AsyncAdapter:
     def _read_all(self) -> None:
         try:
             while (frame := self._channel.read()) is not None and not self._closed:
-                self._unread.enter(len(frame))
+                self._count(frame)
                 self._call(self._inbox.put_nowait, frame)
+                while not self._has_room():
+                    self._taken.wait()
+                    self._taken.clear()
         finally:
             self._call(self._end_reading)
 

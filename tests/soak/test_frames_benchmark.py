@@ -53,14 +53,3 @@ def test_a_wrapper_that_changes_nothing_gives_the_same_answers(tmp_path: Path) -
     assert answers[0] == answers[1]
     result = json.loads(answers[0])["result"]
     assert {**result, "_meta": None} == {**json.loads(body), "_meta": None}
-
-
-def test_a_wrapper_takes_the_servers_command_in_its_place_or_at_its_end() -> None:
-    server = ["python", "server.py", "a folder"]
-    assert Contender.of("a", ["w", "--", "{}", "-x"], server).command == ("w", "--", *server, "-x")
-    assert Contender.of("b", ["w", "--"], server).command == ("w", "--", *server)
-    assert Contender.of("c", ["sh", "-c", "exec {}"], server).command == (
-        "sh",
-        "-c",
-        "exec python server.py 'a folder'",
-    )

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from functools import partial
-from threading import Thread
 
 import pytest
 
@@ -14,9 +11,7 @@ from pipeguard.transports.bounded import (
     MOST_PARSED_BYTES,
     Allowance,
     Outbox,
-    ThreadAllowance,
 )
-from tests.transports.wire import PATIENCE_SECONDS
 
 
 async def is_waiting(task: asyncio.Task[None]) -> bool:
@@ -50,19 +45,6 @@ async def test_who_gives_up_waiting_for_room_lets_the_next_one_in() -> None:
     large.cancel()
     await small
     assert large.cancelled()
-
-
-def test_a_thread_waits_for_room_until_a_frame_leaves_or_all_may_enter() -> None:
-    allowance = ThreadAllowance(most_frames=1)
-    allowance.enter(1)
-    let_in: Callable[[], None]
-    for let_in in (partial(allowance.leave, 1), allowance.open):
-        thread = Thread(target=allowance.enter, args=(1,), daemon=True)
-        thread.start()
-        assert thread.is_alive()
-        let_in()
-        thread.join(PATIENCE_SECONDS)
-        assert not thread.is_alive()
 
 
 async def test_an_outbox_takes_more_than_it_should_and_says_so() -> None:

@@ -170,18 +170,6 @@ def test_what_never_ends_is_an_overrun_in_bounded_memory(endless: bytes) -> None
     assert peak < 8 * 2**13
 
 
-def test_one_byte_at_a_time_costs_no_more_memory_than_at_once() -> None:
-    stream = EventStream(2**20)
-    tracemalloc.start()
-    try:
-        for number in range(2**14):
-            stream.feed(b"%02d" % (number % 100))
-        _, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert peak < 2**17
-
-
 @pytest.mark.parametrize(
     "awake", [b"\n", b":\n\n", b"event: ping\n\n", b"other: x\n", b"retry: x\n"]
 )

@@ -300,7 +300,7 @@ class Admission(NamedTuple):
         return RequestRefused(RefusalReason.LARGE_BODY, 413, why)
 
     def _is_our_name(self, given: str) -> bool:
-        name, port = parse_host(given), parse_port(given)
+        name, port = parse_host(given)
         if name is None:
             return False
         if name in self.hosts:
@@ -371,21 +371,15 @@ def refuse_overload() -> RequestRefused:
 
 
 @lru_cache(256)
-def parse_host(given: str) -> str | None:
-    """The name in a Host header, in lower case and without its port; None if it is not valid."""
+def parse_host(given: str) -> tuple[str | None, int | None]:
+    """The name in a Host header, in lower case, and its port; no name if it is not valid."""
     match = _HOST.match(given)
-    if match is None or int(match["port"] or 0) > MOST_PORT:
-        return None
+    port = int(match["port"]) if match is not None and match["port"] else None
+    if match is None or (port or 0) > MOST_PORT:
+        return None, None
     if match["literal"] is not None and not _is_address(match["literal"]):
-        return None
-    return (match["literal"] or match["name"]).lower()
-
-
-@lru_cache(256)
-def parse_port(given: str) -> int | None:
-    """The port in a Host header; None without one."""
-    match = _HOST.match(given)
-    return int(match["port"]) if match is not None and match["port"] else None
+        return None, None
+    return (match["literal"] or match["name"]).lower(), port
 
 
 @lru_cache(256)
